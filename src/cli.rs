@@ -1,0 +1,9 @@
+//! The commands.
+
+use std::process::ExitCode;
+
+/// Runs the command line.
+#[must_use]
+pub fn main() -> ExitCode {
+    ExitCode::SUCCESS
+}

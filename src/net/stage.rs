@@ -1,0 +1,76 @@
+//! Where the process is in its life.
+
+use tokio::sync::watch;
+
+/// The stages of a process, in order; none is entered twice.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Stage {
+    /// Listeners are being bound, the first look at the sources is under way.
+    Starting,
+    /// Requests are served.
+    Serving,
+    /// Asked to stop: what began is finished, nothing new is taken.
+    Draining,
+    /// Over.
+    Stopped,
+}
+
+/// The stage, for those who read it and for the one who moves it on.
+#[derive(Clone, Debug)]
+pub struct Stages(watch::Sender<Stage>);
+
+impl Stages {
+    /// A life that begins.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(watch::Sender::new(Stage::Starting))
+    }
+
+    /// The stage now.
+    #[must_use]
+    pub fn current(&self) -> Stage {
+        *self.0.borrow()
+    }
+
+    /// Moves on to a later stage; an earlier one, or the same, changes nothing.
+    pub fn enter(&self, stage: Stage) {
+        self.0.send_if_modified(|current| {
+            let later = stage > *current;
+            if later {
+                *current = stage;
+            }
+            later
+        });
+    }
+
+    /// Waits until `stage` has been reached or passed. Cancel-safe.
+    pub async fn reached(&self, stage: Stage) {
+        // The sender is `self`, so the channel cannot be closed while this waits.
+        drop(
+            self.0
+                .subscribe()
+                .wait_for(|current| *current >= stage)
+                .await,
+        );
+    }
+}
+
+impl Default for Stages {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stage_is_never_entered_twice() {
+        let stages = Stages::new();
+        stages.enter(Stage::Draining);
+        stages.enter(Stage::Serving);
+        assert_eq!(stages.current(), Stage::Draining);
+        stages.reached(Stage::Serving).await;
+    }
+}

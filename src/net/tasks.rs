@@ -1,0 +1,99 @@
+//! The only caller of `tokio::spawn`.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use tokio::sync::Notify;
+
+/// The tasks of a process: counted, so that a drain can wait for them, and watched, so that a panic is counted
+/// and logged rather than lost.
+#[derive(Clone, Debug, Default)]
+pub struct Tasks(Arc<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    running: AtomicUsize,
+    panics: AtomicU64,
+    quiet: Notify,
+}
+
+/// Counts a task out when it ends, however it ends.
+struct Guard(Arc<State>);
+
+// === impl Tasks ===
+
+impl Tasks {
+    /// Starts a task. It needs tokio's runtime, like everything here.
+    pub fn spawn<F>(&self, task: F) -> tokio::task::AbortHandle
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        self.0.running.fetch_add(1, Ordering::Relaxed);
+        let guard = Guard(Arc::clone(&self.0));
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "this is the door the others are sent to"
+        )]
+        let handle = tokio::spawn(async move {
+            let _counted = guard;
+            let _output = task.await;
+        });
+        handle.abort_handle()
+    }
+
+    /// How many panicked so far.
+    #[must_use]
+    pub fn panics(&self) -> u64 {
+        self.0.panics.load(Ordering::Relaxed)
+    }
+
+    /// Waits until no task is left. Cancel-safe.
+    pub async fn joined(&self) {
+        loop {
+            let quiet = self.0.quiet.notified();
+            if self.0.running.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            quiet.await;
+        }
+    }
+}
+
+impl<F> hyper::rt::Executor<F> for Tasks
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    fn execute(&self, task: F) {
+        drop(self.spawn(task));
+    }
+}
+
+// === impl Guard ===
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.panics.fetch_add(1, Ordering::Relaxed);
+        }
+        if self.0.running.fetch_sub(1, Ordering::Release) == 1 {
+            self.0.quiet.notify_waiters();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_counted_and_joining_still_ends() {
+        let tasks = Tasks::default();
+        drop(tasks.spawn(async { panic!("on purpose") }));
+        drop(tasks.spawn(tokio::task::yield_now()));
+        tasks.joined().await;
+        assert_eq!(tasks.panics(), 1);
+    }
+}

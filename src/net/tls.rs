@@ -1,0 +1,92 @@
+//! TLS towards Graph: whom we trust, and which protocols we speak.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::{ClientConfig, RootCertStore};
+
+/// Why TLS could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// The file of additional roots cannot be read.
+    #[error("cannot read the CA file {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file is not PEM, or has no certificate.
+    #[error("the CA file {} has no usable PEM certificate (-----BEGIN CERTIFICATE-----)", path.display())]
+    Pem {
+        /// The file.
+        path: PathBuf,
+        /// What the parser said, if it said something.
+        source: Option<pem::Error>,
+    },
+    /// A certificate in the file cannot serve as a root.
+    #[error("the CA file {} has a certificate that cannot be a root", path.display())]
+    Root {
+        /// The file.
+        path: PathBuf,
+        /// What rustls said.
+        source: rustls::Error,
+    },
+    /// The TLS library refused its own settings.
+    #[error("TLS cannot be set up")]
+    Setup(#[from] rustls::Error),
+}
+
+/// The client's TLS: Mozilla's roots, plus those of `ca_file`; TLS 1.2 and 1.3; `alpn` in order of preference.
+///
+/// Roots are read once, at start. Verification cannot be turned off.
+///
+/// # Errors
+///
+/// [`TlsError`] if `ca_file` cannot be read, or has nothing that can be a root.
+pub fn client(ca_file: Option<&Path>, alpn: &[&[u8]]) -> Result<Arc<ClientConfig>, TlsError> {
+    let mut roots = RootCertStore {
+        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+    };
+    if let Some(path) = ca_file {
+        add_roots(&mut roots, path)?;
+    }
+    let mut config =
+        ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+    config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
+    Ok(Arc::new(config))
+}
+
+fn add_roots(roots: &mut RootCertStore, path: &Path) -> Result<(), TlsError> {
+    let path_buf = || path.to_path_buf();
+    let text = std::fs::read(path).map_err(|source| TlsError::Read {
+        path: path_buf(),
+        source,
+    })?;
+    let mut found = false;
+    for certificate in CertificateDer::pem_slice_iter(&text) {
+        let certificate = certificate.map_err(|source| TlsError::Pem {
+            path: path_buf(),
+            source: Some(source),
+        })?;
+        roots.add(certificate).map_err(|source| TlsError::Root {
+            path: path_buf(),
+            source,
+        })?;
+        found = true;
+    }
+    if found {
+        Ok(())
+    } else {
+        Err(TlsError::Pem {
+            path: path_buf(),
+            source: None,
+        })
+    }
+}

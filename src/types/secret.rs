@@ -1,0 +1,125 @@
+//! Text that must not be seen.
+
+use std::fmt;
+
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+/// Text that must not be seen: no `Display`, no `Serialize`, no `Deref`; `Debug` shows the [`Fingerprint`];
+/// the memory is zeroed when it is dropped.
+#[derive(Clone)]
+pub struct Secret(Zeroizing<Box<str>>);
+
+/// The first 8 hexadecimal digits of a secret's SHA-256: enough to tell two apart in a log, useless to a thief.
+#[derive(Clone, Copy, Eq, Hash, PartialEq)]
+pub struct Fingerprint([u8; 4]);
+
+/// Why a text cannot be a secret. The text itself is never part of the message.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum SecretError {
+    /// Nothing, or nothing but white space.
+    #[error("it is empty")]
+    Empty,
+    /// A byte that may not stand in a header value.
+    #[error(
+        "it has a control character, a space or a non-ASCII character inside; was more than the token pasted?"
+    )]
+    Control,
+    /// More than [`Secret::MAX_BYTES`].
+    #[error("it is longer than 16 KiB, which no token is")]
+    TooLong,
+}
+
+// === impl Secret ===
+
+impl Secret {
+    /// The longest secret there may be: 16 KiB.
+    pub const MAX_BYTES: usize = 16 * 1024;
+
+    /// Takes a text as a secret, less one line end.
+    ///
+    /// # Errors
+    ///
+    /// [`SecretError`] if it is empty, longer than [`Self::MAX_BYTES`], or has anything but visible ASCII: what
+    /// goes into a header must not be able to end it.
+    pub fn new(text: &str) -> Result<Self, SecretError> {
+        let text = text.strip_suffix('\n').unwrap_or(text);
+        let text = text.strip_suffix('\r').unwrap_or(text);
+        if text.trim().is_empty() {
+            return Err(SecretError::Empty);
+        }
+        if text.len() > Self::MAX_BYTES {
+            return Err(SecretError::TooLong);
+        }
+        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(SecretError::Control);
+        }
+        Ok(Self(Zeroizing::new(Box::from(text))))
+    }
+
+    /// The text. The word to grep for: `tests/law.rs` lists who may call it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// What may be shown instead.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        let digest = Sha256::digest(self.0.as_bytes());
+        let mut first = [0; 4];
+        for (to, from) in first.iter_mut().zip(digest) {
+            *to = from;
+        }
+        Fingerprint(first)
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Secret({})", self.fingerprint())
+    }
+}
+
+// === impl Fingerprint ===
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_a_fingerprint_and_nothing_of_the_text() {
+        let secret = Secret::new("EAAGm0PX4ZCpsBAKZA").unwrap();
+        let shown = format!("{secret:?}");
+        assert_eq!(shown, format!("Secret({})", secret.fingerprint()));
+        assert_eq!(shown.len(), "Secret(01234567)".len());
+        assert!(!shown.contains("EAAG"));
+    }
+
+    #[test]
+    fn one_line_end_is_trimmed_and_anything_that_could_end_a_header_is_refused() {
+        assert_eq!(Secret::new("abc\r\n").unwrap().expose(), "abc");
+        assert_eq!(Secret::new("").unwrap_err(), SecretError::Empty);
+        assert_eq!(Secret::new(" \n").unwrap_err(), SecretError::Empty);
+        assert_eq!(Secret::new("a\nb").unwrap_err(), SecretError::Control);
+        assert_eq!(Secret::new("a\0b").unwrap_err(), SecretError::Control);
+        assert_eq!(Secret::new("a b").unwrap_err(), SecretError::Control);
+        assert_eq!(Secret::new("tökén").unwrap_err(), SecretError::Control);
+        assert_eq!(
+            Secret::new(&"a".repeat(Secret::MAX_BYTES + 1)).unwrap_err(),
+            SecretError::TooLong
+        );
+    }
+}
