@@ -1,1 +1,40 @@
-//! What the Graph API means to us.
+//! What the Graph API means to us. Pure functions: no I/O, no clock, no runtime.
+//!
+//! # Requests
+//!
+//! An app may put a token into the `Authorization` header (`Bearer` or `OAuth`), the query, or a body. *A parameter
+//! beats the header*, so a stale `access_token` left in a query defeats the token we add: [`Target`] takes it out,
+//! and the `appsecret_proof` computed from it, and leaves every other byte of path and query alone. Upload ids are
+//! paths with a colon and a query of their own; whoever normalises them breaks them.
+//!
+//! Two kinds of credential are the app's own business and stay: an *app token* (`<app id>|<secret>`), which some
+//! endpoints demand, and whatever is sent to the token endpoints below `/oauth/`. `null`, `None`, `undefined` and
+//! nothing at all are no credentials, but what client libraries send when they have none. See [`presented`].
+//!
+//! # Answers
+//!
+//! Errors are `{"error":{"code":…,"error_subcode":…,…}}` ([`GraphError`]). The code is the key: 190 with any subcode
+//! means that the token is dead and that Graph did not act, and so do 102 and three rarer ones. Neither the
+//! status, nor `type`, nor the text says so reliably. [`classify`] is the one table, and [`suspicious`] tells from
+//! the head alone whether a body is worth reading at all.
+//!
+//! Answers may be compressed. [`narrow`] keeps Graph from choosing a coding we cannot read, and [`decode`] reads a
+//! bounded copy of an envelope; what is delivered is never the copy.
+//!
+//! # Why
+//!
+//! All of this is folklore as much as documentation, and it changes without notice. Hence tables in plain sight,
+//! each line with its reason, tested with recorded bodies and fuzzed; and hence one direction for every doubt: an
+//! answer that is not understood is delivered as it is, a request part that is not understood is forwarded as it is.
+
+pub mod encoding;
+pub mod error;
+pub mod presented;
+pub mod target;
+pub mod verdict;
+
+pub use encoding::{Narrowed, decode, narrow};
+pub use error::GraphError;
+pub use presented::{HeaderCredential, Presented, QueryCredential, Scheme, authorization};
+pub use target::{Cleaned, Origin, OriginError, Target, TargetError, Template};
+pub use verdict::{Rejection, Verdict, classify, suspicious};

@@ -1,0 +1,184 @@
+//! Graph's error envelope, read with tolerance.
+
+use serde_json::{Map, Value};
+
+/// What an error envelope says: `{"error":{"message":…,"type":…,"code":…,"error_subcode":…,"fbtrace_id":…}}`.
+///
+/// Every field may be missing; [documented] shapes and recorded ones differ. Whatever has another JSON type than
+/// expected counts as missing, so that a novelty in one field cannot hide the code.
+///
+/// # Why
+///
+/// The message is not kept: "Malformed access token EAAB…" repeats the whole token, and the text is localised and
+/// reworded, so nothing may hang on it. The document is read as a generic value, not into a strict struct:
+/// `error_data` alone has been seen as object, string and array.
+///
+/// [documented]: https://developers.facebook.com/docs/graph-api/guides/error-handling
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct GraphError {
+    /// `code`, the stable key; a number, or a string that is one.
+    pub code: Option<i64>,
+    /// `error_subcode`; three digits for tokens, seven for products. Often absent.
+    pub subcode: Option<i64>,
+    /// `type`, such as `OAuthException`; used for most errors, so it says nothing about tokens.
+    pub kind: Option<String>,
+    /// `is_transient`: Graph's own word on whether it may pass by itself.
+    pub transient: Option<bool>,
+    /// `fbtrace_id`: what Meta's support asks for.
+    pub trace: Option<String>,
+}
+
+impl GraphError {
+    /// Reads an envelope: JSON with or without a byte order mark, or JSON-P (`callback({…});`).
+    ///
+    /// `None` if the body is not a JSON object whose `error` is an object: HTML, a truncated reply, a batch's
+    /// array, the reply of an endpoint with another shape, anything nested deeper than 127 levels.
+    #[must_use]
+    pub fn parse(body: &[u8]) -> Option<Self> {
+        let json = unwrapped(body);
+        // What is no envelope mostly parts here, before anything is built.
+        if json.first() != Some(&b'{') {
+            return None;
+        }
+        let document: Value = serde_json::from_slice(json).ok()?;
+        let error = document.get("error")?.as_object()?;
+        Some(Self {
+            code: number(error, "code"),
+            subcode: number(error, "error_subcode"),
+            kind: word(error, "type"),
+            transient: error.get("is_transient").and_then(Value::as_bool),
+            trace: word(error, "fbtrace_id"),
+        })
+    }
+}
+
+/// Less byte order mark, white space, and a JSON-P call around it.
+fn unwrapped(body: &[u8]) -> &[u8] {
+    let body = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
+    let body = body.trim_ascii();
+    jsonp(body).unwrap_or(body)
+}
+
+/// The argument of `/**/ some.callback({…});`, Graph's answer to `callback=some.callback`.
+fn jsonp(body: &[u8]) -> Option<&[u8]> {
+    let call = body.strip_prefix(b"/**/").unwrap_or(body).trim_ascii();
+    let open = call.iter().position(|byte| *byte == b'(')?;
+    let (name, argument) = call.split_at_checked(open)?;
+    let named = !name.is_empty()
+        && name
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"_$.[]".contains(byte));
+    if !named {
+        return None;
+    }
+    let argument = argument.strip_prefix(b"(")?;
+    let argument = argument.strip_suffix(b";").unwrap_or(argument);
+    let argument = argument.trim_ascii_end().strip_suffix(b")")?;
+    Some(argument.trim_ascii())
+}
+
+fn number(error: &Map<String, Value>, key: &str) -> Option<i64> {
+    match error.get(key)? {
+        Value::Number(number) => number.as_i64(),
+        Value::String(text) => text.trim().parse().ok(),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+/// A word that may stand in a log: printable, without spaces, at most [`MAX_WORD`] bytes.
+fn word(error: &Map<String, Value>, key: &str) -> Option<String> {
+    let text = error.get(key)?.as_str()?;
+    let fits = (1..=MAX_WORD).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_graphic());
+    fits.then(|| text.to_owned())
+}
+
+const MAX_WORD: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code_of(body: &str) -> Option<(Option<i64>, Option<i64>)> {
+        GraphError::parse(body.as_bytes()).map(|error| (error.code, error.subcode))
+    }
+
+    #[test]
+    fn the_documented_envelope_is_read_whole() {
+        let body = br#"{"error":{"message":"m","type":"OAuthException","code":190,"error_subcode":463,
+            "error_user_title":"t","error_user_msg":"u","is_transient":false,"fbtrace_id":"AZ-HzGEkq"}}"#;
+        let expected = GraphError {
+            code: Some(190),
+            subcode: Some(463),
+            kind: Some("OAuthException".to_owned()),
+            transient: Some(false),
+            trace: Some("AZ-HzGEkq".to_owned()),
+        };
+        assert_eq!(GraphError::parse(body), Some(expected));
+    }
+
+    #[test]
+    fn the_message_is_not_kept_because_it_may_repeat_the_token() {
+        let body = br#"{"error":{"message":"Malformed access token EAABsbCS1","code":190}}"#;
+        assert!(!format!("{:?}", GraphError::parse(body)).contains("EAAB"));
+    }
+
+    #[test]
+    fn odd_fields_do_not_hide_the_code() {
+        for body in [
+            r#"{"error":{"code":"190"}}"#,
+            r#"{"error":{"code":190,"error_data":[]}}"#,
+            r#"{"error":{"code":190,"error_data":"{\"blame\":[]}"}}"#,
+            r#"{"error":{"code":190,"error_data":{"details":"…"},"novelty":[[{}]]}}"#,
+            r#"{"error":{"code":190,"error_subcode":null,"type":7,"fbtrace_id":{}}}"#,
+            r#"{"error":{"code":190,"error_subcode":true,"is_transient":"no"}}"#,
+            r#"{"__debug__":{},"error":{"code":190}}"#,
+            "\u{feff}{\"error\":{\"code\":190}}",
+            "\r\n  {\"error\":{\"code\":190}}\n",
+            r#"/**/ jQuery1.cb({"error":{"code":190}});"#,
+            r#"cb( {"error":{"code":190}} )"#,
+        ] {
+            assert_eq!(code_of(body), Some((Some(190), None)), "{body}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_envelope_is_not_taken_for_one() {
+        let deep = format!("{{\"error\":{}{}}}", "[".repeat(60_000), "]".repeat(60_000));
+        for body in [
+            "",
+            "null",
+            "{}",
+            "<html>Sorry, something went wrong.</html>",
+            r#"{"error":{"code":190"#,
+            r#"{"error":{"code":190}} trailing"#,
+            r#"{"error":"invalid_token"}"#,
+            r#"{"error":null}"#,
+            r#"[{"code":400,"body":"{\"error\":{\"code\":190}}"}]"#,
+            r#"{"data":{"error":{"code":190,"subcode":463}}}"#,
+            r#"{"error_type":"OAuthException","code":400,"error_message":"…"}"#,
+            r#"{"debug_info":{"retriable":false,"type":"NotAuthorizedError"}}"#,
+            r#"alert("x"); cb({"error":{"code":190}}"#,
+            "cb(",
+            "({})",
+            deep.as_str(),
+        ] {
+            assert_eq!(code_of(body), None, "{}", body.get(..40).unwrap_or(body));
+        }
+    }
+
+    #[test]
+    fn a_number_that_is_none_counts_as_missing() {
+        for code in ["18446744073709551615", "1e400", "190.5", "\"OAuth\"", "{}", "\"\""] {
+            let body = format!("{{\"error\":{{\"code\":{code}}}}}");
+            assert!(!matches!(code_of(&body), Some((Some(_), _))), "{code}");
+        }
+    }
+
+    #[test]
+    fn a_word_that_could_break_a_log_line_is_dropped() {
+        let body = br#"{"error":{"code":1,"type":"a\nb","fbtrace_id":"a b"}}"#;
+        let error = GraphError::parse(body).unwrap();
+        assert_eq!((error.kind, error.trace), (None, None));
+    }
+}

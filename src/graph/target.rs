@@ -1,0 +1,371 @@
+//! Where a request goes: the origin, and the path and query as they may leave.
+
+use std::fmt;
+
+use http::Uri;
+use http::uri::{Authority, InvalidUri, Parts, PathAndQuery, Scheme};
+use percent_encoding::percent_decode;
+
+use super::presented::{Presented, QueryCredential, is_app_token, is_placeholder};
+
+/// An upstream's scheme, which is always `https`, and authority.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Origin(Authority);
+
+/// Why a text cannot be an origin.
+#[derive(Debug, thiserror::Error)]
+pub enum OriginError {
+    /// No URI at all.
+    #[error("it is not a URI such as https://graph.facebook.com")]
+    Uri(#[from] InvalidUri),
+    /// Another scheme, or none: a token is never sent in the clear.
+    #[error("it must begin with https://, since a token is never sent in the clear")]
+    Scheme,
+    /// No host, or a port that is none.
+    #[error("its host is empty, or its port is not a number from 1 to 65535")]
+    Authority,
+    /// `user:password@`.
+    #[error("it must not name a user before its host")]
+    UserInfo,
+    /// A path, query or fragment: paths come from the app, byte for byte.
+    #[error("it must end after the host and port; paths come from the app")]
+    Path,
+}
+
+/// Path and query of a request as the app sent them, less the credentials.
+///
+/// # Why
+///
+/// Nothing is normalised: an upload's id is a path like `/upload:MTphd…?sig=ARZ…`, and `%2F`, `//`, `;`, `&&` and
+/// duplicate parameters mean something to Graph. A target without credentials is the app's own
+/// buffer, shared; only one that loses a parameter is built anew.
+#[derive(Clone, Eq, PartialEq)]
+pub struct Target(PathAndQuery);
+
+/// A [`Target`], and what was in the way of it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Cleaned {
+    /// The target.
+    pub target: Target,
+    /// The credential that the query held.
+    pub credential: QueryCredential,
+}
+
+/// Why a request's target may not leave.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum TargetError {
+    /// `*`, or an authority without a path: no object of Graph's.
+    #[error("the request target is not a path")]
+    Form,
+    /// A credential in the query, under [`Presented::Refuse`].
+    #[error("the query holds an access_token, and heal.presented is \"refuse\"")]
+    Presented,
+}
+
+/// A target for logs: never the query, and `{id}` for everything that is not a plain word.
+#[derive(Clone, Copy, Debug)]
+pub struct Template<'target>(&'target str);
+
+// === impl Origin ===
+
+impl Origin {
+    /// Reads `https://host` or `https://host:port`, with or without a slash at the end.
+    ///
+    /// # Errors
+    ///
+    /// [`OriginError`] for anything else.
+    pub fn parse(text: &str) -> Result<Self, OriginError> {
+        let parts = text.parse::<Uri>()?.into_parts();
+        if parts.scheme != Some(Scheme::HTTPS) {
+            return Err(OriginError::Scheme);
+        }
+        let Some(authority) = parts.authority else {
+            return Err(OriginError::Authority);
+        };
+        if authority.as_str().contains('@') {
+            return Err(OriginError::UserInfo);
+        }
+        let host = authority.host();
+        let port = authority.as_str().strip_prefix(host);
+        if host.is_empty() || (port != Some("") && authority.port_u16().unwrap_or(0) == 0) {
+            return Err(OriginError::Authority);
+        }
+        let path = parts.path_and_query.as_ref().map_or("", PathAndQuery::as_str);
+        if !matches!(path, "" | "/") || text.contains('#') {
+            return Err(OriginError::Path);
+        }
+        Ok(Self(authority))
+    }
+
+    /// The host alone; an IPv6 address in its brackets.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        self.0.host()
+    }
+
+    /// Host, and port if one was given: the value of `Host`.
+    #[must_use]
+    pub const fn authority(&self) -> &Authority {
+        &self.0
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "https://{}", self.0)
+    }
+}
+
+// === impl Target ===
+
+impl Target {
+    /// Takes the app's target and takes its credentials out.
+    ///
+    /// * Every `access_token` that stands for "no token" goes, under every policy.
+    /// * A real one goes, stays or is refused, as `policy` says.
+    /// * If app tokens are the only real ones they stay, under every policy.
+    /// * `appsecret_proof` and `appsecret_time` go unless a token stays: they prove the app's token, not ours.
+    /// * On [token endpoints](Self::is_token_endpoint) everything stays.
+    ///
+    /// Names are compared percent-decoded (`%61ccess_token`), and whole: `input_token` or `fb_exchange_token` are
+    /// data.
+    ///
+    /// # Errors
+    ///
+    /// [`TargetError`] if this is no path, or if `policy` refuses what the query holds.
+    pub fn from_app(uri: &Uri, policy: Presented) -> Result<Cleaned, TargetError> {
+        let target = Self::as_sent(uri)?;
+        let query = match target.0.query() {
+            Some(query) if !target.is_token_endpoint() => query,
+            _ => return Ok(target.with(QueryCredential::None)),
+        };
+        let credential = match survey(query) {
+            Survey::Clean => return Ok(target.with(QueryCredential::None)),
+            Survey::ProofOnly => QueryCredential::None,
+            Survey::Placeholder => QueryCredential::Placeholder,
+            Survey::AppToken => QueryCredential::AppToken,
+            Survey::Token => match policy {
+                Presented::Replace => QueryCredential::Stale,
+                Presented::Refuse => return Err(TargetError::Presented),
+                Presented::Keep => QueryCredential::Kept,
+            },
+        };
+        Ok(target.without_credentials(query, credential).with(credential))
+    }
+
+    /// Takes the app's target whole, for a request that keeps a credential of its own in a header.
+    ///
+    /// # Errors
+    ///
+    /// [`TargetError::Form`] if this is no path.
+    pub fn as_sent(uri: &Uri) -> Result<Self, TargetError> {
+        match uri.path_and_query() {
+            Some(path) if path.path().starts_with('/') => Ok(Self(path.clone())),
+            _ => Err(TargetError::Form),
+        }
+    }
+
+    /// The URI to send it to. Copies nothing: three reference counts.
+    #[must_use]
+    pub fn to_uri(&self, origin: &Origin) -> Uri {
+        let mut parts = Parts::default();
+        parts.scheme = Some(Scheme::HTTPS);
+        parts.authority = Some(origin.0.clone());
+        parts.path_and_query = Some(self.0.clone());
+        #[expect(clippy::expect_used, reason = "it fails only if a part is missing")]
+        Uri::from_parts(parts).expect("all parts are given")
+    }
+
+    /// The path, as sent.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.0.path()
+    }
+
+    /// The query, as it may leave, without its `?`.
+    #[must_use]
+    pub fn query(&self) -> Option<&str> {
+        self.0.query()
+    }
+
+    /// Whether this is below `/oauth/`, with or without a version before: an endpoint that makes tokens out of the
+    /// credentials in its query. Those are data, and a token of ours has no business there.
+    #[must_use]
+    pub fn is_token_endpoint(&self) -> bool {
+        let mut segments = self.path().split('/').filter(|segment| !segment.is_empty());
+        let first = match segments.next() {
+            Some(version) if is_version(version) => segments.next(),
+            first => first,
+        };
+        first.is_some_and(|segment| {
+            percent_decode(segment.as_bytes())
+                .map(|byte| byte.to_ascii_lowercase())
+                .eq(*b"oauth")
+        })
+    }
+
+    /// What a log may show of it.
+    #[must_use]
+    pub fn template(&self) -> Template<'_> {
+        Template(self.path())
+    }
+
+    const fn with(self, credential: QueryCredential) -> Cleaned {
+        Cleaned {
+            target: self,
+            credential,
+        }
+    }
+
+    /// The same without the parameters that may not leave together with `credential`.
+    fn without_credentials(&self, query: &str, credential: QueryCredential) -> Self {
+        let keeps = |parameter: &&str| match Parameter::of(parameter) {
+            Parameter::Data => true,
+            Parameter::Placeholder => false,
+            Parameter::AppToken | Parameter::Token | Parameter::Proof => credential.is_in_place(),
+        };
+        if query.split('&').all(|parameter| keeps(&parameter)) {
+            return self.clone();
+        }
+        let mut kept = String::with_capacity(self.0.as_str().len());
+        kept.push_str(self.path());
+        let mut joint = '?';
+        for parameter in query.split('&').filter(keeps) {
+            kept.push(joint);
+            kept.push_str(parameter);
+            joint = '&';
+        }
+        #[expect(clippy::expect_used, reason = "whole parameters of a valid query")]
+        Self(PathAndQuery::from_maybe_shared(bytes::Bytes::from(kept)).expect("still valid"))
+    }
+}
+
+/// The path template only: a query may hold a signature, or a token that was kept.
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Target({})", self.template())
+    }
+}
+
+// === impl Template ===
+
+impl fmt::Display for Template<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut segments = self.0.strip_prefix('/').unwrap_or(self.0).split('/');
+        for segment in segments.by_ref().take(MAX_SEGMENTS) {
+            f.write_str("/")?;
+            f.write_str(if is_word(segment) || is_version(segment) {
+                segment
+            } else {
+                "{id}"
+            })?;
+        }
+        if segments.next().is_some() {
+            f.write_str("/…")?;
+        }
+        Ok(())
+    }
+}
+
+const MAX_SEGMENTS: usize = 6;
+
+/// Whether a path segment names an edge or an endpoint: those are lower-case words. Tokens, upload ids and
+/// signatures have digits, capitals or signs, so none can pass for one.
+fn is_word(segment: &str) -> bool {
+    const MAX_WORD: usize = 32;
+    segment.len() <= MAX_WORD
+        && segment
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+}
+
+/// `v19.0`
+fn is_version(segment: &str) -> bool {
+    segment.len() <= 8
+        && segment
+            .strip_prefix('v')
+            .and_then(|number| number.split_once('.'))
+            .is_some_and(|(major, minor)| is_digits(major) && is_digits(minor))
+}
+
+fn is_digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+// === impl Survey ===
+
+/// What a query holds, taken together. Later ones outweigh earlier ones.
+#[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
+enum Survey {
+    Clean,
+    ProofOnly,
+    Placeholder,
+    AppToken,
+    Token,
+}
+
+fn survey(query: &str) -> Survey {
+    query
+        .split('&')
+        .map(|parameter| match Parameter::of(parameter) {
+            Parameter::Data => Survey::Clean,
+            Parameter::Proof => Survey::ProofOnly,
+            Parameter::Placeholder => Survey::Placeholder,
+            Parameter::AppToken => Survey::AppToken,
+            Parameter::Token => Survey::Token,
+        })
+        .max()
+        .unwrap_or(Survey::Clean)
+}
+
+// === impl Parameter ===
+
+/// What one parameter is to us.
+#[derive(Clone, Copy)]
+enum Parameter {
+    /// The app's and Graph's own affair.
+    Data,
+    /// `appsecret_proof`, `appsecret_time`
+    Proof,
+    /// `access_token` with nothing in it
+    Placeholder,
+    /// `access_token` with an app token
+    AppToken,
+    /// `access_token` with any other
+    Token,
+}
+
+impl Parameter {
+    fn of(parameter: &str) -> Self {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        if is_named(name, "appsecret_proof") || is_named(name, "appsecret_time") {
+            Self::Proof
+        } else if !is_named(name, "access_token") {
+            Self::Data
+        } else if is_placeholder(form_decode(value)) {
+            Self::Placeholder
+        } else if is_app_token(form_decode(value)) {
+            Self::AppToken
+        } else {
+            Self::Token
+        }
+    }
+}
+
+/// Whether a parameter's name, decoded, is `wanted`. Decoding only shortens, so most names cost two comparisons of
+/// lengths.
+fn is_named(name: &str, wanted: &str) -> bool {
+    name == wanted || (name.len() > wanted.len() && form_decode(name).eq(wanted.bytes()))
+}
+
+/// The bytes of a form-encoded text. A plus sign is a space, and has to become one before `%2B` becomes a plus sign;
+/// that is why each piece between two of them is decoded for itself.
+fn form_decode(text: &str) -> impl Iterator<Item = u8> + Clone {
+    text.split('+').enumerate().flat_map(|(nth, piece)| {
+        let space = (nth > 0).then_some(b' ');
+        space.into_iter().chain(percent_decode(piece.as_bytes()))
+    })
+}
+
+#[cfg(test)]
+mod tests;

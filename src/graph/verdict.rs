@@ -1,0 +1,165 @@
+//! What an answer means: the one table.
+
+use http::header::{CONTENT_TYPE, HeaderMap, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
+
+use super::error::GraphError;
+
+/// What an answer means to us. Exactly one variant leads to a replay.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Verdict {
+    /// 1xx, 2xx, 3xx: delivered unread. A batch's 200 is one, whatever its parts say: some of them have run.
+    Success,
+    /// Graph says that this token is dead, and that it did not act. A newer one cures it.
+    TokenRejected(Rejection),
+    /// A rate limit: status 429, or one of Graph's limit codes under another status. A newer token would only
+    /// burn more of it.
+    Throttled,
+    /// Any other error envelope with a 4xx: permissions, parameters, policy. A newer token has the same rights.
+    Refused,
+    /// 5xx, or Graph's "service unavailable" under another status. Whether it acted is unknown.
+    ServerError,
+    /// A 4xx whose body is not one of Graph's envelopes, or was not read.
+    Opaque,
+}
+
+/// Why Graph rejects a token. It tells operators what to do; it never decides whether to heal, since a newer
+/// token cures all four.
+///
+/// The subcodes are those of the [error handling guide] and of the older, longer official table.
+///
+/// [error handling guide]: https://developers.facebook.com/docs/graph-api/guides/error-handling
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Rejection {
+    /// Its time is over, or it was unused for too long.
+    Expired,
+    /// It was good once: password changed, app removed or re-installed, logged out, revoked.
+    Invalidated,
+    /// It cannot be read, or is for another app or host: a bad paste, an app-secret reset.
+    Malformed,
+    /// Its user must act on facebook.com first: checkpoint, unconfirmed account, lost role.
+    NeedsPerson,
+}
+
+/// What an answer means. Total: any status, any headers, any bytes.
+///
+/// `body` is the whole body, decoded of its content encoding; it is looked at only if [`suspicious`] says so, or for
+/// the other 4xx if it is there.
+///
+/// [`Verdict::TokenRejected`] needs a suspicious head *and* a top-level error envelope with one of the codes of
+/// [`rejection`]. The status alone decides nothing: a dead token is 401 when it came as a header, 400 when it came
+/// as a parameter, 404 in one recording; neither does `type`, since `OAuthException` is the type of most errors.
+#[must_use]
+pub fn classify(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Verdict {
+    if !status.is_client_error() {
+        return if status.as_u16() >= 500 {
+            Verdict::ServerError
+        } else {
+            Verdict::Success
+        };
+    }
+    if status == StatusCode::TOO_MANY_REQUESTS {
+        return Verdict::Throttled;
+    }
+    let Some(error) = GraphError::parse(body) else {
+        return Verdict::Opaque;
+    };
+    if let Some(rejection) = rejection(status, &error)
+        && suspicious(status, headers)
+    {
+        return Verdict::TokenRejected(rejection);
+    }
+    match (error.code, error.transient) {
+        (Some(code), _) if is_throttle(code) => Verdict::Throttled,
+        (Some(2), _) | (Some(1), Some(true)) => Verdict::ServerError,
+        _ => Verdict::Refused,
+    }
+}
+
+/// Whether a body is worth reading: can it hold the word that a token is dead?
+///
+/// Yes for JSON and JavaScript (Graph says `text/javascript` to old clients) with 400, 401, 403 or 404, and with any
+/// other 4xx whose `WWW-Authenticate` says `"invalid_token"`.
+#[must_use]
+pub fn suspicious(status: StatusCode, headers: &HeaderMap) -> bool {
+    status.is_client_error()
+        && headers.get(CONTENT_TYPE).is_some_and(is_script)
+        && (matches!(status.as_u16(), 400 | 401 | 403 | 404)
+            || headers.get_all(WWW_AUTHENTICATE).iter().any(says_invalid))
+}
+
+/// The codes that mean "this access token is dead", and what the subcode adds.
+///
+/// 190 with any subcode or none; 102, and 450 and 452 of the legacy API, which speak of sessions; 0 only together
+/// with 401, as WhatsApp documents it, for other errors have code 0 as well.
+fn rejection(status: StatusCode, error: &GraphError) -> Option<Rejection> {
+    match (error.code?, error.subcode.unwrap_or(0)) {
+        (190, 0 | 456 | 457) => Some(Rejection::Malformed),
+        (190, 463 | 468 | 493) => Some(Rejection::Expired),
+        (190, 459 | 464 | 492) => Some(Rejection::NeedsPerson),
+        (190, _) => Some(Rejection::Invalidated),
+        (102 | 450, _) => Some(Rejection::Expired),
+        (452, _) => Some(Rejection::Invalidated),
+        (0, _) if status == StatusCode::UNAUTHORIZED => Some(Rejection::Invalidated),
+        _ => None,
+    }
+}
+
+/// Graph's [rate limit] codes (80007 is WhatsApp's per account) and WhatsApp's own.
+///
+/// [rate limit]: https://developers.facebook.com/docs/graph-api/overview/rate-limiting
+fn is_throttle(code: i64) -> bool {
+    matches!(
+        code,
+        4 | 17 | 32 | 341 | 613 | 80_000..=80_014 | 130_429 | 131_048 | 131_056 | 131_064 | 133_016
+    )
+}
+
+fn is_script(content_type: &HeaderValue) -> bool {
+    contains(content_type.as_bytes(), b"json") || contains(content_type.as_bytes(), b"javascript")
+}
+
+/// `OAuth "Facebook Platform" "invalid_token" "…"`: not the syntax of RFC 9110, hence a plain search.
+fn says_invalid(challenge: &HeaderValue) -> bool {
+    contains(challenge.as_bytes(), b"\"invalid_token\"")
+}
+
+fn contains(text: &[u8], needle: &[u8]) -> bool {
+    text.windows(needle.len())
+        .any(|window| window.eq_ignore_ascii_case(needle))
+}
+
+// === impl Verdict ===
+
+impl Verdict {
+    /// Its name in logs and metrics.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::TokenRejected(_) => "token_rejected",
+            Self::Throttled => "throttled",
+            Self::Refused => "refused",
+            Self::ServerError => "server_error",
+            Self::Opaque => "opaque",
+        }
+    }
+}
+
+// === impl Rejection ===
+
+impl Rejection {
+    /// Its name in logs and metrics.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::Invalidated => "invalidated",
+            Self::Malformed => "malformed",
+            Self::NeedsPerson => "needs_person",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
