@@ -1,1 +1,3 @@
 //! Places that show a token.
+
+pub mod decode;

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::io::Read;
 
 use flate2::{Decompress, FlushDecompress, Status};
-use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderMap};
 use http::HeaderValue;
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderMap};
 
 /// What becomes of the app's `Accept-Encoding`.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -54,7 +54,9 @@ pub fn narrow(headers: &HeaderMap) -> Narrowed {
     }
     // Pieces of valid values make a valid value; and a lone `*;q=0` would forbid every answer.
     let usable = !kept.is_empty() && !is_refused_star(&kept);
-    let value = usable.then(|| HeaderValue::from_bytes(&kept).ok()).flatten();
+    let value = usable
+        .then(|| HeaderValue::from_bytes(&kept).ok())
+        .flatten();
     Narrowed::To(value.unwrap_or(HeaderValue::from_static("identity")))
 }
 
@@ -69,21 +71,22 @@ pub fn decode<'body>(
     body: &'body [u8],
     limit: usize,
 ) -> Option<Cow<'body, [u8]>> {
-    // In the order applied, so the last is undone first. A third one has no place to go and is refused.
-    let mut first = Coding::Identity;
-    let mut second = Coding::Identity;
+    let mut applied = [Coding::Identity; 2];
+    let mut free = applied.iter_mut();
     for value in headers.get_all(CONTENT_ENCODING) {
         for member in members(value.as_bytes()) {
-            match Coding::of(member)? {
-                Coding::Identity => {}
-                coding if first == Coding::Identity => first = coding,
-                coding if second == Coding::Identity => second = coding,
-                _ => return None,
+            let coding = Coding::of(member)?;
+            if coding != Coding::Identity {
+                *free.next()? = coding;
             }
         }
     }
-    let body = second.undo(Cow::Borrowed(body), limit)?;
-    first.undo(body, limit)
+    // The last one applied is the first one undone.
+    let mut body = Cow::Borrowed(body);
+    for coding in applied.into_iter().rev() {
+        body = coding.undo(body, limit)?;
+    }
+    (body.len() <= limit).then_some(body)
 }
 
 /// The codings we read.
@@ -118,10 +121,7 @@ fn is_refused_star(member: &[u8]) -> bool {
     let Some((b'*', weight)) = member.split_first() else {
         return false;
     };
-    let digits = weight
-        .iter()
-        .filter(|byte| byte.is_ascii_digit())
-        .copied();
+    let digits = weight.iter().filter(|byte| byte.is_ascii_digit()).copied();
     !weight.is_empty() && digits.clone().count() > 0 && digits.clone().all(|digit| digit == b'0')
 }
 
@@ -144,7 +144,7 @@ impl Coding {
 
     fn undo(self, body: Cow<'_, [u8]>, limit: usize) -> Option<Cow<'_, [u8]>> {
         let plain = match self {
-            Self::Identity => return (body.len() <= limit).then_some(body),
+            Self::Identity => return Some(body),
             Self::Gzip => read(flate2::bufread::MultiGzDecoder::new(&*body), limit)?,
             Self::Deflate => {
                 inflate(true, &body, limit).or_else(|| inflate(false, &body, limit))?

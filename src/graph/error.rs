@@ -88,8 +88,8 @@ fn number(error: &Map<String, Value>, key: &str) -> Option<i64> {
 /// A word that may stand in a log: printable, without spaces, at most [`MAX_WORD`] bytes.
 fn word(error: &Map<String, Value>, key: &str) -> Option<String> {
     let text = error.get(key)?.as_str()?;
-    let fits = (1..=MAX_WORD).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_graphic());
+    let fits =
+        (1..=MAX_WORD).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
     fits.then(|| text.to_owned())
 }
 
@@ -169,7 +169,14 @@ mod tests {
 
     #[test]
     fn a_number_that_is_none_counts_as_missing() {
-        for code in ["18446744073709551615", "1e400", "190.5", "\"OAuth\"", "{}", "\"\""] {
+        for code in [
+            "18446744073709551615",
+            "1e400",
+            "190.5",
+            "\"OAuth\"",
+            "{}",
+            "\"\"",
+        ] {
             let body = format!("{{\"error\":{{\"code\":{code}}}}}");
             assert!(!matches!(code_of(&body), Some((Some(_), _))), "{code}");
         }

@@ -122,10 +122,26 @@ mod tests {
     #[test]
     fn what_stands_for_no_token_is_absent() {
         for value in [
-            "", " ", "Bearer", "bearer ", "Bearer  ", "OAuth", "Bearer None", "Bearer null",
-            "BEARER Undefined", "OAuth NULL", "null", "None", "undefined", "Bearer\tnull",
+            "",
+            " ",
+            "Bearer",
+            "bearer ",
+            "Bearer  ",
+            "OAuth",
+            "Bearer None",
+            "Bearer null",
+            "BEARER Undefined",
+            "OAuth NULL",
+            "null",
+            "None",
+            "undefined",
+            "Bearer\tnull",
         ] {
-            assert_eq!(authorization(value.as_bytes()), HeaderCredential::Absent, "{value:?}");
+            assert_eq!(
+                authorization(value.as_bytes()),
+                HeaderCredential::Absent,
+                "{value:?}"
+            );
         }
     }
 

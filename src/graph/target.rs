@@ -90,7 +90,10 @@ impl Origin {
         if host.is_empty() || (port != Some("") && authority.port_u16().unwrap_or(0) == 0) {
             return Err(OriginError::Authority);
         }
-        let path = parts.path_and_query.as_ref().map_or("", PathAndQuery::as_str);
+        let path = parts
+            .path_and_query
+            .as_ref()
+            .map_or("", PathAndQuery::as_str);
         if !matches!(path, "" | "/") || text.contains('#') {
             return Err(OriginError::Path);
         }
@@ -150,7 +153,9 @@ impl Target {
                 Presented::Keep => QueryCredential::Kept,
             },
         };
-        Ok(target.without_credentials(query, credential).with(credential))
+        Ok(target
+            .without_credentials(query, credential)
+            .with(credential))
     }
 
     /// Takes the app's target whole, for a request that keeps a credential of its own in a header.

@@ -1,0 +1,82 @@
+//! No credential survives `Replace`, everything else survives byte for byte, and cleaning twice changes nothing.
+
+#![no_main]
+
+use graphward::graph::{Origin, Presented, QueryCredential, Target, TargetError};
+use http::Uri;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: (u8, &str)| {
+    let (policy, text) = input;
+    let policy = match policy % 3 {
+        0 => Presented::Replace,
+        1 => Presented::Refuse,
+        _ => Presented::Keep,
+    };
+    let Ok(uri) = text.parse::<Uri>() else { return };
+    let cleaned = match Target::from_app(&uri, policy) {
+        Ok(cleaned) => cleaned,
+        Err(error) => {
+            assert!(error == TargetError::Form || policy == Presented::Refuse);
+            return;
+        }
+    };
+    let target = &cleaned.target;
+    assert_eq!(target.path(), uri.path());
+    assert!(target.template().to_string().len() <= 300);
+
+    let sent: Vec<&str> = uri
+        .query()
+        .map(|query| query.split('&').collect())
+        .unwrap_or_default();
+    let left: Vec<&str> = target
+        .query()
+        .map(|query| query.split('&').collect())
+        .unwrap_or_default();
+    if target.is_token_endpoint() {
+        assert_eq!(sent, left);
+    } else {
+        // In order, nothing is lost but credentials.
+        let mut rest = left.iter();
+        let mut next = rest.next();
+        for parameter in sent {
+            if next == Some(&parameter) {
+                next = rest.next();
+            } else {
+                assert!(is_credential(parameter), "{parameter}");
+            }
+        }
+        assert_eq!(next, None);
+        match cleaned.credential {
+            QueryCredential::AppToken => {}
+            QueryCredential::Kept => assert_eq!(policy, Presented::Keep),
+            QueryCredential::None | QueryCredential::Placeholder => {
+                assert!(!left.iter().any(|parameter| is_credential(parameter)));
+            }
+            QueryCredential::Stale => {
+                assert_eq!(policy, Presented::Replace);
+                assert!(!left.iter().any(|parameter| is_credential(parameter)));
+            }
+        }
+    }
+
+    let origin = Origin::parse("https://graph.facebook.com").expect("valid");
+    let outgoing = target.to_uri(&origin);
+    assert_eq!(
+        (outgoing.path(), outgoing.query()),
+        (target.path(), target.query())
+    );
+    let again = Target::from_app(&outgoing, policy).expect("a cleaned target is clean");
+    assert_eq!(again.target.to_uri(&origin), outgoing);
+});
+
+/// Written without the code under test.
+fn is_credential(parameter: &str) -> bool {
+    let name = parameter
+        .split('=')
+        .next()
+        .unwrap_or_default()
+        .replace('+', " ");
+    let name: Vec<u8> = percent_encoding::percent_decode_str(&name).collect();
+    [&b"access_token"[..], b"appsecret_proof", b"appsecret_time"].contains(&&name[..])
+}

@@ -1,0 +1,53 @@
+//! Any answer has a verdict, and only a suspicious 4xx with a dead-token code leads to a replay.
+
+#![no_main]
+
+use graphward::graph::{GraphError, Verdict, classify, suspicious};
+use http::StatusCode;
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
+use libfuzzer_sys::fuzz_target;
+
+const TYPES: [Option<&str>; 4] = [
+    None,
+    Some("application/json; charset=UTF-8"),
+    Some("text/javascript; charset=UTF-8"),
+    Some("text/html"),
+];
+
+fuzz_target!(|input: (u16, u8, bool, &[u8])| {
+    let (number, content_type, challenged, body) = input;
+    let status = StatusCode::from_u16(100 + number % 900).expect("three digits");
+    let mut headers = HeaderMap::new();
+    if let Some(Some(name)) = TYPES.get(usize::from(content_type) % TYPES.len()) {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(name));
+    }
+    if challenged {
+        let challenge = "OAuth \"Facebook Platform\" \"invalid_token\" \"…\"";
+        headers.insert(
+            WWW_AUTHENTICATE,
+            HeaderValue::from_bytes(challenge.as_bytes()).expect("valid"),
+        );
+    }
+
+    let verdict = classify(status, &headers, body);
+    assert_eq!(verdict, classify(status, &headers, body));
+    assert_eq!(
+        verdict == Verdict::ServerError && !status.is_client_error(),
+        status.as_u16() >= 500
+    );
+    if !status.is_client_error() {
+        assert!(!suspicious(status, &headers));
+        assert!(matches!(verdict, Verdict::Success | Verdict::ServerError));
+    }
+    if matches!(verdict, Verdict::TokenRejected(_)) {
+        assert!(suspicious(status, &headers));
+        let code = GraphError::parse(body).and_then(|error| error.code);
+        assert!(matches!(code, Some(0 | 102 | 190 | 450 | 452)));
+        assert!(code != Some(0) || status == StatusCode::UNAUTHORIZED);
+    }
+    // White space around an envelope means nothing.
+    let padded = [b"\r\n ", body, b" \n"].concat();
+    if GraphError::parse(body).is_some() && !body.starts_with(b"\xEF\xBB\xBF") {
+        assert_eq!(classify(status, &headers, &padded), verdict);
+    }
+});
