@@ -1,0 +1,330 @@
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::Notify;
+
+use super::super::{BoxFuture, NoSuccessor, Renewer, Source, Tokens, pair};
+use super::*;
+use crate::types::Secret;
+
+/// A source that shows what the test puts there.
+#[derive(Clone, Default)]
+struct Drop(Arc<Shown>);
+
+#[derive(Default)]
+struct Shown {
+    token: Mutex<Option<String>>,
+    changed: Notify,
+    loads: AtomicU64,
+}
+
+/// A renewer that mints `minted-1`, `minted-2`, …, or fails.
+#[derive(Clone, Default)]
+struct Mint(Arc<Minted>);
+
+#[derive(Default)]
+struct Minted {
+    calls: AtomicU64,
+    broken: std::sync::atomic::AtomicBool,
+    panics: std::sync::atomic::AtomicBool,
+}
+
+impl Drop {
+    fn put(&self, token: &str) {
+        *self.0.token.lock().unwrap() = Some(token.to_owned());
+        self.0.changed.notify_one();
+    }
+}
+
+impl Source for Drop {
+    fn load(&mut self) -> BoxFuture<'_, Result<Token, ObtainError>> {
+        self.0.loads.fetch_add(1, Ordering::Relaxed);
+        let shown = self.0.token.lock().unwrap().clone();
+        Box::pin(async move {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            let text = shown.ok_or(ObtainError::Transient {
+                what: "nothing there".to_owned(),
+                reason: "missing",
+                source: None,
+            })?;
+            Ok(Token::lasting(Secret::new(&text).unwrap()))
+        })
+    }
+
+    fn changed(&mut self) -> BoxFuture<'_, ()> {
+        Box::pin(self.0.changed.notified())
+    }
+
+    fn describe(&self) -> String {
+        "the test".to_owned()
+    }
+}
+
+impl Renewer for Mint {
+    fn renew<'a>(&'a mut self, _outgoing: &'a Token) -> BoxFuture<'a, Result<Token, ObtainError>> {
+        Box::pin(async move {
+            assert!(!self.0.panics.load(Ordering::Relaxed), "on purpose");
+            let number = self.0.calls.fetch_add(1, Ordering::Relaxed) + 1;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            if self.0.broken.load(Ordering::Relaxed) {
+                return Err(ObtainError::Transient {
+                    what: "out of order".to_owned(),
+                    reason: "broken",
+                    source: None,
+                });
+            }
+            Ok(Token::lasting(
+                Secret::new(&format!("minted-{number}")).unwrap(),
+            ))
+        })
+    }
+}
+
+async fn start(source: &Drop, mint: Option<&Mint>) -> Tokens {
+    let supply = Supply::of(source.clone());
+    let supply = match mint {
+        Some(mint) => supply.renewed_by(mint.clone()),
+        None => supply,
+    };
+    let (writer, tokens) = pair();
+    let tenant = TenantId::default();
+    let refresher = Refresher::new(
+        tenant,
+        supply,
+        writer,
+        Schedule::default(),
+        Clock::system(),
+        Box::new(|_report| {}),
+    );
+    drop(spawn(refresher.run()));
+    tokens.looked().await;
+    tokens
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "these tests end with their runtime"
+)]
+fn spawn<T: Send + 'static>(
+    task: impl Future<Output = T> + Send + 'static,
+) -> tokio::task::JoinHandle<T> {
+    tokio::spawn(task)
+}
+
+fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(5)
+}
+
+#[tokio::test(start_paused = true)]
+async fn five_hundred_askers_are_served_by_one_renewal() {
+    let (source, mint) = (Drop::default(), Mint::default());
+    source.put("first");
+    let tokens = start(&source, Some(&mint)).await;
+    let old = tokens.current().unwrap().generation();
+    let asks = (0..500).map(|_| async {
+        tokens.reject(old);
+        tokens.successor(old, soon()).await.unwrap().generation()
+    });
+    let answers = futures_util::future::join_all(asks).await;
+    assert!(answers.iter().all(|generation| *generation == old.next()));
+    assert_eq!(mint.0.calls.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_asker_may_leave_without_cancelling_the_renewal() {
+    let (source, mint) = (Drop::default(), Mint::default());
+    source.put("first");
+    let tokens = start(&source, Some(&mint)).await;
+    let old = tokens.current().unwrap().generation();
+    tokens.reject(old);
+    let impatient = tokens
+        .successor(old, Instant::now() + Duration::from_millis(5))
+        .await;
+    assert!(matches!(impatient, Err(NoSuccessor::Late)));
+    assert_eq!(
+        tokens.successor(old, soon()).await.unwrap().generation(),
+        old.next()
+    );
+    assert_eq!(mint.0.calls.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn fifty_late_rejections_cost_no_time_and_wipe_nothing() {
+    let (source, mint) = (Drop::default(), Mint::default());
+    source.put("first");
+    let tokens = start(&source, Some(&mint)).await;
+    let old = tokens.current().unwrap().generation();
+    tokens.reject(old);
+    let fresh = tokens.successor(old, soon()).await.unwrap();
+    let before = Instant::now();
+    for _ in 0..50 {
+        tokens.reject(old);
+        assert_eq!(
+            tokens.successor(old, soon()).await.unwrap().generation(),
+            fresh.generation()
+        );
+    }
+    assert_eq!(before.elapsed(), Duration::ZERO);
+    assert!(tokens.usable());
+    assert_eq!(mint.0.calls.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_is_shared_and_a_resting_refresher_answers_at_once() {
+    let (source, mint) = (Drop::default(), Mint::default());
+    source.put("first");
+    mint.0.broken.store(true, Ordering::Relaxed);
+    let tokens = start(&source, Some(&mint)).await;
+    let old = tokens.current().unwrap().generation();
+    tokens.reject(old);
+    let asks = (0..50).map(|_| tokens.successor(old, soon()));
+    for answer in futures_util::future::join_all(asks).await {
+        assert!(matches!(answer, Err(NoSuccessor::Failed(_))));
+    }
+    assert_eq!(mint.0.calls.load(Ordering::Relaxed), 1);
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let before = Instant::now();
+    assert!(matches!(
+        tokens.successor(old, soon()).await,
+        Err(NoSuccessor::Failed(_))
+    ));
+    assert_eq!(before.elapsed(), Duration::ZERO);
+    assert!(tokens.current().is_some(), "a failure destroys nothing");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_touched_source_costs_no_renewal() {
+    let (source, mint) = (Drop::default(), Mint::default());
+    source.put("first");
+    let tokens = start(&source, Some(&mint)).await;
+    for _ in 0..10 {
+        source.put("first");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(tokens.current().unwrap().generation(), Generation::FIRST);
+    assert_eq!(mint.0.calls.load(Ordering::Relaxed), 0);
+    assert!(source.0.loads.load(Ordering::Relaxed) >= 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_dropped_while_resting_is_live_within_milliseconds() {
+    let source = Drop::default();
+    source.put("first");
+    let tokens = start(&source, None).await;
+    let old = tokens.current().unwrap().generation();
+    tokens.reject(old);
+    assert!(matches!(
+        tokens.successor(old, soon()).await,
+        Err(NoSuccessor::Failed(_))
+    ));
+    let before = Instant::now();
+    source.put("second");
+    let held = tokens
+        .held(old, Duration::from_secs(2), soon())
+        .await
+        .unwrap();
+    assert_eq!(held.generation(), old.next());
+    assert!(before.elapsed() <= Duration::from_millis(5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_are_held_until_the_hold_is_over_and_not_longer() {
+    let source = Drop::default();
+    source.put("first");
+    let tokens = start(&source, None).await;
+    let old = tokens.current().unwrap().generation();
+    let hold = Duration::from_secs(2);
+    tokens.reject(old);
+    let before = Instant::now();
+    assert!(matches!(
+        tokens.held(old, hold, soon()).await,
+        Err(NoSuccessor::Late)
+    ));
+    assert_eq!(before.elapsed(), hold);
+    assert!(matches!(
+        tokens.held(old, hold, soon()).await,
+        Err(NoSuccessor::Late)
+    ));
+    assert_eq!(
+        before.elapsed(),
+        hold,
+        "the hold counts from the first rejection"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn renewals_are_bounded_by_time_whatever_the_traffic() {
+    let (source, mint) = (Drop::default(), Mint::default());
+    source.put("first");
+    let tokens = start(&source, Some(&mint)).await;
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(10) {
+        tokens.reject(tokens.current().unwrap().generation());
+        tokio::time::sleep(Duration::from_millis(3)).await;
+    }
+    assert!(mint.0.calls.load(Ordering::Relaxed) <= 12);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresher_that_panicked_is_seen_at_once() {
+    let (source, mint) = (Drop::default(), Mint::default());
+    source.put("first");
+    mint.0.panics.store(true, Ordering::Relaxed);
+    let tokens = start(&source, Some(&mint)).await;
+    let old = tokens.current().unwrap().generation();
+    tokens.reject(old);
+    let before = Instant::now();
+    assert!(matches!(
+        tokens.successor(old, soon()).await,
+        Err(NoSuccessor::Closed)
+    ));
+    assert!(
+        before.elapsed() < Duration::from_millis(10),
+        "seen, not waited for"
+    );
+}
+
+/// Real threads: a lost wake-up would hang a round, a lost rejection would renew twice.
+#[test]
+fn threads_that_reject_and_wait_lose_no_wake_up() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(4)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let (source, mint) = (Drop::default(), Mint::default());
+        source.put("first");
+        let supply = Supply::of(source.clone()).renewed_by(mint.clone());
+        let (writer, tokens) = pair();
+        let schedule = Schedule {
+            min_gap: Duration::ZERO,
+            ..Schedule::default()
+        };
+        let observer = Box::new(|_report: &Report<'_>| {});
+        let refresher = Refresher::new(
+            TenantId::default(),
+            supply,
+            writer,
+            schedule,
+            Clock::system(),
+            observer,
+        );
+        drop(spawn(refresher.run()));
+        tokens.looked().await;
+        for round in 1..=100 {
+            let old = tokens.current().unwrap().generation();
+            let askers = (0..64).map(|_| {
+                let tokens = tokens.clone();
+                spawn(async move {
+                    tokens.reject(old);
+                    tokens.successor(old, soon()).await.unwrap();
+                })
+            });
+            for asker in askers {
+                asker.await.unwrap();
+            }
+            assert_eq!(mint.0.calls.load(Ordering::Relaxed), round);
+        }
+    });
+}
