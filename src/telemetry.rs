@@ -1,1 +1,3 @@
-//! Logs and metrics.
+//! What operators see: logs and metrics.
+
+pub mod metrics;

@@ -15,6 +15,19 @@ pub enum Stage {
     Stopped,
 }
 
+impl Stage {
+    /// The word for answers and logs.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Serving => "serving",
+            Self::Draining => "draining",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
 /// The stage, for those who read it and for the one who moves it on.
 #[derive(Clone, Debug)]
 pub struct Stages(watch::Sender<Stage>);

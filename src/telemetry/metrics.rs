@@ -1,0 +1,420 @@
+//! Metrics: the families, their closed labels, and handles that the path can touch without a look-up.
+//!
+//! # Why
+//!
+//! A label is a tenant's name, which comes from the configuration, or a member of a closed list. Never a path,
+//! an object id, a status outside its class or an error's text: what the other side can choose must not be able
+//! to make series. Handles are resolved once, at start, so that a request touches only atomics.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::{EncodeLabelSet, LabelSetEncoder};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use crate::types::TenantId;
+
+/// A tenant's name, or none for what is the process's, and words of closed lists.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Labels<const NAME: usize> {
+    tenant: Option<TenantId>,
+    words: [&'static str; NAME],
+    names: [&'static str; NAME],
+}
+
+/// All families of the process.
+#[derive(Clone, Debug)]
+pub struct Metrics(Arc<Families>);
+
+#[derive(Debug)]
+struct Families {
+    registry: Registry,
+    requests: Family<Labels<1>, Counter>,
+    answers: Family<Labels<1>, Counter>,
+    attempts: Family<Labels<1>, Counter>,
+    presented: Family<Labels<1>, Counter>,
+    request_seconds: Family<Labels<0>, Histogram, fn() -> Histogram>,
+    upstream_head_seconds: Family<Labels<1>, Histogram, fn() -> Histogram>,
+    inflight: Gauge,
+    replay_bytes: Family<Labels<1>, Gauge>,
+    task_panics: Counter,
+    token_generation: Family<Labels<0>, Gauge>,
+    token_expiry: Family<Labels<0>, Gauge<f64, AtomicU64>>,
+    token_usable: Family<Labels<0>, Gauge>,
+    token_attempts: Family<Labels<2>, Counter>,
+    token_attempt_seconds: Family<Labels<0>, Histogram, fn() -> Histogram>,
+    token_waiters: Family<Labels<0>, Gauge>,
+    token_drops_refused: Family<Labels<1>, Counter>,
+}
+
+/// One tenant's series of the data path.
+#[derive(Clone, Debug)]
+pub struct PathMetrics {
+    tenant: TenantId,
+    metrics: Metrics,
+    /// From the request's head to its answer's last byte, in seconds.
+    pub request_seconds: Histogram,
+    /// From the end of sending to the answer's head, in seconds, of the first attempt …
+    pub first_head_seconds: Histogram,
+    /// … and of the second.
+    pub second_head_seconds: Histogram,
+    /// First attempts.
+    pub first_attempts: Counter,
+    /// Second attempts.
+    pub second_attempts: Counter,
+    delivered: Counter,
+    successes: Counter,
+}
+
+/// One tenant's series of its token's life.
+#[derive(Clone, Debug)]
+pub struct TokenMetrics {
+    tenant: TenantId,
+    metrics: Metrics,
+}
+
+/// Where replayable bytes lie.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Place {
+    /// In memory.
+    Memory,
+    /// In an unlinked file.
+    Disk,
+}
+
+const REQUESTS: [&str; 1] = ["outcome"];
+const VERDICT: [&str; 1] = ["verdict"];
+const ATTEMPT: [&str; 1] = ["attempt"];
+const PLACE: [&str; 1] = ["place"];
+const REASON: [&str; 1] = ["reason"];
+const ERRAND: [&str; 2] = ["errand", "result"];
+
+// === impl Metrics ===
+
+impl Metrics {
+    /// Registers every family, under the prefix `graphward_`.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut families = Families {
+            registry: Registry::with_prefix("graphward"),
+            requests: Family::default(),
+            answers: Family::default(),
+            attempts: Family::default(),
+            presented: Family::default(),
+            request_seconds: Family::new_with_constructor(latencies),
+            upstream_head_seconds: Family::new_with_constructor(latencies),
+            inflight: Gauge::default(),
+            replay_bytes: Family::default(),
+            task_panics: Counter::default(),
+            token_generation: Family::default(),
+            token_expiry: Family::default(),
+            token_usable: Family::default(),
+            token_attempts: Family::default(),
+            token_attempt_seconds: Family::new_with_constructor(latencies),
+            token_waiters: Family::default(),
+            token_drops_refused: Family::default(),
+        };
+        families.register();
+        Self(Arc::new(families))
+    }
+
+    /// The series of a tenant's data path.
+    #[must_use]
+    pub fn path(&self, tenant: &TenantId) -> PathMetrics {
+        let all = &self.0;
+        let head = |attempt| {
+            all.upstream_head_seconds
+                .get_or_create(&Labels::new(tenant, ATTEMPT, [attempt]))
+                .clone()
+        };
+        let attempts = |attempt| {
+            all.attempts
+                .get_or_create(&Labels::new(tenant, ATTEMPT, [attempt]))
+                .clone()
+        };
+        PathMetrics {
+            request_seconds: all
+                .request_seconds
+                .get_or_create(&Labels::new(tenant, [], []))
+                .clone(),
+            first_head_seconds: head("first"),
+            second_head_seconds: head("second"),
+            first_attempts: attempts("first"),
+            second_attempts: attempts("second"),
+            delivered: all
+                .requests
+                .get_or_create(&Labels::new(tenant, REQUESTS, ["delivered"]))
+                .clone(),
+            successes: all
+                .answers
+                .get_or_create(&Labels::new(tenant, VERDICT, ["success"]))
+                .clone(),
+            tenant: tenant.clone(),
+            metrics: self.clone(),
+        }
+    }
+
+    /// The series of a tenant's token.
+    #[must_use]
+    pub fn token(&self, tenant: &TenantId) -> TokenMetrics {
+        TokenMetrics {
+            tenant: tenant.clone(),
+            metrics: self.clone(),
+        }
+    }
+
+    /// Requests between their head and their answer's last byte.
+    #[must_use]
+    pub fn inflight(&self) -> &Gauge {
+        &self.0.inflight
+    }
+
+    /// Bytes held for a replay that may become necessary.
+    #[must_use]
+    pub fn replay_bytes(&self, place: Place) -> Gauge {
+        let word = match place {
+            Place::Memory => "memory",
+            Place::Disk => "disk",
+        };
+        self.0
+            .replay_bytes
+            .get_or_create(&Labels {
+                tenant: None,
+                words: [word],
+                names: PLACE,
+            })
+            .clone()
+    }
+
+    /// Says how many tasks have panicked so far.
+    pub fn panicked(&self, so_far: u64) {
+        let known = self.0.task_panics.get();
+        self.0.task_panics.inc_by(so_far.saturating_sub(known));
+    }
+
+    /// All series as Prometheus text (OpenMetrics 1.0).
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string cannot fail; were it to, the operator would see the text end early.
+        match prometheus_client::encoding::text::encode(&mut text, &self.0.registry) {
+            Ok(()) | Err(std::fmt::Error) => text,
+        }
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+// === impl Families ===
+
+impl Families {
+    fn register(&mut self) {
+        let all = &mut self.registry;
+        all.register(
+            "requests",
+            "Requests by how they ended",
+            self.requests.clone(),
+        );
+        all.register(
+            "answers",
+            "Answers of Graph by what they mean",
+            self.answers.clone(),
+        );
+        all.register(
+            "attempts",
+            "Sendings towards Graph: first, and second after a healed rejection",
+            self.attempts.clone(),
+        );
+        all.register(
+            "presented_credentials",
+            "Credentials that the app itself sent and that were replaced",
+            self.presented.clone(),
+        );
+        all.register(
+            "request_seconds",
+            "From a request's head to its answer's last byte",
+            self.request_seconds.clone(),
+        );
+        all.register(
+            "upstream_head_seconds",
+            "From sending to the head of Graph's answer",
+            self.upstream_head_seconds.clone(),
+        );
+        all.register("inflight", "Requests under way", self.inflight.clone());
+        all.register(
+            "replay_buffer_bytes",
+            "Bytes held for a replay that may become necessary",
+            self.replay_bytes.clone(),
+        );
+        all.register(
+            "task_panics",
+            "Tasks that panicked",
+            self.task_panics.clone(),
+        );
+        all.register(
+            "token_generation",
+            "The how-manyeth credential is in use",
+            self.token_generation.clone(),
+        );
+        all.register(
+            "token_expiry_timestamp_seconds",
+            "When the token in use ends; absent if unknown or never",
+            self.token_expiry.clone(),
+        );
+        all.register(
+            "token_usable",
+            "1 if there is a token that Graph has not rejected",
+            self.token_usable.clone(),
+        );
+        all.register(
+            "token_attempts",
+            "Attempts to obtain a token",
+            self.token_attempts.clone(),
+        );
+        all.register(
+            "token_attempt_seconds",
+            "How long an attempt to obtain a token took",
+            self.token_attempt_seconds.clone(),
+        );
+        all.register(
+            "token_waiters",
+            "Requests that wait for a token",
+            self.token_waiters.clone(),
+        );
+        all.register(
+            "token_drops_refused",
+            "Dropped tokens that were refused",
+            self.token_drops_refused.clone(),
+        );
+        let build =
+            prometheus_client::metrics::info::Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        all.register("build", "What runs here", build);
+    }
+}
+
+// === impl PathMetrics ===
+
+impl PathMetrics {
+    /// Counts a request by its outcome, a word of a closed list. The commonest costs no look-up.
+    pub fn ended(&self, outcome: &'static str) {
+        if outcome == "delivered" {
+            self.delivered.inc();
+        } else {
+            let labels = Labels::new(&self.tenant, REQUESTS, [outcome]);
+            self.metrics.0.requests.get_or_create(&labels).inc();
+        }
+    }
+
+    /// Counts an answer by its verdict, a word of a closed list. The commonest costs no look-up.
+    pub fn answered(&self, verdict: &'static str) {
+        if verdict == "success" {
+            self.successes.inc();
+        } else {
+            let labels = Labels::new(&self.tenant, VERDICT, [verdict]);
+            self.metrics.0.answers.get_or_create(&labels).inc();
+        }
+    }
+
+    /// Counts a credential that the app itself sent: in the `header` or the `query`.
+    pub fn presented(&self, place: &'static str) {
+        self.metrics
+            .0
+            .presented
+            .get_or_create(&Labels::new(&self.tenant, PLACE, [place]))
+            .inc();
+    }
+}
+
+// === impl TokenMetrics ===
+
+impl TokenMetrics {
+    /// Counts an attempt: `errand` and `result` are words of closed lists.
+    pub fn attempt(&self, errand: &'static str, result: &'static str, seconds: f64) {
+        let all = &self.metrics.0;
+        all.token_attempts
+            .get_or_create(&Labels::new(&self.tenant, ERRAND, [errand, result]))
+            .inc();
+        all.token_attempt_seconds
+            .get_or_create(&Labels::new(&self.tenant, [], []))
+            .observe(seconds);
+    }
+
+    /// Counts a refused drop; `reason` is a word of a closed list.
+    pub fn refused_drop(&self, reason: &'static str) {
+        self.metrics
+            .0
+            .token_drops_refused
+            .get_or_create(&Labels::new(&self.tenant, REASON, [reason]))
+            .inc();
+    }
+
+    /// Says which credential is in use, and when it ends if that is known (seconds since 1970).
+    pub fn live(&self, generation: u64, expiry: Option<f64>) {
+        let all = &self.metrics.0;
+        let none = Labels::new(&self.tenant, [], []);
+        all.token_generation
+            .get_or_create(&none)
+            .set(i64::try_from(generation).unwrap_or(i64::MAX));
+        match expiry {
+            Some(expiry) => drop(all.token_expiry.get_or_create(&none).set(expiry)),
+            None => drop(all.token_expiry.remove(&none)),
+        }
+    }
+
+    /// Says whether there is a usable token, and how many requests wait for one.
+    pub fn state(&self, usable: bool, waiters: usize) {
+        let all = &self.metrics.0;
+        let none = Labels::new(&self.tenant, [], []);
+        all.token_usable.get_or_create(&none).set(i64::from(usable));
+        all.token_waiters
+            .get_or_create(&none)
+            .set(i64::try_from(waiters).unwrap_or(i64::MAX));
+    }
+}
+
+// === impl Labels ===
+
+impl<const NAME: usize> Labels<NAME> {
+    fn new(tenant: &TenantId, names: [&'static str; NAME], words: [&'static str; NAME]) -> Self {
+        Self {
+            tenant: Some(tenant.clone()),
+            words,
+            names,
+        }
+    }
+}
+
+impl<const NAME: usize> EncodeLabelSet for Labels<NAME> {
+    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let words = self.names.iter().copied().zip(self.words.iter().copied());
+        let tenant = self
+            .tenant
+            .as_ref()
+            .map(|tenant| ("tenant", tenant.as_str()));
+        for (name, word) in tenant.into_iter().chain(words) {
+            let mut label = encoder.encode_label();
+            let mut key = label.encode_label_key()?;
+            key.write_str(name)?;
+            let mut value = key.encode_label_value()?;
+            value.write_str(word)?;
+            value.finish()?;
+        }
+        Ok(())
+    }
+}
+
+/// Buckets from a millisecond to a minute, in seconds: Graph answers in tens to thousands of milliseconds.
+fn latencies() -> Histogram {
+    Histogram::new([
+        0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
+    ])
+}
