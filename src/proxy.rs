@@ -1,1 +1,256 @@
-//! The data path.
+//! The data path: a request's ten steps, in order.
+//!
+//! | # | step | where |
+//! |---|---|---|
+//! | 1 | arrive | [`Proxy::handle`]: a record is opened |
+//! | 2 | admit | `gate`: not draining, not full |
+//! | 3 | check | `arrival`: host, framing, form |
+//! | 4 | clean | `outbound`: the request as it may leave |
+//! | 5 | receive | `payload`: the body, and the licence to send it again |
+//! | 6 | credential | `token`: the current one, without a lock |
+//! | 7 | attempt | `upstream`: the first sending |
+//! | 8 | judge | `judge`: what the answer means |
+//! | 9 | heal | a newer credential, and the second sending |
+//! | 10 | deliver | the app's answer; the record is closed with its last byte |
+//!
+//! # Why
+//!
+//! Our retry needs five things at once: the generation that was stamped, the licence to replay, the verdict from
+//! the body, the refresher, the record. Spread over layers of middleware they would have to be smuggled through
+//! extensions; here they are local variables. There is no loop: the replay is the second, textually separate,
+//! call of `attempt`, and its licence is a value that is used up by use. So "at most once" cannot be miscounted.
+
+mod arrival;
+mod body;
+mod gate;
+mod headers;
+mod judge;
+mod outbound;
+mod payload;
+mod record;
+mod refusal;
+mod spool;
+mod tenant;
+mod upstream;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, MAX_FORWARDS};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::service::{Service, service_fn};
+use tokio::time::Instant;
+
+pub use arrival::Hosts;
+pub use body::BodyError;
+pub use gate::Gate;
+pub use payload::{Budget, Limits, Pool};
+pub use record::Requests;
+pub use spool::Spool;
+pub use tenant::Tenant;
+pub use upstream::{Settings as UpstreamSettings, Upstream};
+
+use crate::graph::Verdict;
+use crate::token::{Credential, Generation, NoSuccessor};
+use body::Body;
+use judge::{Judged, judge};
+use outbound::Outbound;
+use record::{Outcome, Record};
+use refusal::Refusal;
+
+/// The proxy, as its listeners see it.
+#[derive(Debug)]
+pub struct Proxy {
+    /// How many requests may be under way.
+    pub gate: Gate,
+    /// Which hosts may be named.
+    pub hosts: Hosts,
+    /// What all requests together may hold.
+    pub budget: Budget,
+    /// Whose requests they are.
+    pub tenant: Arc<Tenant>,
+}
+
+// === impl Proxy ===
+
+impl Proxy {
+    /// The proxy as a service for a listener.
+    pub fn service(
+        self: &Arc<Self>,
+    ) -> impl Service<
+        Request<Incoming>,
+        Response = Response<impl http_body::Body<Data = Bytes, Error = BodyError> + Send + use<>>,
+        Error = Infallible,
+        Future: Send,
+    > + Clone
+    + Send
+    + use<> {
+        let proxy = Arc::clone(self);
+        service_fn(move |request| {
+            let proxy = Arc::clone(&proxy);
+            async move { Ok(proxy.handle(request).await) }
+        })
+    }
+
+    /// Answers one request, always: with Graph's words or with a refusal.
+    async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
+        let mut record = Record::open(Arc::clone(&self.tenant), request.method().clone());
+        let bodiless = request.method() == Method::HEAD;
+        let response = match self.serve(request, &mut record).await {
+            Ok(response) => response,
+            Err(refusal) => {
+                record.refused(&refusal);
+                refusal.into_response()
+            }
+        };
+        // hyper never asks for the body of an answer that has none.
+        if bodiless
+            || matches!(
+                response.status(),
+                StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+            )
+        {
+            record.whole();
+        }
+        response.map(|body| body.recorded(record))
+    }
+
+    /// Serves one request. The ten steps, in order.
+    async fn serve(
+        &self,
+        request: Request<Incoming>,
+        record: &mut Record,
+    ) -> Result<Response<Body>, Refusal> {
+        let tenant = &*self.tenant;
+        let (head, incoming) = request.into_parts();
+
+        record.admitted(self.gate.admit()?);
+        arrival::check(&head, &self.hosts)?;
+        if tenant.via && is_last_stop(&head) {
+            return Ok(options_of_our_own(record));
+        }
+        let outbound = Outbound::from_app(head, tenant)?;
+        record.target(outbound.target());
+        let (body, replay) = payload::receive(incoming, &tenant.limits, &self.budget).await?;
+        outbound.check_length(&body)?;
+        if !outbound.takes_credential() {
+            let only = tenant.attempt(&outbound, body, None, record).await?;
+            return Ok(deliver(only, Outcome::Delivered, record));
+        }
+        let credential = match &replay {
+            Some(_) => tenant.tokens.live(tenant.soon()).await?,
+            // No second chance: start with a credential nobody has complained about.
+            None => tenant.tokens.vetted(tenant.soon()).await?,
+        };
+
+        let first = tenant
+            .attempt(&outbound, body, Some(&credential), record)
+            .await?;
+        let Verdict::TokenRejected(why) = first.verdict else {
+            return Ok(deliver(first, Outcome::Delivered, record));
+        };
+
+        // Graph says that it did not act, so sending the same again is safe. Tell the refresher in any case: even
+        // if this request cannot be helped, the next one can.
+        let rejected = credential.generation();
+        tenant.tokens.reject(rejected);
+        record.rejected(rejected, why);
+        let Some(replay) = replay else {
+            return Ok(deliver(first, Outcome::UnhealedNotReplayable, record));
+        };
+        let Ok(fresh) = tenant.successor(rejected).await else {
+            // The app hears Graph's own words.
+            return Ok(deliver(first, Outcome::UnhealedNoSuccessor, record));
+        };
+
+        let second = tenant
+            .attempt(&outbound, replay.into_body(), Some(&fresh), record)
+            .await?;
+        if let Verdict::TokenRejected(why) = second.verdict {
+            // Told, not awaited: there is no third.
+            tenant.tokens.reject(fresh.generation());
+            record.rejected(fresh.generation(), why);
+            return Ok(deliver(second, Outcome::UnhealedAgain, record));
+        }
+        Ok(deliver(second, Outcome::Healed, record))
+    }
+}
+
+impl Tenant {
+    /// One sending, and what its answer means.
+    async fn attempt(
+        &self,
+        outbound: &Outbound,
+        body: Body,
+        credential: Option<&Credential>,
+        record: &mut Record,
+    ) -> Result<Judged, Refusal> {
+        let (sendings, seconds) = match record.attempt(credential.map(Credential::generation)) {
+            1 => (
+                &self.metrics.first_attempts,
+                &self.metrics.first_head_seconds,
+            ),
+            _ => (
+                &self.metrics.second_attempts,
+                &self.metrics.second_head_seconds,
+            ),
+        };
+        sendings.inc();
+        let began = Instant::now();
+        let response = self
+            .upstream
+            .send(outbound.stamp(self, credential, body))
+            .await?;
+        seconds.observe(began.elapsed().as_secs_f64());
+        let judged = judge(response, self.idle).await?;
+        self.metrics.answered(judged.verdict.label());
+        record.judged(judged.verdict);
+        Ok(judged)
+    }
+
+    /// A newer credential, waited for as long as one is being obtained; and for the hold beyond that, since a
+    /// person may be dropping it this very second.
+    async fn successor(&self, of: Generation) -> Result<Arc<Credential>, NoSuccessor> {
+        match self.tokens.successor(of, self.soon()).await {
+            Err(NoSuccessor::Failed(_)) => self.tokens.held(of, self.hold, self.soon()).await,
+            settled => settled,
+        }
+    }
+
+    fn soon(&self) -> Instant {
+        Instant::now() + self.token_wait
+    }
+}
+
+/// The app's answer: Graph's, less what ends here.
+fn deliver(judged: Judged, outcome: Outcome, record: &mut Record) -> Response<Body> {
+    let mut response = judged.response;
+    record.ended(outcome, response.status());
+    // What a HEAD or a 304 says of a length is about a body that is not here.
+    let length = response.headers().get(CONTENT_LENGTH).cloned();
+    headers::clean_response(response.headers_mut());
+    if let Some(length) = length.filter(|_| http_body::Body::is_end_stream(response.body())) {
+        response.headers_mut().insert(CONTENT_LENGTH, length);
+    }
+    response
+}
+
+/// `OPTIONS` with `Max-Forwards: 0` asks whoever is there (RFC 9110, section 7.6.2).
+fn is_last_stop(head: &http::request::Parts) -> bool {
+    head.method == Method::OPTIONS
+        && head
+            .headers
+            .get(MAX_FORWARDS)
+            .is_some_and(|left| left == "0")
+}
+
+fn options_of_our_own(record: &mut Record) -> Response<Body> {
+    let mut response = Response::new(Body::default());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let allowed = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+    response.headers_mut().insert(http::header::ALLOW, allowed);
+    record.ended(Outcome::Delivered, response.status());
+    response
+}

@@ -1,0 +1,269 @@
+//! The one body type, both ways: what was read early, then what lies on disk, then what is still on the wire.
+//!
+//! # Why
+//!
+//! One concrete type replaces every boxed body: nothing is allocated for it, and the future that carries it stays
+//! small. Trailers end here in both directions: Graph has none, and a trailer is a field that skipped the
+//! cleaning. Whoever waits for the next frame waits at most the idle timeout; the timer is made only when there
+//! is something to wait for, so a body that is already there costs none.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::payload::Permit;
+use super::record::Record;
+use super::spool;
+
+/// What was read early, then what lies on disk, then what is still on the wire.
+#[derive(Debug, Default)]
+pub(crate) struct Body {
+    early: Option<Bytes>,
+    spool: Option<spool::Reader>,
+    wire: Option<Incoming>,
+    idle: Option<Idle>,
+    sent: Option<Sent>,
+    /// Held until the bytes have been handed over.
+    permit: Option<Permit>,
+    /// Closed with the last byte.
+    record: Option<Box<Record>>,
+}
+
+/// Why a body broke off.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// The peer that sends it broke off.
+    #[error("the body broke off")]
+    Broken(#[source] hyper::Error),
+    /// No frame within the idle timeout.
+    #[error("the body stalled")]
+    Stalled,
+    /// The spooled part cannot be read back.
+    #[error("the spooled body cannot be read")]
+    Spool(#[source] io::Error),
+}
+
+#[derive(Debug)]
+struct Idle {
+    limit: Duration,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+/// When the last byte of a request's body was handed over: the answer's head is waited for from then.
+#[derive(Clone, Debug)]
+pub(crate) struct Sent {
+    began: Instant,
+    millis: Arc<AtomicU64>,
+}
+
+// === impl Body ===
+
+impl Body {
+    /// Bytes, then what is still on the wire.
+    pub(crate) fn chained(early: Bytes, wire: Incoming, idle: Duration) -> Self {
+        Self {
+            early: some(early),
+            wire: Some(wire),
+            idle: Some(Idle::of(idle)),
+            ..Self::default()
+        }
+    }
+
+    /// What lies on disk.
+    pub(crate) fn spooled(reader: spool::Reader) -> Self {
+        Self {
+            spool: Some(reader),
+            ..Self::default()
+        }
+    }
+
+    /// What lies on disk, then bytes, then what is still on the wire.
+    pub(crate) fn overflowing(
+        reader: spool::Reader,
+        next: Bytes,
+        wire: Incoming,
+        idle: Duration,
+    ) -> Self {
+        Self {
+            spool: Some(reader),
+            ..Self::chained(next, wire, idle)
+        }
+    }
+
+    /// What is still on the wire.
+    pub(crate) fn streaming(wire: Incoming, idle: Duration) -> Self {
+        Self {
+            wire: Some(wire),
+            idle: Some(Idle::of(idle)),
+            ..Self::default()
+        }
+    }
+
+    /// Holds the permit until the bytes have been handed over.
+    pub(crate) fn holding(self, permit: Option<Permit>) -> Self {
+        Self { permit, ..self }
+    }
+
+    /// Says when its last byte was handed over, where that takes long enough to matter.
+    pub(crate) fn watched(mut self) -> (Self, Option<Sent>) {
+        if self.spool.is_none() && self.wire.is_none() {
+            return (self, None);
+        }
+        let sent = Sent {
+            began: Instant::now(),
+            millis: Arc::default(),
+        };
+        self.sent = Some(sent.clone());
+        (self, Some(sent))
+    }
+
+    /// Closes the record with its last byte, or when it is dropped.
+    pub(crate) fn recorded(mut self, mut record: Box<Record>) -> Self {
+        if http_body::Body::is_end_stream(&self) {
+            record.whole();
+        }
+        self.record = Some(record);
+        self
+    }
+
+    /// Whether its length is known before it is sent.
+    pub(crate) fn is_sized(&self) -> bool {
+        http_body::Body::size_hint(self).exact().is_some()
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+        // On disk lies what came first, unless nothing was spooled.
+        if let Some(reader) = &mut self.spool {
+            if let Some(chunk) = ready!(reader.poll_chunk(cx)) {
+                return Poll::Ready(Some(chunk.map_err(BodyError::Spool)));
+            }
+            self.spool = None;
+        }
+        if let Some(early) = self.early.take() {
+            return Poll::Ready(Some(Ok(early)));
+        }
+        while let Some(wire) = &mut self.wire {
+            let Poll::Ready(frame) = http_body::Body::poll_frame(Pin::new(wire), cx) else {
+                let stalled = self.idle.as_mut().is_some_and(|idle| idle.is_over(cx));
+                return if stalled {
+                    Poll::Ready(Some(Err(BodyError::Stalled)))
+                } else {
+                    Poll::Pending
+                };
+            };
+            if let Some(idle) = &mut self.idle {
+                idle.timer = None;
+            }
+            match frame {
+                None => self.wire = None,
+                Some(Err(error)) => return Poll::Ready(Some(Err(BodyError::Broken(error)))),
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        return Poll::Ready(Some(Ok(data)));
+                    }
+                }
+            }
+        }
+        Poll::Ready(None)
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let body = self.get_mut();
+        let next = ready!(body.poll_next(cx));
+        if let Some(sent) = &body.sent {
+            sent.now();
+        }
+        if let Some(record) = &mut body.record {
+            match &next {
+                Some(Ok(data)) => record.delivered_bytes(data.len()),
+                Some(Err(_)) => record.cut(),
+                None => {}
+            }
+        }
+        let over = next.is_none() || http_body::Body::is_end_stream(body);
+        if over && !matches!(next, Some(Err(_))) {
+            body.permit = None;
+            if let Some(mut record) = body.record.take() {
+                record.whole();
+            }
+        }
+        Poll::Ready(next.map(|data| data.map(Frame::data)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.early.is_none()
+            && self.spool.is_none()
+            && self.wire.as_ref().is_none_or(Incoming::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let here = self.early.as_ref().map_or(0, |early| early.len() as u64)
+            + self.spool.as_ref().map_or(0, spool::Reader::left);
+        let Some(wire) = &self.wire else {
+            return SizeHint::with_exact(here);
+        };
+        let wire = http_body::Body::size_hint(wire);
+        match wire.exact() {
+            Some(exact) => SizeHint::with_exact(here + exact),
+            None => SizeHint::default(),
+        }
+    }
+}
+
+impl From<Bytes> for Body {
+    fn from(bytes: Bytes) -> Self {
+        Self {
+            early: some(bytes),
+            ..Self::default()
+        }
+    }
+}
+
+fn some(bytes: Bytes) -> Option<Bytes> {
+    (!bytes.is_empty()).then_some(bytes)
+}
+
+// === impl Idle ===
+
+impl Idle {
+    const fn of(limit: Duration) -> Self {
+        Self { limit, timer: None }
+    }
+
+    fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(sleep(self.limit)));
+        timer.as_mut().poll(cx).is_ready()
+    }
+}
+
+// === impl Sent ===
+
+impl Sent {
+    fn now(&self) {
+        let millis = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.millis.store(millis, Ordering::Relaxed);
+    }
+
+    /// When a byte was handed over last.
+    pub(crate) fn last(&self) -> Instant {
+        self.began + Duration::from_millis(self.millis.load(Ordering::Relaxed))
+    }
+}

@@ -1,0 +1,299 @@
+//! Request bodies are received before they are sent, and so may be sent again.
+//!
+//! # Why
+//!
+//! The other way is a tee: send the body while it arrives and keep a copy. Its hidden price is a third state
+//! besides replayable and not: the answer came while the body was still being sent. What it buys, overlap of
+//! upload and forwarding, is worth a millisecond in a sidecar, whose app is on loopback. So small bodies are
+//! received into memory, larger ones into an unlinked file, and only past that does a body stream, *without*
+//! licence. Which one it is, is known before the first attempt; nothing is shared, nothing locked, and the
+//! upstream connection is not held while a slow app dribbles.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body::Body as _;
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use prometheus_client::metrics::gauge::Gauge;
+use tokio::time::timeout;
+
+use super::body::Body;
+use super::refusal::Refusal;
+use super::spool::{self, Spool};
+
+/// How much of a body may be held for a replay, and how long its next frame may take.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// The largest body that is held in memory, in bytes.
+    pub memory: u64,
+    /// The largest body that is held on disk, in bytes.
+    pub disk: u64,
+    /// Where on disk.
+    pub spool: Spool,
+    /// The longest wait for the app's next frame.
+    pub idle: Duration,
+}
+
+/// What all requests together may hold.
+#[derive(Clone, Debug)]
+pub struct Budget {
+    /// In memory.
+    pub memory: Pool,
+    /// On disk.
+    pub disk: Pool,
+}
+
+/// Bytes that may be taken, and are given back with their [`Permit`].
+#[derive(Clone, Debug)]
+pub struct Pool(Arc<State>);
+
+#[derive(Debug)]
+struct State {
+    total: u64,
+    taken: AtomicU64,
+    gauge: Gauge,
+}
+
+/// Bytes taken from a [`Pool`].
+#[derive(Debug)]
+pub(crate) struct Permit {
+    pool: Pool,
+    bytes: u64,
+}
+
+/// The licence to send a request's body once more, and the bytes. Not `Clone`: used up by use.
+#[must_use]
+#[derive(Debug)]
+pub(crate) struct Replay {
+    kept: Kept,
+    permit: Option<Permit>,
+}
+
+#[derive(Debug)]
+enum Kept {
+    Memory(Bytes),
+    Disk(spool::Reader),
+}
+
+/// A body being received.
+struct Receiving<'a> {
+    wire: Incoming,
+    limits: &'a Limits,
+    budget: &'a Budget,
+}
+
+/// Receives a request's body, and the licence to send it again if it fits.
+///
+/// # Errors
+///
+/// [`Refusal::SlowBody`] and [`Refusal::BrokenBody`]: nothing has been sent then.
+pub(crate) async fn receive(
+    wire: Incoming,
+    limits: &Limits,
+    budget: &Budget,
+) -> Result<(Body, Option<Replay>), Refusal> {
+    if wire.is_end_stream() {
+        return Ok(Replay::of(Kept::Memory(Bytes::new()), None));
+    }
+    let declared = wire.size_hint().exact();
+    if declared.is_some_and(|length| length > limits.memory.max(limits.disk)) {
+        return Ok((Body::streaming(wire, limits.idle), None));
+    }
+    let receiving = Receiving {
+        wire,
+        limits,
+        budget,
+    };
+    let wanted = declared.unwrap_or(limits.memory);
+    let permit = if wanted <= limits.memory {
+        budget.memory.take(wanted)
+    } else {
+        None
+    };
+    match permit {
+        Some(permit) => receiving.into_memory(declared, permit).await,
+        None => receiving.onto_disk(Bytes::new()).await,
+    }
+}
+
+// === impl Receiving ===
+
+impl Receiving<'_> {
+    async fn into_memory(
+        mut self,
+        declared: Option<u64>,
+        mut permit: Permit,
+    ) -> Result<(Body, Option<Replay>), Refusal> {
+        // A small body is one frame, and is kept as it came.
+        let first = self.next().await?.unwrap_or_default();
+        if self.wire.is_end_stream() && first.len() as u64 <= self.limits.memory {
+            permit.shrink(first.len() as u64);
+            return Ok(Replay::of(Kept::Memory(first), Some(permit)));
+        }
+        let expected = usize::try_from(declared.unwrap_or_default()).unwrap_or_default();
+        let mut all = BytesMut::with_capacity(expected.max(first.len()));
+        all.extend_from_slice(&first);
+        while all.len() as u64 <= self.limits.memory {
+            match self.next().await? {
+                Some(data) => all.extend_from_slice(&data),
+                None => {
+                    permit.shrink(all.len() as u64);
+                    return Ok(Replay::of(Kept::Memory(all.freeze()), Some(permit)));
+                }
+            }
+        }
+        drop(permit);
+        self.onto_disk(all.freeze()).await
+    }
+
+    /// Spools, beginning with what was read already. Where that is not possible, now or half-way, the body
+    /// streams: traffic never waits for replay space.
+    async fn onto_disk(mut self, mut next: Bytes) -> Result<(Body, Option<Replay>), Refusal> {
+        let idle = self.limits.idle;
+        let declared = self
+            .wire
+            .size_hint()
+            .exact()
+            .map(|left| left + next.len() as u64);
+        let permit = self
+            .budget
+            .disk
+            .take(declared.unwrap_or(self.limits.disk).min(self.limits.disk));
+        let writer = match (&permit, self.limits.spool.create().await) {
+            (Some(_), Ok(writer)) => writer,
+            (None, _) => None,
+            (Some(_), Err(error)) => {
+                tracing::warn!(%error, "cannot spool a request body; it streams and cannot be replayed");
+                None
+            }
+        };
+        let (Some(mut writer), Some(mut permit)) = (writer, permit) else {
+            return Ok((Body::chained(next, self.wire, idle), None));
+        };
+        let mut length = 0;
+        loop {
+            length += next.len() as u64;
+            let kept = length <= self.limits.disk
+                && match writer.write(next.clone()).await {
+                    Ok(()) => true,
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot spool a request body any further; it streams and cannot be replayed");
+                        false
+                    }
+                };
+            if !kept {
+                let body = Body::overflowing(writer.reader(), next, self.wire, idle);
+                return Ok((body.holding(Some(permit)), None));
+            }
+            match self.next().await? {
+                Some(data) => next = data,
+                None => {
+                    permit.shrink(length);
+                    return Ok(Replay::of(Kept::Disk(writer.reader()), Some(permit)));
+                }
+            }
+        }
+    }
+
+    /// The next data, or `None` at the end. Trailers are dropped.
+    async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
+        loop {
+            match timeout(self.limits.idle, self.wire.frame()).await {
+                Err(_elapsed) => return Err(Refusal::SlowBody),
+                Ok(None) => return Ok(None),
+                Ok(Some(Err(error))) => {
+                    tracing::debug!(%error, "a request body broke off");
+                    return Err(Refusal::BrokenBody);
+                }
+                Ok(Some(Ok(frame))) => {
+                    if let Ok(data) = frame.into_data() {
+                        return Ok(Some(data));
+                    }
+                }
+            }
+        }
+    }
+}
+
+// === impl Replay ===
+
+impl Replay {
+    /// The body for the first attempt, and the licence for the second.
+    fn of(kept: Kept, permit: Option<Permit>) -> (Body, Option<Self>) {
+        let body = match &kept {
+            Kept::Memory(bytes) => Body::from(bytes.clone()),
+            Kept::Disk(reader) => Body::spooled(reader.again()),
+        };
+        (body, Some(Self { kept, permit }))
+    }
+
+    /// The body for the second attempt.
+    pub(crate) fn into_body(self) -> Body {
+        let body = match self.kept {
+            Kept::Memory(bytes) => Body::from(bytes),
+            Kept::Disk(reader) => Body::spooled(reader),
+        };
+        body.holding(self.permit)
+    }
+}
+
+// === impl Pool ===
+
+impl Pool {
+    /// So many bytes, counted on this gauge.
+    #[must_use]
+    pub fn new(total: u64, gauge: Gauge) -> Self {
+        Self(Arc::new(State {
+            total,
+            taken: AtomicU64::new(0),
+            gauge,
+        }))
+    }
+
+    /// Takes bytes, unless too few are left.
+    fn take(&self, bytes: u64) -> Option<Permit> {
+        let fits = |taken: u64| {
+            taken
+                .checked_add(bytes)
+                .filter(|taken| *taken <= self.0.total)
+        };
+        self.0
+            .taken
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits)
+            .ok()?;
+        self.0.gauge.inc_by(signed(bytes));
+        Some(Permit {
+            pool: self.clone(),
+            bytes,
+        })
+    }
+}
+
+// === impl Permit ===
+
+impl Permit {
+    /// Gives back what turned out not to be needed.
+    fn shrink(&mut self, to: u64) {
+        let surplus = self.bytes.saturating_sub(to);
+        self.bytes -= surplus;
+        self.give_back(surplus);
+    }
+
+    fn give_back(&self, bytes: u64) {
+        self.pool.0.taken.fetch_sub(bytes, Ordering::Relaxed);
+        self.pool.0.gauge.dec_by(signed(bytes));
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.give_back(self.bytes);
+    }
+}
+
+fn signed(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,215 @@
+//! The proxy's own answers.
+//!
+//! A refusal can be told from Graph's answer at a glance, by `Proxy-Status: graphward; error=…` (RFC 9209). Its
+//! body is an error in Graph's envelope, because client libraries parse that and would otherwise throw something
+//! unrelated; its code is none of Graph's, so no app starts a login of its own on it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+
+use super::body::Body;
+use crate::token::NoSuccessor;
+
+/// Why a request is answered here.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refusal {
+    /// The process is stopping.
+    #[error("graphward is stopping and takes no new requests")]
+    Draining,
+    /// More requests are under way than may be.
+    #[error("graphward has too many requests under way")]
+    Full,
+    /// There is no token, and none came in time.
+    #[error("graphward has no token for this request: {why}. Put one where its token source looks")]
+    NoCredential {
+        /// What the refresher said.
+        why: String,
+        /// Whether a person has to act.
+        permanent: bool,
+    },
+    /// The request names a host that is not served here.
+    #[error(
+        "graphward does not serve the host that this request names; set listen.allowed_hosts if it should"
+    )]
+    WrongHost,
+    /// CONNECT or TRACE.
+    #[error("graphward does not take {0}")]
+    Method(&'static str),
+    /// Not a request that may be passed on.
+    #[error("graphward cannot pass this request on: {0}")]
+    Malformed(&'static str),
+    /// The head is larger than any client's is.
+    #[error("the head of this request is larger than the 64 KiB that graphward takes")]
+    HeadTooLarge,
+    /// A web page sent it.
+    #[error("graphward does not take requests from web pages of other sites")]
+    CrossSite,
+    /// The app sent a credential and may not.
+    #[error("this request has a credential of its own in its {0}; heal.presented refuses those")]
+    Presented(&'static str),
+    /// A body of unknown length too large to hold, with a method that cannot stream one.
+    #[error("a {0} request with a body this large needs a Content-Length")]
+    LengthRequired(http::Method),
+    /// The app's body did not come.
+    #[error("the request's body did not arrive in time")]
+    SlowBody,
+    /// The app's body broke off, or is not framed as HTTP demands.
+    #[error("the request's body is broken or ended early")]
+    BrokenBody,
+    /// Nobody answers at the upstream's address.
+    #[error("graphward cannot reach {0}")]
+    Connect(String),
+    /// Nor in time.
+    #[error("graphward could not connect to {0} in time")]
+    ConnectTimeout(String),
+    /// The upstream's certificate cannot be verified, or it does not speak TLS.
+    #[error(
+        "graphward does not trust the TLS certificate of {0}, or it speaks no TLS; nothing was sent"
+    )]
+    Tls(String),
+    /// The upstream did not answer.
+    #[error("Graph did not answer in time; whether it acted on the request is not known")]
+    HeadTimeout,
+    /// The upstream broke off.
+    #[error(
+        "the connection to Graph broke before its answer came; whether it acted on the request is not known"
+    )]
+    Broken,
+}
+
+/// What is fixed for each variant.
+struct Facts {
+    status: StatusCode,
+    /// RFC 9209, section 2.3.
+    error: &'static str,
+    label: &'static str,
+    /// 990001 upwards: none of Graph's.
+    code: u32,
+    /// Whether trying again later can help *and* cannot do harm.
+    transient: bool,
+}
+
+// === impl Refusal ===
+
+impl Refusal {
+    /// The word for metrics and logs.
+    pub(crate) const fn label(&self) -> &'static str {
+        self.facts().label
+    }
+
+    /// The status it is answered with.
+    pub(crate) const fn status(&self) -> StatusCode {
+        self.facts().status
+    }
+
+    const fn facts(&self) -> Facts {
+        use StatusCode as S;
+        const DENIED: &str = "http_request_denied";
+        const MISTAKE: &str = "http_request_error";
+        const SETUP: &str = "proxy_configuration_error";
+        #[rustfmt::skip]
+        let (status, error, label, code, transient) = match self {
+            Self::Draining => (S::SERVICE_UNAVAILABLE, DENIED, "refused_draining", 990_001, true),
+            Self::Full => (S::SERVICE_UNAVAILABLE, "connection_limit_reached", "refused_full", 990_002, true),
+            Self::NoCredential { permanent: false, .. } => (S::SERVICE_UNAVAILABLE, "proxy_internal_error", "refused_no_token", 990_003, true),
+            Self::NoCredential { permanent: true, .. } => (S::SERVICE_UNAVAILABLE, SETUP, "refused_no_token", 990_003, true),
+            Self::WrongHost => (S::MISDIRECTED_REQUEST, DENIED, "refused_host", 990_004, false),
+            Self::Method(_) => (S::METHOD_NOT_ALLOWED, DENIED, "refused_method", 990_005, false),
+            Self::Malformed(_) => (S::BAD_REQUEST, MISTAKE, "refused_malformed", 990_006, false),
+            Self::HeadTooLarge => (S::REQUEST_HEADER_FIELDS_TOO_LARGE, MISTAKE, "refused_head_too_large", 990_007, false),
+            Self::CrossSite => (S::FORBIDDEN, DENIED, "refused_cross_site", 990_008, false),
+            Self::Presented(_) => (S::FORBIDDEN, DENIED, "refused_presented", 990_009, false),
+            Self::LengthRequired(_) => (S::LENGTH_REQUIRED, MISTAKE, "refused_length_required", 990_010, false),
+            Self::SlowBody => (S::REQUEST_TIMEOUT, MISTAKE, "refused_slow_body", 990_011, false),
+            Self::BrokenBody => (S::BAD_REQUEST, MISTAKE, "refused_broken_body", 990_012, false),
+            Self::Connect(_) => (S::BAD_GATEWAY, "connection_refused", "refused_unreachable", 990_013, true),
+            Self::ConnectTimeout(_) => (S::GATEWAY_TIMEOUT, "connection_timeout", "refused_connect_timeout", 990_014, true),
+            Self::Tls(_) => (S::BAD_GATEWAY, "tls_certificate_error", "refused_tls", 990_015, false),
+            Self::HeadTimeout => (S::GATEWAY_TIMEOUT, "http_response_timeout", "refused_head_timeout", 990_016, false),
+            Self::Broken => (S::BAD_GATEWAY, "connection_terminated", "refused_broken", 990_017, false),
+        };
+        Facts {
+            status,
+            error,
+            label,
+            code,
+            transient,
+        }
+    }
+
+    /// The answer: Graph's envelope, no token, no cache.
+    pub(crate) fn into_response(self) -> Response<Body> {
+        const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+        let Facts {
+            status,
+            error,
+            code,
+            transient,
+            ..
+        } = self.facts();
+        // serde_json writes keys in the order given here, and clients look for `{"error"` at the very start.
+        let message = serde_json::Value::String(format!("{self}."));
+        let body = format!(
+            r#"{{"error":{{"message":{message},"type":"GraphwardException","code":{code},"is_transient":{transient},"fbtrace_id":"graphward"}}}}"#
+        );
+        let mut response = Response::new(Body::from(Bytes::from(body)));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/json; charset=UTF-8"),
+        );
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Ok(value) = HeaderValue::from_str(&format!("graphward; error={error}")) {
+            headers.insert(PROXY_STATUS, value);
+        }
+        match self {
+            Self::Draining => {
+                headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+                headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Self::Full | Self::NoCredential { .. } => {
+                headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            Self::Method(_) => {
+                let allowed =
+                    HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+                headers.insert(ALLOW, allowed);
+            }
+            // What is left of such a request cannot be told from the next one.
+            Self::Malformed(_) | Self::HeadTooLarge | Self::SlowBody | Self::BrokenBody => {
+                headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Self::WrongHost
+            | Self::CrossSite
+            | Self::Presented(_)
+            | Self::LengthRequired(_)
+            | Self::Connect(_)
+            | Self::ConnectTimeout(_)
+            | Self::Tls(_)
+            | Self::HeadTimeout
+            | Self::Broken => {}
+        }
+        response
+    }
+}
+
+impl From<NoSuccessor> for Refusal {
+    fn from(none: NoSuccessor) -> Self {
+        let permanent = match &none {
+            NoSuccessor::Failed(why) => !Arc::as_ref(why).is_transient(),
+            NoSuccessor::Late => false,
+            NoSuccessor::Closed => true,
+        };
+        let why = match none {
+            NoSuccessor::Failed(why) => why.to_string(),
+            late_or_closed @ (NoSuccessor::Late | NoSuccessor::Closed) => {
+                late_or_closed.to_string()
+            }
+        };
+        Self::NoCredential { why, permanent }
+    }
+}
