@@ -1,5 +1,7 @@
 //! The commands.
 
+pub mod fake_graph;
+
 use std::process::ExitCode;
 
 /// Runs the command line.

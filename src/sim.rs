@@ -1,1 +1,242 @@
-//! The fake Graph.
+//! The fake Graph: for the demo, for our tests, and for users' own CI.
+//!
+//! It speaks HTTP/1.1 and HTTP/2, over TLS with a CA made on the spot or without, and can be called in-process.
+//! Its tokens expire by the clock or on command, and a dead one is answered as Graph answers it: the same bodies,
+//! the same statuses (401 for a header, 400 for a parameter), the same surroundings. Every message that it
+//! accepts is recorded, which is how "exactly once" is proven.
+//!
+//! # Why
+//!
+//! What Graph does was taken from recordings, client sources and its documentation, not from what would suit the
+//! sidecar: it imports nothing of the proxy, nor of the layer that holds our reading of Graph, so that a
+//! misreading there has to meet a second opinion here. What no recording shows was decided by likeness: a batch
+//! with a dead token of its own fails as a whole; a body that is too large gets the edge's page; an app token
+//! cannot send messages (200, 403).
+//!
+//! Answers are computed without waiting, from a parsed call; only reading the body and trouble on command take
+//! time, and that is tokio's, which tests may pause.
+
+mod answer;
+mod batch;
+mod body;
+mod call;
+mod control;
+mod failure;
+mod faults;
+mod media;
+mod messages;
+mod multipart;
+mod oauth;
+mod objects;
+mod pacific;
+mod proof;
+mod random;
+mod reading;
+mod router;
+mod running;
+mod state;
+pub mod tls;
+mod tokens;
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use http::{Request, Response, StatusCode};
+use http_body::Body;
+use hyper::service::Service;
+use tokio_rustls::TlsAcceptor;
+
+pub use body::{Hangup, SimBody};
+pub use control::duration;
+pub use faults::{Effect, Fault, Moment};
+pub use running::Running;
+pub use state::{Accepted, Counts, Proof, Settings};
+pub use tokens::Death;
+
+use crate::net::Listener;
+use answer::Reply;
+use call::Call;
+use control::Control;
+use reading::Unread;
+use state::{State, locked};
+use tokens::Kind;
+
+/// A Graph whose tokens die on command. Clones are the same Graph.
+#[derive(Clone)]
+pub struct Sim(Arc<State>);
+
+impl Sim {
+    /// An empty one.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self(Arc::new(State::new(settings)))
+    }
+
+    /// Answers a request.
+    ///
+    /// # Errors
+    ///
+    /// [`Hangup`] where a server would lose the connection: on command, or because the client did.
+    pub async fn handle<B: Body>(&self, request: Request<B>) -> Result<Response<SimBody>, Hangup> {
+        let state = &*self.0;
+        let call = match reading::read(request).await {
+            Ok(call) => call,
+            Err(Unread::Gone) => return Err(Hangup),
+            Err(Unread::TooLarge(call)) => {
+                return Ok(Reply::page(StatusCode::PAYLOAD_TOO_LARGE).response(&call));
+            }
+        };
+        if !router::is_data(&call) {
+            return Ok(router::dispatch(state, &call).response(&call));
+        }
+        state.attempts.fetch_add(1, Ordering::Relaxed);
+        let alive = router::admit(state, &call).is_ok();
+        if !alive {
+            state.rejected.fetch_add(1, Ordering::Relaxed);
+        }
+        let fault = locked(&state.faults).next(alive);
+        match fault {
+            None => Ok(router::dispatch(state, &call).response(&call)),
+            Some(fault) => {
+                state.faulted.fetch_add(1, Ordering::Relaxed);
+                befallen(state, &call, fault).await
+            }
+        }
+    }
+
+    /// Serves a listener in the background, over TLS or not.
+    #[must_use]
+    pub fn start(&self, listener: Listener, tls: Option<TlsAcceptor>) -> Running {
+        Running::start(listener, self.clone(), tls)
+    }
+
+    /// Serves the control API on a listener, in the background.
+    #[must_use]
+    pub fn start_control(&self, listener: Listener) -> Running {
+        Running::start(listener, Control::new(Arc::clone(&self.0)), None)
+    }
+
+    /// Issues a token: `EAA…`, some 200 characters. Without a `ttl` it lives until told otherwise.
+    #[must_use]
+    pub fn issue(&self, ttl: Option<Duration>) -> String {
+        self.0.issue("EAA", ttl)
+    }
+
+    /// Takes a caller's own text as a token; one that had died lives again.
+    pub fn accept(&self, token: &str, ttl: Option<Duration>) {
+        let now = self.0.now();
+        locked(&self.0.tokens).add(token, Kind::User, now, ttl);
+    }
+
+    /// Lets a token die; says whether there was such a living one.
+    pub fn kill(&self, token: &str, death: Death) -> bool {
+        let now = self.0.now();
+        locked(&self.0.tokens).kill(token, death, now)
+    }
+
+    /// Lets a token expire now (190/463).
+    pub fn expire(&self, token: &str) -> bool {
+        self.kill(token, Death::Expired)
+    }
+
+    /// Lets a token be revoked now (190/466).
+    pub fn revoke(&self, token: &str) -> bool {
+        self.kill(token, Death::Revoked)
+    }
+
+    /// Lets all tokens expire now; says how many did.
+    pub fn expire_all(&self) -> usize {
+        let now = self.0.now();
+        locked(&self.0.tokens).kill_all(Death::Expired, now)
+    }
+
+    /// Makes trouble for the next data calls, after what is already waiting.
+    pub fn fault(&self, fault: Fault) {
+        locked(&self.0.faults).add(fault);
+    }
+
+    /// The messages accepted, in order: the last 100,000.
+    #[must_use]
+    pub fn accepted(&self) -> Vec<Accepted> {
+        locked(&self.0.messages).iter().cloned().collect()
+    }
+
+    /// What happened so far.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.0.counts()
+    }
+
+    /// Data calls so far.
+    #[must_use]
+    pub fn attempts(&self) -> u64 {
+        self.counts().attempts
+    }
+
+    /// Data calls so far whose token was dead, unknown or missing.
+    #[must_use]
+    pub fn rejected(&self) -> u64 {
+        self.counts().rejected
+    }
+
+    /// Forgets messages, media, trouble and counts; tokens stay.
+    pub fn reset(&self) {
+        self.0.reset();
+    }
+}
+
+/// What becomes of a call that meets trouble.
+async fn befallen(state: &State, call: &Call, fault: Fault) -> Result<Response<SimBody>, Hangup> {
+    let early = match fault.moment {
+        Moment::Before => None,
+        Moment::After => Some(router::dispatch(state, call)),
+    };
+    let answer = |early: Option<Reply>| early.unwrap_or_else(|| router::dispatch(state, call));
+    let reply = match fault.effect {
+        Effect::Error {
+            code,
+            subcode,
+            status,
+        } => {
+            let failure = router::commanded(call, code, subcode, status);
+            Reply::failure(&failure)
+        }
+        Effect::Page(status) => Reply::page(status),
+        Effect::Delay(by) => {
+            tokio::time::sleep(by).await;
+            answer(early)
+        }
+        Effect::Hang => std::future::pending().await,
+        Effect::Reset => return Err(Hangup),
+        Effect::Stall => return Ok(answer(early).response(call).map(SimBody::stalled)),
+        Effect::Cut => return Ok(answer(early).response(call).map(SimBody::cut)),
+    };
+    Ok(reply.response(call))
+}
+
+impl<B> Service<Request<B>> for Sim
+where
+    B: Body + Send + 'static,
+    B::Data: Send,
+{
+    type Response = Response<SimBody>;
+    type Error = Hangup;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<SimBody>, Hangup>> + Send>>;
+
+    fn call(&self, request: Request<B>) -> Self::Future {
+        let sim = self.clone();
+        Box::pin(async move { sim.handle(request).await })
+    }
+}
+
+impl fmt::Debug for Sim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sim")
+            .field("counts", &self.counts())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,280 @@
+//! `graphward fake-graph`: only the fake Graph, for users' own CI.
+
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::ValueHint;
+
+use crate::net::{Http, Listener, Tasks};
+use crate::sim::tls::{Authority, Leaf};
+use crate::sim::{self, Running, Settings, Sim};
+use crate::types::{Clock, Secret};
+
+/// A fake Graph whose tokens expire, for tests of what calls the real one.
+///
+/// It speaks HTTP/1.1 and HTTP/2, over TLS with a certificate authority made on the spot. Its control listener
+/// issues tokens, lets them expire, makes trouble and lists the messages that were accepted.
+#[derive(Debug, clap::Args)]
+pub struct FakeGraph {
+    /// Where it listens. Port 0 takes a free one.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8443")]
+    listen: SocketAddr,
+    /// Where its control API listens (plain HTTP; whoever reaches it may do everything).
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8444")]
+    control: SocketAddr,
+    /// How long its tokens live: 250ms, 4s, 10m, 2h. Without it, until told otherwise.
+    #[arg(long, value_name = "TIME", value_parser = sim::duration)]
+    token_ttl: Option<Duration>,
+    /// A file with a token that it shall know from the start.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    accept_token_file: Option<PathBuf>,
+    /// A file to write a fresh token to, whole and readable by its owner only.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    token_out: Option<PathBuf>,
+    /// Writes another fresh token there this often.
+    #[arg(long, value_name = "TIME", value_parser = sim::duration, requires = "token_out")]
+    renew_every: Option<Duration>,
+    /// The id of the app that tokens belong to.
+    #[arg(long, value_name = "ID")]
+    app_id: Option<String>,
+    /// A file with the app's secret. Without it: 0123456789abcdef0123456789abcdef.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    app_secret_file: Option<PathBuf>,
+    /// Refuses calls without an `appsecret_proof`.
+    #[arg(long)]
+    require_proof: bool,
+    /// What media URLs in its answers begin with.
+    #[arg(
+        long,
+        value_name = "ORIGIN",
+        default_value = "https://lookaside.fbsbx.com"
+    )]
+    media_origin: String,
+    /// A file to write the certificate authority's certificate to, for clients to trust.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "plain")]
+    ca_out: Option<PathBuf>,
+    /// HTTP instead of HTTPS.
+    #[arg(long)]
+    plain: bool,
+}
+
+/// Why it did not start, or did not go on.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error("cannot listen on {address}")]
+    Bind {
+        address: SocketAddr,
+        source: io::Error,
+    },
+    #[error("cannot read {}", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("{} has no usable secret", path.display())]
+    Secret {
+        path: PathBuf,
+        source: crate::types::SecretError,
+    },
+    #[error("cannot write {}", path.display())]
+    Write { path: PathBuf, source: io::Error },
+    #[error("cannot set up TLS")]
+    Tls(#[from] sim::tls::CertificateError),
+    #[error("the system refuses")]
+    System(#[from] io::Error),
+}
+
+impl FakeGraph {
+    /// Runs it until it is asked to stop (SIGTERM, SIGINT).
+    #[must_use]
+    pub fn run(self) -> ExitCode {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        let ended = match runtime {
+            Ok(runtime) => runtime.block_on(self.serve()),
+            Err(error) => Err(error.into()),
+        };
+        match ended {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(trouble) => {
+                let mut causes = String::new();
+                let mut cause = std::error::Error::source(&trouble);
+                while let Some(error) = cause {
+                    causes.push_str(&format!(": {error}"));
+                    cause = error.source();
+                }
+                // Nobody is left to tell if standard error is closed.
+                drop(writeln!(
+                    io::stderr(),
+                    "graphward fake-graph: {trouble}{causes}"
+                ));
+                trouble.exit()
+            }
+        }
+    }
+
+    async fn serve(self) -> Result<(), Trouble> {
+        let mut terminate =
+            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        let settings = self.settings()?;
+        let sim = Sim::new(settings.clone());
+        if let Some(path) = &self.accept_token_file {
+            sim.accept(secret(path)?.expose(), None);
+        }
+        let (graph, control) = (bound(self.listen).await?, bound(self.control).await?);
+
+        let authority = if self.plain {
+            None
+        } else {
+            Some(Authority::new(&settings.clock)?)
+        };
+        let leaf = Leaf::graph(&settings.clock);
+        let acceptor = authority
+            .as_ref()
+            .map(|ca| ca.acceptor(&leaf, Http::Auto.alpn()));
+        if let (Some(path), Some(authority)) = (&self.ca_out, &authority) {
+            written(path, authority.pem(), Mode::Public)?;
+        }
+
+        let graph = sim.start(graph, acceptor.transpose()?);
+        let control = sim.start_control(control);
+        let tasks = Tasks::default();
+        if let Some(path) = self.token_out.clone() {
+            written(&path, &sim.issue(self.token_ttl), Mode::Owner)?;
+            if let Some(every) = self.renew_every {
+                drop(tasks.spawn(renewed(sim.clone(), path, every, self.token_ttl)));
+            }
+        }
+        self.greet(&mut io::stdout().lock(), &graph, &control)?;
+
+        tokio::select! {
+            interrupted = tokio::signal::ctrl_c() => interrupted?,
+            _terminated = terminate.recv() => {}
+        }
+        graph.stop().await;
+        control.stop().await;
+        Ok(())
+    }
+
+    fn settings(&self) -> Result<Settings, Trouble> {
+        let mut settings = Settings::new(Clock::system());
+        settings.token_ttl = self.token_ttl;
+        settings.media_origin.clone_from(&self.media_origin);
+        if let Some(id) = &self.app_id {
+            settings.app_id.clone_from(id);
+        }
+        if let Some(path) = &self.app_secret_file {
+            secret(path)?.expose().clone_into(&mut settings.app_secret);
+        }
+        if self.require_proof {
+            settings.proof = sim::Proof::Required;
+        }
+        Ok(settings)
+    }
+
+    /// What is where, one fact per line: a word, spaces, the fact.
+    fn greet(&self, out: &mut impl Write, graph: &Running, control: &Running) -> io::Result<()> {
+        let scheme = if self.plain { "http" } else { "https" };
+        let origin = format!("{scheme}://{}", graph.address);
+        let control = format!("http://{}", control.address);
+        let mut line = |word: &str, fact: &dyn Display| writeln!(out, "{word:<8} {fact}");
+        line("graph", &origin)?;
+        line("control", &control)?;
+        let trust = match &self.ca_out {
+            Some(path) => {
+                line("ca", &path.display())?;
+                format!(" --cacert {}", path.display())
+            }
+            None if self.plain => String::new(),
+            None => " -k".to_owned(),
+        };
+        let token = match &self.token_out {
+            Some(path) => {
+                line("token", &path.display())?;
+                format!("$(cat {})", path.display())
+            }
+            None => {
+                line("issue", &format_args!("curl -X POST {control}/tokens"))?;
+                "TOKEN".to_owned()
+            }
+        };
+        line(
+            "call",
+            &format_args!("curl{trust} -H \"Authorization: Bearer {token}\" {origin}/v26.0/me"),
+        )?;
+        line(
+            "expire",
+            &format_args!("curl -d '{{\"all\":true}}' {control}/tokens/expire"),
+        )?;
+        line("state", &format_args!("curl {control}/state"))?;
+        out.flush()
+    }
+}
+
+impl Trouble {
+    /// 2: what was asked for cannot be; 3: an address is taken; 1: anything else.
+    fn exit(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Bind { .. } => 3,
+            Self::Read { .. } | Self::Secret { .. } | Self::Write { .. } => 2,
+            Self::Tls(_) | Self::System(_) => 1,
+        })
+    }
+}
+
+async fn bound(address: SocketAddr) -> Result<Listener, Trouble> {
+    let listener = Listener::tcp(address).await;
+    listener.map_err(|source| Trouble::Bind { address, source })
+}
+
+fn secret(path: &Path) -> Result<Secret, Trouble> {
+    let path_buf = || path.to_path_buf();
+    let text = std::fs::read_to_string(path).map_err(|source| Trouble::Read {
+        path: path_buf(),
+        source,
+    })?;
+    Secret::new(&text).map_err(|source| Trouble::Secret {
+        path: path_buf(),
+        source,
+    })
+}
+
+/// Goes on writing fresh tokens. One that cannot be written is told and forgotten: the next may.
+async fn renewed(sim: Sim, path: PathBuf, every: Duration, ttl: Option<Duration>) {
+    loop {
+        tokio::time::sleep(every).await;
+        if let Err(trouble) = written(&path, &sim.issue(ttl), Mode::Owner) {
+            drop(writeln!(io::stderr(), "graphward fake-graph: {trouble}"));
+        }
+    }
+}
+
+/// Who may read a file.
+#[derive(Clone, Copy)]
+enum Mode {
+    Owner,
+    Public,
+}
+
+/// Puts a file in place, whole or not at all.
+fn written(path: &Path, text: &str, mode: Mode) -> Result<(), Trouble> {
+    let failed = |source| Trouble::Write {
+        path: path.to_path_buf(),
+        source,
+    };
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        Some(_) | None => Path::new("."),
+    };
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
+    writeln!(file, "{}", text.trim_end()).map_err(failed)?;
+    if let Mode::Public = mode {
+        use std::os::unix::fs::PermissionsExt as _;
+        let readable = std::fs::Permissions::from_mode(0o644);
+        file.as_file().set_permissions(readable).map_err(failed)?;
+    }
+    file.persist(path).map_err(|error| failed(error.error))?;
+    Ok(())
+}

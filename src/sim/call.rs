@@ -1,0 +1,297 @@
+//! A request, read: version, path, parameters, credential.
+//!
+//! Graph takes a parameter from the query, a form, a multipart field or the top level of a JSON body alike, and a
+//! POST with `method=delete` for a DELETE. So does this.
+
+use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, IF_NONE_MATCH, RANGE};
+use http::{HeaderMap, Method, Uri};
+use percent_encoding::percent_decode_str;
+use serde_json::{Map, Value};
+
+/// A request, read.
+#[derive(Clone)]
+pub(super) struct Call {
+    pub(super) method: Method,
+    pub(super) version: Option<Version>,
+    pub(super) path: Vec<String>,
+    pub(super) presented: Presented,
+    pub(super) file: Option<Upload>,
+    pub(super) accept: Accept,
+    params: Vec<(String, String)>,
+    json: Map<String, Value>,
+}
+
+/// A version in a path: `v26.0`.
+pub(super) type Version = (u32, u32);
+
+/// The credential that counts. A parameter beats the header.
+#[derive(Clone)]
+pub(super) enum Presented {
+    Parameter(String),
+    Header(String),
+    Nothing,
+}
+
+/// What a client says it can take.
+#[derive(Clone, Default)]
+pub(super) struct Accept {
+    pub(super) gzip: bool,
+    pub(super) json: bool,
+    pub(super) unless: Option<String>,
+    pub(super) range: Option<String>,
+}
+
+/// What a body said.
+#[derive(Default)]
+pub(super) struct Payload {
+    pub(super) fields: Vec<(String, String)>,
+    pub(super) json: Map<String, Value>,
+    pub(super) file: Option<Upload>,
+}
+
+/// A file part, counted and hashed on the way through.
+#[derive(Clone)]
+pub(super) struct Upload {
+    pub(super) filename: Option<String>,
+    pub(super) mime: String,
+    pub(super) size: u64,
+    pub(super) sha256: String,
+    pub(super) bytes: Option<bytes::Bytes>,
+}
+
+// === impl Call ===
+
+impl Call {
+    pub(super) fn new(method: Method, uri: &Uri, headers: &HeaderMap, payload: Payload) -> Self {
+        let mut params = form(uri.query().unwrap_or_default());
+        params.extend(payload.fields);
+        let call = Self {
+            method,
+            version: None,
+            path: Vec::new(),
+            presented: Presented::header(headers),
+            file: payload.file,
+            accept: Accept::new(headers),
+            params,
+            json: payload.json,
+        };
+        call.settled(uri.path())
+    }
+
+    /// A batch's item. Without a token of its own it has the batch's.
+    pub(super) fn item(&self, method: Method, relative_url: &str, body: &str) -> Self {
+        let (path, query) = relative_url.split_once('?').unwrap_or((relative_url, ""));
+        let mut params = form(query);
+        params.extend(form(body));
+        let call = Self {
+            method,
+            version: self.version,
+            path: Vec::new(),
+            presented: self.presented.clone(),
+            file: None,
+            accept: Accept::default(),
+            params,
+            json: Map::new(),
+        };
+        call.settled(path)
+    }
+
+    /// What depends on path and parameters together.
+    fn settled(mut self, path: &str) -> Self {
+        let mut path = path
+            .split('/')
+            .filter(|segment| !segment.is_empty())
+            .map(decoded)
+            .peekable();
+        if let Some(version) = path.peek().and_then(|first| version(first)) {
+            self.version = Some(version);
+            path.next();
+        }
+        self.path = path.collect();
+        if let Some(token) = self.text("access_token").filter(|token| !token.is_empty()) {
+            self.presented = Presented::Parameter(token);
+        }
+        if self.method == Method::POST {
+            let tunnelled = self.text("method").unwrap_or_default();
+            self.method = match tunnelled.to_ascii_lowercase().as_str() {
+                "get" => Method::GET,
+                "delete" => Method::DELETE,
+                _ => Method::POST,
+            };
+        }
+        self
+    }
+
+    /// A parameter.
+    pub(super) fn value(&self, name: &str) -> Option<Value> {
+        let param = self.params.iter().find(|(key, _)| key == name);
+        match param {
+            None => self.json.get(name).cloned(),
+            // A structured value in a form is JSON in text.
+            Some((_, text)) if text.starts_with(['{', '[']) => {
+                Some(serde_json::from_str(text).unwrap_or_else(|_not_json| text.as_str().into()))
+            }
+            Some((_, text)) => Some(text.as_str().into()),
+        }
+    }
+
+    /// A parameter as text.
+    pub(super) fn text(&self, name: &str) -> Option<String> {
+        let param = self.params.iter().find(|(key, _)| key == name);
+        if let Some((_, text)) = param {
+            return Some(text.clone());
+        }
+        let value = self.json.get(name)?;
+        Some(
+            value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned),
+        )
+    }
+
+    /// All that a body or query said, less the credential: what a record may show.
+    pub(super) fn said(&self) -> Value {
+        let mut said = self.json.clone();
+        for (name, _) in &self.params {
+            if let Some(value) = self.value(name) {
+                said.insert(name.clone(), value);
+            }
+        }
+        said.remove("access_token");
+        Value::Object(said)
+    }
+
+    /// The parameters as a query, for `paging`, less those that paging sets itself.
+    pub(super) fn kept(&self) -> impl Iterator<Item = (&str, &str)> {
+        const SET: [&str; 4] = ["limit", "after", "before", "method"];
+        let params = self.params.iter();
+        params
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .filter(|(name, _)| !SET.contains(name))
+    }
+}
+
+// === impl Presented ===
+
+impl Presented {
+    /// Whatever scheme Graph knows, with anything behind it.
+    fn header(headers: &HeaderMap) -> Self {
+        let field = headers.get(AUTHORIZATION).map(http::HeaderValue::as_bytes);
+        let field = String::from_utf8_lossy(field.unwrap_or_default());
+        let Some((scheme, token)) = field.trim().split_once(' ') else {
+            return Self::Nothing;
+        };
+        let known = scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("oauth");
+        if known && !token.trim().is_empty() {
+            Self::Header(token.trim().to_owned())
+        } else {
+            Self::Nothing
+        }
+    }
+}
+
+// === impl Accept ===
+
+impl Accept {
+    fn new(headers: &HeaderMap) -> Self {
+        let all = |name| {
+            let values = headers.get_all(name).iter();
+            let values: Vec<_> = values.filter_map(|value| value.to_str().ok()).collect();
+            values.join(",")
+        };
+        let one = |name| headers.get(name)?.to_str().ok().map(str::to_owned);
+        let accept = all(ACCEPT);
+        Self {
+            gzip: all(ACCEPT_ENCODING).split(',').any(offers_gzip),
+            json: accept.is_empty() || accept.contains("json") || accept.contains("*/*"),
+            unless: one(IF_NONE_MATCH),
+            range: one(RANGE),
+        }
+    }
+}
+
+/// `gzip`, or `*` as PHP clients send, unless its weight is nought.
+fn offers_gzip(coding: &str) -> bool {
+    let (coding, weight) = coding.split_once(';').unwrap_or((coding, ""));
+    let weight = weight.trim().trim_start_matches("q=");
+    let nought = !weight.is_empty() && weight.trim_matches(['0', '.']).is_empty();
+    matches!(coding.trim(), "gzip" | "*") && !nought
+}
+
+/// A form, or a query.
+pub(super) fn form(text: &str) -> Vec<(String, String)> {
+    text.split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+        .map(|(name, value)| {
+            (
+                decoded(&name.replace('+', " ")),
+                decoded(&value.replace('+', " ")),
+            )
+        })
+        .collect()
+}
+
+fn decoded(text: &str) -> String {
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
+}
+
+fn version(segment: &str) -> Option<Version> {
+    let (major, minor) = segment.strip_prefix('v')?.split_once('.')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(method: Method, uri: &str, headers: &[(&'static str, &'static str)]) -> Call {
+        let headers = headers
+            .iter()
+            .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+            .collect();
+        Call::new(method, &uri.parse().unwrap(), &headers, Payload::default())
+    }
+
+    #[test]
+    fn a_parameter_beats_the_header_and_an_empty_one_does_not_count() {
+        let headers = [("authorization", "Bearer h")];
+        let both = call(Method::GET, "/me?access_token=p", &headers);
+        assert!(matches!(both.presented, Presented::Parameter(token) if token == "p"));
+        let empty = call(Method::GET, "/me?access_token=", &headers);
+        assert!(matches!(empty.presented, Presented::Header(token) if token == "h"));
+        for nothing in ["Bearer", "Bearer  ", "Basic abc"] {
+            let nothing = call(Method::GET, "/me", &[("authorization", nothing)]);
+            assert!(matches!(nothing.presented, Presented::Nothing));
+        }
+    }
+
+    #[test]
+    fn versions_are_optional_and_methods_are_tunnelled() {
+        let versioned = call(Method::POST, "/v26.0/1/messages?method=DELETE", &[]);
+        assert_eq!(versioned.version, Some((26, 0)));
+        assert_eq!(versioned.path, ["1", "messages"]);
+        assert_eq!(versioned.method, Method::DELETE);
+        let bare = call(Method::GET, "//version/x%2Fy", &[]);
+        assert_eq!(bare.version, None);
+        assert_eq!(bare.path, ["version", "x/y"]);
+    }
+
+    #[test]
+    fn gzip_is_offered_by_name_or_star_unless_weighed_nought() {
+        for yes in ["gzip", "br, gzip;q=0.5", "*", "deflate,gzip ;q=1"] {
+            assert!(
+                call(Method::GET, "/", &[("accept-encoding", yes)])
+                    .accept
+                    .gzip
+            );
+        }
+        for no in ["", "br", "gzip;q=0", "gzip;q=0.000", "identity"] {
+            assert!(
+                !call(Method::GET, "/", &[("accept-encoding", no)])
+                    .accept
+                    .gzip
+            );
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Trouble on command. It befalls data calls only: whoever asks for a token, or about one, is left alone.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// Trouble for the next data calls.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Fault {
+    /// What goes wrong.
+    pub effect: Effect,
+    /// Whether the call has its effect all the same.
+    pub moment: Moment,
+    /// How often.
+    pub times: u32,
+}
+
+/// What goes wrong.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Effect {
+    /// An error in Graph's envelope. Calls with a dead token do not use it up, since Graph looks at the token
+    /// first.
+    Error {
+        /// The code; its usual text goes with it.
+        code: i64,
+        /// The subcode.
+        subcode: Option<i64>,
+        /// The status; without one, the status that is documented for the code.
+        status: Option<http::StatusCode>,
+    },
+    /// The edge's own page, "Sorry, something went wrong.", with this status.
+    Page(http::StatusCode),
+    /// The head comes this much later.
+    Delay(Duration),
+    /// No head, ever.
+    Hang,
+    /// A head and half a body, then silence.
+    Stall,
+    /// A head and half a body, then the connection is lost.
+    Cut,
+    /// The connection is lost before the head (HTTP/2: the stream is reset).
+    Reset,
+}
+
+/// When trouble strikes. [`Effect::Stall`] and [`Effect::Cut`] strike an answer, so it is always after.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Moment {
+    /// Before the call had any effect. A delayed call has it after the delay.
+    #[default]
+    Before,
+    /// After: the message is on its way, and the app does not hear of it. This is the trouble in which a blind
+    /// retry sends twice.
+    After,
+}
+
+/// Trouble in waiting.
+#[derive(Debug, Default)]
+pub(super) struct Faults(VecDeque<Fault>);
+
+// === impl Fault ===
+
+impl Fault {
+    /// One time, before the call has any effect.
+    #[must_use]
+    pub const fn once(effect: Effect) -> Self {
+        Self {
+            effect,
+            moment: Moment::Before,
+            times: 1,
+        }
+    }
+
+    /// An error with a code, one time: 4, 80007 and 130429 throttle.
+    #[must_use]
+    pub const fn error(code: i64) -> Self {
+        Self::once(Effect::Error {
+            code,
+            subcode: None,
+            status: None,
+        })
+    }
+
+    /// The same, for the next `times` calls.
+    #[must_use]
+    pub const fn times(mut self, times: u32) -> Self {
+        self.times = times;
+        self
+    }
+
+    /// The same, but the call has its effect.
+    #[must_use]
+    pub const fn after(mut self) -> Self {
+        self.moment = Moment::After;
+        self
+    }
+}
+
+// === impl Faults ===
+
+impl Faults {
+    pub(super) fn add(&mut self, fault: Fault) {
+        if fault.times > 0 {
+            self.0.push_back(fault);
+        }
+    }
+
+    /// How many calls will still meet trouble.
+    pub(super) fn waiting(&self) -> u64 {
+        self.0.iter().map(|fault| u64::from(fault.times)).sum()
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// The next trouble for a call whose token is `alive`, or dead.
+    pub(super) fn next(&mut self, alive: bool) -> Option<Fault> {
+        let front = self.0.front_mut()?;
+        if !alive && matches!(front.effect, Effect::Error { .. }) {
+            return None;
+        }
+        front.times -= 1;
+        let fault = front.clone();
+        if fault.times == 0 {
+            self.0.pop_front();
+        }
+        Some(fault)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trouble_comes_in_order_and_as_often_as_told() {
+        let mut faults = Faults::default();
+        faults.add(Fault::once(Effect::Reset).times(2));
+        faults.add(Fault::error(4));
+        assert_eq!(faults.waiting(), 3);
+        assert_eq!(faults.next(true).unwrap().effect, Effect::Reset);
+        assert_eq!(faults.next(false).unwrap().effect, Effect::Reset);
+        assert!(faults.next(false).is_none(), "a dead token is seen first");
+        assert!(matches!(
+            faults.next(true).unwrap().effect,
+            Effect::Error { code: 4, .. }
+        ));
+        assert!(faults.next(true).is_none());
+    }
+}

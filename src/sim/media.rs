@@ -1,0 +1,155 @@
+//! WhatsApp media: up in one part of a form, down through a URL on another host that lives for five minutes.
+//!
+//! Files up to 8 MiB are kept; of larger ones size and SHA-256 only, and their download is a 404.
+
+use bytes::Bytes;
+use http::StatusCode;
+use http::header::{ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_RANGE};
+use serde_json::json;
+
+use super::answer::Reply;
+use super::call::{Call, Presented};
+use super::failure::Failure;
+use super::messages::required;
+use super::pacific::unix;
+use super::random;
+use super::state::{Media, State, locked};
+
+/// `POST /{phone-id}/media`
+pub(super) fn upload(state: &State, call: &Call) -> Result<Reply, Failure> {
+    if call.text("messaging_product").as_deref() != Some("whatsapp") {
+        return Err(required("messaging_product"));
+    }
+    let mut file = call.file.clone().ok_or_else(|| required("file"))?;
+    file.mime = call.text("type").unwrap_or(file.mime);
+    if file.size > limit(&file.mime) {
+        return Err(Failure::new(
+            100,
+            "(#100) Invalid parameter: File Too Large",
+        ));
+    }
+    let id = random::id();
+    let media = Media {
+        hash: random::hash(),
+        file: Some(file),
+    };
+    locked(&state.media).insert(id.clone(), media);
+    Ok(Reply::json(&json!({"id": id})))
+}
+
+/// The documented limits.
+fn limit(mime: &str) -> u64 {
+    const MB: u64 = 1024 * 1024;
+    match mime.split('/').next() {
+        _ if mime == "image/webp" => MB / 2,
+        Some("image") => 5 * MB,
+        Some("audio" | "video") => 16 * MB,
+        _ => 100 * MB,
+    }
+}
+
+/// Whether an id is, or was, a file's.
+pub(super) fn is_known(state: &State, id: &str) -> bool {
+    locked(&state.media).contains_key(id)
+}
+
+/// `GET /{media-id}`
+pub(super) fn look_up(state: &State, call: &Call, id: &str) -> Result<Reply, Failure> {
+    let media = locked(&state.media);
+    let found = media
+        .get(id)
+        .and_then(|media| Some((&media.hash, media.file.as_ref()?)));
+    let (hash, file) = found.ok_or_else(|| Failure::unsupported(&call.method, id))?;
+    let until = unix(state.now()) + LIFE;
+    let origin = &state.settings.media_origin;
+    Ok(Reply::json(&json!({
+        "url": format!("{origin}/whatsapp_business/attachments/?mid={id}&ext={until}&hash={hash}"),
+        "mime_type": file.mime,
+        "sha256": file.sha256,
+        "file_size": file.size,
+        "id": id,
+        "messaging_product": "whatsapp",
+    })))
+}
+
+/// A URL's life, in seconds.
+const LIFE: i64 = 300;
+
+/// `DELETE /{media-id}`
+pub(super) fn delete(state: &State, call: &Call, id: &str) -> Result<Reply, Failure> {
+    let mut media = locked(&state.media);
+    let file = media.get_mut(id).and_then(|media| media.file.take());
+    file.map(|_deleted| Reply::success())
+        .ok_or_else(|| Failure::unsupported(&call.method, id))
+}
+
+/// `GET https://lookaside.fbsbx.com/whatsapp_business/attachments/?mid&ext&hash`
+///
+/// Whatever is wrong is a 404 without an envelope, a dead token too. Only the header counts.
+pub(super) fn download(state: &State, call: &Call) -> Reply {
+    found(state, call).unwrap_or_else(|| {
+        Reply::file(
+            StatusCode::NOT_FOUND,
+            "text/plain; charset=utf-8",
+            Bytes::from_static(b"Not Found"),
+        )
+    })
+}
+
+fn found(state: &State, call: &Call) -> Option<Reply> {
+    let Presented::Header(token) = &call.presented else {
+        return None;
+    };
+    let now = state.now();
+    locked(&state.tokens).check(token, state.app(), now).ok()?;
+    let id = call.text("mid")?;
+    let until: i64 = call.text("ext")?.parse().ok()?;
+    let media = locked(&state.media);
+    let media = media.get(&id).filter(|_| unix(now) < until)?;
+    let file = media
+        .file
+        .as_ref()
+        .filter(|_| call.text("hash").as_ref() == Some(&media.hash))?;
+    let bytes = file.bytes.clone()?;
+
+    let name = file
+        .filename
+        .clone()
+        .unwrap_or(id)
+        .replace(['"', '\\'], "_");
+    let disposition = format!("attachment; filename=\"{name}\"");
+    let reply = match call
+        .accept
+        .range
+        .as_deref()
+        .and_then(|range| span(range, bytes.len()))
+    {
+        None => Reply::file(StatusCode::OK, &file.mime, bytes),
+        Some((first, end)) => {
+            let range = format!("bytes {first}-{}/{}", end - 1, bytes.len());
+            Reply::file(
+                StatusCode::PARTIAL_CONTENT,
+                &file.mime,
+                bytes.slice(first..end),
+            )
+            .header(CONTENT_RANGE, &range)
+        }
+    };
+    Some(
+        reply
+            .header(CONTENT_DISPOSITION, &disposition)
+            .header(ACCEPT_RANGES, "bytes"),
+    )
+}
+
+/// `bytes=first-last`, or `bytes=first-`, as a half-open range. Others are ignored, which is allowed.
+fn span(range: &str, length: usize) -> Option<(usize, usize)> {
+    let (first, last) = range.strip_prefix("bytes=")?.split_once('-')?;
+    let first: usize = first.parse().ok()?;
+    let end = if last.is_empty() {
+        length
+    } else {
+        last.parse::<usize>().ok()?.checked_add(1)?.min(length)
+    };
+    (first < end).then_some((first, end))
+}

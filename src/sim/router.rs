@@ -1,0 +1,137 @@
+//! Who answers what. The token is looked at before anything else, the path's sense included.
+
+use http::StatusCode;
+
+use super::answer::{Reply, exists};
+use super::call::{Call, Presented};
+use super::failure::Failure;
+use super::state::{State, locked};
+use super::tokens::{Kind, is_id};
+use super::{batch, media, messages, oauth, objects, proof};
+
+/// A call's credential, found good.
+pub(super) struct Bearer {
+    pub(super) token: String,
+    pub(super) kind: Kind,
+}
+
+/// Answers a call.
+pub(super) fn dispatch(state: &State, call: &Call) -> Reply {
+    route(state, call).unwrap_or_else(|failure| Reply::failure(&failure))
+}
+
+/// Whether a call is about data. The others are about tokens.
+pub(super) fn is_data(call: &Call) -> bool {
+    let first = call.path.first().map(String::as_str);
+    !matches!(
+        first,
+        Some("oauth" | "debug_token" | "refresh_access_token")
+    )
+}
+
+/// Looks at a call's token.
+pub(super) fn admit(state: &State, call: &Call) -> Result<Bearer, Failure> {
+    let (token, status) = match &call.presented {
+        Presented::Header(token) => (token, StatusCode::UNAUTHORIZED),
+        Presented::Parameter(token) => (token, StatusCode::BAD_REQUEST),
+        Presented::Nothing if call.path.first().is_some_and(|first| first == "me") => {
+            return Err(no_user());
+        }
+        Presented::Nothing => {
+            return Err(Failure::new(
+                104,
+                "An access token is required to request this resource.",
+            ));
+        }
+    };
+    let now = state.now();
+    let kind = locked(&state.tokens).check(token, state.app(), now);
+    let bearer = Bearer {
+        token: token.clone(),
+        kind: kind.map_err(|failure| failure.status(status))?,
+    };
+    Ok(bearer)
+}
+
+fn route(state: &State, call: &Call) -> Result<Reply, Failure> {
+    let path: Vec<&str> = call.path.iter().map(String::as_str).collect();
+    let verb = match call.method.as_str() {
+        "HEAD" => "GET",
+        verb => verb,
+    };
+    match (verb, path.as_slice()) {
+        ("GET", ["whatsapp_business", "attachments"]) => return Ok(media::download(state, call)),
+        ("GET" | "POST", ["oauth", "access_token"]) => return oauth::access_token(state, call),
+        ("GET" | "POST", ["oauth", "revoke"]) => return oauth::revoke(state, call),
+        ("GET", ["refresh_access_token"]) => return oauth::refresh(state, call),
+        _ => {}
+    }
+
+    let bearer = admit(state, call)?;
+    proof::check(state, call, &bearer.token, bearer.kind)?;
+    if !exists(call.version) {
+        let (major, minor) = call.version.unwrap_or_default();
+        return Err(Failure::unknown_path(&format!("v{major}.{minor}")));
+    }
+    match (verb, path.as_slice()) {
+        ("POST", []) => batch::run(state, call),
+        ("GET", ["debug_token"]) => oauth::debug_token(state, call),
+        ("GET", ["me"]) => match bearer.kind {
+            Kind::User => Ok(objects::me(call)),
+            Kind::App => Err(no_user()),
+        },
+        ("GET", ["me", "permissions"]) => Ok(objects::permissions()),
+        ("GET", ["me" | "app", "picture"]) => Ok(objects::picture(call)),
+        (_, [id, rest @ ..]) if is_id(id) => object(state, call, &bearer, (verb, id, rest)),
+        (_, path) => Err(Failure::unsupported(&call.method, &path.join("/"))),
+    }
+}
+
+/// Objects with an id, and their edges.
+fn object(
+    state: &State,
+    call: &Call,
+    bearer: &Bearer,
+    (verb, id, rest): (&str, &str, &[&str]),
+) -> Result<Reply, Failure> {
+    match (verb, rest) {
+        ("GET", []) if media::is_known(state, id) => media::look_up(state, call, id),
+        ("GET", []) => Ok(objects::phone(call, id)),
+        ("DELETE", []) => media::delete(state, call, id),
+        ("POST", ["messages"]) => messages::send(state, call, bearer, id),
+        ("POST", ["media"]) => media::upload(state, call),
+        ("GET", ["message_templates"]) => objects::templates(state, call, id),
+        ("GET", ["picture"]) => Ok(objects::picture(call)),
+        ("GET" | "POST" | "DELETE", ["subscriptions"]) => objects::subscriptions(call, bearer.kind),
+        ("POST", ["access_tokens"]) => oauth::mint(state, call),
+        ("DELETE", ["access_tokens"]) => Ok(oauth::revoke_all(state)),
+        (_, []) => Err(Failure::unsupported(&call.method, id)),
+        (_, edge) => Err(Failure::unknown_path(&edge.join("/"))),
+    }
+}
+
+/// An error on command. A dead token's status depends on how it travelled, as always.
+pub(super) fn commanded(
+    call: &Call,
+    code: i64,
+    subcode: Option<i64>,
+    status: Option<StatusCode>,
+) -> Failure {
+    let mut failure = Failure::known(code);
+    if let Some(subcode) = subcode {
+        failure = failure.subcode(subcode);
+    }
+    let parameter = matches!(call.presented, Presented::Parameter(_));
+    match status {
+        Some(status) => failure.status(status),
+        None if code == 190 && parameter => failure.status(StatusCode::BAD_REQUEST),
+        None => failure,
+    }
+}
+
+fn no_user() -> Failure {
+    Failure::new(
+        2500,
+        "An active access token must be used to query information about the current user.",
+    )
+}

@@ -1,0 +1,208 @@
+//! What the fake knows, and how it was set up.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::call::Upload;
+use super::faults::Faults;
+use super::random;
+use super::tokens::{App, Kind, Ledger};
+use crate::types::Clock;
+
+/// How a fake Graph is set up.
+#[derive(Clone)]
+pub struct Settings {
+    /// Its clock: tokens expire by it.
+    pub clock: Clock,
+    /// The life of tokens that it issues itself (exchange, minting); without one, 60 days, as Graph's.
+    pub token_ttl: Option<Duration>,
+    /// The app's id.
+    pub app_id: String,
+    /// The app's secret.
+    pub app_secret: String,
+    /// Whether calls need an `appsecret_proof`.
+    pub proof: Proof,
+    /// What `paging.next` begins with.
+    pub graph_origin: String,
+    /// What media URLs begin with.
+    pub media_origin: String,
+}
+
+/// Whether calls need an `appsecret_proof`. A wrong one is refused either way.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Proof {
+    /// No, Graph's default.
+    #[default]
+    Optional,
+    /// Yes, as with the app setting "Require App Secret".
+    Required,
+}
+
+/// A message that was accepted.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Accepted {
+    /// The message's id, `wamid.…`.
+    pub id: String,
+    /// The number that sent it.
+    pub phone_id: String,
+    /// The number it went to.
+    pub to: String,
+    /// Its type: `text`, `template`, …
+    pub kind: String,
+    /// The fingerprint of the token that it came with.
+    pub token: String,
+    /// When, in seconds since 1970.
+    pub at: i64,
+    /// All that the request said, less the credential.
+    pub said: Value,
+}
+
+/// What happened so far.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Counts {
+    /// Data calls that arrived. A batch is one.
+    pub attempts: u64,
+    /// Data calls refused because their token was dead, unknown or missing.
+    pub rejected: u64,
+    /// Messages accepted.
+    pub accepted: u64,
+    /// Data calls that met trouble on command.
+    pub faulted: u64,
+    /// Tokens issued, to whomever.
+    pub issued: u64,
+}
+
+/// All of the fake.
+pub(super) struct State {
+    pub(super) settings: Settings,
+    pub(super) tokens: Mutex<Ledger>,
+    pub(super) messages: Mutex<VecDeque<Accepted>>,
+    pub(super) media: Mutex<HashMap<String, Media>>,
+    pub(super) faults: Mutex<Faults>,
+    pub(super) attempts: AtomicU64,
+    pub(super) rejected: AtomicU64,
+    pub(super) accepted: AtomicU64,
+    pub(super) faulted: AtomicU64,
+}
+
+/// An uploaded file, and the `hash` of its URL. A deleted one stays as a name.
+pub(super) struct Media {
+    pub(super) hash: String,
+    pub(super) file: Option<Upload>,
+}
+
+/// A lock that a panic elsewhere does not poison: the fake goes on.
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+// === impl Settings ===
+
+impl Settings {
+    /// Graph's own, by a clock.
+    #[must_use]
+    pub fn new(clock: Clock) -> Self {
+        Self {
+            clock,
+            token_ttl: None,
+            app_id: "1234567890123456".to_owned(),
+            app_secret: "0123456789abcdef0123456789abcdef".to_owned(),
+            proof: Proof::Optional,
+            graph_origin: "https://graph.facebook.com".to_owned(),
+            media_origin: "https://lookaside.fbsbx.com".to_owned(),
+        }
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("token_ttl", &self.token_ttl)
+            .field("app_id", &self.app_id)
+            .field("proof", &self.proof)
+            .finish_non_exhaustive()
+    }
+}
+
+// === impl State ===
+
+impl State {
+    pub(super) fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            tokens: Mutex::default(),
+            messages: Mutex::default(),
+            media: Mutex::default(),
+            faults: Mutex::default(),
+            attempts: AtomicU64::new(0),
+            rejected: AtomicU64::new(0),
+            accepted: AtomicU64::new(0),
+            faulted: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn now(&self) -> SystemTime {
+        self.settings.clock.wall()
+    }
+
+    pub(super) fn app(&self) -> App<'_> {
+        App {
+            id: &self.settings.app_id,
+            secret: &self.settings.app_secret,
+        }
+    }
+
+    /// A new token of a user's.
+    pub(super) fn issue(&self, prefix: &str, ttl: Option<Duration>) -> String {
+        let token = random::token(prefix);
+        let now = self.now();
+        locked(&self.tokens).add(&token, Kind::User, now, ttl);
+        token
+    }
+
+    pub(super) fn accept(&self, message: Accepted) {
+        self.accepted.fetch_add(1, Ordering::Relaxed);
+        let mut messages = locked(&self.messages);
+        messages.push_back(message);
+        if messages.len() > MESSAGES {
+            messages.pop_front();
+        }
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        Counts {
+            attempts: self.attempts.load(Ordering::Relaxed),
+            rejected: self.rejected.load(Ordering::Relaxed),
+            accepted: self.accepted.load(Ordering::Relaxed),
+            faulted: self.faulted.load(Ordering::Relaxed),
+            issued: locked(&self.tokens).issued(),
+        }
+    }
+
+    /// Forgets messages, media, trouble and counts. Tokens stay as they are, since a sidecar holds them.
+    pub(super) fn reset(&self) {
+        locked(&self.messages).clear();
+        locked(&self.media).clear();
+        locked(&self.faults).clear();
+        let counters = [
+            &self.attempts,
+            &self.rejected,
+            &self.accepted,
+            &self.faulted,
+        ];
+        for counter in counters {
+            counter.store(0, Ordering::Relaxed);
+        }
+    }
+}
+
+/// So many messages are remembered; the count goes on.
+const MESSAGES: usize = 100_000;
