@@ -1,1 +1,5 @@
-//! Logs and metrics.
+//! Logs and metrics: what operators see without asking.
+
+mod log;
+
+pub use log::{LogError, LogFormat, LogLevel, LogSettings, log_to_stdout};
