@@ -1,11 +1,158 @@
-//! The commands.
+//! The commands: one line each here, one file each below.
 
-pub mod fake_graph;
+mod exit;
+mod fake_graph;
+mod healthcheck;
+mod serve;
 
+use std::io::Write as _;
 use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub use exit::Exit;
+pub use fake_graph::FakeGraph;
+pub use healthcheck::HealthcheckArgs;
+pub use serve::ServeArgs;
 
 /// Runs the command line.
 #[must_use]
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    match Cli::try_parse() {
+        Ok(cli) => run(cli),
+        Err(asked) => {
+            // `--help` and `--version` come this way too. There is nobody to tell that nobody can be told.
+            drop(asked.print());
+            let code = u8::try_from(asked.exit_code());
+            code.map_or_else(|_negative| Exit::Usage.into(), ExitCode::from)
+        }
+    }
+}
+
+fn run(cli: Cli) -> ExitCode {
+    match cli.command {
+        None => serve::run(cli.serve),
+        Some(Command::Serve(args)) => serve::run(args),
+        Some(Command::FakeGraph(args)) => args.run(),
+        Some(Command::Healthcheck(args)) => healthcheck::run(args),
+        Some(Command::Version) => version(),
+    }
+}
+
+fn version() -> ExitCode {
+    match writeln!(std::io::stdout(), "graphward {}", env!("CARGO_PKG_VERSION")) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_closed) => Exit::Failed.into(),
+    }
+}
+
+/// A sidecar that keeps Meta Graph API tokens out of your app, and alive.
+///
+/// The app sends Graph requests without a token to a local address; graphward adds the current one, notices when Graph
+/// rejects it, and replays the request once with a newer one. Without a command, it serves.
+#[derive(Debug, Parser)]
+#[command(
+    name = "graphward",
+    version,
+    args_conflicts_with_subcommands = true,
+    after_help = AFTER_HELP
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: ServeArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the sidecar (also: no command)
+    #[command(after_help = AFTER_HELP)]
+    Serve(ServeArgs),
+    /// Run only the fake Graph, for your own tests
+    FakeGraph(FakeGraph),
+    /// Exit 0 if the sidecar of this configuration is ready, 1 if not, within 2 seconds
+    Healthcheck(HealthcheckArgs),
+    /// Print the version
+    Version,
+}
+
+const AFTER_HELP: &str = "\
+Configuration: flags > environment > file > defaults. The file is the one named by --config, else by
+GRAPHWARD_CONFIG, else ./graphward.toml, else /etc/graphward/graphward.toml; there need not be any.
+
+Environment:
+  GRAPHWARD_CONFIG      the configuration file
+  GRAPHWARD_LISTEN      where the app connects, separated by commas
+  GRAPHWARD_ADMIN       where operators connect
+  GRAPHWARD_ORIGIN      Graph's address
+  GRAPHWARD_CA_FILE     PEM certificates to trust besides the usual ones
+  GRAPHWARD_TOKEN_FILE  the file that the token is in
+  GRAPHWARD_TOKEN       the token itself (a file is better: it can change)
+  GRAPHWARD_LOG         error, warn, info, debug or trace
+
+Example:
+  graphward serve --token-file /run/graphward/token
+  curl http://127.0.0.1:8080/v23.0/me
+
+Exit codes: 0 stopped when asked, 2 usage or configuration, 3 cannot bind, 4 no usable token with
+--require-token, 1 anything else.";
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn no_command_serves_with_the_same_flags() {
+        let flags = [
+            "--listen",
+            "127.0.0.1:1",
+            "--listen",
+            "unix:/a",
+            "--admin",
+            "127.0.0.1:2",
+            "--origin",
+            "https://a",
+            "--ca-file",
+            "ca.pem",
+            "--token-file",
+            "token",
+            "--log",
+            "debug",
+            "--config",
+            "a.toml",
+            "--require-token",
+        ];
+        let bare = Cli::try_parse_from([&["graphward"], &flags[..]].concat()).unwrap();
+        let named = Cli::try_parse_from([&["graphward", "serve"], &flags[..]].concat()).unwrap();
+        let Some(Command::Serve(args)) = named.command else {
+            panic!("not serve");
+        };
+        assert!(bare.command.is_none());
+        assert_eq!(args, bare.serve);
+        assert!(args.require_token);
+        assert_eq!(args.overrides().listen, ["127.0.0.1:1", "unix:/a"]);
+    }
+
+    #[test]
+    fn no_flag_takes_a_secret() {
+        assert!(Cli::try_parse_from(["graphward", "--token", "x"]).is_err());
+    }
+
+    #[test]
+    fn help_names_every_variable_and_every_file() {
+        for name in crate::config::VARIABLES {
+            assert!(AFTER_HELP.contains(name), "{name}");
+        }
+        for file in crate::config::FILES {
+            assert!(AFTER_HELP.contains(file), "{file}");
+        }
+    }
 }

@@ -1,1 +1,33 @@
-//! Configuration.
+//! What the file, the environment and the flags say, checked: a [`Config`] exists only if it is valid.
+//!
+//! # Why
+//!
+//! Deserialising into structs would be shorter, but it stops at the first fault, and a person mending a sidecar
+//! would start it once per mistake. So the file is read into a tree that remembers lines (`file`), environment
+//! and flags are laid over it (`layers`), and `resolve` asks for one key after the other. A key is known
+//! because `resolve` asks for it; there is no second list to keep in step. No message contains a source line,
+//! for the line at fault may be the one with a token in it.
+//!
+//! Configuration is read once. A sidecar's configuration changes with its pod; what changes while it runs is
+//! the token, and that has its own way in.
+
+mod address;
+mod environment;
+mod fault;
+mod file;
+mod hosts;
+mod layers;
+mod load;
+mod place;
+mod read;
+mod resolve;
+mod settings;
+mod source;
+pub mod units;
+
+pub use address::{Address, AddressError};
+pub use environment::{VARIABLES, environment};
+pub use fault::{ConfigError, Fault};
+pub use load::{FILES, Loaded, Overrides};
+pub use place::Place;
+pub use settings::{Config, Heal, Listen, Log, TokenSource, Upstream};

@@ -12,7 +12,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 /// Where bodies are spooled, if anywhere.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Spool {
     /// Nowhere: what does not fit in memory streams without licence to replay.
     Off,

@@ -1,0 +1,146 @@
+//! `graphward serve`: the sidecar.
+
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::exit::Exit;
+use crate::app::{self, Seams, StartError};
+use crate::config::{Config, Loaded, Overrides, environment};
+use crate::net::Tasks;
+use crate::telemetry::log_to_stdout;
+
+/// The flags of `serve`.
+#[derive(Args, Clone, Debug, Default, Eq, PartialEq)]
+pub struct ServeArgs {
+    /// The configuration file
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where the app connects: IP:PORT or unix:/PATH; may be given several times [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Vec<String>,
+    /// Where operators connect: IP:PORT or unix:/PATH [default: 127.0.0.1:9080]
+    #[arg(long, value_name = "ADDRESS")]
+    pub admin: Option<String>,
+    /// Graph's address
+    #[arg(
+        long,
+        value_name = "URL",
+        help = "Graph's address [default: https://graph.facebook.com]"
+    )]
+    pub origin: Option<String>,
+    /// PEM certificates to trust besides the usual ones
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Option<String>,
+    /// The file that the token is in [default: /run/graphward/token]
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<String>,
+    /// The least important events to log: error, warn, info, debug or trace [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    pub log: Option<String>,
+    /// Exit with 4 if there is no usable token at the start, instead of waiting for one
+    #[arg(long)]
+    pub require_token: bool,
+}
+
+impl ServeArgs {
+    /// What they say about the configuration.
+    #[must_use]
+    pub fn overrides(&self) -> Overrides {
+        Overrides {
+            config: self.config.clone(),
+            listen: self.listen.clone(),
+            admin: self.admin.clone(),
+            origin: self.origin.clone(),
+            ca_file: self.ca_file.clone(),
+            token_file: self.token_file.clone(),
+            log: self.log.clone(),
+        }
+    }
+}
+
+/// Runs the sidecar until it is asked to stop.
+pub(super) fn run(args: ServeArgs) -> ExitCode {
+    match Config::load(args.overrides(), &environment) {
+        Ok(loaded) => serve(&args, loaded).into(),
+        Err(error) => complain(&error, Exit::Usage).into(),
+    }
+}
+
+/// Everything behind a valid configuration.
+fn serve(args: &ServeArgs, loaded: Loaded) -> Exit {
+    if let Err(error) = log_to_stdout(loaded.config.log.settings) {
+        return complain(&error, Exit::Failed);
+    }
+    keep_memory_private();
+    let file = loaded.file.as_deref().map(Path::display);
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        file = file.map(tracing::field::display),
+        "starting"
+    );
+    match runtime().and_then(|runtime| runtime.block_on(live(loaded.config, args.require_token))) {
+        Ok(exit) => exit,
+        Err(error) => complain(&error, Exit::Failed),
+    }
+}
+
+async fn live(config: Config, require_token: bool) -> io::Result<Exit> {
+    // Signals first: from here on nothing ends the process but the order of `Running::run`.
+    let stops = app::stops(&Tasks::default())?;
+    let running = match app::build(config, Seams::default(), require_token).await {
+        Ok(running) => running,
+        Err(error) => {
+            let exit = match error {
+                StartError::Bind { .. } => Exit::CannotBind,
+                StartError::Tls(_) | StartError::Origin(_) => Exit::Usage,
+            };
+            return Ok(complain(&error, exit));
+        }
+    };
+    Ok(match running.run(stops).await {
+        app::Exit::Drained => Exit::Done,
+        app::Exit::Cut(_) => Exit::Failed,
+        app::Exit::NoToken => Exit::NoToken,
+    })
+}
+
+/// One thread for everything but files, which may block.
+///
+/// A core moves some fifty thousand small requests a second through one thread, some hundred times what Graph
+/// lets a number send; a second thread would only add the price of waking it.
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(8)
+        .build()
+}
+
+/// Tokens are in this process's memory: no core dump may hold them, and no other process of the same user may
+/// attach to read them.
+fn keep_memory_private() {
+    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    let kept = set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .and_then(|()| setrlimit(Resource::Core, none));
+    if let Err(error) = kept {
+        tracing::warn!(%error, "core dumps cannot be turned off; one would hold the token");
+    }
+}
+
+/// Says what is wrong, with its causes, in one line.
+fn complain(error: &dyn std::error::Error, exit: Exit) -> Exit {
+    let causes = std::iter::successors(Some(error), |error| (*error).source());
+    let line = causes
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ");
+    // If stderr is closed, the exit code still says it.
+    drop(writeln!(io::stderr(), "graphward: {line}"));
+    exit
+}

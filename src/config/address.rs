@@ -1,0 +1,204 @@
+//! Where a listener listens.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use super::fault::quote;
+
+/// Where a listener listens.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub enum Address {
+    /// `127.0.0.1:8080`, `[::1]:8080`; `localhost` is 127.0.0.1.
+    Tcp(SocketAddr),
+    /// `unix:/run/graphward/proxy.sock`.
+    Unix(PathBuf),
+}
+
+/// Why a text is not an address to listen on; says what to write instead.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{0}")]
+pub struct AddressError(String);
+
+impl Address {
+    /// Whether the two cannot both be listened on: the same socket file, or the same port where one is the
+    /// other's address or takes all addresses. Port 0 means a free one and clashes with nothing.
+    #[must_use]
+    pub fn clashes(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Unix(one), Self::Unix(two)) => one == two,
+            (Self::Tcp(one), Self::Tcp(two)) => {
+                let same_family = one.is_ipv4() == two.is_ipv4();
+                let all = one.ip().is_unspecified() || two.ip().is_unspecified();
+                one.port() != 0
+                    && one.port() == two.port()
+                    && (one.ip() == two.ip() || (same_family && all))
+            }
+            (Self::Unix(_), Self::Tcp(_)) | (Self::Tcp(_), Self::Unix(_)) => false,
+        }
+    }
+
+    /// Where somebody on this machine finds what listens here: a listener on all addresses is on loopback too.
+    #[must_use]
+    pub fn reached_at(&self) -> Self {
+        match self {
+            Self::Unix(path) => Self::Unix(path.clone()),
+            Self::Tcp(address) => {
+                let ip = match address.ip() {
+                    IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+                    IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+                    ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
+                };
+                Self::Tcp(SocketAddr::new(ip, address.port()))
+            }
+        }
+    }
+}
+
+impl FromStr for Address {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            return socket_file(path).map(Self::Unix);
+        }
+        if let Ok(address) = text.parse() {
+            return Ok(Self::Tcp(address));
+        }
+        if let Some((_scheme, rest)) = text.split_once("://") {
+            return wrong(format!(
+                "is an address without a scheme: write {}",
+                quote(rest.trim_end_matches('/'))
+            ));
+        }
+        let (host, port) = text.rsplit_once(':').unwrap_or((text, ""));
+        match (host, port.parse::<u16>()) {
+            ("localhost", Ok(port)) => Ok(Self::Tcp((Ipv4Addr::LOCALHOST, port).into())),
+            ("", Ok(port)) | ("*", Ok(port)) => wrong(format!(
+                "must say which address: \"127.0.0.1:{port}\" for this machine only, \"0.0.0.0:{port}\" for everyone \
+                 who can reach it"
+            )),
+            (_host, Ok(_port)) if !text.starts_with('[') && !host.contains(':') => wrong(format!(
+                "must be an IP address and a port, such as \"127.0.0.1:8080\"; {} is a name, and of names only \
+                 localhost can be listened on",
+                quote(host)
+            )),
+            (_host, Ok(_) | Err(_)) => wrong(format!(
+                "must be an IP address and a port, such as \"127.0.0.1:8080\" or \"[::1]:8080\", or a socket file, \
+                 \"unix:/run/graphward/proxy.sock\", not {}",
+                quote(text)
+            )),
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// The longest path the system can bind, less its closing zero.
+const LONGEST_PATH: usize = 107;
+
+fn socket_file(path: &str) -> Result<PathBuf, AddressError> {
+    // `unix:///run/x` is written as often as `unix:/run/x`.
+    let path = path.strip_prefix("//").unwrap_or(path);
+    if !path.starts_with('/') || path.ends_with('/') || path.contains('\0') {
+        return wrong(
+            "must name a socket file by its full path, such as \"unix:/run/graphward/proxy.sock\"",
+        );
+    }
+    if path.len() > LONGEST_PATH {
+        return wrong(format!(
+            "has a path of {} bytes, but a socket's path is at most {LONGEST_PATH}",
+            path.len()
+        ));
+    }
+    Ok(Path::new(path).to_owned())
+}
+
+fn wrong<T>(what: impl Into<String>) -> Result<T, AddressError> {
+    Err(AddressError(what.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_and_socket_files_are_read_and_written_back() {
+        for (text, shown) in [
+            ("127.0.0.1:8080", "127.0.0.1:8080"),
+            ("[::1]:0", "[::1]:0"),
+            ("localhost:9080", "127.0.0.1:9080"),
+            ("unix:/run/a.sock", "unix:/run/a.sock"),
+            ("unix:///run/a.sock", "unix:/run/a.sock"),
+        ] {
+            assert_eq!(text.parse::<Address>().unwrap().to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_listened_on_is_refused_with_what_to_write_instead() {
+        for (text, words) in [
+            (":8080", "127.0.0.1:8080"),
+            ("*:8080", "0.0.0.0:8080"),
+            ("8080", "must be an IP address and a port"),
+            ("127.0.0.1", "must be an IP address and a port"),
+            ("127.0.0.1:80800", "must be an IP address and a port"),
+            ("::1:8080", "[::1]:8080"),
+            ("", "must be an IP address and a port"),
+            ("proxy.local:80", "\"proxy.local\" is a name"),
+            ("http://127.0.0.1:80/", "write \"127.0.0.1:80\""),
+            ("unix:run/a.sock", "full path"),
+            ("unix:/run/", "full path"),
+            ("unix:", "full path"),
+            ("/run/a.sock", "unix:/run/graphward/proxy.sock"),
+        ] {
+            let error = text.parse::<Address>().unwrap_err().to_string();
+            assert!(error.contains(words), "{text:?}: {error}");
+        }
+        let long = format!("unix:/{}", "a".repeat(107));
+        assert!(
+            long.parse::<Address>()
+                .unwrap_err()
+                .to_string()
+                .contains("107")
+        );
+    }
+
+    #[test]
+    fn listeners_clash_when_the_system_could_not_bind_both() {
+        let clash = |one: &str, two: &str| {
+            let (one, two) = (one.parse::<Address>().unwrap(), two.parse().unwrap());
+            assert_eq!(one.clashes(&two), two.clashes(&one));
+            one.clashes(&two)
+        };
+        assert!(clash("127.0.0.1:80", "localhost:80"));
+        assert!(clash("0.0.0.0:80", "127.0.0.1:80"));
+        assert!(clash("[::]:80", "[::1]:80"));
+        assert!(clash("unix:/a", "unix:/a"));
+        assert!(!clash("127.0.0.1:0", "127.0.0.1:0"));
+        assert!(!clash("127.0.0.1:80", "127.0.0.2:80"));
+        assert!(!clash("127.0.0.1:80", "[::1]:80"));
+        assert!(!clash("unix:/a", "127.0.0.1:80"));
+    }
+
+    #[test]
+    fn a_listener_on_all_addresses_is_reached_on_loopback() {
+        for (listens, reached) in [
+            ("0.0.0.0:1", "127.0.0.1:1"),
+            ("[::]:1", "[::1]:1"),
+            ("10.0.0.1:1", "10.0.0.1:1"),
+            ("unix:/a", "unix:/a"),
+        ] {
+            let listens: Address = listens.parse().unwrap();
+            assert_eq!(listens.reached_at().to_string(), reached);
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! The environment: variables for the commonest keys.
+
+/// The variables that are read.
+pub const VARIABLES: [&str; 8] = [
+    "GRAPHWARD_CONFIG",
+    "GRAPHWARD_LISTEN",
+    "GRAPHWARD_ADMIN",
+    "GRAPHWARD_ORIGIN",
+    "GRAPHWARD_CA_FILE",
+    "GRAPHWARD_TOKEN_FILE",
+    "GRAPHWARD_TOKEN",
+    "GRAPHWARD_LOG",
+];
+
+/// A variable of the process. One that is not Unicode comes with its strange bytes replaced, so that it is
+/// found wrong rather than missing.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one door to the environment; everything else is handed a function"
+)]
+#[must_use]
+pub fn environment(name: &str) -> Option<String> {
+    match std::env::var(name) {
+        Ok(value) => Some(value),
+        Err(std::env::VarError::NotPresent) => None,
+        Err(std::env::VarError::NotUnicode(value)) => Some(value.to_string_lossy().into_owned()),
+    }
+}

@@ -1,0 +1,231 @@
+use std::collections::HashMap;
+
+use super::super::settings::TokenSource;
+use super::*;
+use crate::source::decode::Format;
+use crate::telemetry::LogLevel;
+
+/// A configuration file in a directory of its own, and an environment.
+struct House {
+    place: tempfile::TempDir,
+    env: HashMap<&'static str, String>,
+}
+
+impl House {
+    fn new(file: &str) -> Self {
+        let place = tempfile::tempdir().unwrap();
+        std::fs::write(place.path().join("graphward.toml"), file).unwrap();
+        let env = HashMap::new();
+        Self { place, env }
+    }
+
+    fn env(mut self, name: &'static str, value: &str) -> Self {
+        self.env.insert(name, value.to_owned());
+        self
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.place.path().join(name)
+    }
+
+    fn load(&self, flags: Overrides) -> Result<Loaded, ConfigError> {
+        let env = |name: &str| self.env.get(name).cloned();
+        let (first, second) = (self.path("graphward.toml"), self.path("etc.toml"));
+        Config::load_from(flags, &env, &[&first, &second])
+    }
+}
+
+fn flags() -> Overrides {
+    Overrides::default()
+}
+
+fn file(path: &str) -> TokenSource {
+    TokenSource::File {
+        path: PathBuf::from(path),
+        format: Format::Raw,
+    }
+}
+
+#[test]
+fn flags_win_over_the_environment_over_the_file_over_the_defaults() {
+    let text = "[log]\nlevel = \"error\"\n[upstream]\norigin = \"https://file\"\n[listen]\nadmin = \"127.0.0.1:1\"";
+    let house = House::new(text)
+        .env("GRAPHWARD_LOG", "debug")
+        .env("GRAPHWARD_ORIGIN", "https://env");
+    let mut flags = flags();
+    flags.log = Some("trace".to_owned());
+    let loaded = house.load(flags).unwrap();
+    let config = &loaded.config;
+    assert_eq!(config.log.settings.level, LogLevel::Trace);
+    assert_eq!(config.upstream.origin, "https://env");
+    assert_eq!(config.listen.admin.to_string(), "127.0.0.1:1");
+    assert_eq!(config.listen.proxy[0].to_string(), "127.0.0.1:8080");
+
+    let place = |key| loaded.places.get(key).map(ToString::to_string);
+    let path = house.path("graphward.toml");
+    assert_eq!(place("log.level").as_deref(), Some("--log"));
+    assert_eq!(
+        place("upstream.origin").as_deref(),
+        Some("GRAPHWARD_ORIGIN")
+    );
+    assert_eq!(place("listen.admin"), Some(format!("{}:6", path.display())));
+    assert_eq!(place("listen.proxy"), None);
+    assert_eq!(loaded.file, Some(path));
+}
+
+#[test]
+fn every_variable_and_every_flag_reaches_its_key() {
+    let house = House::new("")
+        .env("GRAPHWARD_LISTEN", "127.0.0.1:1, unix:/a.sock")
+        .env("GRAPHWARD_ADMIN", "127.0.0.1:2")
+        .env("GRAPHWARD_ORIGIN", "https://env")
+        .env("GRAPHWARD_CA_FILE", "env.pem")
+        .env("GRAPHWARD_TOKEN_FILE", "env.token")
+        .env("GRAPHWARD_LOG", "warn");
+    let by_env = house.load(flags()).unwrap().config;
+    assert_eq!(by_env.listen.proxy.len(), 2);
+    assert_eq!(by_env.listen.proxy[1].to_string(), "unix:/a.sock");
+    assert_eq!(by_env.listen.admin.to_string(), "127.0.0.1:2");
+    assert_eq!(by_env.upstream.origin, "https://env");
+    assert_eq!(by_env.upstream.ca_file, Some(PathBuf::from("env.pem")));
+    assert_eq!(by_env.token, file("env.token"));
+    assert_eq!(by_env.log.settings.level, LogLevel::Warn);
+
+    let said = |text: &str| Some(text.to_owned());
+    let by_flag = Overrides {
+        config: None,
+        listen: vec!["127.0.0.1:3".to_owned()],
+        admin: said("127.0.0.1:4"),
+        origin: said("https://flag"),
+        ca_file: said("flag.pem"),
+        token_file: said("flag.token"),
+        log: said("error"),
+    };
+    let by_flag = house.load(by_flag).unwrap().config;
+    assert_eq!(by_flag.listen.proxy.len(), 1);
+    assert_eq!(by_flag.listen.proxy[0].to_string(), "127.0.0.1:3");
+    assert_eq!(by_flag.listen.admin.to_string(), "127.0.0.1:4");
+    assert_eq!(by_flag.upstream.origin, "https://flag");
+    assert_eq!(by_flag.upstream.ca_file, Some(PathBuf::from("flag.pem")));
+    assert_eq!(by_flag.token, file("flag.token"));
+    assert_eq!(by_flag.log.settings.level, LogLevel::Error);
+}
+
+#[test]
+fn the_token_in_the_environment_is_a_source_and_never_part_of_the_configuration() {
+    let house =
+        House::new("[token]\nsource = { file = \"/file\" }").env("GRAPHWARD_TOKEN", "EAAGhunter2");
+    let loaded = house.load(flags()).unwrap();
+    let name = "GRAPHWARD_TOKEN".to_owned();
+    assert_eq!(loaded.config.token, TokenSource::Env { name });
+    assert!(!format!("{loaded:?}").contains("hunter2"));
+}
+
+#[test]
+fn two_variables_for_one_token_contradict_each_other_unless_a_flag_settles_it() {
+    let house = House::new("")
+        .env("GRAPHWARD_TOKEN", "EAAGhunter2")
+        .env("GRAPHWARD_TOKEN_FILE", "/a");
+    let error = house.load(flags()).unwrap_err().to_string();
+    assert!(
+        error.contains("GRAPHWARD_TOKEN: token.source: is set, and so is GRAPHWARD_TOKEN_FILE")
+    );
+    assert!(!error.contains("hunter2"));
+    let mut flags = flags();
+    flags.token_file = Some("/b".to_owned());
+    assert_eq!(house.load(flags).unwrap().config.token, file("/b"));
+}
+
+#[test]
+fn an_empty_variable_is_as_good_as_none() {
+    let house = House::new("[upstream]\norigin = \"https://file\"")
+        .env("GRAPHWARD_ORIGIN", "")
+        .env("GRAPHWARD_TOKEN", "")
+        .env("GRAPHWARD_CONFIG", "");
+    let config = house.load(flags()).unwrap().config;
+    assert_eq!(config.upstream.origin, "https://file");
+    assert_eq!(config.token, file("/run/graphward/token"));
+}
+
+#[test]
+fn faults_name_the_variable_or_the_flag_and_a_hidden_fault_is_one_too() {
+    let house = House::new("[log]\nlevel = \"loud\"")
+        .env("GRAPHWARD_LISTEN", "127.0.0.1:1,")
+        .env("GRAPHWARD_LOG", "info");
+    let mut flags = flags();
+    flags.origin = Some("http://a".to_owned());
+    let error = house.load(flags).unwrap_err();
+    let shown: Vec<_> = error.faults().iter().map(ToString::to_string).collect();
+    assert_eq!(shown.len(), 3, "{shown:#?}");
+    assert!(shown[0].contains("graphward.toml:2: log.level: must be one of"));
+    assert!(shown[1].starts_with("GRAPHWARD_LISTEN: listen.proxy: must be an IP address"));
+    assert!(shown[2].starts_with("--origin: upstream.origin: must begin with https://"));
+}
+
+#[test]
+fn the_file_is_the_one_named_or_the_first_one_found() {
+    let house = House::new("[log]\nlevel = \"error\"");
+    let level = |loaded: Loaded| loaded.config.log.settings.level;
+    for (name, text) in [
+        ("etc.toml", "warn"),
+        ("env.toml", "debug"),
+        ("flag.toml", "trace"),
+    ] {
+        std::fs::write(house.path(name), format!("[log]\nlevel = \"{text}\"")).unwrap();
+    }
+    assert_eq!(level(house.load(flags()).unwrap()), LogLevel::Error);
+
+    let env = house.path("env.toml");
+    let house = house.env("GRAPHWARD_CONFIG", env.to_str().unwrap());
+    assert_eq!(level(house.load(flags()).unwrap()), LogLevel::Debug);
+    let mut flag = flags();
+    flag.config = Some(house.path("flag.toml"));
+    assert_eq!(level(house.load(flag).unwrap()), LogLevel::Trace);
+
+    let house = house.env("GRAPHWARD_CONFIG", "");
+    std::fs::remove_file(house.path("graphward.toml")).unwrap();
+    assert_eq!(level(house.load(flags()).unwrap()), LogLevel::Warn);
+    std::fs::remove_file(house.path("etc.toml")).unwrap();
+    let loaded = house.load(flags()).unwrap();
+    assert_eq!(
+        (loaded.file.is_none(), level(loaded)),
+        (true, LogLevel::Info)
+    );
+}
+
+#[test]
+fn a_named_file_has_to_be_there_and_a_found_one_readable() {
+    let house = House::new("");
+    let mut flag = flags();
+    flag.config = Some(house.path("absent.toml"));
+    let error = house.load(flag).unwrap_err().to_string();
+    assert!(
+        error.contains("--config: cannot read the configuration file"),
+        "{error}"
+    );
+
+    let path = house.path("graphward.toml");
+    std::fs::write(&path, b"# \xff").unwrap();
+    let error = house.load(flags()).unwrap_err().to_string();
+    assert!(error.contains("it is not UTF-8 text"), "{error}");
+
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    let error = house.load(flags()).unwrap_err().to_string();
+    assert!(
+        error.contains("cannot read the configuration file"),
+        "{error}"
+    );
+}
+
+#[test]
+fn no_variable_is_read_but_the_ones_we_say() {
+    let asked = std::cell::RefCell::new(std::collections::BTreeSet::new());
+    let env = |name: &str| {
+        asked.borrow_mut().insert(name.to_owned());
+        None
+    };
+    Config::load_from(flags(), &env, &[]).unwrap();
+    let said = super::super::environment::VARIABLES.map(str::to_owned);
+    assert_eq!(asked.into_inner(), said.into());
+}

@@ -1,0 +1,316 @@
+//! From what was said to a [`Config`]: every key, its default, its limits, and what must agree with what.
+
+use std::collections::{BTreeMap, HashMap};
+use std::num::NonZeroUsize;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::address::Address;
+use super::fault::{Fault, quote};
+use super::file::{Said, Value};
+use super::hosts;
+use super::layers::{Layers, shown};
+use super::place::Place;
+use super::read::{choice, duration, number, size, switch, text};
+use super::settings::{Config, Heal, Listen, Log, TokenSource, Upstream};
+use super::source::source;
+use super::units::show_size;
+use crate::admin::Ready;
+use crate::graph::Presented;
+use crate::net::Http;
+use crate::proxy::{Requests, Spool};
+use crate::source::decode::Format;
+use crate::telemetry::{LogFormat, LogLevel, LogSettings};
+
+/// A valid configuration and where each value of it was said, or every fault there is.
+pub(super) fn resolve(
+    mut said: Layers,
+) -> Result<(Config, BTreeMap<&'static str, Place>), Vec<Fault>> {
+    let config = ask(&mut said);
+    check(&config, &mut said);
+    said.close().map(|places| (config, places))
+}
+
+/// Asks for every key there is.
+pub(super) fn ask(said: &mut Layers) -> Config {
+    Config {
+        listen: listen(said),
+        upstream: upstream(said),
+        token: said.ask_whole(
+            "token.source",
+            TokenSource::File {
+                path: PathBuf::from("/run/graphward/token"),
+                format: Format::Raw,
+            },
+            source,
+        ),
+        heal: heal(said),
+        ready: said.ask("ready.tokens", Ready::Any, |value| {
+            let words = [
+                ("any", Ready::Any),
+                ("all", Ready::All),
+                ("ignore", Ready::Ignore),
+            ];
+            choice(value, &words)
+        }),
+        log: log(said),
+        drain_pause: Duration::ZERO,
+        drain_grace: Duration::from_secs(25),
+    }
+}
+
+fn listen(said: &mut Layers) -> Listen {
+    Listen {
+        proxy: said.ask_whole(
+            "listen.proxy",
+            vec![Address::Tcp(([127, 0, 0, 1], 8080).into())],
+            listeners,
+        ),
+        admin: said.ask(
+            "listen.admin",
+            Address::Tcp(([127, 0, 0, 1], 9080).into()),
+            address,
+        ),
+        allowed_hosts: said.ask_whole("listen.allowed_hosts", Vec::new(), |said, faults| {
+            each("listen.allowed_hosts", said, faults, |value| {
+                hosts::host(text(value)?)
+            })
+        }),
+    }
+}
+
+fn upstream(said: &mut Layers) -> Upstream {
+    let timeout = |value: &Value| duration(value, &TIMEOUT);
+    Upstream {
+        origin: said.ask(
+            "upstream.origin",
+            "https://graph.facebook.com".to_owned(),
+            |value| hosts::origin(text(value)?),
+        ),
+        ca_file: said.ask("upstream.ca_file", None, |value| {
+            let path = text(value)?;
+            Ok((!path.is_empty()).then(|| PathBuf::from(path)))
+        }),
+        http: said.ask("upstream.http", Http::Auto, |value| {
+            let words = [("auto", Http::Auto), ("1.1", Http::One), ("2", Http::Two)];
+            choice(value, &words)
+        }),
+        lanes: said.ask("upstream.lanes", NonZeroUsize::MIN, |value| {
+            let lanes = number(value, &(1..=64))?;
+            let lanes = usize::try_from(lanes).ok().and_then(NonZeroUsize::new);
+            lanes.ok_or_else(|| "must be at least 1".to_owned())
+        }),
+        via: said.ask("upstream.via", false, switch),
+        connect_timeout: said.ask("upstream.connect_timeout", Duration::from_secs(5), timeout),
+        head_timeout: said.ask("upstream.head_timeout", Duration::from_secs(60), timeout),
+        idle_timeout: said.ask("upstream.idle_timeout", Duration::from_secs(60), timeout),
+        connect_to: said.ask_whole("upstream.connect_to", HashMap::new(), connect_to),
+    }
+}
+
+/// Nothing happens in no time, and past a day a limit is none.
+const TIMEOUT: RangeInclusive<Duration> =
+    Duration::from_millis(1)..=Duration::from_secs(24 * 60 * 60);
+
+fn heal(said: &mut Layers) -> Heal {
+    let wait = |value: &Value| duration(value, &WAIT);
+    let memory = |value: &Value| size(value, 1 << 30);
+    let large = |value: &Value| size(value, 1 << 40);
+    Heal {
+        token_wait: said.ask("heal.token_wait", Duration::from_secs(5), wait),
+        hold: said.ask("heal.hold", Duration::from_secs(2), wait),
+        body_memory: said.ask("heal.body_memory", 1 << 20, memory),
+        memory_total: said.ask("heal.memory_total", 64 << 20, large),
+        body_disk: said.ask("heal.body_disk", 128 << 20, large),
+        disk_total: said.ask("heal.disk_total", 1 << 30, large),
+        spool: said.ask("heal.spool_dir", Spool::Directory(std::env::temp_dir()), |value| {
+            match text(value)? {
+                "" => Ok(Spool::Directory(std::env::temp_dir())),
+                "off" => Ok(Spool::Off),
+                path if path.starts_with('/') => Ok(Spool::Directory(PathBuf::from(path))),
+                other => Err(format!(
+                    "must be \"off\", the full path of a directory, or \"\" for the system's temporary one, not {}",
+                    quote(other)
+                )),
+            }
+        }),
+        presented: said.ask("heal.presented", Presented::Replace, |value| {
+            let words = [
+                ("replace", Presented::Replace),
+                ("refuse", Presented::Refuse),
+                ("keep", Presented::Keep),
+            ];
+            choice(value, &words)
+        }),
+    }
+}
+
+/// An app that waits longer than ten minutes for a token has long given up.
+const WAIT: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(10 * 60);
+
+fn log(said: &mut Layers) -> Log {
+    let format = said.ask("log.format", LogFormat::Auto, |value| {
+        let words = [
+            ("auto", LogFormat::Auto),
+            ("json", LogFormat::Json),
+            ("text", LogFormat::Text),
+        ];
+        choice(value, &words)
+    });
+    let level = said.ask("log.level", LogLevel::Info, |value| {
+        let words = [
+            ("error", LogLevel::Error),
+            ("warn", LogLevel::Warn),
+            ("info", LogLevel::Info),
+            ("debug", LogLevel::Debug),
+            ("trace", LogLevel::Trace),
+        ];
+        choice(value, &words)
+    });
+    let requests = said.ask("log.requests", Requests::Problems, |value| {
+        let words = [
+            ("none", Requests::None),
+            ("problems", Requests::Problems),
+            ("all", Requests::All),
+        ];
+        choice(value, &words)
+    });
+    Log {
+        settings: LogSettings { format, level },
+        requests,
+    }
+}
+
+/// What each value cannot know about the others.
+fn check(config: &Config, said: &mut Layers) {
+    let Listen { proxy, admin, .. } = &config.listen;
+    if let Some(same) = proxy.iter().find(|proxy| proxy.clashes(admin)) {
+        let what = format!(
+            "the admin listener ({admin}) and a proxy listener ({same}) cannot share an address: give one of them \
+             another"
+        );
+        said.contradiction(["listen.admin", "listen.proxy"], what);
+    }
+    let heal = &config.heal;
+    if heal.body_memory > heal.memory_total {
+        let what = exceeds(
+            "body_memory",
+            heal.body_memory,
+            "memory_total",
+            heal.memory_total,
+        );
+        said.contradiction(["heal.body_memory", "heal.memory_total"], what);
+    }
+    if heal.body_disk > heal.disk_total {
+        let what = exceeds("body_disk", heal.body_disk, "disk_total", heal.disk_total);
+        said.contradiction(["heal.body_disk", "heal.disk_total"], what);
+    }
+}
+
+fn exceeds(one: &str, bytes: u64, all: &str, limit: u64) -> String {
+    format!(
+        "one request's `{one}` ({}) is more than `{all}` ({}), which is for all of them: lower the one or raise the \
+         other",
+        show_size(bytes),
+        show_size(limit)
+    )
+}
+
+fn listeners(said: &Said, faults: &mut Vec<Fault>) -> Option<Vec<Address>> {
+    const KEY: &str = "listen.proxy";
+    let one = std::slice::from_ref(said);
+    let items = match &said.value {
+        Value::List(items) => items.as_slice(),
+        Value::Text(_)
+        | Value::Number(_)
+        | Value::Switch(_)
+        | Value::Table(_)
+        | Value::Fraction
+        | Value::Date => one,
+    };
+    let before = faults.len();
+    let mut addresses: Vec<Address> = Vec::new();
+    for item in items {
+        match address(&item.value) {
+            Ok(address) => {
+                if let Some(other) = addresses.iter().find(|other| other.clashes(&address)) {
+                    let what = format!("{address} is listened on twice ({other}): remove one");
+                    faults.push(Fault::new(&item.place, KEY, what));
+                }
+                addresses.push(address);
+            }
+            Err(what) => faults.push(Fault::new(&item.place, KEY, what)),
+        }
+    }
+    if items.is_empty() {
+        let what = "must name at least one address, such as \"127.0.0.1:8080\"";
+        faults.push(Fault::new(&said.place, KEY, what));
+    }
+    (faults.len() == before).then_some(addresses)
+}
+
+fn address(value: &Value) -> Result<Address, String> {
+    let address = text(value)?.parse::<Address>();
+    address.map_err(|error| error.to_string())
+}
+
+fn connect_to(said: &Said, faults: &mut Vec<Fault>) -> Option<HashMap<String, String>> {
+    const KEY: &str = "upstream.connect_to";
+    let Value::Table(entries) = &said.value else {
+        let what = format!(
+            "must be a table of hosts, \"graph.facebook.com\" = \"127.0.0.1:18443\", not {}",
+            said.value.kind()
+        );
+        faults.push(Fault::new(&said.place, KEY, what));
+        return None;
+    };
+    let before = faults.len();
+    let mut detours = HashMap::new();
+    for entry in entries {
+        let key = format!("{KEY}.{}", shown(&entry.key));
+        let mut wrong = |what: String| faults.push(Fault::new(&entry.said.place, &key, what));
+        let host = hosts::host(&entry.key).map_err(|what| format!("its key {what}"));
+        let address = text(&entry.said.value).and_then(hosts::host_port);
+        match (host, address) {
+            (Ok(host), Ok(address)) => {
+                // The dialler looks a host up without its brackets.
+                let host = host.trim_start_matches('[').trim_end_matches(']');
+                if detours.insert(host.to_owned(), address).is_some() {
+                    wrong("is there twice, as case does not matter in names".to_owned());
+                }
+            }
+            (host, address) => [host.err(), address.err()]
+                .into_iter()
+                .flatten()
+                .for_each(wrong),
+        }
+    }
+    (faults.len() == before).then_some(detours)
+}
+
+/// Reads each item of a list.
+fn each<T>(
+    key: &str,
+    said: &Said,
+    faults: &mut Vec<Fault>,
+    read: impl Fn(&Value) -> Result<T, String>,
+) -> Option<Vec<T>> {
+    let Value::List(items) = &said.value else {
+        let what = format!("must be a list, [\"…\", \"…\"], not {}", said.value.kind());
+        faults.push(Fault::new(&said.place, key, what));
+        return None;
+    };
+    let before = faults.len();
+    let mut values = Vec::new();
+    for item in items {
+        match read(&item.value) {
+            Ok(value) => values.push(value),
+            Err(what) => faults.push(Fault::new(&item.place, key, what)),
+        }
+    }
+    (faults.len() == before).then_some(values)
+}
+
+#[cfg(test)]
+mod tests;

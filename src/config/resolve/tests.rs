@@ -1,0 +1,149 @@
+mod faults;
+mod secrets;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::super::fault::ConfigError;
+use super::super::file::parse;
+use super::super::source;
+use super::*;
+
+/// What a file resolves to, or the lines of the message.
+fn read(text: &str) -> Result<Config, Vec<String>> {
+    let path: Arc<Path> = Arc::from(Path::new("g.toml"));
+    let config = parse(&path, text).and_then(|file| resolve(Layers::new(file)));
+    config.map(|(config, _)| config).map_err(|faults| {
+        let error = ConfigError::new(faults).to_string();
+        error
+            .lines()
+            .skip(1)
+            .map(|line| line.trim().to_owned())
+            .collect()
+    })
+}
+
+#[track_caller]
+fn faults(text: &str) -> Vec<String> {
+    read(text).expect_err("should be refused")
+}
+
+/// The one fault of a text.
+#[track_caller]
+fn fault(text: &str) -> String {
+    let faults = faults(text);
+    assert_eq!(faults.len(), 1, "{faults:#?}");
+    faults.concat()
+}
+
+const SIDECAR: &str = include_str!("../../../config/sidecar.toml");
+const MINIMAL: &str = include_str!("../../../config/minimal.toml");
+
+#[test]
+fn the_files_we_ship_are_the_defaults() {
+    let defaults = read("").unwrap();
+    assert_eq!(read(SIDECAR).unwrap(), defaults);
+    assert_eq!(read(MINIMAL).unwrap(), defaults);
+    assert_eq!(defaults.upstream.host(), "graph.facebook.com");
+    assert_eq!(defaults.upstream.authority(), "graph.facebook.com");
+}
+
+#[test]
+fn sidecar_toml_shows_every_key_that_exists() {
+    let path: Arc<Path> = Arc::from(Path::new("config/sidecar.toml"));
+    let mut shown = BTreeSet::new();
+    for section in parse(&path, SIDECAR).unwrap() {
+        let Value::Table(entries) = section.said.value else {
+            panic!("{} is not a section", section.key);
+        };
+        shown.extend(
+            entries
+                .iter()
+                .map(|entry| format!("{}.{}", section.key, entry.key)),
+        );
+    }
+    let mut layers = Layers::default();
+    drop(ask(&mut layers));
+    let exist: BTreeSet<_> = layers.asked().iter().map(ToString::to_string).collect();
+    assert_eq!(shown, exist);
+    for key in source::KEYS {
+        assert!(SIDECAR.contains(&format!("{key} = ")), "{key}");
+    }
+}
+
+#[test]
+fn every_key_can_be_changed() {
+    let config = read(
+        r#"
+        [listen]
+        proxy = ["localhost:1", "unix:/run/p.sock"]
+        admin = "unix:/run/a.sock"
+        allowed_hosts = ["Graph.Local"]
+        [upstream]
+        origin = "https://[::1]:8443/"
+        ca_file = "ca.pem"
+        http = "1.1"
+        lanes = 64
+        via = true
+        connect_timeout = "1ms"
+        head_timeout = "1d"
+        idle_timeout = "2m"
+        connect_to = { "Graph.facebook.com" = "127.0.0.1:1", "[::1]" = "[::1]:2" }
+        [token]
+        source = { file = "t.json", pointer = "/a~1b" }
+        [heal]
+        token_wait = "0s"
+        hold = "10m"
+        body_memory = 0
+        memory_total = "0"
+        body_disk = "1B"
+        disk_total = "1TiB"
+        spool_dir = "/var/spool"
+        presented = "keep"
+        [ready]
+        tokens = "ignore"
+        [log]
+        format = "text"
+        level = "trace"
+        requests = "all"
+        "#,
+    )
+    .unwrap();
+    let listen = &config.listen;
+    assert_eq!(listen.proxy[0].to_string(), "127.0.0.1:1");
+    assert_eq!(listen.proxy[1].to_string(), "unix:/run/p.sock");
+    assert_eq!(listen.admin.to_string(), "unix:/run/a.sock");
+    assert_eq!(listen.allowed_hosts, ["graph.local"]);
+    let upstream = &config.upstream;
+    assert_eq!(upstream.origin, "https://[::1]:8443");
+    assert_eq!(upstream.authority(), "[::1]:8443");
+    assert_eq!(upstream.host(), "[::1]");
+    assert_eq!(upstream.ca_file.as_deref(), Some(Path::new("ca.pem")));
+    assert_eq!(upstream.http, Http::One);
+    assert_eq!(upstream.lanes.get(), 64);
+    assert!(upstream.via);
+    assert_eq!(upstream.connect_timeout, Duration::from_millis(1));
+    assert_eq!(upstream.head_timeout, Duration::from_secs(86_400));
+    assert_eq!(upstream.idle_timeout, Duration::from_secs(120));
+    assert_eq!(upstream.connect_to["graph.facebook.com"], "127.0.0.1:1");
+    assert_eq!(upstream.connect_to["::1"], "[::1]:2");
+    let TokenSource::File { path, format } = &config.token else {
+        panic!("{:?}", config.token);
+    };
+    assert_eq!(path, Path::new("t.json"));
+    assert_eq!(*format, Format::Pointer("/a~1b".to_owned()));
+    let heal = &config.heal;
+    assert_eq!(
+        (heal.token_wait, heal.hold),
+        (Duration::ZERO, Duration::from_secs(600))
+    );
+    assert_eq!((heal.body_memory, heal.memory_total), (0, 0));
+    assert_eq!((heal.body_disk, heal.disk_total), (1, 1 << 40));
+    assert_eq!(heal.spool, Spool::Directory(PathBuf::from("/var/spool")));
+    assert_eq!(heal.presented, Presented::Keep);
+    assert_eq!(config.ready, Ready::Ignore);
+    assert_eq!(config.log.settings.format, LogFormat::Text);
+    assert_eq!(config.log.settings.level, LogLevel::Trace);
+    assert_eq!(config.log.requests, Requests::All);
+}

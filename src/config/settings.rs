@@ -1,0 +1,138 @@
+//! A configuration, once it is known to be valid.
+
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::address::Address;
+use crate::admin::Ready;
+use crate::graph::Presented;
+use crate::net;
+use crate::proxy::{Requests, Spool};
+use crate::source::decode::Format;
+use crate::telemetry::LogSettings;
+
+/// A configuration. One exists only if it is valid, as only [`Config::load`] makes one.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Config {
+    /// `[listen]`
+    pub listen: Listen,
+    /// `[upstream]`
+    pub upstream: Upstream,
+    /// `[token] source`
+    pub token: TokenSource,
+    /// `[heal]`
+    pub heal: Heal,
+    /// `[ready] tokens`
+    pub ready: Ready,
+    /// `[log]`
+    pub log: Log,
+    /// How long connections are still accepted after the stop was asked for, so that whoever routes to us has
+    /// noticed. Not a key: a sidecar's only client stops with it.
+    pub drain_pause: Duration,
+    /// How long connections may take to end before they are cut. Not a key: it has to be shorter than the 30 s
+    /// after which Kubernetes kills.
+    pub drain_grace: Duration,
+}
+
+/// Where to listen, and to whom.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Listen {
+    /// Where the app connects. At least one; no two clash, nor with `admin`.
+    pub proxy: Vec<Address>,
+    /// Where operators connect.
+    pub admin: Address,
+    /// Host names accepted besides loopback names, the listeners' own and the upstream's: lower case, no port.
+    pub allowed_hosts: Vec<String>,
+}
+
+/// How to reach Graph.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Upstream {
+    /// `https://host` or `https://host:port`, in lower case, without a path.
+    pub origin: String,
+    /// PEM certificates, added to the roots.
+    pub ca_file: Option<PathBuf>,
+    /// Which versions of HTTP.
+    pub http: net::Http,
+    /// Independent connection pools: 1 to 64.
+    pub lanes: NonZeroUsize,
+    /// Whether to say `Via`.
+    pub via: bool,
+    /// Limit for name look-up, TCP and TLS together.
+    pub connect_timeout: Duration,
+    /// Limit from the end of the request's body to the answer's head.
+    pub head_timeout: Duration,
+    /// Limit between two frames of a body, either way.
+    pub idle_timeout: Duration,
+    /// Host name -> `host:port` to dial instead; both in lower case.
+    pub connect_to: HashMap<String, String>,
+}
+
+/// Where the token is shown.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum TokenSource {
+    /// A file.
+    File {
+        /// Which one.
+        path: PathBuf,
+        /// Where the token stands in it.
+        format: Format,
+    },
+    /// An environment variable.
+    Env {
+        /// Which one.
+        name: String,
+    },
+}
+
+/// How rejected requests are healed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Heal {
+    /// Longest a request waits for a credential.
+    pub token_wait: Duration,
+    /// How long requests are held after a live token is first rejected and no newer one is there.
+    pub hold: Duration,
+    /// Bytes of a request's body kept in memory.
+    pub body_memory: u64,
+    /// Bytes of all bodies kept in memory; not less than `body_memory`.
+    pub memory_total: u64,
+    /// Bytes of a request's body kept on disk.
+    pub body_disk: u64,
+    /// Bytes of all bodies kept on disk; not less than `body_disk`.
+    pub disk_total: u64,
+    /// Where bodies are kept on disk.
+    pub spool: Spool,
+    /// What becomes of credentials that the app itself sends.
+    pub presented: Presented,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Log {
+    /// `format` and `level`.
+    pub settings: LogSettings,
+    /// Which requests are recorded.
+    pub requests: Requests,
+}
+
+impl Upstream {
+    /// The origin's `host` or `host:port`.
+    #[must_use]
+    pub fn authority(&self) -> &str {
+        self.origin.strip_prefix("https://").unwrap_or(&self.origin)
+    }
+
+    /// The origin's host, without a port; an IPv6 address keeps its brackets.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        let authority = self.authority();
+        match authority.rsplit_once(':') {
+            // What is behind the last colon of `[::1]` ends in a bracket, so it is no port.
+            Some((host, port)) if !port.ends_with(']') => host,
+            Some(_) | None => authority,
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Durations and sizes as people write them: `500ms`, `5s`, `64KiB`.
+//!
+//! # Why
+//!
+//! One whole number and one unit, nothing else: `1m30s` and `1.5s` would make two ways of writing everything,
+//! and a bare `5` is how milliseconds become seconds. Sizes have only the units that mean one thing.
+
+use std::time::Duration;
+
+/// Why a text is not a duration or a size.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum UnitError {
+    /// Not a number and a unit of time.
+    #[error(
+        "must be a whole number and one of the units ms, s, m, h, d, such as \"500ms\" or \"5s\""
+    )]
+    Duration,
+    /// Not a number and a unit of size.
+    #[error(
+        "must be a whole number and one of the units B, KiB, MiB, GiB, TiB, such as \"64KiB\", or \"0\""
+    )]
+    Size,
+    /// A number too large to be meant.
+    #[error("is too large")]
+    TooLarge,
+}
+
+/// Reads a duration.
+///
+/// # Errors
+///
+/// [`UnitError`] if it is not a whole number and a unit; `0` needs none.
+pub fn duration(text: &str) -> Result<Duration, UnitError> {
+    read(text, &TIMES, UnitError::Duration).map(Duration::from_millis)
+}
+
+/// Reads a size, as bytes.
+///
+/// # Errors
+///
+/// [`UnitError`] if it is not a whole number and a unit; `0` needs none.
+pub fn size(text: &str) -> Result<u64, UnitError> {
+    read(text, &SIZES, UnitError::Size)
+}
+
+/// Writes a duration as [`duration`] reads it, in the largest unit that fits; less than a millisecond is lost.
+#[must_use]
+pub fn show_duration(duration: Duration) -> String {
+    write(
+        u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+        &TIMES,
+    )
+}
+
+/// Writes a number of bytes as [`size`] reads it, in the largest unit that fits.
+#[must_use]
+pub fn show_size(bytes: u64) -> String {
+    write(bytes, &SIZES)
+}
+
+/// In milliseconds, smallest first.
+const TIMES: [(&str, u64); 5] = [
+    ("ms", 1),
+    ("s", 1000),
+    ("m", 60 * 1000),
+    ("h", 60 * 60 * 1000),
+    ("d", 24 * 60 * 60 * 1000),
+];
+
+/// In bytes, smallest first.
+const SIZES: [(&str, u64); 5] = [
+    ("B", 1),
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+    ("TiB", 1 << 40),
+];
+
+fn read(text: &str, units: &[(&str, u64)], wrong: UnitError) -> Result<u64, UnitError> {
+    let end = text
+        .find(|letter: char| !letter.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (digits, unit) = text.split_at(end);
+    if digits.is_empty() {
+        return Err(wrong);
+    }
+    // Nothing but digits is left to go wrong, so what fails does so by its length.
+    let number: u64 = digits.parse().map_err(|_overflow| UnitError::TooLarge)?;
+    if number == 0 && unit.is_empty() {
+        return Ok(0);
+    }
+    let (_, factor) = units
+        .iter()
+        .find(|(name, _)| *name == unit.trim_start_matches(' '))
+        .ok_or(wrong)?;
+    number.checked_mul(*factor).ok_or(UnitError::TooLarge)
+}
+
+fn write(number: u64, units: &[(&str, u64)]) -> String {
+    let unit = units
+        .iter()
+        .rev()
+        .find(|(_, factor)| number >= *factor && number.is_multiple_of(*factor));
+    match unit {
+        Some((name, factor)) => format!("{}{name}", number / factor),
+        None => "0".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn durations_are_a_whole_number_and_a_unit() {
+        for (text, millis) in [
+            ("0", 0),
+            ("0s", 0),
+            ("500ms", 500),
+            ("5s", 5_000),
+            ("5 s", 5_000),
+            ("2m", 120_000),
+            ("1h", 3_600_000),
+            ("14d", 1_209_600_000),
+        ] {
+            assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for text in [
+            "", "5", "s", "-5s", "+5s", "1.5s", "1m30s", "5S", "5sec", "5s ", " 5s", "5µs", "٣s",
+        ] {
+            assert_eq!(duration(text), Err(UnitError::Duration), "{text:?}");
+        }
+        for text in ["99999999999999999999s", "9999999999999999999d"] {
+            assert_eq!(duration(text), Err(UnitError::TooLarge), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_a_whole_number_and_a_binary_unit() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("512B", 512),
+            ("64KiB", 65_536),
+            ("1MiB", 1_048_576),
+            ("1GiB", 1 << 30),
+            ("2TiB", 2 << 40),
+        ] {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "1", "1MB", "1mib", "1M", "-1MiB", "0.5GiB", "GiB"] {
+            assert_eq!(size(text), Err(UnitError::Size), "{text:?}");
+        }
+        assert_eq!(size("99999999TiB"), Err(UnitError::TooLarge));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back(number: u64) {
+            prop_assert_eq!(size(&show_size(number)), Ok(number));
+            let time = Duration::from_millis(number);
+            prop_assert_eq!(duration(&show_duration(time)), Ok(time));
+        }
+
+        #[test]
+        fn no_text_is_both_a_size_and_a_duration_but_nought(text in ".{0,40}") {
+            let read = (size(&text).is_ok(), duration(&text).is_ok());
+            prop_assert!(read != (true, true) || text.starts_with('0'));
+        }
+    }
+}

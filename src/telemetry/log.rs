@@ -1,0 +1,188 @@
+//! The log: where it goes, in which shape, and whose events it holds.
+//!
+//! # Why
+//!
+//! Everything goes to stdout, in both shapes: containers collect it from there, and a level is a field, not a
+//! file descriptor. Commands that answer a person (`demo`, `status`) do not log, so nothing mixes.
+//!
+//! Our own events obey the level. Those of the crates below us are at most `info` whatever is asked for: at
+//! `debug` and `trace`, HTTP and TLS libraries print heads and frames, and the token is in them.
+
+use std::io::IsTerminal as _;
+
+use tracing::level_filters::LevelFilter;
+use tracing::{Level, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::{self, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::Registry;
+
+/// What is logged, and in which shape.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct LogSettings {
+    /// The shape of a line.
+    pub format: LogFormat,
+    /// The least important events to log.
+    pub level: LogLevel,
+}
+
+/// The shape of a line.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum LogFormat {
+    /// Text if stdout is a terminal, else JSON.
+    #[default]
+    Auto,
+    /// An object per line: `timestamp`, `level`, `target`, `message`, and the event's fields beside them.
+    Json,
+    /// For people.
+    Text,
+}
+
+/// How important an event is.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum LogLevel {
+    /// A request or a token was lost.
+    Error,
+    /// We recovered.
+    Warn,
+    /// State changed; and the request record.
+    #[default]
+    Info,
+    /// Internals.
+    Debug,
+    /// All of them.
+    Trace,
+}
+
+/// Logging was already set up in this process.
+#[derive(Debug, thiserror::Error)]
+#[error("logging is already set up")]
+pub struct LogError(#[from] tracing::subscriber::SetGlobalDefaultError);
+
+/// Sends the events of this process to stdout from now on.
+///
+/// # Errors
+///
+/// [`LogError`] if that was done before.
+pub fn log_to_stdout(settings: LogSettings) -> Result<(), LogError> {
+    let shape = match (settings.format, std::io::stdout().is_terminal()) {
+        (LogFormat::Json, _) | (LogFormat::Auto, false) => Shape::Json,
+        (LogFormat::Text, false) => Shape::Text,
+        (LogFormat::Text | LogFormat::Auto, true) => Shape::Colours,
+    };
+    let subscriber = subscriber(settings.level, shape, std::io::stdout);
+    Ok(tracing::subscriber::set_global_default(subscriber)?)
+}
+
+enum Shape {
+    Json,
+    Text,
+    /// Text, in colours unless `NO_COLOR` is set.
+    Colours,
+}
+
+fn subscriber<W>(level: LogLevel, shape: Shape, writer: W) -> impl Subscriber + Send + Sync
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let lines: Box<dyn Layer<Registry> + Send + Sync> = match shape {
+        Shape::Json => Box::new(
+            fmt::layer()
+                .json()
+                .flatten_event(true)
+                .with_current_span(false)
+                .with_span_list(false)
+                .with_writer(writer),
+        ),
+        Shape::Text => Box::new(fmt::layer().with_ansi(false).with_writer(writer)),
+        Shape::Colours => Box::new(fmt::layer().with_writer(writer)),
+    };
+    tracing_subscriber::registry().with(lines.with_filter(level.filter()))
+}
+
+// === impl LogLevel ===
+
+impl LogLevel {
+    fn filter(self) -> Targets {
+        let (ours, others) = match self {
+            Self::Error => (Level::ERROR, LevelFilter::ERROR),
+            Self::Warn => (Level::WARN, LevelFilter::WARN),
+            Self::Info => (Level::INFO, LevelFilter::WARN),
+            Self::Debug => (Level::DEBUG, LevelFilter::INFO),
+            Self::Trace => (Level::TRACE, LevelFilter::INFO),
+        };
+        Targets::new()
+            .with_default(others)
+            .with_target("graphward", ours)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex, PoisonError};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(level: LogLevel, shape: Shape, events: impl FnOnce()) -> String {
+        let kept = Kept::default();
+        let writer = kept.clone();
+        let subscriber = subscriber(level, shape, move || writer.clone());
+        tracing::subscriber::with_default(subscriber, events);
+        String::from_utf8(kept.0.lock().unwrap().clone()).unwrap()
+    }
+
+    #[test]
+    fn a_json_line_has_its_fields_beside_the_message() {
+        let line = logged(LogLevel::Info, Shape::Json, || {
+            tracing::info!(tenant = "default", generation = 2, "a new token");
+        });
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        for (field, value) in [
+            ("level", "INFO"),
+            ("target", "graphward::telemetry::log::tests"),
+            ("message", "a new token"),
+            ("tenant", "default"),
+        ] {
+            assert_eq!(line[field], value);
+        }
+        assert_eq!(line["generation"], 2);
+        assert!(line["timestamp"].as_str().unwrap().ends_with('Z'));
+    }
+
+    #[test]
+    fn text_has_no_colours_unless_it_is_for_a_terminal() {
+        let line = logged(LogLevel::Info, Shape::Text, || tracing::info!("up"));
+        assert!(line.contains("INFO graphward") && line.contains("up"));
+        assert!(!line.contains('\u{1b}'));
+    }
+
+    #[test]
+    fn other_crates_never_log_more_than_info_as_their_details_hold_the_token() {
+        let events = || {
+            tracing::trace!(target: "graphward", "ours");
+            tracing::info!(target: "hyper_util::client", "state");
+            tracing::debug!(target: "h2::codec", "frame");
+            tracing::trace!(target: "rustls", "bytes");
+        };
+        let most = logged(LogLevel::Trace, Shape::Text, events);
+        assert!(most.contains("ours") && most.contains("state"));
+        assert!(!most.contains("frame") && !most.contains("bytes"));
+        assert_eq!(logged(LogLevel::Info, Shape::Text, events), "");
+    }
+}
