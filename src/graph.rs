@@ -29,12 +29,14 @@
 
 pub mod encoding;
 pub mod error;
+pub mod origin;
 pub mod presented;
 pub mod target;
 pub mod verdict;
 
 pub use encoding::{Narrowed, decode, narrow};
 pub use error::GraphError;
+pub use origin::{Origin, OriginError};
 pub use presented::{HeaderCredential, Presented, QueryCredential, Scheme, authorization};
-pub use target::{Cleaned, Origin, OriginError, Target, TargetError, Template};
+pub use target::{Cleaned, Target, TargetError, Template};
 pub use verdict::{Rejection, Verdict, classify, suspicious};

@@ -2,12 +2,46 @@
 
 #![no_main]
 
+use arbitrary::Arbitrary;
 use graphward::graph::{Origin, Presented, QueryCredential, Target, TargetError};
 use http::Uri;
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|input: (u8, &str)| {
-    let (policy, text) = input;
+/// Raw text, and parameters that are likely to matter after it.
+#[derive(Arbitrary, Debug)]
+struct Input<'a> {
+    policy: u8,
+    text: &'a str,
+    parameters: Vec<(u8, u8, &'a str)>,
+}
+
+const NAMES: [&str; 8] = [
+    "access_token",
+    "%61ccess_token",
+    "access%5Ftoken",
+    "appsecret_proof",
+    "appsecret_time",
+    "input_token",
+    "a",
+    "",
+];
+const VALUES: [&str; 8] = [
+    "", "=", "=null", "=EAAG", "=1|s", "=1%7c", "=+%20", "=%4eone",
+];
+
+fuzz_target!(|input: Input<'_>| {
+    let Input {
+        policy,
+        text,
+        parameters,
+    } = input;
+    let mut text = text.to_owned();
+    for (name, value, rest) in parameters {
+        text.push(if text.contains('?') { '&' } else { '?' });
+        text.push_str(NAMES[usize::from(name) % NAMES.len()]);
+        text.push_str(VALUES[usize::from(value) % VALUES.len()]);
+        text.push_str(rest);
+    }
     let policy = match policy % 3 {
         0 => Presented::Replace,
         1 => Presented::Refuse,

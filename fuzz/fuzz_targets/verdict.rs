@@ -14,8 +14,20 @@ const TYPES: [Option<&str>; 4] = [
     Some("text/html"),
 ];
 
-fuzz_target!(|input: (u16, u8, bool, &[u8])| {
-    let (number, content_type, challenged, body) = input;
+fuzz_target!(|input: (u16, u8, bool, Option<(i16, i16)>, &[u8])| {
+    let (number, content_type, challenged, codes, noise) = input;
+    let body = match codes {
+        // An envelope with noise where a message would be.
+        Some((code, subcode)) => [
+            format!("{{\"error\":{{\"code\":{code},\"error_subcode\":{subcode},\"message\":\"")
+                .as_bytes(),
+            noise,
+            b"\"}}",
+        ]
+        .concat(),
+        None => noise.to_vec(),
+    };
+    let body = body.as_slice();
     let status = StatusCode::from_u16(100 + number % 900).expect("three digits");
     let mut headers = HeaderMap::new();
     if let Some(Some(name)) = TYPES.get(usize::from(content_type) % TYPES.len()) {

@@ -118,11 +118,11 @@ fn name(member: &[u8]) -> &[u8] {
 
 /// `*;q=0`, "nothing else": it offers nothing, so it needs no narrowing.
 fn is_refused_star(member: &[u8]) -> bool {
-    let Some((b'*', weight)) = member.split_first() else {
-        return false;
-    };
-    let digits = weight.iter().filter(|byte| byte.is_ascii_digit()).copied();
-    !weight.is_empty() && digits.clone().count() > 0 && digits.clone().all(|digit| digit == b'0')
+    let mut digits = member
+        .iter()
+        .filter(|byte| byte.is_ascii_digit())
+        .peekable();
+    name(member) == b"*" && digits.peek().is_some() && digits.all(|digit| *digit == b'0')
 }
 
 // === impl Coding ===

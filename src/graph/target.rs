@@ -1,36 +1,14 @@
-//! Where a request goes: the origin, and the path and query as they may leave.
+//! The path and query of a request, as they may leave.
 
-use std::fmt;
+use std::{fmt, iter};
 
+use bytes::Bytes;
 use http::Uri;
-use http::uri::{Authority, InvalidUri, Parts, PathAndQuery, Scheme};
+use http::uri::{Parts, PathAndQuery, Scheme};
 use percent_encoding::percent_decode;
 
+use super::origin::Origin;
 use super::presented::{Presented, QueryCredential, is_app_token, is_placeholder};
-
-/// An upstream's scheme, which is always `https`, and authority.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub struct Origin(Authority);
-
-/// Why a text cannot be an origin.
-#[derive(Debug, thiserror::Error)]
-pub enum OriginError {
-    /// No URI at all.
-    #[error("it is not a URI such as https://graph.facebook.com")]
-    Uri(#[from] InvalidUri),
-    /// Another scheme, or none: a token is never sent in the clear.
-    #[error("it must begin with https://, since a token is never sent in the clear")]
-    Scheme,
-    /// No host, or a port that is none.
-    #[error("its host is empty, or its port is not a number from 1 to 65535")]
-    Authority,
-    /// `user:password@`.
-    #[error("it must not name a user before its host")]
-    UserInfo,
-    /// A path, query or fragment: paths come from the app, byte for byte.
-    #[error("it must end after the host and port; paths come from the app")]
-    Path,
-}
 
 /// Path and query of a request as the app sent them, less the credentials.
 ///
@@ -63,61 +41,8 @@ pub enum TargetError {
 }
 
 /// A target for logs: never the query, and `{id}` for everything that is not a plain word.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Template<'target>(&'target str);
-
-// === impl Origin ===
-
-impl Origin {
-    /// Reads `https://host` or `https://host:port`, with or without a slash at the end.
-    ///
-    /// # Errors
-    ///
-    /// [`OriginError`] for anything else.
-    pub fn parse(text: &str) -> Result<Self, OriginError> {
-        let parts = text.parse::<Uri>()?.into_parts();
-        if parts.scheme != Some(Scheme::HTTPS) {
-            return Err(OriginError::Scheme);
-        }
-        let Some(authority) = parts.authority else {
-            return Err(OriginError::Authority);
-        };
-        if authority.as_str().contains('@') {
-            return Err(OriginError::UserInfo);
-        }
-        let host = authority.host();
-        let port = authority.as_str().strip_prefix(host);
-        if host.is_empty() || (port != Some("") && authority.port_u16().unwrap_or(0) == 0) {
-            return Err(OriginError::Authority);
-        }
-        let path = parts
-            .path_and_query
-            .as_ref()
-            .map_or("", PathAndQuery::as_str);
-        if !matches!(path, "" | "/") || text.contains('#') {
-            return Err(OriginError::Path);
-        }
-        Ok(Self(authority))
-    }
-
-    /// The host alone; an IPv6 address in its brackets.
-    #[must_use]
-    pub fn host(&self) -> &str {
-        self.0.host()
-    }
-
-    /// Host, and port if one was given: the value of `Host`.
-    #[must_use]
-    pub const fn authority(&self) -> &Authority {
-        &self.0
-    }
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "https://{}", self.0)
-    }
-}
 
 // === impl Target ===
 
@@ -175,7 +100,7 @@ impl Target {
     pub fn to_uri(&self, origin: &Origin) -> Uri {
         let mut parts = Parts::default();
         parts.scheme = Some(Scheme::HTTPS);
-        parts.authority = Some(origin.0.clone());
+        parts.authority = Some(origin.authority().clone());
         parts.path_and_query = Some(self.0.clone());
         #[expect(clippy::expect_used, reason = "it fails only if a part is missing")]
         Uri::from_parts(parts).expect("all parts are given")
@@ -224,24 +149,24 @@ impl Target {
 
     /// The same without the parameters that may not leave together with `credential`.
     fn without_credentials(&self, query: &str, credential: QueryCredential) -> Self {
-        let keeps = |parameter: &&str| match Parameter::of(parameter) {
+        let keeps = |parameter: &&[u8]| match Parameter::of(parameter) {
             Parameter::Data => true,
             Parameter::Placeholder => false,
             Parameter::AppToken | Parameter::Token | Parameter::Proof => credential.is_in_place(),
         };
-        if query.split('&').all(|parameter| keeps(&parameter)) {
+        if credential.is_in_place() && parameters(query).all(|parameter| keeps(&parameter)) {
             return self.clone();
         }
-        let mut kept = String::with_capacity(self.0.as_str().len());
-        kept.push_str(self.path());
-        let mut joint = '?';
-        for parameter in query.split('&').filter(keeps) {
+        let mut kept = Vec::with_capacity(self.0.as_str().len());
+        kept.extend_from_slice(self.path().as_bytes());
+        let mut joint = b'?';
+        for parameter in parameters(query).filter(keeps) {
             kept.push(joint);
-            kept.push_str(parameter);
-            joint = '&';
+            kept.extend_from_slice(parameter);
+            joint = b'&';
         }
         #[expect(clippy::expect_used, reason = "whole parameters of a valid query")]
-        Self(PathAndQuery::from_maybe_shared(bytes::Bytes::from(kept)).expect("still valid"))
+        Self(PathAndQuery::from_maybe_shared(Bytes::from(kept)).expect("still valid"))
     }
 }
 
@@ -269,6 +194,12 @@ impl fmt::Display for Template<'_> {
             f.write_str("/…")?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Debug for Template<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -310,8 +241,7 @@ enum Survey {
 }
 
 fn survey(query: &str) -> Survey {
-    query
-        .split('&')
+    parameters(query)
         .map(|parameter| match Parameter::of(parameter) {
             Parameter::Data => Survey::Clean,
             Parameter::Proof => Survey::ProofOnly,
@@ -321,6 +251,11 @@ fn survey(query: &str) -> Survey {
         })
         .max()
         .unwrap_or(Survey::Clean)
+}
+
+/// The pieces between ampersands, empty ones included.
+fn parameters(query: &str) -> impl Iterator<Item = &[u8]> {
+    query.as_bytes().split(|byte| *byte == b'&')
 }
 
 // === impl Parameter ===
@@ -341,11 +276,17 @@ enum Parameter {
 }
 
 impl Parameter {
-    fn of(parameter: &str) -> Self {
-        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-        if is_named(name, "appsecret_proof") || is_named(name, "appsecret_time") {
+    fn of(parameter: &[u8]) -> Self {
+        // All three names begin with an `a`, plain or encoded; most parameters do not, and go free here.
+        if !matches!(parameter.first(), Some(b'a' | b'%')) {
+            return Self::Data;
+        }
+        let mut halves = parameter.splitn(2, |byte| *byte == b'=');
+        let name = halves.next().unwrap_or_default();
+        let value = halves.next().unwrap_or_default();
+        if is_named(name, b"appsecret_proof") || is_named(name, b"appsecret_time") {
             Self::Proof
-        } else if !is_named(name, "access_token") {
+        } else if !is_named(name, b"access_token") {
             Self::Data
         } else if is_placeholder(form_decode(value)) {
             Self::Placeholder
@@ -357,18 +298,29 @@ impl Parameter {
     }
 }
 
-/// Whether a parameter's name, decoded, is `wanted`. Decoding only shortens, so most names cost two comparisons of
-/// lengths.
-fn is_named(name: &str, wanted: &str) -> bool {
-    name == wanted || (name.len() > wanted.len() && form_decode(name).eq(wanted.bytes()))
+/// Whether a parameter's name, decoded, is `wanted`. Decoding only shortens.
+fn is_named(name: &[u8], wanted: &[u8]) -> bool {
+    name == wanted || (name.len() > wanted.len() && form_decode(name).eq(wanted.iter().copied()))
 }
 
-/// The bytes of a form-encoded text. A plus sign is a space, and has to become one before `%2B` becomes a plus sign;
-/// that is why each piece between two of them is decoded for itself.
-fn form_decode(text: &str) -> impl Iterator<Item = u8> + Clone {
-    text.split('+').enumerate().flat_map(|(nth, piece)| {
-        let space = (nth > 0).then_some(b' ');
-        space.into_iter().chain(percent_decode(piece.as_bytes()))
+/// The bytes of a form-encoded text, without a copy: `+` is a space, `%` without two digits is itself.
+fn form_decode(text: &[u8]) -> impl Iterator<Item = u8> + Clone {
+    let digit = |byte: &u8| {
+        char::from(*byte)
+            .to_digit(16)
+            .and_then(|digit| u8::try_from(digit).ok())
+    };
+    let mut rest = text;
+    iter::from_fn(move || {
+        let (first, after) = rest.split_first()?;
+        rest = after;
+        if let (b'%', [high, low, beyond @ ..]) = (first, after)
+            && let (Some(high), Some(low)) = (digit(high), digit(low))
+        {
+            rest = beyond;
+            return Some((high << 4) | low);
+        }
+        Some(if *first == b'+' { b' ' } else { *first })
     })
 }
 

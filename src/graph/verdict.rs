@@ -47,7 +47,7 @@ pub enum Rejection {
 /// the other 4xx if it is there.
 ///
 /// [`Verdict::TokenRejected`] needs a suspicious head *and* a top-level error envelope with one of the codes of
-/// [`rejection`]. The status alone decides nothing: a dead token is 401 when it came as a header, 400 when it came
+/// `rejection`. The status alone decides nothing: a dead token is 401 when it came as a header, 400 when it came
 /// as a parameter, 404 in one recording; neither does `type`, since `OAuthException` is the type of most errors.
 #[must_use]
 pub fn classify(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Verdict {

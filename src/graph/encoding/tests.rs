@@ -214,7 +214,7 @@ fn an_offer_is_narrowed_to_what_can_be_decoded() {
         (&["compress, *;q=0"], "identity"),
         (&["compress, identity;q=0"], "identity;q=0"),
         (&["gzip", "compress", "br;q=0.1"], "gzip, br;q=0.1"),
-        (&["gzipp", "*foo"], "identity"),
+        (&["gzipp", "*foo", "*0"], "identity"),
         (&["foo, gzip;q=0, *;q=0"], "gzip;q=0, *;q=0"),
     ] {
         assert_eq!(narrowed(offered).as_deref(), Some(expected), "{offered:?}");

@@ -1,0 +1,145 @@
+//! Where requests go: scheme, host and port.
+
+use std::fmt;
+
+use http::Uri;
+use http::uri::{Authority, InvalidUri, PathAndQuery, Scheme};
+
+/// An upstream's scheme, which is always `https`, and authority.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Origin(Authority);
+
+/// Why a text cannot be an origin.
+#[derive(Debug, thiserror::Error)]
+pub enum OriginError {
+    /// No URI at all.
+    #[error("it is not a URI such as https://graph.facebook.com")]
+    Uri(#[from] InvalidUri),
+    /// Another scheme, or none: a token is never sent in the clear.
+    #[error("it must begin with https://, since a token is never sent in the clear")]
+    Scheme,
+    /// No host, or a port that is none.
+    #[error("its host is empty, or its port is not a number from 1 to 65535")]
+    Authority,
+    /// `user:password@`.
+    #[error("it must not name a user before its host")]
+    UserInfo,
+    /// A path, query or fragment: paths come from the app, byte for byte.
+    #[error("it must end after the host and port; paths come from the app")]
+    Path,
+}
+
+impl Origin {
+    /// Reads `https://host` or `https://host:port`, with or without a slash at the end.
+    ///
+    /// # Errors
+    ///
+    /// [`OriginError`] for anything else.
+    pub fn parse(text: &str) -> Result<Self, OriginError> {
+        let parts = text.parse::<Uri>()?.into_parts();
+        if parts.scheme != Some(Scheme::HTTPS) {
+            return Err(OriginError::Scheme);
+        }
+        let Some(authority) = parts.authority else {
+            return Err(OriginError::Authority);
+        };
+        if authority.as_str().contains('@') {
+            return Err(OriginError::UserInfo);
+        }
+        let host = authority.host();
+        let port = authority.as_str().strip_prefix(host);
+        if host.is_empty() || (port != Some("") && authority.port_u16().unwrap_or(0) == 0) {
+            return Err(OriginError::Authority);
+        }
+        let path = parts
+            .path_and_query
+            .as_ref()
+            .map_or("", PathAndQuery::as_str);
+        if !matches!(path, "" | "/") || text.contains('#') {
+            return Err(OriginError::Path);
+        }
+        Ok(Self(authority))
+    }
+
+    /// The host alone; an IPv6 address in its brackets.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        self.0.host()
+    }
+
+    /// Host, and port if one was given: the value of `Host`.
+    #[must_use]
+    pub const fn authority(&self) -> &Authority {
+        &self.0
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "https://{}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_is_https_a_host_and_perhaps_a_port() {
+        for (text, host, authority) in [
+            (
+                "https://graph.facebook.com",
+                "graph.facebook.com",
+                "graph.facebook.com",
+            ),
+            (
+                "https://graph.facebook.com/",
+                "graph.facebook.com",
+                "graph.facebook.com",
+            ),
+            ("HTTPS://localhost:8443", "localhost", "localhost:8443"),
+            ("https://[::1]:8443/", "[::1]", "[::1]:8443"),
+        ] {
+            let origin = Origin::parse(text).unwrap();
+            assert_eq!(
+                (origin.host(), origin.authority().as_str()),
+                (host, authority)
+            );
+            assert_eq!(origin.to_string(), format!("https://{authority}"));
+        }
+        let refused = |text: &str| Origin::parse(text).unwrap_err();
+        for text in [
+            "http://graph.facebook.com",
+            "graph.facebook.com",
+            "/x",
+            "ftp://x",
+            "graph:443",
+        ] {
+            assert!(matches!(refused(text), OriginError::Scheme), "{text}");
+        }
+        for text in [
+            "https://x/v19.0",
+            "https://x?",
+            "https://x/?a",
+            "https://x//",
+            "https://x#f",
+            "https://x/#",
+        ] {
+            assert!(matches!(refused(text), OriginError::Path), "{text}");
+        }
+        for text in ["https://user@x", "https://user:pass@x", "https://x@y:443/"] {
+            assert!(matches!(refused(text), OriginError::UserInfo), "{text}");
+        }
+        for text in ["https://x:0", "https://x:99999", "https://x:"] {
+            let error = refused(text);
+            assert!(
+                matches!(error, OriginError::Authority | OriginError::Uri(_)),
+                "{text} {error:?}"
+            );
+        }
+        for text in ["", "https://", "https:///x", "https://a b", "https://:443"] {
+            let error = refused(text);
+            assert!(!matches!(error, OriginError::Path), "{text} {error:?}");
+        }
+    }
+}
