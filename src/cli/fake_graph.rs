@@ -278,3 +278,68 @@ fn written(path: &Path, text: &str, mode: Mode) -> Result<(), Trouble> {
     file.persist(path).map_err(|error| failed(error.error))?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(Debug, clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        fake: FakeGraph,
+    }
+
+    fn line(args: &[&str]) -> Result<FakeGraph, clap::Error> {
+        let args = std::iter::once("fake-graph").chain(args.iter().copied());
+        Line::try_parse_from(args).map(|line| line.fake)
+    }
+
+    #[test]
+    fn flags_have_the_promised_defaults_and_contradictions_are_refused() {
+        let fake = line(&[]).unwrap();
+        assert_eq!(fake.listen.to_string(), "127.0.0.1:8443");
+        assert_eq!(fake.control.to_string(), "127.0.0.1:8444");
+        assert_eq!((fake.token_ttl, fake.plain), (None, false));
+        assert!(line(&["--plain", "--ca-out", "ca.pem"]).is_err());
+        assert!(line(&["--renew-every", "4s"]).is_err(), "where to?");
+        assert!(line(&["--token-ttl", "4"]).is_err(), "4 what?");
+    }
+
+    #[tokio::test]
+    async fn the_greeting_is_a_word_and_a_fact_per_line() {
+        let fake = line(&["--ca-out", "/tmp/ca.pem", "--token-out", "/tmp/token"]).unwrap();
+        let sim = Sim::new(fake.settings().unwrap());
+        let here = SocketAddr::from(([127, 0, 0, 1], 0));
+        let graph = sim.start(bound(here).await.unwrap(), None);
+        let control = sim.start_control(bound(here).await.unwrap());
+        let mut out = Vec::new();
+        fake.greet(&mut out, &graph, &control).unwrap();
+        let out = String::from_utf8(out).unwrap();
+        assert!(out.starts_with(&format!("graph    https://{}\n", graph.address)));
+        assert!(out.contains(&format!("\ncontrol  http://{}\n", control.address)));
+        assert!(out.contains("\nca       /tmp/ca.pem\ntoken    /tmp/token\n"));
+        assert!(!out.contains("EAA"));
+    }
+
+    #[test]
+    fn a_token_is_written_whole_and_for_its_owner_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        for text in ["EAAone", "EAAtwo"] {
+            written(&path, text, Mode::Owner).unwrap();
+            assert_eq!(secret(&path).unwrap().expose(), text);
+        }
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        let nowhere = folder.path().join("no/such/folder/token");
+        assert!(matches!(
+            written(&nowhere, "x", Mode::Owner),
+            Err(Trouble::Write { .. })
+        ));
+    }
+}

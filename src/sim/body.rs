@@ -1,16 +1,20 @@
 //! Answers' bodies, and the ways in which they go wrong on command.
 
+use std::future::Future as _;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use tokio::time::Sleep;
 
 /// The body of an answer.
 #[derive(Debug)]
 pub struct SimBody {
     rest: Bytes,
     end: End,
+    flushing: Option<Pin<Box<Sleep>>>,
 }
 
 /// How a body ends.
@@ -34,6 +38,7 @@ impl SimBody {
         Self {
             rest: bytes,
             end: End::Well,
+            flushing: None,
         }
     }
 
@@ -50,9 +55,13 @@ impl SimBody {
     fn halved(mut self, end: End) -> Self {
         self.rest.truncate(self.rest.len() / 2);
         self.end = end;
+        self.flushing = (end == End::Cut).then(|| Box::pin(tokio::time::sleep(FLUSH)));
         self
     }
 }
+
+/// An error discards what has not been sent yet, the head too: before it, what was written has to leave.
+const FLUSH: Duration = Duration::from_millis(20);
 
 impl Body for SimBody {
     type Data = Bytes;
@@ -60,12 +69,15 @@ impl Body for SimBody {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _cx: &mut Context<'_>,
+        cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Hangup>>> {
         // In pieces, so that a large body does not arrive in a way in which none does.
         let piece = self.rest.len().min(64 * 1024);
         if piece > 0 {
             return Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(piece)))));
+        }
+        if let Some(flushing) = &mut self.flushing {
+            ready!(flushing.as_mut().poll(cx));
         }
         match self.end {
             End::Well => Poll::Ready(None),

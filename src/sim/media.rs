@@ -1,6 +1,6 @@
 //! WhatsApp media: up in one part of a form, down through a URL on another host that lives for five minutes.
 //!
-//! Files up to 8 MiB are kept; of larger ones size and SHA-256 only, and their download is a 404.
+//! Files up to 8 MiB are kept, 256 MiB in all; of others size and SHA-256 only, and their download is a 404.
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -28,14 +28,24 @@ pub(super) fn upload(state: &State, call: &Call) -> Result<Reply, Failure> {
             "(#100) Invalid parameter: File Too Large",
         ));
     }
+    let mut shelf = locked(&state.media);
+    let files = shelf.values().filter_map(|media| media.file.as_ref());
+    let kept: usize = files
+        .filter_map(|file| file.bytes.as_ref())
+        .map(Bytes::len)
+        .sum();
+    file.bytes = file.bytes.filter(|bytes| kept + bytes.len() <= ALL);
     let id = random::id();
     let media = Media {
         hash: random::hash(),
         file: Some(file),
     };
-    locked(&state.media).insert(id.clone(), media);
+    shelf.insert(id.clone(), media);
     Ok(Reply::json(&json!({"id": id})))
 }
+
+/// The most that is kept of all files together.
+const ALL: usize = 256 * 1024 * 1024;
 
 /// The documented limits.
 fn limit(mime: &str) -> u64 {

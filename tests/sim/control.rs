@@ -1,0 +1,171 @@
+use bytes::Bytes;
+use graphward::sim::{Running, Settings, Sim};
+use graphward::types::Clock;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use serde_json::{Value, json};
+
+use crate::support::{loopback, request, text};
+
+struct Control {
+    sim: Sim,
+    running: Running,
+}
+
+impl Control {
+    async fn start() -> Self {
+        let sim = Sim::new(Settings::new(Clock::system()));
+        let running = sim.start_control(loopback().await);
+        Self { sim, running }
+    }
+
+    async fn raw(&self, method: &str, path: &str, body: &str) -> Response<Bytes> {
+        let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("http://{}{path}", self.running.address))
+            .body(Full::new(Bytes::from(body.to_owned())))
+            .unwrap();
+        let (head, body) = client.request(request).await.unwrap().into_parts();
+        Response::from_parts(head, body.collect().await.unwrap().to_bytes())
+    }
+
+    async fn call(&self, method: &str, path: &str, body: Value) -> (StatusCode, Value) {
+        let body = if body.is_null() {
+            String::new()
+        } else {
+            body.to_string()
+        };
+        let answer = self.raw(method, path, &body).await;
+        (
+            answer.status(),
+            serde_json::from_slice(answer.body()).unwrap(),
+        )
+    }
+
+    async fn ok(&self, method: &str, path: &str, body: Value) -> Value {
+        let (status, answer) = self.call(method, path, body).await;
+        assert_eq!(status, 200, "{answer}");
+        answer
+    }
+
+    /// What Graph says of a token.
+    async fn me(&self, token: &str) -> StatusCode {
+        self.sim
+            .handle(request("GET", "/me", token, &[], ""))
+            .await
+            .unwrap()
+            .status()
+    }
+}
+
+#[tokio::test]
+async fn tokens_are_issued_and_expired_by_name_or_all_at_once() {
+    let control = Control::start().await;
+    let issued = control.ok("POST", "/tokens", json!({"ttl": "10m"})).await;
+    let first = issued["access_token"].as_str().unwrap().to_owned();
+    assert!(issued["expires_at"].is_i64());
+    let forever = control.ok("POST", "/tokens", Value::Null).await;
+    assert!(forever["expires_at"].is_null());
+    control
+        .ok("POST", "/tokens", json!({"token": "EAAmine"}))
+        .await;
+    assert_eq!(control.me("EAAmine").await, 200);
+
+    let one = json!({"token": first, "kind": "invalidated"});
+    assert_eq!(
+        control.ok("POST", "/tokens/expire", one).await["expired"],
+        1
+    );
+    assert_eq!(control.me(&first).await, 401);
+    let all = control
+        .ok("POST", "/tokens/expire", json!({"all": true}))
+        .await;
+    assert_eq!(all["expired"], 2);
+
+    let state = control.ok("GET", "/state", Value::Null).await;
+    let states: Vec<_> = state["tokens"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|t| &t["state"])
+        .collect();
+    assert_eq!(states, ["invalidated", "expired", "expired"]);
+    assert_eq!(state["tokens"][0]["fingerprint"].as_str().unwrap().len(), 8);
+    assert!(!state.to_string().contains("EAA"), "no token in /state");
+    assert_eq!(state["counts"]["rejected"], 1);
+}
+
+#[tokio::test]
+async fn faults_are_made_and_messages_listed_and_all_is_forgotten_but_the_tokens() {
+    let control = Control::start().await;
+    let token = control.sim.issue(None);
+    let faults = [
+        json!({"kind": "error", "code": 4, "times": 2}),
+        json!({"kind": "delay", "for": "1ms"}),
+        json!({"kind": "page", "status": 503}),
+        json!({"kind": "reset", "after": true}),
+    ];
+    for fault in faults {
+        control.ok("POST", "/faults", fault).await;
+    }
+    assert_eq!(
+        control.ok("GET", "/state", Value::Null).await["faults_waiting"],
+        5
+    );
+    for status in [429, 429, 200, 503] {
+        assert_eq!(control.me(&token).await, status);
+    }
+    let json = [("content-type", "application/json")];
+    let send = request(
+        "POST",
+        "/1065/messages",
+        &token,
+        &json,
+        &text("x").to_string(),
+    );
+    assert!(control.sim.handle(send).await.is_err());
+    let messages = control.ok("GET", "/messages", Value::Null).await;
+    assert_eq!(messages["data"][0]["said"]["text"]["body"], "x");
+
+    control.ok("POST", "/reset", Value::Null).await;
+    let messages = control.ok("GET", "/messages", Value::Null).await;
+    assert_eq!(messages["data"], json!([]));
+    assert_eq!(control.me(&token).await, 200);
+    assert_eq!(control.sim.attempts(), 1);
+}
+
+#[tokio::test]
+async fn what_cannot_be_is_refused_in_words() {
+    let control = Control::start().await;
+    let cases = [
+        ("POST", "/tokens", json!({"ttl": "soon"})),
+        ("POST", "/tokens", json!({"tl": "4s"})),
+        ("POST", "/tokens/expire", json!({})),
+        (
+            "POST",
+            "/tokens/expire",
+            json!({"all": true, "kind": "tired"}),
+        ),
+        ("POST", "/faults", json!({"kind": "flood"})),
+        ("POST", "/faults", json!({"kind": "error"})),
+        ("POST", "/faults", json!({"kind": "delay"})),
+        ("POST", "/faults", json!({"kind": "page", "status": 7})),
+        ("POST", "/faults", json!([])),
+    ];
+    for (method, path, body) in cases {
+        let (status, answer) = control.call(method, path, body.clone()).await;
+        assert_eq!(status, 400, "{path} {body}");
+        assert!(answer["error"].as_str().unwrap().len() > 15);
+    }
+    let unknown = control
+        .call("POST", "/tokens/expire", json!({"token": "EAAx"}))
+        .await;
+    assert_eq!(unknown.0, 404);
+    assert_eq!(control.call("GET", "/nowhere", Value::Null).await.0, 404);
+    let method = control.raw("DELETE", "/state", "").await;
+    assert_eq!(method.status(), 405);
+    assert_eq!(method.headers()["allow"], "GET");
+}

@@ -1,0 +1,182 @@
+//! A fake Graph on loopback, and a client that calls it by Graph's names.
+
+use std::io::{Read as _, Write as _};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use graphward::net::{Connector, Dial, Http, Listener, connector, tls};
+use graphward::sim::tls::{Authority, Leaf};
+use graphward::sim::{Running, Settings, Sim};
+use graphward::types::Clock;
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::client::legacy::{Client, Error};
+use hyper_util::rt::TokioExecutor;
+use serde_json::Value;
+
+pub(crate) const GRAPH: &str = "https://graph.facebook.com";
+
+pub(crate) type Caller = Client<Connector, Full<Bytes>>;
+
+/// The fake, and its client.
+pub(crate) struct World {
+    pub(crate) sim: Sim,
+    pub(crate) client: Caller,
+    _running: Running,
+}
+
+/// An answer, read.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) bytes: Bytes,
+}
+
+impl World {
+    pub(crate) async fn start() -> Self {
+        Self::with(Settings::new(Clock::system()), Http::Auto).await
+    }
+
+    pub(crate) async fn with(settings: Settings, http: Http) -> Self {
+        let clock = settings.clock;
+        let sim = Sim::new(settings);
+        let authority = Authority::new(&clock).unwrap();
+        let acceptor = authority.acceptor(&Leaf::graph(&clock), Http::Auto.alpn());
+        let running = sim.start(loopback().await, Some(acceptor.unwrap()));
+        let client = client(authority.pem(), http, running.address);
+        Self {
+            sim,
+            client,
+            _running: running,
+        }
+    }
+
+    /// A GET with a token in the header, or none.
+    pub(crate) async fn get(&self, path: &str, token: &str) -> Answer {
+        self.send(request("GET", path, token, &[], "")).await
+    }
+
+    pub(crate) async fn post_json(&self, path: &str, token: &str, body: &Value) -> Answer {
+        let json = [("content-type", "application/json")];
+        self.send(request("POST", path, token, &json, &body.to_string()))
+            .await
+    }
+
+    pub(crate) async fn post_form(&self, path: &str, token: &str, body: &str) -> Answer {
+        let form = [("content-type", "application/x-www-form-urlencoded")];
+        self.send(request("POST", path, token, &form, body)).await
+    }
+
+    pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Answer {
+        self.try_send(request).await.unwrap()
+    }
+
+    pub(crate) async fn try_send(&self, request: Request<Full<Bytes>>) -> Result<Answer, Error> {
+        let response = self.client.request(request).await?;
+        let (head, body) = response.into_parts();
+        Ok(Answer {
+            status: head.status,
+            headers: head.headers,
+            bytes: body.collect().await.unwrap().to_bytes(),
+        })
+    }
+}
+
+impl Answer {
+    /// The body as JSON, unpacked if need be.
+    pub(crate) fn json(&self) -> Value {
+        if self.header("content-encoding") == "gzip" {
+            let mut text = String::new();
+            let mut decoder = flate2::read::GzDecoder::new(&*self.bytes);
+            decoder.read_to_string(&mut text).unwrap();
+            return serde_json::from_str(&text).unwrap();
+        }
+        serde_json::from_slice(&self.bytes).unwrap_or_else(|_| panic!("no JSON: {self:?}"))
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        let value = self.headers.get(name);
+        value.map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// Status, code, subcode.
+    pub(crate) fn error(&self) -> (u16, i64, Option<i64>) {
+        let error = &self.json()["error"];
+        let number = |name: &str| error[name].as_i64();
+        (
+            self.status.as_u16(),
+            number("code").unwrap(),
+            number("error_subcode"),
+        )
+    }
+
+    pub(crate) fn text(&self, name: &str) -> String {
+        self.json()[name].as_str().unwrap().to_owned()
+    }
+}
+
+pub(crate) fn request(
+    method: &str,
+    path: &str,
+    token: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Request<Full<Bytes>> {
+    bytes_request(method, path, token, headers, Bytes::from(body.to_owned()))
+}
+
+pub(crate) fn bytes_request(
+    method: &str,
+    path: &str,
+    token: &str,
+    headers: &[(&str, &str)],
+    body: Bytes,
+) -> Request<Full<Bytes>> {
+    let uri = if path.starts_with("http") {
+        path.to_owned()
+    } else {
+        format!("{GRAPH}{path}")
+    };
+    let mut request = Request::builder().method(method).uri(uri);
+    if !token.is_empty() {
+        request = request.header("authorization", format!("Bearer {token}"));
+    }
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.body(Full::new(body)).unwrap()
+}
+
+pub(crate) async fn loopback() -> Listener {
+    Listener::tcp(SocketAddr::from(([127, 0, 0, 1], 0)))
+        .await
+        .unwrap()
+}
+
+/// A client that trusts one CA and finds Graph's hosts at one address.
+pub(crate) fn client(ca: &str, http: Http, address: SocketAddr) -> Caller {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(ca.as_bytes()).unwrap();
+    let hosts = ["graph.facebook.com", "lookaside.fbsbx.com"];
+    let dial = Dial {
+        connect_to: hosts
+            .map(|host| (host.to_owned(), address.to_string()))
+            .into(),
+        tls: tls::client(Some(file.path()), http.alpn()).unwrap(),
+        timeout: Duration::from_secs(10),
+    };
+    Client::builder(TokioExecutor::new()).build(connector(dial))
+}
+
+/// A text message.
+pub(crate) fn text(body: &str) -> Value {
+    serde_json::json!({
+        "messaging_product": "whatsapp",
+        "recipient_type": "individual",
+        "to": "+1 555 010 0199",
+        "type": "text",
+        "text": {"body": body},
+    })
+}

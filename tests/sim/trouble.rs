@@ -1,0 +1,192 @@
+use std::time::{Duration, SystemTime};
+
+use graphward::net::{Http, Listener, Tasks};
+use graphward::sim::{Effect, Fault, Settings, Sim};
+use graphward::types::Clock;
+use http::StatusCode;
+use http_body_util::BodyExt as _;
+use hyper_util::rt::TokioIo;
+use tokio::time::{Instant, timeout};
+
+use crate::support::{World, request, text};
+
+const SEND: &str = "/v26.0/106540352242922/messages";
+
+#[tokio::test]
+async fn throttling_comes_on_command_with_the_documented_status() {
+    let world = World::start().await;
+    let token = world.sim.issue(None);
+    for code in [4, 80_007, 130_429] {
+        world.sim.fault(Fault::error(code).times(2));
+        for _ in 0..2 {
+            assert_eq!(
+                world.post_json(SEND, &token, &text("a")).await.error(),
+                (429, code, None)
+            );
+        }
+    }
+    assert_eq!(world.post_json(SEND, &token, &text("a")).await.status, 200);
+    assert_eq!(world.sim.counts().faulted, 6);
+    assert_eq!(world.sim.accepted().len(), 1);
+}
+
+#[tokio::test]
+async fn an_error_on_command_has_the_code_subcode_and_status_asked_for() {
+    let world = World::start().await;
+    let token = world.sim.issue(None);
+    world.sim.fault(Fault::once(Effect::Error {
+        code: 190,
+        subcode: Some(459),
+        status: None,
+    }));
+    assert_eq!(
+        world.get("/me", &token).await.error(),
+        (401, 190, Some(459))
+    );
+    world.sim.fault(Fault::error(190));
+    let by_query = world.get(&format!("/me?access_token={token}"), "").await;
+    assert_eq!(by_query.error(), (400, 190, None));
+    world.sim.fault(Fault::once(Effect::Error {
+        code: 4,
+        subcode: None,
+        status: Some(StatusCode::FORBIDDEN),
+    }));
+    assert_eq!(
+        world.get("/me", "EAAdead").await.error(),
+        (401, 190, None),
+        "the token first"
+    );
+    assert_eq!(world.get("/me", &token).await.error(), (403, 4, None));
+    world.sim.fault(Fault::error(2));
+    let transient = world.get("/me", &token).await;
+    assert_eq!(transient.error(), (500, 2, None));
+    assert_eq!(transient.json()["error"]["is_transient"], true);
+}
+
+#[tokio::test]
+async fn trouble_spares_the_calls_that_are_about_tokens() {
+    let world = World::start().await;
+    let token = world.sim.issue(None);
+    world
+        .sim
+        .fault(Fault::once(Effect::Page(StatusCode::BAD_GATEWAY)));
+    let debug = world
+        .get(&format!("/debug_token?input_token={token}"), &token)
+        .await;
+    assert_eq!(debug.status, 200);
+    let page = world.get("/me", &token).await;
+    assert_eq!(page.status, 502);
+    assert!(page.header("content-type").starts_with("text/html"));
+    assert!(String::from_utf8_lossy(&page.bytes).contains("Sorry, something went wrong."));
+}
+
+#[tokio::test]
+async fn a_message_can_be_on_its_way_although_the_answer_is_lost() {
+    for http in [Http::One, Http::Two] {
+        let world = World::with(Settings::new(Clock::system()), http).await;
+        let token = world.sim.issue(None);
+        let send = || {
+            let json = [("content-type", "application/json")];
+            request("POST", SEND, &token, &json, &text("once").to_string())
+        };
+        world.sim.fault(Fault::once(Effect::Reset));
+        assert!(world.try_send(send()).await.is_err());
+        assert_eq!(world.sim.accepted().len(), 0);
+        world.sim.fault(Fault::once(Effect::Reset).after());
+        assert!(world.try_send(send()).await.is_err());
+        assert_eq!(world.sim.accepted().len(), 1);
+        assert_eq!(
+            world.sim.attempts(),
+            2,
+            "the client did not try again by itself"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_cut_body_ends_in_an_error_and_never_looks_whole() {
+    for http in [Http::One, Http::Two] {
+        let world = World::with(Settings::new(Clock::system()), http).await;
+        let token = world.sim.issue(None);
+        world.sim.fault(Fault::once(Effect::Cut));
+        let answer = world
+            .client
+            .request(request("GET", "/me", &token, &[], ""))
+            .await;
+        let mut body = answer.unwrap().into_body();
+        let mut received = 0;
+        let broken = loop {
+            match body.frame().await {
+                Some(Ok(frame)) => received += frame.into_data().unwrap().len(),
+                Some(Err(_)) => break true,
+                None => break false,
+            }
+        };
+        assert!(broken && received > 0, "{http:?}: {received} bytes");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn delays_hang_ups_and_stalls_take_tokio_time() {
+    let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    let sim = Sim::new(Settings::new(Clock::manual(start)));
+    let token = sim.issue(Some(Duration::from_secs(60)));
+    let me = || request("GET", "/me", &token, &[], "");
+    let began = Instant::now();
+
+    sim.fault(Fault::once(Effect::Delay(Duration::from_secs(30))));
+    assert_eq!(sim.handle(me()).await.unwrap().status(), 200);
+    assert_eq!(began.elapsed(), Duration::from_secs(30));
+    sim.fault(Fault::once(Effect::Delay(Duration::from_secs(30))));
+    let late = sim.handle(me()).await.unwrap();
+    assert_eq!(late.status(), 401, "it expired while the call waited");
+
+    sim.fault(Fault::once(Effect::Hang));
+    assert!(
+        timeout(Duration::from_secs(3600), sim.handle(me()))
+            .await
+            .is_err()
+    );
+    sim.fault(Fault::once(Effect::Stall));
+    let mut stalled = sim.handle(me()).await.unwrap().into_body();
+    assert!(stalled.frame().await.unwrap().is_ok());
+    assert!(
+        timeout(Duration::from_secs(3600), stalled.frame())
+            .await
+            .is_err()
+    );
+    sim.fault(Fault::once(Effect::Hang));
+    sim.reset();
+    assert_eq!(sim.handle(me()).await.unwrap().status(), 401);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_in_memory_pipe_is_served_in_paused_time() {
+    let sim = Sim::new(Settings::new(Clock::manual(SystemTime::UNIX_EPOCH)));
+    let token = sim.issue(Some(Duration::from_secs(30)));
+    let (listener, door) = Listener::pipe();
+    let running = sim.start(listener, None);
+    let tasks = Tasks::default();
+    let io = TokioIo::new(door.connect().await);
+    let (mut one, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
+    drop(tasks.spawn(connection));
+    let io = TokioIo::new(door.connect().await);
+    let handshake = hyper::client::conn::http2::handshake(tasks.clone(), io).await;
+    let (mut two, connection) = handshake.unwrap();
+    drop(tasks.spawn(connection));
+
+    for status in [200, 401] {
+        let answer = one
+            .send_request(request("GET", "/me", &token, &[], ""))
+            .await;
+        assert_eq!(answer.unwrap().status(), status);
+        let answer = two
+            .send_request(request("GET", "/me", &token, &[], ""))
+            .await;
+        assert_eq!(answer.unwrap().status(), status);
+        tokio::time::advance(Duration::from_secs(30)).await;
+    }
+    drop((one, two));
+    running.stop().await;
+    tasks.joined().await;
+}
