@@ -105,15 +105,12 @@ impl Proxy {
                 refusal.into_response()
             }
         };
-        // hyper never asks for the body of an answer that has none.
-        if bodiless
-            || matches!(
-                response.status(),
-                StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
-            )
-        {
-            record.whole();
-        }
+        // hyper's HTTP/2 server would send a body where none may be (RFC 9110, section 9.3.2).
+        let response = if bodiless {
+            response.map(|_body| Body::default())
+        } else {
+            response
+        };
         response.map(|body| body.recorded(record))
     }
 
