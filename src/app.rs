@@ -19,9 +19,7 @@ use crate::admin::Admin;
 use crate::config::{Address, Config, TokenSource};
 use crate::graph::{Origin, OriginError};
 use crate::net::tls::{self, TlsError};
-use crate::net::{
-    Connector, Dial, Listener, ServeSettings, Shutter, Stage, Stages, Tasks, connector, serve,
-};
+use crate::net::{Connector, Dial, Listener, ServeSettings, Shutter, Stage, Stages, Tasks, serve};
 use crate::proxy::{
     Budget, Gate, Hosts, Limits, Pool, Proxy, Spool, Tenant, Upstream, UpstreamSettings,
 };
@@ -376,13 +374,15 @@ fn tenant(
     let (upstream, heal) = (&config.upstream, &config.heal);
     let connector = match given {
         Some(connector) => connector,
-        None => connector(Dial {
+        None => Connector::real(Dial {
             connect_to: upstream.connect_to.clone(),
             tls: tls::client(upstream.ca_file.as_deref(), upstream.http.alpn())?,
             timeout: upstream.connect_timeout,
         }),
     };
+    let origin = Origin::parse(&upstream.origin)?;
     let settings = UpstreamSettings {
+        host: origin.host().to_owned(),
         http: upstream.http,
         lanes: upstream.lanes.get(),
         head_timeout: upstream.head_timeout,
@@ -390,7 +390,7 @@ fn tenant(
     Ok(Tenant {
         id: id.clone(),
         tokens,
-        origin: Origin::parse(&upstream.origin)?,
+        origin,
         upstream: Upstream::new(&connector, settings, tasks),
         limits: Limits {
             memory: heal.body_memory,

@@ -6,7 +6,7 @@ mod stage;
 mod tasks;
 pub mod tls;
 
-pub use connect::{ConnectError, Connector, Dial, Http, Wire, connector, wired};
+pub use connect::{ConnectError, Connector, Dial, Http, Opening, Wire, wired};
 pub use listen::{Door, Listener, ServeSettings, Shutter, serve};
 pub use stage::{Stage, Stages};
 pub use tasks::Tasks;

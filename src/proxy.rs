@@ -226,9 +226,14 @@ fn deliver(judged: Judged, outcome: Outcome, record: &mut Record) -> Response<Bo
     let mut response = judged.response;
     record.ended(outcome, response.status());
     // What a HEAD or a 304 says of a length is about a body that is not here.
-    let length = response.headers().get(CONTENT_LENGTH).cloned();
+    let bodiless = http_body::Body::is_end_stream(response.body());
+    let length = if bodiless {
+        response.headers().get(CONTENT_LENGTH).cloned()
+    } else {
+        None
+    };
     headers::clean_response(response.headers_mut());
-    if let Some(length) = length.filter(|_| http_body::Body::is_end_stream(response.body())) {
+    if let Some(length) = length {
         response.headers_mut().insert(CONTENT_LENGTH, length);
     }
     response

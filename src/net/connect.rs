@@ -24,12 +24,18 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
-use tower::util::BoxCloneSyncService;
+use tower_service::Service;
 
 use super::BoxError;
 
 /// Opens a [`Wire`] to the host of a URI. The seam where tests enter.
-pub type Connector = BoxCloneSyncService<Uri, Wire, BoxError>;
+///
+/// hyper-util clones its connector for each request, so a clone is a reference count.
+#[derive(Clone)]
+pub struct Connector(Arc<dyn Fn(Uri) -> Opening + Send + Sync>);
+
+/// A [`Wire`] being opened.
+pub type Opening = Pin<Box<dyn Future<Output = Result<Wire, BoxError>> + Send>>;
 
 /// An open, erased transport.
 pub struct Wire {
@@ -94,21 +100,54 @@ pub enum ConnectError {
 pub(super) trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transport for T {}
 
-/// A [`Connector`] for the real network.
-#[must_use]
-pub fn connector(dial: Dial) -> Connector {
-    let dial = Arc::new(dial);
-    BoxCloneSyncService::new(tower::service_fn(move |uri: Uri| {
-        let dial = Arc::clone(&dial);
-        async move { dial.open(&uri).await.map_err(BoxError::from) }
-    }))
-}
-
 /// Takes any transport as a [`Wire`]; `http2` says what ALPN settled on.
 pub fn wired(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, http2: bool) -> Wire {
     Wire {
         io: TokioIo::new(Box::new(io)),
         http2,
+    }
+}
+
+// === impl Connector ===
+
+impl Connector {
+    /// A connector for the real network.
+    #[must_use]
+    pub fn real(dial: Dial) -> Self {
+        let dial = Arc::new(dial);
+        Self::new(move |uri| {
+            let dial = Arc::clone(&dial);
+            async move { dial.open(&uri).await.map_err(BoxError::from) }
+        })
+    }
+
+    /// A connector that opens wires in any way.
+    pub fn new<F, O>(open: F) -> Self
+    where
+        F: Fn(Uri) -> O + Send + Sync + 'static,
+        O: Future<Output = Result<Wire, BoxError>> + Send + 'static,
+    {
+        Self(Arc::new(move |uri| Box::pin(open(uri))))
+    }
+}
+
+impl Service<Uri> for Connector {
+    type Response = Wire;
+    type Error = BoxError;
+    type Future = Opening;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Opening {
+        (self.0)(uri)
+    }
+}
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Connector")
     }
 }
 

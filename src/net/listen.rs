@@ -12,7 +12,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -25,6 +24,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use tokio::io::DuplexStream;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{mpsc, watch};
+use tokio::task::AbortHandle;
 use tokio_rustls::TlsAcceptor;
 
 use super::connect::Transport;
@@ -238,7 +238,7 @@ where
     } = settings;
     let builder = Arc::new(http(&tasks));
     let graceful = GracefulShutdown::new();
-    let cut = Arc::new(AtomicUsize::new(0));
+    let mut connections = Connections::default();
     loop {
         let stream = tokio::select! {
             biased;
@@ -248,38 +248,63 @@ where
         let stream = match stream {
             Ok(stream) => stream,
             Err(error) => {
-                pause_after(&error).await;
+                tokio::select! {
+                    () = pause_after(&error) => {}
+                    () = shutter.reached(Phase::Closing) => {}
+                }
                 continue;
             }
         };
         let (builder, service) = (Arc::clone(&builder), service.clone());
-        let (watcher, shutter, tls) = (graceful.watcher(), shutter.clone(), tls.clone());
-        let cut = Arc::clone(&cut);
-        drop(tasks.spawn(async move {
-            let connection = async {
-                let stream: Box<dyn Transport> = match tls {
-                    None => stream,
-                    Some(tls) => match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
-                        Ok(Ok(stream)) => Box::new(stream),
-                        Ok(Err(error)) => return tracing::debug!(%error, "a TLS handshake failed"),
-                        Err(_elapsed) => return tracing::debug!("a TLS handshake took too long"),
-                    },
-                };
-                let connection = builder.serve_connection(TokioIo::new(stream), service);
-                if let Err(error) = watcher.watch(connection.into_owned()).await {
-                    tracing::debug!(%error, "a connection ended early");
-                }
+        let (watcher, tls) = (graceful.watcher(), tls.clone());
+        connections.add(tasks.spawn(async move {
+            let stream: Box<dyn Transport> = match tls {
+                None => stream,
+                Some(tls) => match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
+                    Ok(Ok(stream)) => Box::new(stream),
+                    Ok(Err(error)) => return tracing::debug!(%error, "a TLS handshake failed"),
+                    Err(_elapsed) => return tracing::debug!("a TLS handshake took too long"),
+                },
             };
-            tokio::select! {
-                () = connection => {}
-                () = shutter.reached(Phase::Cut) => drop(cut.fetch_add(1, Ordering::Relaxed)),
+            let connection = builder.serve_connection(TokioIo::new(stream), service);
+            if let Err(error) = watcher.watch(connection.into_owned()).await {
+                tracing::debug!(%error, "a connection ended early");
             }
         }));
     }
     drop(listener);
-    // Ends at once when the connections are cut, since each gives its watcher back.
-    graceful.shutdown().await;
-    cut.load(Ordering::Relaxed)
+    tokio::select! {
+        () = graceful.shutdown() => 0,
+        () = shutter.reached(Phase::Cut) => connections.cut(),
+    }
+}
+
+/// The tasks of open connections.
+///
+/// # Why
+///
+/// They are cut by aborting them, so that no connection has to look, at each of its wake-ups, whether it is to
+/// end.
+#[derive(Debug, Default)]
+struct Connections {
+    tasks: Vec<AbortHandle>,
+    /// How many there may be before those that have ended are let go.
+    room: usize,
+}
+
+impl Connections {
+    fn add(&mut self, task: AbortHandle) {
+        if self.tasks.len() >= self.room {
+            self.tasks.retain(|task| !task.is_finished());
+            self.room = (self.tasks.len() * 2).max(64);
+        }
+        self.tasks.push(task);
+    }
+
+    fn cut(self) -> usize {
+        let open = self.tasks.into_iter().filter(|task| !task.is_finished());
+        open.inspect(AbortHandle::abort).count()
+    }
 }
 
 /// The longest a TLS handshake with a client may take.

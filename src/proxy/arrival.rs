@@ -6,11 +6,10 @@
 //! userinfo, `chunked, chunked`, an authority where a path should be. Being "only a sidecar on loopback" excuses
 //! nothing: the caller may be a web page that resolved its own name to 127.0.0.1.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use http::header::{HOST, ORIGIN, TRANSFER_ENCODING};
 use http::request::Parts;
-use http::uri::Authority;
 use http::{HeaderMap, Method, Version};
 
 use super::refusal::Refusal;
@@ -81,43 +80,80 @@ fn target(head: &Parts) -> Result<(), Refusal> {
 
 /// One host, well-formed, of ours; and where a request names two, the same.
 fn host(head: &Parts, hosts: &Hosts) -> Result<(), Refusal> {
-    const MALFORMED: Refusal =
-        Refusal::Malformed("its Host is not a host name with an optional port");
     let mut fields = head.headers.get_all(HOST).iter();
     let (field, None) = (fields.next(), fields.next()) else {
         return Err(Refusal::Malformed("it has more than one Host"));
     };
-    let field = match field {
-        None => None,
-        Some(value) => {
-            let text = value.to_str().map_err(|_not_text| MALFORMED)?;
-            let authority: Authority = text.parse().map_err(|_not_an_authority| MALFORMED)?;
-            if text.contains('@') {
-                return Err(MALFORMED);
-            }
-            Some(authority)
+    let field = match field.map(|value| value.to_str().ok().and_then(name)) {
+        Some(None) => {
+            return Err(Refusal::Malformed(
+                "its Host is not a host name with an optional port",
+            ));
         }
+        Some(Some(named)) => Some(named),
+        None => None,
     };
-    let named = head.uri.authority();
-    if named.is_some_and(|named| named.as_str().contains('@')) {
-        return Err(Refusal::Malformed("its target has user information"));
-    }
-    let http2 = head.version == Version::HTTP_2;
-    match (named, &field) {
+    let target = match head
+        .uri
+        .authority()
+        .map(|authority| name(authority.as_str()))
+    {
+        Some(None) => {
+            return Err(Refusal::Malformed(
+                "its target's authority is not a host name",
+            ));
+        }
+        Some(Some(named)) => Some(named),
+        None => None,
+    };
+    match (target, field) {
         (None, None) if head.version == Version::HTTP_10 => Ok(()),
         (None, None) => Err(Refusal::Malformed("it has no Host")),
-        (Some(named), Some(field)) if http2 && named != field => {
+        (Some((target, port)), Some((field, its)))
+            if head.version == Version::HTTP_2
+                && !(target.eq_ignore_ascii_case(field) && port == its) =>
+        {
             Err(Refusal::Malformed("its Host and its :authority differ"))
         }
-        (named, field) => {
-            let both = named.into_iter().chain(field);
-            if both.into_iter().all(|name| hosts.have(name.host())) {
+        (target, field) => {
+            let ours = target
+                .into_iter()
+                .chain(field)
+                .all(|(host, _port)| hosts.have(host));
+            if ours {
                 Ok(())
             } else {
                 Err(Refusal::WrongHost)
             }
         }
     }
+}
+
+/// Host and port of `host[:port]` (RFC 9110, section 7.2); nothing else, above all no user information.
+fn name(authority: &str) -> Option<(&str, &str)> {
+    let (host, port) = match authority
+        .strip_prefix('[')
+        .and_then(|rest| rest.split_once(']'))
+    {
+        Some((address, rest)) => {
+            address.parse::<Ipv6Addr>().ok()?;
+            (
+                address,
+                if rest.is_empty() {
+                    ""
+                } else {
+                    rest.strip_prefix(':')?
+                },
+            )
+        }
+        None => authority.split_once(':').unwrap_or((authority, "")),
+    };
+    let named =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b':');
+    let fits = !host.is_empty()
+        && host.bytes().all(named)
+        && port.bytes().all(|digit| digit.is_ascii_digit());
+    fits.then_some((host, port))
 }
 
 /// A browser says where a request comes from; a page of another site may not make one.

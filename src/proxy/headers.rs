@@ -6,7 +6,7 @@
 //! listed on a second one survive it (RFC 9110, section 7.6.1 has them all listed names). So: collect from all
 //! lines, then remove. Framing fields are always dropped and never copied: the body itself says how long it is.
 
-use http::header::{self, HeaderMap, HeaderName};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 /// Drops what must not leave towards Graph: hop-by-hop fields, everything any `Connection` line lists, framing,
 /// `Host`, cookies and forwarding fields. `Authorization` is another rule's business.
@@ -43,7 +43,9 @@ fn remove_all(headers: &mut HeaderMap, drops: fn(&HeaderName) -> bool) {
 }
 
 fn drop_listed(headers: &mut HeaderMap) {
-    if !headers.contains_key(header::CONNECTION) {
+    // What nearly every client sends lists nothing.
+    let lists = |line: &HeaderValue| !(line == "keep-alive" || line == "close");
+    if !headers.get_all(header::CONNECTION).iter().any(lists) {
         return;
     }
     let listed: Vec<HeaderName> = headers

@@ -25,12 +25,16 @@ use crate::net::{ConnectError, Connector, Http, Tasks};
 pub struct Upstream {
     lanes: Box<[Client<Connector, Body>]>,
     next: AtomicUsize,
+    /// What refusals call it.
+    host: String,
     head_timeout: Duration,
 }
 
 /// How the upstream is spoken to.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Settings {
+    /// Its name, for people.
+    pub host: String,
     /// Which versions of HTTP.
     pub http: Http,
     /// Independent connection pools, at least one.
@@ -64,6 +68,7 @@ impl Upstream {
         Self {
             lanes,
             next: AtomicUsize::new(0),
+            host: settings.host,
             head_timeout: settings.head_timeout,
         }
     }
@@ -78,13 +83,12 @@ impl Upstream {
         let Some(lane) = self.lanes.get(turn) else {
             return Err(Refusal::Broken);
         };
-        let host = request.uri().host().unwrap_or_default().to_owned();
         let (head, body) = request.into_parts();
         let (body, sent) = body.watched();
         let answer = self
             .within(lane.request(Request::from_parts(head, body)), sent.as_ref())
             .await?;
-        let response = answer.map_err(|error| blame(&error, host))?;
+        let response = answer.map_err(|error| blame(&error, self.host.clone()))?;
         // 101 would hand the connection over to a protocol that nobody asked for (RFC 9110, section 15.2.2).
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             Err(Refusal::Broken)

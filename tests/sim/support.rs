@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use graphward::net::{Connector, Dial, Http, Listener, connector, tls};
+use graphward::net::{Connector, Dial, Http, Listener, tls};
 use graphward::sim::tls::{Authority, Leaf};
 use graphward::sim::{Running, Settings, Sim};
 use graphward::types::Clock;
@@ -167,7 +167,7 @@ pub(crate) fn client(ca: &str, http: Http, address: SocketAddr) -> Caller {
         tls: tls::client(Some(file.path()), http.alpn()).unwrap(),
         timeout: Duration::from_secs(10),
     };
-    Client::builder(TokioExecutor::new()).build(connector(dial))
+    Client::builder(TokioExecutor::new()).build(Connector::real(dial))
 }
 
 /// A text message.
