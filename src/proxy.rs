@@ -98,11 +98,12 @@ impl Proxy {
     async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
         let mut record = Record::open(Arc::clone(&self.tenant), request.method().clone());
         let bodiless = request.method() == Method::HEAD;
+        let version = request.version();
         let response = match self.serve(request, &mut record).await {
             Ok(response) => response,
             Err(refusal) => {
                 record.refused(&refusal);
-                refusal.into_response()
+                refusal.into_response(version)
             }
         };
         // hyper's HTTP/2 server would send a body where none may be (RFC 9110, section 9.3.2).

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderName, HeaderValue, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Response, StatusCode, Version};
 
 use super::body::Body;
 use crate::token::NoSuccessor;
@@ -140,8 +140,8 @@ impl Refusal {
         }
     }
 
-    /// The answer: Graph's envelope, no token, no cache.
-    pub(crate) fn into_response(self) -> Response<Body> {
+    /// The answer: Graph's envelope, no token, no cache. HTTP/2 has no `Connection` (RFC 9113, section 8.2.2).
+    pub(crate) fn into_response(self, version: Version) -> Response<Body> {
         const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
         let Facts {
             status,
@@ -155,6 +155,15 @@ impl Refusal {
         let body = format!(
             r#"{{"error":{{"message":{message},"type":"GraphwardException","code":{code},"is_transient":{transient},"fbtrace_id":"graphward"}}}}"#
         );
+        // What is left of a request like these cannot be told from the next one.
+        let closes = matches!(
+            self,
+            Self::Draining
+                | Self::Malformed(_)
+                | Self::HeadTooLarge
+                | Self::SlowBody
+                | Self::BrokenBody
+        );
         let mut response = Response::new(Body::from(Bytes::from(body)));
         *response.status_mut() = status;
         let headers = response.headers_mut();
@@ -167,11 +176,7 @@ impl Refusal {
             headers.insert(PROXY_STATUS, value);
         }
         match self {
-            Self::Draining => {
-                headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
-                headers.insert(CONNECTION, HeaderValue::from_static("close"));
-            }
-            Self::Full | Self::NoCredential { .. } => {
+            Self::Draining | Self::Full | Self::NoCredential { .. } => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
             Self::Method(_) => {
@@ -179,19 +184,22 @@ impl Refusal {
                     HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
                 headers.insert(ALLOW, allowed);
             }
-            // What is left of such a request cannot be told from the next one.
-            Self::Malformed(_) | Self::HeadTooLarge | Self::SlowBody | Self::BrokenBody => {
-                headers.insert(CONNECTION, HeaderValue::from_static("close"));
-            }
             Self::WrongHost
+            | Self::Malformed(_)
+            | Self::HeadTooLarge
             | Self::CrossSite
             | Self::Presented(_)
             | Self::LengthRequired(_)
+            | Self::SlowBody
+            | Self::BrokenBody
             | Self::Connect(_)
             | Self::ConnectTimeout(_)
             | Self::Tls(_)
             | Self::HeadTimeout
             | Self::Broken => {}
+        }
+        if closes && version < Version::HTTP_2 {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response
     }
