@@ -153,7 +153,7 @@ impl Record {
         tracing::info!(
             tenant = %self.tenant.id,
             method = %self.method,
-            target = self.target.as_ref().map(|target| tracing::field::display(target.template())),
+            path = self.target.as_ref().map(|target| tracing::field::display(target.template())),
             status = self.status.map(|status| status.as_u16()),
             outcome,
             verdict = self.verdict.map(Verdict::label),

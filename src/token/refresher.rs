@@ -45,6 +45,8 @@ pub struct Refresher {
     /// When the live credential's successor should be there: a fifth of the life left before its end.
     due_at: Option<SystemTime>,
     jitter: Jitter,
+    /// The failure that was written to the log last.
+    told: Option<String>,
 }
 
 /// The longest errand: no source or renewer may hang the refresher.
@@ -90,6 +92,7 @@ impl Refresher {
             rejected: None,
             due_at: None,
             jitter,
+            told: None,
         }
     }
 
@@ -167,6 +170,7 @@ impl Refresher {
                 return self.fail(errand, began, why);
             }
         };
+        self.told = None;
         tracing::info!(
             tenant = %self.tenant,
             generation = %credential.generation(),
@@ -188,25 +192,31 @@ impl Refresher {
     fn fail(&mut self, errand: Errand, began: Instant, why: ObtainError) -> Event {
         let why = Arc::new(why);
         self.report(errand, began, Err(&why));
-        if matches!(*why, ObtainError::NothingNew) {
-            tracing::debug!(tenant = %self.tenant, errand = errand.label(), "no newer token");
-        } else {
-            let cause = std::error::Error::source(&*why).map(ToString::to_string);
-            tracing::warn!(
-                tenant = %self.tenant,
-                errand = errand.label(),
-                reason = why.reason(),
-                error = %why,
-                cause,
-                "no token obtained; the one before stays in use"
-            );
-        }
+        self.tell(errand, &why);
         let transient = why.is_transient();
         self.writer.fail(why);
         Event::Failed {
             transient,
             jitter: self.jitter.draw(),
         }
+    }
+
+    /// Writes a failure to the log, once: what goes on failing for the same reason is not said again.
+    fn tell(&mut self, errand: Errand, why: &ObtainError) {
+        let error = why.to_string();
+        let known = self.told.as_ref() == Some(&error);
+        if known || matches!(why, ObtainError::NothingNew) {
+            tracing::debug!(tenant = %self.tenant, errand = errand.label(), error, "no newer token");
+            return;
+        }
+        let cause = std::error::Error::source(why).map(ToString::to_string);
+        let (tenant, reason) = (&self.tenant, why.reason());
+        if self.writer.live().is_some() {
+            tracing::warn!(%tenant, reason, error, cause, "no newer token; the one before stays in use");
+        } else {
+            tracing::warn!(%tenant, reason, error, cause, "there is no token yet");
+        }
+        self.told = Some(error);
     }
 
     fn too_slow(&self) -> ObtainError {
