@@ -1,0 +1,182 @@
+//! A process that serves, and how it stops.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::sync::mpsc;
+
+use crate::admin::Admin;
+use crate::net::{Listener, ServeSettings, Shutter, Stage, Stages, Tasks, serve};
+use crate::proxy::{Gate, Proxy};
+use crate::token::{Refresher, Tokens};
+
+use super::signal::Stop;
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Exit {
+    /// Asked to stop; every request that had begun was finished.
+    Drained,
+    /// Asked to stop; so many connections had to be cut.
+    Cut(usize),
+    /// There was no usable token, and one was required.
+    NoToken,
+}
+
+/// A process whose listeners are bound.
+#[derive(Debug)]
+pub struct Running {
+    /// Where the app connects, by TCP.
+    pub proxy: Vec<SocketAddr>,
+    /// Where operators connect, by TCP.
+    pub admin: Option<SocketAddr>,
+    /// The live credential.
+    pub tokens: Tokens,
+    /// Where the process is in its life.
+    pub stages: Stages,
+    pub(super) gate: Gate,
+    pub(super) tasks: Tasks,
+    pub(super) service: Arc<Proxy>,
+    pub(super) operators: Arc<Admin>,
+    pub(super) refresher: Refresher,
+    pub(super) proxy_listeners: Vec<Listener>,
+    pub(super) admin_listener: Listener,
+    pub(super) require_token: bool,
+    pub(super) pause: Duration,
+    pub(super) grace: Duration,
+}
+
+/// The longest wait for the operators' connections at the end.
+const ADMIN_GRACE: Duration = Duration::from_millis(500);
+
+// === impl Running ===
+
+impl Running {
+    /// Serves until asked to stop, then drains. The order of the lines is the order of events.
+    pub async fn run(self, mut stops: mpsc::Receiver<Stop>) -> Exit {
+        let Self {
+            tokens,
+            stages,
+            gate,
+            tasks,
+            require_token,
+            pause,
+            grace,
+            ..
+        } = self;
+        let (shutter, admin_shutter) = (Shutter::new(), Shutter::new());
+
+        let admin = serve(
+            self.admin_listener,
+            self.operators.service(),
+            settings(&tasks, &admin_shutter),
+        );
+        drop(tasks.spawn(admin));
+        let refresher = tasks.spawn(self.refresher.run());
+        for listener in &self.proxy_listeners {
+            tracing::info!(address = %listener, "listening for the app");
+        }
+        let serving = self
+            .proxy_listeners
+            .into_iter()
+            .map(|listener| serve(listener, self.service.service(), settings(&tasks, &shutter)));
+        let mut serving = std::pin::pin!(join_all(serving));
+
+        let asked = async {
+            tokens.looked().await;
+            if require_token && tokens.current().is_none() {
+                return None;
+            }
+            stages.enter(Stage::Serving);
+            // Nobody who could ask is left: then only the end of the process stops it.
+            Some(match stops.recv().await {
+                Some(stop) => stop,
+                None => std::future::pending().await,
+            })
+        };
+        let stop = tokio::select! {
+            stop = asked => stop,
+            _ = &mut serving => None,
+        };
+
+        let mut exit = Exit::NoToken;
+        if let Some(stop) = stop {
+            stages.enter(Stage::Draining);
+            tracing::info!(?stop, "draining: requests that have begun are finished");
+            exit = drain(
+                Draining {
+                    shutter,
+                    gate,
+                    pause,
+                    grace,
+                },
+                serving,
+                &mut stops,
+            )
+            .await;
+        }
+        refresher.abort();
+        stages.enter(Stage::Stopped);
+        admin_shutter.close();
+        if tokio::time::timeout(ADMIN_GRACE, tasks.joined())
+            .await
+            .is_err()
+        {
+            admin_shutter.cut();
+        }
+        tracing::info!(?exit, "stopped");
+        exit
+    }
+}
+
+struct Draining {
+    shutter: Shutter,
+    gate: Gate,
+    pause: Duration,
+    grace: Duration,
+}
+
+/// Stops accepting, waits for connections, cuts what is left; a second signal does so at once.
+async fn drain(
+    Draining {
+        shutter,
+        gate,
+        pause,
+        grace,
+    }: Draining,
+    mut serving: std::pin::Pin<&mut impl Future<Output = Vec<usize>>>,
+    stops: &mut mpsc::Receiver<Stop>,
+) -> Exit {
+    let politely = async {
+        // Still accepting, so that whoever routes to us has noticed.
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            _ = &mut serving => {}
+        }
+        gate.close();
+        shutter.close();
+        tokio::time::timeout(grace, &mut serving).await.ok()
+    };
+    let ended = tokio::select! {
+        ended = politely => ended,
+        Some(_second) = stops.recv() => None,
+    };
+    if ended.is_some() {
+        return Exit::Drained;
+    }
+    shutter.close();
+    shutter.cut();
+    let cut = serving.await.into_iter().sum();
+    tracing::warn!(connections = cut, "cut what was left");
+    Exit::Cut(cut)
+}
+
+fn settings(tasks: &Tasks, shutter: &Shutter) -> ServeSettings {
+    ServeSettings {
+        tasks: tasks.clone(),
+        shutter: shutter.clone(),
+        tls: None,
+    }
+}
