@@ -5,31 +5,26 @@
 //! Everything is put together here and nowhere else, top to bottom, so that "what happens first" has a file to
 //! open. All fakes enter by [`Seams`]: a clock, a connector, a supply, listeners. What tests run is what runs.
 
+mod assemble;
 mod signal;
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
 
 use crate::admin::Admin;
-use crate::config::{Address, Config, TokenSource};
-use crate::graph::{Origin, OriginError};
-use crate::net::tls::{self, TlsError};
-use crate::net::{
-    Connector, Dial, Listener, ServeSettings, Shutter, Stage, Stages, Tasks, connector, serve,
-};
-use crate::proxy::{
-    Budget, Gate, Hosts, Limits, Pool, Proxy, Spool, Tenant, Upstream, UpstreamSettings,
-};
-use crate::source::{EnvSource, FileSource};
-use crate::telemetry::metrics::{Metrics, Place, TokenMetrics};
-use crate::token::{ObtainError, Refresher, Report, Schedule, Supply, Tokens, pair};
+use crate::config::Config;
+use crate::net::{Connector, Listener, ServeSettings, Shutter, Stage, Stages, Tasks, serve};
+use crate::proxy::{Budget, Gate, Hosts, Pool, Proxy};
+use crate::telemetry::metrics::{Metrics, Place};
+use crate::token::{Refresher, Schedule, Supply, Tokens, pair};
 use crate::types::{Clock, TenantId};
+use assemble::{bind, bind_all, observer, supply_of, tenant};
 
+pub use assemble::StartError;
 pub use signal::{Stop, stops};
 
 /// The one door for fakes. What is `None`, or empty, is made from the configuration.
@@ -47,25 +42,6 @@ pub struct Seams {
     pub proxy: Vec<Listener>,
     /// Where operators connect.
     pub admin: Option<Listener>,
-}
-
-/// Why the process cannot start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// A listener cannot be bound.
-    #[error("cannot listen on {address}")]
-    Bind {
-        /// Where.
-        address: String,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// TLS towards the upstream cannot be set up.
-    #[error("cannot set up TLS towards Graph")]
-    Tls(#[from] TlsError),
-    /// The upstream's origin is none.
-    #[error("upstream.origin is no origin")]
-    Origin(#[from] OriginError),
 }
 
 /// How a run ended.
@@ -334,122 +310,5 @@ fn settings(tasks: &Tasks, shutter: &Shutter) -> ServeSettings {
         tasks: tasks.clone(),
         shutter: shutter.clone(),
         tls: None,
-    }
-}
-
-async fn bind_all(addresses: &[Address]) -> Result<Vec<Listener>, StartError> {
-    let mut listeners = Vec::new();
-    for address in addresses {
-        listeners.push(bind(address).await?);
-    }
-    Ok(listeners)
-}
-
-async fn bind(address: &Address) -> Result<Listener, StartError> {
-    let bound = match address {
-        Address::Tcp(address) => Listener::tcp(*address).await,
-        Address::Unix(path) => Listener::unix(path).await,
-    };
-    bound.map_err(|source| StartError::Bind {
-        address: address.to_string(),
-        source,
-    })
-}
-
-fn supply_of(source: &TokenSource) -> Supply {
-    match source {
-        TokenSource::File { path, format } => {
-            Supply::of(FileSource::new(path.clone(), format.clone()))
-        }
-        TokenSource::Env { name } => Supply::of(EnvSource::new(name.clone())),
-    }
-}
-
-fn tenant(
-    config: &Config,
-    id: &TenantId,
-    given: Option<Connector>,
-    tokens: Tokens,
-    metrics: &Metrics,
-    tasks: &Tasks,
-) -> Result<Tenant, StartError> {
-    let (upstream, heal) = (&config.upstream, &config.heal);
-    let connector = match given {
-        Some(connector) => connector,
-        None => connector(Dial {
-            connect_to: upstream.connect_to.clone(),
-            tls: tls::client(upstream.ca_file.as_deref(), upstream.http.alpn())?,
-            timeout: upstream.connect_timeout,
-        }),
-    };
-    let settings = UpstreamSettings {
-        http: upstream.http,
-        lanes: upstream.lanes.get(),
-        head_timeout: upstream.head_timeout,
-    };
-    Ok(Tenant {
-        id: id.clone(),
-        tokens,
-        origin: Origin::parse(&upstream.origin)?,
-        upstream: Upstream::new(&connector, settings, tasks),
-        limits: Limits {
-            memory: heal.body_memory,
-            disk: heal.body_disk,
-            spool: usable_spool(heal.spool.clone()),
-            idle: upstream.idle_timeout,
-        },
-        presented: heal.presented,
-        via: upstream.via,
-        token_wait: heal.token_wait,
-        hold: heal.hold,
-        idle: upstream.idle_timeout,
-        requests: config.log.requests,
-        metrics: metrics.path(id),
-    })
-}
-
-/// Whether a spool can be written is found out now, not when the first large body meets a dead token.
-fn usable_spool(spool: Spool) -> Spool {
-    let Spool::Directory(directory) = &spool else {
-        return Spool::Off;
-    };
-    match tempfile::tempfile_in(directory) {
-        Ok(_probe) => spool,
-        Err(error) => {
-            tracing::warn!(
-                %error,
-                directory = %directory.display(),
-                "nothing can be spooled here: bodies past heal.body_memory stream and cannot be replayed; \
-                 set heal.spool_dir to a directory that can be written"
-            );
-            Spool::Off
-        }
-    }
-}
-
-/// Counts what a refresher does.
-fn observer(metrics: TokenMetrics) -> impl Fn(&Report<'_>) + Send {
-    move |report| {
-        let result = match &report.outcome {
-            Ok(Some(_)) => "obtained",
-            Ok(None) | Err(ObtainError::NothingNew) => "nothing_new",
-            Err(ObtainError::Transient { .. }) => "failed",
-            Err(ObtainError::Permanent { reason, .. }) => {
-                metrics.refused_drop(reason);
-                "refused"
-            }
-        };
-        metrics.attempt(report.errand.label(), result, report.took.as_secs_f64());
-        if let Ok(Some(credential)) = report.outcome {
-            let seconds = |at: std::time::SystemTime| {
-                at.duration_since(UNIX_EPOCH)
-                    .unwrap_or_default()
-                    .as_secs_f64()
-            };
-            metrics.live(
-                credential.generation().get(),
-                credential.expires_at().map(seconds),
-            );
-        }
     }
 }

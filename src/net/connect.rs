@@ -26,7 +26,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 use tower::util::BoxCloneSyncService;
 
-use super::BoxError;
+use super::error::BoxError;
 
 /// Opens a [`Wire`] to the host of a URI. The seam where tests enter.
 pub type Connector = BoxCloneSyncService<Uri, Wire, BoxError>;

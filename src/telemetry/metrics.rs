@@ -6,11 +6,11 @@
 //! an object id, a status outside its class or an error's text: what the other side can choose must not be able
 //! to make series. Handles are resolved once, at start, so that a request touches only atomics.
 
-use std::fmt::Write as _;
+mod labels;
+
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use prometheus_client::encoding::{EncodeLabelSet, LabelSetEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -18,14 +18,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::types::TenantId;
-
-/// A tenant's name, or none for what is the process's, and words of closed lists.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub struct Labels<const NAME: usize> {
-    tenant: Option<TenantId>,
-    words: [&'static str; NAME],
-    names: [&'static str; NAME],
-}
+use labels::Labels;
 
 /// All families of the process.
 #[derive(Clone, Debug)]
@@ -183,11 +176,7 @@ impl Metrics {
         };
         self.0
             .replay_bytes
-            .get_or_create(&Labels {
-                tenant: None,
-                words: [word],
-                names: PLACE,
-            })
+            .get_or_create(&Labels::of_process(PLACE, [word]))
             .clone()
     }
 
@@ -378,37 +367,6 @@ impl TokenMetrics {
         all.token_waiters
             .get_or_create(&none)
             .set(i64::try_from(waiters).unwrap_or(i64::MAX));
-    }
-}
-
-// === impl Labels ===
-
-impl<const NAME: usize> Labels<NAME> {
-    fn new(tenant: &TenantId, names: [&'static str; NAME], words: [&'static str; NAME]) -> Self {
-        Self {
-            tenant: Some(tenant.clone()),
-            words,
-            names,
-        }
-    }
-}
-
-impl<const NAME: usize> EncodeLabelSet for Labels<NAME> {
-    fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let words = self.names.iter().copied().zip(self.words.iter().copied());
-        let tenant = self
-            .tenant
-            .as_ref()
-            .map(|tenant| ("tenant", tenant.as_str()));
-        for (name, word) in tenant.into_iter().chain(words) {
-            let mut label = encoder.encode_label();
-            let mut key = label.encode_label_key()?;
-            key.write_str(name)?;
-            let mut value = key.encode_label_value()?;
-            value.write_str(word)?;
-            value.finish()?;
-        }
-        Ok(())
     }
 }
 
