@@ -52,6 +52,9 @@ pub use spool::Spool;
 pub use tenant::Tenant;
 pub use upstream::{Settings as UpstreamSettings, Upstream};
 
+#[cfg(fuzzing)]
+pub use headers::fuzzed;
+
 use crate::graph::Verdict;
 use crate::token::{Credential, Generation, NoSuccessor};
 use body::Body;

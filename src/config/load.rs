@@ -88,6 +88,18 @@ impl Config {
     }
 }
 
+/// The fuzzer's door: what a file of this text says, or everything that is wrong with it.
+///
+/// # Errors
+///
+/// [`ConfigError`], as from [`Config::load`].
+#[cfg(fuzzing)]
+pub fn of_text(text: &str) -> Result<Config, ConfigError> {
+    let entries = parse(&Arc::from(Path::new("graphward.toml")), text).map_err(ConfigError::new)?;
+    let (config, _) = resolve(Layers::new(entries)).map_err(ConfigError::new)?;
+    Ok(config)
+}
+
 /// The file that somebody asked for, and who did.
 fn named(flags: &Overrides, env: &dyn Fn(&str) -> Option<String>) -> Option<(PathBuf, Place)> {
     match &flags.config {
