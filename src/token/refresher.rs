@@ -170,7 +170,7 @@ impl Refresher {
         };
         tracing::info!(
             tenant = %self.tenant,
-            generation = %credential.generation(),
+            generation = credential.generation().get(),
             fingerprint = %credential.fingerprint(),
             source = self.supply.describe(),
             "a new token is in use"
