@@ -48,7 +48,7 @@ pub struct Loaded {
 impl Config {
     /// Reads the configuration: flags over environment over file over defaults.
     ///
-    /// The environment is a function, [`environment`](super::environment) but in tests; a variable that is
+    /// The environment is a function, [`environment`](fn@super::environment) but in tests; a variable that is
     /// empty is as good as not set.
     ///
     /// # Errors
