@@ -117,10 +117,16 @@ fn the_image_runs_alone_unprivileged_and_can_be_asked_for_its_health() {
     assert!(read("config/image.toml").contains("spool_dir = \"/spool\""));
     let ignored = read(".dockerignore");
     assert!(
-        ["target", ".git", "**/.env", "**/token"]
+        ["target", ".git", "**/.env", "token"]
             .iter()
             .all(|name| ignored.lines().any(|line| line == *name))
     );
+    // A name under `**/` that is also a module's would leave that module out of the image.
+    for name in ignored.lines().filter_map(|line| line.strip_prefix("**/")) {
+        assert!(!texts().iter().any(|(path, _)| {
+            path.starts_with("src/") && path.split('/').any(|part| part == name)
+        }));
+    }
 }
 
 #[test]
