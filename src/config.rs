@@ -28,6 +28,8 @@ pub mod units;
 pub use address::{Address, AddressError};
 pub use environment::{VARIABLES, environment};
 pub use fault::{ConfigError, Fault};
+#[cfg(fuzzing)]
+pub use load::of_text;
 pub use load::{FILES, Loaded, Overrides};
 pub use place::Place;
 pub use settings::{Config, Heal, Listen, Log, TokenSource, Upstream};

@@ -21,7 +21,8 @@
 //! | 5 sim | [`sim`] | the fake Graph |
 //! | 5 admin | [`admin`] | the operators' listener |
 //! | 6 config | [`config`] | what the file, the environment and the flags say, checked |
-//! | 7 app | [`app`], [`cli`] | the order of start and stop; the commands |
+//! | 7 app | [`app`] | the order of start and stop |
+//! | 8 cli | [`cli`] | the commands |
 //!
 //! # The words
 //!
@@ -62,4 +63,5 @@ pub mod sim;
 pub mod config;
 
 pub mod app;
+
 pub mod cli;

@@ -2,7 +2,7 @@
 //!
 //! | # | step | where |
 //! |---|---|---|
-//! | 1 | arrive | [`Proxy::handle`]: a record is opened |
+//! | 1 | arrive | `Proxy::handle`: a record is opened |
 //! | 2 | admit | `gate`: not draining, not full |
 //! | 3 | check | `arrival`: host, framing, form |
 //! | 4 | clean | `outbound`: the request as it may leave |
@@ -51,6 +51,9 @@ pub use record::Requests;
 pub use spool::Spool;
 pub use tenant::Tenant;
 pub use upstream::{Settings as UpstreamSettings, Upstream};
+
+#[cfg(fuzzing)]
+pub use headers::fuzzed;
 
 use crate::graph::Verdict;
 use crate::token::{Credential, Generation, NoSuccessor};

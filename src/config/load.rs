@@ -48,7 +48,7 @@ pub struct Loaded {
 impl Config {
     /// Reads the configuration: flags over environment over file over defaults.
     ///
-    /// The environment is a function, [`environment`](super::environment) but in tests; a variable that is
+    /// The environment is a function, [`environment`](fn@super::environment) but in tests; a variable that is
     /// empty is as good as not set.
     ///
     /// # Errors
@@ -86,6 +86,18 @@ impl Config {
             places,
         })
     }
+}
+
+/// The fuzzer's door: what a file of this text says, or everything that is wrong with it.
+///
+/// # Errors
+///
+/// [`ConfigError`], as from [`Config::load`].
+#[cfg(fuzzing)]
+pub fn of_text(text: &str) -> Result<Config, ConfigError> {
+    let entries = parse(&Arc::from(Path::new("graphward.toml")), text).map_err(ConfigError::new)?;
+    let (config, _) = resolve(Layers::new(entries)).map_err(ConfigError::new)?;
+    Ok(config)
 }
 
 /// The file that somebody asked for, and who did.

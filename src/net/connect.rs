@@ -26,7 +26,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 use tower_service::Service;
 
-use super::BoxError;
+use super::error::BoxError;
 
 /// Opens a [`Wire`] to the host of a URI. The seam where tests enter.
 ///

@@ -28,7 +28,8 @@ use tokio::task::AbortHandle;
 use tokio_rustls::TlsAcceptor;
 
 use super::connect::Transport;
-use super::{BoxError, Tasks};
+use super::error::BoxError;
+use super::tasks::Tasks;
 
 /// A bound place where connections arrive.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use prometheus_client::metrics::gauge::Gauge;
 
 use super::refusal::Refusal;
 
-/// Lets requests in, one [`Pass`] each.
+/// Lets requests in, one `Pass` each.
 #[derive(Clone, Debug)]
 pub struct Gate(Arc<State>);
 

@@ -46,7 +46,7 @@ pub struct Budget {
     pub disk: Pool,
 }
 
-/// Bytes that may be taken, and are given back with their [`Permit`].
+/// Bytes that may be taken, and are given back with their `Permit`.
 #[derive(Clone, Debug)]
 pub struct Pool(Arc<State>);
 

@@ -176,11 +176,7 @@ impl Metrics {
         };
         self.0
             .replay_bytes
-            .get_or_create(&Labels {
-                tenant: None,
-                words: [word],
-                names: PLACE,
-            })
+            .get_or_create(&Labels::of_process(PLACE, [word]))
             .clone()
     }
 

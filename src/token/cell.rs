@@ -15,7 +15,8 @@ use arc_swap::ArcSwapOption;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout_at};
 
-use super::{Credential, CredentialError, Generation, ObtainError, Token};
+use super::credential::{Credential, CredentialError, Generation, Token};
+use super::supply::ObtainError;
 
 /// The two ends of a tenant's cell.
 #[must_use]

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Generation;
+use super::credential::Generation;
 
 /// The refresher's times.
 #[derive(Clone, Copy, Debug)]

@@ -5,9 +5,10 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::{
-    Credential, Event, Generation, ObtainError, Order, Plan, Schedule, Supply, Token, Writer,
-};
+use super::cell::Writer;
+use super::credential::{Credential, Generation, Token};
+use super::plan::{Event, Order, Plan, Schedule};
+use super::supply::{ObtainError, Supply};
 use crate::types::{Clock, TenantId};
 
 /// What the refresher sets out to do.
@@ -173,7 +174,7 @@ impl Refresher {
         self.told = None;
         tracing::info!(
             tenant = %self.tenant,
-            generation = %credential.generation(),
+            generation = credential.generation().get(),
             fingerprint = %credential.fingerprint(),
             source = self.supply.describe(),
             "a new token is in use"

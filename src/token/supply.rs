@@ -10,7 +10,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
-use super::{Credential, Token};
+use super::credential::{Credential, Token};
 use crate::types::Fingerprint;
 
 /// A boxed future: sources and renewers are called once in a while, by one task, chosen by configuration.

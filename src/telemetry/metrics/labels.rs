@@ -9,10 +9,12 @@ use crate::types::TenantId;
 /// A tenant's name, or none for what is the process's, and words of closed lists.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(super) struct Labels<const NAME: usize> {
-    pub(super) tenant: Option<TenantId>,
-    pub(super) words: [&'static str; NAME],
-    pub(super) names: [&'static str; NAME],
+    tenant: Option<TenantId>,
+    words: [&'static str; NAME],
+    names: [&'static str; NAME],
 }
+
+// === impl Labels ===
 
 impl<const NAME: usize> Labels<NAME> {
     pub(super) fn new(
@@ -22,6 +24,18 @@ impl<const NAME: usize> Labels<NAME> {
     ) -> Self {
         Self {
             tenant: Some(tenant.clone()),
+            words,
+            names,
+        }
+    }
+
+    /// Labels of what is the process's own.
+    pub(super) const fn of_process(
+        names: [&'static str; NAME],
+        words: [&'static str; NAME],
+    ) -> Self {
+        Self {
+            tenant: None,
             words,
             names,
         }

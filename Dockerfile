@@ -1,0 +1,28 @@
+# graphward alone: one static binary, no shell, no root, nothing to write to but /spool.
+#
+#   docker build -t graphward .
+
+# On Alpine, Rust links statically against musl; the image has the C compiler that `ring` needs.
+FROM rust:1.95-alpine AS build
+# hadolint ignore=DL3018
+RUN apk add --no-cache build-base
+WORKDIR /build
+COPY Cargo.toml Cargo.lock ./
+COPY src src
+RUN --mount=type=cache,target=/usr/local/cargo/registry \
+    --mount=type=cache,target=/build/target \
+    cargo build --release --locked \
+    && cp target/release/graphward /graphward \
+    && mkdir -p /empty/spool /empty/run/graphward
+
+FROM scratch
+COPY --from=build --chown=65532:65532 /empty/ /
+COPY --from=build /graphward /graphward
+COPY config/image.toml /etc/graphward/graphward.toml
+USER 65532:65532
+VOLUME ["/spool"]
+EXPOSE 8080 9080
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=5s --timeout=3s --start-period=5s --retries=3 CMD ["/graphward", "healthcheck"]
+ENTRYPOINT ["/graphward"]
+CMD ["serve"]

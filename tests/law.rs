@@ -1,0 +1,351 @@
+//! The law of the house, read from the text of the house: who may import whom, how long a file may be, where a secret
+//! is exposed and a task is spawned, and that the papers say what the code does.
+//!
+//! # Why
+//!
+//! One crate has no compiler between its layers. This test is that compiler, and the document of the architecture that
+//! cannot go stale. Every rule is a function of a text, so that each can be shown to fail.
+
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unwrap_used,
+    reason = "this is a test, down to its helpers"
+)]
+
+#[path = "law/papers.rs"]
+mod papers;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Who may see a secret in the clear: what makes the header, and the fake Graph, which has to compare.
+const EXPOSERS: [&str; 2] = ["src/token/credential.rs", "src/cli/fake_graph.rs"];
+/// The most lines of a file that a person is to read.
+const MOST_LINES: usize = 400;
+
+#[test]
+fn nothing_is_imported_from_above_or_from_the_side() {
+    let ranks = ranks(&read("src/lib.rs"));
+    let files = sources();
+    let found: Vec<_> = files
+        .iter()
+        .flat_map(|(path, text)| misplaced(path, text, &ranks, &|path| files.contains_key(path)))
+        .collect();
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+#[test]
+fn an_import_from_above_would_be_noticed() {
+    let ranks = ranks(&read("src/lib.rs"));
+    let misplaced = |text| {
+        misplaced("src/token/plan.rs", text, &ranks, &|path| {
+            path == "src/token/cell.rs"
+        })
+    };
+    for bad in [
+        "use crate::proxy::Proxy;",
+        "    let x = crate::app::build();",
+        "use crate::net::Tasks;",
+        "use crate::{types, app};",
+        "use crate::token::Tokens;",
+        "use super::Tokens;",
+        "use super::{cell, Tokens};",
+        "use super::super::types::Secret;",
+    ] {
+        assert_eq!(misplaced(bad).len(), 1, "{bad}");
+    }
+    for good in [
+        "use crate::types::Clock;",
+        "use super::cell::Writer;",
+        "use super::{cell, cell::{A, B}};",
+        "pub(super) fn a() {} // crate::app",
+        "//! [`crate::app`]",
+        "mod tests {\n    use super::*;",
+    ] {
+        assert!(misplaced(good).is_empty(), "{good}");
+    }
+}
+
+#[test]
+fn no_file_is_longer_than_a_person_reads() {
+    let long = |(path, text): &(String, String)| {
+        let lines = text.lines().count();
+        (lines > MOST_LINES).then(|| format!("{path} has {lines} lines"))
+    };
+    let found: Vec<_> = texts().iter().filter_map(long).collect();
+    assert!(found.is_empty(), "{found:#?}");
+    assert!(long(&(String::new(), "\n".repeat(401))).is_some());
+    assert!(texts().len() > 80, "they are not all seen");
+}
+
+#[test]
+fn the_path_has_no_loop() {
+    let found = loops(&read("src/proxy.rs"));
+    assert!(
+        found.is_empty(),
+        "the replay is a second call, not a second turn: {found:#?}"
+    );
+    for bad in ["loop {", "while let Some(x) = y {", "    for x in y {"] {
+        assert_eq!(loops(bad).len(), 1, "{bad}");
+    }
+    assert!(loops("impl A for B {}\n// for x in y\nfn f() -> impl for<'a> Fn(&'a u8)").is_empty());
+}
+
+#[test]
+fn secrets_are_exposed_and_tasks_spawned_where_the_list_says() {
+    let callers = |word: &str| -> Vec<String> {
+        let calls = |(path, text): (String, String)| {
+            (!is_test(&path) && code(&text).contains(word)).then_some(path)
+        };
+        sources().into_iter().filter_map(calls).collect()
+    };
+    let exposers = callers(".expose()");
+    assert!(
+        exposers
+            .iter()
+            .all(|path| EXPOSERS.contains(&path.as_str())),
+        "{exposers:?}"
+    );
+    assert!(!exposers.is_empty());
+    for word in [
+        "tokio::spawn(",
+        "task::spawn(",
+        "spawn_local(",
+        "JoinSet",
+        "thread::spawn(",
+    ] {
+        let spawners = callers(word);
+        assert!(
+            spawners.iter().all(|path| path == "src/net/tasks.rs"),
+            "{word} in {spawners:?}"
+        );
+    }
+    assert_eq!(callers("tokio::spawn(").len(), 1);
+}
+
+#[test]
+fn every_dependency_is_used() {
+    let all: String = sources().values().map(|text| code(text)).collect();
+    let found = unused(&read("Cargo.toml"), &all);
+    assert!(found.is_empty(), "{found:?}");
+    let manifest =
+        "[dependencies]\nhttp-body = \"1\"\nhttp = \"1\"\n\n[dev-dependencies]\nproptest = \"1\"\n";
+    assert_eq!(unused(manifest, "use http_body::Body;"), ["http"]);
+}
+
+// === the rules ===
+
+/// Each top-level module's layer, from the map in `src/lib.rs`.
+fn ranks(map: &str) -> BTreeMap<String, u32> {
+    let row = |line: &str| {
+        let mut cells = line.strip_prefix("//! | ")?.split(" | ");
+        let rank = cells.next()?.split(' ').next()?.parse().ok()?;
+        let name = cells.next()?.strip_prefix("[`")?.strip_suffix("`]")?;
+        Some((name.to_owned(), rank))
+    };
+    let ranks: BTreeMap<_, _> = map.lines().filter_map(row).collect();
+    let modules = map
+        .lines()
+        .filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
+    for module in modules {
+        assert!(
+            ranks.contains_key(module),
+            "the map in src/lib.rs lacks {module}"
+        );
+    }
+    ranks
+}
+
+/// Imports that go up or sideways: of layers by `crate::`, of a module's files by `super::`.
+fn misplaced(
+    path: &str,
+    text: &str,
+    ranks: &BTreeMap<String, u32>,
+    exists: &dyn Fn(&str) -> bool,
+) -> Vec<String> {
+    let inside = path
+        .strip_prefix("src/")
+        .and_then(|path| path.strip_suffix(".rs"));
+    let top = inside
+        .unwrap_or_default()
+        .split('/')
+        .next()
+        .unwrap_or_default();
+    let Some(rank) = ranks.get(top) else {
+        return Vec::new(); // main.rs, lib.rs
+    };
+    if is_test(path) {
+        return Vec::new();
+    }
+    let code = code(text);
+    let mut found = Vec::new();
+    for name in names_after(&code, "crate::") {
+        if ranks.get(&name).is_none_or(|its| its >= rank) {
+            found.push(format!("{path}: crate::{name}"));
+        }
+    }
+    let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+    for name in names_after(&code, "super::") {
+        if folder == "src" || !exists(&format!("{folder}/{name}.rs")) {
+            found.push(format!("{path}: super::{name} is no sibling"));
+        }
+    }
+    found
+}
+
+/// What stands behind each `crate::` or `super::`: one name, or those of a list in braces.
+fn names_after(code: &str, start: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut rest = code;
+    while let Some((_, behind)) = rest.split_once(start) {
+        rest = behind;
+        let Some(list) = behind.strip_prefix('{') else {
+            names.push(word(behind));
+            // `super::super::` is one fault, not two.
+            rest = rest.strip_prefix(start).unwrap_or(rest);
+            continue;
+        };
+        let mut depth = 1;
+        let mut items = vec![String::new()];
+        for letter in list.chars() {
+            match letter {
+                '{' => depth += 1,
+                '}' => depth -= 1,
+                ',' if depth == 1 => items.push(String::new()),
+                _ => items.last_mut().unwrap().push(letter),
+            }
+            if depth == 0 {
+                break;
+            }
+        }
+        let items = items.iter().map(|item| word(item.trim()));
+        // A list of layers is never right; a list of siblings may be.
+        match start {
+            "crate::" => names.push("{".to_owned()),
+            _ => names.extend(items.filter(|item| !item.is_empty())),
+        }
+    }
+    names
+}
+
+fn word(text: &str) -> String {
+    let is_word = |letter: &char| letter.is_alphanumeric() || matches!(letter, '_' | '*');
+    text.chars().take_while(is_word).collect()
+}
+
+fn loops(text: &str) -> Vec<String> {
+    let turns = |line: &&str| {
+        let words: Vec<_> = line
+            .split(|letter: char| !letter.is_alphanumeric() && letter != '_')
+            .collect();
+        words.contains(&"loop")
+            || words.contains(&"while")
+            || (words.contains(&"for") && words.contains(&"in"))
+    };
+    code(text)
+        .lines()
+        .filter(turns)
+        .map(str::to_owned)
+        .collect()
+}
+
+fn unused(manifest: &str, code: &str) -> Vec<String> {
+    let (_, rest) = manifest
+        .split_once("[dependencies]\n")
+        .expect("there are dependencies");
+    let lines = rest.lines().take_while(|line| !line.starts_with('['));
+    let names = lines
+        .filter_map(|line| line.split_once(" = "))
+        .map(|(name, _)| name);
+    let used = |name: &str| {
+        let path = format!("{}::", name.replace('-', "_"));
+        let mut at = code.match_indices(&path);
+        at.any(|(at, _)| {
+            !code[..at]
+                .ends_with(|before: char| before.is_alphanumeric() || matches!(before, '_' | ':'))
+        })
+    };
+    names
+        .filter(|name| !used(name))
+        .map(str::to_owned)
+        .collect()
+}
+
+// === the text ===
+
+/// Without comments, and without the tests and the fuzzer's door, which stand last.
+fn code(text: &str) -> String {
+    let ends =
+        |line: &&str| !line.starts_with("mod tests {") && !line.starts_with("pub mod fuzzed {");
+    let lines = text
+        .lines()
+        .take_while(ends)
+        .map(|line| match line.trim_start() {
+            comment if comment.starts_with("//") => "",
+            _ => line.split_once(" // ").map_or(line, |(code, _)| code),
+        });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn is_test(path: &str) -> bool {
+    path.ends_with("/tests.rs") || path.contains("/tests/")
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// `src/**/*.rs`, by path.
+fn sources() -> BTreeMap<String, String> {
+    texts()
+        .into_iter()
+        .filter(|(path, _)| path.starts_with("src/"))
+        .collect()
+}
+
+/// Every file that a person wrote and another is to read.
+fn texts() -> Vec<(String, String)> {
+    let mut folders = vec![PathBuf::new()];
+    let mut texts = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(root().join(&folder)).unwrap() {
+            let entry = entry.unwrap();
+            let name = entry.file_name().into_string().unwrap();
+            let path = folder.join(&name);
+            if entry.file_type().unwrap().is_dir() {
+                let made = [
+                    "target",
+                    ".git",
+                    "corpus",
+                    "artifacts",
+                    "node_modules",
+                    "proptest-regressions",
+                ];
+                if !made.contains(&name.as_str()) {
+                    folders.push(path);
+                }
+            } else if is_text(&name) {
+                let path = path.to_str().unwrap().to_owned();
+                let text = read(&path);
+                texts.push((path, text));
+            }
+        }
+    }
+    texts
+}
+
+fn is_text(name: &str) -> bool {
+    let endings = [
+        "rs", "md", "toml", "yaml", "yml", "sh", "py", "js", "mjs", "service",
+    ];
+    match name.rsplit_once('.') {
+        Some((_, ending)) => endings.contains(&ending),
+        None => matches!(name, "run" | "Dockerfile"),
+    }
+}
