@@ -1,0 +1,8 @@
+//! The whole proxy between a scripted Graph and an app: real HTTP/1.1 and HTTP/2 framing over in-memory pipes, in
+//! paused time. Nothing here touches a socket, and nothing waits: a minute of timeouts takes a millisecond.
+#![cfg(test)]
+
+mod codes;
+mod healing;
+mod identity;
+mod support;
