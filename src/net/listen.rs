@@ -270,9 +270,14 @@ where
                     tracing::debug!(%error, "a connection ended early");
                 }
             };
+            // Counted before the connection and its watcher are dropped: whoever waits for those reads the count.
+            let cut = async {
+                shutter.reached(Phase::Cut).await;
+                cut.fetch_add(1, Ordering::Relaxed);
+            };
             tokio::select! {
                 () = connection => {}
-                () = shutter.reached(Phase::Cut) => drop(cut.fetch_add(1, Ordering::Relaxed)),
+                () = cut => {}
             }
         }));
     }
