@@ -153,7 +153,8 @@ impl Record {
         tracing::info!(
             tenant = %self.tenant.id,
             method = %self.method,
-            target = self.target.as_ref().map(|target| tracing::field::display(target.template())),
+            // Not `target`: a JSON line has one already, and of two the module would win.
+            path = self.target.as_ref().map(|target| tracing::field::display(target.template())),
             status = self.status.map(|status| status.as_u16()),
             outcome,
             verdict = self.verdict.map(Verdict::label),
