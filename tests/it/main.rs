@@ -2,7 +2,16 @@
 //! paused time. Nothing here touches a socket, and nothing waits: a minute of timeouts takes a millisecond.
 #![cfg(test)]
 
+mod admin;
+mod answers;
+mod arrival;
+mod bodies;
 mod codes;
+mod drain;
 mod healing;
 mod identity;
+mod injection;
+mod records;
+mod secrets;
 mod support;
+mod timeouts;

@@ -9,6 +9,7 @@ mod crew;
 mod drop;
 mod graph;
 mod house;
+mod log;
 mod mint;
 mod reply;
 
@@ -17,8 +18,9 @@ pub(crate) use app::{App, get, post, request};
 pub(crate) use bodies::{Sent, broken, chunked, dribbled, sized, stalled};
 pub(crate) use crew::Crew;
 pub(crate) use drop::Drop;
-pub(crate) use graph::{Dial, Graph};
-pub(crate) use house::{Home, House};
+pub(crate) use graph::{Dial, Graph, Seen};
+pub(crate) use house::{Home, House, today};
+pub(crate) use log::Logged;
 pub(crate) use mint::Mint;
 pub(crate) use reply::{Reply, gzip};
 

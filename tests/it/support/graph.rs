@@ -11,7 +11,6 @@ use http::{Request, Response, Uri};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use tokio::sync::watch;
-use tokio::time::Instant;
 use tower::util::BoxCloneSyncService;
 
 use super::reply::Head;
@@ -41,7 +40,6 @@ pub(crate) struct Seen {
     pub(crate) head: Parts,
     /// None while it is being read, and if it broke off.
     pub(crate) body: Option<Bytes>,
-    pub(crate) at: Instant,
     /// Whether Graph acted on it.
     pub(crate) accepted: bool,
 }
@@ -190,7 +188,6 @@ impl Graph {
         seen.push(Seen {
             head,
             body: None,
-            at: Instant::now(),
             accepted: false,
         });
         seen.len() - 1

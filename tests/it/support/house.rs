@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{Answer, App, Crew, Drop, FIRST, Graph, Http, Mint, SECOND, Way};
 use graphward::app::{self, Exit, Seams, Stop};
 use graphward::config::{Config, Overrides};
-use graphward::net::{Door, Listener, Stage, Stages};
+use graphward::net::{Listener, Stage, Stages};
 use graphward::token::{Supply, Tokens};
 use graphward::types::Clock;
 
@@ -17,7 +17,7 @@ pub(crate) struct House {
     way: Way,
     config: Config,
     mints: bool,
-    token: Option<&'static str>,
+    token: Option<String>,
     require_token: bool,
     takes: Duration,
 }
@@ -52,7 +52,7 @@ impl House {
             way: Way::new(Http::One, Http::One),
             config: Config::load(flags, &|_| None).unwrap().config,
             mints: false,
-            token: Some(FIRST),
+            token: Some(FIRST.to_owned()),
             require_token: false,
             takes: Duration::ZERO,
         }
@@ -70,9 +70,9 @@ impl House {
         }
     }
 
-    pub(crate) fn showing(self, token: &'static str) -> Self {
+    pub(crate) fn showing(self, token: &str) -> Self {
         Self {
-            token: Some(token),
+            token: Some(token.to_owned()),
             ..self
         }
     }
@@ -106,7 +106,7 @@ impl House {
         let crew = Crew::default();
         let graph = Graph::new(self.way.graph, crew.clone());
         let (source, mint) = (Drop::default(), Mint::of(graph.clone()));
-        if let Some(token) = self.token {
+        if let Some(token) = &self.token {
             graph.accept(token);
             source.show(token);
         }
@@ -176,6 +176,11 @@ impl Home {
 
     pub(crate) async fn operator(&self, target: &str) -> Answer {
         self.operators.get(target).await
+    }
+
+    /// Another app; over HTTP/2, one with a connection of its own.
+    pub(crate) fn another_app(&self) -> App {
+        self.app.another()
     }
 
     pub(crate) const fn operators(&self) -> &App {
