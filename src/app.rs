@@ -47,6 +47,8 @@ pub struct Seams {
     pub proxy: Vec<Listener>,
     /// Where operators connect.
     pub admin: Option<Listener>,
+    /// How many requests may be under way.
+    pub most_inflight: u32,
 }
 
 /// Why the process cannot start.
@@ -116,6 +118,7 @@ impl Default for Seams {
             schedule: Schedule::default(),
             proxy: Vec::new(),
             admin: None,
+            most_inflight: MOST_INFLIGHT,
         }
     }
 }
@@ -137,6 +140,7 @@ pub async fn build(
         schedule,
         proxy: given,
         admin: given_admin,
+        most_inflight,
     } = seams;
     let proxy_listeners = if given.is_empty() {
         bind_all(&config.listen.proxy).await?
@@ -169,7 +173,7 @@ pub async fn build(
         .iter()
         .cloned()
         .chain([tenant.origin.host().to_owned()]);
-    let gate = Gate::new(metrics.inflight().clone(), MOST_INFLIGHT);
+    let gate = Gate::new(metrics.inflight().clone(), most_inflight);
     let service = Arc::new(Proxy {
         gate: gate.clone(),
         hosts: Hosts::new(names, &addresses),
