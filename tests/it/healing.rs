@@ -42,8 +42,8 @@ async fn a_burst_of_expired_requests_is_healed_with_one_look() {
         accepted.sort();
         assert_eq!(accepted, bodies, "each exactly once");
         assert_eq!(home.drop.looks(), 2);
+        let seen = home.graph.seen();
         for body in &bodies {
-            let seen = home.graph.seen();
             let sendings = seen
                 .iter()
                 .filter(|seen| seen.body.as_deref() == Some(body.as_bytes()));

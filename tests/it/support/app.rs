@@ -32,10 +32,6 @@ impl App {
         }
     }
 
-    pub(crate) fn another(&self) -> Self {
-        Self::new(self.door.clone(), self.crew.clone(), self.http)
-    }
-
     /// Sends a request and reads its answer to the end.
     pub(crate) async fn ask(&self, request: Request<Sent>) -> Answer {
         Answer::of(self.send(request).await.unwrap()).await

@@ -20,6 +20,7 @@ pub(crate) struct House {
     token: Option<String>,
     require_token: bool,
     takes: Duration,
+    most_inflight: u32,
 }
 
 /// A house in which a proxy runs.
@@ -55,6 +56,7 @@ impl House {
             token: Some(FIRST.to_owned()),
             require_token: false,
             takes: Duration::ZERO,
+            most_inflight: Seams::default().most_inflight,
         }
     }
 
@@ -96,6 +98,14 @@ impl House {
         Self { takes, ..self }
     }
 
+    /// Taking so many requests at a time.
+    pub(crate) fn taking(self, most_inflight: u32) -> Self {
+        Self {
+            most_inflight,
+            ..self
+        }
+    }
+
     /// With other settings.
     pub(crate) fn with(mut self, set: impl FnOnce(&mut Config)) -> Self {
         set(&mut self.config);
@@ -125,6 +135,7 @@ impl House {
             supply: Some(supply),
             proxy: vec![proxy],
             admin: Some(admin),
+            most_inflight: self.most_inflight,
             ..Seams::default()
         };
         let running = app::build(self.config, seams, self.require_token)
@@ -176,11 +187,6 @@ impl Home {
 
     pub(crate) async fn operator(&self, target: &str) -> Answer {
         self.operators.get(target).await
-    }
-
-    /// Another app; over HTTP/2, one with a connection of its own.
-    pub(crate) fn another_app(&self) -> App {
-        self.app.another()
     }
 
     pub(crate) const fn operators(&self) -> &App {
