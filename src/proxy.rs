@@ -260,3 +260,22 @@ fn options_of_our_own(record: &mut Record) -> Response<Body> {
     record.ended(Outcome::Delivered, response.status());
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The size of the future that `serve` returns; it is never called.
+    const fn size_of_future<F, A>(_serve: &F) -> usize
+    where
+        F: Fn(Arc<Proxy>, Request<Incoming>) -> A,
+    {
+        size_of::<A>()
+    }
+
+    #[test]
+    fn the_future_of_a_request_is_at_most_four_kibibytes() {
+        let size = size_of_future(&Proxy::handle);
+        assert!(size <= 4096, "{size}");
+    }
+}

@@ -35,6 +35,8 @@ pub struct Seams {
     pub proxy: Vec<Listener>,
     /// Where operators connect.
     pub admin: Option<Listener>,
+    /// How many requests may be under way.
+    pub most_inflight: u32,
 }
 
 /// Why the process cannot start.
@@ -67,6 +69,7 @@ impl Default for Seams {
             schedule: Schedule::default(),
             proxy: Vec::new(),
             admin: None,
+            most_inflight: MOST_INFLIGHT,
         }
     }
 }
@@ -88,6 +91,7 @@ pub async fn build(
         schedule,
         proxy: given,
         admin: given_admin,
+        most_inflight,
     } = seams;
     let proxy_listeners = if given.is_empty() {
         bind_all(&config.listen.proxy).await?
@@ -120,7 +124,7 @@ pub async fn build(
         .iter()
         .cloned()
         .chain([tenant.origin.host().to_owned()]);
-    let gate = Gate::new(metrics.inflight().clone(), MOST_INFLIGHT);
+    let gate = Gate::new(metrics.inflight().clone(), most_inflight);
     let service = Arc::new(Proxy {
         gate: gate.clone(),
         hosts: Hosts::new(names, &addresses),

@@ -84,20 +84,24 @@ impl Running {
             .map(|listener| serve(listener, self.service.service(), settings(&tasks, &shutter)));
         let mut serving = std::pin::pin!(join_all(serving));
 
-        let asked = async {
+        let looked = async {
             tokens.looked().await;
-            if require_token && tokens.current().is_none() {
-                return None;
+            if !require_token || tokens.current().is_some() {
+                stages.enter(Stage::Serving);
+                std::future::pending::<()>().await;
             }
-            stages.enter(Stage::Serving);
-            // Nobody who could ask is left: then only the end of the process stops it.
-            Some(match stops.recv().await {
+        };
+        // Heard from the start: a source that hangs must not keep the process from stopping.
+        let asked = async {
+            match stops.recv().await {
                 Some(stop) => stop,
+                // Nobody who could ask is left: then only the end of the process stops it.
                 None => std::future::pending().await,
-            })
+            }
         };
         let stop = tokio::select! {
-            stop = asked => stop,
+            stop = asked => Some(stop),
+            () = looked => None,
             _ = &mut serving => None,
         };
 
@@ -118,6 +122,8 @@ impl Running {
             .await;
         }
         refresher.abort();
+        // With it goes the pool, whose idle connections are tasks that would be waited for.
+        drop(self.service);
         stages.enter(Stage::Stopped);
         admin_shutter.close();
         if tokio::time::timeout(ADMIN_GRACE, tasks.joined())

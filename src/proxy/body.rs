@@ -9,8 +9,8 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -59,9 +59,24 @@ struct Idle {
 
 /// When the last byte of a request's body was handed over: the answer's head is waited for from then.
 #[derive(Clone, Debug)]
-pub(crate) struct Sent {
+pub(crate) struct Sent(Arc<Sending>);
+
+#[derive(Debug)]
+struct Sending {
     began: Instant,
-    millis: Arc<AtomicU64>,
+    millis: AtomicU64,
+    /// The next byte is the app's to send. What bounds that wait is the idle timeout.
+    starved: AtomicBool,
+    lapse: OnceLock<Lapse>,
+}
+
+/// Why a request's body broke off: a [`BodyError`] in a word. HTTP/2 sends a body in a task of its own, and what
+/// comes back as the request's error says only that the stream was reset.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Lapse {
+    Broken,
+    Stalled,
+    Spool,
 }
 
 // === impl Body ===
@@ -117,10 +132,12 @@ impl Body {
         if self.spool.is_none() && self.wire.is_none() {
             return (self, None);
         }
-        let sent = Sent {
+        let sent = Sent(Arc::new(Sending {
             began: Instant::now(),
-            millis: Arc::default(),
-        };
+            millis: AtomicU64::new(0),
+            starved: AtomicBool::new(false),
+            lapse: OnceLock::new(),
+        }));
         self.sent = Some(sent.clone());
         (self, Some(sent))
     }
@@ -185,9 +202,17 @@ impl http_body::Body for Body {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let body = self.get_mut();
-        let next = ready!(body.poll_next(cx));
+        let Poll::Ready(next) = body.poll_next(cx) else {
+            if let (Some(sent), None) = (&body.sent, &body.spool) {
+                sent.starves();
+            }
+            return Poll::Pending;
+        };
         if let Some(sent) = &body.sent {
             sent.now();
+            if let Some(Err(error)) = &next {
+                sent.lapses(error);
+            }
         }
         if let Some(record) = &mut body.record {
             match &next {
@@ -258,12 +283,35 @@ impl Idle {
 
 impl Sent {
     fn now(&self) {
-        let millis = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.millis.store(millis, Ordering::Relaxed);
+        let millis = u64::try_from(self.0.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.0.millis.store(millis, Ordering::Relaxed);
+        self.0.starved.store(false, Ordering::Relaxed);
     }
 
-    /// When a byte was handed over last.
+    fn starves(&self) {
+        self.0.starved.store(true, Ordering::Relaxed);
+    }
+
+    fn lapses(&self, error: &BodyError) {
+        let lapse = match error {
+            BodyError::Broken(_) => Lapse::Broken,
+            BodyError::Stalled => Lapse::Stalled,
+            BodyError::Spool(_) => Lapse::Spool,
+        };
+        // Who asks once more after an error learns nothing new.
+        let _first = self.0.lapse.get_or_init(|| lapse);
+    }
+
+    /// Why it broke off, if it did.
+    pub(crate) fn lapse(&self) -> Option<Lapse> {
+        self.0.lapse.get().copied()
+    }
+
+    /// When a byte was handed over last; now, while the next one is the app's to send.
     pub(crate) fn last(&self) -> Instant {
-        self.began + Duration::from_millis(self.millis.load(Ordering::Relaxed))
+        if self.0.starved.load(Ordering::Relaxed) {
+            return Instant::now();
+        }
+        self.0.began + Duration::from_millis(self.0.millis.load(Ordering::Relaxed))
     }
 }

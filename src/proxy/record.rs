@@ -153,6 +153,7 @@ impl Record {
         tracing::info!(
             tenant = %self.tenant.id,
             method = %self.method,
+            // Not `target`: a JSON line has one already, and of two the module would win.
             path = self.target.as_ref().map(|target| tracing::field::display(target.template())),
             status = self.status.map(|status| status.as_u16()),
             outcome,

@@ -16,7 +16,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioTimer;
 use tokio::time::{Instant, timeout_at};
 
-use super::body::{Body, BodyError, Sent};
+use super::body::{Body, Lapse, Sent};
 use super::refusal::Refusal;
 use crate::net::{ConnectError, Connector, Http, Tasks};
 
@@ -88,7 +88,10 @@ impl Upstream {
         let answer = self
             .within(lane.request(Request::from_parts(head, body)), sent.as_ref())
             .await?;
-        let response = answer.map_err(|error| blame(&error, self.host.clone()))?;
+        let response = answer.map_err(|error| {
+            let lapse = sent.as_ref().and_then(Sent::lapse);
+            blame(&error, lapse, self.host.clone())
+        })?;
         // 101 would hand the connection over to a protocol that nobody asked for (RFC 9110, section 15.2.2).
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             Err(Refusal::Broken)
@@ -97,7 +100,8 @@ impl Upstream {
         }
     }
 
-    /// Waits for `answer` for as long as bytes of the request still move, and then for the head timeout.
+    /// Waits for `answer` for as long as bytes of the request still move, or are the app's to send, and then for
+    /// the head timeout. A slow app is no slow Graph: its idle timeout is the body's own.
     async fn within<F: Future>(
         &self,
         answer: F,
@@ -118,8 +122,15 @@ impl Upstream {
 }
 
 /// Whose fault a failed sending was.
-fn blame(error: &hyper_util::client::legacy::Error, host: String) -> Refusal {
+fn blame(error: &hyper_util::client::legacy::Error, lapse: Option<Lapse>, host: String) -> Refusal {
     tracing::debug!(error = chain(error), "an attempt failed");
+    match lapse {
+        // The app's fault, not Graph's: it must not count against the upstream.
+        Some(Lapse::Broken) => return Refusal::BrokenBody,
+        Some(Lapse::Stalled) => return Refusal::SlowBody,
+        Some(Lapse::Spool) => return Refusal::Broken,
+        None => {}
+    }
     let mut cause = error.source();
     while let Some(error) = cause {
         if let Some(error) = error.downcast_ref::<ConnectError>() {
@@ -127,14 +138,6 @@ fn blame(error: &hyper_util::client::legacy::Error, host: String) -> Refusal {
                 ConnectError::NotHttps | ConnectError::Tls { .. } => Refusal::Tls(host),
                 ConnectError::Unreachable { .. } => Refusal::Connect(host),
                 ConnectError::Late { .. } => Refusal::ConnectTimeout(host),
-            };
-        }
-        if let Some(error) = error.downcast_ref::<BodyError>() {
-            return match error {
-                // The app's fault, not Graph's: it must not count against the upstream.
-                BodyError::Broken(_) => Refusal::BrokenBody,
-                BodyError::Stalled => Refusal::SlowBody,
-                BodyError::Spool(_) => Refusal::Broken,
             };
         }
         cause = error.source();

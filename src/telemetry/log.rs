@@ -75,6 +75,18 @@ pub fn log_to_stdout(settings: LogSettings) -> Result<(), LogError> {
     Ok(tracing::subscriber::set_global_default(subscriber)?)
 }
 
+/// What [`log_to_stdout`] would write, to another writer.
+pub fn log_to<W>(settings: LogSettings, writer: W) -> impl Subscriber + Send + Sync
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let shape = match settings.format {
+        LogFormat::Json | LogFormat::Auto => Shape::Json,
+        LogFormat::Text => Shape::Text,
+    };
+    subscriber(settings.level, shape, writer)
+}
+
 enum Shape {
     Json,
     Text,

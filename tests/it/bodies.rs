@@ -1,0 +1,362 @@
+//! Request bodies: held for a replay while there is room, streamed without licence where there is none.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use graphward::config::Config;
+use graphward::proxy::Spool;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::{Instant, sleep};
+
+use crate::support::{
+    EXPIRED, Home, House, Http, Reply, SECOND, Sent, WAYS, Way, broken, chunked, dribbled, post,
+    request, sized, stalled,
+};
+
+const MIB: usize = 1 << 20;
+
+/// Bytes that differ everywhere.
+fn bytes(length: usize) -> Bytes {
+    (0..length)
+        .map(|position| (position * 31 % 251) as u8)
+        .collect()
+}
+
+/// Little memory, little disk.
+fn small(config: &mut Config) {
+    config.heal.body_memory = 1_000;
+    config.heal.body_disk = 4_000;
+}
+
+async fn heals(home: &Home, number: usize, request: http::Request<Sent>, expected: &Bytes) {
+    home.expires_to(&format!("EAAnext{number}"));
+    let before = home.graph.attempts();
+    let answer = home.app.ask(request).await;
+    assert_eq!(answer.status, 200, "{number}: {} bytes", expected.len());
+    let seen = home.graph.seen();
+    let sent = seen.get(before..).unwrap();
+    assert_eq!(sent.len(), 2);
+    for attempt in sent {
+        assert!(
+            attempt.body.as_ref() == Some(expected),
+            "{number}: {} bytes",
+            expected.len()
+        );
+        let length = expected.len().to_string();
+        // An empty body needs none over HTTP/2.
+        if !(expected.is_empty() && attempt.all("content-length").is_empty()) {
+            assert_eq!(attempt.all("content-length"), [length]);
+        }
+        assert!(attempt.all("transfer-encoding").is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_can_be_held_is_replayed_whole_with_its_length() {
+    for way in [WAYS[0], WAYS[1]] {
+        let home = House::new().over(way).start().await;
+        let lengths = [0, 1, 1_000, 65_536, MIB - 1, MIB, MIB + 1, 2 * MIB];
+        for (number, length) in lengths.into_iter().enumerate() {
+            let body = bytes(length);
+            heals(&home, 2 * number, post(sized(body.clone())), &body).await;
+            let step = 1 + length / 20;
+            heals(
+                &home,
+                2 * number + 1,
+                post(chunked(body.clone(), step)),
+                &body,
+            )
+            .await;
+        }
+        assert_eq!(home.ended("healed").await, 16);
+        home.leave().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_past_memory_is_spooled_and_replayed() {
+    for way in WAYS {
+        let home = House::new().over(way).with(small).start().await;
+        for (number, length) in [999, 1_000, 1_001, 3_999, 4_000].into_iter().enumerate() {
+            let body = bytes(length);
+            heals(&home, 2 * number, post(sized(body.clone())), &body).await;
+            heals(
+                &home,
+                2 * number + 1,
+                post(chunked(body.clone(), 300)),
+                &body,
+            )
+            .await;
+        }
+        home.leave().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_spooled_body_is_counted_while_it_is_held() {
+    let home = House::new().with(small).start().await;
+    home.expires();
+    home.graph
+        .next(Reply::expired().after(Duration::from_secs(1)));
+    let looks = async {
+        sleep(Duration::from_millis(500)).await;
+        assert_eq!(home.held().await, 3_000);
+    };
+    let (answer, ()) = tokio::join!(home.app.post(bytes(3_000)), looks);
+    assert_eq!(answer.status, 200);
+    assert_eq!(home.held().await, 0);
+    home.leave().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_past_disk_streams_hears_graphs_words_and_the_next_request_is_fine() {
+    for way in WAYS {
+        for body in [
+            sized(bytes(10_000)),
+            chunked(bytes(10_000), 700),
+            sized(bytes(300_000)),
+        ] {
+            let home = House::new().over(way).with(small).start().await;
+            home.expires();
+            let answer = home.app.ask(post(body)).await;
+            assert_eq!((answer.status, answer.text()), (401, EXPIRED));
+            assert_eq!(home.graph.attempts(), 1);
+            assert_eq!(home.ended("unhealed_not_replayable").await, 1);
+            sleep(Duration::from_millis(1)).await;
+            assert_eq!(
+                home.app.ask(post(chunked(bytes(10_000), 700))).await.status,
+                200
+            );
+            assert_eq!(home.graph.last().body, Some(bytes(10_000)));
+            assert_eq!(home.graph.attempts(), 2);
+            home.leave().await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_without_licence_waits_for_the_successor_that_is_coming() {
+    for way in WAYS {
+        let home = House::new().over(way).with(small).start().await;
+        home.expires();
+        home.drop.takes(Duration::from_secs(1));
+        let second = async {
+            sleep(Duration::from_millis(500)).await;
+            home.app.ask(post(sized(bytes(5_000)))).await.status
+        };
+        let (first, second) = tokio::join!(home.app.post("small"), second);
+        assert_eq!((first.status, second), (200, 200));
+        assert_eq!(
+            home.graph.attempts(),
+            3,
+            "the large one was sent once, with the new token"
+        );
+        home.leave().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_spool_a_body_past_memory_streams() {
+    for way in WAYS {
+        for body in [sized(bytes(1_001)), chunked(bytes(3_000), 300)] {
+            let house = House::new().over(way).with(small);
+            let home = house
+                .with(|config| config.heal.spool = Spool::Off)
+                .start()
+                .await;
+            home.expires();
+            assert_eq!(home.app.ask(post(body)).await.text(), EXPIRED);
+            assert_eq!(home.app.ask(post(sized(bytes(1_000)))).await.status, 200);
+            home.leave().await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_spool_that_cannot_be_written_is_found_out_at_start_and_bodies_stream() {
+    let nowhere = Spool::Directory("/dev/null/nowhere".into());
+    let home = House::new()
+        .with(small)
+        .with(|config| config.heal.spool = nowhere)
+        .start()
+        .await;
+    assert_eq!(home.app.ask(post(sized(bytes(3_000)))).await.status, 200);
+    assert_eq!(home.graph.last().body, Some(bytes(3_000)));
+    home.leave().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_past_the_budget_of_all_streams_and_the_budget_comes_back() {
+    for way in WAYS {
+        let house = House::new().over(way).with(|config| {
+            config.heal.body_memory = 1_000;
+            config.heal.memory_total = 1_500;
+            config.heal.spool = Spool::Off;
+        });
+        let home = house.start().await;
+        home.expires();
+        home.graph
+            .next(Reply::expired().after(Duration::from_secs(5)));
+        let second = async {
+            sleep(Duration::from_secs(1)).await;
+            assert_eq!(home.held().await, 1_000);
+            home.graph.next(Reply::expired());
+            let answer = home.app.ask(post(sized(bytes(600)))).await;
+            assert_eq!(answer.text(), EXPIRED, "no room to hold it");
+        };
+        let (first, ()) = tokio::join!(home.app.ask(post(sized(bytes(1_000)))), second);
+        assert_eq!(first.status, 200);
+        assert_eq!(home.held().await, 0);
+        heals(&home, 1, post(sized(bytes(1_000))), &bytes(1_000)).await;
+        home.leave().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_no_memory_and_no_disk_everything_streams_but_what_is_empty() {
+    for way in WAYS {
+        let house = House::new().over(way).with(|config| {
+            config.heal.body_memory = 0;
+            config.heal.body_disk = 0;
+        });
+        let home = house.start().await;
+        home.expires();
+        assert_eq!(home.app.post("x").await.text(), EXPIRED);
+        sleep(Duration::from_secs(1)).await;
+        home.expires_to("EAAnext");
+        assert_eq!(home.app.get("/me").await.status, 200);
+        home.leave().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_get_whose_body_would_be_lost_on_the_way_is_refused() {
+    let home = House::new()
+        .over(Way::new(Http::Two, Http::One))
+        .with(small)
+        .start()
+        .await;
+    for method in ["GET", "HEAD"] {
+        let answer = home
+            .app
+            .ask(request(method, "/me", chunked(bytes(10_000), 700)))
+            .await;
+        assert_eq!(answer.status, 411, "{method}");
+    }
+    assert_eq!(home.graph.attempts(), 0);
+    heals(
+        &home,
+        1,
+        request("GET", "/me", chunked(bytes(2_000), 700)),
+        &bytes(2_000),
+    )
+    .await;
+    assert_eq!(home.ended("refused_length_required").await, 2);
+    home.leave().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_body_is_refused_and_nothing_of_it_reaches_graph() {
+    for way in WAYS {
+        let home = House::new().over(way).start().await;
+        let began = Instant::now();
+        let answer = home.app.ask(post(stalled(b"begin"))).await;
+        answer.refused(408, "http_request_error");
+        assert_eq!(began.elapsed().as_secs(), 60);
+        assert_eq!((home.graph.attempts(), home.graph.connections()), (0, 0));
+        home.leave().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_keeps_moving_may_take_its_time() {
+    for way in WAYS {
+        let home = House::new().over(way).start().await;
+        let body = dribbled(bytes(100), 10, Duration::from_secs(50));
+        assert_eq!(home.app.ask(post(body)).await.status, 200);
+        assert_eq!(home.graph.last().body, Some(bytes(100)));
+        home.leave().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broken_body_is_refused_and_nothing_of_it_reaches_graph() {
+    let home = House::new().start().await;
+    let head = "POST /me HTTP/1.1\r\nhost: localhost\r\n";
+    for (framing, body) in [
+        ("content-length: 10\r\n\r\n", "12345"),
+        ("transfer-encoding: chunked\r\n\r\n", "5\r\n12345\r\n"),
+        ("transfer-encoding: chunked\r\n\r\n", "5\r\n12345\r\nZZ\r\n"),
+        (
+            "transfer-encoding: chunked\r\n\r\n",
+            "5\r\n1234567\r\n0\r\n\r\n",
+        ),
+    ] {
+        let mut line = home.app.raw().await;
+        line.write_all(format!("{head}{framing}{body}").as_bytes())
+            .await
+            .unwrap();
+        line.shutdown().await.unwrap();
+        let mut answer = String::new();
+        line.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{body:?}: {answer}");
+        assert!(
+            answer.contains("graphward; error=http_request_error"),
+            "{answer}"
+        );
+    }
+    assert_eq!(home.graph.attempts(), 0);
+    assert_eq!(home.ended("refused_broken_body").await, 4);
+    home.leave().await;
+    let home = House::new()
+        .over(Way::new(Http::Two, Http::Two))
+        .start()
+        .await;
+    assert!(
+        home.app.send(post(broken(b"12345"))).await.is_err(),
+        "the stream is gone"
+    );
+    sleep(Duration::from_millis(10)).await;
+    assert_eq!(home.graph.attempts(), 0);
+    home.leave().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_streaming_body_that_stalls_or_breaks_off_is_the_apps_fault() {
+    for way in WAYS {
+        let home = House::new().over(way).with(small).start().await;
+        let mut request = post(stalled(b"begin"));
+        request
+            .headers_mut()
+            .insert("content-length", "9000".parse().unwrap());
+        home.app
+            .ask(request)
+            .await
+            .refused(408, "http_request_error");
+        assert!(home.graph.accepted().is_empty());
+        home.leave().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn graph_may_answer_before_it_has_read_the_body() {
+    for way in WAYS {
+        let home = House::new().over(way).with(small).start().await;
+        let too_large = Reply::error(413, 1);
+        for body in [
+            sized(bytes(500)),
+            sized(bytes(3_000)),
+            sized(bytes(500_000)),
+        ] {
+            home.graph.next(too_large.clone().before_the_body());
+            let answer = home.app.ask(post(body)).await;
+            assert_eq!((answer.status, answer.body), (413, too_large.bytes()));
+        }
+        home.graph.expire_all();
+        home.graph.accept(SECOND);
+        home.drop.show(SECOND);
+        home.graph.next(Reply::expired().before_the_body());
+        assert_eq!(home.app.ask(post(sized(bytes(3_000)))).await.status, 200);
+        home.leave().await;
+    }
+}

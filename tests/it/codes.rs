@@ -1,0 +1,150 @@
+//! Which of Graph's answers mean that the token is dead, and that all others are the app's to read.
+
+use crate::support::{EXPIRED, House, Reply, WAYS, envelope, gzip};
+
+/// `{"error":{"code":190}}`, by the reference encoders.
+const BROTLI: &[u8] = b"\x8b\x0a\x80{\"error\":{\"code\":190}}\x03";
+const ZSTD: &[u8] = b"\x28\xb5\x2f\xfd\x20\x16\xb1\x00\x00{\"error\":{\"code\":190}}";
+
+#[tokio::test(start_paused = true)]
+async fn every_word_for_a_dead_token_heals() {
+    let jsonp = format!("/**/ cb({EXPIRED});");
+    for way in WAYS {
+        for reply in [
+            Reply::error(400, 190),
+            Reply::error(401, 190),
+            Reply::error(403, 190),
+            Reply::error(404, 190),
+            Reply::error(400, 102),
+            Reply::error(401, 450),
+            Reply::error(400, 452),
+            Reply::error(401, 0),
+            Reply::error(410, 190).with("www-authenticate", r#"OAuth "F P" "invalid_token" "x""#),
+            Reply::new(400, "text/javascript; charset=UTF-8", EXPIRED),
+            Reply::new(401, "application/javascript", jsonp.clone()),
+            Reply::json(401, format!("\u{feff}{EXPIRED}\n")),
+            Reply::expired().dribbled(7, std::time::Duration::from_millis(10)),
+            Reply::expired().dribbled(1, std::time::Duration::ZERO),
+        ] {
+            let home = House::new().over(way).start().await;
+            home.expires();
+            home.graph.rejects_with(reply.clone());
+            assert_eq!(home.app.post("x").await.status, 200, "{reply:?}");
+            assert_eq!(home.graph.attempts(), 2, "{reply:?}");
+            home.leave().await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_other_code_is_delivered_untouched_after_one_attempt() {
+    let codes = [
+        1, 2, 3, 4, 5, 10, 17, 32, 100, 104, 200, 299, 341, 368, 506, 613, 803, 2500, 2635, 80007,
+        130_429, 130_472, 131_000, 131_005, 131_008, 131_009, 131_016, 131_026, 131_042, 131_047,
+        131_048, 131_051, 131_056, 132_000, 133_010, 135_000,
+    ];
+    for way in WAYS {
+        let home = House::new().over(way).start().await;
+        for (number, code) in codes.into_iter().enumerate() {
+            for status in [400, [401, 403, 404, 429, 500][number % 5]] {
+                let before = home.graph.attempts();
+                home.graph.next(Reply::error(status, code));
+                let answer = home.app.post("x").await;
+                assert_eq!(
+                    (answer.status, answer.text()),
+                    (status, envelope(code).as_str())
+                );
+                assert_eq!(home.graph.attempts(), before + 1, "{code} {status}");
+            }
+        }
+        home.graph.next(Reply::error(400, 0));
+        assert_eq!(home.app.post("x").await.code(), 0, "0 alone says nothing");
+        assert_eq!(home.drop.looks(), 1);
+        home.leave().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_envelope_is_delivered_untouched() {
+    let html = "<html><body>Sorry, something went wrong. code 190</body></html>";
+    let huge = format!("{}{}", EXPIRED, " ".repeat(64 * 1024));
+    let deep = format!("{{\"error\":{}{}}}", "[".repeat(9_000), "]".repeat(9_000));
+    let lone = |body: &'static [u8]| Reply::json(401, body);
+    for way in WAYS {
+        for reply in [
+            Reply::new(401, "text/html; charset=utf-8", html),
+            Reply::new(401, "text/html", EXPIRED),
+            Reply::new(401, "", EXPIRED),
+            Reply::new(401, "application/octet-stream", EXPIRED),
+            Reply::json(401, html),
+            Reply::json(401, huge.clone()),
+            Reply::json(401, huge.clone()).dribbled(1000, std::time::Duration::ZERO),
+            Reply::json(401, deep.clone()),
+            Reply::json(401, EXPIRED.strip_suffix("}}").unwrap()),
+            Reply::json(410, EXPIRED),
+            Reply::json(200, EXPIRED),
+            Reply::json(302, EXPIRED),
+            lone(b""),
+            lone(b"\xff\xfe\x00"),
+            lone(b"[{\"error\":{\"code\":190}}]"),
+            lone(b"{\"error\":\"invalid_token\"}"),
+            lone(b"{\"data\":{\"error\":{\"code\":190}}}"),
+            lone(EXPIRED.as_bytes()).with("content-encoding", "gzip"),
+            lone(EXPIRED.as_bytes()).with("content-encoding", "compress"),
+        ] {
+            let home = House::new().over(way).start().await;
+            home.graph.next(reply.clone());
+            let answer = home.app.post("x").await;
+            assert_eq!(answer.status, reply.status.as_u16());
+            assert!(answer.whole && answer.body == reply.bytes(), "{reply:?}");
+            assert_eq!(
+                (home.graph.attempts(), home.drop.looks()),
+                (1, 1),
+                "{reply:?}"
+            );
+            assert_eq!(home.ended("delivered").await, 1);
+            home.leave().await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn compressed_envelopes_heal_and_are_delivered_as_they_came() {
+    let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
+    std::io::Write::write_all(&mut zlib, EXPIRED.as_bytes()).unwrap();
+    let zlib = zlib.finish().unwrap();
+    for way in WAYS {
+        for (coding, body) in [
+            ("gzip", gzip(EXPIRED.as_bytes()).to_vec()),
+            ("deflate", zlib.clone()),
+            ("br", BROTLI.to_vec()),
+            ("zstd", ZSTD.to_vec()),
+            ("gzip, br", BROTLI.to_vec()),
+        ] {
+            let home = House::new().over(way).start().await;
+            let heals = coding != "gzip, br";
+            let reply = Reply::json(401, body.clone()).with("content-encoding", coding);
+            home.expires();
+            home.graph.rejects_with(reply.clone());
+            let answer = home.app.post("x").await;
+            assert_eq!(answer.status, if heals { 200 } else { 401 }, "{coding}");
+            // The next token is dead as well, and nobody has a better one: Graph's words, as it chose to say them.
+            home.graph.expire_all();
+            let answer = home.app.post("x").await;
+            assert_eq!(answer.status, 401);
+            assert_eq!(answer.header("content-encoding"), coding);
+            assert_eq!(answer.body, body);
+            home.leave().await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gzip_bomb_is_delivered_and_not_unfolded() {
+    let home = House::new().start().await;
+    let bomb = Reply::json(401, vec![b' '; 4 << 20]).gzipped();
+    home.graph.next(bomb.clone());
+    assert_eq!(home.app.post("x").await.body, bomb.bytes());
+    assert_eq!(home.graph.attempts(), 1);
+    home.leave().await;
+}

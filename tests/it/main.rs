@@ -1,0 +1,17 @@
+//! The whole proxy between a scripted Graph and an app: real HTTP/1.1 and HTTP/2 framing over in-memory pipes, in
+//! paused time. Nothing here touches a socket, and nothing waits: a minute of timeouts takes a millisecond.
+#![cfg(test)]
+
+mod admin;
+mod answers;
+mod arrival;
+mod bodies;
+mod codes;
+mod drain;
+mod healing;
+mod identity;
+mod injection;
+mod records;
+mod secrets;
+mod support;
+mod timeouts;

@@ -1,0 +1,137 @@
+//! What is counted and written about a request.
+
+use std::time::Duration;
+
+use graphward::graph::Presented;
+use tokio::time::{sleep, timeout};
+
+use crate::support::{Dial, House, Http, Logged, Reply, WAYS, Way, chunked, get, post, stalled};
+
+#[tokio::test(start_paused = true)]
+async fn each_way_to_end_has_a_word_of_its_own() {
+    for way in WAYS {
+        let house = House::new().over(way).with(|config| {
+            config.heal.body_memory = 100;
+            config.heal.body_disk = 100;
+            config.heal.presented = Presented::Refuse;
+        });
+        let home = house.start().await;
+        let app = &home.app;
+        app.get("/me").await;
+        home.graph.next(Reply::error(500, 1));
+        app.get("/me").await;
+        home.graph.next(Reply::json(200, "{").cut());
+        app.get("/me").await;
+        app.get("/me?access_token=EAAstale").await;
+        app.ask(post(stalled(b"x"))).await;
+        for dial in [Dial::Refused, Dial::Late, Dial::Untrusted] {
+            // A new connection is needed: the pool must be empty.
+            home.graph.leave();
+            sleep(Duration::from_millis(1)).await;
+            home.graph.dial(dial);
+            app.get("/me").await;
+        }
+        home.graph.next(Reply::lost());
+        app.get("/me").await;
+        home.graph.next(Reply::never());
+        app.get("/me").await;
+        home.graph.expire_all();
+        app.ask(post(chunked("x".repeat(300), 100))).await;
+        app.get("/me").await;
+        home.expires_to("EAAsecond");
+        home.drop.put("EAAsecond");
+        sleep(Duration::from_secs(1)).await;
+        home.expires_to("EAAthird");
+        app.get("/me").await;
+        home.expires_to("EAAfourth");
+        home.graph.next(Reply::expired());
+        home.graph.next(Reply::expired());
+        app.get("/me").await;
+        for (outcome, times) in [
+            ("delivered", 2),
+            ("cut", 1),
+            ("refused_presented", 1),
+            ("refused_slow_body", 1),
+            ("refused_unreachable", 1),
+            ("refused_connect_timeout", 1),
+            ("refused_tls", 1),
+            ("refused_broken", 1),
+            ("refused_head_timeout", 1),
+            ("unhealed_not_replayable", 1),
+            ("unhealed_no_successor", 1),
+            ("healed", 1),
+            ("unhealed_again", 1),
+        ] {
+            assert_eq!(
+                home.ended(outcome).await,
+                times,
+                "{way:?}: {outcome}\n{}",
+                home.metrics().await
+            );
+        }
+        home.leave().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_app_that_is_gone_before_the_answer_is_counted_as_gone() {
+    for graph in [Http::One, Http::Two] {
+        let home = House::new().over(Way::new(Http::Two, graph)).start().await;
+        home.graph.next(Reply::never());
+        assert!(
+            timeout(Duration::from_secs(1), home.app.get("/me"))
+                .await
+                .is_err()
+        );
+        sleep(Duration::from_millis(10)).await;
+        assert_eq!(home.ended("app_gone").await, 1);
+        home.leave().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_app_that_is_gone_within_the_answer_is_counted_as_gone() {
+    for way in WAYS {
+        let home = House::new().over(way).start().await;
+        home.graph
+            .next(Reply::json(200, "x".repeat(1_000)).dribbled(100, Duration::from_secs(1)));
+        let answer = home.app.send(get("/me")).await.unwrap();
+        drop(answer);
+        sleep(Duration::from_secs(20)).await;
+        assert_eq!(home.ended("app_gone").await, 1, "{way:?}");
+        home.leave().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_says_what_happened_and_never_which_object_or_query() {
+    let log = Logged::at_info();
+    let home = House::new().start().await;
+    home.expires();
+    home.app
+        .get("/v21.0/106540352242922/phone_numbers?fields=secret_field")
+        .await;
+    home.leave().await;
+    let records = log.lines_with(r#""message":"request""#);
+    let [record] = records.as_slice() else {
+        panic!("{records:?}");
+    };
+    let record: serde_json::Value = serde_json::from_str(record).unwrap();
+    for (field, value) in [
+        ("level", "INFO".into()),
+        ("tenant", "default".into()),
+        ("method", "GET".into()),
+        ("path", "/v21.0/{id}/phone_numbers".into()),
+        ("status", 200.into()),
+        ("outcome", "healed".into()),
+        ("verdict", "success".into()),
+        ("rejection", "expired".into()),
+        ("rejected_generation", 1.into()),
+        ("generation", 2.into()),
+        ("attempts", 2.into()),
+        ("bytes", 31.into()),
+    ] {
+        let value: serde_json::Value = value;
+        assert_eq!(record[field], value, "{field}: {record}");
+    }
+}

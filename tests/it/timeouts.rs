@@ -1,0 +1,222 @@
+//! Every wait has an end, and says whose fault it was.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use crate::support::{Dial, EXPIRED, FIRST, House, Reply, SECOND, WAYS, dribbled, post};
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_does_not_come_is_waited_for_as_long_as_configured() {
+    for way in WAYS {
+        let home = House::new().over(way).start().await;
+        home.graph.next(Reply::never());
+        let began = Instant::now();
+        home.app
+            .post("x")
+            .await
+            .refused(504, "http_response_timeout");
+        assert_eq!(began.elapsed().as_secs(), 60);
+        assert_eq!(home.graph.attempts(), 1);
+        home.graph
+            .next(Reply::json(200, "{}").after(Duration::from_secs(59)));
+        assert_eq!(home.app.post("x").await.status, 200);
+        home.leave().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_wait_for_an_answer_counts_from_the_end_of_the_requests_body() {
+    for way in WAYS {
+        let house = House::new().over(way).with(|config| {
+            config.heal.body_memory = 10;
+            config.heal.body_disk = 10;
+        });
+        let home = house.start().await;
+        let slow = || post(dribbled("x".repeat(1_000), 100, Duration::from_secs(20)));
+        let began = Instant::now();
+        home.graph
+            .next(Reply::json(200, "{}").after(Duration::from_secs(55)));
+        assert_eq!(home.app.ask(slow()).await.status, 200);
+        assert_eq!(began.elapsed().as_secs(), 255);
+        let began = Instant::now();
+        home.graph.next(Reply::never());
+        home.app
+            .ask(slow())
+            .await
+            .refused(504, "http_response_timeout");
+        assert_eq!(began.elapsed().as_secs(), 260);
+        home.leave().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_stalls_half_way_is_cut() {
+    for way in WAYS {
+        let home = House::new().over(way).start().await;
+        for reply in [
+            Reply::json(200, "{\"da").stalled(),
+            Reply::json(400, "{\"er").stalled(),
+        ] {
+            home.graph.next(reply.clone());
+            let began = Instant::now();
+            let answer = home.app.post("x").await;
+            assert!(!answer.whole && answer.body == reply.bytes(), "{answer:?}");
+            assert!(
+                (60..=66).contains(&began.elapsed().as_secs()),
+                "{:?}",
+                began.elapsed()
+            );
+        }
+        assert_eq!(home.ended("cut").await, 2);
+        home.graph
+            .next(Reply::json(200, "0123456789").dribbled(1, Duration::from_secs(59)));
+        assert!(home.app.post("x").await.whole, "slow is not stalled");
+        home.leave().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_envelope_that_takes_too_long_is_delivered_unread() {
+    for way in WAYS {
+        let home = House::new().over(way).start().await;
+        home.expires();
+        home.graph
+            .next(Reply::expired().dribbled(50, Duration::from_secs(2)));
+        let answer = home.app.post("x").await;
+        assert!(answer.whole && (answer.status, answer.text()) == (401, EXPIRED));
+        assert_eq!(home.graph.attempts(), 1);
+        home.leave().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_token_a_request_is_refused_and_told_when_to_come_again() {
+    for way in WAYS {
+        let home = House::new().over(way).empty().start().await;
+        for (permanent, error) in [
+            (false, "proxy_internal_error"),
+            (true, "proxy_configuration_error"),
+        ] {
+            home.drop.shows_nothing(permanent);
+            sleep(Duration::from_secs(2)).await;
+            let began = Instant::now();
+            let answer = home.app.post("x").await;
+            answer.refused(503, error);
+            assert_eq!(answer.header("retry-after"), "1");
+            assert!(began.elapsed() < Duration::from_secs(1));
+        }
+        let refused = r#"graphward_token_drops_refused_total{tenant="default",reason="refused"}"#;
+        assert!(home.count(refused).await >= 1);
+        assert_eq!(home.graph.attempts(), 0);
+        home.graph.accept(FIRST);
+        home.drop.put(FIRST);
+        sleep(Duration::from_millis(1)).await;
+        assert_eq!(home.app.post("x").await.status, 200);
+        home.leave().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_token_is_waited_for_as_long_as_configured() {
+    for way in WAYS {
+        let house = House::new().over(way).looking_for(Duration::from_secs(8));
+        let home = house.start().await;
+        let began = Instant::now();
+        home.app
+            .post("x")
+            .await
+            .refused(503, "proxy_internal_error");
+        assert_eq!(began.elapsed().as_secs(), 5);
+        assert_eq!(home.app.post("x").await.status, 200, "it came meanwhile");
+        assert_eq!(began.elapsed().as_secs(), 8);
+        home.leave().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_look_is_waited_for_as_long_as_configured_and_ends_for_the_others() {
+    for way in WAYS {
+        let home = House::new().over(way).start().await;
+        home.expires();
+        home.drop.takes(Duration::from_secs(7));
+        let began = Instant::now();
+        assert_eq!(home.app.post("x").await.text(), EXPIRED);
+        assert_eq!(began.elapsed().as_secs(), 5);
+        assert_eq!(home.app.post("x").await.status, 200);
+        assert_eq!(began.elapsed().as_secs(), 7);
+        home.leave().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_connection_says_what_failed() {
+    for way in WAYS {
+        let home = House::new().over(way).start().await;
+        for (dial, status, error) in [
+            (Dial::Refused, 502, "connection_refused"),
+            (Dial::Late, 504, "connection_timeout"),
+            (Dial::Untrusted, 502, "tls_certificate_error"),
+        ] {
+            home.graph.dial(dial);
+            home.app.post("x").await.refused(status, error);
+        }
+        assert_eq!(home.graph.attempts(), 0);
+        assert_eq!(
+            home.app.post("x").await.status,
+            200,
+            "the next one connects"
+        );
+        home.leave().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_ends_is_renewed_before_it_does() {
+    let house = House::new().minting().looking_for(Duration::from_secs(1));
+    let home = house.start().await;
+    home.drop
+        .ends_at(crate::support::today() + Duration::from_secs(1_001));
+    sleep(Duration::from_secs(790)).await;
+    assert_eq!(
+        (
+            home.mint.calls(),
+            home.tokens.current().unwrap().generation().get()
+        ),
+        (0, 1)
+    );
+    sleep(Duration::from_secs(20)).await;
+    assert_eq!(
+        (
+            home.mint.calls(),
+            home.tokens.current().unwrap().generation().get()
+        ),
+        (1, 2)
+    );
+    assert_eq!(home.app.post("x").await.status, 200);
+    assert_eq!(home.graph.attempts(), 1);
+    home.drop.show(SECOND);
+    home.leave().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_app_that_is_slower_than_graph_may_be_is_not_taken_for_a_slow_graph() {
+    for way in WAYS {
+        let house = House::new().over(way).with(|config| {
+            config.heal.body_memory = 10;
+            config.heal.body_disk = 10;
+            config.upstream.head_timeout = Duration::from_secs(10);
+        });
+        let home = house.start().await;
+        let slow = || post(dribbled("x".repeat(1_000), 100, Duration::from_secs(25)));
+        assert_eq!(home.app.ask(slow()).await.status, 200);
+        let began = Instant::now();
+        home.graph.next(Reply::never());
+        home.app
+            .ask(slow())
+            .await
+            .refused(504, "http_response_timeout");
+        assert_eq!(began.elapsed().as_secs(), 260);
+        home.leave().await;
+    }
+}
