@@ -99,8 +99,9 @@ impl Story {
         (Teller(sender), story)
     }
 
-    /// What is to be seen.
-    pub(super) fn open(&self, proxy: SocketAddr) -> io::Result<()> {
+    /// What is to be seen. Time is counted from here.
+    pub(super) fn open(&mut self, proxy: SocketAddr) -> io::Result<()> {
+        self.began = Instant::now();
         let mut out = io::stdout().lock();
         writeln!(
             out,
