@@ -1,5 +1,6 @@
 //! No token in any output, whatever happens.
 
+use std::slice::SliceIndex;
 use std::time::Duration;
 
 use graphward::sim::{Death, Effect, Fault};
@@ -69,21 +70,9 @@ async fn no_token_is_in_any_output_at_the_level_of_trace() {
     .await;
     tokens.push(second);
 
-    // Trouble upstream.
-    for effect in [
-        Effect::Reset,
-        Effect::Cut,
-        Effect::Page(http::StatusCode::BAD_GATEWAY),
-        Effect::Delay(Duration::from_millis(1)),
-    ] {
-        graph.sim.fault(Fault::once(effect));
-        let request = Request::get("/v26.0/me").body(Body::default()).unwrap();
-        if let Ok(answer) = client.try_send(request).await {
-            outputs.push(shown(&answer));
-        }
-        client = Client::connect(sidecar.proxy).await;
-    }
+    trouble(&graph, &sidecar, &mut outputs).await;
     graph.running.stop().await;
+    let mut client = Client::connect(sidecar.proxy).await;
     let answer = client.text("nobody there").await;
     assert_eq!(answer.status, 502);
     outputs.push(shown(&answer));
@@ -97,9 +86,44 @@ async fn no_token_is_in_any_output_at_the_level_of_trace() {
     outputs.push(log);
     outputs.push(sidecar.stderr());
 
-    for token in &tokens {
+    assert_absent(&tokens, &outputs);
+}
+
+#[test]
+fn a_token_is_found_in_base64_whatever_stands_before_it() {
+    let token = "EAAG+/=0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJ";
+    for before in ["", "x", "xy", "Bearer ", "user:"] {
+        let coded = base64(format!("{before}{token}\n").as_bytes());
+        assert!(
+            disguises(token)
+                .iter()
+                .any(|disguise| coded.contains(disguise)),
+            "{coded}"
+        );
+    }
+}
+
+/// Trouble upstream, of every kind that ends.
+async fn trouble(graph: &Graph, sidecar: &Sidecar, outputs: &mut Vec<String>) {
+    for effect in [
+        Effect::Reset,
+        Effect::Cut,
+        Effect::Page(http::StatusCode::BAD_GATEWAY),
+        Effect::Delay(Duration::from_millis(1)),
+    ] {
+        graph.sim.fault(Fault::once(effect));
+        let mut client = Client::connect(sidecar.proxy).await;
+        let request = Request::get("/v26.0/me").body(Body::default()).unwrap();
+        if let Ok(answer) = client.try_send(request).await {
+            outputs.push(shown(&answer));
+        }
+    }
+}
+
+fn assert_absent(tokens: &[String], outputs: &[String]) {
+    for token in tokens {
         for disguise in disguises(token) {
-            for output in &outputs {
+            for output in outputs {
                 if let Some(at) = output.find(&disguise) {
                     let around = output.get(at.saturating_sub(200)..at).unwrap_or_default();
                     panic!("{disguise:?} is in an output, after {around:?}");
@@ -122,9 +146,9 @@ fn shown(answer: &Answer) -> String {
 fn disguises(token: &str) -> Vec<String> {
     let mut all = vec![token.to_owned()];
     // The first twelve characters of what is random in it, too.
-    all.push(token[..12].to_owned());
-    all.push(token[8..20].to_owned());
-    all.push(token[token.len() - 12..].to_owned());
+    all.push(part(token, ..12));
+    all.push(part(token, 8..20));
+    all.push(part(token, token.len() - 12..));
     let escaped: String = token.bytes().map(|byte| format!("%{byte:02X}")).collect();
     all.push(escaped);
     let escaped = percent_encoding::utf8_percent_encode(token, percent_encoding::NON_ALPHANUMERIC);
@@ -133,11 +157,15 @@ fn disguises(token: &str) -> Vec<String> {
     for shift in 0..3 {
         let shifted = format!("{}{token}", "x".repeat(shift));
         let coded = base64(shifted.as_bytes());
-        all.push(coded[4..coded.len() - 4].to_owned());
-        all.push(coded[4..20].to_owned());
+        all.push(part(&coded, 4..coded.len() - 4));
+        all.push(part(&coded, 4..20));
     }
     all.push(token.bytes().map(|byte| format!("{byte:02x}")).collect());
     all
+}
+
+fn part(text: &str, range: impl SliceIndex<str, Output = str>) -> String {
+    text.get(range).unwrap().to_owned()
 }
 
 fn base64(bytes: &[u8]) -> String {
