@@ -240,6 +240,8 @@ impl Running {
             .into_iter()
             .map(|listener| serve(listener, self.service.service(), settings(&tasks, &shutter)));
         let mut serving = std::pin::pin!(join_all(serving));
+        // The listeners have it. With the last of them it goes, and takes the idle connections to Graph along.
+        drop(self.service);
 
         let asked = async {
             tokens.looked().await;

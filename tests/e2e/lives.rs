@@ -159,6 +159,22 @@ async fn a_signal_lets_requests_finish_and_ends_with_0() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_nothing_in_hand_it_ends_within_a_quarter_of_a_second() {
+    let _turn = alone().await;
+    let place = tempfile::tempdir().unwrap();
+    let (_graph, mut sidecar) = with_token(place.path()).await;
+    // The connections to the app and to Graph stay open, and are idle.
+    let mut client = Client::connect(sidecar.proxy).await;
+    assert_eq!(client.text("first").await.status, 200);
+    let asked = Instant::now();
+    sidecar.signal(Signal::TERM);
+    assert_eq!(sidecar.ended().await.code(), Some(0));
+    let took = asked.elapsed();
+    fact(&format!("stop: {took:?} with idle connections"));
+    assert!(took < Duration::from_millis(250), "{took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_signal_ends_it_at_once() {
     let _turn = together().await;
     for signal in [Signal::TERM, Signal::INT] {
