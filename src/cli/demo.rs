@@ -53,6 +53,8 @@ pub struct DemoArgs {
 enum DemoError {
     #[error("the system refuses what a demo needs")]
     System(#[from] io::Error),
+    #[error("cannot write to standard output")]
+    Screen(#[source] io::Error),
     #[error("cannot make a certificate")]
     Certificate(#[from] CertificateError),
     #[error("the sidecar's configuration is wrong")]
@@ -94,7 +96,7 @@ async fn perform(length: Duration) -> Result<Exit, DemoError> {
     let mut keeper = Keeper::start(sim.clone(), place.path(), teller.clone())?;
     let sidecar = Sidecar::start(&place, graph.address, &tasks).await?;
 
-    story.open(sidecar.proxy)?;
+    story.open(sidecar.proxy).map_err(DemoError::Screen)?;
     let (end, ending) = watch::channel(false);
     let load = Load::new(sidecar.proxy, tasks.clone(), teller, ending);
     let over = async {
@@ -110,16 +112,16 @@ async fn perform(length: Duration) -> Result<Exit, DemoError> {
     tokio::select! {
         () = load.run() => {}
         kept = keeper.run() => return Err(kept.into()),
-        told = story.tell(&load) => return Err(told.into()),
+        told = story.tell(&load) => return Err(DemoError::Screen(told)),
         () = over => return Err(DemoError::Impatient),
     }
-    story.finish(&load)?;
+    story.finish(&load).map_err(DemoError::Screen)?;
 
     let metrics = client::get(sidecar.admin, "/metrics", &tasks).await;
     let metrics = metrics.map_err(DemoError::Metrics)?;
     sidecar.stop().await?;
     let totals = Totals::new(&load, &sim, &keeper, &story, &metrics);
-    story.close(&totals)?;
+    story.close(&totals).map_err(DemoError::Screen)?;
     graph.stop().await;
     place.close()?;
     Ok(if totals.are_good() {
