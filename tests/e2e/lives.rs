@@ -198,8 +198,9 @@ async fn a_second_signal_ends_it_at_once() {
         let (answer, (code, took)) =
             futures_util::future::join(client.try_send(message("hangs")), stopping).await;
         assert!(answer.is_err());
+        fact(&format!("second signal: ended after {took:?}"));
         assert_eq!(code, Some(1), "{signal:?}");
-        assert!(took < Duration::from_secs(1), "{took:?}");
+        assert!(took < Duration::from_secs(2), "{took:?}");
     }
 }
 
