@@ -1,5 +1,6 @@
 //! The commands: one line each here, one file each below.
 
+mod demo;
 mod exit;
 mod fake_graph;
 mod healthcheck;
@@ -10,6 +11,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub use demo::DemoArgs;
 pub use exit::Exit;
 pub use fake_graph::FakeGraph;
 pub use healthcheck::HealthcheckArgs;
@@ -33,6 +35,7 @@ fn run(cli: Cli) -> ExitCode {
     match cli.command {
         None => serve::run(cli.serve),
         Some(Command::Serve(args)) => serve::run(args),
+        Some(Command::Demo(args)) => demo::run(&args),
         Some(Command::FakeGraph(args)) => args.run(),
         Some(Command::Healthcheck(args)) => healthcheck::run(args),
         Some(Command::Version) => version(),
@@ -69,6 +72,8 @@ enum Command {
     /// Run the sidecar (also: no command)
     #[command(after_help = AFTER_HELP)]
     Serve(ServeArgs),
+    /// See it work: sidecar, fake Graph and load in one process; needs no network, account or file
+    Demo(DemoArgs),
     /// Run only the fake Graph, for your own tests
     FakeGraph(FakeGraph),
     /// Exit 0 if the sidecar of this configuration is ready, 1 if not, within 2 seconds
@@ -139,6 +144,20 @@ mod tests {
         assert_eq!(args, bare.serve);
         assert!(args.require_token);
         assert_eq!(args.overrides().listen, ["127.0.0.1:1", "unix:/a"]);
+    }
+
+    #[test]
+    fn a_demo_lasts_half_a_minute_unless_told_otherwise() {
+        for (args, seconds) in [
+            (&["graphward", "demo"][..], 30),
+            (&["graphward", "demo", "--for", "9s"], 9),
+        ] {
+            let Some(Command::Demo(args)) = Cli::try_parse_from(args).unwrap().command else {
+                panic!("not demo");
+            };
+            assert_eq!(args.length, std::time::Duration::from_secs(seconds));
+        }
+        assert!(Cli::try_parse_from(["graphward", "demo", "--for", "9"]).is_err());
     }
 
     #[test]

@@ -78,6 +78,7 @@ fn help_shows_commands_files_variables_and_an_example() {
     let said = String::from_utf8(ended.stdout).unwrap();
     for words in [
         "serve",
+        "demo",
         "healthcheck",
         "--token-file",
         "--require-token",

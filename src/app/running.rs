@@ -68,6 +68,7 @@ impl Running {
         } = self;
         let (shutter, admin_shutter) = (Shutter::new(), Shutter::new());
 
+        tracing::info!(address = %self.admin_listener, "listening for operators");
         let admin = serve(
             self.admin_listener,
             self.operators.service(),

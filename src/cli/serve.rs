@@ -111,7 +111,7 @@ async fn live(config: Config, require_token: bool) -> io::Result<Exit> {
 ///
 /// A core moves some fifty thousand small requests a second through one thread, some hundred times what Graph
 /// lets a number send; a second thread would only add the price of waking it.
-fn runtime() -> io::Result<tokio::runtime::Runtime> {
+pub(super) fn runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(8)
@@ -134,7 +134,7 @@ fn keep_memory_private() {
 }
 
 /// Says what is wrong, with its causes, in one line.
-fn complain(error: &dyn std::error::Error, exit: Exit) -> Exit {
+pub(super) fn complain(error: &dyn std::error::Error, exit: Exit) -> Exit {
     let causes = std::iter::successors(Some(error), |error| (*error).source());
     let line = causes
         .map(ToString::to_string)
