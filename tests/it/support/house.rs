@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Answer, App, Crew, Drop, FIRST, Graph, Http, Mint, SECOND, Way};
+use super::{Answer, App, Crew, Drop, FIRST, Graph, Http, Mint, SECOND, Way, log};
 use graphward::app::{self, Exit, Seams, Stop};
 use graphward::config::{Config, Overrides};
 use graphward::net::{Listener, Stage, Stages};
@@ -45,6 +45,7 @@ pub(crate) fn today() -> SystemTime {
 impl House {
     /// HTTP/1.1, defaults, and a token that Graph takes.
     pub(crate) fn new() -> Self {
+        log::prepare();
         let flags = Overrides {
             config: Some(PathBuf::from("/dev/null")),
             ..Overrides::default()

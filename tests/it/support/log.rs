@@ -1,8 +1,9 @@
 //! The log of a test: what the process would write to stdout.
 
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
+use tracing::Dispatch;
 use tracing::subscriber::{DefaultGuard, set_default};
 
 use super::lock;
@@ -17,6 +18,18 @@ pub(crate) struct Logged {
 #[derive(Clone, Default)]
 struct Kept(Arc<Mutex<Vec<u8>>>);
 
+/// While only one subscriber exists, `tracing` asks the *current thread's* whether a new kind of event matters to
+/// anybody, and keeps the answer: a test beside this one would say no for all. So there are always two more.
+pub(crate) fn prepare() {
+    static OTHERS: OnceLock<[Dispatch; 2]> = OnceLock::new();
+    let settings = LogSettings {
+        format: LogFormat::Json,
+        level: LogLevel::Trace,
+    };
+    let other = || Dispatch::new(log_to(settings, io::sink));
+    let _kept = OTHERS.get_or_init(|| [other(), other()]);
+}
+
 impl Logged {
     pub(crate) fn at_info() -> Self {
         Self::at(LogLevel::Info)
@@ -27,6 +40,7 @@ impl Logged {
     }
 
     fn at(level: LogLevel) -> Self {
+        prepare();
         let kept = Kept::default();
         let writer = kept.clone();
         let settings = LogSettings {
