@@ -72,11 +72,14 @@ fn target(head: &Parts) -> Result<(), Refusal> {
         .map(|target| target.path().as_bytes().first())
     {
         Some(Some(b'/')) => Ok(()),
-        Some(_) if head.uri.path() == "*" => {
-            Err(Refusal::Malformed("there is nothing to say about `*` here"))
-        }
+        Some(_) if is_star(head) => Ok(()),
         Some(_) | None => Err(Refusal::Malformed("its target is not a path")),
     }
+}
+
+/// `OPTIONS *` asks about the server as a whole (RFC 9112, section 3.2.4): about us, not about Graph.
+pub(crate) fn is_star(head: &Parts) -> bool {
+    head.method == Method::OPTIONS && head.uri.path() == "*" && head.uri.query().is_none()
 }
 
 /// One host, well-formed, of ours; and where a request names two, the same.
@@ -92,15 +95,17 @@ fn host(head: &Parts, hosts: &Hosts) -> Result<(), Refusal> {
         Some(value) => {
             let text = value.to_str().map_err(|_not_text| MALFORMED)?;
             let authority: Authority = text.parse().map_err(|_not_an_authority| MALFORMED)?;
-            if text.contains('@') {
+            if text.contains('@') || !has_proper_port(&authority) {
                 return Err(MALFORMED);
             }
             Some(authority)
         }
     };
     let named = head.uri.authority();
-    if named.is_some_and(|named| named.as_str().contains('@')) {
-        return Err(Refusal::Malformed("its target has user information"));
+    if named.is_some_and(|named| named.as_str().contains('@') || !has_proper_port(named)) {
+        return Err(Refusal::Malformed(
+            "its target's authority is not a host name with an optional port",
+        ));
     }
     let http2 = head.version == Version::HTTP_2;
     match (named, &field) {
@@ -118,6 +123,12 @@ fn host(head: &Parts, hosts: &Hosts) -> Result<(), Refusal> {
             }
         }
     }
+}
+
+/// `http` takes any text behind the colon.
+fn has_proper_port(authority: &Authority) -> bool {
+    let port = authority.as_str().strip_prefix(authority.host());
+    matches!(port, Some("" | ":")) || authority.port_u16().is_some()
 }
 
 /// A browser says where a request comes from; a page of another site may not make one.
