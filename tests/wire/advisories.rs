@@ -28,7 +28,8 @@ fn an_error_nested_as_deeply_as_it_can_be_is_passed_on_as_it_is() {
 fn an_error_that_unfolds_to_much_more_is_passed_on_folded() {
     use std::io::Write as _;
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-    gzip.write_all(b"{\"error\":{\"code\":190,\"message\":\"").unwrap();
+    gzip.write_all(b"{\"error\":{\"code\":190,\"message\":\"")
+        .unwrap();
     for _ in 0..400 {
         gzip.write_all(&[b'a'; 64 * 1024]).unwrap();
     }
@@ -45,7 +46,10 @@ fn an_error_that_unfolds_to_much_more_is_passed_on_folded() {
         After::Keep
     });
     let house = House::before(origin.port);
-    let answer = ask(house.proxy, "GET / HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: gzip\r\n\r\n");
+    let answer = ask(
+        house.proxy,
+        "GET / HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: gzip\r\n\r\n",
+    );
     assert_eq!((answer.status, answer.body == bomb), (400, true));
     assert_eq!(origin.count(), 1, "what it unfolds to is not looked at");
 }
@@ -116,7 +120,10 @@ fn a_body_nobody_read_is_not_the_next_request() {
             assert_eq!(get(house.proxy, "/next").text(), "x");
         }
         let lines: Vec<String> = origin.take().iter().map(|seen| seen.line()).collect();
-        assert!(!lines.iter().any(|line| line.contains("hidden")), "{lines:?}");
+        assert!(
+            !lines.iter().any(|line| line.contains("hidden")),
+            "{lines:?}"
+        );
         assert_eq!(lines.len(), 4, "{lines:?}");
     }
 }
@@ -127,7 +134,10 @@ fn a_refused_request_takes_its_body_with_it() {
     let origin = Origin::plain("x");
     let house = House::before(origin.port);
     let hidden = "GET /hidden HTTP/1.1\r\nHost: localhost\r\n\r\n";
-    for (fields, status) in [("Host: evil.example\r\n", 421), ("Host: localhost\r\nOrigin: null\r\n", 403)] {
+    for (fields, status) in [
+        ("Host: evil.example\r\n", 421),
+        ("Host: localhost\r\nOrigin: null\r\n", 403),
+    ] {
         let mut client = Client::connect(house.proxy);
         let length = hidden.len();
         let answer = client.ask(format!(
@@ -136,7 +146,12 @@ fn a_refused_request_takes_its_body_with_it() {
         assert_eq!(answer.status, status);
         let next = client.ask(simple("/next"));
         assert!(matches!(next.status, 0 | 200), "{next:?}");
-        assert!(origin.take().iter().all(|seen| seen.line().contains("/next")));
+        assert!(
+            origin
+                .take()
+                .iter()
+                .all(|seen| seen.line().contains("/next"))
+        );
     }
 }
 
@@ -152,11 +167,17 @@ fn two_protocols_share_a_port_and_neither_sees_the_others_token() {
     for turn in 0..20u32 {
         let path = format!("/h2/{turn}");
         let outcome = http2.get(turn * 2 + 1, &path);
-        assert_eq!(outcome, super::support::h2c::Outcome::Status(200, path.into_bytes()));
+        assert_eq!(
+            outcome,
+            super::support::h2c::Outcome::Status(200, path.into_bytes())
+        );
         let path = format!("/h1/{turn}");
         assert_eq!(http1.ask(simple(&path)).text(), path);
     }
     let seen = origin.take();
     assert_eq!(seen.len(), 40);
-    assert!(seen.iter().all(|seen| contains(&seen.head, super::support::TOKEN.as_bytes())));
+    assert!(
+        seen.iter()
+            .all(|seen| contains(&seen.head, super::support::TOKEN.as_bytes()))
+    );
 }

@@ -21,15 +21,30 @@ fn exactly_one_credential_arrives_and_it_is_ours() {
     let origin = Origin::plain("x");
     let house = House::before(origin.port);
     for fields in PRESENTED {
-        let answer = ask(house.proxy, format!("GET /r HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n"));
+        let answer = ask(
+            house.proxy,
+            format!("GET /r HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n"),
+        );
         assert_eq!(answer.status, 200, "{fields:?}");
         let seen = origin.only();
-        assert_eq!(seen.field("authorization"), Some(format!("Bearer {TOKEN}")), "{fields:?}");
+        assert_eq!(
+            seen.field("authorization"),
+            Some(format!("Bearer {TOKEN}")),
+            "{fields:?}"
+        );
         assert!(!contains(&seen.head, b"evil"), "{fields:?}");
         assert!(!contains(&answer.head, TOKEN.as_bytes()), "{fields:?}");
     }
-    for query in ["access_token=evil", "a=1&%61ccess_token=evil", "access_token=evil&access_token=evil"] {
-        assert_eq!(get(house.proxy, &format!("/r?{query}")).status, 200, "{query}");
+    for query in [
+        "access_token=evil",
+        "a=1&%61ccess_token=evil",
+        "access_token=evil&access_token=evil",
+    ] {
+        assert_eq!(
+            get(house.proxy, &format!("/r?{query}")).status,
+            200,
+            "{query}"
+        );
         assert!(!contains(&origin.only().head, b"evil"), "{query}");
     }
 }
@@ -58,12 +73,19 @@ fn nothing_echoes_the_token() {
     });
     let house = House::before(origin.port);
     for method in ["TRACE", "trace", "OPTIONS"] {
-        let answer = ask(house.proxy, format!("{method} /r HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+        let answer = ask(
+            house.proxy,
+            format!("{method} /r HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+        );
         assert!(!contains(&answer.head, TOKEN.as_bytes()), "{method}");
         assert!(!contains(&answer.body, TOKEN.as_bytes()), "{method}");
         let expected = if method == "TRACE" { 405 } else { 204 };
         assert_eq!(answer.status, expected, "{method}");
-        assert_eq!(origin.take().len(), usize::from(expected == 204), "{method}");
+        assert_eq!(
+            origin.take().len(),
+            usize::from(expected == 204),
+            "{method}"
+        );
     }
 }
 
@@ -86,10 +108,19 @@ fn a_web_page_cannot_use_the_proxy() {
         for method in ["GET", "POST", "OPTIONS"] {
             let answer = ask(
                 house.proxy,
-                format!("{method} /r HTTP/1.1\r\n{fields}Access-Control-Request-Method: POST\r\n\r\n"),
+                format!(
+                    "{method} /r HTTP/1.1\r\n{fields}Access-Control-Request-Method: POST\r\n\r\n"
+                ),
             );
-            assert!(matches!(answer.status, 403 | 421), "{method} {fields}: {answer:?}");
-            assert_eq!(answer.field("access-control-allow-origin"), None, "{fields}");
+            assert!(
+                matches!(answer.status, 403 | 421),
+                "{method} {fields}: {answer:?}"
+            );
+            assert_eq!(
+                answer.field("access-control-allow-origin"),
+                None,
+                "{fields}"
+            );
             assert_eq!(origin.count(), 0, "{method} {fields}");
         }
     }
@@ -118,7 +149,12 @@ fn what_would_teach_the_app_to_go_round_is_dropped() {
     });
     let house = House::before(origin.port);
     let answer = get(house.proxy, "/");
-    for gone in ["alt-svc", "strict-transport-security", "x-hop", "connection"] {
+    for gone in [
+        "alt-svc",
+        "strict-transport-security",
+        "x-hop",
+        "connection",
+    ] {
         assert_eq!(answer.field(gone), None, "{gone}");
     }
     assert_eq!(answer.field("x-kept").as_deref(), Some("1"));

@@ -19,7 +19,9 @@ fn in_a_mix_of_faults_every_answer_is_its_own_and_no_post_is_sent_twice() {
                 return After::Cut;
             }
             3 => {
-                exchange.write(format!("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{path}"));
+                exchange.write(format!(
+                    "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{path}"
+                ));
                 return After::Cut;
             }
             4 => pause(5),
@@ -27,7 +29,11 @@ fn in_a_mix_of_faults_every_answer_is_its_own_and_no_post_is_sent_twice() {
         }
         exchange.ok(&path);
         // Half of the good answers are the last of their connection, and do not say so.
-        if number % 2 == 0 { After::Close } else { After::Keep }
+        if number % 2 == 0 {
+            After::Close
+        } else {
+            After::Keep
+        }
     });
     let house = House::before(origin.port);
     let proxy = house.proxy;
@@ -52,7 +58,10 @@ fn in_a_mix_of_faults_every_answer_is_its_own_and_no_post_is_sent_twice() {
             })
         })
         .collect();
-    let wrong: usize = clients.into_iter().map(|client| client.join().unwrap()).sum();
+    let wrong: usize = clients
+        .into_iter()
+        .map(|client| client.join().unwrap())
+        .sum();
     assert!(wrong <= 2, "{wrong} of 144 good requests failed");
     let mut sent: HashMap<String, usize> = HashMap::new();
     for seen in origin.take() {

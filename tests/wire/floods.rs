@@ -2,8 +2,8 @@
 //! and the next connection is served.
 
 use super::support::h2c::{
-    self, CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, Outcome, PING, RST_STREAM, SETTINGS,
-    WINDOW_UPDATE,
+    self, CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, Outcome, PING, RST_STREAM,
+    SETTINGS, WINDOW_UPDATE,
 };
 use super::support::{H2c, House, Origin, Process, Setup, pause};
 
@@ -42,7 +42,10 @@ fn a_rapid_reset_is_ended_and_little_of_it_reaches_the_origin() {
     assert!(matches!(client.goaway(), Some(ENHANCE_YOUR_CALM) | None));
     pause(50);
     let reached = origin.take().len();
-    assert!(reached < 300, "{reached} of 10,000 requests that nobody waits for reached the origin");
+    assert!(
+        reached < 300,
+        "{reached} of 10,000 requests that nobody waits for reached the origin"
+    );
     assert!(is_served(&house));
 }
 
@@ -62,7 +65,11 @@ fn resets_that_a_client_provokes_are_counted_like_its_own() {
     client.send(all);
     assert!(matches!(client.goaway(), Some(_) | None));
     pause(50);
-    assert_eq!(origin.take().len(), 0, "a body that never came is no request");
+    assert_eq!(
+        origin.take().len(),
+        0,
+        "a body that never came is no request"
+    );
     assert!(is_served(&house));
 }
 
@@ -84,7 +91,10 @@ fn a_header_block_without_end_is_ended() {
         &mut client,
         (0..100_000).map(|_| h2c::frame(CONTINUATION, 0, 1, &[]).repeat(10)),
     );
-    assert!(taken < 100_000, "a million empty pieces of one header block were taken");
+    assert!(
+        taken < 100_000,
+        "a million empty pieces of one header block were taken"
+    );
     assert_eq!(origin.count(), 0);
     assert!(is_served(&house));
 }
@@ -111,7 +121,11 @@ fn a_block_that_unfolds_to_much_more_than_it_says_is_refused() {
         for (number, piece) in pieces.iter().enumerate() {
             let kind = if number == 0 { HEADERS } else { CONTINUATION };
             let first = if number == 0 { END_STREAM } else { 0 };
-            let last = if number + 1 == pieces.len() { END_HEADERS } else { 0 };
+            let last = if number + 1 == pieces.len() {
+                END_HEADERS
+            } else {
+                0
+            };
             client.send(h2c::frame(kind, first | last, 1, piece));
         }
         let outcome = client.outcome(1);
@@ -132,9 +146,17 @@ fn floods_of_small_frames_cost_no_memory() {
     let open = h2c::frame(HEADERS, END_HEADERS, 1, &post());
     for (what, first, piece) in [
         ("PING", Vec::new(), h2c::frame(PING, 0, 0, &[7; 8])),
-        ("SETTINGS", Vec::new(), h2c::frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 255, 255])),
+        (
+            "SETTINGS",
+            Vec::new(),
+            h2c::frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 255, 255]),
+        ),
         ("empty DATA", open, h2c::frame(DATA, 0, 1, &[])),
-        ("PRIORITY", Vec::new(), h2c::frame(2, 0, 1, &[0, 0, 0, 0, 1])),
+        (
+            "PRIORITY",
+            Vec::new(),
+            h2c::frame(2, 0, 1, &[0, 0, 0, 0, 1]),
+        ),
         ("unknown", Vec::new(), h2c::frame(99, 0, 1, &[0; 8])),
     ] {
         // Nothing of what is answered is read.
@@ -144,7 +166,11 @@ fn floods_of_small_frames_cost_no_memory() {
         pour(&mut client, (0..200).map(|_| many.clone()));
         let grown = process.resident().saturating_sub(before);
         assert!(grown < 48 * 1024, "{what}: {grown} KiB");
-        assert_eq!(warm.get(what_stream(what), "/after"), Outcome::Status(200, b"x".to_vec()), "{what}");
+        assert_eq!(
+            warm.get(what_stream(what), "/after"),
+            Outcome::Status(200, b"x".to_vec()),
+            "{what}"
+        );
     }
     assert_eq!(origin.take().len(), 6, "warm, and once after each flood");
 }
@@ -171,7 +197,13 @@ fn streams_past_the_limit_are_refused_and_the_others_served() {
         .collect();
     client.send(all);
     let last = client.outcome(799);
-    assert!(matches!(last, Outcome::Reset(7) | Outcome::GoAway(_) | Outcome::Closed), "{last:?}");
+    assert!(
+        matches!(
+            last,
+            Outcome::Reset(7) | Outcome::GoAway(_) | Outcome::Closed
+        ),
+        "{last:?}"
+    );
     assert!(origin.count() <= 256, "more than may be under way");
     assert!(is_served(&house));
 }

@@ -18,14 +18,23 @@ fn nothing_older_than_its_floor_is_locked() {
     let lock = include_str!("../../Cargo.lock");
     let packages: Vec<(&str, [u64; 3])> = lock.split("[[package]]").skip(1).map(package).collect();
     for (name, floor) in FLOORS {
-        let mut found = packages.iter().filter(|(package, _)| package == name).peekable();
+        let mut found = packages
+            .iter()
+            .filter(|(package, _)| package == name)
+            .peekable();
         assert!(found.peek().is_some(), "{name} is not locked");
         for (_, version) in found {
-            assert!(version >= floor, "{name} {version:?} is older than {floor:?}");
+            assert!(
+                version >= floor,
+                "{name} {version:?} is older than {floor:?}"
+            );
         }
     }
     for name in ABSENT {
-        assert!(packages.iter().all(|(package, _)| package != name), "{name} came in");
+        assert!(
+            packages.iter().all(|(package, _)| package != name),
+            "{name} came in"
+        );
     }
 }
 

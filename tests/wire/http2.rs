@@ -15,8 +15,21 @@ const PATH: Field = (b":path", b"/r");
 const REFUSED: &[&[Field]] = &[
     &[METHOD, SCHEME, AUTHORITY, PATH, (b"X-Upper", b"1")],
     &[METHOD, SCHEME, AUTHORITY, PATH, (b"connection", b"close")],
-    &[METHOD, SCHEME, AUTHORITY, PATH, (b"connection", b"x-a"), (b"x-a", b"1")],
-    &[METHOD, SCHEME, AUTHORITY, PATH, (b"transfer-encoding", b"chunked")],
+    &[
+        METHOD,
+        SCHEME,
+        AUTHORITY,
+        PATH,
+        (b"connection", b"x-a"),
+        (b"x-a", b"1"),
+    ],
+    &[
+        METHOD,
+        SCHEME,
+        AUTHORITY,
+        PATH,
+        (b"transfer-encoding", b"chunked"),
+    ],
     &[METHOD, SCHEME, AUTHORITY, PATH, (b"keep-alive", b"5")],
     &[METHOD, SCHEME, AUTHORITY, PATH, (b"proxy-connection", b"x")],
     &[METHOD, SCHEME, AUTHORITY, PATH, (b"upgrade", b"h2c")],
@@ -31,14 +44,29 @@ const REFUSED: &[&[Field]] = &[
     &[METHOD, SCHEME, AUTHORITY, PATH, (b"x:a", b"1")],
     &[METHOD, SCHEME, AUTHORITY, PATH, (b"", b"1")],
     &[METHOD, SCHEME, AUTHORITY, (b":path", b"/r\r\nx-evil: 1")],
-    &[METHOD, SCHEME, AUTHORITY, (b":path", b"/r HTTP/1.1\r\nHost: x\r\n\r\n")],
+    &[
+        METHOD,
+        SCHEME,
+        AUTHORITY,
+        (b":path", b"/r HTTP/1.1\r\nHost: x\r\n\r\n"),
+    ],
     &[METHOD, SCHEME, AUTHORITY, (b":path", b"/r\x00")],
     &[METHOD, SCHEME, AUTHORITY, (b":path", b"/r r")],
     &[METHOD, SCHEME, AUTHORITY, (b":path", b"")],
     &[METHOD, SCHEME, AUTHORITY, (b":path", b"r")],
     &[METHOD, SCHEME, AUTHORITY, (b":path", b"*")],
-    &[METHOD, SCHEME, AUTHORITY, (b":path", b"http://evil.example/")],
-    &[(b":method", b"GET /x HTTP/1.1\r\nX: "), SCHEME, AUTHORITY, PATH],
+    &[
+        METHOD,
+        SCHEME,
+        AUTHORITY,
+        (b":path", b"http://evil.example/"),
+    ],
+    &[
+        (b":method", b"GET /x HTTP/1.1\r\nX: "),
+        SCHEME,
+        AUTHORITY,
+        PATH,
+    ],
     &[(b":method", b""), SCHEME, AUTHORITY, PATH],
     &[(b":method", b"TRACE"), SCHEME, AUTHORITY, PATH],
     &[SCHEME, AUTHORITY, PATH],
@@ -53,23 +81,53 @@ const REFUSED: &[&[Field]] = &[
     &[METHOD, SCHEME, AUTHORITY, (b"x-a", b"1"), PATH],
     &[METHOD, SCHEME, AUTHORITY, PATH, (b":status", b"200")],
     &[METHOD, SCHEME, AUTHORITY, PATH, (b":unknown", b"1")],
-    &[METHOD, SCHEME, AUTHORITY, PATH, (b":protocol", b"websocket")],
+    &[
+        METHOD,
+        SCHEME,
+        AUTHORITY,
+        PATH,
+        (b":protocol", b"websocket"),
+    ],
     &[METHOD, SCHEME, AUTHORITY, PATH, (b"host", b"evil.example")],
     &[METHOD, SCHEME, AUTHORITY, PATH, (b"host", b"127.0.0.1")],
-    &[METHOD, SCHEME, AUTHORITY, PATH, (b"host", b"localhost"), (b"host", b"localhost")],
+    &[
+        METHOD,
+        SCHEME,
+        AUTHORITY,
+        PATH,
+        (b"host", b"localhost"),
+        (b"host", b"localhost"),
+    ],
     &[METHOD, SCHEME, PATH, (b"host", b"evil.example")],
     &[METHOD, SCHEME, (b":authority", b"evil.example"), PATH],
     &[METHOD, SCHEME, (b":authority", b"u@localhost"), PATH],
     &[METHOD, SCHEME, (b":authority", b"localhost/evil"), PATH],
     &[METHOD, SCHEME, (b":authority", b""), PATH],
     &[METHOD, (b":scheme", b"javascript"), AUTHORITY, PATH],
-    &[METHOD, (b":scheme", b"http://evil.example/?"), AUTHORITY, PATH],
+    &[
+        METHOD,
+        (b":scheme", b"http://evil.example/?"),
+        AUTHORITY,
+        PATH,
+    ],
     &[METHOD, (b":scheme", b"file"), AUTHORITY, PATH],
     &[METHOD, (b":scheme", b""), AUTHORITY, PATH],
     &[METHOD, SCHEME, AUTHORITY, PATH, (b"content-length", b"5")],
     &[METHOD, SCHEME, AUTHORITY, PATH, (b"content-length", b"+0")],
-    &[METHOD, SCHEME, AUTHORITY, PATH, (b"sec-fetch-site", b"cross-site")],
-    &[METHOD, SCHEME, AUTHORITY, PATH, (b"origin", b"http://evil.example")],
+    &[
+        METHOD,
+        SCHEME,
+        AUTHORITY,
+        PATH,
+        (b"sec-fetch-site", b"cross-site"),
+    ],
+    &[
+        METHOD,
+        SCHEME,
+        AUTHORITY,
+        PATH,
+        (b"origin", b"http://evil.example"),
+    ],
     &[(b":method", b"CONNECT"), (b":authority", b"localhost:80")],
     &[(b":method", b"CONNECT"), SCHEME, AUTHORITY, PATH],
 ];
@@ -94,10 +152,17 @@ fn row_50_a_malformed_request_never_reaches_the_origin() {
         let mut client = H2c::connect(house.proxy);
         client.request(1, fields);
         let outcome = client.outcome(1);
-        assert!(is_refused(&outcome), "row 50: {}: {outcome:?}", shown(fields));
+        assert!(
+            is_refused(&outcome),
+            "row 50: {}: {outcome:?}",
+            shown(fields)
+        );
         assert_eq!(origin.count(), 0, "row 50: {}", shown(fields));
     }
-    assert_eq!(H2c::connect(house.proxy).get(1, "/r"), Outcome::Status(200, b"x".to_vec()));
+    assert_eq!(
+        H2c::connect(house.proxy).get(1, "/r"),
+        Outcome::Status(200, b"x".to_vec())
+    );
 }
 
 #[test]
@@ -112,12 +177,21 @@ fn row_50_a_length_that_is_not_that_of_the_data_is_refused() {
         (b"0x5", b"hello"),
     ] {
         let mut client = H2c::connect(house.proxy);
-        let fields: &[(&[u8], &[u8])] =
-            &[(b":method", b"POST"), SCHEME, AUTHORITY, PATH, (b"content-length", length)];
+        let fields: &[(&[u8], &[u8])] = &[
+            (b":method", b"POST"),
+            SCHEME,
+            AUTHORITY,
+            PATH,
+            (b"content-length", length),
+        ];
         client.send(h2c::frame(HEADERS, END_HEADERS, 1, &h2c::block(fields)));
         client.send(h2c::frame(DATA, END_STREAM, 1, data));
         let outcome = client.outcome(1);
-        assert!(is_refused(&outcome), "row 50: {}: {outcome:?}", length.escape_ascii());
+        assert!(
+            is_refused(&outcome),
+            "row 50: {}: {outcome:?}",
+            length.escape_ascii()
+        );
         assert_eq!(origin.count(), 0, "row 50: {}", length.escape_ascii());
     }
 }
@@ -129,8 +203,10 @@ fn row_37_an_http2_connect_with_a_body_never_reaches_the_origin() {
     let decoy = Decoy::listen();
     let authority = format!("127.0.0.1:{}", decoy.port);
     let mut client = H2c::connect(house.proxy);
-    let fields: &[(&[u8], &[u8])] =
-        &[(b":method", b"CONNECT"), (b":authority", authority.as_bytes())];
+    let fields: &[(&[u8], &[u8])] = &[
+        (b":method", b"CONNECT"),
+        (b":authority", authority.as_bytes()),
+    ];
     client.send(h2c::frame(HEADERS, END_HEADERS, 1, &h2c::block(fields)));
     let hidden = b"GET /hidden HTTP/1.1\r\nHost: localhost\r\n\r\n";
     client.send(h2c::frame(DATA, END_STREAM, 1, hidden));
@@ -171,11 +247,18 @@ fn what_is_said_over_http2_arrives_as_over_http1() {
     let seen = origin.only();
     let head = seen.head.escape_ascii();
     assert_eq!(seen.line(), "POST /a%2Fb/../c?x=1&&x=2 HTTP/1.1");
-    assert_eq!((seen.body.as_slice(), seen.whole), (&b"hello"[..], true), "{head}");
+    assert_eq!(
+        (seen.body.as_slice(), seen.whole),
+        (&b"hello"[..], true),
+        "{head}"
+    );
     assert_eq!(seen.field("content-length").as_deref(), Some("5"), "{head}");
     assert!(contains(&seen.head, b"\r\nx_under: \x80\xff\r\n"), "{head}");
     assert!(!contains(&seen.head, b"evil"), "{head}");
-    assert!(!seen.has("te") && !seen.has("cookie") && !seen.has("transfer-encoding"), "{head}");
+    assert!(
+        !seen.has("te") && !seen.has("cookie") && !seen.has("transfer-encoding"),
+        "{head}"
+    );
 }
 
 #[test]
@@ -200,13 +283,34 @@ fn a_broken_http2_connection_takes_no_other_with_it() {
     let block = h2c::block(&h2c::plain(b"GET", b"/evil"));
     let broken_table = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff];
     for (what, bytes) in [
-        ("a frame too large", h2c::frame(DATA, 0, 1, &vec![0; 20_000])),
-        ("an even stream", h2c::frame(HEADERS, END_HEADERS | END_STREAM, 2, &block)),
-        ("stream 0", h2c::frame(HEADERS, END_HEADERS | END_STREAM, 0, &block)),
-        ("DATA before HEADERS", h2c::frame(DATA, END_STREAM, 1, b"evil")),
-        ("a broken block", h2c::frame(HEADERS, END_HEADERS | END_STREAM, 1, &broken_table)),
-        ("CONTINUATION alone", h2c::frame(CONTINUATION, END_HEADERS, 1, &block)),
-        ("a request of HTTP/1", b"GET /evil HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec()),
+        (
+            "a frame too large",
+            h2c::frame(DATA, 0, 1, &vec![0; 20_000]),
+        ),
+        (
+            "an even stream",
+            h2c::frame(HEADERS, END_HEADERS | END_STREAM, 2, &block),
+        ),
+        (
+            "stream 0",
+            h2c::frame(HEADERS, END_HEADERS | END_STREAM, 0, &block),
+        ),
+        (
+            "DATA before HEADERS",
+            h2c::frame(DATA, END_STREAM, 1, b"evil"),
+        ),
+        (
+            "a broken block",
+            h2c::frame(HEADERS, END_HEADERS | END_STREAM, 1, &broken_table),
+        ),
+        (
+            "CONTINUATION alone",
+            h2c::frame(CONTINUATION, END_HEADERS, 1, &block),
+        ),
+        (
+            "a request of HTTP/1",
+            b"GET /evil HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec(),
+        ),
     ] {
         let mut client = H2c::connect(house.proxy);
         client.send(bytes);
@@ -215,5 +319,8 @@ fn a_broken_http2_connection_takes_no_other_with_it() {
     }
     assert_eq!(good.get(3, "/b"), Outcome::Status(200, b"x".to_vec()));
     let seen = origin.take();
-    assert!(seen.iter().all(|seen| !seen.line().contains("evil")), "{seen:?}");
+    assert!(
+        seen.iter().all(|seen| !seen.line().contains("evil")),
+        "{seen:?}"
+    );
 }

@@ -43,7 +43,10 @@ fn a_file_that_is_no_socket_and_a_socket_that_is_in_use_are_left_alone() {
         let address = format!("unix:{}", path.display());
         let (code, said) = start_and_fail(&address);
         assert_eq!(code, Some(3), "{said}");
-        assert!(said.contains("cannot listen on") && said.contains(&address), "{said}");
+        assert!(
+            said.contains("cannot listen on") && said.contains(&address),
+            "{said}"
+        );
     }
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "precious");
     assert!(UnixStream::connect(&socket).is_ok());
@@ -56,7 +59,10 @@ fn a_taken_port_fails_the_start_with_3() {
     let address = taken.local_addr().unwrap().to_string();
     let (code, said) = start_and_fail(&address);
     assert_eq!(code, Some(3), "{said}");
-    assert!(said.contains(&format!("cannot listen on {address}")), "{said}");
+    assert!(
+        said.contains(&format!("cannot listen on {address}")),
+        "{said}"
+    );
 }
 
 /// Starts the program where it cannot listen.
@@ -76,20 +82,35 @@ fn start_and_fail(address: &str) -> (Option<i32>, String) {
 fn the_operators_paths_are_on_their_own_listener_and_change_nothing() {
     let origin = Origin::plain("graph's own");
     let house = House::before(origin.port);
-    for path in ["/metrics", "/livez", "/readyz", "/startupz", "/healthz", "/admin/token-status"] {
+    for path in [
+        "/metrics",
+        "/livez",
+        "/readyz",
+        "/startupz",
+        "/healthz",
+        "/admin/token-status",
+    ] {
         assert_eq!(get(house.proxy, path).text(), "graph's own", "{path}");
         assert_eq!(origin.take().len(), 1, "{path}");
     }
     for path in ["/metrics", "/livez", "/readyz", "/startupz", "/healthz"] {
         let answer = get(house.admin, path);
         assert_eq!(answer.status, 200, "{path}");
-        assert!(!contains(&answer.body, super::support::TOKEN.as_bytes()), "{path}");
-        let posted = super::support::client::ask(house.admin, simple(path).replacen("GET", "POST", 1));
+        assert!(
+            !contains(&answer.body, super::support::TOKEN.as_bytes()),
+            "{path}"
+        );
+        let posted =
+            super::support::client::ask(house.admin, simple(path).replacen("GET", "POST", 1));
         assert_eq!(posted.status, 405, "{path}");
     }
     assert_eq!(get(house.admin, "/shutdown").status, 404);
     assert_eq!(get(house.admin, "/v23.0/me").status, 404);
-    assert_eq!(origin.count(), 0, "the operators' listener forwards nothing");
+    assert_eq!(
+        origin.count(),
+        0,
+        "the operators' listener forwards nothing"
+    );
     assert!(matches!(
         H2c::connect(house.admin).get(1, "/livez"),
         super::support::h2c::Outcome::Status(200, _)

@@ -20,11 +20,16 @@ fn no_core_dump_no_argument_and_no_variable_holds_the_token() {
     let process = Process::start(origin.port, setup, "");
     assert_eq!(get(process.proxy, "/r?access_token=EAAGold").status, 200);
     let limits = process.proc("limits");
-    let line = limits.lines().find(|line| line.starts_with("Max core file size"));
+    let line = limits
+        .lines()
+        .find(|line| line.starts_with("Max core file size"));
     let fields: Vec<&str> = line.unwrap().split_whitespace().collect();
     assert_eq!(fields[4..6], ["0", "0"], "{limits}");
     for name in ["cmdline", "environ"] {
-        assert!(!contains(process.proc(name).as_bytes(), TOKEN.as_bytes()), "{name}");
+        assert!(
+            !contains(process.proc(name).as_bytes(), TOKEN.as_bytes()),
+            "{name}"
+        );
     }
     // What belongs to a process that may not be dumped belongs to root, whoever started it.
     let owner = std::fs::metadata(format!("/proc/{}/environ", process.id())).unwrap();
@@ -92,7 +97,13 @@ fn without_descriptors_left_it_waits_calmly_and_recovers() {
     pause(2_000);
     let spent = process.ticks() - before;
     assert!(spent < 20, "{spent} hundredths of a second in two seconds");
-    assert!(process.log.lock().unwrap().contains("cannot accept connections"));
+    assert!(
+        process
+            .log
+            .lock()
+            .unwrap()
+            .contains("cannot accept connections")
+    );
     drop(crowd);
     assert!(eventually(5, || get(process.proxy, "/after").status == 200));
 }
@@ -120,7 +131,10 @@ fn asked_to_stop_under_load_it_ends_every_request_that_had_begun() {
     process.terminate();
     for asked in load {
         let answer = asked.join().unwrap();
-        assert_eq!((answer.status, answer.text().as_str(), answer.whole), (200, "halfhalf", true));
+        assert_eq!(
+            (answer.status, answer.text().as_str(), answer.whole),
+            (200, "halfhalf", true)
+        );
     }
     let mut goaway = false;
     let mut body = Vec::new();
@@ -141,7 +155,10 @@ fn a_slow_reader_of_a_large_answer_costs_little_memory() {
     let piece = "a".repeat(1024 * 1024);
     let origin = Origin::scripted(move |exchange| {
         exchange.receive();
-        exchange.write(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", 192 << 20));
+        exchange.write(format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n",
+            192 << 20
+        ));
         let sent = (0..192).take_while(|_| exchange.write(&piece)).count();
         assert!(sent < 192, "all of it was taken");
         After::Reset

@@ -11,7 +11,7 @@ pub(crate) mod process;
 pub(crate) use client::Client;
 pub(crate) use h2c::H2c;
 pub(crate) use house::{House, Setup};
-pub(crate) use origin::{After, Decoy, Exchange, Origin};
+pub(crate) use origin::{After, Decoy, Origin};
 pub(crate) use process::Process;
 
 use std::sync::LazyLock;

@@ -37,7 +37,11 @@ fn row_34_a_path_arrives_byte_for_byte() {
         let answer = get(house.proxy, path);
         match answer.status {
             // Our own paths are on the other listener; here they are Graph's.
-            200 => assert_eq!(origin.only().line(), format!("GET {path} HTTP/1.1"), "row 34"),
+            200 => assert_eq!(
+                origin.only().line(),
+                format!("GET {path} HTTP/1.1"),
+                "row 34"
+            ),
             400 => assert_eq!(origin.count(), 0, "row 34: {path}"),
             other => panic!("row 34: {path}: {other}"),
         }
@@ -74,9 +78,16 @@ fn row_35_an_absolute_target_of_ours_is_a_path() {
         assert_eq!(answer.status, 200, "row 35: {target}");
         let seen = origin.only();
         assert_eq!(seen.line(), "GET /p?q HTTP/1.1", "row 35: {target}");
-        assert_eq!(seen.field("host").as_deref(), Some("graph.facebook.com"), "row 35");
+        assert_eq!(
+            seen.field("host").as_deref(),
+            Some("graph.facebook.com"),
+            "row 35"
+        );
     }
-    let answer = ask(own, format!("GET http://{own}?q HTTP/1.1\r\nHost: {own}\r\n\r\n"));
+    let answer = ask(
+        own,
+        format!("GET http://{own}?q HTTP/1.1\r\nHost: {own}\r\n\r\n"),
+    );
     assert!(matches!(answer.status, 200 | 400), "row 35: without a path");
     for seen in origin.take() {
         assert_eq!(seen.line(), "GET /?q HTTP/1.1", "row 35");
@@ -103,17 +114,35 @@ fn row_36_nobody_is_sent_elsewhere() {
         "GET gopher://localhost/p HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(),
     ] {
         let answer = ask(house.proxy, &request);
-        assert!(matches!(answer.status, 400 | 403 | 421), "row 36: {request}: {answer:?}");
+        assert!(
+            matches!(answer.status, 400 | 403 | 421),
+            "row 36: {request}: {answer:?}"
+        );
         assert_eq!(origin.count(), 0, "row 36: {request}");
     }
     for (target, fields) in [
         (format!("http://127.0.0.1:{port}/p"), String::new()),
         (format!("https://localhost:{port}/p"), String::new()),
-        ("/p".to_owned(), format!("X-Forwarded-Host: 127.0.0.1:{port}\r\n")),
-        ("/p".to_owned(), format!("X_Forwarded_Host: 127.0.0.1:{port}\r\n")),
-        ("/p".to_owned(), format!("Forwarded: host=127.0.0.1:{port}\r\n")),
-        ("/p".to_owned(), format!("X-Original-URL: http://127.0.0.1:{port}/\r\n")),
-        ("/p".to_owned(), "X-Forwarded-For: 1\r\nX_Forwarded_For: 2\r\nX-Real-IP: 3\r\n".to_owned()),
+        (
+            "/p".to_owned(),
+            format!("X-Forwarded-Host: 127.0.0.1:{port}\r\n"),
+        ),
+        (
+            "/p".to_owned(),
+            format!("X_Forwarded_Host: 127.0.0.1:{port}\r\n"),
+        ),
+        (
+            "/p".to_owned(),
+            format!("Forwarded: host=127.0.0.1:{port}\r\n"),
+        ),
+        (
+            "/p".to_owned(),
+            format!("X-Original-URL: http://127.0.0.1:{port}/\r\n"),
+        ),
+        (
+            "/p".to_owned(),
+            "X-Forwarded-For: 1\r\nX_Forwarded_For: 2\r\nX-Real-IP: 3\r\n".to_owned(),
+        ),
     ] {
         let answer = ask(
             house.proxy,
@@ -122,10 +151,17 @@ fn row_36_nobody_is_sent_elsewhere() {
         assert_eq!(answer.status, 200, "row 36: {target} {fields}");
         let seen = origin.only();
         let head = seen.head.escape_ascii();
-        assert_eq!(seen.field("host").as_deref(), Some("graph.facebook.com"), "row 36: {head}");
+        assert_eq!(
+            seen.field("host").as_deref(),
+            Some("graph.facebook.com"),
+            "row 36: {head}"
+        );
         assert_eq!(seen.line(), "GET /p HTTP/1.1", "row 36: {head}");
         let lower = seen.head.to_ascii_lowercase();
-        assert!(!contains(&lower, b"forwarded") && !contains(&lower, b"x-real-ip"), "row 36: {head}");
+        assert!(
+            !contains(&lower, b"forwarded") && !contains(&lower, b"x-real-ip"),
+            "row 36: {head}"
+        );
     }
     assert!(decoy.was_left_alone(), "row 36");
 }
@@ -139,15 +175,27 @@ fn row_37_there_is_no_tunnel() {
     for (target, fields) in [
         (format!("127.0.0.1:{}", decoy.port), String::new()),
         ("graph.facebook.com:443".to_owned(), String::new()),
-        ("localhost:80".to_owned(), format!("Content-Length: {}\r\n", hidden.len())),
-        ("localhost:80".to_owned(), "Transfer-Encoding: chunked\r\n".to_owned()),
+        (
+            "localhost:80".to_owned(),
+            format!("Content-Length: {}\r\n", hidden.len()),
+        ),
+        (
+            "localhost:80".to_owned(),
+            "Transfer-Encoding: chunked\r\n".to_owned(),
+        ),
     ] {
         let mut client = Client::connect(house.proxy);
         let answer = client.ask(format!(
             "CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{fields}\r\n{hidden}"
         ));
-        assert!(matches!(answer.status, 400..500), "row 37: {target}: {answer:?}");
-        assert!(client.is_closed_within(2_000), "row 37: {target}: still open");
+        assert!(
+            matches!(answer.status, 400..500),
+            "row 37: {target}: {answer:?}"
+        );
+        assert!(
+            client.is_closed_within(2_000),
+            "row 37: {target}: still open"
+        );
         assert_eq!(origin.count(), 0, "row 37: {target}");
     }
     assert!(decoy.was_left_alone(), "row 37");
@@ -173,7 +221,10 @@ fn row_38_a_star_is_answered_here_and_only_to_options() {
         "GET ../a HTTP/1.1\r\nHost: localhost\r\n\r\n",
     ] {
         let answer = ask(house.proxy, request);
-        assert!(matches!(answer.status, 400 | 421), "row 38: {request}: {answer:?}");
+        assert!(
+            matches!(answer.status, 400 | 421),
+            "row 38: {request}: {answer:?}"
+        );
     }
     assert_eq!(origin.count(), 0, "row 38");
 }

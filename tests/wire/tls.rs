@@ -37,7 +37,11 @@ fn row_49_a_certificate_that_is_not_graphs_gets_not_one_byte_and_a_good_one_heal
     for (what, by, leaf) in [
         ("another CA", &stranger, good_leaf()),
         ("another name", &*CA, named("evil.example")),
-        ("a name that begins like ours", &CA, named("graph.facebook.com.evil.example")),
+        (
+            "a name that begins like ours",
+            &CA,
+            named("graph.facebook.com.evil.example"),
+        ),
         ("the address that was dialled", &CA, named("127.0.0.1")),
         ("expired", &CA, expired),
         ("not yet valid", &CA, early),
@@ -45,12 +49,20 @@ fn row_49_a_certificate_that_is_not_graphs_gets_not_one_byte_and_a_good_one_heal
         origin.present(by, &leaf, &[b"http/1.1"]);
         let answer = Client::connect(house.proxy).ask(post("/r", "hello"));
         assert_eq!(answer.status, 502, "row 49: {what}");
-        assert_eq!(answer.proxy_error(), "tls_certificate_error", "row 49: {what}");
+        assert_eq!(
+            answer.proxy_error(),
+            "tls_certificate_error",
+            "row 49: {what}"
+        );
         assert_eq!(origin.count(), 0, "row 49: {what}");
     }
     origin.present(&CA, &good_leaf(), &[b"http/1.1"]);
     assert_eq!(get(house.proxy, "/r").status, 200, "row 49: it recovers");
-    assert_eq!(origin.names(), ["graph.facebook.com"], "no request on any other connection");
+    assert_eq!(
+        origin.names(),
+        ["graph.facebook.com"],
+        "no request on any other connection"
+    );
 }
 
 /// A listener that answers whatever comes with these bytes, and keeps what came.
@@ -112,7 +124,10 @@ fn a_handshake_that_never_ends_is_given_up_and_pooled_connections_are_unhurt() {
     let house = House::with(silent.local_addr().unwrap().port(), setup);
     let began = Instant::now();
     let answer = Client::connect(house.proxy).ask(post("/r", "hello"));
-    assert_eq!((answer.status, answer.proxy_error().as_str()), (504, "connection_timeout"));
+    assert_eq!(
+        (answer.status, answer.proxy_error().as_str()),
+        (504, "connection_timeout")
+    );
     assert!(began.elapsed() < Duration::from_secs(3));
     assert_eq!(get(good.proxy, "/r").status, 200);
 }
@@ -164,13 +179,20 @@ fn alpn_decides_the_version_and_the_setting_what_is_offered() {
         };
         let house = House::with(origin.port, setup);
         let answer = Client::connect(house.proxy).ask(post("/a%2Fb?x", "hello"));
-        assert_eq!((answer.status, answer.text().as_str()), (200, "over h2"), "{http}");
+        assert_eq!(
+            (answer.status, answer.text().as_str()),
+            (200, "over h2"),
+            "{http}"
+        );
         let seen = origin.take();
         let head = &seen[0].head;
         assert_eq!(head.version(), version, "{http}");
         assert_eq!(head.uri().to_string(), "https://graph.facebook.com/a%2Fb?x");
         assert_eq!(head.headers().get("host"), None, "the authority says it");
-        assert_eq!(head.headers()["authorization"], format!("Bearer {TOKEN}").as_str());
+        assert_eq!(
+            head.headers()["authorization"],
+            format!("Bearer {TOKEN}").as_str()
+        );
         assert_eq!(seen[0].body, b"hello");
     }
     for (http, offered, status) in [
@@ -200,7 +222,10 @@ fn the_name_stays_the_keys_wherever_the_connection_goes() {
     let house = House::before(origin.port);
     assert_eq!(get(house.proxy, "/r").status, 200);
     assert_eq!(origin.names(), ["graph.facebook.com"]);
-    assert_eq!(origin.only().field("host").as_deref(), Some("graph.facebook.com"));
+    assert_eq!(
+        origin.only().field("host").as_deref(),
+        Some("graph.facebook.com")
+    );
 }
 
 #[test]
@@ -210,7 +235,12 @@ fn after_goaway_the_next_request_goes_on_a_new_connection() {
     for _ in 0..5 {
         assert_eq!(get(house.proxy, "/goaway").status, 200, "it was let finish");
         pause(30);
-        assert_eq!(Client::connect(house.proxy).ask(post("/next", "hello")).status, 200);
+        assert_eq!(
+            Client::connect(house.proxy)
+                .ask(post("/next", "hello"))
+                .status,
+            200
+        );
     }
     let seen = origin.take();
     let sent: Vec<usize> = seen.iter().map(|seen| seen.connection).collect();
@@ -223,7 +253,10 @@ fn row_47_a_post_that_the_origin_resets_over_http2_is_sent_once() {
     let origin = H2Origin::start();
     let house = House::before(origin.port);
     let answer = Client::connect(house.proxy).ask(post("/reset", "hello"));
-    assert_eq!((answer.status, answer.proxy_error().as_str()), (502, "connection_terminated"));
+    assert_eq!(
+        (answer.status, answer.proxy_error().as_str()),
+        (502, "connection_terminated")
+    );
     assert_eq!(origin.take().len(), 1);
     assert_eq!(get(house.proxy, "/next").status, 200);
 }
@@ -235,5 +268,8 @@ fn an_origin_that_does_not_listen_is_a_502_and_recovers() {
     drop(listener);
     let house = House::before(port);
     let answer = get(house.proxy, "/r");
-    assert_eq!((answer.status, answer.proxy_error().as_str()), (502, "connection_refused"));
+    assert_eq!(
+        (answer.status, answer.proxy_error().as_str()),
+        (502, "connection_refused")
+    );
 }

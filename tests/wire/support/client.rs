@@ -39,6 +39,19 @@ impl Client {
         self.0.stream.write_all(bytes.as_ref()).is_ok()
     }
 
+    /// Whether the proxy stops taking these pieces. What it has not read yet lies in the kernel, so some
+    /// moments pass before it shows.
+    pub(crate) fn is_cut_off_within_4_mib(&mut self, piece: &str) -> bool {
+        let most = (4 << 20) / piece.len();
+        let at_once = most / 4;
+        (0..most).any(|sent| {
+            if sent > at_once {
+                super::pause(5);
+            }
+            !self.send(piece)
+        })
+    }
+
     /// No more from us, but we still listen.
     pub(crate) fn finish(&self) {
         drop(self.0.stream.shutdown(Shutdown::Write));
@@ -113,11 +126,6 @@ impl Client {
         let usual = Some(Duration::from_secs(8));
         self.0.stream.set_read_timeout(usual).unwrap();
         closed
-    }
-
-    /// The port on our side.
-    pub(crate) fn port(&self) -> u16 {
-        self.0.stream.local_addr().unwrap().port()
     }
 }
 

@@ -96,6 +96,9 @@ impl H2c {
         if frame.kind == SETTINGS && frame.flags == 0 {
             self.send(self::frame(SETTINGS, 1, 0, &[]));
         }
+        if frame.kind == PING && frame.flags == 0 {
+            self.send(self::frame(PING, 1, 0, &frame.payload));
+        }
         Some(frame)
     }
 

@@ -27,7 +27,8 @@ pub(crate) struct House {
     pub(crate) admin: SocketAddr,
     stops: mpsc::Sender<Stop>,
     thread: Option<JoinHandle<Exit>>,
-    place: tempfile::TempDir,
+    /// Its directory, which goes with it.
+    _place: tempfile::TempDir,
 }
 
 impl Setup<'_> {
@@ -109,23 +110,14 @@ impl House {
             admin,
             stops,
             thread: Some(thread),
-            place,
+            _place: place,
         }
-    }
-
-    /// A file of the proxy's own directory.
-    pub(crate) fn file(&self, name: &str) -> PathBuf {
-        self.place.path().join(name)
     }
 
     /// Asks it to stop.
     pub(crate) fn ask_to_stop(&self) {
-        drop(self.stops.try_send(Stop::Terminate));
-    }
-
-    /// Waits for its end, which somebody has asked for.
-    pub(crate) fn ended(mut self) -> Exit {
-        self.thread.take().unwrap().join().unwrap()
+        // Full or closed, it has been asked already.
+        self.stops.try_send(Stop::Terminate).ok();
     }
 }
 

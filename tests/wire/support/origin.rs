@@ -197,8 +197,11 @@ fn serve(tcp: TcpStream, connection: usize, state: &State) {
 // === impl Exchange ===
 
 impl Exchange<'_> {
-    /// Reads the body.
+    /// Reads the body, once.
     pub(crate) fn receive(&mut self) -> &Seen {
+        if self.seen.whole {
+            return &self.seen;
+        }
         let framing = message::framing(&self.seen.head).unwrap_or(Framing::Length(0));
         (self.seen.body, self.seen.whole) = self.reader.body(framing);
         if let Some(place) = self.state.seen.lock().unwrap().get_mut(self.place) {

@@ -72,7 +72,12 @@ impl Process {
     pub(crate) fn resident(&self) -> u64 {
         let status = self.proc("status");
         let line = status.lines().find(|line| line.starts_with("VmRSS:"));
-        line.unwrap().split_whitespace().nth(1).unwrap().parse().unwrap()
+        line.unwrap()
+            .split_whitespace()
+            .nth(1)
+            .unwrap()
+            .parse()
+            .unwrap()
     }
 
     /// The processor time it took so far, in hundredths of a second.
@@ -110,7 +115,9 @@ impl Drop for Process {
 
 /// Where it says that it listens.
 fn address(log: &str) -> Option<SocketAddr> {
-    let line = log.lines().find(|line| line.contains("listening for the app"))?;
-    let (_before, rest) = line.split_once("http://")?;
+    let mut lines = log
+        .lines()
+        .filter(|line| line.contains("listening for the app"));
+    let (_before, rest) = lines.find_map(|line| line.split_once("http://"))?;
     rest.split('"').next()?.parse().ok()
 }
