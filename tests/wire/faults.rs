@@ -29,7 +29,7 @@ fn in_a_mix_of_faults_every_answer_is_its_own_and_no_post_is_sent_twice() {
         }
         exchange.ok(&path);
         // Half of the good answers are the last of their connection, and do not say so.
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             After::Close
         } else {
             After::Keep

@@ -8,11 +8,13 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::string_slice,
     reason = "a test that cannot go on has failed"
 )]
 
 mod advisories;
 mod answers;
+mod bodies;
 mod breaks;
 mod credential;
 mod faults;

@@ -63,7 +63,6 @@ fn after_a_rotation_and_a_thousand_requests_little_is_left_of_the_old_token() {
         assert_eq!(client.ask(simple(&path)).status, 200);
     }
     let left = copies(&process, TOKEN).unwrap();
-    println!("copies of the old token: {left}");
     assert!(left <= 32, "{left} copies of the old token");
 }
 

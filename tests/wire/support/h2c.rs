@@ -120,10 +120,8 @@ impl H2c {
                 DATA if frame.stream == stream => body.extend_from_slice(&frame.payload),
                 _ => continue,
             }
-            if frame.stream == stream && matches!(frame.kind, HEADERS | DATA) {
-                if frame.flags & END_STREAM != 0 {
-                    return Outcome::Status(status, body);
-                }
+            if frame.flags & END_STREAM != 0 && frame.stream == stream && status != 0 {
+                return Outcome::Status(status, body);
             }
         }
         Outcome::Closed
