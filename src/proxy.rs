@@ -129,7 +129,7 @@ impl Proxy {
 
         record.admitted(self.gate.admit()?);
         arrival::check(&head, &self.hosts)?;
-        if tenant.via && is_last_stop(&head) {
+        if arrival::is_star(&head) || (tenant.via && is_last_stop(&head)) {
             return Ok(options_of_our_own(record));
         }
         let outbound = Outbound::from_app(head, tenant)?;

@@ -38,9 +38,17 @@ pub struct Connector(Arc<dyn Fn(Uri) -> Opening + Send + Sync>);
 pub type Opening = Pin<Box<dyn Future<Output = Result<Wire, BoxError>> + Send>>;
 
 /// An open, erased transport.
+///
+/// # Why
+///
+/// Graph may answer early, 413 say, and close while we still send. The rest of the request then meets a reset,
+/// and hyper gives up at the first write that fails, with the answer still unread behind it. So a wire whose peer
+/// reads no more swallows what is written; what was answered is read, and then the end.
 pub struct Wire {
     io: TokioIo<Box<dyn Transport>>,
     http2: bool,
+    /// The peer reads no more.
+    deaf: bool,
 }
 
 /// Which versions of HTTP may be spoken to the upstream.
@@ -105,6 +113,7 @@ pub fn wired(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, http2: bo
     Wire {
         io: TokioIo::new(Box::new(io)),
         http2,
+        deaf: false,
     }
 }
 
@@ -227,17 +236,48 @@ impl Read for Wire {
     }
 }
 
+impl Wire {
+    /// What becomes of a write of `length` bytes.
+    fn heard(
+        &mut self,
+        written: Poll<io::Result<usize>>,
+        length: usize,
+    ) -> Poll<io::Result<usize>> {
+        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+        match written {
+            Poll::Ready(Err(error))
+                if matches!(
+                    error.kind(),
+                    BrokenPipe | ConnectionAborted | ConnectionReset
+                ) =>
+            {
+                self.deaf = true;
+                Poll::Ready(Ok(length))
+            }
+            heard @ (Poll::Ready(_) | Poll::Pending) => heard,
+        }
+    }
+}
+
 impl Write for Wire {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
+        if self.deaf {
+            return Poll::Ready(Ok(buf.len()));
+        }
+        let written = Pin::new(&mut self.io).poll_write(cx, buf);
+        self.heard(written, buf.len())
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
+        if self.deaf {
+            return Poll::Ready(Ok(()));
+        }
+        let flushed = Pin::new(&mut self.io).poll_flush(cx);
+        self.heard(flushed.map_ok(|()| 0), 0).map_ok(|_nothing| ())
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -253,7 +293,12 @@ impl Write for Wire {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+        let length = bufs.iter().map(|buf| buf.len()).sum();
+        if self.deaf {
+            return Poll::Ready(Ok(length));
+        }
+        let written = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+        self.heard(written, length)
     }
 }
 

@@ -71,11 +71,14 @@ fn target(head: &Parts) -> Result<(), Refusal> {
         .map(|target| target.path().as_bytes().first())
     {
         Some(Some(b'/')) => Ok(()),
-        Some(_) if head.uri.path() == "*" => {
-            Err(Refusal::Malformed("there is nothing to say about `*` here"))
-        }
+        Some(_) if is_star(head) => Ok(()),
         Some(_) | None => Err(Refusal::Malformed("its target is not a path")),
     }
+}
+
+/// `OPTIONS *` asks about the server as a whole (RFC 9112, section 3.2.4): about us, not about Graph.
+pub(crate) fn is_star(head: &Parts) -> bool {
+    head.method == Method::OPTIONS && head.uri.path() == "*" && head.uri.query().is_none()
 }
 
 /// One host, well-formed, of ours; and where a request names two, the same.
@@ -150,9 +153,10 @@ fn name(authority: &str) -> Option<(&str, &str)> {
     };
     let named =
         |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b':');
+    let digits = port.bytes().all(|digit| digit.is_ascii_digit());
     let fits = !host.is_empty()
         && host.bytes().all(named)
-        && port.bytes().all(|digit| digit.is_ascii_digit());
+        && (port.is_empty() || digits && port.parse::<u16>().is_ok());
     fits.then_some((host, port))
 }
 

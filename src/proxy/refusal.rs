@@ -65,10 +65,14 @@ pub(crate) enum Refusal {
     /// Nor in time.
     #[error("graphward could not connect to {0} in time")]
     ConnectTimeout(String),
-    /// The upstream's certificate cannot be verified, or it does not speak TLS.
-    #[error(
-        "graphward does not trust the TLS certificate of {0}, or it speaks no TLS; nothing was sent"
-    )]
+    /// The upstream's certificate cannot be verified.
+    #[error("graphward does not trust the TLS certificate of {0}; nothing was sent")]
+    Certificate(String),
+    /// The upstream refused the TLS handshake.
+    #[error("{0} refused the TLS handshake; nothing was sent")]
+    TlsAlert(String),
+    /// The upstream does not speak TLS, or none that we do.
+    #[error("{0} does not speak TLS 1.2 or 1.3; nothing was sent")]
     Tls(String),
     /// The upstream did not answer.
     #[error("Graph did not answer in time; whether it acted on the request is not known")]
@@ -127,7 +131,9 @@ impl Refusal {
             Self::BrokenBody => (S::BAD_REQUEST, MISTAKE, "refused_broken_body", 990_012, false),
             Self::Connect(_) => (S::BAD_GATEWAY, "connection_refused", "refused_unreachable", 990_013, true),
             Self::ConnectTimeout(_) => (S::GATEWAY_TIMEOUT, "connection_timeout", "refused_connect_timeout", 990_014, true),
-            Self::Tls(_) => (S::BAD_GATEWAY, "tls_certificate_error", "refused_tls", 990_015, false),
+            Self::Certificate(_) => (S::BAD_GATEWAY, "tls_certificate_error", "refused_tls", 990_015, false),
+            Self::TlsAlert(_) => (S::BAD_GATEWAY, "tls_alert_received", "refused_tls", 990_015, false),
+            Self::Tls(_) => (S::BAD_GATEWAY, "tls_protocol_error", "refused_tls", 990_015, false),
             Self::HeadTimeout => (S::GATEWAY_TIMEOUT, "http_response_timeout", "refused_head_timeout", 990_016, false),
             Self::Broken => (S::BAD_GATEWAY, "connection_terminated", "refused_broken", 990_017, false),
         };
@@ -183,6 +189,8 @@ impl Refusal {
                 let allowed =
                     HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
                 headers.insert(ALLOW, allowed);
+                // Whoever wanted a tunnel may be talking to its other end already.
+                headers.insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Self::WrongHost
             | Self::Malformed(_)
@@ -194,6 +202,8 @@ impl Refusal {
             | Self::BrokenBody
             | Self::Connect(_)
             | Self::ConnectTimeout(_)
+            | Self::Certificate(_)
+            | Self::TlsAlert(_)
             | Self::Tls(_)
             | Self::HeadTimeout
             | Self::Broken => {}

@@ -7,6 +7,7 @@
 //! it was written; past that we never repeat one either: whether Graph created the post is not known.
 
 use std::error::Error as _;
+use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -135,7 +136,8 @@ fn blame(error: &hyper_util::client::legacy::Error, lapse: Option<Lapse>, host: 
     while let Some(error) = cause {
         if let Some(error) = error.downcast_ref::<ConnectError>() {
             return match error {
-                ConnectError::NotHttps | ConnectError::Tls { .. } => Refusal::Tls(host),
+                ConnectError::NotHttps => Refusal::Tls(host),
+                ConnectError::Tls { source, .. } => blame_tls(source, host),
                 ConnectError::Unreachable { .. } => Refusal::Connect(host),
                 ConnectError::Late { .. } => Refusal::ConnectTimeout(host),
             };
@@ -146,6 +148,18 @@ fn blame(error: &hyper_util::client::legacy::Error, lapse: Option<Lapse>, host: 
         Refusal::Connect(host)
     } else {
         Refusal::Broken
+    }
+}
+
+/// What went wrong in a handshake, as RFC 9209 tells it apart.
+fn blame_tls(error: &io::Error, host: String) -> Refusal {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
+    if let Some(rustls::Error::InvalidCertificate(_)) = cause {
+        Refusal::Certificate(host)
+    } else if let Some(rustls::Error::AlertReceived(_)) = cause {
+        Refusal::TlsAlert(host)
+    } else {
+        Refusal::Tls(host)
     }
 }
 

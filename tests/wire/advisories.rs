@@ -1,0 +1,183 @@
+//! Section 5: what went wrong elsewhere, and is not told by one of the rows.
+
+use super::support::client::{ask, get, post, simple};
+use super::support::{After, Client, H2c, House, Origin, Setup, contains};
+
+#[test]
+fn an_error_nested_as_deeply_as_it_can_be_is_passed_on_as_it_is() {
+    let deep = "[".repeat(60_000);
+    let nested = format!("{{\"error\":{}", "{\"error\":".repeat(6_000));
+    for body in [deep, nested] {
+        let sent = body.clone();
+        let origin = Origin::scripted(move |exchange| {
+            exchange.receive();
+            let length = sent.len();
+            exchange.write(format!(
+                "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{sent}"
+            ));
+            After::Keep
+        });
+        let house = House::before(origin.port);
+        let answer = get(house.proxy, "/deep");
+        assert_eq!((answer.status, answer.text() == body), (400, true));
+        assert_eq!(origin.count(), 1);
+    }
+}
+
+#[test]
+fn an_error_that_unfolds_to_much_more_is_passed_on_folded() {
+    use std::io::Write as _;
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    gzip.write_all(b"{\"error\":{\"code\":190,\"message\":\"")
+        .unwrap();
+    for _ in 0..400 {
+        gzip.write_all(&[b'a'; 64 * 1024]).unwrap();
+    }
+    let bomb = gzip.finish().unwrap();
+    assert!(bomb.len() < 64 * 1024, "{}", bomb.len());
+    let sent = bomb.clone();
+    let origin = Origin::scripted(move |exchange| {
+        exchange.receive();
+        let length = sent.len();
+        exchange.write(format!(
+            "HTTP/1.1 400 Bad Request\r\nContent-Encoding: gzip\r\nContent-Length: {length}\r\n\r\n"
+        ));
+        exchange.write(&sent);
+        After::Keep
+    });
+    let house = House::before(origin.port);
+    let answer = ask(
+        house.proxy,
+        "GET / HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: gzip\r\n\r\n",
+    );
+    assert_eq!((answer.status, answer.body == bomb), (400, true));
+    assert_eq!(origin.count(), 1, "what it unfolds to is not looked at");
+}
+
+#[test]
+fn an_error_without_end_is_passed_on_while_it_comes() {
+    let origin = Origin::scripted(|exchange| {
+        exchange.receive();
+        exchange.write("HTTP/1.1 400 Bad Request\r\nTransfer-Encoding: chunked\r\n\r\n");
+        let chunk = format!("10000\r\n{}\r\n", "a".repeat(65_536));
+        while exchange.write(&chunk) {}
+        After::Reset
+    });
+    let house = House::before(origin.port);
+    let mut client = Client::connect(house.proxy);
+    client.send(simple("/endless"));
+    assert!(client.head_arrives(), "its head is not held back");
+}
+
+#[test]
+fn hostile_input_makes_no_series() {
+    let origin = Origin::plain("x");
+    let house = House::before(origin.port);
+    let strange = |number: usize| {
+        let n = number;
+        for request in [
+            format!("GET /{n}?{n} HTTP/1.1\r\nHost: localhost\r\nX-{n}: {n}\r\n\r\n"),
+            format!("M{n} /x HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+            format!("GET /x HTTP/1.1\r\nHost: h{n}.example\r\n\r\n"),
+            format!("GET /x HTTP/1.1\r\nHost: localhost\r\nAuthorization: S{n} x\r\n\r\n"),
+            format!("GET /x?access_token={n} HTTP/1.1\r\nHost: localhost\r\nX-Tenant: {n}\r\n\r\n"),
+            format!("POST /x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: t{n}\r\n\r\n"),
+            format!("BROKEN{n}\r\n\r\n"),
+        ] {
+            ask(house.proxy, request);
+        }
+    };
+    let series = || get(house.admin, "/metrics").text().lines().count();
+    strange(0);
+    let before = series();
+    (1..40).for_each(strange);
+    assert_eq!(series(), before);
+}
+
+#[test]
+fn a_body_nobody_read_is_not_the_next_request() {
+    // Pingora, CVE-2025-4366: the origin answers before it read the body, and keeps the connection.
+    let origin = Origin::scripted(|exchange| {
+        if exchange.path() == "/early" {
+            exchange.write("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nearly");
+            exchange.receive();
+            return After::Keep;
+        }
+        exchange.ok("x")
+    });
+    let streaming = "body_memory = \"1KiB\"\nspool_dir = \"off\"";
+    for heal in ["", streaming] {
+        let setup = Setup {
+            heal,
+            ..Setup::default()
+        };
+        let house = House::with(origin.port, setup);
+        let hidden = "GET /hidden HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(1_000);
+        let mut client = Client::connect(house.proxy);
+        let answer = client.ask(post("/early", &hidden));
+        assert_eq!(answer.text(), "early");
+        for _ in 0..3 {
+            assert_eq!(get(house.proxy, "/next").text(), "x");
+        }
+        let lines: Vec<String> = origin.take().iter().map(|seen| seen.line()).collect();
+        assert!(
+            !lines.iter().any(|line| line.contains("hidden")),
+            "{lines:?}"
+        );
+        assert_eq!(lines.len(), 4, "{lines:?}");
+    }
+}
+
+#[test]
+fn a_refused_request_takes_its_body_with_it() {
+    // Refused by its host or its sender, but well framed: what follows it is a request, its body is not.
+    let origin = Origin::plain("x");
+    let house = House::before(origin.port);
+    let hidden = "GET /hidden HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    for (fields, status) in [
+        ("Host: evil.example\r\n", 421),
+        ("Host: localhost\r\nOrigin: null\r\n", 403),
+    ] {
+        let mut client = Client::connect(house.proxy);
+        let length = hidden.len();
+        let answer = client.ask(format!(
+            "POST /r HTTP/1.1\r\n{fields}Content-Length: {length}\r\n\r\n{hidden}"
+        ));
+        assert_eq!(answer.status, status);
+        let next = client.ask(simple("/next"));
+        assert!(matches!(next.status, 0 | 200), "{next:?}");
+        assert!(
+            origin
+                .take()
+                .iter()
+                .all(|seen| seen.line().contains("/next"))
+        );
+    }
+}
+
+#[test]
+fn two_protocols_share_a_port_and_neither_sees_the_others_token() {
+    let origin = Origin::scripted(|exchange| {
+        let path = exchange.path();
+        exchange.ok(&path)
+    });
+    let house = House::before(origin.port);
+    let mut http2 = H2c::connect(house.proxy);
+    let mut http1 = Client::connect(house.proxy);
+    for turn in 0..20u32 {
+        let path = format!("/h2/{turn}");
+        let outcome = http2.get(turn * 2 + 1, &path);
+        assert_eq!(
+            outcome,
+            super::support::h2c::Outcome::Status(200, path.into_bytes())
+        );
+        let path = format!("/h1/{turn}");
+        assert_eq!(http1.ask(simple(&path)).text(), path);
+    }
+    let seen = origin.take();
+    assert_eq!(seen.len(), 40);
+    assert!(
+        seen.iter()
+            .all(|seen| contains(&seen.head, super::support::TOKEN.as_bytes()))
+    );
+}

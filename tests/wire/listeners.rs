@@ -1,0 +1,118 @@
+//! Listeners: Unix sockets, a port that is taken, two protocols on one port.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::process::Command;
+
+use super::support::client::{get, simple};
+use super::support::{H2c, House, Origin, Process, Setup, contains};
+
+#[test]
+fn a_stale_socket_file_is_replaced_and_ours_goes_with_us() {
+    let origin = Origin::plain("over unix");
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("proxy.sock");
+    drop(UnixListener::bind(&path).unwrap());
+    assert!(path.exists(), "nobody listens there any more");
+    let proxy = format!("[\"unix:{}\", \"127.0.0.1:0\"]", path.display());
+    let setup = Setup {
+        proxy: Some(&proxy),
+        ..Setup::default()
+    };
+    let mut process = Process::start(origin.port, setup, "");
+    let mut stream = UnixStream::connect(&path).unwrap();
+    let request = "GET /r HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    assert!(contains(&answer, b"200 OK") && contains(&answer, b"over unix"));
+    assert_eq!(get(process.proxy, "/r").status, 200);
+    process.terminate();
+    assert_eq!(process.ended(10).code(), Some(0));
+    assert!(!path.exists(), "the socket file is left behind");
+}
+
+#[test]
+fn a_file_that_is_no_socket_and_a_socket_that_is_in_use_are_left_alone() {
+    let place = tempfile::tempdir().unwrap();
+    let (file, socket) = (place.path().join("file"), place.path().join("socket"));
+    std::fs::write(&file, "precious").unwrap();
+    let listener = UnixListener::bind(&socket).unwrap();
+    for path in [&file, &socket] {
+        let address = format!("unix:{}", path.display());
+        let (code, said) = start_and_fail(&address);
+        assert_eq!(code, Some(3), "{said}");
+        assert!(
+            said.contains("cannot listen on") && said.contains(&address),
+            "{said}"
+        );
+    }
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "precious");
+    assert!(UnixStream::connect(&socket).is_ok());
+    drop(listener);
+}
+
+#[test]
+fn a_taken_port_fails_the_start_with_3() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let (code, said) = start_and_fail(&address);
+    assert_eq!(code, Some(3), "{said}");
+    assert!(
+        said.contains(&format!("cannot listen on {address}")),
+        "{said}"
+    );
+}
+
+/// Starts the program where it cannot listen.
+fn start_and_fail(address: &str) -> (Option<i32>, String) {
+    let place = tempfile::tempdir().unwrap();
+    let ended = Command::new(env!("CARGO_BIN_EXE_graphward"))
+        .args(["serve", "--listen", address, "--admin", "127.0.0.1:0"])
+        .current_dir(place.path())
+        .env_clear()
+        .output()
+        .unwrap();
+    let said = String::from_utf8(ended.stderr).unwrap();
+    (ended.status.code(), said)
+}
+
+#[test]
+fn the_operators_paths_are_on_their_own_listener_and_change_nothing() {
+    let origin = Origin::plain("graph's own");
+    let house = House::before(origin.port);
+    for path in [
+        "/metrics",
+        "/livez",
+        "/readyz",
+        "/startupz",
+        "/healthz",
+        "/admin/token-status",
+    ] {
+        assert_eq!(get(house.proxy, path).text(), "graph's own", "{path}");
+        assert_eq!(origin.take().len(), 1, "{path}");
+    }
+    for path in ["/metrics", "/livez", "/readyz", "/startupz", "/healthz"] {
+        let answer = get(house.admin, path);
+        assert_eq!(answer.status, 200, "{path}");
+        assert!(
+            !contains(&answer.body, super::support::TOKEN.as_bytes()),
+            "{path}"
+        );
+        let posted =
+            super::support::client::ask(house.admin, simple(path).replacen("GET", "POST", 1));
+        assert_eq!(posted.status, 405, "{path}");
+    }
+    assert_eq!(get(house.admin, "/shutdown").status, 404);
+    assert_eq!(get(house.admin, "/v23.0/me").status, 404);
+    assert_eq!(
+        origin.count(),
+        0,
+        "the operators' listener forwards nothing"
+    );
+    assert!(matches!(
+        H2c::connect(house.admin).get(1, "/livez"),
+        super::support::h2c::Outcome::Status(200, _)
+    ));
+}

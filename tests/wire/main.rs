@@ -1,0 +1,31 @@
+//! The wire tier: real sockets, real TLS, real time, and bytes that no library would send.
+//!
+//! Rows are those of the table of requests and results that CONTRIBUTING.md describes: what a proxy that adds a
+//! credential owes to RFC 9110, 9112 and 9113. Each row's number stands in the test's data, so that a failure
+//! names it. "Refused" is an answer of 4xx, or a closed connection, and nothing of the request at the origin.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "a test that cannot go on has failed"
+)]
+
+mod advisories;
+mod answers;
+mod bodies;
+mod breaks;
+mod credential;
+mod faults;
+mod floods;
+mod floors;
+mod framing;
+mod heads;
+mod http2;
+mod listeners;
+mod process;
+mod support;
+mod targets;
+mod tls;
+mod uploads;

@@ -1,0 +1,270 @@
+//! An origin that does as it is told: TLS, HTTP/1, a script per request.
+
+use std::io::Write as _;
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use graphward::sim::tls::{Authority, Leaf};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use tokio::time::Duration;
+
+use super::message::{self, Framing, Reader};
+use super::{CA, good_leaf};
+
+/// A listening origin.
+pub(crate) struct Origin {
+    pub(crate) port: u16,
+    state: Arc<State>,
+}
+
+struct State {
+    script: Box<dyn Fn(&mut Exchange<'_>) -> After + Send + Sync>,
+    tls: Mutex<Arc<ServerConfig>>,
+    seen: Mutex<Vec<Seen>>,
+    names: Mutex<Vec<String>>,
+    accepted: AtomicUsize,
+    stopped: AtomicBool,
+}
+
+/// A request that came.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    /// Which connection it came on, from 0.
+    pub(crate) connection: usize,
+    pub(crate) head: Vec<u8>,
+    pub(crate) body: Vec<u8>,
+    /// Whether the body was read, and came to its end.
+    pub(crate) whole: bool,
+}
+
+/// A request in the hands of a script.
+pub(crate) struct Exchange<'a> {
+    pub(crate) seen: Seen,
+    reader: &'a mut Reader<Stream>,
+    state: &'a State,
+    place: usize,
+}
+
+/// What becomes of the connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum After {
+    /// It stays open.
+    Keep,
+    /// close_notify and FIN.
+    Close,
+    /// FIN, without close_notify.
+    Cut,
+    /// RST.
+    Reset,
+}
+
+type Stream = StreamOwned<ServerConnection, TcpStream>;
+
+// === impl Origin ===
+
+impl Origin {
+    /// Answers every request by `script`, which is called when its head is there.
+    pub(crate) fn scripted(
+        script: impl Fn(&mut Exchange<'_>) -> After + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let state = Arc::new(State {
+            script: Box::new(script),
+            tls: Mutex::new(tls(&CA, &good_leaf(), &[b"http/1.1"])),
+            seen: Mutex::default(),
+            names: Mutex::default(),
+            accepted: AtomicUsize::new(0),
+            stopped: AtomicBool::new(false),
+        });
+        let shared = Arc::clone(&state);
+        thread::spawn(move || accept(&listener, &shared));
+        Self { port, state }
+    }
+
+    /// Answers 200 and its `body` to every request.
+    pub(crate) fn plain(body: &'static str) -> Self {
+        Self::scripted(move |exchange| exchange.ok(body))
+    }
+
+    /// Presents another certificate from now on.
+    pub(crate) fn present(&self, by: &Authority, leaf: &Leaf, alpn: &[&[u8]]) {
+        *self.state.tls.lock().unwrap() = tls(by, leaf, alpn);
+    }
+
+    /// What came since this was last asked.
+    pub(crate) fn take(&self) -> Vec<Seen> {
+        std::mem::take(&mut *self.state.seen.lock().unwrap())
+    }
+
+    /// The only request that came since this was last asked.
+    pub(crate) fn only(&self) -> Seen {
+        let mut seen = self.take();
+        assert_eq!(seen.len(), 1, "{seen:?}");
+        seen.remove(0)
+    }
+
+    /// How many requests came since [`take`](Self::take).
+    pub(crate) fn count(&self) -> usize {
+        self.state.seen.lock().unwrap().len()
+    }
+
+    /// How many connections were accepted.
+    pub(crate) fn connections(&self) -> usize {
+        self.state.accepted.load(Ordering::SeqCst)
+    }
+
+    /// The names that clients asked for by SNI.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.state.names.lock().unwrap().clone()
+    }
+}
+
+impl Drop for Origin {
+    fn drop(&mut self) {
+        self.state.stopped.store(true, Ordering::SeqCst);
+        drop(TcpStream::connect(("127.0.0.1", self.port)));
+    }
+}
+
+fn tls(by: &Authority, leaf: &Leaf, alpn: &[&[u8]]) -> Arc<ServerConfig> {
+    Arc::clone(by.acceptor(leaf, alpn).unwrap().config())
+}
+
+fn accept(listener: &TcpListener, state: &Arc<State>) {
+    loop {
+        let Ok((tcp, _peer)) = listener.accept() else {
+            continue;
+        };
+        if state.stopped.load(Ordering::SeqCst) {
+            return;
+        }
+        let connection = state.accepted.fetch_add(1, Ordering::SeqCst);
+        let state = Arc::clone(state);
+        thread::spawn(move || serve(tcp, connection, &state));
+    }
+}
+
+fn serve(tcp: TcpStream, connection: usize, state: &State) {
+    let config = Arc::clone(&state.tls.lock().unwrap());
+    tcp.set_nodelay(true).unwrap();
+    tcp.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let stream = StreamOwned::new(ServerConnection::new(config).unwrap(), tcp);
+    let mut reader = Reader::new(stream);
+    let mut named = false;
+    while let Some(head) = reader.head() {
+        if !named {
+            let name = reader.stream.conn.server_name().unwrap_or_default();
+            state.names.lock().unwrap().push(name.to_owned());
+            named = true;
+        }
+        let seen = Seen {
+            connection,
+            head,
+            body: Vec::new(),
+            whole: false,
+        };
+        let place = {
+            let mut all = state.seen.lock().unwrap();
+            all.push(seen.clone());
+            all.len() - 1
+        };
+        let mut exchange = Exchange {
+            seen,
+            reader: &mut reader,
+            state,
+            place,
+        };
+        match (state.script)(&mut exchange) {
+            After::Keep => {}
+            After::Close => {
+                reader.stream.conn.send_close_notify();
+                drop(reader.stream.flush());
+                return;
+            }
+            After::Cut => return,
+            After::Reset => {
+                let tcp = socket2::SockRef::from(&reader.stream.sock);
+                drop(tcp.set_linger(Some(Duration::ZERO)));
+                return;
+            }
+        }
+    }
+}
+
+// === impl Exchange ===
+
+impl Exchange<'_> {
+    /// Reads the body, once.
+    pub(crate) fn receive(&mut self) -> &Seen {
+        if self.seen.whole {
+            return &self.seen;
+        }
+        let framing = message::framing(&self.seen.head).unwrap_or(Framing::Length(0));
+        (self.seen.body, self.seen.whole) = self.reader.body(framing);
+        if let Some(place) = self.state.seen.lock().unwrap().get_mut(self.place) {
+            *place = self.seen.clone();
+        }
+        &self.seen
+    }
+
+    /// Sends these bytes as they are; says whether the other side still took them.
+    pub(crate) fn write(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        let stream = &mut self.reader.stream;
+        stream.write_all(bytes.as_ref()).is_ok() && stream.flush().is_ok()
+    }
+
+    /// Reads the body, then answers 200.
+    pub(crate) fn ok(&mut self, body: &str) -> After {
+        self.receive();
+        let length = body.len();
+        self.write(format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}"
+        ));
+        After::Keep
+    }
+
+    /// The path that was asked for.
+    pub(crate) fn path(&self) -> String {
+        let line = message::first_line(&self.seen.head);
+        line.split(' ').nth(1).unwrap_or_default().to_owned()
+    }
+}
+
+// === impl Seen ===
+
+impl Seen {
+    pub(crate) fn line(&self) -> String {
+        message::first_line(&self.head)
+    }
+
+    /// The only value of a field.
+    pub(crate) fn field(&self, name: &str) -> Option<String> {
+        message::value(&self.head, name)
+    }
+
+    pub(crate) fn has(&self, name: &str) -> bool {
+        !message::values(&self.head, name).is_empty()
+    }
+}
+
+/// A listener that nobody may connect to.
+pub(crate) struct Decoy {
+    pub(crate) port: u16,
+    listener: TcpListener,
+}
+
+impl Decoy {
+    pub(crate) fn listen() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        Self { port, listener }
+    }
+
+    pub(crate) fn was_left_alone(&self) -> bool {
+        self.listener.accept().is_err()
+    }
+}

@@ -1,0 +1,123 @@
+//! The program itself, as a process that can be limited, looked into and ended.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{Setup, eventually};
+
+/// A running `graphward serve`; killed when dropped.
+pub(crate) struct Process {
+    pub(crate) proxy: SocketAddr,
+    pub(crate) log: Arc<Mutex<String>>,
+    pub(crate) place: tempfile::TempDir,
+    child: Child,
+}
+
+impl Process {
+    /// `graphward serve` before the origin at `port`; `limits` is what the shell does first.
+    pub(crate) fn start(port: u16, setup: Setup<'_>, limits: &str) -> Self {
+        let place = tempfile::tempdir().unwrap();
+        let file = setup.write(place.path(), port);
+        let mut child = Command::new("/bin/sh")
+            .arg("-c")
+            .arg(format!("{limits} exec \"$0\" \"$@\""))
+            .arg(env!("CARGO_BIN_EXE_graphward"))
+            .args(["serve", "--config"])
+            .arg(file)
+            .current_dir(place.path())
+            .env_clear()
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .unwrap();
+        let log = Arc::new(Mutex::new(String::new()));
+        let (lines, written) = (child.stdout.take().unwrap(), Arc::clone(&log));
+        thread::spawn(move || {
+            for line in BufReader::new(lines).lines().map_while(Result::ok) {
+                let mut log = written.lock().unwrap();
+                log.push_str(&line);
+                log.push('\n');
+            }
+        });
+        assert!(
+            eventually(15, || address(&log.lock().unwrap()).is_some()),
+            "{}",
+            log.lock().unwrap()
+        );
+        let proxy = address(&log.lock().unwrap()).unwrap();
+        Self {
+            proxy,
+            log,
+            place,
+            child,
+        }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// A file about this process in `/proc`.
+    pub(crate) fn proc(&self, name: &str) -> String {
+        let bytes = std::fs::read(format!("/proc/{}/{name}", self.id())).unwrap();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Its resident memory, in KiB.
+    pub(crate) fn resident(&self) -> u64 {
+        let status = self.proc("status");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+        line.unwrap()
+            .split_whitespace()
+            .nth(1)
+            .unwrap()
+            .parse()
+            .unwrap()
+    }
+
+    /// The processor time it took so far, in hundredths of a second.
+    pub(crate) fn ticks(&self) -> u64 {
+        let stat = self.proc("stat");
+        let (_name, rest) = stat.rsplit_once(") ").unwrap();
+        let mut fields = rest.split(' ').skip(11);
+        let mut ticks = || fields.next().unwrap().parse::<u64>().unwrap();
+        ticks() + ticks()
+    }
+
+    /// SIGTERM.
+    pub(crate) fn terminate(&self) {
+        let pid = Pid::from_raw(i32::try_from(self.id()).unwrap()).unwrap();
+        kill_process(pid, Signal::TERM).unwrap();
+    }
+
+    /// How it ended, which it does within `seconds`.
+    pub(crate) fn ended(&mut self, seconds: u64) -> ExitStatus {
+        let mut ended = None;
+        eventually(seconds, || {
+            ended = self.child.try_wait().unwrap();
+            ended.is_some()
+        });
+        ended.expect("it ends")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// Where it says that it listens.
+fn address(log: &str) -> Option<SocketAddr> {
+    let mut lines = log
+        .lines()
+        .filter(|line| line.contains("listening for the app"));
+    let (_before, rest) = lines.find_map(|line| line.split_once("http://"))?;
+    rest.split('"').next()?.parse().ok()
+}
