@@ -44,7 +44,8 @@ async fn what_must_not_be_passed_on_is_refused_and_reaches_nobody() {
             421,
         ),
         ("GET ftp://localhost/me HTTP/1.1\r\nhost: localhost", 400),
-        ("OPTIONS * HTTP/1.1\r\nhost: localhost", 400),
+        ("OPTIONS * HTTP/1.1\r\nhost: localhost", 204),
+        ("GET * HTTP/1.1\r\nhost: localhost", 400),
         ("TRACE /me HTTP/1.1\r\nhost: localhost", 405),
         ("CONNECT localhost:443 HTTP/1.1\r\nhost: localhost:443", 405),
         (

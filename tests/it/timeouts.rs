@@ -156,7 +156,7 @@ async fn a_failed_connection_says_what_failed() {
         for (dial, status, error) in [
             (Dial::Refused, 502, "connection_refused"),
             (Dial::Late, 504, "connection_timeout"),
-            (Dial::Untrusted, 502, "tls_certificate_error"),
+            (Dial::Untrusted, 502, "tls_protocol_error"),
         ] {
             home.graph.dial(dial);
             home.app.post("x").await.refused(status, error);
