@@ -1,7 +1,7 @@
 //! The wire tier: real sockets, real TLS, real time, and bytes that no library would send.
 //!
-//! Rows are those of the table of requests and results that CONTRIBUTING.md describes: what a proxy that adds a
-//! credential owes to RFC 9110, 9112 and 9113. Each row's number stands in the test's data, so that a failure
+//! Rows number the fifty things that a proxy which adds a credential owes to RFC 9110, 9112 and 9113, from the
+//! request line to HTTP/2's pseudo-fields. A row's number stands in its test's name or data, so that a failure
 //! names it. "Refused" is an answer of 4xx, or a closed connection, and nothing of the request at the origin.
 
 #![expect(
