@@ -152,10 +152,28 @@ impl Refresher {
         tokio::select! {
             rejected = self.writer.asked(self.rejected) => {
                 self.rejected = Some(rejected);
+                self.warn_if_live(rejected);
                 Event::Rejected(rejected)
             }
             () = self.supply.changed() => Event::Changed,
             () = sleep_until(until) => Event::Woke { due: self.due() },
+        }
+    }
+
+    /// A person who can renew the token learns of it here, once per token.
+    fn warn_if_live(&self, rejected: Generation) {
+        if let Some(live) = self
+            .writer
+            .live()
+            .filter(|live| live.generation() <= rejected)
+        {
+            tracing::warn!(
+                tenant = %self.tenant,
+                generation = live.generation().get(),
+                fingerprint = %live.fingerprint(),
+                source = self.supply.describe(),
+                "Graph rejected the token in use; looking for a newer one"
+            );
         }
     }
 
