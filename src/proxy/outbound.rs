@@ -23,6 +23,9 @@ pub(crate) struct Outbound {
     stamp: Stamp,
 }
 
+/// How many fields come on top: `Authorization` here, `Host` and a length by hyper.
+const ADDED: usize = 3;
+
 /// Which credential goes with a request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Stamp {
@@ -112,8 +115,10 @@ impl Outbound {
         let mut request = Request::new(body);
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.target.to_uri(&tenant.origin);
-        let headers = request.headers_mut();
-        headers.clone_from(&self.headers);
+        // A clone would have no room left, and grow twice.
+        let mut headers = HeaderMap::with_capacity(self.headers.len() + ADDED);
+        let fields = self.headers.iter();
+        headers.extend(fields.map(|(name, value)| (name.clone(), value.clone())));
         if let (Stamp::Ours(scheme), Some(credential)) = (self.stamp, credential) {
             let value = match scheme {
                 Scheme::Bearer => credential.bearer(),
@@ -121,6 +126,7 @@ impl Outbound {
             };
             headers.insert(AUTHORIZATION, value.clone());
         }
+        *request.headers_mut() = headers;
         request
     }
 }
