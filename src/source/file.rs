@@ -13,8 +13,10 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use notify::event::RemoveKind;
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use rustix::fs::{Mode, OFlags};
 use sha2::{Digest as _, Sha256};
@@ -48,6 +50,8 @@ enum Sight {
 /// Directories under watch, by name and inode: a directory that was replaced is another one.
 struct Watch {
     directories: Vec<(PathBuf, u64)>,
+    /// A directory was removed, and its watch with it. The next one of that name may well get its inode.
+    ended: Arc<AtomicBool>,
     _watcher: RecommendedWatcher,
 }
 
@@ -143,7 +147,7 @@ impl FileSource {
         if self
             .watch
             .as_ref()
-            .is_some_and(|watch| watch.directories == found)
+            .is_some_and(|watch| watch.directories == found && !watch.ended.load(Ordering::Relaxed))
         {
             return;
         }
@@ -191,18 +195,20 @@ impl Sight {
 impl Watch {
     /// Rings at anything that happens in these directories; none where the system has no watches to give.
     fn of(directories: Vec<(PathBuf, u64)>, rung: &Arc<Notify>) -> Option<Self> {
-        let rung = Arc::clone(rung);
+        let (rung, ended) = (Arc::clone(rung), Arc::new(AtomicBool::new(false)));
+        let end = Arc::clone(&ended);
         let ring = move |event: notify::Result<Event>| {
-            // Our own reading opens the file; ringing at that would never end.
-            if !matches!(
-                event,
-                Ok(Event {
-                    kind: EventKind::Access(_),
-                    ..
-                })
-            ) {
-                rung.notify_one();
+            match event.map(|event| event.kind) {
+                // Our own reading opens the file; ringing at that would never end.
+                Ok(EventKind::Access(_)) => return,
+                Ok(EventKind::Remove(RemoveKind::File)) => {}
+                Ok(EventKind::Remove(_)) => end.store(true, Ordering::Relaxed),
+                Ok(
+                    EventKind::Any | EventKind::Create(_) | EventKind::Modify(_) | EventKind::Other,
+                )
+                | Err(_) => {}
             }
+            rung.notify_one();
         };
         let mut watcher = notify::recommended_watcher(ring)
             .inspect_err(|error| tracing::debug!(%error, "no file events; polling"))
@@ -217,6 +223,7 @@ impl Watch {
         }
         Some(Self {
             directories,
+            ended,
             _watcher: watcher,
         })
     }

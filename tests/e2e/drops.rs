@@ -88,6 +88,20 @@ async fn a_token_in_byte_order_mark_quotes_scheme_and_crlf_is_in_use_within_100_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_in_a_directory_that_was_made_anew_is_in_use_within_100_ms() {
+    let drop_into = |path: &Path, token: &str, number: u32| {
+        let directory = path.parent().unwrap();
+        if number.is_multiple_of(3) {
+            // The new one may get the inode of the old one, but not its watch.
+            drop(fs::remove_dir_all(directory));
+            fs::create_dir(directory).unwrap();
+        }
+        renamed_into(path, token);
+    };
+    swift("directory made anew", "", "volume/token", drop_into).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pipe_or_a_device_is_no_token_file_and_holds_nothing_up() {
     let _turn = together().await;
     let graph = Graph::start().await;
