@@ -75,6 +75,7 @@ fn serve(args: &ServeArgs, loaded: Loaded) -> Exit {
         return complain(&error, Exit::Failed);
     }
     keep_memory_private();
+    raise_descriptors();
     let file = loaded.file.as_deref().map(Path::display);
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -140,6 +141,20 @@ fn keep_memory_private() {
         .and_then(|()| setrlimit(Resource::Core, none));
     if let Err(error) = kept {
         tracing::warn!(%error, "core dumps cannot be turned off; one would hold the token");
+    }
+}
+
+/// A request under way takes two descriptors or three, and the usual soft limit, 1024, is there for programs that
+/// cannot count further. Ours is the hard one.
+fn raise_descriptors() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let all = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, all) {
+        tracing::debug!(%error, "the limit of open files stays as it is");
     }
 }
 
