@@ -75,16 +75,27 @@ fn serve(args: &ServeArgs, loaded: Loaded) -> Exit {
         return complain(&error, Exit::Failed);
     }
     keep_memory_private();
+    raise_descriptors();
     let file = loaded.file.as_deref().map(Path::display);
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         file = file.map(tracing::field::display),
         "starting"
     );
-    match runtime().and_then(|runtime| runtime.block_on(live(loaded.config, args.require_token))) {
+    let ended =
+        runtime().and_then(|runtime| run_out(runtime, live(loaded.config, args.require_token)));
+    match ended {
         Ok(exit) => exit,
         Err(error) => complain(&error, Exit::Failed),
     }
+}
+
+/// Runs this to its end, and leaves behind what is still blocked then: a file on a network filesystem that hangs, or
+/// a name server that is silent, must not keep the process from stopping.
+fn run_out<F: Future>(runtime: tokio::runtime::Runtime, all: F) -> F::Output {
+    let output = runtime.block_on(all);
+    runtime.shutdown_background();
+    output
 }
 
 async fn live(config: Config, require_token: bool) -> io::Result<Exit> {
@@ -133,6 +144,20 @@ fn keep_memory_private() {
     }
 }
 
+/// A request under way takes two descriptors or three, and the usual soft limit, 1024, is there for programs that
+/// cannot count further. Ours is the hard one.
+fn raise_descriptors() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let all = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, all) {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
+}
+
 /// Says what is wrong, with its causes, in one line.
 pub(super) fn complain(error: &dyn std::error::Error, exit: Exit) -> Exit {
     let causes = std::iter::successors(Some(error), |error| (*error).source());
@@ -143,4 +168,27 @@ pub(super) fn complain(error: &dyn std::error::Error, exit: Exit) -> Exit {
     // If stderr is closed, the exit code still says it.
     drop(writeln!(io::stderr(), "graphward: {line}"));
     exit
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_thread_that_is_blocked_is_not_waited_for() {
+        let (release, blocked) = mpsc::channel::<()>();
+        let (ended, end) = mpsc::channel();
+        std::thread::spawn(move || {
+            run_out(runtime().unwrap(), async move {
+                drop(tokio::task::spawn_blocking(move || blocked.recv()));
+                tokio::task::yield_now().await;
+            });
+            ended.send(()).unwrap();
+        });
+        end.recv_timeout(Duration::from_secs(10)).unwrap();
+        drop(release);
+    }
 }

@@ -11,7 +11,7 @@ use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http::Uri;
@@ -22,7 +22,7 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, Sleep, sleep, timeout_at};
 use tokio_rustls::TlsConnector;
 use tower_service::Service;
 
@@ -38,17 +38,21 @@ pub struct Connector(Arc<dyn Fn(Uri) -> Opening + Send + Sync>);
 pub type Opening = Pin<Box<dyn Future<Output = Result<Wire, BoxError>> + Send>>;
 
 /// An open, erased transport.
-///
-/// # Why
-///
-/// Graph may answer early, 413 say, and close while we still send. The rest of the request then meets a reset,
-/// and hyper gives up at the first write that fails, with the answer still unread behind it. So a wire whose peer
-/// reads no more swallows what is written; what was answered is read, and then the end.
 pub struct Wire {
     io: TokioIo<Box<dyn Transport>>,
     http2: bool,
-    /// The peer reads no more.
-    deaf: bool,
+    failed: Option<Failed>,
+}
+
+/// Writing failed, and whoever writes will hear of it shortly.
+///
+/// # Why
+///
+/// A server that refuses an upload answers before it has read all of it, and closes. Then writing fails while the
+/// answer lies there to be read, and HTTP/1 gives up at the first error, the answer unread.
+struct Failed {
+    error: io::Error,
+    shortly: Pin<Box<Sleep>>,
 }
 
 /// Which versions of HTTP may be spoken to the upstream.
@@ -113,7 +117,7 @@ pub fn wired(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, http2: bo
     Wire {
         io: TokioIo::new(Box::new(io)),
         http2,
-        deaf: false,
+        failed: None,
     }
 }
 
@@ -216,6 +220,35 @@ impl Dial {
 
 // === impl Wire ===
 
+/// How long an answer may take from the socket to its reader.
+const SHORTLY: Duration = Duration::from_millis(250);
+
+impl Wire {
+    /// What a writer hears, failures a little later.
+    fn told<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        write: impl FnOnce(
+            Pin<&mut TokioIo<Box<dyn Transport>>>,
+            &mut Context<'_>,
+        ) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        let failed = match self.failed.take() {
+            Some(failed) => failed,
+            None => match ready!(write(Pin::new(&mut self.io), cx)) {
+                Ok(written) => return Poll::Ready(Ok(written)),
+                Err(error) => Failed {
+                    error,
+                    shortly: Box::pin(sleep(SHORTLY)),
+                },
+            },
+        };
+        let failed = self.failed.insert(failed);
+        ready!(failed.shortly.as_mut().poll(cx));
+        Poll::Ready(Err(failed.error.kind().into()))
+    }
+}
+
 impl Connection for Wire {
     fn connected(&self) -> Connected {
         if self.http2 {
@@ -236,48 +269,17 @@ impl Read for Wire {
     }
 }
 
-impl Wire {
-    /// What becomes of a write of `length` bytes.
-    fn heard(
-        &mut self,
-        written: Poll<io::Result<usize>>,
-        length: usize,
-    ) -> Poll<io::Result<usize>> {
-        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
-        match written {
-            Poll::Ready(Err(error))
-                if matches!(
-                    error.kind(),
-                    BrokenPipe | ConnectionAborted | ConnectionReset
-                ) =>
-            {
-                self.deaf = true;
-                Poll::Ready(Ok(length))
-            }
-            heard @ (Poll::Ready(_) | Poll::Pending) => heard,
-        }
-    }
-}
-
 impl Write for Wire {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if self.deaf {
-            return Poll::Ready(Ok(buf.len()));
-        }
-        let written = Pin::new(&mut self.io).poll_write(cx, buf);
-        self.heard(written, buf.len())
+        self.told(cx, |io, cx| io.poll_write(cx, buf))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.deaf {
-            return Poll::Ready(Ok(()));
-        }
-        let flushed = Pin::new(&mut self.io).poll_flush(cx);
-        self.heard(flushed.map_ok(|()| 0), 0).map_ok(|_nothing| ())
+        self.told(cx, |io, cx| io.poll_flush(cx))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -293,12 +295,7 @@ impl Write for Wire {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let length = bufs.iter().map(|buf| buf.len()).sum();
-        if self.deaf {
-            return Poll::Ready(Ok(length));
-        }
-        let written = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
-        self.heard(written, length)
+        self.told(cx, |io, cx| io.poll_write_vectored(cx, bufs))
     }
 }
 
@@ -307,5 +304,70 @@ impl fmt::Debug for Wire {
         f.debug_struct("Wire")
             .field("http2", &self.http2)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http::Request;
+    use http_body_util::Full;
+    use tokio::io::ReadBuf;
+
+    use super::*;
+
+    /// Takes some of what is sent, then fails; only after that there is something to read.
+    #[derive(Default)]
+    struct Refuses {
+        taken: usize,
+        answer: Option<&'static [u8]>,
+    }
+
+    impl AsyncRead for Refuses {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buf: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            let Some(answer) = &mut self.answer else {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            };
+            buf.put_slice(std::mem::take(answer));
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl AsyncWrite for Refuses {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _cx: &mut Context<'_>,
+            buf: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.taken += buf.len();
+            if self.taken < 100_000 {
+                return Poll::Ready(Ok(buf.len()));
+            }
+            self.answer = Some(b"HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\n\r\n");
+            Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_comes_before_a_broken_pipe_is_heard() {
+        let wire = wired(Refuses::default(), false);
+        let (mut line, connection) = hyper::client::conn::http1::handshake(wire).await.unwrap();
+        let request = Request::post("/").body(Full::new(Bytes::from(vec![0; 1 << 20])));
+        let answer = line.send_request(request.unwrap());
+        let (answer, _ended) = tokio::join!(answer, connection);
+        assert_eq!(answer.unwrap().status(), 413);
     }
 }

@@ -94,7 +94,9 @@ impl Listener {
         use std::os::unix::fs::FileTypeExt as _;
         let stale = match tokio::fs::symlink_metadata(path).await {
             Ok(file) if file.file_type().is_socket() => {
-                tokio::net::UnixStream::connect(path).await.is_err()
+                // Any other failure (no permission, a queue that is full) says that somebody is there.
+                let connected = tokio::net::UnixStream::connect(path).await;
+                connected.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
             }
             Ok(_not_a_socket) => false,
             Err(_absent) => false,
@@ -348,4 +350,33 @@ async fn pause_after(error: &io::Error) {
     }
     tracing::warn!(%error, "cannot accept connections; trying again in a second");
     tokio::time::sleep(Duration::from_secs(1)).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::{UnixSocket, UnixStream};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_socket_file_is_replaced_only_if_nobody_listens_there() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("socket");
+        drop(UnixListener::bind(&path).unwrap());
+        let listener = Listener::unix(&path).await.unwrap();
+        let taken = || async { Listener::unix(&path).await.unwrap_err().kind() };
+        assert_eq!(taken().await, io::ErrorKind::AddrInUse);
+        drop(listener);
+        assert!(!path.exists());
+
+        // Somebody who is too busy to accept is somebody.
+        let busy = UnixSocket::new_stream().unwrap();
+        busy.bind(&path).unwrap();
+        let _busy = busy.listen(0).unwrap();
+        let mut waiting = Vec::new();
+        while let Ok(stream) = UnixStream::connect(&path).await {
+            waiting.push(stream);
+        }
+        assert_eq!(taken().await, io::ErrorKind::AddrInUse);
+    }
 }

@@ -115,7 +115,7 @@ pub(crate) async fn receive(
     };
     match permit {
         Some(permit) => receiving.into_memory(declared, permit).await,
-        None => receiving.onto_disk(Bytes::new()).await,
+        None => receiving.onto_disk(Bytes::new(), None).await,
     }
 }
 
@@ -145,13 +145,16 @@ impl Receiving<'_> {
                 }
             }
         }
-        drop(permit);
-        self.onto_disk(all.freeze()).await
+        self.onto_disk(all.freeze(), Some(permit)).await
     }
 
-    /// Spools, beginning with what was read already. Where that is not possible, now or half-way, the body
-    /// streams: traffic never waits for replay space.
-    async fn onto_disk(mut self, mut next: Bytes) -> Result<(Body, Option<Replay>), Refusal> {
+    /// Spools, beginning with what was read already, for which `early` is held until it is written. Where that is
+    /// not possible, now or half-way, the body streams: traffic never waits for replay space.
+    async fn onto_disk(
+        mut self,
+        mut next: Bytes,
+        mut early: Option<Permit>,
+    ) -> Result<(Body, Option<Replay>), Refusal> {
         let idle = self.limits.idle;
         let declared = self
             .wire
@@ -171,7 +174,7 @@ impl Receiving<'_> {
             }
         };
         let (Some(mut writer), Some(mut permit)) = (writer, permit) else {
-            return Ok((Body::chained(next, self.wire, idle), None));
+            return Ok((Body::chained(next, self.wire, idle).holding(early), None));
         };
         let mut length = 0;
         loop {
@@ -186,8 +189,9 @@ impl Receiving<'_> {
                 };
             if !kept {
                 let body = Body::overflowing(writer.reader(), next, self.wire, idle);
-                return Ok((body.holding(Some(permit)), None));
+                return Ok((body.holding(early.or(Some(permit))), None));
             }
+            drop(early.take());
             match self.next().await? {
                 Some(data) => next = data,
                 None => {

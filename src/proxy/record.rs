@@ -152,7 +152,7 @@ impl Record {
         let (rejected, rejection) = self.rejected.unzip();
         tracing::info!(
             tenant = %self.tenant.id,
-            method = %self.method,
+            method = known(&self.method),
             // Not `target`: a JSON line has one already, and of two the module would win.
             path = self.target.as_ref().map(|target| tracing::field::display(target.template())),
             status = self.status.map(|status| status.as_u16()),
@@ -166,6 +166,26 @@ impl Record {
             millis = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
             "request"
         );
+    }
+}
+
+/// A method by name, if it has one that is not the app's invention: that could be anything, of any length.
+fn known(method: &Method) -> &str {
+    const STANDARD: [Method; 9] = [
+        Method::GET,
+        Method::HEAD,
+        Method::POST,
+        Method::PUT,
+        Method::PATCH,
+        Method::DELETE,
+        Method::OPTIONS,
+        Method::CONNECT,
+        Method::TRACE,
+    ];
+    if STANDARD.contains(method) {
+        method.as_str()
+    } else {
+        "other"
     }
 }
 

@@ -13,11 +13,14 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
+use notify::event::RemoveKind;
+use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
+use rustix::fs::{Mode, OFlags};
 use sha2::{Digest as _, Sha256};
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify};
 use tokio::time::{sleep, timeout};
 use zeroize::Zeroizing;
 
@@ -33,6 +36,8 @@ pub struct FileSource {
     watch: Option<Watch>,
     rung: Arc<Notify>,
     rang: bool,
+    /// Held by the thread that is at the file.
+    turn: Arc<Mutex<()>>,
 }
 
 /// What a look at the file showed: a digest of its bytes, or why there are none.
@@ -45,6 +50,8 @@ enum Sight {
 /// Directories under watch, by name and inode: a directory that was replaced is another one.
 struct Watch {
     directories: Vec<(PathBuf, u64)>,
+    /// A directory was removed, and its watch with it. The next one of that name may well get its inode.
+    ended: Arc<AtomicBool>,
     _watcher: RecommendedWatcher,
 }
 
@@ -68,6 +75,7 @@ impl FileSource {
             watch: None,
             rung: Arc::new(Notify::new()),
             rang: false,
+            turn: Arc::default(),
         }
     }
 
@@ -85,19 +93,23 @@ impl FileSource {
         Ok(Token::lasting(secret))
     }
 
-    /// Reads on a thread that may block: the file can lie on a network filesystem that hangs.
     async fn peek(&self) -> io::Result<Zeroizing<Vec<u8>>> {
         let path = self.path.clone();
-        tokio::task::spawn_blocking(move || {
-            let mut bytes = Zeroizing::new(Vec::new());
-            // One more than is taken, so that a longer file is refused rather than cut.
-            std::fs::File::open(path)?
-                .take(MOST + 1)
-                .read_to_end(&mut bytes)?;
-            Ok(bytes)
-        })
-        .await
-        .map_err(io::Error::other)?
+        self.apart(move || contents(&path)).await?
+    }
+
+    /// Works on a thread that may block: the file can lie on a network filesystem that hangs. One at a time, since
+    /// all that the process does with files shares a few such threads, and who gives up waiting leaves his behind.
+    async fn apart<T>(&self, work: impl FnOnce() -> T + Send + 'static) -> io::Result<T>
+    where
+        T: Send + 'static,
+    {
+        let turn = Arc::clone(&self.turn).lock_owned().await;
+        let working = tokio::task::spawn_blocking(move || {
+            let _until_done = turn;
+            work()
+        });
+        working.await.map_err(io::Error::other)
     }
 
     async fn news(&mut self) {
@@ -128,13 +140,14 @@ impl FileSource {
     /// Watches the directories that matter now, if those are not the ones under watch.
     async fn rearm(&mut self) {
         let path = self.path.clone();
-        let found = tokio::task::spawn_blocking(move || directories(&path))
+        let found = self
+            .apart(move || directories(&path))
             .await
             .unwrap_or_default();
         if self
             .watch
             .as_ref()
-            .is_some_and(|watch| watch.directories == found)
+            .is_some_and(|watch| watch.directories == found && !watch.ended.load(Ordering::Relaxed))
         {
             return;
         }
@@ -182,18 +195,20 @@ impl Sight {
 impl Watch {
     /// Rings at anything that happens in these directories; none where the system has no watches to give.
     fn of(directories: Vec<(PathBuf, u64)>, rung: &Arc<Notify>) -> Option<Self> {
-        let rung = Arc::clone(rung);
-        let ring = move |event: notify::Result<notify::Event>| {
-            // Our own reading opens the file; ringing at that would never end.
-            if !matches!(
-                event,
-                Ok(notify::Event {
-                    kind: notify::EventKind::Access(_),
-                    ..
-                })
-            ) {
-                rung.notify_one();
+        let (rung, ended) = (Arc::clone(rung), Arc::new(AtomicBool::new(false)));
+        let end = Arc::clone(&ended);
+        let ring = move |event: notify::Result<Event>| {
+            match event.map(|event| event.kind) {
+                // Our own reading opens the file; ringing at that would never end.
+                Ok(EventKind::Access(_)) => return,
+                Ok(EventKind::Remove(RemoveKind::File)) => {}
+                Ok(EventKind::Remove(_)) => end.store(true, Ordering::Relaxed),
+                Ok(
+                    EventKind::Any | EventKind::Create(_) | EventKind::Modify(_) | EventKind::Other,
+                )
+                | Err(_) => {}
             }
+            rung.notify_one();
         };
         let mut watcher = notify::recommended_watcher(ring)
             .inspect_err(|error| tracing::debug!(%error, "no file events; polling"))
@@ -208,9 +223,24 @@ impl Watch {
         }
         Some(Self {
             directories,
+            ended,
             _watcher: watcher,
         })
     }
+}
+
+/// What is in the file, up to one byte more than is taken, so that a longer one is refused rather than cut.
+///
+/// Nothing but an ordinary file is read: a pipe or a terminal is waited for, and cannot be read twice.
+fn contents(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = std::fs::File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    if !file.metadata()?.is_file() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let mut bytes = Zeroizing::new(Vec::new());
+    file.take(MOST + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Where a change of the file would show: the directory it is named in, or the nearest one that exists; and the
@@ -258,6 +288,13 @@ fn unreadable(path: &Path, error: io::Error) -> ObtainError {
             what,
             reason: "unreadable",
             source,
+        }
+    } else if kind == io::ErrorKind::InvalidInput {
+        let what = format!("{path} is no file but a directory, a pipe or a device");
+        ObtainError::Permanent {
+            what,
+            reason: "unreadable",
+            source: None,
         }
     } else {
         let what = format!("the file {path} cannot be read");

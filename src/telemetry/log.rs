@@ -8,7 +8,11 @@
 //! Our own events obey the level. Those of the crates below us are at most `info` whatever is asked for: at
 //! `debug` and `trace`, HTTP and TLS libraries print heads and frames, and the token is in them.
 
+mod outlet;
+
 use std::io::IsTerminal as _;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use tracing::level_filters::LevelFilter;
 use tracing::{Level, Subscriber};
@@ -17,6 +21,8 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::{self, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::Registry;
+
+use outlet::Outlet;
 
 /// What is logged, and in which shape.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -60,7 +66,7 @@ pub enum LogLevel {
 #[error("logging is already set up")]
 pub struct LogError(#[from] tracing::subscriber::SetGlobalDefaultError);
 
-/// Sends the events of this process to stdout from now on.
+/// Sends the events of this process to stdout from now on. Nothing waits for whoever reads them there.
 ///
 /// # Errors
 ///
@@ -71,7 +77,9 @@ pub fn log_to_stdout(settings: LogSettings) -> Result<(), LogError> {
         (LogFormat::Text, false) => Shape::Text,
         (LogFormat::Text | LogFormat::Auto, true) => Shape::Colours,
     };
-    let subscriber = subscriber(settings.level, shape, std::io::stdout);
+    let (json, lost) = (matches!(shape, Shape::Json), Arc::new(AtomicU64::new(0)));
+    let outlet = move || Outlet::new(std::io::stdout(), json, Arc::clone(&lost));
+    let subscriber = subscriber(settings.level, shape, outlet);
     Ok(tracing::subscriber::set_global_default(subscriber)?)
 }
 

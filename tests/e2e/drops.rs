@@ -5,6 +5,8 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+use rustix::process::Signal;
 use tokio::time::{Instant, sleep};
 
 use crate::support::{
@@ -83,6 +85,45 @@ async fn a_token_in_byte_order_mark_quotes_scheme_and_crlf_is_in_use_within_100_
         renamed_into(path, text);
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_in_a_directory_that_was_made_anew_is_in_use_within_100_ms() {
+    let drop_into = |path: &Path, token: &str, number: u32| {
+        let directory = path.parent().unwrap();
+        if number.is_multiple_of(3) {
+            // The new one may get the inode of the old one, but not its watch.
+            drop(fs::remove_dir_all(directory));
+            fs::create_dir(directory).unwrap();
+        }
+        renamed_into(path, token);
+    };
+    swift("directory made anew", "", "volume/token", drop_into).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pipe_or_a_device_is_no_token_file_and_holds_nothing_up() {
+    let _turn = together().await;
+    let graph = Graph::start().await;
+    for kind in ["pipe", "terminal", "zeros", "directory"] {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("token");
+        match kind {
+            "pipe" => mknodat(CWD, &path, FileType::Fifo, Mode::RWXU, 0).unwrap(),
+            "terminal" => symlink("/dev/ptmx", &path).unwrap(),
+            "zeros" => symlink("/dev/zero", &path).unwrap(),
+            _ => fs::create_dir(&path).unwrap(),
+        }
+        let source = format!("file = {path:?}");
+        let mut sidecar = Sidecar::start(place.path(), &settings(&graph, &source, "")).await;
+        let series =
+            "graphward_token_drops_refused_total{tenant=\"default\",reason=\"unreadable\"}";
+        until(kind, async || sidecar.count(series).await > 0).await;
+        let answer = Client::connect(sidecar.proxy).await.text("early").await;
+        assert_eq!(answer.status, 503, "{kind}");
+        sidecar.signal(Signal::TERM);
+        assert_eq!(sidecar.ended().await.code(), Some(0), "{kind}");
+    }
 }
 
 /// Drops several tokens and measures each from its drop to the answer of the first request that bore it.

@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use graphward::sim::{Effect, Fault};
@@ -282,4 +283,27 @@ async fn with_token(place: &Path) -> (Graph, Sidecar) {
     renamed_into(&place.join("token"), graph.sim.issue(None));
     let sidecar = Sidecar::start(place, &settings(&graph, "file = \"token\"", "")).await;
     (graph, sidecar)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_soft_limit_of_open_files_is_no_limit_of_ours() {
+    let _turn = together().await;
+    let graph = Graph::start().await;
+    let place = tempfile::tempdir().unwrap();
+    renamed_into(&place.path().join("token"), graph.sim.issue(None));
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "ulimit -S -n 64; exec \"$0\" serve"])
+        .arg(env!("CARGO_BIN_EXE_graphward"))
+        .current_dir(place.path())
+        .env_clear();
+    let settings = settings(&graph, "file = \"token\"", "");
+    let sidecar = Sidecar::start_with(place.path(), &settings, &mut command).await;
+    let mut clients = Vec::new();
+    for _ in 0..100 {
+        clients.push(Client::connect(sidecar.proxy).await);
+    }
+    for client in &mut clients {
+        assert_eq!(client.text("one of many").await.status, 200);
+    }
 }

@@ -360,3 +360,26 @@ async fn graph_may_answer_before_it_has_read_the_body() {
         home.leave().await;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_was_read_of_a_body_that_streams_is_counted_as_memory_until_it_is_sent() {
+    for way in WAYS {
+        let home = House::new()
+            .over(way)
+            .with(|config| {
+                config.heal.body_memory = 1_000;
+                config.heal.spool = Spool::Off;
+            })
+            .start()
+            .await;
+        let body = dribbled("x".repeat(3_000), 500, Duration::from_secs(1));
+        let under_way = async {
+            sleep(Duration::from_millis(4_500)).await;
+            assert_eq!(home.held().await, 1_000, "{way:?}");
+        };
+        let (answer, ()) = tokio::join!(home.app.ask(post(body)), under_way);
+        assert_eq!(answer.status, 200);
+        assert_eq!(home.graph.last().body.unwrap().len(), 3_000);
+        home.leave().await;
+    }
+}

@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use graphward::graph::Presented;
+use graphward::proxy::Requests;
 use tokio::time::{sleep, timeout};
 
-use crate::support::{Dial, House, Http, Logged, Reply, WAYS, Way, chunked, get, post, stalled};
+use crate::support::{
+    Dial, House, Http, Logged, Reply, WAYS, Way, chunked, get, post, request, sized, stalled,
+};
 
 #[tokio::test(start_paused = true)]
 async fn each_way_to_end_has_a_word_of_its_own() {
@@ -134,4 +137,22 @@ async fn a_record_says_what_happened_and_never_which_object_or_query() {
         let value: serde_json::Value = value;
         assert_eq!(record[field], value, "{field}: {record}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_method_of_the_apps_own_is_forwarded_but_not_written_to_the_log() {
+    let logged = Logged::at_info();
+    let home = House::new()
+        .with(|config| config.log.requests = Requests::All)
+        .start()
+        .await;
+    let long = "EAAG".repeat(10_000);
+    for method in ["EAAGtoken", &long, "purge"] {
+        let answer = home.app.ask(request(method, "/me", sized(""))).await;
+        assert_eq!(answer.status, 200);
+        assert_eq!(home.graph.last().head.method, method);
+    }
+    home.leave().await;
+    let text = logged.text();
+    assert!(!text.contains("EAAG") && text.contains(r#""method":"other""#));
 }
