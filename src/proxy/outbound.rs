@@ -65,8 +65,14 @@ impl Outbound {
             },
         };
         let (target, stamp) = resolve(&uri, header, tenant)?;
-        if stamp != Stamp::Apps || header == HeaderCredential::Absent || target.is_token_endpoint()
-        {
+        let meant = match header {
+            HeaderCredential::AppToken(_) => true,
+            HeaderCredential::Token(_) | HeaderCredential::Other => {
+                tenant.presented == Presented::Keep
+            }
+            HeaderCredential::Absent => false,
+        };
+        if !meant {
             headers.remove(AUTHORIZATION);
         }
         if let Narrowed::To(value) = narrow(&headers) {

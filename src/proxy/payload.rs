@@ -64,6 +64,12 @@ pub(crate) struct Permit {
     bytes: u64,
 }
 
+/// Bytes in memory, and their permit.
+struct Counted {
+    bytes: Bytes,
+    _permit: Option<Permit>,
+}
+
 /// The licence to send a request's body once more, and the bytes. Not `Clone`: used up by use.
 #[must_use]
 #[derive(Debug)]
@@ -234,13 +240,25 @@ impl Replay {
         (body, Some(Self { kept, permit }))
     }
 
-    /// The body for the second attempt.
+    /// The body for the second attempt. What is in memory is given back with its last clone, since the connection
+    /// holds it for as long as Graph is slow to read.
     pub(crate) fn into_body(self) -> Body {
-        let body = match self.kept {
-            Kept::Memory(bytes) => Body::from(bytes),
-            Kept::Disk(reader) => Body::spooled(reader),
-        };
-        body.holding(self.permit)
+        let Self { kept, permit } = self;
+        match kept {
+            Kept::Memory(bytes) => Body::from(Bytes::from_owner(Counted {
+                bytes,
+                _permit: permit,
+            })),
+            Kept::Disk(reader) => Body::spooled(reader).holding(permit),
+        }
+    }
+}
+
+// === impl Counted ===
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
     }
 }
 

@@ -13,22 +13,27 @@ use crate::support::{
     request, sized, stalled,
 };
 
-const MIB: usize = 1 << 20;
+pub(crate) const MIB: usize = 1 << 20;
 
 /// Bytes that differ everywhere.
-fn bytes(length: usize) -> Bytes {
+pub(crate) fn bytes(length: usize) -> Bytes {
     (0..length)
         .map(|position| (position * 31 % 251) as u8)
         .collect()
 }
 
 /// Little memory, little disk.
-fn small(config: &mut Config) {
+pub(crate) fn small(config: &mut Config) {
     config.heal.body_memory = 1_000;
     config.heal.body_disk = 4_000;
 }
 
-async fn heals(home: &Home, number: usize, request: http::Request<Sent>, expected: &Bytes) {
+pub(crate) async fn heals(
+    home: &Home,
+    number: usize,
+    request: http::Request<Sent>,
+    expected: &Bytes,
+) {
     home.expires_to(&format!("EAAnext{number}"));
     let before = home.graph.attempts();
     let answer = home.app.ask(request).await;
@@ -90,22 +95,6 @@ async fn a_body_past_memory_is_spooled_and_replayed() {
         }
         home.leave().await;
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_spooled_body_is_counted_while_it_is_held() {
-    let home = House::new().with(small).start().await;
-    home.expires();
-    home.graph
-        .next(Reply::expired().after(Duration::from_secs(1)));
-    let looks = async {
-        sleep(Duration::from_millis(500)).await;
-        assert_eq!(home.held().await, 3_000);
-    };
-    let (answer, ()) = tokio::join!(home.app.post(bytes(3_000)), looks);
-    assert_eq!(answer.status, 200);
-    assert_eq!(home.held().await, 0);
-    home.leave().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -183,33 +172,6 @@ async fn a_spool_that_cannot_be_written_is_found_out_at_start_and_bodies_stream(
     assert_eq!(home.app.ask(post(sized(bytes(3_000)))).await.status, 200);
     assert_eq!(home.graph.last().body, Some(bytes(3_000)));
     home.leave().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_body_past_the_budget_of_all_streams_and_the_budget_comes_back() {
-    for way in WAYS {
-        let house = House::new().over(way).with(|config| {
-            config.heal.body_memory = 1_000;
-            config.heal.memory_total = 1_500;
-            config.heal.spool = Spool::Off;
-        });
-        let home = house.start().await;
-        home.expires();
-        home.graph
-            .next(Reply::expired().after(Duration::from_secs(5)));
-        let second = async {
-            sleep(Duration::from_secs(1)).await;
-            assert_eq!(home.held().await, 1_000);
-            home.graph.next(Reply::expired());
-            let answer = home.app.ask(post(sized(bytes(600)))).await;
-            assert_eq!(answer.text(), EXPIRED, "no room to hold it");
-        };
-        let (first, ()) = tokio::join!(home.app.ask(post(sized(bytes(1_000)))), second);
-        assert_eq!(first.status, 200);
-        assert_eq!(home.held().await, 0);
-        heals(&home, 1, post(sized(bytes(1_000))), &bytes(1_000)).await;
-        home.leave().await;
-    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -137,6 +137,27 @@ async fn what_makes_tokens_is_passed_on_as_it_is() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_headers_only_an_app_token_goes_where_tokens_are_made() {
+    let home = House::new().start().await;
+    home.graph.accept("123|abc");
+    for (header, target, left) in [
+        ("Bearer EAAstale", "/oauth/access_token", &[][..]),
+        ("Basic dXNlcjpwYXNz", "/oauth/access_token", &[]),
+        ("Bearer null", "/oauth/access_token", &[]),
+        ("Bearer 123|abc", "/oauth/access_token", &["Bearer 123|abc"]),
+        ("Bearer EAAstale", "/debug_token?access_token=123|abc", &[]),
+    ] {
+        home.app
+            .ask(with(get(target), &[("authorization", header)]))
+            .await;
+        let seen = home.graph.last();
+        assert_eq!(seen.target(), target);
+        assert_eq!(seen.all("authorization"), left, "{header} {target}");
+    }
+    home.leave().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_makes_tokens_needs_no_token_of_ours() {
     let home = House::new().empty().start().await;
     assert_eq!(

@@ -6,6 +6,7 @@ mod admin;
 mod answers;
 mod arrival;
 mod bodies;
+mod budget;
 mod codes;
 mod drain;
 mod healing;

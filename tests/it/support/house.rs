@@ -214,11 +214,12 @@ impl Home {
 
     /// Bytes held for replays, in memory and on disk.
     pub(crate) async fn held(&self) -> i64 {
-        let memory = self.count(r#"graphward_replay_buffer_bytes{place="memory"}"#);
-        memory.await
-            + self
-                .count(r#"graphward_replay_buffer_bytes{place="disk"}"#)
-                .await
+        self.held_in("memory").await + self.held_in("disk").await
+    }
+
+    pub(crate) async fn held_in(&self, place: &str) -> i64 {
+        let series = format!(r#"graphward_replay_buffer_bytes{{place="{place}"}}"#);
+        self.count(&series).await
     }
 
     /// Waits until the process has ended by itself, or was asked to.
