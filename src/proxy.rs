@@ -208,6 +208,9 @@ impl Tenant {
         let judged = judge(response, self.idle).await?;
         self.metrics.answered(judged.verdict.label());
         record.judged(judged.verdict);
+        if let (Verdict::Success, Some(credential)) = (judged.verdict, credential) {
+            self.tokens.accept(credential.generation());
+        }
         Ok(judged)
     }
 

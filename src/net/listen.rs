@@ -320,8 +320,9 @@ fn http(tasks: &Tasks) -> auto::Builder<Tasks> {
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(Duration::from_secs(600))
-        // An app may send FIN behind its request and still wants the answer.
-        .half_close(true)
+        // An app that closes is gone, and its request with it: one that gave up waiting for a newer token sends again,
+        // and both must not be sent. Clients of HTTP do not half-close; one that does is taken for gone.
+        .half_close(false)
         // `max_headers` stays at hyper's 100 (431 past it): naming the same number would cost an allocation per
         // request. The buffer has to hold a whole head, so it also bounds that; `proxy::arrival` is stricter.
         .max_buf_size(408 * 1024);

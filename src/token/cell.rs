@@ -91,6 +91,8 @@ pub enum NoSuccessor {
 struct Asks {
     /// The highest generation rejected so far; 0 is none.
     rejected: AtomicU64,
+    /// The generation that was taken after it had been rejected; 0 is none.
+    absolved: AtomicU64,
     /// When the first rejection of that generation came. Touched by rejections alone, and never across an await.
     first: Mutex<Option<(Generation, Instant)>>,
     waiters: AtomicUsize,
@@ -193,7 +195,7 @@ impl Tokens {
     #[must_use]
     pub fn usable(&self) -> bool {
         let live = self.progress.borrow().generation;
-        live.is_some() && live > self.asks.rejected()
+        live.is_some_and(|live| !self.asks.is_suspect(live))
     }
 
     /// Waits until the first look at the source is done, or the refresher is gone.
@@ -215,18 +217,28 @@ impl Tokens {
     /// Tells the refresher that Graph rejected this generation. Never waits; repeated calls merge; a generation
     /// that has been superseded changes nothing.
     pub fn reject(&self, generation: Generation) {
-        if self
-            .asks
-            .rejected
-            .fetch_max(generation.get(), Ordering::AcqRel)
-            < generation.get()
-        {
-            *self
-                .asks
-                .first
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner) = Some((generation, Instant::now()));
-            self.asks.told.notify_one();
+        let (asks, number) = (&self.asks, generation.get());
+        let first = asks.rejected.fetch_max(number, Ordering::AcqRel) < number;
+        let again = asks
+            .absolved
+            .compare_exchange(number, 0, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok();
+        if first || again {
+            *asks.first.lock().unwrap_or_else(PoisonError::into_inner) =
+                Some((generation, Instant::now()));
+        }
+        if first {
+            asks.told.notify_one();
+        }
+    }
+
+    /// Graph took this generation. If it had rejected it before, that was a bad hour of Graph's, or a token of the
+    /// app's own in a body: it may be used.
+    pub fn accept(&self, generation: Generation) {
+        if self.asks.rejected() == Some(generation) {
+            self.asks
+                .absolved
+                .store(generation.get(), Ordering::Release);
         }
     }
 
@@ -250,7 +262,7 @@ impl Tokens {
     /// [`NoSuccessor`] if there is none at all by then.
     pub async fn vetted(&self, by: Instant) -> Result<Arc<Credential>, NoSuccessor> {
         let live = self.live(by).await?;
-        if Some(live.generation()) > self.asks.rejected() {
+        if !self.asks.is_suspect(live.generation()) {
             return Ok(live);
         }
         Ok(self.successor(live.generation(), by).await.unwrap_or(live))
@@ -338,6 +350,12 @@ impl Progress {
 impl Asks {
     fn rejected(&self) -> Option<Generation> {
         Generation::from_number(self.rejected.load(Ordering::Acquire))
+    }
+
+    /// Rejected, and not taken since.
+    fn is_suspect(&self, generation: Generation) -> bool {
+        Some(generation) <= self.rejected()
+            && self.absolved.load(Ordering::Acquire) != generation.get()
     }
 
     fn first_rejected(&self, generation: Generation) -> Option<Instant> {

@@ -146,6 +146,21 @@ async fn an_app_that_hangs_up_does_not_cancel_the_look() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_waits_for_a_newer_token_is_not_sent_for_an_app_that_has_gone() {
+    for way in WAYS {
+        let home = House::new().over(way).start().await;
+        home.expires();
+        home.drop.takes(Duration::from_secs(1));
+        let given_up = timeout(Duration::from_millis(100), home.app.post("given up")).await;
+        assert!(given_up.is_err());
+        sleep(Duration::from_secs(2)).await;
+        assert_eq!(home.app.post("sent again").await.status, 200);
+        assert_eq!(home.graph.accepted(), ["sent again"], "not twice");
+        home.leave().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_failed_renewal_is_shared_by_all_who_wait() {
     for way in WAYS {
         let house = House::new().over(way).minting();

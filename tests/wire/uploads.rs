@@ -210,16 +210,3 @@ fn row_28_a_refused_request_is_not_told_to_continue() {
     assert_eq!(client.any_answer("POST").status, 421, "row 28");
     assert_eq!(origin.count(), 0, "row 28");
 }
-
-#[test]
-fn an_app_that_half_closes_still_hears_the_answer() {
-    let origin = Origin::scripted(|exchange| {
-        pause(50);
-        exchange.ok("late")
-    });
-    let house = House::before(origin.port);
-    let mut client = Client::connect(house.proxy);
-    client.send(post("/r", "hello"));
-    client.finish();
-    assert_eq!(client.answer().text(), "late");
-}

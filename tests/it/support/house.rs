@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
+use tokio::time::sleep;
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -234,6 +235,8 @@ impl Home {
     /// Stops, joins everything, re-raises panics. What was held for replays is given back, what was under way is
     /// over, and no task has panicked.
     pub(crate) async fn close(self) -> Exit {
+        // A connection that broke off is let go of shortly after, and its bytes with it.
+        sleep(Duration::from_secs(1)).await;
         let metrics = self.metrics().await;
         for gone in [
             "graphward_task_panics_total 0",
