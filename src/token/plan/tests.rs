@@ -70,6 +70,13 @@ fn a_late_rejection_of_an_old_generation_changes_nothing() {
         now,
     );
     assert_eq!(plan.on(Event::Rejected(generation(1)), now), IDLE);
+    assert_eq!(plan.on(Event::Rejected(generation(2)), now), Order::Replace);
+    let failed = Event::Failed {
+        transient: true,
+        jitter: 0.0,
+    };
+    let rest = plan.on(failed, now);
+    assert_eq!(plan.on(Event::Rejected(generation(1)), now), rest);
 }
 
 #[test]

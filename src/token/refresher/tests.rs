@@ -253,6 +253,48 @@ async fn requests_are_held_until_the_hold_is_over_and_not_longer() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn only_so_many_are_held_and_the_next_hears_at_once() {
+    let source = Drop::default();
+    source.put("first");
+    let tokens = start(&source, None).await;
+    let old = tokens.current().unwrap().generation();
+    let hold = Duration::from_secs(2);
+    tokens.reject(old);
+    let before = Instant::now();
+    let asks = (0..4097).map(|_| async {
+        let _late = tokens.held(old, hold, soon()).await.unwrap_err();
+        before.elapsed()
+    });
+    let waited = futures_util::future::join_all(asks).await;
+    let (last, held) = waited.split_last().unwrap();
+    assert!(held.iter().all(|waited| *waited == hold));
+    assert_eq!(*last, Duration::ZERO);
+    assert_eq!(tokens.waiters(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_failure_of_an_attempt_that_began_before_the_question_is_no_answer_to_it() {
+    let source = Drop::default();
+    source.put("first");
+    let tokens = start(&source, None).await;
+    let old = tokens.current().unwrap().generation();
+    // The look that the first token rang for is over.
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    let begun = tokens.progress().begun;
+    *source.0.token.lock().unwrap() = None;
+    source.0.changed.notify_one();
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(tokens.progress().begun, begun + 1);
+    // The look under way has read nothing, and will fail; what comes a moment later is for the next one.
+    *source.0.token.lock().unwrap() = Some("second".to_owned());
+    tokens.reject(old);
+    let fresh = tokens.successor(old, soon()).await.unwrap();
+    assert_eq!(fresh.generation(), old.next());
+}
+
+#[tokio::test(start_paused = true)]
 async fn renewals_are_bounded_by_time_whatever_the_traffic() {
     let (source, mint) = (Drop::default(), Mint::default());
     source.put("first");
