@@ -205,14 +205,23 @@ impl Refresher {
     /// Writes a failure to the log, once: what goes on failing for the same reason is not said again.
     fn tell(&mut self, errand: Errand, why: &ObtainError) {
         let error = why.to_string();
+        let live = self.writer.live();
+        let dead = live
+            .as_ref()
+            .filter(|live| Some(live.generation()) <= self.rejected);
         let known = self.told.as_ref() == Some(&error);
-        if known || matches!(why, ObtainError::NothingNew) {
-            tracing::debug!(tenant = %self.tenant, errand = errand.label(), error, "no newer token");
+        let (tenant, errand) = (&self.tenant, errand.label());
+        if known || (dead.is_none() && matches!(why, ObtainError::NothingNew)) {
+            tracing::debug!(%tenant, errand, error, "no newer token");
             return;
         }
         let cause = std::error::Error::source(why).map(ToString::to_string);
-        let (tenant, reason) = (&self.tenant, why.reason());
-        if self.writer.live().is_some() {
+        let reason = why.reason();
+        if let Some(dead) = dead {
+            let generation = dead.generation().get();
+            let fingerprint = dead.fingerprint();
+            tracing::warn!(%tenant, generation, %fingerprint, errand, reason, error, cause, "Graph rejects the token, and there is no newer one yet");
+        } else if live.is_some() {
             tracing::warn!(%tenant, reason, error, cause, "no newer token; the one before stays in use");
         } else {
             tracing::warn!(%tenant, reason, error, cause, "there is no token yet");

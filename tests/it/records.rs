@@ -135,3 +135,28 @@ async fn a_record_says_what_happened_and_never_which_object_or_query() {
         assert_eq!(record[field], value, "{field}: {record}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_token_without_a_successor_is_one_warning() {
+    let log = Logged::at_info();
+    let home = House::new().start().await;
+    home.graph.expire_all();
+    for _ in 0..3 {
+        assert_eq!(home.app.get("/me").await.status, 401);
+        sleep(Duration::from_secs(90)).await;
+    }
+    home.leave().await;
+    let warnings = log.lines_with(r#""level":"WARN""#);
+    let [warning] = warnings.as_slice() else {
+        panic!("{warnings:?}");
+    };
+    let warning: serde_json::Value = serde_json::from_str(warning).unwrap();
+    assert_eq!(
+        warning["message"],
+        "Graph rejects the token, and there is no newer one yet"
+    );
+    assert_eq!(
+        (&warning["generation"], &warning["reason"]),
+        (&1.into(), &"nothing_new".into())
+    );
+}

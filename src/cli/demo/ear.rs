@@ -38,7 +38,6 @@ struct Heard {
     message: String,
     outcome: String,
     fingerprint: String,
-    errand: String,
     generation: Option<u64>,
     millis: u64,
 }
@@ -47,7 +46,9 @@ impl Heard {
     fn happening(self) -> Option<Happening> {
         match (self.message.as_str(), self.outcome.as_str()) {
             ("a new token is in use", _) => Some(Happening::InUse(self.fingerprint)),
-            ("no newer token", _) if self.errand == "replace" => Some(Happening::NothingYet),
+            ("Graph rejects the token, and there is no newer one yet", _) => {
+                Some(Happening::NothingYet)
+            }
             ("request", "healed") => Some(Happening::Healed {
                 generation: self.generation?,
                 millis: self.millis,
@@ -75,7 +76,6 @@ impl Visit for Heard {
             "message" => &mut self.message,
             "outcome" => &mut self.outcome,
             "fingerprint" => &mut self.fingerprint,
-            "errand" => &mut self.errand,
             _ => return,
         };
         // A string takes everything.
