@@ -1,8 +1,9 @@
 //! The log of a test: what the process would write to stdout.
 
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
+use tracing::Dispatch;
 use tracing::subscriber::{DefaultGuard, set_default};
 
 use super::lock;
@@ -27,6 +28,10 @@ impl Logged {
     }
 
     fn at(level: LogLevel) -> Self {
+        // While there is one subscriber in the process, tracing asks the thread that first comes by an event whether
+        // anybody wants it, and remembers a no of a thread without a subscriber for all. So there are always two.
+        static ANOTHER: OnceLock<Dispatch> = OnceLock::new();
+        ANOTHER.get_or_init(|| Dispatch::new(tracing_subscriber::registry()));
         let kept = Kept::default();
         let writer = kept.clone();
         let settings = LogSettings {
