@@ -2,7 +2,7 @@
 
 use tokio::time::sleep;
 
-use crate::support::{Dial, EXPIRED, House, Http, Reply, WAYS, Way, post, request, sized};
+use crate::support::{Dial, EXPIRED, House, Http, Reply, WAYS, Way, get, post, request, sized};
 
 /// Ways whose Graph side can be written by hand.
 const BY_HAND: [Way; 2] = [
@@ -128,6 +128,24 @@ async fn a_change_of_protocol_that_nobody_asked_for_is_refused() {
             .await
             .refused(502, "connection_terminated");
         assert_eq!(home.graph.attempts(), 1);
+        home.leave().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_says_it_is_too_large_to_be_an_envelope_is_not_waited_for() {
+    for way in BY_HAND {
+        let home = House::new().over(way).start().await;
+        home.graph.next(
+            Reply::json(401, "x".repeat(70_000))
+                .with("content-length", "70000")
+                .dribbled(1_000, std::time::Duration::from_secs(1)),
+        );
+        let began = tokio::time::Instant::now();
+        let response = home.app.send(get("/me")).await.unwrap();
+        assert!(began.elapsed().as_secs() < 1);
+        let answer = crate::support::Answer::of(response).await;
+        assert!(answer.whole && answer.body.len() == 70_000);
         home.leave().await;
     }
 }
