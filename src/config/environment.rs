@@ -12,6 +12,14 @@ pub const VARIABLES: [&str; 8] = [
     "GRAPHWARD_LOG",
 ];
 
+/// What belongs to features that are not built: who sets one of these relies on something that would not happen.
+/// Others that begin like ours are let be, as Kubernetes makes some for a service called graphward.
+pub(super) const LATER: [&str; 3] = [
+    "GRAPHWARD_APP_ID",
+    "GRAPHWARD_APP_SECRET",
+    "GRAPHWARD_APP_SECRET_FILE",
+];
+
 /// A variable of the process. One that is not Unicode comes with its strange bytes replaced, so that it is
 /// found wrong rather than missing.
 #[expect(

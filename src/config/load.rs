@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::environment::LATER;
 use super::fault::{ConfigError, Fault};
 use super::file::{Entry, Said, Value, parse};
 use super::layers::Layers;
@@ -181,6 +182,12 @@ fn lay_environment(layers: &mut Layers, env: &dyn Fn(&str) -> Option<String>, se
     });
     lay("GRAPHWARD_LOG", "log.level", |_, text| Value::Text(text));
 
+    for name in LATER {
+        if env(name).is_some() {
+            let what = "there is no such variable in this version; unset it";
+            layers.fault(Fault::new(&Place::Environment(name), "", what));
+        }
+    }
     if !settled && env("GRAPHWARD_TOKEN").is_some() && env("GRAPHWARD_TOKEN_FILE").is_some() {
         layers.fault(Fault::new(
             &Place::Environment("GRAPHWARD_TOKEN"),

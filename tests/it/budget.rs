@@ -52,6 +52,25 @@ async fn a_replayed_body_is_counted_until_graph_has_read_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_spooled_of_a_body_that_streams_is_counted_until_it_is_sent() {
+    let house = House::new().with(small);
+    let home = house
+        .with(|config| config.heal.body_disk = MIB as u64)
+        .start()
+        .await;
+    let slow = Reply::json(200, "{}").after(Duration::from_secs(1));
+    home.graph.next(slow.before_the_body());
+    let looks = async {
+        sleep(Duration::from_millis(500)).await;
+        assert_eq!(home.held_in("disk").await, MIB as i64);
+    };
+    let body = chunked(bytes(2 * MIB), 10_000);
+    let (answer, ()) = tokio::join!(home.app.ask(post(body)), looks);
+    assert_eq!(answer.status, 200);
+    home.leave().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_body_that_says_it_is_too_large_is_not_held_at_all() {
     let home = House::new().with(small).start().await;
     let mut request = post(dribbled(bytes(5_000), 1_000, Duration::from_secs(1)));

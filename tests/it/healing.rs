@@ -82,6 +82,7 @@ async fn there_is_never_a_third_attempt_and_the_second_rejection_is_delivered_by
         assert_eq!(answer.header("x-fb-rev"), "7");
         assert_eq!(home.graph.attempts(), 2);
         assert_eq!(home.ended("unhealed_again").await, 1);
+        assert!(!home.tokens.usable(), "the refresher knows of the second");
         home.leave().await;
     }
 }

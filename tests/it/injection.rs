@@ -47,6 +47,8 @@ async fn the_live_token_takes_the_place_of_what_the_app_sent() {
         let oauth = with(get("/me"), &[("authorization", "OAuth EAAstale")]);
         let seen = sent_for(&home, oauth).await;
         assert_eq!(seen.all("authorization"), [format!("OAuth {FIRST}")]);
+        let presented = r#"graphward_presented_credentials_total{tenant="default",place="header"}"#;
+        assert_eq!(home.count(presented).await, 6, "words for none are none");
         home.leave().await;
     }
 }

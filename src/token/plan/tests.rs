@@ -120,6 +120,31 @@ fn a_change_while_resting_is_looked_at_and_the_rest_goes_on() {
 }
 
 #[test]
+fn a_new_credential_ends_the_rest_and_forgets_the_failures() {
+    let mut now = Instant::now();
+    let mut plan = live(now);
+    let failed = |transient| Event::Failed {
+        transient,
+        jitter: 0.0,
+    };
+    plan.on(Event::Rejected(generation(1)), now);
+    plan.on(failed(false), now);
+    now += 2 * SECOND;
+    assert_eq!(plan.on(Event::Changed, now), Order::Look);
+    let obtained = Event::Obtained {
+        generation: generation(2),
+        due: None,
+    };
+    assert_eq!(plan.on(obtained, now), IDLE);
+    assert_eq!(plan.on(Event::Rejected(generation(2)), now), Order::Replace);
+    let first_rest = Order::Wait {
+        until: Some(now + SECOND),
+        resting: true,
+    };
+    assert_eq!(plan.on(failed(true), now), first_rest);
+}
+
+#[test]
 fn a_second_replacement_within_the_gap_is_too_soon() {
     let now = Instant::now();
     let mut plan = live(now);

@@ -278,14 +278,15 @@ async fn the_failure_of_an_attempt_that_began_before_the_question_is_no_answer_t
     source.put("first");
     let tokens = start(&source, None).await;
     let old = tokens.current().unwrap().generation();
-    // What the test put there has rung once more; that look is over first.
+    // The look that the first token rang for is over.
     tokio::time::sleep(Duration::from_millis(10)).await;
     let begun = tokens.progress().begun;
     *source.0.token.lock().unwrap() = None;
     source.0.changed.notify_one();
-    while tokens.progress().begun == begun {
+    for _ in 0..10 {
         tokio::task::yield_now().await;
     }
+    assert_eq!(tokens.progress().begun, begun + 1);
     // The look under way has read nothing, and will fail; what comes a moment later is for the next one.
     *source.0.token.lock().unwrap() = Some("second".to_owned());
     tokens.reject(old);
