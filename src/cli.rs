@@ -98,7 +98,7 @@ Environment:
 
 Example:
   graphward serve --token-file /run/graphward/token
-  curl http://127.0.0.1:8080/v23.0/me
+  curl http://127.0.0.1:8080/v25.0/me
 
 Exit codes: 0 stopped when asked, 2 usage or configuration, 3 cannot bind, 4 no usable token with
 --require-token, 1 anything else.";

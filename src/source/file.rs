@@ -305,3 +305,6 @@ fn unreadable(path: &Path, error: io::Error) -> ObtainError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -283,7 +283,7 @@ impl Jitter {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
-        f64::from((self.0 >> 33) as u32) / f64::from(u32::MAX)
+        f64::from((self.0 >> 32) as u32) / f64::from(u32::MAX)
     }
 }
 

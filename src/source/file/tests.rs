@@ -1,0 +1,119 @@
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use tempfile::TempDir;
+use tokio::time::Instant;
+
+use super::*;
+
+/// What only the poll would notice takes a second; what an event tells takes less than this.
+const BY_EVENT: Duration = Duration::from_millis(900);
+
+fn place() -> (TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("token");
+    (directory, path)
+}
+
+async fn shows(source: &mut FileSource) -> String {
+    source.load().await.unwrap().secret.expose().to_owned()
+}
+
+async fn notices(source: &mut FileSource) -> bool {
+    timeout(BY_EVENT, source.changed()).await.is_ok()
+}
+
+#[tokio::test]
+async fn a_file_that_does_not_change_is_no_news() {
+    let (_directory, path) = place();
+    fs::write(&path, "EAAfirst").unwrap();
+    let mut source = FileSource::new(path, Format::Raw);
+    assert_eq!(shows(&mut source).await, "EAAfirst");
+    let news = timeout(Duration::from_millis(2_500), source.changed()).await;
+    assert!(news.is_err(), "news of nothing");
+}
+
+#[tokio::test]
+async fn a_link_is_followed_to_where_the_file_lies() {
+    let (_names, path) = place();
+    let (_lies, real) = place();
+    fs::write(&real, "EAAfirst").unwrap();
+    symlink(&real, &path).unwrap();
+    let mut source = FileSource::new(path, Format::Raw);
+    assert_eq!(shows(&mut source).await, "EAAfirst");
+    let next = real.with_extension("next");
+    fs::write(&next, "EAAsecond").unwrap();
+    fs::rename(next, &real).unwrap();
+    assert!(notices(&mut source).await);
+    assert_eq!(shows(&mut source).await, "EAAsecond");
+}
+
+#[tokio::test]
+async fn a_directory_that_appears_is_watched_before_the_file_is_in_it() {
+    let (root, _) = place();
+    let path = root.path().join("late").join("token");
+    let mut source = FileSource::new(path.clone(), Format::Raw);
+    assert_eq!(source.load().await.unwrap_err().reason(), "missing");
+    let watching = async {
+        source.changed().await;
+        Instant::now()
+    };
+    let dropping = async {
+        sleep(Duration::from_millis(100)).await;
+        fs::create_dir(path.parent().unwrap()).unwrap();
+        sleep(Duration::from_millis(300)).await;
+        fs::write(&path, "EAAfirst").unwrap();
+        Instant::now()
+    };
+    let (noticed, dropped) = tokio::join!(watching, dropping);
+    assert!(noticed.saturating_duration_since(dropped) < BY_EVENT);
+    assert_eq!(shows(&mut source).await, "EAAfirst");
+}
+
+#[tokio::test]
+async fn what_rang_is_not_forgotten_when_the_wait_is_given_up() {
+    let (_directory, path) = place();
+    fs::write(&path, "EAAfirst").unwrap();
+    let mut source = FileSource::new(path.clone(), Format::Raw);
+    assert_eq!(shows(&mut source).await, "EAAfirst");
+    fs::write(&path, "EAAsecond").unwrap();
+    for _ in 0..20 {
+        // Given up while it settles or reads, as the refresher does when a rejection comes.
+        drop(timeout(Duration::from_millis(3), source.changed()).await);
+    }
+    assert!(notices(&mut source).await);
+    assert_eq!(shows(&mut source).await, "EAAsecond");
+}
+
+#[tokio::test]
+async fn a_file_that_is_cut_and_then_written_is_read_when_it_is_whole() {
+    let (_directory, path) = place();
+    fs::write(&path, "EAAfirst").unwrap();
+    let mut source = FileSource::new(path.clone(), Format::Raw);
+    assert_eq!(shows(&mut source).await, "EAAfirst");
+    let writing = async {
+        fs::write(&path, "").unwrap();
+        sleep(Duration::from_millis(5)).await;
+        fs::write(&path, "EAAsecond").unwrap();
+    };
+    let (noticed, ()) = tokio::join!(notices(&mut source), writing);
+    assert!(noticed);
+    assert_eq!(shows(&mut source).await, "EAAsecond");
+}
+
+#[tokio::test]
+async fn a_document_of_the_largest_size_is_read_and_a_larger_one_refused() {
+    let (_directory, path) = place();
+    let most = usize::try_from(MOST).unwrap();
+    let padded = |length: usize| {
+        let token = r#"{"access_token":"EAAfirst","padding":""#;
+        format!("{token}{}\"}}", "x".repeat(length - token.len() - 2))
+    };
+    let format = Format::Pointer("/access_token".to_owned());
+    let mut source = FileSource::new(path.clone(), format);
+    fs::write(&path, padded(most)).unwrap();
+    assert_eq!(shows(&mut source).await, "EAAfirst");
+    fs::write(&path, padded(most + 1)).unwrap();
+    let refused = source.load().await.unwrap_err();
+    assert!(!refused.is_transient(), "{refused}");
+}
