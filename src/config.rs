@@ -12,6 +12,7 @@
 //! the token, and that has its own way in.
 
 mod address;
+mod app;
 mod environment;
 mod fault;
 mod file;
@@ -32,4 +33,4 @@ pub use fault::{ConfigError, Fault};
 pub use load::of_text;
 pub use load::{FILES, Loaded, Overrides};
 pub use place::Place;
-pub use settings::{Config, Heal, Listen, Log, TokenSource, Upstream};
+pub use settings::{App, Config, Heal, Listen, Log, SecretPlace, TokenSource, Upstream};

@@ -11,6 +11,9 @@
 //! endpoints demand, and whatever is sent to the token endpoints below `/oauth/`. `null`, `None`, `undefined` and
 //! nothing at all are no credentials, but what client libraries send when they have none. See [`presented`].
 //!
+//! Several hosts take the same token, others take another family's ([`Destinations`]): no token goes to a host that is
+//! not listed, nor to one of another family. Whose app has a secret adds an `appsecret_proof` ([`proof`]).
+//!
 //! # Answers
 //!
 //! Errors are `{"error":{"code":…,"error_subcode":…,…}}` ([`GraphError`]). The code is the key: 190 with any subcode
@@ -29,14 +32,18 @@
 
 pub mod encoding;
 pub mod error;
+pub mod host;
 pub mod origin;
 pub mod presented;
+pub mod proof;
 pub mod target;
 pub mod verdict;
 
 pub use encoding::{Narrowed, decode, narrow};
 pub use error::GraphError;
+pub use host::{BESIDE_GRAPH, Destination, Destinations, Family, Service};
 pub use origin::{Origin, OriginError};
 pub use presented::{HeaderCredential, Presented, QueryCredential, Scheme, authorization};
+pub use proof::{Proof, Prover, Proving};
 pub use target::{Cleaned, Target, TargetError, Template};
 pub use verdict::{Rejection, Verdict, classify, suspicious};

@@ -22,6 +22,8 @@
 
 mod arrival;
 mod body;
+mod cleaning;
+mod deliver;
 mod gate;
 mod headers;
 mod judge;
@@ -32,12 +34,13 @@ mod refusal;
 mod spool;
 mod tenant;
 mod upstream;
+mod usage;
 
 use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, MAX_FORWARDS};
+use http::header::MAX_FORWARDS;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
@@ -49,7 +52,7 @@ pub use gate::Gate;
 pub use payload::{Budget, Limits, Pool};
 pub use record::Requests;
 pub use spool::Spool;
-pub use tenant::Tenant;
+pub use tenant::{Links, Tenant};
 pub use upstream::{Settings as UpstreamSettings, Upstream};
 
 #[cfg(fuzzing)]
@@ -60,6 +63,7 @@ use crate::token::{Credential, Generation, NoSuccessor};
 use body::Body;
 use judge::{Judged, judge};
 use outbound::Outbound;
+use payload::Received;
 use record::{Outcome, Record};
 use refusal::Refusal;
 
@@ -132,13 +136,19 @@ impl Proxy {
         if arrival::is_star(&head) || (tenant.via && is_last_stop(&head)) {
             return Ok(options_of_our_own(record));
         }
-        let outbound = Outbound::from_app(head, tenant)?;
+        let mut outbound = Outbound::from_app(head, tenant)?;
         record.target(outbound.target());
-        let (body, replay) = payload::receive(incoming, &tenant.limits, &self.budget).await?;
+        let cleaning = outbound.cleaning(tenant);
+        let Received {
+            body,
+            replay,
+            found,
+        } = payload::receive(incoming, &tenant.limits, &self.budget, cleaning).await?;
+        outbound.settle(&found, tenant);
         outbound.check_length(&body)?;
         if !outbound.takes_credential() {
             let only = tenant.attempt(&outbound, body, None, record).await?;
-            return Ok(deliver(only, Outcome::Delivered, record));
+            return tenant.deliver(only, Outcome::Delivered, &outbound, None, record).await;
         }
         let credential = match &replay {
             Some(_) => tenant.tokens.live(tenant.soon()).await?,
@@ -146,36 +156,50 @@ impl Proxy {
             None => tenant.tokens.vetted(tenant.soon()).await?,
         };
 
-        let first = tenant
-            .attempt(&outbound, body, Some(&credential), record)
-            .await?;
-        let Verdict::TokenRejected(why) = first.verdict else {
-            return Ok(deliver(first, Outcome::Delivered, record));
+        let stamped = Some(&*credential);
+        let first = tenant.attempt(&outbound, body, stamped, record).await?;
+        let (fresh, replay) = match (first.verdict, replay) {
+            (Verdict::TokenRejected(why), replay) => {
+                // Graph says that it did not act, so sending the same again is safe. Tell the refresher in any
+                // case: even if this request cannot be helped, the next one can.
+                let rejected = credential.generation();
+                tenant.tokens.reject(rejected);
+                record.rejected(rejected, why);
+                let Some(replay) = replay else {
+                    let outcome = Outcome::UnhealedNotReplayable;
+                    return tenant.deliver(first, outcome, &outbound, stamped, record).await;
+                };
+                let Ok(fresh) = tenant.successor(rejected).await else {
+                    // The app hears Graph's own words.
+                    let outcome = Outcome::UnhealedNoSuccessor;
+                    return tenant.deliver(first, outcome, &outbound, stamped, record).await;
+                };
+                (fresh, replay)
+            }
+            // The media host has no words: what it refused is sent again only if the token is another by now.
+            (_, Some(replay))
+                if let Some(fresh) = tenant.replaced(&credential)
+                    && outbound.is_refused_media(&first) =>
+            {
+                (fresh, replay)
+            }
+            (_, _) => {
+                let outcome = Outcome::Delivered;
+                return tenant.deliver(first, outcome, &outbound, stamped, record).await;
+            }
         };
 
-        // Graph says that it did not act, so sending the same again is safe. Tell the refresher in any case: even
-        // if this request cannot be helped, the next one can.
-        let rejected = credential.generation();
-        tenant.tokens.reject(rejected);
-        record.rejected(rejected, why);
-        let Some(replay) = replay else {
-            return Ok(deliver(first, Outcome::UnhealedNotReplayable, record));
-        };
-        let Ok(fresh) = tenant.successor(rejected).await else {
-            // The app hears Graph's own words.
-            return Ok(deliver(first, Outcome::UnhealedNoSuccessor, record));
-        };
-
-        let second = tenant
-            .attempt(&outbound, replay.into_body(), Some(&fresh), record)
-            .await?;
-        if let Verdict::TokenRejected(why) = second.verdict {
+        let body = replay.into_body();
+        let second = tenant.attempt(&outbound, body, Some(&fresh), record).await?;
+        let outcome = if let Verdict::TokenRejected(why) = second.verdict {
             // Told, not awaited: there is no third.
             tenant.tokens.reject(fresh.generation());
             record.rejected(fresh.generation(), why);
-            return Ok(deliver(second, Outcome::UnhealedAgain, record));
-        }
-        Ok(deliver(second, Outcome::Healed, record))
+            Outcome::UnhealedAgain
+        } else {
+            Outcome::Healed
+        };
+        tenant.deliver(second, outcome, &outbound, Some(&fresh), record).await
     }
 }
 
@@ -188,6 +212,9 @@ impl Tenant {
         credential: Option<&Credential>,
         record: &mut Record,
     ) -> Result<Judged, Refusal> {
+        if let Some(credential) = credential {
+            outbound.check_family(self, credential)?;
+        }
         let (sendings, seconds) = match record.attempt(credential.map(Credential::generation)) {
             1 => (
                 &self.metrics.first_attempts,
@@ -205,13 +232,20 @@ impl Tenant {
             .send(outbound.stamp(self, credential, body))
             .await?;
         seconds.observe(began.elapsed().as_secs_f64());
-        let judged = judge(response, self.idle).await?;
+        usage::note(response.headers(), &self.metrics.usage);
+        let judged = judge(response, outbound.method(), credential, self.idle).await?;
         self.metrics.answered(judged.verdict.label());
         record.judged(judged.verdict);
         if let (Verdict::Success, Some(credential)) = (judged.verdict, credential) {
             self.tokens.accept(credential.generation());
         }
         Ok(judged)
+    }
+
+    /// The credential in use, if it is no longer this one.
+    fn replaced(&self, credential: &Credential) -> Option<Arc<Credential>> {
+        let current = self.tokens.current()?;
+        (current.generation() > credential.generation()).then_some(current)
     }
 
     /// A newer credential, waited for as long as one is being obtained; and for the hold beyond that, since a
@@ -226,24 +260,6 @@ impl Tenant {
     fn soon(&self) -> Instant {
         Instant::now() + self.token_wait
     }
-}
-
-/// The app's answer: Graph's, less what ends here.
-fn deliver(judged: Judged, outcome: Outcome, record: &mut Record) -> Response<Body> {
-    let mut response = judged.response;
-    record.ended(outcome, response.status());
-    // What a HEAD or a 304 says of a length is about a body that is not here.
-    let bodiless = http_body::Body::is_end_stream(response.body());
-    let length = if bodiless {
-        response.headers().get(CONTENT_LENGTH).cloned()
-    } else {
-        None
-    };
-    headers::clean_response(response.headers_mut());
-    if let Some(length) = length {
-        response.headers_mut().insert(CONTENT_LENGTH, length);
-    }
-    response
 }
 
 /// `OPTIONS` with `Max-Forwards: 0` asks whoever is there (RFC 9110, section 7.6.2).

@@ -27,7 +27,7 @@ mod refresher;
 mod supply;
 
 pub use cell::{NoSuccessor, Progress, Tokens, Writer, pair};
-pub use credential::{Credential, CredentialError, Generation, Token};
+pub use credential::{Credential, CredentialError, Generation, Proofs, Token};
 pub use plan::{Event, Order, Plan, Schedule};
 pub use refresher::{Errand, Observer, Refresher, Report};
 pub use supply::{BoxFuture, ObtainError, Renewer, Source, Supply};

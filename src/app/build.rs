@@ -6,16 +6,17 @@ use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use crate::admin::Admin;
-use crate::config::{Address, Config, TokenSource};
-use crate::graph::{Origin, OriginError};
+use crate::config::{Address, App, Config, SecretPlace, TokenSource, environment};
+use crate::graph::{Destinations, Origin, OriginError};
 use crate::net::tls::{self, TlsError};
 use crate::net::{Connector, Dial, Listener, Stages, Tasks};
 use crate::proxy::{
     Budget, Gate, Hosts, Limits, Pool, Proxy, Spool, Tenant, Upstream, UpstreamSettings,
 };
+use crate::source::decode::{Format, decode};
 use crate::source::{EnvSource, FileSource};
 use crate::telemetry::metrics::{Metrics, Place, TokenMetrics};
-use crate::token::{ObtainError, Refresher, Report, Schedule, Supply, Tokens, pair};
+use crate::token::{ObtainError, Proofs, Refresher, Report, Schedule, Supply, Tokens, pair};
 use crate::types::{Clock, TenantId};
 
 use super::running::Running;
@@ -53,6 +54,14 @@ pub enum StartError {
     /// TLS towards the upstream cannot be set up.
     #[error("cannot set up TLS towards Graph")]
     Tls(#[from] TlsError),
+    /// The app's secret cannot be had.
+    #[error("cannot use the app's secret from {place}: {why}. Set app.secret, or app.proof = \"off\"")]
+    AppSecret {
+        /// Where it should be.
+        place: String,
+        /// What is wrong.
+        why: String,
+    },
     /// The upstream's origin is none.
     #[error("upstream.origin is no origin")]
     Origin(#[from] OriginError),
@@ -109,21 +118,24 @@ pub async fn build(
     let id = TenantId::default();
     let token_metrics = metrics.token(&id);
     let (writer, tokens) = pair();
+    let writer = writer.proving(proofs(&config.app)?);
     let supply = supply.unwrap_or_else(|| supply_of(&config.token));
     let observer = Box::new(observer(token_metrics.clone()));
-    let refresher = Refresher::new(id.clone(), supply, writer, schedule, clock, observer);
+    let refresher = Refresher::new(id.clone(), supply, writer, schedule, clock.clone(), observer);
 
     let addresses: Vec<SocketAddr> = proxy_listeners
         .iter()
         .filter_map(Listener::address)
         .collect();
-    let tenant = tenant(&config, &id, connector, tokens.clone(), &metrics, &tasks)?;
-    let names = config
-        .listen
-        .allowed_hosts
-        .iter()
-        .cloned()
-        .chain([tenant.origin.host().to_owned()]);
+    let dial = Way {
+        connector,
+        clock,
+        tasks: &tasks,
+    };
+    let tenant = tenant(&config, &id, dial, tokens.clone(), &metrics)?;
+    let upstream = tenant.destinations.all();
+    let names: Vec<String> = upstream.map(|to| to.origin.host().to_owned()).collect();
+    let names = config.listen.allowed_hosts.iter().cloned().chain(names);
     let gate = Gate::new(metrics.inflight().clone(), most_inflight);
     let service = Arc::new(Proxy {
         gate: gate.clone(),
@@ -190,16 +202,41 @@ fn supply_of(source: &TokenSource) -> Supply {
     }
 }
 
+/// What makes the proofs, if the app has a secret and wants them.
+fn proofs(app: &App) -> Result<Option<Proofs>, StartError> {
+    let (Some(place), Some(proving)) = (&app.secret, app.proof) else {
+        return Ok(None);
+    };
+    let wrong = |why: String| StartError::AppSecret {
+        place: place.to_string(),
+        why,
+    };
+    let text = match place {
+        SecretPlace::File(path) => std::fs::read(path).map_err(|error| wrong(error.to_string()))?,
+        SecretPlace::Env(name) => environment(name)
+            .ok_or_else(|| wrong("it is not set".to_owned()))?
+            .into_bytes(),
+    };
+    let secret = decode(&text, &Format::Raw).map_err(|error| wrong(error.to_string()))?;
+    Ok(Some(Proofs::new(&secret, proving)))
+}
+
+/// What a tenant has besides its settings.
+struct Way<'a> {
+    connector: Option<Connector>,
+    clock: Clock,
+    tasks: &'a Tasks,
+}
+
 fn tenant(
     config: &Config,
     id: &TenantId,
-    given: Option<Connector>,
+    way: Way<'_>,
     tokens: Tokens,
     metrics: &Metrics,
-    tasks: &Tasks,
 ) -> Result<Tenant, StartError> {
     let (upstream, heal) = (&config.upstream, &config.heal);
-    let connector = match given {
+    let connector = match way.connector {
         Some(connector) => connector,
         None => Connector::real(Dial {
             connect_to: upstream.connect_to.clone(),
@@ -207,9 +244,13 @@ fn tenant(
             timeout: upstream.connect_timeout,
         }),
     };
-    let origin = Origin::parse(&upstream.origin)?;
+    let beside = upstream.hosts.iter();
+    let beside = beside.map(|host| Origin::parse(&format!("https://{host}")));
+    let destinations = Destinations::new(
+        Origin::parse(&upstream.origin)?,
+        beside.collect::<Result<Vec<_>, _>>()?,
+    );
     let settings = UpstreamSettings {
-        host: origin.host().to_owned(),
         http: upstream.http,
         lanes: upstream.lanes.get(),
         head_timeout: upstream.head_timeout,
@@ -217,8 +258,9 @@ fn tenant(
     Ok(Tenant {
         id: id.clone(),
         tokens,
-        origin,
-        upstream: Upstream::new(&connector, settings, tasks),
+        clock: way.clock,
+        destinations,
+        upstream: Upstream::new(&connector, settings, way.tasks),
         limits: Limits {
             memory: heal.body_memory,
             disk: heal.body_disk,
@@ -226,6 +268,7 @@ fn tenant(
             idle: upstream.idle_timeout,
         },
         presented: heal.presented,
+        links: config.links,
         via: upstream.via,
         token_wait: heal.token_wait,
         hold: heal.hold,

@@ -37,6 +37,9 @@ pub struct ServeArgs {
     /// The file that the token is in [default: /run/graphward/token]
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<String>,
+    /// The file that the app's secret is in, for `appsecret_proof`
+    #[arg(long, value_name = "FILE")]
+    pub app_secret_file: Option<String>,
     /// The least important events to log: error, warn, info, debug or trace [default: info]
     #[arg(long, value_name = "LEVEL")]
     pub log: Option<String>,
@@ -56,6 +59,7 @@ impl ServeArgs {
             origin: self.origin.clone(),
             ca_file: self.ca_file.clone(),
             token_file: self.token_file.clone(),
+            app_secret_file: self.app_secret_file.clone(),
             log: self.log.clone(),
         }
     }
@@ -106,7 +110,9 @@ async fn live(config: Config, require_token: bool) -> io::Result<Exit> {
         Err(error) => {
             let exit = match error {
                 StartError::Bind { .. } => Exit::CannotBind,
-                StartError::Tls(_) | StartError::Origin(_) => Exit::Usage,
+                StartError::Tls(_) | StartError::Origin(_) | StartError::AppSecret { .. } => {
+                    Exit::Usage
+                },
             };
             return Ok(complain(&error, exit));
         }

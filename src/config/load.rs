@@ -31,6 +31,8 @@ pub struct Overrides {
     pub ca_file: Option<String>,
     /// `--token-file`
     pub token_file: Option<String>,
+    /// `--app-secret-file`
+    pub app_secret_file: Option<String>,
     /// `--log`
     pub log: Option<String>,
 }
@@ -78,7 +80,7 @@ impl Config {
             }
         };
         let mut layers = Layers::new(entries);
-        lay_environment(&mut layers, &env, flags.token_file.is_some());
+        lay_environment(&mut layers, &env, &flags);
         lay_flags(&mut layers, flags);
         let (config, places) = resolve(layers).map_err(ConfigError::new)?;
         Ok(Loaded {
@@ -152,8 +154,11 @@ fn unreadable(place: &Place, path: &Path, error: &io::Error) -> Fault {
     Fault::new(place, "", what)
 }
 
-/// `settled` says that a flag names the token's source, so that two variables which disagree do not matter.
-fn lay_environment(layers: &mut Layers, env: &dyn Fn(&str) -> Option<String>, settled: bool) {
+fn lay_environment(
+    layers: &mut Layers,
+    env: &dyn Fn(&str) -> Option<String>,
+    flags: &Overrides,
+) {
     let mut lay = |name: &'static str, key, value: fn(&Place, String) -> Value| {
         if let Some(said) = env(name) {
             let place = Place::Environment(name);
@@ -180,6 +185,12 @@ fn lay_environment(layers: &mut Layers, env: &dyn Fn(&str) -> Option<String>, se
     lay("GRAPHWARD_TOKEN", "token.source", |place, _token| {
         table(place, "env", "GRAPHWARD_TOKEN".to_owned())
     });
+    lay("GRAPHWARD_APP_SECRET_FILE", "app.secret", |place, path| {
+        table(place, "file", path)
+    });
+    lay("GRAPHWARD_APP_SECRET", "app.secret", |place, _secret| {
+        table(place, "env", "GRAPHWARD_APP_SECRET".to_owned())
+    });
     lay("GRAPHWARD_LOG", "log.level", |_, text| Value::Text(text));
 
     for name in LATER {
@@ -188,12 +199,27 @@ fn lay_environment(layers: &mut Layers, env: &dyn Fn(&str) -> Option<String>, se
             layers.fault(Fault::new(&Place::Environment(name), "", what));
         }
     }
-    if !settled && env("GRAPHWARD_TOKEN").is_some() && env("GRAPHWARD_TOKEN_FILE").is_some() {
-        layers.fault(Fault::new(
-            &Place::Environment("GRAPHWARD_TOKEN"),
+    // Where a flag says it, two variables that disagree do not matter.
+    let doubles = [
+        (
+            "GRAPHWARD_TOKEN",
+            "GRAPHWARD_TOKEN_FILE",
             "token.source",
             "is set, and so is GRAPHWARD_TOKEN_FILE, but the token has one source: unset one of them",
-        ));
+            flags.token_file.is_some(),
+        ),
+        (
+            "GRAPHWARD_APP_SECRET",
+            "GRAPHWARD_APP_SECRET_FILE",
+            "app.secret",
+            "is set, and so is GRAPHWARD_APP_SECRET_FILE, but the secret is in one place: unset one of them",
+            flags.app_secret_file.is_some(),
+        ),
+    ];
+    for (one, other, key, what, settled) in doubles {
+        if !settled && env(one).is_some() && env(other).is_some() {
+            layers.fault(Fault::new(&Place::Environment(one), key, what));
+        }
     }
 }
 
@@ -203,10 +229,15 @@ fn lay_flags(layers: &mut Layers, flags: Overrides) {
         let value = texts(&place, flags.listen.iter());
         layers.over("listen.proxy", place, value);
     }
-    if let Some(path) = flags.token_file {
-        let place = Place::Flag("--token-file");
-        let value = table(&place, "file", path);
-        layers.over("token.source", place, value);
+    for (flag, key, said) in [
+        ("--token-file", "token.source", flags.token_file),
+        ("--app-secret-file", "app.secret", flags.app_secret_file),
+    ] {
+        if let Some(path) = said {
+            let place = Place::Flag(flag);
+            let value = table(&place, "file", path);
+            layers.over(key, place, value);
+        }
     }
     for (flag, key, said) in [
         ("--admin", "listen.admin", flags.admin),

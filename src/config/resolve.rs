@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::address::Address;
+use super::app::app;
 use super::fault::{Fault, quote};
 use super::file::{Said, Value};
 use super::hosts;
@@ -17,9 +18,9 @@ use super::settings::{Config, Heal, Listen, Log, TokenSource, Upstream};
 use super::source::source;
 use super::units::show_size;
 use crate::admin::Ready;
-use crate::graph::Presented;
+use crate::graph::{BESIDE_GRAPH, Presented};
 use crate::net::Http;
-use crate::proxy::{Requests, Spool};
+use crate::proxy::{Links, Requests, Spool};
 use crate::source::decode::Format;
 use crate::telemetry::{LogFormat, LogLevel, LogSettings};
 
@@ -37,6 +38,7 @@ pub(super) fn ask(said: &mut Layers) -> Config {
     Config {
         listen: listen(said),
         upstream: upstream(said),
+        app: app(said),
         token: said.ask_whole(
             "token.source",
             TokenSource::File {
@@ -46,6 +48,10 @@ pub(super) fn ask(said: &mut Layers) -> Config {
             source,
         ),
         heal: heal(said),
+        links: Links {
+            media: said.ask("links.media", true, switch),
+            paging: said.ask("links.paging", false, switch),
+        },
         ready: said.ask("ready.tokens", Ready::Any, |value| {
             let words = [
                 ("any", Ready::Any),
@@ -82,12 +88,21 @@ fn listen(said: &mut Layers) -> Listen {
 
 fn upstream(said: &mut Layers) -> Upstream {
     let timeout = |value: &Value| duration(value, &TIMEOUT);
+    let origin = said.ask("upstream.origin", GRAPH.to_owned(), |value| {
+        hosts::origin(text(value)?)
+    });
+    let beside = if origin == GRAPH {
+        BESIDE_GRAPH.map(str::to_owned).to_vec()
+    } else {
+        Vec::new()
+    };
     Upstream {
-        origin: said.ask(
-            "upstream.origin",
-            "https://graph.facebook.com".to_owned(),
-            |value| hosts::origin(text(value)?),
-        ),
+        origin,
+        hosts: said.ask_whole("upstream.hosts", beside, |said, faults| {
+            each("upstream.hosts", said, faults, |value| {
+                hosts::host(text(value)?)
+            })
+        }),
         ca_file: said.ask("upstream.ca_file", None, |value| {
             let path = text(value)?;
             Ok((!path.is_empty()).then(|| PathBuf::from(path)))
@@ -108,6 +123,8 @@ fn upstream(said: &mut Layers) -> Upstream {
         connect_to: said.ask_whole("upstream.connect_to", HashMap::new(), connect_to),
     }
 }
+
+const GRAPH: &str = "https://graph.facebook.com";
 
 /// Nothing happens in no time, and past a day a limit is none.
 const TIMEOUT: RangeInclusive<Duration> =

@@ -1,15 +1,16 @@
 //! A configuration, once it is known to be valid.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::address::Address;
 use crate::admin::Ready;
-use crate::graph::Presented;
+use crate::graph::{Presented, Proving};
 use crate::net;
-use crate::proxy::{Requests, Spool};
+use crate::proxy::{Links, Requests, Spool};
 use crate::source::decode::Format;
 use crate::telemetry::LogSettings;
 
@@ -21,10 +22,14 @@ pub struct Config {
     pub listen: Listen,
     /// `[upstream]`
     pub upstream: Upstream,
+    /// `[app]`
+    pub app: App,
     /// `[token] source`
     pub token: TokenSource,
     /// `[heal]`
     pub heal: Heal,
+    /// `[links]`
+    pub links: Links,
     /// `[ready] tokens`
     pub ready: Ready,
     /// `[log]`
@@ -53,6 +58,8 @@ pub struct Listen {
 pub struct Upstream {
     /// `https://host` or `https://host:port`, in lower case, without a path.
     pub origin: String,
+    /// Further hosts that a request may name, and that it is then sent to; lower case, no port.
+    pub hosts: Vec<String>,
     /// PEM certificates, added to the roots.
     pub ca_file: Option<PathBuf>,
     /// Which versions of HTTP.
@@ -69,6 +76,24 @@ pub struct Upstream {
     pub idle_timeout: Duration,
     /// Host name -> `host:port` to dial instead; both in lower case.
     pub connect_to: HashMap<String, String>,
+}
+
+/// The Meta app.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct App {
+    /// Where its secret is, if proofs are wanted.
+    pub secret: Option<SecretPlace>,
+    /// Which proofs are made if there is a secret; `None`: none.
+    pub proof: Option<Proving>,
+}
+
+/// Where a secret is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum SecretPlace {
+    /// In a file, alone.
+    File(PathBuf),
+    /// In an environment variable.
+    Env(String),
 }
 
 /// Where the token is shown.
@@ -116,6 +141,15 @@ pub struct Log {
     pub settings: LogSettings,
     /// Which requests are recorded.
     pub requests: Requests,
+}
+
+impl fmt::Display for SecretPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "the file {}", path.display()),
+            Self::Env(name) => write!(f, "the variable {name}"),
+        }
+    }
 }
 
 impl Upstream {

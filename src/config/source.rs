@@ -101,7 +101,8 @@ impl Parts {
     }
 }
 
-fn path(text: &str) -> Result<&str, String> {
+/// The path of a file, and no token.
+pub(super) fn path(text: &str) -> Result<&str, String> {
     if is_token(text) {
         return Err(NEVER_HERE.to_owned());
     }
@@ -111,7 +112,8 @@ fn path(text: &str) -> Result<&str, String> {
     Ok(text)
 }
 
-fn variable(text: &str) -> Result<String, String> {
+/// The name of a variable, and no token.
+pub(super) fn variable(text: &str) -> Result<String, String> {
     if is_token(text) {
         return Err(NEVER_HERE.to_owned());
     }

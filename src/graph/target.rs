@@ -9,6 +9,7 @@ use percent_encoding::percent_decode;
 
 use super::origin::Origin;
 use super::presented::{Presented, QueryCredential, is_app_token, is_placeholder};
+use super::proof::Proof;
 
 /// Path and query of a request as the app sent them, less the credentials.
 ///
@@ -98,10 +99,33 @@ impl Target {
     /// The URI to send it to. Copies nothing: three reference counts.
     #[must_use]
     pub fn to_uri(&self, origin: &Origin) -> Uri {
+        Self::uri(origin, self.0.clone())
+    }
+
+    /// The same with a proof as its last parameters.
+    #[must_use]
+    pub fn to_proven_uri(&self, origin: &Origin, proof: &Proof) -> Uri {
+        let sent = self.0.as_str();
+        let mut target = String::with_capacity(sent.len() + 1 + proof.parameters().len());
+        target.push_str(sent);
+        match self.query() {
+            None => target.push('?'),
+            Some("") => {}
+            Some(_) => target.push('&'),
+        }
+        target.push_str(proof.parameters());
+        #[expect(clippy::expect_used, reason = "parameters behind a valid target")]
+        Self::uri(
+            origin,
+            PathAndQuery::from_maybe_shared(Bytes::from(target)).expect("still valid"),
+        )
+    }
+
+    fn uri(origin: &Origin, target: PathAndQuery) -> Uri {
         let mut parts = Parts::default();
         parts.scheme = Some(Scheme::HTTPS);
         parts.authority = Some(origin.authority().clone());
-        parts.path_and_query = Some(self.0.clone());
+        parts.path_and_query = Some(target);
         #[expect(clippy::expect_used, reason = "it fails only if a part is missing")]
         Uri::from_parts(parts).expect("all parts are given")
     }
@@ -118,20 +142,41 @@ impl Target {
         self.0.query()
     }
 
-    /// Whether this is below `/oauth/`, with or without a version before: an endpoint that makes tokens out of the
-    /// credentials in its query. Those are data, and a token of ours has no business there.
+    /// Whether this is an endpoint that makes tokens out of the credentials in its query: below `/oauth/`, or
+    /// Instagram's and Threads' `/access_token` and `/refresh_access_token`, with or without a version before.
+    /// Those credentials are data, and a token of ours has no business there.
     #[must_use]
     pub fn is_token_endpoint(&self) -> bool {
-        let mut segments = self.path().split('/').filter(|segment| !segment.is_empty());
-        let first = match segments.next() {
-            Some(version) if is_version(version) => segments.next(),
-            first => first,
-        };
-        first.is_some_and(|segment| {
+        let mut segments = self.unversioned();
+        let (first, alone) = (segments.next(), segments.next().is_none());
+        let is = |segment: &str, name: &[u8]| {
             percent_decode(segment.as_bytes())
                 .map(|byte| byte.to_ascii_lowercase())
-                .eq(*b"oauth")
+                .eq(name.iter().copied())
+        };
+        first.is_some_and(|first| {
+            is(first, b"oauth")
+                || (alone && (is(first, b"access_token") || is(first, b"refresh_access_token")))
         })
+    }
+
+    /// Whether this is a resumable upload, `/upload:…?sig=…`: an id that is a path with a query, and is taken only
+    /// byte for byte.
+    #[must_use]
+    pub fn is_upload(&self) -> bool {
+        let first = self.unversioned().next().unwrap_or_default();
+        first.starts_with("upload:") || first.starts_with("upload%3A")
+    }
+
+    /// The segments of the path, less empty ones and a version in front.
+    fn unversioned(&self) -> impl Iterator<Item = &str> {
+        let mut segments = self
+            .path()
+            .split('/')
+            .filter(|segment| !segment.is_empty())
+            .peekable();
+        segments.next_if(|first| is_version(first));
+        segments
     }
 
     /// What a log may show of it.

@@ -83,7 +83,7 @@ pub fn classify(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Verdict
 #[must_use]
 pub fn suspicious(status: StatusCode, headers: &HeaderMap) -> bool {
     status.is_client_error()
-        && headers.get(CONTENT_TYPE).is_some_and(is_script)
+        && is_script(headers)
         && (matches!(status.as_u16(), 400 | 401 | 403 | 404)
             || headers.get_all(WWW_AUTHENTICATE).iter().any(says_invalid))
 }
@@ -115,8 +115,26 @@ fn is_throttle(code: i64) -> bool {
     )
 }
 
-fn is_script(content_type: &HeaderValue) -> bool {
-    contains(content_type.as_bytes(), b"json") || contains(content_type.as_bytes(), b"javascript")
+/// Whether an answer is JSON, or JavaScript: what Graph calls JSON towards old clients.
+#[must_use]
+pub fn is_script(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|content_type| {
+        contains(content_type.as_bytes(), b"json")
+            || contains(content_type.as_bytes(), b"javascript")
+    })
+}
+
+/// What an answer without a body means, as one to a HEAD: there the field has to say what the envelope would.
+/// `"invalid_token"` stands in it together with code 190 in every recording, and with no other.
+#[must_use]
+pub fn classify_bodiless(status: StatusCode, headers: &HeaderMap) -> Verdict {
+    let rejected = suspicious(status, headers)
+        && headers.get_all(WWW_AUTHENTICATE).iter().any(says_invalid);
+    if rejected {
+        Verdict::TokenRejected(Rejection::Invalidated)
+    } else {
+        classify(status, headers, b"")
+    }
 }
 
 /// `OAuth "Facebook Platform" "invalid_token" "…"`: not the syntax of RFC 9110, hence a plain search.

@@ -132,6 +132,15 @@ fn host(head: &Parts, hosts: &Hosts) -> Result<(), Refusal> {
     }
 }
 
+/// What a checked request calls its host: with the port as it was written, and without.
+pub(crate) fn named(head: &Parts) -> Option<(&str, &str)> {
+    let authority = match head.uri.authority() {
+        Some(authority) => authority.as_str(),
+        None => head.headers.get(HOST)?.to_str().ok()?,
+    };
+    name(authority).map(|(host, _port)| (authority, host))
+}
+
 /// Host and port of `host[:port]` (RFC 9110, section 7.2); nothing else, above all no user information.
 fn name(authority: &str) -> Option<(&str, &str)> {
     let (host, port) = match authority

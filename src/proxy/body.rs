@@ -19,9 +19,11 @@ use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep};
 
+use super::cleaning::Cleaner;
 use super::payload::Permit;
 use super::record::Record;
 use super::spool;
+use crate::graph::scrub::ScrubError;
 
 /// What was read early, then what lies on disk, then what is still on the wire.
 #[derive(Debug, Default)]
@@ -29,6 +31,8 @@ pub(crate) struct Body {
     early: Option<Bytes>,
     spool: Option<spool::Reader>,
     wire: Option<Incoming>,
+    /// What the wire's bytes go through.
+    cleaner: Option<Box<Cleaner>>,
     idle: Option<Idle>,
     sent: Option<Sent>,
     /// Held until the bytes have been handed over.
@@ -49,6 +53,9 @@ pub enum BodyError {
     /// The spooled part cannot be read back.
     #[error("the spooled body cannot be read")]
     Spool(#[source] io::Error),
+    /// It has a credential that may not leave and cannot be taken out.
+    #[error("the body cannot be cleaned of credentials")]
+    Unclean(#[source] ScrubError),
 }
 
 #[derive(Debug)]
@@ -77,6 +84,7 @@ pub(crate) enum Lapse {
     Broken,
     Stalled,
     Spool,
+    Unclean(ScrubError),
 }
 
 // === impl Body ===
@@ -119,6 +127,20 @@ impl Body {
             wire: Some(wire),
             idle: Some(Idle::of(idle)),
             ..Self::default()
+        }
+    }
+
+    /// What is on the wire goes through this.
+    pub(crate) fn cleaned(self, cleaner: Option<Cleaner>) -> Self {
+        let cleaner = cleaner.map(Box::new);
+        Self { cleaner, ..self }
+    }
+
+    /// The same with these bytes, which were read of it, before it.
+    pub(crate) fn after(self, early: Bytes) -> Self {
+        Self {
+            early: some(early),
+            ..self
         }
     }
 
@@ -179,14 +201,24 @@ impl Body {
             if let Some(idle) = &mut self.idle {
                 idle.timer = None;
             }
-            match frame {
-                None => self.wire = None,
-                Some(Err(error)) => return Poll::Ready(Some(Err(BodyError::Broken(error)))),
-                Some(Ok(frame)) => {
-                    if let Ok(data) = frame.into_data() {
-                        return Poll::Ready(Some(Ok(data)));
+            let data = match frame {
+                None => {
+                    self.wire = None;
+                    match self.cleaner.take() {
+                        Some(mut cleaner) => cleaner.finish().map(|(rest, _found)| rest),
+                        None => break,
                     }
                 }
+                Some(Err(error)) => return Poll::Ready(Some(Err(BodyError::Broken(error)))),
+                Some(Ok(frame)) => match (frame.into_data(), &mut self.cleaner) {
+                    (Ok(data), None) => Ok(data),
+                    (Ok(data), Some(cleaner)) => cleaner.push(&data),
+                    (Err(_trailers), _) => continue,
+                },
+            };
+            match data {
+                Ok(data) if data.is_empty() => {}
+                data => return Poll::Ready(Some(data.map_err(BodyError::Unclean))),
             }
         }
         Poll::Ready(None)
@@ -235,6 +267,7 @@ impl http_body::Body for Body {
         self.early.is_none()
             && self.spool.is_none()
             && self.wire.as_ref().is_none_or(Incoming::is_end_stream)
+            && self.cleaner.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -244,7 +277,8 @@ impl http_body::Body for Body {
             return SizeHint::with_exact(here);
         };
         let wire = http_body::Body::size_hint(wire);
-        match wire.exact() {
+        let kept = self.cleaner.as_ref().is_none_or(|one| one.keeps_length());
+        match wire.exact().filter(|_| kept) {
             Some(exact) => SizeHint::with_exact(here + exact),
             None => SizeHint::default(),
         }
@@ -297,6 +331,7 @@ impl Sent {
             BodyError::Broken(_) => Lapse::Broken,
             BodyError::Stalled => Lapse::Stalled,
             BodyError::Spool(_) => Lapse::Spool,
+            BodyError::Unclean(error) => Lapse::Unclean(*error),
         };
         // Who asks once more after an error learns nothing new.
         let _first = self.0.lapse.get_or_init(|| lapse);

@@ -9,7 +9,8 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::Response;
+use http::header::{CONTENT_ENCODING, Entry, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, Method, Response};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
@@ -19,7 +20,8 @@ use super::body::Body;
 use super::refusal::Refusal;
 use crate::graph::Verdict;
 use crate::graph::encoding;
-use crate::graph::verdict::{classify, suspicious};
+use crate::graph::verdict::{classify, classify_bodiless, suspicious};
+use crate::token::Credential;
 
 /// A response, and what it means.
 #[derive(Debug)]
@@ -33,13 +35,28 @@ const MOST: usize = 64 * 1024;
 /// The longest wait for an envelope to be whole.
 const LONGEST: Duration = Duration::from_secs(5);
 
-/// Reads as much of the response as the verdict needs. `idle` bounds the waits between its later frames.
+/// Reads as much of the response to a request of this method as the verdict needs. `idle` bounds the waits between
+/// its later frames. What Graph repeats of the credential is redacted: it quotes the token that it finds malformed.
 ///
 /// # Errors
 ///
 /// [`Refusal::Broken`] if the upstream breaks off within the envelope: what it meant is not known.
-pub(crate) async fn judge(response: Response<Incoming>, idle: Duration) -> Result<Judged, Refusal> {
-    let (head, mut wire) = response.into_parts();
+pub(crate) async fn judge(
+    response: Response<Incoming>,
+    method: &Method,
+    credential: Option<&Credential>,
+    idle: Duration,
+) -> Result<Judged, Refusal> {
+    let (mut head, mut wire) = response.into_parts();
+    if let (true, Some(credential)) = (head.status.is_client_error(), credential) {
+        redact_challenges(&mut head.headers, credential);
+    }
+    if *method == Method::HEAD {
+        return Ok(Judged {
+            verdict: classify_bodiless(head.status, &head.headers),
+            response: Response::from_parts(head, Body::streaming(wire, idle)),
+        });
+    }
     if !suspicious(head.status, &head.headers) || wire.size_hint().lower() > MOST as u64 {
         let verdict = classify(head.status, &head.headers, b"");
         let body = Body::streaming(wire, idle);
@@ -49,23 +66,46 @@ pub(crate) async fn judge(response: Response<Incoming>, idle: Duration) -> Resul
         });
     }
     let (read, whole) = peek(&mut wire).await?;
-    let verdict = if whole {
-        let envelope = encoding::decode(&head.headers, &read, MOST);
-        envelope.map_or(Verdict::Opaque, |envelope| {
-            classify(head.status, &head.headers, &envelope)
-        })
-    } else {
-        Verdict::Opaque
+    if !whole {
+        return Ok(Judged {
+            verdict: Verdict::Opaque,
+            response: Response::from_parts(head, Body::chained(read, wire, idle)),
+        });
+    }
+    let Some(envelope) = encoding::decode(&head.headers, &read, MOST) else {
+        return Ok(Judged {
+            verdict: Verdict::Opaque,
+            response: Response::from_parts(head, Body::from(read)),
+        });
     };
-    let body = if whole {
-        Body::from(read)
-    } else {
-        Body::chained(read, wire, idle)
+    let verdict = classify(head.status, &head.headers, &envelope);
+    let redacted = credential.and_then(|credential| credential.redacted(&envelope));
+    drop(envelope);
+    let body = match redacted {
+        Some(redacted) => {
+            head.headers.remove(CONTENT_ENCODING);
+            redacted
+        }
+        None => read,
     };
     Ok(Judged {
         verdict,
-        response: Response::from_parts(head, body),
+        response: Response::from_parts(head, Body::from(body)),
     })
+}
+
+/// Takes the token out of `WWW-Authenticate`, where Graph's message stands once more.
+fn redact_challenges(headers: &mut HeaderMap, credential: &Credential) {
+    let Entry::Occupied(mut challenges) = headers.entry(WWW_AUTHENTICATE) else {
+        return;
+    };
+    for challenge in challenges.iter_mut() {
+        if let Some(redacted) = credential.redacted(challenge.as_bytes())
+            && let Ok(redacted) = HeaderValue::from_maybe_shared(redacted)
+        {
+            *challenge = redacted;
+        }
+    }
 }
 
 /// The start of a body, and whether it is all of it.

@@ -1,16 +1,22 @@
 //! The request as it may leave: no hop-by-hop field, no host, no length, no credential of the app's.
 
-use http::header::{ACCEPT_ENCODING, AUTHORIZATION, MAX_FORWARDS, VIA};
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, MAX_FORWARDS, USER_AGENT, VIA};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request};
+use http::{HeaderMap, HeaderValue, Method, Request, Uri};
 
+use super::arrival;
 use super::body::Body;
+use super::cleaning::Cleaning;
 use super::headers::clean_request;
+use super::judge::Judged;
 use super::refusal::Refusal;
-use super::tenant::Tenant;
+use super::tenant::{Links, Tenant};
+use crate::graph::host::is_media;
+use crate::graph::links::is_media_lookup;
+use crate::graph::scrub::Scrubbed;
 use crate::graph::{
-    Cleaned, HeaderCredential, Narrowed, Presented, QueryCredential, Scheme, Target, TargetError,
-    authorization, narrow,
+    Cleaned, Destination, HeaderCredential, Narrowed, Presented, QueryCredential, Scheme, Service,
+    Target, TargetError, authorization, narrow,
 };
 use crate::token::Credential;
 
@@ -20,11 +26,29 @@ pub(crate) struct Outbound {
     method: Method,
     target: Target,
     headers: HeaderMap,
+    to: Destination,
     stamp: Stamp,
+    /// Whether the query names what only our token's proof may prove.
+    proven: bool,
+    batch: bool,
+    links: Option<Box<Rewriting>>,
+}
+
+/// Which links of the answer are made to lead here, and where "here" is.
+#[derive(Debug)]
+pub(crate) struct Rewriting {
+    /// Scheme and host as the app wrote them: `http://127.0.0.1:8080`.
+    pub(crate) base: String,
+    /// What to look for.
+    pub(crate) links: Links,
 }
 
 /// How many fields come on top: `Authorization` here, `Host` and a length by hyper.
 const ADDED: usize = 3;
+
+/// What those are told that send no `User-Agent`: the media host answers nobody without one.
+const PLAIN_AGENT: HeaderValue =
+    HeaderValue::from_static(concat!("graphward/", env!("CARGO_PKG_VERSION")));
 
 /// Which credential goes with a request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -45,6 +69,11 @@ impl Outbound {
     /// [`Refusal::Presented`] if it has a credential and the tenant refuses those, [`Refusal::Malformed`] if its
     /// target is no path.
     pub(crate) fn from_app(head: Parts, tenant: &Tenant) -> Result<Self, Refusal> {
+        let named = arrival::named(&head);
+        let destinations = &tenant.destinations;
+        let host = named.map(|(_authority, host)| host);
+        let to = destinations.of(host, &head.method, head.uri.path()).clone();
+        let links = rewriting(&head, named, tenant);
         let Parts {
             method,
             uri,
@@ -78,15 +107,22 @@ impl Outbound {
         if let Narrowed::To(value) = narrow(&headers) {
             headers.insert(ACCEPT_ENCODING, value);
         }
+        if to.service == Service::Media && !headers.contains_key(USER_AGENT) {
+            headers.insert(USER_AGENT, PLAIN_AGENT);
+        }
         if tenant.via {
             headers.append(VIA, HeaderValue::from_static("1.1 graphward"));
             count_down(&mut headers);
         }
         Ok(Self {
+            proven: to.takes_proof() && !target.is_upload(),
             method,
             target,
             headers,
+            to,
             stamp,
+            batch: false,
+            links,
         })
     }
 
@@ -95,9 +131,71 @@ impl Outbound {
         self.stamp != Stamp::Apps
     }
 
-    /// Where it goes.
+    /// How its body is cleaned; not at all if its credential is the app's own.
+    pub(crate) fn cleaning(&self, tenant: &Tenant) -> Option<Cleaning<'_>> {
+        self.takes_credential().then_some(Cleaning {
+            headers: &self.headers,
+            presented: tenant.presented,
+        })
+    }
+
+    /// Takes note of what was found in the body: a credential that stays there is the app's, and the only one.
+    pub(crate) fn settle(&mut self, found: &Scrubbed, tenant: &Tenant) {
+        self.batch |= found.batch;
+        if found.credential == QueryCredential::Stale {
+            tenant.metrics.presented("body");
+        }
+        if found.credential.is_in_place() {
+            self.stamp = Stamp::Apps;
+        }
+    }
+
+    /// Whether it is a batch that says nothing of its items' tokens but through its answer.
+    pub(crate) const fn is_batch(&self) -> bool {
+        self.batch
+    }
+
+    /// Whether the media host refused this. Its answers have no envelope, so its status has to do.
+    pub(crate) fn is_refused_media(&self, judged: &Judged) -> bool {
+        let media = self.to.service == Service::Media || is_media(self.target.path());
+        media && matches!(judged.response.status().as_u16(), 401 | 403 | 404)
+    }
+
+    /// Its path and query.
     pub(crate) const fn target(&self) -> &Target {
         &self.target
+    }
+
+    /// Its method.
+    pub(crate) const fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// Where it goes.
+    pub(crate) const fn to(&self) -> &Destination {
+        &self.to
+    }
+
+    /// Which links of its answer are made to lead here.
+    pub(crate) fn links(&self) -> Option<&Rewriting> {
+        self.links.as_deref()
+    }
+
+    /// Whether the credential may go where this goes.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Family`] if it is of another family than the host.
+    pub(crate) fn check_family(
+        &self,
+        tenant: &Tenant,
+        credential: &Credential,
+    ) -> Result<(), Refusal> {
+        let checked = tenant.destinations.check(credential.family(), &self.to);
+        checked.map_err(|token| Refusal::Family {
+            token,
+            host: self.to.origin.host().to_owned(),
+        })
     }
 
     /// A length must be declared for what hyper would otherwise send without its body: it drops, silently, the
@@ -120,7 +218,7 @@ impl Outbound {
     ) -> Request<Body> {
         let mut request = Request::new(body);
         *request.method_mut() = self.method.clone();
-        *request.uri_mut() = self.target.to_uri(&tenant.origin);
+        *request.uri_mut() = self.uri(tenant, credential);
         // A clone would have no room left, and grow twice.
         let mut headers = HeaderMap::with_capacity(self.headers.len() + ADDED);
         let fields = self.headers.iter();
@@ -135,11 +233,45 @@ impl Outbound {
         *request.headers_mut() = headers;
         request
     }
+
+    fn uri(&self, tenant: &Tenant, credential: Option<&Credential>) -> Uri {
+        let origin = &self.to.origin;
+        let mut proven = None;
+        if let (Stamp::Ours(_), true, Some(credential)) = (self.stamp, self.proven, credential) {
+            credential.prove(
+                || tenant.clock.wall(),
+                |proof| proven = Some(self.target.to_proven_uri(origin, proof)),
+            );
+        }
+        proven.unwrap_or_else(|| self.target.to_uri(origin))
+    }
+}
+
+/// What is to be made of the answer's links. A host that is Graph's own was reached through us as a proxy is, or by
+/// the name that it has everywhere else: there, Graph's links lead here already.
+fn rewriting(
+    head: &Parts,
+    named: Option<(&str, &str)>,
+    tenant: &Tenant,
+) -> Option<Box<Rewriting>> {
+    let links = Links {
+        media: tenant.links.media && is_media_lookup(&head.method, head.uri.path()),
+        paging: tenant.links.paging,
+    };
+    if !(links.media || links.paging) {
+        return None;
+    }
+    let (authority, host) = named?;
+    if tenant.destinations.named(host).is_some() {
+        return None;
+    }
+    let base = format!("http://{authority}");
+    Some(Box::new(Rewriting { base, links }))
 }
 
 /// Where the request goes, and with whose credential.
 fn resolve(
-    uri: &http::Uri,
+    uri: &Uri,
     header: HeaderCredential,
     tenant: &Tenant,
 ) -> Result<(Target, Stamp), Refusal> {

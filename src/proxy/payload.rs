@@ -21,8 +21,10 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::time::timeout;
 
 use super::body::Body;
+use super::cleaning::Cleaning;
 use super::refusal::Refusal;
 use super::spool::{self, Spool};
+use crate::graph::scrub::{Mode, Scrubbed};
 
 /// How much of a body may be held for a replay, and how long its next frame may take.
 #[derive(Clone, Debug)]
@@ -84,35 +86,53 @@ enum Kept {
     Disk(spool::Reader),
 }
 
+/// A request's body, ready to be sent.
+#[derive(Debug)]
+pub(crate) struct Received {
+    /// The body for the first attempt.
+    pub(crate) body: Body,
+    /// The licence for the second, if it could be kept.
+    pub(crate) replay: Option<Replay>,
+    /// What was found in it; nothing, if it was not looked at or is still to come.
+    pub(crate) found: Scrubbed,
+}
+
 /// A body being received.
 struct Receiving<'a> {
     wire: Incoming,
     limits: &'a Limits,
     budget: &'a Budget,
+    cleaning: Option<Cleaning<'a>>,
 }
 
-/// Receives a request's body, and the licence to send it again if it fits.
+/// Receives a request's body, cleaned of credentials, and the licence to send it again if it fits.
+///
+/// What streams is cleaned on its way. If its length was declared that is the length of what is sent, too:
+/// credentials are overwritten then, not taken out.
 ///
 /// # Errors
 ///
-/// [`Refusal::SlowBody`] and [`Refusal::BrokenBody`]: nothing has been sent then.
+/// [`Refusal::SlowBody`] and [`Refusal::BrokenBody`]; [`Refusal::Presented`] and [`Refusal::Unclean`] for what is in it.
+/// Nothing has been sent then.
 pub(crate) async fn receive(
     wire: Incoming,
     limits: &Limits,
     budget: &Budget,
-) -> Result<(Body, Option<Replay>), Refusal> {
+    cleaning: Option<Cleaning<'_>>,
+) -> Result<Received, Refusal> {
     if wire.is_end_stream() {
-        return Ok(Replay::of(Kept::Memory(Bytes::new()), None));
+        return Ok(Replay::of(Kept::Memory(Bytes::new()), None, Scrubbed::default()));
     }
     let declared = wire.size_hint().exact();
-    if declared.is_some_and(|length| length > limits.memory.max(limits.disk)) {
-        return Ok((Body::streaming(wire, limits.idle), None));
-    }
     let receiving = Receiving {
         wire,
         limits,
         budget,
+        cleaning,
     };
+    if declared.is_some_and(|length| length > limits.memory.max(limits.disk)) {
+        return receiving.streaming(Bytes::new(), None);
+    }
     let wanted = declared.unwrap_or(limits.memory);
     let permit = if wanted <= limits.memory {
         budget.memory.take(wanted)
@@ -131,13 +151,12 @@ impl Receiving<'_> {
     async fn into_memory(
         mut self,
         declared: Option<u64>,
-        mut permit: Permit,
-    ) -> Result<(Body, Option<Replay>), Refusal> {
+        permit: Permit,
+    ) -> Result<Received, Refusal> {
         // A small body is one frame, and is kept as it came.
         let first = self.next().await?.unwrap_or_default();
         if self.wire.is_end_stream() && first.len() as u64 <= self.limits.memory {
-            permit.shrink(first.len() as u64);
-            return Ok(Replay::of(Kept::Memory(first), Some(permit)));
+            return self.kept(first, permit);
         }
         let expected = usize::try_from(declared.unwrap_or_default()).unwrap_or_default();
         let mut all = BytesMut::with_capacity(expected.max(first.len()));
@@ -145,28 +164,54 @@ impl Receiving<'_> {
         while all.len() as u64 <= self.limits.memory {
             match self.next().await? {
                 Some(data) => all.extend_from_slice(&data),
-                None => {
-                    permit.shrink(all.len() as u64);
-                    return Ok(Replay::of(Kept::Memory(all.freeze()), Some(permit)));
-                }
+                None => return self.kept(all.freeze(), permit),
             }
         }
         self.onto_disk(all.freeze(), Some(permit)).await
+    }
+
+    /// What is in memory whole.
+    fn kept(&self, bytes: Bytes, mut permit: Permit) -> Result<Received, Refusal> {
+        let (bytes, found) = match &self.cleaning {
+            Some(cleaning) => cleaning.whole(bytes)?,
+            None => (bytes, Scrubbed::default()),
+        };
+        permit.shrink(bytes.len() as u64);
+        Ok(Replay::of(Kept::Memory(bytes), Some(permit), found))
+    }
+
+    /// What cannot be kept: the bytes that were read, for which `early` is held, and then the wire.
+    fn streaming(self, read: Bytes, early: Option<Permit>) -> Result<Received, Refusal> {
+        let mode = match self.wire.size_hint().exact() {
+            Some(_promised) => Mode::Mask,
+            None => Mode::Cut,
+        };
+        let mut cleaner = self.cleaning.and_then(|cleaning| cleaning.begin(mode));
+        let read = match &mut cleaner {
+            Some(cleaner) => cleaner.push(&read)?,
+            None => read,
+        };
+        let body = Body::chained(read, self.wire, self.limits.idle);
+        Ok(Received {
+            body: body.cleaned(cleaner).holding(early),
+            replay: None,
+            found: Scrubbed::default(),
+        })
     }
 
     /// Spools, beginning with what was read already, for which `early` is held until it is written. Where that is
     /// not possible, now or half-way, the body streams: traffic never waits for replay space.
     async fn onto_disk(
         mut self,
-        mut next: Bytes,
+        read: Bytes,
         mut early: Option<Permit>,
-    ) -> Result<(Body, Option<Replay>), Refusal> {
+    ) -> Result<Received, Refusal> {
         let idle = self.limits.idle;
         let declared = self
             .wire
             .size_hint()
             .exact()
-            .map(|left| left + next.len() as u64);
+            .map(|left| left + read.len() as u64);
         let permit = self
             .budget
             .disk
@@ -180,13 +225,26 @@ impl Receiving<'_> {
             }
         };
         let (Some(mut writer), Some(mut permit)) = (writer, permit) else {
-            return Ok((Body::chained(next, self.wire, idle).holding(early), None));
+            return self.streaming(read, early);
         };
+        let mut cleaner = self
+            .cleaning
+            .and_then(|cleaning| cleaning.begin(Mode::Cut));
         let mut length = 0;
+        let mut next = Some(read);
         loop {
-            length += next.len() as u64;
+            let (piece, found) = match (next, &mut cleaner) {
+                (Some(data), None) => (data, None),
+                (Some(data), Some(cleaner)) => (cleaner.push(&data)?, None),
+                (None, None) => (Bytes::new(), Some(Scrubbed::default())),
+                (None, Some(cleaner)) => {
+                    let (rest, found) = cleaner.finish()?;
+                    (rest, Some(found))
+                }
+            };
+            length += piece.len() as u64;
             let kept = length <= self.limits.disk
-                && match writer.write(next.clone()).await {
+                && match writer.write(piece.clone()).await {
                     Ok(()) => true,
                     Err(error) => {
                         tracing::warn!(%error, "cannot spool a request body any further; it streams and cannot be replayed");
@@ -194,17 +252,21 @@ impl Receiving<'_> {
                     }
                 };
             if !kept {
-                let body = Body::overflowing(writer.reader(), next, self.wire, idle);
-                return Ok((body.holding(early.or(Some(permit))), None));
+                // What is finished has been given out; the wire has no more.
+                let cleaner = cleaner.filter(|_| found.is_none());
+                let body = Body::overflowing(writer.reader(), piece, self.wire, idle);
+                return Ok(Received {
+                    body: body.cleaned(cleaner).holding(early.or(Some(permit))),
+                    replay: None,
+                    found: found.unwrap_or_default(),
+                });
             }
             drop(early.take());
-            match self.next().await? {
-                Some(data) => next = data,
-                None => {
-                    permit.shrink(length);
-                    return Ok(Replay::of(Kept::Disk(writer.reader()), Some(permit)));
-                }
+            if let Some(found) = found {
+                permit.shrink(length);
+                return Ok(Replay::of(Kept::Disk(writer.reader()), Some(permit), found));
             }
+            next = self.next().await?;
         }
     }
 
@@ -232,12 +294,17 @@ impl Receiving<'_> {
 
 impl Replay {
     /// The body for the first attempt, and the licence for the second.
-    fn of(kept: Kept, permit: Option<Permit>) -> (Body, Option<Self>) {
+    fn of(kept: Kept, permit: Option<Permit>, found: Scrubbed) -> Received {
         let body = match &kept {
             Kept::Memory(bytes) => Body::from(bytes.clone()),
             Kept::Disk(reader) => Body::spooled(reader.again()),
         };
-        (body, Some(Self { kept, permit }))
+        let replay = Some(Self { kept, permit });
+        Received {
+            body,
+            replay,
+            found,
+        }
     }
 
     /// The body for the second attempt. What is in memory is given back with its last clone, since the connection

@@ -11,6 +11,7 @@ use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, Response, StatusCode, Version};
 
 use super::body::Body;
+use crate::graph::Family;
 use crate::token::NoSuccessor;
 
 /// Why a request is answered here.
@@ -50,6 +51,19 @@ pub(crate) enum Refusal {
     /// The app sent a credential and may not.
     #[error("this request has a credential of its own in its {0}; heal.presented refuses those")]
     Presented(&'static str),
+    /// Credentials in its body cannot be told from the rest.
+    #[error("graphward cannot take the credentials out of this request's body: {0}")]
+    Unclean(&'static str),
+    /// The token is another family's than the host.
+    #[error(
+        "the token is one for {token}, and {host} is not {token}'s; nothing was sent. Give graphward a token of the right kind, or call another host"
+    )]
+    Family {
+        /// Whose token it is.
+        token: Family,
+        /// Where the request was to go.
+        host: String,
+    },
     /// A body of unknown length too large to hold, with a method that cannot stream one.
     #[error("a {0} request with a body this large needs a Content-Length")]
     LengthRequired(http::Method),
@@ -136,6 +150,8 @@ impl Refusal {
             Self::Tls(_) => (S::BAD_GATEWAY, "tls_protocol_error", "refused_tls", 990_015, false),
             Self::HeadTimeout => (S::GATEWAY_TIMEOUT, "http_response_timeout", "refused_head_timeout", 990_016, false),
             Self::Broken => (S::BAD_GATEWAY, "connection_terminated", "refused_broken", 990_017, false),
+            Self::Unclean(_) => (S::BAD_REQUEST, MISTAKE, "refused_unclean", 990_018, false),
+            Self::Family { .. } => (S::MISDIRECTED_REQUEST, SETUP, "refused_family", 990_019, false),
         };
         Facts {
             status,
@@ -169,6 +185,7 @@ impl Refusal {
                 | Self::HeadTooLarge
                 | Self::SlowBody
                 | Self::BrokenBody
+                | Self::Unclean(_)
         );
         let mut response = Response::new(Body::from(Bytes::from(body)));
         *response.status_mut() = status;
@@ -197,6 +214,8 @@ impl Refusal {
             | Self::HeadTooLarge
             | Self::CrossSite
             | Self::Presented(_)
+            | Self::Unclean(_)
+            | Self::Family { .. }
             | Self::LengthRequired(_)
             | Self::SlowBody
             | Self::BrokenBody

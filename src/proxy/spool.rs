@@ -61,6 +61,9 @@ impl Spool {
 impl Writer {
     /// Appends.
     pub(crate) async fn write(&mut self, bytes: Bytes) -> io::Result<()> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
         let (file, at, length) = (Arc::clone(&self.file), self.length, bytes.len() as u64);
         spawn_blocking(move || file.write_all_at(&bytes, at))
             .await

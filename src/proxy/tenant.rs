@@ -5,10 +5,10 @@ use std::time::Duration;
 use super::payload::Limits;
 use super::record::Requests;
 use super::upstream::Upstream;
-use crate::graph::{Origin, Presented};
+use crate::graph::{Destinations, Presented};
 use crate::telemetry::metrics::PathMetrics;
 use crate::token::Tokens;
-use crate::types::TenantId;
+use crate::types::{Clock, TenantId};
 
 /// What the path has to know to serve a request.
 #[derive(Debug)]
@@ -17,14 +17,18 @@ pub struct Tenant {
     pub id: TenantId,
     /// Its credential.
     pub tokens: Tokens,
+    /// The time, for proofs that name it.
+    pub clock: Clock,
     /// Where its requests go, and nowhere else.
-    pub origin: Origin,
+    pub destinations: Destinations,
     /// The way there.
     pub upstream: Upstream,
     /// How much of a body is held.
     pub limits: Limits,
     /// What becomes of credentials that the app sends.
     pub presented: Presented,
+    /// Which links in answers lead here.
+    pub links: Links,
     /// Whether `Via` is added towards Graph, and `Max-Forwards` obeyed.
     pub via: bool,
     /// The longest wait for a credential.
@@ -37,4 +41,13 @@ pub struct Tenant {
     pub requests: Requests,
     /// Its series.
     pub metrics: PathMetrics,
+}
+
+/// Which links in answers are made to lead here (`[links]`).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Links {
+    /// Those to WhatsApp media.
+    pub media: bool,
+    /// Those to the next and the previous page.
+    pub paging: bool,
 }

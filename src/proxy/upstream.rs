@@ -26,16 +26,12 @@ use crate::net::{ConnectError, Connector, Http, Tasks};
 pub struct Upstream {
     lanes: Box<[Client<Connector, Body>]>,
     next: AtomicUsize,
-    /// What refusals call it.
-    host: String,
     head_timeout: Duration,
 }
 
 /// How the upstream is spoken to.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Its name, for people.
-    pub host: String,
     /// Which versions of HTTP.
     pub http: Http,
     /// Independent connection pools, at least one.
@@ -69,7 +65,6 @@ impl Upstream {
         Self {
             lanes,
             next: AtomicUsize::new(0),
-            host: settings.host,
             head_timeout: settings.head_timeout,
         }
     }
@@ -86,12 +81,14 @@ impl Upstream {
         };
         let (head, body) = request.into_parts();
         let (body, sent) = body.watched();
+        let authority = head.uri.authority().cloned();
         let answer = self
             .within(lane.request(Request::from_parts(head, body)), sent.as_ref())
             .await?;
         let response = answer.map_err(|error| {
             let lapse = sent.as_ref().and_then(Sent::lapse);
-            blame(&error, lapse, self.host.clone())
+            let host = authority.map_or_else(String::new, |to| to.host().to_owned());
+            blame(&error, lapse, host)
         })?;
         // 101 would hand the connection over to a protocol that nobody asked for (RFC 9110, section 15.2.2).
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -130,6 +127,7 @@ fn blame(error: &hyper_util::client::legacy::Error, lapse: Option<Lapse>, host: 
         Some(Lapse::Broken) => return Refusal::BrokenBody,
         Some(Lapse::Stalled) => return Refusal::SlowBody,
         Some(Lapse::Spool) => return Refusal::Broken,
+        Some(Lapse::Unclean(error)) => return error.into(),
         None => {}
     }
     let mut cause = error.source();

@@ -15,7 +15,7 @@ use arc_swap::ArcSwapOption;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout_at};
 
-use super::credential::{Credential, CredentialError, Generation, Token};
+use super::credential::{Credential, CredentialError, Generation, Proofs, Token};
 use super::supply::ObtainError;
 
 /// The two ends of a tenant's cell.
@@ -25,6 +25,7 @@ pub fn pair() -> (Writer, Tokens) {
     let asks = Arc::new(Asks::default());
     let (sender, receiver) = watch::channel(Progress::default());
     let writer = Writer {
+        proofs: None,
         cell: Arc::clone(&cell),
         progress: sender,
         asks: Arc::clone(&asks),
@@ -42,6 +43,7 @@ pub fn pair() -> (Writer, Tokens) {
 /// The refresher's end. Not `Clone`: one writer.
 #[derive(Debug)]
 pub struct Writer {
+    proofs: Option<Proofs>,
     cell: Arc<ArcSwapOption<Credential>>,
     progress: watch::Sender<Progress>,
     asks: Arc<Asks>,
@@ -108,6 +110,12 @@ struct Waiting<'a>(&'a AtomicUsize);
 // === impl Writer ===
 
 impl Writer {
+    /// Its credentials carry proofs.
+    #[must_use]
+    pub fn proving(self, proofs: Option<Proofs>) -> Self {
+        Self { proofs, ..self }
+    }
+
     /// Begins an attempt.
     pub fn begin(&self) {
         self.progress.send_modify(|progress| progress.begun += 1);
@@ -123,7 +131,7 @@ impl Writer {
             None => Generation::FIRST,
             Some(generation) => generation.next(),
         };
-        let credential = Arc::new(Credential::new(generation, token)?);
+        let credential = Arc::new(Credential::new(generation, token, self.proofs.as_ref())?);
         self.cell.store(Some(Arc::clone(&credential)));
         self.progress.send_modify(|progress| {
             progress.ended = progress.begun;

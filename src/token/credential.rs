@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use http::HeaderValue;
 use zeroize::Zeroizing;
 
+use crate::graph::{Family, Proof, Prover, Proving};
 use crate::types::{Fingerprint, Secret};
 
 /// The how-manyeth credential of its tenant. Only the refresher counts.
@@ -22,13 +23,29 @@ pub struct Token {
     pub expires_at: Option<SystemTime>,
 }
 
-/// A token made ready to stamp. A credential and its header values belong to the same token.
+/// A token made ready to stamp. A credential, its header values and its proof belong to the same token.
 pub struct Credential {
     generation: Generation,
     token: Token,
     fingerprint: Fingerprint,
+    family: Option<Family>,
     bearer: HeaderValue,
     oauth: HeaderValue,
+    proof: OwnProof,
+}
+
+/// What makes the proofs of an app's tokens.
+#[derive(Clone, Debug)]
+pub struct Proofs {
+    prover: Prover,
+    proving: Proving,
+}
+
+/// How a credential comes by its proof.
+enum OwnProof {
+    None,
+    Lasting(Proof),
+    Timed(Prover),
 }
 
 /// Why a token cannot be stamped.
@@ -78,7 +95,11 @@ impl Token {
 // === impl Credential ===
 
 impl Credential {
-    pub(super) fn new(generation: Generation, token: Token) -> Result<Self, CredentialError> {
+    pub(super) fn new(
+        generation: Generation,
+        token: Token,
+        proofs: Option<&Proofs>,
+    ) -> Result<Self, CredentialError> {
         let stamp = |scheme: &str| {
             let text = Zeroizing::new(format!("{scheme} {}", token.secret.expose()));
             let mut value = HeaderValue::from_str(&text).map_err(CredentialError)?;
@@ -86,13 +107,22 @@ impl Credential {
             Ok(value)
         };
         let (bearer, oauth) = (stamp("Bearer")?, stamp("OAuth")?);
-        let fingerprint = token.secret.fingerprint();
+        let text = token.secret.expose();
+        let proof = match proofs {
+            None => OwnProof::None,
+            Some(Proofs { prover, proving }) => match proving {
+                Proving::Lasting => OwnProof::Lasting(prover.lasting(text.as_bytes())),
+                Proving::Timed => OwnProof::Timed(prover.clone()),
+            },
+        };
         Ok(Self {
             generation,
+            fingerprint: token.secret.fingerprint(),
+            family: Family::of_token(text),
             token,
-            fingerprint,
             bearer,
             oauth,
+            proof,
         })
     }
 
@@ -106,6 +136,23 @@ impl Credential {
     #[must_use]
     pub const fn fingerprint(&self) -> Fingerprint {
         self.fingerprint
+    }
+
+    /// Whose hosts it is for; `None` if the token does not say.
+    #[must_use]
+    pub const fn family(&self) -> Option<Family> {
+        self.family
+    }
+
+    /// Hands `write` the proof of this token, if the app has a secret: the lasting one, or that of this moment.
+    pub fn prove(&self, now: impl FnOnce() -> SystemTime, write: impl FnOnce(&Proof)) {
+        match &self.proof {
+            OwnProof::None => {}
+            OwnProof::Lasting(proof) => write(proof),
+            OwnProof::Timed(prover) => {
+                write(&prover.timed(self.token.secret.expose().as_bytes(), now()));
+            }
+        }
     }
 
     /// When the token ends, if that is known.
@@ -129,6 +176,19 @@ impl Credential {
     /// The token itself, for the supply.
     pub(super) const fn token(&self) -> &Token {
         &self.token
+    }
+}
+
+// === impl Proofs ===
+
+impl Proofs {
+    /// With an app's secret.
+    #[must_use]
+    pub fn new(app_secret: &Secret, proving: Proving) -> Self {
+        Self {
+            prover: Prover::new(app_secret.expose().as_bytes()),
+            proving,
+        }
     }
 }
 

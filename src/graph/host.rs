@@ -1,0 +1,357 @@
+//! The hosts of Graph: which token may go where, and which request goes to which.
+//!
+//! | host | what it serves | tokens |
+//! |---|---|---|
+//! | `graph.facebook.com`, `graph.beta.facebook.com` | everything | `EAA…`, app |
+//! | `graph-video.facebook.com`, `graph-video.beta.facebook.com` | video uploads | the same |
+//! | `rupload.facebook.com` | resumable uploads of binaries, scheme `OAuth` | the same |
+//! | `lookaside.fbsbx.com` | downloads of WhatsApp media, `Bearer` only | the same |
+//! | `graph.instagram.com`, `api.instagram.com` | the API with Instagram login | `IGAA…`, `IGQ…` |
+//! | `graph.threads.net`, `graph.threads.com` | Threads | `THAA…` |
+//!
+//! # Why
+//!
+//! A token of one family sent to another's host is answered with "Cannot parse access token", a 190 that no newer
+//! token cures, and has been shown to somebody whom it does not concern. So families are kept apart here, before
+//! anything is sent. Content networks (`scontent…`) take no token and are nobody's host.
+
+use std::fmt;
+
+use http::Method;
+
+use super::origin::Origin;
+
+/// Whose API a host is, or a token is for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Family {
+    /// Facebook, WhatsApp, Pages, Marketing.
+    Facebook,
+    /// Instagram with Instagram login.
+    Instagram,
+    /// Threads.
+    Threads,
+}
+
+/// What a host is for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Service {
+    /// The API as such.
+    Graph,
+    /// The same API, for videos.
+    Video,
+    /// Uploads of binaries, which it takes as they are: nothing may be added to their addresses.
+    Upload,
+    /// Downloads of media: no envelope in its answers, and no parameter of ours in its URLs, which are signed.
+    Media,
+}
+
+/// A host that requests may go to.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Destination {
+    /// Its address.
+    pub origin: Origin,
+    /// What it is for.
+    pub service: Service,
+    /// Whose it is; `None` for a name that is none of Meta's, such as a fake's.
+    pub family: Option<Family>,
+}
+
+/// All hosts that a request may go to, and no other.
+#[derive(Clone, Debug)]
+pub struct Destinations {
+    main: Destination,
+    others: Box<[Destination]>,
+}
+
+/// The hosts that `https://graph.facebook.com` has beside it.
+pub const BESIDE_GRAPH: [&str; 5] = [
+    "graph-video.facebook.com",
+    "rupload.facebook.com",
+    "lookaside.fbsbx.com",
+    "graph.instagram.com",
+    "graph.threads.net",
+];
+
+// === impl Family ===
+
+impl Family {
+    /// Whose token this is, by how it begins; `None` if that says nothing.
+    #[must_use]
+    pub fn of_token(token: &str) -> Option<Self> {
+        if token.starts_with("EAA") {
+            Some(Self::Facebook)
+        } else if token.starts_with("IGAA") || token.starts_with("IGQ") {
+            Some(Self::Instagram)
+        } else if token.starts_with("THAA") {
+            Some(Self::Threads)
+        } else {
+            None
+        }
+    }
+
+    fn of_host(host: &str) -> Option<Self> {
+        let within = |domain: &str| {
+            let rest = host.len().checked_sub(domain.len());
+            let end = rest.and_then(|rest| host.get(rest..));
+            end.is_some_and(|end| end.eq_ignore_ascii_case(domain))
+                && rest
+                    .and_then(|rest| rest.checked_sub(1))
+                    .is_none_or(|dot| host.as_bytes().get(dot) == Some(&b'.'))
+        };
+        if within("facebook.com") || within("fbsbx.com") {
+            Some(Self::Facebook)
+        } else if within("instagram.com") {
+            Some(Self::Instagram)
+        } else if within("threads.net") || within("threads.com") {
+            Some(Self::Threads)
+        } else {
+            None
+        }
+    }
+
+    /// Its name for people.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Facebook => "Facebook",
+            Self::Instagram => "Instagram",
+            Self::Threads => "Threads",
+        }
+    }
+}
+
+// === impl Destination ===
+
+impl Destination {
+    /// What is known of a host by its name.
+    #[must_use]
+    pub fn of(origin: Origin) -> Self {
+        let host = origin.host();
+        let begins = |start: &str| {
+            host.get(..start.len())
+                .is_some_and(|begin| begin.eq_ignore_ascii_case(start))
+        };
+        let service = if begins("graph-video.") {
+            Service::Video
+        } else if begins("rupload.") {
+            Service::Upload
+        } else if begins("lookaside.") {
+            Service::Media
+        } else {
+            Service::Graph
+        };
+        Self {
+            family: Family::of_host(host),
+            service,
+            origin,
+        }
+    }
+
+    /// Whether a proof may be added to a query that goes there: an Instagram or a Threads app has another secret,
+    /// and the upload and media hosts take addresses as they are.
+    #[must_use]
+    pub fn takes_proof(&self) -> bool {
+        matches!(self.service, Service::Graph | Service::Video)
+            && matches!(self.family, None | Some(Family::Facebook))
+    }
+}
+
+// === impl Destinations ===
+
+impl Destinations {
+    /// The origin, and what stands beside it.
+    #[must_use]
+    pub fn new(main: Origin, others: impl IntoIterator<Item = Origin>) -> Self {
+        Self {
+            main: Destination::of(main),
+            others: others.into_iter().map(Destination::of).collect(),
+        }
+    }
+
+    /// Where a request goes that does not say otherwise.
+    #[must_use]
+    pub const fn main(&self) -> &Destination {
+        &self.main
+    }
+
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = &Destination> {
+        std::iter::once(&self.main).chain(&self.others)
+    }
+
+    /// The one of this name, without a port; case does not matter.
+    #[must_use]
+    pub fn named(&self, host: &str) -> Option<&Destination> {
+        let host = host.strip_suffix('.').unwrap_or(host);
+        self.all()
+            .find(|one| one.origin.host().eq_ignore_ascii_case(host))
+    }
+
+    /// Where a request goes: to the host that it names, if that is one of them; else to the one whose path it has,
+    /// if there is one; else to the origin.
+    #[must_use]
+    pub fn of(&self, host: Option<&str>, method: &Method, path: &str) -> &Destination {
+        if self.others.is_empty() {
+            return &self.main;
+        }
+        if let Some(named) = host.and_then(|host| self.named(host)) {
+            return named;
+        }
+        let service = service_of(method, path);
+        if service == Service::Graph {
+            return &self.main;
+        }
+        let ours = self.main.family.unwrap_or(Family::Facebook);
+        let mut others = self.others.iter();
+        others
+            .find(|other| {
+                other.service == service && other.family.is_none_or(|family| family == ours)
+            })
+            .unwrap_or(&self.main)
+    }
+
+    /// Whether a token may go there: its family is the host's. A token that does not say is the origin's, and an
+    /// origin that does not say is Facebook's; a host that does not say is there because it was configured.
+    ///
+    /// # Errors
+    ///
+    /// The token's family, if it is another one.
+    pub fn check(&self, token: Option<Family>, to: &Destination) -> Result<(), Family> {
+        let token = token.or(self.main.family).unwrap_or(Family::Facebook);
+        match to.family {
+            Some(family) if family != token => Err(token),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+/// Which service a path belongs to, whoever is asked for it.
+fn service_of(method: &Method, path: &str) -> Service {
+    if is_media(path) {
+        Service::Media
+    } else if path.starts_with("/video-upload/") {
+        Service::Upload
+    } else if *method == Method::POST && path.ends_with("/videos") {
+        Service::Video
+    } else {
+        Service::Graph
+    }
+}
+
+/// Whether a path is that of a WhatsApp media download.
+#[must_use]
+pub fn is_media(path: &str) -> bool {
+    path.starts_with("/whatsapp_business/attachments")
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meta() -> Destinations {
+        let origin = |host: &str| Origin::parse(&format!("https://{host}")).unwrap();
+        Destinations::new(origin("graph.facebook.com"), BESIDE_GRAPH.map(origin))
+    }
+
+    fn goes(host: &str, method: &Method, path: &str) -> String {
+        let all = meta();
+        all.of(Some(host), method, path).origin.host().to_owned()
+    }
+
+    #[test]
+    fn a_request_goes_to_the_host_that_it_names() {
+        for host in BESIDE_GRAPH {
+            assert_eq!(goes(host, &Method::GET, "/v25.0/me"), host);
+        }
+        assert_eq!(
+            goes("GRAPH.Instagram.com.", &Method::GET, "/me"),
+            "graph.instagram.com"
+        );
+        assert_eq!(
+            goes("graph.facebook.com", &Method::POST, "/1/videos"),
+            "graph.facebook.com"
+        );
+    }
+
+    #[test]
+    fn without_one_the_path_decides() {
+        for (method, path, host) in [
+            ("GET", "/v25.0/me", "graph.facebook.com"),
+            ("GET", "/whatsapp_business/attachments/", "lookaside.fbsbx.com"),
+            ("POST", "/video-upload/v25.0/1", "rupload.facebook.com"),
+            ("POST", "/v25.0/1/videos", "graph-video.facebook.com"),
+            ("GET", "/v25.0/1/videos", "graph.facebook.com"),
+        ] {
+            let method = method.parse().unwrap();
+            assert_eq!(goes("localhost", &method, path), host, "{path}");
+            assert_eq!(goes("evil.example", &method, path), host, "{path}");
+        }
+    }
+
+    #[test]
+    fn an_origin_alone_gets_everything() {
+        let origin = Origin::parse("https://127.0.0.1:8443").unwrap();
+        let alone = Destinations::new(origin.clone(), []);
+        for path in ["/whatsapp_business/attachments/", "/1/videos"] {
+            let to = alone.of(Some("localhost"), &Method::POST, path);
+            assert_eq!(to.origin, origin);
+            assert_eq!(alone.check(Some(Family::Threads), to), Ok(()));
+        }
+    }
+
+    #[test]
+    fn no_token_goes_to_another_family() {
+        use Family::{Facebook, Instagram, Threads};
+        let all = meta();
+        let may = |token, host| all.check(token, all.named(host).unwrap()).is_ok();
+        for (token, host) in [
+            (Facebook, "lookaside.fbsbx.com"),
+            (Facebook, "graph-video.facebook.com"),
+            (Instagram, "graph.instagram.com"),
+            (Threads, "graph.threads.net"),
+        ] {
+            assert!(may(Some(token), host));
+        }
+        for (token, host) in [
+            (Facebook, "graph.instagram.com"),
+            (Facebook, "graph.threads.net"),
+            (Instagram, "graph.facebook.com"),
+            (Instagram, "graph.threads.net"),
+            (Threads, "rupload.facebook.com"),
+        ] {
+            assert!(!may(Some(token), host), "{token} {host}");
+        }
+        assert!(may(None, "graph.facebook.com"));
+        assert!(!may(None, "graph.instagram.com"));
+    }
+
+    #[test]
+    fn a_name_that_only_ends_like_metas_is_nobodys() {
+        for host in ["evilfacebook.com", "facebook.com.evil.example", "fbsbx.co"] {
+            assert_eq!(Family::of_host(host), None, "{host}");
+        }
+        for host in ["graph.beta.facebook.com", "facebook.com", "LOOKASIDE.FBSBX.COM"] {
+            assert_eq!(Family::of_host(host), Some(Family::Facebook), "{host}");
+        }
+    }
+
+    #[test]
+    fn tokens_are_told_apart_by_their_beginning() {
+        for (token, family) in [
+            ("EAABsbCS1", Some(Family::Facebook)),
+            ("IGAAJ", Some(Family::Instagram)),
+            ("IGQVJ", Some(Family::Instagram)),
+            ("THAAB", Some(Family::Threads)),
+            ("123|abc", None),
+            ("", None),
+        ] {
+            assert_eq!(Family::of_token(token), family, "{token}");
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! The app's answer: Graph's, less what ends here, and with its links leading here where that is wanted.
+//!
+//! # Why
+//!
+//! Nearly every answer passes unread. Read are only those that a link may have to be changed in (a look-up of media,
+//! or any if `links.paging` is on), and those to a batch: its 200 hides what became of its items, and an item that
+//! was rejected is the only sign there is of a dead token. Such an answer is held back until it is whole, up to
+//! [`MOST`]; a larger one passes as it is.
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, ETAG};
+use http::{HeaderMap, HeaderValue, Response};
+use http_body::Body as _;
+use http_body_util::BodyExt as _;
+
+use super::body::{Body, BodyError};
+use super::headers::clean_response;
+use super::judge::Judged;
+use super::outbound::Outbound;
+use super::record::{Outcome, Record};
+use super::refusal::Refusal;
+use super::tenant::Tenant;
+use crate::graph::batch::batch_rejection;
+use crate::graph::encoding;
+use crate::graph::links;
+use crate::graph::verdict::is_script;
+use crate::token::Credential;
+
+/// The largest answer that is read, in bytes, and that a compressed one may unfold to.
+const MOST: usize = 8 * 1024 * 1024;
+
+impl Tenant {
+    /// What the app gets of an answer to what was stamped with this credential.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Broken`] if Graph breaks off within an answer that has to be read.
+    pub(crate) async fn deliver(
+        &self,
+        judged: Judged,
+        outcome: Outcome,
+        outbound: &Outbound,
+        credential: Option<&Credential>,
+        record: &mut Record,
+    ) -> Result<Response<Body>, Refusal> {
+        let mut response = judged.response;
+        record.ended(outcome, response.status());
+        clean(&mut response);
+        let read = outbound.links().is_some() || (outbound.is_batch() && credential.is_some());
+        if read
+            && response.status().is_success()
+            && is_script(response.headers())
+            && !response.body().is_end_stream()
+        {
+            return open(response, outbound, credential, self, record).await;
+        }
+        Ok(response)
+    }
+}
+
+/// Takes out what ends here.
+fn clean(response: &mut Response<Body>) {
+    let bodiless = response.body().is_end_stream();
+    // What a HEAD or a 304 says of a length is about a body that is not here.
+    let length = if bodiless {
+        response.headers().get(CONTENT_LENGTH).cloned()
+    } else {
+        None
+    };
+    clean_response(response.headers_mut());
+    if let Some(length) = length {
+        response.headers_mut().insert(CONTENT_LENGTH, length);
+    }
+}
+
+/// Reads an answer, learns from it, and changes its links.
+async fn open(
+    response: Response<Body>,
+    outbound: &Outbound,
+    credential: Option<&Credential>,
+    tenant: &Tenant,
+    record: &mut Record,
+) -> Result<Response<Body>, Refusal> {
+    let (mut head, mut wire) = response.into_parts();
+    if wire.size_hint().lower() > MOST as u64 {
+        return Ok(Response::from_parts(head, wire));
+    }
+    let (read, whole) = collect(&mut wire).await?;
+    if !whole {
+        return Ok(Response::from_parts(head, wire.after(read)));
+    }
+    let Some(text) = encoding::decode(&head.headers, &read, MOST) else {
+        return Ok(Response::from_parts(head, Body::from(read)));
+    };
+    if let (true, Some(credential)) = (outbound.is_batch(), credential)
+        && let Some(why) = batch_rejection(&text)
+    {
+        // Told, not awaited: some items may have run, so this answer is theirs, and the next call's token is ours.
+        tenant.tokens.reject(credential.generation());
+        record.rejected(credential.generation(), why);
+    }
+    let Some(changed) = relinked(&text, outbound, credential, tenant) else {
+        return Ok(Response::from_parts(head, Body::from(read)));
+    };
+    describe_anew(&mut head.headers);
+    Ok(Response::from_parts(head, Body::from(changed)))
+}
+
+/// The text with its links leading here; `None` if none does that did not before.
+fn relinked(
+    text: &[u8],
+    outbound: &Outbound,
+    credential: Option<&Credential>,
+    tenant: &Tenant,
+) -> Option<Bytes> {
+    let to = outbound.links()?;
+    let is_ours = |host: &[u8]| {
+        std::str::from_utf8(host).is_ok_and(|host| tenant.destinations.named(host).is_some())
+    };
+    let is_token = |decoded: &mut dyn Iterator<Item = u8>| {
+        credential.is_some_and(|credential| credential.is_token(decoded))
+    };
+    let media = to
+        .links
+        .media
+        .then(|| links::media(text, &to.base))
+        .flatten();
+    let paging = to
+        .links
+        .paging
+        .then(|| links::paging(media.as_deref().unwrap_or(text), &to.base, &is_ours, &is_token))
+        .flatten();
+    paging.or(media)
+}
+
+/// What described the bytes that Graph sent does not describe these. Their validator still tells versions apart, so
+/// it stays, as a weak one (RFC 9110, section 8.8.1).
+fn describe_anew(headers: &mut HeaderMap) {
+    headers.remove(CONTENT_ENCODING);
+    for digest in ["content-digest", "digest", "content-md5", "repr-digest"] {
+        headers.remove(digest);
+    }
+    let Some(strong) = headers.get(ETAG).filter(|tag| tag.as_bytes().starts_with(b"\"")) else {
+        return;
+    };
+    let weak = HeaderValue::from_bytes(&[b"W/", strong.as_bytes()].concat());
+    if let Ok(weak) = weak {
+        headers.insert(ETAG, weak);
+    }
+}
+
+/// The start of a body, and whether it is all of it.
+async fn collect(wire: &mut Body) -> Result<(Bytes, bool), Refusal> {
+    let mut all = BytesMut::new();
+    loop {
+        match wire.frame().await {
+            None => return Ok((all.freeze(), true)),
+            Some(Err(error)) => return Err(broken(&error)),
+            Some(Ok(frame)) => {
+                if let Ok(data) = frame.into_data() {
+                    all.extend_from_slice(&data);
+                }
+            }
+        }
+        if all.len() > MOST {
+            return Ok((all.freeze(), false));
+        }
+    }
+}
+
+fn broken(error: &BodyError) -> Refusal {
+    tracing::debug!(%error, "an answer broke off");
+    Refusal::Broken
+}
