@@ -30,7 +30,9 @@
 pub mod encoding;
 pub mod error;
 pub mod origin;
+pub mod parameter;
 pub mod presented;
+pub mod scrub;
 pub mod target;
 pub mod verdict;
 
@@ -38,5 +40,6 @@ pub use encoding::{Narrowed, decode, narrow};
 pub use error::GraphError;
 pub use origin::{Origin, OriginError};
 pub use presented::{HeaderCredential, Presented, QueryCredential, Scheme, authorization};
+pub use scrub::{Mode, ScrubError, Scrubbed, Scrubber, scrub};
 pub use target::{Cleaned, Target, TargetError, Template};
 pub use verdict::{Rejection, Verdict, classify, suspicious};
