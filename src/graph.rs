@@ -34,8 +34,10 @@ pub mod encoding;
 pub mod error;
 pub mod host;
 pub mod origin;
+pub mod parameter;
 pub mod presented;
 pub mod proof;
+pub mod scrub;
 pub mod target;
 pub mod verdict;
 
@@ -45,5 +47,6 @@ pub use host::{BESIDE_GRAPH, Destination, Destinations, Family, Service};
 pub use origin::{Origin, OriginError};
 pub use presented::{HeaderCredential, Presented, QueryCredential, Scheme, authorization};
 pub use proof::{Proof, Prover, Proving};
+pub use scrub::{Mode, ScrubError, Scrubbed, Scrubber, scrub};
 pub use target::{Cleaned, Target, TargetError, Template};
 pub use verdict::{Rejection, Verdict, classify, suspicious};

@@ -69,6 +69,22 @@ fn an_import_from_above_would_be_noticed() {
 }
 
 #[test]
+fn a_part_of_a_module_uses_what_its_module_may() {
+    let ranks = ranks(&read("src/lib.rs"));
+    let exists = |path: &str| matches!(path, "src/graph/scrub.rs" | "src/graph/presented.rs");
+    let misplaced = |text| misplaced("src/graph/scrub/form.rs", text, &ranks, &exists);
+    assert!(misplaced("use super::super::presented::Presented;").is_empty());
+    for bad in [
+        "use super::super::scrub::Scrubber;",
+        "use super::super::Target;",
+        "use super::super::super::types::Secret;",
+        "use super::super::{presented::Presented, scrub::scrub};",
+    ] {
+        assert_eq!(misplaced(bad).len(), 1, "{bad}");
+    }
+}
+
+#[test]
 fn no_file_is_longer_than_a_person_reads() {
     let long = |(path, text): &(String, String)| {
         let lines = text.lines().count();
@@ -187,7 +203,18 @@ fn misplaced(
         }
     }
     let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
-    for name in names_after(&code, "super::") {
+    // What stands beside a folder is below all that is in it.
+    if let Some((beside, module)) = folder.rsplit_once('/') {
+        for name in names_after(&code, "super::super::") {
+            if beside == "src" || name == module || !exists(&format!("{beside}/{name}.rs")) {
+                found.push(format!(
+                    "{path}: super::super::{name} is not beside {folder}"
+                ));
+            }
+        }
+    }
+    let siblings = names_after(&code, "super::").into_iter();
+    for name in siblings.filter(|name| name != "super") {
         if folder == "src" || !exists(&format!("{folder}/{name}.rs")) {
             found.push(format!("{path}: super::{name} is no sibling"));
         }

@@ -1,6 +1,6 @@
 //! The path and query of a request, as they may leave.
 
-use std::{fmt, iter};
+use std::fmt;
 
 use bytes::Bytes;
 use http::Uri;
@@ -8,7 +8,8 @@ use http::uri::{Parts, PathAndQuery, Scheme};
 use percent_encoding::percent_decode;
 
 use super::origin::Origin;
-use super::presented::{Presented, QueryCredential, is_app_token, is_placeholder};
+use super::parameter::Parameter;
+use super::presented::{Presented, QueryCredential};
 use super::proof::Proof;
 
 /// Path and query of a request as the app sent them, less the credentials.
@@ -69,11 +70,11 @@ impl Target {
             _ => return Ok(target.with(QueryCredential::None)),
         };
         let credential = match survey(query) {
-            Survey::Clean => return Ok(target.with(QueryCredential::None)),
-            Survey::ProofOnly => QueryCredential::None,
-            Survey::Placeholder => QueryCredential::Placeholder,
-            Survey::AppToken => QueryCredential::AppToken,
-            Survey::Token => match policy {
+            Parameter::Data => return Ok(target.with(QueryCredential::None)),
+            Parameter::Proof => QueryCredential::None,
+            Parameter::Placeholder => QueryCredential::Placeholder,
+            Parameter::AppToken => QueryCredential::AppToken,
+            Parameter::Token => match policy {
                 Presented::Replace => QueryCredential::Stale,
                 Presented::Refuse => return Err(TargetError::Presented),
                 Presented::Keep => QueryCredential::Kept,
@@ -273,100 +274,17 @@ fn is_digits(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-// === impl Survey ===
-
-/// What a query holds, taken together. Later ones outweigh earlier ones.
-#[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
-enum Survey {
-    Clean,
-    ProofOnly,
-    Placeholder,
-    AppToken,
-    Token,
-}
-
-fn survey(query: &str) -> Survey {
+/// What a query holds, taken together.
+fn survey(query: &str) -> Parameter {
     parameters(query)
-        .map(|parameter| match Parameter::of(parameter) {
-            Parameter::Data => Survey::Clean,
-            Parameter::Proof => Survey::ProofOnly,
-            Parameter::Placeholder => Survey::Placeholder,
-            Parameter::AppToken => Survey::AppToken,
-            Parameter::Token => Survey::Token,
-        })
+        .map(Parameter::of)
         .max()
-        .unwrap_or(Survey::Clean)
+        .unwrap_or(Parameter::Data)
 }
 
 /// The pieces between ampersands, empty ones included.
 fn parameters(query: &str) -> impl Iterator<Item = &[u8]> {
     query.as_bytes().split(|byte| *byte == b'&')
-}
-
-// === impl Parameter ===
-
-/// What one parameter is to us.
-#[derive(Clone, Copy)]
-enum Parameter {
-    /// The app's and Graph's own affair.
-    Data,
-    /// `appsecret_proof`, `appsecret_time`
-    Proof,
-    /// `access_token` with nothing in it
-    Placeholder,
-    /// `access_token` with an app token
-    AppToken,
-    /// `access_token` with any other
-    Token,
-}
-
-impl Parameter {
-    fn of(parameter: &[u8]) -> Self {
-        // All three names begin with an `a`, plain or encoded; most parameters do not, and go free here.
-        if !matches!(parameter.first(), Some(b'a' | b'%')) {
-            return Self::Data;
-        }
-        let mut halves = parameter.splitn(2, |byte| *byte == b'=');
-        let name = halves.next().unwrap_or_default();
-        let value = halves.next().unwrap_or_default();
-        if is_named(name, b"appsecret_proof") || is_named(name, b"appsecret_time") {
-            Self::Proof
-        } else if !is_named(name, b"access_token") {
-            Self::Data
-        } else if is_placeholder(form_decode(value)) {
-            Self::Placeholder
-        } else if is_app_token(form_decode(value)) {
-            Self::AppToken
-        } else {
-            Self::Token
-        }
-    }
-}
-
-/// Whether a parameter's name, decoded, is `wanted`. Decoding only shortens.
-fn is_named(name: &[u8], wanted: &[u8]) -> bool {
-    name == wanted || (name.len() > wanted.len() && form_decode(name).eq(wanted.iter().copied()))
-}
-
-/// The bytes of a form-encoded text, without a copy: `+` is a space, `%` without two digits is itself.
-fn form_decode(text: &[u8]) -> impl Iterator<Item = u8> + Clone {
-    let digit = |byte: &u8| {
-        char::from(*byte)
-            .to_digit(16)
-            .and_then(|digit| u8::try_from(digit).ok())
-    };
-    let mut rest = text;
-    iter::from_fn(move || {
-        let (first, after) = rest.split_first()?;
-        rest = after;
-        if let (b'%', [high, low, beyond @ ..]) = (first, after)
-            && let (Some(high), Some(low)) = (digit(high), digit(low))
-        {
-            rest = beyond;
-            return Some((high << 4) | low);
-        }
-        Some(if *first == b'+' { b' ' } else { *first })
-    })
 }
 
 #[cfg(test)]

@@ -1,0 +1,151 @@
+//! Credentials in request bodies: found and taken out while a body arrives.
+//!
+//! A body is a form, a multipart form or JSON; [`Scrubber`] takes one of those in pieces of any size and gives back what may
+//! leave, [`scrub`] one that is in memory. What they give does not depend on how the body was cut up. Bodies of
+//! other kinds hold no parameters, as far as Graph goes, and bodies with a `Content-Encoding` none that it reads.
+//!
+//! The rules are those of a query ([`Target::from_app`](super::target::Target::from_app)): placeholders always go; a real token
+//! goes, stays or is refused; app tokens stay if they are the only real ones; proofs go unless a token stays. Two
+//! differences: what is found too late to be left in its place is put back at the end of the body, and a body that
+//! cannot be received before it is sent is masked ([`Mode::Mask`]) and not cut.
+//!
+//! # Why
+//!
+//! A parameter beats the header, so a stale token in a body defeats ours. Parsing a body and writing it anew would be
+//! simpler; but Graph is older than most of the rules that a parser would apply, and a file of two gigabytes must
+//! flow. So nothing is parsed that need not be: all other bytes leave as they came, in their order, and what
+//! nobody could read a token from is left alone.
+
+mod batch;
+mod form;
+mod held;
+mod json;
+mod multipart;
+mod out;
+
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+
+use super::presented::Presented;
+pub use held::{Mode, ScrubError, Scrubbed};
+
+use form::Form;
+use held::{Held, Rest};
+use json::Json;
+use multipart::Multipart;
+use out::Out;
+
+/// What is done with the body of a request whose head takes our credential, while it arrives.
+#[derive(Debug)]
+pub struct Scrubber {
+    format: Format,
+    held: Held,
+    changed: bool,
+}
+
+#[derive(Debug)]
+enum Format {
+    Form(Form),
+    Json(Json),
+    Multipart(Multipart),
+}
+
+/// Cleans a body that is in memory. No bytes: nothing had to change, and nothing was copied.
+///
+/// # Errors
+///
+/// [`ScrubError`] if the body may not leave.
+pub fn scrub(
+    headers: &HeaderMap,
+    policy: Presented,
+    body: &[u8],
+) -> Result<(Option<Bytes>, Scrubbed), ScrubError> {
+    out::whole(body, policy, Mode::Cut, |held, out| {
+        Format::of(headers).map_or(Ok(()), |mut format| {
+            format.step(body, Rest::Nothing, held, out)
+        })
+    })
+}
+
+// === impl Scrubber ===
+
+impl Scrubber {
+    /// For a body of this kind; `None`: it holds no parameters.
+    #[must_use]
+    pub fn of(headers: &HeaderMap, policy: Presented, mode: Mode) -> Option<Self> {
+        Some(Self {
+            format: Format::of(headers)?,
+            held: Held::new(policy, mode),
+            changed: false,
+        })
+    }
+
+    /// Takes the next bytes, and appends to `out` what may leave.
+    ///
+    /// # Errors
+    ///
+    /// [`ScrubError`] if the body may not leave. This is not to be called again then.
+    pub fn push(&mut self, data: &[u8], out: &mut BytesMut) -> Result<(), ScrubError> {
+        self.step(data, Rest::ToCome, out)
+    }
+
+    /// The end: appends what was held back, and says what was found. To be called once.
+    ///
+    /// # Errors
+    ///
+    /// [`ScrubError`] if the body may not leave.
+    pub fn finish(&mut self, out: &mut BytesMut) -> Result<Scrubbed, ScrubError> {
+        self.step(&[], Rest::Nothing, out)?;
+        Ok(self.held.scrubbed(self.changed))
+    }
+
+    fn step(&mut self, data: &[u8], rest: Rest, out: &mut BytesMut) -> Result<(), ScrubError> {
+        let mut out = Out::wire(out);
+        let result = self.format.step(data, rest, &mut self.held, &mut out);
+        self.changed |= out.is_changed();
+        result
+    }
+}
+
+// === impl Format ===
+
+impl Format {
+    fn of(headers: &HeaderMap) -> Option<Self> {
+        let plain = |coding: &[u8]| {
+            let coding = coding.trim_ascii();
+            coding.is_empty() || coding.eq_ignore_ascii_case(b"identity")
+        };
+        let mut codings = headers.get_all(CONTENT_ENCODING).iter();
+        if !codings.all(|coding| plain(coding.as_bytes())) {
+            return None;
+        }
+        let content_type = headers.get(CONTENT_TYPE)?.as_bytes();
+        let end = memchr::memchr2(b';', b',', content_type).unwrap_or(content_type.len());
+        let (kind, parameters) = content_type.split_at_checked(end)?;
+        let kind = kind.trim_ascii();
+        if kind.eq_ignore_ascii_case(b"application/json") {
+            Some(Self::Json(Json::default()))
+        } else if kind.eq_ignore_ascii_case(b"application/x-www-form-urlencoded") {
+            Some(Self::Form(Form::default()))
+        } else if kind.eq_ignore_ascii_case(b"multipart/form-data") {
+            Multipart::of(parameters).map(Self::Multipart)
+        } else {
+            None
+        }
+    }
+
+    fn step(
+        &mut self,
+        data: &[u8],
+        rest: Rest,
+        held: &mut Held,
+        out: &mut Out<'_>,
+    ) -> Result<(), ScrubError> {
+        match self {
+            Self::Form(form) => form.step(data, rest, held, out),
+            Self::Json(json) => json.step(data, rest, held, out),
+            Self::Multipart(multipart) => multipart.step(data, rest, held, out),
+        }
+    }
+}
