@@ -13,9 +13,10 @@ pub enum Presented {
 }
 
 /// What the `access_token` of a query was, and what became of it.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum QueryCredential {
     /// There is none, or the request is for a token endpoint, where it is data.
+    #[default]
     None,
     /// Only what stands for "no token"; taken out.
     Placeholder,

@@ -39,7 +39,7 @@ pub enum ScrubError {
 }
 
 /// What became of a body.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Scrubbed {
     /// The credential that it held, taken together. Those of batch items are not counted: ours is the default of
     /// the others all the same.
