@@ -32,6 +32,7 @@ mod refusal;
 mod spool;
 mod tenant;
 mod upstream;
+mod usage;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -205,6 +206,7 @@ impl Tenant {
             .send(outbound.stamp(self, credential, body))
             .await?;
         seconds.observe(began.elapsed().as_secs_f64());
+        usage::note(response.headers(), &self.metrics.usage);
         let judged = judge(response, self.idle).await?;
         self.metrics.answered(judged.verdict.label());
         record.judged(judged.verdict);
