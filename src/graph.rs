@@ -30,23 +30,31 @@
 //! each line with its reason, tested with recorded bodies and fuzzed; and hence one direction for every doubt: an
 //! answer that is not understood is delivered as it is, a request part that is not understood is forwarded as it is.
 
+pub mod batch;
 pub mod encoding;
 pub mod error;
 pub mod host;
+pub mod links;
+mod nested;
 pub mod origin;
 pub mod parameter;
 pub mod presented;
 pub mod proof;
+pub mod redact;
 pub mod scrub;
 pub mod target;
+pub mod usage;
 pub mod verdict;
 
+pub use batch::batch_rejection;
 pub use encoding::{Narrowed, decode, narrow};
 pub use error::GraphError;
 pub use host::{BESIDE_GRAPH, Destination, Destinations, Family, Service};
 pub use origin::{Origin, OriginError};
 pub use presented::{HeaderCredential, Presented, QueryCredential, Scheme, authorization};
 pub use proof::{Proof, Prover, Proving};
+pub use redact::redact;
 pub use scrub::{Mode, ScrubError, Scrubbed, Scrubber, scrub};
 pub use target::{Cleaned, Target, TargetError, Template};
+pub use usage::Usage;
 pub use verdict::{Rejection, Verdict, classify, suspicious};

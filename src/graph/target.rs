@@ -262,7 +262,7 @@ fn is_word(segment: &str) -> bool {
 }
 
 /// `v19.0`
-fn is_version(segment: &str) -> bool {
+pub(super) fn is_version(segment: &str) -> bool {
     segment.len() <= 8
         && segment
             .strip_prefix('v')

@@ -7,6 +7,7 @@
 //! to make series. Handles are resolved once, at start, so that a request touches only atomics.
 
 mod labels;
+mod usage;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -17,8 +18,11 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+pub use usage::UsageMetrics;
+
 use crate::types::TenantId;
 use labels::Labels;
+use usage::UsageFamilies;
 
 /// All families of the process.
 #[derive(Clone, Debug)]
@@ -43,6 +47,7 @@ struct Families {
     token_attempt_seconds: Family<Labels<0>, Histogram, fn() -> Histogram>,
     token_waiters: Family<Labels<0>, Gauge>,
     token_drops_refused: Family<Labels<1>, Counter>,
+    usage: UsageFamilies,
 }
 
 /// One tenant's series of the data path.
@@ -60,6 +65,8 @@ pub struct PathMetrics {
     pub first_attempts: Counter,
     /// Second attempts.
     pub second_attempts: Counter,
+    /// What Graph tells of its rate limits.
+    pub usage: UsageMetrics,
     delivered: Counter,
     successes: Counter,
 }
@@ -111,8 +118,10 @@ impl Metrics {
             token_attempt_seconds: Family::new_with_constructor(latencies),
             token_waiters: Family::default(),
             token_drops_refused: Family::default(),
+            usage: UsageFamilies::default(),
         };
         families.register();
+        families.usage.register(&mut families.registry);
         Self(Arc::new(families))
     }
 
@@ -139,6 +148,7 @@ impl Metrics {
             second_head_seconds: head("second"),
             first_attempts: attempts("first"),
             second_attempts: attempts("second"),
+            usage: all.usage.of(tenant),
             delivered: all
                 .requests
                 .get_or_create(&Labels::new(tenant, REQUESTS, ["delivered"]))

@@ -4,10 +4,11 @@ use std::fmt;
 use std::num::NonZeroU64;
 use std::time::SystemTime;
 
+use bytes::Bytes;
 use http::HeaderValue;
 use zeroize::Zeroizing;
 
-use crate::graph::{Family, Proof, Prover, Proving};
+use crate::graph::{Family, Proof, Prover, Proving, redact};
 use crate::types::{Fingerprint, Secret};
 
 /// The how-manyeth credential of its tenant. Only the refresher counts.
@@ -171,6 +172,17 @@ impl Credential {
     #[must_use]
     pub const fn oauth(&self) -> &HeaderValue {
         &self.oauth
+    }
+
+    /// The text with `[redacted]` wherever the token stands in it, in any spelling; `None` if it does not.
+    #[must_use]
+    pub fn redacted(&self, text: &[u8]) -> Option<Bytes> {
+        redact(text, self.token.secret.expose().as_bytes())
+    }
+
+    /// Whether a decoded text is the token.
+    pub fn is_token(&self, decoded: impl Iterator<Item = u8>) -> bool {
+        decoded.eq(self.token.secret.expose().bytes())
     }
 
     /// The token itself, for the supply.
