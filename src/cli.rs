@@ -87,14 +87,16 @@ Configuration: flags > environment > file > defaults. The file is the one named 
 GRAPHWARD_CONFIG, else ./graphward.toml, else /etc/graphward/graphward.toml; there need not be any.
 
 Environment:
-  GRAPHWARD_CONFIG      the configuration file
-  GRAPHWARD_LISTEN      where the app connects, separated by commas
-  GRAPHWARD_ADMIN       where operators connect
-  GRAPHWARD_ORIGIN      Graph's address
-  GRAPHWARD_CA_FILE     PEM certificates to trust besides the usual ones
-  GRAPHWARD_TOKEN_FILE  the file that the token is in
-  GRAPHWARD_TOKEN       the token itself (a file is better: it can change)
-  GRAPHWARD_LOG         error, warn, info, debug or trace
+  GRAPHWARD_CONFIG           the configuration file
+  GRAPHWARD_LISTEN           where the app connects, separated by commas
+  GRAPHWARD_ADMIN            where operators connect
+  GRAPHWARD_ORIGIN           Graph's address
+  GRAPHWARD_CA_FILE          PEM certificates to trust besides the usual ones
+  GRAPHWARD_TOKEN_FILE       the file that the token is in
+  GRAPHWARD_TOKEN            the token itself (a file is better: it can change)
+  GRAPHWARD_APP_SECRET_FILE  the file that the app's secret is in, for appsecret_proof
+  GRAPHWARD_APP_SECRET       the secret itself
+  GRAPHWARD_LOG              error, warn, info, debug or trace
 
 Example:
   graphward serve --token-file /run/graphward/token

@@ -148,7 +148,9 @@ impl Proxy {
         outbound.check_length(&body)?;
         if !outbound.takes_credential() {
             let only = tenant.attempt(&outbound, body, None, record).await?;
-            return tenant.deliver(only, Outcome::Delivered, &outbound, None, record).await;
+            return tenant
+                .deliver(only, Outcome::Delivered, &outbound, None, record)
+                .await;
         }
         let credential = match &replay {
             Some(_) => tenant.tokens.live(tenant.soon()).await?,
@@ -167,12 +169,16 @@ impl Proxy {
                 record.rejected(rejected, why);
                 let Some(replay) = replay else {
                     let outcome = Outcome::UnhealedNotReplayable;
-                    return tenant.deliver(first, outcome, &outbound, stamped, record).await;
+                    return tenant
+                        .deliver(first, outcome, &outbound, stamped, record)
+                        .await;
                 };
                 let Ok(fresh) = tenant.successor(rejected).await else {
                     // The app hears Graph's own words.
                     let outcome = Outcome::UnhealedNoSuccessor;
-                    return tenant.deliver(first, outcome, &outbound, stamped, record).await;
+                    return tenant
+                        .deliver(first, outcome, &outbound, stamped, record)
+                        .await;
                 };
                 (fresh, replay)
             }
@@ -185,12 +191,16 @@ impl Proxy {
             }
             (_, _) => {
                 let outcome = Outcome::Delivered;
-                return tenant.deliver(first, outcome, &outbound, stamped, record).await;
+                return tenant
+                    .deliver(first, outcome, &outbound, stamped, record)
+                    .await;
             }
         };
 
         let body = replay.into_body();
-        let second = tenant.attempt(&outbound, body, Some(&fresh), record).await?;
+        let second = tenant
+            .attempt(&outbound, body, Some(&fresh), record)
+            .await?;
         let outcome = if let Verdict::TokenRejected(why) = second.verdict {
             // Told, not awaited: there is no third.
             tenant.tokens.reject(fresh.generation());
@@ -199,7 +209,9 @@ impl Proxy {
         } else {
             Outcome::Healed
         };
-        tenant.deliver(second, outcome, &outbound, Some(&fresh), record).await
+        tenant
+            .deliver(second, outcome, &outbound, Some(&fresh), record)
+            .await
     }
 }
 

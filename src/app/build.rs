@@ -55,7 +55,9 @@ pub enum StartError {
     #[error("cannot set up TLS towards Graph")]
     Tls(#[from] TlsError),
     /// The app's secret cannot be had.
-    #[error("cannot use the app's secret from {place}: {why}. Set app.secret, or app.proof = \"off\"")]
+    #[error(
+        "cannot use the app's secret from {place}: {why}. Set app.secret, or app.proof = \"off\""
+    )]
     AppSecret {
         /// Where it should be.
         place: String,
@@ -121,7 +123,7 @@ pub async fn build(
     let writer = writer.proving(proofs(&config.app)?);
     let supply = supply.unwrap_or_else(|| supply_of(&config.token));
     let observer = Box::new(observer(token_metrics.clone()));
-    let refresher = Refresher::new(id.clone(), supply, writer, schedule, clock.clone(), observer);
+    let refresher = Refresher::new(id.clone(), supply, writer, schedule, clock, observer);
 
     let addresses: Vec<SocketAddr> = proxy_listeners
         .iter()

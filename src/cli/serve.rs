@@ -112,7 +112,7 @@ async fn live(config: Config, require_token: bool) -> io::Result<Exit> {
                 StartError::Bind { .. } => Exit::CannotBind,
                 StartError::Tls(_) | StartError::Origin(_) | StartError::AppSecret { .. } => {
                     Exit::Usage
-                },
+                }
             };
             return Ok(complain(&error, exit));
         }

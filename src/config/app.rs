@@ -1,4 +1,4 @@
-//! `[app]`: the Meta app, as far as proofs need it.
+//! `[app]`: the Meta app, as far as proofs need it. `secret = {}` is no secret.
 
 use std::path::PathBuf;
 
@@ -11,8 +11,9 @@ use super::source::{path, variable};
 use crate::graph::Proving;
 
 pub(super) fn app(said: &mut Layers) -> App {
-    let secret = said.ask_whole("app.secret", None, |said, faults| {
-        secret("app.secret", said, faults).map(Some)
+    let secret = said.ask_whole("app.secret", None, |said, faults| match &said.value {
+        Value::Table(entries) if entries.is_empty() => Some(None),
+        _ => secret("app.secret", said, faults).map(Some),
     });
     let proof = said.ask("app.proof", Some(Proving::Lasting), |value| {
         let words = [

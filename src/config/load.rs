@@ -154,11 +154,7 @@ fn unreadable(place: &Place, path: &Path, error: &io::Error) -> Fault {
     Fault::new(place, "", what)
 }
 
-fn lay_environment(
-    layers: &mut Layers,
-    env: &dyn Fn(&str) -> Option<String>,
-    flags: &Overrides,
-) {
+fn lay_environment(layers: &mut Layers, env: &dyn Fn(&str) -> Option<String>, flags: &Overrides) {
     let mut lay = |name: &'static str, key, value: fn(&Place, String) -> Value| {
         if let Some(said) = env(name) {
             let place = Place::Environment(name);

@@ -67,10 +67,13 @@ pub struct Destinations {
 pub const BESIDE_GRAPH: [&str; 5] = [
     "graph-video.facebook.com",
     "rupload.facebook.com",
-    "lookaside.fbsbx.com",
+    MEDIA_HOST,
     "graph.instagram.com",
     "graph.threads.net",
 ];
+
+/// Where the URLs of WhatsApp media lead.
+pub const MEDIA_HOST: &str = "lookaside.fbsbx.com";
 
 // === impl Family ===
 
@@ -283,7 +286,11 @@ mod tests {
     fn without_one_the_path_decides() {
         for (method, path, host) in [
             ("GET", "/v25.0/me", "graph.facebook.com"),
-            ("GET", "/whatsapp_business/attachments/", "lookaside.fbsbx.com"),
+            (
+                "GET",
+                "/whatsapp_business/attachments/",
+                "lookaside.fbsbx.com",
+            ),
             ("POST", "/video-upload/v25.0/1", "rupload.facebook.com"),
             ("POST", "/v25.0/1/videos", "graph-video.facebook.com"),
             ("GET", "/v25.0/1/videos", "graph.facebook.com"),
@@ -336,7 +343,11 @@ mod tests {
         for host in ["evilfacebook.com", "facebook.com.evil.example", "fbsbx.co"] {
             assert_eq!(Family::of_host(host), None, "{host}");
         }
-        for host in ["graph.beta.facebook.com", "facebook.com", "LOOKASIDE.FBSBX.COM"] {
+        for host in [
+            "graph.beta.facebook.com",
+            "facebook.com",
+            "LOOKASIDE.FBSBX.COM",
+        ] {
             assert_eq!(Family::of_host(host), Some(Family::Facebook), "{host}");
         }
     }

@@ -101,9 +101,7 @@ mod tests {
     fn a_proof_is_the_hmac_of_rfc_4231_in_lower_case() {
         let prover = Prover::new(b"Jefe");
         assert_eq!(
-            prover
-                .lasting(b"what do ya want for nothing?")
-                .parameters(),
+            prover.lasting(b"what do ya want for nothing?").parameters(),
             "appsecret_proof=5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
         );
     }

@@ -128,8 +128,8 @@ pub fn is_script(headers: &HeaderMap) -> bool {
 /// `"invalid_token"` stands in it together with code 190 in every recording, and with no other.
 #[must_use]
 pub fn classify_bodiless(status: StatusCode, headers: &HeaderMap) -> Verdict {
-    let rejected = suspicious(status, headers)
-        && headers.get_all(WWW_AUTHENTICATE).iter().any(says_invalid);
+    let rejected =
+        suspicious(status, headers) && headers.get_all(WWW_AUTHENTICATE).iter().any(says_invalid);
     if rejected {
         Verdict::TokenRejected(Rejection::Invalidated)
     } else {

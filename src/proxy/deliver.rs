@@ -16,13 +16,14 @@ use http_body_util::BodyExt as _;
 use super::body::{Body, BodyError};
 use super::headers::clean_response;
 use super::judge::Judged;
-use super::outbound::Outbound;
+use super::outbound::{Outbound, Rewriting};
 use super::record::{Outcome, Record};
 use super::refusal::Refusal;
 use super::tenant::Tenant;
 use crate::graph::batch::batch_rejection;
 use crate::graph::encoding;
-use crate::graph::links;
+use crate::graph::host::MEDIA_HOST;
+use crate::graph::links::{media, paging};
 use crate::graph::verdict::is_script;
 use crate::token::Credential;
 
@@ -113,24 +114,20 @@ fn relinked(
     credential: Option<&Credential>,
     tenant: &Tenant,
 ) -> Option<Bytes> {
-    let to = outbound.links()?;
-    let is_ours = |host: &[u8]| {
-        std::str::from_utf8(host).is_ok_and(|host| tenant.destinations.named(host).is_some())
-    };
+    let Rewriting { base, links } = outbound.links()?;
+    let is_ours = |host: &str| tenant.destinations.named(host).is_some();
+    // Where the media host is none of ours, as before a fake Graph, the origin has its downloads.
+    let is_media_host = |host: &str| is_ours(host) || host.eq_ignore_ascii_case(MEDIA_HOST);
     let is_token = |decoded: &mut dyn Iterator<Item = u8>| {
         credential.is_some_and(|credential| credential.is_token(decoded))
     };
-    let media = to
-        .links
-        .media
-        .then(|| links::media(text, &to.base))
-        .flatten();
-    let paging = to
-        .links
+    let media = links.media.then(|| media(text, base, &is_media_host));
+    let media = media.flatten();
+    let text = media.as_deref().unwrap_or(text);
+    let paging = links
         .paging
-        .then(|| links::paging(media.as_deref().unwrap_or(text), &to.base, &is_ours, &is_token))
-        .flatten();
-    paging.or(media)
+        .then(|| paging(text, base, &is_ours, &is_token));
+    paging.flatten().or(media)
 }
 
 /// What described the bytes that Graph sent does not describe these. Their validator still tells versions apart, so
@@ -140,7 +137,10 @@ fn describe_anew(headers: &mut HeaderMap) {
     for digest in ["content-digest", "digest", "content-md5", "repr-digest"] {
         headers.remove(digest);
     }
-    let Some(strong) = headers.get(ETAG).filter(|tag| tag.as_bytes().starts_with(b"\"")) else {
+    let Some(strong) = headers
+        .get(ETAG)
+        .filter(|tag| tag.as_bytes().starts_with(b"\""))
+    else {
         return;
     };
     let weak = HeaderValue::from_bytes(&[b"W/", strong.as_bytes()].concat());

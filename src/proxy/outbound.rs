@@ -171,11 +171,6 @@ impl Outbound {
         &self.method
     }
 
-    /// Where it goes.
-    pub(crate) const fn to(&self) -> &Destination {
-        &self.to
-    }
-
     /// Which links of its answer are made to lead here.
     pub(crate) fn links(&self) -> Option<&Rewriting> {
         self.links.as_deref()
@@ -249,11 +244,7 @@ impl Outbound {
 
 /// What is to be made of the answer's links. A host that is Graph's own was reached through us as a proxy is, or by
 /// the name that it has everywhere else: there, Graph's links lead here already.
-fn rewriting(
-    head: &Parts,
-    named: Option<(&str, &str)>,
-    tenant: &Tenant,
-) -> Option<Box<Rewriting>> {
+fn rewriting(head: &Parts, named: Option<(&str, &str)>, tenant: &Tenant) -> Option<Box<Rewriting>> {
     let links = Links {
         media: tenant.links.media && is_media_lookup(&head.method, head.uri.path()),
         paging: tenant.links.paging,

@@ -121,7 +121,11 @@ pub(crate) async fn receive(
     cleaning: Option<Cleaning<'_>>,
 ) -> Result<Received, Refusal> {
     if wire.is_end_stream() {
-        return Ok(Replay::of(Kept::Memory(Bytes::new()), None, Scrubbed::default()));
+        return Ok(Replay::of(
+            Kept::Memory(Bytes::new()),
+            None,
+            Scrubbed::default(),
+        ));
     }
     let declared = wire.size_hint().exact();
     let receiving = Receiving {
@@ -227,9 +231,7 @@ impl Receiving<'_> {
         let (Some(mut writer), Some(mut permit)) = (writer, permit) else {
             return self.streaming(read, early);
         };
-        let mut cleaner = self
-            .cleaning
-            .and_then(|cleaning| cleaning.begin(Mode::Cut));
+        let mut cleaner = self.cleaning.and_then(|cleaning| cleaning.begin(Mode::Cut));
         let mut length = 0;
         let mut next = Some(read);
         loop {

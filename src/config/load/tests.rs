@@ -99,6 +99,7 @@ fn every_variable_and_every_flag_reaches_its_key() {
         origin: said("https://flag"),
         ca_file: said("flag.pem"),
         token_file: said("flag.token"),
+        app_secret_file: said("flag.secret"),
         log: said("error"),
     };
     let by_flag = house.load(by_flag).unwrap().config;

@@ -201,7 +201,7 @@ fn an_unknown_key_gets_the_nearest_known_one_or_all_there_are() {
         ("[ready]\nxyz = 1", "[ready] has tokens"),
         (
             "zzz = 1",
-            "there are [heal], [listen], [log], [ready], [token], [upstream]",
+            "there are [app], [heal], [links], [listen], [log], [ready], [token], [upstream]",
         ),
         ("log = \"info\"", "is a section: write [log]"),
         ("[[log]]\nlevel = \"info\"", "is a section: write [log]"),
@@ -217,8 +217,6 @@ fn an_unknown_key_gets_the_nearest_known_one_or_all_there_are() {
 fn keys_that_are_not_built_yet_are_refused_and_not_ignored() {
     for text in [
         "[app]\nid = \"1\"",
-        "[app]\nsecret = { file = \"/run/secret\" }",
-        "[links]\nmedia = true",
         "[alerts]\nurl = \"https://a\"",
         "[admin]\nkey = { env = \"KEY\" }",
         "[tenants.a]\nsource = { file = \"/a\" }",
@@ -250,4 +248,21 @@ fn each(texts: &[(&str, &str)]) {
         let said = fault(text);
         assert!(said.contains(words), "{text}: {said}");
     }
+}
+
+#[test]
+fn the_apps_secret_is_somewhere_else_and_hosts_have_no_port() {
+    each(&[
+        ("[app]\nsecret = \"0123456789abcdef\"", "file"),
+        ("[app]\nsecret = { file = \"/a\", env = \"B\" }", "or { env"),
+        ("[app]\nsecret = { path = \"/a\" }", "no such key"),
+        ("[app]\nsecret = { file = \"\" }", "the path of a file"),
+        ("[app]\nsecret = 7", "must be { file"),
+        ("[app]\nproof = \"timed\"", "needs `app.secret`"),
+        ("[app]\nproof = \"on\"", "must be one of"),
+        ("[links]\npaging = \"yes\"", "must be true or false"),
+        ("[upstream]\nhosts = \"a\"", "must be a list"),
+        ("[upstream]\nhosts = [\"a:443\"]", "without a port"),
+        ("[upstream]\nhosts = [\"https://a\"]", "the name of a host"),
+    ]);
 }
