@@ -20,9 +20,11 @@ mod answer;
 mod batch;
 mod body;
 mod call;
+mod calls;
 mod control;
 mod failure;
 mod faults;
+mod hosts;
 mod media;
 mod messages;
 mod multipart;
@@ -51,6 +53,7 @@ use hyper::service::Service;
 use tokio_rustls::TlsAcceptor;
 
 pub use body::{Hangup, SimBody};
+pub use calls::{Authorization, Item, Placed, Seen};
 pub use control::duration;
 pub use faults::{Effect, Fault, Moment};
 pub use running::Running;
@@ -61,7 +64,7 @@ use crate::net::Listener;
 use answer::Reply;
 use call::Call;
 use control::Control;
-use reading::Unread;
+use reading::{Arrival, Gone};
 use state::{State, locked};
 use tokens::Kind;
 
@@ -83,29 +86,12 @@ impl Sim {
     /// [`Hangup`] where a server would lose the connection: on command, or because the client did.
     pub async fn handle<B: Body>(&self, request: Request<B>) -> Result<Response<SimBody>, Hangup> {
         let state = &*self.0;
-        let call = match reading::read(request).await {
-            Ok(call) => call,
-            Err(Unread::Gone) => return Err(Hangup),
-            Err(Unread::TooLarge(call)) => {
-                return Ok(Reply::page(StatusCode::PAYLOAD_TOO_LARGE).response(&call));
-            }
-        };
-        if !router::is_data(&call) {
-            return Ok(router::dispatch(state, &call).response(&call));
-        }
-        state.attempts.fetch_add(1, Ordering::Relaxed);
-        let alive = router::admit(state, &call).is_ok();
-        if !alive {
-            state.rejected.fetch_add(1, Ordering::Relaxed);
-        }
-        let fault = locked(&state.faults).next(alive);
-        match fault {
-            None => Ok(router::dispatch(state, &call).response(&call)),
-            Some(fault) => {
-                state.faulted.fetch_add(1, Ordering::Relaxed);
-                befallen(state, &call, fault).await
-            }
-        }
+        let arrival = reading::read(request).await.map_err(|Gone| Hangup)?;
+        let seen = calls::seen(state, &arrival.call, &arrival.wire);
+        let number = locked(&state.calls).add(seen);
+        let response = answered(state, arrival).await?;
+        locked(&state.calls).answered(number, response.status());
+        Ok(response)
     }
 
     /// Serves a listener in the background, over TLS or not.
@@ -165,6 +151,12 @@ impl Sim {
         locked(&self.0.messages).iter().cloned().collect()
     }
 
+    /// The calls that arrived, in order: the last 1,000, of whatever kind.
+    #[must_use]
+    pub fn calls(&self) -> Vec<Seen> {
+        locked(&self.0.calls).iter().cloned().collect()
+    }
+
     /// What happened so far.
     #[must_use]
     pub fn counts(&self) -> Counts {
@@ -183,9 +175,33 @@ impl Sim {
         self.counts().rejected
     }
 
-    /// Forgets messages, media, trouble and counts; tokens stay.
+    /// Forgets messages, calls, media, trouble and counts; tokens stay.
     pub fn reset(&self) {
         self.0.reset();
+    }
+}
+
+/// What becomes of a call that was read.
+async fn answered(state: &State, arrival: Arrival) -> Result<Response<SimBody>, Hangup> {
+    let Arrival { call, fits, .. } = arrival;
+    if !fits {
+        return Ok(Reply::page(StatusCode::PAYLOAD_TOO_LARGE).response(&call));
+    }
+    if !router::is_data(&call) {
+        return Ok(router::dispatch(state, &call).response(&call));
+    }
+    state.attempts.fetch_add(1, Ordering::Relaxed);
+    let alive = router::admit(state, &call).is_ok();
+    if !alive {
+        state.rejected.fetch_add(1, Ordering::Relaxed);
+    }
+    let fault = locked(&state.faults).next(alive);
+    match fault {
+        None => Ok(router::dispatch(state, &call).response(&call)),
+        Some(fault) => {
+            state.faulted.fetch_add(1, Ordering::Relaxed);
+            befallen(state, &call, fault).await
+        }
     }
 }
 

@@ -13,6 +13,8 @@ mod support;
 
 #[path = "sim/answers.rs"]
 mod answers;
+#[path = "sim/calls.rs"]
+mod calls;
 #[path = "sim/control.rs"]
 mod control;
 #[path = "sim/media.rs"]

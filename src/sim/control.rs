@@ -81,6 +81,10 @@ impl Control {
                 "faults_waiting": locked(&state.faults).waiting(),
             })),
             ("GET", "/messages") => Ok(json!({"data": *locked(&state.messages)})),
+            ("GET", "/calls") => {
+                let calls = locked(&state.calls);
+                Ok(json!({"data": calls.iter().collect::<Vec<_>>()}))
+            }
             ("POST", "/tokens") => issue(state, &parsed(body)?),
             ("POST", "/tokens/expire") => expire(state, parsed(body)?),
             ("POST", "/faults") => {
@@ -100,8 +104,8 @@ impl Control {
                 )),
                 None => Err((
                     StatusCode::NOT_FOUND,
-                    "there are GET /state, GET /messages, POST /tokens, POST /tokens/expire, POST /faults and \
-                     POST /reset"
+                    "there are GET /state, GET /messages, GET /calls, POST /tokens, POST /tokens/expire, \
+                     POST /faults and POST /reset"
                         .to_owned(),
                 )),
             },
@@ -112,7 +116,7 @@ impl Control {
 /// The one method of a path.
 fn allowed(path: &str) -> Option<&'static str> {
     match path {
-        "/state" | "/messages" => Some("GET"),
+        "/state" | "/messages" | "/calls" => Some("GET"),
         "/tokens" | "/tokens/expire" | "/faults" | "/reset" => Some("POST"),
         _ => None,
     }

@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::call::Upload;
+use super::calls::Calls;
 use super::faults::Faults;
 use super::random;
 use super::tokens::{App, Kind, Ledger};
@@ -85,6 +86,7 @@ pub(super) struct State {
     pub(super) settings: Settings,
     pub(super) tokens: Mutex<Ledger>,
     pub(super) messages: Mutex<VecDeque<Accepted>>,
+    pub(super) calls: Mutex<Calls>,
     pub(super) media: Mutex<HashMap<String, Media>>,
     pub(super) faults: Mutex<Faults>,
     pub(super) attempts: AtomicU64,
@@ -140,6 +142,7 @@ impl State {
             settings,
             tokens: Mutex::default(),
             messages: Mutex::default(),
+            calls: Mutex::default(),
             media: Mutex::default(),
             faults: Mutex::default(),
             attempts: AtomicU64::new(0),
@@ -187,9 +190,10 @@ impl State {
         }
     }
 
-    /// Forgets messages, media, trouble and counts. Tokens stay as they are, since a sidecar holds them.
+    /// Forgets messages, calls, media, trouble and counts. Tokens stay as they are, since a sidecar holds them.
     pub(super) fn reset(&self) {
         locked(&self.messages).clear();
+        locked(&self.calls).clear();
         locked(&self.media).clear();
         locked(&self.faults).clear();
         let counters = [

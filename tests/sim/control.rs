@@ -129,6 +129,10 @@ async fn faults_are_made_and_messages_listed_and_all_is_forgotten_but_the_tokens
     assert!(control.sim.handle(send).await.is_err());
     let messages = control.ok("GET", "/messages", Value::Null).await;
     assert_eq!(messages["data"][0]["said"]["text"]["body"], "x");
+    let calls = control.ok("GET", "/calls", Value::Null).await;
+    assert_eq!(calls["data"][4]["target"], "/1065/messages");
+    assert_eq!(calls["data"][4]["authorization"]["state"], "alive");
+    assert_eq!(calls["data"][4]["status"], Value::Null, "it was reset");
 
     control.ok("POST", "/reset", Value::Null).await;
     let messages = control.ok("GET", "/messages", Value::Null).await;

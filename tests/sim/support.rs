@@ -159,7 +159,17 @@ pub(crate) async fn loopback() -> Listener {
 pub(crate) fn client(ca: &str, http: Http, address: SocketAddr) -> Caller {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(ca.as_bytes()).unwrap();
-    let hosts = ["graph.facebook.com", "lookaside.fbsbx.com"];
+    let hosts = [
+        "graph.facebook.com",
+        "graph.beta.facebook.com",
+        "graph-video.facebook.com",
+        "rupload.facebook.com",
+        "lookaside.fbsbx.com",
+        "graph.instagram.com",
+        "api.instagram.com",
+        "graph.threads.net",
+        "graph.threads.com",
+    ];
     let dial = Dial {
         connect_to: hosts
             .map(|host| (host.to_owned(), address.to_string()))
