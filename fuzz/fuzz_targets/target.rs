@@ -81,7 +81,7 @@ fuzz_target!(|input: Input<'_>| {
             }
         }
         assert_eq!(next, None);
-        match cleaned.credential {
+        match cleaned.found.credential {
             QueryCredential::AppToken => {}
             QueryCredential::Kept => assert_eq!(policy, Presented::Keep),
             QueryCredential::None | QueryCredential::Placeholder => {

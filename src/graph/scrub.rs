@@ -69,6 +69,21 @@ pub fn scrub(
     })
 }
 
+/// Cleans a query, which is a form: without its `?`.
+///
+/// # Errors
+///
+/// [`ScrubError`] if it may not leave.
+pub fn scrub_query(
+    query: &str,
+    policy: Presented,
+) -> Result<(Option<Bytes>, Scrubbed), ScrubError> {
+    let query = query.as_bytes();
+    out::whole(query, policy, Mode::Cut, |held, out| {
+        Form::default().step(query, Rest::Nothing, held, out)
+    })
+}
+
 // === impl Scrubber ===
 
 impl Scrubber {

@@ -8,9 +8,9 @@ use http::uri::{Parts, PathAndQuery, Scheme};
 use percent_encoding::percent_decode;
 
 use super::origin::Origin;
-use super::parameter::Parameter;
-use super::presented::{Presented, QueryCredential};
+use super::presented::Presented;
 use super::proof::Proof;
+use super::scrub::{ScrubError, Scrubbed, scrub_query};
 
 /// Path and query of a request as the app sent them, less the credentials.
 ///
@@ -27,8 +27,8 @@ pub struct Target(PathAndQuery);
 pub struct Cleaned {
     /// The target.
     pub target: Target,
-    /// The credential that the query held.
-    pub credential: QueryCredential,
+    /// What the query held.
+    pub found: Scrubbed,
 }
 
 /// Why a request's target may not leave.
@@ -40,6 +40,9 @@ pub enum TargetError {
     /// A credential in the query, under [`Presented::Refuse`].
     #[error("the query holds an access_token, and heal.presented is \"refuse\"")]
     Presented,
+    /// The query has a batch whose items cannot be cleaned.
+    #[error("the credentials in the query cannot be taken out: {0}")]
+    Unclean(&'static str),
 }
 
 /// A target for logs: never the query, and `{id}` for everything that is not a plain word.
@@ -67,22 +70,12 @@ impl Target {
         let target = Self::as_sent(uri)?;
         let query = match target.0.query() {
             Some(query) if !target.is_token_endpoint() => query,
-            _ => return Ok(target.with(QueryCredential::None)),
+            _ => return Ok(target.with(Scrubbed::default())),
         };
-        let credential = match survey(query) {
-            Parameter::Data => return Ok(target.with(QueryCredential::None)),
-            Parameter::Proof => QueryCredential::None,
-            Parameter::Placeholder => QueryCredential::Placeholder,
-            Parameter::AppToken => QueryCredential::AppToken,
-            Parameter::Token => match policy {
-                Presented::Replace => QueryCredential::Stale,
-                Presented::Refuse => return Err(TargetError::Presented),
-                Presented::Keep => QueryCredential::Kept,
-            },
-        };
-        Ok(target
-            .without_credentials(query, credential)
-            .with(credential))
+        match scrub_query(query, policy)? {
+            (None, found) => Ok(target.with(found)),
+            (Some(query), found) => target.with_query(&query).map(|target| target.with(found)),
+        }
     }
 
     /// Takes the app's target whole, for a request that keeps a credential of its own in a header.
@@ -186,33 +179,24 @@ impl Target {
         Template(self.path())
     }
 
-    const fn with(self, credential: QueryCredential) -> Cleaned {
+    const fn with(self, found: Scrubbed) -> Cleaned {
         Cleaned {
             target: self,
-            credential,
+            found,
         }
     }
 
-    /// The same without the parameters that may not leave together with `credential`.
-    fn without_credentials(&self, query: &str, credential: QueryCredential) -> Self {
-        let keeps = |parameter: &&[u8]| match Parameter::of(parameter) {
-            Parameter::Data => true,
-            Parameter::Placeholder => false,
-            Parameter::AppToken | Parameter::Token | Parameter::Proof => credential.is_in_place(),
-        };
-        if credential.is_in_place() && parameters(query).all(|parameter| keeps(&parameter)) {
-            return self.clone();
+    /// The same path with another query, or none.
+    fn with_query(&self, query: &[u8]) -> Result<Self, TargetError> {
+        let mut target = Vec::with_capacity(self.0.as_str().len());
+        target.extend_from_slice(self.path().as_bytes());
+        if !query.is_empty() {
+            target.push(b'?');
+            target.extend_from_slice(query);
         }
-        let mut kept = Vec::with_capacity(self.0.as_str().len());
-        kept.extend_from_slice(self.path().as_bytes());
-        let mut joint = b'?';
-        for parameter in parameters(query).filter(keeps) {
-            kept.push(joint);
-            kept.extend_from_slice(parameter);
-            joint = b'&';
-        }
-        #[expect(clippy::expect_used, reason = "whole parameters of a valid query")]
-        Self(PathAndQuery::from_maybe_shared(Bytes::from(kept)).expect("still valid"))
+        PathAndQuery::from_maybe_shared(Bytes::from(target))
+            .map(Self)
+            .map_err(|_invalid| TargetError::Form)
     }
 }
 
@@ -220,6 +204,17 @@ impl Target {
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Target({})", self.template())
+    }
+}
+
+// === impl TargetError ===
+
+impl From<ScrubError> for TargetError {
+    fn from(error: ScrubError) -> Self {
+        match error {
+            ScrubError::Presented => Self::Presented,
+            ScrubError::Unclean(what) => Self::Unclean(what),
+        }
     }
 }
 
@@ -272,19 +267,6 @@ pub(super) fn is_version(segment: &str) -> bool {
 
 fn is_digits(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
-}
-
-/// What a query holds, taken together.
-fn survey(query: &str) -> Parameter {
-    parameters(query)
-        .map(Parameter::of)
-        .max()
-        .unwrap_or(Parameter::Data)
-}
-
-/// The pieces between ampersands, empty ones included.
-fn parameters(query: &str) -> impl Iterator<Item = &[u8]> {
-    query.as_bytes().split(|byte| *byte == b'&')
 }
 
 #[cfg(test)]

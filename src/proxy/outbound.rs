@@ -93,7 +93,7 @@ impl Outbound {
                 HeaderCredential::Absent | HeaderCredential::Other => HeaderCredential::Other,
             },
         };
-        let (target, stamp) = resolve(&uri, header, tenant)?;
+        let (target, stamp, batch) = resolve(&uri, header, tenant)?;
         let meant = match header {
             HeaderCredential::AppToken(_) => true,
             HeaderCredential::Token(_) | HeaderCredential::Other => {
@@ -121,7 +121,7 @@ impl Outbound {
             headers,
             to,
             stamp,
-            batch: false,
+            batch,
             links,
         })
     }
@@ -260,17 +260,17 @@ fn rewriting(head: &Parts, named: Option<(&str, &str)>, tenant: &Tenant) -> Opti
     Some(Box::new(Rewriting { base, links }))
 }
 
-/// Where the request goes, and with whose credential.
+/// What is asked for, with whose credential, and whether it is a batch.
 fn resolve(
     uri: &Uri,
     header: HeaderCredential,
     tenant: &Tenant,
-) -> Result<(Target, Stamp), Refusal> {
+) -> Result<(Target, Stamp, bool), Refusal> {
     const FORM: Refusal = Refusal::Malformed("its target is not a path");
     let whole = || Target::as_sent(uri).map_err(|_form| FORM);
     let scheme = match header {
         // It says whose it is, and is used where only an app token will do.
-        HeaderCredential::AppToken(_) => return Ok((whole()?, Stamp::Apps)),
+        HeaderCredential::AppToken(_) => return Ok((whole()?, Stamp::Apps, false)),
         HeaderCredential::Token(scheme) => scheme,
         HeaderCredential::Absent | HeaderCredential::Other => Scheme::Bearer,
     };
@@ -278,26 +278,25 @@ fn resolve(
         match tenant.presented {
             Presented::Replace => tenant.metrics.presented("header"),
             Presented::Refuse => return Err(Refusal::Presented("Authorization header")),
-            Presented::Keep => return Ok((whole()?, Stamp::Apps)),
+            Presented::Keep => return Ok((whole()?, Stamp::Apps, false)),
         }
     }
-    let Cleaned { target, credential } =
+    let Cleaned { target, found } =
         Target::from_app(uri, tenant.presented).map_err(|error| match error {
             TargetError::Form => FORM,
             TargetError::Presented => Refusal::Presented("query"),
+            TargetError::Unclean(what) => Refusal::Unclean(what),
         })?;
-    if credential == QueryCredential::Stale {
+    if found.credential == QueryCredential::Stale {
         tenant.metrics.presented("query");
     }
-    let apps = credential.is_in_place() || target.is_token_endpoint();
-    Ok((
-        target,
-        if apps {
-            Stamp::Apps
-        } else {
-            Stamp::Ours(scheme)
-        },
-    ))
+    let apps = found.credential.is_in_place() || target.is_token_endpoint();
+    let stamp = if apps {
+        Stamp::Apps
+    } else {
+        Stamp::Ours(scheme)
+    };
+    Ok((target, stamp, found.batch))
 }
 
 /// One proxy less to go (RFC 9110, section 7.6.2). Zero has been answered before.
