@@ -20,6 +20,7 @@
 //! extensions; here they are local variables. There is no loop: the replay is the second, textually separate,
 //! call of `attempt`, and its licence is a value that is used up by use. So "at most once" cannot be miscounted.
 
+mod advice;
 mod arrival;
 mod body;
 mod cleaning;
@@ -46,6 +47,7 @@ use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 use tokio::time::Instant;
 
+pub use advice::Advice;
 pub use arrival::Hosts;
 pub use body::BodyError;
 pub use gate::Gate;
@@ -248,8 +250,12 @@ impl Tenant {
         let judged = judge(response, outbound.method(), credential, self.idle).await?;
         self.metrics.answered(judged.verdict.label());
         record.judged(judged.verdict);
-        if let (Verdict::Success, Some(credential)) = (judged.verdict, credential) {
-            self.tokens.accept(credential.generation());
+        match (judged.verdict, credential) {
+            (Verdict::Success, Some(credential)) => self.tokens.accept(credential.generation()),
+            (Verdict::ProofRejected, Some(credential)) => {
+                self.advice.on_proof(&self.id, credential);
+            }
+            (_, _) => {}
         }
         Ok(judged)
     }
