@@ -22,6 +22,7 @@ mod held;
 mod json;
 mod multipart;
 mod out;
+mod part;
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
@@ -48,7 +49,7 @@ pub struct Scrubber {
 enum Format {
     Form(Form),
     Json(Json),
-    Multipart(Multipart),
+    Multipart(Box<Multipart>),
 }
 
 /// Cleans a body that is in memory. No bytes: nothing had to change, and nothing was copied.
@@ -129,7 +130,7 @@ impl Format {
         } else if kind.eq_ignore_ascii_case(b"application/x-www-form-urlencoded") {
             Some(Self::Form(Form::default()))
         } else if kind.eq_ignore_ascii_case(b"multipart/form-data") {
-            Multipart::of(parameters).map(Self::Multipart)
+            Some(Self::Multipart(Box::new(Multipart::of(parameters)?)))
         } else {
             None
         }
@@ -149,3 +150,6 @@ impl Format {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -41,20 +41,31 @@ pub(super) fn run(state: &State, call: &Call) -> Result<Reply, Failure> {
 const MOST: usize = 50;
 
 fn one(state: &State, call: &Call, item: &Value) -> Reply {
-    let text = |name| item.get(name).and_then(Value::as_str);
-    let method = text("method").unwrap_or("GET").to_ascii_uppercase();
-    let method = Method::from_bytes(method.as_bytes()).unwrap_or(Method::GET);
-    let Some(url) = text("relative_url") else {
+    let Some(inner) = read(call, item) else {
         return Reply::failure(&refused("Each batch item needs a relative_url"));
     };
-    let url = url
-        .strip_prefix("https://graph.facebook.com")
-        .unwrap_or(url);
-    let inner = call.item(method, url, text("body").unwrap_or_default());
     if inner.path.is_empty() {
         return Reply::failure(&refused("A batch cannot be in a batch"));
     }
     router::dispatch(state, &inner)
+}
+
+/// The items of a call as calls, as far as they are ones.
+pub(super) fn items(call: &Call) -> Vec<Call> {
+    let batch = call.value("batch").unwrap_or_default();
+    let items = batch.as_array().map(Vec::as_slice).unwrap_or_default();
+    items.iter().map_while(|item| read(call, item)).collect()
+}
+
+fn read(call: &Call, item: &Value) -> Option<Call> {
+    let text = |name| item.get(name).and_then(Value::as_str);
+    let method = text("method").unwrap_or("GET").to_ascii_uppercase();
+    let method = Method::from_bytes(method.as_bytes()).unwrap_or(Method::GET);
+    let url = text("relative_url")?;
+    let url = url
+        .strip_prefix("https://graph.facebook.com")
+        .unwrap_or(url);
+    Some(call.item(method, url, text("body").unwrap_or_default()))
 }
 
 fn refused(message: &str) -> Failure {

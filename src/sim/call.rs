@@ -4,9 +4,12 @@
 //! POST with `method=delete` for a DELETE. So does this.
 
 use http::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, IF_NONE_MATCH, RANGE};
-use http::{HeaderMap, Method, Uri};
+use http::request::Parts;
+use http::{HeaderMap, Method};
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
+
+use super::hosts::Host;
 
 /// A request, read.
 #[derive(Clone)]
@@ -17,7 +20,15 @@ pub(super) struct Call {
     pub(super) presented: Presented,
     pub(super) file: Option<Upload>,
     pub(super) accept: Accept,
-    params: Vec<(String, String)>,
+    pub(super) host: Host,
+    pub(super) headers: HeaderMap,
+    /// Whether the token is that of the batch around it, and so is the proof.
+    pub(super) covered: bool,
+    /// The query as it was written.
+    pub(super) query: String,
+    /// The path as it was written.
+    pub(super) written: String,
+    params: Vec<(&'static str, String, String)>,
     json: Map<String, Value>,
 }
 
@@ -45,6 +56,7 @@ pub(super) struct Accept {
 #[derive(Default)]
 pub(super) struct Payload {
     pub(super) fields: Vec<(String, String)>,
+    pub(super) multipart: bool,
     pub(super) json: Map<String, Value>,
     pub(super) file: Option<Upload>,
 }
@@ -62,17 +74,34 @@ pub(super) struct Upload {
 // === impl Call ===
 
 impl Call {
-    pub(super) fn new(method: Method, uri: &Uri, headers: &HeaderMap, payload: Payload) -> Self {
-        let mut params = form(uri.query().unwrap_or_default());
-        params.extend(payload.fields);
+    pub(super) fn new(head: Parts, host: &str, payload: Payload) -> Self {
+        let Parts {
+            method,
+            uri,
+            headers,
+            ..
+        } = head;
+        let query = uri.query().unwrap_or_default();
+        let body = if payload.multipart {
+            "multipart"
+        } else {
+            "form"
+        };
         let call = Self {
             method,
             version: None,
             path: Vec::new(),
-            presented: Presented::header(headers),
+            presented: Presented::header(&headers),
             file: payload.file,
-            accept: Accept::new(headers),
-            params,
+            accept: Accept::new(&headers),
+            host: Host::of(host),
+            headers,
+            covered: false,
+            query: query.to_owned(),
+            written: uri.path().to_owned(),
+            params: placed("query", form(query))
+                .chain(placed(body, payload.fields))
+                .collect(),
             json: payload.json,
         };
         call.settled(uri.path())
@@ -81,18 +110,26 @@ impl Call {
     /// A batch's item. Without a token of its own it has the batch's.
     pub(super) fn item(&self, method: Method, relative_url: &str, body: &str) -> Self {
         let (path, query) = relative_url.split_once('?').unwrap_or((relative_url, ""));
-        let mut params = form(query);
-        params.extend(form(body));
-        let call = Self {
+        let mut call = Self {
             method,
             version: self.version,
             path: Vec::new(),
             presented: self.presented.clone(),
             file: None,
             accept: Accept::default(),
-            params,
+            host: self.host,
+            headers: HeaderMap::new(),
+            covered: false,
+            query: query.to_owned(),
+            written: path.to_owned(),
+            params: placed("query", form(query))
+                .chain(placed("form", form(body)))
+                .collect(),
             json: Map::new(),
         };
+        call.covered = call
+            .text("access_token")
+            .is_none_or(|token| token.is_empty());
         call.settled(path)
     }
 
@@ -124,22 +161,20 @@ impl Call {
 
     /// A parameter.
     pub(super) fn value(&self, name: &str) -> Option<Value> {
-        let param = self.params.iter().find(|(key, _)| key == name);
-        match param {
+        match self.param(name) {
             None => self.json.get(name).cloned(),
             // A structured value in a form is JSON in text.
-            Some((_, text)) if text.starts_with(['{', '[']) => {
-                Some(serde_json::from_str(text).unwrap_or_else(|_not_json| text.as_str().into()))
+            Some(text) if text.starts_with(['{', '[']) => {
+                Some(serde_json::from_str(text).unwrap_or_else(|_not_json| text.into()))
             }
-            Some((_, text)) => Some(text.as_str().into()),
+            Some(text) => Some(text.into()),
         }
     }
 
     /// A parameter as text.
     pub(super) fn text(&self, name: &str) -> Option<String> {
-        let param = self.params.iter().find(|(key, _)| key == name);
-        if let Some((_, text)) = param {
-            return Some(text.clone());
+        if let Some(text) = self.param(name) {
+            return Some(text.to_owned());
         }
         let value = self.json.get(name)?;
         Some(
@@ -149,10 +184,35 @@ impl Call {
         )
     }
 
+    fn param(&self, name: &str) -> Option<&str> {
+        let found = self.params.iter().find(|(_, key, _)| key == name);
+        found.map(|(_, _, value)| value.as_str())
+    }
+
+    /// A header as text.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// All parameters: place, name, value.
+    pub(super) fn placed(&self) -> impl Iterator<Item = (&'static str, &str, String)> {
+        let params = self.params.iter();
+        let params = params.map(|(place, name, value)| (*place, name.as_str(), value.clone()));
+        let members = self.json.iter().map(|(name, value)| {
+            let text = value.as_str().map(str::to_owned);
+            (
+                "json",
+                name.as_str(),
+                text.unwrap_or_else(|| value.to_string()),
+            )
+        });
+        params.chain(members)
+    }
+
     /// All that a body or query said, less the credential: what a record may show.
     pub(super) fn said(&self) -> Value {
         let mut said = self.json.clone();
-        for (name, _) in &self.params {
+        for (_, name, _) in &self.params {
             if let Some(value) = self.value(name) {
                 said.insert(name.clone(), value);
             }
@@ -163,10 +223,18 @@ impl Call {
 
     /// The parameters as a query, for `paging`, less those that paging sets itself.
     pub(super) fn kept(&self) -> impl Iterator<Item = (&str, &str)> {
-        const SET: [&str; 4] = ["limit", "after", "before", "method"];
+        const SET: [&str; 7] = [
+            "limit",
+            "after",
+            "before",
+            "method",
+            "access_token",
+            "appsecret_proof",
+            "appsecret_time",
+        ];
         let params = self.params.iter();
         params
-            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .map(|(_, name, value)| (name.as_str(), value.as_str()))
             .filter(|(name, _)| !SET.contains(name))
     }
 }
@@ -218,6 +286,15 @@ fn offers_gzip(coding: &str) -> bool {
     matches!(coding.trim(), "gzip" | "*") && !nought
 }
 
+fn placed(
+    place: &'static str,
+    pairs: Vec<(String, String)>,
+) -> impl Iterator<Item = (&'static str, String, String)> {
+    pairs
+        .into_iter()
+        .map(move |(name, value)| (place, name, value))
+}
+
 /// A form, or a query.
 pub(super) fn form(text: &str) -> Vec<(String, String)> {
     text.split('&')
@@ -246,11 +323,12 @@ mod tests {
     use super::*;
 
     fn call(method: Method, uri: &str, headers: &[(&'static str, &'static str)]) -> Call {
-        let headers = headers
-            .iter()
-            .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
-            .collect();
-        Call::new(method, &uri.parse().unwrap(), &headers, Payload::default())
+        let mut request = http::Request::builder().method(method).uri(uri);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let (head, ()) = request.body(()).unwrap().into_parts();
+        Call::new(head, "graph.facebook.com", Payload::default())
     }
 
     #[test]

@@ -34,7 +34,8 @@ enum State {
     End,
 }
 
-struct File {
+/// A file, as it passes.
+pub(super) struct File {
     filename: Option<String>,
     mime: String,
     size: u64,
@@ -61,7 +62,10 @@ impl Multipart {
             // The first boundary has no line before it. Now it has.
             unread: BytesMut::from("\r\n"),
             state: State::Before,
-            payload: Payload::default(),
+            payload: Payload {
+                multipart: true,
+                ..Payload::default()
+            },
             fields: 0,
         })
     }
@@ -162,10 +166,7 @@ impl Multipart {
         self.state = if name == "file" || filename.is_some() {
             State::File(File {
                 filename,
-                mime: mime.unwrap_or("application/octet-stream").to_owned(),
-                size: 0,
-                hash: Sha256::new(),
-                kept: Some(BytesMut::new()),
+                ..File::raw(mime.unwrap_or_default())
             })
         } else {
             State::Field(name, Vec::new())
@@ -182,7 +183,19 @@ const HEAD: usize = 16 * 1024;
 // === impl File ===
 
 impl File {
-    fn take(&mut self, content: &[u8]) {
+    /// A file without a name, of which nothing has come yet.
+    pub(super) fn raw(mime: &str) -> Self {
+        let unknown = "application/octet-stream";
+        Self {
+            filename: None,
+            mime: if mime.is_empty() { unknown } else { mime }.to_owned(),
+            size: 0,
+            hash: Sha256::new(),
+            kept: Some(BytesMut::new()),
+        }
+    }
+
+    pub(super) fn take(&mut self, content: &[u8]) {
         self.size += content.len() as u64;
         self.hash.update(content);
         match &mut self.kept {
@@ -191,7 +204,7 @@ impl File {
         }
     }
 
-    fn upload(self) -> Upload {
+    pub(super) fn upload(self) -> Upload {
         Upload {
             filename: self.filename,
             mime: self.mime,

@@ -5,7 +5,7 @@
 
 use sha2::{Digest as _, Sha256};
 
-use super::call::Call;
+use super::call::{Call, Presented};
 use super::failure::Failure;
 use super::multipart::hex;
 use super::pacific::unix;
@@ -14,12 +14,36 @@ use super::tokens::Kind;
 
 /// Checks the proof that a call brings, and that it brings one if it must.
 pub(super) fn check(state: &State, call: &Call, token: &str, kind: Kind) -> Result<(), Failure> {
-    let Some(proof) = call.text("appsecret_proof") else {
-        let needed = state.settings.proof == Proof::Required && kind == Kind::User;
-        return if needed { Err(missing()) } else { Ok(()) };
+    let required = state.settings.proof == Proof::Required && kind == Kind::User;
+    match right(state, call, token) {
+        Some(true) => Ok(()),
+        Some(false) => Err(method(
+            "Invalid appsecret_proof provided in the API argument",
+        )),
+        // Whoever checked the batch has checked the proof of its token.
+        None if required && !call.covered => Err(missing()),
+        None => Ok(()),
+    }
+}
+
+/// `absent`, `right` or `wrong`.
+pub(super) fn standing(state: &State, call: &Call) -> &'static str {
+    let token = match &call.presented {
+        Presented::Parameter(token) | Presented::Header(token) => token.as_str(),
+        Presented::Nothing => "",
     };
+    match right(state, call, token) {
+        None => "absent",
+        Some(true) => "right",
+        Some(false) => "wrong",
+    }
+}
+
+/// Whether the proof is that of the token, if there is one.
+fn right(state: &State, call: &Call, token: &str) -> Option<bool> {
+    let proof = call.text("appsecret_proof")?;
     let secret = &state.settings.app_secret;
-    let right = match call.text("appsecret_time") {
+    Some(match call.text("appsecret_time") {
         None => proof == hmac(secret, token),
         Some(time) => {
             let recent = time
@@ -27,14 +51,7 @@ pub(super) fn check(state: &State, call: &Call, token: &str, kind: Kind) -> Resu
                 .is_ok_and(|time| (unix(state.now()) - time).abs() <= 5 * 60);
             recent && proof == hmac(secret, &format!("{token}|{time}"))
         }
-    };
-    if right {
-        Ok(())
-    } else {
-        Err(method(
-            "Invalid appsecret_proof provided in the API argument",
-        ))
-    }
+    })
 }
 
 /// A call that must have a proof has none.

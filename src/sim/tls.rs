@@ -126,13 +126,17 @@ impl Leaf {
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 14] = [
     "graph.facebook.com",
+    "graph.beta.facebook.com",
     "graph-video.facebook.com",
+    "graph-video.beta.facebook.com",
     "rupload.facebook.com",
     "lookaside.fbsbx.com",
     "graph.instagram.com",
+    "api.instagram.com",
     "graph.threads.net",
+    "graph.threads.com",
     "localhost",
     "host.docker.internal",
     "127.0.0.1",

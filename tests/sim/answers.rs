@@ -160,37 +160,3 @@ async fn a_picture_is_a_302_unless_told_otherwise_and_a_head_has_no_body() {
         assert!(head.header("content-length").parse::<u64>().unwrap() > 100);
     }
 }
-
-#[tokio::test]
-async fn pages_lead_on_by_absolute_urls_with_the_token_only_if_it_was_a_parameter() {
-    let world = World::start().await;
-    let token = world.sim.issue(None);
-    let path = "/v19.0/555/message_templates?limit=20&fields=name";
-    let next = |answer: &serde_json::Value| answer["paging"]["next"].as_str().map(str::to_owned);
-
-    let mut page = world.get(path, &token).await.json();
-    let mut seen = page["data"].as_array().unwrap().len();
-    assert!(page["paging"].get("previous").is_none());
-    while let Some(url) = next(&page) {
-        assert!(url.starts_with("https://graph.facebook.com/v24.0/555/message_templates?"));
-        assert!(!url.contains("access_token"));
-        page = world.get(&url, &token).await.json();
-        seen += page["data"].as_array().unwrap().len();
-    }
-    assert_eq!(seen, 57);
-    let back = page["paging"]["previous"].as_str().unwrap();
-    let back = world.get(back, &token).await.json();
-    assert_eq!(back["data"][0]["name"], "fake_template_20");
-
-    let with = world
-        .get(&format!("{path}&access_token={token}"), "")
-        .await
-        .json();
-    let url = next(&with).unwrap();
-    assert!(url.contains(&format!("access_token={token}")));
-    assert_eq!(world.get(&url, "").await.status, 200);
-    let wrong = world
-        .get("/555/message_templates?after=nonsense", &token)
-        .await;
-    assert_eq!(wrong.error(), (400, 100, None));
-}

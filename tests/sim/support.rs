@@ -55,7 +55,8 @@ impl World {
 
     /// A GET with a token in the header, or none.
     pub(crate) async fn get(&self, path: &str, token: &str) -> Answer {
-        self.send(request("GET", path, token, &[], "")).await
+        let agent = [("user-agent", "node")];
+        self.send(request("GET", path, token, &agent, "")).await
     }
 
     pub(crate) async fn post_json(&self, path: &str, token: &str, body: &Value) -> Answer {
@@ -159,7 +160,17 @@ pub(crate) async fn loopback() -> Listener {
 pub(crate) fn client(ca: &str, http: Http, address: SocketAddr) -> Caller {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(ca.as_bytes()).unwrap();
-    let hosts = ["graph.facebook.com", "lookaside.fbsbx.com"];
+    let hosts = [
+        "graph.facebook.com",
+        "graph.beta.facebook.com",
+        "graph-video.facebook.com",
+        "rupload.facebook.com",
+        "lookaside.fbsbx.com",
+        "graph.instagram.com",
+        "api.instagram.com",
+        "graph.threads.net",
+        "graph.threads.com",
+    ];
     let dial = Dial {
         connect_to: hosts
             .map(|host| (host.to_owned(), address.to_string()))
@@ -179,4 +190,23 @@ pub(crate) fn text(body: &str) -> Value {
         "type": "text",
         "text": {"body": body},
     })
+}
+
+/// An `appsecret_proof`, for the secret that the fake has unless told otherwise.
+pub(crate) fn hmac(message: &str) -> String {
+    use sha2::{Digest as _, Sha256};
+    let mut key = b"0123456789abcdef0123456789abcdef".to_vec();
+    key.resize(64, 0);
+    let padded = |pad: u8| key.iter().map(|byte| byte ^ pad).collect::<Vec<_>>();
+    let inner = Sha256::new()
+        .chain_update(padded(0x36))
+        .chain_update(message);
+    let outer = Sha256::new()
+        .chain_update(padded(0x5c))
+        .chain_update(inner.finalize());
+    outer
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }

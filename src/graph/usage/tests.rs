@@ -1,1 +1,143 @@
+use http::{HeaderName, HeaderValue};
+use proptest::prelude::*;
 
+use super::*;
+
+fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in lines {
+        let value = HeaderValue::from_str(value).unwrap();
+        headers.append(HeaderName::from_static(name), value);
+    }
+    headers
+}
+
+fn told(lines: &[(&'static str, &str)]) -> Vec<(&'static str, f64)> {
+    let usage = read(&headers(lines));
+    let regain = usage.regain_minutes().map(|minutes| ("regain", minutes));
+    let percents = usage.percents();
+    let percents = percents.map(|(kind, percent)| (kind.label(), percent));
+    percents.chain(regain).collect()
+}
+
+#[test]
+fn a_recorded_answer_tells_of_app_and_account() {
+    let business = r#"{"114023108121234":[{"type":"whatsapp","call_count":1,"total_cputime":2,"total_time":3,"estimated_time_to_regain_access":0}]}"#;
+    assert_eq!(
+        told(&[
+            (
+                "x-app-usage",
+                r#"{"call_count":4,"total_cputime":5,"total_time":6}"#
+            ),
+            ("x-business-use-case-usage", business),
+        ]),
+        [
+            ("app_calls", 4.0),
+            ("app_cpu", 5.0),
+            ("app_time", 6.0),
+            ("business_calls", 1.0),
+            ("business_cpu", 2.0),
+            ("business_time", 3.0),
+            ("regain", 0.0)
+        ]
+    );
+}
+
+#[test]
+fn pages_ads_and_insights_tell_theirs() {
+    assert_eq!(
+        told(&[
+            (
+                "x-page-usage",
+                r#"{"call_count":1,"total_cputime":2,"total_time":3}"#
+            ),
+            (
+                "x-ad-account-usage",
+                r#"{"acc_id_util_pct":9.67,"reset_time_duration":100,"ads_api_access_tier":"standard_access"}"#
+            ),
+            (
+                "x-fb-ads-insights-throttle",
+                r#"{"app_id_util_pct":100,"acc_id_util_pct":10.5}"#
+            ),
+        ]),
+        [
+            ("page_calls", 1.0),
+            ("page_cpu", 2.0),
+            ("page_time", 3.0),
+            ("ad_account", 9.67),
+            ("insights_app", 100.0),
+            ("insights_account", 10.5)
+        ]
+    );
+}
+
+#[test]
+fn the_worst_account_entry_and_line_counts() {
+    let business = |a: u32, b: u32, minutes: u32| {
+        format!(
+            r#"{{"1":[{{"type":"messenger","call_count":{a}}},{{"type":"messenger","call_count":{b},"estimated_time_to_regain_access":{minutes}}}],"2":[]}}"#
+        )
+    };
+    assert_eq!(
+        told(&[
+            ("x-business-use-case-usage", &business(7, 3, 19)),
+            ("x-business-use-case-usage", &business(2, 112, 5)),
+        ]),
+        [("business_calls", 112.0), ("regain", 19.0)]
+    );
+}
+
+#[test]
+fn what_is_not_understood_is_passed_over() {
+    for value in [
+        "",
+        "null",
+        "7",
+        "[]",
+        "{",
+        r#"{"call_count":"many"}"#,
+        r#"{"call_count":-1}"#,
+        r#"{"call_count":"inf"}"#,
+        r#"{"call_count":1e999}"#,
+        r#"{"call_count":{}}"#,
+        r#"{"1":{"call_count":7}}"#,
+        r#"{"1":[[7],null]}"#,
+    ] {
+        for name in HEADERS {
+            assert_eq!(told(&[(name, value)]), [], "{name}: {value}");
+        }
+    }
+    assert_eq!(
+        told(&[("x-app-usage", r#"{"call_count":" 28 ","total_time":null}"#)]),
+        [("app_calls", 28.0)]
+    );
+    let long = format!(r#"{{"call_count":1,"a":"{}"}}"#, "a".repeat(LONGEST));
+    assert_eq!(told(&[("x-app-usage", &long)]), []);
+    assert_eq!(read(&HeaderMap::new()), Usage::default());
+}
+
+#[test]
+fn a_kind_is_found_where_it_is_put() {
+    for (at, kind) in UsageKind::ALL.into_iter().enumerate() {
+        assert_eq!(kind as usize, at);
+    }
+}
+
+#[test]
+fn lines_are_those_that_are_read() {
+    let headers = headers(&[("x-page-usage", "b"), ("date", "c"), ("x-app-usage", "a")]);
+    let lines: Vec<_> = lines(&headers).collect();
+    let expected: [&[u8]; 4] = [b"x-app-usage", b"a", b"x-page-usage", b"b"];
+    assert_eq!(lines, expected);
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_told_is_a_number_that_can_be_shown(value in r#"(\{|\}|\[|\]|,|:|"1"|"call_count"|"acc_id_util_pct"|-?[0-9]{1,3}(e[0-9]{1,3})?|null){0,12}"#) {
+        for name in HEADERS {
+            for (_, number) in told(&[(name, &value)]) {
+                prop_assert!(number.is_finite() && number >= 0.0);
+            }
+        }
+    }
+}

@@ -1,0 +1,347 @@
+//! Calls as they arrived: what `GET /calls` of the control API shows, so that a test of any language can say what
+//! reached Graph.
+//!
+//! No secret is in it. A token stands as its fingerprint, `<0123abcd>`, in headers and targets alike; an app's
+//! secret as `<secret>`, a proof as `<proof>`.
+
+use std::collections::VecDeque;
+
+use http::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING, USER_AGENT,
+};
+use http::{HeaderMap, HeaderName, StatusCode, Version};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::call::{Call, form};
+use super::pacific::unix;
+use super::state::{State, locked};
+use super::tokens::{Kind, fingerprint};
+use super::{batch, proof, router};
+
+/// A call as it arrived.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Seen {
+    /// The method on the wire, tunnelled or not.
+    pub method: String,
+    /// The name it was sent to, without the port.
+    pub host: String,
+    /// Path and query, byte for byte but for secrets.
+    pub target: String,
+    /// `HTTP/1.1` or `HTTP/2.0`.
+    pub http: String,
+    /// Whether it is about data; else it is about tokens.
+    pub data: bool,
+    /// All headers in order: name in lower case, value.
+    pub headers: Vec<(String, String)>,
+    /// What the `Authorization` header says, if there is one.
+    pub authorization: Option<Authorization>,
+    /// Credentials in parameters: `access_token`, wherever one stands that is not empty.
+    pub access_tokens: Vec<Placed>,
+    /// `absent`, `right` or `wrong`: the `appsecret_proof`, for the credential that counts.
+    pub proof: &'static str,
+    /// The names of the parameters, each with its place: `query`, `form`, `multipart` or `json`.
+    pub parameters: Vec<(&'static str, String)>,
+    /// A batch's items.
+    pub items: Vec<Item>,
+    /// The `User-Agent` header.
+    pub user_agent: Option<String>,
+    /// The `Accept` header.
+    pub accept: Option<String>,
+    /// The `Content-Type` header.
+    pub content_type: Option<String>,
+    /// The `Content-Length` header.
+    pub content_length: Option<String>,
+    /// The `Transfer-Encoding` header.
+    pub transfer_encoding: Option<String>,
+    /// How long the body was.
+    pub body_length: u64,
+    /// The body's SHA-256, in hexadecimal.
+    pub body_sha256: String,
+    /// The status of the answer, once there is one.
+    pub status: Option<u16>,
+    /// When it arrived, in seconds since 1970.
+    pub at: i64,
+}
+
+/// An `Authorization` header.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Authorization {
+    /// The scheme, as it was written.
+    pub scheme: String,
+    /// The credential's fingerprint.
+    pub token: String,
+    /// What Graph knows of it: `alive`, `dead`, `app` or `unknown`.
+    pub state: &'static str,
+}
+
+/// A credential in a parameter.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Placed {
+    /// `query`, `form`, `multipart`, `json` or `batch`.
+    pub place: &'static str,
+    /// Its fingerprint.
+    pub token: String,
+    /// What Graph knows of it: `alive`, `dead`, `app` or `unknown`.
+    pub state: &'static str,
+}
+
+/// An item of a batch.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Item {
+    /// Its method.
+    pub method: String,
+    /// Its `relative_url`, but for secrets.
+    pub relative_url: String,
+    /// Its `body`, but for secrets.
+    pub body: String,
+    /// `absent`, `right` or `wrong`: the proof that it brings itself.
+    pub proof: &'static str,
+}
+
+/// What the wire said, before it was made sense of.
+pub(super) struct Wire {
+    pub(super) method: http::Method,
+    pub(super) host: String,
+    pub(super) target: String,
+    pub(super) http: Version,
+    pub(super) length: u64,
+    pub(super) sha256: String,
+}
+
+/// The last calls.
+#[derive(Default)]
+pub(super) struct Calls {
+    gone: usize,
+    list: VecDeque<Seen>,
+}
+
+// === impl Calls ===
+
+impl Calls {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Seen> {
+        self.list.iter()
+    }
+
+    /// Forgets them, but not how many there were: an answer may be on its way.
+    pub(super) fn clear(&mut self) {
+        self.gone += self.list.len();
+        self.list.clear();
+    }
+
+    /// Adds one; gives its number.
+    pub(super) fn add(&mut self, seen: Seen) -> usize {
+        self.list.push_back(seen);
+        if self.list.len() > MOST {
+            self.list.pop_front();
+            self.gone += 1;
+        }
+        self.gone + self.list.len()
+    }
+
+    /// Writes down how one was answered, if it is still remembered.
+    pub(super) fn answered(&mut self, number: usize, status: StatusCode) {
+        let place = number.checked_sub(self.gone + 1);
+        if let Some(seen) = place.and_then(|place| self.list.get_mut(place)) {
+            seen.status = Some(status.as_u16());
+        }
+    }
+}
+
+/// So many calls are remembered.
+const MOST: usize = 1000;
+
+/// Describes a call.
+pub(super) fn seen(state: &State, call: &Call, wire: &Wire) -> Seen {
+    let text = |name: HeaderName| {
+        let value = call.headers.get(name)?;
+        Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
+    };
+    let items = batch::items(call);
+    let mut tokens: Vec<(&'static str, String)> = call
+        .placed()
+        .filter(|(_, name, value)| *name == "access_token" && !value.is_empty())
+        .map(|(place, _, value)| (place, value))
+        .collect();
+    let own = items.iter().filter_map(|item| item.text("access_token"));
+    tokens.extend(own.map(|token| ("batch", token)));
+    let authorization = text(AUTHORIZATION);
+    let (scheme, presented) = match &authorization {
+        Some(field) => field.split_once(' ').unwrap_or((field, "")),
+        None => ("", ""),
+    };
+
+    Seen {
+        method: wire.method.to_string(),
+        host: wire.host.clone(),
+        target: masked(&wire.target),
+        http: format!("{:?}", wire.http),
+        data: router::is_data(call),
+        headers: headers(&call.headers, &tokens),
+        authorization: authorization.is_some().then(|| Authorization {
+            scheme: scheme.to_owned(),
+            token: fingerprint(presented.trim()),
+            state: standing(state, presented.trim()),
+        }),
+        proof: proof::standing(state, call),
+        parameters: call
+            .placed()
+            .map(|(place, name, _)| (place, name.to_owned()))
+            .collect(),
+        items: listed(state, call, &items),
+        access_tokens: tokens
+            .into_iter()
+            .map(|(place, token)| Placed {
+                place,
+                token: fingerprint(&token),
+                state: standing(state, &token),
+            })
+            .collect(),
+        user_agent: text(USER_AGENT),
+        accept: text(ACCEPT),
+        content_type: text(CONTENT_TYPE),
+        content_length: text(CONTENT_LENGTH),
+        transfer_encoding: text(TRANSFER_ENCODING),
+        body_length: wire.length,
+        body_sha256: wire.sha256.clone(),
+        status: None,
+        at: unix(state.now()),
+    }
+}
+
+fn listed(state: &State, call: &Call, items: &[Call]) -> Vec<Item> {
+    let written = call.value("batch").unwrap_or_default();
+    let written = written.as_array().map(Vec::as_slice).unwrap_or_default();
+    let text = |item: &Value, name| {
+        let text = item.get(name).and_then(Value::as_str);
+        text.unwrap_or_default().to_owned()
+    };
+    let both = written.iter().zip(items);
+    both.map(|(item, call)| Item {
+        method: text(item, "method"),
+        relative_url: masked(&text(item, "relative_url")),
+        body: pairs(&text(item, "body")),
+        proof: proof::standing(state, call),
+    })
+    .collect()
+}
+
+/// What Graph knows of a text that may be a token.
+fn standing(state: &State, token: &str) -> &'static str {
+    let now = state.now();
+    let tokens = locked(&state.tokens);
+    match tokens.check(token, state.app(), now) {
+        Ok(Kind::User) => "alive",
+        Ok(Kind::App) => "app",
+        Err(_) if tokens.is_known(token) => "dead",
+        Err(_) => "unknown",
+    }
+}
+
+/// Headers, less the credentials: the header's own, and those that stand in parameters.
+fn headers(headers: &HeaderMap, tokens: &[(&'static str, String)]) -> Vec<(String, String)> {
+    let shown = headers.iter().map(|(name, value)| {
+        let mut value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+        if let (true, Some((scheme, token))) = (name == AUTHORIZATION, value.split_once(' ')) {
+            value = format!("{scheme} <{}>", fingerprint(token.trim()));
+        }
+        for (_, token) in tokens.iter().filter(|(_, token)| token.len() >= 8) {
+            value = value.replace(token, &format!("<{}>", fingerprint(token)));
+        }
+        (name.as_str().to_owned(), value)
+    });
+    shown.collect()
+}
+
+/// A target, less the secrets in its query.
+fn masked(target: &str) -> String {
+    match target.split_once('?') {
+        Some((path, query)) => format!("{path}?{}", pairs(query)),
+        None => target.to_owned(),
+    }
+}
+
+/// A query or a form, less its secrets. The other bytes stay as they are, which a parser would not see to.
+fn pairs(text: &str) -> String {
+    let shown = text.split('&').map(|pair| {
+        let name = pair.split_once('=').map_or(pair, |(name, _)| name);
+        let parsed = form(pair).pop();
+        let Some((key, value)) = parsed.filter(|(_, value)| !value.is_empty()) else {
+            return pair.to_owned();
+        };
+        match key.as_str() {
+            "access_token" | "input_token" | "fb_exchange_token" | "revoke_token" => {
+                format!("{name}=<{}>", fingerprint(&value))
+            }
+            "client_secret" | "code" => format!("{name}=<secret>"),
+            "appsecret_proof" => format!("{name}=<proof>"),
+            "batch" => format!("{name}=<batch>"),
+            _ => pair.to_owned(),
+        }
+    });
+    shown.collect::<Vec<_>>().join("&")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_masked_and_the_other_bytes_are_not_touched() {
+        let print = fingerprint("EAAx|y");
+        assert_eq!(
+            masked(
+                "/v1.0//me/?a=%7C&&access%5Ftoken=EAAx%7Cy&b+=%zz&client_secret=s&access_token="
+            ),
+            format!(
+                "/v1.0//me/?a=%7C&&access%5Ftoken=<{print}>&b+=%zz&client_secret=<secret>&access_token="
+            )
+        );
+        assert_eq!(masked("/me"), "/me");
+    }
+
+    #[test]
+    fn an_answer_finds_its_call_although_others_were_forgotten() {
+        let mut calls = Calls::default();
+        let seen = |method: &str| Seen {
+            method: method.to_owned(),
+            host: String::new(),
+            target: String::new(),
+            http: String::new(),
+            data: true,
+            headers: Vec::new(),
+            authorization: None,
+            access_tokens: Vec::new(),
+            proof: "absent",
+            parameters: Vec::new(),
+            items: Vec::new(),
+            user_agent: None,
+            accept: None,
+            content_type: None,
+            content_length: None,
+            transfer_encoding: None,
+            body_length: 0,
+            body_sha256: String::new(),
+            status: None,
+            at: 0,
+        };
+        let first = calls.add(seen("FIRST"));
+        calls.clear();
+        let second = calls.add(seen("SECOND"));
+        calls.answered(first, StatusCode::OK);
+        assert_eq!(calls.iter().next().unwrap().status, None);
+        for _ in 1..MOST {
+            calls.add(seen("MORE"));
+        }
+        calls.answered(second, StatusCode::OK);
+        assert_eq!(calls.iter().next().unwrap().status, Some(200));
+        calls.add(seen("LAST"));
+        assert_eq!(calls.iter().count(), MOST);
+        calls.answered(second, StatusCode::CREATED);
+        assert!(calls.iter().all(|seen| seen.status.is_none()));
+    }
+}
