@@ -169,6 +169,17 @@ impl Target {
         first.starts_with("upload:") || first.starts_with("upload%3A")
     }
 
+    /// Whether the query holds a batch, and so whether the answer is one.
+    #[must_use]
+    pub fn is_batch(&self) -> bool {
+        let is_batch = |parameter: &[u8]| {
+            let name = parameter.split(|byte| *byte == b'=').next();
+            name.is_some_and(|name| percent_decode(name).eq(*b"batch"))
+        };
+        self.query()
+            .is_some_and(|query| parameters(query).any(is_batch))
+    }
+
     /// The segments of the path, less empty ones and a version in front.
     fn unversioned(&self) -> impl Iterator<Item = &str> {
         let mut segments = self

@@ -116,12 +116,12 @@ impl Outbound {
         }
         Ok(Self {
             proven: to.takes_proof() && !target.is_upload(),
+            batch: target.is_batch(),
             method,
             target,
             headers,
             to,
             stamp,
-            batch: false,
             links,
         })
     }

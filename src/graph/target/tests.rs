@@ -278,3 +278,17 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_batch_in_the_query_is_seen_by_its_whole_name() {
+    let is_batch = |target: &str| {
+        let uri = target.parse().unwrap();
+        Target::as_sent(&uri).unwrap().is_batch()
+    };
+    for target in ["/?batch=[]", "/v25.0?a=1&batch=%5B%5D", "/?%62atch"] {
+        assert!(is_batch(target), "{target}");
+    }
+    for target in ["/batch", "/?a=batch", "/?batched=1&xbatch=2", "/"] {
+        assert!(!is_batch(target), "{target}");
+    }
+}
