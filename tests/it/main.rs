@@ -5,6 +5,7 @@
 mod admin;
 mod answers;
 mod arrival;
+mod batches;
 mod bodies;
 mod budget;
 mod codes;
@@ -17,6 +18,8 @@ mod media;
 mod paging;
 mod proofs;
 mod records;
+mod redaction;
 mod secrets;
 mod support;
 mod timeouts;
+mod usage;
