@@ -146,7 +146,7 @@ impl Proxy {
             replay,
             found,
         } = payload::receive(incoming, &tenant.limits, &self.budget, cleaning).await?;
-        outbound.settle(&found, tenant);
+        outbound.settle(&found);
         outbound.check_length(&body)?;
         if !outbound.takes_credential() {
             let only = tenant.attempt(&outbound, body, None, record).await?;

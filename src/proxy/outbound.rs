@@ -132,19 +132,17 @@ impl Outbound {
     }
 
     /// How its body is cleaned; not at all if its credential is the app's own.
-    pub(crate) fn cleaning(&self, tenant: &Tenant) -> Option<Cleaning<'_>> {
+    pub(crate) fn cleaning<'a>(&'a self, tenant: &'a Tenant) -> Option<Cleaning<'a>> {
         self.takes_credential().then_some(Cleaning {
             headers: &self.headers,
             presented: tenant.presented,
+            metrics: &tenant.metrics,
         })
     }
 
     /// Takes note of what was found in the body: a credential that stays there is the app's, and the only one.
-    pub(crate) fn settle(&mut self, found: &Scrubbed, tenant: &Tenant) {
+    pub(crate) fn settle(&mut self, found: &Scrubbed) {
         self.batch |= found.batch;
-        if found.credential == QueryCredential::Stale {
-            tenant.metrics.presented("body");
-        }
         if found.credential.is_in_place() {
             self.stamp = Stamp::Apps;
         }
