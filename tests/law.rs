@@ -80,7 +80,7 @@ fn a_part_of_a_module_uses_what_its_module_may() {
         "use super::super::super::types::Secret;",
         "use super::super::{presented::Presented, scrub::scrub};",
     ] {
-        assert_eq!(misplaced(bad).len(), 1, "{bad}");
+        assert!(!misplaced(bad).is_empty(), "{bad}");
     }
 }
 

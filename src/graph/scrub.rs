@@ -25,6 +25,7 @@ mod json;
 mod member;
 mod multipart;
 mod out;
+mod part;
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
@@ -51,7 +52,7 @@ pub struct Scrubber {
 enum Format {
     Form(Form),
     Json(Json),
-    Multipart(Multipart),
+    Multipart(Box<Multipart>),
 }
 
 /// Cleans a body that is in memory. No bytes: nothing had to change, and nothing was copied.
@@ -132,7 +133,7 @@ impl Format {
         } else if kind.eq_ignore_ascii_case(b"application/x-www-form-urlencoded") {
             Some(Self::Form(Form::default()))
         } else if kind.eq_ignore_ascii_case(b"multipart/form-data") {
-            Multipart::of(parameters).map(Self::Multipart)
+            Some(Self::Multipart(Box::new(Multipart::of(parameters)?)))
         } else {
             None
         }
@@ -152,3 +153,6 @@ impl Format {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

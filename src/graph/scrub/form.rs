@@ -241,7 +241,7 @@ fn masked_batch(value: &[u8], clean: &[u8]) -> Result<Vec<u8>, ScrubError> {
         match clean.next() {
             Some(same) if *same == byte => masked.extend_from_slice(unit),
             Some(mask) if length == 3 => {
-                masked.extend_from_slice(format!("%{mask:02X}").as_bytes())
+                masked.extend_from_slice(format!("%{mask:02X}").as_bytes());
             }
             Some(mask) if mask.is_ascii_alphanumeric() => masked.push(*mask),
             Some(_) | None => return Err(CANNOT_MASK),

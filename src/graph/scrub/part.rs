@@ -1,0 +1,323 @@
+//! The head of a part of a multipart form: whether the part is a field whose name means something to us.
+//!
+//! # Why
+//!
+//! Graph's parser is a descendant of PHP's and nobody has published it. Where parsers differ, a name counts if any of
+//! those that are known would read it: quoted by `"`, by `'` or not at all, with backslashes that escape or do not,
+//! in a folded line, in a line that ends in a bare line feed, as `name*`. A part with a `filename` is a file to all.
+
+use std::iter;
+use std::ops::Range;
+
+use memchr::memchr;
+
+use super::super::parameter::{Name, form_decode};
+
+/// A field whose name means something to us.
+#[derive(Debug)]
+pub(super) struct Field {
+    /// What it means.
+    pub(super) name: Name,
+    /// Where in the head it stands. More than once, if the head repeats itself.
+    pub(super) places: Vec<Range<usize>>,
+}
+
+/// A parameter of a header value: where its name and its value are. Quotes are not part of the value.
+pub(super) struct Attribute {
+    key: Range<usize>,
+    value: Range<usize>,
+}
+
+/// What a backslash in a quoted string is.
+#[derive(Clone, Copy)]
+pub(super) enum Backslash {
+    /// It escapes the next byte.
+    Escapes,
+    /// It is itself.
+    Plain,
+}
+
+// === impl Field ===
+
+impl Field {
+    /// What the head of a part says, if its field means something to us.
+    pub(super) fn of(head: &[u8]) -> Option<Self> {
+        let mut field: Option<Self> = None;
+        for header in headers(head) {
+            let text = slice(head, &header);
+            let Some(colon) = memchr(b':', text) else {
+                continue;
+            };
+            let (key, value) = text.split_at(colon);
+            if !key
+                .trim_ascii()
+                .eq_ignore_ascii_case(b"content-disposition")
+            {
+                continue;
+            }
+            let styles = match memchr(b'\\', value) {
+                Some(_) => &[Backslash::Escapes, Backslash::Plain][..],
+                None => &[Backslash::Escapes],
+            };
+            for style in styles {
+                for (name, place) in names(value.get(1..).unwrap_or_default(), *style) {
+                    let offset = header.start + colon + 1;
+                    let place = place.start + offset..place.end + offset;
+                    let field = field.get_or_insert(Self {
+                        name,
+                        places: Vec::new(),
+                    });
+                    // Whoever calls a part by two such names gets the stricter one.
+                    if name == Name::Token {
+                        field.name = name;
+                    }
+                    field.places.push(place);
+                }
+            }
+        }
+        field
+    }
+}
+
+// === impl Attribute ===
+
+impl Attribute {
+    /// The value of the first parameter of this name, without its quotes and escapes.
+    pub(super) fn find(text: &[u8], key: &[u8]) -> Option<Vec<u8>> {
+        let found = attributes(text, Backslash::Escapes)
+            .find(|attribute| slice(text, &attribute.key).eq_ignore_ascii_case(key))?;
+        Some(unescaped(slice(text, &found.value), Backslash::Escapes).collect())
+    }
+}
+
+/// The names in a `Content-Disposition` that mean something, and where they stand; none if this is a file.
+fn names(text: &[u8], style: Backslash) -> Vec<(Name, Range<usize>)> {
+    let mut names = Vec::new();
+    for Attribute { key, value } in attributes(text, style) {
+        let (key, raw) = (slice(text, &key), slice(text, &value));
+        let name = if key.eq_ignore_ascii_case(b"filename") {
+            return Vec::new();
+        } else if key.eq_ignore_ascii_case(b"name") {
+            Name::of(unescaped(raw.trim_ascii(), style))
+        } else if key.eq_ignore_ascii_case(b"name*") {
+            // `UTF-8''access_token`
+            let coded = raw.rsplit(|byte| *byte == b'\'').next();
+            Name::of(form_decode(coded.unwrap_or_default()))
+        } else {
+            None
+        };
+        names.extend(name.map(|name| (name, value)));
+    }
+    names
+}
+
+/// The headers of a head, each with the lines that continue it: those that begin with white space or have no colon.
+fn headers(head: &[u8]) -> impl Iterator<Item = Range<usize>> {
+    let line = |at: usize| {
+        let rest = head.get(at..).unwrap_or_default();
+        rest.split_inclusive(|byte| *byte == b'\n').next()
+    };
+    let mut at = 0;
+    iter::from_fn(move || {
+        let start = at;
+        at += line(at)?.len();
+        while let Some(next) = line(at)
+            && (matches!(next.first(), Some(b' ' | b'\t')) || memchr(b':', next).is_none())
+        {
+            at += next.len();
+        }
+        Some(start..at)
+    })
+}
+
+/// The pieces `key=value` between semicolons.
+fn attributes(text: &[u8], style: Backslash) -> impl Iterator<Item = Attribute> {
+    let mut at = 0;
+    iter::from_fn(move || {
+        loop {
+            let rest = text.get(at..).filter(|rest| !rest.is_empty())?;
+            let start = at;
+            let length = unquoted(rest, b';', style);
+            at += length + 1;
+            let piece = rest.get(..length).unwrap_or(rest);
+            let Some(equals) = memchr(b'=', piece) else {
+                continue;
+            };
+            let key = trimmed(piece, 0..equals);
+            let value = value_of(piece, trimmed(piece, equals + 1..piece.len()), style);
+            return Some(Attribute {
+                key: key.start + start..key.end + start,
+                value: value.start + start..value.end + start,
+            });
+        }
+    })
+}
+
+/// Where a value is, without its quotes. One without quotes ends at white space.
+fn value_of(piece: &[u8], value: Range<usize>, style: Backslash) -> Range<usize> {
+    let text = slice(piece, &value);
+    match text.split_first() {
+        Some((quote @ (b'"' | b'\''), inner)) => {
+            let end = closing(inner, *quote, style);
+            value.start + 1..value.start + 1 + end
+        }
+        _ => {
+            let end = text.iter().position(u8::is_ascii_whitespace);
+            value.start..value.start + end.unwrap_or(text.len())
+        }
+    }
+}
+
+/// How far it is to a byte outside of double quotes, or to the end.
+fn unquoted(text: &[u8], wanted: u8, style: Backslash) -> usize {
+    let mut at = 0;
+    while let Some(byte) = text.get(at) {
+        if *byte == wanted {
+            break;
+        }
+        at += 1;
+        if *byte == b'"' {
+            at += closing(text.get(at..).unwrap_or_default(), b'"', style) + 1;
+        }
+    }
+    at.min(text.len())
+}
+
+/// How far it is to the closing quote, or to the end.
+fn closing(text: &[u8], quote: u8, style: Backslash) -> usize {
+    let mut at = 0;
+    while let Some(byte) = text.get(at) {
+        match (byte, style) {
+            (b'\\', Backslash::Escapes) => at += 2,
+            (byte, _) if *byte == quote => break,
+            _ => at += 1,
+        }
+    }
+    at.min(text.len())
+}
+
+fn unescaped(text: &[u8], style: Backslash) -> impl Iterator<Item = u8> + Clone {
+    let mut rest = text;
+    iter::from_fn(move || {
+        let (mut first, mut after) = rest.split_first()?;
+        if let (b'\\', Backslash::Escapes, Some((escaped, beyond))) =
+            (first, style, after.split_first())
+        {
+            (first, after) = (escaped, beyond);
+        }
+        rest = after;
+        Some(*first)
+    })
+}
+
+fn trimmed(text: &[u8], range: Range<usize>) -> Range<usize> {
+    let piece = slice(text, &range);
+    let start = range.start + (piece.len() - piece.trim_ascii_start().len());
+    start..start + piece.trim_ascii().len()
+}
+
+fn slice<'a>(text: &'a [u8], range: &Range<usize>) -> &'a [u8] {
+    text.get(range.clone()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn field(head: &str) -> Option<(Name, Vec<&str>)> {
+        let field = Field::of(head.as_bytes())?;
+        let places = field.places.iter();
+        Some((
+            field.name,
+            places.filter_map(|place| head.get(place.clone())).collect(),
+        ))
+    }
+
+    #[test]
+    fn a_name_counts_however_it_is_written() {
+        for head in [
+            "Content-Disposition: form-data; name=\"access_token\"\r\n\r\n",
+            "content-disposition:form-data;name=access_token\n\n",
+            "CONTENT-DISPOSITION : form-data ; NAME = \"access_token\" \r\n\r\n",
+            "Content-Disposition: form-data;\r\n name=\"access_token\"\r\n\r\n",
+            "Content-Disposition: form-data;\r\n\tname=access_token\r\n\r\n",
+            "Content-Disposition: form-data;\r\nname=access_token\r\n\r\n",
+            "Content-Disposition: form-data; name='access_token'\r\n\r\n",
+            "Content-Disposition: form-data; x=\"a;\\\"b\"; name=access_token\r\n\r\n",
+            "Content-Disposition: form-data; x=\"\\\"; name=\"access_token\"\r\n\r\n",
+            "Content-Disposition: form-data; name=access_token; name=a\r\n\r\n",
+            "Content-Disposition: form-data; name=a; name=access_token\r\n\r\n",
+            "Content-Disposition: form-data; name=access_token a\r\n\r\n",
+            "Content-Disposition: form-data; name=\"access_token\r\n\r\n",
+            "Content-Disposition: form-data; name=\"access_token\"; filename*=a\r\n\r\n",
+            "Content-Type: text/plain\r\nContent-Disposition: form-data; name=\"access_token\"\r\n\r\n",
+            "Content-Disposition: a; name=b\r\nContent-Disposition: form-data; name=access_token\r\n\r\n",
+        ] {
+            assert_eq!(
+                field(head),
+                Some((Name::Token, vec!["access_token"])),
+                "{head}"
+            );
+        }
+        for (head, expected) in [
+            (
+                "Content-Disposition: form-data; name=\"access\\_token\"\r\n\r\n",
+                (Name::Token, vec!["access\\_token"]),
+            ),
+            (
+                "Content-Disposition: form-data; name*=UTF-8''access%5Ftoken\r\n\r\n",
+                (Name::Token, vec!["UTF-8''access%5Ftoken"]),
+            ),
+            (
+                "Content-Disposition: form-data; name=batch; name*=UTF-8''access_token\r\n\r\n",
+                (Name::Token, vec!["batch", "UTF-8''access_token"]),
+            ),
+            (
+                "Content-Disposition: form-data; name=\"appsecret_proof\"\r\n\r\n",
+                (Name::Proof, vec!["appsecret_proof"]),
+            ),
+            (
+                "Content-Disposition: form-data; name=\"batch\"\r\n\r\n",
+                (Name::Batch, vec!["batch"]),
+            ),
+        ] {
+            assert_eq!(field(head), Some(expected), "{head}");
+        }
+    }
+
+    #[test]
+    fn other_parts_are_data() {
+        for head in [
+            "\r\n",
+            "Content-Type: text/plain\r\n\r\n",
+            "Content-Disposition: form-data\r\n\r\n",
+            "Content-Disposition: form-data; name=\"message\"\r\n\r\n",
+            "Content-Disposition: form-data; name=\"access_tokens\"\r\n\r\n",
+            "Content-Disposition: form-data; name=\"input_token\"\r\n\r\n",
+            "Content-Disposition: form-data; name=\"%61ccess_token\"\r\n\r\n",
+            "Content-Disposition: form-data; name=\"file\"; filename=\"access_token\"\r\n\r\n",
+            "Content-Disposition: form-data; name=\"access_token\"; filename=\"a\"\r\n\r\n",
+            "Content-Disposition: form-data; x=\"; name=access_token\"\r\n\r\n",
+            "Content-Disposition: form-data; x=\"\\\"; name=access_token\"\r\n\r\n",
+            "Content-Type: form-data; name=\"access_token\"\r\n\r\n",
+            "X: Content-Disposition: form-data; name=\"access_token\"\r\n\r\n",
+        ] {
+            assert_eq!(field(head), None, "{head}");
+        }
+    }
+
+    #[test]
+    fn a_boundary_is_read_quoted_or_not() {
+        for (text, expected) in [
+            ("boundary=abc", "abc"),
+            (" charset=utf-8; Boundary=\"a b;c\" ", "a b;c"),
+            ("boundary=\"a\\\"b\"", "a\"b"),
+            ("boundary=abc ; x", "abc"),
+            ("boundary=a,b", "a,b"),
+        ] {
+            let found = Attribute::find(text.as_bytes(), b"boundary");
+            assert_eq!(found.as_deref(), Some(expected.as_bytes()), "{text}");
+        }
+        assert!(Attribute::find(b"charset=utf-8", b"boundary").is_none());
+    }
+}

@@ -1,0 +1,170 @@
+//! Bodies as client libraries send them.
+
+use super::*;
+
+const MULTIPART: &str = "multipart/form-data; boundary=";
+
+/// Every body is cleaned in memory, byte by byte and at one go.
+fn becomes(content_type: &str, sent: &str, left: &str, credential: QueryCredential) {
+    let (body, scrubbed) = at_once(content_type, Presented::Replace, sent.as_bytes()).unwrap();
+    assert_eq!(std::str::from_utf8(&body).unwrap(), left);
+    assert_eq!(scrubbed.credential, credential);
+    for lengths in [&[1][..], &[7, 1, 30], &[usize::MAX]] {
+        let (body, scrubbed) = in_pieces(
+            content_type,
+            Presented::Replace,
+            Mode::Cut,
+            sent.as_bytes(),
+            lengths,
+        )
+        .unwrap();
+        assert_eq!(std::str::from_utf8(&body).unwrap(), left);
+        assert_eq!(scrubbed.credential, credential);
+    }
+}
+
+#[test]
+fn php_graph_sdk_posts_a_form_with_a_proof() {
+    becomes(
+        "application/x-www-form-urlencoded",
+        "message=My+awesome+photo+upload+%C3%A4&access_token=EAAGm0PX4ZCps&appsecret_proof=\
+         857d5f035a894f16b4180f19966e055cdeab92d4d53017b13dccd6d43b6497af",
+        "message=My+awesome+photo+upload+%C3%A4",
+        QueryCredential::Stale,
+    );
+}
+
+#[test]
+fn php_graph_sdk_uploads_with_the_fields_first() {
+    let file = "--CURL123\r\nContent-Disposition: form-data; name=\"source\"; filename=\"a.png\"\r\n\
+                Content-Type: image/png\r\n\r\n\x01PNG\r\n\r\n--CURL12\r\n--CURL1234\r\n";
+    let sent = format!(
+        "--CURL123\r\nContent-Disposition: form-data; name=\"message\"\r\n\r\nhi\r\n\
+         --CURL123\r\nContent-Disposition: form-data; name=\"access_token\"\r\n\r\nEAAG\r\n\
+         --CURL123\r\nContent-Disposition: form-data; name=\"appsecret_proof\"\r\n\r\nab12\r\n\
+         {file}--CURL123--\r\n"
+    );
+    let left = format!(
+        "--CURL123\r\nContent-Disposition: form-data; name=\"message\"\r\n\r\nhi\r\n\
+         {file}--CURL123--\r\n"
+    );
+    let content_type = format!("{MULTIPART}CURL123");
+    becomes(&content_type, &sent, &left, QueryCredential::Stale);
+}
+
+#[test]
+fn huandu_sends_the_file_first() {
+    let boundary = "e59a0b7a45e54d1ea1b0e4b0d0b1a4f6a4b7c0e9f2d3b5c1a8e7d6f5c4b3";
+    let file = format!(
+        "--{boundary}\r\nContent-Disposition: form-data; name=\"source\"; filename=\"cat.jpg\"\r\n\
+         Content-Type: application/octet-stream\r\n\r\njpeg\r\n"
+    );
+    let field = |name, value| {
+        format!(
+            "--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n"
+        )
+    };
+    let sent = file.clone()
+        + &field("access_token", "EAAG")
+        + &field("format", "json")
+        + &field("appsecret_proof", "ab")
+        + &format!("--{boundary}--\r\n");
+    let left = file + &field("format", "json") + &format!("--{boundary}--\r\n");
+    becomes(
+        &format!("{MULTIPART}{boundary}"),
+        &sent,
+        &left,
+        QueryCredential::Stale,
+    );
+}
+
+#[test]
+fn java_business_sdk_deletes_with_a_multipart_body() {
+    // A boundary of its own making, and null for a token that it does not have.
+    let boundary = "===1500000000000===";
+    let field = |name, value| {
+        format!(
+            "--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\
+             Content-Type: text/plain; charset=UTF-8\r\n\r\n{value}\r\n"
+        )
+    };
+    let end = format!("--{boundary}--\r\n");
+    let content_type = format!("{MULTIPART}{boundary}");
+    for (token, credential) in [
+        ("null", QueryCredential::Placeholder),
+        ("EAAG", QueryCredential::Stale),
+    ] {
+        let sent = field("access_token", token) + &field("appsecret_proof", "ab") + &end;
+        becomes(&content_type, &sent, &end, credential);
+        let sent = field("a", "1") + &sent;
+        becomes(&content_type, &sent, &(field("a", "1") + &end), credential);
+    }
+}
+
+#[test]
+fn koala_and_restfb_post_forms_with_a_method() {
+    becomes(
+        "application/x-www-form-urlencoded",
+        "access_token=EAAG&appsecret_proof=ab&method=delete",
+        "method=delete",
+        QueryCredential::Stale,
+    );
+    becomes(
+        "application/x-www-form-urlencoded;charset=UTF-8",
+        "format=json&access_token=&message=%F0%9F%98%80",
+        "format=json&message=%F0%9F%98%80",
+        QueryCredential::Placeholder,
+    );
+}
+
+#[test]
+fn facebook_sdk_posts_a_photo_with_requests() {
+    let boundary = "0123456789abcdef0123456789abcdef";
+    let sent = format!(
+        "--{boundary}\r\nContent-Disposition: form-data; name=\"access_token\"\r\n\r\nundefined\r\n\
+         --{boundary}\r\nContent-Disposition: form-data; name=\"source\"; filename=\"source\"\r\n\r\n\
+         \r\n\r\n--\r\n--{boundary}--\r\n"
+    );
+    let left = format!(
+        "--{boundary}\r\nContent-Disposition: form-data; name=\"source\"; filename=\"source\"\r\n\r\n\
+         \r\n\r\n--\r\n--{boundary}--\r\n"
+    );
+    becomes(
+        &format!("{MULTIPART}{boundary}"),
+        &sent,
+        &left,
+        QueryCredential::Placeholder,
+    );
+}
+
+#[test]
+fn pywa_and_curl_upload_media_without_a_token() {
+    let boundary = "------------------------d74496d66958873e";
+    let sent = format!(
+        "--{boundary}\r\nContent-Disposition: form-data; name=\"messaging_product\"\r\n\r\nwhatsapp\r\n\
+         --{boundary}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a;name=access_token.ogg\"\r\n\
+         Content-Type: audio/ogg\r\n\r\nOggS\r\n--{boundary}--\r\n"
+    );
+    becomes(
+        &format!("{MULTIPART}{boundary}"),
+        &sent,
+        &sent,
+        QueryCredential::None,
+    );
+}
+
+#[test]
+fn app_tokens_and_tokens_that_are_data_stay() {
+    becomes(
+        "application/x-www-form-urlencoded",
+        "object=whatsapp_business_account&callback_url=https%3A%2F%2Fe.com&verify_token=x&input_token=EAAG",
+        "object=whatsapp_business_account&callback_url=https%3A%2F%2Fe.com&verify_token=x&input_token=EAAG",
+        QueryCredential::None,
+    );
+    becomes(
+        "application/x-www-form-urlencoded",
+        "object=page&access_token=123456%7Cs3cret",
+        "object=page&access_token=123456%7Cs3cret",
+        QueryCredential::AppToken,
+    );
+}

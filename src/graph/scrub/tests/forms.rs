@@ -1,0 +1,200 @@
+//! Forms.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn replaced(body: &str) -> (String, QueryCredential) {
+    let (left, scrubbed) = at_once(FORM, Presented::Replace, body.as_bytes()).unwrap();
+    (String::from_utf8(left).unwrap(), scrubbed.credential)
+}
+
+#[test]
+fn a_stale_token_goes_with_one_ampersand_and_nothing_else() {
+    for (sent, left) in [
+        ("access_token=EAAG", ""),
+        ("a=1&access_token=EAAG", "a=1"),
+        ("access_token=EAAG&a=1", "a=1"),
+        ("a=1&access_token=EAAG&b=%20", "a=1&b=%20"),
+        ("&access_token=EAAG", ""),
+        ("access_token=EAAG&", ""),
+        ("a&&access_token=EAAG&&b", "a&&&b"),
+        ("%61ccess_token=EAAG&b", "b"),
+        ("a=1&access%5Ftoken=EAAG\r\n", "a=1"),
+        ("access_token=EAAG&appsecret_proof=ab&appsecret_time=1", ""),
+        ("access_token=EAAG&access_token=&b=id,name", "b=id,name"),
+        ("access_token=1%7Cs&access_token=EAAG&b", "b"),
+    ] {
+        let expected = (left.to_owned(), QueryCredential::Stale);
+        assert_eq!(replaced(sent), expected, "{sent}");
+    }
+}
+
+#[test]
+fn data_is_left_alone() {
+    for sent in [
+        "",
+        "&",
+        "a",
+        "=",
+        "a=1&a=1&&b&=c&",
+        "input_token=EAAG&fb_exchange_token=EAAG&revoke_token=EAAG&code=EAAG&client_secret=EAAG",
+        "access_tokens=EAAG&access_toke=EAAG&accesstoken&ACCESS_TOKEN=EAAG&a=access_token=EAAG",
+        "access_token%00=EAAG&%2561ccess_token=EAAG&access+token=EAAG",
+        "appsecret_proofs=1&b=1&batches=1&%",
+        "text=%zz%&url=https://e.com/?access_token%3DEAAG",
+        "{\"access_token\":\"EAAG\"}",
+    ] {
+        assert_eq!(replaced(sent), (sent.to_owned(), QueryCredential::None));
+    }
+}
+
+#[test]
+fn an_app_token_that_is_alone_is_put_back_where_the_body_is_not_in_memory() {
+    let body = b"access_token=12%7Cs&appsecret_proof=ab&a=1";
+    let (left, scrubbed) = in_pieces(FORM, Presented::Replace, Mode::Cut, body, &[5]).unwrap();
+    assert_eq!(left, b"a=1&access_token=12%7Cs&appsecret_proof=ab");
+    assert_eq!(scrubbed.credential, QueryCredential::AppToken);
+    // In memory only what has to go goes.
+    let (left, _) = at_once(
+        FORM,
+        Presented::Replace,
+        b"access_token=12|s&access_token=null&a=1",
+    )
+    .unwrap();
+    assert_eq!(left, b"access_token=12|s&a=1");
+}
+
+#[test]
+fn a_credential_that_is_too_long_is_refused() {
+    let long = "a".repeat(17 * 1024);
+    for body in [
+        format!("access_token={long}"),
+        format!("b&appsecret_proof={long}&c"),
+        format!("batch={}", long.repeat(64)),
+    ] {
+        for lengths in [&[usize::MAX][..], &[1000]] {
+            let left = in_pieces(
+                FORM,
+                Presented::Replace,
+                Mode::Cut,
+                body.as_bytes(),
+                lengths,
+            );
+            assert!(matches!(left, Err(ScrubError::Unclean(_))));
+        }
+    }
+    let many = "access_token=1|s&".repeat(8 * 1024);
+    let left = in_pieces(
+        FORM,
+        Presented::Replace,
+        Mode::Cut,
+        many.as_bytes(),
+        &[1000],
+    );
+    assert!(matches!(left, Err(ScrubError::Unclean(_))));
+    // Where nothing is held, there may be any number.
+    let many = many.replace("1|s", "EAAG");
+    let (left, _) = at_once(FORM, Presented::Replace, many.as_bytes()).unwrap();
+    assert_eq!(left, b"");
+}
+
+#[test]
+fn data_of_any_length_flows() {
+    let long = "a".repeat(3 * 1024 * 1024);
+    let mut scrubber = Scrubber::of(&headers(FORM), Presented::Replace, Mode::Cut).unwrap();
+    let mut out = BytesMut::new();
+    scrubber.push(b"access_token=E&text=", &mut out).unwrap();
+    for chunk in long.as_bytes().chunks(4096) {
+        out.clear();
+        scrubber.push(chunk, &mut out).unwrap();
+        assert_eq!(out, chunk, "nothing is kept");
+    }
+}
+
+#[test]
+fn a_batch_is_noticed() {
+    for body in ["batch=[]", "a=1&%62atch=%5B%5D&b"] {
+        let (left, scrubbed) = at_once(FORM, Presented::Replace, body.as_bytes()).unwrap();
+        assert_eq!(left, body.as_bytes());
+        assert!(scrubbed.batch);
+    }
+    let (_, scrubbed) = at_once(FORM, Presented::Replace, b"a=batch&batches").unwrap();
+    assert!(!scrubbed.batch);
+}
+
+#[test]
+fn masking_overwrites_name_and_value() {
+    let body = b"a=1&%61ccess_token=EAAG=%20&appsecret_proof=ab&access_token&b=";
+    let (left, _) = in_pieces(FORM, Presented::Replace, Mode::Mask, body, &[3]).unwrap();
+    assert_eq!(
+        std::str::from_utf8(&left).unwrap(),
+        "a=1&xxxxxxxxxxxxxx=xxxx=xxx&xxxxxxxxxxxxxxx=xx&xxxxxxxxxxxx&b="
+    );
+}
+
+/// A parameter of each kind.
+fn parameter() -> impl Strategy<Value = (Kind, Vec<u8>)> {
+    let name = |name: &'static str| {
+        proptest::collection::vec(0..3_u8, name.len()).prop_map(move |how| {
+            let byte = |(byte, how): (u8, &u8)| match how {
+                0 => format!("%{byte:02x}"),
+                _ => char::from(byte).to_string(),
+            };
+            name.bytes().zip(&how).map(byte).collect::<String>()
+        })
+    };
+    let proof = prop_oneof![name("appsecret_proof"), name("appsecret_time")];
+    prop_oneof![
+        "[abc%=+_ -~&&[^&]]{0,8}"
+            .prop_filter("it would be a credential", |text| !text.contains("acc"))
+            .prop_map(|text| (Kind::Data, text)),
+        "(input_token|access_tokens|appsecret|batches|access_toke|b)(=[a-zA-Z0-9%=]{0,50})?"
+            .prop_map(|text| (Kind::Data, text)),
+        (proof, "(=[a-f0-9]{0,64})?").prop_map(|(name, value)| (Kind::Proof, name + &value)),
+        (
+            name("access_token"),
+            "|=|=null|=None|=%20|=\\+|=undefine%64"
+        )
+            .prop_map(|(name, value)| (Kind::Placeholder, name + &value)),
+        (name("access_token"), "=[0-9]{1,9}(\\||%7c)[a-z=]{0,9}")
+            .prop_map(|(name, value)| (Kind::App, name + &value)),
+        (name("access_token"), "=(EAA|IGAA|%45)[a-zA-Z0-9=]{9,60}")
+            .prop_map(|(name, value)| (Kind::Token, name + &value)),
+    ]
+    .prop_map(|(kind, text)| (kind, text.into_bytes()))
+}
+
+proptest! {
+    #[test]
+    fn a_form_is_what_it_would_be_without_what_goes(
+        pieces in proptest::collection::vec(parameter(), 0..9),
+        lengths in proptest::collection::vec(1..20_usize, 1..9),
+    ) {
+        let join = |pieces: &[&[u8]]| pieces.join(&b'&');
+        // One parameter that is empty and none are the same form.
+        prop_assume!(pieces.len() != 1 || !pieces[0].1.is_empty());
+        let mask = |piece: &[u8]| {
+            let mask = |byte: &u8| if *byte == b'=' { b'=' } else { b'x' };
+            piece.iter().map(mask).collect()
+        };
+        hold_against_the_rules(FORM, &pieces, &lengths, join, mask);
+    }
+
+    #[test]
+    fn no_secret_survives_replacement(
+        text in "([a&=%6]|access_token|access_token=|%61ccess_token=|&access_token=|EAAGSECRET|appsecret_proof=){0,12}",
+        lengths in proptest::collection::vec(1..9_usize, 1..5),
+    ) {
+        for mode in [Mode::Cut, Mode::Mask] {
+            let left = in_pieces(FORM, Presented::Replace, mode, text.as_bytes(), &lengths);
+            let (left, scrubbed) = left.unwrap();
+            prop_assert_eq!(scrubbed.changed, left != text.as_bytes());
+            prop_assert!(mode == Mode::Cut || left.len() == text.len());
+            for parameter in left.split(|byte| *byte == b'&') {
+                let text = String::from_utf8_lossy(parameter).replace("%61", "a");
+                prop_assert!(!text.starts_with("access_token=") && text != "access_token");
+            }
+        }
+    }
+}
