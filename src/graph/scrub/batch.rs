@@ -303,3 +303,6 @@ fn is_token_endpoint(url: &[u8]) -> bool {
     uri.and_then(|uri| Target::as_sent(&uri).ok())
         .is_some_and(|target| target.is_token_endpoint())
 }
+
+#[cfg(test)]
+mod tests;

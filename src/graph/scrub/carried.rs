@@ -1,6 +1,7 @@
 //! What of a body has arrived and has neither left nor been cut.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use super::out::Out;
 
@@ -51,6 +52,13 @@ impl Carried {
     pub(super) fn keep(&mut self, piece: &mut Piece<'_>) {
         self.0.extend_from_slice(piece.rest(piece.end()));
         piece.done = piece.end();
+    }
+}
+
+/// Never the bytes.
+impl fmt::Debug for Carried {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.0.len())
     }
 }
 

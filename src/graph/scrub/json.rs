@@ -9,7 +9,7 @@
 //! What comes out must not depend on the pieces that came in. So every bound is a bound of what the body holds, not of
 //! what happens to be kept: a member that is longer than [`FIELD`] is a token even if it came in one piece.
 
-use std::{fmt, mem};
+use std::mem;
 
 use super::super::json::{Container, Event, Lexer, Text};
 use super::super::parameter::Name;
@@ -21,7 +21,7 @@ use super::member::{LONGEST_NAME, judged, named, too_long};
 use super::out::Out;
 
 /// A JSON body.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Json {
     lexer: Lexer,
     place: Place,
@@ -388,13 +388,7 @@ impl Json {
     }
 }
 
-/// Never the bytes.
-impl fmt::Debug for Json {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Json")
-            .field("place", &self.place)
-            .finish_non_exhaustive()
-    }
-}
-
 const TOO_LONG: ScrubError = ScrubError::Unclean("the batch is too long");
+
+#[cfg(test)]
+mod tests;
