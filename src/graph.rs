@@ -36,6 +36,7 @@ pub mod error;
 pub mod host;
 pub mod links;
 mod nested;
+mod json;
 pub mod origin;
 pub mod parameter;
 pub mod presented;
