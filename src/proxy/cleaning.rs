@@ -58,6 +58,15 @@ impl Cleaner {
         Ok(out.freeze())
     }
 
+    /// What may leave of the last piece and the ones before it.
+    pub(crate) fn last(&mut self, data: &[u8]) -> Result<Bytes, ScrubError> {
+        let mut out = BytesMut::with_capacity(data.len());
+        self.scrubber.push(data, &mut out)?;
+        let found = self.scrubber.finish(&mut out)?;
+        count(&found, &self.metrics);
+        Ok(out.freeze())
+    }
+
     /// The rest, and what was found in all.
     pub(crate) fn finish(&mut self) -> Result<(Bytes, Scrubbed), ScrubError> {
         let mut out = BytesMut::new();
