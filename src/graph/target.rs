@@ -169,12 +169,18 @@ impl Target {
         first.starts_with("upload:") || first.starts_with("upload%3A")
     }
 
-    /// Whether the query holds a batch, and so whether the answer is one.
+    /// Whether the query holds a batch, none of whose items has a token of its own.
     #[must_use]
     pub fn is_batch(&self) -> bool {
         let is_batch = |parameter: &[u8]| {
-            let name = parameter.split(|byte| *byte == b'=').next();
-            name.is_some_and(|name| percent_decode(name).eq(*b"batch"))
+            let (name, items) = match parameter.iter().position(|byte| *byte == b'=') {
+                Some(end) => parameter.split_at(end),
+                None => (parameter, &b""[..]),
+            };
+            percent_decode(name).eq(*b"batch") && {
+                let items: Vec<u8> = percent_decode(items).collect();
+                memchr::memmem::find(&items, b"access_token").is_none()
+            }
         };
         self.query()
             .is_some_and(|query| parameters(query).any(is_batch))

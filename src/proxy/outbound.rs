@@ -142,13 +142,13 @@ impl Outbound {
 
     /// Takes note of what was found in the body: a credential that stays there is the app's, and the only one.
     pub(crate) fn settle(&mut self, found: &Scrubbed) {
-        self.batch |= found.batch;
+        self.batch |= found.batch && !found.own_items;
         if found.credential.is_in_place() {
             self.stamp = Stamp::Apps;
         }
     }
 
-    /// Whether it is a batch that says nothing of its items' tokens but through its answer.
+    /// Whether it is a batch, all of whose items have our token: what becomes of that, only its answer says.
     pub(crate) const fn is_batch(&self) -> bool {
         self.batch
     }

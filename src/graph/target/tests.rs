@@ -288,7 +288,13 @@ fn a_batch_in_the_query_is_seen_by_its_whole_name() {
     for target in ["/?batch=[]", "/v25.0?a=1&batch=%5B%5D", "/?%62atch"] {
         assert!(is_batch(target), "{target}");
     }
-    for target in ["/batch", "/?a=batch", "/?batched=1&xbatch=2", "/"] {
+    for target in [
+        "/batch",
+        "/?batch=[{%22relative_url%22:%22me?access%5Ftoken=EAA%22}]",
+        "/?a=batch",
+        "/?batched=1&xbatch=2",
+        "/",
+    ] {
         assert!(!is_batch(target), "{target}");
     }
 }
