@@ -5,8 +5,10 @@
 mod admin;
 mod answers;
 mod arrival;
+mod batch_items;
 mod batches;
 mod bodies;
+mod bodies_cleaned;
 mod budget;
 mod codes;
 mod drain;
