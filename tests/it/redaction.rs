@@ -138,6 +138,37 @@ async fn a_challenge_to_a_head_is_redacted_too() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_batchs_item_that_quotes_the_token_is_redacted() {
+    let token = "EAAa/b+c0123456789==";
+    let answer = |token: &str| {
+        let said = serde_json::to_string(&malformed(token)).unwrap();
+        let said = said.replace('/', r"\\\/");
+        format!(r#"[{{"code":200,"body":"{{}}"}},{{"code":400,"body":{said}}}]"#)
+    };
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    for way in WAYS {
+        for paging in [false, true] {
+            let house = House::new().over(way).showing(token);
+            let house = house.with(|config| config.links.paging = paging);
+            let home = house.start().await;
+            for reply in [
+                Reply::json(200, answer(token)),
+                Reply::json(200, answer(token)).gzipped(),
+            ] {
+                home.graph.next(reply.with("etag", "\"7\""));
+                let heard = home.app.ask(with(post(sized("batch=[]")), &form)).await;
+                assert_eq!(heard.text(), answer("[redacted]"));
+                let length = heard.body.len().to_string();
+                assert_eq!(heard.header("content-length"), length);
+                assert_eq!(heard.header("content-encoding"), "");
+                assert_eq!(heard.header("etag"), "W/\"7\"");
+            }
+            home.leave().await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_no_token_of_ours_is_delivered_byte_for_byte() {
     for way in WAYS {
         let home = House::new().over(way).start().await;
