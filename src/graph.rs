@@ -34,6 +34,7 @@ pub mod batch;
 pub mod encoding;
 pub mod error;
 pub mod host;
+mod json;
 pub mod links;
 mod nested;
 pub mod origin;

@@ -20,6 +20,7 @@
 //! extensions; here they are local variables. There is no loop: the replay is the second, textually separate,
 //! call of `attempt`, and its licence is a value that is used up by use. So "at most once" cannot be miscounted.
 
+mod advice;
 mod arrival;
 mod body;
 mod cleaning;
@@ -46,6 +47,7 @@ use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 use tokio::time::Instant;
 
+pub use advice::Advice;
 pub use arrival::Hosts;
 pub use body::BodyError;
 pub use gate::Gate;
@@ -144,7 +146,7 @@ impl Proxy {
             replay,
             found,
         } = payload::receive(incoming, &tenant.limits, &self.budget, cleaning).await?;
-        outbound.settle(&found, tenant);
+        outbound.settle(&found);
         outbound.check_length(&body)?;
         if !outbound.takes_credential() {
             let only = tenant.attempt(&outbound, body, None, record).await?;
@@ -206,6 +208,9 @@ impl Proxy {
             tenant.tokens.reject(fresh.generation());
             record.rejected(fresh.generation(), why);
             Outcome::UnhealedAgain
+        } else if outbound.is_refused_media(&second) {
+            // The link was too old, say: nothing was healed, and no token is known to be dead.
+            Outcome::Delivered
         } else {
             Outcome::Healed
         };
@@ -248,8 +253,12 @@ impl Tenant {
         let judged = judge(response, outbound.method(), credential, self.idle).await?;
         self.metrics.answered(judged.verdict.label());
         record.judged(judged.verdict);
-        if let (Verdict::Success, Some(credential)) = (judged.verdict, credential) {
-            self.tokens.accept(credential.generation());
+        match (judged.verdict, credential) {
+            (Verdict::Success, Some(credential)) => self.tokens.accept(credential.generation()),
+            (Verdict::ProofRejected, Some(credential)) => {
+                self.advice.on_proof(&self.id, credential);
+            }
+            (_, _) => {}
         }
         Ok(judged)
     }

@@ -11,7 +11,7 @@ use crate::graph::{Destinations, Origin, OriginError};
 use crate::net::tls::{self, TlsError};
 use crate::net::{Connector, Dial, Listener, Stages, Tasks};
 use crate::proxy::{
-    Budget, Gate, Hosts, Limits, Pool, Proxy, Spool, Tenant, Upstream, UpstreamSettings,
+    Advice, Budget, Gate, Hosts, Limits, Pool, Proxy, Spool, Tenant, Upstream, UpstreamSettings,
 };
 use crate::source::decode::{Format, decode};
 use crate::source::{EnvSource, FileSource};
@@ -276,6 +276,7 @@ fn tenant(
         hold: heal.hold,
         idle: upstream.idle_timeout,
         requests: config.log.requests,
+        advice: Advice::default(),
         metrics: metrics.path(id),
     })
 }

@@ -73,6 +73,7 @@ impl Item<'_> {
         match classify(code, &headers, body.get(..MOST).unwrap_or(&body)) {
             Verdict::TokenRejected(rejection) => Some(rejection),
             Verdict::Success
+            | Verdict::ProofRejected
             | Verdict::Throttled
             | Verdict::Refused
             | Verdict::ServerError

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 /// # Why
 ///
 /// The message is not kept: "Malformed access token EAAB…" repeats the whole token, and the text is localised and
-/// reworded, so nothing may hang on it. The document is read as a generic value, not into a strict struct:
+/// reworded, so nothing may hang on it but what is counted. The document is read as a generic value, not into a strict struct:
 /// `error_data` alone has been seen as object, string and array.
 ///
 /// [documented]: https://developers.facebook.com/docs/graph-api/guides/error-handling
@@ -26,6 +26,8 @@ pub struct GraphError {
     pub transient: Option<bool>,
     /// `fbtrace_id`: what Meta's support asks for.
     pub trace: Option<String>,
+    /// Whether the message speaks of `appsecret_proof`: the name of a parameter, which no language changes.
+    pub blames_proof: bool,
 }
 
 impl GraphError {
@@ -48,6 +50,10 @@ impl GraphError {
             kind: word(error, "type"),
             transient: error.get("is_transient").and_then(Value::as_bool),
             trace: word(error, "fbtrace_id"),
+            blames_proof: error
+                .get("message")
+                .and_then(Value::as_str)
+                .is_some_and(|message| message.contains("appsecret_proof")),
         })
     }
 }
@@ -113,6 +119,7 @@ mod tests {
             kind: Some("OAuthException".to_owned()),
             transient: Some(false),
             trace: Some("AZ-HzGEkq".to_owned()),
+            blames_proof: false,
         };
         assert_eq!(GraphError::parse(body), Some(expected));
     }

@@ -12,6 +12,8 @@ pub enum Verdict {
     Success,
     /// Graph says that this token is dead, and that it did not act. A newer one cures it.
     TokenRejected(Rejection),
+    /// `appsecret_proof` is missing or wrong. A newer token would be refused just so: the app's secret has to be set.
+    ProofRejected,
     /// A rate limit: status 429, or one of Graph's limit codes under another status. A newer token would only
     /// burn more of it.
     Throttled,
@@ -69,6 +71,9 @@ pub fn classify(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Verdict
     {
         return Verdict::TokenRejected(rejection);
     }
+    if is_proof_error(&error) {
+        return Verdict::ProofRejected;
+    }
     match (error.code, error.transient) {
         (Some(code), _) if is_throttle(code) => Verdict::Throttled,
         (Some(2), _) | (Some(1), Some(true)) => Verdict::ServerError,
@@ -102,6 +107,16 @@ fn rejection(status: StatusCode, error: &GraphError) -> Option<Rejection> {
         (452, _) => Some(Rejection::Invalidated),
         (0, _) if status == StatusCode::UNAUTHORIZED => Some(Rejection::Invalidated),
         _ => None,
+    }
+}
+
+/// Code 100 is that of every invalid parameter, so the message has to name this one; subcode 2207083 of code 1 is a
+/// variant of its own.
+fn is_proof_error(error: &GraphError) -> bool {
+    match (error.code, error.subcode) {
+        (Some(100), _) => error.blames_proof,
+        (Some(1), Some(2_207_083)) => true,
+        _ => false,
     }
 }
 
@@ -156,6 +171,7 @@ impl Verdict {
         match self {
             Self::Success => "success",
             Self::TokenRejected(_) => "token_rejected",
+            Self::ProofRejected => "proof_rejected",
             Self::Throttled => "throttled",
             Self::Refused => "refused",
             Self::ServerError => "server_error",

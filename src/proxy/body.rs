@@ -201,6 +201,7 @@ impl Body {
             if let Some(idle) = &mut self.idle {
                 idle.timer = None;
             }
+            let ended = http_body::Body::is_end_stream(wire);
             let data = match frame {
                 None => {
                     self.wire = None;
@@ -210,11 +211,17 @@ impl Body {
                     }
                 }
                 Some(Err(error)) => return Poll::Ready(Some(Err(BodyError::Broken(error)))),
-                Some(Ok(frame)) => match (frame.into_data(), &mut self.cleaner) {
-                    (Ok(data), None) => Ok(data),
-                    (Ok(data), Some(cleaner)) => cleaner.push(&data),
-                    (Err(_trailers), _) => continue,
-                },
+                Some(Ok(frame)) => {
+                    let Ok(data) = frame.into_data() else {
+                        continue;
+                    };
+                    match self.cleaner.take() {
+                        None => Ok(data),
+                        // Who sends a promised length does not ask for more than that.
+                        Some(mut cleaner) if ended => cleaner.last(&data),
+                        Some(cleaner) => self.cleaner.insert(cleaner).push(&data),
+                    }
+                }
             };
             match data {
                 Ok(data) if data.is_empty() => {}

@@ -4,8 +4,9 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 
 use super::refusal::Refusal;
-use crate::graph::Presented;
 use crate::graph::scrub::{self, Mode, ScrubError, Scrubbed, Scrubber};
+use crate::graph::{Presented, QueryCredential};
+use crate::telemetry::metrics::PathMetrics;
 
 /// What a body has to be known by to be cleaned.
 #[derive(Clone, Copy, Debug)]
@@ -14,6 +15,8 @@ pub(crate) struct Cleaning<'head> {
     pub(crate) headers: &'head HeaderMap,
     /// What becomes of credentials.
     pub(crate) presented: Presented,
+    /// Where they are counted.
+    pub(crate) metrics: &'head PathMetrics,
 }
 
 /// A body being cleaned piece by piece.
@@ -21,6 +24,7 @@ pub(crate) struct Cleaning<'head> {
 pub(crate) struct Cleaner {
     scrubber: Scrubber,
     mode: Mode,
+    metrics: PathMetrics,
 }
 
 // === impl Cleaning ===
@@ -29,13 +33,18 @@ impl Cleaning<'_> {
     /// Cleans a body that is here whole. What had to go is gone, and what had not to is the same buffer.
     pub(crate) fn whole(&self, body: Bytes) -> Result<(Bytes, Scrubbed), Refusal> {
         let (cleaned, found) = scrub::scrub(self.headers, self.presented, &body)?;
+        count(&found, self.metrics);
         Ok((cleaned.unwrap_or(body), found))
     }
 
     /// Cleans a body piece by piece; `None` if this kind of body has nothing to clean.
     pub(crate) fn begin(&self, mode: Mode) -> Option<Cleaner> {
         let scrubber = Scrubber::of(self.headers, self.presented, mode)?;
-        Some(Cleaner { scrubber, mode })
+        Some(Cleaner {
+            scrubber,
+            mode,
+            metrics: self.metrics.clone(),
+        })
     }
 }
 
@@ -49,16 +58,33 @@ impl Cleaner {
         Ok(out.freeze())
     }
 
+    /// What may leave of the last piece and the ones before it.
+    pub(crate) fn last(&mut self, data: &[u8]) -> Result<Bytes, ScrubError> {
+        let mut out = BytesMut::with_capacity(data.len());
+        self.scrubber.push(data, &mut out)?;
+        let found = self.scrubber.finish(&mut out)?;
+        count(&found, &self.metrics);
+        Ok(out.freeze())
+    }
+
     /// The rest, and what was found in all.
     pub(crate) fn finish(&mut self) -> Result<(Bytes, Scrubbed), ScrubError> {
         let mut out = BytesMut::new();
         let found = self.scrubber.finish(&mut out)?;
+        count(&found, &self.metrics);
         Ok((out.freeze(), found))
     }
 
     /// Whether as much comes out as goes in.
     pub(crate) fn keeps_length(&self) -> bool {
         self.mode == Mode::Mask
+    }
+}
+
+/// What streams is found out about only when it has left, so this is not left to who waits for the body.
+fn count(found: &Scrubbed, metrics: &PathMetrics) {
+    if found.credential == QueryCredential::Stale {
+        metrics.presented("body");
     }
 }
 

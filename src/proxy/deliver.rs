@@ -93,14 +93,19 @@ async fn open(
     let Some(text) = encoding::decode(&head.headers, &read, MOST) else {
         return Ok(Response::from_parts(head, Body::from(read)));
     };
+    let mut redacted = None;
     if let (true, Some(credential)) = (outbound.is_batch(), credential)
         && let Some(why) = batch_rejection(&text)
     {
         // Told, not awaited: some items may have run, so this answer is theirs, and the next call's token is ours.
         tenant.tokens.reject(credential.generation());
         record.rejected(credential.generation(), why);
+        // Graph quotes a token that it finds malformed, here as elsewhere.
+        redacted = credential.redacted(&text);
     }
-    let Some(changed) = relinked(&text, outbound, credential, tenant) else {
+    let text = redacted.as_deref().unwrap_or(&text);
+    let relinked = relinked(text, outbound, credential, tenant);
+    let Some(changed) = relinked.or(redacted) else {
         return Ok(Response::from_parts(head, Body::from(read)));
     };
     describe_anew(&mut head.headers);

@@ -132,25 +132,23 @@ impl Outbound {
     }
 
     /// How its body is cleaned; not at all if its credential is the app's own.
-    pub(crate) fn cleaning(&self, tenant: &Tenant) -> Option<Cleaning<'_>> {
+    pub(crate) fn cleaning<'a>(&'a self, tenant: &'a Tenant) -> Option<Cleaning<'a>> {
         self.takes_credential().then_some(Cleaning {
             headers: &self.headers,
             presented: tenant.presented,
+            metrics: &tenant.metrics,
         })
     }
 
     /// Takes note of what was found in the body: a credential that stays there is the app's, and the only one.
-    pub(crate) fn settle(&mut self, found: &Scrubbed, tenant: &Tenant) {
-        self.batch |= found.batch;
-        if found.credential == QueryCredential::Stale {
-            tenant.metrics.presented("body");
-        }
+    pub(crate) fn settle(&mut self, found: &Scrubbed) {
+        self.batch |= found.batch && !found.own_items;
         if found.credential.is_in_place() {
             self.stamp = Stamp::Apps;
         }
     }
 
-    /// Whether it is a batch that says nothing of its items' tokens but through its answer.
+    /// Whether it is a batch, all of whose items have our token: what becomes of that, only its answer says.
     pub(crate) const fn is_batch(&self) -> bool {
         self.batch
     }
@@ -296,7 +294,7 @@ fn resolve(
     } else {
         Stamp::Ours(scheme)
     };
-    Ok((target, stamp, found.batch))
+    Ok((target, stamp, found.batch && !found.own_items))
 }
 
 /// One proxy less to go (RFC 9110, section 7.6.2). Zero has been answered before.

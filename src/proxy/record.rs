@@ -46,7 +46,7 @@ pub(crate) struct Record {
 pub(crate) enum Outcome {
     /// No answer was made: the app is gone.
     None,
-    /// Graph's answer to the first attempt, whatever it says.
+    /// Graph's answer, whatever it says: to the first attempt, or to a download's second that was refused as well.
     Delivered,
     /// Rejected, then answered with a newer credential.
     Healed,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::advice::Advice;
 use super::payload::Limits;
 use super::record::Requests;
 use super::upstream::Upstream;
@@ -39,6 +40,8 @@ pub struct Tenant {
     pub idle: Duration,
     /// Which requests are written to the log.
     pub requests: Requests,
+    /// What its operator has been told.
+    pub advice: Advice,
     /// Its series.
     pub metrics: PathMetrics,
 }

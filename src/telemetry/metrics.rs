@@ -323,7 +323,7 @@ impl PathMetrics {
         }
     }
 
-    /// Counts a credential that the app itself sent: in the `header` or the `query`.
+    /// Counts a credential that the app itself sent: in the `header`, the `query` or the `body`.
     pub fn presented(&self, place: &'static str) {
         self.metrics
             .0

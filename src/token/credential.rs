@@ -156,6 +156,16 @@ impl Credential {
         }
     }
 
+    /// Which proofs are made of this token, if any.
+    #[must_use]
+    pub const fn proving(&self) -> Option<Proving> {
+        match self.proof {
+            OwnProof::None => None,
+            OwnProof::Lasting(_) => Some(Proving::Lasting),
+            OwnProof::Timed(_) => Some(Proving::Timed),
+        }
+    }
+
     /// When the token ends, if that is known.
     #[must_use]
     pub const fn expires_at(&self) -> Option<SystemTime> {

@@ -1,6 +1,6 @@
 //! Which of Graph's answers mean that the token is dead, and that all others are the app's to read.
 
-use crate::support::{EXPIRED, House, Reply, WAYS, envelope, gzip};
+use crate::support::{EXPIRED, House, Reply, WAYS, envelope, gzip, request, sized};
 
 /// `{"error":{"code":190}}`, by the reference encoders.
 const BROTLI: &[u8] = b"\x8b\x0a\x80{\"error\":{\"code\":190}}\x03";
@@ -147,4 +147,49 @@ async fn a_gzip_bomb_is_delivered_and_not_unfolded() {
     assert_eq!(home.app.post("x").await.body, bomb.bytes());
     assert_eq!(home.graph.attempts(), 1);
     home.leave().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_with_a_dead_token_is_healed_by_what_its_challenge_says() {
+    for way in WAYS {
+        for rejection in [
+            Reply::expired(),
+            Reply::expired().gzipped(),
+            Reply::json(400, "").with("www-authenticate", r#"OAuth "F P" "invalid_token" "x""#),
+        ] {
+            let home = House::new().over(way).start().await;
+            home.expires();
+            home.graph.rejects_with(rejection);
+            home.graph
+                .says(Reply::json(200, "{}").with("etag", "\"7\""));
+            let answer = home.app.ask(request("HEAD", "/me", sized(""))).await;
+            assert_eq!((answer.status, answer.header("etag")), (200, "\"7\""));
+            assert!(answer.body.is_empty());
+            let seen = home.graph.seen();
+            assert_eq!(seen.len(), 2);
+            assert!(seen.iter().all(|seen| seen.head.method == "HEAD"));
+            assert_eq!(home.ended("healed").await, 1);
+            home.leave().await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_whose_challenge_says_nothing_of_a_token_is_delivered() {
+    for way in WAYS {
+        let home = House::new().over(way).start().await;
+        for rejection in [
+            Reply::json(401, EXPIRED),
+            Reply::json(400, "").with("www-authenticate", r#"OAuth "F P" "invalid_request" "x""#),
+            Reply::new(401, "text/html", "")
+                .with("www-authenticate", r#"OAuth "F P" "invalid_token" "x""#),
+            Reply::json(404, ""),
+        ] {
+            home.graph.next(rejection.clone());
+            let answer = home.app.ask(request("HEAD", "/me", sized(""))).await;
+            assert_eq!(answer.status, rejection.status.as_u16());
+        }
+        assert_eq!((home.graph.attempts(), home.drop.looks()), (4, 1));
+        home.leave().await;
+    }
 }

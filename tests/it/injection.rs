@@ -2,15 +2,7 @@
 
 use graphward::graph::Presented;
 
-use crate::support::{FIRST, Home, House, Http, Sent, WAYS, Way, get, post, request, sized};
-
-fn with(mut request: http::Request<Sent>, fields: &[(&str, &str)]) -> http::Request<Sent> {
-    for (name, value) in fields {
-        let name: http::HeaderName = name.parse().unwrap();
-        request.headers_mut().append(name, value.parse().unwrap());
-    }
-    request
-}
+use crate::support::{FIRST, Home, House, Http, Sent, WAYS, Way, get, post, request, sized, with};
 
 async fn sent_for(home: &Home, request: http::Request<Sent>) -> crate::support::Seen {
     assert_eq!(home.app.ask(request).await.status, 200);

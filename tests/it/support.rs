@@ -14,12 +14,12 @@ mod mint;
 mod reply;
 
 pub(crate) use answer::Answer;
-pub(crate) use app::{App, get, post, request};
+pub(crate) use app::{App, get, post, request, with};
 pub(crate) use bodies::{Sent, broken, chunked, dribbled, sized, stalled};
 pub(crate) use crew::Crew;
 pub(crate) use drop::Drop;
 pub(crate) use graph::{Dial, Graph, Seen};
-pub(crate) use house::{Home, House, today};
+pub(crate) use house::{APP_SECRET, Home, House, today};
 pub(crate) use log::Logged;
 pub(crate) use mint::Mint;
 pub(crate) use reply::{Reply, gzip};

@@ -40,6 +40,7 @@ fn in_pieces(
             credential: QueryCredential::None,
             changed: false,
             batch: false,
+            own_items: false,
         };
         return Ok((body.to_vec(), scrubbed));
     };
@@ -156,6 +157,7 @@ fn hold_against_the_rules(
             credential: credential(&kinds, policy, mode),
             changed,
             batch: false,
+            own_items: false,
         };
 
         let left = join(&those(&becomes, &[Becomes::Stays, Becomes::Moves]));

@@ -279,3 +279,27 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_batch_in_the_query_is_seen_by_its_whole_name_and_its_items_are_cleaned() {
+    let clean = |target: &str| {
+        let cleaned = Target::from_app(&target.parse().unwrap(), Presented::Replace).unwrap();
+        (cleaned.target.0.to_string(), cleaned.found)
+    };
+    for target in ["/?batch=[]", "/v25.0?a=1&batch=%5B%5D", "/?%62atch"] {
+        let (left, found) = clean(target);
+        assert_eq!(left, target);
+        assert!(found.batch && !found.own_items, "{target}");
+    }
+    for target in ["/batch", "/?a=batch", "/?batched=1&xbatch=2", "/"] {
+        assert!(!clean(target).1.batch, "{target}");
+    }
+    let stale = "/?batch=%5B%7B%22relative_url%22%3A%22me%3Faccess_token%3DEAAG%26a%3D1%22%7D%5D&b=2";
+    let (left, found) = clean(stale);
+    assert!(left.ends_with("&b=2") && !left.contains("EAAG") && !left.contains("access_token"));
+    assert!(found.batch && found.changed && !found.own_items);
+    let own = "/?batch=%5B%7B%22relative_url%22%3A%22me%3Faccess_token%3D12%257Cs%22%7D%5D";
+    let (left, found) = clean(own);
+    assert_eq!(left, own);
+    assert!(found.batch && found.own_items);
+}

@@ -66,6 +66,28 @@ fn each_dead_token_code_is_recognised_at_each_status_that_may_carry_it() {
 }
 
 #[test]
+fn a_proof_that_is_missing_or_wrong_is_told_from_other_parameters() {
+    let missing = "API calls from the server require an appsecret_proof argument";
+    let wrong = "Invalid appsecret_proof provided in the API argument";
+    for (code, subcode, message, expected) in [
+        (100, 0, missing, Verdict::ProofRejected),
+        (100, 0, wrong, Verdict::ProofRejected),
+        (1, 2_207_083, "An unknown error", Verdict::ProofRejected),
+        (100, 33, "Unsupported post request", Verdict::Refused),
+        (1, 99, wrong, Verdict::Refused),
+        (10, 0, wrong, Verdict::Refused),
+        (190, 0, wrong, MALFORMED),
+    ] {
+        let body = format!(
+            "{{\"error\":{{\"message\":\"{message}\",\"code\":{code},\"error_subcode\":{subcode}}}}}"
+        );
+        assert_eq!(of(400, &body), expected, "{body}");
+    }
+    let elsewhere = r#"{"error":{"message":"no","code":100,"error_data":"appsecret_proof"}}"#;
+    assert_eq!(of(400, elsewhere), Verdict::Refused);
+}
+
+#[test]
 fn code_zero_counts_only_with_401() {
     let body = r#"{"error":{"message":"We were unable to authenticate the app user","type":"OAuthException","code":0}}"#;
     assert_eq!(of(401, body), INVALIDATED);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use http::header::HOST;
+use http::uri::Authority;
 use http::{HeaderValue, Request, Response, Uri};
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
@@ -54,7 +55,9 @@ impl App {
             Http::One => {
                 let mut line = self.connect().await;
                 if !request.headers().contains_key(HOST) {
-                    let host = HeaderValue::from_static("localhost:8080");
+                    let named = request.uri().authority();
+                    let named = named.map_or("localhost:8080", Authority::as_str);
+                    let host = HeaderValue::from_str(named).unwrap();
                     request.headers_mut().insert(HOST, host);
                 }
                 line.send_request(request).await
@@ -62,7 +65,10 @@ impl App {
             Http::Two => {
                 let mut parts = request.uri().clone().into_parts();
                 parts.scheme = Some(http::uri::Scheme::HTTP);
-                parts.authority = Some("localhost:8080".parse().unwrap());
+                let named = request.headers_mut().remove(HOST);
+                let named = named.map(|host| host.to_str().unwrap().parse().unwrap());
+                let named = named.or(parts.authority);
+                parts.authority = named.or(Some(Authority::from_static("localhost:8080")));
                 *request.uri_mut() = Uri::from_parts(parts).unwrap();
                 let mut line = self.shared().await;
                 line.ready().await?;
@@ -110,6 +116,15 @@ impl App {
 pub(crate) fn request(method: &str, target: &str, body: Sent) -> Request<Sent> {
     let request = Request::builder().method(method).uri(target);
     request.body(body).unwrap()
+}
+
+/// The same with these fields besides.
+pub(crate) fn with(mut request: Request<Sent>, fields: &[(&str, &str)]) -> Request<Sent> {
+    for (name, value) in fields {
+        let name: http::HeaderName = name.parse().unwrap();
+        request.headers_mut().append(name, value.parse().unwrap());
+    }
+    request
 }
 
 pub(crate) fn get(target: &str) -> Request<Sent> {

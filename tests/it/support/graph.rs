@@ -36,6 +36,8 @@ struct State {
 /// A request as it arrived.
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
+    /// The host that the connection was made to.
+    pub(crate) host: String,
     pub(crate) head: Parts,
     /// None while it is being read, and if it broke off.
     pub(crate) body: Option<Bytes>,
@@ -52,6 +54,16 @@ pub(crate) enum Dial {
     /// One request's head is read, these bytes are sent, and that is all.
     Raw(Vec<u8>),
 }
+
+/// What may be dialled besides Graph itself.
+const HOSTS: [&str; 6] = [
+    "graph-video.facebook.com",
+    "rupload.facebook.com",
+    "lookaside.fbsbx.com",
+    "graph.instagram.com",
+    "graph.threads.net",
+    "graph.beta.facebook.com",
+];
 
 impl Graph {
     pub(crate) fn new(http: Http, crew: Crew) -> Self {
@@ -140,9 +152,12 @@ impl Graph {
 
     fn open(&self, uri: &Uri) -> Result<Wire, ConnectError> {
         assert_eq!(uri.scheme_str(), Some("https"));
-        assert_eq!(uri.host(), Some("graph.facebook.com"));
-        let address = "graph.facebook.com:443".to_owned();
-        let host = "graph.facebook.com".to_owned();
+        let host = uri.host().unwrap_or_default().to_owned();
+        assert!(
+            host == "graph.facebook.com" || HOSTS.contains(&host.as_str()),
+            "{host} was dialled"
+        );
+        let address = format!("{host}:443");
         let dial = lock(&self.0.dials).pop_front();
         match dial {
             Some(Dial::Refused) => {
@@ -163,28 +178,29 @@ impl Graph {
         if let Some(Dial::Raw(bytes)) = dial {
             self.0
                 .crew
-                .spawn(async move { graph.by_hand(theirs, bytes).await });
+                .spawn(async move { graph.by_hand(theirs, host, bytes).await });
             return Ok(wired(ours, false));
         }
         let (crew, goaway) = (self.0.crew.clone(), self.0.goaway.subscribe());
         self.0.crew.spawn(async move {
-            let answer = move |request| graph.clone().answer(request);
+            let answer = move |request| graph.clone().answer(host.clone(), request);
             connection::serve(theirs, http, crew, goaway, answer).await;
         });
         Ok(wired(ours, http == Http::Two))
     }
 
-    async fn by_hand(self, io: tokio::io::DuplexStream, bytes: Vec<u8>) {
+    async fn by_hand(self, io: tokio::io::DuplexStream, host: String, bytes: Vec<u8>) {
         let head = connection::raw(io, bytes).await;
         if !head.is_empty() {
-            self.note(Request::new(()).into_parts().0);
+            self.note(host, Request::new(()).into_parts().0);
         }
     }
 
     /// Notes that a request came; says the how-manyeth it is.
-    fn note(&self, head: Parts) -> usize {
+    fn note(&self, host: String, head: Parts) -> usize {
         let mut seen = lock(&self.0.seen);
         seen.push(Seen {
+            host,
             head,
             body: None,
             accepted: false,
@@ -192,11 +208,16 @@ impl Graph {
         seen.len() - 1
     }
 
-    async fn answer(self, request: Request<Incoming>) -> Result<Response<Sent>, BoxError> {
+    async fn answer(
+        self,
+        host: String,
+        request: Request<Incoming>,
+    ) -> Result<Response<Sent>, BoxError> {
         let (head, body) = request.into_parts();
+        assert_eq!(named(&head), host, "a host is told another's name");
         let good = token_of(&head).is_some_and(|token| lock(&self.0.tokens).contains(&token));
         let scripted = lock(&self.0.script).pop_front();
-        let number = self.note(head);
+        let number = self.note(host, head);
         let reply = scripted.unwrap_or_else(|| {
             let usual = if good {
                 &self.0.success
@@ -234,6 +255,14 @@ impl Seen {
     pub(crate) fn all(&self, name: &str) -> Vec<&str> {
         let values = self.head.headers.get_all(name).iter();
         values.map(|value| value.to_str().unwrap()).collect()
+    }
+}
+
+/// The host that a request names.
+fn named(head: &Parts) -> &str {
+    match head.uri.authority() {
+        Some(authority) => authority.as_str(),
+        None => head.headers["host"].to_str().unwrap(),
     }
 }
 

@@ -2,13 +2,15 @@
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
+use tempfile::NamedTempFile;
 use tokio::time::sleep;
 
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Answer, App, Crew, Drop, FIRST, Graph, Http, Mint, SECOND, Way, log};
 use graphward::app::{self, Exit, Seams, Stop};
-use graphward::config::{Config, Overrides};
+use graphward::config::{Config, Overrides, SecretPlace};
+use graphward::graph::Proving;
 use graphward::net::{Listener, Stage, Stages};
 use graphward::token::{Supply, Tokens};
 use graphward::types::Clock;
@@ -22,7 +24,12 @@ pub(crate) struct House {
     require_token: bool,
     takes: Duration,
     most_inflight: u32,
+    /// Where the app's secret is until the start.
+    app_secret: Option<NamedTempFile>,
 }
+
+/// The secret of the app.
+pub(crate) const APP_SECRET: &str = "0a1b2c3d4e5f60718293a4b5c6d7e8f9";
 
 /// A house in which a proxy runs.
 pub(crate) struct Home {
@@ -59,6 +66,7 @@ impl House {
             require_token: false,
             takes: Duration::ZERO,
             most_inflight: Seams::default().most_inflight,
+            app_secret: None,
         }
     }
 
@@ -106,6 +114,16 @@ impl House {
             most_inflight,
             ..self
         }
+    }
+
+    /// With an app that has [`APP_SECRET`].
+    pub(crate) fn proving(mut self, proof: Proving) -> Self {
+        let file = NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), APP_SECRET).unwrap();
+        self.config.app.secret = Some(SecretPlace::File(file.path().to_owned()));
+        self.config.app.proof = Some(proof);
+        self.app_secret = Some(file);
+        self
     }
 
     /// With other settings.

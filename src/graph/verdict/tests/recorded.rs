@@ -122,7 +122,7 @@ const RECORDED: &[(u16, &str, Verdict)] = &[
     (
         400,
         r#"{"error":{"message":"Invalid appsecret_proof provided in the API argument","type":"GraphMethodException","code":100}}"#,
-        Verdict::Refused,
+        Verdict::ProofRejected,
     ),
     // php-graph-sdk#1012
     (
