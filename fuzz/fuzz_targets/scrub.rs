@@ -143,13 +143,7 @@ fuzz_target!(|input: Input<'_>| {
     }
 });
 
-fn pushed(
-    headers: &HeaderMap,
-    policy: Presented,
-    mode: Mode,
-    body: &[u8],
-    lengths: &[u8],
-) -> Left {
+fn pushed(headers: &HeaderMap, policy: Presented, mode: Mode, body: &[u8], lengths: &[u8]) -> Left {
     let mut scrubber = Scrubber::of(headers, policy, mode).expect("they are all read");
     let mut out = BytesMut::new();
     let mut rest = body;
@@ -192,7 +186,10 @@ fn check_form(body: &[u8], left: &Left, policy: Presented, mode: Mode) {
 }
 
 fn is_credential(parameter: &[u8]) -> bool {
-    let name = parameter.split(|byte| *byte == b'=').next().unwrap_or_default();
+    let name = parameter
+        .split(|byte| *byte == b'=')
+        .next()
+        .unwrap_or_default();
     let name: Vec<u8> = percent_encoding::percent_decode(name).collect();
     [&b"access_token"[..], b"appsecret_proof", b"appsecret_time"].contains(&&name[..])
 }
