@@ -29,6 +29,7 @@
 
 pub mod encoding;
 pub mod error;
+mod json;
 pub mod origin;
 pub mod parameter;
 pub mod presented;

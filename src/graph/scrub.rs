@@ -17,9 +17,12 @@
 //! nobody could read a token from is left alone.
 
 mod batch;
+mod carried;
+mod edit;
 mod form;
 mod held;
 mod json;
+mod member;
 mod multipart;
 mod out;
 mod part;

@@ -48,6 +48,8 @@ pub struct Scrubbed {
     pub changed: bool,
     /// Whether there is a `batch` parameter.
     pub batch: bool,
+    /// Whether an item of the batch keeps a token of its own: that its token is dead says nothing of ours.
+    pub own_items: bool,
 }
 
 /// What is to be done with one parameter.
@@ -82,6 +84,7 @@ pub(super) struct Held {
     /// Whether anything had to be put back.
     returned: bool,
     batch: bool,
+    own_items: bool,
     pieces: Pieces,
 }
 
@@ -102,6 +105,7 @@ impl Held {
             settled: false,
             returned: false,
             batch: false,
+            own_items: false,
             pieces: Pieces(Vec::new()),
         }
     }
@@ -131,6 +135,11 @@ impl Held {
     /// There is a `batch` parameter.
     pub(super) const fn note_batch(&mut self) {
         self.batch = true;
+    }
+
+    /// An item of the batch keeps a token of its own.
+    pub(super) const fn note_own_item(&mut self) {
+        self.own_items = true;
     }
 
     /// What becomes of a parameter. `piece` is what to put back if it may stay after all: its bytes, without what
@@ -210,6 +219,7 @@ impl Held {
             credential,
             changed,
             batch: self.batch,
+            own_items: self.own_items,
         }
     }
 
