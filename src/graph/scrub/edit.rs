@@ -28,6 +28,7 @@ pub(super) struct Cuts {
     /// Whether anything is before that leaves.
     pub(super) left: bool,
     orphan: bool,
+    owed: bool,
     pub(super) cuts: Vec<Range<usize>>,
 }
 
@@ -90,8 +91,16 @@ impl Cuts {
     /// Cuts this, and the separator before it, or else the one behind it.
     pub(super) fn cut(&mut self, separator: Option<usize>, at: Range<usize>) {
         let start = separator.filter(|_| self.left).unwrap_or(at.start);
-        self.cuts.push(start..at.end);
         self.orphan = !self.left;
+        self.owed = start != at.start;
+        self.cuts.push(start..at.end);
+    }
+
+    /// Another begins: what went before it leaves its separator if it had none behind it.
+    pub(super) fn begin(&mut self) {
+        if let (true, Some(last)) = (std::mem::take(&mut self.owed), self.cuts.last_mut()) {
+            last.start += 1;
+        }
     }
 
     pub(super) const fn leave(&mut self) {
@@ -102,6 +111,7 @@ impl Cuts {
     /// A separator that ends at `at`: whether it goes with what was cut before it.
     pub(super) fn comma(&mut self, at: usize) -> bool {
         let goes = std::mem::take(&mut self.orphan);
+        self.owed = false;
         if let (true, Some(last)) = (goes, self.cuts.last_mut()) {
             last.end = at;
         }
@@ -111,6 +121,6 @@ impl Cuts {
     /// A list begins.
     pub(super) const fn next(&mut self) {
         self.left = false;
-        self.orphan = false;
+        (self.orphan, self.owed) = (false, false);
     }
 }

@@ -36,6 +36,8 @@ pub(super) struct Json {
     comma: bool,
     /// Whether the next comma goes with a member that went.
     orphan: bool,
+    /// Whether the comma before a member that went is still needed, should there be none behind it.
+    owed: bool,
     /// Whether too much joins the members to be kept.
     spilled: bool,
     /// Whether the comma before the present member has left, so that it must be masked if it is to go.
@@ -113,13 +115,14 @@ impl Json {
                 self.place = Place::Between;
                 self.left = false;
                 self.lose();
-                self.orphan = false;
+                (self.orphan, self.owed) = (false, false);
             }
             Event::NameStart => {
                 if held.mode() == Mode::Mask || self.spills(piece, at) {
                     self.joined = self.comma || held.mode() == Mode::Mask;
                     self.carried.pass(piece, at, out);
                 }
+                self.owe();
                 self.member = self.carried.offset(piece, at);
                 self.place = Place::Name;
             }
@@ -133,7 +136,10 @@ impl Json {
             },
             Event::ValueStart => match self.place {
                 Place::Field(_) => self.value = Some(self.carried.offset(piece, at)),
-                Place::Between => self.place = Place::Data,
+                Place::Between => {
+                    self.owe();
+                    self.place = Place::Data;
+                }
                 Place::Long(gone @ Gone::Masked(_)) => {
                     self.gone(gone, at, piece, out);
                     let how = How::of(piece.byte(at));
@@ -154,7 +160,7 @@ impl Json {
             }
             Event::Comma => {
                 self.carried.pass(piece, at.saturating_sub(1), out);
-                (self.comma, self.spilled) = (true, false);
+                (self.comma, self.owed, self.spilled) = (true, false, false);
             }
             Event::Close => {
                 self.settle(at.saturating_sub(1), piece, held, out);
@@ -224,16 +230,24 @@ impl Json {
         Ok(())
     }
 
+    /// A member begins, and there was no comma behind one that went with that before it.
+    fn owe(&mut self) {
+        if mem::take(&mut self.owed) {
+            self.carried.prepend(b',');
+            self.comma = true;
+        }
+    }
+
     /// The present member has left.
     const fn leave(&mut self) {
         self.left = true;
-        self.orphan = false;
+        (self.orphan, self.owed) = (false, false);
         (self.comma, self.spilled, self.joined) = (false, false, false);
     }
 
     /// The present member has been cut.
     const fn lose(&mut self) {
-        self.orphan = !self.left;
+        (self.orphan, self.owed) = (!self.left, self.left);
         (self.comma, self.spilled, self.joined) = (false, false, false);
     }
 
@@ -364,17 +378,9 @@ impl Json {
 
     /// What has not left, with the member masked.
     fn masked(&self, kept: &[u8]) -> Vec<u8> {
+        let value = self.value.unwrap_or(kept.len())..kept.len();
         let name = Edit::masked(kept, self.member..self.named);
-        let value = self
-            .value
-            .map(|value| Edit::masked(kept, value..kept.len()));
-        edited(
-            kept,
-            &[Some(name), value]
-                .into_iter()
-                .flatten()
-                .collect::<Vec<_>>(),
-        )
+        edited(kept, &[name, Edit::masked(kept, value)])
     }
 
     /// Whether more joins the members, up to `at`, than is kept.

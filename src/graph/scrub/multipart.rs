@@ -107,10 +107,15 @@ impl Multipart {
         }
         loop {
             if let Place::Head(line) = self.place {
-                match head(data, line, rest) {
+                let head = head(data, line, rest);
+                match head {
                     Head::Part => break,
                     Head::End(end) => data = self.begin(line, data.split_at(end), out),
-                    Head::None => {
+                    Head::None | Head::Broken => {
+                        // Behind a head that breaks off nothing can be put any more.
+                        if let Head::Broken = head {
+                            self.put_back(held, out);
+                        }
                         let (line, behind) = data.split_at(line);
                         out.pass(line);
                         data = behind;
@@ -234,7 +239,11 @@ impl Multipart {
             [b'\n', ..] => Line::Opening(dashes.len() + padding + 1),
             [b'\r', b'\n', ..] => Line::Opening(dashes.len() + padding + 2),
             [b'-', b'-', ..] if padding == 0 => Line::Closing(dashes.len() + 2),
-            [] | [b'\r'] => part,
+            // A form that breaks off in a boundary line ends with it.
+            end @ ([] | [b'\r']) => match rest {
+                Rest::ToCome => Line::Part,
+                Rest::Nothing => Line::Closing(dashes.len() + padding + end.len()),
+            },
             [b'-'] if padding == 0 => part,
             _ => Line::Other,
         }
@@ -343,8 +352,10 @@ enum Head {
     End(usize),
     /// It has not come yet.
     Part,
-    /// Too far, or the body ends before.
+    /// Too far.
     None,
+    /// The body ends before.
+    Broken,
 }
 
 /// Where the head ends that stands behind a boundary line, so long.
@@ -362,9 +373,9 @@ fn head(data: &[u8], line: usize, rest: Rest) -> Head {
             _ => {}
         }
     }
-    if rest == Rest::ToCome && head.len() < HEAD {
-        Head::Part
-    } else {
-        Head::None
+    match rest {
+        _ if head.len() == HEAD => Head::None,
+        Rest::ToCome => Head::Part,
+        Rest::Nothing => Head::Broken,
     }
 }

@@ -36,13 +36,7 @@ fn in_pieces(
     lengths: &[usize],
 ) -> Left {
     let Some(mut scrubber) = Scrubber::of(&headers(content_type), policy, mode) else {
-        let scrubbed = Scrubbed {
-            credential: QueryCredential::None,
-            changed: false,
-            batch: false,
-            own_items: false,
-        };
-        return Ok((body.to_vec(), scrubbed));
+        return Ok((body.to_vec(), Held::new(policy, mode).scrubbed(false)));
     };
     let mut out = BytesMut::new();
     let mut rest = body;
@@ -155,9 +149,7 @@ fn hold_against_the_rules(
         };
         let found = |changed, mode| Scrubbed {
             credential: credential(&kinds, policy, mode),
-            changed,
-            batch: false,
-            own_items: false,
+            ..Held::new(policy, mode).scrubbed(changed)
         };
 
         let left = join(&those(&becomes, &[Becomes::Stays, Becomes::Moves]));

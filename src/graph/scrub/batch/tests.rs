@@ -8,7 +8,10 @@ fn cleaned_by(batch: &str, policy: Presented, mode: Mode) -> Result<(String, boo
     let scrubbed = held.scrubbed(clean.is_some());
     assert!(scrubbed.batch);
     assert_ne!(clean.as_deref(), Some(batch.as_bytes()));
-    let clean = clean.map_or(batch.to_owned(), |clean| String::from_utf8(clean).unwrap());
+    let clean = clean.map_or_else(
+        || batch.to_owned(),
+        |clean| String::from_utf8(clean).unwrap(),
+    );
     Ok((clean, scrubbed.own_items))
 }
 

@@ -1,8 +1,9 @@
+mod random;
+
 use bytes::BytesMut;
 use http::HeaderMap;
 use http::header::{CONTENT_TYPE, HeaderValue};
-use proptest::prelude::*;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::graph::scrub::{Mode, ScrubError, Scrubbed, Scrubber, scrub};
 use crate::graph::{Presented, QueryCredential};
@@ -18,7 +19,7 @@ fn headers() -> HeaderMap {
 fn whole(body: &str, policy: Presented) -> Result<(String, Scrubbed), ScrubError> {
     let (clean, scrubbed) = scrub(&headers(), policy, body.as_bytes())?;
     assert_eq!(clean.is_some(), scrubbed.changed);
-    let clean = clean.map_or(body.as_bytes().to_vec(), |clean| clean.to_vec());
+    let clean = clean.map_or_else(|| body.as_bytes().to_vec(), |clean| clean.to_vec());
     Ok((String::from_utf8(clean).unwrap(), scrubbed))
 }
 
@@ -131,7 +132,8 @@ fn a_stale_token_goes_with_one_comma_and_nothing_else() {
         (r#"{'a':'"','access_token':'EAA'}"#, r#"{'a':'"'}"#),
         ("{access_token=EAA;a=1}", "{a=1}"),
         (r#"{"access_token" "EAA"}"#, "{}"),
-        (r#"{"a":1 "access_token":"EAA" "b":2}"#, r#"{"a":1 "b":2}"#),
+        (r#"{"a":1 "access_token":"EAA" "b":2}"#, r#"{"a":1, "b":2}"#),
+        (r#"{"a":b,"access_token":"EAA"c:1}"#, r#"{"a":b,c:1}"#),
     ] {
         let expected = (left.to_owned(), QueryCredential::Stale);
         assert_eq!(replaced(sent), expected, "{sent}");
@@ -338,147 +340,4 @@ fn depth_costs_nothing() {
     let deep = "[".repeat(1_000_000) + &"]".repeat(1_000_000);
     let sent = format!("{{\"a\":{deep},\"access_token\":{deep}}}");
     assert_eq!(replaced(&sent).0, format!("{{\"a\":{deep}}}"));
-}
-
-/// A document of serde's.
-fn value() -> impl Strategy<Value = Value> {
-    let leaf = prop_oneof![
-        Just(Value::Null),
-        any::<bool>().prop_map(Value::from),
-        any::<i64>().prop_map(Value::from),
-        "[a-c\"\\\\/{}\\[\\],:é\n ]{0,8}".prop_map(Value::from),
-    ];
-    leaf.prop_recursive(4, 24, 4, |inner| {
-        prop_oneof![
-            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-            prop::collection::vec((name(), inner), 0..4)
-                .prop_map(|members| Value::Object(members.into_iter().collect::<Map<_, _>>())),
-        ]
-    })
-}
-
-fn name() -> impl Strategy<Value = String> {
-    prop_oneof![
-        "[a-c\"\\\\,:}é]{0,4}",
-        Just("input_token".to_owned()),
-        Just("access_tokens".to_owned()),
-        Just("relative_url".to_owned()),
-    ]
-}
-
-/// A member's name and value as they are written, and whether it is a credential.
-fn member() -> impl Strategy<Value = (String, String, bool)> {
-    let credential = prop_oneof![
-        Just("access_token"),
-        Just("appsecret_proof"),
-        Just("appsecret_time")
-    ];
-    let spelt = (credential, any::<u32>()).prop_map(|(name, escapes)| {
-        let spell = |(index, letter): (usize, char)| match escapes >> index & 1 {
-            0 => letter.to_string(),
-            _ => format!("\\u{:04X}", u32::from(letter)),
-        };
-        format!(
-            "\"{}\"",
-            name.chars().enumerate().map(spell).collect::<String>()
-        )
-    });
-    let token = prop_oneof![
-        Just("\"EAAG\\\"\"".to_owned()),
-        Just("null".to_owned()),
-        Just("\"\"".to_owned()),
-        value().prop_map(|value| value.to_string()),
-    ];
-    prop_oneof![
-        (name(), value()).prop_map(|(name, value)| {
-            (Value::from(name).to_string(), value.to_string(), false)
-        }),
-        (spelt, token).prop_map(|(name, value)| (name, value, true)),
-    ]
-}
-
-/// An object with credentials, and the same without.
-fn object() -> impl Strategy<Value = (String, String)> {
-    let space = "[ \n]{0,2}";
-    let spaced = (member(), space, space, space, space);
-    (prop::collection::vec(spaced, 0..6), space).prop_map(|(members, end)| {
-        let (mut with, mut without) = ("{".to_owned(), "{".to_owned());
-        let (mut first, mut left) = (true, false);
-        for ((name, value, credential), before, colon, behind, comma) in members {
-            let member = format!("{before}{name}{colon}:{behind}{value}");
-            if !first {
-                with.push(',');
-            }
-            first = false;
-            with.push_str(&member);
-            with.push_str(&comma);
-            if credential {
-                // Nothing is left of it but what stands between it and the comma.
-                if left {
-                    without.push_str(&comma)
-                }
-                continue;
-            }
-            if left {
-                without.push(',');
-            } else {
-                without.truncate(1);
-            }
-            left = true;
-            without.push_str(&member);
-            without.push_str(&comma);
-        }
-        with.push_str(&end);
-        without.push_str(&end);
-        with.push('}');
-        without.push('}');
-        (with, without)
-    })
-}
-
-proptest! {
-    #[test]
-    fn no_credential_survives_and_every_other_byte_does((with, without) in object()) {
-        prop_assume!(!with.contains("|"));
-        let (left, _) = whole(&with, Presented::Replace).unwrap();
-        // Space behind a credential that is the last of all, and has nothing before it, stays.
-        if without.trim_start_matches('{').trim_end_matches('}').trim().is_empty() {
-            prop_assert_eq!(left.replace([' ', '\n'], ""), "{}");
-        } else {
-            prop_assert_eq!(&left, &without);
-        }
-        prop_assert_eq!(
-            serde_json::from_str::<Value>(&left).unwrap(),
-            serde_json::from_str::<Value>(&without).unwrap()
-        );
-        prop_assert_eq!(&whole(&left, Presented::Replace).unwrap().0, &left);
-    }
-
-    #[test]
-    fn masking_keeps_length_and_validity((with, without) in object(), cuts in prop::collection::vec(any::<usize>(), 0..6)) {
-        let (left, _) = in_pieces(&with, Presented::Replace, Mode::Mask, &cuts).unwrap();
-        prop_assert_eq!(left.len(), with.len());
-        let Value::Object(mut members) = serde_json::from_str(&left).unwrap() else { panic!("no object") };
-        members.retain(|name, _| !name.starts_with("xxxxxxxxxxxx"));
-        prop_assert_eq!(Value::Object(members), serde_json::from_str::<Value>(&without).unwrap());
-    }
-
-    #[test]
-    fn the_result_does_not_depend_on_the_pieces(
-        (with, _) in object(),
-        rubbish in "[{}\\[\\]\"',:;= a]{0,6}",
-        at in any::<prop::sample::Index>(),
-        cuts in prop::collection::vec(any::<usize>(), 1..8),
-    ) {
-        let mut body = with;
-        let places: Vec<_> = body.char_indices().map(|(at, _)| at).collect();
-        body.insert_str(places[at.index(places.len())], &rubbish);
-        let ascii = body.replace(|letter: char| !letter.is_ascii(), "?");
-        for policy in POLICIES {
-            for mode in [Mode::Cut, Mode::Mask] {
-                let together = in_pieces(&ascii, policy, mode, &[]);
-                prop_assert_eq!(in_pieces(&ascii, policy, mode, &cuts), together);
-            }
-        }
-    }
 }

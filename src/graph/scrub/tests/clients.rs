@@ -168,3 +168,52 @@ fn app_tokens_and_tokens_that_are_data_stay() {
         QueryCredential::AppToken,
     );
 }
+
+#[test]
+fn the_items_of_a_batch_are_cleaned_in_a_form_and_in_a_multipart_form() {
+    let batch = r#"[{"method":"GET","relative_url":"me?access_token=EAAG&a=%20"}]"#;
+    let left = r#"[{"method":"GET","relative_url":"me?a=%20"}]"#;
+    let encoded = |text: &str| {
+        percent_encoding::percent_encode(text.as_bytes(), percent_encoding::NON_ALPHANUMERIC)
+            .to_string()
+    };
+    let decoded = |body: &[u8]| percent_encoding::percent_decode(body).collect::<Vec<_>>();
+    let form = format!("batch={}&a=%7e", encoded(batch));
+    let part = |text: &str| {
+        format!("--b\r\nContent-Disposition: form-data; name=\"batch\"\r\n\r\n{text}\r\n--b--\r\n")
+    };
+    for lengths in [&[1][..], &[usize::MAX]] {
+        let cleaned = |content_type, mode, body: &str| {
+            let body = body.as_bytes();
+            let policy = Presented::Replace;
+            let (left, scrubbed) = in_pieces(content_type, policy, mode, body, lengths).unwrap();
+            assert!(scrubbed.batch && scrubbed.changed);
+            assert_eq!(scrubbed.credential, QueryCredential::None);
+            left
+        };
+        let body = cleaned(FORM, Mode::Cut, &form);
+        assert_eq!(decoded(&body), format!("batch={left}&a=~").into_bytes());
+        assert!(
+            body.ends_with(b"&a=%7e"),
+            "what is not the batch is not encoded anew"
+        );
+        let multipart = format!("{MULTIPART}b");
+        let body = cleaned(&multipart, Mode::Cut, &part(batch));
+        assert_eq!(body, part(left).into_bytes());
+
+        let body = cleaned(FORM, Mode::Mask, &form);
+        assert_eq!(body.len(), form.len());
+        let text = String::from_utf8(decoded(&body)).unwrap();
+        assert!(
+            !text.contains("EAAG") && !text.contains("access_token"),
+            "{text}"
+        );
+        assert_eq!(text.len(), decoded(form.as_bytes()).len());
+        let body = cleaned(&multipart, Mode::Mask, &part(batch));
+        assert_eq!(body.len(), part(batch).len());
+        assert!(!String::from_utf8(body).unwrap().contains("EAAG"));
+    }
+    // A batch without credentials is not encoded anew.
+    let clean = "batch=%5B{\"relative_url\":\"me\"}]";
+    becomes(FORM, clean, clean, QueryCredential::None);
+}

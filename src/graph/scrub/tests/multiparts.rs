@@ -64,6 +64,10 @@ fn a_token_goes_however_its_part_is_framed() {
             format!("--b\r\n{token}\r\n\r\n--bb\r\n--\r\n--b--"),
             "--b--".to_owned(),
         ),
+        (
+            "--b\r\nContent-Disposition: form-data; name=access_token\r\n\r\n--b".to_owned(),
+            "--b".to_owned(),
+        ),
         // A part that has no head.
         (
             format!("--b\r\n\r\nx\r\n--b\r\n{token}\r\n--b--"),
@@ -140,6 +144,12 @@ fn what_comes_back_comes_before_the_closing_boundary() {
         (format!("{app}{data}\r\n"), format!("{data}\r\n{app}")),
         (format!("{app}{data}"), format!("{data}\r\n{app}")),
         (app.to_owned(), app.to_owned()),
+        // A form that breaks off in a boundary line, or in a head.
+        (format!("{app}{data}\r\n--b"), format!("{data}\r\n{app}--b")),
+        (
+            format!("{app}{data}\r\n--b\r\nX: y\r\n"),
+            format!("{data}\r\n{app}--b\r\nX: y\r\n"),
+        ),
         // What has been put back is final.
         (
             format!("{app}--b--\r\n{app}"),
