@@ -24,6 +24,10 @@
 //! Answers may be compressed. [`narrow`] keeps Graph from choosing a coding we cannot read, and [`decode`] reads a
 //! bounded copy of an envelope; what is delivered is never the copy.
 //!
+//! A batch is a 200 whose items may each have failed: [`batch_rejection`]. Links that lead around us are led back
+//! ([`links`]), our token is taken out of what Graph repeats ([`redact()`]), and how much of a rate limit is used is read
+//! from every head ([`usage`]). What is changed is changed where it lies: all other bytes stay.
+//!
 //! # Why
 //!
 //! All of this is folklore as much as documentation, and it changes without notice. Hence tables in plain sight,

@@ -55,11 +55,12 @@ pub fn batch_rejection(body: &[u8]) -> Option<Rejection> {
     found
 }
 
-/// Three digits.
+/// The status that a text begins with.
 fn status(text: impl Text) -> Option<StatusCode> {
     let digits = text.map(|unit| unit.byte).take_while(u8::is_ascii_digit);
-    let code = digits.take(4).fold(0_u16, |code, digit| {
-        code.saturating_mul(10) + u16::from(digit - b'0')
+    let code = digits.fold(0_u16, |code, digit| {
+        code.saturating_mul(10)
+            .saturating_add(u16::from(digit - b'0'))
     });
     StatusCode::from_u16(code).ok()
 }

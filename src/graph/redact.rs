@@ -29,7 +29,8 @@ enum Reading {
 
 /// The text with [`REDACTED`] for every occurrence of the token, in any spelling. `None` if there is none.
 ///
-/// The text is a body or the value of a header. JSON stays JSON. A token of fewer than eight bytes is not looked for.
+/// The text is a body or the value of a header. JSON stays JSON, but for a token with a quote or a backslash in it, which
+/// is none. A token of fewer than eight bytes is not looked for.
 #[must_use]
 pub fn redact(text: &[u8], token: &[u8]) -> Option<Bytes> {
     if token.len() < SHORTEST {

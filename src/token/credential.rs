@@ -223,3 +223,21 @@ impl fmt::Debug for Credential {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_credential_knows_its_token_when_it_sees_it() {
+        let token = Token::lasting(Secret::new("EAAGm0PX4/ZCps").unwrap());
+        let credential = Credential::new(Generation::FIRST, token).unwrap();
+        let text = br"Malformed access token EAAGm0PX4\/ZCps";
+        let redacted = credential.redacted(text).unwrap();
+        assert_eq!(redacted, &b"Malformed access token [redacted]"[..]);
+        assert_eq!(credential.redacted(&redacted), None);
+        assert!(credential.is_token(b"EAAGm0PX4/ZCps".iter().copied()));
+        assert!(!credential.is_token(b"EAAGm0PX4/ZCp".iter().copied()));
+        assert!(!credential.is_token(b"EAAGm0PX4/ZCpsB".iter().copied()));
+    }
+}

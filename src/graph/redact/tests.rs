@@ -82,7 +82,7 @@ fn an_escape_before_the_token_is_not_halved() {
 fn no_text_takes_longer_than_its_length() {
     // A square of this would be noticed.
     for text in ["\\", "%", "\"", "\"\\", "\\u0022"] {
-        let text = text.repeat(300_000);
+        let text = text.repeat(100_000);
         assert_eq!(redacted(&text, "\"\\\"\\\"\\\"/EAAG"), None);
     }
 }
