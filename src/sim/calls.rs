@@ -170,10 +170,7 @@ pub(super) fn seen(state: &State, call: &Call, wire: &Wire) -> Seen {
     let own = items.iter().filter_map(|item| item.text("access_token"));
     tokens.extend(own.map(|token| ("batch", token)));
     let authorization = text(AUTHORIZATION);
-    let (scheme, presented) = match &authorization {
-        Some(field) => field.split_once(' ').unwrap_or((field, "")),
-        None => ("", ""),
-    };
+    let (scheme, presented) = authorization.as_deref().map_or(("", ""), halves);
 
     Seen {
         method: wire.method.to_string(),
@@ -246,8 +243,13 @@ fn standing(state: &State, token: &str) -> &'static str {
 fn headers(headers: &HeaderMap, tokens: &[(&'static str, String)]) -> Vec<(String, String)> {
     let shown = headers.iter().map(|(name, value)| {
         let mut value = String::from_utf8_lossy(value.as_bytes()).into_owned();
-        if let (true, Some((scheme, token))) = (name == AUTHORIZATION, value.split_once(' ')) {
-            value = format!("{scheme} <{}>", fingerprint(token.trim()));
+        if name == AUTHORIZATION {
+            let (scheme, token) = halves(&value);
+            value = match (scheme, token.trim()) {
+                (scheme, "") => scheme.to_owned(),
+                ("", token) => format!("<{}>", fingerprint(token)),
+                (scheme, token) => format!("{scheme} <{}>", fingerprint(token)),
+            };
         }
         for (_, token) in tokens.iter().filter(|(_, token)| token.len() >= 8) {
             value = value.replace(token, &format!("<{}>", fingerprint(token)));
@@ -255,6 +257,21 @@ fn headers(headers: &HeaderMap, tokens: &[(&'static str, String)]) -> Vec<(Strin
         (name.as_str().to_owned(), value)
     });
     shown.collect()
+}
+
+/// The scheme and the credential of an `Authorization`. What has no scheme may be a credential.
+fn halves(field: &str) -> (&str, &str) {
+    let scheme = |word: &&str| {
+        ["bearer", "oauth", "basic"]
+            .iter()
+            .any(|known| word.eq_ignore_ascii_case(known))
+    };
+    match field.split_once(' ') {
+        Some(halves) => halves,
+        None => Some(field)
+            .filter(scheme)
+            .map_or(("", field), |scheme| (scheme, "")),
+    }
 }
 
 /// A target, less the secrets in its query.
@@ -302,6 +319,16 @@ mod tests {
             )
         );
         assert_eq!(masked("/me"), "/me");
+    }
+
+    #[test]
+    fn a_credential_without_a_scheme_is_one() {
+        assert_eq!(halves("Bearer EAAx"), ("Bearer", "EAAx"));
+        assert_eq!(halves("OAuth"), ("OAuth", ""));
+        assert_eq!(halves("EAAx"), ("", "EAAx"));
+        let sent = HeaderMap::from_iter([(AUTHORIZATION, "EAAsecret".parse().unwrap())]);
+        let shown = format!("<{}>", fingerprint("EAAsecret"));
+        assert_eq!(headers(&sent, &[]), [("authorization".to_owned(), shown)]);
     }
 
     #[test]
