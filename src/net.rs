@@ -6,6 +6,7 @@ mod listen;
 mod stage;
 mod tasks;
 pub mod tls;
+pub mod watch;
 
 pub use connect::{ConnectError, Connector, Dial, Http, Opening, Wire, wired};
 pub use error::BoxError;
