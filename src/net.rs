@@ -1,5 +1,6 @@
 //! Sockets, tasks and stages: what both listeners and the upstream stand on.
 
+pub mod ca;
 mod connect;
 mod error;
 mod listen;
