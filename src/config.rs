@@ -23,6 +23,7 @@ mod read;
 mod resolve;
 mod settings;
 mod source;
+mod tls;
 pub mod units;
 
 pub use address::{Address, AddressError};
@@ -32,4 +33,4 @@ pub use fault::{ConfigError, Fault};
 pub use load::of_text;
 pub use load::{FILES, Loaded, Overrides};
 pub use place::Place;
-pub use settings::{Config, Heal, Listen, Log, TokenSource, Upstream};
+pub use settings::{Config, Heal, Listen, Log, TlsFiles, TokenSource, Upstream};

@@ -9,9 +9,10 @@ use crate::admin::Admin;
 use crate::config::{Address, Config, TokenSource};
 use crate::graph::{Origin, OriginError};
 use crate::net::tls::{self, TlsError};
-use crate::net::{Connector, Dial, Listener, Stages, Tasks};
+use crate::net::{Connector, Dial, Identity, IdentityError, Keeper, Listener, Stages, Tasks, Tls};
 use crate::proxy::{
-    Budget, Gate, Hosts, Limits, Pool, Proxy, Spool, Tenant, Upstream, UpstreamSettings,
+    Budget, Far, Gate, Hosts, Limits, Pool, Proxy, Spool, Tenant, TunnelHosts, Upstream,
+    UpstreamSettings,
 };
 use crate::source::{EnvSource, FileSource};
 use crate::telemetry::metrics::{Metrics, Place, TokenMetrics};
@@ -53,6 +54,9 @@ pub enum StartError {
     /// TLS towards the upstream cannot be set up.
     #[error("cannot set up TLS towards Graph")]
     Tls(#[from] TlsError),
+    /// TLS towards the app cannot be set up.
+    #[error("cannot use listen.tls")]
+    Identity(#[from] IdentityError),
     /// The upstream's origin is none.
     #[error("upstream.origin is no origin")]
     Origin(#[from] OriginError),
@@ -103,6 +107,7 @@ pub async fn build(
         None => bind(&config.listen.admin).await?,
     };
 
+    let (tls, keeper) = identity(&config, clock).await?;
     let tasks = Tasks::default();
     let metrics = Metrics::new();
     let stages = Stages::new();
@@ -135,6 +140,7 @@ pub async fn build(
             ),
             disk: Pool::new(config.heal.disk_total, metrics.replay_bytes(Place::Disk)),
         },
+        tunnels: tunnels(&config, &tenant.origin),
         tenant: Arc::new(tenant),
     });
     let operators = Arc::new(Admin {
@@ -155,11 +161,41 @@ pub async fn build(
         operators,
         refresher,
         proxy_listeners,
+        tls,
+        keeper,
         admin_listener,
         require_token,
         pause: config.drain_pause,
         grace: config.drain_grace,
     })
+}
+
+/// Who we are to the app, if it may speak TLS.
+async fn identity(config: &Config, clock: Clock) -> Result<(Tls, Option<Keeper>), IdentityError> {
+    let Some(files) = &config.listen.tls else {
+        return Ok((Tls::Off, None));
+    };
+    let (cert, key) = (files.cert.clone(), files.key.clone());
+    let (identity, keeper) = Identity::load(cert, key, clock).await?;
+    Ok((Tls::Offered(identity), Some(keeper)))
+}
+
+/// Where CONNECT may lead.
+fn tunnels(config: &Config, origin: &Origin) -> TunnelHosts {
+    let upstream = &config.upstream;
+    let port = origin.authority().port_u16().unwrap_or(443);
+    let far = |host: &String| Far {
+        host: host.clone(),
+        address: match upstream.connect_to.get(host) {
+            Some(instead) => instead.clone(),
+            None => format!("{host}:443"),
+        },
+    };
+    TunnelHosts::new(
+        [(origin.host().to_owned(), port)],
+        config.listen.tunnel_hosts.iter().map(far).collect(),
+        upstream.connect_timeout,
+    )
 }
 
 async fn bind_all(addresses: &[Address]) -> Result<Vec<Listener>, StartError> {

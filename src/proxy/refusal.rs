@@ -38,6 +38,12 @@ pub(crate) enum Refusal {
     /// CONNECT or TRACE.
     #[error("graphward does not take {0}")]
     Method(&'static str),
+    /// CONNECT to a host that is not Graph's, nor named by an operator.
+    #[error(
+        "graphward opens tunnels only to {0}. Name this host in NO_PROXY, so that it is called without graphward, or in \
+         listen.tunnel_hosts"
+    )]
+    Tunnel(Arc<str>),
     /// Not a request that may be passed on.
     #[error("graphward cannot pass this request on: {0}")]
     Malformed(&'static str),
@@ -136,6 +142,7 @@ impl Refusal {
             Self::Tls(_) => (S::BAD_GATEWAY, "tls_protocol_error", "refused_tls", 990_015, false),
             Self::HeadTimeout => (S::GATEWAY_TIMEOUT, "http_response_timeout", "refused_head_timeout", 990_016, false),
             Self::Broken => (S::BAD_GATEWAY, "connection_terminated", "refused_broken", 990_017, false),
+            Self::Tunnel(_) => (S::FORBIDDEN, DENIED, "refused_tunnel", 990_020, false),
         };
         Facts {
             status,
@@ -165,6 +172,7 @@ impl Refusal {
         let closes = matches!(
             self,
             Self::Draining
+                | Self::Tunnel(_)
                 | Self::Malformed(_)
                 | Self::HeadTooLarge
                 | Self::SlowBody
@@ -193,6 +201,7 @@ impl Refusal {
                 headers.insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Self::WrongHost
+            | Self::Tunnel(_)
             | Self::Malformed(_)
             | Self::HeadTooLarge
             | Self::CrossSite
