@@ -1,5 +1,6 @@
 //! The commands: one line each here, one file each below.
 
+mod ca;
 mod demo;
 mod exit;
 mod fake_graph;
@@ -11,6 +12,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub use ca::CaArgs;
 pub use demo::DemoArgs;
 pub use exit::Exit;
 pub use fake_graph::FakeGraph;
@@ -37,6 +39,7 @@ fn run(cli: Cli) -> ExitCode {
         Some(Command::Serve(args)) => serve::run(args),
         Some(Command::Demo(args)) => demo::run(&args),
         Some(Command::FakeGraph(args)) => args.run(),
+        Some(Command::Ca(args)) => ca::run(&args),
         Some(Command::Healthcheck(args)) => healthcheck::run(args),
         Some(Command::Version) => version(),
     }
@@ -76,6 +79,8 @@ enum Command {
     Demo(DemoArgs),
     /// Run only the fake Graph, for your own tests
     FakeGraph(FakeGraph),
+    /// Make a certificate for Graph's host names, for clients that insist on https
+    Ca(CaArgs),
     /// Exit 0 if the sidecar of this configuration is ready, 1 if not, within 2 seconds
     Healthcheck(HealthcheckArgs),
     /// Print the version

@@ -24,6 +24,7 @@ mod read;
 mod resolve;
 mod settings;
 mod source;
+mod tls;
 pub mod units;
 
 pub use address::{Address, AddressError};
@@ -33,4 +34,4 @@ pub use fault::{ConfigError, Fault};
 pub use load::of_text;
 pub use load::{FILES, Loaded, Overrides};
 pub use place::Place;
-pub use settings::{App, Config, Heal, Listen, Log, SecretPlace, TokenSource, Upstream};
+pub use settings::{App, Config, Heal, Listen, Log, SecretPlace, TlsFiles, TokenSource, Upstream};

@@ -34,6 +34,7 @@ mod record;
 mod refusal;
 mod spool;
 mod tenant;
+mod tunnel;
 mod upstream;
 mod usage;
 
@@ -55,12 +56,14 @@ pub use payload::{Budget, Limits, Pool};
 pub use record::Requests;
 pub use spool::Spool;
 pub use tenant::{Links, Tenant};
+pub use tunnel::{Far, TunnelHosts};
 pub use upstream::{Settings as UpstreamSettings, Upstream};
 
 #[cfg(fuzzing)]
 pub use headers::fuzzed;
 
 use crate::graph::Verdict;
+use crate::net::{Line, Tunnels};
 use crate::token::{Credential, Generation, NoSuccessor};
 use body::Body;
 use judge::{Judged, judge};
@@ -78,6 +81,8 @@ pub struct Proxy {
     pub hosts: Hosts,
     /// What all requests together may hold.
     pub budget: Budget,
+    /// Where CONNECT may lead.
+    pub tunnels: TunnelHosts,
     /// Whose requests they are.
     pub tenant: Arc<Tenant>,
 }
@@ -85,9 +90,10 @@ pub struct Proxy {
 // === impl Proxy ===
 
 impl Proxy {
-    /// The proxy as a service for a listener.
+    /// The proxy as the service of a connection.
     pub fn service(
         self: &Arc<Self>,
+        line: Line,
     ) -> impl Service<
         Request<Incoming>,
         Response = Response<impl http_body::Body<Data = Bytes, Error = BodyError> + Send + use<>>,
@@ -98,17 +104,17 @@ impl Proxy {
     + use<> {
         let proxy = Arc::clone(self);
         service_fn(move |request| {
-            let proxy = Arc::clone(&proxy);
-            async move { Ok(proxy.handle(request).await) }
+            let (proxy, line) = (Arc::clone(&proxy), line.clone());
+            async move { Ok(proxy.handle(request, line).await) }
         })
     }
 
     /// Answers one request, always: with Graph's words or with a refusal.
-    async fn handle(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
+    async fn handle(self: Arc<Self>, request: Request<Incoming>, line: Line) -> Response<Body> {
         let mut record = Record::open(Arc::clone(&self.tenant), request.method().clone());
         let bodiless = request.method() == Method::HEAD;
         let version = request.version();
-        let response = match self.serve(request, &mut record).await {
+        let response = match self.serve(request, &line, &mut record).await {
             Ok(response) => response,
             Err(refusal) => {
                 record.refused(&refusal);
@@ -128,17 +134,23 @@ impl Proxy {
     async fn serve(
         &self,
         request: Request<Incoming>,
+        line: &Line,
         record: &mut Record,
     ) -> Result<Response<Body>, Refusal> {
         let tenant = &*self.tenant;
         let (head, incoming) = request.into_parts();
 
         record.admitted(self.gate.admit()?);
+        if let Some(tunnels) = &line.tunnels
+            && tunnel::is_asked(&head)
+        {
+            return Box::pin(self.tunnel(head, tunnels, record)).await;
+        }
         arrival::check(&head, &self.hosts)?;
         if arrival::is_star(&head) || (tenant.via && is_last_stop(&head)) {
             return Ok(options_of_our_own(record));
         }
-        let mut outbound = Outbound::from_app(head, tenant)?;
+        let mut outbound = Outbound::from_app(head, line.security, tenant)?;
         record.target(outbound.target());
         let cleaning = outbound.cleaning(tenant);
         let Received {
@@ -217,6 +229,19 @@ impl Proxy {
         tenant
             .deliver(second, outcome, &outbound, Some(&fresh), record)
             .await
+    }
+
+    /// Opens a tunnel: what comes through it are connections of their own.
+    async fn tunnel(
+        &self,
+        head: http::request::Parts,
+        tunnels: &Tunnels,
+        record: &mut Record,
+    ) -> Result<Response<Body>, Refusal> {
+        arrival::site(&head.headers, &self.hosts)?;
+        tunnel::open(head, &self.tunnels, tunnels).await?;
+        record.ended(Outcome::Delivered, StatusCode::OK);
+        Ok(Response::new(Body::default()))
     }
 }
 
@@ -308,7 +333,7 @@ mod tests {
     /// The size of the future that `serve` returns; it is never called.
     const fn size_of_future<F, A>(_serve: &F) -> usize
     where
-        F: Fn(Arc<Proxy>, Request<Incoming>) -> A,
+        F: Fn(Arc<Proxy>, Request<Incoming>, Line) -> A,
     {
         size_of::<A>()
     }

@@ -9,9 +9,10 @@ use crate::admin::Admin;
 use crate::config::{Address, App, Config, SecretPlace, TokenSource, environment};
 use crate::graph::{Destinations, Origin, OriginError};
 use crate::net::tls::{self, TlsError};
-use crate::net::{Connector, Dial, Listener, Stages, Tasks};
+use crate::net::{Connector, Dial, Identity, IdentityError, Keeper, Listener, Stages, Tasks, Tls};
 use crate::proxy::{
-    Advice, Budget, Gate, Hosts, Limits, Pool, Proxy, Spool, Tenant, Upstream, UpstreamSettings,
+    Advice, Budget, Far, Gate, Hosts, Limits, Pool, Proxy, Spool, Tenant, TunnelHosts, Upstream,
+    UpstreamSettings,
 };
 use crate::source::decode::{Format, decode};
 use crate::source::{EnvSource, FileSource};
@@ -64,6 +65,9 @@ pub enum StartError {
         /// What is wrong.
         why: String,
     },
+    /// TLS towards the app cannot be set up.
+    #[error("cannot use listen.tls")]
+    Identity(#[from] IdentityError),
     /// The upstream's origin is none.
     #[error("upstream.origin is no origin")]
     Origin(#[from] OriginError),
@@ -114,6 +118,7 @@ pub async fn build(
         None => bind(&config.listen.admin).await?,
     };
 
+    let (tls, keeper) = identity(&config, clock).await?;
     let tasks = Tasks::default();
     let metrics = Metrics::new();
     let stages = Stages::new();
@@ -149,6 +154,7 @@ pub async fn build(
             ),
             disk: Pool::new(config.heal.disk_total, metrics.replay_bytes(Place::Disk)),
         },
+        tunnels: tunnels(&config, &tenant.destinations),
         tenant: Arc::new(tenant),
     });
     let operators = Arc::new(Admin {
@@ -169,11 +175,44 @@ pub async fn build(
         operators,
         refresher,
         proxy_listeners,
+        tls,
+        keeper,
         admin_listener,
         require_token,
         pause: config.drain_pause,
         grace: config.drain_grace,
     })
+}
+
+/// Who we are to the app, if it may speak TLS.
+async fn identity(config: &Config, clock: Clock) -> Result<(Tls, Option<Keeper>), IdentityError> {
+    let Some(files) = &config.listen.tls else {
+        return Ok((Tls::Off, None));
+    };
+    let (cert, key) = (files.cert.clone(), files.key.clone());
+    let (identity, keeper) = Identity::load(cert, key, clock).await?;
+    Ok((Tls::Offered(identity), Some(keeper)))
+}
+
+/// Where CONNECT may lead.
+fn tunnels(config: &Config, destinations: &Destinations) -> TunnelHosts {
+    let upstream = &config.upstream;
+    let graph = destinations.all().map(|to| {
+        let port = to.origin.authority().port_u16().unwrap_or(443);
+        (to.origin.host().to_owned(), port)
+    });
+    let far = |host: &String| Far {
+        host: host.clone(),
+        address: match upstream.connect_to.get(host) {
+            Some(instead) => instead.clone(),
+            None => format!("{host}:443"),
+        },
+    };
+    TunnelHosts::new(
+        graph,
+        config.listen.tunnel_hosts.iter().map(far).collect(),
+        upstream.connect_timeout,
+    )
 }
 
 async fn bind_all(addresses: &[Address]) -> Result<Vec<Listener>, StartError> {

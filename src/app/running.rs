@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use tokio::sync::mpsc;
 
 use crate::admin::Admin;
-use crate::net::{Listener, ServeSettings, Shutter, Stage, Stages, Tasks, serve};
+use crate::net::{Keeper, Listener, ServeSettings, Shutter, Stage, Stages, Tasks, Tls, serve};
 use crate::proxy::{Gate, Proxy};
 use crate::token::{Refresher, Tokens};
 
@@ -42,6 +42,8 @@ pub struct Running {
     pub(super) operators: Arc<Admin>,
     pub(super) refresher: Refresher,
     pub(super) proxy_listeners: Vec<Listener>,
+    pub(super) tls: Tls,
+    pub(super) keeper: Option<Keeper>,
     pub(super) admin_listener: Listener,
     pub(super) require_token: bool,
     pub(super) pause: Duration,
@@ -69,21 +71,23 @@ impl Running {
         let (shutter, admin_shutter) = (Shutter::new(), Shutter::new());
 
         tracing::info!(address = %self.admin_listener, "listening for operators");
+        let operators = self.operators.service();
         let admin = serve(
             self.admin_listener,
-            self.operators.service(),
-            settings(&tasks, &admin_shutter),
+            move |_line| operators.clone(),
+            settings(&tasks, &admin_shutter, Tls::Off),
         );
         drop(tasks.spawn(admin));
         let refresher = tasks.spawn(self.refresher.run());
+        let keeper = self.keeper.map(|keeper| tasks.spawn(keeper.run()));
         for listener in &self.proxy_listeners {
             tracing::info!(address = %listener, "listening for the app");
         }
-        let serving = self
-            .proxy_listeners
-            .into_iter()
-            .map(|listener| serve(listener, self.service.service(), settings(&tasks, &shutter)));
-        let mut serving = std::pin::pin!(join_all(serving));
+        let mut serving = std::pin::pin!(serve_app(
+            self.proxy_listeners,
+            &self.service,
+            &settings(&tasks, &shutter, self.tls),
+        ));
 
         let looked = async {
             tokens.looked().await;
@@ -123,6 +127,9 @@ impl Running {
             .await;
         }
         refresher.abort();
+        if let Some(keeper) = keeper {
+            keeper.abort();
+        }
         // With it goes the pool, whose idle connections are tasks that would be waited for.
         drop(self.service);
         stages.enter(Stage::Stopped);
@@ -136,6 +143,18 @@ impl Running {
         tracing::info!(?exit, "stopped");
         exit
     }
+}
+
+/// Serves every listener of the app.
+fn serve_app(
+    listeners: Vec<Listener>,
+    proxy: &Arc<Proxy>,
+    settings: &ServeSettings,
+) -> impl Future<Output = Vec<usize>> + use<> {
+    join_all(listeners.into_iter().map(|listener| {
+        let proxy = Arc::clone(proxy);
+        serve(listener, move |line| proxy.service(line), settings.clone())
+    }))
 }
 
 struct Draining {
@@ -180,10 +199,10 @@ async fn drain(
     Exit::Cut(cut)
 }
 
-fn settings(tasks: &Tasks, shutter: &Shutter) -> ServeSettings {
+fn settings(tasks: &Tasks, shutter: &Shutter, tls: Tls) -> ServeSettings {
     ServeSettings {
         tasks: tasks.clone(),
         shutter: shutter.clone(),
-        tls: None,
+        tls,
     }
 }

@@ -110,9 +110,10 @@ async fn live(config: Config, require_token: bool) -> io::Result<Exit> {
         Err(error) => {
             let exit = match error {
                 StartError::Bind { .. } => Exit::CannotBind,
-                StartError::Tls(_) | StartError::Origin(_) | StartError::AppSecret { .. } => {
-                    Exit::Usage
-                }
+                StartError::Tls(_)
+                | StartError::Identity(_)
+                | StartError::Origin(_)
+                | StartError::AppSecret { .. } => Exit::Usage,
             };
             return Ok(complain(&error, exit));
         }

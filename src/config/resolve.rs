@@ -16,6 +16,7 @@ use super::place::Place;
 use super::read::{choice, duration, number, size, switch, text};
 use super::settings::{Config, Heal, Listen, Log, TokenSource, Upstream};
 use super::source::source;
+use super::tls::tls_files;
 use super::units::show_size;
 use crate::admin::Ready;
 use crate::graph::{BESIDE_GRAPH, Presented};
@@ -80,6 +81,12 @@ fn listen(said: &mut Layers) -> Listen {
         ),
         allowed_hosts: said.ask_whole("listen.allowed_hosts", Vec::new(), |said, faults| {
             each("listen.allowed_hosts", said, faults, |value| {
+                hosts::host(text(value)?)
+            })
+        }),
+        tls: said.ask_whole("listen.tls", None, tls_files),
+        tunnel_hosts: said.ask_whole("listen.tunnel_hosts", Vec::new(), |said, faults| {
+            each("listen.tunnel_hosts", said, faults, |value| {
                 hosts::host(text(value)?)
             })
         }),
@@ -208,6 +215,11 @@ fn check(config: &Config, said: &mut Layers) {
              another"
         );
         said.contradiction(["listen.admin", "listen.proxy"], what);
+    }
+    if config.listen.tls.is_none() && !config.listen.tunnel_hosts.is_empty() {
+        let what =
+            "is for listeners with `tls`, as only those open tunnels: set `tls`, or remove this";
+        said.contradiction(["listen.tunnel_hosts", "listen.tls"], what.to_owned());
     }
     let heal = &config.heal;
     if heal.body_memory > heal.memory_total {

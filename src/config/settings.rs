@@ -51,6 +51,19 @@ pub struct Listen {
     pub admin: Address,
     /// Host names accepted besides loopback names, the listeners' own and the upstream's: lower case, no port.
     pub allowed_hosts: Vec<String>,
+    /// What TLS towards the app is spoken with, if it is.
+    pub tls: Option<TlsFiles>,
+    /// Hosts besides Graph's that CONNECT leads to: lower case, no port. None without `tls`.
+    pub tunnel_hosts: Vec<String>,
+}
+
+/// A certificate and its key.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct TlsFiles {
+    /// PEM: the certificate, and those that vouch for it behind it.
+    pub cert: PathBuf,
+    /// PEM: its private key.
+    pub key: PathBuf,
 }
 
 /// How to reach Graph.

@@ -1,35 +1,15 @@
-//! Listeners: who may connect, how connections are served, and how they end.
-//!
-//! # Why
-//!
-//! One accept loop serves the proxy, the admin listener and the fake Graph. Every limit that hyper has a
-//! default for is written down here all the same, so that a test can hold us to it. A slow head is bounded by
-//! ten minutes, not seconds, because hyper counts an idle keep-alive connection as one whose head is slow, and
-//! a connection closed under an app's pool is a request lost.
+//! Listeners: the places where connections arrive.
 
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
 
-use http::{Request, Response};
-use http_body::Body;
-use hyper::body::Incoming;
-use hyper::service::Service;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
 use tokio::io::DuplexStream;
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{mpsc, watch};
-use tokio::task::AbortHandle;
-use tokio_rustls::TlsAcceptor;
+use tokio::sync::mpsc;
 
 use super::connect::Transport;
-use super::error::BoxError;
-use super::tasks::Tasks;
 
 /// A bound place where connections arrive.
 #[derive(Debug)]
@@ -49,28 +29,6 @@ struct SocketFile(PathBuf);
 /// The way into a [`Listener::pipe`].
 #[derive(Clone, Debug)]
 pub struct Door(mpsc::Sender<DuplexStream>);
-
-/// Closes listeners and their connections: first politely, then not.
-#[derive(Clone, Debug)]
-pub struct Shutter(watch::Sender<Phase>);
-
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-enum Phase {
-    Open,
-    Closing,
-    Cut,
-}
-
-/// What [`serve`] needs besides a listener and a service.
-#[derive(Clone)]
-pub struct ServeSettings {
-    /// Where connection tasks run.
-    pub tasks: Tasks,
-    /// Who says when to stop.
-    pub shutter: Shutter,
-    /// TLS for the connections, or none.
-    pub tls: Option<TlsAcceptor>,
-}
 
 // === impl Listener ===
 
@@ -126,7 +84,8 @@ impl Listener {
         }
     }
 
-    async fn accept(&mut self) -> io::Result<Box<dyn Transport>> {
+    /// The next connection. Cancel-safe.
+    pub(super) async fn accept(&mut self) -> io::Result<Box<dyn Transport>> {
         Ok(match &mut self.0 {
             Kind::Tcp(listener) => {
                 let (stream, _peer) = listener.accept().await?;
@@ -172,185 +131,6 @@ impl Door {
         drop(self.0.send(theirs).await);
         ours
     }
-}
-
-// === impl Shutter ===
-
-impl Shutter {
-    /// Open.
-    #[must_use]
-    pub fn new() -> Self {
-        Self(watch::Sender::new(Phase::Open))
-    }
-
-    /// Stop accepting; HTTP/1 connections close after the request in hand, HTTP/2 ones get GOAWAY.
-    pub fn close(&self) {
-        self.enter(Phase::Closing);
-    }
-
-    /// Cut what is left.
-    pub fn cut(&self) {
-        self.enter(Phase::Cut);
-    }
-
-    fn enter(&self, phase: Phase) {
-        self.0.send_if_modified(|now| {
-            let later = phase > *now;
-            *now = phase.max(*now);
-            later
-        });
-    }
-
-    async fn reached(&self, phase: Phase) {
-        // The sender is `self`, so the channel cannot be closed while this waits.
-        drop(self.0.subscribe().wait_for(|now| *now >= phase).await);
-    }
-}
-
-impl Default for Shutter {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-// === impl ServeSettings ===
-
-impl fmt::Debug for ServeSettings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ServeSettings")
-            .field("tls", &self.tls.is_some())
-            .finish_non_exhaustive()
-    }
-}
-
-/// Serves a listener until the shutter closes and the last connection has ended, or has been cut. Says how many
-/// were cut.
-pub async fn serve<S, B>(mut listener: Listener, service: S, settings: ServeSettings) -> usize
-where
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
-    S::Future: Send + 'static,
-    S::Error: Into<BoxError>,
-    B: Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<BoxError>,
-{
-    let ServeSettings {
-        tasks,
-        shutter,
-        tls,
-    } = settings;
-    let builder = Arc::new(http(&tasks));
-    let graceful = GracefulShutdown::new();
-    let mut connections = Connections::default();
-    loop {
-        let stream = tokio::select! {
-            biased;
-            () = shutter.reached(Phase::Closing) => break,
-            stream = listener.accept() => stream,
-        };
-        let stream = match stream {
-            Ok(stream) => stream,
-            Err(error) => {
-                tokio::select! {
-                    () = pause_after(&error) => {}
-                    () = shutter.reached(Phase::Closing) => {}
-                }
-                continue;
-            }
-        };
-        let (builder, service) = (Arc::clone(&builder), service.clone());
-        let (watcher, tls) = (graceful.watcher(), tls.clone());
-        connections.add(tasks.spawn(async move {
-            let stream: Box<dyn Transport> = match tls {
-                None => stream,
-                Some(tls) => match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
-                    Ok(Ok(stream)) => Box::new(stream),
-                    Ok(Err(error)) => return tracing::debug!(%error, "a TLS handshake failed"),
-                    Err(_elapsed) => return tracing::debug!("a TLS handshake took too long"),
-                },
-            };
-            let connection = builder.serve_connection(TokioIo::new(stream), service);
-            if let Err(error) = watcher.watch(connection.into_owned()).await {
-                tracing::debug!(%error, "a connection ended early");
-            }
-        }));
-    }
-    drop(listener);
-    tokio::select! {
-        () = graceful.shutdown() => 0,
-        () = shutter.reached(Phase::Cut) => connections.cut(),
-    }
-}
-
-/// The tasks of open connections.
-///
-/// # Why
-///
-/// They are cut by aborting them, so that no connection has to look, at each of its wake-ups, whether it is to
-/// end.
-#[derive(Debug, Default)]
-struct Connections {
-    tasks: Vec<AbortHandle>,
-    /// How many there may be before those that have ended are let go.
-    room: usize,
-}
-
-impl Connections {
-    fn add(&mut self, task: AbortHandle) {
-        if self.tasks.len() >= self.room {
-            self.tasks.retain(|task| !task.is_finished());
-            self.room = (self.tasks.len() * 2).max(64);
-        }
-        self.tasks.push(task);
-    }
-
-    fn cut(self) -> usize {
-        let open = self.tasks.into_iter().filter(|task| !task.is_finished());
-        open.inspect(AbortHandle::abort).count()
-    }
-}
-
-/// The longest a TLS handshake with a client may take.
-const HANDSHAKE: Duration = Duration::from_secs(10);
-
-/// What is served: HTTP/1.1, and HTTP/2 by prior knowledge.
-fn http(tasks: &Tasks) -> auto::Builder<Tasks> {
-    let mut builder = auto::Builder::new(tasks.clone());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_secs(600))
-        // An app that closes is gone, and its request with it: one that gave up waiting for a newer token sends again,
-        // and both must not be sent. Clients of HTTP do not half-close; one that does is taken for gone.
-        .half_close(false)
-        // `max_headers` stays at hyper's 100 (431 past it): naming the same number would cost an allocation per
-        // request. The buffer has to hold a whole head, so it also bounds that; `proxy::arrival` is stricter.
-        .max_buf_size(408 * 1024);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(256)
-        .max_header_list_size(64 * 1024)
-        .max_pending_accept_reset_streams(20)
-        .max_local_error_reset_streams(256)
-        .max_send_buf_size(400 * 1024)
-        .keep_alive_interval(Duration::from_secs(60))
-        .keep_alive_timeout(Duration::from_secs(20));
-    builder
-}
-
-/// Waits after a failed accept. A connection that vanished is nobody's fault; anything else (no descriptors
-/// left) would come back at once and turn the loop into a busy one.
-async fn pause_after(error: &io::Error) {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
-    if matches!(
-        error.kind(),
-        ConnectionAborted | ConnectionRefused | ConnectionReset
-    ) {
-        return;
-    }
-    tracing::warn!(%error, "cannot accept connections; trying again in a second");
-    tokio::time::sleep(Duration::from_secs(1)).await;
 }
 
 #[cfg(test)]

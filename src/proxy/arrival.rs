@@ -32,7 +32,9 @@ const LARGEST_HEAD: usize = 64 * 1024;
 /// The [`Refusal`] that says what is wrong; nothing of the request goes anywhere then.
 pub(crate) fn check(head: &Parts, hosts: &Hosts) -> Result<(), Refusal> {
     if head.method == Method::CONNECT {
-        return Err(Refusal::Method("CONNECT: it is no tunnel"));
+        return Err(Refusal::Method(
+            "CONNECT here: tunnels need listen.tls and HTTP/1.1, and none leads through another",
+        ));
     }
     if head.method == Method::TRACE {
         return Err(Refusal::Method("TRACE, which would echo credentials"));
@@ -170,7 +172,7 @@ fn name(authority: &str) -> Option<(&str, &str)> {
 }
 
 /// A browser says where a request comes from; a page of another site may not make one.
-fn site(headers: &HeaderMap, hosts: &Hosts) -> Result<(), Refusal> {
+pub(crate) fn site(headers: &HeaderMap, hosts: &Hosts) -> Result<(), Refusal> {
     let across = headers.get_all("sec-fetch-site").iter().any(|site| {
         !site.as_bytes().eq_ignore_ascii_case(b"same-origin")
             && !site.as_bytes().eq_ignore_ascii_case(b"none")

@@ -18,6 +18,7 @@ use crate::graph::{
     Cleaned, Destination, HeaderCredential, Narrowed, Presented, QueryCredential, Scheme, Service,
     Target, TargetError, authorization, narrow,
 };
+use crate::net::Security;
 use crate::token::Credential;
 
 /// The request as it may leave. Made once, stamped per attempt.
@@ -68,12 +69,16 @@ impl Outbound {
     ///
     /// [`Refusal::Presented`] if it has a credential and the tenant refuses those, [`Refusal::Malformed`] if its
     /// target is no path.
-    pub(crate) fn from_app(head: Parts, tenant: &Tenant) -> Result<Self, Refusal> {
+    pub(crate) fn from_app(
+        head: Parts,
+        security: Security,
+        tenant: &Tenant,
+    ) -> Result<Self, Refusal> {
         let named = arrival::named(&head);
         let destinations = &tenant.destinations;
         let host = named.map(|(_authority, host)| host);
         let to = destinations.of(host, &head.method, head.uri.path()).clone();
-        let links = rewriting(&head, named, tenant);
+        let links = rewriting(&head, named, security, tenant);
         let Parts {
             method,
             uri,
@@ -242,7 +247,12 @@ impl Outbound {
 
 /// What is to be made of the answer's links. A host that is Graph's own was reached through us as a proxy is, or by
 /// the name that it has everywhere else: there, Graph's links lead here already.
-fn rewriting(head: &Parts, named: Option<(&str, &str)>, tenant: &Tenant) -> Option<Box<Rewriting>> {
+fn rewriting(
+    head: &Parts,
+    named: Option<(&str, &str)>,
+    security: Security,
+    tenant: &Tenant,
+) -> Option<Box<Rewriting>> {
     let links = Links {
         media: tenant.links.media && is_media_lookup(&head.method, head.uri.path()),
         paging: tenant.links.paging,
@@ -254,7 +264,7 @@ fn rewriting(head: &Parts, named: Option<(&str, &str)>, tenant: &Tenant) -> Opti
     if tenant.destinations.named(host).is_some() {
         return None;
     }
-    let base = format!("http://{authority}");
+    let base = format!("{}://{authority}", security.scheme());
     Some(Box::new(Rewriting { base, links }))
 }
 

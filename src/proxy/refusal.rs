@@ -39,6 +39,12 @@ pub(crate) enum Refusal {
     /// CONNECT or TRACE.
     #[error("graphward does not take {0}")]
     Method(&'static str),
+    /// CONNECT to a host that is not Graph's, nor named by an operator.
+    #[error(
+        "graphward opens tunnels only to {0}. Name this host in NO_PROXY, so that it is called without graphward, or in \
+         listen.tunnel_hosts"
+    )]
+    Tunnel(Arc<str>),
     /// Not a request that may be passed on.
     #[error("graphward cannot pass this request on: {0}")]
     Malformed(&'static str),
@@ -152,6 +158,7 @@ impl Refusal {
             Self::Broken => (S::BAD_GATEWAY, "connection_terminated", "refused_broken", 990_017, false),
             Self::Unclean(_) => (S::BAD_REQUEST, MISTAKE, "refused_unclean", 990_018, false),
             Self::Family { .. } => (S::MISDIRECTED_REQUEST, SETUP, "refused_family", 990_019, false),
+            Self::Tunnel(_) => (S::FORBIDDEN, DENIED, "refused_tunnel", 990_020, false),
         };
         Facts {
             status,
@@ -181,6 +188,7 @@ impl Refusal {
         let closes = matches!(
             self,
             Self::Draining
+                | Self::Tunnel(_)
                 | Self::Malformed(_)
                 | Self::HeadTooLarge
                 | Self::SlowBody
@@ -210,6 +218,7 @@ impl Refusal {
                 headers.insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Self::WrongHost
+            | Self::Tunnel(_)
             | Self::Malformed(_)
             | Self::HeadTooLarge
             | Self::CrossSite

@@ -8,7 +8,7 @@ use hyper::service::Service;
 use tokio_rustls::TlsAcceptor;
 
 use super::body::SimBody;
-use crate::net::{BoxError, Listener, ServeSettings, Shutter, Tasks, serve};
+use crate::net::{BoxError, Listener, ServeSettings, Shutter, Tasks, Tls, serve};
 
 /// A listener that is served in the background until this is stopped. Dropped without [`Running::stop`], it
 /// goes on until the runtime ends.
@@ -34,9 +34,10 @@ impl Running {
         let settings = ServeSettings {
             tasks: tasks.clone(),
             shutter: shutter.clone(),
-            tls,
+            tls: tls.map_or(Tls::Off, Tls::Always),
         };
-        drop(tasks.spawn(serve(listener, service, settings)));
+        let services = move |_line| service.clone();
+        drop(tasks.spawn(serve(listener, services, settings)));
         Self {
             address,
             shutter,

@@ -231,7 +231,7 @@ mod tests {
     #[test]
     fn a_credential_knows_its_token_when_it_sees_it() {
         let token = Token::lasting(Secret::new("EAAGm0PX4/ZCps").unwrap());
-        let credential = Credential::new(Generation::FIRST, token).unwrap();
+        let credential = Credential::new(Generation::FIRST, token, None).unwrap();
         let text = br"Malformed access token EAAGm0PX4\/ZCps";
         let redacted = credential.redacted(text).unwrap();
         assert_eq!(redacted, &b"Malformed access token [redacted]"[..]);

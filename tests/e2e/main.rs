@@ -8,6 +8,8 @@ mod demo;
 #[cfg(test)]
 mod drops;
 #[cfg(test)]
+mod https;
+#[cfg(test)]
 mod lives;
 #[cfg(test)]
 mod pair;

@@ -7,12 +7,14 @@ pub(crate) mod house;
 pub(crate) mod message;
 pub(crate) mod origin;
 pub(crate) mod process;
+pub(crate) mod secure;
 
 pub(crate) use client::Client;
 pub(crate) use h2c::H2c;
 pub(crate) use house::{House, Setup};
 pub(crate) use origin::{After, Decoy, Origin};
 pub(crate) use process::Process;
+pub(crate) use secure::Papers;
 
 use std::sync::LazyLock;
 

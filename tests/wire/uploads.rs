@@ -9,6 +9,8 @@ const STREAMING: Setup<'static> = Setup {
     heal: "body_memory = \"1KiB\"\nspool_dir = \"off\"",
     log: "",
     proxy: None,
+    listen: "",
+    connect_to: "",
 };
 
 const TOO_LARGE: &str =

@@ -80,6 +80,8 @@ fn every_key_can_be_changed() {
         proxy = ["localhost:1", "unix:/run/p.sock"]
         admin = "unix:/run/a.sock"
         allowed_hosts = ["Graph.Local"]
+        tls = { cert = "c.pem", key = "k.pem" }
+        tunnel_hosts = ["Api.Example.com"]
         [upstream]
         origin = "https://[::1]:8443/"
         ca_file = "ca.pem"
@@ -115,6 +117,12 @@ fn every_key_can_be_changed() {
     assert_eq!(listen.proxy[1].to_string(), "unix:/run/p.sock");
     assert_eq!(listen.admin.to_string(), "unix:/run/a.sock");
     assert_eq!(listen.allowed_hosts, ["graph.local"]);
+    let tls = listen.tls.as_ref().unwrap();
+    assert_eq!(
+        (tls.cert.as_path(), tls.key.as_path()),
+        (Path::new("c.pem"), Path::new("k.pem"))
+    );
+    assert_eq!(listen.tunnel_hosts, ["api.example.com"]);
     let upstream = &config.upstream;
     assert_eq!(upstream.origin, "https://[::1]:8443");
     assert_eq!(upstream.authority(), "[::1]:8443");

@@ -294,7 +294,8 @@ fn a_batch_in_the_query_is_seen_by_its_whole_name_and_its_items_are_cleaned() {
     for target in ["/batch", "/?a=batch", "/?batched=1&xbatch=2", "/"] {
         assert!(!clean(target).1.batch, "{target}");
     }
-    let stale = "/?batch=%5B%7B%22relative_url%22%3A%22me%3Faccess_token%3DEAAG%26a%3D1%22%7D%5D&b=2";
+    let stale =
+        "/?batch=%5B%7B%22relative_url%22%3A%22me%3Faccess_token%3DEAAG%26a%3D1%22%7D%5D&b=2";
     let (left, found) = clean(stale);
     assert!(left.ends_with("&b=2") && !left.contains("EAAG") && !left.contains("access_token"));
     assert!(found.batch && found.changed && !found.own_items);

@@ -1,10 +1,12 @@
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::time::Duration;
 
 use tempfile::TempDir;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::*;
+use crate::net::watch::MOST;
 
 /// What only the poll would notice takes a second; what an event tells takes less than this.
 const BY_EVENT: Duration = Duration::from_millis(900);

@@ -19,6 +19,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) log: &'a str,
     /// `proxy = …`
     pub(crate) proxy: Option<&'a str>,
+    pub(crate) listen: &'a str,
+    pub(crate) connect_to: &'a str,
 }
 
 /// A running proxy; stops when dropped.
@@ -39,6 +41,8 @@ impl Setup<'_> {
             heal,
             log,
             proxy,
+            listen,
+            connect_to,
         } = self;
         let shown = place.display();
         let proxy = proxy.unwrap_or("\"127.0.0.1:0\"");
@@ -49,11 +53,13 @@ impl Setup<'_> {
 [listen]
 proxy = {proxy}
 admin = "127.0.0.1:0"
+{listen}
 [upstream]
 ca_file = "{shown}/ca.pem"
 {upstream}
 [upstream.connect_to]
 "graph.facebook.com" = "127.0.0.1:{port}"
+{connect_to}
 [token]
 source = {{ file = "{shown}/token" }}
 [heal]
@@ -118,6 +124,11 @@ impl House {
     pub(crate) fn ask_to_stop(&self) {
         // Full or closed, it has been asked already.
         self.stops.try_send(Stop::Terminate).ok();
+    }
+
+    /// How it ended, once it has.
+    pub(crate) fn ended(mut self) -> Exit {
+        self.thread.take().unwrap().join().unwrap()
     }
 }
 

@@ -76,6 +76,32 @@ fn the_upstream_is_https_and_its_limits_can_be_met() {
 }
 
 #[test]
+fn tls_is_a_certificate_and_a_key_and_tunnels_need_it() {
+    each(&[
+        ("[listen]\ntls = \"cert.pem\"", "two PEM files"),
+        ("[listen]\ntls = { cert = \"c\" }", "two PEM files"),
+        ("[listen]\ntls = { crt = \"c\" }", "did you mean `cert`?"),
+        ("[listen]\ntls = { cert = \"c\", key = 1 }", "a text"),
+        (
+            "[listen]\ntls = { cert = \"c\", key = \"-----BEGIN PRIVATE KEY-----hunter2\" }",
+            "must be the path of a file",
+        ),
+        (
+            "[listen]\ntunnel_hosts = [\"a\"]",
+            "set `tls`, or remove this",
+        ),
+        (
+            "[listen]\ntunnel_hosts = [\"a:443\"]",
+            "must be a name without a port",
+        ),
+    ]);
+    assert!(
+        !fault("[listen]\ntls = { cert = \"c\", key = \"-----BEGIN hunter2\" }")
+            .contains("hunter2")
+    );
+}
+
+#[test]
 fn a_listener_has_an_address_of_its_own() {
     each(&[
         ("[listen]\nproxy = []", "at least one address"),

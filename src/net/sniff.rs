@@ -1,0 +1,122 @@
+//! The first byte of a connection, which says whether TLS follows.
+//!
+//! # Why
+//!
+//! One address for both, so that an app's base URL may begin with `http` or `https` and nobody has to know which port
+//! is which. A ClientHello begins with 0x16, which begins no request. The byte is read and put back, not peeked at:
+//! Unix sockets and tunnels know no peeking.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
+
+use super::connect::Transport;
+
+/// What a connection begins with.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Beginning {
+    /// A TLS handshake.
+    Handshake,
+    /// Anything else.
+    Plain,
+}
+
+/// A connection whose first byte was read, and is read again.
+pub(super) struct Rewound {
+    first: Option<u8>,
+    rest: Box<dyn Transport>,
+}
+
+/// The type of a TLS record that is part of a handshake (RFC 8446, section 5.1).
+const HANDSHAKE: u8 = 0x16;
+
+/// Waits for the first byte; none if the connection ends before.
+pub(super) async fn sniff(mut stream: Box<dyn Transport>) -> Option<(Beginning, Rewound)> {
+    let first = stream.read_u8().await.ok()?;
+    let beginning = if first == HANDSHAKE {
+        Beginning::Handshake
+    } else {
+        Beginning::Plain
+    };
+    let rewound = Rewound {
+        first: Some(first),
+        rest: stream,
+    };
+    Some((beginning, rewound))
+}
+
+impl AsyncRead for Rewound {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if buf.remaining() > 0
+            && let Some(first) = self.first.take()
+        {
+            buf.put_slice(&[first]);
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut self.rest).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Rewound {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.rest).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.rest).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.rest).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.rest.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.rest).poll_write_vectored(cx, bufs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn every_byte_is_there_and_the_first_one_tells() {
+        for (sent, tells) in [
+            (&b"\x16\x03\x01"[..], Beginning::Handshake),
+            (b"GET / HTTP/1.1", Beginning::Plain),
+            (b"P", Beginning::Plain),
+        ] {
+            let (mut theirs, ours) = tokio::io::duplex(64);
+            theirs.write_all(sent).await.unwrap();
+            drop(theirs);
+            let (beginning, mut stream) = sniff(Box::new(ours)).await.unwrap();
+            assert_eq!(beginning, tells);
+            let mut read = Vec::new();
+            stream.read_to_end(&mut read).await.unwrap();
+            assert_eq!(read, sent);
+        }
+        let (theirs, ours) = tokio::io::duplex(64);
+        drop(theirs);
+        assert!(sniff(Box::new(ours)).await.is_none());
+    }
+}
