@@ -92,6 +92,9 @@ pub(super) fn templates(state: &State, call: &Call, id: &str) -> Result<Reply, F
     let data: Vec<_> = (first..end).map(template).collect();
 
     let mut answer = json!({"data": data});
+    if let (Some(fields), Some(answer)) = (call.text("summary"), answer.as_object_mut()) {
+        answer.insert("summary".to_owned(), summary(&fields));
+    }
     if first < end {
         let (before, after) = (format!("{CURSOR}{first}"), format!("{CURSOR}{}", end - 1));
         let link = |direction: &str, cursor: &str| {
@@ -132,9 +135,24 @@ fn template(place: usize) -> Value {
         "language": "en_US",
         "status": "APPROVED",
         "category": "UTILITY",
+        "parameter_format": "POSITIONAL",
         "components": [{"type": "BODY", "text": "Your code is {{1}}."}],
         "id": (900_000_000_000_000_usize + place).to_string(),
     })
+}
+
+/// What is said of all templates together, in the fields asked for.
+fn summary(fields: &str) -> Value {
+    let mut summary = json!({
+        "total_count": TEMPLATES,
+        "message_template_count": TEMPLATES,
+        "message_template_limit": 250,
+        "are_translations_complete": true,
+    });
+    if let Some(summary) = summary.as_object_mut() {
+        summary.retain(|name, _| fields.split(',').any(|field| field.trim() == name));
+    }
+    summary
 }
 
 fn encoded(text: &str) -> String {

@@ -194,3 +194,19 @@ async fn pages_lead_on_by_absolute_urls_with_the_token_only_if_it_was_a_paramete
         .await;
     assert_eq!(wrong.error(), (400, 100, None));
 }
+
+#[tokio::test]
+async fn a_summary_of_the_templates_has_the_fields_that_are_asked_for() {
+    let world = World::start().await;
+    let token = world.sim.issue(None);
+    let path = "/v26.0/555/message_templates?limit=1";
+    let plain = world.get(path, &token).await.json();
+    assert!(plain.get("summary").is_none());
+    assert_eq!(plain["data"][0]["parameter_format"], "POSITIONAL");
+    let asked = format!("{path}&summary=total_count,are_translations_complete");
+    let summed = world.get(&asked, &token).await.json();
+    assert_eq!(
+        summed["summary"],
+        serde_json::json!({"total_count": 57, "are_translations_complete": true})
+    );
+}
