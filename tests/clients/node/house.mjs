@@ -107,10 +107,11 @@ class House {
     assert.ok(data.length > 0);
   }
 
-  /** What the messages that Graph accepted say, or the names of their templates. */
-  async heard() {
+  /** Fails unless Graph accepted just these messages (a text's words, a template's name), each once. */
+  async heard(words) {
     const { data } = await this.control("/messages");
-    return data.map(({ said }) => said.text?.body ?? said.template.name);
+    const heard = data.map(({ said }) => said.text?.body ?? said.template.name);
+    assert.deepEqual(heard.sort(), [...words].sort());
   }
 
   async close() {

@@ -1,7 +1,7 @@
-import { BUSINESS, PHONE, behindGraphward, item, template, text } from "./suite.mjs";
+import { BUSINESS, PHONE, item, template, text } from "../calls.mjs";
 
-behindGraphward("fetch", (house, token) => {
-  const graph = `${house.proxy}/v25.0`;
+export default function connect(address, token) {
+  const graph = `${address}/v25.0`;
   const headers = { Authorization: `Bearer ${token}` };
   const call = async (url, init = {}) => {
     const answer = await fetch(url, { ...init, headers: { ...headers, ...init.headers } });
@@ -42,9 +42,9 @@ behindGraphward("fetch", (house, token) => {
       return names;
     },
     async batch(words) {
-      const items = words.map((words) => item(words, `&access_token=${token}`));
+      const items = words.map((words) => item(words, token));
       const form = new URLSearchParams({ access_token: token, batch: JSON.stringify(items) });
       return json(graph, { method: "POST", body: form });
     },
   };
-});
+}

@@ -1,11 +1,11 @@
 import bizSdk from "facebook-nodejs-business-sdk";
 
-import { graphward } from "../../../config/clients/facebook-nodejs-business-sdk.mjs";
-import { BUSINESS, PHONE, TO, behindGraphward, template, text } from "./suite.mjs";
+import { graphward } from "../../../../config/clients/facebook-nodejs-business-sdk.mjs";
+import { BUSINESS, PHONE, TO, template, text } from "../calls.mjs";
 
 // Its uploads are left out: this version sends a file's request without a body.
-behindGraphward("facebook-nodejs-business-sdk", (house, token) => {
-  const api = graphward(bizSdk, house.proxy, token);
+export default function connect(address, token) {
+  const api = graphward(bizSdk, address, token);
 
   return {
     text: (words) => api.call("POST", [PHONE, "messages"], text(words)),
@@ -30,4 +30,4 @@ behindGraphward("facebook-nodejs-business-sdk", (house, token) => {
       await batch.execute();
     },
   };
-});
+}

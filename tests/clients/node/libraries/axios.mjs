@@ -1,10 +1,10 @@
 import axios from "axios";
 
-import { graphward } from "../../../config/clients/axios.mjs";
-import { BUSINESS, PHONE, behindGraphward, item, template, text } from "./suite.mjs";
+import { graphward } from "../../../../config/clients/axios.mjs";
+import { BUSINESS, PHONE, item, template, text } from "../calls.mjs";
 
-behindGraphward("axios", (house, token) => {
-  const graph = graphward(axios, house.proxy);
+export default function connect(address, token) {
+  const graph = graphward(axios, address);
   graph.defaults.params = { access_token: token };
 
   return {
@@ -31,6 +31,6 @@ behindGraphward("axios", (house, token) => {
       } while (after);
       return names;
     },
-    batch: (words) => graph.post("/", { batch: words.map((words) => item(words)), include_headers: false }),
+    batch: (words) => graph.post("/", { batch: words.map((words) => item(words, token)), include_headers: false }),
   };
-});
+}

@@ -1,11 +1,11 @@
 import { WhatsAppAPI } from "whatsapp-api-js";
 import { Language, Template, Text } from "whatsapp-api-js/messages";
 
-import { graphward } from "../../../config/clients/whatsapp-api-js.mjs";
-import { PHONE, TO, behindGraphward } from "./suite.mjs";
+import { graphward } from "../../../../config/clients/whatsapp-api-js.mjs";
+import { PHONE, TO } from "../calls.mjs";
 
-behindGraphward("whatsapp-api-js", (house, token) => {
-  const whatsapp = graphward({ WhatsAppAPI }, house.proxy, { token });
+export default function connect(address, token) {
+  const whatsapp = graphward({ WhatsAppAPI }, address, { token });
   const good = (answer) => {
     if (answer.error) throw new Error(answer.error.message);
     return answer;
@@ -25,4 +25,4 @@ behindGraphward("whatsapp-api-js", (house, token) => {
       return (await whatsapp.fetchMedia(url)).arrayBuffer();
     },
   };
-});
+}

@@ -2,12 +2,12 @@ import { promisify } from "node:util";
 
 import fbgraph from "fbgraph";
 
-import { graphward } from "../../../config/clients/fbgraph.mjs";
-import { BUSINESS, PHONE, behindGraphward, item, template, text } from "./suite.mjs";
+import { graphward } from "../../../../config/clients/fbgraph.mjs";
+import { BUSINESS, PHONE, item, template, text } from "../calls.mjs";
 
 // Its forms have no type, and it makes its own proofs.
-behindGraphward("fbgraph", (house, token, secret = null) => {
-  const graph = graphward(fbgraph, house.proxy).setAccessToken(token).setAppSecret(secret);
+export default function connect(address, token, secret = null) {
+  const graph = graphward(fbgraph, address).setAccessToken(token).setAppSecret(secret);
   const get = promisify(graph.get.bind(graph));
   const post = promisify(graph.post.bind(graph));
   const form = (message) => ({ ...message, [message.type]: JSON.stringify(message[message.type]) });
@@ -26,8 +26,8 @@ behindGraphward("fbgraph", (house, token, secret = null) => {
       return names;
     },
     async batch(words) {
-      const items = words.map((words) => item(words, `&access_token=${token}`));
+      const items = words.map((words) => item(words, token));
       return promisify(graph.batch.bind(graph))(items);
     },
   };
-});
+}
