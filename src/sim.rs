@@ -11,7 +11,11 @@
 //! sidecar: it imports nothing of the proxy, nor of the layer that holds our reading of Graph, so that a
 //! misreading there has to meet a second opinion here. What no recording shows was decided by likeness: a batch
 //! with a dead token of its own fails as a whole; a body that is too large gets the edge's page; an app token
-//! cannot send messages (200, 403).
+//! cannot send messages (200, 403); rupload takes the scheme `OAuth` only, and refuses with 401; lookaside refuses a
+//! missing user agent and the names of Node's fetch libraries; videos are published on graph-video only.
+//!
+//! It is all of Meta's hosts, told apart by the name that a call was sent to, so that what is sent to the wrong one
+//! fails as it would there. By a name that is none of Meta's it is all of them in one.
 //!
 //! Answers are computed without waiting, from a parsed call; only reading the body and trouble on command take
 //! time, and that is tokio's, which tests may pause.
@@ -31,14 +35,19 @@ mod multipart;
 mod oauth;
 mod objects;
 mod pacific;
+mod pages;
 mod proof;
 mod random;
 mod reading;
 mod router;
 mod running;
+mod siblings;
 mod state;
 pub mod tls;
 mod tokens;
+mod uploads;
+mod usage;
+mod videos;
 
 use std::fmt;
 use std::future::Future;
@@ -56,6 +65,7 @@ pub use body::{Hangup, SimBody};
 pub use calls::{Authorization, Item, Placed, Seen};
 pub use control::duration;
 pub use faults::{Effect, Fault, Moment};
+pub use hosts::Family;
 pub use running::Running;
 pub use state::{Accepted, Counts, Proof, Settings};
 pub use tokens::Death;
@@ -109,7 +119,13 @@ impl Sim {
     /// Issues a token: `EAA…`, some 200 characters. Without a `ttl` it lives until told otherwise.
     #[must_use]
     pub fn issue(&self, ttl: Option<Duration>) -> String {
-        self.0.issue("EAA", ttl)
+        self.issue_for(Family::Facebook, ttl)
+    }
+
+    /// Issues a token that is good on one family's hosts only: `EAA…`, `IGAA…` or `THAA…`.
+    #[must_use]
+    pub fn issue_for(&self, family: Family, ttl: Option<Duration>) -> String {
+        self.0.issue(family, ttl)
     }
 
     /// Takes a caller's own text as a token; one that had died lives again.
@@ -145,6 +161,19 @@ impl Sim {
         locked(&self.0.faults).add(fault);
     }
 
+    /// Sets headers such as `x-app-usage` for the answers to come: a text as it is, anything else as JSON, `null` for
+    /// none.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with one of them, in words.
+    pub fn usage(
+        &self,
+        headers: &serde_json::Map<String, serde_json::Value>,
+    ) -> Result<(), String> {
+        usage::set(&mut locked(&self.0.usage), headers)
+    }
+
     /// The messages accepted, in order: the last 100,000.
     #[must_use]
     pub fn accepted(&self) -> Vec<Accepted> {
@@ -175,7 +204,7 @@ impl Sim {
         self.counts().rejected
     }
 
-    /// Forgets messages, calls, media, trouble and counts; tokens stay.
+    /// Forgets messages, calls, media, uploads, trouble, usage and counts; tokens stay.
     pub fn reset(&self) {
         self.0.reset();
     }
@@ -185,10 +214,10 @@ impl Sim {
 async fn answered(state: &State, arrival: Arrival) -> Result<Response<SimBody>, Hangup> {
     let Arrival { call, fits, .. } = arrival;
     if !fits {
-        return Ok(Reply::page(StatusCode::PAYLOAD_TOO_LARGE).response(&call));
+        return Ok(Reply::page(StatusCode::PAYLOAD_TOO_LARGE).response(state, &call));
     }
     if !router::is_data(&call) {
-        return Ok(router::dispatch(state, &call).response(&call));
+        return Ok(router::dispatch(state, &call).response(state, &call));
     }
     state.attempts.fetch_add(1, Ordering::Relaxed);
     let alive = router::admit(state, &call).is_ok();
@@ -197,7 +226,7 @@ async fn answered(state: &State, arrival: Arrival) -> Result<Response<SimBody>, 
     }
     let fault = locked(&state.faults).next(alive);
     match fault {
-        None => Ok(router::dispatch(state, &call).response(&call)),
+        None => Ok(router::dispatch(state, &call).response(state, &call)),
         Some(fault) => {
             state.faulted.fetch_add(1, Ordering::Relaxed);
             befallen(state, &call, fault).await
@@ -221,6 +250,8 @@ async fn befallen(state: &State, call: &Call, fault: Fault) -> Result<Response<S
             let failure = router::commanded(call, code, subcode, status);
             Reply::failure(&failure)
         }
+        Effect::Malformed => Reply::failure(&router::malformed(call)),
+        Effect::Null => answer(early).without_first_item(),
         Effect::Page(status) => Reply::page(status),
         Effect::Delay(by) => {
             tokio::time::sleep(by).await;
@@ -228,10 +259,10 @@ async fn befallen(state: &State, call: &Call, fault: Fault) -> Result<Response<S
         }
         Effect::Hang => std::future::pending().await,
         Effect::Reset => return Err(Hangup),
-        Effect::Stall => return Ok(answer(early).response(call).map(SimBody::stalled)),
-        Effect::Cut => return Ok(answer(early).response(call).map(SimBody::cut)),
+        Effect::Stall => return Ok(answer(early).response(state, call).map(SimBody::stalled)),
+        Effect::Cut => return Ok(answer(early).response(state, call).map(SimBody::cut)),
     };
-    Ok(reply.response(call))
+    Ok(reply.response(state, call))
 }
 
 impl<B> Service<Request<B>> for Sim

@@ -13,19 +13,29 @@ mod support;
 
 #[path = "sim/answers.rs"]
 mod answers;
+#[path = "sim/batches.rs"]
+mod batches;
 #[path = "sim/calls.rs"]
 mod calls;
 #[path = "sim/control.rs"]
 mod control;
+#[path = "sim/hosts.rs"]
+mod hosts;
 #[path = "sim/media.rs"]
 mod media;
 #[path = "sim/messages.rs"]
 mod messages;
 #[path = "sim/oauth.rs"]
 mod oauth;
+#[path = "sim/pages.rs"]
+mod pages;
+#[path = "sim/proofs.rs"]
+mod proofs;
 #[path = "sim/tls.rs"]
 mod tls;
 #[path = "sim/tokens.rs"]
 mod tokens;
 #[path = "sim/trouble.rs"]
 mod trouble;
+#[path = "sim/uploads.rs"]
+mod uploads;

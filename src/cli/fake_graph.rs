@@ -11,7 +11,7 @@ use clap::ValueHint;
 
 use crate::net::{Http, Listener, Tasks};
 use crate::sim::tls::{Authority, Leaf};
-use crate::sim::{self, Running, Settings, Sim};
+use crate::sim::{self, Family, Running, Settings, Sim};
 use crate::types::{Clock, Secret};
 
 /// A fake Graph whose tokens expire, for tests of what calls the real one.
@@ -35,6 +35,14 @@ pub struct FakeGraph {
     /// A file to write a fresh token to, whole and readable by its owner only.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     token_out: Option<PathBuf>,
+    /// Whose token that is: facebook, instagram or threads. It is good on the hosts of its family only.
+    #[arg(
+        long,
+        value_name = "FAMILY",
+        default_value = "facebook",
+        requires = "token_out"
+    )]
+    family: Family,
     /// Writes another fresh token there this often.
     #[arg(long, value_name = "TIME", value_parser = sim::duration, requires = "token_out")]
     renew_every: Option<Duration>,
@@ -44,9 +52,9 @@ pub struct FakeGraph {
     /// A file with the app's secret. Without it: 0123456789abcdef0123456789abcdef.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     app_secret_file: Option<PathBuf>,
-    /// Refuses calls without an `appsecret_proof`.
-    #[arg(long)]
-    require_proof: bool,
+    /// Whether calls need an `appsecret_proof`: optional or required. A wrong one is refused either way.
+    #[arg(long, value_name = "WORD", default_value = "optional")]
+    proof: sim::Proof,
     /// What media URLs in its answers begin with.
     #[arg(
         long,
@@ -54,6 +62,13 @@ pub struct FakeGraph {
         default_value = "https://lookaside.fbsbx.com"
     )]
     media_origin: String,
+    /// What the upload URLs of reels in its answers begin with.
+    #[arg(
+        long,
+        value_name = "ORIGIN",
+        default_value = "https://rupload.facebook.com"
+    )]
+    upload_origin: String,
     /// A file to write the certificate authority's certificate to, for clients to trust.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "plain")]
     ca_out: Option<PathBuf>,
@@ -142,9 +157,14 @@ impl FakeGraph {
         let control = sim.start_control(control);
         let tasks = Tasks::default();
         if let Some(path) = self.token_out.clone() {
-            written(&path, &sim.issue(self.token_ttl), Mode::Owner)?;
+            let issue = Issue {
+                sim: sim.clone(),
+                family: self.family,
+                ttl: self.token_ttl,
+            };
+            written(&path, &issue.fresh(), Mode::Owner)?;
             if let Some(every) = self.renew_every {
-                drop(tasks.spawn(renewed(sim.clone(), path, every, self.token_ttl)));
+                drop(tasks.spawn(renewed(issue, path, every)));
             }
         }
         self.greet(&mut io::stdout().lock(), &graph, &control)?;
@@ -168,9 +188,8 @@ impl FakeGraph {
         if let Some(path) = &self.app_secret_file {
             secret(path)?.expose().clone_into(&mut settings.app_secret);
         }
-        if self.require_proof {
-            settings.proof = sim::Proof::Required;
-        }
+        settings.proof = self.proof;
+        settings.upload_origin.clone_from(&self.upload_origin);
         Ok(settings)
     }
 
@@ -241,11 +260,24 @@ fn secret(path: &Path) -> Result<Secret, Trouble> {
     })
 }
 
+/// Where fresh tokens come from.
+struct Issue {
+    sim: Sim,
+    family: Family,
+    ttl: Option<Duration>,
+}
+
+impl Issue {
+    fn fresh(&self) -> String {
+        self.sim.issue_for(self.family, self.ttl)
+    }
+}
+
 /// Goes on writing fresh tokens. One that cannot be written is told and forgotten: the next may.
-async fn renewed(sim: Sim, path: PathBuf, every: Duration, ttl: Option<Duration>) {
+async fn renewed(issue: Issue, path: PathBuf, every: Duration) {
     loop {
         tokio::time::sleep(every).await;
-        if let Err(trouble) = written(&path, &sim.issue(ttl), Mode::Owner) {
+        if let Err(trouble) = written(&path, &issue.fresh(), Mode::Owner) {
             drop(writeln!(io::stderr(), "graphward fake-graph: {trouble}"));
         }
     }
@@ -304,6 +336,18 @@ mod tests {
         assert_eq!(fake.listen.to_string(), "127.0.0.1:8443");
         assert_eq!(fake.control.to_string(), "127.0.0.1:8444");
         assert_eq!((fake.token_ttl, fake.plain), (None, false));
+        assert_eq!(
+            (fake.family, fake.proof),
+            (Family::Facebook, sim::Proof::Optional)
+        );
+        let strict = line(&["--proof", "required", "--media-origin", "http://x"]).unwrap();
+        let settings = strict.settings().unwrap();
+        assert_eq!(settings.proof, sim::Proof::Required);
+        assert_eq!(settings.media_origin, "http://x");
+        let threads = line(&["--family", "threads", "--token-out", "t"]).unwrap();
+        assert_eq!(threads.family, Family::Threads);
+        assert!(line(&["--family", "threads"]).is_err(), "whose?");
+        assert!(line(&["--proof", "maybe"]).is_err());
         assert!(line(&["--plain", "--ca-out", "ca.pem"]).is_err());
         assert!(line(&["--renew-every", "4s"]).is_err(), "where to?");
         assert!(line(&["--token-ttl", "4"]).is_err(), "4 what?");

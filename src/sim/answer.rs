@@ -19,6 +19,7 @@ use super::call::{Call, Version};
 use super::failure::Failure;
 use super::multipart::hex;
 use super::random;
+use super::state::{State, locked};
 
 /// An answer, before it is written for one client.
 pub(super) struct Reply {
@@ -80,6 +81,23 @@ impl Reply {
         reply.header(header::LOCATION, location)
     }
 
+    /// The same, with another status.
+    pub(super) fn status(mut self, status: StatusCode) -> Self {
+        self.status = status;
+        self
+    }
+
+    /// A batch's answer whose first item never came.
+    pub(super) fn without_first_item(mut self) -> Self {
+        if let Ok(mut items) = serde_json::from_slice::<Vec<Value>>(&self.body)
+            && let Some(first) = items.first_mut()
+        {
+            *first = Value::Null;
+            self.body = escaped(&items).into();
+        }
+        self
+    }
+
     /// Adds a header, if the value can stand in one.
     pub(super) fn header(mut self, name: HeaderName, value: &str) -> Self {
         if let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) {
@@ -114,12 +132,13 @@ impl Reply {
     }
 
     /// The answer for the client of this call.
-    pub(super) fn response(self, call: &Call) -> Response<SimBody> {
+    pub(super) fn response(self, state: &State, call: &Call) -> Response<SimBody> {
         let mut head = HeaderMap::new();
         let mut body = self.body;
         let mut status = self.status;
         if self.kind != Kind::Other {
             graphs(&mut head, self.kind, &self.trace, call);
+            head.extend(locked(&state.usage).clone());
             if call.method == Method::GET && self.kind == Kind::Json {
                 let etag = etag(&body);
                 if call.accept.unless.as_deref() == Some(&etag) {
@@ -196,7 +215,7 @@ const X_FB_TRACE_ID: HeaderName = HeaderName::from_static("x-fb-trace-id");
 const X_FB_DEBUG: HeaderName = HeaderName::from_static("x-fb-debug");
 const X_PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 
-const ALWAYS: [(HeaderName, &str); 13] = [
+const ALWAYS: [(HeaderName, &str); 11] = [
     // Two values, not one list: an answer's duplicates are part of it.
     (VARY, "Origin"),
     (VARY, "Accept-Encoding"),
@@ -208,15 +227,6 @@ const ALWAYS: [(HeaderName, &str); 13] = [
     (header::PRAGMA, "no-cache"),
     (header::EXPIRES, "Sat, 01 Jan 2000 00:00:00 GMT"),
     (header::ALT_SVC, "h3=\":443\"; ma=86400"),
-    (
-        HeaderName::from_static("x-app-usage"),
-        "{\"call_count\":0,\"total_cputime\":0,\"total_time\":0}",
-    ),
-    (
-        HeaderName::from_static("x-business-use-case-usage"),
-        "{\"114023108121234\":[{\"type\":\"whatsapp\",\"call_count\":1,\"total_cputime\":1,\"total_time\":1,\
-         \"estimated_time_to_regain_access\":0}]}",
-    ),
     (HeaderName::from_static("x-fb-rev"), "1027344510"),
     (HeaderName::from_static("x-fb-aed"), "3"),
     (

@@ -223,7 +223,15 @@ impl Call {
 
     /// The parameters as a query, for `paging`, less those that paging sets itself.
     pub(super) fn kept(&self) -> impl Iterator<Item = (&str, &str)> {
-        const SET: [&str; 4] = ["limit", "after", "before", "method"];
+        const SET: [&str; 7] = [
+            "limit",
+            "after",
+            "before",
+            "method",
+            "access_token",
+            "appsecret_proof",
+            "appsecret_time",
+        ];
         let params = self.params.iter();
         params
             .map(|(_, name, value)| (name.as_str(), value.as_str()))

@@ -18,9 +18,11 @@ use serde_json::{Value, json};
 
 use super::body::SimBody;
 use super::faults::{Effect, Fault, Moment};
+use super::hosts::Family;
 use super::pacific::unix;
 use super::state::{State, locked};
 use super::tokens::{Death, Kind};
+use super::usage;
 use crate::net::BoxError;
 
 /// The control API as a service.
@@ -33,6 +35,8 @@ pub(super) struct Control(Arc<State>);
 struct Issue {
     ttl: Option<String>,
     token: Option<String>,
+    #[serde(default)]
+    family: Family,
 }
 
 /// `POST /tokens/expire`
@@ -93,6 +97,10 @@ impl Control {
                 faults.add(fault);
                 Ok(json!({"faults_waiting": faults.waiting()}))
             }
+            ("POST", "/usage") => {
+                usage::set(&mut locked(&state.usage), &parsed(body)?).map_err(bad)?;
+                Ok(json!({"success": true}))
+            }
             ("POST", "/reset") => {
                 state.reset();
                 Ok(json!({"success": true}))
@@ -105,7 +113,7 @@ impl Control {
                 None => Err((
                     StatusCode::NOT_FOUND,
                     "there are GET /state, GET /messages, GET /calls, POST /tokens, POST /tokens/expire, \
-                     POST /faults and POST /reset"
+                     POST /faults, POST /usage and POST /reset"
                         .to_owned(),
                 )),
             },
@@ -117,7 +125,7 @@ impl Control {
 fn allowed(path: &str) -> Option<&'static str> {
     match path {
         "/state" | "/messages" | "/calls" => Some("GET"),
-        "/tokens" | "/tokens/expire" | "/faults" | "/reset" => Some("POST"),
+        "/tokens" | "/tokens/expire" | "/faults" | "/usage" | "/reset" => Some("POST"),
         _ => None,
     }
 }
@@ -127,7 +135,7 @@ fn issue(state: &State, asked: &Issue) -> Result<Value, Refused> {
     let ttl = ttl.map_err(bad)?.or(state.settings.token_ttl);
     let now = state.now();
     let token = match &asked.token {
-        None => state.issue("EAA", ttl),
+        None => state.issue(asked.family, ttl),
         Some(token) => {
             locked(&state.tokens).add(token, Kind::User, now, ttl);
             token.clone()
@@ -173,13 +181,15 @@ fn trouble(asked: Trouble) -> Result<Fault, Refused> {
                 .ok_or_else(|| bad("a delay needs a \"for\""))?;
             Effect::Delay(duration(by).map_err(bad)?)
         }
+        "malformed" => Effect::Malformed,
+        "null" => Effect::Null,
         "hang" => Effect::Hang,
         "stall" => Effect::Stall,
         "cut" => Effect::Cut,
         "reset" => Effect::Reset,
         _ => {
             return Err(bad(
-                "\"kind\" is one of error, page, delay, hang, stall, cut and reset",
+                "\"kind\" is one of error, malformed, page, null, delay, hang, stall, cut and reset",
             ));
         }
     };

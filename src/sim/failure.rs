@@ -4,6 +4,8 @@ use http::StatusCode;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::hosts::Host;
+
 /// One error, before it is written as an envelope.
 #[derive(Clone, Debug)]
 pub(super) struct Failure {
@@ -12,7 +14,7 @@ pub(super) struct Failure {
     pub(super) message: String,
     kind: &'static str,
     subcode: Option<i64>,
-    details: Option<String>,
+    data: Option<Value>,
     challenge: &'static str,
 }
 
@@ -46,7 +48,7 @@ impl Failure {
             message: message.into(),
             kind: "OAuthException",
             subcode: None,
-            details: None,
+            data: None,
             challenge: challenge_of(code),
         }
     }
@@ -108,9 +110,34 @@ impl Failure {
     }
 
     /// WhatsApp's `error_data`.
-    pub(super) fn details(mut self, details: impl Into<String>) -> Self {
-        self.details = Some(details.into());
+    pub(super) fn details(self, details: impl Into<String>) -> Self {
+        let details: String = details.into();
+        self.data(json!({"messaging_product": "whatsapp", "details": details}))
+    }
+
+    /// `error_data`.
+    pub(super) fn data(mut self, data: Value) -> Self {
+        self.data = Some(data);
         self
+    }
+
+    /// The same, as the host says it.
+    pub(super) fn on(mut self, host: Host) -> Self {
+        if self.kind == "OAuthException" {
+            self.kind = match host {
+                Host::Instagram => "IGApiException",
+                Host::Threads => "THApiException",
+                Host::Graph | Host::Video | Host::Rupload | Host::Lookaside | Host::Other => {
+                    self.kind
+                }
+            };
+        }
+        self
+    }
+
+    /// Graph does echo the token.
+    pub(super) fn malformed(token: &str) -> Self {
+        Self::token(None, format!("Malformed access token {token}"))
     }
 
     /// The body.
@@ -121,10 +148,7 @@ impl Failure {
                 kind: self.kind,
                 code: self.code,
                 error_subcode: self.subcode,
-                error_data: self
-                    .details
-                    .as_ref()
-                    .map(|details| json!({"messaging_product": "whatsapp", "details": details})),
+                error_data: self.data.clone(),
                 is_transient: (self.code == 2).then_some(true),
                 fbtrace_id: trace,
             },

@@ -30,6 +30,11 @@ pub enum Effect {
     },
     /// The edge's own page, "Sorry, something went wrong.", with this status.
     Page(http::StatusCode),
+    /// "Malformed access token" and the token itself, in the body and in `WWW-Authenticate`, as Graph does. Calls
+    /// with a dead token do not use it up either.
+    Malformed,
+    /// The first item of a batch's answer is `null`, as when Graph's time for it ran out. Other answers stay.
+    Null,
     /// The head comes this much later.
     Delay(Duration),
     /// No head, ever.
@@ -116,7 +121,7 @@ impl Faults {
     /// The next trouble for a call whose token is `alive`, or dead.
     pub(super) fn next(&mut self, alive: bool) -> Option<Fault> {
         let front = self.0.front_mut()?;
-        if !alive && matches!(front.effect, Effect::Error { .. }) {
+        if !alive && matches!(front.effect, Effect::Error { .. } | Effect::Malformed) {
             return None;
         }
         front.times -= 1;

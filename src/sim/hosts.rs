@@ -1,7 +1,10 @@
 //! Meta's names, and whose tokens are good under which.
 
+use std::str::FromStr;
+
 use http::header::HOST;
 use http::{HeaderMap, Uri};
+use serde::{Deserialize, Serialize};
 
 /// The host that a call was sent to.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -21,6 +24,20 @@ pub(super) enum Host {
     /// None of Meta's: all of them in one, for those who reach the fake by an address.
     #[default]
     Other,
+}
+
+/// Whose token it is: good on the hosts of its family, and unparsable on the others.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Family {
+    /// `EAA…`, and app tokens.
+    #[default]
+    Facebook,
+    /// `IGAA…`, `IGQ…`
+    Instagram,
+    /// `THAA…`
+    Threads,
 }
 
 /// The name that a request was sent to, in lower case and without its port.
@@ -49,6 +66,56 @@ impl Host {
             "graph.instagram.com" | "api.instagram.com" => Self::Instagram,
             "graph.threads.net" | "graph.threads.com" => Self::Threads,
             _ => Self::Other,
+        }
+    }
+
+    /// Whether a family's tokens are good here.
+    pub(super) const fn takes(self, family: Family) -> bool {
+        match self {
+            Self::Graph | Self::Video | Self::Rupload | Self::Lookaside => {
+                matches!(family, Family::Facebook)
+            }
+            Self::Instagram => matches!(family, Family::Instagram),
+            Self::Threads => matches!(family, Family::Threads),
+            Self::Other => true,
+        }
+    }
+}
+
+// === impl Family ===
+
+impl Family {
+    pub(super) fn of(token: &str) -> Self {
+        if token.starts_with("IGAA") || token.starts_with("IGQ") {
+            Self::Instagram
+        } else if token.starts_with("THAA") {
+            Self::Threads
+        } else {
+            Self::Facebook
+        }
+    }
+
+    /// What its tokens begin with.
+    pub(super) const fn prefix(self) -> &'static str {
+        match self {
+            Self::Facebook => "EAA",
+            Self::Instagram => "IGAA",
+            Self::Threads => "THAA",
+        }
+    }
+}
+
+impl FromStr for Family {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "facebook" => Ok(Self::Facebook),
+            "instagram" => Ok(Self::Instagram),
+            "threads" => Ok(Self::Threads),
+            other => Err(format!(
+                "{other:?} is no family: write facebook, instagram or threads"
+            )),
         }
     }
 }

@@ -6,11 +6,14 @@ use bytes::Bytes;
 use http::StatusCode;
 use http::header::{ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_RANGE};
 use serde_json::json;
+use sha2::{Digest as _, Sha256};
 
 use super::answer::Reply;
 use super::call::{Call, Presented};
 use super::failure::Failure;
+use super::hosts::{Family, Host};
 use super::messages::required;
+use super::multipart::hex;
 use super::pacific::unix;
 use super::random;
 use super::state::{Media, State, locked};
@@ -73,13 +76,23 @@ pub(super) fn look_up(state: &State, call: &Call, id: &str) -> Result<Reply, Fai
     let until = unix(state.now()) + LIFE;
     let origin = &state.settings.media_origin;
     Ok(Reply::json(&json!({
-        "url": format!("{origin}/whatsapp_business/attachments/?mid={id}&ext={until}&hash={hash}"),
+        "url": format!("{origin}{PATH}?{}", query(id, until, hash)),
         "mime_type": file.mime,
         "sha256": file.sha256,
         "file_size": file.size,
         "id": id,
         "messaging_product": "whatsapp",
     })))
+}
+
+/// A URL's path.
+const PATH: &str = "/whatsapp_business/attachments/";
+
+/// A URL's query. Its hash is over all of it.
+fn query(id: &str, until: i64, key: &str) -> String {
+    let hash = hex(&Sha256::digest(format!("{id}|{until}|{key}")));
+    let hash: String = hash.chars().take(43).collect();
+    format!("mid={id}&ext={until}&hash=AR{hash}")
 }
 
 /// A URL's life, in seconds.
@@ -95,7 +108,8 @@ pub(super) fn delete(state: &State, call: &Call, id: &str) -> Result<Reply, Fail
 
 /// `GET https://lookaside.fbsbx.com/whatsapp_business/attachments/?mid&ext&hash`
 ///
-/// Whatever is wrong is a 404 without an envelope, a dead token too. Only the header counts.
+/// Whatever is wrong is a 404 without an envelope, a dead token too. Only the header counts, and the query's bytes
+/// have to be those of the URL. By its own name the host is particular about path and user agent as well.
 pub(super) fn download(state: &State, call: &Call) -> Reply {
     found(state, call).unwrap_or_else(|| {
         Reply::file(
@@ -110,6 +124,12 @@ fn found(state: &State, call: &Call) -> Option<Reply> {
     let Presented::Header(token) = &call.presented else {
         return None;
     };
+    if Family::of(token) != Family::Facebook || !matches!(call.method.as_str(), "GET" | "HEAD") {
+        return None;
+    }
+    if call.host == Host::Lookaside && (call.written != PATH || !is_served(call)) {
+        return None;
+    }
     let now = state.now();
     locked(&state.tokens).check(token, state.app(), now).ok()?;
     let id = call.text("mid")?;
@@ -119,7 +139,7 @@ fn found(state: &State, call: &Call) -> Option<Reply> {
     let file = media
         .file
         .as_ref()
-        .filter(|_| call.text("hash").as_ref() == Some(&media.hash))?;
+        .filter(|_| call.query == query(&id, until, &media.hash))?;
     let bytes = file.bytes.clone()?;
 
     let name = file
@@ -150,6 +170,14 @@ fn found(state: &State, call: &Call) -> Option<Reply> {
             .header(CONTENT_DISPOSITION, &disposition)
             .header(ACCEPT_RANGES, "bytes"),
     )
+}
+
+/// Whether the host serves such a user agent. Of what is known only from reports, this is the part that matters: none
+/// at all is refused, and so are the names that fetch libraries of Node give themselves. `node`, curl, Python, Ruby
+/// and Java are served.
+fn is_served(call: &Call) -> bool {
+    let agent = call.header("user-agent").unwrap_or_default().trim();
+    !agent.is_empty() && agent != "undici" && !agent.starts_with("node-fetch")
 }
 
 /// `bytes=first-last`, or `bytes=first-`, as a half-open range. Others are ignored, which is allowed.

@@ -8,12 +8,13 @@ use serde_json::{Value, json};
 use super::answer::Reply;
 use super::call::{Call, Presented};
 use super::failure::Failure;
+use super::hosts::Family;
 use super::messages::required;
 use super::pacific::unix;
+use super::proof;
 use super::random;
 use super::state::{State, locked};
 use super::tokens::{Death, Kind};
-use super::{proof, router};
 
 /// `/oauth/access_token`
 pub(super) fn access_token(state: &State, call: &Call) -> Result<Reply, Failure> {
@@ -24,7 +25,7 @@ pub(super) fn access_token(state: &State, call: &Call) -> Result<Reply, Failure>
                 .text("fb_exchange_token")
                 .ok_or_else(|| required("fb_exchange_token"))?;
             alive(state, &old)?;
-            Ok(granted(state, "EAA"))
+            Ok(granted(state, Family::Facebook))
         }
         Some("client_credentials") => {
             let token = format!("{}|{}", state.settings.app_id, random::app_half());
@@ -40,18 +41,6 @@ pub(super) fn access_token(state: &State, call: &Call) -> Result<Reply, Failure>
         }
         _ => Err(required("code")),
     }
-}
-
-/// `GET /refresh_access_token`, of Instagram and Threads: no secret, the token renews itself.
-pub(super) fn refresh(state: &State, call: &Call) -> Result<Reply, Failure> {
-    let prefix = match call.text("grant_type").as_deref() {
-        Some("ig_refresh_token") => "IGAA",
-        Some("th_refresh_token") => "THAA",
-        _ => return Err(required("grant_type")),
-    };
-    let bearer = router::admit(state, call)?;
-    alive(state, &bearer.token)?;
-    Ok(granted(state, prefix))
 }
 
 /// `GET /oauth/revoke`
@@ -76,7 +65,7 @@ pub(super) fn mint(state: &State, call: &Call) -> Result<Reply, Failure> {
         None => limited.then_some(SIXTY_DAYS),
     };
     Ok(Reply::json(
-        &json!({"access_token": state.issue("EAA", ttl)}),
+        &json!({"access_token": state.issue(Family::Facebook, ttl)}),
     ))
 }
 
@@ -140,17 +129,17 @@ pub(super) const SCOPES: [&str; 3] = [
 const SIXTY_DAYS: Duration = Duration::from_secs(5_183_944);
 
 /// A new token, and for how long. The old one stays as it is.
-fn granted(state: &State, prefix: &str) -> Reply {
+pub(super) fn granted(state: &State, family: Family) -> Reply {
     let ttl = state.settings.token_ttl.unwrap_or(SIXTY_DAYS);
     Reply::json(&json!({
-        "access_token": state.issue(prefix, Some(ttl)),
+        "access_token": state.issue(family, Some(ttl)),
         "token_type": "bearer",
         "expires_in": ttl.as_secs(),
     }))
 }
 
 /// Only a living token of a user's is exchanged.
-fn alive(state: &State, token: &str) -> Result<(), Failure> {
+pub(super) fn alive(state: &State, token: &str) -> Result<(), Failure> {
     let now = state.now();
     let kind = locked(&state.tokens).check(token, state.app(), now);
     match kind.map_err(|failure| failure.status(StatusCode::BAD_REQUEST))? {

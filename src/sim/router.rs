@@ -5,9 +5,10 @@ use http::StatusCode;
 use super::answer::{Reply, exists};
 use super::call::{Call, Presented};
 use super::failure::Failure;
+use super::hosts::{Family, Host};
 use super::state::{State, locked};
-use super::tokens::{Kind, is_id};
-use super::{batch, media, messages, oauth, objects, proof};
+use super::tokens::{Death, Kind, is_id};
+use super::{batch, media, messages, oauth, objects, pages, proof, siblings, uploads, videos};
 
 /// A call's credential, found good.
 pub(super) struct Bearer {
@@ -17,7 +18,7 @@ pub(super) struct Bearer {
 
 /// Answers a call.
 pub(super) fn dispatch(state: &State, call: &Call) -> Reply {
-    route(state, call).unwrap_or_else(|failure| Reply::failure(&failure))
+    route(state, call).unwrap_or_else(|failure| Reply::failure(&failure.on(call.host)))
 }
 
 /// Whether a call is about data. The others are about tokens.
@@ -25,7 +26,7 @@ pub(super) fn is_data(call: &Call) -> bool {
     let first = call.path.first().map(String::as_str);
     !matches!(
         first,
-        Some("oauth" | "debug_token" | "refresh_access_token")
+        Some("oauth" | "debug_token" | "access_token" | "refresh_access_token")
     )
 }
 
@@ -44,6 +45,9 @@ pub(super) fn admit(state: &State, call: &Call) -> Result<Bearer, Failure> {
             ));
         }
     };
+    if !call.host.takes(Family::of(token)) {
+        return Err(Death::unparsable().status(status));
+    }
     let now = state.now();
     let kind = locked(&state.tokens).check(token, state.app(), now);
     let bearer = Bearer {
@@ -59,12 +63,8 @@ fn route(state: &State, call: &Call) -> Result<Reply, Failure> {
         "HEAD" => "GET",
         verb => verb,
     };
-    match (verb, path.as_slice()) {
-        ("GET", ["whatsapp_business", "attachments"]) => return Ok(media::download(state, call)),
-        ("GET" | "POST", ["oauth", "access_token"]) => return oauth::access_token(state, call),
-        ("GET" | "POST", ["oauth", "revoke"]) => return oauth::revoke(state, call),
-        ("GET", ["refresh_access_token"]) => return oauth::refresh(state, call),
-        _ => {}
+    if let Some(answer) = unadmitted(state, call, (verb, &path)) {
+        return answer;
     }
 
     let bearer = admit(state, call)?;
@@ -72,6 +72,9 @@ fn route(state: &State, call: &Call) -> Result<Reply, Failure> {
     if !exists(call.version) {
         let (major, minor) = call.version.unwrap_or_default();
         return Err(Failure::unknown_path(&format!("v{major}.{minor}")));
+    }
+    if matches!(call.host, Host::Instagram | Host::Threads) {
+        return siblings::object(call, &path);
     }
     match (verb, path.as_slice()) {
         ("POST", []) => batch::run(state, call),
@@ -82,9 +85,40 @@ fn route(state: &State, call: &Call) -> Result<Reply, Failure> {
         },
         ("GET", ["me", "permissions"]) => Ok(objects::permissions()),
         ("GET", ["me" | "app", "picture"]) => Ok(objects::picture(call)),
+        (_, [upload]) if upload.starts_with("upload:") => uploads::resume(state, call),
         (_, [id, rest @ ..]) if is_id(id) => object(state, call, &bearer, (verb, id, rest)),
         (_, path) => Err(Failure::unsupported(&call.method, &path.join("/"))),
     }
+}
+
+/// What asks for a token itself, in a way of its own, or not at all.
+fn unadmitted(
+    state: &State,
+    call: &Call,
+    (verb, path): (&str, &[&str]),
+) -> Option<Result<Reply, Failure>> {
+    let answer = match (call.host, verb, path) {
+        (Host::Lookaside, ..) | (Host::Other, "GET", ["whatsapp_business", "attachments"]) => {
+            Ok(media::download(state, call))
+        }
+        (Host::Rupload, ..) | (Host::Other, _, ["video-upload", ..]) => {
+            Ok(videos::transfer(state, call, path))
+        }
+        (Host::Instagram | Host::Threads, "POST", ["oauth", "access_token"]) => {
+            siblings::login(call)
+        }
+        (Host::Instagram | Host::Threads | Host::Other, "GET", ["access_token"]) => {
+            siblings::exchange(state, call)
+        }
+        (Host::Instagram | Host::Threads | Host::Other, "GET", ["refresh_access_token"]) => {
+            siblings::refresh(state, call)
+        }
+        (Host::Instagram | Host::Threads, ..) => return None,
+        (_, "GET" | "POST", ["oauth", "access_token"]) => oauth::access_token(state, call),
+        (_, "GET" | "POST", ["oauth", "revoke"]) => oauth::revoke(state, call),
+        _ => return None,
+    };
+    Some(answer)
 }
 
 /// Objects with an id, and their edges.
@@ -96,11 +130,14 @@ fn object(
 ) -> Result<Reply, Failure> {
     match (verb, rest) {
         ("GET", []) if media::is_known(state, id) => media::look_up(state, call, id),
-        ("GET", []) => Ok(objects::phone(call, id)),
+        ("GET", []) => objects::phone(state, call, id),
         ("DELETE", []) => media::delete(state, call, id),
         ("POST", ["messages"]) => messages::send(state, call, bearer, id),
         ("POST", ["media"]) => media::upload(state, call),
-        ("GET", ["message_templates"]) => objects::templates(state, call, id),
+        ("GET", ["message_templates"]) => pages::templates(state, call, id),
+        ("POST", ["uploads"]) => uploads::open(state, call, id),
+        ("POST", ["videos"]) if call.host != Host::Graph => videos::publish(state, call),
+        ("POST", ["video_reels"]) => videos::reel(state, call),
         ("GET", ["picture"]) => Ok(objects::picture(call)),
         ("GET" | "POST" | "DELETE", ["subscriptions"]) => objects::subscriptions(call, bearer.kind),
         ("POST", ["access_tokens"]) => oauth::mint(state, call),
@@ -110,6 +147,16 @@ fn object(
     }
 }
 
+/// Graph's word on a malformed token, on command: it echoes whatever token there is.
+pub(super) fn malformed(call: &Call) -> Failure {
+    let (token, status) = match &call.presented {
+        Presented::Parameter(token) => (token.as_str(), StatusCode::BAD_REQUEST),
+        Presented::Header(token) => (token.as_str(), StatusCode::UNAUTHORIZED),
+        Presented::Nothing => ("", StatusCode::BAD_REQUEST),
+    };
+    Failure::malformed(token).status(status).on(call.host)
+}
+
 /// An error on command. A dead token's status depends on how it travelled, as always.
 pub(super) fn commanded(
     call: &Call,
@@ -117,7 +164,7 @@ pub(super) fn commanded(
     subcode: Option<i64>,
     status: Option<StatusCode>,
 ) -> Failure {
-    let mut failure = Failure::known(code);
+    let mut failure = Failure::known(code).on(call.host);
     if let Some(subcode) = subcode {
         failure = failure.subcode(subcode);
     }

@@ -2,18 +2,23 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
+use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use http::HeaderMap;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::call::Upload;
 use super::calls::Calls;
 use super::faults::Faults;
-use super::random;
+use super::hosts::Family;
 use super::tokens::{App, Kind, Ledger};
+use super::uploads::Session;
+use super::videos::Video;
+use super::{random, usage};
 use crate::types::Clock;
 
 /// How a fake Graph is set up.
@@ -33,6 +38,8 @@ pub struct Settings {
     pub graph_origin: String,
     /// What media URLs begin with.
     pub media_origin: String,
+    /// What the upload URLs of reels begin with.
+    pub upload_origin: String,
 }
 
 /// Whether calls need an `appsecret_proof`. A wrong one is refused either way.
@@ -88,7 +95,10 @@ pub(super) struct State {
     pub(super) messages: Mutex<VecDeque<Accepted>>,
     pub(super) calls: Mutex<Calls>,
     pub(super) media: Mutex<HashMap<String, Media>>,
+    pub(super) uploads: Mutex<HashMap<String, Session>>,
+    pub(super) videos: Mutex<HashMap<String, Video>>,
     pub(super) faults: Mutex<Faults>,
+    pub(super) usage: Mutex<HeaderMap>,
     pub(super) attempts: AtomicU64,
     pub(super) rejected: AtomicU64,
     pub(super) accepted: AtomicU64,
@@ -106,6 +116,20 @@ pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+// === impl Proof ===
+
+impl FromStr for Proof {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "optional" => Ok(Self::Optional),
+            "required" => Ok(Self::Required),
+            other => Err(format!("{other:?} is neither optional nor required")),
+        }
+    }
+}
+
 // === impl Settings ===
 
 impl Settings {
@@ -120,6 +144,7 @@ impl Settings {
             proof: Proof::Optional,
             graph_origin: "https://graph.facebook.com".to_owned(),
             media_origin: "https://lookaside.fbsbx.com".to_owned(),
+            upload_origin: "https://rupload.facebook.com".to_owned(),
         }
     }
 }
@@ -144,7 +169,10 @@ impl State {
             messages: Mutex::default(),
             calls: Mutex::default(),
             media: Mutex::default(),
+            uploads: Mutex::default(),
+            videos: Mutex::default(),
             faults: Mutex::default(),
+            usage: Mutex::new(usage::recorded()),
             attempts: AtomicU64::new(0),
             rejected: AtomicU64::new(0),
             accepted: AtomicU64::new(0),
@@ -164,8 +192,8 @@ impl State {
     }
 
     /// A new token of a user's.
-    pub(super) fn issue(&self, prefix: &str, ttl: Option<Duration>) -> String {
-        let token = random::token(prefix);
+    pub(super) fn issue(&self, family: Family, ttl: Option<Duration>) -> String {
+        let token = random::token(family.prefix());
         let now = self.now();
         locked(&self.tokens).add(&token, Kind::User, now, ttl);
         token
@@ -190,12 +218,15 @@ impl State {
         }
     }
 
-    /// Forgets messages, calls, media, trouble and counts. Tokens stay as they are, since a sidecar holds them.
+    /// Forgets messages, calls, media, uploads, trouble, usage and counts. Tokens stay as they are, since a sidecar holds them.
     pub(super) fn reset(&self) {
         locked(&self.messages).clear();
         locked(&self.calls).clear();
         locked(&self.media).clear();
+        locked(&self.uploads).clear();
+        locked(&self.videos).clear();
         locked(&self.faults).clear();
+        *locked(&self.usage) = usage::recorded();
         let counters = [
             &self.attempts,
             &self.rejected,

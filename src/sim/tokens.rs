@@ -31,6 +31,8 @@ pub enum Death {
     Unparsable,
     /// 190: "The access token could not be decrypted", as after a reset of the app's secret.
     Undecryptable,
+    /// 190: "Malformed access token", and the token itself.
+    Malformed,
 }
 
 /// Whose token it is.
@@ -132,7 +134,7 @@ impl Ledger {
         if let Some(entry) = self.tokens.get(token) {
             return match entry.end(now) {
                 None => Ok(entry.kind),
-                Some((death, at)) => Err(death.failure(app.id, at, now)),
+                Some((death, at)) => Err(death.failure(app.id, token, at, now)),
             };
         }
         match token.split_once('|') {
@@ -146,13 +148,9 @@ impl Ledger {
                 "Error validating application. Invalid application ID.",
             )),
             None if token.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
-                Err(Death::Unparsable.failure(app.id, now, now))
+                Err(Death::unparsable())
             }
-            // Graph does echo it.
-            None | Some(_) => Err(Failure::token(
-                None,
-                format!("Malformed access token {token}"),
-            )),
+            None | Some(_) => Err(Failure::malformed(token)),
         }
     }
 
@@ -208,7 +206,13 @@ impl Entry {
 // === impl Death ===
 
 impl Death {
-    fn failure(self, app: &str, at: SystemTime, now: SystemTime) -> Failure {
+    /// What Graph says of what it cannot read: another family's token, too.
+    pub(super) fn unparsable() -> Failure {
+        let message = "Invalid OAuth access token - Cannot parse access token";
+        Failure::token(None, message)
+    }
+
+    fn failure(self, app: &str, token: &str, at: SystemTime, now: SystemTime) -> Failure {
         const VALIDATING: &str = "Error validating access token:";
         let (subcode, message) = match self {
             Self::Expired => (
@@ -245,12 +249,8 @@ impl Death {
                 466,
                 format!("{VALIDATING} The session was explicitly invalidated using an API call."),
             ),
-            Self::Unparsable => {
-                return Failure::token(
-                    None,
-                    "Invalid OAuth access token - Cannot parse access token",
-                );
-            }
+            Self::Unparsable => return Self::unparsable(),
+            Self::Malformed => return Failure::malformed(token),
             Self::Undecryptable => {
                 return Failure::token(None, "The access token could not be decrypted");
             }

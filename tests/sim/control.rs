@@ -158,6 +158,8 @@ async fn what_cannot_be_is_refused_in_words() {
         ("POST", "/faults", json!({"kind": "delay"})),
         ("POST", "/faults", json!({"kind": "page", "status": 7})),
         ("POST", "/faults", json!([])),
+        ("POST", "/tokens", json!({"family": "whatsapp"})),
+        ("POST", "/usage", json!({"vary": "x"})),
     ];
     for (method, path, body) in cases {
         let (status, answer) = control.call(method, path, body.clone()).await;
@@ -172,4 +174,35 @@ async fn what_cannot_be_is_refused_in_words() {
     let method = control.raw("DELETE", "/state", "").await;
     assert_eq!(method.status(), 405);
     assert_eq!(method.headers()["allow"], "GET");
+}
+
+#[tokio::test]
+async fn tokens_of_a_family_are_issued_and_usage_is_set() {
+    let control = Control::start().await;
+    for (family, prefix) in [
+        ("facebook", "EAA"),
+        ("instagram", "IGAA"),
+        ("threads", "THAA"),
+    ] {
+        let issued = control
+            .ok("POST", "/tokens", json!({"family": family}))
+            .await;
+        assert!(issued["access_token"].as_str().unwrap().starts_with(prefix));
+    }
+    let usage = json!({"x-app-usage": {"call_count": 99}, "x-page-usage": "odd"});
+    control.ok("POST", "/usage", usage).await;
+    let call = request("GET", "/me", "EAAdead", &[], "");
+    let answer = control.sim.handle(call).await.unwrap();
+    assert_eq!(answer.headers()["x-app-usage"], "{\"call_count\":99}");
+    assert_eq!(answer.headers()["x-page-usage"], "odd");
+    let fault = json!({"kind": "malformed", "times": 2});
+    assert_eq!(
+        control.ok("POST", "/faults", fault).await["faults_waiting"],
+        2
+    );
+    let fault = json!({"kind": "null"});
+    assert_eq!(
+        control.ok("POST", "/faults", fault).await["faults_waiting"],
+        3
+    );
 }

@@ -68,7 +68,13 @@ async fn a_file_goes_up_and_comes_down_unchanged() {
         "no Graph header from lookaside"
     );
     assert_eq!(sha256(&down.bytes), sha256(&file));
-    let part = request("GET", &url, &token, &[("range", "bytes=10-19")], "");
+    let part = request(
+        "GET",
+        &url,
+        &token,
+        &[("range", "bytes=10-19"), ("user-agent", "node")],
+        "",
+    );
     let part = world.send(part).await;
     assert_eq!(
         (part.status.as_u16(), &part.bytes[..]),
@@ -168,7 +174,17 @@ async fn a_media_url_lives_for_five_minutes() {
     assert!(url.contains("&ext=1700000300&hash="));
 
     tokio::time::advance(Duration::from_secs(299)).await;
-    assert_eq!(call(request("GET", url, &token, &[], "")).await.0, 200);
+    assert_eq!(
+        call(request("GET", url, &token, &[("user-agent", "node")], ""))
+            .await
+            .0,
+        200
+    );
     tokio::time::advance(Duration::from_secs(1)).await;
-    assert_eq!(call(request("GET", url, &token, &[], "")).await.0, 404);
+    assert_eq!(
+        call(request("GET", url, &token, &[("user-agent", "node")], ""))
+            .await
+            .0,
+        404
+    );
 }

@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use crate::support::{World, request, text};
+use crate::support::{World, text};
 
 const SEND: &str = "/v26.0/106540352242922/messages";
 
@@ -119,75 +119,4 @@ async fn a_body_that_is_too_large_gets_the_edges_page() {
     let answer = world.post_json(SEND, &token, &message).await;
     assert_eq!(answer.status, 413);
     assert!(answer.header("content-type").starts_with("text/html"));
-}
-
-#[tokio::test]
-async fn a_batch_is_a_200_with_an_answer_for_each_item() {
-    let world = World::start().await;
-    let (token, dead) = (world.sim.issue(None), world.sim.issue(None));
-    world.sim.expire(&dead);
-    let batch = json!([
-        {"method": "GET", "relative_url": "v26.0/me?fields=id"},
-        {"method": "GET", "relative_url": format!("me?access_token={dead}")},
-        {"method": "POST", "relative_url": "1065/messages",
-         "body": "messaging_product=whatsapp&to=15550100199&type=text&text=%7B%22body%22%3A%22b%22%7D"},
-    ]);
-    let answer = world.post_json("/", &token, &json!({"batch": batch})).await;
-    assert_eq!(answer.status, 200);
-    let items = answer.json();
-    let codes: Vec<_> = items
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|item| item["code"].clone())
-        .collect();
-    assert_eq!(codes, [200, 400, 200]);
-    let inner =
-        |n: usize| -> Value { serde_json::from_str(items[n]["body"].as_str().unwrap()).unwrap() };
-    assert!(inner(0)["id"].is_string());
-    assert_eq!(inner(1)["error"]["error_subcode"], 463);
-    assert!(inner(2)["messages"][0]["id"].is_string());
-    let headers = items[1]["headers"].as_array().unwrap();
-    assert!(
-        headers
-            .iter()
-            .any(|header| header["name"] == "WWW-Authenticate")
-    );
-    assert_eq!(world.sim.accepted().len(), 1);
-    assert_eq!(
-        (world.sim.attempts(), world.sim.rejected()),
-        (1, 0),
-        "the batch itself was good"
-    );
-}
-
-#[tokio::test]
-async fn a_batch_with_a_dead_token_of_its_own_is_a_single_error() {
-    let world = World::start().await;
-    let (token, dead) = (world.sim.issue(None), world.sim.issue(None));
-    world.sim.expire(&dead);
-    let batch = format!("[{{\"method\":\"GET\",\"relative_url\":\"me?access_token={token}\"}}]");
-    let encoded = percent_encoding::utf8_percent_encode(&batch, percent_encoding::NON_ALPHANUMERIC);
-    let by_query = request("POST", &format!("/?batch={encoded}"), &dead, &[], "");
-    assert_eq!(world.send(by_query).await.error(), (401, 190, Some(463)));
-    let form = format!("access_token={dead}&batch={encoded}");
-    assert_eq!(
-        world.post_form("/", "", &form).await.error(),
-        (400, 190, Some(463))
-    );
-    let good = format!("include_headers=false&access_token={token}&batch={encoded}");
-    let items = world.post_form("/", "", &good).await.json();
-    assert_eq!(items[0]["code"], 200);
-    assert!(items[0].get("headers").is_none());
-}
-
-#[tokio::test]
-async fn a_batch_has_at_most_fifty_items() {
-    let world = World::start().await;
-    let token = world.sim.issue(None);
-    for (count, status) in [(50, 200), (51, 400), (0, 400)] {
-        let items = vec![json!({"method": "GET", "relative_url": "me"}); count];
-        let answer = world.post_json("/", &token, &json!({"batch": items})).await;
-        assert_eq!(answer.status, status);
-    }
 }

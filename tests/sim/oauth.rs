@@ -179,17 +179,3 @@ async fn one_token_is_revoked_by_name() {
         (401, 190, Some(466))
     );
 }
-
-#[tokio::test]
-async fn instagram_and_threads_tokens_renew_themselves() {
-    let world = World::start().await;
-    for (grant, prefix) in [("ig_refresh_token", "IGAA"), ("th_refresh_token", "THAA")] {
-        let old = format!("{prefix}old");
-        world.sim.accept(&old, None);
-        let path = format!("/refresh_access_token?grant_type={grant}&access_token={old}");
-        let new = world.get(&path, "").await.text("access_token");
-        assert!(new.starts_with(prefix));
-        world.sim.expire(&old);
-        assert_eq!(world.get(&path, "").await.error(), (400, 190, Some(463)));
-    }
-}

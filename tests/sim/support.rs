@@ -55,7 +55,8 @@ impl World {
 
     /// A GET with a token in the header, or none.
     pub(crate) async fn get(&self, path: &str, token: &str) -> Answer {
-        self.send(request("GET", path, token, &[], "")).await
+        let agent = [("user-agent", "node")];
+        self.send(request("GET", path, token, &agent, "")).await
     }
 
     pub(crate) async fn post_json(&self, path: &str, token: &str, body: &Value) -> Answer {
@@ -189,4 +190,23 @@ pub(crate) fn text(body: &str) -> Value {
         "type": "text",
         "text": {"body": body},
     })
+}
+
+/// An `appsecret_proof`, for the secret that the fake has unless told otherwise.
+pub(crate) fn hmac(message: &str) -> String {
+    use sha2::{Digest as _, Sha256};
+    let mut key = b"0123456789abcdef0123456789abcdef".to_vec();
+    key.resize(64, 0);
+    let padded = |pad: u8| key.iter().map(|byte| byte ^ pad).collect::<Vec<_>>();
+    let inner = Sha256::new()
+        .chain_update(padded(0x36))
+        .chain_update(message);
+    let outer = Sha256::new()
+        .chain_update(padded(0x5c))
+        .chain_update(inner.finalize());
+    outer
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }

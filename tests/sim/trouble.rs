@@ -1,7 +1,7 @@
 use std::time::{Duration, SystemTime};
 
 use graphward::net::{Http, Listener, Tasks};
-use graphward::sim::{Effect, Fault, Settings, Sim};
+use graphward::sim::{Death, Effect, Fault, Settings, Sim};
 use graphward::types::Clock;
 use http::StatusCode;
 use http_body_util::BodyExt as _;
@@ -189,4 +189,67 @@ async fn an_in_memory_pipe_is_served_in_paused_time() {
     drop((one, two));
     running.stop().await;
     tasks.joined().await;
+}
+
+#[tokio::test]
+async fn a_malformed_token_is_echoed_in_body_and_header_by_itself_and_on_command() {
+    let world = World::start().await;
+    let token = world.sim.issue(None);
+    let check = |answer: crate::support::Answer, status: u16, shown: &str, header: &str| {
+        assert_eq!(answer.error(), (status, 190, None));
+        let message = answer.json()["error"]["message"].clone();
+        assert_eq!(message, format!("Malformed access token {shown}"));
+        assert_eq!(
+            answer.header("www-authenticate"),
+            format!(
+                "OAuth \"Facebook Platform\" \"invalid_token\" \"Malformed access token {header}\""
+            )
+        );
+    };
+    let quoted = format!("\"{token}\"");
+    check(world.get("/me", &quoted).await, 401, &quoted, &quoted);
+    let twice = format!("Bearer {token}");
+    check(world.get("/me", &twice).await, 401, &twice, &twice);
+    let broken = world.get(&format!("/me?access_token={token}%0A"), "").await;
+    check(broken, 400, &format!("{token}\n"), &format!("{token} "));
+
+    world.sim.fault(Fault::once(Effect::Malformed).times(2));
+    check(world.get("/me", &token).await, 401, &token, &token);
+    let by_query = world.get(&format!("/me?access_token={token}"), "").await;
+    check(by_query, 400, &token, &token);
+    assert_eq!(world.get("/me", &token).await.status, 200);
+    world.sim.kill(&token, Death::Malformed);
+    check(world.get("/me", &token).await, 401, &token, &token);
+    let other = world.sim.issue(None);
+    world.sim.kill(&other, Death::Undecryptable);
+    let says = world.get("/me", &other).await.json()["error"]["message"].clone();
+    assert_eq!(says, "The access token could not be decrypted");
+}
+
+#[tokio::test]
+async fn usage_is_what_it_is_told_to_be_on_errors_too() {
+    let world = World::start().await;
+    let token = world.sim.issue(None);
+    let business = serde_json::json!({"1": [
+        {"type": "whatsapp", "call_count": 100, "total_cputime": 25, "total_time": 25, "estimated_time_to_regain_access": 19},
+        {"type": "messenger", "call_count": 1, "total_cputime": 1, "total_time": 1, "estimated_time_to_regain_access": 0},
+    ]});
+    let usage = serde_json::json!({
+        "x-app-usage": {"call_count": 28, "total_time": 25, "total_cputime": 25},
+        "x-business-use-case-usage": business,
+        "x-ad-account-usage": "{broken",
+    });
+    world.sim.usage(usage.as_object().unwrap()).unwrap();
+    for token in [token.as_str(), "EAAdead"] {
+        let answer = world.get("/me", token).await;
+        let header =
+            |name: &str| serde_json::from_str::<serde_json::Value>(answer.header(name)).unwrap();
+        assert_eq!(header("x-app-usage")["call_count"], 28);
+        assert_eq!(header("x-business-use-case-usage"), business);
+        assert_eq!(answer.header("x-ad-account-usage"), "{broken");
+    }
+    world.sim.reset();
+    let answer = world.get("/me", &token).await;
+    assert!(answer.header("x-app-usage").contains("\"call_count\":0"));
+    assert_eq!(answer.header("x-ad-account-usage"), "");
 }
