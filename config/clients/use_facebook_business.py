@@ -9,3 +9,10 @@ def api(graphward="http://127.0.0.1:8080", token="unused", **more):
     FacebookSession.GRAPH = graphward
     # With an app_secret the library computes a proof from what it takes for the token; graphward replaces it.
     return FacebookAdsApi.init(access_token=token, **more)
+
+
+def api_by_proxy(ca, token="unused", **more):
+    """With `https_proxy=http://127.0.0.1:8080`: nothing changes but whom it trusts, which the environment cannot say."""
+    api = FacebookAdsApi.init(access_token=token, **more)
+    api._session.requests.verify = ca
+    return api

@@ -20,26 +20,26 @@ ROOT = pathlib.Path(__file__).parents[3]
 BINARY = os.environ.get("GRAPHWARD", str(ROOT / "target/debug/graphward"))
 # What Graph's names stand for: all of them are the fake, which has a certificate for each.
 HOSTS = ["graph.facebook.com", "lookaside.fbsbx.com"]
-# The fake's own app.
-APP_ID, APP_SECRET = "1234567890123456", "0123456789abcdef0123456789abcdef"
+# The secret of the fake's own app.
+APP_SECRET = "0123456789abcdef0123456789abcdef"
 # The longest that anything may take, in seconds.
 PATIENCE = 20
 
 
 class House:
-    """Use it in a `with`. `url` is graphward's address, `graph` the fake's control."""
+    """Use it in a `with`. `url` is graphward's address, `graph` the fake's control, `ca` what clients trust with `tls`."""
 
-    def __init__(self, config="", fake_graph=()):
+    def __init__(self, config="", fake_graph=(), tls=False):
         self.folder = tempfile.TemporaryDirectory(prefix="graphward-")
         self.place = pathlib.Path(self.folder.name)
         self.running, self.tokens = [], []
         try:
-            self._move_in(config, fake_graph)
+            self._move_in(config, fake_graph, tls)
         except BaseException:
             self.close()
             raise
 
-    def _move_in(self, config, fake_graph):
+    def _move_in(self, config, fake_graph, tls):
         said = self._start(
             "fake-graph", "--listen=127.0.0.1:0", "--control=127.0.0.1:0", f"--ca-out={self.place}/ca.pem", *fake_graph
         )
@@ -47,9 +47,13 @@ class House:
         self.graph = Graph(said(r"^control +(\S+)$"))
         self.drop()
         (self.place / "app_secret").write_text(APP_SECRET)
+        self.ca, listen = str(self.place / "tls/ca.pem"), ""
+        if tls:
+            subprocess.run([BINARY, "ca", f"--out={self.place}/tls"], check=True, stdout=subprocess.DEVNULL)
+            listen = f'tls = {{ cert = "{self.place}/tls/cert.pem", key = "{self.place}/tls/key.pem" }}\n'
         connect_to = "".join(f'"{host}" = "{address}"\n' for host in HOSTS)
         (self.place / "graphward.toml").write_text(
-            f'[listen]\nproxy = "127.0.0.1:0"\nadmin = "127.0.0.1:0"\n'
+            f'[listen]\nproxy = "127.0.0.1:0"\nadmin = "127.0.0.1:0"\n{listen}'
             f'[upstream]\nca_file = "{self.place}/ca.pem"\n[upstream.connect_to]\n{connect_to}'
             f'[token]\nsource = {{ file = "{self.place}/token" }}\n'
             f'[log]\nformat = "json"\nrequests = "all"\n' + config.replace("FOLDER", str(self.place))
@@ -164,6 +168,10 @@ class Graph:
     def reset(self):
         """Forgets what happened; tokens stay."""
         self._post("/reset")
+
+    def delay_the_next(self, time):
+        """Lets the next call wait before it is looked at."""
+        self._post("/faults", **{"kind": "delay", "for": time})
 
     def rejected(self):
         """Calls so far whose token was dead, unknown or missing."""

@@ -24,6 +24,13 @@ def test_a_text_and_a_template_are_sent_whatever_it_presents(house, api):
     assert [message["id"] for message in house.graph.messages()] == [text, answer["messages"][0]["id"]]
 
 
+def test_a_file_goes_up_and_comes_down(house, api):
+    about = {"messaging_product": "whatsapp", "type": "text/plain"}
+    file = ("a.txt", b"hello\n" * 1000, "text/plain")
+    media = api.call("POST", (PHONE, "media"), params=about, files={"file": file}).json()
+    url = api.call("GET", (media["id"],)).json()["url"]
+    assert api.call("GET", url).body() == "hello\n" * 1000
+
 
 def test_its_cursor_goes_to_the_end_of_a_list(house, api):
     templates = list(WhatsAppBusinessAccount(WABA).get_message_templates(params={"limit": 10}))
