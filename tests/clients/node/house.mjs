@@ -141,7 +141,6 @@ ${more}`;
 
 const APP = `
 [app]
-id = "1234567890123456"
 secret = { file = "secret" }
 `;
 
