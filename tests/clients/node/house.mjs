@@ -21,7 +21,7 @@ export async function open({ proof = false } = {}) {
   const house = new House(await mkdtemp(join(tmpdir(), "graphward-clients-")));
   try {
     await writeFile(join(house.place, "secret"), SECRET);
-    await house.startGraph(proof ? ["--require-proof"] : []);
+    await house.startGraph(proof ? ["--proof", "required"] : []);
     await house.drop();
     await house.startGraphward(proof ? APP : "");
     return house;
@@ -104,7 +104,6 @@ class House {
       assert.deepEqual(others, [], call);
       assert.notEqual(proof, "wrong", call);
     }
-    assert.ok(data.length > 0);
   }
 
   /** Fails unless Graph accepted just these messages (a text's words, a template's name), each once. */
