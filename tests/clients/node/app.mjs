@@ -4,5 +4,9 @@ import { doEverything } from "./calls.mjs";
 
 const [library, token] = process.argv.slice(2);
 const { default: connect } = await import(`./libraries/${library}.mjs`);
-const said = await doEverything(connect("https://graph.facebook.com", token));
-console.log(JSON.stringify(said));
+try {
+  console.log(JSON.stringify(await doEverything(connect("https://graph.facebook.com", token))));
+} catch (error) {
+  console.error(error.stack ?? error, error.response?.data ?? "");
+  process.exitCode = 1;
+}
