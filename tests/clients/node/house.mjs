@@ -1,7 +1,7 @@
 // What these tests live in: a fake Graph and a graphward before it, on free ports, with files of their own.
 
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { mkdtemp, rename, rm, writeFile } from "node:fs/promises";
@@ -9,6 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 
 const PROGRAM =
   process.env.GRAPHWARD ?? fileURLToPath(new URL("../../../target/debug/graphward", import.meta.url));
@@ -16,14 +17,16 @@ const PROGRAM =
 /** The app's secret, of the fake Graph, of graphward and of libraries that make proofs. */
 export const SECRET = "0123456789abcdef0123456789abcdef";
 
-/** Opens a house. With `proof`, Graph takes no call without an appsecret_proof, and graphward knows the secret. */
-export async function open({ proof = false } = {}) {
+/** Opens a house. With `proof`, Graph takes no call without an appsecret_proof, and graphward knows the secret. With `tls`,
+ * graphward speaks HTTPS as well, by an authority of its own: `authority` is its file. */
+export async function open({ proof = false, tls = false } = {}) {
   const house = new House(await mkdtemp(join(tmpdir(), "graphward-clients-")));
   try {
     await writeFile(join(house.place, "secret"), SECRET);
-    await house.startGraph(proof ? ["--require-proof"] : []);
+    await house.startGraph(proof ? ["--proof", "required"] : []);
     await house.drop();
-    await house.startGraphward(proof ? APP : "");
+    if (tls) await house.makeAuthority();
+    await house.startGraphward((tls ? TLS : "") + (proof ? APP : ""));
     return house;
   } catch (error) {
     await house.close();
@@ -45,6 +48,11 @@ class House {
     const args = ["--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--ca-out", "ca.pem"];
     const graph = this.#start(["fake-graph", ...args, ...more]);
     [this.#graph, this.#control] = await graph.said(/^graph +https:\/\/(.+)$/, /^control +(.+)$/);
+  }
+
+  async makeAuthority() {
+    await promisify(execFile)(PROGRAM, ["ca", "--out", join(this.place, "tls")], { env: {} });
+    this.authority = join(this.place, "tls/ca.pem");
   }
 
   async startGraphward(more) {
@@ -104,7 +112,6 @@ class House {
       assert.deepEqual(others, [], call);
       assert.notEqual(proof, "wrong", call);
     }
-    assert.ok(data.length > 0);
   }
 
   /** Fails unless Graph accepted just these messages (a text's words, a template's name), each once. */
@@ -126,9 +133,8 @@ class House {
 
 function settings(graph, more) {
   return `
-[listen]
-proxy = "127.0.0.1:0"
-admin = "127.0.0.1:0"
+listen.proxy = "127.0.0.1:0"
+listen.admin = "127.0.0.1:0"
 [upstream]
 ca_file = "ca.pem"
 connect_to = { "graph.facebook.com" = "${graph}", "lookaside.fbsbx.com" = "${graph}" }
@@ -139,9 +145,14 @@ paging = true
 ${more}`;
 }
 
+const TLS = `
+[listen.tls]
+cert = "tls/cert.pem"
+key = "tls/key.pem"
+`;
+
 const APP = `
 [app]
-id = "1234567890123456"
 secret = { file = "secret" }
 `;
 
