@@ -12,7 +12,7 @@ def api(graphward="http://127.0.0.1:8080", token="unused", **more):
 
 
 def api_by_proxy(ca, token="unused", **more):
-    """With `https_proxy=http://127.0.0.1:8080`: nothing changes but whom it trusts, which the environment cannot say."""
+    """With `https_proxy=http://127.0.0.1:8080`: only whom it trusts has to change, in spite of the environment."""
     api = FacebookAdsApi.init(access_token=token, **more)
     api._session.requests.verify = ca
     return api

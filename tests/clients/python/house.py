@@ -27,7 +27,7 @@ PATIENCE = 20
 
 
 class House:
-    """Use it in a `with`. `url` is graphward's address, `graph` the fake's control, `ca` what clients trust with `tls`."""
+    """Use it in a `with`. `url` is graphward's address, `graph` the fake's control, `ca` what to trust with `tls`."""
 
     def __init__(self, config="", fake_graph=(), tls=False):
         self.folder = tempfile.TemporaryDirectory(prefix="graphward-")
