@@ -39,7 +39,11 @@ pub(super) fn templates(state: &State, call: &Call, id: &str) -> Result<Reply, F
         before: call.text("before"),
         fields: fields.as_deref(),
     };
-    page(state, call, id, &asked, call.kept()).map(|page| Reply::json(&page))
+    let mut page = page(state, call, id, &asked, call.kept())?;
+    if let (Some(fields), Some(page)) = (call.text("summary"), page.as_object_mut()) {
+        page.insert("summary".to_owned(), summary(&fields));
+    }
+    Ok(Reply::json(&page))
 }
 
 /// The same as a field of the account.
@@ -136,9 +140,24 @@ fn template(place: usize) -> Value {
         "language": "en_US",
         "status": "APPROVED",
         "category": "UTILITY",
+        "parameter_format": "POSITIONAL",
         "components": [{"type": "BODY", "text": "Your code is {{1}}."}],
         "id": (900_000_000_000_000_usize + place).to_string(),
     })
+}
+
+/// What is said of all templates together, in the fields asked for.
+fn summary(fields: &str) -> Value {
+    let mut summary = json!({
+        "total_count": TEMPLATES,
+        "message_template_count": TEMPLATES,
+        "message_template_limit": 250,
+        "are_translations_complete": true,
+    });
+    if let Some(summary) = summary.as_object_mut() {
+        summary.retain(|name, _| fields.split(',').any(|field| field.trim() == name));
+    }
+    summary
 }
 
 fn encoded(text: &str) -> String {

@@ -99,3 +99,19 @@ async fn a_list_nested_in_its_account_has_pages_too() {
         .json();
     assert!(!bare.to_string().contains("access_token"));
 }
+
+#[tokio::test]
+async fn a_summary_of_the_templates_has_the_fields_that_are_asked_for() {
+    let world = World::start().await;
+    let token = world.sim.issue(None);
+    let path = "/v26.0/555/message_templates?limit=1";
+    let plain = world.get(path, &token).await.json();
+    assert!(plain.get("summary").is_none());
+    assert_eq!(plain["data"][0]["parameter_format"], "POSITIONAL");
+    let asked = format!("{path}&summary=total_count,are_translations_complete");
+    let summed = world.get(&asked, &token).await.json();
+    assert_eq!(
+        summed["summary"],
+        json!({"total_count": 57, "are_translations_complete": true})
+    );
+}

@@ -1,0 +1,50 @@
+import { BUSINESS, PHONE, item, template, text } from "../calls.mjs";
+
+export default function connect(address, token) {
+  const graph = `${address}/v25.0`;
+  const headers = { Authorization: `Bearer ${token}` };
+  const call = async (url, init = {}) => {
+    const answer = await fetch(url, { ...init, headers: { ...headers, ...init.headers } });
+    if (!answer.ok) throw new Error(await answer.text());
+    return answer;
+  };
+  const json = async (url, init) => (await call(url, init)).json();
+  const post = (path, body) =>
+    json(`${graph}/${path}`, {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify(body),
+    });
+
+  return {
+    text: (words) => post(`${PHONE}/messages`, text(words)),
+    // The token within the JSON: some write it so by hand.
+    template: (name) => post(`${PHONE}/messages`, { access_token: token, ...template(name) }),
+    async upload(bytes) {
+      const form = new FormData();
+      form.set("messaging_product", "whatsapp");
+      form.set("file", new Blob([bytes], { type: "application/pdf" }), "file.pdf");
+      form.set("access_token", token);
+      return (await json(`${graph}/${PHONE}/media`, { method: "POST", body: form })).id;
+    },
+    async download(id) {
+      const { url } = await json(`${graph}/${id}`);
+      return (await call(url)).arrayBuffer();
+    },
+    async list() {
+      const names = [];
+      let next = `${graph}/${BUSINESS}/message_templates?limit=20&access_token=${token}`;
+      while (next) {
+        const page = await json(next);
+        names.push(...page.data.map(({ name }) => name));
+        next = page.paging?.next;
+      }
+      return names;
+    },
+    async batch(words) {
+      const items = words.map((words) => item(words, token));
+      const form = new URLSearchParams({ access_token: token, batch: JSON.stringify(items) });
+      return json(graph, { method: "POST", body: form });
+    },
+  };
+}
