@@ -1,6 +1,5 @@
 // Every library, pointed at graphward by its recipe.
 
-import assert from "node:assert/strict";
 import { after, afterEach, before, beforeEach, describe, test } from "node:test";
 
 import { doEverything } from "./calls.mjs";
