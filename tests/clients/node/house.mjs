@@ -8,6 +8,7 @@ import { mkdtemp, rename, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
@@ -39,6 +40,7 @@ class House {
   #dropped = [];
   #control;
   #graph;
+  #rejected;
 
   constructor(place) {
     this.place = place;
@@ -90,8 +92,22 @@ class House {
   }
 
   /** Every token that there is dies. */
-  expire() {
-    return this.control("/tokens/expire", { all: true });
+  async expire() {
+    this.#rejected = await this.#rejections();
+    await this.control("/tokens/expire", { all: true });
+  }
+
+  /** When Graph has rejected a dead token, there is a new one. */
+  async dropOnceRejected() {
+    for (let tries = 0; (await this.#rejections()) === this.#rejected; tries += 1) {
+      assert.ok(tries < 1000, "nobody came with the dead token");
+      await sleep(5);
+    }
+    await this.drop();
+  }
+
+  async #rejections() {
+    return (await this.control("/state")).counts.rejected;
   }
 
   /** Puts a fresh token where graphward looks, whole or not at all. */

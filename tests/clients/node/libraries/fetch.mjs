@@ -1,5 +1,6 @@
 import { BUSINESS, PHONE, item, template, text } from "../calls.mjs";
 
+// Media need a User-Agent: Meta refuses undici's own.
 export default function connect(address, token) {
   const graph = `${address}/v25.0`;
   const headers = { Authorization: `Bearer ${token}` };
@@ -29,7 +30,7 @@ export default function connect(address, token) {
     },
     async download(id) {
       const { url } = await json(`${graph}/${id}`);
-      return (await call(url)).arrayBuffer();
+      return (await call(url, { headers: { "User-Agent": "an-app" } })).arrayBuffer();
     },
     async list() {
       const names = [];
