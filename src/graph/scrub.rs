@@ -1,8 +1,9 @@
 //! Credentials in request bodies: found and taken out while a body arrives.
 //!
 //! A body is a form, a multipart form or JSON; [`Scrubber`] takes one of those in pieces of any size and gives back what may
-//! leave, [`scrub`] one that is in memory. What they give does not depend on how the body was cut up. Bodies of
-//! other kinds hold no parameters, as far as Graph goes, and bodies with a `Content-Encoding` none that it reads.
+//! leave, [`scrub`] one that is in memory. What they give does not depend on how the body was cut up. A body without a
+//! type is a form. Bodies of other kinds hold no parameters, as far as Graph goes, and bodies with a
+//! `Content-Encoding` none that it reads.
 //!
 //! The rules are those of a query ([`Target::from_app`](super::target::Target::from_app)): placeholders always go; a real token
 //! goes, stays or is refused; app tokens stay if they are the only real ones; proofs go unless a token stays. Two
@@ -139,7 +140,11 @@ impl Format {
         if !codings.all(|coding| plain(coding.as_bytes())) {
             return None;
         }
-        let content_type = headers.get(CONTENT_TYPE)?.as_bytes();
+        // fbgraph (npm) sends its forms so, and Graph reads them.
+        let Some(content_type) = headers.get(CONTENT_TYPE) else {
+            return Some(Self::Form(Form::default()));
+        };
+        let content_type = content_type.as_bytes();
         let end = memchr::memchr2(b';', b',', content_type).unwrap_or(content_type.len());
         let (kind, parameters) = content_type.split_at_checked(end)?;
         let kind = kind.trim_ascii();

@@ -136,9 +136,11 @@ impl Outbound {
         self.stamp != Stamp::Apps
     }
 
-    /// How its body is cleaned; not at all if its credential is the app's own.
+    /// How its body is cleaned; not at all if its credential is the app's own, or if it is a file and no parameters,
+    /// whatever its type says: curl calls a file a form.
     pub(crate) fn cleaning<'a>(&'a self, tenant: &'a Tenant) -> Option<Cleaning<'a>> {
-        self.takes_credential().then_some(Cleaning {
+        let file = self.target.is_upload() || self.to.service == Service::Upload;
+        (self.takes_credential() && !file).then_some(Cleaning {
             headers: &self.headers,
             presented: tenant.presented,
             metrics: &tenant.metrics,

@@ -46,6 +46,31 @@ async fn the_live_token_takes_the_place_of_what_the_app_sent() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stale_token_in_a_form_goes_and_a_file_that_is_called_a_form_stays_as_it_is() {
+    const FILE: &str = "a=1&access_token=EAAstale&b=%zz";
+    for way in WAYS {
+        let home = House::new().over(way).start().await;
+        for typed in [
+            &[("content-type", "application/x-www-form-urlencoded")][..],
+            // As fbgraph has it.
+            &[],
+        ] {
+            let seen = sent_for(&home, with(post(sized(FILE)), typed)).await;
+            assert_eq!(seen.all("content-length"), ["9"]);
+            assert_eq!(seen.body.unwrap(), "a=1&b=%zz", "{typed:?}");
+            let upload = "/v21.0/upload:MTphdHRhY2g=?sig=ARZqkGCA";
+            let upload = with(request("POST", upload, sized(FILE)), typed);
+            assert_eq!(
+                sent_for(&home, upload).await.body.unwrap(),
+                FILE,
+                "{typed:?}"
+            );
+        }
+        home.leave().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stale_token_in_the_query_goes_and_all_other_bytes_stay() {
     for way in WAYS {
         let home = House::new().over(way).start().await;
