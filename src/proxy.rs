@@ -174,47 +174,42 @@ impl Proxy {
 
         let stamped = Some(&*credential);
         let first = tenant.attempt(&outbound, body, stamped, record).await?;
-        let (fresh, replay) = match (first.verdict, replay) {
+        let healing = match (first.verdict, replay) {
             (Verdict::TokenRejected(why), replay) => {
                 // Graph says that it did not act, so sending the same again is safe. Tell the refresher in any
                 // case: even if this request cannot be helped, the next one can.
                 let rejected = credential.generation();
                 tenant.tokens.reject(rejected);
                 record.rejected(rejected, why);
-                let Some(replay) = replay else {
-                    let outcome = Outcome::UnhealedNotReplayable;
-                    return tenant
-                        .deliver(first, outcome, &outbound, stamped, record)
-                        .await;
-                };
-                let Ok(fresh) = tenant.successor(rejected).await else {
-                    // The app hears Graph's own words.
-                    let outcome = Outcome::UnhealedNoSuccessor;
-                    return tenant
-                        .deliver(first, outcome, &outbound, stamped, record)
-                        .await;
-                };
-                (fresh, replay)
+                match replay {
+                    None => Err(Outcome::UnhealedNotReplayable),
+                    Some(replay) => match tenant.successor(rejected).await {
+                        Ok(fresh) => Ok((fresh, replay)),
+                        Err(_none) => Err(Outcome::UnhealedNoSuccessor),
+                    },
+                }
             }
             // The media host has no words: what it refused is sent again only if the token is another by now.
             (_, Some(replay))
                 if let Some(fresh) = tenant.replaced(&credential)
                     && outbound.is_refused_media(&first) =>
             {
-                (fresh, replay)
+                Ok((fresh, replay))
             }
-            (_, _) => {
-                let outcome = Outcome::Delivered;
+            (_, _) => Err(Outcome::Delivered),
+        };
+        let (fresh, replay) = match healing {
+            Ok(healing) => healing,
+            // The app hears Graph's own words.
+            Err(outcome) => {
                 return tenant
                     .deliver(first, outcome, &outbound, stamped, record)
                     .await;
             }
         };
 
-        let body = replay.into_body();
-        let second = tenant
-            .attempt(&outbound, body, Some(&fresh), record)
-            .await?;
+        let (body, stamped) = (replay.into_body(), Some(&*fresh));
+        let second = tenant.attempt(&outbound, body, stamped, record).await?;
         let outcome = if let Verdict::TokenRejected(why) = second.verdict {
             // Told, not awaited: there is no third.
             tenant.tokens.reject(fresh.generation());
@@ -227,7 +222,7 @@ impl Proxy {
             Outcome::Healed
         };
         tenant
-            .deliver(second, outcome, &outbound, Some(&fresh), record)
+            .deliver(second, outcome, &outbound, stamped, record)
             .await
     }
 

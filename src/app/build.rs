@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use crate::admin::Admin;
-use crate::config::{Address, App, Config, SecretPlace, TokenSource, environment};
+use crate::config::{Address, App, Config, Heal, SecretPlace, TokenSource, environment};
 use crate::graph::{Destinations, Origin, OriginError};
 use crate::net::tls::{self, TlsError};
 use crate::net::{Connector, Dial, Identity, IdentityError, Keeper, Listener, Stages, Tasks, Tls};
@@ -147,13 +147,7 @@ pub async fn build(
     let service = Arc::new(Proxy {
         gate: gate.clone(),
         hosts: Hosts::new(names, &addresses),
-        budget: Budget {
-            memory: Pool::new(
-                config.heal.memory_total,
-                metrics.replay_bytes(Place::Memory),
-            ),
-            disk: Pool::new(config.heal.disk_total, metrics.replay_bytes(Place::Disk)),
-        },
+        budget: budget(&config.heal, &metrics),
         tunnels: tunnels(&config, &tenant.destinations),
         tenant: Arc::new(tenant),
     });
@@ -182,6 +176,14 @@ pub async fn build(
         pause: config.drain_pause,
         grace: config.drain_grace,
     })
+}
+
+/// What all requests together may hold.
+fn budget(heal: &Heal, metrics: &Metrics) -> Budget {
+    Budget {
+        memory: Pool::new(heal.memory_total, metrics.replay_bytes(Place::Memory)),
+        disk: Pool::new(heal.disk_total, metrics.replay_bytes(Place::Disk)),
+    }
 }
 
 /// Who we are to the app, if it may speak TLS.

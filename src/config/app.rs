@@ -11,9 +11,11 @@ use super::source::{path, variable};
 use crate::graph::Proving;
 
 pub(super) fn app(said: &mut Layers) -> App {
-    let secret = said.ask_whole("app.secret", None, |said, faults| match &said.value {
-        Value::Table(entries) if entries.is_empty() => Some(None),
-        _ => secret("app.secret", said, faults).map(Some),
+    let secret = said.ask_whole("app.secret", None, |said, faults| {
+        if matches!(&said.value, Value::Table(entries) if entries.is_empty()) {
+            return Some(None);
+        }
+        secret("app.secret", said, faults).map(Some)
     });
     let proof = said.ask("app.proof", Some(Proving::Lasting), |value| {
         let words = [

@@ -206,7 +206,14 @@ fn bodies_of_other_kinds_are_not_read() {
             assert_eq!((left, scrubbed.changed), (body.to_vec(), false));
         }
     }
-    assert!(Scrubber::of(&HeaderMap::new(), Presented::Replace, Mode::Cut).is_none());
+}
+
+#[test]
+fn a_body_without_a_type_is_a_form() {
+    let none = HeaderMap::new();
+    assert!(Scrubber::of(&none, Presented::Replace, Mode::Cut).is_some());
+    let (left, _found) = scrub(&none, Presented::Replace, b"a=1&access_token=EAAG&b").unwrap();
+    assert_eq!(left.as_deref(), Some(&b"a=1&b"[..]));
 }
 
 #[test]
