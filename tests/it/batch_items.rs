@@ -143,14 +143,16 @@ async fn items_with_a_token_of_their_own_keep_it_and_say_nothing_of_ours() {
 
 #[tokio::test(start_paused = true)]
 async fn items_with_a_token_of_their_own_in_the_query_say_nothing_of_ours() {
-    let home = House::new().start().await;
     for (items, ours) in [(STALE, true), (OWN, false), (CLEAN, true)] {
+        let home = House::new().start().await;
         let encoded = utf8_percent_encode(items, NON_ALPHANUMERIC);
         let target = format!("/v21.0/?batch={encoded}");
         let call = request("POST", &target, sized(""));
-        assert_eq!(speaks_for_ours(&home, call).await, ours);
+        assert_eq!(speaks_for_ours(&home, call).await, ours, "{items}");
+        let reached = home.graph.last().head.uri.to_string();
+        assert!(!reached.contains("EAAold"), "{reached}");
+        home.leave().await;
     }
-    home.leave().await;
 }
 
 #[tokio::test(start_paused = true)]
