@@ -127,7 +127,7 @@ fn a_kind_is_found_where_it_is_put() {
 fn lines_are_those_that_are_read() {
     let headers = headers(&[("x-page-usage", "b"), ("date", "c"), ("x-app-usage", "a")]);
     let lines: Vec<_> = lines(&headers).collect();
-    let expected: [&[u8]; 4] = [b"x-app-usage", b"a", b"x-page-usage", b"b"];
+    let expected: [&[u8]; 4] = [b"x-page-usage", b"b", b"x-app-usage", b"a"];
     assert_eq!(lines, expected);
 }
 
