@@ -19,7 +19,8 @@ use std::time::Duration;
 use clap::ValueHint;
 
 use super::exit::Exit;
-use crate::net::ca::{Authority, CertificateError, GRAPH, Leaf};
+use crate::graph::BESIDE_GRAPH;
+use crate::net::ca::{Authority, CertificateError, Leaf};
 use crate::types::Clock;
 
 /// Makes a certificate for Graph's host names and this machine's, signed by a CA of its own whose key is thrown away:
@@ -160,7 +161,8 @@ fn said(out: &Path, days: u32, has_bundle: bool) -> String {
     let file = |name: &str| out.join(name).display().to_string();
     let (ca, cert, key) = (file(CA), file(CERT), file(KEY));
     let bundle = file(BUNDLE);
-    let hosts = GRAPH.join(" ");
+    // Only those that are served unless `upstream.hosts` says otherwise: the rest would be refused.
+    let hosts = BESIDE_GRAPH.join(" ");
     let first = format!(
         "\
 Made, valid for {days} days. In graphward.toml:
@@ -200,7 +202,9 @@ Then, one of these:
   3. A line in the app's hosts file, with graphward on port 443 (listen.proxy = \"127.0.0.1:443\"). Not where graphward
      itself would read it, as it would call itself:
 
-  127.0.0.1 {hosts}
+  127.0.0.1 graph.facebook.com {hosts}
+
+     Further hosts of Graph's, such as graph.beta.facebook.com, go in upstream.hosts as well.
 "
     );
     first + &second

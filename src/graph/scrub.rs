@@ -2,7 +2,7 @@
 //!
 //! A body is a form, a multipart form or JSON; [`Scrubber`] takes one of those in pieces of any size and gives back what may
 //! leave, [`scrub`] one that is in memory. What they give does not depend on how the body was cut up. A body without a
-//! type is a form. Bodies of other kinds hold no parameters, as far as Graph goes, and bodies with a
+//! type is a form, and so is plain text. Bodies of other kinds hold no parameters, as far as Graph goes, and bodies with a
 //! `Content-Encoding` none that it reads.
 //!
 //! The rules are those of a query ([`Target::from_app`](super::target::Target::from_app)): placeholders always go; a real token
@@ -160,7 +160,10 @@ impl Format {
         let kind = kind.trim_ascii();
         if kind.eq_ignore_ascii_case(b"application/json") {
             Some(Self::Json(Json::default()))
-        } else if kind.eq_ignore_ascii_case(b"application/x-www-form-urlencoded") {
+        } else if kind.eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
+            // HHVM reads these as forms, too, and it is what `fetch` calls a string.
+            || kind.eq_ignore_ascii_case(b"text/plain")
+        {
             Some(Self::Form(Form::default()))
         } else if kind.eq_ignore_ascii_case(b"multipart/form-data") {
             Some(Self::Multipart(Box::new(Multipart::of(parameters)?)))

@@ -133,6 +133,9 @@ fn ca_overwrites_nothing_unless_told_and_keeps_the_key_to_its_owner() {
     ] {
         assert!(said.contains(words), "{words}: {said}");
     }
+    // A host that is served only if it is configured is not led here by the way.
+    let entry = said.lines().find(|line| line.contains("127.0.0.1 graph."));
+    assert!(!entry.unwrap().contains("beta"), "{said}");
     let pki = place.path().join("pki");
     let read = |name: &str| fs::read_to_string(pki.join(name)).unwrap();
     let mode = fs::metadata(pki.join("key.pem"))

@@ -276,7 +276,7 @@ async fn bodies_of_other_kinds_and_of_token_endpoints_are_not_looked_at() {
     for way in WAYS {
         let home = House::new().over(way).start().await;
         for (kind, coding) in [
-            ("text/plain", None),
+            ("text/csv", None),
             ("application/octet-stream", None),
             (FORM, Some("gzip")),
         ] {
