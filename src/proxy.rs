@@ -30,6 +30,7 @@ mod headers;
 mod judge;
 mod outbound;
 mod payload;
+mod pool;
 mod record;
 mod refusal;
 mod spool;
@@ -52,7 +53,8 @@ pub use advice::Advice;
 pub use arrival::Hosts;
 pub use body::BodyError;
 pub use gate::Gate;
-pub use payload::{Budget, Limits, Pool};
+pub use payload::{Budget, Limits};
+pub use pool::Pool;
 pub use record::Requests;
 pub use spool::Spool;
 pub use tenant::{Links, Tenant};
@@ -137,7 +139,7 @@ impl Proxy {
         line: &Line,
         record: &mut Record,
     ) -> Result<Response<Body>, Refusal> {
-        let tenant = &*self.tenant;
+        let (tenant, memory) = (&*self.tenant, &self.budget.memory);
         let (head, incoming) = request.into_parts();
 
         record.admitted(self.gate.admit()?);
@@ -163,7 +165,7 @@ impl Proxy {
         if !outbound.takes_credential() {
             let only = tenant.attempt(&outbound, body, None, record).await?;
             return tenant
-                .deliver(only, Outcome::Delivered, &outbound, None, record)
+                .deliver(only, Outcome::Delivered, (&outbound, memory), None, record)
                 .await;
         }
         let credential = match &replay {
@@ -203,7 +205,7 @@ impl Proxy {
             // The app hears Graph's own words.
             Err(outcome) => {
                 return tenant
-                    .deliver(first, outcome, &outbound, stamped, record)
+                    .deliver(first, outcome, (&outbound, memory), stamped, record)
                     .await;
             }
         };
@@ -222,7 +224,7 @@ impl Proxy {
             Outcome::Healed
         };
         tenant
-            .deliver(second, outcome, &outbound, stamped, record)
+            .deliver(second, outcome, (&outbound, memory), stamped, record)
             .await
     }
 

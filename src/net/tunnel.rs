@@ -7,13 +7,15 @@
 
 use std::fmt;
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::connect::{ConnectError, Transport};
 use super::tasks::Tasks;
@@ -93,9 +95,113 @@ pub async fn dial(address: &str, within: Duration) -> Result<TcpStream, ConnectE
     }
 }
 
-/// Passes bytes both ways until both ends have said all.
-pub(super) async fn pass(mut near: Box<dyn Transport>, mut far: TcpStream) -> io::Result<()> {
-    tokio::io::copy_bidirectional(&mut near, &mut far)
-        .await
-        .map(|_counts| ())
+/// Passes bytes both ways until both ends have said all, or neither has said anything for [`SILENCE`]: a peer that
+/// vanished says no goodbye.
+pub(super) async fn pass<N, F>(near: N, far: F) -> io::Result<()>
+where
+    N: AsyncRead + AsyncWrite,
+    F: AsyncRead + AsyncWrite,
+{
+    let (from_near, to_near) = tokio::io::split(near);
+    let (from_far, to_far) = tokio::io::split(far);
+    let heard = Heard::new();
+    let both = async {
+        tokio::try_join!(
+            copy(from_near, to_far, &heard),
+            copy(from_far, to_near, &heard)
+        )
+    };
+    tokio::select! {
+        done = both => done.map(|((), ())| ()),
+        () = heard.nothing() => Err(io::ErrorKind::TimedOut.into()),
+    }
+}
+
+async fn copy<R, W>(mut from: R, mut to: W, heard: &Heard) -> io::Result<()>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    let mut space = vec![0; PIECE];
+    loop {
+        let read = from.read(&mut space).await?;
+        if read == 0 {
+            return to.shutdown().await;
+        }
+        to.write_all(space.get(..read).unwrap_or_default()).await?;
+        to.flush().await?;
+        heard.now();
+    }
+}
+
+/// The longest that a tunnel may be silent.
+const SILENCE: Duration = Duration::from_secs(60 * 60);
+/// How much is passed at a time, in bytes.
+const PIECE: usize = 8 * 1024;
+
+/// When a byte was passed last, in either direction.
+struct Heard {
+    began: Instant,
+    millis: AtomicU64,
+}
+
+// === impl Heard ===
+
+impl Heard {
+    fn new() -> Self {
+        Self {
+            began: Instant::now(),
+            millis: AtomicU64::new(0),
+        }
+    }
+
+    fn now(&self) {
+        let millis = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.millis.store(millis, Ordering::Relaxed);
+    }
+
+    /// Waits until nothing has been passed for too long. Cancel-safe.
+    async fn nothing(&self) {
+        loop {
+            let last = Duration::from_millis(self.millis.load(Ordering::Relaxed));
+            let end = self.began + last + SILENCE;
+            if end <= Instant::now() {
+                return;
+            }
+            sleep_until(end).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_tunnel_ends_when_both_ends_have_or_when_both_are_silent() {
+        for says_goodbye in [true, false] {
+            let (mut app, near) = tokio::io::duplex(64);
+            let (mut host, far) = tokio::io::duplex(64);
+            let began = Instant::now();
+            let ends = async {
+                let mut space = [0; 5];
+                for _ in 0..3 {
+                    tokio::time::sleep(SILENCE / 2).await;
+                    app.write_all(b"hello").await.unwrap();
+                    host.read_exact(&mut space).await.unwrap();
+                }
+                if says_goodbye {
+                    app.shutdown().await.unwrap();
+                    assert_eq!(host.read(&mut space).await.unwrap(), 0);
+                    host.write_all(b"later").await.unwrap();
+                    host.shutdown().await.unwrap();
+                    app.read_exact(&mut space).await.unwrap();
+                    assert_eq!(&space, b"later");
+                }
+            };
+            let (passed, ()) = tokio::join!(pass(near, far), ends);
+            let silent = began.elapsed() >= SILENCE * 5 / 2;
+            assert_eq!((passed.is_ok(), silent), (says_goodbye, !says_goodbye));
+        }
+    }
 }

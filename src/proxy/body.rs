@@ -20,7 +20,7 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::cleaning::Cleaner;
-use super::payload::Permit;
+use super::pool::Permit;
 use super::record::Record;
 use super::spool;
 use crate::graph::scrub::ScrubError;

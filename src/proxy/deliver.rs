@@ -5,7 +5,8 @@
 //! Nearly every answer passes unread. Read are only those that a link may have to be changed in (a look-up of media,
 //! or any if `links.paging` is on), and those to a batch: its 200 hides what became of its items, and an item that
 //! was rejected is the only sign there is of a dead token. Such an answer is held back until it is whole, up to
-//! [`MOST`]; a larger one passes as it is.
+//! [`MOST`]; a larger one passes as it is, and so does one that is longer than [`SMALL`] while all requests together
+//! hold as much as they may: many long ones at a time are no way to fill the memory.
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, ETAG};
@@ -17,6 +18,7 @@ use super::body::{Body, BodyError};
 use super::headers::clean_response;
 use super::judge::Judged;
 use super::outbound::{Outbound, Rewriting};
+use super::pool::{Permit, Pool};
 use super::record::{Outcome, Record};
 use super::refusal::Refusal;
 use super::tenant::Tenant;
@@ -29,6 +31,8 @@ use crate::token::Credential;
 
 /// The largest answer that is read, in bytes, and that a compressed one may unfold to.
 const MOST: usize = 8 * 1024 * 1024;
+/// What may be read of each answer, in bytes, whatever the others hold: media look-ups have some hundred.
+const SMALL: usize = 64 * 1024;
 
 impl Tenant {
     /// What the app gets of an answer to what was stamped with this credential.
@@ -40,7 +44,7 @@ impl Tenant {
         &self,
         judged: Judged,
         outcome: Outcome,
-        outbound: &Outbound,
+        (outbound, memory): (&Outbound, &Pool),
         credential: Option<&Credential>,
         record: &mut Record,
     ) -> Result<Response<Body>, Refusal> {
@@ -53,7 +57,8 @@ impl Tenant {
             && is_script(response.headers())
             && !response.body().is_end_stream()
         {
-            return open(response, outbound, credential, self, record).await;
+            let held = memory.none();
+            return open(response, (outbound, held), credential, self, record).await;
         }
         Ok(response)
     }
@@ -77,7 +82,7 @@ fn clean(response: &mut Response<Body>) {
 /// Reads an answer, learns from it, and changes its links.
 async fn open(
     response: Response<Body>,
-    outbound: &Outbound,
+    (outbound, mut held): (&Outbound, Permit),
     credential: Option<&Credential>,
     tenant: &Tenant,
     record: &mut Record,
@@ -86,12 +91,18 @@ async fn open(
     if wire.size_hint().lower() > MOST as u64 {
         return Ok(Response::from_parts(head, wire));
     }
-    let (read, whole) = collect(&mut wire).await?;
+    let (read, whole) = collect(&mut wire, &mut held).await?;
     if !whole {
-        return Ok(Response::from_parts(head, wire.after(read)));
+        return Ok(Response::from_parts(
+            head,
+            wire.after(read).holding(Some(held)),
+        ));
     }
     let Some(text) = encoding::decode(&head.headers, &read, MOST) else {
-        return Ok(Response::from_parts(head, Body::from(read)));
+        return Ok(Response::from_parts(
+            head,
+            Body::from(read).holding(Some(held)),
+        ));
     };
     let mut redacted = None;
     if let (true, Some(credential)) = (outbound.is_batch(), credential)
@@ -105,11 +116,19 @@ async fn open(
     }
     let text = redacted.as_deref().unwrap_or(&text);
     let relinked = relinked(text, outbound, credential, tenant);
+    // A compressed answer that its reader is slow to take is held as what it unfolds to.
+    let relinked = relinked.filter(|text| fits(text.len(), &mut held));
     let Some(changed) = relinked.or(redacted) else {
-        return Ok(Response::from_parts(head, Body::from(read)));
+        return Ok(Response::from_parts(
+            head,
+            Body::from(read).holding(Some(held)),
+        ));
     };
     describe_anew(&mut head.headers);
-    Ok(Response::from_parts(head, Body::from(changed)))
+    Ok(Response::from_parts(
+        head,
+        Body::from(changed).holding(Some(held)),
+    ))
 }
 
 /// The text with its links leading here; `None` if none does that did not before.
@@ -154,8 +173,13 @@ fn describe_anew(headers: &mut HeaderMap) {
     }
 }
 
+/// Whether so much may be held of an answer; that it is, is noted.
+fn fits(bytes: usize, held: &mut Permit) -> bool {
+    bytes <= MOST && (bytes <= SMALL || held.covers(bytes as u64))
+}
+
 /// The start of a body, and whether it is all of it.
-async fn collect(wire: &mut Body) -> Result<(Bytes, bool), Refusal> {
+async fn collect(wire: &mut Body, held: &mut Permit) -> Result<(Bytes, bool), Refusal> {
     let mut all = BytesMut::new();
     loop {
         match wire.frame().await {
@@ -167,7 +191,7 @@ async fn collect(wire: &mut Body) -> Result<(Bytes, bool), Refusal> {
                 }
             }
         }
-        if all.len() > MOST {
+        if !fits(all.len(), held) {
             return Ok((all.freeze(), false));
         }
     }

@@ -9,19 +9,17 @@
 //! licence. Which one it is, is known before the first attempt; nothing is shared, nothing locked, and the
 //! upstream connection is not held while a slow app dribbles.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use prometheus_client::metrics::gauge::Gauge;
 use tokio::time::timeout;
 
 use super::body::Body;
 use super::cleaning::Cleaning;
+use super::pool::{Permit, Pool};
 use super::refusal::Refusal;
 use super::spool::{self, Spool};
 use crate::graph::scrub::{Mode, Scrubbed};
@@ -42,28 +40,10 @@ pub struct Limits {
 /// What all requests together may hold.
 #[derive(Clone, Debug)]
 pub struct Budget {
-    /// In memory.
+    /// In memory: for a replay, or because an answer has to be read.
     pub memory: Pool,
     /// On disk.
     pub disk: Pool,
-}
-
-/// Bytes that may be taken, and are given back with their `Permit`.
-#[derive(Clone, Debug)]
-pub struct Pool(Arc<State>);
-
-#[derive(Debug)]
-struct State {
-    total: u64,
-    taken: AtomicU64,
-    gauge: Gauge,
-}
-
-/// Bytes taken from a [`Pool`].
-#[derive(Debug)]
-pub(crate) struct Permit {
-    pool: Pool,
-    bytes: u64,
 }
 
 /// Bytes in memory, and their permit.
@@ -329,62 +309,4 @@ impl AsRef<[u8]> for Counted {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
-}
-
-// === impl Pool ===
-
-impl Pool {
-    /// So many bytes, counted on this gauge.
-    #[must_use]
-    pub fn new(total: u64, gauge: Gauge) -> Self {
-        Self(Arc::new(State {
-            total,
-            taken: AtomicU64::new(0),
-            gauge,
-        }))
-    }
-
-    /// Takes bytes, unless too few are left.
-    fn take(&self, bytes: u64) -> Option<Permit> {
-        let fits = |taken: u64| {
-            taken
-                .checked_add(bytes)
-                .filter(|taken| *taken <= self.0.total)
-        };
-        self.0
-            .taken
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits)
-            .ok()?;
-        self.0.gauge.inc_by(signed(bytes));
-        Some(Permit {
-            pool: self.clone(),
-            bytes,
-        })
-    }
-}
-
-// === impl Permit ===
-
-impl Permit {
-    /// Gives back what turned out not to be needed.
-    fn shrink(&mut self, to: u64) {
-        let surplus = self.bytes.saturating_sub(to);
-        self.bytes -= surplus;
-        self.give_back(surplus);
-    }
-
-    fn give_back(&self, bytes: u64) {
-        self.pool.0.taken.fetch_sub(bytes, Ordering::Relaxed);
-        self.pool.0.gauge.dec_by(signed(bytes));
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        self.give_back(self.bytes);
-    }
-}
-
-fn signed(bytes: u64) -> i64 {
-    i64::try_from(bytes).unwrap_or(i64::MAX)
 }

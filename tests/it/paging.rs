@@ -159,6 +159,30 @@ async fn what_is_larger_than_is_read_passes_as_it_is() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn long_pages_are_read_while_there_is_memory_for_them_and_short_ones_always() {
+    for way in [WAYS[0], WAYS[1]] {
+        let house = paging().with(|config| config.heal.memory_total = 200 * 1024);
+        let home = house.over(way).start().await;
+        let long = |length: usize| format!("{}{}", page(THERE, ""), " ".repeat(length));
+        for (length, is_read) in [(60, true), (190, true), (250, false), (60, true)] {
+            let text = long(length * 1024);
+            let replies = [
+                Reply::json(200, text.clone()).dribbled(16 * 1024, Duration::ZERO),
+                Reply::json(200, text.clone()).gzipped(),
+            ];
+            for reply in replies {
+                let sent = reply.bytes();
+                let answer = heard(&home, reply).await;
+                assert!(is_read || answer.body == sent, "{length}");
+                assert_eq!(answer.body.starts_with(led_here("").as_bytes()), is_read);
+                assert_eq!(home.held().await, 0);
+            }
+        }
+        home.leave().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_page_that_breaks_off_or_stalls_is_no_answer() {
     for way in WAYS {
         let home = paging().over(way).start().await;
