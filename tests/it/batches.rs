@@ -124,7 +124,7 @@ async fn an_array_that_answers_no_batch_is_not_read() {
         let home = House::new().over(way).start().await;
         for (kind, body) in [
             (FORM, "batched=1&x=batch"),
-            ("text/plain", BATCH),
+            ("text/csv", BATCH),
             ("application/json", r#"{"text":"batch"}"#),
         ] {
             home.graph.next(of(&[item(400, EXPIRED)]));

@@ -47,7 +47,11 @@ fn in_a_mix_of_faults_every_answer_is_its_own_and_no_post_is_sent_twice() {
                     let answer = Client::connect(proxy).ask(post(&path, &path));
                     match number % 10 {
                         0..=2 => assert_eq!(answer.status, 502, "{number}"),
-                        3 => assert!(!answer.whole, "{number}: a cut answer looks whole"),
+                        // 502 if the connection had just been closed: a POST that was written is not sent again.
+                        3 => assert!(
+                            !answer.whole || answer.status == 502,
+                            "{number}: a cut answer looks whole"
+                        ),
                         _ if answer.status == 200 => assert_eq!(answer.text(), path),
                         _ => wrong += 1,
                     }
