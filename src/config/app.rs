@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::fault::{Fault, NEVER_HERE};
+use super::fault::Fault;
 use super::file::{Said, Value};
 use super::layers::{Layers, shown};
 use super::read::{choice, text};
@@ -40,7 +40,8 @@ fn secret(key: &str, said: &Said, faults: &mut Vec<Fault>) -> Option<SecretPlace
     let entries = match &said.value {
         Value::Table(entries) => entries,
         Value::Text(_) => {
-            wrong(&said.place, key, NEVER_HERE);
+            let never = "a secret never stands in the configuration itself (its value is not shown here): it";
+            wrong(&said.place, key, &format!("{never} {WRITE}"));
             return None;
         }
         other @ (Value::Number(_)

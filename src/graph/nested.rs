@@ -3,7 +3,7 @@
 //! # Why
 //!
 //! What is to be changed in an answer is a few bytes; all others have to stay. So nothing is parsed into values and
-//! written anew: a [`walk`] says where a string stands, and every byte of what it means knows where it came from
+//! written anew: a [`walk()`] says where a string stands, and every byte of what it means knows where it came from
 //! ([`Unit`]). A batch answers with strings that hold documents. [`Unescaped`] is the text of a string and a text
 //! like any other, to be walked in its turn; the place of a byte is its place in the answer, however deep it stands.
 //!
