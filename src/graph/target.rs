@@ -158,6 +158,9 @@ impl Target {
     /// byte for byte.
     #[must_use]
     pub fn is_upload(&self) -> bool {
+        if !self.path().contains("upload") {
+            return false;
+        }
         let first = self.unversioned().next().unwrap_or_default();
         first.starts_with("upload:") || first.starts_with("upload%3A")
     }

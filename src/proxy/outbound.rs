@@ -31,6 +31,8 @@ pub(crate) struct Outbound {
     stamp: Stamp,
     /// Whether the query names what only our token's proof may prove.
     proven: bool,
+    /// Whether the body is a file, whatever its type says.
+    file: bool,
     batch: bool,
     links: Option<Box<Rewriting>>,
 }
@@ -119,8 +121,10 @@ impl Outbound {
             headers.append(VIA, HeaderValue::from_static("1.1 graphward"));
             count_down(&mut headers);
         }
+        let upload = target.is_upload();
         Ok(Self {
-            proven: to.takes_proof() && !target.is_upload(),
+            proven: to.takes_proof() && !upload,
+            file: upload || to.service == Service::Upload,
             method,
             target,
             headers,
@@ -139,8 +143,7 @@ impl Outbound {
     /// How its body is cleaned; not at all if its credential is the app's own, or if it is a file and no parameters,
     /// whatever its type says: curl calls a file a form.
     pub(crate) fn cleaning<'a>(&'a self, tenant: &'a Tenant) -> Option<Cleaning<'a>> {
-        let file = self.target.is_upload() || self.to.service == Service::Upload;
-        (self.takes_credential() && !file).then_some(Cleaning {
+        (self.takes_credential() && !self.file).then_some(Cleaning {
             headers: &self.headers,
             presented: tenant.presented,
             metrics: &tenant.metrics,

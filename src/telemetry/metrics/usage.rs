@@ -62,12 +62,13 @@ impl UsageMetrics {
     where
         I: Iterator<Item = &'lines [u8]>,
     {
-        if lines().next().is_none() {
+        let mut told = lines().peekable();
+        if told.peek().is_none() {
             return;
         }
         // Held while the gauges are set, so that they show what is remembered.
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = lines().try_fold(last.as_slice(), |known, line| {
+        let known = told.try_fold(last.as_slice(), |known, line| {
             known.strip_prefix(line)?.strip_prefix(b"\n")
         });
         if known == Some(b"") {
