@@ -34,24 +34,19 @@ pub(super) fn app(said: &mut Layers) -> App {
 
 /// Where a secret is. It is never in the file itself, and what stands there instead is not repeated.
 fn secret(key: &str, said: &Said, faults: &mut Vec<Fault>) -> Option<SecretPlace> {
+    const NEVER: &str =
+        "a secret never stands in the configuration itself (its value is not shown here): it";
     const WRITE: &str = "must be { file = \"/run/graphward/app-secret\" } or { env = \"NAME\" }";
     let before = faults.len();
     let mut wrong = |place, key: &str, what: &str| faults.push(Fault::new(place, key, what));
-    let entries = match &said.value {
-        Value::Table(entries) => entries,
-        Value::Text(_) => {
-            let never = "a secret never stands in the configuration itself (its value is not shown here): it";
-            wrong(&said.place, key, &format!("{never} {WRITE}"));
-            return None;
-        }
-        other @ (Value::Number(_)
-        | Value::Switch(_)
-        | Value::List(_)
-        | Value::Fraction
-        | Value::Date) => {
-            wrong(&said.place, key, &format!("{WRITE}, not {}", other.kind()));
-            return None;
-        }
+    let Value::Table(entries) = &said.value else {
+        let what = if matches!(said.value, Value::Text(_)) {
+            format!("{NEVER} {WRITE}")
+        } else {
+            format!("{WRITE}, not {}", said.value.kind())
+        };
+        wrong(&said.place, key, &what);
+        return None;
     };
     let mut places = Vec::new();
     for entry in entries {

@@ -73,11 +73,14 @@ pub fn scrub(
     policy: Presented,
     body: &[u8],
 ) -> Result<(Option<Bytes>, Scrubbed), ScrubError> {
-    if !Format::of(headers).is_some_and(|format| format.may_hold(body)) {
+    let mut first = Format::of(headers).filter(|format| format.may_hold(body));
+    if first.is_none() {
         return Ok((None, Scrubbed::default()));
     }
     out::whole(body, policy, Mode::Cut, |held, out| {
-        Format::of(headers).map_or(Ok(()), |mut format| {
+        // A second reading begins anew.
+        let format = first.take().or_else(|| Format::of(headers));
+        format.map_or(Ok(()), |mut format| {
             format.step(body, Rest::Nothing, held, out)
         })
     })
