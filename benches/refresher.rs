@@ -21,9 +21,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use graphward::graph::GraphError;
 use graphward::net::Tasks;
 use graphward::token::{
-    BoxFuture, ObtainError, Refresher, Renewer, Schedule, Source, Supply, Token, Tokens, pair,
+    BoxFuture, ObtainError, Outgoing, Refresher, Renewer, Schedule, Source, Supply, Token, Tokens,
+    pair,
 };
 use graphward::types::{Clock, Secret, TenantId};
 use tokio::sync::mpsc;
@@ -126,9 +128,9 @@ async fn one_round() -> Round {
 /// was slower than the renewal.
 async fn ask(tokens: &Tokens) -> Option<u64> {
     let rejected = tokens.current()?.generation();
-    tokens.reject(rejected);
+    tokens.reject(rejected, &GraphError::default());
     let fresh = tokens.successor(rejected, Instant::now() + LONGEST).await;
-    tokens.reject(rejected);
+    tokens.reject(rejected, &GraphError::default());
     fresh.ok().map(|fresh| fresh.generation().get())
 }
 
@@ -159,7 +161,14 @@ impl Source for Stale {
 }
 
 impl Renewer for Mint {
-    fn renew<'a>(&'a mut self, _outgoing: &'a Token) -> BoxFuture<'a, Result<Token, ObtainError>> {
+    fn describe(&self) -> String {
+        "the test's mint".to_owned()
+    }
+
+    fn renew<'a>(
+        &'a mut self,
+        _outgoing: Outgoing<'a>,
+    ) -> BoxFuture<'a, Result<Token, ObtainError>> {
         self.counts.renewals.fetch_add(1, Ordering::Relaxed);
         Box::pin(async {
             while self.tokens.waiters() < ASKERS {

@@ -17,6 +17,8 @@
 //! | 2 token | [`token`] | one current credential per tenant, and the task that renews it |
 //! | 2 net | [`net`] | sockets, TLS, tasks, stages |
 //! | 3 source | [`source`] | places that show a token |
+//! | 3 renew | [`renew`] | acts that mint one, and what it is worth |
+//! | 3 alert | [`alert`] | who is told of a notice |
 //! | 4 proxy | [`proxy`] | the data path: ten steps, told in `proxy.rs` |
 //! | 5 sim | [`sim`] | the fake Graph |
 //! | 5 admin | [`admin`] | the operators' listener |
@@ -34,7 +36,9 @@
 //! * **Generation**: the how-manyeth credential of its tenant.
 //! * **Source**: a place that shows a token somebody else keeps.
 //! * **Renewer**: an act that mints a new one.
-//! * **Supply**: both, and the rule between them.
+//! * **Inspection**: what Graph says a token is worth.
+//! * **Notice**: what a person should hear about a token.
+//! * **Supply**: sources and perhaps a renewer, and the rule between them.
 //! * **Refresher**: the task that owns a supply.
 //! * **Progress**: the refresher's notice for those who wait.
 //! * **Outbound**: the request as it may leave.
@@ -53,6 +57,8 @@ pub mod telemetry;
 pub mod net;
 pub mod token;
 
+pub mod alert;
+pub mod renew;
 pub mod source;
 
 pub mod proxy;

@@ -1,6 +1,7 @@
 //! Sockets, tasks and stages: what both listeners and the upstream stand on.
 
 pub mod ca;
+mod caller;
 mod connect;
 mod error;
 mod identity;
@@ -15,6 +16,7 @@ mod tunnel;
 mod validity;
 pub mod watch;
 
+pub use caller::{CallError, Caller, MOST as MOST_ANSWER};
 pub use connect::{ConnectError, Connector, Dial, Http, Opening, Wire, wired};
 pub use error::BoxError;
 pub use identity::{Identity, IdentityError, Keeper};

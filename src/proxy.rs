@@ -64,7 +64,7 @@ pub use upstream::{Settings as UpstreamSettings, Upstream};
 #[cfg(fuzzing)]
 pub use headers::fuzzed;
 
-use crate::graph::Verdict;
+use crate::graph::{GraphError, Verdict};
 use crate::net::{Line, Tunnels};
 use crate::token::{Credential, Generation, NoSuccessor};
 use body::Body;
@@ -181,7 +181,7 @@ impl Proxy {
                 // Graph says that it did not act, so sending the same again is safe. Tell the refresher in any
                 // case: even if this request cannot be helped, the next one can.
                 let rejected = credential.generation();
-                tenant.tokens.reject(rejected);
+                tenant.tokens.reject(rejected, &GraphError::default());
                 record.rejected(rejected, why);
                 match replay {
                     None => Err(Outcome::UnhealedNotReplayable),
@@ -214,7 +214,9 @@ impl Proxy {
         let second = tenant.attempt(&outbound, body, stamped, record).await?;
         let outcome = if let Verdict::TokenRejected(why) = second.verdict {
             // Told, not awaited: there is no third.
-            tenant.tokens.reject(fresh.generation());
+            tenant
+                .tokens
+                .reject(fresh.generation(), &GraphError::default());
             record.rejected(fresh.generation(), why);
             Outcome::UnhealedAgain
         } else if outbound.is_refused_media(&second) {

@@ -20,14 +20,20 @@
 //! * Look first, mint second: a rejected token makes the refresher look at its source before it spends a
 //!   renewal. `fb_exchange_token` cannot revive a token that has expired, so looking is what heals.
 
+mod asks;
 mod cell;
 mod credential;
+mod notice;
 mod plan;
+mod ports;
 mod refresher;
 mod supply;
 
+pub use asks::Heard;
 pub use cell::{NoSuccessor, Progress, Tokens, Writer, pair};
 pub use credential::{Credential, CredentialError, Generation, Proofs, Token};
+pub use notice::{Cause, Notice};
 pub use plan::{Event, Order, Plan, Schedule};
+pub use ports::{BoxFuture, Claim, Deposit, Inspector, ObtainError, Outgoing, Renewer, Source};
 pub use refresher::{Errand, Observer, Refresher, Report};
-pub use supply::{BoxFuture, ObtainError, Renewer, Source, Supply};
+pub use supply::Supply;

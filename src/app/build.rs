@@ -285,6 +285,7 @@ fn tenant(
             connect_to: upstream.connect_to.clone(),
             tls: tls::client(upstream.ca_file.as_deref(), upstream.http.alpn())?,
             timeout: upstream.connect_timeout,
+            plain: false,
         }),
     };
     let beside = upstream.hosts.iter();

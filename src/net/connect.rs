@@ -76,6 +76,8 @@ pub struct Dial {
     pub tls: Arc<ClientConfig>,
     /// Limit for name look-up, TCP and TLS together.
     pub timeout: Duration,
+    /// Whether `http` is spoken, too: to services of the house, never to Graph.
+    pub plain: bool,
 }
 
 /// Why there is no connection.
@@ -183,14 +185,17 @@ impl Http {
 impl Dial {
     async fn open(&self, uri: &Uri) -> Result<Wire, ConnectError> {
         let by = Instant::now() + self.timeout;
-        let host = match (uri.scheme_str(), uri.host()) {
-            (Some("https"), Some(host)) => host.trim_start_matches('[').trim_end_matches(']'),
+        let (host, port) = match (uri.scheme_str(), uri.host()) {
+            (Some("https"), Some(host)) => (host, 443),
+            (Some("http"), Some(host)) if self.plain => (host, 80),
             _ => return Err(ConnectError::NotHttps),
         };
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let port = uri.port_u16().unwrap_or(port);
         let address = match self.connect_to.get(host) {
             Some(instead) => instead.clone(),
-            None if host.contains(':') => format!("[{host}]:{}", uri.port_u16().unwrap_or(443)),
-            None => format!("{host}:{}", uri.port_u16().unwrap_or(443)),
+            None if host.contains(':') => format!("[{host}]:{port}"),
+            None => format!("{host}:{port}"),
         };
 
         let tcp = match timeout_at(by, TcpStream::connect(&address)).await {
@@ -202,6 +207,9 @@ impl Dial {
             source,
         })?;
 
+        if uri.scheme_str() == Some("http") {
+            return Ok(wired(tcp, false));
+        }
         let untrusted = |source| ConnectError::Tls {
             host: host.to_owned(),
             source,

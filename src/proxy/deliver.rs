@@ -22,6 +22,7 @@ use super::pool::{Permit, Pool};
 use super::record::{Outcome, Record};
 use super::refusal::Refusal;
 use super::tenant::Tenant;
+use crate::graph::GraphError;
 use crate::graph::batch::batch_rejection;
 use crate::graph::encoding;
 use crate::graph::host::MEDIA_HOST;
@@ -109,7 +110,9 @@ async fn open(
         && let Some(why) = batch_rejection(&text)
     {
         // Told, not awaited: some items may have run, so this answer is theirs, and the next call's token is ours.
-        tenant.tokens.reject(credential.generation());
+        tenant
+            .tokens
+            .reject(credential.generation(), &GraphError::default());
         record.rejected(credential.generation(), why);
         // Graph quotes a token that it finds malformed, here as elsewhere.
         redacted = credential.redacted(&text);

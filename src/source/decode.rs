@@ -4,6 +4,7 @@ use serde_json::Value;
 use zeroize::Zeroize;
 
 use crate::graph::presented::is_placeholder;
+use crate::token::Token;
 use crate::types::{Secret, SecretError};
 
 /// Where in the bytes the token is.
@@ -109,6 +110,15 @@ pub fn decode(bytes: &[u8], format: &Format) -> Result<Secret, DecodeError> {
         Format::Key(key) => assigned(text, key),
         Format::Pointer(pointer) => pointed(text, pointer),
     }
+}
+
+/// Finds the token, and when it ends if the document says so.
+///
+/// # Errors
+///
+/// As [`decode`].
+pub fn token(bytes: &[u8], format: &Format) -> Result<Token, DecodeError> {
+    decode(bytes, format).map(Token::lasting)
 }
 
 /// The bytes as text without its byte order mark; something other than white space.

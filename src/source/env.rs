@@ -2,7 +2,7 @@
 
 use crate::token::{BoxFuture, ObtainError, Source, Token};
 
-use super::decode::{Format, decode};
+use super::decode::{Format, token};
 
 /// A token in an environment variable.
 #[derive(Debug)]
@@ -39,14 +39,14 @@ impl EnvSource {
                 None,
             )
         })?;
-        let secret = decode(text.as_bytes(), &Format::Raw).map_err(|error| {
+        let found = token(text.as_bytes(), &Format::Raw).map_err(|error| {
             let what = format!(
                 "the environment variable {} holds no usable token",
                 self.name
             );
             refused(what, error.label(), Some(Box::new(error)))
         })?;
-        Ok(Token::lasting(secret))
+        Ok(found)
     }
 }
 

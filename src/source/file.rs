@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::decode::{Format, decode};
+use super::decode::{Format, token};
 use crate::net::watch::Files;
 use crate::token::{BoxFuture, ObtainError, Source, Token};
 
@@ -32,12 +32,12 @@ impl FileSource {
     async fn read(&mut self) -> Result<Token, ObtainError> {
         let [read] = self.files.read().await;
         let bytes = read.map_err(|error| unreadable(self.path(), error))?;
-        let secret = decode(&bytes, &self.format).map_err(|error| ObtainError::Permanent {
+        let found = token(&bytes, &self.format).map_err(|error| ObtainError::Permanent {
             what: format!("the file {} was refused: {error}", self.path().display()),
             reason: error.label(),
             source: None,
         })?;
-        Ok(Token::lasting(secret))
+        Ok(found)
     }
 }
 

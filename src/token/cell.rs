@@ -7,16 +7,17 @@
 //! only sender is the [`Writer`], so a refresher that died is seen at once as [`NoSuccessor::Closed`] rather
 //! than waited for. Publication comes before notice: whoever is woken finds the credential there.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
+use super::asks::{Asks, Heard, Waiting};
 use super::credential::{Credential, CredentialError, Generation, Proofs, Token};
-use super::supply::ObtainError;
+use super::ports::ObtainError;
+use crate::graph::GraphError;
 
 /// The two ends of a tenant's cell.
 #[must_use]
@@ -88,24 +89,8 @@ pub enum NoSuccessor {
     Closed,
 }
 
-/// What requests tell the refresher.
-#[derive(Debug, Default)]
-struct Asks {
-    /// The highest generation rejected so far; 0 is none.
-    rejected: AtomicU64,
-    /// The generation that was taken after it had been rejected; 0 is none.
-    absolved: AtomicU64,
-    /// When the first rejection of that generation came. Touched by rejections alone, and never across an await.
-    first: Mutex<Option<(Generation, Instant)>>,
-    waiters: AtomicUsize,
-    told: Notify,
-}
-
 /// How many may wait for a credential and still be held: each holds a request's body.
 const MOST_HELD: usize = 4096;
-
-/// Counts one who waits.
-struct Waiting<'a>(&'a AtomicUsize);
 
 // === impl Writer ===
 
@@ -166,15 +151,15 @@ impl Writer {
         });
     }
 
-    /// The highest generation rejected so far, once it is above `known`. Cancel-safe.
-    pub async fn asked(&self, known: Option<Generation>) -> Generation {
-        loop {
-            let told = self.asks.told.notified();
-            match self.asks.rejected() {
-                Some(rejected) if Some(rejected) > known => return rejected,
-                _ => told.await,
-            }
-        }
+    /// What requests have told of rejections, once it differs from what is known. Cancel-safe.
+    pub async fn heard(&self, known: Heard) -> Heard {
+        self.asks.news(known).await
+    }
+
+    /// Why this generation was first rejected.
+    #[must_use]
+    pub fn complaint(&self, of: Generation) -> Option<GraphError> {
+        self.asks.first_rejected(of).map(|(_, why)| why)
     }
 
     /// The live credential.
@@ -219,35 +204,25 @@ impl Tokens {
     /// How many requests wait for a credential.
     #[must_use]
     pub fn waiters(&self) -> usize {
-        self.asks.waiters.load(Ordering::Relaxed)
+        self.asks.waiters()
     }
 
     /// Tells the refresher that Graph rejected this generation. Never waits; repeated calls merge; a generation
     /// that has been superseded changes nothing.
-    pub fn reject(&self, generation: Generation) {
-        let (asks, number) = (&self.asks, generation.get());
-        let first = asks.rejected.fetch_max(number, Ordering::AcqRel) < number;
-        let again = asks
-            .absolved
-            .compare_exchange(number, 0, Ordering::AcqRel, Ordering::Relaxed)
-            .is_ok();
-        if first || again {
-            *asks.first.lock().unwrap_or_else(PoisonError::into_inner) =
-                Some((generation, Instant::now()));
-        }
-        if first {
-            asks.told.notify_one();
-        }
+    pub fn reject(&self, generation: Generation, why: &GraphError) {
+        self.asks.reject(generation, why);
     }
 
     /// Graph took this generation. If it had rejected it before, that was a bad hour of Graph's, or a token of the
     /// app's own in a body: it may be used.
     pub fn accept(&self, generation: Generation) {
-        if self.asks.rejected() == Some(generation) {
-            self.asks
-                .absolved
-                .store(generation.get(), Ordering::Release);
-        }
+        self.asks.accept(generation);
+    }
+
+    /// Whether Graph rejected this generation, and has not taken it since.
+    #[must_use]
+    pub fn is_suspect(&self, generation: Generation) -> bool {
+        self.asks.is_suspect(generation)
     }
 
     /// The live credential, or the very first one when it comes.
@@ -306,8 +281,8 @@ impl Tokens {
         let until = self
             .asks
             .first_rejected(of)
-            .map_or(by, |at| by.min(at + hold));
-        let waiting = Waiting::new(&self.asks.waiters);
+            .map_or(by, |(at, _)| by.min(at + hold));
+        let waiting = Waiting::new(&self.asks);
         if until <= Instant::now() || waiting.count() > MOST_HELD {
             return Err(NoSuccessor::Late);
         }
@@ -326,7 +301,7 @@ impl Tokens {
         of: Option<Generation>,
         by: Instant,
     ) -> Result<Arc<Credential>, NoSuccessor> {
-        let _waiting = Waiting::new(&self.asks.waiters);
+        let _waiting = Waiting::new(&self.asks);
         let mut progress = self.progress.clone();
         let asked_at = progress.borrow_and_update().begun;
         let settled = progress.wait_for(|progress| {
@@ -350,45 +325,5 @@ impl Tokens {
 impl Progress {
     const fn rests_with_failure(&self) -> bool {
         self.resting && self.failure.is_some()
-    }
-}
-
-// === impl Asks ===
-
-impl Asks {
-    fn rejected(&self) -> Option<Generation> {
-        Generation::from_number(self.rejected.load(Ordering::Acquire))
-    }
-
-    /// Rejected, and not taken since.
-    fn is_suspect(&self, generation: Generation) -> bool {
-        Some(generation) <= self.rejected()
-            && self.absolved.load(Ordering::Acquire) != generation.get()
-    }
-
-    fn first_rejected(&self, generation: Generation) -> Option<Instant> {
-        let first = *self.first.lock().unwrap_or_else(PoisonError::into_inner);
-        first
-            .filter(|(which, _)| *which == generation)
-            .map(|(_, at)| at)
-    }
-}
-
-// === impl Waiting ===
-
-impl<'a> Waiting<'a> {
-    fn new(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(count)
-    }
-
-    fn count(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -47,6 +47,8 @@ pub enum Event {
     },
     /// Graph rejected this generation.
     Rejected(Generation),
+    /// Graph took this generation after it had rejected it.
+    Absolved(Generation),
     /// The wait is over. `due` is derived anew from wall time: monotonic time stands still in a suspended
     /// machine.
     Woke {
@@ -136,6 +138,9 @@ impl Plan {
                 self.live = Some(Live { generation, due });
                 self.failures = 0;
                 self.rest_until = None;
+            }
+            Event::Absolved(generation) => {
+                self.rejected = self.rejected.filter(|rejected| *rejected != generation);
             }
             Event::Rejected(generation) => self.rejected = self.rejected.max(Some(generation)),
         }

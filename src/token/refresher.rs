@@ -5,10 +5,12 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::asks::Heard;
 use super::cell::Writer;
-use super::credential::{Credential, Generation, Token};
+use super::credential::{Credential, Token};
 use super::plan::{Event, Order, Plan, Schedule};
-use super::supply::{ObtainError, Supply};
+use super::ports::ObtainError;
+use super::supply::Supply;
 use crate::types::{Clock, TenantId};
 
 /// What the refresher sets out to do.
@@ -42,7 +44,7 @@ pub struct Refresher {
     plan: Plan,
     clock: Clock,
     observer: Observer,
-    rejected: Option<Generation>,
+    heard: Heard,
     /// When the live credential's successor should be there: a fifth of the life left before its end.
     due_at: Option<SystemTime>,
     jitter: Jitter,
@@ -90,7 +92,7 @@ impl Refresher {
             plan,
             clock,
             observer,
-            rejected: None,
+            heard: Heard::default(),
             due_at: None,
             jitter,
             told: None,
@@ -150,12 +152,18 @@ impl Refresher {
         let latest = Instant::now() + LONGEST_SLEEP;
         let until = until.map_or(latest, |until| until.min(latest));
         tokio::select! {
-            rejected = self.writer.asked(self.rejected) => {
-                self.rejected = Some(rejected);
-                Event::Rejected(rejected)
-            }
+            heard = self.writer.heard(self.heard) => self.told(heard),
             () = self.supply.changed() => Event::Changed,
             () = sleep_until(until) => Event::Woke { due: self.due() },
+        }
+    }
+
+    fn told(&mut self, heard: Heard) -> Event {
+        self.heard = heard;
+        match heard.rejected {
+            Some(generation) if heard.is_suspect(generation) => Event::Rejected(generation),
+            Some(generation) => Event::Absolved(generation),
+            None => Event::NothingNew,
         }
     }
 
@@ -208,7 +216,7 @@ impl Refresher {
         let live = self.writer.live();
         let dead = live
             .as_ref()
-            .filter(|live| Some(live.generation()) <= self.rejected);
+            .filter(|live| self.heard.is_suspect(live.generation()));
         let known = self.told.as_ref() == Some(&error);
         let (tenant, errand) = (&self.tenant, errand.label());
         if known || (dead.is_none() && matches!(why, ObtainError::NothingNew)) {

@@ -7,91 +7,16 @@
 //! showed last*.
 
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 
 use super::credential::{Credential, Token};
+use super::ports::{ObtainError, Outgoing, Renewer, Source};
 use crate::types::Fingerprint;
-
-/// A boxed future: sources and renewers are called once in a while, by one task, chosen by configuration.
-pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
-
-/// A place that shows a token somebody else keeps. Called by one refresher only, hence `&mut self` and no locks
-/// inside.
-pub trait Source: Send + 'static {
-    /// Reads what the place shows now. Bounded in time and size.
-    fn load(&mut self) -> BoxFuture<'_, Result<Token, ObtainError>>;
-
-    /// Completes when there may be news. Cancel-safe.
-    fn changed(&mut self) -> BoxFuture<'_, ()> {
-        Box::pin(std::future::pending())
-    }
-
-    /// What it is, for people: `file /run/graphward/token`. Never a secret.
-    fn describe(&self) -> String;
-}
-
-/// An act that mints a new token.
-pub trait Renewer: Send + 'static {
-    /// Mints the successor of `outgoing`. Bounded in time.
-    fn renew<'a>(&'a mut self, outgoing: &'a Token) -> BoxFuture<'a, Result<Token, ObtainError>>;
-}
-
-/// Why there is no new token. The messages name places and reasons, never contents.
-#[derive(Debug, thiserror::Error)]
-pub enum ObtainError {
-    /// It mends itself without a person.
-    #[error("{what}")]
-    Transient {
-        /// What was attempted, with what.
-        what: String,
-        /// A closed word for metrics.
-        reason: &'static str,
-        /// What lies behind.
-        source: Option<Box<dyn std::error::Error + Send + Sync>>,
-    },
-    /// A person has to act.
-    #[error("{what}")]
-    Permanent {
-        /// What was attempted, with what, and what to do.
-        what: String,
-        /// A closed word for metrics.
-        reason: &'static str,
-        /// What lies behind.
-        source: Option<Box<dyn std::error::Error + Send + Sync>>,
-    },
-    /// All was read, and it is the token we know.
-    #[error("the source shows no newer token")]
-    NothingNew,
-}
 
 /// A source, perhaps a renewer, and the rule between them: look first, mint second.
 pub struct Supply {
     source: Box<dyn Source>,
     renewer: Option<Box<dyn Renewer>>,
     shown: Option<Fingerprint>,
-}
-
-// === impl ObtainError ===
-
-impl ObtainError {
-    /// Whether it mends itself without a person.
-    #[must_use]
-    pub const fn is_transient(&self) -> bool {
-        match self {
-            Self::Transient { .. } | Self::NothingNew => true,
-            Self::Permanent { .. } => false,
-        }
-    }
-
-    /// A closed word for metrics.
-    #[must_use]
-    pub const fn reason(&self) -> &'static str {
-        match self {
-            Self::Transient { reason, .. } | Self::Permanent { reason, .. } => reason,
-            Self::NothingNew => "nothing_new",
-        }
-    }
 }
 
 // === impl Supply ===
@@ -147,7 +72,12 @@ impl Supply {
             (Ok(None), ..) => return Err(ObtainError::NothingNew),
             (Err(error), ..) => return Err(error),
         };
-        let token = renewer.renew(outgoing.token()).await?;
+        let token = renewer
+            .renew(Outgoing {
+                token: outgoing.token(),
+                dead: false,
+            })
+            .await?;
         if token.secret.fingerprint() == outgoing.fingerprint() {
             return Err(ObtainError::NothingNew);
         }

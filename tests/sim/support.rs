@@ -177,6 +177,7 @@ pub(crate) fn client(ca: &str, http: Http, address: SocketAddr) -> Caller {
             .into(),
         tls: tls::client(Some(file.path()), http.alpn()).unwrap(),
         timeout: Duration::from_secs(10),
+        plain: false,
     };
     Client::builder(TokioExecutor::new()).build(Connector::real(dial))
 }

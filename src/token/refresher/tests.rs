@@ -3,8 +3,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::Notify;
 
-use super::super::{BoxFuture, NoSuccessor, Renewer, Source, Tokens, pair};
+use super::super::{BoxFuture, Generation, NoSuccessor, Outgoing, Renewer, Source, Tokens, pair};
 use super::*;
+use crate::graph::GraphError;
 use crate::types::Secret;
 
 /// A source that shows what the test puts there.
@@ -61,7 +62,14 @@ impl Source for Drop {
 }
 
 impl Renewer for Mint {
-    fn renew<'a>(&'a mut self, _outgoing: &'a Token) -> BoxFuture<'a, Result<Token, ObtainError>> {
+    fn describe(&self) -> String {
+        "the test's mint".to_owned()
+    }
+
+    fn renew<'a>(
+        &'a mut self,
+        _outgoing: Outgoing<'a>,
+    ) -> BoxFuture<'a, Result<Token, ObtainError>> {
         Box::pin(async move {
             assert!(!self.0.panics.load(Ordering::Relaxed), "on purpose");
             let number = self.0.calls.fetch_add(1, Ordering::Relaxed) + 1;
@@ -122,7 +130,7 @@ async fn five_hundred_askers_are_served_by_one_renewal() {
     let tokens = start(&source, Some(&mint)).await;
     let old = tokens.current().unwrap().generation();
     let asks = (0..500).map(|_| async {
-        tokens.reject(old);
+        tokens.reject(old, &GraphError::default());
         tokens.successor(old, soon()).await.unwrap().generation()
     });
     let answers = futures_util::future::join_all(asks).await;
@@ -136,7 +144,7 @@ async fn the_first_asker_may_leave_without_cancelling_the_renewal() {
     source.put("first");
     let tokens = start(&source, Some(&mint)).await;
     let old = tokens.current().unwrap().generation();
-    tokens.reject(old);
+    tokens.reject(old, &GraphError::default());
     let impatient = tokens
         .successor(old, Instant::now() + Duration::from_millis(5))
         .await;
@@ -154,11 +162,11 @@ async fn fifty_late_rejections_cost_no_time_and_wipe_nothing() {
     source.put("first");
     let tokens = start(&source, Some(&mint)).await;
     let old = tokens.current().unwrap().generation();
-    tokens.reject(old);
+    tokens.reject(old, &GraphError::default());
     let fresh = tokens.successor(old, soon()).await.unwrap();
     let before = Instant::now();
     for _ in 0..50 {
-        tokens.reject(old);
+        tokens.reject(old, &GraphError::default());
         assert_eq!(
             tokens.successor(old, soon()).await.unwrap().generation(),
             fresh.generation()
@@ -176,7 +184,7 @@ async fn a_failure_is_shared_and_a_resting_refresher_answers_at_once() {
     mint.0.broken.store(true, Ordering::Relaxed);
     let tokens = start(&source, Some(&mint)).await;
     let old = tokens.current().unwrap().generation();
-    tokens.reject(old);
+    tokens.reject(old, &GraphError::default());
     let asks = (0..50).map(|_| tokens.successor(old, soon()));
     for answer in futures_util::future::join_all(asks).await {
         assert!(matches!(answer, Err(NoSuccessor::Failed(_))));
@@ -212,7 +220,7 @@ async fn a_token_dropped_while_resting_is_live_within_milliseconds() {
     source.put("first");
     let tokens = start(&source, None).await;
     let old = tokens.current().unwrap().generation();
-    tokens.reject(old);
+    tokens.reject(old, &GraphError::default());
     assert!(matches!(
         tokens.successor(old, soon()).await,
         Err(NoSuccessor::Failed(_))
@@ -234,7 +242,7 @@ async fn requests_are_held_until_the_hold_is_over_and_not_longer() {
     let tokens = start(&source, None).await;
     let old = tokens.current().unwrap().generation();
     let hold = Duration::from_secs(2);
-    tokens.reject(old);
+    tokens.reject(old, &GraphError::default());
     let before = Instant::now();
     assert!(matches!(
         tokens.held(old, hold, soon()).await,
@@ -259,7 +267,7 @@ async fn only_so_many_are_held_and_the_next_hears_at_once() {
     let tokens = start(&source, None).await;
     let old = tokens.current().unwrap().generation();
     let hold = Duration::from_secs(2);
-    tokens.reject(old);
+    tokens.reject(old, &GraphError::default());
     let before = Instant::now();
     let asks = (0..4097).map(|_| async {
         let _late = tokens.held(old, hold, soon()).await.unwrap_err();
@@ -289,7 +297,7 @@ async fn the_failure_of_an_attempt_that_began_before_the_question_is_no_answer_t
     assert_eq!(tokens.progress().begun, begun + 1);
     // The look under way has read nothing, and will fail; what comes a moment later is for the next one.
     *source.0.token.lock().unwrap() = Some("second".to_owned());
-    tokens.reject(old);
+    tokens.reject(old, &GraphError::default());
     let fresh = tokens.successor(old, soon()).await.unwrap();
     assert_eq!(fresh.generation(), old.next());
 }
@@ -301,7 +309,10 @@ async fn renewals_are_bounded_by_time_whatever_the_traffic() {
     let tokens = start(&source, Some(&mint)).await;
     let began = Instant::now();
     while began.elapsed() < Duration::from_secs(10) {
-        tokens.reject(tokens.current().unwrap().generation());
+        tokens.reject(
+            tokens.current().unwrap().generation(),
+            &GraphError::default(),
+        );
         tokio::time::sleep(Duration::from_millis(3)).await;
     }
     assert!(mint.0.calls.load(Ordering::Relaxed) <= 12);
@@ -314,7 +325,7 @@ async fn a_refresher_that_panicked_is_seen_at_once() {
     mint.0.panics.store(true, Ordering::Relaxed);
     let tokens = start(&source, Some(&mint)).await;
     let old = tokens.current().unwrap().generation();
-    tokens.reject(old);
+    tokens.reject(old, &GraphError::default());
     let before = Instant::now();
     assert!(matches!(
         tokens.successor(old, soon()).await,
@@ -332,12 +343,12 @@ async fn a_token_that_graph_takes_again_is_usable_again_until_the_next_rejection
     source.put("first");
     let tokens = start(&source, None).await;
     let live = tokens.current().unwrap().generation();
-    tokens.reject(live);
+    tokens.reject(live, &GraphError::default());
     assert!(!tokens.usable());
     tokens.accept(live);
     assert!(tokens.usable());
     tokio::time::sleep(Duration::from_secs(60)).await;
-    tokens.reject(live);
+    tokens.reject(live, &GraphError::default());
     assert!(!tokens.usable());
     let (before, hold) = (Instant::now(), Duration::from_secs(2));
     assert!(tokens.held(live, hold, soon()).await.is_err());
@@ -377,7 +388,7 @@ fn threads_that_reject_and_wait_lose_no_wake_up() {
             let askers = (0..64).map(|_| {
                 let tokens = tokens.clone();
                 spawn(async move {
-                    tokens.reject(old);
+                    tokens.reject(old, &GraphError::default());
                     tokens.successor(old, soon()).await.unwrap();
                 })
             });

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::Graph;
-use graphward::token::{BoxFuture, ObtainError, Renewer, Token};
+use graphward::token::{BoxFuture, ObtainError, Outgoing, Renewer, Token};
 use graphward::types::Secret;
 
 /// A scripted renewer: mints `EAAminted1`, `EAAminted2`, …, or fails.
@@ -38,7 +38,14 @@ impl Mint {
 }
 
 impl Renewer for Mint {
-    fn renew<'a>(&'a mut self, _outgoing: &'a Token) -> BoxFuture<'a, Result<Token, ObtainError>> {
+    fn describe(&self) -> String {
+        "the test's mint".to_owned()
+    }
+
+    fn renew<'a>(
+        &'a mut self,
+        _outgoing: Outgoing<'a>,
+    ) -> BoxFuture<'a, Result<Token, ObtainError>> {
         Box::pin(async move {
             let number = self.0.calls.fetch_add(1, Ordering::Relaxed) + 1;
             tokio::time::sleep(Duration::from_millis(20)).await;

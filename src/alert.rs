@@ -1,0 +1,1 @@
+//! Who is told of a notice besides the log: a webhook.

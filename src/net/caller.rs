@@ -1,0 +1,125 @@
+//! Calls of our own: one request, one small answer, both bounded.
+//!
+//! # Why
+//!
+//! Renewals and credential services are called a few times a day, so every call opens its own connection and closes it:
+//! there is no pool to grow stale. Redirects are not followed, as the next host would get what was meant for this one. No
+//! error holds the address, for secrets travel in its query.
+
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper_util::client::legacy::{Client, Error};
+use tokio::time::timeout;
+
+use super::connect::Connector;
+use super::error::BoxError;
+use super::tasks::Tasks;
+
+/// Makes calls, one at a time or several.
+#[derive(Clone)]
+pub struct Caller {
+    client: Client<Connector, Full<Bytes>>,
+    timeout: Duration,
+}
+
+/// Why a call brought no answer. No variant holds the address, or what was sent.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// There is no connection.
+    #[error("cannot connect")]
+    Connect(#[source] BoxError),
+    /// The connection broke before the answer was whole.
+    #[error("the connection broke before the answer was whole")]
+    Broken(#[source] BoxError),
+    /// The answer is longer than [`MOST`].
+    #[error("the answer is longer than 64 KiB")]
+    TooLong,
+    /// Not in time.
+    #[error("there was no whole answer within {0:?}")]
+    Late(Duration),
+}
+
+/// The longest answer that is read, in bytes.
+pub const MOST: usize = 64 * 1024;
+
+// === impl Caller ===
+
+impl Caller {
+    /// Calls that each take at most `timeout`, from the look-up of the name to the last byte of the answer.
+    #[must_use]
+    pub fn new(connector: Connector, timeout: Duration, tasks: &Tasks) -> Self {
+        let client = Client::builder(tasks.clone())
+            .pool_max_idle_per_host(0)
+            .build(connector);
+        Self { client, timeout }
+    }
+
+    /// The same with another limit of time.
+    #[must_use]
+    pub fn within(&self, timeout: Duration) -> Self {
+        Self {
+            client: self.client.clone(),
+            timeout,
+        }
+    }
+
+    /// Sends one request to the absolute URI that it has, and reads the whole answer, whatever its status.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError`]; whether the other side acted is not known then, save for [`CallError::Connect`].
+    pub async fn call(&self, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, CallError> {
+        let exchange = async {
+            let response = self.client.request(request).await.map_err(failed)?;
+            let (head, body) = response.into_parts();
+            let body = Limited::new(body, MOST).collect().await.map_err(|error| {
+                if error.is::<LengthLimitError>() {
+                    CallError::TooLong
+                } else {
+                    CallError::Broken(error)
+                }
+            })?;
+            Ok(Response::from_parts(head, body.to_bytes()))
+        };
+        timeout(self.timeout, exchange)
+            .await
+            .unwrap_or(Err(CallError::Late(self.timeout)))
+    }
+}
+
+fn failed(error: Error) -> CallError {
+    if error.is_connect() {
+        CallError::Connect(error.into())
+    } else {
+        CallError::Broken(error.into())
+    }
+}
+
+impl fmt::Debug for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Caller")
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+// === impl CallError ===
+
+impl CallError {
+    /// What lies behind it, from the outside in, joined for one line: `cannot connect: cannot trust graph.facebook.com: …`.
+    #[must_use]
+    pub fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        text
+    }
+}

@@ -1,0 +1,4 @@
+//! What graphward itself asks of Graph and of others: renewals, and what a token is worth.
+//!
+//! All of them promise what [`crate::token::Renewer`] asks: bounded in time, and no secret in an error, though app
+//! secrets and tokens travel in the queries of these calls.
