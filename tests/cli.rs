@@ -1,4 +1,5 @@
 //! The program as a process: what it says, and how it ends.
+#![cfg(test)]
 
 use std::io::Write as _;
 use std::net::TcpListener;

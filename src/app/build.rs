@@ -11,8 +11,8 @@ use crate::graph::{Destinations, Origin, OriginError};
 use crate::net::tls::{self, TlsError};
 use crate::net::{Connector, Dial, Identity, IdentityError, Keeper, Listener, Stages, Tasks, Tls};
 use crate::proxy::{
-    Advice, Budget, Far, Gate, Hosts, Limits, Pool, Proxy, Spool, Tenant, TunnelHosts, Upstream,
-    UpstreamSettings,
+    Advice, Budget, Far, Gate, Hosts, Limits, Pool, Proxy, Spool, Suspicion, Tenant, TunnelHosts,
+    Upstream, UpstreamSettings,
 };
 use crate::source::decode::{Format, decode};
 use crate::source::{EnvSource, FileSource};
@@ -316,6 +316,8 @@ fn tenant(
         via: upstream.via,
         token_wait: heal.token_wait,
         hold: heal.hold,
+        dead_token: heal.dead_token,
+        suspicion: Suspicion::default(),
         idle: upstream.idle_timeout,
         requests: config.log.requests,
         advice: Advice::default(),

@@ -156,7 +156,7 @@ fn relinked(
 
 /// What described the bytes that Graph sent does not describe these. Their validator still tells versions apart, so
 /// it stays, as a weak one (RFC 9110, section 8.8.1).
-fn describe_anew(headers: &mut HeaderMap) {
+pub(crate) fn describe_anew(headers: &mut HeaderMap) {
     headers.remove(CONTENT_ENCODING);
     for digest in ["content-digest", "digest", "content-md5", "repr-digest"] {
         headers.remove(digest);

@@ -63,7 +63,7 @@ fn the_readme_has_every_outcome() {
         .lines()
         .filter(|line| line.trim_start().starts_with('(') && line.contains("=> \""));
     let outcomes: Vec<_> = arms.filter_map(|line| line.split('"').nth(1)).collect();
-    assert_eq!(outcomes.len(), 7, "{outcomes:?}");
+    assert_eq!(outcomes.len(), 8, "{outcomes:?}");
     for outcome in outcomes {
         assert!(
             readme.contains(&format!("| `{outcome}` |")),
