@@ -37,6 +37,7 @@
 pub mod batch;
 pub mod encoding;
 pub mod error;
+pub mod explain;
 pub mod host;
 pub mod inspection;
 mod json;
@@ -55,6 +56,7 @@ pub mod verdict;
 pub use batch::batch_rejection;
 pub use encoding::{Narrowed, decode, narrow};
 pub use error::GraphError;
+pub use explain::{Explanation, explain, needs_person};
 pub use host::{BESIDE_GRAPH, Destination, Destinations, Family, Service};
 pub use inspection::{Ends, Inspection, TokenKind};
 pub use origin::{Origin, OriginError};

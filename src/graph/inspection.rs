@@ -53,6 +53,26 @@ pub enum TokenKind {
     SystemUser,
 }
 
+// === impl Inspection ===
+
+impl Inspection {
+    /// Which of the permissions that WhatsApp needs are missing; none if nothing was said about permissions.
+    #[must_use]
+    pub fn missing(&self) -> Vec<&'static str> {
+        let Some(scopes) = &self.scopes else {
+            return Vec::new();
+        };
+        let granted = |name: &str| scopes.iter().any(|scope| scope == name);
+        [
+            "whatsapp_business_messaging",
+            "whatsapp_business_management",
+        ]
+        .into_iter()
+        .filter(|name| !granted(name))
+        .collect()
+    }
+}
+
 // === impl Ends ===
 
 impl Ends {
