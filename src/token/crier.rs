@@ -140,7 +140,7 @@ impl Crier {
             explanation.happened
         );
         if needs_person(why) {
-            return self.notice(Cause::NeedsPerson, happened, explanation.action);
+            return self.notice(Cause::NeedsPerson, happened, explanation.action.to_owned());
         }
         let action = match &self.renewal {
             Some(renewal) => format!(
