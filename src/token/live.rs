@@ -20,10 +20,14 @@ pub(super) struct Live {
     due: Option<SystemTime>,
     pub(super) inspection: Option<Inspection>,
     pub(super) inspected_at: Option<SystemTime>,
+    /// The permissions that it is known to lack.
+    missing: Vec<&'static str>,
     /// When Graph is asked again.
     inspect_at: Option<Instant>,
     /// When what could not be stored is tried again.
     settle_at: Option<Instant>,
+    /// Whether it should have been renewed by now, and that failed.
+    pub(super) overdue: bool,
     pub(super) expiry: Warnings,
     pub(super) data_access: Warnings,
 }
@@ -113,9 +117,20 @@ impl Live {
         self.ends.is_some_and(|ends| ends <= now)
     }
 
-    /// Whether somebody renews it, and it is not yet time.
-    pub(super) fn will_be_renewed(&self, now: SystemTime) -> bool {
-        self.due.is_some_and(|due| due > now)
+    /// Whether somebody renews it, and has not failed to.
+    pub(super) const fn is_looked_after(&self) -> bool {
+        self.due.is_some() && !self.overdue
+    }
+
+    /// What it lacks that it was not known to lack.
+    pub(super) fn newly_missing(&mut self) -> Vec<&'static str> {
+        let missing = self.inspection.as_ref().map(Inspection::missing);
+        let missing = missing.unwrap_or_default();
+        if self.missing == missing {
+            return Vec::new();
+        }
+        self.missing.clone_from(&missing);
+        missing
     }
 
     /// Its dates on the monotonic clock, by today's relation of the two.
@@ -150,7 +165,7 @@ impl Live {
             data_access_ends: inspection.and_then(|it| it.data_access.at()),
             due: self.due,
             inspected_at: self.inspected_at,
-            missing: inspection.map_or(0, |it| it.missing().len()),
+            missing: self.missing.len(),
         }
     }
 }

@@ -187,6 +187,10 @@ impl Refresher {
         self.report(errand, began, Err(&why), false);
         self.crier
             .failed(errand, &why, self.writer.live().as_deref());
+        if errand == Errand::Replace {
+            self.live.overdue = true;
+            self.warn();
+        }
         let transient = why.is_transient();
         self.writer.fail(Arc::new(why));
         Event::Failed {
@@ -235,20 +239,19 @@ impl Refresher {
     fn reckon(&mut self) {
         let earliest = |issued_at| self.supply.earliest(issued_at);
         self.live.schedule(&self.schedule, earliest);
+        let missing = self.live.newly_missing();
         self.crier.outlook(&self.live);
-        let inspection = self.live.inspection.as_ref();
-        let missing = inspection.map(crate::graph::Inspection::missing);
-        if let Some(missing) = missing.filter(|missing| !missing.is_empty()) {
+        if !missing.is_empty() {
             self.crier.scopes_missing(&missing);
         }
         self.warn();
     }
 
-    /// Warns of the ends that come near. Who is renewed in time needs no warning.
+    /// Warns of the ends that come near. What is renewed in time needs no warning.
     fn warn(&mut self) {
         let now = self.clock.wall();
         let outlook = self.live.outlook();
-        if let Some(ends) = outlook.ends.filter(|_| !self.live.will_be_renewed(now))
+        if let Some(ends) = outlook.ends.filter(|_| !self.live.is_looked_after())
             && let Some(days) = self.live.expiry.due(ends, now)
         {
             self.crier.expires_soon(days, ends, now, &self.live);

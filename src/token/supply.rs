@@ -217,19 +217,12 @@ impl Supply {
                     self.origin = index;
                     return Ok(Some(found));
                 }
-                Err(error) => {
-                    let error = if news { error } else { ObtainError::NothingNew };
-                    trouble = match trouble {
-                        None | Some(ObtainError::NothingNew) => Some(error),
-                        Some(before) => Some(before),
-                    };
-                }
+                // That a token is known to be dead is news only once.
+                Err(error) if error.reason() == "rejected_before" && !news => {}
+                Err(error) => trouble = trouble.or(Some(error)),
             }
         }
-        match trouble {
-            None | Some(ObtainError::NothingNew) => Ok(None),
-            Some(error) => Err(error),
-        }
+        trouble.map_or(Ok(None), Err)
     }
 
     /// What Graph says of the live token now; `None` if nobody can be asked.

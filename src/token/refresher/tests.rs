@@ -1,3 +1,4 @@
+mod life;
 mod support;
 
 use std::sync::atomic::Ordering;
