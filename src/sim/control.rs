@@ -19,11 +19,11 @@ use serde_json::{Value, json};
 use super::body::SimBody;
 use super::faults::{Effect, Fault, Moment};
 use super::hosts::Family;
-use super::pacific::unix;
 use super::state::{State, locked};
 use super::tokens::{Death, Kind};
 use super::usage;
 use crate::net::BoxError;
+use crate::types::unix;
 
 /// The control API as a service.
 #[derive(Clone)]

@@ -10,11 +10,11 @@ use super::call::{Call, Presented};
 use super::failure::Failure;
 use super::hosts::Family;
 use super::messages::required;
-use super::pacific::unix;
 use super::proof;
 use super::random;
 use super::state::{State, locked};
 use super::tokens::{Death, Kind};
+use crate::types::unix;
 
 /// `/oauth/access_token`
 pub(super) fn access_token(state: &State, call: &Call) -> Result<Reply, Failure> {

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::failure::Failure;
-use super::pacific::{pacific, unix};
+use super::pacific::pacific;
 use crate::types::Secret;
+use crate::types::unix;
 
 /// How a token can die. Each has its own answer, word for word.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
