@@ -61,7 +61,7 @@ impl GraphError {
             transient: error.get("is_transient").and_then(Value::as_bool),
             trace: word(error, "fbtrace_id"),
             blames_proof: blames("appsecret_proof"),
-            blames_app: blames("rror validating application"),
+            blames_app: blames("rror validating application") && !blames("system error"),
         }
     }
 

@@ -15,10 +15,10 @@ use serde_json::Value;
 
 use super::call::{Call, form};
 use super::faults::Endpoint;
-use super::pacific::unix;
 use super::state::{State, locked};
 use super::tokens::{Kind, fingerprint};
 use super::{batch, proof, router};
+use crate::types::unix;
 
 /// A call as it arrived.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -20,11 +20,11 @@ use super::body::SimBody;
 use super::death::Death;
 use super::faults::{Effect, Endpoint, Fault, Grant, Moment};
 use super::hosts::Family;
-use super::pacific::unix;
 use super::state::{State, locked};
 use super::tokens::{About, Change, Kind, Until};
 use super::usage;
 use crate::net::BoxError;
+use crate::types::unix;
 
 /// The control API as a service.
 #[derive(Clone)]

@@ -7,10 +7,10 @@ use super::call::Call;
 use super::failure::Failure;
 use super::messages::required;
 use super::oauth::USER;
-use super::pacific::unix;
 use super::router::Bearer;
 use super::state::{State, locked};
 use super::tokens::{About, Kind};
+use crate::types::unix;
 
 /// A 200, however dead the token is that it is asked about.
 pub(super) fn token(state: &State, call: &Call, bearer: &Bearer) -> Result<Reply, Failure> {

@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use super::death::Death;
 use super::failure::Failure;
-use super::pacific::unix;
 use crate::types::Secret;
+use crate::types::unix;
 
 /// Whose token it is.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
