@@ -30,8 +30,16 @@ use super::ask::Ask;
 /// Who answered, and what a person has to do if it is not to be had that way.
 pub(super) struct Asked {
     endpoint: String,
-    /// What to do if Graph says that the token that was sent is dead.
-    remedy: &'static str,
+    remedies: Remedies,
+}
+
+/// What a person has to do, in a sentence each.
+#[derive(Clone, Copy)]
+pub(super) struct Remedies {
+    /// If Graph says that the token that was sent is dead.
+    pub(super) dead: &'static str,
+    /// If Graph refuses for a reason that no code tells.
+    pub(super) refused: &'static str,
 }
 
 /// How a request is sent.
@@ -62,10 +70,10 @@ struct Grant<'a> {
 // === impl Asked ===
 
 impl Asked {
-    pub(super) fn new(ask: &Ask<'_>, remedy: &'static str) -> Self {
+    pub(super) fn new(ask: &Ask<'_>, remedies: Remedies) -> Self {
         Self {
             endpoint: ask.endpoint(),
-            remedy,
+            remedies,
         }
     }
 
@@ -159,28 +167,30 @@ impl Asked {
             ObtainError::transient(reason, what)
         };
         let permanent = |reason, remedy| {
-            let what = format!("{endpoint} refuses: Graph says {says}; {remedy}");
+            let what = format!("{endpoint} refuses: Graph says {says}. {remedy}");
             ObtainError::permanent(reason, what)
         };
+        if error.blames_app {
+            return permanent("app_refused", APP);
+        }
         match classify(status, answer.headers(), answer.body()) {
             Verdict::Throttled => transient("throttled", "is asked too often"),
             Verdict::ServerError => transient("graph_error", "is out of order"),
-            Verdict::TokenRejected(_) => permanent("token_rejected", self.remedy),
+            Verdict::TokenRejected(_) => permanent("token_rejected", self.remedies.dead),
             Verdict::ProofRejected => permanent("app_refused", APP),
             Verdict::Refused | Verdict::Opaque | Verdict::Success => match error.code {
-                Some(190 | 102) => permanent("token_rejected", self.remedy),
+                Some(190 | 102) => permanent("token_rejected", self.remedies.dead),
                 Some(101) => permanent("app_refused", APP),
                 Some(1) if blames_app(answer.body()) => permanent("app_refused", APP),
                 Some(1 | 2) => transient("graph_error", "is out of order"),
-                Some(_) | None => permanent("refused", RIGHTS),
+                Some(_) | None => permanent("refused", self.remedies.refused),
             },
         }
     }
 }
 
-const APP: &str = "correct app.id and app.secret, which must be those of the token's app";
-const RIGHTS: &str =
-    "look the code up, and check what the app and the token may do, in the app's dashboard";
+const APP: &str =
+    "An operator has to correct app.id and app.secret, which must be those of the token's app.";
 const SIXTY_DAYS: Duration = Duration::from_secs(60 * 24 * 60 * 60);
 
 /// What an answer says that has nothing of Graph's.
@@ -202,7 +212,8 @@ fn read(body: &[u8]) -> Option<(Secret, Option<i64>)> {
     if let Ok(grant) = serde_json::from_slice::<Grant<'_>>(body) {
         let seconds = grant.expires_in.as_ref().and_then(number);
         let seconds = seconds.or_else(|| grant.expires.as_ref().and_then(number));
-        return Some((secret(&grant.access_token)?, seconds.filter(|it| *it != 0)));
+        let token = Zeroizing::new(grant.access_token.into_owned());
+        return Some((secret(&token)?, seconds.filter(|it| *it != 0)));
     }
     let text = std::str::from_utf8(body).ok()?.trim_ascii();
     let value = |name: &str| {

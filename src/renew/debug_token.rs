@@ -15,7 +15,7 @@ use crate::net::Caller;
 use crate::token::{BoxFuture, Inspector, ObtainError, Token};
 use crate::types::Secret;
 
-use super::answer::{Asked, Method};
+use super::answer::{Asked, Method, Remedies};
 use super::app::AppKey;
 use super::ask::{self, Ask};
 
@@ -102,11 +102,11 @@ impl DebugToken {
         key: &AppKey,
     ) -> Result<Inspection, ObtainError> {
         let app_token = key.app_token().map_err(|error| {
-            let what = "app.id and app.secret make no app token: correct them";
+            let what = "app.id and app.secret make no app token: an operator has to correct them";
             ObtainError::permanent("app_refused", what).because(error)
         })?;
         let ask = debug_token(origin, token, &app_token);
-        let asked = Asked::new(&ask, "correct app.id and app.secret");
+        let asked = Asked::new(&ask, REMEDIES);
         let answer = asked.send(&self.caller, &ask, Method::Get).await?;
         match known(answer.body()) {
             Some(Known::Token(inspection)) if answer.status().is_success() => Ok(inspection),
@@ -117,7 +117,7 @@ impl DebugToken {
 
     async fn by_itself(&self, origin: &Origin, token: &Token) -> Result<Inspection, ObtainError> {
         let ask = debug_token(origin, token, &token.secret);
-        let asked = Asked::new(&ask, REMEDY);
+        let asked = Asked::new(&ask, REMEDIES);
         let answer = asked.send(&self.caller, &ask, Method::Get).await?;
         match known(answer.body()) {
             Some(Known::Token(inspection)) if answer.status().is_success() => Ok(inspection),
@@ -135,14 +135,17 @@ impl DebugToken {
         let ask = Ask::new(origin, "/me")
             .plain("fields", "id")
             .secret("access_token", &token.secret);
-        let asked = Asked::new(&ask, REMEDY);
+        let asked = Asked::new(&ask, REMEDIES);
         let answer = asked.send(&self.caller, &ask, Method::Get).await?;
         let said = Inspection::of_probe(answer.status(), answer.body());
         said.ok_or_else(|| asked.refused(&answer))
     }
 }
 
-const REMEDY: &str = "put a living token where the source looks";
+const REMEDIES: Remedies = Remedies {
+    dead: "An operator has to correct app.id and app.secret, or to put a living token where the token's source looks.",
+    refused: "An operator has to set app.id and app.secret of the app that the token was created for.",
+};
 
 impl Inspector for DebugToken {
     fn inspect<'a>(
@@ -183,7 +186,9 @@ fn known(body: &[u8]) -> Option<Known> {
 }
 
 fn stranger() -> ObtainError {
-    let what = "debug_token tells nothing of another app's token; use app.id and app.secret of the app that the token \
-        was created for";
+    let what = format!(
+        "debug_token tells nothing of another app's token. {}",
+        REMEDIES.refused
+    );
     ObtainError::permanent("app_refused", what)
 }

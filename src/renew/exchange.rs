@@ -18,7 +18,7 @@ use crate::net::Caller;
 use crate::token::{BoxFuture, ObtainError, Outgoing, Renewer, Token};
 use crate::types::Clock;
 
-use super::answer::{Asked, Method, Silence};
+use super::answer::{Asked, Method, Remedies, Silence};
 use super::app::AppKey;
 use super::ask::Ask;
 
@@ -63,7 +63,7 @@ impl Exchange {
 
     async fn exchanged(&self, outgoing: Outgoing<'_>) -> Result<Token, ObtainError> {
         if outgoing.dead {
-            let what = format!("a dead token cannot be exchanged; {REMEDY}");
+            let what = format!("a dead token cannot be exchanged. {}", REMEDIES.dead);
             return Err(ObtainError::permanent("token_dead", what));
         }
         let mut ask = Ask::new(&self.origin, "/oauth/access_token")
@@ -78,14 +78,18 @@ impl Exchange {
             }
         };
         let ask = ask.secret("fb_exchange_token", &outgoing.token.secret);
-        let asked = Asked::new(&ask, REMEDY);
+        let asked = Asked::new(&ask, REMEDIES);
         let at = self.clock.wall();
         let answer = asked.send(&self.caller, &ask, Method::Get).await?;
         asked.granted(&answer, at, silence)
     }
 }
 
-const REMEDY: &str = "create a new token in the Meta dashboard and put it where the source looks";
+const REMEDIES: Remedies = Remedies {
+    dead: "An operator has to create a new token in Meta's dashboard and to put it where the token's source looks.",
+    refused: "An operator has to look the code up, and to see in the app's dashboard whether the app may exchange \
+        tokens of this kind.",
+};
 
 impl Renewer for Exchange {
     fn renew<'a>(

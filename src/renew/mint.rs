@@ -7,7 +7,7 @@ use crate::net::Caller;
 use crate::token::{BoxFuture, ObtainError, Outgoing, Renewer, Token};
 use crate::types::{Clock, Secret};
 
-use super::answer::{Asked, Method, Silence};
+use super::answer::{Asked, Method, Remedies, Silence};
 use super::app::AppKey;
 use super::ask::Ask;
 use super::exchange::Lasting;
@@ -75,15 +75,18 @@ impl Mint {
         let ask = ask
             .proof(&self.key.secret, &self.token)
             .secret("access_token", &self.token);
-        let asked = Asked::new(&ask, REMEDY);
+        let asked = Asked::new(&ask, REMEDIES);
         let at = self.clock.wall();
         let answer = asked.send(&self.caller, &ask, Method::Post).await?;
         asked.granted(&answer, at, silence)
     }
 }
 
-const REMEDY: &str =
-    "the admin token of `mint` is dead: create a new one in Business settings, System users";
+const REMEDIES: Remedies = Remedies {
+    dead: "The admin token of `mint` is dead: an operator has to create a new one in Business settings, System users.",
+    refused: "An operator has to check `mint.system_user` and `mint.scopes`, and that the app is installed for the system \
+        user (POST /{system-user-id}/applications, once).",
+};
 
 impl Renewer for Mint {
     fn renew<'a>(

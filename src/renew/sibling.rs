@@ -11,7 +11,7 @@ use crate::net::Caller;
 use crate::token::{BoxFuture, ObtainError, Outgoing, Renewer, Token};
 use crate::types::Clock;
 
-use super::answer::{Asked, Method, Silence};
+use super::answer::{Asked, Method, Remedies, Silence};
 use super::ask::Ask;
 
 /// Refreshes a living token of Instagram or of Threads.
@@ -47,21 +47,25 @@ impl Sibling {
 
     async fn refreshed(&self, outgoing: Outgoing<'_>) -> Result<Token, ObtainError> {
         if outgoing.dead {
-            let what = format!("a dead token cannot be refreshed; {REMEDY}");
+            let what = format!("a dead token cannot be refreshed. {}", REMEDIES.dead);
             return Err(ObtainError::permanent("token_dead", what));
         }
         let ask = Ask::new(&self.origin, "/refresh_access_token")
             .plain("grant_type", self.grant)
             .secret("access_token", &outgoing.token.secret);
-        let asked = Asked::new(&ask, REMEDY);
+        let asked = Asked::new(&ask, REMEDIES);
         let at = self.clock.wall();
         let answer = asked.send(&self.caller, &ask, Method::Get).await?;
         asked.granted(&answer, at, Silence::Unknown)
     }
 }
 
-const REMEDY: &str =
-    "let its user log in again, and put the new long-lived token where the source looks";
+const REMEDIES: Remedies = Remedies {
+    dead: "Its user has to log in again, and an operator has to put the long-lived token of that login where the token's \
+        source looks.",
+    refused: "A token can be refreshed once it is 24 hours old, is a long-lived one, and its user has granted the basic \
+        permission; if all that is so, an operator has to look the code up.",
+};
 const FIRST_DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Renewer for Sibling {

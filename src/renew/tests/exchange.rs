@@ -47,7 +47,10 @@ async fn a_dead_token_is_not_even_sent_and_the_error_says_what_to_do() {
         (error.reason(), error.is_transient()),
         ("token_dead", false)
     );
-    assert!(error.to_string().contains("create a new token"), "{error}");
+    assert!(
+        error.to_string().contains("to create a new token"),
+        "{error}"
+    );
     assert_eq!(world.sim.calls().len(), 0);
 }
 
@@ -74,7 +77,11 @@ async fn a_token_that_graph_knows_to_be_dead_and_a_wrong_app_need_a_person() {
             (reason, false),
             "{error}"
         );
-        assert!(error.to_string().contains("correct app.id and app.secret"));
+        assert!(
+            error
+                .to_string()
+                .contains("to correct app.id and app.secret")
+        );
     }
     world.sim.expire(&old);
     let error = renewed(&mut world.exchange(Lasting::Usual), &old)
