@@ -6,6 +6,7 @@
 //! an object id, a status outside its class or an error's text: what the other side can choose must not be able
 //! to make series. Handles are resolved once, at start, so that a request touches only atomics.
 
+mod alerts;
 mod buckets;
 mod labels;
 mod token;
@@ -19,10 +20,12 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-pub use token::TokenMetrics;
+pub use alerts::AlertMetrics;
+pub use token::{Refresh, TokenMetrics};
 pub use usage::UsageMetrics;
 
 use crate::types::TenantId;
+use alerts::AlertFamilies;
 use buckets::latencies;
 use labels::Labels;
 use token::TokenFamilies;
@@ -45,6 +48,7 @@ struct Families {
     replay_bytes: Family<Labels<1>, Gauge>,
     task_panics: Counter,
     token: TokenFamilies,
+    alerts: AlertFamilies,
     usage: UsageFamilies,
 }
 
@@ -101,10 +105,12 @@ impl Metrics {
             replay_bytes: Family::default(),
             task_panics: Counter::default(),
             token: TokenFamilies::new(),
+            alerts: AlertFamilies::default(),
             usage: UsageFamilies::default(),
         };
         families.register();
         families.token.register(&mut families.registry);
+        families.alerts.register(&mut families.registry);
         families.usage.register(&mut families.registry);
         Self(Arc::new(families))
     }
@@ -150,6 +156,12 @@ impl Metrics {
     #[must_use]
     pub fn token(&self, tenant: &TenantId) -> TokenMetrics {
         self.0.token.of(tenant)
+    }
+
+    /// The series of the webhook.
+    #[must_use]
+    pub fn alerts(&self) -> AlertMetrics {
+        self.0.alerts.all()
     }
 
     /// Requests between their head and their answer's last byte.
