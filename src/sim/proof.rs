@@ -14,7 +14,7 @@ use crate::types::unix;
 
 /// Checks the proof that a call brings, and that it brings one if it must.
 pub(super) fn check(state: &State, call: &Call, token: &str, kind: Kind) -> Result<(), Failure> {
-    let required = state.settings.proof == Proof::Required && kind == Kind::User;
+    let required = state.settings.proof == Proof::Required && kind != Kind::App;
     match right(state, call, token) {
         Some(true) => Ok(()),
         Some(false) => Err(method(

@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod admin;
+mod alerts;
 mod answers;
 mod arrival;
 mod batch_items;
