@@ -46,9 +46,7 @@ impl Heard {
     fn happening(self) -> Option<Happening> {
         match (self.message.as_str(), self.outcome.as_str()) {
             ("a new token is in use", _) => Some(Happening::InUse(self.fingerprint)),
-            ("Graph rejects the token, and there is no newer one yet", _) => {
-                Some(Happening::NothingYet)
-            }
+            ("no newer token", _) => Some(Happening::NothingYet),
             ("request", "healed") => Some(Happening::Healed {
                 generation: self.generation?,
                 millis: self.millis,
