@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use graphward::graph::GraphError;
 use graphward::proxy::DeadToken;
 use tokio::time::{Instant, sleep};
 
 use crate::dead_tokens::{bereft, house, is_repeated, repeats};
-use crate::support::{EXPIRED, FIRST, Reply, WAYS, get, request, sized, with};
+use crate::support::{EXPIRED, FIRST, Logged, Reply, WAYS, get, request, sized, with};
 
 #[tokio::test(start_paused = true)]
 async fn a_head_gets_the_head_of_it_and_is_no_rejection_to_repeat() {
@@ -125,6 +126,21 @@ async fn an_item_of_a_batch_keeps_nothing_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_rejection_that_was_taken_back_is_never_repeated() {
+    let (home, _last) = bereft(WAYS[0], DeadToken::Probe).await;
+    home.graph.accept(FIRST);
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(home.app.post("the probe").await.status, 200);
+    home.tokens.reject(
+        home.tokens.current().unwrap().generation(),
+        &GraphError::dead_token(),
+    );
+    let answers = join_all((0..20).map(|_| home.app.post("x"))).await;
+    assert!(answers.iter().all(|answer| answer.status == 200));
+    home.leave().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_has_a_token_of_its_own_is_not_concerned() {
     for policy in [DeadToken::Probe, DeadToken::Refuse] {
         let (home, _last) = bereft(WAYS[0], policy).await;
@@ -170,5 +186,55 @@ async fn a_token_of_another_family_is_told_so_all_the_same() {
     let elsewhere = with(get("/v21.0/me"), &[("host", "graph.instagram.com")]);
     let answer = home.app.ask(elsewhere).await;
     answer.refused(421, "proxy_configuration_error");
+    home.leave().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_refresher_hears_graphs_own_reason_wherever_it_is_said() {
+    let checkpoint = EXPIRED.replace("463", "459");
+    let item = serde_json::to_string(&checkpoint).unwrap();
+    let items = format!(r#"[{{"code":400,"body":{item}}}]"#);
+    let me = |method| request(method, "/v21.0/me", sized(""));
+    let batch = || {
+        let items = r#"{"batch":[{"method":"GET","relative_url":"me"}]}"#;
+        let json = [("content-type", "application/json")];
+        with(request("POST", "/", sized(items)), &json)
+    };
+    let challenged = Reply::expired();
+    for (asked, reply, reason) in [
+        (me("GET"), Reply::json(401, checkpoint), "subcode 459)"),
+        (batch(), Reply::json(200, items), "subcode 459)"),
+        (me("HEAD"), challenged, "(code 190)"),
+    ] {
+        let logged = Logged::at_info();
+        let home = house(WAYS[0], DeadToken::Probe).start().await;
+        home.graph.next(reply);
+        home.app.ask(asked).await;
+        sleep(Duration::from_millis(10)).await;
+        let said = logged.lines_with("Graph rejects the token");
+        assert!(
+            matches!(&said[..], [one] if one.contains(reason)),
+            "{said:?}"
+        );
+        home.leave().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_refresher_hears_why_the_second_token_was_rejected_too() {
+    let logged = Logged::at_info();
+    let home = house(WAYS[0], DeadToken::Probe).start().await;
+    home.expires();
+    home.graph.next(Reply::expired());
+    let second = EXPIRED.replace("463", "492");
+    home.graph.next(Reply::json(400, second));
+    home.app.get("/me").await;
+    sleep(Duration::from_millis(10)).await;
+    let said = logged.lines_with("Graph rejects the token");
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert!(
+        said[0].contains("subcode 463)") && said[1].contains("subcode 492)"),
+        "{said:?}"
+    );
     home.leave().await;
 }
