@@ -5,7 +5,9 @@
 
 pub mod decode;
 mod env;
+mod fernet;
 mod file;
 
 pub use env::EnvSource;
+pub use fernet::{Fernet, FernetError};
 pub use file::FileSource;
