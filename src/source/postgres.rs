@@ -28,6 +28,7 @@
 //!   notification or for the date of the next look, and what goes wrong brings that date nearer.
 
 mod address;
+mod binding;
 mod claim;
 mod deposit;
 mod fault;
@@ -45,7 +46,7 @@ use tokio_postgres::Row;
 
 use self::address::Address;
 use self::fault::fault;
-use self::link::{Failed, Link};
+use self::link::{Failed, Link, MOST_ROWS};
 use self::place::{Place, uses};
 use super::fernet::Fernet;
 use crate::token::{BoxFuture, Claim, Deposit, ObtainError, Source, Token};
@@ -101,6 +102,8 @@ const DEPOSIT: Duration = Duration::from_secs(10);
 const HELD: Duration = Duration::from_secs(25);
 /// The shortest time between two looks.
 const CALM: Duration = Duration::from_millis(100);
+/// The longest time between two looks.
+const LONGEST_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
 /// The first pause after a failed look; each further one may last twice as long …
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// … up to this.
@@ -133,7 +136,7 @@ impl PostgresSource {
         {
             return Err(PostgresError::Update);
         }
-        let every = settings.every.max(CALM);
+        let every = settings.every.clamp(CALM, LONGEST_INTERVAL);
         let now = Instant::now();
         Ok(Self {
             place: Place {
@@ -153,7 +156,8 @@ impl PostgresSource {
         })
     }
 
-    /// The same with another limit for the time between a claim and its end; 25 s unless told.
+    /// The same with another limit for how long a claim is held; 25 s unless told. Whoever mints for longer loses it, and
+    /// perhaps mints in vain.
     #[must_use]
     pub fn held_at_most(self, held: Duration) -> Self {
         Self { held, ..self }
@@ -178,10 +182,15 @@ impl PostgresSource {
             }
             Ok(_) | Err(_) => {
                 self.failures = 0;
-                self.due = now + self.every;
+                self.due = now + self.interval();
             }
         }
         looked
+    }
+
+    /// How long to wait before the next look: a little less than asked for, so that replicas do not march in step.
+    fn interval(&self) -> Duration {
+        self.every.mul_f64(1.0 - fastrand::f64() / 10.0)
     }
 
     /// How long to wait before the next attempt: any time up to a limit that doubles.
@@ -211,12 +220,12 @@ impl PostgresSource {
     }
 
     /// Keeps a connection that is to listen and still can.
-    async fn keep<T>(&mut self, mut link: Link, asked: &Result<T, Failed>) {
+    async fn keep(&mut self, mut link: Link, asked: &Result<Vec<Row>, Failed>) {
         if self.place.listen.is_none() {
             return;
         }
         let usable = match asked {
-            Ok(_) => true,
+            Ok(rows) => rows.len() < MOST_ROWS,
             Err(failed) if failed.code().is_some() => link.run("ROLLBACK").await.is_ok(),
             Err(_) => false,
         };
@@ -245,7 +254,7 @@ impl PostgresSource {
             }
         }
         // If nobody looks after all, this must not be ready for ever.
-        self.due = Instant::now() + self.every;
+        self.due = Instant::now() + self.interval();
     }
 }
 
@@ -306,7 +315,6 @@ impl fmt::Debug for PostgresSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PostgresSource")
             .field("place", &self.place.address.shown)
-            .field("query", &self.place.query)
             .field("listens", &self.link.is_some())
             .finish_non_exhaustive()
     }

@@ -117,6 +117,31 @@ async fn a_write_in_the_middle_of_a_deposit_overtakes_it() {
 }
 
 #[tokio::test]
+async fn a_deposit_whose_connection_breaks_is_made_once_all_the_same() {
+    let database = Database::with(CONFIGS);
+    database.psql(
+        "CREATE FUNCTION slow() RETURNS trigger AS 'BEGIN PERFORM pg_sleep(0.5); RETURN NEW; END' LANGUAGE plpgsql; \
+         CREATE TRIGGER slow BEFORE UPDATE ON tenant_whatsapp_config FOR EACH ROW EXECUTE FUNCTION slow()",
+    );
+    let mut source = PostgresSource::new(configs(&database.url())).unwrap();
+    let before = source.load().await.unwrap().secret.fingerprint();
+    let (deposit, database) = tokio::join!(
+        async { source.deposit(&token("EAAGminted"), before).await },
+        tokio::task::spawn_blocking(move || {
+            let ended = format!(
+                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+                 WHERE datname = '{}' AND application_name = 'graphward' AND query LIKE 'UPDATE%'",
+                database.name
+            );
+            while database.psql(&ended) == "0" {}
+            database
+        })
+    );
+    assert_eq!(deposit.unwrap(), Deposit::Kept);
+    assert_eq!(database.unwrap().psql(BOTH), "EAAGminted|EAAGlive");
+}
+
+#[tokio::test]
 async fn an_update_that_does_not_fit_the_query_writes_nothing() {
     let database = Database::with(CONFIGS);
     database

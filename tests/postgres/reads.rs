@@ -169,6 +169,11 @@ async fn what_shows_no_token_is_explained_and_never_repeated() {
             "character",
             "was refused",
         ),
+        (
+            "SELECT t || generate_series(1, 300000000) FROM secrets",
+            "many_rows",
+            "several rows",
+        ),
         ("SELECT 'EAAGx' FROM pg_sleep(8)", "late", "took too long"),
     ] {
         refused(&url, query, &[], reason, words).await;
@@ -214,11 +219,7 @@ async fn a_wrong_password_is_said_and_not_shown() {
 async fn a_server_that_is_gone_is_waited_for_and_found_again() {
     let server = Server::new();
     server.psql("postgres", CONFIGS);
-    let sockets = server.sockets().display().to_string();
-    let url = format!(
-        "postgres://postgres@{}/postgres",
-        sockets.replace('/', "%2F")
-    );
+    let url = server.url_of("postgres", "postgres");
     server.stop();
     let mut source = PostgresSource::new(PostgresSettings {
         listen: Some("tokens".to_owned()),

@@ -1,6 +1,6 @@
 //! A PostgreSQL server of Debian's, on a socket of its own, gone when the test is.
 //!
-//! `#[path]` makes it another test binary's as well.
+//! `#[path]` makes it another test binary's as well, which takes a [`Database`].
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -82,6 +82,15 @@ impl Server {
     /// The directory of its socket.
     pub(crate) fn sockets(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// Where this user, with or without `:password`, finds a database.
+    pub(crate) fn url_of(&self, user: &str, database: &str) -> String {
+        let sockets = self.sockets().display().to_string();
+        format!(
+            "postgres://{user}@{}/{database}",
+            sockets.replace('/', "%2F")
+        )
     }
 
     /// Puts a file where the server finds it and nobody else.
@@ -228,12 +237,7 @@ impl Database {
 
     /// Where this user, with or without `:password`, finds it.
     pub(crate) fn url_of(&self, user: &str) -> String {
-        let sockets = self.server.sockets().display().to_string();
-        format!(
-            "postgres://{user}@{}/{}",
-            sockets.replace('/', "%2F"),
-            self.name
-        )
+        self.server.url_of(user, &self.name)
     }
 
     /// What psql says to statements.

@@ -72,6 +72,9 @@ async fn the_server_has_to_be_who_its_certificate_says_it_is() {
             );
         }
     }
+    let bound = url("localhost", "verify-full&channel_binding=require");
+    let token = load(&bound, Some(ours.clone())).await.unwrap();
+    assert_eq!(token.secret.expose(), "EAAGtls");
     let wrong = url("localhost", "verify-full").replace("hunter2", "hunter3");
     let error = load(&wrong, Some(ours)).await.unwrap_err();
     assert_eq!(error.reason(), "login", "{}", chain(&error));

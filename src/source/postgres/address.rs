@@ -56,14 +56,14 @@ const SOCKETS: &str = "/var/run/postgresql";
 /// How long one host may take to answer, where there are several.
 const ONE_OF_MANY: Duration = Duration::from_secs(2);
 
-/// After so much silence, it is asked whether the other side still lives …
-const SILENCE: Duration = Duration::from_secs(30);
-/// … so often …
-const ASKING: Duration = Duration::from_secs(5);
-/// … and so many times.
-const ASKED: u32 = 3;
+/// What is said unless the URL says otherwise. A connection is asked for a sign of life after half a minute of silence.
+const USUAL: &str =
+    "application_name=graphward&keepalives_idle=30&keepalives_interval=5&keepalives_retries=3";
 
-const KNOWN: [&str; 17] = [
+/// How long what was sent may go unacknowledged.
+const SILENCE: Duration = Duration::from_secs(30);
+
+const KNOWN: [&str; 18] = [
     "application_name",
     "channel_binding",
     "connect_timeout",
@@ -81,6 +81,7 @@ const KNOWN: [&str; 17] = [
     "sslmode",
     "sslnegotiation",
     "target_session_attrs",
+    "user",
 ];
 
 impl Address {
@@ -94,17 +95,11 @@ impl Address {
             // What does not leave the machine needs no TLS, and PostgreSQL speaks none there.
             config.ssl_mode(SslMode::Disable);
         }
-        if config.get_application_name().is_none() {
-            config.application_name("graphward");
-        }
         if config.get_hosts().len().max(config.get_hostaddrs().len()) > 1
             && config.get_connect_timeout().is_none()
         {
             config.connect_timeout(ONE_OF_MANY);
         }
-        config.keepalives_idle(SILENCE);
-        config.keepalives_interval(ASKING);
-        config.keepalives_retries(ASKED);
         config.tcp_user_timeout(SILENCE);
         Ok(Self {
             shown: shown(&config),
@@ -124,12 +119,11 @@ fn config(url: &str) -> Result<Config, PostgresError> {
     if place.matches('@').count() > 1 || parameters.contains('@') {
         return Err(PostgresError::Url);
     }
-    let mut understood = Zeroizing::new(format!("{place}?"));
+    let mut understood = Zeroizing::new(format!("{place}?{USUAL}"));
     let mut said = BTreeSet::new();
     for parameter in parameters.split('&').filter(|said| !said.is_empty()) {
         let (name, value) = parameter.split_once('=').ok_or(PostgresError::Url)?;
-        let known = KNOWN.contains(&name) || name == "user" || name == "tcp_user_timeout";
-        if !known {
+        if !KNOWN.contains(&name) {
             return Err(unsupported(name));
         }
         if !said.insert(name) && name == "sslmode" {
@@ -147,9 +141,8 @@ fn config(url: &str) -> Result<Config, PostgresError> {
             }
             _ => value,
         };
-        understood.push_str(&format!("{name}={value}&"));
+        understood.push_str(&format!("&{name}={value}"));
     }
-    let understood = understood.trim_end_matches(['&', '?']);
     // What the parser says may repeat a piece of the URL.
     understood
         .parse()
@@ -207,8 +200,13 @@ mod tests {
             shown("postgres:///x?user=u"),
             "postgres /var/run/postgresql/x"
         );
-        let debug = format!("{:?}", address(url).unwrap().config);
+        let config = address(url).unwrap().config;
+        let debug = format!("{config:?}");
         assert!(!debug.contains("hunter2"), "{debug}");
+        assert_eq!(config.get_application_name(), Some("graphward"));
+        let said = address("postgres://u@h/d?application_name=x&keepalives_idle=9").unwrap();
+        assert_eq!(said.config.get_application_name(), Some("x"));
+        assert_eq!(said.config.get_keepalives_idle(), Duration::from_secs(9));
     }
 
     #[test]

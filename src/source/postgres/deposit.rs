@@ -65,16 +65,16 @@ impl Place {
             .await
             .map_err(|failed| self.broken(failed))?;
         let before = self.peek(&mut link).await?;
-        let fresh = token.secret.fingerprint();
-        match before.secret.fingerprint() {
-            // What is not committed is rolled back when the connection is dropped.
-            there if there == fresh => return Ok(Deposit::Kept),
-            there if there != over => return Ok(Deposit::Overtaken),
-            _ => {}
+        // What is not committed is rolled back when the connection is dropped.
+        if same(&before, token) {
+            return Ok(Deposit::Kept);
+        }
+        if before.secret.fingerprint() != over {
+            return Ok(Deposit::Overtaken);
         }
         self.write(&mut link, update, token).await?;
         let after = self.peek(&mut link).await?;
-        if after.secret.fingerprint() != fresh {
+        if !same(&after, token) {
             return Err(self.misled(
                 "does not write where `query` looks, or not what it was given: `query` shows another token after it",
             ));
@@ -160,6 +160,10 @@ impl Place {
 fn seconds(end: SystemTime) -> String {
     let since = end.duration_since(SystemTime::UNIX_EPOCH);
     since.unwrap_or_default().as_secs().to_string()
+}
+
+fn same(one: &Token, other: &Token) -> bool {
+    one.secret.expose() == other.secret.expose()
 }
 
 /// Whether two ends are more than a minute apart.

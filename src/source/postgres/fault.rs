@@ -31,7 +31,8 @@ pub(super) fn fault(place: &str, act: &str, failed: Failed) -> ObtainError {
         std::error::Error::source(&error).is_some_and(<dyn std::error::Error>::is::<Distrust>);
     if distrusted {
         let what = format!(
-            "{place} is not trusted; name its certificate authority in `ca_file`, and its host as the certificate does"
+            "{place} is not trusted; name its certificate authority in `ca_file`, and its host as the certificate does, or \
+             say sslmode=disable where nobody can be on the line"
         );
         return ObtainError::permanent("untrusted", what).because(error);
     }

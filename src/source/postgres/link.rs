@@ -53,6 +53,9 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// The limit for one statement. The server is told to give up before.
 const ANSWER: Duration = Duration::from_secs(5);
 
+/// The most rows that are waited for: a query without its WHERE must not fetch a whole table.
+pub(super) const MOST_ROWS: usize = 100;
+
 // === impl Link ===
 
 impl Link {
@@ -79,7 +82,7 @@ impl Link {
         self.wire.drive(work).await
     }
 
-    /// The rows of a query, at most two.
+    /// The rows of a query, at most [`MOST_ROWS`]; after that many the connection is good for nothing.
     ///
     /// Parameters travel as text, and the server finds out their types, so `tenant_id = $1` is right for a text, a number
     /// and a uuid. Statements have no name, and so get through a pooler.
@@ -96,7 +99,7 @@ impl Link {
             let mut rows = Vec::new();
             while let Some(row) = stream.try_next().await? {
                 rows.push(row);
-                if rows.len() > 1 {
+                if rows.len() == MOST_ROWS {
                     break;
                 }
             }

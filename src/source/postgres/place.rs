@@ -4,7 +4,7 @@ use tokio_postgres::Row;
 
 use super::super::fernet::Fernet;
 use super::address::Address;
-use super::link::{Failed, Link};
+use super::link::{Failed, Link, MOST_ROWS};
 use super::row::shown;
 use crate::token::{ObtainError, Token};
 
@@ -36,11 +36,13 @@ impl Place {
     pub(super) async fn look(&self, link: &mut Link) -> Result<Vec<Row>, Failed> {
         link.run(BEGIN).await?;
         let rows = self.rows(link).await?;
-        link.run("COMMIT").await?;
+        if rows.len() < MOST_ROWS {
+            link.run("COMMIT").await?;
+        }
         Ok(rows)
     }
 
-    /// The rows of `query`, at most two.
+    /// The rows of `query`.
     pub(super) async fn rows(&self, link: &mut Link) -> Result<Vec<Row>, Failed> {
         let params: Vec<_> = self.params.iter().map(String::as_str).collect();
         link.rows(&self.query, &params).await

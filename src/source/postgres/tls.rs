@@ -12,6 +12,7 @@ use tokio_postgres::Socket;
 use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
 use tokio_rustls::TlsConnector;
 
+use super::binding::end_point;
 use crate::token::BoxFuture;
 
 /// Makes TLS connections with these settings.
@@ -65,18 +66,21 @@ impl TlsConnect<Socket> for Handshake {
     }
 }
 
-/// Tells what TLS itself refused from a connection that broke.
+/// Tells a certificate that was refused from a connection that broke.
 fn distrust(error: io::Error) -> BoxError {
     match error.downcast::<rustls::Error>() {
-        Ok(refused) => Distrust(refused).into(),
+        Ok(refused @ rustls::Error::InvalidCertificate(_)) => Distrust(refused).into(),
+        Ok(other) => other.into(),
         Err(broken) => broken.into(),
     }
 }
 
-// The certificate is verified, so the password need not be bound to the channel as well.
 impl TlsStream for Stream {
     fn channel_binding(&self) -> ChannelBinding {
-        ChannelBinding::none()
+        let (_, session) = self.0.get_ref();
+        let own = session.peer_certificates().and_then(<[_]>::first);
+        own.and_then(|certificate| end_point(certificate))
+            .map_or_else(ChannelBinding::none, ChannelBinding::tls_server_end_point)
     }
 }
 
