@@ -6,6 +6,7 @@
 //! fakes enter by [`Seams`]: a clock, a connector, a supply, listeners. What tests run is what runs.
 
 mod build;
+mod observer;
 mod running;
 mod signal;
 

@@ -46,6 +46,7 @@
 //! * **Attempt**: one sending.
 //! * **Replay**: the licence and the bytes for a second.
 //! * **Verdict**: what an answer means.
+//! * **Suspicion**: what Graph said when it rejected the credential in use.
 //! * **Refusal**: an answer of our own.
 //! * **Record**: what is written about a request.
 

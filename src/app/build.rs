@@ -3,7 +3,6 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
 
 use crate::admin::Admin;
 use crate::config::{Address, App, Config, Heal, SecretPlace, TokenSource, environment};
@@ -11,15 +10,16 @@ use crate::graph::{Destinations, Origin, OriginError};
 use crate::net::tls::{self, TlsError};
 use crate::net::{Connector, Dial, Identity, IdentityError, Keeper, Listener, Stages, Tasks, Tls};
 use crate::proxy::{
-    Advice, Budget, Far, Gate, Hosts, Limits, Pool, Proxy, Spool, Tenant, TunnelHosts, Upstream,
-    UpstreamSettings,
+    Advice, Budget, Far, Gate, Hosts, Limits, Pool, Proxy, Spool, Suspicion, Tenant, TunnelHosts,
+    Upstream, UpstreamSettings,
 };
 use crate::source::decode::{Format, decode};
 use crate::source::{EnvSource, FileSource};
-use crate::telemetry::metrics::{Metrics, Place, TokenMetrics};
-use crate::token::{ObtainError, Proofs, Refresher, Report, Schedule, Supply, Tokens, pair};
+use crate::telemetry::metrics::{Metrics, Place};
+use crate::token::{Proofs, Refresher, Schedule, Supply, Tokens, pair};
 use crate::types::{Clock, TenantId};
 
+use super::observer::observer;
 use super::running::Running;
 
 /// The one door for fakes. What is `None`, or empty, is made from the configuration.
@@ -316,6 +316,8 @@ fn tenant(
         via: upstream.via,
         token_wait: heal.token_wait,
         hold: heal.hold,
+        dead_token: heal.dead_token,
+        suspicion: Suspicion::default(),
         idle: upstream.idle_timeout,
         requests: config.log.requests,
         advice: Advice::default(),
@@ -338,33 +340,6 @@ fn usable_spool(spool: Spool) -> Spool {
                  set heal.spool_dir to a directory that can be written"
             );
             Spool::Off
-        }
-    }
-}
-
-/// Counts what a refresher does.
-fn observer(metrics: TokenMetrics) -> impl Fn(&Report<'_>) + Send {
-    move |report| {
-        let result = match &report.outcome {
-            Ok(Some(_)) => "obtained",
-            Ok(None) | Err(ObtainError::NothingNew) => "nothing_new",
-            Err(ObtainError::Transient { .. }) => "failed",
-            Err(ObtainError::Permanent { reason, .. }) => {
-                metrics.refused_drop(reason);
-                "refused"
-            }
-        };
-        metrics.attempt(report.errand.label(), result, report.took.as_secs_f64());
-        if let Ok(Some(credential)) = report.outcome {
-            let seconds = |at: std::time::SystemTime| {
-                at.duration_since(UNIX_EPOCH)
-                    .unwrap_or_default()
-                    .as_secs_f64()
-            };
-            metrics.live(
-                credential.generation().get(),
-                credential.expires_at().map(seconds),
-            );
         }
     }
 }

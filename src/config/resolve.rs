@@ -21,7 +21,7 @@ use super::units::show_size;
 use crate::admin::Ready;
 use crate::graph::{BESIDE_GRAPH, Presented};
 use crate::net::Http;
-use crate::proxy::{Links, Requests, Spool};
+use crate::proxy::{DeadToken, Links, Requests, Spool};
 use crate::source::decode::Format;
 use crate::telemetry::{LogFormat, LogLevel, LogSettings};
 
@@ -144,6 +144,14 @@ fn heal(said: &mut Layers) -> Heal {
     Heal {
         token_wait: said.ask("heal.token_wait", Duration::from_secs(5), wait),
         hold: said.ask("heal.hold", Duration::from_secs(2), wait),
+        dead_token: said.ask("heal.dead_token", DeadToken::Probe, |value| {
+            let words = [
+                ("probe", DeadToken::Probe),
+                ("forward", DeadToken::Forward),
+                ("refuse", DeadToken::Refuse),
+            ];
+            choice(value, &words)
+        }),
         body_memory: said.ask("heal.body_memory", 1 << 20, memory),
         memory_total: said.ask("heal.memory_total", 64 << 20, large),
         body_disk: said.ask("heal.body_disk", 128 << 20, large),

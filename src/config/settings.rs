@@ -10,7 +10,7 @@ use super::address::Address;
 use crate::admin::Ready;
 use crate::graph::{Presented, Proving};
 use crate::net;
-use crate::proxy::{Links, Requests, Spool};
+use crate::proxy::{DeadToken, Links, Requests, Spool};
 use crate::source::decode::Format;
 use crate::telemetry::LogSettings;
 
@@ -133,6 +133,8 @@ pub struct Heal {
     pub token_wait: Duration,
     /// How long requests are held after a live token is first rejected and no newer one is there.
     pub hold: Duration,
+    /// What becomes of requests while the token is known to be dead and no newer one is there.
+    pub dead_token: DeadToken,
     /// Bytes of a request's body kept in memory.
     pub body_memory: u64,
     /// Bytes of all bodies kept in memory; not less than `body_memory`.

@@ -13,6 +13,7 @@
 )]
 
 mod advisories;
+mod alerts;
 mod answers;
 mod bodies;
 mod breaks;

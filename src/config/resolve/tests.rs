@@ -73,6 +73,18 @@ fn sidecar_toml_shows_every_key_that_exists() {
 }
 
 #[test]
+fn what_becomes_of_requests_with_a_dead_token_can_be_chosen() {
+    for (text, expected) in [
+        ("", DeadToken::Probe),
+        ("[heal]\ndead_token = \"probe\"", DeadToken::Probe),
+        ("[heal]\ndead_token = \"forward\"", DeadToken::Forward),
+        ("[heal]\ndead_token = \"refuse\"", DeadToken::Refuse),
+    ] {
+        assert_eq!(read(text).unwrap().heal.dead_token, expected);
+    }
+}
+
+#[test]
 fn every_key_can_be_changed() {
     let config = read(
         r#"

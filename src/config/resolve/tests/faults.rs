@@ -152,6 +152,10 @@ fn bodies_fit_into_what_there_is_for_all_of_them() {
             "must be \"off\", the full path",
         ),
         (
+            "[heal]\ndead_token = \"drop\"",
+            "\"probe\", \"forward\", \"refuse\"",
+        ),
+        (
             "[heal]\npresented = \"remove\"",
             "\"replace\", \"refuse\", \"keep\"",
         ),
@@ -248,7 +252,6 @@ fn keys_that_are_not_built_yet_are_refused_and_not_ignored() {
         "[tenants.a]\nsource = { file = \"/a\" }",
         "[drain]\npause = \"1s\"",
         "[drain]",
-        "[heal]\ndead_token = \"probe\"",
         "[token]\nrenew = { exchange = {} }",
         "[token.renew]\nexchange = {}",
         "[token]\nstore = { file = \"/a\" }",
