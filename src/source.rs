@@ -5,7 +5,11 @@
 
 pub mod decode;
 mod env;
+mod fernet;
 mod file;
+mod postgres;
 
 pub use env::EnvSource;
+pub use fernet::{Fernet, FernetError};
 pub use file::FileSource;
+pub use postgres::{PostgresError, PostgresSettings, PostgresSource};
