@@ -126,7 +126,7 @@ pub async fn build(
     let token_metrics = metrics.token(&id);
     let (writer, tokens) = pair();
     let writer = writer.proving(proofs(&config.app)?);
-    let supply = supply.unwrap_or_else(|| supply_of(&config.token));
+    let supply = supply.unwrap_or_else(|| supply_of(&config.token.sources));
     let observer = Box::new(observer(token_metrics.clone()));
     let refresher = Refresher::new(id.clone(), supply, writer, schedule, clock, observer);
 
@@ -236,12 +236,13 @@ async fn bind(address: &Address) -> Result<Listener, StartError> {
     })
 }
 
-fn supply_of(source: &TokenSource) -> Supply {
-    match source {
-        TokenSource::File { path, format } => {
+fn supply_of(sources: &[TokenSource]) -> Supply {
+    match sources.first() {
+        Some(TokenSource::File { path, format, .. }) => {
             Supply::of(FileSource::new(path.clone(), format.clone()))
         }
-        TokenSource::Env { name } => Supply::of(EnvSource::new(name.clone())),
+        Some(TokenSource::Env { name }) => Supply::of(EnvSource::new(name.clone())),
+        _ => Supply::of(EnvSource::new("".to_owned())),
     }
 }
 
