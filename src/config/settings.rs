@@ -137,8 +137,6 @@ pub struct Heal {
 pub struct Alerts {
     /// The webhook, if there is one.
     pub url: Option<Wording>,
-    /// Limit for one call of it.
-    pub timeout: Duration,
 }
 
 /// What is logged, and how.

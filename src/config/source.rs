@@ -121,7 +121,13 @@ fn postgres(table: &mut Table<'_>) -> Option<TokenSource> {
     let params = table.ask_whole("params", |said, key, faults| {
         texts(key, said, faults, |param| Ok(param.to_owned()))
     });
-    let update = optional(table, "update", |value| statement(text(value)?));
+    let update = optional(table, "update", |value| {
+        let update = statement(text(value)?)?;
+        if update.contains("$1") {
+            return Ok(update);
+        }
+        Err("must put the new token, $1, where the query finds it; the query's own parameters are $2 and on".to_owned())
+    });
     let listen = optional(table, "listen", |value| channel(text(value)?));
     let every = every(table);
     let fernet_keys = fernet_keys(table);
@@ -180,13 +186,11 @@ fn statement(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// An identifier that needs no quotes, so that it means the same with and without.
+/// As `pg_notify` is told it; a longer one would be cut.
 fn channel(text: &str) -> Result<String, String> {
-    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
-    let starts = !text.starts_with(|first: char| first.is_ascii_digit());
-    if (1..=63).contains(&text.len()) && starts && text.bytes().all(fits) {
+    if (1..=63).contains(&text.len()) && !text.contains(char::is_control) {
         Ok(text.to_owned())
     } else {
-        Err("must be the name of a channel: lower-case letters, digits and _".to_owned())
+        Err("must be the name of a channel, of at most 63 bytes".to_owned())
     }
 }

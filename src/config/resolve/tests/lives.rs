@@ -117,7 +117,7 @@ fn a_database_has_a_query_and_may_have_all_the_rest() {
         postgres = "postgres://graphward@db/app?sslmode=verify-full"
         query = "SELECT api_token FROM whatsapp_numbers WHERE id = $1"
         params = ["7"]
-        update = "UPDATE whatsapp_numbers SET api_token = $2 WHERE id = $1"
+        update = "UPDATE whatsapp_numbers SET api_token = $1 WHERE id = $2"
         listen = "token_changed"
         every = "5s"
         fernet_key = { env = "KEY" }
@@ -206,7 +206,6 @@ fn every_key_of_a_tokens_life_can_be_changed() {
         id = "12"
         [alerts]
         url = "https://a/b"
-        timeout = "1s"
         "#,
     )
     .unwrap();
@@ -220,5 +219,4 @@ fn every_key_of_a_tokens_life_can_be_changed() {
     assert_eq!(token.early, Duration::from_secs(3 * 86_400));
     let url = Wording::Here("https://a/b".to_owned());
     assert_eq!(config.alerts.url, Some(url));
-    assert_eq!(config.alerts.timeout, Duration::from_secs(1));
 }

@@ -103,8 +103,12 @@ fn a_command_and_a_database_have_what_they_need() {
             "a statement of SQL",
         ),
         (
-            "[token]\nsource = { postgres = \"postgres://a\", query = \"SELECT 1\", listen = \"A b\" }",
+            "[token]\nsource = { postgres = \"postgres://a\", query = \"SELECT 1\", listen = \"\" }",
             "the name of a channel",
+        ),
+        (
+            "[token]\nsource = { postgres = \"postgres://a\", query = \"SELECT 1\", update = \"UPDATE a SET b = $2\" }",
+            "the new token, $1",
         ),
         (
             "[token]\nsource = { postgres = \"postgres://a\", query = \"SELECT 1\", params = [1] }",
@@ -162,7 +166,6 @@ fn a_service_is_addressed_in_full_and_its_headers_are_its_own() {
         ),
         ("[alerts]\nurl = \"a\"", "with http:// or https://"),
         ("[alerts]\nurl = { fil = \"a\" }", "there is no such key"),
-        ("[alerts]\ntimeout = \"2m\"", "from 1ms to 1m, not 2m"),
     ]);
 }
 

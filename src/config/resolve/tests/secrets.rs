@@ -68,7 +68,7 @@ proptest! {
             "[token]\nsource = { http = \"http://a\", headers = { X-Token = \"SECRET\" } }",
             "[token]\nsource = { postgres = \"SECRET\", query = \"SELECT 1\" }", "[alerts]\nurl = \"SECRET\"",
             "[token]\nsource = { file = \"a\", pointer = \"SECRET\" }", "[token]\nrenew = { SECRET = {} }",
-            "[token]\nsource = { postgres = \"postgres://a\", query = \"SELECT 1\", listen = \"A SECRET\" }",
+            "[token]\nsource = { postgres = \"postgres://a\", query = \"SELECT 1\", listen = \"SECRET\\u0000\" }",
             "[app]\nid = \"x SECRET\"",
         ];
         let said = faults(&texts[place].replace("SECRET", &token)).join("\n");
