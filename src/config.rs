@@ -41,6 +41,6 @@ pub use load::of_text;
 pub use load::{FILES, Loaded, Overrides};
 pub use place::Place;
 pub use settings::{
-    Alerts, App, Command, Config, Database, Heal, Lasting, Listen, Log, Renewal, SecretPlace,
-    Store, TlsFiles, TokenLife, TokenSource, Upstream, WebCall, Wording,
+    Alerts, App, Command, Config, Database, Heal, Listen, Log, Renewal, SecretPlace, Store,
+    TlsFiles, TokenLife, TokenSource, Upstream, WebCall, Wording,
 };

@@ -117,7 +117,9 @@ async fn live(config: Config, require_token: bool) -> io::Result<Exit> {
                 StartError::Tls(_)
                 | StartError::Identity(_)
                 | StartError::Origin(_)
-                | StartError::AppSecret { .. } => Exit::Usage,
+                | StartError::Secret(_)
+                | StartError::Supply(_)
+                | StartError::Webhook(_) => Exit::Usage,
             };
             return Ok(complain(&error, exit));
         }

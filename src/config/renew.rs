@@ -5,8 +5,9 @@ use super::fault::Fault;
 use super::file::{Said, Value};
 use super::read::{switch, text};
 use super::secret::secret;
-use super::settings::{Lasting, Renewal};
+use super::settings::Renewal;
 use super::table::{Table, kind};
+use crate::renew::Lasting;
 
 const KEY: &str = "token.renew";
 const WRITE: &str = "must be one of { exchange = {} }, { mint = { … } }, { instagram = {} }, { threads = {} }, \
@@ -110,7 +111,7 @@ fn lasting(table: &mut Table<'_>) -> Option<Lasting> {
     Some(if sixty == Some(true) {
         Lasting::SixtyDays
     } else {
-        Lasting::Default
+        Lasting::Usual
     })
 }
 

@@ -15,8 +15,7 @@ use crate::proxy::{DeadToken, Links, Requests, Spool};
 use crate::telemetry::LogSettings;
 
 pub use token::{
-    Command, Database, Lasting, Renewal, SecretPlace, Store, TokenLife, TokenSource, WebCall,
-    Wording,
+    Command, Database, Renewal, SecretPlace, Store, TokenLife, TokenSource, WebCall, Wording,
 };
 
 /// A configuration. One exists only if it is valid, as only [`Config::load`] makes one.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::{HeaderName, Uri};
 
+use crate::renew::Lasting;
 use crate::source::decode::Format;
 
 /// The life of a token.
@@ -132,16 +133,6 @@ pub enum Renewal {
     Http(WebCall),
     /// A command's output.
     Exec(Command),
-}
-
-/// How long a system user's new token lasts.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum Lasting {
-    /// As long as Graph says.
-    #[default]
-    Default,
-    /// `set_token_expires_in_60_days`.
-    SixtyDays,
 }
 
 /// Where renewed tokens are kept.

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use super::super::super::settings::{Command, Lasting, Renewal, SecretPlace, TokenSource, Wording};
+use super::super::super::settings::{Command, Renewal, SecretPlace, TokenSource, Wording};
 use super::*;
+use crate::renew::Lasting;
 use crate::source::decode::Format;
 
 fn sources(text: &str) -> Vec<TokenSource> {
@@ -152,7 +153,7 @@ fn a_database_has_a_query_and_may_have_all_the_rest() {
 
 #[test]
 fn a_renewal_is_one_of_six() {
-    let lasting = Lasting::Default;
+    let lasting = Lasting::Usual;
     assert_eq!(renewal("{ exchange = {} }"), Renewal::Exchange { lasting });
     let lasting = Lasting::SixtyDays;
     assert_eq!(
@@ -164,7 +165,7 @@ fn a_renewal_is_one_of_six() {
         system_user: "9".to_owned(),
         token: secret_file("/t"),
         scopes: vec!["whatsapp_business_messaging".to_owned()],
-        lasting: Lasting::Default,
+        lasting: Lasting::Usual,
     };
     assert_eq!(renewal(mint), minted);
     assert_eq!(renewal("{ instagram = {} }"), Renewal::Instagram);

@@ -1,0 +1,179 @@
+//! What `[token]` and `[alerts]` say, as a process does it: services, commands, lists, renewals, webhooks.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use crate::support::{
+    Client, Graph, Sidecar, fingerprint, renamed_into, settings, together, until,
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_that_wants_a_key_shows_the_token() {
+    let _turn = together().await;
+    let place = tempfile::tempdir().unwrap();
+    let graph = Graph::start().await;
+    let (first, second) = (graph.sim.issue(None), graph.sim.issue(None));
+    let service = House::start(&format!(r#"{{"accessToken":"{first}"}}"#));
+    fs::write(place.path().join("key"), "hunter2\n").unwrap();
+    let source = format!(
+        "http = \"http://127.0.0.1:{}/tenants/acme/credentials/meta\", pointer = \"/accessToken\", \
+         headers = {{ Authorization = {{ file = \"key\" }}, X-Tenant = \"acme\" }}, every = \"1h\"",
+        service.port
+    );
+    let sidecar = Sidecar::start(place.path(), &settings(&graph, &source, "")).await;
+    let mut client = Client::connect(sidecar.proxy).await;
+    assert_eq!(client.text("first").await.status, 200);
+    let asked = service.heard().concat();
+    assert!(
+        asked.starts_with("GET /tenants/acme/credentials/meta HTTP/1.1"),
+        "{asked}"
+    );
+    assert!(
+        asked.contains("authorization: Bearer hunter2") && asked.contains("x-tenant: acme"),
+        "{asked}"
+    );
+
+    // Not for an hour, but when Graph rejects the token.
+    service.answer(&format!(r#"{{"accessToken":"{second}"}}"#));
+    assert!(graph.sim.expire(&first));
+    assert_eq!(client.text("second").await.status, 200);
+    assert_eq!(graph.last_token(), Some(fingerprint(&second)));
+    let said = sidecar.stdout() + &sidecar.stderr();
+    assert!(
+        ![&first, &second, "hunter2"]
+            .iter()
+            .any(|secret| said.contains(*secret)),
+        "{said}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_forgotten_file_does_not_hide_what_a_command_prints() {
+    let _turn = together().await;
+    let place = tempfile::tempdir().unwrap();
+    let graph = Graph::start().await;
+    let (dead, alive) = (graph.sim.issue(None), graph.sim.issue(None));
+    assert!(graph.sim.expire(&dead));
+    fs::write(place.path().join("forgotten"), &dead).unwrap();
+    fs::write(
+        place.path().join("vault"),
+        format!("OTHER=1\nTOKEN={alive}\n"),
+    )
+    .unwrap();
+    let list = "[[token.source]]\nfile = \"forgotten\"\n[[token.source]]\nexec = [\"/bin/cat\", \"vault\"]\nkey = \"TOKEN\"\n";
+    let file = settings(&graph, "", "").replace("[token]\nsource = {  }\n", list);
+    let sidecar = Sidecar::start(place.path(), &file).await;
+    let mut client = Client::connect(sidecar.proxy).await;
+    assert_eq!(client.text("hello").await.status, 200);
+    assert_eq!(graph.last_token(), Some(fingerprint(&alive)));
+    // Graph was asked about the dead one, and no request had to find out.
+    assert_eq!(graph.sim.rejected(), 0);
+
+    // What a person drops counts more than what the command shows.
+    let dropped = graph.sim.issue(None);
+    renamed_into(&place.path().join("forgotten"), &dropped);
+    until("the drop is in use", async || {
+        client.text("again").await.status == 200
+            && graph.last_token() == Some(fingerprint(&dropped))
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_webhook_is_told_what_a_person_should_hear() {
+    let _turn = together().await;
+    let place = tempfile::tempdir().unwrap();
+    let graph = Graph::start().await;
+    let token = graph.sim.issue(None);
+    fs::write(place.path().join("token"), &token).unwrap();
+    let webhook = House::start("ok");
+    let address = format!("http://127.0.0.1:{}/services/s3cret", webhook.port);
+    fs::write(place.path().join("webhook"), address).unwrap();
+    let more = "[alerts]\nurl = { file = \"webhook\" }\n[heal]\nhold = \"0s\"\n";
+    let sidecar = Sidecar::start(place.path(), &settings(&graph, "file = \"token\"", more)).await;
+    let mut client = Client::connect(sidecar.proxy).await;
+    assert_eq!(client.text("before").await.status, 200);
+    assert!(graph.sim.expire(&token));
+    assert_eq!(client.text("during").await.status, 401);
+    until("the webhook was told", async || {
+        webhook
+            .heard()
+            .iter()
+            .any(|told| told.contains("\"rejected\""))
+    })
+    .await;
+    let told = webhook.heard().concat();
+    assert!(
+        told.starts_with("POST /services/s3cret HTTP/1.1") && told.contains("\"text\":"),
+        "{told}"
+    );
+    let said = sidecar.stdout();
+    assert!(
+        !said.contains("s3cret") && !told.contains(&token),
+        "{said} {told}"
+    );
+    let metrics = sidecar.metrics().await;
+    assert!(
+        metrics.contains("graphward_token_notices_total{tenant=\"default\",cause=\"rejected\"} 1"),
+        "{metrics}"
+    );
+}
+
+/// A service of the house: says the same to all, and remembers what it heard. It lasts as long as the tests do.
+struct House {
+    port: u16,
+    heard: Arc<Mutex<Vec<String>>>,
+    says: Arc<Mutex<String>>,
+}
+
+impl House {
+    fn start(says: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let house = Self {
+            port: listener.local_addr().unwrap().port(),
+            heard: Arc::default(),
+            says: Arc::new(Mutex::new(says.to_owned())),
+        };
+        let (heard, says) = (Arc::clone(&house.heard), Arc::clone(&house.says));
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                stream
+                    .set_read_timeout(Some(Duration::from_millis(200)))
+                    .unwrap();
+                let mut request = Vec::new();
+                let mut piece = [0; 4096];
+                // A body may come behind the head, and is never long.
+                while let Ok(read @ 1..) = stream.read(&mut piece) {
+                    request.extend_from_slice(&piece[..read]);
+                    if request.starts_with(b"GET ") && request.ends_with(b"\r\n\r\n") {
+                        break;
+                    }
+                }
+                heard
+                    .lock()
+                    .unwrap()
+                    .push(String::from_utf8(request).unwrap());
+                let body = says.lock().unwrap().clone();
+                let answer = format!(
+                    "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}",
+                    body.len()
+                );
+                stream.write_all(answer.as_bytes()).unwrap();
+            }
+        });
+        house
+    }
+
+    fn answer(&self, says: &str) {
+        says.clone_into(&mut self.says.lock().unwrap());
+    }
+
+    fn heard(&self) -> Vec<String> {
+        self.heard.lock().unwrap().clone()
+    }
+}
