@@ -3,12 +3,13 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use crate::support::{
-    Client, Graph, Sidecar, fingerprint, renamed_into, settings, together, until,
+    Client, Graph, Sidecar, fingerprint, graphward, renamed_into, settings, together, until,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -121,6 +122,90 @@ async fn a_webhook_is_told_what_a_person_should_hear() {
         metrics.contains("graphward_token_notices_total{tenant=\"default\",cause=\"rejected\"} 1"),
         "{metrics}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_is_exchanged_before_it_ends_and_put_back_where_it_was() {
+    let _turn = together().await;
+    let place = tempfile::tempdir().unwrap();
+    let graph = Graph::start().await;
+    let first = graph.sim.issue(Some(Duration::from_secs(6)));
+    let env = place.path().join(".env");
+    fs::write(&env, format!("# the app's\nTOKEN='{first}'\nOTHER=1\n")).unwrap();
+    let source = "file = \".env\", key = \"TOKEN\"";
+    let sidecar = Sidecar::start(
+        place.path(),
+        &settings(&graph, source, &exchanged(place.path())),
+    )
+    .await;
+    let mut client = Client::connect(sidecar.proxy).await;
+    assert_eq!(client.text("before").await.status, 200);
+    assert_eq!(graph.last_token(), Some(fingerprint(&first)));
+    until("it is renewed", async || graph.sim.counts().exchanges > 0).await;
+    until("the next one is in use", async || {
+        client.text("after").await.status == 200 && graph.last_token() != Some(fingerprint(&first))
+    })
+    .await;
+    let text = fs::read_to_string(&env).unwrap();
+    let kept = text
+        .lines()
+        .find_map(|line| line.strip_prefix("TOKEN="))
+        .unwrap();
+    let kept = kept.trim_matches('\'');
+    assert_eq!(graph.last_token(), Some(fingerprint(kept)));
+    assert!(
+        text.starts_with("# the app's\n") && text.ends_with("OTHER=1\n"),
+        "all else is as it was"
+    );
+    assert_eq!((graph.sim.counts().exchanges, graph.sim.rejected()), (1, 0));
+    let said = sidecar.stdout() + &sidecar.stderr();
+    assert!(
+        ![first.as_str(), kept, APP_SECRET]
+            .iter()
+            .any(|secret| said.contains(*secret)),
+        "{said}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_variable_cannot_keep_is_found_by_the_next_process() {
+    let _turn = together().await;
+    let place = tempfile::tempdir().unwrap();
+    let graph = Graph::start().await;
+    let first = graph.sim.issue(Some(Duration::from_secs(6)));
+    let more = format!("store = {{ file = \"kept\" }}\n{}", exchanged(place.path()));
+    let file = settings(&graph, "env = \"WHATSAPP_TOKEN\"", &more);
+    let serve = async || {
+        let mut command = graphward(place.path(), &["serve"]);
+        Sidecar::start_with(place.path(), &file, command.env("WHATSAPP_TOKEN", &first)).await
+    };
+    let sidecar = serve().await;
+    let mut client = Client::connect(sidecar.proxy).await;
+    until("the next one is in use", async || {
+        client.text("by the first").await.status == 200
+            && graph
+                .last_token()
+                .is_some_and(|token| token != fingerprint(&first))
+    })
+    .await;
+    let renewed = graph.last_token();
+    // SIGKILL: nothing is written at the end.
+    drop(sidecar);
+    assert!(graph.sim.expire(&first));
+    let sidecar = serve().await;
+    let mut client = Client::connect(sidecar.proxy).await;
+    assert_eq!(client.text("by the second").await.status, 200);
+    assert_eq!(graph.last_token(), renewed);
+    assert_eq!((graph.sim.counts().exchanges, graph.sim.rejected()), (1, 0));
+}
+
+const APP_SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+/// What renews by exchange, and its secret in a file.
+fn exchanged(place: &Path) -> String {
+    fs::write(place.join("secret"), APP_SECRET).unwrap();
+    let app = "[app]\nid = \"1234567890123456\"\nsecret = { file = \"secret\" }\n";
+    format!("renew = {{ exchange = {{}} }}\n{app}")
 }
 
 /// A service of the house: says the same to all, and remembers what it heard. It lasts as long as the tests do.
