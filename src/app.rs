@@ -8,8 +8,12 @@
 mod build;
 mod observer;
 mod running;
+mod secrets;
 mod signal;
+mod supply;
 
 pub use build::{Seams, StartError, build};
 pub use running::{Exit, Running};
+pub use secrets::SecretFault;
 pub use signal::{Stop, stops};
+pub use supply::SupplyError;

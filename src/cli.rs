@@ -115,7 +115,8 @@ Environment:
   GRAPHWARD_CA_FILE          PEM certificates to trust besides the usual ones
   GRAPHWARD_TOKEN_FILE       the file that the token is in
   GRAPHWARD_TOKEN            the token itself (a file is better: it can change)
-  GRAPHWARD_APP_SECRET_FILE  the file that the app's secret is in, for appsecret_proof
+  GRAPHWARD_APP_ID           the app's id, for renewals
+  GRAPHWARD_APP_SECRET_FILE  the file that the app's secret is in, for renewals and appsecret_proof
   GRAPHWARD_APP_SECRET       the secret itself
   GRAPHWARD_LOG              error, warn, info, debug or trace
 

@@ -53,6 +53,50 @@ fn a_configuration_file_that_is_named_and_not_there_ends_with_2() {
 }
 
 #[test]
+fn a_secret_that_cannot_be_had_ends_with_2_and_its_key_and_place() {
+    let place = tempfile::tempdir().unwrap();
+    let listen = "[listen]\nproxy = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n";
+    std::fs::write(place.path().join("bad"), "hunter2").unwrap();
+    for (text, words) in [
+        (
+            "[token]\nsource = { file = \"t\", fernet_key = { env = \"NO_KEY\" } }",
+            "cannot use fernet_key from the variable NO_KEY: it is not set",
+        ),
+        (
+            "[token]\nsource = { file = \"t\", fernet_key = { file = \"bad\" } }",
+            "cannot use fernet_key from the file bad: the Fernet key is not one",
+        ),
+        (
+            "[token]\nsource = { http = \"http://a\", headers = { Authorization = { file = \"none\" } } }",
+            "cannot use headers from the file none: ",
+        ),
+        (
+            "[token]\nsource = { postgres = { file = \"bad\" }, query = \"SELECT 1\" }",
+            "cannot use token.source.postgres: ",
+        ),
+        (
+            "[alerts]\nurl = { file = \"bad\" }",
+            "cannot use alerts.url: ",
+        ),
+        (
+            "[app]\nsecret = { env = \"NO_SECRET\" }",
+            "cannot use app.secret from the variable NO_SECRET: it is not set",
+        ),
+    ] {
+        std::fs::write(
+            place.path().join("graphward.toml"),
+            format!("{listen}{text}\n"),
+        )
+        .unwrap();
+        let ended = graphward(place.path(), &["serve"]).output().unwrap();
+        let said = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(2), "{text}: {said}");
+        assert!(said.contains(words), "{text}: {said}");
+        assert!(!said.contains("hunter2"), "{said}");
+    }
+}
+
+#[test]
 fn a_bad_command_line_ends_with_2() {
     let place = tempfile::tempdir().unwrap();
     for args in [
