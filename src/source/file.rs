@@ -32,7 +32,7 @@ impl FileSource {
     async fn read(&mut self) -> Result<Token, ObtainError> {
         let [read] = self.files.read().await;
         let bytes = read.map_err(|error| unreadable(self.path(), error))?;
-        let found = token(&bytes, &self.format).map_err(|error| ObtainError::Permanent {
+        let found = token(&bytes, &self.format, None).map_err(|error| ObtainError::Permanent {
             what: format!("the file {} was refused: {error}", self.path().display()),
             reason: error.label(),
             source: None,
