@@ -7,7 +7,9 @@ pub mod decode;
 mod env;
 mod fernet;
 mod file;
+mod place;
+mod written;
 
 pub use env::EnvSource;
 pub use fernet::{Fernet, FernetError};
-pub use file::FileSource;
+pub use file::{FileSource, RolledBack};

@@ -52,9 +52,10 @@ pub(super) fn rewritten(was: &str, ends: Option<SystemTime>) -> Option<String> {
         seconds if seconds > MOST_SECONDS => since.as_millis(),
         _ => u128::from(since.as_secs()),
     };
-    Some(match value {
-        Value::String(_) => format!("\"{number}\""),
-        _ => number.to_string(),
+    Some(if value.is_string() {
+        format!("\"{number}\"")
+    } else {
+        number.to_string()
     })
 }
 
