@@ -8,8 +8,10 @@ mod env;
 mod fernet;
 mod file;
 mod place;
+mod stored;
 mod written;
 
 pub use env::EnvSource;
 pub use fernet::{Fernet, FernetError};
 pub use file::{FileSource, RolledBack};
+pub use stored::Stored;

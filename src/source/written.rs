@@ -21,6 +21,8 @@ pub(super) enum WrittenError {
     Decode(#[from] DecodeError),
     #[error(transparent)]
     Fernet(#[from] FernetError),
+    #[error("it is a Fernet text, not a token; name the key that opens it with `fernet_key`")]
+    Sealed,
     #[error("the new token has a character that cannot stand there; is it a token?")]
     Unfit,
 }
@@ -32,7 +34,13 @@ impl Written {
     pub(super) fn read(&self, bytes: &[u8]) -> Result<Token, WrittenError> {
         let token = decode::token(bytes, &self.format, None)?;
         let Some(keys) = &self.keys else {
-            return Ok(token);
+            // No token of Graph's begins like that.
+            let is_sealed = token.secret.expose().starts_with("gAAAAA");
+            return if is_sealed {
+                Err(WrittenError::Sealed)
+            } else {
+                Ok(token)
+            };
         };
         let opened = keys.open(token.secret.expose())?;
         Ok(Token {
@@ -82,6 +90,7 @@ impl WrittenError {
         match self {
             Self::Decode(error) => error.label(),
             Self::Fernet(error) => error.label(),
+            Self::Sealed => "sealed",
             Self::Unfit => "character",
         }
     }

@@ -204,6 +204,11 @@ async fn a_sealed_token_is_opened_and_its_successor_sealed() {
         error.to_string().contains("no Fernet key opens it"),
         "{error}"
     );
+    let error = FileSource::new(path.clone(), format.clone())
+        .load()
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("`fernet_key`"), "{error}");
     let alone = Fernet::new(vec![new]).unwrap();
     assert_eq!(
         shows(&mut FileSource::new(path.clone(), format.clone()).sealed(alone.clone())).await,
