@@ -7,9 +7,13 @@ pub mod decode;
 mod env;
 mod fernet;
 mod file;
+mod place;
 mod postgres;
+mod stored;
+mod written;
 
 pub use env::EnvSource;
 pub use fernet::{Fernet, FernetError};
-pub use file::FileSource;
+pub use file::{FileSource, RolledBack};
 pub use postgres::{PostgresError, PostgresSettings, PostgresSource};
+pub use stored::Stored;

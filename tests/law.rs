@@ -21,12 +21,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Who may see a secret in the clear: what makes the header, what makes the parameters of renewals, what encrypts, what
-/// logs in to a database and writes there, the webhook's address, which has to be dialled, and the fake Graph, which has to
-/// compare.
-const EXPOSERS: [&str; 7] = [
+/// writes a file, what logs in to a database and writes there, the webhook's address, which has to be dialled, and the fake
+/// Graph, which has to compare.
+const EXPOSERS: [&str; 8] = [
     "src/token/credential.rs",
     "src/renew/ask.rs",
     "src/source/fernet.rs",
+    "src/source/written.rs",
     "src/source/postgres/address.rs",
     "src/source/postgres/deposit.rs",
     "src/alert/address.rs",

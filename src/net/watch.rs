@@ -224,8 +224,12 @@ impl Watch {
 
 /// What is in the file, up to one byte more than is taken, so that a longer one is refused rather than cut.
 ///
-/// Nothing but an ordinary file is read: a pipe or a terminal is waited for, and cannot be read twice.
-fn contents(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+/// Nothing but an ordinary file is read: a pipe or a terminal is waited for, and cannot be read twice. Blocks.
+///
+/// # Errors
+///
+/// What the system says; [`io::ErrorKind::InvalidInput`] if it is no ordinary file.
+pub fn contents(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = std::fs::File::from(rustix::fs::open(path, flags, Mode::empty())?);
     if !file.metadata()?.is_file() {

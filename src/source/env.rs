@@ -39,7 +39,7 @@ impl EnvSource {
                 None,
             )
         })?;
-        let found = token(text.as_bytes(), &Format::Raw).map_err(|error| {
+        let found = token(text.as_bytes(), &Format::Raw, None).map_err(|error| {
             let what = format!(
                 "the environment variable {} holds no usable token",
                 self.name

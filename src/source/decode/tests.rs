@@ -1,3 +1,5 @@
+use std::time::{Duration, UNIX_EPOCH};
+
 use proptest::prelude::*;
 
 use super::*;
@@ -220,5 +222,128 @@ proptest! {
         prop_assert_eq!(found(line.as_bytes(), &key()), Ok(token.clone()));
         let json = format!("{{\"data\":{{\"t\":\"{token}\"}}}}");
         prop_assert_eq!(found(json.as_bytes(), &pointer("/data/t")), Ok(token));
+    }
+}
+
+fn ends(bytes: &[u8], at: &str, said: Option<u64>) -> Option<u64> {
+    let since = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+    let token = token(bytes, &pointer(at), said.map(since)).unwrap();
+    let ends = token.expires_at?.duration_since(UNIX_EPOCH).unwrap();
+    Some(ends.as_secs())
+}
+
+#[test]
+fn the_end_is_read_beside_the_token_and_nowhere_else() {
+    let json =
+        br#"{"expires_at":1,"data":{"token":"EAAG","expires_in":60},"list":["EAAH"],"expiry":2}"#;
+    assert_eq!(ends(json, "/data/token", Some(1_000)), Some(1_060));
+    assert_eq!(ends(json, "/data/token", None), None);
+    assert_eq!(ends(json, "/list/0", Some(1_000)), None);
+    let graph = br#"{"access_token":"EAAG","token_type":"bearer","expires_in":5183944}"#;
+    assert_eq!(ends(graph, "/access_token", Some(1_000)), Some(5_184_944));
+    assert_eq!(ends(br#"{"t":"EAAG","expiresAt":0}"#, "/t", Some(1)), None);
+    assert_eq!(ends(br#"{"t":"EAAG","expiresAt":7}"#, "/t", None), Some(7));
+}
+
+fn changed(bytes: &str, format: &Format, end: Option<u64>) -> Result<String, DecodeError> {
+    let end = end.map(|end| UNIX_EPOCH + Duration::from_secs(end));
+    let bytes = with(bytes.as_bytes(), format, "EAAnew", end)?;
+    Ok(String::from_utf8(bytes.to_vec()).unwrap())
+}
+
+#[test]
+fn a_bare_token_is_replaced_by_a_bare_token() {
+    for before in ["EAAG", "\u{feff}\"Bearer EAAG\"\r\n\r\n"] {
+        assert_eq!(
+            changed(before, &Format::Raw, Some(1)).as_deref(),
+            Ok("EAAnew\n")
+        );
+    }
+}
+
+#[test]
+fn in_a_line_only_the_token_is_replaced() {
+    for (before, after) in [
+        ("WHATSAPP_TOKEN=EAAG", "WHATSAPP_TOKEN=EAAnew"),
+        (
+            "\u{feff}# the token\r\nA=1\r\n  export  WHATSAPP_TOKEN = \"Bearer EAAG\" # mine\r\nB='2'",
+            "\u{feff}# the token\r\nA=1\r\n  export  WHATSAPP_TOKEN = \"Bearer EAAnew\" # mine\r\nB='2'",
+        ),
+        (
+            "WHATSAPP_TOKEN=EAAG\nWHATSAPP_TOKEN='EAAG'#x\nX=EAAG",
+            "WHATSAPP_TOKEN=EAAG\nWHATSAPP_TOKEN='EAAnew'#x\nX=EAAG",
+        ),
+        (
+            "\nWHATSAPP_TOKEN=E\t# x\n\n",
+            "\nWHATSAPP_TOKEN=EAAnew\t# x\n\n",
+        ),
+    ] {
+        assert_eq!(changed(before, &key(), Some(1)).as_deref(), Ok(after));
+    }
+    assert_eq!(changed("A=1", &key(), None), Err(DecodeError::NoKey));
+    let none = changed("WHATSAPP_TOKEN=", &key(), None);
+    assert_eq!(none, Err(DecodeError::Empty));
+}
+
+#[test]
+fn in_a_document_only_the_token_and_its_dates_are_replaced() {
+    for (before, at, after) in [
+        (
+            "{ \"x\": 1.50,\n  \"access_token\" : \"EAAG\", \"é\":\"EAAG\" }\n",
+            "/access_token",
+            "{ \"x\": 1.50,\n  \"access_token\" : \"EAAnew\", \"é\":\"EAAG\" }\n",
+        ),
+        (
+            "\u{feff}{\"expires_at\":17,\"a\":[0,{\"a/b\":\"Bearer EAAG\",\"expiry\": \"17\",\"expires_in\":5}]}",
+            "/a/1/a~1b",
+            "\u{feff}{\"expires_at\":17,\"a\":[0,{\"a/b\":\"Bearer EAAnew\",\"expiry\": \"1795248000\",\"expires_in\":5}]}",
+        ),
+        (
+            "{\"expiresAt\":\"2020-01-01T00:00:00Z\",\"t\":\"EA\\u0041G\",\"expires_at\":17,\"t\":\"EAAG|\\\"\"}",
+            "/t",
+            "{\"expiresAt\":\"2026-11-21T08:00:00Z\",\"t\":\"EA\\u0041G\",\"expires_at\":1795248000,\"t\":\"EAAnew\"}",
+        ),
+        ("[\"EAAG\"]", "/0", "[\"EAAnew\"]"),
+    ] {
+        let changed = changed(before, &pointer(at), Some(1_795_248_000));
+        // The third has a token with a quotation mark at its end, which would be refused; its place is found.
+        assert_eq!(changed.as_deref(), Ok(after), "{before}");
+    }
+    for (before, at, error) in [
+        ("{\"t\":1}", "/t", DecodeError::NotString),
+        ("{\"t\":1}", "/t/0", DecodeError::NoPointer),
+        ("{\"t\":[]}", "/t/0", DecodeError::NoPointer),
+        ("{}", "/t", DecodeError::NoPointer),
+    ] {
+        assert_eq!(changed(before, &pointer(at), None), Err(error));
+    }
+}
+
+#[test]
+fn an_end_that_is_not_known_is_not_the_old_one() {
+    let before = "{\"t\":\"EAAG\",\"expires_at\":17,\"expiry\":\"2020-01-01T00:00:00Z\"}";
+    let after = changed(before, &pointer("/t"), None).unwrap();
+    assert_eq!(after, "{\"t\":\"EAAnew\",\"expires_at\":0,\"expiry\":null}");
+    assert_eq!(ends(after.as_bytes(), "/t", Some(1)), None);
+}
+
+proptest! {
+    #[test]
+    fn what_is_put_in_is_found_and_its_surroundings_stay(
+        token in "(EAA|IGAA|THAA)[A-Za-z0-9]{1,60}",
+        value in "[ -~]{0,20}",
+        line in "[ -~]{0,40}",
+    ) {
+        let json = serde_json::json!({ "a": { "x": value, "t": "EAAold" }, "z": line });
+        let env = format!("{line}\nWHATSAPP_TOKEN=\"EAAold\"\n#{value}\n");
+        for (text, format) in [(json.to_string(), pointer("/a/t")), (env, key())] {
+            if let Ok(new) = with(text.as_bytes(), &format, &token, None) {
+                prop_assert_eq!(found(&new, &format), Ok(token.clone()));
+                let back = with(&new, &format, "EAAold", None).unwrap();
+                prop_assert_eq!(back.as_slice(), text.as_bytes());
+            } else {
+                prop_assert!(found(text.as_bytes(), &format).is_err());
+            }
+        }
     }
 }
