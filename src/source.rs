@@ -5,7 +5,13 @@
 
 pub mod decode;
 mod env;
+mod every;
+mod exec;
 mod file;
+mod http;
+pub(crate) mod why;
 
 pub use env::EnvSource;
+pub use exec::{ExecSettings, ExecSource};
 pub use file::FileSource;
+pub use http::{HttpSettings, HttpSource};
