@@ -20,8 +20,13 @@ mod papers;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Who may see a secret in the clear: what makes the header, and the fake Graph, which has to compare.
-const EXPOSERS: [&str; 2] = ["src/token/credential.rs", "src/cli/fake_graph.rs"];
+/// Who may see a secret in the clear: what makes the header, what hands the old token to a command that renews it, and
+/// the fake Graph, which has to compare.
+const EXPOSERS: [&str; 3] = [
+    "src/token/credential.rs",
+    "src/renew/exec.rs",
+    "src/cli/fake_graph.rs",
+];
 /// The most lines of a file that a person is to read.
 const MOST_LINES: usize = 400;
 
