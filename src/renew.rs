@@ -8,13 +8,17 @@ mod app;
 mod ask;
 mod debug_token;
 mod exchange;
+mod exec;
 mod mint;
+mod service;
 mod sibling;
 
 pub use app::AppKey;
 pub use debug_token::DebugToken;
 pub use exchange::{Exchange, Lasting};
+pub use exec::ExecRenewer;
 pub use mint::{Mint, MintSettings};
+pub use service::Service;
 pub use sibling::Sibling;
 
 #[cfg(test)]

@@ -50,13 +50,13 @@ pub(super) fn shown(
             let why = "it is encrypted with Fernet; add `fernet_key` to the source".to_owned();
             return Err(refused("fernet_key", why));
         }
-        None => token(text, &Format::Raw),
+        None => token(text, &Format::Raw, None),
         Some(keys) => {
             let sealed = std::str::from_utf8(text).unwrap_or_default().trim();
             let opened = keys
                 .open(sealed)
                 .map_err(|error| refused(error.label(), error.to_string()))?;
-            token(opened.as_bytes(), &Format::Raw)
+            token(opened.as_bytes(), &Format::Raw, None)
         }
     };
     let mut found = found.map_err(|error| refused(error.label(), error.to_string()))?;
