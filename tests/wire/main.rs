@@ -18,6 +18,7 @@ mod answers;
 mod bodies;
 mod breaks;
 mod calls;
+mod commands;
 mod credential;
 mod faults;
 mod floods;
