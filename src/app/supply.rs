@@ -86,7 +86,7 @@ pub(super) struct Means<'a> {
 pub(super) fn supply(life: &TokenLife, means: &Means<'_>) -> Result<Supply, SupplyError> {
     let mut sources = Vec::new();
     for (index, source) in life.sources.iter().enumerate() {
-        let source = place(source, &means.callers.house)?;
+        let source = place(source, &means.callers.house, means.clock)?;
         sources.push(match &life.store {
             Some(store) => stored(source, store, index, means.clock)?,
             None => source,
@@ -122,7 +122,11 @@ pub(super) fn app_key(app: &App) -> Result<Option<AppKey>, SecretFault> {
     }))
 }
 
-fn place(source: &TokenSource, house: &Caller) -> Result<Box<dyn Source>, SupplyError> {
+fn place(
+    source: &TokenSource,
+    house: &Caller,
+    clock: Clock,
+) -> Result<Box<dyn Source>, SupplyError> {
     Ok(match source {
         TokenSource::File {
             path,
@@ -144,7 +148,7 @@ fn place(source: &TokenSource, house: &Caller) -> Result<Box<dyn Source>, Supply
                 every: *every,
                 timeout: call.timeout,
             };
-            Box::new(HttpSource::new(settings, house.clone()))
+            Box::new(HttpSource::new(settings, house.clone(), clock))
         }
         TokenSource::Exec { command, every } => {
             let settings = ExecSettings {
@@ -154,7 +158,7 @@ fn place(source: &TokenSource, house: &Caller) -> Result<Box<dyn Source>, Supply
                 every: *every,
                 keep_env: command.keep_env.clone(),
             };
-            Box::new(ExecSource::new(settings))
+            Box::new(ExecSource::new(settings, clock))
         }
         TokenSource::Postgres(row) => Box::new(database(row)?),
     })
@@ -226,26 +230,28 @@ fn renewed(supply: Supply, renewal: &Renewal, means: &Means<'_>) -> Result<Suppl
             let origin = home(Family::Threads)?;
             supply.renewed_by(Sibling::threads(graph(), origin, clock))
         }
-        Renewal::Http(call) => supply.renewed_by(service(call, &means.callers.house)?),
-        Renewal::Exec(command) => supply.renewed_by(command_renewer(command)),
+        Renewal::Http(call) => supply.renewed_by(service(call, &means.callers.house, clock)?),
+        Renewal::Exec(command) => supply.renewed_by(command_renewer(command, clock)),
     })
 }
 
-fn service(call: &WebCall, house: &Caller) -> Result<Service, SecretFault> {
+fn service(call: &WebCall, house: &Caller, clock: Clock) -> Result<Service, SecretFault> {
     Ok(Service::new(
         call.url.clone(),
         call.format.clone(),
         headers(&call.headers)?,
         house.within(call.timeout),
+        clock,
     ))
 }
 
-fn command_renewer(command: &Command) -> ExecRenewer {
+fn command_renewer(command: &Command, clock: Clock) -> ExecRenewer {
     ExecRenewer::new(
         command.argv.clone(),
         command.format.clone(),
         command.timeout,
         command.keep_env.clone(),
+        clock,
     )
 }
 

@@ -8,6 +8,7 @@ use super::every::Every;
 use super::why::{failed, undecoded};
 use crate::net::command::Command;
 use crate::token::{BoxFuture, ObtainError, Source, Token};
+use crate::types::Clock;
 
 /// How a command is run for a token.
 #[derive(Clone)]
@@ -31,14 +32,15 @@ pub struct ExecSource {
     command: Command,
     format: Format,
     every: Every,
+    clock: Clock,
 }
 
 // === impl ExecSource ===
 
 impl ExecSource {
-    /// The token that this command prints.
+    /// The token that this command prints. By the clock a life of so many seconds is counted.
     #[must_use]
-    pub fn new(settings: ExecSettings) -> Self {
+    pub fn new(settings: ExecSettings, clock: Clock) -> Self {
         let ExecSettings {
             argv,
             format,
@@ -50,13 +52,16 @@ impl ExecSource {
             command: Command::new(argv, keep_env, timeout),
             format,
             every: Every::new(every),
+            clock,
         }
     }
 
     async fn run(&mut self) -> Result<Token, ObtainError> {
+        let said = self.clock.wall();
         let printed = self.command.run(&[], &[]).await;
         let printed = printed.map_err(|error| failed(&self.describe(), &error))?;
-        token(&printed, &self.format, None).map_err(|error| undecoded(&self.describe(), error))
+        token(&printed, &self.format, Some(said))
+            .map_err(|error| undecoded(&self.describe(), error))
     }
 }
 

@@ -11,6 +11,7 @@ use super::every::Every;
 use super::why::{unanswered, undecoded};
 use crate::net::{Caller, Endpoint};
 use crate::token::{BoxFuture, ObtainError, Source, Token};
+use crate::types::Clock;
 
 /// How a credential service is asked.
 #[derive(Clone)]
@@ -34,6 +35,7 @@ pub struct HttpSource {
     format: Format,
     every: Every,
     known: Option<Known>,
+    clock: Clock,
 }
 
 /// What was answered last, by the tag that the service gave it.
@@ -46,9 +48,9 @@ struct Known {
 // === impl HttpSource ===
 
 impl HttpSource {
-    /// The token that this service answers.
+    /// The token that this service answers. By the clock a life of so many seconds is counted.
     #[must_use]
-    pub fn new(settings: HttpSettings, caller: Caller) -> Self {
+    pub fn new(settings: HttpSettings, caller: Caller, clock: Clock) -> Self {
         let HttpSettings {
             url,
             format,
@@ -61,11 +63,13 @@ impl HttpSource {
             format,
             every: Every::new(Some(every)),
             known: None,
+            clock,
         }
     }
 
     async fn ask(&mut self) -> Result<Token, ObtainError> {
         let tag = self.known.as_ref().map(|known| &known.tag);
+        let said = self.clock.wall();
         let answer = self.endpoint.get(tag).await;
         let answer = answer.map_err(|error| unanswered(&self.describe(), &error))?;
         let Some(answer) = answer else {
@@ -74,7 +78,7 @@ impl HttpSource {
         };
         // What cannot be used is asked for again, tag or no tag.
         self.known = None;
-        let found = token(answer.body(), &self.format, None)
+        let found = token(answer.body(), &self.format, Some(said))
             .map_err(|error| undecoded(&self.describe(), error))?;
         self.known = answer.headers().get(ETAG).map(|tag| Known {
             tag: tag.clone(),

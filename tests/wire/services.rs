@@ -7,7 +7,7 @@ use graphward::renew::Service as Renewal;
 use graphward::source::decode::Format;
 use graphward::source::{HttpSettings, HttpSource};
 use graphward::token::{ObtainError, Outgoing, Renewer as _, Source as _, Token};
-use graphward::types::Secret;
+use graphward::types::{Clock, Secret};
 use http::{HeaderMap, HeaderValue, Uri};
 use tokio::time::{Duration, Instant, timeout};
 
@@ -31,7 +31,11 @@ fn settings(url: Uri) -> HttpSettings {
 }
 
 fn source(url: Uri) -> HttpSource {
-    HttpSource::new(settings(url), caller(SOON, &Tasks::default()))
+    HttpSource::new(
+        settings(url),
+        caller(SOON, &Tasks::default()),
+        Clock::system(),
+    )
 }
 
 async fn shows(source: &mut HttpSource) -> String {
@@ -78,7 +82,7 @@ async fn a_service_shows_its_token_in_the_clear_and_over_tls() {
     let mut bare = settings(url("http", plain.port));
     bare.format = Format::Raw;
     assert!(!format!("{bare:?}").contains(SECRET));
-    let mut source = HttpSource::new(bare, caller(SOON, &Tasks::default()));
+    let mut source = HttpSource::new(bare, caller(SOON, &Tasks::default()), Clock::system());
     plain.answer("200 OK", "", "EAAbare\n");
     assert_eq!(shows(&mut source).await, "EAAbare");
 }
@@ -208,7 +212,7 @@ async fn a_service_that_is_slow_huge_broken_or_gone_is_asked_again_later() {
     let service = Service::plain();
     let mut asked = settings(url("http", service.port));
     asked.timeout = LIMIT;
-    let mut source = HttpSource::new(asked, caller(SOON, &Tasks::default()));
+    let mut source = HttpSource::new(asked, caller(SOON, &Tasks::default()), Clock::system());
     service.answer("200 OK", "ETag: \"1\"\r\n", &document("EAAfirst"));
     assert_eq!(shows(&mut source).await, "EAAfirst");
     for (bytes, manner, reason, transient) in [
@@ -285,13 +289,28 @@ async fn a_minting_service_is_told_which_token_goes_and_never_the_token() {
     );
     let format = Format::Pointer("/access_token".to_owned());
     let caller = caller(LIMIT, &Tasks::default());
-    let mut renewal = Renewal::new(url("http", service.port), format, headers, caller);
+    let mut renewal = Renewal::new(
+        url("http", service.port),
+        format,
+        headers,
+        caller,
+        Clock::system(),
+    );
     let token = Token::lasting(Secret::new(TOKEN).unwrap());
     let token = &token;
     for dead in [true, false] {
-        service.answer("201 Created", "", r#"{"access_token":"EAAminted"}"#);
+        service.answer(
+            "201 Created",
+            "",
+            r#"{"access_token":"EAAminted","expires_in":60}"#,
+        );
         let minted = renewal.renew(Outgoing { token, dead }).await.unwrap();
         assert_eq!(minted.secret.expose(), "EAAminted");
+        let life = minted
+            .expires_at
+            .unwrap()
+            .duration_since(Clock::system().wall());
+        assert!((55..60).contains(&life.unwrap().as_secs()));
         let asked = service.only();
         assert!(
             asked.line().starts_with("POST /tenants/a/"),

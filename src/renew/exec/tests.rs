@@ -6,7 +6,13 @@ const OLD: &str = "EAAGm0PX4ZCpsBAKZA";
 
 fn shell(script: &str, format: Format) -> ExecRenewer {
     let argv = ["sh", "-c", script].map(str::to_owned).into();
-    ExecRenewer::new(argv, format, Duration::from_secs(5), Vec::new())
+    ExecRenewer::new(
+        argv,
+        format,
+        Duration::from_secs(5),
+        Vec::new(),
+        Clock::system(),
+    )
 }
 
 async fn renewed(renewer: &mut ExecRenewer, dead: bool) -> Result<Token, ObtainError> {

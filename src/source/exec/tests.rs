@@ -6,13 +6,14 @@ use super::*;
 const SECRET: &str = "EAAGm0PX4ZCpsBAKZA";
 
 fn shell(script: &str, format: Format, every: Option<Duration>) -> ExecSource {
-    ExecSource::new(ExecSettings {
+    let settings = ExecSettings {
         argv: ["sh", "-c", script].map(str::to_owned).into(),
         format,
         timeout: Duration::from_secs(5),
         every,
         keep_env: Vec::new(),
-    })
+    };
+    ExecSource::new(settings, Clock::system())
 }
 
 #[tokio::test]
@@ -30,6 +31,20 @@ async fn the_token_is_what_is_printed_raw_or_in_a_document() {
             assert_eq!(source.load().await.unwrap().secret.expose(), SECRET);
         }
     }
+}
+
+#[tokio::test]
+async fn a_life_of_so_many_seconds_begins_when_it_is_told() {
+    let json = format!(r#"sleep 0.1; echo '{{"token":"{SECRET}","expires_in":5184000}}'"#);
+    let mut source = shell(&json, Format::Pointer("/token".to_owned()), None);
+    let asked = Clock::system().wall();
+    let ends = source.load().await.unwrap().expires_at.unwrap();
+    let life = ends.duration_since(asked).unwrap();
+    let days = Duration::from_secs(60 * 24 * 60 * 60);
+    assert!(
+        (days..days + Duration::from_millis(100)).contains(&life),
+        "{life:?}"
+    );
 }
 
 #[tokio::test]
