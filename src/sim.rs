@@ -139,6 +139,15 @@ impl Sim {
         locked(&self.0.tokens).add(token, about);
     }
 
+    /// Whether a call with this token would be taken now.
+    #[must_use]
+    pub fn is_alive(&self, token: &str) -> bool {
+        let now = self.0.now();
+        locked(&self.0.tokens)
+            .check(token, self.0.app(), now)
+            .is_ok()
+    }
+
     /// Lets a token die; says whether there was such a living one.
     pub fn kill(&self, token: &str, death: Death) -> bool {
         let now = self.0.now();

@@ -14,7 +14,14 @@ mod lives;
 #[cfg(test)]
 mod pair;
 #[cfg(test)]
+mod renewals;
+#[cfg(test)]
+mod replicas;
+#[cfg(test)]
 mod secrets;
+#[cfg(test)]
+#[path = "../postgres/server.rs"]
+mod server;
 #[cfg(test)]
 mod supplies;
 #[cfg(test)]

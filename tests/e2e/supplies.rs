@@ -3,13 +3,13 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use crate::support::{
-    Client, Graph, Sidecar, fingerprint, graphward, renamed_into, settings, together, until,
+    APP_SECRET, Client, Graph, Sidecar, exchanged, fingerprint, graphward, renamed_into, settings,
+    together, until,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -197,15 +197,6 @@ async fn what_a_variable_cannot_keep_is_found_by_the_next_process() {
     assert_eq!(client.text("by the second").await.status, 200);
     assert_eq!(graph.last_token(), renewed);
     assert_eq!((graph.sim.counts().exchanges, graph.sim.rejected()), (1, 0));
-}
-
-const APP_SECRET: &str = "0123456789abcdef0123456789abcdef";
-
-/// What renews by exchange, and its secret in a file.
-fn exchanged(place: &Path) -> String {
-    fs::write(place.join("secret"), APP_SECRET).unwrap();
-    let app = "[app]\nid = \"1234567890123456\"\nsecret = { file = \"secret\" }\n";
-    format!("renew = {{ exchange = {{}} }}\n{app}")
 }
 
 /// A service of the house: says the same to all, and remembers what it heard. It lasts as long as the tests do.

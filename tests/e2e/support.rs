@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 
 pub(crate) use client::{Answer, Body, Client, get, message};
 pub(crate) use graph::{Graph, fingerprint};
-pub(crate) use sidecar::{Sidecar, graphward, sample, settings};
+pub(crate) use sidecar::{APP_SECRET, Sidecar, exchanged, graphward, sample, settings};
 
 static QUIET: RwLock<()> = RwLock::const_new(());
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use graphward::net::{Http, Listener};
 use graphward::sim::tls::{Authority, Leaf};
@@ -17,6 +18,11 @@ pub(crate) struct Graph {
 
 impl Graph {
     pub(crate) async fn start() -> Self {
+        Self::granting(None).await
+    }
+
+    /// One whose own tokens live for so long.
+    pub(crate) async fn granting(life: impl Into<Option<Duration>>) -> Self {
         let clock = Clock::system();
         let authority = Authority::new(&clock).unwrap();
         let place = tempfile::tempdir().unwrap();
@@ -25,7 +31,10 @@ impl Graph {
         let listener = Listener::tcp(SocketAddr::from(([127, 0, 0, 1], 0)))
             .await
             .unwrap();
-        let sim = Sim::new(Settings::new(clock));
+        let sim = Sim::new(Settings {
+            token_ttl: life.into(),
+            ..Settings::new(clock)
+        });
         let running = sim.start(listener, Some(acceptor.unwrap()));
         Self {
             sim,

@@ -48,6 +48,16 @@ source = {{ {source} }}
     )
 }
 
+/// The secret of the fake's app.
+pub(crate) const APP_SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+/// What more a configuration needs to renew by exchange; the app's secret is put into a file beside it.
+pub(crate) fn exchanged(place: &Path) -> String {
+    fs::write(place.join("secret"), APP_SECRET).unwrap();
+    let app = "[app]\nid = \"1234567890123456\"\nsecret = { file = \"secret\" }\n";
+    format!("renew = {{ exchange = {{}} }}\n{app}")
+}
+
 impl Sidecar {
     /// Starts it and waits until it listens.
     pub(crate) async fn start(place: &Path, settings: &str) -> Self {
@@ -141,6 +151,27 @@ impl Sidecar {
             assert!(began.elapsed() < Duration::from_secs(10), "it does not end");
             sleep(Duration::from_millis(2)).await;
         }
+    }
+
+    /// How many connections it has open to this address.
+    pub(crate) fn connections_to(&self, address: SocketAddr) -> usize {
+        // `sl local remote state … inode`: addresses in hexadecimal, 01 for open.
+        let port = format!(":{:04X}", address.port());
+        let table = fs::read_to_string(format!("/proc/{}/net/tcp", self.id())).unwrap();
+        let open: Vec<_> = table
+            .lines()
+            .map(|line| line.split_whitespace().collect::<Vec<_>>())
+            .filter(|row| row.len() > 9 && row[2].ends_with(&port) && row[3] == "01")
+            .map(|row| format!("socket:[{}]", row[9]))
+            .collect();
+        let files = fs::read_dir(format!("/proc/{}/fd", self.id())).unwrap();
+        let links = files.filter_map(|file| fs::read_link(file.ok()?.path()).ok());
+        links
+            .filter(|link| {
+                open.iter()
+                    .any(|socket| link.as_os_str() == socket.as_str())
+            })
+            .count()
     }
 
     /// A figure of `/proc/PID/status`, in KiB.

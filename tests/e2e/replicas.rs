@@ -1,0 +1,178 @@
+//! Several processes that share a token: one renewal for all of them, and another who renews when the first one dies.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use graphward::sim::{Effect, Endpoint, Fault};
+use rustix::process::Signal;
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+
+use crate::server::Database;
+use crate::support::{Client, Graph, Sidecar, alone, exchanged, fact, settings, until};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_processes_that_share_a_file_renew_once_per_expiry() {
+    let _turn = alone().await;
+    let graph = Graph::granting(LIFE).await;
+    let shared = File::with(&graph.sim.issue(Some(LIFE)));
+    once_per_expiry("a file", &graph, &shared.source()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_processes_that_share_a_row_renew_once_per_expiry() {
+    let _turn = alone().await;
+    let graph = Graph::granting(LIFE).await;
+    let shared = Row::with(&graph.sim.issue(Some(LIFE)));
+    once_per_expiry("a row", &graph, &shared.source()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_the_process_that_renews_a_file_dies_another_one_does_within_thirty_seconds() {
+    let _turn = alone().await;
+    let graph = Graph::granting(Duration::from_secs(600)).await;
+    let shared = File::with(&graph.sim.issue(Some(LIFE)));
+    another_takes_over("a file", &graph, &shared.source()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_the_process_that_renews_a_row_dies_another_one_does_within_thirty_seconds() {
+    let _turn = alone().await;
+    let graph = Graph::granting(Duration::from_secs(600)).await;
+    let shared = Row::with(&graph.sim.issue(Some(LIFE)));
+    another_takes_over("a row", &graph, &shared.source()).await;
+}
+
+const LIFE: Duration = Duration::from_secs(6);
+
+/// Three processes, each in a directory of its own, that share this source.
+async fn three(graph: &Graph, places: &[TempDir; 3], source: &str) -> Vec<Sidecar> {
+    let mut sidecars = Vec::new();
+    for place in places.each_ref().map(TempDir::path) {
+        let settings = settings(graph, source, &exchanged(place));
+        sidecars.push(Sidecar::start(place, &settings).await);
+    }
+    sidecars
+}
+
+fn places() -> [TempDir; 3] {
+    std::array::from_fn(|_| tempfile::tempdir().unwrap())
+}
+
+/// For ten seconds: every message is taken, and there is one exchange for each new token.
+async fn once_per_expiry(what: &str, graph: &Graph, source: &str) {
+    let places = places();
+    let sidecars = three(graph, &places, source).await;
+    let mut clients = Vec::new();
+    for sidecar in &sidecars {
+        clients.push(Client::connect(sidecar.proxy).await);
+    }
+    let (began, mut sent) = (Instant::now(), 0);
+    while began.elapsed() < Duration::from_secs(10) {
+        for client in &mut clients {
+            sent += 1;
+            assert_eq!(client.text(&format!("message {sent}")).await.status, 200);
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+    let counts = graph.sim.counts();
+    assert_eq!((counts.accepted, counts.rejected), (sent, 0));
+    // Tokens of six seconds are due after three, less jitter and what Graph rounds off: whole seconds, twice.
+    let exchanges = counts.exchanges;
+    fact(&format!(
+        "three processes share {what}: {exchanges} renewals in 10 s, {sent} messages"
+    ));
+    assert!((3..=8).contains(&exchanges), "{exchanges} renewals");
+    for sidecar in &sidecars {
+        let generation = sidecar.count("graphward_token_generation{").await;
+        assert!(
+            (exchanges..=exchanges + 1).contains(&generation),
+            "generation {generation} after {exchanges} renewals: all of them are used by all"
+        );
+    }
+}
+
+/// The one whose exchange is never answered is killed, and another one does it.
+async fn another_takes_over(what: &str, graph: &Graph, source: &str) {
+    let places = places();
+    graph
+        .sim
+        .fault_on(Endpoint::Exchange, Fault::once(Effect::Hang));
+    let mut sidecars = three(graph, &places, source).await;
+    until("one of them renews", async || {
+        graph.sim.counts().exchanges == 1
+    })
+    .await;
+    let renewing = busy(&sidecars, graph.running.address).await;
+    let killed = Instant::now();
+    sidecars.remove(renewing).signal(Signal::KILL);
+    until("another one has renewed", async || {
+        graph.sim.counts().exchanges == 2
+    })
+    .await;
+    fact(&format!(
+        "{what}: another process renewed {:?} after the kill",
+        killed.elapsed()
+    ));
+    assert!(killed.elapsed() < Duration::from_secs(30));
+    until("both that are left use the new token", async || {
+        let mut generations = Vec::new();
+        for sidecar in &sidecars {
+            generations.push(sidecar.count("graphward_token_generation{").await);
+        }
+        generations == [2, 2]
+    })
+    .await;
+    assert_eq!(graph.sim.counts().exchanges, 2, "once, not by each of them");
+}
+
+/// The one that is talking to Graph, and keeps at it.
+async fn busy(sidecars: &[Sidecar], graph: SocketAddr) -> usize {
+    let mut known = None;
+    until("one of them keeps talking to Graph", async || {
+        sleep(Duration::from_millis(100)).await;
+        let talking = |index: &usize| sidecars[*index].connections_to(graph) > 0;
+        let busy: Vec<_> = (0..sidecars.len()).filter(talking).collect();
+        known = <[usize; 1]>::try_from(busy).ok().map(|[one]| one);
+        known.is_some()
+    })
+    .await;
+    known.unwrap()
+}
+
+/// A file that processes share.
+struct File(TempDir);
+
+impl File {
+    fn with(token: &str) -> Self {
+        let place = tempfile::tempdir().unwrap();
+        fs::write(place.path().join("token"), token).unwrap();
+        Self(place)
+    }
+
+    fn source(&self) -> String {
+        format!("file = \"{}\"", self.0.path().join("token").display())
+    }
+}
+
+/// A row that processes share.
+struct Row(Database);
+
+impl Row {
+    fn with(token: &str) -> Self {
+        Self(Database::with(&format!(
+            "CREATE TABLE tenant_whatsapp_config (tenant_id text, access_token text, is_active boolean); \
+             INSERT INTO tenant_whatsapp_config VALUES ('acme', '{token}', true)"
+        )))
+    }
+
+    fn source(&self) -> String {
+        let url = self.0.url();
+        format!(
+            "postgres = \"{url}\", params = [\"acme\"], listen = \"tokens\", \
+             query = \"SELECT access_token FROM tenant_whatsapp_config WHERE tenant_id = $1 AND is_active\", \
+             update = \"UPDATE tenant_whatsapp_config SET access_token = $1 WHERE tenant_id = $2 AND is_active\""
+        )
+    }
+}
