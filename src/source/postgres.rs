@@ -265,7 +265,7 @@ async fn claimed(place: &Place, held: Duration) -> Result<Claim, ObtainError> {
         Ok(Some(link)) => Ok(Claim::held(link)),
         Ok(None) => {
             let what = format!("another replica holds the right to renew the token of {shown}");
-            Err(ObtainError::transient("claimed", what))
+            Err(ObtainError::transient("timeout", what))
         }
         Err(failed) => Err(fault(shown, "claim the right to renew at", failed)),
     }

@@ -47,7 +47,6 @@ async fn a_notification_is_heard_within_a_second_and_once() {
 
     // Said while nobody waited.
     database.psql(NOTIFY);
-    database.psql(NOTIFY);
     assert!(news(&mut source, 1_000).await);
     assert_eq!(shown(&mut source).await, "EAAGnext");
     assert!(!news(&mut source, 300).await);

@@ -143,9 +143,11 @@ async fn a_claim_ends_with_its_connection() {
     let database = Database::with(CONFIGS);
     let (mut one, mut other) = (source(&database.url()), source(&database.url()));
     let held = one.claim().await.unwrap();
-    database.psql(
-        "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted",
+    let ended = database.psql(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_locks JOIN pg_database d ON d.oid = database \
+         WHERE locktype = 'advisory' AND granted AND datname = current_database()",
     );
+    assert_eq!(ended, "1");
     let claimed = timeout(Duration::from_secs(3), other.claim()).await;
     let theirs = claimed.unwrap().unwrap();
     drop(held);
