@@ -6,9 +6,14 @@
 //! fakes enter by [`Seams`]: a clock, a connector, a supply, listeners. What tests run is what runs.
 
 mod build;
+mod observer;
 mod running;
+mod secrets;
 mod signal;
+mod supply;
 
 pub use build::{Seams, StartError, build};
 pub use running::{Exit, Running};
+pub use secrets::SecretFault;
 pub use signal::{Stop, stops};
+pub use supply::SupplyError;

@@ -3,6 +3,7 @@
 mod ca;
 mod demo;
 mod exit;
+mod explain;
 mod fake_graph;
 mod healthcheck;
 mod serve;
@@ -15,6 +16,7 @@ use clap::{Parser, Subcommand};
 pub use ca::CaArgs;
 pub use demo::DemoArgs;
 pub use exit::Exit;
+pub use explain::ExplainArgs;
 pub use fake_graph::FakeGraph;
 pub use healthcheck::HealthcheckArgs;
 pub use serve::ServeArgs;
@@ -41,6 +43,7 @@ fn run(cli: Cli) -> ExitCode {
         Some(Command::FakeGraph(args)) => args.run(),
         Some(Command::Ca(args)) => ca::run(&args),
         Some(Command::Healthcheck(args)) => healthcheck::run(args),
+        Some(Command::Explain(args)) => explain::run(&args),
         Some(Command::Version) => version(),
     }
 }
@@ -83,9 +86,22 @@ enum Command {
     Ca(CaArgs),
     /// Exit 0 if the sidecar of this configuration is ready, 1 if not, within 2 seconds
     Healthcheck(HealthcheckArgs),
+    /// Say in words what one of Graph's errors means, and who must do what
+    #[command(after_help = EXPLAIN_HELP)]
+    Explain(ExplainArgs),
     /// Print the version
     Version,
 }
+
+const EXPLAIN_HELP: &str = "\
+Two lines: what happened, and who must do what. Nothing of the input is printed, since Graph's message may repeat the
+token.
+
+Examples:
+  graphward explain '{\"error\":{\"message\":\"...\",\"code\":190,\"error_subcode\":463}}'
+  graphward explain < answer.json
+
+Exit codes: 0 explained, 1 there is no error of Graph's in it, 2 usage.";
 
 const AFTER_HELP: &str = "\
 Configuration: flags > environment > file > defaults. The file is the one named by --config, else by
@@ -99,7 +115,8 @@ Environment:
   GRAPHWARD_CA_FILE          PEM certificates to trust besides the usual ones
   GRAPHWARD_TOKEN_FILE       the file that the token is in
   GRAPHWARD_TOKEN            the token itself (a file is better: it can change)
-  GRAPHWARD_APP_SECRET_FILE  the file that the app's secret is in, for appsecret_proof
+  GRAPHWARD_APP_ID           the app's id, for renewals
+  GRAPHWARD_APP_SECRET_FILE  the file that the app's secret is in, for renewals and appsecret_proof
   GRAPHWARD_APP_SECRET       the secret itself
   GRAPHWARD_LOG              error, warn, info, debug or trace
 

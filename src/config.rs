@@ -12,7 +12,9 @@
 //! the token, and that has its own way in.
 
 mod address;
+mod alerts;
 mod app;
+mod call;
 mod environment;
 mod fault;
 mod file;
@@ -21,10 +23,14 @@ mod layers;
 mod load;
 mod place;
 mod read;
+mod renew;
 mod resolve;
+mod secret;
 mod settings;
 mod source;
+mod table;
 mod tls;
+mod token;
 pub mod units;
 
 pub use address::{Address, AddressError};
@@ -34,4 +40,7 @@ pub use fault::{ConfigError, Fault};
 pub use load::of_text;
 pub use load::{FILES, Loaded, Overrides};
 pub use place::Place;
-pub use settings::{App, Config, Heal, Listen, Log, SecretPlace, TlsFiles, TokenSource, Upstream};
+pub use settings::{
+    Alerts, App, Command, Config, Database, Heal, Listen, Log, Renewal, SecretPlace, Store,
+    TlsFiles, TokenLife, TokenSource, Upstream, WebCall, Wording,
+};

@@ -19,7 +19,8 @@
 //! Errors are `{"error":{"code":…,"error_subcode":…,…}}` ([`GraphError`]). The code is the key: 190 with any subcode
 //! means that the token is dead and that Graph did not act, and so do 102 and three rarer ones. Neither the
 //! status, nor `type`, nor the text says so reliably. [`classify`] is the one table, and [`suspicious`] tells from
-//! the head alone whether a body is worth reading at all.
+//! the head alone whether a body is worth reading at all. [`explain()`] says each code in words for people, and
+//! [`Inspection`] is what `debug_token` says of a token.
 //!
 //! Answers may be compressed. [`narrow`] keeps Graph from choosing a coding we cannot read, and [`decode`] reads a
 //! bounded copy of an envelope; what is delivered is never the copy.
@@ -37,6 +38,7 @@
 pub mod batch;
 pub mod encoding;
 pub mod error;
+pub mod explain;
 pub mod host;
 pub mod inspection;
 mod json;
@@ -55,6 +57,7 @@ pub mod verdict;
 pub use batch::batch_rejection;
 pub use encoding::{Narrowed, decode, narrow};
 pub use error::GraphError;
+pub use explain::{Explanation, explain, needs_person};
 pub use host::{BESIDE_GRAPH, Destination, Destinations, Family, Service};
 pub use inspection::{Ends, Inspection, TokenKind};
 pub use origin::{Origin, OriginError};

@@ -17,8 +17,8 @@
 //! | 2 token | [`token`] | one current credential per tenant, and the task that renews it |
 //! | 2 net | [`net`] | sockets, TLS, tasks, stages |
 //! | 3 source | [`source`] | places that show a token |
-//! | 3 renew | [`renew`] | acts that mint one, and what it is worth |
 //! | 3 alert | [`alert`] | who is told of a notice |
+//! | 4 renew | [`renew`] | acts that mint one, and what it is worth |
 //! | 4 proxy | [`proxy`] | the data path: ten steps, told in `proxy.rs` |
 //! | 5 sim | [`sim`] | the fake Graph |
 //! | 5 admin | [`admin`] | the operators' listener |
@@ -46,6 +46,7 @@
 //! * **Attempt**: one sending.
 //! * **Replay**: the licence and the bytes for a second.
 //! * **Verdict**: what an answer means.
+//! * **Suspicion**: what Graph said when it rejected the credential in use.
 //! * **Refusal**: an answer of our own.
 //! * **Record**: what is written about a request.
 
@@ -58,10 +59,10 @@ pub mod net;
 pub mod token;
 
 pub mod alert;
-pub mod renew;
 pub mod source;
 
 pub mod proxy;
+pub mod renew;
 
 pub mod admin;
 pub mod sim;

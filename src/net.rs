@@ -2,7 +2,9 @@
 
 pub mod ca;
 mod caller;
+pub mod command;
 mod connect;
+mod endpoint;
 mod error;
 mod identity;
 mod listen;
@@ -18,7 +20,8 @@ pub mod watch;
 
 pub use caller::{CallError, Caller, MOST as MOST_ANSWER};
 pub use connect::{ConnectError, Connector, Dial, Http, Opening, Wire, wired};
-pub use error::BoxError;
+pub use endpoint::{Endpoint, EndpointError};
+pub use error::{BoxError, chain};
 pub use identity::{Identity, IdentityError, Keeper};
 pub use listen::{Door, Listener};
 pub use serve::{Line, Security, ServeSettings, Tls, serve};

@@ -7,7 +7,7 @@
 //! | 3 | check | `arrival`: host, framing, form |
 //! | 4 | clean | `outbound`: the request as it may leave |
 //! | 5 | receive | `payload`: the body, and the licence to send it again |
-//! | 6 | credential | `token`: the current one, without a lock |
+//! | 6 | credential | `suspicion`: the current one, without a lock, unless Graph has rejected it |
 //! | 7 | attempt | `upstream`: the first sending |
 //! | 8 | judge | `judge`: what the answer means |
 //! | 9 | heal | a newer credential, and the second sending |
@@ -34,6 +34,7 @@ mod pool;
 mod record;
 mod refusal;
 mod spool;
+mod suspicion;
 mod tenant;
 mod tunnel;
 mod upstream;
@@ -57,6 +58,7 @@ pub use payload::{Budget, Limits};
 pub use pool::Pool;
 pub use record::Requests;
 pub use spool::Spool;
+pub use suspicion::{DeadToken, Suspicion};
 pub use tenant::{Links, Tenant};
 pub use tunnel::{Far, TunnelHosts};
 pub use upstream::{Settings as UpstreamSettings, Upstream};
@@ -64,15 +66,16 @@ pub use upstream::{Settings as UpstreamSettings, Upstream};
 #[cfg(fuzzing)]
 pub use headers::fuzzed;
 
-use crate::graph::{GraphError, Verdict};
+use crate::graph::Verdict;
 use crate::net::{Line, Tunnels};
-use crate::token::{Credential, Generation, NoSuccessor};
+use crate::token::Credential;
 use body::Body;
 use judge::{Judged, judge};
 use outbound::Outbound;
-use payload::Received;
+use payload::{Received, Replay};
 use record::{Outcome, Record};
 use refusal::Refusal;
+use suspicion::Footing;
 
 /// The proxy, as its listeners see it.
 #[derive(Debug)]
@@ -168,38 +171,14 @@ impl Proxy {
                 .deliver(only, Outcome::Delivered, (&outbound, memory), None, record)
                 .await;
         }
-        let credential = match &replay {
-            Some(_) => tenant.tokens.live(tenant.soon()).await?,
-            // No second chance: start with a credential nobody has complained about.
-            None => tenant.tokens.vetted(tenant.soon()).await?,
+        let credential = match tenant.footing(&outbound, replay.as_ref(), record).await? {
+            Footing::Credential(credential) => credential,
+            Footing::Answered(answer) => return Ok(*answer),
         };
 
         let stamped = Some(&*credential);
         let first = tenant.attempt(&outbound, body, stamped, record).await?;
-        let healing = match (first.verdict, replay) {
-            (Verdict::TokenRejected(why), replay) => {
-                // Graph says that it did not act, so sending the same again is safe. Tell the refresher in any
-                // case: even if this request cannot be helped, the next one can.
-                let rejected = credential.generation();
-                tenant.tokens.reject(rejected, &GraphError::default());
-                record.rejected(rejected, why);
-                match replay {
-                    None => Err(Outcome::UnhealedNotReplayable),
-                    Some(replay) => match tenant.successor(rejected).await {
-                        Ok(fresh) => Ok((fresh, replay)),
-                        Err(_none) => Err(Outcome::UnhealedNoSuccessor),
-                    },
-                }
-            }
-            // The media host has no words: what it refused is sent again only if the token is another by now.
-            (_, Some(replay))
-                if let Some(fresh) = tenant.replaced(&credential)
-                    && outbound.is_refused_media(&first) =>
-            {
-                Ok((fresh, replay))
-            }
-            (_, _) => Err(Outcome::Delivered),
-        };
+        let healing = tenant.heal(&first, replay, &credential, &outbound).await;
         let (fresh, replay) = match healing {
             Ok(healing) => healing,
             // The app hears Graph's own words.
@@ -212,12 +191,8 @@ impl Proxy {
 
         let (body, stamped) = (replay.into_body(), Some(&*fresh));
         let second = tenant.attempt(&outbound, body, stamped, record).await?;
-        let outcome = if let Verdict::TokenRejected(why) = second.verdict {
-            // Told, not awaited: there is no third.
-            tenant
-                .tokens
-                .reject(fresh.generation(), &GraphError::default());
-            record.rejected(fresh.generation(), why);
+        let outcome = if matches!(second.verdict, Verdict::TokenRejected(_)) {
+            // The refresher has been told. There is no third.
             Outcome::UnhealedAgain
         } else if outbound.is_refused_media(&second) {
             // The link was too old, say: nothing was healed, and no token is known to be dead.
@@ -278,7 +253,12 @@ impl Tenant {
         self.metrics.answered(judged.verdict.label());
         record.judged(judged.verdict);
         match (judged.verdict, credential) {
-            (Verdict::Success, Some(credential)) => self.tokens.accept(credential.generation()),
+            (Verdict::Success, Some(credential)) => self.trust(credential),
+            // Even if this request cannot be helped, the next one can.
+            (Verdict::TokenRejected(why), Some(credential)) => {
+                record.rejected(credential.generation(), why);
+                self.suspect(credential, why, &judged);
+            }
             (Verdict::ProofRejected, Some(credential)) => {
                 self.advice.on_proof(&self.id, credential);
             }
@@ -287,23 +267,38 @@ impl Tenant {
         Ok(judged)
     }
 
+    /// What a second sending needs, or how the request ends without one.
+    async fn heal(
+        &self,
+        first: &Judged,
+        replay: Option<Replay>,
+        credential: &Credential,
+        outbound: &Outbound,
+    ) -> Result<(Arc<Credential>, Replay), Outcome> {
+        match (first.verdict, replay) {
+            (Verdict::TokenRejected(_), None) => Err(Outcome::UnhealedNotReplayable),
+            // Graph says that it did not act, so sending the same again is safe.
+            (Verdict::TokenRejected(_), Some(replay)) => {
+                match self.successor(credential.generation()).await {
+                    Ok(fresh) => Ok((fresh, replay)),
+                    Err(_none) => Err(Outcome::UnhealedNoSuccessor),
+                }
+            }
+            // The media host has no words: what it refused is sent again only if the token is another by now.
+            (_, Some(replay))
+                if let Some(fresh) = self.replaced(credential)
+                    && outbound.is_refused_media(first) =>
+            {
+                Ok((fresh, replay))
+            }
+            (_, _) => Err(Outcome::Delivered),
+        }
+    }
+
     /// The credential in use, if it is no longer this one.
     fn replaced(&self, credential: &Credential) -> Option<Arc<Credential>> {
         let current = self.tokens.current()?;
         (current.generation() > credential.generation()).then_some(current)
-    }
-
-    /// A newer credential, waited for as long as one is being obtained; and for the hold beyond that, since a
-    /// person may be dropping it this very second.
-    async fn successor(&self, of: Generation) -> Result<Arc<Credential>, NoSuccessor> {
-        match self.tokens.successor(of, self.soon()).await {
-            Err(NoSuccessor::Failed(_)) => self.tokens.held(of, self.hold, self.soon()).await,
-            settled => settled,
-        }
-    }
-
-    fn soon(&self) -> Instant {
-        Instant::now() + self.token_wait
     }
 }
 

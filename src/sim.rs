@@ -12,7 +12,9 @@
 //! misreading there has to meet a second opinion here. What no recording shows was decided by likeness: a batch
 //! with a dead token of its own fails as a whole; a body that is too large gets the edge's page; an app token
 //! cannot send messages (200, 403); rupload takes the scheme `OAuth` only, and refuses with 401; lookaside refuses a
-//! missing user agent and the names of Node's fetch libraries; videos are published on graph-video only.
+//! missing user agent and the names of Node's fetch libraries; videos are published on graph-video only; a token of
+//! Instagram or Threads that is too young is refused with code 100 (its 24 hours shrink with `--token-ttl`, to a
+//! sixtieth of that); only persons and system users mint (200).
 //!
 //! It is all of Meta's hosts, told apart by the name that a call was sent to, so that what is sent to the wrong one
 //! fails as it would there. By a name that is none of Meta's it is all of them in one.
@@ -26,6 +28,8 @@ mod body;
 mod call;
 mod calls;
 mod control;
+mod death;
+mod debug;
 mod failure;
 mod faults;
 mod hosts;
@@ -64,11 +68,12 @@ use tokio_rustls::TlsAcceptor;
 pub use body::{Hangup, SimBody};
 pub use calls::{Authorization, Item, Placed, Seen};
 pub use control::duration;
-pub use faults::{Effect, Fault, Moment};
+pub use death::Death;
+pub use faults::{Effect, Endpoint, Fault, Grant, Moment};
 pub use hosts::Family;
 pub use running::Running;
 pub use state::{Accepted, Counts, Proof, Settings};
-pub use tokens::Death;
+pub use tokens::{Change, Kind, Until};
 
 use crate::net::Listener;
 use answer::Reply;
@@ -76,7 +81,7 @@ use call::Call;
 use control::Control;
 use reading::{Arrival, Gone};
 use state::{State, locked};
-use tokens::Kind;
+use tokens::About;
 
 /// A Graph whose tokens die on command. Clones are the same Graph.
 #[derive(Clone)]
@@ -130,8 +135,8 @@ impl Sim {
 
     /// Takes a caller's own text as a token; one that had died lives again.
     pub fn accept(&self, token: &str, ttl: Option<Duration>) {
-        let now = self.0.now();
-        locked(&self.0.tokens).add(token, Kind::User, now, ttl);
+        let about = About::new(Kind::SystemUser, self.0.now(), ttl);
+        locked(&self.0.tokens).add(token, about);
     }
 
     /// Lets a token die; says whether there was such a living one.
@@ -156,9 +161,19 @@ impl Sim {
         locked(&self.0.tokens).kill_all(Death::Expired, now)
     }
 
+    /// Changes what is known of a token; says whether there is such a one.
+    pub fn change(&self, token: &str, change: Change) -> bool {
+        locked(&self.0.tokens).change(token, change)
+    }
+
     /// Makes trouble for the next data calls, after what is already waiting.
     pub fn fault(&self, fault: Fault) {
-        locked(&self.0.faults).add(fault);
+        self.fault_on(Endpoint::Data, fault);
+    }
+
+    /// Makes trouble for the next calls of an endpoint, after what is already waiting for it.
+    pub fn fault_on(&self, endpoint: Endpoint, fault: Fault) {
+        locked(&self.0.faults).add(endpoint, fault);
     }
 
     /// Sets headers such as `x-app-usage` for the answers to come: a text as it is, anything else as JSON, `null` for
@@ -216,26 +231,32 @@ async fn answered(state: &State, arrival: Arrival) -> Result<Response<SimBody>, 
     if !fits {
         return Ok(Reply::page(StatusCode::PAYLOAD_TOO_LARGE).response(state, &call));
     }
-    if !router::is_data(&call) {
-        return Ok(router::dispatch(state, &call).response(state, &call));
-    }
-    state.attempts.fetch_add(1, Ordering::Relaxed);
-    let alive = router::admit(state, &call).is_ok();
+    let endpoint = router::endpoint(&call);
+    state.called(endpoint);
+    let alive = endpoint != Endpoint::Data || router::admit(state, &call).is_ok();
     if !alive {
         state.rejected.fetch_add(1, Ordering::Relaxed);
     }
-    let fault = locked(&state.faults).next(alive);
+    let fault = locked(&state.faults).next(endpoint, alive);
     match fault {
         None => Ok(router::dispatch(state, &call).response(state, &call)),
         Some(fault) => {
             state.faulted.fetch_add(1, Ordering::Relaxed);
-            befallen(state, &call, fault).await
+            befallen(state, call, fault).await
         }
     }
 }
 
 /// What becomes of a call that meets trouble.
-async fn befallen(state: &State, call: &Call, fault: Fault) -> Result<Response<SimBody>, Hangup> {
+async fn befallen(
+    state: &State,
+    mut call: Call,
+    fault: Fault,
+) -> Result<Response<SimBody>, Hangup> {
+    if let Effect::Grant(grant) = fault.effect {
+        call.grant = grant;
+    }
+    let call = &call;
     let early = match fault.moment {
         Moment::Before => None,
         Moment::After => Some(router::dispatch(state, call)),
@@ -253,6 +274,7 @@ async fn befallen(state: &State, call: &Call, fault: Fault) -> Result<Response<S
         Effect::Malformed => Reply::failure(&router::malformed(call)),
         Effect::Null => answer(early).without_first_item(),
         Effect::Page(status) => Reply::page(status),
+        Effect::Grant(_) => answer(early),
         Effect::Delay(by) => {
             tokio::time::sleep(by).await;
             answer(early)

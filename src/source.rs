@@ -5,13 +5,21 @@
 
 pub mod decode;
 mod env;
+mod every;
+mod exec;
 mod fernet;
 mod file;
+mod http;
 mod place;
+mod postgres;
 mod stored;
+pub(crate) mod why;
 mod written;
 
 pub use env::EnvSource;
+pub use exec::{ExecSettings, ExecSource};
 pub use fernet::{Fernet, FernetError};
 pub use file::{FileSource, RolledBack};
+pub use http::{HttpSettings, HttpSource};
+pub use postgres::{PostgresError, PostgresSettings, PostgresSource};
 pub use stored::Stored;

@@ -1,9 +1,11 @@
 //! The words everything else is said in: no I/O, no runtime.
 
 mod clock;
+mod date;
 mod secret;
 mod tenant;
 
 pub use clock::Clock;
+pub use date::{Utc, civil, days, unix};
 pub use secret::{Fingerprint, Secret, SecretError};
 pub use tenant::{TenantId, TenantIdError};

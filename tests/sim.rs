@@ -19,8 +19,12 @@ mod batches;
 mod calls;
 #[path = "sim/control.rs"]
 mod control;
+#[path = "sim/grants.rs"]
+mod grants;
 #[path = "sim/hosts.rs"]
 mod hosts;
+#[path = "sim/inspections.rs"]
+mod inspections;
 #[path = "sim/media.rs"]
 mod media;
 #[path = "sim/messages.rs"]

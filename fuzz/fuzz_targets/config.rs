@@ -7,13 +7,17 @@ use libfuzzer_sys::fuzz_target;
 
 const TOKEN: &str = "EAAGm0PX4ZCpsBAKZAhunter2hunter2";
 /// Beginnings from which the interesting branches are near.
-const BEGINNINGS: [&str; 8] = [
+const BEGINNINGS: [&str; 12] = [
     "",
     "[listen]\nproxy = ",
     "[listen]\nallowed_hosts = [",
     "[upstream]\norigin = ",
     "[upstream.connect_to]\n",
     "[token]\nsource = {",
+    "[token]\nsource = [{ http = ",
+    "[token]\nsource = { postgres = ",
+    "[token]\nrenew = { mint = {",
+    "[alerts]\nurl = ",
     "[heal]\nbody_memory = ",
     "[log]\nlevel = ",
 ];

@@ -3,24 +3,25 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
 
 use crate::admin::Admin;
-use crate::config::{Address, App, Config, Heal, SecretPlace, TokenSource, environment};
+use crate::alert::{AddressError, Bell, Webhook, WebhookSettings};
+use crate::config::{Address, App, Config, Heal};
 use crate::graph::{Destinations, Origin, OriginError};
 use crate::net::tls::{self, TlsError};
 use crate::net::{Connector, Dial, Identity, IdentityError, Keeper, Listener, Stages, Tasks, Tls};
 use crate::proxy::{
-    Advice, Budget, Far, Gate, Hosts, Limits, Pool, Proxy, Spool, Tenant, TunnelHosts, Upstream,
-    UpstreamSettings,
+    Advice, Budget, Far, Gate, Hosts, Limits, Pool, Proxy, Spool, Suspicion, Tenant, TunnelHosts,
+    Upstream, UpstreamSettings,
 };
-use crate::source::decode::{Format, decode};
-use crate::source::{EnvSource, FileSource};
-use crate::telemetry::metrics::{Metrics, Place, TokenMetrics};
-use crate::token::{ObtainError, Proofs, Refresher, Report, Schedule, Supply, Tokens, pair};
+use crate::telemetry::metrics::{Metrics, Place};
+use crate::token::{Proofs, Refresher, Schedule, Supply, Tokens, pair};
 use crate::types::{Clock, TenantId};
 
+use super::observer::observer;
 use super::running::Running;
+use super::secrets::{self, SecretFault};
+use super::supply::{self, Callers, Means, SupplyError};
 
 /// The one door for fakes. What is `None`, or empty, is made from the configuration.
 #[derive(Debug)]
@@ -55,16 +56,15 @@ pub enum StartError {
     /// TLS towards the upstream cannot be set up.
     #[error("cannot set up TLS towards Graph")]
     Tls(#[from] TlsError),
-    /// The app's secret cannot be had.
-    #[error(
-        "cannot use the app's secret from {place}: {why}. Set app.secret, or app.proof = \"off\""
-    )]
-    AppSecret {
-        /// Where it should be.
-        place: String,
-        /// What is wrong.
-        why: String,
-    },
+    /// A secret cannot be had.
+    #[error(transparent)]
+    Secret(#[from] SecretFault),
+    /// The token cannot be looked for as it is configured.
+    #[error(transparent)]
+    Supply(#[from] SupplyError),
+    /// The webhook's address is none.
+    #[error("cannot use alerts.url")]
+    Webhook(#[from] AddressError),
     /// TLS towards the app cannot be set up.
     #[error("cannot use listen.tls")]
     Identity(#[from] IdentityError),
@@ -126,8 +126,26 @@ pub async fn build(
     let token_metrics = metrics.token(&id);
     let (writer, tokens) = pair();
     let writer = writer.proving(proofs(&config.app)?);
-    let supply = supply.unwrap_or_else(|| supply_of(&config.token));
-    let observer = Box::new(observer(token_metrics.clone()));
+    let destinations = destinations(&config)?;
+    let callers = Callers::new(&config, connector.clone(), &tasks)?;
+    let supply = match supply {
+        Some(supply) => supply,
+        None => supply::supply(
+            &config.token,
+            &Means {
+                callers: &callers,
+                destinations: &destinations,
+                key: supply::app_key(&config.app)?,
+                clock,
+            },
+        )?,
+    };
+    let (bell, webhook) = webhook(&config, &callers, clock, &metrics)?.unzip();
+    let schedule = Schedule {
+        early: config.token.early,
+        ..schedule
+    };
+    let observer = Box::new(observer(token_metrics.clone(), bell.clone()));
     let refresher = Refresher::new(id.clone(), supply, writer, schedule, clock, observer);
 
     let addresses: Vec<SocketAddr> = proxy_listeners
@@ -139,7 +157,7 @@ pub async fn build(
         clock,
         tasks: &tasks,
     };
-    let tenant = tenant(&config, &id, dial, tokens.clone(), &metrics)?;
+    let tenant = tenant(&config, &id, dial, destinations, tokens.clone(), &metrics)?;
     let upstream = tenant.destinations.all();
     let names: Vec<String> = upstream.map(|to| to.origin.host().to_owned()).collect();
     let names = config.listen.allowed_hosts.iter().cloned().chain(names);
@@ -168,6 +186,8 @@ pub async fn build(
         service,
         operators,
         refresher,
+        bell,
+        webhook,
         proxy_listeners,
         tls,
         keeper,
@@ -236,13 +256,22 @@ async fn bind(address: &Address) -> Result<Listener, StartError> {
     })
 }
 
-fn supply_of(source: &TokenSource) -> Supply {
-    match source {
-        TokenSource::File { path, format } => {
-            Supply::of(FileSource::new(path.clone(), format.clone()))
-        }
-        TokenSource::Env { name } => Supply::of(EnvSource::new(name.clone())),
-    }
+/// Who is told of notices besides the log, if anybody is.
+fn webhook(
+    config: &Config,
+    callers: &Callers,
+    clock: Clock,
+    metrics: &Metrics,
+) -> Result<Option<(Bell, Webhook)>, StartError> {
+    let Some(url) = &config.alerts.url else {
+        return Ok(None);
+    };
+    let settings = WebhookSettings {
+        url: secrets::wording("alerts.url", url)?,
+        metrics: metrics.alerts(),
+    };
+    let webhook = Webhook::new(settings, callers.house.clone(), clock)?;
+    Ok(Some(webhook))
 }
 
 /// What makes the proofs, if the app has a secret and wants them.
@@ -250,18 +279,18 @@ fn proofs(app: &App) -> Result<Option<Proofs>, StartError> {
     let (Some(place), Some(proving)) = (&app.secret, app.proof) else {
         return Ok(None);
     };
-    let wrong = |why: String| StartError::AppSecret {
-        place: place.to_string(),
-        why,
-    };
-    let text = match place {
-        SecretPlace::File(path) => std::fs::read(path).map_err(|error| wrong(error.to_string()))?,
-        SecretPlace::Env(name) => environment(name)
-            .ok_or_else(|| wrong("it is not set".to_owned()))?
-            .into_bytes(),
-    };
-    let secret = decode(&text, &Format::Raw).map_err(|error| wrong(error.to_string()))?;
+    let secret = secrets::secret("app.secret", place)?;
     Ok(Some(Proofs::new(&secret, proving)))
+}
+
+/// Graph, and the hosts beside it.
+fn destinations(config: &Config) -> Result<Destinations, OriginError> {
+    let beside = config.upstream.hosts.iter();
+    let beside = beside.map(|host| Origin::parse(&format!("https://{host}")));
+    Ok(Destinations::new(
+        Origin::parse(&config.upstream.origin)?,
+        beside.collect::<Result<Vec<_>, _>>()?,
+    ))
 }
 
 /// What a tenant has besides its settings.
@@ -275,6 +304,7 @@ fn tenant(
     config: &Config,
     id: &TenantId,
     way: Way<'_>,
+    destinations: Destinations,
     tokens: Tokens,
     metrics: &Metrics,
 ) -> Result<Tenant, StartError> {
@@ -288,12 +318,6 @@ fn tenant(
             plain: false,
         }),
     };
-    let beside = upstream.hosts.iter();
-    let beside = beside.map(|host| Origin::parse(&format!("https://{host}")));
-    let destinations = Destinations::new(
-        Origin::parse(&upstream.origin)?,
-        beside.collect::<Result<Vec<_>, _>>()?,
-    );
     let settings = UpstreamSettings {
         http: upstream.http,
         lanes: upstream.lanes.get(),
@@ -316,6 +340,8 @@ fn tenant(
         via: upstream.via,
         token_wait: heal.token_wait,
         hold: heal.hold,
+        dead_token: heal.dead_token,
+        suspicion: Suspicion::default(),
         idle: upstream.idle_timeout,
         requests: config.log.requests,
         advice: Advice::default(),
@@ -338,33 +364,6 @@ fn usable_spool(spool: Spool) -> Spool {
                  set heal.spool_dir to a directory that can be written"
             );
             Spool::Off
-        }
-    }
-}
-
-/// Counts what a refresher does.
-fn observer(metrics: TokenMetrics) -> impl Fn(&Report<'_>) + Send {
-    move |report| {
-        let result = match &report.outcome {
-            Ok(Some(_)) => "obtained",
-            Ok(None) | Err(ObtainError::NothingNew) => "nothing_new",
-            Err(ObtainError::Transient { .. }) => "failed",
-            Err(ObtainError::Permanent { reason, .. }) => {
-                metrics.refused_drop(reason);
-                "refused"
-            }
-        };
-        metrics.attempt(report.errand.label(), result, report.took.as_secs_f64());
-        if let Ok(Some(credential)) = report.outcome {
-            let seconds = |at: std::time::SystemTime| {
-                at.duration_since(UNIX_EPOCH)
-                    .unwrap_or_default()
-                    .as_secs_f64()
-            };
-            metrics.live(
-                credential.generation().get(),
-                credential.expires_at().map(seconds),
-            );
         }
     }
 }

@@ -8,6 +8,7 @@ use futures_util::future::join_all;
 use tokio::sync::mpsc;
 
 use crate::admin::Admin;
+use crate::alert::{Bell, Webhook};
 use crate::net::{Keeper, Listener, ServeSettings, Shutter, Stage, Stages, Tasks, Tls, serve};
 use crate::proxy::{Gate, Proxy};
 use crate::token::{Refresher, Tokens};
@@ -41,6 +42,8 @@ pub struct Running {
     pub(super) service: Arc<Proxy>,
     pub(super) operators: Arc<Admin>,
     pub(super) refresher: Refresher,
+    pub(super) bell: Option<Bell>,
+    pub(super) webhook: Option<Webhook>,
     pub(super) proxy_listeners: Vec<Listener>,
     pub(super) tls: Tls,
     pub(super) keeper: Option<Keeper>,
@@ -79,6 +82,9 @@ impl Running {
         );
         drop(tasks.spawn(admin));
         let refresher = tasks.spawn(self.refresher.run());
+        if let Some(webhook) = self.webhook {
+            drop(tasks.spawn(webhook.run()));
+        }
         let keeper = self.keeper.map(|keeper| tasks.spawn(keeper.run()));
         for listener in &self.proxy_listeners {
             tracing::info!(address = %listener, "listening for the app");
@@ -129,6 +135,9 @@ impl Running {
         refresher.abort();
         if let Some(keeper) = keeper {
             keeper.abort();
+        }
+        if let Some(bell) = self.bell {
+            bell.close().await;
         }
         // With it goes the pool, whose idle connections are tasks that would be waited for.
         drop(self.service);

@@ -29,9 +29,9 @@ pub struct FakeGraph {
     /// How long its tokens live: 250ms, 4s, 10m, 2h. Without it, until told otherwise.
     #[arg(long, value_name = "TIME", value_parser = sim::duration)]
     token_ttl: Option<Duration>,
-    /// A file with a token that it shall know from the start.
+    /// A file with a token that it shall know from the start. May be given more than once.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    accept_token_file: Option<PathBuf>,
+    accept_token_file: Vec<PathBuf>,
     /// A file to write a fresh token to, whole and readable by its owner only.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     token_out: Option<PathBuf>,
@@ -135,7 +135,7 @@ impl FakeGraph {
             tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
         let settings = self.settings()?;
         let sim = Sim::new(settings.clone());
-        if let Some(path) = &self.accept_token_file {
+        for path in &self.accept_token_file {
             sim.accept(secret(path)?.expose(), None);
         }
         let (graph, control) = (bound(self.listen).await?, bound(self.control).await?);
@@ -346,6 +346,12 @@ mod tests {
         assert_eq!(settings.media_origin, "http://x");
         let threads = line(&["--family", "threads", "--token-out", "t"]).unwrap();
         assert_eq!(threads.family, Family::Threads);
+        let two = line(&["--accept-token-file", "a", "--accept-token-file", "b"]).unwrap();
+        assert_eq!(
+            two.accept_token_file.len(),
+            2,
+            "a tenant's and an admin's, say"
+        );
         assert!(line(&["--family", "threads"]).is_err(), "whose?");
         assert!(line(&["--proof", "maybe"]).is_err());
         assert!(line(&["--plain", "--ca-out", "ca.pem"]).is_err());

@@ -37,7 +37,10 @@ pub struct ServeArgs {
     /// The file that the token is in [default: /run/graphward/token]
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<String>,
-    /// The file that the app's secret is in, for `appsecret_proof`
+    /// The app's id, for renewals
+    #[arg(long, value_name = "ID")]
+    pub app_id: Option<String>,
+    /// The file that the app's secret is in, for renewals and `appsecret_proof`
     #[arg(long, value_name = "FILE")]
     pub app_secret_file: Option<String>,
     /// The least important events to log: error, warn, info, debug or trace [default: info]
@@ -59,6 +62,7 @@ impl ServeArgs {
             origin: self.origin.clone(),
             ca_file: self.ca_file.clone(),
             token_file: self.token_file.clone(),
+            app_id: self.app_id.clone(),
             app_secret_file: self.app_secret_file.clone(),
             log: self.log.clone(),
         }
@@ -113,7 +117,9 @@ async fn live(config: Config, require_token: bool) -> io::Result<Exit> {
                 StartError::Tls(_)
                 | StartError::Identity(_)
                 | StartError::Origin(_)
-                | StartError::AppSecret { .. } => Exit::Usage,
+                | StartError::Secret(_)
+                | StartError::Supply(_)
+                | StartError::Webhook(_) => Exit::Usage,
             };
             return Ok(complain(&error, exit));
         }

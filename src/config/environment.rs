@@ -1,7 +1,7 @@
 //! The environment: variables for the commonest keys.
 
 /// The variables that are read.
-pub const VARIABLES: [&str; 10] = [
+pub const VARIABLES: [&str; 11] = [
     "GRAPHWARD_CONFIG",
     "GRAPHWARD_LISTEN",
     "GRAPHWARD_ADMIN",
@@ -9,14 +9,11 @@ pub const VARIABLES: [&str; 10] = [
     "GRAPHWARD_CA_FILE",
     "GRAPHWARD_TOKEN_FILE",
     "GRAPHWARD_TOKEN",
+    "GRAPHWARD_APP_ID",
     "GRAPHWARD_APP_SECRET",
     "GRAPHWARD_APP_SECRET_FILE",
     "GRAPHWARD_LOG",
 ];
-
-/// What belongs to features that are not built: who sets one of these relies on something that would not happen.
-/// Others that begin like ours are let be, as Kubernetes makes some for a service called graphward.
-pub(super) const LATER: [&str; 1] = ["GRAPHWARD_APP_ID"];
 
 /// A variable of the process. One that is not Unicode comes with its strange bytes replaced, so that it is
 /// found wrong rather than missing.

@@ -5,7 +5,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::environment::LATER;
 use super::fault::{ConfigError, Fault};
 use super::file::{Entry, Said, Value, parse};
 use super::layers::Layers;
@@ -31,6 +30,8 @@ pub struct Overrides {
     pub ca_file: Option<String>,
     /// `--token-file`
     pub token_file: Option<String>,
+    /// `--app-id`
+    pub app_id: Option<String>,
     /// `--app-secret-file`
     pub app_secret_file: Option<String>,
     /// `--log`
@@ -181,6 +182,7 @@ fn lay_environment(layers: &mut Layers, env: &dyn Fn(&str) -> Option<String>, fl
     lay("GRAPHWARD_TOKEN", "token.source", |place, _token| {
         table(place, "env", "GRAPHWARD_TOKEN".to_owned())
     });
+    lay("GRAPHWARD_APP_ID", "app.id", |_, text| Value::Text(text));
     lay("GRAPHWARD_APP_SECRET_FILE", "app.secret", |place, path| {
         table(place, "file", path)
     });
@@ -189,12 +191,6 @@ fn lay_environment(layers: &mut Layers, env: &dyn Fn(&str) -> Option<String>, fl
     });
     lay("GRAPHWARD_LOG", "log.level", |_, text| Value::Text(text));
 
-    for name in LATER {
-        if env(name).is_some() {
-            let what = "there is no such variable in this version; unset it";
-            layers.fault(Fault::new(&Place::Environment(name), "", what));
-        }
-    }
     // Where a flag says it, two variables that disagree do not matter.
     let doubles = [
         (
@@ -239,6 +235,7 @@ fn lay_flags(layers: &mut Layers, flags: Overrides) {
         ("--admin", "listen.admin", flags.admin),
         ("--origin", "upstream.origin", flags.origin),
         ("--ca-file", "upstream.ca_file", flags.ca_file),
+        ("--app-id", "app.id", flags.app_id),
         ("--log", "log.level", flags.log),
     ] {
         if let Some(text) = said {

@@ -7,22 +7,23 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::address::Address;
+use super::alerts::alerts;
 use super::app::app;
+use super::call::texts;
 use super::fault::{Fault, quote};
 use super::file::{Said, Value};
 use super::hosts;
 use super::layers::{Layers, shown};
 use super::place::Place;
 use super::read::{choice, duration, number, size, switch, text};
-use super::settings::{Config, Heal, Listen, Log, TokenSource, Upstream};
-use super::source::source;
+use super::settings::{Config, Heal, Listen, Log, Upstream};
 use super::tls::tls_files;
+use super::token;
 use super::units::show_size;
 use crate::admin::Ready;
 use crate::graph::{BESIDE_GRAPH, Presented};
 use crate::net::Http;
-use crate::proxy::{Links, Requests, Spool};
-use crate::source::decode::Format;
+use crate::proxy::{DeadToken, Links, Requests, Spool};
 use crate::telemetry::{LogFormat, LogLevel, LogSettings};
 
 /// A valid configuration and where each value of it was said, or every fault there is.
@@ -40,14 +41,7 @@ pub(super) fn ask(said: &mut Layers) -> Config {
         listen: listen(said),
         upstream: upstream(said),
         app: app(said),
-        token: said.ask_whole(
-            "token.source",
-            TokenSource::File {
-                path: PathBuf::from("/run/graphward/token"),
-                format: Format::Raw,
-            },
-            source,
-        ),
+        token: token::token(said),
         heal: heal(said),
         links: Links {
             media: said.ask("links.media", true, switch),
@@ -61,6 +55,7 @@ pub(super) fn ask(said: &mut Layers) -> Config {
             ];
             choice(value, &words)
         }),
+        alerts: alerts(said),
         log: log(said),
         drain_pause: Duration::ZERO,
         drain_grace: Duration::from_secs(25),
@@ -80,15 +75,11 @@ fn listen(said: &mut Layers) -> Listen {
             address,
         ),
         allowed_hosts: said.ask_whole("listen.allowed_hosts", Vec::new(), |said, faults| {
-            each("listen.allowed_hosts", said, faults, |value| {
-                hosts::host(text(value)?)
-            })
+            texts("listen.allowed_hosts", said, faults, hosts::host)
         }),
         tls: said.ask_whole("listen.tls", None, tls_files),
         tunnel_hosts: said.ask_whole("listen.tunnel_hosts", Vec::new(), |said, faults| {
-            each("listen.tunnel_hosts", said, faults, |value| {
-                hosts::host(text(value)?)
-            })
+            texts("listen.tunnel_hosts", said, faults, hosts::host)
         }),
     }
 }
@@ -106,9 +97,7 @@ fn upstream(said: &mut Layers) -> Upstream {
     Upstream {
         origin,
         hosts: said.ask_whole("upstream.hosts", beside, |said, faults| {
-            each("upstream.hosts", said, faults, |value| {
-                hosts::host(text(value)?)
-            })
+            texts("upstream.hosts", said, faults, hosts::host)
         }),
         ca_file: said.ask("upstream.ca_file", None, |value| {
             let path = text(value)?;
@@ -144,6 +133,14 @@ fn heal(said: &mut Layers) -> Heal {
     Heal {
         token_wait: said.ask("heal.token_wait", Duration::from_secs(5), wait),
         hold: said.ask("heal.hold", Duration::from_secs(2), wait),
+        dead_token: said.ask("heal.dead_token", DeadToken::Probe, |value| {
+            let words = [
+                ("probe", DeadToken::Probe),
+                ("forward", DeadToken::Forward),
+                ("refuse", DeadToken::Refuse),
+            ];
+            choice(value, &words)
+        }),
         body_memory: said.ask("heal.body_memory", 1 << 20, memory),
         memory_total: said.ask("heal.memory_total", 64 << 20, large),
         body_disk: said.ask("heal.body_disk", 128 << 20, large),
@@ -221,6 +218,7 @@ fn check(config: &Config, said: &mut Layers) {
             "is for listeners with `tls`, as only those open tunnels: set `tls`, or remove this";
         said.contradiction(["listen.tunnel_hosts", "listen.tls"], what.to_owned());
     }
+    token::check(&config.token, &config.app, said);
     let heal = &config.heal;
     if heal.body_memory > heal.memory_total {
         let what = exceeds(
@@ -316,29 +314,6 @@ fn connect_to(said: &Said, faults: &mut Vec<Fault>) -> Option<HashMap<String, St
         }
     }
     (faults.len() == before).then_some(detours)
-}
-
-/// Reads each item of a list.
-fn each<T>(
-    key: &str,
-    said: &Said,
-    faults: &mut Vec<Fault>,
-    read: impl Fn(&Value) -> Result<T, String>,
-) -> Option<Vec<T>> {
-    let Value::List(items) = &said.value else {
-        let what = format!("must be a list, [\"…\", \"…\"], not {}", said.value.kind());
-        faults.push(Fault::new(&said.place, key, what));
-        return None;
-    };
-    let before = faults.len();
-    let mut values = Vec::new();
-    for item in items {
-        match read(&item.value) {
-            Ok(value) => values.push(value),
-            Err(what) => faults.push(Fault::new(&item.place, key, what)),
-        }
-    }
-    (faults.len() == before).then_some(values)
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! A configuration, once it is known to be valid.
 
+mod token;
+
 use std::collections::HashMap;
-use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,9 +11,12 @@ use super::address::Address;
 use crate::admin::Ready;
 use crate::graph::{Presented, Proving};
 use crate::net;
-use crate::proxy::{Links, Requests, Spool};
-use crate::source::decode::Format;
+use crate::proxy::{DeadToken, Links, Requests, Spool};
 use crate::telemetry::LogSettings;
+
+pub use token::{
+    Command, Database, Renewal, SecretPlace, Store, TokenLife, TokenSource, WebCall, Wording,
+};
 
 /// A configuration. One exists only if it is valid, as only [`Config::load`] makes one.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -24,14 +28,16 @@ pub struct Config {
     pub upstream: Upstream,
     /// `[app]`
     pub app: App,
-    /// `[token] source`
-    pub token: TokenSource,
+    /// `[token]`
+    pub token: TokenLife,
     /// `[heal]`
     pub heal: Heal,
     /// `[links]`
     pub links: Links,
     /// `[ready] tokens`
     pub ready: Ready,
+    /// `[alerts]`
+    pub alerts: Alerts,
     /// `[log]`
     pub log: Log,
     /// How long connections are still accepted after the stop was asked for, so that whoever routes to us has
@@ -94,36 +100,12 @@ pub struct Upstream {
 /// The Meta app.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct App {
-    /// Where its secret is, if proofs are wanted.
+    /// Its id: digits.
+    pub id: Option<String>,
+    /// Where its secret is, if proofs or renewals are wanted.
     pub secret: Option<SecretPlace>,
     /// Which proofs are made if there is a secret; `None`: none.
     pub proof: Option<Proving>,
-}
-
-/// Where a secret is.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum SecretPlace {
-    /// In a file, alone.
-    File(PathBuf),
-    /// In an environment variable.
-    Env(String),
-}
-
-/// Where the token is shown.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum TokenSource {
-    /// A file.
-    File {
-        /// Which one.
-        path: PathBuf,
-        /// Where the token stands in it.
-        format: Format,
-    },
-    /// An environment variable.
-    Env {
-        /// Which one.
-        name: String,
-    },
 }
 
 /// How rejected requests are healed.
@@ -133,6 +115,8 @@ pub struct Heal {
     pub token_wait: Duration,
     /// How long requests are held after a live token is first rejected and no newer one is there.
     pub hold: Duration,
+    /// What becomes of requests while the token is known to be dead and no newer one is there.
+    pub dead_token: DeadToken,
     /// Bytes of a request's body kept in memory.
     pub body_memory: u64,
     /// Bytes of all bodies kept in memory; not less than `body_memory`.
@@ -147,6 +131,13 @@ pub struct Heal {
     pub presented: Presented,
 }
 
+/// Who is told of what a person should hear.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Alerts {
+    /// The webhook, if there is one.
+    pub url: Option<Wording>,
+}
+
 /// What is logged, and how.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Log {
@@ -154,15 +145,6 @@ pub struct Log {
     pub settings: LogSettings,
     /// Which requests are recorded.
     pub requests: Requests,
-}
-
-impl fmt::Display for SecretPlace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File(path) => write!(f, "the file {}", path.display()),
-            Self::Env(name) => write!(f, "the variable {name}"),
-        }
-    }
 }
 
 impl Upstream {

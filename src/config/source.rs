@@ -1,163 +1,196 @@
-//! The value of `[token] source`: where the token is shown.
+//! The value of `[token] source`: where the token is shown, one place or several.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use super::fault::{Fault, NEVER_HERE, is_token};
-use super::file::{Entry, Said, Value};
-use super::layers::{holds_secret, shown};
-use super::read::{nearest, text};
-use super::settings::TokenSource;
-use crate::source::decode::Format;
+use super::call::{EVERY, command, format, optional, texts, web_call};
+use super::fault::{Fault, NEVER_HERE};
+use super::file::{Said, Value};
+use super::read::{duration, text};
+use super::secret::{elsewhere, path, secrets, variable, wording};
+use super::settings::{Database, SecretPlace, TokenSource};
+use super::table::{Table, kind};
 
-/// The keys of a source's table.
-pub(super) const KEYS: [&str; 4] = ["env", "file", "key", "pointer"];
+const KEY: &str = "token.source";
+const WRITE: &str = "must be a place, { file = \"/run/graphward/token\" } or { env = \"NAME\" } or one of http, exec and \
+     postgres, or a list of places";
+pub(super) const KINDS: [&str; 5] = ["file", "env", "http", "exec", "postgres"];
 
-/// Reads a source. Its values are never part of a message: the commonest mistake is to write the token here.
-pub(super) fn source(said: &Said, faults: &mut Vec<Fault>) -> Option<TokenSource> {
-    let before = faults.len();
-    let entries = match &said.value {
-        Value::Table(entries) => entries,
+/// Reads one source, or a list of them. Its values are never part of a message: the commonest mistake is to write the
+/// token here.
+pub(super) fn sources(said: &Said, faults: &mut Vec<Fault>) -> Option<Vec<TokenSource>> {
+    let items = match &said.value {
+        Value::List(items) => items,
         Value::Text(_) => {
-            faults.push(Fault::new(&said.place, "token.source", NEVER_HERE));
+            faults.push(Fault::new(&said.place, KEY, NEVER_HERE));
             return None;
         }
-        other @ (Value::Number(_)
-        | Value::Switch(_)
-        | Value::List(_)
-        | Value::Fraction
-        | Value::Date) => {
-            let what = format!("{WRITE}, not {}", other.kind());
-            faults.push(Fault::new(&said.place, "token.source", what));
+        Value::Table(_) | Value::Number(_) | Value::Switch(_) | Value::Fraction | Value::Date => {
+            return source(said, faults).map(|one| vec![one]);
+        }
+    };
+    if items.is_empty() {
+        faults.push(Fault::new(&said.place, KEY, WRITE));
+        return None;
+    }
+    let read: Vec<_> = items.iter().map(|item| source(item, faults)).collect();
+    read.into_iter().collect()
+}
+
+fn source(said: &Said, faults: &mut Vec<Fault>) -> Option<TokenSource> {
+    let mut table = Table::open(KEY, said, WRITE, faults)?;
+    let source = match kind(&table, &KINDS) {
+        Ok(Some("file")) => file(&mut table),
+        Ok(Some("env")) => table
+            .ask("env", |value| variable(text(value)?))
+            .map(|name| TokenSource::Env { name }),
+        Ok(Some("http")) => http(&mut table),
+        Ok(Some("exec")) => exec(&mut table),
+        Ok(Some("postgres")) => postgres(&mut table),
+        Ok(_) => {
+            // What it has may be a place misspelt, which the fault of an unknown key says better.
+            if table.keys().all(|key| OTHERS.contains(&key)) {
+                table.wrong(WRITE);
+            } else {
+                table.close(&KINDS);
+            }
+            return None;
+        }
+        Err(kinds) => {
+            let kinds = kinds.join("`, `");
+            table.wrong(format!(
+                "has `{kinds}`, but is one place: make it a list, [{{ … }}, {{ … }}], which is searched in order"
+            ));
             return None;
         }
     };
-    let mut parts = Parts::default();
-    for entry in entries {
-        if let Err(what) = parts.take(entry) {
-            let key = format!("token.source.{}", shown(&entry.key));
-            faults.push(Fault::new(&entry.said.place, &key, what));
-        }
-    }
-    if faults.len() > before {
-        return None;
-    }
-    parts
-        .join()
-        .map_err(|what| faults.push(Fault::new(&said.place, "token.source", what)))
-        .ok()
+    table.close(&OTHERS).then_some(source).flatten()
 }
 
-const WRITE: &str = "must be one table, { file = \"/run/graphward/token\" } or { env = \"NAME\" }";
+/// The keys beside those that say what kind of place it is.
+pub(super) const OTHERS: [&str; 12] = [
+    "ca_file",
+    "every",
+    "fernet_key",
+    "headers",
+    "keep_env",
+    "key",
+    "listen",
+    "params",
+    "pointer",
+    "query",
+    "timeout",
+    "update",
+];
 
-#[derive(Default)]
-struct Parts {
-    file: Option<PathBuf>,
-    env: Option<String>,
-    key: Option<String>,
-    pointer: Option<String>,
+fn file(table: &mut Table<'_>) -> Option<TokenSource> {
+    let path = table.ask("file", |value| Ok(PathBuf::from(path(text(value)?)?)));
+    let format = format(table);
+    let fernet_keys = fernet_keys(table);
+    Some(TokenSource::File {
+        path: path?,
+        format: format?,
+        fernet_keys: fernet_keys?,
+    })
 }
 
-impl Parts {
-    fn take(&mut self, entry: &Entry) -> Result<(), String> {
-        let value = &entry.said.value;
-        match entry.key.as_str() {
-            "file" => self.file = Some(PathBuf::from(path(text(value)?)?)),
-            "env" => self.env = Some(variable(text(value)?)?),
-            "key" => self.key = Some(line_key(text(value)?)?),
-            "pointer" => self.pointer = Some(pointer(text(value)?)?),
-            unknown if holds_secret(unknown, value) => return Err(NEVER_HERE.to_owned()),
-            unknown => {
-                return Err(match nearest(unknown, KEYS.into_iter()) {
-                    Some(meant) => format!("there is no such key; did you mean `{meant}`?"),
-                    None => format!("there is no such key; a source has {}", KEYS.join(", ")),
-                });
-            }
+fn http(table: &mut Table<'_>) -> Option<TokenSource> {
+    let call = web_call(table);
+    let every = every(table);
+    Some(TokenSource::Http {
+        call: call?,
+        every: every?.unwrap_or(MINUTE),
+    })
+}
+
+fn exec(table: &mut Table<'_>) -> Option<TokenSource> {
+    let command = command(table);
+    let every = every(table);
+    Some(TokenSource::Exec {
+        command: command?,
+        every: every?,
+    })
+}
+
+fn postgres(table: &mut Table<'_>) -> Option<TokenSource> {
+    let url = table.ask_whole("postgres", |said, key, faults| {
+        wording(key, said, faults, address)
+    });
+    let query = table.need("query", |value| statement(text(value)?));
+    let with_params = table.keys().any(|key| key == "params");
+    let params = table.ask_whole("params", |said, key, faults| {
+        texts(key, said, faults, |param| Ok(param.to_owned()))
+    });
+    let update = optional(table, "update", |value| {
+        let update = statement(text(value)?)?;
+        if update.contains("$1") {
+            return Ok(update);
         }
+        Err("must put the new token, $1, where the query finds it; the query's own parameters are $2 and on".to_owned())
+    });
+    let listen = optional(table, "listen", |value| channel(text(value)?));
+    let every = every(table);
+    let fernet_keys = fernet_keys(table);
+    let ca_file = optional(table, "ca_file", |value| {
+        Ok(PathBuf::from(path(text(value)?)?))
+    });
+    Some(TokenSource::Postgres(Box::new(Database {
+        url: url?,
+        query: query?,
+        params: if with_params { params? } else { Vec::new() },
+        update: update?,
+        listen: listen?,
+        every: every?.unwrap_or(MINUTE),
+        fernet_keys: fernet_keys?,
+        ca_file: ca_file?,
+    })))
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn every(table: &mut Table<'_>) -> Option<Option<Duration>> {
+    optional(table, "every", |value| duration(value, &EVERY))
+}
+
+/// The keys of an encrypted place; none if there are none.
+pub(super) fn fernet_keys(table: &mut Table<'_>) -> Option<Vec<SecretPlace>> {
+    let said = table.keys().any(|key| key == "fernet_key");
+    let keys = table.ask_whole("fernet_key", |said, key, faults| secrets(key, said, faults));
+    if said { keys } else { Some(Vec::new()) }
+}
+
+/// The address of a database, if it has no password in it.
+fn address(text: &str) -> Result<(), String> {
+    const WRITE: &str = "must be an address, such as \"postgres://graphward@db:5432/app\", or the place of one, \
+         { file = … } or { env = … }";
+    let rest = text
+        .strip_prefix("postgres://")
+        .or_else(|| text.strip_prefix("postgresql://"))
+        .ok_or(WRITE)?;
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    let user = authority.rsplit_once('@').map_or("", |(user, _)| user);
+    if user.contains(':') || rest.contains("password=") {
+        return Err(elsewhere("it has a password in it"));
+    }
+    if text.bytes().all(|byte| byte.is_ascii_graphic()) {
         Ok(())
-    }
-
-    fn join(self) -> Result<TokenSource, String> {
-        let format = match (self.key, self.pointer) {
-            (Some(_), Some(_)) => {
-                return Err("has both `key`, for KEY=value lines, and `pointer`, for JSON: keep the one that the file \
-                     is"
-                    .to_owned());
-            }
-            (Some(key), None) => Format::Key(key),
-            (None, Some(pointer)) => Format::Pointer(pointer),
-            (None, None) => Format::Raw,
-        };
-        match (self.file, self.env) {
-            (Some(path), None) => Ok(TokenSource::File { path, format }),
-            (None, Some(name)) if format == Format::Raw => Ok(TokenSource::Env { name }),
-            (None, Some(_)) => {
-                Err("has `key` or `pointer`, which only a `file` may have".to_owned())
-            }
-            (Some(_), Some(_)) => {
-                Err("has both `file` and `env`: the token has one source".to_owned())
-            }
-            (None, None) => Err(WRITE.to_owned()),
-        }
+    } else {
+        Err(WRITE.to_owned())
     }
 }
 
-/// The path of a file, and no token.
-pub(super) fn path(text: &str) -> Result<&str, String> {
-    if is_token(text) {
-        return Err(NEVER_HERE.to_owned());
+fn statement(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() || text.contains('\0') {
+        return Err("must be a statement of SQL, whose parameters are $1, $2, …".to_owned());
     }
-    if text.is_empty() || text.contains('\0') {
-        return Err("must be the path of a file".to_owned());
-    }
-    Ok(text)
+    Ok(text.to_owned())
 }
 
-/// The name of a variable, and no token.
-pub(super) fn variable(text: &str) -> Result<String, String> {
-    if is_token(text) {
-        return Err(NEVER_HERE.to_owned());
-    }
-    let mut bytes = text.bytes();
-    let starts = bytes
-        .next()
-        .is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
-    let fits = text.len() <= 100 && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    if starts && fits {
+/// As `pg_notify` is told it; a longer one would be cut.
+fn channel(text: &str) -> Result<String, String> {
+    if (1..=63).contains(&text.len()) && !text.contains(char::is_control) {
         Ok(text.to_owned())
     } else {
-        Err(
-            "must be the name of an environment variable (letters, digits and _), not its value"
-                .to_owned(),
-        )
-    }
-}
-
-fn line_key(text: &str) -> Result<String, String> {
-    if is_token(text) {
-        return Err(NEVER_HERE.to_owned());
-    }
-    let fits = text
-        .bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'));
-    if fits && (1..=100).contains(&text.len()) {
-        Ok(text.to_owned())
-    } else {
-        Err(
-            "must be what stands before the = in the file, such as \"WHATSAPP_ACCESS_TOKEN\""
-                .to_owned(),
-        )
-    }
-}
-
-/// RFC 6901, less the empty pointer: a whole document that is one JSON string is nobody's token file.
-fn pointer(text: &str) -> Result<String, String> {
-    let escapes_well = text
-        .split('~')
-        .skip(1)
-        .all(|rest| rest.starts_with(['0', '1']));
-    if text.starts_with('/') && escapes_well {
-        Ok(text.to_owned())
-    } else {
-        Err("must be a JSON pointer, such as \"/access_token\" or \"/data/token\"".to_owned())
+        Err("must be the name of a channel, of at most 63 bytes".to_owned())
     }
 }

@@ -5,8 +5,9 @@ use std::ops::ControlFlow;
 use http::header::{CONTENT_TYPE, HeaderMap};
 use http::{HeaderValue, StatusCode};
 
+use super::error::GraphError;
 use super::nested::{Event, Raw, Step, Text, Unescaped, Word, walk};
-use super::verdict::{Rejection, Verdict, classify};
+use super::verdict::{Rejection, Verdict, read};
 
 /// The most that is read of an item's body, in bytes: an envelope is far shorter.
 const MOST: usize = 64 * 1024;
@@ -18,15 +19,15 @@ struct Item<'body> {
     body: Option<Unescaped<Raw<'body>>>,
 }
 
-/// Why Graph rejects the token of the first item of which it does. An answer with an item that [`classify`] would call
-/// [`Verdict::TokenRejected`] were it an answer of its own.
+/// Why Graph rejects the token of the first item of which it does, and what it says of it: an item that [`read`] would
+/// call [`Verdict::TokenRejected`] were it an answer of its own.
 ///
 /// Other items may have been executed, so the batch must not be sent again: it is delivered as it is, and the next
 /// request profits.
 ///
 /// Tolerant: items may be `null`, and lack parts. What stands behind the item that is found is not looked at.
 #[must_use]
-pub fn batch_rejection(body: &[u8]) -> Option<Rejection> {
+pub fn batch_rejection(body: &[u8]) -> Option<(Rejection, GraphError)> {
     let mut item = Item::default();
     let mut found = None;
     let _how = walk(Raw::new(body), &mut |path, event| {
@@ -66,13 +67,14 @@ fn status(text: impl Text) -> Option<StatusCode> {
 }
 
 impl Item<'_> {
-    fn rejection(self) -> Option<Rejection> {
+    fn rejection(self) -> Option<(Rejection, GraphError)> {
         let code = self.code.filter(StatusCode::is_client_error)?;
         let body: Vec<u8> = self.body?.map(|unit| unit.byte).take(MOST + 1).collect();
         let json = HeaderValue::from_static("application/json");
         let headers = HeaderMap::from_iter([(CONTENT_TYPE, json)]);
-        match classify(code, &headers, body.get(..MOST).unwrap_or(&body)) {
-            Verdict::TokenRejected(rejection) => Some(rejection),
+        let (verdict, error) = read(code, &headers, body.get(..MOST).unwrap_or(&body));
+        match verdict {
+            Verdict::TokenRejected(rejection) => Some((rejection, error?)),
             Verdict::Success
             | Verdict::ProofRejected
             | Verdict::Throttled
@@ -86,6 +88,17 @@ impl Item<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn why(body: &[u8]) -> Option<Rejection> {
+        batch_rejection(body).map(|(why, _error)| why)
+    }
+
+    #[test]
+    fn what_graph_says_of_it_is_told_too() {
+        let body = format!("[{}]", item("400", EXPIRED));
+        let (_why, error) = batch_rejection(body.as_bytes()).unwrap();
+        assert_eq!((error.code, error.subcode), (Some(190), Some(463)));
+    }
 
     /// An item as it is recorded, with this code and this body.
     fn item(code: &str, body: &str) -> String {
@@ -122,7 +135,7 @@ mod tests {
             (vec![], None),
         ] {
             let body = format!("[{}]", items.join(","));
-            assert_eq!(batch_rejection(body.as_bytes()), expected, "{body}");
+            assert_eq!(why(body.as_bytes()), expected, "{body}");
         }
     }
 
@@ -130,13 +143,13 @@ mod tests {
     fn parts_may_come_in_any_order_and_belong_to_their_item() {
         let body = serde_json::to_string(EXPIRED).unwrap();
         let turned = format!(r#"[{{"body":{body},"code":400}}]"#);
-        assert_eq!(batch_rejection(turned.as_bytes()), Some(Rejection::Expired));
+        assert_eq!(why(turned.as_bytes()), Some(Rejection::Expired));
         let split = format!(r#"[{{"body":{body}}},{{"code":400}}]"#);
-        assert_eq!(batch_rejection(split.as_bytes()), None);
+        assert_eq!(why(split.as_bytes()), None);
         let nested = format!(r#"[{{"x":{{"body":{body},"code":400}}}}]"#);
-        assert_eq!(batch_rejection(nested.as_bytes()), None);
+        assert_eq!(why(nested.as_bytes()), None);
         let alone = format!(r#"{{"body":{body},"code":400}}"#);
-        assert_eq!(batch_rejection(alone.as_bytes()), None);
+        assert_eq!(why(alone.as_bytes()), None);
     }
 
     #[test]
@@ -147,7 +160,7 @@ mod tests {
             .replace('🙂', "\\ud83d\\ude42");
         for item in [item("400", &german), escaped] {
             let body = format!("[{item}]");
-            assert_eq!(batch_rejection(body.as_bytes()), Some(Rejection::Expired));
+            assert_eq!(why(body.as_bytes()), Some(Rejection::Expired));
         }
     }
 
@@ -155,7 +168,7 @@ mod tests {
     fn what_is_cut_off_is_read_as_far_as_it_goes() {
         let body = format!("[{},{}]", item("400", EXPIRED), item("200", "{}"));
         for end in 0..body.len() {
-            let found = batch_rejection(&body.as_bytes()[..end]);
+            let found = why(&body.as_bytes()[..end]);
             let known = end > item("400", EXPIRED).len();
             assert_eq!(found.is_some(), known, "{end}");
         }

@@ -28,6 +28,9 @@ pub struct GraphError {
     pub trace: Option<String>,
     /// Whether the message speaks of `appsecret_proof`: the name of a parameter, which no language changes.
     pub blames_proof: bool,
+    /// Whether the message speaks of an app that cannot be validated: what is wrong is the app's id or its state. A hint
+    /// for people, since other languages may say it otherwise.
+    pub blames_app: bool,
 }
 
 impl GraphError {
@@ -43,23 +46,37 @@ impl GraphError {
             return None;
         }
         let document: Value = serde_json::from_slice(json).ok()?;
-        let error = document.get("error")?.as_object()?;
-        Some(Self {
+        Some(Self::of(document.get("error")?.as_object()?))
+    }
+
+    /// Reads what an envelope's `error` holds. `debug_token` calls the subcode `subcode`.
+    #[must_use]
+    pub fn of(error: &Map<String, Value>) -> Self {
+        let message = error.get("message").and_then(Value::as_str);
+        let blames = |word: &str| message.is_some_and(|message| message.contains(word));
+        Self {
             code: number(error, "code"),
-            subcode: number(error, "error_subcode"),
+            subcode: number(error, "error_subcode").or_else(|| number(error, "subcode")),
             kind: word(error, "type"),
             transient: error.get("is_transient").and_then(Value::as_bool),
             trace: word(error, "fbtrace_id"),
-            blames_proof: error
-                .get("message")
-                .and_then(Value::as_str)
-                .is_some_and(|message| message.contains("appsecret_proof")),
-        })
+            blames_proof: blames("appsecret_proof"),
+            blames_app: blames("rror validating application") && !blames("system error"),
+        }
+    }
+
+    /// What is known if Graph says that a token is dead, and no more: the code that means so.
+    #[must_use]
+    pub fn dead_token() -> Self {
+        Self {
+            code: Some(190),
+            ..Self::default()
+        }
     }
 }
 
 /// Less byte order mark, white space, and a JSON-P call around it.
-fn unwrapped(body: &[u8]) -> &[u8] {
+pub(super) fn unwrapped(body: &[u8]) -> &[u8] {
     let body = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
     let body = body.trim_ascii();
     jsonp(body).unwrap_or(body)
@@ -91,12 +108,14 @@ fn number(error: &Map<String, Value>, key: &str) -> Option<i64> {
     }
 }
 
-/// A word that may stand in a log: printable, without spaces, at most [`MAX_WORD`] bytes.
 fn word(error: &Map<String, Value>, key: &str) -> Option<String> {
     let text = error.get(key)?.as_str()?;
-    let fits =
-        (1..=MAX_WORD).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
-    fits.then(|| text.to_owned())
+    is_word(text).then(|| text.to_owned())
+}
+
+/// Whether a text may stand in a log: printable, without spaces, at most [`MAX_WORD`] bytes.
+pub(super) fn is_word(text: &str) -> bool {
+    (1..=MAX_WORD).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 const MAX_WORD: usize = 64;
@@ -120,8 +139,34 @@ mod tests {
             transient: Some(false),
             trace: Some("AZ-HzGEkq".to_owned()),
             blames_proof: false,
+            blames_app: false,
         };
         assert_eq!(GraphError::parse(body), Some(expected));
+    }
+
+    #[test]
+    fn what_counts_of_a_message_is_kept_without_it() {
+        for (message, proof, app) in [
+            (
+                "Invalid appsecret_proof provided in the API argument",
+                true,
+                false,
+            ),
+            (
+                "Error validating application. Invalid application ID.",
+                false,
+                true,
+            ),
+            (
+                "Error validating access token: Session has expired",
+                false,
+                false,
+            ),
+        ] {
+            let body = format!(r#"{{"error":{{"message":"{message}","code":190}}}}"#);
+            let error = GraphError::parse(body.as_bytes()).unwrap();
+            assert_eq!((error.blames_proof, error.blames_app), (proof, app));
+        }
     }
 
     #[test]

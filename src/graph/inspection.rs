@@ -1,8 +1,12 @@
 //! What `debug_token` says of a token.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use super::error::GraphError;
+use http::StatusCode;
+use serde_json::{Map, Value};
+
+use super::error::{GraphError, is_word, unwrapped};
+use super::verdict::rejection;
 
 /// What is known of a token besides its text.
 ///
@@ -53,9 +57,103 @@ pub enum TokenKind {
     SystemUser,
 }
 
+/// What a token needs to send messages, and to look after what it sends them with.
+const WHATSAPP: [&str; 2] = [
+    "whatsapp_business_messaging",
+    "whatsapp_business_management",
+];
+
+// === impl Inspection ===
+
+impl Inspection {
+    /// Reads an answer of `debug_token`: `{"data":{"is_valid":…,"expires_at":…,"scopes":[…],"error":{…},…}}`.
+    ///
+    /// `None` if it does not say whether the token lives: an error envelope, which is about the question and not about
+    /// the token, HTML, anything cut off. Whatever else has another form than expected counts as missing.
+    #[must_use]
+    pub fn of_debug_token(body: &[u8]) -> Option<Self> {
+        let document: Value = serde_json::from_slice(unwrapped(body)).ok()?;
+        Self::of_data(document.get("data")?.as_object()?)
+    }
+
+    /// Reads what the `data` of such an answer holds.
+    #[must_use]
+    pub fn of_data(data: &Map<String, Value>) -> Option<Self> {
+        let error = data.get("error").and_then(Value::as_object);
+        let dead = match data.get("is_valid").and_then(truth) {
+            Some(true) => None,
+            Some(false) => Some(error.map_or_else(GraphError::dead_token, GraphError::of)),
+            None => Some(GraphError::of(error?)),
+        };
+        Some(Self {
+            dead,
+            kind: data
+                .get("type")
+                .and_then(Value::as_str)
+                .and_then(TokenKind::of),
+            app_id: data.get("app_id").and_then(digits),
+            expires: Ends::of(data.get("expires_at")),
+            data_access: Ends::of(data.get("data_access_expires_at")),
+            issued_at: data.get("issued_at").and_then(seconds).and_then(moment),
+            scopes: scopes(data),
+        })
+    }
+
+    /// Reads an answer to `/me?fields=id`, which is all that hosts without `debug_token` can be asked: there is an id,
+    /// so the token lives; it is rejected, so it is dead; anything else says nothing about it.
+    #[must_use]
+    pub fn of_probe(status: StatusCode, body: &[u8]) -> Option<Self> {
+        if status == StatusCode::OK {
+            let document: Value = serde_json::from_slice(unwrapped(body)).ok()?;
+            return document.get("id").map(|_id| Self::default());
+        }
+        let error = GraphError::parse(body).filter(|_| status.is_client_error())?;
+        rejection(status, &error).map(|_why| Self {
+            dead: Some(error),
+            ..Self::default()
+        })
+    }
+
+    /// The permissions that WhatsApp needs and this token lacks. None, as far as is known, if nothing was said about
+    /// them, if the token is dead, and for an app's token, which has no such thing.
+    #[must_use]
+    pub fn missing(&self) -> Vec<&'static str> {
+        match &self.scopes {
+            Some(scopes) if self.dead.is_none() && self.kind != Some(TokenKind::App) => WHATSAPP
+                .into_iter()
+                .filter(|needed| !scopes.iter().any(|scope| scope == needed))
+                .collect(),
+            Some(_) | None => Vec::new(),
+        }
+    }
+}
+
+// === impl TokenKind ===
+
+impl TokenKind {
+    fn of(name: &str) -> Option<Self> {
+        let kinds = [
+            ("USER", Self::User),
+            ("PAGE", Self::Page),
+            ("APP", Self::App),
+            ("SYSTEM_USER", Self::SystemUser),
+        ];
+        let mut kinds = kinds.into_iter();
+        kinds.find_map(|(known, kind)| known.eq_ignore_ascii_case(name).then_some(kind))
+    }
+}
+
 // === impl Ends ===
 
 impl Ends {
+    fn of(value: Option<&Value>) -> Self {
+        match value.and_then(seconds) {
+            Some(0) => Self::Never,
+            Some(seconds) => moment(seconds).map_or(Self::Unknown, Self::At),
+            None => Self::Unknown,
+        }
+    }
+
     /// The moment, if there is one that is known.
     #[must_use]
     pub const fn at(self) -> Option<SystemTime> {
@@ -65,3 +163,69 @@ impl Ends {
         }
     }
 }
+
+/// The first second of the year 10000: who names a later one means something else by it.
+const END_OF_TIME: i64 = 253_402_300_800;
+
+fn moment(seconds: i64) -> Option<SystemTime> {
+    let since = u64::try_from(seconds)
+        .ok()
+        .filter(|_| (1..END_OF_TIME).contains(&seconds))?;
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(since))
+}
+
+/// A number, or a string that is one.
+fn seconds(value: &Value) -> Option<i64> {
+    match value {
+        Value::Number(number) => number.as_i64(),
+        Value::String(text) => text.trim().parse().ok(),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+fn truth(value: &Value) -> Option<bool> {
+    match value {
+        Value::Bool(truth) => Some(*truth),
+        Value::Number(number) => number.as_i64().map(|number| number != 0),
+        Value::String(text) => match text.trim() {
+            "true" | "1" => Some(true),
+            "false" | "0" => Some(false),
+            _ => None,
+        },
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+/// An id, which is a number however it is written.
+fn digits(value: &Value) -> Option<String> {
+    let text = match value {
+        Value::Number(number) => number.as_u64()?.to_string(),
+        Value::String(text) => text.trim().to_owned(),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => return None,
+    };
+    let is_id = is_word(&text) && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_id.then_some(text)
+}
+
+/// The permissions of both lists: the granular one is the older's successor, and says of some for what they hold.
+fn scopes(data: &Map<String, Value>) -> Option<Vec<String>> {
+    let list = |key: &str| data.get(key).and_then(Value::as_array);
+    let (plain, granular) = (list("scopes"), list("granular_scopes"));
+    if plain.is_none() && granular.is_none() {
+        return None;
+    }
+    let granular = granular.into_iter().flatten();
+    let granular = granular.filter_map(|scope| scope.get("scope"));
+    let mut scopes: Vec<String> = Vec::new();
+    for scope in plain.into_iter().flatten().chain(granular) {
+        if let Some(scope) = scope.as_str().filter(|scope| is_word(scope))
+            && !scopes.iter().any(|known| known == scope)
+        {
+            scopes.push(scope.to_owned());
+        }
+    }
+    Some(scopes)
+}
+
+#[cfg(test)]
+mod tests;

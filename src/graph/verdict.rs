@@ -53,32 +53,36 @@ pub enum Rejection {
 /// as a parameter, 404 in one recording; neither does `type`, since `OAuthException` is the type of most errors.
 #[must_use]
 pub fn classify(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Verdict {
+    read(status, headers, body).0
+}
+
+/// The same, and what the envelope said, if it was one that had to be read.
+#[must_use]
+pub fn read(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> (Verdict, Option<GraphError>) {
     if !status.is_client_error() {
-        return if status.as_u16() >= 500 {
+        let verdict = if status.as_u16() >= 500 {
             Verdict::ServerError
         } else {
             Verdict::Success
         };
+        return (verdict, None);
     }
     if status == StatusCode::TOO_MANY_REQUESTS {
-        return Verdict::Throttled;
+        return (Verdict::Throttled, None);
     }
     let Some(error) = GraphError::parse(body) else {
-        return Verdict::Opaque;
+        return (Verdict::Opaque, None);
     };
-    if let Some(rejection) = rejection(status, &error)
-        && suspicious(status, headers)
-    {
-        return Verdict::TokenRejected(rejection);
-    }
-    if is_proof_error(&error) {
-        return Verdict::ProofRejected;
-    }
-    match (error.code, error.transient) {
-        (Some(code), _) if is_throttle(code) => Verdict::Throttled,
-        (Some(2), _) | (Some(1), Some(true)) => Verdict::ServerError,
-        _ => Verdict::Refused,
-    }
+    let verdict = match rejection(status, &error) {
+        Some(rejection) if suspicious(status, headers) => Verdict::TokenRejected(rejection),
+        _ if is_proof_error(&error) => Verdict::ProofRejected,
+        _ => match (error.code, error.transient) {
+            (Some(code), _) if is_throttle(code) => Verdict::Throttled,
+            (Some(2), _) | (Some(1), Some(true)) => Verdict::ServerError,
+            _ => Verdict::Refused,
+        },
+    };
+    (verdict, Some(error))
 }
 
 /// Whether a body is worth reading: can it hold the word that a token is dead?
@@ -97,7 +101,7 @@ pub fn suspicious(status: StatusCode, headers: &HeaderMap) -> bool {
 ///
 /// 190 with any subcode or none; 102, and 450 and 452 of the legacy API, which speak of sessions; 0 only together
 /// with 401, as WhatsApp documents it, for other errors have code 0 as well.
-fn rejection(status: StatusCode, error: &GraphError) -> Option<Rejection> {
+pub(super) fn rejection(status: StatusCode, error: &GraphError) -> Option<Rejection> {
     match (error.code?, error.subcode.unwrap_or(0)) {
         (190, 0 | 456 | 457) => Some(Rejection::Malformed),
         (190, 463 | 468 | 493) => Some(Rejection::Expired),
@@ -112,7 +116,7 @@ fn rejection(status: StatusCode, error: &GraphError) -> Option<Rejection> {
 
 /// Code 100 is that of every invalid parameter, so the message has to name this one; subcode 2207083 of code 1 is a
 /// variant of its own.
-fn is_proof_error(error: &GraphError) -> bool {
+pub(super) fn is_proof_error(error: &GraphError) -> bool {
     match (error.code, error.subcode) {
         (Some(100), _) => error.blames_proof,
         (Some(1), Some(2_207_083)) => true,
@@ -123,7 +127,7 @@ fn is_proof_error(error: &GraphError) -> bool {
 /// Graph's [rate limit] codes (80007 is WhatsApp's per account) and WhatsApp's own.
 ///
 /// [rate limit]: https://developers.facebook.com/docs/graph-api/overview/rate-limiting
-fn is_throttle(code: i64) -> bool {
+pub(super) const fn is_throttle(code: i64) -> bool {
     matches!(
         code,
         4 | 17 | 32 | 341 | 613 | 80_000..=80_014 | 130_429 | 131_048 | 131_056 | 131_064 | 133_016

@@ -16,7 +16,7 @@ use hyper_util::client::legacy::{Client, Error};
 use tokio::time::timeout;
 
 use super::connect::Connector;
-use super::error::BoxError;
+use super::error::{BoxError, chain};
 use super::tasks::Tasks;
 
 /// Makes calls, one at a time or several.
@@ -110,16 +110,9 @@ impl fmt::Debug for Caller {
 // === impl CallError ===
 
 impl CallError {
-    /// What lies behind it, from the outside in, joined for one line: `cannot connect: cannot trust graph.facebook.com: …`.
+    /// What it says and what lies behind it, for one line.
     #[must_use]
     pub fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = std::error::Error::source(self);
-        while let Some(error) = cause {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
-            cause = error.source();
-        }
-        text
+        chain(self)
     }
 }

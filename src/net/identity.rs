@@ -22,6 +22,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use super::connect::Http;
+use super::error::chain;
 use super::validity::not_after;
 use super::watch::{Files, MOST, Read};
 use crate::types::Clock;
@@ -172,15 +173,6 @@ impl Keeper {
             }
         }
     }
-}
-
-/// An error and its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| (*error).source());
-    causes
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(": ")
 }
 
 async fn read(files: &mut Files<2>) -> Result<Pair, IdentityError> {

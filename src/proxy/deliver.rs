@@ -22,7 +22,6 @@ use super::pool::{Permit, Pool};
 use super::record::{Outcome, Record};
 use super::refusal::Refusal;
 use super::tenant::Tenant;
-use crate::graph::GraphError;
 use crate::graph::batch::batch_rejection;
 use crate::graph::encoding;
 use crate::graph::host::MEDIA_HOST;
@@ -107,12 +106,10 @@ async fn open(
     };
     let mut redacted = None;
     if let (true, Some(credential)) = (outbound.is_batch(), credential)
-        && let Some(why) = batch_rejection(&text)
+        && let Some((why, error)) = batch_rejection(&text)
     {
         // Told, not awaited: some items may have run, so this answer is theirs, and the next call's token is ours.
-        tenant
-            .tokens
-            .reject(credential.generation(), &GraphError::default());
+        tenant.tokens.reject(credential.generation(), &error);
         record.rejected(credential.generation(), why);
         // Graph quotes a token that it finds malformed, here as elsewhere.
         redacted = credential.redacted(&text);
@@ -159,7 +156,7 @@ fn relinked(
 
 /// What described the bytes that Graph sent does not describe these. Their validator still tells versions apart, so
 /// it stays, as a weak one (RFC 9110, section 8.8.1).
-fn describe_anew(headers: &mut HeaderMap) {
+pub(crate) fn describe_anew(headers: &mut HeaderMap) {
     headers.remove(CONTENT_ENCODING);
     for digest in ["content-digest", "digest", "content-md5", "repr-digest"] {
         headers.remove(digest);

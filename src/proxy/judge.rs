@@ -6,10 +6,12 @@
 //! byte. Successes are never read. An error envelope is small and comes whole, so waiting for it costs the app
 //! nothing that can be measured; what turns out large or slow is passed on unread.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_ENCODING, Entry, WWW_AUTHENTICATE};
+use http::response::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
@@ -18,16 +20,26 @@ use tokio::time::{Instant, timeout_at};
 
 use super::body::Body;
 use super::refusal::Refusal;
-use crate::graph::Verdict;
 use crate::graph::encoding;
-use crate::graph::verdict::{classify, classify_bodiless, suspicious};
+use crate::graph::verdict::{classify, classify_bodiless, read, suspicious};
+use crate::graph::{GraphError, Verdict};
 use crate::token::Credential;
 
 /// A response, and what it means.
 #[derive(Debug)]
 pub(crate) struct Judged {
     pub(crate) verdict: Verdict,
+    /// What Graph said, if that was that the token is dead.
+    pub(crate) rejected: Option<Box<Rejected>>,
     pub(crate) response: Response<Body>,
+}
+
+/// What Graph said of a dead token.
+#[derive(Debug)]
+pub(crate) struct Rejected {
+    pub(crate) error: GraphError,
+    /// Its words as any app can read them: redacted, and without a content coding. None came in answer to a HEAD.
+    pub(crate) envelope: Option<Bytes>,
 }
 
 /// The most that is read of an answer, and that a compressed one may unfold to, in bytes.
@@ -52,46 +64,77 @@ pub(crate) async fn judge(
         redact_challenges(&mut head.headers, credential);
     }
     if *method == Method::HEAD {
-        return Ok(Judged {
-            verdict: classify_bodiless(head.status, &head.headers),
-            response: Response::from_parts(head, Body::streaming(wire, idle)),
-        });
+        return Ok(Judged::bodiless(head, wire, idle));
     }
     if !suspicious(head.status, &head.headers) || wire.size_hint().lower() > MOST as u64 {
         let verdict = classify(head.status, &head.headers, b"");
-        let body = Body::streaming(wire, idle);
-        return Ok(Judged {
-            verdict,
-            response: Response::from_parts(head, body),
-        });
+        return Ok(Judged::unread(verdict, head, Body::streaming(wire, idle)));
     }
-    let (read, whole) = peek(&mut wire).await?;
+    let (start, whole) = peek(&mut wire).await?;
     if !whole {
-        return Ok(Judged {
-            verdict: Verdict::Opaque,
-            response: Response::from_parts(head, Body::chained(read, wire, idle)),
-        });
+        let body = Body::chained(start, wire, idle);
+        return Ok(Judged::unread(Verdict::Opaque, head, body));
     }
-    let Some(envelope) = encoding::decode(&head.headers, &read, MOST) else {
-        return Ok(Judged {
-            verdict: Verdict::Opaque,
-            response: Response::from_parts(head, Body::from(read)),
-        });
+    let Some(envelope) = encoding::decode(&head.headers, &start, MOST) else {
+        return Ok(Judged::unread(Verdict::Opaque, head, Body::from(start)));
     };
-    let verdict = classify(head.status, &head.headers, &envelope);
+    let (verdict, error) = read(head.status, &head.headers, &envelope);
     let redacted = credential.and_then(|credential| credential.redacted(&envelope));
+    let coded = matches!(envelope, Cow::Owned(_));
+    let rejected = match (verdict, error) {
+        (Verdict::TokenRejected(_), Some(error)) => {
+            let envelope = match &redacted {
+                Some(redacted) => redacted.clone(),
+                None if coded => Bytes::copy_from_slice(&envelope),
+                None => start.clone(),
+            };
+            Some(Box::new(Rejected {
+                error,
+                envelope: Some(envelope),
+            }))
+        }
+        (_, _) => None,
+    };
     drop(envelope);
     let body = match redacted {
         Some(redacted) => {
             head.headers.remove(CONTENT_ENCODING);
             redacted
         }
-        None => read,
+        None => start,
     };
     Ok(Judged {
         verdict,
+        rejected,
         response: Response::from_parts(head, Body::from(body)),
     })
+}
+
+// === impl Judged ===
+
+impl Judged {
+    fn unread(verdict: Verdict, head: Parts, body: Body) -> Self {
+        Self {
+            verdict,
+            rejected: None,
+            response: Response::from_parts(head, body),
+        }
+    }
+
+    /// The answer to a HEAD, of which there is only this.
+    fn bodiless(head: Parts, wire: Incoming, idle: Duration) -> Self {
+        let verdict = classify_bodiless(head.status, &head.headers);
+        let rejected = matches!(verdict, Verdict::TokenRejected(_)).then(|| {
+            Box::new(Rejected {
+                error: GraphError::dead_token(),
+                envelope: None,
+            })
+        });
+        Self {
+            rejected,
+            ..Self::unread(verdict, head, Body::streaming(wire, idle))
+        }
+    }
 }
 
 /// Takes the token out of `WWW-Authenticate`, where Graph's message stands once more.

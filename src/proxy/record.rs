@@ -56,6 +56,8 @@ pub(crate) enum Outcome {
     UnhealedNoSuccessor,
     /// Rejected with the newer credential as well.
     UnhealedAgain,
+    /// Not sent, for the credential is known to be dead: answered with Graph's last rejection of it.
+    UnhealedNotSent,
     /// An answer of our own, by its label.
     Refused(&'static str),
 }
@@ -144,6 +146,7 @@ impl Record {
             (Outcome::UnhealedNotReplayable, End::Whole) => "unhealed_not_replayable",
             (Outcome::UnhealedNoSuccessor, End::Whole) => "unhealed_no_successor",
             (Outcome::UnhealedAgain, End::Whole) => "unhealed_again",
+            (Outcome::UnhealedNotSent, End::Whole) => "unhealed_not_sent",
             (Outcome::Refused(label), End::Whole) => label,
         }
     }

@@ -31,6 +31,14 @@ pub(crate) enum Refusal {
         /// Whether a person has to act.
         permanent: bool,
     },
+    /// Graph has rejected the token, and there is no newer one.
+    #[error(
+        "graphward's token is dead, so this request was not sent: {why} heal.dead_token refuses such requests"
+    )]
+    DeadToken {
+        /// What Graph said of it, and who must do what.
+        why: String,
+    },
     /// The request names a host that is not served here.
     #[error(
         "graphward does not serve the host that this request names; set listen.allowed_hosts if it should"
@@ -104,6 +112,9 @@ pub(crate) enum Refusal {
     Broken,
 }
 
+/// RFC 9209.
+pub(crate) const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+
 /// What is fixed for each variant.
 struct Facts {
     status: StatusCode,
@@ -159,6 +170,7 @@ impl Refusal {
             Self::Unclean(_) => (S::BAD_REQUEST, MISTAKE, "refused_unclean", 990_018, false),
             Self::Family { .. } => (S::MISDIRECTED_REQUEST, SETUP, "refused_family", 990_019, false),
             Self::Tunnel(_) => (S::FORBIDDEN, DENIED, "refused_tunnel", 990_020, false),
+            Self::DeadToken { .. } => (S::SERVICE_UNAVAILABLE, SETUP, "refused_dead_token", 990_021, true),
         };
         Facts {
             status,
@@ -171,7 +183,6 @@ impl Refusal {
 
     /// The answer: Graph's envelope, no token, no cache. HTTP/2 has no `Connection` (RFC 9113, section 8.2.2).
     pub(crate) fn into_response(self, version: Version) -> Response<Body> {
-        const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
         let Facts {
             status,
             error,
@@ -207,7 +218,7 @@ impl Refusal {
             headers.insert(PROXY_STATUS, value);
         }
         match self {
-            Self::Draining | Self::Full | Self::NoCredential { .. } => {
+            Self::Draining | Self::Full | Self::NoCredential { .. } | Self::DeadToken { .. } => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
             Self::Method(_) => {

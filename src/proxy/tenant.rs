@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::advice::Advice;
 use super::payload::Limits;
 use super::record::Requests;
+use super::suspicion::{DeadToken, Suspicion};
 use super::upstream::Upstream;
 use crate::graph::{Destinations, Presented};
 use crate::telemetry::metrics::PathMetrics;
@@ -36,6 +37,10 @@ pub struct Tenant {
     pub token_wait: Duration,
     /// After a live credential's rejection, how long requests are held though no newer one is in sight.
     pub hold: Duration,
+    /// What becomes of requests after that, until Graph takes the credential again or a newer one comes.
+    pub dead_token: DeadToken,
+    /// What Graph said when it rejected the credential last.
+    pub suspicion: Suspicion,
     /// The longest wait between two frames of an answer's body.
     pub idle: Duration,
     /// Which requests are written to the log.

@@ -9,6 +9,7 @@ use http::{HeaderMap, Method};
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
+use super::faults::Grant;
 use super::hosts::Host;
 
 /// A request, read.
@@ -21,6 +22,8 @@ pub(super) struct Call {
     pub(super) file: Option<Upload>,
     pub(super) accept: Accept,
     pub(super) host: Host,
+    /// How it is granted a token, if it is.
+    pub(super) grant: Grant,
     pub(super) headers: HeaderMap,
     /// Whether the token is that of the batch around it, and so is the proof.
     pub(super) covered: bool,
@@ -95,6 +98,7 @@ impl Call {
             file: payload.file,
             accept: Accept::new(&headers),
             host: Host::of(host),
+            grant: Grant::Usual,
             headers,
             covered: false,
             query: query.to_owned(),
@@ -118,6 +122,7 @@ impl Call {
             file: None,
             accept: Accept::default(),
             host: self.host,
+            grant: Grant::Usual,
             headers: HeaderMap::new(),
             covered: false,
             query: query.to_owned(),

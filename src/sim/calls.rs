@@ -14,10 +14,11 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::call::{Call, form};
-use super::pacific::unix;
+use super::faults::Endpoint;
 use super::state::{State, locked};
 use super::tokens::{Kind, fingerprint};
 use super::{batch, proof, router};
+use crate::types::unix;
 
 /// A call as it arrived.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -177,7 +178,7 @@ pub(super) fn seen(state: &State, call: &Call, wire: &Wire) -> Seen {
         host: wire.host.clone(),
         target: masked(&wire.target),
         http: format!("{:?}", wire.http),
-        data: router::is_data(call),
+        data: router::endpoint(call) == Endpoint::Data,
         headers: headers(&call.headers, &tokens),
         authorization: authorization.is_some().then(|| Authorization {
             scheme: scheme.to_owned(),
@@ -232,8 +233,8 @@ fn standing(state: &State, token: &str) -> &'static str {
     let now = state.now();
     let tokens = locked(&state.tokens);
     match tokens.check(token, state.app(), now) {
-        Ok(Kind::User) => "alive",
         Ok(Kind::App) => "app",
+        Ok(Kind::User | Kind::Page | Kind::SystemUser) => "alive",
         Err(_) if tokens.is_known(token) => "dead",
         Err(_) => "unknown",
     }

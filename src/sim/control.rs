@@ -17,26 +17,33 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::body::SimBody;
-use super::faults::{Effect, Fault, Moment};
+use super::death::Death;
+use super::faults::{Effect, Endpoint, Fault, Grant, Moment};
 use super::hosts::Family;
-use super::pacific::unix;
 use super::state::{State, locked};
-use super::tokens::{Death, Kind};
+use super::tokens::{About, Change, Kind, Until};
 use super::usage;
 use crate::net::BoxError;
+use crate::types::unix;
 
 /// The control API as a service.
 #[derive(Clone)]
 pub(super) struct Control(Arc<State>);
 
-/// `POST /tokens`
+/// `POST /tokens`, and `POST /tokens/set` for one that there is. Times are from now on, or `never`; an age is back from
+/// now.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Issue {
-    ttl: Option<String>,
     token: Option<String>,
-    #[serde(default)]
-    family: Family,
+    family: Option<Family>,
+    ttl: Option<String>,
+    kind: Option<Kind>,
+    age: Option<String>,
+    data_access: Option<String>,
+    scopes: Option<Vec<String>>,
+    targets: Option<Vec<String>>,
+    app_id: Option<String>,
 }
 
 /// `POST /tokens/expire`
@@ -54,6 +61,8 @@ struct Expire {
 #[serde(deny_unknown_fields)]
 struct Trouble {
     kind: String,
+    #[serde(default)]
+    on: Endpoint,
     code: Option<i64>,
     subcode: Option<i64>,
     status: Option<u16>,
@@ -89,12 +98,13 @@ impl Control {
                 let calls = locked(&state.calls);
                 Ok(json!({"data": calls.iter().collect::<Vec<_>>()}))
             }
-            ("POST", "/tokens") => issue(state, &parsed(body)?),
+            ("POST", "/tokens") => issue(state, parsed(body)?),
+            ("POST", "/tokens/set") => set(state, parsed(body)?),
             ("POST", "/tokens/expire") => expire(state, parsed(body)?),
             ("POST", "/faults") => {
-                let fault = trouble(parsed(body)?)?;
+                let (endpoint, fault) = trouble(parsed(body)?)?;
                 let mut faults = locked(&state.faults);
-                faults.add(fault);
+                faults.add(endpoint, fault);
                 Ok(json!({"faults_waiting": faults.waiting()}))
             }
             ("POST", "/usage") => {
@@ -112,8 +122,8 @@ impl Control {
                 )),
                 None => Err((
                     StatusCode::NOT_FOUND,
-                    "there are GET /state, GET /messages, GET /calls, POST /tokens, POST /tokens/expire, \
-                     POST /faults, POST /usage and POST /reset"
+                    "there are GET /state, GET /messages, GET /calls, POST /tokens, POST /tokens/set, \
+                     POST /tokens/expire, POST /faults, POST /usage and POST /reset"
                         .to_owned(),
                 )),
             },
@@ -125,24 +135,67 @@ impl Control {
 fn allowed(path: &str) -> Option<&'static str> {
     match path {
         "/state" | "/messages" | "/calls" => Some("GET"),
-        "/tokens" | "/tokens/expire" | "/faults" | "/usage" | "/reset" => Some("POST"),
+        "/tokens" | "/tokens/set" | "/tokens/expire" | "/faults" | "/usage" | "/reset" => {
+            Some("POST")
+        }
         _ => None,
     }
 }
 
-fn issue(state: &State, asked: &Issue) -> Result<Value, Refused> {
-    let ttl = asked.ttl.as_deref().map(duration).transpose();
-    let ttl = ttl.map_err(bad)?.or(state.settings.token_ttl);
-    let now = state.now();
-    let token = match &asked.token {
-        None => state.issue(asked.family, ttl),
+fn issue(state: &State, asked: Issue) -> Result<Value, Refused> {
+    let change = change(state, &asked)?;
+    let ttl = state.settings.token_ttl;
+    let token = match asked.token {
+        None => state.issue(asked.family.unwrap_or_default(), ttl),
         Some(token) => {
-            locked(&state.tokens).add(token, Kind::User, now, ttl);
-            token.clone()
+            let about = About::new(Kind::SystemUser, state.now(), ttl);
+            locked(&state.tokens).add(&token, about);
+            token
         }
     };
-    let until = ttl.map(|ttl| unix(now + ttl));
-    Ok(json!({"access_token": token, "expires_at": until}))
+    changed(state, &token, change)
+}
+
+fn set(state: &State, mut asked: Issue) -> Result<Value, Refused> {
+    let token = asked.token.take();
+    let token = token.ok_or_else(|| bad("say which: \"token\": \"…\""))?;
+    if asked.family.is_some() {
+        return Err(bad("a token's family is in how it begins"));
+    }
+    changed(state, &token, change(state, &asked)?)
+}
+
+fn changed(state: &State, token: &str, change: Change) -> Result<Value, Refused> {
+    let mut tokens = locked(&state.tokens);
+    if !tokens.change(token, change) {
+        return Err((StatusCode::NOT_FOUND, "there is no such token".to_owned()));
+    }
+    let until = tokens.about(token).and_then(|about| about.until);
+    Ok(json!({"access_token": token, "expires_at": until.map(unix)}))
+}
+
+/// What is asked for. A person's token has access to data for 90 days from its issue, unless told otherwise.
+fn change(state: &State, asked: &Issue) -> Result<Change, Refused> {
+    let now = state.now();
+    let until = |text: &Option<String>| match text.as_deref() {
+        None => Ok(None),
+        Some("never") => Ok(Some(Until::Ever)),
+        Some(text) => Ok(Some(Until::Then(now + duration(text).map_err(bad)?))),
+    };
+    let age = asked.age.as_deref().map(duration).transpose();
+    let issued = age.map_err(bad)?.map(|age| now - age);
+    let persons = asked.kind == Some(Kind::User);
+    let access = About::new(Kind::User, issued.unwrap_or(now), None).data_access;
+    let usual = access.filter(|_| persons).map(Until::Then);
+    Ok(Change {
+        kind: asked.kind,
+        issued,
+        ends: until(&asked.ttl)?,
+        data_access: until(&asked.data_access)?.or(usual),
+        scopes: asked.scopes.clone(),
+        targets: asked.targets.clone(),
+        app: asked.app_id.clone(),
+    })
 }
 
 fn expire(state: &State, asked: Expire) -> Result<Value, Refused> {
@@ -164,7 +217,7 @@ fn expire(state: &State, asked: Expire) -> Result<Value, Refused> {
     Ok(json!({"expired": died}))
 }
 
-fn trouble(asked: Trouble) -> Result<Fault, Refused> {
+fn trouble(asked: Trouble) -> Result<(Endpoint, Fault), Refused> {
     let status = asked.status.map(StatusCode::from_u16).transpose();
     let status = status.map_err(|_range| bad("\"status\" is a number from 100 to 999"))?;
     let effect = match asked.kind.as_str() {
@@ -187,13 +240,19 @@ fn trouble(asked: Trouble) -> Result<Fault, Refused> {
         "stall" => Effect::Stall,
         "cut" => Effect::Cut,
         "reset" => Effect::Reset,
+        "untold" => Effect::Grant(Grant::Untold),
+        "form" => Effect::Grant(Grant::Form),
+        "same" => Effect::Grant(Grant::Same),
+        "stale" => Effect::Grant(Grant::Stale),
+        "huge" => Effect::Grant(Grant::Huge),
         _ => {
             return Err(bad(
-                "\"kind\" is one of error, malformed, page, null, delay, hang, stall, cut and reset",
+                "\"kind\" is one of error, malformed, page, null, delay, hang, stall, cut and reset; of a token \
+                 endpoint also untold, form, same, stale and huge",
             ));
         }
     };
-    Ok(Fault {
+    let fault = Fault {
         effect,
         moment: if asked.after {
             Moment::After
@@ -201,7 +260,8 @@ fn trouble(asked: Trouble) -> Result<Fault, Refused> {
             Moment::Before
         },
         times: asked.times,
-    })
+    };
+    Ok((asked.on, fault))
 }
 
 fn bad(why: impl Into<String>) -> Refused {

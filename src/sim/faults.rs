@@ -1,9 +1,50 @@
-//! Trouble on command. It befalls data calls only: whoever asks for a token, or about one, is left alone.
+//! Trouble on command. It befalls data calls, or those of one token endpoint; they do not share it.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-/// Trouble for the next data calls.
+use serde::Deserialize;
+
+/// What a call is to.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, PartialEq)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Endpoint {
+    /// Everything that is not about tokens.
+    #[default]
+    Data,
+    /// `/oauth/access_token` of Graph.
+    Exchange,
+    /// `POST /{system-user-id}/access_tokens`
+    Mint,
+    /// `/refresh_access_token` of Instagram and Threads.
+    Refresh,
+    /// `/debug_token`
+    DebugToken,
+    /// What else is about tokens: logins and revocations. No trouble befalls it.
+    Other,
+}
+
+/// How a token endpoint grants a token.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Grant {
+    /// As it should.
+    #[default]
+    Usual,
+    /// Without saying when it ends.
+    Untold,
+    /// As very old versions did: `access_token=…&expires=…`.
+    Form,
+    /// The same token again, which ends later now.
+    Same,
+    /// A token that has expired, and it says so.
+    Stale,
+    /// In an answer of 100,000 bytes.
+    Huge,
+}
+
+/// Trouble for the next calls.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Fault {
     /// What goes wrong.
@@ -45,6 +86,8 @@ pub enum Effect {
     Cut,
     /// The connection is lost before the head (HTTP/2: the stream is reset).
     Reset,
+    /// A token is granted in an odd way. Calls that grant none do not mind.
+    Grant(Grant),
 }
 
 /// When trouble strikes. [`Effect::Stall`] and [`Effect::Cut`] strike an answer, so it is always after.
@@ -60,7 +103,7 @@ pub enum Moment {
 
 /// Trouble in waiting.
 #[derive(Debug, Default)]
-pub(super) struct Faults(VecDeque<Fault>);
+pub(super) struct Faults(HashMap<Endpoint, VecDeque<Fault>>);
 
 // === impl Fault ===
 
@@ -103,15 +146,16 @@ impl Fault {
 // === impl Faults ===
 
 impl Faults {
-    pub(super) fn add(&mut self, fault: Fault) {
+    pub(super) fn add(&mut self, endpoint: Endpoint, fault: Fault) {
         if fault.times > 0 {
-            self.0.push_back(fault);
+            self.0.entry(endpoint).or_default().push_back(fault);
         }
     }
 
     /// How many calls will still meet trouble.
     pub(super) fn waiting(&self) -> u64 {
-        self.0.iter().map(|fault| u64::from(fault.times)).sum()
+        let all = self.0.values().flatten();
+        all.map(|fault| u64::from(fault.times)).sum()
     }
 
     pub(super) fn clear(&mut self) {
@@ -119,15 +163,16 @@ impl Faults {
     }
 
     /// The next trouble for a call whose token is `alive`, or dead.
-    pub(super) fn next(&mut self, alive: bool) -> Option<Fault> {
-        let front = self.0.front_mut()?;
+    pub(super) fn next(&mut self, endpoint: Endpoint, alive: bool) -> Option<Fault> {
+        let waiting = self.0.get_mut(&endpoint)?;
+        let front = waiting.front_mut()?;
         if !alive && matches!(front.effect, Effect::Error { .. } | Effect::Malformed) {
             return None;
         }
         front.times -= 1;
         let fault = front.clone();
         if fault.times == 0 {
-            self.0.pop_front();
+            waiting.pop_front();
         }
         Some(fault)
     }
@@ -140,16 +185,26 @@ mod tests {
     #[test]
     fn trouble_comes_in_order_and_as_often_as_told() {
         let mut faults = Faults::default();
-        faults.add(Fault::once(Effect::Reset).times(2));
-        faults.add(Fault::error(4));
+        faults.add(Endpoint::Data, Fault::once(Effect::Reset).times(2));
+        faults.add(Endpoint::Data, Fault::error(4));
         assert_eq!(faults.waiting(), 3);
-        assert_eq!(faults.next(true).unwrap().effect, Effect::Reset);
-        assert_eq!(faults.next(false).unwrap().effect, Effect::Reset);
-        assert!(faults.next(false).is_none(), "a dead token is seen first");
+        assert!(faults.next(Endpoint::Mint, true).is_none());
+        assert_eq!(
+            faults.next(Endpoint::Data, true).unwrap().effect,
+            Effect::Reset
+        );
+        assert_eq!(
+            faults.next(Endpoint::Data, false).unwrap().effect,
+            Effect::Reset
+        );
+        assert!(
+            faults.next(Endpoint::Data, false).is_none(),
+            "a dead token is seen first"
+        );
         assert!(matches!(
-            faults.next(true).unwrap().effect,
+            faults.next(Endpoint::Data, true).unwrap().effect,
             Effect::Error { code: 4, .. }
         ));
-        assert!(faults.next(true).is_none());
+        assert!(faults.next(Endpoint::Data, true).is_none());
     }
 }

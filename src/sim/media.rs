@@ -14,9 +14,9 @@ use super::failure::Failure;
 use super::hosts::{Family, Host};
 use super::messages::required;
 use super::multipart::hex;
-use super::pacific::unix;
 use super::random;
 use super::state::{Media, State, locked};
+use crate::types::unix;
 
 /// `POST /{phone-id}/media`
 pub(super) fn upload(state: &State, call: &Call) -> Result<Reply, Failure> {

@@ -5,11 +5,11 @@ use serde_json::{Value, json};
 use super::answer::Reply;
 use super::call::Call;
 use super::failure::Failure;
-use super::pacific::unix;
 use super::random;
 use super::router::Bearer;
 use super::state::{Accepted, State};
 use super::tokens::{Kind, fingerprint};
+use crate::types::unix;
 
 /// Sends a message, or marks one as read.
 pub(super) fn send(

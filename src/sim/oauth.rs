@@ -1,4 +1,4 @@
-//! Where tokens come from, and where one asks about them.
+//! Where tokens come from.
 
 use std::time::Duration;
 
@@ -7,14 +7,15 @@ use serde_json::{Value, json};
 
 use super::answer::Reply;
 use super::call::{Call, Presented};
+use super::death::Death;
 use super::failure::Failure;
+use super::faults::Grant;
 use super::hosts::Family;
 use super::messages::required;
-use super::pacific::unix;
 use super::proof;
 use super::random;
 use super::state::{State, locked};
-use super::tokens::{Death, Kind};
+use super::tokens::{About, Change, Kind, Until};
 
 /// `/oauth/access_token`
 pub(super) fn access_token(state: &State, call: &Call) -> Result<Reply, Failure> {
@@ -25,12 +26,12 @@ pub(super) fn access_token(state: &State, call: &Call) -> Result<Reply, Failure>
                 .text("fb_exchange_token")
                 .ok_or_else(|| required("fb_exchange_token"))?;
             alive(state, &old)?;
-            Ok(granted(state, Family::Facebook))
+            Ok(granted(state, call, &old, Family::Facebook))
         }
         Some("client_credentials") => {
             let token = format!("{}|{}", state.settings.app_id, random::app_half());
-            let now = state.now();
-            locked(&state.tokens).add(&token, Kind::App, now, None);
+            let about = About::new(Kind::App, state.now(), None);
+            locked(&state.tokens).add(&token, about);
             Ok(Reply::json(
                 &json!({"access_token": token, "token_type": "bearer"}),
             ))
@@ -54,19 +55,40 @@ pub(super) fn revoke(state: &State, call: &Call) -> Result<Reply, Failure> {
     Ok(Reply::success())
 }
 
-/// `POST /{system-user-id}/access_tokens`: the one way to a token that needs no token that is about to die.
-pub(super) fn mint(state: &State, call: &Call) -> Result<Reply, Failure> {
+/// `POST /{system-user-id}/access_tokens`: the one way to a token that needs no token that is about to die. When the
+/// new one ends is not told.
+pub(super) fn mint(state: &State, call: &Call, asking: Kind) -> Result<Reply, Failure> {
+    match asking {
+        Kind::User | Kind::SystemUser => {}
+        Kind::Page | Kind::App => return Err(Failure::known(200)),
+    }
     call.text("appsecret_proof").ok_or_else(proof::missing)?;
-    call.text("business_app")
+    let app = call
+        .text("business_app")
         .ok_or_else(|| required("business_app"))?;
+    if app != state.settings.app_id {
+        return Err(Failure::new(100, "(#100) Invalid parameter: business_app"));
+    }
+    let scope = call.text("scope").ok_or_else(|| required("scope"))?;
     let limited = call.text("set_token_expires_in_60_days").as_deref() == Some("true");
     let ttl = match state.settings.token_ttl {
         Some(ttl) => Some(ttl),
         None => limited.then_some(SIXTY_DAYS),
     };
-    Ok(Reply::json(
-        &json!({"access_token": state.issue(Family::Facebook, ttl)}),
-    ))
+    let mut about = About::new(Kind::SystemUser, state.now(), ttl);
+    about.scopes = scope
+        .split(',')
+        .map(|scope| scope.trim().to_owned())
+        .collect();
+    if call.grant == Grant::Stale {
+        about.until = Some(about.issued);
+    }
+    let token = state.grant(Family::Facebook, about);
+    let mut answer = json!({"access_token": token});
+    if call.grant == Grant::Huge {
+        pad(&mut answer);
+    }
+    Ok(Reply::json(&answer))
 }
 
 /// `DELETE /{system-user-id}/access_tokens`
@@ -76,66 +98,70 @@ pub(super) fn revoke_all(state: &State) -> Reply {
     Reply::success()
 }
 
-/// `GET /debug_token`: a 200, however dead the token is that it is asked about.
-pub(super) fn debug_token(state: &State, call: &Call) -> Result<Reply, Failure> {
-    let input = call
-        .text("input_token")
-        .ok_or_else(|| required("input_token"))?;
-    let now = state.now();
-    let tokens = locked(&state.tokens);
-    let checked = tokens.check(&input, state.app(), now);
-    let (issued, until) = tokens.dates(&input);
-    let known = tokens.is_known(&input) || checked.is_ok();
-    drop(tokens);
-
-    let dead = checked.as_ref().err();
-    let mut data = json!({"is_valid": dead.is_none(), "scopes": []});
-    let Some(fields) = data.as_object_mut() else {
-        return Err(Failure::known(1));
-    };
-    let mut add = |name: &str, value: Value| drop(fields.insert(name.to_owned(), value));
-    if let Some(failure) = dead {
-        add("error", failure.debugged());
-    }
-    if known {
-        let app = matches!(checked, Ok(Kind::App));
-        add("app_id", state.settings.app_id.as_str().into());
-        add("application", "Fake Graph".into());
-        add("type", if app { "APP" } else { "SYSTEM_USER" }.into());
-        add("expires_at", until.map_or(0, unix).into());
-        add("data_access_expires_at", 0.into());
-        if let Some(issued) = issued {
-            add("issued_at", unix(issued).into());
-        }
-        if !app {
-            add("user_id", USER.into());
-            add("scopes", json!(SCOPES));
-            let granular = SCOPES.map(|scope| json!({"scope": scope}));
-            add("granular_scopes", granular.as_slice().into());
-        }
-    }
-    Ok(Reply::json(&json!({"data": data})))
-}
-
 /// The one user there is.
 pub(super) const USER: &str = "122094563210074285";
-/// What it may do.
-pub(super) const SCOPES: [&str; 3] = [
-    "business_management",
-    "whatsapp_business_management",
-    "whatsapp_business_messaging",
-];
 /// Graph's "60 days" fall some seconds short.
 const SIXTY_DAYS: Duration = Duration::from_secs(5_183_944);
 
-/// A new token, and for how long. The old one stays as it is.
-pub(super) fn granted(state: &State, family: Family) -> Reply {
+/// The successor of a token, and for how long; it may do what the old one may, which stays as it is.
+pub(super) fn granted(state: &State, call: &Call, old: &str, family: Family) -> Reply {
     let ttl = state.settings.token_ttl.unwrap_or(SIXTY_DAYS);
-    Reply::json(&json!({
-        "access_token": state.issue(family, Some(ttl)),
-        "token_type": "bearer",
-        "expires_in": ttl.as_secs(),
-    }))
+    let now = state.now();
+    let known = locked(&state.tokens).about(old);
+    let mut about = About::new(Kind::User, now, Some(ttl));
+    if let Some(known) = known {
+        about = About {
+            issued: about.issued,
+            until: about.until,
+            data_access: known.data_access.and(about.data_access),
+            ..known
+        };
+    }
+    let mut seconds = i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX);
+    let token = match call.grant {
+        Grant::Usual | Grant::Untold | Grant::Form | Grant::Huge => state.grant(family, about),
+        Grant::Stale => {
+            about.until = Some(now - HOUR);
+            seconds = -3600;
+            state.grant(family, about)
+        }
+        Grant::Same => {
+            let ends = about.until.map(Until::Then);
+            let later = Change {
+                ends,
+                ..Change::default()
+            };
+            locked(&state.tokens).change(old, later);
+            old.to_owned()
+        }
+    };
+    let mut answer = json!({"access_token": token, "token_type": "bearer"});
+    match call.grant {
+        Grant::Form => {
+            let form = format!("access_token={token}&expires={seconds}");
+            return Reply::file(StatusCode::OK, "text/plain; charset=UTF-8", form.into());
+        }
+        Grant::Untold => {}
+        Grant::Usual | Grant::Same | Grant::Stale => put(&mut answer, "expires_in", seconds.into()),
+        Grant::Huge => {
+            put(&mut answer, "expires_in", seconds.into());
+            pad(&mut answer);
+        }
+    }
+    Reply::json(&answer)
+}
+
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
+fn put(answer: &mut Value, name: &str, value: Value) {
+    if let Some(fields) = answer.as_object_mut() {
+        fields.insert(name.to_owned(), value);
+    }
+}
+
+/// To a length that nobody expects.
+fn pad(answer: &mut Value) {
+    put(answer, "padding", "x".repeat(100_000).into());
 }
 
 /// Only a living token of a user's is exchanged.
@@ -143,7 +169,7 @@ pub(super) fn alive(state: &State, token: &str) -> Result<(), Failure> {
     let now = state.now();
     let kind = locked(&state.tokens).check(token, state.app(), now);
     match kind.map_err(|failure| failure.status(StatusCode::BAD_REQUEST))? {
-        Kind::User => Ok(()),
+        Kind::User | Kind::Page | Kind::SystemUser => Ok(()),
         Kind::App => Err(Failure::token(None, "Invalid OAuth access token data.")
             .status(StatusCode::BAD_REQUEST)),
     }

@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 use super::answer::Reply;
 use super::call::Call;
 use super::failure::Failure;
-use super::oauth::{SCOPES, USER};
+use super::oauth::USER;
 use super::pages::{self, fields, narrowed};
-use super::state::State;
+use super::state::{State, locked};
 use super::tokens::Kind;
 
 /// `GET /me`
@@ -16,9 +16,13 @@ pub(super) fn me(call: &Call) -> Reply {
 }
 
 /// `GET /me/permissions`
-pub(super) fn permissions() -> Reply {
-    let granted = SCOPES.map(|scope| json!({"permission": scope, "status": "granted"}));
-    Reply::json(&json!({"data": granted}))
+pub(super) fn permissions(state: &State, token: &str) -> Reply {
+    let about = locked(&state.tokens).about(token);
+    let scopes = about.map_or_else(Vec::new, |about| about.scopes);
+    let granted = scopes
+        .iter()
+        .map(|scope| json!({"permission": scope, "status": "granted"}));
+    Reply::json(&json!({"data": granted.collect::<Vec<_>>()}))
 }
 
 /// `GET /{phone-id}`: every number that is not a file's is a phone's, and a business account's with templates.
@@ -61,7 +65,7 @@ pub(super) fn picture(call: &Call) -> Reply {
 /// `/{app-id}/subscriptions`: for app tokens only.
 pub(super) fn subscriptions(call: &Call, kind: Kind) -> Result<Reply, Failure> {
     match kind {
-        Kind::User => Err(Failure::new(
+        Kind::User | Kind::Page | Kind::SystemUser => Err(Failure::new(
             15,
             "(#15) This method must be called with an app access_token.",
         )),

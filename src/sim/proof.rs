@@ -8,13 +8,13 @@ use sha2::{Digest as _, Sha256};
 use super::call::{Call, Presented};
 use super::failure::Failure;
 use super::multipart::hex;
-use super::pacific::unix;
 use super::state::{Proof, State};
 use super::tokens::Kind;
+use crate::types::unix;
 
 /// Checks the proof that a call brings, and that it brings one if it must.
 pub(super) fn check(state: &State, call: &Call, token: &str, kind: Kind) -> Result<(), Failure> {
-    let required = state.settings.proof == Proof::Required && kind == Kind::User;
+    let required = state.settings.proof == Proof::Required && kind != Kind::App;
     match right(state, call, token) {
         Some(true) => Ok(()),
         Some(false) => Err(method(

@@ -4,11 +4,15 @@ use http::StatusCode;
 
 use super::answer::{Reply, exists};
 use super::call::{Call, Presented};
+use super::death::Death;
 use super::failure::Failure;
+use super::faults::Endpoint;
 use super::hosts::{Family, Host};
 use super::state::{State, locked};
-use super::tokens::{Death, Kind, is_id};
-use super::{batch, media, messages, oauth, objects, pages, proof, siblings, uploads, videos};
+use super::tokens::{Kind, is_id};
+use super::{
+    batch, debug, media, messages, oauth, objects, pages, proof, siblings, uploads, videos,
+};
 
 /// A call's credential, found good.
 pub(super) struct Bearer {
@@ -21,13 +25,18 @@ pub(super) fn dispatch(state: &State, call: &Call) -> Reply {
     route(state, call).unwrap_or_else(|failure| Reply::failure(&failure.on(call.host)))
 }
 
-/// Whether a call is about data. The others are about tokens.
-pub(super) fn is_data(call: &Call) -> bool {
-    let first = call.path.first().map(String::as_str);
-    !matches!(
-        first,
-        Some("oauth" | "debug_token" | "access_token" | "refresh_access_token")
-    )
+/// What a call is to.
+pub(super) fn endpoint(call: &Call) -> Endpoint {
+    let path: Vec<&str> = call.path.iter().map(String::as_str).collect();
+    let sibling = matches!(call.host, Host::Instagram | Host::Threads);
+    match path.as_slice() {
+        ["oauth", "access_token"] if !sibling => Endpoint::Exchange,
+        [_, "access_tokens"] if call.method == http::Method::POST => Endpoint::Mint,
+        ["refresh_access_token"] => Endpoint::Refresh,
+        ["debug_token"] => Endpoint::DebugToken,
+        ["oauth", ..] | ["access_token", ..] | [_, "access_tokens"] => Endpoint::Other,
+        _ => Endpoint::Data,
+    }
 }
 
 /// Looks at a call's token.
@@ -78,12 +87,12 @@ fn route(state: &State, call: &Call) -> Result<Reply, Failure> {
     }
     match (verb, path.as_slice()) {
         ("POST", []) => batch::run(state, call),
-        ("GET", ["debug_token"]) => oauth::debug_token(state, call),
+        ("GET", ["debug_token"]) => debug::token(state, call, &bearer),
         ("GET", ["me"]) => match bearer.kind {
-            Kind::User => Ok(objects::me(call)),
+            Kind::User | Kind::Page | Kind::SystemUser => Ok(objects::me(call)),
             Kind::App => Err(no_user()),
         },
-        ("GET", ["me", "permissions"]) => Ok(objects::permissions()),
+        ("GET", ["me", "permissions"]) => Ok(objects::permissions(state, &bearer.token)),
         ("GET", ["me" | "app", "picture"]) => Ok(objects::picture(call)),
         (_, [upload]) if upload.starts_with("upload:") => uploads::resume(state, call),
         (_, [id, rest @ ..]) if is_id(id) => object(state, call, &bearer, (verb, id, rest)),
@@ -140,7 +149,7 @@ fn object(
         ("POST", ["video_reels"]) => videos::reel(state, call),
         ("GET", ["picture"]) => Ok(objects::picture(call)),
         ("GET" | "POST" | "DELETE", ["subscriptions"]) => objects::subscriptions(call, bearer.kind),
-        ("POST", ["access_tokens"]) => oauth::mint(state, call),
+        ("POST", ["access_tokens"]) => oauth::mint(state, call, bearer.kind),
         ("DELETE", ["access_tokens"]) => Ok(oauth::revoke_all(state)),
         (_, []) => Err(Failure::unsupported(&call.method, id)),
         (_, edge) => Err(Failure::unknown_path(&edge.join("/"))),

@@ -13,9 +13,9 @@ use serde_json::Value;
 
 use super::call::Upload;
 use super::calls::Calls;
-use super::faults::Faults;
+use super::faults::{Endpoint, Faults};
 use super::hosts::Family;
-use super::tokens::{App, Kind, Ledger};
+use super::tokens::{About, App, Kind, Ledger};
 use super::uploads::Session;
 use super::videos::Video;
 use super::{random, usage};
@@ -76,7 +76,7 @@ pub struct Accepted {
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Counts {
-    /// Data calls that arrived. A batch is one.
+    /// Data calls that arrived. A batch is one; what is about tokens is none.
     pub attempts: u64,
     /// Data calls refused because their token was dead, unknown or missing.
     pub rejected: u64,
@@ -86,6 +86,14 @@ pub struct Counts {
     pub faulted: u64,
     /// Tokens issued, to whomever.
     pub issued: u64,
+    /// Calls of Graph's `/oauth/access_token`.
+    pub exchanges: u64,
+    /// Calls of `POST /{system-user-id}/access_tokens`.
+    pub mints: u64,
+    /// Calls of Instagram's and Threads' `/refresh_access_token`.
+    pub refreshes: u64,
+    /// Calls of `/debug_token`.
+    pub inspections: u64,
 }
 
 /// All of the fake.
@@ -103,6 +111,10 @@ pub(super) struct State {
     pub(super) rejected: AtomicU64,
     pub(super) accepted: AtomicU64,
     pub(super) faulted: AtomicU64,
+    pub(super) exchanges: AtomicU64,
+    pub(super) mints: AtomicU64,
+    pub(super) refreshes: AtomicU64,
+    pub(super) inspections: AtomicU64,
 }
 
 /// An uploaded file, and the `hash` of its URL. A deleted one stays as a name.
@@ -177,6 +189,10 @@ impl State {
             rejected: AtomicU64::new(0),
             accepted: AtomicU64::new(0),
             faulted: AtomicU64::new(0),
+            exchanges: AtomicU64::new(0),
+            mints: AtomicU64::new(0),
+            refreshes: AtomicU64::new(0),
+            inspections: AtomicU64::new(0),
         }
     }
 
@@ -191,12 +207,33 @@ impl State {
         }
     }
 
-    /// A new token of a user's.
+    /// A new token: a system user's, or of another family a person's.
     pub(super) fn issue(&self, family: Family, ttl: Option<Duration>) -> String {
+        let kind = match family {
+            Family::Facebook => Kind::SystemUser,
+            Family::Instagram | Family::Threads => Kind::User,
+        };
+        self.grant(family, About::new(kind, self.now(), ttl))
+    }
+
+    /// A new token of which this is known.
+    pub(super) fn grant(&self, family: Family, about: About) -> String {
         let token = random::token(family.prefix());
-        let now = self.now();
-        locked(&self.tokens).add(&token, Kind::User, now, ttl);
+        locked(&self.tokens).add(&token, about);
         token
+    }
+
+    /// Counts a call.
+    pub(super) fn called(&self, endpoint: Endpoint) {
+        let counter = match endpoint {
+            Endpoint::Data => &self.attempts,
+            Endpoint::Exchange => &self.exchanges,
+            Endpoint::Mint => &self.mints,
+            Endpoint::Refresh => &self.refreshes,
+            Endpoint::DebugToken => &self.inspections,
+            Endpoint::Other => return,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn accept(&self, message: Accepted) {
@@ -215,6 +252,10 @@ impl State {
             accepted: self.accepted.load(Ordering::Relaxed),
             faulted: self.faulted.load(Ordering::Relaxed),
             issued: locked(&self.tokens).issued(),
+            exchanges: self.exchanges.load(Ordering::Relaxed),
+            mints: self.mints.load(Ordering::Relaxed),
+            refreshes: self.refreshes.load(Ordering::Relaxed),
+            inspections: self.inspections.load(Ordering::Relaxed),
         }
     }
 
@@ -232,6 +273,10 @@ impl State {
             &self.rejected,
             &self.accepted,
             &self.faulted,
+            &self.exchanges,
+            &self.mints,
+            &self.refreshes,
+            &self.inspections,
         ];
         for counter in counters {
             counter.store(0, Ordering::Relaxed);

@@ -6,41 +6,65 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::death::Death;
 use super::failure::Failure;
-use super::pacific::{pacific, unix};
 use crate::types::Secret;
+use crate::types::unix;
 
-/// How a token can die. Each has its own answer, word for word.
+/// Whose token it is.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum Death {
-    /// 190/463: its time ran out.
-    Expired,
-    /// 190/460: the password was changed.
-    Invalidated,
-    /// 190/467: the user logged out.
-    LoggedOut,
-    /// 190/458: the user removed the app.
-    AppRemoved,
-    /// 190/459: the user must log in at facebook.com first; no newer token helps.
-    Checkpointed,
-    /// 190/466: invalidated through an API call.
-    Revoked,
-    /// 190: "Invalid OAuth access token - Cannot parse access token".
-    Unparsable,
-    /// 190: "The access token could not be decrypted", as after a reset of the app's secret.
-    Undecryptable,
-    /// 190: "Malformed access token", and the token itself.
-    Malformed,
+pub enum Kind {
+    /// A person's.
+    User,
+    /// A page's.
+    Page,
+    /// A system user's.
+    SystemUser,
+    /// An app's.
+    App,
 }
 
-/// Whose token it is.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Kind {
-    User,
-    App,
+/// Until when something lasts.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Until {
+    /// Until then.
+    Then(SystemTime),
+    /// For ever.
+    Ever,
+}
+
+/// What to change of a token; what is `None` stays as it is.
+#[derive(Clone, Debug, Default)]
+pub struct Change {
+    /// Whose it is.
+    pub kind: Option<Kind>,
+    /// When it was issued.
+    pub issued: Option<SystemTime>,
+    /// When it ends. A dead one does not come back to life by it.
+    pub ends: Option<Until>,
+    /// When its access to the user's data ends.
+    pub data_access: Option<Until>,
+    /// What it may do.
+    pub scopes: Option<Vec<String>>,
+    /// The objects for which it may do that; none is all.
+    pub targets: Option<Vec<String>>,
+    /// The id of the app it belongs to; `debug_token` tells another app nothing of it.
+    pub app: Option<String>,
+}
+
+/// What is known of a token, apart from whether it is alive.
+#[derive(Clone, Debug)]
+pub(super) struct About {
+    pub(super) kind: Kind,
+    pub(super) issued: SystemTime,
+    pub(super) until: Option<SystemTime>,
+    pub(super) data_access: Option<SystemTime>,
+    pub(super) scopes: Vec<String>,
+    pub(super) targets: Vec<String>,
+    /// The app's id, if it is not the fake's.
+    pub(super) app: Option<String>,
 }
 
 /// All tokens.
@@ -52,9 +76,7 @@ pub(super) struct Ledger {
 
 struct Entry {
     order: u64,
-    kind: Kind,
-    issued: SystemTime,
-    until: Option<SystemTime>,
+    about: About,
     death: Option<(Death, SystemTime)>,
 }
 
@@ -78,13 +100,11 @@ pub(super) struct Shown {
 // === impl Ledger ===
 
 impl Ledger {
-    pub(super) fn add(&mut self, token: &str, kind: Kind, now: SystemTime, ttl: Option<Duration>) {
+    pub(super) fn add(&mut self, token: &str, about: About) {
         self.issued += 1;
         let entry = Entry {
             order: self.issued,
-            kind,
-            issued: now,
-            until: ttl.map(|ttl| now + ttl),
+            about,
             death: None,
         };
         self.tokens.insert(token.to_owned(), entry);
@@ -105,7 +125,7 @@ impl Ledger {
         let users = self
             .tokens
             .values_mut()
-            .filter(|entry| entry.kind == Kind::User);
+            .filter(|entry| entry.about.kind != Kind::App);
         users
             .filter_map(|entry| entry.kill(death, now).then_some(()))
             .count()
@@ -115,13 +135,18 @@ impl Ledger {
         self.tokens.contains_key(token)
     }
 
-    /// When a token was issued, and when it ends.
-    pub(super) fn dates(&self, token: &str) -> (Option<SystemTime>, Option<SystemTime>) {
-        let entry = self.tokens.get(token);
-        (
-            entry.map(|entry| entry.issued),
-            entry.and_then(|entry| entry.until),
-        )
+    /// What is known of a token.
+    pub(super) fn about(&self, token: &str) -> Option<About> {
+        self.tokens.get(token).map(|entry| entry.about.clone())
+    }
+
+    /// Changes a token; says whether there is such a one.
+    pub(super) fn change(&mut self, token: &str, change: Change) -> bool {
+        let entry = self.tokens.get_mut(token);
+        entry.is_some_and(|entry| {
+            entry.about.change(change);
+            true
+        })
     }
 
     /// Graph's word on a token.
@@ -133,7 +158,7 @@ impl Ledger {
     ) -> Result<Kind, Failure> {
         if let Some(entry) = self.tokens.get(token) {
             return match entry.end(now) {
-                None => Ok(entry.kind),
+                None => Ok(entry.about.kind),
                 Some((death, at)) => Err(death.failure(app.id, token, at, now)),
             };
         }
@@ -160,13 +185,13 @@ impl Ledger {
         entries.sort_by_key(|(_, entry)| entry.order);
         let shown = entries.into_iter().map(|(token, entry)| Shown {
             fingerprint: fingerprint(token),
-            kind: entry.kind,
+            kind: entry.about.kind,
             state: entry.end(now).map_or_else(
                 || Value::from("alive"),
                 |(death, _)| serde_json::to_value(death).unwrap_or_default(),
             ),
-            issued_at: unix(entry.issued),
-            expires_at: entry.until.map(unix),
+            issued_at: unix(entry.about.issued),
+            expires_at: entry.about.until.map(unix),
         });
         shown.collect()
     }
@@ -185,6 +210,56 @@ pub(super) fn is_id(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
+// === impl About ===
+
+impl About {
+    /// A token issued now, with all that its kind may have.
+    pub(super) fn new(kind: Kind, now: SystemTime, ttl: Option<Duration>) -> Self {
+        let scopes: &[&str] = match kind {
+            Kind::User | Kind::Page | Kind::SystemUser => &SCOPES,
+            Kind::App => &[],
+        };
+        Self {
+            kind,
+            issued: now,
+            until: ttl.map(|ttl| now + ttl),
+            data_access: (kind == Kind::User).then(|| now + NINETY_DAYS),
+            scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
+            targets: Vec::new(),
+            app: None,
+        }
+    }
+
+    fn change(&mut self, change: Change) {
+        let moment = |until| match until {
+            Until::Then(at) => Some(at),
+            Until::Ever => None,
+        };
+        self.kind = change.kind.unwrap_or(self.kind);
+        self.issued = change.issued.unwrap_or(self.issued);
+        self.until = change.ends.map_or(self.until, moment);
+        self.data_access = change.data_access.map_or(self.data_access, moment);
+        if let Some(scopes) = change.scopes {
+            self.scopes = scopes;
+        }
+        if let Some(targets) = change.targets {
+            self.targets = targets;
+        }
+        if change.app.is_some() {
+            self.app = change.app;
+        }
+    }
+}
+
+/// What a token may do, unless told otherwise.
+const SCOPES: [&str; 3] = [
+    "business_management",
+    "whatsapp_business_management",
+    "whatsapp_business_messaging",
+];
+/// How long a person's token has access to their data.
+const NINETY_DAYS: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+
 // === impl Entry ===
 
 impl Entry {
@@ -197,65 +272,9 @@ impl Entry {
     }
 
     fn end(&self, now: SystemTime) -> Option<(Death, SystemTime)> {
-        let ran_out = self.until.filter(|until| *until <= now);
+        let ran_out = self.about.until.filter(|until| *until <= now);
         self.death
             .or_else(|| ran_out.map(|until| (Death::Expired, until)))
-    }
-}
-
-// === impl Death ===
-
-impl Death {
-    /// What Graph says of what it cannot read: another family's token, too.
-    pub(super) fn unparsable() -> Failure {
-        let message = "Invalid OAuth access token - Cannot parse access token";
-        Failure::token(None, message)
-    }
-
-    fn failure(self, app: &str, token: &str, at: SystemTime, now: SystemTime) -> Failure {
-        const VALIDATING: &str = "Error validating access token:";
-        let (subcode, message) = match self {
-            Self::Expired => (
-                463,
-                format!(
-                    "{VALIDATING} Session has expired on {}. The current time is {}.",
-                    pacific(at),
-                    pacific(now)
-                ),
-            ),
-            Self::Invalidated => (
-                460,
-                format!(
-                    "{VALIDATING} The session has been invalidated because the user changed their password or \
-                     Facebook has changed the session for security reasons."
-                ),
-            ),
-            Self::LoggedOut => (
-                467,
-                format!("{VALIDATING} The session is invalid because the user logged out."),
-            ),
-            Self::AppRemoved => (
-                458,
-                format!("{VALIDATING} The user has not authorized application {app}."),
-            ),
-            Self::Checkpointed => (
-                459,
-                format!(
-                    "{VALIDATING} You cannot access the app till you log in to www.facebook.com and follow the \
-                     instructions given."
-                ),
-            ),
-            Self::Revoked => (
-                466,
-                format!("{VALIDATING} The session was explicitly invalidated using an API call."),
-            ),
-            Self::Unparsable => return Self::unparsable(),
-            Self::Malformed => return Failure::malformed(token),
-            Self::Undecryptable => {
-                return Failure::token(None, "The access token could not be decrypted");
-            }
-        };
-        Failure::token(Some(subcode), message)
     }
 }
 
@@ -272,16 +291,15 @@ mod tests {
         SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
     }
 
+    fn minute(from: SystemTime) -> About {
+        About::new(Kind::User, from, Some(Duration::from_secs(60)))
+    }
+
     #[test]
     fn a_token_expires_by_the_clock_with_graphs_own_words() {
         let mut ledger = Ledger::default();
         let now = at(1_719_676_800);
-        ledger.add(
-            "EAAx",
-            Kind::User,
-            now - Duration::from_secs(60),
-            Some(Duration::from_secs(60)),
-        );
+        ledger.add("EAAx", minute(now - Duration::from_secs(60)));
         assert!(
             ledger
                 .check("EAAx", APP, now - Duration::from_secs(1))
@@ -298,7 +316,7 @@ mod tests {
     #[test]
     fn a_death_is_final_and_the_first_one_counts() {
         let mut ledger = Ledger::default();
-        ledger.add("EAAx", Kind::User, at(0), Some(Duration::from_secs(60)));
+        ledger.add("EAAx", minute(at(0)));
         assert!(ledger.kill("EAAx", Death::LoggedOut, at(1)));
         assert!(!ledger.kill("EAAx", Death::Expired, at(2)));
         let failure = ledger.check("EAAx", APP, at(100)).unwrap_err();

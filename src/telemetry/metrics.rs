@@ -6,11 +6,13 @@
 //! an object id, a status outside its class or an error's text: what the other side can choose must not be able
 //! to make series. Handles are resolved once, at start, so that a request touches only atomics.
 
+mod alerts;
+mod buckets;
 mod labels;
+mod token;
 mod usage;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -18,10 +20,15 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+pub use alerts::AlertMetrics;
+pub use token::{Refresh, TokenMetrics};
 pub use usage::UsageMetrics;
 
 use crate::types::TenantId;
+use alerts::AlertFamilies;
+use buckets::latencies;
 use labels::Labels;
+use token::TokenFamilies;
 use usage::UsageFamilies;
 
 /// All families of the process.
@@ -40,13 +47,8 @@ struct Families {
     inflight: Gauge,
     replay_bytes: Family<Labels<1>, Gauge>,
     task_panics: Counter,
-    token_generation: Family<Labels<0>, Gauge>,
-    token_expiry: Family<Labels<0>, Gauge<f64, AtomicU64>>,
-    token_usable: Family<Labels<0>, Gauge>,
-    token_attempts: Family<Labels<2>, Counter>,
-    token_attempt_seconds: Family<Labels<0>, Histogram, fn() -> Histogram>,
-    token_waiters: Family<Labels<0>, Gauge>,
-    token_drops_refused: Family<Labels<1>, Counter>,
+    token: TokenFamilies,
+    alerts: AlertFamilies,
     usage: UsageFamilies,
 }
 
@@ -71,13 +73,6 @@ pub struct PathMetrics {
     successes: Counter,
 }
 
-/// One tenant's series of its token's life.
-#[derive(Clone, Debug)]
-pub struct TokenMetrics {
-    tenant: TenantId,
-    metrics: Metrics,
-}
-
 /// Where replayable bytes lie.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Place {
@@ -91,8 +86,6 @@ const REQUESTS: [&str; 1] = ["outcome"];
 const VERDICT: [&str; 1] = ["verdict"];
 const ATTEMPT: [&str; 1] = ["attempt"];
 const PLACE: [&str; 1] = ["place"];
-const REASON: [&str; 1] = ["reason"];
-const ERRAND: [&str; 2] = ["errand", "result"];
 
 // === impl Metrics ===
 
@@ -111,16 +104,13 @@ impl Metrics {
             inflight: Gauge::default(),
             replay_bytes: Family::default(),
             task_panics: Counter::default(),
-            token_generation: Family::default(),
-            token_expiry: Family::default(),
-            token_usable: Family::default(),
-            token_attempts: Family::default(),
-            token_attempt_seconds: Family::new_with_constructor(latencies),
-            token_waiters: Family::default(),
-            token_drops_refused: Family::default(),
+            token: TokenFamilies::new(),
+            alerts: AlertFamilies::default(),
             usage: UsageFamilies::default(),
         };
         families.register();
+        families.token.register(&mut families.registry);
+        families.alerts.register(&mut families.registry);
         families.usage.register(&mut families.registry);
         Self(Arc::new(families))
     }
@@ -165,10 +155,13 @@ impl Metrics {
     /// The series of a tenant's token.
     #[must_use]
     pub fn token(&self, tenant: &TenantId) -> TokenMetrics {
-        TokenMetrics {
-            tenant: tenant.clone(),
-            metrics: self.clone(),
-        }
+        self.0.token.of(tenant)
+    }
+
+    /// The series of the webhook.
+    #[must_use]
+    pub fn alerts(&self) -> AlertMetrics {
+        self.0.alerts.all()
     }
 
     /// Requests between their head and their answer's last byte.
@@ -259,41 +252,6 @@ impl Families {
             "Tasks that panicked",
             self.task_panics.clone(),
         );
-        all.register(
-            "token_generation",
-            "The how-manyeth credential is in use",
-            self.token_generation.clone(),
-        );
-        all.register(
-            "token_expiry_timestamp_seconds",
-            "When the token in use ends; absent if unknown or never",
-            self.token_expiry.clone(),
-        );
-        all.register(
-            "token_usable",
-            "1 if there is a token that Graph has not rejected",
-            self.token_usable.clone(),
-        );
-        all.register(
-            "token_attempts",
-            "Attempts to obtain a token",
-            self.token_attempts.clone(),
-        );
-        all.register(
-            "token_attempt_seconds",
-            "How long an attempt to obtain a token took",
-            self.token_attempt_seconds.clone(),
-        );
-        all.register(
-            "token_waiters",
-            "Requests that wait for a token",
-            self.token_waiters.clone(),
-        );
-        all.register(
-            "token_drops_refused",
-            "Dropped tokens that were refused",
-            self.token_drops_refused.clone(),
-        );
         let build =
             prometheus_client::metrics::info::Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         all.register("build", "What runs here", build);
@@ -331,58 +289,4 @@ impl PathMetrics {
             .get_or_create(&Labels::new(&self.tenant, PLACE, [place]))
             .inc();
     }
-}
-
-// === impl TokenMetrics ===
-
-impl TokenMetrics {
-    /// Counts an attempt: `errand` and `result` are words of closed lists.
-    pub fn attempt(&self, errand: &'static str, result: &'static str, seconds: f64) {
-        let all = &self.metrics.0;
-        all.token_attempts
-            .get_or_create(&Labels::new(&self.tenant, ERRAND, [errand, result]))
-            .inc();
-        all.token_attempt_seconds
-            .get_or_create(&Labels::new(&self.tenant, [], []))
-            .observe(seconds);
-    }
-
-    /// Counts a refused drop; `reason` is a word of a closed list.
-    pub fn refused_drop(&self, reason: &'static str) {
-        self.metrics
-            .0
-            .token_drops_refused
-            .get_or_create(&Labels::new(&self.tenant, REASON, [reason]))
-            .inc();
-    }
-
-    /// Says which credential is in use, and when it ends if that is known (seconds since 1970).
-    pub fn live(&self, generation: u64, expiry: Option<f64>) {
-        let all = &self.metrics.0;
-        let none = Labels::new(&self.tenant, [], []);
-        all.token_generation
-            .get_or_create(&none)
-            .set(i64::try_from(generation).unwrap_or(i64::MAX));
-        match expiry {
-            Some(expiry) => drop(all.token_expiry.get_or_create(&none).set(expiry)),
-            None => drop(all.token_expiry.remove(&none)),
-        }
-    }
-
-    /// Says whether there is a usable token, and how many requests wait for one.
-    pub fn state(&self, usable: bool, waiters: usize) {
-        let all = &self.metrics.0;
-        let none = Labels::new(&self.tenant, [], []);
-        all.token_usable.get_or_create(&none).set(i64::from(usable));
-        all.token_waiters
-            .get_or_create(&none)
-            .set(i64::try_from(waiters).unwrap_or(i64::MAX));
-    }
-}
-
-/// Buckets from a millisecond to a minute, in seconds: Graph answers in tens to thousands of milliseconds.
-fn latencies() -> Histogram {
-    Histogram::new([
-        0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
-    ])
 }

@@ -156,6 +156,11 @@ impl Writer {
         self.asks.news(known).await
     }
 
+    /// The refresher has found out by itself that Graph rejects this generation.
+    pub fn reject(&self, generation: Generation, why: &GraphError) {
+        self.asks.reject(generation, why);
+    }
+
     /// Why this generation was first rejected.
     #[must_use]
     pub fn complaint(&self, of: Generation) -> Option<GraphError> {

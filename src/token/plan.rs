@@ -6,23 +6,16 @@
 //! done. Events go in, one order comes out, `now` is an argument, and a proptest walks through event sequences
 //! no test would think of. There is no clock, no I/O and no randomness here: jitter is drawn outside and handed
 //! in with the event.
+//!
+//! A token that is merely due is not one that is dead. The one is renewed in peace: failures are followed by ever longer
+//! rests, up to an hour, while the live one goes on. The other is urgent, and ends such a rest.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::credential::Generation;
-
-/// The refresher's times.
-#[derive(Clone, Copy, Debug)]
-pub struct Schedule {
-    /// At most one replacement per this, whatever the traffic.
-    pub min_gap: Duration,
-    /// The first rest after a failure; doubled with each further one …
-    pub rest_first: Duration,
-    /// … up to this.
-    pub rest_most: Duration,
-}
+use super::schedule::Schedule;
 
 /// What happened.
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +26,7 @@ pub enum Event {
     Failed {
         /// Whether it mends itself without a person.
         transient: bool,
-        /// Shortens the rest by up to a quarter, so that a fleet does not march in step.
+        /// Shortens the rest, so that a fleet does not march in step.
         jitter: f64,
     },
     /// The look ended and found what was known.
@@ -42,19 +35,27 @@ pub enum Event {
     Obtained {
         /// Which it is.
         generation: Generation,
-        /// When its successor should be there, if that is known.
-        due: Option<Instant>,
+        /// What is known of its life.
+        dates: Dates,
+        /// Whether it was minted, which has a price, and not found.
+        minted: bool,
     },
     /// Graph rejected this generation.
     Rejected(Generation),
     /// Graph took this generation after it had rejected it.
     Absolved(Generation),
-    /// The wait is over. `due` is derived anew from wall time: monotonic time stands still in a suspended
+    /// The wait is over. The dates are derived anew from wall time: monotonic time stands still in a suspended
     /// machine.
-    Woke {
-        /// When the live credential's successor should be there, if that is known.
-        due: Option<Instant>,
-    },
+    Woke(Dates),
+}
+
+/// What is known of the live credential's life, on the monotonic clock.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Dates {
+    /// When its successor should be there. Not after `ends`.
+    pub due: Option<Instant>,
+    /// When it ends.
+    pub ends: Option<Instant>,
 }
 
 /// What to do next.
@@ -81,29 +82,37 @@ pub struct Plan {
     rejected: Option<Generation>,
     /// The source may have news that no look has seen.
     news: bool,
+    /// Replacements that failed in a row.
     failures: u32,
-    rest_until: Option<Instant>,
+    /// Minted tokens in a row that Graph rejected at once, or that were due at once.
+    useless: u32,
+    rest: Option<Rest>,
     replaced_at: Option<Instant>,
-    /// The last order was [`Order::Replace`].
-    replacing: bool,
+    /// The last order was [`Order::Replace`], and why.
+    replacing: Option<Need>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Live {
     generation: Generation,
-    due: Option<Instant>,
+    dates: Dates,
+    /// When it was minted, if it was.
+    minted_at: Option<Instant>,
 }
 
-// === impl Schedule ===
+/// Why there should be another credential.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Need {
+    /// It is time; the live one still works.
+    Due,
+    /// There is none, or Graph rejected it, or it has ended.
+    Dead,
+}
 
-impl Default for Schedule {
-    fn default() -> Self {
-        Self {
-            min_gap: Duration::from_secs(1),
-            rest_first: Duration::from_secs(1),
-            rest_most: Duration::from_secs(60),
-        }
-    }
+#[derive(Clone, Copy, Debug)]
+struct Rest {
+    until: Instant,
+    need: Need,
 }
 
 // === impl Plan ===
@@ -118,89 +127,147 @@ impl Plan {
             rejected: None,
             news: true,
             failures: 0,
-            rest_until: None,
+            useless: 0,
+            rest: None,
             replaced_at: None,
-            replacing: false,
+            replacing: None,
         }
     }
 
     /// Takes note of an event and says what to do. Not called while an order is being carried out.
     pub fn on(&mut self, event: Event, now: Instant) -> Order {
-        match event {
-            Event::Changed => self.news = true,
+        match (event, self.replacing) {
+            (Event::Changed, _) => self.news = true,
             // A look that failed is followed by a replacement if there is need: only that may fail for good.
-            Event::Failed { transient, jitter } if self.replacing => {
-                self.rest(transient, jitter, now);
+            (Event::Failed { transient, jitter }, Some(need)) => {
+                self.failed(need, transient, jitter, now);
             }
-            Event::Failed { .. } | Event::NothingNew => {}
-            Event::Woke { due } => self.live = self.live.map(|live| Live { due, ..live }),
-            Event::Obtained { generation, due } => {
-                self.live = Some(Live { generation, due });
-                self.failures = 0;
-                self.rest_until = None;
-            }
-            Event::Absolved(generation) => {
+            (Event::Failed { .. } | Event::NothingNew, _) => {}
+            (Event::Woke(dates), _) => self.live = self.live.map(|live| Live { dates, ..live }),
+            (
+                Event::Obtained {
+                    generation,
+                    dates,
+                    minted,
+                },
+                _,
+            ) => self.obtained(generation, dates, minted, now),
+            (Event::Rejected(generation), _) => self.rejected(generation, now),
+            (Event::Absolved(generation), _) => {
                 self.rejected = self.rejected.filter(|rejected| *rejected != generation);
             }
-            Event::Rejected(generation) => self.rejected = self.rejected.max(Some(generation)),
         }
         self.next(now)
     }
 
     /// What to do when nothing new has happened.
     pub fn next(&mut self, now: Instant) -> Order {
-        self.replacing = false;
+        self.replacing = None;
         if self.news {
             self.news = false;
             return Order::Look;
         }
-        let resting = self.rest_until.filter(|until| *until > now);
+        let dates = self.live.map(|live| live.dates).unwrap_or_default();
+        let Some(need) = self.need(now) else {
+            return Order::Wait {
+                until: dates.due.or(dates.ends),
+                resting: false,
+            };
+        };
+        let rest = self
+            .rest
+            .filter(|rest| rest.until > now && (rest.need == need || need == Need::Due))
+            .map(|rest| rest.until);
         let too_soon = self
             .replaced_at
             .map(|at| at + self.schedule.min_gap)
             .filter(|until| *until > now);
-        if !self.needs(now) {
-            let until = self.live.and_then(|live| live.due);
+        if let Some(until) = rest.max(too_soon) {
+            // A token that ends during its rest is urgent from then on.
+            let ends = dates.ends.filter(|ends| *ends > now);
             return Order::Wait {
-                until,
-                resting: false,
-            };
-        }
-        if let Some(until) = resting.max(too_soon) {
-            return Order::Wait {
-                until: Some(until),
-                resting: true,
+                until: Some(ends.map_or(until, |ends| until.min(ends))),
+                resting: need == Need::Dead,
             };
         }
         self.replaced_at = Some(now);
-        self.replacing = true;
+        self.replacing = Some(need);
         Order::Replace
     }
 
-    /// No credential, or the live one was rejected, or it is past due.
-    fn needs(&self, now: Instant) -> bool {
-        self.live.is_none_or(|live| {
-            Some(live.generation) <= self.rejected || live.due.is_some_and(|due| due <= now)
-        })
+    fn need(&self, now: Instant) -> Option<Need> {
+        let passed = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        match self.live {
+            None => Some(Need::Dead),
+            Some(live) if Some(live.generation) <= self.rejected || passed(live.dates.ends) => {
+                Some(Need::Dead)
+            }
+            Some(live) => passed(live.dates.due).then_some(Need::Due),
+        }
     }
 
-    fn rest(&mut self, transient: bool, jitter: f64, now: Instant) {
-        let Schedule {
-            rest_first,
-            rest_most,
-            ..
-        } = self.schedule;
-        let doubled =
-            rest_first.saturating_mul(1_u32.checked_shl(self.failures).unwrap_or(u32::MAX));
-        // What needs a person is not asked about often; the person's mending shows as a change of the source.
+    fn obtained(&mut self, generation: Generation, dates: Dates, minted: bool, now: Instant) {
+        self.live = Some(Live {
+            generation,
+            dates,
+            minted_at: minted.then_some(now),
+        });
+        self.failures = 0;
+        self.rest = None;
+        // Whoever mints what has to be renewed at once would mint for ever.
+        if minted && dates.due.is_some_and(|due| due <= now) {
+            self.useless(Need::Due, now);
+        }
+    }
+
+    fn rejected(&mut self, generation: Generation, now: Instant) {
+        let news = Some(generation) > self.rejected;
+        self.rejected = self.rejected.max(Some(generation));
+        let minted_at = self
+            .live
+            .filter(|live| news && live.generation == generation)
+            .and_then(|live| live.minted_at);
+        match minted_at {
+            // Graph takes nothing that is minted now: more of it costs renewals and heals nobody.
+            Some(at) if now < at + self.schedule.rest_most => self.useless(Need::Dead, now),
+            Some(_) => self.useless = 0,
+            None => {}
+        }
+    }
+
+    fn useless(&mut self, need: Need, now: Instant) {
+        let rest = doubled(self.schedule.rest_first, self.useless).min(self.schedule.rest_most);
+        self.useless = self.useless.saturating_add(1);
+        self.rest = Some(Rest {
+            until: now + rest,
+            need,
+        });
+    }
+
+    /// Full jitter: anything between the smallest gap and the whole rest. What needs a person is not asked about often;
+    /// the person's mending shows as a change of the source.
+    fn failed(&mut self, need: Need, transient: bool, jitter: f64, now: Instant) {
+        let most = match need {
+            Need::Due => self.schedule.rest_most_due,
+            Need::Dead => self.schedule.rest_most,
+        };
+        let left = 1.0 - jitter.clamp(0.0, 1.0);
         let rest = if transient {
-            doubled.min(rest_most)
+            let whole = doubled(self.schedule.rest_first, self.failures).min(most);
+            whole.mul_f64(left)
         } else {
-            rest_most
+            most.mul_f64(0.75 + left / 4.0)
         };
         self.failures = self.failures.saturating_add(1);
-        self.rest_until = Some(now + rest.mul_f64(1.0 - jitter.clamp(0.0, 1.0) / 4.0));
+        self.rest = Some(Rest {
+            until: now + rest.max(self.schedule.min_gap),
+            need,
+        });
     }
+}
+
+fn doubled(rest: Duration, times: u32) -> Duration {
+    rest.saturating_mul(1_u32.checked_shl(times).unwrap_or(u32::MAX))
 }
 
 #[cfg(test)]

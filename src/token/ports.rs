@@ -32,7 +32,7 @@ pub trait Source: Send + 'static {
     /// What it is, for people: `file /run/graphward/token`. Never a secret.
     fn describe(&self) -> String;
 
-    /// Whether a minted token can be put here, or why not, in words that end in what to do. Asked once, at start.
+    /// Whether a minted token can be put here, or why not, in words that end in what to do. Cheap.
     ///
     /// # Errors
     ///
@@ -200,6 +200,12 @@ impl Claim {
     /// A claim that nobody contests.
     pub const fn free() -> Self {
         Self(None)
+    }
+
+    /// Whether nobody contests it, so that there is nobody who may have minted meanwhile.
+    #[must_use]
+    pub const fn is_free(&self) -> bool {
+        self.0.is_none()
     }
 
     /// A claim that is given back when `held` is dropped.

@@ -1,74 +1,35 @@
 //! The task that keeps a tenant's credential live: the thin async shell around [`Plan`].
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 
 use super::asks::Heard;
 use super::cell::Writer;
 use super::credential::{Credential, Token};
-use super::plan::{Event, Order, Plan, Schedule};
+use super::crier::{Crier, Errand, Observer, Report};
+use super::live::{Chore, Live};
+use super::plan::{Event, Order, Plan};
 use super::ports::ObtainError;
-use super::supply::Supply;
+use super::schedule::Schedule;
+use super::supply::{Found, Standing, Supply};
 use crate::types::{Clock, TenantId};
-
-/// What the refresher sets out to do.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Errand {
-    /// Look at the source for news.
-    Look,
-    /// Find or mint a successor.
-    Replace,
-}
-
-/// How an errand ended, for whoever keeps count.
-#[derive(Debug)]
-pub struct Report<'a> {
-    /// What it was.
-    pub errand: Errand,
-    /// How long it took.
-    pub took: Duration,
-    /// The credential that is live now; nothing; or why not.
-    pub outcome: Result<Option<&'a Credential>, &'a ObtainError>,
-}
-
-/// Who is told of each errand's end.
-pub type Observer = Box<dyn Fn(&Report<'_>) + Send>;
 
 /// Owns a tenant's supply, and is the only one who publishes its credentials.
 pub struct Refresher {
-    tenant: TenantId,
     supply: Supply,
     writer: Writer,
     plan: Plan,
+    schedule: Schedule,
     clock: Clock,
-    observer: Observer,
     heard: Heard,
-    /// When the live credential's successor should be there: a fifth of the life left before its end.
-    due_at: Option<SystemTime>,
-    jitter: Jitter,
-    /// The failure that was written to the log last.
-    told: Option<String>,
+    live: Live,
+    crier: Crier,
 }
 
-/// The longest errand: no source or renewer may hang the refresher.
-const LONGEST_ERRAND: Duration = Duration::from_secs(30);
 /// The longest sleep, after which dates are derived anew from wall time.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60 * 60);
-
-// === impl Errand ===
-
-impl Errand {
-    /// The word for metrics and logs.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Look => "look",
-            Self::Replace => "replace",
-        }
-    }
-}
 
 // === impl Refresher ===
 
@@ -83,166 +44,227 @@ impl Refresher {
         clock: Clock,
         observer: Observer,
     ) -> Self {
-        let jitter = Jitter::seeded(clock.wall());
-        let plan = Plan::new(schedule);
+        let crier = Crier::new(tenant, observer, supply.describe(), supply.renewal());
         Self {
-            tenant,
             supply,
             writer,
-            plan,
+            plan: Plan::new(schedule),
+            schedule,
             clock,
-            observer,
             heard: Heard::default(),
-            due_at: None,
-            jitter,
-            told: None,
+            live: Live::default(),
+            crier,
         }
     }
 
     /// Runs until it is dropped. It ends with the last request, not before: a request that drains may still
     /// need a new token.
     pub async fn run(mut self) {
+        if let Err(reasons) = self.supply.keeps() {
+            self.crier.kept_nowhere(&reasons);
+        }
         let mut order = self.plan.next(Instant::now());
         loop {
             let event = match order {
-                Order::Look => self.look().await,
-                Order::Replace => self.replace().await,
+                Order::Look => self.errand(Errand::Look).await,
+                Order::Replace => self.errand(Errand::Replace).await,
                 Order::Wait { until, resting } => self.wait(until, resting).await,
             };
             order = self.plan.on(event, Instant::now());
         }
     }
 
-    async fn look(&mut self) -> Event {
+    async fn errand(&mut self, errand: Errand) -> Event {
         let began = Instant::now();
+        if errand == Errand::Replace {
+            self.writer.rest(false);
+        }
         self.writer.begin();
-        let outcome = match timeout(LONGEST_ERRAND, self.supply.look()).await {
-            Ok(outcome) => outcome,
-            Err(_elapsed) => Err(self.too_slow()),
+        let (live, now) = (self.writer.live(), self.clock.wall());
+        let standing = Standing {
+            live: live.as_deref(),
+            dead: live.as_deref().is_none_or(|live| self.is_dead(live)),
+            now,
         };
-        match outcome {
+        let found = match errand {
+            Errand::Look => self.supply.look(standing).await,
+            Errand::Replace => self.supply.replace(standing).await.map(Some),
+        };
+        match found {
+            Ok(Some(found)) => self.publish(errand, began, found),
             Ok(None) => {
                 self.writer.quiet();
-                self.report(Errand::Look, began, Ok(None));
+                self.report(errand, began, Ok(None), false);
                 Event::NothingNew
             }
-            Ok(Some(token)) => self.publish(Errand::Look, began, token),
-            Err(why) => self.fail(Errand::Look, began, why),
-        }
-    }
-
-    async fn replace(&mut self) -> Event {
-        let began = Instant::now();
-        self.writer.rest(false);
-        self.writer.begin();
-        let live = self.writer.live();
-        let outcome = match timeout(LONGEST_ERRAND, self.supply.replace(live.as_deref())).await {
-            Ok(outcome) => outcome,
-            Err(_elapsed) => Err(self.too_slow()),
-        };
-        match outcome {
-            Ok(token) => self.publish(Errand::Replace, began, token),
-            Err(why) => self.fail(Errand::Replace, began, why),
+            Err(why) => self.fail(errand, began, why),
         }
     }
 
     /// Every branch is cancel-safe: nothing is lost when another one wins.
     async fn wait(&mut self, until: Option<Instant>, resting: bool) -> Event {
         self.writer.rest(resting);
+        let chore = self.live.chore(self.supply.has_in_hand());
         let latest = Instant::now() + LONGEST_SLEEP;
         let until = until.map_or(latest, |until| until.min(latest));
+        let (wake, chore) = match chore {
+            Some((at, chore)) if at <= until => (at, Some(chore)),
+            _ => (until, None),
+        };
         tokio::select! {
-            heard = self.writer.heard(self.heard) => self.told(heard),
-            () = self.supply.changed() => Event::Changed,
-            () = sleep_until(until) => Event::Woke { due: self.due() },
+            heard = self.writer.heard(self.heard) => return self.hear(heard),
+            () = self.supply.changed() => return Event::Changed,
+            () = sleep_until(wake) => {}
         }
+        match chore {
+            Some(Chore::Inspect) => self.inspect().await,
+            Some(Chore::Settle) => self.settle().await,
+            None => {}
+        }
+        self.warn();
+        Event::Woke(self.live.dates(&self.clock))
     }
 
-    fn told(&mut self, heard: Heard) -> Event {
+    fn hear(&mut self, heard: Heard) -> Event {
         self.heard = heard;
-        match heard.rejected {
-            Some(generation) if heard.is_suspect(generation) => Event::Rejected(generation),
-            Some(generation) => Event::Absolved(generation),
-            None => Event::NothingNew,
+        let Some(generation) = heard.rejected else {
+            return Event::NothingNew;
+        };
+        let live = self.writer.live();
+        let live = live.filter(|live| live.generation() == generation);
+        if heard.is_suspect(generation) {
+            if let Some(live) = live {
+                self.supply.refuse(live.fingerprint());
+                let why = self.writer.complaint(generation);
+                self.crier.rejected(&live, why.as_ref());
+            }
+            Event::Rejected(generation)
+        } else {
+            if let Some(live) = live {
+                self.supply.forgive(live.fingerprint());
+            }
+            Event::Absolved(generation)
         }
     }
 
-    fn publish(&mut self, errand: Errand, began: Instant, token: Token) -> Event {
+    fn publish(&mut self, errand: Errand, began: Instant, found: Found) -> Event {
+        let Found {
+            token,
+            inspection,
+            minted,
+            from,
+            not_stored,
+        } = found;
+        let told = inspection.as_ref().and_then(|it| it.expires.at());
+        let token = Token {
+            expires_at: told.or(token.expires_at),
+            ..token
+        };
         let credential = match self.writer.publish(token) {
             Ok(credential) => credential,
             Err(error) => {
-                let why = ObtainError::Permanent {
-                    what: format!("the token from {} cannot be used", self.supply.describe()),
-                    reason: "unusable",
-                    source: Some(Box::new(error)),
-                };
+                let what = format!("the token from {from} cannot be used");
+                let why = ObtainError::permanent("unusable", what).because(error);
                 return self.fail(errand, began, why);
             }
         };
-        self.told = None;
-        tracing::info!(
-            tenant = %self.tenant,
-            generation = credential.generation().get(),
-            fingerprint = %credential.fingerprint(),
-            source = self.supply.describe(),
-            "a new token is in use"
-        );
-        self.report(errand, began, Ok(Some(&credential)));
-        self.due_at = credential.expires_at().map(|ends| {
-            let left = ends.duration_since(self.clock.wall()).unwrap_or_default();
-            ends - left / 5
-        });
+        self.crier.published(&credential, &from);
+        self.report(errand, began, Ok(Some(&credential)), minted);
+        if let Some(why) = not_stored {
+            self.crier.not_stored(&why);
+        }
+        let now = self.clock.wall();
+        self.live = Live::new(&credential, inspection, now, &self.schedule);
+        self.reckon();
         Event::Obtained {
             generation: credential.generation(),
-            due: self.due(),
+            dates: self.live.dates(&self.clock),
+            minted,
         }
     }
 
     fn fail(&mut self, errand: Errand, began: Instant, why: ObtainError) -> Event {
-        let why = Arc::new(why);
-        self.report(errand, began, Err(&why));
-        self.tell(errand, &why);
+        self.report(errand, began, Err(&why), false);
+        self.crier
+            .failed(errand, &why, self.writer.live().as_deref());
+        if errand == Errand::Replace {
+            self.live.overdue = true;
+            self.warn();
+        }
         let transient = why.is_transient();
-        self.writer.fail(why);
+        self.writer.fail(Arc::new(why));
         Event::Failed {
             transient,
-            jitter: self.jitter.draw(),
+            jitter: fastrand::f64(),
         }
     }
 
-    /// Writes a failure to the log, once: what goes on failing for the same reason is not said again.
-    fn tell(&mut self, errand: Errand, why: &ObtainError) {
-        let error = why.to_string();
-        let live = self.writer.live();
-        let dead = live
-            .as_ref()
-            .filter(|live| self.heard.is_suspect(live.generation()));
-        let known = self.told.as_ref() == Some(&error);
-        let (tenant, errand) = (&self.tenant, errand.label());
-        if known || (dead.is_none() && matches!(why, ObtainError::NothingNew)) {
-            tracing::debug!(%tenant, errand, error, "no newer token");
-            return;
+    /// Asks Graph about the live token. What it calls dead is rejected, as if a request had found out.
+    async fn inspect(&mut self) {
+        let Some(live) = self.writer.live() else {
+            return self.live.put_off(Chore::Inspect);
+        };
+        match self.supply.inspect(live.token()).await {
+            Ok(Some(inspection)) => {
+                let dead = inspection.dead.clone();
+                let now = self.clock.wall();
+                self.live.inspected(inspection, now, &self.schedule);
+                self.reckon();
+                if let Some(why) = dead {
+                    self.writer.reject(live.generation(), &why);
+                }
+            }
+            Ok(None) => self.live.put_off(Chore::Inspect),
+            Err(error) => {
+                let tenant = &self.crier.tenant;
+                tracing::info!(%tenant, %error, "Graph could not be asked about the token in use; asking again in an hour");
+                self.live.put_off(Chore::Inspect);
+            }
         }
-        let cause = std::error::Error::source(why).map(ToString::to_string);
-        let reason = why.reason();
-        if let Some(dead) = dead {
-            let generation = dead.generation().get();
-            let fingerprint = dead.fingerprint();
-            tracing::warn!(%tenant, generation, %fingerprint, errand, reason, error, cause, "Graph rejects the token, and there is no newer one yet");
-        } else if live.is_some() {
-            tracing::warn!(%tenant, reason, error, cause, "no newer token; the one before stays in use");
-        } else {
-            tracing::warn!(%tenant, reason, error, cause, "there is no token yet");
-        }
-        self.told = Some(error);
     }
 
-    fn too_slow(&self) -> ObtainError {
-        ObtainError::Transient {
-            what: format!("{} did not answer within 30 s", self.supply.describe()),
-            reason: "timeout",
-            source: None,
+    /// Tries once more to store what could not be stored.
+    async fn settle(&mut self) {
+        let tenant = &self.crier.tenant;
+        match self.supply.settle().await {
+            Ok(()) => tracing::info!(%tenant, "the renewed token is stored now"),
+            Err(error) => {
+                tracing::warn!(%tenant, %error, "the renewed token still cannot be stored");
+                self.live.put_off(Chore::Settle);
+            }
         }
+    }
+
+    /// What follows from what is known of the live token.
+    fn reckon(&mut self) {
+        let earliest = |issued_at| self.supply.earliest(issued_at);
+        self.live.schedule(&self.schedule, earliest);
+        let missing = self.live.newly_missing();
+        self.crier.outlook(&self.live);
+        if !missing.is_empty() {
+            self.crier.scopes_missing(&missing);
+        }
+        self.warn();
+    }
+
+    /// Warns of the ends that come near. What is renewed in time needs no warning.
+    fn warn(&mut self) {
+        let now = self.clock.wall();
+        let outlook = self.live.outlook();
+        if let Some(ends) = outlook.ends.filter(|_| !self.live.is_looked_after())
+            && let Some(days) = self.live.expiry.due(ends, now)
+        {
+            self.crier.expires_soon(days, ends, now, &self.live);
+        }
+        if let Some(ends) = outlook.data_access_ends
+            && let Some(days) = self.live.data_access.due(ends, now)
+        {
+            self.crier.data_access_ends_soon(days, ends, now);
+        }
+    }
+
+    fn is_dead(&self, live: &Credential) -> bool {
+        self.heard.is_suspect(live.generation()) || self.live.has_ended(self.clock.wall())
     }
 
     fn report(
@@ -250,48 +272,23 @@ impl Refresher {
         errand: Errand,
         began: Instant,
         outcome: Result<Option<&Credential>, &ObtainError>,
+        minted: bool,
     ) {
-        (self.observer)(&Report {
+        self.crier.report(Report {
             errand,
             took: began.elapsed(),
             outcome,
+            minted,
         });
-    }
-
-    /// [`Self::due_at`] on the monotonic clock, by today's relation of the two.
-    fn due(&self) -> Option<Instant> {
-        self.due_at.map(|at| self.clock.instant_of(at))
     }
 }
 
 impl std::fmt::Debug for Refresher {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Refresher")
-            .field("tenant", &self.tenant)
+            .field("tenant", &self.crier.tenant)
             .field("plan", &self.plan)
             .finish_non_exhaustive()
-    }
-}
-
-/// Numbers that differ between processes, which is all that a jitter needs.
-#[derive(Debug)]
-struct Jitter(u64);
-
-impl Jitter {
-    fn seeded(now: SystemTime) -> Self {
-        let nanos = now
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default()
-            .subsec_nanos();
-        Self(u64::from(nanos) ^ (u64::from(std::process::id()) << 32) | 1)
-    }
-
-    /// In 0.0..1.0, by xorshift.
-    fn draw(&mut self) -> f64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        f64::from((self.0 >> 32) as u32) / f64::from(u32::MAX)
     }
 }
 

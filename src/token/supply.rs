@@ -1,34 +1,97 @@
-//! Where tokens come from: the ports, and the rule between them.
+//! Where tokens come from: sources in order, perhaps a renewer, and the rule between them.
 //!
 //! # Why
 //!
 //! "Different from the live token" is not "new": after a renewal the source may go on showing the superseded
 //! token, and adopting it would flap between two tokens for ever. News is what differs *from what the source
-//! showed last*.
+//! showed last*. That holds while the live token works; once it is dead, any token that Graph has not refused is worth a
+//! try, wherever it stands in the list: an expired file does not hide a live row.
 
 use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use futures_util::future::{join_all, select_all};
+use tokio::time::timeout;
 
 use super::credential::{Credential, Token};
-use super::ports::{ObtainError, Outgoing, Renewer, Source};
+use super::ports::{Inspector, ObtainError, Renewer, Source};
+use super::refused::{Refused, Why};
+use crate::graph::{Inspection, explain};
 use crate::types::Fingerprint;
 
-/// A source, perhaps a renewer, and the rule between them: look first, mint second.
+/// Sources in order, perhaps a renewer, perhaps an inspector, and the rule between them.
 pub struct Supply {
-    source: Box<dyn Source>,
-    renewer: Option<Box<dyn Renewer>>,
-    shown: Option<Fingerprint>,
+    pub(super) places: Vec<Place>,
+    pub(super) renewer: Option<Box<dyn Renewer>>,
+    inspector: Option<Box<dyn Inspector>>,
+    /// Which place the live token came from.
+    pub(super) origin: usize,
+    refused: Refused,
+    /// A minted token that is not yet where the next start will look.
+    pub(super) in_hand: Option<Token>,
 }
 
+/// How things stand with the live token.
+#[derive(Clone, Copy, Debug)]
+pub struct Standing<'a> {
+    /// The live credential.
+    pub live: Option<&'a Credential>,
+    /// Whether there is none that works: none at all, or Graph rejected it, or it has ended.
+    pub dead: bool,
+    /// Wall time.
+    pub now: SystemTime,
+}
+
+/// A token that may go into service.
+#[derive(Debug)]
+pub struct Found {
+    /// The token.
+    pub token: Token,
+    /// What Graph says of it, if it was asked and answered.
+    pub inspection: Option<Inspection>,
+    /// Whether it was minted, which has a price.
+    pub minted: bool,
+    /// Where it is from, for people.
+    pub from: String,
+    /// Why it would be lost with this process, if it would.
+    pub not_stored: Option<ObtainError>,
+}
+
+/// A source, and what it showed last.
+pub(super) struct Place {
+    pub(super) source: Box<dyn Source>,
+    pub(super) shown: Option<Fingerprint>,
+    rang: bool,
+}
+
+/// The longest a source may take to show what it has. They have limits of their own; this one is for those that hang.
+const LOAD: Duration = Duration::from_secs(20);
+/// The longest an inspection delays a token.
+const INSPECT: Duration = Duration::from_secs(3);
 // === impl Supply ===
 
 impl Supply {
-    /// A supply that finds tokens and mints none.
+    /// A supply that finds tokens in one place, and mints none.
     #[must_use]
     pub fn of(source: impl Source) -> Self {
-        Self {
-            source: Box::new(source),
-            renewer: None,
+        Self::of_all(vec![Box::new(source)])
+    }
+
+    /// A supply that finds tokens in several places, the first of which counts most.
+    #[must_use]
+    pub fn of_all(sources: Vec<Box<dyn Source>>) -> Self {
+        let place = |source| Place {
+            source,
             shown: None,
+            rang: false,
+        };
+        Self {
+            places: sources.into_iter().map(place).collect(),
+            renewer: None,
+            inspector: None,
+            origin: 0,
+            refused: Refused::default(),
+            in_hand: None,
         }
     }
 
@@ -41,60 +104,234 @@ impl Supply {
         }
     }
 
-    /// What the source is, for people.
+    /// The same with somebody who says what a token is worth before it goes into service.
+    #[must_use]
+    pub fn inspected_by(self, inspector: impl Inspector) -> Self {
+        Self {
+            inspector: Some(Box::new(inspector)),
+            ..self
+        }
+    }
+
+    /// What its sources are, for people.
     #[must_use]
     pub fn describe(&self) -> String {
-        self.source.describe()
+        let places: Vec<_> = self
+            .places
+            .iter()
+            .map(|place| place.source.describe())
+            .collect();
+        places.join(", ")
     }
 
-    /// News from the source: what it shows, if that differs from what it showed last.
+    /// What mints its tokens, for people.
+    #[must_use]
+    pub fn renewal(&self) -> Option<String> {
+        self.renewer.as_ref().map(|renewer| renewer.describe())
+    }
+
+    /// When a token issued then can be renewed at the earliest; `None` without a renewer.
+    #[must_use]
+    pub fn earliest(&self, issued_at: SystemTime) -> Option<SystemTime> {
+        let renewer = self.renewer.as_ref()?;
+        Some(renewer.earliest(issued_at))
+    }
+
+    /// Why minted tokens would be lost with this process, if they would be: said once, at start.
     ///
     /// # Errors
     ///
-    /// What the source says.
-    pub async fn look(&mut self) -> Result<Option<Token>, ObtainError> {
-        let token = self.source.load().await?;
-        let fingerprint = token.secret.fingerprint();
-        Ok((self.shown.replace(fingerprint) != Some(fingerprint)).then_some(token))
-    }
-
-    /// A token other than `outgoing`: from the source if that has news, else minted.
-    ///
-    /// # Errors
-    ///
-    /// [`ObtainError::NothingNew`] if the source has no news and nothing can be minted; what the source or the
-    /// renewer says otherwise. A source that cannot be read does not keep the renewer from minting.
-    pub async fn replace(&mut self, outgoing: Option<&Credential>) -> Result<Token, ObtainError> {
-        let looked = self.look().await;
-        let (renewer, outgoing) = match (looked, &mut self.renewer, outgoing) {
-            (Ok(Some(token)), _, _) => return Ok(token),
-            (_, Some(renewer), Some(outgoing)) => (renewer, outgoing),
-            (Ok(None), ..) => return Err(ObtainError::NothingNew),
-            (Err(error), ..) => return Err(error),
-        };
-        let token = renewer
-            .renew(Outgoing {
-                token: outgoing.token(),
-                dead: false,
-            })
-            .await?;
-        if token.secret.fingerprint() == outgoing.fingerprint() {
-            return Err(ObtainError::NothingNew);
+    /// What each source says.
+    pub fn keeps(&self) -> Result<(), Vec<String>> {
+        if self.renewer.is_none() {
+            return Ok(());
         }
-        Ok(token)
+        let why_not = |place: &Place| place.source.keeps().err();
+        let reasons: Vec<_> = self.places.iter().filter_map(why_not).collect();
+        if reasons.len() < self.places.len() {
+            Ok(())
+        } else {
+            Err(reasons)
+        }
     }
 
-    /// Completes when the source may have news. Cancel-safe.
+    /// Completes when a source may have news. Cancel-safe.
     pub async fn changed(&mut self) {
-        self.source.changed().await;
+        if self.places.is_empty() {
+            return std::future::pending().await;
+        }
+        let changes = self.places.iter_mut().map(|place| place.source.changed());
+        let ((), which, _) = select_all(changes).await;
+        if let Some(place) = self.places.get_mut(which) {
+            place.rang = true;
+        }
     }
+
+    /// Graph rejected this token in service: it is not taken again, or only once it is forgiven.
+    pub fn refuse(&mut self, token: Fingerprint) {
+        self.refused.add(token, Why::Rejected);
+    }
+
+    /// Graph took it after all.
+    pub fn forgive(&mut self, token: Fingerprint) {
+        self.refused.forget(token);
+    }
+
+    /// A token for service, if a source has news; and if the live one is dead, if any source has one that Graph has not
+    /// refused.
+    ///
+    /// # Errors
+    ///
+    /// What the first source says that has something to say, if none has a token.
+    pub async fn look(&mut self, standing: Standing<'_>) -> Result<Option<Found>, ObtainError> {
+        let live = standing.live.map(Credential::fingerprint);
+        let mut trouble = None;
+        for (index, loaded) in self.load(standing.dead).await {
+            let Some(place) = self.places.get_mut(index) else {
+                continue;
+            };
+            let token = match loaded {
+                Ok(token) => token,
+                Err(error) => {
+                    trouble = trouble.or(Some(error));
+                    continue;
+                }
+            };
+            let fingerprint = token.secret.fingerprint();
+            let news = place.shown.replace(fingerprint) != Some(fingerprint);
+            if Some(fingerprint) == live {
+                if standing.dead {
+                    continue;
+                }
+                // All is well, and what stands further down the list counts less.
+                self.origin = index;
+                return Ok(None);
+            }
+            let counts = news && index <= self.origin;
+            if !(standing.dead || counts) {
+                continue;
+            }
+            let from = place.source.describe();
+            match self.admit(token, &from, standing).await {
+                Ok(found) => {
+                    self.origin = index;
+                    return Ok(Some(found));
+                }
+                // That a token is known to be dead is news only once.
+                Err(error) if error.reason() == "rejected_before" && !news => {}
+                Err(error) => trouble = trouble.or(Some(error)),
+            }
+        }
+        trouble.map_or(Ok(None), Err)
+    }
+
+    /// What Graph says of the live token now; `None` if nobody can be asked.
+    ///
+    /// # Errors
+    ///
+    /// What the inspector says.
+    pub async fn inspect(&mut self, token: &Token) -> Result<Option<Inspection>, ObtainError> {
+        let Some(inspector) = &mut self.inspector else {
+            return Ok(None);
+        };
+        match timeout(INSPECT, inspector.inspect(token)).await {
+            Ok(inspection) => inspection.map(Some),
+            Err(_elapsed) => Err(late("Graph", "say what the token is worth", INSPECT)),
+        }
+    }
+
+    /// What the places show, in their order: all of them in need, else those that may have news and count.
+    async fn load(&mut self, all: bool) -> Vec<(usize, Result<Token, ObtainError>)> {
+        let origin = self.origin;
+        let places = self.places.iter_mut().enumerate();
+        let places = places.filter(|(index, place)| all || place.rang || *index <= origin);
+        let loads = places.map(|(index, place)| async move {
+            place.rang = false;
+            let loaded = timeout(LOAD, place.source.load()).await;
+            let slow = |_elapsed| Err(late(&place.source.describe(), "answer", LOAD));
+            (index, loaded.unwrap_or_else(slow))
+        });
+        join_all(loads).await
+    }
+
+    /// Whether a token may go into service.
+    pub(super) async fn admit(
+        &mut self,
+        token: Token,
+        from: &str,
+        standing: Standing<'_>,
+    ) -> Result<Found, ObtainError> {
+        let fingerprint = token.secret.fingerprint();
+        match self.refused.why(fingerprint) {
+            None => {}
+            Some(Why::Inspected) if standing.dead => {}
+            Some(_) => {
+                let what = format!(
+                    "the token {fingerprint} from {from} is one that Graph has rejected already: it is not taken again; \
+                     put another one there"
+                );
+                return Err(ObtainError::permanent("rejected_before", what));
+            }
+        }
+        if token.expires_at.is_some_and(|ends| ends <= standing.now) {
+            let what = format!(
+                "the token {fingerprint} from {from} has expired already: put a newer one there"
+            );
+            return Err(ObtainError::permanent("expired", what));
+        }
+        let inspection = match self.inspect(&token).await {
+            Ok(inspection) => inspection,
+            Err(error) => {
+                tracing::warn!(
+                    %fingerprint,
+                    from,
+                    error = %error,
+                    "the token goes into service unchecked, as Graph cannot be asked about it"
+                );
+                None
+            }
+        };
+        let ended = |inspection: &Inspection| {
+            inspection
+                .expires
+                .at()
+                .is_some_and(|ends| ends <= standing.now)
+        };
+        if let Some(dead) = inspection
+            .as_ref()
+            .filter(|inspection| inspection.dead.is_some() || ended(inspection))
+        {
+            self.refused.add(fingerprint, Why::Inspected);
+            let why = dead.dead.as_ref().map_or_else(
+                || "it has expired".to_owned(),
+                |error| explain(error).happened,
+            );
+            let what = format!(
+                "the token {fingerprint} from {from} is not taken into service, as Graph says that it is dead: {why} Put \
+                 another one there"
+            );
+            return Err(ObtainError::permanent("quarantined", what));
+        }
+        Ok(Found {
+            token,
+            inspection,
+            minted: false,
+            from: from.to_owned(),
+            not_stored: None,
+        })
+    }
+}
+
+pub(super) fn late(who: &str, what: &str, limit: Duration) -> ObtainError {
+    let what = format!("{who} did not {what} within {} s", limit.as_secs());
+    ObtainError::transient("timeout", what)
 }
 
 impl fmt::Debug for Supply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Supply")
-            .field("source", &self.source.describe())
-            .field("renews", &self.renewer.is_some())
+            .field("sources", &self.describe())
+            .field("renewer", &self.renewal())
             .finish_non_exhaustive()
     }
 }

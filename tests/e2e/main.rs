@@ -16,6 +16,8 @@ mod pair;
 #[cfg(test)]
 mod secrets;
 #[cfg(test)]
+mod supplies;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod uploads;

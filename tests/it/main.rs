@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod admin;
+mod alerts;
 mod answers;
 mod arrival;
 mod batch_items;
@@ -11,11 +12,13 @@ mod bodies;
 mod bodies_cleaned;
 mod budget;
 mod codes;
+mod dead_tokens;
 mod drain;
 mod healing;
 mod hosts;
 mod identity;
 mod injection;
+mod last_rejections;
 mod media;
 mod paging;
 mod proofs;

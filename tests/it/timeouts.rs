@@ -99,7 +99,8 @@ async fn without_a_token_a_request_is_refused_and_told_when_to_come_again() {
             (true, "proxy_configuration_error"),
         ] {
             home.drop.shows_nothing(permanent);
-            sleep(Duration::from_secs(2)).await;
+            // Longer than any rest.
+            sleep(Duration::from_secs(70)).await;
             let began = Instant::now();
             let answer = home.app.post("x").await;
             answer.refused(503, error);
@@ -177,7 +178,8 @@ async fn a_token_that_ends_is_renewed_before_it_does() {
     let home = house.start().await;
     home.drop
         .ends_at(crate::support::today() + Duration::from_secs(1_001));
-    sleep(Duration::from_secs(790)).await;
+    // A life of 1,000 s is renewed at half time, or a little before.
+    sleep(Duration::from_secs(440)).await;
     assert_eq!(
         (
             home.mint.calls(),
@@ -185,7 +187,7 @@ async fn a_token_that_ends_is_renewed_before_it_does() {
         ),
         (0, 1)
     );
-    sleep(Duration::from_secs(20)).await;
+    sleep(Duration::from_secs(70)).await;
     assert_eq!(
         (
             home.mint.calls(),

@@ -29,6 +29,28 @@ fn the_readme_has_every_metric_and_no_other() {
 }
 
 #[test]
+fn the_readme_names_every_alert_about_a_metric_beside_it() {
+    let readme = read("README.md");
+    let rows = readme
+        .lines()
+        .filter(|line| line.starts_with("| `graphward_"));
+    let beside = |row: &str| row.rsplit(" | ").next().unwrap_or_default().to_owned();
+    let told: BTreeSet<_> = rows
+        .flat_map(|row| words_with(&beside(row), "Graph"))
+        .collect();
+    let alerts = read("config/prometheus/alerts.yaml");
+    let names = alerts
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("- alert: "));
+    let names: BTreeSet<_> = names.map(str::to_owned).collect();
+    assert!(names.len() >= 25, "{names:?}");
+    assert_eq!(
+        told, names,
+        "README.md on the left, alerts.yaml on the right"
+    );
+}
+
+#[test]
 fn the_readme_has_every_refusal_and_no_other() {
     let rows = refusals(&read("src/proxy/refusal.rs"));
     assert!(rows.len() >= 15, "{rows:?}");
@@ -63,7 +85,7 @@ fn the_readme_has_every_outcome() {
         .lines()
         .filter(|line| line.trim_start().starts_with('(') && line.contains("=> \""));
     let outcomes: Vec<_> = arms.filter_map(|line| line.split('"').nth(1)).collect();
-    assert_eq!(outcomes.len(), 7, "{outcomes:?}");
+    assert_eq!(outcomes.len(), 8, "{outcomes:?}");
     for outcome in outcomes {
         assert!(
             readme.contains(&format!("| `{outcome}` |")),

@@ -159,6 +159,14 @@ async fn what_cannot_be_is_refused_in_words() {
         ("POST", "/faults", json!({"kind": "page", "status": 7})),
         ("POST", "/faults", json!([])),
         ("POST", "/tokens", json!({"family": "whatsapp"})),
+        ("POST", "/tokens", json!({"kind": "king"})),
+        ("POST", "/tokens/set", json!({"ttl": "4s"})),
+        (
+            "POST",
+            "/tokens/set",
+            json!({"token": "EAAx", "family": "threads"}),
+        ),
+        ("POST", "/faults", json!({"kind": "page", "on": "moon"})),
         ("POST", "/usage", json!({"vary": "x"})),
     ];
     for (method, path, body) in cases {
@@ -168,6 +176,10 @@ async fn what_cannot_be_is_refused_in_words() {
     }
     let unknown = control
         .call("POST", "/tokens/expire", json!({"token": "EAAx"}))
+        .await;
+    assert_eq!(unknown.0, 404);
+    let unknown = control
+        .call("POST", "/tokens/set", json!({"token": "EAAx", "ttl": "4s"}))
         .await;
     assert_eq!(unknown.0, 404);
     assert_eq!(control.call("GET", "/nowhere", Value::Null).await.0, 404);
@@ -204,5 +216,64 @@ async fn tokens_of_a_family_are_issued_and_usage_is_set() {
     assert_eq!(
         control.ok("POST", "/faults", fault).await["faults_waiting"],
         3
+    );
+}
+
+#[tokio::test]
+async fn what_debug_token_says_is_set_and_the_calls_of_each_endpoint_are_counted() {
+    let control = Control::start().await;
+    let asked = json!({
+        "kind": "page", "ttl": "10m", "age": "25h", "data_access": "1h",
+        "scopes": ["pages_messaging"], "targets": ["17"],
+    });
+    let issued = control.ok("POST", "/tokens", asked).await;
+    let token = issued["access_token"].as_str().unwrap();
+    let debug = || {
+        let path = format!("/debug_token?input_token={token}");
+        request("GET", &path, token, &[], "")
+    };
+    let said = async || {
+        let answer = control.sim.handle(debug()).await.unwrap();
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        serde_json::from_slice::<Value>(&body).unwrap()["data"].clone()
+    };
+    let data = said().await;
+    let seconds = |name: &str| data[name].as_i64().unwrap() - data["issued_at"].as_i64().unwrap();
+    assert_eq!(
+        (seconds("expires_at"), seconds("data_access_expires_at")),
+        (25 * 3600 + 600, 26 * 3600)
+    );
+    assert_eq!(
+        (&data["type"], &data["is_valid"]),
+        (&json!("PAGE"), &json!(true))
+    );
+    assert_eq!(
+        data["granular_scopes"],
+        json!([{"scope": "pages_messaging", "target_ids": ["17"]}])
+    );
+
+    let set = json!({"token": token, "kind": "user", "ttl": "never", "data_access": "0s"});
+    let set = control.ok("POST", "/tokens/set", set).await;
+    assert_eq!(set["expires_at"], Value::Null);
+    let data = said().await;
+    assert_eq!(
+        (&data["type"], &data["expires_at"]),
+        (&json!("USER"), &json!(0))
+    );
+    assert!(data["data_access_expires_at"].as_i64().unwrap() > 0);
+
+    let fault = json!({"kind": "page", "status": 503, "on": "debug_token"});
+    control.ok("POST", "/faults", fault).await;
+    assert_eq!(control.me(token).await, 200, "it is another's fault");
+    let answer = control.sim.handle(debug()).await.unwrap();
+    assert_eq!(answer.status(), 503);
+    let counts = control.ok("GET", "/state", Value::Null).await["counts"].clone();
+    assert_eq!(
+        (
+            &counts["inspections"],
+            &counts["attempts"],
+            &counts["mints"]
+        ),
+        (&json!(3), &json!(1), &json!(0))
     );
 }

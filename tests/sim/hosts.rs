@@ -1,4 +1,7 @@
-use graphward::sim::Family;
+use std::time::Duration;
+
+use graphward::sim::{Change, Family};
+use graphward::types::Clock;
 use serde_json::json;
 
 use crate::support::{World, request};
@@ -100,6 +103,11 @@ async fn instagram_and_threads_tokens_are_exchanged_and_renew_themselves_on_thei
     ];
     for (host, family, word, prefix) in cases {
         let old = world.sim.issue_for(family, None);
+        let ripe = Change {
+            issued: Some(Clock::system().wall() - Duration::from_secs(24 * 60 * 60)),
+            ..Change::default()
+        };
+        assert!(world.sim.change(&old, ripe));
         let token = format!("access_token={old}");
         let exchange = format!("{host}/access_token?grant_type={word}_exchange_token");
         let refresh =

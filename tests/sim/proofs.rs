@@ -92,7 +92,7 @@ async fn token_endpoints_need_no_proof_but_minting_does_even_where_others_do_not
         ("00".to_owned(), 400),
         (String::new(), 400),
     ] {
-        let mut form = "business_app=1234567890123456".to_owned();
+        let mut form = "business_app=1234567890123456&scope=a".to_owned();
         if !proof.is_empty() {
             form.push_str(&format!("&appsecret_proof={proof}"));
         }

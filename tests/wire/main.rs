@@ -13,9 +13,12 @@
 )]
 
 mod advisories;
+mod alerts;
 mod answers;
 mod bodies;
 mod breaks;
+mod calls;
+mod commands;
 mod credential;
 mod faults;
 mod floods;
@@ -26,6 +29,7 @@ mod http2;
 mod https;
 mod listeners;
 mod process;
+mod services;
 mod support;
 mod targets;
 mod tls;

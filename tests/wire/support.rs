@@ -8,6 +8,7 @@ pub(crate) mod message;
 pub(crate) mod origin;
 pub(crate) mod process;
 pub(crate) mod secure;
+pub(crate) mod service;
 
 pub(crate) use client::Client;
 pub(crate) use h2c::H2c;
@@ -15,6 +16,7 @@ pub(crate) use house::{House, Setup};
 pub(crate) use origin::{After, Decoy, Origin};
 pub(crate) use process::Process;
 pub(crate) use secure::Papers;
+pub(crate) use service::Service;
 
 use std::sync::LazyLock;
 

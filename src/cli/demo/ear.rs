@@ -3,6 +3,7 @@
 //! The events and fields that are known here are those that operators read; nothing is logged for the demo.
 
 use std::fmt::{Debug, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -16,18 +17,42 @@ use crate::telemetry::LogError;
 /// Tells what the sidecar logs, from now on; nothing is printed.
 pub(super) fn follow_log(teller: Teller) -> Result<(), LogError> {
     let ours = Targets::new().with_target("graphward", Level::DEBUG);
-    let subscriber = tracing_subscriber::registry().with(Ear(teller).with_filter(ours));
+    let subscriber = tracing_subscriber::registry().with(Ear::new(teller).with_filter(ours));
     Ok(tracing::subscriber::set_global_default(subscriber)?)
 }
 
-struct Ear(Teller);
+struct Ear {
+    teller: Teller,
+    /// Whether it was told that nothing newer was found, which is worth one line however often one looks.
+    waiting: AtomicBool,
+}
+
+impl Ear {
+    const fn new(teller: Teller) -> Self {
+        Self {
+            teller,
+            waiting: AtomicBool::new(false),
+        }
+    }
+
+    fn tell(&self, happening: Happening) {
+        let waits = matches!(happening, Happening::NothingYet);
+        if waits && self.waiting.load(Ordering::Relaxed) {
+            return;
+        }
+        if waits || matches!(happening, Happening::InUse(_)) {
+            self.waiting.store(waits, Ordering::Relaxed);
+        }
+        self.teller.tell(happening);
+    }
+}
 
 impl<S: Subscriber> Layer<S> for Ear {
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
         let mut heard = Heard::default();
         event.record(&mut heard);
         if let Some(happening) = heard.happening() {
-            self.0.tell(happening);
+            self.tell(happening);
         }
     }
 }
@@ -37,6 +62,7 @@ impl<S: Subscriber> Layer<S> for Ear {
 struct Heard {
     message: String,
     outcome: String,
+    errand: String,
     fingerprint: String,
     generation: Option<u64>,
     millis: u64,
@@ -46,9 +72,7 @@ impl Heard {
     fn happening(self) -> Option<Happening> {
         match (self.message.as_str(), self.outcome.as_str()) {
             ("a new token is in use", _) => Some(Happening::InUse(self.fingerprint)),
-            ("Graph rejects the token, and there is no newer one yet", _) => {
-                Some(Happening::NothingYet)
-            }
+            ("no newer token", _) if self.errand == "replace" => Some(Happening::NothingYet),
             ("request", "healed") => Some(Happening::Healed {
                 generation: self.generation?,
                 millis: self.millis,
@@ -75,6 +99,7 @@ impl Visit for Heard {
         let text = match field.name() {
             "message" => &mut self.message,
             "outcome" => &mut self.outcome,
+            "errand" => &mut self.errand,
             "fingerprint" => &mut self.fingerprint,
             _ => return,
         };

@@ -1,4 +1,6 @@
 mod faults;
+mod lives;
+mod refused;
 mod secrets;
 
 use std::collections::BTreeSet;
@@ -7,7 +9,7 @@ use std::sync::Arc;
 
 use super::super::fault::ConfigError;
 use super::super::file::parse;
-use super::super::source;
+use super::super::{renew, source};
 use super::*;
 
 /// What a file resolves to, or the lines of the message.
@@ -67,8 +69,23 @@ fn sidecar_toml_shows_every_key_that_exists() {
     drop(ask(&mut layers));
     let exist: BTreeSet<_> = layers.asked().iter().map(ToString::to_string).collect();
     assert_eq!(shown, exist);
-    for key in source::KEYS {
+    let within = source::KINDS.iter().chain(&source::OTHERS);
+    let within = within.chain(&renew::KINDS).chain(&renew::OTHERS);
+    let mint = ["scopes", "set_token_expires_in_60_days", "system_user"];
+    for key in within.chain(&mint) {
         assert!(SIDECAR.contains(&format!("{key} = ")), "{key}");
+    }
+}
+
+#[test]
+fn what_becomes_of_requests_with_a_dead_token_can_be_chosen() {
+    for (text, expected) in [
+        ("", DeadToken::Probe),
+        ("[heal]\ndead_token = \"probe\"", DeadToken::Probe),
+        ("[heal]\ndead_token = \"forward\"", DeadToken::Forward),
+        ("[heal]\ndead_token = \"refuse\"", DeadToken::Refuse),
+    ] {
+        assert_eq!(read(text).unwrap().heal.dead_token, expected);
     }
 }
 
@@ -92,8 +109,6 @@ fn every_key_can_be_changed() {
         head_timeout = "1d"
         idle_timeout = "2m"
         connect_to = { "Graph.facebook.com" = "127.0.0.1:1", "[::1]" = "[::1]:2" }
-        [token]
-        source = { file = "t.json", pointer = "/a~1b" }
         [heal]
         token_wait = "0s"
         hold = "10m"
@@ -136,11 +151,6 @@ fn every_key_can_be_changed() {
     assert_eq!(upstream.idle_timeout, Duration::from_secs(120));
     assert_eq!(upstream.connect_to["graph.facebook.com"], "127.0.0.1:1");
     assert_eq!(upstream.connect_to["::1"], "[::1]:2");
-    let TokenSource::File { path, format } = &config.token else {
-        panic!("{:?}", config.token);
-    };
-    assert_eq!(path, Path::new("t.json"));
-    assert_eq!(*format, Format::Pointer("/a~1b".to_owned()));
     let heal = &config.heal;
     assert_eq!(
         (heal.token_wait, heal.hold),

@@ -1,127 +1,12 @@
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+mod life;
+mod support;
 
-use tokio::sync::Notify;
+use std::sync::atomic::Ordering;
 
-use super::super::{BoxFuture, Generation, NoSuccessor, Outgoing, Renewer, Source, Tokens, pair};
+use super::super::{Generation, NoSuccessor, Told, pair};
 use super::*;
 use crate::graph::GraphError;
-use crate::types::Secret;
-
-/// A source that shows what the test puts there.
-#[derive(Clone, Default)]
-struct Drop(Arc<Shown>);
-
-#[derive(Default)]
-struct Shown {
-    token: Mutex<Option<String>>,
-    changed: Notify,
-    loads: AtomicU64,
-}
-
-/// A renewer that mints `minted-1`, `minted-2`, …, or fails.
-#[derive(Clone, Default)]
-struct Mint(Arc<Minted>);
-
-#[derive(Default)]
-struct Minted {
-    calls: AtomicU64,
-    broken: std::sync::atomic::AtomicBool,
-    panics: std::sync::atomic::AtomicBool,
-}
-
-impl Drop {
-    fn put(&self, token: &str) {
-        *self.0.token.lock().unwrap() = Some(token.to_owned());
-        self.0.changed.notify_one();
-    }
-}
-
-impl Source for Drop {
-    fn load(&mut self) -> BoxFuture<'_, Result<Token, ObtainError>> {
-        self.0.loads.fetch_add(1, Ordering::Relaxed);
-        let shown = self.0.token.lock().unwrap().clone();
-        Box::pin(async move {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-            let text = shown.ok_or(ObtainError::Transient {
-                what: "nothing there".to_owned(),
-                reason: "missing",
-                source: None,
-            })?;
-            Ok(Token::lasting(Secret::new(&text).unwrap()))
-        })
-    }
-
-    fn changed(&mut self) -> BoxFuture<'_, ()> {
-        Box::pin(self.0.changed.notified())
-    }
-
-    fn describe(&self) -> String {
-        "the test".to_owned()
-    }
-}
-
-impl Renewer for Mint {
-    fn describe(&self) -> String {
-        "the test's mint".to_owned()
-    }
-
-    fn renew<'a>(
-        &'a mut self,
-        _outgoing: Outgoing<'a>,
-    ) -> BoxFuture<'a, Result<Token, ObtainError>> {
-        Box::pin(async move {
-            assert!(!self.0.panics.load(Ordering::Relaxed), "on purpose");
-            let number = self.0.calls.fetch_add(1, Ordering::Relaxed) + 1;
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            if self.0.broken.load(Ordering::Relaxed) {
-                return Err(ObtainError::Transient {
-                    what: "out of order".to_owned(),
-                    reason: "broken",
-                    source: None,
-                });
-            }
-            Ok(Token::lasting(
-                Secret::new(&format!("minted-{number}")).unwrap(),
-            ))
-        })
-    }
-}
-
-async fn start(source: &Drop, mint: Option<&Mint>) -> Tokens {
-    let supply = Supply::of(source.clone());
-    let supply = match mint {
-        Some(mint) => supply.renewed_by(mint.clone()),
-        None => supply,
-    };
-    let (writer, tokens) = pair();
-    let tenant = TenantId::default();
-    let refresher = Refresher::new(
-        tenant,
-        supply,
-        writer,
-        Schedule::default(),
-        Clock::system(),
-        Box::new(|_report| {}),
-    );
-    drop(spawn(refresher.run()));
-    tokens.looked().await;
-    tokens
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "these tests end with their runtime"
-)]
-fn spawn<T: Send + 'static>(
-    task: impl Future<Output = T> + Send + 'static,
-) -> tokio::task::JoinHandle<T> {
-    tokio::spawn(task)
-}
-
-fn soon() -> Instant {
-    Instant::now() + Duration::from_secs(5)
-}
+use support::{Drop, Mint, soon, spawn, start};
 
 #[tokio::test(start_paused = true)]
 async fn five_hundred_askers_are_served_by_one_renewal() {
@@ -370,9 +255,11 @@ fn threads_that_reject_and_wait_lose_no_wake_up() {
         let (writer, tokens) = pair();
         let schedule = Schedule {
             min_gap: Duration::ZERO,
+            // Each of its renewals is rejected at once, on purpose.
+            rest_first: Duration::ZERO,
             ..Schedule::default()
         };
-        let observer = Box::new(|_report: &Report<'_>| {});
+        let observer = Box::new(|_told: &Told<'_>| {});
         let refresher = Refresher::new(
             TenantId::default(),
             supply,

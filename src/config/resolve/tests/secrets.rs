@@ -17,6 +17,21 @@ fn a_secret_in_the_file_is_refused_and_never_said() {
         "[token]\nsource = { env = \"SECRET\" }",
         "[token]\nsource = { file = \"a\", key = \"SECRET\" }",
         "[heal]\nsecrets = [\"SECRET\"]",
+        "[token]\nsource = [{ file = \"a\" }, { env = \"SECRET\" }]",
+        "[token]\nsource = { http = \"http://a\", headers = { Authorization = \"SECRET\" } }",
+        "[token]\nsource = { http = \"http://a\", headers = { X-Any = \"SECRET\" } }",
+        "[token]\nsource = { http = \"http://me:SECRET@a\" }",
+        "[token]\nsource = { exec = [\"a\", \"SECRET\"] }",
+        "[token]\nsource = { exec = [\"a\"], keep_env = [\"SECRET\"] }",
+        "[token]\nsource = { postgres = \"postgres://me:SECRET@a/b\", query = \"SELECT 1\" }",
+        "[token]\nsource = { postgres = \"postgres://a?password=SECRET\", query = \"SELECT 1\" }",
+        "[token]\nsource = { postgres = \"postgres://a\", query = \"SECRET\" }",
+        "[token]\nsource = { file = \"a\", fernet_key = \"SECRET\" }",
+        "[token]\nsource = { file = \"a\", fernet_key = [{ env = \"SECRET\" }] }",
+        "[token]\nrenew = \"SECRET\"",
+        "[token]\nrenew = { http = \"SECRET\" }",
+        "[token]\nstore = \"SECRET\"",
+        "[token]\nstore = { file = \"SECRET\" }",
         "token = \"SECRET\"",
         "access_token = \"SECRET\"",
     ] {
@@ -40,7 +55,7 @@ proptest! {
     #[test]
     fn a_token_pasted_anywhere_is_never_said(
         token in "(EAA|IGQ|THAA)[A-Za-z0-9]{30,200}|[0-9a-f]{32}|[0-9]{15}\\|[A-Za-z0-9_-]{27}",
-        place in 0_usize..16,
+        place in 0_usize..27,
     ) {
         let texts = [
             "SECRET", "SECRET = 1", "a = SECRET", "[SECRET]", "[[SECRET]]", "[\"SECRET\"]\na = 1", "\"SECRET\" = \"a\"",
@@ -48,6 +63,13 @@ proptest! {
             "[listen]\nallowed_hosts = [\"SECRET \"]", "[upstream]\norigin = \"https://SECRET@a\"",
             "[upstream]\norigin = \"https://a/me?access_token=SECRET\"", "[heal]\nhold = \"SECRET\"",
             "[upstream.connect_to]\n\"SECRET/\" = \"SECRET\"", "[token.source]\n\"SECRET\" = \"SECRET\"",
+            "[token]\nsource = { http = \"SECRET\" }", "[token]\nsource = { http = \"http://SECRET@a\" }",
+            "[token]\nsource = { http = \"http://a?access_token=SECRET\" }", "[token]\nsource = { exec = \"SECRET\" }",
+            "[token]\nsource = { http = \"http://a\", headers = { X-Token = \"SECRET\" } }",
+            "[token]\nsource = { postgres = \"SECRET\", query = \"SELECT 1\" }", "[alerts]\nurl = \"SECRET\"",
+            "[token]\nsource = { file = \"a\", pointer = \"SECRET\" }", "[token]\nrenew = { SECRET = {} }",
+            "[token]\nsource = { postgres = \"postgres://a\", query = \"SELECT 1\", listen = \"SECRET\\u0000\" }",
+            "[app]\nid = \"x SECRET\"",
         ];
         let said = faults(&texts[place].replace("SECRET", &token)).join("\n");
         for part in token.split(['|', '-', '_']).filter(|part| part.len() > 4) {

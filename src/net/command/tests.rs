@@ -1,0 +1,316 @@
+use std::fs;
+use std::path::Path;
+
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+
+use super::*;
+
+const SOON: Duration = Duration::from_secs(5);
+const SECRET: &str = "EAAGm0PX4ZCpsBAKZA";
+
+/// A shell is a program like any other, and the nearest that does as it is told.
+fn shell(script: &str) -> Command {
+    shell_within(script, SOON)
+}
+
+fn shell_within(script: &str, timeout: Duration) -> Command {
+    let argv = ["sh", "-c", script].map(str::to_owned).into();
+    Command::new(argv, Vec::new(), timeout)
+}
+
+fn program(argv: &[&str]) -> Command {
+    let argv = argv.iter().map(|&argument| argument.to_owned()).collect();
+    Command::new(argv, Vec::new(), SOON)
+}
+
+async fn answer(command: &mut Command) -> String {
+    let answer = command.run(b"", &[]).await.unwrap();
+    String::from_utf8(answer.to_vec()).unwrap()
+}
+
+async fn failure(command: &mut Command) -> (CommandError, String) {
+    let error = command.run(b"", &[]).await.unwrap_err();
+    let told = crate::net::chain(&error);
+    for told in [&told, &format!("{error:?}"), &format!("{command:?}")] {
+        assert!(!told.contains(SECRET), "{told}");
+    }
+    (error, told)
+}
+
+/// The numbers that a script writes into a file, one on a line.
+async fn numbers(file: &Path, count: usize) -> Vec<u32> {
+    let by = Instant::now() + SOON;
+    loop {
+        let text = fs::read_to_string(file).unwrap_or_default();
+        if text.ends_with('\n') && text.lines().count() == count {
+            return text.lines().map(|line| line.parse().unwrap()).collect();
+        }
+        assert!(Instant::now() < by, "{text}");
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Neither running nor, if it is our child, unburied.
+fn is_gone(process: u32) -> bool {
+    let Ok(stat) = fs::read_to_string(format!("/proc/{process}/stat")) else {
+        return true;
+    };
+    // `4711 (sleep) Z 1 …`: dead; whoever is its parent will bury it.
+    let behind = stat.rsplit_once(')').unwrap().1;
+    let mut fields = behind.split_whitespace();
+    let (state, parent) = (fields.next().unwrap(), fields.next().unwrap());
+    state == "Z" && parent != std::process::id().to_string()
+}
+
+async fn all_are_gone(processes: &[u32]) {
+    let by = Instant::now() + SOON;
+    while !processes.iter().copied().all(is_gone) {
+        assert!(Instant::now() < by, "{processes:?} are still there");
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// A script that writes its own number and that of a process in the background, and then does something else.
+fn with_company(place: &TempDir, then: &str) -> (String, std::path::PathBuf) {
+    let file = place.path().join("numbers");
+    let shown = file.display();
+    let script = format!(
+        "sleep 600 & (echo $$; echo $!) >'{shown}.new'; mv '{shown}.new' '{shown}'; {then}"
+    );
+    (script, file)
+}
+
+#[tokio::test]
+async fn what_is_written_to_stdout_is_the_answer() {
+    assert_eq!(
+        answer(&mut shell("printf 'a token'; echo noise >&2")).await,
+        "a token"
+    );
+    assert_eq!(answer(&mut shell("exit 0")).await, "");
+    // No shell reads what is not given to one.
+    let text = "$HOME `id` * ; | > x";
+    assert_eq!(
+        answer(&mut program(&["printf", "%s|", "", text, "a  b"])).await,
+        format!("|{text}|a  b|")
+    );
+}
+
+#[tokio::test]
+async fn it_reads_what_it_is_given_and_nothing_else() {
+    let mut command = shell("cat; echo end");
+    let given = command.run(b"old token\n", &[]).await.unwrap();
+    assert_eq!(given.as_slice(), b"old token\nend\n");
+    assert_eq!(answer(&mut command).await, "end\n");
+    // Nor does it have to: a megabyte is more than a pipe holds.
+    let much = vec![b'x'; 1 << 20];
+    let answer = shell("echo deaf").run(&much, &[]).await.unwrap();
+    assert_eq!(answer.as_slice(), b"deaf\n");
+    let answer = shell("exec <&-; sleep 0.1; echo deaf")
+        .run(&much, &[])
+        .await
+        .unwrap();
+    assert_eq!(answer.as_slice(), b"deaf\n");
+}
+
+#[tokio::test]
+async fn its_environment_has_what_is_needed_and_what_was_asked_for() {
+    // What `cargo test` sets stands for all that is none of a command's business.
+    assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some());
+    let names = async |command: &mut Command| -> Vec<String> {
+        let answer = command
+            .run(b"", &[("GRAPHWARD_TOKEN_DEAD", "true")])
+            .await
+            .unwrap();
+        let text = String::from_utf8(answer.to_vec()).unwrap();
+        text.lines()
+            .map(|line| line.split_once('=').unwrap().0.to_owned())
+            .collect()
+    };
+    let mut few = program(&["env"]);
+    let got = names(&mut few).await;
+    assert!(got.contains(&"PATH".to_owned()), "{got:?}");
+    for name in &got {
+        let known = KEPT.contains(&name.as_str()) || name == "GRAPHWARD_TOKEN_DEAD";
+        assert!(known, "{name}");
+    }
+    let keep_env = ["CARGO_MANIFEST_DIR", "NO_SUCH_VARIABLE"].map(str::to_owned);
+    let mut more = Command::new(vec!["env".to_owned()], keep_env.into(), SOON);
+    assert!(
+        names(&mut more)
+            .await
+            .contains(&"CARGO_MANIFEST_DIR".to_owned())
+    );
+}
+
+#[test]
+fn what_is_ours_is_not_handed_on_though_it_is_asked_for() {
+    let keep_env = ["GRAPHWARD_APP_SECRET", "PATH"].map(str::to_owned);
+    let command = Command::new(vec!["env".to_owned()], keep_env.into(), SOON);
+    let asked = command.names().filter(|name| name.starts_with("GRAPHWARD"));
+    assert_eq!(asked.count(), 0);
+}
+
+#[tokio::test]
+async fn a_bad_end_is_told_with_the_last_line_and_no_secret() {
+    let script =
+        format!("echo {SECRET}; echo first >&2; echo 'no {SECRET}: vault is sealed' >&2; exit 3");
+    let (error, told) = failure(&mut shell(&script)).await;
+    assert_eq!(
+        told,
+        "it ended with exit status: 3: no [redacted]: vault is sealed"
+    );
+    assert_eq!((error.reason(), error.is_transient()), ("exit", true));
+    let (_, told) = failure(&mut shell("kill -9 $$")).await;
+    assert_eq!(told, "it ended with signal: 9 (SIGKILL)");
+}
+
+#[tokio::test]
+async fn what_cannot_be_started_says_why() {
+    let place = tempfile::tempdir().unwrap();
+    let plain = place.path().join("plain");
+    fs::write(&plain, "#!/bin/sh\necho x\n").unwrap();
+    let orphan = place.path().join("orphan");
+    fs::write(&orphan, "#!/no/such/interpreter\n").unwrap();
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    fs::set_permissions(&orphan, executable).unwrap();
+    let (plain, orphan) = (plain.to_str().unwrap(), orphan.to_str().unwrap());
+    for (argv, reason, words) in [
+        (
+            &["no-such-program", SECRET][..],
+            "missing",
+            "there is no such program",
+        ),
+        (
+            &["/no/such/program", SECRET],
+            "missing",
+            "there is no such program",
+        ),
+        (&[orphan, SECRET], "missing", "interpreter"),
+        (&[], "missing", "there is no such program"),
+        (&[plain, SECRET], "not_executable", "may not be executed"),
+        (&["/", SECRET], "not_executable", "may not be executed"),
+    ] {
+        let (error, told) = failure(&mut program(argv)).await;
+        assert_eq!(
+            (error.reason(), error.is_transient()),
+            (reason, false),
+            "{argv:?}: {told}"
+        );
+        assert!(told.contains(words), "{told}");
+    }
+    let (error, _) = failure(&mut program(&["echo", "a\0b"])).await;
+    assert_eq!(error.reason(), "not_run");
+}
+
+#[tokio::test]
+async fn what_takes_too_long_is_killed_with_all_that_it_started() {
+    let place = tempfile::tempdir().unwrap();
+    let (script, file) = with_company(&place, "wait");
+    let limit = Duration::from_millis(300);
+    let began = Instant::now();
+    let (error, told) = failure(&mut shell_within(&script, limit)).await;
+    assert!(began.elapsed() < SOON / 2, "{:?}", began.elapsed());
+    assert_eq!((error.reason(), error.is_transient()), ("timeout", true));
+    assert_eq!(told, "it did not end within 300ms, and was killed");
+    all_are_gone(&numbers(&file, 2).await).await;
+}
+
+#[tokio::test]
+async fn what_is_given_up_is_killed_with_all_that_it_started() {
+    let place = tempfile::tempdir().unwrap();
+    let (script, file) = with_company(&place, "trap '' TERM HUP INT; while :; do sleep 1; done");
+    let mut command = shell_within(&script, 100 * SOON);
+    let there = tokio::select! {
+        _ = command.run(b"", &[]) => unreachable!(),
+        there = numbers(&file, 2) => there,
+    };
+    all_are_gone(&there).await;
+    // The same command can be run again, and forgets what it left.
+    assert_eq!(command.left.len(), 1);
+    command.argv = vec!["true".to_owned()];
+    command.run(b"", &[]).await.unwrap();
+    bury(&mut command.left);
+    assert!(command.left.is_empty(), "{:?}", command.left);
+}
+
+#[tokio::test]
+async fn what_stays_in_the_background_holds_nothing_up_and_is_killed() {
+    let place = tempfile::tempdir().unwrap();
+    // It has both pipes.
+    let (script, file) = with_company(&place, "echo done");
+    let began = Instant::now();
+    assert_eq!(answer(&mut shell(&script)).await, "done\n");
+    assert!(began.elapsed() < SOON / 2, "{:?}", began.elapsed());
+    all_are_gone(&numbers(&file, 2).await).await;
+}
+
+#[tokio::test]
+async fn what_leaves_the_group_with_the_pipes_holds_nothing_up() {
+    let place = tempfile::tempdir().unwrap();
+    let file = place.path().join("numbers");
+    let script = format!(
+        "setsid sleep 600 & echo $! >'{}'; sleep 0.2; echo done",
+        file.display()
+    );
+    let began = Instant::now();
+    assert_eq!(answer(&mut shell(&script)).await, "done\n");
+    assert!(began.elapsed() < SOON / 2, "{:?}", began.elapsed());
+    let escaped = numbers(&file, 1).await;
+    let escaped = Pid::from_raw(i32::try_from(escaped[0]).unwrap()).unwrap();
+    kill_process_group(escaped, Signal::KILL).unwrap();
+}
+
+#[tokio::test]
+async fn what_closes_its_pipes_and_goes_on_is_waited_for() {
+    let script = "echo token; exec >&- 2>&-; sleep 0.2; exit 4";
+    let (error, _) = failure(&mut shell(script)).await;
+    assert_eq!(error.reason(), "exit");
+    let (error, _) = failure(&mut shell_within("exec >&- 2>&-; sleep 600", SOON / 20)).await;
+    assert_eq!(error.reason(), "timeout");
+}
+
+#[tokio::test]
+async fn a_flood_is_refused_and_what_makes_it_killed() {
+    let place = tempfile::tempdir().unwrap();
+    for flood in [
+        "while :; do echo 0123456789; done",
+        "yes",
+        "yes >&2",
+        "head -c 65537 /dev/zero; sleep 600",
+    ] {
+        let (script, file) = with_company(&place, flood);
+        let (error, told) = failure(&mut shell(&script)).await;
+        assert_eq!(
+            (error.reason(), error.is_transient()),
+            ("too_long", false),
+            "{flood}: {told}"
+        );
+        all_are_gone(&numbers(&file, 2).await).await;
+        fs::remove_file(file).unwrap();
+    }
+    let whole = shell("head -c 65536 /dev/zero")
+        .run(b"", &[])
+        .await
+        .unwrap();
+    assert_eq!(whole.len(), MOST);
+    let whole = shell("head -c 65536 /dev/zero & wait; head -c 900000 /dev/zero >&2")
+        .run(b"", &[])
+        .await;
+    assert_eq!(whole.unwrap().len(), MOST);
+}
+
+#[tokio::test]
+async fn hundreds_of_runs_leave_nobody_unburied() {
+    let mut command = shell("sleep 600 & echo $$ $!");
+    for _ in 0..100 {
+        let answer = answer(&mut command).await;
+        let processes: Vec<_> = answer
+            .split_whitespace()
+            .map(|id| id.parse().unwrap())
+            .collect();
+        assert!(!Path::new(&format!("/proc/{}", processes[0])).exists());
+        all_are_gone(&processes).await;
+    }
+    assert!(command.left.len() <= 1, "{:?}", command.left);
+}

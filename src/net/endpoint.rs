@@ -1,0 +1,266 @@
+//! An address of the house, where tokens are asked for.
+//!
+//! # Why
+//!
+//! Secrets travel to it in headers and in the query, so what is shown of it is the scheme, the host, the port and the
+//! path. User and password are no part of an address that is called: nothing would send them, but for the one pseudo
+//! header of HTTP/2 that must not have them.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_TYPE, IF_NONE_MATCH};
+use http::uri::Authority;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http_body_util::Full;
+
+use super::caller::{CallError, Caller};
+
+/// An address, what is said there every time, and how.
+#[derive(Clone)]
+pub struct Endpoint {
+    uri: Uri,
+    headers: HeaderMap,
+    caller: Caller,
+}
+
+/// Why an address gave nothing of use. No variant holds more of it than [`Endpoint`] shows.
+#[derive(Debug, thiserror::Error)]
+pub enum EndpointError {
+    /// There is no answer.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// 401 or 403.
+    #[error(
+        "it answered {0}: it does not know us, or does not let us; correct the headers that it is sent"
+    )]
+    Refused(StatusCode),
+    /// 404 or 410.
+    #[error("it answered {0}: nothing is there; correct the URL, or add the tenant to the service")]
+    Missing(StatusCode),
+    /// Another address is to be asked.
+    #[error(
+        "it answered {0}, a redirect, which is not followed, as the next host would get what was meant for this one; \
+         write the address that it leads to"
+    )]
+    Redirect(StatusCode),
+    /// 5xx, or one that asks for patience.
+    #[error("it answered {0}: it is in trouble")]
+    Trouble(StatusCode),
+    /// Any other that is no answer.
+    #[error("it answered {0}: it does not understand us; is it the right URL?")]
+    Odd(StatusCode),
+}
+
+// === impl Endpoint ===
+
+impl Endpoint {
+    /// An address with these headers, all of which are taken for secrets.
+    #[must_use]
+    pub fn new(uri: Uri, mut headers: HeaderMap, caller: Caller) -> Self {
+        for value in headers.values_mut() {
+            value.set_sensitive(true);
+        }
+        let json = HeaderValue::from_static("application/json");
+        headers.entry(ACCEPT).or_insert(json);
+        let endpoint = Self {
+            uri: without_user(uri),
+            headers,
+            caller,
+        };
+        if endpoint.is_in_the_clear() {
+            tracing::warn!(
+                address = %endpoint,
+                "tokens will come from there in the clear, for whoever is on the way to read; use https if it is possible"
+            );
+        }
+        endpoint
+    }
+
+    /// Asks. With the tag of what is known, the answer may be 304, and is `None` then.
+    ///
+    /// # Errors
+    ///
+    /// [`EndpointError`] for everything but 2xx, and 304 if there was a tag.
+    pub async fn get(
+        &self,
+        known: Option<&HeaderValue>,
+    ) -> Result<Option<Response<Bytes>>, EndpointError> {
+        let mut request = self.request(Method::GET, Bytes::new());
+        if let Some(tag) = known {
+            request.headers_mut().insert(IF_NONE_MATCH, tag.clone());
+        }
+        let response = self.caller.call(request).await?;
+        if known.is_some() && response.status() == StatusCode::NOT_MODIFIED {
+            return Ok(None);
+        }
+        judged(response).map(Some)
+    }
+
+    /// Sends a JSON document.
+    ///
+    /// # Errors
+    ///
+    /// [`EndpointError`] for everything but 2xx.
+    pub async fn post(&self, document: Bytes) -> Result<Response<Bytes>, EndpointError> {
+        let mut request = self.request(Method::POST, document);
+        let json = HeaderValue::from_static("application/json");
+        request.headers_mut().insert(CONTENT_TYPE, json);
+        judged(self.caller.call(request).await?)
+    }
+
+    fn request(&self, method: Method, body: Bytes) -> Request<Full<Bytes>> {
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = method;
+        *request.uri_mut() = self.uri.clone();
+        *request.headers_mut() = self.headers.clone();
+        request
+    }
+
+    fn is_in_the_clear(&self) -> bool {
+        let host = self.uri.host().unwrap_or_default();
+        let address = host.trim_start_matches('[').trim_end_matches(']');
+        let here = address
+            .parse()
+            .map_or(host == "localhost", |address: IpAddr| address.is_loopback());
+        self.uri.scheme_str() == Some("http") && !here
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = self.uri.scheme_str().unwrap_or_default();
+        let host = self.uri.authority().map_or("", Authority::as_str);
+        write!(f, "{scheme}://{host}{}", self.uri.path())
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint")
+            .field("address", &self.to_string())
+            .finish_non_exhaustive()
+    }
+}
+
+/// An address without its user and password.
+fn without_user(uri: Uri) -> Uri {
+    let mut parts = uri.clone().into_parts();
+    let host = parts
+        .authority
+        .as_ref()
+        .and_then(|authority| Some(authority.as_str().rsplit_once('@')?.1));
+    let Some(host) = host.and_then(|host| host.parse().ok()) else {
+        return uri;
+    };
+    parts.authority = Some(host);
+    Uri::from_parts(parts).unwrap_or(uri)
+}
+
+fn judged(response: Response<Bytes>) -> Result<Response<Bytes>, EndpointError> {
+    let status = response.status();
+    match status.as_u16() {
+        200..=299 => Ok(response),
+        300..=399 => Err(EndpointError::Redirect(status)),
+        401 | 403 => Err(EndpointError::Refused(status)),
+        404 | 410 => Err(EndpointError::Missing(status)),
+        408 | 425 | 429 | 500.. => Err(EndpointError::Trouble(status)),
+        _ => Err(EndpointError::Odd(status)),
+    }
+}
+
+// === impl EndpointError ===
+
+impl EndpointError {
+    /// A closed word for metrics.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Call(CallError::Connect(_)) => "unreachable",
+            Self::Call(CallError::Broken(_)) => "broken",
+            Self::Call(CallError::TooLong) => "too_long",
+            Self::Call(CallError::Late(_)) => "timeout",
+            Self::Refused(_) => "refused",
+            Self::Missing(_) => "missing",
+            Self::Redirect(_) => "redirect",
+            Self::Trouble(_) | Self::Odd(_) => "status",
+        }
+    }
+
+    /// Whether it may go well another time, though nobody does anything about it.
+    #[must_use]
+    pub const fn is_transient(&self) -> bool {
+        match self {
+            Self::Call(CallError::Connect(_) | CallError::Broken(_) | CallError::Late(_))
+            | Self::Trouble(_) => true,
+            Self::Call(CallError::TooLong)
+            | Self::Refused(_)
+            | Self::Missing(_)
+            | Self::Redirect(_)
+            | Self::Odd(_) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use crate::net::{Connector, Tasks};
+
+    use super::*;
+
+    fn endpoint(uri: &'static str) -> Endpoint {
+        let nowhere = Connector::new(|_uri| async { Err("nowhere".into()) });
+        let caller = Caller::new(nowhere, Duration::from_secs(1), &Tasks::default());
+        Endpoint::new(Uri::from_static(uri), HeaderMap::new(), caller)
+    }
+
+    #[test]
+    fn what_is_shown_of_an_address_ends_before_the_query_and_begins_after_the_user() {
+        for (uri, shown) in [
+            (
+                "http://tenants:3007/a/b?key=s3cret",
+                "http://tenants:3007/a/b",
+            ),
+            ("https://me:s3cret@tenants/a", "https://tenants/a"),
+            ("https://s3cret@[::1]:8443", "https://[::1]:8443/"),
+        ] {
+            let endpoint = endpoint(uri);
+            assert_eq!(endpoint.to_string(), shown);
+            let all = format!(
+                "{endpoint:?} {}",
+                endpoint.request(Method::GET, Bytes::new()).uri()
+            );
+            assert_eq!(all.contains("s3cret"), uri.contains("key="), "{all}");
+            assert!(!format!("{endpoint:?}").contains("s3cret"));
+        }
+    }
+
+    #[test]
+    fn a_token_is_in_the_clear_if_it_comes_without_tls_from_elsewhere() {
+        for (uri, clear) in [
+            ("http://tenant-service:3007/x", true),
+            ("http://10.0.0.1/x", true),
+            ("http://localhost.example/x", true),
+            ("http://localhost/x", false),
+            ("http://127.1.2.3:80/x", false),
+            ("http://[::1]:80/x", false),
+            ("https://tenant-service/x", false),
+        ] {
+            assert_eq!(endpoint(uri).is_in_the_clear(), clear, "{uri}");
+        }
+    }
+
+    #[test]
+    fn every_header_is_taken_for_a_secret() {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-api-key", HeaderValue::from_static("s3cret"));
+        let endpoint = endpoint("https://tenants/");
+        let endpoint = Endpoint::new(endpoint.uri, headers, endpoint.caller);
+        let request = endpoint.request(Method::GET, Bytes::new());
+        assert!(request.headers()["x-api-key"].is_sensitive());
+        assert!(!format!("{endpoint:?} {:?}", request.headers()).contains("s3cret"));
+    }
+}

@@ -1,0 +1,10 @@
+//! Renewals and questions against the fake Graph, over real sockets and TLS; and against servers that say anything, in
+//! memory, where time is paused.
+
+mod debug_token;
+mod exchange;
+mod mint;
+mod secrets;
+mod sibling;
+mod trouble;
+mod world;

@@ -1,0 +1,243 @@
+use std::time::Duration;
+
+use super::world::{
+    APP_SECRET, LIMIT, World, exchange, key, left, origin, renewed, revived, secret,
+};
+use crate::renew::{Exchange, Lasting};
+use crate::sim::{Effect, Endpoint, Fault, Grant};
+use crate::token::Renewer as _;
+use crate::types::Clock;
+
+fn odd(world: &World, grant: Grant) {
+    let fault = Fault::once(Effect::Grant(grant));
+    world.sim.fault_on(Endpoint::Exchange, fault);
+}
+
+#[tokio::test]
+async fn a_living_token_is_exchanged_and_when_the_new_one_ends_is_known() {
+    let world = World::start().await;
+    let old = world.sim.issue(Some(Duration::from_secs(600)));
+    for lasting in [Lasting::Usual, Lasting::SixtyDays] {
+        let new = renewed(&mut world.exchange(lasting), &old).await.unwrap();
+        assert_ne!(new.secret.expose(), old);
+        assert!((5_183_930..=5_183_944).contains(&left(&new).unwrap()));
+        assert!(world.sim.expire(new.secret.expose()), "Graph knows it");
+    }
+    let calls = world.sim.calls();
+    let asked = |call: usize| calls[call].parameters.iter().map(|(_, name)| name.as_str());
+    let usual = [
+        "grant_type",
+        "client_id",
+        "client_secret",
+        "fb_exchange_token",
+    ];
+    assert_eq!(asked(0).collect::<Vec<_>>(), usual);
+    assert!(asked(1).any(|name| name == "set_token_expires_in_60_days"));
+    assert_eq!((calls.len(), calls[0].method.as_str()), (2, "GET"));
+}
+
+#[tokio::test]
+async fn a_dead_token_is_not_even_sent_and_the_error_says_what_to_do() {
+    let world = World::start().await;
+    let old = world.sim.issue(None);
+    let error = revived(&mut world.exchange(Lasting::Usual), &old)
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (error.reason(), error.is_transient()),
+        ("token_dead", false)
+    );
+    assert!(
+        error.to_string().contains("to create a new token"),
+        "{error}"
+    );
+    assert_eq!(world.sim.calls().len(), 0);
+}
+
+#[tokio::test]
+async fn a_token_that_graph_knows_to_be_dead_and_a_wrong_app_need_a_person() {
+    let world = World::start().await;
+    let old = world.sim.issue(None);
+    for (id, secret_of_app, reason) in [
+        (
+            "1234567890123456",
+            "ffffffffffffffffffffffffffffffff",
+            "app_refused",
+        ),
+        ("42", APP_SECRET, "app_refused"),
+    ] {
+        let mut wrong = key(secret_of_app);
+        wrong.id = id.to_owned();
+        let origin = origin("https://graph.facebook.com");
+        let caller = world.caller.clone();
+        let mut exchange = Exchange::new(caller, origin, wrong, Lasting::Usual, Clock::system());
+        let error = renewed(&mut exchange, &old).await.unwrap_err();
+        assert_eq!(
+            (error.reason(), error.is_transient()),
+            (reason, false),
+            "{error}"
+        );
+        assert!(
+            error
+                .to_string()
+                .contains("to correct app.id and app.secret")
+        );
+    }
+    world.sim.expire(&old);
+    let error = renewed(&mut world.exchange(Lasting::Usual), &old)
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (error.reason(), error.is_transient()),
+        ("token_rejected", false)
+    );
+    let text = error.to_string();
+    let start = "graph.facebook.com/oauth/access_token refuses: Graph says code 190, subcode 463, fbtrace_id A";
+    assert!(text.starts_with(start), "{text}");
+}
+
+#[tokio::test]
+async fn an_answer_that_does_not_say_when_the_token_ends_leaves_that_open() {
+    let world = World::start().await;
+    let old = world.sim.issue(None);
+    odd(&world, Grant::Untold);
+    let new = renewed(&mut world.exchange(Lasting::Usual), &old)
+        .await
+        .unwrap();
+    assert_eq!(new.expires_at, None);
+    odd(&world, Grant::Untold);
+    let new = renewed(&mut world.exchange(Lasting::SixtyDays), &old)
+        .await
+        .unwrap();
+    let sixty_days = 60 * 24 * 60 * 60;
+    assert!(
+        left(&new).unwrap().abs_diff(sixty_days) < 10,
+        "it was asked for"
+    );
+}
+
+#[tokio::test]
+async fn the_old_form_of_the_answer_is_read_and_the_same_token_may_come_again() {
+    let world = World::start().await;
+    let old = world.sim.issue(Some(Duration::from_secs(600)));
+    odd(&world, Grant::Form);
+    let new = renewed(&mut world.exchange(Lasting::Usual), &old)
+        .await
+        .unwrap();
+    assert!(left(&new).unwrap() > 5_183_900);
+    odd(&world, Grant::Same);
+    let same = renewed(&mut world.exchange(Lasting::Usual), &old)
+        .await
+        .unwrap();
+    assert_eq!(same.secret.expose(), old);
+    assert!(left(&same).unwrap() > 5_183_900, "it ends later now");
+}
+
+#[tokio::test]
+async fn a_token_that_arrives_expired_and_an_answer_without_end_are_no_tokens() {
+    let world = World::start().await;
+    let old = world.sim.issue(None);
+    for (grant, reason) in [(Grant::Stale, "answer_expired"), (Grant::Huge, "too_long")] {
+        odd(&world, grant);
+        let error = renewed(&mut world.exchange(Lasting::Usual), &old)
+            .await
+            .unwrap_err();
+        assert_eq!(
+            (error.reason(), error.is_transient()),
+            (reason, true),
+            "{error}"
+        );
+    }
+    assert_eq!(world.sim.counts().exchanges, 2, "one call each");
+}
+
+#[tokio::test]
+async fn what_passes_by_itself_is_told_from_what_does_not() {
+    let world = World::start().await;
+    let old = world.sim.issue(None);
+    let error = |code, status| Effect::Error {
+        code,
+        subcode: None,
+        status: http::StatusCode::from_u16(status).ok(),
+    };
+    for (effect, reason, passes) in [
+        (error(1, 500), "graph_error", true),
+        (error(1, 400), "graph_error", true),
+        (error(2, 400), "graph_error", true),
+        (error(4, 400), "throttled", true),
+        (error(613, 403), "throttled", true),
+        (error(10, 403), "refused", false),
+        (error(100, 400), "refused", false),
+        (error(3962, 400), "refused", false),
+        (error(190, 200), "token_rejected", false),
+        (
+            Effect::Page(http::StatusCode::BAD_GATEWAY),
+            "graph_error",
+            true,
+        ),
+        (Effect::Page(http::StatusCode::OK), "not_understood", true),
+        (
+            Effect::Page(http::StatusCode::FOUND),
+            "not_understood",
+            true,
+        ),
+        (
+            Effect::Page(http::StatusCode::NOT_FOUND),
+            "not_understood",
+            true,
+        ),
+        (
+            Effect::Page(http::StatusCode::TOO_MANY_REQUESTS),
+            "throttled",
+            true,
+        ),
+        (Effect::Reset, "broken", true),
+        (Effect::Cut, "broken", true),
+    ] {
+        world
+            .sim
+            .fault_on(Endpoint::Exchange, Fault::once(effect.clone()));
+        let error = renewed(&mut world.exchange(Lasting::Usual), &old)
+            .await
+            .unwrap_err();
+        assert_eq!(
+            (error.reason(), error.is_transient()),
+            (reason, passes),
+            "{effect:?}: {error}"
+        );
+    }
+    let new = renewed(&mut world.exchange(Lasting::Usual), &old).await;
+    assert!(new.is_ok(), "nothing lasts");
+}
+
+#[tokio::test]
+async fn nobody_listens_and_a_certificate_is_not_trusted() {
+    let world = World::start().await;
+    let elsewhere = crate::net::Dial {
+        connect_to: [("graph.facebook.com".to_owned(), "127.0.0.1:1".to_owned())].into(),
+        tls: crate::net::tls::client(None, crate::net::Http::Auto.alpn()).unwrap(),
+        timeout: LIMIT,
+        plain: false,
+    };
+    let connector = crate::net::Connector::real(elsewhere);
+    let caller = crate::net::Caller::new(connector, LIMIT, &crate::net::Tasks::default());
+    let error = renewed(&mut exchange(&caller, Lasting::Usual), "EAAx")
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (error.reason(), error.is_transient()),
+        ("unreachable", true)
+    );
+    assert_eq!(world.sim.calls().len(), 0);
+}
+
+#[test]
+fn it_is_named_as_people_know_it_and_shows_no_secret() {
+    let exchange = exchange(
+        &super::world::answering("", super::world::Then::Ends),
+        Lasting::Usual,
+    );
+    assert_eq!(exchange.describe(), "fb_exchange_token");
+    assert!(!format!("{exchange:?}").contains(APP_SECRET));
+    assert!(format!("{exchange:?}").contains(&secret(APP_SECRET).fingerprint().to_string()));
+}

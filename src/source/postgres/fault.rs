@@ -1,0 +1,130 @@
+//! What went wrong at the database, in words that end in what to do.
+//!
+//! # Why
+//!
+//! A server's messages quote values: `invalid input syntax for type integer: "EAAG…"`, `Failing row contains (…)`. Only
+//! its code is told, and where in the statement it points; its words only where they can name nothing but objects.
+
+use tokio_postgres::error::{DbError, ErrorPosition};
+
+use super::link::{Failed, is_io};
+use super::tls::Distrust;
+use crate::token::ObtainError;
+
+/// Says what became of an act, `read` or `write to`, at a place.
+pub(super) fn fault(place: &str, act: &str, failed: Failed) -> ObtainError {
+    let error = match failed {
+        Failed::Late => {
+            let what = format!("{place} did not answer in time");
+            return ObtainError::transient("late", what);
+        }
+        Failed::Gone => {
+            let what = format!("{place} closed the connection");
+            return ObtainError::transient("unreachable", what);
+        }
+        Failed::Said(error) => error,
+    };
+    if let Some(said) = error.as_db_error() {
+        return refused(place, act, said);
+    }
+    let distrusted =
+        std::error::Error::source(&error).is_some_and(<dyn std::error::Error>::is::<Distrust>);
+    if distrusted {
+        let what = format!(
+            "{place} is not trusted; name its certificate authority in `ca_file`, and its host as the certificate does, or \
+             say sslmode=disable where nobody can be on the line"
+        );
+        return ObtainError::permanent("untrusted", what).because(error);
+    }
+    let mends = error.is_closed() || is_io(&error) || std::error::Error::source(&error).is_none();
+    if mends {
+        return ObtainError::transient("unreachable", format!("{place} cannot be reached"))
+            .because(error);
+    }
+    let what = format!(
+        "{place} does not take the connection as its URL asks for it: check the password and `sslmode`"
+    );
+    ObtainError::permanent("connection", what).because(error)
+}
+
+fn refused(place: &str, act: &str, said: &DbError) -> ObtainError {
+    let code = said.code().code();
+    let class = code.get(..2).unwrap_or_default();
+    let at = match said.position() {
+        Some(ErrorPosition::Original(at)) => format!(" at character {at}"),
+        Some(ErrorPosition::Internal { .. }) | None => String::new(),
+    };
+    let names = || said.message();
+    let permanent = |reason, why: String| {
+        ObtainError::permanent(
+            reason,
+            format!("cannot {act} {place}: {why} (SQLSTATE {code})"),
+        )
+    };
+    let transient = |reason, why: String| {
+        ObtainError::transient(
+            reason,
+            format!("cannot {act} {place}: {why} (SQLSTATE {code})"),
+        )
+    };
+    match (code, class) {
+        (_, "28") => permanent(
+            "login",
+            "the login is refused; check user and password in the URL, and pg_hba.conf".to_owned(),
+        ),
+        ("42501", _) => permanent(
+            "denied",
+            format!("{}; GRANT what the statement needs to the user in the URL", names()),
+        ),
+        ("42P01", _) => permanent(
+            "statement",
+            format!("{}; correct the statement{at}, or its schema", names()),
+        ),
+        ("42703", _) => permanent(
+            "statement",
+            format!("the statement names a column that does not exist{at}; correct it"),
+        ),
+        ("42P18" | "42P02" | "08P01", _) => permanent(
+            "parameters",
+            "the statement uses other parameters ($1, $2 …) than it is given: each one needs its value in `params`, and \
+             each value its use"
+                .to_owned(),
+        ),
+        (_, "42") => permanent(
+            "statement",
+            format!("the statement is wrong{at}; try it in psql"),
+        ),
+        (_, "22") => permanent(
+            "parameters",
+            "a value does not fit its column; check `params`, and what the statement computes".to_owned(),
+        ),
+        (_, "23") => permanent(
+            "constraint",
+            "a constraint of the table forbids it; correct the statement".to_owned(),
+        ),
+        ("3D000", _) => permanent(
+            "database",
+            format!("{}; correct the URL", names()),
+        ),
+        ("25006", _) => permanent(
+            "read_only",
+            "the database takes no writes; name the primary in the URL, or all hosts and \
+             target_session_attrs=read-write"
+                .to_owned(),
+        ),
+        ("57014", _) => transient(
+            "late",
+            "the statement took too long; an index may help".to_owned(),
+        ),
+        ("55P03", _) => transient("locked", "somebody else holds the row".to_owned()),
+        (_, "40") => transient("contended", "others wrote at the same time".to_owned()),
+        (_, "08" | "53" | "57") => transient(
+            "unavailable",
+            "the server takes no work now; it is tried again".to_owned(),
+        ),
+        _ => permanent(
+            "statement",
+            "the statement failed; the server's log says why".to_owned(),
+        ),
+    }
+}

@@ -1,0 +1,119 @@
+use super::super::Metrics;
+use super::*;
+
+/// The samples of the families of these names, in the order in which they are shown.
+#[track_caller]
+fn samples(metrics: &Metrics, name: &str) -> Vec<String> {
+    let text = metrics.text();
+    assert!(text.ends_with("# EOF\n"), "{text}");
+    let start = format!("graphward_{name}");
+    let lines = text.lines().filter(|line| line.starts_with(&start));
+    lines.map(str::to_owned).collect()
+}
+
+fn shop() -> TenantId {
+    TenantId::new("shop").unwrap()
+}
+
+#[test]
+fn what_is_unknown_or_never_is_absent_and_not_1970() {
+    let metrics = Metrics::new();
+    let token = metrics.token(&shop());
+    token.live(1, None);
+    token.known(None, None, 0);
+    token.due(None);
+    for name in [
+        "token_expiry_timestamp_seconds",
+        "token_data_access_expiry_timestamp_seconds",
+        "token_inspected_timestamp_seconds",
+        "token_renewal_due_timestamp_seconds",
+    ] {
+        assert_eq!(samples(&metrics, name), Vec::<String>::new(), "{name}");
+    }
+    token.known(Some(1_764_547_200.0), Some(1_769_904_000.5), 2);
+    token.due(Some(1_763_683_200.0));
+    token.inspected(1_763_600_000.0);
+    for (name, value) in [
+        ("token_expiry_timestamp_seconds", "1764547200.0"),
+        ("token_data_access_expiry_timestamp_seconds", "1769904000.5"),
+        ("token_scopes_missing", "2"),
+        ("token_inspected_timestamp_seconds", "1763600000.0"),
+        ("token_renewal_due_timestamp_seconds", "1763683200.0"),
+    ] {
+        let shown = format!("graphward_{name}{{tenant=\"shop\"}} {value}");
+        assert_eq!(samples(&metrics, name), [shown]);
+    }
+    token.known(None, None, 0);
+    token.due(None);
+    assert_eq!(
+        samples(&metrics, "token_expiry"),
+        Vec::<String>::new(),
+        "a token that never ends took its place"
+    );
+    assert_eq!(samples(&metrics, "token_renewal_due"), Vec::<String>::new());
+}
+
+#[test]
+fn a_new_token_is_not_credited_with_what_was_known_of_the_old_one() {
+    let metrics = Metrics::new();
+    let token = metrics.token(&shop());
+    token.live(1, Some(100.0));
+    token.known(Some(100.0), Some(50.0), 1);
+    token.inspected(10.0);
+    token.live(2, Some(900.0));
+    assert_eq!(
+        samples(&metrics, "token_expiry"),
+        ["graphward_token_expiry_timestamp_seconds{tenant=\"shop\"} 900.0"]
+    );
+    for name in [
+        "token_data_access_expiry",
+        "token_scopes_missing",
+        "token_inspected",
+    ] {
+        assert_eq!(samples(&metrics, name), Vec::<String>::new(), "{name}");
+    }
+}
+
+#[test]
+fn each_refresh_is_counted_by_its_end_and_its_series_is_there_before() {
+    let metrics = Metrics::new();
+    let token = metrics.token(&shop());
+    assert_eq!(samples(&metrics, "token_refreshes_total").len(), 6);
+    for (times, refresh) in Refresh::ALL.into_iter().enumerate() {
+        for _ in 0..=times {
+            token.refreshed(refresh);
+        }
+    }
+    let mut shown = samples(&metrics, "token_refreshes_total");
+    shown.sort_unstable();
+    let counts = [
+        ("failed", 4),
+        ("found", 1),
+        ("nothing_new", 3),
+        ("quarantined", 6),
+        ("refused", 5),
+        ("renewed", 2),
+    ];
+    let expected = counts.map(|(outcome, count)| {
+        format!("graphward_token_refreshes_total{{tenant=\"shop\",outcome=\"{outcome}\"}} {count}")
+    });
+    assert_eq!(shown, expected);
+}
+
+#[test]
+fn notices_are_counted_by_their_cause_and_tenant() {
+    let metrics = Metrics::new();
+    let other = TenantId::new("other").unwrap();
+    metrics.token(&shop()).noticed("expiry");
+    metrics.token(&shop()).noticed("expiry");
+    metrics.token(&other).noticed("rejected");
+    let mut shown = samples(&metrics, "token_notices_total");
+    shown.sort_unstable();
+    assert_eq!(
+        shown,
+        [
+            "graphward_token_notices_total{tenant=\"other\",cause=\"rejected\"} 1",
+            "graphward_token_notices_total{tenant=\"shop\",cause=\"expiry\"} 2",
+        ]
+    );
+}

@@ -1,0 +1,231 @@
+//! The webhook over real sockets, with and without TLS: slow, wrong, gone, and back.
+
+use std::sync::{Arc, Mutex};
+
+use graphward::alert::{Bell, Webhook, WebhookSettings};
+use graphward::net::{Caller, Connector, Dial, Tasks, tls};
+use graphward::sim::tls::{Authority, Leaf};
+use graphward::telemetry::metrics::Metrics;
+use graphward::token::{Cause, Notice};
+use graphward::types::{Clock, Secret, TenantId};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpSocket;
+use tokio::time::{Duration, Instant, sleep};
+use tokio_rustls::TlsAcceptor;
+
+use super::support::{CA, good_leaf};
+
+const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+const FAILS: &str = "HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n";
+const LATER: &str = "HTTP/1.1 429 Slow Down\r\nretry-after: 2\r\ncontent-length: 0\r\n\r\n";
+const GONE: &str = "HTTP/1.1 410 Gone\r\ncontent-length: 10\r\n\r\nno_service";
+
+/// A service on a port of this machine: when each request came, and what it was.
+#[derive(Clone, Default)]
+struct Service(Arc<Mutex<Vec<(Instant, String)>>>);
+
+/// What rings it.
+struct Office {
+    bell: Bell,
+    metrics: Metrics,
+    tasks: Tasks,
+}
+
+impl Service {
+    /// Answers one connection after the other with these; the last goes on. An empty one is none.
+    fn open(tls: Option<TlsAcceptor>, script: &[&'static str]) -> (Self, u16) {
+        let (socket, port) = closed();
+        (Self::on(socket, tls, script), port)
+    }
+
+    /// The same, at a socket.
+    fn on(socket: TcpSocket, tls: Option<TlsAcceptor>, script: &[&'static str]) -> Self {
+        let listener = socket.listen(16).unwrap();
+        let service = Self::default();
+        let (seen, script) = (service.clone(), script.to_vec());
+        drop(Tasks::default().spawn(async move {
+            for turn in 0.. {
+                let (tcp, _) = listener.accept().await.unwrap();
+                let answer = script[turn.min(script.len() - 1)];
+                match &tls {
+                    None => seen.answer(tcp, answer).await,
+                    Some(tls) => match tls.accept(tcp).await {
+                        Ok(tls) => seen.answer(tls, answer).await,
+                        Err(_distrusted) => {}
+                    },
+                }
+            }
+        }));
+        service
+    }
+
+    async fn answer(&self, mut io: impl AsyncRead + AsyncWrite + Unpin, answer: &str) {
+        let (mut heard, mut chunk) = (Vec::new(), [0; 4_096]);
+        while !heard.ends_with(b"}") {
+            match io.read(&mut chunk).await.unwrap() {
+                0 => return,
+                read => heard.extend_from_slice(&chunk[..read]),
+            }
+        }
+        let text = String::from_utf8(heard).unwrap();
+        self.0.lock().unwrap().push((Instant::now(), text));
+        if answer.is_empty() {
+            // Until the other side gives up.
+            let _read = io.read(&mut chunk).await;
+            return;
+        }
+        // In pieces, as a slow service does.
+        let (first, second) = answer.split_at(12);
+        for piece in [first, second] {
+            sleep(Duration::from_millis(150)).await;
+            io.write_all(piece.as_bytes()).await.unwrap();
+        }
+        io.shutdown().await.unwrap();
+    }
+
+    fn seen(&self) -> Vec<(Instant, String)> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+/// A socket that has a port, and nobody listens there.
+fn closed() -> (TcpSocket, u16) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let port = socket.local_addr().unwrap().port();
+    (socket, port)
+}
+
+impl Office {
+    fn open(url: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let ca = folder.path().join("ca.pem");
+        std::fs::write(&ca, CA.pem()).unwrap();
+        let connector = Connector::real(Dial {
+            connect_to: std::collections::HashMap::new(),
+            tls: tls::client(Some(&ca), &[b"http/1.1"]).unwrap(),
+            timeout: Duration::from_secs(5),
+            plain: true,
+        });
+        let (tasks, metrics) = (Tasks::default(), Metrics::new());
+        let caller = Caller::new(connector, Duration::from_secs(5), &tasks);
+        let settings = WebhookSettings {
+            url: Secret::new(url).unwrap(),
+            metrics: metrics.alerts(),
+        };
+        let (bell, webhook) = Webhook::new(settings, caller, Clock::system()).unwrap();
+        drop(tasks.spawn(webhook.run()));
+        Self {
+            bell,
+            metrics,
+            tasks,
+        }
+    }
+
+    fn ring(&self, tenant: &str) {
+        self.bell.ring(&Notice {
+            tenant: TenantId::new(tenant).unwrap(),
+            cause: Cause::NeedsPerson,
+            happened: "The user changed the password.".to_owned(),
+            action: "The user logs in again.".to_owned(),
+        });
+    }
+
+    /// Delivered, failed.
+    fn counted(&self) -> (u64, u64) {
+        let alerts = self.metrics.alerts();
+        (alerts.delivered.get(), alerts.failed.get())
+    }
+
+    #[track_caller]
+    fn counts(&self, expected: (u64, u64)) -> impl Future<Output = ()> {
+        let by = Instant::now() + Duration::from_secs(60);
+        async move {
+            while self.counted() != expected {
+                assert!(Instant::now() < by, "{:?}", self.counted());
+                sleep(Duration::from_millis(20)).await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_fails_asks_for_a_pause_and_recovers_is_told_once() {
+    let acceptor = || CA.acceptor(&good_leaf(), &[b"http/1.1"]).unwrap();
+    for (scheme, tls) in [("http", None), ("https", Some(acceptor()))] {
+        let (service, port) = Service::open(tls, &[FAILS, FAILS, LATER, OK]);
+        let office = Office::open(&format!("{scheme}://localhost:{port}/hook?key=1"));
+        office.ring("shop");
+        office.counts((1, 0)).await;
+        office.ring("shop");
+        sleep(Duration::from_millis(300)).await;
+        let seen = service.seen();
+        assert_eq!(seen.len(), 4, "{scheme}: {seen:?}");
+        assert!(seen[3].0 - seen[2].0 >= Duration::from_secs(2), "{scheme}");
+        let (head, body) = seen[3].1.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("POST /hook?key=1 HTTP/1.1\r\n"), "{head}");
+        let body: serde_json::Value = serde_json::from_str(body).unwrap();
+        assert_eq!(body["tenant"], "shop");
+        assert!(body["text"].as_str().unwrap().contains("logs in again."));
+        assert!(
+            seen.iter()
+                .all(|(_, text)| text.ends_with(&body.to_string()))
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_is_not_there_yet_is_told_when_it_is() {
+    let (socket, port) = closed();
+    let office = Office::open(&format!("http://127.0.0.1:{port}/"));
+    office.ring("shop");
+    sleep(Duration::from_millis(500)).await;
+    assert_eq!(office.counted(), (0, 0));
+    let service = Service::on(socket, None, &[OK]);
+    office.counts((1, 0)).await;
+    assert_eq!(service.seen().len(), 1);
+}
+
+#[tokio::test]
+async fn a_service_that_is_gone_for_good_is_asked_once() {
+    let (service, port) = Service::open(None, &[GONE]);
+    let office = Office::open(&format!("http://127.0.0.1:{port}/"));
+    office.ring("shop");
+    office.counts((0, 1)).await;
+    office.ring("shop");
+    sleep(Duration::from_millis(1_500)).await;
+    assert_eq!(service.seen().len(), 1);
+}
+
+#[tokio::test]
+async fn a_service_that_cannot_be_trusted_gets_not_one_byte() {
+    let clock = Clock::system();
+    let stranger = Authority::new(&clock).unwrap();
+    let leaf = Leaf::graph(&clock);
+    let tls = stranger.acceptor(&leaf, &[b"http/1.1"]).unwrap();
+    let (service, port) = Service::open(Some(tls), &[OK]);
+    let office = Office::open(&format!("https://localhost:{port}/"));
+    office.ring("shop");
+    sleep(Duration::from_millis(1_500)).await;
+    assert_eq!(office.counted(), (0, 0));
+    assert!(service.seen().is_empty());
+}
+
+#[tokio::test]
+async fn a_service_that_hangs_delays_the_stop_by_two_seconds() {
+    let (service, port) = Service::open(None, &[""]);
+    let office = Office::open(&format!("http://127.0.0.1:{port}/"));
+    for tenant in ["a", "b", "c"] {
+        office.ring(tenant);
+    }
+    while service.seen().is_empty() {
+        sleep(Duration::from_millis(10)).await;
+    }
+    let began = Instant::now();
+    office.bell.close().await;
+    office.tasks.joined().await;
+    let took = began.elapsed();
+    let limit = Duration::from_secs(2)..Duration::from_millis(2_500);
+    assert!(limit.contains(&took), "{took:?}");
+    assert_eq!(office.metrics.alerts().dropped.get(), 3);
+}
