@@ -14,6 +14,8 @@ mod lives;
 #[cfg(test)]
 mod pair;
 #[cfg(test)]
+mod rollback;
+#[cfg(test)]
 mod secrets;
 #[cfg(test)]
 mod supplies;
