@@ -7,12 +7,14 @@
 
 mod build;
 mod observer;
+mod rollback;
 mod running;
 mod secrets;
 mod signal;
 mod supply;
 
 pub use build::{Seams, StartError, build};
+pub use rollback::{RollbackError, roll_back};
 pub use running::{Exit, Running};
 pub use secrets::SecretFault;
 pub use signal::{Stop, stops};

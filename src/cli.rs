@@ -7,6 +7,7 @@ mod explain;
 mod fake_graph;
 mod healthcheck;
 mod serve;
+mod token;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -20,6 +21,7 @@ pub use explain::ExplainArgs;
 pub use fake_graph::FakeGraph;
 pub use healthcheck::HealthcheckArgs;
 pub use serve::ServeArgs;
+pub use token::TokenArgs;
 
 /// Runs the command line.
 #[must_use]
@@ -44,6 +46,7 @@ fn run(cli: Cli) -> ExitCode {
         Some(Command::Ca(args)) => ca::run(&args),
         Some(Command::Healthcheck(args)) => healthcheck::run(args),
         Some(Command::Explain(args)) => explain::run(&args),
+        Some(Command::Token(args)) => token::run(args),
         Some(Command::Version) => version(),
     }
 }
@@ -89,6 +92,8 @@ enum Command {
     /// Say in words what one of Graph's errors means, and who must do what
     #[command(after_help = EXPLAIN_HELP)]
     Explain(ExplainArgs),
+    /// Go back to the token before, or encrypt one with Fernet
+    Token(TokenArgs),
     /// Print the version
     Version,
 }

@@ -1,10 +1,11 @@
 //! From `[token]` to a supply: the places that show tokens, the act that mints them, and who says what one is worth.
 
+use std::path::Path;
 use std::time::Duration;
 
 use super::secrets::{SecretFault, fernet, headers, secret, wording};
 use crate::config::{
-    App, Command, Config, Database, Renewal, Store, TokenLife, TokenSource, WebCall,
+    App, Command, Config, Database, Renewal, SecretPlace, Store, TokenLife, TokenSource, WebCall,
 };
 use crate::graph::{Destinations, Family, Origin, Service as Host};
 use crate::net::tls::{self, TlsError};
@@ -12,6 +13,7 @@ use crate::net::{Caller, Connector, Dial, Http, Tasks};
 use crate::renew::{
     AppKey, DebugToken, Exchange, ExecRenewer, Mint, MintSettings, Service, Sibling,
 };
+use crate::source::decode::Format;
 use crate::source::{
     EnvSource, ExecSettings, ExecSource, FileSource, HttpSettings, HttpSource, PostgresError,
     PostgresSettings, PostgresSource, Stored,
@@ -88,7 +90,7 @@ pub(super) fn supply(life: &TokenLife, means: &Means<'_>) -> Result<Supply, Supp
     for (index, source) in life.sources.iter().enumerate() {
         let source = place(source, &means.callers.house, means.clock)?;
         sources.push(match &life.store {
-            Some(store) => stored(source, store, index, means.clock)?,
+            Some(store) => Box::new(stored(source, store, index, means.clock)?),
             None => source,
         });
     }
@@ -122,7 +124,8 @@ pub(super) fn app_key(app: &App) -> Result<Option<AppKey>, SecretFault> {
     }))
 }
 
-fn place(
+/// A place of `[token] source`.
+pub(super) fn place(
     source: &TokenSource,
     house: &Caller,
     clock: Clock,
@@ -132,13 +135,7 @@ fn place(
             path,
             format,
             fernet_keys,
-        } => {
-            let file = FileSource::new(path.clone(), format.clone());
-            match fernet(fernet_keys)? {
-                Some(fernet) => Box::new(file.sealed(fernet)),
-                None => Box::new(file),
-            }
-        }
+        } => Box::new(file(path, format, fernet_keys)?),
         TokenSource::Env { name } => Box::new(EnvSource::new(name.clone())),
         TokenSource::Http { call, every } => {
             let settings = HttpSettings {
@@ -164,6 +161,19 @@ fn place(
     })
 }
 
+/// The file of a source.
+pub(super) fn file(
+    path: &Path,
+    format: &Format,
+    fernet_keys: &[SecretPlace],
+) -> Result<FileSource, SupplyError> {
+    let file = FileSource::new(path.to_owned(), format.clone());
+    Ok(match fernet(fernet_keys)? {
+        Some(fernet) => file.sealed(fernet),
+        None => file,
+    })
+}
+
 fn database(row: &Database) -> Result<PostgresSource, SupplyError> {
     Ok(PostgresSource::new(PostgresSettings {
         url: wording("token.source.postgres", &row.url)?,
@@ -179,20 +189,20 @@ fn database(row: &Database) -> Result<PostgresSource, SupplyError> {
 
 /// A source whose renewed tokens are kept in the store. What is kept descends from what one source shows, so each source of
 /// a list has a file of its own: `token`, `token.2`, …
-fn stored(
+pub(super) fn stored(
     source: Box<dyn Source>,
     store: &Store,
     index: usize,
     clock: Clock,
-) -> Result<Box<dyn Source>, SupplyError> {
+) -> Result<Stored, SupplyError> {
     let mut path = store.path.clone().into_os_string();
     if index > 0 {
         path.push(format!(".{}", index + 1));
     }
     let stored = Stored::new(source, path.into(), clock);
     Ok(match fernet(&store.fernet_keys)? {
-        Some(fernet) => Box::new(stored.sealed(fernet)),
-        None => Box::new(stored),
+        Some(fernet) => stored.sealed(fernet),
+        None => stored,
     })
 }
 

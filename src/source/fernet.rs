@@ -109,6 +109,12 @@ impl Fernet {
         Secret::new(&text).map_err(|_never| FernetError::Key)
     }
 
+    /// A key as its file has it, for who asked for a new one.
+    #[must_use]
+    pub fn shown(key: &Secret) -> Zeroizing<String> {
+        Zeroizing::new(key.expose().to_owned())
+    }
+
     /// What was sealed with any of the keys.
     ///
     /// # Errors

@@ -18,6 +18,8 @@ mod renewals;
 #[cfg(test)]
 mod replicas;
 #[cfg(test)]
+mod rollback;
+#[cfg(test)]
 mod secrets;
 #[cfg(test)]
 #[path = "../postgres/server.rs"]
