@@ -21,7 +21,7 @@ use crate::types::{Clock, TenantId};
 use super::observer::observer;
 use super::running::Running;
 use super::secrets::{self, SecretFault};
-use super::supply::{self, Callers, Means, SupplyError};
+use super::supply::{self, Callers, SupplyError};
 
 /// The one door for fakes. What is `None`, or empty, is made from the configuration.
 #[derive(Debug)]
@@ -108,11 +108,7 @@ pub async fn build(
         admin: given_admin,
         most_inflight,
     } = seams;
-    let proxy_listeners = if given.is_empty() {
-        bind_all(&config.listen.proxy).await?
-    } else {
-        given
-    };
+    let proxy_listeners = bind_all(&config.listen.proxy, given).await?;
     let admin_listener = match given_admin {
         Some(listener) => listener,
         None => bind(&config.listen.admin).await?,
@@ -130,41 +126,29 @@ pub async fn build(
     let callers = Callers::new(&config, connector.clone(), &tasks)?;
     let supply = match supply {
         Some(supply) => supply,
-        None => supply::supply(
-            &config.token,
-            &Means {
-                callers: &callers,
-                destinations: &destinations,
-                key: supply::app_key(&config.app)?,
-                clock,
-            },
-        )?,
+        None => supply::supply(&config, &callers, &destinations, clock)?,
     };
-    let (bell, webhook) = webhook(&config, &callers, clock, &metrics)?.unzip();
+    let webhook = webhook(&config, &callers, clock, &metrics)?;
+    let bell = webhook.as_ref().map(|(bell, _)| bell.clone());
     let schedule = Schedule {
         early: config.token.early,
         ..schedule
     };
-    let observer = Box::new(observer(token_metrics.clone(), bell.clone()));
+    let observer = Box::new(observer(token_metrics.clone(), bell));
     let refresher = Refresher::new(id.clone(), supply, writer, schedule, clock, observer);
 
-    let addresses: Vec<SocketAddr> = proxy_listeners
-        .iter()
-        .filter_map(Listener::address)
-        .collect();
+    let addresses = proxy_listeners.iter().filter_map(Listener::address);
+    let addresses: Vec<SocketAddr> = addresses.collect();
     let dial = Way {
         connector,
         clock,
         tasks: &tasks,
     };
     let tenant = tenant(&config, &id, dial, destinations, tokens.clone(), &metrics)?;
-    let upstream = tenant.destinations.all();
-    let names: Vec<String> = upstream.map(|to| to.origin.host().to_owned()).collect();
-    let names = config.listen.allowed_hosts.iter().cloned().chain(names);
     let gate = Gate::new(metrics.inflight().clone(), most_inflight);
     let service = Arc::new(Proxy {
         gate: gate.clone(),
-        hosts: Hosts::new(names, &addresses),
+        hosts: hosts(&config, &tenant.destinations, &addresses),
         budget: budget(&config.heal, &metrics),
         tunnels: tunnels(&config, &tenant.destinations),
         tenant: Arc::new(tenant),
@@ -186,7 +170,6 @@ pub async fn build(
         service,
         operators,
         refresher,
-        bell,
         webhook,
         proxy_listeners,
         tls,
@@ -196,6 +179,13 @@ pub async fn build(
         pause: config.drain_pause,
         grace: config.drain_grace,
     })
+}
+
+/// The names by which we may be called.
+fn hosts(config: &Config, destinations: &Destinations, addresses: &[SocketAddr]) -> Hosts {
+    let upstream = destinations.all().map(|to| to.origin.host().to_owned());
+    let allowed = config.listen.allowed_hosts.iter().cloned();
+    Hosts::new(allowed.chain(upstream), addresses)
 }
 
 /// What all requests together may hold.
@@ -237,7 +227,14 @@ fn tunnels(config: &Config, destinations: &Destinations) -> TunnelHosts {
     )
 }
 
-async fn bind_all(addresses: &[Address]) -> Result<Vec<Listener>, StartError> {
+/// Where the app connects: what is given, or else what is configured.
+async fn bind_all(
+    addresses: &[Address],
+    given: Vec<Listener>,
+) -> Result<Vec<Listener>, StartError> {
+    if !given.is_empty() {
+        return Ok(given);
+    }
     let mut listeners = Vec::new();
     for address in addresses {
         listeners.push(bind(address).await?);

@@ -42,8 +42,7 @@ pub struct Running {
     pub(super) service: Arc<Proxy>,
     pub(super) operators: Arc<Admin>,
     pub(super) refresher: Refresher,
-    pub(super) bell: Option<Bell>,
-    pub(super) webhook: Option<Webhook>,
+    pub(super) webhook: Option<(Bell, Webhook)>,
     pub(super) proxy_listeners: Vec<Listener>,
     pub(super) tls: Tls,
     pub(super) keeper: Option<Keeper>,
@@ -82,9 +81,7 @@ impl Running {
         );
         drop(tasks.spawn(admin));
         let refresher = tasks.spawn(self.refresher.run());
-        if let Some(webhook) = self.webhook {
-            drop(tasks.spawn(webhook.run()));
-        }
+        let bell = told(self.webhook, &tasks);
         let keeper = self.keeper.map(|keeper| tasks.spawn(keeper.run()));
         for listener in &self.proxy_listeners {
             tracing::info!(address = %listener, "listening for the app");
@@ -102,16 +99,9 @@ impl Running {
                 std::future::pending::<()>().await;
             }
         };
-        // Heard from the start: a source that hangs must not keep the process from stopping.
-        let asked = async {
-            match stops.recv().await {
-                Some(stop) => stop,
-                // Nobody who could ask is left: then only the end of the process stops it.
-                None => std::future::pending().await,
-            }
-        };
         let stop = tokio::select! {
-            stop = asked => Some(stop),
+            // Heard from the start: a source that hangs must not keep the process from stopping.
+            stop = asked(&mut stops) => Some(stop),
             () = looked => None,
             _ = &mut serving => None,
         };
@@ -136,7 +126,7 @@ impl Running {
         if let Some(keeper) = keeper {
             keeper.abort();
         }
-        if let Some(bell) = self.bell {
+        if let Some(bell) = bell {
             bell.close().await;
         }
         // With it goes the pool, whose idle connections are tasks that would be waited for.
@@ -152,6 +142,21 @@ impl Running {
         tracing::info!(?exit, "stopped");
         exit
     }
+}
+
+/// The first wish to stop. If nobody who could ask is left, only the end of the process stops it.
+async fn asked(stops: &mut mpsc::Receiver<Stop>) -> Stop {
+    match stops.recv().await {
+        Some(stop) => stop,
+        None => std::future::pending().await,
+    }
+}
+
+/// Lets the webhook be told of notices, if there is one.
+fn told(webhook: Option<(Bell, Webhook)>, tasks: &Tasks) -> Option<Bell> {
+    let (bell, webhook) = webhook?;
+    drop(tasks.spawn(webhook.run()));
+    Some(bell)
 }
 
 /// Serves every listener of the app.

@@ -1,6 +1,7 @@
 //! From `[token]` to a supply: the places that show tokens, the act that mints them, and who says what one is worth.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::secrets::{SecretFault, fernet, headers, secret, wording};
@@ -64,7 +65,7 @@ impl Callers {
         let tls = tls::client(upstream.ca_file.as_deref(), Http::One.alpn())?;
         let dial = |plain| Dial {
             connect_to: upstream.connect_to.clone(),
-            tls: tls.clone(),
+            tls: Arc::clone(&tls),
             timeout: upstream.connect_timeout,
             plain,
         };
@@ -77,15 +78,30 @@ impl Callers {
 }
 
 /// What a supply is made with.
-pub(super) struct Means<'a> {
-    pub(super) callers: &'a Callers,
-    pub(super) destinations: &'a Destinations,
-    pub(super) key: Option<AppKey>,
-    pub(super) clock: Clock,
+struct Means<'a> {
+    callers: &'a Callers,
+    destinations: &'a Destinations,
+    key: Option<AppKey>,
+    clock: Clock,
 }
 
 /// The supply that `[token]` asks for.
-pub(super) fn supply(life: &TokenLife, means: &Means<'_>) -> Result<Supply, SupplyError> {
+pub(super) fn supply(
+    config: &Config,
+    callers: &Callers,
+    destinations: &Destinations,
+    clock: Clock,
+) -> Result<Supply, SupplyError> {
+    let means = Means {
+        callers,
+        destinations,
+        key: app_key(&config.app)?,
+        clock,
+    };
+    supply_by(&config.token, &means)
+}
+
+fn supply_by(life: &TokenLife, means: &Means<'_>) -> Result<Supply, SupplyError> {
     let mut sources = Vec::new();
     for (index, source) in life.sources.iter().enumerate() {
         let source = place(source, &means.callers.house, means.clock)?;
@@ -111,7 +127,7 @@ pub(super) fn supply(life: &TokenLife, means: &Means<'_>) -> Result<Supply, Supp
 }
 
 /// The app's id and secret, if a renewal or an inspection has a use for them.
-pub(super) fn app_key(app: &App) -> Result<Option<AppKey>, SecretFault> {
+fn app_key(app: &App) -> Result<Option<AppKey>, SecretFault> {
     let App {
         id, secret: place, ..
     } = app;
