@@ -279,9 +279,7 @@ async fn it_is_asked_again_when_it_is_time_though_the_wait_is_given_up_all_the_t
     assert!(timeout(every / 2, source.changed()).await.is_err());
 }
 
-#[tokio::test]
-async fn a_minting_service_is_told_which_token_goes_and_never_the_token() {
-    let service = Service::plain();
+fn renewal_by(service: &Service) -> Renewal {
     let mut headers = HeaderMap::new();
     headers.insert(
         "authorization",
@@ -289,13 +287,19 @@ async fn a_minting_service_is_told_which_token_goes_and_never_the_token() {
     );
     let format = Format::Pointer("/access_token".to_owned());
     let caller = caller(LIMIT, &Tasks::default());
-    let mut renewal = Renewal::new(
+    Renewal::new(
         url("http", service.port),
         format,
         headers,
         caller,
         Clock::system(),
-    );
+    )
+}
+
+#[tokio::test]
+async fn a_minting_service_is_told_which_token_goes_and_never_the_token() {
+    let service = Service::plain();
+    let mut renewal = renewal_by(&service);
     let token = Token::lasting(Secret::new(TOKEN).unwrap());
     let token = &token;
     for dead in [true, false] {
@@ -332,6 +336,13 @@ async fn a_minting_service_is_told_which_token_goes_and_never_the_token() {
             serde_json::json!({ "fingerprint": fingerprint, "dead": dead })
         );
     }
+}
+
+#[tokio::test]
+async fn what_a_minting_service_gets_wrong_is_told_in_a_word_and_never_with_a_token() {
+    let service = Service::plain();
+    let mut renewal = renewal_by(&service);
+    let token = &Token::lasting(Secret::new(TOKEN).unwrap());
     for (status, body, manner, reason, transient) in [
         ("403 Forbidden", TOKEN, Manner::Brisk, "refused", false),
         ("404 Not Found", TOKEN, Manner::Brisk, "missing", false),
