@@ -7,7 +7,6 @@
 
 #![expect(
     clippy::expect_used,
-    clippy::panic,
     clippy::unwrap_used,
     reason = "this is a test, down to its helpers"
 )]
@@ -55,7 +54,9 @@ fn a_file_is_whole_whenever_its_writer_is_killed() {
     }
     assert!(last > 20, "only {last} deposits");
     assert!(littered > 0, "no kill came within a deposit");
-    println!("{last} deposits, {KILLS} kills, {littered} of them with a draft on the disk");
+    say(&format!(
+        "{last} deposits, {KILLS} kills, {littered} of them with a draft on the disk"
+    ));
 }
 
 #[test]
@@ -124,10 +125,7 @@ fn the_work_of_the_child() {
     };
     let path = PathBuf::from(std::env::var_os(PLACE).unwrap());
     let file = || FileSource::new(path.clone(), Format::Raw);
-    let begin = || {
-        println!("{BEGUN}");
-        std::io::stdout().flush().unwrap();
-    };
+    let begin = || say(BEGUN);
     if work != "hold" {
         begin();
     }
@@ -250,6 +248,13 @@ impl Place {
         drop(claim.expect("the lock is free").unwrap());
         drafts
     }
+}
+
+/// Past the harness, which keeps what is printed to itself.
+fn say(line: &str) {
+    let mut stdout = std::io::stdout();
+    writeln!(stdout, "{line}").unwrap();
+    stdout.flush().unwrap();
 }
 
 /// The token of this number, which shows if it is cut or mixed with another.
