@@ -62,6 +62,8 @@ ca_file = "{shown}/ca.pem"
 {connect_to}
 [token]
 source = {{ file = "{shown}/token" }}
+# What arrives is counted here, and an origin that follows a script has no answer about a token.
+verify = false
 [heal]
 {heal}
 [log]
