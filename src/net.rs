@@ -21,7 +21,7 @@ pub mod watch;
 pub use caller::{CallError, Caller, MOST as MOST_ANSWER};
 pub use connect::{ConnectError, Connector, Dial, Http, Opening, Wire, wired};
 pub use endpoint::{Endpoint, EndpointError};
-pub use error::{BoxError, chain};
+pub use error::BoxError;
 pub use identity::{Identity, IdentityError, Keeper};
 pub use listen::{Door, Listener};
 pub use serve::{Line, Security, ServeSettings, Tls, serve};

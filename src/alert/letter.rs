@@ -4,8 +4,8 @@ use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
-use super::moment::rfc3339;
 use crate::token::{Cause, Notice};
+use crate::types::Utc;
 
 /// A notice as JSON: `text` for Slack and whoever speaks like it, all else for programs.
 pub(super) fn letter(notice: &Notice, rung: SystemTime) -> String {
@@ -18,7 +18,7 @@ pub(super) fn letter(notice: &Notice, rung: SystemTime) -> String {
         "severity": severity(cause),
         "happened": notice.happened,
         "action": notice.action,
-        "at": rfc3339(rung),
+        "at": Utc(rung).to_string(),
     });
     if let (Some(days), Value::Object(members)) = (days(cause), &mut letter) {
         members.insert("days".to_owned(), days.into());

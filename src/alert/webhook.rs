@@ -17,7 +17,7 @@ use super::pile::{Again, Key};
 use crate::net::Caller;
 use crate::telemetry::metrics::AlertMetrics;
 use crate::token::Notice;
-use crate::types::{Clock, Secret};
+use crate::types::{Clock, Secret, chain};
 
 /// What the webhook is told by.
 #[derive(Debug)]
@@ -101,7 +101,7 @@ impl Webhook {
         headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
         match self.caller.call(request).await {
             Ok(answer) => self.judge(&answer),
-            Err(error) => Sent::Later(error.chain(), None),
+            Err(error) => Sent::Later(chain(&error), None),
         }
     }
 

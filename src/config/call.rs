@@ -15,8 +15,8 @@ use super::settings::{Command, WebCall, Wording};
 use super::table::Table;
 use crate::source::decode::Format;
 
-/// Whoever waits for a token has given up after this.
-const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(5 * 60);
+/// The supply waits for 20 s at most; who renews under a claim has it for 25 s.
+const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(15);
 /// More often would be a loop, and more seldom is what `changed` and a restart are for.
 pub(super) const EVERY: RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_secs(24 * 60 * 60);

@@ -16,7 +16,7 @@ use hyper_util::client::legacy::{Client, Error};
 use tokio::time::timeout;
 
 use super::connect::Connector;
-use super::error::{BoxError, chain};
+use super::error::BoxError;
 use super::tasks::Tasks;
 
 /// Makes calls, one at a time or several.
@@ -104,15 +104,5 @@ impl fmt::Debug for Caller {
         f.debug_struct("Caller")
             .field("timeout", &self.timeout)
             .finish_non_exhaustive()
-    }
-}
-
-// === impl CallError ===
-
-impl CallError {
-    /// What it says and what lies behind it, for one line.
-    #[must_use]
-    pub fn chain(&self) -> String {
-        chain(self)
     }
 }

@@ -22,10 +22,9 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use super::connect::Http;
-use super::error::chain;
 use super::validity::not_after;
 use super::watch::{Files, MOST, Read};
-use crate::types::Clock;
+use crate::types::{Clock, chain};
 
 /// A certificate and its key, as they are now.
 pub struct Identity(ArcSwap<ServerConfig>);

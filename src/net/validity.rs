@@ -7,6 +7,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use crate::types::days;
+
 /// The last moment of a DER certificate's validity; none if it cannot be found.
 pub(super) fn not_after(certificate: &[u8]) -> Option<SystemTime> {
     let (certificate, _) = inside(certificate, SEQUENCE)?;
@@ -75,25 +77,13 @@ fn moment(tag: u8, text: &[u8]) -> Option<SystemTime> {
         return None;
     }
     let seconds = days(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second;
-    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(u64::try_from(seconds).ok()?))
 }
 
-fn digits(text: &str, count: usize) -> Option<(u64, &str)> {
+fn digits(text: &str, count: usize) -> Option<(i64, &str)> {
     let (number, rest) = text.split_at_checked(count)?;
     let digits = number.bytes().all(|byte| byte.is_ascii_digit());
     Some((digits.then(|| number.parse().ok())??, rest))
-}
-
-/// Days from 1 January 1970 to this date. The year is thought to begin in March, so that its odd day is its last.
-const fn days(year: u64, month: u64, day: u64) -> u64 {
-    let (year, month) = if month > 2 {
-        (year, month - 3)
-    } else {
-        (year - 1, month + 9)
-    };
-    let leap = year / 4 - year / 100 + year / 400;
-    // 719 468 days lie between 1 March of the year 0 and 1970.
-    year * 365 + leap + (month * 153 + 2) / 5 + day - 1 - 719_468
 }
 
 #[cfg(test)]

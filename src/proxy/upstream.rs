@@ -20,6 +20,7 @@ use tokio::time::{Instant, timeout_at};
 use super::body::{Body, Lapse, Sent};
 use super::refusal::Refusal;
 use crate::net::{ConnectError, Connector, Http, Tasks};
+use crate::types::chain;
 
 /// Connections to the upstream.
 #[derive(Debug)]
@@ -159,13 +160,4 @@ fn blame_tls(error: &io::Error, host: String) -> Refusal {
     } else {
         Refusal::Tls(host)
     }
-}
-
-/// An error and its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| (*error).source());
-    causes
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(": ")
 }

@@ -6,9 +6,10 @@
 //! these errors holds a secret.
 
 use super::decode::DecodeError;
+use crate::net::EndpointError;
 use crate::net::command::CommandError;
-use crate::net::{EndpointError, chain};
 use crate::token::ObtainError;
+use crate::types::chain;
 
 /// An address gave no answer, or none of use.
 pub(crate) fn unanswered(what: &str, error: &EndpointError) -> ObtainError {

@@ -7,7 +7,7 @@ use super::live::{Live, Outlook};
 use super::notice::{Cause, Notice};
 use super::ports::ObtainError;
 use crate::graph::{GraphError, explain, needs_person};
-use crate::types::{TenantId, Utc};
+use crate::types::{TenantId, Utc, chain};
 
 /// What the refresher sets out to do.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -164,7 +164,7 @@ impl Crier {
             tracing::debug!(%tenant, errand = label, error, "no newer token");
             return;
         }
-        let (cause, reason) = (chain(why), why.reason());
+        let (cause, reason) = (std::error::Error::source(why).map(chain), why.reason());
         let behind = cause.as_ref().map(|cause| format!(" ({cause})"));
         let behind = behind.unwrap_or_default();
         if matches!(reason, "quarantined" | "rejected_before" | "expired") {
@@ -256,12 +256,4 @@ fn in_words(ends: SystemTime, now: SystemTime) -> String {
         seconds => (seconds / (24 * HOUR), "days"),
     };
     format!("in {number} {unit}")
-}
-
-/// What lies behind an error, from the outside in.
-fn chain(error: &ObtainError) -> Option<String> {
-    let first = std::error::Error::source(error)?;
-    let causes = std::iter::successors(Some(first), |error| error.source());
-    let causes: Vec<_> = causes.map(ToString::to_string).collect();
-    Some(causes.join(": "))
 }

@@ -17,7 +17,7 @@ use super::supply::{Found, Standing, Supply, late};
 /// The longest wait for the right to mint. Whoever has it and dies is followed by another within this time.
 const CLAIM: Duration = Duration::from_secs(30);
 /// The longest renewal.
-const RENEW: Duration = Duration::from_secs(30);
+const RENEW: Duration = Duration::from_secs(20);
 /// The longest a source may take to keep a token.
 const DEPOSIT: Duration = Duration::from_secs(10);
 /// An answer that only prolongs the token's life does so by at least this.

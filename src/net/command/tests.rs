@@ -31,7 +31,7 @@ async fn answer(command: &mut Command) -> String {
 
 async fn failure(command: &mut Command) -> (CommandError, String) {
     let error = command.run(b"", &[]).await.unwrap_err();
-    let told = crate::net::chain(&error);
+    let told = crate::types::chain(&error);
     for told in [&told, &format!("{error:?}"), &format!("{command:?}")] {
         assert!(!told.contains(SECRET), "{told}");
     }

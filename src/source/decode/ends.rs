@@ -4,6 +4,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value};
 
+use crate::types::{Utc, days};
+
 /// Names of a date: seconds since 1970, milliseconds if there are that many, or text of RFC 3339.
 pub(super) const ABSOLUTE: [&str; 5] = [
     "expires_at",
@@ -42,7 +44,7 @@ pub(super) fn rewritten(was: &str, ends: Option<SystemTime>) -> Option<String> {
         Value::String(_) if number(&value).is_some() => {}
         Value::String(text) => {
             rfc3339(text)?;
-            let shown = since.map(|since| format!("\"{}\"", shown(since)));
+            let shown = since.map(|since| format!("\"{}\"", Utc(UNIX_EPOCH + since)));
             return Some(shown.unwrap_or_else(|| "null".to_owned()));
         }
         Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => return None,
@@ -129,47 +131,10 @@ fn rfc3339(text: &str) -> Option<SystemTime> {
     UNIX_EPOCH.checked_add(Duration::from_secs(u64::try_from(seconds).ok()?))
 }
 
-fn shown(since: Duration) -> String {
-    let seconds = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
-    let (year, month, day) = civil(seconds.div_euclid(DAY));
-    let of_day = seconds.rem_euclid(DAY);
-    let (hour, minute, second) = (of_day / 3_600, of_day / 60 % 60, of_day % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
-}
-
 fn digits(text: &str, count: usize) -> Option<(i64, &str)> {
     let (number, rest) = text.split_at_checked(count)?;
     let digits = number.bytes().all(|byte| byte.is_ascii_digit());
     Some((digits.then(|| number.parse().ok())??, rest))
-}
-
-/// Days from 1 January 1970 to this date. The year is thought to begin in March, so that its odd day is its last.
-const fn days(year: i64, month: i64, day: i64) -> i64 {
-    let (year, month) = if month > 2 {
-        (year, month - 3)
-    } else {
-        (year - 1, month + 9)
-    };
-    let leap = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
-    // 719 468 days lie between 1 March of the year 0 and 1970.
-    year * 365 + leap + (month * 153 + 2) / 5 + day - 1 - 719_468
-}
-
-/// The date so many days after 1 January 1970: year, month and day.
-const fn civil(days: i64) -> (i64, i64, i64) {
-    let days = days + 719_468;
-    let era = days.div_euclid(146_097);
-    let of_era = days.rem_euclid(146_097);
-    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * month + 2) / 5 + 1;
-    let year = year + era * 400;
-    if month < 10 {
-        (year, month + 3, day)
-    } else {
-        (year + 1, month - 9, day)
-    }
 }
 
 #[cfg(test)]
@@ -276,7 +241,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_shown_is_read_back(since in 1_u64..253_402_300_799) {
-            let text = shown(Duration::from_secs(since));
+            let text = Utc(UNIX_EPOCH + Duration::from_secs(since)).to_string();
             prop_assert_eq!(seconds(rfc3339(&text)), Some(since));
         }
 
