@@ -84,7 +84,7 @@ fn a_command_and_a_database_have_what_they_need() {
         ),
         (
             "[token]\nsource = { exec = [\"a\"], timeout = \"1h\" }",
-            "from 1ms to 5m, not 1h",
+            "from 1ms to 15s, not 1h",
         ),
         (
             "[token]\nsource = { exec = [\"a\"], keep_env = [\"A=b\"] }",
