@@ -20,7 +20,7 @@ use crate::source::{
     PostgresSettings, PostgresSource, Stored,
 };
 use crate::token::{Source, Supply};
-use crate::types::Clock;
+use crate::types::{Clock, Secret};
 
 /// Why there is no supply.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +82,7 @@ struct Means<'a> {
     callers: &'a Callers,
     destinations: &'a Destinations,
     key: Option<AppKey>,
+    app_secret: Option<Secret>,
     clock: Clock,
 }
 
@@ -92,10 +93,14 @@ pub(super) fn supply(
     destinations: &Destinations,
     clock: Clock,
 ) -> Result<Supply, SupplyError> {
+    let wanted = config.app.proof.is_some() || config.app.id.is_some();
+    let place = config.app.secret.as_ref().filter(|_| wanted);
+    let app_secret = place.map(|place| secret("app.secret", place)).transpose()?;
     let means = Means {
         callers,
         destinations,
-        key: app_key(&config.app)?,
+        key: app_key(&config.app, app_secret.as_ref()),
+        app_secret,
         clock,
     };
     supply_by(&config.token, &means)
@@ -123,21 +128,15 @@ fn supply_by(life: &TokenLife, means: &Means<'_>) -> Result<Supply, SupplyError>
         means.destinations.clone(),
         means.key.clone(),
     );
-    Ok(supply.inspected_by(inspector))
+    Ok(supply.inspected_by(inspector.proving(means.app_secret.clone())))
 }
 
-/// The app's id and secret, if a renewal or an inspection has a use for them.
-fn app_key(app: &App) -> Result<Option<AppKey>, SecretFault> {
-    let App {
-        id, secret: place, ..
-    } = app;
-    let (Some(id), Some(place)) = (id, place) else {
-        return Ok(None);
-    };
-    Ok(Some(AppKey {
-        id: id.clone(),
-        secret: secret("app.secret", place)?,
-    }))
+/// The app's id and secret, if both are known.
+fn app_key(app: &App, secret: Option<&Secret>) -> Option<AppKey> {
+    Some(AppKey {
+        id: app.id.clone()?,
+        secret: secret?.clone(),
+    })
 }
 
 /// A place of `[token] source`.

@@ -25,6 +25,8 @@ pub struct DebugToken {
     caller: Caller,
     destinations: Destinations,
     key: Option<AppKey>,
+    /// What makes the proof of a token that asks about itself: some apps demand one of every call.
+    app_secret: Option<Secret>,
     standing: Standing,
 }
 
@@ -46,8 +48,18 @@ impl DebugToken {
         Self {
             caller: caller.within(LIMIT),
             destinations,
+            app_secret: key.as_ref().map(|key| key.secret.clone()),
             key,
             standing: Standing::Good,
+        }
+    }
+
+    /// The same with the app's secret, where its id is not known: a token that asks about itself proves that it is ours.
+    #[must_use]
+    pub fn proving(self, app_secret: Option<Secret>) -> Self {
+        Self {
+            app_secret: app_secret.or(self.app_secret),
+            ..self
         }
     }
 
@@ -115,8 +127,20 @@ impl DebugToken {
         }
     }
 
+    /// With the proof that some apps demand of every call; and without, as a wrong one is refused by all of them.
     async fn by_itself(&self, origin: &Origin, token: &Token) -> Result<Inspection, ObtainError> {
-        let ask = debug_token(origin, token, &token.secret);
+        let bare = debug_token(origin, token, &token.secret);
+        let Some(app_secret) = &self.app_secret else {
+            return self.by_itself_asking(bare).await;
+        };
+        let proven = debug_token(origin, token, &token.secret).proof(app_secret, &token.secret);
+        match self.by_itself_asking(proven).await {
+            Err(ObtainError::Permanent { .. }) => self.by_itself_asking(bare).await,
+            answer => answer,
+        }
+    }
+
+    async fn by_itself_asking(&self, ask: Ask<'_>) -> Result<Inspection, ObtainError> {
         let asked = Asked::new(&ask, REMEDIES);
         let answer = asked.send(&self.caller, &ask, Method::Get).await?;
         match known(answer.body()) {

@@ -3,7 +3,8 @@ use std::time::{Duration, SystemTime};
 use super::world::{APP_SECRET, DAY, World, inspected, key, origin};
 use crate::graph::{Destinations, Ends, Inspection, TokenKind};
 use crate::renew::DebugToken;
-use crate::sim::{Change, Death, Effect, Endpoint, Family, Fault, Kind, Until};
+use crate::sim::{Change, Death, Effect, Endpoint, Family, Fault, Kind, Proof, Until};
+use crate::types::Secret;
 
 fn code(inspection: &Inspection) -> (Option<i64>, Option<i64>) {
     let dead = inspection.dead.as_ref().unwrap();
@@ -82,7 +83,11 @@ async fn a_refused_app_token_is_replaced_by_the_token_itself_once() {
     let mut wrong = world.debug_token(Some(key("ffffffffffffffffffffffffffffffff")));
     let said = inspected(&mut wrong, &token).await.unwrap();
     assert_eq!(said.kind, Some(TokenKind::SystemUser));
-    assert_eq!(world.sim.counts().inspections, 2);
+    assert_eq!(
+        world.sim.counts().inspections,
+        3,
+        "by the app, with a proof that is as wrong as its secret, and without"
+    );
     let mut strange = key(APP_SECRET);
     strange.id = "42".to_owned();
     world.sim.expire(&token);
@@ -90,7 +95,7 @@ async fn a_refused_app_token_is_replaced_by_the_token_itself_once() {
         .await
         .unwrap();
     assert_eq!(code(&said), (Some(190), Some(463)));
-    assert_eq!(world.sim.counts().inspections, 4);
+    assert_eq!(world.sim.counts().inspections, 5);
 }
 
 #[tokio::test]
@@ -152,6 +157,23 @@ async fn an_app_that_demands_proofs_says_nothing_to_a_token_alone() {
             .await
             .is_ok()
     );
+}
+
+#[tokio::test]
+async fn a_token_that_asks_about_itself_brings_the_proof_that_its_app_may_demand() {
+    let world = World::with(|settings| settings.proof = Proof::Required).await;
+    let token = world.sim.issue(Some(Duration::from_secs(600)));
+    let error = inspected(&mut world.debug_token(None), &token)
+        .await
+        .unwrap_err();
+    assert!(
+        !error.is_transient(),
+        "without the secret there is no proof: {error}"
+    );
+    let secret = Secret::new(APP_SECRET).unwrap();
+    let mut asker = world.debug_token(None).proving(Some(secret));
+    let said = inspected(&mut asker, &token).await.unwrap();
+    assert!(said.dead.is_none() && said.expires.at().is_some());
 }
 
 #[tokio::test]

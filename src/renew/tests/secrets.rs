@@ -115,6 +115,7 @@ async fn no_secret_is_in_an_error_or_in_a_log_at_trace_level() {
             errors.push(asked.map_or_else(|error| said(&error), |said| format!("{said:?}")));
         }
     }
+    world.sim.reset();
     let wrong = inspected(
         &mut world.debug_token(Some(key("f0f0f0f0f0f0f0f0"))),
         &graph,

@@ -122,7 +122,9 @@ class House {
   async onlyDroppedTokensWereSeen() {
     const dropped = this.#dropped.map((token) => createHash("sha256").update(token).digest("hex"));
     const { data } = await this.control("/calls");
-    for (const { method, target, authorization, access_tokens: others, proof } of data) {
+    // What a token is worth is graphward's own question.
+    const calls = data.filter(({ target }) => !target.startsWith("/debug_token"));
+    for (const { method, target, authorization, access_tokens: others, proof } of calls) {
       const call = `${method} ${target}`;
       assert.ok(dropped.some((hash) => hash.startsWith(authorization?.token)), call);
       assert.deepEqual(others, [], call);

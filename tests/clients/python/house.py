@@ -186,8 +186,9 @@ class Graph:
         return sorted(message["said"]["text"]["body"] for message in self.messages())
 
     def calls(self):
-        """All calls that reached Graph, and the credentials that they came with."""
-        return self._get("/calls")["data"]
+        """All calls that reached Graph, and the credentials that they came with; but not graphward's own question about a token."""
+        calls = self._get("/calls")["data"]
+        return [call for call in calls if not call["target"].startswith("/debug_token")]
 
     def _get(self, path):
         with urllib.request.urlopen(self.control + path, timeout=PATIENCE) as answer:
