@@ -23,7 +23,8 @@ pub enum RollbackError {
     Tls(#[from] TlsError),
     /// No file is written to.
     #[error(
-        "there is no file to roll back: renewed tokens are kept in a file if token.source is one, or token.store is"
+        "there is no file to roll back: renewed tokens are kept in a file if token.source is one, or token.store is; in a \
+         row, the token before is where `update` puts it, to be put back by SQL"
     )]
     NoFile,
     /// There is no token before, or no way to put it there.

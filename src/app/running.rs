@@ -93,7 +93,7 @@ impl Running {
         ));
 
         let looked = async {
-            tokens.looked().await;
+            first_look(&tokens, require_token).await;
             if !require_token || tokens.current().is_some() {
                 stages.enter(Stage::Serving);
                 std::future::pending::<()>().await;
@@ -141,6 +141,15 @@ impl Running {
         }
         tracing::info!(?exit, "stopped");
         exit
+    }
+}
+
+/// Until it is known whether there is a token; where one is required, whether there will be one in a moment, too: what the
+/// sources show may be dead, and renewed.
+async fn first_look(tokens: &Tokens, required: bool) {
+    tokens.looked().await;
+    if required {
+        tokens.settled().await;
     }
 }
 

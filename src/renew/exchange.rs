@@ -13,6 +13,8 @@
 //!
 //! A dead token is not sent: Graph does not exchange it, however often it is asked.
 
+use std::time::{Duration, SystemTime};
+
 use crate::graph::Origin;
 use crate::net::Caller;
 use crate::token::{BoxFuture, ObtainError, Outgoing, Renewer, Token};
@@ -85,6 +87,7 @@ impl Exchange {
     }
 }
 
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const REMEDIES: Remedies = Remedies {
     dead: "An operator has to create a new token in Meta's dashboard and to put it where the token's source looks.",
     refused: "An operator has to look the code up, and to see in the app's dashboard whether the app may exchange \
@@ -97,6 +100,11 @@ impl Renewer for Exchange {
         outgoing: Outgoing<'a>,
     ) -> BoxFuture<'a, Result<Token, ObtainError>> {
         Box::pin(self.exchanged(outgoing))
+    }
+
+    /// Once it has ended it is too late, and the answer says when the next one ends.
+    fn unless_told(&self, seen_at: SystemTime) -> Option<SystemTime> {
+        Some(seen_at + DAY)
     }
 
     fn describe(&self) -> String {

@@ -80,6 +80,11 @@ impl Renewer for Sibling {
         issued_at + FIRST_DAY
     }
 
+    /// There is no endpoint that says when these tokens end, but the answer to a renewal does.
+    fn unless_told(&self, seen_at: SystemTime) -> Option<SystemTime> {
+        Some(self.earliest(seen_at))
+    }
+
     fn describe(&self) -> String {
         self.grant.to_owned()
     }

@@ -206,6 +206,16 @@ impl Tokens {
         );
     }
 
+    /// Waits until there is a credential, or the search for the first one has failed, or the refresher is gone.
+    pub async fn settled(&self) {
+        drop(
+            self.progress
+                .clone()
+                .wait_for(|progress| progress.generation.is_some() || progress.resting)
+                .await,
+        );
+    }
+
     /// How many requests wait for a credential.
     #[must_use]
     pub fn waiters(&self) -> usize {

@@ -109,9 +109,10 @@ impl Crier {
     }
 
     /// At start: renewed tokens would be lost with the process.
-    pub(super) fn kept_nowhere(&self, reasons: &[String]) {
+    pub(super) fn kept_nowhere(&self, reasons: &[String], all: bool) {
+        let which = if all { "" } else { " of some sources" };
         let happened = format!(
-            "Renewed tokens can be stored nowhere ({}): each would be lost with this process.",
+            "Renewed tokens{which} can be stored nowhere ({}): each would be lost with this process.",
             reasons.join("; ")
         );
         let action = "Set token.store = { file = \"…\" } to a place that lasts.".to_owned();

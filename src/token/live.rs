@@ -7,8 +7,9 @@ use tokio::time::Instant;
 use super::credential::Credential;
 use super::plan::Dates;
 use super::schedule::{Life, Schedule};
+use super::supply::Supply;
 use super::warnings::Warnings;
-use crate::graph::Inspection;
+use crate::graph::{Ends, Inspection};
 use crate::types::Clock;
 
 /// What is known of the live token besides its text.
@@ -98,19 +99,21 @@ impl Live {
         self.inspect_at = Some(Instant::now() + apart);
     }
 
-    /// Decides when it is renewed; `earliest` says when one issued at a given time can be, if somebody renews it.
-    pub(super) fn schedule(
-        &mut self,
-        schedule: &Schedule,
-        earliest: impl FnOnce(SystemTime) -> Option<SystemTime>,
-    ) {
-        self.due = None;
-        if let (Some(begins), Some(ends)) = (self.begins, self.ends)
-            && let Some(earliest) = earliest(begins)
-        {
-            let due = schedule.due(Life { begins, ends }, fastrand::f64());
-            self.due = Some(due.max(earliest).min(ends));
-        }
+    /// Decides when it is renewed, if this supply renews it.
+    pub(super) fn schedule(&mut self, schedule: &Schedule, supply: &Supply) {
+        self.due = match (self.begins, self.ends) {
+            (Some(begins), Some(ends)) => supply.earliest(begins).map(|earliest| {
+                let due = schedule.due(Life { begins, ends }, fastrand::f64());
+                due.max(earliest).min(ends)
+            }),
+            (Some(begins), None) if !self.is_told_to_last() => supply.unless_told(begins),
+            (_, _) => None,
+        };
+    }
+
+    fn is_told_to_last(&self) -> bool {
+        let inspection = self.inspection.as_ref();
+        inspection.is_some_and(|it| it.expires == Ends::Never)
     }
 
     pub(super) fn has_ended(&self, now: SystemTime) -> bool {

@@ -83,6 +83,11 @@ pub trait Renewer: Send + 'static {
         issued_at
     }
 
+    /// When a token first seen then is renewed if nobody says when it ends. Default: once it is dead.
+    fn unless_told(&self, _seen_at: SystemTime) -> Option<SystemTime> {
+        None
+    }
+
     /// What it is, for people: `fb_exchange_token`. Never a secret.
     fn describe(&self) -> String;
 }

@@ -61,7 +61,8 @@ impl Refresher {
     /// need a new token.
     pub async fn run(mut self) {
         if let Err(reasons) = self.supply.keeps() {
-            self.crier.kept_nowhere(&reasons);
+            let all = reasons.len() == self.supply.places.len();
+            self.crier.kept_nowhere(&reasons, all);
         }
         let mut order = self.plan.next(Instant::now());
         loop {
@@ -154,7 +155,11 @@ impl Refresher {
             minted,
             from,
             not_stored,
+            passed_over,
         } = found;
+        if let Some(why) = passed_over {
+            self.crier.failed(errand, &why, None);
+        }
         let told = inspection.as_ref().and_then(|it| it.expires.at());
         let token = Token {
             expires_at: told.or(token.expires_at),
@@ -237,8 +242,7 @@ impl Refresher {
 
     /// What follows from what is known of the live token.
     fn reckon(&mut self) {
-        let earliest = |issued_at| self.supply.earliest(issued_at);
-        self.live.schedule(&self.schedule, earliest);
+        self.live.schedule(&self.schedule, &self.supply);
         let missing = self.live.newly_missing();
         self.crier.outlook(&self.live);
         if !missing.is_empty() {

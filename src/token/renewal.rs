@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::credential::{Credential, Token};
+use super::credential::Token;
 use super::ports::{Claim, Deposit, ObtainError, Outgoing};
 use super::supply::{Found, Standing, Supply, late};
 
@@ -31,12 +31,17 @@ impl Supply {
     /// storage says otherwise. A source that cannot be read does not keep the renewer from minting.
     pub async fn replace(&mut self, standing: Standing<'_>) -> Result<Found, ObtainError> {
         let looked = self.look(standing).await;
-        let (live, renews) = (standing.live, self.renewer.is_some());
-        let live = match (looked, live) {
-            (Ok(Some(found)), _) => return Ok(found),
-            (_, Some(live)) if renews => live,
-            (Ok(None), _) => return Err(ObtainError::NothingNew),
-            (Err(error), _) => return Err(error),
+        let fallen = self.fallen.take().filter(|_| self.renewer.is_some());
+        let outgoing = match (looked, standing.live, &fallen) {
+            (Ok(Some(found)), _, _) => return Ok(found),
+            (_, Some(live), _) if self.renewer.is_some() => live.token(),
+            // A start that finds nothing but a dead token: what it takes to mint from one works from this one, too.
+            (_, None, Some((index, token))) => {
+                self.origin = *index;
+                token
+            }
+            (Ok(None), _, _) => return Err(ObtainError::NothingNew),
+            (Err(error), _, _) => return Err(error),
         };
         let claim = self.claim(standing.dead).await?;
         // Somebody else may have minted while we waited for the claim.
@@ -45,13 +50,13 @@ impl Supply {
         {
             return Ok(found);
         }
-        let minted = self.mint(live, standing).await?;
-        let not_stored = match self.store(&minted, live, standing).await {
+        let minted = self.mint(outgoing, standing).await?;
+        let not_stored = match self.store(&minted, outgoing, standing).await {
             Ok(Deposit::Kept) => None,
             // Somebody was faster: theirs is what the next start will find.
             Ok(Deposit::Overtaken) => match self.look(standing).await {
                 Ok(Some(found)) => return Ok(found),
-                Ok(None) | Err(_) => self.store(&minted, live, standing).await.err(),
+                Ok(None) | Err(_) => self.store(&minted, outgoing, standing).await.err(),
             },
             Err(error) if standing.dead => Some(error),
             Err(error) => return Err(error),
@@ -65,7 +70,7 @@ impl Supply {
                 ..found
             }),
             Err(error) => {
-                self.put_back(live).await;
+                self.put_back(outgoing).await;
                 Err(error)
             }
         }
@@ -125,22 +130,23 @@ impl Supply {
     /// A minted token: the one in hand, or a new one.
     async fn mint(
         &mut self,
-        live: &Credential,
+        outgoing: &Token,
         standing: Standing<'_>,
     ) -> Result<Token, ObtainError> {
+        let before = outgoing.secret.fingerprint();
         if let Some(token) = &self.in_hand
-            && token.secret.fingerprint() != live.fingerprint()
+            && token.secret.fingerprint() != before
         {
             return Ok(token.clone());
         }
         let Some(renewer) = &mut self.renewer else {
             return Err(ObtainError::NothingNew);
         };
-        let outgoing = Outgoing {
-            token: live.token(),
+        let renewal = renewer.renew(Outgoing {
+            token: outgoing,
             dead: standing.dead,
-        };
-        let token = match timeout(RENEW, renewer.renew(outgoing)).await {
+        });
+        let token = match timeout(RENEW, renewal).await {
             Ok(token) => token?,
             Err(_elapsed) => return Err(late(&renewer.describe(), "answer", RENEW)),
         };
@@ -149,10 +155,12 @@ impl Supply {
             let what = format!("{by} answers a token that has expired already");
             return Err(ObtainError::transient("expired", what));
         }
-        if token.secret.fingerprint() == live.fingerprint() {
-            let prolonged = match (token.expires_at, live.expires_at()) {
+        if token.secret.fingerprint() == before {
+            let prolonged = match (token.expires_at, outgoing.expires_at) {
                 (Some(ends), Some(before)) => ends > before + PROLONGED,
-                (_, _) => false,
+                // That nobody knew.
+                (Some(_), None) => true,
+                (None, _) => false,
             };
             if standing.dead || !prolonged {
                 let what = format!("{by} answers the token that we have, and prolongs nothing");
@@ -166,13 +174,13 @@ impl Supply {
     async fn store(
         &mut self,
         minted: &Token,
-        live: &Credential,
+        outgoing: &Token,
         standing: Standing<'_>,
     ) -> Result<Deposit, ObtainError> {
         let place = self.places.get(self.origin);
         let nowhere = place.is_none_or(|place| place.source.keeps().is_err());
         // What is there already, and only lives longer, would push the one before it out of its place.
-        if nowhere || minted.secret.fingerprint() == live.fingerprint() {
+        if nowhere || minted.secret.fingerprint() == outgoing.secret.fingerprint() {
             return Ok(Deposit::Kept);
         }
         self.in_hand = Some(minted.clone());
@@ -203,12 +211,12 @@ impl Supply {
     }
 
     /// What was minted and stored is dead: the next start had better find the one before.
-    async fn put_back(&mut self, live: &Credential) {
+    async fn put_back(&mut self, outgoing: &Token) {
         let place = self.places.get(self.origin);
         if place.is_none_or(|place| place.source.keeps().is_err()) {
             return;
         }
-        if let Err(error) = self.deposit(live.token()).await {
+        if let Err(error) = self.deposit(outgoing).await {
             tracing::warn!(error = %error, "the token before the renewal could not be put back");
         }
     }

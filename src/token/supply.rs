@@ -29,6 +29,8 @@ pub struct Supply {
     refused: Refused,
     /// A minted token that is not yet where the next start will look.
     pub(super) in_hand: Option<Token>,
+    /// The first dead token that the last look found while there was none in use, and where.
+    pub(super) fallen: Option<(usize, Token)>,
 }
 
 /// How things stand with the live token.
@@ -55,6 +57,8 @@ pub struct Found {
     pub from: String,
     /// Why it would be lost with this process, if it would.
     pub not_stored: Option<ObtainError>,
+    /// Why one that counts more was not taken.
+    pub passed_over: Option<ObtainError>,
 }
 
 /// A source, and what it showed last.
@@ -92,6 +96,7 @@ impl Supply {
             origin: 0,
             refused: Refused::default(),
             in_hand: None,
+            fallen: None,
         }
     }
 
@@ -137,18 +142,25 @@ impl Supply {
         Some(renewer.earliest(issued_at))
     }
 
-    /// Why minted tokens would be lost with this process, if they would be: said once, at start.
+    /// When a token first seen then is renewed if nobody says when it ends; `None` if it is not.
+    #[must_use]
+    pub fn unless_told(&self, seen_at: SystemTime) -> Option<SystemTime> {
+        self.renewer.as_ref()?.unless_told(seen_at)
+    }
+
+    /// Why minted tokens would be lost with this process, if they would be: said once, at start. One that descends from a
+    /// source's token is kept there and nowhere else.
     ///
     /// # Errors
     ///
-    /// What each source says.
+    /// What each source says that keeps none.
     pub fn keeps(&self) -> Result<(), Vec<String>> {
         if self.renewer.is_none() {
             return Ok(());
         }
         let why_not = |place: &Place| place.source.keeps().err();
         let reasons: Vec<_> = self.places.iter().filter_map(why_not).collect();
-        if reasons.len() < self.places.len() {
+        if reasons.is_empty() && !self.places.is_empty() {
             Ok(())
         } else {
             Err(reasons)
@@ -185,7 +197,8 @@ impl Supply {
     /// What the first source says that has something to say, if none has a token.
     pub async fn look(&mut self, standing: Standing<'_>) -> Result<Option<Found>, ObtainError> {
         let live = standing.live.map(Credential::fingerprint);
-        let mut trouble = None;
+        let (mut trouble, mut passed_over) = (None, None);
+        self.fallen = None;
         for (index, loaded) in self.load(standing.dead).await {
             let Some(place) = self.places.get_mut(index) else {
                 continue;
@@ -203,26 +216,37 @@ impl Supply {
                 if standing.dead {
                     continue;
                 }
-                // All is well, and what stands further down the list counts less.
+                // All is well but for what was passed over, and what stands further down the list counts less.
                 self.origin = index;
-                return Ok(None);
+                return passed_over.map_or(Ok(None), Err);
             }
             let counts = news && index <= self.origin;
             if !(standing.dead || counts) {
                 continue;
             }
             let from = place.source.describe();
-            match self.admit(token, &from, standing).await {
+            match self.admit(token.clone(), &from, standing).await {
                 Ok(found) => {
                     self.origin = index;
-                    return Ok(Some(found));
+                    return Ok(Some(Found {
+                        passed_over,
+                        ..found
+                    }));
                 }
-                // That a token is known to be dead is news only once.
-                Err(error) if error.reason() == "rejected_before" && !news => {}
-                Err(error) => trouble = trouble.or(Some(error)),
+                Err(error) => {
+                    if standing.live.is_none() && self.fallen.is_none() {
+                        self.fallen = Some((index, token));
+                    }
+                    // That a token is known to be dead is news only once.
+                    if news {
+                        passed_over = passed_over.or(Some(error));
+                    } else if error.reason() != "rejected_before" {
+                        trouble = trouble.or(Some(error));
+                    }
+                }
             }
         }
-        trouble.map_or(Ok(None), Err)
+        passed_over.or(trouble).map_or(Ok(None), Err)
     }
 
     /// What Graph says of the live token now; `None` if nobody can be asked.
@@ -318,6 +342,7 @@ impl Supply {
             minted: false,
             from: from.to_owned(),
             not_stored: None,
+            passed_over: None,
         })
     }
 }

@@ -199,6 +199,36 @@ async fn what_a_variable_cannot_keep_is_found_by_the_next_process() {
     assert_eq!((graph.sim.counts().exchanges, graph.sim.rejected()), (1, 0));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_that_finds_a_dead_token_has_the_next_one_minted() {
+    let _turn = together().await;
+    let place = tempfile::tempdir().unwrap();
+    let graph = Graph::start().await;
+    let (dead, admin) = (graph.sim.issue(None), graph.sim.issue(None));
+    assert!(graph.sim.expire(&dead));
+    fs::write(place.path().join("token"), &dead).unwrap();
+    fs::write(place.path().join("admin"), &admin).unwrap();
+    let mint = "renew = { mint = { system_user = \"100001234567890\", token = { file = \"admin\" }, \
+                scopes = [\"whatsapp_business_messaging\"], set_token_expires_in_60_days = true } }";
+    let app = exchanged(place.path());
+    let app = app.get(app.find("[app]").unwrap()..).unwrap();
+    let file = settings(&graph, "file = \"token\"", &format!("{mint}\n{app}"));
+    let mut command = graphward(place.path(), &["serve", "--require-token"]);
+    let sidecar = Sidecar::start_with(place.path(), &file, &mut command).await;
+    let mut client = Client::connect(sidecar.proxy).await;
+    assert_eq!(client.text("by the next one").await.status, 200);
+    let kept = fs::read_to_string(place.path().join("token")).unwrap();
+    assert_eq!(graph.last_token(), Some(fingerprint(kept.trim())));
+    assert_eq!((graph.sim.counts().mints, graph.sim.rejected()), (1, 0));
+    let said = sidecar.stdout() + &sidecar.stderr();
+    assert!(
+        ![dead.as_str(), kept.trim(), &admin, APP_SECRET]
+            .iter()
+            .any(|secret| said.contains(*secret)),
+        "{said}"
+    );
+}
+
 /// A service of the house: says the same to all, and remembers what it heard. It lasts as long as the tests do.
 struct House {
     port: u16,

@@ -169,6 +169,11 @@ impl Renewer for Answers {
         issued_at + self.0.lock().unwrap().earliest
     }
 
+    fn unless_told(&self, seen_at: SystemTime) -> Option<SystemTime> {
+        let earliest = self.0.lock().unwrap().earliest;
+        (!earliest.is_zero()).then(|| seen_at + earliest)
+    }
+
     fn describe(&self) -> String {
         "the test's renewer".to_owned()
     }

@@ -209,3 +209,46 @@ async fn warnings_come_at_fourteen_seven_three_and_one_days_when_nobody_renews()
         heard.text()
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_token_of_an_unknown_end_is_renewed_after_a_day_if_only_living_ones_can_be() {
+    // The second answer is the same token, whose end is news.
+    for answer in [ending("two", 90 * DAY), ending("one", 90 * DAY)] {
+        let file = Shelf::keeping("file");
+        let renewer = Answers::of([Ok(answer)]);
+        renewer.0.lock().unwrap().earliest = DAY;
+        file.show(token("one"));
+        let supply = Supply::of(file.clone()).renewed_by(renewer.clone());
+        let (tokens, heard) = live(supply.inspected_by(Knows::default())).await;
+        let began = Instant::now();
+        tokio::time::sleep(30 * DAY).await;
+        assert_eq!(renewer.calls(), 1);
+        assert!(renewer.at()[0].duration_since(began) >= DAY - MINUTE);
+        assert_eq!(
+            tokens.current().unwrap().expires_at(),
+            Some(today() + 90 * DAY)
+        );
+        assert!(heard.causes().is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_that_finds_only_a_dead_token_renews_it_with_what_needs_no_living_one() {
+    for dead in [ending("one", Duration::ZERO), token("one")] {
+        let (file, graph) = (Shelf::keeping("file"), Knows::default());
+        file.show(dead);
+        graph.says("one", DEAD());
+        let renewer = Answers::of([Err("not yet"), Ok(token("two"))]);
+        let empty = Shelf::named("empty");
+        let supply = Supply::of_all(vec![boxed(&empty), boxed(&file)]);
+        let supply = supply.renewed_by(renewer.clone());
+        let (tokens, _) = live(supply.inspected_by(graph.clone())).await;
+        tokio::time::sleep(MINUTE).await;
+        assert_eq!(in_use(&tokens).unwrap(), "two");
+        assert_eq!(renewer.0.lock().unwrap().dead, [true, true]);
+        assert_eq!(
+            file.now(|it| it.shown.clone()).unwrap().secret.expose(),
+            "two"
+        );
+    }
+}

@@ -134,3 +134,25 @@ async fn without_any_token_the_reason_is_heard() {
     assert!(why.to_string().contains("has expired already"), "{why}");
     assert_eq!(heard.causes(), [Cause::Quarantined]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn why_a_token_is_passed_over_is_said_once_whatever_stands_further_down() {
+    let (file, row) = (Shelf::named("file"), Shelf::named("row"));
+    let graph = Knows::default();
+    for bad in ["bad", "worse"] {
+        graph.says(bad, DEAD());
+    }
+    file.show(token("bad"));
+    row.show(token("alive"));
+    let supply = Supply::of_all(vec![boxed(&file), boxed(&row)]).inspected_by(graph.clone());
+    let (tokens, heard) = live(supply).await;
+    assert_eq!(heard.causes(), [Cause::Quarantined]);
+    assert!(heard.text().contains("from file"), "{}", heard.text());
+    // A person drops another one that is no better.
+    file.show(token("worse"));
+    tokio::time::sleep(MINUTE).await;
+    file.show(token("worse"));
+    tokio::time::sleep(MINUTE).await;
+    assert_eq!(heard.causes(), [Cause::Quarantined; 2]);
+    assert_eq!(in_use(&tokens).unwrap(), "alive");
+}

@@ -93,3 +93,14 @@ async fn with_nowhere_to_store_that_is_said_at_start_and_the_renewed_token_is_us
     tokio::time::sleep(31 * MINUTE).await;
     assert_eq!(in_use(&tokens).unwrap(), "two");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_list_of_which_one_place_keeps_nothing_is_told_at_start_too() {
+    let (file, variable) = (Shelf::keeping("file"), Shelf::named("variable"));
+    variable.show(ending("one", HOUR));
+    let renewer = Answers::of([Ok(token("two"))]);
+    let supply = Supply::of_all(vec![boxed(&file), boxed(&variable)]).renewed_by(renewer);
+    let (_tokens, heard) = live(supply).await;
+    assert_eq!(heard.causes(), [Cause::NotStored]);
+    assert!(heard.text().contains("of some sources"), "{}", heard.text());
+}
