@@ -26,9 +26,9 @@ pub struct Supply {
     inspector: Option<Box<dyn Inspector>>,
     /// Which place the live token came from.
     pub(super) origin: usize,
-    refused: Refused,
+    pub(super) refused: Refused,
     /// A minted token that is not yet where the next start will look.
-    pub(super) in_hand: Option<Token>,
+    pub(super) in_hand: Option<InHand>,
 }
 
 /// How things stand with the live token.
@@ -55,6 +55,13 @@ pub struct Found {
     pub from: String,
     /// Why it would be lost with this process, if it would.
     pub not_stored: Option<ObtainError>,
+}
+
+/// A minted token, and the place that it is for.
+#[derive(Clone)]
+pub(super) struct InHand {
+    pub(super) place: usize,
+    pub(super) token: Token,
 }
 
 /// A source, and what it showed last.
@@ -215,6 +222,8 @@ impl Supply {
             match self.admit(token, &from, standing).await {
                 Ok(found) => {
                     self.origin = index;
+                    // Whoever put it there was faster than we, who could not store ours.
+                    self.in_hand.take_if(|in_hand| in_hand.place >= index);
                     return Ok(Some(found));
                 }
                 // That a token is known to be dead is news only once.
