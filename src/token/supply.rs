@@ -11,7 +11,7 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use futures_util::future::{join_all, select_all};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::credential::{Credential, Token};
 use super::ports::{Inspector, ObtainError, Renewer, Source};
@@ -75,6 +75,9 @@ pub(super) struct Place {
 const LOAD: Duration = Duration::from_secs(20);
 /// The longest an inspection delays a token.
 const INSPECT: Duration = Duration::from_secs(3);
+/// How soon Graph is asked again about a token that it has called dead, if there is nothing better.
+const INSPECT_AGAIN: Duration = Duration::from_secs(10);
+
 // === impl Supply ===
 
 impl Supply {
@@ -273,7 +276,12 @@ impl Supply {
         let fingerprint = token.secret.fingerprint();
         match self.refused.why(fingerprint) {
             None => {}
-            Some(Why::Inspected) if standing.dead => {}
+            // However often a source rings.
+            Some(Why::Inspected(at, what)) if standing.dead => {
+                if at.elapsed() < INSPECT_AGAIN {
+                    return Err(ObtainError::permanent("quarantined", what));
+                }
+            }
             Some(_) => {
                 let what = format!(
                     "the token {fingerprint} from {from} is one that Graph has rejected already: it is not taken again; \
@@ -310,7 +318,6 @@ impl Supply {
             .as_ref()
             .filter(|inspection| inspection.dead.is_some() || ended(inspection))
         {
-            self.refused.add(fingerprint, Why::Inspected);
             let why = dead.dead.as_ref().map_or_else(
                 || "it has expired".to_owned(),
                 |error| explain(error).happened,
@@ -319,6 +326,8 @@ impl Supply {
                 "the token {fingerprint} from {from} is not taken into service, as Graph says that it is dead: {why} Put \
                  another one there"
             );
+            let refused = Why::Inspected(Instant::now(), what.clone());
+            self.refused.add(fingerprint, refused);
             return Err(ObtainError::permanent("quarantined", what));
         }
         Ok(Found {
