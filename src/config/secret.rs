@@ -97,8 +97,9 @@ pub(super) fn path(text: &str) -> Result<&str, String> {
     if is_token(text) {
         return Err(NEVER_HERE.to_owned());
     }
-    if text.is_empty() || text.contains('\0') {
-        return Err("must be the path of a file".to_owned());
+    // A webhook's address, say, or a database's with its password.
+    if text.is_empty() || text.contains('\0') || text.contains("://") {
+        return Err("must be the path of a file, not what is in it".to_owned());
     }
     Ok(text)
 }

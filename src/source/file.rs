@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::decode::Format;
 use super::fernet::Fernet;
-use super::place::{Hindrance, Place, apart};
+use super::place::{Hindrance, Place};
 use super::written::{Written, WrittenError, same};
 use crate::net::watch::Files;
 use crate::token::{BoxFuture, Claim, Deposit, ObtainError, Source, Token};
@@ -54,7 +54,8 @@ impl FileSource {
     pub async fn roll_back(&self) -> Result<RolledBack, ObtainError> {
         let claim = self.place.claim().await?;
         let (place, written) = (self.place.clone(), self.written.clone());
-        let done = apart(move || Ok(rolled_back(&place, &written))).await;
+        let work = self.place.apart(move || Ok(rolled_back(&place, &written)));
+        let done = work.await;
         drop(claim);
         done.map_err(|hindrance| hindrance.unkept(&self.place))?
     }
@@ -73,7 +74,8 @@ impl FileSource {
 
     async fn keep(&self, token: &Token, over: Fingerprint) -> Result<Deposit, ObtainError> {
         let (place, written, token) = (self.place.clone(), self.written.clone(), token.clone());
-        let done = apart(move || Ok(deposited(&place, &written, &token, over))).await;
+        let work = move || Ok(deposited(&place, &written, &token, over));
+        let done = self.place.apart(work).await;
         done.map_err(|hindrance| hindrance.unkept(&self.place))?
     }
 }

@@ -16,6 +16,7 @@ use std::io::{self, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
 use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use rustix::fs::{Access, CWD, Mode, OFlags, RenameFlags, access, renameat_with};
@@ -31,6 +32,8 @@ use crate::token::{Claim, ObtainError};
 #[derive(Clone, Debug)]
 pub(super) struct Place {
     path: PathBuf,
+    /// The lock that was had last, while somebody has it.
+    claimed: Arc<Mutex<Weak<File>>>,
 }
 
 /// Why nothing can be put there.
@@ -64,8 +67,11 @@ const LINKS: u32 = 40;
 // === impl Place ===
 
 impl Place {
-    pub(super) const fn new(path: PathBuf) -> Self {
-        Self { path }
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self {
+            path,
+            claimed: Arc::default(),
+        }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -146,11 +152,28 @@ impl Place {
                 let what = format!("the lock {path}.lock cannot be had");
                 ObtainError::transient("lock", what).because(hindrance)
             })? {
-                Lock::Held(file) => return Ok(Claim::held(file)),
+                Lock::Held(file) => {
+                    let file = Arc::new(file);
+                    *self.claimed() = Arc::downgrade(&file);
+                    return Ok(Claim::held(file));
+                }
                 Lock::None => return Ok(Claim::free()),
                 Lock::Taken => sleep(TRY).await,
             }
         }
+    }
+
+    /// Works as [`apart`] does, under the claim if there is one: it is given back when nothing is written any more.
+    pub(super) async fn apart<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Hindrance> + Send + 'static,
+    ) -> Result<T, Hindrance> {
+        let claimed = self.claimed().upgrade();
+        apart(move || (work(), drop(claimed)).0).await
+    }
+
+    fn claimed(&self) -> MutexGuard<'_, Weak<File>> {
+        self.claimed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> Result<Lock, Hindrance> {
@@ -261,7 +284,7 @@ impl Hindrance {
 
 /// Works on a thread that may block: the file can lie on a network filesystem that hangs. What was begun there is done
 /// to its end, whether or not anybody waits for it.
-pub(super) async fn apart<T: Send + 'static>(
+async fn apart<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Hindrance> + Send + 'static,
 ) -> Result<T, Hindrance> {
     match tokio::task::spawn_blocking(work).await {

@@ -15,7 +15,7 @@ use record::{Record, RecordError};
 
 use super::fernet::Fernet;
 use super::file::RolledBack;
-use super::place::{Place, apart};
+use super::place::Place;
 use super::written::same;
 use crate::net::watch::Files;
 use crate::token::{BoxFuture, Claim, Deposit, ObtainError, Source, Token};
@@ -186,7 +186,7 @@ impl Stored {
         let (place, keys, now) = (self.place.clone(), self.keys.clone(), self.clock.wall());
         async move {
             let file = place.clone();
-            let written = apart(move || {
+            let written = place.apart(move || {
                 let bytes = record.written(keys.as_ref(), now)?;
                 file.replace(&bytes, None)
             });

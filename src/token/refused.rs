@@ -2,18 +2,20 @@
 
 use std::collections::VecDeque;
 
+use tokio::time::Instant;
+
 use crate::types::Fingerprint;
 
 /// Tokens that are not taken again, the newest last.
 #[derive(Debug, Default)]
 pub(super) struct Refused(VecDeque<(Fingerprint, Why)>);
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug)]
 pub(super) enum Why {
     /// Graph rejected it in service.
     Rejected,
-    /// Graph said that it is dead when it was asked. Asked again if there is nothing better.
-    Inspected,
+    /// Graph said then that it is dead, and that was told so. Asked again if there is nothing better.
+    Inspected(Instant, String),
 }
 
 /// So many refused tokens are remembered.
@@ -24,7 +26,7 @@ const MOST_REFUSED: usize = 256;
 impl Refused {
     pub(super) fn why(&self, token: Fingerprint) -> Option<Why> {
         let known = self.0.iter().find(|(refused, _)| *refused == token);
-        known.map(|(_, why)| *why)
+        known.map(|(_, why)| why.clone())
     }
 
     pub(super) fn add(&mut self, token: Fingerprint, why: Why) {

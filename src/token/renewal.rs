@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::credential::Token;
 use super::ports::{Claim, Deposit, ObtainError, Outgoing};
-use super::supply::{Found, Standing, Supply, late};
+use super::supply::{Found, InHand, Standing, Supply, late};
 
 /// The longest wait for the right to mint. Whoever has it and dies is followed by another within this time.
 const CLAIM: Duration = Duration::from_secs(30);
@@ -43,7 +43,7 @@ impl Supply {
             (Ok(None), _, _) => return Err(ObtainError::NothingNew),
             (Err(error), _, _) => return Err(error),
         };
-        let claim = self.claim(standing.dead).await?;
+        let claim = self.claim(self.origin, standing.dead).await?;
         // Somebody else may have minted while we waited for the claim.
         if !claim.is_free()
             && let Ok(Some(found)) = self.look(standing).await
@@ -88,20 +88,20 @@ impl Supply {
     ///
     /// Why not, again.
     pub async fn settle(&mut self) -> Result<(), ObtainError> {
-        let Some(token) = self.in_hand.clone() else {
+        let Some(InHand { place, token }) = self.in_hand.clone() else {
             return Ok(());
         };
-        let claim = self.claim(true).await?;
+        let claim = self.claim(place, true).await?;
         // Whoever was faster has put there what the next start had better find.
-        let _kept_or_overtaken = self.deposit(&token).await?;
+        let _kept_or_overtaken = self.deposit(place, &token).await?;
         drop(claim);
         self.in_hand = None;
         Ok(())
     }
 
     /// The right to mint. In need, a place that cannot be asked for it does not keep us from minting.
-    async fn claim(&mut self, dead: bool) -> Result<Claim, ObtainError> {
-        let Some(place) = self.places.get_mut(self.origin) else {
+    async fn claim(&mut self, place: usize, dead: bool) -> Result<Claim, ObtainError> {
+        let Some(place) = self.places.get_mut(place) else {
             return Ok(Claim::free());
         };
         let claimed = match timeout(CLAIM, place.source.claim()).await {
@@ -134,8 +134,10 @@ impl Supply {
         standing: Standing<'_>,
     ) -> Result<Token, ObtainError> {
         let before = outgoing.secret.fingerprint();
-        if let Some(token) = &self.in_hand
+        if let Some(InHand { token, .. }) = &self.in_hand
             && token.secret.fingerprint() != before
+            && token.expires_at.is_none_or(|ends| ends > standing.now)
+            && self.refused.why(token.secret.fingerprint()).is_none()
         {
             return Ok(token.clone());
         }
@@ -157,7 +159,10 @@ impl Supply {
         }
         if token.secret.fingerprint() == before {
             let prolonged = match (token.expires_at, outgoing.expires_at) {
-                (Some(ends), Some(before)) => ends > before + PROLONGED,
+                (Some(ends), Some(before)) => {
+                    let longer = ends.duration_since(before);
+                    longer.is_ok_and(|longer| longer > PROLONGED)
+                }
                 // That nobody knew.
                 (Some(_), None) => true,
                 (None, _) => false,
@@ -183,8 +188,11 @@ impl Supply {
         if nowhere || minted.secret.fingerprint() == outgoing.secret.fingerprint() {
             return Ok(Deposit::Kept);
         }
-        self.in_hand = Some(minted.clone());
-        let stored = self.deposit(minted).await;
+        self.in_hand = Some(InHand {
+            place: self.origin,
+            token: minted.clone(),
+        });
+        let stored = self.deposit(self.origin, minted).await;
         match &stored {
             Ok(_) => self.in_hand = None,
             Err(error) if standing.dead => {
@@ -195,8 +203,8 @@ impl Supply {
         stored
     }
 
-    async fn deposit(&mut self, token: &Token) -> Result<Deposit, ObtainError> {
-        let Some(place) = self.places.get_mut(self.origin) else {
+    async fn deposit(&mut self, place: usize, token: &Token) -> Result<Deposit, ObtainError> {
+        let Some(place) = self.places.get_mut(place) else {
             return Ok(Deposit::Kept);
         };
         let over = place.shown.unwrap_or_else(|| token.secret.fingerprint());
@@ -216,7 +224,7 @@ impl Supply {
         if place.is_none_or(|place| place.source.keeps().is_err()) {
             return;
         }
-        if let Err(error) = self.deposit(outgoing).await {
+        if let Err(error) = self.deposit(self.origin, outgoing).await {
             tracing::warn!(error = %error, "the token before the renewal could not be put back");
         }
     }

@@ -11,7 +11,7 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use futures_util::future::{join_all, select_all};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::credential::{Credential, Token};
 use super::ports::{Inspector, ObtainError, Renewer, Source};
@@ -26,9 +26,9 @@ pub struct Supply {
     inspector: Option<Box<dyn Inspector>>,
     /// Which place the live token came from.
     pub(super) origin: usize,
-    refused: Refused,
+    pub(super) refused: Refused,
     /// A minted token that is not yet where the next start will look.
-    pub(super) in_hand: Option<Token>,
+    pub(super) in_hand: Option<InHand>,
     /// The first dead token that the last look found while there was none in use, and where.
     pub(super) fallen: Option<(usize, Token)>,
 }
@@ -61,6 +61,13 @@ pub struct Found {
     pub passed_over: Option<ObtainError>,
 }
 
+/// A minted token, and the place that it is for.
+#[derive(Clone)]
+pub(super) struct InHand {
+    pub(super) place: usize,
+    pub(super) token: Token,
+}
+
 /// A source, and what it showed last.
 pub(super) struct Place {
     pub(super) source: Box<dyn Source>,
@@ -72,6 +79,9 @@ pub(super) struct Place {
 const LOAD: Duration = Duration::from_secs(20);
 /// The longest an inspection delays a token.
 const INSPECT: Duration = Duration::from_secs(3);
+/// How soon Graph is asked again about a token that it has called dead, if there is nothing better.
+const INSPECT_AGAIN: Duration = Duration::from_secs(10);
+
 // === impl Supply ===
 
 impl Supply {
@@ -228,6 +238,8 @@ impl Supply {
             match self.admit(token.clone(), &from, standing).await {
                 Ok(found) => {
                     self.origin = index;
+                    // Whoever put it there was faster than we, who could not store ours.
+                    self.in_hand.take_if(|in_hand| in_hand.place >= index);
                     return Ok(Some(Found {
                         passed_over,
                         ..found
@@ -288,7 +300,12 @@ impl Supply {
         let fingerprint = token.secret.fingerprint();
         match self.refused.why(fingerprint) {
             None => {}
-            Some(Why::Inspected) if standing.dead => {}
+            // However often a source rings.
+            Some(Why::Inspected(at, what)) if standing.dead => {
+                if at.elapsed() < INSPECT_AGAIN {
+                    return Err(ObtainError::permanent("quarantined", what));
+                }
+            }
             Some(_) => {
                 let what = format!(
                     "the token {fingerprint} from {from} is one that Graph has rejected already: it is not taken again; \
@@ -325,7 +342,6 @@ impl Supply {
             .as_ref()
             .filter(|inspection| inspection.dead.is_some() || ended(inspection))
         {
-            self.refused.add(fingerprint, Why::Inspected);
             let why = dead.dead.as_ref().map_or_else(
                 || "it has expired".to_owned(),
                 |error| explain(error).happened,
@@ -334,6 +350,8 @@ impl Supply {
                 "the token {fingerprint} from {from} is not taken into service, as Graph says that it is dead: {why} Put \
                  another one there"
             );
+            let refused = Why::Inspected(Instant::now(), what.clone());
+            self.refused.add(fingerprint, refused);
             return Err(ObtainError::permanent("quarantined", what));
         }
         Ok(Found {

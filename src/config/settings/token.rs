@@ -175,8 +175,20 @@ impl fmt::Debug for Wording {
 impl fmt::Display for SecretPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::File(path) => write!(f, "the file {}", path.display()),
-            Self::Env(name) => write!(f, "the variable {name}"),
+            Self::File(path) => write!(f, "the file {}", place(&path.to_string_lossy())),
+            Self::Env(name) => write!(f, "the variable {}", place(name)),
         }
+    }
+}
+
+/// A name or a path as it may be shown: not if a secret was written in its place, which is not all in capitals and has
+/// neither a directory nor words.
+fn place(text: &str) -> &str {
+    let lower = text.bytes().any(|byte| byte.is_ascii_lowercase());
+    let mut rows = text.split(|letter: char| !letter.is_ascii_alphanumeric());
+    if lower && !text.contains('/') && rows.any(|row| row.len() >= 20) {
+        "(not shown, as it may be a secret)"
+    } else {
+        text
     }
 }

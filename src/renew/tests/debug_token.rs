@@ -146,7 +146,7 @@ async fn when_graph_is_in_trouble_nothing_is_learnt_and_nobody_else_is_asked() {
 
 #[tokio::test]
 async fn an_app_that_demands_proofs_says_nothing_to_a_token_alone() {
-    let world = World::with(|settings| settings.proof = crate::sim::Proof::Required).await;
+    let world = World::with(|settings| settings.proof = Proof::Required).await;
     let token = world.sim.issue(None);
     let error = inspected(&mut world.debug_token(None), &token)
         .await

@@ -142,3 +142,24 @@ fn a_file_that_is_mounted_by_itself_is_known_by_the_list_of_mounts() {
     assert!(!is_mounted("/run/graph ward"));
     assert!(!is_mounted("/a/token"));
 }
+
+#[tokio::test]
+async fn a_claim_outlives_whoever_gives_up_waiting_for_what_is_written_under_it() {
+    let (_directory, place) = place();
+    let claim = place.claim().await.unwrap();
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let work = place.apart(move || {
+        let _woken = wait.recv();
+        Ok(())
+    });
+    assert!(timeout(TRY, work).await.is_err());
+    drop(claim);
+    assert!(!is_free(&place).await, "somebody else may write meanwhile");
+    drop(go);
+    drop(
+        timeout(Duration::from_secs(2), place.claim())
+            .await
+            .unwrap()
+            .unwrap(),
+    );
+}

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::{fault, faults, read};
+use crate::config::SecretPlace;
 
 const TOKEN: &str = "EAAGm0PX4ZCpsBAKZAhunter2hunter2";
 
@@ -48,6 +49,28 @@ fn a_secret_in_the_file_is_refused_and_never_said() {
         "[token]\nsource = { token = \"hunter2\" }",
     ] {
         assert!(!fault(text).contains("hunter2"), "{text}");
+    }
+}
+
+#[test]
+fn a_secret_in_the_place_of_a_file_or_a_variable_is_not_said() {
+    let address = fault("[alerts]\nurl = { file = \"https://hooks.slack.com/services/hunter2\" }");
+    assert!(address.contains("must be the path of a file"), "{address}");
+    assert!(!address.contains("hunter2"), "{address}");
+    for secret in ["ab3456789012345678901234567890cd", "hunter2hunter2hunter2"] {
+        for place in [
+            SecretPlace::Env(secret.to_owned()),
+            SecretPlace::File(secret.into()),
+        ] {
+            assert!(!place.to_string().contains(secret), "{place}");
+        }
+    }
+    for place in [
+        SecretPlace::Env("WHATSAPPACCESSTOKENOFACME".to_owned()),
+        SecretPlace::Env("app_secret".to_owned()),
+        SecretPlace::File("/run/0123456789abcdef0123456789abcdef/key".into()),
+    ] {
+        assert!(!place.to_string().contains("not shown"), "{place}");
     }
 }
 

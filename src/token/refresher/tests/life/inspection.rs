@@ -192,3 +192,20 @@ async fn a_rejection_that_needs_a_person_says_whom() {
     tokio::time::sleep(MINUTE).await;
     assert_eq!(heard.causes(), [Cause::NeedsPerson]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_busy_source_does_not_make_graph_be_asked_about_a_dead_token_each_time_it_rings() {
+    let (file, graph) = (Shelf::named("file"), Knows::default());
+    graph.says("bad", DEAD());
+    file.show(token("bad"));
+    let (tokens, _) = live(supply(&file, &graph)).await;
+    for _ in 0..10 * 60 {
+        file.1.notify_one();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let calls = graph.calls().len();
+    assert!((2..=8).contains(&calls), "{calls} in a minute");
+    file.show(token("better"));
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(in_use(&tokens).unwrap(), "better");
+}

@@ -104,3 +104,18 @@ async fn a_list_of_which_one_place_keeps_nothing_is_told_at_start_too() {
     assert_eq!(heard.causes(), [Cause::NotStored]);
     assert!(heard.text().contains("of some sources"), "{}", heard.text());
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_could_not_be_stored_is_not_written_over_what_a_person_put_there_since() {
+    let (file, renewer) = due_now();
+    file.now(|shelved| shelved.broken = 1);
+    let (tokens, _) = live(Supply::of(file.clone()).renewed_by(renewer)).await;
+    assert_eq!(rejected(&tokens).await.unwrap(), "two");
+    file.show(token("theirs"));
+    tokio::time::sleep(MINUTE / 2).await;
+    assert_eq!(in_use(&tokens).unwrap(), "theirs");
+    tokio::time::sleep(4 * MINUTE).await;
+    let shown = file.now(|shelved| shelved.shown.clone()).unwrap();
+    assert_eq!(shown.secret.expose(), "theirs");
+    assert!(file.now(|shelved| shelved.kept.is_empty()));
+}
