@@ -6,7 +6,7 @@ use super::credential::Credential;
 use super::live::{Live, Outlook};
 use super::notice::{Cause, Notice};
 use super::ports::ObtainError;
-use crate::graph::{GraphError, explain, needs_person};
+use crate::graph::{Ends, GraphError, explain, needs_person};
 use crate::types::{TenantId, Utc, chain};
 
 /// What the refresher sets out to do.
@@ -97,13 +97,19 @@ impl Crier {
     }
 
     /// A new token is in use.
-    pub(super) fn published(&mut self, credential: &Credential, from: &str) {
+    pub(super) fn published(&mut self, credential: &Credential, from: &str, expires: Ends) {
         self.told = None;
+        let expires = match expires {
+            Ends::At(at) => Utc(at).to_string(),
+            Ends::Never => "never".to_owned(),
+            Ends::Unknown => "nobody says".to_owned(),
+        };
         tracing::info!(
             tenant = %self.tenant,
             generation = credential.generation().get(),
             fingerprint = %credential.fingerprint(),
             source = from,
+            expires,
             "a new token is in use"
         );
     }

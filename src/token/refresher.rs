@@ -14,6 +14,7 @@ use super::plan::{Event, Order, Plan};
 use super::ports::ObtainError;
 use super::schedule::Schedule;
 use super::supply::{Found, Standing, Supply};
+use crate::graph::Ends;
 use crate::types::{Clock, TenantId};
 
 /// Owns a tenant's supply, and is the only one who publishes its credentials.
@@ -160,11 +161,12 @@ impl Refresher {
         if let Some(why) = passed_over {
             self.crier.failed(errand, &why, None);
         }
-        let told = inspection.as_ref().and_then(|it| it.expires.at());
+        let told = inspection.as_ref().map_or(Ends::Unknown, |it| it.expires);
         let token = Token {
-            expires_at: told.or(token.expires_at),
+            expires_at: told.at().or(token.expires_at),
             ..token
         };
+        let expires = token.expires_at.map_or(told, Ends::At);
         let credential = match self.writer.publish(token) {
             Ok(credential) => credential,
             Err(error) => {
@@ -173,7 +175,7 @@ impl Refresher {
                 return self.fail(errand, began, why);
             }
         };
-        self.crier.published(&credential, &from);
+        self.crier.published(&credential, &from, expires);
         self.report(errand, began, Ok(Some(&credential)), minted);
         if let Some(why) = not_stored {
             self.crier.not_stored(&why);

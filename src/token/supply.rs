@@ -301,11 +301,10 @@ impl Supply {
         match self.refused.why(fingerprint) {
             None => {}
             // However often a source rings.
-            Some(Why::Inspected(at, what)) if standing.dead => {
-                if at.elapsed() < INSPECT_AGAIN {
-                    return Err(ObtainError::permanent("quarantined", what));
-                }
+            Some(Why::Inspected(at, what)) if standing.dead && at.elapsed() < INSPECT_AGAIN => {
+                return Err(ObtainError::permanent("quarantined", what));
             }
+            Some(Why::Inspected(..)) if standing.dead => {}
             Some(_) => {
                 let what = format!(
                     "the token {fingerprint} from {from} is one that Graph has rejected already: it is not taken again; \
