@@ -1,5 +1,7 @@
 //! Secrets that the configuration names, read once, at the start.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -7,7 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::config::{SecretPlace, Wording, environment};
 use crate::source::Fernet;
-use crate::source::decode::{Format, decode};
+use crate::source::decode::{Format, MAX_DOCUMENT_BYTES, decode};
 use crate::types::Secret;
 
 /// Why a secret cannot be used: which one, from where, and what is wrong. Nothing of it is repeated.
@@ -108,7 +110,11 @@ fn bytes(key: &'static str, place: &SecretPlace) -> Result<Zeroizing<Vec<u8>>, S
 }
 
 fn file(path: &Path) -> Result<Vec<u8>, String> {
-    std::fs::read(path).map_err(|error| error.to_string())
+    // A byte more than a secret may have, which tells one that is too long; a device has no end.
+    let most = u64::try_from(MAX_DOCUMENT_BYTES).unwrap_or(u64::MAX);
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(most + 1).read_to_end(&mut bytes));
+    read.map(|_length| bytes).map_err(|error| error.to_string())
 }
 
 fn fault(key: &'static str, place: &SecretPlace, why: String) -> SecretFault {
