@@ -26,6 +26,7 @@ mod credential;
 mod crier;
 mod live;
 mod notice;
+mod place;
 mod plan;
 mod ports;
 mod refresher;

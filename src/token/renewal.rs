@@ -12,7 +12,8 @@ use tokio::time::timeout;
 
 use super::credential::Token;
 use super::ports::{Claim, Deposit, ObtainError, Outgoing};
-use super::supply::{Found, InHand, Standing, Supply, late};
+use super::place::late;
+use super::supply::{Found, InHand, Standing, Supply};
 
 /// The longest wait for the right to mint. Whoever has it and dies is followed by another within this time.
 const CLAIM: Duration = Duration::from_secs(30);

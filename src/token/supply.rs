@@ -10,10 +10,12 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use futures_util::future::{join_all, select_all};
+use futures_util::StreamExt as _;
+use futures_util::future::select_all;
 use tokio::time::{Instant, timeout};
 
 use super::credential::{Credential, Token};
+use super::place::{Place, finish, late, loads};
 use super::ports::{Inspector, ObtainError, Renewer, Source};
 use super::refused::{Refused, Why};
 use crate::graph::{Inspection, explain};
@@ -68,15 +70,6 @@ pub(super) struct InHand {
     pub(super) token: Token,
 }
 
-/// A source, and what it showed last.
-pub(super) struct Place {
-    pub(super) source: Box<dyn Source>,
-    pub(super) shown: Option<Fingerprint>,
-    rang: bool,
-}
-
-/// The longest a source may take to show what it has. They have limits of their own; this one is for those that hang.
-const LOAD: Duration = Duration::from_secs(20);
 /// The longest an inspection delays a token.
 const INSPECT: Duration = Duration::from_secs(3);
 /// How soon Graph is asked again about a token that it has called dead, if there is nothing better.
@@ -200,19 +193,29 @@ impl Supply {
     }
 
     /// A token for service, if a source has news; and if the live one is dead, if any source has one that Graph has not
-    /// refused.
+    /// refused. In need, a source that hangs holds up nothing that stands before it.
     ///
     /// # Errors
     ///
     /// What the first source says that has something to say, if none has a token.
     pub async fn look(&mut self, standing: Standing<'_>) -> Result<Option<Found>, ObtainError> {
+        self.fallen = None;
+        // The places are lent to their loads, and the rest of the supply weighs what comes of them.
+        let mut places = std::mem::take(&mut self.places);
+        let looked = self.look_at(&mut places, standing).await;
+        self.places = places;
+        looked
+    }
+
+    async fn look_at(
+        &mut self,
+        places: &mut [Place],
+        standing: Standing<'_>,
+    ) -> Result<Option<Found>, ObtainError> {
         let live = standing.live.map(Credential::fingerprint);
         let (mut trouble, mut passed_over) = (None, None);
-        self.fallen = None;
-        for (index, loaded) in self.load(standing.dead).await {
-            let Some(place) = self.places.get_mut(index) else {
-                continue;
-            };
+        let mut loads = loads(places, self.origin, standing.dead);
+        while let Some((index, place, loaded)) = loads.next().await {
             let token = match loaded {
                 Ok(token) => token,
                 Err(error) => {
@@ -228,6 +231,7 @@ impl Supply {
                 }
                 // All is well but for what was passed over, and what stands further down the list counts less.
                 self.origin = index;
+                finish(loads).await;
                 return passed_over.map_or(Ok(None), Err);
             }
             let counts = news && index <= self.origin;
@@ -240,6 +244,9 @@ impl Supply {
                     self.origin = index;
                     // Whoever put it there was faster than we, who could not store ours.
                     self.in_hand.take_if(|in_hand| in_hand.place >= index);
+                    if !standing.dead {
+                        finish(loads).await;
+                    }
                     return Ok(Some(Found {
                         passed_over,
                         ..found
@@ -274,20 +281,6 @@ impl Supply {
             Ok(inspection) => inspection.map(Some),
             Err(_elapsed) => Err(late("Graph", "say what the token is worth", INSPECT)),
         }
-    }
-
-    /// What the places show, in their order: all of them in need, else those that may have news and count.
-    async fn load(&mut self, all: bool) -> Vec<(usize, Result<Token, ObtainError>)> {
-        let origin = self.origin;
-        let places = self.places.iter_mut().enumerate();
-        let places = places.filter(|(index, place)| all || place.rang || *index <= origin);
-        let loads = places.map(|(index, place)| async move {
-            place.rang = false;
-            let loaded = timeout(LOAD, place.source.load()).await;
-            let slow = |_elapsed| Err(late(&place.source.describe(), "answer", LOAD));
-            (index, loaded.unwrap_or_else(slow))
-        });
-        join_all(loads).await
     }
 
     /// Whether a token may go into service.
@@ -362,11 +355,6 @@ impl Supply {
             passed_over: None,
         })
     }
-}
-
-pub(super) fn late(who: &str, what: &str, limit: Duration) -> ObtainError {
-    let what = format!("{who} did not {what} within {} s", limit.as_secs());
-    ObtainError::transient("timeout", what)
 }
 
 impl fmt::Debug for Supply {
