@@ -84,7 +84,7 @@ fn a_command_and_a_database_have_what_they_need() {
         ),
         (
             "[token]\nsource = { exec = [\"a\"], timeout = \"1h\" }",
-            "from 1ms to 5m, not 1h",
+            "from 1ms to 15s, not 1h",
         ),
         (
             "[token]\nsource = { exec = [\"a\"], keep_env = [\"A=b\"] }",
@@ -212,6 +212,10 @@ fn a_renewal_has_one_way_and_what_the_way_needs() {
             "there is no such key",
         ),
         ("[token]\nstore = \"/a\"", "must be { file"),
+        (
+            "[token]\nsource = [{ env = \"A\" }, { file = \"/a\" }]\nstore = { file = \"/a\" }",
+            "name another file",
+        ),
         (
             "[token]\nstore = { fernet_key = { env = \"A\" } }",
             "lacks `file`",
