@@ -168,14 +168,16 @@ impl Crier {
         let behind = cause.as_ref().map(|cause| format!(" ({cause})"));
         let behind = behind.unwrap_or_default();
         if matches!(reason, "quarantined" | "rejected_before" | "expired") {
-            let happened = format!("A token was not taken into service: {error}{behind}.");
+            let happened = format!("{error}{behind}.");
             self.notice(Cause::Quarantined, happened, self.put_a_new_one());
         } else if errand == Errand::Replace && self.renewal.is_some() {
             let happened = format!("No newer token could be obtained: {error}{behind}.");
-            let action = format!(
-                "graphward tries again by itself; if this stays, mend what it names, or {}",
-                self.put_a_new_one()
-            );
+            let what = if why.is_transient() {
+                "graphward tries again by itself; if this stays, mend what it names"
+            } else {
+                "mend what it names"
+            };
+            let action = format!("{what}, or {}", self.put_a_new_one());
             self.notice(Cause::RenewalFailed, happened, action);
         } else if live.is_some() {
             tracing::warn!(%tenant, reason, error, cause, "no newer token; the one before stays in use");

@@ -223,13 +223,13 @@ impl Refresher {
         }
     }
 
-    /// Tries once more to store what could not be stored.
+    /// Tries once more to store what could not be stored, which was told when it was.
     async fn settle(&mut self) {
         let tenant = &self.crier.tenant;
         match self.supply.settle().await {
             Ok(()) => tracing::info!(%tenant, "the renewed token is stored now"),
             Err(error) => {
-                tracing::warn!(%tenant, %error, "the renewed token still cannot be stored");
+                tracing::debug!(%tenant, %error, "the renewed token still cannot be stored");
                 self.live.put_off(Chore::Settle);
             }
         }

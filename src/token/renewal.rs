@@ -22,6 +22,7 @@ const RENEW: Duration = Duration::from_secs(20);
 const DEPOSIT: Duration = Duration::from_secs(10);
 /// An answer that only prolongs the token's life does so by at least this.
 const PROLONGED: Duration = Duration::from_secs(60);
+
 impl Supply {
     /// A token other than the live one: from a source, else minted and stored.
     ///
@@ -46,12 +47,12 @@ impl Supply {
             return Ok(found);
         }
         let minted = self.mint(live, standing).await?;
-        let not_stored = match self.store(&minted, live, standing).await {
+        let not_stored = match self.store(&minted, live).await {
             Ok(Deposit::Kept) => None,
             // Somebody was faster: theirs is what the next start will find.
             Ok(Deposit::Overtaken) => match self.look(standing).await {
                 Ok(Some(found)) => return Ok(found),
-                Ok(None) | Err(_) => self.store(&minted, live, standing).await.err(),
+                Ok(None) | Err(_) => self.store(&minted, live).await.err(),
             },
             Err(error) if standing.dead => Some(error),
             Err(error) => return Err(error),
@@ -163,12 +164,7 @@ impl Supply {
     }
 
     /// Puts a minted token where the next start will look. Where that is nowhere was told at start.
-    async fn store(
-        &mut self,
-        minted: &Token,
-        live: &Credential,
-        standing: Standing<'_>,
-    ) -> Result<Deposit, ObtainError> {
+    async fn store(&mut self, minted: &Token, live: &Credential) -> Result<Deposit, ObtainError> {
         let place = self.places.get(self.origin);
         let nowhere = place.is_none_or(|place| place.source.keeps().is_err());
         // What is there already, and only lives longer, would push the one before it out of its place.
@@ -177,12 +173,8 @@ impl Supply {
         }
         self.in_hand = Some(minted.clone());
         let stored = self.deposit(minted).await;
-        match &stored {
-            Ok(_) => self.in_hand = None,
-            Err(error) if standing.dead => {
-                tracing::error!(error = %error, "the renewed token is used though it cannot be stored yet");
-            }
-            Err(_later) => {}
+        if stored.is_ok() {
+            self.in_hand = None;
         }
         stored
     }
