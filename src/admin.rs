@@ -169,6 +169,9 @@ fn usable(tokens: &Tokens) -> Result<(), String> {
     let progress = tokens.progress();
     let failure = progress.failure.map(|failure| failure.to_string());
     Err(match (progress.generation, failure) {
+        _ if tokens.is_abandoned() => {
+            "the task that obtains tokens has ended by a fault: restart the process".to_owned()
+        }
         (None, None) => "the first look at its token source is under way".to_owned(),
         (None, Some(failure)) => format!("it has no token: {failure}"),
         (Some(_), None) => "Graph rejected its token; a newer one is being looked for".to_owned(),

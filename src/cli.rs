@@ -99,8 +99,8 @@ enum Command {
 }
 
 const EXPLAIN_HELP: &str = "\
-Two lines: what happened, and who must do what. Nothing of the input is printed, since Graph's message may repeat the
-token.
+Two lines: what happened, and who must do what. Nothing of the input is printed, since Graph's
+message may repeat the token.
 
 Examples:
   graphward explain '{\"error\":{\"message\":\"...\",\"code\":190,\"error_subcode\":463}}'

@@ -26,6 +26,7 @@ fn count(metrics: &TokenMetrics, report: &Report<'_>) {
         Ok(Some(_)) => ("obtained", Refresh::Found),
         Ok(None) | Err(ObtainError::NothingNew) => ("nothing_new", Refresh::NothingNew),
         Err(ObtainError::Transient { .. }) => ("failed", Refresh::Failed),
+        Err(ObtainError::Permanent { .. }) if report.minted => ("refused", Refresh::Refused),
         Err(ObtainError::Permanent { reason, .. }) => {
             metrics.refused_drop(reason);
             // The supply's words for a token that it does not take.

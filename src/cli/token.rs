@@ -17,6 +17,7 @@ use super::exit::Exit;
 use super::serve::{complain, runtime};
 use crate::app::{RollbackError, roll_back};
 use crate::config::{Config, ConfigError, Overrides, environment};
+use crate::net::watch::contents;
 use crate::source::decode::{DecodeError, Format, MAX_DOCUMENT_BYTES, decode};
 use crate::source::{Fernet, FernetError};
 use crate::types::{Clock, Secret};
@@ -125,12 +126,10 @@ fn rolled_back(args: Rollback) -> Result<(), Trouble> {
 
 fn sealed(args: &Seal) -> Result<(), Trouble> {
     let path = &args.key_file;
-    let key = std::fs::read(path)
-        .map(Zeroizing::new)
-        .map_err(|source| Trouble::KeyFile {
-            path: path.clone(),
-            source,
-        })?;
+    let key = contents(path).map_err(|source| Trouble::KeyFile {
+        path: path.clone(),
+        source,
+    })?;
     let key = decode(&key, &Format::Raw).map_err(|source| Trouble::KeyText {
         path: path.clone(),
         source,

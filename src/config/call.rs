@@ -25,13 +25,12 @@ pub(super) const EVERY: RangeInclusive<Duration> =
 pub(super) fn web_call(table: &mut Table<'_>) -> Option<WebCall> {
     let url = table.ask("http", |value| url(text(value)?));
     let format = pointed(table);
-    let headers = table.ask_whole("headers", headers);
-    let said = table.keys().any(|key| key == "headers");
+    let headers = list(table, "headers", headers);
     let timeout = timeout(table, Duration::from_secs(5));
     Some(WebCall {
         url: url?,
         format: format?,
-        headers: if said { headers? } else { Vec::new() },
+        headers: headers?,
         timeout: timeout?,
     })
 }
@@ -41,15 +40,14 @@ pub(super) fn command(table: &mut Table<'_>) -> Option<Command> {
     let argv = table.ask_whole("exec", argv);
     let format = format(table);
     let timeout = timeout(table, Duration::from_secs(10));
-    let keep_env = table.ask_whole("keep_env", |said, key, faults| {
+    let keep_env = list(table, "keep_env", |said, key, faults| {
         texts(key, said, faults, kept)
     });
-    let said = table.keys().any(|key| key == "keep_env");
     Some(Command {
         argv: argv?,
         format: format?,
         timeout: timeout?,
-        keep_env: if said { keep_env? } else { Vec::new() },
+        keep_env: keep_env?,
     })
 }
 
@@ -93,6 +91,19 @@ pub(super) fn optional<T>(
     }
 }
 
+/// Empty for a key that is not there, `None` for one not understood.
+pub(super) fn list<T>(
+    table: &mut Table<'_>,
+    key: &'static str,
+    read: impl FnOnce(&Said, &str, &mut Vec<Fault>) -> Option<Vec<T>>,
+) -> Option<Vec<T>> {
+    let there = table.keys().any(|said| said == key);
+    match table.ask_whole(key, read) {
+        None if !there => Some(Vec::new()),
+        values => values,
+    }
+}
+
 /// The address of a service: `http` or `https`, a host, and nothing that is a secret.
 pub(super) fn url(text: &str) -> Result<Uri, String> {
     const WRITE: &str =
@@ -112,6 +123,9 @@ pub(super) fn url(text: &str) -> Result<Uri, String> {
     }
     if authority.host().is_empty() || authority.as_str().ends_with(':') {
         return Err(WRITE.to_owned());
+    }
+    if url.path().split('/').any(is_token) {
+        return Err(elsewhere("it has a token in its path"));
     }
     if url.query().is_some_and(|query| query.split('&').any(tells)) {
         return Err(

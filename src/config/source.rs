@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::call::{EVERY, command, format, optional, texts, web_call};
+use super::call::{EVERY, command, format, list, optional, texts, web_call};
 use super::fault::{Fault, NEVER_HERE};
 use super::file::{Said, Value};
 use super::read::{duration, text};
@@ -117,8 +117,7 @@ fn postgres(table: &mut Table<'_>) -> Option<TokenSource> {
         wording(key, said, faults, address)
     });
     let query = table.need("query", |value| statement(text(value)?));
-    let with_params = table.keys().any(|key| key == "params");
-    let params = table.ask_whole("params", |said, key, faults| {
+    let params = list(table, "params", |said, key, faults| {
         texts(key, said, faults, |param| Ok(param.to_owned()))
     });
     let update = optional(table, "update", |value| {
@@ -137,7 +136,7 @@ fn postgres(table: &mut Table<'_>) -> Option<TokenSource> {
     Some(TokenSource::Postgres(Box::new(Database {
         url: url?,
         query: query?,
-        params: if with_params { params? } else { Vec::new() },
+        params: params?,
         update: update?,
         listen: listen?,
         every: every?.unwrap_or(MINUTE),
@@ -154,9 +153,9 @@ fn every(table: &mut Table<'_>) -> Option<Option<Duration>> {
 
 /// The keys of an encrypted place; none if there are none.
 pub(super) fn fernet_keys(table: &mut Table<'_>) -> Option<Vec<SecretPlace>> {
-    let said = table.keys().any(|key| key == "fernet_key");
-    let keys = table.ask_whole("fernet_key", |said, key, faults| secrets(key, said, faults));
-    if said { keys } else { Some(Vec::new()) }
+    list(table, "fernet_key", |said, key, faults| {
+        secrets(key, said, faults)
+    })
 }
 
 /// The address of a database, if it has no password in it.

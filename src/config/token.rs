@@ -35,8 +35,15 @@ pub(super) fn token(said: &mut Layers) -> TokenLife {
     }
 }
 
-/// What must agree with the app.
+/// What must agree with the app, and with itself.
 pub(super) fn check(token: &TokenLife, app: &App, said: &mut Layers) {
+    let kept = token.store.as_ref().map(|store| &store.path);
+    let is_kept = |source: &TokenSource| matches!(source, TokenSource::File { path, .. } if Some(path) == kept);
+    if token.sources.iter().any(is_kept) {
+        let what =
+            "is the file of a source, whose token a renewal would write over: name another file";
+        said.contradiction(["token.store", "token.source"], what.to_owned());
+    }
     let way = match &token.renew {
         Some(Renewal::Exchange { .. }) => "exchange",
         Some(Renewal::Mint { .. }) => "mint",

@@ -122,6 +122,7 @@ fn words(error: &GraphError) -> (&'static str, &'static str) {
         (80_007, _) => ("The WhatsApp Business account has used up its rate limit", LESS),
         (80_000..=80_014, _) => ("The business has used up a rate limit of this use case", LESS),
         (130_000..=139_999, _) => whatsapp(code),
+        (990_016 | 990_017, _) => ("This is an answer of graphward's own: no answer of Graph's came, and Graph may or may not have acted", LATER),
         (990_001..=990_999, _) => ("This is an answer of graphward's own, and Graph has not seen the request", OURS),
         _ => ("Graph refused the request with a code that is not known here, and that none of its words for a dead token is",
             "The app's developer has to read Graph's message and to look the code up in Meta's reference; a newer token is \

@@ -6,6 +6,7 @@
 //! there is no pool to grow stale. Redirects are not followed, as the next host would get what was meant for this one. No
 //! error holds the address, for secrets travel in its query.
 
+use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
 
@@ -93,9 +94,30 @@ impl Caller {
 
 fn failed(error: Error) -> CallError {
     if error.is_connect() {
-        CallError::Connect(error.into())
+        CallError::Connect(Behind(error).into())
     } else {
-        CallError::Broken(error.into())
+        CallError::Broken(Behind(error).into())
+    }
+}
+
+/// What lies behind an error of the client's, whose own words ("client error (Connect)") tell a person nothing.
+#[derive(Debug)]
+struct Behind(Error);
+
+// === impl Behind ===
+
+impl fmt::Display for Behind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.source() {
+            Some(cause) => fmt::Display::fmt(cause, f),
+            None => fmt::Display::fmt(&self.0, f),
+        }
+    }
+}
+
+impl StdError for Behind {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source()?.source()
     }
 }
 

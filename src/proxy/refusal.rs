@@ -24,7 +24,7 @@ pub(crate) enum Refusal {
     #[error("graphward has too many requests under way")]
     Full,
     /// There is no token, and none came in time.
-    #[error("graphward has no token for this request: {why}. Put one where its token source looks")]
+    #[error("graphward has no token for this request: {why}{}", if *permanent { "" } else { ". Send it again" })]
     NoCredential {
         /// What the refresher said.
         why: String,

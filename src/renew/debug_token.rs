@@ -84,7 +84,7 @@ impl DebugToken {
         match self.by_app(&origin, token, key).await {
             Err(error @ ObtainError::Permanent { .. }) => {
                 if self.standing == Standing::Good {
-                    tracing::warn!(%error, "the app token says nothing of the token, which is asked about itself instead");
+                    tracing::warn!(%error, "Graph does not tell the app, by app.id and app.secret, what the token is worth; the token is asked about itself");
                 }
                 self.standing = Standing::Refused;
                 self.by_itself(&origin, token).await

@@ -186,7 +186,7 @@ fn unreadable(path: &Path, error: io::Error) -> ObtainError {
     let path = path.display();
     let kind = error.kind();
     if kind == io::ErrorKind::NotFound {
-        let what = format!("the file {path} is not there yet");
+        let what = format!("the file {path} is not there yet: put the token there");
         ObtainError::transient("missing", what).because(error)
     } else if kind == io::ErrorKind::PermissionDenied {
         let what = format!("the file {path} may not be read; give this user read permission");

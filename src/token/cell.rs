@@ -189,11 +189,17 @@ impl Tokens {
         self.progress.borrow().clone()
     }
 
-    /// Whether there is a credential that Graph has not rejected.
+    /// Whether there is a credential that Graph has not rejected, and somebody who would replace it.
     #[must_use]
     pub fn usable(&self) -> bool {
         let live = self.progress.borrow().generation;
-        live.is_some_and(|live| !self.asks.is_suspect(live))
+        !self.is_abandoned() && live.is_some_and(|live| !self.asks.is_suspect(live))
+    }
+
+    /// Whether the refresher is gone: what there is is used, and nothing takes its place.
+    #[must_use]
+    pub fn is_abandoned(&self) -> bool {
+        self.progress.has_changed().is_err()
     }
 
     /// Waits until the first look at the source is done, or the refresher is gone.

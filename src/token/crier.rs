@@ -27,7 +27,7 @@ pub struct Report<'a> {
     pub took: Duration,
     /// The credential that is live now; nothing; or why not.
     pub outcome: Result<Option<&'a Credential>, &'a ObtainError>,
-    /// Whether that credential was minted.
+    /// Whether it came to minting: what failed then is no source's fault.
     pub minted: bool,
 }
 
@@ -121,7 +121,9 @@ impl Crier {
             "Renewed tokens{which} can be stored nowhere ({}): each would be lost with this process.",
             reasons.join("; ")
         );
-        let action = "Set token.store = { file = \"…\" } to a place that lasts.".to_owned();
+        let action =
+            "Set token.store = { file = \"…\" } to a place that lasts and may be written to."
+                .to_owned();
         self.notice(Cause::NotStored, happened, action);
     }
 
@@ -164,7 +166,12 @@ impl Crier {
 
     /// A failure: one line, and once, since what goes on failing for the same reason is not said again. That there is
     /// nothing new was said when the token was rejected.
-    pub(super) fn failed(&mut self, errand: Errand, why: &ObtainError, live: Option<&Credential>) {
+    pub(super) fn failed(
+        &mut self,
+        (errand, minting): (Errand, bool),
+        why: &ObtainError,
+        live: Option<&Credential>,
+    ) {
         let error = why.to_string();
         let (tenant, label) = (&self.tenant, errand.label());
         if self.told.as_ref() == Some(&error) || matches!(why, ObtainError::NothingNew) {
@@ -174,15 +181,17 @@ impl Crier {
         let (cause, reason) = (std::error::Error::source(why).map(chain), why.reason());
         let behind = cause.as_ref().map(|cause| format!(" ({cause})"));
         let behind = behind.unwrap_or_default();
-        if matches!(reason, "quarantined" | "rejected_before" | "expired") {
-            let happened = format!("A token was not taken into service: {error}{behind}.");
+        if !minting && matches!(reason, "quarantined" | "rejected_before" | "expired") {
+            let happened = format!("{error}{behind}.");
             self.notice(Cause::Quarantined, happened, self.put_a_new_one());
         } else if errand == Errand::Replace && self.renewal.is_some() {
             let happened = format!("No newer token could be obtained: {error}{behind}.");
-            let action = format!(
-                "graphward tries again by itself; if this stays, mend what it names, or {}",
-                self.put_a_new_one()
-            );
+            let what = if why.is_transient() {
+                "graphward tries again by itself; if this stays, mend what it names"
+            } else {
+                "mend what it names"
+            };
+            let action = format!("{what}, or {}", self.put_a_new_one());
             self.notice(Cause::RenewalFailed, happened, action);
         } else if live.is_some() {
             tracing::warn!(%tenant, reason, error, cause, "no newer token; the one before stays in use");

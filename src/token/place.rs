@@ -28,13 +28,16 @@ pub(super) fn loads(
 ) -> FuturesOrdered<impl Future<Output = (usize, &mut Place, Result<Token, ObtainError>)>> {
     let places = places.iter_mut().enumerate();
     let places = places.filter(move |(index, place)| all || place.rang || *index <= origin);
-    let load = async |(index, place): (usize, &mut Place)| {
+    let loads = places.map(|(index, place)| async move {
         let loaded = timeout(LOAD, place.source.load()).await;
         place.rang = false;
-        let slow = |_elapsed| Err(late(&place.source.describe(), "answer", LOAD));
-        (index, place, loaded.unwrap_or_else(slow))
-    };
-    places.map(load).collect()
+        let loaded = match loaded {
+            Ok(loaded) => loaded,
+            Err(_elapsed) => Err(late(&place.source.describe(), "answer", LOAD)),
+        };
+        (index, place, loaded)
+    });
+    loads.collect()
 }
 
 /// Lets the others be read, too: what has rung and was not read would ring again at once.

@@ -159,7 +159,7 @@ impl Refresher {
             passed_over,
         } = found;
         if let Some(why) = passed_over {
-            self.crier.failed(errand, &why, None);
+            self.crier.failed((errand, false), &why, None);
         }
         let told = inspection.as_ref().map_or(Ends::Unknown, |it| it.expires);
         let token = Token {
@@ -191,9 +191,10 @@ impl Refresher {
     }
 
     fn fail(&mut self, errand: Errand, began: Instant, why: ObtainError) -> Event {
-        self.report(errand, began, Err(&why), false);
-        self.crier
-            .failed(errand, &why, self.writer.live().as_deref());
+        let minting = self.supply.asked_renewer;
+        self.report(errand, began, Err(&why), minting);
+        let live = self.writer.live();
+        self.crier.failed((errand, minting), &why, live.as_deref());
         if errand == Errand::Replace {
             self.live.overdue = true;
             self.warn();
@@ -230,13 +231,13 @@ impl Refresher {
         }
     }
 
-    /// Tries once more to store what could not be stored.
+    /// Tries once more to store what could not be stored, which was told when it was.
     async fn settle(&mut self) {
         let tenant = &self.crier.tenant;
         match self.supply.settle().await {
             Ok(()) => tracing::info!(%tenant, "the renewed token is stored now"),
             Err(error) => {
-                tracing::warn!(%tenant, %error, "the renewed token still cannot be stored");
+                tracing::debug!(%tenant, %error, "the renewed token still cannot be stored");
                 self.live.put_off(Chore::Settle);
             }
         }

@@ -11,18 +11,21 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::credential::Token;
-use super::ports::{Claim, Deposit, ObtainError, Outgoing};
 use super::place::late;
+use super::ports::{Claim, Deposit, ObtainError, Outgoing};
 use super::supply::{Found, InHand, Standing, Supply};
 
-/// The longest wait for the right to mint. Whoever has it and dies is followed by another within this time.
-const CLAIM: Duration = Duration::from_secs(30);
+/// The longest wait for the right to mint. Whoever has it and is stopped, not dead, is passed by after this.
+const CLAIM: Duration = Duration::from_secs(25);
+/// The longest wait for it when nothing is urgent: meanwhile nobody hears what else happens.
+const CLAIM_AT_LEISURE: Duration = Duration::from_secs(2);
 /// The longest renewal.
 const RENEW: Duration = Duration::from_secs(20);
 /// The longest a source may take to keep a token.
 const DEPOSIT: Duration = Duration::from_secs(10);
 /// An answer that only prolongs the token's life does so by at least this.
 const PROLONGED: Duration = Duration::from_secs(60);
+
 impl Supply {
     /// A token other than the live one: from a source, else minted and stored.
     ///
@@ -44,20 +47,21 @@ impl Supply {
             (Ok(None), _, _) => return Err(ObtainError::NothingNew),
             (Err(error), _, _) => return Err(error),
         };
-        let claim = self.claim(self.origin, standing.dead).await?;
+        let claim = self.claim(self.origin, CLAIM, standing.dead).await?;
         // Somebody else may have minted while we waited for the claim.
         if !claim.is_free()
             && let Ok(Some(found)) = self.look(standing).await
         {
             return Ok(found);
         }
+        self.asked_renewer = true;
         let minted = self.mint(outgoing, standing).await?;
-        let not_stored = match self.store(&minted, outgoing, standing).await {
+        let not_stored = match self.store(&minted, outgoing).await {
             Ok(Deposit::Kept) => None,
             // Somebody was faster: theirs is what the next start will find.
             Ok(Deposit::Overtaken) => match self.look(standing).await {
                 Ok(Some(found)) => return Ok(found),
-                Ok(None) | Err(_) => self.store(&minted, outgoing, standing).await.err(),
+                Ok(None) | Err(_) => self.store(&minted, outgoing).await.err(),
             },
             Err(error) if standing.dead => Some(error),
             Err(error) => return Err(error),
@@ -92,7 +96,7 @@ impl Supply {
         let Some(InHand { place, token }) = self.in_hand.clone() else {
             return Ok(());
         };
-        let claim = self.claim(place, true).await?;
+        let claim = self.claim(place, CLAIM_AT_LEISURE, false).await?;
         // Whoever was faster has put there what the next start had better find.
         let _kept_or_overtaken = self.deposit(place, &token).await?;
         drop(claim);
@@ -100,24 +104,29 @@ impl Supply {
         Ok(())
     }
 
-    /// The right to mint. In need, a place that cannot be asked for it does not keep us from minting.
-    async fn claim(&mut self, place: usize, dead: bool) -> Result<Claim, ObtainError> {
+    /// The right to mint. In need, a place that does not give it does not keep us from minting.
+    async fn claim(
+        &mut self,
+        place: usize,
+        within: Duration,
+        dead: bool,
+    ) -> Result<Claim, ObtainError> {
         let Some(place) = self.places.get_mut(place) else {
             return Ok(Claim::free());
         };
-        let claimed = match timeout(CLAIM, place.source.claim()).await {
+        let claimed = match timeout(within, place.source.claim()).await {
             Ok(claimed) => claimed,
             Err(_elapsed) => {
                 let from = place.source.describe();
                 Err(late(
                     &from,
                     "grant the right to renew, which somebody else has,",
-                    CLAIM,
+                    within,
                 ))
             }
         };
         match claimed {
-            Err(error) if dead && error.reason() != "timeout" => {
+            Err(error) if dead => {
                 tracing::warn!(
                     error = %error,
                     "the token is renewed without the others knowing: they may renew it, too"
@@ -177,12 +186,7 @@ impl Supply {
     }
 
     /// Puts a minted token where the next start will look. Where that is nowhere was told at start.
-    async fn store(
-        &mut self,
-        minted: &Token,
-        outgoing: &Token,
-        standing: Standing<'_>,
-    ) -> Result<Deposit, ObtainError> {
+    async fn store(&mut self, minted: &Token, outgoing: &Token) -> Result<Deposit, ObtainError> {
         let place = self.places.get(self.origin);
         let nowhere = place.is_none_or(|place| place.source.keeps().is_err());
         // What is there already, and only lives longer, would push the one before it out of its place.
@@ -194,12 +198,8 @@ impl Supply {
             token: minted.clone(),
         });
         let stored = self.deposit(self.origin, minted).await;
-        match &stored {
-            Ok(_) => self.in_hand = None,
-            Err(error) if standing.dead => {
-                tracing::error!(error = %error, "the renewed token is used though it cannot be stored yet");
-            }
-            Err(_later) => {}
+        if stored.is_ok() {
+            self.in_hand = None;
         }
         stored
     }

@@ -33,6 +33,8 @@ pub struct Supply {
     pub(super) in_hand: Option<InHand>,
     /// The first dead token that the last look found while there was none in use, and where.
     pub(super) fallen: Option<(usize, Token)>,
+    /// Whether the last errand came to asking the renewer.
+    pub(super) asked_renewer: bool,
 }
 
 /// How things stand with the live token.
@@ -100,6 +102,7 @@ impl Supply {
             refused: Refused::default(),
             in_hand: None,
             fallen: None,
+            asked_renewer: false,
         }
     }
 
@@ -200,6 +203,7 @@ impl Supply {
     /// What the first source says that has something to say, if none has a token.
     pub async fn look(&mut self, standing: Standing<'_>) -> Result<Option<Found>, ObtainError> {
         self.fallen = None;
+        self.asked_renewer = false;
         // The places are lent to their loads, and the rest of the supply weighs what comes of them.
         let mut places = std::mem::take(&mut self.places);
         let looked = self.look_at(&mut places, standing).await;

@@ -79,6 +79,15 @@ fn nobody_is_sent_for_a_token_where_a_token_does_not_help() {
 }
 
 #[test]
+fn where_graph_may_have_acted_nobody_is_told_that_it_has_not() {
+    for code in [1, 2, 131_000, 131_016, 990_016, 990_017] {
+        let explained = explain(&error(code, None));
+        assert!(explained.happened.contains("may or may not have acted"));
+        assert_eq!(explained.action, LATER);
+    }
+}
+
+#[test]
 fn every_rate_limit_asks_for_less() {
     let limits = (0..140_000).filter(|code| verdict(*code, None) == Verdict::Throttled);
     let limits: Vec<_> = limits.collect();

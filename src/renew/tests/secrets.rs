@@ -126,7 +126,7 @@ async fn no_secret_is_in_an_error_or_in_a_log_at_trace_level() {
 
     let log = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
     assert!(
-        log.contains("the app token says nothing"),
+        log.contains("Graph does not tell the app"),
         "the log is kept"
     );
     assert!(log.contains("h2::"), "down to the wire");

@@ -220,6 +220,8 @@ async fn a_refresher_that_panicked_is_seen_at_once() {
         before.elapsed() < Duration::from_millis(10),
         "seen, not waited for"
     );
+    tokens.accept(old);
+    assert!(tokens.is_abandoned() && !tokens.usable());
 }
 
 #[tokio::test(start_paused = true)]

@@ -213,6 +213,10 @@ fn a_renewal_has_one_way_and_what_the_way_needs() {
         ),
         ("[token]\nstore = \"/a\"", "must be { file"),
         (
+            "[token]\nsource = [{ env = \"A\" }, { file = \"/a\" }]\nstore = { file = \"/a\" }",
+            "name another file",
+        ),
+        (
             "[token]\nstore = { fernet_key = { env = \"A\" } }",
             "lacks `file`",
         ),

@@ -30,6 +30,7 @@ struct Shelved {
     broken: u32,
     /// What somebody else puts there while a renewal is under way.
     overtaken_by: Option<Token>,
+    hangs: bool,
     claims: u32,
     loads: u32,
     kept: Vec<String>,
@@ -64,6 +65,9 @@ impl Source for Shelf {
             shelved.loads += 1;
             shelved.shown.clone()
         });
+        if self.now(|shelved| shelved.hangs) {
+            return Box::pin(std::future::pending());
+        }
         let missing = || ObtainError::transient("missing", format!("{} is empty", self.describe()));
         Box::pin(std::future::ready(shown.ok_or_else(missing)))
     }

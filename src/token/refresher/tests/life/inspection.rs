@@ -175,7 +175,7 @@ async fn the_end_of_a_minted_token_is_learnt_from_graph_and_a_dead_one_is_taken_
         file.now(|shelved| shelved.kept.clone()),
         ["bad", "one", "two"]
     );
-    assert_eq!(heard.causes(), [Cause::Quarantined, Cause::Expiry(1)]);
+    assert_eq!(heard.causes(), [Cause::RenewalFailed, Cause::Expiry(1)]);
 }
 
 #[tokio::test(start_paused = true)]

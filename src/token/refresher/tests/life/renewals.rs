@@ -127,7 +127,7 @@ async fn a_renewed_token_that_has_expired_on_arrival_is_no_token_and_no_storm() 
     tokio::time::sleep(2 * HOUR).await;
     assert_eq!(in_use(&tokens).unwrap(), "one");
     assert!(renewer.calls() <= 200, "{} calls", renewer.calls());
-    assert!(heard.causes().contains(&Cause::Quarantined));
+    assert!(heard.causes().contains(&Cause::RenewalFailed));
     assert!(file.now(|shelved| shelved.kept.is_empty()));
 }
 

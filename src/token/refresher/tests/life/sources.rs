@@ -156,3 +156,18 @@ async fn why_a_token_is_passed_over_is_said_once_whatever_stands_further_down() 
     assert_eq!(heard.causes(), [Cause::Quarantined; 2]);
     assert_eq!(in_use(&tokens).unwrap(), "alive");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_hangs_does_not_hold_up_what_stands_before_it() {
+    let (file, row) = (Shelf::named("file"), Shelf::named("row"));
+    file.show(token("one"));
+    row.now(|shelved| shelved.hangs = true);
+    let began = Instant::now();
+    let (tokens, _) = live(Supply::of_all(vec![boxed(&file), boxed(&row)])).await;
+    assert_eq!(in_use(&tokens).unwrap(), "one");
+    assert!(began.elapsed() < Duration::from_secs(1));
+    // What it shows once it answers again is found, too.
+    row.now(|shelved| shelved.hangs = false);
+    row.show(token("two"));
+    assert_eq!(rejected(&tokens).await.unwrap(), "two");
+}
