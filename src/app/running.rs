@@ -52,6 +52,8 @@ pub struct Running {
     pub(super) grace: Duration,
 }
 
+/// The longest wait for a token that is being minted.
+const MINTING_GRACE: Duration = Duration::from_secs(3);
 /// The longest wait for the operators' connections at the end.
 const ADMIN_GRACE: Duration = Duration::from_millis(500);
 
@@ -122,6 +124,8 @@ impl Running {
             )
             .await;
         }
+        // A token that is being minted may be the only one there will be.
+        drop(tokio::time::timeout(MINTING_GRACE, tokens.minted()).await);
         refresher.abort();
         if let Some(keeper) = keeper {
             keeper.abort();

@@ -67,6 +67,8 @@ pub struct Progress {
     pub begun: u64,
     /// How many attempts have ended: with one the first look is done.
     pub ended: u64,
+    /// The attempt that began last may come to minting.
+    may_mint: bool,
     /// Who asks now hears the last failure at once.
     pub resting: bool,
     /// The last failure since the live credential came.
@@ -101,9 +103,12 @@ impl Writer {
         Self { proofs, ..self }
     }
 
-    /// Begins an attempt.
-    pub fn begin(&self) {
-        self.progress.send_modify(|progress| progress.begun += 1);
+    /// Begins an attempt, which may come to minting.
+    pub fn begin(&self, may_mint: bool) {
+        self.progress.send_modify(|progress| {
+            progress.begun += 1;
+            progress.may_mint = may_mint;
+        });
     }
 
     /// Ends the attempt with a credential: first stored, then told.
@@ -220,6 +225,12 @@ impl Tokens {
                 .wait_for(|progress| progress.generation.is_some() || progress.resting)
                 .await,
         );
+    }
+
+    /// Waits until nothing is being minted: what is, is stored first.
+    pub async fn minted(&self) {
+        let done = |progress: &Progress| !progress.may_mint || progress.ended == progress.begun;
+        drop(self.progress.clone().wait_for(done).await);
     }
 
     /// How many requests wait for a credential.

@@ -81,7 +81,8 @@ impl Refresher {
         if errand == Errand::Replace {
             self.writer.rest(false);
         }
-        self.writer.begin();
+        let may_mint = errand == Errand::Replace && self.supply.renewal().is_some();
+        self.writer.begin(may_mint);
         let (live, now) = (self.writer.live(), self.clock.wall());
         let standing = Standing {
             live: live.as_deref(),

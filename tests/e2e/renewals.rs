@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-use graphward::sim::{Change, Until};
+use graphward::sim::{Change, Effect, Endpoint, Fault, Until};
 use graphward::types::Clock;
 use rustix::process::Signal;
 use tokio::time::{Instant, sleep};
@@ -114,6 +114,36 @@ async fn two_hundred_kills_at_random_moments_leave_a_usable_token() {
     let sidecar = Sidecar::start(place.path(), &settings).await;
     let mut client = Client::connect(sidecar.proxy).await;
     assert_eq!(client.text("and it still works").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_waits_for_a_token_that_is_being_minted_but_not_for_long() {
+    let _turn = together().await;
+    for (delay, stored) in [
+        (Duration::from_secs(1), true),
+        (Duration::from_secs(60), false),
+    ] {
+        let graph = Graph::granting(Duration::from_secs(600)).await;
+        let place = tempfile::tempdir().unwrap();
+        let first = graph.sim.issue(None);
+        fs::write(place.path().join("token"), &first).unwrap();
+        age(&graph, &first);
+        let slow = Fault::once(Effect::Delay(delay));
+        graph.sim.fault_on(Endpoint::Exchange, slow);
+        let settings = settings(&graph, "file = \"token\"", &exchanged(place.path()));
+        let mut sidecar = Sidecar::start(place.path(), &settings).await;
+        until("it renews", async || graph.sim.counts().exchanges == 1).await;
+        let asked = Instant::now();
+        sidecar.signal(Signal::TERM);
+        assert!(sidecar.ended().await.success());
+        assert!(
+            asked.elapsed() < Duration::from_secs(6),
+            "{:?}",
+            asked.elapsed()
+        );
+        let found = fs::read_to_string(place.path().join("token")).unwrap();
+        assert_eq!(found.trim() != first, stored, "after {delay:?}");
+    }
 }
 
 /// Lets nine tenths of a token's life be over.
