@@ -67,9 +67,16 @@ impl FileSource {
     async fn read(&mut self) -> Result<Token, ObtainError> {
         let [read] = self.files.read().await;
         let bytes = read.map_err(|error| unreadable(self.path(), error))?;
-        self.written
+        let token = self
+            .written
             .read(&bytes)
-            .map_err(|error| refused(self.path(), error))
+            .map_err(|error| refused(self.path(), error))?;
+        // The token is as old as the file at least: what nobody says the end of is renewed by its age, across restarts.
+        let about = tokio::fs::metadata(self.path()).await;
+        Ok(Token {
+            there_since: about.and_then(|about| about.modified()).ok(),
+            ..token
+        })
     }
 
     async fn keep(&self, token: &Token, over: Fingerprint) -> Result<Deposit, ObtainError> {

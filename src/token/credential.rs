@@ -22,6 +22,8 @@ pub struct Token {
     pub secret: Secret,
     /// When it ends, if that is known; `None` is "unknown or never".
     pub expires_at: Option<SystemTime>,
+    /// Since when it has been there at least, if its place says so: the date of a file.
+    pub there_since: Option<SystemTime>,
 }
 
 /// A token made ready to stamp. A credential, its header values and its proof belong to the same token.
@@ -89,6 +91,7 @@ impl Token {
         Self {
             secret,
             expires_at: None,
+            there_since: None,
         }
     }
 }
@@ -170,6 +173,12 @@ impl Credential {
     #[must_use]
     pub const fn expires_at(&self) -> Option<SystemTime> {
         self.token.expires_at
+    }
+
+    /// Since when it has been there at least, if its place says so.
+    #[must_use]
+    pub const fn there_since(&self) -> Option<SystemTime> {
+        self.token.there_since
     }
 
     /// `Bearer <token>`, marked sensitive.

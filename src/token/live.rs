@@ -71,7 +71,7 @@ impl Live {
         schedule: &Schedule,
     ) -> Self {
         let mut live = Self {
-            begins: Some(now),
+            begins: Some(credential.there_since().map_or(now, |since| since.min(now))),
             ends: credential.expires_at(),
             inspect_at: Some(Instant::now() + INSPECT_AGAIN.min(schedule.inspect_every)),
             settle_at: Some(Instant::now() + SETTLE_AGAIN),

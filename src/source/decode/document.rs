@@ -23,11 +23,10 @@ pub(super) fn pointed(
         Some(Value::String(token)) => {
             let beside = pointer.rsplit_once('/').map(|(parent, _name)| parent);
             let beside = beside.and_then(|parent| document.0.pointer(parent));
+            let members = beside.and_then(Value::as_object);
             Ok(Token {
-                secret: secret(token)?,
-                expires_at: beside
-                    .and_then(Value::as_object)
-                    .and_then(|members| end(members, said)),
+                expires_at: members.and_then(|members| end(members, said)),
+                ..Token::lasting(secret(token)?)
             })
         }
         Some(

@@ -72,8 +72,8 @@ impl Source for Drop {
             let shown = lock(&self.0.shown).clone();
             match (shown.token, shown.permanent) {
                 (Some(token), _) => Ok(Token {
-                    secret: Secret::new(&token).unwrap(),
                     expires_at: shown.expires_at,
+                    ..Token::lasting(Secret::new(&token).unwrap())
                 }),
                 (None, false) => Err(ObtainError::Transient {
                     what: "the drop is empty".to_owned(),

@@ -252,3 +252,31 @@ async fn a_start_that_finds_only_a_dead_token_renews_it_with_what_needs_no_livin
         );
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_token_of_an_unknown_end_is_as_old_as_its_place_says_however_often_the_process_starts() {
+    let file = Shelf::keeping("file");
+    let renewer = Answers::of([Ok(ending("two", 90 * DAY))]);
+    renewer.0.lock().unwrap().earliest = DAY;
+    file.show(Token {
+        there_since: Some(today() - 3 * DAY),
+        ..token("one")
+    });
+    let (tokens, _) = live(Supply::of(file.clone()).renewed_by(renewer.clone())).await;
+    tokio::time::sleep(MINUTE).await;
+    assert_eq!(
+        (renewer.calls(), in_use(&tokens).unwrap().as_str()),
+        (1, "two")
+    );
+    // A date that lies ahead is no date.
+    let file = Shelf::keeping("file");
+    let renewer = Answers::of([Ok(ending("two", 90 * DAY))]);
+    renewer.0.lock().unwrap().earliest = DAY;
+    file.show(Token {
+        there_since: Some(today() + 30 * DAY),
+        ..token("one")
+    });
+    let (_tokens, _) = live(Supply::of(file.clone()).renewed_by(renewer.clone())).await;
+    tokio::time::sleep(DAY + MINUTE).await;
+    assert_eq!(renewer.calls(), 1);
+}
