@@ -1,4 +1,5 @@
-//! Several processes that share a token: one renewal for all of them, and another who renews when the first one dies.
+//! Files and rows that several processes share: one renewal for all of them, another who renews when the first one dies; and
+//! an expired one that hides no other.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -10,7 +11,9 @@ use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
 use crate::server::Database;
-use crate::support::{Client, Graph, Sidecar, alone, exchanged, fact, settings, until};
+use crate::support::{
+    Client, Graph, Sidecar, alone, exchanged, fact, fingerprint, settings, together, until,
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_processes_that_share_a_file_renew_once_per_expiry() {
@@ -42,6 +45,35 @@ async fn when_the_process_that_renews_a_row_dies_another_one_does_within_thirty_
     let graph = Graph::granting(Duration::from_secs(600)).await;
     let shared = Row::with(&graph.sim.issue(Some(LIFE)));
     another_takes_over("a row", &graph, &shared.source()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_expired_file_does_not_hide_a_live_row_whether_graph_is_asked_or_not() {
+    let _turn = together().await;
+    for verify in [true, false] {
+        let graph = Graph::start().await;
+        let (expired, living) = (graph.sim.issue(None), graph.sim.issue(None));
+        assert!(graph.sim.expire(&expired));
+        let (file, row) = (File::with(&expired), Row::with(&living));
+        let list = format!("source = [{{ {} }}, {{ {} }}]", file.source(), row.source());
+        let place = tempfile::tempdir().unwrap();
+        let settings = settings(&graph, "", &format!("verify = {verify}\n"));
+        let settings = settings.replace("source = {  }", &list);
+        let sidecar = Sidecar::start(place.path(), &settings).await;
+        let mut client = Client::connect(sidecar.proxy).await;
+        assert_eq!(client.text("hello").await.status, 200);
+        assert_eq!(graph.last_token(), Some(fingerprint(&living)));
+        // Asked, Graph says it beforehand; unasked, one request finds out and is sent again.
+        assert_eq!(graph.sim.rejected(), u64::from(!verify));
+        sleep(Duration::from_secs(2)).await;
+        assert_eq!(client.text("and again").await.status, 200);
+        assert_eq!(
+            graph.sim.rejected(),
+            u64::from(!verify),
+            "nobody goes back to it"
+        );
+        assert!(graph.sim.counts().inspections <= 4, "no loop");
+    }
 }
 
 const LIFE: Duration = Duration::from_secs(6);
