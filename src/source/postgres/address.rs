@@ -164,9 +164,14 @@ fn unsupported(name: &str) -> PostgresError {
 }
 
 fn shown(config: &Config) -> String {
-    let hosts = config.get_hosts().iter().map(|host| match host {
-        Host::Tcp(name) => name.clone(),
-        Host::Unix(path) => path.display().to_string(),
+    // One port is everybody's.
+    let ports = config.get_ports();
+    let port = |index| ports.get(index).or_else(|| ports.first()).copied();
+    let hosts = config.get_hosts().iter().enumerate();
+    let hosts = hosts.map(|(index, host)| match (host, port(index)) {
+        (Host::Tcp(name), Some(port)) if port != 5432 => format!("{name}:{port}"),
+        (Host::Tcp(name), _) => name.clone(),
+        (Host::Unix(path), _) => path.display().to_string(),
     });
     let mut hosts: Vec<_> = hosts.collect();
     if hosts.is_empty() {
@@ -189,8 +194,8 @@ mod tests {
     fn it_shows_host_and_database_and_never_who_logs_in_how() {
         let shown = |url: &str| address(url).unwrap().shown;
         let url = "postgres://app:hunter2%40home@db.internal:6432/tenants?sslmode=verify-full";
-        assert_eq!(shown(url), "postgres db.internal/tenants");
-        assert_eq!(shown("postgresql://u:p@a,b:5433/x"), "postgres a,b/x");
+        assert_eq!(shown(url), "postgres db.internal:6432/tenants");
+        assert_eq!(shown("postgresql://u:p@a,b:5433/x"), "postgres a,b:5433/x");
         assert_eq!(
             shown("postgres:///x?host=/run/pg&user=u"),
             "postgres /run/pg/x"
