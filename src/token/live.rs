@@ -117,7 +117,7 @@ impl Live {
     }
 
     pub(super) fn has_ended(&self, now: SystemTime) -> bool {
-        self.ends.is_some_and(|ends| ends <= now)
+        self.ends.is_some_and(|ends| over(ends) <= now)
     }
 
     /// Whether somebody renews it, and has not failed to.
@@ -141,7 +141,7 @@ impl Live {
         let instant = |at: SystemTime| clock.instant_of(at);
         Dates {
             due: self.due.map(instant),
-            ends: self.ends.map(instant),
+            ends: self.ends.map(|ends| instant(over(ends))),
         }
     }
 
@@ -171,4 +171,9 @@ impl Live {
             missing: self.missing.len(),
         }
     }
+}
+
+/// When an end has passed for certain: Graph tells ends in whole seconds, rounded down.
+fn over(ends: SystemTime) -> SystemTime {
+    ends.checked_add(Duration::from_secs(1)).unwrap_or(ends)
 }

@@ -23,27 +23,31 @@ pub(super) fn follow_log(teller: Teller) -> Result<(), LogError> {
 
 struct Ear {
     teller: Teller,
-    /// Whether it was told that nothing newer was found, which is worth one line however often one looks.
-    waiting: AtomicBool,
+    /// Whether requests wait, and that has not been told: it is worth one line, however often one looks.
+    untold: AtomicBool,
 }
 
 impl Ear {
     const fn new(teller: Teller) -> Self {
         Self {
             teller,
-            waiting: AtomicBool::new(false),
+            untold: AtomicBool::new(false),
         }
     }
 
-    fn tell(&self, happening: Happening) {
-        let waits = matches!(happening, Happening::NothingYet);
-        if waits && self.waiting.load(Ordering::Relaxed) {
-            return;
+    fn hear(&self, heard: Heard) {
+        if heard.cause == "rejected" {
+            self.untold.store(true, Ordering::Relaxed);
         }
-        if waits || matches!(happening, Happening::InUse(_)) {
-            self.waiting.store(waits, Ordering::Relaxed);
+        let happening = heard.happening();
+        if matches!(happening, Some(Happening::InUse(_))) {
+            self.untold.store(false, Ordering::Relaxed);
         }
-        self.teller.tell(happening);
+        match happening {
+            Some(Happening::NothingYet) if !self.untold.swap(false, Ordering::Relaxed) => {}
+            Some(happening) => self.teller.tell(happening),
+            None => {}
+        }
     }
 }
 
@@ -51,9 +55,7 @@ impl<S: Subscriber> Layer<S> for Ear {
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
         let mut heard = Heard::default();
         event.record(&mut heard);
-        if let Some(happening) = heard.happening() {
-            self.tell(happening);
-        }
+        self.hear(heard);
     }
 }
 
@@ -63,6 +65,7 @@ struct Heard {
     message: String,
     outcome: String,
     errand: String,
+    cause: String,
     fingerprint: String,
     generation: Option<u64>,
     millis: u64,
@@ -100,6 +103,7 @@ impl Visit for Heard {
             "message" => &mut self.message,
             "outcome" => &mut self.outcome,
             "errand" => &mut self.errand,
+            "cause" => &mut self.cause,
             "fingerprint" => &mut self.fingerprint,
             _ => return,
         };

@@ -165,7 +165,7 @@ async fn the_end_of_a_minted_token_is_learnt_from_graph_and_a_dead_one_is_taken_
     );
     let renewer = Answers::of([Ok(token("bad")), Ok(token("two"))]);
     let (tokens, heard) = live(supply(&file, &graph).renewed_by(renewer)).await;
-    tokio::time::sleep(HOUR).await;
+    tokio::time::sleep(HOUR + MINUTE).await;
     assert_eq!(in_use(&tokens).unwrap(), "two");
     assert_eq!(
         tokens.current().unwrap().expires_at(),
