@@ -22,36 +22,25 @@ pub(super) fn renew(said: &Said, faults: &mut Vec<Fault>) -> Option<Option<Renew
     if matches!(&said.value, Value::Table(entries) if entries.is_empty()) {
         return Some(None);
     }
-    let mut table = Table::open(KEY, said, WRITE, faults)?;
-    let renewal = match kind(&table, &KINDS) {
-        Ok(Some("exchange")) => table.ask_whole("exchange", exchange),
-        Ok(Some("mint")) => table.ask_whole("mint", mint),
-        Ok(Some("instagram")) => table
+    let table = Table::open(KEY, said, WRITE, faults)?;
+    let (mut table, kind) = kind(table, &KINDS, &OTHERS, WRITE, SEVERAL)?;
+    let renewal = match kind {
+        "exchange" => table.ask_whole("exchange", exchange),
+        "mint" => table.ask_whole("mint", mint),
+        "instagram" => table
             .ask_whole("instagram", nothing)
             .map(|()| Renewal::Instagram),
-        Ok(Some("threads")) => table
+        "threads" => table
             .ask_whole("threads", nothing)
             .map(|()| Renewal::Threads),
-        Ok(Some("http")) => web_call(&mut table).map(Renewal::Http),
-        Ok(Some("exec")) => command(&mut table).map(Renewal::Exec),
-        Ok(_) => {
-            if table.keys().all(|key| OTHERS.contains(&key)) {
-                table.wrong(WRITE);
-            } else {
-                table.close(&KINDS);
-            }
-            return None;
-        }
-        Err(kinds) => {
-            let kinds = kinds.join("`, `");
-            table.wrong(format!(
-                "has `{kinds}`, but a token is renewed in one way: keep one"
-            ));
-            return None;
-        }
+        "http" => web_call(&mut table).map(Renewal::Http),
+        "exec" => command(&mut table).map(Renewal::Exec),
+        _ => None,
     };
     table.close(&OTHERS).then_some(renewal).flatten().map(Some)
 }
+
+const SEVERAL: &str = "but a token is renewed in one way: keep one";
 
 fn exchange(said: &Said, key: &str, faults: &mut Vec<Fault>) -> Option<Renewal> {
     let write = "must be {} or { set_token_expires_in_60_days = true }";

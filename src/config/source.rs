@@ -38,34 +38,23 @@ pub(super) fn sources(said: &Said, faults: &mut Vec<Fault>) -> Option<Vec<TokenS
 }
 
 fn source(said: &Said, faults: &mut Vec<Fault>) -> Option<TokenSource> {
-    let mut table = Table::open(KEY, said, WRITE, faults)?;
-    let source = match kind(&table, &KINDS) {
-        Ok(Some("file")) => file(&mut table),
-        Ok(Some("env")) => table
+    let table = Table::open(KEY, said, WRITE, faults)?;
+    let (mut table, kind) = kind(table, &KINDS, &OTHERS, WRITE, SEVERAL)?;
+    let source = match kind {
+        "file" => file(&mut table),
+        "env" => table
             .ask("env", |value| variable(text(value)?))
             .map(|name| TokenSource::Env { name }),
-        Ok(Some("http")) => http(&mut table),
-        Ok(Some("exec")) => exec(&mut table),
-        Ok(Some("postgres")) => postgres(&mut table),
-        Ok(_) => {
-            // What it has may be a place misspelt, which the fault of an unknown key says better.
-            if table.keys().all(|key| OTHERS.contains(&key)) {
-                table.wrong(WRITE);
-            } else {
-                table.close(&KINDS);
-            }
-            return None;
-        }
-        Err(kinds) => {
-            let kinds = kinds.join("`, `");
-            table.wrong(format!(
-                "has `{kinds}`, but is one place: make it a list, [{{ … }}, {{ … }}], which is searched in order"
-            ));
-            return None;
-        }
+        "http" => http(&mut table),
+        "exec" => exec(&mut table),
+        "postgres" => postgres(&mut table),
+        _ => None,
     };
     table.close(&OTHERS).then_some(source).flatten()
 }
+
+const SEVERAL: &str =
+    "but is one place: make it a list, [{ … }, { … }], which is searched in order";
 
 /// The keys beside those that say what kind of place it is.
 pub(super) const OTHERS: [&str; 12] = [

@@ -143,19 +143,28 @@ fn pasted(value: &Value) -> bool {
     matches!(value, Value::Text(text) if is_token(text))
 }
 
-/// The one of these keys that a table has; none if there is none; all that it has if there are several.
-pub(super) fn kind<'a>(
-    table: &Table<'_>,
-    kinds: &'a [&'static str],
-) -> Result<Option<&'a str>, Vec<&'static str>> {
-    let said: Vec<_> = kinds
-        .iter()
-        .copied()
-        .filter(|kind| table.keys().any(|key| key == *kind))
-        .collect();
+/// The one of these kinds that a table is. A fault if it is none (`write` says what may be written) or several (`several`
+/// says why not); `others` are the keys that it may have beside.
+pub(super) fn kind<'a, 'k>(
+    mut table: Table<'a>,
+    kinds: &'k [&'static str],
+    others: &[&str],
+    write: &str,
+    several: &str,
+) -> Option<(Table<'a>, &'k str)> {
+    let here = |kind: &&&'static str| table.keys().any(|key| key == **kind);
+    let said: Vec<_> = kinds.iter().filter(here).copied().collect();
     match said.as_slice() {
-        [] => Ok(None),
-        [one] => Ok(kinds.iter().find(|kind| *kind == one).copied()),
-        _ => Err(said),
+        [one] => {
+            let one = kinds.iter().find(|kind| *kind == one)?;
+            return Some((table, one));
+        }
+        // What it has may be a kind misspelt, which the fault of an unknown key says better.
+        [] if table.keys().any(|key| !others.contains(&key)) => {
+            table.close(kinds);
+        }
+        [] => table.wrong(write),
+        several_kinds => table.wrong(format!("has `{}`, {several}", several_kinds.join("`, `"))),
     }
+    None
 }
