@@ -18,7 +18,7 @@ mod tunnel;
 mod validity;
 pub mod watch;
 
-pub use caller::{CallError, Caller, MOST as MOST_ANSWER};
+pub use caller::{CallError, Caller};
 pub use connect::{ConnectError, Connector, Dial, Http, Opening, Wire, wired};
 pub use endpoint::{Endpoint, EndpointError};
 pub use error::BoxError;

@@ -16,7 +16,7 @@ use crate::proxy::{
 };
 use crate::telemetry::metrics::{Metrics, Place};
 use crate::token::{Proofs, Refresher, Schedule, Supply, Tokens, pair};
-use crate::types::{Clock, TenantId};
+use crate::types::{Clock, Secret, TenantId};
 
 use super::observer::observer;
 use super::running::Running;
@@ -103,7 +103,7 @@ pub async fn build(
         clock,
         connector,
         supply,
-        schedule,
+        mut schedule,
         proxy: given,
         admin: given_admin,
         most_inflight,
@@ -121,19 +121,17 @@ pub async fn build(
     let id = TenantId::default();
     let token_metrics = metrics.token(&id);
     let (writer, tokens) = pair();
-    let writer = writer.proving(proofs(&config.app)?);
+    let app_secret = secrets::app_secret(&config.app)?;
+    let writer = writer.proving(proofs(&config.app, app_secret.as_ref()));
     let destinations = destinations(&config)?;
     let callers = Callers::new(&config, connector.clone(), &tasks)?;
     let supply = match supply {
         Some(supply) => supply,
-        None => supply::supply(&config, &callers, &destinations, clock)?,
+        None => supply::supply(&config, app_secret, (&callers, &destinations), clock)?,
     };
     let webhook = webhook(&config, &callers, clock, &metrics)?;
     let bell = webhook.as_ref().map(|(bell, _)| bell.clone());
-    let schedule = Schedule {
-        early: config.token.early,
-        ..schedule
-    };
+    schedule.early = config.token.early;
     let observer = Box::new(observer(token_metrics.clone(), bell));
     let refresher = Refresher::new(id.clone(), supply, writer, schedule, clock, observer);
 
@@ -272,12 +270,8 @@ fn webhook(
 }
 
 /// What makes the proofs, if the app has a secret and wants them.
-fn proofs(app: &App) -> Result<Option<Proofs>, StartError> {
-    let (Some(place), Some(proving)) = (&app.secret, app.proof) else {
-        return Ok(None);
-    };
-    let secret = secrets::secret("app.secret", place)?;
-    Ok(Some(Proofs::new(&secret, proving)))
+fn proofs(app: &App, secret: Option<&Secret>) -> Option<Proofs> {
+    Some(Proofs::new(secret?, app.proof?))
 }
 
 /// Graph, and the hosts beside it.

@@ -7,7 +7,7 @@ use std::path::Path;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use zeroize::Zeroizing;
 
-use crate::config::{SecretPlace, Wording, environment};
+use crate::config::{App, SecretPlace, Wording, environment};
 use crate::source::Fernet;
 use crate::source::decode::{Format, MAX_DOCUMENT_BYTES, decode};
 use crate::types::Secret;
@@ -123,6 +123,13 @@ fn fault(key: &'static str, place: &SecretPlace, why: String) -> SecretFault {
         place: place.to_string(),
         why,
     }
+}
+
+/// The app's secret, if there is one and a use for it: proofs, renewals, or questions about tokens.
+pub(super) fn app_secret(app: &App) -> Result<Option<Secret>, SecretFault> {
+    let wanted = app.proof.is_some() || app.id.is_some();
+    let place = app.secret.as_ref().filter(|_| wanted);
+    place.map(|place| secret("app.secret", place)).transpose()
 }
 
 #[cfg(test)]

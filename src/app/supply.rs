@@ -89,13 +89,10 @@ struct Means<'a> {
 /// The supply that `[token]` asks for.
 pub(super) fn supply(
     config: &Config,
-    callers: &Callers,
-    destinations: &Destinations,
+    app_secret: Option<Secret>,
+    (callers, destinations): (&Callers, &Destinations),
     clock: Clock,
 ) -> Result<Supply, SupplyError> {
-    let wanted = config.app.proof.is_some() || config.app.id.is_some();
-    let place = config.app.secret.as_ref().filter(|_| wanted);
-    let app_secret = place.map(|place| secret("app.secret", place)).transpose()?;
     let means = Means {
         callers,
         destinations,

@@ -36,7 +36,7 @@ pub enum CallError {
     /// The connection broke before the answer was whole.
     #[error("the connection broke before the answer was whole")]
     Broken(#[source] BoxError),
-    /// The answer is longer than [`MOST`].
+    /// The answer is longer than 64 KiB.
     #[error("the answer is longer than 64 KiB")]
     TooLong,
     /// Not in time.
@@ -45,7 +45,7 @@ pub enum CallError {
 }
 
 /// The longest answer that is read, in bytes.
-pub const MOST: usize = 64 * 1024;
+const MOST: usize = 64 * 1024;
 
 // === impl Caller ===
 
