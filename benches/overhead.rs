@@ -28,11 +28,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use bytes::Bytes;
-use graphward::app::{self, Seams};
+use graphward::app::{self, Dependencies};
 use graphward::config::{Config, Overrides};
-use graphward::net::{BoxError, Connector, Listener, Stage, Tasks, wired};
-use graphward::telemetry::{LogFormat, LogLevel, LogSettings, log_to};
-use graphward::token::{BoxFuture, ObtainError, Source, Supply, Token};
+use graphward::net::{BoxError, Connector, Listener, Stage, Tasks, boxed_io};
+use graphward::telemetry::{LogFormat, LogLevel, LogSettings, log_subscriber};
+use graphward::token::{BoxFuture, ObtainError, Source, Token, TokenProvider};
 use graphward::types::Secret;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, USER_AGENT};
 use http::{HeaderValue, Request, Response, StatusCode};
@@ -64,9 +64,7 @@ const MESSAGE: &str = r#"{"messaging_product":"whatsapp","recipient_type":"indiv
 const ANSWER: &str = r#"{"messaging_product":"whatsapp","contacts":[{"input":"16505551234","wa_id":"16505551234"}],"messages":[{"id":"wamid.HBgLMTY1MDU1NTEyMzQVAgARGBI5QTNDQTVCM0Q0Q0Q2RTY3RTcA"}]}"#;
 
 fn main() -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let (direct, through) = runtime.unwrap().block_on(measure(rounds()));
     println!("per request     p50 µs   p99 µs   allocations   bytes");
     direct.print("direct");
@@ -116,34 +114,34 @@ fn log_as_a_process_does() {
         format: LogFormat::Json,
         level: LogLevel::Info,
     };
-    tracing::subscriber::set_global_default(log_to(settings, io::sink)).unwrap();
+    tracing::subscriber::set_global_default(log_subscriber(settings, io::sink)).unwrap();
 }
 
 /// A whole proxy before a server of its own, and a connection to it.
-async fn proxy(tasks: &Tasks) -> (DuplexStream, mpsc::Sender<app::Stop>) {
+async fn proxy(tasks: &Tasks) -> (DuplexStream, mpsc::Sender<app::StopSignal>) {
     let flags = Overrides {
         config: Some(PathBuf::from("/dev/null")),
         ..Overrides::default()
     };
     let config = Config::load(flags, &|_| None).unwrap().config;
-    let (listener, door) = Listener::pipe();
-    let (admin, _operators) = Listener::pipe();
+    let (listener, door) = Listener::in_memory();
+    let (admin, _operators) = Listener::in_memory();
     let upstreams = tasks.clone();
-    let seams = Seams {
+    let seams = Dependencies {
         connector: Some(Connector::new(move |_uri| {
-            let wire = wired(serve(&upstreams), false);
+            let wire = boxed_io(serve(&upstreams), false);
             async move { Ok::<_, BoxError>(wire) }
         })),
-        supply: Some(Supply::of(Fixed)),
+        token_provider: Some(TokenProvider::from_source(Fixed)),
         proxy: vec![listener],
-        admin: Some(admin),
-        ..Seams::default()
+        admin_listener: Some(admin),
+        ..Dependencies::default()
     };
     let running = app::build(config, seams, true).await.unwrap();
     let stages = running.stages.clone();
     let (stops, asked) = mpsc::channel(1);
     tasks.spawn(running.run(asked));
-    stages.reached(Stage::Serving).await;
+    stages.wait_for(Stage::Serving).await;
     (door.connect().await, stops)
 }
 
@@ -275,7 +273,7 @@ impl Figures {
 
 impl Source for Fixed {
     fn load(&mut self) -> BoxFuture<'_, Result<Token, ObtainError>> {
-        Box::pin(async { Ok(Token::lasting(Secret::new(TOKEN).unwrap())) })
+        Box::pin(async { Ok(Token::without_expiry(Secret::new(TOKEN).unwrap())) })
     }
 
     fn describe(&self) -> String {

@@ -24,8 +24,8 @@ use std::time::Duration;
 use graphward::graph::GraphError;
 use graphward::net::Tasks;
 use graphward::token::{
-    BoxFuture, ObtainError, Outgoing, Refresher, Renewer, Schedule, Source, Supply, Token, Tokens,
-    pair,
+    BoxFuture, ObtainError, RefreshPolicy, Refresher, RenewalRequest, Renewer, Source, Token, TokenHandle,
+    TokenProvider, channel,
 };
 use graphward::types::{Clock, Secret, TenantId};
 use tokio::sync::mpsc;
@@ -78,9 +78,9 @@ struct Round {
 }
 
 async fn one_round() -> Round {
-    let (writer, tokens) = pair();
+    let (writer, tokens) = channel();
     let counts = Arc::new(Counts::default());
-    let supply = Supply::of(Stale(Arc::clone(&counts))).renewed_by(Mint {
+    let supply = TokenProvider::from_source(Stale(Arc::clone(&counts))).with_renewer(Mint {
         counts: Arc::clone(&counts),
         tokens: tokens.clone(),
     });
@@ -88,16 +88,16 @@ async fn one_round() -> Round {
         TenantId::default(),
         supply,
         writer,
-        Schedule {
-            min_gap: MIN_GAP,
-            ..Schedule::default()
+        RefreshPolicy {
+            min_interval: MIN_GAP,
+            ..RefreshPolicy::default()
         },
         Clock::system(),
         Box::new(|_report| {}),
     );
     let tasks = Tasks::default();
     let refresher = tasks.spawn(refresher.run());
-    tokens.looked().await;
+    tokens.wait_for_first_check().await;
     let looks = counts.looks.load(Ordering::Relaxed);
 
     let (served, mut answers) = mpsc::channel(ASKERS);
@@ -115,7 +115,7 @@ async fn one_round() -> Round {
     // A second renewal would come when the gap is over.
     sleep(MIN_GAP * 2).await;
     refresher.abort();
-    tasks.joined().await;
+    tasks.wait().await;
     Round {
         generations,
         looks: counts.looks.load(Ordering::Relaxed) - looks,
@@ -126,11 +126,11 @@ async fn one_round() -> Round {
 
 /// What a request does whose token was rejected. It rejects once more when all is well, as a request does that
 /// was slower than the renewal.
-async fn ask(tokens: &Tokens) -> Option<u64> {
+async fn ask(tokens: &TokenHandle) -> Option<u64> {
     let rejected = tokens.current()?.generation();
-    tokens.reject(rejected, &GraphError::default());
-    let fresh = tokens.successor(rejected, Instant::now() + LONGEST).await;
-    tokens.reject(rejected, &GraphError::default());
+    tokens.mark_rejected(rejected, &GraphError::default());
+    let fresh = tokens.wait_for_newer(rejected, Instant::now() + LONGEST).await;
+    tokens.mark_rejected(rejected, &GraphError::default());
     fresh.ok().map(|fresh| fresh.generation().get())
 }
 
@@ -146,7 +146,7 @@ struct Stale(Arc<Counts>);
 /// Mints when all who ask wait.
 struct Mint {
     counts: Arc<Counts>,
-    tokens: Tokens,
+    tokens: TokenHandle,
 }
 
 impl Source for Stale {
@@ -165,10 +165,7 @@ impl Renewer for Mint {
         "the test's mint".to_owned()
     }
 
-    fn renew<'a>(
-        &'a mut self,
-        _outgoing: Outgoing<'a>,
-    ) -> BoxFuture<'a, Result<Token, ObtainError>> {
+    fn renew<'a>(&'a mut self, _outgoing: RenewalRequest<'a>) -> BoxFuture<'a, Result<Token, ObtainError>> {
         self.counts.renewals.fetch_add(1, Ordering::Relaxed);
         Box::pin(async {
             while self.tokens.waiters() < ASKERS {
@@ -180,5 +177,5 @@ impl Renewer for Mint {
 }
 
 fn token(text: &str) -> Token {
-    Token::lasting(Secret::new(text).unwrap())
+    Token::without_expiry(Secret::new(text).unwrap())
 }

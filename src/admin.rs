@@ -23,14 +23,14 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 
-use crate::net::{Stage, Stages, Tasks};
+use crate::net::{Lifecycle, Stage, Tasks};
 use crate::telemetry::metrics::{Metrics, TokenMetrics};
-use crate::token::Tokens;
+use crate::token::TokenHandle;
 use crate::types::TenantId;
 
 /// When the process is ready, as far as tokens matter.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum Ready {
+pub enum ReadinessPolicy {
     /// At least one tenant has a usable token.
     #[default]
     Any,
@@ -44,11 +44,11 @@ pub enum Ready {
 #[derive(Debug)]
 pub struct Admin {
     /// Where the process is in its life.
-    pub stages: Stages,
+    pub lifecycle: Lifecycle,
     /// Each tenant's token.
-    pub tenants: Vec<(TenantId, Tokens, TokenMetrics)>,
+    pub tenants: Vec<(TenantId, TokenHandle, TokenMetrics)>,
     /// When the process is ready.
-    pub ready: Ready,
+    pub readiness: ReadinessPolicy,
     /// All series.
     pub metrics: Metrics,
     /// Whose panics are counted.
@@ -59,47 +59,43 @@ impl Admin {
     /// The service for a listener.
     pub fn service(
         self: &Arc<Self>,
-    ) -> impl Service<
-        Request<Incoming>,
-        Response = Response<Full<Bytes>>,
-        Error = Infallible,
-        Future: Send,
-    > + Clone
+    ) -> impl Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible, Future: Send>
+    + Clone
     + Send
     + use<> {
         let admin = Arc::clone(self);
         service_fn(move |request: Request<Incoming>| {
-            let response = admin.answer(request.method(), request.uri().path());
+            let response = admin.respond(request.method(), request.uri().path());
             std::future::ready(Ok(response))
         })
     }
 
-    fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
-        let found = match path {
-            "/livez" | "/healthz" => text(StatusCode::OK, "ok\n"),
+    fn respond(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
+        let response = match path {
+            "/livez" | "/healthz" => text_response(StatusCode::OK, "ok\n"),
             "/startupz" => self.startup(),
             "/readyz" => self.readiness(),
             "/metrics" => self.metrics(),
             _ => {
                 let known = "not here; there are /livez /healthz /startupz /readyz /metrics\n";
-                return text(StatusCode::NOT_FOUND, known);
+                return text_response(StatusCode::NOT_FOUND, known);
             }
         };
         if *method == Method::GET || *method == Method::HEAD {
-            return found;
+            return response;
         }
-        let mut refused = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
-        refused
+        let mut not_allowed = text_response(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+        not_allowed
             .headers_mut()
             .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-        refused
+        not_allowed
     }
 
     fn startup(&self) -> Response<Full<Bytes>> {
-        if self.stages.current() >= Stage::Serving {
-            text(StatusCode::OK, "started\n")
+        if self.lifecycle.current() >= Stage::Serving {
+            text_response(StatusCode::OK, "started\n")
         } else {
-            text(
+            text_response(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "starting: the first look at the token source is not done\n",
             )
@@ -107,22 +103,19 @@ impl Admin {
     }
 
     fn readiness(&self) -> Response<Full<Bytes>> {
-        let stage = self.stages.current();
+        let stage = self.lifecycle.current();
         let states: Vec<(&TenantId, Result<(), String>)> = self
             .tenants
             .iter()
-            .map(|(tenant, tokens, _)| (tenant, usable(tokens)))
+            .map(|(tenant, tokens, _)| (tenant, token_status(tokens)))
             .collect();
-        let tokens_do = match self.ready {
-            Ready::Any => states.iter().any(|(_, state)| state.is_ok()),
-            Ready::All => states.iter().all(|(_, state)| state.is_ok()),
-            Ready::Ignore => true,
+        let tokens_ready = match self.readiness {
+            ReadinessPolicy::Any => states.iter().any(|(_, state)| state.is_ok()),
+            ReadinessPolicy::All => states.iter().all(|(_, state)| state.is_ok()),
+            ReadinessPolicy::Ignore => true,
         };
-        let ready = stage == Stage::Serving && tokens_do;
-        let mut body = format!(
-            r#"{{"ready":{ready},"stage":"{}","tenants":{{"#,
-            stage.label()
-        );
+        let ready = stage == Stage::Serving && tokens_ready;
+        let mut body = format!(r#"{{"ready":{ready},"stage":"{}","tenants":{{"#, stage.label());
         for (position, (tenant, state)) in states.iter().enumerate() {
             let comma = if position == 0 { "" } else { "," };
             let (usable, reason) = match state {
@@ -130,9 +123,7 @@ impl Admin {
                 Err(reason) => (false, reason.as_str()),
             };
             let reason = serde_json::Value::from(reason);
-            body.push_str(&format!(
-                r#"{comma}"{tenant}":{{"usable":{usable},"reason":{reason}}}"#
-            ));
+            body.push_str(&format!(r#"{comma}"{tenant}":{{"usable":{usable},"reason":{reason}}}"#));
         }
         body.push_str("}}\n");
         let status = if ready {
@@ -140,7 +131,7 @@ impl Admin {
         } else {
             StatusCode::SERVICE_UNAVAILABLE
         };
-        let mut response = text(status, body);
+        let mut response = text_response(status, body);
         response
             .headers_mut()
             .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -148,11 +139,11 @@ impl Admin {
     }
 
     fn metrics(&self) -> Response<Full<Bytes>> {
-        self.metrics.panicked(self.tasks.panics());
+        self.metrics.set_task_panics(self.tasks.panic_count());
         for (_, tokens, metrics) in &self.tenants {
-            metrics.state(tokens.usable(), tokens.waiters());
+            metrics.set_availability(tokens.is_usable(), tokens.waiters());
         }
-        let mut response = text(StatusCode::OK, self.metrics.text());
+        let mut response = text_response(StatusCode::OK, self.metrics.text());
         let open_metrics = "application/openmetrics-text; version=1.0.0; charset=utf-8";
         response
             .headers_mut()
@@ -162,16 +153,14 @@ impl Admin {
 }
 
 /// Whether a tenant's token may be used, or what is wrong with it in words.
-fn usable(tokens: &Tokens) -> Result<(), String> {
-    if tokens.usable() {
+fn token_status(tokens: &TokenHandle) -> Result<(), String> {
+    if tokens.is_usable() {
         return Ok(());
     }
     let progress = tokens.progress();
-    let failure = progress.failure.map(|failure| failure.to_string());
+    let failure = progress.last_error.map(|failure| failure.to_string());
     Err(match (progress.generation, failure) {
-        _ if tokens.is_abandoned() => {
-            "the task that obtains tokens has ended by a fault: restart the process".to_owned()
-        }
+        _ if tokens.is_closed() => "the task that obtains tokens has ended by a fault: restart the process".to_owned(),
         (None, None) => "the first look at its token source is under way".to_owned(),
         (None, Some(failure)) => format!("it has no token: {failure}"),
         (Some(_), None) => "Graph rejected its token; a newer one is being looked for".to_owned(),
@@ -181,14 +170,11 @@ fn usable(tokens: &Tokens) -> Result<(), String> {
     })
 }
 
-fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+fn text_response(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.insert(
-        CONTENT_TYPE,
-        HeaderValue::from_static("text/plain; charset=utf-8"),
-    );
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

@@ -4,7 +4,7 @@
 //!   refresher ──ring──▶ Bell ──▶ desk ──▶ Webhook ──POST──▶ Slack, or a service of the house
 //! ```
 //!
-//! Whoever has a notice rings a [`Bell`], which costs a lock and waits for nobody; the [`Webhook`] is a task that sends.
+//! Whoever has a notice rings a [`AlertSender`], which costs a lock and waits for nobody; the [`Webhook`] is a task that sends.
 //! It takes as delivered what was answered with 2xx, tries again what may pass (no answer, 408, 425, 429, 5xx), up to
 //! eight times in about an hour, and gives up what will not.
 //!
@@ -27,6 +27,6 @@ mod moment;
 mod pile;
 mod webhook;
 
-pub use address::AddressError;
-pub use bell::Bell;
+pub use address::WebhookUrlError;
+pub use bell::AlertSender;
 pub use webhook::{Webhook, WebhookSettings};

@@ -3,19 +3,19 @@
 //! # Why
 //!
 //! Everything is put together in one place, top to bottom, so that "what happens first" has a file to open. All
-//! fakes enter by [`Seams`]: a clock, a connector, a supply, listeners. What tests run is what runs.
+//! fakes enter by [`Dependencies`]: a clock, a connector, a supply, listeners. What tests run is what runs.
 
 mod build;
-mod observer;
+mod event_sink;
 mod rollback;
-mod running;
 mod secrets;
+mod server;
 mod signal;
-mod supply;
+mod token_provider;
 
-pub use build::{Seams, StartError, build};
+pub use build::{Dependencies, StartError, build};
 pub use rollback::{RollbackError, roll_back};
-pub use running::{Exit, Running};
-pub use secrets::SecretFault;
-pub use signal::{Stop, stops};
-pub use supply::SupplyError;
+pub use secrets::SecretLoadError;
+pub use server::{RunOutcome, Server};
+pub use signal::{StopSignal, stop_signals};
+pub use token_provider::TokenProviderError;

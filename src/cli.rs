@@ -28,10 +28,10 @@ pub use token::TokenArgs;
 pub fn main() -> ExitCode {
     match Cli::try_parse() {
         Ok(cli) => run(cli),
-        Err(asked) => {
+        Err(error) => {
             // `--help` and `--version` come this way too. There is nobody to tell that nobody can be told.
-            drop(asked.print());
-            let code = u8::try_from(asked.exit_code());
+            drop(error.print());
+            let code = u8::try_from(error.exit_code());
             code.map_or_else(|_negative| Exit::Usage.into(), ExitCode::from)
         }
     }
@@ -40,14 +40,14 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli) -> ExitCode {
     match cli.command {
         None => serve::run(cli.serve),
-        Some(Command::Serve(args)) => serve::run(args),
-        Some(Command::Demo(args)) => demo::run(&args),
-        Some(Command::FakeGraph(args)) => args.run(),
-        Some(Command::Ca(args)) => ca::run(&args),
-        Some(Command::Healthcheck(args)) => healthcheck::run(args),
-        Some(Command::Explain(args)) => explain::run(&args),
-        Some(Command::Token(args)) => token::run(args),
-        Some(Command::Version) => version(),
+        Some(CliCommand::Serve(args)) => serve::run(args),
+        Some(CliCommand::Demo(args)) => demo::run(&args),
+        Some(CliCommand::FakeGraph(args)) => args.run(),
+        Some(CliCommand::Ca(args)) => ca::run(&args),
+        Some(CliCommand::Healthcheck(args)) => healthcheck::run(args),
+        Some(CliCommand::Explain(args)) => explain::run(&args),
+        Some(CliCommand::Token(args)) => token::run(args),
+        Some(CliCommand::Version) => version(),
     }
 }
 
@@ -71,13 +71,13 @@ fn version() -> ExitCode {
 )]
 struct Cli {
     #[command(subcommand)]
-    command: Option<Command>,
+    command: Option<CliCommand>,
     #[command(flatten)]
     serve: ServeArgs,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum CliCommand {
     /// Run the sidecar (also: no command)
     #[command(after_help = AFTER_HELP)]
     Serve(ServeArgs),
@@ -166,7 +166,7 @@ mod tests {
         ];
         let bare = Cli::try_parse_from([&["graphward"], &flags[..]].concat()).unwrap();
         let named = Cli::try_parse_from([&["graphward", "serve"], &flags[..]].concat()).unwrap();
-        let Some(Command::Serve(args)) = named.command else {
+        let Some(CliCommand::Serve(args)) = named.command else {
             panic!("not serve");
         };
         assert!(bare.command.is_none());
@@ -181,7 +181,7 @@ mod tests {
             (&["graphward", "demo"][..], 30),
             (&["graphward", "demo", "--for", "9s"], 9),
         ] {
-            let Some(Command::Demo(args)) = Cli::try_parse_from(args).unwrap().command else {
+            let Some(CliCommand::Demo(args)) = Cli::try_parse_from(args).unwrap().command else {
                 panic!("not demo");
             };
             assert_eq!(args.length, std::time::Duration::from_secs(seconds));
@@ -196,10 +196,10 @@ mod tests {
 
     #[test]
     fn help_names_every_variable_and_every_file() {
-        for name in crate::config::VARIABLES {
+        for name in crate::config::ENV_VARS {
             assert!(AFTER_HELP.contains(name), "{name}");
         }
-        for file in crate::config::FILES {
+        for file in crate::config::DEFAULT_CONFIG_PATHS {
             assert!(AFTER_HELP.contains(file), "{file}");
         }
     }

@@ -33,14 +33,14 @@ mod tls;
 mod token;
 pub mod units;
 
-pub use address::{Address, AddressError};
-pub use environment::{VARIABLES, environment};
+pub use address::{BindAddress, BindAddressError};
+pub use environment::{ENV_VARS, env_var};
 pub use fault::{ConfigError, Fault};
 #[cfg(fuzzing)]
 pub use load::of_text;
-pub use load::{FILES, Loaded, Overrides};
-pub use place::Place;
+pub use load::{DEFAULT_CONFIG_PATHS, LoadedConfig, Overrides};
+pub use place::Provenance;
 pub use settings::{
-    Alerts, App, Command, Config, Database, Heal, Listen, Log, Renewal, SecretPlace, Store,
-    TlsFiles, TokenLife, TokenSource, Upstream, WebCall, Wording,
+    AlertConfig, AppConfig, Config, ExecCommand, HealConfig, HttpCall, ListenConfig, LogConfig, MaybeSecret,
+    PostgresSourceConfig, RenewerConfig, SecretRef, StoreConfig, TlsFiles, TokenConfig, TokenSource, UpstreamConfig,
 };

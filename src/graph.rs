@@ -9,7 +9,7 @@
 //!
 //! Two kinds of credential are the app's own business and stay: an *app token* (`<app id>|<secret>`), which some
 //! endpoints demand, and whatever is sent to the token endpoints below `/oauth/`. `null`, `None`, `undefined` and
-//! nothing at all are no credentials, but what client libraries send when they have none. See [`presented`].
+//! nothing at all are no credentials, but what client libraries send when they have none. See [`credential`].
 //!
 //! Several hosts take the same token, others take another family's ([`Destinations`]): no token goes to a host that is
 //! not listed, nor to one of another family. Whose app has a secret adds an `appsecret_proof` ([`proof`]).
@@ -18,14 +18,14 @@
 //!
 //! Errors are `{"error":{"code":…,"error_subcode":…,…}}` ([`GraphError`]). The code is the key: 190 with any subcode
 //! means that the token is dead and that Graph did not act, and so do 102 and three rarer ones. Neither the
-//! status, nor `type`, nor the text says so reliably. [`classify`] is the one table, and [`suspicious`] tells from
+//! status, nor `type`, nor the text says so reliably. [`classify`] is the one table, and [`may_be_token_error`] tells from
 //! the head alone whether a body is worth reading at all. [`explain()`] says each code in words for people, and
 //! [`Inspection`] is what `debug_token` says of a token.
 //!
-//! Answers may be compressed. [`narrow`] keeps Graph from choosing a coding we cannot read, and [`decode`] reads a
+//! Answers may be compressed. [`restrict_accept_encoding`] keeps Graph from choosing a coding we cannot read, and [`decode`] reads a
 //! bounded copy of an envelope; what is delivered is never the copy.
 //!
-//! A batch is a 200 whose items may each have failed: [`batch_rejection`]. Links that lead around us are led back
+//! A batch is a 200 whose items may each have failed: [`find_batch_rejection`]. Links that lead around us are led back
 //! ([`links`]), our token is taken out of what Graph repeats ([`redact()`]), and how much of a rate limit is used is read
 //! from every head ([`usage`]). What is changed is changed where it lies: all other bytes stay.
 //!
@@ -36,35 +36,35 @@
 //! answer that is not understood is delivered as it is, a request part that is not understood is forwarded as it is.
 
 pub mod batch;
+pub mod credential;
 pub mod encoding;
 pub mod error;
 pub mod explain;
 pub mod host;
 pub mod inspection;
-mod json;
+mod lenient_json;
 pub mod links;
-mod nested;
 pub mod origin;
 pub mod parameter;
-pub mod presented;
 pub mod proof;
 pub mod redact;
 pub mod scrub;
+mod strict_json;
 pub mod target;
 pub mod usage;
 pub mod verdict;
 
-pub use batch::batch_rejection;
-pub use encoding::{Narrowed, decode, narrow};
+pub use batch::find_batch_rejection;
+pub use credential::{AuthScheme, ClientCredentialPolicy, HeaderCredential, ParameterCredential, parse_authorization};
+pub use encoding::{AcceptEncodingRewrite, decode, restrict_accept_encoding};
 pub use error::GraphError;
-pub use explain::{Explanation, explain, needs_person};
-pub use host::{BESIDE_GRAPH, Destination, Destinations, Family, Service};
-pub use inspection::{Ends, Inspection, TokenKind};
+pub use explain::{Explanation, explain, is_action_required};
+pub use host::{Destination, Destinations, GraphService, OTHER_GRAPH_HOSTS, TokenFamily};
+pub use inspection::{Expiry, Inspection, TokenKind};
 pub use origin::{Origin, OriginError};
-pub use presented::{HeaderCredential, Presented, QueryCredential, Scheme, authorization};
-pub use proof::{Proof, Prover, Proving};
+pub use proof::{AppSecretProof, ProofMode, ProofSigner};
 pub use redact::redact;
-pub use scrub::{Mode, ScrubError, Scrubbed, Scrubber, scrub};
-pub use target::{Cleaned, Target, TargetError, Template};
+pub use scrub::{ScrubError, ScrubMode, ScrubReport, Scrubber, scrub};
+pub use target::{PathTemplate, ScrubbedTarget, Target, TargetError};
 pub use usage::Usage;
-pub use verdict::{Rejection, Verdict, classify, suspicious};
+pub use verdict::{RejectionReason, Verdict, classify, may_be_token_error};

@@ -1,31 +1,31 @@
 //! Sockets, tasks and stages: what both listeners and the upstream stand on.
 
 pub mod ca;
-mod caller;
 pub mod command;
 mod connect;
 mod endpoint;
 mod error;
-mod identity;
+mod http_client;
+mod lifecycle;
 mod listen;
 mod serve;
-mod shutter;
+mod server_cert;
+mod shutdown;
 mod sniff;
-mod stage;
 mod tasks;
 pub mod tls;
 mod tunnel;
 mod validity;
 pub mod watch;
 
-pub use caller::{CallError, Caller};
-pub use connect::{ConnectError, Connector, Dial, Http, Opening, Wire, wired};
-pub use endpoint::{Endpoint, EndpointError};
+pub use connect::{BoxedIo, ConnectError, ConnectFuture, Connector, ConnectorConfig, HttpVersion, boxed_io};
+pub use endpoint::{HttpEndpoint, HttpEndpointError};
 pub use error::BoxError;
-pub use identity::{Identity, IdentityError, Keeper};
-pub use listen::{Door, Listener};
-pub use serve::{Line, Security, ServeSettings, Tls, serve};
-pub use shutter::Shutter;
-pub use stage::{Stage, Stages};
+pub use http_client::{HttpClient, HttpClientError};
+pub use lifecycle::{Lifecycle, Stage};
+pub use listen::{InMemoryConnector, Listener};
+pub use serve::{ConnectionInfo, ServeConfig, TlsMode, TransportSecurity, serve};
+pub use server_cert::{CertReloader, ServerCert, ServerCertError};
+pub use shutdown::Shutdown;
 pub use tasks::Tasks;
-pub use tunnel::{Tunnels, dial};
+pub use tunnel::{TunnelSender, connect_tcp};

@@ -3,23 +3,23 @@
 //! All of them promise what [`crate::token::Renewer`] asks: bounded in time, and no secret in an error, though app
 //! secrets and tokens travel in the queries of these calls.
 
-mod answer;
-mod app;
-mod ask;
+mod client_credentials;
 mod debug_token;
 mod exchange;
 mod exec;
+mod http;
 mod mint;
-mod service;
-mod sibling;
+mod refresh;
+mod request;
+mod response;
 
-pub use app::AppKey;
-pub use debug_token::DebugToken;
-pub use exchange::{Exchange, Lasting};
+pub use client_credentials::ClientCredentials;
+pub use debug_token::DebugTokenInspector;
+pub use exchange::{ExchangeRenewer, TokenLifetime};
 pub use exec::ExecRenewer;
-pub use mint::{Mint, MintSettings};
-pub use service::Service;
-pub use sibling::Sibling;
+pub use http::HttpRenewer;
+pub use mint::{MintRenewer, MintSettings};
+pub use refresh::RefreshRenewer;
 
 #[cfg(test)]
 mod tests;

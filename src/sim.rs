@@ -22,30 +22,30 @@
 //! Answers are computed without waiting, from a parsed call; only reading the body and trouble on command take
 //! time, and that is tokio's, which tests may pause.
 
-mod answer;
 mod batch;
 mod body;
 mod call;
-mod calls;
+mod call_log;
 mod control;
-mod death;
-mod debug;
+mod debug_token;
 mod failure;
 mod faults;
 mod hosts;
+mod instagram_threads;
+mod invalidation;
 mod media;
 mod messages;
 mod multipart;
 mod oauth;
 mod objects;
-mod pacific;
+mod pacific_time;
 mod pages;
+mod parse;
 mod proof;
 mod random;
-mod reading;
+mod reply;
 mod router;
-mod running;
-mod siblings;
+mod server;
 mod state;
 pub mod tls;
 mod tokens;
@@ -65,124 +65,124 @@ use http_body::Body;
 use hyper::service::Service;
 use tokio_rustls::TlsAcceptor;
 
-pub use body::{Hangup, SimBody};
-pub use calls::{Authorization, Item, Placed, Seen};
-pub use control::duration;
-pub use death::Death;
-pub use faults::{Effect, Endpoint, Fault, Grant, Moment};
-pub use hosts::Family;
-pub use running::Running;
-pub use state::{Accepted, Counts, Proof, Settings};
-pub use tokens::{Change, Kind, Until};
+pub use body::{ConnectionAborted, SimBody};
+pub use call_log::{AuthorizationHeader, ParameterCredential, RecordedBatchItem, RecordedCall};
+pub use control::parse_duration;
+pub use faults::{Effect, EndpointKind, Fault, FaultTiming, TokenResponse};
+pub use hosts::TokenFamily;
+pub use invalidation::InvalidationReason;
+pub use server::SimServer;
+pub use state::{AcceptedMessage, Counts, ProofPolicy, SimConfig};
+pub use tokens::{Expiry, SimTokenKind, TokenChange};
 
 use crate::net::Listener;
-use answer::Reply;
 use call::Call;
-use control::Control;
-use reading::{Arrival, Gone};
-use state::{State, locked};
-use tokens::About;
+use control::ControlApi;
+use parse::{ClientDisconnected, ParsedRequest};
+use reply::Reply;
+use state::{SimState, lock};
+use tokens::TokenInfo;
 
 /// A Graph whose tokens die on command. Clones are the same Graph.
 #[derive(Clone)]
-pub struct Sim(Arc<State>);
+pub struct Sim(Arc<SimState>);
 
 impl Sim {
     /// An empty one.
     #[must_use]
-    pub fn new(settings: Settings) -> Self {
-        Self(Arc::new(State::new(settings)))
+    pub fn new(settings: SimConfig) -> Self {
+        Self(Arc::new(SimState::new(settings)))
     }
 
     /// Answers a request.
     ///
     /// # Errors
     ///
-    /// [`Hangup`] where a server would lose the connection: on command, or because the client did.
-    pub async fn handle<B: Body>(&self, request: Request<B>) -> Result<Response<SimBody>, Hangup> {
+    /// [`ConnectionAborted`] where a server would lose the connection: on command, or because the client did.
+    pub async fn handle<B: Body>(&self, request: Request<B>) -> Result<Response<SimBody>, ConnectionAborted> {
         let state = &*self.0;
-        let arrival = reading::read(request).await.map_err(|Gone| Hangup)?;
-        let seen = calls::seen(state, &arrival.call, &arrival.wire);
-        let number = locked(&state.calls).add(seen);
-        let response = answered(state, arrival).await?;
-        locked(&state.calls).answered(number, response.status());
+        let arrival = parse::parse_request(request)
+            .await
+            .map_err(|ClientDisconnected| ConnectionAborted)?;
+        let seen = call_log::record(state, &arrival.call, &arrival.raw);
+        let number = lock(&state.calls).add(seen);
+        let response = answer_call(state, arrival).await?;
+        lock(&state.calls).record_status(number, response.status());
         Ok(response)
     }
 
     /// Serves a listener in the background, over TLS or not.
     #[must_use]
-    pub fn start(&self, listener: Listener, tls: Option<TlsAcceptor>) -> Running {
-        Running::start(listener, self.clone(), tls)
+    pub fn start(&self, listener: Listener, tls: Option<TlsAcceptor>) -> SimServer {
+        SimServer::start(listener, self.clone(), tls)
     }
 
     /// Serves the control API on a listener, in the background.
     #[must_use]
-    pub fn start_control(&self, listener: Listener) -> Running {
-        Running::start(listener, Control::new(Arc::clone(&self.0)), None)
+    pub fn start_control(&self, listener: Listener) -> SimServer {
+        SimServer::start(listener, ControlApi::new(Arc::clone(&self.0)), None)
     }
 
     /// Issues a token: `EAA…`, some 200 characters. Without a `ttl` it lives until told otherwise.
     #[must_use]
     pub fn issue(&self, ttl: Option<Duration>) -> String {
-        self.issue_for(Family::Facebook, ttl)
+        self.issue_for(TokenFamily::Facebook, ttl)
     }
 
     /// Issues a token that is good on one family's hosts only: `EAA…`, `IGAA…` or `THAA…`.
     #[must_use]
-    pub fn issue_for(&self, family: Family, ttl: Option<Duration>) -> String {
+    pub fn issue_for(&self, family: TokenFamily, ttl: Option<Duration>) -> String {
         self.0.issue(family, ttl)
     }
 
     /// Takes a caller's own text as a token; one that had died lives again.
-    pub fn accept(&self, token: &str, ttl: Option<Duration>) {
-        let about = About::new(Kind::SystemUser, self.0.now(), ttl);
-        locked(&self.0.tokens).add(token, about);
+    pub fn register_token(&self, token: &str, ttl: Option<Duration>) {
+        let about = TokenInfo::new(SimTokenKind::SystemUser, self.0.now(), ttl);
+        lock(&self.0.tokens).add(token, about);
     }
 
     /// Whether a call with this token would be taken now.
     #[must_use]
     pub fn is_alive(&self, token: &str) -> bool {
         let now = self.0.now();
-        locked(&self.0.tokens)
-            .check(token, self.0.app(), now)
-            .is_ok()
+        lock(&self.0.tokens).check(token, self.0.app_credentials(), now).is_ok()
     }
 
     /// Lets a token die; says whether there was such a living one.
-    pub fn kill(&self, token: &str, death: Death) -> bool {
+    pub fn invalidate(&self, token: &str, reason: InvalidationReason) -> bool {
         let now = self.0.now();
-        locked(&self.0.tokens).kill(token, death, now)
+        lock(&self.0.tokens).invalidate(token, reason, now)
     }
 
     /// Lets a token expire now (190/463).
     pub fn expire(&self, token: &str) -> bool {
-        self.kill(token, Death::Expired)
+        self.invalidate(token, InvalidationReason::Expired)
     }
 
     /// Lets a token be revoked now (190/466).
     pub fn revoke(&self, token: &str) -> bool {
-        self.kill(token, Death::Revoked)
+        self.invalidate(token, InvalidationReason::Revoked)
     }
 
     /// Lets all tokens expire now; says how many did.
     pub fn expire_all(&self) -> usize {
         let now = self.0.now();
-        locked(&self.0.tokens).kill_all(Death::Expired, now)
+        lock(&self.0.tokens).invalidate_all(InvalidationReason::Expired, now)
     }
 
     /// Changes what is known of a token; says whether there is such a one.
-    pub fn change(&self, token: &str, change: Change) -> bool {
-        locked(&self.0.tokens).change(token, change)
+    pub fn update_token(&self, token: &str, change: TokenChange) -> bool {
+        lock(&self.0.tokens).update(token, change)
     }
 
     /// Makes trouble for the next data calls, after what is already waiting.
     pub fn fault(&self, fault: Fault) {
-        self.fault_on(Endpoint::Data, fault);
+        self.inject_fault_on(EndpointKind::Data, fault);
     }
 
     /// Makes trouble for the next calls of an endpoint, after what is already waiting for it.
-    pub fn fault_on(&self, endpoint: Endpoint, fault: Fault) {
-        locked(&self.0.faults).add(endpoint, fault);
+    pub fn inject_fault_on(&self, endpoint: EndpointKind, fault: Fault) {
+        lock(&self.0.faults).add(endpoint, fault);
     }
 
     /// Sets headers such as `x-app-usage` for the answers to come: a text as it is, anything else as JSON, `null` for
@@ -191,23 +191,20 @@ impl Sim {
     /// # Errors
     ///
     /// What is wrong with one of them, in words.
-    pub fn usage(
-        &self,
-        headers: &serde_json::Map<String, serde_json::Value>,
-    ) -> Result<(), String> {
-        usage::set(&mut locked(&self.0.usage), headers)
+    pub fn set_usage_headers(&self, headers: &serde_json::Map<String, serde_json::Value>) -> Result<(), String> {
+        usage::set_headers(&mut lock(&self.0.usage), headers)
     }
 
     /// The messages accepted, in order: the last 100,000.
     #[must_use]
-    pub fn accepted(&self) -> Vec<Accepted> {
-        locked(&self.0.messages).iter().cloned().collect()
+    pub fn accepted_messages(&self) -> Vec<AcceptedMessage> {
+        lock(&self.0.messages).iter().cloned().collect()
     }
 
     /// The calls that arrived, in order: the last 1,000, of whatever kind.
     #[must_use]
-    pub fn calls(&self) -> Vec<Seen> {
-        locked(&self.0.calls).iter().cloned().collect()
+    pub fn recorded_calls(&self) -> Vec<RecordedCall> {
+        lock(&self.0.calls).iter().cloned().collect()
     }
 
     /// What happened so far.
@@ -235,65 +232,69 @@ impl Sim {
 }
 
 /// What becomes of a call that was read.
-async fn answered(state: &State, arrival: Arrival) -> Result<Response<SimBody>, Hangup> {
-    let Arrival { call, fits, .. } = arrival;
+async fn answer_call(state: &SimState, arrival: ParsedRequest) -> Result<Response<SimBody>, ConnectionAborted> {
+    let ParsedRequest {
+        call,
+        within_limit: fits,
+        ..
+    } = arrival;
     if !fits {
-        return Ok(Reply::page(StatusCode::PAYLOAD_TOO_LARGE).response(state, &call));
+        return Ok(Reply::error_page(StatusCode::PAYLOAD_TOO_LARGE).into_response(state, &call));
     }
-    let endpoint = router::endpoint(&call);
-    state.called(endpoint);
-    let alive = endpoint != Endpoint::Data || router::admit(state, &call).is_ok();
+    let endpoint = router::classify(&call);
+    state.count_call(endpoint);
+    let alive = endpoint != EndpointKind::Data || router::authenticate(state, &call).is_ok();
     if !alive {
         state.rejected.fetch_add(1, Ordering::Relaxed);
     }
-    let fault = locked(&state.faults).next(endpoint, alive);
+    let fault = lock(&state.faults).take_next(endpoint, alive);
     match fault {
-        None => Ok(router::dispatch(state, &call).response(state, &call)),
+        None => Ok(router::dispatch(state, &call).into_response(state, &call)),
         Some(fault) => {
-            state.faulted.fetch_add(1, Ordering::Relaxed);
-            befallen(state, call, fault).await
+            state.faults_injected.fetch_add(1, Ordering::Relaxed);
+            apply_fault(state, call, fault).await
         }
     }
 }
 
 /// What becomes of a call that meets trouble.
-async fn befallen(
-    state: &State,
-    mut call: Call,
-    fault: Fault,
-) -> Result<Response<SimBody>, Hangup> {
-    if let Effect::Grant(grant) = fault.effect {
-        call.grant = grant;
+async fn apply_fault(state: &SimState, mut call: Call, fault: Fault) -> Result<Response<SimBody>, ConnectionAborted> {
+    if let Effect::TokenResponse(grant) = fault.effect {
+        call.token_response = grant;
     }
     let call = &call;
-    let early = match fault.moment {
-        Moment::Before => None,
-        Moment::After => Some(router::dispatch(state, call)),
+    let handled_first = match fault.timing {
+        FaultTiming::BeforeHandling => None,
+        FaultTiming::AfterHandling => Some(router::dispatch(state, call)),
     };
-    let answer = |early: Option<Reply>| early.unwrap_or_else(|| router::dispatch(state, call));
+    let reply_or_dispatch = |early: Option<Reply>| early.unwrap_or_else(|| router::dispatch(state, call));
     let reply = match fault.effect {
-        Effect::Error {
-            code,
-            subcode,
-            status,
-        } => {
-            let failure = router::commanded(call, code, subcode, status);
+        Effect::Error { code, subcode, status } => {
+            let failure = router::injected_error(call, code, subcode, status);
             Reply::failure(&failure)
         }
-        Effect::Malformed => Reply::failure(&router::malformed(call)),
-        Effect::Null => answer(early).without_first_item(),
-        Effect::Page(status) => Reply::page(status),
-        Effect::Grant(_) => answer(early),
+        Effect::MalformedToken => Reply::failure(&router::malformed_token(call)),
+        Effect::NullBatchItem => reply_or_dispatch(handled_first).without_first_item(),
+        Effect::HtmlPage(status) => Reply::error_page(status),
+        Effect::TokenResponse(_) => reply_or_dispatch(handled_first),
         Effect::Delay(by) => {
             tokio::time::sleep(by).await;
-            answer(early)
+            reply_or_dispatch(handled_first)
         }
         Effect::Hang => std::future::pending().await,
-        Effect::Reset => return Err(Hangup),
-        Effect::Stall => return Ok(answer(early).response(state, call).map(SimBody::stalled)),
-        Effect::Cut => return Ok(answer(early).response(state, call).map(SimBody::cut)),
+        Effect::Reset => return Err(ConnectionAborted),
+        Effect::Stall => {
+            return Ok(reply_or_dispatch(handled_first)
+                .into_response(state, call)
+                .map(SimBody::stalled));
+        }
+        Effect::Truncate => {
+            return Ok(reply_or_dispatch(handled_first)
+                .into_response(state, call)
+                .map(SimBody::truncated));
+        }
     };
-    Ok(reply.response(state, call))
+    Ok(reply.into_response(state, call))
 }
 
 impl<B> Service<Request<B>> for Sim
@@ -302,8 +303,8 @@ where
     B::Data: Send,
 {
     type Response = Response<SimBody>;
-    type Error = Hangup;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<SimBody>, Hangup>> + Send>>;
+    type Error = ConnectionAborted;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<SimBody>, ConnectionAborted>> + Send>>;
 
     fn call(&self, request: Request<B>) -> Self::Future {
         let sim = self.clone();

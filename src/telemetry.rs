@@ -3,4 +3,4 @@
 mod log;
 pub mod metrics;
 
-pub use log::{LogError, LogFormat, LogLevel, LogSettings, log_to, log_to_stdout};
+pub use log::{LogError, LogFormat, LogLevel, LogSettings, install_stdout_logger, log_subscriber};

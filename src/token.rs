@@ -7,8 +7,8 @@
 //!                                   └──────────── reject(generation) ─────────┘
 //! ```
 //!
-//! A tenant's token has one writer, the [`Refresher`]: a task that owns the [`Supply`] and decides with a
-//! [`Plan`]. Requests hold [`Tokens`], a read-only handle whose [`Tokens::current`] takes no lock. When Graph
+//! A tenant's token has one writer, the [`Refresher`]: a task that owns the [`TokenProvider`] and decides with a
+//! [`RefreshPlanner`]. Requests hold [`TokenHandle`], a read-only handle whose [`TokenHandle::current`] takes no lock. When Graph
 //! rejects a credential, a request says *which one* by its [`Generation`] and waits for a newer one; a late
 //! rejection of an old generation changes nothing.
 //!
@@ -20,30 +20,30 @@
 //! * Look first, mint second: a rejected token makes the refresher look at its source before it spends a
 //!   renewal. `fb_exchange_token` cannot revive a token that has expired, so looking is what heals.
 
-mod asks;
-mod cell;
+mod alert;
+mod channel;
 mod credential;
-mod crier;
-mod live;
-mod notice;
-mod place;
-mod plan;
-mod ports;
+mod current;
+mod denylist;
+mod planner;
+mod policy;
+mod provider;
 mod refresher;
-mod refused;
+mod rejections;
 mod renewal;
-mod schedule;
-mod supply;
+mod reporter;
+mod tracked_source;
+mod traits;
 mod warnings;
 
-pub use asks::Heard;
-pub use cell::{NoSuccessor, Progress, Tokens, Writer, pair};
-pub use credential::{Credential, CredentialError, Generation, Proofs, Token};
-pub use crier::{Errand, Observer, Report, Told};
-pub use live::Outlook;
-pub use notice::{Cause, Notice};
-pub use plan::{Dates, Event, Order, Plan};
-pub use ports::{BoxFuture, Claim, Deposit, Inspector, ObtainError, Outgoing, Renewer, Source};
+pub use alert::{Alert, AlertCause};
+pub use channel::{RefreshError, RefreshProgress, TokenHandle, TokenPublisher, channel};
+pub use credential::{Credential, CredentialError, Generation, ProofSettings, Token};
+pub use current::TokenStatus;
+pub use planner::{Action, Deadlines, PlannerEvent, RefreshPlanner};
+pub use policy::{RefreshPolicy, Validity};
+pub use provider::{ObtainedToken, RefreshContext, TokenProvider};
 pub use refresher::Refresher;
-pub use schedule::{Life, Schedule};
-pub use supply::{Found, Standing, Supply};
+pub use rejections::RejectionState;
+pub use reporter::{EventSink, Operation, OperationReport, TokenEvent};
+pub use traits::{BoxFuture, Inspector, ObtainError, RefreshLock, RenewalRequest, Renewer, Source, StoreOutcome};

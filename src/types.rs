@@ -1,13 +1,13 @@
 //! The words everything else is said in: no I/O, no runtime.
 
-mod chain;
 mod clock;
 mod date;
+mod error_chain;
 mod secret;
 mod tenant;
 
-pub use chain::chain;
 pub use clock::Clock;
-pub use date::{Utc, civil, days, unix};
+pub use date::{Rfc3339Timestamp, civil_from_days, days, unix_seconds};
+pub use error_chain::error_chain;
 pub use secret::{Fingerprint, Secret, SecretError};
 pub use tenant::{TenantId, TenantIdError};

@@ -14,47 +14,43 @@
     reason = "this is a test, down to its helpers"
 )]
 
-#[path = "law/papers.rs"]
-mod papers;
+#[path = "law/docs.rs"]
+mod docs;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Who may see a secret in the clear: what makes the header, what encrypts, what talks to those who know it.
-const EXPOSERS: [&str; 10] = [
+const MAY_EXPOSE_SECRETS: [&str; 10] = [
     "src/token/credential.rs",
-    "src/renew/ask.rs",
+    "src/renew/request.rs",
     "src/renew/exec.rs",
     "src/source/fernet.rs",
-    "src/source/postgres/address.rs",
-    "src/source/postgres/deposit.rs",
+    "src/source/postgres/endpoint.rs",
+    "src/source/postgres/store.rs",
     "src/source/postgres/row.rs",
-    "src/source/written.rs",
+    "src/source/encoding.rs",
     "src/cli/fake_graph.rs",
     "src/alert/address.rs",
 ];
 /// The most lines of a file that a person is to read.
-const MOST_LINES: usize = 400;
+const MAX_FILE_LINES: usize = 400;
 
 #[test]
 fn nothing_is_imported_from_above_or_from_the_side() {
-    let ranks = ranks(&read("src/lib.rs"));
-    let files = sources();
+    let ranks = layer_ranks(&read("src/lib.rs"));
+    let files = source_files();
     let found: Vec<_> = files
         .iter()
-        .flat_map(|(path, text)| misplaced(path, text, &ranks, &|path| files.contains_key(path)))
+        .flat_map(|(path, text)| forbidden_imports(path, text, &ranks, &|path| files.contains_key(path)))
         .collect();
     assert!(found.is_empty(), "{found:#?}");
 }
 
 #[test]
 fn an_import_from_above_would_be_noticed() {
-    let ranks = ranks(&read("src/lib.rs"));
-    let misplaced = |text| {
-        misplaced("src/token/plan.rs", text, &ranks, &|path| {
-            path == "src/token/cell.rs"
-        })
-    };
+    let ranks = layer_ranks(&read("src/lib.rs"));
+    let misplaced = |text| forbidden_imports("src/token/plan.rs", text, &ranks, &|path| path == "src/token/cell.rs");
     for bad in [
         "use crate::proxy::Proxy;",
         "    let x = crate::app::build();",
@@ -81,9 +77,9 @@ fn an_import_from_above_would_be_noticed() {
 
 #[test]
 fn a_part_of_a_module_uses_what_its_module_may() {
-    let ranks = ranks(&read("src/lib.rs"));
+    let ranks = layer_ranks(&read("src/lib.rs"));
     let exists = |path: &str| matches!(path, "src/graph/scrub.rs" | "src/graph/presented.rs");
-    let misplaced = |text| misplaced("src/graph/scrub/form.rs", text, &ranks, &exists);
+    let misplaced = |text| forbidden_imports("src/graph/scrub/form.rs", text, &ranks, &exists);
     assert!(misplaced("use super::super::presented::Presented;").is_empty());
     for bad in [
         "use super::super::scrub::Scrubber;",
@@ -99,40 +95,38 @@ fn a_part_of_a_module_uses_what_its_module_may() {
 fn no_file_is_longer_than_a_person_reads() {
     let long = |(path, text): &(String, String)| {
         let lines = text.lines().count();
-        (lines > MOST_LINES).then(|| format!("{path} has {lines} lines"))
+        (lines > MAX_FILE_LINES).then(|| format!("{path} has {lines} lines"))
     };
-    let found: Vec<_> = texts().iter().filter_map(long).collect();
+    let found: Vec<_> = text_files().iter().filter_map(long).collect();
     assert!(found.is_empty(), "{found:#?}");
     assert!(long(&(String::new(), "\n".repeat(401))).is_some());
-    assert!(texts().len() > 80, "they are not all seen");
+    assert!(text_files().len() > 80, "they are not all seen");
 }
 
 #[test]
 fn the_path_has_no_loop() {
-    let found = loops(&read("src/proxy.rs"));
+    let found = loop_lines(&read("src/proxy.rs"));
     assert!(
         found.is_empty(),
         "the replay is a second call, not a second turn: {found:#?}"
     );
     for bad in ["loop {", "while let Some(x) = y {", "    for x in y {"] {
-        assert_eq!(loops(bad).len(), 1, "{bad}");
+        assert_eq!(loop_lines(bad).len(), 1, "{bad}");
     }
-    assert!(loops("impl A for B {}\n// for x in y\nfn f() -> impl for<'a> Fn(&'a u8)").is_empty());
+    assert!(loop_lines("impl A for B {}\n// for x in y\nfn f() -> impl for<'a> Fn(&'a u8)").is_empty());
 }
 
 #[test]
 fn secrets_are_exposed_and_tasks_spawned_where_the_list_says() {
     let callers = |word: &str| -> Vec<String> {
         let calls = |(path, text): (String, String)| {
-            (!is_test(&path) && code(&text).contains(word)).then_some(path)
+            (!is_test(&path) && code_without_comments(&text).contains(word)).then_some(path)
         };
-        sources().into_iter().filter_map(calls).collect()
+        source_files().into_iter().filter_map(calls).collect()
     };
     let exposers = callers(".expose()");
     assert!(
-        exposers
-            .iter()
-            .all(|path| EXPOSERS.contains(&path.as_str())),
+        exposers.iter().all(|path| MAY_EXPOSE_SECRETS.contains(&path.as_str())),
         "{exposers:?}"
     );
     assert!(!exposers.is_empty());
@@ -154,18 +148,20 @@ fn secrets_are_exposed_and_tasks_spawned_where_the_list_says() {
 
 #[test]
 fn every_dependency_is_used() {
-    let all: String = sources().values().map(|text| code(text)).collect();
-    let found = unused(&read("Cargo.toml"), &all);
+    let all: String = source_files()
+        .values()
+        .map(|text| code_without_comments(text))
+        .collect();
+    let found = unused_dependencies(&read("Cargo.toml"), &all);
     assert!(found.is_empty(), "{found:?}");
-    let manifest =
-        "[dependencies]\nhttp-body = \"1\"\nhttp = \"1\"\n\n[dev-dependencies]\nproptest = \"1\"\n";
-    assert_eq!(unused(manifest, "use http_body::Body;"), ["http"]);
+    let manifest = "[dependencies]\nhttp-body = \"1\"\nhttp = \"1\"\n\n[dev-dependencies]\nproptest = \"1\"\n";
+    assert_eq!(unused_dependencies(manifest, "use http_body::Body;"), ["http"]);
 }
 
 // === the rules ===
 
 /// Each top-level module's layer, from the map in `src/lib.rs`.
-fn ranks(map: &str) -> BTreeMap<String, u32> {
+fn layer_ranks(map: &str) -> BTreeMap<String, u32> {
     let row = |line: &str| {
         let mut cells = line.strip_prefix("//! | ")?.split(" | ");
         let rank = cells.next()?.split(' ').next()?.parse().ok()?;
@@ -177,54 +173,43 @@ fn ranks(map: &str) -> BTreeMap<String, u32> {
         .lines()
         .filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
     for module in modules {
-        assert!(
-            ranks.contains_key(module),
-            "the map in src/lib.rs lacks {module}"
-        );
+        assert!(ranks.contains_key(module), "the map in src/lib.rs lacks {module}");
     }
     ranks
 }
 
 /// Imports that go up or sideways: of layers by `crate::`, of a module's files by `super::`.
-fn misplaced(
+fn forbidden_imports(
     path: &str,
     text: &str,
     ranks: &BTreeMap<String, u32>,
     exists: &dyn Fn(&str) -> bool,
 ) -> Vec<String> {
-    let inside = path
-        .strip_prefix("src/")
-        .and_then(|path| path.strip_suffix(".rs"));
-    let top = inside
-        .unwrap_or_default()
-        .split('/')
-        .next()
-        .unwrap_or_default();
+    let inside = path.strip_prefix("src/").and_then(|path| path.strip_suffix(".rs"));
+    let top = inside.unwrap_or_default().split('/').next().unwrap_or_default();
     let Some(rank) = ranks.get(top) else {
         return Vec::new(); // main.rs, lib.rs
     };
     if is_test(path) {
         return Vec::new();
     }
-    let code = code(text);
+    let code = code_without_comments(text);
     let mut found = Vec::new();
-    for name in names_after(&code, "crate::") {
+    for name in imported_names(&code, "crate::") {
         if ranks.get(&name).is_none_or(|its| its >= rank) {
             found.push(format!("{path}: crate::{name}"));
         }
     }
     let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
     // What stands beside a folder is below all that is in it.
-    if let Some((beside, module)) = folder.rsplit_once('/') {
-        for name in names_after(&code, "super::super::") {
-            if beside == "src" || name == module || !exists(&format!("{beside}/{name}.rs")) {
-                found.push(format!(
-                    "{path}: super::super::{name} is not beside {folder}"
-                ));
+    if let Some((parent, module)) = folder.rsplit_once('/') {
+        for name in imported_names(&code, "super::super::") {
+            if parent == "src" || name == module || !exists(&format!("{parent}/{name}.rs")) {
+                found.push(format!("{path}: super::super::{name} is not beside {folder}"));
             }
         }
     }
-    let siblings = names_after(&code, "super::").into_iter();
+    let siblings = imported_names(&code, "super::").into_iter();
     for name in siblings.filter(|name| name != "super") {
         if folder == "src" || !exists(&format!("{folder}/{name}.rs")) {
             found.push(format!("{path}: super::{name} is no sibling"));
@@ -234,13 +219,13 @@ fn misplaced(
 }
 
 /// What stands behind each `crate::` or `super::`: one name, or those of a list in braces.
-fn names_after(code: &str, start: &str) -> Vec<String> {
+fn imported_names(code: &str, start: &str) -> Vec<String> {
     let mut names = Vec::new();
     let mut rest = code;
     while let Some((_, behind)) = rest.split_once(start) {
         rest = behind;
         let Some(list) = behind.strip_prefix('{') else {
-            names.push(word(behind));
+            names.push(leading_identifier(behind));
             // `super::super::` is one fault, not two.
             rest = rest.strip_prefix(start).unwrap_or(rest);
             continue;
@@ -258,7 +243,7 @@ fn names_after(code: &str, start: &str) -> Vec<String> {
                 break;
             }
         }
-        let items = items.iter().map(|item| word(item.trim()));
+        let items = items.iter().map(|item| leading_identifier(item.trim()));
         // A list of layers is never right; a list of siblings may be.
         match start {
             "crate::" => names.push("{".to_owned()),
@@ -268,62 +253,46 @@ fn names_after(code: &str, start: &str) -> Vec<String> {
     names
 }
 
-fn word(text: &str) -> String {
+fn leading_identifier(text: &str) -> String {
     let is_word = |letter: &char| letter.is_alphanumeric() || matches!(letter, '_' | '*');
     text.chars().take_while(is_word).collect()
 }
 
-fn loops(text: &str) -> Vec<String> {
-    let turns = |line: &&str| {
+fn loop_lines(text: &str) -> Vec<String> {
+    let is_loop = |line: &&str| {
         let words: Vec<_> = line
             .split(|letter: char| !letter.is_alphanumeric() && letter != '_')
             .collect();
-        words.contains(&"loop")
-            || words.contains(&"while")
-            || (words.contains(&"for") && words.contains(&"in"))
+        words.contains(&"loop") || words.contains(&"while") || (words.contains(&"for") && words.contains(&"in"))
     };
-    code(text)
+    code_without_comments(text)
         .lines()
-        .filter(turns)
+        .filter(is_loop)
         .map(str::to_owned)
         .collect()
 }
 
-fn unused(manifest: &str, code: &str) -> Vec<String> {
-    let (_, rest) = manifest
-        .split_once("[dependencies]\n")
-        .expect("there are dependencies");
+fn unused_dependencies(manifest: &str, code: &str) -> Vec<String> {
+    let (_, rest) = manifest.split_once("[dependencies]\n").expect("there are dependencies");
     let lines = rest.lines().take_while(|line| !line.starts_with('['));
-    let names = lines
-        .filter_map(|line| line.split_once(" = "))
-        .map(|(name, _)| name);
+    let names = lines.filter_map(|line| line.split_once(" = ")).map(|(name, _)| name);
     let used = |name: &str| {
         let path = format!("{}::", name.replace('-', "_"));
         let mut at = code.match_indices(&path);
-        at.any(|(at, _)| {
-            !code[..at]
-                .ends_with(|before: char| before.is_alphanumeric() || matches!(before, '_' | ':'))
-        })
+        at.any(|(at, _)| !code[..at].ends_with(|before: char| before.is_alphanumeric() || matches!(before, '_' | ':')))
     };
-    names
-        .filter(|name| !used(name))
-        .map(str::to_owned)
-        .collect()
+    names.filter(|name| !used(name)).map(str::to_owned).collect()
 }
 
 // === the text ===
 
 /// Without comments, and without the tests and the fuzzer's door, which stand last.
-fn code(text: &str) -> String {
-    let ends =
-        |line: &&str| !line.starts_with("mod tests {") && !line.starts_with("pub mod fuzzed {");
-    let lines = text
-        .lines()
-        .take_while(ends)
-        .map(|line| match line.trim_start() {
-            comment if comment.starts_with("//") => "",
-            _ => line.split_once(" // ").map_or(line, |(code, _)| code),
-        });
+fn code_without_comments(text: &str) -> String {
+    let ends = |line: &&str| !line.starts_with("mod tests {") && !line.starts_with("pub mod fuzzed {");
+    let lines = text.lines().take_while(ends).map(|line| match line.trim_start() {
+        comment if comment.starts_with("//") => "",
+        _ => line.split_once(" // ").map_or(line, |(code, _)| code),
+    });
     lines.collect::<Vec<_>>().join("\n")
 }
 
@@ -340,15 +309,15 @@ fn read(path: &str) -> String {
 }
 
 /// `src/**/*.rs`, by path.
-fn sources() -> BTreeMap<String, String> {
-    texts()
+fn source_files() -> BTreeMap<String, String> {
+    text_files()
         .into_iter()
         .filter(|(path, _)| path.starts_with("src/"))
         .collect()
 }
 
 /// Every file that a person wrote and another is to read.
-fn texts() -> Vec<(String, String)> {
+fn text_files() -> Vec<(String, String)> {
     let mut folders = vec![PathBuf::new()];
     let mut texts = Vec::new();
     while let Some(folder) = folders.pop() {
@@ -357,7 +326,7 @@ fn texts() -> Vec<(String, String)> {
             let name = entry.file_name().into_string().unwrap();
             let path = folder.join(&name);
             if entry.file_type().unwrap().is_dir() {
-                let made = [
+                let generated = [
                     "target",
                     ".git",
                     "corpus",
@@ -365,7 +334,7 @@ fn texts() -> Vec<(String, String)> {
                     "node_modules",
                     "proptest-regressions",
                 ];
-                if !made.contains(&name.as_str()) {
+                if !generated.contains(&name.as_str()) {
                     folders.push(path);
                 }
             } else if is_text(&name) {
@@ -379,9 +348,7 @@ fn texts() -> Vec<(String, String)> {
 }
 
 fn is_text(name: &str) -> bool {
-    let endings = [
-        "rs", "md", "toml", "yaml", "yml", "sh", "py", "js", "mjs", "service",
-    ];
+    let endings = ["rs", "md", "toml", "yaml", "yml", "sh", "py", "js", "mjs", "service"];
     match name.rsplit_once('.') {
         Some((_, ending)) => endings.contains(&ending),
         None => matches!(name, "run" | "Dockerfile"),

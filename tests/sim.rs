@@ -11,35 +11,35 @@
 #[path = "sim/support.rs"]
 mod support;
 
-#[path = "sim/answers.rs"]
-mod answers;
 #[path = "sim/batches.rs"]
 mod batches;
-#[path = "sim/calls.rs"]
-mod calls;
 #[path = "sim/control.rs"]
 mod control;
-#[path = "sim/grants.rs"]
-mod grants;
+#[path = "sim/debug_token.rs"]
+mod debug_token;
+#[path = "sim/faults.rs"]
+mod faults;
 #[path = "sim/hosts.rs"]
 mod hosts;
-#[path = "sim/inspections.rs"]
-mod inspections;
 #[path = "sim/media.rs"]
 mod media;
 #[path = "sim/messages.rs"]
 mod messages;
 #[path = "sim/oauth.rs"]
 mod oauth;
-#[path = "sim/pages.rs"]
-mod pages;
+#[path = "sim/paging.rs"]
+mod paging;
 #[path = "sim/proofs.rs"]
 mod proofs;
+#[path = "sim/recorded_calls.rs"]
+mod recorded_calls;
+#[path = "sim/responses.rs"]
+mod responses;
 #[path = "sim/tls.rs"]
 mod tls;
+#[path = "sim/token_renewal.rs"]
+mod token_renewal;
 #[path = "sim/tokens.rs"]
 mod tokens;
-#[path = "sim/trouble.rs"]
-mod trouble;
 #[path = "sim/uploads.rs"]
 mod uploads;

@@ -1,4 +1,4 @@
-//! What leaves of a form does not depend on how it was cut up; no credential survives `Replace`; every other
+//! What leaves of a form does not depend on how it was cut up; no credential survives `Refresh`; every other
 //! byte survives; masking keeps the length; and what is clean stays as it is.
 
 #![no_main]

@@ -1,4 +1,4 @@
-//! JSON bodies: no credential survives `Replace`, the pieces do not matter, what is masked keeps its length, and what is
+//! JSON bodies: no credential survives `Refresh`, the pieces do not matter, what is masked keeps its length, and what is
 //! valid stays valid and loses nothing else.
 
 #![no_main]

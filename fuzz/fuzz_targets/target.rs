@@ -1,4 +1,4 @@
-//! No credential survives `Replace`, everything else survives byte for byte, and cleaning twice changes nothing.
+//! No credential survives `Refresh`, everything else survives byte for byte, and cleaning twice changes nothing.
 
 #![no_main]
 

@@ -14,15 +14,13 @@ pub(super) struct Address {
 
 /// Why a text is no webhook's address. The text itself is never part of the message.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum AddressError {
+pub enum WebhookUrlError {
     /// It is no address, or not of the web.
     #[error("it is no http:// or https:// address with a host")]
-    NotWeb,
+    NotHttp,
     /// It has a user's name or password before its host, which would not be sent.
-    #[error(
-        "it has a name or a password before its host; put what the webhook needs into its path or query"
-    )]
-    User,
+    #[error("it has a name or a password before its host; put what the webhook needs into its path or query")]
+    UserInfo,
 }
 
 // === impl Address ===
@@ -32,22 +30,20 @@ impl Address {
     ///
     /// # Errors
     ///
-    /// [`AddressError`] if nothing can be sent there.
-    pub(super) fn parse(secret: &Secret) -> Result<Self, AddressError> {
+    /// [`WebhookUrlError`] if nothing can be sent there.
+    pub(super) fn parse(secret: &Secret) -> Result<Self, WebhookUrlError> {
         // What the parser says may be about any part of the text, so it is not repeated.
         let Ok(uri) = secret.expose().parse::<Uri>() else {
-            return Err(AddressError::NotWeb);
+            return Err(WebhookUrlError::NotHttp);
         };
-        let (Some(scheme @ ("http" | "https")), Some(authority)) =
-            (uri.scheme_str(), uri.authority())
-        else {
-            return Err(AddressError::NotWeb);
+        let (Some(scheme @ ("http" | "https")), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+            return Err(WebhookUrlError::NotHttp);
         };
         if authority.as_str().contains('@') {
-            return Err(AddressError::User);
+            return Err(WebhookUrlError::UserInfo);
         }
         if authority.host().is_empty() {
-            return Err(AddressError::NotWeb);
+            return Err(WebhookUrlError::NotHttp);
         }
         let shown = format!("{scheme}://{authority}");
         Ok(Self { uri, shown })
@@ -81,7 +77,7 @@ impl fmt::Debug for Address {
 mod tests {
     use super::*;
 
-    fn parse(text: &str) -> Result<Address, AddressError> {
+    fn parse(text: &str) -> Result<Address, WebhookUrlError> {
         Address::parse(&Secret::new(text).unwrap())
     }
 
@@ -100,13 +96,13 @@ mod tests {
     #[test]
     fn what_nothing_can_be_sent_to_is_refused_without_being_repeated() {
         for (text, why) in [
-            ("hooks.slack.com/services/s3cret", AddressError::NotWeb),
-            ("/services/s3cret", AddressError::NotWeb),
-            ("ftp://hooks.slack.com/s3cret", AddressError::NotWeb),
-            ("https:///s3cret", AddressError::NotWeb),
-            ("https://:8443/s3cret", AddressError::NotWeb),
-            ("https://s3cret:s3cret@slack.com/", AddressError::User),
-            ("s3cret", AddressError::NotWeb),
+            ("hooks.slack.com/services/s3cret", WebhookUrlError::NotHttp),
+            ("/services/s3cret", WebhookUrlError::NotHttp),
+            ("ftp://hooks.slack.com/s3cret", WebhookUrlError::NotHttp),
+            ("https:///s3cret", WebhookUrlError::NotHttp),
+            ("https://:8443/s3cret", WebhookUrlError::NotHttp),
+            ("https://s3cret:s3cret@slack.com/", WebhookUrlError::UserInfo),
+            ("s3cret", WebhookUrlError::NotHttp),
         ] {
             let error = parse(text).unwrap_err();
             assert_eq!(error, why, "{text}");

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use super::desk::Desk;
-use crate::token::Notice;
+use crate::token::Alert;
 
 /// Hands notices to the webhook. Clones ring the same one.
 #[derive(Clone, Debug)]
-pub struct Bell(Arc<Desk>);
+pub struct AlertSender(Arc<Desk>);
 
-// === impl Bell ===
+// === impl AlertSender ===
 
-impl Bell {
+impl AlertSender {
     pub(super) const fn new(desk: Arc<Desk>) -> Self {
         Self(desk)
     }
@@ -20,7 +20,7 @@ impl Bell {
     ///
     /// It is not told if the same cause of the same tenant was told within 24 hours. If it waits to be told already, this
     /// one takes its place.
-    pub fn ring(&self, notice: &Notice) {
+    pub fn send(&self, notice: &Alert) {
         self.0.take(notice);
     }
 

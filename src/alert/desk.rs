@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout};
 
 use super::pile::{Again, Key, Next, Now, Pile, Put};
 use crate::telemetry::metrics::AlertMetrics;
-use crate::token::Notice;
+use crate::token::Alert;
 use crate::types::Clock;
 
 /// The longest that a stop waits for the webhook.
@@ -45,7 +45,7 @@ impl Desk {
         }
     }
 
-    pub(super) fn take(&self, notice: &Notice) {
+    pub(super) fn take(&self, notice: &Alert) {
         let put = {
             let mut pile = self.pile();
             // Looked at under the lock: whoever closes takes all that is on the pile, after this.
@@ -81,7 +81,7 @@ impl Desk {
     }
 
     /// What to tell next; waits for it. `None` if there will be nothing more.
-    pub(super) async fn next(&self) -> Option<(Key, Notice, SystemTime)> {
+    pub(super) async fn next(&self) -> Option<(Key, Alert, SystemTime)> {
         loop {
             let next = self.pile().next(Instant::now());
             match next {
@@ -118,7 +118,7 @@ impl Desk {
         self.pile().refused(key, self.now());
     }
 
-    /// What was asked of [`super::bell::Bell::close`].
+    /// What was asked of [`super::bell::AlertSender::close`].
     pub(super) async fn close(&self) {
         self.enter(Phase::Closing);
         self.pile().hurry(Instant::now());
@@ -151,7 +151,7 @@ impl Desk {
     }
 
     pub(super) fn wall(&self) -> SystemTime {
-        self.clock.wall()
+        self.clock.now()
     }
 
     fn is_open(&self) -> bool {
@@ -161,7 +161,7 @@ impl Desk {
     fn now(&self) -> Now {
         Now {
             instant: Instant::now(),
-            wall: self.clock.wall(),
+            wall: self.clock.now(),
         }
     }
 

@@ -4,21 +4,21 @@ use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
-use crate::token::{Cause, Notice};
-use crate::types::Utc;
+use crate::token::{Alert, AlertCause};
+use crate::types::Rfc3339Timestamp;
 
 /// A notice as JSON: `text` for Slack and whoever speaks like it, all else for programs.
-pub(super) fn letter(notice: &Notice, rung: SystemTime) -> String {
+pub(super) fn letter(notice: &Alert, rung: SystemTime) -> String {
     let (tenant, cause) = (notice.tenant.as_str(), notice.cause);
-    let (happened, action) = (sentence(&notice.happened), sentence(&notice.action));
+    let (happened, action) = (sentence(&notice.summary), sentence(&notice.remediation));
     let mut letter = json!({
         "text": escaped(&format!("{happened} {action} (graphward, tenant {tenant})")),
         "tenant": tenant,
         "cause": cause.label(),
         "severity": severity(cause),
-        "happened": notice.happened,
-        "action": notice.action,
-        "at": Utc(rung).to_string(),
+        "summary": notice.summary,
+        "remediation": notice.remediation,
+        "at": Rfc3339Timestamp(rung).to_string(),
     });
     if let (Some(days), Value::Object(members)) = (days(cause), &mut letter) {
         members.insert("days".to_owned(), days.into());
@@ -27,51 +27,45 @@ pub(super) fn letter(notice: &Notice, rung: SystemTime) -> String {
 }
 
 /// Within how many days it ends, if it is about an end.
-pub(super) const fn days(cause: Cause) -> Option<u8> {
+pub(super) const fn days(cause: AlertCause) -> Option<u8> {
     match cause {
-        Cause::Expiry(days) | Cause::DataAccess(days) => Some(days),
-        Cause::Rejected
-        | Cause::NeedsPerson
-        | Cause::RenewalFailed
-        | Cause::Quarantined
-        | Cause::ScopesMissing
-        | Cause::NotStored => None,
+        AlertCause::Expiry(days) | AlertCause::DataAccess(days) => Some(days),
+        AlertCause::Rejected
+        | AlertCause::ActionRequired
+        | AlertCause::RenewalFailed
+        | AlertCause::SourceTokenRejected
+        | AlertCause::ScopesMissing
+        | AlertCause::StoreFailed => None,
     }
 }
 
 /// As in `config/prometheus/alerts.yaml`: what is worth waking somebody for, and what is worth a ticket.
-const fn severity(cause: Cause) -> &'static str {
+const fn severity(cause: AlertCause) -> &'static str {
     match cause {
-        Cause::Expiry(..=3)
-        | Cause::DataAccess(..=3)
-        | Cause::Rejected
-        | Cause::NeedsPerson
-        | Cause::NotStored => "page",
-        Cause::Expiry(_)
-        | Cause::DataAccess(_)
-        | Cause::RenewalFailed
-        | Cause::Quarantined
-        | Cause::ScopesMissing => "ticket",
+        AlertCause::Expiry(..=3)
+        | AlertCause::DataAccess(..=3)
+        | AlertCause::Rejected
+        | AlertCause::ActionRequired
+        | AlertCause::StoreFailed => "page",
+        AlertCause::Expiry(_)
+        | AlertCause::DataAccess(_)
+        | AlertCause::RenewalFailed
+        | AlertCause::SourceTokenRejected
+        | AlertCause::ScopesMissing => "ticket",
     }
 }
 
 /// Ends a sentence that does not end.
 fn sentence(text: &str) -> String {
     let text = text.trim();
-    let end = if text.ends_with(['.', '!', '?']) {
-        ""
-    } else {
-        "."
-    };
+    let end = if text.ends_with(['.', '!', '?']) { "" } else { "." };
     format!("{text}{end}")
 }
 
 /// The three characters with which Slack makes links, mentions and entities.
 /// See <https://docs.slack.dev/messaging/formatting-message-text#escaping>.
 fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 #[cfg(test)]
@@ -81,12 +75,12 @@ mod tests {
     use super::*;
     use crate::types::TenantId;
 
-    fn read(cause: Cause, happened: &str, action: &str) -> Value {
-        let notice = Notice {
+    fn read(cause: AlertCause, happened: &str, action: &str) -> Value {
+        let notice = Alert {
             tenant: TenantId::new("shop").unwrap(),
             cause,
-            happened: happened.to_owned(),
-            action: action.to_owned(),
+            summary: happened.to_owned(),
+            remediation: action.to_owned(),
         };
         let rung = SystemTime::UNIX_EPOCH + Duration::from_secs(1_759_276_800);
         serde_json::from_str(&letter(&notice, rung)).unwrap()
@@ -95,7 +89,7 @@ mod tests {
     #[test]
     fn a_letter_says_who_must_do_what_to_people_and_the_same_to_programs() {
         let letter = read(
-            Cause::Expiry(7),
+            AlertCause::Expiry(7),
             "The token ends in 7 days",
             "An admin of the business makes a new one.",
         );
@@ -105,27 +99,23 @@ mod tests {
             "cause": "expiry",
             "days": 7,
             "severity": "ticket",
-            "happened": "The token ends in 7 days",
-            "action": "An admin of the business makes a new one.",
+            "summary": "The token ends in 7 days",
+            "remediation": "An admin of the business makes a new one.",
             "at": "2025-10-01T00:00:00Z",
         });
         assert_eq!(letter, expected);
-        assert_eq!(read(Cause::Expiry(3), "a", "b")["severity"], "page");
-        assert_eq!(read(Cause::Rejected, "a", "b")["severity"], "page");
-        assert!(read(Cause::Rejected, "a", "b").get("days").is_none());
+        assert_eq!(read(AlertCause::Expiry(3), "a", "b")["severity"], "page");
+        assert_eq!(read(AlertCause::Rejected, "a", "b")["severity"], "page");
+        assert!(read(AlertCause::Rejected, "a", "b").get("days").is_none());
     }
 
     #[test]
     fn no_name_of_a_file_calls_the_whole_channel() {
-        let letter = read(
-            Cause::NotStored,
-            "file <!channel>&\"\n is full",
-            "Make room",
-        );
+        let letter = read(AlertCause::StoreFailed, "file <!channel>&\"\n is full", "Make room");
         assert_eq!(
             letter["text"],
             "file &lt;!channel&gt;&amp;\"\n is full. Make room. (graphward, tenant shop)"
         );
-        assert_eq!(letter["happened"], "file <!channel>&\"\n is full");
+        assert_eq!(letter["summary"], "file <!channel>&\"\n is full");
     }
 }

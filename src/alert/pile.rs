@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use crate::token::{Cause, Notice};
+use crate::token::{Alert, AlertCause};
 use crate::types::TenantId;
 
 /// Notices that wait, one for each cause of each tenant, and what became of those before.
@@ -29,7 +29,7 @@ pub(super) struct Pile {
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(super) struct Key {
     pub(super) tenant: TenantId,
-    pub(super) cause: Cause,
+    pub(super) cause: AlertCause,
 }
 
 /// The time on both clocks.
@@ -59,7 +59,7 @@ pub(super) enum Put {
 #[derive(Debug)]
 pub(super) enum Next {
     /// Tell this, which was rung then.
-    Tell(Key, Notice, SystemTime),
+    Tell(Key, Alert, SystemTime),
     /// Wait until then.
     At(Instant),
     /// Wait for a notice.
@@ -77,7 +77,7 @@ pub(super) struct Again {
 
 #[derive(Debug)]
 struct Waiting {
-    notice: Notice,
+    notice: Alert,
     rung: SystemTime,
     tries: u32,
     due: Instant,
@@ -102,7 +102,7 @@ const TRIES: u32 = 8;
 // === impl Pile ===
 
 impl Pile {
-    pub(super) fn put(&mut self, notice: &Notice, now: Now) -> Put {
+    pub(super) fn put(&mut self, notice: &Alert, now: Now) -> Put {
         let key = Key {
             tenant: notice.tenant.clone(),
             cause: notice.cause,
@@ -169,13 +169,7 @@ impl Pile {
 
     /// It may be taken later: when it is tried again, which is after what the webhook asked for, or after a part of a pause,
     /// chosen by `jitter` in 0.0..1.0. `None` if it was tried often enough.
-    pub(super) fn failed(
-        &mut self,
-        key: &Key,
-        now: Now,
-        asked: Option<Duration>,
-        jitter: f64,
-    ) -> Option<Again> {
+    pub(super) fn failed(&mut self, key: &Key, now: Now, asked: Option<Duration>, jitter: f64) -> Option<Again> {
         if let Some(asked) = asked {
             self.silent = Some(now.instant + asked);
         }
@@ -230,9 +224,7 @@ impl Pile {
 
 /// Whichever is later: a clock that was set back by a year must not silence a cause for a year.
 fn within_a_day(told: SystemTime, now: SystemTime) -> bool {
-    let apart = now
-        .duration_since(told)
-        .unwrap_or_else(|earlier| earlier.duration());
+    let apart = now.duration_since(told).unwrap_or_else(|earlier| earlier.duration());
     apart < DAY
 }
 

@@ -8,16 +8,16 @@ use http::header::{CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 
-use super::address::{Address, AddressError};
-use super::bell::Bell;
+use super::address::{Address, WebhookUrlError};
+use super::bell::AlertSender;
 use super::desk::Desk;
 use super::letter::{days, letter};
 use super::moment::retry_after;
 use super::pile::{Again, Key};
-use crate::net::Caller;
+use crate::net::HttpClient;
 use crate::telemetry::metrics::AlertMetrics;
-use crate::token::Notice;
-use crate::types::{Clock, Secret, chain};
+use crate::token::Alert;
+use crate::types::{Clock, Secret, error_chain};
 
 /// What the webhook is told by.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ pub struct WebhookSettings {
 pub struct Webhook {
     desk: Arc<Desk>,
     address: Address,
-    caller: Caller,
+    caller: HttpClient,
 }
 
 /// How a try ended.
@@ -61,23 +61,23 @@ impl Webhook {
     ///
     /// # Errors
     ///
-    /// [`AddressError`] if nothing can be sent to the address.
+    /// [`WebhookUrlError`] if nothing can be sent to the address.
     pub fn new(
         settings: WebhookSettings,
-        caller: Caller,
+        caller: HttpClient,
         clock: Clock,
-    ) -> Result<(Bell, Self), AddressError> {
+    ) -> Result<(AlertSender, Self), WebhookUrlError> {
         let address = Address::parse(&settings.url)?;
         let desk = Arc::new(Desk::new(address.to_string(), clock, settings.metrics));
         let webhook = Self {
             desk: Arc::clone(&desk),
             address,
-            caller: caller.within(LONGEST_TRY),
+            caller: caller.with_timeout(LONGEST_TRY),
         };
-        Ok((Bell::new(desk), webhook))
+        Ok((AlertSender::new(desk), webhook))
     }
 
-    /// Runs until [`Bell::close`], or until it is dropped: what is rung afterwards is dropped.
+    /// Runs until [`AlertSender::close`], or until it is dropped: what is rung afterwards is dropped.
     pub async fn run(self) {
         tokio::select! {
             () = self.tell_all() => {}
@@ -92,16 +92,16 @@ impl Webhook {
         }
     }
 
-    async fn tell(&self, notice: &Notice, rung: SystemTime) -> Sent {
+    async fn tell(&self, notice: &Alert, rung: SystemTime) -> Sent {
         let mut request = Request::new(Full::new(Bytes::from(letter(notice, rung))));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.address.uri();
         let headers = request.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
-        match self.caller.call(request).await {
+        match self.caller.send(request).await {
             Ok(answer) => self.judge(&answer),
-            Err(error) => Sent::Later(chain(&error), None),
+            Err(error) => Sent::Later(error_chain(&error), None),
         }
     }
 
@@ -176,12 +176,8 @@ const AGENT: &str = concat!("graphward/", env!("CARGO_PKG_VERSION"));
 fn advice(status: StatusCode) -> &'static str {
     match status.as_u16() {
         300..=399 => "redirects are not followed, so set alerts.url to where it leads",
-        401 | 403 => {
-            "it does not let us in, so see that the webhook is still allowed, and that alerts.url is whole"
-        }
+        401 | 403 => "it does not let us in, so see that the webhook is still allowed, and that alerts.url is whole",
         404 | 410 => "there is no such webhook, so make a new one and set alerts.url to it",
-        _ => {
-            "see that alerts.url takes a POST of JSON with a text, as Slack's incoming webhooks do"
-        }
+        _ => "see that alerts.url takes a POST of JSON with a text, as Slack's incoming webhooks do",
     }
 }

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::supply::{Callers, SupplyError, file, place, stored};
+use super::token_provider::{HttpClients, TokenProviderError, build_source, file_source, with_store};
 use crate::config::{Config, TokenSource};
 use crate::net::Tasks;
 use crate::net::tls::TlsError;
-use crate::source::RolledBack;
+use crate::source::RollbackOutcome;
 use crate::token::{ObtainError, Source as _};
 use crate::types::Clock;
 
@@ -17,7 +17,7 @@ use crate::types::Clock;
 pub enum RollbackError {
     /// The sources cannot be made.
     #[error(transparent)]
-    Supply(#[from] SupplyError),
+    Sources(#[from] TokenProviderError),
     /// TLS cannot be set up.
     #[error("cannot set up TLS")]
     Tls(#[from] TlsError),
@@ -29,14 +29,14 @@ pub enum RollbackError {
     NoFile,
     /// There is no token before, or no way to put it there.
     #[error(transparent)]
-    Place(#[from] ObtainError),
+    Obtain(#[from] ObtainError),
     /// A sidecar is renewing.
-    #[error("somebody is renewing the token, for more than {} s now; try again", WAIT.as_secs())]
-    Busy,
+    #[error("somebody is renewing the token, for more than {} s now; try again", LOCK_TIMEOUT.as_secs())]
+    RefreshInProgress,
 }
 
 /// The longest wait for a sidecar that is renewing.
-const WAIT: Duration = Duration::from_secs(35);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(35);
 
 /// Rolls back the first place that has a token before: in the store, if there is one, else in the source's file. Says
 /// which place it was, and what was done.
@@ -44,26 +44,20 @@ const WAIT: Duration = Duration::from_secs(35);
 /// # Errors
 ///
 /// [`RollbackError`]; nothing was changed then.
-pub async fn roll_back(
-    config: &Config,
-    clock: Clock,
-) -> Result<(String, RolledBack), RollbackError> {
-    let done = timeout(WAIT, roll_back_first(config, clock)).await;
-    done.unwrap_or(Err(RollbackError::Busy))
+pub async fn roll_back(config: &Config, clock: Clock) -> Result<(String, RollbackOutcome), RollbackError> {
+    let result = timeout(LOCK_TIMEOUT, roll_back_first_source(config, clock)).await;
+    result.unwrap_or(Err(RollbackError::RefreshInProgress))
 }
 
-async fn roll_back_first(
-    config: &Config,
-    clock: Clock,
-) -> Result<(String, RolledBack), RollbackError> {
-    let life = &config.token;
-    let callers = Callers::new(config, None, &Tasks::default())?;
-    let mut refused = None;
-    for (index, source) in life.sources.iter().enumerate() {
-        let (place, done) = match (&life.store, source) {
+async fn roll_back_first_source(config: &Config, clock: Clock) -> Result<(String, RollbackOutcome), RollbackError> {
+    let token_config = &config.token;
+    let clients = HttpClients::new(config, None, &Tasks::default())?;
+    let mut first_error = None;
+    for (index, source) in token_config.sources.iter().enumerate() {
+        let (location, result) = match (&token_config.store, source) {
             (Some(store), source) => {
-                let inner = place(source, &callers.house, clock)?;
-                let mut stored = stored(inner, store, index, clock)?;
+                let inner = build_source(source, &clients.internal, clock)?;
+                let mut stored = with_store(inner, store, index, clock)?;
                 (stored.describe(), stored.roll_back().await)
             }
             (
@@ -74,7 +68,7 @@ async fn roll_back_first(
                     fernet_keys,
                 },
             ) => {
-                let file = file(path, format, fernet_keys)?;
+                let file = file_source(path, format, fernet_keys)?;
                 (file.describe(), file.roll_back().await)
             }
             (
@@ -85,11 +79,11 @@ async fn roll_back_first(
                 | TokenSource::Postgres(_),
             ) => continue,
         };
-        match done {
-            Ok(done) => return Ok((place, done)),
+        match result {
+            Ok(rolled_back) => return Ok((location, rolled_back)),
             // What the first says is what the person meant.
-            Err(error) => refused = refused.or(Some(error)),
+            Err(error) => first_error = first_error.or(Some(error)),
         }
     }
-    Err(refused.map_or(RollbackError::NoFile, RollbackError::Place))
+    Err(first_error.map_or(RollbackError::NoFile, RollbackError::Obtain))
 }

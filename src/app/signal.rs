@@ -9,7 +9,7 @@ use crate::net::Tasks;
 
 /// A request to stop.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Stop {
+pub enum StopSignal {
     /// SIGTERM: an orchestrator asks.
     Terminate,
     /// SIGINT: a person pressed Ctrl-C.
@@ -21,15 +21,15 @@ pub enum Stop {
 /// # Errors
 ///
 /// What the system says if it has no handlers to give.
-pub fn stops(tasks: &Tasks) -> io::Result<mpsc::Receiver<Stop>> {
+pub fn stop_signals(tasks: &Tasks) -> io::Result<mpsc::Receiver<StopSignal>> {
     let (sender, receiver) = mpsc::channel(2);
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     drop(tasks.spawn(async move {
         loop {
             let stop = tokio::select! {
-                Some(()) = terminate.recv() => Stop::Terminate,
-                Some(()) = interrupt.recv() => Stop::Interrupt,
+                Some(()) = terminate.recv() => StopSignal::Terminate,
+                Some(()) = interrupt.recv() => StopSignal::Interrupt,
                 else => return,
             };
             if sender.send(stop).await.is_err() {

@@ -19,8 +19,8 @@ use std::time::Duration;
 use clap::ValueHint;
 
 use super::exit::Exit;
-use crate::graph::BESIDE_GRAPH;
-use crate::net::ca::{Authority, CertificateError, Leaf};
+use crate::graph::OTHER_GRAPH_HOSTS;
+use crate::net::ca::{CertAuthority, CertSpec, CertificateError};
 use crate::types::Clock;
 
 /// Makes a certificate for Graph's host names and this machine's, signed by a CA of its own whose key is thrown away:
@@ -46,25 +46,25 @@ pub struct CaArgs {
 
 /// Why nothing was made.
 #[derive(Debug, thiserror::Error)]
-enum Trouble {
+enum CaError {
     #[error("{} is there already: --force replaces it, and clients then need the new ca.pem", path.display())]
-    There { path: PathBuf },
+    Exists { path: PathBuf },
     #[error("cannot write {}", path.display())]
     Write { path: PathBuf, source: io::Error },
     #[error("cannot make a certificate")]
-    Make(#[from] CertificateError),
+    Generate(#[from] CertificateError),
     #[error("cannot say what was made")]
-    Say(#[source] io::Error),
+    Stdout(#[source] io::Error),
 }
 
 /// The names of the files.
-const CA: &str = "ca.pem";
-const CERT: &str = "cert.pem";
-const KEY: &str = "key.pem";
-const BUNDLE: &str = "bundle.pem";
+const CA_FILE: &str = "ca.pem";
+const CERT_FILE: &str = "cert.pem";
+const KEY_FILE: &str = "key.pem";
+const BUNDLE_FILE: &str = "bundle.pem";
 
 /// Where systems keep their roots: Debian and Alpine, Fedora, SUSE, BSD and macOS.
-const ROOTS: [&str; 4] = [
+const SYSTEM_CA_BUNDLES: [&str; 4] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
     "/etc/ssl/ca-bundle.pem",
@@ -75,94 +75,88 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Makes the files and says what to do with them.
 pub(super) fn run(args: &CaArgs) -> ExitCode {
-    let trouble = match make(args, &Clock::system()) {
-        Ok(()) => return Exit::Done.into(),
-        Err(trouble) => trouble,
+    let error = match generate(args, &Clock::system()) {
+        Ok(()) => return Exit::Success.into(),
+        Err(error) => error,
     };
-    let exit = match trouble {
-        Trouble::There { .. } | Trouble::Write { .. } => Exit::Usage,
-        Trouble::Make(_) | Trouble::Say(_) => Exit::Failed,
+    let exit = match error {
+        CaError::Exists { .. } | CaError::Write { .. } => Exit::Usage,
+        CaError::Generate(_) | CaError::Stdout(_) => Exit::Failed,
     };
-    super::serve::complain(&trouble, exit).into()
+    super::serve::print_error(&error, exit).into()
 }
 
-fn make(args: &CaArgs, clock: &Clock) -> Result<(), Trouble> {
-    let place = |name: &str| args.out.join(name);
-    let there = [CA, CERT, KEY, BUNDLE].map(place);
-    if let Some(path) = there.into_iter().find(|path| path.exists())
+fn generate(args: &CaArgs, clock: &Clock) -> Result<(), CaError> {
+    let output_path = |name: &str| args.out.join(name);
+    let paths = [CA_FILE, CERT_FILE, KEY_FILE, BUNDLE_FILE].map(output_path);
+    if let Some(path) = paths.into_iter().find(|path| path.exists())
         && !args.force
     {
-        return Err(Trouble::There { path });
+        return Err(CaError::Exists { path });
     }
-    std::fs::create_dir_all(&args.out).map_err(|source| Trouble::Write {
+    std::fs::create_dir_all(&args.out).map_err(|source| CaError::Write {
         path: args.out.clone(),
         source,
     })?;
 
-    let mut leaf = Leaf::graph(clock);
+    let mut leaf = CertSpec::for_graph(clock);
     // A clock that is a little late takes it, too; and some clients count the days from end to end.
-    leaf.not_before = clock.wall() - DAY / 24;
+    leaf.not_before = clock.now() - DAY / 24;
     leaf.not_after = leaf.not_before + DAY * args.days;
     for name in &args.names {
         if !leaf.names.contains(name) {
             leaf.names.push(name.clone());
         }
     }
-    let authority = Authority::only_for(&leaf)?;
+    let authority = CertAuthority::constrained_to(&leaf)?;
     let signed = authority.sign(&leaf)?;
 
     // The key first: a sidecar that watches the pair sees a whole one when the certificate comes.
-    written(&args.out, KEY, &signed.key(), 0o600)?;
+    write_file(&args.out, KEY_FILE, &signed.key(), 0o600)?;
     let chain = format!("{}{}", signed.certificate(), authority.pem());
-    written(&args.out, CERT, &chain, 0o644)?;
-    written(&args.out, CA, authority.pem(), 0o644)?;
-    let roots = ROOTS.iter().find_map(roots);
-    if let Some(roots) = &roots {
+    write_file(&args.out, CERT_FILE, &chain, 0o644)?;
+    write_file(&args.out, CA_FILE, authority.pem(), 0o644)?;
+    let system_roots = SYSTEM_CA_BUNDLES.iter().find_map(read_ca_bundle);
+    if let Some(roots) = &system_roots {
         let bundle = format!("{}\n{}", roots.trim_end(), authority.pem());
-        written(&args.out, BUNDLE, &bundle, 0o644)?;
+        write_file(&args.out, BUNDLE_FILE, &bundle, 0o644)?;
     }
-    let out = args
-        .out
-        .canonicalize()
-        .unwrap_or_else(|_absent| args.out.clone());
-    let said = said(&out, args.days, roots.is_some());
-    io::stdout()
-        .write_all(said.as_bytes())
-        .map_err(Trouble::Say)
+    let out = args.out.canonicalize().unwrap_or_else(|_absent| args.out.clone());
+    let text = instructions(&out, args.days, system_roots.is_some());
+    io::stdout().write_all(text.as_bytes()).map_err(CaError::Stdout)
 }
 
 /// The system's roots, if this is where it keeps them.
-fn roots(path: &&str) -> Option<String> {
+fn read_ca_bundle(path: &&str) -> Option<String> {
     let text = std::fs::read_to_string(path).ok()?;
     text.contains("-----BEGIN CERTIFICATE-----").then_some(text)
 }
 
 /// Puts a file in place, whole or not at all.
-fn written(place: &Path, name: &str, text: &str, mode: u32) -> Result<(), Trouble> {
-    let path = place.join(name);
-    let put = || {
+fn write_file(dir: &Path, name: &str, text: &str, mode: u32) -> Result<(), CaError> {
+    let path = dir.join(name);
+    let write = || {
         // It is its owner's alone until it is in place.
-        let mut file = tempfile::NamedTempFile::new_in(place)?;
+        let mut file = tempfile::NamedTempFile::new_in(dir)?;
         file.write_all(text.as_bytes())?;
-        file.as_file()
-            .set_permissions(std::fs::Permissions::from_mode(mode))?;
+        file.as_file().set_permissions(std::fs::Permissions::from_mode(mode))?;
         file.as_file().sync_all()?;
         file.persist(&path).map_err(|error| error.error)?;
         Ok(())
     };
-    put().map_err(|source| Trouble::Write {
+    write().map_err(|source| CaError::Write {
         path: path.clone(),
         source,
     })
 }
 
 /// What to do with it.
-fn said(out: &Path, days: u32, has_bundle: bool) -> String {
+fn instructions(out: &Path, days: u32, has_bundle: bool) -> String {
     let file = |name: &str| out.join(name).display().to_string();
-    let (ca, cert, key) = (file(CA), file(CERT), file(KEY));
-    let bundle = file(BUNDLE);
+    let (ca, cert, key) = (file(CA_FILE), file(CERT_FILE), file(KEY_FILE));
+    let bundle = file(BUNDLE_FILE);
     // Only those that are served unless `upstream.hosts` says otherwise: the rest would be refused.
-    let hosts = BESIDE_GRAPH.join(" ");
+    let hosts = OTHER_GRAPH_HOSTS.join(" ");
     let first = format!(
         "\
 Made, valid for {days} days. In graphward.toml:
@@ -177,19 +171,19 @@ The CA's own key is gone, so it can sign nothing else. For Node, which adds it t
 
 "
     );
-    let trusts = if has_bundle {
+    let bundle_note = if has_bundle {
         "These replace the system's roots; so here is a copy of them, with ca.pem. Make it anew when the system's change:"
     } else {
         "No roots of the system were found to copy. These replace the app's roots: it will trust no other https host."
     };
-    let trusted = if has_bundle { &bundle } else { &ca };
+    let trust_file = if has_bundle { &bundle } else { &ca };
     let second = format!(
         "\
-{trusts}
+{bundle_note}
 
-  export REQUESTS_CA_BUNDLE={trusted}   # Python: requests
-  export SSL_CERT_FILE={trusted}        # Python: httpx, aiohttp; Go, Ruby, OpenSSL
-  export CURL_CA_BUNDLE={trusted}           # curl
+  export REQUESTS_CA_BUNDLE={trust_file}   # Python: requests
+  export SSL_CERT_FILE={trust_file}        # Python: httpx, aiohttp; Go, Ruby, OpenSSL
+  export CURL_CA_BUNDLE={trust_file}           # curl
 
 Then, one of these:
 

@@ -30,13 +30,13 @@ use self::load::Load;
 use self::story::Story;
 use self::totals::Totals;
 use super::exit::Exit;
-use super::serve::{complain, runtime};
-use crate::app::{self, Seams, StartError, Stop};
-use crate::config::units::duration;
+use super::serve::{build_runtime, print_error};
+use crate::app::{self, Dependencies, StartError, StopSignal};
+use crate::config::units::parse_duration;
 use crate::config::{Config, ConfigError, Overrides};
-use crate::net::{BoxError, Http, Listener, Tasks};
-use crate::sim::tls::{Authority, CertificateError, Leaf};
-use crate::sim::{Running, Settings, Sim};
+use crate::net::{BoxError, HttpVersion, Listener, Tasks};
+use crate::sim::tls::{CertAuthority, CertSpec, CertificateError};
+use crate::sim::{Sim, SimConfig, SimServer};
 use crate::telemetry::LogError;
 use crate::types::Clock;
 
@@ -73,25 +73,23 @@ enum DemoError {
 
 /// Runs until the time is over, or somebody presses Ctrl-C.
 pub(super) fn run(args: &DemoArgs) -> ExitCode {
-    let ended = runtime()
+    let ended = build_runtime()
         .map_err(DemoError::from)
         .and_then(|runtime| runtime.block_on(Box::pin(perform(args.length))));
     match ended {
         Ok(exit) => exit.into(),
-        Err(error) => complain(&error, Exit::Failed).into(),
+        Err(error) => print_error(&error, Exit::Failed).into(),
     }
 }
 
 async fn perform(length: Duration) -> Result<Exit, DemoError> {
     let tasks = Tasks::default();
-    let mut stops = app::stops(&tasks)?;
+    let mut stops = app::stop_signals(&tasks)?;
     let (teller, mut story) = Story::new();
     ear::follow_log(teller.clone())?;
 
-    let place = tempfile::Builder::new()
-        .prefix("graphward-demo-")
-        .tempdir()?;
-    let sim = Sim::new(Settings::new(Clock::system()));
+    let place = tempfile::Builder::new().prefix("graphward-demo-").tempdir()?;
+    let sim = Sim::new(SimConfig::new(Clock::system()));
     let graph = fake_graph(&sim, &place).await?;
     let mut keeper = Keeper::start(sim.clone(), place.path(), teller.clone())?;
     let sidecar = Sidecar::start(&place, graph.address, &tasks).await?;
@@ -124,19 +122,15 @@ async fn perform(length: Duration) -> Result<Exit, DemoError> {
     story.close(&totals).map_err(DemoError::Screen)?;
     graph.stop().await;
     place.close()?;
-    Ok(if totals.are_good() {
-        Exit::Done
-    } else {
-        Exit::Failed
-    })
+    Ok(if totals.are_good() { Exit::Success } else { Exit::Failed })
 }
 
 /// The fake Graph on a port of its own, over TLS; its authority's certificate is in `ca.pem`.
-async fn fake_graph(sim: &Sim, place: &TempDir) -> Result<Running, DemoError> {
+async fn fake_graph(sim: &Sim, place: &TempDir) -> Result<SimServer, DemoError> {
     let clock = Clock::system();
-    let authority = Authority::new(&clock)?;
+    let authority = CertAuthority::new(&clock)?;
     std::fs::write(place.path().join("ca.pem"), authority.pem())?;
-    let acceptor = authority.acceptor(&Leaf::graph(&clock), Http::Auto.alpn())?;
+    let acceptor = authority.acceptor(&CertSpec::for_graph(&clock), HttpVersion::Auto.alpn())?;
     let listener = Listener::tcp(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
     Ok(sim.start(listener, Some(acceptor)))
 }
@@ -145,8 +139,8 @@ async fn fake_graph(sim: &Sim, place: &TempDir) -> Result<Running, DemoError> {
 struct Sidecar {
     proxy: SocketAddr,
     admin: SocketAddr,
-    stop: mpsc::Sender<Stop>,
-    exit: oneshot::Receiver<app::Exit>,
+    stop: mpsc::Sender<StopSignal>,
+    exit: oneshot::Receiver<app::RunOutcome>,
 }
 
 impl Sidecar {
@@ -159,9 +153,9 @@ impl Sidecar {
         };
         // Nothing of the user's: no variable, and no file but this one.
         let config = Config::load(flags, &|_name| None)?.config;
-        let running = app::build(config, Seams::default(), true).await?;
+        let running = app::build(config, Dependencies::default(), true).await?;
         let proxy = running.proxy.first().copied().ok_or(DemoError::Ended)?;
-        let admin = running.admin.ok_or(DemoError::Ended)?;
+        let admin = running.admin_address.ok_or(DemoError::Ended)?;
         let (stop, stops) = mpsc::channel(1);
         let (ended, exit) = oneshot::channel();
         drop(tasks.spawn(async move { ended.send(running.run(stops).await) }));
@@ -175,10 +169,10 @@ impl Sidecar {
 
     async fn stop(self) -> Result<(), DemoError> {
         // If it is gone already, its exit says so.
-        let _gone = self.stop.send(Stop::Terminate).await;
+        let _gone = self.stop.send(StopSignal::Terminate).await;
         match self.exit.await {
-            Ok(app::Exit::Drained | app::Exit::Cut(_)) => Ok(()),
-            Ok(app::Exit::NoToken) | Err(_) => Err(DemoError::Ended),
+            Ok(app::RunOutcome::Drained | app::RunOutcome::ForceClosed(_)) => Ok(()),
+            Ok(app::RunOutcome::NoToken) | Err(_) => Err(DemoError::Ended),
         }
     }
 }
@@ -208,7 +202,7 @@ spool_dir = {spool}
 }
 
 fn length(text: &str) -> Result<Duration, String> {
-    let length = duration(text).map_err(|error| error.to_string())?;
+    let length = parse_duration(text).map_err(|error| error.to_string())?;
     if length < Duration::from_secs(1) || length > Duration::from_secs(30 * 60) {
         return Err("must be from 1s to 30m".to_owned());
     }

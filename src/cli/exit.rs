@@ -6,7 +6,7 @@ use std::process::ExitCode;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Exit {
     /// 0: it did what it was asked to do, stopping included.
-    Done,
+    Success,
     /// 1: anything that has no number of its own.
     Failed,
     /// 2: the command line or the configuration is wrong.
@@ -20,7 +20,7 @@ pub enum Exit {
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(match exit {
-            Exit::Done => 0,
+            Exit::Success => 0,
             Exit::Failed => 1,
             Exit::Usage => 2,
             Exit::CannotBind => 3,

@@ -22,94 +22,94 @@ use crate::graph::{Explanation, GraphError, Inspection, explain};
 pub struct ExplainArgs {
     /// What Graph said, in single quotes: an error envelope, its inside, an item of a batch, an answer of debug_token, or
     /// text with one of these in it [default: standard input]
-    #[arg(
-        value_name = "JSON",
-        allow_hyphen_values = true,
-        trailing_var_arg = true
-    )]
+    #[arg(value_name = "JSON", allow_hyphen_values = true, trailing_var_arg = true)]
     pub json: Vec<OsString>,
 }
 
 /// The most that is read of the standard input, in bytes.
-const MOST: u64 = 1024 * 1024;
+const MAX_INPUT_BYTES: u64 = 1024 * 1024;
 /// The most places of a text at which JSON is looked for, in all of it together.
-const MOST_PLACES: usize = 1000;
+const MAX_JSON_STARTS: usize = 1000;
 /// How deep strings of JSON in JSON are looked into.
-const DEEPEST: u8 = 4;
+const MAX_NESTING: u8 = 4;
 
 /// Says what happened in one line, and who must do what in another.
 #[must_use]
 pub(super) fn run(args: &ExplainArgs) -> ExitCode {
     let text = match &*args.json {
-        [] => match standard_input() {
+        [] => match read_stdin() {
             Ok(text) => text,
             Err(exit) => return exit.into(),
         },
         [json] => json.as_encoded_bytes().to_vec(),
         [_, _, ..] => {
-            complain("explain takes one argument: put the JSON in single quotes");
+            print_error("explain takes one argument: put the JSON in single quotes");
             return Exit::Usage.into();
         }
     };
-    let Some(Explanation { happened, action }) = explanation(&text) else {
-        complain(
+    let Some(Explanation {
+        summary: happened,
+        remediation: action,
+    }) = explain_text(&text)
+    else {
+        print_error(
             "there is no error of Graph's in this: it has to be JSON, or have JSON in it, with an `error`, a `code` and a \
              `message`, or the `data` of debug_token",
         );
         return Exit::Failed.into();
     };
     match writeln!(std::io::stdout(), "{happened}\n{action}") {
-        Ok(()) => Exit::Done.into(),
+        Ok(()) => Exit::Success.into(),
         Err(_closed) => Exit::Failed.into(),
     }
 }
 
-fn complain(what: &str) {
+fn print_error(message: &str) {
     // There is nobody to tell that nobody can be told.
-    drop(writeln!(std::io::stderr(), "graphward: {what}"));
+    drop(writeln!(std::io::stderr(), "graphward: {message}"));
 }
 
-fn standard_input() -> Result<Vec<u8>, Exit> {
+fn read_stdin() -> Result<Vec<u8>, Exit> {
     let input = std::io::stdin();
     if input.is_terminal() {
-        complain("explain takes what Graph said as its argument, or on its standard input");
+        print_error("explain takes what Graph said as its argument, or on its standard input");
         return Err(Exit::Usage);
     }
     let mut text = Vec::new();
-    match input.lock().take(MOST).read_to_end(&mut text) {
+    match input.lock().take(MAX_INPUT_BYTES).read_to_end(&mut text) {
         Ok(_length) => Ok(text),
         Err(error) => {
-            complain(&format!("cannot read the standard input: {error}"));
+            print_error(&format!("cannot read the standard input: {error}"));
             Err(Exit::Failed)
         }
     }
 }
 
 /// What the first error in a text means.
-fn explanation(text: &[u8]) -> Option<Explanation> {
-    let mut left = MOST_PLACES;
-    match found_in_text(text, DEEPEST, &mut left)? {
-        Found::Error(error) => Some(explain(&error)),
-        Found::Token(inspection) => Some(worth(&inspection)),
+fn explain_text(text: &[u8]) -> Option<Explanation> {
+    let mut budget = MAX_JSON_STARTS;
+    match find_in_text(text, MAX_NESTING, &mut budget)? {
+        Finding::Error(error) => Some(explain(&error)),
+        Finding::Token(inspection) => Some(explain_valid_token(&inspection)),
     }
 }
 
-enum Found {
+enum Finding {
     Error(GraphError),
     /// `debug_token` says that it lives.
     Token(Box<Inspection>),
 }
 
 /// Looks at every place of a text where JSON may begin, and then of what it is a quotation of.
-fn found_in_text(text: &[u8], deep: u8, left: &mut usize) -> Option<Found> {
-    found_as_it_is(text, deep, left).or_else(|| {
+fn find_in_text(text: &[u8], depth: u8, budget: &mut usize) -> Option<Finding> {
+    find_in_json(text, depth, budget).or_else(|| {
         memchr::memmem::find(text, b"\\\"")?;
-        found_in_text(&unquoted(text), deep.checked_sub(1)?, left)
+        find_in_text(&unescape_once(text), depth.checked_sub(1)?, budget)
     })
 }
 
 /// Less one backslash before each quote and backslash.
-fn unquoted(text: &[u8]) -> Vec<u8> {
+fn unescape_once(text: &[u8]) -> Vec<u8> {
     let mut bytes = text.iter().copied().peekable();
     std::iter::from_fn(|| match bytes.next()? {
         b'\\' => bytes.next_if(|next| b"\"\\".contains(next)).or(Some(b'\\')),
@@ -118,15 +118,15 @@ fn unquoted(text: &[u8]) -> Vec<u8> {
     .collect()
 }
 
-fn found_as_it_is(text: &[u8], deep: u8, left: &mut usize) -> Option<Found> {
+fn find_in_json(text: &[u8], depth: u8, budget: &mut usize) -> Option<Finding> {
     let mut rest = text;
     while let Some(start) = memchr::memchr2(b'{', b'[', rest) {
         rest = rest.get(start..)?;
-        *left = left.checked_sub(1)?;
+        *budget = budget.checked_sub(1)?;
         let mut documents = serde_json::Deserializer::from_slice(rest).into_iter::<Value>();
         let step = match documents.next() {
             Some(Ok(document)) => {
-                if let Some(found) = found_in(&document, deep, left) {
+                if let Some(found) = find_in_value(&document, depth, budget) {
                     return Some(found);
                 }
                 documents.byte_offset().max(1)
@@ -138,69 +138,65 @@ fn found_as_it_is(text: &[u8], deep: u8, left: &mut usize) -> Option<Found> {
     None
 }
 
-fn found_in(value: &Value, deep: u8, left: &mut usize) -> Option<Found> {
+fn find_in_value(value: &Value, depth: u8, budget: &mut usize) -> Option<Finding> {
     match value {
         Value::Null | Value::Bool(_) | Value::Number(_) => None,
-        Value::String(text) => found_in_text(text.as_bytes(), deep.checked_sub(1)?, left),
-        Value::Array(items) => items.iter().find_map(|item| found_in(item, deep, left)),
+        Value::String(text) => find_in_text(text.as_bytes(), depth.checked_sub(1)?, budget),
+        Value::Array(items) => items.iter().find_map(|item| find_in_value(item, depth, budget)),
         // A log's own `code` and `message` stand around what is looked for.
-        Value::Object(object) => envelope(object)
-            .or_else(|| {
-                object
-                    .values()
-                    .find_map(|value| found_in(value, deep, left))
-            })
-            .or_else(|| inside(object)),
+        Value::Object(object) => find_envelope(object)
+            .or_else(|| object.values().find_map(|value| find_in_value(value, depth, budget)))
+            .or_else(|| find_bare_error(object)),
     }
 }
 
 /// An envelope, or an answer of `debug_token`.
-fn envelope(object: &Map<String, Value>) -> Option<Found> {
+fn find_envelope(object: &Map<String, Value>) -> Option<Finding> {
     if let Some(Value::Object(data)) = object.get("data")
-        && let Some(found) = found_in_data(data)
+        && let Some(found) = find_in_debug_token(data)
     {
         return Some(found);
     }
     if object.contains_key("is_valid") {
-        return found_in_data(object);
+        return find_in_debug_token(object);
     }
-    coded(GraphError::of(object.get("error")?.as_object()?))
+    with_code(GraphError::from_object(object.get("error")?.as_object()?))
 }
 
 /// The inside of an envelope, or an error as a webhook has it. An item of a batch has a code too, and it is a status.
-fn inside(object: &Map<String, Value>) -> Option<Found> {
+fn find_bare_error(object: &Map<String, Value>) -> Option<Finding> {
     let names = ["message", "title", "type", "error_subcode", "fbtrace_id"];
-    let says_something = names.iter().any(|name| object.contains_key(*name));
-    coded(GraphError::of(object)).filter(|_| says_something)
+    let has_error_field = names.iter().any(|name| object.contains_key(*name));
+    with_code(GraphError::from_object(object)).filter(|_| has_error_field)
 }
 
-fn coded(error: GraphError) -> Option<Found> {
-    error.code.is_some().then_some(Found::Error(error))
+fn with_code(error: GraphError) -> Option<Finding> {
+    error.code.is_some().then_some(Finding::Error(error))
 }
 
-fn found_in_data(data: &Map<String, Value>) -> Option<Found> {
-    let inspection = Inspection::of_data(data)?;
-    Some(match inspection.dead {
-        Some(error) => Found::Error(error),
-        None => Found::Token(Box::new(inspection)),
+fn find_in_debug_token(data: &Map<String, Value>) -> Option<Finding> {
+    let inspection = Inspection::from_data(data)?;
+    Some(match inspection.error {
+        Some(error) => Finding::Error(error),
+        None => Finding::Token(Box::new(inspection)),
     })
 }
 
 /// What is to be said of a token that lives.
-fn worth(inspection: &Inspection) -> Explanation {
-    let missing = inspection.missing();
+fn explain_valid_token(inspection: &Inspection) -> Explanation {
+    let missing = inspection.missing_scopes();
     if missing.is_empty() {
         return Explanation {
-            happened: "Graph says that the token is valid.".to_owned(),
-            action: "Nobody has to do anything; `expires_at` says when the token ends, and 0 is never.",
+            summary: "Graph says that the token is valid.".to_owned(),
+            remediation: "Nobody has to do anything; `expires_at` says when the token ends, and 0 is never.",
         };
     }
     Explanation {
-        happened: format!(
+        summary: format!(
             "Graph says that the token is valid, but lacks {}.",
             missing.join(" and ")
         ),
-        action: "An admin of the business has to grant what is missing, if the app sends WhatsApp messages, and to have a new \
+        remediation: "An admin of the business has to grant what is missing, if the app sends WhatsApp messages, and to have a new \
                  token made.",
     }
 }
@@ -209,26 +205,25 @@ fn worth(inspection: &Inspection) -> Explanation {
 mod tests {
     use super::*;
 
-    const INSIDE: &str = r#"{"message":"Error validating access token: EAABsbCS1","type":"OAuthException","code":190,"error_subcode":463,"fbtrace_id":"AZ"}"#;
+    const ERROR_OBJECT: &str = r#"{"message":"Error validating access token: EAABsbCS1","type":"OAuthException","code":190,"error_subcode":463,"fbtrace_id":"AZ"}"#;
 
-    fn said(text: &str) -> Option<String> {
-        explanation(text.as_bytes()).map(|said| said.happened)
+    fn summary_of(text: &str) -> Option<String> {
+        explain_text(text.as_bytes()).map(|said| said.summary)
     }
 
     #[test]
     fn an_error_is_found_however_it_was_shown() {
-        let envelope = format!(r#"{{"error":{INSIDE}}}"#);
+        let envelope = format!(r#"{{"error":{ERROR_OBJECT}}}"#);
         let quoted = serde_json::to_string(&envelope).unwrap();
         let twice = serde_json::to_string(&quoted).unwrap();
         for text in [
-            INSIDE.to_owned(),
+            ERROR_OBJECT.to_owned(),
             envelope.clone(),
             format!("\u{feff}\n {envelope} \n"),
             format!("/**/ cb({envelope});"),
             format!(r#"{{"code":401,"headers":[{{"name":"a","value":"b"}}],"body":{quoted}}}"#),
             format!(r#"[null,{{"code":200,"body":"{{}}"}},{{"code":400,"body":{quoted}}}]"#),
-            r#"{"data":{"is_valid":false,"error":{"code":190,"message":"m","subcode":463}}}"#
-                .to_owned(),
+            r#"{"data":{"is_valid":false,"error":{"code":190,"message":"m","subcode":463}}}"#.to_owned(),
             r#"{"is_valid":false,"error":{"code":190,"message":"m","subcode":463}}"#.to_owned(),
             format!("2025-10-05 [worker-3] ERROR {{oops send failed (401): {envelope} retrying"),
             format!(r#"{{"level":"error","msg":"send failed","response":{quoted}}}"#),
@@ -236,9 +231,9 @@ mod tests {
             format!(r#"{{"log":{twice}}}"#),
             format!("12:00 send failed: {quoted}"),
             format!(r#"{{"message":"send failed","code":17,"cause":{envelope}}}"#),
-            format!("{{\"level\":\"info\"}}\n{{\"level\":\"error\",\"error\":{INSIDE}}}\n"),
+            format!("{{\"level\":\"info\"}}\n{{\"level\":\"error\",\"error\":{ERROR_OBJECT}}}\n"),
         ] {
-            let said = said(&text).unwrap_or_else(|| panic!("{text}"));
+            let said = summary_of(&text).unwrap_or_else(|| panic!("{text}"));
             assert_eq!(said, "The token has expired (code 190, subcode 463).");
         }
     }
@@ -258,41 +253,36 @@ mod tests {
             r#"{"data":{"id":"1"}}"#,
             r#"{"messages":[{"id":"wamid.1"}]}"#,
         ] {
-            assert_eq!(said(text), None, "{text}");
+            assert_eq!(summary_of(text), None, "{text}");
         }
     }
 
     #[test]
     fn a_webhooks_error_and_a_refusal_are_explained_too() {
-        let webhook = r#"{"statuses":[{"status":"failed","errors":[{"code":131047,"title":"Re-engagement message"}]}]}"#;
-        assert!(said(webhook).unwrap().contains("24 hours"));
+        let webhook =
+            r#"{"statuses":[{"status":"failed","errors":[{"code":131047,"title":"Re-engagement message"}]}]}"#;
+        assert!(summary_of(webhook).unwrap().contains("24 hours"));
         let refusal = r#"{"error":{"message":"m","type":"GraphwardException","code":990003}}"#;
-        assert!(said(refusal).unwrap().contains("graphward's own"));
+        assert!(summary_of(refusal).unwrap().contains("graphward's own"));
     }
 
     #[test]
     fn a_living_token_is_called_that_and_what_it_lacks_is_named() {
         let valid = r#"{"data":{"is_valid":true,"expires_at":0}}"#;
-        assert_eq!(said(valid).unwrap(), "Graph says that the token is valid.");
+        assert_eq!(summary_of(valid).unwrap(), "Graph says that the token is valid.");
         let lacks = r#"{"data":{"is_valid":true,"scopes":["whatsapp_business_management"]}}"#;
         assert_eq!(
-            said(lacks).unwrap(),
+            summary_of(lacks).unwrap(),
             "Graph says that the token is valid, but lacks whatsapp_business_messaging."
         );
     }
 
     #[test]
     fn what_is_long_and_deep_ends_soon() {
-        for text in [
-            "{".repeat(1 << 20),
-            "[".repeat(1 << 20),
-            "{\"a\":".repeat(1 << 18),
-        ] {
-            assert_eq!(said(&text), None);
+        for text in ["{".repeat(1 << 20), "[".repeat(1 << 20), "{\"a\":".repeat(1 << 18)] {
+            assert_eq!(summary_of(&text), None);
         }
-        let nested = (0..40).fold(INSIDE.to_owned(), |inside, _| {
-            format!(r#"{{"a":[{inside}]}}"#)
-        });
-        assert!(said(&nested).is_some());
+        let nested = (0..40).fold(ERROR_OBJECT.to_owned(), |inside, _| format!(r#"{{"a":[{inside}]}}"#));
+        assert!(summary_of(&nested).is_some());
     }
 }

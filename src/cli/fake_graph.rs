@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use clap::ValueHint;
 
-use crate::net::{Http, Listener, Tasks};
-use crate::sim::tls::{Authority, Leaf};
-use crate::sim::{self, Family, Running, Settings, Sim};
+use crate::net::{HttpVersion, Listener, Tasks};
+use crate::sim::tls::{CertAuthority, CertSpec};
+use crate::sim::{self, Sim, SimConfig, SimServer, TokenFamily};
 use crate::types::{Clock, Secret};
 
 /// A fake Graph whose tokens expire, for tests of what calls the real one.
@@ -27,7 +27,7 @@ pub struct FakeGraph {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8444")]
     control: SocketAddr,
     /// How long its tokens live: 250ms, 4s, 10m, 2h. Without it, until told otherwise.
-    #[arg(long, value_name = "TIME", value_parser = sim::duration)]
+    #[arg(long, value_name = "TIME", value_parser = sim::parse_duration)]
     token_ttl: Option<Duration>,
     /// A file with a token that it shall know from the start. May be given more than once.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -36,15 +36,10 @@ pub struct FakeGraph {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     token_out: Option<PathBuf>,
     /// Whose token that is: facebook, instagram or threads. It is good on the hosts of its family only.
-    #[arg(
-        long,
-        value_name = "FAMILY",
-        default_value = "facebook",
-        requires = "token_out"
-    )]
-    family: Family,
+    #[arg(long, value_name = "FAMILY", default_value = "facebook", requires = "token_out")]
+    family: TokenFamily,
     /// Writes another fresh token there this often.
-    #[arg(long, value_name = "TIME", value_parser = sim::duration, requires = "token_out")]
+    #[arg(long, value_name = "TIME", value_parser = sim::parse_duration, requires = "token_out")]
     renew_every: Option<Duration>,
     /// The id of the app that tokens belong to.
     #[arg(long, value_name = "ID")]
@@ -54,20 +49,12 @@ pub struct FakeGraph {
     app_secret_file: Option<PathBuf>,
     /// Whether calls need an `appsecret_proof`: optional or required. A wrong one is refused either way.
     #[arg(long, value_name = "WORD", default_value = "optional")]
-    proof: sim::Proof,
+    proof: sim::ProofPolicy,
     /// What media URLs in its answers begin with.
-    #[arg(
-        long,
-        value_name = "ORIGIN",
-        default_value = "https://lookaside.fbsbx.com"
-    )]
+    #[arg(long, value_name = "ORIGIN", default_value = "https://lookaside.fbsbx.com")]
     media_origin: String,
     /// What the upload URLs of reels in its answers begin with.
-    #[arg(
-        long,
-        value_name = "ORIGIN",
-        default_value = "https://rupload.facebook.com"
-    )]
+    #[arg(long, value_name = "ORIGIN", default_value = "https://rupload.facebook.com")]
     upload_origin: String,
     /// A file to write the certificate authority's certificate to, for clients to trust.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "plain")]
@@ -81,10 +68,7 @@ pub struct FakeGraph {
 #[derive(Debug, thiserror::Error)]
 enum Trouble {
     #[error("cannot listen on {address}")]
-    Bind {
-        address: SocketAddr,
-        source: io::Error,
-    },
+    Bind { address: SocketAddr, source: io::Error },
     #[error("cannot read {}", path.display())]
     Read { path: PathBuf, source: io::Error },
     #[error("{} has no usable secret", path.display())]
@@ -97,58 +81,52 @@ enum Trouble {
     #[error("cannot set up TLS")]
     Tls(#[from] sim::tls::CertificateError),
     #[error("the system refuses")]
-    System(#[from] io::Error),
+    Io(#[from] io::Error),
 }
 
 impl FakeGraph {
     /// Runs it until it is asked to stop (SIGTERM, SIGINT).
     #[must_use]
     pub fn run(self) -> ExitCode {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let ended = match runtime {
             Ok(runtime) => runtime.block_on(self.serve()),
             Err(error) => Err(error.into()),
         };
         match ended {
             Ok(()) => ExitCode::SUCCESS,
-            Err(trouble) => {
+            Err(error) => {
                 let mut causes = String::new();
-                let mut cause = std::error::Error::source(&trouble);
+                let mut cause = std::error::Error::source(&error);
                 while let Some(error) = cause {
                     causes.push_str(&format!(": {error}"));
                     cause = error.source();
                 }
                 // Nobody is left to tell if standard error is closed.
-                drop(writeln!(
-                    io::stderr(),
-                    "graphward fake-graph: {trouble}{causes}"
-                ));
-                trouble.exit()
+                drop(writeln!(io::stderr(), "graphward fake-graph: {error}{causes}"));
+                error.exit()
             }
         }
     }
 
     async fn serve(self) -> Result<(), Trouble> {
-        let mut terminate =
-            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
         let settings = self.settings()?;
         let sim = Sim::new(settings.clone());
         for path in &self.accept_token_file {
-            sim.accept(secret(path)?.expose(), None);
+            sim.register_token(secret(path)?.expose(), None);
         }
         let (graph, control) = (bound(self.listen).await?, bound(self.control).await?);
 
         let authority = if self.plain {
             None
         } else {
-            Some(Authority::new(&settings.clock)?)
+            Some(CertAuthority::new(&settings.clock)?)
         };
-        let leaf = Leaf::graph(&settings.clock);
+        let leaf = CertSpec::for_graph(&settings.clock);
         let acceptor = authority
             .as_ref()
-            .map(|ca| ca.acceptor(&leaf, Http::Auto.alpn()));
+            .map(|ca| ca.acceptor(&leaf, HttpVersion::Auto.alpn()));
         if let (Some(path), Some(authority)) = (&self.ca_out, &authority) {
             written(path, authority.pem(), Mode::Public)?;
         }
@@ -157,14 +135,14 @@ impl FakeGraph {
         let control = sim.start_control(control);
         let tasks = Tasks::default();
         if let Some(path) = self.token_out.clone() {
-            let issue = Issue {
+            let issuer = Issue {
                 sim: sim.clone(),
                 family: self.family,
                 ttl: self.token_ttl,
             };
-            written(&path, &issue.fresh(), Mode::Owner)?;
+            written(&path, &issuer.fresh(), Mode::Owner)?;
             if let Some(every) = self.renew_every {
-                drop(tasks.spawn(renewed(issue, path, every)));
+                drop(tasks.spawn(renewed(issuer, path, every)));
             }
         }
         self.greet(&mut io::stdout().lock(), &graph, &control)?;
@@ -178,8 +156,8 @@ impl FakeGraph {
         Ok(())
     }
 
-    fn settings(&self) -> Result<Settings, Trouble> {
-        let mut settings = Settings::new(Clock::system());
+    fn settings(&self) -> Result<SimConfig, Trouble> {
+        let mut settings = SimConfig::new(Clock::system());
         settings.token_ttl = self.token_ttl;
         settings.media_origin.clone_from(&self.media_origin);
         if let Some(id) = &self.app_id {
@@ -194,7 +172,7 @@ impl FakeGraph {
     }
 
     /// What is where, one fact per line: a word, spaces, the fact.
-    fn greet(&self, out: &mut impl Write, graph: &Running, control: &Running) -> io::Result<()> {
+    fn greet(&self, out: &mut impl Write, graph: &SimServer, control: &SimServer) -> io::Result<()> {
         let scheme = if self.plain { "http" } else { "https" };
         let origin = format!("{scheme}://{}", graph.address);
         let control = format!("http://{}", control.address);
@@ -238,7 +216,7 @@ impl Trouble {
         ExitCode::from(match self {
             Self::Bind { .. } => 3,
             Self::Read { .. } | Self::Secret { .. } | Self::Write { .. } => 2,
-            Self::Tls(_) | Self::System(_) => 1,
+            Self::Tls(_) | Self::Io(_) => 1,
         })
     }
 }
@@ -263,7 +241,7 @@ fn secret(path: &Path) -> Result<Secret, Trouble> {
 /// Where fresh tokens come from.
 struct Issue {
     sim: Sim,
-    family: Family,
+    family: TokenFamily,
     ttl: Option<Duration>,
 }
 
@@ -274,11 +252,11 @@ impl Issue {
 }
 
 /// Goes on writing fresh tokens. One that cannot be written is told and forgotten: the next may.
-async fn renewed(issue: Issue, path: PathBuf, every: Duration) {
+async fn renewed(issuer: Issue, path: PathBuf, every: Duration) {
     loop {
         tokio::time::sleep(every).await;
-        if let Err(trouble) = written(&path, &issue.fresh(), Mode::Owner) {
-            drop(writeln!(io::stderr(), "graphward fake-graph: {trouble}"));
+        if let Err(error) = written(&path, &issuer.fresh(), Mode::Owner) {
+            drop(writeln!(io::stderr(), "graphward fake-graph: {error}"));
         }
     }
 }
@@ -296,11 +274,11 @@ fn written(path: &Path, text: &str, mode: Mode) -> Result<(), Trouble> {
         path: path.to_path_buf(),
         source,
     };
-    let folder = match path.parent() {
+    let dir = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         Some(_) | None => Path::new("."),
     };
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
+    let mut file = tempfile::NamedTempFile::new_in(dir).map_err(failed)?;
     writeln!(file, "{}", text.trim_end()).map_err(failed)?;
     if let Mode::Public = mode {
         use std::os::unix::fs::PermissionsExt as _;
@@ -338,20 +316,16 @@ mod tests {
         assert_eq!((fake.token_ttl, fake.plain), (None, false));
         assert_eq!(
             (fake.family, fake.proof),
-            (Family::Facebook, sim::Proof::Optional)
+            (TokenFamily::Facebook, sim::ProofPolicy::Optional)
         );
         let strict = line(&["--proof", "required", "--media-origin", "http://x"]).unwrap();
         let settings = strict.settings().unwrap();
-        assert_eq!(settings.proof, sim::Proof::Required);
+        assert_eq!(settings.proof, sim::ProofPolicy::Required);
         assert_eq!(settings.media_origin, "http://x");
         let threads = line(&["--family", "threads", "--token-out", "t"]).unwrap();
-        assert_eq!(threads.family, Family::Threads);
+        assert_eq!(threads.family, TokenFamily::Threads);
         let two = line(&["--accept-token-file", "a", "--accept-token-file", "b"]).unwrap();
-        assert_eq!(
-            two.accept_token_file.len(),
-            2,
-            "a tenant's and an admin's, say"
-        );
+        assert_eq!(two.accept_token_file.len(), 2, "a tenant's and an admin's, say");
         assert!(line(&["--family", "threads"]).is_err(), "whose?");
         assert!(line(&["--proof", "maybe"]).is_err());
         assert!(line(&["--plain", "--ca-out", "ca.pem"]).is_err());

@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::exit::Exit;
-use crate::config::{Address, Config, Overrides, environment};
+use crate::config::{BindAddress, Config, Overrides, env_var};
 use crate::net::BoxError;
 
 /// The flags of `healthcheck`.
@@ -39,90 +39,82 @@ pub(super) fn run(args: HealthcheckArgs) -> ExitCode {
     match check(args) {
         Ok(()) => {
             drop(writeln!(std::io::stdout(), "ready"));
-            Exit::Done.into()
+            Exit::Success.into()
         }
-        Err(said) => {
-            drop(writeln!(std::io::stderr(), "graphward: {said}"));
+        Err(message) => {
+            drop(writeln!(std::io::stderr(), "graphward: {message}"));
             Exit::Failed.into()
         }
     }
 }
 
 fn check(args: HealthcheckArgs) -> Result<(), String> {
-    let admin = admin(args)?;
+    let admin = admin_address(args)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| format!("cannot start: {error}"))?;
-    runtime.block_on(ready(&admin))
+    runtime.block_on(check_ready(&admin))
 }
 
 /// Whom to ask. Nothing else of the configuration matters, so a flag settles it: the rest might not even be valid
 /// without the flags that the sidecar itself was given.
-fn admin(args: HealthcheckArgs) -> Result<Address, String> {
+fn admin_address(args: HealthcheckArgs) -> Result<BindAddress, String> {
     if let Some(admin) = args.admin {
-        let admin = admin.parse::<Address>();
+        let admin = admin.parse::<BindAddress>();
         return admin.map_err(|error| format!("--admin: {error}"));
     }
     let flags = Overrides {
         config: args.config,
         ..Overrides::default()
     };
-    match Config::load(flags, &environment) {
+    match Config::load(flags, &env_var) {
         Ok(loaded) => Ok(loaded.config.listen.admin),
         Err(error) => Err(error.to_string()),
     }
 }
 
 /// Within this time there is an answer, or that is the answer.
-const LIMIT: Duration = Duration::from_secs(2);
+const HEALTHCHECK_TIMEOUT: Duration = Duration::from_secs(2);
 
-async fn ready(admin: &Address) -> Result<(), String> {
-    let admin = admin.reached_at();
-    match tokio::time::timeout(LIMIT, ask(&admin)).await {
+async fn check_ready(admin: &BindAddress) -> Result<(), String> {
+    let admin = admin.local_dial_address();
+    match tokio::time::timeout(HEALTHCHECK_TIMEOUT, query(&admin)).await {
         Ok(Ok((StatusCode::OK, _reasons))) => Ok(()),
-        Ok(Ok((status, reasons))) => Err(format!(
-            "not ready: {admin} says {}: {reasons}",
-            status.as_u16()
-        )),
+        Ok(Ok((status, reasons))) => Err(format!("not ready: {admin} says {}: {reasons}", status.as_u16())),
         Ok(Err(error)) => Err(format!("not ready: cannot ask {admin}: {error}")),
         Err(_elapsed) => Err(format!(
             "not ready: {admin} has not answered within {} s",
-            LIMIT.as_secs()
+            HEALTHCHECK_TIMEOUT.as_secs()
         )),
     }
 }
 
-async fn ask(admin: &Address) -> Result<(StatusCode, String), BoxError> {
+async fn query(admin: &BindAddress) -> Result<(StatusCode, String), BoxError> {
     match admin {
-        Address::Tcp(address) => {
-            get(TcpStream::connect(address).await?, &address.to_string()).await
-        }
-        Address::Unix(path) => get(UnixStream::connect(path).await?, "localhost").await,
+        BindAddress::Tcp(address) => get_readyz(TcpStream::connect(address).await?, &address.to_string()).await,
+        BindAddress::Unix(path) => get_readyz(UnixStream::connect(path).await?, "localhost").await,
     }
 }
 
-async fn get(
-    stream: impl AsyncRead + AsyncWrite + Unpin,
-    host: &str,
-) -> Result<(StatusCode, String), BoxError> {
+async fn get_readyz(stream: impl AsyncRead + AsyncWrite + Unpin, host: &str) -> Result<(StatusCode, String), BoxError> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let request = Request::get("/readyz")
         .header(header::HOST, host)
         .header(header::CONNECTION, "close")
         .body(Empty::<Bytes>::new())?;
-    let asking = async move {
-        let answer = sender.send_request(request).await?;
-        let status = answer.status();
-        let body = Limited::new(answer.into_body(), 64 * 1024).collect().await;
+    let exchange = async move {
+        let response = sender.send_request(request).await?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), 64 * 1024).collect().await;
         // The status is the answer; what could not be read of the reasons only makes it shorter.
         let reasons = body.map(|body| one_line(&body.to_bytes()));
         Ok((status, reasons.unwrap_or_default()))
     };
     // The connection has to be driven while the answer is read, and ends when it has been. If it breaks, that
-    // is what `asking` says.
-    let (answer, _connection) = tokio::join!(asking, connection);
-    answer
+    // is what `exchange` says.
+    let (result, _connection) = tokio::join!(exchange, connection);
+    result
 }
 
 /// Text for one line of a terminal or of Docker's health log.
@@ -130,10 +122,7 @@ fn one_line(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
     let words: Vec<_> = text.split_whitespace().collect();
     let line = words.join(" ");
-    line.chars()
-        .filter(|letter| !letter.is_control())
-        .take(400)
-        .collect()
+    line.chars().filter(|letter| !letter.is_control()).take(400).collect()
 }
 
 #[cfg(test)]
@@ -144,9 +133,10 @@ mod tests {
     use super::*;
 
     const READY: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
-    const NOT_READY: &str = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 22\r\n\r\n{\n  \"stage\": \"drain\"\n}";
+    const NOT_READY: &str =
+        "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 22\r\n\r\n{\n  \"stage\": \"drain\"\n}";
 
-    async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, answer: &str) -> String {
+    async fn respond(mut stream: impl AsyncRead + AsyncWrite + Unpin, answer: &str) -> String {
         let mut head = vec![0; 1024];
         let length = stream.read(&mut head).await.unwrap();
         stream.write_all(answer.as_bytes()).await.unwrap();
@@ -157,14 +147,12 @@ mod tests {
     #[tokio::test]
     async fn an_answer_of_200_is_ready_and_503_is_not_with_the_reasons_on_one_line() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let admin = Address::Tcp(listener.local_addr().unwrap());
-        for (says, hears) in [
+        let admin = BindAddress::Tcp(listener.local_addr().unwrap());
+        for (response, expected) in [
             (READY, Ok(())),
             (
                 NOT_READY,
-                Err(format!(
-                    "not ready: {admin} says 503: {{ \"stage\": \"drain\" }}"
-                )),
+                Err(format!("not ready: {admin} says 503: {{ \"stage\": \"drain\" }}")),
             ),
             (
                 "",
@@ -173,9 +161,9 @@ mod tests {
                 )),
             ),
         ] {
-            let serving = async { answer(listener.accept().await.unwrap().0, says).await };
-            let (result, request) = tokio::join!(ready(&admin), serving);
-            assert_eq!(result, hears);
+            let serving = async { respond(listener.accept().await.unwrap().0, response).await };
+            let (result, request) = tokio::join!(check_ready(&admin), serving);
+            assert_eq!(result, expected);
             assert!(request.starts_with("GET /readyz HTTP/1.1\r\n"));
             assert!(request.contains(&format!("host: {admin}\r\n")));
         }
@@ -186,9 +174,9 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("admin.sock");
         let listener = UnixListener::bind(&path).unwrap();
-        let serving = async { answer(listener.accept().await.unwrap().0, READY).await };
-        let admin = Address::Unix(path);
-        let (result, request) = tokio::join!(ready(&admin), serving);
+        let serving = async { respond(listener.accept().await.unwrap().0, READY).await };
+        let admin = BindAddress::Unix(path);
+        let (result, request) = tokio::join!(check_ready(&admin), serving);
         assert_eq!(result, Ok(()));
         assert!(request.contains("host: localhost\r\n"));
     }
@@ -196,18 +184,18 @@ mod tests {
     #[tokio::test]
     async fn where_nothing_listens_nothing_is_ready() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let admin = Address::Tcp(listener.local_addr().unwrap());
+        let admin = BindAddress::Tcp(listener.local_addr().unwrap());
         drop(listener);
-        let error = ready(&admin).await.unwrap_err();
+        let error = check_ready(&admin).await.unwrap_err();
         assert!(error.starts_with(&format!("not ready: cannot ask {admin}: ")));
     }
 
     #[tokio::test]
     async fn silence_is_an_answer_after_two_seconds() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let admin = Address::Tcp(listener.local_addr().unwrap());
+        let admin = BindAddress::Tcp(listener.local_addr().unwrap());
         let since = tokio::time::Instant::now();
-        let error = ready(&admin).await.unwrap_err();
+        let error = check_ready(&admin).await.unwrap_err();
         assert!(error.ends_with("has not answered within 2 s"));
         assert!(since.elapsed() < Duration::from_secs(4));
     }

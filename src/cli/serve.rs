@@ -7,10 +7,10 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::exit::Exit;
-use crate::app::{self, Seams, StartError};
-use crate::config::{Config, Loaded, Overrides, environment};
+use crate::app::{self, Dependencies, StartError};
+use crate::config::{Config, LoadedConfig, Overrides, env_var};
 use crate::net::Tasks;
-use crate::telemetry::log_to_stdout;
+use crate::telemetry::install_stdout_logger;
 
 /// The flags of `serve`.
 #[derive(Args, Clone, Debug, Default, Eq, PartialEq)]
@@ -71,19 +71,19 @@ impl ServeArgs {
 
 /// Runs the sidecar until it is asked to stop.
 pub(super) fn run(args: ServeArgs) -> ExitCode {
-    match Config::load(args.overrides(), &environment) {
+    match Config::load(args.overrides(), &env_var) {
         Ok(loaded) => serve(&args, loaded).into(),
-        Err(error) => complain(&error, Exit::Usage).into(),
+        Err(error) => print_error(&error, Exit::Usage).into(),
     }
 }
 
 /// Everything behind a valid configuration.
-fn serve(args: &ServeArgs, loaded: Loaded) -> Exit {
-    if let Err(error) = log_to_stdout(loaded.config.log.settings) {
-        return complain(&error, Exit::Failed);
+fn serve(args: &ServeArgs, loaded: LoadedConfig) -> Exit {
+    if let Err(error) = install_stdout_logger(loaded.config.log.settings) {
+        return print_error(&error, Exit::Failed);
     }
-    keep_memory_private();
-    raise_descriptors();
+    disable_core_dumps();
+    raise_nofile_limit();
     let file = loaded.file.as_deref().map(Path::display);
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -91,43 +91,43 @@ fn serve(args: &ServeArgs, loaded: Loaded) -> Exit {
         "starting"
     );
     let ended =
-        runtime().and_then(|runtime| run_out(runtime, live(loaded.config, args.require_token)));
+        build_runtime().and_then(|runtime| block_on_and_detach(runtime, run_server(loaded.config, args.require_token)));
     match ended {
         Ok(exit) => exit,
-        Err(error) => complain(&error, Exit::Failed),
+        Err(error) => print_error(&error, Exit::Failed),
     }
 }
 
 /// Runs this to its end, and leaves behind what is still blocked then: a file on a network filesystem that hangs, or
 /// a name server that is silent, must not keep the process from stopping.
-fn run_out<F: Future>(runtime: tokio::runtime::Runtime, all: F) -> F::Output {
-    let output = runtime.block_on(all);
+fn block_on_and_detach<F: Future>(runtime: tokio::runtime::Runtime, future: F) -> F::Output {
+    let output = runtime.block_on(future);
     runtime.shutdown_background();
     output
 }
 
-async fn live(config: Config, require_token: bool) -> io::Result<Exit> {
+async fn run_server(config: Config, require_token: bool) -> io::Result<Exit> {
     // Signals first: from here on nothing ends the process but the order of `Running::run`.
-    let stops = app::stops(&Tasks::default())?;
-    let running = match app::build(config, Seams::default(), require_token).await {
+    let stop_signals = app::stop_signals(&Tasks::default())?;
+    let running = match app::build(config, Dependencies::default(), require_token).await {
         Ok(running) => running,
         Err(error) => {
             let exit = match error {
                 StartError::Bind { .. } => Exit::CannotBind,
                 StartError::Tls(_)
-                | StartError::Identity(_)
+                | StartError::ServerTls(_)
                 | StartError::Origin(_)
                 | StartError::Secret(_)
-                | StartError::Supply(_)
+                | StartError::TokenProvider(_)
                 | StartError::Webhook(_) => Exit::Usage,
             };
-            return Ok(complain(&error, exit));
+            return Ok(print_error(&error, exit));
         }
     };
-    Ok(match running.run(stops).await {
-        app::Exit::Drained => Exit::Done,
-        app::Exit::Cut(_) => Exit::Failed,
-        app::Exit::NoToken => Exit::NoToken,
+    Ok(match running.run(stop_signals).await {
+        app::RunOutcome::Drained => Exit::Success,
+        app::RunOutcome::ForceClosed(_) => Exit::Failed,
+        app::RunOutcome::NoToken => Exit::NoToken,
     })
 }
 
@@ -135,7 +135,7 @@ async fn live(config: Config, require_token: bool) -> io::Result<Exit> {
 ///
 /// A core moves some fifty thousand small requests a second through one thread, some hundred times what Graph
 /// lets a number send; a second thread would only add the price of waking it.
-pub(super) fn runtime() -> io::Result<tokio::runtime::Runtime> {
+pub(super) fn build_runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(8)
@@ -144,40 +144,36 @@ pub(super) fn runtime() -> io::Result<tokio::runtime::Runtime> {
 
 /// Tokens are in this process's memory: no core dump may hold them, and no other process of the same user may
 /// attach to read them.
-fn keep_memory_private() {
+fn disable_core_dumps() {
     use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
     let none = Rlimit {
         current: Some(0),
         maximum: Some(0),
     };
-    let kept = set_dumpable_behavior(DumpableBehavior::NotDumpable)
-        .and_then(|()| setrlimit(Resource::Core, none));
-    if let Err(error) = kept {
+    let result = set_dumpable_behavior(DumpableBehavior::NotDumpable).and_then(|()| setrlimit(Resource::Core, none));
+    if let Err(error) = result {
         tracing::warn!(%error, "core dumps cannot be turned off; one would hold the token");
     }
 }
 
 /// A request under way takes two descriptors or three, and the usual soft limit, 1024, is there for programs that
 /// cannot count further. Ours is the hard one.
-fn raise_descriptors() {
+fn raise_nofile_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
-    let all = Rlimit {
+    let raised = Rlimit {
         current: limit.maximum,
         ..limit
     };
-    if let Err(error) = setrlimit(Resource::Nofile, all) {
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
         tracing::debug!(%error, "the limit of open files stays as it is");
     }
 }
 
 /// Says what is wrong, with its causes, in one line.
-pub(super) fn complain(error: &dyn std::error::Error, exit: Exit) -> Exit {
+pub(super) fn print_error(error: &dyn std::error::Error, exit: Exit) -> Exit {
     let causes = std::iter::successors(Some(error), |error| (*error).source());
-    let line = causes
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(": ");
+    let line = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
     // If stderr is closed, the exit code still says it.
     drop(writeln!(io::stderr(), "graphward: {line}"));
     exit
@@ -195,7 +191,7 @@ mod tests {
         let (release, blocked) = mpsc::channel::<()>();
         let (ended, end) = mpsc::channel();
         std::thread::spawn(move || {
-            run_out(runtime().unwrap(), async move {
+            block_on_and_detach(build_runtime().unwrap(), async move {
                 drop(tokio::task::spawn_blocking(move || blocked.recv()));
                 tokio::task::yield_now().await;
             });

@@ -14,10 +14,10 @@ use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr
 use zeroize::Zeroizing;
 
 use super::exit::Exit;
-use super::serve::{complain, runtime};
+use super::serve::{build_runtime, print_error};
 use crate::app::{RollbackError, roll_back};
-use crate::config::{Config, ConfigError, Overrides, environment};
-use crate::net::watch::contents;
+use crate::config::{Config, ConfigError, Overrides, env_var};
+use crate::net::watch::read_file;
 use crate::source::decode::{DecodeError, Format, MAX_DOCUMENT_BYTES, decode};
 use crate::source::{Fernet, FernetError};
 use crate::types::{Clock, Secret};
@@ -26,24 +26,24 @@ use crate::types::{Clock, Secret};
 #[derive(Args, Debug)]
 pub struct TokenArgs {
     #[command(subcommand)]
-    act: Act,
+    command: TokenCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Act {
+enum TokenCommand {
     /// Go back to the token that was there before the last renewal; once more undoes it
     ///
     /// It exchanges the token in the file of token.source, or of token.store, for the one that the last renewal kept
     /// beside it. A running sidecar notices. Exits with 1 if there is nothing to go back to.
-    Rollback(Rollback),
+    Rollback(RollbackArgs),
     /// Encrypt a token with Fernet: from stdin, or from a prompt that shows nothing
-    Seal(Seal),
+    Seal(EncryptArgs),
     /// Make a key for Fernet
     Keygen,
 }
 
 #[derive(Args, Debug)]
-struct Rollback {
+struct RollbackArgs {
     /// The configuration file of the sidecar
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -53,7 +53,7 @@ struct Rollback {
 }
 
 #[derive(Args, Debug)]
-struct Seal {
+struct EncryptArgs {
     /// The file that the key is in, as `graphward token keygen` prints it
     #[arg(long, value_name = "FILE")]
     key_file: PathBuf,
@@ -61,7 +61,7 @@ struct Seal {
 
 /// Why nothing was done.
 #[derive(Debug, thiserror::Error)]
-enum Trouble {
+enum TokenCommandError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     #[error("cannot roll back")]
@@ -69,7 +69,7 @@ enum Trouble {
     #[error("cannot read the key from {}", path.display())]
     KeyFile { path: PathBuf, source: io::Error },
     #[error("there is no key in {}", path.display())]
-    KeyText { path: PathBuf, source: DecodeError },
+    InvalidKey { path: PathBuf, source: DecodeError },
     #[error("cannot use the key")]
     Key(#[from] FernetError),
     #[error("cannot read the token")]
@@ -82,118 +82,113 @@ enum Trouble {
 
 /// Does it, and says what was done.
 pub(super) fn run(args: TokenArgs) -> ExitCode {
-    let done = match args.act {
-        Act::Rollback(args) => rolled_back(args),
-        Act::Seal(args) => sealed(&args),
-        Act::Keygen => keygen(),
+    let result = match args.command {
+        TokenCommand::Rollback(args) => rollback(args),
+        TokenCommand::Seal(args) => encrypt(&args),
+        TokenCommand::Keygen => keygen(),
     };
-    let trouble = match done {
-        Ok(()) => return Exit::Done.into(),
-        Err(trouble) => trouble,
+    let error = match result {
+        Ok(()) => return Exit::Success.into(),
+        Err(error) => error,
     };
-    let exit = match &trouble {
-        Trouble::Config(_)
-        | Trouble::Rollback(
-            RollbackError::Supply(_) | RollbackError::Tls(_) | RollbackError::NoFile,
-        )
-        | Trouble::KeyFile { .. }
-        | Trouble::KeyText { .. }
-        | Trouble::Key(_) => Exit::Usage,
-        Trouble::Rollback(RollbackError::Place(_) | RollbackError::Busy)
-        | Trouble::Read(_)
-        | Trouble::Token(_)
-        | Trouble::Process(_) => Exit::Failed,
+    let exit = match &error {
+        TokenCommandError::Config(_)
+        | TokenCommandError::Rollback(RollbackError::Sources(_) | RollbackError::Tls(_) | RollbackError::NoFile)
+        | TokenCommandError::KeyFile { .. }
+        | TokenCommandError::InvalidKey { .. }
+        | TokenCommandError::Key(_) => Exit::Usage,
+        TokenCommandError::Rollback(RollbackError::Obtain(_) | RollbackError::RefreshInProgress)
+        | TokenCommandError::Read(_)
+        | TokenCommandError::Token(_)
+        | TokenCommandError::Process(_) => Exit::Failed,
     };
-    complain(&trouble, exit).into()
+    print_error(&error, exit).into()
 }
 
-fn rolled_back(args: Rollback) -> Result<(), Trouble> {
+fn rollback(args: RollbackArgs) -> Result<(), TokenCommandError> {
     let flags = Overrides {
         config: args.config,
         token_file: args.token_file,
         ..Overrides::default()
     };
-    let config = Config::load(flags, &environment)?.config;
-    let runtime = runtime().map_err(Trouble::Process)?;
-    let (place, done) = runtime.block_on(roll_back(&config, Clock::system()))?;
-    let from = match done.from {
+    let config = Config::load(flags, &env_var)?.config;
+    let runtime = build_runtime().map_err(TokenCommandError::Process)?;
+    let (location, rolled_back) = runtime.block_on(roll_back(&config, Clock::system()))?;
+    let from = match rolled_back.from {
         Some(from) => format!("{from} is kept, so that a second rollback undoes this one"),
         None => "what was there was no usable token".to_owned(),
     };
-    let to = done.to;
-    say(&format!("{place}: the token is {to} again; {from}"))
+    let to = rolled_back.to;
+    print_line(&format!("{location}: the token is {to} again; {from}"))
 }
 
-fn sealed(args: &Seal) -> Result<(), Trouble> {
+fn encrypt(args: &EncryptArgs) -> Result<(), TokenCommandError> {
     let path = &args.key_file;
-    let key = contents(path).map_err(|source| Trouble::KeyFile {
+    let key = read_file(path).map_err(|source| TokenCommandError::KeyFile {
         path: path.clone(),
         source,
     })?;
-    let key = decode(&key, &Format::Raw).map_err(|source| Trouble::KeyText {
+    let key = decode(&key, &Format::Raw).map_err(|source| TokenCommandError::InvalidKey {
         path: path.clone(),
         source,
     })?;
     let keys = Fernet::new(vec![key])?;
-    say(&keys.seal(&token()?))
+    print_line(&keys.encrypt(&read_token()?))
 }
 
-fn keygen() -> Result<(), Trouble> {
+fn keygen() -> Result<(), TokenCommandError> {
     // The one secret that is asked for to be shown. It is sealed with nothing, and opens nothing yet.
     let key = Fernet::generate()?;
-    say(&Fernet::shown(&key))
+    print_line(&Fernet::expose_key(&key))
 }
 
 /// The token from stdin. At a terminal, nothing of it is shown.
-fn token() -> Result<Secret, Trouble> {
+fn read_token() -> Result<Secret, TokenCommandError> {
     let stdin = io::stdin();
     let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_DOCUMENT_BYTES));
     if stdin.is_terminal() {
-        let hidden = Hidden::of(&stdin).map_err(Trouble::Read)?;
+        let echo_off = EchoOff::disable(&stdin).map_err(TokenCommandError::Read)?;
         // If nobody sees the prompt, the token is still read.
         drop(io::stderr().write_all(b"Token (not shown): "));
         let mut line = Zeroizing::new(String::with_capacity(MAX_DOCUMENT_BYTES));
-        stdin.read_line(&mut line).map_err(Trouble::Read)?;
-        drop(hidden);
+        stdin.read_line(&mut line).map_err(TokenCommandError::Read)?;
+        drop(echo_off);
         bytes.extend_from_slice(line.as_bytes());
     } else {
-        let most = u64::try_from(MAX_DOCUMENT_BYTES).unwrap_or(u64::MAX);
-        let mut stdin = stdin.lock().take(most);
-        stdin.read_to_end(&mut bytes).map_err(Trouble::Read)?;
+        let max_bytes = u64::try_from(MAX_DOCUMENT_BYTES).unwrap_or(u64::MAX);
+        let mut stdin = stdin.lock().take(max_bytes);
+        stdin.read_to_end(&mut bytes).map_err(TokenCommandError::Read)?;
     }
     Ok(decode(&bytes, &Format::Raw)?)
 }
 
 /// A terminal that shows nothing of what is typed, until it is dropped.
-struct Hidden<'a> {
+struct EchoOff<'a> {
     terminal: &'a io::Stdin,
-    before: Termios,
+    saved: Termios,
 }
 
-impl<'a> Hidden<'a> {
-    fn of(terminal: &'a io::Stdin) -> io::Result<Self> {
-        let before = tcgetattr(terminal)?;
-        let mut hidden = before.clone();
-        hidden.local_modes.remove(LocalModes::ECHO);
-        hidden.local_modes.insert(LocalModes::ECHONL);
-        tcsetattr(terminal, OptionalActions::Flush, &hidden)?;
-        Ok(Self { terminal, before })
+impl<'a> EchoOff<'a> {
+    fn disable(terminal: &'a io::Stdin) -> io::Result<Self> {
+        let saved = tcgetattr(terminal)?;
+        let mut settings = saved.clone();
+        settings.local_modes.remove(LocalModes::ECHO);
+        settings.local_modes.insert(LocalModes::ECHONL);
+        tcsetattr(terminal, OptionalActions::Flush, &settings)?;
+        Ok(Self { terminal, saved })
     }
 }
 
-impl Drop for Hidden<'_> {
+impl Drop for EchoOff<'_> {
     fn drop(&mut self) {
-        let shown = tcsetattr(self.terminal, OptionalActions::Flush, &self.before);
-        if let Err(error) = shown {
+        let restored = tcsetattr(self.terminal, OptionalActions::Flush, &self.saved);
+        if let Err(error) = restored {
             // It may be gone. If not, its owner should know why it is dumb.
-            drop(writeln!(
-                io::stderr(),
-                "the terminal stays as it is: {error}"
-            ));
+            drop(writeln!(io::stderr(), "the terminal stays as it is: {error}"));
         }
     }
 }
 
-fn say(line: &str) -> Result<(), Trouble> {
-    writeln!(io::stdout(), "{line}").map_err(Trouble::Process)
+fn print_line(line: &str) -> Result<(), TokenCommandError> {
+    writeln!(io::stdout(), "{line}").map_err(TokenCommandError::Process)
 }

@@ -9,7 +9,7 @@ use super::fault::quote;
 
 /// Where a listener listens.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub enum Address {
+pub enum BindAddress {
     /// `127.0.0.1:8080`, `[::1]:8080`; `localhost` is 127.0.0.1.
     Tcp(SocketAddr),
     /// `unix:/run/graphward/proxy.sock`.
@@ -19,21 +19,19 @@ pub enum Address {
 /// Why a text is not an address to listen on; says what to write instead.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{0}")]
-pub struct AddressError(String);
+pub struct BindAddressError(String);
 
-impl Address {
+impl BindAddress {
     /// Whether the two cannot both be listened on: the same socket file, or the same port where one is the
     /// other's address or takes all addresses. Port 0 means a free one and clashes with nothing.
     #[must_use]
-    pub fn clashes(&self, other: &Self) -> bool {
+    pub fn conflicts_with(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Unix(one), Self::Unix(two)) => one == two,
             (Self::Tcp(one), Self::Tcp(two)) => {
                 let same_family = one.is_ipv4() == two.is_ipv4();
                 let all = one.ip().is_unspecified() || two.ip().is_unspecified();
-                one.port() != 0
-                    && one.port() == two.port()
-                    && (one.ip() == two.ip() || (same_family && all))
+                one.port() != 0 && one.port() == two.port() && (one.ip() == two.ip() || (same_family && all))
             }
             (Self::Unix(_), Self::Tcp(_)) | (Self::Tcp(_), Self::Unix(_)) => false,
         }
@@ -41,7 +39,7 @@ impl Address {
 
     /// Where somebody on this machine finds what listens here: a listener on all addresses is on loopback too.
     #[must_use]
-    pub fn reached_at(&self) -> Self {
+    pub fn local_dial_address(&self) -> Self {
         match self {
             Self::Unix(path) => Self::Unix(path.clone()),
             Self::Tcp(address) => {
@@ -56,10 +54,10 @@ impl Address {
     }
 }
 
-impl FromStr for Address {
-    type Err = AddressError;
+impl FromStr for BindAddress {
+    type Err = BindAddressError;
 
-    fn from_str(text: &str) -> Result<Self, AddressError> {
+    fn from_str(text: &str) -> Result<Self, BindAddressError> {
         if let Some(path) = text.strip_prefix("unix:") {
             return socket_file(path).map(Self::Unix);
         }
@@ -93,7 +91,7 @@ impl FromStr for Address {
     }
 }
 
-impl fmt::Display for Address {
+impl fmt::Display for BindAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => address.fmt(f),
@@ -105,13 +103,11 @@ impl fmt::Display for Address {
 /// The longest path the system can bind, less its closing zero.
 const LONGEST_PATH: usize = 107;
 
-fn socket_file(path: &str) -> Result<PathBuf, AddressError> {
+fn socket_file(path: &str) -> Result<PathBuf, BindAddressError> {
     // `unix:///run/x` is written as often as `unix:/run/x`.
     let path = path.strip_prefix("//").unwrap_or(path);
     if !path.starts_with('/') || path.ends_with('/') || path.contains('\0') {
-        return wrong(
-            "must name a socket file by its full path, such as \"unix:/run/graphward/proxy.sock\"",
-        );
+        return wrong("must name a socket file by its full path, such as \"unix:/run/graphward/proxy.sock\"");
     }
     if path.len() > LONGEST_PATH {
         return wrong(format!(
@@ -122,8 +118,8 @@ fn socket_file(path: &str) -> Result<PathBuf, AddressError> {
     Ok(Path::new(path).to_owned())
 }
 
-fn wrong<T>(what: impl Into<String>) -> Result<T, AddressError> {
-    Err(AddressError(what.into()))
+fn wrong<T>(what: impl Into<String>) -> Result<T, BindAddressError> {
+    Err(BindAddressError(what.into()))
 }
 
 #[cfg(test)]
@@ -139,7 +135,7 @@ mod tests {
             ("unix:/run/a.sock", "unix:/run/a.sock"),
             ("unix:///run/a.sock", "unix:/run/a.sock"),
         ] {
-            assert_eq!(text.parse::<Address>().unwrap().to_string(), shown);
+            assert_eq!(text.parse::<BindAddress>().unwrap().to_string(), shown);
         }
     }
 
@@ -160,24 +156,19 @@ mod tests {
             ("unix:", "full path"),
             ("/run/a.sock", "unix:/run/graphward/proxy.sock"),
         ] {
-            let error = text.parse::<Address>().unwrap_err().to_string();
+            let error = text.parse::<BindAddress>().unwrap_err().to_string();
             assert!(error.contains(words), "{text:?}: {error}");
         }
         let long = format!("unix:/{}", "a".repeat(107));
-        assert!(
-            long.parse::<Address>()
-                .unwrap_err()
-                .to_string()
-                .contains("107")
-        );
+        assert!(long.parse::<BindAddress>().unwrap_err().to_string().contains("107"));
     }
 
     #[test]
     fn listeners_clash_when_the_system_could_not_bind_both() {
         let clash = |one: &str, two: &str| {
-            let (one, two) = (one.parse::<Address>().unwrap(), two.parse().unwrap());
-            assert_eq!(one.clashes(&two), two.clashes(&one));
-            one.clashes(&two)
+            let (one, two) = (one.parse::<BindAddress>().unwrap(), two.parse().unwrap());
+            assert_eq!(one.conflicts_with(&two), two.conflicts_with(&one));
+            one.conflicts_with(&two)
         };
         assert!(clash("127.0.0.1:80", "localhost:80"));
         assert!(clash("0.0.0.0:80", "127.0.0.1:80"));
@@ -197,8 +188,8 @@ mod tests {
             ("10.0.0.1:1", "10.0.0.1:1"),
             ("unix:/a", "unix:/a"),
         ] {
-            let listens: Address = listens.parse().unwrap();
-            assert_eq!(listens.reached_at().to_string(), reached);
+            let listens: BindAddress = listens.parse().unwrap();
+            assert_eq!(listens.local_dial_address().to_string(), reached);
         }
     }
 }

@@ -4,11 +4,11 @@ use super::call::url;
 use super::file::Value;
 use super::layers::Layers;
 use super::secret::wording;
-use super::settings::Alerts;
+use super::settings::AlertConfig;
 
 /// Asks for every key of it.
-pub(super) fn alerts(said: &mut Layers) -> Alerts {
-    Alerts {
+pub(super) fn alerts(said: &mut Layers) -> AlertConfig {
+    AlertConfig {
         url: said.ask_whole("alerts.url", None, |said, faults| {
             if matches!(&said.value, Value::Text(text) if text.is_empty()) {
                 return Some(None);

@@ -5,10 +5,10 @@ use super::layers::Layers;
 use super::read::{choice, text};
 use super::renew::id;
 use super::secret::secret;
-use super::settings::App;
-use crate::graph::Proving;
+use super::settings::AppConfig;
+use crate::graph::ProofMode;
 
-pub(super) fn app(said: &mut Layers) -> App {
+pub(super) fn app(said: &mut Layers) -> AppConfig {
     let number = said.ask("app.id", None, |value| match text(value)? {
         "" => Ok(None),
         text => id(text).map(Some),
@@ -19,19 +19,19 @@ pub(super) fn app(said: &mut Layers) -> App {
         }
         secret("app.secret", said, faults).map(Some)
     });
-    let proof = said.ask("app.proof", Some(Proving::Lasting), |value| {
+    let proof = said.ask("app.proof", Some(ProofMode::PerToken), |value| {
         let words = [
-            ("auto", Some(Proving::Lasting)),
-            ("timed", Some(Proving::Timed)),
+            ("auto", Some(ProofMode::PerToken)),
+            ("timed", Some(ProofMode::Timestamped)),
             ("off", None),
         ];
         choice(value, &words)
     });
-    if secret.is_none() && proof == Some(Proving::Timed) {
+    if secret.is_none() && proof == Some(ProofMode::Timestamped) {
         let what = "needs `app.secret`: a proof is made with it";
         said.contradiction(["app.proof", "app.secret"], what.to_owned());
     }
-    App {
+    AppConfig {
         id: number,
         secret,
         proof,

@@ -11,23 +11,22 @@ use super::file::{Said, Value};
 use super::layers::{holds_secret, shown};
 use super::read::{duration, text};
 use super::secret::{elsewhere, variable, wording};
-use super::settings::{Command, WebCall, Wording};
+use super::settings::{ExecCommand, HttpCall, MaybeSecret};
 use super::table::Table;
 use crate::source::decode::Format;
 
 /// The supply waits for 20 s at most; who renews under a claim has it for 25 s.
 const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(15);
 /// More often would be a loop, and more seldom is what `changed` and a restart are for.
-pub(super) const EVERY: RangeInclusive<Duration> =
-    Duration::from_millis(100)..=Duration::from_secs(24 * 60 * 60);
+pub(super) const EVERY: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(24 * 60 * 60);
 
 /// Reads the call of a service, whose address is at `http`.
-pub(super) fn web_call(table: &mut Table<'_>) -> Option<WebCall> {
+pub(super) fn web_call(table: &mut Table<'_>) -> Option<HttpCall> {
     let url = table.ask("http", |value| url(text(value)?));
     let format = pointed(table);
     let headers = list(table, "headers", headers);
     let timeout = timeout(table, Duration::from_secs(5));
-    Some(WebCall {
+    Some(HttpCall {
         url: url?,
         format: format?,
         headers: headers?,
@@ -36,14 +35,12 @@ pub(super) fn web_call(table: &mut Table<'_>) -> Option<WebCall> {
 }
 
 /// Reads a command, whose words are at `exec`.
-pub(super) fn command(table: &mut Table<'_>) -> Option<Command> {
+pub(super) fn command(table: &mut Table<'_>) -> Option<ExecCommand> {
     let argv = table.ask_whole("exec", argv);
     let format = format(table);
     let timeout = timeout(table, Duration::from_secs(10));
-    let keep_env = list(table, "keep_env", |said, key, faults| {
-        texts(key, said, faults, kept)
-    });
-    Some(Command {
+    let keep_env = list(table, "keep_env", |said, key, faults| texts(key, said, faults, kept));
+    Some(ExecCommand {
         argv: argv?,
         format: format?,
         timeout: timeout?,
@@ -57,9 +54,7 @@ pub(super) fn format(table: &mut Table<'_>) -> Option<Format> {
     let pointer = optional(table, "pointer", |value| pointer(text(value)?));
     match (key?, pointer?) {
         (Some(_), Some(_)) => {
-            table.wrong(
-                "has both `key`, for KEY=value lines, and `pointer`, for JSON: keep the one that fits",
-            );
+            table.wrong("has both `key`, for KEY=value lines, and `pointer`, for JSON: keep the one that fits");
             None
         }
         (Some(key), None) => Some(Format::Key(key)),
@@ -106,12 +101,9 @@ pub(super) fn list<T>(
 
 /// The address of a service: `http` or `https`, a host, and nothing that is a secret.
 pub(super) fn url(text: &str) -> Result<Uri, String> {
-    const WRITE: &str =
-        "must be an address with http:// or https://, such as \"http://tenant-service:3007/token\"";
+    const WRITE: &str = "must be an address with http:// or https://, such as \"http://tenant-service:3007/token\"";
     if text.contains('{') {
-        return Err(
-            "has a { in it: write the name itself where a template has {tenant}".to_owned(),
-        );
+        return Err("has a { in it: write the name itself where a template has {tenant}".to_owned());
     }
     let url: Uri = text.parse().map_err(|_invalid| WRITE.to_owned())?;
     let known = matches!(url.scheme_str(), Some("http" | "https"));
@@ -143,7 +135,7 @@ fn tells(parameter: &str) -> bool {
     !value.is_empty() && holds_secret(name, &Value::Text(value.to_owned()))
 }
 
-fn headers(said: &Said, key: &str, faults: &mut Vec<Fault>) -> Option<Vec<(HeaderName, Wording)>> {
+fn headers(said: &Said, key: &str, faults: &mut Vec<Fault>) -> Option<Vec<(HeaderName, MaybeSecret)>> {
     let Value::Table(entries) = &said.value else {
         let what = format!(
             "must be a table, {{ Authorization = {{ file = \"/run/graphward/key\" }} }}, not {}",
@@ -153,7 +145,7 @@ fn headers(said: &Said, key: &str, faults: &mut Vec<Fault>) -> Option<Vec<(Heade
         return None;
     };
     let before = faults.len();
-    let mut headers: Vec<(HeaderName, Wording)> = Vec::new();
+    let mut headers: Vec<(HeaderName, MaybeSecret)> = Vec::new();
     for entry in entries {
         let key = format!("{key}.{}", shown(&entry.key));
         let name = match header(&entry.key) {
@@ -174,14 +166,7 @@ fn headers(said: &Said, key: &str, faults: &mut Vec<Fault>) -> Option<Vec<(Heade
 }
 
 fn header(name: &str) -> Result<HeaderName, String> {
-    let ours = [
-        CONNECTION,
-        CONTENT_LENGTH,
-        HOST,
-        TE,
-        TRANSFER_ENCODING,
-        UPGRADE,
-    ];
+    let ours = [CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING, UPGRADE];
     match HeaderName::from_bytes(name.as_bytes()) {
         Ok(name) if ours.contains(&name) => Err("is not for a configuration to set".to_owned()),
         Ok(name) => Ok(name),
@@ -220,8 +205,7 @@ fn argv(said: &Said, key: &str, faults: &mut Vec<Fault>) -> Option<Vec<String>> 
         Ok(word.to_owned())
     })?;
     if argv.first().is_none_or(String::is_empty) {
-        let what =
-            "must be a program and its arguments, [\"vault\", \"read\", \"…\"]; there is no shell";
+        let what = "must be a program and its arguments, [\"vault\", \"read\", \"…\"]; there is no shell";
         faults.push(Fault::new(&said.place, key, what));
         return None;
     }
@@ -258,19 +242,13 @@ fn line_key(text: &str) -> Result<String, String> {
     if fits && (1..=100).contains(&text.len()) {
         Ok(text.to_owned())
     } else {
-        Err(
-            "must be what stands before the = in the file, such as \"WHATSAPP_ACCESS_TOKEN\""
-                .to_owned(),
-        )
+        Err("must be what stands before the = in the file, such as \"WHATSAPP_ACCESS_TOKEN\"".to_owned())
     }
 }
 
 /// RFC 6901, less the empty pointer: a whole document that is one JSON string is nobody's token file.
 fn pointer(text: &str) -> Result<String, String> {
-    let escapes_well = text
-        .split('~')
-        .skip(1)
-        .all(|rest| rest.starts_with(['0', '1']));
+    let escapes_well = text.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
     if text.starts_with('/') && escapes_well {
         Ok(text.to_owned())
     } else {

@@ -1,7 +1,7 @@
 //! The environment: variables for the commonest keys.
 
 /// The variables that are read.
-pub const VARIABLES: [&str; 11] = [
+pub const ENV_VARS: [&str; 11] = [
     "GRAPHWARD_CONFIG",
     "GRAPHWARD_LISTEN",
     "GRAPHWARD_ADMIN",
@@ -22,7 +22,7 @@ pub const VARIABLES: [&str; 11] = [
     reason = "the one door to the environment; everything else is handed a function"
 )]
 #[must_use]
-pub fn environment(name: &str) -> Option<String> {
+pub fn env_var(name: &str) -> Option<String> {
     match std::env::var(name) {
         Ok(value) => Some(value),
         Err(std::env::VarError::NotPresent) => None,

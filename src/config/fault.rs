@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::place::Place;
+use super::place::Provenance;
 
 /// Everything that is wrong with a configuration, in the order of the file.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -14,11 +14,11 @@ pub struct ConfigError {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Fault {
     /// Where it was said.
-    pub place: Place,
+    pub place: Provenance,
     /// The key, `section.key`; empty if it is not about one.
     pub key: String,
     /// What is wrong, and what to do.
-    pub what: String,
+    pub message: String,
 }
 
 // === impl ConfigError ===
@@ -26,17 +26,17 @@ pub struct Fault {
 impl ConfigError {
     pub(super) fn new(mut faults: Vec<Fault>) -> Self {
         faults.sort_by_key(|fault| match &fault.place {
-            Place::File { line, .. } => (0, *line),
-            Place::Environment(_) => (1, 0),
-            Place::Flag(_) => (2, 0),
-            Place::Default => (3, 0),
+            Provenance::File { line, .. } => (0, *line),
+            Provenance::Environment(_) => (1, 0),
+            Provenance::Flag(_) => (2, 0),
+            Provenance::Default => (3, 0),
         });
         Self { faults }
     }
 
     /// The faults.
     #[must_use]
-    pub fn faults(&self) -> &[Fault] {
+    pub fn diagnostics(&self) -> &[Fault] {
         &self.faults
     }
 }
@@ -58,11 +58,11 @@ impl std::error::Error for ConfigError {}
 // === impl Fault ===
 
 impl Fault {
-    pub(super) fn new(place: &Place, key: &str, what: impl Into<String>) -> Self {
+    pub(super) fn new(place: &Provenance, key: &str, what: impl Into<String>) -> Self {
         Self {
             place: place.clone(),
             key: key.to_owned(),
-            what: what.into(),
+            message: what.into(),
         }
     }
 }
@@ -70,9 +70,9 @@ impl Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.key.is_empty() {
-            write!(f, "{}: {}", self.place, self.what)
+            write!(f, "{}: {}", self.place, self.message)
         } else {
-            write!(f, "{}: {}: {}", self.place, self.key, self.what)
+            write!(f, "{}: {}: {}", self.place, self.key, self.message)
         }
     }
 }
@@ -142,10 +142,7 @@ mod tests {
         ] {
             assert!(!quote(text).contains(text.trim()), "{text}");
         }
-        assert_eq!(
-            quote("http://graph.facebook.com"),
-            "\"http://graph.facebook.com\""
-        );
+        assert_eq!(quote("http://graph.facebook.com"), "\"http://graph.facebook.com\"");
         assert_eq!(quote("a\nb"), "\"a\\nb\"");
         assert!(quote(&"a ".repeat(100)).ends_with("…\""));
     }

@@ -11,12 +11,12 @@ use std::sync::Arc;
 use toml::de::{DeTable, DeValue};
 
 use super::fault::Fault;
-use super::place::Place;
+use super::place::Provenance;
 
 /// A value, and where it was said.
 #[derive(Clone)]
 pub(super) struct Said {
-    pub(super) place: Place,
+    pub(super) place: Provenance,
     pub(super) value: Value,
 }
 
@@ -65,7 +65,7 @@ pub(super) fn parse(path: &Arc<Path>, text: &str) -> Result<Vec<Entry>, Vec<Faul
     Err(faults)
 }
 
-// === impl Value ===
+// === impl ParamValue ===
 
 impl Value {
     /// What it is, for a message.
@@ -104,9 +104,7 @@ impl Lines<'_> {
     fn value(&self, value: &DeValue<'_>) -> Value {
         match value {
             DeValue::String(text) => Value::Text(text.clone().into_owned()),
-            DeValue::Integer(number) => {
-                Value::Number(i64::from_str_radix(number.as_str(), number.radix()).ok())
-            }
+            DeValue::Integer(number) => Value::Number(i64::from_str_radix(number.as_str(), number.radix()).ok()),
             DeValue::Float(_) => Value::Fraction,
             DeValue::Boolean(on) => Value::Switch(*on),
             DeValue::Datetime(_) => Value::Date,
@@ -123,9 +121,9 @@ impl Lines<'_> {
         }
     }
 
-    fn place(&self, offset: usize) -> Place {
+    fn place(&self, offset: usize) -> Provenance {
         let before = self.before(offset);
-        Place::File {
+        Provenance::File {
             path: Arc::clone(self.path),
             line: 1 + before.bytes().filter(|byte| *byte == b'\n').count(),
         }
@@ -166,14 +164,8 @@ mod tests {
                 "a.toml:2: this is not TOML, at column ",
             ),
             ("EAAGsecret\n", "a.toml:1: this is not TOML, at column "),
-            (
-                "[token\nEAAGsecret = 1\n",
-                "a.toml:1: this is not TOML, at column ",
-            ),
-            (
-                "a = 'ü' EAAGsecret\n",
-                "a.toml:1: this is not TOML, at column 9: ",
-            ),
+            ("[token\nEAAGsecret = 1\n", "a.toml:1: this is not TOML, at column "),
+            ("a = 'ü' EAAGsecret\n", "a.toml:1: this is not TOML, at column 9: "),
             (
                 "EAAGsecret = 1\nEAAGsecret = 2\n",
                 "a.toml:2: this is not TOML, at column 1: duplicate key",

@@ -21,10 +21,7 @@ pub(super) fn origin(text: &str) -> Result<String, String> {
     }
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     if rest.contains(['/', '?', '#']) {
-        return Err(
-            "must end behind the host: paths, with the version in them, are the app's own"
-                .to_owned(),
-        );
+        return Err("must end behind the host: paths, with the version in them, are the app's own".to_owned());
     }
     if rest.contains('@') {
         return Err("must not have a user or a password in it".to_owned());
@@ -40,10 +37,7 @@ pub(super) fn origin(text: &str) -> Result<String, String> {
 pub(super) fn host(text: &str) -> Result<String, String> {
     match split(text) {
         Some((name, None)) => Ok(name),
-        Some((name, Some(_port))) => Err(format!(
-            "must be a name without a port: write {}",
-            quote(&name)
-        )),
+        Some((name, Some(_port))) => Err(format!("must be a name without a port: write {}", quote(&name))),
         None => Err(not_a_host(text)),
     }
 }
@@ -52,10 +46,7 @@ pub(super) fn host(text: &str) -> Result<String, String> {
 pub(super) fn host_port(text: &str) -> Result<String, String> {
     match split(text) {
         Some((name, Some(port))) => Ok(format!("{name}:{port}")),
-        Some((name, None)) => Err(format!(
-            "must have a port: write {}",
-            quote(&format!("{name}:443"))
-        )),
+        Some((name, None)) => Err(format!("must have a port: write {}", quote(&format!("{name}:443")))),
         None => Err(format!(
             "must be \"host:port\", such as \"127.0.0.1:18443\", not {}",
             quote(text)
@@ -69,12 +60,7 @@ fn split(text: &str) -> Option<(String, Option<u16>)> {
     let name = authority.host();
     let port = match authority.as_str().strip_prefix(name)? {
         "" => None,
-        port => Some(
-            port.strip_prefix(':')?
-                .parse()
-                .ok()
-                .filter(|port| *port != 0)?,
-        ),
+        port => Some(port.strip_prefix(':')?.parse().ok().filter(|port| *port != 0)?),
     };
     let bare = name.trim_start_matches('[').trim_end_matches(']');
     if bare.contains(':') != name.starts_with('[') || ServerName::try_from(bare).is_err() {
@@ -98,10 +84,7 @@ mod tests {
     fn an_origin_is_https_and_a_host_and_nothing_else() {
         for (text, normal) in [
             ("https://graph.facebook.com", "https://graph.facebook.com"),
-            (
-                "HTTPS://Graph.Facebook.com:443/",
-                "https://graph.facebook.com",
-            ),
+            ("HTTPS://Graph.Facebook.com:443/", "https://graph.facebook.com"),
             ("https://127.0.0.1:18443", "https://127.0.0.1:18443"),
             ("https://[::1]:18443", "https://[::1]:18443"),
         ] {
@@ -114,10 +97,7 @@ mod tests {
             ("https://graph.facebook.com/v23.0", "the app's own"),
             ("https://graph.facebook.com?a=b", "the app's own"),
             ("https://graph.facebook.com//", "the app's own"),
-            (
-                "https://me:hunter2@graph.facebook.com",
-                "a user or a password",
-            ),
+            ("https://me:hunter2@graph.facebook.com", "a user or a password"),
             ("https://", "the name of a host"),
             ("https://graph facebook", "the name of a host"),
             ("https://graph.facebook.com:", "the name of a host"),
@@ -138,10 +118,7 @@ mod tests {
         assert!(host("https://a").is_err());
         assert!(host("*.a").is_err());
         assert!(host("").is_err());
-        assert_eq!(
-            host_port("127.0.0.1:18443").as_deref(),
-            Ok("127.0.0.1:18443")
-        );
+        assert_eq!(host_port("127.0.0.1:18443").as_deref(), Ok("127.0.0.1:18443"));
         assert_eq!(host_port("[::1]:443").as_deref(), Ok("[::1]:443"));
         assert!(host_port("a").unwrap_err().contains("write \"a:443\""));
         assert!(host_port("::1:443").is_err());

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::fault::{Fault, NEVER_HERE, is_token, might_be_secret};
 use super::file::{Entry, Said, Value};
-use super::place::Place;
+use super::place::Provenance;
 use super::read::nearest;
 
 /// What was said, by key; what was asked for; and what was wrong with it.
@@ -13,11 +13,11 @@ pub(super) struct Layers {
     /// Lowest layer first.
     said: BTreeMap<String, Vec<Said>>,
     /// The file's top-level keys that are tables, and those that are not.
-    sections: Vec<(String, Place)>,
+    sections: Vec<(String, Provenance)>,
     strays: Vec<Entry>,
     asked: BTreeSet<&'static str>,
     doubtful: BTreeSet<&'static str>,
-    places: BTreeMap<&'static str, Place>,
+    places: BTreeMap<&'static str, Provenance>,
     faults: Vec<Fault>,
 }
 
@@ -49,19 +49,14 @@ impl Layers {
     }
 
     /// Lays one more value over what was said so far.
-    pub(super) fn over(&mut self, key: &str, place: Place, value: Value) {
+    pub(super) fn over(&mut self, key: &str, place: Provenance, value: Value) {
         let said = Said { place, value };
         self.said.entry(key.to_owned()).or_default().push(said);
     }
 
     /// Asks for a key. Every layer's value is read, and the highest one counts: one that is wrong is a fault
     /// even where a higher layer hides it, since it will not stay hidden.
-    pub(super) fn ask<T>(
-        &mut self,
-        key: &'static str,
-        default: T,
-        read: impl Fn(&Value) -> Result<T, String>,
-    ) -> T {
+    pub(super) fn ask<T>(&mut self, key: &'static str, default: T, read: impl Fn(&Value) -> Result<T, String>) -> T {
         self.ask_whole(key, default, |said, faults| match read(&said.value) {
             Ok(value) => Some(value),
             Err(what) => {
@@ -99,11 +94,9 @@ impl Layers {
         if keys.iter().any(|key| self.doubtful.contains(key)) {
             return;
         }
-        let said = keys
-            .iter()
-            .find_map(|key| Some((*key, self.places.get(key)?)));
+        let said = keys.iter().find_map(|key| Some((*key, self.places.get(key)?)));
         let [first, _] = keys;
-        let (key, place) = said.unwrap_or((first, &Place::Default));
+        let (key, place) = said.unwrap_or((first, &Provenance::Default));
         self.faults.push(Fault::new(place, key, what));
     }
 
@@ -114,14 +107,13 @@ impl Layers {
 
     /// When everything has been asked: where each value was said, or every fault. What nobody asked for is
     /// unknown.
-    pub(super) fn close(mut self) -> Result<BTreeMap<&'static str, Place>, Vec<Fault>> {
+    pub(super) fn close(mut self) -> Result<BTreeMap<&'static str, Provenance>, Vec<Fault>> {
         for (path, said) in &self.said {
             let (section, key) = path.split_once('.').unwrap_or((path, ""));
             if self.knows_section(section) {
                 for said in said {
                     let what = self.unknown_key(section, key, &said.value);
-                    self.faults
-                        .push(Fault::new(&said.place, &shown(path), what));
+                    self.faults.push(Fault::new(&said.place, &shown(path), what));
                 }
             }
         }
@@ -172,12 +164,8 @@ impl Layers {
         } else if self.knows_section(key) {
             format!("is a section: write [{key}], once, and its keys below it")
         } else {
-            self.elsewhere(key).unwrap_or_else(|| {
-                format!(
-                    "there is no such key outside a section; {}",
-                    self.list_sections()
-                )
-            })
+            self.elsewhere(key)
+                .unwrap_or_else(|| format!("there is no such key outside a section; {}", self.list_sections()))
         }
     }
 
@@ -207,10 +195,7 @@ impl Layers {
 
     fn keys_of(&self, section: &str) -> Vec<&'static str> {
         let halves = self.asked.iter().filter_map(|path| path.split_once('.'));
-        halves
-            .filter(|(its, _)| *its == section)
-            .map(|(_, key)| key)
-            .collect()
+        halves.filter(|(its, _)| *its == section).map(|(_, key)| key).collect()
     }
 }
 
@@ -224,18 +209,13 @@ pub(super) fn holds_secret(key: &str, value: &Value) -> bool {
     match value {
         Value::Text(text) => named || is_token(text),
         Value::List(items) => items.iter().any(|item| holds_secret(&key, &item.value)),
-        Value::Number(_) | Value::Switch(_) | Value::Table(_) | Value::Fraction | Value::Date => {
-            false
-        }
+        Value::Number(_) | Value::Switch(_) | Value::Table(_) | Value::Fraction | Value::Date => false,
     }
 }
 
 /// An unknown key as it may stand in a message: someone may have pasted a token for a key.
 pub(super) fn shown(path: &str) -> String {
-    if path
-        .split('.')
-        .any(|key| key.len() >= 20 && might_be_secret(key))
-    {
+    if path.split('.').any(|key| key.len() >= 20 && might_be_secret(key)) {
         return "(a key not shown, as it may be a secret)".to_owned();
     }
     path.escape_debug().take(80).collect()

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use super::fault::{ConfigError, Fault};
 use super::file::{Entry, Said, Value, parse};
 use super::layers::Layers;
-use super::place::Place;
+use super::place::Provenance;
 use super::resolve::resolve;
 use super::settings::Config;
 
 /// Where a file is looked for if none is named.
-pub const FILES: [&str; 2] = ["graphward.toml", "/etc/graphward/graphward.toml"];
+pub const DEFAULT_CONFIG_PATHS: [&str; 2] = ["graphward.toml", "/etc/graphward/graphward.toml"];
 
 /// What the flags of a command say. No flag takes a secret: the process list is open to everybody.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -40,36 +40,33 @@ pub struct Overrides {
 
 /// A configuration and where it is from.
 #[derive(Clone, Debug)]
-pub struct Loaded {
+pub struct LoadedConfig {
     /// The configuration.
     pub config: Config,
     /// The file that was read, if there was one.
     pub file: Option<PathBuf>,
     /// Where each value was said; those not listed are defaults.
-    pub places: BTreeMap<&'static str, Place>,
+    pub provenance: BTreeMap<&'static str, Provenance>,
 }
 
 impl Config {
     /// Reads the configuration: flags over environment over file over defaults.
     ///
-    /// The environment is a function, [`environment`](fn@super::environment) but in tests; a variable that is
+    /// The environment is a function, [`env_var`](super::env_var) but in tests; a variable that is
     /// empty is as good as not set.
     ///
     /// # Errors
     ///
     /// [`ConfigError`] with everything that is wrong. Its message holds no secret and no line of the file.
-    pub fn load(
-        flags: Overrides,
-        env: &dyn Fn(&str) -> Option<String>,
-    ) -> Result<Loaded, ConfigError> {
-        Self::load_from(flags, env, &FILES.map(Path::new))
+    pub fn load(flags: Overrides, env: &dyn Fn(&str) -> Option<String>) -> Result<LoadedConfig, ConfigError> {
+        Self::load_from(flags, env, &DEFAULT_CONFIG_PATHS.map(Path::new))
     }
 
     fn load_from(
         flags: Overrides,
         env: &dyn Fn(&str) -> Option<String>,
         files: &[&Path],
-    ) -> Result<Loaded, ConfigError> {
+    ) -> Result<LoadedConfig, ConfigError> {
         let env = |name: &str| env(name).filter(|value| !value.is_empty());
         let named = named(&flags, &env);
         let found = find(named, files).map_err(|fault| ConfigError::new(vec![fault]))?;
@@ -84,10 +81,10 @@ impl Config {
         lay_environment(&mut layers, &env, &flags);
         lay_flags(&mut layers, flags);
         let (config, places) = resolve(layers).map_err(ConfigError::new)?;
-        Ok(Loaded {
+        Ok(LoadedConfig {
             config,
             file,
-            places,
+            provenance: places,
         })
     }
 }
@@ -105,20 +102,16 @@ pub fn of_text(text: &str) -> Result<Config, ConfigError> {
 }
 
 /// The file that somebody asked for, and who did.
-fn named(flags: &Overrides, env: &dyn Fn(&str) -> Option<String>) -> Option<(PathBuf, Place)> {
+fn named(flags: &Overrides, env: &dyn Fn(&str) -> Option<String>) -> Option<(PathBuf, Provenance)> {
     match &flags.config {
-        Some(path) => Some((path.clone(), Place::Flag("--config"))),
-        None => env("GRAPHWARD_CONFIG")
-            .map(|path| (PathBuf::from(path), Place::Environment("GRAPHWARD_CONFIG"))),
+        Some(path) => Some((path.clone(), Provenance::Flag("--config"))),
+        None => env("GRAPHWARD_CONFIG").map(|path| (PathBuf::from(path), Provenance::Environment("GRAPHWARD_CONFIG"))),
     }
 }
 
 /// The file and its text. One that was named has to be there; one that is only looked for need not, but if it
 /// is there and cannot be read, that is a fault too: going on with the defaults would be a riddle.
-fn find(
-    named: Option<(PathBuf, Place)>,
-    files: &[&Path],
-) -> Result<Option<(PathBuf, String)>, Fault> {
+fn find(named: Option<(PathBuf, Provenance)>, files: &[&Path]) -> Result<Option<(PathBuf, String)>, Fault> {
     if let Some((path, place)) = named {
         return match std::fs::read_to_string(&path) {
             Ok(text) => Ok(Some((path, text))),
@@ -131,7 +124,7 @@ fn find(
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
                 let line = 0;
-                let place = Place::File {
+                let place = Provenance::File {
                     path: Arc::from(*path),
                     line,
                 };
@@ -142,23 +135,20 @@ fn find(
     Ok(None)
 }
 
-fn unreadable(place: &Place, path: &Path, error: &io::Error) -> Fault {
+fn unreadable(place: &Provenance, path: &Path, error: &io::Error) -> Fault {
     let reason = if error.kind() == io::ErrorKind::InvalidData {
         "it is not UTF-8 text".to_owned()
     } else {
         error.to_string()
     };
-    let what = format!(
-        "cannot read the configuration file {}: {reason}",
-        path.display()
-    );
+    let what = format!("cannot read the configuration file {}: {reason}", path.display());
     Fault::new(place, "", what)
 }
 
 fn lay_environment(layers: &mut Layers, env: &dyn Fn(&str) -> Option<String>, flags: &Overrides) {
-    let mut lay = |name: &'static str, key, value: fn(&Place, String) -> Value| {
+    let mut lay = |name: &'static str, key, value: fn(&Provenance, String) -> Value| {
         if let Some(said) = env(name) {
-            let place = Place::Environment(name);
+            let place = Provenance::Environment(name);
             let value = value(&place, said);
             layers.over(key, place, value);
         }
@@ -166,15 +156,9 @@ fn lay_environment(layers: &mut Layers, env: &dyn Fn(&str) -> Option<String>, fl
     lay("GRAPHWARD_LISTEN", "listen.proxy", |place, list| {
         texts(place, list.split(','))
     });
-    lay("GRAPHWARD_ADMIN", "listen.admin", |_, text| {
-        Value::Text(text)
-    });
-    lay("GRAPHWARD_ORIGIN", "upstream.origin", |_, text| {
-        Value::Text(text)
-    });
-    lay("GRAPHWARD_CA_FILE", "upstream.ca_file", |_, text| {
-        Value::Text(text)
-    });
+    lay("GRAPHWARD_ADMIN", "listen.admin", |_, text| Value::Text(text));
+    lay("GRAPHWARD_ORIGIN", "upstream.origin", |_, text| Value::Text(text));
+    lay("GRAPHWARD_CA_FILE", "upstream.ca_file", |_, text| Value::Text(text));
     lay("GRAPHWARD_TOKEN_FILE", "token.source", |place, path| {
         table(place, "file", path)
     });
@@ -210,14 +194,14 @@ fn lay_environment(layers: &mut Layers, env: &dyn Fn(&str) -> Option<String>, fl
     ];
     for (one, other, key, what, settled) in doubles {
         if !settled && env(one).is_some() && env(other).is_some() {
-            layers.fault(Fault::new(&Place::Environment(one), key, what));
+            layers.fault(Fault::new(&Provenance::Environment(one), key, what));
         }
     }
 }
 
 fn lay_flags(layers: &mut Layers, flags: Overrides) {
     if !flags.listen.is_empty() {
-        let place = Place::Flag("--listen");
+        let place = Provenance::Flag("--listen");
         let value = texts(&place, flags.listen.iter());
         layers.over("listen.proxy", place, value);
     }
@@ -226,7 +210,7 @@ fn lay_flags(layers: &mut Layers, flags: Overrides) {
         ("--app-secret-file", "app.secret", flags.app_secret_file),
     ] {
         if let Some(path) = said {
-            let place = Place::Flag(flag);
+            let place = Provenance::Flag(flag);
             let value = table(&place, "file", path);
             layers.over(key, place, value);
         }
@@ -239,12 +223,12 @@ fn lay_flags(layers: &mut Layers, flags: Overrides) {
         ("--log", "log.level", flags.log),
     ] {
         if let Some(text) = said {
-            layers.over(key, Place::Flag(flag), Value::Text(text));
+            layers.over(key, Provenance::Flag(flag), Value::Text(text));
         }
     }
 }
 
-fn texts(place: &Place, items: impl Iterator<Item = impl AsRef<str>>) -> Value {
+fn texts(place: &Provenance, items: impl Iterator<Item = impl AsRef<str>>) -> Value {
     let said = |item: _| Said {
         place: place.clone(),
         value: Value::Text(str::trim(AsRef::as_ref(&item)).to_owned()),
@@ -252,7 +236,7 @@ fn texts(place: &Place, items: impl Iterator<Item = impl AsRef<str>>) -> Value {
     Value::List(items.map(said).collect())
 }
 
-fn table(place: &Place, key: &str, text: String) -> Value {
+fn table(place: &Provenance, key: &str, text: String) -> Value {
     Value::Table(vec![Entry {
         key: key.to_owned(),
         said: Said {

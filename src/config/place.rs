@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 /// Where a value was said. Later ones win: default, file, environment, flag.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub enum Place {
+pub enum Provenance {
     /// Nobody said it.
     #[default]
     Default,
@@ -23,7 +23,7 @@ pub enum Place {
     Flag(&'static str),
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Provenance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => f.write_str("default"),

@@ -29,10 +29,7 @@ pub(super) fn switch(value: &Value) -> Result<bool, String> {
         | Value::List(_)
         | Value::Table(_)
         | Value::Fraction
-        | Value::Date) => Err(format!(
-            "must be true or false, without quotes, not {}",
-            other.kind()
-        )),
+        | Value::Date) => Err(format!("must be true or false, without quotes, not {}", other.kind())),
     }
 }
 
@@ -48,10 +45,7 @@ pub(super) fn number(value: &Value, range: &RangeInclusive<i64>) -> Result<i64, 
         | Value::List(_)
         | Value::Table(_)
         | Value::Fraction
-        | Value::Date) => Err(format!(
-            "must be a whole number, without quotes, not {}",
-            other.kind()
-        )),
+        | Value::Date) => Err(format!("must be a whole number, without quotes, not {}", other.kind())),
     }
 }
 
@@ -67,24 +61,17 @@ pub(super) fn choice<T: Copy>(value: &Value, choices: &[(&str, T)]) -> Result<T,
         Some(word) => format!("; did you mean \"{word}\"?"),
         None => String::new(),
     };
-    Err(format!(
-        "must be one of {}, not {}{hint}",
-        list.join(", "),
-        quote(said)
-    ))
+    Err(format!("must be one of {}, not {}{hint}", list.join(", "), quote(said)))
 }
 
 /// A duration within a range.
-pub(super) fn duration(
-    value: &Value,
-    range: &RangeInclusive<Duration>,
-) -> Result<Duration, String> {
+pub(super) fn duration(value: &Value, range: &RangeInclusive<Duration>) -> Result<Duration, String> {
     if let Value::Number(Some(number)) = value {
         return Err(format!("needs a unit and quotes, such as \"{number}s\""));
     }
     let said = text(value)?;
-    let show = units::show_duration;
-    let duration = units::duration(said).map_err(|error| unit(&error, said))?;
+    let show = units::format_duration;
+    let duration = units::parse_duration(said).map_err(|error| unit(&error, said))?;
     if range.contains(&duration) {
         return Ok(duration);
     }
@@ -103,30 +90,22 @@ pub(super) fn size(value: &Value, most: u64) -> Result<u64, String> {
         Value::Number(_) => {
             return Err("needs a unit and quotes, such as \"64KiB\" or \"1MiB\"".to_owned());
         }
-        Value::Text(_)
-        | Value::Switch(_)
-        | Value::List(_)
-        | Value::Table(_)
-        | Value::Fraction
-        | Value::Date => {}
+        Value::Text(_) | Value::Switch(_) | Value::List(_) | Value::Table(_) | Value::Fraction | Value::Date => {}
     }
     let said = text(value)?;
-    let size = units::size(said).map_err(|error| unit(&error, said))?;
+    let size = units::parse_size(said).map_err(|error| unit(&error, said))?;
     if size <= most {
         return Ok(size);
     }
     Err(format!(
         "must be at most {}, not {}",
-        units::show_size(most),
-        units::show_size(size)
+        units::format_size(most),
+        units::format_size(size)
     ))
 }
 
 /// The candidate that was probably meant.
-pub(super) fn nearest<'a>(
-    said: &str,
-    candidates: impl Iterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub(super) fn nearest<'a>(said: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let said = said.to_lowercase();
     let close = |candidate: &'a str| {
         let score = strsim::normalized_damerau_levenshtein(&said, candidate);

@@ -5,9 +5,9 @@ use super::fault::Fault;
 use super::file::{Said, Value};
 use super::read::{switch, text};
 use super::secret::secret;
-use super::settings::Renewal;
+use super::settings::RenewerConfig;
 use super::table::{Table, kind};
-use crate::renew::Lasting;
+use crate::renew::TokenLifetime;
 
 const KEY: &str = "token.renew";
 const WRITE: &str = "must be one of { exchange = {} }, { mint = { … } }, { instagram = {} }, { threads = {} }, \
@@ -18,7 +18,7 @@ pub(super) const OTHERS: [&str; 5] = ["headers", "keep_env", "key", "pointer", "
 const SIXTY_DAYS: &str = "set_token_expires_in_60_days";
 
 /// Reads what renews; `{}` is nothing.
-pub(super) fn renew(said: &Said, faults: &mut Vec<Fault>) -> Option<Option<Renewal>> {
+pub(super) fn renew(said: &Said, faults: &mut Vec<Fault>) -> Option<Option<RenewerConfig>> {
     if matches!(&said.value, Value::Table(entries) if entries.is_empty()) {
         return Some(None);
     }
@@ -27,14 +27,10 @@ pub(super) fn renew(said: &Said, faults: &mut Vec<Fault>) -> Option<Option<Renew
     let renewal = match kind {
         "exchange" => table.ask_whole("exchange", exchange),
         "mint" => table.ask_whole("mint", mint),
-        "instagram" => table
-            .ask_whole("instagram", nothing)
-            .map(|()| Renewal::Instagram),
-        "threads" => table
-            .ask_whole("threads", nothing)
-            .map(|()| Renewal::Threads),
-        "http" => web_call(&mut table).map(Renewal::Http),
-        "exec" => command(&mut table).map(Renewal::Exec),
+        "instagram" => table.ask_whole("instagram", nothing).map(|()| RenewerConfig::Instagram),
+        "threads" => table.ask_whole("threads", nothing).map(|()| RenewerConfig::Threads),
+        "http" => web_call(&mut table).map(RenewerConfig::Http),
+        "exec" => command(&mut table).map(RenewerConfig::Exec),
         _ => None,
     };
     table.close(&OTHERS).then_some(renewal).flatten().map(Some)
@@ -42,7 +38,7 @@ pub(super) fn renew(said: &Said, faults: &mut Vec<Fault>) -> Option<Option<Renew
 
 const SEVERAL: &str = "but a token is renewed in one way: keep one";
 
-fn exchange(said: &Said, key: &str, faults: &mut Vec<Fault>) -> Option<Renewal> {
+fn exchange(said: &Said, key: &str, faults: &mut Vec<Fault>) -> Option<RenewerConfig> {
     let write = "must be {} or { set_token_expires_in_60_days = true }";
     let mut table = Table::open(key, said, write, faults)?;
     let lasting = lasting(&mut table);
@@ -50,10 +46,10 @@ fn exchange(said: &Said, key: &str, faults: &mut Vec<Fault>) -> Option<Renewal> 
         .close(&[])
         .then_some(lasting)
         .flatten()
-        .map(|lasting| Renewal::Exchange { lasting })
+        .map(|lasting| RenewerConfig::Exchange { lifetime: lasting })
 }
 
-fn mint(said: &Said, key: &str, faults: &mut Vec<Fault>) -> Option<Renewal> {
+fn mint(said: &Said, key: &str, faults: &mut Vec<Fault>) -> Option<RenewerConfig> {
     let write = "must be { system_user = \"1234567890\", token = { file = \"/run/graphward/admin-token\" }, \
          scopes = [\"whatsapp_business_messaging\"] }";
     let mut table = Table::open(key, said, write, faults)?;
@@ -66,11 +62,11 @@ fn mint(said: &Said, key: &str, faults: &mut Vec<Fault>) -> Option<Renewal> {
     if !table.close(&[]) {
         return None;
     }
-    Some(Renewal::Mint {
+    Some(RenewerConfig::Mint {
         system_user: system_user?,
         token: token?,
         scopes: scopes?,
-        lasting: lasting?,
+        lifetime: lasting?,
     })
 }
 
@@ -80,10 +76,7 @@ fn scopes(said: &Said, key: &str, faults: &mut Vec<Fault>) -> Option<Vec<String>
         if (1..=100).contains(&scope.len()) && scope.bytes().all(fits) {
             Ok(scope.to_owned())
         } else {
-            Err(
-                "must be the name of a permission, such as \"whatsapp_business_messaging\""
-                    .to_owned(),
-            )
+            Err("must be the name of a permission, such as \"whatsapp_business_messaging\"".to_owned())
         }
     })?;
     if scopes.is_empty() {
@@ -95,12 +88,12 @@ fn scopes(said: &Said, key: &str, faults: &mut Vec<Fault>) -> Option<Vec<String>
     Some(scopes)
 }
 
-fn lasting(table: &mut Table<'_>) -> Option<Lasting> {
+fn lasting(table: &mut Table<'_>) -> Option<TokenLifetime> {
     let sixty = optional(table, SIXTY_DAYS, switch)?;
     Some(if sixty == Some(true) {
-        Lasting::SixtyDays
+        TokenLifetime::SixtyDays
     } else {
-        Lasting::Usual
+        TokenLifetime::Default
     })
 }
 

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::address::Address;
+use super::address::BindAddress;
 use super::alerts::alerts;
 use super::app::app;
 use super::call::texts;
@@ -14,22 +14,20 @@ use super::fault::{Fault, quote};
 use super::file::{Said, Value};
 use super::hosts;
 use super::layers::{Layers, shown};
-use super::place::Place;
+use super::place::Provenance;
 use super::read::{choice, duration, number, size, switch, text};
-use super::settings::{Config, Heal, Listen, Log, Upstream};
+use super::settings::{Config, HealConfig, ListenConfig, LogConfig, UpstreamConfig};
 use super::tls::tls_files;
 use super::token;
-use super::units::show_size;
-use crate::admin::Ready;
-use crate::graph::{BESIDE_GRAPH, Presented};
-use crate::net::Http;
-use crate::proxy::{DeadToken, Links, Requests, Spool};
+use super::units::format_size;
+use crate::admin::ReadinessPolicy;
+use crate::graph::{ClientCredentialPolicy, OTHER_GRAPH_HOSTS};
+use crate::net::HttpVersion;
+use crate::proxy::{AccessLogFilter, DeadTokenPolicy, LinkRewriteConfig, Spool};
 use crate::telemetry::{LogFormat, LogLevel, LogSettings};
 
 /// A valid configuration and where each value of it was said, or every fault there is.
-pub(super) fn resolve(
-    mut said: Layers,
-) -> Result<(Config, BTreeMap<&'static str, Place>), Vec<Fault>> {
+pub(super) fn resolve(mut said: Layers) -> Result<(Config, BTreeMap<&'static str, Provenance>), Vec<Fault>> {
     let config = ask(&mut said);
     check(&config, &mut said);
     said.close().map(|places| (config, places))
@@ -43,37 +41,33 @@ pub(super) fn ask(said: &mut Layers) -> Config {
         app: app(said),
         token: token::token(said),
         heal: heal(said),
-        links: Links {
+        links: LinkRewriteConfig {
             media: said.ask("links.media", true, switch),
             paging: said.ask("links.paging", false, switch),
         },
-        ready: said.ask("ready.tokens", Ready::Any, |value| {
+        ready: said.ask("ready.tokens", ReadinessPolicy::Any, |value| {
             let words = [
-                ("any", Ready::Any),
-                ("all", Ready::All),
-                ("ignore", Ready::Ignore),
+                ("any", ReadinessPolicy::Any),
+                ("all", ReadinessPolicy::All),
+                ("ignore", ReadinessPolicy::Ignore),
             ];
             choice(value, &words)
         }),
         alerts: alerts(said),
         log: log(said),
-        drain_pause: Duration::ZERO,
-        drain_grace: Duration::from_secs(25),
+        drain_delay: Duration::ZERO,
+        drain_timeout: Duration::from_secs(25),
     }
 }
 
-fn listen(said: &mut Layers) -> Listen {
-    Listen {
+fn listen(said: &mut Layers) -> ListenConfig {
+    ListenConfig {
         proxy: said.ask_whole(
             "listen.proxy",
-            vec![Address::Tcp(([127, 0, 0, 1], 8080).into())],
+            vec![BindAddress::Tcp(([127, 0, 0, 1], 8080).into())],
             listeners,
         ),
-        admin: said.ask(
-            "listen.admin",
-            Address::Tcp(([127, 0, 0, 1], 9080).into()),
-            address,
-        ),
+        admin: said.ask("listen.admin", BindAddress::Tcp(([127, 0, 0, 1], 9080).into()), address),
         allowed_hosts: said.ask_whole("listen.allowed_hosts", Vec::new(), |said, faults| {
             texts("listen.allowed_hosts", said, faults, hosts::host)
         }),
@@ -84,17 +78,15 @@ fn listen(said: &mut Layers) -> Listen {
     }
 }
 
-fn upstream(said: &mut Layers) -> Upstream {
+fn upstream(said: &mut Layers) -> UpstreamConfig {
     let timeout = |value: &Value| duration(value, &TIMEOUT);
-    let origin = said.ask("upstream.origin", GRAPH.to_owned(), |value| {
-        hosts::origin(text(value)?)
-    });
+    let origin = said.ask("upstream.origin", GRAPH.to_owned(), |value| hosts::origin(text(value)?));
     let beside = if origin == GRAPH {
-        BESIDE_GRAPH.map(str::to_owned).to_vec()
+        OTHER_GRAPH_HOSTS.map(str::to_owned).to_vec()
     } else {
         Vec::new()
     };
-    Upstream {
+    UpstreamConfig {
         origin,
         hosts: said.ask_whole("upstream.hosts", beside, |said, faults| {
             texts("upstream.hosts", said, faults, hosts::host)
@@ -103,11 +95,15 @@ fn upstream(said: &mut Layers) -> Upstream {
             let path = text(value)?;
             Ok((!path.is_empty()).then(|| PathBuf::from(path)))
         }),
-        http: said.ask("upstream.http", Http::Auto, |value| {
-            let words = [("auto", Http::Auto), ("1.1", Http::One), ("2", Http::Two)];
+        http: said.ask("upstream.http", HttpVersion::Auto, |value| {
+            let words = [
+                ("auto", HttpVersion::Auto),
+                ("1.1", HttpVersion::Http1),
+                ("2", HttpVersion::Two),
+            ];
             choice(value, &words)
         }),
-        lanes: said.ask("upstream.lanes", NonZeroUsize::MIN, |value| {
+        connections: said.ask("upstream.connections", NonZeroUsize::MIN, |value| {
             let lanes = number(value, &(1..=64))?;
             let lanes = usize::try_from(lanes).ok().and_then(NonZeroUsize::new);
             lanes.ok_or_else(|| "must be at least 1".to_owned())
@@ -123,21 +119,20 @@ fn upstream(said: &mut Layers) -> Upstream {
 const GRAPH: &str = "https://graph.facebook.com";
 
 /// Nothing happens in no time, and past a day a limit is none.
-const TIMEOUT: RangeInclusive<Duration> =
-    Duration::from_millis(1)..=Duration::from_secs(24 * 60 * 60);
+const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(24 * 60 * 60);
 
-fn heal(said: &mut Layers) -> Heal {
+fn heal(said: &mut Layers) -> HealConfig {
     let wait = |value: &Value| duration(value, &WAIT);
     let memory = |value: &Value| size(value, 1 << 30);
     let large = |value: &Value| size(value, 1 << 40);
-    Heal {
+    HealConfig {
         token_wait: said.ask("heal.token_wait", Duration::from_secs(5), wait),
-        hold: said.ask("heal.hold", Duration::from_secs(2), wait),
-        dead_token: said.ask("heal.dead_token", DeadToken::Probe, |value| {
+        hold_timeout: said.ask("heal.hold_timeout", Duration::from_secs(2), wait),
+        dead_token: said.ask("heal.dead_token", DeadTokenPolicy::Probe, |value| {
             let words = [
-                ("probe", DeadToken::Probe),
-                ("forward", DeadToken::Forward),
-                ("refuse", DeadToken::Refuse),
+                ("probe", DeadTokenPolicy::Probe),
+                ("forward", DeadTokenPolicy::Forward),
+                ("refuse", DeadTokenPolicy::Refuse),
             ];
             choice(value, &words)
         }),
@@ -145,8 +140,10 @@ fn heal(said: &mut Layers) -> Heal {
         memory_total: said.ask("heal.memory_total", 64 << 20, large),
         body_disk: said.ask("heal.body_disk", 128 << 20, large),
         disk_total: said.ask("heal.disk_total", 1 << 30, large),
-        spool: said.ask("heal.spool_dir", Spool::Directory(std::env::temp_dir()), |value| {
-            match text(value)? {
+        spool: said.ask(
+            "heal.spool_dir",
+            Spool::Directory(std::env::temp_dir()),
+            |value| match text(value)? {
                 "" => Ok(Spool::Directory(std::env::temp_dir())),
                 "off" => Ok(Spool::Off),
                 path if path.starts_with('/') => Ok(Spool::Directory(PathBuf::from(path))),
@@ -154,13 +151,13 @@ fn heal(said: &mut Layers) -> Heal {
                     "must be \"off\", the full path of a directory, or \"\" for the system's temporary one, not {}",
                     quote(other)
                 )),
-            }
-        }),
-        presented: said.ask("heal.presented", Presented::Replace, |value| {
+            },
+        ),
+        client_credentials: said.ask("heal.client_credentials", ClientCredentialPolicy::Replace, |value| {
             let words = [
-                ("replace", Presented::Replace),
-                ("refuse", Presented::Refuse),
-                ("keep", Presented::Keep),
+                ("replace", ClientCredentialPolicy::Replace),
+                ("refuse", ClientCredentialPolicy::Refuse),
+                ("keep", ClientCredentialPolicy::Keep),
             ];
             choice(value, &words)
         }),
@@ -170,7 +167,7 @@ fn heal(said: &mut Layers) -> Heal {
 /// An app that waits longer than ten minutes for a token has long given up.
 const WAIT: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(10 * 60);
 
-fn log(said: &mut Layers) -> Log {
+fn log(said: &mut Layers) -> LogConfig {
     let format = said.ask("log.format", LogFormat::Auto, |value| {
         let words = [
             ("auto", LogFormat::Auto),
@@ -189,15 +186,15 @@ fn log(said: &mut Layers) -> Log {
         ];
         choice(value, &words)
     });
-    let requests = said.ask("log.requests", Requests::Problems, |value| {
+    let requests = said.ask("log.requests", AccessLogFilter::Problems, |value| {
         let words = [
-            ("none", Requests::None),
-            ("problems", Requests::Problems),
-            ("all", Requests::All),
+            ("none", AccessLogFilter::None),
+            ("problems", AccessLogFilter::Problems),
+            ("all", AccessLogFilter::All),
         ];
         choice(value, &words)
     });
-    Log {
+    LogConfig {
         settings: LogSettings { format, level },
         requests,
     }
@@ -205,8 +202,8 @@ fn log(said: &mut Layers) -> Log {
 
 /// What each value cannot know about the others.
 fn check(config: &Config, said: &mut Layers) {
-    let Listen { proxy, admin, .. } = &config.listen;
-    if let Some(same) = proxy.iter().find(|proxy| proxy.clashes(admin)) {
+    let ListenConfig { proxy, admin, .. } = &config.listen;
+    if let Some(same) = proxy.iter().find(|proxy| proxy.conflicts_with(admin)) {
         let what = format!(
             "the admin listener ({admin}) and a proxy listener ({same}) cannot share an address: give one of them \
              another"
@@ -214,19 +211,13 @@ fn check(config: &Config, said: &mut Layers) {
         said.contradiction(["listen.admin", "listen.proxy"], what);
     }
     if config.listen.tls.is_none() && !config.listen.tunnel_hosts.is_empty() {
-        let what =
-            "is for listeners with `tls`, as only those open tunnels: set `tls`, or remove this";
+        let what = "is for listeners with `tls`, as only those open tunnels: set `tls`, or remove this";
         said.contradiction(["listen.tunnel_hosts", "listen.tls"], what.to_owned());
     }
     token::check(&config.token, &config.app, said);
     let heal = &config.heal;
     if heal.body_memory > heal.memory_total {
-        let what = exceeds(
-            "body_memory",
-            heal.body_memory,
-            "memory_total",
-            heal.memory_total,
-        );
+        let what = exceeds("body_memory", heal.body_memory, "memory_total", heal.memory_total);
         said.contradiction(["heal.body_memory", "heal.memory_total"], what);
     }
     if heal.body_disk > heal.disk_total {
@@ -239,29 +230,24 @@ fn exceeds(one: &str, bytes: u64, all: &str, limit: u64) -> String {
     format!(
         "one request's `{one}` ({}) is more than `{all}` ({}), which is for all of them: lower the one or raise the \
          other",
-        show_size(bytes),
-        show_size(limit)
+        format_size(bytes),
+        format_size(limit)
     )
 }
 
-fn listeners(said: &Said, faults: &mut Vec<Fault>) -> Option<Vec<Address>> {
+fn listeners(said: &Said, faults: &mut Vec<Fault>) -> Option<Vec<BindAddress>> {
     const KEY: &str = "listen.proxy";
     let one = std::slice::from_ref(said);
     let items = match &said.value {
         Value::List(items) => items.as_slice(),
-        Value::Text(_)
-        | Value::Number(_)
-        | Value::Switch(_)
-        | Value::Table(_)
-        | Value::Fraction
-        | Value::Date => one,
+        Value::Text(_) | Value::Number(_) | Value::Switch(_) | Value::Table(_) | Value::Fraction | Value::Date => one,
     };
     let before = faults.len();
-    let mut addresses: Vec<Address> = Vec::new();
+    let mut addresses: Vec<BindAddress> = Vec::new();
     for item in items {
         match address(&item.value) {
             Ok(address) => {
-                if let Some(other) = addresses.iter().find(|other| other.clashes(&address)) {
+                if let Some(other) = addresses.iter().find(|other| other.conflicts_with(&address)) {
                     let what = format!("{address} is listened on twice ({other}): remove one");
                     faults.push(Fault::new(&item.place, KEY, what));
                 }
@@ -277,8 +263,8 @@ fn listeners(said: &Said, faults: &mut Vec<Fault>) -> Option<Vec<Address>> {
     (faults.len() == before).then_some(addresses)
 }
 
-fn address(value: &Value) -> Result<Address, String> {
-    let address = text(value)?.parse::<Address>();
+fn address(value: &Value) -> Result<BindAddress, String> {
+    let address = text(value)?.parse::<BindAddress>();
     address.map_err(|error| error.to_string())
 }
 
@@ -307,10 +293,7 @@ fn connect_to(said: &Said, faults: &mut Vec<Fault>) -> Option<HashMap<String, St
                     wrong("is there twice, as case does not matter in names".to_owned());
                 }
             }
-            (host, address) => [host.err(), address.err()]
-                .into_iter()
-                .flatten()
-                .for_each(wrong),
+            (host, address) => [host.err(), address.err()].into_iter().flatten().for_each(wrong),
         }
     }
     (faults.len() == before).then_some(detours)

@@ -7,14 +7,13 @@ use super::fault::{Fault, NEVER_HERE, is_token};
 use super::file::{Said, Value};
 use super::layers::shown;
 use super::read::text;
-use super::settings::{SecretPlace, Wording};
+use super::settings::{MaybeSecret, SecretRef};
 
-const NEVER: &str =
-    "a secret never stands in the configuration itself (its value is not shown here): it";
+const NEVER: &str = "a secret never stands in the configuration itself (its value is not shown here): it";
 const WRITE: &str = "must be { file = \"/run/graphward/secret\" } or { env = \"NAME\" }";
 
 /// Reads the place of a secret.
-pub(super) fn secret(key: &str, said: &Said, faults: &mut Vec<Fault>) -> Option<SecretPlace> {
+pub(super) fn secret(key: &str, said: &Said, faults: &mut Vec<Fault>) -> Option<SecretRef> {
     let before = faults.len();
     let mut wrong = |place, key: &str, what: &str| faults.push(Fault::new(place, key, what));
     let Value::Table(entries) = &said.value else {
@@ -30,10 +29,8 @@ pub(super) fn secret(key: &str, said: &Said, faults: &mut Vec<Fault>) -> Option<
     for entry in entries {
         let value = text(&entry.said.value);
         let place = match entry.key.as_str() {
-            "file" => value
-                .and_then(path)
-                .map(|path| SecretPlace::File(PathBuf::from(path))),
-            "env" => value.and_then(variable).map(SecretPlace::Env),
+            "file" => value.and_then(path).map(|path| SecretRef::File(PathBuf::from(path))),
+            "env" => value.and_then(variable).map(SecretRef::Env),
             _ => Err(format!("there is no such key; it {WRITE}")),
         };
         match place {
@@ -55,7 +52,7 @@ pub(super) fn secret(key: &str, said: &Said, faults: &mut Vec<Fault>) -> Option<
 }
 
 /// Reads one place of a secret, or a list of them.
-pub(super) fn secrets(key: &str, said: &Said, faults: &mut Vec<Fault>) -> Option<Vec<SecretPlace>> {
+pub(super) fn secrets(key: &str, said: &Said, faults: &mut Vec<Fault>) -> Option<Vec<SecretRef>> {
     let Value::List(items) = &said.value else {
         return secret(key, said, faults).map(|one| vec![one]);
     };
@@ -74,12 +71,12 @@ pub(super) fn wording(
     said: &Said,
     faults: &mut Vec<Fault>,
     open: impl FnOnce(&str) -> Result<(), String>,
-) -> Option<Wording> {
+) -> Option<MaybeSecret> {
     let Value::Text(text) = &said.value else {
-        return secret(key, said, faults).map(Wording::Elsewhere);
+        return secret(key, said, faults).map(MaybeSecret::Ref);
     };
     match open(text) {
-        Ok(()) => Some(Wording::Here(text.clone())),
+        Ok(()) => Some(MaybeSecret::Inline(text.clone())),
         Err(what) => {
             faults.push(Fault::new(&said.place, key, what));
             None
@@ -117,9 +114,6 @@ pub(super) fn variable(text: &str) -> Result<String, String> {
     if starts && fits {
         Ok(text.to_owned())
     } else {
-        Err(
-            "must be the name of an environment variable (letters, digits and _), not its value"
-                .to_owned(),
-        )
+        Err("must be the name of an environment variable (letters, digits and _), not its value".to_owned())
     }
 }

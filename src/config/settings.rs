@@ -7,15 +7,16 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::address::Address;
-use crate::admin::Ready;
-use crate::graph::{Presented, Proving};
+use super::address::BindAddress;
+use crate::admin::ReadinessPolicy;
+use crate::graph::{ClientCredentialPolicy, ProofMode};
 use crate::net;
-use crate::proxy::{DeadToken, Links, Requests, Spool};
+use crate::proxy::{AccessLogFilter, DeadTokenPolicy, LinkRewriteConfig, Spool};
 use crate::telemetry::LogSettings;
 
 pub use token::{
-    Command, Database, Renewal, SecretPlace, Store, TokenLife, TokenSource, WebCall, Wording,
+    ExecCommand, HttpCall, MaybeSecret, PostgresSourceConfig, RenewerConfig, SecretRef, StoreConfig, TokenConfig,
+    TokenSource,
 };
 
 /// A configuration. One exists only if it is valid, as only [`Config::load`] makes one.
@@ -23,38 +24,38 @@ pub use token::{
 #[non_exhaustive]
 pub struct Config {
     /// `[listen]`
-    pub listen: Listen,
+    pub listen: ListenConfig,
     /// `[upstream]`
-    pub upstream: Upstream,
+    pub upstream: UpstreamConfig,
     /// `[app]`
-    pub app: App,
+    pub app: AppConfig,
     /// `[token]`
-    pub token: TokenLife,
+    pub token: TokenConfig,
     /// `[heal]`
-    pub heal: Heal,
+    pub heal: HealConfig,
     /// `[links]`
-    pub links: Links,
+    pub links: LinkRewriteConfig,
     /// `[ready] tokens`
-    pub ready: Ready,
+    pub ready: ReadinessPolicy,
     /// `[alerts]`
-    pub alerts: Alerts,
+    pub alerts: AlertConfig,
     /// `[log]`
-    pub log: Log,
+    pub log: LogConfig,
     /// How long connections are still accepted after the stop was asked for, so that whoever routes to us has
     /// noticed. Not a key: a sidecar's only client stops with it.
-    pub drain_pause: Duration,
+    pub drain_delay: Duration,
     /// How long connections may take to end before they are cut. Not a key: it has to be shorter than the 30 s
     /// after which Kubernetes kills.
-    pub drain_grace: Duration,
+    pub drain_timeout: Duration,
 }
 
 /// Where to listen, and to whom.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Listen {
+pub struct ListenConfig {
     /// Where the app connects. At least one; no two clash, nor with `admin`.
-    pub proxy: Vec<Address>,
+    pub proxy: Vec<BindAddress>,
     /// Where operators connect.
-    pub admin: Address,
+    pub admin: BindAddress,
     /// Host names accepted besides loopback names, the listeners' own and the upstream's: lower case, no port.
     pub allowed_hosts: Vec<String>,
     /// What TLS towards the app is spoken with, if it is.
@@ -74,7 +75,7 @@ pub struct TlsFiles {
 
 /// How to reach Graph.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Upstream {
+pub struct UpstreamConfig {
     /// `https://host` or `https://host:port`, in lower case, without a path.
     pub origin: String,
     /// Further hosts that a request may name, and that it is then sent to; lower case, no port.
@@ -82,9 +83,9 @@ pub struct Upstream {
     /// PEM certificates, added to the roots.
     pub ca_file: Option<PathBuf>,
     /// Which versions of HTTP.
-    pub http: net::Http,
+    pub http: net::HttpVersion,
     /// Independent connection pools: 1 to 64.
-    pub lanes: NonZeroUsize,
+    pub connections: NonZeroUsize,
     /// Whether to say `Via`.
     pub via: bool,
     /// Limit for name look-up, TCP and TLS together.
@@ -99,24 +100,24 @@ pub struct Upstream {
 
 /// The Meta app.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct App {
+pub struct AppConfig {
     /// Its id: digits.
     pub id: Option<String>,
     /// Where its secret is, if proofs or renewals are wanted.
-    pub secret: Option<SecretPlace>,
+    pub secret: Option<SecretRef>,
     /// Which proofs are made if there is a secret; `None`: none.
-    pub proof: Option<Proving>,
+    pub proof: Option<ProofMode>,
 }
 
 /// How rejected requests are healed.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Heal {
+pub struct HealConfig {
     /// Longest a request waits for a credential.
     pub token_wait: Duration,
     /// How long requests are held after a live token is first rejected and no newer one is there.
-    pub hold: Duration,
+    pub hold_timeout: Duration,
     /// What becomes of requests while the token is known to be dead and no newer one is there.
-    pub dead_token: DeadToken,
+    pub dead_token: DeadTokenPolicy,
     /// Bytes of a request's body kept in memory.
     pub body_memory: u64,
     /// Bytes of all bodies kept in memory; not less than `body_memory`.
@@ -128,26 +129,26 @@ pub struct Heal {
     /// Where bodies are kept on disk.
     pub spool: Spool,
     /// What becomes of credentials that the app itself sends.
-    pub presented: Presented,
+    pub client_credentials: ClientCredentialPolicy,
 }
 
 /// Who is told of what a person should hear.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Alerts {
+pub struct AlertConfig {
     /// The webhook, if there is one.
-    pub url: Option<Wording>,
+    pub url: Option<MaybeSecret>,
 }
 
 /// What is logged, and how.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Log {
+pub struct LogConfig {
     /// `format` and `level`.
     pub settings: LogSettings,
     /// Which requests are recorded.
-    pub requests: Requests,
+    pub requests: AccessLogFilter,
 }
 
-impl Upstream {
+impl UpstreamConfig {
     /// The origin's `host` or `host:port`.
     #[must_use]
     pub fn authority(&self) -> &str {

@@ -8,7 +8,7 @@ use super::fault::{Fault, NEVER_HERE};
 use super::file::{Said, Value};
 use super::read::{duration, text};
 use super::secret::{elsewhere, path, secrets, variable, wording};
-use super::settings::{Database, SecretPlace, TokenSource};
+use super::settings::{PostgresSourceConfig, SecretRef, TokenSource};
 use super::table::{Table, kind};
 
 const KEY: &str = "token.source";
@@ -53,13 +53,12 @@ fn source(said: &Said, faults: &mut Vec<Fault>) -> Option<TokenSource> {
     table.close(&OTHERS).then_some(source).flatten()
 }
 
-const SEVERAL: &str =
-    "but is one place: make it a list, [{ … }, { … }], which is searched in order";
+const SEVERAL: &str = "but is one place: make it a list, [{ … }, { … }], which is searched in order";
 
 /// The keys beside those that say what kind of place it is.
 pub(super) const OTHERS: [&str; 12] = [
     "ca_file",
-    "every",
+    "poll_interval",
     "fernet_key",
     "headers",
     "keep_env",
@@ -88,7 +87,7 @@ fn http(table: &mut Table<'_>) -> Option<TokenSource> {
     let every = every(table);
     Some(TokenSource::Http {
         call: call?,
-        every: every?.unwrap_or(MINUTE),
+        poll_interval: every?.unwrap_or(MINUTE),
     })
 }
 
@@ -97,14 +96,12 @@ fn exec(table: &mut Table<'_>) -> Option<TokenSource> {
     let every = every(table);
     Some(TokenSource::Exec {
         command: command?,
-        every: every?,
+        poll_interval: every?,
     })
 }
 
 fn postgres(table: &mut Table<'_>) -> Option<TokenSource> {
-    let url = table.ask_whole("postgres", |said, key, faults| {
-        wording(key, said, faults, address)
-    });
+    let url = table.ask_whole("postgres", |said, key, faults| wording(key, said, faults, address));
     let query = table.need("query", |value| statement(text(value)?));
     let params = list(table, "params", |said, key, faults| {
         texts(key, said, faults, |param| Ok(param.to_owned()))
@@ -119,16 +116,14 @@ fn postgres(table: &mut Table<'_>) -> Option<TokenSource> {
     let listen = optional(table, "listen", |value| channel(text(value)?));
     let every = every(table);
     let fernet_keys = fernet_keys(table);
-    let ca_file = optional(table, "ca_file", |value| {
-        Ok(PathBuf::from(path(text(value)?)?))
-    });
-    Some(TokenSource::Postgres(Box::new(Database {
+    let ca_file = optional(table, "ca_file", |value| Ok(PathBuf::from(path(text(value)?)?)));
+    Some(TokenSource::Postgres(Box::new(PostgresSourceConfig {
         url: url?,
         query: query?,
         params: params?,
         update: update?,
         listen: listen?,
-        every: every?.unwrap_or(MINUTE),
+        poll_interval: every?.unwrap_or(MINUTE),
         fernet_keys: fernet_keys?,
         ca_file: ca_file?,
     })))
@@ -137,14 +132,12 @@ fn postgres(table: &mut Table<'_>) -> Option<TokenSource> {
 const MINUTE: Duration = Duration::from_secs(60);
 
 fn every(table: &mut Table<'_>) -> Option<Option<Duration>> {
-    optional(table, "every", |value| duration(value, &EVERY))
+    optional(table, "poll_interval", |value| duration(value, &EVERY))
 }
 
 /// The keys of an encrypted place; none if there are none.
-pub(super) fn fernet_keys(table: &mut Table<'_>) -> Option<Vec<SecretPlace>> {
-    list(table, "fernet_key", |said, key, faults| {
-        secrets(key, said, faults)
-    })
+pub(super) fn fernet_keys(table: &mut Table<'_>) -> Option<Vec<SecretRef>> {
+    list(table, "fernet_key", |said, key, faults| secrets(key, said, faults))
 }
 
 /// The address of a database, if it has no password in it.

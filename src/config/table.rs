@@ -9,13 +9,13 @@
 use super::fault::{Fault, NEVER_HERE, is_token};
 use super::file::{Entry, Said, Value};
 use super::layers::{holds_secret, shown};
-use super::place::Place;
+use super::place::Provenance;
 use super::read::nearest;
 
 /// A table, what was asked of it, and what was wrong with it.
 pub(super) struct Table<'a> {
     key: String,
-    place: &'a Place,
+    place: &'a Provenance,
     entries: &'a [Entry],
     asked: Vec<&'static str>,
     faults: &'a mut Vec<Fault>,
@@ -24,12 +24,7 @@ pub(super) struct Table<'a> {
 
 impl<'a> Table<'a> {
     /// The table that this value is, or a fault that says what to write.
-    pub(super) fn open(
-        key: &str,
-        said: &'a Said,
-        write: &str,
-        faults: &'a mut Vec<Fault>,
-    ) -> Option<Self> {
+    pub(super) fn open(key: &str, said: &'a Said, write: &str, faults: &'a mut Vec<Fault>) -> Option<Self> {
         let Value::Table(entries) = &said.value else {
             let what = if pasted(&said.value) {
                 NEVER_HERE.to_owned()
@@ -55,11 +50,7 @@ impl<'a> Table<'a> {
     }
 
     /// Asks for a key; `None` if it is not there, or not understood.
-    pub(super) fn ask<T>(
-        &mut self,
-        key: &'static str,
-        read: impl FnOnce(&Value) -> Result<T, String>,
-    ) -> Option<T> {
+    pub(super) fn ask<T>(&mut self, key: &'static str, read: impl FnOnce(&Value) -> Result<T, String>) -> Option<T> {
         self.ask_whole(key, |said, key, faults| {
             let understood = if pasted(&said.value) {
                 Err(NEVER_HERE.to_owned())
@@ -84,11 +75,7 @@ impl<'a> Table<'a> {
     }
 
     /// The same for a key that has to be there.
-    pub(super) fn need<T>(
-        &mut self,
-        key: &'static str,
-        read: impl FnOnce(&Value) -> Result<T, String>,
-    ) -> Option<T> {
+    pub(super) fn need<T>(&mut self, key: &'static str, read: impl FnOnce(&Value) -> Result<T, String>) -> Option<T> {
         self.demand(key);
         self.ask(key, read)
     }

@@ -9,8 +9,7 @@ use super::read::{nearest, text};
 use super::settings::TlsFiles;
 
 const KEYS: [&str; 2] = ["cert", "key"];
-const WRITE: &str =
-    "must be { cert = \"cert.pem\", key = \"key.pem\" }, two PEM files (`graphward ca` makes some)";
+const WRITE: &str = "must be { cert = \"cert.pem\", key = \"key.pem\" }, two PEM files (`graphward ca` makes some)";
 
 /// Reads the files; both may be `""`, for none.
 pub(super) fn tls_files(said: &Said, faults: &mut Vec<Fault>) -> Option<Option<TlsFiles>> {

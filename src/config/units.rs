@@ -11,14 +11,10 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum UnitError {
     /// Not a number and a unit of time.
-    #[error(
-        "must be a whole number and one of the units ms, s, m, h, d, such as \"500ms\" or \"5s\""
-    )]
+    #[error("must be a whole number and one of the units ms, s, m, h, d, such as \"500ms\" or \"5s\"")]
     Duration,
     /// Not a number and a unit of size.
-    #[error(
-        "must be a whole number and one of the units B, KiB, MiB, GiB, TiB, such as \"64KiB\", or \"0\""
-    )]
+    #[error("must be a whole number and one of the units B, KiB, MiB, GiB, TiB, such as \"64KiB\", or \"0\"")]
     Size,
     /// A number too large to be meant.
     #[error("is too large")]
@@ -30,7 +26,7 @@ pub enum UnitError {
 /// # Errors
 ///
 /// [`UnitError`] if it is not a whole number and a unit; `0` needs none.
-pub fn duration(text: &str) -> Result<Duration, UnitError> {
+pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
     read(text, &TIMES, UnitError::Duration).map(Duration::from_millis)
 }
 
@@ -39,22 +35,19 @@ pub fn duration(text: &str) -> Result<Duration, UnitError> {
 /// # Errors
 ///
 /// [`UnitError`] if it is not a whole number and a unit; `0` needs none.
-pub fn size(text: &str) -> Result<u64, UnitError> {
+pub fn parse_size(text: &str) -> Result<u64, UnitError> {
     read(text, &SIZES, UnitError::Size)
 }
 
-/// Writes a duration as [`duration`] reads it, in the largest unit that fits; less than a millisecond is lost.
+/// Writes a duration as [`parse_duration`] reads it, in the largest unit that fits; less than a millisecond is lost.
 #[must_use]
-pub fn show_duration(duration: Duration) -> String {
-    write(
-        u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
-        &TIMES,
-    )
+pub fn format_duration(duration: Duration) -> String {
+    write(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX), &TIMES)
 }
 
-/// Writes a number of bytes as [`size`] reads it, in the largest unit that fits.
+/// Writes a number of bytes as [`parse_size`] reads it, in the largest unit that fits.
 #[must_use]
-pub fn show_size(bytes: u64) -> String {
+pub fn format_size(bytes: u64) -> String {
     write(bytes, &SIZES)
 }
 
@@ -77,9 +70,7 @@ const SIZES: [(&str, u64); 5] = [
 ];
 
 fn read(text: &str, units: &[(&str, u64)], wrong: UnitError) -> Result<u64, UnitError> {
-    let end = text
-        .find(|letter: char| !letter.is_ascii_digit())
-        .unwrap_or(text.len());
+    let end = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
     let (digits, unit) = text.split_at(end);
     if digits.is_empty() {
         return Err(wrong);
@@ -125,15 +116,15 @@ mod tests {
             ("1h", 3_600_000),
             ("14d", 1_209_600_000),
         ] {
-            assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
+            assert_eq!(parse_duration(text), Ok(Duration::from_millis(millis)), "{text}");
         }
         for text in [
             "", "5", "s", "-5s", "+5s", "1.5s", "1m30s", "5S", "5sec", "5s ", " 5s", "5µs", "٣s",
         ] {
-            assert_eq!(duration(text), Err(UnitError::Duration), "{text:?}");
+            assert_eq!(parse_duration(text), Err(UnitError::Duration), "{text:?}");
         }
         for text in ["99999999999999999999s", "9999999999999999999d"] {
-            assert_eq!(duration(text), Err(UnitError::TooLarge), "{text:?}");
+            assert_eq!(parse_duration(text), Err(UnitError::TooLarge), "{text:?}");
         }
     }
 
@@ -147,25 +138,25 @@ mod tests {
             ("1GiB", 1 << 30),
             ("2TiB", 2 << 40),
         ] {
-            assert_eq!(size(text), Ok(bytes), "{text}");
+            assert_eq!(parse_size(text), Ok(bytes), "{text}");
         }
         for text in ["", "1", "1MB", "1mib", "1M", "-1MiB", "0.5GiB", "GiB"] {
-            assert_eq!(size(text), Err(UnitError::Size), "{text:?}");
+            assert_eq!(parse_size(text), Err(UnitError::Size), "{text:?}");
         }
-        assert_eq!(size("99999999TiB"), Err(UnitError::TooLarge));
+        assert_eq!(parse_size("99999999TiB"), Err(UnitError::TooLarge));
     }
 
     proptest! {
         #[test]
         fn what_is_written_is_read_back(number: u64) {
-            prop_assert_eq!(size(&show_size(number)), Ok(number));
+            prop_assert_eq!(parse_size(&format_size(number)), Ok(number));
             let time = Duration::from_millis(number);
-            prop_assert_eq!(duration(&show_duration(time)), Ok(time));
+            prop_assert_eq!(parse_duration(&format_duration(time)), Ok(time));
         }
 
         #[test]
         fn no_text_is_both_a_size_and_a_duration_but_nought(text in ".{0,40}") {
-            let read = (size(&text).is_ok(), duration(&text).is_ok());
+            let read = (parse_size(&text).is_ok(), parse_duration(&text).is_ok());
             prop_assert!(read != (true, true) || text.starts_with('0'));
         }
     }

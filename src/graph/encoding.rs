@@ -9,11 +9,11 @@ use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderMap};
 
 /// What becomes of the app's `Accept-Encoding`.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Narrowed {
+pub enum AcceptEncodingRewrite {
     /// It stays as it is, or stays absent; nothing was allocated.
     Unchanged,
     /// This one value stands for all the app sent.
-    To(HeaderValue),
+    Replaced(HeaderValue),
 }
 
 /// The part of the app's `Accept-Encoding` that [`decode`] can read, so that a verdict is always possible.
@@ -22,69 +22,63 @@ pub enum Narrowed {
 /// takes that, and Graph might choose a coding that is younger than we. If nothing is left the app gets
 /// `identity`. An absent field stays absent: Graph does not compress unasked.
 #[must_use]
-pub fn narrow(headers: &HeaderMap) -> Narrowed {
+pub fn restrict_accept_encoding(headers: &HeaderMap) -> AcceptEncodingRewrite {
     let offered = || {
         headers
             .get_all(ACCEPT_ENCODING)
             .iter()
-            .flat_map(|value| members(value.as_bytes()))
+            .flat_map(|value| list_members(value.as_bytes()))
     };
-    if offered().all(|member| Coding::of(name(member)).is_some() || is_refused_star(member)) {
-        return Narrowed::Unchanged;
+    if offered().all(|member| Coding::from_name(coding_name(member)).is_some() || is_forbidden_wildcard(member)) {
+        return AcceptEncodingRewrite::Unchanged;
     }
-    let gzip_named = offered().any(|member| Coding::of(name(member)) == Some(Coding::Gzip));
-    let mut kept = Vec::new();
+    let offers_gzip = offered().any(|member| Coding::from_name(coding_name(member)) == Some(Coding::Gzip));
+    let mut supported = Vec::new();
     for member in offered() {
-        let star = name(member) == b"*" && !is_refused_star(member);
-        if star && gzip_named {
+        let is_wildcard = coding_name(member) == b"*" && !is_forbidden_wildcard(member);
+        if is_wildcard && offers_gzip {
             continue;
         }
-        if !star && Coding::of(name(member)).is_none() && !is_refused_star(member) {
+        if !is_wildcard && Coding::from_name(coding_name(member)).is_none() && !is_forbidden_wildcard(member) {
             continue;
         }
-        if !kept.is_empty() {
-            kept.extend_from_slice(b", ");
+        if !supported.is_empty() {
+            supported.extend_from_slice(b", ");
         }
-        if star {
-            kept.extend_from_slice(b"gzip");
-            kept.extend(member.iter().skip(1));
+        if is_wildcard {
+            supported.extend_from_slice(b"gzip");
+            supported.extend(member.iter().skip(1));
         } else {
-            kept.extend_from_slice(member);
+            supported.extend_from_slice(member);
         }
     }
     // Pieces of valid values make a valid value; and a lone `*;q=0` would forbid every answer.
-    let usable = !kept.is_empty() && !is_refused_star(&kept);
-    let value = usable
-        .then(|| HeaderValue::from_bytes(&kept).ok())
-        .flatten();
-    Narrowed::To(value.unwrap_or(HeaderValue::from_static("identity")))
+    let is_usable = !supported.is_empty() && !is_forbidden_wildcard(&supported);
+    let value = is_usable.then(|| HeaderValue::from_bytes(&supported).ok()).flatten();
+    AcceptEncodingRewrite::Replaced(value.unwrap_or(HeaderValue::from_static("identity")))
 }
 
-/// Undoes the content codings of `body` that `headers` name: `gzip`, `deflate` (with and without its zlib frame),
+/// Undoes the content codings of `body` that `header_ranges` name: `gzip`, `deflate` (with and without its zlib frame),
 /// `br`, `zstd`, two of them at most.
 ///
 /// The result and every intermediate one is at most `limit` bytes. `None` if it would be more, if a coding is unknown,
 /// or if the data is broken or ends early.
 #[must_use]
-pub fn decode<'body>(
-    headers: &HeaderMap,
-    body: &'body [u8],
-    limit: usize,
-) -> Option<Cow<'body, [u8]>> {
+pub fn decode<'body>(headers: &HeaderMap, body: &'body [u8], limit: usize) -> Option<Cow<'body, [u8]>> {
     let mut applied = [Coding::Identity; 2];
-    let mut free = applied.iter_mut();
+    let mut slots = applied.iter_mut();
     for value in headers.get_all(CONTENT_ENCODING) {
-        for member in members(value.as_bytes()) {
-            let coding = Coding::of(member)?;
+        for member in list_members(value.as_bytes()) {
+            let coding = Coding::from_name(member)?;
             if coding != Coding::Identity {
-                *free.next()? = coding;
+                *slots.next()? = coding;
             }
         }
     }
     // The last one applied is the first one undone.
     let mut body = Cow::Borrowed(body);
     for coding in applied.into_iter().rev() {
-        body = coding.undo(body, limit)?;
+        body = coding.decode(body, limit)?;
     }
     (body.len() <= limit).then_some(body)
 }
@@ -100,7 +94,7 @@ enum Coding {
 }
 
 /// The members of a list, without the white space around them; empty ones are no members.
-fn members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+fn list_members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value
         .split(|byte| *byte == b',')
         .map(<[u8]>::trim_ascii)
@@ -108,7 +102,7 @@ fn members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// A member without its parameters.
-fn name(member: &[u8]) -> &[u8] {
+fn coding_name(member: &[u8]) -> &[u8] {
     member
         .split(|byte| *byte == b';')
         .next()
@@ -117,18 +111,15 @@ fn name(member: &[u8]) -> &[u8] {
 }
 
 /// `*;q=0`, "nothing else": it offers nothing, so it needs no narrowing.
-fn is_refused_star(member: &[u8]) -> bool {
-    let mut digits = member
-        .iter()
-        .filter(|byte| byte.is_ascii_digit())
-        .peekable();
-    name(member) == b"*" && digits.peek().is_some() && digits.all(|digit| *digit == b'0')
+fn is_forbidden_wildcard(member: &[u8]) -> bool {
+    let mut weight_digits = member.iter().filter(|byte| byte.is_ascii_digit()).peekable();
+    coding_name(member) == b"*" && weight_digits.peek().is_some() && weight_digits.all(|digit| *digit == b'0')
 }
 
 // === impl Coding ===
 
 impl Coding {
-    fn of(name: &[u8]) -> Option<Self> {
+    fn from_name(name: &[u8]) -> Option<Self> {
         const NAMES: [(&[u8], Coding); 6] = [
             (b"gzip", Coding::Gzip),
             (b"deflate", Coding::Deflate),
@@ -142,54 +133,50 @@ impl Coding {
             .find_map(|(known, coding)| name.eq_ignore_ascii_case(known).then_some(*coding))
     }
 
-    fn undo(self, body: Cow<'_, [u8]>, limit: usize) -> Option<Cow<'_, [u8]>> {
-        let plain = match self {
+    fn decode(self, body: Cow<'_, [u8]>, limit: usize) -> Option<Cow<'_, [u8]>> {
+        let decoded = match self {
             Self::Identity => return Some(body),
-            Self::Gzip => read(flate2::bufread::MultiGzDecoder::new(&*body), limit)?,
-            Self::Deflate => {
-                inflate(true, &body, limit).or_else(|| inflate(false, &body, limit))?
-            }
-            Self::Brotli => read(
-                brotli_decompressor::Decompressor::new(&*body, BROTLI_BUFFER),
+            Self::Gzip => read_limited(flate2::bufread::MultiGzDecoder::new(&*body), limit)?,
+            Self::Deflate => inflate(true, &body, limit).or_else(|| inflate(false, &body, limit))?,
+            Self::Brotli => read_limited(
+                brotli_decompressor::Decompressor::new(&*body, BROTLI_BUFFER_BYTES),
                 limit,
             )?,
             Self::Zstd => {
-                let window_fits = zstd_window(&body)? <= MAX_ZSTD_WINDOW;
+                let window_fits = zstd_window_bytes(&body)? <= MAX_ZSTD_WINDOW_BYTES;
                 let decoder = window_fits
                     .then(|| ruzstd::decoding::StreamingDecoder::new(&*body).ok())
                     .flatten()?;
-                read(decoder, limit)?
+                read_limited(decoder, limit)?
             }
         };
-        Some(Cow::Owned(plain))
+        Some(Cow::Owned(decoded))
     }
 }
 
-const BROTLI_BUFFER: usize = 4096;
+const BROTLI_BUFFER_BYTES: usize = 4096;
 
 /// RFC 9659: the largest window a `zstd` content coding may ask for, 8 MiB. The decoder fills it before it gives
 /// anything out, so without this bound 64 KiB could ask for gigabytes.
-const MAX_ZSTD_WINDOW: u64 = 8 * 1024 * 1024;
+const MAX_ZSTD_WINDOW_BYTES: u64 = 8 * 1024 * 1024;
 
-fn read(decoder: impl Read, limit: usize) -> Option<Vec<u8>> {
-    let one_more = u64::try_from(limit).ok()?.saturating_add(1);
+fn read_limited(decoder: impl Read, limit: usize) -> Option<Vec<u8>> {
+    let limit_plus_one = u64::try_from(limit).ok()?.saturating_add(1);
     let mut plain = Vec::new();
-    decoder.take(one_more).read_to_end(&mut plain).ok()?;
+    decoder.take(limit_plus_one).read_to_end(&mut plain).ok()?;
     (plain.len() <= limit).then_some(plain)
 }
 
 /// By hand, because the reader in flate2 takes the early end of a `deflate` body for its end.
 fn inflate(zlib_frame: bool, body: &[u8], limit: usize) -> Option<Vec<u8>> {
-    const STEP: usize = 4096;
+    const OUTPUT_CHUNK_BYTES: usize = 4096;
     let mut state = Decompress::new(zlib_frame);
-    let mut plain = Vec::with_capacity(STEP);
+    let mut plain = Vec::with_capacity(OUTPUT_CHUNK_BYTES);
     loop {
         let consumed = usize::try_from(state.total_in()).ok()?;
         let rest = body.get(consumed..)?;
         let before = (consumed, plain.len());
-        let status = state
-            .decompress_vec(rest, &mut plain, FlushDecompress::None)
-            .ok()?;
+        let status = state.decompress_vec(rest, &mut plain, FlushDecompress::None).ok()?;
         if plain.len() > limit {
             return None;
         }
@@ -199,12 +186,12 @@ fn inflate(zlib_frame: bool, body: &[u8], limit: usize) -> Option<Vec<u8>> {
         if before == (usize::try_from(state.total_in()).ok()?, plain.len()) {
             return None;
         }
-        plain.reserve(STEP);
+        plain.reserve(OUTPUT_CHUNK_BYTES);
     }
 }
 
 /// The window of a zstd frame in bytes, from its header (RFC 8878, 3.1.1.1). `None` if this is no frame.
-fn zstd_window(body: &[u8]) -> Option<u64> {
+fn zstd_window_bytes(body: &[u8]) -> Option<u64> {
     let header = body.strip_prefix(&[0x28, 0xB5, 0x2F, 0xFD])?;
     let (descriptor, header) = header.split_first()?;
     let single_segment = descriptor & 0x20 != 0;
@@ -222,10 +209,7 @@ fn zstd_window(body: &[u8]) -> Option<u64> {
         _ => (8, 0),
     };
     let size = header.get(dictionary..)?.get(..width)?;
-    let size = size
-        .iter()
-        .rev()
-        .fold(0_u64, |sum, byte| (sum << 8) | u64::from(*byte));
+    let size = size.iter().rev().fold(0_u64, |sum, byte| (sum << 8) | u64::from(*byte));
     Some(size.saturating_add(offset))
 }
 

@@ -16,21 +16,21 @@ use serde_json::{Map, Value};
 /// [documented]: https://developers.facebook.com/docs/graph-api/guides/error-handling
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct GraphError {
-    /// `code`, the stable key; a number, or a string that is one.
+    /// `status`, the stable key; a number, or a string that is one.
     pub code: Option<i64>,
     /// `error_subcode`; three digits for tokens, seven for products. Often absent.
     pub subcode: Option<i64>,
     /// `type`, such as `OAuthException`; used for most errors, so it says nothing about tokens.
     pub kind: Option<String>,
     /// `is_transient`: Graph's own word on whether it may pass by itself.
-    pub transient: Option<bool>,
+    pub is_transient: Option<bool>,
     /// `fbtrace_id`: what Meta's support asks for.
-    pub trace: Option<String>,
+    pub fbtrace_id: Option<String>,
     /// Whether the message speaks of `appsecret_proof`: the name of a parameter, which no language changes.
-    pub blames_proof: bool,
+    pub mentions_appsecret_proof: bool,
     /// Whether the message speaks of an app that cannot be validated: what is wrong is the app's id or its state. A hint
     /// for people, since other languages may say it otherwise.
-    pub blames_app: bool,
+    pub app_validation_failed: bool,
 }
 
 impl GraphError {
@@ -40,34 +40,34 @@ impl GraphError {
     /// array, the reply of an endpoint with another shape, anything nested deeper than 127 levels.
     #[must_use]
     pub fn parse(body: &[u8]) -> Option<Self> {
-        let json = unwrapped(body);
+        let json = strip_jsonp(body);
         // What is no envelope mostly parts here, before anything is built.
         if json.first() != Some(&b'{') {
             return None;
         }
         let document: Value = serde_json::from_slice(json).ok()?;
-        Some(Self::of(document.get("error")?.as_object()?))
+        Some(Self::from_object(document.get("error")?.as_object()?))
     }
 
     /// Reads what an envelope's `error` holds. `debug_token` calls the subcode `subcode`.
     #[must_use]
-    pub fn of(error: &Map<String, Value>) -> Self {
+    pub fn from_object(error: &Map<String, Value>) -> Self {
         let message = error.get("message").and_then(Value::as_str);
-        let blames = |word: &str| message.is_some_and(|message| message.contains(word));
+        let mentions = |word: &str| message.is_some_and(|message| message.contains(word));
         Self {
-            code: number(error, "code"),
-            subcode: number(error, "error_subcode").or_else(|| number(error, "subcode")),
-            kind: word(error, "type"),
-            transient: error.get("is_transient").and_then(Value::as_bool),
-            trace: word(error, "fbtrace_id"),
-            blames_proof: blames("appsecret_proof"),
-            blames_app: blames("rror validating application") && !blames("system error"),
+            code: integer(error, "code"),
+            subcode: integer(error, "error_subcode").or_else(|| integer(error, "subcode")),
+            kind: log_safe_string(error, "type"),
+            is_transient: error.get("is_transient").and_then(Value::as_bool),
+            fbtrace_id: log_safe_string(error, "fbtrace_id"),
+            mentions_appsecret_proof: mentions("appsecret_proof"),
+            app_validation_failed: mentions("rror validating application") && !mentions("system error"),
         }
     }
 
     /// What is known if Graph says that a token is dead, and no more: the code that means so.
     #[must_use]
-    pub fn dead_token() -> Self {
+    pub fn invalid_token() -> Self {
         Self {
             code: Some(190),
             ..Self::default()
@@ -76,22 +76,22 @@ impl GraphError {
 }
 
 /// Less byte order mark, white space, and a JSON-P call around it.
-pub(super) fn unwrapped(body: &[u8]) -> &[u8] {
+pub(super) fn strip_jsonp(body: &[u8]) -> &[u8] {
     let body = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
     let body = body.trim_ascii();
-    jsonp(body).unwrap_or(body)
+    jsonp_argument(body).unwrap_or(body)
 }
 
 /// The argument of `/**/ some.callback({…});`, Graph's answer to `callback=some.callback`.
-fn jsonp(body: &[u8]) -> Option<&[u8]> {
+fn jsonp_argument(body: &[u8]) -> Option<&[u8]> {
     let call = body.strip_prefix(b"/**/").unwrap_or(body).trim_ascii();
     let open = call.iter().position(|byte| *byte == b'(')?;
     let (name, argument) = call.split_at_checked(open)?;
-    let named = !name.is_empty()
+    let is_callback = !name.is_empty()
         && name
             .iter()
             .all(|byte| byte.is_ascii_alphanumeric() || b"_$.[]".contains(byte));
-    if !named {
+    if !is_callback {
         return None;
     }
     let argument = argument.strip_prefix(b"(")?;
@@ -100,7 +100,7 @@ fn jsonp(body: &[u8]) -> Option<&[u8]> {
     Some(argument.trim_ascii())
 }
 
-fn number(error: &Map<String, Value>, key: &str) -> Option<i64> {
+fn integer(error: &Map<String, Value>, key: &str) -> Option<i64> {
     match error.get(key)? {
         Value::Number(number) => number.as_i64(),
         Value::String(text) => text.trim().parse().ok(),
@@ -108,17 +108,17 @@ fn number(error: &Map<String, Value>, key: &str) -> Option<i64> {
     }
 }
 
-fn word(error: &Map<String, Value>, key: &str) -> Option<String> {
+fn log_safe_string(error: &Map<String, Value>, key: &str) -> Option<String> {
     let text = error.get(key)?.as_str()?;
-    is_word(text).then(|| text.to_owned())
+    is_log_safe(text).then(|| text.to_owned())
 }
 
-/// Whether a text may stand in a log: printable, without spaces, at most [`MAX_WORD`] bytes.
-pub(super) fn is_word(text: &str) -> bool {
-    (1..=MAX_WORD).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+/// Whether a text may stand in a log: printable, without spaces, at most [`MAX_LOG_SAFE_BYTES`] bytes.
+pub(super) fn is_log_safe(text: &str) -> bool {
+    (1..=MAX_LOG_SAFE_BYTES).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-const MAX_WORD: usize = 64;
+const MAX_LOG_SAFE_BYTES: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -136,10 +136,10 @@ mod tests {
             code: Some(190),
             subcode: Some(463),
             kind: Some("OAuthException".to_owned()),
-            transient: Some(false),
-            trace: Some("AZ-HzGEkq".to_owned()),
-            blames_proof: false,
-            blames_app: false,
+            is_transient: Some(false),
+            fbtrace_id: Some("AZ-HzGEkq".to_owned()),
+            mentions_appsecret_proof: false,
+            app_validation_failed: false,
         };
         assert_eq!(GraphError::parse(body), Some(expected));
     }
@@ -147,25 +147,16 @@ mod tests {
     #[test]
     fn what_counts_of_a_message_is_kept_without_it() {
         for (message, proof, app) in [
-            (
-                "Invalid appsecret_proof provided in the API argument",
-                true,
-                false,
-            ),
-            (
-                "Error validating application. Invalid application ID.",
-                false,
-                true,
-            ),
-            (
-                "Error validating access token: Session has expired",
-                false,
-                false,
-            ),
+            ("Invalid appsecret_proof provided in the API argument", true, false),
+            ("Error validating application. Invalid application ID.", false, true),
+            ("Error validating access token: Session has expired", false, false),
         ] {
             let body = format!(r#"{{"error":{{"message":"{message}","code":190}}}}"#);
             let error = GraphError::parse(body.as_bytes()).unwrap();
-            assert_eq!((error.blames_proof, error.blames_app), (proof, app));
+            assert_eq!(
+                (error.mentions_appsecret_proof, error.app_validation_failed),
+                (proof, app)
+            );
         }
     }
 
@@ -195,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_envelope_is_not_taken_for_one() {
+    fn a_body_that_is_not_an_envelope_is_not_parsed_as_one() {
         let deep = format!("{{\"error\":{}{}}}", "[".repeat(60_000), "]".repeat(60_000));
         for body in [
             "",
@@ -220,15 +211,8 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_is_none_counts_as_missing() {
-        for code in [
-            "18446744073709551615",
-            "1e400",
-            "190.5",
-            "\"OAuth\"",
-            "{}",
-            "\"\"",
-        ] {
+    fn a_code_that_is_not_an_integer_counts_as_missing() {
+        for code in ["18446744073709551615", "1e400", "190.5", "\"OAuth\"", "{}", "\"\""] {
             let body = format!("{{\"error\":{{\"code\":{code}}}}}");
             assert!(!matches!(code_of(&body), Some((Some(_), _))), "{code}");
         }
@@ -238,6 +222,6 @@ mod tests {
     fn a_word_that_could_break_a_log_line_is_dropped() {
         let body = br#"{"error":{"code":1,"type":"a\nb","fbtrace_id":"a b"}}"#;
         let error = GraphError::parse(body).unwrap();
-        assert_eq!((error.kind, error.trace), (None, None));
+        assert_eq!((error.kind, error.fbtrace_id), (None, None));
     }
 }

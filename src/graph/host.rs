@@ -23,7 +23,7 @@ use super::origin::Origin;
 
 /// Whose API a host is, or a token is for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Family {
+pub enum TokenFamily {
     /// Facebook, WhatsApp, Pages, Marketing.
     Facebook,
     /// Instagram with Instagram login.
@@ -34,7 +34,7 @@ pub enum Family {
 
 /// What a host is for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Service {
+pub enum GraphService {
     /// The API as such.
     Graph,
     /// The same API, for videos.
@@ -51,9 +51,9 @@ pub struct Destination {
     /// Its address.
     pub origin: Origin,
     /// What it is for.
-    pub service: Service,
+    pub service: GraphService,
     /// Whose it is; `None` for a name that is none of Meta's, such as a fake's.
-    pub family: Option<Family>,
+    pub family: Option<TokenFamily>,
 }
 
 /// All hosts that a request may go to, and no other.
@@ -64,7 +64,7 @@ pub struct Destinations {
 }
 
 /// The hosts that `https://graph.facebook.com` has beside it.
-pub const BESIDE_GRAPH: [&str; 5] = [
+pub const OTHER_GRAPH_HOSTS: [&str; 5] = [
     "graph-video.facebook.com",
     "rupload.facebook.com",
     MEDIA_HOST,
@@ -77,10 +77,10 @@ pub const MEDIA_HOST: &str = "lookaside.fbsbx.com";
 
 // === impl Family ===
 
-impl Family {
+impl TokenFamily {
     /// Whose token this is, by how it begins; `None` if that says nothing.
     #[must_use]
-    pub fn of_token(token: &str) -> Option<Self> {
+    pub fn from_token(token: &str) -> Option<Self> {
         if token.starts_with("EAA") {
             Some(Self::Facebook)
         } else if token.starts_with("IGAA") || token.starts_with("IGQ") {
@@ -92,8 +92,8 @@ impl Family {
         }
     }
 
-    fn of_host(host: &str) -> Option<Self> {
-        let within = |domain: &str| {
+    fn from_host(host: &str) -> Option<Self> {
+        let is_in_domain = |domain: &str| {
             let rest = host.len().checked_sub(domain.len());
             let end = rest.and_then(|rest| host.get(rest..));
             end.is_some_and(|end| end.eq_ignore_ascii_case(domain))
@@ -101,11 +101,11 @@ impl Family {
                     .and_then(|rest| rest.checked_sub(1))
                     .is_none_or(|dot| host.as_bytes().get(dot) == Some(&b'.'))
         };
-        if within("facebook.com") || within("fbsbx.com") {
+        if is_in_domain("facebook.com") || is_in_domain("fbsbx.com") {
             Some(Self::Facebook)
-        } else if within("instagram.com") {
+        } else if is_in_domain("instagram.com") {
             Some(Self::Instagram)
-        } else if within("threads.net") || within("threads.com") {
+        } else if is_in_domain("threads.net") || is_in_domain("threads.com") {
             Some(Self::Threads)
         } else {
             None
@@ -128,23 +128,23 @@ impl Family {
 impl Destination {
     /// What is known of a host by its name.
     #[must_use]
-    pub fn of(origin: Origin) -> Self {
+    pub fn from_origin(origin: Origin) -> Self {
         let host = origin.host();
-        let begins = |start: &str| {
+        let has_prefix = |start: &str| {
             host.get(..start.len())
                 .is_some_and(|begin| begin.eq_ignore_ascii_case(start))
         };
-        let service = if begins("graph-video.") {
-            Service::Video
-        } else if begins("rupload.") {
-            Service::Upload
-        } else if begins("lookaside.") {
-            Service::Media
+        let service = if has_prefix("graph-video.") {
+            GraphService::Video
+        } else if has_prefix("rupload.") {
+            GraphService::Upload
+        } else if has_prefix("lookaside.") {
+            GraphService::Media
         } else {
-            Service::Graph
+            GraphService::Graph
         };
         Self {
-            family: Family::of_host(host),
+            family: TokenFamily::from_host(host),
             service,
             origin,
         }
@@ -153,9 +153,9 @@ impl Destination {
     /// Whether a proof may be added to a query that goes there: an Instagram or a Threads app has another secret,
     /// and the upload and media hosts take addresses as they are.
     #[must_use]
-    pub fn takes_proof(&self) -> bool {
-        matches!(self.service, Service::Graph | Service::Video)
-            && matches!(self.family, None | Some(Family::Facebook))
+    pub fn accepts_proof(&self) -> bool {
+        matches!(self.service, GraphService::Graph | GraphService::Video)
+            && matches!(self.family, None | Some(TokenFamily::Facebook))
     }
 }
 
@@ -166,8 +166,8 @@ impl Destinations {
     #[must_use]
     pub fn new(main: Origin, others: impl IntoIterator<Item = Origin>) -> Self {
         Self {
-            main: Destination::of(main),
-            others: others.into_iter().map(Destination::of).collect(),
+            main: Destination::from_origin(main),
+            others: others.into_iter().map(Destination::from_origin).collect(),
         }
     }
 
@@ -184,32 +184,29 @@ impl Destinations {
 
     /// The one of this name, without a port; case does not matter.
     #[must_use]
-    pub fn named(&self, host: &str) -> Option<&Destination> {
+    pub fn find(&self, host: &str) -> Option<&Destination> {
         let host = host.strip_suffix('.').unwrap_or(host);
-        self.all()
-            .find(|one| one.origin.host().eq_ignore_ascii_case(host))
+        self.all().find(|one| one.origin.host().eq_ignore_ascii_case(host))
     }
 
     /// Where a request goes: to the host that it names, if that is one of them; else to the one whose path it has,
     /// if there is one; else to the origin.
     #[must_use]
-    pub fn of(&self, host: Option<&str>, method: &Method, path: &str) -> &Destination {
+    pub fn route(&self, host: Option<&str>, method: &Method, path: &str) -> &Destination {
         if self.others.is_empty() {
             return &self.main;
         }
-        if let Some(named) = host.and_then(|host| self.named(host)) {
+        if let Some(named) = host.and_then(|host| self.find(host)) {
             return named;
         }
-        let service = service_of(method, path);
-        if service == Service::Graph {
+        let service = service_for(method, path);
+        if service == GraphService::Graph {
             return &self.main;
         }
-        let ours = self.main.family.unwrap_or(Family::Facebook);
+        let main_family = self.main.family.unwrap_or(TokenFamily::Facebook);
         let mut others = self.others.iter();
         others
-            .find(|other| {
-                other.service == service && other.family.is_none_or(|family| family == ours)
-            })
+            .find(|other| other.service == service && other.family.is_none_or(|family| family == main_family))
             .unwrap_or(&self.main)
     }
 
@@ -219,9 +216,9 @@ impl Destinations {
     /// # Errors
     ///
     /// The token's family, if it is another one.
-    pub fn check(&self, token: Option<Family>, to: &Destination) -> Result<(), Family> {
-        let token = token.or(self.main.family).unwrap_or(Family::Facebook);
-        match to.family {
+    pub fn check_token_family(&self, token: Option<TokenFamily>, destination: &Destination) -> Result<(), TokenFamily> {
+        let token = token.or(self.main.family).unwrap_or(TokenFamily::Facebook);
+        match destination.family {
             Some(family) if family != token => Err(token),
             Some(_) | None => Ok(()),
         }
@@ -229,25 +226,25 @@ impl Destinations {
 }
 
 /// Which service a path belongs to, whoever is asked for it.
-fn service_of(method: &Method, path: &str) -> Service {
-    if is_media(path) {
-        Service::Media
+fn service_for(method: &Method, path: &str) -> GraphService {
+    if is_media_path(path) {
+        GraphService::Media
     } else if path.starts_with("/video-upload/") {
-        Service::Upload
+        GraphService::Upload
     } else if *method == Method::POST && path.ends_with("/videos") {
-        Service::Video
+        GraphService::Video
     } else {
-        Service::Graph
+        GraphService::Graph
     }
 }
 
 /// Whether a path is that of a WhatsApp media download.
 #[must_use]
-pub fn is_media(path: &str) -> bool {
+pub fn is_media_path(path: &str) -> bool {
     path.starts_with("/whatsapp_business/attachments")
 }
 
-impl fmt::Display for Family {
+impl fmt::Display for TokenFamily {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
@@ -257,27 +254,27 @@ impl fmt::Display for Family {
 mod tests {
     use super::*;
 
-    fn meta() -> Destinations {
+    fn destinations() -> Destinations {
         let origin = |host: &str| Origin::parse(&format!("https://{host}")).unwrap();
-        Destinations::new(origin("graph.facebook.com"), BESIDE_GRAPH.map(origin))
+        Destinations::new(origin("graph.facebook.com"), OTHER_GRAPH_HOSTS.map(origin))
     }
 
-    fn goes(host: &str, method: &Method, path: &str) -> String {
-        let all = meta();
-        all.of(Some(host), method, path).origin.host().to_owned()
+    fn routed_host(host: &str, method: &Method, path: &str) -> String {
+        let all = destinations();
+        all.route(Some(host), method, path).origin.host().to_owned()
     }
 
     #[test]
     fn a_request_goes_to_the_host_that_it_names() {
-        for host in BESIDE_GRAPH {
-            assert_eq!(goes(host, &Method::GET, "/v25.0/me"), host);
+        for host in OTHER_GRAPH_HOSTS {
+            assert_eq!(routed_host(host, &Method::GET, "/v25.0/me"), host);
         }
         assert_eq!(
-            goes("GRAPH.Instagram.com.", &Method::GET, "/me"),
+            routed_host("GRAPH.Instagram.com.", &Method::GET, "/me"),
             "graph.instagram.com"
         );
         assert_eq!(
-            goes("graph.facebook.com", &Method::POST, "/1/videos"),
+            routed_host("graph.facebook.com", &Method::POST, "/1/videos"),
             "graph.facebook.com"
         );
     }
@@ -286,44 +283,40 @@ mod tests {
     fn without_one_the_path_decides() {
         for (method, path, host) in [
             ("GET", "/v25.0/me", "graph.facebook.com"),
-            (
-                "GET",
-                "/whatsapp_business/attachments/",
-                "lookaside.fbsbx.com",
-            ),
+            ("GET", "/whatsapp_business/attachments/", "lookaside.fbsbx.com"),
             ("POST", "/video-upload/v25.0/1", "rupload.facebook.com"),
             ("POST", "/v25.0/1/videos", "graph-video.facebook.com"),
             ("GET", "/v25.0/1/videos", "graph.facebook.com"),
         ] {
             let method = method.parse().unwrap();
-            assert_eq!(goes("localhost", &method, path), host, "{path}");
-            assert_eq!(goes("evil.example", &method, path), host, "{path}");
+            assert_eq!(routed_host("localhost", &method, path), host, "{path}");
+            assert_eq!(routed_host("evil.example", &method, path), host, "{path}");
         }
     }
 
     #[test]
-    fn an_origin_alone_gets_everything() {
+    fn a_single_origin_gets_every_request() {
         let origin = Origin::parse("https://127.0.0.1:8443").unwrap();
-        let alone = Destinations::new(origin.clone(), []);
+        let single = Destinations::new(origin.clone(), []);
         for path in ["/whatsapp_business/attachments/", "/1/videos"] {
-            let to = alone.of(Some("localhost"), &Method::POST, path);
+            let to = single.route(Some("localhost"), &Method::POST, path);
             assert_eq!(to.origin, origin);
-            assert_eq!(alone.check(Some(Family::Threads), to), Ok(()));
+            assert_eq!(single.check_token_family(Some(TokenFamily::Threads), to), Ok(()));
         }
     }
 
     #[test]
     fn no_token_goes_to_another_family() {
-        use Family::{Facebook, Instagram, Threads};
-        let all = meta();
-        let may = |token, host| all.check(token, all.named(host).unwrap()).is_ok();
+        use TokenFamily::{Facebook, Instagram, Threads};
+        let all = destinations();
+        let is_allowed = |token, host| all.check_token_family(token, all.find(host).unwrap()).is_ok();
         for (token, host) in [
             (Facebook, "lookaside.fbsbx.com"),
             (Facebook, "graph-video.facebook.com"),
             (Instagram, "graph.instagram.com"),
             (Threads, "graph.threads.net"),
         ] {
-            assert!(may(Some(token), host));
+            assert!(is_allowed(Some(token), host));
         }
         for (token, host) in [
             (Facebook, "graph.instagram.com"),
@@ -332,37 +325,33 @@ mod tests {
             (Instagram, "graph.threads.net"),
             (Threads, "rupload.facebook.com"),
         ] {
-            assert!(!may(Some(token), host), "{token} {host}");
+            assert!(!is_allowed(Some(token), host), "{token} {host}");
         }
-        assert!(may(None, "graph.facebook.com"));
-        assert!(!may(None, "graph.instagram.com"));
+        assert!(is_allowed(None, "graph.facebook.com"));
+        assert!(!is_allowed(None, "graph.instagram.com"));
     }
 
     #[test]
-    fn a_name_that_only_ends_like_metas_is_nobodys() {
+    fn a_name_that_only_ends_like_metas_has_no_family() {
         for host in ["evilfacebook.com", "facebook.com.evil.example", "fbsbx.co"] {
-            assert_eq!(Family::of_host(host), None, "{host}");
+            assert_eq!(TokenFamily::from_host(host), None, "{host}");
         }
-        for host in [
-            "graph.beta.facebook.com",
-            "facebook.com",
-            "LOOKASIDE.FBSBX.COM",
-        ] {
-            assert_eq!(Family::of_host(host), Some(Family::Facebook), "{host}");
+        for host in ["graph.beta.facebook.com", "facebook.com", "LOOKASIDE.FBSBX.COM"] {
+            assert_eq!(TokenFamily::from_host(host), Some(TokenFamily::Facebook), "{host}");
         }
     }
 
     #[test]
-    fn tokens_are_told_apart_by_their_beginning() {
+    fn tokens_are_distinguished_by_their_prefix() {
         for (token, family) in [
-            ("EAABsbCS1", Some(Family::Facebook)),
-            ("IGAAJ", Some(Family::Instagram)),
-            ("IGQVJ", Some(Family::Instagram)),
-            ("THAAB", Some(Family::Threads)),
+            ("EAABsbCS1", Some(TokenFamily::Facebook)),
+            ("IGAAJ", Some(TokenFamily::Instagram)),
+            ("IGQVJ", Some(TokenFamily::Instagram)),
+            ("THAAB", Some(TokenFamily::Threads)),
             ("123|abc", None),
             ("", None),
         ] {
-            assert_eq!(Family::of_token(token), family, "{token}");
+            assert_eq!(TokenFamily::from_token(token), family, "{token}");
         }
     }
 }

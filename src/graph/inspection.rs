@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 use http::StatusCode;
 use serde_json::{Map, Value};
 
-use super::error::{GraphError, is_word, unwrapped};
-use super::verdict::rejection;
+use super::error::{GraphError, is_log_safe, strip_jsonp};
+use super::verdict::rejection_reason;
 
 /// What is known of a token besides its text.
 ///
@@ -17,15 +17,15 @@ use super::verdict::rejection;
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Inspection {
     /// Why it is dead, if it is.
-    pub dead: Option<GraphError>,
+    pub error: Option<GraphError>,
     /// Whose it is.
     pub kind: Option<TokenKind>,
     /// The app it was issued for.
     pub app_id: Option<String>,
     /// When it ends.
-    pub expires: Ends,
+    pub expires_at: Expiry,
     /// When its access to the user's data ends: it stays valid, but calls are refused from then on.
-    pub data_access: Ends,
+    pub data_access_expires_at: Expiry,
     /// When it was issued; told of long-lived tokens only.
     pub issued_at: Option<SystemTime>,
     /// What it may do; `None` if nothing was said about that.
@@ -34,7 +34,7 @@ pub struct Inspection {
 
 /// When something ends.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum Ends {
+pub enum Expiry {
     /// Nobody has said.
     #[default]
     Unknown,
@@ -58,10 +58,7 @@ pub enum TokenKind {
 }
 
 /// What a token needs to send messages, and to look after what it sends them with.
-const WHATSAPP: [&str; 2] = [
-    "whatsapp_business_messaging",
-    "whatsapp_business_management",
-];
+const WHATSAPP_SCOPES: [&str; 2] = ["whatsapp_business_messaging", "whatsapp_business_management"];
 
 // === impl Inspection ===
 
@@ -71,45 +68,42 @@ impl Inspection {
     /// `None` if it does not say whether the token lives: an error envelope, which is about the question and not about
     /// the token, HTML, anything cut off. Whatever else has another form than expected counts as missing.
     #[must_use]
-    pub fn of_debug_token(body: &[u8]) -> Option<Self> {
-        let document: Value = serde_json::from_slice(unwrapped(body)).ok()?;
-        Self::of_data(document.get("data")?.as_object()?)
+    pub fn from_debug_token(body: &[u8]) -> Option<Self> {
+        let document: Value = serde_json::from_slice(strip_jsonp(body)).ok()?;
+        Self::from_data(document.get("data")?.as_object()?)
     }
 
     /// Reads what the `data` of such an answer holds.
     #[must_use]
-    pub fn of_data(data: &Map<String, Value>) -> Option<Self> {
+    pub fn from_data(data: &Map<String, Value>) -> Option<Self> {
         let error = data.get("error").and_then(Value::as_object);
-        let dead = match data.get("is_valid").and_then(truth) {
+        let rejection_error = match data.get("is_valid").and_then(as_bool) {
             Some(true) => None,
-            Some(false) => Some(error.map_or_else(GraphError::dead_token, GraphError::of)),
-            None => Some(GraphError::of(error?)),
+            Some(false) => Some(error.map_or_else(GraphError::invalid_token, GraphError::from_object)),
+            None => Some(GraphError::from_object(error?)),
         };
         Some(Self {
-            dead,
-            kind: data
-                .get("type")
-                .and_then(Value::as_str)
-                .and_then(TokenKind::of),
-            app_id: data.get("app_id").and_then(digits),
-            expires: Ends::of(data.get("expires_at")),
-            data_access: Ends::of(data.get("data_access_expires_at")),
-            issued_at: data.get("issued_at").and_then(seconds).and_then(moment),
-            scopes: scopes(data),
+            error: rejection_error,
+            kind: data.get("type").and_then(Value::as_str).and_then(TokenKind::from_name),
+            app_id: data.get("app_id").and_then(as_id),
+            expires_at: Expiry::from_json(data.get("expires_at")),
+            data_access_expires_at: Expiry::from_json(data.get("data_access_expires_at")),
+            issued_at: data.get("issued_at").and_then(as_integer).and_then(from_unix_seconds),
+            scopes: merged_scopes(data),
         })
     }
 
     /// Reads an answer to `/me?fields=id`, which is all that hosts without `debug_token` can be asked: there is an id,
     /// so the token lives; it is rejected, so it is dead; anything else says nothing about it.
     #[must_use]
-    pub fn of_probe(status: StatusCode, body: &[u8]) -> Option<Self> {
+    pub fn from_me_response(status: StatusCode, body: &[u8]) -> Option<Self> {
         if status == StatusCode::OK {
-            let document: Value = serde_json::from_slice(unwrapped(body)).ok()?;
+            let document: Value = serde_json::from_slice(strip_jsonp(body)).ok()?;
             return document.get("id").map(|_id| Self::default());
         }
         let error = GraphError::parse(body).filter(|_| status.is_client_error())?;
-        rejection(status, &error).map(|_why| Self {
-            dead: Some(error),
+        rejection_reason(status, &error).map(|_reason| Self {
+            error: Some(error),
             ..Self::default()
         })
     }
@@ -117,11 +111,11 @@ impl Inspection {
     /// The permissions that WhatsApp needs and this token lacks. None, as far as is known, if nothing was said about
     /// them, if the token is dead, and for an app's token, which has no such thing.
     #[must_use]
-    pub fn missing(&self) -> Vec<&'static str> {
+    pub fn missing_scopes(&self) -> Vec<&'static str> {
         match &self.scopes {
-            Some(scopes) if self.dead.is_none() && self.kind != Some(TokenKind::App) => WHATSAPP
+            Some(scopes) if self.error.is_none() && self.kind != Some(TokenKind::App) => WHATSAPP_SCOPES
                 .into_iter()
-                .filter(|needed| !scopes.iter().any(|scope| scope == needed))
+                .filter(|required| !scopes.iter().any(|scope| scope == required))
                 .collect(),
             Some(_) | None => Vec::new(),
         }
@@ -131,7 +125,7 @@ impl Inspection {
 // === impl TokenKind ===
 
 impl TokenKind {
-    fn of(name: &str) -> Option<Self> {
+    fn from_name(name: &str) -> Option<Self> {
         let kinds = [
             ("USER", Self::User),
             ("PAGE", Self::Page),
@@ -145,18 +139,18 @@ impl TokenKind {
 
 // === impl Ends ===
 
-impl Ends {
-    fn of(value: Option<&Value>) -> Self {
-        match value.and_then(seconds) {
+impl Expiry {
+    fn from_json(value: Option<&Value>) -> Self {
+        match value.and_then(as_integer) {
             Some(0) => Self::Never,
-            Some(seconds) => moment(seconds).map_or(Self::Unknown, Self::At),
+            Some(seconds) => from_unix_seconds(seconds).map_or(Self::Unknown, Self::At),
             None => Self::Unknown,
         }
     }
 
     /// The moment, if there is one that is known.
     #[must_use]
-    pub const fn at(self) -> Option<SystemTime> {
+    pub const fn as_system_time(self) -> Option<SystemTime> {
         match self {
             Self::At(at) => Some(at),
             Self::Unknown | Self::Never => None,
@@ -165,17 +159,17 @@ impl Ends {
 }
 
 /// The first second of the year 10000: who names a later one means something else by it.
-const END_OF_TIME: i64 = 253_402_300_800;
+const YEAR_10000_UNIX_SECONDS: i64 = 253_402_300_800;
 
-fn moment(seconds: i64) -> Option<SystemTime> {
+fn from_unix_seconds(seconds: i64) -> Option<SystemTime> {
     let since = u64::try_from(seconds)
         .ok()
-        .filter(|_| (1..END_OF_TIME).contains(&seconds))?;
+        .filter(|_| (1..YEAR_10000_UNIX_SECONDS).contains(&seconds))?;
     SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(since))
 }
 
 /// A number, or a string that is one.
-fn seconds(value: &Value) -> Option<i64> {
+fn as_integer(value: &Value) -> Option<i64> {
     match value {
         Value::Number(number) => number.as_i64(),
         Value::String(text) => text.trim().parse().ok(),
@@ -183,7 +177,7 @@ fn seconds(value: &Value) -> Option<i64> {
     }
 }
 
-fn truth(value: &Value) -> Option<bool> {
+fn as_bool(value: &Value) -> Option<bool> {
     match value {
         Value::Bool(truth) => Some(*truth),
         Value::Number(number) => number.as_i64().map(|number| number != 0),
@@ -197,18 +191,18 @@ fn truth(value: &Value) -> Option<bool> {
 }
 
 /// An id, which is a number however it is written.
-fn digits(value: &Value) -> Option<String> {
+fn as_id(value: &Value) -> Option<String> {
     let text = match value {
         Value::Number(number) => number.as_u64()?.to_string(),
         Value::String(text) => text.trim().to_owned(),
         Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => return None,
     };
-    let is_id = is_word(&text) && text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_id = is_log_safe(&text) && text.bytes().all(|byte| byte.is_ascii_digit());
     is_id.then_some(text)
 }
 
 /// The permissions of both lists: the granular one is the older's successor, and says of some for what they hold.
-fn scopes(data: &Map<String, Value>) -> Option<Vec<String>> {
+fn merged_scopes(data: &Map<String, Value>) -> Option<Vec<String>> {
     let list = |key: &str| data.get(key).and_then(Value::as_array);
     let (plain, granular) = (list("scopes"), list("granular_scopes"));
     if plain.is_none() && granular.is_none() {
@@ -218,7 +212,7 @@ fn scopes(data: &Map<String, Value>) -> Option<Vec<String>> {
     let granular = granular.filter_map(|scope| scope.get("scope"));
     let mut scopes: Vec<String> = Vec::new();
     for scope in plain.into_iter().flatten().chain(granular) {
-        if let Some(scope) = scope.as_str().filter(|scope| is_word(scope))
+        if let Some(scope) = scope.as_str().filter(|scope| is_log_safe(scope))
             && !scopes.iter().any(|known| known == scope)
         {
             scopes.push(scope.to_owned());

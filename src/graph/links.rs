@@ -17,27 +17,29 @@ use bytes::Bytes;
 use http::Method;
 use percent_encoding::percent_decode;
 
-use super::nested::{Event, Raw, Step, Text, Unescaped, Unit, Walked, Word, walk};
+use super::strict_json::{
+    ByteSource, KnownKey, ParseOutcome, PathStep, RawBytes, SourceByte, UnescapedString, VisitEvent, walk,
+};
 use super::target::is_version;
 
 /// Where the files of WhatsApp's messages are.
 pub const MEDIA_HOST: &str = "lookaside.fbsbx.com";
 
 /// Which hosts' links are led back here: an authority, in lower case, less `:443`.
-pub type HostTest<'test> = &'test dyn Fn(&str) -> bool;
+pub type HostPredicate<'test> = &'test dyn Fn(&str) -> bool;
 
 /// Whether a decoded value is a token of ours, which the app must not see.
-pub type TokenTest<'test> = &'test dyn Fn(&mut dyn Iterator<Item = u8>) -> bool;
+pub type TokenPredicate<'test> = &'test dyn Fn(&mut dyn Iterator<Item = u8>) -> bool;
 
 /// A piece of the body, and what stands there instead.
-struct Edit {
-    place: Range<usize>,
+struct LinkEdit {
+    range: Range<usize>,
     text: Vec<u8>,
 }
 
 /// The scheme and authority of a URL, and the spelling of its first slash.
-struct Origin {
-    place: Range<usize>,
+struct LinkOrigin {
+    range: Range<usize>,
     slash: Range<usize>,
     authority: String,
 }
@@ -66,21 +68,21 @@ pub fn is_media_lookup(method: &Method, path: &str) -> bool {
 ///
 /// `base` is like `http://127.0.0.1:8080`. `None` if there is nothing to change.
 #[must_use]
-pub fn media(body: &[u8], base: &str, is_ours: HostTest<'_>) -> Option<Bytes> {
-    if !is_base(base) {
+pub fn rewrite_media_link(body: &[u8], base: &str, is_rewritten_host: HostPredicate<'_>) -> Option<Bytes> {
+    if !is_valid_base(base) {
         return None;
     }
     let mut edits = Vec::new();
-    let walked = walk(Raw::new(body), &mut |path, event| {
-        if let ([Step::Object(Word::Url)], Event::String(mut url)) = (path, event)
-            && let Some(origin) = origin(&mut url)
-            && is_ours(&origin.authority)
+    let outcome = walk(RawBytes::new(body), &mut |path, event| {
+        if let ([PathStep::Object(KnownKey::Url)], VisitEvent::String(mut url)) = (path, event)
+            && let Some(origin) = parse_origin(&mut url)
+            && is_rewritten_host(&origin.authority)
         {
-            edits.push(origin.edit(body, base));
+            edits.push(origin.replace_with(body, base));
         }
         ControlFlow::Continue(())
     });
-    edited(body, &edits, walked)
+    apply_link_edits(body, &edits, outcome)
 }
 
 /// An answer with `base` for the scheme and host of every `paging.next` and `paging.previous`, at any depth, and in
@@ -88,94 +90,94 @@ pub fn media(body: &[u8], base: &str, is_ours: HostTest<'_>) -> Option<Bytes> {
 ///
 /// `base` is like `http://127.0.0.1:8080`. `None` if there is nothing to change.
 #[must_use]
-pub fn paging(
+pub fn rewrite_paging_links(
     body: &[u8],
     base: &str,
-    is_ours: HostTest<'_>,
-    is_token: TokenTest<'_>,
+    is_rewritten_host: HostPredicate<'_>,
+    is_own_token: TokenPredicate<'_>,
 ) -> Option<Bytes> {
-    if !is_base(base) {
+    if !is_valid_base(base) {
         return None;
     }
     let mut edits = Vec::new();
-    let walked = walk(Raw::new(body), &mut |path, event| {
-        let Event::String(content) = event else {
+    let outcome = walk(RawBytes::new(body), &mut |path, event| {
+        let VisitEvent::String(content) = event else {
             return ControlFlow::Continue(());
         };
-        if is_page(path) {
-            edits.extend(page(body, base, content, is_ours, is_token));
-        } else if let [Step::Array, Step::Object(Word::Body)] = path {
-            edits.extend(pages(body, base, content, is_ours, is_token));
+        if is_paging_link(path) {
+            edits.extend(link_edits(body, base, content, is_rewritten_host, is_own_token));
+        } else if let [PathStep::Array, PathStep::Object(KnownKey::Body)] = path {
+            edits.extend(batch_item_edits(body, base, content, is_rewritten_host, is_own_token));
         }
         ControlFlow::Continue(())
     });
-    edited(body, &edits, walked)
+    apply_link_edits(body, &edits, outcome)
 }
 
 /// The edits in the answer to one item of a batch; none if it is no JSON.
-fn pages(
+fn batch_item_edits(
     body: &[u8],
     base: &str,
-    answer: Unescaped<Raw<'_>>,
-    is_ours: HostTest<'_>,
-    is_token: TokenTest<'_>,
-) -> Vec<Edit> {
+    response: UnescapedString<RawBytes<'_>>,
+    is_rewritten_host: HostPredicate<'_>,
+    is_own_token: TokenPredicate<'_>,
+) -> Vec<LinkEdit> {
     let mut edits = Vec::new();
-    let walked = walk(answer, &mut |path, event| {
-        if let Event::String(content) = event
-            && is_page(path)
+    let outcome = walk(response, &mut |path, event| {
+        if let VisitEvent::String(content) = event
+            && is_paging_link(path)
         {
-            edits.extend(page(body, base, content, is_ours, is_token));
+            edits.extend(link_edits(body, base, content, is_rewritten_host, is_own_token));
         }
         ControlFlow::Continue(())
     });
-    if walked != Walked::Whole {
+    if outcome != ParseOutcome::Complete {
         edits.clear();
     }
     edits
 }
 
 /// The edits in one link.
-fn page<T: Text>(
+fn link_edits<T: ByteSource>(
     body: &[u8],
     base: &str,
-    mut url: Unescaped<T>,
-    is_ours: HostTest<'_>,
-    is_token: TokenTest<'_>,
-) -> Vec<Edit> {
-    let Some(origin) = origin(&mut url).filter(|origin| is_ours(&origin.authority)) else {
+    mut url: UnescapedString<T>,
+    is_rewritten_host: HostPredicate<'_>,
+    is_own_token: TokenPredicate<'_>,
+) -> Vec<LinkEdit> {
+    let Some(origin) = parse_origin(&mut url).filter(|origin| is_rewritten_host(&origin.authority)) else {
         return Vec::new();
     };
-    let mut edits = vec![origin.edit(body, base)];
-    let cut = |place| Edit {
-        place,
+    let mut edits = vec![origin.replace_with(body, base)];
+    let removal = |place| LinkEdit {
+        range: place,
         text: Vec::new(),
     };
-    edits.extend(token_in(url, is_token).into_iter().map(cut));
+    edits.extend(token_parameter_ranges(url, is_own_token).into_iter().map(removal));
     edits
 }
 
 /// `"paging": {"next": …, "previous": …}`
-fn is_page(path: &[Step]) -> bool {
+fn is_paging_link(path: &[PathStep]) -> bool {
     matches!(
         path,
         [
             ..,
-            Step::Object(Word::Paging),
-            Step::Object(Word::Next | Word::Previous)
+            PathStep::Object(KnownKey::Paging),
+            PathStep::Object(KnownKey::Next | KnownKey::Previous)
         ]
     )
 }
 
 /// What may stand in a URL and in a string of JSON without an escape. The host may be the app's own word.
-fn is_base(base: &str) -> bool {
+fn is_valid_base(base: &str) -> bool {
     base.bytes()
         .all(|byte| byte.is_ascii_alphanumeric() || b":/.-_[]".contains(&byte))
 }
 
 /// The beginning of a URL; what is read next of `url` stands behind it. `None` if the URL is not of `https`, or names
 /// no host.
-fn origin<T: Text>(url: &mut T) -> Option<Origin> {
+fn parse_origin<T: ByteSource>(url: &mut T) -> Option<LinkOrigin> {
     let start = url.clone().next()?.place.start;
     let mut slash = start..start;
     for expected in b"https://" {
@@ -191,7 +193,7 @@ fn origin<T: Text>(url: &mut T) -> Option<Origin> {
     while let Some(unit) = url.next() {
         match unit.byte {
             b'/' | b'?' | b'#' => break,
-            byte if byte.is_ascii_graphic() && authority.len() < LONGEST => {
+            byte if byte.is_ascii_graphic() && authority.len() < MAX_AUTHORITY_BYTES => {
                 authority.push(char::from(byte.to_ascii_lowercase()));
             }
             _ => return None,
@@ -204,52 +206,52 @@ fn origin<T: Text>(url: &mut T) -> Option<Origin> {
         Some(host) => host.to_owned(),
         None => authority,
     };
-    let place = start..end;
-    (!authority.is_empty()).then_some(Origin {
-        place,
+    let range = start..end;
+    (!authority.is_empty()).then_some(LinkOrigin {
+        range,
         slash,
         authority,
     })
 }
 
 /// The longest authority: a name of DNS, and a port.
-const LONGEST: usize = 260;
+const MAX_AUTHORITY_BYTES: usize = 260;
 
 /// What has to be cut from a URL so that our token is no parameter of its query: the parameter, and one separator.
-fn token_in<T: Text>(mut url: T, is_token: TokenTest<'_>) -> Vec<Range<usize>> {
-    let mark = url.find(|unit| matches!(unit.byte, b'?' | b'#'));
-    let Some(mark) = mark.filter(|mark| mark.byte == b'?') else {
+fn token_parameter_ranges<T: ByteSource>(mut url: T, is_own_token: TokenPredicate<'_>) -> Vec<Range<usize>> {
+    let delimiter = url.find(|unit| matches!(unit.byte, b'?' | b'#'));
+    let Some(mark) = delimiter.filter(|mark| mark.byte == b'?') else {
         return Vec::new();
     };
-    let mut cuts = Vec::new();
+    let mut ranges = Vec::new();
     let mut is_first = true;
-    let mut is_empty = true;
+    let mut is_query_empty = true;
     let mut separator = mark.place.clone();
     loop {
-        let (parameter, end, next) = parameter(&mut url, separator.end);
-        let is_ours = is_token_parameter(&parameter, is_token);
-        match (is_ours, is_first) {
-            (true, true) => cuts.push(separator.end..end),
-            (true, false) => cuts.push(separator.start..end),
+        let (parameter, end, next) = next_parameter(&mut url, separator.end);
+        let is_removed = is_own_token_parameter(&parameter, is_own_token);
+        match (is_removed, is_first) {
+            (true, true) => ranges.push(separator.end..end),
+            (true, false) => ranges.push(separator.start..end),
             // What was before it is gone, and the `?` is its separator now.
-            (false, false) if is_empty => cuts.push(separator.clone()),
+            (false, false) if is_query_empty => ranges.push(separator.clone()),
             (false, _) => {}
         }
-        is_empty &= is_ours;
+        is_query_empty &= is_removed;
         is_first = false;
         match next {
             Some(unit) if unit.byte == b'&' => separator = unit.place,
             _ => break,
         }
     }
-    if is_empty {
-        cuts.insert(0, mark.place);
+    if is_query_empty {
+        ranges.insert(0, mark.place);
     }
-    cuts
+    ranges
 }
 
-/// A parameter that begins at `start`, where it ends in the body, and what stands behind it.
-fn parameter<T: Text>(url: &mut T, start: usize) -> (Vec<u8>, usize, Option<Unit>) {
+/// A parameter that begins at `base_offset`, where it ends in the body, and what stands behind it.
+fn next_parameter<T: ByteSource>(url: &mut T, start: usize) -> (Vec<u8>, usize, Option<SourceByte>) {
     let (mut text, mut end) = (Vec::new(), start);
     for unit in url {
         if matches!(unit.byte, b'&' | b'#') {
@@ -261,35 +263,35 @@ fn parameter<T: Text>(url: &mut T, start: usize) -> (Vec<u8>, usize, Option<Unit
     (text, end, None)
 }
 
-fn is_token_parameter(parameter: &[u8], is_token: TokenTest<'_>) -> bool {
+fn is_own_token_parameter(parameter: &[u8], is_own_token: TokenPredicate<'_>) -> bool {
     let mut halves = parameter.splitn(2, |byte| *byte == b'=');
     let name = halves.next().unwrap_or_default();
     let value = halves.next().unwrap_or_default();
-    percent_decode(name).eq(*b"access_token") && is_token(&mut percent_decode(value))
+    percent_decode(name).eq(*b"access_token") && is_own_token(&mut percent_decode(value))
 }
 
 /// The body with the edits, which are in order; `None` if there is none, or the body is not understood.
-fn edited(body: &[u8], edits: &[Edit], walked: Walked) -> Option<Bytes> {
-    if walked != Walked::Whole || edits.is_empty() {
+fn apply_link_edits(body: &[u8], edits: &[LinkEdit], outcome: ParseOutcome) -> Option<Bytes> {
+    if outcome != ParseOutcome::Complete || edits.is_empty() {
         return None;
     }
     let longer: usize = edits.iter().map(|edit| edit.text.len()).sum();
-    let mut whole = Vec::with_capacity(body.len() + longer);
+    let mut rewritten = Vec::with_capacity(body.len() + longer);
     let mut kept = 0;
     for edit in edits {
-        whole.extend_from_slice(body.get(kept..edit.place.start)?);
-        whole.extend_from_slice(&edit.text);
-        kept = edit.place.end;
+        rewritten.extend_from_slice(body.get(kept..edit.range.start)?);
+        rewritten.extend_from_slice(&edit.text);
+        kept = edit.range.end;
     }
-    whole.extend_from_slice(body.get(kept..)?);
-    Some(whole.into())
+    rewritten.extend_from_slice(body.get(kept..)?);
+    Some(rewritten.into())
 }
 
 // === impl Origin ===
 
-impl Origin {
+impl LinkOrigin {
     /// `base` here, with its slashes spelled as the one that was here.
-    fn edit(&self, body: &[u8], base: &str) -> Edit {
+    fn replace_with(&self, body: &[u8], base: &str) -> LinkEdit {
         let slash = body.get(self.slash.clone()).unwrap_or(b"/");
         let mut text = Vec::with_capacity(base.len() + 2 * slash.len());
         for byte in base.as_bytes() {
@@ -298,8 +300,8 @@ impl Origin {
                 plain => text.push(*plain),
             }
         }
-        let place = self.place.clone();
-        Edit { place, text }
+        let place = self.range.clone();
+        LinkEdit { range: place, text }
     }
 }
 

@@ -51,10 +51,7 @@ impl Origin {
         if host.is_empty() || (port != Some("") && authority.port_u16().unwrap_or(0) == 0) {
             return Err(OriginError::Authority);
         }
-        let path = parts
-            .path_and_query
-            .as_ref()
-            .map_or("", PathAndQuery::as_str);
+        let path = parts.path_and_query.as_ref().map_or("", PathAndQuery::as_str);
         if !matches!(path, "" | "/") || text.contains('#') {
             return Err(OriginError::Path);
         }
@@ -87,11 +84,7 @@ mod tests {
     #[test]
     fn an_origin_is_https_a_host_and_perhaps_a_port() {
         for (text, host, authority) in [
-            (
-                "https://graph.facebook.com",
-                "graph.facebook.com",
-                "graph.facebook.com",
-            ),
+            ("https://graph.facebook.com", "graph.facebook.com", "graph.facebook.com"),
             (
                 "https://graph.facebook.com/",
                 "graph.facebook.com",
@@ -101,10 +94,7 @@ mod tests {
             ("https://[::1]:8443/", "[::1]", "[::1]:8443"),
         ] {
             let origin = Origin::parse(text).unwrap();
-            assert_eq!(
-                (origin.host(), origin.authority().as_str()),
-                (host, authority)
-            );
+            assert_eq!((origin.host(), origin.authority().as_str()), (host, authority));
             assert_eq!(origin.to_string(), format!("https://{authority}"));
         }
         let refused = |text: &str| Origin::parse(text).unwrap_err();

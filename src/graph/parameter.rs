@@ -2,13 +2,13 @@
 
 use std::iter;
 
-use super::presented::{is_app_token, is_placeholder};
+use super::credential::{is_app_token, is_placeholder};
 
 /// What one parameter is to us. Later ones outweigh earlier ones where several are taken together.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub enum Parameter {
+pub enum ParameterKind {
     /// The app's and Graph's own affair.
-    Data,
+    Other,
     /// `appsecret_proof`, `appsecret_time`
     Proof,
     /// `access_token` with nothing in it
@@ -21,7 +21,7 @@ pub enum Parameter {
 
 /// A name that means something to us.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Name {
+pub enum ParameterName {
     /// `access_token`
     Token,
     /// `appsecret_proof`, `appsecret_time`
@@ -30,40 +30,40 @@ pub enum Name {
     Batch,
 }
 
-// === impl Parameter ===
+// === impl ParameterKind ===
 
-impl Parameter {
+impl ParameterKind {
     /// What a form-encoded parameter is, `name=value` or `name`.
     #[must_use]
-    pub fn of(parameter: &[u8]) -> Self {
+    pub fn from_encoded(parameter: &[u8]) -> Self {
         // All three names begin with an `a`, plain or encoded; most parameters do not, and go free here.
         if !matches!(parameter.first(), Some(b'a' | b'%')) {
-            return Self::Data;
+            return Self::Other;
         }
         let mut halves = parameter.splitn(2, |byte| *byte == b'=');
-        let name = Name::encoded(halves.next().unwrap_or_default());
+        let name = ParameterName::from_encoded(halves.next().unwrap_or_default());
         let value = halves.next().unwrap_or_default();
-        name.map_or(Self::Data, |name| Self::named(name, form_decode(value)))
+        name.map_or(Self::Other, |name| Self::from_decoded(name, form_decode(value)))
     }
 
     /// What a parameter of this name is. The value is decoded.
     #[must_use]
-    pub fn named(name: Name, value: impl Iterator<Item = u8> + Clone) -> Self {
+    pub fn from_decoded(name: ParameterName, value: impl Iterator<Item = u8> + Clone) -> Self {
         match name {
-            Name::Batch => Self::Data,
-            Name::Proof => Self::Proof,
-            Name::Token if is_placeholder(value.clone()) => Self::Placeholder,
-            Name::Token if is_app_token(value) => Self::AppToken,
-            Name::Token => Self::Token,
+            ParameterName::Batch => Self::Other,
+            ParameterName::Proof => Self::Proof,
+            ParameterName::Token if is_placeholder(value.clone()) => Self::Placeholder,
+            ParameterName::Token if is_app_token(value) => Self::AppToken,
+            ParameterName::Token => Self::Token,
         }
     }
 }
 
 // === impl Name ===
 
-impl Name {
+impl ParameterName {
     /// The longest, with every byte percent-encoded.
-    pub const LONGEST_ENCODED: usize = 3 * b"appsecret_proof".len();
+    pub const MAX_ENCODED_BYTES: usize = 3 * b"appsecret_proof".len();
 
     const ALL: [(&'static [u8], Self); 4] = [
         (b"access_token", Self::Token),
@@ -74,30 +74,30 @@ impl Name {
 
     /// Names are compared whole: `input_token` or `fb_exchange_token` are data.
     #[must_use]
-    pub fn of(name: impl Iterator<Item = u8> + Clone) -> Option<Self> {
+    pub fn from_decoded(name: impl Iterator<Item = u8> + Clone) -> Option<Self> {
         Self::ALL
             .into_iter()
-            .find(|(wanted, _)| name.clone().eq(wanted.iter().copied()))
+            .find(|(known, _)| name.clone().eq(known.iter().copied()))
             .map(|(_, name)| name)
     }
 
     /// The same of a form-encoded name: `%61ccess_token` is one.
     #[must_use]
-    pub fn encoded(name: &[u8]) -> Option<Self> {
-        if name.len() > Self::LONGEST_ENCODED {
+    pub fn from_encoded(name: &[u8]) -> Option<Self> {
+        if name.len() > Self::MAX_ENCODED_BYTES {
             return None;
         }
-        Self::of(form_decode(name))
+        Self::from_decoded(form_decode(name))
     }
 }
 
 /// The bytes of a form-encoded text, without a copy: `+` is a space, `%` without two digits is itself.
 pub fn form_decode(text: &[u8]) -> impl Iterator<Item = u8> + Clone {
-    form_units(text).map(|(byte, _)| byte)
+    form_decode_with_len(text).map(|(byte, _)| byte)
 }
 
 /// The same, with the length that each byte has in the text: one, or three.
-pub fn form_units(text: &[u8]) -> impl Iterator<Item = (u8, usize)> + Clone {
+pub fn form_decode_with_len(text: &[u8]) -> impl Iterator<Item = (u8, usize)> + Clone {
     let digit = |byte: &u8| {
         char::from(*byte)
             .to_digit(16)
@@ -123,15 +123,22 @@ mod tests {
 
     #[test]
     fn names_are_compared_whole_and_decoded() {
-        assert_eq!(Name::encoded(b"access_token"), Some(Name::Token));
-        assert_eq!(Name::encoded(b"%61ccess%5ftoken"), Some(Name::Token));
-        assert_eq!(Name::encoded(b"appsecret_time"), Some(Name::Proof));
-        assert_eq!(Name::encoded(b"%62atch"), Some(Name::Batch));
-        let longest: String = b"appsecret_proof"
-            .map(|byte| format!("%{byte:02X}"))
-            .concat();
-        assert_eq!(longest.len(), Name::LONGEST_ENCODED);
-        assert_eq!(Name::encoded(longest.as_bytes()), Some(Name::Proof));
+        assert_eq!(ParameterName::from_encoded(b"access_token"), Some(ParameterName::Token));
+        assert_eq!(
+            ParameterName::from_encoded(b"%61ccess%5ftoken"),
+            Some(ParameterName::Token)
+        );
+        assert_eq!(
+            ParameterName::from_encoded(b"appsecret_time"),
+            Some(ParameterName::Proof)
+        );
+        assert_eq!(ParameterName::from_encoded(b"%62atch"), Some(ParameterName::Batch));
+        let longest: String = b"appsecret_proof".map(|byte| format!("%{byte:02X}")).concat();
+        assert_eq!(longest.len(), ParameterName::MAX_ENCODED_BYTES);
+        assert_eq!(
+            ParameterName::from_encoded(longest.as_bytes()),
+            Some(ParameterName::Proof)
+        );
         for other in [
             "",
             "access_token2",
@@ -140,22 +147,22 @@ mod tests {
             "%2561ccess_token",
             "Access_token",
         ] {
-            assert_eq!(Name::encoded(other.as_bytes()), None, "{other}");
+            assert_eq!(ParameterName::from_encoded(other.as_bytes()), None, "{other}");
         }
     }
 
     #[test]
-    fn a_parameter_is_judged_by_its_decoded_value() {
+    fn a_parameter_is_classified_by_its_decoded_value() {
         for (text, expected) in [
-            ("access_token=EAAG", Parameter::Token),
-            ("access_token=12%7cs", Parameter::AppToken),
-            ("access_token=%6eull", Parameter::Placeholder),
-            ("access_token", Parameter::Placeholder),
-            ("appsecret_proof=", Parameter::Proof),
-            ("batch=[]", Parameter::Data),
-            ("a=access_token", Parameter::Data),
+            ("access_token=EAAG", ParameterKind::Token),
+            ("access_token=12%7cs", ParameterKind::AppToken),
+            ("access_token=%6eull", ParameterKind::Placeholder),
+            ("access_token", ParameterKind::Placeholder),
+            ("appsecret_proof=", ParameterKind::Proof),
+            ("batch=[]", ParameterKind::Other),
+            ("a=access_token", ParameterKind::Other),
         ] {
-            assert_eq!(Parameter::of(text.as_bytes()), expected, "{text}");
+            assert_eq!(ParameterKind::from_encoded(text.as_bytes()), expected, "{text}");
         }
     }
 }

@@ -17,25 +17,25 @@ use sha2::Sha256;
 
 /// Which proofs are made (`app.proof`).
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum Proving {
+pub enum ProofMode {
     /// One for each token.
     #[default]
-    Lasting,
+    PerToken,
     /// One for each attempt, with `appsecret_time`, good for five minutes.
-    Timed,
+    Timestamped,
 }
 
 /// A proof as the query parameters that carry it: `appsecret_proof=…`, and `appsecret_time=…` if it is timed.
 #[derive(Clone, Eq, PartialEq)]
-pub struct Proof(Box<str>);
+pub struct AppSecretProof(Box<str>);
 
 /// The HMAC, keyed with an app's secret; the secret itself is not kept.
 #[derive(Clone)]
-pub struct Prover(Hmac<Sha256>);
+pub struct ProofSigner(Hmac<Sha256>);
 
-// === impl Prover ===
+// === impl ProofSigner ===
 
-impl Prover {
+impl ProofSigner {
     /// Of an app's secret.
     #[must_use]
     pub fn new(app_secret: &[u8]) -> Self {
@@ -45,20 +45,20 @@ impl Prover {
 
     /// The proof of a token.
     #[must_use]
-    pub fn lasting(&self, token: &[u8]) -> Proof {
-        Proof(format!("appsecret_proof={}", self.hex(&[token])).into())
+    pub fn sign(&self, token: &[u8]) -> AppSecretProof {
+        AppSecretProof(format!("appsecret_proof={}", self.hmac_hex(&[token])).into())
     }
 
     /// The proof of a token at this time; before 1970 counts as 1970.
     #[must_use]
-    pub fn timed(&self, token: &[u8], at: SystemTime) -> Proof {
+    pub fn sign_at(&self, token: &[u8], at: SystemTime) -> AppSecretProof {
         let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
         let seconds = since.as_secs().to_string();
-        let hex = self.hex(&[token, b"|", seconds.as_bytes()]);
-        Proof(format!("appsecret_proof={hex}&appsecret_time={seconds}").into())
+        let hex = self.hmac_hex(&[token, b"|", seconds.as_bytes()]);
+        AppSecretProof(format!("appsecret_proof={hex}&appsecret_time={seconds}").into())
     }
 
-    fn hex(&self, message: &[&[u8]]) -> String {
+    fn hmac_hex(&self, message: &[&[u8]]) -> String {
         let mut mac = self.0.clone();
         for part in message {
             mac.update(part);
@@ -68,7 +68,7 @@ impl Prover {
     }
 }
 
-impl fmt::Debug for Prover {
+impl fmt::Debug for ProofSigner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Prover")
     }
@@ -76,16 +76,16 @@ impl fmt::Debug for Prover {
 
 // === impl Proof ===
 
-impl Proof {
+impl AppSecretProof {
     /// The parameters, ready for a query.
     #[must_use]
-    pub fn parameters(&self) -> &str {
+    pub fn as_query(&self) -> &str {
         &self.0
     }
 }
 
 /// Not the proof: with the token's, it is half of what a request needs.
-impl fmt::Debug for Proof {
+impl fmt::Debug for AppSecretProof {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Proof")
     }
@@ -98,29 +98,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_proof_is_the_hmac_of_rfc_4231_in_lower_case() {
-        let prover = Prover::new(b"Jefe");
+    fn a_proof_is_the_hmac_of_rfc_4231_in_lowercase() {
+        let prover = ProofSigner::new(b"Jefe");
         assert_eq!(
-            prover.lasting(b"what do ya want for nothing?").parameters(),
+            prover.sign(b"what do ya want for nothing?").as_query(),
             "appsecret_proof=5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
         );
     }
 
     #[test]
-    fn a_timed_proof_is_over_the_token_a_bar_and_the_seconds() {
-        let prover = Prover::new(b"secret");
+    fn a_timestamped_proof_signs_the_token_a_bar_and_the_seconds() {
+        let prover = ProofSigner::new(b"secret");
         let at = UNIX_EPOCH + Duration::from_millis(1_700_000_000_900);
-        let hex = prover.hex(&[b"EAAB|1700000000"]);
+        let hex = prover.hmac_hex(&[b"EAAB|1700000000"]);
         assert_eq!(
-            prover.timed(b"EAAB", at).parameters(),
+            prover.sign_at(b"EAAB", at).as_query(),
             format!("appsecret_proof={hex}&appsecret_time=1700000000")
         );
     }
 
     #[test]
-    fn neither_a_prover_nor_a_proof_shows_what_it_holds() {
-        let prover = Prover::new(b"app secret");
-        let shown = format!("{prover:?} {:?}", prover.lasting(b"EAAB"));
+    fn debug_output_shows_neither_the_secret_nor_the_proof() {
+        let prover = ProofSigner::new(b"app secret");
+        let shown = format!("{prover:?} {:?}", prover.sign(b"EAAB"));
         assert_eq!(shown, "Prover Proof");
     }
 }

@@ -16,15 +16,15 @@ use memchr::memmem;
 pub const REDACTED: &[u8] = b"[redacted]";
 
 /// A shorter token would be found in ordinary words.
-const SHORTEST: usize = 8;
+const MIN_TOKEN_BYTES: usize = 8;
 /// Those of an escaped backslash, three strings deep.
-const MOST_SLASHES: usize = 16;
+const MAX_BACKSLASHES: usize = 16;
 
 /// Whether a character that may be the beginning of a longer spelling is taken for itself.
 #[derive(Clone, Copy)]
-enum Reading {
-    Escapes,
-    Bytes,
+enum TokenMatchMode {
+    Decoded,
+    Literal,
 }
 
 /// The text with [`REDACTED`] for every occurrence of the token, in any spelling. `None` if there is none.
@@ -33,15 +33,15 @@ enum Reading {
 /// is none. A token of fewer than eight bytes is not looked for.
 #[must_use]
 pub fn redact(text: &[u8], token: &[u8]) -> Option<Bytes> {
-    if token.len() < SHORTEST {
+    if token.len() < MIN_TOKEN_BYTES {
         return None;
     }
     let mut redacted = Vec::new();
     let mut kept = 0;
-    while let Some(place) = find(text, token, kept) {
-        redacted.extend_from_slice(text.get(kept..place.start)?);
+    while let Some(range) = find_token(text, token, kept) {
+        redacted.extend_from_slice(text.get(kept..range.start)?);
         redacted.extend_from_slice(REDACTED);
-        kept = place.end;
+        kept = range.end;
     }
     if kept == 0 {
         return None;
@@ -51,33 +51,33 @@ pub fn redact(text: &[u8], token: &[u8]) -> Option<Bytes> {
 }
 
 /// The first occurrence at or behind `from`.
-fn find(text: &[u8], token: &[u8], from: usize) -> Option<Range<usize>> {
-    let plain = token
+fn find_token(text: &[u8], token: &[u8], from: usize) -> Option<Range<usize>> {
+    let anchor_len = token
         .iter()
         .position(|byte| !byte.is_ascii_alphanumeric())
         .unwrap_or(token.len());
-    let anchor = token.get(..plain)?;
+    let anchor = token.get(..anchor_len)?;
     let finder = memmem::Finder::new(anchor);
     let mut at = from;
     loop {
         let start = at + finder.find(text.get(at..)?)?;
-        let here = text.get(start..)?;
-        let length = spelled(here, token, Reading::Escapes);
-        if let Some(length) = length.or_else(|| spelled(here, token, Reading::Bytes)) {
-            let escape = escape_before(text.get(from..start)?);
+        let candidate = text.get(start..)?;
+        let length = matched_len(candidate, token, TokenMatchMode::Decoded);
+        if let Some(length) = length.or_else(|| matched_len(candidate, token, TokenMatchMode::Literal)) {
+            let escape = partial_escape_len(text.get(from..start)?);
             return Some(start - escape..start + length);
         }
         at = start + 1;
     }
 }
 
-/// How long the spelling is of a token that stands at the beginning of `text`.
-fn spelled(text: &[u8], token: &[u8], reading: Reading) -> Option<usize> {
+/// How long the spelling is of a token that stands at the beginning of `source`.
+fn matched_len(text: &[u8], token: &[u8], mode: TokenMatchMode) -> Option<usize> {
     let mut rest = text;
     for expected in token {
-        let (byte, behind) = match (reading, rest.split_first()?) {
-            (Reading::Bytes, (byte, behind)) if byte == expected => (*byte, behind),
-            _ => percent_decoded(rest)?,
+        let (byte, behind) = match (mode, rest.split_first()?) {
+            (TokenMatchMode::Literal, (byte, behind)) if byte == expected => (*byte, behind),
+            _ => next_percent_decoded(rest)?,
         };
         if byte != *expected {
             return None;
@@ -87,8 +87,8 @@ fn spelled(text: &[u8], token: &[u8], reading: Reading) -> Option<usize> {
     Some(text.len() - rest.len())
 }
 
-fn percent_decoded(text: &[u8]) -> Option<(u8, &[u8])> {
-    let (byte, rest) = unescaped(text)?;
+fn next_percent_decoded(text: &[u8]) -> Option<(u8, &[u8])> {
+    let (byte, rest) = next_unescaped(text)?;
     if byte == b'%'
         && let Some((digits, behind)) = rest.split_at_checked(2)
         && let Some(byte) = hexadecimal(digits)
@@ -99,11 +99,11 @@ fn percent_decoded(text: &[u8]) -> Option<(u8, &[u8])> {
 }
 
 /// The character behind any number of backslashes: one for each depth of strings in strings, and those of its own.
-fn unescaped(text: &[u8]) -> Option<(u8, &[u8])> {
-    let slashes = text.iter().take(MOST_SLASHES);
-    let slashes = slashes.take_while(|byte| **byte == b'\\').count();
-    let (byte, rest) = text.get(slashes..)?.split_first()?;
-    if slashes > 0
+fn next_unescaped(text: &[u8]) -> Option<(u8, &[u8])> {
+    let backslashes = text.iter().take(MAX_BACKSLASHES);
+    let backslashes = backslashes.take_while(|byte| **byte == b'\\').count();
+    let (byte, rest) = text.get(backslashes..)?.split_first()?;
+    if backslashes > 0
         && *byte == b'u'
         && let Some((b"00", digits)) = rest.split_at_checked(2)
         && let Some((digits, behind)) = digits.split_at_checked(2)
@@ -123,15 +123,15 @@ fn hexadecimal(digits: &[u8]) -> Option<u8> {
 
 /// How much of an escape, of which the first letters of a token are the end, stands before them: `\t` is no backslash
 /// and the `t` of a token, and half of it would be no JSON.
-fn escape_before(text: &[u8]) -> usize {
-    let is_escape = |length: usize| {
+fn partial_escape_len(text: &[u8]) -> usize {
+    let escape_len = |length: usize| {
         let before = text.len().checked_sub(length)?;
         let (before, escape) = text.split_at_checked(before)?;
         let slashes = before.iter().rev().take_while(|byte| **byte == b'\\');
-        let begins = matches!(escape, [b'\\'] | [b'\\', b'u', ..]) && slashes.count() % 2 == 0;
-        begins.then_some(length)
+        let is_escape = matches!(escape, [b'\\'] | [b'\\', b'u', ..]) && slashes.count() % 2 == 0;
+        is_escape.then_some(length)
     };
-    (1..=5).find_map(is_escape).unwrap_or(0)
+    (1..=5).find_map(escape_len).unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@
 //! The rules are those of a query ([`Target::from_app`](super::target::Target::from_app)): placeholders always go; a real token
 //! goes, stays or is refused; app tokens stay if they are the only real ones; proofs go unless a token stays. Two
 //! differences: what is found too late to be left in its place is put back at the end of the body, and a body that
-//! cannot be received before it is sent is masked ([`Mode::Mask`]) and not cut.
+//! cannot be received before it is sent is masked ([`ScrubMode::Mask`]) and not cut.
 //!
 //! # Why
 //!
@@ -18,15 +18,16 @@
 //! nobody could read a token from is left alone.
 
 mod batch;
-mod carried;
 mod edit;
 mod form;
-mod held;
 mod json;
+mod json_state;
 mod member;
 mod multipart;
-mod out;
+mod output;
 mod part;
+mod pending;
+mod state;
 
 use std::sync::LazyLock;
 
@@ -35,32 +36,32 @@ use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use memchr::memmem::Finder;
 
-use super::presented::Presented;
-pub use held::{Mode, ScrubError, Scrubbed};
+use super::credential::ClientCredentialPolicy;
+pub use state::{ScrubError, ScrubMode, ScrubReport};
 
-use form::Form;
-use held::{Held, Rest};
-use json::Json;
-use multipart::Multipart;
-use out::Out;
+use form::FormScrubber;
+use json::JsonScrubber;
+use multipart::MultipartScrubber;
+use output::ScrubOutput;
+use state::{InputState, ScrubState};
 
 /// What is done with the body of a request whose head takes our credential, while it arrives.
 #[derive(Debug)]
 pub struct Scrubber {
-    format: Format,
-    held: Held,
+    body_format: BodyFormat,
+    state: ScrubState,
     changed: bool,
 }
 
 #[derive(Debug)]
-enum Format {
-    Form(Form),
-    Json(Json),
-    Multipart(Box<Multipart>),
+enum BodyFormat {
+    Form(FormScrubber),
+    Json(JsonScrubber),
+    Multipart(Box<MultipartScrubber>),
 }
 
 /// What the names of credentials, their proofs and batches have in common.
-static NAMES: LazyLock<[Finder<'static>; 3]> =
+static CREDENTIAL_NAME_FINDERS: LazyLock<[Finder<'static>; 3]> =
     LazyLock::new(|| ["access_token", "appsecret_", "batch"].map(Finder::new));
 
 /// Cleans a body that is in memory. No bytes: nothing had to change, and nothing was copied.
@@ -70,18 +71,18 @@ static NAMES: LazyLock<[Finder<'static>; 3]> =
 /// [`ScrubError`] if the body may not leave.
 pub fn scrub(
     headers: &HeaderMap,
-    policy: Presented,
+    policy: ClientCredentialPolicy,
     body: &[u8],
-) -> Result<(Option<Bytes>, Scrubbed), ScrubError> {
-    let mut first = Format::of(headers).filter(|format| format.may_hold(body));
+) -> Result<(Option<Bytes>, ScrubReport), ScrubError> {
+    let mut first = BodyFormat::from_headers(headers).filter(|format| format.may_contain_credentials(body));
     if first.is_none() {
-        return Ok((None, Scrubbed::default()));
+        return Ok((None, ScrubReport::default()));
     }
-    out::whole(body, policy, Mode::Cut, |held, out| {
+    output::scrub_in_memory(body, policy, ScrubMode::Remove, |scrub_state, out| {
         // A second reading begins anew.
-        let format = first.take().or_else(|| Format::of(headers));
+        let format = first.take().or_else(|| BodyFormat::from_headers(headers));
         format.map_or(Ok(()), |mut format| {
-            format.step(body, Rest::Nothing, held, out)
+            format.feed(body, InputState::End, scrub_state, out)
         })
     })
 }
@@ -91,13 +92,10 @@ pub fn scrub(
 /// # Errors
 ///
 /// [`ScrubError`] if it may not leave.
-pub fn scrub_query(
-    query: &str,
-    policy: Presented,
-) -> Result<(Option<Bytes>, Scrubbed), ScrubError> {
+pub fn scrub_query(query: &str, policy: ClientCredentialPolicy) -> Result<(Option<Bytes>, ScrubReport), ScrubError> {
     let query = query.as_bytes();
-    out::whole(query, policy, Mode::Cut, |held, out| {
-        Form::default().step(query, Rest::Nothing, held, out)
+    output::scrub_in_memory(query, policy, ScrubMode::Remove, |scrub_state, out| {
+        FormScrubber::default().feed(query, InputState::End, scrub_state, out)
     })
 }
 
@@ -106,10 +104,10 @@ pub fn scrub_query(
 impl Scrubber {
     /// For a body of this kind; `None`: it holds no parameters.
     #[must_use]
-    pub fn of(headers: &HeaderMap, policy: Presented, mode: Mode) -> Option<Self> {
+    pub fn from_headers(headers: &HeaderMap, policy: ClientCredentialPolicy, mode: ScrubMode) -> Option<Self> {
         Some(Self {
-            format: Format::of(headers)?,
-            held: Held::new(policy, mode),
+            body_format: BodyFormat::from_headers(headers)?,
+            state: ScrubState::new(policy, mode),
             changed: false,
         })
     }
@@ -120,7 +118,7 @@ impl Scrubber {
     ///
     /// [`ScrubError`] if the body may not leave. This is not to be called again then.
     pub fn push(&mut self, data: &[u8], out: &mut BytesMut) -> Result<(), ScrubError> {
-        self.step(data, Rest::ToCome, out)
+        self.feed(data, InputState::More, out)
     }
 
     /// The end: appends what was held back, and says what was found. To be called once.
@@ -128,48 +126,50 @@ impl Scrubber {
     /// # Errors
     ///
     /// [`ScrubError`] if the body may not leave.
-    pub fn finish(&mut self, out: &mut BytesMut) -> Result<Scrubbed, ScrubError> {
-        self.step(&[], Rest::Nothing, out)?;
-        Ok(self.held.scrubbed(self.changed))
+    pub fn finish(&mut self, out: &mut BytesMut) -> Result<ScrubReport, ScrubError> {
+        self.feed(&[], InputState::End, out)?;
+        Ok(self.state.report(self.changed))
     }
 
-    fn step(&mut self, data: &[u8], rest: Rest, out: &mut BytesMut) -> Result<(), ScrubError> {
-        let mut out = Out::wire(out);
-        let result = self.format.step(data, rest, &mut self.held, &mut out);
+    fn feed(&mut self, data: &[u8], input_state: InputState, out: &mut BytesMut) -> Result<(), ScrubError> {
+        let mut out = ScrubOutput::stream(out);
+        let result = self.body_format.feed(data, input_state, &mut self.state, &mut out);
         self.changed |= out.is_changed();
         result
     }
 }
 
-// === impl Format ===
+// === impl BodyFormat ===
 
-impl Format {
-    fn of(headers: &HeaderMap) -> Option<Self> {
-        let plain = |coding: &[u8]| {
+impl BodyFormat {
+    fn from_headers(headers: &HeaderMap) -> Option<Self> {
+        let is_identity = |coding: &[u8]| {
             let coding = coding.trim_ascii();
             coding.is_empty() || coding.eq_ignore_ascii_case(b"identity")
         };
         let mut codings = headers.get_all(CONTENT_ENCODING).iter();
-        if !codings.all(|coding| plain(coding.as_bytes())) {
+        if !codings.all(|coding| is_identity(coding.as_bytes())) {
             return None;
         }
         // fbgraph (npm) sends its forms so, and Graph reads them.
         let Some(content_type) = headers.get(CONTENT_TYPE) else {
-            return Some(Self::Form(Form::default()));
+            return Some(Self::Form(FormScrubber::default()));
         };
         let content_type = content_type.as_bytes();
         let end = memchr::memchr2(b';', b',', content_type).unwrap_or(content_type.len());
         let (kind, parameters) = content_type.split_at_checked(end)?;
         let kind = kind.trim_ascii();
         if kind.eq_ignore_ascii_case(b"application/json") {
-            Some(Self::Json(Json::default()))
+            Some(Self::Json(JsonScrubber::default()))
         } else if kind.eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
             // HHVM reads these as forms, too, and it is what `fetch` calls a string.
             || kind.eq_ignore_ascii_case(b"text/plain")
         {
-            Some(Self::Form(Form::default()))
+            Some(Self::Form(FormScrubber::default()))
         } else if kind.eq_ignore_ascii_case(b"multipart/form-data") {
-            Some(Self::Multipart(Box::new(Multipart::of(parameters)?)))
+            Some(Self::Multipart(Box::new(MultipartScrubber::from_parameters(
+                parameters,
+            )?)))
         } else {
             None
         }
@@ -177,27 +177,27 @@ impl Format {
 
     /// Whether a body of this format may have anything to clean. Nearly all are JSON, and short messages; one without
     /// a backslash, and without the words, has none of the names, however it is read.
-    fn may_hold(&self, body: &[u8]) -> bool {
+    fn may_contain_credentials(&self, body: &[u8]) -> bool {
         match self {
             Self::Form(_) | Self::Multipart(_) => true,
             Self::Json(_) => {
                 memchr::memchr(b'\\', body).is_some()
-                    || NAMES.iter().any(|name| name.find(body).is_some())
+                    || CREDENTIAL_NAME_FINDERS.iter().any(|name| name.find(body).is_some())
             }
         }
     }
 
-    fn step(
+    fn feed(
         &mut self,
         data: &[u8],
-        rest: Rest,
-        held: &mut Held,
-        out: &mut Out<'_>,
+        input_state: InputState,
+        scrub_state: &mut ScrubState,
+        out: &mut ScrubOutput<'_>,
     ) -> Result<(), ScrubError> {
         match self {
-            Self::Form(form) => form.step(data, rest, held, out),
-            Self::Json(json) => json.step(data, rest, held, out),
-            Self::Multipart(multipart) => multipart.step(data, rest, held, out),
+            Self::Form(form) => form.feed(data, input_state, scrub_state, out),
+            Self::Json(json) => json.feed(data, input_state, scrub_state, out),
+            Self::Multipart(multipart) => multipart.feed(data, input_state, scrub_state, out),
         }
     }
 }

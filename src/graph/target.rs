@@ -7,10 +7,10 @@ use http::Uri;
 use http::uri::{Parts, PathAndQuery, Scheme};
 use percent_encoding::percent_decode;
 
+use super::credential::ClientCredentialPolicy;
 use super::origin::Origin;
-use super::presented::Presented;
-use super::proof::Proof;
-use super::scrub::{ScrubError, Scrubbed, scrub_query};
+use super::proof::AppSecretProof;
+use super::scrub::{ScrubError, ScrubReport, scrub_query};
 
 /// Path and query of a request as the app sent them, less the credentials.
 ///
@@ -24,11 +24,11 @@ pub struct Target(PathAndQuery);
 
 /// A [`Target`], and what was in the way of it.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Cleaned {
+pub struct ScrubbedTarget {
     /// The target.
     pub target: Target,
     /// What the query held.
-    pub found: Scrubbed,
+    pub report: ScrubReport,
 }
 
 /// Why a request's target may not leave.
@@ -36,18 +36,18 @@ pub struct Cleaned {
 pub enum TargetError {
     /// `*`, or an authority without a path: no object of Graph's.
     #[error("the request target is not a path")]
-    Form,
-    /// A credential in the query, under [`Presented::Refuse`].
-    #[error("the query holds an access_token, and heal.presented is \"refuse\"")]
-    Presented,
+    NotAPath,
+    /// A credential in the query, under [`ClientCredentialPolicy::Refuse`].
+    #[error("the query holds an access_token, and heal.client_credentials is \"refuse\"")]
+    ClientCredential,
     /// The query has a batch whose items cannot be cleaned.
     #[error("the credentials in the query cannot be taken out: {0}")]
-    Unclean(&'static str),
+    CannotScrub(&'static str),
 }
 
 /// A target for logs: never the query, and `{id}` for everything that is not a plain word.
 #[derive(Clone, Copy)]
-pub struct Template<'target>(&'target str);
+pub struct PathTemplate<'target>(&'target str);
 
 // === impl Target ===
 
@@ -66,15 +66,15 @@ impl Target {
     /// # Errors
     ///
     /// [`TargetError`] if this is no path, or if `policy` refuses what the query holds.
-    pub fn from_app(uri: &Uri, policy: Presented) -> Result<Cleaned, TargetError> {
-        let target = Self::as_sent(uri)?;
+    pub fn from_app(uri: &Uri, policy: ClientCredentialPolicy) -> Result<ScrubbedTarget, TargetError> {
+        let target = Self::from_uri(uri)?;
         let query = match target.0.query() {
             Some(query) if !target.is_token_endpoint() => query,
-            _ => return Ok(target.with(Scrubbed::default())),
+            _ => return Ok(target.with_report(ScrubReport::default())),
         };
         match scrub_query(query, policy)? {
-            (None, found) => Ok(target.with(found)),
-            (Some(query), found) => target.with_query(&query).map(|target| target.with(found)),
+            (None, found) => Ok(target.with_report(found)),
+            (Some(query), found) => target.with_query(&query).map(|target| target.with_report(found)),
         }
     }
 
@@ -82,40 +82,40 @@ impl Target {
     ///
     /// # Errors
     ///
-    /// [`TargetError::Form`] if this is no path.
-    pub fn as_sent(uri: &Uri) -> Result<Self, TargetError> {
+    /// [`TargetError::NotAPath`] if this is no path.
+    pub fn from_uri(uri: &Uri) -> Result<Self, TargetError> {
         match uri.path_and_query() {
             Some(path) if path.path().starts_with('/') => Ok(Self(path.clone())),
-            _ => Err(TargetError::Form),
+            _ => Err(TargetError::NotAPath),
         }
     }
 
     /// The URI to send it to. Copies nothing: three reference counts.
     #[must_use]
     pub fn to_uri(&self, origin: &Origin) -> Uri {
-        Self::uri(origin, self.0.clone())
+        Self::build_uri(origin, self.0.clone())
     }
 
     /// The same with a proof as its last parameters.
     #[must_use]
-    pub fn to_proven_uri(&self, origin: &Origin, proof: &Proof) -> Uri {
+    pub fn to_uri_with_proof(&self, origin: &Origin, proof: &AppSecretProof) -> Uri {
         let sent = self.0.as_str();
-        let mut target = String::with_capacity(sent.len() + 1 + proof.parameters().len());
+        let mut target = String::with_capacity(sent.len() + 1 + proof.as_query().len());
         target.push_str(sent);
         match self.query() {
             None => target.push('?'),
             Some("") => {}
             Some(_) => target.push('&'),
         }
-        target.push_str(proof.parameters());
+        target.push_str(proof.as_query());
         #[expect(clippy::expect_used, reason = "parameters behind a valid target")]
-        Self::uri(
+        Self::build_uri(
             origin,
             PathAndQuery::from_maybe_shared(Bytes::from(target)).expect("still valid"),
         )
     }
 
-    fn uri(origin: &Origin, target: PathAndQuery) -> Uri {
+    fn build_uri(origin: &Origin, target: PathAndQuery) -> Uri {
         let mut parts = Parts::default();
         parts.scheme = Some(Scheme::HTTPS);
         parts.authority = Some(origin.authority().clone());
@@ -141,16 +141,17 @@ impl Target {
     /// Those credentials are data, and a token of ours has no business there.
     #[must_use]
     pub fn is_token_endpoint(&self) -> bool {
-        let mut segments = self.unversioned();
-        let (first, alone) = (segments.next(), segments.next().is_none());
-        let is = |segment: &str, name: &[u8]| {
+        let mut segments = self.segments_without_version();
+        let (first, is_last) = (segments.next(), segments.next().is_none());
+        let matches_decoded = |segment: &str, name: &[u8]| {
             percent_decode(segment.as_bytes())
                 .map(|byte| byte.to_ascii_lowercase())
                 .eq(name.iter().copied())
         };
         first.is_some_and(|first| {
-            is(first, b"oauth")
-                || (alone && (is(first, b"access_token") || is(first, b"refresh_access_token")))
+            matches_decoded(first, b"oauth")
+                || (is_last
+                    && (matches_decoded(first, b"access_token") || matches_decoded(first, b"refresh_access_token")))
         })
     }
 
@@ -161,32 +162,25 @@ impl Target {
         if !self.path().contains("upload") {
             return false;
         }
-        let first = self.unversioned().next().unwrap_or_default();
+        let first = self.segments_without_version().next().unwrap_or_default();
         first.starts_with("upload:") || first.starts_with("upload%3A")
     }
 
     /// The segments of the path, less empty ones and a version in front.
-    fn unversioned(&self) -> impl Iterator<Item = &str> {
-        let mut segments = self
-            .path()
-            .split('/')
-            .filter(|segment| !segment.is_empty())
-            .peekable();
+    fn segments_without_version(&self) -> impl Iterator<Item = &str> {
+        let mut segments = self.path().split('/').filter(|segment| !segment.is_empty()).peekable();
         segments.next_if(|first| is_version(first));
         segments
     }
 
     /// What a log may show of it.
     #[must_use]
-    pub fn template(&self) -> Template<'_> {
-        Template(self.path())
+    pub fn path_template(&self) -> PathTemplate<'_> {
+        PathTemplate(self.path())
     }
 
-    const fn with(self, found: Scrubbed) -> Cleaned {
-        Cleaned {
-            target: self,
-            found,
-        }
+    const fn with_report(self, report: ScrubReport) -> ScrubbedTarget {
+        ScrubbedTarget { target: self, report }
     }
 
     /// The same path with another query, or none.
@@ -199,14 +193,14 @@ impl Target {
         }
         PathAndQuery::from_maybe_shared(Bytes::from(target))
             .map(Self)
-            .map_err(|_invalid| TargetError::Form)
+            .map_err(|_invalid| TargetError::NotAPath)
     }
 }
 
 /// The path template only: a query may hold a signature, or a token that was kept.
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Target({})", self.template())
+        write!(f, "Target({})", self.path_template())
     }
 }
 
@@ -215,20 +209,20 @@ impl fmt::Debug for Target {
 impl From<ScrubError> for TargetError {
     fn from(error: ScrubError) -> Self {
         match error {
-            ScrubError::Presented => Self::Presented,
-            ScrubError::Unclean(what) => Self::Unclean(what),
+            ScrubError::ClientCredential => Self::ClientCredential,
+            ScrubError::CannotScrub(what) => Self::CannotScrub(what),
         }
     }
 }
 
-// === impl Template ===
+// === impl PathTemplate ===
 
-impl fmt::Display for Template<'_> {
+impl fmt::Display for PathTemplate<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut segments = self.0.strip_prefix('/').unwrap_or(self.0).split('/');
-        for segment in segments.by_ref().take(MAX_SEGMENTS) {
+        for segment in segments.by_ref().take(MAX_TEMPLATE_SEGMENTS) {
             f.write_str("/")?;
-            f.write_str(if is_word(segment) || is_version(segment) {
+            f.write_str(if is_edge_name(segment) || is_version(segment) {
                 segment
             } else {
                 "{id}"
@@ -241,22 +235,19 @@ impl fmt::Display for Template<'_> {
     }
 }
 
-impl fmt::Debug for Template<'_> {
+impl fmt::Debug for PathTemplate<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
 }
 
-const MAX_SEGMENTS: usize = 6;
+const MAX_TEMPLATE_SEGMENTS: usize = 6;
 
 /// Whether a path segment names an edge or an endpoint: those are lower-case words. Tokens, upload ids and
 /// signatures have digits, capitals or signs, so none can pass for one.
-fn is_word(segment: &str) -> bool {
-    const MAX_WORD: usize = 32;
-    segment.len() <= MAX_WORD
-        && segment
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+fn is_edge_name(segment: &str) -> bool {
+    const MAX_EDGE_NAME_BYTES: usize = 32;
+    segment.len() <= MAX_EDGE_NAME_BYTES && segment.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
 }
 
 /// `v19.0`

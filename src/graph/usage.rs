@@ -42,7 +42,7 @@ pub enum UsageKind {
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Usage {
     percents: [Option<f64>; UsageKind::ALL.len()],
-    regain: Option<f64>,
+    regain_minutes: Option<f64>,
 }
 
 const APP: &str = "x-app-usage";
@@ -53,10 +53,10 @@ const INSIGHTS: &str = "x-fb-ads-insights-throttle";
 const HEADERS: [&str; 5] = [APP, BUSINESS, PAGE, AD_ACCOUNT, INSIGHTS];
 
 /// The longest value that is read, in bytes: hundreds of accounts.
-const LONGEST: usize = 64 * 1024;
+const MAX_HEADER_BYTES: usize = 64 * 1024;
 
-/// What [`read`] would read, name by value: while that is the same, so is what it tells.
-pub fn lines(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+/// What [`parse`] would read, name by value: while that is the same, so is what it tells.
+pub fn usage_headers(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
     // One walk: most answers have few fields, and each look-up would hash a name.
     headers
         .iter()
@@ -69,47 +69,47 @@ pub fn lines(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
 
 /// Reads what there is. Of several values of one kind the largest counts.
 #[must_use]
-pub fn read(headers: &HeaderMap) -> Usage {
+pub fn parse(headers: &HeaderMap) -> Usage {
     use UsageKind as Kind;
     let mut usage = Usage::default();
-    for app in objects(headers, APP) {
-        usage.measure(&app, [Kind::AppCalls, Kind::AppCpu, Kind::AppTime]);
+    for app in json_objects(headers, APP) {
+        usage.record_call_usage(&app, [Kind::AppCalls, Kind::AppCpu, Kind::AppTime]);
     }
-    for page in objects(headers, PAGE) {
-        usage.measure(&page, [Kind::PageCalls, Kind::PageCpu, Kind::PageTime]);
+    for page in json_objects(headers, PAGE) {
+        usage.record_call_usage(&page, [Kind::PageCalls, Kind::PageCpu, Kind::PageTime]);
     }
-    for business in objects(headers, BUSINESS) {
+    for business in json_objects(headers, BUSINESS) {
         for entry in business.values().filter_map(Value::as_array).flatten() {
             let Some(entry) = entry.as_object() else {
                 continue;
             };
             let kinds = [Kind::BusinessCalls, Kind::BusinessCpu, Kind::BusinessTime];
-            usage.measure(entry, kinds);
-            largest(
-                &mut usage.regain,
-                number(entry, "estimated_time_to_regain_access"),
+            usage.record_call_usage(entry, kinds);
+            update_max(
+                &mut usage.regain_minutes,
+                non_negative_number(entry, "estimated_time_to_regain_access"),
             );
         }
     }
-    for account in objects(headers, AD_ACCOUNT) {
-        usage.note(Kind::AdAccount, number(&account, "acc_id_util_pct"));
+    for account in json_objects(headers, AD_ACCOUNT) {
+        usage.record(Kind::AdAccount, non_negative_number(&account, "acc_id_util_pct"));
     }
-    for insights in objects(headers, INSIGHTS) {
-        usage.note(Kind::InsightsApp, number(&insights, "app_id_util_pct"));
-        usage.note(Kind::InsightsAccount, number(&insights, "acc_id_util_pct"));
+    for insights in json_objects(headers, INSIGHTS) {
+        usage.record(Kind::InsightsApp, non_negative_number(&insights, "app_id_util_pct"));
+        usage.record(Kind::InsightsAccount, non_negative_number(&insights, "acc_id_util_pct"));
     }
     usage
 }
 
-fn objects(headers: &HeaderMap, name: &str) -> impl Iterator<Item = Map<String, Value>> {
+fn json_objects(headers: &HeaderMap, name: &str) -> impl Iterator<Item = Map<String, Value>> {
     let values = headers.get_all(name).iter();
     values
-        .filter(|value| value.len() <= LONGEST)
+        .filter(|value| value.len() <= MAX_HEADER_BYTES)
         .filter_map(|value| serde_json::from_slice(value.as_bytes()).ok())
 }
 
 /// A number that is not negative, or a string that is one.
-fn number(object: &Map<String, Value>, key: &str) -> Option<f64> {
+fn non_negative_number(object: &Map<String, Value>, key: &str) -> Option<f64> {
     let number = match object.get(key)? {
         Value::Number(number) => number.as_f64(),
         Value::String(text) => text.trim().parse().ok(),
@@ -118,8 +118,8 @@ fn number(object: &Map<String, Value>, key: &str) -> Option<f64> {
     number.filter(|number: &f64| number.is_finite() && *number >= 0.0)
 }
 
-fn largest(known: &mut Option<f64>, told: Option<f64>) {
-    *known = match (*known, told) {
+fn update_max(current: &mut Option<f64>, reported: Option<f64>) {
+    *current = match (*current, reported) {
         (Some(known), Some(told)) => Some(known.max(told)),
         (known, told) => known.or(told),
     };
@@ -140,20 +140,20 @@ impl Usage {
     /// In how many minutes a throttled business use case has access again, if that is told; 0 if it has.
     #[must_use]
     pub const fn regain_minutes(&self) -> Option<f64> {
-        self.regain
+        self.regain_minutes
     }
 
     /// The three measures that most headers have.
-    fn measure(&mut self, told: &Map<String, Value>, kinds: [UsageKind; 3]) {
+    fn record_call_usage(&mut self, object: &Map<String, Value>, kinds: [UsageKind; 3]) {
         let keys = ["call_count", "total_cputime", "total_time"];
         for (kind, key) in kinds.into_iter().zip(keys) {
-            self.note(kind, number(told, key));
+            self.record(kind, non_negative_number(object, key));
         }
     }
 
-    fn note(&mut self, kind: UsageKind, told: Option<f64>) {
+    fn record(&mut self, kind: UsageKind, reported: Option<f64>) {
         if let Some(percent) = self.percents.get_mut(kind as usize) {
-            largest(percent, told);
+            update_max(percent, reported);
         }
     }
 }

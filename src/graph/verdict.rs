@@ -11,7 +11,7 @@ pub enum Verdict {
     /// 1xx, 2xx, 3xx: delivered unread. A batch's 200 is one, whatever its parts say: some of them have run.
     Success,
     /// Graph says that this token is dead, and that it did not act. A newer one cures it.
-    TokenRejected(Rejection),
+    TokenRejected(RejectionReason),
     /// `appsecret_proof` is missing or wrong. A newer token would be refused just so: the app's secret has to be set.
     ProofRejected,
     /// A rate limit: status 429, or one of Graph's limit codes under another status. A newer token would only
@@ -32,7 +32,7 @@ pub enum Verdict {
 ///
 /// [error handling guide]: https://developers.facebook.com/docs/graph-api/guides/error-handling
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Rejection {
+pub enum RejectionReason {
     /// Its time is over, or it was unused for too long.
     Expired,
     /// It was good once: password changed, app removed or re-installed, logged out, revoked.
@@ -40,25 +40,25 @@ pub enum Rejection {
     /// It cannot be read, or is for another app or host: a bad paste, an app-secret reset.
     Malformed,
     /// Its user must act on facebook.com first: checkpoint, unconfirmed account, lost role.
-    NeedsPerson,
+    ActionRequired,
 }
 
 /// What an answer means. Total: any status, any headers, any bytes.
 ///
-/// `body` is the whole body, decoded of its content encoding; it is looked at only if [`suspicious`] says so, or for
+/// `body` is the whole body, decoded of its content encoding; it is looked at only if [`may_be_token_error`] says so, or for
 /// the other 4xx if it is there.
 ///
 /// [`Verdict::TokenRejected`] needs a suspicious head *and* a top-level error envelope with one of the codes of
-/// `rejection`. The status alone decides nothing: a dead token is 401 when it came as a header, 400 when it came
+/// `rejection_reason`. The status alone decides nothing: a dead token is 401 when it came as a header, 400 when it came
 /// as a parameter, 404 in one recording; neither does `type`, since `OAuthException` is the type of most errors.
 #[must_use]
 pub fn classify(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Verdict {
-    read(status, headers, body).0
+    classify_with_error(status, headers, body).0
 }
 
 /// The same, and what the envelope said, if it was one that had to be read.
 #[must_use]
-pub fn read(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> (Verdict, Option<GraphError>) {
+pub fn classify_with_error(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> (Verdict, Option<GraphError>) {
     if !status.is_client_error() {
         let verdict = if status.as_u16() >= 500 {
             Verdict::ServerError
@@ -73,11 +73,11 @@ pub fn read(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> (Verdict, O
     let Some(error) = GraphError::parse(body) else {
         return (Verdict::Opaque, None);
     };
-    let verdict = match rejection(status, &error) {
-        Some(rejection) if suspicious(status, headers) => Verdict::TokenRejected(rejection),
+    let verdict = match rejection_reason(status, &error) {
+        Some(rejection) if may_be_token_error(status, headers) => Verdict::TokenRejected(rejection),
         _ if is_proof_error(&error) => Verdict::ProofRejected,
-        _ => match (error.code, error.transient) {
-            (Some(code), _) if is_throttle(code) => Verdict::Throttled,
+        _ => match (error.code, error.is_transient) {
+            (Some(code), _) if is_rate_limit(code) => Verdict::Throttled,
             (Some(2), _) | (Some(1), Some(true)) => Verdict::ServerError,
             _ => Verdict::Refused,
         },
@@ -90,26 +90,26 @@ pub fn read(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> (Verdict, O
 /// Yes for JSON and JavaScript (Graph says `text/javascript` to old clients) with 400, 401, 403 or 404, and with any
 /// other 4xx whose `WWW-Authenticate` says `"invalid_token"`.
 #[must_use]
-pub fn suspicious(status: StatusCode, headers: &HeaderMap) -> bool {
+pub fn may_be_token_error(status: StatusCode, headers: &HeaderMap) -> bool {
     status.is_client_error()
-        && is_script(headers)
+        && is_json_or_javascript(headers)
         && (matches!(status.as_u16(), 400 | 401 | 403 | 404)
-            || headers.get_all(WWW_AUTHENTICATE).iter().any(says_invalid))
+            || headers.get_all(WWW_AUTHENTICATE).iter().any(has_invalid_token_error))
 }
 
 /// The codes that mean "this access token is dead", and what the subcode adds.
 ///
 /// 190 with any subcode or none; 102, and 450 and 452 of the legacy API, which speak of sessions; 0 only together
 /// with 401, as WhatsApp documents it, for other errors have code 0 as well.
-pub(super) fn rejection(status: StatusCode, error: &GraphError) -> Option<Rejection> {
+pub(super) fn rejection_reason(status: StatusCode, error: &GraphError) -> Option<RejectionReason> {
     match (error.code?, error.subcode.unwrap_or(0)) {
-        (190, 0 | 456 | 457) => Some(Rejection::Malformed),
-        (190, 463 | 468 | 493) => Some(Rejection::Expired),
-        (190, 459 | 464 | 492) => Some(Rejection::NeedsPerson),
-        (190, _) => Some(Rejection::Invalidated),
-        (102 | 450, _) => Some(Rejection::Expired),
-        (452, _) => Some(Rejection::Invalidated),
-        (0, _) if status == StatusCode::UNAUTHORIZED => Some(Rejection::Invalidated),
+        (190, 0 | 456 | 457) => Some(RejectionReason::Malformed),
+        (190, 463 | 468 | 493) => Some(RejectionReason::Expired),
+        (190, 459 | 464 | 492) => Some(RejectionReason::ActionRequired),
+        (190, _) => Some(RejectionReason::Invalidated),
+        (102 | 450, _) => Some(RejectionReason::Expired),
+        (452, _) => Some(RejectionReason::Invalidated),
+        (0, _) if status == StatusCode::UNAUTHORIZED => Some(RejectionReason::Invalidated),
         _ => None,
     }
 }
@@ -118,7 +118,7 @@ pub(super) fn rejection(status: StatusCode, error: &GraphError) -> Option<Reject
 /// variant of its own.
 pub(super) fn is_proof_error(error: &GraphError) -> bool {
     match (error.code, error.subcode) {
-        (Some(100), _) => error.blames_proof,
+        (Some(100), _) => error.mentions_appsecret_proof,
         (Some(1), Some(2_207_083)) => true,
         _ => false,
     }
@@ -127,7 +127,7 @@ pub(super) fn is_proof_error(error: &GraphError) -> bool {
 /// Graph's [rate limit] codes (80007 is WhatsApp's per account) and WhatsApp's own.
 ///
 /// [rate limit]: https://developers.facebook.com/docs/graph-api/overview/rate-limiting
-pub(super) const fn is_throttle(code: i64) -> bool {
+pub(super) const fn is_rate_limit(code: i64) -> bool {
     matches!(
         code,
         4 | 17 | 32 | 341 | 613 | 80_000..=80_014 | 130_429 | 131_048 | 131_056 | 131_064 | 133_016
@@ -136,32 +136,32 @@ pub(super) const fn is_throttle(code: i64) -> bool {
 
 /// Whether an answer is JSON, or JavaScript: what Graph calls JSON towards old clients.
 #[must_use]
-pub fn is_script(headers: &HeaderMap) -> bool {
+pub fn is_json_or_javascript(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_TYPE).is_some_and(|content_type| {
-        contains(content_type.as_bytes(), b"json")
-            || contains(content_type.as_bytes(), b"javascript")
+        contains_ignoring_case(content_type.as_bytes(), b"json")
+            || contains_ignoring_case(content_type.as_bytes(), b"javascript")
     })
 }
 
 /// What an answer without a body means, as one to a HEAD: there the field has to say what the envelope would.
 /// `"invalid_token"` stands in it together with code 190 in every recording, and with no other.
 #[must_use]
-pub fn classify_bodiless(status: StatusCode, headers: &HeaderMap) -> Verdict {
-    let rejected =
-        suspicious(status, headers) && headers.get_all(WWW_AUTHENTICATE).iter().any(says_invalid);
-    if rejected {
-        Verdict::TokenRejected(Rejection::Invalidated)
+pub fn classify_head(status: StatusCode, headers: &HeaderMap) -> Verdict {
+    let is_rejected =
+        may_be_token_error(status, headers) && headers.get_all(WWW_AUTHENTICATE).iter().any(has_invalid_token_error);
+    if is_rejected {
+        Verdict::TokenRejected(RejectionReason::Invalidated)
     } else {
         classify(status, headers, b"")
     }
 }
 
 /// `OAuth "Facebook Platform" "invalid_token" "…"`: not the syntax of RFC 9110, hence a plain search.
-fn says_invalid(challenge: &HeaderValue) -> bool {
-    contains(challenge.as_bytes(), b"\"invalid_token\"")
+fn has_invalid_token_error(challenge: &HeaderValue) -> bool {
+    contains_ignoring_case(challenge.as_bytes(), b"\"invalid_token\"")
 }
 
-fn contains(text: &[u8], needle: &[u8]) -> bool {
+fn contains_ignoring_case(text: &[u8], needle: &[u8]) -> bool {
     text.windows(needle.len())
         .any(|window| window.eq_ignore_ascii_case(needle))
 }
@@ -184,9 +184,9 @@ impl Verdict {
     }
 }
 
-// === impl Rejection ===
+// === impl RejectionReason ===
 
-impl Rejection {
+impl RejectionReason {
     /// Its name in logs and metrics.
     #[must_use]
     pub const fn label(self) -> &'static str {
@@ -194,7 +194,7 @@ impl Rejection {
             Self::Expired => "expired",
             Self::Invalidated => "invalidated",
             Self::Malformed => "malformed",
-            Self::NeedsPerson => "needs_person",
+            Self::ActionRequired => "needs_person",
         }
     }
 }

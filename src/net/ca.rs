@@ -9,9 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rcgen::{
-    BasicConstraints, Certificate, CertificateParams, CidrSubnet, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    NameConstraints,
+    BasicConstraints, Certificate, CertificateParams, CidrSubnet, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
+    GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose, NameConstraints,
 };
 use rustls::ServerConfig;
 use rustls::pki_types::PrivatePkcs8KeyDer;
@@ -21,20 +20,20 @@ use zeroize::Zeroizing;
 use crate::types::Clock;
 
 /// A CA that lives as long as this value.
-pub struct Authority {
+pub struct CertAuthority {
     issuer: Issuer<'static, KeyPair>,
     pem: String,
 }
 
 /// A leaf that was signed, and its key.
-pub struct Signed {
+pub struct SignedCert {
     certificate: Certificate,
     key: KeyPair,
 }
 
 /// What a certificate says.
 #[derive(Clone, Debug)]
-pub struct Leaf {
+pub struct CertSpec {
     /// DNS names and IP addresses.
     pub names: Vec<String>,
     /// The first moment of its validity.
@@ -48,26 +47,26 @@ pub struct Leaf {
 pub enum CertificateError {
     /// A name that cannot stand in a certificate, or a key that cannot be made.
     #[error("cannot make a certificate")]
-    Make(#[from] rcgen::Error),
+    Generate(#[from] rcgen::Error),
     /// rustls does not take it.
     #[error("cannot use the certificate")]
-    Use(#[from] rustls::Error),
+    Rustls(#[from] rustls::Error),
 }
 
-// === impl Authority ===
+// === impl CertAuthority ===
 
-impl Authority {
+impl CertAuthority {
     /// Makes a CA that may sign anything, for ten years.
     ///
     /// # Errors
     ///
-    /// [`CertificateError::Make`] if the system gives no random key.
+    /// [`CertificateError::Generate`] if the system gives no random key.
     pub fn new(clock: &Clock) -> Result<Self, CertificateError> {
         let mut params = CertificateParams::default();
         params.distinguished_name = common_name("graphward fake Graph CA");
-        let now = clock.wall();
-        valid(&mut params, now - DAY, now + 3_650 * DAY);
-        Self::of(params)
+        let now = clock.now();
+        set_validity(&mut params, now - DAY, now + 3_650 * DAY);
+        Self::self_signed(params)
     }
 
     /// Makes a CA that may vouch for the names of this leaf and those below them, as long as it is valid, and for
@@ -75,8 +74,8 @@ impl Authority {
     ///
     /// # Errors
     ///
-    /// [`CertificateError::Make`] if the system gives no random key.
-    pub fn only_for(leaf: &Leaf) -> Result<Self, CertificateError> {
+    /// [`CertificateError::Generate`] if the system gives no random key.
+    pub fn constrained_to(spec: &CertSpec) -> Result<Self, CertificateError> {
         let subtree = |name: &String| match name.parse::<IpAddr>() {
             Ok(address) => {
                 let bits = if address.is_ipv4() { 32 } else { 128 };
@@ -87,15 +86,15 @@ impl Authority {
         let mut params = CertificateParams::default();
         let name = format!("graphward local CA {:08x}", fastrand::u32(..));
         params.distinguished_name = common_name(&name);
-        valid(&mut params, leaf.not_before, leaf.not_after);
+        set_validity(&mut params, spec.not_before, spec.not_after);
         params.name_constraints = Some(NameConstraints {
-            permitted_subtrees: leaf.names.iter().map(subtree).collect(),
+            permitted_subtrees: spec.names.iter().map(subtree).collect(),
             excluded_subtrees: Vec::new(),
         });
-        Self::of(params)
+        Self::self_signed(params)
     }
 
-    fn of(mut params: CertificateParams) -> Result<Self, CertificateError> {
+    fn self_signed(mut params: CertificateParams) -> Result<Self, CertificateError> {
         let key = KeyPair::generate()?;
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -116,26 +115,26 @@ impl Authority {
     ///
     /// # Errors
     ///
-    /// [`CertificateError::Make`] if a name cannot stand in a certificate.
-    pub fn sign(&self, leaf: &Leaf) -> Result<Signed, CertificateError> {
+    /// [`CertificateError::Generate`] if a name cannot stand in a certificate.
+    pub fn sign(&self, spec: &CertSpec) -> Result<SignedCert, CertificateError> {
         let key = KeyPair::generate()?;
-        let mut params = CertificateParams::new(leaf.names.clone())?;
+        let mut params = CertificateParams::new(spec.names.clone())?;
         params.distinguished_name = common_name("graphward");
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
-        valid(&mut params, leaf.not_before, leaf.not_after);
+        set_validity(&mut params, spec.not_before, spec.not_after);
         let certificate = params.signed_by(&key, &self.issuer)?;
-        Ok(Signed { certificate, key })
+        Ok(SignedCert { certificate, key })
     }
 
-    /// TLS for a listener that presents `leaf`, and offers `alpn` in order of preference.
+    /// TLS for a listener that presents `spec`, and offers `alpn` in order of preference.
     ///
     /// # Errors
     ///
     /// [`CertificateError`] if a name cannot stand in a certificate.
-    pub fn acceptor(&self, leaf: &Leaf, alpn: &[&[u8]]) -> Result<TlsAcceptor, CertificateError> {
-        let Signed { certificate, key } = self.sign(leaf)?;
+    pub fn acceptor(&self, spec: &CertSpec, alpn: &[&[u8]]) -> Result<TlsAcceptor, CertificateError> {
+        let SignedCert { certificate, key } = self.sign(spec)?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
@@ -149,15 +148,15 @@ impl Authority {
     }
 }
 
-impl fmt::Debug for Authority {
+impl fmt::Debug for CertAuthority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Authority").finish_non_exhaustive()
     }
 }
 
-// === impl Signed ===
+// === impl SignedCert ===
 
-impl Signed {
+impl SignedCert {
     /// The certificate.
     #[must_use]
     pub fn certificate(&self) -> String {
@@ -171,23 +170,23 @@ impl Signed {
     }
 }
 
-impl fmt::Debug for Signed {
+impl fmt::Debug for SignedCert {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Signed").finish_non_exhaustive()
     }
 }
 
-// === impl Leaf ===
+// === impl CertSpec ===
 
-impl Leaf {
+impl CertSpec {
     /// The names under which Graph is called, plus those of this machine; valid for a year.
     #[must_use]
-    pub fn graph(clock: &Clock) -> Self {
-        let names = GRAPH.iter().chain(&HERE);
+    pub fn for_graph(clock: &Clock) -> Self {
+        let names = GRAPH_HOSTS.iter().chain(&LOCAL_HOSTS);
         Self {
             names: names.map(|name| (*name).to_owned()).collect(),
-            not_before: clock.wall() - DAY,
-            not_after: clock.wall() + 365 * DAY,
+            not_before: clock.now() - DAY,
+            not_after: clock.now() + 365 * DAY,
         }
     }
 }
@@ -195,7 +194,7 @@ impl Leaf {
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The names under which Graph is called.
-pub const GRAPH: [&str; 10] = [
+pub const GRAPH_HOSTS: [&str; 10] = [
     "graph.facebook.com",
     "graph-video.facebook.com",
     "rupload.facebook.com",
@@ -209,7 +208,7 @@ pub const GRAPH: [&str; 10] = [
 ];
 
 /// The names under which a machine calls itself.
-pub const HERE: [&str; 4] = ["localhost", "host.docker.internal", "127.0.0.1", "::1"];
+pub const LOCAL_HOSTS: [&str; 4] = ["localhost", "host.docker.internal", "127.0.0.1", "::1"];
 
 fn common_name(name: &str) -> DistinguishedName {
     let mut names = DistinguishedName::new();
@@ -219,11 +218,8 @@ fn common_name(name: &str) -> DistinguishedName {
 
 /// Sets from when to when a certificate is valid. rcgen's dates are a type of another crate, which has no conversion
 /// from ours without its standard library feature, but takes a sum.
-fn valid(params: &mut CertificateParams, not_before: SystemTime, not_after: SystemTime) {
-    let since_1970 = |at: SystemTime| {
-        at.duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or(Duration::ZERO)
-    };
+fn set_validity(params: &mut CertificateParams, not_before: SystemTime, not_after: SystemTime) {
+    let since_1970 = |at: SystemTime| at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
     params.not_before = rcgen::date_time_ymd(1970, 1, 1) + since_1970(not_before);
     params.not_after = rcgen::date_time_ymd(1970, 1, 1) + since_1970(not_after);
 }
@@ -240,8 +236,8 @@ mod tests {
 
     #[test]
     fn a_ca_for_some_names_vouches_for_no_other() {
-        let leaf = Leaf::graph(&Clock::system());
-        let authority = Authority::only_for(&leaf).unwrap();
+        let leaf = CertSpec::for_graph(&Clock::system());
+        let authority = CertAuthority::constrained_to(&leaf).unwrap();
         let mut roots = RootCertStore::empty();
         let ca = CertificateDer::from_pem_slice(authority.pem().as_bytes()).unwrap();
         roots.add(ca).unwrap();
@@ -249,35 +245,20 @@ mod tests {
         let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
             .build()
             .unwrap();
-        let vouches = |for_: &str, name: &str| {
+        let is_trusted_for = |for_: &str, name: &str| {
             let names = vec![for_.to_owned()];
-            let signed = authority
-                .sign(&Leaf {
-                    names,
-                    ..leaf.clone()
-                })
-                .unwrap();
+            let signed = authority.sign(&CertSpec { names, ..leaf.clone() }).unwrap();
             let name = ServerName::try_from(name.to_owned()).unwrap();
             let der = signed.certificate.der();
             let verified = verifier.verify_server_cert(der, &[], &name, &[], UnixTime::now());
             verified.is_ok()
         };
-        for name in leaf
-            .names
-            .iter()
-            .map(String::as_str)
-            .chain(["a.graph.facebook.com"])
-        {
-            assert!(vouches(name, name), "{name}");
+        for name in leaf.names.iter().map(String::as_str).chain(["a.graph.facebook.com"]) {
+            assert!(is_trusted_for(name, name), "{name}");
         }
-        for name in [
-            "example.com",
-            "facebook.com",
-            "evil-graph.facebook.com",
-            "127.0.0.2",
-        ] {
-            assert!(!vouches(name, name), "{name}");
+        for name in ["example.com", "facebook.com", "evil-graph.facebook.com", "127.0.0.2"] {
+            assert!(!is_trusted_for(name, name), "{name}");
         }
-        assert!(!vouches("localhost", "graph.facebook.com"));
+        assert!(!is_trusted_for("localhost", "graph.facebook.com"));
     }
 }

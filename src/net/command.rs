@@ -8,7 +8,7 @@
 //! first and buried second, so that its number cannot belong to anybody else in between. What leaves the group
 //! (`setsid`) is not followed.
 
-mod said;
+mod stderr;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -16,24 +16,22 @@ use std::io;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::process::{
-    Pid, Signal, WaitId, WaitIdOptions, WaitOptions, kill_process_group, waitid, waitpgid,
-};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions, kill_process_group, waitid, waitpgid};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, ChildStdin};
 use tokio::signal::unix::{self, SignalKind};
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-use said::Said;
+use stderr::StderrTail;
 
 /// A command: run again and again, one run at a time.
-pub struct Command {
+pub struct ExternalCommand {
     argv: Vec<String>,
     keep_env: Vec<String>,
     timeout: Duration,
     /// Groups that may have left dead whom nobody buried: they are ours if we are the first process of a container.
-    left: Vec<Pid>,
+    orphan_groups: Vec<Pid>,
 }
 
 /// Why a command brought no answer. No variant repeats what it was given, or what it wrote to stdout.
@@ -41,53 +39,53 @@ pub struct Command {
 pub enum CommandError {
     /// Neither the program nor, if it is a script, its interpreter is there.
     #[error("there is no such program, or not the interpreter that its first line names")]
-    Missing(#[source] io::Error),
+    NotFound(#[source] io::Error),
     /// It is there, and no program of ours.
     #[error("it may not be executed")]
     NotExecutable(#[source] io::Error),
     /// The system did not start it, or lost sight of it.
     #[error("it cannot be run")]
-    Run(#[source] io::Error),
+    Io(#[source] io::Error),
     /// It ended badly.
-    #[error("it ended with {status}{said}")]
+    #[error("it ended with {status}{stderr}")]
     Failed {
         /// How it ended.
         status: ExitStatus,
         /// The last line it wrote to stderr, shortened, without what may be a secret; with a colon before it.
-        said: String,
+        stderr: String,
     },
     /// It was killed.
     #[error("it did not end within {0:?}, and was killed")]
-    Late(Duration),
-    /// It wrote more than [`MOST`] to stdout, or than [`MOST_SAID`] to stderr, and was killed.
+    TimedOut(Duration),
+    /// It wrote more than [`MAX_STDOUT_BYTES`] to stdout, or than [`MAX_STDERR_BYTES`] to stderr, and was killed.
     #[error("it wrote without end, and was killed")]
-    TooLong,
+    OutputTooLarge,
 }
 
 /// The longest answer that is read from stdout, in bytes.
-pub const MOST: usize = 64 * 1024;
+pub const MAX_STDOUT_BYTES: usize = 64 * 1024;
 /// What a command may write to stderr, in bytes.
-pub const MOST_SAID: usize = 1024 * 1024;
+pub const MAX_STDERR_BYTES: usize = 1024 * 1024;
 
 /// What every command gets of our environment.
-const KEPT: [&str; 4] = ["HOME", "LANG", "PATH", "TZ"];
+const INHERITED_ENV: [&str; 4] = ["HOME", "LANG", "PATH", "TZ"];
 /// What no command gets, whatever is asked for: there are secrets in it.
-const OURS: &str = "GRAPHWARD_";
+const RESERVED_ENV_PREFIX: &str = "GRAPHWARD_";
 /// How long pipes may stay open behind a group that is dead.
-const MOMENT: Duration = Duration::from_millis(250);
+const PIPE_DRAIN_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// A command that runs. Dropping it kills it, and all of its group.
-struct Running<'a> {
+struct RunningCommand<'a> {
     child: Child,
-    group: Pid,
-    ends: unix::Signal,
-    dead: bool,
-    left: &'a mut Vec<Pid>,
+    process_group: Pid,
+    sigchld: unix::Signal,
+    killed: bool,
+    orphan_groups: &'a mut Vec<Pid>,
 }
 
 // === impl Command ===
 
-impl Command {
+impl ExternalCommand {
     /// A program and its arguments, which are handed on as they are.
     ///
     /// Of our environment it gets `HOME`, `LANG`, `PATH` and `TZ`, and the variables named in `keep_env`; never one
@@ -98,7 +96,7 @@ impl Command {
             argv,
             keep_env,
             timeout,
-            left: Vec::new(),
+            orphan_groups: Vec::new(),
         }
     }
 
@@ -113,63 +111,56 @@ impl Command {
     /// # Errors
     ///
     /// [`CommandError`]; nothing of the command is left running then.
-    pub async fn run(
-        &mut self,
-        input: &[u8],
-        variables: &[(&str, &str)],
-    ) -> Result<Zeroizing<Vec<u8>>, CommandError> {
-        bury(&mut self.left);
+    pub async fn run(&mut self, input: &[u8], env: &[(&str, &str)]) -> Result<Zeroizing<Vec<u8>>, CommandError> {
+        reap_orphans(&mut self.orphan_groups);
         let limit = self.timeout;
-        let running = self.start(input.is_empty(), variables)?;
-        timeout(limit, running.answer(input))
+        let running = self.spawn(input.is_empty(), env)?;
+        timeout(limit, running.wait_with_output(input))
             .await
-            .unwrap_or(Err(CommandError::Late(limit)))
+            .unwrap_or(Err(CommandError::TimedOut(limit)))
     }
 
-    fn start(
-        &mut self,
-        mute: bool,
-        variables: &[(&str, &str)],
-    ) -> Result<Running<'_>, CommandError> {
+    fn spawn(&mut self, null_stdin: bool, env: &[(&str, &str)]) -> Result<RunningCommand<'_>, CommandError> {
         // Before the start: an end that comes at once is heard, too.
-        let ends = unix::signal(SignalKind::child()).map_err(CommandError::Run)?;
+        let sigchld = unix::signal(SignalKind::child()).map_err(CommandError::Io)?;
         let mut command = tokio::process::Command::new(self.program());
         command
             .args(self.argv.iter().skip(1))
             .env_clear()
-            .envs(self.environment())
-            .envs(variables.iter().copied())
-            .stdin(if mute { Stdio::null() } else { Stdio::piped() })
+            .envs(self.inherited_env())
+            .envs(env.iter().copied())
+            .stdin(if null_stdin { Stdio::null() } else { Stdio::piped() })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0);
-        let child = command.spawn().map_err(CommandError::starting)?;
+        let child = command.spawn().map_err(CommandError::from_spawn)?;
         let group = child.id().and_then(|id| i32::try_from(id).ok());
         let group = group.and_then(Pid::from_raw);
-        let group = group.ok_or_else(|| CommandError::Run(io::ErrorKind::NotFound.into()))?;
-        Ok(Running {
+        let group = group.ok_or_else(|| CommandError::Io(io::ErrorKind::NotFound.into()))?;
+        Ok(RunningCommand {
             child,
-            group,
-            ends,
-            dead: false,
-            left: &mut self.left,
+            process_group: group,
+            sigchld,
+            killed: false,
+            orphan_groups: &mut self.orphan_groups,
         })
     }
 
-    fn environment(&self) -> impl Iterator<Item = (&str, OsString)> {
+    fn inherited_env(&self) -> impl Iterator<Item = (&str, OsString)> {
         // Handed on, not read.
-        self.names()
+        self.inherited_env_names()
             .filter_map(|name| Some((name, std::env::var_os(name)?)))
     }
 
-    fn names(&self) -> impl Iterator<Item = &str> {
-        let asked = self.keep_env.iter().map(String::as_str);
-        KEPT.into_iter()
-            .chain(asked.filter(|name| !name.starts_with(OURS)))
+    fn inherited_env_names(&self) -> impl Iterator<Item = &str> {
+        let requested = self.keep_env.iter().map(String::as_str);
+        INHERITED_ENV
+            .into_iter()
+            .chain(requested.filter(|name| !name.starts_with(RESERVED_ENV_PREFIX)))
     }
 }
 
-impl fmt::Debug for Command {
+impl fmt::Debug for ExternalCommand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Command")
             .field("program", &self.program())
@@ -180,82 +171,82 @@ impl fmt::Debug for Command {
 
 // === impl Running ===
 
-impl Running<'_> {
-    async fn answer(mut self, input: &[u8]) -> Result<Zeroizing<Vec<u8>>, CommandError> {
+impl RunningCommand<'_> {
+    async fn wait_with_output(mut self, input: &[u8]) -> Result<Zeroizing<Vec<u8>>, CommandError> {
         // Room for all there may be: growing would leave copies behind.
-        let mut answer = Zeroizing::new(Vec::with_capacity(MOST + 64));
-        let mut said = Said::default();
+        let mut output = Zeroizing::new(Vec::with_capacity(MAX_STDOUT_BYTES + 64));
+        let mut stderr_tail = StderrTail::default();
         let (stdin, stdout, stderr) = (
             self.child.stdin.take(),
             self.child.stdout.take(),
             self.child.stderr.take(),
         );
         let status = {
-            let mut talk = std::pin::pin!(async {
+            let mut pipe_io = std::pin::pin!(async {
                 tokio::try_join!(
-                    tell(stdin, input),
-                    hear(stdout, &mut answer),
-                    listen(stderr, &mut said)
+                    write_stdin(stdin, input),
+                    read_stdout(stdout, &mut output),
+                    read_stderr(stderr, &mut stderr_tail)
                 )
             });
-            let talked = tokio::select! {
-                talked = &mut talk => {
+            let pipes_done = tokio::select! {
+                talked = &mut pipe_io => {
                     talked?;
-                    self.ended().await?;
+                    self.wait_for_exit().await?;
                     true
                 }
-                ended = self.ended() => {
+                ended = self.wait_for_exit() => {
                     ended?;
                     false
                 }
             };
-            let status = self.bury().await?;
+            let status = self.kill_and_reap().await?;
             // What it wrote is in the pipes, to their end; or somebody who left the group holds them open.
-            if !talked && let Ok(talked) = timeout(MOMENT, talk).await {
+            if !pipes_done && let Ok(talked) = timeout(PIPE_DRAIN_TIMEOUT, pipe_io).await {
                 talked?;
             }
             status
         };
         if status.success() {
-            return Ok(answer);
+            return Ok(output);
         }
         Err(CommandError::Failed {
             status,
-            said: said.shown(&[input, &answer]),
+            stderr: stderr_tail.redacted_last_line(&[input, &output]),
         })
     }
 
     /// Waits for the leader's end, and leaves it unburied: its number stays its own. Cancel-safe.
-    async fn ended(&mut self) -> Result<(), CommandError> {
-        let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    async fn wait_for_exit(&mut self) -> Result<(), CommandError> {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         loop {
-            match waitid(WaitId::Pid(self.group), look) {
+            match waitid(WaitId::Pid(self.process_group), options) {
                 Ok(None) => {}
                 Ok(Some(_)) => return Ok(()),
-                Err(error) => return Err(CommandError::Run(error.into())),
+                Err(error) => return Err(CommandError::Io(error.into())),
             }
-            if self.ends.recv().await.is_none() {
-                return Err(CommandError::Run(io::ErrorKind::Unsupported.into()));
+            if self.sigchld.recv().await.is_none() {
+                return Err(CommandError::Io(io::ErrorKind::Unsupported.into()));
             }
         }
     }
 
     /// Kills what is left of the group, and waits for the leader, who is dead.
-    async fn bury(&mut self) -> Result<ExitStatus, CommandError> {
+    async fn kill_and_reap(&mut self) -> Result<ExitStatus, CommandError> {
         self.kill();
-        self.child.wait().await.map_err(CommandError::Run)
+        self.child.wait().await.map_err(CommandError::Io)
     }
 
     fn kill(&mut self) {
-        if !std::mem::replace(&mut self.dead, true) {
+        if !std::mem::replace(&mut self.killed, true) {
             // It fails if there is nobody left, which is what is wanted.
-            kill_process_group(self.group, Signal::KILL).ok();
-            self.left.push(self.group);
+            kill_process_group(self.process_group, Signal::KILL).ok();
+            self.orphan_groups.push(self.process_group);
         }
     }
 }
 
-impl Drop for Running<'_> {
+impl Drop for RunningCommand<'_> {
     /// Tokio waits for the leader of a command that was given up.
     fn drop(&mut self) {
         self.kill();
@@ -263,53 +254,47 @@ impl Drop for Running<'_> {
 }
 
 /// Gives it all there is to know. A command need not listen.
-async fn tell(stdin: Option<ChildStdin>, input: &[u8]) -> Result<(), CommandError> {
+async fn write_stdin(stdin: Option<ChildStdin>, input: &[u8]) -> Result<(), CommandError> {
     if let Some(mut stdin) = stdin {
         stdin.write_all(input).await.ok();
     }
     Ok(())
 }
 
-async fn hear(
-    stdout: Option<impl AsyncRead + Unpin>,
-    answer: &mut Vec<u8>,
-) -> Result<(), CommandError> {
+async fn read_stdout(stdout: Option<impl AsyncRead + Unpin>, output: &mut Vec<u8>) -> Result<(), CommandError> {
     let Some(stdout) = stdout else {
         return Ok(());
     };
-    let most = u64::try_from(MOST).unwrap_or(u64::MAX).saturating_add(1);
-    let read = stdout.take(most).read_to_end(answer).await;
-    read.map_err(CommandError::Run)?;
-    if answer.len() > MOST {
-        return Err(CommandError::TooLong);
+    let limit = u64::try_from(MAX_STDOUT_BYTES).unwrap_or(u64::MAX).saturating_add(1);
+    let read = stdout.take(limit).read_to_end(output).await;
+    read.map_err(CommandError::Io)?;
+    if output.len() > MAX_STDOUT_BYTES {
+        return Err(CommandError::OutputTooLarge);
     }
     Ok(())
 }
 
-async fn listen(
-    stderr: Option<impl AsyncRead + Unpin>,
-    said: &mut Said,
-) -> Result<(), CommandError> {
+async fn read_stderr(stderr: Option<impl AsyncRead + Unpin>, tail: &mut StderrTail) -> Result<(), CommandError> {
     let Some(mut stderr) = stderr else {
         return Ok(());
     };
-    let mut room = Zeroizing::new([0; 1024]);
-    let mut heard = 0;
+    let mut buffer = Zeroizing::new([0; 1024]);
+    let mut total = 0;
     loop {
-        let read = stderr.read(room.as_mut_slice()).await;
-        let read = read.map_err(CommandError::Run)?;
-        heard += read;
-        match room.get(..read) {
+        let read = stderr.read(buffer.as_mut_slice()).await;
+        let read = read.map_err(CommandError::Io)?;
+        total += read;
+        match buffer.get(..read) {
             Some([]) | None => return Ok(()),
-            Some(_) if heard > MOST_SAID => return Err(CommandError::TooLong),
-            Some(bytes) => said.add(bytes),
+            Some(_) if total > MAX_STDERR_BYTES => return Err(CommandError::OutputTooLarge),
+            Some(bytes) => tail.push(bytes),
         }
     }
 }
 
 /// Takes leave of the dead of these groups, as far as they are ours, and forgets the groups that are empty.
-fn bury(left: &mut Vec<Pid>) {
-    left.retain(|group| {
+fn reap_orphans(groups: &mut Vec<Pid>) {
+    groups.retain(|group| {
         loop {
             match waitpgid(*group, WaitOptions::NOHANG) {
                 Ok(Some(_)) => {}
@@ -323,16 +308,11 @@ fn bury(left: &mut Vec<Pid>) {
 // === impl CommandError ===
 
 impl CommandError {
-    fn starting(error: io::Error) -> Self {
-        match error
-            .raw_os_error()
-            .map(rustix::io::Errno::from_raw_os_error)
-        {
-            Some(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => Self::Missing(error),
-            Some(rustix::io::Errno::ACCESS | rustix::io::Errno::NOEXEC) => {
-                Self::NotExecutable(error)
-            }
-            Some(_) | None => Self::Run(error),
+    fn from_spawn(error: io::Error) -> Self {
+        match error.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {
+            Some(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => Self::NotFound(error),
+            Some(rustix::io::Errno::ACCESS | rustix::io::Errno::NOEXEC) => Self::NotExecutable(error),
+            Some(_) | None => Self::Io(error),
         }
     }
 
@@ -340,12 +320,12 @@ impl CommandError {
     #[must_use]
     pub const fn reason(&self) -> &'static str {
         match self {
-            Self::Missing(_) => "missing",
+            Self::NotFound(_) => "missing",
             Self::NotExecutable(_) => "not_executable",
-            Self::Run(_) => "not_run",
+            Self::Io(_) => "not_run",
             Self::Failed { .. } => "exit",
-            Self::Late(_) => "timeout",
-            Self::TooLong => "too_long",
+            Self::TimedOut(_) => "timeout",
+            Self::OutputTooLarge => "too_long",
         }
     }
 
@@ -353,8 +333,8 @@ impl CommandError {
     #[must_use]
     pub const fn is_transient(&self) -> bool {
         match self {
-            Self::Run(_) | Self::Failed { .. } | Self::Late(_) => true,
-            Self::Missing(_) | Self::NotExecutable(_) | Self::TooLong => false,
+            Self::Io(_) | Self::Failed { .. } | Self::TimedOut(_) => true,
+            Self::NotFound(_) | Self::NotExecutable(_) | Self::OutputTooLarge => false,
         }
     }
 }

@@ -3,7 +3,7 @@
 //! # Why
 //!
 //! The transport is erased once per connection, which costs one allocation where a dozen round trips are spent
-//! anyway, and makes this the one door by which tests enter: they hand in a [`Connector`] whose [`Wire`]s are
+//! anyway, and makes this the one door by which tests enter: they hand in a [`Connector`] whose [`BoxedIo`]s are
 //! in-memory pipes, and everything above (framing, pooling, early closes, ALPN) is exercised, not imagined.
 
 use std::collections::HashMap;
@@ -28,20 +28,20 @@ use tower_service::Service;
 
 use super::error::BoxError;
 
-/// Opens a [`Wire`] to the host of a URI. The seam where tests enter.
+/// Opens a [`BoxedIo`] to the host of a URI. The seam where tests enter.
 ///
 /// hyper-util clones its connector for each request, so a clone is a reference count.
 #[derive(Clone)]
-pub struct Connector(Arc<dyn Fn(Uri) -> Opening + Send + Sync>);
+pub struct Connector(Arc<dyn Fn(Uri) -> ConnectFuture + Send + Sync>);
 
-/// A [`Wire`] being opened.
-pub type Opening = Pin<Box<dyn Future<Output = Result<Wire, BoxError>> + Send>>;
+/// A [`BoxedIo`] being opened.
+pub type ConnectFuture = Pin<Box<dyn Future<Output = Result<BoxedIo, BoxError>> + Send>>;
 
 /// An open, erased transport.
-pub struct Wire {
+pub struct BoxedIo {
     io: TokioIo<Box<dyn Transport>>,
     http2: bool,
-    failed: Option<Failed>,
+    write_error: Option<DelayedWriteError>,
 }
 
 /// Writing failed, and whoever writes will hear of it shortly.
@@ -50,34 +50,34 @@ pub struct Wire {
 ///
 /// A server that refuses an upload answers before it has read all of it, and closes. Then writing fails while the
 /// answer lies there to be read, and HTTP/1 gives up at the first error, the answer unread.
-struct Failed {
+struct DelayedWriteError {
     error: io::Error,
-    shortly: Pin<Box<Sleep>>,
+    delay: Pin<Box<Sleep>>,
 }
 
 /// Which versions of HTTP may be spoken to the upstream.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum Http {
+pub enum HttpVersion {
     /// Whatever ALPN settles on, HTTP/2 preferred.
     #[default]
     Auto,
     /// HTTP/1.1 only.
-    One,
+    Http1,
     /// HTTP/2 only.
     Two,
 }
 
 /// How to reach the upstream.
 #[derive(Clone, Debug)]
-pub struct Dial {
+pub struct ConnectorConfig {
     /// Host name -> `host:port` to dial instead. SNI, `Host` and the certificate's name stay the key's.
     pub connect_to: HashMap<String, String>,
-    /// TLS settings; their ALPN list follows [`Http::alpn`].
+    /// TLS settings; their ALPN list follows [`HttpVersion::alpn`].
     pub tls: Arc<ClientConfig>,
     /// Limit for name look-up, TCP and TLS together.
     pub timeout: Duration,
-    /// Whether `http` is spoken, too: to services of the house, never to Graph.
-    pub plain: bool,
+    /// Whether `http_builder` is spoken, too: to services of the house, never to Graph.
+    pub allow_http: bool,
 }
 
 /// Why there is no connection.
@@ -102,24 +102,24 @@ pub enum ConnectError {
         /// What rustls said.
         source: io::Error,
     },
-    /// Not within [`Dial::timeout`].
+    /// Not within [`ConnectorConfig::timeout`].
     #[error("cannot reach {address} in time")]
-    Late {
+    TimedOut {
         /// What was dialled.
         address: String,
     },
 }
 
-/// What a [`Wire`], and a connection of ours, is made of.
+/// What a [`BoxedIo`], and a connection of ours, is made of.
 pub(super) trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transport for T {}
 
-/// Takes any transport as a [`Wire`]; `http2` says what ALPN settled on.
-pub fn wired(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, http2: bool) -> Wire {
-    Wire {
+/// Takes any transport as a [`BoxedIo`]; `http2` says what ALPN settled on.
+pub fn boxed_io(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, http2: bool) -> BoxedIo {
+    BoxedIo {
         io: TokioIo::new(Box::new(io)),
         http2,
-        failed: None,
+        write_error: None,
     }
 }
 
@@ -128,34 +128,34 @@ pub fn wired(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, http2: bo
 impl Connector {
     /// A connector for the real network.
     #[must_use]
-    pub fn real(dial: Dial) -> Self {
-        let dial = Arc::new(dial);
+    pub fn from_config(config: ConnectorConfig) -> Self {
+        let config = Arc::new(config);
         Self::new(move |uri| {
-            let dial = Arc::clone(&dial);
-            async move { dial.open(&uri).await.map_err(BoxError::from) }
+            let config = Arc::clone(&config);
+            async move { config.connect(&uri).await.map_err(BoxError::from) }
         })
     }
 
     /// A connector that opens wires in any way.
-    pub fn new<F, O>(open: F) -> Self
+    pub fn new<F, O>(connect: F) -> Self
     where
         F: Fn(Uri) -> O + Send + Sync + 'static,
-        O: Future<Output = Result<Wire, BoxError>> + Send + 'static,
+        O: Future<Output = Result<BoxedIo, BoxError>> + Send + 'static,
     {
-        Self(Arc::new(move |uri| Box::pin(open(uri))))
+        Self(Arc::new(move |uri| Box::pin(connect(uri))))
     }
 }
 
 impl Service<Uri> for Connector {
-    type Response = Wire;
+    type Response = BoxedIo;
     type Error = BoxError;
-    type Future = Opening;
+    type Future = ConnectFuture;
 
     fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, uri: Uri) -> Opening {
+    fn call(&mut self, uri: Uri) -> ConnectFuture {
         (self.0)(uri)
     }
 }
@@ -168,13 +168,13 @@ impl fmt::Debug for Connector {
 
 // === impl Http ===
 
-impl Http {
+impl HttpVersion {
     /// The protocols to offer, in order of preference.
     #[must_use]
     pub const fn alpn(self) -> &'static [&'static [u8]] {
         match self {
             Self::Auto => &[b"h2", b"http/1.1"],
-            Self::One => &[b"http/1.1"],
+            Self::Http1 => &[b"http/1.1"],
             Self::Two => &[b"h2"],
         }
     }
@@ -182,25 +182,25 @@ impl Http {
 
 // === impl Dial ===
 
-impl Dial {
-    async fn open(&self, uri: &Uri) -> Result<Wire, ConnectError> {
-        let by = Instant::now() + self.timeout;
+impl ConnectorConfig {
+    async fn connect(&self, uri: &Uri) -> Result<BoxedIo, ConnectError> {
+        let deadline = Instant::now() + self.timeout;
         let (host, port) = match (uri.scheme_str(), uri.host()) {
             (Some("https"), Some(host)) => (host, 443),
-            (Some("http"), Some(host)) if self.plain => (host, 80),
+            (Some("http"), Some(host)) if self.allow_http => (host, 80),
             _ => return Err(ConnectError::NotHttps),
         };
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let port = uri.port_u16().unwrap_or(port);
         let address = match self.connect_to.get(host) {
-            Some(instead) => instead.clone(),
+            Some(override_address) => override_address.clone(),
             None if host.contains(':') => format!("[{host}]:{port}"),
             None => format!("{host}:{port}"),
         };
 
-        let tcp = match timeout_at(by, TcpStream::connect(&address)).await {
+        let tcp = match timeout_at(deadline, TcpStream::connect(&address)).await {
             Ok(tcp) => tcp.and_then(|tcp| tcp.set_nodelay(true).map(|()| tcp)),
-            Err(_elapsed) => return Err(ConnectError::Late { address }),
+            Err(_elapsed) => return Err(ConnectError::TimedOut { address }),
         };
         let tcp = tcp.map_err(|source| ConnectError::Unreachable {
             address: address.clone(),
@@ -208,56 +208,53 @@ impl Dial {
         })?;
 
         if uri.scheme_str() == Some("http") {
-            return Ok(wired(tcp, false));
+            return Ok(boxed_io(tcp, false));
         }
-        let untrusted = |source| ConnectError::Tls {
+        let tls_error = |source| ConnectError::Tls {
             host: host.to_owned(),
             source,
         };
         let name = ServerName::try_from(host.to_owned())
-            .map_err(|error| untrusted(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
+            .map_err(|error| tls_error(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
         let handshake = TlsConnector::from(Arc::clone(&self.tls)).connect(name, tcp);
-        let tls = match timeout_at(by, handshake).await {
-            Ok(tls) => tls.map_err(untrusted)?,
-            Err(_elapsed) => return Err(ConnectError::Late { address }),
+        let tls = match timeout_at(deadline, handshake).await {
+            Ok(tls) => tls.map_err(tls_error)?,
+            Err(_elapsed) => return Err(ConnectError::TimedOut { address }),
         };
         let http2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
-        Ok(wired(tls, http2))
+        Ok(boxed_io(tls, http2))
     }
 }
 
 // === impl Wire ===
 
 /// How long an answer may take from the socket to its reader.
-const SHORTLY: Duration = Duration::from_millis(250);
+const WRITE_ERROR_DELAY: Duration = Duration::from_millis(250);
 
-impl Wire {
+impl BoxedIo {
     /// What a writer hears, failures a little later.
-    fn told<T>(
+    fn delay_write_error<T>(
         &mut self,
         cx: &mut Context<'_>,
-        write: impl FnOnce(
-            Pin<&mut TokioIo<Box<dyn Transport>>>,
-            &mut Context<'_>,
-        ) -> Poll<io::Result<T>>,
+        write: impl FnOnce(Pin<&mut TokioIo<Box<dyn Transport>>>, &mut Context<'_>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
-        let failed = match self.failed.take() {
+        let write_error = match self.write_error.take() {
             Some(failed) => failed,
             None => match ready!(write(Pin::new(&mut self.io), cx)) {
                 Ok(written) => return Poll::Ready(Ok(written)),
-                Err(error) => Failed {
+                Err(error) => DelayedWriteError {
                     error,
-                    shortly: Box::pin(sleep(SHORTLY)),
+                    delay: Box::pin(sleep(WRITE_ERROR_DELAY)),
                 },
             },
         };
-        let failed = self.failed.insert(failed);
-        ready!(failed.shortly.as_mut().poll(cx));
-        Poll::Ready(Err(failed.error.kind().into()))
+        let write_error = self.write_error.insert(write_error);
+        ready!(write_error.delay.as_mut().poll(cx));
+        Poll::Ready(Err(write_error.error.kind().into()))
     }
 }
 
-impl Connection for Wire {
+impl Connection for BoxedIo {
     fn connected(&self) -> Connected {
         if self.http2 {
             Connected::new().negotiated_h2()
@@ -267,27 +264,19 @@ impl Connection for Wire {
     }
 }
 
-impl Read for Wire {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
+impl Read for BoxedIo {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_read(cx, buf)
     }
 }
 
-impl Write for Wire {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.told(cx, |io, cx| io.poll_write(cx, buf))
+impl Write for BoxedIo {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.delay_write_error(cx, |io, cx| io.poll_write(cx, buf))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.told(cx, |io, cx| io.poll_flush(cx))
+        self.delay_write_error(cx, |io, cx| io.poll_flush(cx))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -303,11 +292,11 @@ impl Write for Wire {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.told(cx, |io, cx| io.poll_write_vectored(cx, bufs))
+        self.delay_write_error(cx, |io, cx| io.poll_write_vectored(cx, bufs))
     }
 }
 
-impl fmt::Debug for Wire {
+impl fmt::Debug for BoxedIo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Wire")
             .field("http2", &self.http2)
@@ -326,18 +315,14 @@ mod tests {
 
     /// Takes some of what is sent, then fails; only after that there is something to read.
     #[derive(Default)]
-    struct Refuses {
-        taken: usize,
-        answer: Option<&'static [u8]>,
+    struct EarlyResponseIo {
+        written: usize,
+        response: Option<&'static [u8]>,
     }
 
-    impl AsyncRead for Refuses {
-        fn poll_read(
-            mut self: Pin<&mut Self>,
-            cx: &mut Context<'_>,
-            buf: &mut ReadBuf<'_>,
-        ) -> Poll<io::Result<()>> {
-            let Some(answer) = &mut self.answer else {
+    impl AsyncRead for EarlyResponseIo {
+        fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            let Some(answer) = &mut self.response else {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             };
@@ -346,17 +331,13 @@ mod tests {
         }
     }
 
-    impl AsyncWrite for Refuses {
-        fn poll_write(
-            mut self: Pin<&mut Self>,
-            _cx: &mut Context<'_>,
-            buf: &[u8],
-        ) -> Poll<io::Result<usize>> {
-            self.taken += buf.len();
-            if self.taken < 100_000 {
+    impl AsyncWrite for EarlyResponseIo {
+        fn poll_write(mut self: Pin<&mut Self>, _cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+            self.written += buf.len();
+            if self.written < 100_000 {
                 return Poll::Ready(Ok(buf.len()));
             }
-            self.answer = Some(b"HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\n\r\n");
+            self.response = Some(b"HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\n\r\n");
             Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
         }
 
@@ -370,12 +351,12 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_that_comes_before_a_broken_pipe_is_heard() {
-        let wire = wired(Refuses::default(), false);
-        let (mut line, connection) = hyper::client::conn::http1::handshake(wire).await.unwrap();
+    async fn a_response_that_comes_before_a_broken_pipe_is_read() {
+        let io = boxed_io(EarlyResponseIo::default(), false);
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
         let request = Request::post("/").body(Full::new(Bytes::from(vec![0; 1 << 20])));
-        let answer = line.send_request(request.unwrap());
-        let (answer, _ended) = tokio::join!(answer, connection);
-        assert_eq!(answer.unwrap().status(), 413);
+        let response = sender.send_request(request.unwrap());
+        let (response, _ended) = tokio::join!(response, connection);
+        assert_eq!(response.unwrap().status(), 413);
     }
 }

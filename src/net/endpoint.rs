@@ -15,30 +15,28 @@ use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::Full;
 
-use super::caller::{CallError, Caller};
+use super::http_client::{HttpClient, HttpClientError};
 
 /// An address, what is said there every time, and how.
 #[derive(Clone)]
-pub struct Endpoint {
+pub struct HttpEndpoint {
     uri: Uri,
     headers: HeaderMap,
-    caller: Caller,
+    client: HttpClient,
 }
 
-/// Why an address gave nothing of use. No variant holds more of it than [`Endpoint`] shows.
+/// Why an address gave nothing of use. No variant holds more of it than [`HttpEndpoint`] shows.
 #[derive(Debug, thiserror::Error)]
-pub enum EndpointError {
+pub enum HttpEndpointError {
     /// There is no answer.
     #[error(transparent)]
-    Call(#[from] CallError),
+    Request(#[from] HttpClientError),
     /// 401 or 403.
-    #[error(
-        "it answered {0}: it does not know us, or does not let us; correct the headers that it is sent"
-    )]
-    Refused(StatusCode),
+    #[error("it answered {0}: it does not know us, or does not let us; correct the headers that it is sent")]
+    Unauthorized(StatusCode),
     /// 404 or 410.
     #[error("it answered {0}: nothing is there; correct the URL, or add the tenant to the service")]
-    Missing(StatusCode),
+    NotFound(StatusCode),
     /// Another address is to be asked.
     #[error(
         "it answered {0}, a redirect, which is not followed, as the next host would get what was meant for this one; \
@@ -47,29 +45,29 @@ pub enum EndpointError {
     Redirect(StatusCode),
     /// 5xx, or one that asks for patience.
     #[error("it answered {0}: it is in trouble")]
-    Trouble(StatusCode),
+    Unavailable(StatusCode),
     /// Any other that is no answer.
     #[error("it answered {0}: it does not understand us; is it the right URL?")]
-    Odd(StatusCode),
+    UnexpectedStatus(StatusCode),
 }
 
 // === impl Endpoint ===
 
-impl Endpoint {
+impl HttpEndpoint {
     /// An address with these headers, all of which are taken for secrets.
     #[must_use]
-    pub fn new(uri: Uri, mut headers: HeaderMap, caller: Caller) -> Self {
+    pub fn new(uri: Uri, mut headers: HeaderMap, client: HttpClient) -> Self {
         for value in headers.values_mut() {
             value.set_sensitive(true);
         }
         let json = HeaderValue::from_static("application/json");
         headers.entry(ACCEPT).or_insert(json);
         let endpoint = Self {
-            uri: without_user(uri),
+            uri: without_userinfo(uri),
             headers,
-            caller,
+            client,
         };
-        if endpoint.is_in_the_clear() {
+        if endpoint.is_plaintext() {
             tracing::warn!(
                 address = %endpoint,
                 "tokens will come from there in the clear, for whoever is on the way to read; use https if it is possible"
@@ -82,32 +80,29 @@ impl Endpoint {
     ///
     /// # Errors
     ///
-    /// [`EndpointError`] for everything but 2xx, and 304 if there was a tag.
-    pub async fn get(
-        &self,
-        known: Option<&HeaderValue>,
-    ) -> Result<Option<Response<Bytes>>, EndpointError> {
+    /// [`HttpEndpointError`] for everything but 2xx, and 304 if there was a tag.
+    pub async fn get(&self, etag: Option<&HeaderValue>) -> Result<Option<Response<Bytes>>, HttpEndpointError> {
         let mut request = self.request(Method::GET, Bytes::new());
-        if let Some(tag) = known {
+        if let Some(tag) = etag {
             request.headers_mut().insert(IF_NONE_MATCH, tag.clone());
         }
-        let response = self.caller.call(request).await?;
-        if known.is_some() && response.status() == StatusCode::NOT_MODIFIED {
+        let response = self.client.send(request).await?;
+        if etag.is_some() && response.status() == StatusCode::NOT_MODIFIED {
             return Ok(None);
         }
-        judged(response).map(Some)
+        check_status(response).map(Some)
     }
 
     /// Sends a JSON document.
     ///
     /// # Errors
     ///
-    /// [`EndpointError`] for everything but 2xx.
-    pub async fn post(&self, document: Bytes) -> Result<Response<Bytes>, EndpointError> {
+    /// [`HttpEndpointError`] for everything but 2xx.
+    pub async fn post(&self, document: Bytes) -> Result<Response<Bytes>, HttpEndpointError> {
         let mut request = self.request(Method::POST, document);
         let json = HeaderValue::from_static("application/json");
         request.headers_mut().insert(CONTENT_TYPE, json);
-        judged(self.caller.call(request).await?)
+        check_status(self.client.send(request).await?)
     }
 
     fn request(&self, method: Method, body: Bytes) -> Request<Full<Bytes>> {
@@ -118,17 +113,17 @@ impl Endpoint {
         request
     }
 
-    fn is_in_the_clear(&self) -> bool {
+    fn is_plaintext(&self) -> bool {
         let host = self.uri.host().unwrap_or_default();
         let address = host.trim_start_matches('[').trim_end_matches(']');
-        let here = address
+        let is_loopback = address
             .parse()
             .map_or(host == "localhost", |address: IpAddr| address.is_loopback());
-        self.uri.scheme_str() == Some("http") && !here
+        self.uri.scheme_str() == Some("http") && !is_loopback
     }
 }
 
-impl fmt::Display for Endpoint {
+impl fmt::Display for HttpEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = self.uri.scheme_str().unwrap_or_default();
         let host = self.uri.authority().map_or("", Authority::as_str);
@@ -136,7 +131,7 @@ impl fmt::Display for Endpoint {
     }
 }
 
-impl fmt::Debug for Endpoint {
+impl fmt::Debug for HttpEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Endpoint")
             .field("address", &self.to_string())
@@ -145,7 +140,7 @@ impl fmt::Debug for Endpoint {
 }
 
 /// An address without its user and password.
-fn without_user(uri: Uri) -> Uri {
+fn without_userinfo(uri: Uri) -> Uri {
     let mut parts = uri.clone().into_parts();
     let host = parts
         .authority
@@ -158,33 +153,33 @@ fn without_user(uri: Uri) -> Uri {
     Uri::from_parts(parts).unwrap_or(uri)
 }
 
-fn judged(response: Response<Bytes>) -> Result<Response<Bytes>, EndpointError> {
+fn check_status(response: Response<Bytes>) -> Result<Response<Bytes>, HttpEndpointError> {
     let status = response.status();
     match status.as_u16() {
         200..=299 => Ok(response),
-        300..=399 => Err(EndpointError::Redirect(status)),
-        401 | 403 => Err(EndpointError::Refused(status)),
-        404 | 410 => Err(EndpointError::Missing(status)),
-        408 | 425 | 429 | 500.. => Err(EndpointError::Trouble(status)),
-        _ => Err(EndpointError::Odd(status)),
+        300..=399 => Err(HttpEndpointError::Redirect(status)),
+        401 | 403 => Err(HttpEndpointError::Unauthorized(status)),
+        404 | 410 => Err(HttpEndpointError::NotFound(status)),
+        408 | 425 | 429 | 500.. => Err(HttpEndpointError::Unavailable(status)),
+        _ => Err(HttpEndpointError::UnexpectedStatus(status)),
     }
 }
 
-// === impl EndpointError ===
+// === impl HttpEndpointError ===
 
-impl EndpointError {
+impl HttpEndpointError {
     /// A closed word for metrics.
     #[must_use]
     pub const fn reason(&self) -> &'static str {
         match self {
-            Self::Call(CallError::Connect(_)) => "unreachable",
-            Self::Call(CallError::Broken(_)) => "broken",
-            Self::Call(CallError::TooLong) => "too_long",
-            Self::Call(CallError::Late(_)) => "timeout",
-            Self::Refused(_) => "refused",
-            Self::Missing(_) => "missing",
+            Self::Request(HttpClientError::Connect(_)) => "unreachable",
+            Self::Request(HttpClientError::Interrupted(_)) => "broken",
+            Self::Request(HttpClientError::ResponseTooLarge) => "too_long",
+            Self::Request(HttpClientError::TimedOut(_)) => "timeout",
+            Self::Unauthorized(_) => "refused",
+            Self::NotFound(_) => "missing",
             Self::Redirect(_) => "redirect",
-            Self::Trouble(_) | Self::Odd(_) => "status",
+            Self::Unavailable(_) | Self::UnexpectedStatus(_) => "status",
         }
     }
 
@@ -192,13 +187,15 @@ impl EndpointError {
     #[must_use]
     pub const fn is_transient(&self) -> bool {
         match self {
-            Self::Call(CallError::Connect(_) | CallError::Broken(_) | CallError::Late(_))
-            | Self::Trouble(_) => true,
-            Self::Call(CallError::TooLong)
-            | Self::Refused(_)
-            | Self::Missing(_)
+            Self::Request(
+                HttpClientError::Connect(_) | HttpClientError::Interrupted(_) | HttpClientError::TimedOut(_),
+            )
+            | Self::Unavailable(_) => true,
+            Self::Request(HttpClientError::ResponseTooLarge)
+            | Self::Unauthorized(_)
+            | Self::NotFound(_)
             | Self::Redirect(_)
-            | Self::Odd(_) => false,
+            | Self::UnexpectedStatus(_) => false,
         }
     }
 }
@@ -211,36 +208,30 @@ mod tests {
 
     use super::*;
 
-    fn endpoint(uri: &'static str) -> Endpoint {
+    fn endpoint(uri: &'static str) -> HttpEndpoint {
         let nowhere = Connector::new(|_uri| async { Err("nowhere".into()) });
-        let caller = Caller::new(nowhere, Duration::from_secs(1), &Tasks::default());
-        Endpoint::new(Uri::from_static(uri), HeaderMap::new(), caller)
+        let client = HttpClient::new(nowhere, Duration::from_secs(1), &Tasks::default());
+        HttpEndpoint::new(Uri::from_static(uri), HeaderMap::new(), client)
     }
 
     #[test]
     fn what_is_shown_of_an_address_ends_before_the_query_and_begins_after_the_user() {
         for (uri, shown) in [
-            (
-                "http://tenants:3007/a/b?key=s3cret",
-                "http://tenants:3007/a/b",
-            ),
+            ("http://tenants:3007/a/b?key=s3cret", "http://tenants:3007/a/b"),
             ("https://me:s3cret@tenants/a", "https://tenants/a"),
             ("https://s3cret@[::1]:8443", "https://[::1]:8443/"),
         ] {
             let endpoint = endpoint(uri);
             assert_eq!(endpoint.to_string(), shown);
-            let all = format!(
-                "{endpoint:?} {}",
-                endpoint.request(Method::GET, Bytes::new()).uri()
-            );
+            let all = format!("{endpoint:?} {}", endpoint.request(Method::GET, Bytes::new()).uri());
             assert_eq!(all.contains("s3cret"), uri.contains("key="), "{all}");
             assert!(!format!("{endpoint:?}").contains("s3cret"));
         }
     }
 
     #[test]
-    fn a_token_is_in_the_clear_if_it_comes_without_tls_from_elsewhere() {
-        for (uri, clear) in [
+    fn an_endpoint_is_plaintext_if_it_has_no_tls_and_is_not_on_loopback() {
+        for (uri, plaintext) in [
             ("http://tenant-service:3007/x", true),
             ("http://10.0.0.1/x", true),
             ("http://localhost.example/x", true),
@@ -249,7 +240,7 @@ mod tests {
             ("http://[::1]:80/x", false),
             ("https://tenant-service/x", false),
         ] {
-            assert_eq!(endpoint(uri).is_in_the_clear(), clear, "{uri}");
+            assert_eq!(endpoint(uri).is_plaintext(), plaintext, "{uri}");
         }
     }
 
@@ -258,7 +249,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert("x-api-key", HeaderValue::from_static("s3cret"));
         let endpoint = endpoint("https://tenants/");
-        let endpoint = Endpoint::new(endpoint.uri, headers, endpoint.caller);
+        let endpoint = HttpEndpoint::new(endpoint.uri, headers, endpoint.client);
         let request = endpoint.request(Method::GET, Bytes::new());
         assert!(request.headers()["x-api-key"].is_sensitive());
         assert!(!format!("{endpoint:?} {:?}", request.headers()).contains("s3cret"));

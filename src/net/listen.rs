@@ -13,22 +13,22 @@ use super::connect::Transport;
 
 /// A bound place where connections arrive.
 #[derive(Debug)]
-pub struct Listener(Kind);
+pub struct Listener(ListenerKind);
 
 #[derive(Debug)]
-enum Kind {
+enum ListenerKind {
     Tcp(TcpListener),
-    Unix(UnixListener, SocketFile),
-    Pipe(mpsc::Receiver<DuplexStream>),
+    Unix(UnixListener, SocketFileGuard),
+    InMemory(mpsc::Receiver<DuplexStream>),
 }
 
 /// Removes a Unix socket's file when its listener goes.
 #[derive(Debug)]
-struct SocketFile(PathBuf);
+struct SocketFileGuard(PathBuf);
 
-/// The way into a [`Listener::pipe`].
+/// The way into a [`Listener::in_memory`].
 #[derive(Clone, Debug)]
-pub struct Door(mpsc::Sender<DuplexStream>);
+pub struct InMemoryConnector(mpsc::Sender<DuplexStream>);
 
 // === impl Listener ===
 
@@ -39,7 +39,7 @@ impl Listener {
     ///
     /// What the system says: the port is taken, the address is not ours, …
     pub async fn tcp(address: SocketAddr) -> io::Result<Self> {
-        Ok(Self(Kind::Tcp(TcpListener::bind(address).await?)))
+        Ok(Self(ListenerKind::Tcp(TcpListener::bind(address).await?)))
     }
 
     /// Listens on a Unix socket. A socket file that nobody listens on any more is replaced; any other file is
@@ -62,38 +62,38 @@ impl Listener {
         if stale {
             tokio::fs::remove_file(path).await?;
         }
-        Ok(Self(Kind::Unix(
+        Ok(Self(ListenerKind::Unix(
             UnixListener::bind(path)?,
-            SocketFile(path.to_owned()),
+            SocketFileGuard(path.to_owned()),
         )))
     }
 
     /// An in-memory listener and the door to it, for tests that own time.
     #[must_use]
-    pub fn pipe() -> (Self, Door) {
-        let (door, pipes) = mpsc::channel(64);
-        (Self(Kind::Pipe(pipes)), Door(door))
+    pub fn in_memory() -> (Self, InMemoryConnector) {
+        let (sender, receiver) = mpsc::channel(64);
+        (Self(ListenerKind::InMemory(receiver)), InMemoryConnector(sender))
     }
 
     /// Where it listens, if on TCP.
     #[must_use]
-    pub fn address(&self) -> Option<SocketAddr> {
+    pub fn local_addr(&self) -> Option<SocketAddr> {
         match &self.0 {
-            Kind::Tcp(listener) => listener.local_addr().ok(),
-            Kind::Unix(..) | Kind::Pipe(_) => None,
+            ListenerKind::Tcp(listener) => listener.local_addr().ok(),
+            ListenerKind::Unix(..) | ListenerKind::InMemory(_) => None,
         }
     }
 
     /// The next connection. Cancel-safe.
     pub(super) async fn accept(&mut self) -> io::Result<Box<dyn Transport>> {
         Ok(match &mut self.0 {
-            Kind::Tcp(listener) => {
+            ListenerKind::Tcp(listener) => {
                 let (stream, _peer) = listener.accept().await?;
                 stream.set_nodelay(true)?;
                 Box::new(stream)
             }
-            Kind::Unix(listener, _file) => Box::new(listener.accept().await?.0),
-            Kind::Pipe(pipes) => match pipes.recv().await {
+            ListenerKind::Unix(listener, _file) => Box::new(listener.accept().await?.0),
+            ListenerKind::InMemory(receiver) => match receiver.recv().await {
                 Some(pipe) => Box::new(pipe),
                 // All doors are gone: nobody will come, and nobody is told.
                 None => std::future::pending().await,
@@ -105,31 +105,31 @@ impl Listener {
 impl fmt::Display for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Kind::Tcp(listener) => match listener.local_addr() {
+            ListenerKind::Tcp(listener) => match listener.local_addr() {
                 Ok(address) => write!(f, "http://{address}"),
                 Err(_unknown) => f.write_str("tcp"),
             },
-            Kind::Unix(_, file) => write!(f, "unix:{}", file.0.display()),
-            Kind::Pipe(_) => f.write_str("pipe"),
+            ListenerKind::Unix(_, file) => write!(f, "unix:{}", file.0.display()),
+            ListenerKind::InMemory(_) => f.write_str("pipe"),
         }
     }
 }
 
-impl Drop for SocketFile {
+impl Drop for SocketFileGuard {
     fn drop(&mut self) {
         drop(std::fs::remove_file(&self.0));
     }
 }
 
-// === impl Door ===
+// === impl InMemoryConnector ===
 
-impl Door {
+impl InMemoryConnector {
     /// Connects. The listener's end is served like any other connection.
     pub async fn connect(&self) -> DuplexStream {
-        let (ours, theirs) = tokio::io::duplex(64 * 1024);
+        let (client, server) = tokio::io::duplex(64 * 1024);
         // A listener that is gone refuses by dropping its end, as a closed socket would.
-        drop(self.0.send(theirs).await);
-        ours
+        drop(self.0.send(server).await);
+        client
     }
 }
 
@@ -145,8 +145,8 @@ mod tests {
         let path = place.path().join("socket");
         drop(UnixListener::bind(&path).unwrap());
         let listener = Listener::unix(&path).await.unwrap();
-        let taken = || async { Listener::unix(&path).await.unwrap_err().kind() };
-        assert_eq!(taken().await, io::ErrorKind::AddrInUse);
+        let bind_error = || async { Listener::unix(&path).await.unwrap_err().kind() };
+        assert_eq!(bind_error().await, io::ErrorKind::AddrInUse);
         drop(listener);
         assert!(!path.exists());
 
@@ -158,6 +158,6 @@ mod tests {
         while let Ok(stream) = UnixStream::connect(&path).await {
             waiting.push(stream);
         }
-        assert_eq!(taken().await, io::ErrorKind::AddrInUse);
+        assert_eq!(bind_error().await, io::ErrorKind::AddrInUse);
     }
 }

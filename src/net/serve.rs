@@ -29,57 +29,57 @@ use tokio_rustls::TlsAcceptor;
 
 use super::connect::Transport;
 use super::error::BoxError;
-use super::identity::Identity;
 use super::listen::Listener;
-use super::shutter::{Phase, Shutter};
-use super::sniff::{Beginning, sniff};
+use super::server_cert::ServerCert;
+use super::shutdown::{Shutdown, ShutdownPhase};
+use super::sniff::{InitialProtocol, detect_protocol};
 use super::tasks::Tasks;
-use super::tunnel::{self, Tunnel, Tunnels};
+use super::tunnel::{self, AcceptedTunnel, TunnelSender};
 
 /// What [`serve`] needs besides a listener and services.
 #[derive(Clone)]
-pub struct ServeSettings {
+pub struct ServeConfig {
     /// Where connection tasks run.
     pub tasks: Tasks,
     /// Who says when to stop.
-    pub shutter: Shutter,
+    pub shutdown: Shutdown,
     /// TLS for the connections.
-    pub tls: Tls,
+    pub tls: TlsMode,
 }
 
 /// Whether connections are TLS.
 #[derive(Clone, Default)]
-pub enum Tls {
+pub enum TlsMode {
     /// None is.
     #[default]
     Off,
     /// All are.
     Always(TlsAcceptor),
     /// Those are that begin with a handshake; and tunnels may be asked for.
-    Offered(Arc<Identity>),
+    Optional(Arc<ServerCert>),
 }
 
 /// What a service is told about the connection that it serves.
 #[derive(Clone, Debug)]
-pub struct Line {
+pub struct ConnectionInfo {
     /// Whether it is TLS.
-    pub security: Security,
+    pub security: TransportSecurity,
     /// Where tunnels go, if it may become one.
-    pub tunnels: Option<Tunnels>,
+    pub tunnels: Option<TunnelSender>,
 }
 
 /// Whether a connection is TLS.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Security {
+pub enum TransportSecurity {
     /// It is not.
-    Plain,
+    Plaintext,
     /// It is.
     Tls,
 }
 
-// === impl ServeSettings ===
+// === impl ServeConfig ===
 
-impl fmt::Debug for ServeSettings {
+impl fmt::Debug for ServeConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServeSettings")
             .field("tls", &self.tls)
@@ -89,34 +89,34 @@ impl fmt::Debug for ServeSettings {
 
 // === impl Tls ===
 
-impl fmt::Debug for Tls {
+impl fmt::Debug for TlsMode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Off => "Off",
             Self::Always(_) => "Always",
-            Self::Offered(_) => "Offered",
+            Self::Optional(_) => "Offered",
         })
     }
 }
 
-// === impl Security ===
+// === impl TransportSecurity ===
 
-impl Security {
+impl TransportSecurity {
     /// The scheme of a URL that leads here.
     #[must_use]
     pub const fn scheme(self) -> &'static str {
         match self {
-            Self::Plain => "http",
+            Self::Plaintext => "http",
             Self::Tls => "https",
         }
     }
 }
 
 /// Serves a listener until the shutter closes and the last connection has ended, or has been cut. Says how many
-/// were cut. `services` makes the service of one connection.
-pub async fn serve<F, S, B>(mut listener: Listener, services: F, settings: ServeSettings) -> usize
+/// were cut. `make_service` makes the service of one connection.
+pub async fn serve<F, S, B>(mut listener: Listener, make_service: F, config: ServeConfig) -> usize
 where
-    F: Fn(Line) -> S + Clone + Send + 'static,
+    F: Fn(ConnectionInfo) -> S + Clone + Send + 'static,
     S: Service<Request<Incoming>, Response = Response<B>> + Send + 'static,
     S::Future: Send + 'static,
     S::Error: Into<BoxError>,
@@ -124,39 +124,35 @@ where
     B::Data: Send,
     B::Error: Into<BoxError>,
 {
-    let ServeSettings {
-        tasks,
-        shutter,
-        tls,
-    } = settings;
-    let builder = Arc::new(http(&tasks));
+    let ServeConfig { tasks, shutdown, tls } = config;
+    let builder = Arc::new(http_builder(&tasks));
     let graceful = GracefulShutdown::new();
     let mut connections = Connections::default();
-    let (tunnels, mut dug) = match tls {
-        Tls::Offered(_) => Some(Tunnels::new(tasks.clone())).unzip(),
-        Tls::Off | Tls::Always(_) => (None, None),
+    let (tunnels, mut tunnel_rx) = match tls {
+        TlsMode::Optional(_) => Some(TunnelSender::new(tasks.clone())).unzip(),
+        TlsMode::Off | TlsMode::Always(_) => (None, None),
     };
     loop {
         let (stream, tunnels) = tokio::select! {
             biased;
-            () = shutter.reached(Phase::Closing) => break,
+            () = shutdown.wait_for(ShutdownPhase::Graceful) => break,
             stream = listener.accept() => match stream {
                 Ok(stream) => (stream, tunnels.clone()),
                 Err(error) => {
                     tokio::select! {
-                        () = pause_after(&error) => {}
-                        () = shutter.reached(Phase::Closing) => {}
+                        () = pause_after_accept_error(&error) => {}
+                        () = shutdown.wait_for(ShutdownPhase::Graceful) => {}
                     }
                     continue;
                 }
             },
-            tunnel = next(&mut dug) => match tunnel {
+            tunnel = next_tunnel(&mut tunnel_rx) => match tunnel {
                 // In a tunnel there is no other.
-                Tunnel::Ours(stream) => (stream, None),
-                Tunnel::Through(near, far) => {
+                AcceptedTunnel::Terminated(stream) => (stream, None),
+                AcceptedTunnel::Passthrough(client, upstream) => {
                     let watcher = graceful.watcher();
                     connections.add(tasks.spawn(async move {
-                        if let Err(error) = tunnel::pass(near, far).await {
+                        if let Err(error) = tunnel::copy_bidirectional(client, upstream).await {
                             tracing::debug!(%error, "a tunnel ended early");
                         }
                         drop(watcher);
@@ -165,36 +161,36 @@ where
                 }
             },
         };
-        let guest = Guest {
+        let connection = ConnectionServer {
             builder: Arc::clone(&builder),
-            services: services.clone(),
+            make_service: make_service.clone(),
             watcher: graceful.watcher(),
         };
         connections.add(match &tls {
-            Tls::Off => {
-                let line = Line {
-                    security: Security::Plain,
+            TlsMode::Off => {
+                let info = ConnectionInfo {
+                    security: TransportSecurity::Plaintext,
                     tunnels: None,
                 };
-                tasks.spawn(guest.serve(stream, line))
+                tasks.spawn(connection.serve(stream, info))
             }
-            Tls::Always(acceptor) => tasks.spawn(guest.serve_tls(stream, acceptor.clone())),
-            Tls::Offered(identity) => {
-                let identity = Arc::clone(identity);
-                tasks.spawn(guest.serve_any(stream, identity, tunnels, shutter.clone()))
+            TlsMode::Always(acceptor) => tasks.spawn(connection.serve_tls(stream, acceptor.clone())),
+            TlsMode::Optional(server_cert) => {
+                let server_cert = Arc::clone(server_cert);
+                tasks.spawn(connection.serve_detecting_tls(stream, server_cert, tunnels, shutdown.clone()))
             }
         });
     }
-    drop((listener, dug));
+    drop((listener, tunnel_rx));
     tokio::select! {
         () = graceful.shutdown() => 0,
-        () = shutter.reached(Phase::Cut) => connections.cut(),
+        () = shutdown.wait_for(ShutdownPhase::Forced) => connections.abort_all(),
     }
 }
 
 /// The next tunnel; there is never one where none can be asked for. Cancel-safe.
-async fn next(dug: &mut Option<mpsc::Receiver<Tunnel>>) -> Tunnel {
-    let tunnel = match dug {
+async fn next_tunnel(tunnel_rx: &mut Option<mpsc::Receiver<AcceptedTunnel>>) -> AcceptedTunnel {
+    let tunnel = match tunnel_rx {
         Some(dug) => dug.recv().await,
         None => None,
     };
@@ -205,15 +201,15 @@ async fn next(dug: &mut Option<mpsc::Receiver<Tunnel>>) -> Tunnel {
 }
 
 /// A connection that is about to be served.
-struct Guest<F> {
+struct ConnectionServer<F> {
     builder: Arc<auto::Builder<Tasks>>,
-    services: F,
+    make_service: F,
     watcher: Watcher,
 }
 
-impl<F, S, B> Guest<F>
+impl<F, S, B> ConnectionServer<F>
 where
-    F: Fn(Line) -> S,
+    F: Fn(ConnectionInfo) -> S,
     S: Service<Request<Incoming>, Response = Response<B>> + Send + 'static,
     S::Future: Send + 'static,
     S::Error: Into<BoxError>,
@@ -221,81 +217,78 @@ where
     B::Data: Send,
     B::Error: Into<BoxError>,
 {
-    async fn serve(self, stream: Box<dyn Transport>, line: Line) {
-        let service = (self.services)(line);
+    async fn serve(self, stream: Box<dyn Transport>, info: ConnectionInfo) {
+        let service = (self.make_service)(info);
         let connection = self
             .builder
             .serve_connection(TokioIo::new(stream), service)
             .into_owned();
-        ended(self.watcher.watch(connection).await);
+        log_connection_result(self.watcher.watch(connection).await);
     }
 
     async fn serve_tls(self, stream: Box<dyn Transport>, acceptor: TlsAcceptor) {
-        let Some(stream) = handshake(stream, acceptor).await else {
+        let Some(stream) = accept_tls(stream, acceptor).await else {
             return;
         };
-        let line = Line {
-            security: Security::Tls,
+        let info = ConnectionInfo {
+            security: TransportSecurity::Tls,
             tunnels: None,
         };
-        self.serve(stream, line).await;
+        self.serve(stream, info).await;
     }
 
     /// TLS or not, as it begins; and then HTTP, which may become a tunnel.
-    async fn serve_any(
+    async fn serve_detecting_tls(
         self,
         stream: Box<dyn Transport>,
-        identity: Arc<Identity>,
-        tunnels: Option<Tunnels>,
-        shutter: Shutter,
+        server_cert: Arc<ServerCert>,
+        tunnels: Option<TunnelSender>,
+        shutdown: Shutdown,
     ) {
-        let opened = tokio::select! {
+        let accepted = tokio::select! {
             biased;
             // No request has begun, so none is lost.
-            () = shutter.reached(Phase::Closing) => None,
-            opened = open(stream, &identity) => opened,
+            () = shutdown.wait_for(ShutdownPhase::Graceful) => None,
+            opened = detect_and_accept(stream, &server_cert) => opened,
         };
-        let Some((stream, security)) = opened else {
+        let Some((stream, security)) = accepted else {
             return;
         };
-        let may_become_one = tunnels.is_some();
-        let line = Line { security, tunnels };
-        if !may_become_one {
-            return self.serve(stream, line).await;
+        let allows_tunnels = tunnels.is_some();
+        let info = ConnectionInfo { security, tunnels };
+        if !allows_tunnels {
+            return self.serve(stream, info).await;
         }
-        let service = (self.services)(line);
+        let service = (self.make_service)(info);
         let connection = self
             .builder
             .serve_connection_with_upgrades(TokioIo::new(stream), service)
             .into_owned();
-        ended(self.watcher.watch(connection).await);
+        log_connection_result(self.watcher.watch(connection).await);
     }
 }
 
 /// The connection, once it is known what it is; none if that is not to be found out.
-async fn open(
+async fn detect_and_accept(
     stream: Box<dyn Transport>,
-    identity: &Identity,
-) -> Option<(Box<dyn Transport>, Security)> {
-    let Ok(sniffed) = timeout(SLOW_HEAD, sniff(stream)).await else {
+    server_cert: &ServerCert,
+) -> Option<(Box<dyn Transport>, TransportSecurity)> {
+    let Ok(detected) = timeout(HEADER_READ_TIMEOUT, detect_protocol(stream)).await else {
         tracing::debug!("a connection never began");
         return None;
     };
-    let (beginning, stream) = sniffed?;
-    match beginning {
-        Beginning::Plain => Some((Box::new(stream), Security::Plain)),
-        Beginning::Handshake => {
-            let stream = handshake(stream, identity.acceptor()).await?;
-            Some((stream, Security::Tls))
+    let (protocol, stream) = detected?;
+    match protocol {
+        InitialProtocol::Plaintext => Some((Box::new(stream), TransportSecurity::Plaintext)),
+        InitialProtocol::Tls => {
+            let stream = accept_tls(stream, server_cert.acceptor()).await?;
+            Some((stream, TransportSecurity::Tls))
         }
     }
 }
 
-async fn handshake(
-    stream: impl Transport + 'static,
-    acceptor: TlsAcceptor,
-) -> Option<Box<dyn Transport>> {
-    match timeout(HANDSHAKE, acceptor.accept(stream)).await {
+async fn accept_tls(stream: impl Transport + 'static, acceptor: TlsAcceptor) -> Option<Box<dyn Transport>> {
+    match timeout(TLS_HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => Some(Box::new(stream)),
         Ok(Err(error)) => {
             tracing::debug!(%error, "a TLS handshake failed");
@@ -308,8 +301,8 @@ async fn handshake(
     }
 }
 
-fn ended(how: Result<(), BoxError>) {
-    if let Err(error) = how {
+fn log_connection_result(result: Result<(), BoxError>) {
+    if let Err(error) = result {
         tracing::debug!(%error, "a connection ended early");
     }
 }
@@ -324,36 +317,36 @@ fn ended(how: Result<(), BoxError>) {
 struct Connections {
     tasks: Vec<AbortHandle>,
     /// How many there may be before those that have ended are let go.
-    room: usize,
+    prune_threshold: usize,
 }
 
 impl Connections {
     fn add(&mut self, task: AbortHandle) {
-        if self.tasks.len() >= self.room {
+        if self.tasks.len() >= self.prune_threshold {
             self.tasks.retain(|task| !task.is_finished());
-            self.room = (self.tasks.len() * 2).max(64);
+            self.prune_threshold = (self.tasks.len() * 2).max(64);
         }
         self.tasks.push(task);
     }
 
-    fn cut(self) -> usize {
+    fn abort_all(self) -> usize {
         let open = self.tasks.into_iter().filter(|task| !task.is_finished());
         open.inspect(AbortHandle::abort).count()
     }
 }
 
 /// The longest a TLS handshake with a client may take.
-const HANDSHAKE: Duration = Duration::from_secs(10);
+const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest a connection may be silent before a request.
-const SLOW_HEAD: Duration = Duration::from_secs(600);
+const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// What is served: HTTP/1.1, and HTTP/2 by prior knowledge.
-fn http(tasks: &Tasks) -> auto::Builder<Tasks> {
+fn http_builder(tasks: &Tasks) -> auto::Builder<Tasks> {
     let mut builder = auto::Builder::new(tasks.clone());
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(SLOW_HEAD)
+        .header_read_timeout(HEADER_READ_TIMEOUT)
         // An app that closes is gone, and its request with it: one that gave up waiting for a newer token sends again,
         // and both must not be sent. Clients of HTTP do not half-close; one that does is taken for gone.
         .half_close(false)
@@ -375,12 +368,9 @@ fn http(tasks: &Tasks) -> auto::Builder<Tasks> {
 
 /// Waits after a failed accept. A connection that vanished is nobody's fault; anything else (no descriptors
 /// left) would come back at once and turn the loop into a busy one.
-async fn pause_after(error: &io::Error) {
+async fn pause_after_accept_error(error: &io::Error) {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
-    if matches!(
-        error.kind(),
-        ConnectionAborted | ConnectionRefused | ConnectionReset
-    ) {
+    if matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) {
         return;
     }
     tracing::warn!(%error, "cannot accept connections; trying again in a second");

@@ -2,7 +2,7 @@
 //!
 //! # Why
 //!
-//! One address for both, so that an app's base URL may begin with `http` or `https` and nobody has to know which port
+//! One address for both, so that an app's base URL may begin with `http_builder` or `https` and nobody has to know which port
 //! is which. A ClientHello begins with 0x16, which begins no request. The byte is read and put back, not peeked at:
 //! Unix sockets and tunnels know no peeking.
 
@@ -16,43 +16,39 @@ use super::connect::Transport;
 
 /// What a connection begins with.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Beginning {
+pub(super) enum InitialProtocol {
     /// A TLS handshake.
-    Handshake,
+    Tls,
     /// Anything else.
-    Plain,
+    Plaintext,
 }
 
 /// A connection whose first byte was read, and is read again.
-pub(super) struct Rewound {
+pub(super) struct PrefixedIo {
     first: Option<u8>,
     rest: Box<dyn Transport>,
 }
 
 /// The type of a TLS record that is part of a handshake (RFC 8446, section 5.1).
-const HANDSHAKE: u8 = 0x16;
+const TLS_HANDSHAKE_RECORD: u8 = 0x16;
 
 /// Waits for the first byte; none if the connection ends before.
-pub(super) async fn sniff(mut stream: Box<dyn Transport>) -> Option<(Beginning, Rewound)> {
+pub(super) async fn detect_protocol(mut stream: Box<dyn Transport>) -> Option<(InitialProtocol, PrefixedIo)> {
     let first = stream.read_u8().await.ok()?;
-    let beginning = if first == HANDSHAKE {
-        Beginning::Handshake
+    let protocol = if first == TLS_HANDSHAKE_RECORD {
+        InitialProtocol::Tls
     } else {
-        Beginning::Plain
+        InitialProtocol::Plaintext
     };
-    let rewound = Rewound {
+    let prefixed = PrefixedIo {
         first: Some(first),
         rest: stream,
     };
-    Some((beginning, rewound))
+    Some((protocol, prefixed))
 }
 
-impl AsyncRead for Rewound {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+impl AsyncRead for PrefixedIo {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if buf.remaining() > 0
             && let Some(first) = self.first.take()
         {
@@ -63,12 +59,8 @@ impl AsyncRead for Rewound {
     }
 }
 
-impl AsyncWrite for Rewound {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
+impl AsyncWrite for PrefixedIo {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.rest).poll_write(cx, buf)
     }
 
@@ -101,22 +93,22 @@ mod tests {
 
     #[tokio::test]
     async fn every_byte_is_there_and_the_first_one_tells() {
-        for (sent, tells) in [
-            (&b"\x16\x03\x01"[..], Beginning::Handshake),
-            (b"GET / HTTP/1.1", Beginning::Plain),
-            (b"P", Beginning::Plain),
+        for (sent, expected) in [
+            (&b"\x16\x03\x01"[..], InitialProtocol::Tls),
+            (b"GET / HTTP/1.1", InitialProtocol::Plaintext),
+            (b"P", InitialProtocol::Plaintext),
         ] {
-            let (mut theirs, ours) = tokio::io::duplex(64);
-            theirs.write_all(sent).await.unwrap();
-            drop(theirs);
-            let (beginning, mut stream) = sniff(Box::new(ours)).await.unwrap();
-            assert_eq!(beginning, tells);
+            let (mut client, server) = tokio::io::duplex(64);
+            client.write_all(sent).await.unwrap();
+            drop(client);
+            let (protocol, mut stream) = detect_protocol(Box::new(server)).await.unwrap();
+            assert_eq!(protocol, expected);
             let mut read = Vec::new();
             stream.read_to_end(&mut read).await.unwrap();
             assert_eq!(read, sent);
         }
-        let (theirs, ours) = tokio::io::duplex(64);
-        drop(theirs);
-        assert!(sniff(Box::new(ours)).await.is_none());
+        let (client, server) = tokio::io::duplex(64);
+        drop(client);
+        assert!(detect_protocol(Box::new(server)).await.is_none());
     }
 }

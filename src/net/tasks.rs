@@ -9,17 +9,17 @@ use tokio::sync::Notify;
 /// The tasks of a process: counted, so that a drain can wait for them, and watched, so that a panic is counted
 /// and logged rather than lost.
 #[derive(Clone, Debug, Default)]
-pub struct Tasks(Arc<State>);
+pub struct Tasks(Arc<TaskState>);
 
 #[derive(Debug, Default)]
-struct State {
+struct TaskState {
     running: AtomicUsize,
     panics: AtomicU64,
-    quiet: Notify,
+    all_done: Notify,
 }
 
 /// Counts a task out when it ends, however it ends.
-struct Guard(Arc<State>);
+struct TaskGuard(Arc<TaskState>);
 
 // === impl Tasks ===
 
@@ -31,11 +31,8 @@ impl Tasks {
         F::Output: Send + 'static,
     {
         self.0.running.fetch_add(1, Ordering::Relaxed);
-        let guard = Guard(Arc::clone(&self.0));
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "this is the door the others are sent to"
-        )]
+        let guard = TaskGuard(Arc::clone(&self.0));
+        #[expect(clippy::disallowed_methods, reason = "this is the door the others are sent to")]
         let handle = tokio::spawn(async move {
             let _counted = guard;
             let _output = task.await;
@@ -45,18 +42,18 @@ impl Tasks {
 
     /// How many panicked so far.
     #[must_use]
-    pub fn panics(&self) -> u64 {
+    pub fn panic_count(&self) -> u64 {
         self.0.panics.load(Ordering::Relaxed)
     }
 
     /// Waits until no task is left. Cancel-safe.
-    pub async fn joined(&self) {
+    pub async fn wait(&self) {
         loop {
-            let quiet = self.0.quiet.notified();
+            let all_done = self.0.all_done.notified();
             if self.0.running.load(Ordering::Acquire) == 0 {
                 return;
             }
-            quiet.await;
+            all_done.await;
         }
     }
 }
@@ -71,15 +68,15 @@ where
     }
 }
 
-// === impl Guard ===
+// === impl TaskGuard ===
 
-impl Drop for Guard {
+impl Drop for TaskGuard {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.0.panics.fetch_add(1, Ordering::Relaxed);
         }
         if self.0.running.fetch_sub(1, Ordering::Release) == 1 {
-            self.0.quiet.notify_waiters();
+            self.0.all_done.notify_waiters();
         }
     }
 }
@@ -93,7 +90,7 @@ mod tests {
         let tasks = Tasks::default();
         drop(tasks.spawn(async { panic!("on purpose") }));
         drop(tasks.spawn(tokio::task::yield_now()));
-        tasks.joined().await;
-        assert_eq!(tasks.panics(), 1);
+        tasks.wait().await;
+        assert_eq!(tasks.panic_count(), 1);
     }
 }

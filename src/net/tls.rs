@@ -54,11 +54,10 @@ pub fn client(ca_file: Option<&Path>, alpn: &[&[u8]]) -> Result<Arc<ClientConfig
     if let Some(path) = ca_file {
         add_roots(&mut roots, path)?;
     }
-    let mut config =
-        ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+    let mut config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
     config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
     Ok(Arc::new(config))
 }
@@ -69,7 +68,7 @@ fn add_roots(roots: &mut RootCertStore, path: &Path) -> Result<(), TlsError> {
         path: path_buf(),
         source,
     })?;
-    let mut found = false;
+    let mut has_certificate = false;
     for certificate in CertificateDer::pem_slice_iter(&text) {
         let certificate = certificate.map_err(|source| TlsError::Pem {
             path: path_buf(),
@@ -79,9 +78,9 @@ fn add_roots(roots: &mut RootCertStore, path: &Path) -> Result<(), TlsError> {
             path: path_buf(),
             source,
         })?;
-        found = true;
+        has_certificate = true;
     }
-    if found {
+    if has_certificate {
         Ok(())
     } else {
         Err(TlsError::Pem {

@@ -22,51 +22,51 @@ use super::tasks::Tasks;
 
 /// The way from a request that asked for a tunnel to where connections arrive.
 #[derive(Clone)]
-pub struct Tunnels {
+pub struct TunnelSender {
     tasks: Tasks,
-    door: mpsc::Sender<Tunnel>,
+    sender: mpsc::Sender<AcceptedTunnel>,
 }
 
 /// An open tunnel.
-pub(super) enum Tunnel {
+pub(super) enum AcceptedTunnel {
     /// It ends here.
-    Ours(Box<dyn Transport>),
+    Terminated(Box<dyn Transport>),
     /// It ends elsewhere; its bytes are passed on unseen.
-    Through(Box<dyn Transport>, TcpStream),
+    Passthrough(Box<dyn Transport>, TcpStream),
 }
 
-// === impl Tunnels ===
+// === impl TunnelSender ===
 
-impl Tunnels {
+impl TunnelSender {
     /// A way, and its end.
-    pub(super) fn new(tasks: Tasks) -> (Self, mpsc::Receiver<Tunnel>) {
-        let (door, tunnels) = mpsc::channel(64);
-        (Self { tasks, door }, tunnels)
+    pub(super) fn new(tasks: Tasks) -> (Self, mpsc::Receiver<AcceptedTunnel>) {
+        let (sender, receiver) = mpsc::channel(64);
+        (Self { tasks, sender }, receiver)
     }
 
     /// Serves what comes through, once the answer is out.
-    pub fn serve(&self, upgrade: OnUpgrade) {
-        self.open(upgrade, Tunnel::Ours);
+    pub fn terminate(&self, upgrade: OnUpgrade) {
+        self.send_after_upgrade(upgrade, AcceptedTunnel::Terminated);
     }
 
     /// Passes bytes both ways, once the answer is out.
-    pub fn pass(&self, upgrade: OnUpgrade, to: TcpStream) {
-        self.open(upgrade, |stream| Tunnel::Through(stream, to));
+    pub fn pass_through(&self, upgrade: OnUpgrade, upstream: TcpStream) {
+        self.send_after_upgrade(upgrade, |stream| AcceptedTunnel::Passthrough(stream, upstream));
     }
 
-    fn open(
+    fn send_after_upgrade(
         &self,
         upgrade: OnUpgrade,
-        tunnel: impl FnOnce(Box<dyn Transport>) -> Tunnel + Send + 'static,
+        tunnel: impl FnOnce(Box<dyn Transport>) -> AcceptedTunnel + Send + 'static,
     ) {
-        let door = self.door.clone();
+        let sender = self.sender.clone();
         drop(self.tasks.spawn(async move {
             // It waits as long as the connection lives that the answer is written to.
             match upgrade.await {
                 Ok(stream) => {
                     let stream: TokioIo<Upgraded> = TokioIo::new(stream);
                     // Where nobody accepts any more, it is dropped, as a new connection would be.
-                    drop(door.send(tunnel(Box::new(stream))).await);
+                    drop(sender.send(tunnel(Box::new(stream))).await);
                 }
                 Err(error) => tracing::debug!(%error, "a tunnel was not opened"),
             }
@@ -74,101 +74,101 @@ impl Tunnels {
     }
 }
 
-impl fmt::Debug for Tunnels {
+impl fmt::Debug for TunnelSender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tunnels").finish_non_exhaustive()
     }
 }
 
-/// Opens the far end of a tunnel: `address` is a `host:port`.
+/// Opens the far end of a tunnel: `local_addr` is a `host:port`.
 ///
 /// # Errors
 ///
-/// [`ConnectError::Unreachable`], or [`ConnectError::Late`] after `within`.
-pub async fn dial(address: &str, within: Duration) -> Result<TcpStream, ConnectError> {
+/// [`ConnectError::Unreachable`], or [`ConnectError::TimedOut`] after `within`.
+pub async fn connect_tcp(address: &str, connect_timeout: Duration) -> Result<TcpStream, ConnectError> {
     let address = address.to_owned();
-    match timeout(within, TcpStream::connect(&address)).await {
+    match timeout(connect_timeout, TcpStream::connect(&address)).await {
         Ok(tcp) => tcp
             .and_then(|tcp| tcp.set_nodelay(true).map(|()| tcp))
             .map_err(|source| ConnectError::Unreachable { address, source }),
-        Err(_elapsed) => Err(ConnectError::Late { address }),
+        Err(_elapsed) => Err(ConnectError::TimedOut { address }),
     }
 }
 
-/// Passes bytes both ways until both ends have said all, or neither has said anything for [`SILENCE`]: a peer that
+/// Passes bytes both ways until both ends have said all, or neither has said anything for [`TUNNEL_IDLE_TIMEOUT`]: a peer that
 /// vanished says no goodbye.
-pub(super) async fn pass<N, F>(near: N, far: F) -> io::Result<()>
+pub(super) async fn copy_bidirectional<N, F>(client: N, upstream: F) -> io::Result<()>
 where
     N: AsyncRead + AsyncWrite,
     F: AsyncRead + AsyncWrite,
 {
-    let (from_near, to_near) = tokio::io::split(near);
-    let (from_far, to_far) = tokio::io::split(far);
-    let heard = Heard::new();
-    let both = async {
+    let (from_client, to_client) = tokio::io::split(client);
+    let (from_upstream, to_upstream) = tokio::io::split(upstream);
+    let activity = LastActivity::new();
+    let copies = async {
         tokio::try_join!(
-            copy(from_near, to_far, &heard),
-            copy(from_far, to_near, &heard)
+            copy(from_client, to_upstream, &activity),
+            copy(from_upstream, to_client, &activity)
         )
     };
     tokio::select! {
-        done = both => done.map(|((), ())| ()),
-        () = heard.nothing() => Err(io::ErrorKind::TimedOut.into()),
+        done = copies => done.map(|((), ())| ()),
+        () = activity.wait_until_idle() => Err(io::ErrorKind::TimedOut.into()),
     }
 }
 
-async fn copy<R, W>(mut from: R, mut to: W, heard: &Heard) -> io::Result<()>
+async fn copy<R, W>(mut from: R, mut to: W, activity: &LastActivity) -> io::Result<()>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
-    let mut space = vec![0; PIECE];
+    let mut buffer = vec![0; COPY_BUFFER_BYTES];
     loop {
-        let read = from.read(&mut space).await?;
+        let read = from.read(&mut buffer).await?;
         if read == 0 {
             return to.shutdown().await;
         }
-        to.write_all(space.get(..read).unwrap_or_default()).await?;
+        to.write_all(buffer.get(..read).unwrap_or_default()).await?;
         to.flush().await?;
-        heard.now();
+        activity.touch();
     }
 }
 
 /// The longest that a tunnel may be silent.
-const SILENCE: Duration = Duration::from_secs(60 * 60);
+const TUNNEL_IDLE_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 /// How much is passed at a time, in bytes.
-const PIECE: usize = 8 * 1024;
+const COPY_BUFFER_BYTES: usize = 8 * 1024;
 
 /// When a byte was passed last, in either direction.
-struct Heard {
-    began: Instant,
-    millis: AtomicU64,
+struct LastActivity {
+    started_at: Instant,
+    last_millis: AtomicU64,
 }
 
 // === impl Heard ===
 
-impl Heard {
+impl LastActivity {
     fn new() -> Self {
         Self {
-            began: Instant::now(),
-            millis: AtomicU64::new(0),
+            started_at: Instant::now(),
+            last_millis: AtomicU64::new(0),
         }
     }
 
-    fn now(&self) {
-        let millis = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.millis.store(millis, Ordering::Relaxed);
+    fn touch(&self) {
+        let millis = u64::try_from(self.started_at.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last_millis.store(millis, Ordering::Relaxed);
     }
 
     /// Waits until nothing has been passed for too long. Cancel-safe.
-    async fn nothing(&self) {
+    async fn wait_until_idle(&self) {
         loop {
-            let last = Duration::from_millis(self.millis.load(Ordering::Relaxed));
-            let end = self.began + last + SILENCE;
-            if end <= Instant::now() {
+            let last = Duration::from_millis(self.last_millis.load(Ordering::Relaxed));
+            let deadline = self.started_at + last + TUNNEL_IDLE_TIMEOUT;
+            if deadline <= Instant::now() {
                 return;
             }
-            sleep_until(end).await;
+            sleep_until(deadline).await;
         }
     }
 }
@@ -180,28 +180,28 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_tunnel_ends_when_both_ends_have_or_when_both_are_silent() {
         for says_goodbye in [true, false] {
-            let (mut app, near) = tokio::io::duplex(64);
-            let (mut host, far) = tokio::io::duplex(64);
+            let (mut app, client) = tokio::io::duplex(64);
+            let (mut host, upstream) = tokio::io::duplex(64);
             let began = Instant::now();
             let ends = async {
-                let mut space = [0; 5];
+                let mut buffer = [0; 5];
                 for _ in 0..3 {
-                    tokio::time::sleep(SILENCE / 2).await;
+                    tokio::time::sleep(TUNNEL_IDLE_TIMEOUT / 2).await;
                     app.write_all(b"hello").await.unwrap();
-                    host.read_exact(&mut space).await.unwrap();
+                    host.read_exact(&mut buffer).await.unwrap();
                 }
                 if says_goodbye {
                     app.shutdown().await.unwrap();
-                    assert_eq!(host.read(&mut space).await.unwrap(), 0);
+                    assert_eq!(host.read(&mut buffer).await.unwrap(), 0);
                     host.write_all(b"later").await.unwrap();
                     host.shutdown().await.unwrap();
-                    app.read_exact(&mut space).await.unwrap();
-                    assert_eq!(&space, b"later");
+                    app.read_exact(&mut buffer).await.unwrap();
+                    assert_eq!(&buffer, b"later");
                 }
             };
-            let (passed, ()) = tokio::join!(pass(near, far), ends);
-            let silent = began.elapsed() >= SILENCE * 5 / 2;
-            assert_eq!((passed.is_ok(), silent), (says_goodbye, !says_goodbye));
+            let (passed, ()) = tokio::join!(copy_bidirectional(client, upstream), ends);
+            let timed_out = began.elapsed() >= TUNNEL_IDLE_TIMEOUT * 5 / 2;
+            assert_eq!((passed.is_ok(), timed_out), (says_goodbye, !says_goodbye));
         }
     }
 }

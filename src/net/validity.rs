@@ -11,18 +11,18 @@ use crate::types::days;
 
 /// The last moment of a DER certificate's validity; none if it cannot be found.
 pub(super) fn not_after(certificate: &[u8]) -> Option<SystemTime> {
-    let (certificate, _) = inside(certificate, SEQUENCE)?;
-    let (mut fields, _) = inside(certificate, SEQUENCE)?;
-    if let Some((_version, rest)) = inside(fields, VERSION) {
+    let (certificate, _) = read_tagged(certificate, SEQUENCE)?;
+    let (mut fields, _) = read_tagged(certificate, SEQUENCE)?;
+    if let Some((_version, rest)) = read_tagged(fields, VERSION) {
         fields = rest;
     }
-    let (_serial, rest) = inside(fields, INTEGER)?;
-    let (_algorithm, rest) = inside(rest, SEQUENCE)?;
-    let (_issuer, rest) = inside(rest, SEQUENCE)?;
-    let (validity, _) = inside(rest, SEQUENCE)?;
-    let (_tag, _not_before, rest) = element(validity)?;
-    let (tag, not_after, _) = element(rest)?;
-    moment(tag, not_after)
+    let (_serial, rest) = read_tagged(fields, INTEGER)?;
+    let (_algorithm, rest) = read_tagged(rest, SEQUENCE)?;
+    let (_issuer, rest) = read_tagged(rest, SEQUENCE)?;
+    let (validity, _) = read_tagged(rest, SEQUENCE)?;
+    let (_tag, _not_before, rest) = read_element(validity)?;
+    let (tag, not_after, _) = read_element(rest)?;
+    parse_time(tag, not_after)
 }
 
 const INTEGER: u8 = 0x02;
@@ -32,22 +32,20 @@ const SEQUENCE: u8 = 0x30;
 const VERSION: u8 = 0xa0;
 
 /// What is in the element at the start, if it is of this kind; and what is behind it.
-fn inside(der: &[u8], kind: u8) -> Option<(&[u8], &[u8])> {
-    let (tag, content, rest) = element(der)?;
-    (tag == kind).then_some((content, rest))
+fn read_tagged(der: &[u8], expected_tag: u8) -> Option<(&[u8], &[u8])> {
+    let (tag, content, rest) = read_element(der)?;
+    (tag == expected_tag).then_some((content, rest))
 }
 
 /// The element at the start: its tag and content, and what is behind it.
-fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+fn read_element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (&[tag, length], rest) = der.split_first_chunk::<2>()?;
     let (length, rest) = match length {
         0..=0x7f => (usize::from(length), rest),
         // As many bytes of length follow; four are more than any certificate has.
         0x81..=0x84 => {
             let (bytes, rest) = rest.split_at_checked(usize::from(length & 0x7f))?;
-            let length = bytes
-                .iter()
-                .fold(0, |length, byte| length << 8 | usize::from(*byte));
+            let length = bytes.iter().fold(0, |length, byte| length << 8 | usize::from(*byte));
             (length, rest)
         }
         _ => return None,
@@ -57,33 +55,33 @@ fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
 }
 
 /// `YYMMDDHHMMSSZ` or `YYYYMMDDHHMMSSZ`.
-fn moment(tag: u8, text: &[u8]) -> Option<SystemTime> {
+fn parse_time(tag: u8, text: &[u8]) -> Option<SystemTime> {
     let text = std::str::from_utf8(text).ok()?.strip_suffix('Z')?;
     let (year, rest) = match tag {
         UTC_TIME => {
-            let (year, rest) = digits(text, 2)?;
+            let (year, rest) = parse_digits(text, 2)?;
             (if year < 50 { 2000 + year } else { 1900 + year }, rest)
         }
-        GENERALIZED_TIME => digits(text, 4)?,
+        GENERALIZED_TIME => parse_digits(text, 4)?,
         _ => return None,
     };
-    let (month, rest) = digits(rest, 2)?;
-    let (day, rest) = digits(rest, 2)?;
-    let (hour, rest) = digits(rest, 2)?;
-    let (minute, rest) = digits(rest, 2)?;
-    let (second, rest) = digits(rest, 2)?;
-    let fits = year >= 1970 && (1..=12).contains(&month) && (1..=31).contains(&day);
-    if !fits || !rest.is_empty() {
+    let (month, rest) = parse_digits(rest, 2)?;
+    let (day, rest) = parse_digits(rest, 2)?;
+    let (hour, rest) = parse_digits(rest, 2)?;
+    let (minute, rest) = parse_digits(rest, 2)?;
+    let (second, rest) = parse_digits(rest, 2)?;
+    let in_range = year >= 1970 && (1..=12).contains(&month) && (1..=31).contains(&day);
+    if !in_range || !rest.is_empty() {
         return None;
     }
     let seconds = days(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second;
     SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(u64::try_from(seconds).ok()?))
 }
 
-fn digits(text: &str, count: usize) -> Option<(i64, &str)> {
+fn parse_digits(text: &str, count: usize) -> Option<(i64, &str)> {
     let (number, rest) = text.split_at_checked(count)?;
-    let digits = number.bytes().all(|byte| byte.is_ascii_digit());
-    Some((digits.then(|| number.parse().ok())??, rest))
+    let all_digits = number.bytes().all(|byte| byte.is_ascii_digit());
+    Some((all_digits.then(|| number.parse().ok())??, rest))
 }
 
 #[cfg(test)]
@@ -118,12 +116,7 @@ mod tests {
 
     #[test]
     fn rubbish_has_no_end() {
-        for rubbish in [
-            &b""[..],
-            b"\x30",
-            b"\x30\x85\xff\xff\xff\xff\xff",
-            b"\x30\x80\x00\x00",
-        ] {
+        for rubbish in [&b""[..], b"\x30", b"\x30\x85\xff\xff\xff\xff\xff", b"\x30\x80\x00\x00"] {
             assert_eq!(not_after(rubbish), None);
         }
         for date in [
@@ -133,7 +126,7 @@ mod tests {
             "99123123595xZ",
             "+91231235959Z",
         ] {
-            assert_eq!(moment(UTC_TIME, date.as_bytes()), None, "{date}");
+            assert_eq!(parse_time(UTC_TIME, date.as_bytes()), None, "{date}");
         }
     }
 }

@@ -5,7 +5,7 @@
 //! Nearly every answer passes unread. Read are only those that a link may have to be changed in (a look-up of media,
 //! or any if `links.paging` is on), and those to a batch: its 200 hides what became of its items, and an item that
 //! was rejected is the only sign there is of a dead token. Such an answer is held back until it is whole, up to
-//! [`MOST`]; a larger one passes as it is, and so does one that is longer than [`SMALL`] while all requests together
+//! [`MAX_BUFFERED_BYTES`]; a larger one passes as it is, and so does one that is longer than [`UNRESERVED_BYTES`] while all requests together
 //! hold as much as they may: many long ones at a time are no way to fill the memory.
 
 use bytes::{Bytes, BytesMut};
@@ -15,57 +15,57 @@ use http_body::Body as _;
 use http_body_util::BodyExt as _;
 
 use super::body::{Body, BodyError};
-use super::headers::clean_response;
-use super::judge::Judged;
-use super::outbound::{Outbound, Rewriting};
-use super::pool::{Permit, Pool};
-use super::record::{Outcome, Record};
+use super::byte_budget::{ByteBudget, BytePermit};
+use super::classify::ClassifiedResponse;
+use super::headers::strip_response_headers;
+use super::outbound::{LinkRewrite, OutboundRequest};
+use super::record::{Outcome, RequestRecord};
 use super::refusal::Refusal;
 use super::tenant::Tenant;
-use crate::graph::batch::batch_rejection;
+use crate::graph::batch::find_batch_rejection;
 use crate::graph::encoding;
 use crate::graph::host::MEDIA_HOST;
-use crate::graph::links::{media, paging};
-use crate::graph::verdict::is_script;
+use crate::graph::links::{rewrite_media_link, rewrite_paging_links};
+use crate::graph::verdict::is_json_or_javascript;
 use crate::token::Credential;
 
 /// The largest answer that is read, in bytes, and that a compressed one may unfold to.
-const MOST: usize = 8 * 1024 * 1024;
+const MAX_BUFFERED_BYTES: usize = 8 * 1024 * 1024;
 /// What may be read of each answer, in bytes, whatever the others hold: media look-ups have some hundred.
-const SMALL: usize = 64 * 1024;
+const UNRESERVED_BYTES: usize = 64 * 1024;
 
 impl Tenant {
     /// What the app gets of an answer to what was stamped with this credential.
     ///
     /// # Errors
     ///
-    /// [`Refusal::Broken`] if Graph breaks off within an answer that has to be read.
+    /// [`Refusal::ConnectionTerminated`] if Graph breaks off within an answer that has to be read.
     pub(crate) async fn deliver(
         &self,
-        judged: Judged,
+        classified: ClassifiedResponse,
         outcome: Outcome,
-        (outbound, memory): (&Outbound, &Pool),
+        (outbound, memory_budget): (&OutboundRequest, &ByteBudget),
         credential: Option<&Credential>,
-        record: &mut Record,
+        record: &mut RequestRecord,
     ) -> Result<Response<Body>, Refusal> {
-        let mut response = judged.response;
-        record.ended(outcome, response.status());
-        clean(&mut response);
-        let read = outbound.links().is_some() || (outbound.is_batch() && credential.is_some());
-        if read
+        let mut response = classified.response;
+        record.set_outcome(outcome, response.status());
+        strip_headers(&mut response);
+        let must_read = outbound.links().is_some() || (outbound.is_batch() && credential.is_some());
+        if must_read
             && response.status().is_success()
-            && is_script(response.headers())
+            && is_json_or_javascript(response.headers())
             && !response.body().is_end_stream()
         {
-            let held = memory.none();
-            return open(response, (outbound, held), credential, self, record).await;
+            let permit = memory_budget.empty_permit();
+            return buffer_and_rewrite(response, (outbound, permit), credential, self, record).await;
         }
         Ok(response)
     }
 }
 
 /// Takes out what ends here.
-fn clean(response: &mut Response<Body>) {
+fn strip_headers(response: &mut Response<Body>) {
     let bodiless = response.body().is_end_stream();
     // What a HEAD or a 304 says of a length is about a body that is not here.
     let length = if bodiless {
@@ -73,98 +73,88 @@ fn clean(response: &mut Response<Body>) {
     } else {
         None
     };
-    clean_response(response.headers_mut());
+    strip_response_headers(response.headers_mut());
     if let Some(length) = length {
         response.headers_mut().insert(CONTENT_LENGTH, length);
     }
 }
 
 /// Reads an answer, learns from it, and changes its links.
-async fn open(
+async fn buffer_and_rewrite(
     response: Response<Body>,
-    (outbound, mut held): (&Outbound, Permit),
+    (outbound, mut permit): (&OutboundRequest, BytePermit),
     credential: Option<&Credential>,
     tenant: &Tenant,
-    record: &mut Record,
+    record: &mut RequestRecord,
 ) -> Result<Response<Body>, Refusal> {
-    let (mut head, mut wire) = response.into_parts();
-    if wire.size_hint().lower() > MOST as u64 {
-        return Ok(Response::from_parts(head, wire));
+    let (mut head, mut body) = response.into_parts();
+    if body.size_hint().lower() > MAX_BUFFERED_BYTES as u64 {
+        return Ok(Response::from_parts(head, body));
     }
-    let (read, whole) = collect(&mut wire, &mut held).await?;
-    if !whole {
+    let (prefix, complete) = read_within_budget(&mut body, &mut permit).await?;
+    if !complete {
         return Ok(Response::from_parts(
             head,
-            wire.after(read).holding(Some(held)),
+            body.prepend(prefix).with_permit(Some(permit)),
         ));
     }
-    let Some(text) = encoding::decode(&head.headers, &read, MOST) else {
-        return Ok(Response::from_parts(
-            head,
-            Body::from(read).holding(Some(held)),
-        ));
+    let Some(text) = encoding::decode(&head.headers, &prefix, MAX_BUFFERED_BYTES) else {
+        return Ok(Response::from_parts(head, Body::from(prefix).with_permit(Some(permit))));
     };
     let mut redacted = None;
     if let (true, Some(credential)) = (outbound.is_batch(), credential)
-        && let Some((why, error)) = batch_rejection(&text)
+        && let Some((why, error)) = find_batch_rejection(&text)
     {
         // Told, not awaited: some items may have run, so this answer is theirs, and the next call's token is ours.
-        tenant.tokens.reject(credential.generation(), &error);
-        record.rejected(credential.generation(), why);
+        tenant.tokens.mark_rejected(credential.generation(), &error);
+        record.set_rejection(credential.generation(), why);
         // Graph quotes a token that it finds malformed, here as elsewhere.
         redacted = credential.redacted(&text);
     }
     let text = redacted.as_deref().unwrap_or(&text);
-    let relinked = relinked(text, outbound, credential, tenant);
+    let rewritten = rewrite_links(text, outbound, credential, tenant);
     // A compressed answer that its reader is slow to take is held as what it unfolds to.
-    let relinked = relinked.filter(|text| fits(text.len(), &mut held));
-    let Some(changed) = relinked.or(redacted) else {
-        return Ok(Response::from_parts(
-            head,
-            Body::from(read).holding(Some(held)),
-        ));
+    let rewritten = rewritten.filter(|text| within_budget(text.len(), &mut permit));
+    let Some(changed) = rewritten.or(redacted) else {
+        return Ok(Response::from_parts(head, Body::from(prefix).with_permit(Some(permit))));
     };
-    describe_anew(&mut head.headers);
+    strip_representation_headers(&mut head.headers);
     Ok(Response::from_parts(
         head,
-        Body::from(changed).holding(Some(held)),
+        Body::from(changed).with_permit(Some(permit)),
     ))
 }
 
 /// The text with its links leading here; `None` if none does that did not before.
-fn relinked(
+fn rewrite_links(
     text: &[u8],
-    outbound: &Outbound,
+    outbound: &OutboundRequest,
     credential: Option<&Credential>,
     tenant: &Tenant,
 ) -> Option<Bytes> {
-    let Rewriting { base, links } = outbound.links()?;
-    let is_ours = |host: &str| tenant.destinations.named(host).is_some();
+    let LinkRewrite { base, links } = outbound.links()?;
+    let is_graph_host = |host: &str| tenant.destinations.find(host).is_some();
     // Where the media host is none of ours, as before a fake Graph, the origin has its downloads.
-    let is_media_host = |host: &str| is_ours(host) || host.eq_ignore_ascii_case(MEDIA_HOST);
-    let is_token = |decoded: &mut dyn Iterator<Item = u8>| {
-        credential.is_some_and(|credential| credential.is_token(decoded))
-    };
-    let media = links.media.then(|| media(text, base, &is_media_host));
+    let is_media_host = |host: &str| is_graph_host(host) || host.eq_ignore_ascii_case(MEDIA_HOST);
+    let is_token =
+        |decoded: &mut dyn Iterator<Item = u8>| credential.is_some_and(|credential| credential.matches_token(decoded));
+    let media = links.media.then(|| rewrite_media_link(text, base, &is_media_host));
     let media = media.flatten();
     let text = media.as_deref().unwrap_or(text);
     let paging = links
         .paging
-        .then(|| paging(text, base, &is_ours, &is_token));
+        .then(|| rewrite_paging_links(text, base, &is_graph_host, &is_token));
     paging.flatten().or(media)
 }
 
 /// What described the bytes that Graph sent does not describe these. Their validator still tells versions apart, so
 /// it stays, as a weak one (RFC 9110, section 8.8.1).
-pub(crate) fn describe_anew(headers: &mut HeaderMap) {
+pub(crate) fn strip_representation_headers(headers: &mut HeaderMap) {
     headers.remove(CONTENT_ENCODING);
     for digest in ["content-digest", "digest", "content-md5", "repr-digest"] {
         headers.remove(digest);
     }
-    let Some(strong) = headers
-        .get(ETAG)
-        .filter(|tag| tag.as_bytes().starts_with(b"\""))
-    else {
+    let Some(strong) = headers.get(ETAG).filter(|tag| tag.as_bytes().starts_with(b"\"")) else {
         return;
     };
     let weak = HeaderValue::from_bytes(&[b"W/", strong.as_bytes()].concat());
@@ -174,30 +164,30 @@ pub(crate) fn describe_anew(headers: &mut HeaderMap) {
 }
 
 /// Whether so much may be held of an answer; that it is, is noted.
-fn fits(bytes: usize, held: &mut Permit) -> bool {
-    bytes <= MOST && (bytes <= SMALL || held.covers(bytes as u64))
+fn within_budget(bytes: usize, permit: &mut BytePermit) -> bool {
+    bytes <= MAX_BUFFERED_BYTES && (bytes <= UNRESERVED_BYTES || permit.try_grow_to(bytes as u64))
 }
 
 /// The start of a body, and whether it is all of it.
-async fn collect(wire: &mut Body, held: &mut Permit) -> Result<(Bytes, bool), Refusal> {
-    let mut all = BytesMut::new();
+async fn read_within_budget(body: &mut Body, permit: &mut BytePermit) -> Result<(Bytes, bool), Refusal> {
+    let mut buffer = BytesMut::new();
     loop {
-        match wire.frame().await {
-            None => return Ok((all.freeze(), true)),
-            Some(Err(error)) => return Err(broken(&error)),
+        match body.frame().await {
+            None => return Ok((buffer.freeze(), true)),
+            Some(Err(error)) => return Err(upstream_aborted(&error)),
             Some(Ok(frame)) => {
                 if let Ok(data) = frame.into_data() {
-                    all.extend_from_slice(&data);
+                    buffer.extend_from_slice(&data);
                 }
             }
         }
-        if !fits(all.len(), held) {
-            return Ok((all.freeze(), false));
+        if !within_budget(buffer.len(), permit) {
+            return Ok((buffer.freeze(), false));
         }
     }
 }
 
-fn broken(error: &BodyError) -> Refusal {
+fn upstream_aborted(error: &BodyError) -> Refusal {
     tracing::debug!(%error, "an answer broke off");
-    Refusal::Broken
+    Refusal::ConnectionTerminated
 }

@@ -10,30 +10,30 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 /// Drops what must not leave towards Graph: hop-by-hop fields, everything any `Connection` line lists, framing,
 /// `Host`, cookies and forwarding fields. `Authorization` is another rule's business.
-pub(crate) fn clean_request(headers: &mut HeaderMap) {
-    drop_listed(headers);
-    remove_all(headers, is_dropped_from_request);
+pub(crate) fn strip_request_headers(headers: &mut HeaderMap) {
+    remove_connection_listed(headers);
+    remove_matching(headers, is_stripped_from_request);
 }
 
 /// Drops what must not reach the app: hop-by-hop fields, everything any `Connection` line lists, framing, and
 /// the two fields that would teach the app to go round the proxy, or its browser to distrust loopback.
-pub(crate) fn clean_response(headers: &mut HeaderMap) {
-    drop_listed(headers);
-    remove_all(headers, is_dropped_from_response);
+pub(crate) fn strip_response_headers(headers: &mut HeaderMap) {
+    remove_connection_listed(headers);
+    remove_matching(headers, is_stripped_from_response);
 }
 
-/// Calls `keep` on each name once and removes those that it marks.
-fn remove_all(headers: &mut HeaderMap, drops: fn(&HeaderName) -> bool) {
+/// Calls `store` on each name once and removes those that it marks.
+fn remove_matching(headers: &mut HeaderMap, should_remove: fn(&HeaderName) -> bool) {
     // Five names cover what clients send; only a strange request pays for a longer list.
-    let mut found: [Option<HeaderName>; 8] = [const { None }; 8];
+    let mut matching: [Option<HeaderName>; 8] = [const { None }; 8];
     loop {
-        let mut slots = found.iter_mut();
-        for name in headers.keys().filter(|name| drops(name)) {
+        let mut slots = matching.iter_mut();
+        for name in headers.keys().filter(|name| should_remove(name)) {
             let Some(slot) = slots.next() else { break };
             *slot = Some(name.clone());
         }
         let full = slots.next().is_none();
-        for name in found.iter_mut().filter_map(Option::take) {
+        for name in matching.iter_mut().filter_map(Option::take) {
             headers.remove(name);
         }
         if !full {
@@ -42,10 +42,10 @@ fn remove_all(headers: &mut HeaderMap, drops: fn(&HeaderName) -> bool) {
     }
 }
 
-fn drop_listed(headers: &mut HeaderMap) {
+fn remove_connection_listed(headers: &mut HeaderMap) {
     // What nearly every client sends lists nothing.
-    let lists = |line: &HeaderValue| !(line == "keep-alive" || line == "close");
-    if !headers.get_all(header::CONNECTION).iter().any(lists) {
+    let names_header = |line: &HeaderValue| !(line == "keep-alive" || line == "close");
+    if !headers.get_all(header::CONNECTION).iter().any(names_header) {
         return;
     }
     let listed: Vec<HeaderName> = headers
@@ -71,13 +71,10 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
             | header::TRAILER
             | header::TRANSFER_ENCODING
             | header::UPGRADE
-    ) || matches!(
-        name.as_str(),
-        "keep-alive" | "proxy-connection" | "http2-settings"
-    )
+    ) || matches!(name.as_str(), "keep-alive" | "proxy-connection" | "http2-settings")
 }
 
-fn is_dropped_from_request(name: &HeaderName) -> bool {
+fn is_stripped_from_request(name: &HeaderName) -> bool {
     is_hop_by_hop(name)
         || matches!(
             *name,
@@ -90,14 +87,11 @@ fn is_dropped_from_request(name: &HeaderName) -> bool {
 fn is_forwarding(name: &str) -> bool {
     let rest = name.strip_prefix("x-").or_else(|| name.strip_prefix("x_"));
     rest.is_some_and(|rest| {
-        rest == "real-ip"
-            || rest == "real_ip"
-            || rest.starts_with("forwarded-")
-            || rest.starts_with("forwarded_")
+        rest == "real-ip" || rest == "real_ip" || rest.starts_with("forwarded-") || rest.starts_with("forwarded_")
     })
 }
 
-fn is_dropped_from_response(name: &HeaderName) -> bool {
+fn is_stripped_from_response(name: &HeaderName) -> bool {
     is_hop_by_hop(name) || matches!(*name, header::ALT_SVC | header::STRICT_TRANSPORT_SECURITY)
 }
 

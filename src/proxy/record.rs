@@ -5,15 +5,15 @@ use std::sync::Arc;
 use http::{Method, StatusCode};
 use tokio::time::Instant;
 
-use super::gate::Pass;
+use super::concurrency_limit::InflightGuard;
 use super::refusal::Refusal;
 use super::tenant::Tenant;
-use crate::graph::{Rejection, Target, Verdict};
+use crate::graph::{RejectionReason, Target, Verdict};
 use crate::token::Generation;
 
 /// Which requests are written to the log.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum Requests {
+pub enum AccessLogFilter {
     /// None.
     None,
     /// Those that did not simply succeed.
@@ -25,20 +25,20 @@ pub enum Requests {
 
 /// What is known of a request so far. Written when it is dropped, whatever the reason.
 #[derive(Debug)]
-pub(crate) struct Record {
+pub(crate) struct RequestRecord {
     tenant: Arc<Tenant>,
-    began: Instant,
+    started_at: Instant,
     method: Method,
     target: Option<Target>,
     status: Option<StatusCode>,
     verdict: Option<Verdict>,
-    rejected: Option<(Generation, Rejection)>,
+    rejection: Option<(Generation, RejectionReason)>,
     generation: Option<Generation>,
     attempts: u8,
     bytes: u64,
     outcome: Outcome,
-    end: End,
-    pass: Option<Pass>,
+    response_end: ResponseEnd,
+    inflight_guard: Option<InflightGuard>,
 }
 
 /// How a request ended, apart from how its answer did.
@@ -53,9 +53,9 @@ pub(crate) enum Outcome {
     /// Rejected, and its body could not be sent again.
     UnhealedNotReplayable,
     /// Rejected, and no newer credential came.
-    UnhealedNoSuccessor,
+    UnhealedNoNewerToken,
     /// Rejected with the newer credential as well.
-    UnhealedAgain,
+    UnhealedRejectedAgain,
     /// Not sent, for the credential is known to be dead: answered with Graph's last rejection of it.
     UnhealedNotSent,
     /// An answer of our own, by its label.
@@ -64,116 +64,116 @@ pub(crate) enum Outcome {
 
 /// How an answer's body ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum End {
+enum ResponseEnd {
     /// It has not: dropped like this, the app is gone.
-    Open,
-    Whole,
+    Unfinished,
+    Complete,
     /// The upstream broke off after the head.
-    Cut,
+    UpstreamAborted,
 }
 
 // === impl Record ===
 
-impl Record {
-    pub(crate) fn open(tenant: Arc<Tenant>, method: Method) -> Box<Self> {
+impl RequestRecord {
+    pub(crate) fn new(tenant: Arc<Tenant>, method: Method) -> Box<Self> {
         Box::new(Self {
             tenant,
-            began: Instant::now(),
+            started_at: Instant::now(),
             method,
             target: None,
             status: None,
             verdict: None,
-            rejected: None,
+            rejection: None,
             generation: None,
             attempts: 0,
             bytes: 0,
             outcome: Outcome::None,
-            end: End::Open,
-            pass: None,
+            response_end: ResponseEnd::Unfinished,
+            inflight_guard: None,
         })
     }
 
-    pub(crate) fn admitted(&mut self, pass: Pass) {
-        self.pass = Some(pass);
+    pub(crate) fn set_inflight_guard(&mut self, guard: InflightGuard) {
+        self.inflight_guard = Some(guard);
     }
 
-    pub(crate) fn target(&mut self, target: &Target) {
+    pub(crate) fn set_target(&mut self, target: &Target) {
         self.target = Some(target.clone());
     }
 
     /// An attempt begins; says the how-manyeth it is.
-    pub(crate) fn attempt(&mut self, generation: Option<Generation>) -> u8 {
+    pub(crate) fn start_attempt(&mut self, generation: Option<Generation>) -> u8 {
         self.generation = generation;
         self.attempts += 1;
         self.attempts
     }
 
-    pub(crate) fn judged(&mut self, verdict: Verdict) {
+    pub(crate) fn set_verdict(&mut self, verdict: Verdict) {
         self.verdict = Some(verdict);
     }
 
-    pub(crate) fn rejected(&mut self, generation: Generation, why: Rejection) {
-        self.rejected = Some((generation, why));
+    pub(crate) fn set_rejection(&mut self, generation: Generation, rejection: RejectionReason) {
+        self.rejection = Some((generation, rejection));
     }
 
-    pub(crate) fn ended(&mut self, outcome: Outcome, status: StatusCode) {
+    pub(crate) fn set_outcome(&mut self, outcome: Outcome, status: StatusCode) {
         self.outcome = outcome;
         self.status = Some(status);
     }
 
-    pub(crate) fn refused(&mut self, refusal: &Refusal) {
-        self.ended(Outcome::Refused(refusal.label()), refusal.status());
+    pub(crate) fn refused(&mut self, error: &Refusal) {
+        self.set_outcome(Outcome::Refused(error.label()), error.status());
     }
 
-    pub(crate) fn delivered_bytes(&mut self, bytes: usize) {
+    pub(crate) fn add_response_bytes(&mut self, bytes: usize) {
         self.bytes += bytes as u64;
     }
 
-    pub(crate) fn whole(&mut self) {
-        self.end = End::Whole;
+    pub(crate) fn mark_complete(&mut self) {
+        self.response_end = ResponseEnd::Complete;
     }
 
-    pub(crate) fn cut(&mut self) {
-        self.end = End::Cut;
+    pub(crate) fn mark_aborted(&mut self) {
+        self.response_end = ResponseEnd::UpstreamAborted;
     }
 
-    fn label(&self) -> &'static str {
-        match (self.outcome, self.end) {
-            (Outcome::None, _) | (_, End::Open) => "app_gone",
-            (_, End::Cut) => "cut",
-            (Outcome::Delivered, End::Whole) => "delivered",
-            (Outcome::Healed, End::Whole) => "healed",
-            (Outcome::UnhealedNotReplayable, End::Whole) => "unhealed_not_replayable",
-            (Outcome::UnhealedNoSuccessor, End::Whole) => "unhealed_no_successor",
-            (Outcome::UnhealedAgain, End::Whole) => "unhealed_again",
-            (Outcome::UnhealedNotSent, End::Whole) => "unhealed_not_sent",
-            (Outcome::Refused(label), End::Whole) => label,
+    fn outcome_label(&self) -> &'static str {
+        match (self.outcome, self.response_end) {
+            (Outcome::None, _) | (_, ResponseEnd::Unfinished) => "app_gone",
+            (_, ResponseEnd::UpstreamAborted) => "cut",
+            (Outcome::Delivered, ResponseEnd::Complete) => "delivered",
+            (Outcome::Healed, ResponseEnd::Complete) => "healed",
+            (Outcome::UnhealedNotReplayable, ResponseEnd::Complete) => "unhealed_not_replayable",
+            (Outcome::UnhealedNoNewerToken, ResponseEnd::Complete) => "unhealed_no_successor",
+            (Outcome::UnhealedRejectedAgain, ResponseEnd::Complete) => "unhealed_again",
+            (Outcome::UnhealedNotSent, ResponseEnd::Complete) => "unhealed_not_sent",
+            (Outcome::Refused(label), ResponseEnd::Complete) => label,
         }
     }
 
-    fn write(&self, outcome: &'static str) {
-        let (rejected, rejection) = self.rejected.unzip();
+    fn log(&self, outcome: &'static str) {
+        let (rejected, rejection) = self.rejection.unzip();
         tracing::info!(
             tenant = %self.tenant.id,
-            method = known(&self.method),
+            method = method_label(&self.method),
             // Not `target`: a JSON line has one already, and of two the module would win.
-            path = self.target.as_ref().map(|target| tracing::field::display(target.template())),
+            path = self.target.as_ref().map(|target| tracing::field::display(target.path_template())),
             status = self.status.map(|status| status.as_u16()),
             outcome,
             verdict = self.verdict.map(Verdict::label),
-            rejection = rejection.map(Rejection::label),
+            rejection = rejection.map(RejectionReason::label),
             rejected_generation = rejected.map(Generation::get),
             generation = self.generation.map(Generation::get),
             attempts = self.attempts,
             bytes = self.bytes,
-            millis = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            millis = u64::try_from(self.started_at.elapsed().as_millis()).unwrap_or(u64::MAX),
             "request"
         );
     }
 }
 
 /// A method by name, if it has one that is not the app's invention: that could be anything, of any length.
-fn known(method: &Method) -> &str {
+fn method_label(method: &Method) -> &str {
     const STANDARD: [Method; 9] = [
         Method::GET,
         Method::HEAD,
@@ -192,22 +192,20 @@ fn known(method: &Method) -> &str {
     }
 }
 
-impl Drop for Record {
+impl Drop for RequestRecord {
     fn drop(&mut self) {
-        let label = self.label();
+        let label = self.outcome_label();
         let metrics = &self.tenant.metrics;
-        metrics.ended(label);
-        metrics
-            .request_seconds
-            .observe(self.began.elapsed().as_secs_f64());
-        let smooth = label == "delivered"
+        metrics.count_request(label);
+        metrics.request_seconds.observe(self.started_at.elapsed().as_secs_f64());
+        let succeeded = label == "delivered"
             && self
                 .status
                 .is_some_and(|status| !status.is_client_error() && !status.is_server_error());
-        match self.tenant.requests {
-            Requests::None => {}
-            Requests::Problems if smooth => {}
-            Requests::Problems | Requests::All => self.write(label),
+        match self.tenant.access_log {
+            AccessLogFilter::None => {}
+            AccessLogFilter::Problems if succeeded => {}
+            AccessLogFilter::Problems | AccessLogFilter::All => self.log(label),
         }
     }
 }

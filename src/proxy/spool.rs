@@ -22,26 +22,26 @@ pub enum Spool {
 
 /// A body being written.
 #[derive(Debug)]
-pub(crate) struct Writer {
+pub(crate) struct SpoolWriter {
     file: Arc<File>,
     length: u64,
 }
 
 /// A body being read, from its start; several may read one file.
 #[derive(Debug)]
-pub(crate) struct Reader {
+pub(crate) struct SpoolReader {
     file: Arc<File>,
-    at: u64,
+    offset: u64,
     end: u64,
-    pending: Option<JoinHandle<io::Result<Bytes>>>,
+    pending_read: Option<JoinHandle<io::Result<Bytes>>>,
 }
 
 /// How much is read at a time.
-const CHUNK: u64 = 128 * 1024;
+const READ_CHUNK_BYTES: u64 = 128 * 1024;
 
 impl Spool {
     /// A new file, mode 0600, without a name: gone with its last handle, also after `kill -9`.
-    pub(crate) async fn create(&self) -> io::Result<Option<Writer>> {
+    pub(crate) async fn create(&self) -> io::Result<Option<SpoolWriter>> {
         let Self::Directory(directory) = self else {
             return Ok(None);
         };
@@ -49,7 +49,7 @@ impl Spool {
         let file = spawn_blocking(move || tempfile::tempfile_in(directory))
             .await
             .map_err(io::Error::other)??;
-        Ok(Some(Writer {
+        Ok(Some(SpoolWriter {
             file: Arc::new(file),
             length: 0,
         }))
@@ -58,7 +58,7 @@ impl Spool {
 
 // === impl Writer ===
 
-impl Writer {
+impl SpoolWriter {
     /// Appends.
     pub(crate) async fn write(&mut self, bytes: Bytes) -> io::Result<()> {
         if bytes.is_empty() {
@@ -73,41 +73,41 @@ impl Writer {
     }
 
     /// What was written so far, from its start.
-    pub(crate) fn reader(&self) -> Reader {
-        Reader {
+    pub(crate) fn reader(&self) -> SpoolReader {
+        SpoolReader {
             file: Arc::clone(&self.file),
-            at: 0,
+            offset: 0,
             end: self.length,
-            pending: None,
+            pending_read: None,
         }
     }
 }
 
-// === impl Reader ===
+// === impl SpoolReader ===
 
-impl Reader {
+impl SpoolReader {
     /// How many bytes are still to be read.
-    pub(crate) const fn left(&self) -> u64 {
-        self.end - self.at
+    pub(crate) const fn remaining(&self) -> u64 {
+        self.end - self.offset
     }
 
     /// The same body again, from its start.
-    pub(crate) fn again(&self) -> Self {
+    pub(crate) fn reopened_at_start(&self) -> Self {
         Self {
             file: Arc::clone(&self.file),
-            at: 0,
+            offset: 0,
             end: self.end,
-            pending: None,
+            pending_read: None,
         }
     }
 
     pub(crate) fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
-        if self.left() == 0 {
+        if self.remaining() == 0 {
             return Poll::Ready(None);
         }
-        let (file, at) = (Arc::clone(&self.file), self.at);
-        let length = usize::try_from(self.left().min(CHUNK)).unwrap_or(usize::MAX);
-        let read = self.pending.get_or_insert_with(|| {
+        let (file, at) = (Arc::clone(&self.file), self.offset);
+        let length = usize::try_from(self.remaining().min(READ_CHUNK_BYTES)).unwrap_or(usize::MAX);
+        let read = self.pending_read.get_or_insert_with(|| {
             spawn_blocking(move || {
                 let mut chunk = BytesMut::zeroed(length);
                 file.read_exact_at(&mut chunk, at)?;
@@ -115,10 +115,10 @@ impl Reader {
             })
         });
         let chunk = ready!(Pin::new(read).poll(cx));
-        self.pending = None;
+        self.pending_read = None;
         let chunk = chunk.unwrap_or_else(|error| Err(io::Error::other(error)));
         if let Ok(chunk) = &chunk {
-            self.at += chunk.len() as u64;
+            self.offset += chunk.len() as u64;
         }
         Poll::Ready(Some(chunk))
     }

@@ -16,24 +16,24 @@ use http::{HeaderMap, Method, Version};
 use hyper::upgrade::OnUpgrade;
 
 use super::refusal::Refusal;
-use crate::net::{ConnectError, Tunnels, dial};
+use crate::net::{ConnectError, TunnelSender, connect_tcp};
 
 /// Where CONNECT may lead.
 #[derive(Clone, Debug)]
 pub struct TunnelHosts {
     /// Graph's: tunnels to these end here.
-    graph: Vec<(String, u16)>,
+    graph_hosts: Vec<(String, u16)>,
     /// Those of others.
-    far: Vec<Far>,
+    passthrough: Vec<PassthroughHost>,
     /// The longest it may take to reach one of the others.
-    within: Duration,
+    connect_timeout: Duration,
     /// All of them, for a message.
-    names: Arc<str>,
+    host_list: Arc<str>,
 }
 
 /// A host that CONNECT, to its port 443, is passed through to.
 #[derive(Clone, Debug)]
-pub struct Far {
+pub struct PassthroughHost {
     /// Its name.
     pub host: String,
     /// The `host:port` that is dialled.
@@ -41,7 +41,7 @@ pub struct Far {
 }
 
 /// The port of https.
-const HTTPS: u16 = 443;
+const HTTPS_PORT: u16 = 443;
 
 // === impl TunnelHosts ===
 
@@ -49,27 +49,24 @@ impl TunnelHosts {
     /// Graph's hosts, each with a port that may be named besides 443; and those of others.
     #[must_use]
     pub fn new(
-        graph: impl IntoIterator<Item = (String, u16)>,
-        far: Vec<Far>,
-        within: Duration,
+        graph_hosts: impl IntoIterator<Item = (String, u16)>,
+        passthrough: Vec<PassthroughHost>,
+        connect_timeout: Duration,
     ) -> Self {
-        let graph: Vec<_> = graph.into_iter().collect();
-        let names = graph.iter().map(|(host, _port)| host);
-        let names: Vec<_> = names
-            .chain(far.iter().map(|far| &far.host))
-            .cloned()
-            .collect();
+        let graph_hosts: Vec<_> = graph_hosts.into_iter().collect();
+        let names = graph_hosts.iter().map(|(host, _port)| host);
+        let names: Vec<_> = names.chain(passthrough.iter().map(|far| &far.host)).cloned().collect();
         Self {
-            graph,
-            far,
-            within,
-            names: names.join(", ").into(),
+            graph_hosts,
+            passthrough,
+            connect_timeout,
+            host_list: names.join(", ").into(),
         }
     }
 }
 
 /// Whether a request asks for a tunnel that there may be: HTTP/2 has another kind.
-pub(crate) fn is_asked(head: &Parts) -> bool {
+pub(crate) fn is_connect(head: &Parts) -> bool {
     head.method == Method::CONNECT && head.version < Version::HTTP_2
 }
 
@@ -78,60 +75,57 @@ pub(crate) fn is_asked(head: &Parts) -> bool {
 /// # Errors
 ///
 /// The [`Refusal`] that says why not.
-pub(crate) async fn open(
-    mut head: Parts,
-    hosts: &TunnelHosts,
-    tunnels: &Tunnels,
-) -> Result<(), Refusal> {
-    bodiless(&head.headers)?;
+pub(crate) async fn open(mut head: Parts, hosts: &TunnelHosts, tunnels: &TunnelSender) -> Result<(), Refusal> {
+    check_no_body(&head.headers)?;
     let upgrade = head.extensions.remove::<OnUpgrade>();
-    let (host, port) = target(&head)?;
+    let (host, port) = parse_authority(&head)?;
     let Some(upgrade) = upgrade else {
-        return Err(Refusal::Method("CONNECT on this connection"));
+        return Err(Refusal::MethodNotAllowed("CONNECT on this connection"));
     };
-    let is_graphs = |(name, its): &(String, u16)| {
-        name.eq_ignore_ascii_case(host) && (port == HTTPS || port == *its)
+    let is_graph_host = |(name, extra_port): &(String, u16)| {
+        name.eq_ignore_ascii_case(host) && (port == HTTPS_PORT || port == *extra_port)
     };
-    if hosts.graph.iter().any(is_graphs) {
-        tunnels.serve(upgrade);
+    if hosts.graph_hosts.iter().any(is_graph_host) {
+        tunnels.terminate(upgrade);
         return Ok(());
     }
-    let is_meant = |far: &&Far| far.host.eq_ignore_ascii_case(host) && port == HTTPS;
-    let Some(far) = hosts.far.iter().find(is_meant) else {
-        return Err(Refusal::Tunnel(Arc::clone(&hosts.names)));
+    let is_requested = |far: &&PassthroughHost| far.host.eq_ignore_ascii_case(host) && port == HTTPS_PORT;
+    let Some(passthrough) = hosts.passthrough.iter().find(is_requested) else {
+        return Err(Refusal::TunnelNotAllowed(Arc::clone(&hosts.host_list)));
     };
-    match dial(&far.address, hosts.within).await {
-        Ok(stream) => tunnels.pass(upgrade, stream),
-        Err(ConnectError::Late { .. }) => return Err(Refusal::ConnectTimeout(far.host.clone())),
-        Err(
-            ConnectError::Unreachable { .. } | ConnectError::NotHttps | ConnectError::Tls { .. },
-        ) => return Err(Refusal::Connect(far.host.clone())),
+    match connect_tcp(&passthrough.address, hosts.connect_timeout).await {
+        Ok(stream) => tunnels.pass_through(upgrade, stream),
+        Err(ConnectError::TimedOut { .. }) => {
+            return Err(Refusal::ConnectTimeout(passthrough.host.clone()));
+        }
+        Err(ConnectError::Unreachable { .. } | ConnectError::NotHttps | ConnectError::Tls { .. }) => {
+            return Err(Refusal::ConnectFailed(passthrough.host.clone()));
+        }
     }
     Ok(())
 }
 
 /// What comes behind the head is the tunnel's, so there cannot be a body.
-fn bodiless(headers: &HeaderMap) -> Result<(), Refusal> {
-    let none = |length: &http::HeaderValue| length == "0";
-    if headers.contains_key(TRANSFER_ENCODING) || !headers.get_all(CONTENT_LENGTH).iter().all(none)
-    {
-        return Err(Refusal::Malformed("it is a CONNECT with a body"));
+fn check_no_body(headers: &HeaderMap) -> Result<(), Refusal> {
+    let is_zero = |length: &http::HeaderValue| length == "0";
+    if headers.contains_key(TRANSFER_ENCODING) || !headers.get_all(CONTENT_LENGTH).iter().all(is_zero) {
+        return Err(Refusal::MalformedRequest("it is a CONNECT with a body"));
     }
     Ok(())
 }
 
 /// `host:port`, both there (RFC 9110, section 9.3.6). What `Host` says besides does not count, but there is one.
-fn target(head: &Parts) -> Result<(&str, u16), Refusal> {
-    const FORM: Refusal = Refusal::Malformed("its target is not host:port");
+fn parse_authority(head: &Parts) -> Result<(&str, u16), Refusal> {
+    const NOT_HOST_PORT: Refusal = Refusal::MalformedRequest("its target is not host:port");
     let hosts = head.headers.get_all(HOST).iter().count();
     if hosts > 1 || (hosts == 0 && head.version == Version::HTTP_11) {
-        return Err(Refusal::Malformed("it does not have one Host"));
+        return Err(Refusal::MalformedRequest("it does not have one Host"));
     }
-    let authority = head.uri.authority().ok_or(FORM)?;
+    let authority = head.uri.authority().ok_or(NOT_HOST_PORT)?;
     if head.uri.scheme().is_some() || authority.as_str().contains('@') {
-        return Err(FORM);
+        return Err(NOT_HOST_PORT);
     }
-    Ok((authority.host(), authority.port_u16().ok_or(FORM)?))
+    Ok((authority.host(), authority.port_u16().ok_or(NOT_HOST_PORT)?))
 }
 
 #[cfg(test)]
@@ -140,7 +134,7 @@ mod tests {
 
     use super::*;
 
-    fn asked(target: &str, version: Version, fields: &[(&str, &str)]) -> Parts {
+    fn connect_request(target: &str, version: Version, fields: &[(&str, &str)]) -> Parts {
         let mut request = Request::connect(target).version(version);
         for (name, value) in fields {
             request = request.header(*name, *value);
@@ -152,42 +146,18 @@ mod tests {
     fn a_target_is_a_host_and_a_port_and_there_is_one_host_field() {
         let host = ("host", "elsewhere");
         for (target_, version, fields, fits) in [
-            (
-                "graph.facebook.com:443",
-                Version::HTTP_11,
-                &[host][..],
-                true,
-            ),
+            ("graph.facebook.com:443", Version::HTTP_11, &[host][..], true),
             ("[::1]:8443", Version::HTTP_11, &[host], true),
             ("graph.facebook.com:443", Version::HTTP_10, &[], true),
             ("graph.facebook.com:443", Version::HTTP_11, &[], false),
-            (
-                "graph.facebook.com:443",
-                Version::HTTP_11,
-                &[host, host],
-                false,
-            ),
+            ("graph.facebook.com:443", Version::HTTP_11, &[host, host], false),
             ("graph.facebook.com", Version::HTTP_11, &[host], false),
-            (
-                "me@graph.facebook.com:443",
-                Version::HTTP_11,
-                &[host],
-                false,
-            ),
-            (
-                "https://graph.facebook.com:443/",
-                Version::HTTP_11,
-                &[host],
-                false,
-            ),
+            ("me@graph.facebook.com:443", Version::HTTP_11, &[host], false),
+            ("https://graph.facebook.com:443/", Version::HTTP_11, &[host], false),
             ("/", Version::HTTP_11, &[host], false),
         ] {
-            let head = asked(target_, version, fields);
-            assert_eq!(
-                target(&head).is_ok(),
-                fits,
-                "{target_} {version:?} {fields:?}"
-            );
+            let head = connect_request(target_, version, fields);
+            assert_eq!(parse_authority(&head).is_ok(), fits, "{target_} {version:?} {fields:?}");
         }
     }
 
@@ -200,8 +170,8 @@ mod tests {
             (&[("content-length", "0"), ("content-length", "5")], false),
             (&[("transfer-encoding", "chunked")], false),
         ] {
-            let head = asked("a:443", Version::HTTP_11, fields);
-            assert_eq!(bodiless(&head.headers).is_ok(), bare, "{fields:?}");
+            let head = connect_request("a:443", Version::HTTP_11, fields);
+            assert_eq!(check_no_body(&head.headers).is_ok(), bare, "{fields:?}");
         }
     }
 }

@@ -17,26 +17,26 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioTimer;
 use tokio::time::{Instant, timeout_at};
 
-use super::body::{Body, Lapse, Sent};
+use super::body::{Body, BodyFailure, UploadProgress};
 use super::refusal::Refusal;
-use crate::net::{ConnectError, Connector, Http, Tasks};
-use crate::types::chain;
+use crate::net::{ConnectError, Connector, HttpVersion, Tasks};
+use crate::types::error_chain;
 
 /// Connections to the upstream.
 #[derive(Debug)]
 pub struct Upstream {
-    lanes: Box<[Client<Connector, Body>]>,
-    next: AtomicUsize,
+    pools: Box<[Client<Connector, Body>]>,
+    next_pool: AtomicUsize,
     head_timeout: Duration,
 }
 
 /// How the upstream is spoken to.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct UpstreamSettings {
     /// Which versions of HTTP.
-    pub http: Http,
+    pub http: HttpVersion,
     /// Independent connection pools, at least one.
-    pub lanes: usize,
+    pub connections: usize,
     /// The longest wait from the end of a request's body to the answer's head.
     pub head_timeout: Duration,
 }
@@ -44,13 +44,13 @@ pub struct Settings {
 impl Upstream {
     /// Makes the lanes; connections are made when they are needed.
     #[must_use]
-    pub fn new(connector: &Connector, settings: Settings, tasks: &Tasks) -> Self {
+    pub fn new(connector: &Connector, settings: UpstreamSettings, tasks: &Tasks) -> Self {
         let mut builder = Client::builder(tasks.clone());
         builder
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(Duration::from_secs(60))
-            .http2_only(settings.http == Http::Two)
+            .http2_only(settings.http == HttpVersion::Two)
             .http2_keep_alive_interval(Duration::from_secs(20))
             .http2_keep_alive_timeout(Duration::from_secs(10))
             .http2_keep_alive_while_idle(true)
@@ -60,12 +60,12 @@ impl Upstream {
             // Graph sends `Proxy-Status` values of several KB, and repeats them.
             .http2_max_header_list_size(128 * 1024)
             .http1_max_buf_size(408 * 1024);
-        let lanes = (0..settings.lanes.max(1))
+        let pools = (0..settings.connections.max(1))
             .map(|_| builder.build(connector.clone()))
             .collect();
         Self {
-            lanes,
-            next: AtomicUsize::new(0),
+            pools,
+            next_pool: AtomicUsize::new(0),
             head_timeout: settings.head_timeout,
         }
     }
@@ -76,24 +76,24 @@ impl Upstream {
     ///
     /// A [`Refusal`] that says whose fault it was. It is never sent again from here.
     pub(crate) async fn send(&self, request: Request<Body>) -> Result<Response<Incoming>, Refusal> {
-        let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.lanes.len();
-        let Some(lane) = self.lanes.get(turn) else {
-            return Err(Refusal::Broken);
+        let index = self.next_pool.fetch_add(1, Ordering::Relaxed) % self.pools.len();
+        let Some(pool) = self.pools.get(index) else {
+            return Err(Refusal::ConnectionTerminated);
         };
         let (head, body) = request.into_parts();
-        let (body, sent) = body.watched();
+        let (body, progress) = body.track_upload();
         let authority = head.uri.authority().cloned();
-        let answer = self
-            .within(lane.request(Request::from_parts(head, body)), sent.as_ref())
+        let result = self
+            .with_head_timeout(pool.request(Request::from_parts(head, body)), progress.as_ref())
             .await?;
-        let response = answer.map_err(|error| {
-            let lapse = sent.as_ref().and_then(Sent::lapse);
+        let response = result.map_err(|error| {
+            let body_failure = progress.as_ref().and_then(UploadProgress::failure);
             let host = authority.map_or_else(String::new, |to| to.host().to_owned());
-            blame(&error, lapse, host)
+            map_client_error(&error, body_failure, host)
         })?;
         // 101 would hand the connection over to a protocol that nobody asked for (RFC 9110, section 15.2.2).
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            Err(Refusal::Broken)
+            Err(Refusal::ConnectionTerminated)
         } else {
             Ok(response)
         }
@@ -101,63 +101,67 @@ impl Upstream {
 
     /// Waits for `answer` for as long as bytes of the request still move, or are the app's to send, and then for
     /// the head timeout. A slow app is no slow Graph: its idle timeout is the body's own.
-    async fn within<F: Future>(
+    async fn with_head_timeout<F: Future>(
         &self,
-        answer: F,
-        sent: Option<&Sent>,
+        response: F,
+        progress: Option<&UploadProgress>,
     ) -> Result<F::Output, Refusal> {
-        let mut answer = std::pin::pin!(answer);
-        let mut by = Instant::now() + self.head_timeout;
+        let mut response = std::pin::pin!(response);
+        let mut deadline = Instant::now() + self.head_timeout;
         loop {
-            if let Ok(answer) = timeout_at(by, answer.as_mut()).await {
+            if let Ok(answer) = timeout_at(deadline, response.as_mut()).await {
                 return Ok(answer);
             }
-            match sent.map(|sent| sent.last() + self.head_timeout) {
-                Some(later) if later > by => by = later,
-                Some(_) | None => return Err(Refusal::HeadTimeout),
+            match progress.map(|sent| sent.last_progress() + self.head_timeout) {
+                Some(later_deadline) if later_deadline > deadline => deadline = later_deadline,
+                Some(_) | None => return Err(Refusal::ResponseTimeout),
             }
         }
     }
 }
 
 /// Whose fault a failed sending was.
-fn blame(error: &hyper_util::client::legacy::Error, lapse: Option<Lapse>, host: String) -> Refusal {
-    tracing::debug!(error = chain(error), "an attempt failed");
-    match lapse {
+fn map_client_error(
+    error: &hyper_util::client::legacy::Error,
+    body_failure: Option<BodyFailure>,
+    host: String,
+) -> Refusal {
+    tracing::debug!(error = error_chain(error), "an attempt failed");
+    match body_failure {
         // The app's fault, not Graph's: it must not count against the upstream.
-        Some(Lapse::Broken) => return Refusal::BrokenBody,
-        Some(Lapse::Stalled) => return Refusal::SlowBody,
-        Some(Lapse::Spool) => return Refusal::Broken,
-        Some(Lapse::Unclean(error)) => return error.into(),
+        Some(BodyFailure::Interrupted) => return Refusal::BodyInterrupted,
+        Some(BodyFailure::IdleTimeout) => return Refusal::BodyTimeout,
+        Some(BodyFailure::Spool) => return Refusal::ConnectionTerminated,
+        Some(BodyFailure::ScrubFailed(error)) => return error.into(),
         None => {}
     }
     let mut cause = error.source();
     while let Some(error) = cause {
         if let Some(error) = error.downcast_ref::<ConnectError>() {
             return match error {
-                ConnectError::NotHttps => Refusal::Tls(host),
-                ConnectError::Tls { source, .. } => blame_tls(source, host),
-                ConnectError::Unreachable { .. } => Refusal::Connect(host),
-                ConnectError::Late { .. } => Refusal::ConnectTimeout(host),
+                ConnectError::NotHttps => Refusal::TlsProtocol(host),
+                ConnectError::Tls { source, .. } => map_tls_error(source, host),
+                ConnectError::Unreachable { .. } => Refusal::ConnectFailed(host),
+                ConnectError::TimedOut { .. } => Refusal::ConnectTimeout(host),
             };
         }
         cause = error.source();
     }
     if error.is_connect() {
-        Refusal::Connect(host)
+        Refusal::ConnectFailed(host)
     } else {
-        Refusal::Broken
+        Refusal::ConnectionTerminated
     }
 }
 
 /// What went wrong in a handshake, as RFC 9209 tells it apart.
-fn blame_tls(error: &io::Error, host: String) -> Refusal {
+fn map_tls_error(error: &io::Error, host: String) -> Refusal {
     let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
     if let Some(rustls::Error::InvalidCertificate(_)) = cause {
-        Refusal::Certificate(host)
+        Refusal::UntrustedCertificate(host)
     } else if let Some(rustls::Error::AlertReceived(_)) = cause {
         Refusal::TlsAlert(host)
     } else {
-        Refusal::Tls(host)
+        Refusal::TlsProtocol(host)
     }
 }

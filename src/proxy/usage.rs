@@ -6,16 +6,16 @@ use crate::graph::usage;
 use crate::telemetry::metrics::UsageMetrics;
 
 /// Reads an answer's head, unless it tells what the last one told.
-pub(crate) fn note(headers: &HeaderMap, metrics: &UsageMetrics) {
-    metrics.told(
-        || usage::lines(headers),
+pub(crate) fn record_usage(headers: &HeaderMap, metrics: &UsageMetrics) {
+    metrics.update_if_changed(
+        || usage::usage_headers(headers),
         |metrics| {
-            let usage = usage::read(headers);
+            let usage = usage::parse(headers);
             for (kind, percent) in usage.percents() {
-                metrics.percent(kind.label(), percent);
+                metrics.set_percent(kind.label(), percent);
             }
             if let Some(minutes) = usage.regain_minutes() {
-                metrics.regain_minutes(minutes);
+                metrics.set_regain_minutes(minutes);
             }
         },
     );
@@ -29,7 +29,7 @@ mod tests {
     use crate::telemetry::metrics::Metrics;
     use crate::types::TenantId;
 
-    fn answer(name: &'static str, value: &str) -> HeaderMap {
+    fn usage_headers(name: &'static str, value: &str) -> HeaderMap {
         HeaderMap::from_iter([(
             http::HeaderName::from_static(name),
             HeaderValue::from_str(value).unwrap(),
@@ -44,40 +44,39 @@ mod tests {
             let value = format!(
                 r#"{{"114023108121234":[{{"type":"whatsapp","call_count":{calls},"estimated_time_to_regain_access":9}}]}}"#
             );
-            answer("x-business-use-case-usage", &value)
+            usage_headers("x-business-use-case-usage", &value)
         };
-        note(&HeaderMap::new(), &metrics);
+        record_usage(&HeaderMap::new(), &metrics);
         assert!(!all.text().contains("kind="), "{}", all.text());
         for calls in [91, 91, 40] {
-            note(&business(calls), &metrics);
-            note(&HeaderMap::new(), &metrics);
+            record_usage(&business(calls), &metrics);
+            record_usage(&HeaderMap::new(), &metrics);
             let text = all.text();
-            let percent = format!(
-                "graphward_graph_usage_percent{{tenant=\"default\",kind=\"business_calls\"}} {calls}.0\n"
-            );
+            let percent =
+                format!("graphward_graph_usage_percent{{tenant=\"default\",kind=\"business_calls\"}} {calls}.0\n");
             assert!(text.contains(&percent), "{text}");
             assert!(text.contains("graphward_regain_access_minutes{tenant=\"default\"} 9.0\n"));
             assert!(!text.contains("114023108121234"));
         }
         // Another header with the same words tells something else.
         let words = r#"{"call_count":7}"#;
-        note(&answer("x-app-usage", words), &metrics);
-        note(&answer("x-page-usage", words), &metrics);
+        record_usage(&usage_headers("x-app-usage", words), &metrics);
+        record_usage(&usage_headers("x-page-usage", words), &metrics);
         assert!(all.text().contains("kind=\"page_calls\"} 7.0\n"));
     }
 
     #[test]
     fn what_was_told_before_is_not_read_again() {
         let metrics = Metrics::new().path(&TenantId::default()).usage;
-        let headers = answer("x-app-usage", r#"{"call_count":7}"#);
+        let headers = usage_headers("x-app-usage", r#"{"call_count":7}"#);
         let mut read = 0;
         for _ in 0..3 {
-            metrics.told(|| usage::lines(&headers), |_metrics| read += 1);
+            metrics.update_if_changed(|| usage::usage_headers(&headers), |_metrics| read += 1);
         }
         assert_eq!(read, 1);
-        let more = answer("x-app-usage", r#"{"call_count":77}"#);
+        let more = usage_headers("x-app-usage", r#"{"call_count":77}"#);
         for headers in [&more, &headers] {
-            metrics.told(|| usage::lines(headers), |_metrics| read += 1);
+            metrics.update_if_changed(|| usage::usage_headers(headers), |_metrics| read += 1);
         }
         assert_eq!(read, 3);
     }

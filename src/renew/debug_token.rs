@@ -1,4 +1,4 @@
-//! What Graph says a token is worth: [`debug_token`](https://developers.facebook.com/docs/graph-api/reference/debug_token).
+//! What Graph says a token is worth: [`debug_token_request`](https://developers.facebook.com/docs/graph-api/reference/debug_token).
 //!
 //! # Why
 //!
@@ -10,209 +10,208 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::graph::{Destinations, Family, GraphError, Inspection, Origin, Service};
-use crate::net::Caller;
+use crate::graph::{Destinations, GraphError, GraphService, Inspection, Origin, TokenFamily};
+use crate::net::HttpClient;
 use crate::token::{BoxFuture, Inspector, ObtainError, Token};
 use crate::types::Secret;
 
-use super::answer::{Asked, Method, Remedies};
-use super::app::AppKey;
-use super::ask::{self, Ask};
+use super::client_credentials::ClientCredentials;
+use super::request::{self, RequestBuilder};
+use super::response::{GraphEndpoint, Method, Remediations};
 
 /// Asks Graph about tokens.
 #[derive(Debug)]
-pub struct DebugToken {
-    caller: Caller,
+pub struct DebugTokenInspector {
+    caller: HttpClient,
     destinations: Destinations,
-    key: Option<AppKey>,
+    app: Option<ClientCredentials>,
     /// What makes the proof of a token that asks about itself: some apps demand one of every call.
     app_secret: Option<Secret>,
-    standing: Standing,
+    app_token_status: AppTokenStatus,
 }
 
 /// How the app token stands with Graph, as far as has been told.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Standing {
-    Good,
-    Refused,
+enum AppTokenStatus {
+    Accepted,
+    Rejected,
 }
 
 /// A token that is waited for by a start, or by a person who has just dropped it, is not waited for longer.
-const LIMIT: Duration = Duration::from_secs(3);
+const INSPECTION_TIMEOUT: Duration = Duration::from_secs(3);
 
-impl DebugToken {
+impl DebugTokenInspector {
     /// With an app's key, or without; tokens of other families are asked about at those of their hosts that are among the
     /// destinations.
     #[must_use]
-    pub fn new(caller: &Caller, destinations: Destinations, key: Option<AppKey>) -> Self {
+    pub fn new(caller: &HttpClient, destinations: Destinations, app: Option<ClientCredentials>) -> Self {
         Self {
-            caller: caller.within(LIMIT),
+            caller: caller.with_timeout(INSPECTION_TIMEOUT),
             destinations,
-            app_secret: key.as_ref().map(|key| key.secret.clone()),
-            key,
-            standing: Standing::Good,
+            app_secret: app.as_ref().map(|key| key.secret.clone()),
+            app,
+            app_token_status: AppTokenStatus::Accepted,
         }
     }
 
     /// The same with the app's secret, where its id is not known: a token that asks about itself proves that it is ours.
     #[must_use]
-    pub fn proving(self, app_secret: Option<Secret>) -> Self {
+    pub fn with_app_secret(self, app_secret: Option<Secret>) -> Self {
         Self {
             app_secret: app_secret.or(self.app_secret),
             ..self
         }
     }
 
-    async fn inspected(&mut self, token: &Token) -> Result<Inspection, ObtainError> {
+    async fn inspect_token(&mut self, token: &Token) -> Result<Inspection, ObtainError> {
         let main = self.destinations.main().family;
-        let family = ask::family(&token.secret).or(main);
-        let family = family.unwrap_or(Family::Facebook);
-        let Some(origin) = self.home(family) else {
-            let what = format!(
+        let family = request::token_family(&token.secret).or(main);
+        let family = family.unwrap_or(TokenFamily::Facebook);
+        let Some(origin) = self.origin_for(family) else {
+            let message = format!(
                 "no host of {} is listed that could be asked about the token",
                 family.name()
             );
-            return Err(ObtainError::transient("no_host", what));
+            return Err(ObtainError::transient("no_host", message));
         };
         match family {
-            Family::Facebook => {}
-            Family::Instagram | Family::Threads => return self.probed(&origin, token).await,
+            TokenFamily::Facebook => {}
+            TokenFamily::Instagram | TokenFamily::Threads => {
+                return self.probe_me(&origin, token).await;
+            }
         }
-        let Some(key) = &self.key else {
-            return self.by_itself(&origin, token).await;
+        let Some(app) = &self.app else {
+            return self.inspect_with_own_token(&origin, token).await;
         };
-        match self.by_app(&origin, token, key).await {
+        match self.inspect_with_app_token(&origin, token, app).await {
             Err(error @ ObtainError::Permanent { .. }) => {
-                if self.standing == Standing::Good {
+                if self.app_token_status == AppTokenStatus::Accepted {
                     tracing::warn!(%error, "Graph does not tell the app, by app.id and app.secret, what the token is worth; the token is asked about itself");
                 }
-                self.standing = Standing::Refused;
-                self.by_itself(&origin, token).await
+                self.app_token_status = AppTokenStatus::Rejected;
+                self.inspect_with_own_token(&origin, token).await
             }
-            answer => {
-                if answer.is_ok() {
-                    self.standing = Standing::Good;
+            result => {
+                if result.is_ok() {
+                    self.app_token_status = AppTokenStatus::Accepted;
                 }
-                answer
+                result
             }
         }
     }
 
     /// Where a family's tokens are asked about. A main host of no known name, such as a fake's, takes all of them.
-    fn home(&self, family: Family) -> Option<Origin> {
+    fn origin_for(&self, family: TokenFamily) -> Option<Origin> {
         let main = self.destinations.main();
         let mut all = self.destinations.all();
-        let own = all.find(|one| one.service == Service::Graph && one.family == Some(family));
-        let home = own.or_else(|| main.family.is_none().then_some(main));
-        home.map(|home| home.origin.clone())
+        let matching = all.find(|one| one.service == GraphService::Graph && one.family == Some(family));
+        let destination = matching.or_else(|| main.family.is_none().then_some(main));
+        destination.map(|home| home.origin.clone())
     }
 
-    async fn by_app(
+    async fn inspect_with_app_token(
         &self,
         origin: &Origin,
         token: &Token,
-        key: &AppKey,
+        app: &ClientCredentials,
     ) -> Result<Inspection, ObtainError> {
-        let app_token = key.app_token().map_err(|error| {
-            let what = "app.id and app.secret make no app token: an operator has to correct them";
-            ObtainError::permanent("app_refused", what).because(error)
+        let app_token = app.app_token().map_err(|error| {
+            let message = "app.id and app.secret make no app token: an operator has to correct them";
+            ObtainError::permanent("app_refused", message).with_source(error)
         })?;
-        let ask = debug_token(origin, token, &app_token);
-        let asked = Asked::new(&ask, REMEDIES);
-        let answer = asked.send(&self.caller, &ask, Method::Get).await?;
-        match known(answer.body()) {
-            Some(Known::Token(inspection)) if answer.status().is_success() => Ok(inspection),
-            Some(Known::Stranger) => Err(stranger()),
-            Some(Known::Token(_)) | None => Err(asked.refused(&answer)),
+        let builder = debug_token_request(origin, token, &app_token);
+        let endpoint = GraphEndpoint::new(&builder, REMEDIATIONS);
+        let response = endpoint.send(&self.caller, &builder, Method::Get).await?;
+        match parse_debug_token(response.body()) {
+            Some(DebugTokenResult::Token(inspection)) if response.status().is_success() => Ok(inspection),
+            Some(DebugTokenResult::OtherApp) => Err(other_app_error()),
+            Some(DebugTokenResult::Token(_)) | None => Err(endpoint.error_from_response(&response)),
         }
     }
 
     /// With the proof that some apps demand of every call; and without, as a wrong one is refused by all of them.
-    async fn by_itself(&self, origin: &Origin, token: &Token) -> Result<Inspection, ObtainError> {
-        let bare = debug_token(origin, token, &token.secret);
+    async fn inspect_with_own_token(&self, origin: &Origin, token: &Token) -> Result<Inspection, ObtainError> {
+        let without_proof = debug_token_request(origin, token, &token.secret);
         let Some(app_secret) = &self.app_secret else {
-            return self.by_itself_asking(bare).await;
+            return self.send_own_token_request(without_proof).await;
         };
-        let proven = debug_token(origin, token, &token.secret).proof(app_secret, &token.secret);
-        match self.by_itself_asking(proven).await {
-            Err(ObtainError::Permanent { .. }) => self.by_itself_asking(bare).await,
-            answer => answer,
+        let with_proof = debug_token_request(origin, token, &token.secret).appsecret_proof(app_secret, &token.secret);
+        match self.send_own_token_request(with_proof).await {
+            Err(ObtainError::Permanent { .. }) => self.send_own_token_request(without_proof).await,
+            result => result,
         }
     }
 
-    async fn by_itself_asking(&self, ask: Ask<'_>) -> Result<Inspection, ObtainError> {
-        let asked = Asked::new(&ask, REMEDIES);
-        let answer = asked.send(&self.caller, &ask, Method::Get).await?;
-        match known(answer.body()) {
-            Some(Known::Token(inspection)) if answer.status().is_success() => Ok(inspection),
-            Some(Known::Stranger) => Err(stranger()),
+    async fn send_own_token_request(&self, builder: RequestBuilder<'_>) -> Result<Inspection, ObtainError> {
+        let endpoint = GraphEndpoint::new(&builder, REMEDIATIONS);
+        let response = endpoint.send(&self.caller, &builder, Method::Get).await?;
+        match parse_debug_token(response.body()) {
+            Some(DebugTokenResult::Token(inspection)) if response.status().is_success() => Ok(inspection),
+            Some(DebugTokenResult::OtherApp) => Err(other_app_error()),
             // Whoever asks with a dead token is told that it is dead.
-            Some(Known::Token(_)) | None => {
-                let dead = Inspection::of_probe(answer.status(), answer.body());
-                let dead = dead.filter(|said| said.dead.is_some());
-                dead.ok_or_else(|| asked.refused(&answer))
+            Some(DebugTokenResult::Token(_)) | None => {
+                let probe = Inspection::from_me_response(response.status(), response.body());
+                let dead = probe.filter(|said| said.error.is_some());
+                dead.ok_or_else(|| endpoint.error_from_response(&response))
             }
         }
     }
 
-    async fn probed(&self, origin: &Origin, token: &Token) -> Result<Inspection, ObtainError> {
-        let ask = Ask::new(origin, "/me")
-            .plain("fields", "id")
-            .secret("access_token", &token.secret);
-        let asked = Asked::new(&ask, REMEDIES);
-        let answer = asked.send(&self.caller, &ask, Method::Get).await?;
-        let said = Inspection::of_probe(answer.status(), answer.body());
-        said.ok_or_else(|| asked.refused(&answer))
+    async fn probe_me(&self, origin: &Origin, token: &Token) -> Result<Inspection, ObtainError> {
+        let builder = RequestBuilder::new(origin, "/me")
+            .param("fields", "id")
+            .secret_param("access_token", &token.secret);
+        let endpoint = GraphEndpoint::new(&builder, REMEDIATIONS);
+        let response = endpoint.send(&self.caller, &builder, Method::Get).await?;
+        let inspection = Inspection::from_me_response(response.status(), response.body());
+        inspection.ok_or_else(|| endpoint.error_from_response(&response))
     }
 }
 
-const REMEDIES: Remedies = Remedies {
-    dead: "An operator has to correct app.id and app.secret, or to put a living token where the token's source looks.",
+const REMEDIATIONS: Remediations = Remediations {
+    token_dead: "An operator has to correct app.id and app.secret, or to put a living token where the token's source looks.",
     refused: "An operator has to set app.id and app.secret of the app that the token was created for.",
 };
 
-impl Inspector for DebugToken {
-    fn inspect<'a>(
-        &'a mut self,
-        token: &'a Token,
-    ) -> BoxFuture<'a, Result<Inspection, ObtainError>> {
+impl Inspector for DebugTokenInspector {
+    fn inspect<'a>(&'a mut self, token: &'a Token) -> BoxFuture<'a, Result<Inspection, ObtainError>> {
         Box::pin(async move {
-            let late = |_elapsed| {
-                let what = format!("Graph says nothing of the token within {LIMIT:?}");
-                Err(ObtainError::transient("late", what))
+            let timed_out = |_elapsed| {
+                let message = format!("Graph says nothing of the token within {INSPECTION_TIMEOUT:?}");
+                Err(ObtainError::transient("late", message))
             };
-            let asked = timeout(LIMIT, self.inspected(token));
-            asked.await.unwrap_or_else(late)
+            let inspection = timeout(INSPECTION_TIMEOUT, self.inspect_token(token));
+            inspection.await.unwrap_or_else(timed_out)
         })
     }
 }
 
-fn debug_token<'a>(origin: &'a Origin, token: &'a Token, asking: &'a Secret) -> Ask<'a> {
-    Ask::new(origin, "/debug_token")
-        .secret("input_token", &token.secret)
-        .secret("access_token", asking)
+fn debug_token_request<'a>(origin: &'a Origin, token: &'a Token, access_token: &'a Secret) -> RequestBuilder<'a> {
+    RequestBuilder::new(origin, "/debug_token")
+        .secret_param("input_token", &token.secret)
+        .secret_param("access_token", access_token)
 }
 
 /// What an answer of `debug_token` knows.
-enum Known {
+enum DebugTokenResult {
     Token(Inspection),
     /// The token is another app's, which is told nothing of it: that it is not valid is not so.
-    Stranger,
+    OtherApp,
 }
 
-fn known(body: &[u8]) -> Option<Known> {
-    let inspection = Inspection::of_debug_token(body)?;
+fn parse_debug_token(body: &[u8]) -> Option<DebugTokenResult> {
+    let inspection = Inspection::from_debug_token(body)?;
     let code = |error: &GraphError| error.code;
-    match inspection.dead.as_ref().and_then(code) {
-        Some(100) => Some(Known::Stranger),
-        Some(_) | None => Some(Known::Token(inspection)),
+    match inspection.error.as_ref().and_then(code) {
+        Some(100) => Some(DebugTokenResult::OtherApp),
+        Some(_) | None => Some(DebugTokenResult::Token(inspection)),
     }
 }
 
-fn stranger() -> ObtainError {
-    let what = format!(
+fn other_app_error() -> ObtainError {
+    let message = format!(
         "debug_token tells nothing of another app's token. {}",
-        REMEDIES.refused
+        REMEDIATIONS.refused
     );
-    ObtainError::permanent("app_refused", what)
+    ObtainError::permanent("app_refused", message)
 }

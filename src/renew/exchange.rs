@@ -16,94 +16,91 @@
 use std::time::{Duration, SystemTime};
 
 use crate::graph::Origin;
-use crate::net::Caller;
-use crate::token::{BoxFuture, ObtainError, Outgoing, Renewer, Token};
+use crate::net::HttpClient;
+use crate::token::{BoxFuture, ObtainError, RenewalRequest, Renewer, Token};
 use crate::types::Clock;
 
-use super::answer::{Asked, Method, Remedies, Silence};
-use super::app::AppKey;
-use super::ask::Ask;
+use super::client_credentials::ClientCredentials;
+use super::request::RequestBuilder;
+use super::response::{DefaultExpiry, GraphEndpoint, Method, Remediations};
 
 /// Exchanges a living token.
 #[derive(Debug)]
-pub struct Exchange {
-    caller: Caller,
+pub struct ExchangeRenewer {
+    caller: HttpClient,
     origin: Origin,
-    key: AppKey,
-    lasting: Lasting,
+    app: ClientCredentials,
+    lifetime: TokenLifetime,
     clock: Clock,
 }
 
 /// How long an exchanged token is to live.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum Lasting {
+pub enum TokenLifetime {
     /// As long as Graph likes: some 60 days for a person's token.
     #[default]
-    Usual,
+    Default,
     /// 60 days, which has to be asked for with a system user's token.
     SixtyDays,
 }
 
-impl Exchange {
+impl ExchangeRenewer {
     /// At an origin, for an app.
     #[must_use]
     pub const fn new(
-        caller: Caller,
+        caller: HttpClient,
         origin: Origin,
-        key: AppKey,
-        lasting: Lasting,
+        app: ClientCredentials,
+        lifetime: TokenLifetime,
         clock: Clock,
     ) -> Self {
         Self {
             caller,
             origin,
-            key,
-            lasting,
+            app,
+            lifetime,
             clock,
         }
     }
 
-    async fn exchanged(&self, outgoing: Outgoing<'_>) -> Result<Token, ObtainError> {
-        if outgoing.dead {
-            let what = format!("a dead token cannot be exchanged. {}", REMEDIES.dead);
-            return Err(ObtainError::permanent("token_dead", what));
+    async fn exchange(&self, request: RenewalRequest<'_>) -> Result<Token, ObtainError> {
+        if request.is_dead {
+            let message = format!("a dead token cannot be exchanged. {}", REMEDIATIONS.token_dead);
+            return Err(ObtainError::permanent("token_dead", message));
         }
-        let mut ask = Ask::new(&self.origin, "/oauth/access_token")
-            .plain("grant_type", "fb_exchange_token")
-            .plain("client_id", &self.key.id)
-            .secret("client_secret", &self.key.secret);
-        let silence = match self.lasting {
-            Lasting::Usual => Silence::Unknown,
-            Lasting::SixtyDays => {
-                ask = ask.plain("set_token_expires_in_60_days", "true");
-                Silence::SixtyDays
+        let mut builder = RequestBuilder::new(&self.origin, "/oauth/access_token")
+            .param("grant_type", "fb_exchange_token")
+            .param("client_id", &self.app.id)
+            .secret_param("client_secret", &self.app.secret);
+        let default_expiry = match self.lifetime {
+            TokenLifetime::Default => DefaultExpiry::Unknown,
+            TokenLifetime::SixtyDays => {
+                builder = builder.param("set_token_expires_in_60_days", "true");
+                DefaultExpiry::SixtyDays
             }
         };
-        let ask = ask.secret("fb_exchange_token", &outgoing.token.secret);
-        let asked = Asked::new(&ask, REMEDIES);
-        let at = self.clock.wall();
-        let answer = asked.send(&self.caller, &ask, Method::Get).await?;
-        asked.granted(&answer, at, silence)
+        let builder = builder.secret_param("fb_exchange_token", &request.token.secret);
+        let endpoint = GraphEndpoint::new(&builder, REMEDIATIONS);
+        let requested_at = self.clock.now();
+        let response = endpoint.send(&self.caller, &builder, Method::Get).await?;
+        endpoint.parse_token(&response, requested_at, default_expiry)
     }
 }
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-const REMEDIES: Remedies = Remedies {
-    dead: "An operator has to create a new token in Meta's dashboard and to put it where the token's source looks.",
+const REMEDIATIONS: Remediations = Remediations {
+    token_dead: "An operator has to create a new token in Meta's dashboard and to put it where the token's source looks.",
     refused: "An operator has to look the code up, and to see in the app's dashboard whether the app may exchange \
         tokens of this kind.",
 };
 
-impl Renewer for Exchange {
-    fn renew<'a>(
-        &'a mut self,
-        outgoing: Outgoing<'a>,
-    ) -> BoxFuture<'a, Result<Token, ObtainError>> {
-        Box::pin(self.exchanged(outgoing))
+impl Renewer for ExchangeRenewer {
+    fn renew<'a>(&'a mut self, request: RenewalRequest<'a>) -> BoxFuture<'a, Result<Token, ObtainError>> {
+        Box::pin(self.exchange(request))
     }
 
     /// Once it has ended it is too late, and the answer says when the next one ends.
-    fn unless_told(&self, seen_at: SystemTime) -> Option<SystemTime> {
+    fn renew_at_if_expiry_unknown(&self, seen_at: SystemTime) -> Option<SystemTime> {
         Some(seen_at + DAY)
     }
 

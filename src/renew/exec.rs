@@ -9,16 +9,16 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use crate::net::command::Command;
+use crate::net::command::ExternalCommand;
 use crate::source::decode::{Format, token};
-use crate::source::why::{failed, undecoded};
-use crate::token::{BoxFuture, ObtainError, Outgoing, Renewer, Token};
+use crate::source::errors::{from_command_error, from_decode_error};
+use crate::token::{BoxFuture, ObtainError, RenewalRequest, Renewer, Token};
 use crate::types::Clock;
 
 /// A renewal by a command, which gets the old token as a line on stdin, and `GRAPHWARD_TOKEN_DEAD`, `true` or `false`.
 #[derive(Debug)]
 pub struct ExecRenewer {
-    command: Command,
+    command: ExternalCommand,
     format: Format,
     clock: Clock,
 }
@@ -38,30 +38,26 @@ impl ExecRenewer {
         clock: Clock,
     ) -> Self {
         Self {
-            command: Command::new(argv, keep_env, timeout),
+            command: ExternalCommand::new(argv, keep_env, timeout),
             format,
             clock,
         }
     }
 
-    async fn run(&mut self, outgoing: Outgoing<'_>) -> Result<Token, ObtainError> {
-        let line = Zeroizing::new(format!("{}\n", outgoing.token.secret.expose()));
-        let dead = if outgoing.dead { "true" } else { "false" };
+    async fn run(&mut self, request: RenewalRequest<'_>) -> Result<Token, ObtainError> {
+        let stdin = Zeroizing::new(format!("{}\n", request.token.secret.expose()));
+        let dead = if request.is_dead { "true" } else { "false" };
         let variables = [("GRAPHWARD_TOKEN_DEAD", dead)];
-        let said = self.clock.wall();
-        let printed = self.command.run(line.as_bytes(), &variables).await;
-        let printed = printed.map_err(|error| failed(&self.describe(), &error))?;
-        token(&printed, &self.format, Some(said))
-            .map_err(|error| undecoded(&self.describe(), error))
+        let started_at = self.clock.now();
+        let stdout = self.command.run(stdin.as_bytes(), &variables).await;
+        let stdout = stdout.map_err(|error| from_command_error(&self.describe(), &error))?;
+        token(&stdout, &self.format, Some(started_at)).map_err(|error| from_decode_error(&self.describe(), error))
     }
 }
 
 impl Renewer for ExecRenewer {
-    fn renew<'a>(
-        &'a mut self,
-        outgoing: Outgoing<'a>,
-    ) -> BoxFuture<'a, Result<Token, ObtainError>> {
-        Box::pin(self.run(outgoing))
+    fn renew<'a>(&'a mut self, request: RenewalRequest<'a>) -> BoxFuture<'a, Result<Token, ObtainError>> {
+        Box::pin(self.run(request))
     }
 
     fn describe(&self) -> String {

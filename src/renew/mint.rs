@@ -3,25 +3,25 @@
 //! [`POST /{system-user-id}/access_tokens`](https://developers.facebook.com/docs/business-management-apis/system-users/install-apps-and-generate-tokens).
 
 use crate::graph::Origin;
-use crate::net::Caller;
-use crate::token::{BoxFuture, ObtainError, Outgoing, Renewer, Token};
+use crate::net::HttpClient;
+use crate::token::{BoxFuture, ObtainError, RenewalRequest, Renewer, Token};
 use crate::types::{Clock, Secret};
 
-use super::answer::{Asked, Method, Remedies, Silence};
-use super::app::AppKey;
-use super::ask::Ask;
-use super::exchange::Lasting;
+use super::client_credentials::ClientCredentials;
+use super::exchange::TokenLifetime;
+use super::request::RequestBuilder;
+use super::response::{DefaultExpiry, GraphEndpoint, Method, Remediations};
 
 /// Mints with an admin's token.
 #[derive(Debug)]
-pub struct Mint {
-    caller: Caller,
+pub struct MintRenewer {
+    caller: HttpClient,
     origin: Origin,
-    key: AppKey,
-    token: Secret,
+    app: ClientCredentials,
+    admin_token: Secret,
     path: String,
     scope: String,
-    lasting: Lasting,
+    lifetime: TokenLifetime,
     clock: Clock,
 }
 
@@ -35,65 +35,62 @@ pub struct MintSettings {
     /// What minted tokens may do.
     pub scopes: Vec<String>,
     /// How long they live; without it, for ever.
-    pub lasting: Lasting,
+    pub lifetime: TokenLifetime,
 }
 
-impl Mint {
+impl MintRenewer {
     /// At an origin, for an app.
     #[must_use]
     pub fn new(
         settings: MintSettings,
-        caller: Caller,
+        caller: HttpClient,
         origin: Origin,
-        key: AppKey,
+        app: ClientCredentials,
         clock: Clock,
     ) -> Self {
         Self {
             caller,
             origin,
-            key,
-            token: settings.token,
+            app,
+            admin_token: settings.token,
             path: format!("/{}/access_tokens", settings.system_user),
             scope: settings.scopes.join(","),
-            lasting: settings.lasting,
+            lifetime: settings.lifetime,
             clock,
         }
     }
 
-    async fn minted(&self) -> Result<Token, ObtainError> {
-        let mut ask = Ask::new(&self.origin, &self.path)
-            .plain("business_app", &self.key.id)
-            .plain("scope", &self.scope);
+    async fn mint(&self) -> Result<Token, ObtainError> {
+        let mut builder = RequestBuilder::new(&self.origin, &self.path)
+            .param("business_app", &self.app.id)
+            .param("scope", &self.scope);
         // The answer does not say when the token ends.
-        let silence = match self.lasting {
-            Lasting::Usual => Silence::Unknown,
-            Lasting::SixtyDays => {
-                ask = ask.plain("set_token_expires_in_60_days", "true");
-                Silence::SixtyDays
+        let default_expiry = match self.lifetime {
+            TokenLifetime::Default => DefaultExpiry::Unknown,
+            TokenLifetime::SixtyDays => {
+                builder = builder.param("set_token_expires_in_60_days", "true");
+                DefaultExpiry::SixtyDays
             }
         };
-        let ask = ask
-            .proof(&self.key.secret, &self.token)
-            .secret("access_token", &self.token);
-        let asked = Asked::new(&ask, REMEDIES);
-        let at = self.clock.wall();
-        let answer = asked.send(&self.caller, &ask, Method::Post).await?;
-        asked.granted(&answer, at, silence)
+        let builder = builder
+            .appsecret_proof(&self.app.secret, &self.admin_token)
+            .secret_param("access_token", &self.admin_token);
+        let endpoint = GraphEndpoint::new(&builder, REMEDIATIONS);
+        let requested_at = self.clock.now();
+        let response = endpoint.send(&self.caller, &builder, Method::Post).await?;
+        endpoint.parse_token(&response, requested_at, default_expiry)
     }
 }
 
-const REMEDIES: Remedies = Remedies {
-    dead: "The admin token of `mint` is dead: an operator has to create a new one in Business settings, System users.",
+const REMEDIATIONS: Remediations = Remediations {
+    token_dead: "The admin token of `mint` is dead: an operator has to create a new one in Business settings, System users.",
     refused: "An operator has to check `mint.system_user` and `mint.scopes`, and that the app is installed for the system \
         user (POST /{system-user-id}/applications, once).",
 };
 
-impl Renewer for Mint {
-    fn renew<'a>(
-        &'a mut self,
-        _outgoing: Outgoing<'a>,
-    ) -> BoxFuture<'a, Result<Token, ObtainError>> {
-        Box::pin(self.minted())
+impl Renewer for MintRenewer {
+    fn renew<'a>(&'a mut self, _request: RenewalRequest<'a>) -> BoxFuture<'a, Result<Token, ObtainError>> {
+        Box::pin(self.mint())
     }
 
     fn describe(&self) -> String {

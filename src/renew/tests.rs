@@ -3,8 +3,8 @@
 
 mod debug_token;
 mod exchange;
+mod failures;
 mod mint;
+mod refresh;
 mod secrets;
-mod sibling;
-mod trouble;
-mod world;
+mod support;

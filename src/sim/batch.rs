@@ -3,22 +3,22 @@
 use http::Method;
 use serde_json::{Value, json};
 
-use super::answer::Reply;
 use super::call::Call;
-use super::failure::Failure;
+use super::failure::GraphFailure;
+use super::reply::Reply;
 use super::router;
-use super::state::State;
+use super::state::SimState;
 
 /// Runs the items, one after the other.
-pub(super) fn run(state: &State, call: &Call) -> Result<Reply, Failure> {
+pub(super) fn execute(state: &SimState, call: &Call) -> Result<Reply, GraphFailure> {
     let Some(batch) = call.value("batch") else {
-        return Err(Failure::unsupported(&call.method, ""));
+        return Err(GraphFailure::unsupported_request(&call.method, ""));
     };
     let Value::Array(items) = batch else {
-        return Err(refused("Batch parameter must be a JSON array"));
+        return Err(batch_error("Batch parameter must be a JSON array"));
     };
-    if items.is_empty() || items.len() > MOST {
-        return Err(refused(
+    if items.is_empty() || items.len() > MAX_BATCH_ITEMS {
+        return Err(batch_error(
             "Too many requests in batch message. Maximum batch size is 50",
         ));
     }
@@ -26,7 +26,7 @@ pub(super) fn run(state: &State, call: &Call) -> Result<Reply, Failure> {
     let answers: Vec<_> = items
         .iter()
         .map(|item| {
-            let (code, fields, body) = one(state, call, item).item(call.version);
+            let (code, fields, body) = run_item(state, call, item).to_batch_item(call.version);
             if headers {
                 json!({"code": code, "headers": fields, "body": body})
             } else {
@@ -38,36 +38,34 @@ pub(super) fn run(state: &State, call: &Call) -> Result<Reply, Failure> {
 }
 
 /// The most items a batch may have.
-const MOST: usize = 50;
+const MAX_BATCH_ITEMS: usize = 50;
 
-fn one(state: &State, call: &Call, item: &Value) -> Reply {
-    let Some(inner) = read(call, item) else {
-        return Reply::failure(&refused("Each batch item needs a relative_url"));
+fn run_item(state: &SimState, call: &Call, item: &Value) -> Reply {
+    let Some(inner) = parse_item(call, item) else {
+        return Reply::failure(&batch_error("Each batch item needs a relative_url"));
     };
     if inner.path.is_empty() {
-        return Reply::failure(&refused("A batch cannot be in a batch"));
+        return Reply::failure(&batch_error("A batch cannot be in a batch"));
     }
     router::dispatch(state, &inner)
 }
 
 /// The items of a call as calls, as far as they are ones.
-pub(super) fn items(call: &Call) -> Vec<Call> {
+pub(super) fn parse_items(call: &Call) -> Vec<Call> {
     let batch = call.value("batch").unwrap_or_default();
     let items = batch.as_array().map(Vec::as_slice).unwrap_or_default();
-    items.iter().map_while(|item| read(call, item)).collect()
+    items.iter().map_while(|item| parse_item(call, item)).collect()
 }
 
-fn read(call: &Call, item: &Value) -> Option<Call> {
+fn parse_item(call: &Call, item: &Value) -> Option<Call> {
     let text = |name| item.get(name).and_then(Value::as_str);
     let method = text("method").unwrap_or("GET").to_ascii_uppercase();
     let method = Method::from_bytes(method.as_bytes()).unwrap_or(Method::GET);
     let url = text("relative_url")?;
-    let url = url
-        .strip_prefix("https://graph.facebook.com")
-        .unwrap_or(url);
-    Some(call.item(method, url, text("body").unwrap_or_default()))
+    let url = url.strip_prefix("https://graph.facebook.com").unwrap_or(url);
+    Some(call.batch_item(method, url, text("body").unwrap_or_default()))
 }
 
-fn refused(message: &str) -> Failure {
-    Failure::new(100, message).kind("GraphBatchException")
+fn batch_error(message: &str) -> GraphFailure {
+    GraphFailure::new(100, message).with_type("GraphBatchException")
 }

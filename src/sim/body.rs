@@ -12,18 +12,18 @@ use tokio::time::Sleep;
 /// The body of an answer.
 #[derive(Debug)]
 pub struct SimBody {
-    rest: Bytes,
-    end: End,
-    flushing: Option<Pin<Box<Sleep>>>,
+    remaining: Bytes,
+    end: BodyEnd,
+    flush_delay: Option<Pin<Box<Sleep>>>,
 }
 
 /// How a body ends.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum End {
+enum BodyEnd {
     /// As it should.
-    Well,
+    Complete,
     /// Half-way, with a lost connection.
-    Cut,
+    Truncated,
     /// Half-way, with silence.
     Stalled,
 }
@@ -31,70 +31,70 @@ enum End {
 /// The fake hangs up, on command. hyper answers it by closing the connection, or resetting the stream.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("the fake Graph was told to hang up")]
-pub struct Hangup;
+pub struct ConnectionAborted;
 
 impl SimBody {
-    pub(super) const fn whole(bytes: Bytes) -> Self {
+    pub(super) const fn full(bytes: Bytes) -> Self {
         Self {
-            rest: bytes,
-            end: End::Well,
-            flushing: None,
+            remaining: bytes,
+            end: BodyEnd::Complete,
+            flush_delay: None,
         }
     }
 
     /// The first half, then an error.
-    pub(super) fn cut(self) -> Self {
-        self.halved(End::Cut)
+    pub(super) fn truncated(self) -> Self {
+        self.halved(BodyEnd::Truncated)
     }
 
     /// The first half, then nothing.
     pub(super) fn stalled(self) -> Self {
-        self.halved(End::Stalled)
+        self.halved(BodyEnd::Stalled)
     }
 
-    fn halved(mut self, end: End) -> Self {
-        self.rest.truncate(self.rest.len() / 2);
+    fn halved(mut self, end: BodyEnd) -> Self {
+        self.remaining.truncate(self.remaining.len() / 2);
         self.end = end;
-        self.flushing = (end == End::Cut).then(|| Box::pin(tokio::time::sleep(FLUSH)));
+        self.flush_delay = (end == BodyEnd::Truncated).then(|| Box::pin(tokio::time::sleep(FLUSH_DELAY)));
         self
     }
 }
 
 /// An error discards what has not been sent yet, the head too: before it, what was written has to leave.
-const FLUSH: Duration = Duration::from_millis(20);
+const FLUSH_DELAY: Duration = Duration::from_millis(20);
 
 impl Body for SimBody {
     type Data = Bytes;
-    type Error = Hangup;
+    type Error = ConnectionAborted;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Hangup>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, ConnectionAborted>>> {
         // In pieces, so that a large body does not arrive in a way in which none does.
-        let piece = self.rest.len().min(64 * 1024);
+        let piece = self.remaining.len().min(64 * 1024);
         if piece > 0 {
-            return Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(piece)))));
+            return Poll::Ready(Some(Ok(Frame::data(self.remaining.split_to(piece)))));
         }
-        if let Some(flushing) = &mut self.flushing {
+        if let Some(flushing) = &mut self.flush_delay {
             ready!(flushing.as_mut().poll(cx));
         }
         match self.end {
-            End::Well => Poll::Ready(None),
-            End::Cut => Poll::Ready(Some(Err(Hangup))),
-            End::Stalled => Poll::Pending,
+            BodyEnd::Complete => Poll::Ready(None),
+            BodyEnd::Truncated => Poll::Ready(Some(Err(ConnectionAborted))),
+            BodyEnd::Stalled => Poll::Pending,
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.end == End::Well && self.rest.is_empty()
+        self.end == BodyEnd::Complete && self.remaining.is_empty()
     }
 
     fn size_hint(&self) -> SizeHint {
         match self.end {
-            End::Well => SizeHint::with_exact(self.rest.len() as u64),
+            BodyEnd::Complete => SizeHint::with_exact(self.remaining.len() as u64),
             // The head has promised more than will come.
-            End::Cut | End::Stalled => SizeHint::default(),
+            BodyEnd::Truncated | BodyEnd::Stalled => SizeHint::default(),
         }
     }
 }

@@ -9,8 +9,8 @@ use http::{HeaderMap, Method};
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
-use super::faults::Grant;
-use super::hosts::Host;
+use super::faults::TokenResponse;
+use super::hosts::VirtualHost;
 
 /// A request, read.
 #[derive(Clone)]
@@ -18,19 +18,19 @@ pub(super) struct Call {
     pub(super) method: Method,
     pub(super) version: Option<Version>,
     pub(super) path: Vec<String>,
-    pub(super) presented: Presented,
-    pub(super) file: Option<Upload>,
-    pub(super) accept: Accept,
-    pub(super) host: Host,
+    pub(super) credential: CallCredential,
+    pub(super) file: Option<UploadedFile>,
+    pub(super) preferences: ClientPreferences,
+    pub(super) host: VirtualHost,
     /// How it is granted a token, if it is.
-    pub(super) grant: Grant,
+    pub(super) token_response: TokenResponse,
     pub(super) headers: HeaderMap,
     /// Whether the token is that of the batch around it, and so is the proof.
-    pub(super) covered: bool,
+    pub(super) inherits_batch_token: bool,
     /// The query as it was written.
-    pub(super) query: String,
+    pub(super) raw_query: String,
     /// The path as it was written.
-    pub(super) written: String,
+    pub(super) raw_path: String,
     params: Vec<(&'static str, String, String)>,
     json: Map<String, Value>,
 }
@@ -40,33 +40,33 @@ pub(super) type Version = (u32, u32);
 
 /// The credential that counts. A parameter beats the header.
 #[derive(Clone)]
-pub(super) enum Presented {
+pub(super) enum CallCredential {
     Parameter(String),
     Header(String),
-    Nothing,
+    Missing,
 }
 
 /// What a client says it can take.
 #[derive(Clone, Default)]
-pub(super) struct Accept {
+pub(super) struct ClientPreferences {
     pub(super) gzip: bool,
     pub(super) json: bool,
-    pub(super) unless: Option<String>,
+    pub(super) if_none_match: Option<String>,
     pub(super) range: Option<String>,
 }
 
 /// What a body said.
 #[derive(Default)]
-pub(super) struct Payload {
+pub(super) struct ParsedBody {
     pub(super) fields: Vec<(String, String)>,
     pub(super) multipart: bool,
     pub(super) json: Map<String, Value>,
-    pub(super) file: Option<Upload>,
+    pub(super) file: Option<UploadedFile>,
 }
 
 /// A file part, counted and hashed on the way through.
 #[derive(Clone)]
-pub(super) struct Upload {
+pub(super) struct UploadedFile {
     pub(super) filename: Option<String>,
     pub(super) mime: String,
     pub(super) size: u64,
@@ -74,88 +74,79 @@ pub(super) struct Upload {
     pub(super) bytes: Option<bytes::Bytes>,
 }
 
-// === impl Call ===
+// === impl Request ===
 
 impl Call {
-    pub(super) fn new(head: Parts, host: &str, payload: Payload) -> Self {
+    pub(super) fn new(head: Parts, host: &str, parsed_body: ParsedBody) -> Self {
         let Parts {
-            method,
-            uri,
-            headers,
-            ..
+            method, uri, headers, ..
         } = head;
         let query = uri.query().unwrap_or_default();
-        let body = if payload.multipart {
-            "multipart"
-        } else {
-            "form"
-        };
+        let body = if parsed_body.multipart { "multipart" } else { "form" };
         let call = Self {
             method,
             version: None,
             path: Vec::new(),
-            presented: Presented::header(&headers),
-            file: payload.file,
-            accept: Accept::new(&headers),
-            host: Host::of(host),
-            grant: Grant::Usual,
+            credential: CallCredential::from_headers(&headers),
+            file: parsed_body.file,
+            preferences: ClientPreferences::new(&headers),
+            host: VirtualHost::from_name(host),
+            token_response: TokenResponse::Normal,
             headers,
-            covered: false,
-            query: query.to_owned(),
-            written: uri.path().to_owned(),
-            params: placed("query", form(query))
-                .chain(placed(body, payload.fields))
+            inherits_batch_token: false,
+            raw_query: query.to_owned(),
+            raw_path: uri.path().to_owned(),
+            params: with_location("query", parse_form(query))
+                .chain(with_location(body, parsed_body.fields))
                 .collect(),
-            json: payload.json,
+            json: parsed_body.json,
         };
-        call.settled(uri.path())
+        call.with_path_and_params(uri.path())
     }
 
     /// A batch's item. Without a token of its own it has the batch's.
-    pub(super) fn item(&self, method: Method, relative_url: &str, body: &str) -> Self {
+    pub(super) fn batch_item(&self, method: Method, relative_url: &str, body: &str) -> Self {
         let (path, query) = relative_url.split_once('?').unwrap_or((relative_url, ""));
         let mut call = Self {
             method,
             version: self.version,
             path: Vec::new(),
-            presented: self.presented.clone(),
+            credential: self.credential.clone(),
             file: None,
-            accept: Accept::default(),
+            preferences: ClientPreferences::default(),
             host: self.host,
-            grant: Grant::Usual,
+            token_response: TokenResponse::Normal,
             headers: HeaderMap::new(),
-            covered: false,
-            query: query.to_owned(),
-            written: path.to_owned(),
-            params: placed("query", form(query))
-                .chain(placed("form", form(body)))
+            inherits_batch_token: false,
+            raw_query: query.to_owned(),
+            raw_path: path.to_owned(),
+            params: with_location("query", parse_form(query))
+                .chain(with_location("form", parse_form(body)))
                 .collect(),
             json: Map::new(),
         };
-        call.covered = call
-            .text("access_token")
-            .is_none_or(|token| token.is_empty());
-        call.settled(path)
+        call.inherits_batch_token = call.text("access_token").is_none_or(|token| token.is_empty());
+        call.with_path_and_params(path)
     }
 
     /// What depends on path and parameters together.
-    fn settled(mut self, path: &str) -> Self {
+    fn with_path_and_params(mut self, path: &str) -> Self {
         let mut path = path
             .split('/')
             .filter(|segment| !segment.is_empty())
-            .map(decoded)
+            .map(percent_decode)
             .peekable();
-        if let Some(version) = path.peek().and_then(|first| version(first)) {
+        if let Some(version) = path.peek().and_then(|first| parse_version(first)) {
             self.version = Some(version);
             path.next();
         }
         self.path = path.collect();
         if let Some(token) = self.text("access_token").filter(|token| !token.is_empty()) {
-            self.presented = Presented::Parameter(token);
+            self.credential = CallCredential::Parameter(token);
         }
         if self.method == Method::POST {
-            let tunnelled = self.text("method").unwrap_or_default();
-            self.method = match tunnelled.to_ascii_lowercase().as_str() {
+            let method_override = self.text("method").unwrap_or_default();
+            self.method = match method_override.to_ascii_lowercase().as_str() {
                 "get" => Method::GET,
                 "delete" => Method::DELETE,
                 _ => Method::POST,
@@ -182,11 +173,7 @@ impl Call {
             return Some(text.to_owned());
         }
         let value = self.json.get(name)?;
-        Some(
-            value
-                .as_str()
-                .map_or_else(|| value.to_string(), str::to_owned),
-        )
+        Some(value.as_str().map_or_else(|| value.to_string(), str::to_owned))
     }
 
     fn param(&self, name: &str) -> Option<&str> {
@@ -200,22 +187,18 @@ impl Call {
     }
 
     /// All parameters: place, name, value.
-    pub(super) fn placed(&self) -> impl Iterator<Item = (&'static str, &str, String)> {
+    pub(super) fn params_with_location(&self) -> impl Iterator<Item = (&'static str, &str, String)> {
         let params = self.params.iter();
         let params = params.map(|(place, name, value)| (*place, name.as_str(), value.clone()));
         let members = self.json.iter().map(|(name, value)| {
             let text = value.as_str().map(str::to_owned);
-            (
-                "json",
-                name.as_str(),
-                text.unwrap_or_else(|| value.to_string()),
-            )
+            ("json", name.as_str(), text.unwrap_or_else(|| value.to_string()))
         });
         params.chain(members)
     }
 
     /// All that a body or query said, less the credential: what a record may show.
-    pub(super) fn said(&self) -> Value {
+    pub(super) fn recorded_params(&self) -> Value {
         let mut said = self.json.clone();
         for (_, name, _) in &self.params {
             if let Some(value) = self.value(name) {
@@ -227,8 +210,8 @@ impl Call {
     }
 
     /// The parameters as a query, for `paging`, less those that paging sets itself.
-    pub(super) fn kept(&self) -> impl Iterator<Item = (&str, &str)> {
-        const SET: [&str; 7] = [
+    pub(super) fn paging_params(&self) -> impl Iterator<Item = (&str, &str)> {
+        const PAGING_PARAMS: [&str; 7] = [
             "limit",
             "after",
             "before",
@@ -240,32 +223,32 @@ impl Call {
         let params = self.params.iter();
         params
             .map(|(_, name, value)| (name.as_str(), value.as_str()))
-            .filter(|(name, _)| !SET.contains(name))
+            .filter(|(name, _)| !PAGING_PARAMS.contains(name))
     }
 }
 
 // === impl Presented ===
 
-impl Presented {
+impl CallCredential {
     /// Whatever scheme Graph knows, with anything behind it.
-    fn header(headers: &HeaderMap) -> Self {
+    fn from_headers(headers: &HeaderMap) -> Self {
         let field = headers.get(AUTHORIZATION).map(http::HeaderValue::as_bytes);
         let field = String::from_utf8_lossy(field.unwrap_or_default());
         let Some((scheme, token)) = field.trim().split_once(' ') else {
-            return Self::Nothing;
+            return Self::Missing;
         };
         let known = scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("oauth");
         if known && !token.trim().is_empty() {
             Self::Header(token.trim().to_owned())
         } else {
-            Self::Nothing
+            Self::Missing
         }
     }
 }
 
-// === impl Accept ===
+// === impl ClientPreferences ===
 
-impl Accept {
+impl ClientPreferences {
     fn new(headers: &HeaderMap) -> Self {
         let all = |name| {
             let values = headers.get_all(name).iter();
@@ -277,7 +260,7 @@ impl Accept {
         Self {
             gzip: all(ACCEPT_ENCODING).split(',').any(offers_gzip),
             json: accept.is_empty() || accept.contains("json") || accept.contains("*/*"),
-            unless: one(IF_NONE_MATCH),
+            if_none_match: one(IF_NONE_MATCH),
             range: one(RANGE),
         }
     }
@@ -287,38 +270,36 @@ impl Accept {
 fn offers_gzip(coding: &str) -> bool {
     let (coding, weight) = coding.split_once(';').unwrap_or((coding, ""));
     let weight = weight.trim().trim_start_matches("q=");
-    let nought = !weight.is_empty() && weight.trim_matches(['0', '.']).is_empty();
-    matches!(coding.trim(), "gzip" | "*") && !nought
+    let is_zero = !weight.is_empty() && weight.trim_matches(['0', '.']).is_empty();
+    matches!(coding.trim(), "gzip" | "*") && !is_zero
 }
 
-fn placed(
+fn with_location(
     place: &'static str,
     pairs: Vec<(String, String)>,
 ) -> impl Iterator<Item = (&'static str, String, String)> {
-    pairs
-        .into_iter()
-        .map(move |(name, value)| (place, name, value))
+    pairs.into_iter().map(move |(name, value)| (place, name, value))
 }
 
 /// A form, or a query.
-pub(super) fn form(text: &str) -> Vec<(String, String)> {
+pub(super) fn parse_form(text: &str) -> Vec<(String, String)> {
     text.split('&')
         .filter(|pair| !pair.is_empty())
         .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
         .map(|(name, value)| {
             (
-                decoded(&name.replace('+', " ")),
-                decoded(&value.replace('+', " ")),
+                percent_decode(&name.replace('+', " ")),
+                percent_decode(&value.replace('+', " ")),
             )
         })
         .collect()
 }
 
-fn decoded(text: &str) -> String {
+fn percent_decode(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
-fn version(segment: &str) -> Option<Version> {
+fn parse_version(segment: &str) -> Option<Version> {
     let (major, minor) = segment.strip_prefix('v')?.split_once('.')?;
     Some((major.parse().ok()?, minor.parse().ok()?))
 }
@@ -333,19 +314,19 @@ mod tests {
             request = request.header(*name, *value);
         }
         let (head, ()) = request.body(()).unwrap().into_parts();
-        Call::new(head, "graph.facebook.com", Payload::default())
+        Call::new(head, "graph.facebook.com", ParsedBody::default())
     }
 
     #[test]
     fn a_parameter_beats_the_header_and_an_empty_one_does_not_count() {
         let headers = [("authorization", "Bearer h")];
         let both = call(Method::GET, "/me?access_token=p", &headers);
-        assert!(matches!(both.presented, Presented::Parameter(token) if token == "p"));
+        assert!(matches!(both.credential, CallCredential::Parameter(token) if token == "p"));
         let empty = call(Method::GET, "/me?access_token=", &headers);
-        assert!(matches!(empty.presented, Presented::Header(token) if token == "h"));
+        assert!(matches!(empty.credential, CallCredential::Header(token) if token == "h"));
         for nothing in ["Bearer", "Bearer  ", "Basic abc"] {
             let nothing = call(Method::GET, "/me", &[("authorization", nothing)]);
-            assert!(matches!(nothing.presented, Presented::Nothing));
+            assert!(matches!(nothing.credential, CallCredential::Missing));
         }
     }
 
@@ -363,18 +344,10 @@ mod tests {
     #[test]
     fn gzip_is_offered_by_name_or_star_unless_weighed_nought() {
         for yes in ["gzip", "br, gzip;q=0.5", "*", "deflate,gzip ;q=1"] {
-            assert!(
-                call(Method::GET, "/", &[("accept-encoding", yes)])
-                    .accept
-                    .gzip
-            );
+            assert!(call(Method::GET, "/", &[("accept-encoding", yes)]).preferences.gzip);
         }
         for no in ["", "br", "gzip;q=0", "gzip;q=0.000", "identity"] {
-            assert!(
-                !call(Method::GET, "/", &[("accept-encoding", no)])
-                    .accept
-                    .gzip
-            );
+            assert!(!call(Method::GET, "/", &[("accept-encoding", no)]).preferences.gzip);
         }
     }
 }

@@ -17,28 +17,28 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::body::SimBody;
-use super::death::Death;
-use super::faults::{Effect, Endpoint, Fault, Grant, Moment};
-use super::hosts::Family;
-use super::state::{State, locked};
-use super::tokens::{About, Change, Kind, Until};
+use super::faults::{Effect, EndpointKind, Fault, FaultTiming, TokenResponse};
+use super::hosts::TokenFamily;
+use super::invalidation::InvalidationReason;
+use super::state::{SimState, lock};
+use super::tokens::{Expiry, SimTokenKind, TokenChange, TokenInfo};
 use super::usage;
 use crate::net::BoxError;
-use crate::types::unix;
+use crate::types::unix_seconds;
 
 /// The control API as a service.
 #[derive(Clone)]
-pub(super) struct Control(Arc<State>);
+pub(super) struct ControlApi(Arc<SimState>);
 
 /// `POST /tokens`, and `POST /tokens/set` for one that there is. Times are from now on, or `never`; an age is back from
 /// now.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Issue {
+struct TokenRequest {
     token: Option<String>,
-    family: Option<Family>,
+    family: Option<TokenFamily>,
     ttl: Option<String>,
-    kind: Option<Kind>,
+    kind: Option<SimTokenKind>,
     age: Option<String>,
     data_access: Option<String>,
     scopes: Option<Vec<String>>,
@@ -49,77 +49,74 @@ struct Issue {
 /// `POST /tokens/expire`
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Expire {
+struct InvalidateRequest {
     token: Option<String>,
     #[serde(default)]
     all: bool,
-    kind: Option<Death>,
+    kind: Option<InvalidationReason>,
 }
 
 /// `POST /faults`
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Trouble {
+struct FaultRequest {
     kind: String,
     #[serde(default)]
-    on: Endpoint,
+    on: EndpointKind,
     code: Option<i64>,
     subcode: Option<i64>,
     status: Option<u16>,
     r#for: Option<String>,
-    #[serde(default = "one")]
+    #[serde(default = "default_times")]
     times: u32,
     #[serde(default)]
     after: bool,
 }
 
-const fn one() -> u32 {
+const fn default_times() -> u32 {
     1
 }
 
 /// An answer that is not a 200: status, and why in words.
-type Refused = (StatusCode, String);
+type ApiError = (StatusCode, String);
 
-impl Control {
-    pub(super) const fn new(state: Arc<State>) -> Self {
+impl ControlApi {
+    pub(super) const fn new(state: Arc<SimState>) -> Self {
         Self(state)
     }
 
-    fn answer(&self, method: &Method, path: &str, body: &[u8]) -> Result<Value, Refused> {
+    fn handle(&self, method: &Method, path: &str, body: &[u8]) -> Result<Value, ApiError> {
         let state = &*self.0;
         match (method.as_str(), path) {
             ("GET", "/state") => Ok(json!({
-                "tokens": locked(&state.tokens).shown(state.now()),
+                "tokens": lock(&state.tokens).summaries(state.now()),
                 "counts": state.counts(),
-                "faults_waiting": locked(&state.faults).waiting(),
+                "faults_waiting": lock(&state.faults).pending_count(),
             })),
-            ("GET", "/messages") => Ok(json!({"data": *locked(&state.messages)})),
+            ("GET", "/messages") => Ok(json!({"data": *lock(&state.messages)})),
             ("GET", "/calls") => {
-                let calls = locked(&state.calls);
+                let calls = lock(&state.calls);
                 Ok(json!({"data": calls.iter().collect::<Vec<_>>()}))
             }
-            ("POST", "/tokens") => issue(state, parsed(body)?),
-            ("POST", "/tokens/set") => set(state, parsed(body)?),
-            ("POST", "/tokens/expire") => expire(state, parsed(body)?),
+            ("POST", "/tokens") => issue_token(state, parse_body(body)?),
+            ("POST", "/tokens/set") => update_token(state, parse_body(body)?),
+            ("POST", "/tokens/expire") => invalidate_tokens(state, parse_body(body)?),
             ("POST", "/faults") => {
-                let (endpoint, fault) = trouble(parsed(body)?)?;
-                let mut faults = locked(&state.faults);
+                let (endpoint, fault) = parse_fault(parse_body(body)?)?;
+                let mut faults = lock(&state.faults);
                 faults.add(endpoint, fault);
-                Ok(json!({"faults_waiting": faults.waiting()}))
+                Ok(json!({"faults_waiting": faults.pending_count()}))
             }
             ("POST", "/usage") => {
-                usage::set(&mut locked(&state.usage), &parsed(body)?).map_err(bad)?;
+                usage::set_headers(&mut lock(&state.usage), &parse_body(body)?).map_err(bad_request)?;
                 Ok(json!({"success": true}))
             }
             ("POST", "/reset") => {
                 state.reset();
                 Ok(json!({"success": true}))
             }
-            (_, path) => match allowed(path) {
-                Some(allowed) => Err((
-                    StatusCode::METHOD_NOT_ALLOWED,
-                    format!("{path} takes {allowed} only"),
-                )),
+            (_, path) => match allowed_method(path) {
+                Some(allowed) => Err((StatusCode::METHOD_NOT_ALLOWED, format!("{path} takes {allowed} only"))),
                 None => Err((
                     StatusCode::NOT_FOUND,
                     "there are GET /state, GET /messages, GET /calls, POST /tokens, POST /tokens/set, \
@@ -132,121 +129,117 @@ impl Control {
 }
 
 /// The one method of a path.
-fn allowed(path: &str) -> Option<&'static str> {
+fn allowed_method(path: &str) -> Option<&'static str> {
     match path {
         "/state" | "/messages" | "/calls" => Some("GET"),
-        "/tokens" | "/tokens/set" | "/tokens/expire" | "/faults" | "/usage" | "/reset" => {
-            Some("POST")
-        }
+        "/tokens" | "/tokens/set" | "/tokens/expire" | "/faults" | "/usage" | "/reset" => Some("POST"),
         _ => None,
     }
 }
 
-fn issue(state: &State, asked: Issue) -> Result<Value, Refused> {
-    let change = change(state, &asked)?;
-    let ttl = state.settings.token_ttl;
-    let token = match asked.token {
-        None => state.issue(asked.family.unwrap_or_default(), ttl),
+fn issue_token(state: &SimState, request: TokenRequest) -> Result<Value, ApiError> {
+    let change = parse_change(state, &request)?;
+    let ttl = state.config.token_ttl;
+    let token = match request.token {
+        None => state.issue(request.family.unwrap_or_default(), ttl),
         Some(token) => {
-            let about = About::new(Kind::SystemUser, state.now(), ttl);
-            locked(&state.tokens).add(&token, about);
+            let about = TokenInfo::new(SimTokenKind::SystemUser, state.now(), ttl);
+            lock(&state.tokens).add(&token, about);
             token
         }
     };
-    changed(state, &token, change)
+    apply_change(state, &token, change)
 }
 
-fn set(state: &State, mut asked: Issue) -> Result<Value, Refused> {
-    let token = asked.token.take();
-    let token = token.ok_or_else(|| bad("say which: \"token\": \"…\""))?;
-    if asked.family.is_some() {
-        return Err(bad("a token's family is in how it begins"));
+fn update_token(state: &SimState, mut request: TokenRequest) -> Result<Value, ApiError> {
+    let token = request.token.take();
+    let token = token.ok_or_else(|| bad_request("say which: \"token\": \"…\""))?;
+    if request.family.is_some() {
+        return Err(bad_request("a token's family is in how it begins"));
     }
-    changed(state, &token, change(state, &asked)?)
+    apply_change(state, &token, parse_change(state, &request)?)
 }
 
-fn changed(state: &State, token: &str, change: Change) -> Result<Value, Refused> {
-    let mut tokens = locked(&state.tokens);
-    if !tokens.change(token, change) {
+fn apply_change(state: &SimState, token: &str, change: TokenChange) -> Result<Value, ApiError> {
+    let mut tokens = lock(&state.tokens);
+    if !tokens.update(token, change) {
         return Err((StatusCode::NOT_FOUND, "there is no such token".to_owned()));
     }
-    let until = tokens.about(token).and_then(|about| about.until);
-    Ok(json!({"access_token": token, "expires_at": until.map(unix)}))
+    let until = tokens.info(token).and_then(|about| about.expires_at);
+    Ok(json!({"access_token": token, "expires_at": until.map(unix_seconds)}))
 }
 
 /// What is asked for. A person's token has access to data for 90 days from its issue, unless told otherwise.
-fn change(state: &State, asked: &Issue) -> Result<Change, Refused> {
+fn parse_change(state: &SimState, request: &TokenRequest) -> Result<TokenChange, ApiError> {
     let now = state.now();
     let until = |text: &Option<String>| match text.as_deref() {
         None => Ok(None),
-        Some("never") => Ok(Some(Until::Ever)),
-        Some(text) => Ok(Some(Until::Then(now + duration(text).map_err(bad)?))),
+        Some("never") => Ok(Some(Expiry::Never)),
+        Some(text) => Ok(Some(Expiry::At(now + parse_duration(text).map_err(bad_request)?))),
     };
-    let age = asked.age.as_deref().map(duration).transpose();
-    let issued = age.map_err(bad)?.map(|age| now - age);
-    let persons = asked.kind == Some(Kind::User);
-    let access = About::new(Kind::User, issued.unwrap_or(now), None).data_access;
-    let usual = access.filter(|_| persons).map(Until::Then);
-    Ok(Change {
-        kind: asked.kind,
-        issued,
-        ends: until(&asked.ttl)?,
-        data_access: until(&asked.data_access)?.or(usual),
-        scopes: asked.scopes.clone(),
-        targets: asked.targets.clone(),
-        app: asked.app_id.clone(),
+    let age = request.age.as_deref().map(parse_duration).transpose();
+    let issued = age.map_err(bad_request)?.map(|age| now - age);
+    let is_user_token = request.kind == Some(SimTokenKind::User);
+    let user_data_access = TokenInfo::new(SimTokenKind::User, issued.unwrap_or(now), None).data_access_expires_at;
+    let default_data_access = user_data_access.filter(|_| is_user_token).map(Expiry::At);
+    Ok(TokenChange {
+        kind: request.kind,
+        issued_at: issued,
+        expires_at: until(&request.ttl)?,
+        data_access_expires_at: until(&request.data_access)?.or(default_data_access),
+        scopes: request.scopes.clone(),
+        target_ids: request.targets.clone(),
+        app_id: request.app_id.clone(),
     })
 }
 
-fn expire(state: &State, asked: Expire) -> Result<Value, Refused> {
-    let death = asked.kind.unwrap_or(Death::Expired);
+fn invalidate_tokens(state: &SimState, request: InvalidateRequest) -> Result<Value, ApiError> {
+    let reason = request.kind.unwrap_or(InvalidationReason::Expired);
     let now = state.now();
-    let mut tokens = locked(&state.tokens);
-    let died = match (asked.token, asked.all) {
-        (None, true) => tokens.kill_all(death, now),
-        (Some(token), false) if tokens.is_known(&token) => {
-            usize::from(tokens.kill(&token, death, now))
-        }
+    let mut tokens = lock(&state.tokens);
+    let invalidated = match (request.token, request.all) {
+        (None, true) => tokens.invalidate_all(reason, now),
+        (Some(token), false) if tokens.is_known(&token) => usize::from(tokens.invalidate(&token, reason, now)),
         (Some(_), false) => {
             return Err((StatusCode::NOT_FOUND, "there is no such token".to_owned()));
         }
         (Some(_), true) | (None, false) => {
-            return Err(bad("say either \"token\": \"…\" or \"all\": true"));
+            return Err(bad_request("say either \"token\": \"…\" or \"all\": true"));
         }
     };
-    Ok(json!({"expired": died}))
+    Ok(json!({"expired": invalidated}))
 }
 
-fn trouble(asked: Trouble) -> Result<(Endpoint, Fault), Refused> {
-    let status = asked.status.map(StatusCode::from_u16).transpose();
-    let status = status.map_err(|_range| bad("\"status\" is a number from 100 to 999"))?;
-    let effect = match asked.kind.as_str() {
+fn parse_fault(request: FaultRequest) -> Result<(EndpointKind, Fault), ApiError> {
+    let status = request.status.map(StatusCode::from_u16).transpose();
+    let status = status.map_err(|_range| bad_request("\"status\" is a number from 100 to 999"))?;
+    let effect = match request.kind.as_str() {
         "error" => Effect::Error {
-            code: asked.code.ok_or_else(|| bad("an error needs a \"code\""))?,
-            subcode: asked.subcode,
+            code: request.code.ok_or_else(|| bad_request("an error needs a \"code\""))?,
+            subcode: request.subcode,
             status,
         },
-        "page" => Effect::Page(status.unwrap_or(StatusCode::BAD_GATEWAY)),
+        "page" => Effect::HtmlPage(status.unwrap_or(StatusCode::BAD_GATEWAY)),
         "delay" => {
-            let by = asked
+            let by = request
                 .r#for
                 .as_deref()
-                .ok_or_else(|| bad("a delay needs a \"for\""))?;
-            Effect::Delay(duration(by).map_err(bad)?)
+                .ok_or_else(|| bad_request("a delay needs a \"for\""))?;
+            Effect::Delay(parse_duration(by).map_err(bad_request)?)
         }
-        "malformed" => Effect::Malformed,
-        "null" => Effect::Null,
+        "malformed" => Effect::MalformedToken,
+        "null" => Effect::NullBatchItem,
         "hang" => Effect::Hang,
         "stall" => Effect::Stall,
-        "cut" => Effect::Cut,
+        "cut" => Effect::Truncate,
         "reset" => Effect::Reset,
-        "untold" => Effect::Grant(Grant::Untold),
-        "form" => Effect::Grant(Grant::Form),
-        "same" => Effect::Grant(Grant::Same),
-        "stale" => Effect::Grant(Grant::Stale),
-        "huge" => Effect::Grant(Grant::Huge),
+        "untold" => Effect::TokenResponse(TokenResponse::WithoutExpiry),
+        "form" => Effect::TokenResponse(TokenResponse::FormEncoded),
+        "same" => Effect::TokenResponse(TokenResponse::SameToken),
+        "stale" => Effect::TokenResponse(TokenResponse::Expired),
+        "huge" => Effect::TokenResponse(TokenResponse::Oversized),
         _ => {
-            return Err(bad(
+            return Err(bad_request(
                 "\"kind\" is one of error, malformed, page, null, delay, hang, stall, cut and reset; of a token \
                  endpoint also untold, form, same, stale and huge",
             ));
@@ -254,24 +247,24 @@ fn trouble(asked: Trouble) -> Result<(Endpoint, Fault), Refused> {
     };
     let fault = Fault {
         effect,
-        moment: if asked.after {
-            Moment::After
+        timing: if request.after {
+            FaultTiming::AfterHandling
         } else {
-            Moment::Before
+            FaultTiming::BeforeHandling
         },
-        times: asked.times,
+        times: request.times,
     };
-    Ok((asked.on, fault))
+    Ok((request.on, fault))
 }
 
-fn bad(why: impl Into<String>) -> Refused {
+fn bad_request(why: impl Into<String>) -> ApiError {
     (StatusCode::BAD_REQUEST, why.into())
 }
 
 /// A body of JSON; none at all is an empty object.
-fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refused> {
+fn parse_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     let body = if body.is_empty() { b"{}" } else { body };
-    serde_json::from_slice(body).map_err(|error| bad(format!("the body is not right: {error}")))
+    serde_json::from_slice(body).map_err(|error| bad_request(format!("the body is not right: {error}")))
 }
 
 /// A time in words: `250ms`, `4s`, `10m`, `2h`.
@@ -279,7 +272,7 @@ fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refused> {
 /// # Errors
 ///
 /// What is wrong with it, in words.
-pub fn duration(text: &str) -> Result<Duration, String> {
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|letter: char| !letter.is_ascii_digit());
     let unit = text.strip_prefix(digits).unwrap_or_default();
     let number: u32 = digits
@@ -295,7 +288,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     Ok(unit * number)
 }
 
-impl<B> Service<Request<B>> for Control
+impl<B> Service<Request<B>> for ControlApi
 where
     B: Body + Send + 'static,
     B::Data: Send,
@@ -311,22 +304,22 @@ where
             let (head, body) = request.into_parts();
             let path = head.uri.path();
             let answer = match Limited::new(body, 1024 * 1024).collect().await {
-                Ok(body) => control.answer(&head.method, path, &body.to_bytes()),
-                Err(error) => Err(bad(format!("the body cannot be read: {error}"))),
+                Ok(body) => control.handle(&head.method, path, &body.to_bytes()),
+                Err(error) => Err(bad_request(format!("the body cannot be read: {error}"))),
             };
-            Ok(written(answer, allowed(path)))
+            Ok(to_response(answer, allowed_method(path)))
         })
     }
 }
 
-fn written(answer: Result<Value, Refused>, allowed: Option<&'static str>) -> Response<SimBody> {
+fn to_response(answer: Result<Value, ApiError>, allowed: Option<&'static str>) -> Response<SimBody> {
     let (status, value) = match answer {
         Ok(value) => (StatusCode::OK, value),
         Err((status, why)) => (status, json!({"error": why})),
     };
     let body = Bytes::from(format!("{value:#}\n"));
     let length = body.len();
-    let mut response = Response::new(SimBody::whole(body));
+    let mut response = Response::new(SimBody::full(body));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -343,10 +336,10 @@ mod tests {
 
     #[test]
     fn times_are_written_with_a_unit() {
-        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
-        assert_eq!(duration("10m"), Ok(Duration::from_secs(600)));
+        assert_eq!(parse_duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(parse_duration("10m"), Ok(Duration::from_secs(600)));
         for wrong in ["", "4", "s", "-4s", "4 s", "4d", "4294967296s"] {
-            assert!(duration(wrong).is_err(), "{wrong}");
+            assert!(parse_duration(wrong).is_err(), "{wrong}");
         }
     }
 }

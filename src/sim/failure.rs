@@ -4,28 +4,28 @@ use http::StatusCode;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::hosts::Host;
+use super::hosts::VirtualHost;
 
 /// One error, before it is written as an envelope.
 #[derive(Clone, Debug)]
-pub(super) struct Failure {
+pub(super) struct GraphFailure {
     pub(super) status: StatusCode,
     pub(super) code: i64,
     pub(super) message: String,
-    kind: &'static str,
+    error_type: &'static str,
     subcode: Option<i64>,
-    data: Option<Value>,
-    challenge: &'static str,
+    error_data: Option<Value>,
+    challenge_error: &'static str,
 }
 
 /// The documented envelope, in Graph's order of fields.
 #[derive(Serialize)]
-struct Envelope<'a> {
-    error: Inner<'a>,
+struct ErrorEnvelope<'a> {
+    error: ErrorObject<'a>,
 }
 
 #[derive(Serialize)]
-struct Inner<'a> {
+struct ErrorObject<'a> {
     message: &'a str,
     #[serde(rename = "type")]
     kind: &'a str,
@@ -39,39 +39,39 @@ struct Inner<'a> {
     fbtrace_id: &'a str,
 }
 
-impl Failure {
+impl GraphFailure {
     /// Most errors: an `OAuthException` with the status that goes with its code.
     pub(super) fn new(code: i64, message: impl Into<String>) -> Self {
         Self {
             status: status_of(code),
             code,
             message: message.into(),
-            kind: "OAuthException",
+            error_type: "OAuthException",
             subcode: None,
-            data: None,
-            challenge: challenge_of(code),
+            error_data: None,
+            challenge_error: challenge_of(code),
         }
     }
 
     /// An error on command, with the text that is known for its code.
-    pub(super) fn known(code: i64) -> Self {
+    pub(super) fn from_code(code: i64) -> Self {
         let failure = Self::new(code, text_of(code));
         if code >= 130_000 {
-            failure.details(text_of(code))
+            failure.with_details(text_of(code))
         } else {
             failure
         }
     }
 
     /// A dead token. Graph's status depends on how it travelled: whoever calls sets it.
-    pub(super) fn token(subcode: Option<i64>, message: impl Into<String>) -> Self {
+    pub(super) fn invalid_token(subcode: Option<i64>, message: impl Into<String>) -> Self {
         let mut failure = Self::new(190, message);
         failure.subcode = subcode;
         failure
     }
 
     /// Nothing there, or nothing that this token may see: Graph does not say which.
-    pub(super) fn unsupported(method: &http::Method, id: &str) -> Self {
+    pub(super) fn unsupported_request(method: &http::Method, id: &str) -> Self {
         let verb = match method.as_str() {
             "GET" | "HEAD" => "get",
             "DELETE" => "delete",
@@ -85,8 +85,8 @@ impl Failure {
                  documentation at https://developers.facebook.com/docs/graph-api"
             ),
         )
-        .subcode(33)
-        .kind("GraphMethodException")
+        .with_subcode(33)
+        .with_type("GraphMethodException")
     }
 
     /// A path that leads nowhere.
@@ -94,61 +94,63 @@ impl Failure {
         Self::new(2500, format!("Unknown path components: /{path}"))
     }
 
-    pub(super) fn subcode(mut self, subcode: i64) -> Self {
+    pub(super) fn with_subcode(mut self, subcode: i64) -> Self {
         self.subcode = Some(subcode);
         self
     }
 
-    pub(super) const fn kind(mut self, kind: &'static str) -> Self {
-        self.kind = kind;
+    pub(super) const fn with_type(mut self, kind: &'static str) -> Self {
+        self.error_type = kind;
         self
     }
 
-    pub(super) const fn status(mut self, status: StatusCode) -> Self {
+    pub(super) const fn with_status(mut self, status: StatusCode) -> Self {
         self.status = status;
         self
     }
 
     /// WhatsApp's `error_data`.
-    pub(super) fn details(self, details: impl Into<String>) -> Self {
+    pub(super) fn with_details(self, details: impl Into<String>) -> Self {
         let details: String = details.into();
-        self.data(json!({"messaging_product": "whatsapp", "details": details}))
+        self.with_data(json!({"messaging_product": "whatsapp", "details": details}))
     }
 
     /// `error_data`.
-    pub(super) fn data(mut self, data: Value) -> Self {
-        self.data = Some(data);
+    pub(super) fn with_data(mut self, data: Value) -> Self {
+        self.error_data = Some(data);
         self
     }
 
     /// The same, as the host says it.
-    pub(super) fn on(mut self, host: Host) -> Self {
-        if self.kind == "OAuthException" {
-            self.kind = match host {
-                Host::Instagram => "IGApiException",
-                Host::Threads => "THApiException",
-                Host::Graph | Host::Video | Host::Rupload | Host::Lookaside | Host::Other => {
-                    self.kind
-                }
+    pub(super) fn for_host(mut self, host: VirtualHost) -> Self {
+        if self.error_type == "OAuthException" {
+            self.error_type = match host {
+                VirtualHost::Instagram => "IGApiException",
+                VirtualHost::Threads => "THApiException",
+                VirtualHost::Graph
+                | VirtualHost::Video
+                | VirtualHost::Rupload
+                | VirtualHost::Lookaside
+                | VirtualHost::Any => self.error_type,
             };
         }
         self
     }
 
     /// Graph does echo the token.
-    pub(super) fn malformed(token: &str) -> Self {
-        Self::token(None, format!("Malformed access token {token}"))
+    pub(super) fn malformed_token(token: &str) -> Self {
+        Self::invalid_token(None, format!("Malformed access token {token}"))
     }
 
     /// The body.
     pub(super) fn envelope<'a>(&'a self, trace: &'a str) -> impl Serialize + use<'a> {
-        Envelope {
-            error: Inner {
+        ErrorEnvelope {
+            error: ErrorObject {
                 message: &self.message,
-                kind: self.kind,
+                kind: self.error_type,
                 code: self.code,
                 error_subcode: self.subcode,
-                error_data: self.data.clone(),
+                error_data: self.error_data.clone(),
                 is_transient: (self.code == 2).then_some(true),
                 fbtrace_id: trace,
             },
@@ -156,7 +158,7 @@ impl Failure {
     }
 
     /// What `debug_token` says of a dead token. The field is `subcode` there.
-    pub(super) fn debugged(&self) -> Value {
+    pub(super) fn to_debug_token_error(&self) -> Value {
         let mut error = json!({"code": self.code, "message": self.message});
         if let (Some(subcode), Some(error)) = (self.subcode, error.as_object_mut()) {
             error.insert("subcode".to_owned(), subcode.into());
@@ -170,18 +172,9 @@ impl Failure {
         let message: String = self
             .message
             .chars()
-            .map(|letter| {
-                if letter.is_ascii_control() {
-                    ' '
-                } else {
-                    letter
-                }
-            })
+            .map(|letter| if letter.is_ascii_control() { ' ' } else { letter })
             .collect();
-        format!(
-            "OAuth \"Facebook Platform\" \"{}\" \"{message}\"",
-            self.challenge
-        )
+        format!("OAuth \"Facebook Platform\" \"{}\" \"{message}\"", self.challenge_error)
     }
 }
 
@@ -217,14 +210,10 @@ const fn text_of(code: i64) -> &'static str {
         17 => "(#17) User request limit reached",
         102 => "Session key invalid or no longer valid",
         190 => "Invalid OAuth access token - Cannot parse access token",
-        200..=299 => {
-            "(#200) You do not have the necessary permissions required to perform this action."
-        }
+        200..=299 => "(#200) You do not have the necessary permissions required to perform this action.",
         368 => "The action attempted has been deemed abusive or is otherwise disallowed",
         613 => "(#613) Calls to this api have exceeded the rate limit.",
-        2635 => {
-            "(#2635) You are calling a deprecated version of the Ads API. Please update to the latest version."
-        }
+        2635 => "(#2635) You are calling a deprecated version of the Ads API. Please update to the latest version.",
         80_007 => {
             "(#80007) There have been too many calls to this WhatsApp Business account. Wait a bit and try again."
         }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, PartialEq)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum Endpoint {
+pub enum EndpointKind {
     /// Everything that is not about tokens.
     #[default]
     Data,
@@ -28,20 +28,20 @@ pub enum Endpoint {
 /// How a token endpoint grants a token.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
-pub enum Grant {
+pub enum TokenResponse {
     /// As it should.
     #[default]
-    Usual,
+    Normal,
     /// Without saying when it ends.
-    Untold,
+    WithoutExpiry,
     /// As very old versions did: `access_token=…&expires=…`.
-    Form,
+    FormEncoded,
     /// The same token again, which ends later now.
-    Same,
+    SameToken,
     /// A token that has expired, and it says so.
-    Stale,
+    Expired,
     /// In an answer of 100,000 bytes.
-    Huge,
+    Oversized,
 }
 
 /// Trouble for the next calls.
@@ -50,7 +50,7 @@ pub struct Fault {
     /// What goes wrong.
     pub effect: Effect,
     /// Whether the call has its effect all the same.
-    pub moment: Moment,
+    pub timing: FaultTiming,
     /// How often.
     pub times: u32,
 }
@@ -70,12 +70,12 @@ pub enum Effect {
         status: Option<http::StatusCode>,
     },
     /// The edge's own page, "Sorry, something went wrong.", with this status.
-    Page(http::StatusCode),
+    HtmlPage(http::StatusCode),
     /// "Malformed access token" and the token itself, in the body and in `WWW-Authenticate`, as Graph does. Calls
     /// with a dead token do not use it up either.
-    Malformed,
+    MalformedToken,
     /// The first item of a batch's answer is `null`, as when Graph's time for it ran out. Other answers stay.
-    Null,
+    NullBatchItem,
     /// The head comes this much later.
     Delay(Duration),
     /// No head, ever.
@@ -83,27 +83,27 @@ pub enum Effect {
     /// A head and half a body, then silence.
     Stall,
     /// A head and half a body, then the connection is lost.
-    Cut,
+    Truncate,
     /// The connection is lost before the head (HTTP/2: the stream is reset).
     Reset,
     /// A token is granted in an odd way. Calls that grant none do not mind.
-    Grant(Grant),
+    TokenResponse(TokenResponse),
 }
 
-/// When trouble strikes. [`Effect::Stall`] and [`Effect::Cut`] strike an answer, so it is always after.
+/// When trouble strikes. [`Effect::Stall`] and [`Effect::Truncate`] strike an answer, so it is always after.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum Moment {
+pub enum FaultTiming {
     /// Before the call had any effect. A delayed call has it after the delay.
     #[default]
-    Before,
+    BeforeHandling,
     /// After: the message is on its way, and the app does not hear of it. This is the trouble in which a blind
     /// retry sends twice.
-    After,
+    AfterHandling,
 }
 
 /// Trouble in waiting.
 #[derive(Debug, Default)]
-pub(super) struct Faults(HashMap<Endpoint, VecDeque<Fault>>);
+pub(super) struct FaultQueue(HashMap<EndpointKind, VecDeque<Fault>>);
 
 // === impl Fault ===
 
@@ -113,7 +113,7 @@ impl Fault {
     pub const fn once(effect: Effect) -> Self {
         Self {
             effect,
-            moment: Moment::Before,
+            timing: FaultTiming::BeforeHandling,
             times: 1,
         }
     }
@@ -137,23 +137,23 @@ impl Fault {
 
     /// The same, but the call has its effect.
     #[must_use]
-    pub const fn after(mut self) -> Self {
-        self.moment = Moment::After;
+    pub const fn after_handling(mut self) -> Self {
+        self.timing = FaultTiming::AfterHandling;
         self
     }
 }
 
-// === impl Faults ===
+// === impl FaultQueue ===
 
-impl Faults {
-    pub(super) fn add(&mut self, endpoint: Endpoint, fault: Fault) {
+impl FaultQueue {
+    pub(super) fn add(&mut self, endpoint: EndpointKind, fault: Fault) {
         if fault.times > 0 {
             self.0.entry(endpoint).or_default().push_back(fault);
         }
     }
 
     /// How many calls will still meet trouble.
-    pub(super) fn waiting(&self) -> u64 {
+    pub(super) fn pending_count(&self) -> u64 {
         let all = self.0.values().flatten();
         all.map(|fault| u64::from(fault.times)).sum()
     }
@@ -163,10 +163,10 @@ impl Faults {
     }
 
     /// The next trouble for a call whose token is `alive`, or dead.
-    pub(super) fn next(&mut self, endpoint: Endpoint, alive: bool) -> Option<Fault> {
+    pub(super) fn take_next(&mut self, endpoint: EndpointKind, token_is_valid: bool) -> Option<Fault> {
         let waiting = self.0.get_mut(&endpoint)?;
         let front = waiting.front_mut()?;
-        if !alive && matches!(front.effect, Effect::Error { .. } | Effect::Malformed) {
+        if !token_is_valid && matches!(front.effect, Effect::Error { .. } | Effect::MalformedToken) {
             return None;
         }
         front.times -= 1;
@@ -184,27 +184,27 @@ mod tests {
 
     #[test]
     fn trouble_comes_in_order_and_as_often_as_told() {
-        let mut faults = Faults::default();
-        faults.add(Endpoint::Data, Fault::once(Effect::Reset).times(2));
-        faults.add(Endpoint::Data, Fault::error(4));
-        assert_eq!(faults.waiting(), 3);
-        assert!(faults.next(Endpoint::Mint, true).is_none());
+        let mut faults = FaultQueue::default();
+        faults.add(EndpointKind::Data, Fault::once(Effect::Reset).times(2));
+        faults.add(EndpointKind::Data, Fault::error(4));
+        assert_eq!(faults.pending_count(), 3);
+        assert!(faults.take_next(EndpointKind::Mint, true).is_none());
         assert_eq!(
-            faults.next(Endpoint::Data, true).unwrap().effect,
+            faults.take_next(EndpointKind::Data, true).unwrap().effect,
             Effect::Reset
         );
         assert_eq!(
-            faults.next(Endpoint::Data, false).unwrap().effect,
+            faults.take_next(EndpointKind::Data, false).unwrap().effect,
             Effect::Reset
         );
         assert!(
-            faults.next(Endpoint::Data, false).is_none(),
+            faults.take_next(EndpointKind::Data, false).is_none(),
             "a dead token is seen first"
         );
         assert!(matches!(
-            faults.next(Endpoint::Data, true).unwrap().effect,
+            faults.take_next(EndpointKind::Data, true).unwrap().effect,
             Effect::Error { code: 4, .. }
         ));
-        assert!(faults.next(Endpoint::Data, true).is_none());
+        assert!(faults.take_next(EndpointKind::Data, true).is_none());
     }
 }

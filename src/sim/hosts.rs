@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// The host that a call was sent to.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(super) enum Host {
+pub(super) enum VirtualHost {
     /// `graph.facebook.com`, or its beta.
     Graph,
     /// `graph-video.facebook.com`, or its beta: Graph, and video uploads.
@@ -23,14 +23,14 @@ pub(super) enum Host {
     Threads,
     /// None of Meta's: all of them in one, for those who reach the fake by an address.
     #[default]
-    Other,
+    Any,
 }
 
 /// Whose token it is: good on the hosts of its family, and unparsable on the others.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum Family {
+pub enum TokenFamily {
     /// `EAA…`, and app tokens.
     #[default]
     Facebook,
@@ -41,7 +41,7 @@ pub enum Family {
 }
 
 /// The name that a request was sent to, in lower case and without its port.
-pub(super) fn name(uri: &Uri, headers: &HeaderMap) -> String {
+pub(super) fn requested_host(uri: &Uri, headers: &HeaderMap) -> String {
     let said = headers.get(HOST).and_then(|host| host.to_str().ok());
     let authority = uri.authority().map(http::uri::Authority::as_str).or(said);
     let authority = authority.unwrap_or_default();
@@ -54,10 +54,10 @@ pub(super) fn name(uri: &Uri, headers: &HeaderMap) -> String {
     name.to_ascii_lowercase()
 }
 
-// === impl Host ===
+// === impl VirtualHost ===
 
-impl Host {
-    pub(super) fn of(name: &str) -> Self {
+impl VirtualHost {
+    pub(super) fn from_name(name: &str) -> Self {
         match name {
             "graph.facebook.com" | "graph.beta.facebook.com" => Self::Graph,
             "graph-video.facebook.com" | "graph-video.beta.facebook.com" => Self::Video,
@@ -65,27 +65,27 @@ impl Host {
             "lookaside.fbsbx.com" => Self::Lookaside,
             "graph.instagram.com" | "api.instagram.com" => Self::Instagram,
             "graph.threads.net" | "graph.threads.com" => Self::Threads,
-            _ => Self::Other,
+            _ => Self::Any,
         }
     }
 
     /// Whether a family's tokens are good here.
-    pub(super) const fn takes(self, family: Family) -> bool {
+    pub(super) const fn accepts(self, family: TokenFamily) -> bool {
         match self {
             Self::Graph | Self::Video | Self::Rupload | Self::Lookaside => {
-                matches!(family, Family::Facebook)
+                matches!(family, TokenFamily::Facebook)
             }
-            Self::Instagram => matches!(family, Family::Instagram),
-            Self::Threads => matches!(family, Family::Threads),
-            Self::Other => true,
+            Self::Instagram => matches!(family, TokenFamily::Instagram),
+            Self::Threads => matches!(family, TokenFamily::Threads),
+            Self::Any => true,
         }
     }
 }
 
 // === impl Family ===
 
-impl Family {
-    pub(super) fn of(token: &str) -> Self {
+impl TokenFamily {
+    pub(super) fn from_token(token: &str) -> Self {
         if token.starts_with("IGAA") || token.starts_with("IGQ") {
             Self::Instagram
         } else if token.starts_with("THAA") {
@@ -105,7 +105,7 @@ impl Family {
     }
 }
 
-impl FromStr for Family {
+impl FromStr for TokenFamily {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -113,9 +113,7 @@ impl FromStr for Family {
             "facebook" => Ok(Self::Facebook),
             "instagram" => Ok(Self::Instagram),
             "threads" => Ok(Self::Threads),
-            other => Err(format!(
-                "{other:?} is no family: write facebook, instagram or threads"
-            )),
+            other => Err(format!("{other:?} is no family: write facebook, instagram or threads")),
         }
     }
 }
@@ -128,12 +126,12 @@ mod tests {
     fn the_target_names_the_host_before_the_header_does_and_ports_do_not_count() {
         let said = |uri: &str, host: &str| {
             let headers = HeaderMap::from_iter([(HOST, host.parse().unwrap())]);
-            name(&uri.parse().unwrap(), &headers)
+            requested_host(&uri.parse().unwrap(), &headers)
         };
         assert_eq!(said("/me", "Graph.Facebook.COM:8443"), "graph.facebook.com");
         assert_eq!(said("https://a.example/me", "b.example"), "a.example");
         assert_eq!(said("/me", "[::1]:8443"), "[::1]");
         assert_eq!(said("/me", "[::1]"), "[::1]");
-        assert_eq!(Host::of("127.0.0.1"), Host::Other);
+        assert_eq!(VirtualHost::from_name("127.0.0.1"), VirtualHost::Any);
     }
 }

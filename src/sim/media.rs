@@ -8,50 +8,46 @@ use http::header::{ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_RANGE};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use super::answer::Reply;
-use super::call::{Call, Presented};
-use super::failure::Failure;
-use super::hosts::{Family, Host};
-use super::messages::required;
-use super::multipart::hex;
+use super::call::{Call, CallCredential};
+use super::failure::GraphFailure;
+use super::hosts::{TokenFamily, VirtualHost};
+use super::messages::missing_parameter;
+use super::multipart::to_hex;
 use super::random;
-use super::state::{Media, State, locked};
-use crate::types::unix;
+use super::reply::Reply;
+use super::state::{SimState, StoredMedia, lock};
+use crate::types::unix_seconds;
 
 /// `POST /{phone-id}/media`
-pub(super) fn upload(state: &State, call: &Call) -> Result<Reply, Failure> {
+pub(super) fn upload(state: &SimState, call: &Call) -> Result<Reply, GraphFailure> {
     if call.text("messaging_product").as_deref() != Some("whatsapp") {
-        return Err(required("messaging_product"));
+        return Err(missing_parameter("messaging_product"));
     }
-    let mut file = call.file.clone().ok_or_else(|| required("file"))?;
+    let mut file = call.file.clone().ok_or_else(|| missing_parameter("file"))?;
     file.mime = call.text("type").unwrap_or(file.mime);
-    if file.size > limit(&file.mime) {
-        return Err(Failure::new(
-            100,
-            "(#100) Invalid parameter: File Too Large",
-        ));
+    if file.size > max_file_bytes(&file.mime) {
+        return Err(GraphFailure::new(100, "(#100) Invalid parameter: File Too Large"));
     }
-    let mut shelf = locked(&state.media);
-    let files = shelf.values().filter_map(|media| media.file.as_ref());
-    let kept: usize = files
-        .filter_map(|file| file.bytes.as_ref())
-        .map(Bytes::len)
-        .sum();
-    file.bytes = file.bytes.filter(|bytes| kept + bytes.len() <= ALL);
-    let id = random::id();
-    let media = Media {
+    let mut stored_media = lock(&state.media);
+    let files = stored_media.values().filter_map(|media| media.file.as_ref());
+    let stored_bytes: usize = files.filter_map(|file| file.bytes.as_ref()).map(Bytes::len).sum();
+    file.bytes = file
+        .bytes
+        .filter(|bytes| stored_bytes + bytes.len() <= MAX_STORED_BYTES);
+    let id = random::object_id();
+    let media = StoredMedia {
         hash: random::hash(),
         file: Some(file),
     };
-    shelf.insert(id.clone(), media);
+    stored_media.insert(id.clone(), media);
     Ok(Reply::json(&json!({"id": id})))
 }
 
 /// The most that is kept of all files together.
-const ALL: usize = 256 * 1024 * 1024;
+const MAX_STORED_BYTES: usize = 256 * 1024 * 1024;
 
 /// The documented limits.
-fn limit(mime: &str) -> u64 {
+fn max_file_bytes(mime: &str) -> u64 {
     const MB: u64 = 1024 * 1024;
     match mime.split('/').next() {
         _ if mime == "image/webp" => MB / 2,
@@ -62,21 +58,21 @@ fn limit(mime: &str) -> u64 {
 }
 
 /// Whether an id is, or was, a file's.
-pub(super) fn is_known(state: &State, id: &str) -> bool {
-    locked(&state.media).contains_key(id)
+pub(super) fn is_media_id(state: &SimState, id: &str) -> bool {
+    lock(&state.media).contains_key(id)
 }
 
 /// `GET /{media-id}`
-pub(super) fn look_up(state: &State, call: &Call, id: &str) -> Result<Reply, Failure> {
-    let media = locked(&state.media);
+pub(super) fn media_info(state: &SimState, call: &Call, id: &str) -> Result<Reply, GraphFailure> {
+    let media = lock(&state.media);
     let found = media
         .get(id)
         .and_then(|media| Some((&media.hash, media.file.as_ref()?)));
-    let (hash, file) = found.ok_or_else(|| Failure::unsupported(&call.method, id))?;
-    let until = unix(state.now()) + LIFE;
-    let origin = &state.settings.media_origin;
+    let (hash, file) = found.ok_or_else(|| GraphFailure::unsupported_request(&call.method, id))?;
+    let until = unix_seconds(state.now()) + URL_TTL_SECONDS;
+    let origin = &state.config.media_origin;
     Ok(Reply::json(&json!({
-        "url": format!("{origin}{PATH}?{}", query(id, until, hash)),
+        "url": format!("{origin}{DOWNLOAD_PATH}?{}", download_query(id, until, hash)),
         "mime_type": file.mime,
         "sha256": file.sha256,
         "file_size": file.size,
@@ -86,32 +82,32 @@ pub(super) fn look_up(state: &State, call: &Call, id: &str) -> Result<Reply, Fai
 }
 
 /// A URL's path.
-const PATH: &str = "/whatsapp_business/attachments/";
+const DOWNLOAD_PATH: &str = "/whatsapp_business/attachments/";
 
 /// A URL's query. Its hash is over all of it.
-fn query(id: &str, until: i64, key: &str) -> String {
-    let hash = hex(&Sha256::digest(format!("{id}|{until}|{key}")));
+fn download_query(id: &str, until: i64, key: &str) -> String {
+    let hash = to_hex(&Sha256::digest(format!("{id}|{until}|{key}")));
     let hash: String = hash.chars().take(43).collect();
     format!("mid={id}&ext={until}&hash=AR{hash}")
 }
 
 /// A URL's life, in seconds.
-const LIFE: i64 = 300;
+const URL_TTL_SECONDS: i64 = 300;
 
 /// `DELETE /{media-id}`
-pub(super) fn delete(state: &State, call: &Call, id: &str) -> Result<Reply, Failure> {
-    let mut media = locked(&state.media);
+pub(super) fn delete(state: &SimState, call: &Call, id: &str) -> Result<Reply, GraphFailure> {
+    let mut media = lock(&state.media);
     let file = media.get_mut(id).and_then(|media| media.file.take());
     file.map(|_deleted| Reply::success())
-        .ok_or_else(|| Failure::unsupported(&call.method, id))
+        .ok_or_else(|| GraphFailure::unsupported_request(&call.method, id))
 }
 
 /// `GET https://lookaside.fbsbx.com/whatsapp_business/attachments/?mid&ext&hash`
 ///
 /// Whatever is wrong is a 404 without an envelope, a dead token too. Only the header counts, and the query's bytes
 /// have to be those of the URL. By its own name the host is particular about path and user agent as well.
-pub(super) fn download(state: &State, call: &Call) -> Reply {
-    found(state, call).unwrap_or_else(|| {
+pub(super) fn download(state: &SimState, call: &Call) -> Reply {
+    find_download(state, call).unwrap_or_else(|| {
         Reply::file(
             StatusCode::NOT_FOUND,
             "text/plain; charset=utf-8",
@@ -120,68 +116,60 @@ pub(super) fn download(state: &State, call: &Call) -> Reply {
     })
 }
 
-fn found(state: &State, call: &Call) -> Option<Reply> {
-    let Presented::Header(token) = &call.presented else {
+fn find_download(state: &SimState, call: &Call) -> Option<Reply> {
+    let CallCredential::Header(token) = &call.credential else {
         return None;
     };
-    if Family::of(token) != Family::Facebook || !matches!(call.method.as_str(), "GET" | "HEAD") {
+    if TokenFamily::from_token(token) != TokenFamily::Facebook || !matches!(call.method.as_str(), "GET" | "HEAD") {
         return None;
     }
-    if call.host == Host::Lookaside && (call.written != PATH || !is_served(call)) {
+    if call.host == VirtualHost::Lookaside && (call.raw_path != DOWNLOAD_PATH || !is_allowed_user_agent(call)) {
         return None;
     }
     let now = state.now();
-    locked(&state.tokens).check(token, state.app(), now).ok()?;
+    lock(&state.tokens).check(token, state.app_credentials(), now).ok()?;
     let id = call.text("mid")?;
     let until: i64 = call.text("ext")?.parse().ok()?;
-    let media = locked(&state.media);
-    let media = media.get(&id).filter(|_| unix(now) < until)?;
+    let media = lock(&state.media);
+    let media = media.get(&id).filter(|_| unix_seconds(now) < until)?;
     let file = media
         .file
         .as_ref()
-        .filter(|_| call.query == query(&id, until, &media.hash))?;
+        .filter(|_| call.raw_query == download_query(&id, until, &media.hash))?;
     let bytes = file.bytes.clone()?;
 
-    let name = file
-        .filename
-        .clone()
-        .unwrap_or(id)
-        .replace(['"', '\\'], "_");
+    let name = file.filename.clone().unwrap_or(id).replace(['"', '\\'], "_");
     let disposition = format!("attachment; filename=\"{name}\"");
     let reply = match call
-        .accept
+        .preferences
         .range
         .as_deref()
-        .and_then(|range| span(range, bytes.len()))
+        .and_then(|range| parse_range(range, bytes.len()))
     {
         None => Reply::file(StatusCode::OK, &file.mime, bytes),
         Some((first, end)) => {
             let range = format!("bytes {first}-{}/{}", end - 1, bytes.len());
-            Reply::file(
-                StatusCode::PARTIAL_CONTENT,
-                &file.mime,
-                bytes.slice(first..end),
-            )
-            .header(CONTENT_RANGE, &range)
+            Reply::file(StatusCode::PARTIAL_CONTENT, &file.mime, bytes.slice(first..end))
+                .with_header(CONTENT_RANGE, &range)
         }
     };
     Some(
         reply
-            .header(CONTENT_DISPOSITION, &disposition)
-            .header(ACCEPT_RANGES, "bytes"),
+            .with_header(CONTENT_DISPOSITION, &disposition)
+            .with_header(ACCEPT_RANGES, "bytes"),
     )
 }
 
 /// Whether the host serves such a user agent. Of what is known only from reports, this is the part that matters: none
 /// at all is refused, and so are the names that fetch libraries of Node give themselves. `node`, curl, Python, Ruby
 /// and Java are served.
-fn is_served(call: &Call) -> bool {
+fn is_allowed_user_agent(call: &Call) -> bool {
     let agent = call.header("user-agent").unwrap_or_default().trim();
     !agent.is_empty() && agent != "undici" && !agent.starts_with("node-fetch")
 }
 
 /// `bytes=first-last`, or `bytes=first-`, as a half-open range. Others are ignored, which is allowed.
-fn span(range: &str, length: usize) -> Option<(usize, usize)> {
+fn parse_range(range: &str, length: usize) -> Option<(usize, usize)> {
     let (first, last) = range.strip_prefix("bytes=")?.split_once('-')?;
     let first: usize = first.parse().ok()?;
     let end = if last.is_empty() {

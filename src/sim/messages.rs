@@ -2,50 +2,42 @@
 
 use serde_json::{Value, json};
 
-use super::answer::Reply;
 use super::call::Call;
-use super::failure::Failure;
+use super::failure::GraphFailure;
 use super::random;
-use super::router::Bearer;
-use super::state::{Accepted, State};
-use super::tokens::{Kind, fingerprint};
-use crate::types::unix;
+use super::reply::Reply;
+use super::router::ValidToken;
+use super::state::{AcceptedMessage, SimState};
+use super::tokens::{SimTokenKind, fingerprint};
+use crate::types::unix_seconds;
 
 /// Sends a message, or marks one as read.
-pub(super) fn send(
-    state: &State,
-    call: &Call,
-    bearer: &Bearer,
-    phone: &str,
-) -> Result<Reply, Failure> {
-    if bearer.kind == Kind::App {
-        return Err(Failure::known(200));
+pub(super) fn send(state: &SimState, call: &Call, bearer: &ValidToken, phone: &str) -> Result<Reply, GraphFailure> {
+    if bearer.kind == SimTokenKind::App {
+        return Err(GraphFailure::from_code(200));
     }
     let product = call.text("messaging_product");
     match product.as_deref() {
         Some("whatsapp") => {}
-        None => return Err(required("messaging_product")),
+        None => return Err(missing_parameter("messaging_product")),
         Some(other) => {
-            return Err(Failure::new(
+            return Err(GraphFailure::new(
                 100,
-                format!(
-                    "(#100) Param messaging_product must be one of {{WHATSAPP}} - got \"{other}\"."
-                ),
+                format!("(#100) Param messaging_product must be one of {{WHATSAPP}} - got \"{other}\"."),
             ));
         }
     }
     if call.text("status").as_deref() == Some("read") {
-        call.text("message_id")
-            .ok_or_else(|| required("message_id"))?;
+        call.text("message_id").ok_or_else(|| missing_parameter("message_id"))?;
         return Ok(Reply::success());
     }
-    let to = call.text("to").ok_or_else(|| required("to"))?;
+    let to = call.text("to").ok_or_else(|| missing_parameter("to"))?;
     let number: String = to.chars().filter(char::is_ascii_digit).collect();
     if number.len() < 5 {
-        return Err(invalid("Recipient phone number not valid"));
+        return Err(invalid_value("Recipient phone number not valid"));
     }
     let kind = call.text("type").unwrap_or_else(|| "text".to_owned());
-    content(call, &kind)?;
+    check_content(call, &kind)?;
 
     let id = random::wamid();
     let mut message = json!({"id": id});
@@ -57,21 +49,21 @@ pub(super) fn send(
         "contacts": [{"input": to, "wa_id": number}],
         "messages": [message],
     }));
-    state.accept(Accepted {
+    state.record_message(AcceptedMessage {
         id,
         phone_id: phone.to_owned(),
         to,
         kind,
         token: fingerprint(&bearer.token),
-        at: unix(state.now()),
-        said: call.said(),
+        at: unix_seconds(state.now()),
+        params: call.recorded_params(),
     });
     Ok(reply)
 }
 
 /// The object that a message's type asks for, and the one field of it that cannot be left out.
-fn content(call: &Call, kind: &str) -> Result<(), Failure> {
-    let needed: &[&str] = match kind {
+fn check_content(call: &Call, kind: &str) -> Result<(), GraphFailure> {
+    let required_fields: &[&str] = match kind {
         "text" => &["body"],
         "template" | "contact" => &["name"],
         "image" | "audio" | "video" | "document" | "sticker" => &["id", "link"],
@@ -80,7 +72,7 @@ fn content(call: &Call, kind: &str) -> Result<(), Failure> {
         "reaction" => &["message_id"],
         "contacts" => &[],
         other => {
-            return Err(Failure::new(
+            return Err(GraphFailure::new(
                 100,
                 format!(
                     "(#100) Param type must be one of {{AUDIO, CONTACTS, DOCUMENT, IMAGE, INTERACTIVE, LOCATION, \
@@ -89,23 +81,20 @@ fn content(call: &Call, kind: &str) -> Result<(), Failure> {
             ));
         }
     };
-    let object = call.value(kind).ok_or_else(|| required(kind))?;
-    if needed.is_empty() {
+    let object = call.value(kind).ok_or_else(|| missing_parameter(kind))?;
+    if required_fields.is_empty() {
         return Ok(());
     }
     let present = |field: &&str| object.get(field).is_some_and(|value| !value.is_null());
-    if !needed.iter().any(present) {
-        let field = needed.join(" or ");
-        return Err(
-            Failure::new(131_008, "(#131008) Required parameter is missing").details(format!(
-                "Parameter '{field}' is mandatory for type '{kind}'"
-            )),
-        );
+    if !required_fields.iter().any(present) {
+        let field = required_fields.join(" or ");
+        return Err(GraphFailure::new(131_008, "(#131008) Required parameter is missing")
+            .with_details(format!("Parameter '{field}' is mandatory for type '{kind}'")));
     }
     let text = object.get("body").and_then(Value::as_str);
     match text.map(|text| text.chars().count()) {
-        Some(0) => Err(invalid("Parameter value is not valid: text.body is empty")),
-        Some(4097..) => Err(Failure::new(
+        Some(0) => Err(invalid_value("Parameter value is not valid: text.body is empty")),
+        Some(4097..) => Err(GraphFailure::new(
             100,
             "(#100) Param text['body'] must be at most 4096 characters long.",
         )),
@@ -114,10 +103,10 @@ fn content(call: &Call, kind: &str) -> Result<(), Failure> {
 }
 
 /// What Graph says of a missing parameter.
-pub(super) fn required(name: &str) -> Failure {
-    Failure::new(100, format!("(#100) The parameter {name} is required."))
+pub(super) fn missing_parameter(name: &str) -> GraphFailure {
+    GraphFailure::new(100, format!("(#100) The parameter {name} is required."))
 }
 
-fn invalid(details: &str) -> Failure {
-    Failure::new(131_009, "(#131009) Parameter value is not valid").details(details)
+fn invalid_value(details: &str) -> GraphFailure {
+    GraphFailure::new(131_009, "(#131009) Parameter value is not valid").with_details(details)
 }

@@ -5,147 +5,151 @@ use std::time::Duration;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::answer::Reply;
-use super::call::{Call, Presented};
-use super::death::Death;
-use super::failure::Failure;
-use super::faults::Grant;
-use super::hosts::Family;
-use super::messages::required;
+use super::call::{Call, CallCredential};
+use super::failure::GraphFailure;
+use super::faults::TokenResponse;
+use super::hosts::TokenFamily;
+use super::invalidation::InvalidationReason;
+use super::messages::missing_parameter;
 use super::proof;
 use super::random;
-use super::state::{State, locked};
-use super::tokens::{About, Change, Kind, Until};
+use super::reply::Reply;
+use super::state::{SimState, lock};
+use super::tokens::{Expiry, SimTokenKind, TokenChange, TokenInfo};
 
 /// `/oauth/access_token`
-pub(super) fn access_token(state: &State, call: &Call) -> Result<Reply, Failure> {
-    client(state, call)?;
+pub(super) fn access_token(state: &SimState, call: &Call) -> Result<Reply, GraphFailure> {
+    check_client(state, call)?;
     match call.text("grant_type").as_deref() {
         Some("fb_exchange_token") => {
             let old = call
                 .text("fb_exchange_token")
-                .ok_or_else(|| required("fb_exchange_token"))?;
-            alive(state, &old)?;
-            Ok(granted(state, call, &old, Family::Facebook))
+                .ok_or_else(|| missing_parameter("fb_exchange_token"))?;
+            check_exchangeable(state, &old)?;
+            Ok(issue_successor(state, call, &old, TokenFamily::Facebook))
         }
         Some("client_credentials") => {
-            let token = format!("{}|{}", state.settings.app_id, random::app_half());
-            let about = About::new(Kind::App, state.now(), None);
-            locked(&state.tokens).add(&token, about);
-            Ok(Reply::json(
-                &json!({"access_token": token, "token_type": "bearer"}),
-            ))
+            let token = format!("{}|{}", state.config.app_id, random::app_token_suffix());
+            let about = TokenInfo::new(SimTokenKind::App, state.now(), None);
+            lock(&state.tokens).add(&token, about);
+            Ok(Reply::json(&json!({"access_token": token, "token_type": "bearer"})))
         }
         // Codes come from a login dialog, which a fake does not have: all of them have been used.
         _ if call.text("code").is_some() => {
-            Err(Failure::new(100, "This authorization code has been used.").subcode(36_009))
+            Err(GraphFailure::new(100, "This authorization code has been used.").with_subcode(36_009))
         }
-        _ => Err(required("code")),
+        _ => Err(missing_parameter("code")),
     }
 }
 
 /// `GET /oauth/revoke`
-pub(super) fn revoke(state: &State, call: &Call) -> Result<Reply, Failure> {
-    client(state, call)?;
+pub(super) fn revoke(state: &SimState, call: &Call) -> Result<Reply, GraphFailure> {
+    check_client(state, call)?;
     let token = call
         .text("revoke_token")
-        .ok_or_else(|| required("revoke_token"))?;
+        .ok_or_else(|| missing_parameter("revoke_token"))?;
     let now = state.now();
-    locked(&state.tokens).kill(&token, Death::Revoked, now);
+    lock(&state.tokens).invalidate(&token, InvalidationReason::Revoked, now);
     Ok(Reply::success())
 }
 
 /// `POST /{system-user-id}/access_tokens`: the one way to a token that needs no token that is about to die. When the
 /// new one ends is not told.
-pub(super) fn mint(state: &State, call: &Call, asking: Kind) -> Result<Reply, Failure> {
-    match asking {
-        Kind::User | Kind::SystemUser => {}
-        Kind::Page | Kind::App => return Err(Failure::known(200)),
+pub(super) fn create_system_user_token(
+    state: &SimState,
+    call: &Call,
+    caller_kind: SimTokenKind,
+) -> Result<Reply, GraphFailure> {
+    match caller_kind {
+        SimTokenKind::User | SimTokenKind::SystemUser => {}
+        SimTokenKind::Page | SimTokenKind::App => return Err(GraphFailure::from_code(200)),
     }
-    call.text("appsecret_proof").ok_or_else(proof::missing)?;
+    call.text("appsecret_proof").ok_or_else(proof::missing_proof)?;
     let app = call
         .text("business_app")
-        .ok_or_else(|| required("business_app"))?;
-    if app != state.settings.app_id {
-        return Err(Failure::new(100, "(#100) Invalid parameter: business_app"));
+        .ok_or_else(|| missing_parameter("business_app"))?;
+    if app != state.config.app_id {
+        return Err(GraphFailure::new(100, "(#100) Invalid parameter: business_app"));
     }
-    let scope = call.text("scope").ok_or_else(|| required("scope"))?;
-    let limited = call.text("set_token_expires_in_60_days").as_deref() == Some("true");
-    let ttl = match state.settings.token_ttl {
+    let scope = call.text("scope").ok_or_else(|| missing_parameter("scope"))?;
+    let expires_in_60_days = call.text("set_token_expires_in_60_days").as_deref() == Some("true");
+    let ttl = match state.config.token_ttl {
         Some(ttl) => Some(ttl),
-        None => limited.then_some(SIXTY_DAYS),
+        None => expires_in_60_days.then_some(LONG_LIVED_TTL),
     };
-    let mut about = About::new(Kind::SystemUser, state.now(), ttl);
-    about.scopes = scope
-        .split(',')
-        .map(|scope| scope.trim().to_owned())
-        .collect();
-    if call.grant == Grant::Stale {
-        about.until = Some(about.issued);
+    let mut about = TokenInfo::new(SimTokenKind::SystemUser, state.now(), ttl);
+    about.scopes = scope.split(',').map(|scope| scope.trim().to_owned()).collect();
+    if call.token_response == TokenResponse::Expired {
+        about.expires_at = Some(about.issued_at);
     }
-    let token = state.grant(Family::Facebook, about);
+    let token = state.store_new_token(TokenFamily::Facebook, about);
     let mut answer = json!({"access_token": token});
-    if call.grant == Grant::Huge {
-        pad(&mut answer);
+    if call.token_response == TokenResponse::Oversized {
+        add_padding(&mut answer);
     }
     Ok(Reply::json(&answer))
 }
 
 /// `DELETE /{system-user-id}/access_tokens`
-pub(super) fn revoke_all(state: &State) -> Reply {
+pub(super) fn revoke_all(state: &SimState) -> Reply {
     let now = state.now();
-    locked(&state.tokens).kill_all(Death::Revoked, now);
+    lock(&state.tokens).invalidate_all(InvalidationReason::Revoked, now);
     Reply::success()
 }
 
 /// The one user there is.
-pub(super) const USER: &str = "122094563210074285";
+pub(super) const USER_ID: &str = "122094563210074285";
 /// Graph's "60 days" fall some seconds short.
-const SIXTY_DAYS: Duration = Duration::from_secs(5_183_944);
+const LONG_LIVED_TTL: Duration = Duration::from_secs(5_183_944);
 
 /// The successor of a token, and for how long; it may do what the old one may, which stays as it is.
-pub(super) fn granted(state: &State, call: &Call, old: &str, family: Family) -> Reply {
-    let ttl = state.settings.token_ttl.unwrap_or(SIXTY_DAYS);
+pub(super) fn issue_successor(state: &SimState, call: &Call, old: &str, family: TokenFamily) -> Reply {
+    let ttl = state.config.token_ttl.unwrap_or(LONG_LIVED_TTL);
     let now = state.now();
-    let known = locked(&state.tokens).about(old);
-    let mut about = About::new(Kind::User, now, Some(ttl));
+    let known = lock(&state.tokens).info(old);
+    let mut about = TokenInfo::new(SimTokenKind::User, now, Some(ttl));
     if let Some(known) = known {
-        about = About {
-            issued: about.issued,
-            until: about.until,
-            data_access: known.data_access.and(about.data_access),
+        about = TokenInfo {
+            issued_at: about.issued_at,
+            expires_at: about.expires_at,
+            data_access_expires_at: known.data_access_expires_at.and(about.data_access_expires_at),
             ..known
         };
     }
     let mut seconds = i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX);
-    let token = match call.grant {
-        Grant::Usual | Grant::Untold | Grant::Form | Grant::Huge => state.grant(family, about),
-        Grant::Stale => {
-            about.until = Some(now - HOUR);
+    let token = match call.token_response {
+        TokenResponse::Normal
+        | TokenResponse::WithoutExpiry
+        | TokenResponse::FormEncoded
+        | TokenResponse::Oversized => state.store_new_token(family, about),
+        TokenResponse::Expired => {
+            about.expires_at = Some(now - HOUR);
             seconds = -3600;
-            state.grant(family, about)
+            state.store_new_token(family, about)
         }
-        Grant::Same => {
-            let ends = about.until.map(Until::Then);
-            let later = Change {
-                ends,
-                ..Change::default()
+        TokenResponse::SameToken => {
+            let ends = about.expires_at.map(Expiry::At);
+            let later = TokenChange {
+                expires_at: ends,
+                ..TokenChange::default()
             };
-            locked(&state.tokens).change(old, later);
+            lock(&state.tokens).update(old, later);
             old.to_owned()
         }
     };
     let mut answer = json!({"access_token": token, "token_type": "bearer"});
-    match call.grant {
-        Grant::Form => {
+    match call.token_response {
+        TokenResponse::FormEncoded => {
             let form = format!("access_token={token}&expires={seconds}");
             return Reply::file(StatusCode::OK, "text/plain; charset=UTF-8", form.into());
         }
-        Grant::Untold => {}
-        Grant::Usual | Grant::Same | Grant::Stale => put(&mut answer, "expires_in", seconds.into()),
-        Grant::Huge => {
-            put(&mut answer, "expires_in", seconds.into());
-            pad(&mut answer);
+        TokenResponse::WithoutExpiry => {}
+        TokenResponse::Normal | TokenResponse::SameToken | TokenResponse::Expired => {
+            insert_field(&mut answer, "expires_in", seconds.into());
+        }
+        TokenResponse::Oversized => {
+            insert_field(&mut answer, "expires_in", seconds.into());
+            add_padding(&mut answer);
         }
     }
     Reply::json(&answer)
@@ -153,45 +157,47 @@ pub(super) fn granted(state: &State, call: &Call, old: &str, family: Family) -> 
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
-fn put(answer: &mut Value, name: &str, value: Value) {
+fn insert_field(answer: &mut Value, name: &str, value: Value) {
     if let Some(fields) = answer.as_object_mut() {
         fields.insert(name.to_owned(), value);
     }
 }
 
 /// To a length that nobody expects.
-fn pad(answer: &mut Value) {
-    put(answer, "padding", "x".repeat(100_000).into());
+fn add_padding(answer: &mut Value) {
+    insert_field(answer, "padding", "x".repeat(100_000).into());
 }
 
 /// Only a living token of a user's is exchanged.
-pub(super) fn alive(state: &State, token: &str) -> Result<(), Failure> {
+pub(super) fn check_exchangeable(state: &SimState, token: &str) -> Result<(), GraphFailure> {
     let now = state.now();
-    let kind = locked(&state.tokens).check(token, state.app(), now);
-    match kind.map_err(|failure| failure.status(StatusCode::BAD_REQUEST))? {
-        Kind::User | Kind::Page | Kind::SystemUser => Ok(()),
-        Kind::App => Err(Failure::token(None, "Invalid OAuth access token data.")
-            .status(StatusCode::BAD_REQUEST)),
+    let kind = lock(&state.tokens).check(token, state.app_credentials(), now);
+    match kind.map_err(|failure| failure.with_status(StatusCode::BAD_REQUEST))? {
+        SimTokenKind::User | SimTokenKind::Page | SimTokenKind::SystemUser => Ok(()),
+        SimTokenKind::App => {
+            Err(GraphFailure::invalid_token(None, "Invalid OAuth access token data.")
+                .with_status(StatusCode::BAD_REQUEST))
+        }
     }
 }
 
 /// `client_id` and `client_secret`.
-fn client(state: &State, call: &Call) -> Result<(), Failure> {
+fn check_client(state: &SimState, call: &Call) -> Result<(), GraphFailure> {
     let id = call
         .text("client_id")
-        .ok_or_else(|| Failure::new(101, "Missing client_id parameter."))?;
-    if id != state.settings.app_id {
-        return Err(Failure::new(
+        .ok_or_else(|| GraphFailure::new(101, "Missing client_id parameter."))?;
+    if id != state.config.app_id {
+        return Err(GraphFailure::new(
             101,
             "Error validating application. Cannot get application info due to a system error.",
         ));
     }
     let secret = call.text("client_secret");
-    let bare_app = matches!(&call.presented, Presented::Parameter(token)
-        if *token == format!("{id}|{}", state.settings.app_secret));
-    if secret.as_deref() == Some(&state.settings.app_secret) || (secret.is_none() && bare_app) {
+    let has_app_token = matches!(&call.credential, CallCredential::Parameter(token)
+        if *token == format!("{id}|{}", state.config.app_secret));
+    if secret.as_deref() == Some(&state.config.app_secret) || (secret.is_none() && has_app_token) {
         Ok(())
     } else {
-        Err(Failure::new(1, "Error validating client secret.").status(StatusCode::BAD_REQUEST))
+        Err(GraphFailure::new(1, "Error validating client secret.").with_status(StatusCode::BAD_REQUEST))
     }
 }

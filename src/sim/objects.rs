@@ -2,22 +2,22 @@
 
 use serde_json::{Value, json};
 
-use super::answer::Reply;
 use super::call::Call;
-use super::failure::Failure;
-use super::oauth::USER;
-use super::pages::{self, fields, narrowed};
-use super::state::{State, locked};
-use super::tokens::Kind;
+use super::failure::GraphFailure;
+use super::oauth::USER_ID;
+use super::pages::{self, parse_fields, select_fields};
+use super::reply::Reply;
+use super::state::{SimState, lock};
+use super::tokens::SimTokenKind;
 
 /// `GET /me`
 pub(super) fn me(call: &Call) -> Reply {
-    chosen(call, json!({"name": "Fake Graph System User", "id": USER}))
+    reply_with_fields(call, json!({"name": "Fake Graph System User", "id": USER_ID}))
 }
 
 /// `GET /me/permissions`
-pub(super) fn permissions(state: &State, token: &str) -> Reply {
-    let about = locked(&state.tokens).about(token);
+pub(super) fn permissions(state: &SimState, token: &str) -> Reply {
+    let about = lock(&state.tokens).info(token);
     let scopes = about.map_or_else(Vec::new, |about| about.scopes);
     let granted = scopes
         .iter()
@@ -26,7 +26,7 @@ pub(super) fn permissions(state: &State, token: &str) -> Reply {
 }
 
 /// `GET /{phone-id}`: every number that is not a file's is a phone's, and a business account's with templates.
-pub(super) fn phone(state: &State, call: &Call, id: &str) -> Result<Reply, Failure> {
+pub(super) fn phone(state: &SimState, call: &Call, id: &str) -> Result<Reply, GraphFailure> {
     let mut object = json!({
         "verified_name": "Fake Graph",
         "code_verification_status": "VERIFIED",
@@ -37,23 +37,24 @@ pub(super) fn phone(state: &State, call: &Call, id: &str) -> Result<Reply, Failu
         "id": id,
     });
     let asked = call.text("fields").unwrap_or_default();
-    let nested = fields(&asked).find(|field| field.name == pages::EDGE);
+    let nested = parse_fields(&asked).find(|field| field.name == pages::TEMPLATES_EDGE);
     if let (Some(field), Some(object)) = (nested, object.as_object_mut()) {
-        let page = pages::nested(state, call, id, &field)?;
-        object.insert(pages::EDGE.to_owned(), page);
+        let page = pages::nested_templates(state, call, id, &field)?;
+        object.insert(pages::TEMPLATES_EDGE.to_owned(), page);
     }
-    Ok(chosen(call, object))
+    Ok(reply_with_fields(call, object))
 }
 
 /// Only the fields asked for, and the id.
-pub(super) fn chosen(call: &Call, object: Value) -> Reply {
+pub(super) fn reply_with_fields(call: &Call, object: Value) -> Reply {
     let asked = call.text("fields");
-    Reply::json(&narrowed(object, asked.as_deref()))
+    Reply::json(&select_fields(object, asked.as_deref()))
 }
 
 /// `GET /{id}/picture`: away, to a CDN, unless told not to.
 pub(super) fn picture(call: &Call) -> Reply {
-    const CDN: &str = "https://scontent.xx.fbcdn.net/v/t39.30808-1/fake.jpg?stp=c15.0.50.50a&_nc_sid=1&oh=00_AfFake&oe=6A000000";
+    const CDN: &str =
+        "https://scontent.xx.fbcdn.net/v/t39.30808-1/fake.jpg?stp=c15.0.50.50a&_nc_sid=1&oh=00_AfFake&oe=6A000000";
     if matches!(call.text("redirect").as_deref(), Some("false" | "0")) {
         let picture = json!({"height": 50, "is_silhouette": false, "url": CDN, "width": 50});
         Reply::json(&json!({"data": picture}))
@@ -63,13 +64,13 @@ pub(super) fn picture(call: &Call) -> Reply {
 }
 
 /// `/{app-id}/subscriptions`: for app tokens only.
-pub(super) fn subscriptions(call: &Call, kind: Kind) -> Result<Reply, Failure> {
+pub(super) fn subscriptions(call: &Call, kind: SimTokenKind) -> Result<Reply, GraphFailure> {
     match kind {
-        Kind::User | Kind::Page | Kind::SystemUser => Err(Failure::new(
+        SimTokenKind::User | SimTokenKind::Page | SimTokenKind::SystemUser => Err(GraphFailure::new(
             15,
             "(#15) This method must be called with an app access_token.",
         )),
-        Kind::App if call.method == http::Method::GET => Ok(Reply::json(&json!({"data": []}))),
-        Kind::App => Ok(Reply::success()),
+        SimTokenKind::App if call.method == http::Method::GET => Ok(Reply::json(&json!({"data": []}))),
+        SimTokenKind::App => Ok(Reply::success()),
     }
 }

@@ -6,24 +6,24 @@
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
-use super::answer::{Reply, effective};
-use super::call::{Call, Presented};
-use super::failure::Failure;
-use super::state::State;
+use super::call::{Call, CallCredential};
+use super::failure::GraphFailure;
+use super::reply::{Reply, served_version};
+use super::state::SimState;
 
 /// The edge that has pages.
-pub(super) const EDGE: &str = "message_templates";
+pub(super) const TEMPLATES_EDGE: &str = "message_templates";
 
 /// A field as it is asked for: `message_templates.limit(2).after(x){name,status}`.
 #[derive(Debug, Eq, PartialEq)]
-pub(super) struct Field<'a> {
+pub(super) struct FieldSpec<'a> {
     pub(super) name: &'a str,
     modifiers: &'a str,
-    inner: Option<&'a str>,
+    subfields: Option<&'a str>,
 }
 
 /// A part of the list, as it is asked for.
-struct Asked<'a> {
+struct PageRequest<'a> {
     limit: Option<String>,
     after: Option<String>,
     before: Option<String>,
@@ -31,15 +31,15 @@ struct Asked<'a> {
 }
 
 /// `GET /{waba-id}/message_templates`
-pub(super) fn templates(state: &State, call: &Call, id: &str) -> Result<Reply, Failure> {
+pub(super) fn templates(state: &SimState, call: &Call, id: &str) -> Result<Reply, GraphFailure> {
     let fields = call.text("fields");
-    let asked = Asked {
+    let asked = PageRequest {
         limit: call.text("limit"),
         after: call.text("after"),
         before: call.text("before"),
         fields: fields.as_deref(),
     };
-    let mut page = page(state, call, id, &asked, call.kept())?;
+    let mut page = render_page(state, call, id, &asked, call.paging_params())?;
     if let (Some(fields), Some(page)) = (call.text("summary"), page.as_object_mut()) {
         page.insert("summary".to_owned(), summary(&fields));
     }
@@ -47,64 +47,64 @@ pub(super) fn templates(state: &State, call: &Call, id: &str) -> Result<Reply, F
 }
 
 /// The same as a field of the account.
-pub(super) fn nested(
-    state: &State,
+pub(super) fn nested_templates(
+    state: &SimState,
     call: &Call,
     id: &str,
-    field: &Field<'_>,
-) -> Result<Value, Failure> {
-    let asked = Asked {
+    field: &FieldSpec<'_>,
+) -> Result<Value, GraphFailure> {
+    let asked = PageRequest {
         limit: field.modifier("limit"),
         after: field.modifier("after"),
         before: field.modifier("before"),
-        fields: field.inner,
+        fields: field.subfields,
     };
-    let kept = field.inner.map(|inner| ("fields", inner));
-    page(state, call, id, &asked, kept.into_iter())
+    let kept = field.subfields.map(|inner| ("fields", inner));
+    render_page(state, call, id, &asked, kept.into_iter())
 }
 
-fn page<'a>(
-    state: &State,
+fn render_page<'a>(
+    state: &SimState,
     call: &'a Call,
     id: &str,
-    asked: &Asked<'_>,
-    kept: impl Iterator<Item = (&'a str, &'a str)>,
-) -> Result<Value, Failure> {
-    let limit = asked.limit.as_ref().and_then(|limit| limit.parse().ok());
+    request: &PageRequest<'_>,
+    params: impl Iterator<Item = (&'a str, &'a str)>,
+) -> Result<Value, GraphFailure> {
+    let limit = request.limit.as_ref().and_then(|limit| limit.parse().ok());
     let limit: usize = limit.unwrap_or(25).clamp(1, 100);
     let first = match (
-        place(asked.after.as_deref())?,
-        place(asked.before.as_deref())?,
+        parse_cursor(request.after.as_deref())?,
+        parse_cursor(request.before.as_deref())?,
     ) {
         (Some(after), _) => after.saturating_add(1),
         (None, Some(before)) => before.saturating_sub(limit),
         (None, None) => 0,
     };
-    let end = first.saturating_add(limit).min(TEMPLATES);
-    let data = (first..end).map(|place| narrowed(template(place), asked.fields));
+    let end = first.saturating_add(limit).min(TEMPLATE_COUNT);
+    let data = (first..end).map(|place| select_fields(template_at(place), request.fields));
     let mut answer = json!({"data": data.collect::<Vec<_>>()});
     if first >= end {
         return Ok(answer);
     }
 
-    let token = match &call.presented {
-        Presented::Parameter(token) => Some(("access_token", token.as_str())),
-        Presented::Header(_) | Presented::Nothing => None,
+    let token = match &call.credential {
+        CallCredential::Parameter(token) => Some(("access_token", token.as_str())),
+        CallCredential::Header(_) | CallCredential::Missing => None,
     };
     let kept: String = token
         .into_iter()
-        .chain(kept)
-        .map(|(name, value)| format!("{}={}&", encoded(name), encoded(value)))
+        .chain(params)
+        .map(|(name, value)| format!("{}={}&", percent_encode(name), percent_encode(value)))
         .collect();
-    let origin = &state.settings.graph_origin;
-    let version = effective(call.version);
+    let origin = &state.config.graph_origin;
+    let version = served_version(call.version);
     let link = |direction: &str, cursor: &str| {
-        format!("{origin}/{version}/{id}/{EDGE}?{kept}limit={limit}&{direction}={cursor}")
+        format!("{origin}/{version}/{id}/{TEMPLATES_EDGE}?{kept}limit={limit}&{direction}={cursor}")
     };
-    let (before, after) = (format!("{CURSOR}{first}"), format!("{CURSOR}{}", end - 1));
+    let (before, after) = (format!("{CURSOR_PREFIX}{first}"), format!("{CURSOR_PREFIX}{}", end - 1));
     let mut paging = json!({"cursors": {"before": before, "after": after}});
     if let Some(paging) = paging.as_object_mut() {
-        if end < TEMPLATES {
+        if end < TEMPLATE_COUNT {
             paging.insert("next".to_owned(), link("after", &after).into());
         }
         if first > 0 {
@@ -118,39 +118,39 @@ fn page<'a>(
 }
 
 /// How many templates there are.
-const TEMPLATES: usize = 57;
+const TEMPLATE_COUNT: usize = 57;
 /// What a cursor begins with. Behind it is a place, which clients must not know.
-const CURSOR: &str = "QVFIUmxZA";
+const CURSOR_PREFIX: &str = "QVFIUmxZA";
 
 /// The place that a cursor means.
-fn place(cursor: Option<&str>) -> Result<Option<usize>, Failure> {
+fn parse_cursor(cursor: Option<&str>) -> Result<Option<usize>, GraphFailure> {
     let Some(cursor) = cursor else {
         return Ok(None);
     };
-    let place = cursor.strip_prefix(CURSOR).unwrap_or("none");
+    let place = cursor.strip_prefix(CURSOR_PREFIX).unwrap_or("none");
     let place = place.parse();
     place
         .map(Some)
-        .map_err(|_number| Failure::new(100, "(#100) Invalid cursors values."))
+        .map_err(|_number| GraphFailure::new(100, "(#100) Invalid cursors values."))
 }
 
-fn template(place: usize) -> Value {
+fn template_at(index: usize) -> Value {
     json!({
-        "name": format!("fake_template_{place}"),
+        "name": format!("fake_template_{index}"),
         "language": "en_US",
         "status": "APPROVED",
         "category": "UTILITY",
         "parameter_format": "POSITIONAL",
         "components": [{"type": "BODY", "text": "Your code is {{1}}."}],
-        "id": (900_000_000_000_000_usize + place).to_string(),
+        "id": (900_000_000_000_000_usize + index).to_string(),
     })
 }
 
 /// What is said of all templates together, in the fields asked for.
 fn summary(fields: &str) -> Value {
     let mut summary = json!({
-        "total_count": TEMPLATES,
-        "message_template_count": TEMPLATES,
+        "total_count": TEMPLATE_COUNT,
+        "message_template_count": TEMPLATE_COUNT,
         "message_template_limit": 250,
         "are_translations_complete": true,
     });
@@ -160,25 +160,21 @@ fn summary(fields: &str) -> Value {
     summary
 }
 
-fn encoded(text: &str) -> String {
-    const KEEP: AsciiSet = NON_ALPHANUMERIC
-        .remove(b'-')
-        .remove(b'.')
-        .remove(b'_')
-        .remove(b'~');
+fn percent_encode(text: &str) -> String {
+    const KEEP: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
     utf8_percent_encode(text, &KEEP).to_string()
 }
 
 /// Only the fields asked for, and the id.
-pub(super) fn narrowed(mut object: Value, asked: Option<&str>) -> Value {
-    if let (Some(asked), Some(object)) = (asked, object.as_object_mut()) {
-        object.retain(|name, _| name == "id" || fields(asked).any(|field| field.name == name));
+pub(super) fn select_fields(mut object: Value, requested: Option<&str>) -> Value {
+    if let (Some(asked), Some(object)) = (requested, object.as_object_mut()) {
+        object.retain(|name, _| name == "id" || parse_fields(asked).any(|field| field.name == name));
     }
     object
 }
 
 /// The fields of a list, by the commas that are in no bracket.
-pub(super) fn fields(text: &str) -> impl Iterator<Item = Field<'_>> {
+pub(super) fn parse_fields(text: &str) -> impl Iterator<Item = FieldSpec<'_>> {
     let mut depth = 0_usize;
     let between = move |letter: char| {
         match letter {
@@ -188,15 +184,15 @@ pub(super) fn fields(text: &str) -> impl Iterator<Item = Field<'_>> {
         }
         letter == ',' && depth == 0
     };
-    text.split(between).map(Field::new)
+    text.split(between).map(FieldSpec::new)
 }
 
 // === impl Field ===
 
-impl<'a> Field<'a> {
+impl<'a> FieldSpec<'a> {
     fn new(text: &'a str) -> Self {
         let text = text.trim();
-        let (outer, inner) = match text.split_once('{') {
+        let (outer, subfields) = match text.split_once('{') {
             Some((outer, rest)) => (outer, Some(rest.strip_suffix('}').unwrap_or(rest))),
             None => (text, None),
         };
@@ -204,7 +200,7 @@ impl<'a> Field<'a> {
         Self {
             name,
             modifiers,
-            inner,
+            subfields,
         }
     }
 
@@ -223,13 +219,12 @@ mod tests {
 
     #[test]
     fn fields_have_modifiers_and_fields_of_their_own() {
-        let found: Vec<_> =
-            fields("id, message_templates.limit(2).after(a,b){name,status},name").collect();
+        let found: Vec<_> = parse_fields("id, message_templates.limit(2).after(a,b){name,status},name").collect();
         assert_eq!(found.len(), 3);
-        assert_eq!(found[1].name, EDGE);
+        assert_eq!(found[1].name, TEMPLATES_EDGE);
         assert_eq!(found[1].modifier("limit").unwrap(), "2");
         assert_eq!(found[1].modifier("after").unwrap(), "a,b");
-        assert_eq!(found[1].inner, Some("name,status"));
-        assert_eq!((found[2].name, found[2].inner), ("name", None));
+        assert_eq!(found[1].subfields, Some("name,status"));
+        assert_eq!((found[2].name, found[2].subfields), ("name", None));
     }
 }

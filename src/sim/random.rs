@@ -12,31 +12,31 @@ pub(super) fn token(prefix: &str) -> String {
 }
 
 /// The second half of an app token.
-pub(super) fn app_half() -> String {
-    text(27)
+pub(super) fn app_token_suffix() -> String {
+    alphanumeric(27)
 }
 
 /// An object's id: 15 or 16 digits.
-pub(super) fn id() -> String {
+pub(super) fn object_id() -> String {
     fastrand::u64(100_000_000_000_000..10_000_000_000_000_000).to_string()
 }
 
 /// An `fbtrace_id`, which is also the `x-fb-request-id`.
-pub(super) fn trace() -> String {
-    format!("A{}", text(22))
+pub(super) fn trace_id() -> String {
+    format!("A{}", alphanumeric(22))
 }
 
 /// A message id. The real ones are base64 as well, with the number inside.
 pub(super) fn wamid() -> String {
-    format!("wamid.HBgM{}A=", text(45))
+    format!("wamid.HBgM{}A=", alphanumeric(45))
 }
 
 /// A media URL's `hash`.
 pub(super) fn hash() -> String {
-    format!("AR{}", text(43))
+    format!("AR{}", alphanumeric(43))
 }
 
 /// `length` characters that are safe in URLs, headers and JSON.
-pub(super) fn text(length: usize) -> String {
+pub(super) fn alphanumeric(length: usize) -> String {
     repeat_with(fastrand::alphanumeric).take(length).collect()
 }

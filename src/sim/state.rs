@@ -11,19 +11,19 @@ use http::HeaderMap;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::call::Upload;
-use super::calls::Calls;
-use super::faults::{Endpoint, Faults};
-use super::hosts::Family;
-use super::tokens::{About, App, Kind, Ledger};
-use super::uploads::Session;
-use super::videos::Video;
+use super::call::UploadedFile;
+use super::call_log::CallLog;
+use super::faults::{EndpointKind, FaultQueue};
+use super::hosts::TokenFamily;
+use super::tokens::{SimApp, SimTokenKind, TokenInfo, TokenTable};
+use super::uploads::UploadSession;
+use super::videos::VideoUpload;
 use super::{random, usage};
 use crate::types::Clock;
 
 /// How a fake Graph is set up.
 #[derive(Clone)]
-pub struct Settings {
+pub struct SimConfig {
     /// Its clock: tokens expire by it.
     pub clock: Clock,
     /// The life of tokens that it issues itself (exchange, minting); without one, 60 days, as Graph's.
@@ -33,7 +33,7 @@ pub struct Settings {
     /// The app's secret.
     pub app_secret: String,
     /// Whether calls need an `appsecret_proof`.
-    pub proof: Proof,
+    pub proof: ProofPolicy,
     /// What `paging.next` begins with.
     pub graph_origin: String,
     /// What media URLs begin with.
@@ -44,7 +44,7 @@ pub struct Settings {
 
 /// Whether calls need an `appsecret_proof`. A wrong one is refused either way.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum Proof {
+pub enum ProofPolicy {
     /// No, Graph's default.
     #[default]
     Optional,
@@ -55,7 +55,7 @@ pub enum Proof {
 /// A message that was accepted.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
-pub struct Accepted {
+pub struct AcceptedMessage {
     /// The message's id, `wamid.…`.
     pub id: String,
     /// The number that sent it.
@@ -69,7 +69,7 @@ pub struct Accepted {
     /// When, in seconds since 1970.
     pub at: i64,
     /// All that the request said, less the credential.
-    pub said: Value,
+    pub params: Value,
 }
 
 /// What happened so far.
@@ -83,13 +83,13 @@ pub struct Counts {
     /// Messages accepted.
     pub accepted: u64,
     /// Data calls that met trouble on command.
-    pub faulted: u64,
+    pub faults_injected: u64,
     /// Tokens issued, to whomever.
     pub issued: u64,
     /// Calls of Graph's `/oauth/access_token`.
     pub exchanges: u64,
     /// Calls of `POST /{system-user-id}/access_tokens`.
-    pub mints: u64,
+    pub system_user_tokens: u64,
     /// Calls of Instagram's and Threads' `/refresh_access_token`.
     pub refreshes: u64,
     /// Calls of `/debug_token`.
@@ -97,40 +97,40 @@ pub struct Counts {
 }
 
 /// All of the fake.
-pub(super) struct State {
-    pub(super) settings: Settings,
-    pub(super) tokens: Mutex<Ledger>,
-    pub(super) messages: Mutex<VecDeque<Accepted>>,
-    pub(super) calls: Mutex<Calls>,
-    pub(super) media: Mutex<HashMap<String, Media>>,
-    pub(super) uploads: Mutex<HashMap<String, Session>>,
-    pub(super) videos: Mutex<HashMap<String, Video>>,
-    pub(super) faults: Mutex<Faults>,
+pub(super) struct SimState {
+    pub(super) config: SimConfig,
+    pub(super) tokens: Mutex<TokenTable>,
+    pub(super) messages: Mutex<VecDeque<AcceptedMessage>>,
+    pub(super) calls: Mutex<CallLog>,
+    pub(super) media: Mutex<HashMap<String, StoredMedia>>,
+    pub(super) uploads: Mutex<HashMap<String, UploadSession>>,
+    pub(super) videos: Mutex<HashMap<String, VideoUpload>>,
+    pub(super) faults: Mutex<FaultQueue>,
     pub(super) usage: Mutex<HeaderMap>,
     pub(super) attempts: AtomicU64,
     pub(super) rejected: AtomicU64,
     pub(super) accepted: AtomicU64,
-    pub(super) faulted: AtomicU64,
+    pub(super) faults_injected: AtomicU64,
     pub(super) exchanges: AtomicU64,
-    pub(super) mints: AtomicU64,
+    pub(super) system_user_tokens: AtomicU64,
     pub(super) refreshes: AtomicU64,
     pub(super) inspections: AtomicU64,
 }
 
 /// An uploaded file, and the `hash` of its URL. A deleted one stays as a name.
-pub(super) struct Media {
+pub(super) struct StoredMedia {
     pub(super) hash: String,
-    pub(super) file: Option<Upload>,
+    pub(super) file: Option<UploadedFile>,
 }
 
 /// A lock that a panic elsewhere does not poison: the fake goes on.
-pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 // === impl Proof ===
 
-impl FromStr for Proof {
+impl FromStr for ProofPolicy {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -144,7 +144,7 @@ impl FromStr for Proof {
 
 // === impl Settings ===
 
-impl Settings {
+impl SimConfig {
     /// Graph's own, by a clock.
     #[must_use]
     pub fn new(clock: Clock) -> Self {
@@ -153,7 +153,7 @@ impl Settings {
             token_ttl: None,
             app_id: "1234567890123456".to_owned(),
             app_secret: "0123456789abcdef0123456789abcdef".to_owned(),
-            proof: Proof::Optional,
+            proof: ProofPolicy::Optional,
             graph_origin: "https://graph.facebook.com".to_owned(),
             media_origin: "https://lookaside.fbsbx.com".to_owned(),
             upload_origin: "https://rupload.facebook.com".to_owned(),
@@ -161,7 +161,7 @@ impl Settings {
     }
 }
 
-impl fmt::Debug for Settings {
+impl fmt::Debug for SimConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Settings")
             .field("token_ttl", &self.token_ttl)
@@ -173,10 +173,10 @@ impl fmt::Debug for Settings {
 
 // === impl State ===
 
-impl State {
-    pub(super) fn new(settings: Settings) -> Self {
+impl SimState {
+    pub(super) fn new(config: SimConfig) -> Self {
         Self {
-            settings,
+            config,
             tokens: Mutex::default(),
             messages: Mutex::default(),
             calls: Mutex::default(),
@@ -184,63 +184,63 @@ impl State {
             uploads: Mutex::default(),
             videos: Mutex::default(),
             faults: Mutex::default(),
-            usage: Mutex::new(usage::recorded()),
+            usage: Mutex::new(usage::default_headers()),
             attempts: AtomicU64::new(0),
             rejected: AtomicU64::new(0),
             accepted: AtomicU64::new(0),
-            faulted: AtomicU64::new(0),
+            faults_injected: AtomicU64::new(0),
             exchanges: AtomicU64::new(0),
-            mints: AtomicU64::new(0),
+            system_user_tokens: AtomicU64::new(0),
             refreshes: AtomicU64::new(0),
             inspections: AtomicU64::new(0),
         }
     }
 
     pub(super) fn now(&self) -> SystemTime {
-        self.settings.clock.wall()
+        self.config.clock.now()
     }
 
-    pub(super) fn app(&self) -> App<'_> {
-        App {
-            id: &self.settings.app_id,
-            secret: &self.settings.app_secret,
+    pub(super) fn app_credentials(&self) -> SimApp<'_> {
+        SimApp {
+            id: &self.config.app_id,
+            secret: &self.config.app_secret,
         }
     }
 
     /// A new token: a system user's, or of another family a person's.
-    pub(super) fn issue(&self, family: Family, ttl: Option<Duration>) -> String {
+    pub(super) fn issue(&self, family: TokenFamily, ttl: Option<Duration>) -> String {
         let kind = match family {
-            Family::Facebook => Kind::SystemUser,
-            Family::Instagram | Family::Threads => Kind::User,
+            TokenFamily::Facebook => SimTokenKind::SystemUser,
+            TokenFamily::Instagram | TokenFamily::Threads => SimTokenKind::User,
         };
-        self.grant(family, About::new(kind, self.now(), ttl))
+        self.store_new_token(family, TokenInfo::new(kind, self.now(), ttl))
     }
 
     /// A new token of which this is known.
-    pub(super) fn grant(&self, family: Family, about: About) -> String {
+    pub(super) fn store_new_token(&self, family: TokenFamily, about: TokenInfo) -> String {
         let token = random::token(family.prefix());
-        locked(&self.tokens).add(&token, about);
+        lock(&self.tokens).add(&token, about);
         token
     }
 
     /// Counts a call.
-    pub(super) fn called(&self, endpoint: Endpoint) {
+    pub(super) fn count_call(&self, endpoint: EndpointKind) {
         let counter = match endpoint {
-            Endpoint::Data => &self.attempts,
-            Endpoint::Exchange => &self.exchanges,
-            Endpoint::Mint => &self.mints,
-            Endpoint::Refresh => &self.refreshes,
-            Endpoint::DebugToken => &self.inspections,
-            Endpoint::Other => return,
+            EndpointKind::Data => &self.attempts,
+            EndpointKind::Exchange => &self.exchanges,
+            EndpointKind::Mint => &self.system_user_tokens,
+            EndpointKind::Refresh => &self.refreshes,
+            EndpointKind::DebugToken => &self.inspections,
+            EndpointKind::Other => return,
         };
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn accept(&self, message: Accepted) {
+    pub(super) fn record_message(&self, message: AcceptedMessage) {
         self.accepted.fetch_add(1, Ordering::Relaxed);
-        let mut messages = locked(&self.messages);
+        let mut messages = lock(&self.messages);
         messages.push_back(message);
-        if messages.len() > MESSAGES {
+        if messages.len() > MAX_RECORDED_MESSAGES {
             messages.pop_front();
         }
     }
@@ -250,10 +250,10 @@ impl State {
             attempts: self.attempts.load(Ordering::Relaxed),
             rejected: self.rejected.load(Ordering::Relaxed),
             accepted: self.accepted.load(Ordering::Relaxed),
-            faulted: self.faulted.load(Ordering::Relaxed),
-            issued: locked(&self.tokens).issued(),
+            faults_injected: self.faults_injected.load(Ordering::Relaxed),
+            issued: lock(&self.tokens).issued_count(),
             exchanges: self.exchanges.load(Ordering::Relaxed),
-            mints: self.mints.load(Ordering::Relaxed),
+            system_user_tokens: self.system_user_tokens.load(Ordering::Relaxed),
             refreshes: self.refreshes.load(Ordering::Relaxed),
             inspections: self.inspections.load(Ordering::Relaxed),
         }
@@ -261,20 +261,20 @@ impl State {
 
     /// Forgets messages, calls, media, uploads, trouble, usage and counts. Tokens stay as they are, since a sidecar holds them.
     pub(super) fn reset(&self) {
-        locked(&self.messages).clear();
-        locked(&self.calls).clear();
-        locked(&self.media).clear();
-        locked(&self.uploads).clear();
-        locked(&self.videos).clear();
-        locked(&self.faults).clear();
-        *locked(&self.usage) = usage::recorded();
+        lock(&self.messages).clear();
+        lock(&self.calls).clear();
+        lock(&self.media).clear();
+        lock(&self.uploads).clear();
+        lock(&self.videos).clear();
+        lock(&self.faults).clear();
+        *lock(&self.usage) = usage::default_headers();
         let counters = [
             &self.attempts,
             &self.rejected,
             &self.accepted,
-            &self.faulted,
+            &self.faults_injected,
             &self.exchanges,
-            &self.mints,
+            &self.system_user_tokens,
             &self.refreshes,
             &self.inspections,
         ];
@@ -285,4 +285,4 @@ impl State {
 }
 
 /// So many messages are remembered; the count goes on.
-const MESSAGES: usize = 100_000;
+const MAX_RECORDED_MESSAGES: usize = 100_000;

@@ -1,3 +1,3 @@
 //! The fake Graph's certificates.
 
-pub use crate::net::ca::{Authority, CertificateError, Leaf};
+pub use crate::net::ca::{CertAuthority, CertSpec, CertificateError};

@@ -6,16 +6,16 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::death::Death;
-use super::failure::Failure;
+use super::failure::GraphFailure;
+use super::invalidation::InvalidationReason;
 use crate::types::Secret;
-use crate::types::unix;
+use crate::types::unix_seconds;
 
 /// Whose token it is.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum Kind {
+pub enum SimTokenKind {
     /// A person's.
     User,
     /// A page's.
@@ -28,106 +28,106 @@ pub enum Kind {
 
 /// Until when something lasts.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Until {
+pub enum Expiry {
     /// Until then.
-    Then(SystemTime),
+    At(SystemTime),
     /// For ever.
-    Ever,
+    Never,
 }
 
 /// What to change of a token; what is `None` stays as it is.
 #[derive(Clone, Debug, Default)]
-pub struct Change {
+pub struct TokenChange {
     /// Whose it is.
-    pub kind: Option<Kind>,
+    pub kind: Option<SimTokenKind>,
     /// When it was issued.
-    pub issued: Option<SystemTime>,
+    pub issued_at: Option<SystemTime>,
     /// When it ends. A dead one does not come back to life by it.
-    pub ends: Option<Until>,
+    pub expires_at: Option<Expiry>,
     /// When its access to the user's data ends.
-    pub data_access: Option<Until>,
+    pub data_access_expires_at: Option<Expiry>,
     /// What it may do.
     pub scopes: Option<Vec<String>>,
     /// The objects for which it may do that; none is all.
-    pub targets: Option<Vec<String>>,
+    pub target_ids: Option<Vec<String>>,
     /// The id of the app it belongs to; `debug_token` tells another app nothing of it.
-    pub app: Option<String>,
+    pub app_id: Option<String>,
 }
 
 /// What is known of a token, apart from whether it is alive.
 #[derive(Clone, Debug)]
-pub(super) struct About {
-    pub(super) kind: Kind,
-    pub(super) issued: SystemTime,
-    pub(super) until: Option<SystemTime>,
-    pub(super) data_access: Option<SystemTime>,
+pub(super) struct TokenInfo {
+    pub(super) kind: SimTokenKind,
+    pub(super) issued_at: SystemTime,
+    pub(super) expires_at: Option<SystemTime>,
+    pub(super) data_access_expires_at: Option<SystemTime>,
     pub(super) scopes: Vec<String>,
-    pub(super) targets: Vec<String>,
+    pub(super) target_ids: Vec<String>,
     /// The app's id, if it is not the fake's.
-    pub(super) app: Option<String>,
+    pub(super) app_id: Option<String>,
 }
 
 /// All tokens.
 #[derive(Default)]
-pub(super) struct Ledger {
-    tokens: HashMap<String, Entry>,
-    issued: u64,
+pub(super) struct TokenTable {
+    tokens: HashMap<String, TokenEntry>,
+    issued_count: u64,
 }
 
-struct Entry {
-    order: u64,
-    about: About,
-    death: Option<(Death, SystemTime)>,
+struct TokenEntry {
+    sequence: u64,
+    info: TokenInfo,
+    invalidation: Option<(InvalidationReason, SystemTime)>,
 }
 
 /// The app whose tokens they are.
 #[derive(Clone, Copy)]
-pub(super) struct App<'a> {
+pub(super) struct SimApp<'a> {
     pub(super) id: &'a str,
     pub(super) secret: &'a str,
 }
 
 /// What may be shown of a token.
 #[derive(Serialize)]
-pub(super) struct Shown {
+pub(super) struct TokenSummary {
     fingerprint: String,
-    kind: Kind,
+    kind: SimTokenKind,
     state: Value,
     issued_at: i64,
     expires_at: Option<i64>,
 }
 
-// === impl Ledger ===
+// === impl TokenTable ===
 
-impl Ledger {
-    pub(super) fn add(&mut self, token: &str, about: About) {
-        self.issued += 1;
-        let entry = Entry {
-            order: self.issued,
-            about,
-            death: None,
+impl TokenTable {
+    pub(super) fn add(&mut self, token: &str, about: TokenInfo) {
+        self.issued_count += 1;
+        let entry = TokenEntry {
+            sequence: self.issued_count,
+            info: about,
+            invalidation: None,
         };
         self.tokens.insert(token.to_owned(), entry);
     }
 
-    pub(super) const fn issued(&self) -> u64 {
-        self.issued
+    pub(super) const fn issued_count(&self) -> u64 {
+        self.issued_count
     }
 
     /// Lets a token die; says whether there was such a living one.
-    pub(super) fn kill(&mut self, token: &str, death: Death, now: SystemTime) -> bool {
+    pub(super) fn invalidate(&mut self, token: &str, reason: InvalidationReason, now: SystemTime) -> bool {
         let entry = self.tokens.get_mut(token);
-        entry.is_some_and(|entry| entry.kill(death, now))
+        entry.is_some_and(|entry| entry.invalidate(reason, now))
     }
 
     /// Lets all die that are no app's; says how many.
-    pub(super) fn kill_all(&mut self, death: Death, now: SystemTime) -> usize {
+    pub(super) fn invalidate_all(&mut self, reason: InvalidationReason, now: SystemTime) -> usize {
         let users = self
             .tokens
             .values_mut()
-            .filter(|entry| entry.about.kind != Kind::App);
+            .filter(|entry| entry.info.kind != SimTokenKind::App);
         users
-            .filter_map(|entry| entry.kill(death, now).then_some(()))
+            .filter_map(|entry| entry.invalidate(reason, now).then_some(()))
             .count()
     }
 
@@ -136,62 +136,55 @@ impl Ledger {
     }
 
     /// What is known of a token.
-    pub(super) fn about(&self, token: &str) -> Option<About> {
-        self.tokens.get(token).map(|entry| entry.about.clone())
+    pub(super) fn info(&self, token: &str) -> Option<TokenInfo> {
+        self.tokens.get(token).map(|entry| entry.info.clone())
     }
 
     /// Changes a token; says whether there is such a one.
-    pub(super) fn change(&mut self, token: &str, change: Change) -> bool {
+    pub(super) fn update(&mut self, token: &str, change: TokenChange) -> bool {
         let entry = self.tokens.get_mut(token);
         entry.is_some_and(|entry| {
-            entry.about.change(change);
+            entry.info.apply(change);
             true
         })
     }
 
     /// Graph's word on a token.
-    pub(super) fn check(
-        &self,
-        token: &str,
-        app: App<'_>,
-        now: SystemTime,
-    ) -> Result<Kind, Failure> {
+    pub(super) fn check(&self, token: &str, app: SimApp<'_>, now: SystemTime) -> Result<SimTokenKind, GraphFailure> {
         if let Some(entry) = self.tokens.get(token) {
-            return match entry.end(now) {
-                None => Ok(entry.about.kind),
-                Some((death, at)) => Err(death.failure(app.id, token, at, now)),
+            return match entry.invalidation_at(now) {
+                None => Ok(entry.info.kind),
+                Some((death, at)) => Err(death.to_failure(app.id, token, at, now)),
             };
         }
         match token.split_once('|') {
-            Some((id, secret)) if id == app.id && secret == app.secret => Ok(Kind::App),
-            Some((id, _)) if id == app.id => Err(Failure::token(
+            Some((id, secret)) if id == app.id && secret == app.secret => Ok(SimTokenKind::App),
+            Some((id, _)) if id == app.id => Err(GraphFailure::invalid_token(
                 None,
                 "Invalid OAuth access token signature.",
             )),
-            Some((id, _)) if is_id(id) => Err(Failure::token(
+            Some((id, _)) if is_id(id) => Err(GraphFailure::invalid_token(
                 None,
                 "Error validating application. Invalid application ID.",
             )),
-            None if token.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
-                Err(Death::unparsable())
-            }
-            None | Some(_) => Err(Failure::malformed(token)),
+            None if token.bytes().all(|byte| byte.is_ascii_alphanumeric()) => Err(InvalidationReason::cannot_parse()),
+            None | Some(_) => Err(GraphFailure::malformed_token(token)),
         }
     }
 
     /// All, in the order of their issue.
-    pub(super) fn shown(&self, now: SystemTime) -> Vec<Shown> {
+    pub(super) fn summaries(&self, now: SystemTime) -> Vec<TokenSummary> {
         let mut entries: Vec<_> = self.tokens.iter().collect();
-        entries.sort_by_key(|(_, entry)| entry.order);
-        let shown = entries.into_iter().map(|(token, entry)| Shown {
+        entries.sort_by_key(|(_, entry)| entry.sequence);
+        let shown = entries.into_iter().map(|(token, entry)| TokenSummary {
             fingerprint: fingerprint(token),
-            kind: entry.about.kind,
-            state: entry.end(now).map_or_else(
+            kind: entry.info.kind,
+            state: entry.invalidation_at(now).map_or_else(
                 || Value::from("alive"),
                 |(death, _)| serde_json::to_value(death).unwrap_or_default(),
             ),
-            issued_at: unix(entry.about.issued),
-            expires_at: entry.about.until.map(unix),
+            issued_at: unix_seconds(entry.info.issued_at),
+            expires_at: entry.info.expires_at.map(unix_seconds),
         });
         shown.collect()
     }
@@ -210,71 +203,73 @@ pub(super) fn is_id(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-// === impl About ===
+// === impl TokenInfo ===
 
-impl About {
+impl TokenInfo {
     /// A token issued now, with all that its kind may have.
-    pub(super) fn new(kind: Kind, now: SystemTime, ttl: Option<Duration>) -> Self {
+    pub(super) fn new(kind: SimTokenKind, now: SystemTime, ttl: Option<Duration>) -> Self {
         let scopes: &[&str] = match kind {
-            Kind::User | Kind::Page | Kind::SystemUser => &SCOPES,
-            Kind::App => &[],
+            SimTokenKind::User | SimTokenKind::Page | SimTokenKind::SystemUser => &DEFAULT_SCOPES,
+            SimTokenKind::App => &[],
         };
         Self {
             kind,
-            issued: now,
-            until: ttl.map(|ttl| now + ttl),
-            data_access: (kind == Kind::User).then(|| now + NINETY_DAYS),
+            issued_at: now,
+            expires_at: ttl.map(|ttl| now + ttl),
+            data_access_expires_at: (kind == SimTokenKind::User).then(|| now + DATA_ACCESS_TTL),
             scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
-            targets: Vec::new(),
-            app: None,
+            target_ids: Vec::new(),
+            app_id: None,
         }
     }
 
-    fn change(&mut self, change: Change) {
-        let moment = |until| match until {
-            Until::Then(at) => Some(at),
-            Until::Ever => None,
+    fn apply(&mut self, change: TokenChange) {
+        let to_time = |until| match until {
+            Expiry::At(at) => Some(at),
+            Expiry::Never => None,
         };
         self.kind = change.kind.unwrap_or(self.kind);
-        self.issued = change.issued.unwrap_or(self.issued);
-        self.until = change.ends.map_or(self.until, moment);
-        self.data_access = change.data_access.map_or(self.data_access, moment);
+        self.issued_at = change.issued_at.unwrap_or(self.issued_at);
+        self.expires_at = change.expires_at.map_or(self.expires_at, to_time);
+        self.data_access_expires_at = change
+            .data_access_expires_at
+            .map_or(self.data_access_expires_at, to_time);
         if let Some(scopes) = change.scopes {
             self.scopes = scopes;
         }
-        if let Some(targets) = change.targets {
-            self.targets = targets;
+        if let Some(targets) = change.target_ids {
+            self.target_ids = targets;
         }
-        if change.app.is_some() {
-            self.app = change.app;
+        if change.app_id.is_some() {
+            self.app_id = change.app_id;
         }
     }
 }
 
 /// What a token may do, unless told otherwise.
-const SCOPES: [&str; 3] = [
+const DEFAULT_SCOPES: [&str; 3] = [
     "business_management",
     "whatsapp_business_management",
     "whatsapp_business_messaging",
 ];
 /// How long a person's token has access to their data.
-const NINETY_DAYS: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+const DATA_ACCESS_TTL: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 
-// === impl Entry ===
+// === impl TokenEntry ===
 
-impl Entry {
-    fn kill(&mut self, death: Death, now: SystemTime) -> bool {
-        let alive = self.end(now).is_none();
+impl TokenEntry {
+    fn invalidate(&mut self, death: InvalidationReason, now: SystemTime) -> bool {
+        let alive = self.invalidation_at(now).is_none();
         if alive {
-            self.death = Some((death, now));
+            self.invalidation = Some((death, now));
         }
         alive
     }
 
-    fn end(&self, now: SystemTime) -> Option<(Death, SystemTime)> {
-        let ran_out = self.about.until.filter(|until| *until <= now);
-        self.death
-            .or_else(|| ran_out.map(|until| (Death::Expired, until)))
+    fn invalidation_at(&self, now: SystemTime) -> Option<(InvalidationReason, SystemTime)> {
+        let expired_at = self.info.expires_at.filter(|until| *until <= now);
+        self.invalidation
+            .or_else(|| expired_at.map(|until| (InvalidationReason::Expired, until)))
     }
 }
 
@@ -282,29 +277,22 @@ impl Entry {
 mod tests {
     use super::*;
 
-    const APP: App<'static> = App {
-        id: "42",
-        secret: "s",
-    };
+    const APP: SimApp<'static> = SimApp { id: "42", secret: "s" };
 
     fn at(seconds: u64) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
     }
 
-    fn minute(from: SystemTime) -> About {
-        About::new(Kind::User, from, Some(Duration::from_secs(60)))
+    fn minute(from: SystemTime) -> TokenInfo {
+        TokenInfo::new(SimTokenKind::User, from, Some(Duration::from_secs(60)))
     }
 
     #[test]
     fn a_token_expires_by_the_clock_with_graphs_own_words() {
-        let mut ledger = Ledger::default();
+        let mut ledger = TokenTable::default();
         let now = at(1_719_676_800);
         ledger.add("EAAx", minute(now - Duration::from_secs(60)));
-        assert!(
-            ledger
-                .check("EAAx", APP, now - Duration::from_secs(1))
-                .is_ok()
-        );
+        assert!(ledger.check("EAAx", APP, now - Duration::from_secs(1)).is_ok());
         let failure = ledger.check("EAAx", APP, at(1_719_857_190)).unwrap_err();
         assert_eq!(
             failure.message,
@@ -315,22 +303,22 @@ mod tests {
 
     #[test]
     fn a_death_is_final_and_the_first_one_counts() {
-        let mut ledger = Ledger::default();
+        let mut ledger = TokenTable::default();
         ledger.add("EAAx", minute(at(0)));
-        assert!(ledger.kill("EAAx", Death::LoggedOut, at(1)));
-        assert!(!ledger.kill("EAAx", Death::Expired, at(2)));
+        assert!(ledger.invalidate("EAAx", InvalidationReason::LoggedOut, at(1)));
+        assert!(!ledger.invalidate("EAAx", InvalidationReason::Expired, at(2)));
         let failure = ledger.check("EAAx", APP, at(100)).unwrap_err();
         assert!(failure.message.ends_with("logged out."));
     }
 
     #[test]
     fn unknown_texts_are_told_apart() {
-        let ledger = Ledger::default();
+        let ledger = TokenTable::default();
         let says = |token: &str| ledger.check(token, APP, at(0)).unwrap_err().message;
         assert!(says("EAAGunknown").contains("Cannot parse"));
         assert_eq!(says("\"EAA\""), "Malformed access token \"EAA\"");
         assert!(says("42|wrong").contains("signature"));
         assert!(says("43|s").contains("Invalid application ID"));
-        assert_eq!(ledger.check("42|s", APP, at(0)).unwrap(), Kind::App);
+        assert_eq!(ledger.check("42|s", APP, at(0)).unwrap(), SimTokenKind::App);
     }
 }

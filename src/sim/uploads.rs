@@ -5,84 +5,83 @@
 
 use serde_json::{Value, json};
 
-use super::answer::Reply;
 use super::call::Call;
-use super::failure::Failure;
-use super::messages::required;
+use super::failure::GraphFailure;
+use super::messages::missing_parameter;
 use super::random;
-use super::state::{State, locked};
+use super::reply::Reply;
+use super::state::{SimState, lock};
 
 /// One file on its way.
-pub(super) struct Session {
-    sig: String,
+pub(super) struct UploadSession {
+    signature: String,
     length: u64,
     offset: u64,
 }
 
 /// `POST /{app-id}/uploads`
-pub(super) fn open(state: &State, call: &Call, id: &str) -> Result<Reply, Failure> {
-    if id != state.settings.app_id {
-        return Err(Failure::unsupported(&call.method, id));
+pub(super) fn create_session(state: &SimState, call: &Call, id: &str) -> Result<Reply, GraphFailure> {
+    if id != state.config.app_id {
+        return Err(GraphFailure::unsupported_request(&call.method, id));
     }
-    call.text("file_type")
-        .ok_or_else(|| required("file_type"))?;
+    call.text("file_type").ok_or_else(|| missing_parameter("file_type"))?;
     let length = call.text("file_length");
-    let length = length.ok_or_else(|| required("file_length"))?;
+    let length = length.ok_or_else(|| missing_parameter("file_length"))?;
     let length = length
         .parse()
-        .map_err(|_number| Failure::new(100, "(#100) Param file_length must be an integer"))?;
-    let name = format!("upload:{}==", random::text(86));
+        .map_err(|_number| GraphFailure::new(100, "(#100) Param file_length must be an integer"))?;
+    let name = format!("upload:{}==", random::alphanumeric(86));
     let sig = random::hash();
     let reply = Reply::json(&json!({"id": format!("{name}?sig={sig}")}));
-    let session = Session {
-        sig,
+    let session = UploadSession {
+        signature: sig,
         length,
         offset: 0,
     };
-    locked(&state.uploads).insert(name, session);
+    lock(&state.uploads).insert(name, session);
     Ok(reply)
 }
 
 /// `/upload:…?sig=…`: POST appends, GET says how much is there.
-pub(super) fn resume(state: &State, call: &Call) -> Result<Reply, Failure> {
-    let name = call.written.trim_start_matches('/');
+pub(super) fn resume(state: &SimState, call: &Call) -> Result<Reply, GraphFailure> {
+    let name = call.raw_path.trim_start_matches('/');
     let name = match call.version {
         Some(_) => name.split_once('/').map_or(name, |(_, name)| name),
         None => name,
     };
-    let unsupported = || Failure::unsupported(&call.method, name);
-    let mut sessions = locked(&state.uploads);
+    let unsupported = || GraphFailure::unsupported_request(&call.method, name);
+    let mut sessions = lock(&state.uploads);
     let session = sessions
         .get_mut(name)
-        .filter(|session| call.query == format!("sig={}", session.sig))
+        .filter(|session| call.raw_query == format!("sig={}", session.signature))
         .ok_or_else(unsupported)?;
     match call.method.as_str() {
-        "GET" => Ok(Reply::json(&session.shown(name))),
+        "GET" => Ok(Reply::json(&session.to_json(name))),
         "POST" => {
             let offset = call.header("file_offset");
-            let offset = offset.ok_or_else(|| required("file_offset"))?;
+            let offset = offset.ok_or_else(|| missing_parameter("file_offset"))?;
             let size = call.file.as_ref().map_or(0, |file| file.size);
             if offset != session.offset.to_string() || session.offset + size > session.length {
-                return Err(Failure::new(
+                return Err(GraphFailure::new(
                     100,
                     "(#100) Invalid parameter: file_offset does not match the upload session",
                 ));
             }
             session.offset += size;
             if session.offset < session.length {
-                return Ok(Reply::json(&session.shown(name)));
+                return Ok(Reply::json(&session.to_json(name)));
             }
-            let handle = format!("4::{}:e:{}", random::text(20), random::hash());
+            let handle = format!("4::{}:e:{}", random::alphanumeric(20), random::hash());
             Ok(Reply::json(&json!({"h": handle})))
         }
         _ => Err(unsupported()),
     }
 }
 
-// === impl Session ===
+// === impl UploadSession ===
 
-impl Session {
-    fn shown(&self, name: &str) -> Value {
-        json!({"id": format!("{name}?sig={}", self.sig), "file_offset": self.offset})
+impl UploadSession {
+    fn to_json(&self, name: &str) -> Value {
+        json!({"id": format!("{name}?sig={}", self.signature), "file_offset": self.offset})
     }
 }

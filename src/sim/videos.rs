@@ -4,16 +4,16 @@ use bytes::Bytes;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use super::answer::{Reply, effective};
-use super::call::{Call, Presented};
-use super::failure::Failure;
-use super::hosts::Family;
-use super::messages::required;
+use super::call::{Call, CallCredential};
+use super::failure::GraphFailure;
+use super::hosts::TokenFamily;
+use super::messages::missing_parameter;
 use super::random;
-use super::state::{State, locked};
+use super::reply::{Reply, served_version};
+use super::state::{SimState, lock};
 
 /// A video on its way.
-pub(super) struct Video {
+pub(super) struct VideoUpload {
     /// The upload session, if it goes to graph-video.
     session: String,
     /// How long it will be. rupload is told with the bytes.
@@ -22,128 +22,120 @@ pub(super) struct Video {
 }
 
 /// `POST https://graph-video.facebook.com/{id}/videos`
-pub(super) fn publish(state: &State, call: &Call) -> Result<Reply, Failure> {
+pub(super) fn publish(state: &SimState, call: &Call) -> Result<Reply, GraphFailure> {
     match call.text("upload_phase").as_deref() {
         Some("start") => {
-            let length = number(call, "file_size")?;
-            let (id, session) = (random::id(), random::id());
-            let video = Video {
+            let length = integer_parameter(call, "file_size")?;
+            let (id, session) = (random::object_id(), random::object_id());
+            let video = VideoUpload {
                 session: session.clone(),
                 length: Some(length),
                 offset: 0,
             };
-            let mut answer = video.window(length);
+            let mut answer = video.next_chunk(length);
             if let Some(answer) = answer.as_object_mut() {
                 answer.insert("upload_session_id".to_owned(), session.into());
                 answer.insert("video_id".to_owned(), id.as_str().into());
             }
-            locked(&state.videos).insert(id, video);
+            lock(&state.videos).insert(id, video);
             Ok(Reply::json(&answer))
         }
         Some("transfer") => {
-            let start = number(call, "start_offset")?;
+            let start = integer_parameter(call, "start_offset")?;
             let size = call.file.as_ref().map(|file| file.size);
-            let size = size.ok_or_else(|| required("video_file_chunk"))?;
-            in_session(state, call, |video, length| {
+            let size = size.ok_or_else(|| missing_parameter("video_file_chunk"))?;
+            with_session(state, call, |video, length| {
                 if start != video.offset || start + size > length {
-                    return Err(misplaced(&video.window(length)));
+                    return Err(offset_mismatch(&video.next_chunk(length)));
                 }
                 video.offset += size;
-                Ok(Reply::json(&video.window(length)))
+                Ok(Reply::json(&video.next_chunk(length)))
             })
         }
-        Some("finish") => in_session(state, call, |video, length| {
+        Some("finish") => with_session(state, call, |video, length| {
             if video.offset == length {
                 Ok(Reply::success())
             } else {
-                Err(misplaced(&video.window(length)))
+                Err(offset_mismatch(&video.next_chunk(length)))
             }
         }),
-        Some(_) => Err(Failure::new(
+        Some(_) => Err(GraphFailure::new(
             100,
             "(#100) Param upload_phase must be one of {start, transfer, cancel, finish}",
         )),
         None if call.file.is_some() || call.text("file_url").is_some() => {
-            Ok(Reply::json(&json!({"id": random::id()})))
+            Ok(Reply::json(&json!({"id": random::object_id()})))
         }
-        None => Err(required("source")),
+        None => Err(missing_parameter("source")),
     }
 }
 
 /// `POST /{page-id}/video_reels`
-pub(super) fn reel(state: &State, call: &Call) -> Result<Reply, Failure> {
-    let mut videos = locked(&state.videos);
+pub(super) fn reel(state: &SimState, call: &Call) -> Result<Reply, GraphFailure> {
+    let mut videos = lock(&state.videos);
     match call.text("upload_phase").as_deref() {
         Some("start") => {
-            let id = random::id();
-            let video = Video {
+            let id = random::object_id();
+            let video = VideoUpload {
                 session: String::new(),
                 length: None,
                 offset: 0,
             };
             videos.insert(id.clone(), video);
-            let origin = &state.settings.upload_origin;
-            let version = effective(call.version);
+            let origin = &state.config.upload_origin;
+            let version = served_version(call.version);
             Ok(Reply::json(&json!({
                 "video_id": id,
                 "upload_url": format!("{origin}/video-upload/{version}/{id}"),
             })))
         }
         Some("finish") => {
-            let id = call.text("video_id").ok_or_else(|| required("video_id"))?;
+            let id = call.text("video_id").ok_or_else(|| missing_parameter("video_id"))?;
             let video = videos.get(&id);
-            let video = video.ok_or_else(|| Failure::unsupported(&call.method, &id))?;
+            let video = video.ok_or_else(|| GraphFailure::unsupported_request(&call.method, &id))?;
             if video.length == Some(video.offset) {
                 Ok(Reply::success())
             } else {
-                Err(Failure::new(
+                Err(GraphFailure::new(
                     6000,
                     "There was a problem uploading your video file.",
                 ))
             }
         }
-        _ => Err(required("upload_phase")),
+        _ => Err(missing_parameter("upload_phase")),
     }
 }
 
 /// `POST https://rupload.facebook.com/video-upload/{version}/{video-id}`. Its errors are no envelopes.
-pub(super) fn transfer(state: &State, call: &Call, path: &[&str]) -> Reply {
+pub(super) fn transfer(state: &SimState, call: &Call, path: &[&str]) -> Reply {
     let now = state.now();
     let scheme = call.header("authorization").unwrap_or_default();
     let scheme = scheme.split(' ').next().unwrap_or_default();
-    let known = match &call.presented {
+    let known = match &call.credential {
         // The only scheme that is documented for it.
-        Presented::Header(token) if scheme.eq_ignore_ascii_case("oauth") => {
-            Family::of(token) == Family::Facebook
-                && locked(&state.tokens).check(token, state.app(), now).is_ok()
+        CallCredential::Header(token) if scheme.eq_ignore_ascii_case("oauth") => {
+            TokenFamily::from_token(token) == TokenFamily::Facebook
+                && lock(&state.tokens).check(token, state.app_credentials(), now).is_ok()
         }
-        Presented::Header(_) | Presented::Parameter(_) | Presented::Nothing => false,
+        CallCredential::Header(_) | CallCredential::Parameter(_) | CallCredential::Missing => false,
     };
     if !known {
-        return debug(
+        return debug_info_reply(
             StatusCode::UNAUTHORIZED,
             "NotAuthorizedError",
             "Error validating the access token of the upload",
         );
     }
     let (["video-upload", _, id], "POST") = (path, call.method.as_str()) else {
-        return debug(
-            StatusCode::NOT_FOUND,
-            "NotFoundError",
-            "There is no such upload",
-        );
+        return debug_info_reply(StatusCode::NOT_FOUND, "NotFoundError", "There is no such upload");
     };
-    let mut videos = locked(&state.videos);
+    let mut videos = lock(&state.videos);
     let Some(video) = videos.get_mut(*id).filter(|video| video.session.is_empty()) else {
-        return debug(
-            StatusCode::NOT_FOUND,
-            "NotFoundError",
-            "There is no such upload",
-        );
+        return debug_info_reply(StatusCode::NOT_FOUND, "NotFoundError", "There is no such upload");
     };
     if call.header("file_url").is_some() {
         video.length = Some(video.offset);
-        return success();
+        return success_reply();
     }
     let number = |name| call.header(name)?.parse::<u64>().ok();
     let size = call.file.as_ref().map_or(0, |file| file.size);
@@ -151,9 +143,9 @@ pub(super) fn transfer(state: &State, call: &Call, path: &[&str]) -> Reply {
         (Some(offset), Some(length)) if offset == video.offset && offset + size <= length => {
             video.length = Some(length);
             video.offset += size;
-            success()
+            success_reply()
         }
-        _ => debug(
+        _ => debug_info_reply(
             StatusCode::BAD_REQUEST,
             "OffsetInvalidError",
             "The offset and the file size do not match the upload",
@@ -161,63 +153,60 @@ pub(super) fn transfer(state: &State, call: &Call, path: &[&str]) -> Reply {
     }
 }
 
-// === impl Video ===
+// === impl VideoUpload ===
 
-impl Video {
+impl VideoUpload {
     /// The piece that is asked for next, in texts, as Graph has it.
-    fn window(&self, length: u64) -> Value {
-        let end = length.min(self.offset + PIECE);
+    fn next_chunk(&self, length: u64) -> Value {
+        let end = length.min(self.offset + CHUNK_BYTES);
         json!({"start_offset": self.offset.to_string(), "end_offset": end.to_string()})
     }
 }
 
 /// A piece's size. Graph's are of megabytes; with smaller ones a test needs no large file.
-const PIECE: u64 = 64 * 1024;
+const CHUNK_BYTES: u64 = 64 * 1024;
 
-fn in_session(
-    state: &State,
+fn with_session(
+    state: &SimState,
     call: &Call,
-    act: impl FnOnce(&mut Video, u64) -> Result<Reply, Failure>,
-) -> Result<Reply, Failure> {
+    act: impl FnOnce(&mut VideoUpload, u64) -> Result<Reply, GraphFailure>,
+) -> Result<Reply, GraphFailure> {
     let session = call
         .text("upload_session_id")
         .filter(|session| !session.is_empty())
-        .ok_or_else(|| required("upload_session_id"))?;
-    let mut videos = locked(&state.videos);
+        .ok_or_else(|| missing_parameter("upload_session_id"))?;
+    let mut videos = lock(&state.videos);
     let video = videos.values_mut().find(|video| video.session == session);
     let (video, length) = video
         .and_then(|video| {
             let length = video.length?;
             Some((video, length))
         })
-        .ok_or_else(|| Failure::unsupported(&call.method, &session))?;
+        .ok_or_else(|| GraphFailure::unsupported_request(&call.method, &session))?;
     act(video, length)
 }
 
-fn misplaced(window: &Value) -> Failure {
-    Failure::new(
-        6001,
-        "There was a problem uploading your video. Please try again.",
-    )
-    .subcode(1_363_037)
-    .data(window.clone())
+fn offset_mismatch(window: &Value) -> GraphFailure {
+    GraphFailure::new(6001, "There was a problem uploading your video. Please try again.")
+        .with_subcode(1_363_037)
+        .with_data(window.clone())
 }
 
-fn number(call: &Call, name: &str) -> Result<u64, Failure> {
-    let text = call.text(name).ok_or_else(|| required(name))?;
+fn integer_parameter(call: &Call, name: &str) -> Result<u64, GraphFailure> {
+    let text = call.text(name).ok_or_else(|| missing_parameter(name))?;
     text.parse()
-        .map_err(|_number| Failure::new(100, format!("(#100) Param {name} must be an integer")))
+        .map_err(|_number| GraphFailure::new(100, format!("(#100) Param {name} must be an integer")))
 }
 
-fn success() -> Reply {
-    file(StatusCode::OK, &json!({"success": true}))
+fn success_reply() -> Reply {
+    json_file_reply(StatusCode::OK, &json!({"success": true}))
 }
 
-fn debug(status: StatusCode, kind: &str, message: &str) -> Reply {
+fn debug_info_reply(status: StatusCode, kind: &str, message: &str) -> Reply {
     let info = json!({"retriable": false, "type": kind, "message": message});
-    file(status, &json!({"debug_info": info}))
+    json_file_reply(status, &json!({"debug_info": info}))
 }
 
-fn file(status: StatusCode, value: &Value) -> Reply {
+fn json_file_reply(status: StatusCode, value: &Value) -> Reply {
     Reply::file(status, "application/json", Bytes::from(value.to_string()))
 }

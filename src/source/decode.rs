@@ -1,9 +1,9 @@
 //! From the bytes of a file, or of a reply, to a token.
 
-mod document;
-mod ends;
 mod error;
-mod line;
+mod expiry;
+mod json;
+mod plain_text;
 
 use std::ops::Range;
 use std::time::SystemTime;
@@ -50,18 +50,14 @@ pub fn decode(bytes: &[u8], format: &Format) -> Result<Secret, DecodeError> {
 /// # Errors
 ///
 /// As [`decode`].
-pub fn token(
-    bytes: &[u8],
-    format: &Format,
-    said: Option<SystemTime>,
-) -> Result<Token, DecodeError> {
-    let text = text(bytes, format)?;
+pub fn token(bytes: &[u8], format: &Format, received_at: Option<SystemTime>) -> Result<Token, DecodeError> {
+    let text = document_text(bytes, format)?;
     let found = match format {
-        Format::Raw => line::raw(text)?,
-        Format::Key(key) => line::assigned(text, key)?,
-        Format::Pointer(pointer) => return document::pointed(text, pointer, said),
+        Format::Raw => plain_text::single_line(text)?,
+        Format::Key(key) => plain_text::value_of_key(text, key)?,
+        Format::Pointer(pointer) => return json::token_at_pointer(text, pointer, received_at),
     };
-    line::secret(found).map(Token::lasting)
+    plain_text::to_secret(found).map(Token::without_expiry)
 }
 
 /// The bytes with another token in the place of theirs, and its end where they tell one; all else is as it was. Of a
@@ -70,34 +66,34 @@ pub fn token(
 /// # Errors
 ///
 /// As [`decode`]: what shows no token now has no place for one.
-pub(super) fn with(
+pub(super) fn replace_token(
     bytes: &[u8],
     format: &Format,
-    written: &str,
-    ends: Option<SystemTime>,
+    encoded: &str,
+    expires_at: Option<SystemTime>,
 ) -> Result<Zeroizing<Vec<u8>>, DecodeError> {
-    let text = text(bytes, format)?;
-    let mut changes = match format {
+    let text = document_text(bytes, format)?;
+    let mut edits = match format {
         Format::Raw => {
-            let mut line = Zeroizing::new(Vec::with_capacity(written.len() + 1));
-            line.extend_from_slice(written.as_bytes());
+            let mut line = Zeroizing::new(Vec::with_capacity(encoded.len() + 1));
+            line.extend_from_slice(encoded.as_bytes());
             line.push(b'\n');
             return Ok(line);
         }
         Format::Key(key) => {
-            let value = line::bare(line::assigned(text, key)?)?;
-            vec![(value, written.to_owned())]
+            let value = plain_text::strip_decorations(plain_text::value_of_key(text, key)?)?;
+            vec![(value, encoded.to_owned())]
         }
-        Format::Pointer(pointer) => document::changes(text, pointer, written, ends)?,
+        Format::Pointer(pointer) => json::edits_for_token(text, pointer, encoded, expires_at)?,
     };
-    changes.sort_by_key(|(piece, _)| piece.as_ptr());
-    let more: usize = changes.iter().map(|(_, new)| new.len()).sum();
+    edits.sort_by_key(|(span, _)| span.as_ptr());
+    let more: usize = edits.iter().map(|(_, new)| new.len()).sum();
     // As much as it can take: what grows leaves copies behind.
     let mut new = Zeroizing::new(Vec::with_capacity(bytes.len() + more));
     let mut done = 0;
-    for (piece, instead) in changes {
+    for (piece, instead) in edits {
         let instead = Zeroizing::new(instead);
-        let Range { start, end } = range_of(piece, bytes);
+        let Range { start, end } = span_in(piece, bytes);
         new.extend_from_slice(bytes.get(done..start).unwrap_or_default());
         new.extend_from_slice(instead.as_bytes());
         done = end;
@@ -107,13 +103,13 @@ pub(super) fn with(
 }
 
 /// Where a piece of the bytes is in them.
-fn range_of(piece: &str, bytes: &[u8]) -> Range<usize> {
+fn span_in(piece: &str, bytes: &[u8]) -> Range<usize> {
     let start = piece.as_ptr().addr().saturating_sub(bytes.as_ptr().addr());
     start..start + piece.len()
 }
 
 /// The bytes as text without its byte order mark; something other than white space.
-fn text<'a>(bytes: &'a [u8], format: &Format) -> Result<&'a str, DecodeError> {
+fn document_text<'a>(bytes: &'a [u8], format: &Format) -> Result<&'a str, DecodeError> {
     let limit = match format {
         Format::Raw => Secret::MAX_BYTES,
         Format::Key(_) | Format::Pointer(_) => MAX_DOCUMENT_BYTES,

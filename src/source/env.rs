@@ -18,8 +18,8 @@ impl EnvSource {
     }
 
     fn read(&self) -> Result<Token, ObtainError> {
-        let refused = |what: String, reason, source| ObtainError::Permanent {
-            what,
+        let permanent = |what: String, reason, source| ObtainError::Permanent {
+            message: what,
             reason,
             source,
         };
@@ -30,21 +30,15 @@ impl EnvSource {
         let text = std::env::var(&self.name).map_err(|error| {
             // The variable's text may be the secret, and `NotUnicode` would print it: only the absence is told.
             drop(error);
-            refused(
-                format!(
-                    "the environment variable {} is not set, or not text",
-                    self.name
-                ),
+            permanent(
+                format!("the environment variable {} is not set, or not text", self.name),
                 "missing",
                 None,
             )
         })?;
         let found = token(text.as_bytes(), &Format::Raw, None).map_err(|error| {
-            let what = format!(
-                "the environment variable {} holds no usable token",
-                self.name
-            );
-            refused(what, error.label(), Some(Box::new(error)))
+            let what = format!("the environment variable {} holds no usable token", self.name);
+            permanent(what, error.label(), Some(Box::new(error)))
         })?;
         Ok(found)
     }

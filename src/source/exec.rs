@@ -4,9 +4,9 @@ use std::fmt;
 use std::time::Duration;
 
 use super::decode::{Format, token};
-use super::every::Every;
-use super::why::{failed, undecoded};
-use crate::net::command::Command;
+use super::errors::{from_command_error, from_decode_error};
+use super::poll_interval::PollInterval;
+use crate::net::command::ExternalCommand;
 use crate::token::{BoxFuture, ObtainError, Source, Token};
 use crate::types::Clock;
 
@@ -20,7 +20,7 @@ pub struct ExecSettings {
     /// It is killed then, with all that it started.
     pub timeout: Duration,
     /// How often it is run, a tenth more or less; `None` if only when a new token is needed.
-    pub every: Option<Duration>,
+    pub poll_interval: Option<Duration>,
     /// Variables of our environment that it gets besides `HOME`, `LANG`, `PATH` and `TZ`. None that begins with
     /// `GRAPHWARD_` is handed on.
     pub keep_env: Vec<String>,
@@ -29,9 +29,9 @@ pub struct ExecSettings {
 /// A token that a command prints.
 #[derive(Debug)]
 pub struct ExecSource {
-    command: Command,
+    command: ExternalCommand,
     format: Format,
-    every: Every,
+    poll_interval: PollInterval,
     clock: Clock,
 }
 
@@ -45,23 +45,22 @@ impl ExecSource {
             argv,
             format,
             timeout,
-            every,
+            poll_interval,
             keep_env,
         } = settings;
         Self {
-            command: Command::new(argv, keep_env, timeout),
+            command: ExternalCommand::new(argv, keep_env, timeout),
             format,
-            every: Every::new(every),
+            poll_interval: PollInterval::new(poll_interval),
             clock,
         }
     }
 
     async fn run(&mut self) -> Result<Token, ObtainError> {
-        let said = self.clock.wall();
+        let requested_at = self.clock.now();
         let printed = self.command.run(&[], &[]).await;
-        let printed = printed.map_err(|error| failed(&self.describe(), &error))?;
-        token(&printed, &self.format, Some(said))
-            .map_err(|error| undecoded(&self.describe(), error))
+        let printed = printed.map_err(|error| from_command_error(&self.describe(), &error))?;
+        token(&printed, &self.format, Some(requested_at)).map_err(|error| from_decode_error(&self.describe(), error))
     }
 }
 
@@ -69,15 +68,15 @@ impl Source for ExecSource {
     fn load(&mut self) -> BoxFuture<'_, Result<Token, ObtainError>> {
         Box::pin(async {
             // At the beginning, too: a look that is given up is a look.
-            self.every.restart();
+            self.poll_interval.reset();
             let found = self.run().await;
-            self.every.restart();
+            self.poll_interval.reset();
             found
         })
     }
 
     fn changed(&mut self) -> BoxFuture<'_, ()> {
-        Box::pin(self.every.due())
+        Box::pin(self.poll_interval.tick())
     }
 
     fn describe(&self) -> String {
@@ -94,7 +93,7 @@ impl fmt::Debug for ExecSettings {
             .field("program", &self.argv.first())
             .field("format", &self.format)
             .field("timeout", &self.timeout)
-            .field("every", &self.every)
+            .field("every", &self.poll_interval)
             .field("keep_env", &self.keep_env)
             .finish()
     }

@@ -7,9 +7,9 @@ use ::http::header::ETAG;
 use ::http::{HeaderMap, HeaderValue, Uri};
 
 use super::decode::{Format, token};
-use super::every::Every;
-use super::why::{unanswered, undecoded};
-use crate::net::{Caller, Endpoint};
+use super::errors::{from_decode_error, from_endpoint_error};
+use super::poll_interval::PollInterval;
+use crate::net::{HttpClient, HttpEndpoint};
 use crate::token::{BoxFuture, ObtainError, Source, Token};
 use crate::types::Clock;
 
@@ -23,7 +23,7 @@ pub struct HttpSettings {
     /// What is sent with each question; taken for secrets.
     pub headers: HeaderMap,
     /// How often it is asked, a tenth more or less.
-    pub every: Duration,
+    pub poll_interval: Duration,
     /// The longest wait for the whole answer.
     pub timeout: Duration,
 }
@@ -31,17 +31,17 @@ pub struct HttpSettings {
 /// A token that a service answers.
 #[derive(Debug)]
 pub struct HttpSource {
-    endpoint: Endpoint,
+    endpoint: HttpEndpoint,
     format: Format,
-    every: Every,
-    known: Option<Known>,
+    poll_interval: PollInterval,
+    cached: Option<CachedToken>,
     clock: Clock,
 }
 
 /// What was answered last, by the tag that the service gave it.
 #[derive(Debug)]
-struct Known {
-    tag: HeaderValue,
+struct CachedToken {
+    etag: HeaderValue,
     token: Token,
 }
 
@@ -50,38 +50,38 @@ struct Known {
 impl HttpSource {
     /// The token that this service answers. By the clock a life of so many seconds is counted.
     #[must_use]
-    pub fn new(settings: HttpSettings, caller: Caller, clock: Clock) -> Self {
+    pub fn new(settings: HttpSettings, caller: HttpClient, clock: Clock) -> Self {
         let HttpSettings {
             url,
             format,
             headers,
-            every,
+            poll_interval,
             timeout,
         } = settings;
         Self {
-            endpoint: Endpoint::new(url, headers, caller.within(timeout)),
+            endpoint: HttpEndpoint::new(url, headers, caller.with_timeout(timeout)),
             format,
-            every: Every::new(Some(every)),
-            known: None,
+            poll_interval: PollInterval::new(Some(poll_interval)),
+            cached: None,
             clock,
         }
     }
 
-    async fn ask(&mut self) -> Result<Token, ObtainError> {
-        let tag = self.known.as_ref().map(|known| &known.tag);
-        let said = self.clock.wall();
-        let answer = self.endpoint.get(tag).await;
-        let answer = answer.map_err(|error| unanswered(&self.describe(), &error))?;
+    async fn fetch(&mut self) -> Result<Token, ObtainError> {
+        let etag = self.cached.as_ref().map(|known| &known.etag);
+        let requested_at = self.clock.now();
+        let answer = self.endpoint.get(etag).await;
+        let answer = answer.map_err(|error| from_endpoint_error(&self.describe(), &error))?;
         let Some(answer) = answer else {
-            let known = self.known.as_ref().map(|known| known.token.clone());
+            let known = self.cached.as_ref().map(|known| known.token.clone());
             return known.ok_or(ObtainError::NothingNew);
         };
         // What cannot be used is asked for again, tag or no tag.
-        self.known = None;
-        let found = token(answer.body(), &self.format, Some(said))
-            .map_err(|error| undecoded(&self.describe(), error))?;
-        self.known = answer.headers().get(ETAG).map(|tag| Known {
-            tag: tag.clone(),
+        self.cached = None;
+        let found = token(answer.body(), &self.format, Some(requested_at))
+            .map_err(|error| from_decode_error(&self.describe(), error))?;
+        self.cached = answer.headers().get(ETAG).map(|etag| CachedToken {
+            etag: etag.clone(),
             token: found.clone(),
         });
         Ok(found)
@@ -92,15 +92,15 @@ impl Source for HttpSource {
     fn load(&mut self) -> BoxFuture<'_, Result<Token, ObtainError>> {
         Box::pin(async {
             // At the beginning, too: a look that is given up is a look.
-            self.every.restart();
-            let found = self.ask().await;
-            self.every.restart();
+            self.poll_interval.reset();
+            let found = self.fetch().await;
+            self.poll_interval.reset();
             found
         })
     }
 
     fn changed(&mut self) -> BoxFuture<'_, ()> {
-        Box::pin(self.every.due())
+        Box::pin(self.poll_interval.tick())
     }
 
     fn describe(&self) -> String {
@@ -115,7 +115,7 @@ impl fmt::Debug for HttpSettings {
         // Neither the address nor the headers: both hold secrets.
         f.debug_struct("HttpSettings")
             .field("format", &self.format)
-            .field("every", &self.every)
+            .field("every", &self.poll_interval)
             .field("timeout", &self.timeout)
             .finish_non_exhaustive()
     }

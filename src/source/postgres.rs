@@ -24,18 +24,18 @@
 //!   where `query` looks is found out before it is committed, and not by the next start.
 //! * A connection is kept only to listen. A look opens one and closes it: a pool of one for a statement every minute
 //!   would be another thing that can be stale.
-//! * A reconnect is a look, since notifications may have been missed. So there is one rule: `changed` waits for a
+//! * A reconnect is a look, since notifications may have been missed. So there is one rule: `replace` waits for a
 //!   notification or for the date of the next look, and what goes wrong brings that date nearer.
 
-mod address;
-mod binding;
-mod claim;
-mod deposit;
-mod fault;
-mod link;
-mod place;
+mod advisory_lock;
+mod channel_binding;
+mod connection;
+mod endpoint;
+mod error;
 mod row;
+mod store;
 mod tls;
+mod token_row;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -44,15 +44,15 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_postgres::Row;
 
-use self::address::Address;
-use self::fault::fault;
-use self::link::{Failed, Link, MOST_ROWS};
-use self::place::{Place, uses};
+use self::connection::{MAX_ROWS, PgConnection, QueryError};
+use self::endpoint::PgEndpoint;
+use self::error::into_obtain_error;
+use self::token_row::{TokenRow, uses_parameter};
 use super::fernet::Fernet;
-use crate::token::{BoxFuture, Claim, Deposit, ObtainError, Source, Token};
+use crate::token::{BoxFuture, ObtainError, RefreshLock, Source, StoreOutcome, Token};
 use crate::types::{Fingerprint, Secret};
 
-pub use self::address::PostgresError;
+pub use self::endpoint::PostgresError;
 
 /// Where the row is, and how it is read and written.
 #[derive(Debug)]
@@ -72,42 +72,42 @@ pub struct PostgresSettings {
     /// The channel that says when there is news, spelt as `pg_notify` is told. A deposit notifies it.
     pub listen: Option<String>,
     /// How often to look where nothing says that there is news.
-    pub every: Duration,
+    pub poll_interval: Duration,
     /// What opens and seals the column.
-    pub keys: Option<Fernet>,
+    pub fernet: Option<Fernet>,
     /// Roots besides Mozilla's, as PEM.
     pub ca_file: Option<PathBuf>,
 }
 
 /// A token in a row.
 pub struct PostgresSource {
-    place: Place,
-    every: Duration,
-    held: Duration,
+    row: TokenRow,
+    poll_interval: Duration,
+    max_lock_hold: Duration,
     /// The connection that listens.
-    link: Option<Link>,
+    listener: Option<PgConnection>,
     /// When to look without being told.
-    due: Instant,
+    next_poll: Instant,
     /// Until then, a notification waits: a busy channel must not drive looks.
-    calm: Instant,
+    debounce_until: Instant,
     /// Failed looks in a row.
-    failures: u32,
+    consecutive_failures: u32,
 }
 
 /// The limit for a look, connecting included.
-const LOOK: Duration = Duration::from_secs(9);
+const LOAD_TIMEOUT: Duration = Duration::from_secs(9);
 /// The limit for a deposit, second turns included.
-const DEPOSIT: Duration = Duration::from_secs(10);
+const STORE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a claim may be held: longer than minting takes, and a little less than others may wait for a dead holder.
-const HELD: Duration = Duration::from_secs(25);
+const MAX_LOCK_HOLD: Duration = Duration::from_secs(25);
 /// The shortest time between two looks.
-const CALM: Duration = Duration::from_millis(100);
+const MIN_POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// The longest time between two looks.
-const LONGEST_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
+const MAX_POLL_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
 /// The first pause after a failed look; each further one may last twice as long …
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const INITIAL_BACKOFF: Duration = Duration::from_millis(500);
 /// … up to this.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+const MAX_BACKOFF: Duration = Duration::from_secs(30);
 
 // === impl PostgresSource ===
 
@@ -118,7 +118,7 @@ impl PostgresSource {
     ///
     /// [`PostgresError`] if the settings cannot work.
     pub fn new(settings: PostgresSettings) -> Result<Self, PostgresError> {
-        let address = Address::new(&settings.url, settings.ca_file.as_deref())?;
+        let endpoint = PgEndpoint::new(&settings.url, settings.ca_file.as_deref())?;
         if settings.query.trim().is_empty() {
             return Err(PostgresError::Query);
         }
@@ -132,180 +132,184 @@ impl PostgresSource {
         if settings
             .update
             .as_ref()
-            .is_some_and(|update| !uses(update, 1))
+            .is_some_and(|update| !uses_parameter(update, 1))
         {
             return Err(PostgresError::Update);
         }
-        let every = settings.every.clamp(CALM, LONGEST_INTERVAL);
+        let poll_interval = settings.poll_interval.clamp(MIN_POLL_INTERVAL, MAX_POLL_INTERVAL);
         let now = Instant::now();
         Ok(Self {
-            place: Place {
-                address,
+            row: TokenRow {
+                endpoint,
                 query: settings.query,
                 params: settings.params,
                 update: settings.update,
                 listen,
-                keys: settings.keys,
+                fernet: settings.fernet,
             },
-            every,
-            held: HELD,
-            link: None,
-            due: now + every,
-            calm: now,
-            failures: 0,
+            poll_interval,
+            max_lock_hold: MAX_LOCK_HOLD,
+            listener: None,
+            next_poll: now + poll_interval,
+            debounce_until: now,
+            consecutive_failures: 0,
         })
     }
 
     /// The same with another limit for how long a claim is held; 25 s unless told. Whoever mints for longer loses it, and
     /// perhaps mints in vain.
     #[must_use]
-    pub fn held_at_most(self, held: Duration) -> Self {
-        Self { held, ..self }
+    pub fn with_max_lock_hold(self, max_lock_hold: Duration) -> Self {
+        Self { max_lock_hold, ..self }
     }
 
-    async fn look(&mut self) -> Result<Token, ObtainError> {
+    async fn load_row(&mut self) -> Result<Token, ObtainError> {
         // Until it is known better; this future may be dropped at any await.
-        self.due = Instant::now() + self.pause();
-        let rows = timeout(LOOK, self.read())
+        self.next_poll = Instant::now() + self.backoff();
+        let rows = timeout(LOAD_TIMEOUT, self.read())
             .await
-            .unwrap_or(Err(Failed::Late));
-        let looked = match rows {
-            Ok(rows) => self.place.token(&rows),
-            Err(failed) => Err(fault(&self.place.address.shown, "read", failed)),
+            .unwrap_or(Err(QueryError::TimedOut));
+        let loaded = match rows {
+            Ok(rows) => self.row.decode(&rows),
+            Err(failed) => Err(into_obtain_error(&self.row.endpoint.display_name, "read", failed)),
         };
         let now = Instant::now();
-        self.calm = now + CALM;
-        match &looked {
+        self.debounce_until = now + MIN_POLL_INTERVAL;
+        match &loaded {
             Err(error) if error.is_transient() && error.reason() != "missing" => {
-                self.failures = self.failures.saturating_add(1);
-                self.due = now + self.pause();
+                self.consecutive_failures = self.consecutive_failures.saturating_add(1);
+                self.next_poll = now + self.backoff();
             }
             Ok(_) | Err(_) => {
-                self.failures = 0;
-                self.due = now + self.interval();
+                self.consecutive_failures = 0;
+                self.next_poll = now + self.jittered_interval();
             }
         }
-        looked
+        loaded
     }
 
     /// How long to wait before the next look: a little less than asked for, so that replicas do not march in step.
-    fn interval(&self) -> Duration {
-        self.every.mul_f64(1.0 - fastrand::f64() / 10.0)
+    fn jittered_interval(&self) -> Duration {
+        self.poll_interval.mul_f64(1.0 - fastrand::f64() / 10.0)
     }
 
     /// How long to wait before the next attempt: any time up to a limit that doubles.
-    fn pause(&self) -> Duration {
-        let limit = FIRST_PAUSE
-            .saturating_mul(1 << self.failures.min(10))
-            .min(LONGEST_PAUSE);
-        CALM + limit.mul_f64(fastrand::f64())
+    fn backoff(&self) -> Duration {
+        let limit = INITIAL_BACKOFF
+            .saturating_mul(1 << self.consecutive_failures.min(10))
+            .min(MAX_BACKOFF);
+        MIN_POLL_INTERVAL + limit.mul_f64(fastrand::f64())
     }
 
-    async fn read(&mut self) -> Result<Vec<Row>, Failed> {
-        if let Some(mut link) = self.link.take() {
+    async fn read(&mut self) -> Result<Vec<Row>, QueryError> {
+        if let Some(mut connection) = self.listener.take() {
             // What has rung so far was committed before, and will be seen.
-            link.take_rung();
-            let rows = self.place.look(&mut link).await;
+            connection.take_notified();
+            let rows = self.row.query_in_transaction(&mut connection).await;
             // It may have died since the last look.
-            if !rows.as_ref().is_err_and(Failed::is_gone) {
-                self.keep(link, &rows).await;
+            if !rows.as_ref().is_err_and(QueryError::is_disconnected) {
+                self.keep_listener(connection, &rows).await;
                 return rows;
             }
         }
         // It listens first and looks second: what is committed between the two rings.
-        let mut link = self.place.connect().await?;
-        let rows = self.place.look(&mut link).await;
-        self.keep(link, &rows).await;
+        let mut connection = self.row.connect().await?;
+        let rows = self.row.query_in_transaction(&mut connection).await;
+        self.keep_listener(connection, &rows).await;
         rows
     }
 
     /// Keeps a connection that is to listen and still can.
-    async fn keep(&mut self, mut link: Link, asked: &Result<Vec<Row>, Failed>) {
-        if self.place.listen.is_none() {
+    async fn keep_listener(&mut self, mut connection: PgConnection, result: &Result<Vec<Row>, QueryError>) {
+        if self.row.listen.is_none() {
             return;
         }
-        let usable = match asked {
-            Ok(rows) => rows.len() < MOST_ROWS,
-            Err(failed) if failed.code().is_some() => link.run("ROLLBACK").await.is_ok(),
+        let usable = match result {
+            Ok(rows) => rows.len() < MAX_ROWS,
+            Err(failed) if failed.code().is_some() => connection.batch_execute("ROLLBACK").await.is_ok(),
             Err(_) => false,
         };
-        self.link = usable.then_some(link);
+        self.listener = usable.then_some(connection);
     }
 
-    async fn news(&mut self) {
+    async fn wait_for_change(&mut self) {
         loop {
-            let Some(link) = &mut self.link else {
-                sleep_until(self.due).await;
+            let Some(connection) = &mut self.listener else {
+                sleep_until(self.next_poll).await;
                 break;
             };
-            let ended = tokio::select! {
-                heard = link.heard() => heard.is_err(),
-                () = sleep_until(self.due) => break,
+            let is_disconnected = tokio::select! {
+                heard = connection.wait_notified() => heard.is_err(),
+                () = sleep_until(self.next_poll) => break,
             };
-            if ended {
+            if is_disconnected {
                 // Whoever looks will listen again.
-                self.link = None;
-                self.due = self.due.min(Instant::now() + self.pause());
+                self.listener = None;
+                self.next_poll = self.next_poll.min(Instant::now() + self.backoff());
             } else {
                 // What rang stays so until this has been waited for.
-                sleep_until(self.calm).await;
-                link.take_rung();
+                sleep_until(self.debounce_until).await;
+                connection.take_notified();
                 break;
             }
         }
         // If nobody looks after all, this must not be ready for ever.
-        self.due = Instant::now() + self.interval();
+        self.next_poll = Instant::now() + self.jittered_interval();
     }
 }
 
-async fn claimed(place: &Place, held: Duration) -> Result<Claim, ObtainError> {
-    let shown = &place.address.shown;
-    let key = claim::key(&place.query, &place.params);
-    match claim::claim(&place.address, key, held).await {
-        Ok(Some(link)) => Ok(Claim::held(link)),
+async fn acquire_lock(row: &TokenRow, max_lock_hold: Duration) -> Result<RefreshLock, ObtainError> {
+    let display_name = &row.endpoint.display_name;
+    let key = advisory_lock::lock_key(&row.query, &row.params);
+    match advisory_lock::acquire(&row.endpoint, key, max_lock_hold).await {
+        Ok(Some(link)) => Ok(RefreshLock::with_guard(link)),
         Ok(None) => {
-            let what = format!("another replica holds the right to renew the token of {shown}");
+            let what = format!("another replica holds the right to renew the token of {display_name}");
             Err(ObtainError::transient("timeout", what))
         }
-        Err(failed) => Err(fault(shown, "claim the right to renew at", failed)),
+        Err(failed) => Err(into_obtain_error(display_name, "claim the right to renew at", failed)),
     }
 }
 
 impl Source for PostgresSource {
     fn load(&mut self) -> BoxFuture<'_, Result<Token, ObtainError>> {
-        Box::pin(self.look())
+        Box::pin(self.load_row())
     }
 
     fn changed(&mut self) -> BoxFuture<'_, ()> {
-        Box::pin(self.news())
+        Box::pin(self.wait_for_change())
     }
 
     fn describe(&self) -> String {
-        self.place.address.shown.clone()
+        self.row.endpoint.display_name.clone()
     }
 
-    fn keeps(&self) -> Result<(), String> {
-        match self.place.update {
+    fn check_writable(&self) -> Result<(), String> {
+        match self.row.update {
             Some(_) => Ok(()),
-            None => Err(self.place.only_read()),
+            None => Err(self.row.read_only_reason()),
         }
     }
 
-    fn claim(&mut self) -> BoxFuture<'_, Result<Claim, ObtainError>> {
-        Box::pin(claimed(&self.place, self.held))
+    fn lock(&mut self) -> BoxFuture<'_, Result<RefreshLock, ObtainError>> {
+        Box::pin(acquire_lock(&self.row, self.max_lock_hold))
     }
 
-    fn deposit<'a>(
+    fn store<'a>(
         &'a mut self,
         token: &'a Token,
-        over: Fingerprint,
-    ) -> BoxFuture<'a, Result<Deposit, ObtainError>> {
-        let place = &self.place;
+        expected: Fingerprint,
+    ) -> BoxFuture<'a, Result<StoreOutcome, ObtainError>> {
+        let row = &self.row;
         Box::pin(async move {
-            timeout(DEPOSIT, place.deposit(token, over))
+            timeout(STORE_TIMEOUT, row.store(token, expected))
                 .await
                 .unwrap_or_else(|_elapsed| {
-                    Err(fault(&place.address.shown, "write to", Failed::Late))
+                    Err(into_obtain_error(
+                        &row.endpoint.display_name,
+                        "write to",
+                        QueryError::TimedOut,
+                    ))
                 })
         })
     }
@@ -314,8 +318,8 @@ impl Source for PostgresSource {
 impl fmt::Debug for PostgresSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PostgresSource")
-            .field("place", &self.place.address.shown)
-            .field("listens", &self.link.is_some())
+            .field("place", &self.row.endpoint.display_name)
+            .field("listens", &self.listener.is_some())
             .finish_non_exhaustive()
     }
 }

@@ -8,7 +8,7 @@
 //! Our own events obey the level. Those of the crates below us are at most `info` whatever is asked for: at
 //! `debug` and `trace`, HTTP and TLS libraries print heads and frames, and the token is in them.
 
-mod outlet;
+mod lossy_writer;
 
 use std::io::IsTerminal as _;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use tracing_subscriber::fmt::{self, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::Registry;
 
-use outlet::Outlet;
+use lossy_writer::LossyWriter;
 
 /// What is logged, and in which shape.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -71,43 +71,43 @@ pub struct LogError(#[from] tracing::subscriber::SetGlobalDefaultError);
 /// # Errors
 ///
 /// [`LogError`] if that was done before.
-pub fn log_to_stdout(settings: LogSettings) -> Result<(), LogError> {
-    let shape = match (settings.format, std::io::stdout().is_terminal()) {
-        (LogFormat::Json, _) | (LogFormat::Auto, false) => Shape::Json,
-        (LogFormat::Text, false) => Shape::Text,
-        (LogFormat::Text | LogFormat::Auto, true) => Shape::Colours,
+pub fn install_stdout_logger(settings: LogSettings) -> Result<(), LogError> {
+    let encoding = match (settings.format, std::io::stdout().is_terminal()) {
+        (LogFormat::Json, _) | (LogFormat::Auto, false) => LineEncoding::Json,
+        (LogFormat::Text, false) => LineEncoding::Text,
+        (LogFormat::Text | LogFormat::Auto, true) => LineEncoding::ColoredText,
     };
-    let (json, lost) = (matches!(shape, Shape::Json), Arc::new(AtomicU64::new(0)));
-    let outlet = move || Outlet::new(std::io::stdout(), json, Arc::clone(&lost));
-    let subscriber = subscriber(settings.level, shape, outlet);
+    let (json, dropped_lines) = (matches!(encoding, LineEncoding::Json), Arc::new(AtomicU64::new(0)));
+    let make_writer = move || LossyWriter::new(std::io::stdout(), json, Arc::clone(&dropped_lines));
+    let subscriber = subscriber(settings.level, encoding, make_writer);
     Ok(tracing::subscriber::set_global_default(subscriber)?)
 }
 
-/// What [`log_to_stdout`] would write, to another writer.
-pub fn log_to<W>(settings: LogSettings, writer: W) -> impl Subscriber + Send + Sync
+/// What [`install_stdout_logger`] would write, to another writer.
+pub fn log_subscriber<W>(settings: LogSettings, writer: W) -> impl Subscriber + Send + Sync
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let shape = match settings.format {
-        LogFormat::Json | LogFormat::Auto => Shape::Json,
-        LogFormat::Text => Shape::Text,
+    let encoding = match settings.format {
+        LogFormat::Json | LogFormat::Auto => LineEncoding::Json,
+        LogFormat::Text => LineEncoding::Text,
     };
-    subscriber(settings.level, shape, writer)
+    subscriber(settings.level, encoding, writer)
 }
 
-enum Shape {
+enum LineEncoding {
     Json,
     Text,
     /// Text, in colours unless `NO_COLOR` is set.
-    Colours,
+    ColoredText,
 }
 
-fn subscriber<W>(level: LogLevel, shape: Shape, writer: W) -> impl Subscriber + Send + Sync
+fn subscriber<W>(level: LogLevel, encoding: LineEncoding, writer: W) -> impl Subscriber + Send + Sync
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let lines: Box<dyn Layer<Registry> + Send + Sync> = match shape {
-        Shape::Json => Box::new(
+    let layer: Box<dyn Layer<Registry> + Send + Sync> = match encoding {
+        LineEncoding::Json => Box::new(
             fmt::layer()
                 .json()
                 .flatten_event(true)
@@ -115,17 +115,17 @@ where
                 .with_span_list(false)
                 .with_writer(writer),
         ),
-        Shape::Text => Box::new(fmt::layer().with_ansi(false).with_writer(writer)),
-        Shape::Colours => Box::new(fmt::layer().with_writer(writer)),
+        LineEncoding::Text => Box::new(fmt::layer().with_ansi(false).with_writer(writer)),
+        LineEncoding::ColoredText => Box::new(fmt::layer().with_writer(writer)),
     };
-    tracing_subscriber::registry().with(lines.with_filter(level.filter()))
+    tracing_subscriber::registry().with(layer.with_filter(level.target_filter()))
 }
 
 // === impl LogLevel ===
 
 impl LogLevel {
-    fn filter(self) -> Targets {
-        let (ours, others) = match self {
+    fn target_filter(self) -> Targets {
+        let (own_level, other_level) = match self {
             Self::Error => (Level::ERROR, LevelFilter::ERROR),
             Self::Warn => (Level::WARN, LevelFilter::WARN),
             Self::Info => (Level::INFO, LevelFilter::WARN),
@@ -133,8 +133,8 @@ impl LogLevel {
             Self::Trace => (Level::TRACE, LevelFilter::INFO),
         };
         Targets::new()
-            .with_default(others)
-            .with_target("graphward", ours)
+            .with_default(other_level)
+            .with_target("graphward", own_level)
     }
 }
 
@@ -146,12 +146,12 @@ mod tests {
     use super::*;
 
     #[derive(Clone, Default)]
-    struct Kept(Arc<Mutex<Vec<u8>>>);
+    struct CapturedLog(Arc<Mutex<Vec<u8>>>);
 
-    impl Write for Kept {
+    impl Write for CapturedLog {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            kept.write(bytes)
+            let mut captured = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            captured.write(bytes)
         }
 
         fn flush(&mut self) -> std::io::Result<()> {
@@ -159,17 +159,17 @@ mod tests {
         }
     }
 
-    fn logged(level: LogLevel, shape: Shape, events: impl FnOnce()) -> String {
-        let kept = Kept::default();
-        let writer = kept.clone();
-        let subscriber = subscriber(level, shape, move || writer.clone());
+    fn logged(level: LogLevel, encoding: LineEncoding, events: impl FnOnce()) -> String {
+        let captured = CapturedLog::default();
+        let writer = captured.clone();
+        let subscriber = subscriber(level, encoding, move || writer.clone());
         tracing::subscriber::with_default(subscriber, events);
-        String::from_utf8(kept.0.lock().unwrap().clone()).unwrap()
+        String::from_utf8(captured.0.lock().unwrap().clone()).unwrap()
     }
 
     #[test]
     fn a_json_line_has_its_fields_beside_the_message() {
-        let line = logged(LogLevel::Info, Shape::Json, || {
+        let line = logged(LogLevel::Info, LineEncoding::Json, || {
             tracing::info!(tenant = "default", generation = 2, "a new token");
         });
         let line: serde_json::Value = serde_json::from_str(&line).unwrap();
@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn text_has_no_colours_unless_it_is_for_a_terminal() {
-        let line = logged(LogLevel::Info, Shape::Text, || tracing::info!("up"));
+        let line = logged(LogLevel::Info, LineEncoding::Text, || tracing::info!("up"));
         assert!(line.contains("INFO graphward") && line.contains("up"));
         assert!(!line.contains('\u{1b}'));
     }
@@ -200,9 +200,9 @@ mod tests {
             tracing::debug!(target: "h2::codec", "frame");
             tracing::trace!(target: "rustls", "bytes");
         };
-        let most = logged(LogLevel::Trace, Shape::Text, events);
-        assert!(most.contains("ours") && most.contains("state"));
-        assert!(!most.contains("frame") && !most.contains("bytes"));
-        assert_eq!(logged(LogLevel::Info, Shape::Text, events), "");
+        let verbose = logged(LogLevel::Trace, LineEncoding::Text, events);
+        assert!(verbose.contains("ours") && verbose.contains("state"));
+        assert!(!verbose.contains("frame") && !verbose.contains("bytes"));
+        assert_eq!(logged(LogLevel::Info, LineEncoding::Text, events), "");
     }
 }

@@ -21,15 +21,15 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 pub use alerts::AlertMetrics;
-pub use token::{Refresh, TokenMetrics};
+pub use token::{RefreshOutcome, TokenMetrics};
 pub use usage::UsageMetrics;
 
 use crate::types::TenantId;
-use alerts::AlertFamilies;
-use buckets::latencies;
+use alerts::AlertMetricFamilies;
+use buckets::latency_histogram;
 use labels::Labels;
-use token::TokenFamilies;
-use usage::UsageFamilies;
+use token::TokenMetricFamilies;
+use usage::UsageMetricFamilies;
 
 /// All families of the process.
 #[derive(Clone, Debug)]
@@ -39,22 +39,22 @@ pub struct Metrics(Arc<Families>);
 struct Families {
     registry: Registry,
     requests: Family<Labels<1>, Counter>,
-    answers: Family<Labels<1>, Counter>,
+    responses: Family<Labels<1>, Counter>,
     attempts: Family<Labels<1>, Counter>,
-    presented: Family<Labels<1>, Counter>,
+    client_credentials: Family<Labels<1>, Counter>,
     request_seconds: Family<Labels<0>, Histogram, fn() -> Histogram>,
     upstream_head_seconds: Family<Labels<1>, Histogram, fn() -> Histogram>,
     inflight: Gauge,
-    replay_bytes: Family<Labels<1>, Gauge>,
+    replay_buffer_bytes: Family<Labels<1>, Gauge>,
     task_panics: Counter,
-    token: TokenFamilies,
-    alerts: AlertFamilies,
-    usage: UsageFamilies,
+    token: TokenMetricFamilies,
+    alerts: AlertMetricFamilies,
+    usage: UsageMetricFamilies,
 }
 
 /// One tenant's series of the data path.
 #[derive(Clone, Debug)]
-pub struct PathMetrics {
+pub struct RequestMetrics {
     tenant: TenantId,
     metrics: Metrics,
     /// From the request's head to its answer's last byte, in seconds.
@@ -69,23 +69,23 @@ pub struct PathMetrics {
     pub second_attempts: Counter,
     /// What Graph tells of its rate limits.
     pub usage: UsageMetrics,
-    delivered: Counter,
-    successes: Counter,
+    delivered_requests: Counter,
+    successful_responses: Counter,
 }
 
 /// Where replayable bytes lie.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Place {
+pub enum ReplayStorage {
     /// In memory.
     Memory,
     /// In an unlinked file.
     Disk,
 }
 
-const REQUESTS: [&str; 1] = ["outcome"];
-const VERDICT: [&str; 1] = ["verdict"];
-const ATTEMPT: [&str; 1] = ["attempt"];
-const PLACE: [&str; 1] = ["place"];
+const OUTCOME_LABEL: [&str; 1] = ["outcome"];
+const VERDICT_LABEL: [&str; 1] = ["verdict"];
+const ATTEMPT_LABEL: [&str; 1] = ["attempt"];
+const LOCATION_LABEL: [&str; 1] = ["place"];
 
 // === impl Metrics ===
 
@@ -96,17 +96,17 @@ impl Metrics {
         let mut families = Families {
             registry: Registry::with_prefix("graphward"),
             requests: Family::default(),
-            answers: Family::default(),
+            responses: Family::default(),
             attempts: Family::default(),
-            presented: Family::default(),
-            request_seconds: Family::new_with_constructor(latencies),
-            upstream_head_seconds: Family::new_with_constructor(latencies),
+            client_credentials: Family::default(),
+            request_seconds: Family::new_with_constructor(latency_histogram),
+            upstream_head_seconds: Family::new_with_constructor(latency_histogram),
             inflight: Gauge::default(),
-            replay_bytes: Family::default(),
+            replay_buffer_bytes: Family::default(),
             task_panics: Counter::default(),
-            token: TokenFamilies::new(),
-            alerts: AlertFamilies::default(),
-            usage: UsageFamilies::default(),
+            token: TokenMetricFamilies::new(),
+            alerts: AlertMetricFamilies::default(),
+            usage: UsageMetricFamilies::default(),
         };
         families.register();
         families.token.register(&mut families.registry);
@@ -117,35 +117,32 @@ impl Metrics {
 
     /// The series of a tenant's data path.
     #[must_use]
-    pub fn path(&self, tenant: &TenantId) -> PathMetrics {
+    pub fn path(&self, tenant: &TenantId) -> RequestMetrics {
         let all = &self.0;
         let head = |attempt| {
             all.upstream_head_seconds
-                .get_or_create(&Labels::new(tenant, ATTEMPT, [attempt]))
+                .get_or_create(&Labels::new(tenant, ATTEMPT_LABEL, [attempt]))
                 .clone()
         };
         let attempts = |attempt| {
             all.attempts
-                .get_or_create(&Labels::new(tenant, ATTEMPT, [attempt]))
+                .get_or_create(&Labels::new(tenant, ATTEMPT_LABEL, [attempt]))
                 .clone()
         };
-        PathMetrics {
-            request_seconds: all
-                .request_seconds
-                .get_or_create(&Labels::new(tenant, [], []))
-                .clone(),
+        RequestMetrics {
+            request_seconds: all.request_seconds.get_or_create(&Labels::new(tenant, [], [])).clone(),
             first_head_seconds: head("first"),
             second_head_seconds: head("second"),
             first_attempts: attempts("first"),
             second_attempts: attempts("second"),
-            usage: all.usage.of(tenant),
-            delivered: all
+            usage: all.usage.for_tenant(tenant),
+            delivered_requests: all
                 .requests
-                .get_or_create(&Labels::new(tenant, REQUESTS, ["delivered"]))
+                .get_or_create(&Labels::new(tenant, OUTCOME_LABEL, ["delivered"]))
                 .clone(),
-            successes: all
-                .answers
-                .get_or_create(&Labels::new(tenant, VERDICT, ["success"]))
+            successful_responses: all
+                .responses
+                .get_or_create(&Labels::new(tenant, VERDICT_LABEL, ["success"]))
                 .clone(),
             tenant: tenant.clone(),
             metrics: self.clone(),
@@ -155,38 +152,38 @@ impl Metrics {
     /// The series of a tenant's token.
     #[must_use]
     pub fn token(&self, tenant: &TenantId) -> TokenMetrics {
-        self.0.token.of(tenant)
+        self.0.token.for_tenant(tenant)
     }
 
     /// The series of the webhook.
     #[must_use]
-    pub fn alerts(&self) -> AlertMetrics {
-        self.0.alerts.all()
+    pub fn alert_metrics(&self) -> AlertMetrics {
+        self.0.alerts.metrics()
     }
 
     /// Requests between their head and their answer's last byte.
     #[must_use]
-    pub fn inflight(&self) -> &Gauge {
+    pub fn inflight_requests(&self) -> &Gauge {
         &self.0.inflight
     }
 
     /// Bytes held for a replay that may become necessary.
     #[must_use]
-    pub fn replay_bytes(&self, place: Place) -> Gauge {
-        let word = match place {
-            Place::Memory => "memory",
-            Place::Disk => "disk",
+    pub fn replay_buffer_bytes(&self, storage: ReplayStorage) -> Gauge {
+        let storage_label = match storage {
+            ReplayStorage::Memory => "memory",
+            ReplayStorage::Disk => "disk",
         };
         self.0
-            .replay_bytes
-            .get_or_create(&Labels::of_process(PLACE, [word]))
+            .replay_buffer_bytes
+            .get_or_create(&Labels::without_tenant(LOCATION_LABEL, [storage_label]))
             .clone()
     }
 
     /// Says how many tasks have panicked so far.
-    pub fn panicked(&self, so_far: u64) {
+    pub fn set_task_panics(&self, total: u64) {
         let known = self.0.task_panics.get();
-        self.0.task_panics.inc_by(so_far.saturating_sub(known));
+        self.0.task_panics.inc_by(total.saturating_sub(known));
     }
 
     /// All series as Prometheus text (OpenMetrics 1.0).
@@ -211,16 +208,8 @@ impl Default for Metrics {
 impl Families {
     fn register(&mut self) {
         let all = &mut self.registry;
-        all.register(
-            "requests",
-            "Requests by how they ended",
-            self.requests.clone(),
-        );
-        all.register(
-            "answers",
-            "Answers of Graph by what they mean",
-            self.answers.clone(),
-        );
+        all.register("requests", "Requests by how they ended", self.requests.clone());
+        all.register("answers", "Answers of Graph by what they mean", self.responses.clone());
         all.register(
             "attempts",
             "Sendings towards Graph: first, and second after a healed rejection",
@@ -229,7 +218,7 @@ impl Families {
         all.register(
             "presented_credentials",
             "Credentials that the app itself sent and that were replaced",
-            self.presented.clone(),
+            self.client_credentials.clone(),
         );
         all.register(
             "request_seconds",
@@ -245,48 +234,43 @@ impl Families {
         all.register(
             "replay_buffer_bytes",
             "Bytes held for a replay that may become necessary",
-            self.replay_bytes.clone(),
+            self.replay_buffer_bytes.clone(),
         );
-        all.register(
-            "task_panics",
-            "Tasks that panicked",
-            self.task_panics.clone(),
-        );
-        let build =
-            prometheus_client::metrics::info::Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        all.register("task_panics", "Tasks that panicked", self.task_panics.clone());
+        let build = prometheus_client::metrics::info::Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         all.register("build", "What runs here", build);
     }
 }
 
-// === impl PathMetrics ===
+// === impl RequestMetrics ===
 
-impl PathMetrics {
+impl RequestMetrics {
     /// Counts a request by its outcome, a word of a closed list. The commonest costs no look-up.
-    pub fn ended(&self, outcome: &'static str) {
+    pub fn count_request(&self, outcome: &'static str) {
         if outcome == "delivered" {
-            self.delivered.inc();
+            self.delivered_requests.inc();
         } else {
-            let labels = Labels::new(&self.tenant, REQUESTS, [outcome]);
+            let labels = Labels::new(&self.tenant, OUTCOME_LABEL, [outcome]);
             self.metrics.0.requests.get_or_create(&labels).inc();
         }
     }
 
     /// Counts an answer by its verdict, a word of a closed list. The commonest costs no look-up.
-    pub fn answered(&self, verdict: &'static str) {
+    pub fn count_response(&self, verdict: &'static str) {
         if verdict == "success" {
-            self.successes.inc();
+            self.successful_responses.inc();
         } else {
-            let labels = Labels::new(&self.tenant, VERDICT, [verdict]);
-            self.metrics.0.answers.get_or_create(&labels).inc();
+            let labels = Labels::new(&self.tenant, VERDICT_LABEL, [verdict]);
+            self.metrics.0.responses.get_or_create(&labels).inc();
         }
     }
 
     /// Counts a credential that the app itself sent: in the `header`, the `query` or the `body`.
-    pub fn presented(&self, place: &'static str) {
+    pub fn count_client_credential(&self, location: &'static str) {
         self.metrics
             .0
-            .presented
-            .get_or_create(&Labels::new(&self.tenant, PLACE, [place]))
+            .client_credentials
+            .get_or_create(&Labels::new(&self.tenant, LOCATION_LABEL, [location]))
             .inc();
     }
 }

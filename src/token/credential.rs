@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::HeaderValue;
 use zeroize::Zeroizing;
 
-use crate::graph::{Family, Proof, Prover, Proving, redact};
+use crate::graph::{AppSecretProof, ProofMode, ProofSigner, TokenFamily, redact};
 use crate::types::{Fingerprint, Secret};
 
 /// The how-manyeth credential of its tenant. Only the refresher counts.
@@ -23,7 +23,7 @@ pub struct Token {
     /// When it ends, if that is known; `None` is "unknown or never".
     pub expires_at: Option<SystemTime>,
     /// Since when it has been there at least, if its place says so: the date of a file.
-    pub there_since: Option<SystemTime>,
+    pub modified_at: Option<SystemTime>,
 }
 
 /// A token made ready to stamp. A credential, its header values and its proof belong to the same token.
@@ -31,24 +31,24 @@ pub struct Credential {
     generation: Generation,
     token: Token,
     fingerprint: Fingerprint,
-    family: Option<Family>,
+    family: Option<TokenFamily>,
     bearer: HeaderValue,
     oauth: HeaderValue,
-    proof: OwnProof,
+    proof: CredentialProof,
 }
 
 /// What makes the proofs of an app's tokens.
 #[derive(Clone, Debug)]
-pub struct Proofs {
-    prover: Prover,
-    proving: Proving,
+pub struct ProofSettings {
+    prover: ProofSigner,
+    proving: ProofMode,
 }
 
 /// How a credential comes by its proof.
-enum OwnProof {
+enum CredentialProof {
     None,
-    Lasting(Proof),
-    Timed(Prover),
+    Precomputed(AppSecretProof),
+    Timed(ProofSigner),
 }
 
 /// Why a token cannot be stamped.
@@ -87,42 +87,42 @@ impl fmt::Display for Generation {
 impl Token {
     /// A token whose end is not known.
     #[must_use]
-    pub const fn lasting(secret: Secret) -> Self {
+    pub const fn without_expiry(secret: Secret) -> Self {
         Self {
             secret,
             expires_at: None,
-            there_since: None,
+            modified_at: None,
         }
     }
 }
 
-// === impl Credential ===
+// === impl Send ===
 
 impl Credential {
     pub(super) fn new(
         generation: Generation,
         token: Token,
-        proofs: Option<&Proofs>,
+        proofs: Option<&ProofSettings>,
     ) -> Result<Self, CredentialError> {
-        let stamp = |scheme: &str| {
+        let header_value = |scheme: &str| {
             let text = Zeroizing::new(format!("{scheme} {}", token.secret.expose()));
             let mut value = HeaderValue::from_str(&text).map_err(CredentialError)?;
             value.set_sensitive(true);
             Ok(value)
         };
-        let (bearer, oauth) = (stamp("Bearer")?, stamp("OAuth")?);
+        let (bearer, oauth) = (header_value("Bearer")?, header_value("OAuth")?);
         let text = token.secret.expose();
         let proof = match proofs {
-            None => OwnProof::None,
-            Some(Proofs { prover, proving }) => match proving {
-                Proving::Lasting => OwnProof::Lasting(prover.lasting(text.as_bytes())),
-                Proving::Timed => OwnProof::Timed(prover.clone()),
+            None => CredentialProof::None,
+            Some(ProofSettings { prover, proving }) => match proving {
+                ProofMode::PerToken => CredentialProof::Precomputed(prover.sign(text.as_bytes())),
+                ProofMode::Timestamped => CredentialProof::Timed(prover.clone()),
             },
         };
         Ok(Self {
             generation,
             fingerprint: token.secret.fingerprint(),
-            family: Family::of_token(text),
+            family: TokenFamily::from_token(text),
             token,
             bearer,
             oauth,
@@ -144,28 +144,28 @@ impl Credential {
 
     /// Whose hosts it is for; `None` if the token does not say.
     #[must_use]
-    pub const fn family(&self) -> Option<Family> {
+    pub const fn family(&self) -> Option<TokenFamily> {
         self.family
     }
 
     /// Hands `write` the proof of this token, if the app has a secret: the lasting one, or that of this moment.
-    pub fn prove(&self, now: impl FnOnce() -> SystemTime, write: impl FnOnce(&Proof)) {
+    pub fn with_proof(&self, now: impl FnOnce() -> SystemTime, write: impl FnOnce(&AppSecretProof)) {
         match &self.proof {
-            OwnProof::None => {}
-            OwnProof::Lasting(proof) => write(proof),
-            OwnProof::Timed(prover) => {
-                write(&prover.timed(self.token.secret.expose().as_bytes(), now()));
+            CredentialProof::None => {}
+            CredentialProof::Precomputed(proof) => write(proof),
+            CredentialProof::Timed(prover) => {
+                write(&prover.sign_at(self.token.secret.expose().as_bytes(), now()));
             }
         }
     }
 
     /// Which proofs are made of this token, if any.
     #[must_use]
-    pub const fn proving(&self) -> Option<Proving> {
+    pub const fn proof_mode(&self) -> Option<ProofMode> {
         match self.proof {
-            OwnProof::None => None,
-            OwnProof::Lasting(_) => Some(Proving::Lasting),
-            OwnProof::Timed(_) => Some(Proving::Timed),
+            CredentialProof::None => None,
+            CredentialProof::Precomputed(_) => Some(ProofMode::PerToken),
+            CredentialProof::Timed(_) => Some(ProofMode::Timestamped),
         }
     }
 
@@ -177,8 +177,8 @@ impl Credential {
 
     /// Since when it has been there at least, if its place says so.
     #[must_use]
-    pub const fn there_since(&self) -> Option<SystemTime> {
-        self.token.there_since
+    pub const fn modified_at(&self) -> Option<SystemTime> {
+        self.token.modified_at
     }
 
     /// `Bearer <token>`, marked sensitive.
@@ -200,7 +200,7 @@ impl Credential {
     }
 
     /// Whether a decoded text is the token.
-    pub fn is_token(&self, decoded: impl Iterator<Item = u8>) -> bool {
+    pub fn matches_token(&self, decoded: impl Iterator<Item = u8>) -> bool {
         decoded.eq(self.token.secret.expose().bytes())
     }
 
@@ -210,14 +210,14 @@ impl Credential {
     }
 }
 
-// === impl Proofs ===
+// === impl ProofSettings ===
 
-impl Proofs {
+impl ProofSettings {
     /// With an app's secret.
     #[must_use]
-    pub fn new(app_secret: &Secret, proving: Proving) -> Self {
+    pub fn new(app_secret: &Secret, proving: ProofMode) -> Self {
         Self {
-            prover: Prover::new(app_secret.expose().as_bytes()),
+            prover: ProofSigner::new(app_secret.expose().as_bytes()),
             proving,
         }
     }
@@ -238,15 +238,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_credential_knows_its_token_when_it_sees_it() {
-        let token = Token::lasting(Secret::new("EAAGm0PX4/ZCps").unwrap());
+    fn a_credential_recognizes_its_own_token() {
+        let token = Token::without_expiry(Secret::new("EAAGm0PX4/ZCps").unwrap());
         let credential = Credential::new(Generation::FIRST, token, None).unwrap();
         let text = br"Malformed access token EAAGm0PX4\/ZCps";
         let redacted = credential.redacted(text).unwrap();
         assert_eq!(redacted, &b"Malformed access token [redacted]"[..]);
         assert_eq!(credential.redacted(&redacted), None);
-        assert!(credential.is_token(b"EAAGm0PX4/ZCps".iter().copied()));
-        assert!(!credential.is_token(b"EAAGm0PX4/ZCp".iter().copied()));
-        assert!(!credential.is_token(b"EAAGm0PX4/ZCpsB".iter().copied()));
+        assert!(credential.matches_token(b"EAAGm0PX4/ZCps".iter().copied()));
+        assert!(!credential.matches_token(b"EAAGm0PX4/ZCp".iter().copied()));
+        assert!(!credential.matches_token(b"EAAGm0PX4/ZCpsB".iter().copied()));
     }
 }

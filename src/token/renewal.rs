@@ -11,71 +11,73 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::credential::Token;
-use super::place::late;
-use super::ports::{Claim, Deposit, ObtainError, Outgoing};
-use super::supply::{Found, InHand, Standing, Supply};
+use super::provider::{ObtainedToken, PendingStore, RefreshContext, TokenProvider};
+use super::tracked_source::timed_out;
+use super::traits::{ObtainError, RefreshLock, RenewalRequest, StoreOutcome};
 
 /// The longest wait for the right to mint. Whoever has it and is stopped, not dead, is passed by after this.
-const CLAIM: Duration = Duration::from_secs(25);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(25);
 /// The longest wait for it when nothing is urgent: meanwhile nobody hears what else happens.
-const CLAIM_AT_LEISURE: Duration = Duration::from_secs(2);
+const BACKGROUND_LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 /// The longest renewal.
-const RENEW: Duration = Duration::from_secs(20);
+const RENEW_TIMEOUT: Duration = Duration::from_secs(20);
 /// The longest a source may take to keep a token.
-const DEPOSIT: Duration = Duration::from_secs(10);
+const STORE_TIMEOUT: Duration = Duration::from_secs(10);
 /// An answer that only prolongs the token's life does so by at least this.
-const PROLONGED: Duration = Duration::from_secs(60);
+const MIN_EXTENSION: Duration = Duration::from_secs(60);
 
-impl Supply {
+impl TokenProvider {
     /// A token other than the live one: from a source, else minted and stored.
     ///
     /// # Errors
     ///
     /// [`ObtainError::NothingNew`] if no source has one and nothing can be minted; what a source, the renewer or the
     /// storage says otherwise. A source that cannot be read does not keep the renewer from minting.
-    pub async fn replace(&mut self, standing: Standing<'_>) -> Result<Found, ObtainError> {
-        let looked = self.look(standing).await;
-        let fallen = self.fallen.take().filter(|_| self.renewer.is_some());
-        let outgoing = match (looked, standing.live, &fallen) {
+    pub async fn refresh(&mut self, context: RefreshContext<'_>) -> Result<ObtainedToken, ObtainError> {
+        let checked = self.check_sources(context).await;
+        let dead_candidate = self.dead_candidate.take().filter(|_| self.renewer.is_some());
+        let outgoing = match (checked, context.current, &dead_candidate) {
             (Ok(Some(found)), _, _) => return Ok(found),
             (_, Some(live), _) if self.renewer.is_some() => live.token(),
             // A start that finds nothing but a dead token: what it takes to mint from one works from this one, too.
             (_, None, Some((index, token))) => {
-                self.origin = *index;
+                self.active_source = *index;
                 token
             }
             (Ok(None), _, _) => return Err(ObtainError::NothingNew),
             (Err(error), _, _) => return Err(error),
         };
-        let claim = self.claim(self.origin, CLAIM, standing.dead).await?;
+        let lock = self
+            .lock(self.active_source, LOCK_TIMEOUT, context.current_is_dead)
+            .await?;
         // Somebody else may have minted while we waited for the claim.
-        if !claim.is_free()
-            && let Ok(Some(found)) = self.look(standing).await
+        if !lock.is_uncontended()
+            && let Ok(Some(found)) = self.check_sources(context).await
         {
             return Ok(found);
         }
-        self.asked_renewer = true;
-        let minted = self.mint(outgoing, standing).await?;
-        let not_stored = match self.store(&minted, outgoing).await {
-            Ok(Deposit::Kept) => None,
+        self.renewer_called = true;
+        let renewed = self.renew(outgoing, context).await?;
+        let store_error = match self.store_renewed(&renewed, outgoing).await {
+            Ok(StoreOutcome::Stored) => None,
             // Somebody was faster: theirs is what the next start will find.
-            Ok(Deposit::Overtaken) => match self.look(standing).await {
+            Ok(StoreOutcome::Conflict) => match self.check_sources(context).await {
                 Ok(Some(found)) => return Ok(found),
-                Ok(None) | Err(_) => self.store(&minted, outgoing).await.err(),
+                Ok(None) | Err(_) => self.store_renewed(&renewed, outgoing).await.err(),
             },
-            Err(error) if standing.dead => Some(error),
+            Err(error) if context.current_is_dead => Some(error),
             Err(error) => return Err(error),
         };
-        drop(claim);
-        let from = self.renewal().unwrap_or_default();
-        match self.admit(minted, &from, standing).await {
-            Ok(found) => Ok(Found {
-                minted: true,
-                not_stored,
+        drop(lock);
+        let from = self.describe_renewer().unwrap_or_default();
+        match self.admit(renewed, &from, context).await {
+            Ok(found) => Ok(ObtainedToken {
+                renewed: true,
+                store_error,
                 ..found
             }),
             Err(error) => {
-                self.put_back(outgoing).await;
+                self.restore_previous(outgoing).await;
                 Err(error)
             }
         }
@@ -83,8 +85,8 @@ impl Supply {
 
     /// Whether a minted token is still not where the next start will look.
     #[must_use]
-    pub const fn has_in_hand(&self) -> bool {
-        self.in_hand.is_some()
+    pub const fn has_pending_store(&self) -> bool {
+        self.pending_store.is_some()
     }
 
     /// Tries once more to put a minted token where the next start will look.
@@ -92,93 +94,93 @@ impl Supply {
     /// # Errors
     ///
     /// Why not, again.
-    pub async fn settle(&mut self) -> Result<(), ObtainError> {
-        let Some(InHand { place, token }) = self.in_hand.clone() else {
+    pub async fn retry_store(&mut self) -> Result<(), ObtainError> {
+        let Some(PendingStore {
+            source_index: place,
+            token,
+        }) = self.pending_store.clone()
+        else {
             return Ok(());
         };
-        let claim = self.claim(place, CLAIM_AT_LEISURE, false).await?;
+        let lock = self.lock(place, BACKGROUND_LOCK_TIMEOUT, false).await?;
         // Whoever was faster has put there what the next start had better find.
-        let _kept_or_overtaken = self.deposit(place, &token).await?;
-        drop(claim);
-        self.in_hand = None;
+        let _stored_or_conflict = self.store_at(place, &token).await?;
+        drop(lock);
+        self.pending_store = None;
         Ok(())
     }
 
     /// The right to mint. In need, a place that does not give it does not keep us from minting.
-    async fn claim(
+    async fn lock(
         &mut self,
-        place: usize,
-        within: Duration,
-        dead: bool,
-    ) -> Result<Claim, ObtainError> {
-        let Some(place) = self.places.get_mut(place) else {
-            return Ok(Claim::free());
+        source_index: usize,
+        limit: Duration,
+        current_is_dead: bool,
+    ) -> Result<RefreshLock, ObtainError> {
+        let Some(tracked) = self.sources.get_mut(source_index) else {
+            return Ok(RefreshLock::uncontended());
         };
-        let claimed = match timeout(within, place.source.claim()).await {
+        let locked = match timeout(limit, tracked.source.lock()).await {
             Ok(claimed) => claimed,
             Err(_elapsed) => {
-                let from = place.source.describe();
-                Err(late(
+                let from = tracked.source.describe();
+                Err(timed_out(
                     &from,
                     "grant the right to renew, which somebody else has,",
-                    within,
+                    limit,
                 ))
             }
         };
-        match claimed {
-            Err(error) if dead => {
+        match locked {
+            Err(error) if current_is_dead => {
                 tracing::warn!(
                     error = %error,
                     "the token is renewed without the others knowing: they may renew it, too"
                 );
-                Ok(Claim::free())
+                Ok(RefreshLock::uncontended())
             }
-            claimed => claimed,
+            result => result,
         }
     }
 
     /// A minted token: the one in hand, or a new one.
-    async fn mint(
-        &mut self,
-        outgoing: &Token,
-        standing: Standing<'_>,
-    ) -> Result<Token, ObtainError> {
-        let before = outgoing.secret.fingerprint();
-        if let Some(InHand { token, .. }) = &self.in_hand
-            && token.secret.fingerprint() != before
-            && token.expires_at.is_none_or(|ends| ends > standing.now)
-            && self.refused.why(token.secret.fingerprint()).is_none()
+    async fn renew(&mut self, outgoing: &Token, context: RefreshContext<'_>) -> Result<Token, ObtainError> {
+        let previous = outgoing.secret.fingerprint();
+        if let Some(PendingStore { token, .. }) = &self.pending_store
+            && token.secret.fingerprint() != previous
+            && token.expires_at.is_none_or(|ends| ends > context.now)
+            && self.denylist.reason(token.secret.fingerprint()).is_none()
         {
             return Ok(token.clone());
         }
         let Some(renewer) = &mut self.renewer else {
             return Err(ObtainError::NothingNew);
         };
-        let renewal = renewer.renew(Outgoing {
+        let renewal = renewer.renew(RenewalRequest {
             token: outgoing,
-            dead: standing.dead,
+            is_dead: context.current_is_dead,
         });
-        let token = match timeout(RENEW, renewal).await {
+        let token = match timeout(RENEW_TIMEOUT, renewal).await {
             Ok(token) => token?,
-            Err(_elapsed) => return Err(late(&renewer.describe(), "answer", RENEW)),
+            Err(_elapsed) => return Err(timed_out(&renewer.describe(), "answer", RENEW_TIMEOUT)),
         };
-        let by = renewer.describe();
-        if token.expires_at.is_some_and(|ends| ends <= standing.now) {
-            let what = format!("{by} answers a token that has expired already");
+        let renewer_name = renewer.describe();
+        if token.expires_at.is_some_and(|ends| ends <= context.now) {
+            let what = format!("{renewer_name} answers a token that has expired already");
             return Err(ObtainError::transient("expired", what));
         }
-        if token.secret.fingerprint() == before {
-            let prolonged = match (token.expires_at, outgoing.expires_at) {
-                (Some(ends), Some(before)) => {
-                    let longer = ends.duration_since(before);
-                    longer.is_ok_and(|longer| longer > PROLONGED)
+        if token.secret.fingerprint() == previous {
+            let is_extended = match (token.expires_at, outgoing.expires_at) {
+                (Some(ends), Some(previous)) => {
+                    let extension = ends.duration_since(previous);
+                    extension.is_ok_and(|longer| longer > MIN_EXTENSION)
                 }
                 // That nobody knew.
                 (Some(_), None) => true,
                 (None, _) => false,
             };
-            if standing.dead || !prolonged {
-                let what = format!("{by} answers the token that we have, and prolongs nothing");
+            if context.current_is_dead || !is_extended {
+                let what = format!("{renewer_name} answers the token that we have, and prolongs nothing");
                 return Err(ObtainError::transient("same_token", what));
             }
         }
@@ -186,46 +188,48 @@ impl Supply {
     }
 
     /// Puts a minted token where the next start will look. Where that is nowhere was told at start.
-    async fn store(&mut self, minted: &Token, outgoing: &Token) -> Result<Deposit, ObtainError> {
-        let place = self.places.get(self.origin);
-        let nowhere = place.is_none_or(|place| place.source.keeps().is_err());
+    async fn store_renewed(&mut self, renewed: &Token, outgoing: &Token) -> Result<StoreOutcome, ObtainError> {
+        let place = self.sources.get(self.active_source);
+        let is_read_only = place.is_none_or(|place| place.source.check_writable().is_err());
         // What is there already, and only lives longer, would push the one before it out of its place.
-        if nowhere || minted.secret.fingerprint() == outgoing.secret.fingerprint() {
-            return Ok(Deposit::Kept);
+        if is_read_only || renewed.secret.fingerprint() == outgoing.secret.fingerprint() {
+            return Ok(StoreOutcome::Stored);
         }
-        self.in_hand = Some(InHand {
-            place: self.origin,
-            token: minted.clone(),
+        self.pending_store = Some(PendingStore {
+            source_index: self.active_source,
+            token: renewed.clone(),
         });
-        let stored = self.deposit(self.origin, minted).await;
+        let stored = self.store_at(self.active_source, renewed).await;
         if stored.is_ok() {
-            self.in_hand = None;
+            self.pending_store = None;
         }
         stored
     }
 
-    async fn deposit(&mut self, place: usize, token: &Token) -> Result<Deposit, ObtainError> {
-        let Some(place) = self.places.get_mut(place) else {
-            return Ok(Deposit::Kept);
+    async fn store_at(&mut self, source_index: usize, token: &Token) -> Result<StoreOutcome, ObtainError> {
+        let Some(tracked) = self.sources.get_mut(source_index) else {
+            return Ok(StoreOutcome::Stored);
         };
-        let over = place.shown.unwrap_or_else(|| token.secret.fingerprint());
-        let deposit = match timeout(DEPOSIT, place.source.deposit(token, over)).await {
+        let expected = tracked.last_seen.unwrap_or_else(|| token.secret.fingerprint());
+        let outcome = match timeout(STORE_TIMEOUT, tracked.source.store(token, expected)).await {
             Ok(deposit) => deposit?,
-            Err(_elapsed) => return Err(late(&place.source.describe(), "keep the token", DEPOSIT)),
+            Err(_elapsed) => {
+                return Err(timed_out(&tracked.source.describe(), "keep the token", STORE_TIMEOUT));
+            }
         };
-        if deposit == Deposit::Kept {
-            place.shown = Some(token.secret.fingerprint());
+        if outcome == StoreOutcome::Stored {
+            tracked.last_seen = Some(token.secret.fingerprint());
         }
-        Ok(deposit)
+        Ok(outcome)
     }
 
     /// What was minted and stored is dead: the next start had better find the one before.
-    async fn put_back(&mut self, outgoing: &Token) {
-        let place = self.places.get(self.origin);
-        if place.is_none_or(|place| place.source.keeps().is_err()) {
+    async fn restore_previous(&mut self, outgoing: &Token) {
+        let place = self.sources.get(self.active_source);
+        if place.is_none_or(|place| place.source.check_writable().is_err()) {
             return;
         }
-        if let Err(error) = self.deposit(self.origin, outgoing).await {
+        if let Err(error) = self.store_at(self.active_source, outgoing).await {
             tracing::warn!(error = %error, "the token before the renewal could not be put back");
         }
     }

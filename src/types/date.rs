@@ -5,51 +5,52 @@ use std::time::{Duration, SystemTime};
 
 /// A moment as RFC 3339 has it, in UTC and to the second: `2026-11-21T09:30:00Z`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Utc(pub SystemTime);
+pub struct Rfc3339Timestamp(pub SystemTime);
 
 /// Year, month (from 1) and day (from 1) of a day counted from 1970-01-01.
 ///
 /// Gregorian, whatever the year; the calendar is turned so that a year begins in March, and a leap day is its last.
 #[must_use]
-pub const fn civil(days: i64) -> (i64, i64, i64) {
+pub const fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
-    let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let turned = (5 * of_year + 2) / 153;
-    let month = if turned < 10 { turned + 3 } else { turned - 9 };
-    let day = of_year - (153 * turned + 2) / 5 + 1;
-    (year + era * 400 + (month <= 2) as i64, month, day)
+    let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    (year_of_era + era * 400 + (month <= 2) as i64, month, day)
 }
 
-/// The day, counted from 1970-01-01, of a year, a month (from 1) and a day (from 1): the inverse of [`civil`].
+/// The day, counted from 1970-01-01, of a year, a month (from 1) and a day (from 1): the inverse of [`civil_from_days`].
 #[must_use]
 pub const fn days(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let era = year.div_euclid(400);
-    let of_era = year.rem_euclid(400);
-    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
+    let year_of_era = year.rem_euclid(400);
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
 }
 
 /// Whole seconds since 1970; 0 before that.
 #[must_use]
-pub fn unix(at: SystemTime) -> i64 {
+pub fn unix_seconds(at: SystemTime) -> i64 {
     let since = at.duration_since(SystemTime::UNIX_EPOCH);
     i64::try_from(since.unwrap_or(Duration::ZERO).as_secs()).unwrap_or(i64::MAX)
 }
 
-impl fmt::Display for Utc {
+impl fmt::Display for Rfc3339Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const DAY: i64 = 24 * 60 * 60;
-        let seconds = unix(self.0);
-        let (days, of_day) = (seconds.div_euclid(DAY), seconds.rem_euclid(DAY));
-        let (year, month, day) = civil(days);
-        let (hour, minute, second) = (of_day / 3_600, of_day / 60 % 60, of_day % 60);
-        write!(
-            f,
-            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z"
-        )
+        const SECONDS_PER_DAY: i64 = 24 * 60 * 60;
+        let seconds = unix_seconds(self.0);
+        let (days, second_of_day) = (seconds.div_euclid(SECONDS_PER_DAY), seconds.rem_euclid(SECONDS_PER_DAY));
+        let (year, month, day) = civil_from_days(days);
+        let (hour, minute, second) = (second_of_day / 3_600, second_of_day / 60 % 60, second_of_day % 60);
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
     }
 }
 
@@ -58,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_moment_is_written_as_rfc_3339_has_it() {
+    fn a_timestamp_is_formatted_as_rfc_3339() {
         for (seconds, text) in [
             (0, "1970-01-01T00:00:00Z"),
             (951_782_399, "2000-02-28T23:59:59Z"),
@@ -67,15 +68,15 @@ mod tests {
             (4_107_542_400, "2100-03-01T00:00:00Z"),
         ] {
             let at = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
-            assert_eq!(Utc(at).to_string(), text);
+            assert_eq!(Rfc3339Timestamp(at).to_string(), text);
         }
     }
 
     #[test]
     fn every_day_of_two_centuries_survives_the_round_trip() {
         for day in -36_500..73_000 {
-            let (year, month, of_month) = civil(day);
-            assert_eq!(days(year, month, of_month), day);
+            let (year, month, day_of_month) = civil_from_days(day);
+            assert_eq!(days(year, month, day_of_month), day);
         }
     }
 }

@@ -21,10 +21,8 @@ pub enum SecretError {
     #[error("it is empty")]
     Empty,
     /// A byte that may not stand in a header value.
-    #[error(
-        "it has a control character, a space or a non-ASCII character inside; was more than the token pasted?"
-    )]
-    Control,
+    #[error("it has a control character, a space or a non-ASCII character inside; was more than the token pasted?")]
+    InvalidCharacter,
     /// More than [`Secret::MAX_BYTES`].
     #[error("it is longer than 16 KiB, which no token is")]
     TooLong,
@@ -52,7 +50,7 @@ impl Secret {
             return Err(SecretError::TooLong);
         }
         if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(SecretError::Control);
+            return Err(SecretError::InvalidCharacter);
         }
         Ok(Self(Zeroizing::new(Box::from(text))))
     }
@@ -113,10 +111,10 @@ mod tests {
         assert_eq!(Secret::new("abc\r\n").unwrap().expose(), "abc");
         assert_eq!(Secret::new("").unwrap_err(), SecretError::Empty);
         assert_eq!(Secret::new(" \n").unwrap_err(), SecretError::Empty);
-        assert_eq!(Secret::new("a\nb").unwrap_err(), SecretError::Control);
-        assert_eq!(Secret::new("a\0b").unwrap_err(), SecretError::Control);
-        assert_eq!(Secret::new("a b").unwrap_err(), SecretError::Control);
-        assert_eq!(Secret::new("tökén").unwrap_err(), SecretError::Control);
+        assert_eq!(Secret::new("a\nb").unwrap_err(), SecretError::InvalidCharacter);
+        assert_eq!(Secret::new("a\0b").unwrap_err(), SecretError::InvalidCharacter);
+        assert_eq!(Secret::new("a b").unwrap_err(), SecretError::InvalidCharacter);
+        assert_eq!(Secret::new("tökén").unwrap_err(), SecretError::InvalidCharacter);
         assert_eq!(
             Secret::new(&"a".repeat(Secret::MAX_BYTES + 1)).unwrap_err(),
             SecretError::TooLong

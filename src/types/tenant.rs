@@ -21,11 +21,11 @@ impl TenantId {
     ///
     /// [`TenantIdError`] if the name is empty, longer than 64 bytes, or has another character.
     pub fn new(name: &str) -> Result<Self, TenantIdError> {
-        let fits = (1..=64).contains(&name.len())
+        let is_valid = (1..=64).contains(&name.len())
             && name
                 .bytes()
                 .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'));
-        if fits {
+        if is_valid {
             Ok(Self(Arc::from(name)))
         } else {
             Err(TenantIdError)

@@ -1,13 +1,13 @@
-use graphward::net::Http;
-use graphward::sim::{Effect, Fault, Proof, Settings};
+use graphward::net::HttpVersion;
+use graphward::sim::{Effect, Fault, ProofPolicy, SimConfig};
 use graphward::types::Clock;
 use serde_json::{Value, json};
 
-use crate::support::{World, hmac, request};
+use crate::support::{TestGraph, appsecret_proof, request};
 
 #[tokio::test]
 async fn a_batch_is_a_200_with_an_answer_for_each_item() {
-    let world = World::start().await;
+    let world = TestGraph::start().await;
     let (token, dead) = (world.sim.issue(None), world.sim.issue(None));
     world.sim.expire(&dead);
     let batch = json!([
@@ -26,18 +26,13 @@ async fn a_batch_is_a_200_with_an_answer_for_each_item() {
         .map(|item| item["code"].clone())
         .collect();
     assert_eq!(codes, [200, 400, 200]);
-    let inner =
-        |n: usize| -> Value { serde_json::from_str(items[n]["body"].as_str().unwrap()).unwrap() };
+    let inner = |n: usize| -> Value { serde_json::from_str(items[n]["body"].as_str().unwrap()).unwrap() };
     assert!(inner(0)["id"].is_string());
     assert_eq!(inner(1)["error"]["error_subcode"], 463);
     assert!(inner(2)["messages"][0]["id"].is_string());
     let headers = items[1]["headers"].as_array().unwrap();
-    assert!(
-        headers
-            .iter()
-            .any(|header| header["name"] == "WWW-Authenticate")
-    );
-    assert_eq!(world.sim.accepted().len(), 1);
+    assert!(headers.iter().any(|header| header["name"] == "WWW-Authenticate"));
+    assert_eq!(world.sim.accepted_messages().len(), 1);
     assert_eq!(
         (world.sim.attempts(), world.sim.rejected()),
         (1, 0),
@@ -47,16 +42,16 @@ async fn a_batch_is_a_200_with_an_answer_for_each_item() {
 
 #[tokio::test]
 async fn a_batch_with_a_dead_token_of_its_own_is_a_single_error() {
-    let world = World::start().await;
+    let world = TestGraph::start().await;
     let (token, dead) = (world.sim.issue(None), world.sim.issue(None));
     world.sim.expire(&dead);
     let batch = format!("[{{\"method\":\"GET\",\"relative_url\":\"me?access_token={token}\"}}]");
     let encoded = percent_encoding::utf8_percent_encode(&batch, percent_encoding::NON_ALPHANUMERIC);
     let by_query = request("POST", &format!("/?batch={encoded}"), &dead, &[], "");
-    assert_eq!(world.send(by_query).await.error(), (401, 190, Some(463)));
+    assert_eq!(world.send(by_query).await.error_codes(), (401, 190, Some(463)));
     let form = format!("access_token={dead}&batch={encoded}");
     assert_eq!(
-        world.post_form("/", "", &form).await.error(),
+        world.post_form("/", "", &form).await.error_codes(),
         (400, 190, Some(463))
     );
     let good = format!("include_headers=false&access_token={token}&batch={encoded}");
@@ -67,7 +62,7 @@ async fn a_batch_with_a_dead_token_of_its_own_is_a_single_error() {
 
 #[tokio::test]
 async fn a_batch_has_at_most_fifty_items() {
-    let world = World::start().await;
+    let world = TestGraph::start().await;
     let token = world.sim.issue(None);
     for (count, status) in [(50, 200), (51, 400), (0, 400)] {
         let items = vec![json!({"method": "GET", "relative_url": "me"}); count];
@@ -81,40 +76,30 @@ fn items(answer: &Value) -> Vec<(i64, Value)> {
     let items = answer.as_array().unwrap().iter();
     let read = |item: &Value| {
         let body = item["body"].as_str().unwrap();
-        (
-            item["code"].as_i64().unwrap(),
-            serde_json::from_str(body).unwrap(),
-        )
+        (item["code"].as_i64().unwrap(), serde_json::from_str(body).unwrap())
     };
     items.map(read).collect()
 }
 
 #[tokio::test]
 async fn an_items_own_token_and_proof_are_looked_at_and_the_others_share_those_of_the_batch() {
-    let mut settings = Settings::new(Clock::system());
-    settings.proof = Proof::Required;
-    let world = World::with(settings, Http::Auto).await;
-    let (token, own, dead) = (
-        world.sim.issue(None),
-        world.sim.issue(None),
-        world.sim.issue(None),
-    );
+    let mut settings = SimConfig::new(Clock::system());
+    settings.proof = ProofPolicy::Required;
+    let world = TestGraph::with(settings, HttpVersion::Auto).await;
+    let (token, own, dead) = (world.sim.issue(None), world.sim.issue(None), world.sim.issue(None));
     world.sim.revoke(&dead);
-    let send =
-        "messaging_product=whatsapp&to=15550100199&type=text&text=%7B%22body%22%3A%22b%22%7D";
+    let send = "messaging_product=whatsapp&to=15550100199&type=text&text=%7B%22body%22%3A%22b%22%7D";
     let batch = json!([
         {"method": "POST", "relative_url": "1065/messages", "body": send},
         {"method": "GET", "relative_url": format!("me?access_token={own}")},
-        {"method": "GET", "relative_url": format!("me?access_token={own}&appsecret_proof={}", hmac(&own))},
-        {"method": "GET", "relative_url": format!("me?access_token={own}&appsecret_proof={}", hmac(&token))},
+        {"method": "GET", "relative_url": format!("me?access_token={own}&appsecret_proof={}", appsecret_proof(&own))},
+        {"method": "GET", "relative_url": format!("me?access_token={own}&appsecret_proof={}", appsecret_proof(&token))},
         {"method": "POST", "relative_url": "1065/messages",
-         "body": format!("{send}&access_token={dead}&appsecret_proof={}", hmac(&dead))},
+         "body": format!("{send}&access_token={dead}&appsecret_proof={}", appsecret_proof(&dead))},
         {"method": "GET", "relative_url": "me?appsecret_proof=00"},
     ]);
-    let path = format!("/?appsecret_proof={}", hmac(&token));
-    let answer = world
-        .post_json(&path, &token, &json!({"batch": batch}))
-        .await;
+    let path = format!("/?appsecret_proof={}", appsecret_proof(&token));
+    let answer = world.post_json(&path, &token, &json!({"batch": batch})).await;
     let items = items(&answer.json());
     let codes: Vec<_> = items.iter().map(|(code, _)| *code).collect();
     assert_eq!(codes, [200, 400, 200, 400, 400, 400]);
@@ -123,28 +108,21 @@ async fn an_items_own_token_and_proof_are_looked_at_and_the_others_share_those_o
     assert!(message(3).contains("Invalid appsecret_proof"));
     assert_eq!(items[4].1["error"]["error_subcode"], 466);
     assert!(message(5).contains("Invalid appsecret_proof"));
-    assert_eq!(world.sim.accepted().len(), 1, "siblings ran");
+    assert_eq!(world.sim.accepted_messages().len(), 1, "siblings ran");
 
     let bare = world.post_json("/", &token, &json!({"batch": batch})).await;
-    assert_eq!(
-        bare.error(),
-        (400, 100, None),
-        "the batch needs a proof itself"
-    );
+    assert_eq!(bare.error_codes(), (400, 100, None), "the batch needs a proof itself");
 }
 
 #[tokio::test]
 async fn an_item_whose_time_ran_out_is_null_on_command() {
-    let world = World::start().await;
+    let world = TestGraph::start().await;
     let token = world.sim.issue(None);
-    world.sim.fault(Fault::once(Effect::Null));
+    world.sim.fault(Fault::once(Effect::NullBatchItem));
     let batch = json!({"batch": vec![json!({"method": "GET", "relative_url": "me"}); 2]});
     let answer = world.post_json("/", &token, &batch).await;
     assert_eq!(answer.status, 200);
     assert_eq!(answer.json()[0], Value::Null);
     assert_eq!(answer.json()[1]["code"], 200);
-    assert_eq!(
-        world.post_json("/", &token, &batch).await.json()[0]["code"],
-        200
-    );
+    assert_eq!(world.post_json("/", &token, &batch).await.json()[0]["code"], 200);
 }

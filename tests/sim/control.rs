@@ -1,5 +1,5 @@
 use bytes::Bytes;
-use graphward::sim::{Running, Settings, Sim};
+use graphward::sim::{Sim, SimConfig, SimServer};
 use graphward::types::Clock;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
@@ -11,12 +11,12 @@ use crate::support::{loopback, request, text};
 
 struct Control {
     sim: Sim,
-    running: Running,
+    running: SimServer,
 }
 
 impl Control {
     async fn start() -> Self {
-        let sim = Sim::new(Settings::new(Clock::system()));
+        let sim = Sim::new(SimConfig::new(Clock::system()));
         let running = sim.start_control(loopback().await);
         Self { sim, running }
     }
@@ -39,10 +39,7 @@ impl Control {
             body.to_string()
         };
         let answer = self.raw(method, path, &body).await;
-        (
-            answer.status(),
-            serde_json::from_slice(answer.body()).unwrap(),
-        )
+        (answer.status(), serde_json::from_slice(answer.body()).unwrap())
     }
 
     async fn ok(&self, method: &str, path: &str, body: Value) -> Value {
@@ -52,7 +49,7 @@ impl Control {
     }
 
     /// What Graph says of a token.
-    async fn me(&self, token: &str) -> StatusCode {
+    async fn get_me(&self, token: &str) -> StatusCode {
         self.sim
             .handle(request("GET", "/me", token, &[], ""))
             .await
@@ -69,20 +66,13 @@ async fn tokens_are_issued_and_expired_by_name_or_all_at_once() {
     assert!(issued["expires_at"].is_i64());
     let forever = control.ok("POST", "/tokens", Value::Null).await;
     assert!(forever["expires_at"].is_null());
-    control
-        .ok("POST", "/tokens", json!({"token": "EAAmine"}))
-        .await;
-    assert_eq!(control.me("EAAmine").await, 200);
+    control.ok("POST", "/tokens", json!({"token": "EAAmine"})).await;
+    assert_eq!(control.get_me("EAAmine").await, 200);
 
-    let one = json!({"token": first, "kind": "invalidated"});
-    assert_eq!(
-        control.ok("POST", "/tokens/expire", one).await["expired"],
-        1
-    );
-    assert_eq!(control.me(&first).await, 401);
-    let all = control
-        .ok("POST", "/tokens/expire", json!({"all": true}))
-        .await;
+    let one = json!({"token": first, "kind": "password_changed"});
+    assert_eq!(control.ok("POST", "/tokens/expire", one).await["expired"], 1);
+    assert_eq!(control.get_me(&first).await, 401);
+    let all = control.ok("POST", "/tokens/expire", json!({"all": true})).await;
     assert_eq!(all["expired"], 2);
 
     let state = control.ok("GET", "/state", Value::Null).await;
@@ -92,7 +82,7 @@ async fn tokens_are_issued_and_expired_by_name_or_all_at_once() {
         .iter()
         .map(|t| &t["state"])
         .collect();
-    assert_eq!(states, ["invalidated", "expired", "expired"]);
+    assert_eq!(states, ["password_changed", "expired", "expired"]);
     assert_eq!(state["tokens"][0]["fingerprint"].as_str().unwrap().len(), 8);
     assert!(!state.to_string().contains("EAA"), "no token in /state");
     assert_eq!(state["counts"]["rejected"], 1);
@@ -111,24 +101,15 @@ async fn faults_are_made_and_messages_listed_and_all_is_forgotten_but_the_tokens
     for fault in faults {
         control.ok("POST", "/faults", fault).await;
     }
-    assert_eq!(
-        control.ok("GET", "/state", Value::Null).await["faults_waiting"],
-        5
-    );
+    assert_eq!(control.ok("GET", "/state", Value::Null).await["faults_waiting"], 5);
     for status in [429, 429, 200, 503] {
-        assert_eq!(control.me(&token).await, status);
+        assert_eq!(control.get_me(&token).await, status);
     }
     let json = [("content-type", "application/json")];
-    let send = request(
-        "POST",
-        "/1065/messages",
-        &token,
-        &json,
-        &text("x").to_string(),
-    );
+    let send = request("POST", "/1065/messages", &token, &json, &text("x").to_string());
     assert!(control.sim.handle(send).await.is_err());
     let messages = control.ok("GET", "/messages", Value::Null).await;
-    assert_eq!(messages["data"][0]["said"]["text"]["body"], "x");
+    assert_eq!(messages["data"][0]["params"]["text"]["body"], "x");
     let calls = control.ok("GET", "/calls", Value::Null).await;
     assert_eq!(calls["data"][4]["target"], "/1065/messages");
     assert_eq!(calls["data"][4]["authorization"]["state"], "alive");
@@ -137,7 +118,7 @@ async fn faults_are_made_and_messages_listed_and_all_is_forgotten_but_the_tokens
     control.ok("POST", "/reset", Value::Null).await;
     let messages = control.ok("GET", "/messages", Value::Null).await;
     assert_eq!(messages["data"], json!([]));
-    assert_eq!(control.me(&token).await, 200);
+    assert_eq!(control.get_me(&token).await, 200);
     assert_eq!(control.sim.attempts(), 1);
 }
 
@@ -148,11 +129,7 @@ async fn what_cannot_be_is_refused_in_words() {
         ("POST", "/tokens", json!({"ttl": "soon"})),
         ("POST", "/tokens", json!({"tl": "4s"})),
         ("POST", "/tokens/expire", json!({})),
-        (
-            "POST",
-            "/tokens/expire",
-            json!({"all": true, "kind": "tired"}),
-        ),
+        ("POST", "/tokens/expire", json!({"all": true, "kind": "tired"})),
         ("POST", "/faults", json!({"kind": "flood"})),
         ("POST", "/faults", json!({"kind": "error"})),
         ("POST", "/faults", json!({"kind": "delay"})),
@@ -161,11 +138,7 @@ async fn what_cannot_be_is_refused_in_words() {
         ("POST", "/tokens", json!({"family": "whatsapp"})),
         ("POST", "/tokens", json!({"kind": "king"})),
         ("POST", "/tokens/set", json!({"ttl": "4s"})),
-        (
-            "POST",
-            "/tokens/set",
-            json!({"token": "EAAx", "family": "threads"}),
-        ),
+        ("POST", "/tokens/set", json!({"token": "EAAx", "family": "threads"})),
         ("POST", "/faults", json!({"kind": "page", "on": "moon"})),
         ("POST", "/usage", json!({"vary": "x"})),
     ];
@@ -174,9 +147,7 @@ async fn what_cannot_be_is_refused_in_words() {
         assert_eq!(status, 400, "{path} {body}");
         assert!(answer["error"].as_str().unwrap().len() > 15);
     }
-    let unknown = control
-        .call("POST", "/tokens/expire", json!({"token": "EAAx"}))
-        .await;
+    let unknown = control.call("POST", "/tokens/expire", json!({"token": "EAAx"})).await;
     assert_eq!(unknown.0, 404);
     let unknown = control
         .call("POST", "/tokens/set", json!({"token": "EAAx", "ttl": "4s"}))
@@ -191,14 +162,8 @@ async fn what_cannot_be_is_refused_in_words() {
 #[tokio::test]
 async fn tokens_of_a_family_are_issued_and_usage_is_set() {
     let control = Control::start().await;
-    for (family, prefix) in [
-        ("facebook", "EAA"),
-        ("instagram", "IGAA"),
-        ("threads", "THAA"),
-    ] {
-        let issued = control
-            .ok("POST", "/tokens", json!({"family": family}))
-            .await;
+    for (family, prefix) in [("facebook", "EAA"), ("instagram", "IGAA"), ("threads", "THAA")] {
+        let issued = control.ok("POST", "/tokens", json!({"family": family})).await;
         assert!(issued["access_token"].as_str().unwrap().starts_with(prefix));
     }
     let usage = json!({"x-app-usage": {"call_count": 99}, "x-page-usage": "odd"});
@@ -208,15 +173,9 @@ async fn tokens_of_a_family_are_issued_and_usage_is_set() {
     assert_eq!(answer.headers()["x-app-usage"], "{\"call_count\":99}");
     assert_eq!(answer.headers()["x-page-usage"], "odd");
     let fault = json!({"kind": "malformed", "times": 2});
-    assert_eq!(
-        control.ok("POST", "/faults", fault).await["faults_waiting"],
-        2
-    );
+    assert_eq!(control.ok("POST", "/faults", fault).await["faults_waiting"], 2);
     let fault = json!({"kind": "null"});
-    assert_eq!(
-        control.ok("POST", "/faults", fault).await["faults_waiting"],
-        3
-    );
+    assert_eq!(control.ok("POST", "/faults", fault).await["faults_waiting"], 3);
 }
 
 #[tokio::test]
@@ -243,10 +202,7 @@ async fn what_debug_token_says_is_set_and_the_calls_of_each_endpoint_are_counted
         (seconds("expires_at"), seconds("data_access_expires_at")),
         (25 * 3600 + 600, 26 * 3600)
     );
-    assert_eq!(
-        (&data["type"], &data["is_valid"]),
-        (&json!("PAGE"), &json!(true))
-    );
+    assert_eq!((&data["type"], &data["is_valid"]), (&json!("PAGE"), &json!(true)));
     assert_eq!(
         data["granular_scopes"],
         json!([{"scope": "pages_messaging", "target_ids": ["17"]}])
@@ -256,15 +212,12 @@ async fn what_debug_token_says_is_set_and_the_calls_of_each_endpoint_are_counted
     let set = control.ok("POST", "/tokens/set", set).await;
     assert_eq!(set["expires_at"], Value::Null);
     let data = said().await;
-    assert_eq!(
-        (&data["type"], &data["expires_at"]),
-        (&json!("USER"), &json!(0))
-    );
+    assert_eq!((&data["type"], &data["expires_at"]), (&json!("USER"), &json!(0)));
     assert!(data["data_access_expires_at"].as_i64().unwrap() > 0);
 
     let fault = json!({"kind": "page", "status": 503, "on": "debug_token"});
     control.ok("POST", "/faults", fault).await;
-    assert_eq!(control.me(token).await, 200, "it is another's fault");
+    assert_eq!(control.get_me(token).await, 200, "it is another's fault");
     let answer = control.sim.handle(debug()).await.unwrap();
     assert_eq!(answer.status(), 503);
     let counts = control.ok("GET", "/state", Value::Null).await["counts"].clone();
@@ -272,7 +225,7 @@ async fn what_debug_token_says_is_set_and_the_calls_of_each_endpoint_are_counted
         (
             &counts["inspections"],
             &counts["attempts"],
-            &counts["mints"]
+            &counts["system_user_tokens"]
         ),
         (&json!(3), &json!(1), &json!(0))
     );

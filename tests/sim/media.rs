@@ -1,12 +1,12 @@
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use graphward::sim::{Settings, Sim};
+use graphward::sim::{Sim, SimConfig};
 use graphward::types::Clock;
 use http_body_util::BodyExt as _;
 use sha2::{Digest as _, Sha256};
 
-use crate::support::{Answer, World, bytes_request, request};
+use crate::support::{TestGraph, TestResponse, bytes_request, request};
 
 const UPLOAD: &str = "/v26.0/106540352242922/media";
 
@@ -22,30 +22,25 @@ fn multipart(mime: &str, file: &[u8]) -> Bytes {
     body.into()
 }
 
-const KIND: [(&str, &str); 1] = [("content-type", "multipart/form-data; boundary=frontier")];
+const MULTIPART_HEADERS: [(&str, &str); 1] = [("content-type", "multipart/form-data; boundary=frontier")];
 
-async fn upload(world: &World, token: &str, mime: &str, file: &[u8]) -> Answer {
+async fn upload(world: &TestGraph, token: &str, mime: &str, file: &[u8]) -> TestResponse {
     let body = multipart(mime, file);
     world
-        .send(bytes_request("POST", UPLOAD, token, &KIND, body))
+        .send(bytes_request("POST", UPLOAD, token, &MULTIPART_HEADERS, body))
         .await
 }
 
 fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[tokio::test]
 async fn a_file_goes_up_and_comes_down_unchanged() {
-    let world = World::start().await;
+    let world = TestGraph::start().await;
     let token = world.sim.issue(None);
     let file: Vec<u8> = (0..300_000_u32).map(|n| (n % 251) as u8).collect();
-    let id = upload(&world, &token, "application/pdf", &file)
-        .await
-        .text("id");
+    let id = upload(&world, &token, "application/pdf", &file).await.text("id");
 
     let found = world.get(&format!("/{id}"), &token).await;
     let media = found.json();
@@ -57,17 +52,10 @@ async fn a_file_goes_up_and_comes_down_unchanged() {
 
     let down = world.get(&url, &token).await;
     assert_eq!(down.status, 200);
-    assert_eq!(
-        down.header("content-disposition"),
-        "attachment; filename=\"bill.pdf\""
-    );
+    assert_eq!(down.header("content-disposition"), "attachment; filename=\"bill.pdf\"");
     assert_eq!(down.header("content-type"), "application/pdf");
-    assert_eq!(
-        down.header("x-fb-request-id"),
-        "",
-        "no Graph header from lookaside"
-    );
-    assert_eq!(sha256(&down.bytes), sha256(&file));
+    assert_eq!(down.header("x-fb-request-id"), "", "no Graph header from lookaside");
+    assert_eq!(sha256(&down.body), sha256(&file));
     let part = request(
         "GET",
         &url,
@@ -76,10 +64,7 @@ async fn a_file_goes_up_and_comes_down_unchanged() {
         "",
     );
     let part = world.send(part).await;
-    assert_eq!(
-        (part.status.as_u16(), &part.bytes[..]),
-        (206, &file[10..20])
-    );
+    assert_eq!((part.status.as_u16(), &part.body[..]), (206, &file[10..20]));
     assert_eq!(part.header("content-range"), "bytes 10-19/300000");
 
     let deleted = world
@@ -87,7 +72,7 @@ async fn a_file_goes_up_and_comes_down_unchanged() {
         .await;
     assert_eq!(deleted.json()["success"], true);
     assert_eq!(
-        world.get(&format!("/{id}"), &token).await.error(),
+        world.get(&format!("/{id}"), &token).await.error_codes(),
         (400, 100, Some(33))
     );
     assert_eq!(world.get(&url, &token).await.status, 404);
@@ -95,7 +80,7 @@ async fn a_file_goes_up_and_comes_down_unchanged() {
 
 #[tokio::test]
 async fn a_download_without_a_living_token_in_the_header_is_a_404_without_an_envelope() {
-    let world = World::start().await;
+    let world = TestGraph::start().await;
     let (token, dead) = (world.sim.issue(None), world.sim.issue(None));
     world.sim.expire(&dead);
     let id = upload(&world, &token, "image/png", b"png").await.text("id");
@@ -103,10 +88,7 @@ async fn a_download_without_a_living_token_in_the_header_is_a_404_without_an_env
     let by_query = format!("{url}&access_token={token}");
     for (url, token) in [(&url, ""), (&url, dead.as_str()), (&by_query, "")] {
         let answer = world.get(url, token).await;
-        assert_eq!(
-            (answer.status.as_u16(), &answer.bytes[..]),
-            (404, &b"Not Found"[..])
-        );
+        assert_eq!((answer.status.as_u16(), &answer.body[..]), (404, &b"Not Found"[..]));
     }
     let forged = url.replace("hash=AR", "hash=XX");
     assert_eq!(world.get(&forged, &token).await.status, 404);
@@ -114,12 +96,10 @@ async fn a_download_without_a_living_token_in_the_header_is_a_404_without_an_env
 
 #[tokio::test]
 async fn a_large_file_is_counted_and_hashed_but_not_kept() {
-    let world = World::start().await;
+    let world = TestGraph::start().await;
     let token = world.sim.issue(None);
     let file = vec![7; 9 * 1024 * 1024];
-    let id = upload(&world, &token, "application/pdf", &file)
-        .await
-        .text("id");
+    let id = upload(&world, &token, "application/pdf", &file).await.text("id");
     let found = world.get(&format!("/{id}"), &token).await;
     assert_eq!(found.text("sha256"), sha256(&file));
     assert_eq!(world.get(&found.text("url"), &token).await.status, 404);
@@ -127,29 +107,23 @@ async fn a_large_file_is_counted_and_hashed_but_not_kept() {
 
 #[tokio::test]
 async fn a_file_larger_than_its_kind_may_be_or_none_at_all_is_a_100() {
-    let world = World::start().await;
+    let world = TestGraph::start().await;
     let token = world.sim.issue(None);
     let file = vec![7; 6 * 1024 * 1024];
     let answer = upload(&world, &token, "image/png", &file).await;
-    assert_eq!(answer.error(), (400, 100, None));
+    assert_eq!(answer.error_codes(), (400, 100, None));
     let says = answer.json()["error"]["message"].clone();
     assert_eq!(says, "(#100) Invalid parameter: File Too Large");
-    let none = world
-        .post_form(UPLOAD, &token, "messaging_product=whatsapp")
-        .await;
-    assert_eq!(none.error(), (400, 100, None));
+    let none = world.post_form(UPLOAD, &token, "messaging_product=whatsapp").await;
+    assert_eq!(none.error_codes(), (400, 100, None));
     let dead = upload(&world, "EAAdead", "image/png", &file).await;
-    assert_eq!(
-        dead.error(),
-        (401, 190, None),
-        "the token is looked at first"
-    );
+    assert_eq!(dead.error_codes(), (401, 190, None), "the token is looked at first");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_media_url_lives_for_five_minutes() {
     let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
-    let sim = Sim::new(Settings::new(Clock::manual(start)));
+    let sim = Sim::new(SimConfig::new(Clock::manual(start)));
     let token = sim.issue(None);
     let call = |request| {
         let sim = sim.clone();
@@ -163,7 +137,7 @@ async fn a_media_url_lives_for_five_minutes() {
         "POST",
         UPLOAD,
         &token,
-        &KIND,
+        &MULTIPART_HEADERS,
         multipart("image/png", b"png"),
     );
     let id: serde_json::Value = serde_json::from_slice(&call(up).await.1).unwrap();
@@ -175,16 +149,12 @@ async fn a_media_url_lives_for_five_minutes() {
 
     tokio::time::advance(Duration::from_secs(299)).await;
     assert_eq!(
-        call(request("GET", url, &token, &[("user-agent", "node")], ""))
-            .await
-            .0,
+        call(request("GET", url, &token, &[("user-agent", "node")], "")).await.0,
         200
     );
     tokio::time::advance(Duration::from_secs(1)).await;
     assert_eq!(
-        call(request("GET", url, &token, &[("user-agent", "node")], ""))
-            .await
-            .0,
+        call(request("GET", url, &token, &[("user-agent", "node")], "")).await.0,
         404
     );
 }

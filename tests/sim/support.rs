@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use graphward::net::{Connector, Dial, Http, Listener, tls};
-use graphward::sim::tls::{Authority, Leaf};
-use graphward::sim::{Running, Settings, Sim};
+use graphward::net::{Connector, ConnectorConfig, HttpVersion, Listener, tls};
+use graphward::sim::tls::{CertAuthority, CertSpec};
+use graphward::sim::{Sim, SimConfig, SimServer};
 use graphward::types::Clock;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
@@ -15,35 +15,35 @@ use hyper_util::client::legacy::{Client, Error};
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 
-pub(crate) const GRAPH: &str = "https://graph.facebook.com";
+pub(crate) const GRAPH_ORIGIN: &str = "https://graph.facebook.com";
 
-pub(crate) type Caller = Client<Connector, Full<Bytes>>;
+pub(crate) type TestClient = Client<Connector, Full<Bytes>>;
 
 /// The fake, and its client.
-pub(crate) struct World {
+pub(crate) struct TestGraph {
     pub(crate) sim: Sim,
-    pub(crate) client: Caller,
-    _running: Running,
+    pub(crate) client: TestClient,
+    _running: SimServer,
 }
 
 /// An answer, read.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct TestResponse {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
-    pub(crate) bytes: Bytes,
+    pub(crate) body: Bytes,
 }
 
-impl World {
+impl TestGraph {
     pub(crate) async fn start() -> Self {
-        Self::with(Settings::new(Clock::system()), Http::Auto).await
+        Self::with(SimConfig::new(Clock::system()), HttpVersion::Auto).await
     }
 
-    pub(crate) async fn with(settings: Settings, http: Http) -> Self {
+    pub(crate) async fn with(settings: SimConfig, http: HttpVersion) -> Self {
         let clock = settings.clock;
         let sim = Sim::new(settings);
-        let authority = Authority::new(&clock).unwrap();
-        let acceptor = authority.acceptor(&Leaf::graph(&clock), Http::Auto.alpn());
+        let authority = CertAuthority::new(&clock).unwrap();
+        let acceptor = authority.acceptor(&CertSpec::for_graph(&clock), HttpVersion::Auto.alpn());
         let running = sim.start(loopback().await, Some(acceptor.unwrap()));
         let client = client(authority.pem(), http, running.address);
         Self {
@@ -54,47 +54,46 @@ impl World {
     }
 
     /// A GET with a token in the header, or none.
-    pub(crate) async fn get(&self, path: &str, token: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str, token: &str) -> TestResponse {
         let agent = [("user-agent", "node")];
         self.send(request("GET", path, token, &agent, "")).await
     }
 
-    pub(crate) async fn post_json(&self, path: &str, token: &str, body: &Value) -> Answer {
+    pub(crate) async fn post_json(&self, path: &str, token: &str, body: &Value) -> TestResponse {
         let json = [("content-type", "application/json")];
-        self.send(request("POST", path, token, &json, &body.to_string()))
-            .await
+        self.send(request("POST", path, token, &json, &body.to_string())).await
     }
 
-    pub(crate) async fn post_form(&self, path: &str, token: &str, body: &str) -> Answer {
+    pub(crate) async fn post_form(&self, path: &str, token: &str, body: &str) -> TestResponse {
         let form = [("content-type", "application/x-www-form-urlencoded")];
         self.send(request("POST", path, token, &form, body)).await
     }
 
-    pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Answer {
+    pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> TestResponse {
         self.try_send(request).await.unwrap()
     }
 
-    pub(crate) async fn try_send(&self, request: Request<Full<Bytes>>) -> Result<Answer, Error> {
+    pub(crate) async fn try_send(&self, request: Request<Full<Bytes>>) -> Result<TestResponse, Error> {
         let response = self.client.request(request).await?;
         let (head, body) = response.into_parts();
-        Ok(Answer {
+        Ok(TestResponse {
             status: head.status,
             headers: head.headers,
-            bytes: body.collect().await.unwrap().to_bytes(),
+            body: body.collect().await.unwrap().to_bytes(),
         })
     }
 }
 
-impl Answer {
+impl TestResponse {
     /// The body as JSON, unpacked if need be.
     pub(crate) fn json(&self) -> Value {
         if self.header("content-encoding") == "gzip" {
             let mut text = String::new();
-            let mut decoder = flate2::read::GzDecoder::new(&*self.bytes);
+            let mut decoder = flate2::read::GzDecoder::new(&*self.body);
             decoder.read_to_string(&mut text).unwrap();
             return serde_json::from_str(&text).unwrap();
         }
-        serde_json::from_slice(&self.bytes).unwrap_or_else(|_| panic!("no JSON: {self:?}"))
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("no JSON: {self:?}"))
     }
 
     pub(crate) fn header(&self, name: &str) -> &str {
@@ -103,14 +102,10 @@ impl Answer {
     }
 
     /// Status, code, subcode.
-    pub(crate) fn error(&self) -> (u16, i64, Option<i64>) {
+    pub(crate) fn error_codes(&self) -> (u16, i64, Option<i64>) {
         let error = &self.json()["error"];
         let number = |name: &str| error[name].as_i64();
-        (
-            self.status.as_u16(),
-            number("code").unwrap(),
-            number("error_subcode"),
-        )
+        (self.status.as_u16(), number("code").unwrap(), number("error_subcode"))
     }
 
     pub(crate) fn text(&self, name: &str) -> String {
@@ -138,7 +133,7 @@ pub(crate) fn bytes_request(
     let uri = if path.starts_with("http") {
         path.to_owned()
     } else {
-        format!("{GRAPH}{path}")
+        format!("{GRAPH_ORIGIN}{path}")
     };
     let mut request = Request::builder().method(method).uri(uri);
     if !token.is_empty() {
@@ -151,13 +146,11 @@ pub(crate) fn bytes_request(
 }
 
 pub(crate) async fn loopback() -> Listener {
-    Listener::tcp(SocketAddr::from(([127, 0, 0, 1], 0)))
-        .await
-        .unwrap()
+    Listener::tcp(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap()
 }
 
 /// A client that trusts one CA and finds Graph's hosts at one address.
-pub(crate) fn client(ca: &str, http: Http, address: SocketAddr) -> Caller {
+pub(crate) fn client(ca: &str, http: HttpVersion, address: SocketAddr) -> TestClient {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(ca.as_bytes()).unwrap();
     let hosts = [
@@ -171,15 +164,13 @@ pub(crate) fn client(ca: &str, http: Http, address: SocketAddr) -> Caller {
         "graph.threads.net",
         "graph.threads.com",
     ];
-    let dial = Dial {
-        connect_to: hosts
-            .map(|host| (host.to_owned(), address.to_string()))
-            .into(),
+    let connector_config = ConnectorConfig {
+        connect_to: hosts.map(|host| (host.to_owned(), address.to_string())).into(),
         tls: tls::client(Some(file.path()), http.alpn()).unwrap(),
         timeout: Duration::from_secs(10),
-        plain: false,
+        allow_http: false,
     };
-    Client::builder(TokioExecutor::new()).build(Connector::real(dial))
+    Client::builder(TokioExecutor::new()).build(Connector::from_config(connector_config))
 }
 
 /// A text message.
@@ -194,20 +185,12 @@ pub(crate) fn text(body: &str) -> Value {
 }
 
 /// An `appsecret_proof`, for the secret that the fake has unless told otherwise.
-pub(crate) fn hmac(message: &str) -> String {
+pub(crate) fn appsecret_proof(message: &str) -> String {
     use sha2::{Digest as _, Sha256};
     let mut key = b"0123456789abcdef0123456789abcdef".to_vec();
     key.resize(64, 0);
     let padded = |pad: u8| key.iter().map(|byte| byte ^ pad).collect::<Vec<_>>();
-    let inner = Sha256::new()
-        .chain_update(padded(0x36))
-        .chain_update(message);
-    let outer = Sha256::new()
-        .chain_update(padded(0x5c))
-        .chain_update(inner.finalize());
-    outer
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    let inner = Sha256::new().chain_update(padded(0x36)).chain_update(message);
+    let outer = Sha256::new().chain_update(padded(0x5c)).chain_update(inner.finalize());
+    outer.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,7 +1,7 @@
 //! Section 5: what went wrong elsewhere, and is not told by one of the rows.
 
-use super::support::client::{ask, get, post, simple};
-use super::support::{After, Client, H2c, House, Origin, Setup, contains};
+use super::support::client::{get, get_request, post_request, round_trip};
+use super::support::{Client, ConnectionAction, H2c, Origin, ProxyConfig, TestProxy, contains};
 
 #[test]
 fn an_error_nested_as_deeply_as_it_can_be_is_passed_on_as_it_is() {
@@ -10,14 +10,14 @@ fn an_error_nested_as_deeply_as_it_can_be_is_passed_on_as_it_is() {
     for body in [deep, nested] {
         let sent = body.clone();
         let origin = Origin::scripted(move |exchange| {
-            exchange.receive();
+            exchange.read_body();
             let length = sent.len();
             exchange.write(format!(
                 "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{sent}"
             ));
-            After::Keep
+            ConnectionAction::KeepAlive
         });
-        let house = House::before(origin.port);
+        let house = TestProxy::start(origin.port);
         let answer = get(house.proxy, "/deep");
         assert_eq!((answer.status, answer.text() == body), (400, true));
         assert_eq!(origin.count(), 1);
@@ -28,8 +28,7 @@ fn an_error_nested_as_deeply_as_it_can_be_is_passed_on_as_it_is() {
 fn an_error_that_unfolds_to_much_more_is_passed_on_folded() {
     use std::io::Write as _;
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-    gzip.write_all(b"{\"error\":{\"code\":190,\"message\":\"")
-        .unwrap();
+    gzip.write_all(b"{\"error\":{\"code\":190,\"message\":\"").unwrap();
     for _ in 0..400 {
         gzip.write_all(&[b'a'; 64 * 1024]).unwrap();
     }
@@ -37,16 +36,16 @@ fn an_error_that_unfolds_to_much_more_is_passed_on_folded() {
     assert!(bomb.len() < 64 * 1024, "{}", bomb.len());
     let sent = bomb.clone();
     let origin = Origin::scripted(move |exchange| {
-        exchange.receive();
+        exchange.read_body();
         let length = sent.len();
         exchange.write(format!(
             "HTTP/1.1 400 Bad Request\r\nContent-Encoding: gzip\r\nContent-Length: {length}\r\n\r\n"
         ));
         exchange.write(&sent);
-        After::Keep
+        ConnectionAction::KeepAlive
     });
-    let house = House::before(origin.port);
-    let answer = ask(
+    let house = TestProxy::start(origin.port);
+    let answer = round_trip(
         house.proxy,
         "GET / HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: gzip\r\n\r\n",
     );
@@ -57,22 +56,22 @@ fn an_error_that_unfolds_to_much_more_is_passed_on_folded() {
 #[test]
 fn an_error_without_end_is_passed_on_while_it_comes() {
     let origin = Origin::scripted(|exchange| {
-        exchange.receive();
+        exchange.read_body();
         exchange.write("HTTP/1.1 400 Bad Request\r\nTransfer-Encoding: chunked\r\n\r\n");
         let chunk = format!("10000\r\n{}\r\n", "a".repeat(65_536));
         while exchange.write(&chunk) {}
-        After::Reset
+        ConnectionAction::Reset
     });
-    let house = House::before(origin.port);
+    let house = TestProxy::start(origin.port);
     let mut client = Client::connect(house.proxy);
-    client.send(simple("/endless"));
-    assert!(client.head_arrives(), "its head is not held back");
+    client.send(get_request("/endless"));
+    assert!(client.reads_head(), "its head is not held back");
 }
 
 #[test]
 fn hostile_input_makes_no_series() {
     let origin = Origin::plain("x");
-    let house = House::before(origin.port);
+    let house = TestProxy::start(origin.port);
     let strange = |number: usize| {
         let n = number;
         for request in [
@@ -84,7 +83,7 @@ fn hostile_input_makes_no_series() {
             format!("POST /x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: t{n}\r\n\r\n"),
             format!("BROKEN{n}\r\n\r\n"),
         ] {
-            ask(house.proxy, request);
+            round_trip(house.proxy, request);
         }
     };
     let series = || get(house.admin, "/metrics").text().lines().count();
@@ -100,30 +99,27 @@ fn a_body_nobody_read_is_not_the_next_request() {
     let origin = Origin::scripted(|exchange| {
         if exchange.path() == "/early" {
             exchange.write("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nearly");
-            exchange.receive();
-            return After::Keep;
+            exchange.read_body();
+            return ConnectionAction::KeepAlive;
         }
         exchange.ok("x")
     });
     let streaming = "body_memory = \"1KiB\"\nspool_dir = \"off\"";
     for heal in ["", streaming] {
-        let setup = Setup {
+        let setup = ProxyConfig {
             heal,
-            ..Setup::default()
+            ..ProxyConfig::default()
         };
-        let house = House::with(origin.port, setup);
+        let house = TestProxy::start_with(origin.port, setup);
         let hidden = "GET /hidden HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(1_000);
         let mut client = Client::connect(house.proxy);
-        let answer = client.ask(post("/early", &hidden));
+        let answer = client.round_trip(post_request("/early", &hidden));
         assert_eq!(answer.text(), "early");
         for _ in 0..3 {
             assert_eq!(get(house.proxy, "/next").text(), "x");
         }
-        let lines: Vec<String> = origin.take().iter().map(|seen| seen.line()).collect();
-        assert!(
-            !lines.iter().any(|line| line.contains("hidden")),
-            "{lines:?}"
-        );
+        let lines: Vec<String> = origin.take().iter().map(|seen| seen.request_line()).collect();
+        assert!(!lines.iter().any(|line| line.contains("hidden")), "{lines:?}");
         assert_eq!(lines.len(), 4, "{lines:?}");
     }
 }
@@ -132,7 +128,7 @@ fn a_body_nobody_read_is_not_the_next_request() {
 fn a_refused_request_takes_its_body_with_it() {
     // Refused by its host or its sender, but well framed: what follows it is a request, its body is not.
     let origin = Origin::plain("x");
-    let house = House::before(origin.port);
+    let house = TestProxy::start(origin.port);
     let hidden = "GET /hidden HTTP/1.1\r\nHost: localhost\r\n\r\n";
     for (fields, status) in [
         ("Host: evil.example\r\n", 421),
@@ -140,18 +136,13 @@ fn a_refused_request_takes_its_body_with_it() {
     ] {
         let mut client = Client::connect(house.proxy);
         let length = hidden.len();
-        let answer = client.ask(format!(
+        let answer = client.round_trip(format!(
             "POST /r HTTP/1.1\r\n{fields}Content-Length: {length}\r\n\r\n{hidden}"
         ));
         assert_eq!(answer.status, status);
-        let next = client.ask(simple("/next"));
+        let next = client.round_trip(get_request("/next"));
         assert!(matches!(next.status, 0 | 200), "{next:?}");
-        assert!(
-            origin
-                .take()
-                .iter()
-                .all(|seen| seen.line().contains("/next"))
-        );
+        assert!(origin.take().iter().all(|seen| seen.request_line().contains("/next")));
     }
 }
 
@@ -161,18 +152,15 @@ fn two_protocols_share_a_port_and_neither_sees_the_others_token() {
         let path = exchange.path();
         exchange.ok(&path)
     });
-    let house = House::before(origin.port);
+    let house = TestProxy::start(origin.port);
     let mut http2 = H2c::connect(house.proxy);
     let mut http1 = Client::connect(house.proxy);
     for turn in 0..20u32 {
         let path = format!("/h2/{turn}");
         let outcome = http2.get(turn * 2 + 1, &path);
-        assert_eq!(
-            outcome,
-            super::support::h2c::Outcome::Status(200, path.into_bytes())
-        );
+        assert_eq!(outcome, super::support::h2c::Outcome::Status(200, path.into_bytes()));
         let path = format!("/h1/{turn}");
-        assert_eq!(http1.ask(simple(&path)).text(), path);
+        assert_eq!(http1.round_trip(get_request(&path)).text(), path);
     }
     let seen = origin.take();
     assert_eq!(seen.len(), 40);

@@ -2,44 +2,44 @@
 
 use std::sync::{Arc, Mutex};
 
-use graphward::alert::{Bell, Webhook, WebhookSettings};
-use graphward::net::{Caller, Connector, Dial, Tasks, tls};
-use graphward::sim::tls::{Authority, Leaf};
+use graphward::alert::{AlertSender, Webhook, WebhookSettings};
+use graphward::net::{Connector, ConnectorConfig, HttpClient, Tasks, tls};
+use graphward::sim::tls::{CertAuthority, CertSpec};
 use graphward::telemetry::metrics::Metrics;
-use graphward::token::{Cause, Notice};
+use graphward::token::{Alert, AlertCause};
 use graphward::types::{Clock, Secret, TenantId};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpSocket;
 use tokio::time::{Duration, Instant, sleep};
 use tokio_rustls::TlsAcceptor;
 
-use super::support::{CA, good_leaf};
+use super::support::{CA, valid_leaf};
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
-const FAILS: &str = "HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n";
-const LATER: &str = "HTTP/1.1 429 Slow Down\r\nretry-after: 2\r\ncontent-length: 0\r\n\r\n";
+const SERVER_ERROR: &str = "HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n";
+const RETRY_AFTER: &str = "HTTP/1.1 429 Slow Down\r\nretry-after: 2\r\ncontent-length: 0\r\n\r\n";
 const GONE: &str = "HTTP/1.1 410 Gone\r\ncontent-length: 10\r\n\r\nno_service";
 
 /// A service on a port of this machine: when each request came, and what it was.
 #[derive(Clone, Default)]
-struct Service(Arc<Mutex<Vec<(Instant, String)>>>);
+struct MockWebhook(Arc<Mutex<Vec<(Instant, String)>>>);
 
 /// What rings it.
-struct Office {
-    bell: Bell,
+struct AlertFixture {
+    sender: AlertSender,
     metrics: Metrics,
     tasks: Tasks,
 }
 
-impl Service {
+impl MockWebhook {
     /// Answers one connection after the other with these; the last goes on. An empty one is none.
-    fn open(tls: Option<TlsAcceptor>, script: &[&'static str]) -> (Self, u16) {
-        let (socket, port) = closed();
-        (Self::on(socket, tls, script), port)
+    fn start(tls: Option<TlsAcceptor>, script: &[&'static str]) -> (Self, u16) {
+        let (socket, port) = unused_socket();
+        (Self::start_on(socket, tls, script), port)
     }
 
     /// The same, at a socket.
-    fn on(socket: TcpSocket, tls: Option<TlsAcceptor>, script: &[&'static str]) -> Self {
+    fn start_on(socket: TcpSocket, tls: Option<TlsAcceptor>, script: &[&'static str]) -> Self {
         let listener = socket.listen(16).unwrap();
         let service = Self::default();
         let (seen, script) = (service.clone(), script.to_vec());
@@ -89,60 +89,56 @@ impl Service {
 }
 
 /// A socket that has a port, and nobody listens there.
-fn closed() -> (TcpSocket, u16) {
+fn unused_socket() -> (TcpSocket, u16) {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
     let port = socket.local_addr().unwrap().port();
     (socket, port)
 }
 
-impl Office {
-    fn open(url: &str) -> Self {
+impl AlertFixture {
+    fn start(url: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let ca = folder.path().join("ca.pem");
         std::fs::write(&ca, CA.pem()).unwrap();
-        let connector = Connector::real(Dial {
+        let connector = Connector::from_config(ConnectorConfig {
             connect_to: std::collections::HashMap::new(),
             tls: tls::client(Some(&ca), &[b"http/1.1"]).unwrap(),
             timeout: Duration::from_secs(5),
-            plain: true,
+            allow_http: true,
         });
         let (tasks, metrics) = (Tasks::default(), Metrics::new());
-        let caller = Caller::new(connector, Duration::from_secs(5), &tasks);
+        let caller = HttpClient::new(connector, Duration::from_secs(5), &tasks);
         let settings = WebhookSettings {
             url: Secret::new(url).unwrap(),
-            metrics: metrics.alerts(),
+            metrics: metrics.alert_metrics(),
         };
-        let (bell, webhook) = Webhook::new(settings, caller, Clock::system()).unwrap();
+        let (sender, webhook) = Webhook::new(settings, caller, Clock::system()).unwrap();
         drop(tasks.spawn(webhook.run()));
-        Self {
-            bell,
-            metrics,
-            tasks,
-        }
+        Self { sender, metrics, tasks }
     }
 
-    fn ring(&self, tenant: &str) {
-        self.bell.ring(&Notice {
+    fn send(&self, tenant: &str) {
+        self.sender.send(&Alert {
             tenant: TenantId::new(tenant).unwrap(),
-            cause: Cause::NeedsPerson,
-            happened: "The user changed the password.".to_owned(),
-            action: "The user logs in again.".to_owned(),
+            cause: AlertCause::ActionRequired,
+            summary: "The user changed the password.".to_owned(),
+            remediation: "The user logs in again.".to_owned(),
         });
     }
 
     /// Delivered, failed.
-    fn counted(&self) -> (u64, u64) {
-        let alerts = self.metrics.alerts();
+    fn counters(&self) -> (u64, u64) {
+        let alerts = self.metrics.alert_metrics();
         (alerts.delivered.get(), alerts.failed.get())
     }
 
     #[track_caller]
-    fn counts(&self, expected: (u64, u64)) -> impl Future<Output = ()> {
-        let by = Instant::now() + Duration::from_secs(60);
+    fn wait_for_counters(&self, expected: (u64, u64)) -> impl Future<Output = ()> {
+        let deadline = Instant::now() + Duration::from_secs(60);
         async move {
-            while self.counted() != expected {
-                assert!(Instant::now() < by, "{:?}", self.counted());
+            while self.counters() != expected {
+                assert!(Instant::now() < deadline, "{:?}", self.counters());
                 sleep(Duration::from_millis(20)).await;
             }
         }
@@ -151,13 +147,13 @@ impl Office {
 
 #[tokio::test]
 async fn a_service_that_fails_asks_for_a_pause_and_recovers_is_told_once() {
-    let acceptor = || CA.acceptor(&good_leaf(), &[b"http/1.1"]).unwrap();
+    let acceptor = || CA.acceptor(&valid_leaf(), &[b"http/1.1"]).unwrap();
     for (scheme, tls) in [("http", None), ("https", Some(acceptor()))] {
-        let (service, port) = Service::open(tls, &[FAILS, FAILS, LATER, OK]);
-        let office = Office::open(&format!("{scheme}://localhost:{port}/hook?key=1"));
-        office.ring("shop");
-        office.counts((1, 0)).await;
-        office.ring("shop");
+        let (service, port) = MockWebhook::start(tls, &[SERVER_ERROR, SERVER_ERROR, RETRY_AFTER, OK]);
+        let office = AlertFixture::start(&format!("{scheme}://localhost:{port}/hook?key=1"));
+        office.send("shop");
+        office.wait_for_counters((1, 0)).await;
+        office.send("shop");
         sleep(Duration::from_millis(300)).await;
         let seen = service.seen();
         assert_eq!(seen.len(), 4, "{scheme}: {seen:?}");
@@ -167,32 +163,29 @@ async fn a_service_that_fails_asks_for_a_pause_and_recovers_is_told_once() {
         let body: serde_json::Value = serde_json::from_str(body).unwrap();
         assert_eq!(body["tenant"], "shop");
         assert!(body["text"].as_str().unwrap().contains("logs in again."));
-        assert!(
-            seen.iter()
-                .all(|(_, text)| text.ends_with(&body.to_string()))
-        );
+        assert!(seen.iter().all(|(_, text)| text.ends_with(&body.to_string())));
     }
 }
 
 #[tokio::test]
 async fn a_service_that_is_not_there_yet_is_told_when_it_is() {
-    let (socket, port) = closed();
-    let office = Office::open(&format!("http://127.0.0.1:{port}/"));
-    office.ring("shop");
+    let (socket, port) = unused_socket();
+    let office = AlertFixture::start(&format!("http://127.0.0.1:{port}/"));
+    office.send("shop");
     sleep(Duration::from_millis(500)).await;
-    assert_eq!(office.counted(), (0, 0));
-    let service = Service::on(socket, None, &[OK]);
-    office.counts((1, 0)).await;
+    assert_eq!(office.counters(), (0, 0));
+    let service = MockWebhook::start_on(socket, None, &[OK]);
+    office.wait_for_counters((1, 0)).await;
     assert_eq!(service.seen().len(), 1);
 }
 
 #[tokio::test]
 async fn a_service_that_is_gone_for_good_is_asked_once() {
-    let (service, port) = Service::open(None, &[GONE]);
-    let office = Office::open(&format!("http://127.0.0.1:{port}/"));
-    office.ring("shop");
-    office.counts((0, 1)).await;
-    office.ring("shop");
+    let (service, port) = MockWebhook::start(None, &[GONE]);
+    let office = AlertFixture::start(&format!("http://127.0.0.1:{port}/"));
+    office.send("shop");
+    office.wait_for_counters((0, 1)).await;
+    office.send("shop");
     sleep(Duration::from_millis(1_500)).await;
     assert_eq!(service.seen().len(), 1);
 }
@@ -200,32 +193,32 @@ async fn a_service_that_is_gone_for_good_is_asked_once() {
 #[tokio::test]
 async fn a_service_that_cannot_be_trusted_gets_not_one_byte() {
     let clock = Clock::system();
-    let stranger = Authority::new(&clock).unwrap();
-    let leaf = Leaf::graph(&clock);
+    let stranger = CertAuthority::new(&clock).unwrap();
+    let leaf = CertSpec::for_graph(&clock);
     let tls = stranger.acceptor(&leaf, &[b"http/1.1"]).unwrap();
-    let (service, port) = Service::open(Some(tls), &[OK]);
-    let office = Office::open(&format!("https://localhost:{port}/"));
-    office.ring("shop");
+    let (service, port) = MockWebhook::start(Some(tls), &[OK]);
+    let office = AlertFixture::start(&format!("https://localhost:{port}/"));
+    office.send("shop");
     sleep(Duration::from_millis(1_500)).await;
-    assert_eq!(office.counted(), (0, 0));
+    assert_eq!(office.counters(), (0, 0));
     assert!(service.seen().is_empty());
 }
 
 #[tokio::test]
 async fn a_service_that_hangs_delays_the_stop_by_two_seconds() {
-    let (service, port) = Service::open(None, &[""]);
-    let office = Office::open(&format!("http://127.0.0.1:{port}/"));
+    let (service, port) = MockWebhook::start(None, &[""]);
+    let office = AlertFixture::start(&format!("http://127.0.0.1:{port}/"));
     for tenant in ["a", "b", "c"] {
-        office.ring(tenant);
+        office.send(tenant);
     }
     while service.seen().is_empty() {
         sleep(Duration::from_millis(10)).await;
     }
     let began = Instant::now();
-    office.bell.close().await;
-    office.tasks.joined().await;
+    office.sender.close().await;
+    office.tasks.wait().await;
     let took = began.elapsed();
     let limit = Duration::from_secs(2)..Duration::from_millis(2_500);
     assert!(limit.contains(&took), "{took:?}");
-    assert_eq!(office.metrics.alerts().dropped.get(), 3);
+    assert_eq!(office.metrics.alert_metrics().dropped.get(), 3);
 }

@@ -1,10 +1,10 @@
 //! Section 3: the token goes to Graph, once, and nowhere else; and no one but the app may make it go.
 
-use super::support::client::{ask, get};
-use super::support::{After, House, Origin, Setup, TOKEN, contains};
+use super::support::client::{get, round_trip};
+use super::support::{ConnectionAction, Origin, ProxyConfig, TOKEN, TestProxy, contains};
 
 /// Fields that an app, or somebody who would like to be it, may send.
-const PRESENTED: &[&str] = &[
+const PRESENTED_CREDENTIALS: &[&str] = &[
     "Authorization: Bearer evil\r\n",
     "authorization: bearer evil\r\n",
     "AUTHORIZATION: Basic ZXZpbDpldmls\r\n",
@@ -19,16 +19,16 @@ const PRESENTED: &[&str] = &[
 #[test]
 fn exactly_one_credential_arrives_and_it_is_ours() {
     let origin = Origin::plain("x");
-    let house = House::before(origin.port);
-    for fields in PRESENTED {
-        let answer = ask(
+    let house = TestProxy::start(origin.port);
+    for fields in PRESENTED_CREDENTIALS {
+        let answer = round_trip(
             house.proxy,
             format!("GET /r HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n"),
         );
         assert_eq!(answer.status, 200, "{fields:?}");
         let seen = origin.only();
         assert_eq!(
-            seen.field("authorization"),
+            seen.header("authorization"),
             Some(format!("Bearer {TOKEN}")),
             "{fields:?}"
         );
@@ -40,11 +40,7 @@ fn exactly_one_credential_arrives_and_it_is_ours() {
         "a=1&%61ccess_token=evil",
         "access_token=evil&access_token=evil",
     ] {
-        assert_eq!(
-            get(house.proxy, &format!("/r?{query}")).status,
-            200,
-            "{query}"
-        );
+        assert_eq!(get(house.proxy, &format!("/r?{query}")).status, 200, "{query}");
         assert!(!contains(&origin.only().head, b"evil"), "{query}");
     }
 }
@@ -52,13 +48,13 @@ fn exactly_one_credential_arrives_and_it_is_ours() {
 #[test]
 fn presented_credentials_are_refused_where_that_is_configured() {
     let origin = Origin::plain("x");
-    let setup = Setup {
-        heal: "presented = \"refuse\"",
-        ..Setup::default()
+    let setup = ProxyConfig {
+        heal: "client_credentials = \"refuse\"",
+        ..ProxyConfig::default()
     };
-    let house = House::with(origin.port, setup);
+    let house = TestProxy::start_with(origin.port, setup);
     let request = "GET /r HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer evil\r\n\r\n";
-    assert_eq!(ask(house.proxy, request).status, 403);
+    assert_eq!(round_trip(house.proxy, request).status, 403);
     assert_eq!(get(house.proxy, "/r?access_token=evil").status, 403);
     assert_eq!(origin.count(), 0);
 }
@@ -67,32 +63,25 @@ fn presented_credentials_are_refused_where_that_is_configured() {
 fn nothing_echoes_the_token() {
     // An origin that gives back what it was sent, as TRACE would.
     let origin = Origin::scripted(|exchange| {
-        exchange.receive();
+        exchange.read_body();
         exchange.write("HTTP/1.1 204 No Content\r\nAllow: GET\r\n\r\n");
-        After::Keep
+        ConnectionAction::KeepAlive
     });
-    let house = House::before(origin.port);
+    let house = TestProxy::start(origin.port);
     for method in ["TRACE", "trace", "OPTIONS"] {
-        let answer = ask(
-            house.proxy,
-            format!("{method} /r HTTP/1.1\r\nHost: localhost\r\n\r\n"),
-        );
+        let answer = round_trip(house.proxy, format!("{method} /r HTTP/1.1\r\nHost: localhost\r\n\r\n"));
         assert!(!contains(&answer.head, TOKEN.as_bytes()), "{method}");
         assert!(!contains(&answer.body, TOKEN.as_bytes()), "{method}");
         let expected = if method == "TRACE" { 405 } else { 204 };
         assert_eq!(answer.status, expected, "{method}");
-        assert_eq!(
-            origin.take().len(),
-            usize::from(expected == 204),
-            "{method}"
-        );
+        assert_eq!(origin.take().len(), usize::from(expected == 204), "{method}");
     }
 }
 
 #[test]
 fn a_web_page_cannot_use_the_proxy() {
     let origin = Origin::plain("x");
-    let house = House::before(origin.port);
+    let house = TestProxy::start(origin.port);
     for fields in [
         "Host: evil.example\r\n",
         "Host: evil.example:8080\r\n",
@@ -106,21 +95,12 @@ fn a_web_page_cannot_use_the_proxy() {
         "Host: localhost\r\nSec-Fetch-Site: none, cross-site\r\n",
     ] {
         for method in ["GET", "POST", "OPTIONS"] {
-            let answer = ask(
+            let answer = round_trip(
                 house.proxy,
-                format!(
-                    "{method} /r HTTP/1.1\r\n{fields}Access-Control-Request-Method: POST\r\n\r\n"
-                ),
+                format!("{method} /r HTTP/1.1\r\n{fields}Access-Control-Request-Method: POST\r\n\r\n"),
             );
-            assert!(
-                matches!(answer.status, 403 | 421),
-                "{method} {fields}: {answer:?}"
-            );
-            assert_eq!(
-                answer.field("access-control-allow-origin"),
-                None,
-                "{fields}"
-            );
+            assert!(matches!(answer.status, 403 | 421), "{method} {fields}: {answer:?}");
+            assert_eq!(answer.field("access-control-allow-origin"), None, "{fields}");
             assert_eq!(origin.count(), 0, "{method} {fields}");
         }
     }
@@ -135,7 +115,7 @@ fn a_web_page_cannot_use_the_proxy() {
         "Host: localhost\r\nSec-Fetch-Site: none\r\n",
         "Host: localhost\r\nSec-Fetch-Site: same-origin\r\nOrigin: http://localhost:8080\r\n",
     ] {
-        let answer = ask(house.proxy, format!("GET /r HTTP/1.1\r\n{fields}\r\n"));
+        let answer = round_trip(house.proxy, format!("GET /r HTTP/1.1\r\n{fields}\r\n"));
         assert_eq!(answer.status, 200, "{fields}");
     }
 }
@@ -143,18 +123,13 @@ fn a_web_page_cannot_use_the_proxy() {
 #[test]
 fn what_would_teach_the_app_to_go_round_is_dropped() {
     let origin = Origin::scripted(|exchange| {
-        exchange.receive();
+        exchange.read_body();
         exchange.write("HTTP/1.1 200 OK\r\nAlt-Svc: h3=\":443\"\r\nStrict-Transport-Security: max-age=1\r\nConnection: X-Hop\r\nX-Hop: 1\r\nX-Kept: 1\r\nContent-Length: 0\r\n\r\n");
-        After::Keep
+        ConnectionAction::KeepAlive
     });
-    let house = House::before(origin.port);
+    let house = TestProxy::start(origin.port);
     let answer = get(house.proxy, "/");
-    for gone in [
-        "alt-svc",
-        "strict-transport-security",
-        "x-hop",
-        "connection",
-    ] {
+    for gone in ["alt-svc", "strict-transport-security", "x-hop", "connection"] {
         assert_eq!(answer.field(gone), None, "{gone}");
     }
     assert_eq!(answer.field("x-kept").as_deref(), Some("1"));

@@ -1,25 +1,15 @@
 //! Rows 12 to 23 and 27: where a request's body ends.
 
 use super::support::client::get;
-use super::support::{Client, House, Origin, contains};
+use super::support::{Client, Origin, TestProxy, contains};
 
 /// What must never be taken for a request.
-const HIDDEN: &str = "GET /hidden HTTP/1.1\r\nHost: localhost\r\n\r\n";
+const SMUGGLED_REQUEST: &str = "GET /hidden HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 /// Row, version, fields, body. All are refused with 400 or 501, and the connection is closed.
 const REFUSED: &[(u8, &str, &str, &str)] = &[
-    (
-        13,
-        "1.1",
-        "Content-Length: 0\r\nContent-Length: 5\r\n",
-        "hello",
-    ),
-    (
-        13,
-        "1.1",
-        "Content-Length: 5\r\nContent-Length: 0\r\n",
-        "hello",
-    ),
+    (13, "1.1", "Content-Length: 0\r\nContent-Length: 5\r\n", "hello"),
+    (13, "1.1", "Content-Length: 5\r\nContent-Length: 0\r\n", "hello"),
     (13, "1.1", "Content-Length: 5, 6\r\n", "hello"),
     (14, "1.1", "Content-Length: 5, 5\r\n", "hello"),
     (15, "1.1", "Content-Length: +5\r\n", "hello"),
@@ -27,39 +17,19 @@ const REFUSED: &[(u8, &str, &str, &str)] = &[
     (15, "1.1", "Content-Length: 0x5\r\n", "hello"),
     (15, "1.1", "Content-Length: 5 5\r\n", "hello"),
     (15, "1.1", "Content-Length: -5\r\n", "hello"),
-    (
-        15,
-        "1.1",
-        "Content-Length: 18446744073709551621\r\n",
-        "hello",
-    ),
+    (15, "1.1", "Content-Length: 18446744073709551621\r\n", "hello"),
     (15, "1.1", "Content-Length: 5_0\r\n", "hello"),
     (15, "1.1", "Content-Length:\r\n", "hello"),
     (15, "1.1", "Content-Length: \"5\"\r\n", "hello"),
-    (
-        16,
-        "1.1",
-        "Transfer-Encoding: xchunked\r\n",
-        "5\r\nhello\r\n0\r\n\r\n",
-    ),
-    (
-        16,
-        "1.1",
-        "Transfer-Encoding: chunkedx\r\n",
-        "5\r\nhello\r\n0\r\n\r\n",
-    ),
+    (16, "1.1", "Transfer-Encoding: xchunked\r\n", "5\r\nhello\r\n0\r\n\r\n"),
+    (16, "1.1", "Transfer-Encoding: chunkedx\r\n", "5\r\nhello\r\n0\r\n\r\n"),
     (
         16,
         "1.1",
         "Transfer-Encoding: chunked, identity\r\n",
         "5\r\nhello\r\n0\r\n\r\n",
     ),
-    (
-        16,
-        "1.1",
-        "Transfer-Encoding: identity\r\n",
-        "5\r\nhello\r\n0\r\n\r\n",
-    ),
+    (16, "1.1", "Transfer-Encoding: identity\r\n", "5\r\nhello\r\n0\r\n\r\n"),
     (
         16,
         "1.1",
@@ -90,12 +60,7 @@ const REFUSED: &[(u8, &str, &str, &str)] = &[
         "Transfer-Encoding: chunked;a=b\r\n",
         "5\r\nhello\r\n0\r\n\r\n",
     ),
-    (
-        16,
-        "1.1",
-        "Transfer-Encoding:\r\n",
-        "5\r\nhello\r\n0\r\n\r\n",
-    ),
+    (16, "1.1", "Transfer-Encoding:\r\n", "5\r\nhello\r\n0\r\n\r\n"),
     (
         16,
         "1.1",
@@ -114,12 +79,7 @@ const REFUSED: &[(u8, &str, &str, &str)] = &[
         "Transfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n",
         "5\r\nhello\r\n0\r\n\r\n",
     ),
-    (
-        17,
-        "1.0",
-        "Transfer-Encoding: chunked\r\n",
-        "5\r\nhello\r\n0\r\n\r\n",
-    ),
+    (17, "1.0", "Transfer-Encoding: chunked\r\n", "5\r\nhello\r\n0\r\n\r\n"),
     (
         17,
         "1.0",
@@ -138,30 +98,10 @@ const REFUSED: &[(u8, &str, &str, &str)] = &[
         "Connection: keep-alive\r\nTransfer-Encoding: chunked\r\n",
         "5\r\nhello\r\n0\r\n\r\n",
     ),
-    (
-        18,
-        "1.1",
-        "Transfer-Encoding: chunked\r\n",
-        "G\r\nhello\r\n0\r\n\r\n",
-    ),
-    (
-        18,
-        "1.1",
-        "Transfer-Encoding: chunked\r\n",
-        "0x5\r\nhello\r\n0\r\n\r\n",
-    ),
-    (
-        18,
-        "1.1",
-        "Transfer-Encoding: chunked\r\n",
-        "-5\r\nhello\r\n0\r\n\r\n",
-    ),
-    (
-        18,
-        "1.1",
-        "Transfer-Encoding: chunked\r\n",
-        "+5\r\nhello\r\n0\r\n\r\n",
-    ),
+    (18, "1.1", "Transfer-Encoding: chunked\r\n", "G\r\nhello\r\n0\r\n\r\n"),
+    (18, "1.1", "Transfer-Encoding: chunked\r\n", "0x5\r\nhello\r\n0\r\n\r\n"),
+    (18, "1.1", "Transfer-Encoding: chunked\r\n", "-5\r\nhello\r\n0\r\n\r\n"),
+    (18, "1.1", "Transfer-Encoding: chunked\r\n", "+5\r\nhello\r\n0\r\n\r\n"),
     (
         18,
         "1.1",
@@ -174,30 +114,10 @@ const REFUSED: &[(u8, &str, &str, &str)] = &[
         "Transfer-Encoding: chunked\r\n",
         "FFFFFFFFFFFFFFFFF\r\nhello\r\n0\r\n\r\n",
     ),
-    (
-        18,
-        "1.1",
-        "Transfer-Encoding: chunked\r\n",
-        "\r\nhello\r\n0\r\n\r\n",
-    ),
-    (
-        18,
-        "1.1",
-        "Transfer-Encoding: chunked\r\n",
-        "3\r\nhello\r\n0\r\n\r\n",
-    ),
-    (
-        18,
-        "1.1",
-        "Transfer-Encoding: chunked\r\n",
-        "5\r\nhelloxx0\r\n\r\n",
-    ),
-    (
-        18,
-        "1.1",
-        "Transfer-Encoding: chunked\r\n",
-        "5\rXhello\r\n0\r\n\r\n",
-    ),
+    (18, "1.1", "Transfer-Encoding: chunked\r\n", "\r\nhello\r\n0\r\n\r\n"),
+    (18, "1.1", "Transfer-Encoding: chunked\r\n", "3\r\nhello\r\n0\r\n\r\n"),
+    (18, "1.1", "Transfer-Encoding: chunked\r\n", "5\r\nhelloxx0\r\n\r\n"),
+    (18, "1.1", "Transfer-Encoding: chunked\r\n", "5\rXhello\r\n0\r\n\r\n"),
     (
         19,
         "1.1",
@@ -210,12 +130,7 @@ const REFUSED: &[(u8, &str, &str, &str)] = &[
         "Transfer-Encoding: chunked\r\n",
         "2;a=\nb\r\nhe\r\n0\r\n\r\n",
     ),
-    (
-        19,
-        "1.1",
-        "Transfer-Encoding: chunked\r\n",
-        "5\nhello\r\n0\r\n\r\n",
-    ),
+    (19, "1.1", "Transfer-Encoding: chunked\r\n", "5\nhello\r\n0\r\n\r\n"),
     (
         19,
         "1.1",
@@ -225,19 +140,11 @@ const REFUSED: &[(u8, &str, &str, &str)] = &[
 ];
 
 /// Row, fields, body; all arrive as `hello`, framed once.
-const PASSED: &[(u8, &str, &str)] = &[
+const ACCEPTED: &[(u8, &str, &str)] = &[
     (14, "Content-Length: 5\r\nContent-Length: 5\r\n", "hello"),
     (15, "Content-Length: 005\r\n", "hello"),
-    (
-        16,
-        "Transfer-Encoding: CHUNKED\r\n",
-        "5\r\nhello\r\n0\r\n\r\n",
-    ),
-    (
-        20,
-        "Transfer-Encoding: chunked\r\n",
-        "5;a=b\r\nhello\r\n0\r\n\r\n",
-    ),
+    (16, "Transfer-Encoding: CHUNKED\r\n", "5\r\nhello\r\n0\r\n\r\n"),
+    (20, "Transfer-Encoding: chunked\r\n", "5;a=b\r\nhello\r\n0\r\n\r\n"),
     (
         20,
         "Transfer-Encoding: chunked\r\n",
@@ -258,11 +165,7 @@ const PASSED: &[(u8, &str, &str)] = &[
         "Transfer-Encoding: chunked\r\nTrailer: Authorization\r\n",
         "5\r\nhello\r\n0\r\nContent-Length: 3\r\n\r\n",
     ),
-    (
-        27,
-        "Connection: Content-Length\r\nContent-Length: 5\r\n",
-        "hello",
-    ),
+    (27, "Connection: Content-Length\r\nContent-Length: 5\r\n", "hello"),
     (
         27,
         "Connection: Transfer-Encoding\r\nTransfer-Encoding: chunked\r\n",
@@ -278,12 +181,12 @@ const PASSED: &[(u8, &str, &str)] = &[
 #[test]
 fn a_body_whose_end_can_be_argued_about_is_refused() {
     let origin = Origin::plain("x");
-    let house = House::before(origin.port);
+    let house = TestProxy::start(origin.port);
     for (row, version, fields, body) in REFUSED {
         let shown = format!("row {row}: {:?}", format!("{fields} {body}"));
         let mut client = Client::connect(house.proxy);
-        let answer = client.ask(format!(
-            "POST /r HTTP/{version}\r\nHost: localhost\r\n{fields}\r\n{body}{HIDDEN}"
+        let answer = client.round_trip(format!(
+            "POST /r HTTP/{version}\r\nHost: localhost\r\n{fields}\r\n{body}{SMUGGLED_REQUEST}"
         ));
         assert!(matches!(answer.status, 400 | 501), "{shown}: {answer:?}");
         assert!(client.is_closed_within(2_000), "{shown}: still open");
@@ -295,59 +198,50 @@ fn a_body_whose_end_can_be_argued_about_is_refused() {
 #[test]
 fn a_body_arrives_whole_and_framed_once() {
     let origin = Origin::plain("x");
-    let house = House::before(origin.port);
-    for (row, fields, body) in PASSED {
+    let house = TestProxy::start(origin.port);
+    for (row, fields, body) in ACCEPTED {
         let shown = format!("row {row}: {:?}", format!("{fields} {body}"));
         let mut client = Client::connect(house.proxy);
-        let answer = client.ask(format!(
-            "POST /r HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n{body}"
-        ));
+        let answer = client.round_trip(format!("POST /r HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n{body}"));
         assert_eq!(answer.status, 200, "{shown}: {answer:?}");
         let seen = origin.only();
         let head = seen.head.escape_ascii();
         assert_eq!(
-            (seen.body.as_slice(), seen.whole),
+            (seen.body.as_slice(), seen.complete),
             (&b"hello"[..], true),
             "{shown}: {head}"
         );
-        assert_eq!(
-            seen.field("content-length").as_deref(),
-            Some("5"),
-            "{shown}: {head}"
-        );
+        assert_eq!(seen.header("content-length").as_deref(), Some("5"), "{shown}: {head}");
         assert!(!seen.has("transfer-encoding"), "{shown}: {head}");
         assert!(!contains(&seen.head, b"evil"), "{shown}: {head}");
         let bearer = format!("Bearer {}", super::support::TOKEN);
-        assert_eq!(seen.field("authorization"), Some(bearer), "{shown}: {head}");
+        assert_eq!(seen.header("authorization"), Some(bearer), "{shown}: {head}");
         // What was left over would be the next request's beginning.
         assert_eq!(
             client
-                .ask("GET /next HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                .round_trip("GET /next HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 .status,
             200,
             "{shown}"
         );
-        assert_eq!(origin.only().line(), "GET /next HTTP/1.1", "{shown}");
+        assert_eq!(origin.only().request_line(), "GET /next HTTP/1.1", "{shown}");
     }
 }
 
 #[test]
 fn row_12_of_two_lengths_the_chunks_count_and_the_connection_ends() {
     let origin = Origin::plain("x");
-    let house = House::before(origin.port);
+    let house = TestProxy::start(origin.port);
     for fields in [
         "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
         "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
         "Content-Length: 0\r\nTransfer-Encoding: chunked\r\n",
     ] {
         let mut client = Client::connect(house.proxy);
-        let answer = client.ask(format!(
-            "POST /r HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n5\r\nhello\r\n0\r\n\r\n{HIDDEN}"
+        let answer = client.round_trip(format!(
+            "POST /r HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n5\r\nhello\r\n0\r\n\r\n{SMUGGLED_REQUEST}"
         ));
-        assert!(
-            client.is_closed_within(2_000),
-            "row 12: {fields}: still open"
-        );
+        assert!(client.is_closed_within(2_000), "row 12: {fields}: still open");
         let seen = origin.take();
         match answer.status {
             400 => assert!(seen.is_empty(), "row 12: {fields}"),

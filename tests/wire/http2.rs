@@ -2,7 +2,7 @@
 
 use super::support::client::get;
 use super::support::h2c::{self, CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, Outcome};
-use super::support::{Decoy, H2c, House, Origin, contains};
+use super::support::{Decoy, H2c, Origin, TestProxy, contains};
 
 type Field = (&'static [u8], &'static [u8]);
 
@@ -15,21 +15,8 @@ const PATH: Field = (b":path", b"/r");
 const REFUSED: &[&[Field]] = &[
     &[METHOD, SCHEME, AUTHORITY, PATH, (b"X-Upper", b"1")],
     &[METHOD, SCHEME, AUTHORITY, PATH, (b"connection", b"close")],
-    &[
-        METHOD,
-        SCHEME,
-        AUTHORITY,
-        PATH,
-        (b"connection", b"x-a"),
-        (b"x-a", b"1"),
-    ],
-    &[
-        METHOD,
-        SCHEME,
-        AUTHORITY,
-        PATH,
-        (b"transfer-encoding", b"chunked"),
-    ],
+    &[METHOD, SCHEME, AUTHORITY, PATH, (b"connection", b"x-a"), (b"x-a", b"1")],
+    &[METHOD, SCHEME, AUTHORITY, PATH, (b"transfer-encoding", b"chunked")],
     &[METHOD, SCHEME, AUTHORITY, PATH, (b"keep-alive", b"5")],
     &[METHOD, SCHEME, AUTHORITY, PATH, (b"proxy-connection", b"x")],
     &[METHOD, SCHEME, AUTHORITY, PATH, (b"upgrade", b"h2c")],
@@ -44,29 +31,14 @@ const REFUSED: &[&[Field]] = &[
     &[METHOD, SCHEME, AUTHORITY, PATH, (b"x:a", b"1")],
     &[METHOD, SCHEME, AUTHORITY, PATH, (b"", b"1")],
     &[METHOD, SCHEME, AUTHORITY, (b":path", b"/r\r\nx-evil: 1")],
-    &[
-        METHOD,
-        SCHEME,
-        AUTHORITY,
-        (b":path", b"/r HTTP/1.1\r\nHost: x\r\n\r\n"),
-    ],
+    &[METHOD, SCHEME, AUTHORITY, (b":path", b"/r HTTP/1.1\r\nHost: x\r\n\r\n")],
     &[METHOD, SCHEME, AUTHORITY, (b":path", b"/r\x00")],
     &[METHOD, SCHEME, AUTHORITY, (b":path", b"/r r")],
     &[METHOD, SCHEME, AUTHORITY, (b":path", b"")],
     &[METHOD, SCHEME, AUTHORITY, (b":path", b"r")],
     &[METHOD, SCHEME, AUTHORITY, (b":path", b"*")],
-    &[
-        METHOD,
-        SCHEME,
-        AUTHORITY,
-        (b":path", b"http://evil.example/"),
-    ],
-    &[
-        (b":method", b"GET /x HTTP/1.1\r\nX: "),
-        SCHEME,
-        AUTHORITY,
-        PATH,
-    ],
+    &[METHOD, SCHEME, AUTHORITY, (b":path", b"http://evil.example/")],
+    &[(b":method", b"GET /x HTTP/1.1\r\nX: "), SCHEME, AUTHORITY, PATH],
     &[(b":method", b""), SCHEME, AUTHORITY, PATH],
     &[(b":method", b"TRACE"), SCHEME, AUTHORITY, PATH],
     &[SCHEME, AUTHORITY, PATH],
@@ -81,13 +53,7 @@ const REFUSED: &[&[Field]] = &[
     &[METHOD, SCHEME, AUTHORITY, (b"x-a", b"1"), PATH],
     &[METHOD, SCHEME, AUTHORITY, PATH, (b":status", b"200")],
     &[METHOD, SCHEME, AUTHORITY, PATH, (b":unknown", b"1")],
-    &[
-        METHOD,
-        SCHEME,
-        AUTHORITY,
-        PATH,
-        (b":protocol", b"websocket"),
-    ],
+    &[METHOD, SCHEME, AUTHORITY, PATH, (b":protocol", b"websocket")],
     &[METHOD, SCHEME, AUTHORITY, PATH, (b"host", b"evil.example")],
     &[METHOD, SCHEME, AUTHORITY, PATH, (b"host", b"127.0.0.1")],
     &[
@@ -104,30 +70,13 @@ const REFUSED: &[&[Field]] = &[
     &[METHOD, SCHEME, (b":authority", b"localhost/evil"), PATH],
     &[METHOD, SCHEME, (b":authority", b""), PATH],
     &[METHOD, (b":scheme", b"javascript"), AUTHORITY, PATH],
-    &[
-        METHOD,
-        (b":scheme", b"http://evil.example/?"),
-        AUTHORITY,
-        PATH,
-    ],
+    &[METHOD, (b":scheme", b"http://evil.example/?"), AUTHORITY, PATH],
     &[METHOD, (b":scheme", b"file"), AUTHORITY, PATH],
     &[METHOD, (b":scheme", b""), AUTHORITY, PATH],
     &[METHOD, SCHEME, AUTHORITY, PATH, (b"content-length", b"5")],
     &[METHOD, SCHEME, AUTHORITY, PATH, (b"content-length", b"+0")],
-    &[
-        METHOD,
-        SCHEME,
-        AUTHORITY,
-        PATH,
-        (b"sec-fetch-site", b"cross-site"),
-    ],
-    &[
-        METHOD,
-        SCHEME,
-        AUTHORITY,
-        PATH,
-        (b"origin", b"http://evil.example"),
-    ],
+    &[METHOD, SCHEME, AUTHORITY, PATH, (b"sec-fetch-site", b"cross-site")],
+    &[METHOD, SCHEME, AUTHORITY, PATH, (b"origin", b"http://evil.example")],
     &[(b":method", b"CONNECT"), (b":authority", b"localhost:80")],
     &[(b":method", b"CONNECT"), SCHEME, AUTHORITY, PATH],
 ];
@@ -139,7 +88,7 @@ fn is_refused(outcome: &Outcome) -> bool {
     }
 }
 
-fn shown(fields: &[Field]) -> String {
+fn describe_fields(fields: &[Field]) -> String {
     let show = |(name, value): &Field| format!("{}: {}", name.escape_ascii(), value.escape_ascii());
     fields.iter().map(show).collect::<Vec<_>>().join(", ")
 }
@@ -147,17 +96,13 @@ fn shown(fields: &[Field]) -> String {
 #[test]
 fn row_50_a_malformed_request_never_reaches_the_origin() {
     let origin = Origin::plain("x");
-    let house = House::before(origin.port);
+    let house = TestProxy::start(origin.port);
     for fields in REFUSED {
         let mut client = H2c::connect(house.proxy);
         client.request(1, fields);
         let outcome = client.outcome(1);
-        assert!(
-            is_refused(&outcome),
-            "row 50: {}: {outcome:?}",
-            shown(fields)
-        );
-        assert_eq!(origin.count(), 0, "row 50: {}", shown(fields));
+        assert!(is_refused(&outcome), "row 50: {}: {outcome:?}", describe_fields(fields));
+        assert_eq!(origin.count(), 0, "row 50: {}", describe_fields(fields));
     }
     assert_eq!(
         H2c::connect(house.proxy).get(1, "/r"),
@@ -168,7 +113,7 @@ fn row_50_a_malformed_request_never_reaches_the_origin() {
 #[test]
 fn row_50_a_length_that_is_not_that_of_the_data_is_refused() {
     let origin = Origin::plain("x");
-    let house = House::before(origin.port);
+    let house = TestProxy::start(origin.port);
     for (length, data) in [
         (&b"3"[..], &b"hello"[..]),
         (b"10", b"hello"),
@@ -187,11 +132,7 @@ fn row_50_a_length_that_is_not_that_of_the_data_is_refused() {
         client.send(h2c::frame(HEADERS, END_HEADERS, 1, &h2c::block(fields)));
         client.send(h2c::frame(DATA, END_STREAM, 1, data));
         let outcome = client.outcome(1);
-        assert!(
-            is_refused(&outcome),
-            "row 50: {}: {outcome:?}",
-            length.escape_ascii()
-        );
+        assert!(is_refused(&outcome), "row 50: {}: {outcome:?}", length.escape_ascii());
         assert_eq!(origin.count(), 0, "row 50: {}", length.escape_ascii());
     }
 }
@@ -199,28 +140,25 @@ fn row_50_a_length_that_is_not_that_of_the_data_is_refused() {
 #[test]
 fn row_37_an_http2_connect_with_a_body_never_reaches_the_origin() {
     let origin = Origin::plain("x");
-    let house = House::before(origin.port);
+    let house = TestProxy::start(origin.port);
     let decoy = Decoy::listen();
     let authority = format!("127.0.0.1:{}", decoy.port);
     let mut client = H2c::connect(house.proxy);
-    let fields: &[(&[u8], &[u8])] = &[
-        (b":method", b"CONNECT"),
-        (b":authority", authority.as_bytes()),
-    ];
+    let fields: &[(&[u8], &[u8])] = &[(b":method", b"CONNECT"), (b":authority", authority.as_bytes())];
     client.send(h2c::frame(HEADERS, END_HEADERS, 1, &h2c::block(fields)));
     let hidden = b"GET /hidden HTTP/1.1\r\nHost: localhost\r\n\r\n";
     client.send(h2c::frame(DATA, END_STREAM, 1, hidden));
     let outcome = client.outcome(1);
     assert!(is_refused(&outcome), "row 37: {outcome:?}");
     assert_eq!(get(house.proxy, "/after").status, 200);
-    assert_eq!(origin.only().line(), "GET /after HTTP/1.1", "row 37");
-    assert!(decoy.was_left_alone(), "row 37");
+    assert_eq!(origin.only().request_line(), "GET /after HTTP/1.1", "row 37");
+    assert!(decoy.had_no_connection(), "row 37");
 }
 
 #[test]
 fn what_is_said_over_http2_arrives_as_over_http1() {
     let origin = Origin::plain("x");
-    let house = House::before(origin.port);
+    let house = TestProxy::start(origin.port);
     let mut client = H2c::connect(house.proxy);
     let fields: &[(&[u8], &[u8])] = &[
         (b":method", b"POST"),
@@ -246,13 +184,9 @@ fn what_is_said_over_http2_arrives_as_over_http1() {
     assert_eq!(client.outcome(1), Outcome::Status(200, b"x".to_vec()));
     let seen = origin.only();
     let head = seen.head.escape_ascii();
-    assert_eq!(seen.line(), "POST /a%2Fb/../c?x=1&&x=2 HTTP/1.1");
-    assert_eq!(
-        (seen.body.as_slice(), seen.whole),
-        (&b"hello"[..], true),
-        "{head}"
-    );
-    assert_eq!(seen.field("content-length").as_deref(), Some("5"), "{head}");
+    assert_eq!(seen.request_line(), "POST /a%2Fb/../c?x=1&&x=2 HTTP/1.1");
+    assert_eq!((seen.body.as_slice(), seen.complete), (&b"hello"[..], true), "{head}");
+    assert_eq!(seen.header("content-length").as_deref(), Some("5"), "{head}");
     assert!(contains(&seen.head, b"\r\nx_under: \x80\xff\r\n"), "{head}");
     assert!(!contains(&seen.head, b"evil"), "{head}");
     assert!(
@@ -264,11 +198,11 @@ fn what_is_said_over_http2_arrives_as_over_http1() {
 #[test]
 fn answers_over_http2_have_no_field_of_one_connection_only() {
     let origin = Origin::scripted(|exchange| {
-        exchange.receive();
+        exchange.read_body();
         exchange.write("HTTP/1.1 200 OK\r\nConnection: keep-alive, X-Hop\r\nKeep-Alive: 5\r\nX-Hop: 1\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n5\r\nhello\r\n0\r\n\r\n");
-        super::support::After::Keep
+        super::support::ConnectionAction::KeepAlive
     });
-    let house = House::before(origin.port);
+    let house = TestProxy::start(origin.port);
     let mut client = H2c::connect(house.proxy);
     assert_eq!(client.get(1, "/a"), Outcome::Status(200, b"hello".to_vec()));
     assert_eq!(client.get(3, "/b"), Outcome::Status(200, b"hello".to_vec()));
@@ -277,36 +211,24 @@ fn answers_over_http2_have_no_field_of_one_connection_only() {
 #[test]
 fn a_broken_http2_connection_takes_no_other_with_it() {
     let origin = Origin::plain("x");
-    let house = House::before(origin.port);
+    let house = TestProxy::start(origin.port);
     let mut good = H2c::connect(house.proxy);
     assert_eq!(good.get(1, "/a"), Outcome::Status(200, b"x".to_vec()));
-    let block = h2c::block(&h2c::plain(b"GET", b"/evil"));
+    let block = h2c::block(&h2c::request_fields(b"GET", b"/evil"));
     let broken_table = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff];
     for (what, bytes) in [
-        (
-            "a frame too large",
-            h2c::frame(DATA, 0, 1, &vec![0; 20_000]),
-        ),
+        ("a frame too large", h2c::frame(DATA, 0, 1, &vec![0; 20_000])),
         (
             "an even stream",
             h2c::frame(HEADERS, END_HEADERS | END_STREAM, 2, &block),
         ),
-        (
-            "stream 0",
-            h2c::frame(HEADERS, END_HEADERS | END_STREAM, 0, &block),
-        ),
-        (
-            "DATA before HEADERS",
-            h2c::frame(DATA, END_STREAM, 1, b"evil"),
-        ),
+        ("stream 0", h2c::frame(HEADERS, END_HEADERS | END_STREAM, 0, &block)),
+        ("DATA before HEADERS", h2c::frame(DATA, END_STREAM, 1, b"evil")),
         (
             "a broken block",
             h2c::frame(HEADERS, END_HEADERS | END_STREAM, 1, &broken_table),
         ),
-        (
-            "CONTINUATION alone",
-            h2c::frame(CONTINUATION, END_HEADERS, 1, &block),
-        ),
+        ("CONTINUATION alone", h2c::frame(CONTINUATION, END_HEADERS, 1, &block)),
         (
             "a request of HTTP/1",
             b"GET /evil HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec(),
@@ -320,7 +242,7 @@ fn a_broken_http2_connection_takes_no_other_with_it() {
     assert_eq!(good.get(3, "/b"), Outcome::Status(200, b"x".to_vec()));
     let seen = origin.take();
     assert!(
-        seen.iter().all(|seen| !seen.line().contains("evil")),
+        seen.iter().all(|seen| !seen.request_line().contains("evil")),
         "{seen:?}"
     );
 }

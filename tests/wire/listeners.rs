@@ -5,8 +5,8 @@ use std::net::TcpListener;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::Command;
 
-use super::support::client::{get, simple};
-use super::support::{H2c, House, Origin, Process, Setup, contains};
+use super::support::client::{get, get_request};
+use super::support::{H2c, Origin, ProxyConfig, ProxyProcess, TestProxy, contains};
 
 #[test]
 fn a_stale_socket_file_is_replaced_and_ours_goes_with_us() {
@@ -16,11 +16,11 @@ fn a_stale_socket_file_is_replaced_and_ours_goes_with_us() {
     drop(UnixListener::bind(&path).unwrap());
     assert!(path.exists(), "nobody listens there any more");
     let proxy = format!("[\"unix:{}\", \"127.0.0.1:0\"]", path.display());
-    let setup = Setup {
+    let setup = ProxyConfig {
         proxy: Some(&proxy),
-        ..Setup::default()
+        ..ProxyConfig::default()
     };
-    let mut process = Process::start(origin.port, setup, "");
+    let mut process = ProxyProcess::start(origin.port, setup, "");
     let mut stream = UnixStream::connect(&path).unwrap();
     let request = "GET /r HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     stream.write_all(request.as_bytes()).unwrap();
@@ -29,7 +29,7 @@ fn a_stale_socket_file_is_replaced_and_ours_goes_with_us() {
     assert!(contains(&answer, b"200 OK") && contains(&answer, b"over unix"));
     assert_eq!(get(process.proxy, "/r").status, 200);
     process.terminate();
-    assert_eq!(process.ended(10).code(), Some(0));
+    assert_eq!(process.wait_exit(10).code(), Some(0));
     assert!(!path.exists(), "the socket file is left behind");
 }
 
@@ -43,10 +43,7 @@ fn a_file_that_is_no_socket_and_a_socket_that_is_in_use_are_left_alone() {
         let address = format!("unix:{}", path.display());
         let (code, said) = start_and_fail(&address);
         assert_eq!(code, Some(3), "{said}");
-        assert!(
-            said.contains("cannot listen on") && said.contains(&address),
-            "{said}"
-        );
+        assert!(said.contains("cannot listen on") && said.contains(&address), "{said}");
     }
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "precious");
     assert!(UnixStream::connect(&socket).is_ok());
@@ -59,10 +56,7 @@ fn a_taken_port_fails_the_start_with_3() {
     let address = taken.local_addr().unwrap().to_string();
     let (code, said) = start_and_fail(&address);
     assert_eq!(code, Some(3), "{said}");
-    assert!(
-        said.contains(&format!("cannot listen on {address}")),
-        "{said}"
-    );
+    assert!(said.contains(&format!("cannot listen on {address}")), "{said}");
 }
 
 /// Starts the program where it cannot listen.
@@ -81,7 +75,7 @@ fn start_and_fail(address: &str) -> (Option<i32>, String) {
 #[test]
 fn the_operators_paths_are_on_their_own_listener_and_change_nothing() {
     let origin = Origin::plain("graph's own");
-    let house = House::before(origin.port);
+    let house = TestProxy::start(origin.port);
     for path in [
         "/metrics",
         "/livez",
@@ -96,21 +90,13 @@ fn the_operators_paths_are_on_their_own_listener_and_change_nothing() {
     for path in ["/metrics", "/livez", "/readyz", "/startupz", "/healthz"] {
         let answer = get(house.admin, path);
         assert_eq!(answer.status, 200, "{path}");
-        assert!(
-            !contains(&answer.body, super::support::TOKEN.as_bytes()),
-            "{path}"
-        );
-        let posted =
-            super::support::client::ask(house.admin, simple(path).replacen("GET", "POST", 1));
+        assert!(!contains(&answer.body, super::support::TOKEN.as_bytes()), "{path}");
+        let posted = super::support::client::round_trip(house.admin, get_request(path).replacen("GET", "POST", 1));
         assert_eq!(posted.status, 405, "{path}");
     }
     assert_eq!(get(house.admin, "/shutdown").status, 404);
     assert_eq!(get(house.admin, "/v23.0/me").status, 404);
-    assert_eq!(
-        origin.count(),
-        0,
-        "the operators' listener forwards nothing"
-    );
+    assert_eq!(origin.count(), 0, "the operators' listener forwards nothing");
     assert!(matches!(
         H2c::connect(house.admin).get(1, "/livez"),
         super::support::h2c::Outcome::Status(200, _)

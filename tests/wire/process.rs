@@ -4,32 +4,28 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use super::support::client::{get, post, simple};
+use super::support::client::{get, get_request, post_request};
 use super::support::h2c::Outcome;
 use super::support::{
-    After, Client, H2c, Origin, Process, Setup, TOKEN, contains, eventually, occurrences, pause,
+    Client, ConnectionAction, H2c, Origin, ProxyConfig, ProxyProcess, TOKEN, contains, occurrences, sleep_millis,
+    wait_until,
 };
 
 #[test]
 fn no_core_dump_no_argument_and_no_variable_holds_the_token() {
     let origin = Origin::plain("x");
-    let setup = Setup {
+    let setup = ProxyConfig {
         log: "level = \"trace\"\nrequests = \"all\"",
-        ..Setup::default()
+        ..ProxyConfig::default()
     };
-    let process = Process::start(origin.port, setup, "");
+    let process = ProxyProcess::start(origin.port, setup, "");
     assert_eq!(get(process.proxy, "/r?access_token=EAAGold").status, 200);
     let limits = process.proc("limits");
-    let line = limits
-        .lines()
-        .find(|line| line.starts_with("Max core file size"));
+    let line = limits.lines().find(|line| line.starts_with("Max core file size"));
     let fields: Vec<&str> = line.unwrap().split_whitespace().collect();
     assert_eq!(fields[4..6], ["0", "0"], "{limits}");
     for name in ["cmdline", "environ"] {
-        assert!(
-            !contains(process.proc(name).as_bytes(), TOKEN.as_bytes()),
-            "{name}"
-        );
+        assert!(!contains(process.proc(name).as_bytes(), TOKEN.as_bytes()), "{name}");
     }
     // What belongs to a process that may not be dumped belongs to root, whoever started it.
     let owner = std::fs::metadata(format!("/proc/{}/environ", process.id())).unwrap();
@@ -39,7 +35,7 @@ fn no_core_dump_no_argument_and_no_variable_holds_the_token() {
         let log = process.log.lock().unwrap();
         log.contains("\"outcome\":\"delivered\"")
     };
-    assert!(eventually(5, recorded));
+    assert!(wait_until(5, recorded));
     let log = process.log.lock().unwrap();
     for part in [TOKEN, &TOKEN[..12], "EAAGold"] {
         assert!(!log.contains(part), "{log}");
@@ -49,30 +45,30 @@ fn no_core_dump_no_argument_and_no_variable_holds_the_token() {
 #[test]
 fn after_a_rotation_and_a_thousand_requests_little_is_left_of_the_old_token() {
     let origin = Origin::plain("x");
-    let process = Process::start(origin.port, Setup::default(), "");
+    let process = ProxyProcess::start(origin.port, ProxyConfig::default(), "");
     let mut client = Client::connect(process.proxy);
     for _ in 0..200 {
-        assert_eq!(client.ask(simple("/old")).status, 200);
+        assert_eq!(client.round_trip(get_request("/old")).status, 200);
     }
-    assert_eq!(copies(&process, TOKEN).map(|copies| copies > 0), Some(true));
+    assert_eq!(copies_in_memory(&process, TOKEN).map(|copies| copies > 0), Some(true));
     let fresh = TOKEN.replace("wire", "next");
     std::fs::write(process.place.path().join("token"), &fresh).unwrap();
-    let rotated = eventually(10, || {
-        client.ask(simple("/which"));
+    let rotated = wait_until(10, || {
+        client.round_trip(get_request("/which"));
         let seen = origin.take();
         contains(&seen.last().unwrap().head, fresh.as_bytes())
     });
     assert!(rotated);
     for number in 0..1_000 {
         let path = format!("/new/{}", "a".repeat(number));
-        assert_eq!(client.ask(simple(&path)).status, 200);
+        assert_eq!(client.round_trip(get_request(&path)).status, 200);
     }
-    let left = copies(&process, TOKEN).unwrap();
+    let left = copies_in_memory(&process, TOKEN).unwrap();
     assert!(left <= 32, "{left} copies of the old token");
 }
 
 /// How often a text stands in what the process may write to. This process is its parent and root may look.
-fn copies(process: &Process, text: &str) -> Option<usize> {
+fn copies_in_memory(process: &ProxyProcess, text: &str) -> Option<usize> {
     use std::os::unix::fs::FileExt as _;
     let maps = process.proc("maps");
     let memory = std::fs::File::open(format!("/proc/{}/mem", process.id())).ok()?;
@@ -93,23 +89,17 @@ fn copies(process: &Process, text: &str) -> Option<usize> {
 #[test]
 fn without_descriptors_left_it_waits_calmly_and_recovers() {
     let origin = Origin::plain("x");
-    let process = Process::start(origin.port, Setup::default(), "ulimit -n 64;");
+    let process = ProxyProcess::start(origin.port, ProxyConfig::default(), "ulimit -n 64;");
     assert_eq!(get(process.proxy, "/before").status, 200);
     let crowd: Vec<Client> = (0..90).map(|_| Client::connect(process.proxy)).collect();
-    pause(300);
-    let before = process.ticks();
-    pause(2_000);
-    let spent = process.ticks() - before;
+    sleep_millis(300);
+    let before = process.cpu_ticks();
+    sleep_millis(2_000);
+    let spent = process.cpu_ticks() - before;
     assert!(spent < 20, "{spent} hundredths of a second in two seconds");
-    assert!(
-        process
-            .log
-            .lock()
-            .unwrap()
-            .contains("cannot accept connections")
-    );
+    assert!(process.log.lock().unwrap().contains("cannot accept connections"));
     drop(crowd);
-    assert!(eventually(5, || get(process.proxy, "/after").status == 200));
+    assert!(wait_until(5, || get(process.proxy, "/after").status == 200));
 }
 
 #[test]
@@ -117,26 +107,26 @@ fn asked_to_stop_under_load_it_ends_every_request_that_had_begun() {
     let begun = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&begun);
     let origin = Origin::scripted(move |exchange| {
-        exchange.receive();
+        exchange.read_body();
         counter.fetch_add(1, Ordering::SeqCst);
         exchange.write("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf");
-        pause(300);
+        sleep_millis(300);
         exchange.write("half");
-        After::Keep
+        ConnectionAction::KeepAlive
     });
-    let mut process = Process::start(origin.port, Setup::default(), "");
+    let mut process = ProxyProcess::start(origin.port, ProxyConfig::default(), "");
     let proxy = process.proxy;
     let mut http2 = H2c::connect(proxy);
-    http2.request(1, &super::support::h2c::plain(b"GET", b"/h2"));
+    http2.request(1, &super::support::h2c::request_fields(b"GET", b"/h2"));
     let load: Vec<_> = (0..12)
-        .map(|_| thread::spawn(move || Client::connect(proxy).ask(post("/h1", "hello"))))
+        .map(|_| thread::spawn(move || Client::connect(proxy).round_trip(post_request("/h1", "hello"))))
         .collect();
-    assert!(eventually(5, || begun.load(Ordering::SeqCst) == 13));
+    assert!(wait_until(5, || begun.load(Ordering::SeqCst) == 13));
     process.terminate();
     for asked in load {
         let answer = asked.join().unwrap();
         assert_eq!(
-            (answer.status, answer.text().as_str(), answer.whole),
+            (answer.status, answer.text().as_str(), answer.complete),
             (200, "halfhalf", true)
         );
     }
@@ -150,7 +140,7 @@ fn asked_to_stop_under_load_it_ends_every_request_that_had_begun() {
     }
     assert!(goaway, "HTTP/2 clients are told");
     assert_eq!(body, b"halfhalf");
-    assert_eq!(process.ended(10).code(), Some(0));
+    assert_eq!(process.wait_exit(10).code(), Some(0));
     assert!(std::net::TcpStream::connect(proxy).is_err());
 }
 
@@ -158,39 +148,36 @@ fn asked_to_stop_under_load_it_ends_every_request_that_had_begun() {
 fn a_slow_reader_of_a_large_answer_costs_little_memory() {
     let piece = "a".repeat(1024 * 1024);
     let origin = Origin::scripted(move |exchange| {
-        exchange.receive();
-        exchange.write(format!(
-            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n",
-            192 << 20
-        ));
+        exchange.read_body();
+        exchange.write(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", 192 << 20));
         let sent = (0..192).take_while(|_| exchange.write(&piece)).count();
         assert!(sent < 192, "all of it was taken");
-        After::Reset
+        ConnectionAction::Reset
     });
-    let process = Process::start(origin.port, Setup::default(), "");
-    let before = process.resident();
+    let process = ProxyProcess::start(origin.port, ProxyConfig::default(), "");
+    let before = process.resident_kib();
     let mut slow: Vec<Client> = (0..2)
         .map(|_| {
             let mut client = Client::connect(process.proxy);
-            client.send(simple("/large"));
+            client.send(get_request("/large"));
             client
         })
         .collect();
     let mut http2 = H2c::connect(process.proxy);
-    http2.request(1, &super::support::h2c::plain(b"GET", b"/large"));
-    assert!(slow.iter_mut().all(Client::head_arrives));
-    pause(700);
-    let grown = process.resident().saturating_sub(before);
+    http2.request(1, &super::support::h2c::request_fields(b"GET", b"/large"));
+    assert!(slow.iter_mut().all(Client::reads_head));
+    sleep_millis(700);
+    let grown = process.resident_kib().saturating_sub(before);
     assert!(grown < 64 * 1024, "{grown} KiB for three slow readers");
 }
 
 #[test]
 fn a_body_that_is_sent_slowly_holds_no_connection_to_the_origin() {
     let origin = Origin::plain("x");
-    let process = Process::start(origin.port, Setup::default(), "");
+    let process = ProxyProcess::start(origin.port, ProxyConfig::default(), "");
     let mut slow = Client::connect(process.proxy);
     slow.send("POST /slow HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\na");
-    pause(100);
+    sleep_millis(100);
     assert_eq!(origin.connections(), 0);
     assert_eq!(
         H2c::connect(process.proxy).get(1, "/other"),

@@ -1,26 +1,26 @@
 //! Both sides of the proxy, as bytes: origins that follow a script, clients that send what no library would.
 
 pub(crate) mod client;
+pub(crate) mod credential_service;
+pub(crate) mod h2_origin;
 pub(crate) mod h2c;
-pub(crate) mod h2origin;
-pub(crate) mod house;
+pub(crate) mod harness;
 pub(crate) mod message;
 pub(crate) mod origin;
 pub(crate) mod process;
-pub(crate) mod secure;
-pub(crate) mod service;
+pub(crate) mod tls_client;
 
 pub(crate) use client::Client;
+pub(crate) use credential_service::CredentialService;
 pub(crate) use h2c::H2c;
-pub(crate) use house::{House, Setup};
-pub(crate) use origin::{After, Decoy, Origin};
-pub(crate) use process::Process;
-pub(crate) use secure::Papers;
-pub(crate) use service::Service;
+pub(crate) use harness::{ProxyConfig, TestProxy};
+pub(crate) use origin::{ConnectionAction, Decoy, Origin};
+pub(crate) use process::ProxyProcess;
+pub(crate) use tls_client::TestPki;
 
 use std::sync::LazyLock;
 
-use graphward::sim::tls::{Authority, Leaf};
+use graphward::sim::tls::{CertAuthority, CertSpec};
 use graphward::types::Clock;
 use tokio::time::{Duration, Instant};
 
@@ -28,28 +28,27 @@ use tokio::time::{Duration, Instant};
 pub(crate) const TOKEN: &str = "EAAGwiretoken0123456789abcdefghijklmnopqrstuvwxyz";
 
 /// The CA that proxies under test trust.
-pub(crate) static CA: LazyLock<Authority> =
-    LazyLock::new(|| Authority::new(&Clock::system()).unwrap());
+pub(crate) static CA: LazyLock<CertAuthority> = LazyLock::new(|| CertAuthority::new(&Clock::system()).unwrap());
 
 /// A certificate that is right in all respects.
-pub(crate) fn good_leaf() -> Leaf {
-    Leaf::graph(&Clock::system())
+pub(crate) fn valid_leaf() -> CertSpec {
+    CertSpec::for_graph(&Clock::system())
 }
 
 /// Waits until `condition` holds, at most `seconds`.
-pub(crate) fn eventually(seconds: u64, mut condition: impl FnMut() -> bool) -> bool {
-    let by = Instant::now() + Duration::from_secs(seconds);
-    while Instant::now() < by {
+pub(crate) fn wait_until(seconds: u64, mut condition: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + Duration::from_secs(seconds);
+    while Instant::now() < deadline {
         if condition() {
             return true;
         }
-        pause(10);
+        sleep_millis(10);
     }
     condition()
 }
 
 /// Lets so many milliseconds pass.
-pub(crate) fn pause(millis: u64) {
+pub(crate) fn sleep_millis(millis: u64) {
     std::thread::sleep(Duration::from_millis(millis));
 }
 

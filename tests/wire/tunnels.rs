@@ -4,39 +4,35 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
 
-use graphward::app::Exit;
+use graphward::app::RunOutcome;
 use tokio::time::Duration;
 
 use super::support::{
-    Client, Decoy, H2c, House, Origin, Papers, Setup, TOKEN, contains, eventually, h2c, pause,
+    Client, Decoy, H2c, Origin, ProxyConfig, TOKEN, TestPki, TestProxy, contains, h2c, sleep_millis, wait_until,
 };
 
 const GRAPH: &str = "graph.facebook.com:443";
 
-fn house(origin: &Origin, papers: &Papers) -> House {
-    let setup = Setup {
-        listen: &papers.listen(),
-        ..Setup::default()
+fn tls_proxy(origin: &Origin, papers: &TestPki) -> TestProxy {
+    let setup = ProxyConfig {
+        listen: &papers.listen_config(),
+        ..ProxyConfig::default()
     };
-    House::with(origin.port, setup)
+    TestProxy::start_with(origin.port, setup)
 }
 
 /// Asks for a tunnel and reads the head of the answer.
-fn connect(address: SocketAddr, target: &str) -> (TcpStream, String) {
+fn open_tunnel(address: SocketAddr, target: &str) -> (TcpStream, String) {
     let mut stream = TcpStream::connect(address).unwrap();
     let timeout = Some(Duration::from_secs(8));
     stream.set_read_timeout(timeout).unwrap();
-    write!(
-        stream,
-        "CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n"
-    )
-    .unwrap();
-    let head = head(&mut stream);
+    write!(stream, "CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n").unwrap();
+    let head = read_head(&mut stream);
     (stream, head)
 }
 
 /// A head, and not one byte more.
-fn head(stream: &mut TcpStream) -> String {
+fn read_head(stream: &mut TcpStream) -> String {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") && matches!(stream.read(&mut byte), Ok(1)) {
@@ -47,13 +43,13 @@ fn head(stream: &mut TcpStream) -> String {
 
 #[test]
 fn a_tunnel_to_graph_ends_here_with_our_certificate_and_our_token() {
-    let (origin, papers) = (Origin::plain("graph's own"), Papers::new());
-    let house = house(&origin, &papers);
+    let (origin, papers) = (Origin::plain("graph's own"), TestPki::new());
+    let house = tls_proxy(&origin, &papers);
     for target in [GRAPH, "GRAPH.facebook.com:443"] {
-        let (stream, head) = connect(house.proxy, target);
+        let (stream, head) = open_tunnel(house.proxy, target);
         assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
         assert!(!head.to_lowercase().contains("content-length"), "{head}");
-        let mut secure = papers.over(stream, "graph.facebook.com", &[]).unwrap();
+        let mut secure = papers.handshake_over(stream, "graph.facebook.com", &[]).unwrap();
         for _ in 0..2 {
             let answer = secure.get("graph.facebook.com", "graph's own");
             assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
@@ -63,22 +59,22 @@ fn a_tunnel_to_graph_ends_here_with_our_certificate_and_our_token() {
         assert!(contains(&seen[0].head, TOKEN.as_bytes()));
     }
     // Without TLS in it; from a client of HTTP/1.0, which sends no Host; and over TLS to us already.
-    let (stream, _head) = connect(house.proxy, GRAPH);
-    assert!(plain(stream).contains("graph's own"));
+    let (stream, _head) = open_tunnel(house.proxy, GRAPH);
+    assert!(read_plaintext(stream).contains("graph's own"));
     let mut old = TcpStream::connect(house.proxy).unwrap();
     old.write_all(b"CONNECT graph.facebook.com:443 HTTP/1.0\r\n\r\n")
         .unwrap();
-    assert!(head(&mut old).contains(" 200 "));
-    assert!(plain(old).contains("graph's own"));
+    assert!(read_head(&mut old).contains(" 200 "));
+    assert!(read_plaintext(old).contains("graph's own"));
     let mut outer = papers.connect(house.proxy, "localhost", &[]).unwrap();
     outer.send("CONNECT graph.facebook.com:443 HTTP/1.1\r\nHost: x\r\n\r\n");
-    assert!(outer.until("\r\n\r\n").contains(" 200 "));
+    assert!(outer.read_until("\r\n\r\n").contains(" 200 "));
     assert!(outer.get("localhost", "graph's own").contains(" 200 "));
     assert_eq!(origin.count(), 3);
 }
 
 /// Asks once without TLS, and reads to the end.
-fn plain(mut stream: TcpStream) -> String {
+fn read_plaintext(mut stream: TcpStream) -> String {
     stream
         .write_all(b"GET /r HTTP/1.1\r\nHost: graph.facebook.com\r\nConnection: close\r\n\r\n")
         .unwrap();
@@ -89,8 +85,8 @@ fn plain(mut stream: TcpStream) -> String {
 
 #[test]
 fn row_37_a_tunnel_to_anywhere_else_is_refused_and_nothing_of_it_goes_there() {
-    let (origin, papers, decoy) = (Origin::plain("x"), Papers::new(), Decoy::listen());
-    let house = house(&origin, &papers);
+    let (origin, papers, decoy) = (Origin::plain("x"), TestPki::new(), Decoy::listen());
+    let house = tls_proxy(&origin, &papers);
     let hidden = "GET /hidden HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let length = format!("Content-Length: {}\r\n", hidden.len());
     for (target, fields, status) in [
@@ -106,7 +102,7 @@ fn row_37_a_tunnel_to_anywhere_else_is_refused_and_nothing_of_it_goes_there() {
         (GRAPH, "Origin: https://evil.example\r\n", 403),
     ] {
         let mut client = Client::connect(house.proxy);
-        let answer = client.ask(format!(
+        let answer = client.round_trip(format!(
             "CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{fields}\r\n{hidden}"
         ));
         assert_eq!(answer.status, status, "{target} {fields}: {answer:?}");
@@ -120,62 +116,51 @@ fn row_37_a_tunnel_to_anywhere_else_is_refused_and_nothing_of_it_goes_there() {
             assert!(answer.text().contains("NO_PROXY"));
         }
         if fields != "Origin: https://evil.example\r\n" {
-            assert!(
-                client.is_closed_within(2_000),
-                "{target} {fields}: still open"
-            );
+            assert!(client.is_closed_within(2_000), "{target} {fields}: still open");
             assert_eq!(origin.count(), 0, "{target} {fields}");
         }
     }
-    assert!(decoy.was_left_alone());
+    assert!(decoy.had_no_connection());
 }
 
 #[test]
 fn row_37_http2_opens_no_tunnel_and_no_tunnel_leads_through_another() {
-    let (origin, papers) = (Origin::plain("x"), Papers::new());
-    let house = house(&origin, &papers);
+    let (origin, papers) = (Origin::plain("x"), TestPki::new());
+    let house = tls_proxy(&origin, &papers);
     let mut h2 = H2c::connect(house.proxy);
     let fields: &[(&[u8], &[u8])] = &[(b":method", b"CONNECT"), (b":authority", GRAPH.as_bytes())];
     h2.request(1, fields);
     let outcome = h2.outcome(1);
-    assert!(
-        !matches!(outcome, h2c::Outcome::Status(200..300, _)),
-        "{outcome:?}"
-    );
-    let (mut stream, _head) = connect(house.proxy, GRAPH);
+    assert!(!matches!(outcome, h2c::Outcome::Status(200..300, _)), "{outcome:?}");
+    let (mut stream, _head) = open_tunnel(house.proxy, GRAPH);
     write!(stream, "CONNECT {GRAPH} HTTP/1.1\r\nHost: {GRAPH}\r\n\r\n").unwrap();
-    assert!(head(&mut stream).starts_with("HTTP/1.1 405 "));
+    assert!(read_head(&mut stream).starts_with("HTTP/1.1 405 "));
     assert_eq!(origin.count(), 0);
 }
 
 #[test]
 fn what_comes_before_the_200_is_served_here_and_sent_nowhere_as_it_is() {
-    let (origin, papers) = (Origin::plain("graph's own"), Papers::new());
-    let house = house(&origin, &papers);
+    let (origin, papers) = (Origin::plain("graph's own"), TestPki::new());
+    let house = tls_proxy(&origin, &papers);
     let mut client = Client::connect(house.proxy);
     client.send(format!(
         "CONNECT {GRAPH} HTTP/1.1\r\nHost: {GRAPH}\r\n\r\n\
          GET /early HTTP/1.1\r\nHost: graph.facebook.com\r\nAuthorization: Bearer mine\r\n\r\n"
     ));
-    assert_eq!(client.any_answer("HEAD").status, 200);
+    assert_eq!(client.read_response("HEAD").status, 200);
     let answer = client.answer();
-    assert_eq!(
-        (answer.status, answer.text().as_str()),
-        (200, "graph's own")
-    );
+    assert_eq!((answer.status, answer.text().as_str()), (200, "graph's own"));
     let seen = origin.only();
     assert!(contains(&seen.head, TOKEN.as_bytes()) && !contains(&seen.head, b"mine"));
     // A host that is not ours is not, in a tunnel either.
     assert_eq!(
-        client
-            .ask("GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n")
-            .status,
+        client.round_trip("GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n").status,
         421
     );
 }
 
 /// A host of somebody else's, that says what it hears.
-fn echo() -> u16 {
+fn echo_server() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     thread::spawn(move || {
@@ -193,87 +178,81 @@ fn echo() -> u16 {
 }
 
 /// A house that passes tunnels to two hosts of others through: one that echoes and one that is not there.
-fn passing(origin: &Origin, papers: &Papers) -> House {
+fn proxy_with_passthrough(origin: &Origin, papers: &TestPki) -> TestProxy {
     let listen = format!(
         "{}\ntunnel_hosts = [\"echo.example\", \"gone.example\"]",
-        papers.listen()
+        papers.listen_config()
     );
-    let gone = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let connect_to = format!(
         "\"echo.example\" = \"127.0.0.1:{}\"\n\"gone.example\" = \"{gone}\"",
-        echo()
+        echo_server()
     );
-    let setup = Setup {
+    let setup = ProxyConfig {
         listen: &listen,
         connect_to: &connect_to,
-        ..Setup::default()
+        ..ProxyConfig::default()
     };
-    House::with(origin.port, setup)
+    TestProxy::start_with(origin.port, setup)
 }
 
 #[test]
 fn bytes_to_a_host_that_an_operator_names_are_passed_as_they_are() {
-    let (origin, papers) = (Origin::plain("x"), Papers::new());
-    let house = passing(&origin, &papers);
-    let (mut stream, head_) = connect(house.proxy, "echo.example:443");
+    let (origin, papers) = (Origin::plain("x"), TestPki::new());
+    let house = proxy_with_passthrough(&origin, &papers);
+    let (mut stream, head_) = open_tunnel(house.proxy, "echo.example:443");
     assert!(head_.starts_with("HTTP/1.1 200 "), "{head_}");
-    for said in [
-        &b"\x16\x03\x01 not TLS at all"[..],
-        b"GET / HTTP/1.1\r\n\r\n",
-    ] {
+    for said in [&b"\x16\x03\x01 not TLS at all"[..], b"GET / HTTP/1.1\r\n\r\n"] {
         stream.write_all(said).unwrap();
         let mut heard = vec![0; said.len()];
         stream.read_exact(&mut heard).unwrap();
         assert_eq!(heard, said);
     }
     assert_eq!(
-        connect(house.proxy, "gone.example:443").1.split(' ').nth(1),
+        open_tunnel(house.proxy, "gone.example:443").1.split(' ').nth(1),
         Some("502")
     );
     assert_eq!(
-        connect(house.proxy, "echo.example:80").1.split(' ').nth(1),
+        open_tunnel(house.proxy, "echo.example:80").1.split(' ').nth(1),
         Some("403")
     );
     assert_eq!(origin.count(), 0);
     // Nobody who looks at it holds up the stop for ever: it is cut at last.
-    house.ask_to_stop();
-    pause(300);
-    house.ask_to_stop();
-    assert_eq!(house.ended(), Exit::Cut(1));
+    house.request_stop();
+    sleep_millis(300);
+    house.request_stop();
+    assert_eq!(house.wait_exit(), RunOutcome::ForceClosed(1));
     assert_eq!(stream.read(&mut [0]).unwrap_or(0), 0);
 }
 
 #[test]
 fn a_stop_lets_a_request_in_a_tunnel_end_and_closes_idle_ones() {
     let origin = Origin::scripted(|exchange| {
-        exchange.receive();
-        pause(600);
+        exchange.read_body();
+        sleep_millis(600);
         exchange.ok("late")
     });
-    let papers = Papers::new();
-    let house = house(&origin, &papers);
-    let (stream, _head) = connect(house.proxy, GRAPH);
-    let mut idle = papers.over(stream, "graph.facebook.com", &[]).unwrap();
-    let (unbegun, _head) = connect(house.proxy, GRAPH);
-    let (stream, _head) = connect(house.proxy, GRAPH);
-    let mut busy = papers.over(stream, "graph.facebook.com", &[]).unwrap();
+    let papers = TestPki::new();
+    let house = tls_proxy(&origin, &papers);
+    let (stream, _head) = open_tunnel(house.proxy, GRAPH);
+    let mut idle = papers.handshake_over(stream, "graph.facebook.com", &[]).unwrap();
+    let (unbegun, _head) = open_tunnel(house.proxy, GRAPH);
+    let (stream, _head) = open_tunnel(house.proxy, GRAPH);
+    let mut busy = papers.handshake_over(stream, "graph.facebook.com", &[]).unwrap();
     busy.send("GET /slow HTTP/1.1\r\nHost: graph.facebook.com\r\n\r\n");
-    assert!(eventually(5, || origin.connections() == 1));
-    pause(100);
-    house.ask_to_stop();
-    assert!(busy.until("late").contains("200 OK"));
-    assert_eq!(idle.until("never"), "");
-    assert_eq!(house.ended(), Exit::Drained);
+    assert!(wait_until(5, || origin.connections() == 1));
+    sleep_millis(100);
+    house.request_stop();
+    assert!(busy.read_until("late").contains("200 OK"));
+    assert_eq!(idle.read_until("never"), "");
+    assert_eq!(house.wait_exit(), RunOutcome::Drained);
     drop(unbegun);
 }
 
 #[test]
 fn row_25_an_upgrade_that_graph_does_not_grant_opens_no_tunnel() {
-    let (origin, papers) = (Origin::plain("graph's own"), Papers::new());
-    let house = house(&origin, &papers);
+    let (origin, papers) = (Origin::plain("graph's own"), TestPki::new());
+    let house = tls_proxy(&origin, &papers);
     let mut client = Client::connect(house.proxy);
     client.send(
         "GET /first HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n\
@@ -281,10 +260,7 @@ fn row_25_an_upgrade_that_graph_does_not_grant_opens_no_tunnel() {
     );
     for _ in 0..2 {
         let answer = client.answer();
-        assert_eq!(
-            (answer.status, answer.text().as_str()),
-            (200, "graph's own")
-        );
+        assert_eq!((answer.status, answer.text().as_str()), (200, "graph's own"));
     }
     let seen = origin.take();
     assert_eq!(seen.len(), 2, "row 25");

@@ -1,10 +1,10 @@
 //! Rows 24 to 28: bodies on their way, and answers that do not wait for them.
 
-use super::support::client::{get, post};
-use super::support::{After, Client, House, Origin, Setup, contains, pause};
+use super::support::client::{get, post_request};
+use super::support::{Client, ConnectionAction, Origin, ProxyConfig, TestProxy, contains, sleep_millis};
 
 /// Bodies are not held: they stream.
-const STREAMING: Setup<'static> = Setup {
+const STREAMING: ProxyConfig<'static> = ProxyConfig {
     upstream: "",
     heal: "body_memory = \"1KiB\"\nspool_dir = \"off\"",
     log: "",
@@ -13,32 +13,23 @@ const STREAMING: Setup<'static> = Setup {
     connect_to: "",
 };
 
-const TOO_LARGE: &str =
-    "HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 3\r\n\r\nbig";
+const TOO_LARGE: &str = "HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 3\r\n\r\nbig";
 
 #[test]
 fn row_24_an_early_413_reaches_the_app_while_it_uploads() {
     let origin = Origin::scripted(|exchange| {
         exchange.write(TOO_LARGE);
-        After::Close
+        ConnectionAction::Close
     });
-    let house = House::with(origin.port, STREAMING);
+    let house = TestProxy::start_with(origin.port, STREAMING);
     let mut client = Client::connect(house.proxy);
     client.send("POST /r HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n");
     client.send("a".repeat(4_000));
     let answer = client.answer();
-    assert_eq!(
-        (answer.status, answer.text().as_str()),
-        (413, "big"),
-        "row 24"
-    );
+    assert_eq!((answer.status, answer.text().as_str()), (413, "big"), "row 24");
     client.send("GET /hidden HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(100));
-    pause(50);
-    assert_eq!(
-        origin.count(),
-        1,
-        "row 24: the rest was taken for a request"
-    );
+    sleep_millis(50);
+    assert_eq!(origin.count(), 1, "row 24: the rest was taken for a request");
 }
 
 #[test]
@@ -46,18 +37,14 @@ fn row_24_an_early_413_reaches_the_app_whose_body_was_received_first() {
     // It reads on for a moment before it closes, as servers do so that their word is not lost to a reset.
     let origin = Origin::scripted(|exchange| {
         exchange.write(TOO_LARGE);
-        exchange.receive();
-        After::Close
+        exchange.read_body();
+        ConnectionAction::Close
     });
-    let house = House::before(origin.port);
+    let house = TestProxy::start(origin.port);
     for size in [10, 500_000] {
         let mut client = Client::connect(house.proxy);
-        let answer = client.ask(post("/r", &"a".repeat(size)));
-        assert_eq!(
-            (answer.status, answer.text().as_str()),
-            (413, "big"),
-            "row 24: {size}"
-        );
+        let answer = client.round_trip(post_request("/r", &"a".repeat(size)));
+        assert_eq!((answer.status, answer.text().as_str()), (413, "big"), "row 24: {size}");
         assert_eq!(origin.take().len(), 1, "row 24: {size}");
     }
 }
@@ -66,12 +53,12 @@ fn row_24_an_early_413_reaches_the_app_whose_body_was_received_first() {
 fn row_24_an_early_413_is_read_although_the_origin_slams_the_door_on_the_rest() {
     let origin = Origin::scripted(|exchange| {
         exchange.write(TOO_LARGE);
-        After::Close
+        ConnectionAction::Close
     });
-    let house = House::before(origin.port);
+    let house = TestProxy::start(origin.port);
     for round in 0..20 {
         let mut client = Client::connect(house.proxy);
-        let answer = client.ask(post("/r", &"a".repeat(900_000)));
+        let answer = client.round_trip(post_request("/r", &"a".repeat(900_000)));
         assert_eq!(answer.status, 413, "row 24, round {round}");
     }
 }
@@ -79,7 +66,7 @@ fn row_24_an_early_413_is_read_although_the_origin_slams_the_door_on_the_rest() 
 #[test]
 fn row_25_what_follows_an_upgrade_that_was_not_made_is_a_request_like_any_other() {
     let origin = Origin::plain("x");
-    let house = House::before(origin.port);
+    let house = TestProxy::start(origin.port);
     let next = "GET /next HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer evil\r\n\r\n";
     for upgrade in ["x", "websocket", "h2c", "TLS/1.0"] {
         let mut client = Client::connect(house.proxy);
@@ -92,16 +79,9 @@ fn row_25_what_follows_an_upgrade_that_was_not_made_is_a_request_like_any_other(
         assert_eq!(seen.len(), 2, "row 25: {upgrade}: {seen:?}");
         for seen in seen {
             let lower = seen.head.to_ascii_lowercase();
-            assert!(
-                !contains(&lower, b"upgrade") && !contains(&lower, b"http2"),
-                "row 25"
-            );
+            assert!(!contains(&lower, b"upgrade") && !contains(&lower, b"http2"), "row 25");
             let bearer = format!("Bearer {}", super::support::TOKEN);
-            assert_eq!(
-                seen.field("authorization"),
-                Some(bearer),
-                "row 25: {upgrade}"
-            );
+            assert_eq!(seen.header("authorization"), Some(bearer), "row 25: {upgrade}");
         }
     }
 }
@@ -109,26 +89,23 @@ fn row_25_what_follows_an_upgrade_that_was_not_made_is_a_request_like_any_other(
 #[test]
 fn row_25_a_java_client_that_offers_h2c_keeps_its_body() {
     let origin = Origin::plain("x");
-    let house = House::before(origin.port);
+    let house = TestProxy::start(origin.port);
     let mut client = Client::connect(house.proxy);
-    let answer = client.ask(
+    let answer = client.round_trip(
         "POST /r HTTP/1.1\r\nConnection: Upgrade, HTTP2-Settings\r\nContent-Length: 5\r\nHost: localhost\r\nHTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\nUpgrade: h2c\r\nUser-Agent: Java-http-client/21\r\n\r\nhello",
     );
     assert_eq!(answer.status, 200, "row 25");
     let seen = origin.only();
     assert_eq!(seen.body, b"hello", "row 25");
-    assert!(
-        !seen.has("upgrade") && !seen.has("http2-settings"),
-        "row 25"
-    );
-    assert_eq!(client.ask(post("/next", "x")).status, 200, "row 25");
+    assert!(!seen.has("upgrade") && !seen.has("http2-settings"), "row 25");
+    assert_eq!(client.round_trip(post_request("/next", "x")).status, 200, "row 25");
 }
 
 #[test]
 fn row_26_an_upload_that_breaks_off_is_no_whole_request_at_the_origin() {
-    for (setup, size) in [(Setup::default(), 10), (STREAMING, 10_000)] {
+    for (setup, size) in [(ProxyConfig::default(), 10), (STREAMING, 10_000)] {
         let origin = Origin::plain("x");
-        let house = House::with(origin.port, setup);
+        let house = TestProxy::start_with(origin.port, setup);
         let data = "a".repeat(size);
         let (length, more) = (size + 1, size * 2);
         for (framing, body) in [
@@ -145,23 +122,18 @@ fn row_26_an_upload_that_breaks_off_is_no_whole_request_at_the_origin() {
         ] {
             for reset in [false, true] {
                 let mut client = Client::connect(house.proxy);
-                client.send(format!(
-                    "POST /r HTTP/1.1\r\nHost: localhost\r\n{framing}\r\n{body}"
-                ));
+                client.send(format!("POST /r HTTP/1.1\r\nHost: localhost\r\n{framing}\r\n{body}"));
                 if reset {
-                    pause(20);
+                    sleep_millis(20);
                     client.reset();
                 } else {
-                    client.finish();
+                    client.shutdown_write();
                     let answer = client.answer();
-                    assert!(
-                        matches!(answer.status, 0 | 400),
-                        "row 26: {framing}: {answer:?}"
-                    );
+                    assert!(matches!(answer.status, 0 | 400), "row 26: {framing}: {answer:?}");
                 }
-                pause(20);
+                sleep_millis(20);
                 let seen = origin.take();
-                assert!(seen.iter().all(|seen| !seen.whole), "row 26: {framing}");
+                assert!(seen.iter().all(|seen| !seen.complete), "row 26: {framing}");
             }
         }
         assert_eq!(get(house.proxy, "/after").status, 200, "row 26");
@@ -172,14 +144,14 @@ fn row_26_an_upload_that_breaks_off_is_no_whole_request_at_the_origin() {
 fn row_28_who_expects_100_is_told_to_continue_and_417_is_passed_on() {
     let origin = Origin::scripted(|exchange| {
         if exchange.path() == "/417" {
-            exchange.receive();
+            exchange.read_body();
             exchange.write("HTTP/1.1 417 Expectation Failed\r\nContent-Length: 0\r\n\r\n");
-            return After::Keep;
+            return ConnectionAction::KeepAlive;
         }
         exchange.ok("x")
     });
-    for setup in [Setup::default(), STREAMING] {
-        let house = House::with(origin.port, setup);
+    for setup in [ProxyConfig::default(), STREAMING] {
+        let house = TestProxy::start_with(origin.port, setup);
         for (path, status) in [("/r", 200), ("/417", 417)] {
             for (framing, body) in [
                 ("Content-Length: 5000\r\n", "a".repeat(5_000)),
@@ -192,7 +164,7 @@ fn row_28_who_expects_100_is_told_to_continue_and_417_is_passed_on() {
                 client.send(format!(
                     "POST {path} HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n{framing}\r\n"
                 ));
-                assert_eq!(client.any_answer("POST").status, 100, "row 28: {path}");
+                assert_eq!(client.read_response("POST").status, 100, "row 28: {path}");
                 client.send(body);
                 assert_eq!(client.answer().status, status, "row 28: {path}");
                 let seen = origin.only();
@@ -206,9 +178,9 @@ fn row_28_who_expects_100_is_told_to_continue_and_417_is_passed_on() {
 #[test]
 fn row_28_a_refused_request_is_not_told_to_continue() {
     let origin = Origin::plain("x");
-    let house = House::before(origin.port);
+    let house = TestProxy::start(origin.port);
     let mut client = Client::connect(house.proxy);
     client.send("POST /r HTTP/1.1\r\nHost: evil.example\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n");
-    assert_eq!(client.any_answer("POST").status, 421, "row 28");
+    assert_eq!(client.read_response("POST").status, 421, "row 28");
     assert_eq!(origin.count(), 0, "row 28");
 }

@@ -23,12 +23,12 @@ impl Test {
         self.now.wall += time;
     }
 
-    fn put(&mut self, tenant: &str, cause: Cause) -> Put {
+    fn put(&mut self, tenant: &str, cause: AlertCause) -> Put {
         self.pile.put(&notice(tenant, cause, "x"), self.now)
     }
 
     #[track_caller]
-    fn letter(&mut self) -> (Key, Notice) {
+    fn letter(&mut self) -> (Key, Alert) {
         match self.pile.next(self.now.instant) {
             Next::Tell(key, notice, _) => (key, notice),
             other @ (Next::At(_) | Next::Nothing) => panic!("{other:?}"),
@@ -62,12 +62,12 @@ impl Test {
     }
 }
 
-fn notice(tenant: &str, cause: Cause, happened: &str) -> Notice {
-    Notice {
+fn notice(tenant: &str, cause: AlertCause, happened: &str) -> Alert {
+    Alert {
         tenant: TenantId::new(tenant).unwrap(),
         cause,
-        happened: happened.to_owned(),
-        action: "y".to_owned(),
+        summary: happened.to_owned(),
+        remediation: "y".to_owned(),
     }
 }
 
@@ -75,11 +75,11 @@ fn notice(tenant: &str, cause: Cause, happened: &str) -> Notice {
 fn a_cause_is_told_once_in_a_day_for_each_tenant_and_each_threshold() {
     let mut test = Test::new();
     let causes = [
-        ("a", Cause::Expiry(7)),
-        ("b", Cause::Expiry(7)),
-        ("a", Cause::Expiry(3)),
-        ("a", Cause::DataAccess(7)),
-        ("a", Cause::Rejected),
+        ("a", AlertCause::Expiry(7)),
+        ("b", AlertCause::Expiry(7)),
+        ("a", AlertCause::Expiry(3)),
+        ("a", AlertCause::DataAccess(7)),
+        ("a", AlertCause::Rejected),
     ];
     for (tenant, cause) in causes {
         assert_eq!(test.put(tenant, cause), Put::Taken);
@@ -104,18 +104,18 @@ fn a_cause_is_told_once_in_a_day_for_each_tenant_and_each_threshold() {
 #[test]
 fn a_clock_that_is_set_back_by_a_year_does_not_silence_a_cause_for_a_year() {
     let mut test = Test::new();
-    test.put("a", Cause::Rejected);
+    test.put("a", AlertCause::Rejected);
     test.deliver();
     test.now.wall -= Duration::from_secs(60);
-    assert_eq!(test.put("a", Cause::Rejected), Put::Known);
+    assert_eq!(test.put("a", AlertCause::Rejected), Put::Known);
     test.now.wall -= 365 * DAY;
-    assert_eq!(test.put("a", Cause::Rejected), Put::Taken);
+    assert_eq!(test.put("a", AlertCause::Rejected), Put::Taken);
 }
 
 #[test]
 fn of_two_that_wait_for_the_same_cause_the_newer_is_told() {
     let mut test = Test::new();
-    let cause = Cause::RenewalFailed;
+    let cause = AlertCause::RenewalFailed;
     test.put("a", cause);
     let newer = notice("a", cause, "newer");
     assert_eq!(test.pile.put(&newer, test.now), Put::Known);
@@ -126,7 +126,7 @@ fn of_two_that_wait_for_the_same_cause_the_newer_is_told() {
 fn a_notice_is_tried_eight_times_in_an_hour_at_most_and_may_be_told_the_same_day() {
     for jitter in [0.0, 0.5, 1.0] {
         let mut test = Test::new();
-        test.put("a", Cause::Rejected);
+        test.put("a", AlertCause::Rejected);
         let began = test.now.instant;
         for tries in 1..TRIES {
             let key = test.tell();
@@ -140,13 +140,13 @@ fn a_notice_is_tried_eight_times_in_an_hour_at_most_and_may_be_told_the_same_day
         assert!(took <= Duration::from_secs(63 * 60), "{took:?}");
         assert!(test.idle());
 
-        assert_eq!(test.put("a", Cause::Rejected), Put::Taken);
+        assert_eq!(test.put("a", AlertCause::Rejected), Put::Taken);
         assert_eq!(test.waits(), REST, "a ring is no reason to hammer");
-        assert_eq!(test.put("b", Cause::Rejected), Put::Taken);
+        assert_eq!(test.put("b", AlertCause::Rejected), Put::Taken);
         assert_eq!(test.deliver().tenant.as_str(), "b");
         test.pass(REST);
         assert_eq!(test.deliver().tenant.as_str(), "a");
-        assert_eq!(test.put("a", Cause::Rejected), Put::Known);
+        assert_eq!(test.put("a", AlertCause::Rejected), Put::Known);
     }
 }
 
@@ -154,12 +154,12 @@ fn a_notice_is_tried_eight_times_in_an_hour_at_most_and_may_be_told_the_same_day
 fn what_is_new_goes_before_what_keeps_failing() {
     let mut test = Test::new();
     for tenant in ["a", "b", "c"] {
-        test.put(tenant, Cause::Rejected);
+        test.put(tenant, AlertCause::Rejected);
         let key = test.tell();
         assert_eq!(key.tenant.as_str(), tenant);
         test.pile.failed(&key, test.now, None, 0.0).unwrap();
     }
-    test.put("d", Cause::Rejected);
+    test.put("d", AlertCause::Rejected);
     let told: Vec<_> = (0..4).map(|_| test.deliver().tenant).collect();
     let told: Vec<_> = told.iter().map(TenantId::as_str).collect();
     assert_eq!(told, ["d", "a", "b", "c"]);
@@ -168,13 +168,13 @@ fn what_is_new_goes_before_what_keeps_failing() {
 #[test]
 fn a_pause_that_was_asked_for_is_kept_by_all() {
     let mut test = Test::new();
-    test.put("a", Cause::Rejected);
+    test.put("a", AlertCause::Rejected);
     let key = test.tell();
     let asked = Duration::from_secs(120);
     let again = test.pile.failed(&key, test.now, Some(asked), 0.0).unwrap();
     assert_eq!(again.after, asked);
     test.pass(Duration::from_secs(20));
-    test.put("b", Cause::Rejected);
+    test.put("b", AlertCause::Rejected);
     assert_eq!(test.waits(), Duration::from_secs(100));
     test.pass(Duration::from_secs(100));
     assert_eq!(test.deliver().tenant.as_str(), "b");
@@ -185,34 +185,29 @@ fn a_pause_that_was_asked_for_is_kept_by_all() {
 fn a_flood_is_bounded_and_the_newest_remain() {
     let mut test = Test::new();
     let key = {
-        test.put("first", Cause::Rejected);
+        test.put("first", AlertCause::Rejected);
         test.tell()
     };
     let mut crowded = Vec::new();
     for number in 0..10_000 {
-        let put = test.put(&format!("t{number}"), Cause::Rejected);
+        let put = test.put(&format!("t{number}"), AlertCause::Rejected);
         if let Put::Crowded { first } = put {
             crowded.push(first);
         }
         assert!(test.pile.waiting.len() <= MOST);
     }
     assert_eq!(crowded.len(), 10_001 - MOST);
-    assert!(
-        crowded[0] && !crowded[1..].contains(&true),
-        "it is said once"
-    );
+    assert!(crowded[0] && !crowded[1..].contains(&true), "it is said once");
     test.pile.delivered(&key, test.now);
     let mut told = Vec::new();
     while !test.idle() {
         told.push(test.deliver().tenant.as_str().to_owned());
     }
-    let newest: Vec<_> = (10_001 - MOST..10_000)
-        .map(|number| format!("t{number}"))
-        .collect();
+    let newest: Vec<_> = (10_001 - MOST..10_000).map(|number| format!("t{number}")).collect();
     assert_eq!(told, newest, "besides the one that was being told");
     assert_eq!(test.pile.past.len(), MOST);
     test.pass(DAY);
-    test.put("last", Cause::Rejected);
+    test.put("last", AlertCause::Rejected);
     test.deliver();
     assert_eq!(test.pile.past.len(), 1, "what is of no use is forgotten");
 }
@@ -220,17 +215,17 @@ fn a_flood_is_bounded_and_the_newest_remain() {
 #[test]
 fn whoever_is_hurried_has_one_try() {
     let mut test = Test::new();
-    test.put("a", Cause::Rejected);
+    test.put("a", AlertCause::Rejected);
     let key = test.tell();
     test.pile.failed(&key, test.now, None, 1.0).unwrap();
     test.pile.hurry(test.now.instant);
-    test.put("b", Cause::Rejected);
+    test.put("b", AlertCause::Rejected);
     for _ in 0..2 {
         let key = test.tell();
         assert_eq!(test.pile.failed(&key, test.now, None, 1.0), None);
     }
     assert!(test.idle());
-    test.put("a", Cause::Rejected);
+    test.put("a", AlertCause::Rejected);
     assert_eq!(test.tell().tenant.as_str(), "a", "nothing rests in a hurry");
     assert_eq!(test.pile.clear(), 1);
     assert!(test.idle());

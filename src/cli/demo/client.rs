@@ -28,10 +28,7 @@ impl Client {
     }
 
     /// Sends a request, once, and reads the whole answer.
-    pub(super) async fn send(
-        &mut self,
-        mut request: Request<Full<Bytes>>,
-    ) -> Result<(StatusCode, Bytes), BoxError> {
+    pub(super) async fn send(&mut self, mut request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), BoxError> {
         let host = self.address.to_string().parse()?;
         request.headers_mut().insert(header::HOST, host);
         let mut connection = match self.connection.take() {
@@ -60,11 +57,7 @@ impl Client {
 const MOST: usize = 1024 * 1024;
 
 /// What an address says at a path.
-pub(super) async fn get(
-    address: SocketAddr,
-    path: &str,
-    tasks: &Tasks,
-) -> Result<String, BoxError> {
+pub(super) async fn get(address: SocketAddr, path: &str, tasks: &Tasks) -> Result<String, BoxError> {
     let mut client = Client::new(address, tasks.clone());
     let request = Request::get(path).body(Full::default())?;
     let (status, body) = client.send(request).await?;

@@ -133,10 +133,6 @@ impl Keeper {
             let number = said.pointer(&format!("/error/{name}"));
             number.map_or_else(|| "-".to_owned(), ToString::to_string)
         };
-        format!(
-            "{status}, code {}/{}",
-            number("code"),
-            number("error_subcode")
-        )
+        format!("{status}, code {}/{}", number("code"), number("error_subcode"))
     }
 }

@@ -47,12 +47,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 const PHONE: &str = "106540352242922";
 
 impl Load {
-    pub(super) fn new(
-        proxy: SocketAddr,
-        tasks: Tasks,
-        teller: Teller,
-        ending: watch::Receiver<bool>,
-    ) -> Self {
+    pub(super) fn new(proxy: SocketAddr, tasks: Tasks, teller: Teller, ending: watch::Receiver<bool>) -> Self {
         Self {
             proxy,
             tasks,

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until};
 use super::keeper::Timing;
 use super::load::{CLIENTS, Load};
 use super::totals::Totals;
-use crate::config::environment;
+use crate::config::env_var;
 
 /// Something that is worth telling.
 #[derive(Debug)]
@@ -86,7 +86,7 @@ impl Teller {
 impl Story {
     pub(super) fn new() -> (Teller, Self) {
         let (sender, happenings) = mpsc::channel(10_000);
-        let wanted = environment("NO_COLOR").is_none_or(|no| no.is_empty());
+        let wanted = env_var("NO_COLOR").is_none_or(|no| no.is_empty());
         let story = Self {
             happenings,
             began: Instant::now(),
@@ -151,10 +151,7 @@ impl Story {
         let ran = self.began.elapsed().as_secs_f64();
         writeln!(out, "\nafter {ran:.1} s\n{totals}")?;
         let (look, words) = if totals.are_good() {
-            (
-                Look::Good,
-                "No request failed, and no message was lost or sent twice.",
-            )
+            (Look::Good, "No request failed, and no message was lost or sent twice.")
         } else {
             (Look::Bad, "That is not as it should be.")
         };
@@ -181,10 +178,7 @@ impl Story {
                         by.as_millis(),
                         number - 1
                     ),
-                    Timing::Late(by) => format!(
-                        "token {number} is dropped into the file, {} ms late",
-                        by.as_millis()
-                    ),
+                    Timing::Late(by) => format!("token {number} is dropped into the file, {} ms late", by.as_millis()),
                 };
                 self.line(at, Look::Plain, &words)
             }
@@ -197,8 +191,7 @@ impl Story {
                 self.line(at, Look::Notable, &words)
             }
             Happening::NothingYet => {
-                let words =
-                    "graphward looks at the file: nothing newer yet, rejected requests are held";
+                let words = "graphward looks at the file: nothing newer yet, rejected requests are held";
                 self.line(at, Look::Plain, words)
             }
             Happening::InUse(fingerprint) => self.in_use(at, &fingerprint),

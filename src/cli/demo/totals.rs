@@ -29,17 +29,11 @@ pub(super) struct Totals {
 }
 
 impl Totals {
-    pub(super) fn new(
-        load: &Load,
-        sim: &Sim,
-        keeper: &Keeper,
-        story: &Story,
-        metrics: &str,
-    ) -> Self {
+    pub(super) fn new(load: &Load, sim: &Sim, keeper: &Keeper, story: &Story, metrics: &str) -> Self {
         let messages = load.sent(Kind::Message);
         let mut seen: HashMap<String, u64> = HashMap::new();
-        for message in sim.accepted() {
-            let said = message.said.pointer("/text/body");
+        for message in sim.accepted_messages() {
+            let said = message.params.pointer("/text/body");
             let said = said.and_then(|said| said.as_str()).unwrap_or_default();
             *seen.entry(said.to_owned()).or_default() += 1;
         }
@@ -81,20 +75,14 @@ impl fmt::Display for Totals {
             healed,
             ..
         } = self;
-        let mut line = |name, number: u64, more: fmt::Arguments<'_>| {
-            writeln!(f, "  {name:<24} {number:>6}{more}")
-        };
+        let mut line = |name, number: u64, more: fmt::Arguments<'_>| writeln!(f, "  {name:<24} {number:>6}{more}");
         line(
             "requests",
             self.requests,
             format_args!("  ({messages} messages, {reads} reads, {uploads} uploads)"),
         )?;
         line("failures", self.failures, format_args!(""))?;
-        line(
-            "accepted exactly once",
-            *once,
-            format_args!("  of {messages} messages"),
-        )?;
+        line("accepted exactly once", *once, format_args!("  of {messages} messages"))?;
         line("expiries", self.expiries, format_args!(""))?;
         line("refreshes", self.refreshes, format_args!(""))?;
         line("replays", self.replays, format_args!("  ({healed} healed)"))?;

@@ -28,7 +28,7 @@ impl House {
         self.place.path().join(name)
     }
 
-    fn load(&self, flags: Overrides) -> Result<Loaded, ConfigError> {
+    fn load(&self, flags: Overrides) -> Result<LoadedConfig, ConfigError> {
         let env = |name: &str| self.env.get(name).cloned();
         let (first, second) = (self.path("graphward.toml"), self.path("etc.toml"));
         Config::load_from(flags, &env, &[&first, &second])
@@ -62,13 +62,10 @@ fn flags_win_over_the_environment_over_the_file_over_the_defaults() {
     assert_eq!(config.listen.admin.to_string(), "127.0.0.1:1");
     assert_eq!(config.listen.proxy[0].to_string(), "127.0.0.1:8080");
 
-    let place = |key| loaded.places.get(key).map(ToString::to_string);
+    let place = |key| loaded.provenance.get(key).map(ToString::to_string);
     let path = house.path("graphward.toml");
     assert_eq!(place("log.level").as_deref(), Some("--log"));
-    assert_eq!(
-        place("upstream.origin").as_deref(),
-        Some("GRAPHWARD_ORIGIN")
-    );
+    assert_eq!(place("upstream.origin").as_deref(), Some("GRAPHWARD_ORIGIN"));
     assert_eq!(place("listen.admin"), Some(format!("{}:6", path.display())));
     assert_eq!(place("listen.proxy"), None);
     assert_eq!(loaded.file, Some(path));
@@ -119,8 +116,7 @@ fn every_variable_and_every_flag_reaches_its_key() {
 
 #[test]
 fn the_token_in_the_environment_is_a_source_and_never_part_of_the_configuration() {
-    let house =
-        House::new("[token]\nsource = { file = \"/file\" }").env("GRAPHWARD_TOKEN", "EAAGhunter2");
+    let house = House::new("[token]\nsource = { file = \"/file\" }").env("GRAPHWARD_TOKEN", "EAAGhunter2");
     let loaded = house.load(flags()).unwrap();
     let name = "GRAPHWARD_TOKEN".to_owned();
     assert_eq!(loaded.config.token.sources, [TokenSource::Env { name }]);
@@ -133,16 +129,11 @@ fn two_variables_for_one_token_contradict_each_other_unless_a_flag_settles_it() 
         .env("GRAPHWARD_TOKEN", "EAAGhunter2")
         .env("GRAPHWARD_TOKEN_FILE", "/a");
     let error = house.load(flags()).unwrap_err().to_string();
-    assert!(
-        error.contains("GRAPHWARD_TOKEN: token.source: is set, and so is GRAPHWARD_TOKEN_FILE")
-    );
+    assert!(error.contains("GRAPHWARD_TOKEN: token.source: is set, and so is GRAPHWARD_TOKEN_FILE"));
     assert!(!error.contains("hunter2"));
     let mut flags = flags();
     flags.token_file = Some("/b".to_owned());
-    assert_eq!(
-        house.load(flags).unwrap().config.token.sources,
-        [file("/b")]
-    );
+    assert_eq!(house.load(flags).unwrap().config.token.sources, [file("/b")]);
 }
 
 #[test]
@@ -164,7 +155,7 @@ fn faults_name_the_variable_or_the_flag_and_a_hidden_fault_is_one_too() {
     let mut flags = flags();
     flags.origin = Some("http://a".to_owned());
     let error = house.load(flags).unwrap_err();
-    let shown: Vec<_> = error.faults().iter().map(ToString::to_string).collect();
+    let shown: Vec<_> = error.diagnostics().iter().map(ToString::to_string).collect();
     assert_eq!(shown.len(), 3, "{shown:#?}");
     assert!(shown[0].contains("graphward.toml:2: log.level: must be one of"));
     assert!(shown[1].starts_with("GRAPHWARD_LISTEN: listen.proxy: must be an IP address"));
@@ -173,31 +164,21 @@ fn faults_name_the_variable_or_the_flag_and_a_hidden_fault_is_one_too() {
 
 #[test]
 fn a_list_of_sources_gives_way_to_the_one_that_a_variable_names() {
-    let house = House::new("[[token.source]]\nfile = \"/a\"\n[[token.source]]\nenv = \"B\"")
-        .env("GRAPHWARD_APP_ID", "twelve");
+    let house =
+        House::new("[[token.source]]\nfile = \"/a\"\n[[token.source]]\nenv = \"B\"").env("GRAPHWARD_APP_ID", "twelve");
     let error = house.load(flags()).unwrap_err().to_string();
-    assert!(
-        error.contains("GRAPHWARD_APP_ID: app.id: must be an id"),
-        "{error}"
-    );
+    assert!(error.contains("GRAPHWARD_APP_ID: app.id: must be an id"), "{error}");
     let house = house.env("GRAPHWARD_APP_ID", "");
     assert_eq!(house.load(flags()).unwrap().config.token.sources.len(), 2);
     let house = house.env("GRAPHWARD_TOKEN_FILE", "/c");
-    assert_eq!(
-        house.load(flags()).unwrap().config.token.sources,
-        [file("/c")]
-    );
+    assert_eq!(house.load(flags()).unwrap().config.token.sources, [file("/c")]);
 }
 
 #[test]
 fn the_file_is_the_one_named_or_the_first_one_found() {
     let house = House::new("[log]\nlevel = \"error\"");
-    let level = |loaded: Loaded| loaded.config.log.settings.level;
-    for (name, text) in [
-        ("etc.toml", "warn"),
-        ("env.toml", "debug"),
-        ("flag.toml", "trace"),
-    ] {
+    let level = |loaded: LoadedConfig| loaded.config.log.settings.level;
+    for (name, text) in [("etc.toml", "warn"), ("env.toml", "debug"), ("flag.toml", "trace")] {
         std::fs::write(house.path(name), format!("[log]\nlevel = \"{text}\"")).unwrap();
     }
     assert_eq!(level(house.load(flags()).unwrap()), LogLevel::Error);
@@ -214,10 +195,7 @@ fn the_file_is_the_one_named_or_the_first_one_found() {
     assert_eq!(level(house.load(flags()).unwrap()), LogLevel::Warn);
     std::fs::remove_file(house.path("etc.toml")).unwrap();
     let loaded = house.load(flags()).unwrap();
-    assert_eq!(
-        (loaded.file.is_none(), level(loaded)),
-        (true, LogLevel::Info)
-    );
+    assert_eq!((loaded.file.is_none(), level(loaded)), (true, LogLevel::Info));
 }
 
 #[test]
@@ -239,10 +217,7 @@ fn a_named_file_has_to_be_there_and_a_found_one_readable() {
     std::fs::remove_file(&path).unwrap();
     std::fs::create_dir(&path).unwrap();
     let error = house.load(flags()).unwrap_err().to_string();
-    assert!(
-        error.contains("cannot read the configuration file"),
-        "{error}"
-    );
+    assert!(error.contains("cannot read the configuration file"), "{error}");
 }
 
 #[test]
@@ -253,7 +228,7 @@ fn no_variable_is_read_but_the_ones_we_say() {
         None
     };
     Config::load_from(flags(), &env, &[]).unwrap();
-    let said = super::super::environment::VARIABLES.into_iter();
+    let said = super::super::environment::ENV_VARS.into_iter();
     let said = said.map(str::to_owned).collect();
     assert_eq!(asked.into_inner(), said);
 }

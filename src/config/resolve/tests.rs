@@ -18,11 +18,7 @@ fn read(text: &str) -> Result<Config, Vec<String>> {
     let config = parse(&path, text).and_then(|file| resolve(Layers::new(file)));
     config.map(|(config, _)| config).map_err(|faults| {
         let error = ConfigError::new(faults).to_string();
-        error
-            .lines()
-            .skip(1)
-            .map(|line| line.trim().to_owned())
-            .collect()
+        error.lines().skip(1).map(|line| line.trim().to_owned()).collect()
     })
 }
 
@@ -59,11 +55,7 @@ fn sidecar_toml_shows_every_key_that_exists() {
         let Value::Table(entries) = section.said.value else {
             panic!("{} is not a section", section.key);
         };
-        shown.extend(
-            entries
-                .iter()
-                .map(|entry| format!("{}.{}", section.key, entry.key)),
-        );
+        shown.extend(entries.iter().map(|entry| format!("{}.{}", section.key, entry.key)));
     }
     let mut layers = Layers::default();
     drop(ask(&mut layers));
@@ -80,10 +72,10 @@ fn sidecar_toml_shows_every_key_that_exists() {
 #[test]
 fn what_becomes_of_requests_with_a_dead_token_can_be_chosen() {
     for (text, expected) in [
-        ("", DeadToken::Probe),
-        ("[heal]\ndead_token = \"probe\"", DeadToken::Probe),
-        ("[heal]\ndead_token = \"forward\"", DeadToken::Forward),
-        ("[heal]\ndead_token = \"refuse\"", DeadToken::Refuse),
+        ("", DeadTokenPolicy::Probe),
+        ("[heal]\ndead_token = \"probe\"", DeadTokenPolicy::Probe),
+        ("[heal]\ndead_token = \"forward\"", DeadTokenPolicy::Forward),
+        ("[heal]\ndead_token = \"refuse\"", DeadTokenPolicy::Refuse),
     ] {
         assert_eq!(read(text).unwrap().heal.dead_token, expected);
     }
@@ -103,7 +95,7 @@ fn every_key_can_be_changed() {
         origin = "https://[::1]:8443/"
         ca_file = "ca.pem"
         http = "1.1"
-        lanes = 64
+        connections = 64
         via = true
         connect_timeout = "1ms"
         head_timeout = "1d"
@@ -111,13 +103,13 @@ fn every_key_can_be_changed() {
         connect_to = { "Graph.facebook.com" = "127.0.0.1:1", "[::1]" = "[::1]:2" }
         [heal]
         token_wait = "0s"
-        hold = "10m"
+        hold_timeout = "10m"
         body_memory = 0
         memory_total = "0"
         body_disk = "1B"
         disk_total = "1TiB"
         spool_dir = "/var/spool"
-        presented = "keep"
+        client_credentials = "keep"
         [ready]
         tokens = "ignore"
         [log]
@@ -143,8 +135,8 @@ fn every_key_can_be_changed() {
     assert_eq!(upstream.authority(), "[::1]:8443");
     assert_eq!(upstream.host(), "[::1]");
     assert_eq!(upstream.ca_file.as_deref(), Some(Path::new("ca.pem")));
-    assert_eq!(upstream.http, Http::One);
-    assert_eq!(upstream.lanes.get(), 64);
+    assert_eq!(upstream.http, HttpVersion::Http1);
+    assert_eq!(upstream.connections.get(), 64);
     assert!(upstream.via);
     assert_eq!(upstream.connect_timeout, Duration::from_millis(1));
     assert_eq!(upstream.head_timeout, Duration::from_secs(86_400));
@@ -153,15 +145,15 @@ fn every_key_can_be_changed() {
     assert_eq!(upstream.connect_to["::1"], "[::1]:2");
     let heal = &config.heal;
     assert_eq!(
-        (heal.token_wait, heal.hold),
+        (heal.token_wait, heal.hold_timeout),
         (Duration::ZERO, Duration::from_secs(600))
     );
     assert_eq!((heal.body_memory, heal.memory_total), (0, 0));
     assert_eq!((heal.body_disk, heal.disk_total), (1, 1 << 40));
     assert_eq!(heal.spool, Spool::Directory(PathBuf::from("/var/spool")));
-    assert_eq!(heal.presented, Presented::Keep);
-    assert_eq!(config.ready, Ready::Ignore);
+    assert_eq!(heal.client_credentials, ClientCredentialPolicy::Keep);
+    assert_eq!(config.ready, ReadinessPolicy::Ignore);
     assert_eq!(config.log.settings.format, LogFormat::Text);
     assert_eq!(config.log.settings.level, LogLevel::Trace);
-    assert_eq!(config.log.requests, Requests::All);
+    assert_eq!(config.log.requests, AccessLogFilter::All);
 }

@@ -6,22 +6,22 @@ use std::time::Duration;
 
 use http::{HeaderName, Uri};
 
-use crate::renew::Lasting;
+use crate::renew::TokenLifetime;
 use crate::source::decode::Format;
 
 /// The life of a token.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct TokenLife {
+pub struct TokenConfig {
     /// Where it is shown: at least one place, searched in this order.
     pub sources: Vec<TokenSource>,
     /// What mints its successor, if anything does.
-    pub renew: Option<Renewal>,
+    pub renew: Option<RenewerConfig>,
     /// Where a minted one is kept besides its source.
-    pub store: Option<Store>,
+    pub store: Option<StoreConfig>,
     /// Whether Graph is asked about a token before it is used, and daily after that.
     pub verify: bool,
     /// How long before its end a token is renewed, at the least.
-    pub early: Duration,
+    pub renew_before: Duration,
 }
 
 /// Where a token is shown.
@@ -34,7 +34,7 @@ pub enum TokenSource {
         /// Where the token stands in it.
         format: Format,
         /// What it is encrypted with, if it is; the first one encrypts.
-        fernet_keys: Vec<SecretPlace>,
+        fernet_keys: Vec<SecretRef>,
     },
     /// An environment variable.
     Env {
@@ -44,37 +44,37 @@ pub enum TokenSource {
     /// A credential service.
     Http {
         /// How it is called.
-        call: WebCall,
+        call: HttpCall,
         /// How often.
-        every: Duration,
+        poll_interval: Duration,
     },
     /// A command's output.
     Exec {
         /// Which one.
-        command: Command,
+        command: ExecCommand,
         /// How often, if not only when a token is wanted.
-        every: Option<Duration>,
+        poll_interval: Option<Duration>,
     },
     /// A row of a PostgreSQL database.
-    Postgres(Box<Database>),
+    Postgres(Box<PostgresSourceConfig>),
 }
 
 /// A call of a service of the house.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct WebCall {
+pub struct HttpCall {
     /// `http` or `https`, without a user or a password.
     pub url: Uri,
     /// Where the token stands in the answer.
     pub format: Format,
     /// What it is sent with.
-    pub headers: Vec<(HeaderName, Wording)>,
+    pub headers: Vec<(HeaderName, MaybeSecret)>,
     /// Limit for the whole call.
     pub timeout: Duration,
 }
 
 /// A command, run without a shell.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Command {
+pub struct ExecCommand {
     /// The program, which `PATH` is searched for, and its arguments.
     pub argv: Vec<String>,
     /// Where the token stands in its output.
@@ -87,9 +87,9 @@ pub struct Command {
 
 /// A row of a PostgreSQL database.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Database {
+pub struct PostgresSourceConfig {
     /// `postgres://…`
-    pub url: Wording,
+    pub url: MaybeSecret,
     /// What selects the token.
     pub query: String,
     /// The query's `$1`, `$2`, …
@@ -99,80 +99,80 @@ pub struct Database {
     /// The channel that is notified of changes, if there is one.
     pub listen: Option<String>,
     /// How often the row is looked at besides.
-    pub every: Duration,
+    pub poll_interval: Duration,
     /// What the column is encrypted with, if it is; the first one encrypts.
-    pub fernet_keys: Vec<SecretPlace>,
+    pub fernet_keys: Vec<SecretRef>,
     /// PEM certificates, added to the roots.
     pub ca_file: Option<PathBuf>,
 }
 
 /// What mints a token's successor.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Renewal {
+pub enum RenewerConfig {
     /// `fb_exchange_token`.
     Exchange {
         /// How long the new one lasts.
-        lasting: Lasting,
+        lifetime: TokenLifetime,
     },
     /// A system user's `access_tokens`.
     Mint {
         /// Whose token: an id.
         system_user: String,
         /// Where the token is that may mint: an admin's.
-        token: SecretPlace,
+        token: SecretRef,
         /// What the new one may do.
         scopes: Vec<String>,
         /// How long the new one lasts.
-        lasting: Lasting,
+        lifetime: TokenLifetime,
     },
     /// Instagram's `refresh_access_token`.
     Instagram,
     /// Threads' `refresh_access_token`.
     Threads,
     /// A service of the house.
-    Http(WebCall),
+    Http(HttpCall),
     /// A command's output.
-    Exec(Command),
+    Exec(ExecCommand),
 }
 
 /// Where renewed tokens are kept.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Store {
+pub struct StoreConfig {
     /// The file.
     pub path: PathBuf,
     /// What it is encrypted with, if it is; the first one encrypts.
-    pub fernet_keys: Vec<SecretPlace>,
+    pub fernet_keys: Vec<SecretRef>,
 }
 
 /// A text that may be a secret.
 #[derive(Clone, Eq, PartialEq)]
-pub enum Wording {
+pub enum MaybeSecret {
     /// It is none, and stands in the configuration.
-    Here(String),
+    Inline(String),
     /// It is one.
-    Elsewhere(SecretPlace),
+    Ref(SecretRef),
 }
 
 /// Where a secret is.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum SecretPlace {
+pub enum SecretRef {
     /// In a file, alone.
     File(PathBuf),
     /// In an environment variable.
     Env(String),
 }
 
-impl fmt::Debug for Wording {
+impl fmt::Debug for MaybeSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             // It should be none, but whoever wrote it there may have thought less of it.
-            Self::Here(_) => f.write_str("Here(..)"),
-            Self::Elsewhere(place) => f.debug_tuple("Elsewhere").field(place).finish(),
+            Self::Inline(_) => f.write_str("Here(..)"),
+            Self::Ref(place) => f.debug_tuple("Elsewhere").field(place).finish(),
         }
     }
 }
 
-impl fmt::Display for SecretPlace {
+impl fmt::Display for SecretRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path) => write!(f, "the file {}", place(&path.to_string_lossy())),

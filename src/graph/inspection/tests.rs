@@ -2,14 +2,14 @@ use proptest::prelude::*;
 
 use super::*;
 
-const FULL: &str = r#"{"data":{"app_id":"1234567890","type":"SYSTEM_USER","application":"Shop",
+const FULL_RESPONSE: &str = r#"{"data":{"app_id":"1234567890","type":"SYSTEM_USER","application":"Shop",
     "data_access_expires_at":0,"expires_at":1764547200,"is_valid":true,"issued_at":1759363200,
     "scopes":["whatsapp_business_messaging","public_profile"],
     "granular_scopes":[{"scope":"whatsapp_business_management","target_ids":["1"]},
         {"scope":"whatsapp_business_messaging"}],"user_id":"9"}}"#;
 
 fn of(data: &str) -> Option<Inspection> {
-    Inspection::of_debug_token(format!(r#"{{"data":{data}}}"#).as_bytes())
+    Inspection::from_debug_token(format!(r#"{{"data":{data}}}"#).as_bytes())
 }
 
 fn at(seconds: u64) -> SystemTime {
@@ -19,11 +19,11 @@ fn at(seconds: u64) -> SystemTime {
 #[test]
 fn the_documented_answer_is_read_whole() {
     let expected = Inspection {
-        dead: None,
+        error: None,
         kind: Some(TokenKind::SystemUser),
         app_id: Some("1234567890".to_owned()),
-        expires: Ends::At(at(1_764_547_200)),
-        data_access: Ends::Never,
+        expires_at: Expiry::At(at(1_764_547_200)),
+        data_access_expires_at: Expiry::Never,
         issued_at: Some(at(1_759_363_200)),
         scopes: Some(
             [
@@ -35,7 +35,7 @@ fn the_documented_answer_is_read_whole() {
             .to_vec(),
         ),
     };
-    assert_eq!(Inspection::of_debug_token(FULL.as_bytes()), Some(expected));
+    assert_eq!(Inspection::from_debug_token(FULL_RESPONSE.as_bytes()), Some(expected));
 }
 
 #[test]
@@ -45,10 +45,10 @@ fn a_dead_token_says_why_under_debug_tokens_own_name_for_the_subcode() {
             "is_valid":false,"scopes":[],"expires_at":1700000000}"#,
     );
     let inspection = inspection.unwrap();
-    let error = inspection.dead.clone().unwrap();
+    let error = inspection.error.clone().unwrap();
     assert_eq!((error.code, error.subcode), (Some(190), Some(463)));
     assert!(!format!("{inspection:?}").contains("EAAB"));
-    assert!(inspection.missing().is_empty(), "that is not what ails it");
+    assert!(inspection.missing_scopes().is_empty(), "that is not what ails it");
 }
 
 #[test]
@@ -58,40 +58,39 @@ fn a_token_that_is_not_valid_is_dead_without_an_error_too() {
         r#"{"is_valid":"false"}"#,
         r#"{"is_valid":0,"error":"novelty"}"#,
     ] {
-        assert_eq!(of(data).unwrap().dead, Some(GraphError::dead_token()));
+        assert_eq!(of(data).unwrap().error, Some(GraphError::invalid_token()));
     }
     let inspection = of(r#"{"error":{"code":"190","error_subcode":"460"}}"#).unwrap();
-    assert_eq!(inspection.dead.unwrap().subcode, Some(460));
+    assert_eq!(inspection.error.unwrap().subcode, Some(460));
     let inspection = of(r#"{"is_valid":true,"error":{"code":190}}"#).unwrap();
-    assert_eq!(inspection.dead, None);
+    assert_eq!(inspection.error, None);
 }
 
 #[test]
 fn zero_is_never_and_nothing_is_unknown() {
     for (value, expected) in [
-        ("0", Ends::Never),
-        ("\"0\"", Ends::Never),
-        ("1700000000", Ends::At(at(1_700_000_000))),
-        ("\" 1700000000 \"", Ends::At(at(1_700_000_000))),
-        ("null", Ends::Unknown),
-        ("-1", Ends::Unknown),
-        ("1e400", Ends::Unknown),
-        ("\"soon\"", Ends::Unknown),
-        ("1700000000000", Ends::Unknown),
-        ("9223372036854775807", Ends::Unknown),
-        ("18446744073709551615", Ends::Unknown),
-        ("[]", Ends::Unknown),
+        ("0", Expiry::Never),
+        ("\"0\"", Expiry::Never),
+        ("1700000000", Expiry::At(at(1_700_000_000))),
+        ("\" 1700000000 \"", Expiry::At(at(1_700_000_000))),
+        ("null", Expiry::Unknown),
+        ("-1", Expiry::Unknown),
+        ("1e400", Expiry::Unknown),
+        ("\"soon\"", Expiry::Unknown),
+        ("1700000000000", Expiry::Unknown),
+        ("9223372036854775807", Expiry::Unknown),
+        ("18446744073709551615", Expiry::Unknown),
+        ("[]", Expiry::Unknown),
     ] {
-        let data = format!(
-            r#"{{"is_valid":true,"expires_at":{value},"data_access_expires_at":{value},"issued_at":{value}}}"#
-        );
+        let data =
+            format!(r#"{{"is_valid":true,"expires_at":{value},"data_access_expires_at":{value},"issued_at":{value}}}"#);
         let Some(inspection) = of(&data) else {
             assert_eq!(value, "1e400", "only what is no JSON may hide the rest");
             continue;
         };
-        assert_eq!(inspection.expires, expected, "{value}");
-        assert_eq!(inspection.data_access, expected, "{value}");
-        assert_eq!(inspection.issued_at, expected.at(), "{value}");
+        assert_eq!(inspection.expires_at, expected, "{value}");
+        assert_eq!(inspection.data_access_expires_at, expected, "{value}");
+        assert_eq!(inspection.issued_at, expected.as_system_time(), "{value}");
     }
     let inspection = of(r#"{"is_valid":true}"#).unwrap();
     assert_eq!(inspection, Inspection::default());
@@ -115,12 +114,12 @@ fn every_kind_is_known_and_a_new_one_hides_nothing() {
 
 #[test]
 fn what_whatsapp_needs_is_missed_only_where_permissions_are_known() {
-    const BOTH: [&str; 2] = WHATSAPP;
+    const BOTH_SCOPES: [&str; 2] = WHATSAPP_SCOPES;
     for (data, missing) in [
         (r#"{"is_valid":true}"#, &[][..]),
         (r#"{"is_valid":true,"scopes":"novelty"}"#, &[]),
-        (r#"{"is_valid":true,"scopes":[]}"#, &BOTH),
-        (r#"{"is_valid":true,"granular_scopes":[7,{}]}"#, &BOTH),
+        (r#"{"is_valid":true,"scopes":[]}"#, &BOTH_SCOPES),
+        (r#"{"is_valid":true,"granular_scopes":[7,{}]}"#, &BOTH_SCOPES),
         (
             r#"{"is_valid":true,"scopes":["whatsapp_business_management",null]}"#,
             &["whatsapp_business_messaging"],
@@ -132,12 +131,12 @@ fn what_whatsapp_needs_is_missed_only_where_permissions_are_known() {
         (r#"{"is_valid":true,"type":"APP","scopes":[]}"#, &[]),
         (r#"{"is_valid":false,"scopes":[]}"#, &[]),
     ] {
-        assert_eq!(of(data).unwrap().missing(), missing, "{data}");
+        assert_eq!(of(data).unwrap().missing_scopes(), missing, "{data}");
     }
 }
 
 #[test]
-fn what_does_not_say_whether_the_token_lives_is_no_inspection() {
+fn a_body_that_does_not_say_whether_the_token_is_valid_is_no_inspection() {
     for body in [
         "",
         "null",
@@ -149,21 +148,20 @@ fn what_does_not_say_whether_the_token_lives_is_no_inspection() {
         r#"{"data":{"is_valid":true"#,
         r#"{"error":{"code":190,"message":"of the one who asks"}}"#,
     ] {
-        assert_eq!(Inspection::of_debug_token(body.as_bytes()), None, "{body}");
+        assert_eq!(Inspection::from_debug_token(body.as_bytes()), None, "{body}");
     }
 }
 
 #[test]
-fn a_probe_tells_a_living_token_from_a_dead_one_and_from_everything_else() {
-    let dead =
-        r#"{"error":{"message":"m","type":"IGApiException","code":190,"error_subcode":463}}"#;
+fn a_me_response_is_valid_rejected_or_inconclusive() {
+    let dead = r#"{"error":{"message":"m","type":"IGApiException","code":190,"error_subcode":463}}"#;
     let of = |status, body: &str| {
         let status = StatusCode::from_u16(status).unwrap();
-        Inspection::of_probe(status, body.as_bytes())
+        Inspection::from_me_response(status, body.as_bytes())
     };
     assert_eq!(of(200, r#"{"id":"17841400"}"#), Some(Inspection::default()));
     for status in [400, 401, 404] {
-        let error = of(status, dead).unwrap().dead.unwrap();
+        let error = of(status, dead).unwrap().error.unwrap();
         assert_eq!((error.code, error.subcode), (Some(190), Some(463)));
     }
     for (status, body) in [
@@ -185,8 +183,8 @@ fn a_probe_tells_a_living_token_from_a_dead_one_and_from_everything_else() {
 proptest! {
     #[test]
     fn any_bytes_are_read(body: Vec<u8>, status in 100_u16..1000) {
-        let _inspection = Inspection::of_debug_token(&body);
-        let _inspection = Inspection::of_probe(StatusCode::from_u16(status).unwrap(), &body);
+        let _inspection = Inspection::from_debug_token(&body);
+        let _inspection = Inspection::from_me_response(StatusCode::from_u16(status).unwrap(), &body);
     }
 
     #[test]
@@ -198,12 +196,12 @@ proptest! {
         prop_assume!(field != "is_valid");
         let data = format!(r#"{{"is_valid":true,"{field}":{value}}}"#);
         let inspection = of(&data);
-        prop_assert!(inspection.is_some_and(|inspection| inspection.dead.is_none()));
+        prop_assert!(inspection.is_some_and(|inspection| inspection.error.is_none()));
     }
 
     #[test]
     fn a_moment_is_read_as_it_was_written(seconds in 1_u64..253_402_300_800) {
         let data = format!(r#"{{"is_valid":true,"expires_at":{seconds}}}"#);
-        prop_assert_eq!(of(&data).unwrap().expires, Ends::At(at(seconds)));
+        prop_assert_eq!(of(&data).unwrap().expires_at, Expiry::At(at(seconds)));
     }
 }

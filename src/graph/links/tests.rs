@@ -1,4 +1,4 @@
-mod spelled;
+mod escaping;
 
 use serde_json::json;
 
@@ -17,24 +17,19 @@ fn is_ours(decoded: &mut dyn Iterator<Item = u8>) -> bool {
     decoded.eq(TOKEN.bytes())
 }
 
-fn media_of(body: &str) -> Option<String> {
-    let rewritten = media(body.as_bytes(), BASE, &|authority| authority == MEDIA_HOST)?;
+fn rewritten_media(body: &str) -> Option<String> {
+    let rewritten = rewrite_media_link(body.as_bytes(), BASE, &|authority| authority == MEDIA_HOST)?;
     Some(String::from_utf8(rewritten.into()).unwrap())
 }
 
-fn paging_of(body: &str) -> Option<String> {
-    let rewritten = paging(body.as_bytes(), BASE, &is_graph, &is_ours)?;
+fn rewritten_paging(body: &str) -> Option<String> {
+    let rewritten = rewrite_paging_links(body.as_bytes(), BASE, &is_graph, &is_ours)?;
     Some(String::from_utf8(rewritten.into()).unwrap())
 }
 
 #[test]
-fn only_the_look_up_of_an_object_by_its_number_may_be_a_media_look_up() {
-    for path in [
-        "/1",
-        "/v24.0/106540352242922",
-        "/106540352242922/",
-        "/v24.0/1/",
-    ] {
+fn only_a_get_of_an_object_by_its_numeric_id_may_be_a_media_lookup() {
+    for path in ["/1", "/v24.0/106540352242922", "/106540352242922/", "/v24.0/1/"] {
         assert!(is_media_lookup(&Method::GET, path), "{path}");
         assert!(!is_media_lookup(&Method::POST, path), "{path}");
         assert!(!is_media_lookup(&Method::HEAD, path), "{path}");
@@ -61,26 +56,23 @@ fn only_the_look_up_of_an_object_by_its_number_may_be_a_media_look_up() {
 }
 
 #[test]
-fn a_recorded_media_answer_leads_back_here_and_keeps_its_other_bytes() {
+fn a_recorded_media_response_points_at_graphward_and_keeps_its_other_bytes() {
     let body = |origin| {
         format!(
             r#"{{"url":"{origin}\/whatsapp_business\/attachments\/?mid=1&ext=1700000300&hash=ATt","mime_type":"image\/jpeg","sha256":"b4d8","file_size":303833,"id":"1","messaging_product":"whatsapp"}}"#
         )
     };
     assert_eq!(
-        media_of(&body(r"https:\/\/lookaside.fbsbx.com")),
+        rewritten_media(&body(r"https:\/\/lookaside.fbsbx.com")),
         Some(body(r"http:\/\/127.0.0.1:8080"))
     );
 }
 
 #[test]
-fn a_media_link_is_known_and_answered_in_its_own_spelling() {
+fn a_media_link_is_recognized_and_rewritten_in_its_own_escaping() {
     for (link, expected) in [
         ("https://lookaside.fbsbx.com/a", "http://127.0.0.1:8080/a"),
-        (
-            "HTTPS://LookAside.FBSBX.com:443/a",
-            "http://127.0.0.1:8080/a",
-        ),
+        ("HTTPS://LookAside.FBSBX.com:443/a", "http://127.0.0.1:8080/a"),
         (
             r"https:\u002f\u002Flookaside.fbsbx.com\u002fa",
             r"http:\u002F\u002F127.0.0.1:8080\u002fa",
@@ -92,7 +84,7 @@ fn a_media_link_is_known_and_answered_in_its_own_spelling() {
         ("https://lookaside.fbsbx.com", "http://127.0.0.1:8080"),
     ] {
         let body = |link| format!(" {{ \"id\" : \"1\", \"\\u0075rl\"\t: \"{link}\" }}\n");
-        assert_eq!(media_of(&body(link)), Some(body(expected)), "{link}");
+        assert_eq!(rewritten_media(&body(link)), Some(body(expected)), "{link}");
     }
 }
 
@@ -112,7 +104,7 @@ fn other_links_and_other_places_are_not_touched() {
         "https:///a",
         "",
     ] {
-        assert_eq!(media_of(&format!(r#"{{"url":"{link}"}}"#)), None, "{link}");
+        assert_eq!(rewritten_media(&format!(r#"{{"url":"{link}"}}"#)), None, "{link}");
     }
     let link = r#""https:\/\/lookaside.fbsbx.com\/a""#;
     for body in [
@@ -127,24 +119,18 @@ fn other_links_and_other_places_are_not_touched() {
         format!("{{\"url\":{link},\"a\":nul}}"),
         link.to_owned(),
     ] {
-        assert_eq!(media_of(&body), None, "{body}");
+        assert_eq!(rewritten_media(&body), None, "{body}");
     }
     let body = format!("{{\"url\":{link}}}");
-    assert!(media_of(&body).is_some());
-    for base in [
-        "http://a\"b",
-        "http://a\\b",
-        "http://a b",
-        "http://ä",
-        "http://a\nb",
-    ] {
-        assert_eq!(media(body.as_bytes(), base, &|_authority| true), None);
+    assert!(rewritten_media(&body).is_some());
+    for base in ["http://a\"b", "http://a\\b", "http://a b", "http://ä", "http://a\nb"] {
+        assert_eq!(rewrite_media_link(body.as_bytes(), base, &|_authority| true), None);
     }
 }
 
 /// From `template_analytics_with_after_cursor.yml` of ruby_whatsapp_sdk, and with another spelling.
 #[test]
-fn a_recorded_page_leads_back_here() {
+fn a_recorded_paging_link_points_at_graphward() {
     let body = |origin: &str| {
         format!(
             r#"{{"data":[],"paging":{{"cursors":{{"before":"QVFI","after":"QVFI"}},"previous":"{origin}\/v24.0\/114\/template_analytics?start=1\u0026template_ids=\u00255B1\u00255D&limit=25&before=QVFI","next":"{origin}\/v24.0\/114\/x?after=QVFI"}}}}"#
@@ -156,10 +142,10 @@ fn a_recorded_page_leads_back_here() {
         r"https:\/\/localhost:9443",
     ] {
         let expected = body(r"http:\/\/127.0.0.1:8080");
-        assert_eq!(paging_of(&body(origin)), Some(expected), "{origin}");
+        assert_eq!(rewritten_paging(&body(origin)), Some(expected), "{origin}");
     }
-    assert_eq!(paging_of(&body(r"https:\/\/scontent.xx.fbcdn.net")), None);
-    assert_eq!(paging_of(&body(r"http:\/\/graph.facebook.com")), None);
+    assert_eq!(rewritten_paging(&body(r"https:\/\/scontent.xx.fbcdn.net")), None);
+    assert_eq!(rewritten_paging(&body(r"http:\/\/graph.facebook.com")), None);
 }
 
 #[test]
@@ -174,18 +160,9 @@ fn our_token_is_cut_out_with_one_separator() {
             format!("?limit=25&access_token={ENCODED}&after=M&b"),
             "?limit=25&after=M&b",
         ),
-        (
-            format!("?access_token={ENCODED}&access_token={ENCODED}&a"),
-            "?a",
-        ),
-        (
-            format!("?a&access_token={ENCODED}&access_token={ENCODED}"),
-            "?a",
-        ),
-        (
-            format!("?access_token={ENCODED}\\u0026limit=25"),
-            "?limit=25",
-        ),
+        (format!("?access_token={ENCODED}&access_token={ENCODED}&a"), "?a"),
+        (format!("?a&access_token={ENCODED}&access_token={ENCODED}"), "?a"),
+        (format!("?access_token={ENCODED}\\u0026limit=25"), "?limit=25"),
         (
             format!("?a\\u0026access\\u005ftoken\\u003d{percent}\\u0026b"),
             "?a\\u0026b",
@@ -195,10 +172,7 @@ fn our_token_is_cut_out_with_one_separator() {
             format!("?input_token={ENCODED}"),
             "?input_token=EAAGm0PX4ZCps%7CB%2fA%2BK%25%3D",
         ),
-        (
-            "?access_token=EAAGother&a=1".into(),
-            "?access_token=EAAGother&a=1",
-        ),
+        ("?access_token=EAAGother&a=1".into(), "?access_token=EAAGother&a=1"),
         (
             format!("#?access_token={ENCODED}"),
             "#?access_token=EAAGm0PX4ZCps%7CB%2fA%2BK%25%3D",
@@ -210,14 +184,14 @@ fn our_token_is_cut_out_with_one_separator() {
         let body = |rest| format!(r#"{{"paging":{{"next":"{rest}"}}}}"#);
         let before = body(format!("https:\\/\\/graph.facebook.com\\/v24.0{query}"));
         let after = body(format!("http:\\/\\/127.0.0.1:8080\\/v24.0{expected}"));
-        assert_eq!(paging_of(&before), Some(after), "{query}");
+        assert_eq!(rewritten_paging(&before), Some(after), "{query}");
     }
 }
 
 #[test]
-fn pages_are_found_at_any_depth_and_nowhere_else() {
+fn paging_links_are_found_at_any_depth_and_nowhere_else() {
     let link = "https://graph.facebook.com/v24.0/me";
-    let here = "http://127.0.0.1:8080/v24.0/me";
+    let rewritten = "http://127.0.0.1:8080/v24.0/me";
     for (places, expected) in [
         (json!({"paging": {"next": link}}), true),
         (
@@ -231,26 +205,20 @@ fn pages_are_found_at_any_depth_and_nowhere_else() {
         (json!({"paging": {"cursors": {"next": link}}}), false),
         (json!({"paging": {"first": link, "next": [link]}}), false),
         (json!({"paging": {"next": {"next": link}}}), false),
-        (
-            json!({"message": json!({"paging": {"next": link}}).to_string()}),
-            false,
-        ),
+        (json!({"message": json!({"paging": {"next": link}}).to_string()}), false),
         (
             json!([{"message": json!({"paging": {"next": link}}).to_string()}]),
             false,
         ),
-        (
-            json!({"body": json!({"paging": {"next": link}}).to_string()}),
-            false,
-        ),
+        (json!({"body": json!({"paging": {"next": link}}).to_string()}), false),
         (
             json!([[{"body": json!({"paging": {"next": link}}).to_string()}]]),
             false,
         ),
     ] {
         let body = places.to_string();
-        let led = expected.then(|| body.replace(link, here));
-        assert_eq!(paging_of(&body), led, "{body}");
+        let expected_body = expected.then(|| body.replace(link, rewritten));
+        assert_eq!(rewritten_paging(&body), expected_body, "{body}");
     }
 }
 
@@ -260,7 +228,7 @@ fn a_batch_is_rewritten_inside_its_strings_at_their_depth() {
         r#"{{"data":[{{"message":"https:\/\/graph.facebook.com\/"}}],"paging":{{"next":"https:\/\/graph.facebook.com\/v24.0\/me?access_token={}&limit=1"}}}}"#,
         ENCODED.replace('%', r"\u0025")
     );
-    let led = r#"{"data":[{"message":"https:\/\/graph.facebook.com\/"}],"paging":{"next":"http:\/\/127.0.0.1:8080\/v24.0\/me?limit=1"}}"#;
+    let rewritten = r#"{"data":[{"message":"https:\/\/graph.facebook.com\/"}],"paging":{"next":"http:\/\/127.0.0.1:8080\/v24.0\/me?limit=1"}}"#;
     let batch = |page: &str| {
         let page = serde_json::to_string(page).unwrap().replace('/', r"\/");
         format!(
@@ -268,7 +236,7 @@ fn a_batch_is_rewritten_inside_its_strings_at_their_depth() {
         )
     };
     assert!(batch(&page).contains(r#"https:\\\/\\\/graph"#));
-    assert_eq!(paging_of(&batch(&page)), Some(batch(led)));
+    assert_eq!(rewritten_paging(&batch(&page)), Some(batch(rewritten)));
     // What is cut off within an item leaves the item alone.
-    assert_eq!(paging_of(&batch(page.trim_end_matches('}'))), None);
+    assert_eq!(rewritten_paging(&batch(page.trim_end_matches('}'))), None);
 }

@@ -38,9 +38,7 @@ fn an_error_that_repeats_the_token_is_delivered_without_it() {
 
 #[test]
 fn a_challenge_is_delivered_without_it() {
-    let header = |shown| {
-        format!(r#"OAuth "Facebook Platform" "invalid_token" "Malformed access token {shown}""#)
-    };
+    let header = |shown| format!(r#"OAuth "Facebook Platform" "invalid_token" "Malformed access token {shown}""#);
     assert_eq!(
         redacted(&header("EAAGm0PX4ZCps|BA"), "EAAGm0PX4ZCps|BA"),
         Some(header("[redacted]"))

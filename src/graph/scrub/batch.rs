@@ -3,7 +3,7 @@
 //! An item may hold them in the query of its `relative_url`, in its `body`, which is a form, an object, or a string
 //! with either, and among its own members. The rules are those of a request, for each item by itself: its
 //! placeholders go, a real token goes, stays or is refused, an app token stays if it is the only real one, and proofs
-//! stay with a token that stays. A page's token is a real one: under [`Presented::Replace`] it goes. Items without a
+//! stay with a token that stays. A page's token is a real one: under [`ClientCredentialPolicy::Replace`] it goes. Items without a
 //! token use the request's, and its proof proves that. Items that call a token endpoint are left alone.
 //!
 //! # Why
@@ -15,49 +15,49 @@ use std::ops::Range;
 
 use http::Uri;
 
-use super::super::json::{Event, Text, events, unescape};
-use super::super::parameter::Parameter;
-use super::super::presented::Presented;
+use super::super::credential::ClientCredentialPolicy;
+use super::super::lenient_json::{LexEvent, SourceText, lex, unescape};
+use super::super::parameter::ParameterKind;
 use super::super::target::Target;
-use super::edit::{Cuts, Edit, How, edited};
-use super::held::{Held, Mode, ScrubError};
+use super::edit::{Edit, EditKind, ListRemovals, apply_edits};
 use super::member;
+use super::state::{ScrubError, ScrubMode, ScrubState};
 
-/// Cleans the decoded value of a `batch`; `None`: nothing had to change. Under [`Mode::Mask`], as `held` says it, the
+/// Cleans the decoded value of a `batch`; `None`: nothing had to change. Under [`ScrubMode::Mask`], as `held` says it, the
 /// result is as long as the value.
-pub(super) fn clean(
+pub(super) fn scrub(
     decoded: &[u8],
-    policy: Presented,
-    held: &mut Held,
+    policy: ClientCredentialPolicy,
+    scrub_state: &mut ScrubState,
 ) -> Result<Option<Vec<u8>>, ScrubError> {
-    held.note_batch();
-    let edits = edits(&Text::plain(decoded, 0), policy, held)?;
-    Ok((!edits.is_empty()).then(|| edited(decoded, &edits)))
+    scrub_state.mark_batch();
+    let edits = collect_edits(&SourceText::from_slice(decoded, 0), policy, scrub_state)?;
+    Ok((!edits.is_empty()).then(|| apply_edits(decoded, &edits)))
 }
 
 /// What has to change in the document for the sake of the batch that is its part `batch`. In order.
-pub(super) fn edits(
-    batch: &Text<'_>,
-    policy: Presented,
-    held: &mut Held,
+pub(super) fn collect_edits(
+    batch: &SourceText<'_>,
+    policy: ClientCredentialPolicy,
+    scrub_state: &mut ScrubState,
 ) -> Result<Vec<Edit>, ScrubError> {
     let mut edits = Vec::new();
     let mut start = None;
-    for (event, at) in events(batch.bytes()) {
-        if event == Event::ValueStart {
+    for (event, at) in lex(batch.bytes()) {
+        if event == LexEvent::ValueStart {
             start = Some(at);
         }
-        if event != Event::ValueEnd {
+        if event != LexEvent::ValueEnd {
             continue;
         }
         let Some(start) = start.take() else { continue };
         let item = start..at;
         match batch.slice(item.clone()).first() {
-            Some(b'{') => clean_item(batch, item, policy, held, &mut edits)?,
+            Some(b'{') => scrub_item(batch, item, policy, scrub_state, &mut edits)?,
             Some(b'"' | b'\'') => {
-                let inner = batch.unescaped(item);
+                let inner = batch.unescape_at(item);
                 let whole = 0..inner.bytes().len();
-                clean_item(&inner, whole, policy, held, &mut edits)?;
+                scrub_item(&inner, whole, policy, scrub_state, &mut edits)?;
             }
             Some(_) | None => {}
         }
@@ -65,240 +65,248 @@ pub(super) fn edits(
     Ok(edits)
 }
 
-fn clean_item(
-    text: &Text<'_>,
+fn scrub_item(
+    text: &SourceText<'_>,
     item: Range<usize>,
-    policy: Presented,
-    held: &mut Held,
+    policy: ClientCredentialPolicy,
+    scrub_state: &mut ScrubState,
     edits: &mut Vec<Edit>,
 ) -> Result<(), ScrubError> {
-    let mut survey = Sweep::new(Task::Survey);
-    survey.object(text, item.clone(), Depth::Item);
-    if survey.found == Parameter::Data {
+    let mut inspection = BatchScan::new(ScanTask::Inspect);
+    inspection.scan_object(text, item.clone(), ObjectLevel::Item);
+    if inspection.strongest == ParameterKind::Other {
         return Ok(());
     }
-    let stays = match (survey.found, policy) {
-        _ if survey.mints => true,
-        (Parameter::Token, Presented::Refuse) => return Err(ScrubError::Presented),
-        (Parameter::Token, Presented::Keep) | (Parameter::AppToken, _) => true,
-        (Parameter::Token, Presented::Replace)
-        | (Parameter::Placeholder | Parameter::Proof | Parameter::Data, _) => false,
+    let keep_token = match (inspection.strongest, policy) {
+        _ if inspection.calls_token_endpoint => true,
+        (ParameterKind::Token, ClientCredentialPolicy::Refuse) => {
+            return Err(ScrubError::ClientCredential);
+        }
+        (ParameterKind::Token, ClientCredentialPolicy::Keep) | (ParameterKind::AppToken, _) => true,
+        (ParameterKind::Token, ClientCredentialPolicy::Replace)
+        | (ParameterKind::Placeholder | ParameterKind::Proof | ParameterKind::Other, _) => false,
     };
-    if stays && survey.found >= Parameter::AppToken {
-        held.note_own_item();
+    if keep_token && inspection.strongest >= ParameterKind::AppToken {
+        scrub_state.mark_item_token();
     }
-    if survey.mints {
+    if inspection.calls_token_endpoint {
         return Ok(());
     }
-    let mode = held.mode();
-    let mut sweep = Sweep::new(Task::Clean { stays, mode });
-    sweep.object(text, item, Depth::Item);
-    sweep.edits.sort_by_key(|edit| edit.at.start);
-    edits.append(&mut sweep.edits);
+    let mode = scrub_state.mode();
+    let mut scan = BatchScan::new(ScanTask::Scrub { keep_token, mode });
+    scan.scan_object(text, item, ObjectLevel::Item);
+    scan.edits.sort_by_key(|edit| edit.range.start);
+    edits.append(&mut scan.edits);
     Ok(())
 }
 
 /// One passage through an item.
-struct Sweep {
-    task: Task,
+struct BatchScan {
+    task: ScanTask,
     /// The weightiest parameter.
-    found: Parameter,
+    strongest: ParameterKind,
     /// Whether the item calls a token endpoint.
-    mints: bool,
+    calls_token_endpoint: bool,
     edits: Vec<Edit>,
 }
 
 /// What a passage is for.
 #[derive(Clone, Copy)]
-enum Task {
+enum ScanTask {
     /// To see what there is.
-    Survey,
+    Inspect,
     /// To clean it; whether a token stays is known.
-    Clean { stays: bool, mode: Mode },
+    Scrub { keep_token: bool, mode: ScrubMode },
 }
 
 /// Where an object stands.
 #[derive(Clone, Copy, Eq, PartialEq)]
-enum Depth {
+enum ObjectLevel {
     Item,
     Body,
 }
 
-// === impl Sweep ===
+// === impl BatchScan ===
 
-impl Sweep {
-    const fn new(task: Task) -> Self {
+impl BatchScan {
+    const fn new(task: ScanTask) -> Self {
         Self {
             task,
-            found: Parameter::Data,
-            mints: false,
+            strongest: ParameterKind::Other,
+            calls_token_endpoint: false,
             edits: Vec::new(),
         }
     }
 
     /// The members of an object.
-    fn object(&mut self, text: &Text<'_>, range: Range<usize>, depth: Depth) {
+    fn scan_object(&mut self, text: &SourceText<'_>, range: Range<usize>, level: ObjectLevel) {
         let start = range.start;
         let slice = text.slice(range);
-        let mut cuts = Cuts::default();
+        let mut removals = ListRemovals::default();
         let mut comma = None;
         let (mut name, mut value) = (start..start, None);
-        for (event, at) in events(slice) {
+        for (event, at) in lex(slice) {
             let at = start + at;
             match event {
-                Event::Open(_) => cuts.next(),
-                Event::NameStart => {
-                    cuts.begin();
+                LexEvent::Open(_) => removals.reset(),
+                LexEvent::NameStart => {
+                    removals.begin_element();
                     name = at..at;
                 }
-                Event::NameEnd => name.end = at,
-                Event::ValueStart => {
+                LexEvent::NameEnd => name.end = at,
+                LexEvent::ValueStart => {
                     if name.is_empty() {
-                        cuts.begin();
+                        removals.begin_element();
                     }
                     value = Some(at);
                 }
-                Event::ValueEnd => {
+                LexEvent::ValueEnd => {
                     let value = value.take().map_or(at..at, |value| value..at);
-                    if self.member(text, name.clone(), value, depth) {
-                        cuts.cut(comma, name.start..at);
+                    if self.scan_member(text, name.clone(), value, level) {
+                        removals.remove(comma, name.start..at);
                     } else {
-                        cuts.leave();
+                        removals.keep_element();
                     }
                     (name, comma) = (at..at, None);
                 }
-                Event::Comma if cuts.comma(at) => {}
-                Event::Comma => comma = Some(at.saturating_sub(1)),
-                Event::Close => {}
+                LexEvent::Comma if removals.end_separator(at) => {}
+                LexEvent::Comma => comma = Some(at.saturating_sub(1)),
+                LexEvent::Close => {}
             }
         }
-        self.apply(text, cuts);
+        self.push_removals(text, removals);
     }
 
     /// Whether the member is to be cut.
-    fn member(
+    fn scan_member(
         &mut self,
-        text: &Text<'_>,
+        text: &SourceText<'_>,
         name: Range<usize>,
         value: Range<usize>,
-        depth: Depth,
+        level: ObjectLevel,
     ) -> bool {
-        if let Some(known) = member::named(text.slice(name.clone())) {
-            let what = member::judged(known, text.slice(value.clone()));
-            return match self.goes(what) {
-                Fate::Stays => false,
-                Fate::Cut => true,
-                Fate::Masked => {
-                    self.mask(text, Edit::masked(text.bytes(), name));
-                    self.mask(text, Edit::masked(text.bytes(), value));
+        if let Some(known) = member::parse_name(text.slice(name.clone())) {
+            let kind = member::classify_member(known, text.slice(value.clone()));
+            return match self.decide(kind) {
+                ItemDecision::Keep => false,
+                ItemDecision::Remove => true,
+                ItemDecision::Mask => {
+                    self.push_edit(text, Edit::mask_literal(text.bytes(), name));
+                    self.push_edit(text, Edit::mask_literal(text.bytes(), value));
                     false
                 }
             };
         }
-        if depth == Depth::Item {
-            self.part(text, name, value);
+        if level == ObjectLevel::Item {
+            self.scan_item_member(text, name, value);
         }
         false
     }
 
     /// A member of an item that may hold parameters.
-    fn part(&mut self, text: &Text<'_>, name: Range<usize>, value: Range<usize>) {
-        let is = |wanted: &[u8]| {
+    fn scan_item_member(&mut self, text: &SourceText<'_>, name: Range<usize>, value: Range<usize>) {
+        let is_named = |wanted: &[u8]| {
             let name = text.slice(name.clone());
-            name == wanted
-                || unescape(name)
-                    .map(|(byte, _)| byte)
-                    .eq(wanted.iter().copied())
+            name == wanted || unescape(name).map(|(byte, _)| byte).eq(wanted.iter().copied())
         };
         let first = text.slice(value.clone()).first();
         let is_string = matches!(first, Some(b'"' | b'\''));
-        if is_string && is(b"relative_url") {
-            let url = text.unescaped(value);
-            self.mints |= is_token_endpoint(url.bytes());
+        if is_string && is_named(b"relative_url") {
+            let url = text.unescape_at(value);
+            self.calls_token_endpoint |= is_token_endpoint(url.bytes());
             let query = url.bytes().iter().position(|byte| *byte == b'?');
             if let Some(query) = query {
-                self.parameters(&url, query + 1);
+                self.scan_parameters(&url, query + 1);
             }
-        } else if is_string && is(b"body") {
-            let body = text.unescaped(value);
+        } else if is_string && is_named(b"body") {
+            let body = text.unescape_at(value);
             let end = body.bytes().len();
             match body.bytes().trim_ascii_start().first() {
-                Some(b'{') => self.object(&body, 0..end, Depth::Body),
-                Some(_) | None => self.parameters(&body, 0),
+                Some(b'{') => self.scan_object(&body, 0..end, ObjectLevel::Body),
+                Some(_) | None => self.scan_parameters(&body, 0),
             }
-        } else if first == Some(&b'{') && is(b"body") {
-            self.object(text, value, Depth::Body);
+        } else if first == Some(&b'{') && is_named(b"body") {
+            self.scan_object(text, value, ObjectLevel::Body);
         }
     }
 
-    /// The parameters of a form or a query, from `start` to the end of the text.
-    fn parameters(&mut self, text: &Text<'_>, start: usize) {
-        let mut cuts = Cuts::default();
+    /// The parameters of a form or a query, from `base_offset` to the end of the text.
+    fn scan_parameters(&mut self, text: &SourceText<'_>, start: usize) {
+        let mut removals = ListRemovals::default();
         let mut at = start;
-        for parameter in text
-            .slice(start..text.bytes().len())
-            .split(|byte| *byte == b'&')
-        {
-            let place = at..at + parameter.len();
-            at = place.end + 1;
-            match self.goes(Parameter::of(parameter)) {
-                Fate::Stays => cuts.leave(),
-                Fate::Cut => cuts.cut(place.start.checked_sub(1), place.clone()),
-                Fate::Masked => {
+        for parameter in text.slice(start..text.bytes().len()).split(|byte| *byte == b'&') {
+            let range = at..at + parameter.len();
+            at = range.end + 1;
+            match self.decide(ParameterKind::from_encoded(parameter)) {
+                ItemDecision::Keep => removals.keep_element(),
+                ItemDecision::Remove => removals.remove(range.start.checked_sub(1), range.clone()),
+                ItemDecision::Mask => {
                     let equals = parameter.iter().position(|byte| *byte == b'=');
-                    let name = place.start..place.start + equals.unwrap_or(parameter.len());
-                    let value = place.end.min(name.end + 1)..place.end;
+                    let name = range.start..range.start + equals.unwrap_or(parameter.len());
+                    let value = range.end.min(name.end + 1)..range.end;
                     for at in [name, value] {
-                        self.mask(text, Edit { at, how: How::Text });
+                        self.push_edit(
+                            text,
+                            Edit {
+                                range: at,
+                                kind: EditKind::MaskString,
+                            },
+                        );
                     }
-                    cuts.leave();
+                    removals.keep_element();
                 }
             }
             if at <= text.bytes().len() {
-                cuts.comma(at);
+                removals.end_separator(at);
             }
         }
         // With the last parameter goes the question mark.
         if let (false, Some(first), Some(before)) =
-            (cuts.left, cuts.cuts.first_mut(), start.checked_sub(1))
+            (removals.has_kept, removals.ranges.first_mut(), start.checked_sub(1))
         {
             first.start = before;
         }
-        self.apply(text, cuts);
+        self.push_removals(text, removals);
     }
 
     /// What becomes of a parameter.
-    fn goes(&mut self, what: Parameter) -> Fate {
-        self.found = self.found.max(what);
-        match (self.task, what) {
-            (Task::Survey, _) | (_, Parameter::Data) => Fate::Stays,
-            (Task::Clean { stays: true, .. }, what) if what != Parameter::Placeholder => {
-                Fate::Stays
+    fn decide(&mut self, kind: ParameterKind) -> ItemDecision {
+        self.strongest = self.strongest.max(kind);
+        match (self.task, kind) {
+            (ScanTask::Inspect, _) | (_, ParameterKind::Other) => ItemDecision::Keep,
+            (ScanTask::Scrub { keep_token: true, .. }, what) if what != ParameterKind::Placeholder => {
+                ItemDecision::Keep
             }
-            (Task::Clean { mode, .. }, _) => match mode {
-                Mode::Cut => Fate::Cut,
-                Mode::Mask => Fate::Masked,
+            (ScanTask::Scrub { mode, .. }, _) => match mode {
+                ScrubMode::Remove => ItemDecision::Remove,
+                ScrubMode::Mask => ItemDecision::Mask,
             },
         }
     }
 
-    fn mask(&mut self, text: &Text<'_>, Edit { at, how }: Edit) {
+    fn push_edit(&mut self, text: &SourceText<'_>, Edit { range: at, kind: how }: Edit) {
         let at = text.place(at.start)..text.place(at.end);
-        self.edits.push(Edit { at, how });
+        self.edits.push(Edit { range: at, kind: how });
     }
 
-    fn apply(&mut self, text: &Text<'_>, cuts: Cuts) {
-        for at in cuts.cuts {
-            self.mask(text, Edit { at, how: How::Cut });
+    fn push_removals(&mut self, text: &SourceText<'_>, removals: ListRemovals) {
+        for at in removals.ranges {
+            self.push_edit(
+                text,
+                Edit {
+                    range: at,
+                    kind: EditKind::Remove,
+                },
+            );
         }
     }
 }
 
 /// What becomes of one parameter.
-enum Fate {
-    Stays,
-    Cut,
-    Masked,
+enum ItemDecision {
+    Keep,
+    Remove,
+    Mask,
 }
 
 /// Less the scheme and the host that some give.
@@ -308,7 +316,7 @@ fn is_token_endpoint(url: &[u8]) -> bool {
     let path = path.and_then(|behind| behind.find('/').and_then(|at| behind.get(at..)));
     let path = path.unwrap_or(&text).trim_ascii().trim_start_matches('/');
     let uri = format!("/{path}").parse::<Uri>().ok();
-    uri.and_then(|uri| Target::as_sent(&uri).ok())
+    uri.and_then(|uri| Target::from_uri(&uri).ok())
         .is_some_and(|target| target.is_token_endpoint())
 }
 

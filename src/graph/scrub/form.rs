@@ -7,163 +7,168 @@ use bytes::BytesMut;
 use memchr::{memchr, memchr2};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 
-use super::super::parameter::{Name, Parameter, form_decode, form_units};
+use super::super::parameter::{ParameterKind, ParameterName, form_decode, form_decode_with_len};
 use super::batch;
-use super::held::{BATCH, FIELD, Fate, Held, Mode, Rest, ScrubError};
-use super::out::Out;
+use super::output::ScrubOutput;
+use super::state::{Decision, InputState, MAX_BATCH_BYTES, MAX_FIELD_BYTES, ScrubError, ScrubMode, ScrubState};
 
 /// A form: parameters with an ampersand between them.
 #[derive(Default)]
-pub(super) struct Form {
-    place: Place,
+pub(super) struct FormScrubber {
+    state: FormState,
     /// What of the present parameter had to be kept to see what it is.
-    kept: BytesMut,
+    buffered: BytesMut,
     /// What stands before the present parameter.
-    before: Before,
+    separator: Separator,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-enum Place {
+enum FormState {
     /// In a name that may mean something.
     #[default]
     Name,
     /// In a parameter that leaves as it is.
-    Data,
+    Passthrough,
     /// In one that has to be seen whole.
-    Field(Name),
+    Credential(ParameterName),
 }
 
 /// What stands before a parameter in the body, and what before the next that leaves.
 #[derive(Clone, Copy, Debug, Default)]
-enum Before {
+enum Separator {
     /// It is the first.
     #[default]
-    Nothing,
+    First,
     /// An ampersand, but nothing has left yet.
-    Lost,
+    Dropped,
     /// An ampersand behind what has left.
-    Ampersand,
+    Needed,
 }
 
 // === impl Form ===
 
-impl Form {
+impl FormScrubber {
     /// The next bytes, or the last.
-    pub(super) fn step(
+    pub(super) fn feed(
         &mut self,
         data: &[u8],
-        rest: Rest,
-        held: &mut Held,
-        out: &mut Out<'_>,
+        input_state: InputState,
+        scrub_state: &mut ScrubState,
+        out: &mut ScrubOutput<'_>,
     ) -> Result<(), ScrubError> {
-        let kept;
+        let buffered;
         let mut data = data;
         // A name is short, and begins again with what was kept of it; a field is only added to.
-        if matches!(self.place, Place::Name) && !self.kept.is_empty() {
-            self.kept.extend_from_slice(data);
-            kept = mem::take(&mut self.kept);
-            data = &kept;
+        if matches!(self.state, FormState::Name) && !self.buffered.is_empty() {
+            self.buffered.extend_from_slice(data);
+            buffered = mem::take(&mut self.buffered);
+            data = &buffered;
         }
         loop {
-            match self.place {
-                Place::Name => match name(data, rest) {
-                    Seen::Part => {
-                        self.kept.extend_from_slice(data);
+            match self.state {
+                FormState::Name => match match_name(data, input_state) {
+                    NameMatch::Incomplete => {
+                        self.buffered.extend_from_slice(data);
                         return Ok(());
                     }
-                    Seen::Name(name) => self.place = Place::Field(name),
-                    Seen::Other => {
-                        self.join(out);
-                        self.place = Place::Data;
+                    NameMatch::Known(name) => self.state = FormState::Credential(name),
+                    NameMatch::Other => {
+                        self.write_separator(out);
+                        self.state = FormState::Passthrough;
                     }
                 },
-                Place::Data => {
-                    let (piece, behind) = parameter(data);
-                    out.pass(piece);
+                FormState::Passthrough => {
+                    let (bytes, behind) = split_parameter(data);
+                    out.forward(bytes);
                     match behind {
                         Some(behind) => data = behind,
                         None => break,
                     }
-                    self.place = Place::Name;
+                    self.state = FormState::Name;
                 }
-                Place::Field(name) => {
-                    let (piece, behind) = parameter(data);
-                    self.collect(name, piece)?;
-                    match (behind, rest) {
-                        (None, Rest::ToCome) => break,
-                        (None, Rest::Nothing) => {
-                            self.field(name, held, out)?;
+                FormState::Credential(name) => {
+                    let (bytes, behind) = split_parameter(data);
+                    self.buffer(name, bytes)?;
+                    match (behind, input_state) {
+                        (None, InputState::More) => break,
+                        (None, InputState::End) => {
+                            self.scrub_parameter(name, scrub_state, out)?;
                             break;
                         }
                         (Some(behind), _) => data = behind,
                     }
-                    self.field(name, held, out)?;
-                    self.place = Place::Name;
+                    self.scrub_parameter(name, scrub_state, out)?;
+                    self.state = FormState::Name;
                 }
             }
         }
-        if rest == Rest::Nothing {
-            for piece in held.settle() {
-                if matches!(self.before, Before::Ampersand) {
-                    out.put(b"&");
+        if input_state == InputState::End {
+            for fragment in scrub_state.resolve_pending() {
+                if matches!(self.separator, Separator::Needed) {
+                    out.insert(b"&");
                 }
-                self.before = Before::Ampersand;
-                out.put(&piece);
+                self.separator = Separator::Needed;
+                out.insert(&fragment);
             }
         }
         Ok(())
     }
 
-    fn collect(&mut self, name: Name, piece: &[u8]) -> Result<(), ScrubError> {
-        let (most, fault) = match name {
-            Name::Batch => (BATCH, "the batch is too long"),
-            Name::Token | Name::Proof => (FIELD, "one is too long"),
+    fn buffer(&mut self, name: ParameterName, piece: &[u8]) -> Result<(), ScrubError> {
+        let (limit, message) = match name {
+            ParameterName::Batch => (MAX_BATCH_BYTES, "the batch is too long"),
+            ParameterName::Token | ParameterName::Proof => (MAX_FIELD_BYTES, "one is too long"),
         };
-        if self.kept.len() + piece.len() > most {
-            return Err(ScrubError::Unclean(fault));
+        if self.buffered.len() + piece.len() > limit {
+            return Err(ScrubError::CannotScrub(message));
         }
-        self.kept.extend_from_slice(piece);
+        self.buffered.extend_from_slice(piece);
         Ok(())
     }
 
     /// A parameter that has been seen whole.
-    fn field(&mut self, name: Name, held: &mut Held, out: &mut Out<'_>) -> Result<(), ScrubError> {
-        let field = mem::take(&mut self.kept);
+    fn scrub_parameter(
+        &mut self,
+        name: ParameterName,
+        scrub_state: &mut ScrubState,
+        out: &mut ScrubOutput<'_>,
+    ) -> Result<(), ScrubError> {
+        let field = mem::take(&mut self.buffered);
         let equals = memchr(b'=', &field).unwrap_or(field.len());
-        let (named, value) = field.split_at(equals);
+        let (encoded_name, value) = field.split_at(equals);
         let value = value.get(1..).unwrap_or_default();
-        if name == Name::Batch {
-            held.note_batch();
+        if name == ParameterName::Batch {
+            scrub_state.mark_batch();
             let decoded: Vec<u8> = form_decode(value).collect();
-            self.join(out);
-            match batch::clean(&decoded, held.policy(), held)? {
-                None => out.pass(&field),
+            self.write_separator(out);
+            match batch::scrub(&decoded, scrub_state.policy(), scrub_state)? {
+                None => out.forward(&field),
                 Some(clean) => {
-                    out.pass(named);
-                    out.pass(b"=");
-                    out.put(&match held.mode() {
-                        Mode::Cut => percent_encode(&clean, ENCODED).to_string().into_bytes(),
-                        Mode::Mask => masked_batch(value, &clean)?,
+                    out.forward(encoded_name);
+                    out.forward(b"=");
+                    out.insert(&match scrub_state.mode() {
+                        ScrubMode::Remove => percent_encode(&clean, FORM_ENCODE_SET).to_string().into_bytes(),
+                        ScrubMode::Mask => mask_batch(value, &clean)?,
                     });
                 }
             }
             return Ok(());
         }
-        let what = Parameter::named(name, form_decode(value));
-        match (held.judge(what, &field)?, held.mode()) {
-            (Fate::Stays, _) => {
-                self.join(out);
-                out.pass(&field);
+        let kind = ParameterKind::from_decoded(name, form_decode(value));
+        match (scrub_state.decide(kind, &field)?, scrub_state.mode()) {
+            (Decision::Keep, _) => {
+                self.write_separator(out);
+                out.forward(&field);
             }
-            (Fate::Goes, Mode::Mask) => {
-                self.join(out);
+            (Decision::Remove, ScrubMode::Mask) => {
+                self.write_separator(out);
                 let mask = |byte: &u8| if *byte == b'=' { b'=' } else { b'x' };
-                out.put(&field.iter().map(mask).collect::<Vec<_>>());
+                out.insert(&field.iter().map(mask).collect::<Vec<_>>());
             }
-            (Fate::Goes, Mode::Cut) => {
-                out.cut();
-                if matches!(self.before, Before::Nothing) {
-                    self.before = Before::Lost;
+            (Decision::Remove, ScrubMode::Remove) => {
+                out.discard();
+                if matches!(self.separator, Separator::First) {
+                    self.separator = Separator::Dropped;
                 }
             }
         }
@@ -171,59 +176,58 @@ impl Form {
     }
 
     /// The present parameter leaves: so does the ampersand before it, unless it is the first now.
-    fn join(&mut self, out: &mut Out<'_>) {
-        if matches!(self.before, Before::Ampersand) {
-            out.pass(b"&");
+    fn write_separator(&mut self, out: &mut ScrubOutput<'_>) {
+        if matches!(self.separator, Separator::Needed) {
+            out.forward(b"&");
         }
-        self.before = Before::Ampersand;
+        self.separator = Separator::Needed;
     }
 }
 
 /// Never the bytes.
-impl fmt::Debug for Form {
+impl fmt::Debug for FormScrubber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Form")
-            .field("place", &self.place)
-            .field("before", &self.before)
+            .field("place", &self.state)
+            .field("before", &self.separator)
             .finish_non_exhaustive()
     }
 }
 
 /// What a form encodes, as browsers do.
-const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
+const FORM_ENCODE_SET: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// What the beginning of a parameter shows.
-enum Seen {
+enum NameMatch {
     /// Not enough.
-    Part,
+    Incomplete,
     /// A name that means something.
-    Name(Name),
+    Known(ParameterName),
     /// Any other.
     Other,
 }
 
-fn name(data: &[u8], rest: Rest) -> Seen {
+fn match_name(data: &[u8], input_state: InputState) -> NameMatch {
     // Most names begin otherwise, and go free here.
-    match (data.first(), rest) {
+    match (data.first(), input_state) {
         (Some(b'a' | b'b' | b'%'), _) => {}
-        (None, Rest::ToCome) => return Seen::Part,
-        (Some(_), _) | (None, Rest::Nothing) => return Seen::Other,
+        (None, InputState::More) => return NameMatch::Incomplete,
+        (Some(_), _) | (None, InputState::End) => return NameMatch::Other,
     }
-    let longest = data.get(..=Name::LONGEST_ENCODED).unwrap_or(data);
-    let name = match (memchr2(b'=', b'&', longest), rest) {
+    let prefix = data.get(..=ParameterName::MAX_ENCODED_BYTES).unwrap_or(data);
+    let name = match (memchr2(b'=', b'&', prefix), input_state) {
         (Some(end), _) => data.get(..end),
-        (None, Rest::ToCome) if data.len() <= Name::LONGEST_ENCODED => return Seen::Part,
+        (None, InputState::More) if data.len() <= ParameterName::MAX_ENCODED_BYTES => {
+            return NameMatch::Incomplete;
+        }
         (None, _) => Some(data),
     };
-    name.and_then(Name::encoded).map_or(Seen::Other, Seen::Name)
+    name.and_then(ParameterName::from_encoded)
+        .map_or(NameMatch::Other, NameMatch::Known)
 }
 
 /// What is left of a parameter, and what is behind its ampersand.
-fn parameter(data: &[u8]) -> (&[u8], Option<&[u8]>) {
+fn split_parameter(data: &[u8]) -> (&[u8], Option<&[u8]>) {
     match memchr(b'&', data).and_then(|at| data.split_at_checked(at)) {
         Some((piece, behind)) => (piece, behind.get(1..)),
         None => (data, None),
@@ -231,11 +235,11 @@ fn parameter(data: &[u8]) -> (&[u8], Option<&[u8]>) {
 }
 
 /// A cleaned batch in the place of the value that it was, each byte with the length that it had.
-fn masked_batch(value: &[u8], clean: &[u8]) -> Result<Vec<u8>, ScrubError> {
+fn mask_batch(value: &[u8], clean: &[u8]) -> Result<Vec<u8>, ScrubError> {
     let mut masked = Vec::with_capacity(value.len());
     let mut rest = value;
     let mut clean = clean.iter();
-    for (byte, length) in form_units(value) {
+    for (byte, length) in form_decode_with_len(value) {
         let (unit, behind) = rest.split_at(length);
         rest = behind;
         match clean.next() {
@@ -253,4 +257,4 @@ fn masked_batch(value: &[u8], clean: &[u8]) -> Result<Vec<u8>, ScrubError> {
     }
 }
 
-const CANNOT_MASK: ScrubError = ScrubError::Unclean("those of the batch cannot be masked");
+const CANNOT_MASK: ScrubError = ScrubError::CannotScrub("those of the batch cannot be masked");

@@ -7,394 +7,384 @@
 //! # Why
 //!
 //! What comes out must not depend on the pieces that came in. So every bound is a bound of what the body holds, not of
-//! what happens to be kept: a member that is longer than [`FIELD`] is a token even if it came in one piece.
+//! what happens to be kept: a member that is longer than [`MAX_FIELD_BYTES`] is a token even if it came in one piece.
 
 use std::mem;
 
-use super::super::json::{Container, Event, Lexer, Text};
-use super::super::parameter::Name;
+use super::super::lenient_json::{Container, LexEvent, Lexer, SourceText};
+use super::super::parameter::ParameterName;
 use super::batch;
-use super::carried::{Carried, Piece};
-use super::edit::{Edit, How, edited};
-use super::held::{BATCH, FIELD, Fate, Held, Mode, Rest, ScrubError};
-use super::member::{LONGEST_NAME, judged, named, too_long};
-use super::out::Out;
+use super::edit::{Edit, EditKind, apply_edits};
+use super::json_state::{JsonState, OversizedRemoval};
+use super::member::{MAX_NAME_BYTES, classify_member, classify_oversized, parse_name};
+use super::output::ScrubOutput;
+use super::pending::{Chunk, Pending};
+use super::state::{Decision, InputState, MAX_BATCH_BYTES, MAX_FIELD_BYTES, ScrubError, ScrubMode, ScrubState};
 
 /// A JSON body.
 #[derive(Debug, Default)]
-pub(super) struct Json {
+pub(super) struct JsonScrubber {
     lexer: Lexer,
-    place: Place,
-    carried: Carried,
+    state: JsonState,
+    pending: Pending,
     /// Where the present member begins in what has not left, where its name ends, and where its value begins.
-    member: usize,
-    named: usize,
-    value: Option<usize>,
+    member_start: usize,
+    name_end: usize,
+    value_start: Option<usize>,
     /// Whether a member of this object has left.
-    left: bool,
+    has_kept: bool,
     /// Whether a comma is in what has not left.
-    comma: bool,
+    comma_pending: bool,
     /// Whether the next comma goes with a member that went.
-    orphan: bool,
+    drop_next_comma: bool,
     /// Whether the comma before a member that went is still needed, should there be none behind it.
-    owed: bool,
+    comma_owed: bool,
     /// Whether too much joins the members to be kept.
-    spilled: bool,
+    separator_overflowed: bool,
     /// Whether the comma before the present member has left, so that it must be masked if it is to go.
-    joined: bool,
-}
-
-/// What becomes of the bytes that come next.
-#[derive(Clone, Copy, Debug, Default)]
-enum Place {
-    /// Nothing is known: before the object, or behind it.
-    #[default]
-    Outside,
-    /// Between members. What joins them is kept.
-    Between,
-    /// In a name. It is kept.
-    Name,
-    /// Behind a name that means something. It is kept.
-    Field(Name),
-    /// In a member that leaves.
-    Data,
-    /// In the value of a member that is too long to be kept, and goes.
-    Long(Gone),
-}
-
-/// How the rest of a long value goes.
-#[derive(Clone, Copy, Debug)]
-enum Gone {
-    Cut,
-    /// It is overwritten, but for its quotes. Nothing: it has not begun.
-    Masked(Option<How>),
+    comma_sent: bool,
 }
 
 // === impl Json ===
 
-impl Json {
+impl JsonScrubber {
     /// The next bytes, or the last.
-    pub(super) fn step(
+    pub(super) fn feed(
         &mut self,
         data: &[u8],
-        rest: Rest,
-        held: &mut Held,
-        out: &mut Out<'_>,
+        input_state: InputState,
+        scrub: &mut ScrubState,
+        out: &mut ScrubOutput<'_>,
     ) -> Result<(), ScrubError> {
-        let mut piece = Piece::new(data);
+        let mut chunk = Chunk::new(data);
         let mut at = 0;
         while let Some(event) = self.lexer.next(data, &mut at) {
-            self.meet(event, at, &mut piece, held, out)?;
+            self.handle_event(event, at, &mut chunk, scrub, out)?;
         }
-        if rest == Rest::ToCome {
-            return self.keep(&mut piece, held, out);
+        if input_state == InputState::More {
+            return self.end_chunk(&mut chunk, scrub, out);
         }
-        let whole = self.lexer.is_between();
-        while let Some(event) = self.lexer.finish() {
-            self.meet(event, at, &mut piece, held, out)?;
+        let is_complete = self.lexer.is_between_members();
+        while let Some(event) = self.lexer.next_at_end() {
+            self.handle_event(event, at, &mut chunk, scrub, out)?;
         }
-        if whole {
-            self.settle(at, &mut piece, held, out);
+        if is_complete {
+            self.restore_pending(at, &mut chunk, scrub, out);
         }
-        self.carried.pass(&mut piece, at, out);
+        self.pending.forward(&mut chunk, at, out);
         Ok(())
     }
 
-    fn meet(
+    fn handle_event(
         &mut self,
-        event: Event,
+        event: LexEvent,
         at: usize,
-        piece: &mut Piece<'_>,
-        held: &mut Held,
-        out: &mut Out<'_>,
+        chunk: &mut Chunk<'_>,
+        scrub: &mut ScrubState,
+        out: &mut ScrubOutput<'_>,
     ) -> Result<(), ScrubError> {
         match event {
-            Event::Open(Container::Array) => self.lexer.ignore(),
-            Event::Open(Container::Object) => {
-                self.carried.pass(piece, at, out);
-                self.place = Place::Between;
-                self.left = false;
-                self.lose();
-                (self.orphan, self.owed) = (false, false);
+            LexEvent::Open(Container::Array) => self.lexer.skip_rest(),
+            LexEvent::Open(Container::Object) => {
+                self.pending.forward(chunk, at, out);
+                self.state = JsonState::BetweenMembers;
+                self.has_kept = false;
+                self.mark_removed();
+                (self.drop_next_comma, self.comma_owed) = (false, false);
             }
-            Event::NameStart => {
-                if held.mode() == Mode::Mask || self.spills(piece, at) {
-                    self.joined = self.comma || held.mode() == Mode::Mask;
-                    self.carried.pass(piece, at, out);
+            LexEvent::NameStart => {
+                if scrub.mode() == ScrubMode::Mask || self.overflows_separator(chunk, at) {
+                    self.comma_sent = self.comma_pending || scrub.mode() == ScrubMode::Mask;
+                    self.pending.forward(chunk, at, out);
                 }
-                self.owe();
-                self.member = self.carried.offset(piece, at);
-                self.place = Place::Name;
+                self.restore_owed_comma();
+                self.member_start = self.pending.offset(chunk, at);
+                self.state = JsonState::Name;
             }
-            Event::NameEnd => match (self.place, self.name(piece, at)) {
-                (Place::Name, Some(name)) => {
-                    self.place = Place::Field(name);
-                    self.named = self.carried.offset(piece, at);
-                    self.value = None;
+            LexEvent::NameEnd => match (self.state, self.member_name(chunk, at)) {
+                (JsonState::Name, Some(name)) => {
+                    self.state = JsonState::Credential(name);
+                    self.name_end = self.pending.offset(chunk, at);
+                    self.value_start = None;
                 }
-                _ => self.place = Place::Data,
+                _ => self.state = JsonState::Passthrough,
             },
-            Event::ValueStart => match self.place {
-                Place::Field(_) => self.value = Some(self.carried.offset(piece, at)),
-                Place::Between => {
-                    self.owe();
-                    self.place = Place::Data;
+            LexEvent::ValueStart => match self.state {
+                JsonState::Credential(_) => self.value_start = Some(self.pending.offset(chunk, at)),
+                JsonState::BetweenMembers => {
+                    self.restore_owed_comma();
+                    self.state = JsonState::Passthrough;
                 }
-                Place::Long(gone @ Gone::Masked(_)) => {
-                    self.gone(gone, at, piece, out);
-                    let how = How::of(piece.byte(at));
-                    if how == How::Text {
-                        self.carried.pass(piece, at + 1, out);
+                JsonState::Oversized(removal @ OversizedRemoval::Mask(_)) => {
+                    self.remove_oversized(removal, at, chunk, out);
+                    let how = EditKind::mask_for(chunk.byte(at));
+                    if how == EditKind::MaskString {
+                        self.pending.forward(chunk, at + 1, out);
                     }
-                    self.place = Place::Long(Gone::Masked(Some(how)));
+                    self.state = JsonState::Oversized(OversizedRemoval::Mask(Some(how)));
                 }
-                Place::Outside | Place::Name | Place::Data | Place::Long(Gone::Cut) => {}
+                JsonState::Outside
+                | JsonState::Name
+                | JsonState::Passthrough
+                | JsonState::Oversized(OversizedRemoval::Remove) => {}
             },
-            Event::ValueEnd => self.end(at, piece, held, out)?,
-            Event::Comma if self.orphan => {
-                if self.spills(piece, at.saturating_sub(1)) {
-                    self.carried.pass(piece, at.saturating_sub(1), out);
+            LexEvent::ValueEnd => self.end_member(at, chunk, scrub, out)?,
+            LexEvent::Comma if self.drop_next_comma => {
+                if self.overflows_separator(chunk, at.saturating_sub(1)) {
+                    self.pending.forward(chunk, at.saturating_sub(1), out);
                 }
-                self.carried.cut(piece, at, out);
-                (self.orphan, self.spilled) = (false, false);
+                self.pending.discard(chunk, at, out);
+                (self.drop_next_comma, self.separator_overflowed) = (false, false);
             }
-            Event::Comma => {
-                self.carried.pass(piece, at.saturating_sub(1), out);
-                (self.comma, self.owed, self.spilled) = (true, false, false);
+            LexEvent::Comma => {
+                self.pending.forward(chunk, at.saturating_sub(1), out);
+                (self.comma_pending, self.comma_owed, self.separator_overflowed) = (true, false, false);
             }
-            Event::Close => {
-                self.settle(at.saturating_sub(1), piece, held, out);
-                self.carried.pass(piece, at, out);
-                self.place = Place::Outside;
+            LexEvent::Close => {
+                self.restore_pending(at.saturating_sub(1), chunk, scrub, out);
+                self.pending.forward(chunk, at, out);
+                self.state = JsonState::Outside;
             }
         }
         Ok(())
     }
 
     /// The end of a member.
-    fn end(
+    fn end_member(
         &mut self,
         at: usize,
-        piece: &mut Piece<'_>,
-        held: &mut Held,
-        out: &mut Out<'_>,
+        chunk: &mut Chunk<'_>,
+        scrub: &mut ScrubState,
+        out: &mut ScrubOutput<'_>,
     ) -> Result<(), ScrubError> {
-        match mem::replace(&mut self.place, Place::Between) {
-            Place::Field(Name::Batch) => {
-                self.batch(at, piece, held, out)?;
-                self.leave();
+        match mem::replace(&mut self.state, JsonState::BetweenMembers) {
+            JsonState::Credential(ParameterName::Batch) => {
+                self.scrub_batch(at, chunk, scrub, out)?;
+                self.mark_kept();
             }
-            Place::Field(name) => {
-                let kept = self.carried.kept(piece, at);
-                let member = kept.get(self.member..).unwrap_or_default();
-                let value = self.value.and_then(|value| kept.get(value..));
-                let fate = if member.len() > FIELD {
-                    held.judge(too_long(name), &[])?
+            JsonState::Credential(name) => {
+                let unsent = self.pending.unsent(chunk, at);
+                let member = unsent.get(self.member_start..).unwrap_or_default();
+                let value = self.value_start.and_then(|value| unsent.get(value..));
+                let decision = if member.len() > MAX_FIELD_BYTES {
+                    scrub.decide(classify_oversized(name), &[])?
                 } else {
-                    held.judge(judged(name, value.unwrap_or_default()), member)?
+                    scrub.decide(classify_member(name, value.unwrap_or_default()), member)?
                 };
-                match fate {
-                    Fate::Stays => {
-                        self.carried.pass(piece, at, out);
-                        self.leave();
+                match decision {
+                    Decision::Keep => {
+                        self.pending.forward(chunk, at, out);
+                        self.mark_kept();
                     }
-                    Fate::Goes if self.joined => {
-                        let masked = self.masked(&kept);
-                        self.carried.cut(piece, at, out);
-                        out.put(&masked);
-                        self.leave();
+                    Decision::Remove if self.comma_sent => {
+                        let masked = self.mask_member(&unsent);
+                        self.pending.discard(chunk, at, out);
+                        out.insert(&masked);
+                        self.mark_kept();
                     }
-                    Fate::Goes => {
-                        self.carried.cut(piece, at, out);
-                        self.lose();
-                    }
-                }
-            }
-            Place::Long(gone) => {
-                let closed =
-                    self.lexer.is_between() && matches!(gone, Gone::Masked(Some(How::Text)));
-                self.gone(gone, at.saturating_sub(usize::from(closed)), piece, out);
-                match gone {
-                    Gone::Cut => self.lose(),
-                    Gone::Masked(_) => {
-                        self.carried.pass(piece, at, out);
-                        self.leave();
+                    Decision::Remove => {
+                        self.pending.discard(chunk, at, out);
+                        self.mark_removed();
                     }
                 }
             }
-            Place::Data | Place::Outside | Place::Between | Place::Name => {
-                self.carried.pass(piece, at, out);
-                self.leave();
+            JsonState::Oversized(removal) => {
+                let is_closed = self.lexer.is_between_members()
+                    && matches!(removal, OversizedRemoval::Mask(Some(EditKind::MaskString)));
+                self.remove_oversized(removal, at.saturating_sub(usize::from(is_closed)), chunk, out);
+                match removal {
+                    OversizedRemoval::Remove => self.mark_removed(),
+                    OversizedRemoval::Mask(_) => {
+                        self.pending.forward(chunk, at, out);
+                        self.mark_kept();
+                    }
+                }
+            }
+            JsonState::Passthrough | JsonState::Outside | JsonState::BetweenMembers | JsonState::Name => {
+                self.pending.forward(chunk, at, out);
+                self.mark_kept();
             }
         }
         Ok(())
     }
 
     /// A member begins, and there was no comma behind one that went with that before it.
-    fn owe(&mut self) {
-        if mem::take(&mut self.owed) {
-            self.carried.prepend(b',');
-            self.comma = true;
+    fn restore_owed_comma(&mut self) {
+        if mem::take(&mut self.comma_owed) {
+            self.pending.prepend(b',');
+            self.comma_pending = true;
         }
     }
 
     /// The present member has left.
-    const fn leave(&mut self) {
-        self.left = true;
-        (self.orphan, self.owed) = (false, false);
-        (self.comma, self.spilled, self.joined) = (false, false, false);
+    const fn mark_kept(&mut self) {
+        self.has_kept = true;
+        (self.drop_next_comma, self.comma_owed) = (false, false);
+        (self.comma_pending, self.separator_overflowed, self.comma_sent) = (false, false, false);
     }
 
     /// The present member has been cut.
-    const fn lose(&mut self) {
-        (self.orphan, self.owed) = (!self.left, self.left);
-        (self.comma, self.spilled, self.joined) = (false, false, false);
+    const fn mark_removed(&mut self) {
+        (self.drop_next_comma, self.comma_owed) = (!self.has_kept, self.has_kept);
+        (self.comma_pending, self.separator_overflowed, self.comma_sent) = (false, false, false);
     }
 
     /// The end of a piece: what may leave leaves, and what has to be seen whole is kept.
-    fn keep(
+    fn end_chunk(
         &mut self,
-        piece: &mut Piece<'_>,
-        held: &mut Held,
-        out: &mut Out<'_>,
+        chunk: &mut Chunk<'_>,
+        scrub: &mut ScrubState,
+        out: &mut ScrubOutput<'_>,
     ) -> Result<(), ScrubError> {
-        let end = piece.end();
-        let length = self.carried.offset(piece, end);
-        match self.place {
-            Place::Outside | Place::Data => self.carried.pass(piece, end, out),
-            Place::Between if self.spills(piece, end) => {
-                self.spilled = true;
-                self.carried.pass(piece, end, out);
+        let end = chunk.end();
+        let length = self.pending.offset(chunk, end);
+        match self.state {
+            JsonState::Outside | JsonState::Passthrough => self.pending.forward(chunk, end, out),
+            JsonState::BetweenMembers if self.overflows_separator(chunk, end) => {
+                self.separator_overflowed = true;
+                self.pending.forward(chunk, end, out);
             }
-            Place::Name if length.saturating_sub(self.member) > LONGEST_NAME => {
-                self.carried.pass(piece, end, out);
-                self.place = Place::Data;
+            JsonState::Name if length.saturating_sub(self.member_start) > MAX_NAME_BYTES => {
+                self.pending.forward(chunk, end, out);
+                self.state = JsonState::Passthrough;
             }
-            Place::Field(Name::Batch) if length.saturating_sub(self.member) > BATCH => {
-                return Err(TOO_LONG);
-            }
-            Place::Field(name @ (Name::Token | Name::Proof))
-                if length.saturating_sub(self.member) > FIELD =>
+            JsonState::Credential(ParameterName::Batch)
+                if length.saturating_sub(self.member_start) > MAX_BATCH_BYTES =>
             {
-                self.long(name, piece, held, out)?;
+                return Err(BATCH_TOO_LONG);
             }
-            Place::Between | Place::Name | Place::Field(_) => self.carried.keep(piece),
-            Place::Long(gone) => self.gone(gone, end, piece, out),
+            JsonState::Credential(name @ (ParameterName::Token | ParameterName::Proof))
+                if length.saturating_sub(self.member_start) > MAX_FIELD_BYTES =>
+            {
+                self.begin_oversized(name, chunk, scrub, out)?;
+            }
+            JsonState::BetweenMembers | JsonState::Name | JsonState::Credential(_) => {
+                self.pending.buffer(chunk);
+            }
+            JsonState::Oversized(gone) => self.remove_oversized(gone, end, chunk, out),
         }
         Ok(())
     }
 
     /// A credential that is too long to be kept: no app's is, and no placeholder.
-    fn long(
+    fn begin_oversized(
         &mut self,
-        name: Name,
-        piece: &mut Piece<'_>,
-        held: &mut Held,
-        out: &mut Out<'_>,
+        name: ParameterName,
+        chunk: &mut Chunk<'_>,
+        scrub: &mut ScrubState,
+        out: &mut ScrubOutput<'_>,
     ) -> Result<(), ScrubError> {
-        let end = piece.end();
-        let fate = held.judge(too_long(name), &[])?;
-        self.place = match fate {
-            Fate::Stays => {
-                self.carried.pass(piece, end, out);
-                Place::Data
+        let end = chunk.end();
+        let decision = scrub.decide(classify_oversized(name), &[])?;
+        self.state = match decision {
+            Decision::Keep => {
+                self.pending.forward(chunk, end, out);
+                JsonState::Passthrough
             }
-            Fate::Goes if self.joined => {
-                let kept = self.carried.kept(piece, end);
-                let how = self.value.map(|value| How::of(kept.get(value).copied()));
-                let masked = self.masked(&kept);
-                self.carried.cut(piece, end, out);
-                out.put(&masked);
-                Place::Long(Gone::Masked(how))
+            Decision::Remove if self.comma_sent => {
+                let unsent = self.pending.unsent(chunk, end);
+                let mask_kind = self
+                    .value_start
+                    .map(|value| EditKind::mask_for(unsent.get(value).copied()));
+                let masked = self.mask_member(&unsent);
+                self.pending.discard(chunk, end, out);
+                out.insert(&masked);
+                JsonState::Oversized(OversizedRemoval::Mask(mask_kind))
             }
-            Fate::Goes => {
-                self.carried.cut(piece, end, out);
-                Place::Long(Gone::Cut)
+            Decision::Remove => {
+                self.pending.discard(chunk, end, out);
+                JsonState::Oversized(OversizedRemoval::Remove)
             }
         };
         Ok(())
     }
 
-    /// More of the value of a [`Place::Long`].
-    fn gone(&mut self, gone: Gone, at: usize, piece: &mut Piece<'_>, out: &mut Out<'_>) {
+    /// More of the value of a [`JsonState::Oversized`].
+    fn remove_oversized(
+        &mut self,
+        gone: OversizedRemoval,
+        at: usize,
+        chunk: &mut Chunk<'_>,
+        out: &mut ScrubOutput<'_>,
+    ) {
         match gone {
-            Gone::Cut => self.carried.cut(piece, at, out),
-            Gone::Masked(None) => self.carried.pass(piece, at, out),
-            Gone::Masked(Some(how)) => {
-                let masked = vec![how.mask(); piece.length(at)];
-                self.carried.cut(piece, at, out);
-                out.put(&masked);
+            OversizedRemoval::Remove => self.pending.discard(chunk, at, out),
+            OversizedRemoval::Mask(None) => self.pending.forward(chunk, at, out),
+            OversizedRemoval::Mask(Some(how)) => {
+                let masked = vec![how.mask_byte(); chunk.unsent_len(at)];
+                self.pending.discard(chunk, at, out);
+                out.insert(&masked);
             }
         }
     }
 
     /// A `batch` that has been seen whole.
-    fn batch(
+    fn scrub_batch(
         &mut self,
         at: usize,
-        piece: &mut Piece<'_>,
-        held: &mut Held,
-        out: &mut Out<'_>,
+        chunk: &mut Chunk<'_>,
+        scrub: &mut ScrubState,
+        out: &mut ScrubOutput<'_>,
     ) -> Result<(), ScrubError> {
-        held.note_batch();
-        let kept = self.carried.kept(piece, at);
-        if kept.len().saturating_sub(self.member) > BATCH {
-            return Err(TOO_LONG);
+        scrub.mark_batch();
+        let unsent = self.pending.unsent(chunk, at);
+        if unsent.len().saturating_sub(self.member_start) > MAX_BATCH_BYTES {
+            return Err(BATCH_TOO_LONG);
         }
-        let start = self.value.unwrap_or(kept.len());
-        let text = Text::plain(kept.get(start..).unwrap_or_default(), start);
+        let start = self.value_start.unwrap_or(unsent.len());
+        let text = SourceText::from_slice(unsent.get(start..).unwrap_or_default(), start);
         let edits = match text.bytes().first() {
             Some(b'"' | b'\'') => {
-                batch::edits(&text.unescaped(0..text.bytes().len()), held.policy(), held)?
+                batch::collect_edits(&text.unescape_at(0..text.bytes().len()), scrub.policy(), scrub)?
             }
-            Some(_) => batch::edits(&text, held.policy(), held)?,
+            Some(_) => batch::collect_edits(&text, scrub.policy(), scrub)?,
             None => Vec::new(),
         };
         if edits.is_empty() {
-            self.carried.pass(piece, at, out);
+            self.pending.forward(chunk, at, out);
         } else {
-            let edited = edited(&kept, &edits);
-            self.carried.cut(piece, at, out);
-            out.put(&edited);
+            let scrubbed = apply_edits(&unsent, &edits);
+            self.pending.discard(chunk, at, out);
+            out.insert(&scrubbed);
         }
         Ok(())
     }
 
     /// What was held goes before `at`, the end of the object.
-    fn settle(&mut self, at: usize, piece: &mut Piece<'_>, held: &mut Held, out: &mut Out<'_>) {
-        if !matches!(self.place, Place::Between) {
+    fn restore_pending(&mut self, at: usize, chunk: &mut Chunk<'_>, scrub: &mut ScrubState, out: &mut ScrubOutput<'_>) {
+        if !matches!(self.state, JsonState::BetweenMembers) {
             return;
         }
-        let mut separate = self.left && !self.comma;
-        for member in held.settle().iter().filter(|member| !member.is_empty()) {
-            self.carried.pass(piece, at, out);
-            if separate {
-                out.put(b",");
+        let mut needs_comma = self.has_kept && !self.comma_pending;
+        for member in scrub.resolve_pending().iter().filter(|member| !member.is_empty()) {
+            self.pending.forward(chunk, at, out);
+            if needs_comma {
+                out.insert(b",");
             }
-            separate = true;
-            out.put(member);
+            needs_comma = true;
+            out.insert(member);
         }
     }
 
     /// What has not left, with the member masked.
-    fn masked(&self, kept: &[u8]) -> Vec<u8> {
-        let value = self.value.unwrap_or(kept.len())..kept.len();
-        let name = Edit::masked(kept, self.member..self.named);
-        edited(kept, &[name, Edit::masked(kept, value)])
+    fn mask_member(&self, unsent: &[u8]) -> Vec<u8> {
+        let value = self.value_start.unwrap_or(unsent.len())..unsent.len();
+        let name = Edit::mask_literal(unsent, self.member_start..self.name_end);
+        apply_edits(unsent, &[name, Edit::mask_literal(unsent, value)])
     }
 
     /// Whether more joins the members, up to `at`, than is kept.
-    fn spills(&self, piece: &Piece<'_>, at: usize) -> bool {
-        self.spilled || self.carried.offset(piece, at) > FIELD
+    fn overflows_separator(&self, chunk: &Chunk<'_>, at: usize) -> bool {
+        self.separator_overflowed || self.pending.offset(chunk, at) > MAX_FIELD_BYTES
     }
 
     /// What the name means that ends at `at`.
-    fn name(&self, piece: &Piece<'_>, at: usize) -> Option<Name> {
-        named(self.carried.kept(piece, at).get(self.member..)?)
+    fn member_name(&self, chunk: &Chunk<'_>, at: usize) -> Option<ParameterName> {
+        parse_name(self.pending.unsent(chunk, at).get(self.member_start..)?)
     }
 }
 
-const TOO_LONG: ScrubError = ScrubError::Unclean("the batch is too long");
+const BATCH_TOO_LONG: ScrubError = ScrubError::CannotScrub("the batch is too long");
 
 #[cfg(test)]
 mod tests;

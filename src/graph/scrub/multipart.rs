@@ -17,50 +17,50 @@ use bytes::BytesMut;
 use memchr::memmem::Finder;
 use memchr::{memchr_iter, memrchr};
 
-use super::super::parameter::{Name, Parameter};
+use super::super::parameter::{ParameterKind, ParameterName};
 use super::batch;
-use super::held::{BATCH, FIELD, Fate, Held, Mode, Rest, ScrubError};
-use super::out::Out;
+use super::output::ScrubOutput;
 use super::part;
+use super::state::{Decision, InputState, MAX_BATCH_BYTES, MAX_FIELD_BYTES, ScrubError, ScrubMode, ScrubState};
 
 /// A multipart form.
-pub(super) struct Multipart {
+pub(super) struct MultipartScrubber {
     /// A line end, and the boundary with its dashes.
-    mark: Finder<'static>,
-    place: Place,
+    delimiter: Finder<'static>,
+    state: MultipartState,
     /// Whether the next byte begins a line.
-    fresh: bool,
+    at_line_start: bool,
     /// What cannot be told from a boundary, or is the beginning of a part's head.
-    kept: BytesMut,
+    buffered: BytesMut,
 }
 
 #[derive(Debug)]
-enum Place {
+enum MultipartState {
     /// In what leaves as it is.
-    Flow,
+    Passthrough,
     /// Behind a boundary line, so long, that is still in `kept`.
-    Head(usize),
+    Headers(usize),
     /// In a field that has to be seen whole.
-    Field(Field),
+    Field(BufferedField),
 }
 
 /// A field that has to be seen whole.
-struct Field {
-    name: Name,
+struct BufferedField {
+    name: ParameterName,
     /// The boundary line, the head, and the value as far as it has come.
-    piece: Vec<u8>,
+    bytes: Vec<u8>,
     /// Where the name is.
-    places: Vec<Range<usize>>,
+    name_ranges: Vec<Range<usize>>,
     /// Where the value is.
-    value: usize,
+    value_start: usize,
 }
 
 /// A boundary line, or the beginning of one; so long.
-enum Line {
+enum DelimiterLine {
     /// None.
-    Other,
+    None,
     /// It cannot be told yet.
-    Part,
+    Incomplete,
     /// It begins a part.
     Opening(usize),
     /// It ends the form.
@@ -68,314 +68,315 @@ enum Line {
 }
 
 /// The longest head of a part. A longer one is not read.
-const HEAD: usize = FIELD;
+const MAX_PART_HEADER_BYTES: usize = MAX_FIELD_BYTES;
 /// The most white space behind a boundary.
-const PADDING: usize = 256;
+const MAX_PADDING_BYTES: usize = 256;
 
 // === impl Multipart ===
 
-impl Multipart {
+impl MultipartScrubber {
     /// For the parameters of its content type, with what stands before them; `None`: it has no boundary.
-    pub(super) fn of(parameters: &[u8]) -> Option<Self> {
-        let boundary = part::Attribute::find(parameters.get(1..)?, b"boundary")?;
+    pub(super) fn from_parameters(parameters: &[u8]) -> Option<Self> {
+        let boundary = part::HeaderParameter::find_value(parameters.get(1..)?, b"boundary")?;
         if boundary.is_empty() {
             return None;
         }
-        let mark = [b"\n--", &boundary[..]].concat();
+        let delimiter = [b"\n--", &boundary[..]].concat();
         Some(Self {
-            mark: Finder::new(&mark).into_owned(),
-            place: Place::Flow,
-            fresh: true,
-            kept: BytesMut::new(),
+            delimiter: Finder::new(&delimiter).into_owned(),
+            state: MultipartState::Passthrough,
+            at_line_start: true,
+            buffered: BytesMut::new(),
         })
     }
 
     /// The next bytes, or the last.
-    pub(super) fn step(
+    pub(super) fn feed(
         &mut self,
         data: &[u8],
-        rest: Rest,
-        held: &mut Held,
-        out: &mut Out<'_>,
+        input_state: InputState,
+        scrub_state: &mut ScrubState,
+        out: &mut ScrubOutput<'_>,
     ) -> Result<(), ScrubError> {
-        let kept;
+        let buffered;
         let mut data = data;
-        if !self.kept.is_empty() {
-            self.kept.extend_from_slice(data);
-            kept = mem::take(&mut self.kept);
-            data = &kept;
+        if !self.buffered.is_empty() {
+            self.buffered.extend_from_slice(data);
+            buffered = mem::take(&mut self.buffered);
+            data = &buffered;
         }
         loop {
-            if let Place::Head(line) = self.place {
-                let head = head(data, line, rest);
+            if let MultipartState::Headers(line) = self.state {
+                let head = find_header_end(data, line, input_state);
                 match head {
-                    Head::Part => break,
-                    Head::End(end) => data = self.begin(line, data.split_at(end), out),
-                    Head::None | Head::Broken => {
+                    HeaderEnd::Incomplete => break,
+                    HeaderEnd::Found(end) => data = self.begin_part(line, data.split_at(end), out),
+                    HeaderEnd::TooLong | HeaderEnd::Truncated => {
                         // Behind a head that breaks off nothing can be put any more.
-                        if let Head::Broken = head {
-                            self.put_back(held, out);
+                        if let HeaderEnd::Truncated = head {
+                            self.restore_pending(scrub_state, out);
                         }
                         let (line, behind) = data.split_at(line);
-                        out.pass(line);
+                        out.forward(line);
                         data = behind;
-                        self.place = Place::Flow;
+                        self.state = MultipartState::Passthrough;
                     }
                 }
-                self.fresh = true;
+                self.at_line_start = true;
                 continue;
             }
-            let (content, line) = self.scan(data, rest);
+            let (content, line) = self.find_delimiter(data, input_state);
             let (content, behind) = data.split_at(content);
             data = behind;
-            match &mut self.place {
-                Place::Field(field) => field.collect(content)?,
-                Place::Flow | Place::Head(_) => out.pass(content),
+            match &mut self.state {
+                MultipartState::Field(field) => field.buffer(content)?,
+                MultipartState::Passthrough | MultipartState::Headers(_) => out.forward(content),
             }
             match line {
-                Line::Other | Line::Part => break,
-                Line::Opening(length) => {
-                    self.end_field(held, out)?;
-                    self.place = Place::Head(length);
+                DelimiterLine::None | DelimiterLine::Incomplete => break,
+                DelimiterLine::Opening(length) => {
+                    self.end_field(scrub_state, out)?;
+                    self.state = MultipartState::Headers(length);
                 }
-                Line::Closing(length) => {
-                    self.end_field(held, out)?;
-                    self.put_back(held, out);
+                DelimiterLine::Closing(length) => {
+                    self.end_field(scrub_state, out)?;
+                    self.restore_pending(scrub_state, out);
                     let (line, behind) = data.split_at(length);
-                    out.pass(line);
+                    out.forward(line);
                     data = behind;
-                    self.fresh = false;
+                    self.at_line_start = false;
                 }
             }
         }
-        self.kept.extend_from_slice(data);
-        if rest == Rest::Nothing {
-            self.end_field(held, out)?;
-            self.put_back(held, out);
+        self.buffered.extend_from_slice(data);
+        if input_state == InputState::End {
+            self.end_field(scrub_state, out)?;
+            self.restore_pending(scrub_state, out);
         }
         Ok(())
     }
 
     /// A part begins: its boundary line, its head and what is behind. Gives back the latter.
-    fn begin<'a>(
+    fn begin_part<'a>(
         &mut self,
         line: usize,
         (begin, behind): (&'a [u8], &'a [u8]),
-        out: &mut Out<'_>,
+        out: &mut ScrubOutput<'_>,
     ) -> &'a [u8] {
         let head = begin.get(line..).unwrap_or_default();
-        self.place = match part::Field::of(head) {
+        self.state = match part::PartField::parse(head) {
             None => {
-                out.pass(begin);
-                Place::Flow
+                out.forward(begin);
+                MultipartState::Passthrough
             }
-            Some(part::Field { name, places }) => Place::Field(Field {
+            Some(part::PartField {
                 name,
-                piece: begin.to_vec(),
-                places: places
+                name_ranges: places,
+            }) => MultipartState::Field(BufferedField {
+                name,
+                bytes: begin.to_vec(),
+                name_ranges: places
                     .into_iter()
                     .map(|place| place.start + line..place.end + line)
                     .collect(),
-                value: begin.len(),
+                value_start: begin.len(),
             }),
         };
         behind
     }
 
     /// How much of this is content, and what the line behind it is.
-    fn scan(&mut self, data: &[u8], rest: Rest) -> (usize, Line) {
-        let mut content = 0;
+    fn find_delimiter(&mut self, data: &[u8], input_state: InputState) -> (usize, DelimiterLine) {
+        let mut content_len = 0;
         loop {
-            let left = data.get(content..).unwrap_or_default();
-            if self.fresh {
-                match self.line(left, rest) {
-                    Line::Other => {}
-                    line @ (Line::Part | Line::Opening(_) | Line::Closing(_)) => {
-                        return (content, line);
+            let left = data.get(content_len..).unwrap_or_default();
+            if self.at_line_start {
+                match self.parse_delimiter_line(left, input_state) {
+                    DelimiterLine::None => {}
+                    line @ (DelimiterLine::Incomplete | DelimiterLine::Opening(_) | DelimiterLine::Closing(_)) => {
+                        return (content_len, line);
                     }
                 }
             }
-            if let Some(at) = self.mark.find(left) {
-                content += at + 1;
-                self.fresh = true;
+            if let Some(at) = self.delimiter.find(left) {
+                content_len += at + 1;
+                self.at_line_start = true;
                 continue;
             }
             // What stands behind the last line feed may go on as a boundary.
-            let mark = self.mark.needle();
-            let tail = left.len().saturating_sub(mark.len());
-            let feed = memrchr(b'\n', left.get(tail..).unwrap_or_default()).map(|at| at + tail);
-            let begun = feed.filter(|at| {
-                rest == Rest::ToCome && left.get(*at..).is_some_and(|begun| mark.starts_with(begun))
+            let delimiter = self.delimiter.needle();
+            let tail = left.len().saturating_sub(delimiter.len());
+            let line_feed = memrchr(b'\n', left.get(tail..).unwrap_or_default()).map(|at| at + tail);
+            let partial_delimiter = line_feed.filter(|at| {
+                input_state == InputState::More && left.get(*at..).is_some_and(|begun| delimiter.starts_with(begun))
             });
-            if let Some(at) = begun {
-                self.fresh = true;
-                return (content + at + 1, Line::Part);
+            if let Some(at) = partial_delimiter {
+                self.at_line_start = true;
+                return (content_len + at + 1, DelimiterLine::Incomplete);
             }
             if let Some(last) = left.last() {
-                self.fresh = *last == b'\n';
+                self.at_line_start = *last == b'\n';
             }
-            return (data.len(), Line::Other);
+            return (data.len(), DelimiterLine::None);
         }
     }
 
     /// What a line is, that begins here.
-    fn line(&self, data: &[u8], rest: Rest) -> Line {
-        let part = match rest {
-            Rest::ToCome => Line::Part,
-            Rest::Nothing => Line::Other,
+    fn parse_delimiter_line(&self, data: &[u8], input_state: InputState) -> DelimiterLine {
+        let incomplete = match input_state {
+            InputState::More => DelimiterLine::Incomplete,
+            InputState::End => DelimiterLine::None,
         };
-        let dashes = self.mark.needle().get(1..).unwrap_or_default();
+        let dashes = self.delimiter.needle().get(1..).unwrap_or_default();
         let Some(behind) = data.strip_prefix(dashes) else {
             return if dashes.starts_with(data) {
-                part
+                incomplete
             } else {
-                Line::Other
+                DelimiterLine::None
             };
         };
-        let blank = |byte: &&u8| matches!(byte, b' ' | b'\t');
-        let padding = behind.iter().take_while(blank).count();
-        match behind.get(padding..).unwrap_or_default() {
-            _ if padding > PADDING => Line::Other,
-            [b'\n', ..] => Line::Opening(dashes.len() + padding + 1),
-            [b'\r', b'\n', ..] => Line::Opening(dashes.len() + padding + 2),
-            [b'-', b'-', ..] if padding == 0 => Line::Closing(dashes.len() + 2),
+        let is_blank = |byte: &&u8| matches!(byte, b' ' | b'\t');
+        let padding_len = behind.iter().take_while(is_blank).count();
+        match behind.get(padding_len..).unwrap_or_default() {
+            _ if padding_len > MAX_PADDING_BYTES => DelimiterLine::None,
+            [b'\n', ..] => DelimiterLine::Opening(dashes.len() + padding_len + 1),
+            [b'\r', b'\n', ..] => DelimiterLine::Opening(dashes.len() + padding_len + 2),
+            [b'-', b'-', ..] if padding_len == 0 => DelimiterLine::Closing(dashes.len() + 2),
             // A form that breaks off in a boundary line ends with it.
-            end @ ([] | [b'\r']) => match rest {
-                Rest::ToCome => Line::Part,
-                Rest::Nothing => Line::Closing(dashes.len() + padding + end.len()),
+            end @ ([] | [b'\r']) => match input_state {
+                InputState::More => DelimiterLine::Incomplete,
+                InputState::End => DelimiterLine::Closing(dashes.len() + padding_len + end.len()),
             },
-            [b'-'] if padding == 0 => part,
-            _ => Line::Other,
+            [b'-'] if padding_len == 0 => incomplete,
+            _ => DelimiterLine::None,
         }
     }
 
     /// The field that was being read has been seen whole, if there is one.
-    fn end_field(&mut self, held: &mut Held, out: &mut Out<'_>) -> Result<(), ScrubError> {
-        let Place::Field(field) = mem::replace(&mut self.place, Place::Flow) else {
+    fn end_field(&mut self, scrub_state: &mut ScrubState, out: &mut ScrubOutput<'_>) -> Result<(), ScrubError> {
+        let MultipartState::Field(field) = mem::replace(&mut self.state, MultipartState::Passthrough) else {
             return Ok(());
         };
-        match field.end(held, out)? {
-            Fate::Stays => {}
+        match field.finish(scrub_state, out)? {
+            Decision::Keep => {}
             // What has left ends before the boundary line.
-            Fate::Goes => self.fresh = true,
+            Decision::Remove => self.at_line_start = true,
         }
         Ok(())
     }
 
     /// Puts back what may stay after all: as parts before the closing boundary, or at the end of a form that has none.
-    fn put_back(&self, held: &mut Held, out: &mut Out<'_>) {
-        let pieces = held.settle();
-        if !pieces.is_empty() && !self.fresh {
-            out.put(b"\r\n");
+    fn restore_pending(&self, scrub_state: &mut ScrubState, out: &mut ScrubOutput<'_>) {
+        let fragments = scrub_state.resolve_pending();
+        if !fragments.is_empty() && !self.at_line_start {
+            out.insert(b"\r\n");
         }
-        for piece in pieces {
-            out.put(&piece);
+        for piece in fragments {
+            out.insert(&piece);
         }
     }
 }
 
 /// Never the bytes.
-impl fmt::Debug for Multipart {
+impl fmt::Debug for MultipartScrubber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Multipart")
-            .field("place", &self.place)
+            .field("place", &self.state)
             .finish_non_exhaustive()
     }
 }
 
 // === impl Field ===
 
-impl Field {
-    fn collect(&mut self, content: &[u8]) -> Result<(), ScrubError> {
-        let (most, fault) = match self.name {
-            Name::Batch => (BATCH, "the batch is too long"),
-            Name::Token | Name::Proof => (FIELD, "one is too long"),
+impl BufferedField {
+    fn buffer(&mut self, content: &[u8]) -> Result<(), ScrubError> {
+        let (limit, message) = match self.name {
+            ParameterName::Batch => (MAX_BATCH_BYTES, "the batch is too long"),
+            ParameterName::Token | ParameterName::Proof => (MAX_FIELD_BYTES, "one is too long"),
         };
-        if self.piece.len() + content.len() > most {
-            return Err(ScrubError::Unclean(fault));
+        if self.bytes.len() + content.len() > limit {
+            return Err(ScrubError::CannotScrub(message));
         }
-        self.piece.extend_from_slice(content);
+        self.bytes.extend_from_slice(content);
         Ok(())
     }
 
-    fn end(mut self, held: &mut Held, out: &mut Out<'_>) -> Result<Fate, ScrubError> {
-        let (head, content) = self.piece.split_at(self.value);
+    fn finish(mut self, scrub_state: &mut ScrubState, out: &mut ScrubOutput<'_>) -> Result<Decision, ScrubError> {
+        let (head, content) = self.bytes.split_at(self.value_start);
         let value = content
             .strip_suffix(b"\n")
             .map_or(content, |line| line.strip_suffix(b"\r").unwrap_or(line));
         let value = value.len();
         let (value, line_end) = content.split_at(value);
-        if self.name == Name::Batch {
-            held.note_batch();
-            match batch::clean(value, held.policy(), held)? {
-                None => out.pass(&self.piece),
-                Some(clean) if held.mode() == Mode::Mask && clean.len() != value.len() => {
-                    return Err(ScrubError::Unclean("those of the batch cannot be masked"));
+        if self.name == ParameterName::Batch {
+            scrub_state.mark_batch();
+            match batch::scrub(value, scrub_state.policy(), scrub_state)? {
+                None => out.forward(&self.bytes),
+                Some(clean) if scrub_state.mode() == ScrubMode::Mask && clean.len() != value.len() => {
+                    return Err(ScrubError::CannotScrub("those of the batch cannot be masked"));
                 }
                 Some(clean) => {
-                    out.pass(head);
-                    out.put(&clean);
-                    out.pass(line_end);
+                    out.forward(head);
+                    out.insert(&clean);
+                    out.forward(line_end);
                 }
             }
-            return Ok(Fate::Stays);
+            return Ok(Decision::Keep);
         }
-        let what = Parameter::named(self.name, value.iter().copied());
-        let fate = held.judge(what, &self.piece)?;
-        match (fate, held.mode()) {
-            (Fate::Stays, _) => out.pass(&self.piece),
-            (Fate::Goes, Mode::Cut) => out.cut(),
-            (Fate::Goes, Mode::Mask) => {
-                let value = self.value..self.value + value.len();
-                for place in self.places.iter().chain([&value]) {
-                    if let Some(place) = self.piece.get_mut(place.clone()) {
+        let kind = ParameterKind::from_decoded(self.name, value.iter().copied());
+        let decision = scrub_state.decide(kind, &self.bytes)?;
+        match (decision, scrub_state.mode()) {
+            (Decision::Keep, _) => out.forward(&self.bytes),
+            (Decision::Remove, ScrubMode::Remove) => out.discard(),
+            (Decision::Remove, ScrubMode::Mask) => {
+                let value = self.value_start..self.value_start + value.len();
+                for range in self.name_ranges.iter().chain([&value]) {
+                    if let Some(place) = self.bytes.get_mut(range.clone()) {
                         place.fill(b'x');
                     }
                 }
-                out.put(&self.piece);
+                out.insert(&self.bytes);
             }
         }
-        Ok(fate)
+        Ok(decision)
     }
 }
 
 /// Never the bytes.
-impl fmt::Debug for Field {
+impl fmt::Debug for BufferedField {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Field({:?})", self.name)
     }
 }
 
 /// How far it is to the end of a part's head.
-enum Head {
+enum HeaderEnd {
     /// So far, with the blank line.
-    End(usize),
+    Found(usize),
     /// It has not come yet.
-    Part,
+    Incomplete,
     /// Too far.
-    None,
+    TooLong,
     /// The body ends before.
-    Broken,
+    Truncated,
 }
 
 /// Where the head ends that stands behind a boundary line, so long.
-fn head(data: &[u8], line: usize, rest: Rest) -> Head {
+fn find_header_end(data: &[u8], line: usize, input_state: InputState) -> HeaderEnd {
     let head = data.get(line..).unwrap_or_default();
-    let head = head.get(..HEAD).unwrap_or(head);
+    let head = head.get(..MAX_PART_HEADER_BYTES).unwrap_or(head);
     // The line that stands before the head ends in a line feed too.
-    let ends = [0]
-        .into_iter()
-        .chain(memchr_iter(b'\n', head).map(|at| at + 1));
+    let ends = [0].into_iter().chain(memchr_iter(b'\n', head).map(|at| at + 1));
     for end in ends {
         match head.get(end..).unwrap_or_default() {
-            [b'\n', ..] => return Head::End(line + end + 1),
-            [b'\r', b'\n', ..] => return Head::End(line + end + 2),
+            [b'\n', ..] => return HeaderEnd::Found(line + end + 1),
+            [b'\r', b'\n', ..] => return HeaderEnd::Found(line + end + 2),
             _ => {}
         }
     }
-    match rest {
-        _ if head.len() == HEAD => Head::None,
-        Rest::ToCome => Head::Part,
-        Rest::Nothing => Head::Broken,
+    match input_state {
+        _ if head.len() == MAX_PART_HEADER_BYTES => HeaderEnd::TooLong,
+        InputState::More => HeaderEnd::Incomplete,
+        InputState::End => HeaderEnd::Truncated,
     }
 }

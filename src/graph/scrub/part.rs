@@ -11,19 +11,19 @@ use std::ops::Range;
 
 use memchr::memchr;
 
-use super::super::parameter::{Name, form_decode};
+use super::super::parameter::{ParameterName, form_decode};
 
 /// A field whose name means something to us.
 #[derive(Debug)]
-pub(super) struct Field {
+pub(super) struct PartField {
     /// What it means.
-    pub(super) name: Name,
+    pub(super) name: ParameterName,
     /// Where in the head it stands. More than once, if the head repeats itself.
-    pub(super) places: Vec<Range<usize>>,
+    pub(super) name_ranges: Vec<Range<usize>>,
 }
 
 /// A parameter of a header value: where its name and its value are. Quotes are not part of the value.
-pub(super) struct Attribute {
+pub(super) struct HeaderParameter {
     key: Range<usize>,
     value: Range<usize>,
 }
@@ -34,44 +34,41 @@ pub(super) enum Backslash {
     /// It escapes the next byte.
     Escapes,
     /// It is itself.
-    Plain,
+    Literal,
 }
 
 // === impl Field ===
 
-impl Field {
+impl PartField {
     /// What the head of a part says, if its field means something to us.
-    pub(super) fn of(head: &[u8]) -> Option<Self> {
+    pub(super) fn parse(head: &[u8]) -> Option<Self> {
         let mut field: Option<Self> = None;
-        for header in headers(head) {
+        for header in header_ranges(head) {
             let text = slice(head, &header);
             let Some(colon) = memchr(b':', text) else {
                 continue;
             };
             let (key, value) = text.split_at(colon);
-            if !key
-                .trim_ascii()
-                .eq_ignore_ascii_case(b"content-disposition")
-            {
+            if !key.trim_ascii().eq_ignore_ascii_case(b"content-disposition") {
                 continue;
             }
-            let styles = match memchr(b'\\', value) {
-                Some(_) => &[Backslash::Escapes, Backslash::Plain][..],
+            let backslash_styles = match memchr(b'\\', value) {
+                Some(_) => &[Backslash::Escapes, Backslash::Literal][..],
                 None => &[Backslash::Escapes],
             };
-            for style in styles {
-                for (name, place) in names(value.get(1..).unwrap_or_default(), *style) {
+            for style in backslash_styles {
+                for (name, range) in field_names(value.get(1..).unwrap_or_default(), *style) {
                     let offset = header.start + colon + 1;
-                    let place = place.start + offset..place.end + offset;
+                    let place = range.start + offset..range.end + offset;
                     let field = field.get_or_insert(Self {
                         name,
-                        places: Vec::new(),
+                        name_ranges: Vec::new(),
                     });
                     // Whoever calls a part by two such names gets the stricter one.
-                    if name == Name::Token {
+                    if name == ParameterName::Token {
                         field.name = name;
                     }
-                    field.places.push(place);
+                    field.name_ranges.push(place);
                 }
             }
         }
@@ -79,30 +76,30 @@ impl Field {
     }
 }
 
-// === impl Attribute ===
+// === impl HeaderParameter ===
 
-impl Attribute {
+impl HeaderParameter {
     /// The value of the first parameter of this name, without its quotes and escapes.
-    pub(super) fn find(text: &[u8], key: &[u8]) -> Option<Vec<u8>> {
-        let found = attributes(text, Backslash::Escapes)
+    pub(super) fn find_value(text: &[u8], key: &[u8]) -> Option<Vec<u8>> {
+        let found = header_parameters(text, Backslash::Escapes)
             .find(|attribute| slice(text, &attribute.key).eq_ignore_ascii_case(key))?;
-        Some(unescaped(slice(text, &found.value), Backslash::Escapes).collect())
+        Some(unescape_quoted(slice(text, &found.value), Backslash::Escapes).collect())
     }
 }
 
 /// The names in a `Content-Disposition` that mean something, and where they stand; none if this is a file.
-fn names(text: &[u8], style: Backslash) -> Vec<(Name, Range<usize>)> {
+fn field_names(text: &[u8], style: Backslash) -> Vec<(ParameterName, Range<usize>)> {
     let mut names = Vec::new();
-    for Attribute { key, value } in attributes(text, style) {
+    for HeaderParameter { key, value } in header_parameters(text, style) {
         let (key, raw) = (slice(text, &key), slice(text, &value));
         let name = if key.eq_ignore_ascii_case(b"filename") {
             return Vec::new();
         } else if key.eq_ignore_ascii_case(b"name") {
-            Name::of(unescaped(raw.trim_ascii(), style))
+            ParameterName::from_decoded(unescape_quoted(raw.trim_ascii(), style))
         } else if key.eq_ignore_ascii_case(b"name*") {
             // `UTF-8''access_token`
             let coded = raw.rsplit(|byte| *byte == b'\'').next();
-            Name::of(form_decode(coded.unwrap_or_default()))
+            ParameterName::from_decoded(form_decode(coded.unwrap_or_default()))
         } else {
             None
         };
@@ -112,7 +109,7 @@ fn names(text: &[u8], style: Backslash) -> Vec<(Name, Range<usize>)> {
 }
 
 /// The headers of a head, each with the lines that continue it: those that begin with white space or have no colon.
-fn headers(head: &[u8]) -> impl Iterator<Item = Range<usize>> {
+fn header_ranges(head: &[u8]) -> impl Iterator<Item = Range<usize>> {
     let line = |at: usize| {
         let rest = head.get(at..).unwrap_or_default();
         rest.split_inclusive(|byte| *byte == b'\n').next()
@@ -131,21 +128,21 @@ fn headers(head: &[u8]) -> impl Iterator<Item = Range<usize>> {
 }
 
 /// The pieces `key=value` between semicolons.
-fn attributes(text: &[u8], style: Backslash) -> impl Iterator<Item = Attribute> {
+fn header_parameters(text: &[u8], style: Backslash) -> impl Iterator<Item = HeaderParameter> {
     let mut at = 0;
     iter::from_fn(move || {
         loop {
             let rest = text.get(at..).filter(|rest| !rest.is_empty())?;
             let start = at;
-            let length = unquoted(rest, b';', style);
-            at += length + 1;
-            let piece = rest.get(..length).unwrap_or(rest);
+            let parameter_len = find_unquoted(rest, b';', style);
+            at += parameter_len + 1;
+            let piece = rest.get(..parameter_len).unwrap_or(rest);
             let Some(equals) = memchr(b'=', piece) else {
                 continue;
             };
-            let key = trimmed(piece, 0..equals);
-            let value = value_of(piece, trimmed(piece, equals + 1..piece.len()), style);
-            return Some(Attribute {
+            let key = trim_range(piece, 0..equals);
+            let value = value_range(piece, trim_range(piece, equals + 1..piece.len()), style);
+            return Some(HeaderParameter {
                 key: key.start + start..key.end + start,
                 value: value.start + start..value.end + start,
             });
@@ -154,11 +151,11 @@ fn attributes(text: &[u8], style: Backslash) -> impl Iterator<Item = Attribute> 
 }
 
 /// Where a value is, without its quotes. One without quotes ends at white space.
-fn value_of(piece: &[u8], value: Range<usize>, style: Backslash) -> Range<usize> {
-    let text = slice(piece, &value);
+fn value_range(parameter: &[u8], value: Range<usize>, style: Backslash) -> Range<usize> {
+    let text = slice(parameter, &value);
     match text.split_first() {
         Some((quote @ (b'"' | b'\''), inner)) => {
-            let end = closing(inner, *quote, style);
+            let end = find_closing_quote(inner, *quote, style);
             value.start + 1..value.start + 1 + end
         }
         _ => {
@@ -169,7 +166,7 @@ fn value_of(piece: &[u8], value: Range<usize>, style: Backslash) -> Range<usize>
 }
 
 /// How far it is to a byte outside of double quotes, or to the end.
-fn unquoted(text: &[u8], wanted: u8, style: Backslash) -> usize {
+fn find_unquoted(text: &[u8], wanted: u8, style: Backslash) -> usize {
     let mut at = 0;
     while let Some(byte) = text.get(at) {
         if *byte == wanted {
@@ -177,14 +174,14 @@ fn unquoted(text: &[u8], wanted: u8, style: Backslash) -> usize {
         }
         at += 1;
         if *byte == b'"' {
-            at += closing(text.get(at..).unwrap_or_default(), b'"', style) + 1;
+            at += find_closing_quote(text.get(at..).unwrap_or_default(), b'"', style) + 1;
         }
     }
     at.min(text.len())
 }
 
 /// How far it is to the closing quote, or to the end.
-fn closing(text: &[u8], quote: u8, style: Backslash) -> usize {
+fn find_closing_quote(text: &[u8], quote: u8, style: Backslash) -> usize {
     let mut at = 0;
     while let Some(byte) = text.get(at) {
         match (byte, style) {
@@ -196,13 +193,11 @@ fn closing(text: &[u8], quote: u8, style: Backslash) -> usize {
     at.min(text.len())
 }
 
-fn unescaped(text: &[u8], style: Backslash) -> impl Iterator<Item = u8> + Clone {
+fn unescape_quoted(text: &[u8], style: Backslash) -> impl Iterator<Item = u8> + Clone {
     let mut rest = text;
     iter::from_fn(move || {
         let (mut first, mut after) = rest.split_first()?;
-        if let (b'\\', Backslash::Escapes, Some((escaped, beyond))) =
-            (first, style, after.split_first())
-        {
+        if let (b'\\', Backslash::Escapes, Some((escaped, beyond))) = (first, style, after.split_first()) {
             (first, after) = (escaped, beyond);
         }
         rest = after;
@@ -210,7 +205,7 @@ fn unescaped(text: &[u8], style: Backslash) -> impl Iterator<Item = u8> + Clone 
     })
 }
 
-fn trimmed(text: &[u8], range: Range<usize>) -> Range<usize> {
+fn trim_range(text: &[u8], range: Range<usize>) -> Range<usize> {
     let piece = slice(text, &range);
     let start = range.start + (piece.len() - piece.trim_ascii_start().len());
     start..start + piece.trim_ascii().len()
@@ -224,17 +219,14 @@ fn slice<'a>(text: &'a [u8], range: &Range<usize>) -> &'a [u8] {
 mod tests {
     use super::*;
 
-    fn field(head: &str) -> Option<(Name, Vec<&str>)> {
-        let field = Field::of(head.as_bytes())?;
-        let places = field.places.iter();
-        Some((
-            field.name,
-            places.filter_map(|place| head.get(place.clone())).collect(),
-        ))
+    fn field(head: &str) -> Option<(ParameterName, Vec<&str>)> {
+        let field = PartField::parse(head.as_bytes())?;
+        let places = field.name_ranges.iter();
+        Some((field.name, places.filter_map(|place| head.get(place.clone())).collect()))
     }
 
     #[test]
-    fn a_name_counts_however_it_is_written() {
+    fn a_name_is_recognized_in_every_syntax() {
         for head in [
             "Content-Disposition: form-data; name=\"access_token\"\r\n\r\n",
             "content-disposition:form-data;name=access_token\n\n",
@@ -255,30 +247,30 @@ mod tests {
         ] {
             assert_eq!(
                 field(head),
-                Some((Name::Token, vec!["access_token"])),
+                Some((ParameterName::Token, vec!["access_token"])),
                 "{head}"
             );
         }
         for (head, expected) in [
             (
                 "Content-Disposition: form-data; name=\"access\\_token\"\r\n\r\n",
-                (Name::Token, vec!["access\\_token"]),
+                (ParameterName::Token, vec!["access\\_token"]),
             ),
             (
                 "Content-Disposition: form-data; name*=UTF-8''access%5Ftoken\r\n\r\n",
-                (Name::Token, vec!["UTF-8''access%5Ftoken"]),
+                (ParameterName::Token, vec!["UTF-8''access%5Ftoken"]),
             ),
             (
                 "Content-Disposition: form-data; name=batch; name*=UTF-8''access_token\r\n\r\n",
-                (Name::Token, vec!["batch", "UTF-8''access_token"]),
+                (ParameterName::Token, vec!["batch", "UTF-8''access_token"]),
             ),
             (
                 "Content-Disposition: form-data; name=\"appsecret_proof\"\r\n\r\n",
-                (Name::Proof, vec!["appsecret_proof"]),
+                (ParameterName::Proof, vec!["appsecret_proof"]),
             ),
             (
                 "Content-Disposition: form-data; name=\"batch\"\r\n\r\n",
-                (Name::Batch, vec!["batch"]),
+                (ParameterName::Batch, vec!["batch"]),
             ),
         ] {
             assert_eq!(field(head), Some(expected), "{head}");
@@ -286,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn other_parts_are_data() {
+    fn other_parts_are_passed_through() {
         for head in [
             "\r\n",
             "Content-Type: text/plain\r\n\r\n",
@@ -315,9 +307,9 @@ mod tests {
             ("boundary=abc ; x", "abc"),
             ("boundary=a,b", "a,b"),
         ] {
-            let found = Attribute::find(text.as_bytes(), b"boundary");
+            let found = HeaderParameter::find_value(text.as_bytes(), b"boundary");
             assert_eq!(found.as_deref(), Some(expected.as_bytes()), "{text}");
         }
-        assert!(Attribute::find(b"charset=utf-8", b"boundary").is_none());
+        assert!(HeaderParameter::find_value(b"charset=utf-8", b"boundary").is_none());
     }
 }

@@ -1,16 +1,16 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::graph::QueryCredential;
+use crate::graph::ParameterCredential;
 
-fn from_app(target: &str, policy: Presented) -> Result<(String, QueryCredential), TargetError> {
+fn from_app(target: &str, policy: ClientCredentialPolicy) -> Result<(String, ParameterCredential), TargetError> {
     let uri: Uri = target.parse().unwrap();
     let cleaned = Target::from_app(&uri, policy)?;
-    Ok((cleaned.target.0.to_string(), cleaned.found.credential))
+    Ok((cleaned.target.0.to_string(), cleaned.report.credential))
 }
 
-fn replaced(target: &str) -> (String, QueryCredential) {
-    from_app(target, Presented::Replace).unwrap()
+fn scrubbed(target: &str) -> (String, ParameterCredential) {
+    from_app(target, ClientCredentialPolicy::Replace).unwrap()
 }
 
 #[test]
@@ -35,7 +35,7 @@ fn path_and_query_are_passed_byte_for_byte() {
         "/me?access+token=1&access_token%00=1&access_token%=1&access_token%2=1",
         "/me?appsecret=1&appsecret_proofs=1&appsecret%2Dproof=1",
     ] {
-        assert_eq!(replaced(sent), (sent.to_owned(), QueryCredential::None));
+        assert_eq!(scrubbed(sent), (sent.to_owned(), ParameterCredential::None));
     }
 }
 
@@ -43,7 +43,7 @@ fn path_and_query_are_passed_byte_for_byte() {
 fn a_target_without_credentials_is_the_apps_own_buffer() {
     let sent = Bytes::from("/v19.0/1/messages?a=1".to_owned());
     let uri = Uri::from_maybe_shared(sent.clone()).unwrap();
-    let cleaned = Target::from_app(&uri, Presented::Replace).unwrap();
+    let cleaned = Target::from_app(&uri, ClientCredentialPolicy::Replace).unwrap();
     let origin = Origin::parse("https://graph.facebook.com").unwrap();
     let outgoing = cleaned.target.to_uri(&origin);
     assert_eq!(outgoing, "https://graph.facebook.com/v19.0/1/messages?a=1");
@@ -51,7 +51,7 @@ fn a_target_without_credentials_is_the_apps_own_buffer() {
 }
 
 #[test]
-fn a_stale_token_goes_with_one_ampersand_and_nothing_else() {
+fn a_token_is_removed_with_one_ampersand_and_nothing_else() {
     for (sent, left) in [
         ("/me?access_token=EAAG", "/me"),
         ("/me?a=1&access_token=EAAG", "/me?a=1"),
@@ -64,10 +64,7 @@ fn a_stale_token_goes_with_one_ampersand_and_nothing_else() {
         ("/me?%61%63%63%65%73%73%5f%74%6F%6b%65%6e=EAAG", "/me"),
         ("/me?access_token=EAAG&a=1&access_token=EAAH", "/me?a=1"),
         ("/me?access_token=EAAG=b=c", "/me"),
-        (
-            "/me?access_token=EAAG&appsecret_proof=ab&appsecret_time=1",
-            "/me",
-        ),
+        ("/me?access_token=EAAG&appsecret_proof=ab&appsecret_time=1", "/me"),
         (
             "/me?access_token=EAAG&access_token=&fields=id,name",
             "/me?fields=id,name",
@@ -76,20 +73,20 @@ fn a_stale_token_goes_with_one_ampersand_and_nothing_else() {
         ("/upload:YQ==?sig=A&access_token=EAAG", "/upload:YQ==?sig=A"),
     ] {
         assert_eq!(
-            replaced(sent),
-            (left.to_owned(), QueryCredential::Stale),
+            scrubbed(sent),
+            (left.to_owned(), ParameterCredential::Removed),
             "{sent}"
         );
         assert_eq!(
-            from_app(sent, Presented::Refuse),
-            Err(TargetError::Presented),
+            from_app(sent, ClientCredentialPolicy::Refuse),
+            Err(TargetError::ClientCredential),
             "{sent}"
         );
     }
 }
 
 #[test]
-fn placeholders_go_under_every_policy_and_are_never_refused() {
+fn placeholders_are_removed_under_every_policy_and_never_refused() {
     for value in [
         "",
         "=",
@@ -102,17 +99,25 @@ fn placeholders_go_under_every_policy_and_are_never_refused() {
         "=%20",
     ] {
         let sent = format!("/me?a=1&access_token{value}&appsecret_proof=ab");
-        for policy in [Presented::Replace, Presented::Refuse, Presented::Keep] {
-            let expected = ("/me?a=1".to_owned(), QueryCredential::Placeholder);
+        for policy in [
+            ClientCredentialPolicy::Replace,
+            ClientCredentialPolicy::Refuse,
+            ClientCredentialPolicy::Keep,
+        ] {
+            let expected = ("/me?a=1".to_owned(), ParameterCredential::Placeholder);
             assert_eq!(from_app(&sent, policy), Ok(expected), "{sent} {policy:?}");
         }
     }
 }
 
 #[test]
-fn a_proof_without_a_token_goes_because_ours_has_another() {
-    for policy in [Presented::Replace, Presented::Refuse, Presented::Keep] {
-        let expected = ("/me?a=1".to_owned(), QueryCredential::None);
+fn a_proof_without_a_token_is_removed_because_graphwards_token_has_another() {
+    for policy in [
+        ClientCredentialPolicy::Replace,
+        ClientCredentialPolicy::Refuse,
+        ClientCredentialPolicy::Keep,
+    ] {
+        let expected = ("/me?a=1".to_owned(), ParameterCredential::None);
         let sent = "/me?appsecret_time=1&a=1&appsecret%5Fproof=ab";
         assert_eq!(from_app(sent, policy), Ok(expected));
     }
@@ -125,28 +130,29 @@ fn an_app_token_stays_with_its_proof_under_every_policy() {
         "/1/subscriptions?access_token=123%7Cabc",
         "/1/subscriptions?a&%61ccess_token=%31%7c&access_token=2|b",
     ] {
-        for policy in [Presented::Replace, Presented::Refuse, Presented::Keep] {
-            let expected = (sent.to_owned(), QueryCredential::AppToken);
+        for policy in [
+            ClientCredentialPolicy::Replace,
+            ClientCredentialPolicy::Refuse,
+            ClientCredentialPolicy::Keep,
+        ] {
+            let expected = (sent.to_owned(), ParameterCredential::AppToken);
             assert_eq!(from_app(sent, policy), Ok(expected), "{sent} {policy:?}");
         }
     }
     // Unless a placeholder after it would win.
-    let mixed = replaced("/1?access_token=1|s&access_token=null");
-    assert_eq!(
-        mixed,
-        ("/1?access_token=1|s".to_owned(), QueryCredential::AppToken)
-    );
+    let mixed = scrubbed("/1?access_token=1|s&access_token=null");
+    assert_eq!(mixed, ("/1?access_token=1|s".to_owned(), ParameterCredential::AppToken));
 }
 
 #[test]
 fn a_kept_token_stays_with_its_proof() {
     let sent = "/me?access_token=EAAG&appsecret_proof=ab&appsecret_time=1&a";
-    let expected = (sent.to_owned(), QueryCredential::Kept);
-    assert_eq!(from_app(sent, Presented::Keep), Ok(expected));
+    let expected = (sent.to_owned(), ParameterCredential::Kept);
+    assert_eq!(from_app(sent, ClientCredentialPolicy::Keep), Ok(expected));
 }
 
 #[test]
-fn token_endpoints_are_left_entirely_alone() {
+fn requests_to_token_endpoints_are_unchanged() {
     let query = "grant_type=fb_exchange_token&access_token=EAAG&appsecret_proof=ab&access_token=";
     for path in [
         "/oauth/access_token",
@@ -155,8 +161,12 @@ fn token_endpoints_are_left_entirely_alone() {
         "/%6Fauth/x",
     ] {
         let sent = format!("{path}?{query}");
-        for policy in [Presented::Replace, Presented::Refuse, Presented::Keep] {
-            let expected = (sent.clone(), QueryCredential::None);
+        for policy in [
+            ClientCredentialPolicy::Replace,
+            ClientCredentialPolicy::Refuse,
+            ClientCredentialPolicy::Keep,
+        ] {
+            let expected = (sent.clone(), ParameterCredential::None);
             assert_eq!(from_app(&sent, policy), Ok(expected), "{sent}");
         }
     }
@@ -169,29 +179,26 @@ fn token_endpoints_are_left_entirely_alone() {
         "/",
     ] {
         let uri: Uri = path.parse().unwrap();
-        assert!(
-            !Target::as_sent(&uri).unwrap().is_token_endpoint(),
-            "{path}"
-        );
+        assert!(!Target::from_uri(&uri).unwrap().is_token_endpoint(), "{path}");
     }
 }
 
 #[test]
-fn what_is_no_path_is_refused() {
+fn a_target_that_is_not_a_path_is_refused() {
     for text in ["*", "graph.facebook.com:443", "localhost"] {
         assert_eq!(
-            from_app(text, Presented::Replace),
-            Err(TargetError::Form),
+            from_app(text, ClientCredentialPolicy::Replace),
+            Err(TargetError::NotAPath),
             "{text}"
         );
     }
-    assert_eq!(replaced("http://127.0.0.1:8080/me?a").0, "/me?a");
-    assert_eq!(replaced("http://127.0.0.1:8080?access_token=x&a").0, "/?a");
-    assert_eq!(replaced("http://127.0.0.1:8080").0, "/");
+    assert_eq!(scrubbed("http://127.0.0.1:8080/me?a").0, "/me?a");
+    assert_eq!(scrubbed("http://127.0.0.1:8080?access_token=x&a").0, "/?a");
+    assert_eq!(scrubbed("http://127.0.0.1:8080").0, "/");
 }
 
 #[test]
-fn a_template_shows_words_and_versions_and_nothing_else() {
+fn a_path_template_shows_edge_names_and_versions_only() {
     for (sent, shown) in [
         ("/", "/"),
         (
@@ -209,8 +216,8 @@ fn a_template_shows_words_and_versions_and_nothing_else() {
         ("/a/b/c/d/e/f/g/h", "/a/b/c/d/e/f/…"),
         ("/v19.0123456789/x", "/{id}/x"),
     ] {
-        let target = Target::as_sent(&sent.parse().unwrap()).unwrap();
-        assert_eq!(target.template().to_string(), shown);
+        let target = Target::from_uri(&sent.parse().unwrap()).unwrap();
+        assert_eq!(target.path_template().to_string(), shown);
         assert_eq!(format!("{target:?}"), format!("Target({shown})"));
     }
 }
@@ -250,7 +257,7 @@ proptest! {
     ) {
         prop_assume!(!path.to_lowercase().contains("oauth"));
         let sent = format!("{path}?{}", parameters.join("&"));
-        let (left, credential) = replaced(&sent);
+        let (left, credential) = scrubbed(&sent);
         let (left_path, left_query) = left.split_once('?').unwrap_or((&left, ""));
         prop_assert_eq!(left_path, &path);
 
@@ -263,17 +270,17 @@ proptest! {
             query.split('&').filter(|p| !p.is_empty() && !is_credential(p)).map(str::to_owned).collect()
         };
         prop_assert_eq!(data(left_query), data(&parameters.join("&")));
-        if credential != QueryCredential::AppToken {
+        if credential != ParameterCredential::AppToken {
             prop_assert!(!left_query.split('&').any(|parameter| is_credential(&parameter)));
         }
         prop_assert!(!left_query.split('&').any(|parameter| is_credential(&parameter) && parameter.ends_with("=EAAG") && !parameter.contains("secret")));
-        prop_assert_eq!(&replaced(&left).0, &left);
+        prop_assert_eq!(&scrubbed(&left).0, &left);
     }
 
     #[test]
     fn any_target_is_cleaned_or_refused(text in "[/?&=%+#a-z_:|\\[\\]{}\"A-Z0-9]{0,60}") {
         if let Ok(uri) = format!("/{text}").parse::<Uri>() {
-            for policy in [Presented::Replace, Presented::Refuse, Presented::Keep] {
+            for policy in [ClientCredentialPolicy::Replace, ClientCredentialPolicy::Refuse, ClientCredentialPolicy::Keep] {
                 drop(Target::from_app(&uri, policy));
             }
         }
@@ -282,25 +289,24 @@ proptest! {
 
 #[test]
 fn a_batch_in_the_query_is_seen_by_its_whole_name_and_its_items_are_cleaned() {
-    let clean = |target: &str| {
-        let cleaned = Target::from_app(&target.parse().unwrap(), Presented::Replace).unwrap();
-        (cleaned.target.0.to_string(), cleaned.found)
+    let scrub = |target: &str| {
+        let cleaned = Target::from_app(&target.parse().unwrap(), ClientCredentialPolicy::Replace).unwrap();
+        (cleaned.target.0.to_string(), cleaned.report)
     };
     for target in ["/?batch=[]", "/v25.0?a=1&batch=%5B%5D", "/?%62atch"] {
-        let (left, found) = clean(target);
+        let (left, found) = scrub(target);
         assert_eq!(left, target);
-        assert!(found.batch && !found.own_items, "{target}");
+        assert!(found.has_batch && !found.has_item_tokens, "{target}");
     }
     for target in ["/batch", "/?a=batch", "/?batched=1&xbatch=2", "/"] {
-        assert!(!clean(target).1.batch, "{target}");
+        assert!(!scrub(target).1.has_batch, "{target}");
     }
-    let stale =
-        "/?batch=%5B%7B%22relative_url%22%3A%22me%3Faccess_token%3DEAAG%26a%3D1%22%7D%5D&b=2";
-    let (left, found) = clean(stale);
+    let stale = "/?batch=%5B%7B%22relative_url%22%3A%22me%3Faccess_token%3DEAAG%26a%3D1%22%7D%5D&b=2";
+    let (left, found) = scrub(stale);
     assert!(left.ends_with("&b=2") && !left.contains("EAAG") && !left.contains("access_token"));
-    assert!(found.batch && found.changed && !found.own_items);
+    assert!(found.has_batch && found.is_changed && !found.has_item_tokens);
     let own = "/?batch=%5B%7B%22relative_url%22%3A%22me%3Faccess_token%3D12%257Cs%22%7D%5D";
-    let (left, found) = clean(own);
+    let (left, found) = scrub(own);
     assert_eq!(left, own);
-    assert!(found.batch && found.own_items);
+    assert!(found.has_batch && found.has_item_tokens);
 }

@@ -12,8 +12,8 @@ fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
     headers
 }
 
-fn told(lines: &[(&'static str, &str)]) -> Vec<(&'static str, f64)> {
-    let usage = read(&headers(lines));
+fn parsed(lines: &[(&'static str, &str)]) -> Vec<(&'static str, f64)> {
+    let usage = parse(&headers(lines));
     let regain = usage.regain_minutes().map(|minutes| ("regain", minutes));
     let percents = usage.percents();
     let percents = percents.map(|(kind, percent)| (kind.label(), percent));
@@ -21,14 +21,11 @@ fn told(lines: &[(&'static str, &str)]) -> Vec<(&'static str, f64)> {
 }
 
 #[test]
-fn a_recorded_answer_tells_of_app_and_account() {
+fn a_recorded_response_reports_app_and_account_usage() {
     let business = r#"{"114023108121234":[{"type":"whatsapp","call_count":1,"total_cputime":2,"total_time":3,"estimated_time_to_regain_access":0}]}"#;
     assert_eq!(
-        told(&[
-            (
-                "x-app-usage",
-                r#"{"call_count":4,"total_cputime":5,"total_time":6}"#
-            ),
+        parsed(&[
+            ("x-app-usage", r#"{"call_count":4,"total_cputime":5,"total_time":6}"#),
             ("x-business-use-case-usage", business),
         ]),
         [
@@ -44,13 +41,10 @@ fn a_recorded_answer_tells_of_app_and_account() {
 }
 
 #[test]
-fn pages_ads_and_insights_tell_theirs() {
+fn page_ad_and_insights_usage_is_reported() {
     assert_eq!(
-        told(&[
-            (
-                "x-page-usage",
-                r#"{"call_count":1,"total_cputime":2,"total_time":3}"#
-            ),
+        parsed(&[
+            ("x-page-usage", r#"{"call_count":1,"total_cputime":2,"total_time":3}"#),
             (
                 "x-ad-account-usage",
                 r#"{"acc_id_util_pct":9.67,"reset_time_duration":100,"ads_api_access_tier":"standard_access"}"#
@@ -79,7 +73,7 @@ fn the_worst_account_entry_and_line_counts() {
         )
     };
     assert_eq!(
-        told(&[
+        parsed(&[
             ("x-business-use-case-usage", &business(7, 3, 19)),
             ("x-business-use-case-usage", &business(2, 112, 5)),
         ]),
@@ -88,7 +82,7 @@ fn the_worst_account_entry_and_line_counts() {
 }
 
 #[test]
-fn what_is_not_understood_is_passed_over() {
+fn unrecognized_values_are_ignored() {
     for value in [
         "",
         "null",
@@ -104,38 +98,38 @@ fn what_is_not_understood_is_passed_over() {
         r#"{"1":[[7],null]}"#,
     ] {
         for name in HEADERS {
-            assert_eq!(told(&[(name, value)]), [], "{name}: {value}");
+            assert_eq!(parsed(&[(name, value)]), [], "{name}: {value}");
         }
     }
     assert_eq!(
-        told(&[("x-app-usage", r#"{"call_count":" 28 ","total_time":null}"#)]),
+        parsed(&[("x-app-usage", r#"{"call_count":" 28 ","total_time":null}"#)]),
         [("app_calls", 28.0)]
     );
-    let long = format!(r#"{{"call_count":1,"a":"{}"}}"#, "a".repeat(LONGEST));
-    assert_eq!(told(&[("x-app-usage", &long)]), []);
-    assert_eq!(read(&HeaderMap::new()), Usage::default());
+    let long = format!(r#"{{"call_count":1,"a":"{}"}}"#, "a".repeat(MAX_HEADER_BYTES));
+    assert_eq!(parsed(&[("x-app-usage", &long)]), []);
+    assert_eq!(parse(&HeaderMap::new()), Usage::default());
 }
 
 #[test]
-fn a_kind_is_found_where_it_is_put() {
+fn every_kind_is_its_index_in_all() {
     for (at, kind) in UsageKind::ALL.into_iter().enumerate() {
         assert_eq!(kind as usize, at);
     }
 }
 
 #[test]
-fn lines_are_those_that_are_read() {
+fn only_usage_headers_are_compared() {
     let headers = headers(&[("x-page-usage", "b"), ("date", "c"), ("x-app-usage", "a")]);
-    let lines: Vec<_> = lines(&headers).collect();
+    let lines: Vec<_> = usage_headers(&headers).collect();
     let expected: [&[u8]; 4] = [b"x-page-usage", b"b", b"x-app-usage", b"a"];
     assert_eq!(lines, expected);
 }
 
 proptest! {
     #[test]
-    fn whatever_is_told_is_a_number_that_can_be_shown(value in r#"(\{|\}|\[|\]|,|:|"1"|"call_count"|"acc_id_util_pct"|-?[0-9]{1,3}(e[0-9]{1,3})?|null){0,12}"#) {
+    fn every_reported_value_is_finite_and_not_negative(value in r#"(\{|\}|\[|\]|,|:|"1"|"call_count"|"acc_id_util_pct"|-?[0-9]{1,3}(e[0-9]{1,3})?|null){0,12}"#) {
         for name in HEADERS {
-            for (_, number) in told(&[(name, &value)]) {
+            for (_, number) in parsed(&[(name, &value)]) {
                 prop_assert!(number.is_finite() && number >= 0.0);
             }
         }

@@ -13,51 +13,47 @@ fn typed(content_type: &'static str) -> HeaderMap {
     HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(content_type))])
 }
 
-fn challenged(mut headers: HeaderMap, challenge: &'static str) -> HeaderMap {
+fn with_challenge(mut headers: HeaderMap, challenge: &'static str) -> HeaderMap {
     headers.append(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
     headers
 }
 
-fn of(status: u16, body: &str) -> Verdict {
-    classify(
-        StatusCode::from_u16(status).unwrap(),
-        &json(),
-        body.as_bytes(),
-    )
+fn verdict_of(status: u16, body: &str) -> Verdict {
+    classify(StatusCode::from_u16(status).unwrap(), &json(), body.as_bytes())
 }
 
-const EXPIRED: Verdict = Verdict::TokenRejected(Rejection::Expired);
-const INVALIDATED: Verdict = Verdict::TokenRejected(Rejection::Invalidated);
-const MALFORMED: Verdict = Verdict::TokenRejected(Rejection::Malformed);
+const EXPIRED: Verdict = Verdict::TokenRejected(RejectionReason::Expired);
+const INVALIDATED: Verdict = Verdict::TokenRejected(RejectionReason::Invalidated);
+const MALFORMED: Verdict = Verdict::TokenRejected(RejectionReason::Malformed);
 
 #[test]
-fn each_dead_token_code_is_recognised_at_each_status_that_may_carry_it() {
+fn each_token_error_code_is_recognized_at_each_status_that_may_carry_it() {
     for status in [400, 401, 403, 404] {
         for (code, subcode, expected) in [
-            (190, 0, Rejection::Malformed),
-            (190, 456, Rejection::Malformed),
-            (190, 457, Rejection::Malformed),
-            (190, 458, Rejection::Invalidated),
-            (190, 459, Rejection::NeedsPerson),
-            (190, 460, Rejection::Invalidated),
-            (190, 461, Rejection::Invalidated),
-            (190, 462, Rejection::Invalidated),
-            (190, 463, Rejection::Expired),
-            (190, 464, Rejection::NeedsPerson),
-            (190, 465, Rejection::Invalidated),
-            (190, 466, Rejection::Invalidated),
-            (190, 467, Rejection::Invalidated),
-            (190, 468, Rejection::Expired),
-            (190, 492, Rejection::NeedsPerson),
-            (190, 493, Rejection::Expired),
-            (190, 2_593_002, Rejection::Invalidated),
-            (102, 0, Rejection::Expired),
-            (450, 0, Rejection::Expired),
-            (452, 0, Rejection::Invalidated),
+            (190, 0, RejectionReason::Malformed),
+            (190, 456, RejectionReason::Malformed),
+            (190, 457, RejectionReason::Malformed),
+            (190, 458, RejectionReason::Invalidated),
+            (190, 459, RejectionReason::ActionRequired),
+            (190, 460, RejectionReason::Invalidated),
+            (190, 461, RejectionReason::Invalidated),
+            (190, 462, RejectionReason::Invalidated),
+            (190, 463, RejectionReason::Expired),
+            (190, 464, RejectionReason::ActionRequired),
+            (190, 465, RejectionReason::Invalidated),
+            (190, 466, RejectionReason::Invalidated),
+            (190, 467, RejectionReason::Invalidated),
+            (190, 468, RejectionReason::Expired),
+            (190, 492, RejectionReason::ActionRequired),
+            (190, 493, RejectionReason::Expired),
+            (190, 2_593_002, RejectionReason::Invalidated),
+            (102, 0, RejectionReason::Expired),
+            (450, 0, RejectionReason::Expired),
+            (452, 0, RejectionReason::Invalidated),
         ] {
             let body = format!("{{\"error\":{{\"code\":{code},\"error_subcode\":{subcode}}}}}");
             assert_eq!(
-                of(status, &body),
+                verdict_of(status, &body),
                 Verdict::TokenRejected(expected),
                 "{status} {body}"
             );
@@ -66,7 +62,7 @@ fn each_dead_token_code_is_recognised_at_each_status_that_may_carry_it() {
 }
 
 #[test]
-fn a_proof_that_is_missing_or_wrong_is_told_from_other_parameters() {
+fn a_missing_or_invalid_proof_differs_from_other_parameter_errors() {
     let missing = "API calls from the server require an appsecret_proof argument";
     let wrong = "Invalid appsecret_proof provided in the API argument";
     for (code, subcode, message, expected) in [
@@ -78,22 +74,21 @@ fn a_proof_that_is_missing_or_wrong_is_told_from_other_parameters() {
         (10, 0, wrong, Verdict::Refused),
         (190, 0, wrong, MALFORMED),
     ] {
-        let body = format!(
-            "{{\"error\":{{\"message\":\"{message}\",\"code\":{code},\"error_subcode\":{subcode}}}}}"
-        );
-        assert_eq!(of(400, &body), expected, "{body}");
+        let body = format!("{{\"error\":{{\"message\":\"{message}\",\"code\":{code},\"error_subcode\":{subcode}}}}}");
+        assert_eq!(verdict_of(400, &body), expected, "{body}");
     }
     let elsewhere = r#"{"error":{"message":"no","code":100,"error_data":"appsecret_proof"}}"#;
-    assert_eq!(of(400, elsewhere), Verdict::Refused);
+    assert_eq!(verdict_of(400, elsewhere), Verdict::Refused);
 }
 
 #[test]
 fn code_zero_counts_only_with_401() {
-    let body = r#"{"error":{"message":"We were unable to authenticate the app user","type":"OAuthException","code":0}}"#;
-    assert_eq!(of(401, body), INVALIDATED);
-    assert_eq!(of(400, body), Verdict::Refused);
+    let body =
+        r#"{"error":{"message":"We were unable to authenticate the app user","type":"OAuthException","code":0}}"#;
+    assert_eq!(verdict_of(401, body), INVALIDATED);
+    assert_eq!(verdict_of(400, body), Verdict::Refused);
     assert_eq!(
-        of(401, r#"{"error":{"type":"OAuthException"}}"#),
+        verdict_of(401, r#"{"error":{"type":"OAuthException"}}"#),
         Verdict::Refused
     );
 }
@@ -101,48 +96,42 @@ fn code_zero_counts_only_with_401() {
 #[test]
 fn codes_that_only_look_like_auth_never_lead_to_a_replay() {
     let others = [
-        1, 2, 3, 4, 5, 10, 17, 32, 33, 100, 101, 104, 341, 368, 463, 467, 506, 613, 2500, 2635,
-        3962, 6001, 80_007, 130_429, 130_497, 131_005, 131_031, 131_048, 131_056, 132_000, 133_016,
-        135_000, 1_609_005, -190,
+        1, 2, 3, 4, 5, 10, 17, 32, 33, 100, 101, 104, 341, 368, 463, 467, 506, 613, 2500, 2635, 3962, 6001, 80_007,
+        130_429, 130_497, 131_005, 131_031, 131_048, 131_056, 132_000, 133_016, 135_000, 1_609_005, -190,
     ];
     for code in others.into_iter().chain(200..300) {
         for status in [400, 401, 403, 404] {
-            let body = format!(
-                "{{\"error\":{{\"type\":\"OAuthException\",\"code\":{code},\"error_subcode\":463}}}}"
-            );
-            let verdict = of(status, &body);
-            assert!(
-                !matches!(verdict, Verdict::TokenRejected(_)),
-                "{status} {body}"
-            );
+            let body = format!("{{\"error\":{{\"type\":\"OAuthException\",\"code\":{code},\"error_subcode\":463}}}}");
+            let verdict = verdict_of(status, &body);
+            assert!(!matches!(verdict, Verdict::TokenRejected(_)), "{status} {body}");
         }
     }
 }
 
 #[test]
-fn limits_are_told_by_status_or_code() {
-    assert_eq!(of(429, "{}"), Verdict::Throttled);
-    assert_eq!(of(429, r#"{"error":{"code":190}}"#), Verdict::Throttled);
+fn rate_limits_are_recognized_by_status_or_code() {
+    assert_eq!(verdict_of(429, "{}"), Verdict::Throttled);
+    assert_eq!(verdict_of(429, r#"{"error":{"code":190}}"#), Verdict::Throttled);
     for code in [
         4, 17, 32, 341, 613, 80_000, 80_007, 80_014, 130_429, 131_048, 131_056, 131_064, 133_016,
     ] {
         let body = format!("{{\"error\":{{\"type\":\"OAuthException\",\"code\":{code}}}}}");
-        assert_eq!(of(400, &body), Verdict::Throttled, "{code}");
-        assert_eq!(of(403, &body), Verdict::Throttled, "{code}");
+        assert_eq!(verdict_of(400, &body), Verdict::Throttled, "{code}");
+        assert_eq!(verdict_of(403, &body), Verdict::Throttled, "{code}");
     }
 }
 
 #[test]
-fn a_dead_token_code_at_another_status_changes_nothing() {
+fn a_token_error_code_at_another_status_changes_nothing() {
     let body = r#"{"error":{"code":190,"error_subcode":463}}"#;
     for status in [100, 101, 200, 201, 204, 206, 299, 301, 302, 304, 399] {
-        assert_eq!(of(status, body), Verdict::Success, "{status}");
+        assert_eq!(verdict_of(status, body), Verdict::Success, "{status}");
     }
     for status in [500, 502, 503, 599, 999] {
-        assert_eq!(of(status, body), Verdict::ServerError, "{status}");
+        assert_eq!(verdict_of(status, body), Verdict::ServerError, "{status}");
     }
     for status in [402, 405, 408, 409, 410, 413, 422, 451, 499] {
-        assert_eq!(of(status, body), Verdict::Refused, "{status}");
+        assert_eq!(verdict_of(status, body), Verdict::Refused, "{status}");
     }
 }
 
@@ -150,22 +139,19 @@ fn a_dead_token_code_at_another_status_changes_nothing() {
 fn any_4xx_counts_if_its_challenge_says_invalid_token() {
     let body = br#"{"error":{"code":190,"error_subcode":463}}"#;
     let gone = StatusCode::GONE;
-    let invalid = challenged(
+    let invalid = with_challenge(
         json(),
         "OAuth \"Facebook Platform\" \"invalid_token\" \"Error validating\"",
     );
     assert_eq!(classify(gone, &invalid, body), EXPIRED);
     // The word alone is not enough.
-    assert_eq!(
-        classify(gone, &invalid, br#"{"error":{"code":100}}"#),
-        Verdict::Refused
-    );
-    let other = challenged(
+    assert_eq!(classify(gone, &invalid, br#"{"error":{"code":100}}"#), Verdict::Refused);
+    let other = with_challenge(
         json(),
         "OAuth \"Facebook Platform\" \"invalid_request\" \"invalid_token\u{7e}\"",
     );
     assert_eq!(classify(gone, &other, body), Verdict::Refused);
-    let second = challenged(other, "OAuth \"Facebook Platform\" \"invalid_token\" \"x\"");
+    let second = with_challenge(other, "OAuth \"Facebook Platform\" \"invalid_token\" \"x\"");
     assert_eq!(classify(gone, &second, body), EXPIRED);
 }
 
@@ -180,32 +166,29 @@ fn what_cannot_be_read_is_opaque() {
         r#"{"debug_info":{"retriable":false,"type":"NotAuthorizedError","message":"…"}}"#,
         "\u{1f}\u{8b}",
     ] {
-        assert_eq!(of(401, body), Verdict::Opaque, "{body}");
+        assert_eq!(verdict_of(401, body), Verdict::Opaque, "{body}");
     }
 }
 
 #[test]
 fn errors_inside_a_success_are_part_of_it() {
     assert_eq!(
-        of(
+        verdict_of(
             200,
             r#"{"data":{"is_valid":false,"error":{"code":190,"message":"…","subcode":463}}}"#
         ),
         Verdict::Success
     );
     assert_eq!(
-        of(200, r#"[{"code":401,"body":"{\"error\":{\"code\":190}}"}]"#),
+        verdict_of(200, r#"[{"code":401,"body":"{\"error\":{\"code\":190}}"}]"#),
         Verdict::Success
     );
-    assert_eq!(
-        of(200, r#"/**/ cb({"error":{"code":190}});"#),
-        Verdict::Success
-    );
-    assert_eq!(of(200, "false"), Verdict::Success);
+    assert_eq!(verdict_of(200, r#"/**/ cb({"error":{"code":190}});"#), Verdict::Success);
+    assert_eq!(verdict_of(200, "false"), Verdict::Success);
 }
 
 #[test]
-fn only_json_and_javascript_are_suspicious() {
+fn only_json_and_javascript_may_be_token_errors() {
     let status = StatusCode::UNAUTHORIZED;
     let body = br#"{"error":{"code":190,"error_subcode":463}}"#;
     for name in [
@@ -215,24 +198,16 @@ fn only_json_and_javascript_are_suspicious() {
         "application/x-javascript",
         "application/problem+json",
     ] {
-        assert!(suspicious(status, &typed(name)), "{name}");
+        assert!(may_be_token_error(status, &typed(name)), "{name}");
         assert_eq!(classify(status, &typed(name), body), EXPIRED);
     }
-    for headers in [
-        HeaderMap::new(),
-        typed("text/html"),
-        typed(""),
-        typed("image/jpeg"),
-    ] {
-        assert!(!suspicious(status, &headers), "{headers:?}");
-        assert!(!matches!(
-            classify(status, &headers, body),
-            Verdict::TokenRejected(_)
-        ));
+    for headers in [HeaderMap::new(), typed("text/html"), typed(""), typed("image/jpeg")] {
+        assert!(!may_be_token_error(status, &headers), "{headers:?}");
+        assert!(!matches!(classify(status, &headers, body), Verdict::TokenRejected(_)));
     }
     for status in [200, 204, 302, 304, 402, 429, 500, 503] {
         assert!(
-            !suspicious(StatusCode::from_u16(status).unwrap(), &json()),
+            !may_be_token_error(StatusCode::from_u16(status).unwrap(), &json()),
             "{status}"
         );
     }
@@ -249,15 +224,15 @@ fn labels_are_distinct() {
         Verdict::Opaque,
     ];
     let rejections = [
-        Rejection::Expired,
-        Rejection::Invalidated,
-        Rejection::Malformed,
-        Rejection::NeedsPerson,
+        RejectionReason::Expired,
+        RejectionReason::Invalidated,
+        RejectionReason::Malformed,
+        RejectionReason::ActionRequired,
     ];
     let labels: std::collections::BTreeSet<_> = verdicts
         .map(Verdict::label)
         .into_iter()
-        .chain(rejections.map(Rejection::label))
+        .chain(rejections.map(RejectionReason::label))
         .collect();
     assert_eq!(labels.len(), 10);
 }
@@ -278,7 +253,7 @@ proptest! {
             let verdict = classify(status, &json(), body);
             prop_assert_eq!(status.is_success() || status.is_redirection() || status.is_informational(), verdict == Verdict::Success);
             if matches!(verdict, Verdict::TokenRejected(_)) {
-                prop_assert!(suspicious(status, &json()));
+                prop_assert!(may_be_token_error(status, &json()));
             }
         }
     }

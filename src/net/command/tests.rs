@@ -6,41 +6,41 @@ use tokio::time::{Instant, sleep};
 
 use super::*;
 
-const SOON: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 const SECRET: &str = "EAAGm0PX4ZCpsBAKZA";
 
 /// A shell is a program like any other, and the nearest that does as it is told.
-fn shell(script: &str) -> Command {
-    shell_within(script, SOON)
+fn shell(script: &str) -> ExternalCommand {
+    shell_with_timeout(script, TIMEOUT)
 }
 
-fn shell_within(script: &str, timeout: Duration) -> Command {
+fn shell_with_timeout(script: &str, timeout: Duration) -> ExternalCommand {
     let argv = ["sh", "-c", script].map(str::to_owned).into();
-    Command::new(argv, Vec::new(), timeout)
+    ExternalCommand::new(argv, Vec::new(), timeout)
 }
 
-fn program(argv: &[&str]) -> Command {
+fn program(argv: &[&str]) -> ExternalCommand {
     let argv = argv.iter().map(|&argument| argument.to_owned()).collect();
-    Command::new(argv, Vec::new(), SOON)
+    ExternalCommand::new(argv, Vec::new(), TIMEOUT)
 }
 
-async fn answer(command: &mut Command) -> String {
+async fn stdout_of(command: &mut ExternalCommand) -> String {
     let answer = command.run(b"", &[]).await.unwrap();
     String::from_utf8(answer.to_vec()).unwrap()
 }
 
-async fn failure(command: &mut Command) -> (CommandError, String) {
+async fn error_of(command: &mut ExternalCommand) -> (CommandError, String) {
     let error = command.run(b"", &[]).await.unwrap_err();
-    let told = crate::types::chain(&error);
-    for told in [&told, &format!("{error:?}"), &format!("{command:?}")] {
-        assert!(!told.contains(SECRET), "{told}");
+    let message = crate::types::error_chain(&error);
+    for text in [&message, &format!("{error:?}"), &format!("{command:?}")] {
+        assert!(!text.contains(SECRET), "{text}");
     }
-    (error, told)
+    (error, message)
 }
 
 /// The numbers that a script writes into a file, one on a line.
-async fn numbers(file: &Path, count: usize) -> Vec<u32> {
-    let by = Instant::now() + SOON;
+async fn read_pids(file: &Path, count: usize) -> Vec<u32> {
+    let by = Instant::now() + TIMEOUT;
     loop {
         let text = fs::read_to_string(file).unwrap_or_default();
         if text.ends_with('\n') && text.lines().count() == count {
@@ -64,7 +64,7 @@ fn is_gone(process: u32) -> bool {
 }
 
 async fn all_are_gone(processes: &[u32]) {
-    let by = Instant::now() + SOON;
+    let by = Instant::now() + TIMEOUT;
     while !processes.iter().copied().all(is_gone) {
         assert!(Instant::now() < by, "{processes:?} are still there");
         sleep(Duration::from_millis(5)).await;
@@ -75,41 +75,36 @@ async fn all_are_gone(processes: &[u32]) {
 fn with_company(place: &TempDir, then: &str) -> (String, std::path::PathBuf) {
     let file = place.path().join("numbers");
     let shown = file.display();
-    let script = format!(
-        "sleep 600 & (echo $$; echo $!) >'{shown}.new'; mv '{shown}.new' '{shown}'; {then}"
-    );
+    let script = format!("sleep 600 & (echo $$; echo $!) >'{shown}.new'; mv '{shown}.new' '{shown}'; {then}");
     (script, file)
 }
 
 #[tokio::test]
 async fn what_is_written_to_stdout_is_the_answer() {
     assert_eq!(
-        answer(&mut shell("printf 'a token'; echo noise >&2")).await,
+        stdout_of(&mut shell("printf 'a token'; echo noise >&2")).await,
         "a token"
     );
-    assert_eq!(answer(&mut shell("exit 0")).await, "");
+    assert_eq!(stdout_of(&mut shell("exit 0")).await, "");
     // No shell reads what is not given to one.
     let text = "$HOME `id` * ; | > x";
     assert_eq!(
-        answer(&mut program(&["printf", "%s|", "", text, "a  b"])).await,
+        stdout_of(&mut program(&["printf", "%s|", "", text, "a  b"])).await,
         format!("|{text}|a  b|")
     );
 }
 
 #[tokio::test]
-async fn it_reads_what_it_is_given_and_nothing_else() {
+async fn it_reads_its_stdin_and_nothing_else() {
     let mut command = shell("cat; echo end");
     let given = command.run(b"old token\n", &[]).await.unwrap();
     assert_eq!(given.as_slice(), b"old token\nend\n");
-    assert_eq!(answer(&mut command).await, "end\n");
+    assert_eq!(stdout_of(&mut command).await, "end\n");
     // Nor does it have to: a megabyte is more than a pipe holds.
     let much = vec![b'x'; 1 << 20];
     let answer = shell("echo deaf").run(&much, &[]).await.unwrap();
     assert_eq!(answer.as_slice(), b"deaf\n");
-    let answer = shell("exec <&-; sleep 0.1; echo deaf")
-        .run(&much, &[])
-        .await
-        .unwrap();
+    let answer = shell("exec <&-; sleep 0.1; echo deaf").run(&much, &[]).await.unwrap();
     assert_eq!(answer.as_slice(), b"deaf\n");
 }
 
@@ -117,11 +112,8 @@ async fn it_reads_what_it_is_given_and_nothing_else() {
 async fn its_environment_has_what_is_needed_and_what_was_asked_for() {
     // What `cargo test` sets stands for all that is none of a command's business.
     assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some());
-    let names = async |command: &mut Command| -> Vec<String> {
-        let answer = command
-            .run(b"", &[("GRAPHWARD_TOKEN_DEAD", "true")])
-            .await
-            .unwrap();
+    let names = async |command: &mut ExternalCommand| -> Vec<String> {
+        let answer = command.run(b"", &[("GRAPHWARD_TOKEN_DEAD", "true")]).await.unwrap();
         let text = String::from_utf8(answer.to_vec()).unwrap();
         text.lines()
             .map(|line| line.split_once('=').unwrap().0.to_owned())
@@ -131,38 +123,32 @@ async fn its_environment_has_what_is_needed_and_what_was_asked_for() {
     let got = names(&mut few).await;
     assert!(got.contains(&"PATH".to_owned()), "{got:?}");
     for name in &got {
-        let known = KEPT.contains(&name.as_str()) || name == "GRAPHWARD_TOKEN_DEAD";
+        let known = INHERITED_ENV.contains(&name.as_str()) || name == "GRAPHWARD_TOKEN_DEAD";
         assert!(known, "{name}");
     }
     let keep_env = ["CARGO_MANIFEST_DIR", "NO_SUCH_VARIABLE"].map(str::to_owned);
-    let mut more = Command::new(vec!["env".to_owned()], keep_env.into(), SOON);
-    assert!(
-        names(&mut more)
-            .await
-            .contains(&"CARGO_MANIFEST_DIR".to_owned())
-    );
+    let mut more = ExternalCommand::new(vec!["env".to_owned()], keep_env.into(), TIMEOUT);
+    assert!(names(&mut more).await.contains(&"CARGO_MANIFEST_DIR".to_owned()));
 }
 
 #[test]
 fn what_is_ours_is_not_handed_on_though_it_is_asked_for() {
     let keep_env = ["GRAPHWARD_APP_SECRET", "PATH"].map(str::to_owned);
-    let command = Command::new(vec!["env".to_owned()], keep_env.into(), SOON);
-    let asked = command.names().filter(|name| name.starts_with("GRAPHWARD"));
-    assert_eq!(asked.count(), 0);
+    let command = ExternalCommand::new(vec!["env".to_owned()], keep_env.into(), TIMEOUT);
+    let reserved = command
+        .inherited_env_names()
+        .filter(|name| name.starts_with("GRAPHWARD"));
+    assert_eq!(reserved.count(), 0);
 }
 
 #[tokio::test]
-async fn a_bad_end_is_told_with_the_last_line_and_no_secret() {
-    let script =
-        format!("echo {SECRET}; echo first >&2; echo 'no {SECRET}: vault is sealed' >&2; exit 3");
-    let (error, told) = failure(&mut shell(&script)).await;
-    assert_eq!(
-        told,
-        "it ended with exit status: 3: no [redacted]: vault is sealed"
-    );
+async fn a_failure_is_reported_with_the_last_line_of_stderr_and_no_secret() {
+    let script = format!("echo {SECRET}; echo first >&2; echo 'no {SECRET}: vault is sealed' >&2; exit 3");
+    let (error, message) = error_of(&mut shell(&script)).await;
+    assert_eq!(message, "it ended with exit status: 3: no [redacted]: vault is sealed");
     assert_eq!((error.reason(), error.is_transient()), ("exit", true));
-    let (_, told) = failure(&mut shell("kill -9 $$")).await;
-    assert_eq!(told, "it ended with signal: 9 (SIGKILL)");
+    let (_, message) = error_of(&mut shell("kill -9 $$")).await;
+    assert_eq!(message, "it ended with signal: 9 (SIGKILL)");
 }
 
 #[tokio::test]
@@ -170,36 +156,28 @@ async fn what_cannot_be_started_says_why() {
     let place = tempfile::tempdir().unwrap();
     let plain = place.path().join("plain");
     fs::write(&plain, "#!/bin/sh\necho x\n").unwrap();
-    let orphan = place.path().join("orphan");
-    fs::write(&orphan, "#!/no/such/interpreter\n").unwrap();
+    let no_interpreter = place.path().join("orphan");
+    fs::write(&no_interpreter, "#!/no/such/interpreter\n").unwrap();
     let executable = std::os::unix::fs::PermissionsExt::from_mode(0o700);
-    fs::set_permissions(&orphan, executable).unwrap();
-    let (plain, orphan) = (plain.to_str().unwrap(), orphan.to_str().unwrap());
+    fs::set_permissions(&no_interpreter, executable).unwrap();
+    let (plain, orphan) = (plain.to_str().unwrap(), no_interpreter.to_str().unwrap());
     for (argv, reason, words) in [
-        (
-            &["no-such-program", SECRET][..],
-            "missing",
-            "there is no such program",
-        ),
-        (
-            &["/no/such/program", SECRET],
-            "missing",
-            "there is no such program",
-        ),
+        (&["no-such-program", SECRET][..], "missing", "there is no such program"),
+        (&["/no/such/program", SECRET], "missing", "there is no such program"),
         (&[orphan, SECRET], "missing", "interpreter"),
         (&[], "missing", "there is no such program"),
         (&[plain, SECRET], "not_executable", "may not be executed"),
         (&["/", SECRET], "not_executable", "may not be executed"),
     ] {
-        let (error, told) = failure(&mut program(argv)).await;
+        let (error, message) = error_of(&mut program(argv)).await;
         assert_eq!(
             (error.reason(), error.is_transient()),
             (reason, false),
-            "{argv:?}: {told}"
+            "{argv:?}: {message}"
         );
-        assert!(told.contains(words), "{told}");
+        assert!(message.contains(words), "{message}");
     }
-    let (error, _) = failure(&mut program(&["echo", "a\0b"])).await;
+    let (error, _) = error_of(&mut program(&["echo", "a\0b"])).await;
     assert_eq!(error.reason(), "not_run");
 }
 
@@ -209,29 +187,29 @@ async fn what_takes_too_long_is_killed_with_all_that_it_started() {
     let (script, file) = with_company(&place, "wait");
     let limit = Duration::from_millis(300);
     let began = Instant::now();
-    let (error, told) = failure(&mut shell_within(&script, limit)).await;
-    assert!(began.elapsed() < SOON / 2, "{:?}", began.elapsed());
+    let (error, message) = error_of(&mut shell_with_timeout(&script, limit)).await;
+    assert!(began.elapsed() < TIMEOUT / 2, "{:?}", began.elapsed());
     assert_eq!((error.reason(), error.is_transient()), ("timeout", true));
-    assert_eq!(told, "it did not end within 300ms, and was killed");
-    all_are_gone(&numbers(&file, 2).await).await;
+    assert_eq!(message, "it did not end within 300ms, and was killed");
+    all_are_gone(&read_pids(&file, 2).await).await;
 }
 
 #[tokio::test]
 async fn what_is_given_up_is_killed_with_all_that_it_started() {
     let place = tempfile::tempdir().unwrap();
     let (script, file) = with_company(&place, "trap '' TERM HUP INT; while :; do sleep 1; done");
-    let mut command = shell_within(&script, 100 * SOON);
+    let mut command = shell_with_timeout(&script, 100 * TIMEOUT);
     let there = tokio::select! {
         _ = command.run(b"", &[]) => unreachable!(),
-        there = numbers(&file, 2) => there,
+        there = read_pids(&file, 2) => there,
     };
     all_are_gone(&there).await;
     // The same command can be run again, and forgets what it left.
-    assert_eq!(command.left.len(), 1);
+    assert_eq!(command.orphan_groups.len(), 1);
     command.argv = vec!["true".to_owned()];
     command.run(b"", &[]).await.unwrap();
-    bury(&mut command.left);
-    assert!(command.left.is_empty(), "{:?}", command.left);
+    reap_orphans(&mut command.orphan_groups);
+    assert!(command.orphan_groups.is_empty(), "{:?}", command.orphan_groups);
 }
 
 #[tokio::test]
@@ -240,23 +218,20 @@ async fn what_stays_in_the_background_holds_nothing_up_and_is_killed() {
     // It has both pipes.
     let (script, file) = with_company(&place, "echo done");
     let began = Instant::now();
-    assert_eq!(answer(&mut shell(&script)).await, "done\n");
-    assert!(began.elapsed() < SOON / 2, "{:?}", began.elapsed());
-    all_are_gone(&numbers(&file, 2).await).await;
+    assert_eq!(stdout_of(&mut shell(&script)).await, "done\n");
+    assert!(began.elapsed() < TIMEOUT / 2, "{:?}", began.elapsed());
+    all_are_gone(&read_pids(&file, 2).await).await;
 }
 
 #[tokio::test]
 async fn what_leaves_the_group_with_the_pipes_holds_nothing_up() {
     let place = tempfile::tempdir().unwrap();
     let file = place.path().join("numbers");
-    let script = format!(
-        "setsid sleep 600 & echo $! >'{}'; sleep 0.2; echo done",
-        file.display()
-    );
+    let script = format!("setsid sleep 600 & echo $! >'{}'; sleep 0.2; echo done", file.display());
     let began = Instant::now();
-    assert_eq!(answer(&mut shell(&script)).await, "done\n");
-    assert!(began.elapsed() < SOON / 2, "{:?}", began.elapsed());
-    let escaped = numbers(&file, 1).await;
+    assert_eq!(stdout_of(&mut shell(&script)).await, "done\n");
+    assert!(began.elapsed() < TIMEOUT / 2, "{:?}", began.elapsed());
+    let escaped = read_pids(&file, 1).await;
     let escaped = Pid::from_raw(i32::try_from(escaped[0]).unwrap()).unwrap();
     kill_process_group(escaped, Signal::KILL).unwrap();
 }
@@ -264,9 +239,9 @@ async fn what_leaves_the_group_with_the_pipes_holds_nothing_up() {
 #[tokio::test]
 async fn what_closes_its_pipes_and_goes_on_is_waited_for() {
     let script = "echo token; exec >&- 2>&-; sleep 0.2; exit 4";
-    let (error, _) = failure(&mut shell(script)).await;
+    let (error, _) = error_of(&mut shell(script)).await;
     assert_eq!(error.reason(), "exit");
-    let (error, _) = failure(&mut shell_within("exec >&- 2>&-; sleep 600", SOON / 20)).await;
+    let (error, _) = error_of(&mut shell_with_timeout("exec >&- 2>&-; sleep 600", TIMEOUT / 20)).await;
     assert_eq!(error.reason(), "timeout");
 }
 
@@ -280,37 +255,31 @@ async fn a_flood_is_refused_and_what_makes_it_killed() {
         "head -c 65537 /dev/zero; sleep 600",
     ] {
         let (script, file) = with_company(&place, flood);
-        let (error, told) = failure(&mut shell(&script)).await;
+        let (error, message) = error_of(&mut shell(&script)).await;
         assert_eq!(
             (error.reason(), error.is_transient()),
             ("too_long", false),
-            "{flood}: {told}"
+            "{flood}: {message}"
         );
-        all_are_gone(&numbers(&file, 2).await).await;
+        all_are_gone(&read_pids(&file, 2).await).await;
         fs::remove_file(file).unwrap();
     }
-    let whole = shell("head -c 65536 /dev/zero")
-        .run(b"", &[])
-        .await
-        .unwrap();
-    assert_eq!(whole.len(), MOST);
+    let whole = shell("head -c 65536 /dev/zero").run(b"", &[]).await.unwrap();
+    assert_eq!(whole.len(), MAX_STDOUT_BYTES);
     let whole = shell("head -c 65536 /dev/zero & wait; head -c 900000 /dev/zero >&2")
         .run(b"", &[])
         .await;
-    assert_eq!(whole.unwrap().len(), MOST);
+    assert_eq!(whole.unwrap().len(), MAX_STDOUT_BYTES);
 }
 
 #[tokio::test]
-async fn hundreds_of_runs_leave_nobody_unburied() {
+async fn hundreds_of_runs_leave_no_zombie() {
     let mut command = shell("sleep 600 & echo $$ $!");
     for _ in 0..100 {
-        let answer = answer(&mut command).await;
-        let processes: Vec<_> = answer
-            .split_whitespace()
-            .map(|id| id.parse().unwrap())
-            .collect();
+        let answer = stdout_of(&mut command).await;
+        let processes: Vec<_> = answer.split_whitespace().map(|id| id.parse().unwrap()).collect();
         assert!(!Path::new(&format!("/proc/{}", processes[0])).exists());
         all_are_gone(&processes).await;
     }
-    assert!(command.left.len() <= 1, "{:?}", command.left);
+    assert!(command.orphan_groups.len() <= 1, "{:?}", command.orphan_groups);
 }

@@ -21,7 +21,7 @@ fn names_on_a_second_connection_line_are_dropped_too() {
         ("x-two", "2"),
         ("x-three", "3"),
     ]);
-    clean_request(&mut headers);
+    strip_request_headers(&mut headers);
     assert_eq!(headers, fields(&[("x-three", "3")]));
 }
 
@@ -30,17 +30,11 @@ fn a_java_clients_offer_of_h2c_leaves_no_trace() {
     let mut headers = fields(&[
         ("connection", "Upgrade, HTTP2-Settings"),
         ("upgrade", "h2c"),
-        (
-            "http2-settings",
-            "AAEAAEAAAAIAAAAAAAMAAAAAAAQBAAAAAAUAAEAAAAYABgAA",
-        ),
+        ("http2-settings", "AAEAAEAAAAIAAAAAAAMAAAAAAAQBAAAAAAUAAEAAAAYABgAA"),
         ("user-agent", "Java-http-client/17.0.15"),
     ]);
-    clean_request(&mut headers);
-    assert_eq!(
-        headers,
-        fields(&[("user-agent", "Java-http-client/17.0.15")])
-    );
+    strip_request_headers(&mut headers);
+    assert_eq!(headers, fields(&[("user-agent", "Java-http-client/17.0.15")]));
 }
 
 #[test]
@@ -65,11 +59,8 @@ fn more_fields_than_are_usual_are_all_dropped() {
         ("file_offset", "0"),
         ("x-forwarder", "stays"),
     ]);
-    clean_request(&mut headers);
-    assert_eq!(
-        headers,
-        fields(&[("file_offset", "0"), ("x-forwarder", "stays")])
-    );
+    strip_request_headers(&mut headers);
+    assert_eq!(headers, fields(&[("file_offset", "0"), ("x-forwarder", "stays")]));
 }
 
 #[test]
@@ -83,12 +74,8 @@ fn an_answer_keeps_its_usage_and_repeated_fields_and_loses_what_points_past_the_
         ("connection", "keep-alive"),
         ("content-length", "5"),
     ]);
-    clean_response(&mut headers);
-    let kept = fields(&[
-        ("vary", "Accept-Encoding"),
-        ("vary", "Origin"),
-        ("x-app-usage", "{}"),
-    ]);
+    strip_response_headers(&mut headers);
+    let kept = fields(&[("vary", "Accept-Encoding"), ("vary", "Origin"), ("x-app-usage", "{}")]);
     assert_eq!(headers, kept);
 }
 
@@ -115,7 +102,7 @@ proptest! {
             headers.append(name.clone(), value.clone());
             kept.append(name, value);
         }
-        clean_request(&mut headers);
+        strip_request_headers(&mut headers);
         prop_assert_eq!(headers, kept);
     }
 }

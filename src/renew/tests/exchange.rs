@@ -1,36 +1,31 @@
 use std::time::Duration;
 
-use super::world::{
-    APP_SECRET, LIMIT, World, exchange, key, left, origin, renewed, revived, secret,
+use super::support::{
+    APP_SECRET, CALL_TIMEOUT, TestGraph, exchange, origin, renew_dead, renew_live, seconds_left, secret, test_app,
 };
-use crate::renew::{Exchange, Lasting};
-use crate::sim::{Effect, Endpoint, Fault, Grant};
+use crate::renew::{ExchangeRenewer, TokenLifetime};
+use crate::sim::{Effect, EndpointKind, Fault, TokenResponse};
 use crate::token::Renewer as _;
 use crate::types::Clock;
 
-fn odd(world: &World, grant: Grant) {
-    let fault = Fault::once(Effect::Grant(grant));
-    world.sim.fault_on(Endpoint::Exchange, fault);
+fn inject_grant(world: &TestGraph, grant: TokenResponse) {
+    let fault = Fault::once(Effect::TokenResponse(grant));
+    world.sim.inject_fault_on(EndpointKind::Exchange, fault);
 }
 
 #[tokio::test]
 async fn a_living_token_is_exchanged_and_when_the_new_one_ends_is_known() {
-    let world = World::start().await;
+    let world = TestGraph::start().await;
     let old = world.sim.issue(Some(Duration::from_secs(600)));
-    for lasting in [Lasting::Usual, Lasting::SixtyDays] {
-        let new = renewed(&mut world.exchange(lasting), &old).await.unwrap();
+    for lasting in [TokenLifetime::Default, TokenLifetime::SixtyDays] {
+        let new = renew_live(&mut world.exchange(lasting), &old).await.unwrap();
         assert_ne!(new.secret.expose(), old);
-        assert!((5_183_930..=5_183_944).contains(&left(&new).unwrap()));
+        assert!((5_183_930..=5_183_944).contains(&seconds_left(&new).unwrap()));
         assert!(world.sim.expire(new.secret.expose()), "Graph knows it");
     }
-    let calls = world.sim.calls();
+    let calls = world.sim.recorded_calls();
     let asked = |call: usize| calls[call].parameters.iter().map(|(_, name)| name.as_str());
-    let usual = [
-        "grant_type",
-        "client_id",
-        "client_secret",
-        "fb_exchange_token",
-    ];
+    let usual = ["grant_type", "client_id", "client_secret", "fb_exchange_token"];
     assert_eq!(asked(0).collect::<Vec<_>>(), usual);
     assert!(asked(1).any(|name| name == "set_token_expires_in_60_days"));
     assert_eq!((calls.len(), calls[0].method.as_str()), (2, "GET"));
@@ -38,59 +33,38 @@ async fn a_living_token_is_exchanged_and_when_the_new_one_ends_is_known() {
 
 #[tokio::test]
 async fn a_dead_token_is_not_even_sent_and_the_error_says_what_to_do() {
-    let world = World::start().await;
+    let world = TestGraph::start().await;
     let old = world.sim.issue(None);
-    let error = revived(&mut world.exchange(Lasting::Usual), &old)
+    let error = renew_dead(&mut world.exchange(TokenLifetime::Default), &old)
         .await
         .unwrap_err();
-    assert_eq!(
-        (error.reason(), error.is_transient()),
-        ("token_dead", false)
-    );
-    assert!(
-        error.to_string().contains("to create a new token"),
-        "{error}"
-    );
-    assert_eq!(world.sim.calls().len(), 0);
+    assert_eq!((error.reason(), error.is_transient()), ("token_dead", false));
+    assert!(error.to_string().contains("to create a new token"), "{error}");
+    assert_eq!(world.sim.recorded_calls().len(), 0);
 }
 
 #[tokio::test]
 async fn a_token_that_graph_knows_to_be_dead_and_a_wrong_app_need_a_person() {
-    let world = World::start().await;
+    let world = TestGraph::start().await;
     let old = world.sim.issue(None);
     for (id, secret_of_app, reason) in [
-        (
-            "1234567890123456",
-            "ffffffffffffffffffffffffffffffff",
-            "app_refused",
-        ),
+        ("1234567890123456", "ffffffffffffffffffffffffffffffff", "app_refused"),
         ("42", APP_SECRET, "app_refused"),
     ] {
-        let mut wrong = key(secret_of_app);
+        let mut wrong = test_app(secret_of_app);
         wrong.id = id.to_owned();
         let origin = origin("https://graph.facebook.com");
         let caller = world.caller.clone();
-        let mut exchange = Exchange::new(caller, origin, wrong, Lasting::Usual, Clock::system());
-        let error = renewed(&mut exchange, &old).await.unwrap_err();
-        assert_eq!(
-            (error.reason(), error.is_transient()),
-            (reason, false),
-            "{error}"
-        );
-        assert!(
-            error
-                .to_string()
-                .contains("to correct app.id and app.secret")
-        );
+        let mut exchange = ExchangeRenewer::new(caller, origin, wrong, TokenLifetime::Default, Clock::system());
+        let error = renew_live(&mut exchange, &old).await.unwrap_err();
+        assert_eq!((error.reason(), error.is_transient()), (reason, false), "{error}");
+        assert!(error.to_string().contains("to correct app.id and app.secret"));
     }
     world.sim.expire(&old);
-    let error = renewed(&mut world.exchange(Lasting::Usual), &old)
+    let error = renew_live(&mut world.exchange(TokenLifetime::Default), &old)
         .await
         .unwrap_err();
-    assert_eq!(
-        (error.reason(), error.is_transient()),
-        ("token_rejected", false)
-    );
+    assert_eq!((error.reason(), error.is_transient()), ("token_rejected", false));
     let text = error.to_string();
     let start = "graph.facebook.com/oauth/access_token refuses: Graph says code 190, subcode 463, fbtrace_id A";
     assert!(text.starts_with(start), "{text}");
@@ -98,62 +72,61 @@ async fn a_token_that_graph_knows_to_be_dead_and_a_wrong_app_need_a_person() {
 
 #[tokio::test]
 async fn an_answer_that_does_not_say_when_the_token_ends_leaves_that_open() {
-    let world = World::start().await;
+    let world = TestGraph::start().await;
     let old = world.sim.issue(None);
-    odd(&world, Grant::Untold);
-    let new = renewed(&mut world.exchange(Lasting::Usual), &old)
+    inject_grant(&world, TokenResponse::WithoutExpiry);
+    let new = renew_live(&mut world.exchange(TokenLifetime::Default), &old)
         .await
         .unwrap();
     assert_eq!(new.expires_at, None);
-    odd(&world, Grant::Untold);
-    let new = renewed(&mut world.exchange(Lasting::SixtyDays), &old)
+    inject_grant(&world, TokenResponse::WithoutExpiry);
+    let new = renew_live(&mut world.exchange(TokenLifetime::SixtyDays), &old)
         .await
         .unwrap();
     let sixty_days = 60 * 24 * 60 * 60;
     assert!(
-        left(&new).unwrap().abs_diff(sixty_days) < 10,
+        seconds_left(&new).unwrap().abs_diff(sixty_days) < 10,
         "it was asked for"
     );
 }
 
 #[tokio::test]
 async fn the_old_form_of_the_answer_is_read_and_the_same_token_may_come_again() {
-    let world = World::start().await;
+    let world = TestGraph::start().await;
     let old = world.sim.issue(Some(Duration::from_secs(600)));
-    odd(&world, Grant::Form);
-    let new = renewed(&mut world.exchange(Lasting::Usual), &old)
+    inject_grant(&world, TokenResponse::FormEncoded);
+    let new = renew_live(&mut world.exchange(TokenLifetime::Default), &old)
         .await
         .unwrap();
-    assert!(left(&new).unwrap() > 5_183_900);
-    odd(&world, Grant::Same);
-    let same = renewed(&mut world.exchange(Lasting::Usual), &old)
+    assert!(seconds_left(&new).unwrap() > 5_183_900);
+    inject_grant(&world, TokenResponse::SameToken);
+    let same = renew_live(&mut world.exchange(TokenLifetime::Default), &old)
         .await
         .unwrap();
     assert_eq!(same.secret.expose(), old);
-    assert!(left(&same).unwrap() > 5_183_900, "it ends later now");
+    assert!(seconds_left(&same).unwrap() > 5_183_900, "it ends later now");
 }
 
 #[tokio::test]
 async fn a_token_that_arrives_expired_and_an_answer_without_end_are_no_tokens() {
-    let world = World::start().await;
+    let world = TestGraph::start().await;
     let old = world.sim.issue(None);
-    for (grant, reason) in [(Grant::Stale, "answer_expired"), (Grant::Huge, "too_long")] {
-        odd(&world, grant);
-        let error = renewed(&mut world.exchange(Lasting::Usual), &old)
+    for (grant, reason) in [
+        (TokenResponse::Expired, "answer_expired"),
+        (TokenResponse::Oversized, "too_long"),
+    ] {
+        inject_grant(&world, grant);
+        let error = renew_live(&mut world.exchange(TokenLifetime::Default), &old)
             .await
             .unwrap_err();
-        assert_eq!(
-            (error.reason(), error.is_transient()),
-            (reason, true),
-            "{error}"
-        );
+        assert_eq!((error.reason(), error.is_transient()), (reason, true), "{error}");
     }
     assert_eq!(world.sim.counts().exchanges, 2, "one call each");
 }
 
 #[tokio::test]
 async fn what_passes_by_itself_is_told_from_what_does_not() {
-    let world = World::start().await;
+    let world = TestGraph::start().await;
     let old = world.sim.issue(None);
     let error = |code, status| Effect::Error {
         code,
@@ -170,34 +143,18 @@ async fn what_passes_by_itself_is_told_from_what_does_not() {
         (error(100, 400), "refused", false),
         (error(3962, 400), "refused", false),
         (error(190, 200), "token_rejected", false),
-        (
-            Effect::Page(http::StatusCode::BAD_GATEWAY),
-            "graph_error",
-            true,
-        ),
-        (Effect::Page(http::StatusCode::OK), "not_understood", true),
-        (
-            Effect::Page(http::StatusCode::FOUND),
-            "not_understood",
-            true,
-        ),
-        (
-            Effect::Page(http::StatusCode::NOT_FOUND),
-            "not_understood",
-            true,
-        ),
-        (
-            Effect::Page(http::StatusCode::TOO_MANY_REQUESTS),
-            "throttled",
-            true,
-        ),
+        (Effect::HtmlPage(http::StatusCode::BAD_GATEWAY), "graph_error", true),
+        (Effect::HtmlPage(http::StatusCode::OK), "not_understood", true),
+        (Effect::HtmlPage(http::StatusCode::FOUND), "not_understood", true),
+        (Effect::HtmlPage(http::StatusCode::NOT_FOUND), "not_understood", true),
+        (Effect::HtmlPage(http::StatusCode::TOO_MANY_REQUESTS), "throttled", true),
         (Effect::Reset, "broken", true),
-        (Effect::Cut, "broken", true),
+        (Effect::Truncate, "broken", true),
     ] {
         world
             .sim
-            .fault_on(Endpoint::Exchange, Fault::once(effect.clone()));
-        let error = renewed(&mut world.exchange(Lasting::Usual), &old)
+            .inject_fault_on(EndpointKind::Exchange, Fault::once(effect.clone()));
+        let error = renew_live(&mut world.exchange(TokenLifetime::Default), &old)
             .await
             .unwrap_err();
         assert_eq!(
@@ -206,36 +163,33 @@ async fn what_passes_by_itself_is_told_from_what_does_not() {
             "{effect:?}: {error}"
         );
     }
-    let new = renewed(&mut world.exchange(Lasting::Usual), &old).await;
+    let new = renew_live(&mut world.exchange(TokenLifetime::Default), &old).await;
     assert!(new.is_ok(), "nothing lasts");
 }
 
 #[tokio::test]
 async fn nobody_listens_and_a_certificate_is_not_trusted() {
-    let world = World::start().await;
-    let elsewhere = crate::net::Dial {
+    let world = TestGraph::start().await;
+    let elsewhere = crate::net::ConnectorConfig {
         connect_to: [("graph.facebook.com".to_owned(), "127.0.0.1:1".to_owned())].into(),
-        tls: crate::net::tls::client(None, crate::net::Http::Auto.alpn()).unwrap(),
-        timeout: LIMIT,
-        plain: false,
+        tls: crate::net::tls::client(None, crate::net::HttpVersion::Auto.alpn()).unwrap(),
+        timeout: CALL_TIMEOUT,
+        allow_http: false,
     };
-    let connector = crate::net::Connector::real(elsewhere);
-    let caller = crate::net::Caller::new(connector, LIMIT, &crate::net::Tasks::default());
-    let error = renewed(&mut exchange(&caller, Lasting::Usual), "EAAx")
+    let connector = crate::net::Connector::from_config(elsewhere);
+    let caller = crate::net::HttpClient::new(connector, CALL_TIMEOUT, &crate::net::Tasks::default());
+    let error = renew_live(&mut exchange(&caller, TokenLifetime::Default), "EAAx")
         .await
         .unwrap_err();
-    assert_eq!(
-        (error.reason(), error.is_transient()),
-        ("unreachable", true)
-    );
-    assert_eq!(world.sim.calls().len(), 0);
+    assert_eq!((error.reason(), error.is_transient()), ("unreachable", true));
+    assert_eq!(world.sim.recorded_calls().len(), 0);
 }
 
 #[test]
 fn it_is_named_as_people_know_it_and_shows_no_secret() {
     let exchange = exchange(
-        &super::world::answering("", super::world::Then::Ends),
-        Lasting::Usual,
+        &super::support::caller_with_response("", super::support::AfterResponse::Close),
+        TokenLifetime::Default,
     );
     assert_eq!(exchange.describe(), "fb_exchange_token");
     assert!(!format!("{exchange:?}").contains(APP_SECRET));

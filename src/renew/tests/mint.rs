@@ -1,32 +1,27 @@
-use super::world::{ADMIN, World, left, renewed, revived};
-use crate::renew::Lasting;
-use crate::sim::{Change, Effect, Endpoint, Fault, Grant, Kind};
+use super::support::{ADMIN_TOKEN, TestGraph, renew_dead, renew_live, seconds_left};
+use crate::renew::TokenLifetime;
+use crate::sim::{Effect, EndpointKind, Fault, SimTokenKind, TokenChange, TokenResponse};
 use crate::token::Renewer as _;
 
 #[tokio::test]
 async fn a_token_is_minted_though_the_outgoing_one_is_dead() {
-    let world = World::start().await;
-    world.sim.accept(ADMIN, None);
+    let world = TestGraph::start().await;
+    world.sim.register_token(ADMIN_TOKEN, None);
     let old = world.sim.issue(None);
     world.sim.expire(&old);
-    let new = revived(&mut world.mint(Lasting::Usual), &old)
-        .await
-        .unwrap();
+    let new = renew_dead(&mut world.mint(TokenLifetime::Default), &old).await.unwrap();
     assert_eq!(new.expires_at, None, "for ever, or not known");
-    let limited = revived(&mut world.mint(Lasting::SixtyDays), &old)
+    let limited = renew_dead(&mut world.mint(TokenLifetime::SixtyDays), &old)
         .await
         .unwrap();
     let sixty_days = 60 * 24 * 60 * 60;
     assert!(
-        left(&limited).unwrap().abs_diff(sixty_days) < 10,
+        seconds_left(&limited).unwrap().abs_diff(sixty_days) < 10,
         "it was asked for"
     );
 
-    let calls = world.sim.calls();
-    assert_eq!(
-        (calls[0].method.as_str(), calls[0].proof),
-        ("POST", "right")
-    );
+    let calls = world.sim.recorded_calls();
+    assert_eq!((calls[0].method.as_str(), calls[0].proof), ("POST", "right"));
     assert_eq!(calls[0].target, "/122094563210074285/access_tokens");
     let asked = |call: usize| calls[call].parameters.iter().map(|(_, name)| name.as_str());
     let usual = ["business_app", "scope", "appsecret_proof", "access_token"];
@@ -41,34 +36,30 @@ async fn a_token_is_minted_though_the_outgoing_one_is_dead() {
 
 #[tokio::test]
 async fn who_may_not_mint_is_told_so() {
-    let world = World::start().await;
-    let mut mint = world.mint(Lasting::Usual);
-    let error = renewed(&mut mint, "EAAold").await.unwrap_err();
-    assert_eq!(
-        (error.reason(), error.is_transient()),
-        ("token_rejected", false)
-    );
+    let world = TestGraph::start().await;
+    let mut mint = world.mint(TokenLifetime::Default);
+    let error = renew_live(&mut mint, "EAAold").await.unwrap_err();
+    assert_eq!((error.reason(), error.is_transient()), ("token_rejected", false));
     assert!(error.to_string().contains("admin token"), "{error}");
 
-    world.sim.accept(ADMIN, None);
-    let page = Change {
-        kind: Some(Kind::Page),
-        ..Change::default()
+    world.sim.register_token(ADMIN_TOKEN, None);
+    let page = TokenChange {
+        kind: Some(SimTokenKind::Page),
+        ..TokenChange::default()
     };
-    assert!(world.sim.change(ADMIN, page));
-    let error = renewed(&mut mint, "EAAold").await.unwrap_err();
+    assert!(world.sim.update_token(ADMIN_TOKEN, page));
+    let error = renew_live(&mut mint, "EAAold").await.unwrap_err();
     assert_eq!((error.reason(), error.is_transient()), ("refused", false));
 
-    world.sim.kill(ADMIN, crate::sim::Death::Checkpointed);
-    let error = renewed(&mut mint, "EAAold").await.unwrap_err();
-    assert!(
-        error.to_string().contains("code 190, subcode 459"),
-        "{error}"
-    );
+    world
+        .sim
+        .invalidate(ADMIN_TOKEN, crate::sim::InvalidationReason::Checkpointed);
+    let error = renew_live(&mut mint, "EAAold").await.unwrap_err();
+    assert!(error.to_string().contains("code 190, subcode 459"), "{error}");
 
-    let other = World::with(|settings| settings.app_secret = "f".repeat(32)).await;
-    other.sim.accept(ADMIN, None);
-    let error = renewed(&mut other.mint(Lasting::Usual), "EAAold")
+    let other = TestGraph::with(|settings| settings.app_secret = "f".repeat(32)).await;
+    other.sim.register_token(ADMIN_TOKEN, None);
+    let error = renew_live(&mut other.mint(TokenLifetime::Default), "EAAold")
         .await
         .unwrap_err();
     assert_eq!(
@@ -80,25 +71,17 @@ async fn who_may_not_mint_is_told_so() {
 
 #[tokio::test]
 async fn trouble_at_graphs_passes() {
-    let world = World::start().await;
-    world.sim.accept(ADMIN, None);
-    let huge = Effect::Grant(Grant::Huge);
-    let page = Effect::Page(http::StatusCode::INTERNAL_SERVER_ERROR);
-    for (effect, reason) in [
-        (huge, "too_long"),
-        (page, "graph_error"),
-        (Effect::Reset, "broken"),
-    ] {
-        world.sim.fault_on(Endpoint::Mint, Fault::once(effect));
-        let error = renewed(&mut world.mint(Lasting::Usual), "EAAold")
+    let world = TestGraph::start().await;
+    world.sim.register_token(ADMIN_TOKEN, None);
+    let huge = Effect::TokenResponse(TokenResponse::Oversized);
+    let page = Effect::HtmlPage(http::StatusCode::INTERNAL_SERVER_ERROR);
+    for (effect, reason) in [(huge, "too_long"), (page, "graph_error"), (Effect::Reset, "broken")] {
+        world.sim.inject_fault_on(EndpointKind::Mint, Fault::once(effect));
+        let error = renew_live(&mut world.mint(TokenLifetime::Default), "EAAold")
             .await
             .unwrap_err();
-        assert_eq!(
-            (error.reason(), error.is_transient()),
-            (reason, true),
-            "{error}"
-        );
+        assert_eq!((error.reason(), error.is_transient()), (reason, true), "{error}");
     }
-    assert_eq!(world.mint(Lasting::Usual).describe(), "mint");
-    assert_eq!(world.sim.counts().mints, 3);
+    assert_eq!(world.mint(TokenLifetime::Default).describe(), "mint");
+    assert_eq!(world.sim.counts().system_user_tokens, 3);
 }

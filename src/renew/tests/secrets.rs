@@ -5,17 +5,18 @@ use tracing::subscriber::set_default;
 use tracing::{Dispatch, Subscriber};
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::world::{
-    ADMIN, APP_SECRET, Then, World, answering, exchange, inspected, key, mint, renewed, said, whole,
+use super::support::{
+    ADMIN_TOKEN, APP_SECRET, AfterResponse, TestGraph, caller_with_response, error_chain, exchange, http_response,
+    inspect, mint, renew_live, test_app,
 };
-use crate::graph::Prover;
-use crate::renew::Lasting;
-use crate::sim::{Effect, Endpoint, Family, Fault, Grant};
+use crate::graph::ProofSigner;
+use crate::renew::TokenLifetime;
+use crate::sim::{Effect, EndpointKind, Fault, TokenFamily, TokenResponse};
 
 #[derive(Clone, Default)]
-struct Kept(Arc<Mutex<Vec<u8>>>);
+struct LogBuffer(Arc<Mutex<Vec<u8>>>);
 
-impl Write for Kept {
+impl Write for LogBuffer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.lock().unwrap().extend_from_slice(bytes);
         Ok(bytes.len())
@@ -27,9 +28,7 @@ impl Write for Kept {
 }
 
 /// Every event of every crate: more than ours ever writes.
-fn all(
-    writer: impl for<'w> MakeWriter<'w> + Send + Sync + 'static,
-) -> impl Subscriber + Send + Sync {
+fn trace_subscriber(writer: impl for<'w> MakeWriter<'w> + Send + Sync + 'static) -> impl Subscriber + Send + Sync {
     tracing_subscriber::fmt()
         .with_max_level(tracing::Level::TRACE)
         .with_ansi(false)
@@ -39,14 +38,14 @@ fn all(
 
 /// While only one subscriber exists, `tracing` asks the *current thread's* whether a kind of event matters to anybody, and
 /// keeps the answer: a test beside this one would say no for all. So there are always two more.
-fn prepare() {
+fn install_dispatchers() {
     static OTHERS: OnceLock<[Dispatch; 2]> = OnceLock::new();
-    let other = || Dispatch::new(all(io::sink));
+    let other = || Dispatch::new(trace_subscriber(io::sink));
     let _kept = OTHERS.get_or_init(|| [other(), other()]);
 }
 
 /// The ways in which a call can fail, each with all that Graph can be made to say.
-fn troubles() -> Vec<Effect> {
+fn failure_effects() -> Vec<Effect> {
     let error = |code, subcode| Effect::Error {
         code,
         subcode,
@@ -57,49 +56,46 @@ fn troubles() -> Vec<Effect> {
         error(4, None),
         error(100, None),
         error(190, Some(463)),
-        Effect::Malformed,
-        Effect::Page(http::StatusCode::BAD_GATEWAY),
-        Effect::Page(http::StatusCode::OK),
-        Effect::Grant(Grant::Huge),
-        Effect::Grant(Grant::Stale),
+        Effect::MalformedToken,
+        Effect::HtmlPage(http::StatusCode::BAD_GATEWAY),
+        Effect::HtmlPage(http::StatusCode::OK),
+        Effect::TokenResponse(TokenResponse::Oversized),
+        Effect::TokenResponse(TokenResponse::Expired),
         Effect::Reset,
-        Effect::Cut,
-        Effect::Grant(Grant::Usual),
+        Effect::Truncate,
+        Effect::TokenResponse(TokenResponse::Normal),
     ]
 }
 
 #[tokio::test]
 async fn no_secret_is_in_an_error_or_in_a_log_at_trace_level() {
-    prepare();
-    let kept = Kept::default();
-    let writer = kept.clone();
-    let guard = set_default(all(move || writer.clone()));
+    install_dispatchers();
+    let log_buffer = LogBuffer::default();
+    let writer = log_buffer.clone();
+    let guard = set_default(trace_subscriber(move || writer.clone()));
 
-    let world = World::start().await;
-    world.sim.accept(ADMIN, None);
-    let (graph, threads) = (
-        world.sim.issue(None),
-        world.sim.issue_for(Family::Threads, None),
-    );
+    let world = TestGraph::start().await;
+    world.sim.register_token(ADMIN_TOKEN, None);
+    let (graph, threads) = (world.sim.issue(None), world.sim.issue_for(TokenFamily::Threads, None));
     let mut errors = Vec::new();
     let mut new = Vec::new();
-    for trouble in troubles() {
+    for effect in failure_effects() {
         for endpoint in [
-            Endpoint::Exchange,
-            Endpoint::Mint,
-            Endpoint::Refresh,
-            Endpoint::DebugToken,
+            EndpointKind::Exchange,
+            EndpointKind::Mint,
+            EndpointKind::Refresh,
+            EndpointKind::DebugToken,
         ] {
             world
                 .sim
-                .fault_on(endpoint, Fault::once(trouble.clone()).times(2));
+                .inject_fault_on(endpoint, Fault::once(effect.clone()).times(2));
         }
         let renewals = [
-            renewed(&mut world.exchange(Lasting::Usual), &graph).await,
-            renewed(&mut world.exchange(Lasting::SixtyDays), &graph).await,
-            renewed(&mut world.mint(Lasting::Usual), &graph).await,
-            renewed(&mut world.mint(Lasting::SixtyDays), &graph).await,
-            renewed(&mut world.threads(), &threads).await,
+            renew_live(&mut world.exchange(TokenLifetime::Default), &graph).await,
+            renew_live(&mut world.exchange(TokenLifetime::SixtyDays), &graph).await,
+            renew_live(&mut world.mint(TokenLifetime::Default), &graph).await,
+            renew_live(&mut world.mint(TokenLifetime::SixtyDays), &graph).await,
+            renew_live(&mut world.threads(), &threads).await,
         ];
         for renewal in renewals {
             match renewal {
@@ -107,36 +103,29 @@ async fn no_secret_is_in_an_error_or_in_a_log_at_trace_level() {
                     new.push(token.secret.expose().to_owned());
                     errors.push(format!("{token:?}"));
                 }
-                Err(error) => errors.push(said(&error)),
+                Err(error) => errors.push(error_chain(&error)),
             }
         }
         for token in [&graph, &threads] {
-            let asked = inspected(&mut world.debug_token(Some(key(APP_SECRET))), token).await;
-            errors.push(asked.map_or_else(|error| said(&error), |said| format!("{said:?}")));
+            let asked = inspect(&mut world.debug_token(Some(test_app(APP_SECRET))), token).await;
+            errors.push(asked.map_or_else(|error| error_chain(&error), |said| format!("{said:?}")));
         }
     }
     world.sim.reset();
-    let wrong = inspected(
-        &mut world.debug_token(Some(key("f0f0f0f0f0f0f0f0"))),
-        &graph,
-    )
-    .await;
+    let wrong = inspect(&mut world.debug_token(Some(test_app("f0f0f0f0f0f0f0f0"))), &graph).await;
     assert!(wrong.is_ok());
     drop(guard);
 
-    let log = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
-    assert!(
-        log.contains("Graph does not tell the app"),
-        "the log is kept"
-    );
+    let log = String::from_utf8(log_buffer.0.lock().unwrap().clone()).unwrap();
+    assert!(log.contains("Graph does not tell the app"), "the log is kept");
     assert!(log.contains("h2::"), "down to the wire");
     assert!(!new.is_empty() && errors.len() == 84);
-    let proofs = [graph.as_str(), ADMIN].map(|token| {
-        let proof = Prover::new(APP_SECRET.as_bytes()).lasting(token.as_bytes());
-        let (_name, hex) = proof.parameters().split_once('=').unwrap();
+    let proofs = [graph.as_str(), ADMIN_TOKEN].map(|token| {
+        let proof = ProofSigner::new(APP_SECRET.as_bytes()).sign(token.as_bytes());
+        let (_name, hex) = proof.as_query().split_once('=').unwrap();
         hex.to_owned()
     });
-    let secrets = [APP_SECRET, ADMIN, "f0f0f0f0f0f0f0f0", &graph, &threads];
+    let secrets = [APP_SECRET, ADMIN_TOKEN, "f0f0f0f0f0f0f0f0", &graph, &threads];
     let secrets = secrets.into_iter().chain(new.iter().map(String::as_str));
     for secret in secrets.chain(proofs.iter().map(String::as_str)) {
         assert!(!log.contains(secret), "a secret is in the log");
@@ -145,10 +134,7 @@ async fn no_secret_is_in_an_error_or_in_a_log_at_trace_level() {
         }
     }
     for word in ["client_secret", "input_token", "grant_type"] {
-        assert!(
-            !errors.iter().any(|error| error.contains(word)),
-            "a query is shown"
-        );
+        assert!(!errors.iter().any(|error| error.contains(word)), "a query is shown");
     }
 }
 
@@ -163,19 +149,19 @@ async fn what_graph_repeats_is_not_repeated() {
         (
             "200 OK",
             "text/html",
-            format!("<p>EAAold0token {APP_SECRET} {ADMIN}"),
+            format!("<p>EAAold0token {APP_SECRET} {ADMIN_TOKEN}"),
         ),
-        ("200 OK", "text/plain", format!("access_token=%ff{ADMIN}")),
+        ("200 OK", "text/plain", format!("access_token=%ff{ADMIN_TOKEN}")),
         ("502 Bad", "text/html", format!("EAAold0token {APP_SECRET}")),
     ] {
-        let caller = answering(whole(status, kind, &body), Then::Ends);
+        let caller = caller_with_response(http_response(status, kind, &body), AfterResponse::Close);
         let errors = [
-            renewed(&mut exchange(&caller, Lasting::Usual), "EAAold0token").await,
-            renewed(&mut mint(&caller, Lasting::Usual), "EAAold0token").await,
+            renew_live(&mut exchange(&caller, TokenLifetime::Default), "EAAold0token").await,
+            renew_live(&mut mint(&caller, TokenLifetime::Default), "EAAold0token").await,
         ];
         for error in errors {
-            let text = said(&error.unwrap_err());
-            for secret in ["EAAold0token", APP_SECRET, ADMIN] {
+            let text = error_chain(&error.unwrap_err());
+            for secret in ["EAAold0token", APP_SECRET, ADMIN_TOKEN] {
                 assert!(!text.contains(secret), "{text}");
             }
         }

@@ -12,58 +12,42 @@ pub enum DecodeError {
     )]
     TooLong,
     /// UTF-16, by its byte order mark.
-    #[error(
-        "it is UTF-16 text; save it as UTF-8 (PowerShell's > writes UTF-16: use Set-Content -Encoding ascii)"
-    )]
+    #[error("it is UTF-16 text; save it as UTF-8 (PowerShell's > writes UTF-16: use Set-Content -Encoding ascii)")]
     Utf16,
     /// Neither UTF-8 nor free of NUL.
     #[error("it is binary; a token is plain text (is it encrypted, compressed or the wrong file?)")]
     Binary,
     /// A control character, a space or a non-ASCII character inside the token.
-    #[error(
-        "the token has a space, a control or a non-ASCII character inside; copy the token again, and nothing else"
-    )]
-    Character,
+    #[error("the token has a space, a control or a non-ASCII character inside; copy the token again, and nothing else")]
+    InvalidCharacter,
     /// A quotation mark at one end.
     #[error("the token has a quotation mark at one end only; remove it, or add the other one")]
-    Quote,
+    UnbalancedQuote,
     /// Several lines where one token should be.
-    #[error(
-        "it has several lines; leave one line with the token, or say with `key` or `pointer` where the token is"
-    )]
-    Lines,
+    #[error("it has several lines; leave one line with the token, or say with `key` or `pointer` where the token is")]
+    MultipleLines,
     /// JSON where a bare token should be.
-    #[error(
-        "it is JSON, not a bare token; say where the token is, such as pointer = \"/access_token\""
-    )]
-    WantsPointer,
+    #[error("it is JSON, not a bare token; say where the token is, such as pointer = \"/access_token\"")]
+    MissingPointer,
     /// `KEY=value` where a bare token should be.
-    #[error(
-        "it has KEY=value lines, not a bare token; name the key, such as key = \"WHATSAPP_ACCESS_TOKEN\""
-    )]
-    WantsKey,
+    #[error("it has KEY=value lines, not a bare token; name the key, such as key = \"WHATSAPP_ACCESS_TOKEN\"")]
+    MissingKey,
     /// No such key.
     #[error("no line assigns the configured `key`; add KEY=token, or correct `key` (case matters)")]
-    NoKey,
+    KeyNotFound,
     /// Not JSON.
-    #[error(
-        "it is not valid JSON (line {line}, column {column}); mend it, or remove `pointer` if it is a bare token"
-    )]
-    Json {
+    #[error("it is not valid JSON (line {line}, column {column}); mend it, or remove `pointer` if it is a bare token")]
+    InvalidJson {
         /// From 1.
         line: usize,
         /// From 1; 0 before a line's first character.
         column: usize,
     },
     /// Nothing at the pointer.
-    #[error(
-        "the JSON has nothing at the configured `pointer`; it should look like /access_token or /data/0/token"
-    )]
-    NoPointer,
+    #[error("the JSON has nothing at the configured `pointer`; it should look like /access_token or /data/0/token")]
+    PointerNotFound,
     /// Not a string at the pointer.
-    #[error(
-        "the JSON value at the configured `pointer` is not a string; point at the token itself"
-    )]
+    #[error("the JSON value at the configured `pointer` is not a string; point at the token itself")]
     NotString,
 }
 
@@ -76,14 +60,14 @@ impl DecodeError {
             Self::TooLong => "too_long",
             Self::Utf16 => "utf16",
             Self::Binary => "binary",
-            Self::Character => "character",
-            Self::Quote => "quote",
-            Self::Lines => "lines",
-            Self::WantsPointer => "wants_pointer",
-            Self::WantsKey => "wants_key",
-            Self::NoKey => "no_key",
-            Self::Json { .. } => "json",
-            Self::NoPointer => "no_pointer",
+            Self::InvalidCharacter => "character",
+            Self::UnbalancedQuote => "quote",
+            Self::MultipleLines => "lines",
+            Self::MissingPointer => "wants_pointer",
+            Self::MissingKey => "wants_key",
+            Self::KeyNotFound => "no_key",
+            Self::InvalidJson { .. } => "json",
+            Self::PointerNotFound => "no_pointer",
             Self::NotString => "not_string",
         }
     }

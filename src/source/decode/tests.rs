@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn found(bytes: &[u8], format: &Format) -> Result<String, DecodeError> {
+fn decode_text(bytes: &[u8], format: &Format) -> Result<String, DecodeError> {
     decode(bytes, format).map(|secret| secret.expose().to_owned())
 }
 
@@ -17,7 +17,7 @@ fn pointer(pointer: &str) -> Format {
 }
 
 #[test]
-fn what_people_and_tools_put_around_a_raw_token_is_taken_off() {
+fn decorations_around_a_raw_token_are_stripped() {
     for bytes in [
         "EAAG",
         "EAAG\n",
@@ -36,7 +36,7 @@ fn what_people_and_tools_put_around_a_raw_token_is_taken_off() {
         "Bearer \"EAAG\"",
     ] {
         assert_eq!(
-            found(bytes.as_bytes(), &Format::Raw).as_deref(),
+            decode_text(bytes.as_bytes(), &Format::Raw).as_deref(),
             Ok("EAAG"),
             "{bytes:?}"
         );
@@ -46,12 +46,12 @@ fn what_people_and_tools_put_around_a_raw_token_is_taken_off() {
 #[test]
 fn base64_padding_and_app_tokens_are_no_assignments() {
     for token in ["abcd==", "abc=", "123|a=b", "a-b=c", "EAAG|=="] {
-        assert_eq!(found(token.as_bytes(), &Format::Raw).as_deref(), Ok(token));
+        assert_eq!(decode_text(token.as_bytes(), &Format::Raw).as_deref(), Ok(token));
     }
 }
 
 #[test]
-fn a_raw_token_that_is_none_is_refused_with_the_reason() {
+fn an_invalid_raw_token_is_rejected_with_the_reason() {
     let long = "a".repeat(Secret::MAX_BYTES + 1);
     for (bytes, expected) in [
         (b"".as_slice(), DecodeError::Empty),
@@ -66,27 +66,24 @@ fn a_raw_token_that_is_none_is_refused_with_the_reason() {
         (b"\xFE\xFF\0E\0A", DecodeError::Utf16),
         (b"E\0A\0", DecodeError::Binary),
         (b"\x1f\x8b\x08\xff", DecodeError::Binary),
-        (b"EA\x07AG", DecodeError::Character),
-        (b"EA AG", DecodeError::Character),
-        ("EAA\u{200b}G".as_bytes(), DecodeError::Character),
-        ("\u{201c}EAAG\u{201d}".as_bytes(), DecodeError::Character),
-        (b"\"EAAG", DecodeError::Quote),
-        (b"EAAG'", DecodeError::Quote),
-        (b"\"EAAG'", DecodeError::Quote),
-        (b"\"", DecodeError::Quote),
-        (b"EAAG\nEAAH", DecodeError::Lines),
-        (b"# the token\nEAAG", DecodeError::Lines),
-        (b"{\"access_token\":\"EAAG\"}", DecodeError::WantsPointer),
-        (b" [\"EAAG\"]", DecodeError::WantsPointer),
-        (b"TOKEN=EAAG", DecodeError::WantsKey),
-        (
-            b"# c\nexport access_token = 'EAAG'\nB=1",
-            DecodeError::WantsKey,
-        ),
+        (b"EA\x07AG", DecodeError::InvalidCharacter),
+        (b"EA AG", DecodeError::InvalidCharacter),
+        ("EAA\u{200b}G".as_bytes(), DecodeError::InvalidCharacter),
+        ("\u{201c}EAAG\u{201d}".as_bytes(), DecodeError::InvalidCharacter),
+        (b"\"EAAG", DecodeError::UnbalancedQuote),
+        (b"EAAG'", DecodeError::UnbalancedQuote),
+        (b"\"EAAG'", DecodeError::UnbalancedQuote),
+        (b"\"", DecodeError::UnbalancedQuote),
+        (b"EAAG\nEAAH", DecodeError::MultipleLines),
+        (b"# the token\nEAAG", DecodeError::MultipleLines),
+        (b"{\"access_token\":\"EAAG\"}", DecodeError::MissingPointer),
+        (b" [\"EAAG\"]", DecodeError::MissingPointer),
+        (b"TOKEN=EAAG", DecodeError::MissingKey),
+        (b"# c\nexport access_token = 'EAAG'\nB=1", DecodeError::MissingKey),
         (long.as_bytes(), DecodeError::TooLong),
     ] {
         assert_eq!(
-            found(bytes, &Format::Raw),
+            decode_text(bytes, &Format::Raw),
             Err(expected),
             "{}",
             bytes.escape_ascii()
@@ -95,7 +92,7 @@ fn a_raw_token_that_is_none_is_refused_with_the_reason() {
 }
 
 #[test]
-fn a_key_is_found_in_the_dialects_of_env_files() {
+fn a_key_is_found_in_all_variants_of_env_files() {
     for bytes in [
         "WHATSAPP_TOKEN=EAAG",
         "WHATSAPP_TOKEN = EAAG \r\n",
@@ -110,33 +107,33 @@ fn a_key_is_found_in_the_dialects_of_env_files() {
         "# WHATSAPP_TOKEN=no\n\nnonsense\nWHATSAPP_TOKEN_OLD=no\nWHATSAPP_TOKEN=EAAG\nwhatsapp_token=no",
     ] {
         assert_eq!(
-            found(bytes.as_bytes(), &key()).as_deref(),
+            decode_text(bytes.as_bytes(), &key()).as_deref(),
             Ok("EAAG"),
             "{bytes:?}"
         );
     }
-    assert_eq!(found(b"WHATSAPP_TOKEN=a#b", &key()).as_deref(), Ok("a#b"));
+    assert_eq!(decode_text(b"WHATSAPP_TOKEN=a#b", &key()).as_deref(), Ok("a#b"));
     assert_eq!(
-        found(b"WHATSAPP_TOKEN=123|a=b==", &key()).as_deref(),
+        decode_text(b"WHATSAPP_TOKEN=123|a=b==", &key()).as_deref(),
         Ok("123|a=b==")
     );
 }
 
 #[test]
-fn a_key_without_a_token_is_refused_with_the_reason() {
+fn a_key_without_a_token_is_rejected_with_the_reason() {
     for (bytes, expected) in [
-        ("OTHER=EAAG", DecodeError::NoKey),
-        ("# WHATSAPP_TOKEN=EAAG", DecodeError::NoKey),
-        ("EAAG", DecodeError::NoKey),
+        ("OTHER=EAAG", DecodeError::KeyNotFound),
+        ("# WHATSAPP_TOKEN=EAAG", DecodeError::KeyNotFound),
+        ("EAAG", DecodeError::KeyNotFound),
         ("WHATSAPP_TOKEN=", DecodeError::Empty),
         ("WHATSAPP_TOKEN=EAAG\nWHATSAPP_TOKEN=\n", DecodeError::Empty),
         ("WHATSAPP_TOKEN=\"\"", DecodeError::Empty),
         ("WHATSAPP_TOKEN= # none yet", DecodeError::Empty),
-        ("WHATSAPP_TOKEN=\"EAAG", DecodeError::Quote),
-        ("WHATSAPP_TOKEN=\"EAAG\"x", DecodeError::Quote),
-        ("WHATSAPP_TOKEN=EA AG", DecodeError::Character),
+        ("WHATSAPP_TOKEN=\"EAAG", DecodeError::UnbalancedQuote),
+        ("WHATSAPP_TOKEN=\"EAAG\"x", DecodeError::UnbalancedQuote),
+        ("WHATSAPP_TOKEN=EA AG", DecodeError::InvalidCharacter),
     ] {
-        assert_eq!(found(bytes.as_bytes(), &key()), Err(expected), "{bytes:?}");
+        assert_eq!(decode_text(bytes.as_bytes(), &key()), Err(expected), "{bytes:?}");
     }
 }
 
@@ -151,64 +148,46 @@ fn a_pointer_finds_a_string_and_nothing_else() {
         ("", Err(DecodeError::NotString)),
         ("/data", Err(DecodeError::NotString)),
         ("/e", Err(DecodeError::Empty)),
-        ("/c", Err(DecodeError::Character)),
-        ("/data/1", Err(DecodeError::NoPointer)),
-        ("access_token", Err(DecodeError::NoPointer)),
+        ("/c", Err(DecodeError::InvalidCharacter)),
+        ("/data/1", Err(DecodeError::PointerNotFound)),
+        ("access_token", Err(DecodeError::PointerNotFound)),
     ] {
-        let result = found(json.as_bytes(), &pointer(at));
+        let result = decode_text(json.as_bytes(), &pointer(at));
         assert_eq!(result.as_deref().map_err(|error| *error), expected, "{at}");
     }
-    let bare = found(b"\"EAAG\"", &pointer(""));
+    let bare = decode_text(b"\"EAAG\"", &pointer(""));
     assert_eq!(bare.as_deref(), Ok("EAAG"));
 }
 
 #[test]
-fn broken_json_is_named_by_place_and_never_by_content() {
-    let error = found(b"{\"access_token\":\"EAAG", &pointer("/access_token")).unwrap_err();
-    assert_eq!(
-        error,
-        DecodeError::Json {
-            line: 1,
-            column: 21
-        }
-    );
+fn invalid_json_is_reported_by_position_and_never_by_content() {
+    let error = decode_text(b"{\"access_token\":\"EAAG", &pointer("/access_token")).unwrap_err();
+    assert_eq!(error, DecodeError::InvalidJson { line: 1, column: 21 });
     assert!(!error.to_string().contains("EAA"));
     let deep = "[".repeat(MAX_DOCUMENT_BYTES);
-    assert_eq!(
-        found(deep.as_bytes(), &pointer("")).unwrap_err().label(),
-        "json"
-    );
+    assert_eq!(decode_text(deep.as_bytes(), &pointer("")).unwrap_err().label(), "json");
 }
 
 #[test]
 fn a_document_may_be_longer_than_a_token_but_the_token_may_not() {
     let pad = " ".repeat(Secret::MAX_BYTES);
     let document = format!("{{\"t\":\"EAAG\"}}{pad}");
-    assert_eq!(
-        found(document.as_bytes(), &pointer("/t")).as_deref(),
-        Ok("EAAG")
-    );
+    assert_eq!(decode_text(document.as_bytes(), &pointer("/t")).as_deref(), Ok("EAAG"));
     let long = format!("{{\"t\":\"{}\"}}", "a".repeat(Secret::MAX_BYTES + 1));
-    assert_eq!(
-        found(long.as_bytes(), &pointer("/t")),
-        Err(DecodeError::TooLong)
-    );
+    assert_eq!(decode_text(long.as_bytes(), &pointer("/t")), Err(DecodeError::TooLong));
     let huge = " ".repeat(MAX_DOCUMENT_BYTES + 1);
-    assert_eq!(
-        found(huge.as_bytes(), &pointer("/t")),
-        Err(DecodeError::TooLong)
-    );
+    assert_eq!(decode_text(huge.as_bytes(), &pointer("/t")), Err(DecodeError::TooLong));
 }
 
 proptest! {
     #[test]
-    fn decoding_is_total_and_its_result_may_stand_in_a_header(
+    fn decoding_never_panics_and_its_result_is_a_valid_header_value(
         bytes in prop::collection::vec(any::<u8>(), 0..200),
         text in "[ -~\r\n]{0,120}",
     ) {
         for input in [bytes.as_slice(), text.as_bytes()] {
             for format in [Format::Raw, Format::Key("A".to_owned()), pointer("/a")] {
-                if let Ok(token) = found(input, &format) {
+                if let Ok(token) = decode_text(input, &format) {
                     prop_assert!(token.bytes().all(|byte| byte.is_ascii_graphic()));
                 }
             }
@@ -217,47 +196,43 @@ proptest! {
 
     #[test]
     fn every_graph_token_comes_back_from_each_format(token in "(EAA|IGAA|THAA)[A-Za-z0-9]{1,200}(ZD)?") {
-        prop_assert_eq!(found(token.as_bytes(), &Format::Raw), Ok(token.clone()));
+        prop_assert_eq!(decode_text(token.as_bytes(), &Format::Raw), Ok(token.clone()));
         let line = format!("A=1\nexport WHATSAPP_TOKEN=\"{token}\" # x\r\n");
-        prop_assert_eq!(found(line.as_bytes(), &key()), Ok(token.clone()));
+        prop_assert_eq!(decode_text(line.as_bytes(), &key()), Ok(token.clone()));
         let json = format!("{{\"data\":{{\"t\":\"{token}\"}}}}");
-        prop_assert_eq!(found(json.as_bytes(), &pointer("/data/t")), Ok(token));
+        prop_assert_eq!(decode_text(json.as_bytes(), &pointer("/data/t")), Ok(token));
     }
 }
 
-fn ends(bytes: &[u8], at: &str, said: Option<u64>) -> Option<u64> {
+fn expiry_seconds(bytes: &[u8], at: &str, received_at: Option<u64>) -> Option<u64> {
     let since = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
-    let token = token(bytes, &pointer(at), said.map(since)).unwrap();
+    let token = token(bytes, &pointer(at), received_at.map(since)).unwrap();
     let ends = token.expires_at?.duration_since(UNIX_EPOCH).unwrap();
     Some(ends.as_secs())
 }
 
 #[test]
-fn the_end_is_read_beside_the_token_and_nowhere_else() {
-    let json =
-        br#"{"expires_at":1,"data":{"token":"EAAG","expires_in":60},"list":["EAAH"],"expiry":2}"#;
-    assert_eq!(ends(json, "/data/token", Some(1_000)), Some(1_060));
-    assert_eq!(ends(json, "/data/token", None), None);
-    assert_eq!(ends(json, "/list/0", Some(1_000)), None);
+fn the_expiry_is_read_from_siblings_of_the_token_only() {
+    let json = br#"{"expires_at":1,"data":{"token":"EAAG","expires_in":60},"list":["EAAH"],"expiry":2}"#;
+    assert_eq!(expiry_seconds(json, "/data/token", Some(1_000)), Some(1_060));
+    assert_eq!(expiry_seconds(json, "/data/token", None), None);
+    assert_eq!(expiry_seconds(json, "/list/0", Some(1_000)), None);
     let graph = br#"{"access_token":"EAAG","token_type":"bearer","expires_in":5183944}"#;
-    assert_eq!(ends(graph, "/access_token", Some(1_000)), Some(5_184_944));
-    assert_eq!(ends(br#"{"t":"EAAG","expiresAt":0}"#, "/t", Some(1)), None);
-    assert_eq!(ends(br#"{"t":"EAAG","expiresAt":7}"#, "/t", None), Some(7));
+    assert_eq!(expiry_seconds(graph, "/access_token", Some(1_000)), Some(5_184_944));
+    assert_eq!(expiry_seconds(br#"{"t":"EAAG","expiresAt":0}"#, "/t", Some(1)), None);
+    assert_eq!(expiry_seconds(br#"{"t":"EAAG","expiresAt":7}"#, "/t", None), Some(7));
 }
 
-fn changed(bytes: &str, format: &Format, end: Option<u64>) -> Result<String, DecodeError> {
+fn replace(bytes: &str, format: &Format, end: Option<u64>) -> Result<String, DecodeError> {
     let end = end.map(|end| UNIX_EPOCH + Duration::from_secs(end));
-    let bytes = with(bytes.as_bytes(), format, "EAAnew", end)?;
+    let bytes = replace_token(bytes.as_bytes(), format, "EAAnew", end)?;
     Ok(String::from_utf8(bytes.to_vec()).unwrap())
 }
 
 #[test]
 fn a_bare_token_is_replaced_by_a_bare_token() {
     for before in ["EAAG", "\u{feff}\"Bearer EAAG\"\r\n\r\n"] {
-        assert_eq!(
-            changed(before, &Format::Raw, Some(1)).as_deref(),
-            Ok("EAAnew\n")
-        );
+        assert_eq!(replace(before, &Format::Raw, Some(1)).as_deref(), Ok("EAAnew\n"));
     }
 }
 
@@ -273,15 +248,12 @@ fn in_a_line_only_the_token_is_replaced() {
             "WHATSAPP_TOKEN=EAAG\nWHATSAPP_TOKEN='EAAG'#x\nX=EAAG",
             "WHATSAPP_TOKEN=EAAG\nWHATSAPP_TOKEN='EAAnew'#x\nX=EAAG",
         ),
-        (
-            "\nWHATSAPP_TOKEN=E\t# x\n\n",
-            "\nWHATSAPP_TOKEN=EAAnew\t# x\n\n",
-        ),
+        ("\nWHATSAPP_TOKEN=E\t# x\n\n", "\nWHATSAPP_TOKEN=EAAnew\t# x\n\n"),
     ] {
-        assert_eq!(changed(before, &key(), Some(1)).as_deref(), Ok(after));
+        assert_eq!(replace(before, &key(), Some(1)).as_deref(), Ok(after));
     }
-    assert_eq!(changed("A=1", &key(), None), Err(DecodeError::NoKey));
-    let none = changed("WHATSAPP_TOKEN=", &key(), None);
+    assert_eq!(replace("A=1", &key(), None), Err(DecodeError::KeyNotFound));
+    let none = replace("WHATSAPP_TOKEN=", &key(), None);
     assert_eq!(none, Err(DecodeError::Empty));
 }
 
@@ -305,31 +277,31 @@ fn in_a_document_only_the_token_and_its_dates_are_replaced() {
         ),
         ("[\"EAAG\"]", "/0", "[\"EAAnew\"]"),
     ] {
-        let changed = changed(before, &pointer(at), Some(1_795_248_000));
+        let changed = replace(before, &pointer(at), Some(1_795_248_000));
         // The third has a token with a quotation mark at its end, which would be refused; its place is found.
         assert_eq!(changed.as_deref(), Ok(after), "{before}");
     }
     for (before, at, error) in [
         ("{\"t\":1}", "/t", DecodeError::NotString),
-        ("{\"t\":1}", "/t/0", DecodeError::NoPointer),
-        ("{\"t\":[]}", "/t/0", DecodeError::NoPointer),
-        ("{}", "/t", DecodeError::NoPointer),
+        ("{\"t\":1}", "/t/0", DecodeError::PointerNotFound),
+        ("{\"t\":[]}", "/t/0", DecodeError::PointerNotFound),
+        ("{}", "/t", DecodeError::PointerNotFound),
     ] {
-        assert_eq!(changed(before, &pointer(at), None), Err(error));
+        assert_eq!(replace(before, &pointer(at), None), Err(error));
     }
 }
 
 #[test]
-fn an_end_that_is_not_known_is_not_the_old_one() {
+fn an_unknown_expiry_clears_the_old_one() {
     let before = "{\"t\":\"EAAG\",\"expires_at\":17,\"expiry\":\"2020-01-01T00:00:00Z\"}";
-    let after = changed(before, &pointer("/t"), None).unwrap();
+    let after = replace(before, &pointer("/t"), None).unwrap();
     assert_eq!(after, "{\"t\":\"EAAnew\",\"expires_at\":0,\"expiry\":null}");
-    assert_eq!(ends(after.as_bytes(), "/t", Some(1)), None);
+    assert_eq!(expiry_seconds(after.as_bytes(), "/t", Some(1)), None);
 }
 
 proptest! {
     #[test]
-    fn what_is_put_in_is_found_and_its_surroundings_stay(
+    fn a_replaced_token_is_decoded_and_its_surroundings_stay(
         token in "(EAA|IGAA|THAA)[A-Za-z0-9]{1,60}",
         value in "[ -~]{0,20}",
         line in "[ -~]{0,40}",
@@ -337,12 +309,12 @@ proptest! {
         let json = serde_json::json!({ "a": { "x": value, "t": "EAAold" }, "z": line });
         let env = format!("{line}\nWHATSAPP_TOKEN=\"EAAold\"\n#{value}\n");
         for (text, format) in [(json.to_string(), pointer("/a/t")), (env, key())] {
-            if let Ok(new) = with(text.as_bytes(), &format, &token, None) {
-                prop_assert_eq!(found(&new, &format), Ok(token.clone()));
-                let back = with(&new, &format, "EAAold", None).unwrap();
+            if let Ok(new) = replace_token(text.as_bytes(), &format, &token, None) {
+                prop_assert_eq!(decode_text(&new, &format), Ok(token.clone()));
+                let back = replace_token(&new, &format, "EAAold", None).unwrap();
                 prop_assert_eq!(back.as_slice(), text.as_bytes());
             } else {
-                prop_assert!(found(text.as_bytes(), &format).is_err());
+                prop_assert!(decode_text(text.as_bytes(), &format).is_err());
             }
         }
     }

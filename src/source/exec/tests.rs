@@ -5,12 +5,12 @@ use super::*;
 
 const SECRET: &str = "EAAGm0PX4ZCpsBAKZA";
 
-fn shell(script: &str, format: Format, every: Option<Duration>) -> ExecSource {
+fn shell_source(script: &str, format: Format, poll_interval: Option<Duration>) -> ExecSource {
     let settings = ExecSettings {
         argv: ["sh", "-c", script].map(str::to_owned).into(),
         format,
         timeout: Duration::from_secs(5),
-        every,
+        poll_interval,
         keep_env: Vec::new(),
     };
     ExecSource::new(settings, Clock::system())
@@ -26,7 +26,7 @@ async fn the_token_is_what_is_printed_raw_or_in_a_document() {
         (key, Format::Key("TOKEN".to_owned())),
         (json, Format::Pointer("/data/token".to_owned())),
     ] {
-        let mut source = shell(&script, format, None);
+        let mut source = shell_source(&script, format, None);
         for _ in 0..2 {
             assert_eq!(source.load().await.unwrap().secret.expose(), SECRET);
         }
@@ -34,24 +34,21 @@ async fn the_token_is_what_is_printed_raw_or_in_a_document() {
 }
 
 #[tokio::test]
-async fn a_life_of_so_many_seconds_begins_when_it_is_told() {
+async fn expires_in_is_counted_from_the_start_of_the_command() {
     let json = format!(r#"sleep 0.1; echo '{{"token":"{SECRET}","expires_in":5184000}}'"#);
-    let mut source = shell(&json, Format::Pointer("/token".to_owned()), None);
-    let asked = Clock::system().wall();
+    let mut source = shell_source(&json, Format::Pointer("/token".to_owned()), None);
+    let asked = Clock::system().now();
     let ends = source.load().await.unwrap().expires_at.unwrap();
     let life = ends.duration_since(asked).unwrap();
     let days = Duration::from_secs(60 * 24 * 60 * 60);
-    assert!(
-        (days..days + Duration::from_millis(100)).contains(&life),
-        "{life:?}"
-    );
+    assert!((days..days + Duration::from_millis(100)).contains(&life), "{life:?}");
 }
 
 #[tokio::test]
 async fn a_token_that_is_replaced_is_seen_and_its_absence_is_an_error() {
     let place = tempfile::tempdir().unwrap();
     let file = place.path().join("token");
-    let mut source = shell(&format!("cat '{}'", file.display()), Format::Raw, None);
+    let mut source = shell_source(&format!("cat '{}'", file.display()), Format::Raw, None);
     let error = source.load().await.unwrap_err();
     assert_eq!((error.reason(), error.is_transient()), ("exit", true));
     for text in ["EAAfirst", "EAAsecond"] {
@@ -64,28 +61,16 @@ async fn a_token_that_is_replaced_is_seen_and_its_absence_is_an_error() {
 async fn no_error_holds_what_was_printed_or_an_argument() {
     for (script, reason, transient) in [
         (format!("echo {SECRET} {SECRET}"), "character", false),
-        (
-            format!("echo '{{\"t\":\"{SECRET}\"'"),
-            "wants_pointer",
-            false,
-        ),
-        (
-            format!("echo {SECRET}; echo no {SECRET} >&2; exit 1"),
-            "exit",
-            true,
-        ),
+        (format!("echo '{{\"t\":\"{SECRET}\"'"), "wants_pointer", false),
+        (format!("echo {SECRET}; echo no {SECRET} >&2; exit 1"), "exit", true),
         (format!(": {SECRET}"), "empty", false),
         (format!("yes {SECRET}"), "too_long", false),
         (SECRET.to_owned(), "exit", true),
     ] {
-        let mut source = shell(&script, Format::Raw, None);
+        let mut source = shell_source(&script, Format::Raw, None);
         assert_eq!(source.describe(), "command sh");
         let error = source.load().await.unwrap_err();
-        assert_eq!(
-            (error.reason(), error.is_transient()),
-            (reason, transient),
-            "{script}"
-        );
+        assert_eq!((error.reason(), error.is_transient()), (reason, transient), "{script}");
         let told = format!("{error} {error:?} {source:?}");
         assert!(!told.contains(SECRET), "{told}");
         assert!(error.to_string().contains("command sh"), "{told}");
@@ -93,20 +78,20 @@ async fn no_error_holds_what_was_printed_or_an_argument() {
 }
 
 #[tokio::test]
-async fn it_is_run_again_when_it_is_time_and_never_without_a_time() {
-    let every = Duration::from_millis(300);
-    let mut source = shell(&format!("echo {SECRET}"), Format::Raw, Some(every));
+async fn it_runs_again_after_the_poll_interval_and_never_without_one() {
+    let poll_interval = Duration::from_millis(300);
+    let mut source = shell_source(&format!("echo {SECRET}"), Format::Raw, Some(poll_interval));
     drop(source.load().await);
-    let looked = Instant::now();
-    while timeout(Duration::from_millis(7), source.changed())
-        .await
-        .is_err()
-    {}
-    let waited = looked.elapsed();
-    assert!((every * 8 / 10..every * 4).contains(&waited), "{waited:?}");
+    let loaded_at = Instant::now();
+    while timeout(Duration::from_millis(7), source.changed()).await.is_err() {}
+    let waited = loaded_at.elapsed();
+    assert!(
+        (poll_interval * 8 / 10..poll_interval * 4).contains(&waited),
+        "{waited:?}"
+    );
     // Whoever does not look is not rung for again at once.
     assert_eq!(source.changed().now_or_never(), None);
-    let mut once = shell(&format!("echo {SECRET}"), Format::Raw, None);
+    let mut once = shell_source(&format!("echo {SECRET}"), Format::Raw, None);
     drop(once.load().await);
-    assert!(timeout(2 * every, once.changed()).await.is_err());
+    assert!(timeout(2 * poll_interval, once.changed()).await.is_err());
 }

@@ -1,4 +1,4 @@
-mod kept;
+mod store;
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -8,53 +8,53 @@ use tempfile::TempDir;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::*;
-use crate::net::watch::MOST;
+use crate::net::watch::MAX_FILE_BYTES;
 
 /// What only the poll would notice takes a second; what an event tells takes less than this.
-const BY_EVENT: Duration = Duration::from_millis(900);
+const EVENT_TIMEOUT: Duration = Duration::from_millis(900);
 
-fn place() -> (TempDir, PathBuf) {
+fn temp_token_path() -> (TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("token");
     (directory, path)
 }
 
-async fn shows(source: &mut FileSource) -> String {
+async fn load_text(source: &mut FileSource) -> String {
     source.load().await.unwrap().secret.expose().to_owned()
 }
 
-async fn notices(source: &mut FileSource) -> bool {
-    timeout(BY_EVENT, source.changed()).await.is_ok()
+async fn is_notified(source: &mut FileSource) -> bool {
+    timeout(EVENT_TIMEOUT, source.changed()).await.is_ok()
 }
 
 #[tokio::test]
-async fn a_file_that_does_not_change_is_no_news() {
-    let (_directory, path) = place();
+async fn an_unchanged_file_sends_no_notification() {
+    let (_directory, path) = temp_token_path();
     fs::write(&path, "EAAfirst").unwrap();
     let mut source = FileSource::new(path, Format::Raw);
-    assert_eq!(shows(&mut source).await, "EAAfirst");
+    assert_eq!(load_text(&mut source).await, "EAAfirst");
     let news = timeout(Duration::from_millis(2_500), source.changed()).await;
     assert!(news.is_err(), "news of nothing");
 }
 
 #[tokio::test]
 async fn a_link_is_followed_to_where_the_file_lies() {
-    let (_names, path) = place();
-    let (_lies, real) = place();
+    let (_link_directory, path) = temp_token_path();
+    let (_target_directory, real) = temp_token_path();
     fs::write(&real, "EAAfirst").unwrap();
     symlink(&real, &path).unwrap();
     let mut source = FileSource::new(path, Format::Raw);
-    assert_eq!(shows(&mut source).await, "EAAfirst");
+    assert_eq!(load_text(&mut source).await, "EAAfirst");
     let next = real.with_extension("next");
     fs::write(&next, "EAAsecond").unwrap();
     fs::rename(next, &real).unwrap();
-    assert!(notices(&mut source).await);
-    assert_eq!(shows(&mut source).await, "EAAsecond");
+    assert!(is_notified(&mut source).await);
+    assert_eq!(load_text(&mut source).await, "EAAsecond");
 }
 
 #[tokio::test]
 async fn a_directory_that_appears_is_watched_before_the_file_is_in_it() {
-    let (root, _) = place();
+    let (root, _) = temp_token_path();
     let path = root.path().join("late").join("token");
     let mut source = FileSource::new(path.clone(), Format::Raw);
     assert_eq!(source.load().await.unwrap_err().reason(), "missing");
@@ -70,54 +70,54 @@ async fn a_directory_that_appears_is_watched_before_the_file_is_in_it() {
         Instant::now()
     };
     let (noticed, dropped) = tokio::join!(watching, dropping);
-    assert!(noticed.saturating_duration_since(dropped) < BY_EVENT);
-    assert_eq!(shows(&mut source).await, "EAAfirst");
+    assert!(noticed.saturating_duration_since(dropped) < EVENT_TIMEOUT);
+    assert_eq!(load_text(&mut source).await, "EAAfirst");
 }
 
 #[tokio::test]
-async fn what_rang_is_not_forgotten_when_the_wait_is_given_up() {
-    let (_directory, path) = place();
+async fn a_notification_is_not_lost_when_the_wait_is_canceled() {
+    let (_directory, path) = temp_token_path();
     fs::write(&path, "EAAfirst").unwrap();
     let mut source = FileSource::new(path.clone(), Format::Raw);
-    assert_eq!(shows(&mut source).await, "EAAfirst");
+    assert_eq!(load_text(&mut source).await, "EAAfirst");
     fs::write(&path, "EAAsecond").unwrap();
     for _ in 0..20 {
         // Given up while it settles or reads, as the refresher does when a rejection comes.
         drop(timeout(Duration::from_millis(3), source.changed()).await);
     }
-    assert!(notices(&mut source).await);
-    assert_eq!(shows(&mut source).await, "EAAsecond");
+    assert!(is_notified(&mut source).await);
+    assert_eq!(load_text(&mut source).await, "EAAsecond");
 }
 
 #[tokio::test]
-async fn a_file_that_is_cut_and_then_written_is_read_when_it_is_whole() {
-    let (_directory, path) = place();
+async fn a_truncated_file_is_read_once_it_is_completely_written() {
+    let (_directory, path) = temp_token_path();
     fs::write(&path, "EAAfirst").unwrap();
     let mut source = FileSource::new(path.clone(), Format::Raw);
-    assert_eq!(shows(&mut source).await, "EAAfirst");
+    assert_eq!(load_text(&mut source).await, "EAAfirst");
     let writing = async {
         fs::write(&path, "").unwrap();
         sleep(Duration::from_millis(5)).await;
         fs::write(&path, "EAAsecond").unwrap();
     };
-    let (noticed, ()) = tokio::join!(notices(&mut source), writing);
+    let (noticed, ()) = tokio::join!(is_notified(&mut source), writing);
     assert!(noticed);
-    assert_eq!(shows(&mut source).await, "EAAsecond");
+    assert_eq!(load_text(&mut source).await, "EAAsecond");
 }
 
 #[tokio::test]
 async fn a_document_of_the_largest_size_is_read_and_a_larger_one_refused() {
-    let (_directory, path) = place();
-    let most = usize::try_from(MOST).unwrap();
+    let (_directory, path) = temp_token_path();
+    let max_bytes = usize::try_from(MAX_FILE_BYTES).unwrap();
     let padded = |length: usize| {
         let token = r#"{"access_token":"EAAfirst","padding":""#;
         format!("{token}{}\"}}", "x".repeat(length - token.len() - 2))
     };
     let format = Format::Pointer("/access_token".to_owned());
     let mut source = FileSource::new(path.clone(), format);
-    fs::write(&path, padded(most)).unwrap();
-    assert_eq!(shows(&mut source).await, "EAAfirst");
-    fs::write(&path, padded(most + 1)).unwrap();
+    fs::write(&path, padded(max_bytes)).unwrap();
+    assert_eq!(load_text(&mut source).await, "EAAfirst");
+    fs::write(&path, padded(max_bytes + 1)).unwrap();
     let refused = source.load().await.unwrap_err();
     assert!(!refused.is_transient(), "{refused}");
 }

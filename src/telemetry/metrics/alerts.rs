@@ -8,7 +8,7 @@ use super::labels::Labels;
 
 /// The families.
 #[derive(Clone, Debug, Default)]
-pub(super) struct AlertFamilies {
+pub(super) struct AlertMetricFamilies {
     sent: Family<Labels<1>, Counter>,
 }
 
@@ -25,11 +25,11 @@ pub struct AlertMetrics {
     pub dropped: Counter,
 }
 
-const RESULT: [&str; 1] = ["result"];
+const RESULT_LABEL: [&str; 1] = ["result"];
 
-// === impl AlertFamilies ===
+// === impl AlertMetricFamilies ===
 
-impl AlertFamilies {
+impl AlertMetricFamilies {
     pub(super) fn register(&self, all: &mut Registry) {
         all.register(
             "alerts_sent",
@@ -39,16 +39,16 @@ impl AlertFamilies {
     }
 
     /// The series, which begin at 0, so that `increase` sees the first of each.
-    pub(super) fn all(&self) -> AlertMetrics {
-        let of = |result| {
-            let labels = Labels::of_process(RESULT, [result]);
+    pub(super) fn metrics(&self) -> AlertMetrics {
+        let counter = |result| {
+            let labels = Labels::without_tenant(RESULT_LABEL, [result]);
             self.sent.get_or_create(&labels).clone()
         };
         AlertMetrics {
-            delivered: of("delivered"),
-            failed: of("failed"),
-            suppressed: of("suppressed"),
-            dropped: of("dropped"),
+            delivered: counter("delivered"),
+            failed: counter("failed"),
+            suppressed: counter("suppressed"),
+            dropped: counter("dropped"),
         }
     }
 }
@@ -58,10 +58,10 @@ mod tests {
     use super::super::Metrics;
 
     #[test]
-    fn the_series_begin_at_nothing_and_only_where_there_is_a_webhook() {
+    fn the_series_start_at_zero_and_exist_only_with_a_webhook() {
         let metrics = Metrics::new();
         assert!(!metrics.text().contains("graphward_alerts_sent_total{"));
-        let alerts = metrics.alerts();
+        let alerts = metrics.alert_metrics();
         alerts.failed.inc();
         let text = metrics.text();
         for line in [

@@ -8,53 +8,43 @@ use crate::types::TenantId;
 
 /// A tenant's name, or none for what is the process's, and words of closed lists.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub(super) struct Labels<const NAME: usize> {
+pub(super) struct Labels<const N: usize> {
     tenant: Option<TenantId>,
-    words: [&'static str; NAME],
-    names: [&'static str; NAME],
+    values: [&'static str; N],
+    keys: [&'static str; N],
 }
 
 // === impl Labels ===
 
-impl<const NAME: usize> Labels<NAME> {
-    pub(super) fn new(
-        tenant: &TenantId,
-        names: [&'static str; NAME],
-        words: [&'static str; NAME],
-    ) -> Self {
+impl<const N: usize> Labels<N> {
+    pub(super) fn new(tenant: &TenantId, keys: [&'static str; N], values: [&'static str; N]) -> Self {
         Self {
             tenant: Some(tenant.clone()),
-            words,
-            names,
+            values,
+            keys,
         }
     }
 
     /// Labels of what is the process's own.
-    pub(super) const fn of_process(
-        names: [&'static str; NAME],
-        words: [&'static str; NAME],
-    ) -> Self {
+    pub(super) const fn without_tenant(keys: [&'static str; N], values: [&'static str; N]) -> Self {
         Self {
             tenant: None,
-            words,
-            names,
+            values,
+            keys,
         }
     }
 }
 
-impl<const NAME: usize> EncodeLabelSet for Labels<NAME> {
+impl<const N: usize> EncodeLabelSet for Labels<N> {
     fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let words = self.names.iter().copied().zip(self.words.iter().copied());
-        let tenant = self
-            .tenant
-            .as_ref()
-            .map(|tenant| ("tenant", tenant.as_str()));
-        for (name, word) in tenant.into_iter().chain(words) {
+        let pairs = self.keys.iter().copied().zip(self.values.iter().copied());
+        let tenant = self.tenant.as_ref().map(|tenant| ("tenant", tenant.as_str()));
+        for (name, value_text) in tenant.into_iter().chain(pairs) {
             let mut label = encoder.encode_label();
             let mut key = label.encode_label_key()?;
             key.write_str(name)?;
             let mut value = key.encode_label_value()?;
-            value.write_str(word)?;
+            value.write_str(value_text)?;
             value.finish()?;
         }
         Ok(())

@@ -12,9 +12,9 @@ use crate::types::TenantId;
 
 /// The families.
 #[derive(Clone, Debug, Default)]
-pub(super) struct UsageFamilies {
+pub(super) struct UsageMetricFamilies {
     percent: Family<Labels<1>, Gauge<f64, AtomicU64>>,
-    regain: Family<Labels<0>, Gauge<f64, AtomicU64>>,
+    regain_minutes: Family<Labels<0>, Gauge<f64, AtomicU64>>,
 }
 
 /// One tenant's series of Graph's rate limits: what the answer told that told it last.
@@ -23,15 +23,15 @@ pub(super) struct UsageFamilies {
 #[derive(Clone, Debug)]
 pub struct UsageMetrics {
     tenant: TenantId,
-    families: UsageFamilies,
-    last: Arc<Mutex<Vec<u8>>>,
+    families: UsageMetricFamilies,
+    last_headers: Arc<Mutex<Vec<u8>>>,
 }
 
-const KIND: [&str; 1] = ["kind"];
+const KIND_LABEL: [&str; 1] = ["kind"];
 
-// === impl UsageFamilies ===
+// === impl UsageMetricFamilies ===
 
-impl UsageFamilies {
+impl UsageMetricFamilies {
     pub(super) fn register(&self, all: &mut Registry) {
         all.register(
             "graph_usage_percent",
@@ -41,15 +41,15 @@ impl UsageFamilies {
         all.register(
             "regain_access_minutes",
             "In how many minutes a throttled account has access again, as Graph told last",
-            self.regain.clone(),
+            self.regain_minutes.clone(),
         );
     }
 
-    pub(super) fn of(&self, tenant: &TenantId) -> UsageMetrics {
+    pub(super) fn for_tenant(&self, tenant: &TenantId) -> UsageMetrics {
         UsageMetrics {
             tenant: tenant.clone(),
             families: self.clone(),
-            last: Arc::default(),
+            last_headers: Arc::default(),
         }
     }
 }
@@ -57,21 +57,21 @@ impl UsageFamilies {
 // === impl UsageMetrics ===
 
 impl UsageMetrics {
-    /// Calls `tell` if these lines of an answer are others than the last time. An answer without any changes nothing.
-    pub fn told<'lines, I>(&self, lines: impl Fn() -> I, tell: impl FnOnce(&Self))
+    /// Calls `update` if these lines of an answer are others than the last time. An answer without any changes nothing.
+    pub fn update_if_changed<'lines, I>(&self, lines: impl Fn() -> I, update: impl FnOnce(&Self))
     where
         I: Iterator<Item = &'lines [u8]>,
     {
-        let mut told = lines().peekable();
-        if told.peek().is_none() {
+        let mut header_fields = lines().peekable();
+        if header_fields.peek().is_none() {
             return;
         }
         // Held while the gauges are set, so that they show what is remembered.
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = told.try_fold(last.as_slice(), |known, line| {
+        let mut last = self.last_headers.lock().unwrap_or_else(PoisonError::into_inner);
+        let remaining = header_fields.try_fold(last.as_slice(), |known, line| {
             known.strip_prefix(line)?.strip_prefix(b"\n")
         });
-        if known == Some(b"") {
+        if remaining == Some(b"") {
             return;
         }
         last.clear();
@@ -79,18 +79,18 @@ impl UsageMetrics {
             last.extend_from_slice(line);
             last.push(b'\n');
         }
-        tell(self);
+        update(self);
     }
 
     /// How much of a limit is used; `kind` is a word of a closed list.
-    pub fn percent(&self, kind: &'static str, percent: f64) {
-        let labels = Labels::new(&self.tenant, KIND, [kind]);
+    pub fn set_percent(&self, kind: &'static str, percent: f64) {
+        let labels = Labels::new(&self.tenant, KIND_LABEL, [kind]);
         self.families.percent.get_or_create(&labels).set(percent);
     }
 
     /// In how many minutes access is regained.
-    pub fn regain_minutes(&self, minutes: f64) {
+    pub fn set_regain_minutes(&self, minutes: f64) {
         let labels = Labels::new(&self.tenant, [], []);
-        self.families.regain.get_or_create(&labels).set(minutes);
+        self.families.regain_minutes.get_or_create(&labels).set(minutes);
     }
 }

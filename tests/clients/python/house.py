@@ -183,7 +183,7 @@ class Graph:
 
     def texts(self):
         """The texts that were accepted, in alphabetical order: one that was sent twice is there twice."""
-        return sorted(message["said"]["text"]["body"] for message in self.messages())
+        return sorted(message["params"]["text"]["body"] for message in self.messages())
 
     def calls(self):
         """All calls that reached Graph, and the credentials that they came with; but not graphward's own question about a token."""

@@ -12,25 +12,21 @@ pub(crate) struct Client(Reader<TcpStream>);
 
 /// What came back.
 #[derive(Debug, Default)]
-pub(crate) struct Answer {
+pub(crate) struct RawResponse {
     /// 0 if the connection ended without a word.
     pub(crate) status: u16,
     pub(crate) head: Vec<u8>,
     pub(crate) body: Vec<u8>,
     /// Whether the body came to its end.
-    pub(crate) whole: bool,
+    pub(crate) complete: bool,
 }
 
 impl Client {
     pub(crate) fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_nodelay(true).unwrap();
-        stream
-            .set_read_timeout(Some(Duration::from_secs(8)))
-            .unwrap();
-        stream
-            .set_write_timeout(Some(Duration::from_secs(8)))
-            .unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(8))).unwrap();
+        stream.set_write_timeout(Some(Duration::from_secs(8))).unwrap();
         Self(Reader::new(stream))
     }
 
@@ -41,34 +37,32 @@ impl Client {
 
     /// Whether the proxy stops taking these pieces. What it has not read yet lies in the kernel, so some
     /// moments pass before it shows.
-    pub(crate) fn is_cut_off_within_4_mib(&mut self, piece: &str) -> bool {
-        let most = (4 << 20) / piece.len();
-        let at_once = most / 4;
-        (0..most).any(|sent| {
-            if sent > at_once {
-                super::pause(5);
+    pub(crate) fn stops_reading_within_4_mib(&mut self, piece: &str) -> bool {
+        let max_pieces = (4 << 20) / piece.len();
+        let unpaced = max_pieces / 4;
+        (0..max_pieces).any(|sent| {
+            if sent > unpaced {
+                super::sleep_millis(5);
             }
             !self.send(piece)
         })
     }
 
     /// No more from us, but we still listen.
-    pub(crate) fn finish(&self) {
+    pub(crate) fn shutdown_write(&self) {
         drop(self.0.stream.shutdown(Shutdown::Write));
     }
 
     /// Drops the connection with a reset.
     pub(crate) fn reset(self) {
         let linger = Some(Duration::ZERO);
-        socket2::SockRef::from(&self.0.stream)
-            .set_linger(linger)
-            .unwrap();
+        socket2::SockRef::from(&self.0.stream).set_linger(linger).unwrap();
     }
 
     /// The next answer, interim ones included.
-    pub(crate) fn any_answer(&mut self, method: &str) -> Answer {
+    pub(crate) fn read_response(&mut self, method: &str) -> RawResponse {
         let Some(head) = self.0.head() else {
-            return Answer::default();
+            return RawResponse::default();
         };
         let line = message::first_line(&head);
         let status: u16 = line.split(' ').nth(1).unwrap().parse().unwrap();
@@ -78,36 +72,36 @@ impl Client {
         } else {
             message::framing(&head).unwrap_or(Framing::UntilClose)
         };
-        let (body, whole) = self.0.body(framing);
-        Answer {
+        let (body, complete) = self.0.body(framing);
+        RawResponse {
             status,
             head,
             body,
-            whole,
+            complete,
         }
     }
 
     /// Whether the head of an answer comes; its body is nobody's business.
-    pub(crate) fn head_arrives(&mut self) -> bool {
+    pub(crate) fn reads_head(&mut self) -> bool {
         self.0.head().is_some()
     }
 
     /// The next final answer.
-    pub(crate) fn answer_to(&mut self, method: &str) -> Answer {
+    pub(crate) fn final_response_to(&mut self, method: &str) -> RawResponse {
         loop {
-            let answer = self.any_answer(method);
-            if answer.status == 0 || answer.status >= 200 {
-                return answer;
+            let response = self.read_response(method);
+            if response.status == 0 || response.status >= 200 {
+                return response;
             }
         }
     }
 
-    pub(crate) fn answer(&mut self) -> Answer {
-        self.answer_to("GET")
+    pub(crate) fn answer(&mut self) -> RawResponse {
+        self.final_response_to("GET")
     }
 
     /// Sends, and reads the answer.
-    pub(crate) fn ask(&mut self, bytes: impl AsRef<[u8]>) -> Answer {
+    pub(crate) fn round_trip(&mut self, bytes: impl AsRef<[u8]>) -> RawResponse {
         self.send(bytes);
         self.answer()
     }
@@ -129,7 +123,7 @@ impl Client {
     }
 }
 
-impl Answer {
+impl RawResponse {
     /// The only value of a field.
     pub(crate) fn field(&self, name: &str) -> Option<String> {
         message::value(&self.head, name)
@@ -148,22 +142,22 @@ impl Answer {
 }
 
 /// One request on a connection of its own.
-pub(crate) fn ask(address: SocketAddr, bytes: impl AsRef<[u8]>) -> Answer {
-    Client::connect(address).ask(bytes)
+pub(crate) fn round_trip(address: SocketAddr, bytes: impl AsRef<[u8]>) -> RawResponse {
+    Client::connect(address).round_trip(bytes)
 }
 
 /// A `GET` of `path`.
-pub(crate) fn get(address: SocketAddr, path: &str) -> Answer {
-    ask(address, simple(path))
+pub(crate) fn get(address: SocketAddr, path: &str) -> RawResponse {
+    round_trip(address, get_request(path))
 }
 
 /// The bytes of a plain `GET`.
-pub(crate) fn simple(path: &str) -> String {
+pub(crate) fn get_request(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")
 }
 
 /// The bytes of a plain `POST`.
-pub(crate) fn post(path: &str, body: &str) -> String {
+pub(crate) fn post_request(path: &str, body: &str) -> String {
     let length = body.len();
     format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n{body}")
 }

@@ -73,7 +73,7 @@ impl H2c {
 
     /// Sends a plain `GET` and says what became of it.
     pub(crate) fn get(&mut self, stream: u32, path: &str) -> Outcome {
-        self.request(stream, &plain(b"GET", path.as_bytes()));
+        self.request(stream, &request_fields(b"GET", path.as_bytes()));
         self.outcome(stream)
     }
 
@@ -86,12 +86,12 @@ impl H2c {
                 Ok(_) | Err(_) => return None,
             }
         }
-        let whole: Vec<u8> = self.buffer.drain(..9 + length(&self.buffer)).collect();
+        let frame_bytes: Vec<u8> = self.buffer.drain(..9 + length(&self.buffer)).collect();
         let frame = Frame {
-            kind: whole[3],
-            flags: whole[4],
-            stream: number(&whole[5..9]) & 0x7fff_ffff,
-            payload: whole[9..].to_vec(),
+            kind: frame_bytes[3],
+            flags: frame_bytes[4],
+            stream: number(&frame_bytes[5..9]) & 0x7fff_ffff,
+            payload: frame_bytes[9..].to_vec(),
         };
         if frame.kind == SETTINGS && frame.flags == 0 {
             self.send(self::frame(SETTINGS, 1, 0, &[]));
@@ -175,7 +175,7 @@ pub(crate) fn text(bytes: &mut Vec<u8>, text: &[u8]) {
 }
 
 /// The fields of a request that is in order.
-pub(crate) fn plain<'a>(method: &'a [u8], path: &'a [u8]) -> Vec<Field<'a>> {
+pub(crate) fn request_fields<'a>(method: &'a [u8], path: &'a [u8]) -> Vec<Field<'a>> {
     vec![
         (b":method", method),
         (b":scheme", b"http"),
@@ -202,12 +202,12 @@ fn status_of(block: &[u8]) -> u16 {
     match block[0] {
         indexed @ 0x88..=0x8e => [200, 204, 206, 304, 400, 404, 500][usize::from(indexed - 0x88)],
         _ if block[1] & 0x80 == 0 => std::str::from_utf8(&block[2..5]).unwrap().parse().unwrap(),
-        _ => digits(&block[2..]),
+        _ => huffman_digits(&block[2..]),
     }
 }
 
 /// Three digits in Huffman's code: 0, 1 and 2 have five bits, the others six.
-fn digits(coded: &[u8]) -> u16 {
+fn huffman_digits(coded: &[u8]) -> u16 {
     let mut bits = coded
         .iter()
         .flat_map(|byte| (0..8).rev().map(move |bit| u16::from((byte >> bit) & 1)));

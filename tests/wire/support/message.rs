@@ -28,7 +28,7 @@ impl<S: Read> Reader<S> {
             if let Some(end) = memchr::memmem::find(&self.buffer, b"\r\n\r\n") {
                 return Some(self.buffer.drain(..end + 4).collect());
             }
-            if !self.more() {
+            if !self.read_more() {
                 return None;
             }
         }
@@ -85,7 +85,7 @@ impl<S: Read> Reader<S> {
                 let line = self.buffer.drain(..end + 2).take(end).collect();
                 return Some(line);
             }
-            if !self.more() {
+            if !self.read_more() {
                 return None;
             }
         }
@@ -93,14 +93,14 @@ impl<S: Read> Reader<S> {
 
     fn fill(&mut self, length: usize) -> bool {
         while self.buffer.len() < length {
-            if !self.more() {
+            if !self.read_more() {
                 return false;
             }
         }
         true
     }
 
-    fn more(&mut self) -> bool {
+    fn read_more(&mut self) -> bool {
         matches!(self.read(), Ok(read) if read > 0)
     }
 
@@ -131,9 +131,7 @@ pub(crate) fn values(head: &[u8], name: &str) -> Vec<Vec<u8>> {
 pub(crate) fn value(head: &[u8], name: &str) -> Option<String> {
     let values = values(head, name);
     assert!(values.len() < 2, "{name}: {values:?}");
-    values
-        .first()
-        .map(|value| String::from_utf8_lossy(value).into_owned())
+    values.first().map(|value| String::from_utf8_lossy(value).into_owned())
 }
 
 /// The first line of a head.

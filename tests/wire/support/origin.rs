@@ -6,56 +6,56 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use graphward::sim::tls::{Authority, Leaf};
+use graphward::sim::tls::{CertAuthority, CertSpec};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use tokio::time::Duration;
 
 use super::message::{self, Framing, Reader};
-use super::{CA, good_leaf};
+use super::{CA, valid_leaf};
 
 /// A listening origin.
 pub(crate) struct Origin {
     pub(crate) port: u16,
-    state: Arc<State>,
+    state: Arc<OriginState>,
 }
 
-struct State {
-    script: Box<dyn Fn(&mut Exchange<'_>) -> After + Send + Sync>,
+struct OriginState {
+    script: Box<dyn Fn(&mut Exchange<'_>) -> ConnectionAction + Send + Sync>,
     tls: Mutex<Arc<ServerConfig>>,
-    seen: Mutex<Vec<Seen>>,
-    names: Mutex<Vec<String>>,
+    seen: Mutex<Vec<ReceivedRequest>>,
+    sni_names: Mutex<Vec<String>>,
     accepted: AtomicUsize,
     stopped: AtomicBool,
 }
 
 /// A request that came.
 #[derive(Clone, Debug)]
-pub(crate) struct Seen {
+pub(crate) struct ReceivedRequest {
     /// Which connection it came on, from 0.
     pub(crate) connection: usize,
     pub(crate) head: Vec<u8>,
     pub(crate) body: Vec<u8>,
     /// Whether the body was read, and came to its end.
-    pub(crate) whole: bool,
+    pub(crate) complete: bool,
 }
 
 /// A request in the hands of a script.
 pub(crate) struct Exchange<'a> {
-    pub(crate) seen: Seen,
+    pub(crate) seen: ReceivedRequest,
     reader: &'a mut Reader<Stream>,
-    state: &'a State,
-    place: usize,
+    state: &'a OriginState,
+    index: usize,
 }
 
 /// What becomes of the connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum After {
+pub(crate) enum ConnectionAction {
     /// It stays open.
-    Keep,
+    KeepAlive,
     /// close_notify and FIN.
     Close,
     /// FIN, without close_notify.
-    Cut,
+    CloseWithoutNotify,
     /// RST.
     Reset,
 }
@@ -66,16 +66,14 @@ type Stream = StreamOwned<ServerConnection, TcpStream>;
 
 impl Origin {
     /// Answers every request by `script`, which is called when its head is there.
-    pub(crate) fn scripted(
-        script: impl Fn(&mut Exchange<'_>) -> After + Send + Sync + 'static,
-    ) -> Self {
+    pub(crate) fn scripted(script: impl Fn(&mut Exchange<'_>) -> ConnectionAction + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let state = Arc::new(State {
+        let state = Arc::new(OriginState {
             script: Box::new(script),
-            tls: Mutex::new(tls(&CA, &good_leaf(), &[b"http/1.1"])),
+            tls: Mutex::new(tls(&CA, &valid_leaf(), &[b"http/1.1"])),
             seen: Mutex::default(),
-            names: Mutex::default(),
+            sni_names: Mutex::default(),
             accepted: AtomicUsize::new(0),
             stopped: AtomicBool::new(false),
         });
@@ -90,17 +88,17 @@ impl Origin {
     }
 
     /// Presents another certificate from now on.
-    pub(crate) fn present(&self, by: &Authority, leaf: &Leaf, alpn: &[&[u8]]) {
+    pub(crate) fn set_certificate(&self, by: &CertAuthority, leaf: &CertSpec, alpn: &[&[u8]]) {
         *self.state.tls.lock().unwrap() = tls(by, leaf, alpn);
     }
 
     /// What came since this was last asked.
-    pub(crate) fn take(&self) -> Vec<Seen> {
+    pub(crate) fn take(&self) -> Vec<ReceivedRequest> {
         std::mem::take(&mut *self.state.seen.lock().unwrap())
     }
 
     /// The only request that came since this was last asked.
-    pub(crate) fn only(&self) -> Seen {
+    pub(crate) fn only(&self) -> ReceivedRequest {
         let mut seen = self.take();
         assert_eq!(seen.len(), 1, "{seen:?}");
         seen.remove(0)
@@ -117,8 +115,8 @@ impl Origin {
     }
 
     /// The names that clients asked for by SNI.
-    pub(crate) fn names(&self) -> Vec<String> {
-        self.state.names.lock().unwrap().clone()
+    pub(crate) fn sni_names(&self) -> Vec<String> {
+        self.state.sni_names.lock().unwrap().clone()
     }
 }
 
@@ -129,11 +127,11 @@ impl Drop for Origin {
     }
 }
 
-fn tls(by: &Authority, leaf: &Leaf, alpn: &[&[u8]]) -> Arc<ServerConfig> {
+fn tls(by: &CertAuthority, leaf: &CertSpec, alpn: &[&[u8]]) -> Arc<ServerConfig> {
     Arc::clone(by.acceptor(leaf, alpn).unwrap().config())
 }
 
-fn accept(listener: &TcpListener, state: &Arc<State>) {
+fn accept(listener: &TcpListener, state: &Arc<OriginState>) {
     loop {
         let Ok((tcp, _peer)) = listener.accept() else {
             continue;
@@ -147,26 +145,26 @@ fn accept(listener: &TcpListener, state: &Arc<State>) {
     }
 }
 
-fn serve(tcp: TcpStream, connection: usize, state: &State) {
+fn serve(tcp: TcpStream, connection: usize, state: &OriginState) {
     let config = Arc::clone(&state.tls.lock().unwrap());
     tcp.set_nodelay(true).unwrap();
     tcp.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     let stream = StreamOwned::new(ServerConnection::new(config).unwrap(), tcp);
     let mut reader = Reader::new(stream);
-    let mut named = false;
+    let mut recorded_sni = false;
     while let Some(head) = reader.head() {
-        if !named {
+        if !recorded_sni {
             let name = reader.stream.conn.server_name().unwrap_or_default();
-            state.names.lock().unwrap().push(name.to_owned());
-            named = true;
+            state.sni_names.lock().unwrap().push(name.to_owned());
+            recorded_sni = true;
         }
-        let seen = Seen {
+        let seen = ReceivedRequest {
             connection,
             head,
             body: Vec::new(),
-            whole: false,
+            complete: false,
         };
-        let place = {
+        let index = {
             let mut all = state.seen.lock().unwrap();
             all.push(seen.clone());
             all.len() - 1
@@ -175,17 +173,17 @@ fn serve(tcp: TcpStream, connection: usize, state: &State) {
             seen,
             reader: &mut reader,
             state,
-            place,
+            index,
         };
         match (state.script)(&mut exchange) {
-            After::Keep => {}
-            After::Close => {
+            ConnectionAction::KeepAlive => {}
+            ConnectionAction::Close => {
                 reader.stream.conn.send_close_notify();
                 drop(reader.stream.flush());
                 return;
             }
-            After::Cut => return,
-            After::Reset => {
+            ConnectionAction::CloseWithoutNotify => return,
+            ConnectionAction::Reset => {
                 let tcp = socket2::SockRef::from(&reader.stream.sock);
                 drop(tcp.set_linger(Some(Duration::ZERO)));
                 return;
@@ -194,18 +192,18 @@ fn serve(tcp: TcpStream, connection: usize, state: &State) {
     }
 }
 
-// === impl Exchange ===
+// === impl ExchangeRenewer ===
 
 impl Exchange<'_> {
     /// Reads the body, once.
-    pub(crate) fn receive(&mut self) -> &Seen {
-        if self.seen.whole {
+    pub(crate) fn read_body(&mut self) -> &ReceivedRequest {
+        if self.seen.complete {
             return &self.seen;
         }
         let framing = message::framing(&self.seen.head).unwrap_or(Framing::Length(0));
-        (self.seen.body, self.seen.whole) = self.reader.body(framing);
-        if let Some(place) = self.state.seen.lock().unwrap().get_mut(self.place) {
-            *place = self.seen.clone();
+        (self.seen.body, self.seen.complete) = self.reader.body(framing);
+        if let Some(entry) = self.state.seen.lock().unwrap().get_mut(self.index) {
+            *entry = self.seen.clone();
         }
         &self.seen
     }
@@ -217,13 +215,11 @@ impl Exchange<'_> {
     }
 
     /// Reads the body, then answers 200.
-    pub(crate) fn ok(&mut self, body: &str) -> After {
-        self.receive();
+    pub(crate) fn ok(&mut self, body: &str) -> ConnectionAction {
+        self.read_body();
         let length = body.len();
-        self.write(format!(
-            "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}"
-        ));
-        After::Keep
+        self.write(format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}"));
+        ConnectionAction::KeepAlive
     }
 
     /// The path that was asked for.
@@ -235,13 +231,13 @@ impl Exchange<'_> {
 
 // === impl Seen ===
 
-impl Seen {
-    pub(crate) fn line(&self) -> String {
+impl ReceivedRequest {
+    pub(crate) fn request_line(&self) -> String {
         message::first_line(&self.head)
     }
 
     /// The only value of a field.
-    pub(crate) fn field(&self, name: &str) -> Option<String> {
+    pub(crate) fn header(&self, name: &str) -> Option<String> {
         message::value(&self.head, name)
     }
 
@@ -264,7 +260,7 @@ impl Decoy {
         Self { port, listener }
     }
 
-    pub(crate) fn was_left_alone(&self) -> bool {
+    pub(crate) fn had_no_connection(&self) -> bool {
         self.listener.accept().is_err()
     }
 }

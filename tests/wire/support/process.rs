@@ -8,52 +8,52 @@ use std::thread;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{Setup, eventually};
+use super::{ProxyConfig, wait_until};
 
 /// A running `graphward serve`; killed when dropped.
-pub(crate) struct Process {
+pub(crate) struct ProxyProcess {
     pub(crate) proxy: SocketAddr,
     pub(crate) log: Arc<Mutex<String>>,
     pub(crate) place: tempfile::TempDir,
     child: Child,
 }
 
-impl Process {
+impl ProxyProcess {
     /// `graphward serve` before the origin at `port`; `limits` is what the shell does first.
-    pub(crate) fn start(port: u16, setup: Setup<'_>, limits: &str) -> Self {
-        let place = tempfile::tempdir().unwrap();
-        let file = setup.write(place.path(), port);
+    pub(crate) fn start(port: u16, proxy_config: ProxyConfig<'_>, limits: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let file = proxy_config.write(dir.path(), port);
         let mut child = Command::new("/bin/sh")
             .arg("-c")
             .arg(format!("{limits} exec \"$0\" \"$@\""))
             .arg(env!("CARGO_BIN_EXE_graphward"))
             .args(["serve", "--config"])
             .arg(file)
-            .current_dir(place.path())
+            .current_dir(dir.path())
             .env_clear()
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
             .spawn()
             .unwrap();
         let log = Arc::new(Mutex::new(String::new()));
-        let (lines, written) = (child.stdout.take().unwrap(), Arc::clone(&log));
+        let (lines, log_writer) = (child.stdout.take().unwrap(), Arc::clone(&log));
         thread::spawn(move || {
             for line in BufReader::new(lines).lines().map_while(Result::ok) {
-                let mut log = written.lock().unwrap();
+                let mut log = log_writer.lock().unwrap();
                 log.push_str(&line);
                 log.push('\n');
             }
         });
         assert!(
-            eventually(15, || address(&log.lock().unwrap()).is_some()),
+            wait_until(15, || proxy_address(&log.lock().unwrap()).is_some()),
             "{}",
             log.lock().unwrap()
         );
-        let proxy = address(&log.lock().unwrap()).unwrap();
+        let proxy = proxy_address(&log.lock().unwrap()).unwrap();
         Self {
             proxy,
             log,
-            place,
+            place: dir,
             child,
         }
     }
@@ -69,19 +69,14 @@ impl Process {
     }
 
     /// Its resident memory, in KiB.
-    pub(crate) fn resident(&self) -> u64 {
+    pub(crate) fn resident_kib(&self) -> u64 {
         let status = self.proc("status");
         let line = status.lines().find(|line| line.starts_with("VmRSS:"));
-        line.unwrap()
-            .split_whitespace()
-            .nth(1)
-            .unwrap()
-            .parse()
-            .unwrap()
+        line.unwrap().split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
     /// The processor time it took so far, in hundredths of a second.
-    pub(crate) fn ticks(&self) -> u64 {
+    pub(crate) fn cpu_ticks(&self) -> u64 {
         let stat = self.proc("stat");
         let (_name, rest) = stat.rsplit_once(") ").unwrap();
         let mut fields = rest.split(' ').skip(11);
@@ -96,9 +91,9 @@ impl Process {
     }
 
     /// How it ended, which it does within `seconds`.
-    pub(crate) fn ended(&mut self, seconds: u64) -> ExitStatus {
+    pub(crate) fn wait_exit(&mut self, seconds: u64) -> ExitStatus {
         let mut ended = None;
-        eventually(seconds, || {
+        wait_until(seconds, || {
             ended = self.child.try_wait().unwrap();
             ended.is_some()
         });
@@ -106,7 +101,7 @@ impl Process {
     }
 }
 
-impl Drop for Process {
+impl Drop for ProxyProcess {
     fn drop(&mut self) {
         drop(self.child.kill());
         drop(self.child.wait());
@@ -114,10 +109,8 @@ impl Drop for Process {
 }
 
 /// Where it says that it listens.
-fn address(log: &str) -> Option<SocketAddr> {
-    let mut lines = log
-        .lines()
-        .filter(|line| line.contains("listening for the app"));
+fn proxy_address(log: &str) -> Option<SocketAddr> {
+    let mut lines = log.lines().filter(|line| line.contains("listening for the app"));
     let (_before, rest) = lines.find_map(|line| line.split_once("http://"))?;
     rest.split('"').next()?.parse().ok()
 }

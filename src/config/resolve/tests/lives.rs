@@ -2,23 +2,23 @@
 
 use std::path::PathBuf;
 
-use super::super::super::settings::{Command, Renewal, SecretPlace, TokenSource, Wording};
+use super::super::super::settings::{ExecCommand, MaybeSecret, RenewerConfig, SecretRef, TokenSource};
 use super::*;
-use crate::renew::Lasting;
+use crate::renew::TokenLifetime;
 use crate::source::decode::Format;
 
 fn sources(text: &str) -> Vec<TokenSource> {
     read(text).unwrap().token.sources
 }
 
-fn renewal(text: &str) -> Renewal {
+fn renewal(text: &str) -> RenewerConfig {
     let app = "[app]\nid = \"1\"\nsecret = { env = \"S\" }\nproof = \"off\"\n";
     let text = format!("{app}[token]\nrenew = {text}");
     read(&text).unwrap().token.renew.unwrap()
 }
 
-fn secret_file(path: &str) -> SecretPlace {
-    SecretPlace::File(PathBuf::from(path))
+fn secret_file(path: &str) -> SecretRef {
+    SecretRef::File(PathBuf::from(path))
 }
 
 #[test]
@@ -26,23 +26,17 @@ fn sources_are_one_place_or_a_list_in_order_inline_or_not() {
     let one = TokenSource::File {
         path: PathBuf::from("/a"),
         format: Format::Key("K".to_owned()),
-        fernet_keys: vec![secret_file("/k"), SecretPlace::Env("OLD".to_owned())],
+        fernet_keys: vec![secret_file("/k"), SecretRef::Env("OLD".to_owned())],
     };
-    let other = TokenSource::Env {
-        name: "B".to_owned(),
-    };
+    let other = TokenSource::Env { name: "B".to_owned() };
     let keys = "fernet_key = [{ file = \"/k\" }, { env = \"OLD\" }]";
     assert_eq!(
-        sources(&format!(
-            "[token]\nsource = {{ file = \"/a\", key = \"K\", {keys} }}"
-        )),
+        sources(&format!("[token]\nsource = {{ file = \"/a\", key = \"K\", {keys} }}")),
         std::slice::from_ref(&one)
     );
     for text in [
         format!("[token]\nsource = [{{ file = \"/a\", key = \"K\", {keys} }}, {{ env = \"B\" }}]"),
-        format!(
-            "[[token.source]]\nfile = \"/a\"\nkey = \"K\"\n{keys}\n[[token.source]]\nenv = \"B\""
-        ),
+        format!("[[token.source]]\nfile = \"/a\"\nkey = \"K\"\n{keys}\n[[token.source]]\nenv = \"B\""),
     ] {
         assert_eq!(sources(&text), [one.clone(), other.clone()]);
     }
@@ -55,10 +49,16 @@ fn a_service_has_an_address_headers_and_a_rhythm() {
         http = "http://tenant-service:3007/tenants/acme/credentials/meta"
         pointer = "/accessToken"
         headers = { X-Tenant = "acme", Authorization = { file = "/k" } }
-        every = "30s"
+        poll_interval = "30s"
         timeout = "2s"
     "#;
-    let [TokenSource::Http { call, every }] = &sources(text)[..] else {
+    let [
+        TokenSource::Http {
+            call,
+            poll_interval: every,
+        },
+    ] = &sources(text)[..]
+    else {
         panic!("not a service");
     };
     assert_eq!(call.url.path(), "/tenants/acme/credentials/meta");
@@ -72,12 +72,16 @@ fn a_service_has_an_address_headers_and_a_rhythm() {
         .iter()
         .map(|(name, value)| (name.as_str(), value))
         .collect();
-    let acme = Wording::Here("acme".to_owned());
-    let key = Wording::Elsewhere(secret_file("/k"));
+    let acme = MaybeSecret::Inline("acme".to_owned());
+    let key = MaybeSecret::Ref(secret_file("/k"));
     assert_eq!(headers, [("x-tenant", &acme), ("authorization", &key)]);
 
-    let [TokenSource::Http { call, every }] =
-        &sources("[token]\nsource = { http = \"https://a\" }")[..]
+    let [
+        TokenSource::Http {
+            call,
+            poll_interval: every,
+        },
+    ] = &sources("[token]\nsource = { http = \"https://a\" }")[..]
     else {
         panic!("not a service");
     };
@@ -90,19 +94,19 @@ fn a_service_has_an_address_headers_and_a_rhythm() {
 
 #[test]
 fn a_command_is_a_list_of_words() {
-    let text = "[token]\nsource = { exec = [\"a\", \"\"], key = \"T\", every = \"1h\", timeout = \"1s\", keep_env = [\"X\"] }";
-    let command = Command {
+    let text = "[token]\nsource = { exec = [\"a\", \"\"], key = \"T\", poll_interval = \"1h\", timeout = \"1s\", keep_env = [\"X\"] }";
+    let command = ExecCommand {
         argv: vec!["a".to_owned(), String::new()],
         format: Format::Key("T".to_owned()),
         timeout: Duration::from_secs(1),
         keep_env: vec!["X".to_owned()],
     };
-    let every = Some(Duration::from_secs(3600));
-    assert_eq!(sources(text), [TokenSource::Exec { command, every }]);
+    let poll_interval = Some(Duration::from_secs(3600));
+    assert_eq!(sources(text), [TokenSource::Exec { command, poll_interval }]);
     let [
         TokenSource::Exec {
             command,
-            every: None,
+            poll_interval: None,
         },
     ] = &sources("[token]\nsource = { exec = [\"a\"] }")[..]
     else {
@@ -120,77 +124,63 @@ fn a_database_has_a_query_and_may_have_all_the_rest() {
         params = ["7"]
         update = "UPDATE whatsapp_numbers SET api_token = $1 WHERE id = $2"
         listen = "token_changed"
-        every = "5s"
+        poll_interval = "5s"
         fernet_key = { env = "KEY" }
         ca_file = "ca.pem"
     "#;
     let [TokenSource::Postgres(row)] = &sources(text)[..] else {
         panic!("not a database");
     };
-    assert!(matches!(&row.url, Wording::Here(url) if url.ends_with("verify-full")));
+    assert!(matches!(&row.url, MaybeSecret::Inline(url) if url.ends_with("verify-full")));
     assert!(row.query.starts_with("SELECT api_token"));
     assert_eq!(row.params, ["7"]);
-    assert!(
-        row.update
-            .as_ref()
-            .is_some_and(|update| update.starts_with("UPDATE"))
-    );
+    assert!(row.update.as_ref().is_some_and(|update| update.starts_with("UPDATE")));
     assert_eq!(row.listen.as_deref(), Some("token_changed"));
-    assert_eq!(row.every, Duration::from_secs(5));
-    assert_eq!(row.fernet_keys, [SecretPlace::Env("KEY".to_owned())]);
+    assert_eq!(row.poll_interval, Duration::from_secs(5));
+    assert_eq!(row.fernet_keys, [SecretRef::Env("KEY".to_owned())]);
     assert_eq!(row.ca_file, Some(PathBuf::from("ca.pem")));
 
     let least = "[token]\nsource = { postgres = { env = \"DATABASE_URL\" }, query = \"SELECT 1\" }";
     let [TokenSource::Postgres(row)] = &sources(least)[..] else {
         panic!("not a database");
     };
-    assert_eq!(
-        row.url,
-        Wording::Elsewhere(SecretPlace::Env("DATABASE_URL".to_owned()))
-    );
+    assert_eq!(row.url, MaybeSecret::Ref(SecretRef::Env("DATABASE_URL".to_owned())));
     assert!(row.update.is_none() && row.listen.is_none() && row.params.is_empty());
 }
 
 #[test]
 fn a_renewal_is_one_of_six() {
-    let lasting = Lasting::Usual;
-    assert_eq!(renewal("{ exchange = {} }"), Renewal::Exchange { lasting });
-    let lasting = Lasting::SixtyDays;
+    let lifetime = TokenLifetime::Default;
+    assert_eq!(renewal("{ exchange = {} }"), RenewerConfig::Exchange { lifetime });
+    let lifetime = TokenLifetime::SixtyDays;
     assert_eq!(
         renewal("{ exchange = { set_token_expires_in_60_days = true } }"),
-        Renewal::Exchange { lasting }
+        RenewerConfig::Exchange { lifetime }
     );
-    let mint = "{ mint = { system_user = \"9\", token = { file = \"/t\" }, scopes = [\"whatsapp_business_messaging\"] } }";
-    let minted = Renewal::Mint {
+    let mint =
+        "{ mint = { system_user = \"9\", token = { file = \"/t\" }, scopes = [\"whatsapp_business_messaging\"] } }";
+    let minted = RenewerConfig::Mint {
         system_user: "9".to_owned(),
         token: secret_file("/t"),
         scopes: vec!["whatsapp_business_messaging".to_owned()],
-        lasting: Lasting::Usual,
+        lifetime: TokenLifetime::Default,
     };
     assert_eq!(renewal(mint), minted);
-    assert_eq!(renewal("{ instagram = {} }"), Renewal::Instagram);
-    assert_eq!(renewal("{ threads = {} }"), Renewal::Threads);
-    let Renewal::Http(call) =
-        renewal("{ http = \"https://a/b\", pointer = \"/t\", timeout = \"1s\" }")
-    else {
+    assert_eq!(renewal("{ instagram = {} }"), RenewerConfig::Instagram);
+    assert_eq!(renewal("{ threads = {} }"), RenewerConfig::Threads);
+    let RenewerConfig::Http(call) = renewal("{ http = \"https://a/b\", pointer = \"/t\", timeout = \"1s\" }") else {
         panic!("not a service");
     };
-    assert_eq!(
-        (call.url.path(), call.timeout),
-        ("/b", Duration::from_secs(1))
-    );
-    let Renewal::Exec(command) = renewal("{ exec = [\"new-token\"] }") else {
+    assert_eq!((call.url.path(), call.timeout), ("/b", Duration::from_secs(1)));
+    let RenewerConfig::Exec(command) = renewal("{ exec = [\"new-token\"] }") else {
         panic!("not a command");
     };
     assert_eq!(command.argv, ["new-token"]);
     assert_eq!(
         read("[token.renew]\nthreads = {}").unwrap().token.renew,
-        Some(Renewal::Threads)
+        Some(RenewerConfig::Threads)
     );
-    assert_eq!(
-        read("[token]\nrenew = {}\nstore = {}").unwrap(),
-        read("").unwrap()
-    );
+    assert_eq!(read("[token]\nrenew = {}\nstore = {}").unwrap(), read("").unwrap());
 }
 
 #[test]
@@ -202,7 +192,7 @@ fn every_key_of_a_tokens_life_can_be_changed() {
         renew = { threads = {} }
         store = { file = "/var/lib/graphward/token", fernet_key = { env = "KEY" } }
         verify = false
-        early = "3d"
+        renew_before = "3d"
         [app]
         id = "12"
         [alerts]
@@ -213,11 +203,11 @@ fn every_key_of_a_tokens_life_can_be_changed() {
     assert_eq!(config.app.id.as_deref(), Some("12"));
     let token = &config.token;
     assert_eq!(token.sources.len(), 2);
-    assert!(!token.verify && token.renew == Some(Renewal::Threads));
+    assert!(!token.verify && token.renew == Some(RenewerConfig::Threads));
     let store = token.store.as_ref().unwrap();
     assert_eq!(store.path, PathBuf::from("/var/lib/graphward/token"));
-    assert_eq!(store.fernet_keys, [SecretPlace::Env("KEY".to_owned())]);
-    assert_eq!(token.early, Duration::from_secs(3 * 86_400));
-    let url = Wording::Here("https://a/b".to_owned());
+    assert_eq!(store.fernet_keys, [SecretRef::Env("KEY".to_owned())]);
+    assert_eq!(token.renew_before, Duration::from_secs(3 * 86_400));
+    let url = MaybeSecret::Inline("https://a/b".to_owned());
     assert_eq!(config.alerts.url, Some(url));
 }

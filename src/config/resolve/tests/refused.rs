@@ -26,18 +26,12 @@ fn a_place_is_of_one_kind_and_has_what_that_kind_needs() {
         ("[token]\nsource = { file = \"\" }", "the path of a file"),
         ("[token]\nsource = { file = 1 }", "a text in quotes"),
         ("[token]\nsource = { fil = \"a\" }", "did you mean `file`?"),
-        (
-            "[token]\nsource = { postgress = \"a\" }",
-            "did you mean `postgres`?",
-        ),
+        ("[token]\nsource = { postgress = \"a\" }", "did you mean `postgres`?"),
         (
             "[token]\nsource = { file = \"a\", fernetkey = { env = \"B\" } }",
             "did you mean `fernet_key`?",
         ),
-        (
-            "[token]\nsource = { file = \"a\", fernet_key = [] }",
-            "or several",
-        ),
+        ("[token]\nsource = { file = \"a\", fernet_key = [] }", "or several"),
         (
             "[token]\nsource = { file = \"a\", fernet_key = \"b\" }",
             "never stands in the configuration itself",
@@ -54,10 +48,7 @@ fn a_place_is_of_one_kind_and_has_what_that_kind_needs() {
             "[token]\nsource = { file = \"a\", pointer = \"/a~2\" }",
             "a JSON pointer",
         ),
-        (
-            "[token]\nsource = { file = \"a\", key = \"K=\" }",
-            "before the =",
-        ),
+        ("[token]\nsource = { file = \"a\", key = \"K=\" }", "before the ="),
         ("[token]\nsource = { env = \"A-B\" }", "not its value"),
     ]);
 }
@@ -69,17 +60,14 @@ fn a_command_and_a_database_have_what_they_need() {
             "[token]\nsource = { exec = [\"a\"], keep_env = [\"GRAPHWARD_TOKEN\"] }",
             "rename the variable",
         ),
-        (
-            "[token]\nsource = { exec = [] }",
-            "a program and its arguments",
-        ),
+        ("[token]\nsource = { exec = [] }", "a program and its arguments"),
         (
             "[token]\nsource = { exec = [\"\", \"a\"] }",
             "a program and its arguments",
         ),
         ("[token]\nsource = { exec = \"a b\" }", "must be a list"),
         (
-            "[token]\nsource = { exec = [\"a\"], every = \"0s\" }",
+            "[token]\nsource = { exec = [\"a\"], poll_interval = \"0s\" }",
             "from 100ms to 1d, not 0",
         ),
         (
@@ -90,10 +78,7 @@ fn a_command_and_a_database_have_what_they_need() {
             "[token]\nsource = { exec = [\"a\"], keep_env = [\"A=b\"] }",
             "not its value",
         ),
-        (
-            "[token]\nsource = { postgres = \"postgres://a\" }",
-            "lacks `query`",
-        ),
+        ("[token]\nsource = { postgres = \"postgres://a\" }", "lacks `query`"),
         (
             "[token]\nsource = { postgres = \"db:5432\", query = \"SELECT 1\" }",
             "must be an address",
@@ -124,14 +109,8 @@ fn a_service_is_addressed_in_full_and_its_headers_are_its_own() {
             "[token]\nsource = { http = \"tenant-service:3007\" }",
             "with http:// or https://",
         ),
-        (
-            "[token]\nsource = { http = \"ftp://a\" }",
-            "with http:// or https://",
-        ),
-        (
-            "[token]\nsource = { http = \"http://\" }",
-            "with http:// or https://",
-        ),
+        ("[token]\nsource = { http = \"ftp://a\" }", "with http:// or https://"),
+        ("[token]\nsource = { http = \"http://\" }", "with http:// or https://"),
         (
             "[token]\nsource = { http = \"http://a/{tenant}\" }",
             "write the name itself",
@@ -184,10 +163,7 @@ fn a_renewal_has_one_way_and_what_the_way_needs() {
             "[token]\nrenew = { exchange = {}, threads = {} }",
             "has `exchange`, `threads`, but a token is renewed in one way",
         ),
-        (
-            "[token]\nrenew = { exchang = {} }",
-            "did you mean `exchange`?",
-        ),
+        ("[token]\nrenew = { exchang = {} }", "did you mean `exchange`?"),
         ("[token]\nrenew = { pointer = \"/a\" }", "must be one of"),
         ("[token]\nrenew = \"exchange\"", "must be one of"),
         (
@@ -195,20 +171,14 @@ fn a_renewal_has_one_way_and_what_the_way_needs() {
             "there is no such key",
         ),
         ("[token]\nrenew = { exchange = true }", "must be {}"),
-        (
-            "[token]\nrenew = { threads = { a = 1 } }",
-            "there is no such key",
-        ),
+        ("[token]\nrenew = { threads = { a = 1 } }", "there is no such key"),
         (
             "[token]\nrenew = { threads = {}, timeout = \"1s\" }",
             "does not go with `threads`",
         ),
+        ("[token]\nrenew = { http = \"a\" }", "with http:// or https://"),
         (
-            "[token]\nrenew = { http = \"a\" }",
-            "with http:// or https://",
-        ),
-        (
-            "[token]\nrenew = { exec = [\"a\"], every = \"1s\" }",
+            "[token]\nrenew = { exec = [\"a\"], poll_interval = \"1s\" }",
             "there is no such key",
         ),
         ("[token]\nstore = \"/a\"", "must be { file"),
@@ -216,26 +186,17 @@ fn a_renewal_has_one_way_and_what_the_way_needs() {
             "[token]\nsource = [{ env = \"A\" }, { file = \"/a\" }]\nstore = { file = \"/a\" }",
             "name another file",
         ),
-        (
-            "[token]\nstore = { fernet_key = { env = \"A\" } }",
-            "lacks `file`",
-        ),
+        ("[token]\nstore = { fernet_key = { env = \"A\" } }", "lacks `file`"),
         ("[token]\nverify = \"no\"", "true or false"),
-        ("[token]\nearly = \"61d\"", "from 0 to 60d, not 61d"),
+        ("[token]\nrenew_before = \"61d\"", "from 0 to 60d, not 61d"),
     ]);
     let said = faults("[token]\nrenew = { exchange = {} }");
     assert_eq!(said.len(), 2, "{said:#?}");
     let mint = "[app]\nid = \"1\"\nsecret = { env = \"S\" }\n[token.renew.mint]\n";
     for (rest, words) in [
-        (
-            "token = { env = \"A\" }\nscopes = [\"a\"]",
-            "lacks `system_user`",
-        ),
+        ("token = { env = \"A\" }\nscopes = [\"a\"]", "lacks `system_user`"),
         ("system_user = \"1\"\nscopes = [\"a\"]", "lacks `token`"),
-        (
-            "system_user = \"1\"\ntoken = { env = \"A\" }",
-            "lacks `scopes`",
-        ),
+        ("system_user = \"1\"\ntoken = { env = \"A\" }", "lacks `scopes`"),
         (
             "system_user = \"me\"\ntoken = { env = \"A\" }\nscopes = [\"a\"]",
             "digits alone",

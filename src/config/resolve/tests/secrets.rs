@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::{fault, faults, read};
-use crate::config::SecretPlace;
+use crate::config::SecretRef;
 
 const TOKEN: &str = "EAAGm0PX4ZCpsBAKZAhunter2hunter2";
 
@@ -58,17 +58,14 @@ fn a_secret_in_the_place_of_a_file_or_a_variable_is_not_said() {
     assert!(address.contains("must be the path of a file"), "{address}");
     assert!(!address.contains("hunter2"), "{address}");
     for secret in ["ab3456789012345678901234567890cd", "hunter2hunter2hunter2"] {
-        for place in [
-            SecretPlace::Env(secret.to_owned()),
-            SecretPlace::File(secret.into()),
-        ] {
+        for place in [SecretRef::Env(secret.to_owned()), SecretRef::File(secret.into())] {
             assert!(!place.to_string().contains(secret), "{place}");
         }
     }
     for place in [
-        SecretPlace::Env("WHATSAPPACCESSTOKENOFACME".to_owned()),
-        SecretPlace::Env("app_secret".to_owned()),
-        SecretPlace::File("/run/0123456789abcdef0123456789abcdef/key".into()),
+        SecretRef::Env("WHATSAPPACCESSTOKENOFACME".to_owned()),
+        SecretRef::Env("app_secret".to_owned()),
+        SecretRef::File("/run/0123456789abcdef0123456789abcdef/key".into()),
     ] {
         assert!(!place.to_string().contains("not shown"), "{place}");
     }
@@ -84,7 +81,7 @@ proptest! {
             "SECRET", "SECRET = 1", "a = SECRET", "[SECRET]", "[[SECRET]]", "[\"SECRET\"]\na = 1", "\"SECRET\" = \"a\"",
             "[log]\nlevel = \"SECRET\"", "[log]\n\"SECRET\" = 1", "[listen]\nproxy = \"SECRET\"",
             "[listen]\nallowed_hosts = [\"SECRET \"]", "[upstream]\norigin = \"https://SECRET@a\"",
-            "[upstream]\norigin = \"https://a/me?access_token=SECRET\"", "[heal]\nhold = \"SECRET\"",
+            "[upstream]\norigin = \"https://a/me?access_token=SECRET\"", "[heal]\nhold_timeout = \"SECRET\"",
             "[upstream.connect_to]\n\"SECRET/\" = \"SECRET\"", "[token.source]\n\"SECRET\" = \"SECRET\"",
             "[token]\nsource = { http = \"SECRET\" }", "[token]\nsource = { http = \"http://SECRET@a\" }",
             "[token]\nsource = { http = \"http://a?access_token=SECRET\" }", "[token]\nsource = { exec = \"SECRET\" }",

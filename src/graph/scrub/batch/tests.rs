@@ -1,26 +1,23 @@
-use crate::graph::scrub::{Mode, ScrubError};
+use crate::graph::scrub::{ScrubError, ScrubMode};
 
 use super::*;
 
-fn cleaned_by(batch: &str, policy: Presented, mode: Mode) -> Result<(String, bool), ScrubError> {
-    let mut held = Held::new(policy, mode);
-    let clean = clean(batch.as_bytes(), policy, &mut held)?;
-    let scrubbed = held.scrubbed(clean.is_some());
-    assert!(scrubbed.batch);
+fn scrubbed_by(batch: &str, policy: ClientCredentialPolicy, mode: ScrubMode) -> Result<(String, bool), ScrubError> {
+    let mut scrub_state = ScrubState::new(policy, mode);
+    let clean = scrub(batch.as_bytes(), policy, &mut scrub_state)?;
+    let scrubbed = scrub_state.report(clean.is_some());
+    assert!(scrubbed.has_batch);
     assert_ne!(clean.as_deref(), Some(batch.as_bytes()));
-    let clean = clean.map_or_else(
-        || batch.to_owned(),
-        |clean| String::from_utf8(clean).unwrap(),
-    );
-    Ok((clean, scrubbed.own_items))
+    let clean = clean.map_or_else(|| batch.to_owned(), |clean| String::from_utf8(clean).unwrap());
+    Ok((clean, scrubbed.has_item_tokens))
 }
 
 fn replaced(batch: &str) -> (String, bool) {
-    cleaned_by(batch, Presented::Replace, Mode::Cut).unwrap()
+    scrubbed_by(batch, ClientCredentialPolicy::Replace, ScrubMode::Remove).unwrap()
 }
 
 #[test]
-fn an_items_stale_token_goes_with_its_proof_wherever_it_is() {
+fn an_items_token_is_removed_with_its_proof_wherever_it_is() {
     for (sent, left) in [
         (
             r#"[{"method":"GET","relative_url":"me?access_token=EAA&appsecret_proof=ab"}]"#,
@@ -72,38 +69,39 @@ fn an_items_stale_token_goes_with_its_proof_wherever_it_is() {
             r#"{"0":{"relative_url":"me?access_token=EAA"}}"#,
             r#"{"0":{"relative_url":"me"}}"#,
         ),
-        (
-            r#"[{"relative_url":"me?access_token=EAA"#,
-            r#"[{"relative_url":"me"#,
-        ),
+        (r#"[{"relative_url":"me?access_token=EAA"#, r#"[{"relative_url":"me"#),
     ] {
         assert_eq!(replaced(sent), (left.to_owned(), false));
-        let refused = cleaned_by(sent, Presented::Refuse, Mode::Cut);
-        assert_eq!(refused, Err(ScrubError::Presented), "{sent}");
+        let refused = scrubbed_by(sent, ClientCredentialPolicy::Refuse, ScrubMode::Remove);
+        assert_eq!(refused, Err(ScrubError::ClientCredential), "{sent}");
     }
 }
 
 #[test]
-fn placeholders_go_under_every_policy() {
+fn placeholders_are_removed_under_every_policy() {
     let sent = r#"[{"relative_url":"me?access_token=null&a","access_token":null},{"body":"access_token=&b"}]"#;
     let left = r#"[{"relative_url":"me?a"},{"body":"b"}]"#;
-    for policy in [Presented::Replace, Presented::Refuse, Presented::Keep] {
-        let cleaned = cleaned_by(sent, policy, Mode::Cut);
+    for policy in [
+        ClientCredentialPolicy::Replace,
+        ClientCredentialPolicy::Refuse,
+        ClientCredentialPolicy::Keep,
+    ] {
+        let cleaned = scrubbed_by(sent, policy, ScrubMode::Remove);
         assert_eq!(cleaned, Ok((left.to_owned(), false)));
     }
 }
 
 #[test]
-fn each_item_is_judged_by_itself() {
+fn each_item_is_scrubbed_by_itself() {
     let sent = r#"[{"relative_url":"a?access_token=1|s&appsecret_proof=ab"},{"relative_url":"b?access_token=EAA&appsecret_proof=cd"}]"#;
     let left = r#"[{"relative_url":"a?access_token=1|s&appsecret_proof=ab"},{"relative_url":"b"}]"#;
     assert_eq!(replaced(sent), (left.to_owned(), true));
-    let kept = cleaned_by(sent, Presented::Keep, Mode::Cut);
+    let kept = scrubbed_by(sent, ClientCredentialPolicy::Keep, ScrubMode::Remove);
     assert_eq!(kept, Ok((sent.to_owned(), true)));
 }
 
 #[test]
-fn an_app_token_goes_with_a_real_one_beside_it() {
+fn an_app_token_is_removed_with_a_real_one_beside_it() {
     let sent = r#"[{"relative_url":"a?access_token=1%7Cs","body":"access_token=EAA&x"}]"#;
     assert_eq!(
         replaced(sent),
@@ -112,7 +110,7 @@ fn an_app_token_goes_with_a_real_one_beside_it() {
 }
 
 #[test]
-fn what_is_no_credential_is_left_alone() {
+fn parameters_that_are_not_credentials_are_unchanged() {
     for sent in [
         "",
         "[]",
@@ -129,17 +127,11 @@ fn what_is_no_credential_is_left_alone() {
 }
 
 #[test]
-fn an_item_that_makes_tokens_is_left_alone() {
+fn an_item_that_calls_a_token_endpoint_is_unchanged() {
     for (url, own) in [
-        (
-            "oauth/access_token?grant_type=fb_exchange_token&access_token=EAA",
-            true,
-        ),
+        ("oauth/access_token?grant_type=fb_exchange_token&access_token=EAA", true),
         ("/v19.0/oauth/access_token?access_token=", false),
-        (
-            "https://graph.facebook.com/oauth/access_token?access_token=1|s",
-            true,
-        ),
+        ("https://graph.facebook.com/oauth/access_token?access_token=1|s", true),
     ] {
         let sent = format!(r#"[{{"relative_url":"{url}"}}]"#);
         assert_eq!(replaced(&sent), (sent.clone(), own), "{url}");
@@ -147,7 +139,7 @@ fn an_item_that_makes_tokens_is_left_alone() {
 }
 
 #[test]
-fn what_is_masked_keeps_its_length_and_stays_json() {
+fn masked_json_keeps_its_length_and_stays_valid() {
     for (sent, left) in [
         (
             r#"[{"relative_url":"me?a&\u0061ccess_token=EAA"}]"#,
@@ -162,7 +154,7 @@ fn what_is_masked_keeps_its_length_and_stays_json() {
             r#"[{"xxxxxxxxxxxx":1111111,"body":"{\"xxxxxxxxxxxx\":\"xxxxxxx\"}"}]"#,
         ),
     ] {
-        let masked = cleaned_by(sent, Presented::Replace, Mode::Mask);
+        let masked = scrubbed_by(sent, ClientCredentialPolicy::Replace, ScrubMode::Mask);
         assert_eq!(masked, Ok((left.to_owned(), false)));
         assert_eq!(sent.len(), left.len());
     }

@@ -5,10 +5,14 @@ use http::HeaderMap;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use serde_json::Value;
 
-use crate::graph::scrub::{Mode, ScrubError, Scrubbed, Scrubber, scrub};
-use crate::graph::{Presented, QueryCredential};
+use crate::graph::scrub::{ScrubError, ScrubMode, ScrubReport, Scrubber, scrub};
+use crate::graph::{ClientCredentialPolicy, ParameterCredential};
 
-const POLICIES: [Presented; 3] = [Presented::Replace, Presented::Refuse, Presented::Keep];
+const POLICIES: [ClientCredentialPolicy; 3] = [
+    ClientCredentialPolicy::Replace,
+    ClientCredentialPolicy::Refuse,
+    ClientCredentialPolicy::Keep,
+];
 
 fn headers() -> HeaderMap {
     let value = HeaderValue::from_static("application/json; charset=utf-8");
@@ -16,24 +20,24 @@ fn headers() -> HeaderMap {
 }
 
 /// In memory; the result, and what it was.
-fn whole(body: &str, policy: Presented) -> Result<(String, Scrubbed), ScrubError> {
+fn scrub_in_memory(body: &str, policy: ClientCredentialPolicy) -> Result<(String, ScrubReport), ScrubError> {
     let (clean, scrubbed) = scrub(&headers(), policy, body.as_bytes())?;
-    assert_eq!(clean.is_some(), scrubbed.changed);
+    assert_eq!(clean.is_some(), scrubbed.is_changed);
     let clean = clean.map_or_else(|| body.as_bytes().to_vec(), |clean| clean.to_vec());
     Ok((String::from_utf8(clean).unwrap(), scrubbed))
 }
 
 /// As it arrives, in pieces that end at `cuts`.
-fn in_pieces(
+fn scrub_in_chunks(
     body: &str,
-    policy: Presented,
-    mode: Mode,
+    policy: ClientCredentialPolicy,
+    mode: ScrubMode,
     cuts: &[usize],
-) -> Result<(String, Scrubbed), ScrubError> {
+) -> Result<(String, ScrubReport), ScrubError> {
     let mut cuts: Vec<_> = cuts.iter().map(|cut| cut % (body.len() + 1)).collect();
     cuts.extend([0, body.len()]);
     cuts.sort_unstable();
-    let mut scrubber = Scrubber::of(&headers(), policy, mode).unwrap();
+    let mut scrubber = Scrubber::from_headers(&headers(), policy, mode).unwrap();
     let mut out = BytesMut::new();
     for piece in cuts.windows(2) {
         scrubber.push(&body.as_bytes()[piece[0]..piece[1]], &mut out)?;
@@ -42,13 +46,13 @@ fn in_pieces(
     Ok((String::from_utf8(out.to_vec()).unwrap(), scrubbed))
 }
 
-fn replaced(body: &str) -> (String, QueryCredential) {
-    let (clean, scrubbed) = whole(body, Presented::Replace).unwrap();
+fn replaced(body: &str) -> (String, ParameterCredential) {
+    let (clean, scrubbed) = scrub_in_memory(body, ClientCredentialPolicy::Replace).unwrap();
     (clean, scrubbed.credential)
 }
 
 fn masked(body: &str) -> String {
-    in_pieces(body, Presented::Replace, Mode::Mask, &[])
+    scrub_in_chunks(body, ClientCredentialPolicy::Replace, ScrubMode::Mask, &[])
         .unwrap()
         .0
 }
@@ -72,55 +76,37 @@ fn a_body_without_credentials_is_not_copied() {
     ] {
         for policy in POLICIES {
             let (clean, scrubbed) = scrub(&headers(), policy, body.as_bytes()).unwrap();
-            assert_eq!((clean, scrubbed.changed), (None, false), "{body}");
-            assert_eq!(scrubbed.credential, QueryCredential::None, "{body}");
+            assert_eq!((clean, scrubbed.is_changed), (None, false), "{body}");
+            assert_eq!(scrubbed.credential, ParameterCredential::None, "{body}");
         }
     }
 }
 
 #[test]
-fn a_stale_token_goes_with_one_comma_and_nothing_else() {
+fn a_token_is_removed_with_one_comma_and_nothing_else() {
     for (sent, left) in [
         (r#"{"access_token":"EAA"}"#, "{}"),
         (r#"{ "access_token" : "EAA" }"#, "{ }"),
         (r#"{"a":1,"access_token":"EAA"}"#, r#"{"a":1}"#),
         (r#"{"access_token":"EAA","a":1}"#, r#"{"a":1}"#),
-        (
-            r#"{"a":1, "access_token":"EAA" , "b":2}"#,
-            r#"{"a":1 , "b":2}"#,
-        ),
-        (
-            "{\n  \"access_token\": \"EAA\",\n  \"a\": 1\n}\n",
-            "{\n  \"a\": 1\n}\n",
-        ),
-        (
-            "{\n  \"a\": 1,\n  \"access_token\": \"EAA\"\n}",
-            "{\n  \"a\": 1\n}",
-        ),
+        (r#"{"a":1, "access_token":"EAA" , "b":2}"#, r#"{"a":1 , "b":2}"#),
+        ("{\n  \"access_token\": \"EAA\",\n  \"a\": 1\n}\n", "{\n  \"a\": 1\n}\n"),
+        ("{\n  \"a\": 1,\n  \"access_token\": \"EAA\"\n}", "{\n  \"a\": 1\n}"),
         (
             r#"{"access_token":"EAA","appsecret_proof":"ab","appsecret_time":1,"a":"b"}"#,
             r#"{"a":"b"}"#,
         ),
-        (
-            r#"{"a":1,"access_token":"EAA","appsecret_proof":"ab"}"#,
-            r#"{"a":1}"#,
-        ),
+        (r#"{"a":1,"access_token":"EAA","appsecret_proof":"ab"}"#, r#"{"a":1}"#),
         (r#"{"access_token":"EAA","access_token":"EAB"}"#, "{}"),
         (
             r#"{"access_token":"EAA","a":1,"access_token":"EAB","b":2}"#,
             r#"{"a":1,"b":2}"#,
         ),
-        (
-            r#"{"\u0061ccess\u005Ftoken":"EAA","a":"\u0061"}"#,
-            r#"{"a":"\u0061"}"#,
-        ),
+        (r#"{"\u0061ccess\u005Ftoken":"EAA","a":"\u0061"}"#, r#"{"a":"\u0061"}"#),
         (r#"{"access_token":"EA\"A,}","a":1}"#, r#"{"a":1}"#),
         (r#"{"access_token":123,"a":1}"#, r#"{"a":1}"#),
         (r#"{"access_token":false}"#, "{}"),
-        (
-            r#"{"a":[],"access_token":{"x":["}"]},"b":{}}"#,
-            r#"{"a":[],"b":{}}"#,
-        ),
+        (r#"{"a":[],"access_token":{"x":["}"]},"b":{}}"#, r#"{"a":[],"b":{}}"#),
         (r#"{"access_token":[1,{"a":2}]}"#, "{}"),
         ("\u{FEFF}{\"access_token\":\"EAA\"}", "\u{FEFF}{}"),
         (r#"{"access_token":"1|s","access_token":"EAA"}"#, "{}"),
@@ -135,14 +121,17 @@ fn a_stale_token_goes_with_one_comma_and_nothing_else() {
         (r#"{"a":1 "access_token":"EAA" "b":2}"#, r#"{"a":1, "b":2}"#),
         (r#"{"a":b,"access_token":"EAA"c:1}"#, r#"{"a":b,c:1}"#),
     ] {
-        let expected = (left.to_owned(), QueryCredential::Stale);
+        let expected = (left.to_owned(), ParameterCredential::Removed);
         assert_eq!(replaced(sent), expected, "{sent}");
-        assert_eq!(whole(sent, Presented::Refuse), Err(ScrubError::Presented));
+        assert_eq!(
+            scrub_in_memory(sent, ClientCredentialPolicy::Refuse),
+            Err(ScrubError::ClientCredential)
+        );
     }
 }
 
 #[test]
-fn placeholders_and_proofs_go_under_every_policy() {
+fn placeholders_and_proofs_are_removed_under_every_policy() {
     for value in [
         "\"\"",
         "\" \\t\"",
@@ -158,40 +147,34 @@ fn placeholders_and_proofs_go_under_every_policy() {
     ] {
         let sent = format!(r#"{{"a":1,"access_token":{value},"appsecret_proof":"ab"}}"#);
         for policy in POLICIES {
-            let (left, scrubbed) = whole(&sent, policy).unwrap();
+            let (left, scrubbed) = scrub_in_memory(&sent, policy).unwrap();
             assert_eq!(left, r#"{"a":1}"#, "{sent}");
-            assert_eq!(scrubbed.credential, QueryCredential::Placeholder, "{sent}");
+            assert_eq!(scrubbed.credential, ParameterCredential::Placeholder, "{sent}");
         }
     }
 }
 
 #[test]
-fn an_app_token_stays_where_it_is_in_memory_and_comes_last_on_the_wire() {
+fn an_app_token_keeps_its_place_in_memory_and_moves_to_the_end_when_streamed() {
     for (sent, streamed) in [
-        (
-            r#"{"access_token":"1|s","a":1}"#,
-            r#"{"a":1,"access_token":"1|s"}"#,
-        ),
+        (r#"{"access_token":"1|s","a":1}"#, r#"{"a":1,"access_token":"1|s"}"#),
         (
             r#"{ "appsecret_proof":"ab", "access_token":"12\u007Cs", "a":1 }"#,
             r#"{ "a":1 ,"appsecret_proof":"ab","access_token":"12\u007Cs"}"#,
         ),
         (r#"{"access_token":"1|s"}"#, r#"{"access_token":"1|s"}"#),
-        (
-            r#"{"a":1,"access_token":"1|s",}"#,
-            r#"{"a":1,"access_token":"1|s"}"#,
-        ),
+        (r#"{"a":1,"access_token":"1|s",}"#, r#"{"a":1,"access_token":"1|s"}"#),
     ] {
-        let expected = (sent.to_owned(), QueryCredential::AppToken);
+        let expected = (sent.to_owned(), ParameterCredential::AppToken);
         assert_eq!(replaced(sent), expected);
-        let (out, scrubbed) = in_pieces(sent, Presented::Replace, Mode::Cut, &[]).unwrap();
+        let (out, scrubbed) = scrub_in_chunks(sent, ClientCredentialPolicy::Replace, ScrubMode::Remove, &[]).unwrap();
         assert_eq!(out, streamed);
-        assert_eq!(scrubbed.credential, QueryCredential::AppToken);
+        assert_eq!(scrubbed.credential, ParameterCredential::AppToken);
     }
     let mixed = replaced(r#"{"access_token":"1|s","a":1,"access_token":null}"#);
     let expected = (
         r#"{"access_token":"1|s","a":1}"#.to_owned(),
-        QueryCredential::AppToken,
+        ParameterCredential::AppToken,
     );
     assert_eq!(mixed, expected);
 }
@@ -199,20 +182,14 @@ fn an_app_token_stays_where_it_is_in_memory_and_comes_last_on_the_wire() {
 #[test]
 fn a_kept_token_stays_with_its_proof() {
     let sent = r#"{"access_token":"EAA","appsecret_proof":"ab","a":1}"#;
-    let (left, scrubbed) = whole(sent, Presented::Keep).unwrap();
-    assert_eq!(
-        (left.as_str(), scrubbed.credential),
-        (sent, QueryCredential::Kept)
-    );
+    let (left, scrubbed) = scrub_in_memory(sent, ClientCredentialPolicy::Keep).unwrap();
+    assert_eq!((left.as_str(), scrubbed.credential), (sent, ParameterCredential::Kept));
 }
 
 #[test]
-fn what_is_masked_keeps_its_length_and_stays_json() {
+fn masked_json_keeps_its_length_and_stays_valid() {
     for (sent, left) in [
-        (
-            r#"{"access_token":"EAA","a":1}"#,
-            r#"{"xxxxxxxxxxxx":"xxx","a":1}"#,
-        ),
+        (r#"{"access_token":"EAA","a":1}"#, r#"{"xxxxxxxxxxxx":"xxx","a":1}"#),
         (
             r#"{"a":1, "access_token" : {"b":[]} }"#,
             r#"{"a":1, "xxxxxxxxxxxx" : 11111111 }"#,
@@ -222,10 +199,7 @@ fn what_is_masked_keeps_its_length_and_stays_json() {
             r#"{"xxxxxxxxxxxx":1111,"xxxxxxxxxxxxxxxxxxxx":"xxxx"}"#,
         ),
         (r#"{"access_token":"1|s"}"#, r#"{"xxxxxxxxxxxx":"xxx"}"#),
-        (
-            r#"{"batch":[{"access_token":1}]}"#,
-            r#"{"batch":[{"xxxxxxxxxxxx":1}]}"#,
-        ),
+        (r#"{"batch":[{"access_token":1}]}"#, r#"{"batch":[{"xxxxxxxxxxxx":1}]}"#),
     ] {
         assert_eq!(masked(sent), left);
         assert_eq!(left.len(), sent.len());
@@ -252,23 +226,26 @@ fn a_batch_is_cleaned_in_an_array_and_in_a_string() {
             r#"{"batch":"[{\"body\":\""#,
         ),
     ] {
-        let (out, scrubbed) = whole(sent, Presented::Replace).unwrap();
+        let (out, scrubbed) = scrub_in_memory(sent, ClientCredentialPolicy::Replace).unwrap();
         assert_eq!(
-            (out.as_str(), scrubbed.batch, scrubbed.own_items),
+            (out.as_str(), scrubbed.has_batch, scrubbed.has_item_tokens),
             (left, true, false)
         );
-        assert_eq!(whole(sent, Presented::Refuse), Err(ScrubError::Presented));
+        assert_eq!(
+            scrub_in_memory(sent, ClientCredentialPolicy::Refuse),
+            Err(ScrubError::ClientCredential)
+        );
     }
     let own = r#"{"batch":[{"access_token":"1|s"}]}"#;
-    let (out, scrubbed) = whole(own, Presented::Replace).unwrap();
+    let (out, scrubbed) = scrub_in_memory(own, ClientCredentialPolicy::Replace).unwrap();
     assert_eq!(
-        (out.as_str(), scrubbed.own_items, scrubbed.credential),
-        (own, true, QueryCredential::None)
+        (out.as_str(), scrubbed.has_item_tokens, scrubbed.credential),
+        (own, true, ParameterCredential::None)
     );
 }
 
 #[test]
-fn what_is_too_long_to_be_kept_goes_all_the_same() {
+fn a_value_too_long_to_buffer_is_removed_too() {
     let long = "A".repeat(100_000);
     for value in [
         format!("\"{long}\\\"\""),
@@ -285,16 +262,14 @@ fn what_is_too_long_to_be_kept_goes_all_the_same() {
             format!("{{\"a\":1,\"b\":2,\"appsecret_proof\":{value}}}"),
         ] {
             for cuts in [&[][..], &[20_000, 20_001, 60_000], &[16_000, 17_000]] {
-                let (out, _) = in_pieces(&sent, Presented::Replace, Mode::Cut, cuts).unwrap();
+                let (out, _) =
+                    scrub_in_chunks(&sent, ClientCredentialPolicy::Replace, ScrubMode::Remove, cuts).unwrap();
                 assert_eq!(out, "{\"a\":1,\"b\":2}", "{cuts:?}");
-                let (out, _) = in_pieces(&sent, Presented::Replace, Mode::Mask, cuts).unwrap();
+                let (out, _) = scrub_in_chunks(&sent, ClientCredentialPolicy::Replace, ScrubMode::Mask, cuts).unwrap();
                 assert_eq!(out.len(), sent.len());
                 assert!(!out.contains('A') && !out.contains("_"), "{cuts:?}");
                 if serde_json::from_str::<Value>(&sent).is_ok() && !value.starts_with('1') {
-                    assert!(
-                        serde_json::from_str::<serde::de::IgnoredAny>(&out).is_ok(),
-                        "{cuts:?}"
-                    );
+                    assert!(serde_json::from_str::<serde::de::IgnoredAny>(&out).is_ok(), "{cuts:?}");
                 }
             }
         }
@@ -305,13 +280,13 @@ fn what_is_too_long_to_be_kept_goes_all_the_same() {
 fn a_batch_that_is_too_long_is_refused() {
     let sent = format!("{{\"batch\":[\"{}\"]}}", "a".repeat(1024 * 1024));
     for cuts in [&[][..], &[500_000, 1_000_000]] {
-        let refused = in_pieces(&sent, Presented::Replace, Mode::Cut, cuts);
-        assert!(matches!(refused, Err(ScrubError::Unclean(_))));
+        let refused = scrub_in_chunks(&sent, ClientCredentialPolicy::Replace, ScrubMode::Remove, cuts);
+        assert!(matches!(refused, Err(ScrubError::CannotScrub(_))));
     }
 }
 
 #[test]
-fn endless_space_is_not_kept() {
+fn unbounded_whitespace_is_not_buffered() {
     let space = " ".repeat(40_000);
     for (sent, left) in [
         (
@@ -329,14 +304,14 @@ fn endless_space_is_not_kept() {
         ),
     ] {
         for cuts in [&[][..], &[20_000, 30_000], &[16_000, 17_000, 40_007]] {
-            let (out, _) = in_pieces(&sent, Presented::Replace, Mode::Cut, cuts).unwrap();
+            let (out, _) = scrub_in_chunks(&sent, ClientCredentialPolicy::Replace, ScrubMode::Remove, cuts).unwrap();
             assert!(out == left, "{cuts:?}");
         }
     }
 }
 
 #[test]
-fn depth_costs_nothing() {
+fn depth_needs_no_memory() {
     let deep = "[".repeat(1_000_000) + &"]".repeat(1_000_000);
     let sent = format!("{{\"a\":{deep},\"access_token\":{deep}}}");
     assert_eq!(replaced(&sent).0, format!("{{\"a\":{deep}}}"));

@@ -5,15 +5,15 @@ use super::*;
 const MULTIPART: &str = "multipart/form-data; boundary=";
 
 /// Every body is cleaned in memory, byte by byte and at one go.
-fn becomes(content_type: &str, sent: &str, left: &str, credential: QueryCredential) {
-    let (body, scrubbed) = at_once(content_type, Presented::Replace, sent.as_bytes()).unwrap();
+fn assert_scrubbed(content_type: &str, sent: &str, left: &str, credential: ParameterCredential) {
+    let (body, scrubbed) = scrub_in_memory(content_type, ClientCredentialPolicy::Replace, sent.as_bytes()).unwrap();
     assert_eq!(std::str::from_utf8(&body).unwrap(), left);
     assert_eq!(scrubbed.credential, credential);
     for lengths in [&[1][..], &[7, 1, 30], &[usize::MAX]] {
-        let (body, scrubbed) = in_pieces(
+        let (body, scrubbed) = scrub_in_chunks(
             content_type,
-            Presented::Replace,
-            Mode::Cut,
+            ClientCredentialPolicy::Replace,
+            ScrubMode::Remove,
             sent.as_bytes(),
             lengths,
         )
@@ -25,12 +25,12 @@ fn becomes(content_type: &str, sent: &str, left: &str, credential: QueryCredenti
 
 #[test]
 fn php_graph_sdk_posts_a_form_with_a_proof() {
-    becomes(
+    assert_scrubbed(
         "application/x-www-form-urlencoded",
         "message=My+awesome+photo+upload+%C3%A4&access_token=EAAGm0PX4ZCps&appsecret_proof=\
          857d5f035a894f16b4180f19966e055cdeab92d4d53017b13dccd6d43b6497af",
         "message=My+awesome+photo+upload+%C3%A4",
-        QueryCredential::Stale,
+        ParameterCredential::Removed,
     );
 }
 
@@ -49,7 +49,7 @@ fn php_graph_sdk_uploads_with_the_fields_first() {
          {file}--CURL123--\r\n"
     );
     let content_type = format!("{MULTIPART}CURL123");
-    becomes(&content_type, &sent, &left, QueryCredential::Stale);
+    assert_scrubbed(&content_type, &sent, &left, ParameterCredential::Removed);
 }
 
 #[test]
@@ -59,22 +59,19 @@ fn huandu_sends_the_file_first() {
         "--{boundary}\r\nContent-Disposition: form-data; name=\"source\"; filename=\"cat.jpg\"\r\n\
          Content-Type: application/octet-stream\r\n\r\njpeg\r\n"
     );
-    let field = |name, value| {
-        format!(
-            "--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n"
-        )
-    };
+    let field =
+        |name, value| format!("--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
     let sent = file.clone()
         + &field("access_token", "EAAG")
         + &field("format", "json")
         + &field("appsecret_proof", "ab")
         + &format!("--{boundary}--\r\n");
     let left = file + &field("format", "json") + &format!("--{boundary}--\r\n");
-    becomes(
+    assert_scrubbed(
         &format!("{MULTIPART}{boundary}"),
         &sent,
         &left,
-        QueryCredential::Stale,
+        ParameterCredential::Removed,
     );
 }
 
@@ -91,29 +88,29 @@ fn java_business_sdk_deletes_with_a_multipart_body() {
     let end = format!("--{boundary}--\r\n");
     let content_type = format!("{MULTIPART}{boundary}");
     for (token, credential) in [
-        ("null", QueryCredential::Placeholder),
-        ("EAAG", QueryCredential::Stale),
+        ("null", ParameterCredential::Placeholder),
+        ("EAAG", ParameterCredential::Removed),
     ] {
         let sent = field("access_token", token) + &field("appsecret_proof", "ab") + &end;
-        becomes(&content_type, &sent, &end, credential);
+        assert_scrubbed(&content_type, &sent, &end, credential);
         let sent = field("a", "1") + &sent;
-        becomes(&content_type, &sent, &(field("a", "1") + &end), credential);
+        assert_scrubbed(&content_type, &sent, &(field("a", "1") + &end), credential);
     }
 }
 
 #[test]
 fn koala_and_restfb_post_forms_with_a_method() {
-    becomes(
+    assert_scrubbed(
         "application/x-www-form-urlencoded",
         "access_token=EAAG&appsecret_proof=ab&method=delete",
         "method=delete",
-        QueryCredential::Stale,
+        ParameterCredential::Removed,
     );
-    becomes(
+    assert_scrubbed(
         "application/x-www-form-urlencoded;charset=UTF-8",
         "format=json&access_token=&message=%F0%9F%98%80",
         "format=json&message=%F0%9F%98%80",
-        QueryCredential::Placeholder,
+        ParameterCredential::Placeholder,
     );
 }
 
@@ -129,11 +126,11 @@ fn facebook_sdk_posts_a_photo_with_requests() {
         "--{boundary}\r\nContent-Disposition: form-data; name=\"source\"; filename=\"source\"\r\n\r\n\
          \r\n\r\n--\r\n--{boundary}--\r\n"
     );
-    becomes(
+    assert_scrubbed(
         &format!("{MULTIPART}{boundary}"),
         &sent,
         &left,
-        QueryCredential::Placeholder,
+        ParameterCredential::Placeholder,
     );
 }
 
@@ -145,27 +142,27 @@ fn pywa_and_curl_upload_media_without_a_token() {
          --{boundary}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a;name=access_token.ogg\"\r\n\
          Content-Type: audio/ogg\r\n\r\nOggS\r\n--{boundary}--\r\n"
     );
-    becomes(
+    assert_scrubbed(
         &format!("{MULTIPART}{boundary}"),
         &sent,
         &sent,
-        QueryCredential::None,
+        ParameterCredential::None,
     );
 }
 
 #[test]
-fn app_tokens_and_tokens_that_are_data_stay() {
-    becomes(
+fn app_tokens_and_parameters_that_mention_tokens_are_kept() {
+    assert_scrubbed(
         "application/x-www-form-urlencoded",
         "object=whatsapp_business_account&callback_url=https%3A%2F%2Fe.com&verify_token=x&input_token=EAAG",
         "object=whatsapp_business_account&callback_url=https%3A%2F%2Fe.com&verify_token=x&input_token=EAAG",
-        QueryCredential::None,
+        ParameterCredential::None,
     );
-    becomes(
+    assert_scrubbed(
         "application/x-www-form-urlencoded",
         "object=page&access_token=123456%7Cs3cret",
         "object=page&access_token=123456%7Cs3cret",
-        QueryCredential::AppToken,
+        ParameterCredential::AppToken,
     );
 }
 
@@ -173,47 +170,37 @@ fn app_tokens_and_tokens_that_are_data_stay() {
 fn the_items_of_a_batch_are_cleaned_in_a_form_and_in_a_multipart_form() {
     let batch = r#"[{"method":"GET","relative_url":"me?access_token=EAAG&a=%20"}]"#;
     let left = r#"[{"method":"GET","relative_url":"me?a=%20"}]"#;
-    let encoded = |text: &str| {
-        percent_encoding::percent_encode(text.as_bytes(), percent_encoding::NON_ALPHANUMERIC)
-            .to_string()
-    };
+    let encoded =
+        |text: &str| percent_encoding::percent_encode(text.as_bytes(), percent_encoding::NON_ALPHANUMERIC).to_string();
     let decoded = |body: &[u8]| percent_encoding::percent_decode(body).collect::<Vec<_>>();
     let form = format!("batch={}&a=%7e", encoded(batch));
-    let part = |text: &str| {
-        format!("--b\r\nContent-Disposition: form-data; name=\"batch\"\r\n\r\n{text}\r\n--b--\r\n")
-    };
+    let part = |text: &str| format!("--b\r\nContent-Disposition: form-data; name=\"batch\"\r\n\r\n{text}\r\n--b--\r\n");
     for lengths in [&[1][..], &[usize::MAX]] {
         let cleaned = |content_type, mode, body: &str| {
             let body = body.as_bytes();
-            let policy = Presented::Replace;
-            let (left, scrubbed) = in_pieces(content_type, policy, mode, body, lengths).unwrap();
-            assert!(scrubbed.batch && scrubbed.changed);
-            assert_eq!(scrubbed.credential, QueryCredential::None);
+            let policy = ClientCredentialPolicy::Replace;
+            let (left, scrubbed) = scrub_in_chunks(content_type, policy, mode, body, lengths).unwrap();
+            assert!(scrubbed.has_batch && scrubbed.is_changed);
+            assert_eq!(scrubbed.credential, ParameterCredential::None);
             left
         };
-        let body = cleaned(FORM, Mode::Cut, &form);
+        let body = cleaned(FORM, ScrubMode::Remove, &form);
         assert_eq!(decoded(&body), format!("batch={left}&a=~").into_bytes());
-        assert!(
-            body.ends_with(b"&a=%7e"),
-            "what is not the batch is not encoded anew"
-        );
+        assert!(body.ends_with(b"&a=%7e"), "what is not the batch is not encoded anew");
         let multipart = format!("{MULTIPART}b");
-        let body = cleaned(&multipart, Mode::Cut, &part(batch));
+        let body = cleaned(&multipart, ScrubMode::Remove, &part(batch));
         assert_eq!(body, part(left).into_bytes());
 
-        let body = cleaned(FORM, Mode::Mask, &form);
+        let body = cleaned(FORM, ScrubMode::Mask, &form);
         assert_eq!(body.len(), form.len());
         let text = String::from_utf8(decoded(&body)).unwrap();
-        assert!(
-            !text.contains("EAAG") && !text.contains("access_token"),
-            "{text}"
-        );
+        assert!(!text.contains("EAAG") && !text.contains("access_token"), "{text}");
         assert_eq!(text.len(), decoded(form.as_bytes()).len());
-        let body = cleaned(&multipart, Mode::Mask, &part(batch));
+        let body = cleaned(&multipart, ScrubMode::Mask, &part(batch));
         assert_eq!(body.len(), part(batch).len());
         assert!(!String::from_utf8(body).unwrap().contains("EAAG"));
     }
     // A batch without credentials is not encoded anew.
     let clean = "batch=%5B{\"relative_url\":\"me\"}]";
-    becomes(FORM, clean, clean, QueryCredential::None);
+    assert_scrubbed(FORM, clean, clean, ParameterCredential::None);
 }

@@ -4,13 +4,13 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn replaced(body: &str) -> (String, QueryCredential) {
-    let (left, scrubbed) = at_once(FORM, Presented::Replace, body.as_bytes()).unwrap();
+fn replaced(body: &str) -> (String, ParameterCredential) {
+    let (left, scrubbed) = scrub_in_memory(FORM, ClientCredentialPolicy::Replace, body.as_bytes()).unwrap();
     (String::from_utf8(left).unwrap(), scrubbed.credential)
 }
 
 #[test]
-fn a_stale_token_goes_with_one_ampersand_and_nothing_else() {
+fn a_token_is_removed_with_one_ampersand_and_nothing_else() {
     for (sent, left) in [
         ("access_token=EAAG", ""),
         ("a=1&access_token=EAAG", "a=1"),
@@ -25,7 +25,7 @@ fn a_stale_token_goes_with_one_ampersand_and_nothing_else() {
         ("access_token=EAAG&access_token=&b=id,name", "b=id,name"),
         ("access_token=1%7Cs&access_token=EAAG&b", "b"),
     ] {
-        let expected = (left.to_owned(), QueryCredential::Stale);
+        let expected = (left.to_owned(), ParameterCredential::Removed);
         assert_eq!(replaced(sent), expected, "{sent}");
     }
 }
@@ -45,20 +45,21 @@ fn data_is_left_alone() {
         "text=%zz%&url=https://e.com/?access_token%3DEAAG",
         "{\"access_token\":\"EAAG\"}",
     ] {
-        assert_eq!(replaced(sent), (sent.to_owned(), QueryCredential::None));
+        assert_eq!(replaced(sent), (sent.to_owned(), ParameterCredential::None));
     }
 }
 
 #[test]
-fn an_app_token_that_is_alone_is_put_back_where_the_body_is_not_in_memory() {
+fn a_lone_app_token_is_restored_at_the_end_of_a_streamed_body() {
     let body = b"access_token=12%7Cs&appsecret_proof=ab&a=1";
-    let (left, scrubbed) = in_pieces(FORM, Presented::Replace, Mode::Cut, body, &[5]).unwrap();
+    let (left, scrubbed) =
+        scrub_in_chunks(FORM, ClientCredentialPolicy::Replace, ScrubMode::Remove, body, &[5]).unwrap();
     assert_eq!(left, b"a=1&access_token=12%7Cs&appsecret_proof=ab");
-    assert_eq!(scrubbed.credential, QueryCredential::AppToken);
+    assert_eq!(scrubbed.credential, ParameterCredential::AppToken);
     // In memory only what has to go goes.
-    let (left, _) = at_once(
+    let (left, _) = scrub_in_memory(
         FORM,
-        Presented::Replace,
+        ClientCredentialPolicy::Replace,
         b"access_token=12|s&access_token=null&a=1",
     )
     .unwrap();
@@ -74,35 +75,36 @@ fn a_credential_that_is_too_long_is_refused() {
         format!("batch={}", long.repeat(64)),
     ] {
         for lengths in [&[usize::MAX][..], &[1000]] {
-            let left = in_pieces(
+            let left = scrub_in_chunks(
                 FORM,
-                Presented::Replace,
-                Mode::Cut,
+                ClientCredentialPolicy::Replace,
+                ScrubMode::Remove,
                 body.as_bytes(),
                 lengths,
             );
-            assert!(matches!(left, Err(ScrubError::Unclean(_))));
+            assert!(matches!(left, Err(ScrubError::CannotScrub(_))));
         }
     }
     let many = "access_token=1|s&".repeat(8 * 1024);
-    let left = in_pieces(
+    let left = scrub_in_chunks(
         FORM,
-        Presented::Replace,
-        Mode::Cut,
+        ClientCredentialPolicy::Replace,
+        ScrubMode::Remove,
         many.as_bytes(),
         &[1000],
     );
-    assert!(matches!(left, Err(ScrubError::Unclean(_))));
+    assert!(matches!(left, Err(ScrubError::CannotScrub(_))));
     // Where nothing is held, there may be any number.
     let many = many.replace("1|s", "EAAG");
-    let (left, _) = at_once(FORM, Presented::Replace, many.as_bytes()).unwrap();
+    let (left, _) = scrub_in_memory(FORM, ClientCredentialPolicy::Replace, many.as_bytes()).unwrap();
     assert_eq!(left, b"");
 }
 
 #[test]
-fn data_of_any_length_flows() {
+fn parameters_of_any_length_are_streamed() {
     let long = "a".repeat(3 * 1024 * 1024);
-    let mut scrubber = Scrubber::of(&headers(FORM), Presented::Replace, Mode::Cut).unwrap();
+    let mut scrubber =
+        Scrubber::from_headers(&headers(FORM), ClientCredentialPolicy::Replace, ScrubMode::Remove).unwrap();
     let mut out = BytesMut::new();
     scrubber.push(b"access_token=E&text=", &mut out).unwrap();
     for chunk in long.as_bytes().chunks(4096) {
@@ -113,20 +115,20 @@ fn data_of_any_length_flows() {
 }
 
 #[test]
-fn a_batch_is_noticed() {
+fn a_batch_is_reported() {
     for body in ["batch=[]", "a=1&%62atch=%5B%5D&b"] {
-        let (left, scrubbed) = at_once(FORM, Presented::Replace, body.as_bytes()).unwrap();
+        let (left, scrubbed) = scrub_in_memory(FORM, ClientCredentialPolicy::Replace, body.as_bytes()).unwrap();
         assert_eq!(left, body.as_bytes());
-        assert!(scrubbed.batch);
+        assert!(scrubbed.has_batch);
     }
-    let (_, scrubbed) = at_once(FORM, Presented::Replace, b"a=batch&batches").unwrap();
-    assert!(!scrubbed.batch);
+    let (_, scrubbed) = scrub_in_memory(FORM, ClientCredentialPolicy::Replace, b"a=batch&batches").unwrap();
+    assert!(!scrubbed.has_batch);
 }
 
 #[test]
 fn masking_overwrites_name_and_value() {
     let body = b"a=1&%61ccess_token=EAAG=%20&appsecret_proof=ab&access_token&b=";
-    let (left, _) = in_pieces(FORM, Presented::Replace, Mode::Mask, body, &[3]).unwrap();
+    let (left, _) = scrub_in_chunks(FORM, ClientCredentialPolicy::Replace, ScrubMode::Mask, body, &[3]).unwrap();
     assert_eq!(
         std::str::from_utf8(&left).unwrap(),
         "a=1&xxxxxxxxxxxxxx=xxxx=xxx&xxxxxxxxxxxxxxx=xx&xxxxxxxxxxxx&b="
@@ -134,7 +136,7 @@ fn masking_overwrites_name_and_value() {
 }
 
 /// A parameter of each kind.
-fn parameter() -> impl Strategy<Value = (Kind, Vec<u8>)> {
+fn parameter() -> impl Strategy<Value = (TestParameter, Vec<u8>)> {
     let name = |name: &'static str| {
         proptest::collection::vec(0..3_u8, name.len()).prop_map(move |how| {
             let byte = |(byte, how): (u8, &u8)| match how {
@@ -148,26 +150,23 @@ fn parameter() -> impl Strategy<Value = (Kind, Vec<u8>)> {
     prop_oneof![
         "[abc%=+_ -~&&[^&]]{0,8}"
             .prop_filter("it would be a credential", |text| !text.contains("acc"))
-            .prop_map(|text| (Kind::Data, text)),
+            .prop_map(|text| (TestParameter::Data, text)),
         "(input_token|access_tokens|appsecret|batches|access_toke|b)(=[a-zA-Z0-9%=]{0,50})?"
-            .prop_map(|text| (Kind::Data, text)),
-        (proof, "(=[a-f0-9]{0,64})?").prop_map(|(name, value)| (Kind::Proof, name + &value)),
-        (
-            name("access_token"),
-            "|=|=null|=None|=%20|=\\+|=undefine%64"
-        )
-            .prop_map(|(name, value)| (Kind::Placeholder, name + &value)),
+            .prop_map(|text| (TestParameter::Data, text)),
+        (proof, "(=[a-f0-9]{0,64})?").prop_map(|(name, value)| (TestParameter::Proof, name + &value)),
+        (name("access_token"), "|=|=null|=None|=%20|=\\+|=undefine%64")
+            .prop_map(|(name, value)| (TestParameter::Placeholder, name + &value)),
         (name("access_token"), "=[0-9]{1,9}(\\||%7c)[a-z=]{0,9}")
-            .prop_map(|(name, value)| (Kind::App, name + &value)),
+            .prop_map(|(name, value)| (TestParameter::App, name + &value)),
         (name("access_token"), "=(EAA|IGAA|%45)[a-zA-Z0-9=]{9,60}")
-            .prop_map(|(name, value)| (Kind::Token, name + &value)),
+            .prop_map(|(name, value)| (TestParameter::Token, name + &value)),
     ]
     .prop_map(|(kind, text)| (kind, text.into_bytes()))
 }
 
 proptest! {
     #[test]
-    fn a_form_is_what_it_would_be_without_what_goes(
+    fn a_scrubbed_form_equals_the_form_without_its_credentials(
         pieces in proptest::collection::vec(parameter(), 0..9),
         lengths in proptest::collection::vec(1..20_usize, 1..9),
     ) {
@@ -178,7 +177,7 @@ proptest! {
             let mask = |byte: &u8| if *byte == b'=' { b'=' } else { b'x' };
             piece.iter().map(mask).collect()
         };
-        hold_against_the_rules(FORM, &pieces, &lengths, join, mask);
+        assert_follows_rules(FORM, &pieces, &lengths, join, mask);
     }
 
     #[test]
@@ -186,11 +185,11 @@ proptest! {
         text in "([a&=%6]|access_token|access_token=|%61ccess_token=|&access_token=|EAAGSECRET|appsecret_proof=){0,12}",
         lengths in proptest::collection::vec(1..9_usize, 1..5),
     ) {
-        for mode in [Mode::Cut, Mode::Mask] {
-            let left = in_pieces(FORM, Presented::Replace, mode, text.as_bytes(), &lengths);
+        for mode in [ScrubMode::Remove, ScrubMode::Mask] {
+            let left = scrub_in_chunks(FORM, ClientCredentialPolicy::Replace, mode, text.as_bytes(), &lengths);
             let (left, scrubbed) = left.unwrap();
-            prop_assert_eq!(scrubbed.changed, left != text.as_bytes());
-            prop_assert!(mode == Mode::Cut || left.len() == text.len());
+            prop_assert_eq!(scrubbed.is_changed, left != text.as_bytes());
+            prop_assert!(mode == ScrubMode::Remove || left.len() == text.len());
             for parameter in left.split(|byte| *byte == b'&') {
                 let text = String::from_utf8_lossy(parameter).replace("%61", "a");
                 prop_assert!(!text.starts_with("access_token=") && text != "access_token");

@@ -4,35 +4,32 @@ use proptest::prelude::*;
 
 use super::*;
 
-const B: &str = "multipart/form-data; boundary=b";
+const MULTIPART_BOUNDARY_B: &str = "multipart/form-data; boundary=b";
 
 fn replaced(body: &str) -> String {
-    let (left, _) = at_once(B, Presented::Replace, body.as_bytes()).unwrap();
+    let (left, _) = scrub_in_memory(MULTIPART_BOUNDARY_B, ClientCredentialPolicy::Replace, body.as_bytes()).unwrap();
     for lengths in [&[1][..], &[2, 5], &[usize::MAX]] {
-        let pushed = in_pieces(B, Presented::Replace, Mode::Cut, body.as_bytes(), lengths);
+        let pushed = scrub_in_chunks(
+            MULTIPART_BOUNDARY_B,
+            ClientCredentialPolicy::Replace,
+            ScrubMode::Remove,
+            body.as_bytes(),
+            lengths,
+        );
         assert_eq!(pushed.unwrap().0, left, "{body:?}");
     }
     String::from_utf8(left).unwrap()
 }
 
 #[test]
-fn a_token_goes_however_its_part_is_framed() {
+fn a_token_is_removed_however_its_part_is_framed() {
     let data = "--b\r\nContent-Disposition: form-data; name=a\r\n\r\n1\r\n";
     let token = "Content-Disposition: form-data; name=access_token\r\n\r\nEAAG";
     for (sent, left) in [
         // As it should be; at the end; without an end; without the last line end.
-        (
-            format!("--b\r\n{token}\r\n{data}--b--\r\n"),
-            format!("{data}--b--\r\n"),
-        ),
-        (
-            format!("{data}--b\r\n{token}\r\n--b--\r\n"),
-            format!("{data}--b--\r\n"),
-        ),
-        (
-            format!("{data}--b\r\n{token}\r\n--b--"),
-            format!("{data}--b--"),
-        ),
+        (format!("--b\r\n{token}\r\n{data}--b--\r\n"), format!("{data}--b--\r\n")),
+        (format!("{data}--b\r\n{token}\r\n--b--\r\n"), format!("{data}--b--\r\n")),
+        (format!("{data}--b\r\n{token}\r\n--b--"), format!("{data}--b--")),
         (format!("{data}--b\r\n{token}\r\n"), data.to_owned()),
         (format!("{data}--b\r\n{token}"), data.to_owned()),
         // A preamble, an epilogue, white space behind the boundary.
@@ -40,10 +37,7 @@ fn a_token_goes_however_its_part_is_framed() {
             format!("p\r\n--b\r\n{token}\r\n--b--\r\ne"),
             "p\r\n--b--\r\ne".to_owned(),
         ),
-        (
-            format!("\r\n--b\r\n{token}\r\n--b--"),
-            "\r\n--b--".to_owned(),
-        ),
+        (format!("\r\n--b\r\n{token}\r\n--b--"), "\r\n--b--".to_owned()),
         (format!("--b \t \r\n{token}\r\n--b--"), "--b--".to_owned()),
         (
             format!("--b\r\n{token}\r\n--b--\r\n--b\r\n{token}"),
@@ -60,10 +54,7 @@ fn a_token_goes_however_its_part_is_framed() {
             "--b--".to_owned(),
         ),
         // A value that has lines, some of them like a boundary.
-        (
-            format!("--b\r\n{token}\r\n\r\n--bb\r\n--\r\n--b--"),
-            "--b--".to_owned(),
-        ),
+        (format!("--b\r\n{token}\r\n\r\n--bb\r\n--\r\n--b--"), "--b--".to_owned()),
         (
             "--b\r\nContent-Disposition: form-data; name=access_token\r\n\r\n--b".to_owned(),
             "--b".to_owned(),
@@ -79,7 +70,7 @@ fn a_token_goes_however_its_part_is_framed() {
 }
 
 #[test]
-fn what_nobody_reads_a_token_from_is_left_alone() {
+fn parts_no_parser_reads_a_token_from_are_unchanged() {
     let head = "Content-Disposition: form-data; name=access_token\r\n\r\nEAAG\r\n";
     let long = "a".repeat(17 * 1024);
     for sent in [
@@ -117,30 +108,29 @@ fn the_boundary_may_be_odd() {
             let body = format!(
                 "--{boundary}\r\nContent-Disposition: form-data; name=access_token\r\n\r\nEAAG\r\n--{boundary}--\r\n"
             );
-            let (left, _) = at_once(&content_type, Presented::Replace, body.as_bytes()).unwrap();
+            let (left, _) = scrub_in_memory(&content_type, ClientCredentialPolicy::Replace, body.as_bytes()).unwrap();
             let expected = format!("--{boundary}--\r\n");
-            assert_eq!(
-                std::str::from_utf8(&left),
-                Ok(expected.as_str()),
-                "{content_type}"
-            );
+            assert_eq!(std::str::from_utf8(&left), Ok(expected.as_str()), "{content_type}");
         }
     }
 }
 
 #[test]
-fn what_comes_back_comes_before_the_closing_boundary() {
+fn restored_parts_come_before_the_closing_boundary() {
     let app = "--b\r\nContent-Disposition: form-data; name=access_token\r\n\r\n12|s\r\n";
     let data = "--b\r\nContent-Disposition: form-data; name=a\r\n\r\n1";
     let pushed = |body: String| {
-        let left = in_pieces(B, Presented::Replace, Mode::Cut, body.as_bytes(), &[3])?;
+        let left = scrub_in_chunks(
+            MULTIPART_BOUNDARY_B,
+            ClientCredentialPolicy::Replace,
+            ScrubMode::Remove,
+            body.as_bytes(),
+            &[3],
+        )?;
         Ok(String::from_utf8(left.0).unwrap())
     };
     for (sent, left) in [
-        (
-            format!("{app}{data}\r\n--b--e"),
-            format!("{data}\r\n{app}--b--e"),
-        ),
+        (format!("{app}{data}\r\n--b--e"), format!("{data}\r\n{app}--b--e")),
         (format!("{app}{data}\r\n"), format!("{data}\r\n{app}")),
         (format!("{app}{data}"), format!("{data}\r\n{app}")),
         (app.to_owned(), app.to_owned()),
@@ -151,20 +141,22 @@ fn what_comes_back_comes_before_the_closing_boundary() {
             format!("{data}\r\n{app}--b\r\nX: y\r\n"),
         ),
         // What has been put back is final.
-        (
-            format!("{app}--b--\r\n{app}"),
-            format!("{app}--b--\r\n{app}"),
-        ),
+        (format!("{app}--b--\r\n{app}"), format!("{app}--b--\r\n{app}")),
     ] {
         assert_eq!(pushed(sent.clone()), Ok(left), "{sent}");
     }
     let late = format!("{app}--b--\r\n{}", app.replace("12|s", "EAAG"));
-    assert!(matches!(pushed(late), Err(ScrubError::Unclean(_))));
+    assert!(matches!(pushed(late), Err(ScrubError::CannotScrub(_))));
 }
 
 #[test]
-fn files_flow() {
-    let mut scrubber = Scrubber::of(&headers(B), Presented::Replace, Mode::Cut).unwrap();
+fn files_are_streamed() {
+    let mut scrubber = Scrubber::from_headers(
+        &headers(MULTIPART_BOUNDARY_B),
+        ClientCredentialPolicy::Replace,
+        ScrubMode::Remove,
+    )
+    .unwrap();
     let mut out = BytesMut::new();
     let head = b"--b\r\nContent-Disposition: form-data; name=file; filename=a\r\n\r\n";
     scrubber.push(head, &mut out).unwrap();
@@ -176,8 +168,7 @@ fn files_flow() {
         assert_eq!(out, chunk, "nothing is kept");
     }
     out.clear();
-    let end =
-        b"\r\n--b\r\nContent-Disposition: form-data; name=access_token\r\n\r\nEAAG\r\n--b--\r\n";
+    let end = b"\r\n--b\r\nContent-Disposition: form-data; name=access_token\r\n\r\nEAAG\r\n--b--\r\n";
     scrubber.push(end, &mut out).unwrap();
     scrubber.finish(&mut out).unwrap();
     assert_eq!(out, &b"\r\n--b--\r\n"[..]);
@@ -187,21 +178,26 @@ fn files_flow() {
 fn a_credential_that_is_too_long_is_refused() {
     let long = "a".repeat(17 * 1024);
     for (name, value) in [("access_token", long.clone()), ("batch", long.repeat(64))] {
-        let body = format!(
-            "--b\r\nContent-Disposition: form-data; name={name}\r\n\r\n{value}\r\n--b--\r\n"
-        );
+        let body = format!("--b\r\nContent-Disposition: form-data; name={name}\r\n\r\n{value}\r\n--b--\r\n");
         for lengths in [&[usize::MAX][..], &[1000]] {
-            let left = in_pieces(B, Presented::Replace, Mode::Cut, body.as_bytes(), lengths);
-            assert!(matches!(left, Err(ScrubError::Unclean(_))));
+            let left = scrub_in_chunks(
+                MULTIPART_BOUNDARY_B,
+                ClientCredentialPolicy::Replace,
+                ScrubMode::Remove,
+                body.as_bytes(),
+                lengths,
+            );
+            assert!(matches!(left, Err(ScrubError::CannotScrub(_))));
         }
     }
 }
 
 #[test]
-fn a_batch_is_noticed() {
+fn a_batch_is_reported() {
     let body = "--b\r\nContent-Disposition: form-data; name=batch\r\n\r\n[]\r\n--b--\r\n";
-    let (left, scrubbed) = at_once(B, Presented::Replace, body.as_bytes()).unwrap();
-    assert_eq!((&left[..], scrubbed.batch), (body.as_bytes(), true));
+    let (left, scrubbed) =
+        scrub_in_memory(MULTIPART_BOUNDARY_B, ClientCredentialPolicy::Replace, body.as_bytes()).unwrap();
+    assert_eq!((&left[..], scrubbed.has_batch), (body.as_bytes(), true));
 }
 
 /// How a body is framed.
@@ -239,7 +235,7 @@ fn frame() -> impl Strategy<Value = Frame> {
 }
 
 /// What a part is, how its head writes its name, and its value.
-fn part() -> impl Strategy<Value = (Kind, &'static str, &'static str, String)> {
+fn part() -> impl Strategy<Value = (TestParameter, &'static str, &'static str, String)> {
     let styles = prop::sample::select(vec![
         "Content-Disposition: form-data; name=\"NAME\"",
         "content-disposition:form-data;name=NAME",
@@ -247,8 +243,7 @@ fn part() -> impl Strategy<Value = (Kind, &'static str, &'static str, String)> {
         "CONTENT-DISPOSITION : form-data; x=\"\\\";\"; Name=\"NAME\" ; y|X-Y: name=a",
         "Content-Disposition: form-data; name*=UTF-8''NAME|Content-Length: 1",
     ]);
-    let hard =
-        "(\r\n|\n|--|-|\u{e4}|BOUNDARY|\r\n--BOUNDARYx|\n--BOUNDARY-|\r\n--|a| |access_token){0,9}";
+    let hard = "(\r\n|\n|--|-|\u{e4}|BOUNDARY|\r\n--BOUNDARYx|\n--BOUNDARY-|\r\n--|a| |access_token){0,9}";
     let proof = prop::sample::select(vec!["appsecret_proof", "appsecret_time"]);
     let one = prop_oneof![
         (
@@ -260,11 +255,11 @@ fn part() -> impl Strategy<Value = (Kind, &'static str, &'static str, String)> {
             ]),
             hard
         )
-            .prop_map(|(name, value)| (Kind::Data, name, value)),
-        (proof, "[a-f0-9]{0,64}").prop_map(|(name, value)| (Kind::Proof, name, value)),
-        "|null|NONE|undefined| |\r\n".prop_map(|value| (Kind::Placeholder, "access_token", value)),
-        "[0-9]{1,9}\\|[a-z=]{0,9}".prop_map(|value| (Kind::App, "access_token", value)),
-        "(EAA|IGAA|-)[a-zA-Z0-9]{9,60}".prop_map(|value| (Kind::Token, "access_token", value)),
+            .prop_map(|(name, value)| (TestParameter::Data, name, value)),
+        (proof, "[a-f0-9]{0,64}").prop_map(|(name, value)| (TestParameter::Proof, name, value)),
+        "|null|NONE|undefined| |\r\n".prop_map(|value| (TestParameter::Placeholder, "access_token", value)),
+        "[0-9]{1,9}\\|[a-z=]{0,9}".prop_map(|value| (TestParameter::App, "access_token", value)),
+        "(EAA|IGAA|-)[a-zA-Z0-9]{9,60}".prop_map(|value| (TestParameter::Token, "access_token", value)),
     ];
     (styles, one).prop_map(|(style, (kind, name, value))| (kind, style, name, value))
 }
@@ -280,7 +275,7 @@ fn has_boundary(text: &str, boundary: &str) -> bool {
 
 proptest! {
     #[test]
-    fn a_form_is_what_it_would_be_without_what_goes(
+    fn a_scrubbed_form_equals_the_form_without_its_credentials(
         frame in frame(),
         parts in prop::collection::vec(part(), 0..7),
         lengths in prop::collection::vec(1..90_usize, 1..9),
@@ -319,22 +314,22 @@ proptest! {
             format!("{head}{blank}{value}{line_end}").into_bytes()
         };
         let content_type = format!("multipart/form-data; boundary=\"{boundary}\"");
-        hold_against_the_rules(&content_type, &pieces, &lengths, join, mask);
+        assert_follows_rules(&content_type, &pieces, &lengths, join, mask);
     }
 
     #[test]
-    fn any_bytes_are_the_same_in_any_pieces(
+    fn the_result_does_not_depend_on_the_chunks(
         text in "(\r\n|\n|--b|--|b|Content-Disposition: form-data; name=|access_token|batch|EAAG|1\\||appsecret_proof|\r\n\r\n|;|:|\"|\\\\){0,25}",
         lengths in prop::collection::vec(1..9_usize, 1..5),
     ) {
-        for (policy, mode) in POLICIES.into_iter().flat_map(|policy| [(policy, Mode::Cut), (policy, Mode::Mask)]) {
-            let whole = in_pieces(B, policy, mode, text.as_bytes(), &[usize::MAX]);
-            let pushed = in_pieces(B, policy, mode, text.as_bytes(), &lengths);
-            prop_assert_eq!(&whole, &pushed);
-            let Ok((left, scrubbed)) = whole else { continue };
-            prop_assert!(mode == Mode::Cut || left.len() == text.len());
-            prop_assert!(scrubbed.changed || left == text.as_bytes());
-            let again = in_pieces(B, policy, mode, &left, &lengths);
+        for (policy, mode) in POLICIES.into_iter().flat_map(|policy| [(policy, ScrubMode::Remove), (policy, ScrubMode::Mask)]) {
+            let in_one_chunk = scrub_in_chunks(MULTIPART_BOUNDARY_B, policy, mode, text.as_bytes(), &[usize::MAX]);
+            let pushed = scrub_in_chunks(MULTIPART_BOUNDARY_B, policy, mode, text.as_bytes(), &lengths);
+            prop_assert_eq!(&in_one_chunk, &pushed);
+            let Ok((left, scrubbed)) = in_one_chunk else { continue };
+            prop_assert!(mode == ScrubMode::Remove || left.len() == text.len());
+            prop_assert!(scrubbed.is_changed || left == text.as_bytes());
+            let again = scrub_in_chunks(MULTIPART_BOUNDARY_B, policy, mode, &left, &lengths);
             prop_assert_eq!(again.map(|(left, _)| left), Ok(left));
         }
     }

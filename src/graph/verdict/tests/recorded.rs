@@ -3,7 +3,7 @@ use super::*;
 #[test]
 fn recorded_bodies_have_the_verdicts_that_their_threads_ended_with() {
     for (status, body, expected) in RECORDED {
-        assert_eq!(of(*status, body), *expected, "{status} {body}");
+        assert_eq!(verdict_of(*status, body), *expected, "{status} {body}");
     }
 }
 

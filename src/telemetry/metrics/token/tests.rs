@@ -3,7 +3,7 @@ use super::*;
 
 /// The samples of the families of these names, in the order in which they are shown.
 #[track_caller]
-fn samples(metrics: &Metrics, name: &str) -> Vec<String> {
+fn samples_of(metrics: &Metrics, name: &str) -> Vec<String> {
     let text = metrics.text();
     assert!(text.ends_with("# EOF\n"), "{text}");
     let start = format!("graphward_{name}");
@@ -19,20 +19,20 @@ fn shop() -> TenantId {
 fn what_is_unknown_or_never_is_absent_and_not_1970() {
     let metrics = Metrics::new();
     let token = metrics.token(&shop());
-    token.live(1, None);
-    token.known(None, None, 0);
-    token.due(None);
+    token.set_current_token(1, None);
+    token.set_token_details(None, None, 0);
+    token.set_renewal_due(None);
     for name in [
         "token_expiry_timestamp_seconds",
         "token_data_access_expiry_timestamp_seconds",
         "token_inspected_timestamp_seconds",
         "token_renewal_due_timestamp_seconds",
     ] {
-        assert_eq!(samples(&metrics, name), Vec::<String>::new(), "{name}");
+        assert_eq!(samples_of(&metrics, name), Vec::<String>::new(), "{name}");
     }
-    token.known(Some(1_764_547_200.0), Some(1_769_904_000.5), 2);
-    token.due(Some(1_763_683_200.0));
-    token.inspected(1_763_600_000.0);
+    token.set_token_details(Some(1_764_547_200.0), Some(1_769_904_000.5), 2);
+    token.set_renewal_due(Some(1_763_683_200.0));
+    token.set_inspected_at(1_763_600_000.0);
     for (name, value) in [
         ("token_expiry_timestamp_seconds", "1764547200.0"),
         ("token_data_access_expiry_timestamp_seconds", "1769904000.5"),
@@ -41,50 +41,46 @@ fn what_is_unknown_or_never_is_absent_and_not_1970() {
         ("token_renewal_due_timestamp_seconds", "1763683200.0"),
     ] {
         let shown = format!("graphward_{name}{{tenant=\"shop\"}} {value}");
-        assert_eq!(samples(&metrics, name), [shown]);
+        assert_eq!(samples_of(&metrics, name), [shown]);
     }
-    token.known(None, None, 0);
-    token.due(None);
+    token.set_token_details(None, None, 0);
+    token.set_renewal_due(None);
     assert_eq!(
-        samples(&metrics, "token_expiry"),
+        samples_of(&metrics, "token_expiry"),
         Vec::<String>::new(),
         "a token that never ends took its place"
     );
-    assert_eq!(samples(&metrics, "token_renewal_due"), Vec::<String>::new());
+    assert_eq!(samples_of(&metrics, "token_renewal_due"), Vec::<String>::new());
 }
 
 #[test]
-fn a_new_token_is_not_credited_with_what_was_known_of_the_old_one() {
+fn a_new_token_clears_the_details_of_the_old_one() {
     let metrics = Metrics::new();
     let token = metrics.token(&shop());
-    token.live(1, Some(100.0));
-    token.known(Some(100.0), Some(50.0), 1);
-    token.inspected(10.0);
-    token.live(2, Some(900.0));
+    token.set_current_token(1, Some(100.0));
+    token.set_token_details(Some(100.0), Some(50.0), 1);
+    token.set_inspected_at(10.0);
+    token.set_current_token(2, Some(900.0));
     assert_eq!(
-        samples(&metrics, "token_expiry"),
+        samples_of(&metrics, "token_expiry"),
         ["graphward_token_expiry_timestamp_seconds{tenant=\"shop\"} 900.0"]
     );
-    for name in [
-        "token_data_access_expiry",
-        "token_scopes_missing",
-        "token_inspected",
-    ] {
-        assert_eq!(samples(&metrics, name), Vec::<String>::new(), "{name}");
+    for name in ["token_data_access_expiry", "token_scopes_missing", "token_inspected"] {
+        assert_eq!(samples_of(&metrics, name), Vec::<String>::new(), "{name}");
     }
 }
 
 #[test]
-fn each_refresh_is_counted_by_its_end_and_its_series_is_there_before() {
+fn each_refresh_is_counted_by_outcome_and_its_series_exists_from_the_start() {
     let metrics = Metrics::new();
     let token = metrics.token(&shop());
-    assert_eq!(samples(&metrics, "token_refreshes_total").len(), 6);
-    for (times, refresh) in Refresh::ALL.into_iter().enumerate() {
+    assert_eq!(samples_of(&metrics, "token_refreshes_total").len(), 6);
+    for (times, refresh) in RefreshOutcome::ALL.into_iter().enumerate() {
         for _ in 0..=times {
-            token.refreshed(refresh);
+            token.count_refresh(refresh);
         }
     }
-    let mut shown = samples(&metrics, "token_refreshes_total");
+    let mut shown = samples_of(&metrics, "token_refreshes_total");
     shown.sort_unstable();
     let counts = [
         ("failed", 4),
@@ -101,13 +97,13 @@ fn each_refresh_is_counted_by_its_end_and_its_series_is_there_before() {
 }
 
 #[test]
-fn notices_are_counted_by_their_cause_and_tenant() {
+fn alerts_are_counted_by_cause_and_tenant() {
     let metrics = Metrics::new();
     let other = TenantId::new("other").unwrap();
-    metrics.token(&shop()).noticed("expiry");
-    metrics.token(&shop()).noticed("expiry");
-    metrics.token(&other).noticed("rejected");
-    let mut shown = samples(&metrics, "token_notices_total");
+    metrics.token(&shop()).count_alert("expiry");
+    metrics.token(&shop()).count_alert("expiry");
+    metrics.token(&other).count_alert("rejected");
+    let mut shown = samples_of(&metrics, "token_notices_total");
     shown.sort_unstable();
     assert_eq!(
         shown,

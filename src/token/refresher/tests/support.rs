@@ -5,16 +5,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::Notify;
 
-use super::super::super::{BoxFuture, Outgoing, Renewer, Source, Tokens, pair};
+use super::super::super::{BoxFuture, RenewalRequest, Renewer, Source, TokenHandle, channel};
 use super::super::*;
 use crate::types::Secret;
 
 /// A source that shows what the test puts there.
 #[derive(Clone, Default)]
-pub(super) struct Drop(pub(super) Arc<Shown>);
+pub(super) struct FakeSource(pub(super) Arc<FakeSourceState>);
 
 #[derive(Default)]
-pub(super) struct Shown {
+pub(super) struct FakeSourceState {
     pub(super) token: Mutex<Option<String>>,
     pub(super) changed: Notify,
     pub(super) loads: AtomicU64,
@@ -22,34 +22,34 @@ pub(super) struct Shown {
 
 /// A renewer that mints `minted-1`, `minted-2`, …, or fails.
 #[derive(Clone, Default)]
-pub(super) struct Mint(pub(super) Arc<Minted>);
+pub(super) struct FakeRenewer(pub(super) Arc<FakeRenewerState>);
 
 #[derive(Default)]
-pub(super) struct Minted {
+pub(super) struct FakeRenewerState {
     pub(super) calls: AtomicU64,
-    pub(super) broken: std::sync::atomic::AtomicBool,
+    pub(super) fails: std::sync::atomic::AtomicBool,
     pub(super) panics: std::sync::atomic::AtomicBool,
 }
 
-impl Drop {
+impl FakeSource {
     pub(super) fn put(&self, token: &str) {
         *self.0.token.lock().unwrap() = Some(token.to_owned());
         self.0.changed.notify_one();
     }
 }
 
-impl Source for Drop {
+impl Source for FakeSource {
     fn load(&mut self) -> BoxFuture<'_, Result<Token, ObtainError>> {
         self.0.loads.fetch_add(1, Ordering::Relaxed);
         let shown = self.0.token.lock().unwrap().clone();
         Box::pin(async move {
             tokio::time::sleep(Duration::from_millis(1)).await;
             let text = shown.ok_or(ObtainError::Transient {
-                what: "nothing there".to_owned(),
+                message: "nothing there".to_owned(),
                 reason: "missing",
                 source: None,
             })?;
-            Ok(Token::lasting(Secret::new(&text).unwrap()))
+            Ok(Token::without_expiry(Secret::new(&text).unwrap()))
         })
     }
 
@@ -62,64 +62,54 @@ impl Source for Drop {
     }
 }
 
-impl Renewer for Mint {
+impl Renewer for FakeRenewer {
     fn describe(&self) -> String {
         "the test's mint".to_owned()
     }
 
-    fn renew<'a>(
-        &'a mut self,
-        _outgoing: Outgoing<'a>,
-    ) -> BoxFuture<'a, Result<Token, ObtainError>> {
+    fn renew<'a>(&'a mut self, _request: RenewalRequest<'a>) -> BoxFuture<'a, Result<Token, ObtainError>> {
         Box::pin(async move {
             assert!(!self.0.panics.load(Ordering::Relaxed), "on purpose");
             let number = self.0.calls.fetch_add(1, Ordering::Relaxed) + 1;
             tokio::time::sleep(Duration::from_millis(20)).await;
-            if self.0.broken.load(Ordering::Relaxed) {
+            if self.0.fails.load(Ordering::Relaxed) {
                 return Err(ObtainError::Transient {
-                    what: "out of order".to_owned(),
+                    message: "out of order".to_owned(),
                     reason: "broken",
                     source: None,
                 });
             }
-            Ok(Token::lasting(
-                Secret::new(&format!("minted-{number}")).unwrap(),
-            ))
+            Ok(Token::without_expiry(Secret::new(&format!("minted-{number}")).unwrap()))
         })
     }
 }
 
-pub(super) async fn start(source: &Drop, mint: Option<&Mint>) -> Tokens {
-    let supply = Supply::of(source.clone());
-    let supply = match mint {
-        Some(mint) => supply.renewed_by(mint.clone()),
+pub(super) async fn start(source: &FakeSource, renewer: Option<&FakeRenewer>) -> TokenHandle {
+    let supply = TokenProvider::from_source(source.clone());
+    let supply = match renewer {
+        Some(mint) => supply.with_renewer(mint.clone()),
         None => supply,
     };
-    let (writer, tokens) = pair();
+    let (writer, tokens) = channel();
     let tenant = TenantId::default();
     let refresher = Refresher::new(
         tenant,
         supply,
         writer,
-        Schedule::default(),
+        RefreshPolicy::default(),
         Clock::system(),
         Box::new(|_told| {}),
     );
     drop(spawn(refresher.run()));
-    tokens.looked().await;
+    tokens.wait_for_first_check().await;
     tokens
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "these tests end with their runtime"
-)]
-pub(super) fn spawn<T: Send + 'static>(
-    task: impl Future<Output = T> + Send + 'static,
-) -> tokio::task::JoinHandle<T> {
+#[expect(clippy::disallowed_methods, reason = "these tests end with their runtime")]
+pub(super) fn spawn<T: Send + 'static>(task: impl Future<Output = T> + Send + 'static) -> tokio::task::JoinHandle<T> {
     tokio::spawn(task)
 }
 
-pub(super) fn soon() -> Instant {
+pub(super) fn in_five_seconds() -> Instant {
     Instant::now() + Duration::from_secs(5)
 }

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 use serde_json::{Map, Value};
 
-use super::{Mode, POLICIES, Presented, in_pieces, whole};
+use super::{ClientCredentialPolicy, POLICIES, ScrubMode, scrub_in_chunks, scrub_in_memory};
 
 /// A document of serde's.
 fn value() -> impl Strategy<Value = Value> {
@@ -31,20 +31,13 @@ fn name() -> impl Strategy<Value = String> {
 
 /// A member's name and value as they are written, and whether it is a credential.
 fn member() -> impl Strategy<Value = (String, String, bool)> {
-    let credential = prop_oneof![
-        Just("access_token"),
-        Just("appsecret_proof"),
-        Just("appsecret_time")
-    ];
-    let spelt = (credential, any::<u32>()).prop_map(|(name, escapes)| {
-        let spell = |(index, letter): (usize, char)| match escapes >> index & 1 {
+    let credential = prop_oneof![Just("access_token"), Just("appsecret_proof"), Just("appsecret_time")];
+    let escaped_name = (credential, any::<u32>()).prop_map(|(name, escapes)| {
+        let escape_char = |(index, letter): (usize, char)| match escapes >> index & 1 {
             0 => letter.to_string(),
             _ => format!("\\u{:04X}", u32::from(letter)),
         };
-        format!(
-            "\"{}\"",
-            name.chars().enumerate().map(spell).collect::<String>()
-        )
+        format!("\"{}\"", name.chars().enumerate().map(escape_char).collect::<String>())
     });
     let token = prop_oneof![
         Just("\"EAAG\\\"\"".to_owned()),
@@ -53,10 +46,8 @@ fn member() -> impl Strategy<Value = (String, String, bool)> {
         value().prop_map(|value| value.to_string()),
     ];
     prop_oneof![
-        (name(), value()).prop_map(|(name, value)| {
-            (Value::from(name).to_string(), value.to_string(), false)
-        }),
-        (spelt, token).prop_map(|(name, value)| (name, value, true)),
+        (name(), value()).prop_map(|(name, value)| { (Value::from(name).to_string(), value.to_string(), false) }),
+        (escaped_name, token).prop_map(|(name, value)| (name, value, true)),
     ]
 }
 
@@ -66,7 +57,7 @@ fn object() -> impl Strategy<Value = (String, String)> {
     let spaced = (member(), space, space, space, space);
     (prop::collection::vec(spaced, 0..6), space).prop_map(|(members, end)| {
         let (mut with, mut without) = ("{".to_owned(), "{".to_owned());
-        let (mut first, mut left) = (true, false);
+        let (mut first, mut has_kept) = (true, false);
         for ((name, value, credential), before, colon, behind, comma) in members {
             let member = format!("{before}{name}{colon}:{behind}{value}");
             if !first {
@@ -77,17 +68,17 @@ fn object() -> impl Strategy<Value = (String, String)> {
             with.push_str(&comma);
             if credential {
                 // Nothing is left of it but what stands between it and the comma.
-                if left {
+                if has_kept {
                     without.push_str(&comma);
                 }
                 continue;
             }
-            if left {
+            if has_kept {
                 without.push(',');
             } else {
                 without.truncate(1);
             }
-            left = true;
+            has_kept = true;
             without.push_str(&member);
             without.push_str(&comma);
         }
@@ -103,7 +94,7 @@ proptest! {
     #[test]
     fn no_credential_survives_and_every_other_byte_does((with, without) in object()) {
         prop_assume!(!with.contains("|"));
-        let (left, _) = whole(&with, Presented::Replace).unwrap();
+        let (left, _) = scrub_in_memory(&with, ClientCredentialPolicy::Replace).unwrap();
         // Space behind a credential that is the last of all, and has nothing before it, stays.
         if without.trim_start_matches('{').trim_end_matches('}').trim().is_empty() {
             prop_assert_eq!(left.replace([' ', '\n'], ""), "{}");
@@ -114,12 +105,12 @@ proptest! {
             serde_json::from_str::<Value>(&left).unwrap(),
             serde_json::from_str::<Value>(&without).unwrap()
         );
-        prop_assert_eq!(&whole(&left, Presented::Replace).unwrap().0, &left);
+        prop_assert_eq!(&scrub_in_memory(&left, ClientCredentialPolicy::Replace).unwrap().0, &left);
     }
 
     #[test]
     fn masking_keeps_length_and_validity((with, without) in object(), cuts in prop::collection::vec(any::<usize>(), 0..6)) {
-        let (left, _) = in_pieces(&with, Presented::Replace, Mode::Mask, &cuts).unwrap();
+        let (left, _) = scrub_in_chunks(&with, ClientCredentialPolicy::Replace, ScrubMode::Mask, &cuts).unwrap();
         prop_assert_eq!(left.len(), with.len());
         let Value::Object(mut members) = serde_json::from_str(&left).unwrap() else { panic!("no object") };
         members.retain(|name, _| !name.starts_with("xxxxxxxxxxxx"));
@@ -127,20 +118,20 @@ proptest! {
     }
 
     #[test]
-    fn the_result_does_not_depend_on_the_pieces(
+    fn the_result_does_not_depend_on_the_chunks(
         (with, _) in object(),
         rubbish in "[{}\\[\\]\"',:;= a]{0,6}",
         at in any::<prop::sample::Index>(),
         cuts in prop::collection::vec(any::<usize>(), 1..8),
     ) {
         let mut body = with;
-        let places: Vec<_> = body.char_indices().map(|(at, _)| at).collect();
-        body.insert_str(places[at.index(places.len())], &rubbish);
+        let char_offsets: Vec<_> = body.char_indices().map(|(at, _)| at).collect();
+        body.insert_str(char_offsets[at.index(char_offsets.len())], &rubbish);
         let ascii = body.replace(|letter: char| !letter.is_ascii(), "?");
         for policy in POLICIES {
-            for mode in [Mode::Cut, Mode::Mask] {
-                let together = in_pieces(&ascii, policy, mode, &[]);
-                prop_assert_eq!(in_pieces(&ascii, policy, mode, &cuts), together);
+            for mode in [ScrubMode::Remove, ScrubMode::Mask] {
+                let together = scrub_in_chunks(&ascii, policy, mode, &[]);
+                prop_assert_eq!(scrub_in_chunks(&ascii, policy, mode, &cuts), together);
             }
         }
     }

@@ -1,0 +1,66 @@
+//! Who is told of what a refresher does: the metrics, and the webhook.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::alert::AlertSender;
+use crate::telemetry::metrics::{RefreshOutcome, TokenMetrics};
+use crate::token::{ObtainError, Operation, OperationReport, TokenEvent, TokenStatus};
+
+/// Counts what a refresher does, and rings when a person should hear of it.
+pub(super) fn event_sink(metrics: TokenMetrics, alert_sender: Option<AlertSender>) -> impl Fn(&TokenEvent<'_>) + Send {
+    move |event| match event {
+        TokenEvent::OperationFinished(report) => record_attempt(&metrics, report),
+        TokenEvent::StatusChanged(outlook) => record_status(&metrics, outlook),
+        TokenEvent::Alert(notice) => {
+            metrics.count_alert(notice.cause.label());
+            if let Some(bell) = &alert_sender {
+                bell.send(notice);
+            }
+        }
+    }
+}
+
+fn record_attempt(metrics: &TokenMetrics, report: &OperationReport<'_>) {
+    let (result, refresh) = match &report.outcome {
+        Ok(Some(_)) if report.renewer_called => ("obtained", RefreshOutcome::Renewed),
+        Ok(Some(_)) => ("obtained", RefreshOutcome::Found),
+        Ok(None) | Err(ObtainError::NothingNew) => ("nothing_new", RefreshOutcome::Unchanged),
+        Err(ObtainError::Transient { .. }) => ("failed", RefreshOutcome::Failed),
+        Err(ObtainError::Permanent { .. }) if report.renewer_called => ("refused", RefreshOutcome::ActionRequired),
+        Err(ObtainError::Permanent { reason, .. }) => {
+            metrics.count_rejected_file(reason);
+            // The supply's words for a token that it does not take.
+            match *reason {
+                "quarantined" | "rejected_before" | "expired" => ("refused", RefreshOutcome::RejectedByVerify),
+                _ => ("refused", RefreshOutcome::ActionRequired),
+            }
+        }
+    };
+    metrics.count_attempt(report.operation.label(), result, report.took.as_secs_f64());
+    // A look that shows what is known is nobody's search.
+    match (report.operation, refresh) {
+        (Operation::Check, RefreshOutcome::Unchanged) => {}
+        (Operation::Check | Operation::Refresh, refresh) => metrics.count_refresh(refresh),
+    }
+    if let Ok(Some(credential)) = report.outcome {
+        let expires_at = credential.expires_at().map(unix_seconds);
+        metrics.set_current_token(credential.generation().get(), expires_at);
+    }
+}
+
+fn record_status(metrics: &TokenMetrics, status: &TokenStatus) {
+    metrics.set_renewal_due(status.renew_at.map(unix_seconds));
+    // Before Graph has said anything, only a source may have told an end, and nobody what the token lacks.
+    if let Some(at) = status.inspected_at {
+        metrics.set_token_details(
+            status.expires_at.map(unix_seconds),
+            status.data_access_expires_at.map(unix_seconds),
+            status.missing_scope_count,
+        );
+        metrics.set_inspected_at(unix_seconds(at));
+    }
+}
+
+fn unix_seconds(at: SystemTime) -> f64 {
+    at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}

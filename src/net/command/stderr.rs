@@ -1,0 +1,189 @@
+//! What a command wrote to stderr, and what of it may be shown.
+//!
+//! # Why
+//!
+//! The last line says what went wrong; without it an operator has a number. But `set -x`, `curl -v` and an exception's
+//! text repeat tokens. So what looks like one is taken out, and what the command was given or answered, too: better a
+//! hole in a sentence than half a token in a log.
+
+use memchr::memmem;
+use zeroize::{Zeroize as _, Zeroizing};
+
+/// The end of what a command wrote to stderr.
+#[derive(Default)]
+pub(super) struct StderrTail {
+    buffer: Zeroizing<Vec<u8>>,
+    /// Its beginning was lost, and may have been in the middle of a word.
+    truncated: bool,
+}
+
+/// What is kept.
+const MAX_TAIL_BYTES: usize = 4 * 1024;
+/// What is shown, in characters.
+const MAX_SHOWN_CHARS: usize = 200;
+/// What stands where a word was.
+const REDACTED: &str = "[redacted]";
+
+/// A word of so many characters may be a secret …
+const MIN_SECRET_BYTES: usize = 16;
+/// … if a part of it, between the divisions of a path, has so many and a digit.
+const MIN_SECRET_PART_BYTES: usize = 8;
+/// What is repeated of the input or of the answer is hidden from this length on.
+const MIN_ECHO_BYTES: usize = 6;
+/// What Meta's tokens begin with, and signed ones of others.
+const TOKEN_PREFIXES: [&str; 5] = ["EAA", "IGAA", "IGQ", "THAA", "eyJ"];
+
+// === impl Said ===
+
+impl StderrTail {
+    /// Adds what was read.
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        self.buffer.extend_from_slice(bytes);
+        let excess = self.buffer.len().saturating_sub(MAX_TAIL_BYTES);
+        if excess > 0 {
+            self.truncated = true;
+            self.buffer.copy_within(excess.., 0);
+            if let Some(rest) = self.buffer.get_mut(MAX_TAIL_BYTES..) {
+                rest.zeroize();
+            }
+            self.buffer.truncate(MAX_TAIL_BYTES);
+        }
+    }
+
+    /// The last line, with a colon before it, less whatever may be a secret or is known to be one.
+    pub(super) fn redacted_last_line(&self, known_secrets: &[&[u8]]) -> String {
+        let text = Zeroizing::new(String::from_utf8_lossy(&self.buffer).into_owned());
+        let text = match text.split_once(is_separator) {
+            Some((_half, rest)) if self.truncated => rest,
+            None if self.truncated => "",
+            Some(_) | None => text.as_str(),
+        };
+        let Some(line) = text.lines().map(str::trim).rfind(|line| !line.is_empty()) else {
+            return String::new();
+        };
+        let mut shown = String::from(": ");
+        for word in line.split_inclusive(is_separator) {
+            let trimmed = word.trim_end_matches(|c: char| !c.is_alphanumeric());
+            let trailing = word.get(trimmed.len()..).unwrap_or_default();
+            shown.push_str(if is_secret(trimmed, known_secrets) {
+                REDACTED
+            } else {
+                trimmed
+            });
+            shown.push_str(trailing);
+        }
+        let to_printable = |sign: char| match sign {
+            sign if sign.is_alphanumeric() || sign.is_ascii_graphic() => sign,
+            _ => ' ',
+        };
+        let mut shown: String = shown.chars().map(to_printable).collect();
+        if let Some((end, _)) = shown.char_indices().nth(MAX_SHOWN_CHARS) {
+            shown.truncate(end);
+            shown.push('…');
+        }
+        shown
+    }
+}
+
+/// What no token has inside.
+fn is_separator(c: char) -> bool {
+    !c.is_alphanumeric() && !"+/_-.~%|:@".contains(c)
+}
+
+fn is_secret(word: &str, known_secrets: &[&[u8]]) -> bool {
+    let has_token_prefix = |start: &&str| word.len() > 2 * start.len() && word.contains(start);
+    (word.len() >= MIN_SECRET_BYTES && looks_random(word))
+        || TOKEN_PREFIXES.iter().any(has_token_prefix)
+        || (word.contains("://") && word.contains('@'))
+        || known_secrets.iter().any(|text| overlaps(word, text))
+}
+
+/// Digits in what is no part of a path, or as many capitals as no sentence and no name has.
+fn looks_random(word: &str) -> bool {
+    let looks_encoded = |part: &str| part.len() >= MIN_SECRET_PART_BYTES && part.bytes().any(|b| b.is_ascii_digit());
+    let count = |kind: fn(&u8) -> bool| word.bytes().filter(kind).count();
+    let (upper, lower) = (count(u8::is_ascii_uppercase), count(u8::is_ascii_lowercase));
+    word.split(['/', '.', ':']).any(looks_encoded) || (lower > 0 && 2 * upper > lower)
+}
+
+/// Whether one of them is in the other.
+fn overlaps(word: &str, text: &[u8]) -> bool {
+    let word = word.trim_matches(|c: char| !c.is_alphanumeric());
+    let (word, text) = (word.as_bytes(), text.trim_ascii());
+    (word.len() >= MIN_ECHO_BYTES && memmem::find(text, word).is_some())
+        || (text.len() >= MIN_ECHO_BYTES && memmem::find(word, text).is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(text: &str) -> String {
+        let mut said = StderrTail::default();
+        said.push(text.as_bytes());
+        said.redacted_last_line(&[b"s3cr-t", b"{\"password\":\"kitten\"}"])
+    }
+
+    #[test]
+    fn the_last_line_is_shown_and_nothing_if_there_is_none() {
+        assert_eq!(shown(""), "");
+        assert_eq!(shown(" \n\n"), "");
+        assert_eq!(
+            shown("Traceback:\n  File x\nKeyError: tenant 'a' is not there\n\n"),
+            ": KeyError: tenant 'a' is not there"
+        );
+        for text in [
+            "cat: /var/run/secrets/tenants/token: Permission denied",
+            "/usr/lib/python3.11/runpy.py: botocore.exceptions.NoCredentialsError: no credentials",
+            "sh: 1: vault: not found",
+        ] {
+            assert_eq!(shown(text), format!(": {text}"));
+        }
+    }
+
+    #[test]
+    fn what_may_be_a_secret_is_not_shown() {
+        for (text, secret) in [
+            ("+ curl -H 'Authorization: Bearer EAAGm0PX4ZCps'", "EAAGm0PX"),
+            ("GET /me?access_token=EAAGm0PX4ZCps&x=y: 400", "EAAGm0PX"),
+            ("bad token IGQVJabc1", "IGQVJabc1"),
+            ("bad token \u{1b}[31mTHAAabcdef1", "THAAabcdef1"),
+            ("hvs.CAESIJ-abc/def+ghi12", "CAESIJ"),
+            ("secret 0123456789abcdef0123456789abcdef", "0123456789ab"),
+            ("eyJhbGciOi.eyJzdWIi.abc", "eyJzd"),
+            ("NullPointerAAAABBBBccccdddd", "AAAABBBB"),
+            ("cannot reach postgres://me:kitty@db/x", "kitty"),
+            ("I was given s3cr-t.", "s3cr-t"),
+            ("I was given token:s3cr-t", "s3cr-t"),
+            ("the answer was kitten", "kitten"),
+        ] {
+            let shown = shown(text);
+            assert!(!shown.contains(secret), "{text}: {shown}");
+            assert!(shown.contains(REDACTED), "{text}: {shown}");
+        }
+    }
+
+    #[test]
+    fn what_is_shown_is_short_and_plain() {
+        let shown_ = shown(&format!("{} \u{202e}\u{7}é", "word, ".repeat(100)));
+        assert_eq!(shown_.chars().count(), MAX_SHOWN_CHARS + 1);
+        assert!(shown_.ends_with('…'));
+        assert_eq!(shown("a\u{202e}b\u{7}é\u{1b}"), ": a b é ");
+    }
+
+    #[test]
+    fn only_the_end_of_a_flood_is_kept_and_no_partial_word_is_shown() {
+        let mut said = StderrTail::default();
+        for _ in 0..100_000 {
+            said.push(b"noise\n");
+        }
+        said.push(b"the end");
+        assert!(said.buffer.len() <= MAX_TAIL_BYTES);
+        assert_eq!(said.redacted_last_line(&[]), ": the end");
+        // A line of which the beginning is lost may begin with half a token.
+        said.push(&[b'a'; MAX_TAIL_BYTES - 12]);
+        said.push(b" EAAG12345");
+        assert_eq!(said.buffer.len(), MAX_TAIL_BYTES);
+        assert!(!said.redacted_last_line(&[]).contains("EAAG"));
+    }
+}

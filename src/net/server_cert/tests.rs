@@ -1,0 +1,136 @@
+use std::fs;
+
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+
+use super::*;
+use crate::net::ca::{CertAuthority, CertSpec};
+
+struct TestDir {
+    dir: TempDir,
+    ca: CertAuthority,
+}
+
+impl TestDir {
+    fn new() -> Self {
+        Self {
+            dir: tempfile::tempdir().unwrap(),
+            ca: CertAuthority::new(&Clock::system()).unwrap(),
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// A certificate and its key.
+    fn cert_and_key(&self) -> (String, String) {
+        let signed = self.ca.sign(&CertSpec::for_graph(&Clock::system())).unwrap();
+        (signed.certificate(), signed.key().to_string())
+    }
+
+    fn write(&self, cert: &str, key: &str) {
+        fs::write(self.path("cert"), cert).unwrap();
+        fs::write(self.path("key"), key).unwrap();
+    }
+
+    async fn load(&self) -> Result<(Arc<ServerCert>, CertReloader), ServerCertError> {
+        ServerCert::load(self.path("cert"), self.path("key"), Clock::system()).await
+    }
+
+    async fn load_error(&self) -> String {
+        error_chain(&self.load().await.unwrap_err())
+    }
+}
+
+/// Whether another configuration comes into use within a moment.
+async fn is_replaced_within(identity: &ServerCert, previous: &Arc<ServerConfig>, within: Duration) -> bool {
+    let by = Instant::now() + within;
+    while Instant::now() < by {
+        if !Arc::ptr_eq(&identity.0.load_full(), previous) {
+            return true;
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+    false
+}
+
+#[tokio::test]
+async fn an_unusable_file_is_reported_by_its_path_and_never_by_its_contents() {
+    let place = TestDir::new();
+    let ((cert, key), (_, other)) = (place.cert_and_key(), place.cert_and_key());
+    assert!(place.load_error().await.contains("cannot read"), "absent");
+    for (cert_, key_, words) in [
+        ("", key.as_str(), "cert has no PEM certificate"),
+        (&key, &key, "cert has no PEM certificate"),
+        (&cert, "", "key has no PEM private key"),
+        (&cert, &cert, "key has no PEM private key"),
+        (&cert, &other, "does not belong to the certificate"),
+        (&"x".repeat(70_000), &key, "larger than 64 KiB"),
+        (
+            "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+            &key,
+            "cannot be used",
+        ),
+    ] {
+        place.write(cert_, key_);
+        let message = place.load_error().await;
+        assert!(message.contains(words), "{words}: {message}");
+        let secret = key.lines().nth(1).unwrap();
+        assert!(!message.contains(secret), "{message}");
+    }
+    place.write(&cert, &key);
+    assert!(place.load().await.is_ok());
+}
+
+#[tokio::test]
+async fn keys_of_all_three_forms_are_read() {
+    let place = TestDir::new();
+    // `openssl` writes the other two: SEC1 and PKCS#1.
+    for (make, convert) in [
+        ("ecparam -name prime256v1 -genkey -noout -out raw.pem", "ec"),
+        ("genrsa -out raw.pem 2048", "rsa -traditional"),
+    ] {
+        let script = format!(
+            "openssl {make} && openssl {convert} -in raw.pem -out key && \
+             openssl req -new -x509 -key key -subj /CN=localhost -days 2 -out cert"
+        );
+        let made = std::process::Command::new("sh")
+            .args(["-c", &script])
+            .current_dir(place.dir.path())
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{made:?}");
+        let key = fs::read_to_string(place.path("key")).unwrap();
+        assert!(!key.contains("BEGIN PRIVATE KEY"), "{make}");
+        assert!(place.load().await.is_ok(), "{make}");
+    }
+}
+
+#[tokio::test]
+async fn a_pair_that_is_replaced_one_file_after_the_other_is_used_when_it_is_whole() {
+    let place = TestDir::new();
+    let (cert, key) = place.cert_and_key();
+    place.write(&cert, &key);
+    let (server_cert, reloader) = place.load().await.unwrap();
+    let first = server_cert.0.load_full();
+    let (cert, key) = place.cert_and_key();
+    let changing = async {
+        sleep(Duration::from_millis(50)).await;
+        fs::write(place.path("cert"), &cert).unwrap();
+        assert!(!is_replaced_within(&server_cert, &first, Duration::from_millis(400)).await);
+        fs::write(place.path("key"), &key).unwrap();
+        assert!(is_replaced_within(&server_cert, &first, Duration::from_secs(3)).await);
+        // Half a pair, for good: the one before stays, and a whole one still comes into use.
+        let second = server_cert.0.load_full();
+        fs::write(place.path("key"), "rubbish").unwrap();
+        assert!(!is_replaced_within(&server_cert, &second, MISMATCH_GRACE + Duration::from_secs(1)).await);
+        let (cert, key) = place.cert_and_key();
+        place.write(&cert, &key);
+        assert!(is_replaced_within(&server_cert, &second, Duration::from_secs(3)).await);
+    };
+    tokio::select! {
+        () = reloader.run() => unreachable!(),
+        () = changing => {}
+    }
+}

@@ -1,0 +1,240 @@
+//! When a token ends, as those who hand it out say it.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde_json::{Map, Value};
+
+use crate::types::{Rfc3339Timestamp, days};
+
+/// Names of a date: seconds since 1970, milliseconds if there are that many, or text of RFC 3339.
+pub(super) const EXPIRES_AT_KEYS: [&str; 5] = [
+    "expires_at",
+    "expiresAt",
+    "token_expires_at",
+    "tokenExpiresAt",
+    "expiry",
+];
+/// Names of a number of seconds from now.
+const EXPIRES_IN_KEYS: [&str; 2] = ["expires_in", "expiresIn"];
+
+/// More seconds than this are milliseconds: they would end in the year 5138.
+const MAX_EPOCH_SECONDS: f64 = 1e11;
+const DAY: i64 = 24 * 60 * 60;
+
+/// The end that these members tell; those that count from when it was `said`, only if that is known.
+///
+/// No end and an unknown one are the same, and both are often said by a 0.
+pub(super) fn expires_at(members: &Map<String, Value>, received_at: Option<SystemTime>) -> Option<SystemTime> {
+    let absolute = EXPIRES_AT_KEYS.iter().filter_map(|name| members.get(*name));
+    if let Some(date) = absolute.filter_map(parse_date).next() {
+        return Some(date);
+    }
+    let said = received_at?;
+    let relative = EXPIRES_IN_KEYS.iter().filter_map(|name| members.get(*name));
+    let seconds = relative.filter_map(parse_number).find(|seconds| *seconds > 0.0)?;
+    said.checked_add(Duration::try_from_secs_f64(seconds).ok()?)
+}
+
+/// A date in the form of the one that stood there; `None` if that was none.
+pub(super) fn rewrite_date(original: &str, expires_at: Option<SystemTime>) -> Option<String> {
+    let value: Value = serde_json::from_str(original).ok()?;
+    let since = expires_at.map(|ends| ends.duration_since(UNIX_EPOCH).unwrap_or_default());
+    match &value {
+        Value::Number(_) => {}
+        Value::String(_) if parse_number(&value).is_some() => {}
+        Value::String(text) => {
+            parse_rfc3339(text)?;
+            let date = since.map(|since| format!("\"{}\"", Rfc3339Timestamp(UNIX_EPOCH + since)));
+            return Some(date.unwrap_or_else(|| "null".to_owned()));
+        }
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => return None,
+    }
+    let since = since.unwrap_or_default();
+    let number = match parse_number(&value)? {
+        seconds if seconds > MAX_EPOCH_SECONDS => since.as_millis(),
+        _ => u128::from(since.as_secs()),
+    };
+    Some(if value.is_string() {
+        format!("\"{number}\"")
+    } else {
+        number.to_string()
+    })
+}
+
+fn parse_date(value: &Value) -> Option<SystemTime> {
+    let seconds = match (parse_number(value), value) {
+        (Some(number), _) if number > MAX_EPOCH_SECONDS => number / 1e3,
+        (Some(number), _) => number,
+        (None, Value::String(text)) => return parse_rfc3339(text),
+        (None, Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => return None,
+    };
+    // What is not before 1970 and not beyond the clock's last day.
+    let since = Duration::try_from_secs_f64(seconds).ok()?;
+    (seconds > 0.0).then(|| UNIX_EPOCH.checked_add(since)).flatten()
+}
+
+fn parse_number(value: &Value) -> Option<f64> {
+    match value {
+        Value::Number(number) => number.as_f64(),
+        Value::String(text) => text.trim().parse().ok().filter(|number: &f64| number.is_finite()),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+/// `2026-11-21T08:00:00Z`, and what languages and databases make of it: a space for the `T`, fractions, an offset with
+/// or without minutes. Without an offset it is UTC.
+fn parse_rfc3339(text: &str) -> Option<SystemTime> {
+    let (year, rest) = parse_digits(text.trim(), 4)?;
+    let (month, rest) = parse_digits(rest.strip_prefix('-')?, 2)?;
+    let (day, rest) = parse_digits(rest.strip_prefix('-')?, 2)?;
+    let (hour, rest) = parse_digits(rest.strip_prefix(['T', 't', ' '])?, 2)?;
+    let (minute, rest) = parse_digits(rest.strip_prefix(':')?, 2)?;
+    let (second, rest) = parse_digits(rest.strip_prefix(':')?, 2)?;
+    let is_in_range =
+        (1..=12).contains(&month) && (1..=31).contains(&day) && hour <= 24 && minute <= 59 && second <= 60;
+    let rest = rest.strip_prefix('.').map_or(rest, |fraction| {
+        fraction.trim_start_matches(|digit: char| digit.is_ascii_digit())
+    });
+    let utc_offset = match rest {
+        "" | "Z" | "z" => 0,
+        _ => {
+            let sign = if rest.starts_with('-') { -1 } else { 1 };
+            let (hours, rest) = parse_digits(rest.strip_prefix(['+', '-'])?, 2)?;
+            let rest = rest.strip_prefix(':').unwrap_or(rest);
+            let (minutes, rest) = if rest.is_empty() {
+                (0, "")
+            } else {
+                parse_digits(rest, 2)?
+            };
+            if !rest.is_empty() {
+                return None;
+            }
+            sign * (hours * 3_600 + minutes * 60)
+        }
+    };
+    if !is_in_range {
+        return None;
+    }
+    let seconds = days(year, month, day) * DAY + hour * 3_600 + minute * 60 + second - utc_offset;
+    UNIX_EPOCH.checked_add(Duration::from_secs(u64::try_from(seconds).ok()?))
+}
+
+fn parse_digits(text: &str, count: usize) -> Option<(i64, &str)> {
+    let (number, rest) = text.split_at_checked(count)?;
+    let digits = number.bytes().all(|byte| byte.is_ascii_digit());
+    Some((digits.then(|| number.parse().ok())??, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn seconds(at: Option<SystemTime>) -> Option<u64> {
+        at.map(|at| at.duration_since(UNIX_EPOCH).unwrap().as_secs())
+    }
+
+    fn expiry_seconds(members: &Value, said: Option<u64>) -> Option<u64> {
+        let said = said.map(|said| UNIX_EPOCH + Duration::from_secs(said));
+        seconds(expires_at(members.as_object().unwrap(), said))
+    }
+
+    #[test]
+    fn every_common_date_format_is_read() {
+        for date in [
+            json!(1_795_248_000),
+            json!(1_795_248_000.0),
+            json!("1795248000"),
+            json!(1_795_248_000_000_u64),
+            json!("1795248000000"),
+            json!("2026-11-21T08:00:00Z"),
+            json!("2026-11-21t08:00:00.123456z"),
+            json!("2026-11-21 08:00:00+00"),
+            json!("2026-11-21T09:30:00+01:30"),
+            json!("2026-11-21T00:00:00.5-0800"),
+            json!("2026-11-21T08:00:00"),
+        ] {
+            for name in EXPIRES_AT_KEYS {
+                assert_eq!(
+                    expiry_seconds(&json!({ name: date }), None),
+                    Some(1_795_248_000),
+                    "{date}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn relative_expiries_need_the_time_of_receipt() {
+        for name in EXPIRES_IN_KEYS {
+            for said in [json!(5_183_999), json!("5183999")] {
+                let members = json!({ name: said });
+                assert_eq!(expiry_seconds(&members, Some(1_000)), Some(5_184_999));
+                assert_eq!(expiry_seconds(&members, None), None);
+            }
+            assert_eq!(expiry_seconds(&json!({ name: 0 }), Some(1_000)), None);
+            assert_eq!(expiry_seconds(&json!({ name: -5 }), Some(1_000)), None);
+        }
+        let both = json!({ "expires_in": 60, "expires_at": 5_000 });
+        assert_eq!(expiry_seconds(&both, Some(1_000)), Some(5_000));
+    }
+
+    #[test]
+    fn a_past_expiry_is_kept_and_an_invalid_one_is_none() {
+        assert_eq!(expiry_seconds(&json!({ "expires_at": 1 }), None), Some(1));
+        for none in [
+            json!(0),
+            json!("0"),
+            json!(-1),
+            json!(null),
+            json!(true),
+            json!(""),
+            json!("never"),
+            json!("NaN"),
+            json!("inf"),
+            json!(1e300),
+            json!("2026-13-01T00:00:00Z"),
+            json!("2026-11-21"),
+            json!("2026-11-21T08:00:00+1"),
+            json!("1026-11-21T08:00:00Z"),
+            json!([1]),
+        ] {
+            assert_eq!(expiry_seconds(&json!({ "expires_at": none }), None), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn a_date_is_written_in_the_format_of_the_original() {
+        let ends = Some(UNIX_EPOCH + Duration::from_secs(1_795_248_000));
+        for (was, now, unknown) in [
+            ("17", "1795248000", "0"),
+            ("\"17\"", "\"1795248000\"", "\"0\""),
+            ("1700000000000", "1795248000000", "0"),
+            ("\"2020-02-29T00:00:00+01:00\"", "\"2026-11-21T08:00:00Z\"", "null"),
+        ] {
+            assert_eq!(rewrite_date(was, ends).as_deref(), Some(now));
+            assert_eq!(rewrite_date(was, None).as_deref(), Some(unknown));
+        }
+        for other in ["null", "true", "\"soon\"", "{}"] {
+            assert_eq!(rewrite_date(other, ends), None);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn formatted_dates_parse_back(since in 1_u64..253_402_300_799) {
+            let text = Rfc3339Timestamp(UNIX_EPOCH + Duration::from_secs(since)).to_string();
+            prop_assert_eq!(seconds(parse_rfc3339(&text)), Some(since));
+        }
+
+        #[test]
+        fn parsing_never_panics(text in ".{0,40}", number in any::<f64>()) {
+            for value in [json!(text), json!(number)] {
+                let members = json!({ "expires_at": value, "expires_in": value });
+                let _end = expiry_seconds(&members, Some(1));
+            }
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! Tokens that are put into a file.
+
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+
+use super::super::*;
+use super::*;
+use crate::types::Secret;
+
+fn token(text: &str) -> Token {
+    Token::without_expiry(Secret::new(text).unwrap())
+}
+
+fn fingerprint(text: &str) -> Fingerprint {
+    Secret::new(text).unwrap().fingerprint()
+}
+
+async fn store(source: &mut FileSource, new: &str, expected: &str) -> Result<StoreOutcome, ObtainError> {
+    source.store(&token(new), fingerprint(expected)).await
+}
+
+fn previous(path: &Path) -> PathBuf {
+    path.with_file_name("token.previous")
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().mode() & 0o7777
+}
+
+#[tokio::test]
+async fn a_stored_token_is_loaded_after_a_restart() {
+    let (directory, path) = temp_token_path();
+    fs::write(&path, "EAAfirst\n").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    let mut source = FileSource::new(path.clone(), Format::Raw);
+    assert_eq!(source.check_writable(), Ok(()));
+    assert_eq!(load_text(&mut source).await, "EAAfirst");
+    let kept = store(&mut source, "EAAsecond", "EAAfirst").await.unwrap();
+    assert_eq!(kept, StoreOutcome::Stored);
+    assert!(is_notified(&mut source).await);
+    assert_eq!(load_text(&mut source).await, "EAAsecond");
+    assert_eq!(fs::read(&path).unwrap(), b"EAAsecond\n");
+    assert_eq!(fs::read(previous(&path)).unwrap(), b"EAAfirst\n");
+    assert_eq!((mode(&path), mode(&previous(&path))), (0o600, 0o600));
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
+
+    // Once more is no other deposit: what was before is still what was before.
+    let kept = store(&mut source, "EAAsecond", "EAAfirst").await.unwrap();
+    assert_eq!(kept, StoreOutcome::Stored);
+    assert_eq!(fs::read(previous(&path)).unwrap(), b"EAAfirst\n");
+}
+
+#[tokio::test]
+async fn surrounding_text_mode_and_owner_are_preserved() {
+    for (before, format, after) in [
+        (
+            "# mine\nexport A='EAAfirst' # x\r\nB=2",
+            Format::Key("A".to_owned()),
+            "# mine\nexport A='EAAsecond' # x\r\nB=2",
+        ),
+        (
+            "{ \"a\": [\"EAAfirst\"],\"b\": 1.0 }",
+            Format::Pointer("/a/0".to_owned()),
+            "{ \"a\": [\"EAAsecond\"],\"b\": 1.0 }",
+        ),
+    ] {
+        let (_directory, path) = temp_token_path();
+        fs::write(&path, before).unwrap();
+        // Only root may give a file away; for others this is theirs and stays so.
+        drop(chown(&path, Some(12_345), Some(12_346)));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
+        let owner = fs::metadata(&path).unwrap();
+        let mut source = FileSource::new(path.clone(), format);
+        store(&mut source, "EAAsecond", "EAAfirst").await.unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), after);
+        assert_eq!(fs::read_to_string(previous(&path)).unwrap(), before);
+        for path in [&path, &previous(&path)] {
+            let now = fs::metadata(path).unwrap();
+            assert_eq!((now.uid(), now.gid()), (owner.uid(), owner.gid()));
+            assert_eq!(mode(path), 0o400);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_concurrent_write_is_not_overwritten() {
+    let (directory, path) = temp_token_path();
+    fs::write(&path, "EAAtheirs").unwrap();
+    let mut source = FileSource::new(path.clone(), Format::Raw);
+    let conflict = store(&mut source, "EAAours", "EAAfirst").await.unwrap();
+    assert_eq!(conflict, StoreOutcome::Conflict);
+    assert_eq!(fs::read(&path).unwrap(), b"EAAtheirs");
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn a_missing_or_incomplete_file_is_not_written() {
+    let (directory, path) = temp_token_path();
+    let mut source = FileSource::new(path.clone(), Format::Raw);
+    let error = store(&mut source, "EAAours", "EAAfirst").await.unwrap_err();
+    assert_eq!((error.reason(), error.is_transient()), ("missing", true));
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+    fs::write(&path, "").unwrap();
+    let error = store(&mut source, "EAAours", "EAAfirst").await.unwrap_err();
+    assert_eq!(error.reason(), "empty");
+    assert_eq!(fs::read(&path).unwrap(), b"");
+}
+
+#[tokio::test]
+async fn a_token_that_could_not_be_read_back_is_not_written() {
+    let (_directory, path) = temp_token_path();
+    fs::write(&path, "A=\"EAAfirst\"").unwrap();
+    let mut source = FileSource::new(path.clone(), Format::Key("A".to_owned()));
+    let error = store(&mut source, "EAA\"x", "EAAfirst").await.unwrap_err();
+    assert_eq!(error.reason(), "character");
+    assert!(!format!("{error:?} {error}").contains("EAA"));
+    assert_eq!(fs::read(&path).unwrap(), b"A=\"EAAfirst\"");
+}
+
+#[tokio::test]
+async fn a_symlink_target_is_replaced_and_the_symlink_stays() {
+    let (_names, path) = temp_token_path();
+    let (_lies, real) = temp_token_path();
+    fs::write(&real, "EAAfirst").unwrap();
+    symlink(&real, &path).unwrap();
+    let mut source = FileSource::new(path.clone(), Format::Raw);
+    assert_eq!(load_text(&mut source).await, "EAAfirst");
+    store(&mut source, "EAAsecond", "EAAfirst").await.unwrap();
+    assert!(fs::symlink_metadata(&path).unwrap().is_symlink());
+    assert_eq!(fs::read(&real).unwrap(), b"EAAsecond\n");
+    assert_eq!(fs::read(previous(&real)).unwrap(), b"EAAfirst");
+    assert!(is_notified(&mut source).await);
+}
+
+#[tokio::test]
+async fn a_kubernetes_secret_is_not_written() {
+    let (volume, path) = temp_token_path();
+    let version = volume.path().join("..2026_11_21_08_00_00.1");
+    fs::create_dir(&version).unwrap();
+    fs::write(version.join("token"), "EAAfirst").unwrap();
+    symlink("..2026_11_21_08_00_00.1", volume.path().join("..data")).unwrap();
+    symlink("..data/token", &path).unwrap();
+    for path in [path, volume.path().join("..data/token")] {
+        let mut source = FileSource::new(path, Format::Raw);
+        assert_eq!(load_text(&mut source).await, "EAAfirst");
+        let why = source.check_writable().unwrap_err();
+        assert!(why.contains("Kubernetes") && why.contains("token.store"), "{why}");
+        let error = store(&mut source, "EAAsecond", "EAAfirst").await.unwrap_err();
+        assert_eq!((error.reason(), error.is_transient()), ("not_writable", false));
+        assert!(format!("{:?}", source.lock().await.unwrap()).contains("false"));
+    }
+    assert_eq!(fs::read_dir(&version).unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn an_unwritable_path_is_reported_at_once_without_waiting_for_a_lock() {
+    let (directory, _) = temp_token_path();
+    // Root may write to any directory but such a one.
+    for path in [Path::new("/proc/self/token"), &directory.path().join("late/token")] {
+        let mut source = FileSource::new(path.to_owned(), Format::Raw);
+        let why = source.check_writable().unwrap_err();
+        assert!(why.contains("directory") && why.contains("token.store"), "{why}");
+        assert!(format!("{:?}", source.lock().await.unwrap()).contains("false"));
+    }
+}
+
+#[tokio::test]
+async fn an_encrypted_token_is_decrypted_and_its_successor_encrypted() {
+    let (_directory, path) = temp_token_path();
+    let (old, new) = (Fernet::generate().unwrap(), Fernet::generate().unwrap());
+    let before = Fernet::new(vec![old.clone()]).unwrap();
+    let both = Fernet::new(vec![new.clone(), old]).unwrap();
+    let encrypted = before.encrypt(&Secret::new("EAAfirst").unwrap());
+    fs::write(&path, format!("A=1\nTOKEN=\"{encrypted}\"\n")).unwrap();
+    let format = Format::Key("TOKEN".to_owned());
+    let mut source = FileSource::new(path.clone(), format.clone()).encrypted_with(both);
+    assert_eq!(load_text(&mut source).await, "EAAfirst");
+    store(&mut source, "EAAsecond", "EAAfirst").await.unwrap();
+    assert_eq!(load_text(&mut source).await, "EAAsecond");
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(
+        text.starts_with("A=1\nTOKEN=\"gAAAA") && !text.contains("EAAsecond"),
+        "{text}"
+    );
+
+    let mut stranger = FileSource::new(path.clone(), format.clone()).encrypted_with(before);
+    let error = stranger.load().await.unwrap_err();
+    assert_eq!((error.reason(), error.is_transient()), ("fernet_closed", false));
+    assert!(error.to_string().contains("no Fernet key opens it"), "{error}");
+    let error = FileSource::new(path.clone(), format.clone()).load().await.unwrap_err();
+    assert!(error.to_string().contains("`fernet_key`"), "{error}");
+    let alone = Fernet::new(vec![new]).unwrap();
+    assert_eq!(
+        load_text(&mut FileSource::new(path.clone(), format.clone()).encrypted_with(alone.clone())).await,
+        "EAAsecond"
+    );
+    fs::write(&path, "TOKEN=EAAbare").unwrap();
+    let error = FileSource::new(path, format)
+        .encrypted_with(alone)
+        .load()
+        .await
+        .unwrap_err();
+    assert_eq!(error.reason(), "not_fernet");
+    assert!(!format!("{error:?}").contains("EAAbare"));
+}
+
+#[tokio::test]
+async fn lock_files_send_no_notification() {
+    let (_directory, path) = temp_token_path();
+    fs::write(&path, "EAAfirst").unwrap();
+    let mut source = FileSource::new(path.clone(), Format::Raw);
+    let mut other = FileSource::new(path.clone(), Format::Raw);
+    assert_eq!(load_text(&mut source).await, "EAAfirst");
+    let working = async {
+        for _ in 0..5 {
+            drop(other.lock().await.unwrap());
+            fs::write(previous(&path), "EAAzeroth").unwrap();
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let news = timeout(Duration::from_millis(1_500), source.changed());
+    let (news, ()) = tokio::join!(news, working);
+    assert!(news.is_err(), "news of nothing");
+}
+
+#[tokio::test]
+async fn a_rollback_restores_the_previous_token_and_a_second_one_undoes_it() {
+    let (_directory, path) = temp_token_path();
+    fs::write(&path, "A=EAAfirst\n").unwrap();
+    let mut source = FileSource::new(path.clone(), Format::Key("A".to_owned()));
+    let nothing = source.roll_back().await.unwrap_err();
+    assert_eq!(nothing.reason(), "nothing_before");
+    store(&mut source, "EAAsecond", "EAAfirst").await.unwrap();
+    assert_eq!(load_text(&mut source).await, "EAAsecond");
+    // What surrounds it was edited since.
+    fs::write(&path, "B=2\nA=EAAsecond\n").unwrap();
+    let back = source.roll_back().await.unwrap();
+    let (first, second) = (fingerprint("EAAfirst"), fingerprint("EAAsecond"));
+    assert_eq!((back.from, back.to), (Some(second), first));
+    assert!(is_notified(&mut source).await);
+    assert_eq!(fs::read(&path).unwrap(), b"B=2\nA=EAAfirst\n");
+    let forth = source.roll_back().await.unwrap();
+    assert_eq!((forth.from, forth.to), (Some(first), second));
+    assert_eq!(fs::read(&path).unwrap(), b"B=2\nA=EAAsecond\n");
+}
+
+#[tokio::test]
+async fn a_rollback_repairs_an_unusable_file_and_fails_without_a_usable_previous_one() {
+    let (_directory, path) = temp_token_path();
+    let source = FileSource::new(path.clone(), Format::Raw);
+    fs::write(previous(&path), "EAAfirst").unwrap();
+    fs::write(&path, "EAA half \0").unwrap();
+    let back = source.roll_back().await.unwrap();
+    assert_eq!((back.from, back.to), (None, fingerprint("EAAfirst")));
+    assert_eq!(fs::read(&path).unwrap(), b"EAAfirst");
+    let error = source.roll_back().await.unwrap_err();
+    assert_eq!((error.reason(), error.is_transient()), ("binary", false));
+    assert_eq!(fs::read(&path).unwrap(), b"EAAfirst");
+    fs::write(previous(&path), "EAAfirst").unwrap();
+    let error = source.roll_back().await.unwrap_err();
+    assert_eq!(error.reason(), "nothing_before");
+}

@@ -1,0 +1,89 @@
+//! The beat of a place that does not say when there is news.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+/// When to look again.
+#[derive(Debug)]
+pub(super) struct PollInterval {
+    period: Option<Duration>,
+    next_poll: Option<Instant>,
+}
+
+// === impl PollInterval ===
+
+impl PollInterval {
+    /// Each time after so long, a tenth more or less, lest all that began at once should go on at once; or never.
+    pub(super) const fn new(period: Option<Duration>) -> Self {
+        Self {
+            period,
+            next_poll: None,
+        }
+    }
+
+    /// It was looked at just now.
+    pub(super) fn reset(&mut self) {
+        self.next_poll = None;
+        self.next_tick();
+    }
+
+    /// Waits until it is time. Cancel-safe. Whoever does not look then is not called again before the next time.
+    pub(super) async fn tick(&mut self) {
+        match self.next_tick() {
+            Some(due) => {
+                sleep_until(due).await;
+                self.reset();
+            }
+            None => std::future::pending().await,
+        }
+    }
+
+    fn next_tick(&mut self) -> Option<Instant> {
+        let period = self.period?;
+        let jittered = || Instant::now() + period.mul_f64(0.9 + 0.2 * fastrand::f64());
+        Some(*self.next_poll.get_or_insert_with(jittered))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+    use tokio::time::{advance, timeout};
+
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    #[tokio::test(start_paused = true)]
+    async fn it_ticks_once_per_period_even_if_the_wait_is_canceled() {
+        let mut interval = PollInterval::new(Some(MINUTE));
+        interval.reset();
+        let mut differ = Vec::new();
+        for _ in 0..20 {
+            let began = Instant::now();
+            while timeout(Duration::from_secs(1), interval.tick()).await.is_err() {}
+            let took = began.elapsed();
+            assert!(
+                (MINUTE * 9 / 10..=MINUTE * 11 / 10 + Duration::from_millis(1)).contains(&took),
+                "{took:?}"
+            );
+            differ.push(took);
+        }
+        differ.dedup();
+        assert!(differ.len() > 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_load_resets_it_and_without_a_period_it_never_ticks() {
+        let mut interval = PollInterval::new(Some(MINUTE));
+        for _ in 0..10 {
+            advance(MINUTE / 2).await;
+            interval.reset();
+            assert_eq!(interval.tick().now_or_never(), None);
+        }
+        let mut never = PollInterval::new(None);
+        never.reset();
+        assert!(timeout(1_000 * MINUTE, never.tick()).await.is_err());
+    }
+}

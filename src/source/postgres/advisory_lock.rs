@@ -1,0 +1,85 @@
+//! The right to mint, which replicas pass round: an advisory lock that ends with its transaction.
+//!
+//! # Why
+//!
+//! A lock of a *transaction*, for three reasons: it is gone when its holder is, it passes through a pooler, and the server
+//! itself ends a transaction that idles. So a holder that hangs, or whose machine is off the net, keeps the others
+//! waiting for as long as that, and no longer. Should it wake after all, its deposit is compared like any other.
+
+use std::time::Duration;
+
+use sha2::{Digest as _, Sha256};
+use tokio::time::Instant;
+use tokio_postgres::error::SqlState;
+
+use super::connection::{PgConnection, QueryError};
+use super::endpoint::PgEndpoint;
+
+/// How long to wait for a claim that another holds: longer than any claim is held.
+const MAX_LOCK_WAIT: Duration = Duration::from_secs(35);
+
+/// The number that replicas which read the same row agree on; the server keeps those of different databases apart.
+pub(super) fn lock_key(query: &str, params: &[String]) -> i64 {
+    let mut digest = Sha256::new();
+    digest.update(b"graphward's claim to mint\0");
+    for text in std::iter::once(query).chain(params.iter().map(String::as_str)) {
+        // Whatever the width of a machine's words.
+        digest.update(u64::try_from(text.len()).unwrap_or(u64::MAX).to_be_bytes());
+        digest.update(text);
+    }
+    let mut first = [0; 8];
+    for (to, from) in first.iter_mut().zip(digest.finalize()) {
+        *to = from;
+    }
+    i64::from_be_bytes(first)
+}
+
+/// A connection that holds the lock until it is dropped, or idle for so long; none if another would not give it up.
+///
+/// The lock is asked for again every few seconds, so that a server that is lost meanwhile is noticed.
+pub(super) async fn acquire(
+    endpoint: &PgEndpoint,
+    key: i64,
+    max_hold: Duration,
+) -> Result<Option<PgConnection>, QueryError> {
+    let deadline = Instant::now() + MAX_LOCK_WAIT;
+    let begin = format!(
+        "BEGIN; SET LOCAL lock_timeout = '3s'; SET LOCAL statement_timeout = '4500ms'; \
+         SET LOCAL idle_in_transaction_session_timeout = {}",
+        max_hold.as_millis()
+    );
+    let key = key.to_string();
+    let mut connection = PgConnection::connect(endpoint).await?;
+    while Instant::now() < deadline {
+        connection.batch_execute(&begin).await?;
+        match connection
+            .execute("SELECT pg_advisory_xact_lock($1)", &[Some(&key)])
+            .await
+        {
+            Ok(_) => return Ok(Some(connection)),
+            Err(failed) if failed.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
+                connection.batch_execute("ROLLBACK").await?;
+            }
+            Err(failed) => return Err(failed),
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lock_key_depends_on_the_query_and_its_parameters() {
+        let key = |query, params: &[&str]| {
+            let params: Vec<_> = params.iter().map(|text| (*text).to_owned()).collect();
+            lock_key(query, &params)
+        };
+        assert_eq!(key("SELECT 1", &["a"]), key("SELECT 1", &["a"]));
+        assert_ne!(key("SELECT 1", &["a"]), key("SELECT 1", &["b"]));
+        assert_ne!(key("SELECT 1", &["ab", ""]), key("SELECT 1", &["a", "b"]));
+        // Replicas of different versions have to agree.
+        assert_eq!(key("SELECT 1", &["a"]), 6_941_900_094_388_736_024);
+    }
+}

@@ -1,0 +1,90 @@
+//! Where the row is, and the statements that read and write it.
+
+use tokio_postgres::Row;
+
+use super::super::fernet::Fernet;
+use super::connection::{MAX_ROWS, PgConnection, QueryError};
+use super::endpoint::PgEndpoint;
+use super::row::decode_rows;
+use crate::token::{ObtainError, Token};
+
+/// Where the row is, and how it is read and written.
+pub(super) struct TokenRow {
+    pub(super) endpoint: PgEndpoint,
+    pub(super) query: String,
+    pub(super) params: Vec<String>,
+    pub(super) update: Option<String>,
+    pub(super) listen: Option<String>,
+    pub(super) fernet: Option<Fernet>,
+}
+
+/// The server gives up before the client does.
+const BEGIN_READ: &str = "BEGIN; SET LOCAL statement_timeout = '4500ms'";
+
+impl TokenRow {
+    /// A connection that listens, if there is a channel.
+    pub(super) async fn connect(&self) -> Result<PgConnection, QueryError> {
+        let mut connection = PgConnection::connect(&self.endpoint).await?;
+        if let Some(channel) = &self.listen {
+            let channel = channel.replace('"', "\"\"");
+            connection.batch_execute(&format!("LISTEN \"{channel}\"")).await?;
+        }
+        Ok(connection)
+    }
+
+    /// The rows of `query` in a transaction of their own.
+    pub(super) async fn query_in_transaction(&self, connection: &mut PgConnection) -> Result<Vec<Row>, QueryError> {
+        connection.batch_execute(BEGIN_READ).await?;
+        let rows = self.query_rows(connection).await?;
+        if rows.len() < MAX_ROWS {
+            connection.batch_execute("COMMIT").await?;
+        }
+        Ok(rows)
+    }
+
+    /// The rows of `query`.
+    pub(super) async fn query_rows(&self, connection: &mut PgConnection) -> Result<Vec<Row>, QueryError> {
+        let params: Vec<_> = self.params.iter().map(String::as_str).collect();
+        connection.query(&self.query, &params).await
+    }
+
+    /// The token that rows show.
+    pub(super) fn decode(&self, rows: &[Row]) -> Result<Token, ObtainError> {
+        decode_rows(&self.endpoint.display_name, rows, self.fernet.as_ref())
+    }
+
+    /// Why nothing can be put here, and what to do.
+    pub(super) fn read_only_reason(&self) -> String {
+        format!(
+            "{} is only read; give the source an `update` (UPDATE … SET access_token = $1 WHERE … = $2), or the token a \
+             `store`",
+            self.endpoint.display_name
+        )
+    }
+}
+
+/// Whether a statement uses this parameter.
+pub(super) fn uses_parameter(statement: &str, number: usize) -> bool {
+    let mut after_dollar = statement.split('$').skip(1);
+    after_dollar.any(|text| {
+        let end = text.find(|sign: char| !sign.is_ascii_digit());
+        let digits = text.get(..end.unwrap_or(text.len())).unwrap_or_default();
+        digits.parse() == Ok(number)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parameter_is_used_by_its_whole_number() {
+        let update = "UPDATE t SET a = $1, e = to_timestamp($12) WHERE b = $2";
+        for number in [1, 2, 12] {
+            assert!(uses_parameter(update, number));
+        }
+        assert!(!uses_parameter(update, 3));
+        assert!(!uses_parameter("a = $11$2x", 1));
+        assert!(uses_parameter("a = $1", 1));
+    }
+}

@@ -1,0 +1,134 @@
+//! The record of a renewed token: JSON, so that a person can read what is not secret in it.
+
+use std::io;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::super::decode::Format;
+use super::super::encoding::{EncodingError, TokenEncoding, encode_secret};
+use super::super::fernet::{Fernet, FernetError};
+use super::super::token_file::TokenFileError;
+use crate::token::Token;
+
+/// A renewed token, and what it descends from.
+pub(super) struct RenewalRecord {
+    pub(super) token: Token,
+    /// The fingerprint of the token with which the line of descent began.
+    pub(super) renewed_from: String,
+    /// Which place showed that one.
+    pub(super) source: String,
+    /// What was in force before.
+    pub(super) previous: Option<Token>,
+}
+
+/// Why a file is no record. The messages repeat nothing of it.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RecordError {
+    #[error("it cannot be read ({0})")]
+    Unreadable(io::ErrorKind),
+    #[error(transparent)]
+    Token(EncodingError),
+    #[error("it does not say what its token descends from")]
+    MissingLineage,
+}
+
+#[derive(Serialize)]
+struct RecordJson<'a> {
+    #[serde(flatten)]
+    current: TokenJson<'a>,
+    renewed_from: &'a str,
+    source: &'a str,
+    stored_at: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    previous: Option<TokenJson<'a>>,
+}
+
+#[derive(Serialize)]
+struct TokenJson<'a> {
+    access_token: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct LineageJson {
+    renewed_from: String,
+    source: String,
+}
+
+// === impl Record ===
+
+impl RenewalRecord {
+    pub(super) fn decode(bytes: &[u8], keys: Option<&Fernet>) -> Result<Self, RecordError> {
+        let token = decode_token(bytes, "/access_token", keys).map_err(RecordError::Token)?;
+        let Ok(LineageJson { renewed_from, source }) = serde_json::from_slice(bytes) else {
+            return Err(RecordError::MissingLineage);
+        };
+        Ok(Self {
+            token,
+            renewed_from,
+            source,
+            previous: decode_token(bytes, "/previous/access_token", keys).ok(),
+        })
+    }
+
+    /// As it stands in the file.
+    pub(super) fn encode(&self, keys: Option<&Fernet>, now: SystemTime) -> Result<Zeroizing<Vec<u8>>, TokenFileError> {
+        let access_token = encode_secret(&self.token.secret, keys);
+        let previous_text = self
+            .previous
+            .as_ref()
+            .map(|token| (encode_secret(&token.secret, keys), token.expires_at));
+        let previous = previous_text.as_ref().map(|(text, end)| TokenJson {
+            access_token: text,
+            expires_at: end.map(epoch_seconds),
+        });
+        let json = RecordJson {
+            current: TokenJson {
+                access_token: &access_token,
+                expires_at: self.token.expires_at.map(epoch_seconds),
+            },
+            renewed_from: &self.renewed_from,
+            source: &self.source,
+            stored_at: epoch_seconds(now),
+            previous,
+        };
+        // As much as it can take, escaped: what grows leaves copies behind.
+        let length = access_token.len() + previous_text.as_ref().map_or(0, |(text, _)| text.len());
+        let mut bytes = Zeroizing::new(Vec::with_capacity(2 * (length + self.source.len()) + 512));
+        serde_json::to_writer_pretty(&mut *bytes, &json).map_err(|error| TokenFileError::Write(error.into()))?;
+        bytes.push(b'\n');
+        Ok(bytes)
+    }
+}
+
+fn decode_token(bytes: &[u8], pointer: &str, keys: Option<&Fernet>) -> Result<Token, EncodingError> {
+    let encoding = |keys| TokenEncoding {
+        format: Format::Pointer(pointer.to_owned()),
+        fernet: keys,
+    };
+    match encoding(keys.cloned()).decode(bytes) {
+        // It is from before there was a key.
+        Err(EncodingError::Fernet(FernetError::NotFernet)) => encoding(None).decode(bytes),
+        read => read,
+    }
+}
+
+fn epoch_seconds(at: SystemTime) -> u64 {
+    at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+// === impl RecordError ===
+
+impl RecordError {
+    /// Its name: the same of two in a row is told once.
+    pub(super) const fn label(&self) -> &'static str {
+        match self {
+            Self::Unreadable(_) => "unreadable",
+            Self::Token(error) => error.label(),
+            Self::MissingLineage => "origin",
+        }
+    }
+}

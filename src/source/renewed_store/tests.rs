@@ -1,0 +1,241 @@
+use std::fs;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, UNIX_EPOCH};
+
+use tempfile::TempDir;
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+use super::*;
+use crate::types::Secret;
+
+/// A place that shows what it is told to, and cannot be written to.
+#[derive(Clone, Default)]
+struct ReadOnlySource {
+    token: Arc<Mutex<Option<Token>>>,
+    changed: Arc<Notify>,
+}
+
+impl ReadOnlySource {
+    fn put(&self, token: Option<Token>) {
+        *self.token.lock().unwrap() = token;
+        self.changed.notify_one();
+    }
+}
+
+impl Source for ReadOnlySource {
+    fn load(&mut self) -> BoxFuture<'_, Result<Token, ObtainError>> {
+        let shows = self.token.lock().unwrap().clone();
+        let missing = || ObtainError::transient("gone", "the shelf is out of reach");
+        Box::pin(std::future::ready(shows.ok_or_else(missing)))
+    }
+
+    fn changed(&mut self) -> BoxFuture<'_, ()> {
+        Box::pin(self.changed.notified())
+    }
+
+    fn describe(&self) -> String {
+        "shelf".to_owned()
+    }
+}
+
+struct Fixture {
+    directory: TempDir,
+    source: ReadOnlySource,
+    store: RenewedTokenStore,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let source = ReadOnlySource::default();
+        source.put(Some(token("EAAfirst")));
+        let store = store_over(&source, &directory);
+        Self {
+            directory,
+            source,
+            store,
+        }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.path().join("renewed")
+    }
+
+    async fn load_text(&mut self) -> String {
+        load_text(&mut self.store).await
+    }
+
+    /// What the next start finds.
+    async fn load_after_restart(&self) -> String {
+        load_text(&mut store_over(&self.source, &self.directory)).await
+    }
+
+    async fn store_token(&mut self, new: &str, expected: &str) -> StoreOutcome {
+        let over = token(expected).secret.fingerprint();
+        self.store.store(&token(new), over).await.unwrap()
+    }
+}
+
+fn store_over(source: &ReadOnlySource, directory: &TempDir) -> RenewedTokenStore {
+    let path = directory.path().join("renewed");
+    RenewedTokenStore::new(Box::new(source.clone()), path, Clock::system())
+}
+
+fn token(text: &str) -> Token {
+    Token::without_expiry(Secret::new(text).unwrap())
+}
+
+async fn load_text(store: &mut RenewedTokenStore) -> String {
+    store.load().await.unwrap().secret.expose().to_owned()
+}
+
+#[tokio::test]
+async fn a_renewed_token_survives_a_restart_while_its_source_is_unchanged() {
+    let mut case = Fixture::new();
+    assert_eq!(case.store.check_writable(), Ok(()));
+    assert_eq!(case.load_text().await, "EAAfirst");
+    assert_eq!(case.store_token("EAAsecond", "EAAfirst").await, StoreOutcome::Stored);
+    assert_eq!(case.load_after_restart().await, "EAAsecond");
+    assert_eq!(case.store_token("EAAthird", "EAAsecond").await, StoreOutcome::Stored);
+    assert_eq!(case.load_after_restart().await, "EAAthird");
+    // A person puts another one there.
+    case.source.put(Some(token("EAAother")));
+    assert_eq!(case.load_after_restart().await, "EAAother");
+    assert_eq!(case.store_token("EAAfourth", "EAAother").await, StoreOutcome::Stored);
+    assert_eq!(case.load_after_restart().await, "EAAfourth");
+}
+
+#[tokio::test]
+async fn the_record_is_used_while_its_own_source_is_unreachable() {
+    let mut case = Fixture::new();
+    case.source.put(None);
+    assert_eq!(case.store.load().await.unwrap_err().reason(), "gone");
+    case.source.put(Some(token("EAAfirst")));
+    case.store_token("EAAsecond", "EAAfirst").await;
+    case.source.put(None);
+    assert_eq!(case.load_after_restart().await, "EAAsecond");
+    let text = fs::read_to_string(case.path()).unwrap();
+    fs::write(case.path(), text.replace("\"shelf\"", "\"attic\"")).unwrap();
+    let mut stored = store_over(&case.source, &case.directory);
+    assert_eq!(stored.load().await.unwrap_err().reason(), "gone");
+}
+
+#[tokio::test]
+async fn a_renewed_token_is_stored_although_the_source_is_unreachable() {
+    let mut case = Fixture::new();
+    assert_eq!(case.load_text().await, "EAAfirst");
+    case.source.put(None);
+    assert_eq!(case.store_token("EAAsecond", "EAAfirst").await, StoreOutcome::Stored);
+    case.source.put(Some(token("EAAfirst")));
+    assert_eq!(case.load_after_restart().await, "EAAsecond");
+}
+
+#[tokio::test]
+async fn a_concurrent_write_is_not_overwritten() {
+    let mut case = Fixture::new();
+    let mut other = store_over(&case.source, &case.directory);
+    case.store_token("EAAsecond", "EAAfirst").await;
+    let over = token("EAAfirst").secret.fingerprint();
+    let conflict = other.store(&token("EAAtheirs"), over).await.unwrap();
+    assert_eq!(conflict, StoreOutcome::Conflict);
+    let kept = other.store(&token("EAAsecond"), over).await.unwrap();
+    assert_eq!(kept, StoreOutcome::Stored);
+    case.source.put(Some(token("EAAother")));
+    assert_eq!(case.store_token("EAAthird", "EAAsecond").await, StoreOutcome::Conflict);
+    assert_eq!(case.load_after_restart().await, "EAAother");
+}
+
+#[tokio::test]
+async fn the_expiry_is_stored_and_an_expired_record_does_not_hide_the_source() {
+    let mut case = Fixture::new();
+    let ends = |seconds| Token {
+        expires_at: Some(UNIX_EPOCH + Duration::from_secs(seconds)),
+        ..token("EAAsecond")
+    };
+    let over = token("EAAfirst").secret.fingerprint();
+    case.store.store(&ends(4_000_000_000), over).await.unwrap();
+    let shown = store_over(&case.source, &case.directory).load().await.unwrap();
+    assert_eq!(shown.expires_at, ends(4_000_000_000).expires_at);
+    let text = fs::read_to_string(case.path()).unwrap();
+    fs::write(case.path(), text.replace("4000000000", "1000000000")).unwrap();
+    assert_eq!(case.load_text().await, "EAAfirst");
+    // Both have: then the younger is shown, and its end is told.
+    let mut ended = token("EAAfirst");
+    ended.expires_at = Some(UNIX_EPOCH);
+    case.source.put(Some(ended));
+    assert_eq!(case.load_text().await, "EAAsecond");
+}
+
+#[tokio::test]
+async fn an_invalid_record_is_ignored_and_replaced_by_the_next_store() {
+    let mut case = Fixture::new();
+    for rubbish in [
+        "",
+        "{\"access_token\":\"EAAhalf",
+        "{\"access_token\":\"EAAbare\"}",
+        "{\"access_token\":7,\"renewed_from\":\"\",\"source\":\"shelf\"}",
+        "\0",
+    ] {
+        fs::write(case.path(), rubbish).unwrap();
+        assert_eq!(case.load_text().await, "EAAfirst", "{rubbish}");
+    }
+    assert_eq!(case.store_token("EAAsecond", "EAAfirst").await, StoreOutcome::Stored);
+    assert_eq!(case.load_after_restart().await, "EAAsecond");
+}
+
+#[tokio::test]
+async fn a_change_of_the_source_or_of_the_file_notifies() {
+    let mut case = Fixture::new();
+    assert_eq!(case.load_text().await, "EAAfirst");
+    let soon = Duration::from_secs(3);
+    // The bell rang when the first token was put there.
+    timeout(soon, case.store.changed()).await.unwrap();
+    let quiet = timeout(Duration::from_millis(1_300), case.store.changed());
+    assert!(quiet.await.is_err(), "news of nothing");
+    case.source.put(Some(token("EAAother")));
+    timeout(soon, case.store.changed()).await.unwrap();
+    assert_eq!(case.load_text().await, "EAAother");
+    let mut replica = store_over(&case.source, &case.directory);
+    let over = token("EAAother").secret.fingerprint();
+    replica.store(&token("EAAsecond"), over).await.unwrap();
+    timeout(soon, case.store.changed()).await.unwrap();
+    assert_eq!(case.load_text().await, "EAAsecond");
+}
+
+#[tokio::test]
+async fn an_encrypted_record_contains_no_token_and_an_unencrypted_one_is_still_read() {
+    let mut case = Fixture::new();
+    case.store_token("EAAsecond", "EAAfirst").await;
+    let keys = Fernet::new(vec![Fernet::generate().unwrap()]).unwrap();
+    let mut sealed = store_over(&case.source, &case.directory).encrypted_with(keys.clone());
+    assert_eq!(load_text(&mut sealed).await, "EAAsecond");
+    let over = token("EAAsecond").secret.fingerprint();
+    sealed.store(&token("EAAthird"), over).await.unwrap();
+    let text = fs::read_to_string(case.path()).unwrap();
+    assert!(!text.contains("EAA") && text.matches("gAAAA").count() == 2, "{text}");
+    assert_eq!(load_text(&mut sealed).await, "EAAthird");
+    // Without the key it is no token, and never taken for one.
+    assert_eq!(case.load_after_restart().await, "EAAfirst");
+    let back = sealed.roll_back().await.unwrap();
+    assert_eq!(back.to, over);
+    assert_eq!(load_text(&mut sealed).await, "EAAsecond");
+}
+
+#[tokio::test]
+async fn a_rollback_restores_the_previous_token_and_a_second_one_undoes_it() {
+    let mut case = Fixture::new();
+    let nothing = case.store.roll_back().await.unwrap_err();
+    assert_eq!(nothing.reason(), "nothing_before");
+    case.store_token("EAAsecond", "EAAfirst").await;
+    let back = case.store.roll_back().await.unwrap();
+    let fingerprints = ["EAAfirst", "EAAsecond"].map(|text| token(text).secret.fingerprint());
+    assert_eq!((back.from, back.to), (Some(fingerprints[1]), fingerprints[0]));
+    assert_eq!(case.load_after_restart().await, "EAAfirst");
+    case.store.roll_back().await.unwrap();
+    assert_eq!(case.load_after_restart().await, "EAAsecond");
+    case.source.put(Some(token("EAAother")));
+    let nothing = case.store.roll_back().await.unwrap_err();
+    assert!(nothing.to_string().contains("in force"), "{nothing}");
+    assert_eq!(case.load_after_restart().await, "EAAother");
+}

@@ -1,0 +1,122 @@
+//! Lines out of the process, without ever waiting for whoever reads them.
+//!
+//! # Why
+//!
+//! Standard output is often a pipe, and a pipe that nobody empties blocks its writer: with one thread for
+//! everything, a stuck log collector would hold up every request. So each line asks first whether there is room.
+//! Turning the descriptor non-blocking instead would turn it so for all who share it, a shell among them.
+
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tracing_subscriber::fmt::format;
+use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
+
+/// A way out for lines. One that finds no room is lost, and the next one that finds some says how many were.
+#[derive(Debug)]
+pub(super) struct LossyWriter<W> {
+    inner: W,
+    json: bool,
+    dropped_lines: Arc<AtomicU64>,
+}
+
+/// What a pipe that has room takes at once (`PIPE_BUF`); our lines are a tenth of that.
+const PIPE_BUF: usize = 4096;
+
+impl<W: Write + AsFd> LossyWriter<W> {
+    pub(super) const fn new(inner: W, json: bool, dropped_lines: Arc<AtomicU64>) -> Self {
+        Self {
+            inner,
+            json,
+            dropped_lines,
+        }
+    }
+
+    fn has_room_for(&self, line: &[u8]) -> bool {
+        let mut poll_fds = [PollFd::new(&self.inner, PollFlags::OUT)];
+        // What is broken rather than full is for the writing to find out.
+        let is_full = matches!(poll(&mut poll_fds, Some(&Timespec::default())), Ok(0));
+        !is_full && line.len() <= PIPE_BUF
+    }
+
+    fn report_dropped(&mut self) -> io::Result<()> {
+        let dropped_lines = self.dropped_lines.load(Ordering::Relaxed);
+        if dropped_lines == 0 {
+            return Ok(());
+        }
+        let mut timestamp = String::new();
+        let formatted = SystemTime.format_time(&mut format::Writer::new(&mut timestamp));
+        formatted.map_err(io::Error::other)?;
+        let line = if self.json {
+            format!(
+                "{{\"timestamp\":\"{timestamp}\",\"level\":\"WARN\",\"message\":\"nobody read the log; lines are lost\",\
+                 \"lines\":{dropped_lines},\"target\":\"graphward\"}}\n"
+            )
+        } else {
+            format!("{timestamp}  WARN graphward: nobody read the log; lines are lost lines={dropped_lines}\n")
+        };
+        if self.has_room_for(line.as_bytes()) {
+            self.inner.write_all(line.as_bytes())?;
+            self.dropped_lines.fetch_sub(dropped_lines, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+impl<W: Write + AsFd> Write for LossyWriter<W> {
+    /// Takes a whole line, as the subscriber writes them.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.report_dropped()?;
+        if self.has_room_for(line) {
+            self.inner.write_all(line)?;
+        } else {
+            self.dropped_lines.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use super::*;
+
+    #[test]
+    fn a_blocked_pipe_drops_lines_and_never_blocks_the_writer() {
+        for json in [true, false] {
+            let (mut reader, writer) = io::pipe().unwrap();
+            let dropped_lines = Arc::new(AtomicU64::new(0));
+            let mut lossy = LossyWriter::new(writer, json, Arc::clone(&dropped_lines));
+            let line = [b'x'; 99].into_iter().chain([b'\n']).collect::<Vec<_>>();
+            for _ in 0..10_000 {
+                lossy.write_all(&line).unwrap();
+            }
+            let dropped_before = dropped_lines.load(Ordering::Relaxed);
+            assert!(dropped_before > 0);
+            // Emptied, it says what is missing before it goes on.
+            let mut buffer = vec![0; 32 * 1024];
+            reader.read_exact(&mut buffer).unwrap();
+            lossy.write_all(b"the last\n").unwrap();
+            drop(lossy);
+            let mut rest = String::new();
+            reader.read_to_string(&mut rest).unwrap();
+            let report = rest.lines().rev().nth(1).unwrap();
+            assert!(report.contains("lines are lost"), "{report}");
+            assert!(report.contains(&dropped_before.to_string()), "{report}");
+            assert!(rest.ends_with("\nthe last\n"));
+            assert_eq!(dropped_lines.load(Ordering::Relaxed), 0);
+            if json {
+                let report: serde_json::Value = serde_json::from_str(report).unwrap();
+                assert_eq!(report["lines"], dropped_before);
+            }
+        }
+    }
+}

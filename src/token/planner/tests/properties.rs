@@ -1,0 +1,120 @@
+//! All of it at once: walks through event sequences that no test would think of.
+
+use proptest::prelude::*;
+
+use super::*;
+
+#[derive(Clone, Copy, Debug)]
+enum RandomEvent {
+    SourceChanged,
+    Rejected(u64),
+    Accepted(u64),
+    Elapsed(u64),
+    OperationFinished(RandomOutcome),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum RandomOutcome {
+    Found {
+        renew_in: Option<u64>,
+        expires_in: Option<u64>,
+        renewed: bool,
+    },
+    Unchanged,
+    Failed {
+        transient: bool,
+        jitter: f64,
+    },
+}
+
+fn random_events() -> impl Strategy<Value = Vec<RandomEvent>> {
+    let optional_delay = || proptest::option::of(0_u64..5_000);
+    let outcome = prop_oneof![
+        (optional_delay(), optional_delay(), any::<bool>()).prop_map(|(renew_in, expires_in, renewed)| {
+            RandomOutcome::Found {
+                renew_in,
+                expires_in,
+                renewed,
+            }
+        }),
+        Just(RandomOutcome::Unchanged),
+        (any::<bool>(), 0.0..=1.0).prop_map(|(transient, jitter)| RandomOutcome::Failed { transient, jitter }),
+    ];
+    let event = prop_oneof![
+        1 => Just(RandomEvent::SourceChanged),
+        3 => (0_u64..3).prop_map(RandomEvent::Rejected),
+        1 => (0_u64..3).prop_map(RandomEvent::Accepted),
+        3 => (0_u64..3_000).prop_map(RandomEvent::Elapsed),
+        4 => outcome.prop_map(RandomEvent::OperationFinished),
+    ];
+    proptest::collection::vec(event, 1..200)
+}
+
+proptest! {
+    /// Whatever happens: no wake-up lies in the past, replacements keep their rate, nobody looks without cause, a live
+    /// token that works is never called resting, and what is dead is not left alone for longer than the longest rest.
+    #[test]
+    fn the_planner_never_busy_loops_never_exceeds_its_rate_and_never_stalls(happenings in random_events()) {
+        let start = Instant::now();
+        let mut now = start;
+        let mut plan = RefreshPlanner::new(RefreshPolicy::default());
+        let (mut checks, mut changes, mut refreshes, mut newest) = (0_u64, 0_u64, 0_u64, 0_u64);
+        let mut order = plan.next_action(now);
+        for happening in happenings {
+            match order {
+                Action::Check => checks += 1,
+                Action::Refresh => refreshes += 1,
+                Action::Wait { .. } => {}
+            }
+            let working = !matches!(order, Action::Wait { .. });
+            let of = |back: u64| newest.checked_sub(back).filter(|number| *number > 0).map(generation);
+            let event = match happening {
+                RandomEvent::OperationFinished(ending) if working => {
+                    now += Duration::from_millis(5);
+                    let at = |millis: Option<u64>| millis.map(|millis| now + Duration::from_millis(millis));
+                    match ending {
+                        RandomOutcome::Found { renew_in, expires_in, renewed } => {
+                            newest += 1;
+                            let dates = Deadlines { renew_at: at(renew_in), expires_at: at(expires_in) };
+                            event_obtained(newest, dates, renewed && order == Action::Refresh)
+                        }
+                        RandomOutcome::Unchanged if order == Action::Check => PlannerEvent::Unchanged,
+                        RandomOutcome::Unchanged => PlannerEvent::Failed { transient: true, jitter: 0.5 },
+                        RandomOutcome::Failed { transient, jitter } => PlannerEvent::Failed { transient, jitter },
+                    }
+                }
+                // The shell reports nothing else while it works, and a wait never ends like this.
+                _ if working => PlannerEvent::Failed { transient: true, jitter: 0.5 },
+                RandomEvent::OperationFinished(_) => continue,
+                RandomEvent::SourceChanged => {
+                    changes += 1;
+                    PlannerEvent::SourceChanged
+                }
+                RandomEvent::Rejected(back) => match of(back) {
+                    Some(generation) => PlannerEvent::Rejected(generation),
+                    None => continue,
+                },
+                RandomEvent::Accepted(back) => match of(back) {
+                    Some(generation) => PlannerEvent::Accepted(generation),
+                    None => continue,
+                },
+                RandomEvent::Elapsed(millis) => {
+                    now += Duration::from_millis(millis);
+                    PlannerEvent::TimerFired(plan.current.map(|live| live.deadlines).unwrap_or_default())
+                }
+            };
+            order = plan.on(event, now);
+            if let Action::Wait { until, is_backing_off } = order {
+                prop_assert!(until.is_none_or(|until| until > now), "a wake-up in the past");
+                prop_assert_eq!(is_backing_off, plan.urgency(now) == Some(Urgency::Dead));
+                if is_backing_off {
+                    prop_assert!(until.is_some_and(|until| until <= now + MINUTE), "forgotten");
+                }
+            }
+        }
+        let elapsed = now - start;
+        let gap = RefreshPolicy::default().min_interval;
+        prop_assert!(refreshes <= u64::try_from(elapsed.as_millis() / gap.as_millis()).unwrap() + 2);
+        prop_assert!(checks <= changes + 1, "{checks} looks for {changes} changes");
+    }
+}

@@ -1,0 +1,295 @@
+//! Several sources, renewals on schedule, storage and inspection: what is taken, what is not, and how often who is asked.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Mutex;
+use std::time::SystemTime;
+
+use super::super::super::{
+    Alert, AlertCause, BoxFuture, Inspector, RefreshError, RefreshLock, RenewalRequest, Renewer, Source, StoreOutcome,
+    TokenEvent, TokenHandle, channel,
+};
+use super::super::*;
+use super::support::{in_five_seconds, spawn};
+use crate::graph::{Expiry, GraphError, Inspection};
+use crate::types::{Fingerprint, Secret};
+
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(60 * 60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A place that shows what the test puts there, and keeps what it is given if it may.
+#[derive(Clone, Default)]
+struct FakeStore(Arc<Mutex<FakeStoreState>>, Arc<tokio::sync::Notify>);
+
+#[derive(Default)]
+struct FakeStoreState {
+    name: &'static str,
+    current: Option<Token>,
+    is_writable: bool,
+    /// Deposits that fail before one succeeds.
+    failures_left: u32,
+    /// What somebody else puts there while a renewal is under way.
+    conflicting_token: Option<Token>,
+    is_hanging: bool,
+    locks: u32,
+    loads: u32,
+    stored: Vec<String>,
+}
+
+impl FakeStore {
+    fn named(name: &'static str) -> Self {
+        let store = Self::default();
+        store.0.lock().unwrap().name = name;
+        store
+    }
+
+    fn writable(name: &'static str) -> Self {
+        let store = Self::named(name);
+        store.0.lock().unwrap().is_writable = true;
+        store
+    }
+
+    fn put(&self, token: Token) {
+        self.0.lock().unwrap().current = Some(token);
+        self.1.notify_one();
+    }
+
+    fn with_state<T>(&self, inspect: impl FnOnce(&mut FakeStoreState) -> T) -> T {
+        inspect(&mut self.0.lock().unwrap())
+    }
+}
+
+impl Source for FakeStore {
+    fn load(&mut self) -> BoxFuture<'_, Result<Token, ObtainError>> {
+        let shown = self.with_state(|shelved| {
+            shelved.loads += 1;
+            shelved.current.clone()
+        });
+        if self.with_state(|shelved| shelved.is_hanging) {
+            return Box::pin(std::future::pending());
+        }
+        let missing = || ObtainError::transient("missing", format!("{} is empty", self.describe()));
+        Box::pin(std::future::ready(shown.ok_or_else(missing)))
+    }
+
+    fn changed(&mut self) -> BoxFuture<'_, ()> {
+        Box::pin(self.1.notified())
+    }
+
+    fn describe(&self) -> String {
+        self.with_state(|shelved| shelved.name.to_owned())
+    }
+
+    fn check_writable(&self) -> Result<(), String> {
+        match self.with_state(|shelved| shelved.is_writable) {
+            true => Ok(()),
+            false => Err("it is read-only".to_owned()),
+        }
+    }
+
+    fn lock(&mut self) -> BoxFuture<'_, Result<RefreshLock, ObtainError>> {
+        self.with_state(|shelved| shelved.locks += 1);
+        Box::pin(std::future::ready(Ok(RefreshLock::with_guard(()))))
+    }
+
+    fn store<'a>(
+        &'a mut self,
+        token: &'a Token,
+        expected: Fingerprint,
+    ) -> BoxFuture<'a, Result<StoreOutcome, ObtainError>> {
+        let outcome = self.with_state(|shelved| {
+            if let Some(theirs) = shelved.conflicting_token.take() {
+                shelved.current = Some(theirs);
+                return Ok(StoreOutcome::Conflict);
+            }
+            if shelved.failures_left > 0 {
+                shelved.failures_left -= 1;
+                return Err(ObtainError::transient("disk", "the disk is full"));
+            }
+            let shown = shelved.current.as_ref().map(|token| token.secret.fingerprint());
+            if shown.is_some_and(|shown| shown != expected) {
+                return Ok(StoreOutcome::Conflict);
+            }
+            shelved.current = Some(token.clone());
+            shelved.stored.push(token.secret.expose().to_owned());
+            Ok(StoreOutcome::Stored)
+        });
+        Box::pin(std::future::ready(outcome))
+    }
+}
+
+/// A renewer that answers what the test lays down, in order; the last answer again and again.
+#[derive(Clone, Default)]
+struct ScriptedRenewer(Arc<Mutex<ScriptedRenewerState>>);
+
+#[derive(Default)]
+struct ScriptedRenewerState {
+    next: VecDeque<Result<Token, &'static str>>,
+    /// Whether each outgoing token was called dead.
+    were_dead: Vec<bool>,
+    called_at: Vec<Instant>,
+    /// What the shelf held when the answer was given.
+    earliest_renewal: Duration,
+}
+
+impl ScriptedRenewer {
+    fn new(answers: impl IntoIterator<Item = Result<Token, &'static str>>) -> Self {
+        let renewer = Self::default();
+        renewer.0.lock().unwrap().next = answers.into_iter().collect();
+        renewer
+    }
+
+    fn calls(&self) -> usize {
+        self.0.lock().unwrap().were_dead.len()
+    }
+
+    fn called_at(&self) -> Vec<Instant> {
+        self.0.lock().unwrap().called_at.clone()
+    }
+}
+
+impl Renewer for ScriptedRenewer {
+    fn renew<'a>(&'a mut self, request: RenewalRequest<'a>) -> BoxFuture<'a, Result<Token, ObtainError>> {
+        let mut answered = self.0.lock().unwrap();
+        answered.were_dead.push(request.is_dead);
+        answered.called_at.push(Instant::now());
+        let answer = if answered.next.len() > 1 {
+            answered.next.pop_front()
+        } else {
+            answered.next.front().cloned()
+        };
+        let answer = answer.unwrap_or(Err("nothing is laid down"));
+        let answer = answer.map_err(|what| ObtainError::transient("broken", what));
+        Box::pin(std::future::ready(answer))
+    }
+
+    fn earliest_renewal(&self, issued_at: SystemTime) -> SystemTime {
+        issued_at + self.0.lock().unwrap().earliest_renewal
+    }
+
+    fn renew_at_if_expiry_unknown(&self, seen_at: SystemTime) -> Option<SystemTime> {
+        let earliest = self.0.lock().unwrap().earliest_renewal;
+        (!earliest.is_zero()).then(|| seen_at + earliest)
+    }
+
+    fn describe(&self) -> String {
+        "the test's renewer".to_owned()
+    }
+}
+
+/// Says of each token what the test laid down; of others that they are fine; or nothing at all.
+#[derive(Clone, Default)]
+struct FakeInspector(Arc<Mutex<FakeInspectorState>>);
+
+#[derive(Default)]
+struct FakeInspectorState {
+    inspections: HashMap<String, Inspection>,
+    is_unreachable: bool,
+    calls: Vec<String>,
+}
+
+impl FakeInspector {
+    fn set(&self, token: &str, inspection: Inspection) {
+        let mut known = self.0.lock().unwrap();
+        known.inspections.insert(token.to_owned(), inspection);
+    }
+
+    fn calls(&self) -> Vec<String> {
+        self.0.lock().unwrap().calls.clone()
+    }
+}
+
+impl Inspector for FakeInspector {
+    fn inspect<'a>(&'a mut self, token: &'a Token) -> BoxFuture<'a, Result<Inspection, ObtainError>> {
+        let mut known = self.0.lock().unwrap();
+        let text = token.secret.expose().to_owned();
+        let inspection = known.inspections.get(&text).cloned().unwrap_or_default();
+        known.calls.push(text);
+        if known.is_unreachable {
+            return Box::pin(std::future::pending());
+        }
+        Box::pin(std::future::ready(Ok(inspection)))
+    }
+}
+
+/// What was told, for the test to look at.
+#[derive(Clone, Default)]
+struct RecordedAlerts(Arc<Mutex<Vec<Alert>>>);
+
+impl RecordedAlerts {
+    fn causes(&self) -> Vec<AlertCause> {
+        let notices = self.0.lock().unwrap();
+        notices.iter().map(|notice| notice.cause).collect()
+    }
+
+    fn text(&self) -> String {
+        let notices = self.0.lock().unwrap();
+        let lines = notices.iter().map(|it| format!("{} {}\n", it.summary, it.remediation));
+        lines.collect()
+    }
+}
+
+fn start_date() -> SystemTime {
+    SystemTime::UNIX_EPOCH + 20_000 * DAY
+}
+
+fn token(text: &str) -> Token {
+    Token::without_expiry(Secret::new(text).unwrap())
+}
+
+fn expiring(text: &str, left: Duration) -> Token {
+    Token {
+        expires_at: Some(start_date() + left),
+        ..token(text)
+    }
+}
+
+fn boxed(source: &FakeStore) -> Box<dyn Source> {
+    Box::new(source.clone())
+}
+
+async fn start(supply: TokenProvider) -> (TokenHandle, RecordedAlerts) {
+    let (writer, tokens) = channel();
+    let alerts = RecordedAlerts::default();
+    let recorded = Arc::clone(&alerts.0);
+    let observer = Box::new(move |told: &TokenEvent<'_>| {
+        if let TokenEvent::Alert(notice) = told {
+            recorded.lock().unwrap().push((*notice).clone());
+        }
+    });
+    let clock = Clock::manual(start_date());
+    let (tenant, schedule) = (TenantId::default(), RefreshPolicy::default());
+    let refresher = Refresher::new(tenant, supply, writer, schedule, clock, observer);
+    drop(spawn(refresher.run()));
+    tokens.wait_for_first_check().await;
+    // The look that the first token rang for is over, too.
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    (tokens, alerts)
+}
+
+fn in_use(tokens: &TokenHandle) -> Option<String> {
+    let live = tokens.current()?;
+    Some(live.token().secret.expose().to_owned())
+}
+
+/// Graph rejects the live token; what is in use a moment later.
+async fn reject_current(tokens: &TokenHandle) -> Option<String> {
+    let live = tokens.current().unwrap().generation();
+    tokens.mark_rejected(live, &GraphError::default());
+    drop(tokens.wait_for_newer(live, in_five_seconds()).await);
+    in_use(tokens)
+}
+
+const EXPIRED: fn() -> Inspection = || Inspection {
+    error: Some(GraphError {
+        code: Some(190),
+        subcode: Some(463),
+        ..GraphError::default()
+    }),
+    ..Inspection::default()
+};
+
+mod inspection;
+mod renewals;
+mod sources;
+mod storage;

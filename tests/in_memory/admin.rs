@@ -1,0 +1,146 @@
+//! The operators' listener.
+
+use std::time::Duration;
+
+use graphward::admin::ReadinessPolicy;
+use tokio::time::sleep;
+
+use crate::support::{FIRST_TOKEN, SECOND_TOKEN, TestProxyBuilder, get, request, sized};
+
+#[tokio::test(start_paused = true)]
+async fn a_house_in_order_is_alive_started_and_ready() {
+    let home = TestProxyBuilder::new().start().await;
+    for target in ["/livez", "/healthz", "/startupz", "/readyz", "/metrics"] {
+        let answer = home.admin_get(target).await;
+        assert_eq!(answer.status, 200, "{target}");
+        assert_eq!(answer.header("cache-control"), "no-store");
+        let head = home.admin().fetch(request("HEAD", target, sized(""))).await;
+        assert_eq!((head.status, head.body.len()), (200, 0), "{target}");
+        let posted = home.admin().fetch(request("POST", target, sized("x"))).await;
+        assert_eq!((posted.status, posted.header("allow")), (405, "GET, HEAD"), "{target}");
+    }
+    let ready: serde_json::Value = serde_json::from_slice(&home.admin_get("/readyz").await.body).unwrap();
+    assert_eq!((&ready["ready"], &ready["stage"]), (&true.into(), &"serving".into()));
+    assert_eq!(ready["tenants"]["default"]["usable"], true);
+    for target in ["/", "/admin", "/metrics/", "/readyz/x"] {
+        assert_eq!(home.admin_get(target).await.status, 404, "{target}");
+    }
+    assert_eq!(home.admin_get("/readyz?verbose").await.status, 200);
+    home.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn before_the_first_look_is_done_it_lives_and_has_not_started() {
+    let home = TestProxyBuilder::new()
+        .with_source_delay(Duration::from_secs(10))
+        .start()
+        .await;
+    sleep(Duration::from_secs(9)).await;
+    for (target, status) in [("/livez", 200), ("/healthz", 200), ("/startupz", 503), ("/readyz", 503)] {
+        assert_eq!(home.admin_get(target).await.status, status, "{target}");
+    }
+    assert!(home.admin_get("/readyz").await.text().contains("under way"));
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(home.admin_get("/startupz").await.status, 200);
+    assert_eq!(home.admin_get("/readyz").await.status, 200);
+    home.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn whether_a_missing_token_matters_is_configured() {
+    for (policy, status) in [
+        (ReadinessPolicy::Any, 503),
+        (ReadinessPolicy::All, 503),
+        (ReadinessPolicy::Ignore, 200),
+    ] {
+        let home = TestProxyBuilder::new()
+            .empty()
+            .with(|config| config.ready = policy)
+            .start()
+            .await;
+        let answer = home.admin_get("/readyz").await;
+        assert_eq!(answer.status, status, "{policy:?}");
+        let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+        let tenant = &body["tenants"]["default"];
+        assert_eq!(tenant["usable"], false);
+        assert_eq!(tenant["reason"], "it has no token: the drop is empty");
+        assert_eq!(home.admin_get("/startupz").await.status, 200);
+        home.graph.accept(FIRST_TOKEN);
+        home.drop.publish(FIRST_TOKEN);
+        sleep(Duration::from_millis(1)).await;
+        assert_eq!(home.admin_get("/readyz").await.status, 200);
+        home.shutdown().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rejected_token_is_not_ready_until_there_is_a_newer_one() {
+    let home = TestProxyBuilder::new().start().await;
+    home.graph.expire_all();
+    assert_eq!(home.app.post("x").await.status, 401);
+    let answer = home.admin_get("/readyz").await;
+    assert_eq!(answer.status, 503);
+    assert!(answer.text().contains("Graph rejected its token"), "{}", answer.text());
+    assert_eq!(home.metric(r#"graphward_token_usable{tenant="default"}"#).await, 0);
+    home.graph.accept(SECOND_TOKEN);
+    home.drop.publish(SECOND_TOKEN);
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(home.admin_get("/readyz").await.status, 200);
+    assert_eq!(home.metric(r#"graphward_token_usable{tenant="default"}"#).await, 1);
+    assert_eq!(home.metric(r#"graphward_token_generation{tenant="default"}"#).await, 2);
+    home.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn readiness_is_not_about_graph() {
+    let home = TestProxyBuilder::new().start().await;
+    for _ in 0..10 {
+        home.graph.next_connect(crate::support::ConnectOutcome::Refused);
+        assert_eq!(home.app.fetch(get("/me")).await.status, 502);
+    }
+    assert_eq!(home.admin_get("/readyz").await.status, 200);
+    home.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn metrics_name_every_family_and_count_what_happened() {
+    let home = TestProxyBuilder::new().start().await;
+    home.drop
+        .set_expiry(crate::support::start_time() + Duration::from_secs(86_400));
+    assert_eq!(home.app.get("/me?access_token=EAAstale").await.status, 200);
+    home.rotate_token();
+    assert_eq!(home.app.post("x").await.status, 200);
+    let answer = home.admin_get("/metrics").await;
+    assert!(
+        answer
+            .header("content-type")
+            .starts_with("application/openmetrics-text; version=1.0.0")
+    );
+    let text = answer.text();
+    assert!(text.ends_with("# EOF\n"));
+    for line in [
+        r#"graphward_requests_total{tenant="default",outcome="delivered"} 1"#,
+        r#"graphward_requests_total{tenant="default",outcome="healed"} 1"#,
+        r#"graphward_answers_total{tenant="default",verdict="success"} 2"#,
+        r#"graphward_answers_total{tenant="default",verdict="token_rejected"} 1"#,
+        r#"graphward_attempts_total{tenant="default",attempt="first"} 2"#,
+        r#"graphward_attempts_total{tenant="default",attempt="second"} 1"#,
+        r#"graphward_presented_credentials_total{tenant="default",place="query"} 1"#,
+        r#"graphward_build_info{version="0.1.0"} 1"#,
+        r#"graphward_request_seconds_count{tenant="default"} 2"#,
+        r#"graphward_upstream_head_seconds_count{tenant="default",attempt="second"} 1"#,
+        r#"graphward_token_attempts_total{tenant="default",errand="look",result="obtained"} 1"#,
+        r#"graphward_token_attempts_total{tenant="default",errand="replace",result="obtained"} 1"#,
+        r#"graphward_token_attempt_seconds_count{tenant="default"} 2"#,
+        r#"graphward_token_generation{tenant="default"} 2"#,
+        r#"graphward_token_expiry_timestamp_seconds{tenant="default"} 1759363200.0"#,
+        r#"graphward_token_usable{tenant="default"} 1"#,
+        r#"graphward_token_waiters{tenant="default"} 0"#,
+        "graphward_inflight 0",
+        r#"graphward_replay_buffer_bytes{place="memory"} 0"#,
+        "graphward_task_panics_total 0",
+    ] {
+        assert!(text.lines().any(|said| said == line), "{line}\n{text}");
+    }
+    home.shutdown().await;
+}

@@ -1,0 +1,178 @@
+//! Batches: healed as a whole or not at all, and an item that was rejected speaks for the next call.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use crate::support::{
+    EXPIRED_ERROR, FIRST_TOKEN, PROTOCOL_PAIRS, SECOND_TOKEN, ScriptedResponse, TestBody, TestProxyBuilder,
+    error_envelope, request, sized, with,
+};
+
+const FORM: &str = "application/x-www-form-urlencoded";
+const BATCH: &str = "batch=%5B%7B%22method%22%3A%22GET%22%2C%22relative_url%22%3A%22me%22%7D%2C%7B%22method%22%3A%22POST%22%2C%22relative_url%22%3A%221%2Fmessages%22%7D%5D&include_headers=false";
+
+/// A batch as it is sent mostly.
+fn batch() -> http::Request<TestBody> {
+    with(request("POST", "/v21.0/", sized(BATCH)), &[("content-type", FORM)])
+}
+
+/// An answer's item.
+fn item(code: u16, body: &str) -> String {
+    let body = serde_json::to_string(body).unwrap().replace('/', "\\/");
+    format!(r#"{{"code":{code},"body":{body}}}"#)
+}
+
+fn batch_response(items: &[String]) -> ScriptedResponse {
+    ScriptedResponse::json(200, format!("[{}]", items.join(","))).with("etag", "\"7\"")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_is_rejected_as_a_whole_is_healed() {
+    for way in PROTOCOL_PAIRS {
+        let home = TestProxyBuilder::new().with_protocols(way).start().await;
+        home.rotate_token();
+        let items = batch_response(&[item(200, "{}"), item(200, r#"{"id":"1"}"#)]);
+        home.graph.respond_with(items.clone());
+        let answer = home.app.fetch(batch()).await;
+        assert_eq!((answer.status, &answer.body), (200, &items.bytes()));
+        let seen = home.graph.requests();
+        assert_eq!(seen.len(), 2);
+        for seen in &seen {
+            assert_eq!(seen.body.as_deref(), Some(BATCH.as_bytes()));
+        }
+        assert_eq!(home.requests_with_outcome("healed").await, 1);
+        home.shutdown().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn items_that_were_rejected_are_delivered_and_the_next_call_has_a_newer_token() {
+    for way in PROTOCOL_PAIRS {
+        for reply in [
+            batch_response(&[item(200, r#"{"id":"1"}"#), item(400, EXPIRED_ERROR)]),
+            batch_response(&[item(401, EXPIRED_ERROR), "null".to_owned()]),
+            batch_response(&[item(400, EXPIRED_ERROR)]).gzipped(),
+            batch_response(&[item(400, EXPIRED_ERROR)]).chunked(9, Duration::from_millis(1)),
+        ] {
+            let home = TestProxyBuilder::new().with_protocols(way).start().await;
+            home.drop.set_token(SECOND_TOKEN);
+            home.graph.accept(SECOND_TOKEN);
+            home.graph.enqueue(reply.clone());
+            let answer = home.app.fetch(batch()).await;
+            assert_eq!((answer.status, &answer.body), (200, &reply.bytes()));
+            assert_eq!(answer.header("etag"), "\"7\"");
+            assert_eq!(home.graph.attempts(), 1, "some items may have run");
+            sleep(Duration::from_secs(1)).await;
+            assert_eq!(home.drop.looks(), 2, "nobody waited for this look");
+            assert_eq!(home.app.post("x").await.status, 200);
+            assert_eq!(home.graph.attempts(), 2, "it had no need of healing");
+            let seen = home.graph.last_request();
+            assert_eq!(seen.all("authorization"), [format!("Bearer {SECOND_TOKEN}")]);
+            assert_eq!(home.requests_with_outcome("delivered").await, 2);
+            home.shutdown().await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_in_the_query_is_one_too() {
+    for way in PROTOCOL_PAIRS {
+        let home = TestProxyBuilder::new().with_protocols(way).start().await;
+        home.drop.set_token(SECOND_TOKEN);
+        home.graph.accept(SECOND_TOKEN);
+        home.graph.enqueue(batch_response(&[item(400, EXPIRED_ERROR)]));
+        let target = format!("/v21.0/?{BATCH}");
+        let answer = home.app.fetch(request("POST", &target, sized(""))).await;
+        assert_eq!(answer.status, 200);
+        assert_eq!(home.graph.last_request().target(), target);
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(home.drop.looks(), 2);
+        home.shutdown().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn items_with_other_errors_and_items_that_are_null_say_nothing_of_the_token() {
+    for way in PROTOCOL_PAIRS {
+        let home = TestProxyBuilder::new().with_protocols(way).start().await;
+        for items in [
+            vec![],
+            vec!["null".to_owned(), "null".to_owned()],
+            vec![item(200, EXPIRED_ERROR)],
+            vec![item(400, &error_envelope(100)), item(403, &error_envelope(10))],
+            vec![item(500, EXPIRED_ERROR), item(429, &error_envelope(4))],
+            vec![item(400, "no JSON"), "7".to_owned()],
+        ] {
+            let reply = batch_response(&items);
+            home.graph.enqueue(reply.clone());
+            let answer = home.app.fetch(batch()).await;
+            assert_eq!(answer.body, reply.bytes());
+        }
+        sleep(Duration::from_secs(60)).await;
+        assert_eq!(home.drop.looks(), 1);
+        assert!(home.tokens.is_usable());
+        home.shutdown().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_array_that_answers_no_batch_is_not_read() {
+    for way in PROTOCOL_PAIRS {
+        let home = TestProxyBuilder::new().with_protocols(way).start().await;
+        for (kind, body) in [
+            (FORM, "batched=1&x=batch"),
+            ("text/csv", BATCH),
+            ("application/json", r#"{"text":"batch"}"#),
+        ] {
+            home.graph.enqueue(batch_response(&[item(400, EXPIRED_ERROR)]));
+            let request = request("POST", "/v21.0/", sized(body));
+            home.app.fetch(with(request, &[("content-type", kind)])).await;
+        }
+        sleep(Duration::from_secs(60)).await;
+        assert_eq!(home.drop.looks(), 1);
+        home.shutdown().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn items_under_an_app_token_say_nothing_of_ours() {
+    for way in PROTOCOL_PAIRS {
+        let home = TestProxyBuilder::new().with_protocols(way).start().await;
+        home.graph.enqueue(batch_response(&[item(400, EXPIRED_ERROR)]));
+        let own = with(batch(), &[("authorization", "Bearer 123|abc")]);
+        assert_eq!(home.app.fetch(own).await.status, 200);
+        sleep(Duration::from_secs(60)).await;
+        assert_eq!(home.drop.looks(), 1);
+        assert!(home.tokens.is_usable());
+        home.shutdown().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_newer_token_each_batch_is_still_sent_once() {
+    for way in PROTOCOL_PAIRS {
+        let home = TestProxyBuilder::new().with_protocols(way).start().await;
+        for number in 1..=3 {
+            home.graph.enqueue(batch_response(&[item(400, EXPIRED_ERROR)]));
+            let answer = home.app.fetch(batch()).await;
+            assert_eq!(answer.status, 200);
+            let seen = home.graph.last_request();
+            assert_eq!(seen.all("authorization"), [format!("Bearer {FIRST_TOKEN}")]);
+            assert_eq!(home.graph.attempts(), number);
+        }
+        home.shutdown().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batchs_answer_that_breaks_off_is_no_answer() {
+    for way in PROTOCOL_PAIRS {
+        let home = TestProxyBuilder::new().with_protocols(way).start().await;
+        home.graph.enqueue(batch_response(&[item(200, "{}")]).truncated());
+        let answer = home.app.fetch(batch()).await;
+        answer.refused(502, "connection_terminated");
+        assert_eq!(home.graph.attempts(), 1);
+        home.shutdown().await;
+    }
+}

@@ -1,0 +1,30 @@
+//! The whole proxy between a scripted Graph and an app: real HTTP/1.1 and HTTP/2 framing over in-memory pipes, in
+//! paused time. Nothing here touches a socket, and nothing waits: a minute of timeouts takes a millisecond.
+#![cfg(test)]
+
+mod access_log;
+mod admin;
+mod alerts;
+mod batch_items;
+mod batches;
+mod body_credentials;
+mod dead_tokens;
+mod drain;
+mod error_classification;
+mod healing;
+mod hosts;
+mod last_rejections;
+mod media;
+mod paging;
+mod passthrough;
+mod proofs;
+mod rate_limit_usage;
+mod redaction;
+mod replay_budget;
+mod request_bodies;
+mod request_validation;
+mod response_headers;
+mod secret_leaks;
+mod support;
+mod timeouts;
+mod token_injection;

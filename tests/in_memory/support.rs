@@ -1,0 +1,72 @@
+//! The harness: a scripted [`Graph`] behind the proxy, an [`App`] before it, a [`ScriptedSource`] and a [`ScriptedRenewer`] beside it,
+//! and the [`House`] that puts them together.
+
+mod app;
+mod bodies;
+mod connection;
+mod graph;
+mod harness;
+mod log;
+mod renewer;
+mod response;
+mod scripted_response;
+mod source;
+mod tasks;
+
+pub(crate) use app::{App, get, post, request, with};
+pub(crate) use bodies::{TestBody, aborted, chunked, chunked_with_delay, sized, stalled};
+pub(crate) use graph::{ConnectOutcome, Graph, RecordedRequest};
+pub(crate) use harness::{APP_SECRET, TestProxy, TestProxyBuilder, start_time};
+pub(crate) use log::LogCapture;
+pub(crate) use renewer::ScriptedRenewer;
+pub(crate) use response::TestResponse;
+pub(crate) use scripted_response::{ScriptedResponse, gzip};
+pub(crate) use source::ScriptedSource;
+pub(crate) use tasks::TestTasks;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// A version of HTTP.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Protocol {
+    Http1,
+    Two,
+}
+
+/// What the app speaks, and what Graph speaks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Protocols {
+    pub(crate) app: Protocol,
+    pub(crate) graph: Protocol,
+}
+
+/// HTTP/1.1 all along, HTTP/2 all along, and both changes between them.
+pub(crate) const PROTOCOL_PAIRS: [Protocols; 4] = [
+    Protocols::new(Protocol::Http1, Protocol::Http1),
+    Protocols::new(Protocol::Two, Protocol::Two),
+    Protocols::new(Protocol::Http1, Protocol::Two),
+    Protocols::new(Protocol::Two, Protocol::Http1),
+];
+
+impl Protocols {
+    pub(crate) const fn new(app: Protocol, graph: Protocol) -> Self {
+        Self { app, graph }
+    }
+}
+
+/// The token that the drop shows at first, and that Graph takes at first.
+pub(crate) const FIRST_TOKEN: &str = "EAAfirst0token0of0the0house";
+/// The one after it.
+pub(crate) const SECOND_TOKEN: &str = "EAAsecond0token0of0the0house";
+
+/// What Graph says of a dead token: recorded, but for the trace.
+pub(crate) const EXPIRED_ERROR: &str = r#"{"error":{"message":"Error validating access token: Session has expired on Sunday, 05-Oct-25 05:00:00 PDT. The current time is Sunday, 05-Oct-25 05:59:33 PDT.","type":"OAuthException","code":190,"error_subcode":463,"fbtrace_id":"AZ-HzGEkq0uQ"}}"#;
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// An error envelope with this code.
+pub(crate) fn error_envelope(code: i64) -> String {
+    format!(r#"{{"error":{{"message":"(#{code}) said so","type":"OAuthException","code":{code},"fbtrace_id":"A1"}}}}"#)
+}

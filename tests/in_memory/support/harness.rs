@@ -1,0 +1,283 @@
+//! Everything together: `app::build`, `ServerProcess::run`, and what is around them.
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+use tempfile::NamedTempFile;
+use tokio::time::sleep;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    App, FIRST_TOKEN, Graph, Protocol, Protocols, SECOND_TOKEN, ScriptedRenewer, ScriptedSource, TestResponse,
+    TestTasks, log,
+};
+use graphward::app::{self, Dependencies, RunOutcome, StopSignal};
+use graphward::config::{Config, Overrides, SecretRef};
+use graphward::graph::ProofMode;
+use graphward::net::{Lifecycle, Listener, Stage};
+use graphward::token::{TokenHandle, TokenProvider};
+use graphward::types::Clock;
+
+/// A house to be built.
+pub(crate) struct TestProxyBuilder {
+    protocols: Protocols,
+    config: Config,
+    has_renewer: bool,
+    token: Option<String>,
+    require_token: bool,
+    source_delay: Duration,
+    max_inflight: u32,
+    /// Where the app's secret is until the start.
+    app_secret: Option<NamedTempFile>,
+}
+
+/// The secret of the app.
+pub(crate) const APP_SECRET: &str = "0a1b2c3d4e5f60718293a4b5c6d7e8f9";
+
+/// A house in which a proxy runs.
+pub(crate) struct TestProxy {
+    pub(crate) graph: Graph,
+    pub(crate) app: App,
+    pub(crate) drop: ScriptedSource,
+    pub(crate) renewer: ScriptedRenewer,
+    pub(crate) tokens: TokenHandle,
+    pub(crate) stages: Lifecycle,
+    pub(crate) stop_signals: mpsc::Sender<StopSignal>,
+    admin: App,
+    tasks: TestTasks,
+    outcome: oneshot::Receiver<RunOutcome>,
+}
+
+/// When all tests take place: 1 October 2025.
+pub(crate) fn start_time() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_759_276_800)
+}
+
+impl TestProxyBuilder {
+    /// HTTP/1.1, defaults, and a token that Graph takes.
+    pub(crate) fn new() -> Self {
+        log::install_dispatchers();
+        let flags = Overrides {
+            config: Some(PathBuf::from("/dev/null")),
+            ..Overrides::default()
+        };
+        Self {
+            protocols: Protocols::new(Protocol::Http1, Protocol::Http1),
+            config: Config::load(flags, &|_| None).unwrap().config,
+            has_renewer: false,
+            token: Some(FIRST_TOKEN.to_owned()),
+            require_token: false,
+            source_delay: Duration::ZERO,
+            max_inflight: Dependencies::default().max_inflight,
+            app_secret: None,
+        }
+    }
+
+    pub(crate) fn with_protocols(self, way: Protocols) -> Self {
+        Self { protocols: way, ..self }
+    }
+
+    /// With a renewer behind the drop.
+    pub(crate) fn with_renewer(self) -> Self {
+        Self {
+            has_renewer: true,
+            ..self
+        }
+    }
+
+    pub(crate) fn with_token(self, token: &str) -> Self {
+        Self {
+            token: Some(token.to_owned()),
+            ..self
+        }
+    }
+
+    pub(crate) fn empty(self) -> Self {
+        Self { token: None, ..self }
+    }
+
+    pub(crate) fn require_token(self) -> Self {
+        Self {
+            require_token: true,
+            ..self
+        }
+    }
+
+    /// With a drop where a look takes this long; it is not waited for.
+    pub(crate) fn with_source_delay(self, takes: Duration) -> Self {
+        Self {
+            source_delay: takes,
+            ..self
+        }
+    }
+
+    /// Taking so many requests at a time.
+    pub(crate) fn with_max_inflight(self, most_inflight: u32) -> Self {
+        Self {
+            max_inflight: most_inflight,
+            ..self
+        }
+    }
+
+    /// With an app that has [`APP_SECRET`].
+    pub(crate) fn with_proof(mut self, proof: ProofMode) -> Self {
+        let file = NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), APP_SECRET).unwrap();
+        self.config.app.secret = Some(SecretRef::File(file.path().to_owned()));
+        self.config.app.proof = Some(proof);
+        self.app_secret = Some(file);
+        self
+    }
+
+    /// With other settings.
+    pub(crate) fn with(mut self, set: impl FnOnce(&mut Config)) -> Self {
+        set(&mut self.config);
+        self
+    }
+
+    pub(crate) async fn start(self) -> TestProxy {
+        let tasks = TestTasks::default();
+        let graph = Graph::new(self.protocols.graph, tasks.clone());
+        let (source, renewer) = (ScriptedSource::default(), ScriptedRenewer::new(graph.clone()));
+        if let Some(token) = &self.token {
+            graph.accept(token);
+            source.set_token(token);
+        }
+        source.set_delay(self.source_delay);
+        let supply = TokenProvider::from_source(source.clone());
+        let supply = if self.has_renewer {
+            supply.with_renewer(renewer.clone())
+        } else {
+            supply
+        };
+        let (proxy, proxy_dialer) = Listener::in_memory();
+        let (admin, admin_dialer) = Listener::in_memory();
+        let deps = Dependencies {
+            clock: Clock::manual(start_time()),
+            connector: Some(graph.connector()),
+            token_provider: Some(supply),
+            proxy: vec![proxy],
+            admin_listener: Some(admin),
+            max_inflight: self.max_inflight,
+            ..Dependencies::default()
+        };
+        let server = app::build(self.config, deps, self.require_token).await.unwrap();
+        let (tokens, stages) = (server.tokens.clone(), server.stages.clone());
+        let (stops, stop_receiver) = mpsc::channel(2);
+        let (ended, exit) = oneshot::channel();
+        tasks.spawn(async move {
+            // Nobody may be left to hear it.
+            ended.send(server.run(stop_receiver).await).ok();
+        });
+        if !self.require_token && self.source_delay.is_zero() {
+            stages.wait_for(Stage::Serving).await;
+        }
+        TestProxy {
+            graph,
+            app: App::new(proxy_dialer, tasks.clone(), self.protocols.app),
+            admin: App::new(admin_dialer, tasks.clone(), Protocol::Http1),
+            drop: source,
+            renewer,
+            tokens,
+            stages,
+            stop_signals: stops,
+            tasks,
+            outcome: exit,
+        }
+    }
+}
+
+// === impl TestProxy ===
+
+impl TestProxy {
+    /// The token dies, and the drop shows the next one to whoever looks.
+    pub(crate) fn rotate_token(&self) {
+        self.rotate_token_to(SECOND_TOKEN);
+    }
+
+    /// The same with this next one.
+    pub(crate) fn rotate_token_to(&self, token: &str) {
+        self.graph.expire_all();
+        self.graph.accept(token);
+        self.drop.set_token(token);
+    }
+
+    pub(crate) async fn stop(&self) {
+        self.stop_signals.send(StopSignal::Terminate).await.unwrap();
+    }
+
+    pub(crate) async fn admin_get(&self, target: &str) -> TestResponse {
+        self.admin.get(target).await
+    }
+
+    pub(crate) const fn admin(&self) -> &App {
+        &self.admin
+    }
+
+    pub(crate) async fn metrics(&self) -> String {
+        self.admin_get("/metrics").await.text().to_owned()
+    }
+
+    /// The value of a series, by the start of its line; 0 if there is none.
+    pub(crate) async fn metric(&self, series: &str) -> i64 {
+        let metrics = self.metrics().await;
+        let mut lines = metrics.lines();
+        let line = lines.find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.map_or(0, |value| value.parse().unwrap())
+    }
+
+    /// How many requests ended like this.
+    pub(crate) async fn requests_with_outcome(&self, outcome: &str) -> i64 {
+        let series = format!(r#"graphward_requests_total{{tenant="default",outcome="{outcome}"}}"#);
+        self.metric(&series).await
+    }
+
+    /// Bytes held for replays, in memory and on disk.
+    pub(crate) async fn replay_bytes(&self) -> i64 {
+        self.replay_bytes_in("memory").await + self.replay_bytes_in("disk").await
+    }
+
+    pub(crate) async fn replay_bytes_in(&self, place: &str) -> i64 {
+        let series = format!(r#"graphward_replay_buffer_bytes{{place="{place}"}}"#);
+        self.metric(&series).await
+    }
+
+    /// Waits until the process has ended by itself, or was asked to.
+    pub(crate) async fn wait_exit(self) -> RunOutcome {
+        let exit = self.outcome.await.expect("the proxy ended without a panic");
+        drop(self.app);
+        drop(self.admin);
+        self.tasks.join().await;
+        exit
+    }
+
+    /// Stops, joins everything, re-raises panics. What was held for replays is given back, what was under way is
+    /// over, and no task has panicked.
+    pub(crate) async fn close(self) -> RunOutcome {
+        const IDLE_SERIES: [&str; 4] = [
+            "graphward_task_panics_total 0",
+            "graphward_inflight 0",
+            r#"graphward_replay_buffer_bytes{place="memory"} 0"#,
+            r#"graphward_replay_buffer_bytes{place="disk"} 0"#,
+        ];
+        let busy = |metrics: &str| {
+            IDLE_SERIES
+                .into_iter()
+                .find(|over| !metrics.lines().any(|line| line == *over))
+        };
+        let mut metrics = self.metrics().await;
+        if busy(&metrics).is_some() {
+            // A connection that broke off is let go of shortly after, and its bytes with it.
+            sleep(Duration::from_secs(1)).await;
+            metrics = self.metrics().await;
+        }
+        assert_eq!(busy(&metrics), None, "{metrics}");
+        self.stop().await;
+        self.wait_exit().await
+    }
+
+    /// The same for a house in which nothing went wrong: nothing had to be cut.
+    pub(crate) async fn shutdown(self) {
+        assert_eq!(self.close().await, RunOutcome::Drained);
+    }
+}

@@ -1,0 +1,99 @@
+//! A source that shows what the test puts there.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::Notify;
+
+use super::lock;
+use graphward::token::{BoxFuture, ObtainError, Source, Token};
+use graphward::types::Secret;
+
+/// A scripted source.
+#[derive(Clone, Default)]
+pub(crate) struct ScriptedSource(Arc<SourceState>);
+
+#[derive(Default)]
+struct SourceState {
+    response: Mutex<SourceResponse>,
+    loads: AtomicUsize,
+    changed: Notify,
+}
+
+#[derive(Clone, Default)]
+struct SourceResponse {
+    token: Option<String>,
+    expires_at: Option<SystemTime>,
+    delay: Duration,
+    /// Whether a person has to act, if nothing can be shown.
+    permanent: bool,
+}
+
+impl ScriptedSource {
+    /// Shows a token, and says so.
+    pub(crate) fn publish(&self, token: &str) {
+        self.set_token(token);
+        self.0.changed.notify_one();
+    }
+
+    /// Shows a token to whoever looks.
+    pub(crate) fn set_token(&self, token: &str) {
+        lock(&self.0.response).token = Some(token.to_owned());
+    }
+
+    pub(crate) fn set_empty(&self, permanent: bool) {
+        let mut shown = lock(&self.0.response);
+        shown.token = None;
+        shown.permanent = permanent;
+    }
+
+    pub(crate) fn set_expiry(&self, at: SystemTime) {
+        lock(&self.0.response).expires_at = Some(at);
+    }
+
+    /// How long a look takes from now on.
+    pub(crate) fn set_delay(&self, time: Duration) {
+        lock(&self.0.response).delay = time;
+    }
+
+    /// How often somebody looked.
+    pub(crate) fn looks(&self) -> usize {
+        self.0.loads.load(Ordering::Relaxed)
+    }
+}
+
+impl Source for ScriptedSource {
+    fn load(&mut self) -> BoxFuture<'_, Result<Token, ObtainError>> {
+        self.0.loads.fetch_add(1, Ordering::Relaxed);
+        Box::pin(async move {
+            let takes = lock(&self.0.response).delay;
+            tokio::time::sleep(takes).await;
+            let shown = lock(&self.0.response).clone();
+            match (shown.token, shown.permanent) {
+                (Some(token), _) => Ok(Token {
+                    expires_at: shown.expires_at,
+                    ..Token::without_expiry(Secret::new(&token).unwrap())
+                }),
+                (None, false) => Err(ObtainError::Transient {
+                    message: "the drop is empty".to_owned(),
+                    reason: "missing",
+                    source: None,
+                }),
+                (None, true) => Err(ObtainError::Permanent {
+                    message: "the drop was refused".to_owned(),
+                    reason: "refused",
+                    source: None,
+                }),
+            }
+        })
+    }
+
+    fn changed(&mut self) -> BoxFuture<'_, ()> {
+        Box::pin(self.0.changed.notified())
+    }
+
+    fn describe(&self) -> String {
+        "drop of the test".to_owned()
+    }
+}

@@ -1,0 +1,262 @@
+//! What README, alerts, image and manifests say, held against what the code does.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use graphward::config::{Config, ENV_VARS, Overrides};
+
+use super::{read, text_files};
+
+#[test]
+fn the_readme_has_every_metric_and_no_other() {
+    let sources = text_files().into_iter();
+    let sources = sources.filter(|(path, _)| path.starts_with("src/telemetry/metrics"));
+    let families = registered_metrics(&sources.map(|(_, text)| text).collect::<String>());
+    assert!(families.len() >= 15, "{families:?}");
+    let readme = read("README.md");
+    let told = metrics_named_in(&readme);
+    assert_eq!(
+        told, families,
+        "README.md on the left, src/telemetry/metrics on the right"
+    );
+    let alerts = read("config/prometheus/alerts.yaml");
+    let alerted = metrics_named_in(&alerts);
+    assert!(alerted.is_subset(&families), "{:?}", alerted.difference(&families));
+    assert!(!metrics_named_in("rate(graphward_surprises_total[5m])").is_subset(&families));
+}
+
+#[test]
+fn the_readme_names_every_alert_about_a_metric_beside_it() {
+    let readme = read("README.md");
+    let rows = readme.lines().filter(|line| line.starts_with("| `graphward_"));
+    let beside = |row: &str| row.rsplit(" | ").next().unwrap_or_default().to_owned();
+    let told: BTreeSet<_> = rows
+        .flat_map(|row| words_starting_with(&beside(row), "Graph"))
+        .collect();
+    let alerts = read("config/prometheus/alerts.yaml");
+    let names = alerts.lines().filter_map(|line| line.trim().strip_prefix("- alert: "));
+    let names: BTreeSet<_> = names.map(str::to_owned).collect();
+    assert!(names.len() >= 25, "{names:?}");
+    assert_eq!(told, names, "README.md on the left, alerts.yaml on the right");
+}
+
+#[test]
+fn the_readme_has_every_refusal_and_no_other() {
+    let rows = refusals(&read("src/proxy/refusal.rs"));
+    assert!(rows.len() >= 15, "{rows:?}");
+    let readme = read("README.md");
+    for row in &rows {
+        assert!(readme.contains(row.as_str()), "README.md lacks the row\n{row}");
+    }
+    let table = readme.lines().filter(|line| line.contains("| `refused_"));
+    assert_eq!(table.count(), rows.len(), "README.md has a refusal that does not exist");
+    let labels: BTreeSet<_> = rows.iter().filter_map(|row| row.split('`').nth(3)).collect();
+    let alerts = read("config/prometheus/alerts.yaml");
+    for label in words_starting_with(&format!("{readme}{alerts}"), "refused_") {
+        assert!(labels.contains(label.as_str()), "somebody names {label}");
+    }
+}
+
+#[test]
+fn the_readme_has_every_outcome() {
+    let record = read("src/proxy/record.rs");
+    let readme = read("README.md");
+    let arms = record
+        .lines()
+        .filter(|line| line.trim_start().starts_with('(') && line.contains("=> \""));
+    let outcomes: Vec<_> = arms.filter_map(|line| line.split('"').nth(1)).collect();
+    assert_eq!(outcomes.len(), 8, "{outcomes:?}");
+    for outcome in outcomes {
+        assert!(
+            readme.contains(&format!("| `{outcome}` |")),
+            "README.md lacks {outcome}"
+        );
+    }
+}
+
+#[test]
+fn every_variable_that_is_named_exists_and_the_readme_names_all() {
+    let known: BTreeSet<_> = ENV_VARS.iter().map(|name| (*name).to_owned()).collect();
+    assert_eq!(words_starting_with(&read("README.md"), "GRAPHWARD_"), known);
+    for (path, text) in deployment_files() {
+        let named = words_starting_with(&text, "GRAPHWARD_");
+        assert!(named.is_subset(&known), "{path}: {named:?}");
+    }
+}
+
+#[test]
+fn every_configuration_that_is_shipped_is_valid() {
+    let mut count = 0;
+    for (path, text) in text_files() {
+        if path.starts_with("config/") && path.ends_with(".toml") {
+            assert_valid_config(&path, &text);
+            count += 1;
+        }
+    }
+    assert!(count >= 3);
+    for block in read("README.md").split("```toml\n").skip(1) {
+        assert_valid_config("README.md", block.split("```").next().unwrap());
+        count += 1;
+    }
+    assert!(count >= 4, "README.md shows no configuration");
+    assert!(std::panic::catch_unwind(|| assert_valid_config("x", "[listen]\nprxy = 1")).is_err());
+}
+
+#[test]
+fn the_image_runs_alone_unprivileged_and_can_be_asked_for_its_health() {
+    let dockerfile = read("Dockerfile");
+    let last = dockerfile.rsplit_once("\nFROM ").unwrap().1;
+    for line in [
+        "scratch",
+        "USER 65532:65532",
+        "STOPSIGNAL SIGTERM",
+        "CMD [\"/graphward\", \"healthcheck\"]",
+        "ENTRYPOINT [\"/graphward\"]",
+        "VOLUME [\"/spool\"]",
+        "config/image.toml /etc/graphward/graphward.toml",
+    ] {
+        assert!(last.contains(line), "the last stage lacks {line}");
+    }
+    assert!(dockerfile.contains("cargo build --release --locked"));
+    assert!(read("config/image.toml").contains("spool_dir = \"/spool\""));
+    let ignored = read(".dockerignore");
+    assert!(
+        ["target", ".git", "**/.env", "token"]
+            .iter()
+            .all(|name| ignored.lines().any(|line| line == *name))
+    );
+    // A name under `**/` that is also a module's would leave that module out of the image.
+    for name in ignored.lines().filter_map(|line| line.strip_prefix("**/")) {
+        assert!(
+            !text_files()
+                .iter()
+                .any(|(path, _)| { path.starts_with("src/") && path.split('/').any(|part| part == name) })
+        );
+    }
+}
+
+#[test]
+fn the_manifests_keep_the_promises_of_a_sidecar() {
+    let files = deployment_files();
+    let has = |path: &str, lines: &[&str]| {
+        let text = files.get(path).unwrap_or_else(|| panic!("there is no {path}"));
+        for line in lines {
+            assert!(text.contains(line), "{path} lacks {line}");
+        }
+    };
+    has(
+        "config/kubernetes/sidecar.yaml",
+        &[
+            "restartPolicy: Always",
+            "path: /startupz",
+            "path: /readyz",
+            "readOnlyRootFilesystem: true",
+            "runAsUser: 65532",
+            "emptyDir",
+            "terminationGracePeriodSeconds",
+        ],
+    );
+    has(
+        "config/compose/compose.yaml",
+        &["healthcheck:", "/graphward, healthcheck", "read_only: true"],
+    );
+    has(
+        "config/systemd/graphward.service",
+        &["ExecStart=", "NoNewPrivileges=yes", "ProtectSystem=strict"],
+    );
+    for (path, text) in &files {
+        // Tabs are what YAML dies of.
+        assert!(!text.contains('\t'), "{path} has a tab");
+    }
+}
+
+// === what the code says ===
+
+/// The names under which families are registered.
+fn registered_metrics(source: &str) -> BTreeSet<String> {
+    let calls = source.split(".register(").skip(1);
+    let names = calls.filter_map(|call| call.trim_start().strip_prefix('"')?.split('"').next());
+    names.map(str::to_owned).collect()
+}
+
+/// The families that a text names, whatever Prometheus puts behind them.
+fn metrics_named_in(text: &str) -> BTreeSet<String> {
+    let names = words_starting_with(text, "graphward_").into_iter();
+    let bare = names.filter_map(|name| {
+        let name = name.strip_prefix("graphward_")?;
+        let ends = ["_total", "_bucket", "_sum", "_count", "_info"];
+        Some(
+            ends.iter()
+                .find_map(|end| name.strip_suffix(end))
+                .unwrap_or(name)
+                .to_owned(),
+        )
+    });
+    bare.collect()
+}
+
+/// The rows that README's table must have: status, code, RFC 9209's word, label.
+fn refusals(source: &str) -> Vec<String> {
+    let words: BTreeMap<_, _> = source
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("const ")?.split_once(": &str = \""))
+        .map(|(name, value)| (name, value.trim_end_matches("\";")))
+        .collect();
+    let row = |line: &str| {
+        let facts = line.trim().strip_prefix("Self::")?.split_once("=> (S::")?.1;
+        let cells: Vec<_> = facts.split(", ").collect();
+        let [status, error, label, code, _transient] = cells.as_slice() else {
+            return None;
+        };
+        let error = match words.get(error) {
+            Some(word) => word,
+            None => error.trim_matches('"'),
+        };
+        let label = label.trim_matches('"');
+        Some(format!(
+            "| {} | {} | `{error}` | `{label}` |",
+            number(status),
+            code.replace('_', "")
+        ))
+    };
+    source.lines().filter_map(row).collect()
+}
+
+fn number(status: &str) -> u16 {
+    let shown = |code: &u16| {
+        let status = http::StatusCode::from_u16(*code).unwrap();
+        status
+            .canonical_reason()
+            .map(|reason| reason.to_uppercase().replace([' ', '-'], "_"))
+    };
+    let found = (400..600).find(|code| shown(code).as_deref() == Some(status));
+    found.unwrap_or_else(|| panic!("no status is called {status}"))
+}
+
+// === what the papers say ===
+
+/// Every word that begins like this.
+fn words_starting_with(text: &str, start: &str) -> BTreeSet<String> {
+    let words = text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+    let words = words.filter(|word| word.len() > start.len() && word.starts_with(start));
+    words.map(str::to_owned).collect()
+}
+
+/// What a user copies to deploy.
+fn deployment_files() -> BTreeMap<String, String> {
+    let is_deployed = |path: &str| path.starts_with("config/") && !path.ends_with(".toml");
+    text_files().into_iter().filter(|(path, _)| is_deployed(path)).collect()
+}
+
+#[track_caller]
+fn assert_valid_config(path: &str, text: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("graphward.toml");
+    std::fs::write(&file, text).unwrap();
+    let flags = Overrides {
+        config: Some(file),
+        ..Overrides::default()
+    };
+    if let Err(error) = Config::load(flags, &|_| None) {
+        panic!("{path}: {error}\n{text}");
+    }
+}

@@ -1,0 +1,115 @@
+//! Many requests at once, and tokens that die under them.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use futures_util::future::{join, join_all};
+use graphward::sim::{Effect, Fault};
+use tokio::time::{Instant, sleep};
+
+use crate::support::{Client, Graph, Sidecar, Unseen, exclusive, fact, replace_file, sample, settings, together};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_posts_that_meet_a_dead_token_succeed_with_one_look_and_one_replay_each() {
+    const POSTS: u32 = 200;
+    let _turn = together().await;
+    let graph = Graph::start().await;
+    let place = tempfile::tempdir().unwrap();
+    let old = graph.sim.issue(None);
+    let mut file = Unseen::new(place.path(), &old);
+    let source = format!("file = {:?}", file.path());
+    let sidecar = Sidecar::start(place.path(), &settings(&graph, &source, "")).await;
+    let mut clients = Vec::new();
+    for _ in 0..POSTS {
+        clients.push(Client::connect(sidecar.proxy).await);
+    }
+    assert_eq!(clients[0].get("/v26.0/me").await.status, 200);
+    let before = graph.sim.attempts();
+
+    // Nothing but Graph's word tells the sidecar of the new token before it would look by itself; and no answer
+    // comes before all have been sent, so that every one of them meets the dead token.
+    let delay = Effect::Delay(Duration::from_millis(300));
+    graph.sim.fault(Fault::once(delay).times(POSTS));
+    file.drop(&graph.sim.issue(None));
+    graph.sim.expire(&old);
+    let began = Instant::now();
+    let sending = clients.iter_mut().enumerate().map(async |(number, client)| {
+        let answer = client.text(&format!("burst {number}")).await;
+        (answer.status, began.elapsed())
+    });
+    let answers = join_all(sending).await;
+
+    assert!(answers.iter().all(|(status, _)| *status == 200), "{answers:?}");
+    graph.assert_accepted_once((0..POSTS).map(|number| format!("burst {number}")));
+    let attempts = graph.sim.attempts() - before;
+    let metrics = sidecar.metrics().await;
+    let looks = sample(&metrics, "graphward_token_attempts_total{") - 1;
+    let healed = sample(
+        &metrics,
+        "graphward_requests_total{tenant=\"default\",outcome=\"healed\"}",
+    );
+    let slowest = answers.iter().map(|(_, took)| *took).max().unwrap();
+    fact(&format!(
+        "burst: {healed} of {POSTS} healed, {attempts} attempts upstream, {looks} look, slowest {slowest:?}"
+    ));
+    assert_eq!(looks, 1, "{metrics}");
+    assert_eq!(healed, u64::from(POSTS));
+    assert_eq!(attempts, 2 * u64::from(POSTS));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn twenty_swaps_in_five_seconds_under_load_fail_no_request_though_each_old_token_is_revoked() {
+    const CLIENTS: u32 = 8;
+    let _turn = exclusive().await;
+    let graph = Graph::start().await;
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("token");
+    let mut live = graph.sim.issue(None);
+    replace_file(&path, &live);
+    let source = format!("file = {path:?}");
+    let sidecar = Sidecar::start(place.path(), &settings(&graph, &source, "")).await;
+    let answer = Client::connect(sidecar.proxy).await.text("swap 0").await;
+    assert_eq!(answer.status, 200);
+
+    let (over, sent) = (AtomicBool::new(false), AtomicU32::new(1));
+    let load = join_all((0..CLIENTS).map(|_| async {
+        let mut client = Client::connect(sidecar.proxy).await;
+        let mut failed = Vec::new();
+        while !over.load(Ordering::Relaxed) {
+            let number = sent.fetch_add(1, Ordering::Relaxed);
+            let answer = client.text(&format!("swap {number}")).await;
+            if answer.status != 200 {
+                failed.push(String::from_utf8_lossy(&answer.body).into_owned());
+            }
+            sleep(Duration::from_millis(4)).await;
+        }
+        failed
+    }));
+    let swaps = async {
+        for _ in 0..20 {
+            let next = graph.sim.issue(None);
+            replace_file(&path, &next);
+            sleep(Duration::from_millis(50)).await;
+            assert!(graph.sim.revoke(&live));
+            live = next;
+            sleep(Duration::from_millis(200)).await;
+        }
+        over.store(true, Ordering::Relaxed);
+    };
+    let (failed, ()) = join(load, swaps).await;
+
+    let failed: Vec<_> = failed.into_iter().flatten().collect();
+    assert!(failed.is_empty(), "{failed:?}");
+    let sent = sent.into_inner();
+    graph.assert_accepted_once((0..sent).map(|number| format!("swap {number}")));
+    let metrics = sidecar.metrics().await;
+    let generation = sample(&metrics, "graphward_token_generation");
+    let healed = sample(
+        &metrics,
+        "graphward_requests_total{tenant=\"default\",outcome=\"healed\"}",
+    );
+    fact(&format!(
+        "swaps: {sent} requests, 0 failed, generation {generation}, {healed} healed"
+    ));
+    assert_eq!(generation, 21);
+}

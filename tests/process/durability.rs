@@ -1,0 +1,265 @@
+//! Whatever moment a process is killed at, the next one finds a whole token, and nobody else's way is barred.
+//!
+//! # Why
+//!
+//! That a file is replaced atomically is easily said. Here a process does nothing but that, and is killed by a signal that
+//! nobody can catch, some hundred times, at random moments. It is this very test, started anew.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
+
+use graphward::source::decode::Format;
+use graphward::source::{FileSource, RenewedTokenStore};
+use graphward::token::{Source, StoreOutcome, Token};
+use graphward::types::{Clock, Secret};
+use tempfile::TempDir;
+
+/// What tells the child from the test: what to do, and where.
+const WORK_VARIABLE: &str = "DURABILITY_WORK";
+const PATH_VARIABLE: &str = "DURABILITY_PLACE";
+/// What the child says when it begins.
+const STARTED_LINE: &str = "begun";
+/// Kills of the process that replaces a file.
+const KILLS: u32 = 200;
+/// Of the others.
+const OTHER_KILLS: u32 = 60;
+/// Longest that a kill is waited for: some deposits long.
+const MAX_KILL_DELAY: Duration = Duration::from_millis(40);
+
+#[test]
+fn a_file_is_whole_whenever_its_writer_is_killed() {
+    let place = TokenDir::new("token");
+    let (mut last, mut leftovers) = (0, 0);
+    for kill in 0..KILLS {
+        place.run_and_kill("deposit");
+        let now = place.token_number("token").expect("there is always one");
+        assert!(now >= last, "{now} after {last}: a deposit was undone");
+        if let Some(before) = place.token_number("token.previous") {
+            assert!(before <= now && now <= before + 1, "{before} before {now}");
+        }
+        last = now;
+        leftovers += u32::from(place.assert_recovered(kill) > 0);
+    }
+    assert!(last > 20, "only {last} deposits");
+    assert!(leftovers > 0, "no kill came within a deposit");
+    print_line(&format!(
+        "{last} deposits, {KILLS} kills, {leftovers} of them with a draft on the disk"
+    ));
+}
+
+#[test]
+fn a_record_is_whole_whenever_its_writer_is_killed() {
+    let place = TokenDir::new("origin");
+    let mut last = 0;
+    for kill in 0..OTHER_KILLS {
+        place.run_and_kill("record");
+        let mut stored = stored_source(place.path());
+        let now = number_of(&block_on(stored.load()).expect("there is always one"));
+        assert!(now >= last, "{now} after {last}: a deposit was undone");
+        last = now;
+        place.assert_recovered(kill);
+    }
+    assert!(last > 20, "only {last} deposits");
+}
+
+#[test]
+fn neither_of_two_tokens_is_lost_whenever_a_rollback_is_killed() {
+    let place = TokenDir::new("token");
+    let mut source = FileSource::new(place.path(), Format::Raw);
+    let (one, two) = (token(1), token(2));
+    block_on(source.store(&one, token(0).secret.fingerprint())).unwrap();
+    block_on(source.store(&two, one.secret.fingerprint())).unwrap();
+    let mut seen = [0, 0];
+    for kill in 0..OTHER_KILLS {
+        place.run_and_kill("rollback");
+        let found = ["token", "token.previous"].map(|name| place.token_number(name));
+        match found {
+            [Some(1), Some(2)] => seen[0] += 1,
+            [Some(2), Some(1)] => seen[1] += 1,
+            // The moment before the exchange: the other is about to take its place.
+            other => panic!("{other:?}"),
+        }
+        place.assert_recovered(kill);
+    }
+    assert!(seen[0] > 0 && seen[1] > 0, "nothing was rolled back: {seen:?}");
+}
+
+#[test]
+fn the_right_to_renew_is_free_when_its_holder_is_killed() {
+    let place = TokenDir::new("token");
+    let holder = place.spawn("hold");
+    let mut source = FileSource::new(place.path(), Format::Raw);
+    let waited = block_on(async { tokio::time::timeout(Duration::from_millis(400), source.lock()).await });
+    assert!(waited.is_err(), "two have it");
+    drop(holder);
+    place.assert_recovered(0);
+}
+
+/// What the child does until it is killed. Without one who starts it as a child, it does a little of it.
+#[test]
+fn the_work_of_the_child() {
+    let Some(work) = std::env::var_os(WORK_VARIABLE) else {
+        let place = TokenDir::new("token");
+        assert_eq!(block_on(store_tokens(FileSource::new(place.path(), Format::Raw), 3)), 3);
+        assert_eq!(place.token_number("token"), Some(3));
+        return;
+    };
+    let path = PathBuf::from(std::env::var_os(PATH_VARIABLE).unwrap());
+    let file = || FileSource::new(path.clone(), Format::Raw);
+    let begin = || print_line(STARTED_LINE);
+    if work != "hold" {
+        begin();
+    }
+    block_on(async {
+        match work.to_str().unwrap() {
+            "deposit" => drop(store_tokens(file(), u64::MAX).await),
+            "record" => drop(store_tokens(stored_source(path.clone()), u64::MAX).await),
+            "hold" => {
+                let _claim = file().lock().await.unwrap();
+                begin();
+                std::future::pending::<()>().await;
+            }
+            "rollback" => loop {
+                file().roll_back().await.unwrap();
+            },
+            other => panic!("{other}"),
+        }
+    });
+}
+
+/// Puts one token after the other there, as a refresher does.
+async fn store_tokens(mut source: impl Source, times: u64) -> u64 {
+    for done in 0..times {
+        let lock = source.lock().await.unwrap();
+        let now = source.load().await.unwrap();
+        let next = token(number_of(&now) + 1);
+        let outcome = source.store(&next, now.secret.fingerprint()).await;
+        assert_eq!(outcome.unwrap(), StoreOutcome::Stored, "after {done}");
+        drop(lock);
+    }
+    times
+}
+
+/// The record, over a place that shows the first token for ever.
+fn stored_source(path: PathBuf) -> RenewedTokenStore {
+    let origin = path.with_file_name("origin");
+    let origin = FileSource::new(origin, Format::Raw);
+    RenewedTokenStore::new(Box::new(origin), path, Clock::system())
+}
+
+/// A child that does not outlive its test.
+struct KillOnDrop(Child);
+
+impl Drop for KillOnDrop {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+struct TokenDir {
+    directory: TempDir,
+}
+
+impl TokenDir {
+    fn new(first: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let place = Self { directory };
+        let first = place.directory.path().join(first);
+        fs::write(&first, token_text(0)).unwrap();
+        fs::set_permissions(&first, fs::Permissions::from_mode(0o600)).unwrap();
+        place
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.path().join("token")
+    }
+
+    /// Starts a child that does this work, and kills it at some moment.
+    fn run_and_kill(&self, work: &str) {
+        let mut child = self.spawn(work);
+        let micros = u64::try_from(MAX_KILL_DELAY.as_micros()).unwrap();
+        sleep(Duration::from_micros(fastrand::u64(..micros)));
+        child.0.kill().unwrap();
+        let status = child.0.wait().unwrap();
+        assert!(status.code().is_none(), "it ended by itself: {status}");
+    }
+
+    fn spawn(&self, work: &str) -> KillOnDrop {
+        let child = Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "durability::the_work_of_the_child",
+                "--nocapture",
+                "--test-threads=1",
+            ])
+            .env(WORK_VARIABLE, work)
+            .env(PATH_VARIABLE, self.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut child = KillOnDrop(child);
+        let mut lines = BufReader::new(child.0.stdout.as_mut().unwrap()).lines();
+        assert!(lines.any(|line| line.unwrap().ends_with(STARTED_LINE)));
+        child
+    }
+
+    /// Which token is in this file; it is whole, and its owner's alone.
+    fn token_number(&self, name: &str) -> Option<u64> {
+        let path = self.directory.path().join(name);
+        let mode = fs::metadata(&path).ok()?.permissions().mode() & 0o7777;
+        assert_eq!(mode, 0o600, "{name}");
+        Some(number_of(&block_on(FileSource::new(path, Format::Raw).load()).unwrap()))
+    }
+
+    /// How many drafts lie about: no more than one deposit makes. And nobody has the lock.
+    fn assert_recovered(&self, kill: u32) -> usize {
+        let known = ["origin", "token", "token.previous", "token.lock"].map(OsString::from);
+        let names = fs::read_dir(self.directory.path()).unwrap();
+        let temp_files = names
+            .map(|entry| entry.unwrap().file_name())
+            .filter(|name| !known.contains(name))
+            .count();
+        assert!(temp_files <= 2, "{temp_files} drafts after {kill} kills");
+        let mut source = FileSource::new(self.path(), Format::Raw);
+        let claim = block_on(async { tokio::time::timeout(Duration::from_secs(1), source.lock()).await });
+        drop(claim.expect("the lock is free").unwrap());
+        temp_files
+    }
+}
+
+/// Past the harness, which keeps what is printed to itself.
+fn print_line(line: &str) {
+    let mut stdout = std::io::stdout();
+    writeln!(stdout, "{line}").unwrap();
+    stdout.flush().unwrap();
+}
+
+/// The token of this number, which shows if it is cut or mixed with another.
+fn token_text(number: u64) -> String {
+    format!("EAA{number:010}{}{number:010}Z", "x".repeat(180))
+}
+
+fn token(number: u64) -> Token {
+    Token::without_expiry(Secret::new(&token_text(number)).unwrap())
+}
+
+fn number_of(token: &Token) -> u64 {
+    let number = token.secret.expose().get(3..13).unwrap().parse().unwrap();
+    assert_eq!(token.secret.expose(), token_text(number));
+    number
+}
+
+fn block_on<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(work)
+}

@@ -1,0 +1,106 @@
+//! `graphward serve` in front of `graphward fake-graph`: two processes, as in a user's own CI.
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Child;
+use std::time::Duration;
+
+use http::Request;
+use http_body_util::{BodyExt as _, Full};
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use crate::support::{Client, Sidecar, TestResponse, get, graphward_command, replace_file, together, wait_until};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_expiry_commanded_through_the_control_api_is_healed() {
+    let _turn = together().await;
+    let place = tempfile::tempdir().unwrap();
+    let fake = FakeGraphProcess::start(place.path()).await;
+    let settings = format!(
+        r#"
+[listen]
+proxy = "127.0.0.1:0"
+admin = "127.0.0.1:0"
+[upstream]
+ca_file = "ca.pem"
+connect_to = {{ "graph.facebook.com" = "{}" }}
+[token]
+source = {{ file = "token" }}
+"#,
+        fake.graph
+    );
+    let sidecar = Sidecar::start(place.path(), &settings).await;
+    let mut client = Client::connect(sidecar.proxy).await;
+    assert_eq!(client.text("before").await.status, 200);
+
+    let expired = fake.post_control("/tokens/expire", &json!({"all": true})).await;
+    assert_eq!(expired.json()["expired"], 1);
+    let dropping = async {
+        sleep(Duration::from_millis(100)).await;
+        let issued = fake.post_control("/tokens", &json!({})).await.json();
+        replace_file(&place.path().join("token"), issued["access_token"].as_str().unwrap());
+    };
+    let (answer, ()) = futures_util::future::join(client.text("during"), dropping).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+
+    let messages = get(fake.control, "/messages").await.json();
+    let said: Vec<&Value> = messages["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|message| &message["params"]["text"]["body"])
+        .collect();
+    assert_eq!(said, ["before", "during"]);
+    let state = get(fake.control, "/state").await.json();
+    assert_eq!(state["counts"]["rejected"], 1);
+    assert_eq!(state["counts"]["attempts"], 3);
+}
+
+/// A fake Graph that runs; killed when it is dropped.
+struct FakeGraphProcess {
+    child: Child,
+    graph: SocketAddr,
+    control: SocketAddr,
+}
+
+impl FakeGraphProcess {
+    async fn start(place: &Path) -> Self {
+        let args = "fake-graph --listen 127.0.0.1:0 --control 127.0.0.1:0 --ca-out ca.pem --token-out token";
+        let args: Vec<_> = args.split(' ').collect();
+        let child = graphward_command(place, &args)
+            .stdout(File::create(place.join("fake")).unwrap())
+            .spawn()
+            .unwrap();
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        let mut fake = Self {
+            child,
+            graph: nowhere,
+            control: nowhere,
+        };
+        let output = || std::fs::read_to_string(place.join("fake")).unwrap();
+        wait_until("it has said where it is", async || output().contains("state ")).await;
+        let address = |word: &str, scheme: &str| {
+            let said = output();
+            let fact = said.lines().find_map(|line| line.strip_prefix(word));
+            fact.unwrap().trim().strip_prefix(scheme).unwrap().parse()
+        };
+        fake.graph = address("graph ", "https://").unwrap();
+        fake.control = address("control ", "http://").unwrap();
+        fake
+    }
+
+    async fn post_control(&self, path: &str, what: &Value) -> TestResponse {
+        let mut client = Client::connect(self.control).await;
+        let body = Full::from(what.to_string()).boxed();
+        client.send(Request::post(path).body(body).unwrap()).await
+    }
+}
+
+impl Drop for FakeGraphProcess {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}

@@ -1,0 +1,20 @@
+//! The program as its user has it: a process with a configuration file, real sockets, real TLS, real time, real databases,
+//! and a fake Graph that counts what arrives.
+#![cfg(test)]
+
+mod cli;
+mod concurrency;
+mod demo;
+mod durability;
+mod fake_graph;
+mod https;
+mod postgres;
+mod process_lifecycle;
+mod renewals;
+mod replicas;
+mod rollback;
+mod secret_leaks;
+mod support;
+mod token_files;
+mod token_sources;
+mod uploads;

@@ -1,0 +1,9 @@
+//! A token in PostgreSQL, against real servers: reads, notifications, writes, and the lock around a renewal.
+
+mod notifications;
+mod reads;
+mod replicas;
+pub(crate) mod server;
+mod support;
+mod tls;
+mod writes;

@@ -1,0 +1,126 @@
+//! A change is heard of: by a notification, or at the next look.
+
+use std::time::Duration;
+
+use graphward::source::{PostgresSettings, PostgresSource};
+use graphward::token::Source as _;
+use tokio::time::{Instant, timeout};
+
+use super::server::Database;
+use super::support::{CONFIG_QUERY, CONFIG_TABLE, TENANT_ID, load_token, settings};
+
+fn listening_source(url: &str) -> PostgresSource {
+    PostgresSource::new(PostgresSettings {
+        listen: Some("Tokens of \"app\"".to_owned()),
+        ..settings(url, CONFIG_QUERY, &[TENANT_ID])
+    })
+    .unwrap()
+}
+
+const NOTIFY: &str = "SELECT pg_notify('Tokens of \"app\"', 'x')";
+const WRITE: &str = "UPDATE tenant_whatsapp_config SET access_token = 'EAAGnext' WHERE is_active";
+
+/// Whether there is news within this time.
+async fn changes_within(source: &mut PostgresSource, within: u64) -> bool {
+    timeout(Duration::from_millis(within), source.changed()).await.is_ok()
+}
+
+#[tokio::test]
+async fn a_notification_is_heard_within_a_second_and_once() {
+    let database = Database::with(CONFIG_TABLE);
+    let mut source = listening_source(&database.url());
+    assert_eq!(load_token(&mut source).await, "EAAGlive");
+    assert!(!changes_within(&mut source, 300).await);
+
+    database.psql(&format!("BEGIN; {WRITE}; {NOTIFY}; COMMIT"));
+    let began = Instant::now();
+    // Whoever waits may be called away all the time.
+    let mut heard = false;
+    while !heard && began.elapsed() < Duration::from_secs(1) {
+        heard = changes_within(&mut source, 20).await;
+    }
+    assert!(heard);
+    assert_eq!(load_token(&mut source).await, "EAAGnext");
+    assert!(!changes_within(&mut source, 300).await);
+
+    // Said while nobody waited.
+    database.psql(NOTIFY);
+    assert!(changes_within(&mut source, 1_000).await);
+    assert_eq!(load_token(&mut source).await, "EAAGnext");
+    assert!(!changes_within(&mut source, 300).await);
+}
+
+#[tokio::test]
+async fn a_channel_is_listened_to_even_while_there_is_no_token() {
+    let database = Database::with("CREATE TABLE a (b text)");
+    let mut source = PostgresSource::new(PostgresSettings {
+        listen: Some("tokens".to_owned()),
+        ..settings(&database.url(), "SELECT access_token FROM b", &[])
+    })
+    .unwrap();
+    assert!(source.load().await.is_err());
+    database.psql("CREATE TABLE b AS SELECT 'EAAGlate'::text AS access_token; NOTIFY tokens");
+    assert!(changes_within(&mut source, 1_000).await);
+    assert_eq!(load_token(&mut source).await, "EAAGlate");
+}
+
+#[tokio::test]
+async fn a_connection_that_is_lost_is_made_again_and_what_was_missed_is_seen() {
+    let database = Database::with(CONFIG_TABLE);
+    let mut source = listening_source(&database.url());
+    assert_eq!(load_token(&mut source).await, "EAAGlive");
+    database.psql(&format!(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+         WHERE datname = '{}' AND application_name = 'graphward'; {WRITE}",
+        database.name
+    ));
+    assert!(changes_within(&mut source, 3_000).await, "the loss is not news");
+    assert_eq!(load_token(&mut source).await, "EAAGnext");
+    database.psql(NOTIFY);
+    assert!(changes_within(&mut source, 1_000).await, "it listens no longer");
+}
+
+#[tokio::test]
+async fn a_busy_channel_drives_ten_looks_a_second_at_most() {
+    let database = Database::with(CONFIG_TABLE);
+    let mut source = listening_source(&database.url());
+    load_token(&mut source).await;
+    let (mut looks, began) = (0, Instant::now());
+    let url = database.url();
+    let storm = std::thread::spawn(move || {
+        for _ in 0..10 {
+            database.psql(&format!("{NOTIFY} FROM generate_series(1, 50)"));
+        }
+        database
+    });
+    while began.elapsed() < Duration::from_secs(1) {
+        if changes_within(&mut source, 50).await {
+            load_token(&mut source).await;
+            looks += 1;
+        }
+    }
+    let database = storm.join().unwrap();
+    assert_eq!(database.url(), url);
+    assert!((1..=11).contains(&looks), "{looks} looks");
+}
+
+#[tokio::test]
+async fn without_a_channel_it_looks_now_and_then_and_keeps_no_connection() {
+    let database = Database::with(CONFIG_TABLE);
+    let mut source = PostgresSource::new(PostgresSettings {
+        poll_interval: Duration::from_millis(400),
+        ..settings(&database.url(), CONFIG_QUERY, &[TENANT_ID])
+    })
+    .unwrap();
+    assert_eq!(load_token(&mut source).await, "EAAGlive");
+    database.psql(WRITE);
+    assert!(!changes_within(&mut source, 100).await);
+    assert!(changes_within(&mut source, 600).await);
+    assert_eq!(load_token(&mut source).await, "EAAGnext");
+    // Asked again and again without a look, it is not ready for ever.
+    assert!(changes_within(&mut source, 600).await);
+    assert!(!changes_within(&mut source, 100).await);
+    let count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'graphward'";
+    let here = format!("{count} AND datname = '{}'", database.name);
+    assert_eq!(database.psql(&here), "0");
+}

@@ -1,0 +1,264 @@
+//! A PostgreSQL server of Debian's, on a socket of its own, gone when the test is.
+//!
+//! `#[path]` makes it another test binary's as well, which takes a [`PostgresSourceConfig`].
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::thread::sleep;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::time::Instant;
+
+/// A server. It ends when this is dropped, or when this process is no more.
+pub(crate) struct Server {
+    folder: TempDir,
+    port: u16,
+    settings: Vec<String>,
+    running: Mutex<Option<ServerProcess>>,
+}
+
+/// A database of a server that tests share, empty at first.
+pub(crate) struct Database {
+    pub(crate) server: Arc<Server>,
+    pub(crate) name: String,
+}
+
+/// A shell that ends the server when it can read no more.
+struct ServerProcess {
+    supervisor: Child,
+    _stdin: ChildStdin,
+}
+
+/// Who has to log in: `app` by password, everybody else not at all; over the net only by TLS.
+const HBA: &str = "local all app scram-sha-256\nlocal all all trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n";
+
+const SUPERVISOR_SCRIPT: &str = r#""$@" & server=$!; read -r _; kill -QUIT "$server"; wait "$server""#;
+
+// === impl Server ===
+
+impl Server {
+    /// A server of one's own.
+    pub(crate) fn new() -> Self {
+        Self::with(5432, &[])
+    }
+
+    /// The same on this port, with these settings besides.
+    pub(crate) fn with(port: u16, settings: &[&str]) -> Self {
+        let folder = tempfile::Builder::new().prefix("gwpg").tempdir().unwrap();
+        if is_root() {
+            fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+            let status = Command::new("chown").arg("postgres").arg(folder.path()).status();
+            assert!(status.unwrap().success(), "there is no user postgres");
+        }
+        let server = Self {
+            settings: settings.iter().map(|said| (*said).to_owned()).collect(),
+            folder,
+            port,
+            running: Mutex::new(None),
+        };
+        let mut initdb = server.command("initdb");
+        initdb.args(["--no-sync", "--no-instructions", "--no-locale"]);
+        initdb.args(["--encoding=UTF8", "--auth=trust", "--username=postgres", "-D"]);
+        let done = initdb.arg(server.data()).output().unwrap();
+        assert!(done.status.success(), "{done:?}");
+        server.write("data/pg_hba.conf", HBA);
+        server.start();
+        server
+    }
+
+    /// The directory of its socket.
+    pub(crate) fn sockets(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Where this user, with or without `:password`, finds a database.
+    pub(crate) fn url_of(&self, user: &str, database: &str) -> String {
+        let sockets = self.sockets().display().to_string();
+        format!("postgres://{user}@{}/{database}", sockets.replace('/', "%2F"))
+    }
+
+    /// Puts a file where the server finds it and nobody else.
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        if is_root() {
+            let status = Command::new("chown").arg("postgres").arg(&path).status();
+            assert!(status.unwrap().success());
+        }
+        path
+    }
+
+    /// Starts it again.
+    pub(crate) fn start(&self) {
+        let mut shell = self.as_its_user("sh");
+        shell.args(["-c", SUPERVISOR_SCRIPT, "server"]);
+        shell
+            .arg(bin().join("postgres"))
+            .arg("-D")
+            .arg(self.data())
+            .arg("-k")
+            .arg(self.sockets());
+        shell.arg("-p").arg(self.port.to_string());
+        // The last of two counts.
+        for setting in [
+            "listen_addresses=",
+            "fsync=off",
+            "max_connections=60",
+            "shared_buffers=16MB",
+        ] {
+            shell.args(["-c", setting]);
+        }
+        for setting in &self.settings {
+            shell.args(["-c", setting]);
+        }
+        let log = fs::File::create(self.folder.path().join("server.log")).unwrap();
+        shell.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log);
+        let mut shell = shell.spawn().unwrap();
+        let alive = shell.stdin.take().unwrap();
+        *self.running() = Some(ServerProcess {
+            supervisor: shell,
+            _stdin: alive,
+        });
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let pid = self.data().join("postmaster.pid");
+        while !fs::read_to_string(&pid).is_ok_and(|text| text.lines().any(|line| line.trim() == "ready")) {
+            let log = || fs::read_to_string(self.folder.path().join("server.log"));
+            assert!(Instant::now() < deadline, "it does not start: {:?}", log());
+            sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Ends it at once, as a crash would.
+    pub(crate) fn stop(&self) {
+        if let Some(ServerProcess {
+            supervisor: mut shell,
+            _stdin: _alive,
+        }) = self.running().take()
+        {
+            drop(_alive);
+            drop(shell.wait());
+        }
+    }
+
+    /// What psql says to statements, cell by cell, as the superuser.
+    #[track_caller]
+    pub(crate) fn psql(&self, database: &str, statements: &str) -> String {
+        let mut psql = Command::new(bin().join("psql"));
+        psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"]);
+        psql.args(["-U", "postgres", "-d", database, "-c", statements]);
+        let done = psql
+            .arg("-h")
+            .arg(self.sockets())
+            .arg("-p")
+            .arg(self.port.to_string())
+            .output()
+            .unwrap();
+        let complaint = String::from_utf8_lossy(&done.stderr);
+        assert!(done.status.success(), "{statements}: {complaint}");
+        String::from_utf8(done.stdout).unwrap().trim().to_owned()
+    }
+
+    fn running(&self) -> std::sync::MutexGuard<'_, Option<ServerProcess>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    fn command(&self, name: &str) -> Command {
+        self.as_its_user(&bin().join(name).display().to_string())
+    }
+
+    /// PostgreSQL does not run as root.
+    fn as_its_user(&self, program: &str) -> Command {
+        let mut command = if is_root() {
+            let mut command = Command::new("setpriv");
+            command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups", program]);
+            command
+        } else {
+            Command::new(program)
+        };
+        command.current_dir(self.folder.path());
+        command
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+// === impl PostgresSourceConfig ===
+
+impl Database {
+    /// A new database of the server that is shared by whoever needs one now, and what is in it.
+    #[track_caller]
+    pub(crate) fn with(statements: &str) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let server = shared();
+        let name = format!("d{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        server.psql("postgres", &format!("CREATE DATABASE {name}"));
+        let database = Self { server, name };
+        if !statements.is_empty() {
+            database.psql(statements);
+        }
+        database
+    }
+
+    /// Where the superuser finds it.
+    pub(crate) fn url(&self) -> String {
+        self.url_of("postgres")
+    }
+
+    /// Where this user, with or without `:password`, finds it.
+    pub(crate) fn url_of(&self, user: &str) -> String {
+        self.server.url_of(user, &self.name)
+    }
+
+    /// What psql says to statements.
+    #[track_caller]
+    pub(crate) fn psql(&self, statements: &str) -> String {
+        self.server.psql(&self.name, statements)
+    }
+}
+
+/// The server of those who need no other: it lives as long as one of them.
+fn shared() -> Arc<Server> {
+    static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
+    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(server) = shared.upgrade() {
+        return server;
+    }
+    let server = Arc::new(Server::new());
+    server.psql("postgres", "CREATE ROLE app LOGIN PASSWORD 'hunter2'");
+    *shared = Arc::downgrade(&server);
+    server
+}
+
+fn is_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
+}
+
+/// Debian keeps servers out of the way of the PATH, by version.
+fn bin() -> PathBuf {
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
+    let newest = versions
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.join("bin/initdb").exists())
+        .max_by_key(|path| {
+            let name = path.file_name().and_then(|name| name.to_str());
+            name.and_then(|name| name.parse::<u32>().ok())
+        });
+    newest
+        .expect("there is no PostgreSQL server: apt-get install postgresql, as tests/run does")
+        .join("bin")
+}

@@ -1,0 +1,85 @@
+//! What these tests stand on: settings in few words, and the tables of two real apps.
+
+use std::time::Duration;
+
+use graphward::source::{PostgresSettings, PostgresSource};
+use graphward::token::{ObtainError, Source as _, Token};
+use graphward::types::Secret;
+
+/// One app's table: a row for each tenant's configuration, of which one is active.
+pub(crate) const CONFIG_TABLE: &str = "
+    CREATE TABLE tenant_whatsapp_config (
+        id serial PRIMARY KEY, tenant_id uuid NOT NULL, is_active boolean NOT NULL,
+        access_token text, previous_access_token text, expires_at timestamptz);
+    INSERT INTO tenant_whatsapp_config (tenant_id, is_active, access_token) VALUES
+        ('6f1d8c1e-4b1a-4c55-9a57-0d3c3f6e2a11', true, 'EAAGlive'),
+        ('6f1d8c1e-4b1a-4c55-9a57-0d3c3f6e2a11', false, 'EAAGretired'),
+        ('00000000-0000-0000-0000-000000000002', true, 'EAAGother')";
+pub(crate) const TENANT_ID: &str = "6f1d8c1e-4b1a-4c55-9a57-0d3c3f6e2a11";
+pub(crate) const CONFIG_QUERY: &str =
+    "SELECT access_token FROM tenant_whatsapp_config WHERE tenant_id = $1 AND is_active";
+pub(crate) const CONFIG_UPDATE: &str = "UPDATE tenant_whatsapp_config \
+    SET previous_access_token = access_token, access_token = $1 WHERE tenant_id = $2 AND is_active";
+
+/// Another's: a row for each number.
+pub(crate) const NUMBER_TABLE: &str = "
+    CREATE TABLE whatsapp_numbers (
+        phone_number_id bigint PRIMARY KEY, api_token varchar(500), previous_api_token varchar(500));
+    INSERT INTO whatsapp_numbers VALUES (109876543210987, 'EAAGnumber')";
+pub(crate) const PHONE_NUMBER_ID: &str = "109876543210987";
+pub(crate) const NUMBER_QUERY: &str = "SELECT api_token FROM whatsapp_numbers WHERE phone_number_id = $1";
+pub(crate) const NUMBER_UPDATE: &str = "UPDATE whatsapp_numbers \
+    SET previous_api_token = api_token, api_token = $1 WHERE phone_number_id = $2";
+
+/// Settings that look once a minute and write nothing.
+pub(crate) fn settings(url: &str, query: &str, params: &[&str]) -> PostgresSettings {
+    PostgresSettings {
+        url: secret(url),
+        query: query.to_owned(),
+        params: params.iter().map(|text| (*text).to_owned()).collect(),
+        update: None,
+        listen: None,
+        poll_interval: Duration::from_secs(60),
+        fernet: None,
+        ca_file: None,
+    }
+}
+
+/// A source that does no more than look.
+pub(crate) fn source(url: &str, query: &str, params: &[&str]) -> PostgresSource {
+    PostgresSource::new(settings(url, query, params)).unwrap()
+}
+
+/// The configurations' source, which can be written to.
+pub(crate) fn writable_settings(url: &str) -> PostgresSettings {
+    PostgresSettings {
+        update: Some(CONFIG_UPDATE.to_owned()),
+        ..settings(url, CONFIG_QUERY, &[TENANT_ID])
+    }
+}
+
+pub(crate) fn secret(text: &str) -> Secret {
+    Secret::new(text).unwrap()
+}
+
+pub(crate) fn token(text: &str) -> Token {
+    Token::without_expiry(secret(text))
+}
+
+/// What a source shows now.
+pub(crate) async fn load_token(source: &mut PostgresSource) -> String {
+    let token = source.load().await.unwrap();
+    token.secret.expose().to_owned()
+}
+
+/// All that an error says, causes included.
+pub(crate) fn error_chain(error: &ObtainError) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

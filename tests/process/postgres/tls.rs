@@ -1,0 +1,76 @@
+//! Over the net: TLS, verified always.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+
+use graphward::net::ca::{CertAuthority, CertSpec};
+use graphward::source::{PostgresSettings, PostgresSource};
+use graphward::token::{ObtainError, Source as _, Token};
+use graphward::types::Clock;
+
+use super::server::Server;
+use super::support::{error_chain, settings};
+
+async fn load(url: &str, ca_file: Option<PathBuf>) -> Result<Token, ObtainError> {
+    let settings = PostgresSettings {
+        ca_file,
+        ..settings(url, "SELECT 'EAAGtls'", &[])
+    };
+    PostgresSource::new(settings).unwrap().load().await
+}
+
+#[tokio::test]
+async fn the_server_has_to_be_who_its_certificate_says_it_is() {
+    let clock = Clock::system();
+    let (authority, stranger) = (CertAuthority::new(&clock), CertAuthority::new(&clock));
+    let (authority, stranger) = (authority.unwrap(), stranger.unwrap());
+    let leaf = CertSpec {
+        names: vec!["localhost".to_owned()],
+        ..CertSpec::for_graph(&clock)
+    };
+    let signed = authority.sign(&leaf).unwrap();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr();
+    let port = port.unwrap().port();
+    let folder = tempfile::tempdir().unwrap();
+    let [ours, theirs] = [("ours", &authority), ("theirs", &stranger)].map(|(name, authority)| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, authority.pem()).unwrap();
+        path
+    });
+
+    let server = Server::with(port, &["listen_addresses=127.0.0.1"]);
+    server.psql("postgres", "CREATE ROLE app LOGIN PASSWORD 'hunter2'");
+    let url = |host: &str, mode: &str| format!("postgres://app:hunter2@{host}:{port}/postgres?sslmode={mode}");
+    // It has no TLS yet, and takes nobody without.
+    let error = load(&url("localhost", "verify-full"), Some(ours.clone())).await;
+    let said = error_chain(&error.unwrap_err());
+    assert!(said.contains("does not support TLS"), "{said}");
+    let error = load(&url("localhost", "disable"), None).await.unwrap_err();
+    assert_eq!(error.reason(), "login", "{}", error_chain(&error));
+
+    server.write("data/server.crt", &signed.certificate());
+    server.write("data/server.key", &signed.key());
+    server.psql("postgres", "ALTER SYSTEM SET ssl = on");
+    server.psql("postgres", "SELECT pg_reload_conf()");
+    for mode in ["require", "verify-ca", "verify-full", "prefer"] {
+        let token = load(&url("localhost", mode), Some(ours.clone())).await;
+        let token = token.unwrap_or_else(|error| panic!("{mode}: {}", error_chain(&error)));
+        assert_eq!(token.secret.expose(), "EAAGtls");
+        for (host, roots) in [
+            ("localhost", None),
+            ("localhost", Some(theirs.clone())),
+            ("127.0.0.1", Some(ours.clone())),
+        ] {
+            let error = load(&url(host, mode), roots).await.unwrap_err();
+            let said = error_chain(&error);
+            assert_eq!(error.reason(), "untrusted", "{mode}: {said}");
+            assert!(said.contains("`ca_file`") && !said.contains("hunter2"), "{said}");
+        }
+    }
+    let bound = url("localhost", "verify-full&channel_binding=require");
+    let token = load(&bound, Some(ours.clone())).await.unwrap();
+    assert_eq!(token.secret.expose(), "EAAGtls");
+    let wrong = url("localhost", "verify-full").replace("hunter2", "hunter3");
+    let error = load(&wrong, Some(ours)).await.unwrap_err();
+    assert_eq!(error.reason(), "login", "{}", error_chain(&error));
+}

@@ -1,0 +1,252 @@
+//! A minted token is put where the query finds it, once, and only over the token that it follows.
+
+use std::time::{Duration, SystemTime};
+
+use graphward::source::{Fernet, PostgresSettings, PostgresSource};
+use graphward::token::{Source as _, StoreOutcome, Token};
+use tokio::time::timeout;
+
+use super::server::Database;
+use super::support::{
+    CONFIG_QUERY, CONFIG_TABLE, CONFIG_UPDATE, NUMBER_QUERY, NUMBER_TABLE, NUMBER_UPDATE, PHONE_NUMBER_ID, TENANT_ID,
+    error_chain, load_token, secret, settings, source, token, writable_settings,
+};
+
+const TOKEN_AND_PREVIOUS: &str = "SELECT access_token, previous_access_token FROM tenant_whatsapp_config \
+    WHERE is_active AND tenant_id = '6f1d8c1e-4b1a-4c55-9a57-0d3c3f6e2a11'";
+const DISTINCT_TOKENS: &str = "SELECT count(DISTINCT access_token) FROM tenant_whatsapp_config";
+
+/// A source with another statement for writing.
+fn source_with_update(url: &str, query: &str, update: &str) -> PostgresSource {
+    PostgresSource::new(PostgresSettings {
+        update: Some(update.to_owned()),
+        ..settings(url, query, &[TENANT_ID])
+    })
+    .unwrap()
+}
+
+#[tokio::test]
+async fn a_deposit_is_where_the_next_start_looks_and_keeps_the_one_before() {
+    let database = Database::with(CONFIG_TABLE);
+    database.psql(NUMBER_TABLE);
+    let url = database.url();
+    let mut configs = PostgresSource::new(writable_settings(&url)).unwrap();
+    assert_eq!(configs.check_writable(), Ok(()));
+    let before = configs.load().await.unwrap().secret.fingerprint();
+    let deposit = configs.store(&token("EAAGminted"), before).await;
+    assert_eq!(deposit.unwrap(), StoreOutcome::Stored);
+    assert_eq!(database.psql(TOKEN_AND_PREVIOUS), "EAAGminted|EAAGlive");
+    assert_eq!(database.psql(DISTINCT_TOKENS), "3", "another row was written");
+    assert_eq!(
+        load_token(&mut source(&url, CONFIG_QUERY, &[TENANT_ID])).await,
+        "EAAGminted"
+    );
+    // The answer to a commit may be lost: the same deposit once more finds itself done.
+    let deposit = configs.store(&token("EAAGminted"), before).await;
+    assert_eq!(deposit.unwrap(), StoreOutcome::Stored);
+    assert_eq!(database.psql(TOKEN_AND_PREVIOUS), "EAAGminted|EAAGlive");
+
+    let mut numbers = PostgresSource::new(PostgresSettings {
+        update: Some(NUMBER_UPDATE.to_owned()),
+        ..settings(&url, NUMBER_QUERY, &[PHONE_NUMBER_ID])
+    })
+    .unwrap();
+    let before = numbers.load().await.unwrap().secret.fingerprint();
+    let deposit = numbers.store(&token("EAAGminted2"), before).await;
+    assert_eq!(deposit.unwrap(), StoreOutcome::Stored);
+    let row = database.psql("SELECT api_token, previous_api_token FROM whatsapp_numbers");
+    assert_eq!(row, "EAAGminted2|EAAGnumber");
+}
+
+#[tokio::test]
+async fn a_deposit_is_sealed_where_the_column_is() {
+    let keys = Fernet::new(vec![secret("cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4=")]);
+    let keys = keys.unwrap();
+    let database = Database::with(CONFIG_TABLE);
+    let sealed = keys.encrypt(&secret("EAAGsealed"));
+    database.psql(&format!(
+        "UPDATE tenant_whatsapp_config SET access_token = '{sealed}' WHERE tenant_id = '{TENANT_ID}'"
+    ));
+    let mut source = PostgresSource::new(PostgresSettings {
+        fernet: Some(keys.clone()),
+        ..writable_settings(&database.url())
+    })
+    .unwrap();
+    let before = source.load().await.unwrap().secret.fingerprint();
+    let deposit = source.store(&token("EAAGminted"), before).await;
+    assert_eq!(deposit.unwrap(), StoreOutcome::Stored);
+    let row = database.psql(TOKEN_AND_PREVIOUS);
+    let (now, previous) = row.split_once('|').unwrap();
+    assert_eq!(keys.decrypt(now).unwrap().as_str(), "EAAGminted");
+    assert_eq!(previous, sealed);
+    assert_eq!(load_token(&mut source).await, "EAAGminted");
+}
+
+#[tokio::test]
+async fn a_token_that_somebody_else_put_there_is_not_written_over() {
+    let database = Database::with(CONFIG_TABLE);
+    let mut source = PostgresSource::new(writable_settings(&database.url())).unwrap();
+    let before = source.load().await.unwrap().secret.fingerprint();
+    database.psql("UPDATE tenant_whatsapp_config SET access_token = 'EAAGdropped'");
+    let deposit = source.store(&token("EAAGminted"), before).await;
+    assert_eq!(deposit.unwrap(), StoreOutcome::Conflict);
+    assert_eq!(database.psql(TOKEN_AND_PREVIOUS), "EAAGdropped|");
+}
+
+#[tokio::test]
+async fn a_write_in_the_middle_of_a_deposit_overtakes_it() {
+    let database = Database::with(CONFIG_TABLE);
+    let mut source = PostgresSource::new(writable_settings(&database.url())).unwrap();
+    let before = source.load().await.unwrap().secret.fingerprint();
+    let held = "BEGIN; UPDATE tenant_whatsapp_config SET access_token = 'EAAGdropped'; \
+        SELECT pg_sleep(1); COMMIT";
+    let (deposit, database) = tokio::join!(
+        async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            // It sees the row as it was, and waits for it.
+            source.store(&token("EAAGminted"), before).await
+        },
+        tokio::task::spawn_blocking(move || {
+            database.psql(held);
+            database
+        })
+    );
+    let database = database.unwrap();
+    assert_eq!(deposit.unwrap(), StoreOutcome::Conflict);
+    assert_eq!(database.psql(TOKEN_AND_PREVIOUS), "EAAGdropped|");
+}
+
+#[tokio::test]
+async fn a_deposit_whose_connection_breaks_is_made_once_all_the_same() {
+    let database = Database::with(CONFIG_TABLE);
+    database.psql(
+        "CREATE FUNCTION slow() RETURNS trigger AS 'BEGIN PERFORM pg_sleep(0.5); RETURN NEW; END' LANGUAGE plpgsql; \
+         CREATE TRIGGER slow BEFORE UPDATE ON tenant_whatsapp_config FOR EACH ROW EXECUTE FUNCTION slow()",
+    );
+    let mut source = PostgresSource::new(writable_settings(&database.url())).unwrap();
+    let before = source.load().await.unwrap().secret.fingerprint();
+    let (deposit, database) = tokio::join!(
+        async { source.store(&token("EAAGminted"), before).await },
+        tokio::task::spawn_blocking(move || {
+            let ended = format!(
+                "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+                 WHERE datname = '{}' AND application_name = 'graphward' AND query LIKE 'UPDATE%'",
+                database.name
+            );
+            while database.psql(&ended) == "0" {}
+            database
+        })
+    );
+    assert_eq!(deposit.unwrap(), StoreOutcome::Stored);
+    assert_eq!(database.unwrap().psql(TOKEN_AND_PREVIOUS), "EAAGminted|EAAGlive");
+}
+
+#[tokio::test]
+async fn an_update_that_does_not_fit_the_query_writes_nothing() {
+    let database = Database::with(CONFIG_TABLE);
+    database.psql("CREATE TABLE short (t varchar(4)); GRANT SELECT ON tenant_whatsapp_config TO app");
+    let url = database.url();
+    let set = "UPDATE tenant_whatsapp_config SET";
+    let cases = [
+        (
+            format!("{set} access_token = $1 WHERE tenant_id = $2 AND id = 77"),
+            "matches no row",
+        ),
+        (format!("{set} access_token = $1 WHERE tenant_id = $2"), "several rows"),
+        (
+            format!("{set} previous_access_token = $1 WHERE tenant_id = $2 AND is_active"),
+            "where `query` looks",
+        ),
+        (
+            format!("{set} access_token = lower($1) WHERE tenant_id = $2 AND is_active"),
+            "where `query` looks",
+        ),
+        (
+            format!("{set} id = $1 WHERE tenant_id = $2 AND is_active"),
+            "SQLSTATE 22P02",
+        ),
+        (
+            format!("{set} access_token = $1 WHERE is_active AND id = 1"),
+            "other parameters",
+        ),
+        (
+            format!("{set} access_token = $1, tenant_id = NULL WHERE tenant_id = $2 AND is_active"),
+            "SQLSTATE 23502",
+        ),
+    ];
+    for (update, word) in &cases {
+        let mut source = source_with_update(&url, CONFIG_QUERY, update);
+        let before = source.load().await.unwrap().secret.fingerprint();
+        let error = source.store(&token("EAAGMinted"), before).await;
+        let error = error.expect_err(update);
+        let said = error_chain(&error);
+        assert!(said.contains(word), "{update}: {said}");
+        assert!(!error.is_transient() && !said.contains("EAAG"), "{said}");
+        assert_eq!(database.psql(TOKEN_AND_PREVIOUS), "EAAGlive|");
+        assert_eq!(database.psql(DISTINCT_TOKENS), "3");
+    }
+    let mut reader = source_with_update(&database.url_of("app:hunter2"), CONFIG_QUERY, CONFIG_UPDATE);
+    let before = reader.load().await.unwrap().secret.fingerprint();
+    let error = reader.store(&token("EAAGMinted"), before).await;
+    let said = error_chain(&error.unwrap_err());
+    assert!(said.contains("permission denied") && said.contains("GRANT"), "{said}");
+
+    let mut only_read = source(&url, CONFIG_QUERY, &[TENANT_ID]);
+    assert!(only_read.check_writable().unwrap_err().contains("`update`"));
+    let error = only_read.store(&token("EAAGMinted"), before).await;
+    assert_eq!(error.unwrap_err().reason(), "not_writable");
+}
+
+#[tokio::test]
+async fn the_new_end_is_stored_with_the_token_or_its_lack_is_noticed() {
+    let database = Database::with(CONFIG_TABLE);
+    database.psql("UPDATE tenant_whatsapp_config SET expires_at = to_timestamp(1800000000)");
+    let url = database.url();
+    let query = "SELECT access_token, expires_at FROM tenant_whatsapp_config \
+        WHERE tenant_id = $1 AND is_active";
+    let minted = Token {
+        expires_at: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_900_000_000)),
+        ..token("EAAGminted")
+    };
+    let mut forgetful = source_with_update(&url, query, CONFIG_UPDATE);
+    let before = forgetful.load().await.unwrap().secret.fingerprint();
+    let error = forgetful.store(&minted, before).await.unwrap_err();
+    assert!(
+        error_chain(&error).contains("leaves the old end"),
+        "{}",
+        error_chain(&error)
+    );
+    assert_eq!(database.psql(TOKEN_AND_PREVIOUS), "EAAGlive|");
+
+    let update = "UPDATE tenant_whatsapp_config SET access_token = $1, expires_at = to_timestamp($3) \
+        WHERE tenant_id = $2 AND is_active";
+    let mut careful = source_with_update(&url, query, update);
+    let deposit = careful.store(&minted, before).await;
+    assert_eq!(deposit.unwrap(), StoreOutcome::Stored);
+    let loaded = careful.load().await.unwrap();
+    assert_eq!(loaded.expires_at, minted.expires_at);
+    let before = loaded.secret.fingerprint();
+    let deposit = careful.store(&token("EAAGlasting"), before).await;
+    assert_eq!(deposit.unwrap(), StoreOutcome::Stored);
+    assert_eq!(careful.load().await.unwrap().expires_at, None);
+}
+
+#[tokio::test]
+async fn the_other_replicas_hear_of_a_deposit_at_once() {
+    let database = Database::with(CONFIG_TABLE);
+    let listening = || {
+        PostgresSource::new(PostgresSettings {
+            listen: Some("tokens".to_owned()),
+            ..writable_settings(&database.url())
+        })
+        .unwrap()
+    };
+    let (mut one, mut other) = (listening(), listening());
+    let before = one.load().await.unwrap().secret.fingerprint();
+    assert_eq!(load_token(&mut other).await, "EAAGlive");
+    let deposit = one.store(&token("EAAGminted"), before).await;
+    assert_eq!(deposit.unwrap(), StoreOutcome::Stored);
+    let heard = timeout(Duration::from_secs(1), other.changed()).await;
+    assert!(heard.is_ok());
+    assert_eq!(load_token(&mut other).await, "EAAGminted");
+}

@@ -1,0 +1,281 @@
+//! How the process starts, says how it is, and ends.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use graphward::sim::{Effect, Fault};
+use rustix::process::Signal;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep};
+
+use crate::support::{
+    Client, Graph, Sidecar, exclusive, fact, fingerprint, get, graphward_command, replace_file, settings, text_message,
+    together, wait_until,
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_in_the_environment_is_used() {
+    let _turn = together().await;
+    let graph = Graph::start().await;
+    let place = tempfile::tempdir().unwrap();
+    let token = graph.sim.issue(None);
+    let mut command = graphward_command(place.path(), &["serve", "--require-token"]);
+    command.env("META_TOKEN", format!("Bearer {token}"));
+    let settings = settings(&graph, "env = \"META_TOKEN\"", "");
+    let sidecar = Sidecar::start_with(place.path(), &settings, &mut command).await;
+    let mut client = Client::connect(sidecar.proxy).await;
+    assert_eq!(client.text("from the environment").await.status, 200);
+    assert_eq!(graph.last_fingerprint(), Some(fingerprint(&token)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_token_that_is_required_it_exits_with_4() {
+    let _turn = together().await;
+    let graph = Graph::start().await;
+    let place = tempfile::tempdir().unwrap();
+    for (source, content) in [
+        ("file = \"absent\"", None),
+        ("file = \"token\"", Some("  \n")),
+        ("env = \"NOT_SET\"", None),
+    ] {
+        if let Some(content) = content {
+            fs::write(place.path().join("token"), content).unwrap();
+        }
+        let file = place.path().join("graphward.toml");
+        fs::write(file, settings(&graph, source, "")).unwrap();
+        let ended = graphward_command(place.path(), &["serve", "--require-token"])
+            .output()
+            .unwrap();
+        assert_eq!(ended.status.code(), Some(4), "{source}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn before_there_is_a_token_requests_are_refused_in_graphs_shape_and_after_it_they_work() {
+    let _turn = together().await;
+    let graph = Graph::start().await;
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("token");
+    let source = format!("file = {path:?}");
+    let sidecar = Sidecar::start(place.path(), &settings(&graph, &source, "")).await;
+    let mut client = Client::connect(sidecar.proxy).await;
+    let answer = client.text("too early").await;
+    assert_eq!(answer.status, 503);
+    assert_eq!(answer.header("proxy-status"), "graphward; error=proxy_internal_error");
+    assert_eq!(answer.header("retry-after"), "1");
+    let error = &answer.json()["error"];
+    assert_eq!(error["type"], "GraphwardException");
+    assert_eq!(error["code"], 990_003);
+    assert_eq!(error["is_transient"], true);
+    assert!(error["message"].as_str().unwrap().contains("no token"), "{error}");
+    assert_eq!(get(sidecar.admin, "/readyz").await.status, 503);
+    assert_eq!(get(sidecar.admin, "/livez").await.status, 200);
+    assert_eq!(graph.sim.attempts(), 0);
+
+    replace_file(&path, graph.sim.issue(None));
+    wait_until("it is ready", async || {
+        get(sidecar.admin, "/readyz").await.status == 200
+    })
+    .await;
+    assert_eq!(client.text("in time").await.status, 200);
+    graph.assert_accepted_once(["in time".to_owned()]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_health_check_says_ready_by_tcp_and_by_socket_file() {
+    let _turn = together().await;
+    let graph = Graph::start().await;
+    for admin in ["tcp", "unix"] {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("token");
+        let socket = format!("unix:{}", place.path().join("admin.sock").display());
+        let mut settings = settings(&graph, &format!("file = {path:?}"), "");
+        if admin == "unix" {
+            let tcp = "admin = \"127.0.0.1:0\"";
+            settings = settings.replace(tcp, &format!("admin = {socket:?}"));
+        }
+        let sidecar = Sidecar::start(place.path(), &settings).await;
+        let flags = match admin {
+            "tcp" => vec!["--admin".to_owned(), sidecar.admin.to_string()],
+            // The configuration says where.
+            _ => Vec::new(),
+        };
+        let healthy = || {
+            let mut command = graphward_command(place.path(), &["healthcheck"]);
+            let ended = command.args(&flags).output().unwrap();
+            (ended.status.code(), String::from_utf8(ended.stderr).unwrap())
+        };
+        let (code, said) = healthy();
+        assert_eq!(code, Some(1), "{admin}: {said}");
+        assert!(said.starts_with("graphward: not ready: "), "{said}");
+        replace_file(&path, graph.sim.issue(None));
+        wait_until("it is healthy", async || healthy().0 == Some(0)).await;
+        drop(sidecar);
+        assert_eq!(healthy().0, Some(1), "{admin}, after its end");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_signal_lets_requests_finish_and_ends_with_0() {
+    let _turn = together().await;
+    for signal in [Signal::TERM, Signal::INT] {
+        let place = tempfile::tempdir().unwrap();
+        let (graph, mut sidecar) = graph_and_sidecar(place.path()).await;
+        let (mut busy, mut idle) = (
+            Client::connect(sidecar.proxy).await,
+            Client::connect(sidecar.proxy).await,
+        );
+        assert_eq!(idle.text("first").await.status, 200);
+        graph.sim.fault(Fault::once(Effect::Delay(Duration::from_millis(600))));
+        let stopping = async {
+            wait_until("the request is under way", async || graph.sim.attempts() == 2).await;
+            sidecar.signal(signal);
+            sleep(Duration::from_millis(200)).await;
+            assert_eq!(get(sidecar.admin, "/readyz").await.status, 503);
+            assert!(idle.try_send(text_message("too late")).await.is_err());
+            assert!(TcpStream::connect(sidecar.proxy).await.is_err());
+        };
+        let (answer, ()) = futures_util::future::join(busy.text("in hand"), stopping).await;
+        assert_eq!(answer.status, 200);
+        assert_eq!(sidecar.wait_exit().await.code(), Some(0), "{signal:?}");
+        graph.assert_accepted_once(["first", "in hand"].map(str::to_owned));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_nothing_in_hand_it_ends_within_a_quarter_of_a_second() {
+    let _turn = exclusive().await;
+    let place = tempfile::tempdir().unwrap();
+    let (_graph, mut sidecar) = graph_and_sidecar(place.path()).await;
+    // The connections to the app and to Graph stay open, and are idle.
+    let mut client = Client::connect(sidecar.proxy).await;
+    assert_eq!(client.text("first").await.status, 200);
+    let asked = Instant::now();
+    sidecar.signal(Signal::TERM);
+    assert_eq!(sidecar.wait_exit().await.code(), Some(0));
+    let took = asked.elapsed();
+    fact(&format!("stop: {took:?} with idle connections"));
+    assert!(took < Duration::from_millis(250), "{took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_signal_ends_it_at_once() {
+    let _turn = together().await;
+    for signal in [Signal::TERM, Signal::INT] {
+        let place = tempfile::tempdir().unwrap();
+        let (graph, mut sidecar) = graph_and_sidecar(place.path()).await;
+        let mut client = Client::connect(sidecar.proxy).await;
+        graph.sim.fault(Fault::once(Effect::Hang));
+        let stopping = async {
+            wait_until("the request is under way", async || graph.sim.attempts() == 1).await;
+            sidecar.signal(signal);
+            sleep(Duration::from_millis(200)).await;
+            assert_eq!(get(sidecar.admin, "/livez").await.status, 200);
+            let asked = Instant::now();
+            sidecar.signal(signal);
+            let status = sidecar.wait_exit().await;
+            (status.code(), asked.elapsed())
+        };
+        let (answer, (code, took)) = futures_util::future::join(client.try_send(text_message("hangs")), stopping).await;
+        assert!(answer.is_err());
+        fact(&format!("second signal: ended after {took:?}"));
+        assert_eq!(code, Some(1), "{signal:?}");
+        assert!(took < Duration::from_secs(2), "{took:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_taken_port_ends_with_3_and_a_bad_configuration_with_2() {
+    let _turn = together().await;
+    let graph = Graph::start().await;
+    let place = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let file = place.path().join("graphward.toml");
+    let good = settings(&graph, "file = \"token\"", "");
+    for (settings, code, words) in [
+        (good.replacen("127.0.0.1:0", &taken, 1), 3, "cannot listen on "),
+        (good.replace("ca_file", "ca_flie"), 2, "did you mean `ca_file`?"),
+        (good.replace("ca.pem", "absent.pem"), 2, "absent.pem"),
+    ] {
+        let _held = TcpListener::bind(&taken);
+        fs::write(&file, settings).unwrap();
+        let ended = graphward_command(place.path(), &["serve"]).output().unwrap();
+        let said = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(code), "{said}");
+        assert!(said.contains(words), "{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_starts_quickly_and_is_small() {
+    let _turn = exclusive().await;
+    let graph = Graph::start().await;
+    let mut starts = Vec::new();
+    let mut sizes = Vec::new();
+    for _ in 0..5 {
+        let place = tempfile::tempdir().unwrap();
+        replace_file(&place.path().join("token"), graph.sim.issue(None));
+        let free = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = free.local_addr().unwrap();
+        drop(free);
+        let settings = settings(&graph, "file = \"token\"", "");
+        let settings = settings.replacen("127.0.0.1:0", &address.to_string(), 1);
+        let began = Instant::now();
+        let starting = Sidecar::start(place.path(), &settings);
+        let accepting = async {
+            while TcpStream::connect(address).await.is_err() {
+                assert!(began.elapsed() < Duration::from_secs(10));
+                sleep(Duration::from_millis(1)).await;
+            }
+            began.elapsed()
+        };
+        let (sidecar, took) = futures_util::future::join(starting, accepting).await;
+        wait_until("it is ready", async || {
+            get(sidecar.admin, "/readyz").await.status == 200
+        })
+        .await;
+        starts.push(took);
+        sizes.push(sidecar.memory_kib("VmRSS"));
+    }
+    starts.sort();
+    sizes.sort();
+    fact(&format!("start: accepting after {starts:?}; idle RSS {sizes:?} KiB"));
+    if !cfg!(debug_assertions) {
+        assert!(starts[2] < Duration::from_millis(200), "{starts:?}");
+        assert!(sizes[2] < 16 * 1024, "{sizes:?}");
+    }
+}
+
+async fn graph_and_sidecar(place: &Path) -> (Graph, Sidecar) {
+    let graph = Graph::start().await;
+    replace_file(&place.join("token"), graph.sim.issue(None));
+    let sidecar = Sidecar::start(place, &settings(&graph, "file = \"token\"", "")).await;
+    (graph, sidecar)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_soft_limit_of_open_files_is_no_limit_of_ours() {
+    let _turn = together().await;
+    let graph = Graph::start().await;
+    let place = tempfile::tempdir().unwrap();
+    replace_file(&place.path().join("token"), graph.sim.issue(None));
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "ulimit -S -n 64; exec \"$0\" serve"])
+        .arg(env!("CARGO_BIN_EXE_graphward"))
+        .current_dir(place.path())
+        .env_clear();
+    let settings = settings(&graph, "file = \"token\"", "");
+    let sidecar = Sidecar::start_with(place.path(), &settings, &mut command).await;
+    let mut clients = Vec::new();
+    for _ in 0..100 {
+        clients.push(Client::connect(sidecar.proxy).await);
+    }
+    for client in &mut clients {
+        assert_eq!(client.text("one of many").await.status, 200);
+    }
+}

@@ -1,0 +1,145 @@
+//! Renewals by the program itself: an app that notices nothing, and kills at random moments that lose nothing.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use graphward::sim::{Effect, EndpointKind, Expiry, Fault, TokenChange};
+use graphward::types::Clock;
+use rustix::process::Signal;
+use tokio::time::{Instant, sleep};
+
+use crate::support::{
+    APP_SECRET, Client, Graph, Sidecar, exchange_config, exclusive, fact, fingerprint, replace_file, settings,
+    together, wait_until,
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_app_does_not_notice_that_its_tokens_live_for_five_seconds() {
+    let _turn = together().await;
+    let life = Duration::from_secs(5);
+    let graph = Graph::with_token_ttl(life).await;
+    let place = tempfile::tempdir().unwrap();
+    let file = place.path().join("token");
+    let first = graph.sim.issue(Some(life));
+    fs::write(&file, &first).unwrap();
+    let settings = settings(&graph, "file = \"token\"", &exchange_config(place.path()));
+    let sidecar = Sidecar::start(place.path(), &settings).await;
+
+    let mut client = Client::connect(sidecar.proxy).await;
+    let (began, mut sent) = (Instant::now(), Vec::new());
+    while began.elapsed() < 3 * life {
+        let text = format!("message {}", sent.len());
+        assert_eq!(client.text(&text).await.status, 200);
+        sent.push(text);
+        sleep(Duration::from_millis(20)).await;
+    }
+    let counts = graph.sim.counts();
+    fact(&format!(
+        "{} messages in 15 s of tokens of 5 s: {} renewals, {} rejections",
+        sent.len(),
+        counts.exchanges,
+        counts.rejected
+    ));
+    assert_eq!(counts.rejected, 0, "each was renewed before its end");
+    assert!((4..=12).contains(&counts.exchanges), "{counts:?}");
+    graph.assert_accepted_once(sent);
+
+    wait_until("what is in use is what the next start would find", async || {
+        let stored = fs::read_to_string(&file).unwrap();
+        client.text("which one?").await.status == 200 && graph.last_fingerprint() == Some(fingerprint(stored.trim()))
+    })
+    .await;
+    assert_eq!(file_mode(&file), 0o600);
+    let series = r#"graphward_token_refreshes_total{tenant="default",outcome="renewed"}"#;
+    assert!(sidecar.metric(series).await >= 4);
+    let stored = fs::read_to_string(&file).unwrap();
+    let said = sidecar.stdout() + &sidecar.stderr() + &sidecar.metrics().await;
+    for secret in [first.as_str(), stored.trim(), APP_SECRET] {
+        assert!(!said.contains(secret));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_kills_at_random_moments_leave_a_usable_token() {
+    let _turn = exclusive().await;
+    let graph = Graph::with_token_ttl(Duration::from_secs(600)).await;
+    let place = tempfile::tempdir().unwrap();
+    let file = place.path().join("token");
+    let settings = settings(&graph, "file = \"token\"", &exchange_config(place.path()));
+    let mut stored = graph.sim.issue(None);
+    replace_file(&file, format!("{stored}\n"));
+    let (mut renewals, began) = (0, Instant::now());
+    for round in 0..200_u64 {
+        // Each start finds a token that is due: it asks about it, exchanges it, stores what it gets, and uses it.
+        set_nearly_expired(&graph, &stored);
+        let sidecar = Sidecar::start(place.path(), &settings).await;
+        sleep(Duration::from_micros(round * 7_919 % 25_000)).await;
+        sidecar.signal(Signal::KILL);
+        drop(sidecar);
+        let text = fs::read_to_string(&file).unwrap();
+        let found = text.trim().to_owned();
+        assert!(graph.sim.is_alive(&found), "round {round}: no living token is stored");
+        if found != stored {
+            renewals += 1;
+            let before = fs::read_to_string(place.path().join("token.previous")).unwrap();
+            assert_eq!(before.trim(), stored, "round {round}: the one before is kept");
+            assert_eq!(file_mode(&file), 0o600);
+        }
+        stored = found;
+    }
+    fact(&format!(
+        "200 kills, {renewals} of them after the renewed token was stored, {} exchanges, {:?} in all",
+        graph.sim.counts().exchanges,
+        began.elapsed()
+    ));
+    assert!(
+        (10..190).contains(&renewals),
+        "{renewals} of 200 had renewed: the kills hit nothing"
+    );
+    let litter = fs::read_dir(place.path()).unwrap().count();
+    assert!(litter <= 12, "{litter} files are left");
+    let sidecar = Sidecar::start(place.path(), &settings).await;
+    let mut client = Client::connect(sidecar.proxy).await;
+    assert_eq!(client.text("and it still works").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_waits_for_a_token_that_is_being_minted_but_not_for_long() {
+    let _turn = together().await;
+    for (delay, stored) in [(Duration::from_secs(1), true), (Duration::from_secs(60), false)] {
+        let graph = Graph::with_token_ttl(Duration::from_secs(600)).await;
+        let place = tempfile::tempdir().unwrap();
+        let first = graph.sim.issue(None);
+        fs::write(place.path().join("token"), &first).unwrap();
+        set_nearly_expired(&graph, &first);
+        let slow = Fault::once(Effect::Delay(delay));
+        graph.sim.inject_fault_on(EndpointKind::Exchange, slow);
+        let settings = settings(&graph, "file = \"token\"", &exchange_config(place.path()));
+        let mut sidecar = Sidecar::start(place.path(), &settings).await;
+        wait_until("it renews", async || graph.sim.counts().exchanges == 1).await;
+        let asked = Instant::now();
+        sidecar.signal(Signal::TERM);
+        assert!(sidecar.wait_exit().await.success());
+        assert!(asked.elapsed() < Duration::from_secs(6), "{:?}", asked.elapsed());
+        let found = fs::read_to_string(place.path().join("token")).unwrap();
+        assert_eq!(found.trim() != first, stored, "after {delay:?}");
+    }
+}
+
+/// Lets nine tenths of a token's life be over.
+fn set_nearly_expired(graph: &Graph, token: &str) {
+    let now = Clock::system().now();
+    let minute = Duration::from_secs(60);
+    let change = TokenChange {
+        issued_at: Some(now - 9 * minute),
+        expires_at: Some(Expiry::At(now + minute)),
+        ..TokenChange::default()
+    };
+    assert!(graph.sim.update_token(token, change));
+}
+
+fn file_mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}

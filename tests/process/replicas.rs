@@ -1,0 +1,200 @@
+//! Files and rows that several processes share: one renewal for all of them, another who renews when the first one dies; and
+//! an expired one that hides no other.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use graphward::sim::{Effect, EndpointKind, Fault};
+use rustix::process::Signal;
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+
+use crate::postgres::server::Database;
+use crate::support::{
+    Client, Graph, Sidecar, exchange_config, exclusive, fact, fingerprint, settings, together, wait_until,
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_processes_that_share_a_file_renew_once_per_expiry() {
+    let _turn = exclusive().await;
+    let graph = Graph::with_token_ttl(TOKEN_TTL).await;
+    let shared = SharedFile::with(&graph.sim.issue(Some(TOKEN_TTL)));
+    assert_one_renewal_per_expiry("a file", &graph, &shared.source()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_processes_that_share_a_row_renew_once_per_expiry() {
+    let _turn = exclusive().await;
+    let graph = Graph::with_token_ttl(TOKEN_TTL).await;
+    let shared = SharedRow::with(&graph.sim.issue(Some(TOKEN_TTL)));
+    assert_one_renewal_per_expiry("a row", &graph, &shared.source()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_the_process_that_renews_a_file_dies_another_one_does_within_thirty_seconds() {
+    let _turn = exclusive().await;
+    let graph = Graph::with_token_ttl(Duration::from_secs(600)).await;
+    let shared = SharedFile::with(&graph.sim.issue(Some(TOKEN_TTL)));
+    assert_failover("a file", &graph, &shared.source()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_the_process_that_renews_a_row_dies_another_one_does_within_thirty_seconds() {
+    let _turn = exclusive().await;
+    let graph = Graph::with_token_ttl(Duration::from_secs(600)).await;
+    let shared = SharedRow::with(&graph.sim.issue(Some(TOKEN_TTL)));
+    assert_failover("a row", &graph, &shared.source()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_expired_file_does_not_hide_a_live_row_whether_graph_is_asked_or_not() {
+    let _turn = together().await;
+    for verify in [true, false] {
+        let graph = Graph::start().await;
+        let (expired, living) = (graph.sim.issue(None), graph.sim.issue(None));
+        assert!(graph.sim.expire(&expired));
+        let (file, row) = (SharedFile::with(&expired), SharedRow::with(&living));
+        let list = format!("source = [{{ {} }}, {{ {} }}]", file.source(), row.source());
+        let place = tempfile::tempdir().unwrap();
+        let settings = settings(&graph, "", &format!("verify = {verify}\n"));
+        let settings = settings.replace("source = {  }", &list);
+        let sidecar = Sidecar::start(place.path(), &settings).await;
+        let mut client = Client::connect(sidecar.proxy).await;
+        assert_eq!(client.text("hello").await.status, 200);
+        assert_eq!(graph.last_fingerprint(), Some(fingerprint(&living)));
+        // Asked, Graph says it beforehand; unasked, one request finds out and is sent again.
+        assert_eq!(graph.sim.rejected(), u64::from(!verify));
+        sleep(Duration::from_secs(2)).await;
+        assert_eq!(client.text("and again").await.status, 200);
+        assert_eq!(graph.sim.rejected(), u64::from(!verify), "nobody goes back to it");
+        assert!(graph.sim.counts().inspections <= 4, "no loop");
+    }
+}
+
+const TOKEN_TTL: Duration = Duration::from_secs(6);
+
+/// Three processes, each in a directory of its own, that share this source.
+async fn start_three(graph: &Graph, places: &[TempDir; 3], source: &str) -> Vec<Sidecar> {
+    let mut sidecars = Vec::new();
+    for place in places.each_ref().map(TempDir::path) {
+        let settings = settings(graph, source, &exchange_config(place));
+        sidecars.push(Sidecar::start(place, &settings).await);
+    }
+    sidecars
+}
+
+fn temp_dirs() -> [TempDir; 3] {
+    std::array::from_fn(|_| tempfile::tempdir().unwrap())
+}
+
+/// For ten seconds: every message is taken, and there is one exchange for each new token.
+async fn assert_one_renewal_per_expiry(what: &str, graph: &Graph, source: &str) {
+    let places = temp_dirs();
+    let sidecars = start_three(graph, &places, source).await;
+    let mut clients = Vec::new();
+    for sidecar in &sidecars {
+        clients.push(Client::connect(sidecar.proxy).await);
+    }
+    let (began, mut sent) = (Instant::now(), 0);
+    while began.elapsed() < Duration::from_secs(10) {
+        for client in &mut clients {
+            sent += 1;
+            assert_eq!(client.text(&format!("message {sent}")).await.status, 200);
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+    let counts = graph.sim.counts();
+    assert_eq!((counts.accepted, counts.rejected), (sent, 0));
+    // Tokens of six seconds are due after three, less jitter and what Graph rounds off: whole seconds, twice.
+    let exchanges = counts.exchanges;
+    fact(&format!(
+        "three processes share {what}: {exchanges} renewals in 10 s, {sent} messages"
+    ));
+    assert!((3..=8).contains(&exchanges), "{exchanges} renewals");
+    for sidecar in &sidecars {
+        let generation = sidecar.metric("graphward_token_generation{").await;
+        assert!(
+            (exchanges..=exchanges + 1).contains(&generation),
+            "generation {generation} after {exchanges} renewals: all of them are used by all"
+        );
+    }
+}
+
+/// The one whose exchange is never answered is killed, and another one does it.
+async fn assert_failover(what: &str, graph: &Graph, source: &str) {
+    let places = temp_dirs();
+    graph
+        .sim
+        .inject_fault_on(EndpointKind::Exchange, Fault::once(Effect::Hang));
+    let mut sidecars = start_three(graph, &places, source).await;
+    wait_until("one of them renews", async || graph.sim.counts().exchanges == 1).await;
+    let renewing = find_renewing(&sidecars, graph.running.address).await;
+    let killed = Instant::now();
+    sidecars.remove(renewing).signal(Signal::KILL);
+    wait_until("another one has renewed", async || graph.sim.counts().exchanges == 2).await;
+    fact(&format!(
+        "{what}: another process renewed {:?} after the kill",
+        killed.elapsed()
+    ));
+    assert!(killed.elapsed() < Duration::from_secs(30));
+    wait_until("both that are left use the new token", async || {
+        let mut generations = Vec::new();
+        for sidecar in &sidecars {
+            generations.push(sidecar.metric("graphward_token_generation{").await);
+        }
+        generations == [2, 2]
+    })
+    .await;
+    assert_eq!(graph.sim.counts().exchanges, 2, "once, not by each of them");
+}
+
+/// The one that is talking to Graph, and keeps at it.
+async fn find_renewing(sidecars: &[Sidecar], graph: SocketAddr) -> usize {
+    let mut known = None;
+    wait_until("one of them keeps talking to Graph", async || {
+        sleep(Duration::from_millis(100)).await;
+        let talking = |index: &usize| sidecars[*index].connections_to(graph) > 0;
+        let busy: Vec<_> = (0..sidecars.len()).filter(talking).collect();
+        known = <[usize; 1]>::try_from(busy).ok().map(|[one]| one);
+        known.is_some()
+    })
+    .await;
+    known.unwrap()
+}
+
+/// A file that processes share.
+struct SharedFile(TempDir);
+
+impl SharedFile {
+    fn with(token: &str) -> Self {
+        let place = tempfile::tempdir().unwrap();
+        fs::write(place.path().join("token"), token).unwrap();
+        Self(place)
+    }
+
+    fn source(&self) -> String {
+        format!("file = \"{}\"", self.0.path().join("token").display())
+    }
+}
+
+/// A row that processes share.
+struct SharedRow(Database);
+
+impl SharedRow {
+    fn with(token: &str) -> Self {
+        Self(Database::with(&format!(
+            "CREATE TABLE tenant_whatsapp_config (tenant_id text, access_token text, is_active boolean); \
+             INSERT INTO tenant_whatsapp_config VALUES ('acme', '{token}', true)"
+        )))
+    }
+
+    fn source(&self) -> String {
+        let url = self.0.url();
+        format!(
+            "postgres = \"{url}\", params = [\"acme\"], listen = \"tokens\", \
+             query = \"SELECT access_token FROM tenant_whatsapp_config WHERE tenant_id = $1 AND is_active\", \
+             update = \"UPDATE tenant_whatsapp_config SET access_token = $1 WHERE tenant_id = $2 AND is_active\""
+        )
+    }
+}

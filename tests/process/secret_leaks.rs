@@ -1,0 +1,168 @@
+//! No token in any output, whatever happens.
+
+use std::slice::SliceIndex;
+use std::time::Duration;
+
+use graphward::sim::{Effect, Fault, InvalidationReason};
+use http::{Request, header};
+
+use crate::support::{Body, Client, Graph, Sidecar, TestResponse, get, replace_file, settings, together, wait_until};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_token_is_in_any_output_at_the_level_of_trace() {
+    let _turn = together().await;
+    let graph = Graph::start().await;
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("token");
+    let more = "[heal]\nhold = \"100ms\"\n[log]\nlevel = \"trace\"\nrequests = \"all\"\n";
+    let settings = settings(&graph, &format!("file = {path:?}"), more);
+    // A token with characters that look different in base64 and in a URL.
+    let first = format!("EAAG+/={}", graph.sim.issue(None));
+    graph.sim.register_token(&first, None);
+    replace_file(&path, &first);
+    let mut tokens = vec![first.clone()];
+    let mut outputs = Vec::new();
+    let mut sidecar = Sidecar::start(place.path(), &settings).await;
+    let mut client = Client::connect(sidecar.proxy).await;
+
+    // Success; credentials of the app's own; a refusal of ours.
+    assert_eq!(client.text("well").await.status, 200);
+    let own = graph.sim.issue(None);
+    let presented = Request::get(format!("/v26.0/me?access_token={own}"))
+        .header(header::AUTHORIZATION, format!("Bearer {own}"))
+        .body(Body::default());
+    let answer = client.send(presented.unwrap()).await;
+    outputs.push(rendered(&answer));
+    let wrong_host = Request::get(format!("/v26.0/me?access_token={own}"))
+        .header(header::HOST, "elsewhere.example")
+        .body(Body::default());
+    let answer = client.send(wrong_host.unwrap()).await;
+    assert_eq!(answer.status, 421);
+    outputs.push(rendered(&answer));
+    tokens.push(own);
+
+    // Refused drops, with a token in them.
+    for spoilt in ["\"", " two", "\x07", "\nEAAGmore"] {
+        let token = graph.sim.issue(None);
+        let refused = "graphward_token_drops_refused_total{";
+        let before = sidecar.metric(refused).await;
+        replace_file(&path, format!("{token}{spoilt}"));
+        wait_until("it is refused", async || sidecar.metric(refused).await > before).await;
+        tokens.push(token);
+    }
+
+    // Deaths, one without a successor and one with.
+    graph.sim.invalidate(&first, InvalidationReason::LoggedOut);
+    let answer = client.text("unhealed").await;
+    assert_eq!(answer.status, 401);
+    outputs.push(rendered(&answer));
+    outputs.push(rendered(&get(sidecar.admin, "/readyz").await));
+    let second = graph.sim.issue(None);
+    replace_file(&path, &second);
+    wait_until("it is healed", async || client.text("again").await.status == 200).await;
+    tokens.push(second);
+
+    inject_faults(&graph, &sidecar, &mut outputs).await;
+    graph.running.stop().await;
+    let mut client = Client::connect(sidecar.proxy).await;
+    let answer = client.text("nobody there").await;
+    assert_eq!(answer.status, 502);
+    outputs.push(rendered(&answer));
+
+    outputs.push(rendered(&get(sidecar.admin, "/metrics").await));
+    outputs.push(rendered(&get(sidecar.admin, "/readyz").await));
+    sidecar.signal(rustix::process::Signal::TERM);
+    assert_eq!(sidecar.wait_exit().await.code(), Some(0));
+    let log = sidecar.stdout();
+    assert!(log.contains("\"level\":\"DEBUG\""), "nothing was logged");
+    outputs.push(log);
+    outputs.push(sidecar.stderr());
+
+    assert_absent(&tokens, &outputs);
+}
+
+#[test]
+fn a_token_is_found_in_base64_whatever_stands_before_it() {
+    let token = "EAAG+/=0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJ";
+    for before in ["", "x", "xy", "Bearer ", "user:"] {
+        let coded = base64(format!("{before}{token}\n").as_bytes());
+        assert!(
+            encodings_of(token).iter().any(|disguise| coded.contains(disguise)),
+            "{coded}"
+        );
+    }
+}
+
+/// Trouble upstream, of every kind that ends.
+async fn inject_faults(graph: &Graph, sidecar: &Sidecar, outputs: &mut Vec<String>) {
+    for effect in [
+        Effect::Reset,
+        Effect::Truncate,
+        Effect::HtmlPage(http::StatusCode::BAD_GATEWAY),
+        Effect::Delay(Duration::from_millis(1)),
+    ] {
+        graph.sim.fault(Fault::once(effect));
+        let mut client = Client::connect(sidecar.proxy).await;
+        let request = Request::get("/v26.0/me").body(Body::default()).unwrap();
+        if let Ok(answer) = client.try_send(request).await {
+            outputs.push(rendered(&answer));
+        }
+    }
+}
+
+fn assert_absent(tokens: &[String], outputs: &[String]) {
+    for token in tokens {
+        for disguise in encodings_of(token) {
+            for output in outputs {
+                if let Some(at) = output.find(&disguise) {
+                    let around = output.get(at.saturating_sub(200)..at).unwrap_or_default();
+                    panic!("{disguise:?} is in an output, after {around:?}");
+                }
+            }
+        }
+    }
+}
+
+/// All that an answer shows.
+fn rendered(answer: &TestResponse) -> String {
+    format!("{:?}\n{}", answer.headers, String::from_utf8_lossy(&answer.body))
+}
+
+/// A token as it stands, its beginning, its end, and what it looks like encoded.
+fn encodings_of(token: &str) -> Vec<String> {
+    let mut all = vec![token.to_owned()];
+    // The first twelve characters of what is random in it, too.
+    all.push(slice(token, ..12));
+    all.push(slice(token, 8..20));
+    all.push(slice(token, token.len() - 12..));
+    let escaped: String = token.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    all.push(escaped);
+    let escaped = percent_encoding::utf8_percent_encode(token, percent_encoding::NON_ALPHANUMERIC);
+    all.push(escaped.to_string());
+    // Base64 of it, wherever in a triple it begins: less the first and last letters, which its neighbours colour.
+    for shift in 0..3 {
+        let shifted = format!("{}{token}", "x".repeat(shift));
+        let coded = base64(shifted.as_bytes());
+        all.push(slice(&coded, 4..coded.len() - 4));
+        all.push(slice(&coded, 4..20));
+    }
+    all.push(token.bytes().map(|byte| format!("{byte:02x}")).collect());
+    all
+}
+
+fn slice(text: &str, range: impl SliceIndex<str, Output = str>) -> String {
+    text.get(range).unwrap().to_owned()
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let letters = bytes.chunks(3).flat_map(|triple| {
+        let all = triple.iter().fold(0_u32, |all, byte| (all << 8) | u32::from(*byte));
+        let all = all << (8 * (3 - triple.len()));
+        (0..=triple.len()).map(move |place| {
+            let six = (all >> (18 - 6 * place)) & 63;
+            char::from(LETTERS[six as usize])
+        })
+    });
+    letters.collect()
+}

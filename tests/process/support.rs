@@ -1,0 +1,96 @@
+//! What these tests stand on: a fake Graph in this process, a sidecar in another, a client between them.
+
+mod client;
+mod graph;
+mod sidecar;
+
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+use tokio::time::{Instant, sleep};
+
+pub(crate) use client::{Body, Client, TestResponse, get, text_message};
+pub(crate) use graph::{Graph, fingerprint};
+pub(crate) use sidecar::{APP_SECRET, Sidecar, exchange_config, graphward_command, sample, settings};
+
+static TEST_LOCK: RwLock<()> = RwLock::const_new(());
+
+/// For tests that measure time, or use much of the machine: no other test runs meanwhile.
+pub(crate) async fn exclusive() -> RwLockWriteGuard<'static, ()> {
+    TEST_LOCK.write().await
+}
+
+/// For all others.
+pub(crate) async fn together() -> RwLockReadGuard<'static, ()> {
+    TEST_LOCK.read().await
+}
+
+/// Waits until something holds, at most ten seconds.
+pub(crate) async fn wait_until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let started = Instant::now();
+    while !condition().await {
+        assert!(
+            started.elapsed() < Duration::from_secs(10),
+            "waited in vain until {what}"
+        );
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Puts a file in place as a careful writer does: whole or not at all.
+pub(crate) fn replace_file(path: &Path, content: impl AsRef<[u8]>) {
+    let mut file = tempfile::NamedTempFile::new_in(path.parent().unwrap()).unwrap();
+    file.write_all(content.as_ref()).unwrap();
+    file.persist(path).unwrap();
+}
+
+/// Lets a link point elsewhere, at once.
+pub(crate) fn retarget_symlink(link: &Path, target: &Path) {
+    let next = link.with_file_name("..next");
+    std::os::unix::fs::symlink(target, &next).unwrap();
+    fs::rename(next, link).unwrap();
+}
+
+/// A token file whose changes cause no event where the sidecar watches, as on a network filesystem.
+///
+/// The named file is a link to a link to the file. What is watched is the directory of the first and of the last;
+/// it is the middle one that is swapped.
+pub(crate) struct Unseen {
+    dir: std::path::PathBuf,
+    replacements: u32,
+}
+
+impl Unseen {
+    pub(crate) fn new(dir: &Path, content: &str) -> Self {
+        for directory in ["named", "middle", "end-0"] {
+            fs::create_dir(dir.join(directory)).unwrap();
+        }
+        fs::write(dir.join("end-0/token"), content).unwrap();
+        std::os::unix::fs::symlink(dir.join("end-0/token"), dir.join("middle/token")).unwrap();
+        std::os::unix::fs::symlink(dir.join("middle/token"), dir.join("named/token")).unwrap();
+        Self {
+            dir: dir.to_path_buf(),
+            replacements: 0,
+        }
+    }
+
+    pub(crate) fn path(&self) -> std::path::PathBuf {
+        self.dir.join("named/token")
+    }
+
+    pub(crate) fn drop(&mut self, content: &str) {
+        self.replacements += 1;
+        let end = self.dir.join(format!("end-{}", self.replacements));
+        fs::create_dir(&end).unwrap();
+        fs::write(end.join("token"), content).unwrap();
+        retarget_symlink(&self.dir.join("middle/token"), &end.join("token"));
+    }
+}
+
+/// Says a figure, for whoever runs these tests with `--nocapture`.
+pub(crate) fn fact(words: &str) {
+    writeln!(std::io::stdout(), "{words}").unwrap();
+}

@@ -1,0 +1,72 @@
+//! The fake Graph of a test, on a port of its own, over TLS.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use graphward::net::{HttpVersion, Listener};
+use graphward::sim::tls::{CertAuthority, CertSpec};
+use graphward::sim::{Sim, SimConfig, SimServer};
+use graphward::types::{Clock, Secret};
+
+pub(crate) struct Graph {
+    pub(crate) sim: Sim,
+    pub(crate) running: SimServer,
+    dir: tempfile::TempDir,
+}
+
+impl Graph {
+    pub(crate) async fn start() -> Self {
+        Self::with_token_ttl(None).await
+    }
+
+    /// One whose own tokens live for so long.
+    pub(crate) async fn with_token_ttl(token_ttl: impl Into<Option<Duration>>) -> Self {
+        let clock = Clock::system();
+        let authority = CertAuthority::new(&clock).unwrap();
+        let place = tempfile::tempdir().unwrap();
+        std::fs::write(place.path().join("ca.pem"), authority.pem()).unwrap();
+        let acceptor = authority.acceptor(&CertSpec::for_graph(&clock), HttpVersion::Auto.alpn());
+        let listener = Listener::tcp(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+        let sim = Sim::new(SimConfig {
+            token_ttl: token_ttl.into(),
+            ..SimConfig::new(clock)
+        });
+        let running = sim.start(listener, Some(acceptor.unwrap()));
+        Self {
+            sim,
+            running,
+            dir: place,
+        }
+    }
+
+    pub(crate) fn ca(&self) -> PathBuf {
+        self.dir.path().join("ca.pem")
+    }
+
+    /// The fingerprint of the token that the last message came with.
+    pub(crate) fn last_fingerprint(&self) -> Option<String> {
+        Some(self.sim.accepted_messages().last()?.token.clone())
+    }
+
+    /// Fails unless exactly these messages were accepted, each once.
+    pub(crate) fn assert_accepted_once(&self, messages: impl IntoIterator<Item = String>) {
+        let mut seen: HashMap<String, u32> = HashMap::new();
+        for message in self.sim.accepted_messages() {
+            let text = message.params["text"]["body"].as_str().unwrap().to_owned();
+            *seen.entry(text).or_default() += 1;
+        }
+        let mut expected = 0;
+        for message in messages {
+            assert_eq!(seen.get(&message), Some(&1), "{message}");
+            expected += 1;
+        }
+        assert_eq!(seen.len(), expected, "messages that nobody sent");
+    }
+}
+
+/// What a record shows of a token.
+pub(crate) fn fingerprint(token: &str) -> String {
+    Secret::new(token).unwrap().fingerprint().to_string()
+}

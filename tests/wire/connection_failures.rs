@@ -1,0 +1,170 @@
+//! Rows 47 and 48, and the faults of an origin: resets, stalls, garbage, and connections that were closed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::time::Instant;
+
+use super::support::client::{get, get_request, post_request};
+use super::support::{Client, ConnectionAction, Origin, ProxyConfig, TestProxy, sleep_millis, wait_until};
+
+#[test]
+fn row_47_a_post_that_was_written_is_never_sent_again() {
+    let origin = Origin::scripted(|exchange| {
+        exchange.read_body();
+        match exchange.path().as_str() {
+            "/reset" => ConnectionAction::Reset,
+            "/cut" => ConnectionAction::CloseWithoutNotify,
+            "/close" => ConnectionAction::Close,
+            "/half" => {
+                exchange.write("HTTP/1.1 200 OK\r\nContent-Le");
+                ConnectionAction::Close
+            }
+            _ => exchange.ok("x"),
+        }
+    });
+    let house = TestProxy::start(origin.port);
+    for path in ["/reset", "/cut", "/close", "/half"] {
+        for pooled in [false, true] {
+            if pooled {
+                assert_eq!(get(house.proxy, "/warm").status, 200);
+                sleep_millis(20);
+            }
+            origin.take();
+            let answer = Client::connect(house.proxy).round_trip(post_request(path, "hello"));
+            assert_eq!(answer.status, 502, "row 47: {path}, pooled: {pooled}");
+            assert_eq!(answer.proxy_error(), "connection_terminated", "row 47: {path}");
+            assert!(answer.text().contains("is not known"), "row 47: {path}");
+            assert_eq!(origin.only().body, b"hello", "row 47: {path}, pooled: {pooled}");
+        }
+    }
+}
+
+#[test]
+fn row_48_a_pooled_connection_that_was_closed_while_idle_hurts_nobody() {
+    for after in [
+        ConnectionAction::Close,
+        ConnectionAction::CloseWithoutNotify,
+        ConnectionAction::Reset,
+    ] {
+        let origin = Origin::scripted(move |exchange| {
+            exchange.ok("x");
+            if exchange.path() == "/last" {
+                sleep_millis(10);
+                return after;
+            }
+            ConnectionAction::KeepAlive
+        });
+        let house = TestProxy::start(origin.port);
+        for turn in 0..5 {
+            assert_eq!(get(house.proxy, "/last").status, 200);
+            sleep_millis(60);
+            let answer = Client::connect(house.proxy).round_trip(post_request("/next", "hello"));
+            assert_eq!(answer.status, 200, "row 48: {after:?}, turn {turn}");
+        }
+        assert_eq!(origin.count(), 10, "row 48: {after:?}");
+    }
+}
+
+#[test]
+fn an_origin_that_says_close_and_closes_at_once_is_asked_on_a_new_connection() {
+    let origin = Origin::scripted(|exchange| {
+        exchange.read_body();
+        exchange.write("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1\r\n\r\nx");
+        ConnectionAction::Close
+    });
+    let house = TestProxy::start(origin.port);
+    let mut client = Client::connect(house.proxy);
+    for _ in 0..30 {
+        let answer = client.round_trip(post_request("/r", "hello"));
+        assert_eq!((answer.status, answer.text().as_str()), (200, "x"));
+        assert_eq!(answer.field("connection"), None, "that was between Graph and us");
+    }
+    assert_eq!(origin.connections(), 30);
+    let seen = origin.take();
+    assert!(seen.iter().enumerate().all(|(turn, seen)| seen.connection == turn));
+}
+
+#[test]
+fn a_burst_of_5xx_is_passed_on_as_it_is_and_sent_once() {
+    let origin = Origin::scripted(|exchange| {
+        exchange.read_body();
+        let status = &exchange.path()[1..];
+        exchange.write(format!("HTTP/1.1 {status} Oops\r\nContent-Length: 4\r\n\r\noops"));
+        ConnectionAction::KeepAlive
+    });
+    let house = TestProxy::start(origin.port);
+    for status in [500, 502, 503, 504, 599] {
+        let answer = Client::connect(house.proxy).round_trip(post_request(&format!("/{status}"), "hello"));
+        assert_eq!((answer.status, answer.text().as_str()), (status, "oops"));
+        assert_eq!(answer.field("proxy-status"), None, "it is Graph's own");
+        assert_eq!(origin.take().len(), 1);
+    }
+}
+
+#[test]
+fn a_stall_is_answered_in_time_and_others_are_not_held_up() {
+    let release = Arc::new(AtomicBool::new(false));
+    let released = Arc::clone(&release);
+    let origin = Origin::scripted(move |exchange| match exchange.path().as_str() {
+        "/stall" => {
+            wait_until(10, || released.load(Ordering::SeqCst));
+            ConnectionAction::Close
+        }
+        "/half" => {
+            exchange.write("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello");
+            wait_until(10, || released.load(Ordering::SeqCst));
+            ConnectionAction::Close
+        }
+        _ => exchange.ok("x"),
+    });
+    let setup = ProxyConfig {
+        upstream: "head_timeout = \"400ms\"\nidle_timeout = \"400ms\"",
+        ..ProxyConfig::default()
+    };
+    let house = TestProxy::start_with(origin.port, setup);
+    let mut stalled = Client::connect(house.proxy);
+    stalled.send(get_request("/stall"));
+    let mut half = Client::connect(house.proxy);
+    half.send(get_request("/half"));
+    let began = Instant::now();
+    for _ in 0..20 {
+        assert_eq!(get(house.proxy, "/other").status, 200);
+    }
+    let answer = stalled.answer();
+    assert_eq!(
+        (answer.status, answer.proxy_error().as_str()),
+        (504, "http_response_timeout")
+    );
+    let answer = half.answer();
+    assert_eq!(
+        (answer.status, answer.complete),
+        (200, false),
+        "a stall in the body shows as a cut"
+    );
+    assert!(began.elapsed().as_secs() < 5);
+    assert_eq!(
+        origin
+            .take()
+            .iter()
+            .filter(|seen| seen.request_line().contains("/stall"))
+            .count(),
+        1
+    );
+    release.store(true, Ordering::SeqCst);
+}
+
+#[test]
+fn a_slow_answer_is_whole_in_the_end() {
+    let origin = Origin::scripted(|exchange| {
+        exchange.read_body();
+        for byte in b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello" {
+            exchange.write([*byte]);
+            sleep_millis(2);
+        }
+        ConnectionAction::KeepAlive
+    });
+    let house = TestProxy::start(origin.port);
+    let answer = get(house.proxy, "/slow");
+    assert_eq!((answer.text().as_str(), answer.complete), ("hello", true));
+}

@@ -1,0 +1,187 @@
+//! Section 5, HTTP/2: floods and bombs. The proxy lives, nothing piles up at the origin, memory stays bounded,
+//! and the next connection is served.
+
+use super::support::h2c::{
+    self, CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, Outcome, PING, RST_STREAM, SETTINGS, WINDOW_UPDATE,
+};
+use super::support::{H2c, Origin, ProxyConfig, ProxyProcess, TestProxy, sleep_millis};
+
+const ENHANCE_YOUR_CALM: u32 = 11;
+
+fn post() -> Vec<u8> {
+    h2c::block(&h2c::request_fields(b"POST", b"/flood"))
+}
+
+/// Sends pieces until the proxy takes no more, and says how many it took.
+fn send_until_refused(client: &mut H2c, pieces: impl Iterator<Item = Vec<u8>>) -> usize {
+    pieces.take_while(|piece| client.send(piece)).count()
+}
+
+fn is_served(house: &TestProxy) -> bool {
+    H2c::connect(house.proxy).get(1, "/after") == Outcome::Status(200, b"x".to_vec())
+}
+
+fn streams() -> impl Iterator<Item = u32> {
+    (0..10_000).map(|number| number * 2 + 1)
+}
+
+#[test]
+fn a_rapid_reset_is_ended_and_little_of_it_reaches_the_origin() {
+    let origin = Origin::plain("x");
+    let house = TestProxy::start(origin.port);
+    let mut client = H2c::connect(house.proxy);
+    let block = h2c::block(&h2c::request_fields(b"GET", b"/flood"));
+    let pairs = streams().map(|stream| {
+        let mut pair = h2c::frame(HEADERS, END_HEADERS | END_STREAM, stream, &block);
+        pair.extend(h2c::frame(RST_STREAM, 0, stream, &[0, 0, 0, 8]));
+        pair
+    });
+    let all: Vec<u8> = pairs.flatten().collect();
+    client.send(all);
+    assert!(matches!(client.goaway(), Some(ENHANCE_YOUR_CALM) | None));
+    sleep_millis(50);
+    let reached = origin.take().len();
+    assert!(
+        reached < 300,
+        "{reached} of 10,000 requests that nobody waits for reached the origin"
+    );
+    assert!(is_served(&house));
+}
+
+#[test]
+fn resets_that_a_client_provokes_are_counted_like_its_own() {
+    let origin = Origin::plain("x");
+    let house = TestProxy::start(origin.port);
+    let mut client = H2c::connect(house.proxy);
+    let block = post();
+    // MadeYouReset: a window update of zero makes the server reset the stream.
+    let pairs = streams().map(|stream| {
+        let mut pair = h2c::frame(HEADERS, END_HEADERS, stream, &block);
+        pair.extend(h2c::frame(WINDOW_UPDATE, 0, stream, &[0; 4]));
+        pair
+    });
+    let all: Vec<u8> = pairs.flatten().collect();
+    client.send(all);
+    assert!(matches!(client.goaway(), Some(_) | None));
+    sleep_millis(50);
+    assert_eq!(origin.take().len(), 0, "a body that never came is no request");
+    assert!(is_served(&house));
+}
+
+#[test]
+fn a_header_block_without_end_is_ended() {
+    let origin = Origin::plain("x");
+    let house = TestProxy::start(origin.port);
+    let mut client = H2c::connect(house.proxy);
+    client.send(h2c::frame(HEADERS, END_STREAM, 1, &post()));
+    let piece = h2c::block(&[(b"x-flood", &[b'a'; 100])]).repeat(100);
+    let taken = send_until_refused(&mut client, (0..2_000).map(|_| h2c::frame(CONTINUATION, 0, 1, &piece)));
+    assert!(taken < 2_000, "20 MB of one header block were taken");
+    let mut client = H2c::connect(house.proxy);
+    client.send(h2c::frame(HEADERS, END_STREAM, 1, &post()));
+    let taken = send_until_refused(
+        &mut client,
+        (0..100_000).map(|_| h2c::frame(CONTINUATION, 0, 1, &[]).repeat(10)),
+    );
+    assert!(taken < 100_000, "a million empty pieces of one header block were taken");
+    assert_eq!(origin.count(), 0);
+    assert!(is_served(&house));
+}
+
+#[test]
+fn a_block_that_unfolds_to_much_more_than_it_says_is_refused() {
+    let origin = Origin::plain("x");
+    let house = TestProxy::start(origin.port);
+    // One entry of 4,000 bytes goes into the dynamic table and is named 4,000 times: 16 MB from 8 KB.
+    let mut bomb = h2c::block(&h2c::request_fields(b"GET", b"/bomb"));
+    bomb.push(0x40);
+    h2c::text(&mut bomb, b"x-bomb");
+    h2c::text(&mut bomb, &[b'a'; 3_900]);
+    bomb.extend([0xbe; 4_000]);
+    let crumbs: Vec<(&[u8], &[u8])> = (0..4_000).map(|_| (&b"cookie"[..], &b""[..])).collect();
+    let mut crumbled = h2c::block(&h2c::request_fields(b"GET", b"/crumbs"));
+    crumbled.extend(h2c::block(&crumbs));
+    let long = vec![b'a'; 70_000];
+    let mut large = h2c::block(&h2c::request_fields(b"GET", b"/large"));
+    large.extend(h2c::block(&[(b"x-large", &long)]));
+    for (what, block) in [("bomb", bomb), ("crumbs", crumbled), ("large", large)] {
+        let mut client = H2c::connect(house.proxy);
+        let pieces: Vec<&[u8]> = block.chunks(16_000).collect();
+        for (number, piece) in pieces.iter().enumerate() {
+            let kind = if number == 0 { HEADERS } else { CONTINUATION };
+            let first = if number == 0 { END_STREAM } else { 0 };
+            let last = if number + 1 == pieces.len() { END_HEADERS } else { 0 };
+            client.send(h2c::frame(kind, first | last, 1, piece));
+        }
+        let outcome = client.outcome(1);
+        let refused = !matches!(outcome, Outcome::Status(..400 | 500.., _));
+        assert!(refused, "{what}: {outcome:?}");
+        assert_eq!(origin.count(), 0, "{what}");
+    }
+    assert!(is_served(&house));
+}
+
+#[test]
+fn floods_of_small_frames_cost_no_memory() {
+    let origin = Origin::plain("x");
+    let process = ProxyProcess::start(origin.port, ProxyConfig::default(), "");
+    let mut warm = H2c::connect(process.proxy);
+    assert_eq!(warm.get(1, "/warm"), Outcome::Status(200, b"x".to_vec()));
+    let before = process.resident_kib();
+    let open = h2c::frame(HEADERS, END_HEADERS, 1, &post());
+    for (what, first, piece) in [
+        ("PING", Vec::new(), h2c::frame(PING, 0, 0, &[7; 8])),
+        (
+            "SETTINGS",
+            Vec::new(),
+            h2c::frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 255, 255]),
+        ),
+        ("empty DATA", open, h2c::frame(DATA, 0, 1, &[])),
+        ("PRIORITY", Vec::new(), h2c::frame(2, 0, 1, &[0, 0, 0, 0, 1])),
+        ("unknown", Vec::new(), h2c::frame(99, 0, 1, &[0; 8])),
+    ] {
+        // Nothing of what is answered is read.
+        let mut client = H2c::connect(process.proxy);
+        client.send(first);
+        let many = piece.repeat(1_000);
+        send_until_refused(&mut client, (0..200).map(|_| many.clone()));
+        let grown = process.resident_kib().saturating_sub(before);
+        assert!(grown < 48 * 1024, "{what}: {grown} KiB");
+        assert_eq!(
+            warm.get(next_stream_after(what), "/after"),
+            Outcome::Status(200, b"x".to_vec()),
+            "{what}"
+        );
+    }
+    assert_eq!(origin.take().len(), 6, "warm, and once after each flood");
+}
+
+/// A new stream of the connection that is not part of the flood.
+fn next_stream_after(what: &str) -> u32 {
+    let order = ["PING", "SETTINGS", "empty DATA", "PRIORITY", "unknown"];
+    let place = order.iter().position(|name| *name == what).unwrap();
+    u32::try_from(place).unwrap() * 2 + 3
+}
+
+#[test]
+fn streams_past_the_limit_are_refused_and_the_others_served() {
+    let origin = Origin::scripted(|exchange| {
+        sleep_millis(150);
+        exchange.ok("x")
+    });
+    let house = TestProxy::start(origin.port);
+    let mut client = H2c::connect(house.proxy);
+    let block = h2c::block(&h2c::request_fields(b"GET", b"/many"));
+    let all: Vec<u8> = streams()
+        .take(400)
+        .flat_map(|stream| h2c::frame(HEADERS, END_HEADERS | END_STREAM, stream, &block))
+        .collect();
+    client.send(all);
+    let last = client.outcome(799);
+    assert!(
+        matches!(last, Outcome::Reset(7) | Outcome::GoAway(_) | Outcome::Closed),
+        "{last:?}"
+    );
+    assert!(origin.count() <= 256, "more than may be under way");
+    assert!(is_served(&house));
+}

@@ -1,0 +1,93 @@
+//! Rows 18, 21 and 23: bodies that stop short, never end, look like requests, or are too large to hold.
+
+use super::support::{Client, Origin, ProxyConfig, TestProxy, contains};
+
+/// What must never be taken for a request.
+const SMUGGLED_REQUEST: &str = "GET /hidden HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+#[test]
+fn row_18_chunks_that_stop_short_are_no_request() {
+    let origin = Origin::plain("x");
+    let house = TestProxy::start(origin.port);
+    for body in ["5\r\nhel", "5\r\nhello\r\n", "5\r\nhello\r\n0\r\n", "5", ""] {
+        let mut client = Client::connect(house.proxy);
+        client.send(format!(
+            "POST /r HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n{body}"
+        ));
+        client.shutdown_write();
+        let answer = client.answer();
+        assert!(matches!(answer.status, 0 | 400), "row 18: {body:?}: {answer:?}");
+        assert_eq!(origin.count(), 0, "row 18: {body:?}");
+    }
+}
+
+#[test]
+fn row_21_endless_extensions_and_trailers_are_cut_off() {
+    let origin = Origin::plain("x");
+    let house = TestProxy::start(origin.port);
+    let long = format!("{}\r\n", "a".repeat(64 * 1024));
+    let many = "X-T: aaaaaaaaaaaaaaaaaaaaaaaa\r\n".repeat(2_000);
+    let extensions = "1;aaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\nx\r\n".repeat(2_000);
+    for (what, start, piece) in [
+        ("one extension", "5;a=", long.trim_end()),
+        ("one trailer", "5\r\nhello\r\n0\r\nX-T: ", long.trim_end()),
+        ("trailers", "5\r\nhello\r\n0\r\n", many.as_str()),
+        ("extensions", "", extensions.as_str()),
+    ] {
+        let mut client = Client::connect(house.proxy);
+        client.send(format!(
+            "POST /r HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n{start}"
+        ));
+        assert!(
+            client.stops_reading_within_4_mib(piece),
+            "row 21: {what}: 4 MiB were taken"
+        );
+        assert_eq!(origin.count(), 0, "row 21: {what}");
+    }
+}
+
+#[test]
+fn row_23_the_body_of_a_get_is_a_body() {
+    let origin = Origin::plain("x");
+    let house = TestProxy::start(origin.port);
+    for method in ["GET", "DELETE", "OPTIONS"] {
+        let mut client = Client::connect(house.proxy);
+        let answer = client.round_trip(format!(
+            "{method} /r HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{SMUGGLED_REQUEST}",
+            SMUGGLED_REQUEST.len()
+        ));
+        assert_eq!(answer.status, 200, "row 23: {method}");
+        let seen = origin.only();
+        assert_eq!(seen.body, SMUGGLED_REQUEST.as_bytes(), "row 23: {method}");
+        assert_eq!(
+            client
+                .round_trip("GET /next HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                .status,
+            200
+        );
+        assert_eq!(origin.only().request_line(), "GET /next HTTP/1.1", "row 23: {method}");
+    }
+}
+
+#[test]
+fn bodies_too_large_to_hold_stream_and_are_framed_once_too() {
+    let origin = Origin::plain("x");
+    let setup = ProxyConfig {
+        heal: "body_memory = \"1KiB\"\nspool_dir = \"off\"",
+        ..ProxyConfig::default()
+    };
+    let house = TestProxy::start_with(origin.port, setup);
+    let chunk = format!("1000\r\n{}\r\n", "a".repeat(4096));
+    let head = "POST /r HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let mut client = Client::connect(house.proxy);
+    let answer = client.round_trip(format!("{head}{}0\r\nAuthorization: evil\r\n\r\n", chunk.repeat(3)));
+    assert_eq!(answer.status, 200);
+    let seen = origin.only();
+    assert_eq!((seen.body.len(), seen.complete), (3 * 4096, true));
+    assert!(!contains(&seen.head, b"evil"));
+
+    // A client's mistake is the client's, though half of it is at the origin already.
+    let answer = Client::connect(house.proxy).round_trip(format!("{head}{}G\r\n", chunk.repeat(3)));
+    assert_eq!(answer.status, 400, "{answer:?}");
+    assert!(origin.take().iter().all(|seen| !seen.complete));
+}

@@ -1,0 +1,215 @@
+//! A service of the house that does as it is told, in the clear or over TLS; each call has a connection of its own.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use graphward::net::ca::{CertAuthority, CertSpec};
+use graphward::net::{Connector, ConnectorConfig, HttpClient, Tasks, tls};
+use graphward::types::Clock;
+use http::Uri;
+use tokio::time::Duration;
+
+use super::message::{self, Framing, Reader};
+
+/// In every query and every header; never in an error.
+pub(crate) const QUERY_SECRET: &str = "s3cret-of-the-query";
+
+/// A listening service.
+pub(crate) struct CredentialService {
+    pub(crate) port: u16,
+    state: Arc<ServiceState>,
+}
+
+struct ServiceState {
+    answer: Mutex<Vec<u8>>,
+    /// What is done after each part of the answer.
+    mode: Mutex<ResponseMode>,
+    requests: Mutex<Vec<ServiceRequest>>,
+    stopped: AtomicBool,
+}
+
+/// How an answer is given.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum ResponseMode {
+    /// At once; then the connection is closed.
+    Immediate,
+    /// At once, and again and again what comes after the head.
+    Endless,
+    /// A byte at a time, so many milliseconds apart.
+    Slow(u64),
+    /// Not at all, though the connection stays open for a while.
+    Hang,
+    /// RST instead.
+    Reset,
+}
+
+/// A request that came.
+#[derive(Clone, Debug)]
+pub(crate) struct ServiceRequest {
+    pub(crate) head: Vec<u8>,
+    pub(crate) body: Vec<u8>,
+}
+
+trait Stream: Read + Write {}
+impl<T: Read + Write> Stream for T {}
+
+// === impl Service ===
+
+impl CredentialService {
+    /// In the clear.
+    pub(crate) fn http() -> Self {
+        Self::start(|tcp| Some(Box::new(tcp)))
+    }
+
+    /// Over TLS, with a certificate by this authority, and HTTP/1.1.
+    pub(crate) fn https(by: &CertAuthority, leaf: &CertSpec) -> Self {
+        let config = Arc::clone(by.acceptor(leaf, &[b"http/1.1"]).unwrap().config());
+        Self::start(move |tcp| {
+            let connection = rustls::ServerConnection::new(Arc::clone(&config)).ok()?;
+            Some(Box::new(rustls::StreamOwned::new(connection, tcp)))
+        })
+    }
+
+    fn start(wrap: impl Fn(TcpStream) -> Option<Box<dyn Stream>> + Clone + Send + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let state = Arc::new(ServiceState {
+            answer: Mutex::default(),
+            mode: Mutex::new(ResponseMode::Immediate),
+            requests: Mutex::default(),
+            stopped: AtomicBool::new(false),
+        });
+        let shared = Arc::clone(&state);
+        thread::spawn(move || {
+            while let Ok((tcp, _peer)) = listener.accept() {
+                if shared.stopped.load(Ordering::SeqCst) {
+                    return;
+                }
+                let (state, wrap) = (Arc::clone(&shared), wrap.clone());
+                thread::spawn(move || serve(tcp, &wrap, &state));
+            }
+        });
+        Self { port, state }
+    }
+
+    /// Answers so from now on.
+    pub(crate) fn answer(&self, status: &str, fields: &str, body: &str) -> &Self {
+        let length = body.len();
+        self.respond_raw(&format!(
+            "HTTP/1.1 {status}\r\n{fields}Content-Length: {length}\r\n\r\n{body}"
+        ))
+    }
+
+    /// Answers with these bytes from now on.
+    pub(crate) fn respond_raw(&self, answer: &str) -> &Self {
+        *self.state.answer.lock().unwrap() = answer.as_bytes().to_vec();
+        self.set_mode(ResponseMode::Immediate)
+    }
+
+    /// Answers in this way from now on.
+    pub(crate) fn set_mode(&self, manner: ResponseMode) -> &Self {
+        *self.state.mode.lock().unwrap() = manner;
+        self
+    }
+
+    /// The only request that came since this was last asked.
+    pub(crate) fn only(&self) -> ServiceRequest {
+        let mut seen = std::mem::take(&mut *self.state.requests.lock().unwrap());
+        assert_eq!(seen.len(), 1, "{seen:?}");
+        seen.remove(0)
+    }
+}
+
+impl Drop for CredentialService {
+    fn drop(&mut self) {
+        self.state.stopped.store(true, Ordering::SeqCst);
+        drop(TcpStream::connect(("127.0.0.1", self.port)));
+    }
+}
+
+fn serve(tcp: TcpStream, wrap: &impl Fn(TcpStream) -> Option<Box<dyn Stream>>, state: &ServiceState) -> Option<()> {
+    tcp.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
+    let raw = tcp.try_clone().ok()?;
+    let mut reader = Reader::new(wrap(tcp)?);
+    let head = reader.head()?;
+    let framing = message::framing(&head).unwrap_or(Framing::Length(0));
+    let (body, _whole) = reader.body(framing);
+    state.requests.lock().unwrap().push(ServiceRequest { head, body });
+    let answer = state.answer.lock().unwrap().clone();
+    let manner = *state.mode.lock().unwrap();
+    let mut send = |bytes: &[u8]| {
+        reader.stream.write_all(bytes).ok()?;
+        reader.stream.flush().ok()
+    };
+    match manner {
+        ResponseMode::Immediate => send(&answer)?,
+        ResponseMode::Endless => {
+            send(&answer)?;
+            while send(&[b'x'; 4096]).is_some() {}
+        }
+        ResponseMode::Slow(pause) => {
+            for byte in answer {
+                send(&[byte])?;
+                thread::sleep(Duration::from_millis(pause));
+            }
+        }
+        ResponseMode::Hang => drop(reader.read()),
+        ResponseMode::Reset => {
+            let linger = Some(Duration::ZERO);
+            socket2::SockRef::from(&raw).set_linger(linger).ok()?;
+        }
+    }
+    Some(())
+}
+
+// === impl Asked ===
+
+impl ServiceRequest {
+    pub(crate) fn request_line(&self) -> String {
+        message::first_line(&self.head)
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<String> {
+        message::value(&self.head, name)
+    }
+}
+
+/// Calls that trust the tests' authority, and look services up at home.
+pub(crate) fn service_caller(timeout: Duration, tasks: &Tasks) -> HttpClient {
+    let place = tempfile::tempdir().unwrap();
+    let roots = place.path().join("ca.pem");
+    std::fs::write(&roots, super::CA.pem()).unwrap();
+    HttpClient::new(Connector::from_config(connector_config(Some(&roots))), timeout, tasks)
+}
+
+/// How services of the house are reached.
+pub(crate) fn connector_config(roots: Option<&std::path::Path>) -> ConnectorConfig {
+    ConnectorConfig {
+        connect_to: std::collections::HashMap::new(),
+        tls: tls::client(roots, &[b"h2", b"http/1.1"]).unwrap(),
+        timeout: Duration::from_secs(2),
+        allow_http: true,
+    }
+}
+
+/// A certificate for this machine's own name.
+pub(crate) fn localhost_leaf() -> CertSpec {
+    CertSpec {
+        names: vec!["localhost".to_owned()],
+        ..CertSpec::for_graph(&Clock::system())
+    }
+}
+
+/// Where a service of this machine shows a credential.
+pub(crate) fn credential_url(scheme: &str, port: u16) -> Uri {
+    let url = format!("{scheme}://localhost:{port}/tenants/a/credentials/meta?key={QUERY_SECRET}");
+    url.parse().unwrap()
+}
+
+/// A token as such services show it.
+pub(crate) fn token_document(token: &str) -> String {
+    format!(r#"{{"accessToken":"{token}","tenant":"a"}}"#)
+}

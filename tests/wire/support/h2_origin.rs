@@ -1,0 +1,120 @@
+//! An origin that speaks HTTP/2 over TLS, lawfully, and ends requests and connections as it is told.
+
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use bytes::Bytes;
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream};
+use http::{Request, Response};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+
+use super::{CA, valid_leaf};
+
+/// A listening origin.
+pub(crate) struct H2Origin {
+    pub(crate) port: u16,
+    state: Arc<State>,
+}
+
+struct State {
+    seen: Mutex<Vec<H2Request>>,
+    stopped: AtomicBool,
+}
+
+/// A request that came.
+#[derive(Debug)]
+pub(crate) struct H2Request {
+    /// Which connection it came on, from 0.
+    pub(crate) connection: usize,
+    pub(crate) head: Request<()>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl H2Origin {
+    /// Answers by the path: `/goaway` also ends the connection, `/reset` gets RST_STREAM, the others 200.
+    pub(crate) fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let acceptor = CA.acceptor(&valid_leaf(), &[b"h2"]).unwrap();
+        let state = Arc::new(State {
+            seen: Mutex::default(),
+            stopped: AtomicBool::new(false),
+        });
+        let shared = Arc::clone(&state);
+        thread::spawn(move || {
+            for connection in 0.. {
+                let Ok((tcp, _peer)) = listener.accept() else {
+                    continue;
+                };
+                if shared.stopped.load(Ordering::SeqCst) {
+                    return;
+                }
+                let (acceptor, state) = (acceptor.clone(), Arc::clone(&shared));
+                thread::spawn(move || serve(tcp, connection, &acceptor, &state));
+            }
+        });
+        Self { port, state }
+    }
+
+    /// What came since this was last asked.
+    pub(crate) fn take(&self) -> Vec<H2Request> {
+        std::mem::take(&mut *self.state.seen.lock().unwrap())
+    }
+}
+
+impl Drop for H2Origin {
+    fn drop(&mut self) {
+        self.state.stopped.store(true, Ordering::SeqCst);
+        drop(TcpStream::connect(("127.0.0.1", self.port)));
+    }
+}
+
+fn serve(tcp: TcpStream, connection: usize, acceptor: &TlsAcceptor, state: &Arc<State>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        tcp.set_nonblocking(true).unwrap();
+        let tcp = tokio::net::TcpStream::from_std(tcp).unwrap();
+        let Ok(tls) = acceptor.accept(tcp).await else {
+            return;
+        };
+        let Ok(mut h2) = h2::server::handshake(tls).await else {
+            return;
+        };
+        let mut streams = JoinSet::new();
+        while let Some(Ok((request, respond))) = h2.accept().await {
+            if request.uri().path() == "/goaway" {
+                h2.graceful_shutdown();
+            }
+            streams.spawn(answer(connection, request, respond, Arc::clone(state)));
+        }
+    });
+}
+
+async fn answer(connection: usize, request: Request<RecvStream>, mut respond: SendResponse<Bytes>, state: Arc<State>) {
+    let (head, mut stream) = request.into_parts();
+    let mut body = Vec::new();
+    while let Some(Ok(data)) = stream.data().await {
+        drop(stream.flow_control().release_capacity(data.len()));
+        body.extend_from_slice(&data);
+    }
+    let path = head.uri.path().to_owned();
+    state.seen.lock().unwrap().push(H2Request {
+        connection,
+        head: Request::from_parts(head, ()),
+        body,
+    });
+    match path.as_str() {
+        "/reset" => respond.send_reset(Reason::INTERNAL_ERROR),
+        _ => {
+            let mut sending = respond.send_response(Response::new(()), false).unwrap();
+            drop(sending.send_data(Bytes::from_static(b"over h2"), true));
+        }
+    }
+}

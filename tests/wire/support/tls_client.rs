@@ -1,0 +1,122 @@
+//! The app's side of TLS: a certificate for the proxy, and a client that trusts who signed it.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+
+use graphward::net::ca::{CertAuthority, CertSpec, SignedCert};
+use graphward::net::tls;
+use graphward::types::Clock;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConnection, StreamOwned};
+use tokio::time::Duration;
+
+/// A directory with a certificate, its key, and its CA.
+pub(crate) struct TestPki {
+    dir: tempfile::TempDir,
+    authority: CertAuthority,
+}
+
+/// A connection over TLS.
+pub(crate) struct TlsConnection(StreamOwned<ClientConnection, TcpStream>);
+
+impl TestPki {
+    pub(crate) fn new() -> Self {
+        let leaf = CertSpec::for_graph(&Clock::system());
+        let pki = Self {
+            dir: tempfile::tempdir().unwrap(),
+            authority: CertAuthority::constrained_to(&leaf).unwrap(),
+        };
+        std::fs::write(pki.path("ca.pem"), pki.authority.pem()).unwrap();
+        pki.reissue();
+        pki
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// What stands in `[listen]`.
+    pub(crate) fn listen_config(&self) -> String {
+        listen_config_for(self.dir.path())
+    }
+
+    pub(crate) fn sign(&self) -> SignedCert {
+        self.sign_for(&CertSpec::for_graph(&Clock::system()))
+    }
+
+    pub(crate) fn sign_for(&self, leaf: &CertSpec) -> SignedCert {
+        self.authority.sign(leaf).unwrap()
+    }
+
+    /// Puts a certificate in place.
+    pub(crate) fn reissue(&self) {
+        write_certificate(self.dir.path(), &self.sign());
+    }
+
+    /// A handshake with whom this name reaches there, who has to be who the CA vouches for.
+    pub(crate) fn connect(&self, address: SocketAddr, name: &str, alpn: &[&[u8]]) -> io::Result<TlsConnection> {
+        self.handshake_over(TcpStream::connect(address)?, name, alpn)
+    }
+
+    /// The same, over a connection that is there.
+    pub(crate) fn handshake_over(&self, tcp: TcpStream, name: &str, alpn: &[&[u8]]) -> io::Result<TlsConnection> {
+        tcp.set_read_timeout(Some(Duration::from_secs(8)))?;
+        let config = tls::client(Some(&self.path("ca.pem")), alpn).unwrap();
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        let connection = ClientConnection::new(config, name).unwrap();
+        let mut stream = StreamOwned::new(connection, tcp);
+        while stream.conn.is_handshaking() {
+            stream.conn.complete_io(&mut stream.sock)?;
+        }
+        Ok(TlsConnection(stream))
+    }
+
+    /// The certificate that a new connection is shown.
+    pub(crate) fn served_certificate(&self, address: SocketAddr) -> Option<CertificateDer<'static>> {
+        let secure = self.connect(address, "localhost", &[]).ok()?;
+        let certificates = secure.0.conn.peer_certificates()?;
+        certificates.first().cloned()
+    }
+}
+
+/// What stands in `[listen]`.
+pub(crate) fn listen_config_for(dir: &Path) -> String {
+    let place = dir.display();
+    format!("tls = {{ cert = \"{place}/cert.pem\", key = \"{place}/key.pem\" }}")
+}
+
+/// Puts a certificate and its key in place.
+pub(crate) fn write_certificate(dir: &Path, signed: &SignedCert) {
+    std::fs::write(dir.join("cert.pem"), signed.certificate()).unwrap();
+    std::fs::write(dir.join("key.pem"), signed.key().as_str()).unwrap();
+}
+
+impl TlsConnection {
+    pub(crate) fn alpn(&self) -> Option<&[u8]> {
+        self.0.conn.alpn_protocol()
+    }
+
+    pub(crate) fn send(&mut self, bytes: &str) {
+        self.0.write_all(bytes.as_bytes()).unwrap();
+    }
+
+    /// What comes until a text ends with this; all that came if it does not.
+    pub(crate) fn read_until(&mut self, end: &str) -> String {
+        let mut text = String::new();
+        let mut space = [0; 1024];
+        while !text.ends_with(end) {
+            match self.0.read(&mut space) {
+                Ok(read @ 1..) => text.push_str(&String::from_utf8_lossy(&space[..read])),
+                Ok(_) | Err(_) => break,
+            }
+        }
+        text
+    }
+
+    /// A `GET` by this host, and its answer until this end.
+    pub(crate) fn get(&mut self, host: &str, end: &str) -> String {
+        self.send(&format!("GET /v1/me HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        self.read_until(end)
+    }
+}
