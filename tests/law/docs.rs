@@ -1,23 +1,32 @@
-//! What README, alerts, image and manifests say, held against what the code does.
+//! Checks that README, `docs/`, alerts, image and manifests say what the code does.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use graphward::config::{Config, ENV_VARS, Overrides};
 
-use super::{read, text_files};
+use super::{read, root, text_files};
+
+const METRICS: &str = "docs/metrics.md";
+const REFUSALS: &str = "docs/refusals.md";
+const REQUESTS: &str = "docs/requests.md";
+const CONFIGURATION: &str = "docs/configuration.md";
 
 #[test]
-fn the_readme_has_every_metric_and_no_other() {
+fn the_docs_have_every_metric_and_no_other() {
     let sources = text_files().into_iter();
     let sources = sources.filter(|(path, _)| path.starts_with("src/telemetry/metrics"));
     let families = registered_metrics(&sources.map(|(_, text)| text).collect::<String>());
     assert!(families.len() >= 15, "{families:?}");
-    let readme = read("README.md");
-    let told = metrics_named_in(&readme);
+    let documented = metrics_named_in(&read(METRICS));
     assert_eq!(
-        told, families,
-        "README.md on the left, src/telemetry/metrics on the right"
+        documented, families,
+        "{METRICS} on the left, src/telemetry/metrics on the right"
     );
+    let named = docs()
+        .values()
+        .flat_map(|text| metrics_named_in(text))
+        .collect::<BTreeSet<_>>();
+    assert!(named.is_subset(&families), "{:?}", named.difference(&families));
     let alerts = read("config/prometheus/alerts.yaml");
     let alerted = metrics_named_in(&alerts);
     assert!(alerted.is_subset(&families), "{:?}", alerted.difference(&families));
@@ -25,9 +34,9 @@ fn the_readme_has_every_metric_and_no_other() {
 }
 
 #[test]
-fn the_readme_names_every_alert_about_a_metric_beside_it() {
-    let readme = read("README.md");
-    let rows = readme.lines().filter(|line| line.starts_with("| `graphward_"));
+fn the_docs_name_every_alert_about_a_metric_beside_it() {
+    let table = read(METRICS);
+    let rows = table.lines().filter(|line| line.starts_with("| `graphward_"));
     let beside = |row: &str| row.rsplit(" | ").next().unwrap_or_default().to_owned();
     let told: BTreeSet<_> = rows
         .flat_map(|row| words_starting_with(&beside(row), "Graph"))
@@ -36,30 +45,36 @@ fn the_readme_names_every_alert_about_a_metric_beside_it() {
     let names = alerts.lines().filter_map(|line| line.trim().strip_prefix("- alert: "));
     let names: BTreeSet<_> = names.map(str::to_owned).collect();
     assert!(names.len() >= 25, "{names:?}");
-    assert_eq!(told, names, "README.md on the left, alerts.yaml on the right");
+    assert_eq!(told, names, "{METRICS} on the left, alerts.yaml on the right");
 }
 
 #[test]
-fn the_readme_has_every_refusal_and_no_other() {
+fn the_docs_have_every_refusal_and_no_other() {
     let rows = refusals(&read("src/proxy/refusal.rs"));
     assert!(rows.len() >= 15, "{rows:?}");
-    let readme = read("README.md");
+    let table = read(REFUSALS);
     for row in &rows {
-        assert!(readme.contains(row.as_str()), "README.md lacks the row\n{row}");
+        assert!(table.contains(row.as_str()), "{REFUSALS} lacks the row\n{row}");
     }
-    let table = readme.lines().filter(|line| line.contains("| `refused_"));
-    assert_eq!(table.count(), rows.len(), "README.md has a refusal that does not exist");
+    let documented = table.lines().filter(|line| line.contains("| `refused_"));
+    assert_eq!(
+        documented.count(),
+        rows.len(),
+        "{REFUSALS} has a refusal that does not exist"
+    );
     let labels: BTreeSet<_> = rows.iter().filter_map(|row| row.split('`').nth(3)).collect();
     let alerts = read("config/prometheus/alerts.yaml");
-    for label in words_starting_with(&format!("{readme}{alerts}"), "refused_") {
-        assert!(labels.contains(label.as_str()), "somebody names {label}");
+    for text in docs().values().chain([&alerts]) {
+        for label in words_starting_with(text, "refused_") {
+            assert!(labels.contains(label.as_str()), "{label} does not exist");
+        }
     }
 }
 
 #[test]
-fn the_readme_has_every_outcome() {
+fn the_docs_have_every_outcome() {
     let record = read("src/proxy/record.rs");
-    let readme = read("README.md");
+    let table = read(REQUESTS);
     let arms = record
         .lines()
         .filter(|line| line.trim_start().starts_with('(') && line.contains("=> \""));
@@ -67,17 +82,17 @@ fn the_readme_has_every_outcome() {
     assert_eq!(outcomes.len(), 8, "{outcomes:?}");
     for outcome in outcomes {
         assert!(
-            readme.contains(&format!("| `{outcome}` |")),
-            "README.md lacks {outcome}"
+            table.contains(&format!("| `{outcome}` |")),
+            "{REQUESTS} lacks {outcome}"
         );
     }
 }
 
 #[test]
-fn every_variable_that_is_named_exists_and_the_readme_names_all() {
+fn every_variable_that_is_named_exists_and_the_docs_name_all() {
     let known: BTreeSet<_> = ENV_VARS.iter().map(|name| (*name).to_owned()).collect();
-    assert_eq!(words_starting_with(&read("README.md"), "GRAPHWARD_"), known);
-    for (path, text) in deployment_files() {
+    assert_eq!(words_starting_with(&read(CONFIGURATION), "GRAPHWARD_"), known);
+    for (path, text) in deployment_files().into_iter().chain(docs()) {
         let named = words_starting_with(&text, "GRAPHWARD_");
         assert!(named.is_subset(&known), "{path}: {named:?}");
     }
@@ -93,12 +108,37 @@ fn every_configuration_that_is_shipped_is_valid() {
         }
     }
     assert!(count >= 3);
-    for block in read("README.md").split("```toml\n").skip(1) {
-        assert_valid_config("README.md", block.split("```").next().unwrap());
-        count += 1;
+    let shipped = count;
+    for (path, text) in docs() {
+        for block in text.split("```toml\n").skip(1) {
+            assert_valid_config(&path, block.split("```").next().unwrap());
+            count += 1;
+        }
     }
-    assert!(count >= 4, "README.md shows no configuration");
+    assert!(count > shipped, "the docs show no configuration");
     assert!(std::panic::catch_unwind(|| assert_valid_config("x", "[listen]\nprxy = 1")).is_err());
+}
+
+#[test]
+fn the_readme_is_read_in_five_minutes() {
+    let lines = read("README.md").lines().count();
+    assert!(lines <= 150, "README.md has {lines} lines: move details to docs/");
+}
+
+#[test]
+fn every_link_leads_to_a_file_and_to_a_heading_in_it() {
+    let docs = docs();
+    let mut links = 0;
+    for (path, text) in &docs {
+        for link in relative_links(text) {
+            links += 1;
+            assert!(broken_link(path, &link, &docs).is_none(), "{path} links to {link}");
+        }
+    }
+    assert!(links >= 20, "only {links} links were found");
+    for bad in ["docs/no-such-file.md", "docs/speed.md#no-such-heading", "../README.md"] {
+        assert!(broken_link("README.md", bad, &docs).is_some(), "{bad}");
+    }
 }
 
 #[test]
@@ -194,7 +234,7 @@ fn metrics_named_in(text: &str) -> BTreeSet<String> {
     bare.collect()
 }
 
-/// The rows that README's table must have: status, code, RFC 9209's word, label.
+/// The rows that the table of refusals must have: status, code, RFC 9209's word, label.
 fn refusals(source: &str) -> Vec<String> {
     let words: BTreeMap<_, _> = source
         .lines()
@@ -232,7 +272,60 @@ fn number(status: &str) -> u16 {
     found.unwrap_or_else(|| panic!("no status is called {status}"))
 }
 
-// === what the papers say ===
+// === what the docs say ===
+
+/// README, CONTRIBUTING and everything else that is written to be read, by path.
+fn docs() -> BTreeMap<String, String> {
+    text_files()
+        .into_iter()
+        .filter(|(path, _)| path.ends_with(".md"))
+        .collect()
+}
+
+/// The targets of a text's relative links.
+fn relative_links(text: &str) -> Vec<String> {
+    let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    targets
+        .filter(|target| !target.contains("://"))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The reason why a link on a page leads nowhere.
+fn broken_link(page: &str, link: &str, docs: &BTreeMap<String, String>) -> Option<String> {
+    let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+    let mut parts: Vec<_> = page.split('/').collect();
+    parts.pop();
+    for part in file.split('/') {
+        match part {
+            ".." if parts.pop().is_none() => return Some("it leads out of the repository".to_owned()),
+            ".." => {}
+            part => parts.push(part),
+        }
+    }
+    let target = if file.is_empty() {
+        page.to_owned()
+    } else {
+        parts.join("/")
+    };
+    if !root().join(&target).exists() {
+        return Some(format!("there is no {target}"));
+    }
+    if heading.is_empty() {
+        return None;
+    }
+    let text = docs.get(&target).map_or("", String::as_str);
+    let mut headings = text.lines().filter(|line| line.starts_with('#'));
+    let found = headings.any(|line| anchor(line.trim_start_matches('#')) == heading);
+    (!found).then(|| format!("{target} has no heading {heading}"))
+}
+
+/// The anchor that GitHub gives to a heading.
+fn anchor(heading: &str) -> String {
+    let letters = heading.trim().chars().flat_map(char::to_lowercase);
+    let kept = letters.filter(|letter| letter.is_alphanumeric() || matches!(letter, ' ' | '-' | '_'));
+    kept.map(|letter| if letter == ' ' { '-' } else { letter }).collect()
+}
 
 /// Every word that begins like this.
 fn words_starting_with(text: &str, start: &str) -> BTreeSet<String> {

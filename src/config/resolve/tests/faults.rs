@@ -104,7 +104,10 @@ fn bodies_fit_into_what_there_is_for_all_of_them() {
         ("[heal]\ntoken_wait = \"11m\"", "from 0 to 10m, not 11m"),
         ("[heal]\nspool_dir = \"none\"", "must be \"off\", the full path"),
         ("[heal]\ndead_token = \"drop\"", "\"probe\", \"forward\", \"refuse\""),
-        ("[heal]\nclient_credentials = \"remove\"", "\"replace\", \"refuse\", \"keep\""),
+        (
+            "[heal]\nclient_credentials = \"remove\"",
+            "\"replace\", \"refuse\", \"keep\"",
+        ),
     ]);
 }
 
