@@ -11,9 +11,10 @@ COPY Cargo.toml Cargo.lock ./
 COPY src src
 # Not built, but the manifest names them.
 COPY benches benches
+COPY fake-graph fake-graph
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/build/target \
-    cargo build --release --locked \
+    cargo build --release --locked --package graphward --no-default-features \
     && cp target/release/graphward /graphward \
     && mkdir -p /empty/spool /empty/run/graphward
 

@@ -1,9 +1,11 @@
 //! The commands: one line each here, one file each below.
 
 mod ca;
+#[cfg(feature = "fake")]
 mod demo;
 mod exit;
 mod explain;
+#[cfg(feature = "fake")]
 mod fake_graph;
 mod healthcheck;
 mod serve;
@@ -15,10 +17,12 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 pub use ca::CaArgs;
+#[cfg(feature = "fake")]
 pub use demo::DemoArgs;
 pub use exit::Exit;
 pub use explain::ExplainArgs;
-pub use fake_graph::FakeGraph;
+#[cfg(feature = "fake")]
+pub use fake_graph::FakeGraphArgs;
 pub use healthcheck::HealthcheckArgs;
 pub use serve::ServeArgs;
 pub use token::TokenArgs;
@@ -41,7 +45,9 @@ fn run(cli: Cli) -> ExitCode {
     match cli.command {
         None => serve::run(cli.serve),
         Some(CliCommand::Serve(args)) => serve::run(args),
+        #[cfg(feature = "fake")]
         Some(CliCommand::Demo(args)) => demo::run(&args),
+        #[cfg(feature = "fake")]
         Some(CliCommand::FakeGraph(args)) => args.run(),
         Some(CliCommand::Ca(args)) => ca::run(&args),
         Some(CliCommand::Healthcheck(args)) => healthcheck::run(args),
@@ -81,10 +87,12 @@ enum CliCommand {
     /// Run the sidecar (also: no command)
     #[command(after_help = AFTER_HELP)]
     Serve(ServeArgs),
+    #[cfg(feature = "fake")]
     /// See it work: sidecar, fake Graph and load in one process; needs no network, account or file
     Demo(DemoArgs),
+    #[cfg(feature = "fake")]
     /// Run only the fake Graph, for your own tests
-    FakeGraph(FakeGraph),
+    FakeGraph(FakeGraphArgs),
     /// Make a certificate for Graph's host names, for clients that insist on https
     Ca(CaArgs),
     /// Exit 0 if the sidecar of this configuration is ready, 1 if not, within 2 seconds
@@ -175,6 +183,7 @@ mod tests {
         assert_eq!(args.overrides().listen, ["127.0.0.1:1", "unix:/a"]);
     }
 
+    #[cfg(feature = "fake")]
     #[test]
     fn a_demo_lasts_half_a_minute_unless_told_otherwise() {
         for (args, seconds) in [

@@ -20,7 +20,6 @@
 //! | 3 alert | [`alert`] | who is told of a notice |
 //! | 4 renew | [`renew`] | acts that mint one, and what it is worth |
 //! | 4 proxy | [`proxy`] | the data path: ten steps, told in `proxy.rs` |
-//! | 5 sim | [`sim`] | the fake Graph |
 //! | 5 admin | [`admin`] | the operators' listener |
 //! | 6 config | [`config`] | what the file, the environment and the flags say, checked |
 //! | 7 app | [`app`] | the order of start and stop |
@@ -65,7 +64,6 @@ pub mod proxy;
 pub mod renew;
 
 pub mod admin;
-pub mod sim;
 
 pub mod config;
 

@@ -22,6 +22,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep;
 
@@ -34,11 +35,11 @@ use super::serve::{build_runtime, print_error};
 use crate::app::{self, Dependencies, StartError, StopSignal};
 use crate::config::units::parse_duration;
 use crate::config::{Config, ConfigError, Overrides};
-use crate::net::{BoxError, HttpVersion, Listener, Tasks};
-use crate::sim::tls::{CertAuthority, CertSpec, CertificateError};
-use crate::sim::{Sim, SimConfig, SimServer};
+use crate::net::ca::{CertAuthority, CertSpec, CertificateError};
+use crate::net::{BoxError, HttpVersion, Tasks};
 use crate::telemetry::LogError;
 use crate::types::Clock;
+use fake_graph::{FakeGraph, FakeGraphConfig, RunningServer};
 
 /// The flags of `demo`.
 #[derive(Args, Clone, Debug, Eq, PartialEq)]
@@ -89,8 +90,8 @@ async fn perform(length: Duration) -> Result<Exit, DemoError> {
     ear::follow_log(teller.clone())?;
 
     let place = tempfile::Builder::new().prefix("graphward-demo-").tempdir()?;
-    let sim = Sim::new(SimConfig::new(Clock::system()));
-    let graph = fake_graph(&sim, &place).await?;
+    let sim = FakeGraph::new(FakeGraphConfig::new(fake_graph::Clock::system()));
+    let graph = start_graph(&sim, &place).await?;
     let mut keeper = Keeper::start(sim.clone(), place.path(), teller.clone())?;
     let sidecar = Sidecar::start(&place, graph.address, &tasks).await?;
 
@@ -126,13 +127,13 @@ async fn perform(length: Duration) -> Result<Exit, DemoError> {
 }
 
 /// The fake Graph on a port of its own, over TLS; its authority's certificate is in `ca.pem`.
-async fn fake_graph(sim: &Sim, place: &TempDir) -> Result<SimServer, DemoError> {
+async fn start_graph(sim: &FakeGraph, place: &TempDir) -> Result<RunningServer, DemoError> {
     let clock = Clock::system();
     let authority = CertAuthority::new(&clock)?;
     std::fs::write(place.path().join("ca.pem"), authority.pem())?;
     let acceptor = authority.acceptor(&CertSpec::for_graph(&clock), HttpVersion::Auto.alpn())?;
-    let listener = Listener::tcp(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
-    Ok(sim.start(listener, Some(acceptor)))
+    let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
+    Ok(sim.start(listener, Some(acceptor))?)
 }
 
 /// The sidecar, running.

@@ -8,10 +8,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::ValueHint;
+use fake_graph::{FakeGraph, FakeGraphConfig, ProofPolicy, RunningServer, TokenFamily};
+use tokio::net::TcpListener;
 
-use crate::net::{HttpVersion, Listener, Tasks};
-use crate::sim::tls::{CertAuthority, CertSpec};
-use crate::sim::{self, Sim, SimConfig, SimServer, TokenFamily};
+use crate::net::ca::{CertAuthority, CertSpec, CertificateError};
+use crate::net::{HttpVersion, Tasks};
+
 use crate::types::{Clock, Secret};
 
 /// A fake Graph whose tokens expire, for tests of what calls the real one.
@@ -19,7 +21,7 @@ use crate::types::{Clock, Secret};
 /// It speaks HTTP/1.1 and HTTP/2, over TLS with a certificate authority made on the spot. Its control listener
 /// issues tokens, lets them expire, makes trouble and lists the messages that were accepted.
 #[derive(Debug, clap::Args)]
-pub struct FakeGraph {
+pub struct FakeGraphArgs {
     /// Where it listens. Port 0 takes a free one.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8443")]
     listen: SocketAddr,
@@ -27,7 +29,7 @@ pub struct FakeGraph {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8444")]
     control: SocketAddr,
     /// How long its tokens live: 250ms, 4s, 10m, 2h. Without it, until told otherwise.
-    #[arg(long, value_name = "TIME", value_parser = sim::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = fake_graph::parse_duration)]
     token_ttl: Option<Duration>,
     /// A file with a token that it shall know from the start. May be given more than once.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -39,7 +41,7 @@ pub struct FakeGraph {
     #[arg(long, value_name = "FAMILY", default_value = "facebook", requires = "token_out")]
     family: TokenFamily,
     /// Writes another fresh token there this often.
-    #[arg(long, value_name = "TIME", value_parser = sim::parse_duration, requires = "token_out")]
+    #[arg(long, value_name = "TIME", value_parser = fake_graph::parse_duration, requires = "token_out")]
     renew_every: Option<Duration>,
     /// The id of the app that tokens belong to.
     #[arg(long, value_name = "ID")]
@@ -49,7 +51,7 @@ pub struct FakeGraph {
     app_secret_file: Option<PathBuf>,
     /// Whether calls need an `appsecret_proof`: optional or required. A wrong one is refused either way.
     #[arg(long, value_name = "WORD", default_value = "optional")]
-    proof: sim::ProofPolicy,
+    proof: ProofPolicy,
     /// What media URLs in its answers begin with.
     #[arg(long, value_name = "ORIGIN", default_value = "https://lookaside.fbsbx.com")]
     media_origin: String,
@@ -79,12 +81,12 @@ enum Trouble {
     #[error("cannot write {}", path.display())]
     Write { path: PathBuf, source: io::Error },
     #[error("cannot set up TLS")]
-    Tls(#[from] sim::tls::CertificateError),
+    Tls(#[from] CertificateError),
     #[error("the system refuses")]
     Io(#[from] io::Error),
 }
 
-impl FakeGraph {
+impl FakeGraphArgs {
     /// Runs it until it is asked to stop (SIGTERM, SIGINT).
     #[must_use]
     pub fn run(self) -> ExitCode {
@@ -112,18 +114,19 @@ impl FakeGraph {
     async fn serve(self) -> Result<(), Trouble> {
         let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
         let settings = self.settings()?;
-        let sim = Sim::new(settings.clone());
+        let clock = Clock::system();
+        let fake = FakeGraph::new(settings);
         for path in &self.accept_token_file {
-            sim.register_token(secret(path)?.expose(), None);
+            fake.register_token(secret(path)?.expose(), None);
         }
         let (graph, control) = (bound(self.listen).await?, bound(self.control).await?);
 
         let authority = if self.plain {
             None
         } else {
-            Some(CertAuthority::new(&settings.clock)?)
+            Some(CertAuthority::new(&clock)?)
         };
-        let leaf = CertSpec::for_graph(&settings.clock);
+        let leaf = CertSpec::for_graph(&clock);
         let acceptor = authority
             .as_ref()
             .map(|ca| ca.acceptor(&leaf, HttpVersion::Auto.alpn()));
@@ -131,12 +134,12 @@ impl FakeGraph {
             written(path, authority.pem(), Mode::Public)?;
         }
 
-        let graph = sim.start(graph, acceptor.transpose()?);
-        let control = sim.start_control(control);
+        let graph = fake.start(graph, acceptor.transpose()?)?;
+        let control = fake.start_control(control)?;
         let tasks = Tasks::default();
         if let Some(path) = self.token_out.clone() {
             let issuer = Issue {
-                sim: sim.clone(),
+                fake: fake.clone(),
                 family: self.family,
                 ttl: self.token_ttl,
             };
@@ -156,8 +159,8 @@ impl FakeGraph {
         Ok(())
     }
 
-    fn settings(&self) -> Result<SimConfig, Trouble> {
-        let mut settings = SimConfig::new(Clock::system());
+    fn settings(&self) -> Result<FakeGraphConfig, Trouble> {
+        let mut settings = FakeGraphConfig::new(fake_graph::Clock::system());
         settings.token_ttl = self.token_ttl;
         settings.media_origin.clone_from(&self.media_origin);
         if let Some(id) = &self.app_id {
@@ -172,7 +175,7 @@ impl FakeGraph {
     }
 
     /// What is where, one fact per line: a word, spaces, the fact.
-    fn greet(&self, out: &mut impl Write, graph: &SimServer, control: &SimServer) -> io::Result<()> {
+    fn greet(&self, out: &mut impl Write, graph: &RunningServer, control: &RunningServer) -> io::Result<()> {
         let scheme = if self.plain { "http" } else { "https" };
         let origin = format!("{scheme}://{}", graph.address);
         let control = format!("http://{}", control.address);
@@ -221,8 +224,8 @@ impl Trouble {
     }
 }
 
-async fn bound(address: SocketAddr) -> Result<Listener, Trouble> {
-    let listener = Listener::tcp(address).await;
+async fn bound(address: SocketAddr) -> Result<TcpListener, Trouble> {
+    let listener = TcpListener::bind(address).await;
     listener.map_err(|source| Trouble::Bind { address, source })
 }
 
@@ -240,14 +243,14 @@ fn secret(path: &Path) -> Result<Secret, Trouble> {
 
 /// Where fresh tokens come from.
 struct Issue {
-    sim: Sim,
+    fake: FakeGraph,
     family: TokenFamily,
     ttl: Option<Duration>,
 }
 
 impl Issue {
     fn fresh(&self) -> String {
-        self.sim.issue_for(self.family, self.ttl)
+        self.fake.issue_for(self.family, self.ttl)
     }
 }
 
@@ -300,10 +303,10 @@ mod tests {
     #[derive(Debug, clap::Parser)]
     struct Line {
         #[command(flatten)]
-        fake: FakeGraph,
+        fake: FakeGraphArgs,
     }
 
-    fn line(args: &[&str]) -> Result<FakeGraph, clap::Error> {
+    fn line(args: &[&str]) -> Result<FakeGraphArgs, clap::Error> {
         let args = std::iter::once("fake-graph").chain(args.iter().copied());
         Line::try_parse_from(args).map(|line| line.fake)
     }
@@ -316,11 +319,11 @@ mod tests {
         assert_eq!((fake.token_ttl, fake.plain), (None, false));
         assert_eq!(
             (fake.family, fake.proof),
-            (TokenFamily::Facebook, sim::ProofPolicy::Optional)
+            (TokenFamily::Facebook, ProofPolicy::Optional)
         );
         let strict = line(&["--proof", "required", "--media-origin", "http://x"]).unwrap();
         let settings = strict.settings().unwrap();
-        assert_eq!(settings.proof, sim::ProofPolicy::Required);
+        assert_eq!(settings.proof, ProofPolicy::Required);
         assert_eq!(settings.media_origin, "http://x");
         let threads = line(&["--family", "threads", "--token-out", "t"]).unwrap();
         assert_eq!(threads.family, TokenFamily::Threads);
@@ -336,10 +339,10 @@ mod tests {
     #[tokio::test]
     async fn the_greeting_is_a_word_and_a_fact_per_line() {
         let fake = line(&["--ca-out", "/tmp/ca.pem", "--token-out", "/tmp/token"]).unwrap();
-        let sim = Sim::new(fake.settings().unwrap());
+        let server = FakeGraph::new(fake.settings().unwrap());
         let here = SocketAddr::from(([127, 0, 0, 1], 0));
-        let graph = sim.start(bound(here).await.unwrap(), None);
-        let control = sim.start_control(bound(here).await.unwrap());
+        let graph = server.start(bound(here).await.unwrap(), None).unwrap();
+        let control = server.start_control(bound(here).await.unwrap()).unwrap();
         let mut out = Vec::new();
         fake.greet(&mut out, &graph, &control).unwrap();
         let out = String::from_utf8(out).unwrap();

@@ -98,7 +98,6 @@ fn help_shows_commands_files_variables_and_an_example() {
     let said = String::from_utf8(ended.stdout).unwrap();
     for words in [
         "serve",
-        "demo",
         "healthcheck",
         "--token-file",
         "--require-token",
@@ -107,6 +106,9 @@ fn help_shows_commands_files_variables_and_an_example() {
         "Example:",
     ] {
         assert!(said.contains(words), "{words}: {said}");
+    }
+    for command in ["  demo", "  fake-graph"] {
+        assert_eq!(said.contains(command), cfg!(feature = "fake"), "{command}: {said}");
     }
 }
 
@@ -205,6 +207,9 @@ fn the_help_of_explain_has_an_example() {
     let said = String::from_utf8(ended.stdout).unwrap();
     for words in ["graphward explain '{\"error\":", "[JSON]...", "Exit codes: 0 explained"] {
         assert!(said.contains(words), "{words}: {said}");
+    }
+    for command in ["  demo", "  fake-graph"] {
+        assert_eq!(said.contains(command), cfg!(feature = "fake"), "{command}: {said}");
     }
 }
 

@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
+use fake_graph::{Effect, Fault};
 use futures_util::future::{join, join_all};
-use graphward::sim::{Effect, Fault};
 use tokio::time::{Instant, sleep};
 
 use crate::support::{Client, Graph, Sidecar, Unseen, exclusive, fact, replace_file, sample, settings, together};

@@ -4,8 +4,10 @@
 
 mod cli;
 mod concurrency;
+#[cfg(feature = "fake")]
 mod demo;
 mod durability;
+#[cfg(feature = "fake")]
 mod fake_graph;
 mod https;
 mod postgres;

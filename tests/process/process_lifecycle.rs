@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use graphward::sim::{Effect, Fault};
+use fake_graph::{Effect, Fault};
 use rustix::process::Signal;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};

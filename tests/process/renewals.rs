@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-use graphward::sim::{Effect, EndpointKind, Expiry, Fault, TokenChange};
+use fake_graph::{Effect, EndpointKind, Expiry, Fault, TokenChange};
 use graphward::types::Clock;
 use rustix::process::Signal;
 use tokio::time::{Instant, sleep};

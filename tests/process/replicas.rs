@@ -5,7 +5,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use graphward::sim::{Effect, EndpointKind, Fault};
+use fake_graph::{Effect, EndpointKind, Fault};
 use rustix::process::Signal;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};

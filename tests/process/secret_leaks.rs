@@ -3,7 +3,7 @@
 use std::slice::SliceIndex;
 use std::time::Duration;
 
-use graphward::sim::{Effect, Fault, InvalidationReason};
+use fake_graph::{Effect, Fault, InvalidationReason};
 use http::{Request, header};
 
 use crate::support::{Body, Client, Graph, Sidecar, TestResponse, get, replace_file, settings, together, wait_until};

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 
 use graphward::alert::{AlertSender, Webhook, WebhookSettings};
+use graphward::net::ca::{CertAuthority, CertSpec};
 use graphward::net::{Connector, ConnectorConfig, HttpClient, Tasks, tls};
-use graphward::sim::tls::{CertAuthority, CertSpec};
 use graphward::telemetry::metrics::Metrics;
 use graphward::token::{Alert, AlertCause};
 use graphward::types::{Clock, Secret, TenantId};

@@ -14,6 +14,7 @@
 
 mod advisories;
 mod alerts;
+mod certificates;
 mod connection_failures;
 mod credential;
 mod credential_services;

@@ -3,8 +3,8 @@
 use std::net::TcpListener;
 
 use bytes::Bytes;
+use graphward::net::ca::CertAuthority;
 use graphward::net::{Connector, ConnectorConfig, HttpClient, HttpClientError, HttpEndpoint, Tasks};
-use graphward::sim::tls::CertAuthority;
 use graphward::types::{Clock, error_chain};
 use http::{HeaderMap, Request, Response, Uri};
 use http_body_util::Full;

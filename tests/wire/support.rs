@@ -20,7 +20,7 @@ pub(crate) use tls_client::TestPki;
 
 use std::sync::LazyLock;
 
-use graphward::sim::tls::{CertAuthority, CertSpec};
+use graphward::net::ca::{CertAuthority, CertSpec};
 use graphward::types::Clock;
 use tokio::time::{Duration, Instant};
 

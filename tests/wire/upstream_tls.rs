@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use graphward::sim::tls::{CertAuthority, CertSpec};
+use graphward::net::ca::{CertAuthority, CertSpec};
 use graphward::types::Clock;
 use http::Version;
 use tokio::time::{Duration, Instant};

@@ -12,12 +12,12 @@ use tempfile::NamedTempFile;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::story::{Happening, Teller};
-use crate::sim::Sim;
 use crate::types::Secret;
+use fake_graph::FakeGraph;
 
 /// Issues tokens that live four seconds, and drops them into the file.
 pub(super) struct Keeper {
-    sim: Sim,
+    sim: FakeGraph,
     place: PathBuf,
     teller: Teller,
     token: String,
@@ -50,7 +50,7 @@ const TIMINGS: [Timing; 4] = [
 
 impl Keeper {
     /// Drops the first token.
-    pub(super) fn start(sim: Sim, place: &Path, teller: Teller) -> io::Result<Self> {
+    pub(super) fn start(sim: FakeGraph, place: &Path, teller: Teller) -> io::Result<Self> {
         let mut keeper = Self {
             sim,
             place: place.to_path_buf(),

@@ -6,7 +6,7 @@ use std::fmt;
 use super::keeper::Keeper;
 use super::load::{Kind, Load, text};
 use super::story::Story;
-use crate::sim::Sim;
+use fake_graph::FakeGraph;
 
 /// The totals of a demo.
 pub(super) struct Totals {
@@ -29,7 +29,7 @@ pub(super) struct Totals {
 }
 
 impl Totals {
-    pub(super) fn new(load: &Load, sim: &Sim, keeper: &Keeper, story: &Story, metrics: &str) -> Self {
+    pub(super) fn new(load: &Load, sim: &FakeGraph, keeper: &Keeper, story: &Story, metrics: &str) -> Self {
         let messages = load.sent(Kind::Message);
         let mut seen: HashMap<String, u64> = HashMap::new();
         for message in sim.accepted_messages() {

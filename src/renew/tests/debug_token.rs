@@ -3,11 +3,11 @@ use std::time::{Duration, SystemTime};
 use super::support::{APP_SECRET, DAY, TestGraph, inspect, origin, test_app};
 use crate::graph::{Destinations, Expiry, Inspection, TokenKind};
 use crate::renew::DebugTokenInspector;
-use crate::sim::{
-    Effect, EndpointKind, Expiry as SimExpiry, Fault, InvalidationReason, ProofPolicy, SimTokenKind, TokenChange,
-    TokenFamily,
-};
 use crate::types::Secret;
+use fake_graph::{
+    Effect, EndpointKind, Expiry as SimExpiry, Fault, InvalidationReason, ProofPolicy, TokenChange, TokenFamily,
+    TokenType,
+};
 
 fn error_codes(inspection: &Inspection) -> (Option<i64>, Option<i64>) {
     let dead = inspection.error.as_ref().unwrap();
@@ -24,7 +24,7 @@ async fn all_that_is_known_of_a_living_token_is_learnt() {
     let now = world.clock.now();
     let token = world.sim.issue(None);
     let change = TokenChange {
-        kind: Some(SimTokenKind::User),
+        kind: Some(TokenType::User),
         issued_at: Some(now - DAY),
         expires_at: Some(SimExpiry::At(now + DAY)),
         data_access_expires_at: Some(SimExpiry::At(now + 2 * DAY)),

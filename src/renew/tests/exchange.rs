@@ -4,9 +4,9 @@ use super::support::{
     APP_SECRET, CALL_TIMEOUT, TestGraph, exchange, origin, renew_dead, renew_live, seconds_left, secret, test_app,
 };
 use crate::renew::{ExchangeRenewer, TokenLifetime};
-use crate::sim::{Effect, EndpointKind, Fault, TokenResponse};
 use crate::token::Renewer as _;
 use crate::types::Clock;
+use fake_graph::{Effect, EndpointKind, Fault, TokenResponse};
 
 fn inject_grant(world: &TestGraph, grant: TokenResponse) {
     let fault = Fault::once(Effect::TokenResponse(grant));

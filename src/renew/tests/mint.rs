@@ -1,7 +1,7 @@
 use super::support::{ADMIN_TOKEN, TestGraph, renew_dead, renew_live, seconds_left};
 use crate::renew::TokenLifetime;
-use crate::sim::{Effect, EndpointKind, Fault, SimTokenKind, TokenChange, TokenResponse};
 use crate::token::Renewer as _;
+use fake_graph::{Effect, EndpointKind, Fault, TokenChange, TokenResponse, TokenType};
 
 #[tokio::test]
 async fn a_token_is_minted_though_the_outgoing_one_is_dead() {
@@ -44,7 +44,7 @@ async fn who_may_not_mint_is_told_so() {
 
     world.sim.register_token(ADMIN_TOKEN, None);
     let page = TokenChange {
-        kind: Some(SimTokenKind::Page),
+        kind: Some(TokenType::Page),
         ..TokenChange::default()
     };
     assert!(world.sim.update_token(ADMIN_TOKEN, page));
@@ -53,7 +53,7 @@ async fn who_may_not_mint_is_told_so() {
 
     world
         .sim
-        .invalidate(ADMIN_TOKEN, crate::sim::InvalidationReason::Checkpointed);
+        .invalidate(ADMIN_TOKEN, fake_graph::InvalidationReason::Checkpointed);
     let error = renew_live(&mut mint, "EAAold").await.unwrap_err();
     assert!(error.to_string().contains("code 190, subcode 459"), "{error}");
 

@@ -1,8 +1,8 @@
 use std::time::{Duration, SystemTime};
 
 use super::support::{DAY, TestGraph, renew_dead, renew_live, seconds_left};
-use crate::sim::{Effect, EndpointKind, Fault, TokenFamily, TokenResponse};
 use crate::token::Renewer as _;
+use fake_graph::{Effect, EndpointKind, Fault, TokenFamily, TokenResponse};
 
 #[tokio::test]
 async fn each_family_is_refreshed_on_its_own_host() {

@@ -11,7 +11,7 @@ use super::support::{
 };
 use crate::graph::ProofSigner;
 use crate::renew::TokenLifetime;
-use crate::sim::{Effect, EndpointKind, Fault, TokenFamily, TokenResponse};
+use fake_graph::{Effect, EndpointKind, Fault, TokenFamily, TokenResponse};
 
 #[derive(Clone, Default)]
 struct LogBuffer(Arc<Mutex<Vec<u8>>>);

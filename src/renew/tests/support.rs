@@ -8,23 +8,23 @@ use std::time::{Duration, SystemTime};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 
 use crate::graph::{Destinations, Origin};
-use crate::net::{Connector, ConnectorConfig, HttpClient, HttpVersion, Listener, Tasks, boxed_io, tls};
+use crate::net::ca::{CertAuthority, CertSpec};
+use crate::net::{Connector, ConnectorConfig, HttpClient, HttpVersion, Tasks, boxed_io, tls};
 use crate::renew::{
     ClientCredentials, DebugTokenInspector, ExchangeRenewer, MintRenewer, MintSettings, RefreshRenewer, TokenLifetime,
 };
-use crate::sim::tls::{CertAuthority, CertSpec};
-use crate::sim::{Sim, SimConfig, SimServer, TokenChange};
 use crate::token::{Inspector as _, ObtainError, RenewalRequest, Renewer, Token};
 use crate::types::{Clock, Secret};
+use fake_graph::{FakeGraph, FakeGraphConfig, RunningServer, TokenChange};
 
 pub(super) const APP_SECRET: &str = "0123456789abcdef0123456789abcdef";
 pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub(super) struct TestGraph {
-    pub(super) sim: Sim,
+    pub(super) sim: FakeGraph,
     pub(super) caller: HttpClient,
     pub(super) clock: Clock,
-    _running: SimServer,
+    _running: RunningServer,
 }
 
 impl TestGraph {
@@ -32,16 +32,16 @@ impl TestGraph {
         Self::with(|_settings| {}).await
     }
 
-    pub(super) async fn with(change: impl FnOnce(&mut SimConfig)) -> Self {
+    pub(super) async fn with(change: impl FnOnce(&mut FakeGraphConfig)) -> Self {
         let clock = Clock::system();
-        let mut settings = SimConfig::new(clock);
+        let mut settings = FakeGraphConfig::new(fake_graph::Clock::system());
         change(&mut settings);
-        let sim = Sim::new(settings);
+        let sim = FakeGraph::new(settings);
         let authority = CertAuthority::new(&clock).unwrap();
         let acceptor = authority.acceptor(&CertSpec::for_graph(&clock), HttpVersion::Auto.alpn());
         let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
-        let listener = Listener::tcp(loopback).await.unwrap();
-        let running = sim.start(listener, Some(acceptor.unwrap()));
+        let listener = tokio::net::TcpListener::bind(loopback).await.unwrap();
+        let running = sim.start(listener, Some(acceptor.unwrap())).unwrap();
         let mut ca = tempfile::NamedTempFile::new().unwrap();
         ca.write_all(authority.pem().as_bytes()).unwrap();
         let hosts = ["graph.facebook.com", "graph.instagram.com", "graph.threads.net"];

@@ -5,14 +5,15 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use graphward::net::{HttpVersion, Listener};
-use graphward::sim::tls::{CertAuthority, CertSpec};
-use graphward::sim::{Sim, SimConfig, SimServer};
+use fake_graph::{FakeGraph, FakeGraphConfig, RunningServer};
+use graphward::net::HttpVersion;
+use graphward::net::ca::{CertAuthority, CertSpec};
 use graphward::types::{Clock, Secret};
+use tokio::net::TcpListener;
 
 pub(crate) struct Graph {
-    pub(crate) sim: Sim,
-    pub(crate) running: SimServer,
+    pub(crate) sim: FakeGraph,
+    pub(crate) running: RunningServer,
     dir: tempfile::TempDir,
 }
 
@@ -28,12 +29,12 @@ impl Graph {
         let place = tempfile::tempdir().unwrap();
         std::fs::write(place.path().join("ca.pem"), authority.pem()).unwrap();
         let acceptor = authority.acceptor(&CertSpec::for_graph(&clock), HttpVersion::Auto.alpn());
-        let listener = Listener::tcp(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
-        let sim = Sim::new(SimConfig {
+        let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+        let sim = FakeGraph::new(FakeGraphConfig {
             token_ttl: token_ttl.into(),
-            ..SimConfig::new(clock)
+            ..FakeGraphConfig::new(fake_graph::Clock::system())
         });
-        let running = sim.start(listener, Some(acceptor.unwrap()));
+        let running = sim.start(listener, Some(acceptor.unwrap())).unwrap();
         Self {
             sim,
             running,

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use graphward::sim::tls::{CertAuthority, CertSpec};
+use graphward::net::ca::{CertAuthority, CertSpec};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use tokio::time::Duration;
 

@@ -1,0 +1,100 @@
+//! Answers' bodies, and the ways in which they go wrong on command.
+
+use std::future::Future as _;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use tokio::time::Sleep;
+
+/// The body of an answer.
+#[derive(Debug)]
+pub struct ResponseBody {
+    remaining: Bytes,
+    end: BodyEnd,
+    flush_delay: Option<Pin<Box<Sleep>>>,
+}
+
+/// How a body ends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum BodyEnd {
+    /// As it should.
+    Complete,
+    /// Half-way, with a lost connection.
+    Truncated,
+    /// Half-way, with silence.
+    Stalled,
+}
+
+/// The fake hangs up, on command. hyper answers it by closing the connection, or resetting the stream.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("the fake Graph was told to hang up")]
+pub struct ConnectionAborted;
+
+impl ResponseBody {
+    pub(crate) const fn full(bytes: Bytes) -> Self {
+        Self {
+            remaining: bytes,
+            end: BodyEnd::Complete,
+            flush_delay: None,
+        }
+    }
+
+    /// The first half, then an error.
+    pub(crate) fn truncated(self) -> Self {
+        self.halved(BodyEnd::Truncated)
+    }
+
+    /// The first half, then nothing.
+    pub(crate) fn stalled(self) -> Self {
+        self.halved(BodyEnd::Stalled)
+    }
+
+    fn halved(mut self, end: BodyEnd) -> Self {
+        self.remaining.truncate(self.remaining.len() / 2);
+        self.end = end;
+        self.flush_delay = (end == BodyEnd::Truncated).then(|| Box::pin(tokio::time::sleep(FLUSH_DELAY)));
+        self
+    }
+}
+
+/// An error discards what has not been sent yet, the head too: before it, what was written has to leave.
+const FLUSH_DELAY: Duration = Duration::from_millis(20);
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = ConnectionAborted;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ConnectionAborted>>> {
+        // In pieces, so that a large body does not arrive in a way in which none does.
+        let piece = self.remaining.len().min(64 * 1024);
+        if piece > 0 {
+            return Poll::Ready(Some(Ok(Frame::data(self.remaining.split_to(piece)))));
+        }
+        if let Some(flushing) = &mut self.flush_delay {
+            ready!(flushing.as_mut().poll(cx));
+        }
+        match self.end {
+            BodyEnd::Complete => Poll::Ready(None),
+            BodyEnd::Truncated => Poll::Ready(Some(Err(ConnectionAborted))),
+            BodyEnd::Stalled => Poll::Pending,
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.end == BodyEnd::Complete && self.remaining.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self.end {
+            BodyEnd::Complete => SizeHint::with_exact(self.remaining.len() as u64),
+            // The head has promised more than will come.
+            BodyEnd::Truncated | BodyEnd::Stalled => SizeHint::default(),
+        }
+    }
+}

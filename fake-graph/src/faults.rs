@@ -1,0 +1,210 @@
+//! Trouble on command. It befalls data calls, or those of one token endpoint; they do not share it.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+/// What a call is to.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, PartialEq)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum EndpointKind {
+    /// Everything that is not about tokens.
+    #[default]
+    Data,
+    /// `/oauth/access_token` of Graph.
+    Exchange,
+    /// `POST /{system-user-id}/access_tokens`
+    Mint,
+    /// `/refresh_access_token` of Instagram and Threads.
+    Refresh,
+    /// `/debug_token`
+    DebugToken,
+    /// What else is about tokens: logins and revocations. No trouble befalls it.
+    Other,
+}
+
+/// How a token endpoint grants a token.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum TokenResponse {
+    /// As it should.
+    #[default]
+    Normal,
+    /// Without saying when it ends.
+    WithoutExpiry,
+    /// As very old versions did: `access_token=…&expires=…`.
+    FormEncoded,
+    /// The same token again, which ends later now.
+    SameToken,
+    /// A token that has expired, and it says so.
+    Expired,
+    /// In an answer of 100,000 bytes.
+    Oversized,
+}
+
+/// Trouble for the next calls.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Fault {
+    /// What goes wrong.
+    pub effect: Effect,
+    /// Whether the call has its effect all the same.
+    pub timing: FaultTiming,
+    /// How often.
+    pub times: u32,
+}
+
+/// What goes wrong.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Effect {
+    /// An error in Graph's envelope. Calls with a dead token do not use it up, since Graph looks at the token
+    /// first.
+    Error {
+        /// The code; its usual text goes with it.
+        code: i64,
+        /// The subcode.
+        subcode: Option<i64>,
+        /// The status; without one, the status that is documented for the code.
+        status: Option<http::StatusCode>,
+    },
+    /// The edge's own page, "Sorry, something went wrong.", with this status.
+    HtmlPage(http::StatusCode),
+    /// "Malformed access token" and the token itself, in the body and in `WWW-Authenticate`, as Graph does. Calls
+    /// with a dead token do not use it up either.
+    MalformedToken,
+    /// The first item of a batch's answer is `null`, as when Graph's time for it ran out. Other answers stay.
+    NullBatchItem,
+    /// The head comes this much later.
+    Delay(Duration),
+    /// No head, ever.
+    Hang,
+    /// A head and half a body, then silence.
+    Stall,
+    /// A head and half a body, then the connection is lost.
+    Truncate,
+    /// The connection is lost before the head (HTTP/2: the stream is reset).
+    Reset,
+    /// A token is granted in an odd way. Calls that grant none do not mind.
+    TokenResponse(TokenResponse),
+}
+
+/// When trouble strikes. [`Effect::Stall`] and [`Effect::Truncate`] strike an answer, so it is always after.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum FaultTiming {
+    /// Before the call had any effect. A delayed call has it after the delay.
+    #[default]
+    BeforeHandling,
+    /// After: the message is on its way, and the app does not hear of it. This is the trouble in which a blind
+    /// retry sends twice.
+    AfterHandling,
+}
+
+/// Trouble in waiting.
+#[derive(Debug, Default)]
+pub(crate) struct FaultQueue(HashMap<EndpointKind, VecDeque<Fault>>);
+
+// === impl Fault ===
+
+impl Fault {
+    /// One time, before the call has any effect.
+    #[must_use]
+    pub const fn once(effect: Effect) -> Self {
+        Self {
+            effect,
+            timing: FaultTiming::BeforeHandling,
+            times: 1,
+        }
+    }
+
+    /// An error with a code, one time: 4, 80007 and 130429 throttle.
+    #[must_use]
+    pub const fn error(code: i64) -> Self {
+        Self::once(Effect::Error {
+            code,
+            subcode: None,
+            status: None,
+        })
+    }
+
+    /// The same, for the next `times` calls.
+    #[must_use]
+    pub const fn times(mut self, times: u32) -> Self {
+        self.times = times;
+        self
+    }
+
+    /// The same, but the call has its effect.
+    #[must_use]
+    pub const fn after_handling(mut self) -> Self {
+        self.timing = FaultTiming::AfterHandling;
+        self
+    }
+}
+
+// === impl FaultQueue ===
+
+impl FaultQueue {
+    pub(crate) fn add(&mut self, endpoint: EndpointKind, fault: Fault) {
+        if fault.times > 0 {
+            self.0.entry(endpoint).or_default().push_back(fault);
+        }
+    }
+
+    /// How many calls will still meet trouble.
+    pub(crate) fn pending_count(&self) -> u64 {
+        let all = self.0.values().flatten();
+        all.map(|fault| u64::from(fault.times)).sum()
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// The next trouble for a call whose token is `alive`, or dead.
+    pub(crate) fn take_next(&mut self, endpoint: EndpointKind, token_is_valid: bool) -> Option<Fault> {
+        let waiting = self.0.get_mut(&endpoint)?;
+        let front = waiting.front_mut()?;
+        if !token_is_valid && matches!(front.effect, Effect::Error { .. } | Effect::MalformedToken) {
+            return None;
+        }
+        front.times -= 1;
+        let fault = front.clone();
+        if fault.times == 0 {
+            waiting.pop_front();
+        }
+        Some(fault)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trouble_comes_in_order_and_as_often_as_told() {
+        let mut faults = FaultQueue::default();
+        faults.add(EndpointKind::Data, Fault::once(Effect::Reset).times(2));
+        faults.add(EndpointKind::Data, Fault::error(4));
+        assert_eq!(faults.pending_count(), 3);
+        assert!(faults.take_next(EndpointKind::Mint, true).is_none());
+        assert_eq!(
+            faults.take_next(EndpointKind::Data, true).unwrap().effect,
+            Effect::Reset
+        );
+        assert_eq!(
+            faults.take_next(EndpointKind::Data, false).unwrap().effect,
+            Effect::Reset
+        );
+        assert!(
+            faults.take_next(EndpointKind::Data, false).is_none(),
+            "a dead token is seen first"
+        );
+        assert!(matches!(
+            faults.take_next(EndpointKind::Data, true).unwrap().effect,
+            Effect::Error { code: 4, .. }
+        ));
+        assert!(faults.take_next(EndpointKind::Data, true).is_none());
+    }
+}

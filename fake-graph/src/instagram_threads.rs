@@ -1,0 +1,95 @@
+//! Instagram and Threads: hosts, tokens and errors of their own, and only as much of a world as tokens need.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use serde_json::json;
+
+use crate::call::Call;
+use crate::failure::GraphFailure;
+use crate::hosts::{TokenFamily, VirtualHost};
+use crate::invalidation::InvalidationReason;
+use crate::messages::missing_parameter;
+use crate::oauth::{USER_ID, check_exchangeable, issue_successor};
+use crate::objects::reply_with_fields;
+use crate::reply::Reply;
+use crate::router;
+use crate::state::{State, lock};
+use crate::tokens::is_id;
+
+/// `GET /access_token`: a short-lived token and the app's secret buy a long-lived one.
+pub(crate) fn exchange(state: &State, call: &Call) -> Result<Reply, GraphFailure> {
+    let family = requested_family(call, ["ig_exchange_token", "th_exchange_token"])?;
+    let secret = call
+        .text("client_secret")
+        .ok_or_else(|| missing_parameter("client_secret"))?;
+    if secret != state.config.app_secret {
+        return Err(GraphFailure::new(1, "Error validating client secret.").with_status(StatusCode::BAD_REQUEST));
+    }
+    let bearer = router::authenticate(state, call)?;
+    check_exchangeable(state, &bearer.token)?;
+    Ok(issue_successor(state, call, &bearer.token, family))
+}
+
+/// `GET /refresh_access_token`: no secret, the token renews itself; but only from its first day on, and never once it
+/// has expired.
+pub(crate) fn refresh(state: &State, call: &Call) -> Result<Reply, GraphFailure> {
+    let family = requested_family(call, ["ig_refresh_token", "th_refresh_token"])?;
+    let bearer = router::authenticate(state, call)?;
+    check_exchangeable(state, &bearer.token)?;
+    if TokenFamily::from_token(&bearer.token) != family {
+        return Err(InvalidationReason::cannot_parse().with_status(StatusCode::BAD_REQUEST));
+    }
+    let token_info = lock(&state.tokens).info(&bearer.token);
+    let old_enough = token_info.is_some_and(|about| about.issued_at + min_refresh_age(state) <= state.now());
+    if !old_enough {
+        return Err(GraphFailure::new(100, TOO_YOUNG_MESSAGE));
+    }
+    Ok(issue_successor(state, call, &bearer.token, family))
+}
+
+const TOO_YOUNG_MESSAGE: &str = "The access token must be at least 24 hours old to be refreshed";
+
+/// How old a token has to be: 24 hours, or as much of a shorter life as they are of 60 days.
+fn min_refresh_age(state: &State) -> Duration {
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    state.config.token_ttl.map_or(DAY, |ttl| ttl / 60)
+}
+
+/// `POST /oauth/access_token`, for codes, all of which have been used. The error is no envelope there.
+pub(crate) fn login(call: &Call) -> Result<Reply, GraphFailure> {
+    call.text("code").ok_or_else(|| missing_parameter("code"))?;
+    Ok(Reply::json(&json!({
+        "error_type": "OAuthException",
+        "code": 400,
+        "error_message": "This authorization code has been used",
+    }))
+    .with_status(StatusCode::BAD_REQUEST))
+}
+
+/// The account of the token, by `me` or by any number.
+pub(crate) fn account(call: &Call, path: &[&str]) -> Result<Reply, GraphFailure> {
+    match (call.method.as_str(), path) {
+        ("GET" | "HEAD", [id]) if *id == "me" || is_id(id) => Ok(reply_with_fields(
+            call,
+            json!({"user_id": USER_ID, "username": "fake_graph", "name": "Fake Graph", "id": USER_ID}),
+        )),
+        (_, path) => Err(GraphFailure::unsupported_request(&call.method, &path.join("/"))),
+    }
+}
+
+/// Whose grant it is. One that is another host's is nobody's.
+fn requested_family(call: &Call, grants: [&str; 2]) -> Result<TokenFamily, GraphFailure> {
+    let [instagram, threads] = grants;
+    let grant = call.text("grant_type").ok_or_else(|| missing_parameter("grant_type"))?;
+    let family = match grant {
+        grant if grant == instagram => TokenFamily::Instagram,
+        grant if grant == threads => TokenFamily::Threads,
+        _ => return Err(GraphFailure::new(100, "Invalid parameter: grant_type")),
+    };
+    if call.host == VirtualHost::Any || call.host.accepts(family) {
+        Ok(family)
+    } else {
+        Err(GraphFailure::new(100, "Invalid parameter: grant_type"))
+    }
+}

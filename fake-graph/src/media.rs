@@ -1,0 +1,181 @@
+//! WhatsApp media: up in one part of a form, down through a URL on another host that lives for five minutes.
+//!
+//! Files up to 8 MiB are kept, 256 MiB in all; of others size and SHA-256 only, and their download is a 404.
+
+use bytes::Bytes;
+use http::StatusCode;
+use http::header::{ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_RANGE};
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+
+use crate::call::{Call, CallCredential};
+use crate::clock::unix_seconds;
+use crate::failure::GraphFailure;
+use crate::hosts::{TokenFamily, VirtualHost};
+use crate::messages::missing_parameter;
+use crate::multipart::to_hex;
+use crate::random;
+use crate::reply::Reply;
+use crate::state::{State, StoredMedia, lock};
+
+/// `POST /{phone-id}/media`
+pub(crate) fn upload(state: &State, call: &Call) -> Result<Reply, GraphFailure> {
+    if call.text("messaging_product").as_deref() != Some("whatsapp") {
+        return Err(missing_parameter("messaging_product"));
+    }
+    let mut file = call.file.clone().ok_or_else(|| missing_parameter("file"))?;
+    file.mime = call.text("type").unwrap_or(file.mime);
+    if file.size > max_file_bytes(&file.mime) {
+        return Err(GraphFailure::new(100, "(#100) Invalid parameter: File Too Large"));
+    }
+    let mut stored_media = lock(&state.media);
+    let files = stored_media.values().filter_map(|media| media.file.as_ref());
+    let stored_bytes: usize = files.filter_map(|file| file.bytes.as_ref()).map(Bytes::len).sum();
+    file.bytes = file
+        .bytes
+        .filter(|bytes| stored_bytes + bytes.len() <= MAX_STORED_BYTES);
+    let id = random::object_id();
+    let media = StoredMedia {
+        hash: random::hash(),
+        file: Some(file),
+    };
+    stored_media.insert(id.clone(), media);
+    Ok(Reply::json(&json!({"id": id})))
+}
+
+/// The most that is kept of all files together.
+const MAX_STORED_BYTES: usize = 256 * 1024 * 1024;
+
+/// The documented limits.
+fn max_file_bytes(mime: &str) -> u64 {
+    const MB: u64 = 1024 * 1024;
+    match mime.split('/').next() {
+        _ if mime == "image/webp" => MB / 2,
+        Some("image") => 5 * MB,
+        Some("audio" | "video") => 16 * MB,
+        _ => 100 * MB,
+    }
+}
+
+/// Whether an id is, or was, a file's.
+pub(crate) fn is_media_id(state: &State, id: &str) -> bool {
+    lock(&state.media).contains_key(id)
+}
+
+/// `GET /{media-id}`
+pub(crate) fn media_info(state: &State, call: &Call, id: &str) -> Result<Reply, GraphFailure> {
+    let media = lock(&state.media);
+    let found = media
+        .get(id)
+        .and_then(|media| Some((&media.hash, media.file.as_ref()?)));
+    let (hash, file) = found.ok_or_else(|| GraphFailure::unsupported_request(&call.method, id))?;
+    let until = unix_seconds(state.now()) + URL_TTL_SECONDS;
+    let origin = &state.config.media_origin;
+    Ok(Reply::json(&json!({
+        "url": format!("{origin}{DOWNLOAD_PATH}?{}", download_query(id, until, hash)),
+        "mime_type": file.mime,
+        "sha256": file.sha256,
+        "file_size": file.size,
+        "id": id,
+        "messaging_product": "whatsapp",
+    })))
+}
+
+/// A URL's path.
+const DOWNLOAD_PATH: &str = "/whatsapp_business/attachments/";
+
+/// A URL's query. Its hash is over all of it.
+fn download_query(id: &str, until: i64, key: &str) -> String {
+    let hash = to_hex(&Sha256::digest(format!("{id}|{until}|{key}")));
+    let hash: String = hash.chars().take(43).collect();
+    format!("mid={id}&ext={until}&hash=AR{hash}")
+}
+
+/// A URL's life, in seconds.
+const URL_TTL_SECONDS: i64 = 300;
+
+/// `DELETE /{media-id}`
+pub(crate) fn delete(state: &State, call: &Call, id: &str) -> Result<Reply, GraphFailure> {
+    let mut media = lock(&state.media);
+    let file = media.get_mut(id).and_then(|media| media.file.take());
+    file.map(|_deleted| Reply::success())
+        .ok_or_else(|| GraphFailure::unsupported_request(&call.method, id))
+}
+
+/// `GET https://lookaside.fbsbx.com/whatsapp_business/attachments/?mid&ext&hash`
+///
+/// Whatever is wrong is a 404 without an envelope, a dead token too. Only the header counts, and the query's bytes
+/// have to be those of the URL. By its own name the host is particular about path and user agent as well.
+pub(crate) fn download(state: &State, call: &Call) -> Reply {
+    find_download(state, call).unwrap_or_else(|| {
+        Reply::file(
+            StatusCode::NOT_FOUND,
+            "text/plain; charset=utf-8",
+            Bytes::from_static(b"Not Found"),
+        )
+    })
+}
+
+fn find_download(state: &State, call: &Call) -> Option<Reply> {
+    let CallCredential::Header(token) = &call.credential else {
+        return None;
+    };
+    if TokenFamily::from_token(token) != TokenFamily::Facebook || !matches!(call.method.as_str(), "GET" | "HEAD") {
+        return None;
+    }
+    if call.host == VirtualHost::Lookaside && (call.raw_path != DOWNLOAD_PATH || !is_allowed_user_agent(call)) {
+        return None;
+    }
+    let now = state.now();
+    lock(&state.tokens).check(token, state.app_credentials(), now).ok()?;
+    let id = call.text("mid")?;
+    let until: i64 = call.text("ext")?.parse().ok()?;
+    let media = lock(&state.media);
+    let media = media.get(&id).filter(|_| unix_seconds(now) < until)?;
+    let file = media
+        .file
+        .as_ref()
+        .filter(|_| call.raw_query == download_query(&id, until, &media.hash))?;
+    let bytes = file.bytes.clone()?;
+
+    let name = file.filename.clone().unwrap_or(id).replace(['"', '\\'], "_");
+    let disposition = format!("attachment; filename=\"{name}\"");
+    let reply = match call
+        .preferences
+        .range
+        .as_deref()
+        .and_then(|range| parse_range(range, bytes.len()))
+    {
+        None => Reply::file(StatusCode::OK, &file.mime, bytes),
+        Some((first, end)) => {
+            let range = format!("bytes {first}-{}/{}", end - 1, bytes.len());
+            Reply::file(StatusCode::PARTIAL_CONTENT, &file.mime, bytes.slice(first..end))
+                .with_header(CONTENT_RANGE, &range)
+        }
+    };
+    Some(
+        reply
+            .with_header(CONTENT_DISPOSITION, &disposition)
+            .with_header(ACCEPT_RANGES, "bytes"),
+    )
+}
+
+/// Whether the host serves such a user agent. Of what is known only from reports, this is the part that matters: none
+/// at all is refused, and so are the names that fetch libraries of Node give themselves. `node`, curl, Python, Ruby
+/// and Java are served.
+fn is_allowed_user_agent(call: &Call) -> bool {
+    let agent = call.header("user-agent").unwrap_or_default().trim();
+    !agent.is_empty() && agent != "undici" && !agent.starts_with("node-fetch")
+}
+
+/// `bytes=first-last`, or `bytes=first-`, as a half-open range. Others are ignored, which is allowed.
+fn parse_range(range: &str, length: usize) -> Option<(usize, usize)> {
+    let (first, last) = range.strip_prefix("bytes=")?.split_once('-')?;
+    let first: usize = first.parse().ok()?;
+    let end = if last.is_empty() {
+        length
+    } else {
+        last.parse::<usize>().ok()?.checked_add(1)?.min(length)
+    };
+    (first < end).then_some((first, end))
+}

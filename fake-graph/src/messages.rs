@@ -1,0 +1,112 @@
+//! `POST /{phone-id}/messages`: checked as far as an app's mistakes go, answered, recorded.
+
+use serde_json::{Value, json};
+
+use crate::call::Call;
+use crate::clock::unix_seconds;
+use crate::failure::GraphFailure;
+use crate::random;
+use crate::reply::Reply;
+use crate::router::ValidToken;
+use crate::state::{AcceptedMessage, State};
+use crate::tokens::{TokenType, fingerprint};
+
+/// Sends a message, or marks one as read.
+pub(crate) fn send(state: &State, call: &Call, bearer: &ValidToken, phone: &str) -> Result<Reply, GraphFailure> {
+    if bearer.kind == TokenType::App {
+        return Err(GraphFailure::from_code(200));
+    }
+    let product = call.text("messaging_product");
+    match product.as_deref() {
+        Some("whatsapp") => {}
+        None => return Err(missing_parameter("messaging_product")),
+        Some(other) => {
+            return Err(GraphFailure::new(
+                100,
+                format!("(#100) Param messaging_product must be one of {{WHATSAPP}} - got \"{other}\"."),
+            ));
+        }
+    }
+    if call.text("status").as_deref() == Some("read") {
+        call.text("message_id").ok_or_else(|| missing_parameter("message_id"))?;
+        return Ok(Reply::success());
+    }
+    let to = call.text("to").ok_or_else(|| missing_parameter("to"))?;
+    let number: String = to.chars().filter(char::is_ascii_digit).collect();
+    if number.len() < 5 {
+        return Err(invalid_value("Recipient phone number not valid"));
+    }
+    let kind = call.text("type").unwrap_or_else(|| "text".to_owned());
+    check_content(call, &kind)?;
+
+    let id = random::wamid();
+    let mut message = json!({"id": id});
+    if let (true, Some(message)) = (kind == "template", message.as_object_mut()) {
+        message.insert("message_status".to_owned(), "accepted".into());
+    }
+    let reply = Reply::json(&json!({
+        "messaging_product": "whatsapp",
+        "contacts": [{"input": to, "wa_id": number}],
+        "messages": [message],
+    }));
+    state.record_message(AcceptedMessage {
+        id,
+        phone_id: phone.to_owned(),
+        to,
+        kind,
+        token: fingerprint(&bearer.token),
+        at: unix_seconds(state.now()),
+        params: call.recorded_params(),
+    });
+    Ok(reply)
+}
+
+/// The object that a message's type asks for, and the one field of it that cannot be left out.
+fn check_content(call: &Call, kind: &str) -> Result<(), GraphFailure> {
+    let required_fields: &[&str] = match kind {
+        "text" => &["body"],
+        "template" | "contact" => &["name"],
+        "image" | "audio" | "video" | "document" | "sticker" => &["id", "link"],
+        "location" => &["latitude"],
+        "interactive" => &["type"],
+        "reaction" => &["message_id"],
+        "contacts" => &[],
+        other => {
+            return Err(GraphFailure::new(
+                100,
+                format!(
+                    "(#100) Param type must be one of {{AUDIO, CONTACTS, DOCUMENT, IMAGE, INTERACTIVE, LOCATION, \
+                     REACTION, STICKER, TEMPLATE, TEXT, VIDEO}} - got \"{other}\"."
+                ),
+            ));
+        }
+    };
+    let object = call.value(kind).ok_or_else(|| missing_parameter(kind))?;
+    if required_fields.is_empty() {
+        return Ok(());
+    }
+    let present = |field: &&str| object.get(field).is_some_and(|value| !value.is_null());
+    if !required_fields.iter().any(present) {
+        let field = required_fields.join(" or ");
+        return Err(GraphFailure::new(131_008, "(#131008) Required parameter is missing")
+            .with_details(format!("Parameter '{field}' is mandatory for type '{kind}'")));
+    }
+    let text = object.get("body").and_then(Value::as_str);
+    match text.map(|text| text.chars().count()) {
+        Some(0) => Err(invalid_value("Parameter value is not valid: text.body is empty")),
+        Some(4097..) => Err(GraphFailure::new(
+            100,
+            "(#100) Param text['body'] must be at most 4096 characters long.",
+        )),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// What Graph says of a missing parameter.
+pub(crate) fn missing_parameter(name: &str) -> GraphFailure {
+    GraphFailure::new(100, format!("(#100) The parameter {name} is required."))
+}
+
+fn invalid_value(details: &str) -> GraphFailure {
+    GraphFailure::new(131_009, "(#131009) Parameter value is not valid").with_details(details)
+}

@@ -1,0 +1,203 @@
+//! Where tokens come from.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::call::{Call, CallCredential};
+use crate::failure::GraphFailure;
+use crate::faults::TokenResponse;
+use crate::hosts::TokenFamily;
+use crate::invalidation::InvalidationReason;
+use crate::messages::missing_parameter;
+use crate::proof;
+use crate::random;
+use crate::reply::Reply;
+use crate::state::{State, lock};
+use crate::tokens::{Expiry, TokenChange, TokenInfo, TokenType};
+
+/// `/oauth/access_token`
+pub(crate) fn access_token(state: &State, call: &Call) -> Result<Reply, GraphFailure> {
+    check_client(state, call)?;
+    match call.text("grant_type").as_deref() {
+        Some("fb_exchange_token") => {
+            let old = call
+                .text("fb_exchange_token")
+                .ok_or_else(|| missing_parameter("fb_exchange_token"))?;
+            check_exchangeable(state, &old)?;
+            Ok(issue_successor(state, call, &old, TokenFamily::Facebook))
+        }
+        Some("client_credentials") => {
+            let token = format!("{}|{}", state.config.app_id, random::app_token_suffix());
+            let about = TokenInfo::new(TokenType::App, state.now(), None);
+            lock(&state.tokens).add(&token, about);
+            Ok(Reply::json(&json!({"access_token": token, "token_type": "bearer"})))
+        }
+        // Codes come from a login dialog, which a fake does not have: all of them have been used.
+        _ if call.text("code").is_some() => {
+            Err(GraphFailure::new(100, "This authorization code has been used.").with_subcode(36_009))
+        }
+        _ => Err(missing_parameter("code")),
+    }
+}
+
+/// `GET /oauth/revoke`
+pub(crate) fn revoke(state: &State, call: &Call) -> Result<Reply, GraphFailure> {
+    check_client(state, call)?;
+    let token = call
+        .text("revoke_token")
+        .ok_or_else(|| missing_parameter("revoke_token"))?;
+    let now = state.now();
+    lock(&state.tokens).invalidate(&token, InvalidationReason::Revoked, now);
+    Ok(Reply::success())
+}
+
+/// `POST /{system-user-id}/access_tokens`: the one way to a token that needs no token that is about to die. When the
+/// new one ends is not told.
+pub(crate) fn create_system_user_token(
+    state: &State,
+    call: &Call,
+    caller_kind: TokenType,
+) -> Result<Reply, GraphFailure> {
+    match caller_kind {
+        TokenType::User | TokenType::SystemUser => {}
+        TokenType::Page | TokenType::App => return Err(GraphFailure::from_code(200)),
+    }
+    call.text("appsecret_proof").ok_or_else(proof::missing_proof)?;
+    let app = call
+        .text("business_app")
+        .ok_or_else(|| missing_parameter("business_app"))?;
+    if app != state.config.app_id {
+        return Err(GraphFailure::new(100, "(#100) Invalid parameter: business_app"));
+    }
+    let scope = call.text("scope").ok_or_else(|| missing_parameter("scope"))?;
+    let expires_in_60_days = call.text("set_token_expires_in_60_days").as_deref() == Some("true");
+    let ttl = match state.config.token_ttl {
+        Some(ttl) => Some(ttl),
+        None => expires_in_60_days.then_some(LONG_LIVED_TTL),
+    };
+    let mut about = TokenInfo::new(TokenType::SystemUser, state.now(), ttl);
+    about.scopes = scope.split(',').map(|scope| scope.trim().to_owned()).collect();
+    if call.token_response == TokenResponse::Expired {
+        about.expires_at = Some(about.issued_at);
+    }
+    let token = state.store_new_token(TokenFamily::Facebook, about);
+    let mut answer = json!({"access_token": token});
+    if call.token_response == TokenResponse::Oversized {
+        add_padding(&mut answer);
+    }
+    Ok(Reply::json(&answer))
+}
+
+/// `DELETE /{system-user-id}/access_tokens`
+pub(crate) fn revoke_all(state: &State) -> Reply {
+    let now = state.now();
+    lock(&state.tokens).invalidate_all(InvalidationReason::Revoked, now);
+    Reply::success()
+}
+
+/// The one user there is.
+pub(crate) const USER_ID: &str = "122094563210074285";
+/// Graph's "60 days" fall some seconds short.
+const LONG_LIVED_TTL: Duration = Duration::from_secs(5_183_944);
+
+/// The successor of a token, and for how long; it may do what the old one may, which stays as it is.
+pub(crate) fn issue_successor(state: &State, call: &Call, old: &str, family: TokenFamily) -> Reply {
+    let ttl = state.config.token_ttl.unwrap_or(LONG_LIVED_TTL);
+    let now = state.now();
+    let known = lock(&state.tokens).info(old);
+    let mut about = TokenInfo::new(TokenType::User, now, Some(ttl));
+    if let Some(known) = known {
+        about = TokenInfo {
+            issued_at: about.issued_at,
+            expires_at: about.expires_at,
+            data_access_expires_at: known.data_access_expires_at.and(about.data_access_expires_at),
+            ..known
+        };
+    }
+    let mut seconds = i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX);
+    let token = match call.token_response {
+        TokenResponse::Normal
+        | TokenResponse::WithoutExpiry
+        | TokenResponse::FormEncoded
+        | TokenResponse::Oversized => state.store_new_token(family, about),
+        TokenResponse::Expired => {
+            about.expires_at = Some(now - HOUR);
+            seconds = -3600;
+            state.store_new_token(family, about)
+        }
+        TokenResponse::SameToken => {
+            let ends = about.expires_at.map(Expiry::At);
+            let later = TokenChange {
+                expires_at: ends,
+                ..TokenChange::default()
+            };
+            lock(&state.tokens).update(old, later);
+            old.to_owned()
+        }
+    };
+    let mut answer = json!({"access_token": token, "token_type": "bearer"});
+    match call.token_response {
+        TokenResponse::FormEncoded => {
+            let form = format!("access_token={token}&expires={seconds}");
+            return Reply::file(StatusCode::OK, "text/plain; charset=UTF-8", form.into());
+        }
+        TokenResponse::WithoutExpiry => {}
+        TokenResponse::Normal | TokenResponse::SameToken | TokenResponse::Expired => {
+            insert_field(&mut answer, "expires_in", seconds.into());
+        }
+        TokenResponse::Oversized => {
+            insert_field(&mut answer, "expires_in", seconds.into());
+            add_padding(&mut answer);
+        }
+    }
+    Reply::json(&answer)
+}
+
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
+fn insert_field(answer: &mut Value, name: &str, value: Value) {
+    if let Some(fields) = answer.as_object_mut() {
+        fields.insert(name.to_owned(), value);
+    }
+}
+
+/// To a length that nobody expects.
+fn add_padding(answer: &mut Value) {
+    insert_field(answer, "padding", "x".repeat(100_000).into());
+}
+
+/// Only a living token of a user's is exchanged.
+pub(crate) fn check_exchangeable(state: &State, token: &str) -> Result<(), GraphFailure> {
+    let now = state.now();
+    let kind = lock(&state.tokens).check(token, state.app_credentials(), now);
+    match kind.map_err(|failure| failure.with_status(StatusCode::BAD_REQUEST))? {
+        TokenType::User | TokenType::Page | TokenType::SystemUser => Ok(()),
+        TokenType::App => {
+            Err(GraphFailure::invalid_token(None, "Invalid OAuth access token data.")
+                .with_status(StatusCode::BAD_REQUEST))
+        }
+    }
+}
+
+/// `client_id` and `client_secret`.
+fn check_client(state: &State, call: &Call) -> Result<(), GraphFailure> {
+    let id = call
+        .text("client_id")
+        .ok_or_else(|| GraphFailure::new(101, "Missing client_id parameter."))?;
+    if id != state.config.app_id {
+        return Err(GraphFailure::new(
+            101,
+            "Error validating application. Cannot get application info due to a system error.",
+        ));
+    }
+    let secret = call.text("client_secret");
+    let has_app_token = matches!(&call.credential, CallCredential::Parameter(token)
+        if *token == format!("{id}|{}", state.config.app_secret));
+    if secret.as_deref() == Some(&state.config.app_secret) || (secret.is_none() && has_app_token) {
+        Ok(())
+    } else {
+        Err(GraphFailure::new(1, "Error validating client secret.").with_status(StatusCode::BAD_REQUEST))
+    }
+}

@@ -1,0 +1,188 @@
+//! Who answers what. The token is looked at before anything else, the path's sense included.
+
+use http::StatusCode;
+
+use crate::call::{Call, CallCredential};
+use crate::failure::GraphFailure;
+use crate::faults::EndpointKind;
+use crate::hosts::{TokenFamily, VirtualHost};
+use crate::invalidation::InvalidationReason;
+use crate::reply::{Reply, is_known_version};
+use crate::state::{State, lock};
+use crate::tokens::{TokenType, is_id};
+use crate::{batch, debug_token, instagram_threads, media, messages, oauth, objects, pages, proof, uploads, videos};
+
+/// A call's credential, found good.
+pub(crate) struct ValidToken {
+    pub(crate) token: String,
+    pub(crate) kind: TokenType,
+}
+
+/// Answers a call.
+pub(crate) fn dispatch(state: &State, call: &Call) -> Reply {
+    route(state, call).unwrap_or_else(|failure| Reply::failure(&failure.for_host(call.host)))
+}
+
+/// What a call is to.
+pub(crate) fn classify(call: &Call) -> EndpointKind {
+    let path: Vec<&str> = call.path.iter().map(String::as_str).collect();
+    let is_instagram_or_threads = matches!(call.host, VirtualHost::Instagram | VirtualHost::Threads);
+    match path.as_slice() {
+        ["oauth", "access_token"] if !is_instagram_or_threads => EndpointKind::Exchange,
+        [_, "access_tokens"] if call.method == http::Method::POST => EndpointKind::Mint,
+        ["refresh_access_token"] => EndpointKind::Refresh,
+        ["debug_token"] => EndpointKind::DebugToken,
+        ["oauth", ..] | ["access_token", ..] | [_, "access_tokens"] => EndpointKind::Other,
+        _ => EndpointKind::Data,
+    }
+}
+
+/// Looks at a call's token.
+pub(crate) fn authenticate(state: &State, call: &Call) -> Result<ValidToken, GraphFailure> {
+    let (token, status) = match &call.credential {
+        CallCredential::Header(token) => (token, StatusCode::UNAUTHORIZED),
+        CallCredential::Parameter(token) => (token, StatusCode::BAD_REQUEST),
+        CallCredential::Missing if call.path.first().is_some_and(|first| first == "me") => {
+            return Err(no_user_error());
+        }
+        CallCredential::Missing => {
+            return Err(GraphFailure::new(
+                104,
+                "An access token is required to request this resource.",
+            ));
+        }
+    };
+    if !call.host.accepts(TokenFamily::from_token(token)) {
+        return Err(InvalidationReason::cannot_parse().with_status(status));
+    }
+    let now = state.now();
+    let kind = lock(&state.tokens).check(token, state.app_credentials(), now);
+    let bearer = ValidToken {
+        token: token.clone(),
+        kind: kind.map_err(|failure| failure.with_status(status))?,
+    };
+    Ok(bearer)
+}
+
+fn route(state: &State, call: &Call) -> Result<Reply, GraphFailure> {
+    let path: Vec<&str> = call.path.iter().map(String::as_str).collect();
+    let verb = match call.method.as_str() {
+        "HEAD" => "GET",
+        verb => verb,
+    };
+    if let Some(answer) = route_without_token(state, call, (verb, &path)) {
+        return answer;
+    }
+
+    let bearer = authenticate(state, call)?;
+    proof::check(state, call, &bearer.token, bearer.kind)?;
+    if !is_known_version(call.version) {
+        let (major, minor) = call.version.unwrap_or_default();
+        return Err(GraphFailure::unknown_path(&format!("v{major}.{minor}")));
+    }
+    if matches!(call.host, VirtualHost::Instagram | VirtualHost::Threads) {
+        return instagram_threads::account(call, &path);
+    }
+    match (verb, path.as_slice()) {
+        ("POST", []) => batch::execute(state, call),
+        ("GET", ["debug_token"]) => debug_token::inspect(state, call, &bearer),
+        ("GET", ["me"]) => match bearer.kind {
+            TokenType::User | TokenType::Page | TokenType::SystemUser => Ok(objects::me(call)),
+            TokenType::App => Err(no_user_error()),
+        },
+        ("GET", ["me", "permissions"]) => Ok(objects::permissions(state, &bearer.token)),
+        ("GET", ["me" | "app", "picture"]) => Ok(objects::picture(call)),
+        (_, [upload]) if upload.starts_with("upload:") => uploads::resume(state, call),
+        (_, [id, rest @ ..]) if is_id(id) => route_object(state, call, &bearer, (verb, id, rest)),
+        (_, path) => Err(GraphFailure::unsupported_request(&call.method, &path.join("/"))),
+    }
+}
+
+/// What asks for a token itself, in a way of its own, or not at all.
+fn route_without_token(
+    state: &State,
+    call: &Call,
+    (verb, path): (&str, &[&str]),
+) -> Option<Result<Reply, GraphFailure>> {
+    let answer = match (call.host, verb, path) {
+        (VirtualHost::Lookaside, ..) | (VirtualHost::Any, "GET", ["whatsapp_business", "attachments"]) => {
+            Ok(media::download(state, call))
+        }
+        (VirtualHost::Rupload, ..) | (VirtualHost::Any, _, ["video-upload", ..]) => {
+            Ok(videos::transfer(state, call, path))
+        }
+        (VirtualHost::Instagram | VirtualHost::Threads, "POST", ["oauth", "access_token"]) => {
+            instagram_threads::login(call)
+        }
+        (VirtualHost::Instagram | VirtualHost::Threads | VirtualHost::Any, "GET", ["access_token"]) => {
+            instagram_threads::exchange(state, call)
+        }
+        (VirtualHost::Instagram | VirtualHost::Threads | VirtualHost::Any, "GET", ["refresh_access_token"]) => {
+            instagram_threads::refresh(state, call)
+        }
+        (VirtualHost::Instagram | VirtualHost::Threads, ..) => return None,
+        (_, "GET" | "POST", ["oauth", "access_token"]) => oauth::access_token(state, call),
+        (_, "GET" | "POST", ["oauth", "revoke"]) => oauth::revoke(state, call),
+        _ => return None,
+    };
+    Some(answer)
+}
+
+/// Objects with an id, and their edges.
+fn route_object(
+    state: &State,
+    call: &Call,
+    bearer: &ValidToken,
+    (verb, id, rest): (&str, &str, &[&str]),
+) -> Result<Reply, GraphFailure> {
+    match (verb, rest) {
+        ("GET", []) if media::is_media_id(state, id) => media::media_info(state, call, id),
+        ("GET", []) => objects::phone(state, call, id),
+        ("DELETE", []) => media::delete(state, call, id),
+        ("POST", ["messages"]) => messages::send(state, call, bearer, id),
+        ("POST", ["media"]) => media::upload(state, call),
+        ("GET", ["message_templates"]) => pages::templates(state, call, id),
+        ("POST", ["uploads"]) => uploads::create_session(state, call, id),
+        ("POST", ["videos"]) if call.host != VirtualHost::Graph => videos::publish(state, call),
+        ("POST", ["video_reels"]) => videos::reel(state, call),
+        ("GET", ["picture"]) => Ok(objects::picture(call)),
+        ("GET" | "POST" | "DELETE", ["subscriptions"]) => objects::subscriptions(call, bearer.kind),
+        ("POST", ["access_tokens"]) => oauth::create_system_user_token(state, call, bearer.kind),
+        ("DELETE", ["access_tokens"]) => Ok(oauth::revoke_all(state)),
+        (_, []) => Err(GraphFailure::unsupported_request(&call.method, id)),
+        (_, edge) => Err(GraphFailure::unknown_path(&edge.join("/"))),
+    }
+}
+
+/// Graph's word on a malformed token, on command: it echoes whatever token there is.
+pub(crate) fn malformed_token(call: &Call) -> GraphFailure {
+    let (token, status) = match &call.credential {
+        CallCredential::Parameter(token) => (token.as_str(), StatusCode::BAD_REQUEST),
+        CallCredential::Header(token) => (token.as_str(), StatusCode::UNAUTHORIZED),
+        CallCredential::Missing => ("", StatusCode::BAD_REQUEST),
+    };
+    GraphFailure::malformed_token(token)
+        .with_status(status)
+        .for_host(call.host)
+}
+
+/// An error on command. A dead token's status depends on how it travelled, as always.
+pub(crate) fn injected_error(call: &Call, code: i64, subcode: Option<i64>, status: Option<StatusCode>) -> GraphFailure {
+    let mut failure = GraphFailure::from_code(code).for_host(call.host);
+    if let Some(subcode) = subcode {
+        failure = failure.with_subcode(subcode);
+    }
+    let token_in_parameter = matches!(call.credential, CallCredential::Parameter(_));
+    match status {
+        Some(status) => failure.with_status(status),
+        None if code == 190 && token_in_parameter => failure.with_status(StatusCode::BAD_REQUEST),
+        None => failure,
+    }
+}
+
+fn no_user_error() -> GraphFailure {
+    GraphFailure::new(
+        2500,
+        "An active access token must be used to query information about the current user.",
+    )
+}

@@ -1,0 +1,288 @@
+//! What the fake knows, and how it was set up.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use http::HeaderMap;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::call::UploadedFile;
+use crate::call_log::CallLog;
+use crate::clock::Clock;
+use crate::faults::{EndpointKind, FaultQueue};
+use crate::hosts::TokenFamily;
+use crate::tokens::{App, TokenInfo, TokenTable, TokenType};
+use crate::uploads::UploadSession;
+use crate::videos::VideoUpload;
+use crate::{random, usage};
+
+/// How a fake Graph is set up.
+#[derive(Clone)]
+pub struct FakeGraphConfig {
+    /// Its clock: tokens expire by it.
+    pub clock: Clock,
+    /// The life of tokens that it issues itself (exchange, minting); without one, 60 days, as Graph's.
+    pub token_ttl: Option<Duration>,
+    /// The app's id.
+    pub app_id: String,
+    /// The app's secret.
+    pub app_secret: String,
+    /// Whether calls need an `appsecret_proof`.
+    pub proof: ProofPolicy,
+    /// What `paging.next` begins with.
+    pub graph_origin: String,
+    /// What media URLs begin with.
+    pub media_origin: String,
+    /// What the upload URLs of reels begin with.
+    pub upload_origin: String,
+}
+
+/// Whether calls need an `appsecret_proof`. A wrong one is refused either way.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum ProofPolicy {
+    /// No, Graph's default.
+    #[default]
+    Optional,
+    /// Yes, as with the app setting "Require App Secret".
+    Required,
+}
+
+/// A message that was accepted.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct AcceptedMessage {
+    /// The message's id, `wamid.…`.
+    pub id: String,
+    /// The number that sent it.
+    pub phone_id: String,
+    /// The number it went to.
+    pub to: String,
+    /// Its type: `text`, `template`, …
+    pub kind: String,
+    /// The fingerprint of the token that it came with.
+    pub token: String,
+    /// When, in seconds since 1970.
+    pub at: i64,
+    /// All that the request said, less the credential.
+    pub params: Value,
+}
+
+/// What happened so far.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Counts {
+    /// Data calls that arrived. A batch is one; what is about tokens is none.
+    pub attempts: u64,
+    /// Data calls refused because their token was dead, unknown or missing.
+    pub rejected: u64,
+    /// Messages accepted.
+    pub accepted: u64,
+    /// Data calls that met trouble on command.
+    pub faults_injected: u64,
+    /// Tokens issued, to whomever.
+    pub issued: u64,
+    /// Calls of Graph's `/oauth/access_token`.
+    pub exchanges: u64,
+    /// Calls of `POST /{system-user-id}/access_tokens`.
+    pub system_user_tokens: u64,
+    /// Calls of Instagram's and Threads' `/refresh_access_token`.
+    pub refreshes: u64,
+    /// Calls of `/debug_token`.
+    pub inspections: u64,
+}
+
+/// All of the fake.
+pub(crate) struct State {
+    pub(crate) config: FakeGraphConfig,
+    pub(crate) tokens: Mutex<TokenTable>,
+    pub(crate) messages: Mutex<VecDeque<AcceptedMessage>>,
+    pub(crate) calls: Mutex<CallLog>,
+    pub(crate) media: Mutex<HashMap<String, StoredMedia>>,
+    pub(crate) uploads: Mutex<HashMap<String, UploadSession>>,
+    pub(crate) videos: Mutex<HashMap<String, VideoUpload>>,
+    pub(crate) faults: Mutex<FaultQueue>,
+    pub(crate) usage: Mutex<HeaderMap>,
+    pub(crate) attempts: AtomicU64,
+    pub(crate) rejected: AtomicU64,
+    pub(crate) accepted: AtomicU64,
+    pub(crate) faults_injected: AtomicU64,
+    pub(crate) exchanges: AtomicU64,
+    pub(crate) system_user_tokens: AtomicU64,
+    pub(crate) refreshes: AtomicU64,
+    pub(crate) inspections: AtomicU64,
+}
+
+/// An uploaded file, and the `hash` of its URL. A deleted one stays as a name.
+pub(crate) struct StoredMedia {
+    pub(crate) hash: String,
+    pub(crate) file: Option<UploadedFile>,
+}
+
+/// A lock that a panic elsewhere does not poison: the fake goes on.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+// === impl Proof ===
+
+impl FromStr for ProofPolicy {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "optional" => Ok(Self::Optional),
+            "required" => Ok(Self::Required),
+            other => Err(format!("{other:?} is neither optional nor required")),
+        }
+    }
+}
+
+// === impl Settings ===
+
+impl FakeGraphConfig {
+    /// Graph's own, by a clock.
+    #[must_use]
+    pub fn new(clock: Clock) -> Self {
+        Self {
+            clock,
+            token_ttl: None,
+            app_id: "1234567890123456".to_owned(),
+            app_secret: "0123456789abcdef0123456789abcdef".to_owned(),
+            proof: ProofPolicy::Optional,
+            graph_origin: "https://graph.facebook.com".to_owned(),
+            media_origin: "https://lookaside.fbsbx.com".to_owned(),
+            upload_origin: "https://rupload.facebook.com".to_owned(),
+        }
+    }
+}
+
+impl fmt::Debug for FakeGraphConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("token_ttl", &self.token_ttl)
+            .field("app_id", &self.app_id)
+            .field("proof", &self.proof)
+            .finish_non_exhaustive()
+    }
+}
+
+// === impl State ===
+
+impl State {
+    pub(crate) fn new(config: FakeGraphConfig) -> Self {
+        Self {
+            config,
+            tokens: Mutex::default(),
+            messages: Mutex::default(),
+            calls: Mutex::default(),
+            media: Mutex::default(),
+            uploads: Mutex::default(),
+            videos: Mutex::default(),
+            faults: Mutex::default(),
+            usage: Mutex::new(usage::default_headers()),
+            attempts: AtomicU64::new(0),
+            rejected: AtomicU64::new(0),
+            accepted: AtomicU64::new(0),
+            faults_injected: AtomicU64::new(0),
+            exchanges: AtomicU64::new(0),
+            system_user_tokens: AtomicU64::new(0),
+            refreshes: AtomicU64::new(0),
+            inspections: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn now(&self) -> SystemTime {
+        self.config.clock.now()
+    }
+
+    pub(crate) fn app_credentials(&self) -> App<'_> {
+        App {
+            id: &self.config.app_id,
+            secret: &self.config.app_secret,
+        }
+    }
+
+    /// A new token: a system user's, or of another family a person's.
+    pub(crate) fn issue(&self, family: TokenFamily, ttl: Option<Duration>) -> String {
+        let kind = match family {
+            TokenFamily::Facebook => TokenType::SystemUser,
+            TokenFamily::Instagram | TokenFamily::Threads => TokenType::User,
+        };
+        self.store_new_token(family, TokenInfo::new(kind, self.now(), ttl))
+    }
+
+    /// A new token of which this is known.
+    pub(crate) fn store_new_token(&self, family: TokenFamily, about: TokenInfo) -> String {
+        let token = random::token(family.prefix());
+        lock(&self.tokens).add(&token, about);
+        token
+    }
+
+    /// Counts a call.
+    pub(crate) fn count_call(&self, endpoint: EndpointKind) {
+        let counter = match endpoint {
+            EndpointKind::Data => &self.attempts,
+            EndpointKind::Exchange => &self.exchanges,
+            EndpointKind::Mint => &self.system_user_tokens,
+            EndpointKind::Refresh => &self.refreshes,
+            EndpointKind::DebugToken => &self.inspections,
+            EndpointKind::Other => return,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn record_message(&self, message: AcceptedMessage) {
+        self.accepted.fetch_add(1, Ordering::Relaxed);
+        let mut messages = lock(&self.messages);
+        messages.push_back(message);
+        if messages.len() > MAX_RECORDED_MESSAGES {
+            messages.pop_front();
+        }
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        Counts {
+            attempts: self.attempts.load(Ordering::Relaxed),
+            rejected: self.rejected.load(Ordering::Relaxed),
+            accepted: self.accepted.load(Ordering::Relaxed),
+            faults_injected: self.faults_injected.load(Ordering::Relaxed),
+            issued: lock(&self.tokens).issued_count(),
+            exchanges: self.exchanges.load(Ordering::Relaxed),
+            system_user_tokens: self.system_user_tokens.load(Ordering::Relaxed),
+            refreshes: self.refreshes.load(Ordering::Relaxed),
+            inspections: self.inspections.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Forgets messages, calls, media, uploads, trouble, usage and counts. Tokens stay as they are, since a sidecar holds them.
+    pub(crate) fn reset(&self) {
+        lock(&self.messages).clear();
+        lock(&self.calls).clear();
+        lock(&self.media).clear();
+        lock(&self.uploads).clear();
+        lock(&self.videos).clear();
+        lock(&self.faults).clear();
+        *lock(&self.usage) = usage::default_headers();
+        let counters = [
+            &self.attempts,
+            &self.rejected,
+            &self.accepted,
+            &self.faults_injected,
+            &self.exchanges,
+            &self.system_user_tokens,
+            &self.refreshes,
+            &self.inspections,
+        ];
+        for counter in counters {
+            counter.store(0, Ordering::Relaxed);
+        }
+    }
+}
+
+/// So many messages are remembered; the count goes on.
+const MAX_RECORDED_MESSAGES: usize = 100_000;

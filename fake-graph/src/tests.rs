@@ -1,0 +1,20 @@
+//! The fake Graph over real sockets, with TLS: what users' CI sees of it. Where time matters it is called
+//! in-process, and time is paused.
+
+mod support;
+
+mod batches;
+mod control;
+mod debug_token;
+mod faults;
+mod hosts;
+mod media;
+mod messages;
+mod oauth;
+mod paging;
+mod proofs;
+mod recorded_calls;
+mod responses;
+mod token_renewal;
+mod tokens;
+mod uploads;

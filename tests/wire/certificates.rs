@@ -1,0 +1,61 @@
+//! Certificates that graphward makes, as clients judge them.
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use fake_graph::{FakeGraph, FakeGraphConfig};
+use graphward::net::ca::{CertAuthority, CertSpec};
+use graphward::net::{Connector, ConnectorConfig, HttpVersion, tls};
+use graphward::types::Clock;
+use http_body_util::Empty;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use tokio::net::TcpListener;
+
+/// Connects a client that trusts `trusted` to a listener whose certificate is `leaf`, signed by `signer`.
+async fn connect(trusted: &CertAuthority, signer: &CertAuthority, leaf: &CertSpec) -> Result<u16, String> {
+    let graph = FakeGraph::new(FakeGraphConfig::new(fake_graph::Clock::system()));
+    let acceptor = signer.acceptor(leaf, HttpVersion::Auto.alpn()).unwrap();
+    let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+    let running = graph.start(listener, Some(acceptor)).unwrap();
+    let mut ca = tempfile::NamedTempFile::new().unwrap();
+    ca.write_all(trusted.pem().as_bytes()).unwrap();
+    let connector = Connector::from_config(ConnectorConfig {
+        connect_to: [("graph.facebook.com".to_owned(), running.address.to_string())].into(),
+        tls: tls::client(Some(ca.path()), HttpVersion::Auto.alpn()).unwrap(),
+        timeout: Duration::from_secs(10),
+        allow_http: false,
+    });
+    let client = Client::builder(TokioExecutor::new()).build::<_, Empty<Bytes>>(connector);
+    let answer = client.get("https://graph.facebook.com/me".parse().unwrap()).await;
+    running.stop().await;
+    answer
+        .map(|answer| answer.status().as_u16())
+        .map_err(|error| format!("{error:?}"))
+}
+
+#[tokio::test]
+async fn a_client_that_trusts_the_ca_is_served_and_others_are_not() {
+    let clock = Clock::system();
+    let (ours, theirs) = (CertAuthority::new(&clock).unwrap(), CertAuthority::new(&clock).unwrap());
+    let leaf = CertSpec::for_graph(&clock);
+    assert_eq!(connect(&ours, &ours, &leaf).await, Ok(400));
+    let refused = connect(&theirs, &ours, &leaf).await.unwrap_err();
+    assert!(refused.contains("Tls"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_wrong_name_and_an_expired_certificate_are_refused() {
+    let clock = Clock::system();
+    let ours = CertAuthority::new(&clock).unwrap();
+    let mut wrong = CertSpec::for_graph(&clock);
+    wrong.names = vec!["graph.example.com".to_owned()];
+    let refused = connect(&ours, &ours, &wrong).await.unwrap_err();
+    assert!(refused.contains("NotValidForName"), "{refused}");
+    let mut expired = CertSpec::for_graph(&clock);
+    expired.not_after = clock.now() - Duration::from_secs(60);
+    let refused = connect(&ours, &ours, &expired).await.unwrap_err();
+    assert!(refused.contains("Expired"), "{refused}");
+}
