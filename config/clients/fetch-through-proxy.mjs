@@ -3,9 +3,9 @@
 // refuses that of undici.
 //
 //   import * as undici from "undici";
-//   heedProxy(undici);
+//   useProxyFromEnvironment(undici);
 
-export function heedProxy({ EnvHttpProxyAgent, install, setGlobalDispatcher }) {
+export function useProxyFromEnvironment({ EnvHttpProxyAgent, install, setGlobalDispatcher }) {
   setGlobalDispatcher(new EnvHttpProxyAgent());
   install(); // undici's own fetch, which fits its agents
 }

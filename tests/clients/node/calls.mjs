@@ -1,10 +1,10 @@
-// The usual calls. A library (in libraries/) says how it does each; what it cannot do is left out.
+// The usual calls. Each file of libraries/ says how its library makes them, and leaves out those that it cannot make.
 //
-//   text(words), template(name)   send a message
-//   batch(list of words)          several texts in one request
-//   upload(bytes) -> id           media …
-//   download(id) -> bytes         … and back, through the URL that Graph gives
-//   list() -> names               all templates, page after page
+//   text(body), template(name)    sends a message
+//   batch(bodies)                 sends several texts in one request
+//   upload(bytes) -> id           uploads media
+//   download(id) -> bytes         downloads media by the URL that Graph returns
+//   list() -> names               lists all templates, page by page
 
 import assert from "node:assert/strict";
 
@@ -12,7 +12,7 @@ export const PHONE = "106540352242922";
 export const BUSINESS = "102290129340398";
 export const TO = "15550100200";
 
-/** Messages as Graph takes them, for libraries that have no words of their own for them. */
+/** Messages in Graph's format, for libraries without types for them. */
 export const text = (body) => ({ messaging_product: "whatsapp", to: TO, type: "text", text: { body } });
 export const template = (name) => ({
   messaging_product: "whatsapp",
@@ -21,33 +21,33 @@ export const template = (name) => ({
   template: { name, language: { code: "en_US" } },
 });
 
-/** A batch's item that sends a text. */
-export const item = (words, token) => ({
+/** A batch item that sends a text. */
+export const item = (body, token) => ({
   method: "POST",
   relative_url: `${PHONE}/messages?access_token=${token}`,
-  body: new URLSearchParams({ ...text(words), text: JSON.stringify({ body: words }), access_token: token }).toString(),
+  body: new URLSearchParams({ ...text(body), text: JSON.stringify({ body }), access_token: token }).toString(),
 });
 
 const FILE = "%PDF-1.7 \r\n--\u0000\u00ff access_token=mine";
 
-/** Does them all, and returns what Graph must have heard. `doing` may do something around each. */
-export async function doEverything(library, doing = (call) => call()) {
-  const said = ["a text", "a_template"];
-  await doing(() => library.text("a text"));
-  await doing(() => library.template("a_template"));
+/** Makes every call, and returns the messages that Graph must have accepted. `around` wraps each call. */
+export async function makeEveryCall(library, around = (call) => call()) {
+  const sent = ["a text", "a_template"];
+  await around(() => library.text("a text"));
+  await around(() => library.template("a_template"));
   if (library.batch) {
-    const words = ["one & one", "two + two", "drei \u00d7 \u{1F600}"];
-    await doing(() => library.batch(words));
-    said.push(...words);
+    const bodies = ["one & one", "two + two", "drei \u00d7 \u{1F600}"];
+    await around(() => library.batch(bodies));
+    sent.push(...bodies);
   }
   if (library.upload) {
-    const id = await doing(() => library.upload(Buffer.from(FILE, "latin1")));
-    const bytes = await doing(() => library.download(id));
+    const id = await around(() => library.upload(Buffer.from(FILE, "latin1")));
+    const bytes = await around(() => library.download(id));
     assert.equal(Buffer.from(bytes).toString("latin1"), FILE);
   }
   if (library.list) {
-    const names = await doing(() => library.list());
+    const names = await around(() => library.list());
     assert.deepEqual(names, Array.from({ length: 57 }, (_, n) => `fake_template_${n}`));
   }
-  return said;
+  return sent;
 }

@@ -1,4 +1,4 @@
-// Stands for a hosts file that leads Meta's names to graphward, and for graphward on port 443.
+// Acts as a hosts file that maps the names of Meta to graphward, with graphward on port 443.
 
 import net from "node:net";
 

@@ -2,8 +2,8 @@
 
 import { after, afterEach, before, beforeEach, describe, test } from "node:test";
 
-import { doEverything } from "./calls.mjs";
-import { SECRET, open } from "./house.mjs";
+import { makeEveryCall } from "./calls.mjs";
+import { SECRET, start } from "./harness.mjs";
 
 const LIBRARIES = [
   "fetch",
@@ -17,48 +17,48 @@ const LIBRARIES = [
 for (const library of LIBRARIES) {
   describe(library, async () => {
     const { default: connect } = await import(`./libraries/${library}.mjs`);
-    let house;
-    before(async () => (house = await open()));
-    after(() => house.close());
-    beforeEach(() => house.control("/reset", {}));
-    afterEach(() => house.onlyDroppedTokensWereSeen());
+    let harness;
+    before(async () => (harness = await start()));
+    after(() => harness.close());
+    beforeEach(() => harness.control("/reset", {}));
+    afterEach(() => harness.assertOnlyDroppedTokensReachedGraph());
 
-    test("with a placeholder for a token, every usual call is answered", async () => {
-      await house.heard(await doEverything(connect(house.proxy, "unused")));
+    test("with a placeholder as the token, every usual call is answered", async () => {
+      await harness.assertAccepted(await makeEveryCall(connect(harness.proxy, "unused")));
     });
 
-    test("with a stale token of its own, every usual call is answered", async () => {
-      await house.heard(await doEverything(connect(house.proxy, await house.stale())));
+    test("with an expired token of its own, every usual call is answered", async () => {
+      await harness.assertAccepted(await makeEveryCall(connect(harness.proxy, await harness.issueExpired())));
     });
 
     test("across an expiry, healed by a file drop, every message arrives once", async () => {
-      const client = connect(house.proxy, "unused");
-      const words = Array.from({ length: 40 }, (_, n) => `message ${n}`);
+      const client = connect(harness.proxy, "unused");
+      const bodies = Array.from({ length: 40 }, (_, n) => `message ${n}`);
       let sent = 0;
-      await eachOf(4, words, async (words) => {
-        await client.text(words);
+      await forEachWith(4, bodies, async (body) => {
+        await client.text(body);
         sent += 1;
         if (sent !== 10) return;
-        await house.expire(); // the others go on meanwhile
-        await house.dropOnceRejected();
+        await harness.expireAll(); // the other workers go on sending
+        await harness.dropTokenOnceRejected();
       });
-      await house.heard(words);
+      await harness.assertAccepted(bodies);
     });
 
-    test("a dead token is healed under every usual call", async () => {
+    test("an expired token is healed under every usual call", async () => {
       const healed = async (call) => {
-        await house.expire();
-        const [answer] = await Promise.all([call(), house.dropOnceRejected()]);
+        await harness.expireAll();
+        const [answer] = await Promise.all([call(), harness.dropTokenOnceRejected()]);
         return answer;
       };
-      await house.heard(await doEverything(connect(house.proxy, "unused"), healed));
+      await harness.assertAccepted(await makeEveryCall(connect(harness.proxy, "unused"), healed));
     });
 
-    test("where the app demands proofs, every usual call has the right one", async () => {
-      const strict = await open({ proof: true });
+    test("where Graph requires proofs, every usual call has the right one", async () => {
+      const strict = await start({ proof: true });
       try {
-        await strict.heard(await doEverything(connect(strict.proxy, await strict.stale(), SECRET)));
-        await strict.onlyDroppedTokensWereSeen();
+        await strict.assertAccepted(await makeEveryCall(connect(strict.proxy, await strict.issueExpired(), SECRET)));
+        await strict.assertOnlyDroppedTokensReachedGraph();
       } finally {
         await strict.close();
       }
@@ -66,11 +66,11 @@ for (const library of LIBRARIES) {
   });
 }
 
-/** Works through a list, so many at a time. */
-async function eachOf(hands, list, work) {
+/** Calls `work` for each item of a list, `concurrency` at a time. */
+async function forEachWith(concurrency, list, work) {
   const left = [...list];
-  const hand = async () => {
+  const worker = async () => {
     while (left.length > 0) await work(left.shift());
   };
-  await Promise.all(Array.from({ length: hands }, hand));
+  await Promise.all(Array.from({ length: concurrency }, worker));
 }

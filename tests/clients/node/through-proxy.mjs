@@ -1,7 +1,7 @@
-// Before Node 24, `fetch` heeds HTTPS_PROXY only with undici's help. Other libraries do so themselves.
+// Before Node 24, `fetch` honors HTTPS_PROXY only with the help of undici. Other libraries honor it themselves.
 
 import * as undici from "undici";
 
-import { heedProxy } from "../../../config/clients/fetch-through-proxy.mjs";
+import { useProxyFromEnvironment } from "../../../config/clients/fetch-through-proxy.mjs";
 
-heedProxy(undici);
+useProxyFromEnvironment(undici);

@@ -1,9 +1,9 @@
-"""What all the libraries' tests have in common."""
+"""Fixtures for the tests of all libraries."""
 
 import sys
 
 import pytest
-from house import ROOT, House
+from harness import ROOT, Harness
 
 sys.path.insert(0, str(ROOT / "config/clients"))
 
@@ -11,22 +11,22 @@ PHONE, WABA, TO = "106540352242922", "102290129340398", "15550100123"
 
 
 @pytest.fixture(scope="module")
-def house():
-    with House() as house:
-        yield house
+def harness():
+    with Harness() as harness:
+        yield harness
 
 
 @pytest.fixture(autouse=True)
-def clean(house):
-    """Each test begins with nothing said and done, and none lets a token of the library's reach Graph."""
-    house.graph.reset()
-    before = len(house.log())
+def clean(harness):
+    """Resets the fake Graph before each test, and checks that no token of the library reached it."""
+    harness.graph.reset()
+    before = len(harness.log())
     yield
-    print(house.log()[before:])  # is shown if the test fails
-    house.assert_that_graph_saw_our_tokens_only()
+    print(harness.log()[before:])  # pytest shows it if the test fails
+    harness.assert_only_our_tokens_reached_graph()
 
 
-@pytest.fixture(params=["a placeholder", "a stale token"])
-def presented(request, house):
-    """What the library sends as its token."""
-    return "unused" if request.param == "a placeholder" else house.graph.issue_dead()
+@pytest.fixture(params=["a placeholder", "an expired token"])
+def client_token(request, harness):
+    """The token that the library sends."""
+    return "unused" if request.param == "a placeholder" else harness.graph.issue_expired()

@@ -1,4 +1,4 @@
-"""facebook-business, Meta's own."""
+"""facebook-business, by Meta."""
 
 import pytest
 import use_facebook_business
@@ -7,8 +7,8 @@ from facebook_business.adobjects.whatsappbusinessaccount import WhatsAppBusiness
 
 
 @pytest.fixture
-def api(house, presented):
-    return use_facebook_business.api(house.url, presented, api_version="v25.0", crash_log=False)
+def api(harness, client_token):
+    return use_facebook_business.api(harness.url, client_token, api_version="v25.0", crash_log=False)
 
 
 def send_text(api, text):
@@ -16,15 +16,15 @@ def send_text(api, text):
     return api.call("POST", (PHONE, "messages"), params=message).json()["messages"][0]["id"]
 
 
-def test_a_text_and_a_template_are_sent_whatever_it_presents(house, api):
+def test_a_text_and_a_template_are_sent_with_any_client_token(harness, api):
     text = send_text(api, "hello")
     template = {"name": "code", "language": {"code": "en_US"}}
     message = {"messaging_product": "whatsapp", "to": TO, "type": "template", "template": template}
     answer = api.call("POST", (PHONE, "messages"), params=message).json()
-    assert [message["id"] for message in house.graph.messages()] == [text, answer["messages"][0]["id"]]
+    assert [message["id"] for message in harness.graph.messages()] == [text, answer["messages"][0]["id"]]
 
 
-def test_a_file_goes_up_and_comes_down(house, api):
+def test_a_file_goes_up_and_comes_down(harness, api):
     about = {"messaging_product": "whatsapp", "type": "text/plain"}
     file = ("a.txt", b"hello\n" * 1000, "text/plain")
     media = api.call("POST", (PHONE, "media"), params=about, files={"file": file}).json()
@@ -32,12 +32,12 @@ def test_a_file_goes_up_and_comes_down(house, api):
     assert api.call("GET", url).body() == "hello\n" * 1000
 
 
-def test_its_cursor_goes_to_the_end_of_a_list(house, api):
+def test_its_cursor_goes_to_the_end_of_a_list(harness, api):
     templates = list(WhatsAppBusinessAccount(WABA).get_message_templates(params={"limit": 10}))
     assert len({template["id"] for template in templates}) == len(templates) == 57
 
 
-def test_a_batch_is_run(house, api):
+def test_a_batch_is_run(harness, api):
     answers = []
     batch = api.new_batch()
     text = {"messaging_product": "whatsapp", "to": TO, "type": "text", "text": {"body": "in a batch"}}
@@ -45,16 +45,16 @@ def test_a_batch_is_run(house, api):
     batch.add("POST", [PHONE, "messages"], params=text, success=answers.append, failure=answers.append)
     assert batch.execute() is None
     assert [answer.status() for answer in answers] == [200, 200]
-    assert house.graph.texts() == ["in a batch"]
+    assert harness.graph.texts() == ["in a batch"]
 
 
-def test_each_text_is_accepted_once_across_an_expiry(house):
-    api = use_facebook_business.api(house.url, api_version="v25.0", crash_log=False)
+def test_each_text_is_accepted_once_across_an_expiry(harness):
+    api = use_facebook_business.api(harness.url, api_version="v25.0", crash_log=False)
 
     def send(number):
         send_text(api, f"text {number}")
         return f"text {number}"
 
-    sent = house.across_an_expiry(send)
-    assert house.graph.texts() == sorted(sent)
-    assert house.graph.rejected() > 0
+    sent = harness.across_an_expiry(send)
+    assert harness.graph.texts() == sorted(sent)
+    assert harness.graph.rejected() > 0

@@ -8,7 +8,7 @@ export default function connect(address, token) {
   graph.defaults.params = { access_token: token };
 
   return {
-    text: (words) => graph.post(`/${PHONE}/messages`, text(words)),
+    text: (body) => graph.post(`/${PHONE}/messages`, text(body)),
     template: (name) => graph.post(`/${PHONE}/messages`, template(name)),
     async upload(bytes) {
       const form = new FormData();
@@ -31,6 +31,6 @@ export default function connect(address, token) {
       } while (after);
       return names;
     },
-    batch: (words) => graph.post("/", { batch: words.map((words) => item(words, token)), include_headers: false }),
+    batch: (bodies) => graph.post("/", { batch: bodies.map((body) => item(body, token)), include_headers: false }),
   };
 }

@@ -8,7 +8,7 @@ export default function connect(address, token) {
   const api = graphward(bizSdk, address, token);
 
   return {
-    text: (words) => api.call("POST", [PHONE, "messages"], text(words)),
+    text: (body) => api.call("POST", [PHONE, "messages"], text(body)),
     template: (name) => api.call("POST", [PHONE, "messages"], template(name)),
     async list() {
       const page = await new bizSdk.WhatsAppBusinessAccount(BUSINESS).getMessageTemplates(["name"], { limit: 20 });
@@ -19,11 +19,11 @@ export default function connect(address, token) {
       }
       return names;
     },
-    async batch(words) {
+    async batch(bodies) {
       const batch = new bizSdk.FacebookAdsApiBatch(api, undefined, (answer) => {
         throw answer.error;
       });
-      for (const body of words) {
+      for (const body of bodies) {
         const message = { messaging_product: "whatsapp", to: TO, type: "text", access_token: token };
         batch.add("POST", [PHONE, "messages"], { ...message, text: encodeURIComponent(JSON.stringify({ body })) });
       }

@@ -10,7 +10,7 @@ export default function connect(_address, token) {
   const api = promisify(fb.napi);
 
   return {
-    text: (words) => api(`${PHONE}/messages`, "post", text(words)),
+    text: (body) => api(`${PHONE}/messages`, "post", text(body)),
     template: (name) => api(`${PHONE}/messages`, "post", template(name)),
     async list() {
       const names = [];
@@ -22,6 +22,6 @@ export default function connect(_address, token) {
       } while (after);
       return names;
     },
-    batch: (words) => api("", "post", { batch: words.map((words) => item(words, token)) }),
+    batch: (bodies) => api("", "post", { batch: bodies.map((body) => item(body, token)) }),
   };
 }

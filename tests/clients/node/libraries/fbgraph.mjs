@@ -5,7 +5,7 @@ import fbgraph from "fbgraph";
 import { graphward } from "../../../../config/clients/fbgraph.mjs";
 import { BUSINESS, PHONE, item, template, text } from "../calls.mjs";
 
-// Its forms have no type, and it makes its own proofs.
+// It sends forms without a Content-Type, and makes its own proofs.
 export default function connect(address, token, secret = null) {
   const graph = graphward(fbgraph, address).setAccessToken(token).setAppSecret(secret);
   const get = promisify(graph.get.bind(graph));
@@ -13,7 +13,7 @@ export default function connect(address, token, secret = null) {
   const form = (message) => ({ ...message, [message.type]: JSON.stringify(message[message.type]) });
 
   return {
-    text: (words) => post(`${PHONE}/messages`, form(text(words))),
+    text: (body) => post(`${PHONE}/messages`, form(text(body))),
     template: (name) => post(`${PHONE}/messages`, { access_token: token, ...form(template(name)) }),
     async list() {
       const names = [];
@@ -25,8 +25,8 @@ export default function connect(address, token, secret = null) {
       }
       return names;
     },
-    async batch(words) {
-      const items = words.map((words) => item(words, token));
+    async batch(bodies) {
+      const items = bodies.map((body) => item(body, token));
       return promisify(graph.batch.bind(graph))(items);
     },
   };

@@ -18,8 +18,8 @@ export default function connect(address, token) {
     });
 
   return {
-    text: (words) => post(`${PHONE}/messages`, text(words)),
-    // The token within the JSON: some write it so by hand.
+    text: (body) => post(`${PHONE}/messages`, text(body)),
+    // The token inside the JSON, as some apps send it.
     template: (name) => post(`${PHONE}/messages`, { access_token: token, ...template(name) }),
     async upload(bytes) {
       const form = new FormData();
@@ -42,8 +42,8 @@ export default function connect(address, token) {
       }
       return names;
     },
-    async batch(words) {
-      const items = words.map((words) => item(words, token));
+    async batch(bodies) {
+      const items = bodies.map((body) => item(body, token));
       const form = new URLSearchParams({ access_token: token, batch: JSON.stringify(items) });
       return json(graph, { method: "POST", body: form });
     },

@@ -3,7 +3,7 @@ import { Client } from "@great-detail/whatsapp";
 import { graphward } from "../../../../config/clients/great-detail-whatsapp.mjs";
 import { BUSINESS, PHONE, TO } from "../calls.mjs";
 
-// It asks for media with `Host: lookaside.fbsbx.com`, wherever it sends the request, and without a token.
+// It downloads media with `Host: lookaside.fbsbx.com`, at any address, and without a token.
 export default function connect(address, token) {
   const client = graphward({ Client }, address, { headers: { Authorization: `Bearer ${token}` }, retry: 0 });
   const send = (message) => client.message.createMessage({ phoneNumberID: PHONE, to: TO, ...message }).json();
@@ -20,7 +20,7 @@ export default function connect(address, token) {
       const { url } = await client.media.getURL({ mediaID }).json();
       return client.media.download({ mediaURL: url }).arrayBuffer();
     },
-    // It has no words for the next page.
+    // It has no call for the next page.
     async list() {
       const page = await client.template.list(BUSINESS, { limit: 100 }).json();
       return page.data.map(({ name }) => name);

@@ -6,22 +6,22 @@ import { PHONE, TO } from "../calls.mjs";
 
 export default function connect(address, token) {
   const whatsapp = graphward({ WhatsAppAPI }, address, { token });
-  const good = (answer) => {
+  const checked = (answer) => {
     if (answer.error) throw new Error(answer.error.message);
     return answer;
   };
 
   return {
-    text: async (words) => good(await whatsapp.sendMessage(PHONE, { phone: TO }, new Text(words))),
+    text: async (body) => checked(await whatsapp.sendMessage(PHONE, { phone: TO }, new Text(body))),
     template: async (name) =>
-      good(await whatsapp.sendMessage(PHONE, { phone: TO }, new Template(name, new Language("en_US")))),
+      checked(await whatsapp.sendMessage(PHONE, { phone: TO }, new Template(name, new Language("en_US")))),
     async upload(bytes) {
       const form = new FormData();
       form.set("file", new Blob([bytes], { type: "application/pdf" }), "file.pdf");
-      return good(await whatsapp.uploadMedia(PHONE, form)).id;
+      return checked(await whatsapp.uploadMedia(PHONE, form)).id;
     },
     async download(id) {
-      const { url } = good(await whatsapp.retrieveMedia(id));
+      const { url } = checked(await whatsapp.retrieveMedia(id));
       return (await whatsapp.fetchMedia(url)).arrayBuffer();
     },
   };

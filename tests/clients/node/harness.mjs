@@ -1,4 +1,4 @@
-// What these tests live in: a fake Graph and a graphward before it, on free ports, with files of their own.
+// Runs a fake Graph and graphward in front of it, on free ports, with a folder of their own.
 
 import assert from "node:assert/strict";
 import { execFile, spawn } from "node:child_process";
@@ -12,66 +12,65 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
-const PROGRAM =
-  process.env.GRAPHWARD ?? fileURLToPath(new URL("../../../target/debug/graphward", import.meta.url));
+const TARGET = process.env.CARGO_TARGET_DIR ?? fileURLToPath(new URL("../../../target", import.meta.url));
+const PROGRAM = process.env.GRAPHWARD ?? join(TARGET, "debug/graphward");
 
-/** The app's secret, of the fake Graph, of graphward and of libraries that make proofs. */
+/** The app secret, which the fake Graph, graphward and libraries that make proofs share. */
 export const SECRET = "0123456789abcdef0123456789abcdef";
 
-/** Opens a house. With `proof`, Graph takes no call without an appsecret_proof, and graphward knows the secret. With `tls`,
- * graphward speaks HTTPS as well, by an authority of its own: `authority` is its file. */
-export async function open({ proof = false, tls = false } = {}) {
-  const house = new House(await mkdtemp(join(tmpdir(), "graphward-clients-")));
+/** Starts a harness. With `proof`, Graph requires an appsecret_proof, and graphward knows the secret. With `tls`,
+ * graphward accepts HTTPS as well, with a CA of its own: `ca` is the path of its certificate. */
+export async function start({ proof = false, tls = false } = {}) {
+  const harness = new Harness(await mkdtemp(join(tmpdir(), "graphward-clients-")));
   try {
-    await writeFile(join(house.place, "secret"), SECRET);
-    await house.startGraph(proof ? ["--proof", "required"] : []);
-    await house.drop();
-    if (tls) await house.makeAuthority();
-    await house.startGraphward((tls ? TLS : "") + (proof ? APP : ""));
-    return house;
+    await writeFile(join(harness.folder, "secret"), SECRET);
+    await harness.startGraph(proof ? ["--proof", "required"] : []);
+    await harness.dropToken();
+    if (tls) await harness.createCa();
+    await harness.startGraphward((tls ? TLS : "") + (proof ? APP : ""));
+    return harness;
   } catch (error) {
-    await house.close();
+    await harness.close();
     throw error;
   }
 }
 
-class House {
+class Harness {
   #children = [];
   #dropped = [];
   #control;
   #graph;
   #rejected;
 
-  constructor(place) {
-    this.place = place;
+  constructor(folder) {
+    this.folder = folder;
   }
 
   async startGraph(more) {
     const args = ["--listen", "127.0.0.1:0", "--control", "127.0.0.1:0", "--ca-out", "ca.pem"];
-    const graph = this.#start(["fake-graph", ...args, ...more]);
-    [this.#graph, this.#control] = await graph.said(/^graph +https:\/\/(.+)$/, /^control +(.+)$/);
+    const waitForLines = this.#spawn(["fake-graph", ...args, ...more]);
+    [this.#graph, this.#control] = await waitForLines(/^graph +https:\/\/(.+)$/, /^control +(.+)$/);
   }
 
-  async makeAuthority() {
-    await promisify(execFile)(PROGRAM, ["ca", "--out", join(this.place, "tls")], { env: {} });
-    this.authority = join(this.place, "tls/ca.pem");
+  async createCa() {
+    await promisify(execFile)(PROGRAM, ["ca", "--out", join(this.folder, "tls")], { env: {} });
+    this.ca = join(this.folder, "tls/ca.pem");
   }
 
   async startGraphward(more) {
-    await writeFile(join(this.place, "graphward.toml"), settings(this.#graph, more));
-    const graphward = this.#start(["serve"]);
-    const address = (message) => new RegExp(`"${message}".*"address":"([^"]+)"|"address":"([^"]+)".*"${message}"`);
-    [this.admin, this.proxy] = await graphward.said(address("listening for operators"), address("listening for the app"));
-    this.log = graphward.lines;
+    await writeFile(join(this.folder, "graphward.toml"), config(this.#graph, more));
+    const waitForLines = this.#spawn(["serve"]);
+    const address = /"listening for the app".*"address":"([^"]+)"|"address":"([^"]+)".*"listening for the app"/;
+    [this.proxy] = await waitForLines(address);
   }
 
-  #start(args) {
-    const child = spawn(PROGRAM, args, { cwd: this.place, env: {}, stdio: ["ignore", "pipe", "pipe"] });
+  #spawn(args) {
+    const child = spawn(PROGRAM, args, { cwd: this.folder, env: {}, stdio: ["ignore", "pipe", "pipe"] });
     this.#children.push(child);
-    return watched(child, args[0]);
+    return lineWaiter(child, args[0]);
   }
 
-  /** Asks the fake Graph's control API, or tells it something. */
+  /** Calls the control API of the fake Graph: GET without a body, else POST. */
   async control(path, body) {
     const init = body && { method: "POST", body: JSON.stringify(body) };
     const answer = await fetch(`${this.#control}${path}`, init);
@@ -79,50 +78,50 @@ class House {
     return answer.json();
   }
 
-  /** A fresh token that Graph knows and graphward does not. */
+  /** Returns a fresh token that Graph knows and graphward does not. */
   async issue() {
     return (await this.control("/tokens", {})).access_token;
   }
 
-  /** A token that Graph knew. */
-  async stale() {
+  /** Returns a token that has expired. */
+  async issueExpired() {
     const token = await this.issue();
     await this.control("/tokens/expire", { token });
     return token;
   }
 
-  /** Every token that there is dies. */
-  async expire() {
+  /** Expires every token. */
+  async expireAll() {
     this.#rejected = await this.#rejections();
     await this.control("/tokens/expire", { all: true });
   }
 
-  /** When Graph has rejected a dead token, there is a new one. */
-  async dropOnceRejected() {
+  /** Drops a new token once Graph has rejected the expired one. */
+  async dropTokenOnceRejected() {
     for (let tries = 0; (await this.#rejections()) === this.#rejected; tries += 1) {
-      assert.ok(tries < 1000, "nobody came with the dead token");
+      assert.ok(tries < 1000, "no call used the expired token");
       await sleep(5);
     }
-    await this.drop();
+    await this.dropToken();
   }
 
   async #rejections() {
     return (await this.control("/state")).counts.rejected;
   }
 
-  /** Puts a fresh token where graphward looks, whole or not at all. */
-  async drop() {
+  /** Renames a file with a fresh token to the path that graphward watches. */
+  async dropToken() {
     const token = await this.issue();
     this.#dropped.push(token);
-    await writeFile(join(this.place, "token.new"), token, { mode: 0o600 });
-    await rename(join(this.place, "token.new"), join(this.place, "token"));
+    await writeFile(join(this.folder, "token.new"), token, { mode: 0o600 });
+    await rename(join(this.folder, "token.new"), join(this.folder, "token"));
   }
 
-  /** Fails if a call of the app's reached Graph with a token that was not dropped for graphward. */
-  async onlyDroppedTokensWereSeen() {
+  /** Fails if a call reached Graph with a token that was not dropped for graphward. */
+  async assertOnlyDroppedTokensReachedGraph() {
     const dropped = this.#dropped.map((token) => createHash("sha256").update(token).digest("hex"));
     const { data } = await this.control("/calls");
-    // What a token is worth is graphward's own question.
+    // graphward itself calls debug_token.
     const calls = data.filter(({ target }) => !target.startsWith("/debug_token"));
     for (const { method, target, authorization, access_tokens: others, proof } of calls) {
       const call = `${method} ${target}`;
@@ -132,11 +131,11 @@ class House {
     }
   }
 
-  /** Fails unless Graph accepted just these messages (a text's words, a template's name), each once. */
-  async heard(words) {
+  /** Fails unless Graph accepted exactly these messages (a text's body, a template's name), each once. */
+  async assertAccepted(expected) {
     const { data } = await this.control("/messages");
-    const heard = data.map(({ said }) => said.text?.body ?? said.template.name);
-    assert.deepEqual(heard.sort(), [...words].sort());
+    const accepted = data.map(({ said }) => said.text?.body ?? said.template.name);
+    assert.deepEqual(accepted.sort(), [...expected].sort());
   }
 
   async close() {
@@ -145,11 +144,11 @@ class House {
       child.kill();
       await once(child, "exit");
     }
-    await rm(this.place, { recursive: true });
+    await rm(this.folder, { recursive: true });
   }
 }
 
-function settings(graph, more) {
+function config(graph, more) {
   return `
 listen.proxy = "127.0.0.1:0"
 listen.admin = "127.0.0.1:0"
@@ -174,23 +173,23 @@ const APP = `
 secret = { file = "secret" }
 `;
 
-/** A child whose output is read. `said` waits for lines, one for each pattern, and returns what they say. */
-function watched(child, name) {
+/** Returns a function that waits for lines of the child's output, one for each pattern, and returns what the patterns'
+ * groups matched. */
+function lineWaiter(child, name) {
   const lines = [];
   let errors = "";
   child.stderr.on("data", (text) => (errors += text));
   const output = createInterface({ input: child.stdout });
   output.on("line", (line) => lines.push(line));
   const find = (pattern) => lines.map((line) => pattern.exec(line)).find(Boolean)?.slice(1).find(Boolean);
-  const said = (...patterns) =>
+  return (...patterns) =>
     new Promise((resolve, reject) => {
-      const look = () => {
+      const check = () => {
         const found = patterns.map(find);
         if (found.every(Boolean)) resolve(found);
       };
-      output.on("line", look);
+      output.on("line", check);
       child.once("exit", () => reject(new Error(`${name} ended: ${errors} ${lines.join("\n")}`)));
       child.once("error", reject);
     });
-  return { lines, said };
 }
