@@ -1,4 +1,4 @@
-# graphward alone: one static binary, no shell, no root, nothing to write to but /spool.
+# graphward alone: one static binary, no shell, no root, nothing writable except /spool.
 #
 #   docker build -t graphward .
 
@@ -9,13 +9,13 @@ RUN apk add --no-cache build-base
 WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
 COPY src src
-# Not built, but the manifest names them.
+# The manifest names them; they are not built.
 COPY benches benches
 COPY fake-graph fake-graph
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/build/target \
-    cargo build --release --locked --package graphward --no-default-features \
-    && cp target/release/graphward /graphward \
+    cargo build --profile dist --locked --package graphward --no-default-features \
+    && cp target/dist/graphward /graphward \
     && mkdir -p /empty/spool /empty/run/graphward
 
 FROM scratch

@@ -156,7 +156,7 @@ fn the_image_runs_alone_unprivileged_and_can_be_asked_for_its_health() {
     ] {
         assert!(last.contains(line), "the last stage lacks {line}");
     }
-    assert!(dockerfile.contains("cargo build --release --locked"));
+    assert!(dockerfile.contains("cargo build --profile dist --locked"));
     assert!(read("config/image.toml").contains("spool_dir = \"/spool\""));
     let ignored = read(".dockerignore");
     assert!(
