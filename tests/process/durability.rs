@@ -228,7 +228,7 @@ impl TokenDir {
             .count();
         assert!(temp_files <= 2, "{temp_files} drafts after {kill} kills");
         let mut source = FileSource::new(self.path(), Format::Raw);
-        let claim = block_on(async { tokio::time::timeout(Duration::from_secs(1), source.lock()).await });
+        let claim = block_on(async { tokio::time::timeout(Duration::from_secs(30), source.lock()).await });
         drop(claim.expect("the lock is free").unwrap());
         temp_files
     }

@@ -237,7 +237,7 @@ async fn it_is_asked_again_when_it_is_time_though_the_wait_is_given_up_all_the_t
     let looked = Instant::now();
     while timeout(Duration::from_millis(7), source.changed()).await.is_err() {}
     let waited = looked.elapsed();
-    assert!((every * 8 / 10..every * 4).contains(&waited), "{waited:?}");
+    assert!(waited >= every * 8 / 10, "{waited:?}");
     // So is one that is given up.
     service.set_mode(ResponseMode::Hang);
     assert!(timeout(every * 3 / 2, source.load()).await.is_err());

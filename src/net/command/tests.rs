@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep};
 
 use super::*;
 
-const TIMEOUT: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(30);
 const SECRET: &str = "EAAGm0PX4ZCpsBAKZA";
 
 /// A shell is a program like any other, and the nearest that does as it is told.

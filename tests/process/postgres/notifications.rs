@@ -8,6 +8,7 @@ use tokio::time::{Instant, timeout};
 
 use super::server::Database;
 use super::support::{CONFIG_QUERY, CONFIG_TABLE, TENANT_ID, load_token, settings};
+use crate::support::{TIMEOUT, assert_quick};
 
 fn listening_source(url: &str) -> PostgresSource {
     PostgresSource::new(PostgresSettings {
@@ -36,16 +37,17 @@ async fn a_notification_is_heard_within_a_second_and_once() {
     let began = Instant::now();
     // Whoever waits may be called away all the time.
     let mut heard = false;
-    while !heard && began.elapsed() < Duration::from_secs(1) {
+    while !heard && began.elapsed() < TIMEOUT {
         heard = changes_within(&mut source, 20).await;
     }
     assert!(heard);
+    assert_quick(began.elapsed(), Duration::from_secs(1));
     assert_eq!(load_token(&mut source).await, "EAAGnext");
     assert!(!changes_within(&mut source, 300).await);
 
     // Said while nobody waited.
     database.psql(NOTIFY);
-    assert!(changes_within(&mut source, 1_000).await);
+    assert!(changes_within(&mut source, 30_000).await);
     assert_eq!(load_token(&mut source).await, "EAAGnext");
     assert!(!changes_within(&mut source, 300).await);
 }
@@ -60,7 +62,7 @@ async fn a_channel_is_listened_to_even_while_there_is_no_token() {
     .unwrap();
     assert!(source.load().await.is_err());
     database.psql("CREATE TABLE b AS SELECT 'EAAGlate'::text AS access_token; NOTIFY tokens");
-    assert!(changes_within(&mut source, 1_000).await);
+    assert!(changes_within(&mut source, 30_000).await);
     assert_eq!(load_token(&mut source).await, "EAAGlate");
 }
 
@@ -74,10 +76,10 @@ async fn a_connection_that_is_lost_is_made_again_and_what_was_missed_is_seen() {
          WHERE datname = '{}' AND application_name = 'graphward'; {WRITE}",
         database.name
     ));
-    assert!(changes_within(&mut source, 3_000).await, "the loss is not news");
+    assert!(changes_within(&mut source, 30_000).await, "the loss is not news");
     assert_eq!(load_token(&mut source).await, "EAAGnext");
     database.psql(NOTIFY);
-    assert!(changes_within(&mut source, 1_000).await, "it listens no longer");
+    assert!(changes_within(&mut source, 30_000).await, "it listens no longer");
 }
 
 #[tokio::test]
@@ -108,17 +110,17 @@ async fn a_busy_channel_drives_ten_looks_a_second_at_most() {
 async fn without_a_channel_it_looks_now_and_then_and_keeps_no_connection() {
     let database = Database::with(CONFIG_TABLE);
     let mut source = PostgresSource::new(PostgresSettings {
-        poll_interval: Duration::from_millis(400),
+        poll_interval: Duration::from_millis(1_500),
         ..settings(&database.url(), CONFIG_QUERY, &[TENANT_ID])
     })
     .unwrap();
     assert_eq!(load_token(&mut source).await, "EAAGlive");
     database.psql(WRITE);
     assert!(!changes_within(&mut source, 100).await);
-    assert!(changes_within(&mut source, 600).await);
+    assert!(changes_within(&mut source, 30_000).await);
     assert_eq!(load_token(&mut source).await, "EAAGnext");
     // Asked again and again without a look, it is not ready for ever.
-    assert!(changes_within(&mut source, 600).await);
+    assert!(changes_within(&mut source, 30_000).await);
     assert!(!changes_within(&mut source, 100).await);
     let count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'graphward'";
     let here = format!("{count} AND datname = '{}'", database.name);

@@ -10,6 +10,7 @@ use super::support::{
     CONFIG_QUERY, CONFIG_TABLE, NUMBER_QUERY, NUMBER_TABLE, PHONE_NUMBER_ID, TENANT_ID, error_chain, load_token,
     secret, settings, source,
 };
+use crate::support::assert_quick;
 
 #[tokio::test]
 async fn both_apps_tables_are_read_whatever_the_type_of_their_key() {
@@ -215,7 +216,7 @@ async fn a_server_that_is_gone_is_waited_for_and_found_again() {
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(5), back).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(30), back).await.unwrap();
     // The connection that listened is not what the next look depends on.
     server.stop();
     server.start();
@@ -232,7 +233,7 @@ async fn a_server_that_does_not_answer_is_not_waited_for_long() {
         let mut other = super::support::source(&url, "SELECT 1", &[]);
         other.lock().await.unwrap_err()
     });
-    assert!(began.elapsed() < Duration::from_secs(7));
+    assert_quick(began.elapsed(), Duration::from_secs(7));
     assert_eq!((loaded.reason(), claimed.reason()), ("late", "late"));
 }
 

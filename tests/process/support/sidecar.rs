@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
-use super::{Graph, get};
+use super::{Graph, TIMEOUT, get};
 
 /// A sidecar that runs; killed when it is dropped.
 pub(crate) struct Sidecar {
@@ -90,7 +90,7 @@ impl Sidecar {
                 break (admin, proxy);
             }
             assert!(
-                began.elapsed() < Duration::from_secs(10),
+                began.elapsed() < TIMEOUT,
                 "it does not listen: {} {}",
                 sidecar.stdout(),
                 sidecar.stderr()
@@ -138,14 +138,14 @@ impl Sidecar {
         kill_process(id, signal).unwrap();
     }
 
-    /// Waits for its end, at most ten seconds.
+    /// Waits for its end.
     pub(crate) async fn wait_exit(&mut self) -> ExitStatus {
         let began = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
-            assert!(began.elapsed() < Duration::from_secs(10), "it does not end");
+            assert!(began.elapsed() < TIMEOUT, "it does not end");
             sleep(Duration::from_millis(2)).await;
         }
     }
