@@ -28,7 +28,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use bytes::Bytes;
-use graphward::app::{self, Dependencies};
+use graphward::app::{self, Dependencies, MissingToken};
 use graphward::config::{Config, Overrides};
 use graphward::net::{BoxError, Connector, Listener, Stage, Tasks, boxed_io};
 use graphward::telemetry::{LogFormat, LogLevel, LogSettings, log_subscriber};
@@ -44,7 +44,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tokio::io::DuplexStream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 #[global_allocator]
@@ -137,11 +137,12 @@ async fn proxy(tasks: &Tasks) -> (DuplexStream, mpsc::Sender<app::StopSignal>) {
         admin_listener: Some(admin),
         ..Dependencies::default()
     };
-    let running = app::build(config, seams, true).await.unwrap();
-    let stages = running.stages.clone();
     let (stops, asked) = mpsc::channel(1);
-    tasks.spawn(running.run(asked));
-    stages.wait_for(Stage::Serving).await;
+    let (start, started) = oneshot::channel();
+    let on_start = |handle| drop(start.send(handle));
+    tasks.spawn(app::run(config, seams, MissingToken::Exit, asked, on_start));
+    let handle: app::ServerHandle = started.await.unwrap();
+    handle.lifecycle.wait_for(Stage::Serving).await;
     (door.connect().await, stops)
 }
 

@@ -11,10 +11,11 @@ mod healthcheck;
 mod serve;
 mod token;
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use exit::print_lines;
 
 pub use ca::CaArgs;
 #[cfg(feature = "fake")]
@@ -33,7 +34,7 @@ pub fn main() -> ExitCode {
     match Cli::try_parse() {
         Ok(cli) => run(cli),
         Err(error) => {
-            // `--help` and `--version` come this way too. There is nobody to tell that nobody can be told.
+            // `--help` and `--version` arrive here, too. If the output is closed, the exit code is all that is left.
             drop(error.print());
             let code = u8::try_from(error.exit_code());
             code.map_or_else(|_negative| Exit::Usage.into(), ExitCode::from)
@@ -43,24 +44,17 @@ pub fn main() -> ExitCode {
 
 fn run(cli: Cli) -> ExitCode {
     match cli.command {
-        None => serve::run(cli.serve),
-        Some(CliCommand::Serve(args)) => serve::run(args),
+        None => serve::run(&cli.serve).into(),
+        Some(CliCommand::Serve(args)) => serve::run(&args).into(),
         #[cfg(feature = "fake")]
         Some(CliCommand::Demo(args)) => demo::run(&args),
         #[cfg(feature = "fake")]
         Some(CliCommand::FakeGraph(args)) => args.run(),
-        Some(CliCommand::Ca(args)) => ca::run(&args),
+        Some(CliCommand::Ca(args)) => ca::run(&args).into(),
         Some(CliCommand::Healthcheck(args)) => healthcheck::run(args),
-        Some(CliCommand::Explain(args)) => explain::run(&args),
-        Some(CliCommand::Token(args)) => token::run(args),
-        Some(CliCommand::Version) => version(),
-    }
-}
-
-fn version() -> ExitCode {
-    match writeln!(std::io::stdout(), "graphward {}", env!("CARGO_PKG_VERSION")) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_closed) => Exit::Failed.into(),
+        Some(CliCommand::Explain(args)) => explain::run(&args).into(),
+        Some(CliCommand::Token(args)) => token::run(args).into(),
+        Some(CliCommand::Version) => print_lines(concat!("graphward ", env!("CARGO_PKG_VERSION"))).into(),
     }
 }
 
@@ -84,61 +78,61 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum CliCommand {
-    /// Run the sidecar (also: no command)
+    /// Run the sidecar (the default command)
     #[command(after_help = AFTER_HELP)]
     Serve(ServeArgs),
+    /// Run a demo: sidecar, fake Graph and load in one process; needs no network, account or file
     #[cfg(feature = "fake")]
-    /// See it work: sidecar, fake Graph and load in one process; needs no network, account or file
     Demo(DemoArgs),
     #[cfg(feature = "fake")]
     /// Run only the fake Graph, for your own tests
     FakeGraph(FakeGraphArgs),
-    /// Make a certificate for Graph's host names, for clients that insist on https
+    /// Create a certificate for Graph's host names, for clients that require https
     Ca(CaArgs),
-    /// Exit 0 if the sidecar of this configuration is ready, 1 if not, within 2 seconds
+    /// Check readiness: exit 0 if the sidecar is ready, 1 if not, within 2 seconds
     Healthcheck(HealthcheckArgs),
-    /// Say in words what one of Graph's errors means, and who must do what
+    /// Explain a Graph API error and how to fix it
     #[command(after_help = EXPLAIN_HELP)]
     Explain(ExplainArgs),
-    /// Go back to the token before, or encrypt one with Fernet
+    /// Roll back to the previous token, or encrypt one with Fernet
     Token(TokenArgs),
     /// Print the version
     Version,
 }
 
 const EXPLAIN_HELP: &str = "\
-Two lines: what happened, and who must do what. Nothing of the input is printed, since Graph's
-message may repeat the token.
+Prints two lines: the cause and the fix. The input is never printed, because Graph's message may
+contain the token.
 
 Examples:
   graphward explain '{\"error\":{\"message\":\"...\",\"code\":190,\"error_subcode\":463}}'
   graphward explain < answer.json
 
-Exit codes: 0 explained, 1 there is no error of Graph's in it, 2 usage.";
+Exit codes: 0 explained, 1 no Graph error found, 2 usage.";
 
 const AFTER_HELP: &str = "\
-Configuration: flags > environment > file > defaults. The file is the one named by --config, else by
-GRAPHWARD_CONFIG, else ./graphward.toml, else /etc/graphward/graphward.toml; there need not be any.
+Configuration: flags > environment > file > defaults. The file is --config, else GRAPHWARD_CONFIG,
+else ./graphward.toml, else /etc/graphward/graphward.toml; it is optional.
 
 Environment:
   GRAPHWARD_CONFIG           the configuration file
-  GRAPHWARD_LISTEN           where the app connects, separated by commas
-  GRAPHWARD_ADMIN            where operators connect
-  GRAPHWARD_ORIGIN           Graph's address
-  GRAPHWARD_CA_FILE          PEM certificates to trust besides the usual ones
-  GRAPHWARD_TOKEN_FILE       the file that the token is in
-  GRAPHWARD_TOKEN            the token itself (a file is better: it can change)
+  GRAPHWARD_LISTEN           proxy listen addresses, comma-separated
+  GRAPHWARD_ADMIN            admin listen address
+  GRAPHWARD_ORIGIN           Graph's origin
+  GRAPHWARD_CA_FILE          additional CA certificates (PEM) to trust
+  GRAPHWARD_TOKEN_FILE       token file
+  GRAPHWARD_TOKEN            the token (prefer a file, which can be updated)
   GRAPHWARD_APP_ID           the app's id, for renewals
-  GRAPHWARD_APP_SECRET_FILE  the file that the app's secret is in, for renewals and appsecret_proof
-  GRAPHWARD_APP_SECRET       the secret itself
-  GRAPHWARD_LOG              error, warn, info, debug or trace
+  GRAPHWARD_APP_SECRET_FILE  app secret file, for renewals and appsecret_proof
+  GRAPHWARD_APP_SECRET       the app secret
+  GRAPHWARD_LOG              log level: error, warn, info, debug or trace
 
 Example:
   graphward serve --token-file /run/graphward/token
   curl http://127.0.0.1:8080/v25.0/me
 
-Exit codes: 0 stopped when asked, 2 usage or configuration, 3 cannot bind, 4 no usable token with
---require-token, 1 anything else.";
+Exit codes: 0 clean shutdown, 1 other failure, 2 usage or configuration, 3 cannot bind, 4 no valid
+token with --require-token.";
 
 #[cfg(test)]
 mod tests {

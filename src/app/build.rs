@@ -1,82 +1,78 @@
-//! From a configuration to a process whose listeners are bound.
+//! The parts of a process, built from the configuration.
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::admin::Admin;
 use crate::alert::{AlertSender, Webhook, WebhookSettings, WebhookUrlError};
-use crate::config::{AppConfig, BindAddress, Config, HealConfig};
+use crate::config::{AppConfig, BindAddress, Config, HealConfig, ListenConfig};
 use crate::graph::{Destinations, Origin, OriginError};
 use crate::net::tls::{self, TlsError};
-use crate::net::{
-    CertReloader, Connector, ConnectorConfig, Lifecycle, Listener, ServerCert, ServerCertError, Tasks, TlsMode,
-};
+use crate::net::{CertReloader, Connector, ConnectorConfig, Listener, ServerCert, ServerCertError, Tasks, TlsMode};
 use crate::proxy::{
     AllowedHosts, BodyLimits, BufferBudgets, ByteBudget, ConcurrencyLimit, DeadTokenCache, PassthroughHost,
     ProofWarning, Proxy, Spool, Tenant, TunnelHosts, Upstream, UpstreamSettings,
 };
 use crate::telemetry::metrics::{Metrics, ReplayStorage};
-use crate::token::{ProofSettings, RefreshPolicy, Refresher, TokenHandle, TokenProvider, channel};
+use crate::token::{ProofSettings, RefreshPolicy, TokenHandle, TokenProvider};
 use crate::types::{Clock, Secret, TenantId};
 
-use super::event_sink::event_sink;
 use super::secrets::{self, SecretLoadError};
-use super::server::Server;
-use super::token_provider::{self, HttpClients, TokenProviderError};
+use super::token_provider::{HttpClients, TokenProviderError};
 
-/// The one door for fakes. What is `None`, or empty, is made from the configuration.
+/// What tests and benchmarks replace. A field that is `None` or empty is built from the configuration.
 #[derive(Debug)]
 pub struct Dependencies {
     /// Wall time.
     pub clock: Clock,
-    /// The way to the upstream.
+    /// Opens connections to Graph.
     pub connector: Option<Connector>,
-    /// Where tokens come from.
+    /// Obtains tokens.
     pub token_provider: Option<TokenProvider>,
     /// When the refresher acts.
     pub schedule: RefreshPolicy,
-    /// Where the app connects.
+    /// The listeners that the app connects to.
     pub proxy: Vec<Listener>,
-    /// Where operators connect.
+    /// The listener of the admin endpoint.
     pub admin_listener: Option<Listener>,
-    /// How many requests may be under way.
+    /// The maximum number of requests in flight.
     pub max_inflight: u32,
 }
 
-/// Why the process cannot start.
+/// The reason why the process cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// A listener cannot be bound.
     #[error("cannot listen on {address}")]
     Bind {
-        /// Where.
+        /// The configured address.
         address: String,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// TLS towards the upstream cannot be set up.
-    #[error("cannot set up TLS towards Graph")]
+    /// TLS to Graph cannot be configured.
+    #[error("cannot set up TLS to Graph")]
     Tls(#[from] TlsError),
-    /// A secret cannot be had.
+    /// A secret cannot be loaded.
     #[error(transparent)]
     Secret(#[from] SecretLoadError),
-    /// The token cannot be looked for as it is configured.
+    /// `[token]` cannot be used.
     #[error(transparent)]
     TokenProvider(#[from] TokenProviderError),
-    /// The webhook's address is none.
+    /// The webhook's URL is invalid.
     #[error("cannot use alerts.url")]
     Webhook(#[from] WebhookUrlError),
-    /// TLS towards the app cannot be set up.
+    /// TLS to the app cannot be configured.
     #[error("cannot use listen.tls")]
     ServerTls(#[from] ServerCertError),
-    /// The upstream's origin is none.
-    #[error("upstream.origin is no origin")]
+    /// `upstream.origin` is invalid.
+    #[error("upstream.origin is not a valid origin")]
     Origin(#[from] OriginError),
 }
 
-/// More requests than this at a time are refused: each may hold a body, and Graph would throttle long before.
+/// The default maximum of requests in flight. Each may hold a body, and Graph throttles long before.
 const MAX_INFLIGHT: u32 = 10_000;
+
 impl Default for Dependencies {
     fn default() -> Self {
         Self {
@@ -91,100 +87,14 @@ impl Default for Dependencies {
     }
 }
 
-/// Puts a process together: all listeners are bound when this returns, so a taken port fails the start.
-///
-/// # Errors
-///
-/// [`StartError`]; nothing is left listening then.
-pub async fn build(config: Config, deps: Dependencies, require_token: bool) -> Result<Server, StartError> {
-    let Dependencies {
-        clock,
-        connector,
-        token_provider,
-        mut schedule,
-        proxy: given_proxy_listeners,
-        admin_listener: given_admin,
-        max_inflight,
-    } = deps;
-    let proxy_listeners = bind_all(&config.listen.proxy, given_proxy_listeners).await?;
-    let admin_listener = match given_admin {
-        Some(listener) => listener,
-        None => bind(&config.listen.admin).await?,
-    };
-
-    let (tls, cert_reloader) = load_server_cert(&config, clock).await?;
-    let tasks = Tasks::default();
-    let metrics = Metrics::new();
-    let stages = Lifecycle::new();
-    let id = TenantId::default();
-    let token_metrics = metrics.token(&id);
-    let (writer, tokens) = channel();
-    let app_secret = secrets::app_secret(&config.app)?;
-    let writer = writer.with_proofs(proofs(&config.app, app_secret.as_ref()));
-    let destinations = destinations(&config)?;
-    let clients = HttpClients::new(&config, connector.clone(), &tasks)?;
-    let token_provider = match token_provider {
-        Some(supply) => supply,
-        None => token_provider::token_provider(&config, app_secret, (&clients, &destinations), clock)?,
-    };
-    let webhook = build_webhook(&config, &clients, clock, &metrics)?;
-    let alert_sender = webhook.as_ref().map(|(bell, _)| bell.clone());
-    schedule.renew_before = config.token.renew_before;
-    let event_sink = Box::new(event_sink(token_metrics.clone(), alert_sender));
-    let refresher = Refresher::new(id.clone(), token_provider, writer, schedule, clock, event_sink);
-
-    let addresses = proxy_listeners.iter().filter_map(Listener::local_addr);
-    let addresses: Vec<SocketAddr> = addresses.collect();
-    let upstream_deps = UpstreamDeps {
-        connector,
-        clock,
-        tasks: &tasks,
-    };
-    let tenant = build_tenant(&config, &id, upstream_deps, destinations, tokens.clone(), &metrics)?;
-    let concurrency_limit = ConcurrencyLimit::new(metrics.inflight_requests().clone(), max_inflight);
-    let proxy = Arc::new(Proxy {
-        concurrency_limit: concurrency_limit.clone(),
-        allowed_hosts: allowed_hosts(&config, &tenant.destinations, &addresses),
-        budgets: replay_budget(&config.heal, &metrics),
-        tunnel_hosts: tunnel_hosts(&config, &tenant.destinations),
-        tenant: Arc::new(tenant),
-    });
-    let admin = Arc::new(Admin {
-        lifecycle: stages.clone(),
-        tenants: vec![(id, tokens.clone(), token_metrics)],
-        readiness: config.ready,
-        metrics,
-        tasks: tasks.clone(),
-    });
-    Ok(Server {
-        proxy: addresses,
-        admin_address: admin_listener.local_addr(),
-        tokens,
-        stages,
-        concurrency_limit,
-        tasks,
-        proxy_service: proxy,
-        admin_service: admin,
-        refresher,
-        webhook,
-        proxy_listeners,
-        tls,
-        cert_reloader,
-        admin_listener,
-        require_token,
-        pause: config.drain_delay,
-        grace: config.drain_timeout,
-    })
-}
-
-/// The names by which we may be called.
+/// Returns the host names that requests may name.
 fn allowed_hosts(config: &Config, destinations: &Destinations, addresses: &[SocketAddr]) -> AllowedHosts {
     let upstream = destinations.all().map(|to| to.origin.host().to_owned());
     let allowed = config.listen.allowed_hosts.iter().cloned();
     AllowedHosts::new(allowed.chain(upstream), addresses)
 }
 
-/// What all requests together may hold.
+/// Returns the limits of what all requests together may buffer.
 fn replay_budget(heal: &HealConfig, metrics: &Metrics) -> BufferBudgets {
     BufferBudgets {
         memory: ByteBudget::new(heal.memory_total, metrics.replay_buffer_bytes(ReplayStorage::Memory)),
@@ -192,8 +102,11 @@ fn replay_budget(heal: &HealConfig, metrics: &Metrics) -> BufferBudgets {
     }
 }
 
-/// Who we are to the app, if it may speak TLS.
-async fn load_server_cert(config: &Config, clock: Clock) -> Result<(TlsMode, Option<CertReloader>), ServerCertError> {
+/// Loads the certificate for `[listen] tls`, if it is configured.
+pub(super) async fn load_server_cert(
+    config: &Config,
+    clock: Clock,
+) -> Result<(TlsMode, Option<CertReloader>), ServerCertError> {
     let Some(files) = &config.listen.tls else {
         return Ok((TlsMode::Off, None));
     };
@@ -202,7 +115,7 @@ async fn load_server_cert(config: &Config, clock: Clock) -> Result<(TlsMode, Opt
     Ok((TlsMode::Optional(identity), Some(reloader)))
 }
 
-/// Where CONNECT may lead.
+/// Returns the hosts to which CONNECT may open a tunnel.
 fn tunnel_hosts(config: &Config, destinations: &Destinations) -> TunnelHosts {
     let upstream = &config.upstream;
     let graph = destinations.all().map(|to| {
@@ -223,16 +136,28 @@ fn tunnel_hosts(config: &Config, destinations: &Destinations) -> TunnelHosts {
     )
 }
 
-/// Where the app connects: what is given, or else what is configured.
-async fn bind_all(addresses: &[BindAddress], given: Vec<Listener>) -> Result<Vec<Listener>, StartError> {
-    if !given.is_empty() {
-        return Ok(given);
+/// The bound listeners.
+pub(super) struct Listeners {
+    pub(super) proxy: Vec<Listener>,
+    pub(super) admin: Listener,
+}
+
+/// Binds the configured addresses, unless listeners are given.
+pub(super) async fn bind_listeners(
+    config: &ListenConfig,
+    mut proxy: Vec<Listener>,
+    admin: Option<Listener>,
+) -> Result<Listeners, StartError> {
+    if proxy.is_empty() {
+        for address in &config.proxy {
+            proxy.push(bind(address).await?);
+        }
     }
-    let mut listeners = Vec::new();
-    for address in addresses {
-        listeners.push(bind(address).await?);
-    }
-    Ok(listeners)
+    let admin = match admin {
+        Some(listener) => listener,
+        None => bind(&config.admin).await?,
+    };
+    Ok(Listeners { proxy, admin })
 }
 
 async fn bind(address: &BindAddress) -> Result<Listener, StartError> {
@@ -246,8 +171,8 @@ async fn bind(address: &BindAddress) -> Result<Listener, StartError> {
     })
 }
 
-/// Who is told of notices besides the log, if anybody is.
-fn build_webhook(
+/// Builds the alert webhook, if one is configured.
+pub(super) fn build_webhook(
     config: &Config,
     clients: &HttpClients,
     clock: Clock,
@@ -264,13 +189,13 @@ fn build_webhook(
     Ok(Some(webhook))
 }
 
-/// What makes the proofs, if the app has a secret and wants them.
-fn proofs(app: &AppConfig, secret: Option<&Secret>) -> Option<ProofSettings> {
+/// Returns what computes `appsecret_proof`, if the app has a secret and proofs are configured.
+pub(super) fn proofs(app: &AppConfig, secret: Option<&Secret>) -> Option<ProofSettings> {
     Some(ProofSettings::new(secret?, app.proof?))
 }
 
-/// Graph, and the hosts beside it.
-fn destinations(config: &Config) -> Result<Destinations, OriginError> {
+/// Returns Graph's origin and the additional hosts.
+pub(super) fn destinations(config: &Config) -> Result<Destinations, OriginError> {
     let additional = config.upstream.hosts.iter();
     let additional = additional.map(|host| Origin::parse(&format!("https://{host}")));
     Ok(Destinations::new(
@@ -279,21 +204,31 @@ fn destinations(config: &Config) -> Result<Destinations, OriginError> {
     ))
 }
 
-/// What a tenant has besides its settings.
-struct UpstreamDeps<'a> {
-    connector: Option<Connector>,
-    clock: Clock,
-    tasks: &'a Tasks,
+/// What a proxy needs besides its settings.
+pub(super) struct ProxyDeps<'a> {
+    pub(super) connector: Option<Connector>,
+    pub(super) max_inflight: u32,
+    pub(super) clock: Clock,
+    pub(super) tasks: &'a Tasks,
+    pub(super) metrics: &'a Metrics,
+    pub(super) tenant_id: &'a TenantId,
+    pub(super) tokens: TokenHandle,
+    pub(super) destinations: Destinations,
+    pub(super) addresses: &'a [SocketAddr],
 }
 
-fn build_tenant(
-    config: &Config,
-    id: &TenantId,
-    deps: UpstreamDeps<'_>,
-    destinations: Destinations,
-    tokens: TokenHandle,
-    metrics: &Metrics,
-) -> Result<Tenant, StartError> {
+/// Builds the proxy with its one tenant.
+pub(super) fn build_proxy(config: &Config, deps: ProxyDeps<'_>) -> Result<Proxy, StartError> {
+    Ok(Proxy {
+        concurrency_limit: ConcurrencyLimit::new(deps.metrics.inflight_requests().clone(), deps.max_inflight),
+        allowed_hosts: allowed_hosts(config, &deps.destinations, deps.addresses),
+        budgets: replay_budget(&config.heal, deps.metrics),
+        tunnel_hosts: tunnel_hosts(config, &deps.destinations),
+        tenant: Arc::new(build_tenant(config, deps)?),
+    })
+}
+
+fn build_tenant(config: &Config, deps: ProxyDeps<'_>) -> Result<Tenant, StartError> {
     let (upstream, heal) = (&config.upstream, &config.heal);
     let connector = match deps.connector {
         Some(connector) => connector,
@@ -310,10 +245,10 @@ fn build_tenant(
         head_timeout: upstream.head_timeout,
     };
     Ok(Tenant {
-        id: id.clone(),
-        tokens,
+        id: deps.tenant_id.clone(),
+        tokens: deps.tokens,
         clock: deps.clock,
-        destinations,
+        destinations: deps.destinations,
         upstream: Upstream::new(&connector, settings, deps.tasks),
         body_limits: BodyLimits {
             memory_bytes: heal.body_memory,
@@ -331,11 +266,11 @@ fn build_tenant(
         idle_timeout: upstream.idle_timeout,
         access_log: config.log.requests,
         proof_warning: ProofWarning::default(),
-        metrics: metrics.path(id),
+        metrics: deps.metrics.path(deps.tenant_id),
     })
 }
 
-/// Whether a spool can be written is found out now, not when the first large body meets a dead token.
+/// Checks at startup that the spool is writable, rather than when the first large body meets an expired token.
 fn check_spool(spool: Spool) -> Spool {
     let Spool::Directory(directory) = &spool else {
         return Spool::Off;
@@ -346,8 +281,8 @@ fn check_spool(spool: Spool) -> Spool {
             tracing::warn!(
                 %error,
                 directory = %directory.display(),
-                "nothing can be spooled here: bodies past heal.body_memory stream and cannot be replayed; \
-                 set heal.spool_dir to a directory that can be written"
+                "spool directory is not writable: bodies larger than heal.body_memory are streamed and cannot be replayed; \
+                 set heal.spool_dir to a writable directory"
             );
             Spool::Off
         }

@@ -1,4 +1,4 @@
-//! Who is told of what a refresher does: the metrics, and the webhook.
+//! Passes the refresher's events on to the metrics and to the alert webhook.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -6,15 +6,15 @@ use crate::alert::AlertSender;
 use crate::telemetry::metrics::{RefreshOutcome, TokenMetrics};
 use crate::token::{ObtainError, Operation, OperationReport, TokenEvent, TokenStatus};
 
-/// Counts what a refresher does, and rings when a person should hear of it.
+/// Returns the sink that counts the refresher's events and sends its alerts.
 pub(super) fn event_sink(metrics: TokenMetrics, alert_sender: Option<AlertSender>) -> impl Fn(&TokenEvent<'_>) + Send {
     move |event| match event {
         TokenEvent::OperationFinished(report) => record_attempt(&metrics, report),
-        TokenEvent::StatusChanged(outlook) => record_status(&metrics, outlook),
-        TokenEvent::Alert(notice) => {
-            metrics.count_alert(notice.cause.label());
-            if let Some(bell) = &alert_sender {
-                bell.send(notice);
+        TokenEvent::StatusChanged(status) => record_status(&metrics, status),
+        TokenEvent::Alert(alert) => {
+            metrics.count_alert(alert.cause.label());
+            if let Some(alert_sender) = &alert_sender {
+                alert_sender.send(alert);
             }
         }
     }
@@ -29,7 +29,7 @@ fn record_attempt(metrics: &TokenMetrics, report: &OperationReport<'_>) {
         Err(ObtainError::Permanent { .. }) if report.renewer_called => ("refused", RefreshOutcome::ActionRequired),
         Err(ObtainError::Permanent { reason, .. }) => {
             metrics.count_rejected_file(reason);
-            // The supply's words for a token that it does not take.
+            // The token provider's reasons for a token that it does not accept.
             match *reason {
                 "quarantined" | "rejected_before" | "expired" => ("refused", RefreshOutcome::RejectedByVerify),
                 _ => ("refused", RefreshOutcome::ActionRequired),
@@ -37,7 +37,7 @@ fn record_attempt(metrics: &TokenMetrics, report: &OperationReport<'_>) {
         }
     };
     metrics.count_attempt(report.operation.label(), result, report.took.as_secs_f64());
-    // A look that shows what is known is nobody's search.
+    // A check that finds the current token is not a refresh.
     match (report.operation, refresh) {
         (Operation::Check, RefreshOutcome::Unchanged) => {}
         (Operation::Check | Operation::Refresh, refresh) => metrics.count_refresh(refresh),
@@ -50,7 +50,7 @@ fn record_attempt(metrics: &TokenMetrics, report: &OperationReport<'_>) {
 
 fn record_status(metrics: &TokenMetrics, status: &TokenStatus) {
     metrics.set_renewal_due(status.renew_at.map(unix_seconds));
-    // Before Graph has said anything, only a source may have told an end, and nobody what the token lacks.
+    // Before the first inspection only a source can have given an expiry, and missing scopes are unknown.
     if let Some(at) = status.inspected_at {
         metrics.set_token_details(
             status.expires_at.map(unix_seconds),

@@ -1,4 +1,4 @@
-//! Back to the token before, in the files where renewed ones are kept.
+//! Rolls back to the previous token, in the files that hold renewed tokens.
 
 use std::time::Duration;
 
@@ -12,38 +12,38 @@ use crate::source::RollbackOutcome;
 use crate::token::{ObtainError, Source as _};
 use crate::types::Clock;
 
-/// Why nothing was rolled back.
+/// The reason why nothing was rolled back.
 #[derive(Debug, thiserror::Error)]
 pub enum RollbackError {
-    /// The sources cannot be made.
+    /// The sources cannot be built.
     #[error(transparent)]
     Sources(#[from] TokenProviderError),
-    /// TLS cannot be set up.
+    /// TLS cannot be configured.
     #[error("cannot set up TLS")]
     Tls(#[from] TlsError),
-    /// No file is written to.
+    /// Renewed tokens are not written to a file.
     #[error(
-        "there is no file to roll back: renewed tokens are kept in a file if token.source is one, or token.store is; in a \
-         row, the token before is where `update` puts it, to be put back by SQL"
+        "nothing to roll back: neither token.source nor token.store is a file. For a database source, restore the previous \
+         token with SQL from where `update` saves it"
     )]
     NoFile,
-    /// There is no token before, or no way to put it there.
+    /// There is no previous token, or it cannot be restored.
     #[error(transparent)]
     Obtain(#[from] ObtainError),
-    /// A sidecar is renewing.
-    #[error("somebody is renewing the token, for more than {} s now; try again", LOCK_TIMEOUT.as_secs())]
+    /// Another process is renewing the token.
+    #[error("another process has been renewing the token for more than {} s; try again", LOCK_TIMEOUT.as_secs())]
     RefreshInProgress,
 }
 
-/// The longest wait for a sidecar that is renewing.
+/// The longest wait for a renewal by another process.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(35);
 
-/// Rolls back the first place that has a token before: in the store, if there is one, else in the source's file. Says
-/// which place it was, and what was done.
+/// Rolls back the first file that has a previous token: the store's, if there is a store, else the source's. Returns the
+/// location of the file and the outcome.
 ///
 /// # Errors
 ///
-/// [`RollbackError`]; nothing was changed then.
+/// [`RollbackError`]; nothing is changed then.
 pub async fn roll_back(config: &Config, clock: Clock) -> Result<(String, RollbackOutcome), RollbackError> {
     let result = timeout(LOCK_TIMEOUT, roll_back_first_source(config, clock)).await;
     result.unwrap_or(Err(RollbackError::RefreshInProgress))
@@ -81,7 +81,7 @@ async fn roll_back_first_source(config: &Config, clock: Clock) -> Result<(String
         };
         match result {
             Ok(rolled_back) => return Ok((location, rolled_back)),
-            // What the first says is what the person meant.
+            // The first file is the one that the operator means.
             Err(error) => first_error = first_error.or(Some(error)),
         }
     }

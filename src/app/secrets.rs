@@ -1,4 +1,4 @@
-//! Secrets that the configuration names, read once, at the start.
+//! Loads the secrets that the configuration refers to, once, at startup.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -12,56 +12,56 @@ use crate::source::Fernet;
 use crate::source::decode::{Format, MAX_DOCUMENT_BYTES, decode};
 use crate::types::Secret;
 
-/// Why a secret cannot be used: which one, from where, and what is wrong. Nothing of it is repeated.
+/// The reason why a secret cannot be used. It never contains the secret.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot use {key} from {place}: {reason}")]
+#[error("cannot use {key} from {location}: {reason}")]
 pub struct SecretLoadError {
-    /// The configuration's key.
+    /// The key in the configuration.
     pub key: &'static str,
-    /// Where it should be.
-    pub place: String,
-    /// What is wrong, and what to do.
+    /// The location that it should be read from.
+    pub location: String,
+    /// The problem and its fix.
     pub reason: String,
 }
 
-/// The secret that is there.
+/// Loads a secret.
 pub(super) fn load_secret(key: &'static str, secret_ref: &SecretRef) -> Result<Secret, SecretLoadError> {
     let bytes = read_secret(key, secret_ref)?;
     decode(&bytes, &Format::Raw).map_err(|error| load_error(key, secret_ref, error.to_string()))
 }
 
-/// The text that is here, or there.
+/// Returns an inline secret, or loads the one referred to.
 pub(super) fn resolve_secret(key: &'static str, value: &MaybeSecret) -> Result<Secret, SecretLoadError> {
     match value {
-        MaybeSecret::Ref(place) => load_secret(key, place),
+        MaybeSecret::Ref(secret_ref) => load_secret(key, secret_ref),
         MaybeSecret::Inline(text) => Secret::new(text).map_err(|error| SecretLoadError {
             key,
-            place: "the configuration".to_owned(),
+            location: "the configuration".to_owned(),
             reason: error.to_string(),
         }),
     }
 }
 
-/// What seals and opens, if there are keys.
+/// Loads the Fernet keys, if any are configured.
 pub(super) fn load_fernet(key_refs: &[SecretRef]) -> Result<Option<Fernet>, SecretLoadError> {
     const KEY: &str = "fernet_key";
     let Some(first) = key_refs.first() else {
         return Ok(None);
     };
-    let keys: Result<Vec<_>, _> = key_refs.iter().map(|place| load_secret(KEY, place)).collect();
+    let keys: Result<Vec<_>, _> = key_refs.iter().map(|key_ref| load_secret(KEY, key_ref)).collect();
     match Fernet::new(keys?) {
         Ok(fernet) => Ok(Some(fernet)),
-        // Which of several it is, is found by trying them alone.
+        // The invalid key is found by trying each key alone.
         Err(error) => {
             let is_invalid =
-                |place: &&SecretRef| load_secret(KEY, place).is_ok_and(|key| Fernet::new(vec![key]).is_err());
-            let place = key_refs.iter().find(is_invalid).unwrap_or(first);
-            Err(load_error(KEY, place, error.to_string()))
+                |key_ref: &&SecretRef| load_secret(KEY, key_ref).is_ok_and(|key| Fernet::new(vec![key]).is_err());
+            let key_ref = key_refs.iter().find(is_invalid).unwrap_or(first);
+            Err(load_error(KEY, key_ref, error.to_string()))
         }
     }
 }
 
-/// What a service is called with, marked so that nobody shows it.
+/// Loads the headers for calls to a service. Their values are marked as sensitive.
 pub(super) fn load_headers(configured: &[(HeaderName, MaybeSecret)]) -> Result<HeaderMap, SecretLoadError> {
     let mut headers = HeaderMap::new();
     for (name, value) in configured {
@@ -74,24 +74,24 @@ fn header_value(name: &HeaderName, configured: &MaybeSecret) -> Result<HeaderVal
     const KEY: &str = "headers";
     let (text, location) = match configured {
         MaybeSecret::Inline(text) => (Zeroizing::new(text.clone()), "the configuration".to_owned()),
-        MaybeSecret::Ref(place) => {
-            let bytes = read_secret(KEY, place)?;
+        MaybeSecret::Ref(secret_ref) => {
+            let bytes = read_secret(KEY, secret_ref)?;
             let text = std::str::from_utf8(&bytes)
-                .map_err(|error| load_error(KEY, place, error.to_string()))?
+                .map_err(|error| load_error(KEY, secret_ref, error.to_string()))?
                 .trim();
             if text.is_empty() {
-                return Err(load_error(KEY, place, "it is empty".to_owned()));
+                return Err(load_error(KEY, secret_ref, "the value is empty".to_owned()));
             }
-            // A key as it is issued, without the word that stands before it in the header.
+            // A bare key, without the authentication scheme that the header needs.
             let needs_scheme = *name == header::AUTHORIZATION && !text.contains(' ');
             let scheme = if needs_scheme { "Bearer " } else { "" };
-            (Zeroizing::new(format!("{scheme}{text}")), place.to_string())
+            (Zeroizing::new(format!("{scheme}{text}")), secret_ref.to_string())
         }
     };
     let mut value = HeaderValue::from_str(&text).map_err(|_invalid| SecretLoadError {
         key: KEY,
-        place: location,
-        reason: format!("it cannot be the value of {name}: it must be visible text on one line"),
+        location,
+        reason: format!("not a valid {name} header value: must be one line of visible ASCII"),
     })?;
     value.set_sensitive(true);
     Ok(value)
@@ -104,11 +104,12 @@ fn read_secret(key: &'static str, secret_ref: &SecretRef) -> Result<Zeroizing<Ve
             .map(String::into_bytes)
             .ok_or_else(|| "it is not set".to_owned()),
     };
-    read.map(Zeroizing::new).map_err(|why| load_error(key, secret_ref, why))
+    read.map(Zeroizing::new)
+        .map_err(|reason| load_error(key, secret_ref, reason))
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>, String> {
-    // A byte more than a secret may have, which tells one that is too long; a device has no end.
+    // One byte more than a secret may have, so that a longer one is detected. Reading /dev/zero would not terminate.
     let max_bytes = u64::try_from(MAX_DOCUMENT_BYTES).unwrap_or(u64::MAX);
     let mut bytes = Vec::new();
     let read = File::open(path).and_then(|file| file.take(max_bytes + 1).read_to_end(&mut bytes));
@@ -118,16 +119,18 @@ fn read_file(path: &Path) -> Result<Vec<u8>, String> {
 fn load_error(key: &'static str, secret_ref: &SecretRef, reason: String) -> SecretLoadError {
     SecretLoadError {
         key,
-        place: secret_ref.to_string(),
+        location: secret_ref.to_string(),
         reason,
     }
 }
 
-/// The app's secret, if there is one and a use for it: proofs, renewals, or questions about tokens.
+/// Loads the app's secret, if one is configured and used: for proofs, renewals or inspections.
 pub(super) fn app_secret(app: &AppConfig) -> Result<Option<Secret>, SecretLoadError> {
     let is_used = app.proof.is_some() || app.id.is_some();
     let secret_ref = app.secret.as_ref().filter(|_| is_used);
-    secret_ref.map(|place| load_secret("app.secret", place)).transpose()
+    secret_ref
+        .map(|secret_ref| load_secret("app.secret", secret_ref))
+        .transpose()
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! SIGTERM, SIGINT, and the second of them.
+//! Stop signals: SIGTERM and SIGINT.
 
 use std::io;
 
@@ -10,17 +10,17 @@ use crate::net::Tasks;
 /// A request to stop.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum StopSignal {
-    /// SIGTERM: an orchestrator asks.
+    /// SIGTERM, sent by an orchestrator.
     Terminate,
-    /// SIGINT: a person pressed Ctrl-C.
+    /// SIGINT, sent by Ctrl-C.
     Interrupt,
 }
 
-/// The process's stop signals, as they come. From now on neither ends the process by itself.
+/// Receives the stop signals of this process. From now on, neither signal ends the process by itself.
 ///
 /// # Errors
 ///
-/// What the system says if it has no handlers to give.
+/// The system's error, if a handler cannot be installed.
 pub fn stop_signals(tasks: &Tasks) -> io::Result<mpsc::Receiver<StopSignal>> {
     let (sender, receiver) = mpsc::channel(2);
     let mut terminate = signal(SignalKind::terminate())?;

@@ -1,69 +1,68 @@
-//! `graphward ca`: a certificate for Graph's names that only those trust who are told to.
+//! `graphward ca`: creates a certificate for Graph's host names, signed by a throw-away CA.
 //!
 //! # Why
 //!
-//! Whoever has the key of a CA that a machine trusts can be anybody to that machine. So this CA's key is never written: it
-//! signs one certificate and is gone, and nobody can steal it. Its certificate also says that it vouches for Graph's
-//! names and this machine's only (OpenSSL, Node, Python, Go, Java and rustls hold it to that). What is left to guard is
-//! the leaf's key, and with that one can be Graph only to those who trust this CA.
+//! The key of a CA that a machine trusts can impersonate any host to that machine. So this CA's key is never written: it
+//! signs one certificate and is dropped, and cannot be stolen. The CA's certificate is also constrained to Graph's host
+//! names and localhost (OpenSSL, Node, Python, Go, Java and rustls enforce that). Only the leaf's key has to be guarded, and
+//! it can impersonate Graph only to clients that trust this CA.
 //!
-//! `REQUESTS_CA_BUNDLE`, `SSL_CERT_FILE` and `CURL_CA_BUNDLE` replace the system's roots instead of adding to them. An app
-//! that gets `ca.pem` there trusts nobody else any more, so a bundle of both is written as well.
+//! `REQUESTS_CA_BUNDLE`, `SSL_CERT_FILE` and `CURL_CA_BUNDLE` replace the system roots instead of adding to them. An app
+//! that gets `ca.pem` there trusts no other host any more, so a bundle of both is written, too.
 
 use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::ValueHint;
 
-use super::exit::Exit;
+use super::exit::{Exit, print_error};
 use crate::graph::OTHER_GRAPH_HOSTS;
 use crate::net::ca::{CertAuthority, CertSpec, CertificateError};
 use crate::types::Clock;
 
-/// Makes a certificate for Graph's host names and this machine's, signed by a CA of its own whose key is thrown away:
-/// for clients that insist on https, or on Graph's address.
+/// Creates a certificate for Graph's host names and localhost, signed by a throw-away CA whose key is not kept; for clients
+/// that require https or Graph's own host name.
 ///
-/// Writes ca.pem (for clients to trust), cert.pem and key.pem (for `[listen] tls`), and bundle.pem (the system's roots and
-/// ca.pem, for variables that replace the system's).
+/// Writes ca.pem (for clients to trust), cert.pem and key.pem (for `[listen] tls`), and bundle.pem (the system roots and
+/// ca.pem, for variables that replace the system roots).
 #[derive(Debug, clap::Args)]
 pub struct CaArgs {
-    /// The directory to write to; it is made if it is not there
+    /// Output directory; created if missing
     #[arg(long, value_name = "DIR", default_value = ".", value_hint = ValueHint::DirPath)]
     out: PathBuf,
-    /// Further names or addresses under which apps call graphward
+    /// Additional host names or addresses for graphward
     #[arg(long = "name", value_name = "HOST", num_args = 1.., value_parser = name)]
     names: Vec<String>,
-    /// How many days it is valid; some clients take no certificate of more than 825
+    /// Validity in days; some clients reject more than 825
     #[arg(long, value_name = "N", default_value_t = 825, value_parser = clap::value_parser!(u32).range(1..=3650))]
     days: u32,
-    /// Replace what an earlier run wrote; clients then need the new ca.pem
+    /// Overwrite existing files; clients then need the new ca.pem
     #[arg(long)]
     force: bool,
 }
 
-/// Why nothing was made.
+/// The reason why no certificate was created.
 #[derive(Debug, thiserror::Error)]
 enum CaError {
-    #[error("{} is there already: --force replaces it, and clients then need the new ca.pem", path.display())]
+    #[error("`{}` already exists; use --force to replace it (clients then need the new ca.pem)", path.display())]
     Exists { path: PathBuf },
-    #[error("cannot write {}", path.display())]
+    #[error("cannot write `{}`", path.display())]
     Write { path: PathBuf, source: io::Error },
-    #[error("cannot make a certificate")]
+    #[error("cannot create a certificate")]
     Generate(#[from] CertificateError),
-    #[error("cannot say what was made")]
+    #[error("cannot write to standard output")]
     Stdout(#[source] io::Error),
 }
 
-/// The names of the files.
+/// The file names.
 const CA_FILE: &str = "ca.pem";
 const CERT_FILE: &str = "cert.pem";
 const KEY_FILE: &str = "key.pem";
 const BUNDLE_FILE: &str = "bundle.pem";
 
-/// Where systems keep their roots: Debian and Alpine, Fedora, SUSE, BSD and macOS.
+/// The CA bundles of Debian and Alpine, Fedora, SUSE, BSD and macOS.
 const SYSTEM_CA_BUNDLES: [&str; 4] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -73,17 +72,13 @@ const SYSTEM_CA_BUNDLES: [&str; 4] = [
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Makes the files and says what to do with them.
-pub(super) fn run(args: &CaArgs) -> ExitCode {
-    let error = match generate(args, &Clock::system()) {
-        Ok(()) => return Exit::Success.into(),
-        Err(error) => error,
-    };
-    let exit = match error {
-        CaError::Exists { .. } | CaError::Write { .. } => Exit::Usage,
-        CaError::Generate(_) | CaError::Stdout(_) => Exit::Failed,
-    };
-    super::serve::print_error(&error, exit).into()
+/// Writes the files and prints what to do with them.
+pub(super) fn run(args: &CaArgs) -> Exit {
+    match generate(args, &Clock::system()) {
+        Ok(()) => Exit::Success,
+        Err(error @ (CaError::Exists { .. } | CaError::Write { .. })) => print_error(&error, Exit::Usage),
+        Err(error @ (CaError::Generate(_) | CaError::Stdout(_))) => print_error(&error, Exit::Failed),
+    }
 }
 
 fn generate(args: &CaArgs, clock: &Clock) -> Result<(), CaError> {
@@ -100,7 +95,7 @@ fn generate(args: &CaArgs, clock: &Clock) -> Result<(), CaError> {
     })?;
 
     let mut leaf = CertSpec::for_graph(clock);
-    // A clock that is a little late takes it, too; and some clients count the days from end to end.
+    // A client whose clock is a little slow accepts it, too. Some clients count the days from start to end.
     leaf.not_before = clock.now() - DAY / 24;
     leaf.not_after = leaf.not_before + DAY * args.days;
     for name in &args.names {
@@ -111,7 +106,7 @@ fn generate(args: &CaArgs, clock: &Clock) -> Result<(), CaError> {
     let authority = CertAuthority::constrained_to(&leaf)?;
     let signed = authority.sign(&leaf)?;
 
-    // The key first: a sidecar that watches the pair sees a whole one when the certificate comes.
+    // The key first: a sidecar that watches both files sees a matching pair when the certificate changes.
     write_file(&args.out, KEY_FILE, &signed.key(), 0o600)?;
     let chain = format!("{}{}", signed.certificate(), authority.pem());
     write_file(&args.out, CERT_FILE, &chain, 0o644)?;
@@ -126,17 +121,17 @@ fn generate(args: &CaArgs, clock: &Clock) -> Result<(), CaError> {
     io::stdout().write_all(text.as_bytes()).map_err(CaError::Stdout)
 }
 
-/// The system's roots, if this is where it keeps them.
+/// Returns the system roots, if they are in this file.
 fn read_ca_bundle(path: &&str) -> Option<String> {
     let text = std::fs::read_to_string(path).ok()?;
     text.contains("-----BEGIN CERTIFICATE-----").then_some(text)
 }
 
-/// Puts a file in place, whole or not at all.
+/// Writes a file atomically.
 fn write_file(dir: &Path, name: &str, text: &str, mode: u32) -> Result<(), CaError> {
     let path = dir.join(name);
     let write = || {
-        // It is its owner's alone until it is in place.
+        // A temporary file is readable by its owner only.
         let mut file = tempfile::NamedTempFile::new_in(dir)?;
         file.write_all(text.as_bytes())?;
         file.as_file().set_permissions(std::fs::Permissions::from_mode(mode))?;
@@ -150,31 +145,32 @@ fn write_file(dir: &Path, name: &str, text: &str, mode: u32) -> Result<(), CaErr
     })
 }
 
-/// What to do with it.
+/// Returns the text that says how to use the files.
 fn instructions(out: &Path, days: u32, has_bundle: bool) -> String {
     let file = |name: &str| out.join(name).display().to_string();
     let (ca, cert, key) = (file(CA_FILE), file(CERT_FILE), file(KEY_FILE));
     let bundle = file(BUNDLE_FILE);
-    // Only those that are served unless `upstream.hosts` says otherwise: the rest would be refused.
+    // Only the hosts that the default `upstream.hosts` serves; requests to others would be refused.
     let hosts = OTHER_GRAPH_HOSTS.join(" ");
     let first = format!(
         "\
-Made, valid for {days} days. In graphward.toml:
+Created, valid for {days} days. In graphward.toml:
 
   [listen]
   tls = {{ cert = \"{cert}\", key = \"{key}\" }}
 
-{ca} is for the app, which has to trust it.
-The CA's own key is gone, so it can sign nothing else. For Node, which adds it to its roots:
+The app has to trust {ca}.
+The CA key was not kept, so no further certificate can be signed. For Node, which adds it to the built-in roots:
 
   export NODE_EXTRA_CA_CERTS={ca}
 
 "
     );
     let bundle_note = if has_bundle {
-        "These replace the system's roots; so here is a copy of them, with ca.pem. Make it anew when the system's change:"
+        "These variables replace the system roots, so use the bundle (system roots plus ca.pem).\nRecreate it when the system \
+         roots change:"
     } else {
-        "No roots of the system were found to copy. These replace the app's roots: it will trust no other https host."
+        "No system roots were found. These variables replace the app's roots: it will trust no other https host."
     };
     let trust_file = if has_bundle { &bundle } else { &ca };
     let second = format!(
@@ -188,27 +184,27 @@ The CA's own key is gone, so it can sign nothing else. For Node, which adds it t
 Then, one of these:
 
   1. The app's base URL: https://localhost:8080
-  2. A proxy, for an app whose base URL cannot be changed. Hosts that are not Graph's go in NO_PROXY, or in
+  2. A proxy, for an app whose base URL cannot be changed. Add hosts that are not Graph's to NO_PROXY, or to
      listen.tunnel_hosts:
 
   export HTTPS_PROXY=http://127.0.0.1:8080
 
-  3. A line in the app's hosts file, with graphward on port 443 (listen.proxy = \"127.0.0.1:443\"). Not where graphward
-     itself would read it, as it would call itself:
+  3. A line in the app's hosts file, with graphward on port 443 (listen.proxy = \"127.0.0.1:443\"). graphward itself must
+     not read that hosts file, or it connects to itself:
 
   127.0.0.1 graph.facebook.com {hosts}
 
-     Further hosts of Graph's, such as graph.beta.facebook.com, go in upstream.hosts as well.
+     Add other Graph hosts, such as graph.beta.facebook.com, to upstream.hosts as well.
 "
     );
     first + &second
 }
 
-/// A name or an address that can stand in a certificate.
+/// Parses a host name or an IP address for the certificate.
 fn name(text: &str) -> Result<String, String> {
     let name = text.to_ascii_lowercase();
     match rustls::pki_types::ServerName::try_from(name.as_str()) {
         Ok(_name) => Ok(name),
-        Err(_other) => Err("not the name of a host, nor an address".to_owned()),
+        Err(_other) => Err("not a host name or IP address".to_owned()),
     }
 }

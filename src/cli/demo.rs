@@ -30,9 +30,9 @@ use self::keeper::Keeper;
 use self::load::Load;
 use self::story::Story;
 use self::totals::Totals;
-use super::exit::Exit;
-use super::serve::{build_runtime, print_error};
-use crate::app::{self, Dependencies, StartError, StopSignal};
+use super::exit::{Exit, print_error};
+use super::serve::build_runtime;
+use crate::app::{self, Dependencies, MissingToken, ServerHandle, StartError, StopSignal};
 use crate::config::units::parse_duration;
 use crate::config::{Config, ConfigError, Overrides};
 use crate::net::ca::{CertAuthority, CertSpec, CertificateError};
@@ -141,7 +141,7 @@ struct Sidecar {
     proxy: SocketAddr,
     admin: SocketAddr,
     stop: mpsc::Sender<StopSignal>,
-    exit: oneshot::Receiver<app::RunOutcome>,
+    exit: oneshot::Receiver<Result<app::RunOutcome, StartError>>,
 }
 
 impl Sidecar {
@@ -154,12 +154,20 @@ impl Sidecar {
         };
         // Nothing of the user's: no variable, and no file but this one.
         let config = Config::load(flags, &|_name| None)?.config;
-        let running = app::build(config, Dependencies::default(), true).await?;
-        let proxy = running.proxy.first().copied().ok_or(DemoError::Ended)?;
-        let admin = running.admin_address.ok_or(DemoError::Ended)?;
         let (stop, stops) = mpsc::channel(1);
-        let (ended, exit) = oneshot::channel();
-        drop(tasks.spawn(async move { ended.send(running.run(stops).await) }));
+        let (start, started) = oneshot::channel();
+        let (ended, mut exit) = oneshot::channel();
+        let on_start = |handle: ServerHandle| drop(start.send(handle));
+        let run = app::run(config, Dependencies::default(), MissingToken::Exit, stops, on_start);
+        drop(tasks.spawn(async move { ended.send(run.await) }));
+        let Ok(handle) = started.await else {
+            return Err(match exit.try_recv() {
+                Ok(Err(error)) => error.into(),
+                Ok(Ok(_)) | Err(_) => DemoError::Ended,
+            });
+        };
+        let proxy = handle.proxy.first().copied().ok_or(DemoError::Ended)?;
+        let admin = handle.admin.ok_or(DemoError::Ended)?;
         Ok(Self {
             proxy,
             admin,
@@ -172,8 +180,9 @@ impl Sidecar {
         // If it is gone already, its exit says so.
         let _gone = self.stop.send(StopSignal::Terminate).await;
         match self.exit.await {
-            Ok(app::RunOutcome::Drained | app::RunOutcome::ForceClosed(_)) => Ok(()),
-            Ok(app::RunOutcome::NoToken) | Err(_) => Err(DemoError::Ended),
+            Ok(Ok(app::RunOutcome::Drained | app::RunOutcome::ForceClosed(_))) => Ok(()),
+            Ok(Err(error)) => Err(error.into()),
+            Ok(Ok(app::RunOutcome::NoToken)) | Err(_) => Err(DemoError::Ended),
         }
     }
 }

@@ -1,19 +1,23 @@
 //! How commands end.
 
+use std::error::Error;
+use std::io::Write as _;
 use std::process::ExitCode;
 
-/// How a command ended. The numbers are promised to those who write scripts.
+use crate::types::error_chain;
+
+/// How a command ended. The numbers are part of the interface for scripts.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Exit {
-    /// 0: it did what it was asked to do, stopping included.
+    /// 0: success, a requested stop included.
     Success,
-    /// 1: anything that has no number of its own.
+    /// 1: any failure without a number of its own.
     Failed,
-    /// 2: the command line or the configuration is wrong.
+    /// 2: invalid command line or configuration.
     Usage,
     /// 3: a listener cannot be bound.
     CannotBind,
-    /// 4: no usable token, with `--require-token`.
+    /// 4: no valid token, with `--require-token`.
     NoToken,
 }
 
@@ -26,5 +30,24 @@ impl From<Exit> for ExitCode {
             Exit::CannotBind => 3,
             Exit::NoToken => 4,
         })
+    }
+}
+
+/// Prints an error and its causes to stderr, in one line.
+pub(super) fn print_error(error: &dyn Error, exit: Exit) -> Exit {
+    print_message(&error_chain(error));
+    exit
+}
+
+/// Prints a message to stderr. If stderr is closed, the exit code still reports the failure.
+pub(super) fn print_message(message: &str) {
+    drop(writeln!(std::io::stderr(), "graphward: {message}"));
+}
+
+/// Prints lines to stdout; a closed stdout is a failure.
+pub(super) fn print_lines(lines: &str) -> Exit {
+    match writeln!(std::io::stdout(), "{lines}") {
+        Ok(()) => Exit::Success,
+        Err(_closed) => Exit::Failed,
     }
 }

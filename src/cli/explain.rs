@@ -1,91 +1,77 @@
-//! `graphward explain`: what one of Graph's errors means, and who has to do what about it.
+//! `graphward explain`: explains a Graph API error and how to fix it.
 //!
 //! # Why
 //!
-//! What people have is what they were shown: an envelope, an item of a batch, a line of a log with JSON in its middle,
-//! JSON in a string of JSON. So an error is looked for in all of it. What is printed depends on codes alone: Graph's
-//! message may repeat the whole token, and a shell that took the quotes away may have made it an argument, so nothing of
-//! the input is ever printed, not even by what complains of the command line.
+//! People paste what they were shown: an error body, a batch item, a log line with JSON in its middle, JSON in a JSON
+//! string. So the error is searched for in all of it. The output depends on codes alone: Graph's message may contain the
+//! whole token, and without quotes the shell may split it into several arguments. So the input is never printed, not even
+//! in messages about the command line.
 
 use std::ffi::OsString;
-use std::io::{IsTerminal as _, Read as _, Write as _};
-use std::process::ExitCode;
+use std::io::{IsTerminal as _, Read as _};
 
 use clap::Args;
 use serde_json::{Map, Value};
 
-use super::exit::Exit;
+use super::exit::{Exit, print_lines, print_message};
 use crate::graph::{Explanation, GraphError, Inspection, explain};
 
-/// The argument of `explain`.
+/// The argument of `graphward explain`.
 #[derive(Args, Clone, Debug, Default, Eq, PartialEq)]
 pub struct ExplainArgs {
-    /// What Graph said, in single quotes: an error envelope, its inside, an item of a batch, an answer of debug_token, or
-    /// text with one of these in it [default: standard input]
+    /// Graph's response, in single quotes: an error body, a batch item, a debug_token response, or text containing one of
+    /// them [default: standard input]
     #[arg(value_name = "JSON", allow_hyphen_values = true, trailing_var_arg = true)]
     pub json: Vec<OsString>,
 }
 
-/// The most that is read of the standard input, in bytes.
+/// The maximum read from standard input, in bytes.
 const MAX_INPUT_BYTES: u64 = 1024 * 1024;
-/// The most places of a text at which JSON is looked for, in all of it together.
+/// The maximum number of positions at which JSON is searched for, nested strings included.
 const MAX_JSON_STARTS: usize = 1000;
-/// How deep strings of JSON in JSON are looked into.
+/// The maximum depth of JSON strings within JSON.
 const MAX_NESTING: u8 = 4;
 
-/// Says what happened in one line, and who must do what in another.
-#[must_use]
-pub(super) fn run(args: &ExplainArgs) -> ExitCode {
+/// Prints the cause in one line and the fix in another.
+pub(super) fn run(args: &ExplainArgs) -> Exit {
     let text = match &*args.json {
         [] => match read_stdin() {
             Ok(text) => text,
-            Err(exit) => return exit.into(),
+            Err(exit) => return exit,
         },
         [json] => json.as_encoded_bytes().to_vec(),
         [_, _, ..] => {
-            print_error("explain takes one argument: put the JSON in single quotes");
-            return Exit::Usage.into();
+            print_message("explain takes one argument: put the JSON in single quotes");
+            return Exit::Usage;
         }
     };
-    let Some(Explanation {
-        summary: happened,
-        remediation: action,
-    }) = explain_text(&text)
-    else {
-        print_error(
-            "there is no error of Graph's in this: it has to be JSON, or have JSON in it, with an `error`, a `code` and a \
-             `message`, or the `data` of debug_token",
+    let Some(Explanation { summary, remediation }) = explain_text(&text) else {
+        print_message(
+            "no Graph error found: expected JSON, or text containing JSON, with `error`, `code` and `message`, or the `data` \
+             of debug_token",
         );
-        return Exit::Failed.into();
+        return Exit::Failed;
     };
-    match writeln!(std::io::stdout(), "{happened}\n{action}") {
-        Ok(()) => Exit::Success.into(),
-        Err(_closed) => Exit::Failed.into(),
-    }
-}
-
-fn print_error(message: &str) {
-    // There is nobody to tell that nobody can be told.
-    drop(writeln!(std::io::stderr(), "graphward: {message}"));
+    print_lines(&format!("{summary}\n{remediation}"))
 }
 
 fn read_stdin() -> Result<Vec<u8>, Exit> {
     let input = std::io::stdin();
     if input.is_terminal() {
-        print_error("explain takes what Graph said as its argument, or on its standard input");
+        print_message("pass Graph's response as an argument or on standard input");
         return Err(Exit::Usage);
     }
     let mut text = Vec::new();
     match input.lock().take(MAX_INPUT_BYTES).read_to_end(&mut text) {
         Ok(_length) => Ok(text),
         Err(error) => {
-            print_error(&format!("cannot read the standard input: {error}"));
+            print_message(&format!("cannot read standard input: {error}"));
             Err(Exit::Failed)
         }
     }
 }
 
-/// What the first error in a text means.
+/// Explains the first error in a text.
 fn explain_text(text: &[u8]) -> Option<Explanation> {
     let mut budget = MAX_JSON_STARTS;
     match find_in_text(text, MAX_NESTING, &mut budget)? {
@@ -96,11 +82,11 @@ fn explain_text(text: &[u8]) -> Option<Explanation> {
 
 enum Finding {
     Error(GraphError),
-    /// `debug_token` says that it lives.
+    /// `debug_token` reports a valid token.
     Token(Box<Inspection>),
 }
 
-/// Looks at every place of a text where JSON may begin, and then of what it is a quotation of.
+/// Searches a text for JSON, and then the text without one level of escaping.
 fn find_in_text(text: &[u8], depth: u8, budget: &mut usize) -> Option<Finding> {
     find_in_json(text, depth, budget).or_else(|| {
         memchr::memmem::find(text, b"\\\"")?;
@@ -108,7 +94,7 @@ fn find_in_text(text: &[u8], depth: u8, budget: &mut usize) -> Option<Finding> {
     })
 }
 
-/// Less one backslash before each quote and backslash.
+/// Removes one backslash before each quote and backslash.
 fn unescape_once(text: &[u8]) -> Vec<u8> {
     let mut bytes = text.iter().copied().peekable();
     std::iter::from_fn(|| match bytes.next()? {
@@ -143,14 +129,14 @@ fn find_in_value(value: &Value, depth: u8, budget: &mut usize) -> Option<Finding
         Value::Null | Value::Bool(_) | Value::Number(_) => None,
         Value::String(text) => find_in_text(text.as_bytes(), depth.checked_sub(1)?, budget),
         Value::Array(items) => items.iter().find_map(|item| find_in_value(item, depth, budget)),
-        // A log's own `code` and `message` stand around what is looked for.
+        // A log record may have a `code` and a `message` of its own around the error.
         Value::Object(object) => find_envelope(object)
             .or_else(|| object.values().find_map(|value| find_in_value(value, depth, budget)))
             .or_else(|| find_bare_error(object)),
     }
 }
 
-/// An envelope, or an answer of `debug_token`.
+/// Returns the error of an error body, or the result of a `debug_token` response.
 fn find_envelope(object: &Map<String, Value>) -> Option<Finding> {
     if let Some(Value::Object(data)) = object.get("data")
         && let Some(found) = find_in_debug_token(data)
@@ -163,7 +149,7 @@ fn find_envelope(object: &Map<String, Value>) -> Option<Finding> {
     with_code(GraphError::from_object(object.get("error")?.as_object()?))
 }
 
-/// The inside of an envelope, or an error as a webhook has it. An item of a batch has a code too, and it is a status.
+/// Returns the error object of an error body, or of a webhook. The `code` of a batch item is an HTTP status instead.
 fn find_bare_error(object: &Map<String, Value>) -> Option<Finding> {
     let names = ["message", "title", "type", "error_subcode", "fbtrace_id"];
     let has_error_field = names.iter().any(|name| object.contains_key(*name));
@@ -182,22 +168,19 @@ fn find_in_debug_token(data: &Map<String, Value>) -> Option<Finding> {
     })
 }
 
-/// What is to be said of a token that lives.
+/// Explains a valid token.
 fn explain_valid_token(inspection: &Inspection) -> Explanation {
     let missing = inspection.missing_scopes();
     if missing.is_empty() {
         return Explanation {
-            summary: "Graph says that the token is valid.".to_owned(),
-            remediation: "Nobody has to do anything; `expires_at` says when the token ends, and 0 is never.",
+            summary: "The token is valid.".to_owned(),
+            remediation: "No action needed. `expires_at` is the expiry; 0 means never.",
         };
     }
     Explanation {
-        summary: format!(
-            "Graph says that the token is valid, but lacks {}.",
-            missing.join(" and ")
-        ),
-        remediation: "An admin of the business has to grant what is missing, if the app sends WhatsApp messages, and to have a new \
-                 token made.",
+        summary: format!("The token is valid, but lacks {}.", missing.join(" and ")),
+        remediation: "If the app sends WhatsApp messages, a business admin has to grant the missing permissions and create a \
+                      new token.",
     }
 }
 
@@ -269,11 +252,11 @@ mod tests {
     #[test]
     fn a_living_token_is_called_that_and_what_it_lacks_is_named() {
         let valid = r#"{"data":{"is_valid":true,"expires_at":0}}"#;
-        assert_eq!(summary_of(valid).unwrap(), "Graph says that the token is valid.");
+        assert_eq!(summary_of(valid).unwrap(), "The token is valid.");
         let lacks = r#"{"data":{"is_valid":true,"scopes":["whatsapp_business_management"]}}"#;
         assert_eq!(
             summary_of(lacks).unwrap(),
-            "Graph says that the token is valid, but lacks whatsapp_business_messaging."
+            "The token is valid, but lacks whatsapp_business_messaging."
         );
     }
 

@@ -1,58 +1,57 @@
 //! `graphward serve`: the sidecar.
 
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use clap::Args;
 
-use super::exit::Exit;
-use crate::app::{self, Dependencies, StartError};
+use super::exit::{Exit, print_error};
+use crate::app::{self, Dependencies, MissingToken, RunOutcome, StartError};
 use crate::config::{Config, LoadedConfig, Overrides, env_var};
 use crate::net::Tasks;
 use crate::telemetry::install_stdout_logger;
 
-/// The flags of `serve`.
+/// The flags of `graphward serve`.
 #[derive(Args, Clone, Debug, Default, Eq, PartialEq)]
 pub struct ServeArgs {
     /// The configuration file
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Where the app connects: IP:PORT or unix:/PATH; may be given several times [default: 127.0.0.1:8080]
+    /// Proxy listen address: IP:PORT or unix:/PATH; repeatable [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Vec<String>,
-    /// Where operators connect: IP:PORT or unix:/PATH [default: 127.0.0.1:9080]
+    /// Admin listen address: IP:PORT or unix:/PATH [default: 127.0.0.1:9080]
     #[arg(long, value_name = "ADDRESS")]
     pub admin: Option<String>,
-    /// Graph's address
+    /// Graph's origin
     #[arg(
         long,
         value_name = "URL",
-        help = "Graph's address [default: https://graph.facebook.com]"
+        help = "Graph's origin [default: https://graph.facebook.com]"
     )]
     pub origin: Option<String>,
-    /// PEM certificates to trust besides the usual ones
+    /// Additional CA certificates (PEM) to trust
     #[arg(long, value_name = "FILE")]
     pub ca_file: Option<String>,
-    /// The file that the token is in [default: /run/graphward/token]
+    /// Token file [default: /run/graphward/token]
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<String>,
     /// The app's id, for renewals
     #[arg(long, value_name = "ID")]
     pub app_id: Option<String>,
-    /// The file that the app's secret is in, for renewals and `appsecret_proof`
+    /// App secret file, for renewals and `appsecret_proof`
     #[arg(long, value_name = "FILE")]
     pub app_secret_file: Option<String>,
-    /// The least important events to log: error, warn, info, debug or trace [default: info]
+    /// Log level: error, warn, info, debug or trace [default: info]
     #[arg(long, value_name = "LEVEL")]
     pub log: Option<String>,
-    /// Exit with 4 if there is no usable token at the start, instead of waiting for one
+    /// Exit with code 4 if there is no valid token at startup, instead of waiting for one
     #[arg(long)]
     pub require_token: bool,
 }
 
 impl ServeArgs {
-    /// What they say about the configuration.
+    /// Returns the configuration that the flags set.
     #[must_use]
     pub fn overrides(&self) -> Overrides {
         Overrides {
@@ -69,72 +68,55 @@ impl ServeArgs {
     }
 }
 
-/// Runs the sidecar until it is asked to stop.
-pub(super) fn run(args: ServeArgs) -> ExitCode {
-    match Config::load(args.overrides(), &env_var) {
-        Ok(loaded) => serve(&args, loaded).into(),
-        Err(error) => print_error(&error, Exit::Usage).into(),
-    }
-}
-
-/// Everything behind a valid configuration.
-fn serve(args: &ServeArgs, loaded: LoadedConfig) -> Exit {
-    if let Err(error) = install_stdout_logger(loaded.config.log.settings) {
+/// Runs the sidecar: from parsed flags to a drained exit. [`app::run`] is the part behind a valid configuration.
+pub(super) fn run(args: &ServeArgs) -> Exit {
+    let LoadedConfig { config, file, .. } = match Config::load(args.overrides(), &env_var) {
+        Ok(loaded) => loaded,
+        Err(error) => return print_error(&error, Exit::Usage),
+    };
+    if let Err(error) = install_stdout_logger(config.log.settings) {
         return print_error(&error, Exit::Failed);
     }
     disable_core_dumps();
     raise_nofile_limit();
-    let file = loaded.file.as_deref().map(Path::display);
+    let file = file.as_deref().map(Path::display);
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         file = file.map(tracing::field::display),
         "starting"
     );
-    let ended =
-        build_runtime().and_then(|runtime| block_on_and_detach(runtime, run_server(loaded.config, args.require_token)));
-    match ended {
-        Ok(exit) => exit,
+    let missing_token = if args.require_token {
+        MissingToken::Exit
+    } else {
+        MissingToken::Wait
+    };
+    let server = async {
+        // Signals first: from here on only `app::run` ends the process.
+        let stops = app::stop_signals(&Tasks::default())?;
+        Ok(app::run(config, Dependencies::default(), missing_token, stops, drop).await)
+    };
+    match build_runtime().and_then(|runtime| block_on_and_detach(runtime, server)) {
+        Ok(Ok(RunOutcome::Drained)) => Exit::Success,
+        Ok(Ok(RunOutcome::ForceClosed(_))) => Exit::Failed,
+        Ok(Ok(RunOutcome::NoToken)) => Exit::NoToken,
+        Ok(Err(error @ StartError::Bind { .. })) => print_error(&error, Exit::CannotBind),
+        Ok(Err(error)) => print_error(&error, Exit::Usage),
         Err(error) => print_error(&error, Exit::Failed),
     }
 }
 
-/// Runs this to its end, and leaves behind what is still blocked then: a file on a network filesystem that hangs, or
-/// a name server that is silent, must not keep the process from stopping.
+/// Runs the future to its end and leaves threads behind that are still blocked then: a file on a hanging network
+/// filesystem, or a name server that does not answer, must not keep the process from stopping.
 fn block_on_and_detach<F: Future>(runtime: tokio::runtime::Runtime, future: F) -> F::Output {
     let output = runtime.block_on(future);
     runtime.shutdown_background();
     output
 }
 
-async fn run_server(config: Config, require_token: bool) -> io::Result<Exit> {
-    // Signals first: from here on nothing ends the process but the order of `Running::run`.
-    let stop_signals = app::stop_signals(&Tasks::default())?;
-    let running = match app::build(config, Dependencies::default(), require_token).await {
-        Ok(running) => running,
-        Err(error) => {
-            let exit = match error {
-                StartError::Bind { .. } => Exit::CannotBind,
-                StartError::Tls(_)
-                | StartError::ServerTls(_)
-                | StartError::Origin(_)
-                | StartError::Secret(_)
-                | StartError::TokenProvider(_)
-                | StartError::Webhook(_) => Exit::Usage,
-            };
-            return Ok(print_error(&error, exit));
-        }
-    };
-    Ok(match running.run(stop_signals).await {
-        app::RunOutcome::Drained => Exit::Success,
-        app::RunOutcome::ForceClosed(_) => Exit::Failed,
-        app::RunOutcome::NoToken => Exit::NoToken,
-    })
-}
-
-/// One thread for everything but files, which may block.
+/// Builds a runtime with one thread, and a few blocking threads for files.
 ///
-/// A core moves some fifty thousand small requests a second through one thread, some hundred times what Graph
-/// lets a number send; a second thread would only add the price of waking it.
+/// One thread forwards some fifty thousand small requests a second, about a hundred times what Graph lets one phone
+/// number send. A second thread would only add the cost of waking it.
 pub(super) fn build_runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -142,8 +124,7 @@ pub(super) fn build_runtime() -> io::Result<tokio::runtime::Runtime> {
         .build()
 }
 
-/// Tokens are in this process's memory: no core dump may hold them, and no other process of the same user may
-/// attach to read them.
+/// Disables core dumps, which would contain the tokens, and keeps other processes of the same user from attaching.
 fn disable_core_dumps() {
     use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
     let none = Rlimit {
@@ -152,12 +133,12 @@ fn disable_core_dumps() {
     };
     let result = set_dumpable_behavior(DumpableBehavior::NotDumpable).and_then(|()| setrlimit(Resource::Core, none));
     if let Err(error) = result {
-        tracing::warn!(%error, "core dumps cannot be turned off; one would hold the token");
+        tracing::warn!(%error, "cannot disable core dumps; a core dump would contain the token");
     }
 }
 
-/// A request under way takes two descriptors or three, and the usual soft limit, 1024, is there for programs that
-/// cannot count further. Ours is the hard one.
+/// Raises the soft limit of open files to the hard limit. A request in flight takes two or three descriptors, and the
+/// usual soft limit of 1024 exists only for programs that use `select`.
 fn raise_nofile_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
@@ -166,17 +147,8 @@ fn raise_nofile_limit() {
         ..limit
     };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
-        tracing::debug!(%error, "the limit of open files stays as it is");
+        tracing::debug!(%error, "cannot raise the open-file limit; keeping the current one");
     }
-}
-
-/// Says what is wrong, with its causes, in one line.
-pub(super) fn print_error(error: &dyn std::error::Error, exit: Exit) -> Exit {
-    let causes = std::iter::successors(Some(error), |error| (*error).source());
-    let line = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
-    // If stderr is closed, the exit code still says it.
-    drop(writeln!(io::stderr(), "graphward: {line}"));
-    exit
 }
 
 #[cfg(test)]

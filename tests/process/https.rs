@@ -134,7 +134,7 @@ fn ca_overwrites_nothing_unless_told_and_keeps_the_key_to_its_owner() {
     let again = ca(place.path(), &[]);
     assert_eq!(again.status.code(), Some(2));
     let said = String::from_utf8(again.stderr).unwrap();
-    assert!(said.contains("pki/ca.pem is there already: --force"), "{said}");
+    assert!(said.contains("pki/ca.pem` already exists; use --force"), "{said}");
     assert_eq!(read("ca.pem"), before);
     assert!(ca(place.path(), &["--force"]).status.success());
     assert_ne!(read("ca.pem"), before);

@@ -36,7 +36,7 @@ async fn a_sidecar_that_runs_takes_the_token_that_a_rollback_puts_back() {
     let said = text(&back.stdout);
     let prints = [&first, &second].map(|token| fingerprint_of(token));
     assert!(
-        said.contains(&format!("the token is {} again; {} is kept", prints[0], prints[1])),
+        said.contains(&format!("rolled back to {}; {} is kept", prints[0], prints[1])),
         "{said}"
     );
     wait_until_used(&sidecar, &graph, &first).await;
@@ -110,15 +110,10 @@ fn what_cannot_be_done_with_a_token_is_said_without_it() {
             2,
             "there is no key in empty",
         ),
-        (&["seal", "--key-file", "good"], "EAAG hunter2", 1, "that is no token"),
-        (&["seal", "--key-file", "good"], "", 1, "that is no token"),
+        (&["seal", "--key-file", "good"], "EAAG hunter2", 1, "not a valid token"),
+        (&["seal", "--key-file", "good"], "", 1, "not a valid token"),
         (&["seal"], "", 2, "--key-file"),
-        (
-            &["rollback", "--config", "env.toml"],
-            "",
-            2,
-            "there is no file to roll back",
-        ),
+        (&["rollback", "--config", "env.toml"], "", 2, "nothing to roll back"),
         (&["rollback", "--config", "bad.toml"], "", 2, "did you mean `source`"),
         (&["rollback", "--token-file", "absent"], "", 1, "nothing to go back to"),
     ] {

@@ -60,7 +60,7 @@ class Harness {
   async startGraphward(more) {
     await writeFile(join(this.folder, "graphward.toml"), config(this.#graph, more));
     const waitForLines = this.#spawn(["serve"]);
-    const address = /"listening for the app".*"address":"([^"]+)"|"address":"([^"]+)".*"listening for the app"/;
+    const address = /"proxy listener started".*"address":"([^"]+)"|"address":"([^"]+)".*"proxy listener started"/;
     [this.proxy] = await waitForLines(address);
   }
 

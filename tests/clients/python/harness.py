@@ -61,7 +61,7 @@ class Harness:
             f'[log]\nformat = "json"\nrequests = "all"\n' + config.replace("FOLDER", str(folder))
         )
         wait_for_line = self._spawn("serve", f"--config={folder}/graphward.toml")
-        self.url = wait_for_line(r'"listening for the app","address":"(http://[^"]+)"')
+        self.url = wait_for_line(r'"proxy listener started","address":"(http://[^"]+)"')
         wait_for_line(r'"a new token is in use"')
 
     def _spawn(self, command, *flags):

@@ -1,4 +1,4 @@
-//! Everything together: `app::build`, `ServerProcess::run`, and what is around them.
+//! A whole proxy: `app::run`, and what is around it.
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -11,7 +11,7 @@ use super::{
     App, FIRST_TOKEN, Graph, Protocol, Protocols, SECOND_TOKEN, ScriptedRenewer, ScriptedSource, TestResponse,
     TestTasks, log,
 };
-use graphward::app::{self, Dependencies, RunOutcome, StopSignal};
+use graphward::app::{self, Dependencies, MissingToken, RunOutcome, ServerHandle, StopSignal};
 use graphward::config::{Config, Overrides, SecretRef};
 use graphward::graph::ProofMode;
 use graphward::net::{Lifecycle, Listener, Stage};
@@ -161,14 +161,25 @@ impl TestProxyBuilder {
             max_inflight: self.max_inflight,
             ..Dependencies::default()
         };
-        let server = app::build(self.config, deps, self.require_token).await.unwrap();
-        let (tokens, stages) = (server.tokens.clone(), server.stages.clone());
+        let missing_token = if self.require_token {
+            MissingToken::Exit
+        } else {
+            MissingToken::Wait
+        };
         let (stops, stop_receiver) = mpsc::channel(2);
+        let (start_sender, started) = oneshot::channel();
         let (ended, exit) = oneshot::channel();
+        let on_start = |handle: ServerHandle| start_sender.send(handle).unwrap();
+        let run = app::run(self.config, deps, missing_token, stop_receiver, on_start);
         tasks.spawn(async move {
-            // Nobody may be left to hear it.
-            ended.send(server.run(stop_receiver).await).ok();
+            // The test may be over.
+            ended.send(run.await.unwrap()).ok();
         });
+        let ServerHandle {
+            tokens,
+            lifecycle: stages,
+            ..
+        } = started.await.unwrap();
         if !self.require_token && self.source_delay.is_zero() {
             stages.wait_for(Stage::Serving).await;
         }

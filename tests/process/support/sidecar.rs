@@ -86,7 +86,7 @@ impl Sidecar {
                 let line = events.iter().find(|line| line["message"] == message)?;
                 Some(line["address"].as_str().unwrap().to_owned())
             };
-            if let (Some(admin), Some(proxy)) = (address("listening for operators"), address("listening for the app")) {
+            if let (Some(admin), Some(proxy)) = (address("admin listener started"), address("proxy listener started")) {
                 break (admin, proxy);
             }
             assert!(

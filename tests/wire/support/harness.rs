@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
 
-use graphward::app::{self, Dependencies, RunOutcome, StopSignal};
+use graphward::app::{self, Dependencies, MissingToken, RunOutcome, ServerHandle, StopSignal};
 use graphward::config::{Config, Overrides};
 use graphward::net::Stage;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::{CA, TOKEN};
 
@@ -97,16 +97,19 @@ impl TestProxy {
                 .build()
                 .unwrap();
             runtime.block_on(async {
-                let server = app::build(config, Dependencies::default(), false).await.unwrap();
-                let addresses = (server.proxy.first().copied(), server.admin_address.unwrap());
-                let stages = server.stages.clone();
+                let (start_sender, started) = oneshot::channel();
+                let on_start = |handle: ServerHandle| start_sender.send(handle).unwrap();
+                let deps = Dependencies::default();
+                let run = app::run(config, deps, MissingToken::Wait, stop_receiver, on_start);
                 let serving = async {
-                    stages.wait_for(Stage::Serving).await;
+                    let handle = started.await.unwrap();
+                    handle.lifecycle.wait_for(Stage::Serving).await;
+                    let addresses = (handle.proxy.first().copied(), handle.admin.unwrap());
                     ready_sender.send(addresses).unwrap();
                     std::future::pending::<()>().await;
                 };
                 tokio::select! {
-                    exit = server.run(stop_receiver) => exit,
+                    outcome = run => outcome.unwrap(),
                     () = serving => unreachable!(),
                 }
             })

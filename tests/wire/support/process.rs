@@ -110,7 +110,7 @@ impl Drop for ProxyProcess {
 
 /// Where it says that it listens.
 fn proxy_address(log: &str) -> Option<SocketAddr> {
-    let mut lines = log.lines().filter(|line| line.contains("listening for the app"));
+    let mut lines = log.lines().filter(|line| line.contains("proxy listener started"));
     let (_before, rest) = lines.find_map(|line| line.split_once("http://"))?;
     rest.split('"').next()?.parse().ok()
 }

@@ -1,0 +1,254 @@
+//! A process from its start to its exit.
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::build::{self, Dependencies, ProxyDeps, StartError};
+use super::event_sink::event_sink;
+use super::secrets;
+use super::signal::StopSignal;
+use super::token_provider::{self, HttpClients};
+use crate::admin::Admin;
+use crate::config::Config;
+use crate::net::{Lifecycle, Listener, ServeConfig, Shutdown, Stage, Tasks, TlsMode, serve};
+use crate::proxy::Proxy;
+use crate::telemetry::metrics::Metrics;
+use crate::token::{Refresher, TokenHandle, channel};
+use crate::types::TenantId;
+
+/// What to do if no valid token is found at startup.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum MissingToken {
+    /// Serve without one until one appears.
+    #[default]
+    Wait,
+    /// Exit.
+    Exit,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum RunOutcome {
+    /// Stopped by a signal; every request in flight was completed.
+    Drained,
+    /// Stopped by a signal; this many connections were force-closed.
+    ForceClosed(usize),
+    /// No valid token was found, and [`MissingToken::Exit`] was chosen.
+    NoToken,
+}
+
+/// A running process, as seen from outside.
+#[derive(Clone, Debug)]
+pub struct ServerHandle {
+    /// The TCP addresses that the app connects to.
+    pub proxy: Vec<SocketAddr>,
+    /// The TCP address of the admin endpoint.
+    pub admin: Option<SocketAddr>,
+    /// The current token.
+    pub tokens: TokenHandle,
+    /// The stage of the process.
+    pub lifecycle: Lifecycle,
+}
+
+/// The longest wait for a renewal in progress when the process stops.
+const PENDING_RENEWAL_TIMEOUT: Duration = Duration::from_secs(3);
+/// The longest wait for the connections of the admin endpoint when the process stops.
+const ADMIN_DRAIN_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Runs the sidecar of a valid configuration until it has stopped. The order of the lines is the order of events.
+///
+/// `on_start` is called once, when all listeners are bound and served.
+///
+/// # Errors
+///
+/// [`StartError`]; nothing is left listening then.
+pub async fn run(
+    config: Config,
+    deps: Dependencies,
+    missing_token: MissingToken,
+    mut stops: mpsc::Receiver<StopSignal>,
+    on_start: impl FnOnce(ServerHandle),
+) -> Result<RunOutcome, StartError> {
+    // Bind. A port that is in use fails the start before anything runs.
+    let clock = deps.clock;
+    let listeners = build::bind_listeners(&config.listen, deps.proxy, deps.admin_listener).await?;
+    let proxy_addresses: Vec<_> = listeners.proxy.iter().filter_map(Listener::local_addr).collect();
+    let admin_address = listeners.admin.local_addr();
+    let (tls, cert_reloader) = build::load_server_cert(&config, clock).await?;
+
+    // Build the token's side: sources and renewer, the task that refreshes the token, the alerts about it.
+    let (tasks, metrics, lifecycle) = (Tasks::default(), Metrics::new(), Lifecycle::new());
+    let (shutdown, admin_shutdown) = (Shutdown::new(), Shutdown::new());
+    let tenant_id = TenantId::default();
+    let token_metrics = metrics.token(&tenant_id);
+    let app_secret = secrets::app_secret(&config.app)?;
+    let destinations = build::destinations(&config)?;
+    let clients = HttpClients::new(&config, deps.connector.clone(), &tasks)?;
+    let (publisher, tokens) = channel();
+    let publisher = publisher.with_proofs(build::proofs(&config.app, app_secret.as_ref()));
+    let provider = match deps.token_provider {
+        Some(provider) => provider,
+        None => token_provider::token_provider(&config, app_secret, (&clients, &destinations), clock)?,
+    };
+    let (alert_sender, webhook) = build::build_webhook(&config, &clients, clock, &metrics)?.unzip();
+    let sink = Box::new(event_sink(token_metrics.clone(), alert_sender.clone()));
+    let mut schedule = deps.schedule;
+    schedule.renew_before = config.token.renew_before;
+    let refresher = Refresher::new(tenant_id.clone(), provider, publisher, schedule, clock, sink);
+
+    // Build the request's side: the proxy with its one tenant, and the admin endpoint.
+    let proxy_deps = ProxyDeps {
+        connector: deps.connector,
+        max_inflight: deps.max_inflight,
+        clock,
+        tasks: &tasks,
+        metrics: &metrics,
+        tenant_id: &tenant_id,
+        tokens: tokens.clone(),
+        destinations,
+        addresses: &proxy_addresses,
+    };
+    let proxy = Arc::new(build::build_proxy(&config, proxy_deps)?);
+    let admin = Arc::new(Admin {
+        lifecycle: lifecycle.clone(),
+        tenants: vec![(tenant_id, tokens.clone(), token_metrics)],
+        readiness: config.ready,
+        metrics,
+        tasks: tasks.clone(),
+    });
+
+    // Start. The admin endpoint comes first: probes are answered while the first token is looked for.
+    tracing::info!(address = %listeners.admin, "admin listener started");
+    let admin_service = admin.service();
+    let admin_config = serve_config(&tasks, &admin_shutdown, TlsMode::Off);
+    drop(tasks.spawn(serve(listeners.admin, move |_info| admin_service.clone(), admin_config)));
+    let refresher = tasks.spawn(refresher.run());
+    drop(webhook.map(|webhook| tasks.spawn(webhook.run())));
+    let cert_reloader = cert_reloader.map(|reloader| tasks.spawn(reloader.run()));
+    for listener in &listeners.proxy {
+        tracing::info!(address = %listener, "proxy listener started");
+    }
+    let proxy_config = serve_config(&tasks, &shutdown, tls);
+    let mut serving = Box::pin(serve_proxy(listeners.proxy, &proxy, &proxy_config));
+    on_start(ServerHandle {
+        proxy: proxy_addresses,
+        admin: admin_address,
+        tokens: tokens.clone(),
+        lifecycle: lifecycle.clone(),
+    });
+
+    // Serve. Stop signals are received from the start: a source that hangs must not keep the process from stopping.
+    let stop = tokio::select! {
+        stop = stop_requested(&mut stops) => Some(stop),
+        () = serve_until_token_missing(&tokens, missing_token, &lifecycle) => None,
+        _ = &mut serving => None,
+    };
+
+    // Drain, unless the exit is for lack of a token.
+    let outcome = match stop {
+        None => RunOutcome::NoToken,
+        Some(stop) => {
+            lifecycle.advance_to(Stage::Draining);
+            tracing::info!(?stop, "draining: waiting for in-flight requests");
+            let drained = tokio::select! {
+                drained = drain(&config, &proxy, &shutdown, serving.as_mut()) => drained,
+                Some(_second) = stops.recv() => None,
+            };
+            match drained {
+                Some(outcome) => outcome,
+                None => force_close(&shutdown, serving.as_mut()).await,
+            }
+        }
+    };
+
+    // Stop. A renewal in progress is awaited, since its token may be the only valid one.
+    drop(timeout(PENDING_RENEWAL_TIMEOUT, tokens.wait_for_renewal()).await);
+    refresher.abort();
+    if let Some(reloader) = cert_reloader {
+        reloader.abort();
+    }
+    if let Some(alert_sender) = alert_sender {
+        alert_sender.close().await;
+    }
+    // The connection pool goes with the proxy; the tasks of its idle connections would be waited for below.
+    drop((serving, proxy));
+    lifecycle.advance_to(Stage::Stopped);
+    admin_shutdown.close();
+    if timeout(ADMIN_DRAIN_TIMEOUT, tasks.wait()).await.is_err() {
+        admin_shutdown.force();
+    }
+    tracing::info!(exit = ?outcome, "stopped");
+    Ok(outcome)
+}
+
+/// Waits for the first token and lets the process serve. Returns only if there is none and the process has to exit.
+async fn serve_until_token_missing(tokens: &TokenHandle, missing_token: MissingToken, lifecycle: &Lifecycle) {
+    tokens.wait_for_first_check().await;
+    if missing_token == MissingToken::Exit {
+        // The token of the sources may have expired, and a renewal may replace it.
+        tokens.wait_for_first_result().await;
+        if tokens.current().is_none() {
+            return;
+        }
+    }
+    lifecycle.advance_to(Stage::Serving);
+    std::future::pending::<()>().await;
+}
+
+/// Waits for the first stop signal. If its sender is gone, only the end of the process stops it.
+async fn stop_requested(stops: &mut mpsc::Receiver<StopSignal>) -> StopSignal {
+    match stops.recv().await {
+        Some(stop) => stop,
+        None => std::future::pending().await,
+    }
+}
+
+/// Serves every listener of the app.
+fn serve_proxy(
+    listeners: Vec<Listener>,
+    proxy: &Arc<Proxy>,
+    config: &ServeConfig,
+) -> impl Future<Output = Vec<usize>> + use<> {
+    join_all(listeners.into_iter().map(|listener| {
+        let proxy = Arc::clone(proxy);
+        serve(listener, move |connection| proxy.service(connection), config.clone())
+    }))
+}
+
+/// Stops accepting and waits until every connection has ended; `None` if that takes too long.
+async fn drain(
+    config: &Config,
+    proxy: &Proxy,
+    shutdown: &Shutdown,
+    mut serving: Pin<&mut impl Future<Output = Vec<usize>>>,
+) -> Option<RunOutcome> {
+    // Still accepting during the delay, until load balancers have noticed.
+    drop(timeout(config.drain_delay, &mut serving).await);
+    proxy.concurrency_limit.close();
+    shutdown.close();
+    let drained = timeout(config.drain_timeout, serving).await;
+    drained.ok().map(|_force_closed| RunOutcome::Drained)
+}
+
+/// Closes the connections that are still open.
+async fn force_close(shutdown: &Shutdown, serving: Pin<&mut impl Future<Output = Vec<usize>>>) -> RunOutcome {
+    shutdown.close();
+    shutdown.force();
+    let force_closed = serving.await.into_iter().sum();
+    tracing::warn!(connections = force_closed, "force-closed the remaining connections");
+    RunOutcome::ForceClosed(force_closed)
+}
+
+fn serve_config(tasks: &Tasks, shutdown: &Shutdown, tls: TlsMode) -> ServeConfig {
+    ServeConfig {
+        tasks: tasks.clone(),
+        shutdown: shutdown.clone(),
+        tls,
+    }
+}
