@@ -108,7 +108,7 @@ fn what_cannot_be_done_with_a_token_is_said_without_it() {
             &["seal", "--key-file", "empty"],
             "EAAGhunter2",
             2,
-            "there is no key in empty",
+            "does not contain a valid key",
         ),
         (&["seal", "--key-file", "good"], "EAAG hunter2", 1, "not a valid token"),
         (&["seal", "--key-file", "good"], "", 1, "not a valid token"),
