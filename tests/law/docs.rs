@@ -142,6 +142,22 @@ fn every_link_leads_to_a_file_and_to_a_heading_in_it() {
 }
 
 #[test]
+fn every_path_that_the_docs_name_exists() {
+    let mut count = 0;
+    for (page, text) in docs() {
+        for path in named_paths(&text) {
+            count += 1;
+            assert!(root().join(&path).exists(), "{page} names {path}");
+        }
+    }
+    assert!(count >= 15, "only {count} paths were found");
+    assert_eq!(
+        named_paths("see `src/lib.rs` and `tests/run fuzz`, `src`, not `/etc/x`"),
+        ["src/lib.rs", "tests/run"]
+    );
+}
+
+#[test]
 fn the_image_runs_alone_unprivileged_and_can_be_asked_for_its_health() {
     let dockerfile = read("Dockerfile");
     let last = dockerfile.rsplit_once("\nFROM ").unwrap().1;
@@ -280,6 +296,15 @@ fn docs() -> BTreeMap<String, String> {
         .into_iter()
         .filter(|(path, _)| path.ends_with(".md"))
         .collect()
+}
+
+/// The paths of the repository that a text names in backquotes.
+fn named_paths(text: &str) -> Vec<String> {
+    let folders = ["src/", "tests/", "config/", "docs/", "benches/", "fuzz/", "fake-graph/"];
+    let quoted = text.split('`').skip(1).step_by(2);
+    let first_words = quoted.filter_map(|quoted| quoted.split_whitespace().next());
+    let paths = first_words.filter(|word| folders.iter().any(|folder| word.starts_with(folder)));
+    paths.map(str::to_owned).collect()
 }
 
 /// The targets of a text's relative links.
