@@ -1,4 +1,4 @@
-// axios: the base URL. Download media with the `url` that Graph's answer has: graphward has put its own address there.
+// axios: the base URL. Download media from the `url` in Graph's answer: graphward has rewritten it to its own address.
 //
 //   import axios from "axios";
 //   const graph = graphward(axios);

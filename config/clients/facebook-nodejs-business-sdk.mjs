@@ -1,5 +1,5 @@
-// facebook-nodejs-business-sdk keeps Graph's address in getters of a class that its own code asks: redefine them.
-// It follows `paging.next` as it is and without a token, so graphward needs `[links] paging = true`.
+// facebook-nodejs-business-sdk has Graph's address in getters of a class: redefine them.
+// It follows `paging.next` unchanged and without a token, so graphward needs `[links] paging = true`.
 //
 //   import bizSdk from "facebook-nodejs-business-sdk";
 //   const api = graphward(bizSdk);

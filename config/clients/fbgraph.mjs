@@ -1,5 +1,5 @@
-// fbgraph has a setter. It needs no token and no app secret. `paging.next` may be given to `graph.get`, if graphward
-// has `[links] paging = true`.
+// fbgraph has a setter. It needs no token and no app secret. `graph.get` accepts `paging.next` if graphward has
+// `[links] paging = true`.
 //
 //   import graph from "fbgraph";
 //   graphward(graph);

@@ -1,4 +1,4 @@
-// @great-detail/whatsapp: the base URL. It sends no token unless you give it one.
+// @great-detail/whatsapp: the base URL. It sends a token only if you pass one.
 //
 //   import { Client } from "@great-detail/whatsapp";
 //   const client = graphward({ Client });

@@ -1,4 +1,4 @@
-"""requests, by way of graphward. Its base URL is your own anyway; it needs no token and no header."""
+"""requests through graphward. Change the base URL; it needs no token and no header."""
 
 import requests
 
@@ -11,7 +11,7 @@ def send_text(phone_id, to, text, graph="http://127.0.0.1:8080/v25.0"):
 
 
 def every(path, graph="http://127.0.0.1:8080/v25.0", **params):
-    """All of a list. It follows the cursor, since `next` is a URL of Graph's own host."""
+    """Returns all items of a list. It follows the cursor, because `paging.next` is a URL of Graph's own host."""
     while True:
         answer = requests.get(f"{graph}/{path}", params=params, timeout=90)
         answer.raise_for_status()

@@ -1,4 +1,4 @@
-// whatsapp-api-js has Graph's address built in, but takes a `fetch`.
+// whatsapp-api-js has Graph's address built in, but accepts a `fetch` function.
 //
 //   import { WhatsAppAPI } from "whatsapp-api-js";
 //   const Whatsapp = graphward({ WhatsAppAPI });
