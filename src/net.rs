@@ -21,7 +21,7 @@ pub mod watch;
 pub use connect::{BoxedIo, ConnectError, ConnectFuture, Connector, ConnectorConfig, HttpVersion, boxed_io};
 pub use endpoint::{HttpEndpoint, HttpEndpointError};
 pub use error::BoxError;
-pub use http_client::{HttpClient, HttpClientError};
+pub use http_client::{AllowedSchemes, HttpClient, HttpClientConfig, HttpClientError};
 pub use lifecycle::{Lifecycle, Stage};
 pub use listen::{InMemoryConnector, Listener};
 pub use serve::{ConnectionInfo, ServeConfig, TlsMode, TransportSecurity, serve};

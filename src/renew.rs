@@ -1,9 +1,10 @@
-//! What graphward itself asks of Graph and of others: renewals, and what a token is worth.
+//! The calls by which graphward renews and inspects tokens: to Graph, to a credential service, or to a command.
 //!
-//! All of them promise what [`crate::token::Renewer`] asks: bounded in time, and no secret in an error, though app
-//! secrets and tokens travel in the queries of these calls.
+//! All of them keep what [`crate::token::Renewer`] promises: they are bounded in time, and no error holds a secret, although
+//! app secrets and tokens travel in the queries of these calls.
 
-mod client_credentials;
+mod api;
+mod app_credentials;
 mod debug_token;
 mod exchange;
 mod exec;
@@ -13,13 +14,15 @@ mod refresh;
 mod request;
 mod response;
 
-pub use client_credentials::ClientCredentials;
+pub use api::GraphApi;
+pub use app_credentials::AppCredentials;
 pub use debug_token::DebugTokenInspector;
-pub use exchange::{ExchangeRenewer, TokenLifetime};
+pub use exchange::ExchangeRenewer;
 pub use exec::ExecRenewer;
 pub use http::HttpRenewer;
 pub use mint::{MintRenewer, MintSettings};
 pub use refresh::RefreshRenewer;
+pub use request::TokenLifetime;
 
 #[cfg(test)]
 mod tests;

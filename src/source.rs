@@ -20,6 +20,6 @@ pub use env::EnvSource;
 pub use exec::{ExecSettings, ExecSource};
 pub use fernet::{Fernet, FernetError};
 pub use file::{FileSource, RollbackOutcome};
-pub use http::{HttpSettings, HttpSource};
+pub use http::HttpSource;
 pub use postgres::{PostgresError, PostgresSettings, PostgresSource};
 pub use renewed_store::RenewedTokenStore;

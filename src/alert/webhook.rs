@@ -6,7 +6,6 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::Full;
 
 use super::address::{Address, WebhookUrlError};
 use super::bell::AlertSender;
@@ -93,7 +92,7 @@ impl Webhook {
     }
 
     async fn tell(&self, notice: &Alert, rung: SystemTime) -> Sent {
-        let mut request = Request::new(Full::new(Bytes::from(letter(notice, rung))));
+        let mut request = Request::new(Bytes::from(letter(notice, rung)));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.address.uri();
         let headers = request.headers_mut();

@@ -236,7 +236,6 @@ fn build_tenant(config: &Config, deps: ProxyDeps<'_>) -> Result<Tenant, StartErr
             connect_to: upstream.connect_to.clone(),
             tls: tls::client(upstream.ca_file.as_deref(), upstream.http.alpn())?,
             timeout: upstream.connect_timeout,
-            allow_http: false,
         }),
     };
     let settings = UpstreamSettings {

@@ -6,7 +6,6 @@ use tokio::time::timeout;
 
 use super::token_provider::{HttpClients, TokenProviderError, build_source, file_source, with_store};
 use crate::config::{Config, TokenSource};
-use crate::net::Tasks;
 use crate::net::tls::TlsError;
 use crate::source::RollbackOutcome;
 use crate::token::{ObtainError, Source as _};
@@ -51,7 +50,7 @@ pub async fn roll_back(config: &Config, clock: Clock) -> Result<(String, Rollbac
 
 async fn roll_back_first_source(config: &Config, clock: Clock) -> Result<(String, RollbackOutcome), RollbackError> {
     let token_config = &config.token;
-    let clients = HttpClients::new(config, None, &Tasks::default())?;
+    let clients = HttpClients::new(config)?;
     let mut first_error = None;
     for (index, source) in token_config.sources.iter().enumerate() {
         let (location, result) = match (&token_config.store, source) {

@@ -89,7 +89,7 @@ pub async fn run(
     let token_metrics = metrics.token(&tenant_id);
     let app_secret = secrets::app_secret(&config.app)?;
     let destinations = build::destinations(&config)?;
-    let clients = HttpClients::new(&config, deps.connector.clone(), &tasks)?;
+    let clients = HttpClients::new(&config)?;
     let (publisher, tokens) = channel();
     let publisher = publisher.with_proofs(build::proofs(&config.app, app_secret.as_ref()));
     let provider = match deps.token_provider {

@@ -1,7 +1,6 @@
 //! From `[token]` to a supply: the places that show tokens, the act that mints them, and who says what one is worth.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::secrets::{SecretLoadError, load_fernet, load_headers, load_secret, resolve_secret};
@@ -10,16 +9,16 @@ use crate::config::{
     TokenSource,
 };
 use crate::graph::{Destinations, GraphService as Host, Origin, TokenFamily};
-use crate::net::tls::{self, TlsError};
-use crate::net::{Connector, ConnectorConfig, HttpClient, HttpVersion, Tasks};
+use crate::net::tls::TlsError;
+use crate::net::{AllowedSchemes, HttpClient, HttpClientConfig, HttpEndpoint};
 use crate::renew::{
-    ClientCredentials, DebugTokenInspector, ExchangeRenewer, ExecRenewer, HttpRenewer, MintRenewer, MintSettings,
-    RefreshRenewer,
+    AppCredentials, DebugTokenInspector, ExchangeRenewer, ExecRenewer, GraphApi, HttpRenewer, MintRenewer,
+    MintSettings, RefreshRenewer,
 };
 use crate::source::decode::Format;
 use crate::source::{
-    EnvSource, ExecSettings, ExecSource, FileSource, HttpSettings, HttpSource, PostgresError, PostgresSettings,
-    PostgresSource, RenewedTokenStore,
+    EnvSource, ExecSettings, ExecSource, FileSource, HttpSource, PostgresError, PostgresSettings, PostgresSource,
+    RenewedTokenStore,
 };
 use crate::token::{Source, TokenProvider};
 use crate::types::{Clock, Secret};
@@ -41,40 +40,34 @@ pub enum TokenProviderError {
     NoHost(&'static str),
 }
 
-/// How calls of our own leave. Neither shares a connection with the app's requests.
+/// The clients of the control plane, one for each trust. Neither shares a connection with the app's requests.
 #[derive(Debug)]
 pub(super) struct HttpClients {
     /// To Graph: never in the clear.
     pub(super) graph: HttpClient,
-    /// To services of the house, and webhooks.
+    /// To internal services and the webhook.
     pub(super) internal: HttpClient,
 }
 
-/// The longest call of Graph: a replica that waits for its turn to mint does not wait much longer.
+/// The longest call of Graph: a replica that waits for its turn to renew does not wait much longer.
 const GRAPH_CALL_TIMEOUT: Duration = Duration::from_secs(10);
-/// The longest call of the house, but where a key says otherwise.
+/// The longest call of an internal service, unless the configuration sets another limit.
 const INTERNAL_CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl HttpClients {
-    /// Over the upstream's detours and roots, in HTTP/1.1: a call now and then, each on a connection of its own. `graph` is
-    /// the way to Graph if there is another one.
-    pub(super) fn new(config: &Config, graph: Option<Connector>, tasks: &Tasks) -> Result<Self, TlsError> {
+    /// Builds both with the upstream's `connect_to` and roots.
+    pub(super) fn new(config: &Config) -> Result<Self, TlsError> {
         let upstream = &config.upstream;
-        let tls = tls::client(upstream.ca_file.as_deref(), HttpVersion::Http1.alpn())?;
-        let connector_config = |allow_http| ConnectorConfig {
+        let client_config = |schemes| HttpClientConfig {
             connect_to: upstream.connect_to.clone(),
-            tls: Arc::clone(&tls),
-            timeout: upstream.connect_timeout,
-            allow_http,
+            ca_file: upstream.ca_file.clone(),
+            connect_timeout: upstream.connect_timeout,
+            schemes,
+            unix_socket: None,
         };
-        let graph = graph.unwrap_or_else(|| Connector::from_config(connector_config(false)));
         Ok(Self {
-            graph: HttpClient::new(graph, GRAPH_CALL_TIMEOUT, tasks),
-            internal: HttpClient::new(
-                Connector::from_config(connector_config(true)),
-                INTERNAL_CALL_TIMEOUT,
-                tasks,
-            ),
+            graph: HttpClient::new(client_config(AllowedSchemes::Https), GRAPH_CALL_TIMEOUT)?,
+            internal: HttpClient::new(client_config(AllowedSchemes::HttpAndHttps), INTERNAL_CALL_TIMEOUT)?,
         })
     }
 }
@@ -83,7 +76,7 @@ impl HttpClients {
 struct ProviderDeps<'a> {
     clients: &'a HttpClients,
     destinations: &'a Destinations,
-    app: Option<ClientCredentials>,
+    app: Option<AppCredentials>,
     app_secret: Option<Secret>,
     clock: Clock,
 }
@@ -98,7 +91,7 @@ pub(super) fn token_provider(
     let deps = ProviderDeps {
         clients,
         destinations,
-        app: client_credentials(&config.app, app_secret.as_ref()),
+        app: app_credentials(&config.app, app_secret.as_ref()),
         app_secret,
         clock,
     };
@@ -130,8 +123,8 @@ fn build_token_provider(
 }
 
 /// The app's id and secret, if both are known.
-fn client_credentials(app: &AppConfig, secret: Option<&Secret>) -> Option<ClientCredentials> {
-    Some(ClientCredentials {
+fn app_credentials(app: &AppConfig, secret: Option<&Secret>) -> Option<AppCredentials> {
+    Some(AppCredentials {
         id: app.id.clone()?,
         secret: secret?.clone(),
     })
@@ -154,14 +147,8 @@ pub(super) fn build_source(
             call,
             poll_interval: every,
         } => {
-            let settings = HttpSettings {
-                url: call.url.clone(),
-                format: call.format.clone(),
-                headers: load_headers(&call.headers)?,
-                poll_interval: *every,
-                timeout: call.timeout,
-            };
-            Box::new(HttpSource::new(settings, internal.clone(), clock))
+            let endpoint = http_endpoint(call, internal)?;
+            Box::new(HttpSource::new(endpoint, call.format.clone(), *every, clock))
         }
         TokenSource::Exec {
             command,
@@ -230,14 +217,18 @@ fn with_renewer(
     renewal: &RenewerConfig,
     deps: &ProviderDeps<'_>,
 ) -> Result<TokenProvider, TokenProviderError> {
-    let graph = || deps.clients.graph.clone();
     let clock = deps.clock;
-    let home_origin = |family| origin_for(deps.destinations, family);
+    let api = |family| {
+        Ok::<_, TokenProviderError>(GraphApi {
+            client: deps.clients.graph.clone(),
+            origin: origin_for(deps.destinations, family)?,
+            clock,
+        })
+    };
     Ok(match renewal {
         RenewerConfig::Exchange { lifetime: lasting } => {
             let app = deps.app.clone().ok_or(TokenProviderError::NoAppCredentials)?;
-            let origin = home_origin(TokenFamily::Facebook)?;
-            provider.with_renewer(ExchangeRenewer::new(graph(), origin, app, *lasting, clock))
+            provider.with_renewer(ExchangeRenewer::new(api(TokenFamily::Facebook)?, app, *lasting))
         }
         RenewerConfig::Mint {
             system_user,
@@ -252,29 +243,24 @@ fn with_renewer(
                 scopes: scopes.clone(),
                 lifetime: *lasting,
             };
-            let origin = home_origin(TokenFamily::Facebook)?;
-            provider.with_renewer(MintRenewer::new(settings, graph(), origin, app, clock))
+            provider.with_renewer(MintRenewer::new(settings, api(TokenFamily::Facebook)?, app))
         }
-        RenewerConfig::Instagram => {
-            let origin = home_origin(TokenFamily::Instagram)?;
-            provider.with_renewer(RefreshRenewer::instagram(graph(), origin, clock))
+        RenewerConfig::Instagram => provider.with_renewer(RefreshRenewer::instagram(api(TokenFamily::Instagram)?)),
+        RenewerConfig::Threads => provider.with_renewer(RefreshRenewer::threads(api(TokenFamily::Threads)?)),
+        RenewerConfig::Http(call) => {
+            let endpoint = http_endpoint(call, &deps.clients.internal)?;
+            provider.with_renewer(HttpRenewer::new(endpoint, call.format.clone(), clock))
         }
-        RenewerConfig::Threads => {
-            let origin = home_origin(TokenFamily::Threads)?;
-            provider.with_renewer(RefreshRenewer::threads(graph(), origin, clock))
-        }
-        RenewerConfig::Http(call) => provider.with_renewer(http_renewer(call, &deps.clients.internal, clock)?),
         RenewerConfig::Exec(command) => provider.with_renewer(exec_renewer(command, clock)),
     })
 }
 
-fn http_renewer(call: &HttpCall, internal: &HttpClient, clock: Clock) -> Result<HttpRenewer, SecretLoadError> {
-    Ok(HttpRenewer::new(
+fn http_endpoint(call: &HttpCall, internal: &HttpClient) -> Result<HttpEndpoint, SecretLoadError> {
+    let headers = load_headers(&call.headers)?;
+    Ok(HttpEndpoint::new(
         call.url.clone(),
-        call.format.clone(),
-        load_headers(&call.headers)?,
+        headers,
         internal.with_timeout(call.timeout),
-        clock,
     ))
 }
 

@@ -76,8 +76,6 @@ pub struct ConnectorConfig {
     pub tls: Arc<ClientConfig>,
     /// Limit for name look-up, TCP and TLS together.
     pub timeout: Duration,
-    /// Whether `http_builder` is spoken, too: to services of the house, never to Graph.
-    pub allow_http: bool,
 }
 
 /// Why there is no connection.
@@ -185,13 +183,11 @@ impl HttpVersion {
 impl ConnectorConfig {
     async fn connect(&self, uri: &Uri) -> Result<BoxedIo, ConnectError> {
         let deadline = Instant::now() + self.timeout;
-        let (host, port) = match (uri.scheme_str(), uri.host()) {
-            (Some("https"), Some(host)) => (host, 443),
-            (Some("http"), Some(host)) if self.allow_http => (host, 80),
-            _ => return Err(ConnectError::NotHttps),
+        let (Some("https"), Some(host)) = (uri.scheme_str(), uri.host()) else {
+            return Err(ConnectError::NotHttps);
         };
         let host = host.trim_start_matches('[').trim_end_matches(']');
-        let port = uri.port_u16().unwrap_or(port);
+        let port = uri.port_u16().unwrap_or(443);
         let address = match self.connect_to.get(host) {
             Some(override_address) => override_address.clone(),
             None if host.contains(':') => format!("[{host}]:{port}"),
@@ -207,9 +203,6 @@ impl ConnectorConfig {
             source,
         })?;
 
-        if uri.scheme_str() == Some("http") {
-            return Ok(boxed_io(tcp, false));
-        }
         let tls_error = |source| ConnectError::Tls {
             host: host.to_owned(),
             source,

@@ -1,10 +1,9 @@
-//! An address of the house, where tokens are asked for.
+//! The endpoint of an internal credential service: a URL, and the headers that every request to it has.
 //!
 //! # Why
 //!
-//! Secrets travel to it in headers and in the query, so what is shown of it is the scheme, the host, the port and the
-//! path. User and password are no part of an address that is called: nothing would send them, but for the one pseudo
-//! header of HTTP/2 that must not have them.
+//! Secrets travel to it in headers and in the query, so only the scheme, the host, the port and the path are shown. A user
+//! and password in the URL are dropped: credentials belong into `headers`, where they are treated as secrets.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -13,11 +12,10 @@ use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, IF_NONE_MATCH};
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
-use http_body_util::Full;
 
 use super::http_client::{HttpClient, HttpClientError};
 
-/// An address, what is said there every time, and how.
+/// A URL, the headers of every request to it, and the client that sends them.
 #[derive(Clone)]
 pub struct HttpEndpoint {
     uri: Uri,
@@ -25,36 +23,36 @@ pub struct HttpEndpoint {
     client: HttpClient,
 }
 
-/// Why an address gave nothing of use. No variant holds more of it than [`HttpEndpoint`] shows.
+/// Why an endpoint gave no usable response. No variant holds more of the URL than [`HttpEndpoint`] shows.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpEndpointError {
-    /// There is no answer.
+    /// There is no response.
     #[error(transparent)]
     Request(#[from] HttpClientError),
     /// 401 or 403.
-    #[error("it answered {0}: it does not know us, or does not let us; correct the headers that it is sent")]
+    #[error("{0}: not authorized; fix the configured headers")]
     Unauthorized(StatusCode),
     /// 404 or 410.
-    #[error("it answered {0}: nothing is there; correct the URL, or add the tenant to the service")]
+    #[error("{0}: not found; fix the URL, or add the tenant to the service")]
     NotFound(StatusCode),
-    /// Another address is to be asked.
+    /// 3xx.
     #[error(
-        "it answered {0}, a redirect, which is not followed, as the next host would get what was meant for this one; \
-         write the address that it leads to"
+        "{0}: redirects are not followed, because the next host would receive the secrets; configure the redirect's \
+         target URL instead"
     )]
     Redirect(StatusCode),
-    /// 5xx, or one that asks for patience.
-    #[error("it answered {0}: it is in trouble")]
+    /// 5xx, or a status that asks for a later try.
+    #[error("{0}: server error or rate limit; graphward will retry")]
     Unavailable(StatusCode),
-    /// Any other that is no answer.
-    #[error("it answered {0}: it does not understand us; is it the right URL?")]
+    /// Any other status.
+    #[error("{0}: unexpected status; check the URL")]
     UnexpectedStatus(StatusCode),
 }
 
-// === impl Endpoint ===
+// === impl HttpEndpoint ===
 
 impl HttpEndpoint {
-    /// An address with these headers, all of which are taken for secrets.
+    /// An endpoint with these headers, all of which are treated as secrets.
     #[must_use]
     pub fn new(uri: Uri, mut headers: HeaderMap, client: HttpClient) -> Self {
         for value in headers.values_mut() {
@@ -69,14 +67,14 @@ impl HttpEndpoint {
         };
         if endpoint.is_plaintext() {
             tracing::warn!(
-                address = %endpoint,
-                "tokens will come from there in the clear, for whoever is on the way to read; use https if it is possible"
+                url = %endpoint,
+                "the credential service uses plain http: tokens are readable on the network; use https"
             );
         }
         endpoint
     }
 
-    /// Asks. With the tag of what is known, the answer may be 304, and is `None` then.
+    /// Sends a GET. With the entity tag of a known response, the answer may be 304, which is `None`.
     ///
     /// # Errors
     ///
@@ -93,7 +91,7 @@ impl HttpEndpoint {
         check_status(response).map(Some)
     }
 
-    /// Sends a JSON document.
+    /// Sends a POST with a JSON document.
     ///
     /// # Errors
     ///
@@ -105,8 +103,8 @@ impl HttpEndpoint {
         check_status(self.client.send(request).await?)
     }
 
-    fn request(&self, method: Method, body: Bytes) -> Request<Full<Bytes>> {
-        let mut request = Request::new(Full::new(body));
+    fn request(&self, method: Method, body: Bytes) -> Request<Bytes> {
+        let mut request = Request::new(body);
         *request.method_mut() = method;
         *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = self.headers.clone();
@@ -133,13 +131,13 @@ impl fmt::Display for HttpEndpoint {
 
 impl fmt::Debug for HttpEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Endpoint")
-            .field("address", &self.to_string())
+        f.debug_struct("HttpEndpoint")
+            .field("url", &self.to_string())
             .finish_non_exhaustive()
     }
 }
 
-/// An address without its user and password.
+/// Drops the user and password of a URI.
 fn without_userinfo(uri: Uri) -> Uri {
     let mut parts = uri.clone().into_parts();
     let host = parts
@@ -168,34 +166,28 @@ fn check_status(response: Response<Bytes>) -> Result<Response<Bytes>, HttpEndpoi
 // === impl HttpEndpointError ===
 
 impl HttpEndpointError {
-    /// A closed word for metrics.
+    /// The value of a metric label.
     #[must_use]
     pub const fn reason(&self) -> &'static str {
         match self {
-            Self::Request(HttpClientError::Connect(_)) => "unreachable",
-            Self::Request(HttpClientError::Interrupted(_)) => "broken",
-            Self::Request(HttpClientError::ResponseTooLarge) => "too_long",
-            Self::Request(HttpClientError::TimedOut(_)) => "timeout",
-            Self::Unauthorized(_) => "refused",
-            Self::NotFound(_) => "missing",
+            Self::Request(error) => error.reason(),
+            Self::Unauthorized(_) => "unauthorized",
+            Self::NotFound(_) => "not_found",
             Self::Redirect(_) => "redirect",
-            Self::Unavailable(_) | Self::UnexpectedStatus(_) => "status",
+            Self::Unavailable(_) | Self::UnexpectedStatus(_) => "unexpected_status",
         }
     }
 
-    /// Whether it may go well another time, though nobody does anything about it.
+    /// Reports whether a later request may succeed without an operator's help.
     #[must_use]
     pub const fn is_transient(&self) -> bool {
         match self {
-            Self::Request(
-                HttpClientError::Connect(_) | HttpClientError::Interrupted(_) | HttpClientError::TimedOut(_),
-            )
-            | Self::Unavailable(_) => true,
-            Self::Request(HttpClientError::ResponseTooLarge)
+            Self::Request(HttpClientError::ResponseTooLarge | HttpClientError::InvalidUrl(_))
             | Self::Unauthorized(_)
             | Self::NotFound(_)
             | Self::Redirect(_)
             | Self::UnexpectedStatus(_) => false,
+            Self::Request(_) | Self::Unavailable(_) => true,
         }
     }
 }
@@ -204,13 +196,10 @@ impl HttpEndpointError {
 mod tests {
     use std::time::Duration;
 
-    use crate::net::{Connector, Tasks};
-
     use super::*;
 
     fn endpoint(uri: &'static str) -> HttpEndpoint {
-        let nowhere = Connector::new(|_uri| async { Err("nowhere".into()) });
-        let client = HttpClient::new(nowhere, Duration::from_secs(1), &Tasks::default());
+        let client = HttpClient::from_fn(|_request| std::future::pending(), Duration::from_secs(1));
         HttpEndpoint::new(Uri::from_static(uri), HeaderMap::new(), client)
     }
 

@@ -1,133 +1,266 @@
-//! Calls of our own: one request, one small answer, both bounded.
+//! The HTTP client of the control plane: one request, one small response, both bounded.
 //!
 //! # Why
 //!
-//! Renewals and credential services are called a few times a day, so every call opens its own connection and closes it:
-//! there is no pool to grow stale. Redirects are not followed, as the next host would get what was meant for this one. No
-//! error holds the address, for secrets travel in its query.
+//! Renewals, inspections, credential services and the webhook are called a few times a day, so each call opens a connection
+//! of its own over HTTP/1.1 and closes it: no pool can go stale, and no call shares a connection with the app's requests. The
+//! data path never uses this client.
+//!
+//! Redirects are not followed and proxies of the environment are not used, because another host would receive the
+//! secrets. Nothing is retried: whoever calls decides that. Secrets travel in a URL's path and query, so an error names the
+//! host and the port only.
+//!
+//! reqwest asks our resolver for a name's addresses, which is how `upstream.connect_to` applies. It takes the port from
+//! the URL if the URL names one: the port of a `connect_to` address counts only if it does not.
+//!
+//! Paused time and real sockets do not mix, so tests of what happens over hours replace the exchange by
+//! [`HttpClient::from_fn`].
 
-use std::error::Error as StdError;
+use std::collections::HashMap;
 use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
-use hyper_util::client::legacy::{Client, Error};
+use futures_util::future::BoxFuture;
+use http::{Request, Response, Uri};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use hyper_util::client::legacy;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use rustls::ClientConfig;
 use tokio::time::timeout;
 
-use super::connect::Connector;
 use super::error::BoxError;
-use super::tasks::Tasks;
+use super::tls::{self, TlsError};
+use crate::types::error_chain;
 
-/// Makes calls, one at a time or several.
+/// Sends requests of the control plane. Clones share the client.
 #[derive(Clone)]
 pub struct HttpClient {
-    client: Client<Connector, Full<Bytes>>,
+    exchange: Arc<Exchange>,
     timeout: Duration,
 }
 
-/// Why a call brought no answer. No variant holds the address, or what was sent.
+type Exchange = dyn Fn(Request<Bytes>) -> BoxFuture<'static, Result<Response<Bytes>, HttpClientError>> + Send + Sync;
+
+/// How an [`HttpClient`] reaches servers, and which it trusts.
+#[derive(Clone, Debug)]
+pub struct HttpClientConfig {
+    /// Host name -> `host:port` to connect to instead. SNI, `Host` and the certificate's name stay the key's.
+    pub connect_to: HashMap<String, String>,
+    /// A PEM file with roots to trust besides Mozilla's.
+    pub ca_file: Option<PathBuf>,
+    /// The limit for name look-up, TCP and TLS together.
+    pub connect_timeout: Duration,
+    /// The URLs that may be called.
+    pub schemes: AllowedSchemes,
+    /// The Unix socket to connect to, whatever host the URL names.
+    pub unix_socket: Option<PathBuf>,
+}
+
+/// The schemes of the URLs that may be called.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum AllowedSchemes {
+    /// `https` alone: tokens never travel to Graph in the clear.
+    #[default]
+    Https,
+    /// `http` as well: for internal services, whose network is the operator's.
+    HttpAndHttps,
+}
+
+/// Why a call brought no response. No variant holds the URL's path or query, or what was sent.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpClientError {
+    /// The URL has a scheme that may not be called.
+    #[error("the URL cannot be called")]
+    InvalidUrl(#[source] BoxError),
     /// There is no connection.
-    #[error("cannot connect")]
-    Connect(#[source] BoxError),
-    /// The connection broke before the answer was whole.
-    #[error("the connection broke before the answer was whole")]
+    #[error("cannot connect to {address}")]
+    Connect {
+        /// The URL's host, and its port if it names one.
+        address: String,
+        /// The cause: DNS, TCP or TLS.
+        source: BoxError,
+    },
+    /// The connection broke before the response was complete.
+    #[error("the connection closed before the response was complete")]
     Interrupted(#[source] BoxError),
-    /// The answer is longer than 64 KiB.
-    #[error("the answer is longer than 64 KiB")]
+    /// The response is longer than 64 KiB.
+    #[error("the response is larger than 64 KiB")]
     ResponseTooLarge,
-    /// Not in time.
-    #[error("there was no whole answer within {0:?}")]
+    /// The time is over.
+    #[error("no complete response within {0:?}")]
     TimedOut(Duration),
 }
 
-/// The longest answer that is read, in bytes.
+/// The longest response body that is read.
 const MAX_RESPONSE_BYTES: usize = 64 * 1024;
 
-// === impl Caller ===
+/// Resolves names by `connect_to`, and otherwise as the system does.
+struct ConnectToResolver(HashMap<String, String>);
+
+// === impl HttpClientConfig ===
+
+impl Default for HttpClientConfig {
+    fn default() -> Self {
+        Self {
+            connect_to: HashMap::new(),
+            ca_file: None,
+            connect_timeout: Duration::from_secs(5),
+            schemes: AllowedSchemes::Https,
+            unix_socket: None,
+        }
+    }
+}
+
+// === impl HttpClient ===
 
 impl HttpClient {
-    /// Calls that each take at most `timeout`, from the look-up of the name to the last byte of the answer.
-    #[must_use]
-    pub fn new(connector: Connector, timeout: Duration, tasks: &Tasks) -> Self {
-        let client = Client::builder(tasks.clone())
+    /// A client whose calls each take at most `timeout`, from the name look-up to the last byte of the response.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError`] if the CA file cannot be used.
+    pub fn new(config: HttpClientConfig, timeout: Duration) -> Result<Self, TlsError> {
+        let tls = tls::client(config.ca_file.as_deref(), &[b"http/1.1"])?;
+        let mut builder = reqwest::Client::builder()
+            .tls_backend_preconfigured(ClientConfig::clone(&tls))
+            .https_only(config.schemes == AllowedSchemes::Https)
+            .dns_resolver(ConnectToResolver(config.connect_to))
+            .connect_timeout(config.connect_timeout)
+            .http1_only()
             .pool_max_idle_per_host(0)
-            .build(connector);
-        Self { client, timeout }
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .no_proxy();
+        if let Some(path) = config.unix_socket {
+            builder = builder.unix_socket(path);
+        }
+        let client = builder
+            .build()
+            .map_err(|error| TlsError::HttpClient(root_cause(error)))?;
+        Ok(Self::from_fn(move |request| execute(client.clone(), request), timeout))
     }
 
-    /// The same with another limit of time.
-    #[must_use]
-    pub fn with_timeout(&self, timeout: Duration) -> Self {
+    /// A client whose calls this function answers.
+    pub fn from_fn<F, O>(exchange: F, timeout: Duration) -> Self
+    where
+        F: Fn(Request<Bytes>) -> O + Send + Sync + 'static,
+        O: Future<Output = Result<Response<Bytes>, HttpClientError>> + Send + 'static,
+    {
         Self {
-            client: self.client.clone(),
+            exchange: Arc::new(move |request| Box::pin(exchange(request))),
             timeout,
         }
     }
 
-    /// Sends one request to the absolute URI that it has, and reads the whole answer, whatever its status.
+    /// The same client with another time limit.
+    #[must_use]
+    pub fn with_timeout(&self, timeout: Duration) -> Self {
+        Self {
+            exchange: Arc::clone(&self.exchange),
+            timeout,
+        }
+    }
+
+    /// Sends one request to the absolute URI that it has, and reads the whole response, whatever its status.
     ///
     /// # Errors
     ///
-    /// [`HttpClientError`]; whether the other side acted is not known then, save for [`HttpClientError::Connect`].
-    pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, HttpClientError> {
-        let exchange = async {
-            let response = self.client.request(request).await.map_err(map_client_error)?;
-            let (head, body) = response.into_parts();
-            let body = Limited::new(body, MAX_RESPONSE_BYTES)
-                .collect()
-                .await
-                .map_err(|error| {
-                    if error.is::<LengthLimitError>() {
-                        HttpClientError::ResponseTooLarge
-                    } else {
-                        HttpClientError::Interrupted(error)
-                    }
-                })?;
-            Ok(Response::from_parts(head, body.to_bytes()))
-        };
-        timeout(self.timeout, exchange)
+    /// [`HttpClientError`]; the server may have acted, unless it is [`HttpClientError::InvalidUrl`] or
+    /// [`HttpClientError::Connect`].
+    pub async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpClientError> {
+        timeout(self.timeout, (self.exchange)(request))
             .await
             .unwrap_or(Err(HttpClientError::TimedOut(self.timeout)))
     }
 }
 
-fn map_client_error(error: Error) -> HttpClientError {
-    if error.is_connect() {
-        HttpClientError::Connect(RootCause(error).into())
-    } else {
-        HttpClientError::Interrupted(RootCause(error).into())
+async fn execute(client: reqwest::Client, request: Request<Bytes>) -> Result<Response<Bytes>, HttpClientError> {
+    let address = host_and_port(request.uri());
+    let failed = |error| HttpClientError::from_reqwest(error, &address);
+    let request = request.try_into().map_err(failed)?;
+    let response = client.execute(request).await.map_err(failed)?;
+    let (head, body) = Response::<reqwest::Body>::from(response).into_parts();
+    let body = Limited::new(body, MAX_RESPONSE_BYTES).collect().await;
+    let body = body.map_err(|error| match error.downcast::<reqwest::Error>() {
+        Ok(error) => failed(*error),
+        Err(error) if error.is::<LengthLimitError>() => HttpClientError::ResponseTooLarge,
+        Err(error) => HttpClientError::Interrupted(error),
+    })?;
+    Ok(Response::from_parts(head, body.to_bytes()))
+}
+
+/// The part of a URI that an error may show: no user, no password, no path, no query.
+fn host_and_port(uri: &Uri) -> String {
+    let host = uri.host().unwrap_or_default();
+    match uri.port() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
     }
 }
 
-/// What lies behind an error of the client's, whose own words ("client error (Connect)") tell a person nothing.
-#[derive(Debug)]
-struct RootCause(Error);
-
-// === impl Behind ===
-
-impl fmt::Display for RootCause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.source() {
-            Some(cause) => fmt::Display::fmt(cause, f),
-            None => fmt::Display::fmt(&self.0, f),
-        }
+/// The causes of an error on one line, without the URL, and without the outer layers, whose words ("error sending request",
+/// "client error (Connect)") tell an operator nothing.
+fn root_cause(error: reqwest::Error) -> BoxError {
+    let error = error.without_url();
+    let mut cause: &dyn std::error::Error = &error;
+    while let Some(inner) = cause.source()
+        && (cause.is::<reqwest::Error>() || cause.is::<legacy::Error>())
+    {
+        cause = inner;
     }
+    error_chain(cause).into()
 }
 
-impl StdError for RootCause {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.0.source()?.source()
+impl Resolve for ConnectToResolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        // reqwest replaces port 0 by that of the URL or of its scheme.
+        let address = match self.0.get(name.as_str()) {
+            Some(address) => address.clone(),
+            None => format!("{}:0", name.as_str()),
+        };
+        Box::pin(async move {
+            let addresses: Vec<_> = tokio::net::lookup_host(address).await?.collect();
+            Ok(Box::new(addresses.into_iter()) as Addrs)
+        })
     }
 }
 
 impl fmt::Debug for HttpClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Caller")
+        f.debug_struct("HttpClient")
             .field("timeout", &self.timeout)
             .finish_non_exhaustive()
+    }
+}
+
+// === impl HttpClientError ===
+
+impl HttpClientError {
+    fn from_reqwest(error: reqwest::Error, address: &str) -> Self {
+        if error.is_builder() {
+            Self::InvalidUrl(root_cause(error))
+        } else if error.is_connect() {
+            Self::Connect {
+                address: address.to_owned(),
+                source: root_cause(error),
+            }
+        } else {
+            Self::Interrupted(root_cause(error))
+        }
+    }
+
+    /// The value of a metric label.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::InvalidUrl(_) => "invalid_url",
+            Self::Connect { .. } => "connect_failed",
+            Self::Interrupted(_) => "connection_closed",
+            Self::ResponseTooLarge => "too_large",
+            Self::TimedOut(_) => "timeout",
+        }
     }
 }

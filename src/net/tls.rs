@@ -8,6 +8,8 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::{ClientConfig, RootCertStore};
 
+use super::error::BoxError;
+
 /// Why TLS could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
@@ -38,6 +40,9 @@ pub enum TlsError {
     /// The TLS library refused its own settings.
     #[error("TLS cannot be set up")]
     Setup(#[from] rustls::Error),
+    /// The HTTP client refused its settings.
+    #[error("cannot set up the HTTP client")]
+    HttpClient(#[source] BoxError),
 }
 
 /// The client's TLS: Mozilla's roots, plus those of `ca_file`; TLS 1.2 and 1.3; `alpn` in order of preference.

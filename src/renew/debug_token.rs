@@ -1,10 +1,10 @@
-//! What Graph says a token is worth: [`debug_token_request`](https://developers.facebook.com/docs/graph-api/reference/debug_token).
+//! The inspection of a token: [`debug_token`](https://developers.facebook.com/docs/graph-api/reference/debug_token).
 //!
 //! # Why
 //!
-//! It is asked with the app token, which does not end, and which is told of dead tokens, too. Where there is none, or
-//! Graph refuses it (a wrong secret, a token of another app), the token is asked about itself: that is allowed, and a
-//! refusal is then an answer. Instagram and Threads have no such endpoint; there it is only seen whether `/me` answers.
+//! The app token asks, because it does not expire and Graph tells it about dead tokens, too. Where there is none, or Graph
+//! refuses it (a wrong secret, a token of another app), the token inspects itself: Graph allows it, and a rejection is then
+//! a result. Instagram and Threads have no such endpoint; there only `/me` shows whether the token is accepted.
 
 use std::time::Duration;
 
@@ -15,46 +15,46 @@ use crate::net::HttpClient;
 use crate::token::{BoxFuture, Inspector, ObtainError, Token};
 use crate::types::Secret;
 
-use super::client_credentials::ClientCredentials;
-use super::request::{self, RequestBuilder};
-use super::response::{GraphEndpoint, Method, Remediations};
+use super::app_credentials::AppCredentials;
+use super::request::{self, GraphRequest};
+use super::response::{GraphResponse, Remediations, send};
 
-/// Asks Graph about tokens.
+/// Inspects tokens.
 #[derive(Debug)]
 pub struct DebugTokenInspector {
-    caller: HttpClient,
+    client: HttpClient,
     destinations: Destinations,
-    app: Option<ClientCredentials>,
-    /// What makes the proof of a token that asks about itself: some apps demand one of every call.
+    app: Option<AppCredentials>,
+    /// Signs the proof of a token that inspects itself: some apps demand a proof of every call.
     app_secret: Option<Secret>,
     app_token_status: AppTokenStatus,
 }
 
-/// How the app token stands with Graph, as far as has been told.
+/// Whether Graph accepted the app token when it was last sent.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum AppTokenStatus {
     Accepted,
     Rejected,
 }
 
-/// A token that is waited for by a start, or by a person who has just dropped it, is not waited for longer.
+/// A start, or an operator who has just replaced a token, waits for an inspection for at most this long.
 const INSPECTION_TIMEOUT: Duration = Duration::from_secs(3);
 
 impl DebugTokenInspector {
-    /// With an app's key, or without; tokens of other families are asked about at those of their hosts that are among the
-    /// destinations.
+    /// Inspects with an app's credentials, or without. Tokens of other families are inspected at those of their hosts that
+    /// are among the destinations.
     #[must_use]
-    pub fn new(caller: &HttpClient, destinations: Destinations, app: Option<ClientCredentials>) -> Self {
+    pub fn new(client: &HttpClient, destinations: Destinations, app: Option<AppCredentials>) -> Self {
         Self {
-            caller: caller.with_timeout(INSPECTION_TIMEOUT),
+            client: client.with_timeout(INSPECTION_TIMEOUT),
             destinations,
-            app_secret: app.as_ref().map(|key| key.secret.clone()),
+            app_secret: app.as_ref().map(|app| app.secret.clone()),
             app,
             app_token_status: AppTokenStatus::Accepted,
         }
     }
 
-    /// The same with the app's secret, where its id is not known: a token that asks about itself proves that it is ours.
+    /// The same with the app's secret, where its id is unknown: it signs the proof of a token that inspects itself.
     #[must_use]
     pub fn with_app_secret(self, app_secret: Option<Secret>) -> Self {
         Self {
@@ -69,7 +69,7 @@ impl DebugTokenInspector {
         let family = family.unwrap_or(TokenFamily::Facebook);
         let Some(origin) = self.origin_for(family) else {
             let message = format!(
-                "no host of {} is listed that could be asked about the token",
+                "no {} host is configured to inspect the token; add it to upstream.hosts",
                 family.name()
             );
             return Err(ObtainError::transient("no_host", message));
@@ -86,7 +86,11 @@ impl DebugTokenInspector {
         match self.inspect_with_app_token(&origin, token, app).await {
             Err(error @ ObtainError::Permanent { .. }) => {
                 if self.app_token_status == AppTokenStatus::Accepted {
-                    tracing::warn!(%error, "Graph does not tell the app, by app.id and app.secret, what the token is worth; the token is asked about itself");
+                    tracing::warn!(
+                        %error,
+                        "Graph rejected app.id and app.secret for debug_token; inspecting the token with itself instead. \
+                         Check that app.id and app.secret belong to the token's app"
+                    );
                 }
                 self.app_token_status = AppTokenStatus::Rejected;
                 self.inspect_with_own_token(&origin, token).await
@@ -100,7 +104,7 @@ impl DebugTokenInspector {
         }
     }
 
-    /// Where a family's tokens are asked about. A main host of no known name, such as a fake's, takes all of them.
+    /// The host that inspects a family's tokens. A main host of no known family, such as a fake Graph, inspects all.
     fn origin_for(&self, family: TokenFamily) -> Option<Origin> {
         let main = self.destinations.main();
         let mut all = self.destinations.all();
@@ -113,23 +117,18 @@ impl DebugTokenInspector {
         &self,
         origin: &Origin,
         token: &Token,
-        app: &ClientCredentials,
+        app: &AppCredentials,
     ) -> Result<Inspection, ObtainError> {
         let app_token = app.app_token().map_err(|error| {
-            let message = "app.id and app.secret make no app token: an operator has to correct them";
+            let message = "app.id and app.secret do not form a valid app token; fix them";
             ObtainError::permanent("app_refused", message).with_source(error)
         })?;
-        let builder = debug_token_request(origin, token, &app_token);
-        let endpoint = GraphEndpoint::new(&builder, REMEDIATIONS);
-        let response = endpoint.send(&self.caller, &builder, Method::Get).await?;
-        match parse_debug_token(response.body()) {
-            Some(DebugTokenResult::Token(inspection)) if response.status().is_success() => Ok(inspection),
-            Some(DebugTokenResult::OtherApp) => Err(other_app_error()),
-            Some(DebugTokenResult::Token(_)) | None => Err(endpoint.error_from_response(&response)),
-        }
+        let request = debug_token_request(origin, token, &app_token);
+        let response = self.send(request).await?;
+        parse_debug_token(&response)?.ok_or_else(|| response.error())
     }
 
-    /// With the proof that some apps demand of every call; and without, as a wrong one is refused by all of them.
+    /// Sends the proof that some apps demand of every call; then none, because every app refuses a wrong one.
     async fn inspect_with_own_token(&self, origin: &Origin, token: &Token) -> Result<Inspection, ObtainError> {
         let without_proof = debug_token_request(origin, token, &token.secret);
         let Some(app_secret) = &self.app_secret else {
@@ -142,43 +141,40 @@ impl DebugTokenInspector {
         }
     }
 
-    async fn send_own_token_request(&self, builder: RequestBuilder<'_>) -> Result<Inspection, ObtainError> {
-        let endpoint = GraphEndpoint::new(&builder, REMEDIATIONS);
-        let response = endpoint.send(&self.caller, &builder, Method::Get).await?;
-        match parse_debug_token(response.body()) {
-            Some(DebugTokenResult::Token(inspection)) if response.status().is_success() => Ok(inspection),
-            Some(DebugTokenResult::OtherApp) => Err(other_app_error()),
-            // Whoever asks with a dead token is told that it is dead.
-            Some(DebugTokenResult::Token(_)) | None => {
-                let probe = Inspection::from_me_response(response.status(), response.body());
-                let dead = probe.filter(|said| said.error.is_some());
-                dead.ok_or_else(|| endpoint.error_from_response(&response))
-            }
+    async fn send_own_token_request(&self, request: GraphRequest<'_>) -> Result<Inspection, ObtainError> {
+        let response = self.send(request).await?;
+        if let Some(inspection) = parse_debug_token(&response)? {
+            return Ok(inspection);
         }
+        // Graph rejects a call with a dead token, which says that it is dead.
+        let probe = parse_me(&response).filter(|inspection| inspection.error.is_some());
+        probe.ok_or_else(|| response.error())
     }
 
     async fn probe_me(&self, origin: &Origin, token: &Token) -> Result<Inspection, ObtainError> {
-        let builder = RequestBuilder::new(origin, "/me")
+        let request = GraphRequest::get(origin, "/me")
             .param("fields", "id")
             .secret_param("access_token", &token.secret);
-        let endpoint = GraphEndpoint::new(&builder, REMEDIATIONS);
-        let response = endpoint.send(&self.caller, &builder, Method::Get).await?;
-        let inspection = Inspection::from_me_response(response.status(), response.body());
-        inspection.ok_or_else(|| endpoint.error_from_response(&response))
+        let response = self.send(request).await?;
+        parse_me(&response).ok_or_else(|| response.error())
+    }
+
+    async fn send(&self, request: GraphRequest<'_>) -> Result<GraphResponse, ObtainError> {
+        send(&self.client, request, REMEDIATIONS).await
     }
 }
 
 const REMEDIATIONS: Remediations = Remediations {
-    token_dead: "An operator has to correct app.id and app.secret, or to put a living token where the token's source looks.",
-    refused: "An operator has to set app.id and app.secret of the app that the token was created for.",
+    token_dead: "Operator action: fix app.id and app.secret, or put a valid token into the token source.",
+    refused: "Operator action: set app.id and app.secret of the app that the token was created for.",
 };
 
 impl Inspector for DebugTokenInspector {
     fn inspect<'a>(&'a mut self, token: &'a Token) -> BoxFuture<'a, Result<Inspection, ObtainError>> {
         Box::pin(async move {
             let timed_out = |_elapsed| {
-                let message = format!("Graph says nothing of the token within {INSPECTION_TIMEOUT:?}");
-                Err(ObtainError::transient("late", message))
+                let message = format!("token inspection timed out after {INSPECTION_TIMEOUT:?}");
+                Err(ObtainError::transient("timeout", message))
             };
             let inspection = timeout(INSPECTION_TIMEOUT, self.inspect_token(token));
             inspection.await.unwrap_or_else(timed_out)
@@ -186,32 +182,30 @@ impl Inspector for DebugTokenInspector {
     }
 }
 
-fn debug_token_request<'a>(origin: &'a Origin, token: &'a Token, access_token: &'a Secret) -> RequestBuilder<'a> {
-    RequestBuilder::new(origin, "/debug_token")
+fn debug_token_request<'a>(origin: &'a Origin, token: &Token, access_token: &Secret) -> GraphRequest<'a> {
+    GraphRequest::get(origin, "/debug_token")
         .secret_param("input_token", &token.secret)
         .secret_param("access_token", access_token)
 }
 
-/// What an answer of `debug_token` knows.
-enum DebugTokenResult {
-    Token(Inspection),
-    /// The token is another app's, which is told nothing of it: that it is not valid is not so.
-    OtherApp,
-}
-
-fn parse_debug_token(body: &[u8]) -> Option<DebugTokenResult> {
-    let inspection = Inspection::from_debug_token(body)?;
+/// Reads the response of `debug_token`; `None` if it is not one.
+fn parse_debug_token(response: &GraphResponse) -> Result<Option<Inspection>, ObtainError> {
+    let response = &response.response;
+    let Some(inspection) = Inspection::from_debug_token(response.body()) else {
+        return Ok(None);
+    };
     let code = |error: &GraphError| error.code;
-    match inspection.error.as_ref().and_then(code) {
-        Some(100) => Some(DebugTokenResult::OtherApp),
-        Some(_) | None => Some(DebugTokenResult::Token(inspection)),
+    // Graph tells an app nothing about another app's token; that it says "not valid" is not so.
+    if inspection.error.as_ref().and_then(code) == Some(100) {
+        let message = format!(
+            "debug_token does not report on tokens of another app. {}",
+            REMEDIATIONS.refused
+        );
+        return Err(ObtainError::permanent("app_refused", message));
     }
+    Ok(response.status().is_success().then_some(inspection))
 }
 
-fn other_app_error() -> ObtainError {
-    let message = format!(
-        "debug_token tells nothing of another app's token. {}",
-        REMEDIATIONS.refused
-    );
-    ObtainError::permanent("app_refused", message)
+fn parse_me(response: &GraphResponse) -> Option<Inspection> {
+    Inspection::from_me_response(response.response.status(), response.response.body())
 }

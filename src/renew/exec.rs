@@ -1,9 +1,9 @@
-//! A command that mints.
+//! A command that renews.
 //!
 //! # Why
 //!
-//! Some need the token that goes, so it stands on stdin, one line: arguments and environment are there for every process
-//! of the machine, or of the user, to read.
+//! Some commands need the outgoing token, so they get it as one line on stdin: other processes of the machine, or of the
+//! user, can read arguments and environment.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::source::errors::{from_command_error, from_decode_error};
 use crate::token::{BoxFuture, ObtainError, RenewalRequest, Renewer, Token};
 use crate::types::Clock;
 
-/// A renewal by a command, which gets the old token as a line on stdin, and `GRAPHWARD_TOKEN_DEAD`, `true` or `false`.
+/// Renews by a command, which gets the old token as a line on stdin, and `GRAPHWARD_TOKEN_DEAD`, `true` or `false`.
 #[derive(Debug)]
 pub struct ExecRenewer {
     command: ExternalCommand,
@@ -26,9 +26,9 @@ pub struct ExecRenewer {
 // === impl ExecRenewer ===
 
 impl ExecRenewer {
-    /// Renewals by this program with these arguments, which no shell reads; `format` says where on its stdout the token
-    /// is. Of our environment it gets `HOME`, `LANG`, `PATH`, `TZ` and what `keep_env` names. By the clock a life of
-    /// so many seconds is counted.
+    /// Renews by this program with these arguments, without a shell; `format` says where on its stdout the token is. The
+    /// command's environment has `HOME`, `LANG`, `PATH`, `TZ` and the variables that `keep_env` names. A lifetime in
+    /// seconds counts by `clock`.
     #[must_use]
     pub const fn new(
         argv: Vec<String>,

@@ -1,21 +1,21 @@
-//! A service of the house that mints: it has the app's secret, or a person's consent, and we need not.
+//! An internal credential service that renews: it has the app's secret, or a person's consent, so that graphward needs
+//! neither.
 //!
 //! # Why
 //!
-//! It is told which token goes, by the fingerprint, and whether that is dead, so that it can tell "mine is newer" from
-//! "mint one". It is never sent the token: it has it, or needs none.
+//! The request names the outgoing token by its fingerprint and says whether it is dead, so that the service can tell "mine
+//! is newer" from "renew it". It never holds the token: the service has it, or needs none.
 
 use bytes::Bytes;
-use http::{HeaderMap, Uri};
 use serde_json::json;
 
-use crate::net::{HttpClient, HttpEndpoint};
+use crate::net::HttpEndpoint;
 use crate::source::decode::{Format, token};
 use crate::source::errors::{from_decode_error, from_endpoint_error};
 use crate::token::{BoxFuture, ObtainError, RenewalRequest, Renewer, Token};
 use crate::types::Clock;
 
-/// A renewal by a service: `POST {"fingerprint":"01234567","dead":false}`.
+/// Renews by a service: `POST {"fingerprint":"01234567","dead":false}`.
 #[derive(Debug)]
 pub struct HttpRenewer {
     endpoint: HttpEndpoint,
@@ -23,15 +23,15 @@ pub struct HttpRenewer {
     clock: Clock,
 }
 
-// === impl Service ===
+// === impl HttpRenewer ===
 
 impl HttpRenewer {
-    /// Renewals by the service at this absolute address. The headers are taken for secrets; `format` says where in the
-    /// answer the token is; by the clock a life of so many seconds is counted.
+    /// Renews by the service at this endpoint; `format` says where in the response the token is, and a lifetime in
+    /// seconds counts by `clock`.
     #[must_use]
-    pub fn new(url: Uri, format: Format, headers: HeaderMap, caller: HttpClient, clock: Clock) -> Self {
+    pub const fn new(endpoint: HttpEndpoint, format: Format, clock: Clock) -> Self {
         Self {
-            endpoint: HttpEndpoint::new(url, headers, caller),
+            endpoint,
             format,
             clock,
         }

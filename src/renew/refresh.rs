@@ -1,70 +1,59 @@
-//! Tokens of Instagram and Threads renew themselves, without the app's secret.
+//! The refresh of Instagram and Threads tokens, which needs no app secret.
 //!
 //! [Instagram](https://developers.facebook.com/documentation/instagram-platform/reference/refresh_access_token),
-//! [Threads](https://developers.facebook.com/docs/threads/get-started/long-lived-tokens/): not in their first 24 hours,
-//! never once they have expired, for 60 days more.
+//! [Threads](https://developers.facebook.com/docs/threads/get-started/long-lived-tokens/): not in a token's first 24 hours,
+//! never once it has expired, for 60 days more.
 
 use std::time::{Duration, SystemTime};
 
-use crate::graph::Origin;
-use crate::net::HttpClient;
 use crate::token::{BoxFuture, ObtainError, RenewalRequest, Renewer, Token};
-use crate::types::Clock;
 
-use super::request::RequestBuilder;
-use super::response::{DefaultExpiry, GraphEndpoint, Method, Remediations};
+use super::api::GraphApi;
+use super::request::{GraphRequest, TokenLifetime};
+use super::response::Remediations;
 
 /// Refreshes a living token of Instagram or of Threads.
 #[derive(Debug)]
 pub struct RefreshRenewer {
-    caller: HttpClient,
-    origin: Origin,
+    api: GraphApi,
     grant_type: &'static str,
-    clock: Clock,
 }
 
 impl RefreshRenewer {
-    /// Of Instagram, at `graph.instagram.com`.
+    /// Refreshes Instagram tokens, at `graph.instagram.com`.
     #[must_use]
-    pub const fn instagram(caller: HttpClient, origin: Origin, clock: Clock) -> Self {
-        Self::new("ig_refresh_token", caller, origin, clock)
+    pub const fn instagram(api: GraphApi) -> Self {
+        let grant_type = "ig_refresh_token";
+        Self { api, grant_type }
     }
 
-    /// Of Threads, at `graph.threads.net`.
+    /// Refreshes Threads tokens, at `graph.threads.net`.
     #[must_use]
-    pub const fn threads(caller: HttpClient, origin: Origin, clock: Clock) -> Self {
-        Self::new("th_refresh_token", caller, origin, clock)
+    pub const fn threads(api: GraphApi) -> Self {
+        let grant_type = "th_refresh_token";
+        Self { api, grant_type }
     }
 
-    const fn new(grant_type: &'static str, caller: HttpClient, origin: Origin, clock: Clock) -> Self {
-        Self {
-            caller,
-            origin,
-            grant_type,
-            clock,
-        }
-    }
-
-    async fn refresh(&self, request: RenewalRequest<'_>) -> Result<Token, ObtainError> {
-        if request.is_dead {
-            let message = format!("a dead token cannot be refreshed. {}", REMEDIATIONS.token_dead);
+    async fn refresh(&self, renewal: RenewalRequest<'_>) -> Result<Token, ObtainError> {
+        if renewal.is_dead {
+            let message = format!(
+                "an expired or revoked token cannot be refreshed. {}",
+                REMEDIATIONS.token_dead
+            );
             return Err(ObtainError::permanent("token_dead", message));
         }
-        let builder = RequestBuilder::new(&self.origin, "/refresh_access_token")
+        let request = GraphRequest::get(&self.api.origin, "/refresh_access_token")
             .param("grant_type", self.grant_type)
-            .secret_param("access_token", &request.token.secret);
-        let endpoint = GraphEndpoint::new(&builder, REMEDIATIONS);
-        let requested_at = self.clock.now();
-        let response = endpoint.send(&self.caller, &builder, Method::Get).await?;
-        endpoint.parse_token(&response, requested_at, DefaultExpiry::Unknown)
+            .secret_param("access_token", &renewal.token.secret);
+        let lifetime = TokenLifetime::Default;
+        self.api.request_token(request, lifetime, REMEDIATIONS).await
     }
 }
 
 const REMEDIATIONS: Remediations = Remediations {
-    token_dead: "Its user has to log in again, and an operator has to put the long-lived token of that login where the token's \
-        source looks.",
-    refused: "A token can be refreshed once it is 24 hours old, is a long-lived one, and its user has granted the basic \
-        permission; if all that is so, an operator has to look the code up.",
+    token_dead: "Operator action: have the user log in again, and put the new long-lived token into the token source.",
+    refused: "Only long-lived tokens that are at least 24 hours old and have the basic permission can be refreshed. \
+        Operator action: check these, then look up the code.",
 };
 const MIN_TOKEN_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -77,7 +66,7 @@ impl Renewer for RefreshRenewer {
         issued_at + MIN_TOKEN_AGE
     }
 
-    /// There is no endpoint that says when these tokens end, but the answer to a renewal does.
+    /// No endpoint says when these tokens expire, but the response to a refresh does.
     fn renew_at_if_expiry_unknown(&self, seen_at: SystemTime) -> Option<SystemTime> {
         Some(self.earliest_renewal(seen_at))
     }

@@ -1,195 +1,150 @@
-//! Requests that carry secrets as parameters. The one file of renewals that sees a secret in the clear.
+//! Requests that carry secrets as parameters. The one file of the renewals of Graph that sees a secret in the clear.
 //!
 //! # Why
 //!
-//! Graph takes tokens and app secrets as parameters of these calls, where the proxy sends a header. So what is built here
-//! is written once, into a buffer that is large enough from the start and is zeroed when it is dropped, and the request's
-//! URI and body are that buffer. Nothing is shown of a request but its method and its path.
+//! Graph takes tokens and app secrets as parameters of these calls, where the proxy sends a header. The renewals of living
+//! tokens are GETs with secrets in the query, because that is what Meta documents: Graph takes a form as well, as an option of
+//! one client library shows, but no document promises it, and a call that is made every seven weeks must not fail on the
+//! day on which it is needed. Only Graph sees the query, because it travels inside TLS; errors and logs show a request's
+//! host and path.
+//!
+//! The parameters are not written into memory that is zeroed: reqwest, hyper and rustls copy a request into buffers of
+//! their own, which they do not zero, so it would protect nothing.
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE};
-use http::{Request, Uri};
-use http_body_util::Full;
+use http::{Method, Request};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use zeroize::Zeroizing;
 
 use crate::graph::{Origin, ProofSigner, TokenFamily};
 use crate::types::{Secret, SecretError};
 
-/// A call in the making.
-pub(super) struct RequestBuilder<'a> {
+/// A call of Graph in the making.
+pub(super) struct GraphRequest<'a> {
+    method: Method,
     origin: &'a Origin,
     path: &'a str,
-    params: Vec<(&'static str, ParamValue<'a>)>,
+    params: String,
 }
 
-/// A parameter's value.
-enum ParamValue<'a> {
-    Plain(&'a str),
-    Secret(&'a Secret),
-    /// Parameters as they are written, name and all.
-    Encoded(Zeroizing<String>),
+/// How long a renewed token lives.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum TokenLifetime {
+    /// Graph decides: some 60 days for a user token, no end for a system user's.
+    #[default]
+    Default,
+    /// 60 days, which has to be asked for with a system user's token.
+    SixtyDays,
 }
 
-impl<'a> RequestBuilder<'a> {
-    /// Of an endpoint, which is shown in errors: its path has no secret.
-    pub(super) const fn new(origin: &'a Origin, path: &'a str) -> Self {
+impl<'a> GraphRequest<'a> {
+    /// A GET with its parameters in the query. The path is shown in errors and has no secret.
+    pub(super) const fn get(origin: &'a Origin, path: &'a str) -> Self {
+        Self::new(Method::GET, origin, path)
+    }
+
+    /// A POST with its parameters in a form.
+    pub(super) const fn post(origin: &'a Origin, path: &'a str) -> Self {
+        Self::new(Method::POST, origin, path)
+    }
+
+    const fn new(method: Method, origin: &'a Origin, path: &'a str) -> Self {
         Self {
+            method,
             origin,
             path,
-            params: Vec::new(),
+            params: String::new(),
         }
     }
 
-    pub(super) fn param(mut self, name: &'static str, value: &'a str) -> Self {
-        self.params.push((name, ParamValue::Plain(value)));
+    pub(super) fn param(self, name: &str, value: &str) -> Self {
+        let mut request = self.encoded(name);
+        request.params.push('=');
+        request.params.extend(utf8_percent_encode(value, RESERVED));
+        request
+    }
+
+    pub(super) fn secret_param(self, name: &str, value: &Secret) -> Self {
+        self.param(name, value.expose())
+    }
+
+    /// Asks for a token that lives as long as this.
+    pub(super) fn lifetime(self, lifetime: TokenLifetime) -> Self {
+        match lifetime {
+            TokenLifetime::Default => self,
+            TokenLifetime::SixtyDays => self.param("set_token_expires_in_60_days", "true"),
+        }
+    }
+
+    /// Proves that the sender of a token knows the app's secret.
+    pub(super) fn appsecret_proof(self, app_secret: &Secret, token: &Secret) -> Self {
+        let signer = ProofSigner::new(app_secret.expose().as_bytes());
+        self.encoded(signer.sign(token.expose().as_bytes()).as_query())
+    }
+
+    /// Appends text that is encoded already.
+    fn encoded(mut self, text: &str) -> Self {
+        if !self.params.is_empty() {
+            self.params.push('&');
+        }
+        self.params.push_str(text);
         self
     }
 
-    pub(super) fn secret_param(mut self, name: &'static str, value: &'a Secret) -> Self {
-        self.params.push((name, ParamValue::Secret(value)));
-        self
-    }
-
-    /// The proof that whoever sends `admin_token` knows the app's secret.
-    pub(super) fn appsecret_proof(mut self, app_secret: &Secret, token: &Secret) -> Self {
-        let prover = ProofSigner::new(app_secret.expose().as_bytes());
-        let proof = prover.sign(token.expose().as_bytes());
-        let encoded = Zeroizing::new(proof.as_query().to_owned());
-        self.params.push(("", ParamValue::Encoded(encoded)));
-        self
-    }
-
-    /// What may be shown of it: `graph.facebook.com/oauth/access_token`.
-    pub(super) fn endpoint_name(&self) -> String {
+    /// The part of the request that may be shown: `graph.facebook.com/oauth/access_token`.
+    pub(super) fn endpoint(&self) -> String {
         format!("{}{}", self.origin.authority(), self.path)
     }
 
-    /// As a GET, parameters in the query.
-    pub(super) fn build_get(&self) -> Result<Request<Full<Bytes>>, http::Error> {
-        let url = self.url();
-        let mut buffer = Zeroizing::new(String::with_capacity(url.len() + 1 + self.max_encoded_len()));
-        buffer.push_str(&url);
-        buffer.push('?');
-        self.write_params(&mut buffer);
-        let uri = Uri::from_maybe_shared(zeroizing_bytes(buffer))?;
-        Request::get(uri)
-            .header(ACCEPT, "application/json")
-            .body(Full::default())
-    }
-
-    /// As a POST, parameters in a form.
-    pub(super) fn build_post(&self) -> Result<Request<Full<Bytes>>, http::Error> {
-        let mut form = Zeroizing::new(String::with_capacity(self.max_encoded_len()));
-        self.write_params(&mut form);
-        Request::post(self.url())
-            .header(ACCEPT, "application/json")
-            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .body(Full::new(zeroizing_bytes(form)))
-    }
-
-    fn url(&self) -> String {
-        format!("{}{}", self.origin, self.path)
-    }
-
-    fn write_params(&self, out: &mut String) {
-        for (index, (name, value)) in self.params.iter().enumerate() {
-            if index > 0 {
-                out.push('&');
-            }
-            let text = match value {
-                ParamValue::Plain(text) => *text,
-                ParamValue::Secret(secret) => secret.expose(),
-                ParamValue::Encoded(pair) => {
-                    out.push_str(pair);
-                    continue;
-                }
-            };
-            out.push_str(name);
-            out.push('=');
-            out.extend(utf8_percent_encode(text, RESERVED));
+    pub(super) fn build(self) -> Result<Request<Bytes>, http::Error> {
+        let url = format!("{}{}", self.origin, self.path);
+        let request = Request::builder().header(ACCEPT, "application/json");
+        if self.method == Method::GET {
+            return request.uri(format!("{url}?{}", self.params)).body(Bytes::new());
         }
-    }
-
-    /// More than what is written can be long: a buffer that grew would leave a copy behind.
-    fn max_encoded_len(&self) -> usize {
-        let pairs = self.params.iter().map(|(name, value)| {
-            let value = match value {
-                ParamValue::Plain(text) => text.len(),
-                ParamValue::Secret(secret) => secret.expose().len(),
-                ParamValue::Encoded(pair) => pair.len(),
-            };
-            name.len() + 2 + 3 * value
-        });
-        pairs.sum()
+        request
+            .method(self.method)
+            .uri(url)
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(self.params.into())
     }
 }
 
-/// The app token, `<id>|<secret>`.
+/// Builds the app token, `<id>|<secret>`.
 pub(super) fn app_token(id: &str, secret: &Secret) -> Result<Secret, SecretError> {
     Secret::new(&Zeroizing::new(format!("{id}|{}", secret.expose())))
 }
 
-/// Whose hosts a token is for; `None` if it does not say.
+/// The family whose hosts accept a token; `None` if the token does not show it.
 pub(super) fn token_family(token: &Secret) -> Option<TokenFamily> {
     TokenFamily::from_token(token.expose())
 }
 
-/// Everything but what RFC 3986 calls unreserved.
+/// All characters but those that RFC 3986 calls unreserved.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-
-/// Bytes that are zeroed when the last who holds them lets go.
-fn zeroizing_bytes(text: Zeroizing<String>) -> Bytes {
-    struct Zeroed(Zeroizing<String>);
-    impl AsRef<[u8]> for Zeroed {
-        fn as_ref(&self) -> &[u8] {
-            self.0.as_bytes()
-        }
-    }
-    Bytes::from_owner(Zeroed(text))
-}
 
 #[cfg(test)]
 mod tests {
-    use http_body_util::BodyExt as _;
-
     use super::*;
 
-    fn test_secret(text: &str) -> Secret {
-        Secret::new(text).unwrap()
-    }
-
-    fn test_origin() -> Origin {
-        Origin::parse("https://graph.example:8443").unwrap()
-    }
-
-    #[tokio::test]
-    async fn parameters_stand_in_the_query_or_in_the_form_with_their_odd_letters_encoded() {
-        let (origin, token) = (test_origin(), test_secret("42|a+b/c=&%"));
-        let builder = RequestBuilder::new(&origin, "/debug_token")
-            .secret_param("input_token", &token)
-            .param("scope", "a,b");
-        let pairs = "input_token=42%7Ca%2Bb%2Fc%3D%26%25&scope=a%2Cb";
-        let get = builder.build_get().unwrap();
-        let address = format!("https://graph.example:8443/debug_token?{pairs}");
-        assert_eq!(get.uri().to_string(), address);
-        let post = builder.build_post().unwrap();
-        assert_eq!(post.uri().query(), None);
-        let form = post.into_body().collect().await.unwrap().to_bytes();
-        assert_eq!(form, pairs);
-        assert_eq!(builder.endpoint_name(), "graph.example:8443/debug_token");
-    }
-
     #[test]
-    fn what_is_written_always_fits_the_buffer_that_was_made_for_it() {
-        let (origin, longest_secret) = (test_origin(), test_secret(&"%".repeat(Secret::MAX_BYTES)));
-        let builder = RequestBuilder::new(&origin, "/x")
-            .secret_param("a", &longest_secret)
-            .appsecret_proof(&longest_secret, &longest_secret)
-            .param("b", "|||");
-        let mut out = String::with_capacity(builder.max_encoded_len());
-        let before = (out.as_ptr(), out.capacity());
-        builder.write_params(&mut out);
-        assert_eq!((out.as_ptr(), out.capacity()), before);
+    fn parameters_stand_in_the_query_or_in_the_form_with_special_characters_encoded() {
+        let origin = Origin::parse("https://graph.example:8443").unwrap();
+        let token = Secret::new("42|a+b/c=&%").unwrap();
+        let pairs = "input_token=42%7Ca%2Bb%2Fc%3D%26%25&scope=a%2Cb";
+        fn with_params<'a>(request: GraphRequest<'a>, token: &Secret) -> GraphRequest<'a> {
+            request.secret_param("input_token", token).param("scope", "a,b")
+        }
+        let get = with_params(GraphRequest::get(&origin, "/debug_token"), &token);
+        assert_eq!(get.endpoint(), "graph.example:8443/debug_token");
+        let get = get.build().unwrap();
+        let url = format!("https://graph.example:8443/debug_token?{pairs}");
+        assert_eq!((get.method(), get.uri().to_string()), (&Method::GET, url));
+        let post = with_params(GraphRequest::post(&origin, "/debug_token"), &token)
+            .build()
+            .unwrap();
+        assert_eq!((post.method(), post.uri().query()), (&Method::POST, None));
+        assert_eq!(post.into_body(), pairs);
     }
 }

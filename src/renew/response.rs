@@ -1,18 +1,17 @@
-//! What comes back: a token and when it ends, or why there is none.
+//! Graph's responses to these calls: a token and its expiry, or the reason why there is none.
 //!
 //! # Why
 //!
-//! Graph's texts are not repeated, as they may quote a token; its code, subcode and trace say as much to whoever looks
-//! them up. What mends itself is told from what needs a person by them, not by the status alone: a wrong app secret is
-//! code 1, like "an unknown error", and only its text tells the two apart.
+//! Graph's texts are not repeated, because they may quote a token; its code, subcode and trace id are enough to look the error
+//! up. They also tell a temporary failure from one that needs an operator, which the status alone does not: a wrong app
+//! secret is code 1, like "an unknown error", and only its text tells the two apart.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
-use http_body_util::Full;
+use http::{Response, StatusCode};
 use memchr::memmem;
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
@@ -21,44 +20,29 @@ use zeroize::Zeroizing;
 
 use crate::graph::credential::is_placeholder;
 use crate::graph::{GraphError, Verdict, classify};
-use crate::net::{HttpClient, HttpClientError};
+use crate::net::HttpClient;
 use crate::token::{ObtainError, Token};
 use crate::types::Secret;
 
-use super::request::RequestBuilder;
+use super::request::{GraphRequest, TokenLifetime};
 
-/// Who answered, and what a person has to do if it is not to be had that way.
-pub(super) struct GraphEndpoint {
-    name: String,
+/// A response of Graph, whatever its status.
+pub(super) struct GraphResponse {
+    endpoint: String,
     remediations: Remediations,
+    pub(super) response: Response<Bytes>,
 }
 
-/// What a person has to do, in a sentence each.
+/// The operator's actions, in a sentence each.
 #[derive(Clone, Copy)]
 pub(super) struct Remediations {
     /// If Graph says that the token that was sent is dead.
     pub(super) token_dead: &'static str,
-    /// If Graph refuses for a reason that no code tells.
+    /// If Graph refuses for any other reason.
     pub(super) refused: &'static str,
 }
 
-/// How a request is sent.
-#[derive(Clone, Copy)]
-pub(super) enum Method {
-    Get,
-    Post,
-}
-
-/// When a token ends that an answer says nothing of.
-#[derive(Clone, Copy)]
-pub(super) enum DefaultExpiry {
-    /// That is not known.
-    Unknown,
-    /// After the 60 days that were asked for.
-    SixtyDays,
-}
-
-/// What an endpoint grants. Its error is an answer without a token.
+/// The body of a response that grants a token; an error has no `access_token`.
 #[derive(Deserialize)]
 struct TokenResponseBody<'a> {
     #[serde(borrow)]
@@ -67,75 +51,46 @@ struct TokenResponseBody<'a> {
     expires: Option<Value>,
 }
 
-// === impl Asked ===
+/// Sends a request to Graph and reads the response.
+pub(super) async fn send(
+    client: &HttpClient,
+    request: GraphRequest<'_>,
+    remediations: Remediations,
+) -> Result<GraphResponse, ObtainError> {
+    let endpoint = request.endpoint();
+    let request = request.build().map_err(|error| {
+        // The error is about the URL, but does not repeat it.
+        let message = format!("invalid URL for {endpoint}: fix upstream.origin or upstream.hosts");
+        ObtainError::permanent("invalid_url", message).with_source(error)
+    })?;
+    let response = client.send(request).await.map_err(|error| {
+        let message = format!("no response from {endpoint}");
+        ObtainError::transient(error.reason(), message).with_source(error)
+    })?;
+    Ok(GraphResponse {
+        endpoint,
+        remediations,
+        response,
+    })
+}
 
-impl GraphEndpoint {
-    pub(super) fn new(builder: &RequestBuilder<'_>, remediations: Remediations) -> Self {
-        Self {
-            name: builder.endpoint_name(),
-            remediations,
-        }
-    }
+// === impl GraphResponse ===
 
-    /// Sends a request and reads the answer, whatever it says.
-    pub(super) async fn send(
-        &self,
-        caller: &HttpClient,
-        builder: &RequestBuilder<'_>,
-        method: Method,
-    ) -> Result<Response<Bytes>, ObtainError> {
-        let request = match method {
-            Method::Get => builder.build_get(),
-            Method::Post => builder.build_post(),
+impl GraphResponse {
+    /// Reads the token, which was requested at `requested_at` with this lifetime.
+    pub(super) fn token(&self, requested_at: SystemTime, lifetime: TokenLifetime) -> Result<Token, ObtainError> {
+        let is_success = self.response.status().is_success();
+        let Some((secret, seconds)) = parse_token_response(self.response.body()).filter(|_| is_success) else {
+            return Err(self.error());
         };
-        let response = caller.send(self.check_request(request)?).await;
-        response.map_err(|error| self.call_error(error))
-    }
-
-    fn check_request(
-        &self,
-        request: Result<Request<Full<Bytes>>, http::Error>,
-    ) -> Result<Request<Full<Bytes>>, ObtainError> {
-        // The cause is about the address, but has nothing of it.
-        request.map_err(|error| {
-            let message = format!("{} cannot be asked: correct its address", self.name);
-            ObtainError::permanent("address", message).with_source(error)
-        })
-    }
-
-    fn call_error(&self, error: HttpClientError) -> ObtainError {
-        let reason = match error {
-            HttpClientError::Connect(_) => "unreachable",
-            HttpClientError::Interrupted(_) => "broken",
-            HttpClientError::ResponseTooLarge => "too_long",
-            HttpClientError::TimedOut(_) => "late",
-        };
-        let message = format!("{} gives no answer", self.name);
-        ObtainError::transient(reason, message).with_source(error)
-    }
-
-    /// The token that an answer holds, which was asked for at `requested_at`.
-    pub(super) fn parse_token(
-        &self,
-        response: &Response<Bytes>,
-        requested_at: SystemTime,
-        default_expiry: DefaultExpiry,
-    ) -> Result<Token, ObtainError> {
-        let parsed = if response.status().is_success() {
-            parse_token_response(response.body())
-        } else {
-            None
-        };
-        let Some((secret, seconds)) = parsed else {
-            return Err(self.error_from_response(response));
-        };
-        let expires_at = match (seconds, default_expiry) {
+        let expires_at = match (seconds, lifetime) {
             (Some(seconds), _) => add_seconds(requested_at, seconds),
-            (None, DefaultExpiry::SixtyDays) => requested_at.checked_add(SIXTY_DAYS),
-            (None, DefaultExpiry::Unknown) => None,
+            // Not every response says when the token that it grants expires.
+            (None, TokenLifetime::SixtyDays) => requested_at.checked_add(SIXTY_DAYS),
+            (None, TokenLifetime::Default) => None,
         };
-        if expires_at.is_some_and(|ends| ends <= requested_at) {
-            let message = format!("{} answers with a token that has expired already", self.name);
+        if expires_at.is_some_and(|expiry| expiry <= requested_at) {
+            let message = format!("{} returned a token that has already expired", self.endpoint);
             return Err(ObtainError::transient("answer_expired", message));
         }
         Ok(Token {
@@ -144,53 +99,53 @@ impl GraphEndpoint {
         })
     }
 
-    /// Why an answer is none.
-    pub(super) fn error_from_response(&self, response: &Response<Bytes>) -> ObtainError {
-        let endpoint = &self.name;
-        let status = response.status();
-        let Some(error) = GraphError::parse(response.body()) else {
-            let message = format!("{endpoint} answers {status}, and not as Graph does");
+    /// The reason why the response does not hold what was asked for.
+    pub(super) fn error(&self) -> ObtainError {
+        let endpoint = &self.endpoint;
+        let (status, body) = (self.response.status(), self.response.body());
+        let Some(error) = GraphError::parse(body) else {
+            let message = format!("{endpoint} returned {status} with an unexpected body");
             return ObtainError::transient(reason_for_status(status), message);
         };
-        // Errors have been seen under a 200.
+        // Graph has been seen to send errors with status 200.
         let status = if status.is_success() {
             StatusCode::BAD_REQUEST
         } else {
             status
         };
         let codes = ErrorCodes(&error);
-        let transient = |reason, problem| {
-            let message = format!("{endpoint} {problem}: Graph says {codes}");
+        let transient = |reason, state| {
+            let message = format!("{endpoint} is {state}: {codes}");
             ObtainError::transient(reason, message)
         };
         let permanent = |reason, remediation| {
-            let message = format!("{endpoint} refuses: Graph says {codes}. {remediation}");
+            let message = format!("{endpoint} rejected the request: {codes}. {remediation}");
             ObtainError::permanent(reason, message)
         };
+        let Remediations { token_dead, refused } = self.remediations;
         if error.app_validation_failed {
             return permanent("app_refused", APP_REMEDIATION);
         }
-        match classify(status, response.headers(), response.body()) {
-            Verdict::Throttled => transient("throttled", "is asked too often"),
-            Verdict::ServerError => transient("graph_error", "is out of order"),
-            Verdict::TokenRejected(_) => permanent("token_rejected", self.remediations.token_dead),
+        match classify(status, self.response.headers(), body) {
+            Verdict::Throttled => transient("throttled", "rate limited"),
+            Verdict::ServerError => transient("graph_error", "temporarily unavailable"),
+            Verdict::TokenRejected(_) => permanent("token_rejected", token_dead),
             Verdict::ProofRejected => permanent("app_refused", APP_REMEDIATION),
             Verdict::Refused | Verdict::Opaque | Verdict::Success => match error.code {
-                Some(190 | 102) => permanent("token_rejected", self.remediations.token_dead),
+                Some(190 | 102) => permanent("token_rejected", token_dead),
                 Some(101) => permanent("app_refused", APP_REMEDIATION),
-                Some(1) if is_app_secret_error(response.body()) => permanent("app_refused", APP_REMEDIATION),
-                Some(1 | 2) => transient("graph_error", "is out of order"),
-                Some(_) | None => permanent("refused", self.remediations.refused),
+                Some(1) if is_app_secret_error(body) => permanent("app_refused", APP_REMEDIATION),
+                Some(1 | 2) => transient("graph_error", "temporarily unavailable"),
+                Some(_) | None => permanent("refused", refused),
             },
         }
     }
 }
 
-const APP_REMEDIATION: &str =
-    "An operator has to correct app.id and app.secret, which must be those of the token's app.";
+const APP_REMEDIATION: &str = "Operator action: set app.id and app.secret to those of the token's app.";
 const SIXTY_DAYS: Duration = Duration::from_secs(60 * 24 * 60 * 60);
 
-/// What an answer says that has nothing of Graph's.
+/// The reason for a response that is not Graph's, such as a load balancer's page.
 fn reason_for_status(status: StatusCode) -> &'static str {
     match status {
         StatusCode::TOO_MANY_REQUESTS => "throttled",
@@ -199,12 +154,12 @@ fn reason_for_status(status: StatusCode) -> &'static str {
     }
 }
 
-/// "Error validating client secret.": the parameter's name, in words.
+/// Detects "Error validating client secret.", which names the parameter in words.
 fn is_app_secret_error(body: &[u8]) -> bool {
     memmem::find(body, b"client secret").is_some() || memmem::find(body, b"client_secret").is_some()
 }
 
-/// Token and seconds from a body: JSON, or `access_token=…&expires=…` as very old versions answered.
+/// Reads token and seconds from a body: JSON, or `access_token=…&expires=…` as very old versions of Graph send.
 fn parse_token_response(body: &[u8]) -> Option<(Secret, Option<i64>)> {
     if let Ok(response) = serde_json::from_slice::<TokenResponseBody<'_>>(body) {
         let seconds = response.expires_in.as_ref().and_then(parse_integer);
@@ -224,7 +179,7 @@ fn parse_token_response(body: &[u8]) -> Option<(Secret, Option<i64>)> {
     Some((parse_secret(&token)?, seconds.filter(|it| *it != 0)))
 }
 
-/// What may be a token.
+/// Takes a text as a token, unless it cannot be one.
 fn parse_secret(text: &str) -> Option<Secret> {
     if is_placeholder(text.bytes()) {
         return None;
@@ -240,7 +195,7 @@ fn parse_integer(value: &Value) -> Option<i64> {
     }
 }
 
-/// `None` if it is so far away that it is "never".
+/// `None` if the sum is out of range, which means "never".
 fn add_seconds(start: SystemTime, seconds: i64) -> Option<SystemTime> {
     let offset = Duration::from_secs(seconds.unsigned_abs());
     if seconds < 0 {
@@ -250,7 +205,7 @@ fn add_seconds(start: SystemTime, seconds: i64) -> Option<SystemTime> {
     }
 }
 
-/// What an error says, for a line.
+/// The codes of an error, on one line.
 struct ErrorCodes<'a>(&'a GraphError);
 
 impl fmt::Display for ErrorCodes<'_> {

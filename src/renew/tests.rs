@@ -1,5 +1,5 @@
-//! Renewals and questions against the fake Graph, over real sockets and TLS; and against servers that say anything, in
-//! memory, where time is paused.
+//! Renewals and inspections against the fake Graph and against servers that send given bytes, over real sockets and TLS;
+//! what depends on a response alone is tested without a socket.
 
 mod debug_token;
 mod exchange;

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 
 use graphward::alert::{AlertSender, Webhook, WebhookSettings};
+use graphward::net::Tasks;
 use graphward::net::ca::{CertAuthority, CertSpec};
-use graphward::net::{Connector, ConnectorConfig, HttpClient, Tasks, tls};
 use graphward::telemetry::metrics::Metrics;
 use graphward::token::{Alert, AlertCause};
 use graphward::types::{Clock, Secret, TenantId};
@@ -13,6 +13,7 @@ use tokio::net::TcpSocket;
 use tokio::time::{Duration, Instant, sleep};
 use tokio_rustls::TlsAcceptor;
 
+use super::support::credential_service::service_client;
 use super::support::{CA, valid_leaf};
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
@@ -98,22 +99,13 @@ fn unused_socket() -> (TcpSocket, u16) {
 
 impl AlertFixture {
     fn start(url: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let ca = folder.path().join("ca.pem");
-        std::fs::write(&ca, CA.pem()).unwrap();
-        let connector = Connector::from_config(ConnectorConfig {
-            connect_to: std::collections::HashMap::new(),
-            tls: tls::client(Some(&ca), &[b"http/1.1"]).unwrap(),
-            timeout: Duration::from_secs(5),
-            allow_http: true,
-        });
         let (tasks, metrics) = (Tasks::default(), Metrics::new());
-        let caller = HttpClient::new(connector, Duration::from_secs(5), &tasks);
+        let client = service_client(Duration::from_secs(5));
         let settings = WebhookSettings {
             url: Secret::new(url).unwrap(),
             metrics: metrics.alert_metrics(),
         };
-        let (sender, webhook) = Webhook::new(settings, caller, Clock::system()).unwrap();
+        let (sender, webhook) = Webhook::new(settings, client, Clock::system()).unwrap();
         drop(tasks.spawn(webhook.run()));
         Self { sender, metrics, tasks }
     }
@@ -160,6 +152,10 @@ async fn a_service_that_fails_asks_for_a_pause_and_recovers_is_told_once() {
         assert!(seen[3].0 - seen[2].0 >= Duration::from_secs(2), "{scheme}");
         let (head, body) = seen[3].1.split_once("\r\n\r\n").unwrap();
         assert!(head.starts_with("POST /hook?key=1 HTTP/1.1\r\n"), "{head}");
+        assert!(
+            head.to_lowercase().contains(&format!("\r\nhost: localhost:{port}")),
+            "{head}"
+        );
         let body: serde_json::Value = serde_json::from_str(body).unwrap();
         assert_eq!(body["tenant"], "shop");
         assert!(body["text"].as_str().unwrap().contains("logs in again."));

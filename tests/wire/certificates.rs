@@ -26,7 +26,6 @@ async fn connect(trusted: &CertAuthority, signer: &CertAuthority, leaf: &CertSpe
         connect_to: [("graph.facebook.com".to_owned(), running.address.to_string())].into(),
         tls: tls::client(Some(ca.path()), HttpVersion::Auto.alpn()).unwrap(),
         timeout: Duration::from_secs(10),
-        allow_http: false,
     });
     let client = Client::builder(TokioExecutor::new()).build::<_, Empty<Bytes>>(connector);
     let answer = client.get("https://graph.facebook.com/me".parse().unwrap()).await;

@@ -1,59 +1,58 @@
-//! Credential services, and services that mint: slow, wrong, huge or gone, in the clear and over TLS.
+//! Internal credential services that hold or renew tokens: slow, wrong, huge or gone, with and without TLS.
 
 use std::net::TcpListener;
 
-use graphward::net::Tasks;
-use graphward::renew::HttpRenewer as Renewal;
+use graphward::net::HttpEndpoint;
+use graphward::renew::HttpRenewer;
+use graphward::source::HttpSource;
 use graphward::source::decode::Format;
-use graphward::source::{HttpSettings, HttpSource};
 use graphward::token::{ObtainError, RenewalRequest, Renewer as _, Source as _, Token};
 use graphward::types::{Clock, Secret};
 use http::{HeaderMap, HeaderValue, Uri};
 use tokio::time::{Duration, Instant, timeout};
 
 use crate::support::credential_service::{
-    QUERY_SECRET, ResponseMode, credential_url, localhost_leaf, service_caller, token_document,
+    QUERY_SECRET, ResponseMode, credential_url, localhost_leaf, service_client, token_document,
 };
 use crate::support::{CA, CredentialService, TOKEN};
 
 const GENEROUS_TIMEOUT: Duration = Duration::from_secs(5);
-/// What is long for a service on this machine.
+/// A long time for a service on this machine.
 const CALL_TIMEOUT: Duration = Duration::from_millis(400);
 
-fn settings(url: Uri) -> HttpSettings {
+const POLL_INTERVAL: Duration = Duration::from_millis(300);
+
+fn endpoint(url: Uri, timeout: Duration) -> HttpEndpoint {
     let mut headers = HeaderMap::new();
     headers.insert("x-api-key", HeaderValue::from_static(QUERY_SECRET));
-    HttpSettings {
-        url,
-        format: Format::Pointer("/accessToken".to_owned()),
-        headers,
-        poll_interval: Duration::from_millis(300),
-        timeout: GENEROUS_TIMEOUT,
-    }
+    HttpEndpoint::new(url, headers, service_client(timeout))
 }
 
 fn source(url: Uri) -> HttpSource {
-    HttpSource::new(
-        settings(url),
-        service_caller(GENEROUS_TIMEOUT, &Tasks::default()),
-        Clock::system(),
+    source_with(
+        endpoint(url, GENEROUS_TIMEOUT),
+        Format::Pointer("/accessToken".to_owned()),
     )
+}
+
+fn source_with(endpoint: HttpEndpoint, format: Format) -> HttpSource {
+    HttpSource::new(endpoint, format, POLL_INTERVAL, Clock::system())
 }
 
 async fn load_token(source: &mut HttpSource) -> String {
     source.load().await.unwrap().secret.expose().to_owned()
 }
 
-/// Why there is no token; the secrets are nowhere in it.
+/// The reason why there is no token; it shows no secret.
 async fn load_error(source: &mut HttpSource) -> (ObtainError, String) {
     let error = source.load().await.unwrap_err();
-    let told = format!("{error} {error:?} {source:?} {}", source.describe());
-    assert!(!told.contains(QUERY_SECRET) && !told.contains(TOKEN), "{told}");
-    (error, told)
+    let shown = format!("{error} {error:?} {source:?} {}", source.describe());
+    assert!(!shown.contains(QUERY_SECRET) && !shown.contains(TOKEN), "{shown}");
+    (error, shown)
 }
 
 #[tokio::test]
-async fn a_service_shows_its_token_in_the_clear_and_over_tls() {
+async fn a_service_returns_its_token_with_and_without_tls() {
     let (plain, secure) = (
         CredentialService::http(),
         CredentialService::https(&CA, &localhost_leaf()),
@@ -77,20 +76,15 @@ async fn a_service_shows_its_token_in_the_clear_and_over_tls() {
         );
         assert_eq!(source.describe(), shown);
     }
-    let mut bare = settings(credential_url("http", plain.port));
-    bare.format = Format::Raw;
-    assert!(!format!("{bare:?}").contains(QUERY_SECRET));
-    let mut source = HttpSource::new(
-        bare,
-        service_caller(GENEROUS_TIMEOUT, &Tasks::default()),
-        Clock::system(),
-    );
+    let bare = endpoint(credential_url("http", plain.port), GENEROUS_TIMEOUT);
+    let mut source = source_with(bare, Format::Raw);
+    assert!(!format!("{source:?}").contains(QUERY_SECRET));
     plain.answer("200 OK", "", "EAAbare\n");
     assert_eq!(load_token(&mut source).await, "EAAbare");
 }
 
 #[tokio::test]
-async fn what_has_not_changed_is_not_sent_again() {
+async fn an_unchanged_token_is_not_sent_again() {
     let service = CredentialService::http();
     let mut source = source(credential_url("http", service.port));
     service.answer("304 Not Modified", "", "");
@@ -108,7 +102,7 @@ async fn what_has_not_changed_is_not_sent_again() {
         assert_eq!(load_token(&mut source).await, "EAAfirst");
         assert_eq!(service.only().header("if-none-match").as_deref(), Some("W/\"1\""));
     }
-    // Trouble does not make it forget; what cannot be used does, tag or no tag.
+    // An error keeps the known token; an unusable response does not, whatever its entity tag.
     service.answer("503 Service Unavailable", "", "");
     load_error(&mut source).await;
     assert!(service.only().header("if-none-match").is_some());
@@ -126,28 +120,28 @@ async fn what_has_not_changed_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn whoever_must_act_is_told_what_to_do_and_trouble_mends_itself() {
+async fn an_error_says_what_the_operator_must_fix_or_that_graphward_retries() {
     let service = CredentialService::http();
     let mut source = source(credential_url("http", service.port));
     for (status, reason, transient, words) in [
-        ("401 Unauthorized", "refused", false, "correct the headers"),
-        ("403 Forbidden", "refused", false, "correct the headers"),
-        ("404 Not Found", "missing", false, "correct the URL"),
-        ("410 Gone", "missing", false, "add the tenant"),
-        ("400 Bad Request", "status", false, "right URL"),
-        ("418 I'm a teapot", "status", false, "right URL"),
-        ("408 Request Timeout", "status", true, "trouble"),
-        ("429 Too Many Requests", "status", true, "trouble"),
-        ("500 Internal Server Error", "status", true, "trouble"),
-        ("503 Service Unavailable", "status", true, "trouble"),
+        ("401 Unauthorized", "unauthorized", false, "fix the configured headers"),
+        ("403 Forbidden", "unauthorized", false, "fix the configured headers"),
+        ("404 Not Found", "not_found", false, "fix the URL"),
+        ("410 Gone", "not_found", false, "add the tenant"),
+        ("400 Bad Request", "unexpected_status", false, "check the URL"),
+        ("418 I'm a teapot", "unexpected_status", false, "check the URL"),
+        ("408 Request Timeout", "unexpected_status", true, "will retry"),
+        ("429 Too Many Requests", "unexpected_status", true, "will retry"),
+        ("500 Internal Server Error", "unexpected_status", true, "will retry"),
+        ("503 Service Unavailable", "unexpected_status", true, "will retry"),
         ("200 OK", "json", false, "not valid JSON"),
     ] {
-        // An error may well repeat what it was sent.
+        // An error page may repeat the request.
         service.answer(status, "", &format!("no: {QUERY_SECRET} {TOKEN}"));
-        let (error, told) = load_error(&mut source).await;
-        assert_eq!((error.reason(), error.is_transient()), (reason, transient), "{told}");
-        assert!(told.contains(words), "{words}: {told}");
-        assert!(told.contains(&source.describe()), "{told}");
+        let (error, shown) = load_error(&mut source).await;
+        assert_eq!((error.reason(), error.is_transient()), (reason, transient), "{shown}");
+        assert!(shown.contains(words), "{words}: {shown}");
+        assert!(shown.contains(&source.describe()), "{shown}");
     }
     for (body, reason) in [
         ("", "empty"),
@@ -158,8 +152,8 @@ async fn whoever_must_act_is_told_what_to_do_and_trouble_mends_itself() {
         ("<html>Sign in</html>", "json"),
     ] {
         service.answer("200 OK", "", body);
-        let (error, told) = load_error(&mut source).await;
-        assert_eq!((error.reason(), error.is_transient()), (reason, false), "{told}");
+        let (error, shown) = load_error(&mut source).await;
+        assert_eq!((error.reason(), error.is_transient()), (reason, false), "{shown}");
     }
 }
 
@@ -177,9 +171,9 @@ async fn a_redirect_is_not_followed() {
     ] {
         let to = format!("Location: http://localhost:{}/?key={QUERY_SECRET}\r\n", other.port);
         service.answer(status, &to, "");
-        let (error, told) = load_error(&mut source).await;
-        assert_eq!((error.reason(), error.is_transient()), ("redirect", false), "{told}");
-        assert!(told.contains("not followed"), "{told}");
+        let (error, shown) = load_error(&mut source).await;
+        assert_eq!((error.reason(), error.is_transient()), ("redirect", false), "{shown}");
+        assert!(shown.contains("not followed"), "{shown}");
     }
     load_token(&mut self::source(credential_url("http", other.port))).await;
     assert_eq!(other.only().header("accept").as_deref(), Some("application/json"));
@@ -188,30 +182,25 @@ async fn a_redirect_is_not_followed() {
 #[tokio::test]
 async fn a_service_that_is_slow_huge_broken_or_gone_is_asked_again_later() {
     let service = CredentialService::http();
-    let mut asked = settings(credential_url("http", service.port));
-    asked.timeout = CALL_TIMEOUT;
-    let mut source = HttpSource::new(
-        asked,
-        service_caller(GENEROUS_TIMEOUT, &Tasks::default()),
-        Clock::system(),
-    );
+    let endpoint = endpoint(credential_url("http", service.port), CALL_TIMEOUT);
+    let mut source = source_with(endpoint, Format::Pointer("/accessToken".to_owned()));
     service.answer("200 OK", "ETag: \"1\"\r\n", &token_document("EAAfirst"));
     assert_eq!(load_token(&mut source).await, "EAAfirst");
-    for (bytes, manner, reason, transient) in [
+    for (bytes, mode, reason, transient) in [
         ("", ResponseMode::Hang, "timeout", true),
         ("HTTP/1.1 200 OK\r\n\r\n", ResponseMode::Slow(50), "timeout", true),
-        ("", ResponseMode::Reset, "broken", true),
+        ("", ResponseMode::Reset, "connection_closed", true),
         (
             "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{",
             ResponseMode::Immediate,
-            "broken",
+            "connection_closed",
             true,
         ),
-        ("HTTP/1.1 200 OK\r\n\r\n", ResponseMode::Endless, "too_long", false),
+        ("HTTP/1.1 200 OK\r\n\r\n", ResponseMode::Endless, "too_large", false),
     ] {
-        service.respond_raw(bytes).set_mode(manner);
-        let (error, told) = load_error(&mut source).await;
-        assert_eq!((error.reason(), error.is_transient()), (reason, transient), "{told}");
+        service.respond_raw(bytes).set_mode(mode);
+        let (error, shown) = load_error(&mut source).await;
+        assert_eq!((error.reason(), error.is_transient()), (reason, transient), "{shown}");
     }
     service.answer("200 OK", "", &token_document("EAAsecond"));
     assert_eq!(load_token(&mut source).await, "EAAsecond");
@@ -221,53 +210,52 @@ async fn a_service_that_is_slow_huge_broken_or_gone_is_asked_again_later() {
     while TcpListener::bind(("127.0.0.1", port)).is_err() && Instant::now() < by {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    let (error, told) = load_error(&mut source).await;
-    assert_eq!((error.reason(), error.is_transient()), ("unreachable", true), "{told}");
-    assert!(told.contains("Connection refused"), "{told}");
+    let (error, shown) = load_error(&mut source).await;
+    assert_eq!(
+        (error.reason(), error.is_transient()),
+        ("connect_failed", true),
+        "{shown}"
+    );
+    assert!(shown.contains("Connection refused"), "{shown}");
 }
 
 #[tokio::test]
-async fn it_is_asked_again_when_it_is_time_though_the_wait_is_given_up_all_the_time() {
+async fn a_poll_is_due_after_the_interval_though_each_wait_is_cancelled() {
     let service = CredentialService::http();
-    let every = Duration::from_millis(300);
+    let every = POLL_INTERVAL;
     let mut source = source(credential_url("http", service.port));
     service.answer("500 Internal Server Error", "", "");
-    // A look that fails is a look.
+    // A load that fails counts as a load.
     load_error(&mut source).await;
     let looked = Instant::now();
     while timeout(Duration::from_millis(7), source.changed()).await.is_err() {}
     let waited = looked.elapsed();
     assert!(waited >= every * 8 / 10, "{waited:?}");
-    // So is one that is given up.
+    // So does one that is cancelled.
     service.set_mode(ResponseMode::Hang);
     assert!(timeout(every * 3 / 2, source.load()).await.is_err());
     assert!(timeout(GENEROUS_TIMEOUT, source.changed()).await.is_ok());
     assert!(timeout(every / 2, source.changed()).await.is_err());
 }
 
-fn http_renewer(service: &CredentialService) -> Renewal {
+fn http_renewer(service: &CredentialService) -> HttpRenewer {
     let mut headers = HeaderMap::new();
     headers.insert("authorization", HeaderValue::from_static("Bearer s3cret-of-the-query"));
     let format = Format::Pointer("/access_token".to_owned());
-    let caller = service_caller(CALL_TIMEOUT, &Tasks::default());
-    Renewal::new(
-        credential_url("http", service.port),
-        format,
-        headers,
-        caller,
-        Clock::system(),
-    )
+    let url = credential_url("http", service.port);
+    let endpoint = HttpEndpoint::new(url, headers, service_client(CALL_TIMEOUT));
+    HttpRenewer::new(endpoint, format, Clock::system())
 }
 
 #[tokio::test]
-async fn a_minting_service_is_told_which_token_goes_and_never_the_token() {
+async fn a_renewing_service_gets_the_fingerprint_and_never_the_token() {
     let service = CredentialService::http();
-    let mut renewal = http_renewer(&service);
+    let mut renewer = http_renewer(&service);
     let token = Token::without_expiry(Secret::new(TOKEN).unwrap());
     let token = &token;
     for is_dead in [true, false] {
         service.answer("201 Created", "", r#"{"access_token":"EAAminted","expires_in":60}"#);
-        let minted = renewal.renew(RenewalRequest { token, is_dead }).await.unwrap();
+        let minted = renewer.renew(RenewalRequest { token, is_dead }).await.unwrap();
         assert_eq!(minted.secret.expose(), "EAAminted");
         let life = minted.expires_at.unwrap().duration_since(Clock::system().now());
         assert!((55..60).contains(&life.unwrap().as_secs()));
@@ -279,20 +267,20 @@ async fn a_minting_service_is_told_which_token_goes_and_never_the_token() {
         );
         assert_eq!(asked.header("content-type").as_deref(), Some("application/json"));
         assert_eq!(asked.header("authorization").unwrap(), format!("Bearer {QUERY_SECRET}"));
-        let told: serde_json::Value = serde_json::from_slice(&asked.body).unwrap();
+        let sent: serde_json::Value = serde_json::from_slice(&asked.body).unwrap();
         let fingerprint = token.secret.fingerprint().to_string();
-        assert_eq!(told, serde_json::json!({ "fingerprint": fingerprint, "dead": is_dead }));
+        assert_eq!(sent, serde_json::json!({ "fingerprint": fingerprint, "dead": is_dead }));
     }
 }
 
 #[tokio::test]
-async fn what_a_minting_service_gets_wrong_is_told_in_a_word_and_never_with_a_token() {
+async fn an_error_of_a_renewing_service_has_a_reason_and_never_a_token() {
     let service = CredentialService::http();
-    let mut renewal = http_renewer(&service);
+    let mut renewer = http_renewer(&service);
     let token = &Token::without_expiry(Secret::new(TOKEN).unwrap());
-    for (status, body, manner, reason, transient) in [
-        ("403 Forbidden", TOKEN, ResponseMode::Immediate, "refused", false),
-        ("404 Not Found", TOKEN, ResponseMode::Immediate, "missing", false),
+    for (status, body, mode, reason, transient) in [
+        ("403 Forbidden", TOKEN, ResponseMode::Immediate, "unauthorized", false),
+        ("404 Not Found", TOKEN, ResponseMode::Immediate, "not_found", false),
         (
             "307 Temporary Redirect",
             TOKEN,
@@ -300,21 +288,27 @@ async fn what_a_minting_service_gets_wrong_is_told_in_a_word_and_never_with_a_to
             "redirect",
             false,
         ),
-        ("502 Bad Gateway", TOKEN, ResponseMode::Immediate, "status", true),
+        (
+            "502 Bad Gateway",
+            TOKEN,
+            ResponseMode::Immediate,
+            "unexpected_status",
+            true,
+        ),
         ("200 OK", TOKEN, ResponseMode::Immediate, "json", false),
         ("200 OK", "{}", ResponseMode::Immediate, "no_pointer", false),
         ("200 OK", "{}", ResponseMode::Hang, "timeout", true),
-        ("200 OK", "{}", ResponseMode::Reset, "broken", true),
+        ("200 OK", "{}", ResponseMode::Reset, "connection_closed", true),
         ("200 OK", "{}", ResponseMode::Endless, "no_pointer", false),
     ] {
-        service.answer(status, "", body).set_mode(manner);
-        let error = renewal
+        service.answer(status, "", body).set_mode(mode);
+        let error = renewer
             .renew(RenewalRequest { token, is_dead: true })
             .await
             .unwrap_err();
-        let told = format!("{error} {error:?} {renewal:?} {}", renewal.describe());
-        assert_eq!((error.reason(), error.is_transient()), (reason, transient), "{told}");
-        assert!(!told.contains(QUERY_SECRET) && !told.contains(TOKEN), "{told}");
+        let shown = format!("{error} {error:?} {renewer:?} {}", renewer.describe());
+        assert_eq!((error.reason(), error.is_transient()), (reason, transient), "{shown}");
+        assert!(!shown.contains(QUERY_SECRET) && !shown.contains(TOKEN), "{shown}");
         drop(service.only());
     }
 }

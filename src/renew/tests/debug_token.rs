@@ -19,7 +19,7 @@ fn unix_seconds(at: SystemTime) -> u64 {
 }
 
 #[tokio::test]
-async fn all_that_is_known_of_a_living_token_is_learnt() {
+async fn all_that_is_known_of_a_living_token_is_learned() {
     let world = TestGraph::start().await;
     let now = world.clock.now();
     let token = world.sim.issue(None);
@@ -59,7 +59,7 @@ async fn all_that_is_known_of_a_living_token_is_learnt() {
 }
 
 #[tokio::test]
-async fn a_dead_token_is_an_answer_whoever_asks() {
+async fn a_dead_token_is_a_result_for_the_app_token_and_for_itself() {
     let world = TestGraph::start().await;
     let token = world.sim.issue(None);
     world.sim.invalidate(&token, InvalidationReason::Checkpointed);
@@ -67,7 +67,7 @@ async fn a_dead_token_is_an_answer_whoever_asks() {
         let said = inspect(&mut world.debug_token(key), &token).await.unwrap();
         assert_eq!(error_codes(&said), (Some(190), Some(459)));
     }
-    let said = inspect(&mut world.debug_token(None), "EAAnobody").await.unwrap();
+    let said = inspect(&mut world.debug_token(None), "EAAunknown").await.unwrap();
     assert_eq!(error_codes(&said), (Some(190), None));
 }
 
@@ -106,7 +106,7 @@ async fn another_apps_token_is_not_dead_because_this_app_is_told_nothing_of_it()
 }
 
 #[tokio::test]
-async fn when_graph_is_in_trouble_nothing_is_learnt_and_nobody_else_is_asked() {
+async fn when_graph_fails_nothing_is_learned_and_no_other_token_asks() {
     let world = TestGraph::start().await;
     let token = world.sim.issue(None);
     let mut inspector = world.debug_token(Some(test_app(APP_SECRET)));
@@ -119,9 +119,9 @@ async fn when_graph_is_in_trouble_nothing_is_learnt_and_nobody_else_is_asked() {
         (throttled, "throttled"),
         (Effect::HtmlPage(http::StatusCode::BAD_GATEWAY), "graph_error"),
         (Effect::HtmlPage(http::StatusCode::OK), "not_understood"),
-        (Effect::Reset, "broken"),
-        (Effect::Truncate, "broken"),
-        (Effect::Hang, "late"),
+        (Effect::Reset, "connection_closed"),
+        (Effect::Truncate, "connection_closed"),
+        (Effect::Hang, "timeout"),
     ] {
         world.sim.inject_fault_on(EndpointKind::DebugToken, Fault::once(effect));
         let error = inspect(&mut inspector, &token).await.unwrap_err();
@@ -191,12 +191,12 @@ async fn a_token_goes_to_no_host_of_another_family() {
     let world = TestGraph::start().await;
     let main = origin("https://graph.facebook.com");
     let alone = Destinations::new(main, []);
-    let mut inspector = DebugTokenInspector::new(&world.caller, alone, None);
+    let mut inspector = DebugTokenInspector::new(&world.client, alone, None);
     let token = world.sim.issue_for(TokenFamily::Threads, None);
     let error = inspect(&mut inspector, &token).await.unwrap_err();
     assert_eq!((error.reason(), error.is_transient()), ("no_host", true));
     let threads = Destinations::new(origin("https://graph.threads.net"), []);
-    let mut inspector = DebugTokenInspector::new(&world.caller, threads, None);
+    let mut inspector = DebugTokenInspector::new(&world.client, threads, None);
     assert!(inspect(&mut inspector, &token).await.is_ok());
     let facebook = world.sim.issue(None);
     let error = inspect(&mut inspector, &facebook).await.unwrap_err();

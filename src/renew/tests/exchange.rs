@@ -1,11 +1,12 @@
 use std::time::Duration;
 
 use super::support::{
-    APP_SECRET, CALL_TIMEOUT, TestGraph, exchange, origin, renew_dead, renew_live, seconds_left, secret, test_app,
+    APP_SECRET, CALL_TIMEOUT, TestGraph, api, client_with_response, exchange, renew_dead, renew_live, seconds_left,
+    secret, test_app,
 };
+use crate::net::{HttpClient, HttpClientConfig};
 use crate::renew::{ExchangeRenewer, TokenLifetime};
 use crate::token::Renewer as _;
-use crate::types::Clock;
 use fake_graph::{Effect, EndpointKind, Fault, TokenResponse};
 
 fn inject_grant(world: &TestGraph, grant: TokenResponse) {
@@ -39,12 +40,12 @@ async fn a_dead_token_is_not_even_sent_and_the_error_says_what_to_do() {
         .await
         .unwrap_err();
     assert_eq!((error.reason(), error.is_transient()), ("token_dead", false));
-    assert!(error.to_string().contains("to create a new token"), "{error}");
+    assert!(error.to_string().contains("create a new token"), "{error}");
     assert_eq!(world.sim.recorded_calls().len(), 0);
 }
 
 #[tokio::test]
-async fn a_token_that_graph_knows_to_be_dead_and_a_wrong_app_need_a_person() {
+async fn a_token_that_graph_knows_to_be_dead_and_a_wrong_app_need_an_operator() {
     let world = TestGraph::start().await;
     let old = world.sim.issue(None);
     for (id, secret_of_app, reason) in [
@@ -53,12 +54,11 @@ async fn a_token_that_graph_knows_to_be_dead_and_a_wrong_app_need_a_person() {
     ] {
         let mut wrong = test_app(secret_of_app);
         wrong.id = id.to_owned();
-        let origin = origin("https://graph.facebook.com");
-        let caller = world.caller.clone();
-        let mut exchange = ExchangeRenewer::new(caller, origin, wrong, TokenLifetime::Default, Clock::system());
+        let api = api(&world.client, "https://graph.facebook.com");
+        let mut exchange = ExchangeRenewer::new(api, wrong, TokenLifetime::Default);
         let error = renew_live(&mut exchange, &old).await.unwrap_err();
         assert_eq!((error.reason(), error.is_transient()), (reason, false), "{error}");
-        assert!(error.to_string().contains("to correct app.id and app.secret"));
+        assert!(error.to_string().contains("set app.id and app.secret"));
     }
     world.sim.expire(&old);
     let error = renew_live(&mut world.exchange(TokenLifetime::Default), &old)
@@ -66,7 +66,7 @@ async fn a_token_that_graph_knows_to_be_dead_and_a_wrong_app_need_a_person() {
         .unwrap_err();
     assert_eq!((error.reason(), error.is_transient()), ("token_rejected", false));
     let text = error.to_string();
-    let start = "graph.facebook.com/oauth/access_token refuses: Graph says code 190, subcode 463, fbtrace_id A";
+    let start = "graph.facebook.com/oauth/access_token rejected the request: code 190, subcode 463, fbtrace_id A";
     assert!(text.starts_with(start), "{text}");
 }
 
@@ -113,7 +113,7 @@ async fn a_token_that_arrives_expired_and_an_answer_without_end_are_no_tokens() 
     let old = world.sim.issue(None);
     for (grant, reason) in [
         (TokenResponse::Expired, "answer_expired"),
-        (TokenResponse::Oversized, "too_long"),
+        (TokenResponse::Oversized, "too_large"),
     ] {
         inject_grant(&world, grant);
         let error = renew_live(&mut world.exchange(TokenLifetime::Default), &old)
@@ -148,8 +148,8 @@ async fn what_passes_by_itself_is_told_from_what_does_not() {
         (Effect::HtmlPage(http::StatusCode::FOUND), "not_understood", true),
         (Effect::HtmlPage(http::StatusCode::NOT_FOUND), "not_understood", true),
         (Effect::HtmlPage(http::StatusCode::TOO_MANY_REQUESTS), "throttled", true),
-        (Effect::Reset, "broken", true),
-        (Effect::Truncate, "broken", true),
+        (Effect::Reset, "connection_closed", true),
+        (Effect::Truncate, "connection_closed", true),
     ] {
         world
             .sim
@@ -168,29 +168,26 @@ async fn what_passes_by_itself_is_told_from_what_does_not() {
 }
 
 #[tokio::test]
-async fn nobody_listens_and_a_certificate_is_not_trusted() {
+async fn a_closed_port_and_an_untrusted_certificate_are_connection_failures() {
     let world = TestGraph::start().await;
-    let elsewhere = crate::net::ConnectorConfig {
-        connect_to: [("graph.facebook.com".to_owned(), "127.0.0.1:1".to_owned())].into(),
-        tls: crate::net::tls::client(None, crate::net::HttpVersion::Auto.alpn()).unwrap(),
-        timeout: CALL_TIMEOUT,
-        allow_http: false,
-    };
-    let connector = crate::net::Connector::from_config(elsewhere);
-    let caller = crate::net::HttpClient::new(connector, CALL_TIMEOUT, &crate::net::Tasks::default());
-    let error = renew_live(&mut exchange(&caller, TokenLifetime::Default), "EAAx")
-        .await
-        .unwrap_err();
-    assert_eq!((error.reason(), error.is_transient()), ("unreachable", true));
+    let port = world.address().port();
+    for address in ["127.0.0.1:1".to_owned(), format!("127.0.0.1:{port}")] {
+        let config = HttpClientConfig {
+            connect_to: [("graph.facebook.com".to_owned(), address)].into(),
+            ..HttpClientConfig::default()
+        };
+        let client = HttpClient::new(config, CALL_TIMEOUT).unwrap();
+        let error = renew_live(&mut exchange(&client, TokenLifetime::Default), "EAAx")
+            .await
+            .unwrap_err();
+        assert_eq!((error.reason(), error.is_transient()), ("connect_failed", true));
+    }
     assert_eq!(world.sim.recorded_calls().len(), 0);
 }
 
 #[test]
-fn it_is_named_as_people_know_it_and_shows_no_secret() {
-    let exchange = exchange(
-        &super::support::caller_with_response("", super::support::AfterResponse::Close),
-        TokenLifetime::Default,
-    );
+fn it_has_the_name_that_meta_gives_it_and_shows_no_secret() {
+    let exchange = exchange(&client_with_response(200, ""), TokenLifetime::Default);
     assert_eq!(exchange.describe(), "fb_exchange_token");
     assert!(!format!("{exchange:?}").contains(APP_SECRET));
     assert!(format!("{exchange:?}").contains(&secret(APP_SECRET).fingerprint().to_string()));

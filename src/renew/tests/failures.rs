@@ -3,58 +3,65 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::support::{
-    APP_SECRET, AfterResponse, CALL_TIMEOUT, caller_with_response, exchange, http_response, inspect, origin,
-    renew_live, seconds_left, test_app,
+    APP_SECRET, AfterResponse, client_of_server, client_with_response, exchange, inspect, origin, renew_live,
+    seconds_left, test_app,
 };
 use crate::graph::Destinations;
 use crate::net::HttpClient;
 use crate::renew::{DebugTokenInspector, TokenLifetime};
 use crate::token::{ObtainError, Token};
 
-async fn exchange_with_response(status: &str, content_type: &str, body: &str) -> Result<Token, ObtainError> {
-    let caller = caller_with_response(http_response(status, content_type, body), AfterResponse::Close);
-    renew_live(&mut exchange(&caller, TokenLifetime::Default), "EAAold").await
+async fn exchange_with_response(status: u16, body: &str) -> Result<Token, ObtainError> {
+    let client = client_with_response(status, body);
+    renew_live(&mut exchange(&client, TokenLifetime::Default), "EAAold").await
 }
 
-fn inspector(caller: &HttpClient) -> DebugTokenInspector {
+fn inspector(client: &HttpClient) -> DebugTokenInspector {
     let destinations = Destinations::new(origin("https://graph.facebook.com"), []);
-    DebugTokenInspector::new(caller, destinations, Some(test_app(APP_SECRET)))
+    DebugTokenInspector::new(client, destinations, Some(test_app(APP_SECRET)))
 }
 
-#[tokio::test(start_paused = true)]
-async fn who_is_slow_is_not_waited_for_longer_than_said() {
-    let no_response = caller_with_response("", AfterResponse::Hang);
-    let stalled_body = caller_with_response("HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{", AfterResponse::Hang);
-    for caller in [&no_response, &stalled_body] {
+#[tokio::test]
+async fn a_slow_graph_is_not_waited_for_longer_than_the_limit() {
+    const LIMIT: Duration = Duration::from_millis(300);
+    let no_response = client_of_server(b"", AfterResponse::Hang).await;
+    let stalled_body = client_of_server(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{", AfterResponse::Hang).await;
+    for client in [&no_response, &stalled_body] {
         let start = Instant::now();
-        let error = renew_live(&mut exchange(caller, TokenLifetime::Default), "EAAold")
+        let client = client.with_timeout(LIMIT);
+        let error = renew_live(&mut exchange(&client, TokenLifetime::Default), "EAAold")
             .await
             .unwrap_err();
-        assert_eq!((error.reason(), error.is_transient()), ("late", true));
-        assert_eq!(start.elapsed(), CALL_TIMEOUT);
-
-        let start = Instant::now();
-        let error = inspect(&mut inspector(caller), "EAAold").await.unwrap_err();
-        assert_eq!((error.reason(), error.is_transient()), ("late", true));
-        assert_eq!(start.elapsed(), Duration::from_secs(3));
+        assert_eq!((error.reason(), error.is_transient()), ("timeout", true));
+        assert!(start.elapsed() >= LIMIT);
     }
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_inspection_is_not_waited_for_longer_than_three_seconds() {
+    let client = HttpClient::from_fn(|_request| std::future::pending(), Duration::from_secs(10));
+    let start = Instant::now();
+    let error = inspect(&mut inspector(&client), "EAAold").await.unwrap_err();
+    assert_eq!((error.reason(), error.is_transient()), ("timeout", true));
+    assert_eq!(start.elapsed(), Duration::from_secs(3));
+}
+
+#[tokio::test]
 async fn a_broken_connection_brings_nothing_whenever_it_breaks() {
-    for bytes in ["", "HTT", "HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{\"acc"] {
-        let caller = caller_with_response(bytes, AfterResponse::Close);
-        let error = renew_live(&mut exchange(&caller, TokenLifetime::Default), "EAAold")
+    for bytes in [&b""[..], b"HTT", b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{\"acc"] {
+        let client = client_of_server(bytes, AfterResponse::Close).await;
+        let error = renew_live(&mut exchange(&client, TokenLifetime::Default), "EAAold")
             .await
             .unwrap_err();
-        assert_eq!((error.reason(), error.is_transient()), ("broken", true), "{bytes}");
-        let error = inspect(&mut inspector(&caller), "EAAold").await.unwrap_err();
-        assert_eq!(error.reason(), "broken");
+        let found = (error.reason(), error.is_transient());
+        assert_eq!(found, ("connection_closed", true), "{bytes:?}");
+        let error = inspect(&mut inspector(&client), "EAAold").await.unwrap_err();
+        assert_eq!(error.reason(), "connection_closed");
     }
 }
 
 #[tokio::test]
-async fn what_is_no_token_is_not_taken_for_one() {
+async fn a_response_without_a_token_is_an_error() {
     for body in [
         "",
         "{}",
@@ -72,21 +79,19 @@ async fn what_is_no_token_is_not_taken_for_one() {
         "access_token=",
         "<html><a href='?access_token=EAA x'></a></html>",
     ] {
-        let error = exchange_with_response("200 OK", "application/json", body)
-            .await
-            .unwrap_err();
+        let error = exchange_with_response(200, body).await.unwrap_err();
         assert_eq!(
             (error.reason(), error.is_transient()),
             ("not_understood", true),
             "{body}"
         );
     }
-    let late = exchange_with_response("500 Oh", "application/json", r#"{"access_token":"EAAx"}"#).await;
+    let late = exchange_with_response(500, r#"{"access_token":"EAAx"}"#).await;
     assert_eq!(late.unwrap_err().reason(), "graph_error", "a 500 grants nothing");
 }
 
 #[tokio::test]
-async fn an_end_may_be_a_number_a_text_or_nonsense() {
+async fn an_expiry_may_be_a_number_a_text_or_nonsense() {
     for (fields, expected) in [
         (r#""expires_in":3600"#, Some(3600)),
         (r#""expires_in":"3600""#, Some(3600)),
@@ -99,9 +104,7 @@ async fn an_end_may_be_a_number_a_text_or_nonsense() {
         (r#""expires_in":9223372036854775807"#, None),
     ] {
         let body = format!(r#"{{"access_token":"EAA\u0078",{fields}}}"#);
-        let token = exchange_with_response("200 OK", "text/javascript", &body)
-            .await
-            .unwrap();
+        let token = exchange_with_response(200, &body).await.unwrap();
         assert_eq!(token.secret.expose(), "EAAx");
         let left = seconds_left(&token);
         assert!(
@@ -110,13 +113,9 @@ async fn an_end_may_be_a_number_a_text_or_nonsense() {
             "{fields}: {left:?}"
         );
     }
-    let past = exchange_with_response(
-        "200 OK",
-        "text/javascript",
-        r#"{"access_token":"EAAx","expires_in":-1}"#,
-    );
+    let past = exchange_with_response(200, r#"{"access_token":"EAAx","expires_in":-1}"#);
     assert_eq!(past.await.unwrap_err().reason(), "answer_expired");
     let farthest = format!(r#"{{"access_token":"EAAx","expires_in":{}}}"#, i64::MIN);
-    let past = exchange_with_response("200 OK", "text/javascript", &farthest).await;
+    let past = exchange_with_response(200, &farthest).await;
     assert_eq!(past.unwrap_err().reason(), "answer_expired");
 }

@@ -10,7 +10,7 @@ async fn a_token_is_minted_though_the_outgoing_one_is_dead() {
     let old = world.sim.issue(None);
     world.sim.expire(&old);
     let new = renew_dead(&mut world.mint(TokenLifetime::Default), &old).await.unwrap();
-    assert_eq!(new.expires_at, None, "for ever, or not known");
+    assert_eq!(new.expires_at, None, "it has no expiry, or an unknown one");
     let limited = renew_dead(&mut world.mint(TokenLifetime::SixtyDays), &old)
         .await
         .unwrap();
@@ -70,12 +70,16 @@ async fn who_may_not_mint_is_told_so() {
 }
 
 #[tokio::test]
-async fn trouble_at_graphs_passes() {
+async fn a_failure_of_graph_is_temporary() {
     let world = TestGraph::start().await;
     world.sim.register_token(ADMIN_TOKEN, None);
     let huge = Effect::TokenResponse(TokenResponse::Oversized);
     let page = Effect::HtmlPage(http::StatusCode::INTERNAL_SERVER_ERROR);
-    for (effect, reason) in [(huge, "too_long"), (page, "graph_error"), (Effect::Reset, "broken")] {
+    for (effect, reason) in [
+        (huge, "too_large"),
+        (page, "graph_error"),
+        (Effect::Reset, "connection_closed"),
+    ] {
         world.sim.inject_fault_on(EndpointKind::Mint, Fault::once(effect));
         let error = renew_live(&mut world.mint(TokenLifetime::Default), "EAAold")
             .await

@@ -45,7 +45,7 @@ async fn what_has_expired_is_not_sent_if_that_is_known_and_not_refreshed_if_not(
     world.sim.expire(&old);
     let error = renew_dead(&mut world.instagram(), &old).await.unwrap_err();
     assert_eq!((error.reason(), error.is_transient()), ("token_dead", false));
-    assert!(error.to_string().contains("has to log in again"), "{error}");
+    assert!(error.to_string().contains("log in again"), "{error}");
     assert_eq!(world.sim.recorded_calls().len(), 0);
     let error = renew_live(&mut world.instagram(), &old).await.unwrap_err();
     assert_eq!((error.reason(), error.is_transient()), ("token_rejected", false));

@@ -6,8 +6,8 @@ use tracing::{Dispatch, Subscriber};
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::support::{
-    ADMIN_TOKEN, APP_SECRET, AfterResponse, TestGraph, caller_with_response, error_chain, exchange, http_response,
-    inspect, mint, renew_live, test_app,
+    ADMIN_TOKEN, APP_SECRET, TestGraph, client_with_response, error_chain, exchange, inspect, mint, renew_live,
+    test_app,
 };
 use crate::graph::ProofSigner;
 use crate::renew::TokenLifetime;
@@ -36,8 +36,8 @@ fn trace_subscriber(writer: impl for<'w> MakeWriter<'w> + Send + Sync + 'static)
         .finish()
 }
 
-/// While only one subscriber exists, `tracing` asks the *current thread's* whether a kind of event matters to anybody, and
-/// keeps the answer: a test beside this one would say no for all. So there are always two more.
+/// While only one subscriber exists, `tracing` asks the *current thread's* whether it wants a kind of event, and keeps the
+/// answer: a test beside this one would say no for all. So there are always two more.
 fn install_dispatchers() {
     static OTHERS: OnceLock<[Dispatch; 2]> = OnceLock::new();
     let other = || Dispatch::new(trace_subscriber(io::sink));
@@ -117,8 +117,8 @@ async fn no_secret_is_in_an_error_or_in_a_log_at_trace_level() {
     drop(guard);
 
     let log = String::from_utf8(log_buffer.0.lock().unwrap().clone()).unwrap();
-    assert!(log.contains("Graph does not tell the app"), "the log is kept");
-    assert!(log.contains("h2::"), "down to the wire");
+    assert!(log.contains("Graph rejected app.id"), "the log is kept");
+    assert!(log.contains("hyper_util::"), "down to the wire");
     assert!(!new.is_empty() && errors.len() == 84);
     let proofs = [graph.as_str(), ADMIN_TOKEN].map(|token| {
         let proof = ProofSigner::new(APP_SECRET.as_bytes()).sign(token.as_bytes());
@@ -143,21 +143,17 @@ async fn what_graph_repeats_is_not_repeated() {
     let echo = format!(
         r#"{{"error":{{"message":"Malformed access token EAAold0token client secret {APP_SECRET}","type":"EAAold0token x","code":190,"fbtrace_id":"A1"}}}}"#
     );
-    for (status, kind, body) in [
-        ("400 Bad Request", "application/json", echo.clone()),
-        ("200 OK", "application/json", echo),
-        (
-            "200 OK",
-            "text/html",
-            format!("<p>EAAold0token {APP_SECRET} {ADMIN_TOKEN}"),
-        ),
-        ("200 OK", "text/plain", format!("access_token=%ff{ADMIN_TOKEN}")),
-        ("502 Bad", "text/html", format!("EAAold0token {APP_SECRET}")),
+    for (status, body) in [
+        (400, echo.clone()),
+        (200, echo),
+        (200, format!("<p>EAAold0token {APP_SECRET} {ADMIN_TOKEN}")),
+        (200, format!("access_token=%ff{ADMIN_TOKEN}")),
+        (502, format!("EAAold0token {APP_SECRET}")),
     ] {
-        let caller = caller_with_response(http_response(status, kind, &body), AfterResponse::Close);
+        let client = client_with_response(status, &body);
         let errors = [
-            renew_live(&mut exchange(&caller, TokenLifetime::Default), "EAAold0token").await,
-            renew_live(&mut mint(&caller, TokenLifetime::Default), "EAAold0token").await,
+            renew_live(&mut exchange(&client, TokenLifetime::Default), "EAAold0token").await,
+            renew_live(&mut mint(&client, TokenLifetime::Default), "EAAold0token").await,
         ];
         for error in errors {
             let text = error_chain(&error.unwrap_err());

@@ -1,17 +1,21 @@
-//! A fake Graph with its certificate, whoever calls it, and a server that says what it is told.
+//! A fake Graph with its certificate, the renewers that call it, and servers that send given bytes.
 
 use std::error::Error;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+use bytes::Bytes;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 
 use crate::graph::{Destinations, Origin};
 use crate::net::ca::{CertAuthority, CertSpec};
-use crate::net::{Connector, ConnectorConfig, HttpClient, HttpVersion, Tasks, boxed_io, tls};
+use crate::net::{HttpClient, HttpClientConfig, HttpVersion, Tasks};
 use crate::renew::{
-    ClientCredentials, DebugTokenInspector, ExchangeRenewer, MintRenewer, MintSettings, RefreshRenewer, TokenLifetime,
+    AppCredentials, DebugTokenInspector, ExchangeRenewer, GraphApi, MintRenewer, MintSettings, RefreshRenewer,
+    TokenLifetime,
 };
 use crate::token::{Inspector as _, ObtainError, RenewalRequest, Renewer, Token};
 use crate::types::{Clock, Secret};
@@ -22,9 +26,9 @@ pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub(super) struct TestGraph {
     pub(super) sim: FakeGraph,
-    pub(super) caller: HttpClient,
+    pub(super) client: HttpClient,
     pub(super) clock: Clock,
-    _running: RunningServer,
+    running: RunningServer,
 }
 
 impl TestGraph {
@@ -40,29 +44,19 @@ impl TestGraph {
         let authority = CertAuthority::new(&clock).unwrap();
         let acceptor = authority.acceptor(&CertSpec::for_graph(&clock), HttpVersion::Auto.alpn());
         let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
-        let listener = tokio::net::TcpListener::bind(loopback).await.unwrap();
+        let listener = TcpListener::bind(loopback).await.unwrap();
         let running = sim.start(listener, Some(acceptor.unwrap())).unwrap();
-        let mut ca = tempfile::NamedTempFile::new().unwrap();
-        ca.write_all(authority.pem().as_bytes()).unwrap();
-        let hosts = ["graph.facebook.com", "graph.instagram.com", "graph.threads.net"];
-        let graph_address = running.address.to_string();
-        let connector_config = ConnectorConfig {
-            connect_to: hosts.map(|host| (host.to_owned(), graph_address.clone())).into(),
-            tls: tls::client(Some(ca.path()), HttpVersion::Auto.alpn()).unwrap(),
-            timeout: CALL_TIMEOUT,
-            allow_http: false,
-        };
-        let caller = HttpClient::new(
-            Connector::from_config(connector_config),
-            CALL_TIMEOUT,
-            &Tasks::default(),
-        );
+        let client = trusting_client(&authority, running.address);
         Self {
             sim,
-            caller,
+            client,
             clock,
-            _running: running,
+            running,
         }
+    }
+
+    pub(super) const fn address(&self) -> SocketAddr {
+        self.running.address
     }
 
     /// Makes a token look issued so long ago.
@@ -75,78 +69,102 @@ impl TestGraph {
     }
 
     pub(super) fn exchange(&self, lifetime: TokenLifetime) -> ExchangeRenewer {
-        exchange(&self.caller, lifetime)
+        exchange(&self.client, lifetime)
     }
 
     pub(super) fn mint(&self, lifetime: TokenLifetime) -> MintRenewer {
-        mint(&self.caller, lifetime)
+        mint(&self.client, lifetime)
     }
 
     pub(super) fn threads(&self) -> RefreshRenewer {
-        let origin = origin("https://graph.threads.net");
-        RefreshRenewer::threads(self.caller.clone(), origin, self.clock)
+        RefreshRenewer::threads(api(&self.client, "https://graph.threads.net"))
     }
 
     pub(super) fn instagram(&self) -> RefreshRenewer {
-        let origin = origin("https://graph.instagram.com");
-        RefreshRenewer::instagram(self.caller.clone(), origin, self.clock)
+        RefreshRenewer::instagram(api(&self.client, "https://graph.instagram.com"))
     }
 
-    pub(super) fn debug_token(&self, app: Option<ClientCredentials>) -> DebugTokenInspector {
+    pub(super) fn debug_token(&self, app: Option<AppCredentials>) -> DebugTokenInspector {
         let additional = ["https://graph.instagram.com", "https://graph.threads.net"];
         let main = origin("https://graph.facebook.com");
         let destinations = Destinations::new(main, additional.map(origin));
-        DebugTokenInspector::new(&self.caller, destinations, app)
+        DebugTokenInspector::new(&self.client, destinations, app)
     }
 }
 
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
-pub(super) const ADMIN_TOKEN: &str = "EAAadmin0of0the0house";
+pub(super) const ADMIN_TOKEN: &str = "EAAadmin0of0the0business";
 
-/// Whoever answers a call in memory, and how: these bytes once the call is there, then an end or silence.
+/// A client that trusts this authority and finds all of Graph's hosts at this address.
+fn trusting_client(authority: &CertAuthority, graph: SocketAddr) -> HttpClient {
+    let mut ca = tempfile::NamedTempFile::new().unwrap();
+    ca.write_all(authority.pem().as_bytes()).unwrap();
+    let hosts = ["graph.facebook.com", "graph.instagram.com", "graph.threads.net"];
+    let config = HttpClientConfig {
+        connect_to: hosts.map(|host| (host.to_owned(), graph.to_string())).into(),
+        ca_file: Some(ca.path().to_owned()),
+        ..HttpClientConfig::default()
+    };
+    HttpClient::new(config, CALL_TIMEOUT).unwrap()
+}
+
+/// What a server does after it has sent its bytes.
 #[derive(Clone, Copy)]
 pub(super) enum AfterResponse {
     Close,
     Hang,
 }
 
-/// Calls that all get this answer.
-pub(super) fn caller_with_response(
-    bytes: impl AsRef<[u8]> + Clone + Send + Sync + 'static,
-    after: AfterResponse,
-) -> HttpClient {
-    let tasks = Tasks::default();
-    let servers = tasks.clone();
-    let connector = Connector::new(move |_uri| {
-        let bytes = bytes.clone();
-        let (ours, mut theirs) = duplex(1024);
-        let server = servers.spawn(async move {
-            let mut call = vec![0; 64 * 1024];
-            let _length = theirs.read(&mut call).await;
-            drop(theirs.write_all(bytes.as_ref()).await);
+/// A client of a server that sends these bytes over TLS once a request is there.
+pub(super) async fn client_of_server(bytes: &'static [u8], after: AfterResponse) -> HttpClient {
+    let clock = Clock::system();
+    let authority = CertAuthority::new(&clock).unwrap();
+    let acceptor = authority.acceptor(&CertSpec::for_graph(&clock), HttpVersion::Http1.alpn());
+    let acceptor: TlsAcceptor = acceptor.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = trusting_client(&authority, listener.local_addr().unwrap());
+    drop(Tasks::default().spawn(async move {
+        let mut open = Vec::new();
+        loop {
+            let (tcp, _peer) = listener.accept().await.unwrap();
+            let mut io = acceptor.accept(tcp).await.unwrap();
+            let _length = io.read(&mut [0; 64 * 1024]).await.unwrap();
+            io.write_all(bytes).await.unwrap();
+            io.flush().await.unwrap();
             match after {
-                AfterResponse::Close => drop(theirs),
-                AfterResponse::Hang => std::future::pending().await,
+                AfterResponse::Close => drop(io),
+                AfterResponse::Hang => open.push(io),
             }
-        });
-        drop(server);
-        async move { Ok(boxed_io(ours, false)) }
-    });
-    HttpClient::new(connector, CALL_TIMEOUT, &tasks)
+        }
+    }));
+    client
 }
 
-/// An answer of this status, type and body, whole.
-pub(super) fn http_response(status: &str, content_type: &str, body: &str) -> String {
-    let length = body.len();
-    format!("HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\n\r\n{body}")
+/// A client whose calls all get this response.
+pub(super) fn client_with_response(status: u16, body: &str) -> HttpClient {
+    let body = Bytes::copy_from_slice(body.as_bytes());
+    let respond = move |_request| {
+        let response = http::Response::builder().status(status).body(body.clone());
+        std::future::ready(Ok(response.unwrap()))
+    };
+    HttpClient::from_fn(respond, CALL_TIMEOUT)
 }
 
-pub(super) fn exchange(caller: &HttpClient, lifetime: TokenLifetime) -> ExchangeRenewer {
-    let origin = origin("https://graph.facebook.com");
-    ExchangeRenewer::new(caller.clone(), origin, test_app(APP_SECRET), lifetime, Clock::system())
+/// A host of Graph, called by this client.
+pub(super) fn api(client: &HttpClient, host: &str) -> GraphApi {
+    GraphApi {
+        client: client.clone(),
+        origin: origin(host),
+        clock: Clock::system(),
+    }
 }
 
-pub(super) fn mint(caller: &HttpClient, lifetime: TokenLifetime) -> MintRenewer {
+pub(super) fn exchange(client: &HttpClient, lifetime: TokenLifetime) -> ExchangeRenewer {
+    let api = api(client, "https://graph.facebook.com");
+    ExchangeRenewer::new(api, test_app(APP_SECRET), lifetime)
+}
+
+pub(super) fn mint(client: &HttpClient, lifetime: TokenLifetime) -> MintRenewer {
     let settings = MintSettings {
         system_user: "122094563210074285".to_owned(),
         token: secret(ADMIN_TOKEN),
@@ -155,8 +173,8 @@ pub(super) fn mint(caller: &HttpClient, lifetime: TokenLifetime) -> MintRenewer 
             .into(),
         lifetime,
     };
-    let origin = origin("https://graph.facebook.com");
-    MintRenewer::new(settings, caller.clone(), origin, test_app(APP_SECRET), Clock::system())
+    let api = api(client, "https://graph.facebook.com");
+    MintRenewer::new(settings, api, test_app(APP_SECRET))
 }
 
 pub(super) fn origin(text: &str) -> Origin {
@@ -167,8 +185,8 @@ pub(super) fn secret(text: &str) -> Secret {
     Secret::new(text).unwrap()
 }
 
-pub(super) fn test_app(app_secret: &str) -> ClientCredentials {
-    ClientCredentials {
+pub(super) fn test_app(app_secret: &str) -> AppCredentials {
+    AppCredentials {
         id: "1234567890123456".to_owned(),
         secret: secret(app_secret),
     }
@@ -178,7 +196,7 @@ pub(super) fn token(text: &str) -> Token {
     Token::without_expiry(secret(text))
 }
 
-/// Renews a token that is alive as far as is known.
+/// Renews a token that is believed to be alive.
 pub(super) async fn renew_live(renewer: &mut dyn Renewer, token_text: &str) -> Result<Token, ObtainError> {
     let token = token(token_text);
     let request = RenewalRequest {
@@ -205,7 +223,7 @@ pub(super) async fn inspect(
     inspector.inspect(&token(text)).await
 }
 
-/// All that an error can be made to say.
+/// Everything that an error can show.
 pub(super) fn error_chain(error: &ObtainError) -> String {
     let mut text = format!("{error} {error:?} {error:#?}");
     let mut cause = error.source();
@@ -216,7 +234,7 @@ pub(super) fn error_chain(error: &ObtainError) -> String {
     text
 }
 
-/// How many seconds from now a token ends.
+/// The seconds until a token expires.
 pub(super) fn seconds_left(token: &Token) -> Option<u64> {
     let expires_at = token.expires_at?;
     let now: SystemTime = Clock::system().now();

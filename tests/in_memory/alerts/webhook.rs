@@ -1,4 +1,4 @@
-//! A scripted webhook behind in-memory pipes, and what rings it.
+//! A scripted webhook without sockets, and the sender of its alerts.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -7,38 +7,33 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::pending;
 use graphward::alert::{AlertSender, Webhook, WebhookSettings};
-use graphward::net::{BoxError, BoxedIo, Connector, HttpClient, Tasks, boxed_io};
+use graphward::net::{HttpClient, HttpClientError, Tasks};
 use graphward::telemetry::metrics::Metrics;
 use graphward::types::{Clock, Secret};
 use http::request::Parts;
 use http::{Request, Response};
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 
 use crate::support::{lock, start_time};
 
-/// Where the webhook is. What is behind the host must not show.
+/// The webhook's URL. The part behind the host must not show.
 pub(super) const URL: &str = "https://hooks.example.com/services/T0/B0/s3cretpath?key=s3cretkey";
 
-/// How a connection, and the one request on it, is answered.
+/// The result of a request.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum WebhookResponse {
     Status(u16),
     /// With a `Retry-After`.
     RetryAfter(u16, &'static str),
     WithBody(u16, &'static str),
-    /// To another host, which must not be called.
+    /// A redirect to another host, which must not be called.
     Redirected,
-    /// There is no connection.
+    /// No connection.
     Refused,
-    /// The request is read, and that is all.
+    /// The webhook reads the request and does not answer.
     NoResponse,
-    /// The request is read, and the connection closed.
+    /// The webhook reads the request and closes the connection.
     Closed,
-    /// More than anybody wants to read, as an error.
+    /// A body that is too large to read.
     HugeBody,
 }
 
@@ -48,7 +43,6 @@ pub(super) struct MockWebhook(Arc<WebhookState>);
 
 #[derive(Debug)]
 struct WebhookState {
-    tasks: Tasks,
     script: Mutex<VecDeque<WebhookResponse>>,
     default_response: Mutex<WebhookResponse>,
     received: Mutex<Vec<ReceivedAlert>>,
@@ -61,20 +55,19 @@ pub(super) struct ReceivedAlert {
     pub(super) body: serde_json::Value,
 }
 
-/// A webhook, what rings it, and all that counts.
+/// A webhook, the sender of its alerts, and its metrics.
 pub(super) struct AlertFixture {
     pub(super) mock: MockWebhook,
     pub(super) sender: AlertSender,
     pub(super) metrics: Metrics,
-    pub(super) caller: HttpClient,
+    pub(super) client: HttpClient,
     pub(super) clock: Clock,
-    /// The webhook's, without the hook's own.
     pub(super) tasks: Tasks,
 }
 
 impl std::fmt::Debug for AlertFixture {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:?} {:?} {:?}", self.sender, self.caller, self.metrics)
+        write!(f, "{:?} {:?} {:?}", self.sender, self.client, self.metrics)
     }
 }
 
@@ -89,7 +82,6 @@ impl AlertFixture {
     /// A webhook whose task does not run yet.
     pub(super) fn new_idle() -> (Self, Webhook) {
         let mock = MockWebhook(Arc::new(WebhookState {
-            tasks: Tasks::default(),
             script: Mutex::default(),
             default_response: Mutex::new(WebhookResponse::Status(200)),
             received: Mutex::default(),
@@ -97,17 +89,17 @@ impl AlertFixture {
         }));
         let (metrics, tasks) = (Metrics::new(), Tasks::default());
         let clock = Clock::manual(start_time());
-        let caller = HttpClient::new(mock.connector(), Duration::from_secs(30), &tasks);
+        let client = mock.client();
         let settings = WebhookSettings {
             url: Secret::new(URL).unwrap(),
             metrics: metrics.alert_metrics(),
         };
-        let (sender, webhook) = Webhook::new(settings, caller.clone(), clock).unwrap();
+        let (sender, webhook) = Webhook::new(settings, client.clone(), clock).unwrap();
         let fixture = Self {
             mock,
             sender,
             metrics,
-            caller,
+            client,
             clock,
             tasks,
         };
@@ -122,12 +114,12 @@ impl AlertFixture {
 }
 
 impl MockWebhook {
-    /// The answer to the next connection that has none yet.
+    /// Answers the next request that has no answer yet.
     pub(super) fn enqueue(&self, answer: WebhookResponse) {
         lock(&self.0.script).push_back(answer);
     }
 
-    /// The answer to all others, from now on.
+    /// Answers all other requests, from now on.
     pub(super) fn respond_always(&self, answer: WebhookResponse) {
         *lock(&self.0.default_response) = answer;
     }
@@ -136,66 +128,52 @@ impl MockWebhook {
         lock(&self.0.received).clone()
     }
 
-    pub(super) fn connections(&self) -> usize {
+    pub(super) fn attempts(&self) -> usize {
         lock(&self.0.hosts).len()
     }
 
-    /// Who was called.
+    /// The hosts that were called.
     pub(super) fn hosts(&self) -> Vec<String> {
         lock(&self.0.hosts).clone()
     }
 
-    fn connector(&self) -> Connector {
-        let hook = self.clone();
-        Connector::new(move |uri: http::Uri| {
-            let host = uri.host().unwrap_or_default().to_owned();
-            std::future::ready(hook.connect(host))
-        })
+    fn client(&self) -> HttpClient {
+        let webhook = self.clone();
+        let exchange = move |request| webhook.clone().exchange(request);
+        HttpClient::from_fn(exchange, Duration::from_secs(30))
     }
 
-    fn connect(&self, host: String) -> Result<BoxedIo, BoxError> {
-        lock(&self.0.hosts).push(host);
+    async fn exchange(self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpClientError> {
+        lock(&self.0.hosts).push(request.uri().host().unwrap_or_default().to_owned());
         let scripted = lock(&self.0.script).pop_front();
-        let answer = scripted.unwrap_or_else(|| *lock(&self.0.default_response));
-        if matches!(answer, WebhookResponse::Refused) {
-            return Err("nobody listens".into());
+        let scripted = scripted.unwrap_or_else(|| *lock(&self.0.default_response));
+        if matches!(scripted, WebhookResponse::Refused) {
+            return Err(HttpClientError::Connect {
+                address: "hooks.example.com".to_owned(),
+                source: "connection refused".into(),
+            });
         }
-        let (near, far) = tokio::io::duplex(64 * 1024);
-        let hook = self.clone();
-        let service = service_fn(move |request| {
-            let hook = hook.clone();
-            async move { hook.handle(request, answer).await }
-        });
-        let serving = http1::Builder::new().serve_connection(TokioIo::new(far), service);
-        drop(self.0.tasks.spawn(serving));
-        Ok(boxed_io(near, false))
-    }
-
-    async fn handle(
-        &self,
-        request: Request<Incoming>,
-        answer: WebhookResponse,
-    ) -> Result<Response<Full<Bytes>>, BoxError> {
         let (head, body) = request.into_parts();
-        let body = body.collect().await?.to_bytes();
-        let body = serde_json::from_slice(&body)?;
+        let body = serde_json::from_slice(&body).unwrap();
         lock(&self.0.received).push(ReceivedAlert { head, body });
         let response = |status: u16| Response::builder().status(status);
-        let response = match answer {
-            WebhookResponse::Status(status) => response(status).body(Full::default()),
+        let response = match scripted {
+            WebhookResponse::Status(status) => response(status).body(Bytes::new()),
             WebhookResponse::RetryAfter(status, pause) => {
                 let response = response(status).header("retry-after", pause);
-                response.body(Full::default())
+                response.body(Bytes::new())
             }
-            WebhookResponse::WithBody(status, text) => response(status).body(Full::from(text)),
+            WebhookResponse::WithBody(status, text) => response(status).body(Bytes::from(text)),
             WebhookResponse::Redirected => {
                 let response = response(308).header("location", "https://evil.example.com/");
-                response.body(Full::default())
+                response.body(Bytes::new())
             }
-            WebhookResponse::HugeBody => response(500).body(Full::from(vec![b'x'; 1 << 20])),
+            WebhookResponse::HugeBody => return Err(HttpClientError::ResponseTooLarge),
             WebhookResponse::NoResponse => pending().await,
-            WebhookResponse::Refused | WebhookResponse::Closed => return Err("on purpose".into()),
+            WebhookResponse::Refused | WebhookResponse::Closed => {
+                return Err(HttpClientError::Interrupted("connection closed".into()));
+            }
         };
-        Ok(response?)
+        Ok(response.unwrap())
     }
 }

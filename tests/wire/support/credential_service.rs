@@ -1,4 +1,4 @@
-//! A service of the house that does as it is told, in the clear or over TLS; each call has a connection of its own.
+//! An internal credential service that follows a script, with or without TLS; each call has a connection of its own.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -7,14 +7,14 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use graphward::net::ca::{CertAuthority, CertSpec};
-use graphward::net::{Connector, ConnectorConfig, HttpClient, Tasks, tls};
+use graphward::net::{AllowedSchemes, HttpClient, HttpClientConfig};
 use graphward::types::Clock;
 use http::Uri;
 use tokio::time::Duration;
 
 use super::message::{self, Framing, Reader};
 
-/// In every query and every header; never in an error.
+/// A secret in every query and every header; never in an error.
 pub(crate) const QUERY_SECRET: &str = "s3cret-of-the-query";
 
 /// A listening service.
@@ -25,28 +25,27 @@ pub(crate) struct CredentialService {
 
 struct ServiceState {
     answer: Mutex<Vec<u8>>,
-    /// What is done after each part of the answer.
     mode: Mutex<ResponseMode>,
     requests: Mutex<Vec<ServiceRequest>>,
     stopped: AtomicBool,
 }
 
-/// How an answer is given.
+/// How a response is sent.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum ResponseMode {
-    /// At once; then the connection is closed.
+    /// At once; then the connection closes.
     Immediate,
-    /// At once, and again and again what comes after the head.
+    /// At once, and after the head bytes without end.
     Endless,
-    /// A byte at a time, so many milliseconds apart.
+    /// One byte at a time, this many milliseconds apart.
     Slow(u64),
-    /// Not at all, though the connection stays open for a while.
+    /// No response, on a connection that stays open for a while.
     Hang,
     /// RST instead.
     Reset,
 }
 
-/// A request that came.
+/// A received request.
 #[derive(Clone, Debug)]
 pub(crate) struct ServiceRequest {
     pub(crate) head: Vec<u8>,
@@ -56,15 +55,15 @@ pub(crate) struct ServiceRequest {
 trait Stream: Read + Write {}
 impl<T: Read + Write> Stream for T {}
 
-// === impl Service ===
+// === impl CredentialService ===
 
 impl CredentialService {
-    /// In the clear.
+    /// Without TLS.
     pub(crate) fn http() -> Self {
         Self::start(|tcp| Some(Box::new(tcp)))
     }
 
-    /// Over TLS, with a certificate by this authority, and HTTP/1.1.
+    /// With TLS, with a certificate of this authority.
     pub(crate) fn https(by: &CertAuthority, leaf: &CertSpec) -> Self {
         let config = Arc::clone(by.acceptor(leaf, &[b"http/1.1"]).unwrap().config());
         Self::start(move |tcp| {
@@ -95,7 +94,7 @@ impl CredentialService {
         Self { port, state }
     }
 
-    /// Answers so from now on.
+    /// Sends this response from now on.
     pub(crate) fn answer(&self, status: &str, fields: &str, body: &str) -> &Self {
         let length = body.len();
         self.respond_raw(&format!(
@@ -103,19 +102,19 @@ impl CredentialService {
         ))
     }
 
-    /// Answers with these bytes from now on.
+    /// Sends these bytes from now on.
     pub(crate) fn respond_raw(&self, answer: &str) -> &Self {
         *self.state.answer.lock().unwrap() = answer.as_bytes().to_vec();
         self.set_mode(ResponseMode::Immediate)
     }
 
-    /// Answers in this way from now on.
-    pub(crate) fn set_mode(&self, manner: ResponseMode) -> &Self {
-        *self.state.mode.lock().unwrap() = manner;
+    /// Responds in this way from now on.
+    pub(crate) fn set_mode(&self, mode: ResponseMode) -> &Self {
+        *self.state.mode.lock().unwrap() = mode;
         self
     }
 
-    /// The only request that came since this was last asked.
+    /// The only request since the last call of this function.
     pub(crate) fn only(&self) -> ServiceRequest {
         let mut seen = std::mem::take(&mut *self.state.requests.lock().unwrap());
         assert_eq!(seen.len(), 1, "{seen:?}");
@@ -139,12 +138,12 @@ fn serve(tcp: TcpStream, wrap: &impl Fn(TcpStream) -> Option<Box<dyn Stream>>, s
     let (body, _whole) = reader.body(framing);
     state.requests.lock().unwrap().push(ServiceRequest { head, body });
     let answer = state.answer.lock().unwrap().clone();
-    let manner = *state.mode.lock().unwrap();
+    let mode = *state.mode.lock().unwrap();
     let mut send = |bytes: &[u8]| {
         reader.stream.write_all(bytes).ok()?;
         reader.stream.flush().ok()
     };
-    match manner {
+    match mode {
         ResponseMode::Immediate => send(&answer)?,
         ResponseMode::Endless => {
             send(&answer)?;
@@ -165,7 +164,7 @@ fn serve(tcp: TcpStream, wrap: &impl Fn(TcpStream) -> Option<Box<dyn Stream>>, s
     Some(())
 }
 
-// === impl Asked ===
+// === impl ServiceRequest ===
 
 impl ServiceRequest {
     pub(crate) fn request_line(&self) -> String {
@@ -177,22 +176,24 @@ impl ServiceRequest {
     }
 }
 
-/// Calls that trust the tests' authority, and look services up at home.
-pub(crate) fn service_caller(timeout: Duration, tasks: &Tasks) -> HttpClient {
-    let place = tempfile::tempdir().unwrap();
-    let roots = place.path().join("ca.pem");
-    std::fs::write(&roots, super::CA.pem()).unwrap();
-    HttpClient::new(Connector::from_config(connector_config(Some(&roots))), timeout, tasks)
+/// A client that trusts the tests' authority.
+pub(crate) fn service_client(timeout: Duration) -> HttpClient {
+    client_with(|_config| {}, timeout)
 }
 
-/// How services of the house are reached.
-pub(crate) fn connector_config(roots: Option<&std::path::Path>) -> ConnectorConfig {
-    ConnectorConfig {
-        connect_to: std::collections::HashMap::new(),
-        tls: tls::client(roots, &[b"h2", b"http/1.1"]).unwrap(),
-        timeout: Duration::from_secs(2),
-        allow_http: true,
-    }
+/// The same with other settings.
+pub(crate) fn client_with(change: impl FnOnce(&mut HttpClientConfig), timeout: Duration) -> HttpClient {
+    let directory = tempfile::tempdir().unwrap();
+    let roots = directory.path().join("ca.pem");
+    std::fs::write(&roots, super::CA.pem()).unwrap();
+    let mut config = HttpClientConfig {
+        ca_file: Some(roots),
+        connect_timeout: Duration::from_secs(2),
+        schemes: AllowedSchemes::HttpAndHttps,
+        ..HttpClientConfig::default()
+    };
+    change(&mut config);
+    HttpClient::new(config, timeout).unwrap()
 }
 
 /// A certificate for this machine's own name.
@@ -203,13 +204,13 @@ pub(crate) fn localhost_leaf() -> CertSpec {
     }
 }
 
-/// Where a service of this machine shows a credential.
+/// The URL at which a service of this machine returns a credential.
 pub(crate) fn credential_url(scheme: &str, port: u16) -> Uri {
     let url = format!("{scheme}://localhost:{port}/tenants/a/credentials/meta?key={QUERY_SECRET}");
     url.parse().unwrap()
 }
 
-/// A token as such services show it.
+/// A response body of such a service.
 pub(crate) fn token_document(token: &str) -> String {
     format!(r#"{{"accessToken":"{token}","tenant":"a"}}"#)
 }

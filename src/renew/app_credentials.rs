@@ -1,20 +1,20 @@
-//! The Meta app that tokens belong to.
+//! The Meta app that the tokens belong to.
 
 use crate::types::{Secret, SecretError};
 
 use super::request;
 
-/// The app's id and secret: what renewals are asked for with, and a token themselves.
+/// The app's id and secret, which authenticate renewals and together form the app token.
 #[derive(Clone, Debug)]
-pub struct ClientCredentials {
-    /// The app's id, which is no secret.
+pub struct AppCredentials {
+    /// The app's id, which is not a secret.
     pub id: String,
     /// The app's secret.
     pub secret: Secret,
 }
 
-impl ClientCredentials {
-    /// The app token, `<id>|<secret>`.
+impl AppCredentials {
+    /// Builds the app token, `<id>|<secret>`.
     ///
     /// # Errors
     ///
@@ -30,14 +30,14 @@ mod tests {
 
     #[test]
     fn the_app_token_is_id_bar_secret_and_debug_shows_neither_secret() {
-        let app = ClientCredentials {
+        let app = AppCredentials {
             id: "42".to_owned(),
             secret: Secret::new("hush0hush0hush").unwrap(),
         };
         let token = app.app_token().unwrap();
         assert_eq!(token.expose(), "42|hush0hush0hush");
         assert!(!format!("{app:?} {token:?}").contains("hush"));
-        let invalid = ClientCredentials {
+        let invalid = AppCredentials {
             id: "4 2".to_owned(),
             ..app
         };
