@@ -88,7 +88,7 @@ async fn a_webhook_is_told_what_a_person_should_hear() {
     let webhook = StubService::start("ok");
     let address = format!("http://127.0.0.1:{}/services/s3cret", webhook.port);
     fs::write(place.path().join("webhook"), address).unwrap();
-    let more = "[alerts]\nurl = { file = \"webhook\" }\n[heal]\nhold = \"0s\"\n";
+    let more = "[alerts]\nurl = { file = \"webhook\" }\n[heal]\nhold_timeout = \"0s\"\n";
     let sidecar = Sidecar::start(place.path(), &settings(&graph, "file = \"token\"", more)).await;
     let mut client = Client::connect(sidecar.proxy).await;
     assert_eq!(client.text("before").await.status, 200);
