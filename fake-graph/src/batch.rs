@@ -6,11 +6,9 @@ use serde_json::{Value, json};
 use crate::call::Call;
 use crate::failure::GraphFailure;
 use crate::reply::Reply;
-use crate::router;
-use crate::state::State;
 
-/// Runs the items, one after the other.
-pub(crate) fn execute(state: &State, call: &Call) -> Result<Reply, GraphFailure> {
+/// Runs the items, one after the other, each by `dispatch`.
+pub(crate) fn execute(call: &Call, dispatch: impl Fn(&Call) -> Reply) -> Result<Reply, GraphFailure> {
     let Some(batch) = call.value("batch") else {
         return Err(GraphFailure::unsupported_request(&call.method, ""));
     };
@@ -26,7 +24,7 @@ pub(crate) fn execute(state: &State, call: &Call) -> Result<Reply, GraphFailure>
     let answers: Vec<_> = items
         .iter()
         .map(|item| {
-            let (code, fields, body) = run_item(state, call, item).to_batch_item(call.version);
+            let (code, fields, body) = run_item(call, item, &dispatch).to_batch_item(call.version);
             if headers {
                 json!({"code": code, "headers": fields, "body": body})
             } else {
@@ -40,14 +38,14 @@ pub(crate) fn execute(state: &State, call: &Call) -> Result<Reply, GraphFailure>
 /// The most items a batch may have.
 const MAX_BATCH_ITEMS: usize = 50;
 
-fn run_item(state: &State, call: &Call, item: &Value) -> Reply {
+fn run_item(call: &Call, item: &Value, dispatch: impl Fn(&Call) -> Reply) -> Reply {
     let Some(inner) = parse_item(call, item) else {
         return Reply::failure(&batch_error("Each batch item needs a relative_url"));
     };
     if inner.path.is_empty() {
         return Reply::failure(&batch_error("A batch cannot be in a batch"));
     }
-    router::dispatch(state, &inner)
+    dispatch(&inner)
 }
 
 /// The items of a call as calls, as far as they are ones.

@@ -9,6 +9,7 @@ use http::{HeaderMap, Method};
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
+use crate::failure::GraphFailure;
 use crate::faults::TokenResponse;
 use crate::hosts::VirtualHost;
 
@@ -74,7 +75,7 @@ pub(crate) struct UploadedFile {
     pub(crate) bytes: Option<bytes::Bytes>,
 }
 
-// === impl Request ===
+// === impl Call ===
 
 impl Call {
     pub(crate) fn new(head: Parts, host: &str, parsed_body: ParsedBody) -> Self {
@@ -176,6 +177,11 @@ impl Call {
         Some(value.as_str().map_or_else(|| value.to_string(), str::to_owned))
     }
 
+    /// A parameter that a call must have, as text.
+    pub(crate) fn required(&self, name: &str) -> Result<String, GraphFailure> {
+        self.text(name).ok_or_else(|| GraphFailure::missing_parameter(name))
+    }
+
     fn param(&self, name: &str) -> Option<&str> {
         let found = self.params.iter().find(|(_, key, _)| key == name);
         found.map(|(_, _, value)| value.as_str())
@@ -227,7 +233,7 @@ impl Call {
     }
 }
 
-// === impl Presented ===
+// === impl CallCredential ===
 
 impl CallCredential {
     /// Whatever scheme Graph knows, with anything behind it.
@@ -281,18 +287,9 @@ fn with_location(
     pairs.into_iter().map(move |(name, value)| (place, name, value))
 }
 
-/// A form, or a query.
+/// Parses a form or a query.
 pub(crate) fn parse_form(text: &str) -> Vec<(String, String)> {
-    text.split('&')
-        .filter(|pair| !pair.is_empty())
-        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-        .map(|(name, value)| {
-            (
-                percent_decode(&name.replace('+', " ")),
-                percent_decode(&value.replace('+', " ")),
-            )
-        })
-        .collect()
+    form_urlencoded::parse(text.as_bytes()).into_owned().collect()
 }
 
 fn percent_decode(text: &str) -> String {

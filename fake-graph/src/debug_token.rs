@@ -2,21 +2,18 @@
 
 use serde_json::{Value, json};
 
+use crate::auth::ValidToken;
 use crate::call::Call;
 use crate::clock::unix_seconds;
 use crate::failure::GraphFailure;
-use crate::messages::missing_parameter;
 use crate::oauth::USER_ID;
 use crate::reply::Reply;
-use crate::router::ValidToken;
 use crate::state::{State, lock};
 use crate::tokens::{TokenInfo, TokenType};
 
 /// A 200, however dead the token is that it is asked about.
 pub(crate) fn inspect(state: &State, call: &Call, bearer: &ValidToken) -> Result<Reply, GraphFailure> {
-    let input = call
-        .text("input_token")
-        .ok_or_else(|| missing_parameter("input_token"))?;
+    let input = call.required("input_token")?;
     let now = state.now();
     let tokens = lock(&state.tokens);
     let checked = tokens.check(&input, state.app_credentials(), now);

@@ -89,6 +89,11 @@ impl GraphFailure {
         .with_type("GraphMethodException")
     }
 
+    /// A parameter that is missing.
+    pub(crate) fn missing_parameter(name: &str) -> Self {
+        Self::new(100, format!("(#100) The parameter {name} is required."))
+    }
+
     /// A path that leads nowhere.
     pub(crate) fn unknown_path(path: &str) -> Self {
         Self::new(2500, format!("Unknown path components: /{path}"))

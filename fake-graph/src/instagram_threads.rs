@@ -5,28 +5,25 @@ use std::time::Duration;
 use http::StatusCode;
 use serde_json::json;
 
+use crate::auth::authenticate;
 use crate::call::Call;
 use crate::failure::GraphFailure;
 use crate::hosts::{TokenFamily, VirtualHost};
 use crate::invalidation::InvalidationReason;
-use crate::messages::missing_parameter;
 use crate::oauth::{USER_ID, check_exchangeable, issue_successor};
 use crate::objects::reply_with_fields;
 use crate::reply::Reply;
-use crate::router;
 use crate::state::{State, lock};
 use crate::tokens::is_id;
 
 /// `GET /access_token`: a short-lived token and the app's secret buy a long-lived one.
 pub(crate) fn exchange(state: &State, call: &Call) -> Result<Reply, GraphFailure> {
     let family = requested_family(call, ["ig_exchange_token", "th_exchange_token"])?;
-    let secret = call
-        .text("client_secret")
-        .ok_or_else(|| missing_parameter("client_secret"))?;
+    let secret = call.required("client_secret")?;
     if secret != state.config.app_secret {
         return Err(GraphFailure::new(1, "Error validating client secret.").with_status(StatusCode::BAD_REQUEST));
     }
-    let bearer = router::authenticate(state, call)?;
+    let bearer = authenticate(state, call)?;
     check_exchangeable(state, &bearer.token)?;
     Ok(issue_successor(state, call, &bearer.token, family))
 }
@@ -35,7 +32,7 @@ pub(crate) fn exchange(state: &State, call: &Call) -> Result<Reply, GraphFailure
 /// has expired.
 pub(crate) fn refresh(state: &State, call: &Call) -> Result<Reply, GraphFailure> {
     let family = requested_family(call, ["ig_refresh_token", "th_refresh_token"])?;
-    let bearer = router::authenticate(state, call)?;
+    let bearer = authenticate(state, call)?;
     check_exchangeable(state, &bearer.token)?;
     if TokenFamily::from_token(&bearer.token) != family {
         return Err(InvalidationReason::cannot_parse().with_status(StatusCode::BAD_REQUEST));
@@ -58,7 +55,7 @@ fn min_refresh_age(state: &State) -> Duration {
 
 /// `POST /oauth/access_token`, for codes, all of which have been used. The error is no envelope there.
 pub(crate) fn login(call: &Call) -> Result<Reply, GraphFailure> {
-    call.text("code").ok_or_else(|| missing_parameter("code"))?;
+    call.required("code")?;
     Ok(Reply::json(&json!({
         "error_type": "OAuthException",
         "code": 400,
@@ -81,7 +78,7 @@ pub(crate) fn account(call: &Call, path: &[&str]) -> Result<Reply, GraphFailure>
 /// Whose grant it is. One that is another host's is nobody's.
 fn requested_family(call: &Call, grants: [&str; 2]) -> Result<TokenFamily, GraphFailure> {
     let [instagram, threads] = grants;
-    let grant = call.text("grant_type").ok_or_else(|| missing_parameter("grant_type"))?;
+    let grant = call.required("grant_type")?;
     let family = match grant {
         grant if grant == instagram => TokenFamily::Instagram,
         grant if grant == threads => TokenFamily::Threads,

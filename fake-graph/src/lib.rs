@@ -22,6 +22,7 @@
 //! Answers are computed without waiting, from a parsed call; only reading the body and trouble on command take
 //! time, and that is tokio's, which tests may pause.
 
+mod auth;
 mod batch;
 mod body;
 mod call;
@@ -29,6 +30,7 @@ mod call_log;
 mod clock;
 mod control;
 mod debug_token;
+mod digest;
 mod failure;
 mod faults;
 mod hosts;
@@ -44,10 +46,12 @@ mod pages;
 mod parse;
 mod proof;
 mod random;
+mod record;
 mod reply;
 mod router;
 mod server;
 mod state;
+mod stored;
 mod tokens;
 mod uploads;
 mod usage;
@@ -109,7 +113,7 @@ impl FakeGraph {
         let arrival = parse::parse_request(request)
             .await
             .map_err(|ClientDisconnected| ConnectionAborted)?;
-        let seen = call_log::record(state, &arrival.call, &arrival.raw);
+        let seen = record::record(state, &arrival.call, &arrival.raw);
         let number = lock(&state.calls).add(seen);
         let response = answer_call(state, arrival).await?;
         lock(&state.calls).record_status(number, response.status());
@@ -250,17 +254,17 @@ async fn answer_call(state: &State, arrival: ParsedRequest) -> Result<Response<R
         ..
     } = arrival;
     if !fits {
-        return Ok(Reply::error_page(StatusCode::PAYLOAD_TOO_LARGE).into_response(state, &call));
+        return Ok(Reply::error_page(StatusCode::PAYLOAD_TOO_LARGE).into_response(&call, state.usage_headers()));
     }
     let endpoint = router::classify(&call);
     state.count_call(endpoint);
-    let alive = endpoint != EndpointKind::Data || router::authenticate(state, &call).is_ok();
+    let alive = endpoint != EndpointKind::Data || auth::authenticate(state, &call).is_ok();
     if !alive {
         state.rejected.fetch_add(1, Ordering::Relaxed);
     }
     let fault = lock(&state.faults).take_next(endpoint, alive);
     match fault {
-        None => Ok(router::dispatch(state, &call).into_response(state, &call)),
+        None => Ok(router::dispatch(state, &call).into_response(&call, state.usage_headers())),
         Some(fault) => {
             state.faults_injected.fetch_add(1, Ordering::Relaxed);
             apply_fault(state, call, fault).await
@@ -284,7 +288,7 @@ async fn apply_fault(state: &State, mut call: Call, fault: Fault) -> Result<Resp
             let failure = router::injected_error(call, code, subcode, status);
             Reply::failure(&failure)
         }
-        Effect::MalformedToken => Reply::failure(&router::malformed_token(call)),
+        Effect::MalformedToken => Reply::failure(&auth::malformed_token(call)),
         Effect::NullBatchItem => reply_or_dispatch(handled_first).without_first_item(),
         Effect::HtmlPage(status) => Reply::error_page(status),
         Effect::TokenResponse(_) => reply_or_dispatch(handled_first),
@@ -296,16 +300,16 @@ async fn apply_fault(state: &State, mut call: Call, fault: Fault) -> Result<Resp
         Effect::Reset => return Err(ConnectionAborted),
         Effect::Stall => {
             return Ok(reply_or_dispatch(handled_first)
-                .into_response(state, call)
+                .into_response(call, state.usage_headers())
                 .map(ResponseBody::stalled));
         }
         Effect::Truncate => {
             return Ok(reply_or_dispatch(handled_first)
-                .into_response(state, call)
+                .into_response(call, state.usage_headers())
                 .map(ResponseBody::truncated));
         }
     };
-    Ok(reply.into_response(state, call))
+    Ok(reply.into_response(call, state.usage_headers()))
 }
 
 impl<B> Service<Request<B>> for FakeGraph

@@ -6,24 +6,26 @@ use bytes::Bytes;
 use http::StatusCode;
 use http::header::{ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_RANGE};
 use serde_json::json;
-use sha2::{Digest as _, Sha256};
 
 use crate::call::{Call, CallCredential};
 use crate::clock::unix_seconds;
+use crate::digest::sha256_hex;
 use crate::failure::GraphFailure;
 use crate::hosts::{TokenFamily, VirtualHost};
-use crate::messages::missing_parameter;
-use crate::multipart::to_hex;
 use crate::random;
 use crate::reply::Reply;
-use crate::state::{State, StoredMedia, lock};
+use crate::state::{State, lock};
+use crate::stored::StoredMedia;
 
 /// `POST /{phone-id}/media`
 pub(crate) fn upload(state: &State, call: &Call) -> Result<Reply, GraphFailure> {
     if call.text("messaging_product").as_deref() != Some("whatsapp") {
-        return Err(missing_parameter("messaging_product"));
+        return Err(GraphFailure::missing_parameter("messaging_product"));
     }
-    let mut file = call.file.clone().ok_or_else(|| missing_parameter("file"))?;
+    let mut file = call
+        .file
+        .clone()
+        .ok_or_else(|| GraphFailure::missing_parameter("file"))?;
     file.mime = call.text("type").unwrap_or(file.mime);
     if file.size > max_file_bytes(&file.mime) {
         return Err(GraphFailure::new(100, "(#100) Invalid parameter: File Too Large"));
@@ -86,7 +88,7 @@ const DOWNLOAD_PATH: &str = "/whatsapp_business/attachments/";
 
 /// A URL's query. Its hash is over all of it.
 fn download_query(id: &str, until: i64, key: &str) -> String {
-    let hash = to_hex(&Sha256::digest(format!("{id}|{until}|{key}")));
+    let hash = sha256_hex(format!("{id}|{until}|{key}"));
     let hash: String = hash.chars().take(43).collect();
     format!("mid={id}&ext={until}&hash=AR{hash}")
 }

@@ -2,14 +2,15 @@
 
 use serde_json::{Value, json};
 
+use crate::auth::ValidToken;
 use crate::call::Call;
 use crate::clock::unix_seconds;
+use crate::digest::fingerprint;
 use crate::failure::GraphFailure;
 use crate::random;
 use crate::reply::Reply;
-use crate::router::ValidToken;
 use crate::state::{AcceptedMessage, State};
-use crate::tokens::{TokenType, fingerprint};
+use crate::tokens::TokenType;
 
 /// Sends a message, or marks one as read.
 pub(crate) fn send(state: &State, call: &Call, bearer: &ValidToken, phone: &str) -> Result<Reply, GraphFailure> {
@@ -19,7 +20,7 @@ pub(crate) fn send(state: &State, call: &Call, bearer: &ValidToken, phone: &str)
     let product = call.text("messaging_product");
     match product.as_deref() {
         Some("whatsapp") => {}
-        None => return Err(missing_parameter("messaging_product")),
+        None => return Err(GraphFailure::missing_parameter("messaging_product")),
         Some(other) => {
             return Err(GraphFailure::new(
                 100,
@@ -28,10 +29,10 @@ pub(crate) fn send(state: &State, call: &Call, bearer: &ValidToken, phone: &str)
         }
     }
     if call.text("status").as_deref() == Some("read") {
-        call.text("message_id").ok_or_else(|| missing_parameter("message_id"))?;
+        call.required("message_id")?;
         return Ok(Reply::success());
     }
-    let to = call.text("to").ok_or_else(|| missing_parameter("to"))?;
+    let to = call.required("to")?;
     let number: String = to.chars().filter(char::is_ascii_digit).collect();
     if number.len() < 5 {
         return Err(invalid_value("Recipient phone number not valid"));
@@ -81,7 +82,7 @@ fn check_content(call: &Call, kind: &str) -> Result<(), GraphFailure> {
             ));
         }
     };
-    let object = call.value(kind).ok_or_else(|| missing_parameter(kind))?;
+    let object = call.value(kind).ok_or_else(|| GraphFailure::missing_parameter(kind))?;
     if required_fields.is_empty() {
         return Ok(());
     }
@@ -100,11 +101,6 @@ fn check_content(call: &Call, kind: &str) -> Result<(), GraphFailure> {
         )),
         Some(_) | None => Ok(()),
     }
-}
-
-/// What Graph says of a missing parameter.
-pub(crate) fn missing_parameter(name: &str) -> GraphFailure {
-    GraphFailure::new(100, format!("(#100) The parameter {name} is required."))
 }
 
 fn invalid_value(details: &str) -> GraphFailure {

@@ -5,6 +5,7 @@ use memchr::memmem;
 use sha2::{Digest as _, Sha256};
 
 use crate::call::{ParsedBody, UploadedFile};
+use crate::digest::to_hex;
 
 /// Files up to this size are kept for download.
 pub(crate) const MAX_KEPT_FILE_BYTES: usize = 8 * 1024 * 1024;
@@ -216,11 +217,6 @@ impl FilePart {
             bytes: self.content.map(BytesMut::freeze),
         }
     }
-}
-
-/// Lower-case hexadecimal.
-pub(crate) fn to_hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A header's parameter, quoted or not.

@@ -10,7 +10,6 @@ use crate::failure::GraphFailure;
 use crate::faults::TokenResponse;
 use crate::hosts::TokenFamily;
 use crate::invalidation::InvalidationReason;
-use crate::messages::missing_parameter;
 use crate::proof;
 use crate::random;
 use crate::reply::Reply;
@@ -22,9 +21,7 @@ pub(crate) fn access_token(state: &State, call: &Call) -> Result<Reply, GraphFai
     check_client(state, call)?;
     match call.text("grant_type").as_deref() {
         Some("fb_exchange_token") => {
-            let old = call
-                .text("fb_exchange_token")
-                .ok_or_else(|| missing_parameter("fb_exchange_token"))?;
+            let old = call.required("fb_exchange_token")?;
             check_exchangeable(state, &old)?;
             Ok(issue_successor(state, call, &old, TokenFamily::Facebook))
         }
@@ -38,16 +35,14 @@ pub(crate) fn access_token(state: &State, call: &Call) -> Result<Reply, GraphFai
         _ if call.text("code").is_some() => {
             Err(GraphFailure::new(100, "This authorization code has been used.").with_subcode(36_009))
         }
-        _ => Err(missing_parameter("code")),
+        _ => Err(GraphFailure::missing_parameter("code")),
     }
 }
 
 /// `GET /oauth/revoke`
 pub(crate) fn revoke(state: &State, call: &Call) -> Result<Reply, GraphFailure> {
     check_client(state, call)?;
-    let token = call
-        .text("revoke_token")
-        .ok_or_else(|| missing_parameter("revoke_token"))?;
+    let token = call.required("revoke_token")?;
     let now = state.now();
     lock(&state.tokens).invalidate(&token, InvalidationReason::Revoked, now);
     Ok(Reply::success())
@@ -65,13 +60,11 @@ pub(crate) fn create_system_user_token(
         TokenType::Page | TokenType::App => return Err(GraphFailure::from_code(200)),
     }
     call.text("appsecret_proof").ok_or_else(proof::missing_proof)?;
-    let app = call
-        .text("business_app")
-        .ok_or_else(|| missing_parameter("business_app"))?;
+    let app = call.required("business_app")?;
     if app != state.config.app_id {
         return Err(GraphFailure::new(100, "(#100) Invalid parameter: business_app"));
     }
-    let scope = call.text("scope").ok_or_else(|| missing_parameter("scope"))?;
+    let scope = call.required("scope")?;
     let expires_in_60_days = call.text("set_token_expires_in_60_days").as_deref() == Some("true");
     let ttl = match state.config.token_ttl {
         Some(ttl) => Some(ttl),

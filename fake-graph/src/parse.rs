@@ -11,9 +11,10 @@ use http_body_util::BodyExt as _;
 use sha2::{Digest as _, Sha256};
 
 use crate::call::{Call, ParsedBody, parse_form};
-use crate::call_log::RawRequest;
+use crate::digest::to_hex;
 use crate::hosts;
-use crate::multipart::{FilePart, MultipartParser, to_hex};
+use crate::multipart::{FilePart, MultipartParser};
+use crate::record::RawRequest;
 
 /// A request, read.
 pub(crate) struct ParsedRequest {

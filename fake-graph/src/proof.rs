@@ -7,8 +7,8 @@ use sha2::Sha256;
 
 use crate::call::{Call, CallCredential};
 use crate::clock::unix_seconds;
+use crate::digest::to_hex;
 use crate::failure::GraphFailure;
-use crate::multipart::to_hex;
 use crate::state::{ProofPolicy, State};
 use crate::tokens::TokenType;
 

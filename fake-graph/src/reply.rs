@@ -10,14 +10,12 @@ use http::header::{self, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, H
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use serde::Serialize;
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 
 use crate::body::ResponseBody;
 use crate::call::{Call, Version};
+use crate::digest::sha256_hex;
 use crate::failure::GraphFailure;
-use crate::multipart::to_hex;
 use crate::random;
-use crate::state::{State, lock};
 
 /// An answer, before it is written for one client.
 pub(crate) struct Reply {
@@ -39,7 +37,7 @@ enum ReplyKind {
     NotGraph,
 }
 
-// === impl ScriptedResponse ===
+// === impl Reply ===
 
 impl Reply {
     pub(crate) fn json(value: &impl Serialize) -> Self {
@@ -129,14 +127,14 @@ impl Reply {
         (self.status.as_u16(), headers, body)
     }
 
-    /// The answer for the client of this call.
-    pub(crate) fn into_response(self, state: &State, call: &Call) -> Response<ResponseBody> {
+    /// The answer for the client of this call, with these headers about usage.
+    pub(crate) fn into_response(self, call: &Call, usage: HeaderMap) -> Response<ResponseBody> {
         let mut headers = HeaderMap::new();
         let mut body = self.body;
         let mut status = self.status;
         if self.kind != ReplyKind::NotGraph {
             add_graph_headers(&mut headers, self.kind, &self.trace, call);
-            headers.extend(lock(&state.usage).clone());
+            headers.extend(usage);
             if call.method == Method::GET && self.kind == ReplyKind::Json {
                 let etag = etag(&body);
                 if call.preferences.if_none_match.as_deref() == Some(&etag) {
@@ -290,7 +288,7 @@ fn to_php_json(value: &impl Serialize) -> String {
 }
 
 fn etag(body: &[u8]) -> String {
-    let digest = to_hex(&Sha256::digest(body));
+    let digest = sha256_hex(body);
     format!("\"{}\"", digest.chars().take(40).collect::<String>())
 }
 

@@ -1,22 +1,21 @@
-//! Who answers what. The token is looked at before anything else, the path's sense included.
+//! Which function answers which call. Graph checks the token before anything else, even before the path.
+//!
+//! # Why
+//!
+//! Paths are matched by slice patterns: host, method and path decide together, and a router that matches paths alone
+//! would need a second table from its routes to functions.
 
 use http::StatusCode;
 
+use crate::auth::{ValidToken, authenticate, no_user_error};
 use crate::call::{Call, CallCredential};
 use crate::failure::GraphFailure;
 use crate::faults::EndpointKind;
-use crate::hosts::{TokenFamily, VirtualHost};
-use crate::invalidation::InvalidationReason;
+use crate::hosts::VirtualHost;
 use crate::reply::{Reply, is_known_version};
-use crate::state::{State, lock};
+use crate::state::State;
 use crate::tokens::{TokenType, is_id};
 use crate::{batch, debug_token, instagram_threads, media, messages, oauth, objects, pages, proof, uploads, videos};
-
-/// A call's credential, found good.
-pub(crate) struct ValidToken {
-    pub(crate) token: String,
-    pub(crate) kind: TokenType,
-}
 
 /// Answers a call.
 pub(crate) fn dispatch(state: &State, call: &Call) -> Reply {
@@ -35,33 +34,6 @@ pub(crate) fn classify(call: &Call) -> EndpointKind {
         ["oauth", ..] | ["access_token", ..] | [_, "access_tokens"] => EndpointKind::Other,
         _ => EndpointKind::Data,
     }
-}
-
-/// Looks at a call's token.
-pub(crate) fn authenticate(state: &State, call: &Call) -> Result<ValidToken, GraphFailure> {
-    let (token, status) = match &call.credential {
-        CallCredential::Header(token) => (token, StatusCode::UNAUTHORIZED),
-        CallCredential::Parameter(token) => (token, StatusCode::BAD_REQUEST),
-        CallCredential::Missing if call.path.first().is_some_and(|first| first == "me") => {
-            return Err(no_user_error());
-        }
-        CallCredential::Missing => {
-            return Err(GraphFailure::new(
-                104,
-                "An access token is required to request this resource.",
-            ));
-        }
-    };
-    if !call.host.accepts(TokenFamily::from_token(token)) {
-        return Err(InvalidationReason::cannot_parse().with_status(status));
-    }
-    let now = state.now();
-    let kind = lock(&state.tokens).check(token, state.app_credentials(), now);
-    let bearer = ValidToken {
-        token: token.clone(),
-        kind: kind.map_err(|failure| failure.with_status(status))?,
-    };
-    Ok(bearer)
 }
 
 fn route(state: &State, call: &Call) -> Result<Reply, GraphFailure> {
@@ -84,7 +56,7 @@ fn route(state: &State, call: &Call) -> Result<Reply, GraphFailure> {
         return instagram_threads::account(call, &path);
     }
     match (verb, path.as_slice()) {
-        ("POST", []) => batch::execute(state, call),
+        ("POST", []) => batch::execute(call, |item| dispatch(state, item)),
         ("GET", ["debug_token"]) => debug_token::inspect(state, call, &bearer),
         ("GET", ["me"]) => match bearer.kind {
             TokenType::User | TokenType::Page | TokenType::SystemUser => Ok(objects::me(call)),
@@ -154,18 +126,6 @@ fn route_object(
     }
 }
 
-/// Graph's word on a malformed token, on command: it echoes whatever token there is.
-pub(crate) fn malformed_token(call: &Call) -> GraphFailure {
-    let (token, status) = match &call.credential {
-        CallCredential::Parameter(token) => (token.as_str(), StatusCode::BAD_REQUEST),
-        CallCredential::Header(token) => (token.as_str(), StatusCode::UNAUTHORIZED),
-        CallCredential::Missing => ("", StatusCode::BAD_REQUEST),
-    };
-    GraphFailure::malformed_token(token)
-        .with_status(status)
-        .for_host(call.host)
-}
-
 /// An error on command. A dead token's status depends on how it travelled, as always.
 pub(crate) fn injected_error(call: &Call, code: i64, subcode: Option<i64>, status: Option<StatusCode>) -> GraphFailure {
     let mut failure = GraphFailure::from_code(code).for_host(call.host);
@@ -178,11 +138,4 @@ pub(crate) fn injected_error(call: &Call, code: i64, subcode: Option<i64>, statu
         None if code == 190 && token_in_parameter => failure.with_status(StatusCode::BAD_REQUEST),
         None => failure,
     }
-}
-
-fn no_user_error() -> GraphFailure {
-    GraphFailure::new(
-        2500,
-        "An active access token must be used to query information about the current user.",
-    )
 }

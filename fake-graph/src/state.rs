@@ -11,14 +11,12 @@ use http::HeaderMap;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::call::UploadedFile;
 use crate::call_log::CallLog;
 use crate::clock::Clock;
 use crate::faults::{EndpointKind, FaultQueue};
 use crate::hosts::TokenFamily;
+use crate::stored::{StoredMedia, UploadSession, VideoUpload};
 use crate::tokens::{App, TokenInfo, TokenTable, TokenType};
-use crate::uploads::UploadSession;
-use crate::videos::VideoUpload;
 use crate::{random, usage};
 
 /// How a fake Graph is set up.
@@ -117,18 +115,12 @@ pub(crate) struct State {
     pub(crate) inspections: AtomicU64,
 }
 
-/// An uploaded file, and the `hash` of its URL. A deleted one stays as a name.
-pub(crate) struct StoredMedia {
-    pub(crate) hash: String,
-    pub(crate) file: Option<UploadedFile>,
-}
-
 /// A lock that a panic elsewhere does not poison: the fake goes on.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-// === impl Proof ===
+// === impl ProofPolicy ===
 
 impl FromStr for ProofPolicy {
     type Err = String;
@@ -142,7 +134,7 @@ impl FromStr for ProofPolicy {
     }
 }
 
-// === impl Settings ===
+// === impl FakeGraphConfig ===
 
 impl FakeGraphConfig {
     /// Graph's own, by a clock.
@@ -163,7 +155,7 @@ impl FakeGraphConfig {
 
 impl fmt::Debug for FakeGraphConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Settings")
+        f.debug_struct("FakeGraphConfig")
             .field("token_ttl", &self.token_ttl)
             .field("app_id", &self.app_id)
             .field("proof", &self.proof)
@@ -221,6 +213,11 @@ impl State {
         let token = random::token(family.prefix());
         lock(&self.tokens).add(&token, about);
         token
+    }
+
+    /// The headers about usage of the answers to come.
+    pub(crate) fn usage_headers(&self) -> HeaderMap {
+        lock(&self.usage).clone()
     }
 
     /// Counts a call.

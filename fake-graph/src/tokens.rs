@@ -5,12 +5,11 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 
 use crate::clock::unix_seconds;
+use crate::digest::fingerprint;
 use crate::failure::GraphFailure;
 use crate::invalidation::InvalidationReason;
-use crate::multipart::to_hex;
 
 /// Whose token it is.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -189,12 +188,6 @@ impl TokenTable {
         });
         shown.collect()
     }
-}
-
-/// The fingerprint of a token, which logs and records may show: the first eight digits of its SHA-256.
-pub(crate) fn fingerprint(token: &str) -> String {
-    let digest = Sha256::digest(token.as_bytes());
-    to_hex(digest.get(..4).unwrap_or_default())
 }
 
 /// Whether a text can be an object's id.

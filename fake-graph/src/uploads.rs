@@ -7,26 +7,18 @@ use serde_json::{Value, json};
 
 use crate::call::Call;
 use crate::failure::GraphFailure;
-use crate::messages::missing_parameter;
 use crate::random;
 use crate::reply::Reply;
 use crate::state::{State, lock};
-
-/// One file on its way.
-pub(crate) struct UploadSession {
-    signature: String,
-    length: u64,
-    offset: u64,
-}
+use crate::stored::UploadSession;
 
 /// `POST /{app-id}/uploads`
 pub(crate) fn create_session(state: &State, call: &Call, id: &str) -> Result<Reply, GraphFailure> {
     if id != state.config.app_id {
         return Err(GraphFailure::unsupported_request(&call.method, id));
     }
-    call.text("file_type").ok_or_else(|| missing_parameter("file_type"))?;
-    let length = call.text("file_length");
-    let length = length.ok_or_else(|| missing_parameter("file_length"))?;
+    call.required("file_type")?;
+    let length = call.required("file_length")?;
     let length = length
         .parse()
         .map_err(|_number| GraphFailure::new(100, "(#100) Param file_length must be an integer"))?;
@@ -56,10 +48,10 @@ pub(crate) fn resume(state: &State, call: &Call) -> Result<Reply, GraphFailure> 
         .filter(|session| call.raw_query == format!("sig={}", session.signature))
         .ok_or_else(unsupported)?;
     match call.method.as_str() {
-        "GET" => Ok(Reply::json(&session.to_json(name))),
+        "GET" => Ok(Reply::json(&to_json(session, name))),
         "POST" => {
             let offset = call.header("file_offset");
-            let offset = offset.ok_or_else(|| missing_parameter("file_offset"))?;
+            let offset = offset.ok_or_else(|| GraphFailure::missing_parameter("file_offset"))?;
             let size = call.file.as_ref().map_or(0, |file| file.size);
             if offset != session.offset.to_string() || session.offset + size > session.length {
                 return Err(GraphFailure::new(
@@ -69,7 +61,7 @@ pub(crate) fn resume(state: &State, call: &Call) -> Result<Reply, GraphFailure> 
             }
             session.offset += size;
             if session.offset < session.length {
-                return Ok(Reply::json(&session.to_json(name)));
+                return Ok(Reply::json(&to_json(session, name)));
             }
             let handle = format!("4::{}:e:{}", random::alphanumeric(20), random::hash());
             Ok(Reply::json(&json!({"h": handle})))
@@ -78,10 +70,6 @@ pub(crate) fn resume(state: &State, call: &Call) -> Result<Reply, GraphFailure> 
     }
 }
 
-// === impl UploadSession ===
-
-impl UploadSession {
-    fn to_json(&self, name: &str) -> Value {
-        json!({"id": format!("{name}?sig={}", self.signature), "file_offset": self.offset})
-    }
+fn to_json(session: &UploadSession, name: &str) -> Value {
+    json!({"id": format!("{name}?sig={}", session.signature), "file_offset": session.offset})
 }

@@ -7,19 +7,10 @@ use serde_json::{Value, json};
 use crate::call::{Call, CallCredential};
 use crate::failure::GraphFailure;
 use crate::hosts::TokenFamily;
-use crate::messages::missing_parameter;
 use crate::random;
 use crate::reply::{Reply, served_version};
 use crate::state::{State, lock};
-
-/// A video on its way.
-pub(crate) struct VideoUpload {
-    /// The upload session, if it goes to graph-video.
-    session: String,
-    /// How long it will be. rupload is told with the bytes.
-    length: Option<u64>,
-    offset: u64,
-}
+use crate::stored::VideoUpload;
 
 /// `POST https://graph-video.facebook.com/{id}/videos`
 pub(crate) fn publish(state: &State, call: &Call) -> Result<Reply, GraphFailure> {
@@ -32,7 +23,7 @@ pub(crate) fn publish(state: &State, call: &Call) -> Result<Reply, GraphFailure>
                 length: Some(length),
                 offset: 0,
             };
-            let mut answer = video.next_chunk(length);
+            let mut answer = next_chunk(&video, length);
             if let Some(answer) = answer.as_object_mut() {
                 answer.insert("upload_session_id".to_owned(), session.into());
                 answer.insert("video_id".to_owned(), id.as_str().into());
@@ -43,20 +34,20 @@ pub(crate) fn publish(state: &State, call: &Call) -> Result<Reply, GraphFailure>
         Some("transfer") => {
             let start = integer_parameter(call, "start_offset")?;
             let size = call.file.as_ref().map(|file| file.size);
-            let size = size.ok_or_else(|| missing_parameter("video_file_chunk"))?;
+            let size = size.ok_or_else(|| GraphFailure::missing_parameter("video_file_chunk"))?;
             with_session(state, call, |video, length| {
                 if start != video.offset || start + size > length {
-                    return Err(offset_mismatch(&video.next_chunk(length)));
+                    return Err(offset_mismatch(&next_chunk(video, length)));
                 }
                 video.offset += size;
-                Ok(Reply::json(&video.next_chunk(length)))
+                Ok(Reply::json(&next_chunk(video, length)))
             })
         }
         Some("finish") => with_session(state, call, |video, length| {
             if video.offset == length {
                 Ok(Reply::success())
             } else {
-                Err(offset_mismatch(&video.next_chunk(length)))
+                Err(offset_mismatch(&next_chunk(video, length)))
             }
         }),
         Some(_) => Err(GraphFailure::new(
@@ -66,7 +57,7 @@ pub(crate) fn publish(state: &State, call: &Call) -> Result<Reply, GraphFailure>
         None if call.file.is_some() || call.text("file_url").is_some() => {
             Ok(Reply::json(&json!({"id": random::object_id()})))
         }
-        None => Err(missing_parameter("source")),
+        None => Err(GraphFailure::missing_parameter("source")),
     }
 }
 
@@ -90,7 +81,7 @@ pub(crate) fn reel(state: &State, call: &Call) -> Result<Reply, GraphFailure> {
             })))
         }
         Some("finish") => {
-            let id = call.text("video_id").ok_or_else(|| missing_parameter("video_id"))?;
+            let id = call.required("video_id")?;
             let video = videos.get(&id);
             let video = video.ok_or_else(|| GraphFailure::unsupported_request(&call.method, &id))?;
             if video.length == Some(video.offset) {
@@ -102,7 +93,7 @@ pub(crate) fn reel(state: &State, call: &Call) -> Result<Reply, GraphFailure> {
                 ))
             }
         }
-        _ => Err(missing_parameter("upload_phase")),
+        _ => Err(GraphFailure::missing_parameter("upload_phase")),
     }
 }
 
@@ -153,14 +144,10 @@ pub(crate) fn transfer(state: &State, call: &Call, path: &[&str]) -> Reply {
     }
 }
 
-// === impl VideoUpload ===
-
-impl VideoUpload {
-    /// The piece that is asked for next, in texts, as Graph has it.
-    fn next_chunk(&self, length: u64) -> Value {
-        let end = length.min(self.offset + CHUNK_BYTES);
-        json!({"start_offset": self.offset.to_string(), "end_offset": end.to_string()})
-    }
+/// The piece that is asked for next. Its numbers are texts, as Graph writes them.
+fn next_chunk(video: &VideoUpload, length: u64) -> Value {
+    let end = length.min(video.offset + CHUNK_BYTES);
+    json!({"start_offset": video.offset.to_string(), "end_offset": end.to_string()})
 }
 
 /// A piece's size. Graph's are of megabytes; with smaller ones a test needs no large file.
@@ -174,7 +161,7 @@ fn with_session(
     let session = call
         .text("upload_session_id")
         .filter(|session| !session.is_empty())
-        .ok_or_else(|| missing_parameter("upload_session_id"))?;
+        .ok_or_else(|| GraphFailure::missing_parameter("upload_session_id"))?;
     let mut videos = lock(&state.videos);
     let video = videos.values_mut().find(|video| video.session == session);
     let (video, length) = video
@@ -193,7 +180,7 @@ fn offset_mismatch(window: &Value) -> GraphFailure {
 }
 
 fn integer_parameter(call: &Call, name: &str) -> Result<u64, GraphFailure> {
-    let text = call.text(name).ok_or_else(|| missing_parameter(name))?;
+    let text = call.required(name)?;
     text.parse()
         .map_err(|_number| GraphFailure::new(100, format!("(#100) Param {name} must be an integer")))
 }
