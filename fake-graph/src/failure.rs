@@ -162,6 +162,17 @@ impl GraphFailure {
         }
     }
 
+    /// Status, code and subcode in words.
+    pub(crate) fn summary(&self) -> String {
+        let subcode = self.subcode.map(|subcode| format!(", subcode {subcode}"));
+        format!(
+            "{}, code {}{}",
+            self.status.as_u16(),
+            self.code,
+            subcode.unwrap_or_default()
+        )
+    }
+
     /// What `debug_token` says of a dead token. The field is `subcode` there.
     pub(crate) fn to_debug_token_error(&self) -> Value {
         let mut error = json!({"code": self.code, "message": self.message});

@@ -169,6 +169,14 @@ impl FakeGraph {
         lock(&self.0.tokens).invalidate(token, reason, now)
     }
 
+    /// What Graph answers to a token that it rejects: `401, code 190, subcode 463`.
+    #[must_use]
+    pub fn rejection(&self, token: &str) -> Option<String> {
+        let now = self.0.now();
+        let checked = lock(&self.0.tokens).check(token, self.0.app_credentials(), now);
+        checked.err().map(|failure| failure.summary())
+    }
+
     /// Lets a token expire now (190/463).
     pub fn expire(&self, token: &str) -> bool {
         self.invalidate(token, InvalidationReason::Expired)
