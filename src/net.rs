@@ -1,4 +1,4 @@
-//! Sockets, tasks and stages: what both listeners and the upstream stand on.
+//! Sockets, TLS, tasks and shutdown: what the listeners and the upstream connections are built on.
 
 pub mod ca;
 pub mod command;
@@ -8,6 +8,7 @@ mod error;
 mod http_client;
 mod lifecycle;
 mod listen;
+mod phase;
 mod serve;
 mod server_cert;
 mod shutdown;
@@ -18,14 +19,17 @@ mod tunnel;
 mod validity;
 pub mod watch;
 
-pub use connect::{BoxedIo, ConnectError, ConnectFuture, Connector, ConnectorConfig, HttpVersion, boxed_io};
+pub use connect::{
+    BoxedIo, ConnectError, ConnectFuture, Connector, ConnectorConfig, HttpVersion, boxed_io, connect_tcp,
+};
 pub use endpoint::{HttpEndpoint, HttpEndpointError};
 pub use error::BoxError;
 pub use http_client::{AllowedSchemes, HttpClient, HttpClientConfig, HttpClientError};
 pub use lifecycle::{Lifecycle, Stage};
 pub use listen::{InMemoryConnector, Listener};
-pub use serve::{ConnectionInfo, ServeConfig, TlsMode, TransportSecurity, serve};
+pub use phase::Phase;
+pub use serve::{ConnectionInfo, ServeConfig, TransportSecurity, serve};
 pub use server_cert::{CertReloader, ServerCert, ServerCertError};
 pub use shutdown::Shutdown;
 pub use tasks::Tasks;
-pub use tunnel::{TunnelSender, connect_tcp};
+pub use tunnel::TunnelSender;

@@ -8,7 +8,7 @@ use crate::alert::{AlertSender, Webhook, WebhookSettings, WebhookUrlError};
 use crate::config::{AppConfig, BindAddress, Config, HealConfig, ListenConfig};
 use crate::graph::{Destinations, Origin, OriginError};
 use crate::net::tls::{self, TlsError};
-use crate::net::{CertReloader, Connector, ConnectorConfig, Listener, ServerCert, ServerCertError, Tasks, TlsMode};
+use crate::net::{CertReloader, Connector, ConnectorConfig, Listener, ServerCert, ServerCertError, Tasks};
 use crate::proxy::{
     AllowedHosts, BodyLimits, BufferBudgets, ByteBudget, ConcurrencyLimit, DeadTokenCache, PassthroughHost,
     ProofWarning, Proxy, Spool, Tenant, TunnelHosts, Upstream, UpstreamSettings,
@@ -106,13 +106,12 @@ fn replay_budget(heal: &HealConfig, metrics: &Metrics) -> BufferBudgets {
 pub(super) async fn load_server_cert(
     config: &Config,
     clock: Clock,
-) -> Result<(TlsMode, Option<CertReloader>), ServerCertError> {
+) -> Result<Option<(Arc<ServerCert>, CertReloader)>, ServerCertError> {
     let Some(files) = &config.listen.tls else {
-        return Ok((TlsMode::Off, None));
+        return Ok(None);
     };
     let (cert, key) = (files.cert.clone(), files.key.clone());
-    let (identity, reloader) = ServerCert::load(cert, key, clock).await?;
-    Ok((TlsMode::Optional(identity), Some(reloader)))
+    ServerCert::load(cert, key, clock).await.map(Some)
 }
 
 /// Returns the hosts to which CONNECT may open a tunnel.

@@ -16,7 +16,7 @@ use super::signal::StopSignal;
 use super::token_provider::{self, HttpClients};
 use crate::admin::Admin;
 use crate::config::Config;
-use crate::net::{Lifecycle, Listener, ServeConfig, Shutdown, Stage, Tasks, TlsMode, serve};
+use crate::net::{Lifecycle, Listener, ServeConfig, ServerCert, Shutdown, Stage, Tasks, serve};
 use crate::proxy::Proxy;
 use crate::telemetry::metrics::Metrics;
 use crate::token::{Refresher, TokenHandle, channel};
@@ -80,11 +80,11 @@ pub async fn run(
     let listeners = build::bind_listeners(&config.listen, deps.proxy, deps.admin_listener).await?;
     let proxy_addresses: Vec<_> = listeners.proxy.iter().filter_map(Listener::local_addr).collect();
     let admin_address = listeners.admin.local_addr();
-    let (tls, cert_reloader) = build::load_server_cert(&config, clock).await?;
+    let (server_cert, cert_reloader) = build::load_server_cert(&config, clock).await?.unzip();
 
     // Build the token's side: sources and renewer, the task that refreshes the token, the alerts about it.
-    let (tasks, metrics, lifecycle) = (Tasks::default(), Metrics::new(), Lifecycle::new());
-    let (shutdown, admin_shutdown) = (Shutdown::new(), Shutdown::new());
+    let (tasks, metrics, lifecycle) = (Tasks::default(), Metrics::new(), Lifecycle::default());
+    let (shutdown, admin_shutdown) = (Shutdown::default(), Shutdown::default());
     let tenant_id = TenantId::default();
     let token_metrics = metrics.token(&tenant_id);
     let app_secret = secrets::app_secret(&config.app)?;
@@ -126,7 +126,7 @@ pub async fn run(
     // Start. The admin endpoint comes first: probes are answered while the first token is looked for.
     tracing::info!(address = %listeners.admin, "admin listener started");
     let admin_service = admin.service();
-    let admin_config = serve_config(&tasks, &admin_shutdown, TlsMode::Off);
+    let admin_config = serve_config(&tasks, &admin_shutdown, None);
     drop(tasks.spawn(serve(listeners.admin, move |_info| admin_service.clone(), admin_config)));
     let refresher = tasks.spawn(refresher.run());
     drop(webhook.map(|webhook| tasks.spawn(webhook.run())));
@@ -134,7 +134,7 @@ pub async fn run(
     for listener in &listeners.proxy {
         tracing::info!(address = %listener, "proxy listener started");
     }
-    let proxy_config = serve_config(&tasks, &shutdown, tls);
+    let proxy_config = serve_config(&tasks, &shutdown, server_cert);
     let mut serving = Box::pin(serve_proxy(listeners.proxy, &proxy, &proxy_config));
     on_start(ServerHandle {
         proxy: proxy_addresses,
@@ -245,10 +245,10 @@ async fn force_close(shutdown: &Shutdown, serving: Pin<&mut impl Future<Output =
     RunOutcome::ForceClosed(force_closed)
 }
 
-fn serve_config(tasks: &Tasks, shutdown: &Shutdown, tls: TlsMode) -> ServeConfig {
+fn serve_config(tasks: &Tasks, shutdown: &Shutdown, server_cert: Option<Arc<ServerCert>>) -> ServeConfig {
     ServeConfig {
         tasks: tasks.clone(),
         shutdown: shutdown.clone(),
-        tls,
+        server_cert,
     }
 }

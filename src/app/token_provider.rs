@@ -1,4 +1,4 @@
-//! From `[token]` to a supply: the places that show tokens, the act that mints them, and who says what one is worth.
+//! Builds the token provider of `[token]`: its sources, its store, its renewer and its inspector.
 
 use std::path::Path;
 use std::time::Duration;
@@ -23,19 +23,19 @@ use crate::source::{
 use crate::token::{Source, TokenProvider};
 use crate::types::{Clock, Secret};
 
-/// Why there is no supply.
+/// The reason why the token provider cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenProviderError {
-    /// A secret cannot be had.
+    /// A secret cannot be loaded.
     #[error(transparent)]
     Secret(#[from] SecretLoadError),
-    /// The database cannot be used as it is configured.
+    /// The database source cannot be used as configured.
     #[error("cannot use token.source.postgres")]
     Postgres(#[from] PostgresError),
-    /// There is no app to renew in the name of.
+    /// The renewer needs the app's credentials.
     #[error("token.renew needs app.id and app.secret")]
     NoAppCredentials,
-    /// There is nobody to ask for a renewal.
+    /// The renewer's host is not configured.
     #[error("token.renew needs {0}: add it to upstream.hosts")]
     NoHost(&'static str),
 }
@@ -43,7 +43,7 @@ pub enum TokenProviderError {
 /// The clients of the control plane, one for each trust. Neither shares a connection with the app's requests.
 #[derive(Debug)]
 pub(super) struct HttpClients {
-    /// To Graph: never in the clear.
+    /// For Graph: https only.
     pub(super) graph: HttpClient,
     /// To internal services and the webhook.
     pub(super) internal: HttpClient,
@@ -72,7 +72,7 @@ impl HttpClients {
     }
 }
 
-/// What a supply is made with.
+/// What a token provider is built from besides its settings.
 struct ProviderDeps<'a> {
     clients: &'a HttpClients,
     destinations: &'a Destinations,
@@ -81,7 +81,7 @@ struct ProviderDeps<'a> {
     clock: Clock,
 }
 
-/// The supply that `[token]` asks for.
+/// Builds the token provider of `[token]`.
 pub(super) fn token_provider(
     config: &Config,
     app_secret: Option<Secret>,
@@ -122,7 +122,7 @@ fn build_token_provider(
     Ok(provider.with_inspector(inspector.with_app_secret(deps.app_secret.clone())))
 }
 
-/// The app's id and secret, if both are known.
+/// Returns the app's id and secret, if both are configured.
 fn app_credentials(app: &AppConfig, secret: Option<&Secret>) -> Option<AppCredentials> {
     Some(AppCredentials {
         id: app.id.clone()?,
@@ -130,7 +130,7 @@ fn app_credentials(app: &AppConfig, secret: Option<&Secret>) -> Option<AppCreden
     })
 }
 
-/// A place of `[token] source`.
+/// Builds one source of `[token] source`.
 pub(super) fn build_source(
     source: &TokenSource,
     internal: &HttpClient,
@@ -167,7 +167,7 @@ pub(super) fn build_source(
     })
 }
 
-/// The file of a source.
+/// Builds a file source.
 pub(super) fn file_source(
     path: &Path,
     format: &Format,
@@ -193,8 +193,8 @@ fn postgres_source(row: &PostgresSourceConfig) -> Result<PostgresSource, TokenPr
     })?)
 }
 
-/// A source whose renewed tokens are kept in the store. What is kept descends from what one source shows, so each source of
-/// a list has a file of its own: `token`, `token.2`, …
+/// Wraps a source whose renewed tokens are kept in the store. A stored token descends from the token of one source, so each
+/// source of a list has a file of its own: `token`, `token.2`, …
 pub(super) fn with_store(
     source: Box<dyn Source>,
     store: &StoreConfig,
@@ -274,7 +274,7 @@ fn exec_renewer(command: &ExecCommand, clock: Clock) -> ExecRenewer {
     )
 }
 
-/// Where tokens of a family are renewed. A main host of no known name, such as a fake's, is all of them in one.
+/// Returns the origin that renews tokens of a family. A main host of an unknown name, such as a fake Graph, serves all families.
 fn origin_for(destinations: &Destinations, family: TokenFamily) -> Result<Origin, TokenProviderError> {
     let main = destinations.main();
     let matching = destinations

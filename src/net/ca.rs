@@ -1,7 +1,6 @@
-//! Certificates made on the spot: a CA of nobody's, and leaves for Graph's names.
+//! A throw-away CA, and certificates for Graph's host names.
 //!
-//! Leaves are made to measure, so that a test can also present a wrong name, an expired certificate, or one
-//! that nobody's CA signed.
+//! Tests also sign certificates with a wrong name, expired ones, and ones of an untrusted CA.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -19,36 +18,36 @@ use zeroize::Zeroizing;
 
 use crate::types::Clock;
 
-/// A CA that lives as long as this value.
+/// A CA whose key exists only in this value.
 pub struct CertAuthority {
     issuer: Issuer<'static, KeyPair>,
     pem: String,
 }
 
-/// A leaf that was signed, and its key.
+/// A signed leaf certificate and its key.
 pub struct SignedCert {
     certificate: Certificate,
     key: KeyPair,
 }
 
-/// What a certificate says.
+/// The contents of a certificate.
 #[derive(Clone, Debug)]
 pub struct CertSpec {
     /// DNS names and IP addresses.
     pub names: Vec<String>,
-    /// The first moment of its validity.
+    /// The start of its validity.
     pub not_before: SystemTime,
-    /// The last moment of its validity.
+    /// The end of its validity.
     pub not_after: SystemTime,
 }
 
-/// Why there is no certificate.
+/// The reason why there is no certificate.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
-    /// A name that cannot stand in a certificate, or a key that cannot be made.
-    #[error("cannot make a certificate")]
+    /// A name is not valid in a certificate, or the key cannot be generated.
+    #[error("cannot generate a certificate")]
     Generate(#[from] rcgen::Error),
-    /// rustls does not take it.
+    /// rustls rejected it.
     #[error("cannot use the certificate")]
     Rustls(#[from] rustls::Error),
 }
@@ -56,11 +55,11 @@ pub enum CertificateError {
 // === impl CertAuthority ===
 
 impl CertAuthority {
-    /// Makes a CA that may sign anything, for ten years.
+    /// Creates a CA without constraints, valid for ten years.
     ///
     /// # Errors
     ///
-    /// [`CertificateError::Generate`] if the system gives no random key.
+    /// [`CertificateError::Generate`] if the key cannot be generated.
     pub fn new(clock: &Clock) -> Result<Self, CertificateError> {
         let mut params = CertificateParams::default();
         params.distinguished_name = common_name("graphward fake Graph CA");
@@ -69,12 +68,12 @@ impl CertAuthority {
         Self::self_signed(params)
     }
 
-    /// Makes a CA that may vouch for the names of this leaf and those below them, as long as it is valid, and for
-    /// nothing else. Its own name is like no other's, so that a client may trust two of them.
+    /// Creates a CA that is constrained to the names of this leaf and their subdomains, and valid as long. Its own name is
+    /// random, so that a client can trust two of them.
     ///
     /// # Errors
     ///
-    /// [`CertificateError::Generate`] if the system gives no random key.
+    /// [`CertificateError::Generate`] if the key cannot be generated.
     pub fn constrained_to(spec: &CertSpec) -> Result<Self, CertificateError> {
         let subtree = |name: &String| match name.parse::<IpAddr>() {
             Ok(address) => {
@@ -105,17 +104,17 @@ impl CertAuthority {
         })
     }
 
-    /// The CA's certificate, for a client's list of roots.
+    /// The CA's certificate in PEM, for clients to trust.
     #[must_use]
     pub fn pem(&self) -> &str {
         &self.pem
     }
 
-    /// Makes a key, and signs a certificate for it.
+    /// Generates a key and signs a certificate for it.
     ///
     /// # Errors
     ///
-    /// [`CertificateError::Generate`] if a name cannot stand in a certificate.
+    /// [`CertificateError::Generate`] if a name is not valid in a certificate.
     pub fn sign(&self, spec: &CertSpec) -> Result<SignedCert, CertificateError> {
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::new(spec.names.clone())?;
@@ -128,11 +127,11 @@ impl CertAuthority {
         Ok(SignedCert { certificate, key })
     }
 
-    /// TLS for a listener that presents `spec`, and offers `alpn` in order of preference.
+    /// Builds TLS for a listener that presents `spec` and offers `alpn` in order of preference.
     ///
     /// # Errors
     ///
-    /// [`CertificateError`] if a name cannot stand in a certificate.
+    /// [`CertificateError`] if a name is not valid in a certificate.
     pub fn acceptor(&self, spec: &CertSpec, alpn: &[&[u8]]) -> Result<TlsAcceptor, CertificateError> {
         let SignedCert { certificate, key } = self.sign(spec)?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -150,20 +149,20 @@ impl CertAuthority {
 
 impl fmt::Debug for CertAuthority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Authority").finish_non_exhaustive()
+        f.debug_struct("CertAuthority").finish_non_exhaustive()
     }
 }
 
 // === impl SignedCert ===
 
 impl SignedCert {
-    /// The certificate.
+    /// The certificate in PEM.
     #[must_use]
     pub fn certificate(&self) -> String {
         self.certificate.pem()
     }
 
-    /// Its key: PKCS#8.
+    /// The key in PEM (PKCS#8).
     #[must_use]
     pub fn key(&self) -> Zeroizing<String> {
         Zeroizing::new(self.key.serialize_pem())
@@ -172,14 +171,14 @@ impl SignedCert {
 
 impl fmt::Debug for SignedCert {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Signed").finish_non_exhaustive()
+        f.debug_struct("SignedCert").finish_non_exhaustive()
     }
 }
 
 // === impl CertSpec ===
 
 impl CertSpec {
-    /// The names under which Graph is called, plus those of this machine; valid for a year.
+    /// Graph's host names and those of this machine, valid for a year.
     #[must_use]
     pub fn for_graph(clock: &Clock) -> Self {
         let names = GRAPH_HOSTS.iter().chain(&LOCAL_HOSTS);
@@ -193,7 +192,7 @@ impl CertSpec {
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The names under which Graph is called.
+/// Graph's host names.
 pub const GRAPH_HOSTS: [&str; 10] = [
     "graph.facebook.com",
     "graph-video.facebook.com",
@@ -207,7 +206,7 @@ pub const GRAPH_HOSTS: [&str; 10] = [
     "graph.threads.com",
 ];
 
-/// The names under which a machine calls itself.
+/// The names of the local machine.
 pub const LOCAL_HOSTS: [&str; 4] = ["localhost", "host.docker.internal", "127.0.0.1", "::1"];
 
 fn common_name(name: &str) -> DistinguishedName {
@@ -216,8 +215,8 @@ fn common_name(name: &str) -> DistinguishedName {
     names
 }
 
-/// Sets from when to when a certificate is valid. rcgen's dates are a type of another crate, which has no conversion
-/// from ours without its standard library feature, but takes a sum.
+/// Sets the validity of a certificate. rcgen's date type has no conversion from `SystemTime` without the standard library
+/// feature of its crate, but it can be added to.
 fn set_validity(params: &mut CertificateParams, not_before: SystemTime, not_after: SystemTime) {
     let since_1970 = |at: SystemTime| at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
     params.not_before = rcgen::date_time_ymd(1970, 1, 1) + since_1970(not_before);
@@ -235,7 +234,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_ca_for_some_names_vouches_for_no_other() {
+    fn a_constrained_ca_is_valid_for_no_other_name() {
         let leaf = CertSpec::for_graph(&Clock::system());
         let authority = CertAuthority::constrained_to(&leaf).unwrap();
         let mut roots = RootCertStore::empty();
@@ -245,8 +244,8 @@ mod tests {
         let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
             .build()
             .unwrap();
-        let is_trusted_for = |for_: &str, name: &str| {
-            let names = vec![for_.to_owned()];
+        let is_trusted_for = |signed_name: &str, name: &str| {
+            let names = vec![signed_name.to_owned()];
             let signed = authority.sign(&CertSpec { names, ..leaf.clone() }).unwrap();
             let name = ServerName::try_from(name.to_owned()).unwrap();
             let der = signed.certificate.der();

@@ -1,12 +1,15 @@
-//! Commands of the operator's that are run for their answer: bounded in time and size, and gone when they are done.
+//! Commands of the operator that are run for their output, with limits of time and size.
 //!
 //! # Why
 //!
-//! There is no shell, so nothing has to be quoted, and the environment is not handed on, for ours may hold tokens. A
-//! command is a process group of its own: what it started goes with it, be it done, late or given up. The end of the
-//! command counts, not that of its pipes, which something in the background may hold open for ever. Its leader is killed
-//! first and buried second, so that its number cannot belong to anybody else in between. What leaves the group
-//! (`setsid`) is not followed.
+//! There is no shell, so nothing has to be quoted. The environment is not inherited, because graphward's may contain tokens.
+//! A command is a process group of its own, so the processes that it started are killed with it, whether it ends, times out
+//! or is abandoned. The exit of the command counts, not the end of its pipes, which a background process may hold open
+//! forever. The group leader is killed before it is reaped, so its PID cannot be reused in between. Processes that leave
+//! the group (`setsid`) are not followed.
+//!
+//! This is kept by hand over tokio's `Command`: it kills only the child itself, reaps it before its group can be killed, and
+//! sets no limit to its output. Crates for process groups do not reap orphans when graphward is PID 1 of a container.
 
 mod stderr;
 
@@ -25,56 +28,56 @@ use zeroize::Zeroizing;
 
 use stderr::StderrTail;
 
-/// A command: run again and again, one run at a time.
+/// A command that is run repeatedly, one run at a time.
 pub struct ExternalCommand {
     argv: Vec<String>,
     keep_env: Vec<String>,
     timeout: Duration,
-    /// Groups that may have left dead whom nobody buried: they are ours if we are the first process of a container.
+    /// Process groups with unreaped processes: they become children of graphward if it is PID 1 of a container.
     orphan_groups: Vec<Pid>,
 }
 
-/// Why a command brought no answer. No variant repeats what it was given, or what it wrote to stdout.
+/// The reason why a command failed. No variant repeats its arguments, its input or its stdout.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
-    /// Neither the program nor, if it is a script, its interpreter is there.
-    #[error("there is no such program, or not the interpreter that its first line names")]
+    /// The program, or the interpreter of a script, does not exist.
+    #[error("program not found, or the interpreter in its #! line not found")]
     NotFound(#[source] io::Error),
-    /// It is there, and no program of ours.
-    #[error("it may not be executed")]
+    /// The file exists but cannot be executed.
+    #[error("permission denied: the file is not executable")]
     NotExecutable(#[source] io::Error),
-    /// The system did not start it, or lost sight of it.
-    #[error("it cannot be run")]
+    /// The system failed to start it, or to wait for it.
+    #[error("the command cannot be started")]
     Io(#[source] io::Error),
-    /// It ended badly.
-    #[error("it ended with {status}{stderr}")]
+    /// It exited with a failure.
+    #[error("the command failed with {status}{stderr}")]
     Failed {
-        /// How it ended.
+        /// Its exit status.
         status: ExitStatus,
-        /// The last line it wrote to stderr, shortened, without what may be a secret; with a colon before it.
+        /// The last line of its stderr, after a colon, shortened, with possible secrets redacted.
         stderr: String,
     },
-    /// It was killed.
-    #[error("it did not end within {0:?}, and was killed")]
+    /// It ran longer than its time limit and was killed.
+    #[error("the command timed out after {0:?} and was killed")]
     TimedOut(Duration),
-    /// It wrote more than [`MAX_STDOUT_BYTES`] to stdout, or than [`MAX_STDERR_BYTES`] to stderr, and was killed.
-    #[error("it wrote without end, and was killed")]
+    /// It wrote more than [`MAX_STDOUT_BYTES`] to stdout, or more than [`MAX_STDERR_BYTES`] to stderr, and was killed.
+    #[error("the command wrote more than 64 KiB to stdout or 1 MiB to stderr and was killed")]
     OutputTooLarge,
 }
 
-/// The longest answer that is read from stdout, in bytes.
+/// The limit of stdout, in bytes.
 pub const MAX_STDOUT_BYTES: usize = 64 * 1024;
-/// What a command may write to stderr, in bytes.
+/// The limit of stderr, in bytes.
 pub const MAX_STDERR_BYTES: usize = 1024 * 1024;
 
-/// What every command gets of our environment.
+/// The environment variables that every command inherits.
 const INHERITED_ENV: [&str; 4] = ["HOME", "LANG", "PATH", "TZ"];
-/// What no command gets, whatever is asked for: there are secrets in it.
+/// The prefix of variables that no command inherits, because they may contain secrets.
 const RESERVED_ENV_PREFIX: &str = "GRAPHWARD_";
-/// How long pipes may stay open behind a group that is dead.
+/// The limit for reading the pipes after the process group has been killed.
 const PIPE_DRAIN_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// A command that runs. Dropping it kills it, and all of its group.
+/// A running command. Dropping it kills its process group.
 struct RunningCommand<'a> {
     child: Child,
     process_group: Pid,
@@ -83,13 +86,13 @@ struct RunningCommand<'a> {
     orphan_groups: &'a mut Vec<Pid>,
 }
 
-// === impl Command ===
+// === impl ExternalCommand ===
 
 impl ExternalCommand {
-    /// A program and its arguments, which are handed on as they are.
+    /// A program and its arguments, which are passed unchanged.
     ///
-    /// Of our environment it gets `HOME`, `LANG`, `PATH` and `TZ`, and the variables named in `keep_env`; never one
-    /// whose name begins with `GRAPHWARD_`. It is killed after `timeout`.
+    /// It inherits the variables `HOME`, `LANG`, `PATH` and `TZ`, and those named in `keep_env`; never one whose name begins
+    /// with `GRAPHWARD_`. It is killed after `timeout`.
     #[must_use]
     pub const fn new(argv: Vec<String>, keep_env: Vec<String>, timeout: Duration) -> Self {
         Self {
@@ -100,17 +103,17 @@ impl ExternalCommand {
         }
     }
 
-    /// The program, without its arguments, which may hold what should not be shown.
+    /// The program without its arguments, which may contain secrets.
     #[must_use]
     pub fn program(&self) -> &str {
         self.argv.first().map_or("", String::as_str)
     }
 
-    /// Runs it, with these variables besides, with `input` on stdin; what it wrote to stdout, if it ended well.
+    /// Runs it with additional variables and with `input` on stdin; returns its stdout.
     ///
     /// # Errors
     ///
-    /// [`CommandError`]; nothing of the command is left running then.
+    /// [`CommandError`]; its process group has been killed then.
     pub async fn run(&mut self, input: &[u8], env: &[(&str, &str)]) -> Result<Zeroizing<Vec<u8>>, CommandError> {
         reap_orphans(&mut self.orphan_groups);
         let limit = self.timeout;
@@ -121,7 +124,7 @@ impl ExternalCommand {
     }
 
     fn spawn(&mut self, null_stdin: bool, env: &[(&str, &str)]) -> Result<RunningCommand<'_>, CommandError> {
-        // Before the start: an end that comes at once is heard, too.
+        // Before the spawn, so that an immediate exit is noticed.
         let sigchld = unix::signal(SignalKind::child()).map_err(CommandError::Io)?;
         let mut command = tokio::process::Command::new(self.program());
         command
@@ -147,7 +150,7 @@ impl ExternalCommand {
     }
 
     fn inherited_env(&self) -> impl Iterator<Item = (&str, OsString)> {
-        // Handed on, not read.
+        // Passed on, not read.
         self.inherited_env_names()
             .filter_map(|name| Some((name, std::env::var_os(name)?)))
     }
@@ -162,18 +165,18 @@ impl ExternalCommand {
 
 impl fmt::Debug for ExternalCommand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Command")
+        f.debug_struct("ExternalCommand")
             .field("program", &self.program())
             .field("timeout", &self.timeout)
             .finish_non_exhaustive()
     }
 }
 
-// === impl Running ===
+// === impl RunningCommand ===
 
 impl RunningCommand<'_> {
     async fn wait_with_output(mut self, input: &[u8]) -> Result<Zeroizing<Vec<u8>>, CommandError> {
-        // Room for all there may be: growing would leave copies behind.
+        // The full capacity at once: growing would leave unwiped copies behind.
         let mut output = Zeroizing::new(Vec::with_capacity(MAX_STDOUT_BYTES + 64));
         let mut stderr_tail = StderrTail::default();
         let (stdin, stdout, stderr) = (
@@ -190,20 +193,20 @@ impl RunningCommand<'_> {
                 )
             });
             let pipes_done = tokio::select! {
-                talked = &mut pipe_io => {
-                    talked?;
+                done = &mut pipe_io => {
+                    done?;
                     self.wait_for_exit().await?;
                     true
                 }
-                ended = self.wait_for_exit() => {
-                    ended?;
+                exited = self.wait_for_exit() => {
+                    exited?;
                     false
                 }
             };
             let status = self.kill_and_reap().await?;
-            // What it wrote is in the pipes, to their end; or somebody who left the group holds them open.
-            if !pipes_done && let Ok(talked) = timeout(PIPE_DRAIN_TIMEOUT, pipe_io).await {
-                talked?;
+            // Its remaining output is in the pipes. A process that left the group may hold them open.
+            if !pipes_done && let Ok(done) = timeout(PIPE_DRAIN_TIMEOUT, pipe_io).await {
+                done?;
             }
             status
         };
@@ -216,7 +219,7 @@ impl RunningCommand<'_> {
         })
     }
 
-    /// Waits for the leader's end, and leaves it unburied: its number stays its own. Cancel-safe.
+    /// Waits for the exit of the group leader without reaping it, so that its PID is not reused. Cancel-safe.
     async fn wait_for_exit(&mut self) -> Result<(), CommandError> {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         loop {
@@ -231,7 +234,7 @@ impl RunningCommand<'_> {
         }
     }
 
-    /// Kills what is left of the group, and waits for the leader, who is dead.
+    /// Kills the rest of the group and reaps its leader.
     async fn kill_and_reap(&mut self) -> Result<ExitStatus, CommandError> {
         self.kill();
         self.child.wait().await.map_err(CommandError::Io)
@@ -239,7 +242,7 @@ impl RunningCommand<'_> {
 
     fn kill(&mut self) {
         if !std::mem::replace(&mut self.killed, true) {
-            // It fails if there is nobody left, which is what is wanted.
+            // It fails if no process is left, which is the goal.
             kill_process_group(self.process_group, Signal::KILL).ok();
             self.orphan_groups.push(self.process_group);
         }
@@ -247,13 +250,13 @@ impl RunningCommand<'_> {
 }
 
 impl Drop for RunningCommand<'_> {
-    /// Tokio waits for the leader of a command that was given up.
+    /// Kills the group; tokio reaps the leader.
     fn drop(&mut self) {
         self.kill();
     }
 }
 
-/// Gives it all there is to know. A command need not listen.
+/// Writes the input. A command does not have to read it.
 async fn write_stdin(stdin: Option<ChildStdin>, input: &[u8]) -> Result<(), CommandError> {
     if let Some(mut stdin) = stdin {
         stdin.write_all(input).await.ok();
@@ -292,14 +295,14 @@ async fn read_stderr(stderr: Option<impl AsyncRead + Unpin>, tail: &mut StderrTa
     }
 }
 
-/// Takes leave of the dead of these groups, as far as they are ours, and forgets the groups that are empty.
+/// Reaps the orphans of these groups that became children of graphward as PID 1, and forgets empty groups.
 fn reap_orphans(groups: &mut Vec<Pid>) {
     groups.retain(|group| {
         loop {
             match waitpgid(*group, WaitOptions::NOHANG) {
                 Ok(Some(_)) => {}
                 Ok(None) => return true,
-                Err(_nobody) => return false,
+                Err(_no_child) => return false,
             }
         }
     });
@@ -316,20 +319,20 @@ impl CommandError {
         }
     }
 
-    /// A closed word for metrics.
+    /// The reason label for metrics.
     #[must_use]
     pub const fn reason(&self) -> &'static str {
         match self {
-            Self::NotFound(_) => "missing",
+            Self::NotFound(_) => "not_found",
             Self::NotExecutable(_) => "not_executable",
-            Self::Io(_) => "not_run",
-            Self::Failed { .. } => "exit",
+            Self::Io(_) => "spawn_failed",
+            Self::Failed { .. } => "exit_status",
             Self::TimedOut(_) => "timeout",
-            Self::OutputTooLarge => "too_long",
+            Self::OutputTooLarge => "too_large",
         }
     }
 
-    /// Whether it may go well another time, though nobody does anything about it.
+    /// Returns whether another run may succeed without an action of the operator.
     #[must_use]
     pub const fn is_transient(&self) -> bool {
         match self {

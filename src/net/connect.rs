@@ -2,9 +2,9 @@
 //!
 //! # Why
 //!
-//! The transport is erased once per connection, which costs one allocation where a dozen round trips are spent
-//! anyway, and makes this the one door by which tests enter: they hand in a [`Connector`] whose [`BoxedIo`]s are
-//! in-memory pipes, and everything above (framing, pooling, early closes, ALPN) is exercised, not imagined.
+//! The transport is a trait object, which costs one allocation per connection, next to several round trips. In return
+//! tests can pass a [`Connector`] whose [`BoxedIo`]s are in-memory pipes, and everything above (framing, pooling, early
+//! closes, ALPN) runs as in production.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -22,43 +22,43 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep, sleep, timeout_at};
+use tokio::time::{Instant, Sleep, sleep, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 use tower_service::Service;
 
 use super::error::BoxError;
 
-/// Opens a [`BoxedIo`] to the host of a URI. The seam where tests enter.
+/// Opens a [`BoxedIo`] to the host of a URI. Tests replace it.
 ///
 /// hyper-util clones its connector for each request, so a clone is a reference count.
 #[derive(Clone)]
 pub struct Connector(Arc<dyn Fn(Uri) -> ConnectFuture + Send + Sync>);
 
-/// A [`BoxedIo`] being opened.
+/// The future of a [`BoxedIo`].
 pub type ConnectFuture = Pin<Box<dyn Future<Output = Result<BoxedIo, BoxError>> + Send>>;
 
-/// An open, erased transport.
+/// An open connection over any transport.
 pub struct BoxedIo {
     io: TokioIo<Box<dyn Transport>>,
     http2: bool,
     write_error: Option<DelayedWriteError>,
 }
 
-/// Writing failed, and whoever writes will hear of it shortly.
+/// A write error that is reported after a delay.
 ///
 /// # Why
 ///
-/// A server that refuses an upload answers before it has read all of it, and closes. Then writing fails while the
-/// answer lies there to be read, and HTTP/1 gives up at the first error, the answer unread.
+/// A server that refuses an upload answers before it has read all of it, and closes. Then a write fails while the answer
+/// is still to be read, and hyper's HTTP/1.1 client gives up at the first error without reading it.
 struct DelayedWriteError {
     error: io::Error,
     delay: Pin<Box<Sleep>>,
 }
 
-/// Which versions of HTTP may be spoken to the upstream.
+/// The HTTP versions for the upstream.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum HttpVersion {
-    /// Whatever ALPN settles on, HTTP/2 preferred.
+    /// The version that ALPN selects, HTTP/2 preferred.
     #[default]
     Auto,
     /// HTTP/1.1 only.
@@ -70,49 +70,49 @@ pub enum HttpVersion {
 /// How to reach the upstream.
 #[derive(Clone, Debug)]
 pub struct ConnectorConfig {
-    /// Host name -> `host:port` to dial instead. SNI, `Host` and the certificate's name stay the key's.
+    /// Host name -> `host:port` to connect to instead. SNI, `Host` and the name in the certificate stay those of the key.
     pub connect_to: HashMap<String, String>,
     /// TLS settings; their ALPN list follows [`HttpVersion::alpn`].
     pub tls: Arc<ClientConfig>,
-    /// Limit for name look-up, TCP and TLS together.
+    /// The limit for DNS, TCP and TLS together.
     pub timeout: Duration,
 }
 
-/// Why there is no connection.
+/// The reason why a connection failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// Only `https` is spoken to the upstream: a token never travels in the clear.
-    #[error("not an https address")]
+    /// The URL is not `https`: a token is never sent in plaintext.
+    #[error("only https is allowed")]
     NotHttps,
-    /// The host cannot be looked up, or nothing listens there.
-    #[error("cannot reach {address}")]
+    /// DNS or TCP failed.
+    #[error("cannot connect to {address}")]
     Unreachable {
-        /// What was dialled.
+        /// The address.
         address: String,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The other side is not who it should be, or does not speak TLS.
-    #[error("cannot trust {host}")]
+    /// The certificate is not valid for the host, or the server does not support TLS 1.2 or 1.3.
+    #[error("TLS handshake with {host} failed")]
     Tls {
-        /// The name that the certificate had to have.
+        /// The host name that the certificate has to have.
         host: String,
-        /// What rustls said.
+        /// The error of rustls.
         source: io::Error,
     },
-    /// Not within [`ConnectorConfig::timeout`].
-    #[error("cannot reach {address} in time")]
+    /// The time limit passed.
+    #[error("timed out connecting to {address}")]
     TimedOut {
-        /// What was dialled.
+        /// The address.
         address: String,
     },
 }
 
-/// What a [`BoxedIo`], and a connection of ours, is made of.
+/// The transport of a connection in either direction.
 pub(super) trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transport for T {}
 
-/// Takes any transport as a [`BoxedIo`]; `http2` says what ALPN settled on.
+/// Wraps any transport; `http2` is whether ALPN selected HTTP/2.
 pub fn boxed_io(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, http2: bool) -> BoxedIo {
     BoxedIo {
         io: TokioIo::new(Box::new(io)),
@@ -124,7 +124,7 @@ pub fn boxed_io(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, http2:
 // === impl Connector ===
 
 impl Connector {
-    /// A connector for the real network.
+    /// A connector for the network.
     #[must_use]
     pub fn from_config(config: ConnectorConfig) -> Self {
         let config = Arc::new(config);
@@ -134,7 +134,7 @@ impl Connector {
         })
     }
 
-    /// A connector that opens wires in any way.
+    /// A connector that calls a function.
     pub fn new<F, O>(connect: F) -> Self
     where
         F: Fn(Uri) -> O + Send + Sync + 'static,
@@ -164,7 +164,7 @@ impl fmt::Debug for Connector {
     }
 }
 
-// === impl Http ===
+// === impl HttpVersion ===
 
 impl HttpVersion {
     /// The protocols to offer, in order of preference.
@@ -178,7 +178,7 @@ impl HttpVersion {
     }
 }
 
-// === impl Dial ===
+// === impl ConnectorConfig ===
 
 impl ConnectorConfig {
     async fn connect(&self, uri: &Uri) -> Result<BoxedIo, ConnectError> {
@@ -194,15 +194,7 @@ impl ConnectorConfig {
             None => format!("{host}:{port}"),
         };
 
-        let tcp = match timeout_at(deadline, TcpStream::connect(&address)).await {
-            Ok(tcp) => tcp.and_then(|tcp| tcp.set_nodelay(true).map(|()| tcp)),
-            Err(_elapsed) => return Err(ConnectError::TimedOut { address }),
-        };
-        let tcp = tcp.map_err(|source| ConnectError::Unreachable {
-            address: address.clone(),
-            source,
-        })?;
-
+        let tcp = connect_tcp(&address, self.timeout).await?;
         let tls_error = |source| ConnectError::Tls {
             host: host.to_owned(),
             source,
@@ -219,20 +211,35 @@ impl ConnectorConfig {
     }
 }
 
-// === impl Wire ===
+/// Opens a TCP connection to `host:port`.
+///
+/// # Errors
+///
+/// [`ConnectError::Unreachable`], or [`ConnectError::TimedOut`] after `limit`.
+pub async fn connect_tcp(address: &str, limit: Duration) -> Result<TcpStream, ConnectError> {
+    let address = address.to_owned();
+    match timeout(limit, TcpStream::connect(&address)).await {
+        Ok(tcp) => tcp
+            .and_then(|tcp| tcp.set_nodelay(true).map(|()| tcp))
+            .map_err(|source| ConnectError::Unreachable { address, source }),
+        Err(_elapsed) => Err(ConnectError::TimedOut { address }),
+    }
+}
 
-/// How long an answer may take from the socket to its reader.
+// === impl BoxedIo ===
+
+/// The time that the reader has to read an answer before it learns of a write error.
 const WRITE_ERROR_DELAY: Duration = Duration::from_millis(250);
 
 impl BoxedIo {
-    /// What a writer hears, failures a little later.
+    /// Writes, and reports an error after a delay.
     fn delay_write_error<T>(
         &mut self,
         cx: &mut Context<'_>,
         write: impl FnOnce(Pin<&mut TokioIo<Box<dyn Transport>>>, &mut Context<'_>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         let write_error = match self.write_error.take() {
-            Some(failed) => failed,
+            Some(write_error) => write_error,
             None => match ready!(write(Pin::new(&mut self.io), cx)) {
                 Ok(written) => return Poll::Ready(Ok(written)),
                 Err(error) => DelayedWriteError {
@@ -291,7 +298,7 @@ impl Write for BoxedIo {
 
 impl fmt::Debug for BoxedIo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Wire")
+        f.debug_struct("BoxedIo")
             .field("http2", &self.http2)
             .finish_non_exhaustive()
     }
@@ -306,7 +313,7 @@ mod tests {
 
     use super::*;
 
-    /// Takes some of what is sent, then fails; only after that there is something to read.
+    /// Accepts some bytes, then fails; only after that there is an answer to read.
     #[derive(Default)]
     struct EarlyResponseIo {
         written: usize,
@@ -315,11 +322,11 @@ mod tests {
 
     impl AsyncRead for EarlyResponseIo {
         fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-            let Some(answer) = &mut self.response else {
+            let Some(response) = &mut self.response else {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             };
-            buf.put_slice(std::mem::take(answer));
+            buf.put_slice(std::mem::take(response));
             Poll::Ready(Ok(()))
         }
     }

@@ -1,4 +1,4 @@
-//! Errors that come from elsewhere, and how they are told.
+//! Errors of other crates.
 
-/// An error of somebody else's, kept whole.
+/// An error of another crate, with its causes.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -1,4 +1,4 @@
-//! Listeners: the places where connections arrive.
+//! Listeners.
 
 use std::fmt;
 use std::io;
@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::connect::Transport;
 
-/// A bound place where connections arrive.
+/// A bound TCP, Unix or in-memory listener.
 #[derive(Debug)]
 pub struct Listener(ListenerKind);
 
@@ -22,11 +22,11 @@ enum ListenerKind {
     InMemory(mpsc::Receiver<DuplexStream>),
 }
 
-/// Removes a Unix socket's file when its listener goes.
+/// Removes the file of a Unix socket when its listener is dropped.
 #[derive(Debug)]
 struct SocketFileGuard(PathBuf);
 
-/// The way into a [`Listener::in_memory`].
+/// Connects to a [`Listener::in_memory`].
 #[derive(Clone, Debug)]
 pub struct InMemoryConnector(mpsc::Sender<DuplexStream>);
 
@@ -37,22 +37,21 @@ impl Listener {
     ///
     /// # Errors
     ///
-    /// What the system says: the port is taken, the address is not ours, …
+    /// The system's error: the port is in use, the address is not local, …
     pub async fn tcp(address: SocketAddr) -> io::Result<Self> {
         Ok(Self(ListenerKind::Tcp(TcpListener::bind(address).await?)))
     }
 
-    /// Listens on a Unix socket. A socket file that nobody listens on any more is replaced; any other file is
-    /// not.
+    /// Listens on a Unix socket. A stale socket file, on which no process listens, is replaced; any other file is not.
     ///
     /// # Errors
     ///
-    /// What the system says; [`io::ErrorKind::AddrInUse`] if somebody listens there, or the file is no socket.
+    /// The system's error; [`io::ErrorKind::AddrInUse`] if a process listens there, or the file is not a socket.
     pub async fn unix(path: &Path) -> io::Result<Self> {
         use std::os::unix::fs::FileTypeExt as _;
         let stale = match tokio::fs::symlink_metadata(path).await {
             Ok(file) if file.file_type().is_socket() => {
-                // Any other failure (no permission, a queue that is full) says that somebody is there.
+                // Any other error (no permission, a full backlog) means that a process listens.
                 let connected = tokio::net::UnixStream::connect(path).await;
                 connected.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
             }
@@ -68,14 +67,14 @@ impl Listener {
         )))
     }
 
-    /// An in-memory listener and the door to it, for tests that own time.
+    /// An in-memory listener and its connector, for tests with paused time.
     #[must_use]
     pub fn in_memory() -> (Self, InMemoryConnector) {
         let (sender, receiver) = mpsc::channel(64);
         (Self(ListenerKind::InMemory(receiver)), InMemoryConnector(sender))
     }
 
-    /// Where it listens, if on TCP.
+    /// Returns the TCP address, if it is a TCP listener.
     #[must_use]
     pub fn local_addr(&self) -> Option<SocketAddr> {
         match &self.0 {
@@ -84,7 +83,7 @@ impl Listener {
         }
     }
 
-    /// The next connection. Cancel-safe.
+    /// Accepts the next connection. Cancel-safe.
     pub(super) async fn accept(&mut self) -> io::Result<Box<dyn Transport>> {
         Ok(match &mut self.0 {
             ListenerKind::Tcp(listener) => {
@@ -95,7 +94,7 @@ impl Listener {
             ListenerKind::Unix(listener, _file) => Box::new(listener.accept().await?.0),
             ListenerKind::InMemory(receiver) => match receiver.recv().await {
                 Some(pipe) => Box::new(pipe),
-                // All doors are gone: nobody will come, and nobody is told.
+                // All connectors are dropped: no connection will come.
                 None => std::future::pending().await,
             },
         })
@@ -124,10 +123,10 @@ impl Drop for SocketFileGuard {
 // === impl InMemoryConnector ===
 
 impl InMemoryConnector {
-    /// Connects. The listener's end is served like any other connection.
+    /// Connects. The listener serves its end like any other connection.
     pub async fn connect(&self) -> DuplexStream {
         let (client, server) = tokio::io::duplex(64 * 1024);
-        // A listener that is gone refuses by dropping its end, as a closed socket would.
+        // If the listener is gone, its end is dropped, as with a closed socket.
         drop(self.0.send(server).await);
         client
     }
@@ -140,9 +139,9 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_socket_file_is_replaced_only_if_nobody_listens_there() {
-        let place = tempfile::tempdir().unwrap();
-        let path = place.path().join("socket");
+    async fn a_socket_file_is_replaced_only_if_no_process_listens_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("socket");
         drop(UnixListener::bind(&path).unwrap());
         let listener = Listener::unix(&path).await.unwrap();
         let bind_error = || async { Listener::unix(&path).await.unwrap_err().kind() };
@@ -150,7 +149,7 @@ mod tests {
         drop(listener);
         assert!(!path.exists());
 
-        // Somebody who is too busy to accept is somebody.
+        // A process that is too busy to accept still listens.
         let busy = UnixSocket::new_stream().unwrap();
         busy.bind(&path).unwrap();
         let _busy = busy.listen(0).unwrap();

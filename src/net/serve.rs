@@ -1,16 +1,14 @@
-//! Serving: who may connect is heard, and how connections end.
+//! The accept loop: accepts connections, serves HTTP on them, and ends them at shutdown.
 //!
 //! # Why
 //!
-//! One accept loop serves the proxy, the admin listener and the fake Graph. Every limit that hyper has a
-//! default for is written down here all the same, so that a test can hold us to it. A slow head is bounded by
-//! ten minutes, not seconds, because hyper counts an idle keep-alive connection as one whose head is slow, and
-//! a connection closed under an app's pool is a request lost.
+//! One accept loop serves the proxy and the admin endpoint. Limits for which hyper has defaults are written down here as
+//! well, so that tests can check them. The header timeout is ten minutes, not seconds, because hyper counts an idle
+//! keep-alive connection as one whose head is slow, and a connection closed under an app's pool is a lost request.
 //!
-//! Where TLS is offered, connections may also begin without it, and may become tunnels. Both cost something, so a
-//! listener without TLS does neither: each kind has a task of its own.
+//! With TLS configured, a connection may still be plaintext, and may become a tunnel. Detecting both costs an allocation
+//! and a read, so a listener without TLS does neither: each kind of connection has a task of its own.
 
-use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,72 +35,38 @@ use super::tasks::Tasks;
 use super::tunnel::{self, AcceptedTunnel, TunnelSender};
 
 /// What [`serve`] needs besides a listener and services.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct ServeConfig {
-    /// Where connection tasks run.
+    /// Runs the connections.
     pub tasks: Tasks,
-    /// Who says when to stop.
+    /// Ends the connections.
     pub shutdown: Shutdown,
-    /// TLS for the connections.
-    pub tls: TlsMode,
+    /// With a certificate, connections may be TLS and may become tunnels.
+    pub server_cert: Option<Arc<ServerCert>>,
 }
 
-/// Whether connections are TLS.
-#[derive(Clone, Default)]
-pub enum TlsMode {
-    /// None is.
-    #[default]
-    Off,
-    /// All are.
-    Always(TlsAcceptor),
-    /// Those are that begin with a handshake; and tunnels may be asked for.
-    Optional(Arc<ServerCert>),
-}
-
-/// What a service is told about the connection that it serves.
+/// What a service knows about its connection.
 #[derive(Clone, Debug)]
 pub struct ConnectionInfo {
-    /// Whether it is TLS.
+    /// The security of the transport.
     pub security: TransportSecurity,
-    /// Where tunnels go, if it may become one.
+    /// Takes the connection if it becomes a tunnel, where that is allowed.
     pub tunnels: Option<TunnelSender>,
 }
 
-/// Whether a connection is TLS.
+/// The security of a connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum TransportSecurity {
-    /// It is not.
+    /// No TLS.
     Plaintext,
-    /// It is.
+    /// TLS.
     Tls,
-}
-
-// === impl ServeConfig ===
-
-impl fmt::Debug for ServeConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ServeSettings")
-            .field("tls", &self.tls)
-            .finish_non_exhaustive()
-    }
-}
-
-// === impl Tls ===
-
-impl fmt::Debug for TlsMode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Off => "Off",
-            Self::Always(_) => "Always",
-            Self::Optional(_) => "Offered",
-        })
-    }
 }
 
 // === impl TransportSecurity ===
 
 impl TransportSecurity {
-    /// The scheme of a URL that leads here.
+    /// The scheme of URLs for this connection.
     #[must_use]
     pub const fn scheme(self) -> &'static str {
         match self {
@@ -112,8 +76,8 @@ impl TransportSecurity {
     }
 }
 
-/// Serves a listener until the shutter closes and the last connection has ended, or has been cut. Says how many
-/// were cut. `make_service` makes the service of one connection.
+/// Serves a listener until the shutdown begins and the last connection has ended, or has been force-closed. Returns the
+/// number of force-closed connections. `make_service` makes the service of one connection.
 pub async fn serve<F, S, B>(mut listener: Listener, make_service: F, config: ServeConfig) -> usize
 where
     F: Fn(ConnectionInfo) -> S + Clone + Send + 'static,
@@ -124,14 +88,16 @@ where
     B::Data: Send,
     B::Error: Into<BoxError>,
 {
-    let ServeConfig { tasks, shutdown, tls } = config;
+    let ServeConfig {
+        tasks,
+        shutdown,
+        server_cert,
+    } = config;
     let builder = Arc::new(http_builder(&tasks));
     let graceful = GracefulShutdown::new();
     let mut connections = Connections::default();
-    let (tunnels, mut tunnel_rx) = match tls {
-        TlsMode::Optional(_) => Some(TunnelSender::new(tasks.clone())).unzip(),
-        TlsMode::Off | TlsMode::Always(_) => (None, None),
-    };
+    let tunnel_channel = server_cert.is_some().then(|| TunnelSender::new(tasks.clone()));
+    let (tunnels, mut tunnel_rx) = tunnel_channel.unzip();
     loop {
         let (stream, tunnels) = tokio::select! {
             biased;
@@ -147,13 +113,13 @@ where
                 }
             },
             tunnel = next_tunnel(&mut tunnel_rx) => match tunnel {
-                // In a tunnel there is no other.
+                // Tunnels are not nested.
                 AcceptedTunnel::Terminated(stream) => (stream, None),
                 AcceptedTunnel::Passthrough(client, upstream) => {
                     let watcher = graceful.watcher();
                     connections.add(tasks.spawn(async move {
                         if let Err(error) = tunnel::copy_bidirectional(client, upstream).await {
-                            tracing::debug!(%error, "a tunnel ended early");
+                            tracing::debug!(%error, "tunnel closed with an error");
                         }
                         drop(watcher);
                     }));
@@ -166,16 +132,9 @@ where
             make_service: make_service.clone(),
             watcher: graceful.watcher(),
         };
-        connections.add(match &tls {
-            TlsMode::Off => {
-                let info = ConnectionInfo {
-                    security: TransportSecurity::Plaintext,
-                    tunnels: None,
-                };
-                tasks.spawn(connection.serve(stream, info))
-            }
-            TlsMode::Always(acceptor) => tasks.spawn(connection.serve_tls(stream, acceptor.clone())),
-            TlsMode::Optional(server_cert) => {
+        connections.add(match &server_cert {
+            None => tasks.spawn(connection.serve(stream, TransportSecurity::Plaintext)),
+            Some(server_cert) => {
                 let server_cert = Arc::clone(server_cert);
                 tasks.spawn(connection.serve_detecting_tls(stream, server_cert, tunnels, shutdown.clone()))
             }
@@ -188,10 +147,10 @@ where
     }
 }
 
-/// The next tunnel; there is never one where none can be asked for. Cancel-safe.
+/// Receives the next tunnel; waits forever where tunnels are not allowed. Cancel-safe.
 async fn next_tunnel(tunnel_rx: &mut Option<mpsc::Receiver<AcceptedTunnel>>) -> AcceptedTunnel {
     let tunnel = match tunnel_rx {
-        Some(dug) => dug.recv().await,
+        Some(tunnel_rx) => tunnel_rx.recv().await,
         None => None,
     };
     match tunnel {
@@ -200,7 +159,7 @@ async fn next_tunnel(tunnel_rx: &mut Option<mpsc::Receiver<AcceptedTunnel>>) -> 
     }
 }
 
-/// A connection that is about to be served.
+/// Serves one connection.
 struct ConnectionServer<F> {
     builder: Arc<auto::Builder<Tasks>>,
     make_service: F,
@@ -217,8 +176,9 @@ where
     B::Data: Send,
     B::Error: Into<BoxError>,
 {
-    async fn serve(self, stream: Box<dyn Transport>, info: ConnectionInfo) {
-        let service = (self.make_service)(info);
+    async fn serve(self, stream: Box<dyn Transport>, security: TransportSecurity) {
+        let tunnels = None;
+        let service = (self.make_service)(ConnectionInfo { security, tunnels });
         let connection = self
             .builder
             .serve_connection(TokioIo::new(stream), service)
@@ -226,18 +186,7 @@ where
         log_connection_result(self.watcher.watch(connection).await);
     }
 
-    async fn serve_tls(self, stream: Box<dyn Transport>, acceptor: TlsAcceptor) {
-        let Some(stream) = accept_tls(stream, acceptor).await else {
-            return;
-        };
-        let info = ConnectionInfo {
-            security: TransportSecurity::Tls,
-            tunnels: None,
-        };
-        self.serve(stream, info).await;
-    }
-
-    /// TLS or not, as it begins; and then HTTP, which may become a tunnel.
+    /// Detects whether the connection is TLS, then serves HTTP, which may become a tunnel.
     async fn serve_detecting_tls(
         self,
         stream: Box<dyn Transport>,
@@ -249,17 +198,15 @@ where
             biased;
             // No request has begun, so none is lost.
             () = shutdown.wait_for(ShutdownPhase::Graceful) => None,
-            opened = detect_and_accept(stream, &server_cert) => opened,
+            accepted = detect_and_accept(stream, &server_cert) => accepted,
         };
         let Some((stream, security)) = accepted else {
             return;
         };
-        let allows_tunnels = tunnels.is_some();
-        let info = ConnectionInfo { security, tunnels };
-        if !allows_tunnels {
-            return self.serve(stream, info).await;
+        if tunnels.is_none() {
+            return self.serve(stream, security).await;
         }
-        let service = (self.make_service)(info);
+        let service = (self.make_service)(ConnectionInfo { security, tunnels });
         let connection = self
             .builder
             .serve_connection_with_upgrades(TokioIo::new(stream), service)
@@ -268,13 +215,13 @@ where
     }
 }
 
-/// The connection, once it is known what it is; none if that is not to be found out.
+/// Detects TLS and performs the handshake; `None` if the connection ends or times out before.
 async fn detect_and_accept(
     stream: Box<dyn Transport>,
     server_cert: &ServerCert,
 ) -> Option<(Box<dyn Transport>, TransportSecurity)> {
     let Ok(detected) = timeout(HEADER_READ_TIMEOUT, detect_protocol(stream)).await else {
-        tracing::debug!("a connection never began");
+        tracing::debug!("connection closed: no data received before the header timeout");
         return None;
     };
     let (protocol, stream) = detected?;
@@ -291,11 +238,11 @@ async fn accept_tls(stream: impl Transport + 'static, acceptor: TlsAcceptor) -> 
     match timeout(TLS_HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => Some(Box::new(stream)),
         Ok(Err(error)) => {
-            tracing::debug!(%error, "a TLS handshake failed");
+            tracing::debug!(%error, "TLS handshake failed");
             None
         }
         Err(_elapsed) => {
-            tracing::debug!("a TLS handshake took too long");
+            tracing::debug!("TLS handshake timed out");
             None
         }
     }
@@ -303,7 +250,7 @@ async fn accept_tls(stream: impl Transport + 'static, acceptor: TlsAcceptor) -> 
 
 fn log_connection_result(result: Result<(), BoxError>) {
     if let Err(error) = result {
-        tracing::debug!(%error, "a connection ended early");
+        tracing::debug!(%error, "connection closed with an error");
     }
 }
 
@@ -311,12 +258,11 @@ fn log_connection_result(result: Result<(), BoxError>) {
 ///
 /// # Why
 ///
-/// They are cut by aborting them, so that no connection has to look, at each of its wake-ups, whether it is to
-/// end.
+/// They are force-closed by aborting their tasks, so that no connection has to check for that at each wake-up.
 #[derive(Debug, Default)]
 struct Connections {
     tasks: Vec<AbortHandle>,
-    /// How many there may be before those that have ended are let go.
+    /// The number of tasks at which finished ones are removed.
     prune_threshold: usize,
 }
 
@@ -335,23 +281,23 @@ impl Connections {
     }
 }
 
-/// The longest a TLS handshake with a client may take.
+/// The limit for a TLS handshake with a client.
 const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// The longest a connection may be silent before a request.
+/// The limit for receiving the head of a request, idle time before it included.
 const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// What is served: HTTP/1.1, and HTTP/2 by prior knowledge.
+/// HTTP/1.1, and HTTP/2 with prior knowledge or by ALPN, with their limits.
 fn http_builder(tasks: &Tasks) -> auto::Builder<Tasks> {
     let mut builder = auto::Builder::new(tasks.clone());
     builder
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_READ_TIMEOUT)
-        // An app that closes is gone, and its request with it: one that gave up waiting for a newer token sends again,
-        // and both must not be sent. Clients of HTTP do not half-close; one that does is taken for gone.
+        // An app that closes its side has given up on the request. It may retry, and then both must not be sent. HTTP
+        // clients do not half-close; one that does counts as disconnected.
         .half_close(false)
-        // `max_headers` stays at hyper's 100 (431 past it): naming the same number would cost an allocation per
-        // request. The buffer has to hold a whole head, so it also bounds that; `proxy::arrival` is stricter.
+        // `max_headers` stays at hyper's default of 100 (431 past it): setting the same number would cost an allocation
+        // per request. The buffer has to hold a whole head, so it also bounds that; the proxy's own limit is stricter.
         .max_buf_size(408 * 1024);
     builder
         .http2()
@@ -366,14 +312,14 @@ fn http_builder(tasks: &Tasks) -> auto::Builder<Tasks> {
     builder
 }
 
-/// Waits after a failed accept. A connection that vanished is nobody's fault; anything else (no descriptors
-/// left) would come back at once and turn the loop into a busy one.
+/// Pauses after a failed accept, unless the client closed the connection. Any other error, such as no free descriptors,
+/// would repeat at once and make this a busy loop.
 async fn pause_after_accept_error(error: &io::Error) {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     if matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) {
         return;
     }
-    tracing::warn!(%error, "cannot accept connections; trying again in a second");
+    tracing::warn!(%error, "cannot accept connections; retrying in 1 s");
     tokio::time::sleep(Duration::from_secs(1)).await;
 }
 

@@ -1,11 +1,10 @@
-//! Who we are to the app: a certificate and its key, from files, and renewed when they change.
+//! The TLS certificate for the app's connections, read from files and reloaded when they change.
 //!
 //! # Why
 //!
-//! Two files cannot be replaced at once, unless a link is swapped. So a pair that does not fit is given a moment to
-//! become one, then warned of once; until it fits, the one before it stays in use. Connections that are open keep the
-//! certificate they began with. A renewed pair is a new configuration of TLS, so no session that the old one began is
-//! resumed.
+//! Two files cannot be replaced atomically, unless a symlink is swapped. So a certificate and key that do not match get a
+//! moment to become a pair, then graphward warns once; until they match, the previous pair stays in use. Open connections
+//! keep their certificate. A reloaded pair is a new TLS configuration, so sessions of the old one are not resumed.
 
 use std::fmt;
 use std::io;
@@ -26,10 +25,10 @@ use super::validity::not_after;
 use super::watch::{MAX_FILE_BYTES, ReadResult, WatchedFiles};
 use crate::types::{Clock, error_chain};
 
-/// A certificate and its key, as they are now.
+/// The current certificate and its key.
 pub struct ServerCert(ArcSwap<ServerConfig>);
 
-/// Keeps an [`ServerCert`] as its files are.
+/// Reloads a [`ServerCert`] when its files change.
 #[derive(Debug)]
 pub struct CertReloader {
     files: WatchedFiles<2>,
@@ -37,86 +36,85 @@ pub struct CertReloader {
     clock: Clock,
 }
 
-/// Why a certificate and a key cannot be used.
+/// The reason why a certificate and a key cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerCertError {
     /// A file cannot be read.
-    #[error("cannot read {}", path.display())]
+    #[error("cannot read `{}`", path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// A file is larger than any certificate or key is.
-    #[error("{} is larger than 64 KiB: that is no certificate, and no key", path.display())]
+    /// A file is too large for a certificate or key.
+    #[error("`{}` is larger than 64 KiB; expected a PEM certificate or key", path.display())]
     TooLarge {
         /// The file.
         path: PathBuf,
     },
-    /// No certificate in PEM.
-    #[error("{} has no PEM certificate (-----BEGIN CERTIFICATE-----)", path.display())]
+    /// The file has no PEM certificate.
+    #[error("`{}` has no PEM certificate (-----BEGIN CERTIFICATE-----)", path.display())]
     NoCertificate {
         /// The file.
         path: PathBuf,
-        /// What the parser said, if it said something.
+        /// The parser's error; `None` if there is no certificate.
         source: Option<pem::Error>,
     },
-    /// No key in PEM, or one under a password.
+    /// The file has no PEM key, or an encrypted one.
     #[error(
-        "{} has no PEM private key (-----BEGIN PRIVATE KEY-----, without a password)",
+        "`{}` has no unencrypted PEM private key (-----BEGIN PRIVATE KEY-----)",
         path.display()
     )]
     NoKey {
         /// The file.
         path: PathBuf,
-        /// What the parser said.
+        /// The parser's error.
         source: pem::Error,
     },
-    /// The key is another certificate's.
+    /// The key belongs to another certificate.
     #[error(
-        "the key in {} does not belong to the certificate in {}, or that is not the first one there",
+        "the key in `{}` does not match the certificate in `{}`; the leaf certificate must come first",
         key.display(), cert.display()
     )]
     KeyMismatch {
-        /// The file of certificates.
+        /// The certificate file.
         cert: PathBuf,
-        /// The file of the key.
+        /// The key file.
         key: PathBuf,
     },
-    /// rustls does not take the certificate, or the key.
-    #[error("{} and {} cannot be used", cert.display(), key.display())]
+    /// rustls rejected the certificate or the key.
+    #[error("the certificate `{}` and the key `{}` are not usable", cert.display(), key.display())]
     Unusable {
-        /// The file of certificates.
+        /// The certificate file.
         cert: PathBuf,
-        /// The file of the key.
+        /// The key file.
         key: PathBuf,
-        /// What rustls said.
+        /// The error of rustls.
         source: rustls::Error,
     },
 }
 
-/// A pair that fits.
+/// A certificate and its matching key.
 struct CertAndKey {
     config: Arc<ServerConfig>,
-    /// The certificate, for its dates.
+    /// The leaf certificate, for its expiry.
     leaf: CertificateDer<'static>,
 }
 
-/// How long a pair that does not fit may take to become one before it is warned of.
+/// The time that a mismatched pair has to become a matching one before graphward warns.
 const MISMATCH_GRACE: Duration = Duration::from_secs(2);
-/// A certificate that ends within this is warned of.
+/// graphward warns of a certificate that expires within this time.
 const EXPIRY_WARNING: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-// === impl Identity ===
+// === impl ServerCert ===
 
 impl ServerCert {
-    /// Reads a certificate, with those that vouch for it behind it, and its key. Whoever keeps the identity up to date
-    /// is the [`CertReloader`].
+    /// Reads a certificate chain and its key. The [`CertReloader`] keeps them up to date.
     ///
     /// # Errors
     ///
-    /// [`ServerCertError`] if the two cannot be used.
+    /// [`ServerCertError`] if they cannot be used.
     pub async fn load(cert: PathBuf, key: PathBuf, clock: Clock) -> Result<(Arc<Self>, CertReloader), ServerCertError> {
         let mut files = WatchedFiles::new([cert, key]);
         let pair = read(&mut files).await?;
@@ -130,7 +128,7 @@ impl ServerCert {
         Ok((server_cert, reloader))
     }
 
-    /// TLS with what is current.
+    /// Builds TLS with the current certificate.
     pub(super) fn acceptor(&self) -> TlsAcceptor {
         TlsAcceptor::from(self.0.load_full())
     }
@@ -138,14 +136,14 @@ impl ServerCert {
 
 impl fmt::Debug for ServerCert {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Identity").finish_non_exhaustive()
+        f.debug_struct("ServerCert").finish_non_exhaustive()
     }
 }
 
 // === impl CertReloader ===
 
 impl CertReloader {
-    /// Goes on for ever: whatever fits becomes the identity.
+    /// Runs forever: puts every new matching pair in use.
     pub async fn run(mut self) {
         loop {
             self.files.changed().await;
@@ -159,11 +157,11 @@ impl CertReloader {
                 Ok(pair) => {
                     pair.log_warnings(&self.files, &self.clock);
                     self.server_cert.0.store(pair.config);
-                    tracing::info!(%cert, "the renewed certificate is in use");
+                    tracing::info!(%cert, "reloaded the TLS certificate");
                 }
                 Err(error) => {
                     let error = error_chain(&error);
-                    tracing::warn!(%error, "the changed certificate and key are not used; the old ones stay");
+                    tracing::warn!(%error, "cannot reload the TLS certificate; the previous one stays in use");
                 }
             }
         }
@@ -218,27 +216,30 @@ impl CertAndKey {
         })
     }
 
-    /// Says what is not wrong yet.
+    /// Logs warnings about a valid pair.
     fn log_warnings(&self, files: &WatchedFiles<2>, clock: &Clock) {
         let [cert, key] = files.paths();
         let path = cert.display();
         match not_after(&self.leaf).map(|end| end.duration_since(clock.now())) {
             Some(Err(_past)) => tracing::warn!(
                 %path,
-                "the certificate has expired and clients will refuse it: put a new one there (`graphward ca --force` \
-                 makes one); it is used as soon as it is there"
+                "the TLS certificate has expired and clients will reject it: replace the file (`graphward ca --force` \
+                 generates one); graphward reloads it automatically"
             ),
             Some(Ok(remaining)) if remaining < EXPIRY_WARNING => tracing::warn!(
                 %path,
                 days_left = remaining.as_secs() / 86_400,
-                "the certificate ends soon: put a new one there (`graphward ca --force` makes one)"
+                "the TLS certificate expires soon: replace the file (`graphward ca --force` generates one)"
             ),
             Some(Ok(_long)) => {}
-            None => tracing::debug!(%path, "the end of the certificate is not known"),
+            None => tracing::debug!(%path, "cannot read the certificate's expiry date"),
         }
         if is_world_readable(key) {
             let path = key.display();
-            tracing::warn!(%path, "everybody on this machine may read the private key: chmod 600, or defaultMode 0400");
+            tracing::warn!(
+                %path,
+                "the private key is world-readable: run chmod 600, or set defaultMode 0400 on the Kubernetes volume"
+            );
         }
     }
 }
@@ -252,7 +253,7 @@ fn checked_contents(path: &Path, read: ReadResult) -> Result<zeroize::Zeroizing<
     }
 }
 
-/// Whether others than its owner and his group may read it.
+/// Returns whether every user of the machine can read the file.
 fn is_world_readable(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|file| file.mode() & 0o004 != 0)
 }

@@ -1,52 +1,32 @@
-//! The word to close.
+//! The signal for listeners and their connections to end.
 
-use tokio::sync::watch;
+use super::phase::Phase;
 
-/// Closes listeners and their connections: first politely, then not.
-#[derive(Clone, Debug)]
-pub struct Shutdown(watch::Sender<ShutdownPhase>);
+/// Ends listeners and their connections: gracefully, then by force.
+#[derive(Clone, Debug, Default)]
+pub struct Shutdown(Phase<ShutdownPhase>);
 
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) enum ShutdownPhase {
+    #[default]
     Running,
     Graceful,
     Forced,
 }
 
 impl Shutdown {
-    /// Open.
-    #[must_use]
-    pub fn new() -> Self {
-        Self(watch::Sender::new(ShutdownPhase::Running))
-    }
-
-    /// Stop accepting; HTTP/1 connections close after the request in hand, HTTP/2 ones get GOAWAY.
+    /// Stops accepting. HTTP/1.1 connections close after the current request, HTTP/2 connections send GOAWAY.
     pub fn close(&self) {
-        self.advance_to(ShutdownPhase::Graceful);
+        self.0.advance_to(ShutdownPhase::Graceful);
     }
 
-    /// Cut what is left.
+    /// Force-closes the remaining connections.
     pub fn force(&self) {
-        self.advance_to(ShutdownPhase::Forced);
+        self.0.advance_to(ShutdownPhase::Forced);
     }
 
-    fn advance_to(&self, phase: ShutdownPhase) {
-        self.0.send_if_modified(|current| {
-            let later = phase > *current;
-            *current = phase.max(*current);
-            later
-        });
-    }
-
-    /// Waits until `phase` has been entered. Cancel-safe.
+    /// Waits until `phase` has been reached. Cancel-safe.
     pub(super) async fn wait_for(&self, phase: ShutdownPhase) {
-        // The sender is `self`, so the channel cannot be closed while this waits.
-        drop(self.0.subscribe().wait_for(|now| *now >= phase).await);
-    }
-}
-
-impl Default for Shutdown {
-    fn default() -> Self {
-        Self::new()
+        self.0.wait_for(phase).await;
     }
 }

@@ -1,10 +1,11 @@
-//! The first byte of a connection, which says whether TLS follows.
+//! Detects TLS by the first byte of a connection.
 //!
 //! # Why
 //!
-//! One address for both, so that an app's base URL may begin with `http_builder` or `https` and nobody has to know which port
-//! is which. A ClientHello begins with 0x16, which begins no request. The byte is read and put back, not peeked at:
-//! Unix sockets and tunnels know no peeking.
+//! One address serves both, so that an app's base URL may begin with `http` or `https` without a second port. A ClientHello
+//! begins with 0x16, with which no request begins. The byte is read and put back, not peeked at: Unix sockets and tunnels
+//! have no peek. This is kept by hand: rustls's acceptor takes over a connection only if it is TLS, and hyper-util's rewind
+//! type is private.
 
 use std::io;
 use std::pin::Pin;
@@ -14,25 +15,25 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 
 use super::connect::Transport;
 
-/// What a connection begins with.
+/// The protocol that a connection begins with.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum InitialProtocol {
     /// A TLS handshake.
     Tls,
-    /// Anything else.
+    /// Any other protocol.
     Plaintext,
 }
 
-/// A connection whose first byte was read, and is read again.
+/// A connection whose first byte is read again.
 pub(super) struct PrefixedIo {
     first: Option<u8>,
     rest: Box<dyn Transport>,
 }
 
-/// The type of a TLS record that is part of a handshake (RFC 8446, section 5.1).
+/// The type of a TLS handshake record (RFC 8446, section 5.1).
 const TLS_HANDSHAKE_RECORD: u8 = 0x16;
 
-/// Waits for the first byte; none if the connection ends before.
+/// Waits for the first byte; `None` if the connection ends before.
 pub(super) async fn detect_protocol(mut stream: Box<dyn Transport>) -> Option<(InitialProtocol, PrefixedIo)> {
     let first = stream.read_u8().await.ok()?;
     let protocol = if first == TLS_HANDSHAKE_RECORD {

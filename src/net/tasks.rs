@@ -1,4 +1,4 @@
-//! The only caller of `tokio::spawn`.
+//! Tasks: the only caller of `tokio::spawn`.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -6,8 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
-/// The tasks of a process: counted, so that a drain can wait for them, and watched, so that a panic is counted
-/// and logged rather than lost.
+/// The tasks of a process. They are counted, so that a drain can wait for them, and so are their panics.
 #[derive(Clone, Debug, Default)]
 pub struct Tasks(Arc<TaskState>);
 
@@ -18,13 +17,13 @@ struct TaskState {
     all_done: Notify,
 }
 
-/// Counts a task out when it ends, however it ends.
+/// Decrements the count when a task ends, a panic or an abort included.
 struct TaskGuard(Arc<TaskState>);
 
 // === impl Tasks ===
 
 impl Tasks {
-    /// Starts a task. It needs tokio's runtime, like everything here.
+    /// Spawns a task on the current tokio runtime.
     pub fn spawn<F>(&self, task: F) -> tokio::task::AbortHandle
     where
         F: Future + Send + 'static,
@@ -32,7 +31,7 @@ impl Tasks {
     {
         self.0.running.fetch_add(1, Ordering::Relaxed);
         let guard = TaskGuard(Arc::clone(&self.0));
-        #[expect(clippy::disallowed_methods, reason = "this is the door the others are sent to")]
+        #[expect(clippy::disallowed_methods, reason = "all others call this")]
         let handle = tokio::spawn(async move {
             let _counted = guard;
             let _output = task.await;
@@ -40,13 +39,13 @@ impl Tasks {
         handle.abort_handle()
     }
 
-    /// How many panicked so far.
+    /// The number of panics so far.
     #[must_use]
     pub fn panic_count(&self) -> u64 {
         self.0.panics.load(Ordering::Relaxed)
     }
 
-    /// Waits until no task is left. Cancel-safe.
+    /// Waits until all tasks have ended. Cancel-safe.
     pub async fn wait(&self) {
         loop {
             let all_done = self.0.all_done.notified();

@@ -1,4 +1,4 @@
-//! TLS towards Graph: whom we trust, and which protocols we speak.
+//! TLS as a client: trusted CAs and protocol versions.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,48 +10,48 @@ use rustls::{ClientConfig, RootCertStore};
 
 use super::error::BoxError;
 
-/// Why TLS could not be set up.
+/// The reason why TLS cannot be configured.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// The file of additional roots cannot be read.
-    #[error("cannot read the CA file {}", path.display())]
+    /// The CA file cannot be read.
+    #[error("cannot read the CA file `{}`", path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The file is not PEM, or has no certificate.
-    #[error("the CA file {} has no usable PEM certificate (-----BEGIN CERTIFICATE-----)", path.display())]
+    /// The CA file is not PEM, or has no certificate.
+    #[error("the CA file `{}` has no valid PEM certificate (-----BEGIN CERTIFICATE-----)", path.display())]
     Pem {
         /// The file.
         path: PathBuf,
-        /// What the parser said, if it said something.
+        /// The parser's error; `None` if there is no certificate.
         source: Option<pem::Error>,
     },
-    /// A certificate in the file cannot serve as a root.
-    #[error("the CA file {} has a certificate that cannot be a root", path.display())]
+    /// A certificate in the CA file cannot be a trust anchor.
+    #[error("the CA file `{}` has a certificate that is not a valid trust anchor", path.display())]
     Root {
         /// The file.
         path: PathBuf,
-        /// What rustls said.
+        /// The error of rustls.
         source: rustls::Error,
     },
-    /// The TLS library refused its own settings.
-    #[error("TLS cannot be set up")]
+    /// rustls rejected the configuration.
+    #[error("cannot configure TLS")]
     Setup(#[from] rustls::Error),
     /// The HTTP client refused its settings.
     #[error("cannot set up the HTTP client")]
     HttpClient(#[source] BoxError),
 }
 
-/// The client's TLS: Mozilla's roots, plus those of `ca_file`; TLS 1.2 and 1.3; `alpn` in order of preference.
+/// Builds the client configuration: Mozilla's roots plus those of `ca_file`, TLS 1.2 and 1.3, `alpn` in order of preference.
 ///
-/// Roots are read once, at start. Verification cannot be turned off.
+/// The roots are read once, at startup. Verification cannot be turned off.
 ///
 /// # Errors
 ///
-/// [`TlsError`] if `ca_file` cannot be read, or has nothing that can be a root.
+/// [`TlsError`] if `ca_file` cannot be read, or has no valid trust anchor.
 pub fn client(ca_file: Option<&Path>, alpn: &[&[u8]]) -> Result<Arc<ClientConfig>, TlsError> {
     let mut roots = RootCertStore {
         roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),

@@ -1,9 +1,9 @@
-//! Tunnels: connections within a connection, asked for with CONNECT.
+//! Tunnels: connections within a connection, opened with CONNECT.
 //!
 //! # Why
 //!
-//! What comes through a tunnel goes back to where connections arrive: it is served, stopped and cut like any other.
-//! The bytes that a client sent before it heard that there is a tunnel are part of it, and come with it.
+//! A tunnel that graphward terminates goes back to the accept loop, so it is served, drained and force-closed like any other
+//! connection. The bytes that a client sends before it has the answer to its CONNECT are part of the tunnel.
 
 use std::fmt;
 use std::io;
@@ -15,12 +15,12 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 
-use super::connect::{ConnectError, Transport};
+use super::connect::Transport;
 use super::tasks::Tasks;
 
-/// The way from a request that asked for a tunnel to where connections arrive.
+/// Passes tunnels from the CONNECT request to the accept loop.
 #[derive(Clone)]
 pub struct TunnelSender {
     tasks: Tasks,
@@ -29,27 +29,27 @@ pub struct TunnelSender {
 
 /// An open tunnel.
 pub(super) enum AcceptedTunnel {
-    /// It ends here.
+    /// graphward serves it.
     Terminated(Box<dyn Transport>),
-    /// It ends elsewhere; its bytes are passed on unseen.
+    /// It leads to another host; its bytes are copied unread.
     Passthrough(Box<dyn Transport>, TcpStream),
 }
 
 // === impl TunnelSender ===
 
 impl TunnelSender {
-    /// A way, and its end.
+    /// Returns the sender and its receiver.
     pub(super) fn new(tasks: Tasks) -> (Self, mpsc::Receiver<AcceptedTunnel>) {
         let (sender, receiver) = mpsc::channel(64);
         (Self { tasks, sender }, receiver)
     }
 
-    /// Serves what comes through, once the answer is out.
+    /// Serves the tunnel once the answer to the CONNECT is written.
     pub fn terminate(&self, upgrade: OnUpgrade) {
         self.send_after_upgrade(upgrade, AcceptedTunnel::Terminated);
     }
 
-    /// Passes bytes both ways, once the answer is out.
+    /// Copies bytes both ways once the answer to the CONNECT is written.
     pub fn pass_through(&self, upgrade: OnUpgrade, upstream: TcpStream) {
         self.send_after_upgrade(upgrade, |stream| AcceptedTunnel::Passthrough(stream, upstream));
     }
@@ -61,14 +61,14 @@ impl TunnelSender {
     ) {
         let sender = self.sender.clone();
         drop(self.tasks.spawn(async move {
-            // It waits as long as the connection lives that the answer is written to.
+            // This waits no longer than the connection lives on which the answer is written.
             match upgrade.await {
                 Ok(stream) => {
                     let stream: TokioIo<Upgraded> = TokioIo::new(stream);
-                    // Where nobody accepts any more, it is dropped, as a new connection would be.
+                    // If the accept loop has stopped, the tunnel is dropped, as a new connection would be.
                     drop(sender.send(tunnel(Box::new(stream))).await);
                 }
-                Err(error) => tracing::debug!(%error, "a tunnel was not opened"),
+                Err(error) => tracing::debug!(%error, "CONNECT upgrade failed"),
             }
         }));
     }
@@ -76,27 +76,12 @@ impl TunnelSender {
 
 impl fmt::Debug for TunnelSender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tunnels").finish_non_exhaustive()
+        f.debug_struct("TunnelSender").finish_non_exhaustive()
     }
 }
 
-/// Opens the far end of a tunnel: `local_addr` is a `host:port`.
-///
-/// # Errors
-///
-/// [`ConnectError::Unreachable`], or [`ConnectError::TimedOut`] after `within`.
-pub async fn connect_tcp(address: &str, connect_timeout: Duration) -> Result<TcpStream, ConnectError> {
-    let address = address.to_owned();
-    match timeout(connect_timeout, TcpStream::connect(&address)).await {
-        Ok(tcp) => tcp
-            .and_then(|tcp| tcp.set_nodelay(true).map(|()| tcp))
-            .map_err(|source| ConnectError::Unreachable { address, source }),
-        Err(_elapsed) => Err(ConnectError::TimedOut { address }),
-    }
-}
-
-/// Passes bytes both ways until both ends have said all, or neither has said anything for [`TUNNEL_IDLE_TIMEOUT`]: a peer that
-/// vanished says no goodbye.
+/// Copies bytes both ways until both ends have finished, or neither has sent anything for [`TUNNEL_IDLE_TIMEOUT`]: a peer
+/// that lost its network never closes.
 pub(super) async fn copy_bidirectional<N, F>(client: N, upstream: F) -> io::Result<()>
 where
     N: AsyncRead + AsyncWrite,
@@ -134,18 +119,18 @@ where
     }
 }
 
-/// The longest that a tunnel may be silent.
+/// The longest time without a byte in either direction.
 const TUNNEL_IDLE_TIMEOUT: Duration = Duration::from_secs(60 * 60);
-/// How much is passed at a time, in bytes.
+/// The size of a copy, in bytes.
 const COPY_BUFFER_BYTES: usize = 8 * 1024;
 
-/// When a byte was passed last, in either direction.
+/// The time of the last byte in either direction.
 struct LastActivity {
     started_at: Instant,
     last_millis: AtomicU64,
 }
 
-// === impl Heard ===
+// === impl LastActivity ===
 
 impl LastActivity {
     fn new() -> Self {
@@ -160,7 +145,7 @@ impl LastActivity {
         self.last_millis.store(millis, Ordering::Relaxed);
     }
 
-    /// Waits until nothing has been passed for too long. Cancel-safe.
+    /// Waits until the tunnel has been idle for too long. Cancel-safe.
     async fn wait_until_idle(&self) {
         loop {
             let last = Duration::from_millis(self.last_millis.load(Ordering::Relaxed));

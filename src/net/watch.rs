@@ -1,12 +1,14 @@
-//! Files that somebody else replaces: read whole, and watched for a change of their content.
+//! Files that other processes replace: read whole, and watched for changes of their content.
 //!
 //! # Why
 //!
-//! What is watched is directories, never the file: an atomic rename replaces the file's inode, and Kubernetes
-//! swaps the symlink `..data` next to it, so a watch on the file would follow the dead one. An event only says
-//! *look*; what decides is the content, compared with what was read last. And since network filesystems send
-//! no events, and a directory may appear late, the content is also compared once a second; reading some
-//! hundred bytes is cheaper than being clever about it.
+//! Directories are watched, never the file: an atomic rename replaces the file's inode, and Kubernetes swaps the symlink
+//! `..data` beside it, so a watch on the file would follow the deleted inode. An event only triggers a read; the content,
+//! compared with that of the last read, decides. Network filesystems send no events, and a directory may appear late, so the
+//! content is also compared once a second; reading a few hundred bytes is cheap.
+//!
+//! This is kept by hand over `notify`: its debouncers report events, not content, and its polling watcher compares
+//! modification times, which a mounted secret need not change.
 
 use std::fmt;
 use std::io::{self, Read as _};
@@ -24,50 +26,50 @@ use tokio::sync::{Mutex, Notify};
 use tokio::time::{sleep, timeout};
 use zeroize::Zeroizing;
 
-/// What a look at a file showed.
+/// The content of a file, or the error of reading it.
 pub type ReadResult = io::Result<Zeroizing<Vec<u8>>>;
 
-/// Some files that belong together.
+/// Files that belong together.
 pub struct WatchedFiles<const N: usize> {
     paths: [PathBuf; N],
-    /// What the last [`WatchedFiles::read`] saw.
+    /// The content at the last [`WatchedFiles::read`].
     last_snapshot: Option<[Snapshot; N]>,
     directory_watch: Option<DirectoryWatch>,
     event_notify: Arc<Notify>,
     event_pending: bool,
-    /// Held by the thread that is at the files.
+    /// Held by the thread that accesses the files.
     io_lock: Arc<Mutex<()>>,
 }
 
-/// What a look at a file showed: a digest of its bytes, or why there are none.
+/// A digest of a file's content, or the error of reading it.
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum Snapshot {
     Content([u8; 32]),
     Unreadable(io::ErrorKind),
 }
 
-/// Directories under watch, by name and inode: a directory that was replaced is another one.
+/// Watched directories, by name and inode: a replaced directory is another one.
 struct DirectoryWatch {
     directories: Vec<(PathBuf, u64)>,
-    /// A directory was removed, and its watch with it. The next one of that name may well get its inode.
+    /// A directory was removed, and its watch with it. The next directory of that name may get the same inode.
     directory_removed: Arc<AtomicBool>,
     _watcher: RecommendedWatcher,
 }
 
-/// The largest file that is read whole: a token is at most 16 KiB, what surrounds it may be longer. Of a longer one,
-/// a byte more than this is read, so that it can be told from one that fits.
+/// The largest file that is read whole: a token is at most 16 KiB, the document around it may be longer. One byte more is
+/// read of a longer file, so that it can be recognized.
 pub const MAX_FILE_BYTES: u64 = 64 * 1024;
-/// How often the content is compared where no event says so.
+/// The interval at which the content is compared without an event.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
-/// A writer that truncates and then writes rings more than once; its last ring counts …
+/// A writer that truncates and then writes causes more than one event; the last one counts …
 const DEBOUNCE: Duration = Duration::from_millis(15);
-/// … but no longer than so many settles.
+/// … within this many debounce intervals.
 const MAX_DEBOUNCES: u32 = 4;
 
 // === impl WatchedFiles ===
 
 impl<const N: usize> WatchedFiles<N> {
-    /// These files. They need not exist yet, nor their directories.
+    /// Watches these files. Neither they nor their directories have to exist yet.
     #[must_use]
     pub fn new(paths: [PathBuf; N]) -> Self {
         Self {
@@ -80,25 +82,25 @@ impl<const N: usize> WatchedFiles<N> {
         }
     }
 
-    /// Where they are.
+    /// The paths of the files.
     #[must_use]
     pub const fn paths(&self) -> &[PathBuf; N] {
         &self.paths
     }
 
-    /// What is in them.
+    /// Reads the current contents.
     pub async fn read(&mut self) -> [ReadResult; N] {
-        // Watch first, read second: what changes between the two rings.
+        // Watch first, read second: a change between the two causes an event.
         self.rewatch().await;
         let read = self.read_all().await;
         self.last_snapshot = Some(read.each_ref().map(Snapshot::from_read));
         read
     }
 
-    /// Waits until something else is in them than was read last. Cancel-safe.
+    /// Waits until the contents differ from those of the last read. Cancel-safe.
     pub async fn changed(&mut self) {
         loop {
-            // What rang is remembered until it was looked into: this future may be dropped at any await.
+            // An event is remembered until the files have been compared: this future may be dropped at any await.
             self.event_pending =
                 self.event_pending || timeout(POLL_INTERVAL, self.event_notify.notified()).await.is_ok();
             if self.event_pending {
@@ -121,15 +123,15 @@ impl<const N: usize> WatchedFiles<N> {
         }
     }
 
-    /// Works on a thread that may block: a file can lie on a network filesystem that hangs. One at a time, since
-    /// all that the process does with files shares a few such threads, and who gives up waiting leaves his behind.
+    /// Works on a blocking thread: a file may be on a network filesystem that hangs. One thread at a time, since all file
+    /// access of the process shares a few blocking threads, and a caller that gives up leaves its thread behind.
     async fn run_blocking<T>(&self, work: impl FnOnce() -> T + Send + 'static) -> io::Result<T>
     where
         T: Send + 'static,
     {
         let guard = Arc::clone(&self.io_lock).lock_owned().await;
         let task = tokio::task::spawn_blocking(move || {
-            let _until_done = guard;
+            let _held_until_done = guard;
             work()
         });
         task.await.map_err(io::Error::other)
@@ -144,7 +146,7 @@ impl<const N: usize> WatchedFiles<N> {
         }
     }
 
-    /// Watches the directories that matter now, if those are not the ones under watch.
+    /// Watches the directories that are relevant now, if they have changed.
     async fn rewatch(&mut self) {
         let paths = self.paths.clone();
         let directories = self
@@ -164,7 +166,7 @@ impl<const N: usize> WatchedFiles<N> {
 
 impl<const N: usize> fmt::Debug for WatchedFiles<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Files")
+        f.debug_struct("WatchedFiles")
             .field("paths", &self.paths)
             .field("watched", &self.directory_watch.is_some())
             .finish_non_exhaustive()
@@ -185,13 +187,13 @@ impl Snapshot {
 // === impl DirectoryWatch ===
 
 impl DirectoryWatch {
-    /// Rings at anything that happens in these directories; none where the system has no watches to give.
+    /// Notifies of any event in these directories; `None` if the system has no watch left.
     fn start(directories: Vec<(PathBuf, u64)>, event_notify: &Arc<Notify>) -> Option<Self> {
         let (event_notify, directory_removed) = (Arc::clone(event_notify), Arc::new(AtomicBool::new(false)));
         let removed = Arc::clone(&directory_removed);
         let on_event = move |event: notify::Result<Event>| {
             match event.map(|event| event.kind) {
-                // Our own reading opens the file; ringing at that would never end.
+                // Reading opens the file; notifying of that would never end.
                 Ok(EventKind::Access(_)) => return,
                 Ok(EventKind::Remove(RemoveKind::File)) => {}
                 Ok(EventKind::Remove(_)) => removed.store(true, Ordering::Relaxed),
@@ -200,12 +202,12 @@ impl DirectoryWatch {
             event_notify.notify_one();
         };
         let mut watcher = notify::recommended_watcher(on_event)
-            .inspect_err(|error| tracing::debug!(%error, "no file events; polling"))
+            .inspect_err(|error| tracing::debug!(%error, "file events unavailable; polling"))
             .ok()?;
         for (directory, _inode) in &directories {
             watcher
                 .watch(directory, RecursiveMode::NonRecursive)
-                .inspect_err(|error| tracing::debug!(%error, ?directory, "no file events here; polling"))
+                .inspect_err(|error| tracing::debug!(%error, ?directory, "cannot watch this directory; polling"))
                 .ok()?;
         }
         Some(Self {
@@ -216,13 +218,13 @@ impl DirectoryWatch {
     }
 }
 
-/// What is in the file, up to one byte more than is taken, so that a longer one is refused rather than cut.
+/// Reads a file, up to one byte more than [`MAX_FILE_BYTES`], so that a longer one is rejected rather than truncated.
 ///
-/// Nothing but an ordinary file is read: a pipe or a terminal is waited for, and cannot be read twice. Blocks.
+/// Only regular files are read: a pipe or a terminal would block, and cannot be read twice. Blocks.
 ///
 /// # Errors
 ///
-/// What the system says; [`io::ErrorKind::InvalidInput`] if it is no ordinary file.
+/// The system's error; [`io::ErrorKind::InvalidInput`] if it is not a regular file.
 pub fn read_file(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = std::fs::File::from(rustix::fs::open(path, flags, Mode::empty())?);
@@ -234,8 +236,8 @@ pub fn read_file(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     Ok(bytes)
 }
 
-/// Where a change of the files would show: the directories they are named in, or the nearest that exist; and the
-/// directories they lie in, if they are named by links.
+/// Returns the directories in which a change of the files causes an event: their parents, or the nearest ancestors that
+/// exist; and the real parents of files that are symlinks.
 fn watched_directories(paths: &[PathBuf]) -> Vec<(PathBuf, u64)> {
     let mut found = Vec::new();
     for path in paths {

@@ -1,12 +1,12 @@
-//! The log: where it goes, in which shape, and whose events it holds.
+//! The log: its destination, its format, and its levels.
 //!
 //! # Why
 //!
-//! Everything goes to stdout, in both shapes: containers collect it from there, and a level is a field, not a
-//! file descriptor. Commands that answer a person (`demo`, `status`) do not log, so nothing mixes.
+//! All events go to stdout, in both formats: containers collect it from there, and the level is a field, not a file
+//! descriptor. Commands that print for a person (`demo`) do not log, so the two do not mix.
 //!
-//! Our own events obey the level. Those of the crates below us are at most `info` whatever is asked for: at
-//! `debug` and `trace`, HTTP and TLS libraries print heads and frames, and the token is in them.
+//! graphward's own events follow the configured level. Those of other crates are at most `info`, whatever is configured: at
+//! `debug` and `trace`, HTTP and TLS libraries log headers and frames, which contain the token.
 
 mod lossy_writer;
 
@@ -24,53 +24,53 @@ use tracing_subscriber::registry::Registry;
 
 use lossy_writer::LossyWriter;
 
-/// What is logged, and in which shape.
+/// The format and the level of the log (`[log]`).
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct LogSettings {
-    /// The shape of a line.
+    /// The format of a line.
     pub format: LogFormat,
-    /// The least important events to log.
+    /// The least severe level to log.
     pub level: LogLevel,
 }
 
-/// The shape of a line.
+/// The format of a line.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum LogFormat {
-    /// Text if stdout is a terminal, else JSON.
+    /// Text if stdout is a terminal, otherwise JSON.
     #[default]
     Auto,
-    /// An object per line: `timestamp`, `level`, `target`, `message`, and the event's fields beside them.
+    /// A JSON object per line: `timestamp`, `level`, `target`, `message`, and the fields of the event.
     Json,
-    /// For people.
+    /// Text for people.
     Text,
 }
 
-/// How important an event is.
+/// The severity of an event.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum LogLevel {
     /// A request or a token was lost.
     Error,
-    /// We recovered.
+    /// graphward recovered.
     Warn,
-    /// State changed; and the request record.
+    /// The state changed; the access log.
     #[default]
     Info,
-    /// Internals.
+    /// Internal details.
     Debug,
-    /// All of them.
+    /// All internal details.
     Trace,
 }
 
-/// Logging was already set up in this process.
+/// Logging is already configured in this process.
 #[derive(Debug, thiserror::Error)]
-#[error("logging is already set up")]
+#[error("logging is already configured")]
 pub struct LogError(#[from] tracing::subscriber::SetGlobalDefaultError);
 
-/// Sends the events of this process to stdout from now on. Nothing waits for whoever reads them there.
+/// Sends the events of this process to stdout from now on, without ever waiting for the reader of stdout.
 ///
 /// # Errors
 ///
-/// [`LogError`] if that was done before.
+/// [`LogError`] if logging is already configured.
 pub fn install_stdout_logger(settings: LogSettings) -> Result<(), LogError> {
     let encoding = match (settings.format, std::io::stdout().is_terminal()) {
         (LogFormat::Json, _) | (LogFormat::Auto, false) => LineEncoding::Json,
@@ -83,7 +83,7 @@ pub fn install_stdout_logger(settings: LogSettings) -> Result<(), LogError> {
     Ok(tracing::subscriber::set_global_default(subscriber)?)
 }
 
-/// What [`install_stdout_logger`] would write, to another writer.
+/// Sends events in the same format to another writer.
 pub fn log_subscriber<W>(settings: LogSettings, writer: W) -> impl Subscriber + Send + Sync
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
@@ -98,7 +98,7 @@ where
 enum LineEncoding {
     Json,
     Text,
-    /// Text, in colours unless `NO_COLOR` is set.
+    /// Text, in color unless `NO_COLOR` is set.
     ColoredText,
 }
 
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn text_has_no_colours_unless_it_is_for_a_terminal() {
+    fn text_has_no_colors_unless_it_is_for_a_terminal() {
         let line = logged(LogLevel::Info, LineEncoding::Text, || tracing::info!("up"));
         assert!(line.contains("INFO graphward") && line.contains("up"));
         assert!(!line.contains('\u{1b}'));

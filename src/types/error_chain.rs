@@ -1,7 +1,7 @@
 //! Errors on one line.
 
 /// What an error says and what lies behind it, from the outside in, joined for one line:
-/// `cannot connect: cannot trust graph.facebook.com: …`.
+/// `cannot connect: TLS handshake with graph.facebook.com failed: …`.
 #[must_use]
 pub fn error_chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();

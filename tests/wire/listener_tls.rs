@@ -176,7 +176,11 @@ fn a_pair_that_does_not_fit_fails_the_start_with_2_and_doubts_are_warned_of() {
         not_after,
         ..valid_leaf()
     };
-    let warnings = ["may read the private key", "ends soon", "the certificate has expired"];
+    let warnings = [
+        "the private key is world-readable",
+        "expires soon",
+        "the TLS certificate has expired",
+    ];
     for (leaf, mode, warned) in [
         (valid_leaf(), 0o600, [false, false, false]),
         (valid_leaf(), 0o644, [true, false, false]),

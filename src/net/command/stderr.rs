@@ -1,10 +1,10 @@
-//! What a command wrote to stderr, and what of it may be shown.
+//! The stderr of a command, with secrets redacted.
 //!
 //! # Why
 //!
-//! The last line says what went wrong; without it an operator has a number. But `set -x`, `curl -v` and an exception's
-//! text repeat tokens. So what looks like one is taken out, and what the command was given or answered, too: better a
-//! hole in a sentence than half a token in a log.
+//! The last line explains the failure; without it the operator has only an exit status. But `set -x`, `curl -v` and
+//! exception texts repeat tokens. So words that look like a token are redacted, and so are the input and the output of the
+//! command: an incomplete sentence is better than half a token in a log.
 
 use memchr::memmem;
 use zeroize::{Zeroize as _, Zeroizing};
@@ -13,30 +13,30 @@ use zeroize::{Zeroize as _, Zeroizing};
 #[derive(Default)]
 pub(super) struct StderrTail {
     buffer: Zeroizing<Vec<u8>>,
-    /// Its beginning was lost, and may have been in the middle of a word.
+    /// The beginning was discarded, possibly in the middle of a word.
     truncated: bool,
 }
 
-/// What is kept.
+/// The number of bytes that are kept.
 const MAX_TAIL_BYTES: usize = 4 * 1024;
-/// What is shown, in characters.
+/// The maximum length shown, in characters.
 const MAX_SHOWN_CHARS: usize = 200;
-/// What stands where a word was.
+/// The replacement of a redacted word.
 const REDACTED: &str = "[redacted]";
 
-/// A word of so many characters may be a secret …
+/// A word of this length may be a secret …
 const MIN_SECRET_BYTES: usize = 16;
-/// … if a part of it, between the divisions of a path, has so many and a digit.
+/// … if one of its parts, split like a path, has this length and a digit.
 const MIN_SECRET_PART_BYTES: usize = 8;
-/// What is repeated of the input or of the answer is hidden from this length on.
+/// A repetition of the input or the output is redacted from this length on.
 const MIN_ECHO_BYTES: usize = 6;
-/// What Meta's tokens begin with, and signed ones of others.
+/// The prefixes of Meta's tokens, and of JWTs.
 const TOKEN_PREFIXES: [&str; 5] = ["EAA", "IGAA", "IGQ", "THAA", "eyJ"];
 
-// === impl Said ===
+// === impl StderrTail ===
 
 impl StderrTail {
-    /// Adds what was read.
+    /// Appends bytes.
     pub(super) fn push(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
         let excess = self.buffer.len().saturating_sub(MAX_TAIL_BYTES);
@@ -50,7 +50,7 @@ impl StderrTail {
         }
     }
 
-    /// The last line, with a colon before it, less whatever may be a secret or is known to be one.
+    /// Returns the last line after a colon, with known and possible secrets redacted.
     pub(super) fn redacted_last_line(&self, known_secrets: &[&[u8]]) -> String {
         let text = Zeroizing::new(String::from_utf8_lossy(&self.buffer).into_owned());
         let text = match text.split_once(is_separator) {
@@ -85,7 +85,7 @@ impl StderrTail {
     }
 }
 
-/// What no token has inside.
+/// Returns whether a token cannot contain this character.
 fn is_separator(c: char) -> bool {
     !c.is_alphanumeric() && !"+/_-.~%|:@".contains(c)
 }
@@ -98,7 +98,7 @@ fn is_secret(word: &str, known_secrets: &[&[u8]]) -> bool {
         || known_secrets.iter().any(|text| overlaps(word, text))
 }
 
-/// Digits in what is no part of a path, or as many capitals as no sentence and no name has.
+/// Returns whether a word has digits like an encoded value, or more capitals than words and names have.
 fn looks_random(word: &str) -> bool {
     let looks_encoded = |part: &str| part.len() >= MIN_SECRET_PART_BYTES && part.bytes().any(|b| b.is_ascii_digit());
     let count = |kind: fn(&u8) -> bool| word.bytes().filter(kind).count();
@@ -106,7 +106,7 @@ fn looks_random(word: &str) -> bool {
     word.split(['/', '.', ':']).any(looks_encoded) || (lower > 0 && 2 * upper > lower)
 }
 
-/// Whether one of them is in the other.
+/// Returns whether one of them contains the other.
 fn overlaps(word: &str, text: &[u8]) -> bool {
     let word = word.trim_matches(|c: char| !c.is_alphanumeric());
     let (word, text) = (word.as_bytes(), text.trim_ascii());
@@ -119,9 +119,9 @@ mod tests {
     use super::*;
 
     fn shown(text: &str) -> String {
-        let mut said = StderrTail::default();
-        said.push(text.as_bytes());
-        said.redacted_last_line(&[b"s3cr-t", b"{\"password\":\"kitten\"}"])
+        let mut tail = StderrTail::default();
+        tail.push(text.as_bytes());
+        tail.redacted_last_line(&[b"s3cr-t", b"{\"password\":\"kitten\"}"])
     }
 
     #[test]
@@ -173,17 +173,17 @@ mod tests {
 
     #[test]
     fn only_the_end_of_a_flood_is_kept_and_no_partial_word_is_shown() {
-        let mut said = StderrTail::default();
+        let mut tail = StderrTail::default();
         for _ in 0..100_000 {
-            said.push(b"noise\n");
+            tail.push(b"noise\n");
         }
-        said.push(b"the end");
-        assert!(said.buffer.len() <= MAX_TAIL_BYTES);
-        assert_eq!(said.redacted_last_line(&[]), ": the end");
-        // A line of which the beginning is lost may begin with half a token.
-        said.push(&[b'a'; MAX_TAIL_BYTES - 12]);
-        said.push(b" EAAG12345");
-        assert_eq!(said.buffer.len(), MAX_TAIL_BYTES);
-        assert!(!said.redacted_last_line(&[]).contains("EAAG"));
+        tail.push(b"the end");
+        assert!(tail.buffer.len() <= MAX_TAIL_BYTES);
+        assert_eq!(tail.redacted_last_line(&[]), ": the end");
+        // A line whose beginning was discarded may begin with half a token.
+        tail.push(&[b'a'; MAX_TAIL_BYTES - 12]);
+        tail.push(b" EAAG12345");
+        assert_eq!(tail.buffer.len(), MAX_TAIL_BYTES);
+        assert!(!tail.redacted_last_line(&[]).contains("EAAG"));
     }
 }

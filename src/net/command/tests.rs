@@ -9,7 +9,7 @@ use super::*;
 const TIMEOUT: Duration = Duration::from_secs(30);
 const SECRET: &str = "EAAGm0PX4ZCpsBAKZA";
 
-/// A shell is a program like any other, and the nearest that does as it is told.
+/// A command that runs a shell script.
 fn shell(script: &str) -> ExternalCommand {
     shell_with_timeout(script, TIMEOUT)
 }
@@ -38,7 +38,7 @@ async fn error_of(command: &mut ExternalCommand) -> (CommandError, String) {
     (error, message)
 }
 
-/// The numbers that a script writes into a file, one on a line.
+/// The PIDs that a script writes into a file, one per line.
 async fn read_pids(file: &Path, count: usize) -> Vec<u32> {
     let by = Instant::now() + TIMEOUT;
     loop {
@@ -51,12 +51,12 @@ async fn read_pids(file: &Path, count: usize) -> Vec<u32> {
     }
 }
 
-/// Neither running nor, if it is our child, unburied.
+/// Returns whether a process has ended and, if it is a child of this one, has been reaped.
 fn is_gone(process: u32) -> bool {
     let Ok(stat) = fs::read_to_string(format!("/proc/{process}/stat")) else {
         return true;
     };
-    // `4711 (sleep) Z 1 …`: dead; whoever is its parent will bury it.
+    // `4711 (sleep) Z 1 …`: a zombie, which its parent will reap.
     let behind = stat.rsplit_once(')').unwrap().1;
     let mut fields = behind.split_whitespace();
     let (state, parent) = (fields.next().unwrap(), fields.next().unwrap());
@@ -145,10 +145,13 @@ fn what_is_ours_is_not_handed_on_though_it_is_asked_for() {
 async fn a_failure_is_reported_with_the_last_line_of_stderr_and_no_secret() {
     let script = format!("echo {SECRET}; echo first >&2; echo 'no {SECRET}: vault is sealed' >&2; exit 3");
     let (error, message) = error_of(&mut shell(&script)).await;
-    assert_eq!(message, "it ended with exit status: 3: no [redacted]: vault is sealed");
-    assert_eq!((error.reason(), error.is_transient()), ("exit", true));
+    assert_eq!(
+        message,
+        "the command failed with exit status: 3: no [redacted]: vault is sealed"
+    );
+    assert_eq!((error.reason(), error.is_transient()), ("exit_status", true));
     let (_, message) = error_of(&mut shell("kill -9 $$")).await;
-    assert_eq!(message, "it ended with signal: 9 (SIGKILL)");
+    assert_eq!(message, "the command failed with signal: 9 (SIGKILL)");
 }
 
 #[tokio::test]
@@ -162,12 +165,12 @@ async fn what_cannot_be_started_says_why() {
     fs::set_permissions(&no_interpreter, executable).unwrap();
     let (plain, orphan) = (plain.to_str().unwrap(), no_interpreter.to_str().unwrap());
     for (argv, reason, words) in [
-        (&["no-such-program", SECRET][..], "missing", "there is no such program"),
-        (&["/no/such/program", SECRET], "missing", "there is no such program"),
-        (&[orphan, SECRET], "missing", "interpreter"),
-        (&[], "missing", "there is no such program"),
-        (&[plain, SECRET], "not_executable", "may not be executed"),
-        (&["/", SECRET], "not_executable", "may not be executed"),
+        (&["no-such-program", SECRET][..], "not_found", "program not found"),
+        (&["/no/such/program", SECRET], "not_found", "program not found"),
+        (&[orphan, SECRET], "not_found", "interpreter"),
+        (&[], "not_found", "program not found"),
+        (&[plain, SECRET], "not_executable", "not executable"),
+        (&["/", SECRET], "not_executable", "not executable"),
     ] {
         let (error, message) = error_of(&mut program(argv)).await;
         assert_eq!(
@@ -178,7 +181,7 @@ async fn what_cannot_be_started_says_why() {
         assert!(message.contains(words), "{message}");
     }
     let (error, _) = error_of(&mut program(&["echo", "a\0b"])).await;
-    assert_eq!(error.reason(), "not_run");
+    assert_eq!(error.reason(), "spawn_failed");
 }
 
 #[tokio::test]
@@ -190,7 +193,7 @@ async fn what_takes_too_long_is_killed_with_all_that_it_started() {
     let (error, message) = error_of(&mut shell_with_timeout(&script, limit)).await;
     assert!(began.elapsed() < TIMEOUT / 2, "{:?}", began.elapsed());
     assert_eq!((error.reason(), error.is_transient()), ("timeout", true));
-    assert_eq!(message, "it did not end within 300ms, and was killed");
+    assert_eq!(message, "the command timed out after 300ms and was killed");
     all_are_gone(&read_pids(&file, 2).await).await;
 }
 
@@ -240,7 +243,7 @@ async fn what_leaves_the_group_with_the_pipes_holds_nothing_up() {
 async fn what_closes_its_pipes_and_goes_on_is_waited_for() {
     let script = "echo token; exec >&- 2>&-; sleep 0.2; exit 4";
     let (error, _) = error_of(&mut shell(script)).await;
-    assert_eq!(error.reason(), "exit");
+    assert_eq!(error.reason(), "exit_status");
     let (error, _) = error_of(&mut shell_with_timeout("exec >&- 2>&-; sleep 600", TIMEOUT / 20)).await;
     assert_eq!(error.reason(), "timeout");
 }
@@ -258,7 +261,7 @@ async fn a_flood_is_refused_and_what_makes_it_killed() {
         let (error, message) = error_of(&mut shell(&script)).await;
         assert_eq!(
             (error.reason(), error.is_transient()),
-            ("too_long", false),
+            ("too_large", false),
             "{flood}: {message}"
         );
         all_are_gone(&read_pids(&file, 2).await).await;

@@ -10,7 +10,7 @@ use super::*;
 use crate::net::ca::{CertAuthority, CertSpec};
 use crate::types::Clock;
 
-/// A listener that offers TLS, and answers with nothing.
+/// A listener with a certificate; its responses are empty.
 async fn serve_with_optional_tls() -> (InMemoryConnector, Shutdown, impl Future<Output = usize>) {
     let place = tempfile::tempdir().unwrap();
     let path = |name: &str| place.path().join(name);
@@ -22,14 +22,14 @@ async fn serve_with_optional_tls() -> (InMemoryConnector, Shutdown, impl Future<
     let loaded = ServerCert::load(path("cert"), path("key"), clock).await;
     let (server_cert, _reloader) = loaded.unwrap();
     let (listener, connector) = Listener::in_memory();
-    let shutdown = Shutdown::new();
+    let shutdown = Shutdown::default();
     let settings = ServeConfig {
         tasks: Tasks::default(),
         shutdown: shutdown.clone(),
-        tls: TlsMode::Optional(server_cert),
+        server_cert: Some(server_cert),
     };
     let services =
-        |_line| service_fn(async |_request| Ok::<_, Infallible>(Response::new(Empty::<bytes::Bytes>::new())));
+        |_info| service_fn(async |_request| Ok::<_, Infallible>(Response::new(Empty::<bytes::Bytes>::new())));
     (connector, shutdown, serve(listener, services, settings))
 }
 

@@ -61,16 +61,16 @@ async fn an_unusable_file_is_reported_by_its_path_and_never_by_its_contents() {
     let ((cert, key), (_, other)) = (place.cert_and_key(), place.cert_and_key());
     assert!(place.load_error().await.contains("cannot read"), "absent");
     for (cert_, key_, words) in [
-        ("", key.as_str(), "cert has no PEM certificate"),
-        (&key, &key, "cert has no PEM certificate"),
-        (&cert, "", "key has no PEM private key"),
-        (&cert, &cert, "key has no PEM private key"),
-        (&cert, &other, "does not belong to the certificate"),
+        ("", key.as_str(), "cert` has no PEM certificate"),
+        (&key, &key, "cert` has no PEM certificate"),
+        (&cert, "", "key` has no unencrypted PEM private key"),
+        (&cert, &cert, "key` has no unencrypted PEM private key"),
+        (&cert, &other, "does not match the certificate"),
         (&"x".repeat(70_000), &key, "larger than 64 KiB"),
         (
             "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
             &key,
-            "cannot be used",
+            "are not usable",
         ),
     ] {
         place.write(cert_, key_);
@@ -121,7 +121,7 @@ async fn a_pair_that_is_replaced_one_file_after_the_other_is_used_when_it_is_who
         assert!(!is_replaced_within(&server_cert, &first, Duration::from_millis(400)).await);
         fs::write(place.path("key"), &key).unwrap();
         assert!(is_replaced_within(&server_cert, &first, Duration::from_secs(30)).await);
-        // Half a pair, for good: the one before stays, and a whole one still comes into use.
+        // A mismatch that stays: the previous pair stays in use, and a matching one still replaces it.
         let second = server_cert.0.load_full();
         fs::write(place.path("key"), "rubbish").unwrap();
         assert!(!is_replaced_within(&server_cert, &second, MISMATCH_GRACE + Duration::from_secs(1)).await);

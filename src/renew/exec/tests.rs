@@ -33,10 +33,13 @@ async fn the_old_token_is_in_no_argument_no_variable_and_no_error() {
     let token = renew(&mut shell_renewer(script, Format::Raw), false).await.unwrap();
     assert_eq!(token.secret.expose(), "EAAnew");
     for (script, reason) in [
-        ("read -r old; echo \"cannot renew $old: $old\" >&2; exit 1", "exit"),
+        (
+            "read -r old; echo \"cannot renew $old: $old\" >&2; exit 1",
+            "exit_status",
+        ),
         ("read -r old; echo \"$old $old\"", "character"),
-        ("cat; cat /dev/zero", "too_long"),
-        ("exit 1", "exit"),
+        ("cat; cat /dev/zero", "too_large"),
+        ("exit 1", "exit_status"),
         ("exit 0", "empty"),
     ] {
         let mut renewer = shell_renewer(script, Format::Raw);

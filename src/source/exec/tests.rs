@@ -61,7 +61,7 @@ async fn a_token_that_is_replaced_is_seen_and_its_absence_is_an_error() {
     let file = place.path().join("token");
     let mut source = shell_source(&format!("cat '{}'", file.display()), Format::Raw, None);
     let error = source.load().await.unwrap_err();
-    assert_eq!((error.reason(), error.is_transient()), ("exit", true));
+    assert_eq!((error.reason(), error.is_transient()), ("exit_status", true));
     for text in ["EAAfirst", "EAAsecond"] {
         std::fs::write(&file, text).unwrap();
         assert_eq!(source.load().await.unwrap().secret.expose(), text);
@@ -73,10 +73,14 @@ async fn no_error_holds_what_was_printed_or_an_argument() {
     for (script, reason, transient) in [
         (format!("echo {SECRET} {SECRET}"), "character", false),
         (format!("echo '{{\"t\":\"{SECRET}\"'"), "wants_pointer", false),
-        (format!("echo {SECRET}; echo no {SECRET} >&2; exit 1"), "exit", true),
+        (
+            format!("echo {SECRET}; echo no {SECRET} >&2; exit 1"),
+            "exit_status",
+            true,
+        ),
         (format!(": {SECRET}"), "empty", false),
-        (format!("yes {SECRET}"), "too_long", false),
-        (SECRET.to_owned(), "exit", true),
+        (format!("yes {SECRET}"), "too_large", false),
+        (SECRET.to_owned(), "exit_status", true),
     ] {
         let mut source = shell_source(&script, Format::Raw, None);
         assert_eq!(source.describe(), "command sh");

@@ -1,10 +1,13 @@
-//! Lines out of the process, without ever waiting for whoever reads them.
+//! Writes log lines to stdout without ever waiting for its reader.
 //!
 //! # Why
 //!
-//! Standard output is often a pipe, and a pipe that nobody empties blocks its writer: with one thread for
-//! everything, a stuck log collector would hold up every request. So each line asks first whether there is room.
-//! Turning the descriptor non-blocking instead would turn it so for all who share it, a shell among them.
+//! Standard output is often a pipe, and a full pipe blocks its writer: with one thread for everything, a stuck log collector
+//! would hold up every request. So each line is written only if there is room for it. Making the descriptor non-blocking
+//! would make it non-blocking for all processes that share it, such as a shell.
+//!
+//! This is kept by hand. `tracing-appender` writes on a thread of its own, which costs an allocation and a wake-up per line,
+//! and its guard prints to stdout when it cannot flush at exit: with a blocked stdout, the process could not stop.
 
 use std::io::{self, Write};
 use std::os::fd::AsFd;
@@ -15,7 +18,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracing_subscriber::fmt::format;
 use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 
-/// A way out for lines. One that finds no room is lost, and the next one that finds some says how many were.
+/// A writer that drops a line if there is no room for it, and later reports how many it dropped.
 #[derive(Debug)]
 pub(super) struct LossyWriter<W> {
     inner: W,
@@ -23,7 +26,7 @@ pub(super) struct LossyWriter<W> {
     dropped_lines: Arc<AtomicU64>,
 }
 
-/// What a pipe that has room takes at once (`PIPE_BUF`); our lines are a tenth of that.
+/// The size that a pipe with room accepts without blocking (`PIPE_BUF`); log lines are a tenth of that.
 const PIPE_BUF: usize = 4096;
 
 impl<W: Write + AsFd> LossyWriter<W> {
@@ -37,7 +40,7 @@ impl<W: Write + AsFd> LossyWriter<W> {
 
     fn has_room_for(&self, line: &[u8]) -> bool {
         let mut poll_fds = [PollFd::new(&self.inner, PollFlags::OUT)];
-        // What is broken rather than full is for the writing to find out.
+        // If the pipe is broken rather than full, the write reports it.
         let is_full = matches!(poll(&mut poll_fds, Some(&Timespec::default())), Ok(0));
         !is_full && line.len() <= PIPE_BUF
     }
@@ -52,11 +55,11 @@ impl<W: Write + AsFd> LossyWriter<W> {
         formatted.map_err(io::Error::other)?;
         let line = if self.json {
             format!(
-                "{{\"timestamp\":\"{timestamp}\",\"level\":\"WARN\",\"message\":\"nobody read the log; lines are lost\",\
+                "{{\"timestamp\":\"{timestamp}\",\"level\":\"WARN\",\"message\":\"log output was blocked; lines were dropped\",\
                  \"lines\":{dropped_lines},\"target\":\"graphward\"}}\n"
             )
         } else {
-            format!("{timestamp}  WARN graphward: nobody read the log; lines are lost lines={dropped_lines}\n")
+            format!("{timestamp}  WARN graphward: log output was blocked; lines were dropped lines={dropped_lines}\n")
         };
         if self.has_room_for(line.as_bytes()) {
             self.inner.write_all(line.as_bytes())?;
@@ -67,7 +70,7 @@ impl<W: Write + AsFd> LossyWriter<W> {
 }
 
 impl<W: Write + AsFd> Write for LossyWriter<W> {
-    /// Takes a whole line, as the subscriber writes them.
+    /// Writes a whole line, as the subscriber passes them.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.report_dropped()?;
         if self.has_room_for(line) {
@@ -101,7 +104,7 @@ mod tests {
             }
             let dropped_before = dropped_lines.load(Ordering::Relaxed);
             assert!(dropped_before > 0);
-            // Emptied, it says what is missing before it goes on.
+            // Once the pipe is emptied, the number of dropped lines is reported first.
             let mut buffer = vec![0; 32 * 1024];
             reader.read_exact(&mut buffer).unwrap();
             lossy.write_all(b"the last\n").unwrap();
@@ -109,7 +112,7 @@ mod tests {
             let mut rest = String::new();
             reader.read_to_string(&mut rest).unwrap();
             let report = rest.lines().rev().nth(1).unwrap();
-            assert!(report.contains("lines are lost"), "{report}");
+            assert!(report.contains("lines were dropped"), "{report}");
             assert!(report.contains(&dropped_before.to_string()), "{report}");
             assert!(rest.ends_with("\nthe last\n"));
             assert_eq!(dropped_lines.load(Ordering::Relaxed), 0);
