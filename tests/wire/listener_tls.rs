@@ -166,7 +166,7 @@ fn a_pair_that_does_not_fit_fails_the_start_with_2_and_doubts_are_warned_of() {
     assert!(said.contains("cannot use listen.tls: the key in"), "{said}");
     let (code, said) = start("tls = { cert = \"/nowhere/c\", key = \"/nowhere/k\" }");
     assert_eq!(code, Some(2), "{said}");
-    assert!(said.contains("cannot read /nowhere/c"), "{said}");
+    assert!(said.contains("cannot read `/nowhere/c`"), "{said}");
 
     // What can be used but will not do for long is said.
     let clock = Clock::system();
