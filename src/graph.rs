@@ -37,20 +37,22 @@
 
 pub mod batch;
 pub mod credential;
+mod edit;
 pub mod encoding;
 pub mod error;
 pub mod explain;
 pub mod host;
 pub mod inspection;
-mod lenient_json;
+mod json;
 pub mod links;
 pub mod origin;
 pub mod parameter;
+pub mod path;
 pub mod proof;
 pub mod redact;
 pub mod scrub;
-mod strict_json;
 pub mod target;
+mod text;
 pub mod usage;
 pub mod verdict;
 
@@ -62,9 +64,10 @@ pub use explain::{Explanation, explain, is_action_required};
 pub use host::{Destination, Destinations, GraphService, OTHER_GRAPH_HOSTS, TokenFamily};
 pub use inspection::{Expiry, Inspection, TokenKind};
 pub use origin::{Origin, OriginError};
+pub use path::PathTemplate;
 pub use proof::{AppSecretProof, ProofMode, ProofSigner};
 pub use redact::redact;
-pub use scrub::{ScrubError, ScrubMode, ScrubReport, Scrubber, scrub};
-pub use target::{PathTemplate, ScrubbedTarget, Target, TargetError};
+pub use scrub::{BodyFormat, ScrubError, ScrubMode, ScrubReport, Scrubber, scrub};
+pub use target::{ScrubbedTarget, Target, TargetError};
 pub use usage::Usage;
 pub use verdict::{RejectionReason, Verdict, classify, may_be_token_error};

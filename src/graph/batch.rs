@@ -1,86 +1,64 @@
-//! A batch's answer: 200, whatever became of its items.
+//! The answer to a batch: 200, whatever became of its items.
 
-use std::ops::ControlFlow;
+use std::fmt;
 
 use http::header::{CONTENT_TYPE, HeaderMap};
 use http::{HeaderValue, StatusCode};
+use serde::de::{Deserializer as _, SeqAccess, Visitor};
+use serde_json::{Deserializer, Value};
 
 use super::error::GraphError;
-use super::strict_json::{ByteSource, KnownKey, PathStep, RawBytes, UnescapedString, VisitEvent, walk};
 use super::verdict::{RejectionReason, Verdict, classify_with_error};
 
-/// The most that is read of an item's body, in bytes: an envelope is far shorter.
-const MAX_ITEM_BODY_BYTES: usize = 64 * 1024;
+/// Stores the first rejection among the items of an array, which may be truncated behind it.
+struct RejectionVisitor<'found>(&'found mut Option<(RejectionReason, GraphError)>);
 
-/// What is known of an item, which may name its parts in any order.
-#[derive(Default)]
-struct BatchItem<'body> {
-    status: Option<StatusCode>,
-    body: Option<UnescapedString<RawBytes<'body>>>,
-}
-
-/// Why Graph rejects the token of the first item of which it does, and what it says of it: an item that [`classify`](super::verdict::classify) would
-/// call [`Verdict::TokenRejected`] were it an answer of its own.
+/// Finds the first item whose token Graph rejects: an item that [`classify`](super::verdict::classify) would call
+/// [`Verdict::TokenRejected`] if it were an answer of its own. Returns the reason and Graph's error.
 ///
 /// Other items may have been executed, so the batch must not be sent again: it is delivered as it is, and the next
 /// request profits.
 ///
-/// Tolerant: items may be `null`, and lack parts. What stands behind the item that is found is not looked at.
+/// Items may be `null`, and lack parts. What follows the item that is found is not read, and a truncated answer is read
+/// up to its last complete item.
 #[must_use]
 pub fn find_batch_rejection(body: &[u8]) -> Option<(RejectionReason, GraphError)> {
-    let mut item = BatchItem::default();
     let mut found = None;
-    let _outcome = walk(RawBytes::new(body), &mut |path, event| {
-        match (path, event) {
-            ([PathStep::Array, PathStep::Object(KnownKey::Code)], VisitEvent::Scalar(code)) => {
-                item.status = parse_status(code);
-            }
-            ([PathStep::Array, PathStep::Object(KnownKey::Code)], VisitEvent::String(code)) => {
-                item.status = parse_status(code);
-            }
-            ([PathStep::Array, PathStep::Object(KnownKey::Body)], VisitEvent::String(body)) => {
-                item.body = Some(body);
-            }
-            ([PathStep::Array], VisitEvent::ContainerEnd) => {
-                found = std::mem::take(&mut item).rejection();
-            }
-            // No array: nothing of it can matter.
-            ([PathStep::Object(_)], _) => return ControlFlow::Break(()),
-            _ => {}
-        }
-        match found {
-            Some(_) => ControlFlow::Break(()),
-            None => ControlFlow::Continue(()),
-        }
-    });
+    let _incomplete = Deserializer::from_slice(body).deserialize_seq(RejectionVisitor(&mut found));
     found
 }
 
-/// The status that a text begins with.
-fn parse_status(text: impl ByteSource) -> Option<StatusCode> {
-    let digits = text.map(|unit| unit.byte).take_while(u8::is_ascii_digit);
-    let code = digits.fold(0_u16, |code, digit| {
-        code.saturating_mul(10).saturating_add(u16::from(digit - b'0'))
-    });
-    StatusCode::from_u16(code).ok()
+fn item_rejection(item: &Value) -> Option<(RejectionReason, GraphError)> {
+    let status = match item.get("code")? {
+        Value::String(code) => code.parse().ok()?,
+        code => u16::try_from(code.as_u64()?).ok()?,
+    };
+    let status = StatusCode::from_u16(status).ok()?;
+    let body = item.get("body")?.as_str()?;
+    let json = HeaderValue::from_static("application/json");
+    let headers = HeaderMap::from_iter([(CONTENT_TYPE, json)]);
+    match classify_with_error(status, &headers, body.as_bytes()) {
+        (Verdict::TokenRejected(reason), Some(error)) => Some((reason, error)),
+        (_, _) => None,
+    }
 }
 
-impl BatchItem<'_> {
-    fn rejection(self) -> Option<(RejectionReason, GraphError)> {
-        let code = self.status.filter(StatusCode::is_client_error)?;
-        let body: Vec<u8> = self.body?.map(|unit| unit.byte).take(MAX_ITEM_BODY_BYTES + 1).collect();
-        let json = HeaderValue::from_static("application/json");
-        let headers = HeaderMap::from_iter([(CONTENT_TYPE, json)]);
-        let (verdict, error) = classify_with_error(code, &headers, body.get(..MAX_ITEM_BODY_BYTES).unwrap_or(&body));
-        match verdict {
-            Verdict::TokenRejected(rejection) => Some((rejection, error?)),
-            Verdict::Success
-            | Verdict::ProofRejected
-            | Verdict::Throttled
-            | Verdict::Refused
-            | Verdict::ServerError
-            | Verdict::Opaque => None,
+// === impl RejectionVisitor ===
+
+impl<'de> Visitor<'de> for RejectionVisitor<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the answer to a batch")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        while self.0.is_none()
+            && let Some(item) = items.next_element::<Value>()?
+        {
+            *self.0 = item_rejection(&item);
         }
+        Ok(())
     }
 }
 

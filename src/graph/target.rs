@@ -1,18 +1,18 @@
-//! The path and query of a request, as they may leave.
+//! The path and query of a request, as graphward forwards them.
 
 use std::fmt;
 
 use bytes::Bytes;
 use http::Uri;
 use http::uri::{Parts, PathAndQuery, Scheme};
-use percent_encoding::percent_decode;
 
 use super::credential::ClientCredentialPolicy;
 use super::origin::Origin;
+use super::path::{self, PathTemplate};
 use super::proof::AppSecretProof;
 use super::scrub::{ScrubError, ScrubReport, scrub_query};
 
-/// Path and query of a request as the app sent them, less the credentials.
+/// Path and query of a request as the app sent them, without the credentials.
 ///
 /// # Why
 ///
@@ -22,42 +22,38 @@ use super::scrub::{ScrubError, ScrubReport, scrub_query};
 #[derive(Clone, Eq, PartialEq)]
 pub struct Target(PathAndQuery);
 
-/// A [`Target`], and what was in the way of it.
+/// A [`Target`], and what was found in the app's query.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ScrubbedTarget {
     /// The target.
     pub target: Target,
-    /// What the query held.
+    /// What was found in the query.
     pub report: ScrubReport,
 }
 
-/// Why a request's target may not leave.
+/// Why a request's target may not be forwarded.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum TargetError {
-    /// `*`, or an authority without a path: no object of Graph's.
-    #[error("the request target is not a path")]
+    /// `*`, or an authority without a path.
+    #[error("the request target must be a path that starts with `/`")]
     NotAPath,
     /// A credential in the query, under [`ClientCredentialPolicy::Refuse`].
-    #[error("the query holds an access_token, and heal.client_credentials is \"refuse\"")]
+    #[error("the query contains an access_token, and heal.client_credentials is \"refuse\"")]
     ClientCredential,
     /// The query has a batch whose items cannot be cleaned.
-    #[error("the credentials in the query cannot be taken out: {0}")]
+    #[error("cannot remove the credentials from the query: {0}")]
     CannotScrub(&'static str),
 }
-
-/// A target for logs: never the query, and `{id}` for everything that is not a plain word.
-#[derive(Clone, Copy)]
-pub struct PathTemplate<'target>(&'target str);
 
 // === impl Target ===
 
 impl Target {
-    /// Takes the app's target and takes its credentials out.
+    /// Removes the credentials from the app's target.
     ///
     /// * Every `access_token` that stands for "no token" goes, under every policy.
     /// * A real one goes, stays or is refused, as `policy` says.
     /// * If app tokens are the only real ones they stay, under every policy.
-    /// * `appsecret_proof` and `appsecret_time` go unless a token stays: they prove the app's token, not ours.
+    /// * `appsecret_proof` and `appsecret_time` go unless a token stays: they prove the app's token, not the tenant's.
     /// * On [token endpoints](Self::is_token_endpoint) everything stays.
     ///
     /// Names are compared percent-decoded (`%61ccess_token`), and whole: `input_token` or `fb_exchange_token` are
@@ -65,7 +61,7 @@ impl Target {
     ///
     /// # Errors
     ///
-    /// [`TargetError`] if this is no path, or if `policy` refuses what the query holds.
+    /// [`TargetError`] if this is not a path, or if `policy` refuses a credential of the query.
     pub fn from_app(uri: &Uri, policy: ClientCredentialPolicy) -> Result<ScrubbedTarget, TargetError> {
         let target = Self::from_uri(uri)?;
         let query = match target.0.query() {
@@ -78,11 +74,11 @@ impl Target {
         }
     }
 
-    /// Takes the app's target whole, for a request that keeps a credential of its own in a header.
+    /// Keeps the app's target whole, for a request that keeps a credential of its own in a header.
     ///
     /// # Errors
     ///
-    /// [`TargetError::NotAPath`] if this is no path.
+    /// [`TargetError::NotAPath`] if this is not a path.
     pub fn from_uri(uri: &Uri) -> Result<Self, TargetError> {
         match uri.path_and_query() {
             Some(path) if path.path().starts_with('/') => Ok(Self(path.clone())),
@@ -130,29 +126,23 @@ impl Target {
         self.0.path()
     }
 
-    /// The query, as it may leave, without its `?`.
+    /// The query, as it is forwarded, without its `?`.
     #[must_use]
     pub fn query(&self) -> Option<&str> {
         self.0.query()
     }
 
-    /// Whether this is an endpoint that makes tokens out of the credentials in its query: below `/oauth/`, or
-    /// Instagram's and Threads' `/access_token` and `/refresh_access_token`, with or without a version before.
-    /// Those credentials are data, and a token of ours has no business there.
+    /// Whether this is a [token endpoint](path::is_token_endpoint). The credentials in its query are data, and the
+    /// tenant's token does not belong there.
     #[must_use]
     pub fn is_token_endpoint(&self) -> bool {
-        let mut segments = self.segments_without_version();
-        let (first, is_last) = (segments.next(), segments.next().is_none());
-        let matches_decoded = |segment: &str, name: &[u8]| {
-            percent_decode(segment.as_bytes())
-                .map(|byte| byte.to_ascii_lowercase())
-                .eq(name.iter().copied())
-        };
-        first.is_some_and(|first| {
-            matches_decoded(first, b"oauth")
-                || (is_last
-                    && (matches_decoded(first, b"access_token") || matches_decoded(first, b"refresh_access_token")))
-        })
+        path::is_token_endpoint(self.path())
+    }
+
+    /// Whether this is the root, with or without a version, where Graph takes batches.
+    #[must_use]
+    pub fn is_batch_endpoint(&self) -> bool {
+        path::segments_without_version(self.path()).next().is_none()
     }
 
     /// Whether this is a resumable upload, `/upload:…?sig=…`: an id that is a path with a query, and is taken only
@@ -162,18 +152,11 @@ impl Target {
         if !self.path().contains("upload") {
             return false;
         }
-        let first = self.segments_without_version().next().unwrap_or_default();
+        let first = path::segments_without_version(self.path()).next().unwrap_or_default();
         first.starts_with("upload:") || first.starts_with("upload%3A")
     }
 
-    /// The segments of the path, less empty ones and a version in front.
-    fn segments_without_version(&self) -> impl Iterator<Item = &str> {
-        let mut segments = self.path().split('/').filter(|segment| !segment.is_empty()).peekable();
-        segments.next_if(|first| is_version(first));
-        segments
-    }
-
-    /// What a log may show of it.
+    /// The form of the path that a log may show.
     #[must_use]
     pub fn path_template(&self) -> PathTemplate<'_> {
         PathTemplate(self.path())
@@ -213,54 +196,6 @@ impl From<ScrubError> for TargetError {
             ScrubError::CannotScrub(what) => Self::CannotScrub(what),
         }
     }
-}
-
-// === impl PathTemplate ===
-
-impl fmt::Display for PathTemplate<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut segments = self.0.strip_prefix('/').unwrap_or(self.0).split('/');
-        for segment in segments.by_ref().take(MAX_TEMPLATE_SEGMENTS) {
-            f.write_str("/")?;
-            f.write_str(if is_edge_name(segment) || is_version(segment) {
-                segment
-            } else {
-                "{id}"
-            })?;
-        }
-        if segments.next().is_some() {
-            f.write_str("/…")?;
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Debug for PathTemplate<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-const MAX_TEMPLATE_SEGMENTS: usize = 6;
-
-/// Whether a path segment names an edge or an endpoint: those are lower-case words. Tokens, upload ids and
-/// signatures have digits, capitals or signs, so none can pass for one.
-fn is_edge_name(segment: &str) -> bool {
-    const MAX_EDGE_NAME_BYTES: usize = 32;
-    segment.len() <= MAX_EDGE_NAME_BYTES && segment.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
-}
-
-/// `v19.0`
-pub(super) fn is_version(segment: &str) -> bool {
-    segment.len() <= 8
-        && segment
-            .strip_prefix('v')
-            .and_then(|number| number.split_once('.'))
-            .is_some_and(|(major, minor)| is_digits(major) && is_digits(minor))
-}
-
-fn is_digits(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 #[cfg(test)]

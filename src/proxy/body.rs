@@ -91,10 +91,10 @@ pub(crate) enum BodyFailure {
 
 impl Body {
     /// Bytes, then what is still on the wire.
-    pub(crate) fn with_prefix(prefix: Bytes, incoming: Incoming, idle: Duration) -> Self {
+    pub(crate) fn with_prefix(prefix: Bytes, incoming: Option<Incoming>, idle: Duration) -> Self {
         Self {
             prefix: non_empty(prefix),
-            incoming: Some(incoming),
+            incoming,
             idle: Some(IdleTimer::new(idle)),
             ..Self::default()
         }
@@ -112,7 +112,7 @@ impl Body {
     pub(crate) fn from_spool_and_stream(
         reader: spool::SpoolReader,
         next: Bytes,
-        incoming: Incoming,
+        incoming: Option<Incoming>,
         idle: Duration,
     ) -> Self {
         Self {

@@ -1,25 +1,27 @@
-//! A request's body, cleaned of the app's credentials while it is received.
+//! Removes the app's credentials from a request's body while it is received.
 
 use bytes::{Bytes, BytesMut};
-use http::HeaderMap;
 
 use super::refusal::Refusal;
-use crate::graph::scrub::{self, ScrubError, ScrubMode, ScrubReport, Scrubber};
+use crate::graph::scrub::{self, BodyFormat, MAX_WHOLE_BYTES, ScrubError, ScrubMode, ScrubReport, Scrubber};
 use crate::graph::{ClientCredentialPolicy, ParameterCredential};
 use crate::telemetry::metrics::RequestMetrics;
 
-/// What a body has to be known by to be cleaned.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ScrubConfig<'head> {
-    /// The request's fields: what kind of body it is.
-    pub(crate) headers: &'head HeaderMap,
+/// What has to be known of a body to clean it.
+#[derive(Clone, Debug)]
+pub(crate) struct ScrubConfig<'tenant> {
+    /// How the parameters of the body are written.
+    pub(crate) format: BodyFormat,
+    /// Whether the request goes where Graph takes batches. A batch is not forwarded unsearched: its items may have
+    /// tokens of their own, and what their rejections mean would be unknown.
+    pub(crate) is_batch_endpoint: bool,
     /// What becomes of credentials.
     pub(crate) client_credentials: ClientCredentialPolicy,
     /// Where they are counted.
-    pub(crate) metrics: &'head RequestMetrics,
+    pub(crate) metrics: &'tenant RequestMetrics,
 }
 
-/// A body being cleaned piece by piece.
+/// A multipart form being cleaned chunk by chunk.
 #[derive(Debug)]
 pub(crate) struct BodyScrubber {
     scrubber: Scrubber,
@@ -27,52 +29,109 @@ pub(crate) struct BodyScrubber {
     metrics: RequestMetrics,
 }
 
+/// Why a JSON body or a form is forwarded without being searched for credentials.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Unsearched {
+    /// It is too large to be read whole.
+    TooLarge,
+    /// All requests together hold as many bytes as they may.
+    NoMemory,
+}
+
 // === impl ScrubConfig ===
 
 impl ScrubConfig<'_> {
-    /// Cleans a body that is here whole. What had to go is gone, and what had not to is the same buffer.
-    pub(crate) fn scrub_buffer(&self, body: Bytes) -> Result<(Bytes, ScrubReport), Refusal> {
-        let (cleaned, found) = scrub::scrub(self.headers, self.client_credentials, &body)?;
-        count_client_credential(&found, self.metrics);
-        Ok((cleaned.unwrap_or(body), found))
+    /// Whether the body has to be in memory before it can be cleaned.
+    pub(crate) const fn needs_whole_body(&self) -> bool {
+        match self.format {
+            BodyFormat::Form | BodyFormat::Json => true,
+            BodyFormat::Multipart { .. } => false,
+        }
     }
 
-    /// Cleans a body piece by piece; `None` if this kind of body has nothing to clean.
+    /// The largest body that is received into memory, where `replayable` is the largest that may be kept there.
+    pub(crate) fn memory_limit(&self, replayable: u64) -> u64 {
+        if self.needs_whole_body() {
+            replayable.max(MAX_WHOLE_BYTES)
+        } else {
+            replayable
+        }
+    }
+
+    /// Cleans a body that is in memory. A body that need not change is returned as it is.
+    pub(crate) fn scrub_buffer(&self, body: Bytes) -> Result<(Bytes, ScrubReport), Refusal> {
+        let (body, findings) = scrub::scrub(&self.format, self.client_credentials, body)?;
+        count_client_credential(&findings, self.metrics);
+        Ok((body, findings))
+    }
+
+    /// Cleans a body chunk by chunk; `None` if it has to be in memory for that.
     pub(crate) fn start_streaming(&self, mode: ScrubMode) -> Option<BodyScrubber> {
-        let scrubber = Scrubber::from_headers(self.headers, self.client_credentials, mode)?;
+        let BodyFormat::Multipart { boundary } = &self.format else {
+            return None;
+        };
         Some(BodyScrubber {
-            scrubber,
+            scrubber: Scrubber::new(boundary, self.client_credentials, mode),
             mode,
             metrics: self.metrics.clone(),
         })
+    }
+
+    /// Takes note that the body is forwarded as it is.
+    ///
+    /// # Errors
+    ///
+    /// A batch is refused.
+    pub(crate) fn forward_unsearched(&self, reason: Unsearched) -> Result<(), Refusal> {
+        match (self.is_batch_endpoint, reason) {
+            (true, Unsearched::TooLarge) => return Err(Refusal::ScrubFailed("the batch is longer than 8 MiB")),
+            (true, Unsearched::NoMemory) => return Err(Refusal::Overloaded),
+            (false, _) => {}
+        }
+        let reason = reason.label();
+        tracing::warn!(reason, "forwarding a request body without searching it for credentials");
+        self.metrics.count_unsearched_body(reason);
+        Ok(())
+    }
+}
+
+// === impl Unsearched ===
+
+impl Unsearched {
+    /// Its name in logs and metrics.
+    const fn label(self) -> &'static str {
+        match self {
+            Self::TooLarge => "too_large",
+            Self::NoMemory => "no_memory",
+        }
     }
 }
 
 // === impl BodyScrubber ===
 
 impl BodyScrubber {
-    /// What may leave of this piece and the ones before it.
+    /// Takes a chunk, and returns what may be forwarded of it and the chunks before it.
     pub(crate) fn push(&mut self, data: &[u8]) -> Result<Bytes, ScrubError> {
         let mut out = BytesMut::with_capacity(data.len());
         self.scrubber.push(data, &mut out)?;
         Ok(out.freeze())
     }
 
-    /// What may leave of the last piece and the ones before it.
+    /// Takes the last chunk, and returns the rest.
     pub(crate) fn push_last(&mut self, data: &[u8]) -> Result<Bytes, ScrubError> {
         let mut out = BytesMut::with_capacity(data.len());
         self.scrubber.push(data, &mut out)?;
-        let found = self.scrubber.finish(&mut out)?;
-        count_client_credential(&found, &self.metrics);
+        let findings = self.scrubber.finish(&mut out)?;
+        count_client_credential(&findings, &self.metrics);
         Ok(out.freeze())
     }
 
-    /// The rest, and what was found in all.
+    /// Returns the rest, and what was found in all.
     pub(crate) fn finish(&mut self) -> Result<(Bytes, ScrubReport), ScrubError> {
         let mut out = BytesMut::new();
-        let found = self.scrubber.finish(&mut out)?;
-        count_client_credential(&found, &self.metrics);
-        Ok((out.freeze(), found))
+        let findings = self.scrubber.finish(&mut out)?;
+        count_client_credential(&findings, &self.metrics);
+        Ok((out.freeze(), findings))
     }
 
     /// Whether as much comes out as goes in.
@@ -81,7 +140,7 @@ impl BodyScrubber {
     }
 }
 
-/// What streams is found out about only when it has left, so this is not left to who waits for the body.
+/// Counts here, since what streams is found only when the request is on its way.
 fn count_client_credential(findings: &ScrubReport, metrics: &RequestMetrics) {
     if findings.credential == ParameterCredential::Removed {
         metrics.count_client_credential("body");

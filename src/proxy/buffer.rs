@@ -18,7 +18,7 @@ use hyper::body::Incoming;
 use tokio::time::timeout;
 
 use super::body::Body;
-use super::body_scrub::ScrubConfig;
+use super::body_scrub::{ScrubConfig, Unsearched};
 use super::byte_budget::{ByteBudget, BytePermit};
 use super::refusal::Refusal;
 use super::spool::{self, Spool};
@@ -79,90 +79,129 @@ pub(crate) struct BufferedBody {
 
 /// A body being received.
 struct BodyReceiver<'a> {
-    incoming: Incoming,
+    /// None once its end has been read.
+    incoming: Option<Incoming>,
     limits: &'a BodyLimits,
     budgets: &'a BufferBudgets,
+    /// None if there is nothing to clean, or nothing left.
     scrub_config: Option<ScrubConfig<'a>>,
+    findings: ScrubReport,
 }
 
 /// Receives a request's body, cleaned of credentials, and the licence to send it again if it fits.
 ///
-/// What streams is cleaned on its way. If its length was declared that is the length of what is sent, too:
-/// credentials are overwritten then, not taken out.
+/// JSON and forms are cleaned in memory, and are then kept like any other body of their length. Multipart forms that do
+/// not fit in memory are cleaned on their way. If the length of one that streams was declared, that is the length of what
+/// is sent, too: its credentials are overwritten, not removed.
 ///
 /// # Errors
 ///
-/// [`Refusal::BodyTimeout`] and [`Refusal::BodyInterrupted`]; [`Refusal::ClientCredential`] and [`Refusal::ScrubFailed`] for what is in it.
-/// Nothing has been sent then.
+/// [`Refusal::BodyTimeout`] and [`Refusal::BodyInterrupted`]; [`Refusal::ClientCredential`], [`Refusal::ScrubFailed`] and
+/// [`Refusal::Overloaded`] for what is in it. Nothing has been sent then.
 pub(crate) async fn receive(
     incoming: Incoming,
     limits: &BodyLimits,
     budgets: &BufferBudgets,
     scrub_config: Option<ScrubConfig<'_>>,
 ) -> Result<BufferedBody, Refusal> {
+    let findings = ScrubReport::default();
     if incoming.is_end_stream() {
-        return Ok(Replay::buffered(
-            ReplayStorage::Memory(Bytes::new()),
-            None,
-            ScrubReport::default(),
-        ));
+        return Ok(Replay::buffered(ReplayStorage::Memory(Bytes::new()), None, findings));
     }
     let declared = incoming.size_hint().exact();
-    let receiver = BodyReceiver {
-        incoming,
+    let mut receiver = BodyReceiver {
+        incoming: Some(incoming),
         limits,
         budgets,
         scrub_config,
+        findings,
     };
+    let reserved_bytes = declared.unwrap_or(limits.memory_bytes);
+    if reserved_bytes > receiver.memory_limit() {
+        receiver.give_up_search(Unsearched::TooLarge)?;
+    } else if let Some(permit) = budgets.memory.try_acquire(reserved_bytes) {
+        return receiver.buffer_in_memory(declared, permit).await;
+    } else {
+        receiver.give_up_search(Unsearched::NoMemory)?;
+    }
     if declared.is_some_and(|length| length > limits.memory_bytes.max(limits.disk_bytes)) {
         return receiver.into_streaming(Bytes::new(), None);
     }
-    let reserved_bytes = declared.unwrap_or(limits.memory_bytes);
-    let permit = if reserved_bytes <= limits.memory_bytes {
-        budgets.memory.try_acquire(reserved_bytes)
-    } else {
-        None
-    };
-    match permit {
-        Some(permit) => receiver.buffer_in_memory(declared, permit).await,
-        None => receiver.spool_to_disk(Bytes::new(), None).await,
-    }
+    receiver.spool_to_disk(Bytes::new(), None).await
 }
 
 // === impl BodyReceiver ===
 
 impl BodyReceiver<'_> {
-    async fn buffer_in_memory(mut self, declared: Option<u64>, permit: BytePermit) -> Result<BufferedBody, Refusal> {
+    async fn buffer_in_memory(
+        mut self,
+        declared: Option<u64>,
+        mut permit: BytePermit,
+    ) -> Result<BufferedBody, Refusal> {
+        let limit = self.memory_limit();
+        let mut next = self.next_data().await?;
         // A small body is one frame, and is kept as it came.
-        let first = self.next_data().await?.unwrap_or_default();
-        if self.incoming.is_end_stream() && first.len() as u64 <= self.limits.memory_bytes {
-            return self.finish_in_memory(first, permit);
+        if self.incoming.as_ref().is_none_or(Incoming::is_end_stream)
+            && let length = next.as_ref().map_or(0, |only| only.len() as u64)
+            && length <= limit
+            && permit.try_grow_to(length)
+        {
+            return self.finish_in_memory(next.unwrap_or_default(), permit).await;
         }
-        let expected = usize::try_from(declared.unwrap_or_default()).unwrap_or_default();
-        let mut buffer = BytesMut::with_capacity(expected.max(first.len()));
-        buffer.extend_from_slice(&first);
-        while buffer.len() as u64 <= self.limits.memory_bytes {
-            match self.next_data().await? {
-                Some(data) => buffer.extend_from_slice(&data),
-                None => return self.finish_in_memory(buffer.freeze(), permit),
+        let mut buffer = BytesMut::with_capacity(usize::try_from(declared.unwrap_or_default()).unwrap_or_default());
+        while let Some(data) = next {
+            let length = (buffer.len() + data.len()) as u64;
+            let failure = if length > limit {
+                Some(Unsearched::TooLarge)
+            } else if length > buffer.capacity() as u64 && !permit.try_grow_to(limit.min(2 * length)) {
+                Some(Unsearched::NoMemory)
+            } else {
+                None
+            };
+            buffer.extend_from_slice(&data);
+            if let Some(reason) = failure {
+                self.give_up_search(reason)?;
+                return self.spool_to_disk(buffer.freeze(), Some(permit)).await;
             }
+            next = self.next_data().await?;
         }
-        self.spool_to_disk(buffer.freeze(), Some(permit)).await
+        self.finish_in_memory(buffer.freeze(), permit).await
     }
 
-    /// What is in memory whole.
-    fn finish_in_memory(&self, bytes: Bytes, mut permit: BytePermit) -> Result<BufferedBody, Refusal> {
-        let (bytes, findings) = match &self.scrub_config {
-            Some(scrub_config) => scrub_config.scrub_buffer(bytes)?,
-            None => (bytes, ScrubReport::default()),
-        };
+    /// Cleans a body that is in memory. Past the limit for replays it goes to disk.
+    async fn finish_in_memory(mut self, mut bytes: Bytes, mut permit: BytePermit) -> Result<BufferedBody, Refusal> {
+        if let Some(scrub_config) = self.scrub_config.take() {
+            (bytes, self.findings) = scrub_config.scrub_buffer(bytes)?;
+        }
+        if bytes.len() as u64 > self.limits.memory_bytes {
+            return self.spool_to_disk(bytes, Some(permit)).await;
+        }
         permit.shrink_to(bytes.len() as u64);
-        Ok(Replay::buffered(ReplayStorage::Memory(bytes), Some(permit), findings))
+        Ok(Replay::buffered(
+            ReplayStorage::Memory(bytes),
+            Some(permit),
+            self.findings,
+        ))
     }
 
-    /// What cannot be kept: the bytes that were read, for which `early` is held, and then the wire.
+    /// The largest body that is received into memory.
+    fn memory_limit(&self) -> u64 {
+        let replayable = self.limits.memory_bytes;
+        let searched = self.scrub_config.as_ref();
+        searched.map_or(replayable, |scrub_config| scrub_config.memory_limit(replayable))
+    }
+
+    /// Forwards what cannot be in memory as it is, if it would have to be there to be cleaned.
+    fn give_up_search(&mut self, reason: Unsearched) -> Result<(), Refusal> {
+        match self.scrub_config.take_if(|config| config.needs_whole_body()) {
+            Some(config) => config.forward_unsearched(reason),
+            None => Ok(()),
+        }
+    }
+
+    /// Streams what cannot be kept: the bytes that were read, for which `memory_permit` is held, and then the wire.
     fn into_streaming(self, prefix: Bytes, memory_permit: Option<BytePermit>) -> Result<BufferedBody, Refusal> {
-        let mode = match self.incoming.size_hint().exact() {
+        let mode = match self.remaining() {
             Some(_promised) => ScrubMode::Mask,
             None => ScrubMode::Remove,
         };
@@ -177,8 +216,15 @@ impl BodyReceiver<'_> {
         Ok(BufferedBody {
             body: body.with_scrubber(scrubber).with_permit(memory_permit),
             replay: None,
-            findings: ScrubReport::default(),
+            findings: self.findings,
         })
+    }
+
+    /// How much is still to come, if that is declared.
+    fn remaining(&self) -> Option<u64> {
+        self.incoming
+            .as_ref()
+            .map_or(Some(0), |incoming| incoming.size_hint().exact())
     }
 
     /// Spools, beginning with what was read already, for which `early` is held until it is written. Where that is
@@ -189,11 +235,7 @@ impl BodyReceiver<'_> {
         mut memory_permit: Option<BytePermit>,
     ) -> Result<BufferedBody, Refusal> {
         let idle_timeout = self.limits.idle_timeout;
-        let declared = self
-            .incoming
-            .size_hint()
-            .exact()
-            .map(|remaining| remaining + prefix.len() as u64);
+        let declared = self.remaining().map(|remaining| remaining + prefix.len() as u64);
         let permit = self
             .budgets
             .disk
@@ -209,19 +251,20 @@ impl BodyReceiver<'_> {
         let (Some(mut writer), Some(mut permit)) = (writer, permit) else {
             return self.into_streaming(prefix, memory_permit);
         };
-        let mut scrubber = self
-            .scrub_config
-            .and_then(|scrub_config| scrub_config.start_streaming(ScrubMode::Remove));
+        let scrub_config = self.scrub_config.take();
+        let mut scrubber = scrub_config.and_then(|scrub_config| scrub_config.start_streaming(ScrubMode::Remove));
         let mut length = 0;
         let mut next = Some(prefix);
         loop {
-            let (chunk, findings) = match (next, &mut scrubber) {
-                (Some(data), None) => (data, None),
-                (Some(data), Some(scrubber)) => (scrubber.push(&data)?, None),
-                (None, None) => (Bytes::new(), Some(ScrubReport::default())),
+            let is_last = next.is_none();
+            let chunk = match (next, &mut scrubber) {
+                (Some(data), None) => data,
+                (Some(data), Some(scrubber)) => scrubber.push(&data)?,
+                (None, None) => Bytes::new(),
                 (None, Some(scrubber)) => {
-                    let (rest, found) = scrubber.finish()?;
-                    (rest, Some(found))
+                    let (rest, findings) = scrubber.finish()?;
+                    self.findings = findings;
+                    rest
                 }
             };
             length += chunk.len() as u64;
@@ -234,22 +277,22 @@ impl BodyReceiver<'_> {
                     }
                 };
             if !stored {
-                // What is finished has been given out; the wire has no more.
-                let scrubber = scrubber.filter(|_| findings.is_none());
+                // A scrubber that has finished has given out everything.
+                let scrubber = scrubber.filter(|_| !is_last);
                 let body = Body::from_spool_and_stream(writer.reader(), chunk, self.incoming, idle_timeout);
                 return Ok(BufferedBody {
                     body: body.with_scrubber(scrubber).with_permit(memory_permit.or(Some(permit))),
                     replay: None,
-                    findings: findings.unwrap_or_default(),
+                    findings: self.findings,
                 });
             }
             drop(memory_permit.take());
-            if let Some(findings) = findings {
+            if is_last {
                 permit.shrink_to(length);
                 return Ok(Replay::buffered(
                     ReplayStorage::Disk(writer.reader()),
                     Some(permit),
-                    findings,
+                    self.findings,
                 ));
             }
             next = self.next_data().await?;
@@ -258,10 +301,10 @@ impl BodyReceiver<'_> {
 
     /// The next data, or `None` at the end. Trailers are dropped.
     async fn next_data(&mut self) -> Result<Option<Bytes>, Refusal> {
-        loop {
-            match timeout(self.limits.idle_timeout, self.incoming.frame()).await {
+        while let Some(incoming) = &mut self.incoming {
+            match timeout(self.limits.idle_timeout, incoming.frame()).await {
                 Err(_elapsed) => return Err(Refusal::BodyTimeout),
-                Ok(None) => return Ok(None),
+                Ok(None) => self.incoming = None,
                 Ok(Some(Err(error))) => {
                     tracing::debug!(%error, "a request body broke off");
                     return Err(Refusal::BodyInterrupted);
@@ -273,6 +316,7 @@ impl BodyReceiver<'_> {
                 }
             }
         }
+        Ok(None)
     }
 }
 

@@ -76,7 +76,7 @@ pub(crate) async fn classify_response(
     }
     let (prefix, complete) = read_prefix(&mut incoming).await?;
     if !complete {
-        let body = Body::with_prefix(prefix, incoming, idle_timeout);
+        let body = Body::with_prefix(prefix, Some(incoming), idle_timeout);
         return Ok(ClassifiedResponse::from_unread_body(Verdict::Opaque, head, body));
     }
     let Some(envelope) = encoding::decode(&head.headers, &prefix, MAX_ERROR_BYTES) else {

@@ -13,7 +13,7 @@ use super::tenant::{LinkRewriteConfig, Tenant};
 use super::validation;
 use crate::graph::host::is_media_path;
 use crate::graph::links::is_media_lookup;
-use crate::graph::scrub::ScrubReport;
+use crate::graph::scrub::{BodyFormat, ScrubReport};
 use crate::graph::{
     AcceptEncodingRewrite, AuthScheme, ClientCredentialPolicy, Destination, GraphService, HeaderCredential,
     ParameterCredential, ScrubbedTarget, Target, TargetError, parse_authorization, restrict_accept_encoding,
@@ -135,9 +135,13 @@ impl OutboundRequest {
 
     /// How its body is cleaned; not at all if its credential is the app's own, or if it is a file and no parameters,
     /// whatever its type says: curl calls a file a form.
-    pub(crate) fn scrub_config<'a>(&'a self, tenant: &'a Tenant) -> Option<ScrubConfig<'a>> {
-        (self.uses_tenant_credential() && !self.is_file_upload).then_some(ScrubConfig {
-            headers: &self.headers,
+    pub(crate) fn scrub_config<'tenant>(&self, tenant: &'tenant Tenant) -> Option<ScrubConfig<'tenant>> {
+        if !self.uses_tenant_credential() || self.is_file_upload {
+            return None;
+        }
+        Some(ScrubConfig {
+            format: BodyFormat::from_headers(&self.headers)?,
+            is_batch_endpoint: self.target.is_batch_endpoint(),
             client_credentials: tenant.client_credentials,
             metrics: &tenant.metrics,
         })

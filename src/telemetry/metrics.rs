@@ -42,6 +42,7 @@ struct Families {
     responses: Family<Labels<1>, Counter>,
     attempts: Family<Labels<1>, Counter>,
     client_credentials: Family<Labels<1>, Counter>,
+    unsearched_bodies: Family<Labels<1>, Counter>,
     request_seconds: Family<Labels<0>, Histogram, fn() -> Histogram>,
     upstream_head_seconds: Family<Labels<1>, Histogram, fn() -> Histogram>,
     inflight: Gauge,
@@ -85,6 +86,7 @@ pub enum ReplayStorage {
 const OUTCOME_LABEL: [&str; 1] = ["outcome"];
 const VERDICT_LABEL: [&str; 1] = ["verdict"];
 const ATTEMPT_LABEL: [&str; 1] = ["attempt"];
+const REASON_LABEL: [&str; 1] = ["reason"];
 const LOCATION_LABEL: [&str; 1] = ["place"];
 
 // === impl Metrics ===
@@ -99,6 +101,7 @@ impl Metrics {
             responses: Family::default(),
             attempts: Family::default(),
             client_credentials: Family::default(),
+            unsearched_bodies: Family::default(),
             request_seconds: Family::new_with_constructor(latency_histogram),
             upstream_head_seconds: Family::new_with_constructor(latency_histogram),
             inflight: Gauge::default(),
@@ -221,6 +224,11 @@ impl Families {
             self.client_credentials.clone(),
         );
         all.register(
+            "unsearched_bodies",
+            "JSON bodies and forms that were forwarded without a search for credentials",
+            self.unsearched_bodies.clone(),
+        );
+        all.register(
             "request_seconds",
             "From a request's head to its answer's last byte",
             self.request_seconds.clone(),
@@ -263,6 +271,12 @@ impl RequestMetrics {
             let labels = Labels::new(&self.tenant, VERDICT_LABEL, [verdict]);
             self.metrics.0.responses.get_or_create(&labels).inc();
         }
+    }
+
+    /// Counts a body that was forwarded without a search for credentials, by the reason, a word of a closed list.
+    pub fn count_unsearched_body(&self, reason: &'static str) {
+        let labels = Labels::new(&self.tenant, REASON_LABEL, [reason]);
+        self.metrics.0.unsearched_bodies.get_or_create(&labels).inc();
     }
 
     /// Counts a credential that the app itself sent: in the `header`, the `query` or the `body`.

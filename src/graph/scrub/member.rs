@@ -1,15 +1,17 @@
-//! What a member of a JSON object is to us.
+//! What a member of a JSON object, or a parameter, is to graphward.
 
 use super::super::credential::is_placeholder;
-use super::super::lenient_json::unescape;
+use super::super::json::Member;
 use super::super::parameter::{ParameterKind, ParameterName};
+use super::super::text::{SourceText, unescape};
+use super::state::MAX_FIELD_BYTES;
 
-/// The longest name that may mean something, with every byte escaped and its quotes.
-pub(super) const MAX_NAME_BYTES: usize = 6 * b"appsecret_proof".len() + 2;
+/// The longest name that may mean something, with every byte escaped, and its quotes.
+const MAX_NAME_BYTES: usize = 6 * b"appsecret_proof".len() + 2;
 
-/// What a name means.
+/// What the name of a member means.
 pub(super) fn parse_name(name: &[u8]) -> Option<ParameterName> {
-    // Most begin otherwise, and go free here.
+    // Most names start otherwise, and go free here.
     match name {
         [b'"' | b'\'', b'a' | b'b' | b'\\', ..] if name.len() <= MAX_NAME_BYTES => {
             ParameterName::from_decoded(unescape(name).map(|(byte, _)| byte))
@@ -19,20 +21,17 @@ pub(super) fn parse_name(name: &[u8]) -> Option<ParameterName> {
     }
 }
 
-/// What a member of such a name and value is.
-pub(super) fn classify_member(name: ParameterName, value: &[u8]) -> ParameterKind {
-    match value.first() {
-        Some(b'"' | b'\'') => ParameterKind::from_decoded(name, unescape(value).map(|(byte, _)| byte)),
-        _ if name != ParameterName::Token => ParameterKind::from_decoded(name, value.iter().copied()),
-        _ if is_placeholder(value.iter().copied()) => ParameterKind::Placeholder,
-        _ => ParameterKind::Token,
-    }
-}
-
-/// What is too long to be looked at is no app's credential, and no placeholder.
-pub(super) const fn classify_oversized(name: ParameterName) -> ParameterKind {
-    match name {
-        ParameterName::Token => ParameterKind::Token,
-        ParameterName::Proof | ParameterName::Batch => ParameterKind::Proof,
+/// What a member is. One that is too long is no app token, and no placeholder.
+pub(super) fn classify_member(text: &SourceText<'_>, member: &Member) -> ParameterKind {
+    let value = text.slice(member.value.clone());
+    match (parse_name(text.slice(member.name.clone())), value.first()) {
+        (None | Some(ParameterName::Batch), _) => ParameterKind::Other,
+        (Some(ParameterName::Proof), _) => ParameterKind::Proof,
+        (Some(ParameterName::Token), _) if member.value.end - member.name.start > MAX_FIELD_BYTES => {
+            ParameterKind::Token
+        }
+        (Some(name), Some(b'"' | b'\'')) => ParameterKind::from_decoded(name, unescape(value).map(|(byte, _)| byte)),
+        (Some(_), _) if is_placeholder(value.iter().copied()) => ParameterKind::Placeholder,
+        (Some(_), _) => ParameterKind::Token,
     }
 }

@@ -1,27 +1,33 @@
 //! Credentials among the fields of a multipart form.
 //!
-//! The body is a row of parts, each with a line before it that names the boundary. A part that goes, goes with the
-//! line before it and the line end behind it: what is left is the body that it would have been without the part. Files
-//! flow; of them nothing is kept but what may be the beginning of a boundary.
+//! The body is a list of parts, each with a line before it that names the boundary. A removed part goes with the line
+//! before it and the line end behind it, so the rest is the body that the app would have sent without the part. Files
+//! stream; of them nothing is held but what may be the beginning of a boundary.
 //!
 //! # Why
 //!
-//! As with the head of a part, what any known parser takes for a boundary is one: after a line feed alone, with white
-//! space behind it, behind the closing one too. A part that has no end but the body's ends there.
+//! This parser is written by hand because a library hands out parts, and here every byte that stays has to leave as it
+//! came. As with the head of a part, what any known parser takes for a boundary is one: after a line feed alone, with
+//! white space behind it, behind the closing one too. A part that has no end but the body's ends there.
 
 use std::fmt;
 use std::mem;
 use std::ops::Range;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use memchr::memmem::Finder;
 use memchr::{memchr_iter, memrchr};
 
+use super::super::credential::ClientCredentialPolicy;
+use super::super::edit::apply;
 use super::super::parameter::{ParameterKind, ParameterName};
+use super::super::text::SourceText;
 use super::batch;
 use super::output::ScrubOutput;
 use super::part;
-use super::state::{Decision, InputState, MAX_BATCH_BYTES, MAX_FIELD_BYTES, ScrubError, ScrubMode, ScrubState};
+use super::state::{
+    Decision, InputState, MAX_FIELD_BYTES, ScrubError, ScrubMode, ScrubReport, ScrubState, check_length,
+};
 
 /// A multipart form.
 pub(super) struct MultipartScrubber {
@@ -72,22 +78,44 @@ const MAX_PART_HEADER_BYTES: usize = MAX_FIELD_BYTES;
 /// The most white space behind a boundary.
 const MAX_PADDING_BYTES: usize = 256;
 
-// === impl Multipart ===
+/// Cleans a form that is in memory. `None`: nothing had to change, and nothing was copied.
+///
+/// # Errors
+///
+/// [`ScrubError`] if it may not be forwarded.
+pub(super) fn scrub_in_memory(
+    boundary: &[u8],
+    policy: ClientCredentialPolicy,
+    body: &[u8],
+) -> Result<(Option<Bytes>, ScrubReport), ScrubError> {
+    let scrub = |mut state: ScrubState| {
+        let mut edited = BytesMut::new();
+        let mut out = ScrubOutput::in_memory(body, &mut edited);
+        MultipartScrubber::new(boundary).feed(body, InputState::End, &mut state, &mut out)?;
+        state.report.is_changed = out.is_changed();
+        Ok((edited, state))
+    };
+    let (mut edited, mut state) = scrub(ScrubState::new(policy, ScrubMode::Remove))?;
+    if state.has_restored() {
+        // What had to be put back at the end may stay in its place.
+        (edited, state) = scrub(ScrubState::with_token_kept(policy, ScrubMode::Remove))?;
+    }
+    let report = state.report();
+    Ok((report.is_changed.then(|| edited.freeze()), report))
+}
+
+// === impl MultipartScrubber ===
 
 impl MultipartScrubber {
-    /// For the parameters of its content type, with what stands before them; `None`: it has no boundary.
-    pub(super) fn from_parameters(parameters: &[u8]) -> Option<Self> {
-        let boundary = part::HeaderParameter::find_value(parameters.get(1..)?, b"boundary")?;
-        if boundary.is_empty() {
-            return None;
-        }
-        let delimiter = [b"\n--", &boundary[..]].concat();
-        Some(Self {
+    /// Cleans a form with this boundary.
+    pub(super) fn new(boundary: &[u8]) -> Self {
+        let delimiter = [b"\n--", boundary].concat();
+        Self {
             delimiter: Finder::new(&delimiter).into_owned(),
             state: MultipartState::Passthrough,
             at_line_start: true,
             buffered: BytesMut::new(),
-        })
+        }
     }
 
     /// The next bytes, or the last.
@@ -290,13 +318,7 @@ impl fmt::Debug for MultipartScrubber {
 
 impl BufferedField {
     fn buffer(&mut self, content: &[u8]) -> Result<(), ScrubError> {
-        let (limit, message) = match self.name {
-            ParameterName::Batch => (MAX_BATCH_BYTES, "the batch is too long"),
-            ParameterName::Token | ParameterName::Proof => (MAX_FIELD_BYTES, "one is too long"),
-        };
-        if self.bytes.len() + content.len() > limit {
-            return Err(ScrubError::CannotScrub(message));
-        }
+        check_length(self.name, self.bytes.len() + content.len())?;
         self.bytes.extend_from_slice(content);
         Ok(())
     }
@@ -309,18 +331,20 @@ impl BufferedField {
         let value = value.len();
         let (value, line_end) = content.split_at(value);
         if self.name == ParameterName::Batch {
-            scrub_state.mark_batch();
-            match batch::scrub(value, scrub_state.policy(), scrub_state)? {
-                None => out.forward(&self.bytes),
-                Some(clean) if scrub_state.mode() == ScrubMode::Mask && clean.len() != value.len() => {
-                    return Err(ScrubError::CannotScrub("those of the batch cannot be masked"));
-                }
-                Some(clean) => {
-                    out.forward(head);
-                    out.insert(&clean);
-                    out.forward(line_end);
-                }
+            let policy = scrub_state.policy();
+            let edits = batch::find_edits(&SourceText::from_slice(value, 0), policy, &mut scrub_state.report)?;
+            if edits.is_empty() {
+                out.forward(&self.bytes);
+                return Ok(Decision::Keep);
             }
+            let mut scrubbed = apply(value, edits);
+            if scrub_state.mode() == ScrubMode::Mask {
+                // White space behind a document means nothing.
+                scrubbed.resize(value.len(), b' ');
+            }
+            out.forward(head);
+            out.insert(&scrubbed);
+            out.forward(line_end);
             return Ok(Decision::Keep);
         }
         let kind = ParameterKind::from_decoded(self.name, value.iter().copied());

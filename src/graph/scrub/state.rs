@@ -1,61 +1,73 @@
-//! What is known of a body's credentials while it arrives, and those that may have to come back.
+//! What is known of the credentials of a body, and what becomes of each.
 //!
 //! # Why
 //!
-//! Whether a proof or an app token may stay is known only at the end: a real token may still come. So they are taken
-//! out and held, a bounded few of them, and put back at the end if they may stay after all. What is certain
-//! earlier is not held: nothing has to be where a token has been found that stays.
+//! Whether a proof or an app token may stay is known only at the end, since a real token may still come. A body that is
+//! read whole is read twice, so a [`Ruling`] knows the end. In a multipart form that streams, proofs and app tokens are
+//! taken out and held, a bounded few of them, and put back at the end if they may stay after all. Nothing is held once a
+//! token has been found that stays.
 
 use super::super::credential::{ClientCredentialPolicy, ParameterCredential};
-use super::super::parameter::ParameterKind;
+use super::super::parameter::{ParameterKind, ParameterName};
 
-/// The longest credential, in bytes, with all that belongs to it. Tokens have a few hundred.
+/// The longest credential with its name, in bytes. Tokens have a few hundred.
 pub(super) const MAX_FIELD_BYTES: usize = 16 * 1024;
 /// The longest `batch`, in bytes as sent: Graph takes fifty items.
-pub(super) const MAX_BATCH_BYTES: usize = 1024 * 1024;
-/// All that is held, in bytes.
+const MAX_BATCH_BYTES: usize = 1024 * 1024;
+/// All that a streaming body may hold, in bytes.
 const MAX_PENDING_BYTES: usize = 4 * MAX_FIELD_BYTES;
 
-/// How a credential goes.
+/// How a streaming multipart form loses a credential.
+///
+/// # Why
+///
+/// A form too large to be stored streams with the length that the app declared: Graph's upload endpoints want a
+/// `Content-Length`, so it cannot become a chunked body. What would have been cut out is overwritten then.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ScrubMode {
-    /// It is cut out: the body gets shorter.
+    /// The part is cut out: the body gets shorter.
     Remove,
-    /// Its name and its value are overwritten with `x`: the body keeps its length, which is promised already.
-    /// Nothing can be put back then: an app token that [`ClientCredentialPolicy::Replace`] would leave goes as well, and a proof
-    /// goes unless a token that stays came before it.
+    /// The name and the value of the part are overwritten with `x`: the body keeps its length. Nothing can be put back
+    /// then: an app token that [`ClientCredentialPolicy::Replace`] would leave goes as well, and a proof goes unless a
+    /// token that stays came before it.
     Mask,
 }
 
-/// Why a request's body may not leave.
+/// Why a request's body may not be forwarded.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum ScrubError {
     /// A credential, under [`ClientCredentialPolicy::Refuse`].
-    #[error("the body holds an access_token, and heal.client_credentials is \"refuse\"")]
+    #[error("the body contains an access_token, and heal.client_credentials is \"refuse\"")]
     ClientCredential,
-    /// A credential that cannot be taken out.
-    #[error("the credentials in the body cannot be taken out: {0}")]
+    /// A credential that cannot be removed.
+    #[error("cannot remove the credentials from the body: {0}")]
     CannotScrub(&'static str),
 }
 
 /// What became of a body.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct ScrubReport {
-    /// The credential that it held, taken together. Those of batch items are not counted: ours is the default of
-    /// the others all the same.
+    /// The credentials of the body, taken together. Those of batch items are not counted: the tenant's token is the
+    /// default of the other items all the same.
     pub credential: ParameterCredential,
-    /// Whether the body that left is another than the body that came.
+    /// Whether the forwarded body differs from the app's.
     pub is_changed: bool,
     /// Whether there is a `batch` parameter.
     pub has_batch: bool,
-    /// Whether an item of the batch keeps a token of its own: that its token is dead says nothing of ours.
+    /// Whether an item of the batch keeps a token of its own: its rejection says nothing of the tenant's token.
     pub has_item_tokens: bool,
 }
 
-/// What is to be done with one parameter.
+/// The rule for the credentials of a body, or of a batch item, that has been read whole.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ruling {
+    keeps_token: bool,
+}
+
+/// What is to be done with one parameter of a streaming form.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Decision {
-    /// It leaves as it is, where it is.
+    /// It stays as it is, where it is.
     Keep,
     /// It is cut out or masked.
     Remove,
@@ -70,7 +82,7 @@ pub(super) enum InputState {
     End,
 }
 
-/// The credentials of one body, or of one batch item.
+/// The credentials of a streaming form.
 #[derive(Debug)]
 pub(super) struct ScrubState {
     policy: ClientCredentialPolicy,
@@ -79,24 +91,91 @@ pub(super) struct ScrubState {
     strongest: ParameterKind,
     /// Whether a token is found that stays: then its proofs do.
     keeps_token: bool,
-    /// Whether what was held has been put back or dropped.
+    /// Whether the held parts have been put back or dropped.
     pending_resolved: bool,
-    /// Whether anything had to be put back.
+    /// Whether a part had to be put back.
     restored: bool,
-    has_batch: bool,
-    has_item_tokens: bool,
     pending: PendingFragments,
+    /// What was found in batches.
+    pub(super) report: ScrubReport,
 }
 
 /// Never shown: they are secrets.
 #[derive(Default)]
 struct PendingFragments(Vec<Vec<u8>>);
 
-// === impl Held ===
+/// Refuses what is too long to be a credential, or a batch.
+///
+/// # Errors
+///
+/// [`ScrubError::CannotScrub`]
+pub(super) const fn check_length(name: ParameterName, length: usize) -> Result<(), ScrubError> {
+    match name {
+        ParameterName::Batch if length > MAX_BATCH_BYTES => {
+            Err(ScrubError::CannotScrub("the batch is longer than 1 MiB"))
+        }
+        ParameterName::Token | ParameterName::Proof if length > MAX_FIELD_BYTES => {
+            Err(ScrubError::CannotScrub("a credential is longer than 16 KiB"))
+        }
+        ParameterName::Batch | ParameterName::Token | ParameterName::Proof => Ok(()),
+    }
+}
+
+// === impl ScrubReport ===
+
+impl ScrubReport {
+    /// Takes note of the weightiest parameter.
+    pub(super) const fn set_strongest(&mut self, strongest: ParameterKind, policy: ClientCredentialPolicy) {
+        self.credential = match (strongest, policy) {
+            (ParameterKind::Other | ParameterKind::Proof, _) => ParameterCredential::None,
+            (ParameterKind::Placeholder, _) => ParameterCredential::Placeholder,
+            (ParameterKind::AppToken, _) => ParameterCredential::AppToken,
+            (ParameterKind::Token, ClientCredentialPolicy::Keep) => ParameterCredential::Kept,
+            (ParameterKind::Token, ClientCredentialPolicy::Replace | ClientCredentialPolicy::Refuse) => {
+                ParameterCredential::Removed
+            }
+        };
+    }
+}
+
+// === impl Ruling ===
+
+impl Ruling {
+    /// The rule that follows from the weightiest parameter.
+    ///
+    /// # Errors
+    ///
+    /// [`ScrubError::ClientCredential`] if the policy refuses it.
+    pub(super) const fn new(strongest: ParameterKind, policy: ClientCredentialPolicy) -> Result<Self, ScrubError> {
+        let keeps_token = match (strongest, policy) {
+            (ParameterKind::Token, ClientCredentialPolicy::Refuse) => return Err(ScrubError::ClientCredential),
+            (ParameterKind::Token, ClientCredentialPolicy::Keep) | (ParameterKind::AppToken, _) => true,
+            (ParameterKind::Token, ClientCredentialPolicy::Replace)
+            | (ParameterKind::Placeholder | ParameterKind::Proof | ParameterKind::Other, _) => false,
+        };
+        Ok(Self { keeps_token })
+    }
+
+    /// Whether a token stays.
+    pub(super) const fn keeps_token(self) -> bool {
+        self.keeps_token
+    }
+
+    /// Whether a parameter goes.
+    pub(super) const fn removes(self, kind: ParameterKind) -> bool {
+        match kind {
+            ParameterKind::Other => false,
+            ParameterKind::Placeholder => true,
+            ParameterKind::Proof | ParameterKind::AppToken | ParameterKind::Token => !self.keeps_token,
+        }
+    }
+}
+
+// === impl ScrubState ===
 
 impl ScrubState {
     /// Nothing is known yet.
-    pub(super) const fn new(policy: ClientCredentialPolicy, mode: ScrubMode) -> Self {
+    pub(super) fn new(policy: ClientCredentialPolicy, mode: ScrubMode) -> Self {
         Self {
             policy,
             mode,
@@ -104,17 +183,17 @@ impl ScrubState {
             keeps_token: false,
             pending_resolved: false,
             restored: false,
-            has_batch: false,
-            has_item_tokens: false,
-            pending: PendingFragments(Vec::new()),
+            pending: PendingFragments::default(),
+            report: ScrubReport::default(),
         }
     }
 
     /// For a second pass, when the first one has shown that a token stays: everything may stay where it is.
-    pub(super) const fn with_token_kept(policy: ClientCredentialPolicy, mode: ScrubMode) -> Self {
-        let mut held = Self::new(policy, mode);
-        held.keeps_token = true;
-        held
+    pub(super) fn with_token_kept(policy: ClientCredentialPolicy, mode: ScrubMode) -> Self {
+        Self {
+            keeps_token: true,
+            ..Self::new(policy, mode)
+        }
     }
 
     /// The policy.
@@ -127,23 +206,12 @@ impl ScrubState {
         self.mode
     }
 
-    /// Whether this pass had to put something back at the end. A body in memory is passed again then.
+    /// Whether this pass had to put a part back at the end. A body in memory is read again then.
     pub(super) const fn has_restored(&self) -> bool {
         self.restored
     }
 
-    /// There is a `batch` parameter.
-    pub(super) const fn mark_batch(&mut self) {
-        self.has_batch = true;
-    }
-
-    /// An item of the batch keeps a token of its own.
-    pub(super) const fn mark_item_token(&mut self) {
-        self.has_item_tokens = true;
-    }
-
-    /// What becomes of a parameter. `piece` is what to put back if it may stay after all: its bytes, without what
-    /// joins it to its neighbours.
+    /// Decides on a parameter. `fragment` is the part to put back if it may stay after all.
     ///
     /// # Errors
     ///
@@ -156,8 +224,8 @@ impl ScrubState {
             (ParameterKind::Placeholder, _) => Ok(Decision::Remove),
             (ParameterKind::Token, ClientCredentialPolicy::Refuse) => Err(ScrubError::ClientCredential),
             (ParameterKind::Token, ClientCredentialPolicy::Replace) if self.keeps_token => {
-                // An app token was put back already: a body that goes on behind its end.
-                Err(ScrubError::CannotScrub("a token behind its end"))
+                // An app token was put back already, at the end of the form.
+                Err(ScrubError::CannotScrub("a token follows the end of the document"))
             }
             (ParameterKind::Token, ClientCredentialPolicy::Replace) => {
                 self.pending.0.clear();
@@ -189,8 +257,8 @@ impl ScrubState {
         }
     }
 
-    /// All that may stay after all, in the order in which it came; to be put back by the caller. To be called where
-    /// it can be put back last.
+    /// All that may stay after all, in the order in which it came; to be put back by the caller. To be called where it
+    /// can be put back last.
     pub(super) fn resolve_pending(&mut self) -> Vec<Vec<u8>> {
         let fragments = std::mem::take(&mut self.pending.0);
         if self.pending_resolved {
@@ -206,29 +274,19 @@ impl ScrubState {
         fragments
     }
 
-    /// What was found.
-    pub(super) const fn report(&self, is_changed: bool) -> ScrubReport {
-        let credential = match (self.strongest, self.policy) {
-            (ParameterKind::Other | ParameterKind::Proof, _) => ParameterCredential::None,
-            (ParameterKind::Placeholder, _) => ParameterCredential::Placeholder,
-            (ParameterKind::AppToken, _) => ParameterCredential::AppToken,
-            (ParameterKind::Token, ClientCredentialPolicy::Keep) => ParameterCredential::Kept,
-            (ParameterKind::Token, ClientCredentialPolicy::Replace | ClientCredentialPolicy::Refuse) => {
-                ParameterCredential::Removed
-            }
-        };
-        ScrubReport {
-            credential,
-            is_changed,
-            has_batch: self.has_batch,
-            has_item_tokens: self.has_item_tokens,
-        }
+    /// The report at the end of the form.
+    pub(super) const fn report(&self) -> ScrubReport {
+        let mut report = self.report;
+        report.set_strongest(self.strongest, self.policy);
+        report
     }
 
     fn push_pending(&mut self, fragment: &[u8]) -> Result<(), ScrubError> {
         let pending_bytes: usize = self.pending.0.iter().map(Vec::len).sum();
         if fragment.len() > MAX_FIELD_BYTES || pending_bytes + fragment.len() > MAX_PENDING_BYTES {
-            return Err(ScrubError::CannotScrub("too many or too long"));
+            return Err(ScrubError::CannotScrub(
+                "too many credentials, or a credential is longer than 16 KiB",
+            ));
         }
         self.pending.0.push(fragment.to_vec());
         Ok(())
@@ -237,6 +295,6 @@ impl ScrubState {
 
 impl std::fmt::Debug for PendingFragments {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} pieces", self.0.len())
+        write!(f, "{} fragments", self.0.len())
     }
 }

@@ -190,7 +190,7 @@ proptest! {
                 .or_else(|| rewrite_media_link(body, BASE, &|authority| authority == MEDIA_HOST));
             if rewritten.is_some() {
                 let lossy = String::from_utf8_lossy(body);
-                prop_assert!(serde_json::from_str::<serde::de::IgnoredAny>(&lossy).is_ok());
+                prop_assert!(serde_json::from_str::<IgnoredAny>(&lossy).is_ok());
             }
         }
     }

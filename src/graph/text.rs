@@ -1,20 +1,28 @@
-//! What a string means, byte for byte, and where each byte of that stands.
+//! The decoded meaning of a part of a document, with the position in the document of every byte.
+//!
+//! # Why
+//!
+//! The changes that graphward makes are a few bytes, and all others have to stay. A batch holds strings that hold
+//! documents, whose strings hold forms. A [`SourceText`] is a text like any other at every depth, and its positions are
+//! always those of the outermost document, so one edit there is enough.
 
 use std::borrow::Cow;
 use std::ops::Range;
 
-/// A text, and where each of its bytes stands in the document.
+use super::parameter::form_decode_with_len;
+
+/// A text, and the position of each of its bytes in the document.
 pub(crate) struct SourceText<'doc> {
     bytes: Cow<'doc, [u8]>,
-    /// One more than there are bytes; nothing: each stands where it is, from `base_offset` on.
+    /// One more than there are bytes. Empty if the bytes are a part of the document that starts at `base_offset`.
     offsets: Vec<usize>,
     base_offset: usize,
 }
 
-// === impl Text ===
+// === impl SourceText ===
 
 impl<'doc> SourceText<'doc> {
-    /// A part of the document, and where it begins.
+    /// A part of the document that starts at `base_offset`.
     pub(crate) const fn from_slice(bytes: &'doc [u8], base_offset: usize) -> Self {
         Self {
             bytes: Cow::Borrowed(bytes),
@@ -23,22 +31,41 @@ impl<'doc> SourceText<'doc> {
         }
     }
 
-    /// What the string means that stands at `literal`, quotes included.
-    pub(crate) fn unescape_at(&self, literal: Range<usize>) -> SourceText<'static> {
+    /// The decoded value of a form-encoded part of the document.
+    pub(crate) fn from_form(encoded: &[u8], base_offset: usize) -> Self {
+        let mut offset = base_offset;
+        let mut text = Self::decoded(encoded.len());
+        for (byte, length) in form_decode_with_len(encoded) {
+            text.push(byte, offset);
+            offset += length;
+        }
+        text.offsets.push(offset);
+        text
+    }
+
+    /// The decoded value of the JSON string at `literal`, quotes included.
+    pub(crate) fn unescape_at(&self, literal: Range<usize>) -> Self {
         let start = literal.start;
         let mut units = unescape(self.slice(literal));
-        let mut bytes = Vec::new();
-        let mut offsets = Vec::new();
+        let mut text = Self::decoded(0);
         for (byte, offset) in units.by_ref() {
-            bytes.push(byte);
-            offsets.push(self.place(start + offset));
+            text.push(byte, self.place(start + offset));
         }
-        offsets.push(self.place(start + units.at));
-        SourceText {
-            bytes: Cow::Owned(bytes),
-            offsets,
+        text.offsets.push(self.place(start + units.at));
+        text
+    }
+
+    fn decoded(capacity: usize) -> Self {
+        Self {
+            bytes: Cow::Owned(Vec::with_capacity(capacity)),
+            offsets: Vec::with_capacity(capacity + 1),
             base_offset: 0,
         }
+    }
+
+    fn push(&mut self, byte: u8, offset: usize) {
+        self.bytes.to_mut().push(byte);
+        self.offsets.push(offset);
     }
 
     /// The text itself.
@@ -46,12 +73,12 @@ impl<'doc> SourceText<'doc> {
         &self.bytes
     }
 
-    /// A part of it; nothing if there is no such part.
+    /// A part of the text; empty if there is no such part.
     pub(crate) fn slice(&self, range: Range<usize>) -> &[u8] {
         self.bytes.get(range).unwrap_or_default()
     }
 
-    /// Where the byte at `index` stands in the document; its end for the index behind the last.
+    /// The position in the document of the byte at `index`; the end of the text for the index behind the last byte.
     pub(crate) fn place(&self, index: usize) -> usize {
         if self.offsets.is_empty() {
             self.base_offset + index
@@ -62,8 +89,16 @@ impl<'doc> SourceText<'doc> {
     }
 }
 
-/// The bytes that a string means, each with where it stands in `literal`, which begins with its quote and may lack the
-/// closing one. Without a copy. A lone surrogate is U+FFFD.
+/// Whether a name in JSON, with or without quotes, is this one.
+pub(crate) fn is_named(literal: &[u8], name: &[u8]) -> bool {
+    match literal.first() {
+        Some(b'"' | b'\'') => unescape(literal).map(|(byte, _)| byte).eq(name.iter().copied()),
+        Some(_) | None => literal == name,
+    }
+}
+
+/// The decoded bytes of a JSON string, each with its offset in `literal`, which starts with its quote and may lack the
+/// closing one. Copies nothing. A lone surrogate is U+FFFD.
 pub(crate) fn unescape(literal: &[u8]) -> UnescapedBytes<'_> {
     UnescapedBytes {
         literal,
@@ -81,7 +116,7 @@ pub(crate) struct UnescapedBytes<'doc> {
     literal: &'doc [u8],
     quote: u8,
     at: usize,
-    /// The last character's bytes, of which `left` are still to be given.
+    /// The bytes of the last character in reverse, of which `pending_len` are still to come.
     pending: [u8; 4],
     pending_len: usize,
     char_offset: usize,
@@ -90,15 +125,6 @@ pub(crate) struct UnescapedBytes<'doc> {
 // === impl UnescapedBytes ===
 
 impl UnescapedBytes<'_> {
-    /// Where the string ends in the literal: before its closing quote.
-    pub(crate) fn end(mut self) -> usize {
-        self.by_ref().for_each(drop);
-        match self.literal.get(self.at) {
-            Some(byte) if *byte == self.quote => self.at,
-            Some(_) | None => self.literal.len(),
-        }
-    }
-
     /// The four digits at `at`.
     fn hex_digits(&self, at: usize) -> Option<u32> {
         let digits = self.literal.get(at..at.checked_add(4)?)?;
@@ -107,21 +133,19 @@ impl UnescapedBytes<'_> {
             .try_fold(0, |number, digit| Some(number << 4 | char::from(*digit).to_digit(16)?))
     }
 
+    /// Reads `\uXXXX`, and the second half of a pair.
     fn decode_surrogates(&mut self, first: u32) -> char {
         self.at += 6;
-        let low_surrogate = || {
-            let escape = self.literal.get(self.at..)?.starts_with(b"\\u");
-            self.hex_digits(self.at + 2)
-                .filter(|low| escape && (0xDC00..0xE000).contains(low))
+        let is_escape = self.literal.get(self.at..).is_some_and(|rest| rest.starts_with(b"\\u"));
+        let low = self.hex_digits(self.at + 2).filter(|_| is_escape);
+        let code = match (first, low) {
+            (0xD800..0xDC00, Some(low @ 0xDC00..0xE000)) => {
+                self.at += 6;
+                0x1_0000 + ((first - 0xD800) << 10) + (low - 0xDC00)
+            }
+            _ => first,
         };
-        if (0xD800..0xDC00).contains(&first)
-            && let Some(low) = low_surrogate()
-        {
-            self.at += 6;
-            let code = 0x1_0000 + ((first - 0xD800) << 10) + (low - 0xDC00);
-            return char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER);
-        }
-        char::from_u32(first).unwrap_or(char::REPLACEMENT_CHARACTER)
+        char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER)
     }
 }
 
@@ -162,3 +186,6 @@ impl Iterator for UnescapedBytes<'_> {
         Some((unescaped, self.char_offset))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -151,12 +151,7 @@ fn restored_parts_come_before_the_closing_boundary() {
 
 #[test]
 fn files_are_streamed() {
-    let mut scrubber = Scrubber::from_headers(
-        &headers(MULTIPART_BOUNDARY_B),
-        ClientCredentialPolicy::Replace,
-        ScrubMode::Remove,
-    )
-    .unwrap();
+    let mut scrubber = scrubber(MULTIPART_BOUNDARY_B, ClientCredentialPolicy::Replace, ScrubMode::Remove);
     let mut out = BytesMut::new();
     let head = b"--b\r\nContent-Disposition: form-data; name=file; filename=a\r\n\r\n";
     scrubber.push(head, &mut out).unwrap();
@@ -190,6 +185,19 @@ fn a_credential_that_is_too_long_is_refused() {
             assert!(matches!(left, Err(ScrubError::CannotScrub(_))));
         }
     }
+    // What may have to be put back is bounded too.
+    let app_token = "--b\r\nContent-Disposition: form-data; name=access_token\r\n\r\n1|s\r\n";
+    let many = app_token.repeat(8 * 1024);
+    let left = scrub_in_chunks(
+        MULTIPART_BOUNDARY_B,
+        ClientCredentialPolicy::Replace,
+        ScrubMode::Remove,
+        many.as_bytes(),
+        &[1000],
+    );
+    assert!(matches!(left, Err(ScrubError::CannotScrub(_))));
+    // Where nothing is held, there may be any number.
+    assert_eq!(replaced(&many.replace("1|s", "EAAG")), "");
 }
 
 #[test]
@@ -314,7 +322,9 @@ proptest! {
             format!("{head}{blank}{value}{line_end}").into_bytes()
         };
         let content_type = format!("multipart/form-data; boundary=\"{boundary}\"");
-        assert_follows_rules(&content_type, &pieces, &lengths, join, mask);
+        let body = PiecewiseBody { content_type: &content_type, pieces: &pieces, join: &join };
+        assert_follows_rules_in_memory(&body);
+        assert_follows_rules_in_chunks(&body, &lengths, mask);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 use serde_json::{Map, Value};
 
-use super::{ClientCredentialPolicy, POLICIES, ScrubMode, scrub_in_chunks, scrub_in_memory};
+use super::{ClientCredentialPolicy, POLICIES, scrub_text};
 
 /// A document of serde's.
 fn value() -> impl Strategy<Value = Value> {
@@ -94,7 +94,7 @@ proptest! {
     #[test]
     fn no_credential_survives_and_every_other_byte_does((with, without) in object()) {
         prop_assume!(!with.contains("|"));
-        let (left, _) = scrub_in_memory(&with, ClientCredentialPolicy::Replace).unwrap();
+        let (left, _) = scrub_text(&with, ClientCredentialPolicy::Replace).unwrap();
         // Space behind a credential that is the last of all, and has nothing before it, stays.
         if without.trim_start_matches('{').trim_end_matches('}').trim().is_empty() {
             prop_assert_eq!(left.replace([' ', '\n'], ""), "{}");
@@ -105,33 +105,21 @@ proptest! {
             serde_json::from_str::<Value>(&left).unwrap(),
             serde_json::from_str::<Value>(&without).unwrap()
         );
-        prop_assert_eq!(&scrub_in_memory(&left, ClientCredentialPolicy::Replace).unwrap().0, &left);
+        prop_assert_eq!(&scrub_text(&left, ClientCredentialPolicy::Replace).unwrap().0, &left);
     }
 
     #[test]
-    fn masking_keeps_length_and_validity((with, without) in object(), cuts in prop::collection::vec(any::<usize>(), 0..6)) {
-        let (left, _) = scrub_in_chunks(&with, ClientCredentialPolicy::Replace, ScrubMode::Mask, &cuts).unwrap();
-        prop_assert_eq!(left.len(), with.len());
-        let Value::Object(mut members) = serde_json::from_str(&left).unwrap() else { panic!("no object") };
-        members.retain(|name, _| !name.starts_with("xxxxxxxxxxxx"));
-        prop_assert_eq!(Value::Object(members), serde_json::from_str::<Value>(&without).unwrap());
-    }
-
-    #[test]
-    fn the_result_does_not_depend_on_the_chunks(
+    fn what_is_clean_stays_as_it_is(
         (with, _) in object(),
         rubbish in "[{}\\[\\]\"',:;= a]{0,6}",
         at in any::<prop::sample::Index>(),
-        cuts in prop::collection::vec(any::<usize>(), 1..8),
     ) {
         let mut body = with;
         let char_offsets: Vec<_> = body.char_indices().map(|(at, _)| at).collect();
         body.insert_str(char_offsets[at.index(char_offsets.len())], &rubbish);
-        let ascii = body.replace(|letter: char| !letter.is_ascii(), "?");
         for policy in POLICIES {
-            for mode in [ScrubMode::Remove, ScrubMode::Mask] {
-                let together = scrub_in_chunks(&ascii, policy, mode, &[]);
-                prop_assert_eq!(scrub_in_chunks(&ascii, policy, mode, &cuts), together);
+            if let Ok((left, _)) = scrub_text(&body, policy) {
+                prop_assert_eq!(scrub_text(&left, policy).map(|(again, _)| again), Ok(left));
             }
         }
     }

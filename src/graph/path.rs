@@ -1,0 +1,78 @@
+//! The path of a request: which endpoint it names, and what a log may show of it.
+
+use std::fmt;
+
+use percent_encoding::percent_decode;
+
+/// A path for logs: `{id}` for everything that is not a plain word.
+#[derive(Clone, Copy)]
+pub struct PathTemplate<'path>(pub(super) &'path str);
+
+const MAX_TEMPLATE_SEGMENTS: usize = 6;
+const MAX_EDGE_NAME_BYTES: usize = 32;
+
+/// Whether this is an endpoint that makes tokens out of the credentials in its query: below `/oauth/`, or Instagram's and
+/// Threads' `/access_token` and `/refresh_access_token`, with or without a version before.
+pub(super) fn is_token_endpoint(path: &str) -> bool {
+    let path = path.split(['?', '#']).next().unwrap_or_default();
+    let mut segments = segments_without_version(path);
+    let (first, is_last) = (segments.next(), segments.next().is_none());
+    let matches_decoded = |segment: &str, name: &[u8]| {
+        percent_decode(segment.as_bytes())
+            .map(|byte| byte.to_ascii_lowercase())
+            .eq(name.iter().copied())
+    };
+    first.is_some_and(|first| {
+        matches_decoded(first, b"oauth")
+            || (is_last && (matches_decoded(first, b"access_token") || matches_decoded(first, b"refresh_access_token")))
+    })
+}
+
+/// The segments of a path, without empty ones and a version in front.
+pub(super) fn segments_without_version(path: &str) -> impl Iterator<Item = &str> {
+    let mut segments = path.split('/').filter(|segment| !segment.is_empty()).peekable();
+    segments.next_if(|first| is_version(first));
+    segments
+}
+
+/// Whether a segment is a version, such as `v19.0`.
+pub(super) fn is_version(segment: &str) -> bool {
+    let is_digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    segment.len() <= 8
+        && segment
+            .strip_prefix('v')
+            .and_then(|number| number.split_once('.'))
+            .is_some_and(|(major, minor)| is_digits(major) && is_digits(minor))
+}
+
+/// Whether a path segment names an edge or an endpoint: those are lower-case words. Tokens, upload ids and signatures have
+/// digits, capitals or signs, so none of them passes for one.
+fn is_edge_name(segment: &str) -> bool {
+    segment.len() <= MAX_EDGE_NAME_BYTES && segment.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+}
+
+// === impl PathTemplate ===
+
+impl fmt::Display for PathTemplate<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut segments = self.0.strip_prefix('/').unwrap_or(self.0).split('/');
+        for segment in segments.by_ref().take(MAX_TEMPLATE_SEGMENTS) {
+            f.write_str("/")?;
+            f.write_str(if is_edge_name(segment) || is_version(segment) {
+                segment
+            } else {
+                "{id}"
+            })?;
+        }
+        if segments.next().is_some() {
+            f.write_str("/…")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for PathTemplate<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
