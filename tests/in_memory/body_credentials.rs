@@ -5,8 +5,8 @@ use graphward::graph::{ClientCredentialPolicy, ProofMode};
 
 use crate::request_bodies::{MIB, assert_healed, with_small_limits};
 use crate::support::{
-    FIRST_TOKEN, PROTOCOL_PAIRS, Protocol, RecordedRequest, SECOND_TOKEN, TestBody, TestProxy, TestProxyBuilder,
-    chunked, post, request, sized, with,
+    FIRST_TOKEN, LogCapture, PROTOCOL_PAIRS, Protocol, RecordedRequest, SECOND_TOKEN, TestBody, TestProxy,
+    TestProxyBuilder, chunked, post, request, sized, with,
 };
 
 /// What an app sends that knows a token of its own.
@@ -140,43 +140,126 @@ fn assert_masked(seen: &RecordedRequest, sent: &Bytes, token: &str) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_streams_with_a_promised_length_keeps_it_and_the_token_is_masked() {
+async fn a_multipart_form_that_streams_with_a_promised_length_keeps_it_and_the_token_is_masked() {
     for way in PROTOCOL_PAIRS {
         let home = TestProxyBuilder::new()
             .with_protocols(way)
             .with(with_small_limits)
             .start()
             .await;
-        for case in cases(STALE, 20_000) {
-            let known = post_as(case.kind, sized(case.sent.clone()));
-            assert_eq!(home.app.fetch(known).await.status, 200);
-            assert_masked(&home.graph.last_request(), &case.sent, STALE);
-        }
-        assert_eq!(removed_credentials(&home).await, 3);
-        assert_eq!(home.graph.attempts(), 3);
+        let case = multipart(STALE, 20_000);
+        let known = post_as(case.kind, sized(case.sent.clone()));
+        assert_eq!(home.app.fetch(known).await.status, 200);
+        assert_masked(&home.graph.last_request(), &case.sent, STALE);
+        assert_eq!(removed_credentials(&home).await, 1);
+        assert_eq!(home.graph.attempts(), 1);
         home.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_streams_without_one_is_shorter_than_it_was() {
+async fn a_multipart_form_that_streams_without_a_length_is_shorter_than_it_was() {
     for way in PROTOCOL_PAIRS {
         let home = TestProxyBuilder::new()
             .with_protocols(way)
             .with(with_small_limits)
             .start()
             .await;
-        for case in cases(STALE, 20_000) {
-            let unknown = post_as(case.kind, chunked(case.sent.clone(), 1_003));
-            assert_eq!(home.app.fetch(unknown).await.status, 200);
-            let seen = home.graph.last_request();
-            assert!(seen.body.as_ref() == Some(&case.stripped), "{}", case.kind);
-            assert!(seen.all("content-length").is_empty());
-            if way.graph == Protocol::Http1 {
-                assert_eq!(seen.all("transfer-encoding"), ["chunked"]);
+        let case = multipart(STALE, 20_000);
+        let unknown = post_as(case.kind, chunked(case.sent.clone(), 1_003));
+        assert_eq!(home.app.fetch(unknown).await.status, 200);
+        let seen = home.graph.last_request();
+        assert!(seen.body.as_ref() == Some(&case.stripped), "{}", case.kind);
+        assert!(seen.all("content-length").is_empty());
+        if way.graph == Protocol::Http1 {
+            assert_eq!(seen.all("transfer-encoding"), ["chunked"]);
+        }
+        assert_eq!(removed_credentials(&home).await, 1);
+        home.shutdown().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn json_and_forms_are_read_whole_past_the_limit_of_a_replay_and_lose_the_token() {
+    for way in PROTOCOL_PAIRS {
+        let home = TestProxyBuilder::new()
+            .with_protocols(way)
+            .with(with_small_limits)
+            .start()
+            .await;
+        for case in [form(STALE, 20_000), json(STALE, 20_000)] {
+            for body in [sized(case.sent.clone()), chunked(case.sent.clone(), 1_003)] {
+                assert_eq!(home.app.fetch(post_as(case.kind, body)).await.status, 200);
+                let seen = home.graph.last_request();
+                assert!(seen.body.as_ref() == Some(&case.stripped), "{}", case.kind);
+                assert_eq!(seen.all("content-length"), [case.stripped.len().to_string()]);
             }
         }
-        assert_eq!(removed_credentials(&home).await, 3);
+        assert_eq!(removed_credentials(&home).await, 4);
+        assert_eq!(
+            (unsearched(&home, "too_large").await, home.replay_bytes().await),
+            (0, 0)
+        );
+        home.shutdown().await;
+    }
+}
+
+/// How many bodies were forwarded without a search.
+async fn unsearched(home: &TestProxy, reason: &str) -> i64 {
+    let series = format!(r#"graphward_unsearched_bodies_total{{tenant="default",reason="{reason}"}}"#);
+    home.metric(&series).await
+}
+
+/// The app's body arrived as it was, and with the tenant's token in the header.
+fn assert_unsearched(home: &TestProxy, sent: &Bytes) {
+    let seen = home.graph.last_request();
+    assert!(seen.body.as_ref() == Some(sent));
+    assert_eq!(seen.all("authorization"), [format!("Bearer {FIRST_TOKEN}")]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn json_and_forms_past_eight_mebibytes_are_forwarded_unsearched_and_counted() {
+    for way in [PROTOCOL_PAIRS[0], PROTOCOL_PAIRS[1]] {
+        let log = LogCapture::at_trace();
+        let home = TestProxyBuilder::new().with_protocols(way).start().await;
+        for case in [form(STALE, 8 * MIB), json(STALE, 8 * MIB)] {
+            for body in [sized(case.sent.clone()), chunked(case.sent.clone(), 100_003)] {
+                assert_eq!(home.app.fetch(post_as(case.kind, body)).await.status, 200);
+                assert_unsearched(&home, &case.sent);
+            }
+        }
+        assert_eq!(unsearched(&home, "too_large").await, 4);
+        assert_eq!((removed_credentials(&home).await, home.replay_bytes().await), (0, 0));
+        assert!(
+            log.text()
+                .contains("forwarding a request body without searching it for credentials")
+        );
+        home.shutdown().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn json_and_forms_without_memory_left_are_forwarded_unsearched_and_counted() {
+    for way in PROTOCOL_PAIRS {
+        let house = TestProxyBuilder::new().with_protocols(way).with(|config| {
+            config.heal.body_memory = 1_000;
+            config.heal.memory_total = 4_000;
+        });
+        let home = house.start().await;
+        for case in [form(STALE, 5_000), json(STALE, 5_000)] {
+            for body in [sized(case.sent.clone()), chunked(case.sent.clone(), 503)] {
+                assert_eq!(home.app.fetch(post_as(case.kind, body)).await.status, 200);
+                assert_unsearched(&home, &case.sent);
+            }
+        }
+        assert_eq!(unsearched(&home, "no_memory").await, 4);
+        assert_eq!(home.replay_bytes().await, 0);
+        let small = json(STALE, 100);
+        assert_eq!(home.app.fetch(post_as(small.kind, sized(small.sent))).await.status, 200);
+        assert!(
+            home.graph.last_request().body == Some(small.stripped),
+            "the budget came back"
+        );
         home.shutdown().await;
     }
 }

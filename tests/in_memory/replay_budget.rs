@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use crate::request_bodies::{MIB, assert_healed, pattern, with_small_limits};
 use crate::support::{
-    EXPIRED_ERROR, PROTOCOL_PAIRS, ScriptedResponse, TestProxyBuilder, chunked, chunked_with_delay, post, sized,
+    EXPIRED_ERROR, PROTOCOL_PAIRS, ScriptedResponse, TestProxyBuilder, chunked, chunked_with_delay, post_file, sized,
 };
 
 #[tokio::test(start_paused = true)]
@@ -28,7 +28,7 @@ async fn a_body_is_counted_where_it_is_held_and_by_its_length() {
             assert_eq!(home.replay_bytes_in(place).await, length, "by {step}");
         };
         let body = chunked(pattern(length as usize), step);
-        let (answer, ()) = tokio::join!(home.app.fetch(post(body)), looks);
+        let (answer, ()) = tokio::join!(home.app.fetch(post_file(body)), looks);
         assert_eq!(answer.status, 200);
         home.shutdown().await;
     }
@@ -64,7 +64,7 @@ async fn what_was_spooled_of_a_body_that_streams_is_counted_until_it_is_sent() {
         assert_eq!(home.replay_bytes_in("disk").await, MIB as i64);
     };
     let body = chunked(pattern(2 * MIB), 10_000);
-    let (answer, ()) = tokio::join!(home.app.fetch(post(body)), looks);
+    let (answer, ()) = tokio::join!(home.app.fetch(post_file(body)), looks);
     assert_eq!(answer.status, 200);
     home.shutdown().await;
 }
@@ -72,7 +72,7 @@ async fn what_was_spooled_of_a_body_that_streams_is_counted_until_it_is_sent() {
 #[tokio::test(start_paused = true)]
 async fn a_body_that_says_it_is_too_large_is_not_held_at_all() {
     let home = TestProxyBuilder::new().with(with_small_limits).start().await;
-    let mut request = post(chunked_with_delay(pattern(5_000), 1_000, Duration::from_secs(1)));
+    let mut request = post_file(chunked_with_delay(pattern(5_000), 1_000, Duration::from_secs(1)));
     let length = "5000".parse().unwrap();
     request.headers_mut().insert("content-length", length);
     let looks = async {
@@ -101,13 +101,13 @@ async fn a_body_past_the_budget_of_all_streams_and_the_budget_comes_back() {
             sleep(Duration::from_secs(1)).await;
             assert_eq!(home.replay_bytes().await, 1_000);
             home.graph.enqueue(ScriptedResponse::expired());
-            let answer = home.app.fetch(post(sized(pattern(600)))).await;
+            let answer = home.app.fetch(post_file(sized(pattern(600)))).await;
             assert_eq!(answer.text(), EXPIRED_ERROR, "no room to hold it");
         };
-        let (first, ()) = tokio::join!(home.app.fetch(post(sized(pattern(1_000)))), second);
+        let (first, ()) = tokio::join!(home.app.fetch(post_file(sized(pattern(1_000)))), second);
         assert_eq!(first.status, 200);
         assert_eq!(home.replay_bytes().await, 0);
-        assert_healed(&home, 1, post(sized(pattern(1_000))), &pattern(1_000)).await;
+        assert_healed(&home, 1, post_file(sized(pattern(1_000))), &pattern(1_000)).await;
         home.shutdown().await;
     }
 }

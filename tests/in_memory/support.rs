@@ -13,7 +13,7 @@ mod scripted_response;
 mod source;
 mod tasks;
 
-pub(crate) use app::{App, get, post, request, with};
+pub(crate) use app::{App, get, post, post_file, request, with};
 pub(crate) use bodies::{TestBody, aborted, chunked, chunked_with_delay, sized, stalled};
 pub(crate) use graph::{ConnectOutcome, Graph, RecordedRequest};
 pub(crate) use harness::{APP_SECRET, TestProxy, TestProxyBuilder, start_time};

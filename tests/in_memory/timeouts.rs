@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::support::{
     ConnectOutcome, EXPIRED_ERROR, FIRST_TOKEN, PROTOCOL_PAIRS, SECOND_TOKEN, ScriptedResponse, TestProxyBuilder,
-    chunked_with_delay, post,
+    chunked_with_delay, post_file,
 };
 
 #[tokio::test(start_paused = true)]
@@ -33,7 +33,7 @@ async fn the_wait_for_an_answer_counts_from_the_end_of_the_requests_body() {
             config.heal.body_disk = 10;
         });
         let home = house.start().await;
-        let slow = || post(chunked_with_delay("x".repeat(1_000), 100, Duration::from_secs(20)));
+        let slow = || post_file(chunked_with_delay("x".repeat(1_000), 100, Duration::from_secs(20)));
         let began = Instant::now();
         home.graph
             .enqueue(ScriptedResponse::json(200, "{}").delayed(Duration::from_secs(55)));
@@ -191,7 +191,7 @@ async fn an_app_that_is_slower_than_graph_may_be_is_not_taken_for_a_slow_graph()
             config.upstream.head_timeout = Duration::from_secs(10);
         });
         let home = house.start().await;
-        let slow = || post(chunked_with_delay("x".repeat(1_000), 100, Duration::from_secs(25)));
+        let slow = || post_file(chunked_with_delay("x".repeat(1_000), 100, Duration::from_secs(25)));
         assert_eq!(home.app.fetch(slow()).await.status, 200);
         let began = Instant::now();
         home.graph.enqueue(ScriptedResponse::no_response());

@@ -128,7 +128,12 @@ pub(crate) fn get(target: &str) -> Request<TestBody> {
     request("GET", target, sized(""))
 }
 
-/// A WhatsApp message, as far as its target goes.
+/// A file: a body that graphward does not search for credentials, and so need not read whole.
+pub(crate) fn post_file(body: TestBody) -> Request<TestBody> {
+    with(post(body), &[("content-type", "application/octet-stream")])
+}
+
+/// A request to the path of WhatsApp messages.
 pub(crate) fn post(body: TestBody) -> Request<TestBody> {
     request("POST", "/v21.0/106540352242922/messages", body)
 }
