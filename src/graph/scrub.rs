@@ -20,6 +20,7 @@
 //! machine that could stop at any byte. Files come as multipart forms, and a file of two gigabytes must stream.
 
 mod batch;
+mod boundary;
 mod member;
 mod multipart;
 mod output;

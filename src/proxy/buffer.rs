@@ -117,27 +117,34 @@ pub(crate) async fn receive(
         findings,
     };
     let reserved_bytes = declared.unwrap_or(limits.memory_bytes);
+    let (mut prefix, mut memory_permit) = (Bytes::new(), None);
     if reserved_bytes > receiver.memory_limit() {
         receiver.give_up_search(Unsearched::TooLarge)?;
-    } else if let Some(permit) = budgets.memory.try_acquire(reserved_bytes) {
-        return receiver.buffer_in_memory(declared, permit).await;
+    } else if let Some(mut permit) = budgets.memory.try_acquire(reserved_bytes) {
+        prefix = receiver.read_into_memory(declared, &mut permit).await?;
+        if receiver.incoming.is_none() {
+            prefix = receiver.scrub_in_memory(prefix)?;
+            if prefix.len() as u64 <= limits.memory_bytes {
+                permit.shrink_to(prefix.len() as u64);
+                let storage = ReplayStorage::Memory(prefix);
+                return Ok(Replay::buffered(storage, Some(permit), receiver.findings));
+            }
+        }
+        memory_permit = Some(permit);
     } else {
         receiver.give_up_search(Unsearched::NoMemory)?;
     }
-    if declared.is_some_and(|length| length > limits.memory_bytes.max(limits.disk_bytes)) {
-        return receiver.into_streaming(Bytes::new(), None);
+    if memory_permit.is_none() && declared.is_some_and(|length| length > limits.memory_bytes.max(limits.disk_bytes)) {
+        return receiver.into_streaming(prefix, None);
     }
-    receiver.spool_to_disk(Bytes::new(), None).await
+    receiver.spool_to_disk(prefix, memory_permit).await
 }
 
 // === impl BodyReceiver ===
 
 impl BodyReceiver<'_> {
-    async fn buffer_in_memory(
-        mut self,
-        declared: Option<u64>,
-        mut permit: BytePermit,
-    ) -> Result<BufferedBody, Refusal> {
+    /// Reads the body to its end, or as much of it as fits in memory.
+    async fn read_into_memory(&mut self, declared: Option<u64>, permit: &mut BytePermit) -> Result<Bytes, Refusal> {
         let limit = self.memory_limit();
         let mut next = self.next_data().await?;
         // A small body is one frame, and is kept as it came.
@@ -146,7 +153,8 @@ impl BodyReceiver<'_> {
             && length <= limit
             && permit.try_grow_to(length)
         {
-            return self.finish_in_memory(next.unwrap_or_default(), permit).await;
+            self.incoming = None;
+            return Ok(next.unwrap_or_default());
         }
         let mut buffer = BytesMut::with_capacity(usize::try_from(declared.unwrap_or_default()).unwrap_or_default());
         while let Some(data) = next {
@@ -161,27 +169,19 @@ impl BodyReceiver<'_> {
             buffer.extend_from_slice(&data);
             if let Some(reason) = failure {
                 self.give_up_search(reason)?;
-                return self.spool_to_disk(buffer.freeze(), Some(permit)).await;
+                break;
             }
             next = self.next_data().await?;
         }
-        self.finish_in_memory(buffer.freeze(), permit).await
+        Ok(buffer.freeze())
     }
 
-    /// Cleans a body that is in memory. Past the limit for replays it goes to disk.
-    async fn finish_in_memory(mut self, mut bytes: Bytes, mut permit: BytePermit) -> Result<BufferedBody, Refusal> {
+    /// Cleans a body that is in memory whole.
+    fn scrub_in_memory(&mut self, mut bytes: Bytes) -> Result<Bytes, Refusal> {
         if let Some(scrub_config) = self.scrub_config.take() {
             (bytes, self.findings) = scrub_config.scrub_buffer(bytes)?;
         }
-        if bytes.len() as u64 > self.limits.memory_bytes {
-            return self.spool_to_disk(bytes, Some(permit)).await;
-        }
-        permit.shrink_to(bytes.len() as u64);
-        Ok(Replay::buffered(
-            ReplayStorage::Memory(bytes),
-            Some(permit),
-            self.findings,
-        ))
+        Ok(bytes)
     }
 
     /// The largest body that is received into memory.

@@ -7,7 +7,7 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode
 use serde_json::Value;
 use tokio::time::sleep;
 
-use crate::request_bodies::{MIB, with_small_limits};
+use crate::request_bodies::with_small_limits;
 use crate::support::{
     EXPIRED_ERROR, FIRST_TOKEN, PROTOCOL_PAIRS, RecordedRequest, SECOND_TOKEN, ScriptedResponse, TestBody, TestProxy,
     TestProxyBuilder, chunked, request, sized, with,
@@ -190,37 +190,6 @@ async fn items_past_the_limit_of_a_replay_lose_their_tokens_too() {
             assert_eq!(seen.body.as_ref().unwrap().len() == body.len(), is_multipart, "{kind}");
             assert_eq!(items(&seen).trim_end(), padded(CLEAN));
         }
-        home.shutdown().await;
-    }
-}
-
-/// A batch with so many bytes of white space in it.
-fn batch_with_fill(fill: usize) -> String {
-    format!(
-        r#"{{"batch":[{}{{"relative_url":"me?access_token=EAAold"}}]}}"#,
-        " ".repeat(fill)
-    )
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_batch_that_cannot_be_searched_is_refused() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
-        for body in [sized(batch_with_fill(8 * MIB)), chunked(batch_with_fill(8 * MIB), MIB)] {
-            let answer = home.app.fetch(batch("application/json", body)).await;
-            answer.refused(400, "http_request_error");
-            assert_eq!(answer.code(), 990_018);
-        }
-        home.shutdown().await;
-
-        let house = TestProxyBuilder::new().with_protocols(way);
-        let home = house.with(|config| config.heal.memory_total = 1_000).start().await;
-        let answer = home
-            .app
-            .fetch(batch("application/json", sized(batch_with_fill(1_000))))
-            .await;
-        answer.refused(503, "connection_limit_reached");
-        assert_eq!(home.graph.attempts(), 0);
         home.shutdown().await;
     }
 }

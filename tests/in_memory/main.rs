@@ -28,3 +28,4 @@ mod secret_leaks;
 mod support;
 mod timeouts;
 mod token_injection;
+mod unsearched_bodies;

@@ -12,7 +12,7 @@ fn row_18_chunks_that_stop_short_are_no_request() {
     for body in ["5\r\nhel", "5\r\nhello\r\n", "5\r\nhello\r\n0\r\n", "5", ""] {
         let mut client = Client::connect(house.proxy);
         client.send(format!(
-            "POST /r HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n{body}"
+            "POST /r HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/octet-stream\r\nTransfer-Encoding: chunked\r\n\r\n{body}"
         ));
         client.shutdown_write();
         let answer = client.answer();
@@ -36,7 +36,7 @@ fn row_21_endless_extensions_and_trailers_are_cut_off() {
     ] {
         let mut client = Client::connect(house.proxy);
         client.send(format!(
-            "POST /r HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n{start}"
+            "POST /r HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/octet-stream\r\nTransfer-Encoding: chunked\r\n\r\n{start}"
         ));
         assert!(
             client.stops_reading_within_4_mib(piece),
@@ -78,7 +78,7 @@ fn bodies_too_large_to_hold_stream_and_are_framed_once_too() {
     };
     let house = TestProxy::start_with(origin.port, setup);
     let chunk = format!("1000\r\n{}\r\n", "a".repeat(4096));
-    let head = "POST /r HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let head = "POST /r HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/octet-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
     let mut client = Client::connect(house.proxy);
     let answer = client.round_trip(format!("{head}{}0\r\nAuthorization: evil\r\n\r\n", chunk.repeat(3)));
     assert_eq!(answer.status, 200);

@@ -23,7 +23,7 @@ fn row_24_an_early_413_reaches_the_app_while_it_uploads() {
     });
     let house = TestProxy::start_with(origin.port, STREAMING);
     let mut client = Client::connect(house.proxy);
-    client.send("POST /r HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n");
+    client.send("POST /r HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/octet-stream\r\nContent-Length: 1000000\r\n\r\n");
     client.send("a".repeat(4_000));
     let answer = client.answer();
     assert_eq!((answer.status, answer.text().as_str()), (413, "big"), "row 24");
@@ -122,7 +122,7 @@ fn row_26_an_upload_that_breaks_off_is_no_whole_request_at_the_origin() {
         ] {
             for reset in [false, true] {
                 let mut client = Client::connect(house.proxy);
-                client.send(format!("POST /r HTTP/1.1\r\nHost: localhost\r\n{framing}\r\n{body}"));
+                client.send(format!("POST /r HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/octet-stream\r\n{framing}\r\n{body}"));
                 if reset {
                     sleep_millis(20);
                     client.reset();

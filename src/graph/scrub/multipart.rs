@@ -15,68 +15,47 @@ use std::mem;
 use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
-use memchr::memmem::Finder;
-use memchr::{memchr_iter, memrchr};
 
 use super::super::credential::ClientCredentialPolicy;
 use super::super::edit::apply;
 use super::super::parameter::{ParameterKind, ParameterName};
 use super::super::text::SourceText;
 use super::batch;
+use super::boundary::{Boundary, DelimiterLine, HeaderEnd, find_header_end};
 use super::output::ScrubOutput;
 use super::part;
-use super::state::{
-    Decision, InputState, MAX_FIELD_BYTES, ScrubError, ScrubMode, ScrubReport, ScrubState, check_length,
-};
+use super::state::{Decision, InputState, ScrubError, ScrubMode, ScrubReport, ScrubState, check_length};
 
-/// A multipart form.
+/// Cleans a multipart form.
 pub(super) struct MultipartScrubber {
-    /// A line end, and the boundary with its dashes.
-    delimiter: Finder<'static>,
+    boundary: Boundary,
     state: MultipartState,
-    /// Whether the next byte begins a line.
+    /// Whether the next byte starts a line.
     at_line_start: bool,
-    /// What cannot be told from a boundary, or is the beginning of a part's head.
+    /// Bytes that may be the beginning of a boundary line, or of the head of a part.
     buffered: BytesMut,
 }
 
 #[derive(Debug)]
 enum MultipartState {
-    /// In what leaves as it is.
+    /// In bytes that are forwarded as they came.
     Passthrough,
-    /// Behind a boundary line, so long, that is still in `kept`.
+    /// Behind a boundary line of this length, which is still in `buffered`.
     Headers(usize),
-    /// In a field that has to be seen whole.
+    /// In a field that has to be read whole.
     Field(BufferedField),
 }
 
-/// A field that has to be seen whole.
+/// A field that has to be read whole.
 struct BufferedField {
     name: ParameterName,
-    /// The boundary line, the head, and the value as far as it has come.
+    /// The boundary line, the head, and the value that has arrived so far.
     bytes: Vec<u8>,
-    /// Where the name is.
+    /// The ranges of the name.
     name_ranges: Vec<Range<usize>>,
-    /// Where the value is.
+    /// The start of the value.
     value_start: usize,
 }
-
-/// A boundary line, or the beginning of one; so long.
-enum DelimiterLine {
-    /// None.
-    None,
-    /// It cannot be told yet.
-    Incomplete,
-    /// It begins a part.
-    Opening(usize),
-    /// It ends the form.
-    Closing(usize),
-}
-
-/// The longest head of a part. A longer one is not read.
-const MAX_PART_HEADER_BYTES: usize = MAX_FIELD_BYTES;
-/// The most white space behind a boundary.
-const MAX_PADDING_BYTES: usize = 256;
 
 /// Cleans a form that is in memory. `None`: nothing had to change, and nothing was copied.
 ///
@@ -109,16 +88,15 @@ pub(super) fn scrub_in_memory(
 impl MultipartScrubber {
     /// Cleans a form with this boundary.
     pub(super) fn new(boundary: &[u8]) -> Self {
-        let delimiter = [b"\n--", boundary].concat();
         Self {
-            delimiter: Finder::new(&delimiter).into_owned(),
+            boundary: Boundary::new(boundary),
             state: MultipartState::Passthrough,
             at_line_start: true,
             buffered: BytesMut::new(),
         }
     }
 
-    /// The next bytes, or the last.
+    /// Takes the next bytes, or the last.
     pub(super) fn feed(
         &mut self,
         data: &[u8],
@@ -140,7 +118,7 @@ impl MultipartScrubber {
                     HeaderEnd::Incomplete => break,
                     HeaderEnd::Found(end) => data = self.begin_part(line, data.split_at(end), out),
                     HeaderEnd::TooLong | HeaderEnd::Truncated => {
-                        // Behind a head that breaks off nothing can be put any more.
+                        // Nothing can be put behind a truncated head.
                         if let HeaderEnd::Truncated = head {
                             self.restore_pending(scrub_state, out);
                         }
@@ -184,7 +162,7 @@ impl MultipartScrubber {
         Ok(())
     }
 
-    /// A part begins: its boundary line, its head and what is behind. Gives back the latter.
+    /// Begins a part: takes its boundary line and head, and the bytes behind it. Returns the latter.
     fn begin_part<'a>(
         &mut self,
         line: usize,
@@ -197,15 +175,12 @@ impl MultipartScrubber {
                 out.forward(begin);
                 MultipartState::Passthrough
             }
-            Some(part::PartField {
-                name,
-                name_ranges: places,
-            }) => MultipartState::Field(BufferedField {
+            Some(part::PartField { name, name_ranges }) => MultipartState::Field(BufferedField {
                 name,
                 bytes: begin.to_vec(),
-                name_ranges: places
+                name_ranges: name_ranges
                     .into_iter()
-                    .map(|place| place.start + line..place.end + line)
+                    .map(|range| range.start + line..range.end + line)
                     .collect(),
                 value_start: begin.len(),
             }),
@@ -213,31 +188,28 @@ impl MultipartScrubber {
         behind
     }
 
-    /// How much of this is content, and what the line behind it is.
+    /// The length of the content, and the line behind it.
     fn find_delimiter(&mut self, data: &[u8], input_state: InputState) -> (usize, DelimiterLine) {
         let mut content_len = 0;
         loop {
             let left = data.get(content_len..).unwrap_or_default();
             if self.at_line_start {
-                match self.parse_delimiter_line(left, input_state) {
+                match self.boundary.parse_line(left, input_state) {
                     DelimiterLine::None => {}
                     line @ (DelimiterLine::Incomplete | DelimiterLine::Opening(_) | DelimiterLine::Closing(_)) => {
                         return (content_len, line);
                     }
                 }
             }
-            if let Some(at) = self.delimiter.find(left) {
+            if let Some(at) = self.boundary.find(left) {
                 content_len += at + 1;
                 self.at_line_start = true;
                 continue;
             }
-            // What stands behind the last line feed may go on as a boundary.
-            let delimiter = self.delimiter.needle();
-            let tail = left.len().saturating_sub(delimiter.len());
-            let line_feed = memrchr(b'\n', left.get(tail..).unwrap_or_default()).map(|at| at + tail);
-            let partial_delimiter = line_feed.filter(|at| {
-                input_state == InputState::More && left.get(*at..).is_some_and(|begun| delimiter.starts_with(begun))
-            });
+            let partial_delimiter = match input_state {
+                InputState::More => self.boundary.find_partial(left),
+                InputState::End => None,
+            };
             if let Some(at) = partial_delimiter {
                 self.at_line_start = true;
                 return (content_len + at + 1, DelimiterLine::Incomplete);
@@ -249,51 +221,20 @@ impl MultipartScrubber {
         }
     }
 
-    /// What a line is, that begins here.
-    fn parse_delimiter_line(&self, data: &[u8], input_state: InputState) -> DelimiterLine {
-        let incomplete = match input_state {
-            InputState::More => DelimiterLine::Incomplete,
-            InputState::End => DelimiterLine::None,
-        };
-        let dashes = self.delimiter.needle().get(1..).unwrap_or_default();
-        let Some(behind) = data.strip_prefix(dashes) else {
-            return if dashes.starts_with(data) {
-                incomplete
-            } else {
-                DelimiterLine::None
-            };
-        };
-        let is_blank = |byte: &&u8| matches!(byte, b' ' | b'\t');
-        let padding_len = behind.iter().take_while(is_blank).count();
-        match behind.get(padding_len..).unwrap_or_default() {
-            _ if padding_len > MAX_PADDING_BYTES => DelimiterLine::None,
-            [b'\n', ..] => DelimiterLine::Opening(dashes.len() + padding_len + 1),
-            [b'\r', b'\n', ..] => DelimiterLine::Opening(dashes.len() + padding_len + 2),
-            [b'-', b'-', ..] if padding_len == 0 => DelimiterLine::Closing(dashes.len() + 2),
-            // A form that breaks off in a boundary line ends with it.
-            end @ ([] | [b'\r']) => match input_state {
-                InputState::More => DelimiterLine::Incomplete,
-                InputState::End => DelimiterLine::Closing(dashes.len() + padding_len + end.len()),
-            },
-            [b'-'] if padding_len == 0 => incomplete,
-            _ => DelimiterLine::None,
-        }
-    }
-
-    /// The field that was being read has been seen whole, if there is one.
+    /// Ends the field that was being read, if there is one.
     fn end_field(&mut self, scrub_state: &mut ScrubState, out: &mut ScrubOutput<'_>) -> Result<(), ScrubError> {
         let MultipartState::Field(field) = mem::replace(&mut self.state, MultipartState::Passthrough) else {
             return Ok(());
         };
         match field.finish(scrub_state, out)? {
             Decision::Keep => {}
-            // What has left ends before the boundary line.
+            // The forwarded bytes end before the boundary line.
             Decision::Remove => self.at_line_start = true,
         }
         Ok(())
     }
 
-    /// Puts back what may stay after all: as parts before the closing boundary, or at the end of a form that has none.
+    /// Puts back the parts that may stay after all: before the closing boundary, or at the end of a form without one.
     fn restore_pending(&self, scrub_state: &mut ScrubState, out: &mut ScrubOutput<'_>) {
         let fragments = scrub_state.resolve_pending();
         if !fragments.is_empty() && !self.at_line_start {
@@ -308,13 +249,13 @@ impl MultipartScrubber {
 /// Never the bytes.
 impl fmt::Debug for MultipartScrubber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Multipart")
-            .field("place", &self.state)
+        f.debug_struct("MultipartScrubber")
+            .field("state", &self.state)
             .finish_non_exhaustive()
     }
 }
 
-// === impl Field ===
+// === impl BufferedField ===
 
 impl BufferedField {
     fn buffer(&mut self, content: &[u8]) -> Result<(), ScrubError> {
@@ -355,8 +296,8 @@ impl BufferedField {
             (Decision::Remove, ScrubMode::Mask) => {
                 let value = self.value_start..self.value_start + value.len();
                 for range in self.name_ranges.iter().chain([&value]) {
-                    if let Some(place) = self.bytes.get_mut(range.clone()) {
-                        place.fill(b'x');
+                    if let Some(masked) = self.bytes.get_mut(range.clone()) {
+                        masked.fill(b'x');
                     }
                 }
                 out.insert(&self.bytes);
@@ -369,38 +310,6 @@ impl BufferedField {
 /// Never the bytes.
 impl fmt::Debug for BufferedField {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Field({:?})", self.name)
-    }
-}
-
-/// How far it is to the end of a part's head.
-enum HeaderEnd {
-    /// So far, with the blank line.
-    Found(usize),
-    /// It has not come yet.
-    Incomplete,
-    /// Too far.
-    TooLong,
-    /// The body ends before.
-    Truncated,
-}
-
-/// Where the head ends that stands behind a boundary line, so long.
-fn find_header_end(data: &[u8], line: usize, input_state: InputState) -> HeaderEnd {
-    let head = data.get(line..).unwrap_or_default();
-    let head = head.get(..MAX_PART_HEADER_BYTES).unwrap_or(head);
-    // The line that stands before the head ends in a line feed too.
-    let ends = [0].into_iter().chain(memchr_iter(b'\n', head).map(|at| at + 1));
-    for end in ends {
-        match head.get(end..).unwrap_or_default() {
-            [b'\n', ..] => return HeaderEnd::Found(line + end + 1),
-            [b'\r', b'\n', ..] => return HeaderEnd::Found(line + end + 2),
-            _ => {}
-        }
-    }
-    match input_state {
-        _ if head.len() == MAX_PART_HEADER_BYTES => HeaderEnd::TooLong,
-        InputState::More => HeaderEnd::Incomplete,
-        InputState::End => HeaderEnd::Truncated,
+        write!(f, "BufferedField({:?})", self.name)
     }
 }

@@ -156,8 +156,10 @@ pub(crate) fn get_request(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")
 }
 
-/// The bytes of a plain `POST`.
+/// The bytes of a plain `POST` with a body that graphward need not search for credentials.
 pub(crate) fn post_request(path: &str, body: &str) -> String {
     let length = body.len();
-    format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n{body}")
+    format!(
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/octet-stream\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
 }

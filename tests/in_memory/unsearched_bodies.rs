@@ -1,0 +1,104 @@
+//! JSON bodies and forms that cannot be read whole: forwarded as they are, counted and logged, unless they are batches.
+
+use bytes::Bytes;
+
+use crate::body_credentials::{STALE, form, json, post_as, removed_credentials};
+use crate::request_bodies::MIB;
+use crate::support::{
+    FIRST_TOKEN, LogCapture, PROTOCOL_PAIRS, TestBody, TestProxy, TestProxyBuilder, chunked, request, sized, with,
+};
+
+/// How many bodies were forwarded without a search.
+async fn unsearched(home: &TestProxy, reason: &str) -> i64 {
+    let series = format!(r#"graphward_unsearched_bodies_total{{tenant="default",reason="{reason}"}}"#);
+    home.metric(&series).await
+}
+
+/// The app's body arrived as it was, and with the tenant's token in the header.
+fn assert_unsearched(home: &TestProxy, sent: &Bytes) {
+    let seen = home.graph.last_request();
+    assert!(seen.body.as_ref() == Some(sent));
+    assert_eq!(seen.all("authorization"), [format!("Bearer {FIRST_TOKEN}")]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn json_and_forms_past_eight_mebibytes_are_forwarded_unsearched_and_counted() {
+    for way in [PROTOCOL_PAIRS[0], PROTOCOL_PAIRS[1]] {
+        let log = LogCapture::at_trace();
+        let home = TestProxyBuilder::new().with_protocols(way).start().await;
+        for case in [form(STALE, 8 * MIB), json(STALE, 8 * MIB)] {
+            for body in [sized(case.sent.clone()), chunked(case.sent.clone(), 100_003)] {
+                assert_eq!(home.app.fetch(post_as(case.kind, body)).await.status, 200);
+                assert_unsearched(&home, &case.sent);
+            }
+        }
+        assert_eq!(unsearched(&home, "too_large").await, 4);
+        assert_eq!((removed_credentials(&home).await, home.replay_bytes().await), (0, 0));
+        assert!(
+            log.text()
+                .contains("forwarding a request body without searching it for credentials")
+        );
+        home.shutdown().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn json_and_forms_without_memory_left_are_forwarded_unsearched_and_counted() {
+    for way in PROTOCOL_PAIRS {
+        let house = TestProxyBuilder::new().with_protocols(way).with(|config| {
+            config.heal.body_memory = 1_000;
+            config.heal.memory_total = 4_000;
+        });
+        let home = house.start().await;
+        for case in [form(STALE, 5_000), json(STALE, 5_000)] {
+            for body in [sized(case.sent.clone()), chunked(case.sent.clone(), 503)] {
+                assert_eq!(home.app.fetch(post_as(case.kind, body)).await.status, 200);
+                assert_unsearched(&home, &case.sent);
+            }
+        }
+        assert_eq!(unsearched(&home, "no_memory").await, 4);
+        assert_eq!(home.replay_bytes().await, 0);
+        let small = json(STALE, 100);
+        assert_eq!(home.app.fetch(post_as(small.kind, sized(small.sent))).await.status, 200);
+        assert!(
+            home.graph.last_request().body == Some(small.stripped),
+            "the budget came back"
+        );
+        home.shutdown().await;
+    }
+}
+
+/// A batch with so many bytes of white space in it.
+fn batch_with_fill(fill: usize) -> String {
+    format!(
+        r#"{{"batch":[{}{{"relative_url":"me?access_token=EAAold"}}]}}"#,
+        " ".repeat(fill)
+    )
+}
+
+fn post_batch(body: TestBody) -> http::Request<TestBody> {
+    with(
+        request("POST", "/v21.0/", body),
+        &[("content-type", "application/json")],
+    )
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_cannot_be_searched_is_refused() {
+    for way in PROTOCOL_PAIRS {
+        let home = TestProxyBuilder::new().with_protocols(way).start().await;
+        for body in [sized(batch_with_fill(8 * MIB)), chunked(batch_with_fill(8 * MIB), MIB)] {
+            let answer = home.app.fetch(post_batch(body)).await;
+            answer.refused(400, "http_request_error");
+            assert_eq!(answer.code(), 990_018);
+        }
+        home.shutdown().await;
+
+        let house = TestProxyBuilder::new().with_protocols(way);
+        let home = house.with(|config| config.heal.memory_total = 1_000).start().await;
+        let answer = home.app.fetch(post_batch(sized(batch_with_fill(1_000)))).await;
+        answer.refused(503, "connection_limit_reached");
+        assert_eq!(home.graph.attempts(), 0);
+        home.shutdown().await;
+    }
+}
