@@ -29,9 +29,10 @@ pub fn find_batch_rejection(body: &[u8]) -> Option<(RejectionReason, GraphError)
 }
 
 fn item_rejection(item: &Value) -> Option<(RejectionReason, GraphError)> {
-    let status = match item.get("code")? {
-        Value::String(code) => code.parse().ok()?,
-        code => u16::try_from(code.as_u64()?).ok()?,
+    let code = item.get("code")?;
+    let status = match code.as_str() {
+        Some(digits) => digits.parse().ok()?,
+        None => u16::try_from(code.as_u64()?).ok()?,
     };
     let status = StatusCode::from_u16(status).ok()?;
     let body = item.get("body")?.as_str()?;

@@ -7,7 +7,7 @@ use super::*;
 fn members(text: &str) -> Vec<(&str, &str)> {
     let whole = 0..text.len();
     let members = tokens(text.as_bytes(), whole).filter_map(|token| match token {
-        Token::Member(member) => Some((&text[member.name], &text[member.value])),
+        Token::Member(member) => Some((text.get(member.name)?, text.get(member.value)?)),
         Token::Open(..) | Token::Comma(_) | Token::Close => None,
     });
     members.collect()
