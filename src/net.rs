@@ -16,7 +16,6 @@ mod sniff;
 mod tasks;
 pub mod tls;
 mod tunnel;
-mod validity;
 pub mod watch;
 
 pub use connect::{

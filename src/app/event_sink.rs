@@ -24,19 +24,19 @@ fn record_attempt(metrics: &TokenMetrics, report: &OperationReport<'_>) {
     let (result, refresh) = match &report.outcome {
         Ok(Some(_)) if report.renewer_called => ("obtained", RefreshOutcome::Renewed),
         Ok(Some(_)) => ("obtained", RefreshOutcome::Found),
-        Ok(None) | Err(ObtainError::NothingNew) => ("nothing_new", RefreshOutcome::Unchanged),
+        Ok(None) | Err(ObtainError::NothingNew) => ("unchanged", RefreshOutcome::Unchanged),
         Err(ObtainError::Transient { .. }) => ("failed", RefreshOutcome::Failed),
         Err(ObtainError::Permanent { .. }) if report.renewer_called => ("refused", RefreshOutcome::ActionRequired),
-        Err(ObtainError::Permanent { reason, .. }) => {
-            metrics.count_rejected_file(reason);
-            // The token provider's reasons for a token that it does not accept.
-            match *reason {
-                "quarantined" | "rejected_before" | "expired" => ("refused", RefreshOutcome::RejectedByVerify),
-                _ => ("refused", RefreshOutcome::ActionRequired),
+        Err(error @ ObtainError::Permanent { .. }) => {
+            metrics.count_rejected_file(error.reason());
+            if error.is_about_source_token() {
+                ("refused", RefreshOutcome::RejectedByVerify)
+            } else {
+                ("refused", RefreshOutcome::ActionRequired)
             }
         }
     };
-    metrics.count_attempt(report.operation.label(), result, report.took.as_secs_f64());
+    metrics.count_attempt(report.operation.label(), result, report.duration.as_secs_f64());
     // A check that finds the current token is not a refresh.
     match (report.operation, refresh) {
         (Operation::Check, RefreshOutcome::Unchanged) => {}

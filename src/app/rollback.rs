@@ -6,6 +6,7 @@ use tokio::time::timeout;
 
 use super::token_provider::{HttpClients, TokenProviderError, build_source, file_source, with_store};
 use crate::config::{Config, TokenSource};
+use crate::net::Tasks;
 use crate::net::tls::TlsError;
 use crate::source::RollbackOutcome;
 use crate::token::{ObtainError, Source as _};
@@ -51,11 +52,11 @@ pub async fn roll_back(config: &Config, clock: Clock) -> Result<(String, Rollbac
 async fn roll_back_first_source(config: &Config, clock: Clock) -> Result<(String, RollbackOutcome), RollbackError> {
     let token_config = &config.token;
     let clients = HttpClients::new(config)?;
-    let mut first_error = None;
+    let (mut first_error, tasks) = (None, Tasks::default());
     for (index, source) in token_config.sources.iter().enumerate() {
         let (location, result) = match (&token_config.store, source) {
             (Some(store), source) => {
-                let inner = build_source(source, &clients.internal, clock)?;
+                let inner = build_source(source, &clients.internal, &tasks, clock)?;
                 let mut stored = with_store(inner, store, index, clock)?;
                 (stored.describe(), stored.roll_back().await)
             }

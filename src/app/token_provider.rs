@@ -10,7 +10,7 @@ use crate::config::{
 };
 use crate::graph::{Destinations, GraphService as Host, Origin, TokenFamily};
 use crate::net::tls::TlsError;
-use crate::net::{AllowedSchemes, HttpClient, HttpClientConfig, HttpEndpoint};
+use crate::net::{AllowedSchemes, HttpClient, HttpClientConfig, HttpEndpoint, Tasks};
 use crate::renew::{
     AppCredentials, DebugTokenInspector, ExchangeRenewer, ExecRenewer, GraphApi, HttpRenewer, MintRenewer,
     MintSettings, RefreshRenewer,
@@ -78,6 +78,7 @@ struct ProviderDeps<'a> {
     destinations: &'a Destinations,
     app: Option<AppCredentials>,
     app_secret: Option<Secret>,
+    tasks: &'a Tasks,
     clock: Clock,
 }
 
@@ -86,6 +87,7 @@ pub(super) fn token_provider(
     config: &Config,
     app_secret: Option<Secret>,
     (clients, destinations): (&HttpClients, &Destinations),
+    tasks: &Tasks,
     clock: Clock,
 ) -> Result<TokenProvider, TokenProviderError> {
     let deps = ProviderDeps {
@@ -93,6 +95,7 @@ pub(super) fn token_provider(
         destinations,
         app: app_credentials(&config.app, app_secret.as_ref()),
         app_secret,
+        tasks,
         clock,
     };
     build_token_provider(&config.token, &deps)
@@ -104,7 +107,7 @@ fn build_token_provider(
 ) -> Result<TokenProvider, TokenProviderError> {
     let mut sources = Vec::new();
     for (index, source) in token_config.sources.iter().enumerate() {
-        let source = build_source(source, &deps.clients.internal, deps.clock)?;
+        let source = build_source(source, &deps.clients.internal, deps.tasks, deps.clock)?;
         sources.push(match &token_config.store {
             Some(store) => Box::new(with_store(source, store, index, deps.clock)?),
             None => source,
@@ -134,6 +137,7 @@ fn app_credentials(app: &AppConfig, secret: Option<&Secret>) -> Option<AppCreden
 pub(super) fn build_source(
     source: &TokenSource,
     internal: &HttpClient,
+    tasks: &Tasks,
     clock: Clock,
 ) -> Result<Box<dyn Source>, TokenProviderError> {
     Ok(match source {
@@ -163,7 +167,7 @@ pub(super) fn build_source(
             };
             Box::new(ExecSource::new(settings, clock))
         }
-        TokenSource::Postgres(row) => Box::new(postgres_source(row)?),
+        TokenSource::Postgres(row) => Box::new(postgres_source(row, tasks)?),
     })
 }
 
@@ -180,8 +184,8 @@ pub(super) fn file_source(
     })
 }
 
-fn postgres_source(row: &PostgresSourceConfig) -> Result<PostgresSource, TokenProviderError> {
-    Ok(PostgresSource::new(PostgresSettings {
+fn postgres_source(row: &PostgresSourceConfig, tasks: &Tasks) -> Result<PostgresSource, TokenProviderError> {
+    let settings = PostgresSettings {
         url: resolve_secret("token.source.postgres", &row.url)?,
         query: row.query.clone(),
         params: row.params.clone(),
@@ -190,7 +194,8 @@ fn postgres_source(row: &PostgresSourceConfig) -> Result<PostgresSource, TokenPr
         poll_interval: row.poll_interval,
         fernet: load_fernet(&row.fernet_keys)?,
         ca_file: row.ca_file.clone(),
-    })?)
+    };
+    Ok(PostgresSource::new(settings, tasks.clone())?)
 }
 
 /// Wraps a source whose renewed tokens are kept in the store. A stored token descends from the token of one source, so each

@@ -11,7 +11,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use rustls::pki_types::pem::{self, PemObject};
@@ -19,9 +19,10 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{InconsistentKeys, ServerConfig};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
+use x509_cert::Certificate;
+use x509_cert::der::Decode as _;
 
 use super::connect::HttpVersion;
-use super::validity::not_after;
 use super::watch::{MAX_FILE_BYTES, ReadResult, WatchedFiles};
 use crate::types::{Clock, error_chain};
 
@@ -256,6 +257,12 @@ fn checked_contents(path: &Path, read: ReadResult) -> Result<zeroize::Zeroizing<
 /// Returns whether every user of the machine can read the file.
 fn is_world_readable(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|file| file.mode() & 0o004 != 0)
+}
+
+/// Returns the end of a DER certificate's validity, which rustls does not check; `None` if it cannot be parsed.
+fn not_after(certificate: &[u8]) -> Option<SystemTime> {
+    let certificate = Certificate::from_der(certificate).ok()?;
+    Some(certificate.tbs_certificate.validity.not_after.to_system_time())
 }
 
 #[cfg(test)]

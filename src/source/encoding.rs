@@ -21,7 +21,7 @@ pub(super) enum EncodingError {
     Decode(#[from] DecodeError),
     #[error(transparent)]
     Fernet(#[from] FernetError),
-    #[error("it is a Fernet text, not a token; name the key that opens it with `fernet_key`")]
+    #[error("it is encrypted with Fernet; set `fernet_key` to the key that decrypts it")]
     Encrypted,
     #[error("the new token has a character that cannot stand there; is it a token?")]
     Unrepresentable,

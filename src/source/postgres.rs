@@ -1,15 +1,15 @@
-//! A row of a PostgreSQL table, or of whatever a query can show.
+//! A row of a PostgreSQL table, or of any query.
 //!
-//! # What is asked of the two statements
+//! # The two statements
 //!
-//! * `query` shows one row. Its first column is the token (text, varchar, or bytea that is UTF-8; sealed by Fernet if
-//!   there are keys). A second column, if there is one, is the token's end: a timestamptz, or seconds since 1970; NULL and
-//!   0 are never. `params` are its `$1`, `$2` …; the server finds out their types, so that a text does for a uuid or a
-//!   number without a cast.
-//! * `update` gets the new token (sealed, if there are keys) as `$1`, and `params` as `$2`, `$3` …; if it uses the
-//!   parameter after those, that is the new token's end in seconds since 1970, or NULL if it is unknown or never. It changes
-//!   exactly one row, that which `query` shows. What it does with the token before is its own affair; for a rollback,
-//!   `previous_access_token = access_token` does.
+//! * `query` returns one row. Its first column is the token (text, varchar, or bytea that is UTF-8; encrypted with Fernet
+//!   if there are keys). An optional second column is the token's expiry: a timestamptz, or Unix time in seconds; NULL and 0
+//!   mean never. `params` are its `$1`, `$2` …; the server infers their types, so a text works for a uuid or a number
+//!   without a cast.
+//! * `update` gets the new token (encrypted, if there are keys) as `$1`, and `params` as `$2`, `$3` …; if it uses the
+//!   parameter after those, that is the new token's expiry as Unix time in seconds, or NULL if it is unknown or never. It
+//!   must change exactly one row: the one that `query` returns. It may keep the previous token for a rollback, for example
+//!   with `previous_access_token = access_token`.
 //!
 //! ```sql
 //! SELECT access_token FROM tenant_whatsapp_config WHERE tenant_id = $1 AND is_active
@@ -19,22 +19,20 @@
 //!
 //! # Why
 //!
-//! * A deposit is one serializable transaction: `query`, compare, `update`, `query` again, compare, notify, commit. Other
-//!   writers need not know of it: one that commits in between makes it fail and look again. An `update` that does not write
-//!   where `query` looks is found out before it is committed, and not by the next start.
-//! * A connection is kept only to listen. A look opens one and closes it: a pool of one for a statement every minute
-//!   would be another thing that can be stale.
-//! * A reconnect is a look, since notifications may have been missed. So there is one rule: `replace` waits for a
-//!   notification or for the date of the next look, and what goes wrong brings that date nearer.
+//! * A store is one serializable transaction: `query`, compare, `update`, `query` again, compare, notify, commit. Other
+//!   writers need not know of graphward: a concurrent commit makes the transaction fail, and graphward reads again. An
+//!   `update` that does not change the row that `query` reads is found before the commit, not at the next start.
+//! * A connection is kept only to listen. A load without a channel opens one and closes it: a pool for a statement every
+//!   minute would be one more thing that can be stale.
+//! * A reconnect loads the row, since notifications may have been missed. So there is one rule: `changed` waits for a
+//!   notification or for the time of the next poll, and a failure brings that time nearer.
 
 mod advisory_lock;
-mod channel_binding;
 mod connection;
 mod endpoint;
 mod error;
 mod row;
 mod store;
-mod tls;
 mod token_row;
 
 use std::fmt;
@@ -48,34 +46,37 @@ use self::connection::{MAX_ROWS, PgConnection, QueryError};
 use self::endpoint::PgEndpoint;
 use self::error::into_obtain_error;
 use self::token_row::{TokenRow, uses_parameter};
+use super::decode::Format;
+use super::encoding::TokenEncoding;
 use super::fernet::Fernet;
+use crate::net::Tasks;
 use crate::token::{BoxFuture, ObtainError, RefreshLock, Source, StoreOutcome, Token};
 use crate::types::{Fingerprint, Secret};
 
 pub use self::endpoint::PostgresError;
 
-/// Where the row is, and how it is read and written.
+/// The settings of a [`PostgresSource`].
 #[derive(Debug)]
 pub struct PostgresSettings {
     /// `postgres://user:password@host/dbname?sslmode=verify-full`, as libpq reads it; a host that begins with `/`
     /// (`%2Frun%2Fpostgresql`) is the directory of a socket.
     ///
-    /// TLS is never unverified: `require`, `verify-ca` and `verify-full` are the same, and `prefer`, the default, speaks
-    /// plainly with a server that has no TLS, but not with one that has a certificate which is not trusted.
+    /// TLS is always verified: `require`, `verify-ca` and `verify-full` are the same, and `prefer`, the default, uses plain
+    /// text with a server that has no TLS, but refuses one whose certificate is not trusted.
     pub url: Secret,
-    /// The statement that shows the token.
+    /// The statement that reads the token.
     pub query: String,
-    /// Its parameters.
+    /// The parameters of `query`.
     pub params: Vec<String>,
     /// The statement that replaces the token.
     pub update: Option<String>,
-    /// The channel that says when there is news, spelt as `pg_notify` is told. A deposit notifies it.
+    /// The channel that announces changes, spelled as in `pg_notify`. A store notifies it.
     pub listen: Option<String>,
-    /// How often to look where nothing says that there is news.
+    /// How often the row is read without a notification.
     pub poll_interval: Duration,
-    /// What opens and seals the column.
+    /// The keys that decrypt and encrypt the column.
     pub fernet: Option<Fernet>,
-    /// Roots besides Mozilla's, as PEM.
+    /// Root certificates besides Mozilla's, as PEM.
     pub ca_file: Option<PathBuf>,
 }
 
@@ -84,27 +85,27 @@ pub struct PostgresSource {
     row: TokenRow,
     poll_interval: Duration,
     max_lock_hold: Duration,
-    /// The connection that listens.
+    /// The connection that listens for notifications.
     listener: Option<PgConnection>,
-    /// When to look without being told.
+    /// The time of the next poll.
     next_poll: Instant,
-    /// Until then, a notification waits: a busy channel must not drive looks.
+    /// A notification is held back until then: a busy channel must not cause a load each time.
     debounce_until: Instant,
-    /// Failed looks in a row.
+    /// The number of failed loads in a row.
     consecutive_failures: u32,
 }
 
-/// The limit for a look, connecting included.
+/// The limit for a load, connecting included.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(9);
-/// The limit for a deposit, second turns included.
+/// The limit for a store, retries included.
 const STORE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a claim may be held: longer than minting takes, and a little less than others may wait for a dead holder.
+/// How long the lock may be held: longer than a renewal takes, and less than others wait for a dead holder.
 const MAX_LOCK_HOLD: Duration = Duration::from_secs(25);
-/// The shortest time between two looks.
+/// The shortest time between two loads.
 const MIN_POLL_INTERVAL: Duration = Duration::from_millis(100);
-/// The longest time between two looks.
+/// The longest time between two loads.
 const MAX_POLL_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
-/// The first pause after a failed look; each further one may last twice as long …
+/// The first backoff after a failed load, doubled with each further one …
 const INITIAL_BACKOFF: Duration = Duration::from_millis(500);
 /// … up to this.
 const MAX_BACKOFF: Duration = Duration::from_secs(30);
@@ -112,19 +113,19 @@ const MAX_BACKOFF: Duration = Duration::from_secs(30);
 // === impl PostgresSource ===
 
 impl PostgresSource {
-    /// The token that `query` shows. The server need not be there yet.
+    /// Creates a source for the token that `query` returns. The server need not be reachable yet.
     ///
     /// # Errors
     ///
     /// [`PostgresError`] if the settings cannot work.
-    pub fn new(settings: PostgresSettings) -> Result<Self, PostgresError> {
-        let endpoint = PgEndpoint::new(&settings.url, settings.ca_file.as_deref())?;
+    pub fn new(settings: PostgresSettings, tasks: Tasks) -> Result<Self, PostgresError> {
+        let endpoint = PgEndpoint::new(&settings.url, settings.ca_file.as_deref(), tasks)?;
         if settings.query.trim().is_empty() {
             return Err(PostgresError::Query);
         }
         let listen = settings.listen;
         if listen.as_ref().is_some_and(|channel| {
-            // As NAMEDATALEN has it; a longer one would be cut, and never notified.
+            // The limit is NAMEDATALEN: PostgreSQL would truncate a longer name, and never notify it.
             !(1..=63).contains(&channel.len()) || channel.contains('\0')
         }) {
             return Err(PostgresError::Listen);
@@ -145,7 +146,10 @@ impl PostgresSource {
                 params: settings.params,
                 update: settings.update,
                 listen,
-                fernet: settings.fernet,
+                encoding: TokenEncoding {
+                    format: Format::Raw,
+                    fernet: settings.fernet,
+                },
             },
             poll_interval,
             max_lock_hold: MAX_LOCK_HOLD,
@@ -156,15 +160,14 @@ impl PostgresSource {
         })
     }
 
-    /// The same with another limit for how long a claim is held; 25 s unless told. Whoever mints for longer loses it, and
-    /// perhaps mints in vain.
+    /// Sets the limit for how long the lock is held; the default is 25 s. A renewal that takes longer loses the lock.
     #[must_use]
     pub fn with_max_lock_hold(self, max_lock_hold: Duration) -> Self {
         Self { max_lock_hold, ..self }
     }
 
     async fn load_row(&mut self) -> Result<Token, ObtainError> {
-        // Until it is known better; this future may be dropped at any await.
+        // Set first, since this future may be dropped at any await.
         self.next_poll = Instant::now() + self.backoff();
         let rows = timeout(LOAD_TIMEOUT, self.read())
             .await
@@ -188,12 +191,12 @@ impl PostgresSource {
         loaded
     }
 
-    /// How long to wait before the next look: a little less than asked for, so that replicas do not march in step.
+    /// Returns the time until the next poll: a little less than configured, so that replicas do not poll at the same moment.
     fn jittered_interval(&self) -> Duration {
         self.poll_interval.mul_f64(1.0 - fastrand::f64() / 10.0)
     }
 
-    /// How long to wait before the next attempt: any time up to a limit that doubles.
+    /// Returns the time until the next attempt: random, up to a limit that doubles.
     fn backoff(&self) -> Duration {
         let limit = INITIAL_BACKOFF
             .saturating_mul(1 << self.consecutive_failures.min(10))
@@ -203,24 +206,24 @@ impl PostgresSource {
 
     async fn read(&mut self) -> Result<Vec<Row>, QueryError> {
         if let Some(mut connection) = self.listener.take() {
-            // What has rung so far was committed before, and will be seen.
-            connection.take_notified();
-            let rows = self.row.query_in_transaction(&mut connection).await;
-            // It may have died since the last look.
+            // What the notifications so far announce was committed, and this query sees it.
+            connection.clear_notified();
+            let rows = self.row.query_in_transaction(&connection).await;
+            // The connection may have been lost since the last load.
             if !rows.as_ref().is_err_and(QueryError::is_disconnected) {
                 self.keep_listener(connection, &rows).await;
                 return rows;
             }
         }
-        // It listens first and looks second: what is committed between the two rings.
-        let mut connection = self.row.connect().await?;
-        let rows = self.row.query_in_transaction(&mut connection).await;
+        // It listens first and queries second: a commit between the two causes a notification.
+        let connection = self.row.connect().await?;
+        let rows = self.row.query_in_transaction(&connection).await;
         self.keep_listener(connection, &rows).await;
         rows
     }
 
-    /// Keeps a connection that is to listen and still can.
-    async fn keep_listener(&mut self, mut connection: PgConnection, result: &Result<Vec<Row>, QueryError>) {
+    /// Keeps a connection that has to listen and still can.
+    async fn keep_listener(&mut self, connection: PgConnection, result: &Result<Vec<Row>, QueryError>) {
         if self.row.listen.is_none() {
             return;
         }
@@ -239,21 +242,21 @@ impl PostgresSource {
                 break;
             };
             let is_disconnected = tokio::select! {
-                heard = connection.wait_notified() => heard.is_err(),
+                notified = connection.wait_notified() => notified.is_err(),
                 () = sleep_until(self.next_poll) => break,
             };
             if is_disconnected {
-                // Whoever looks will listen again.
+                // The next load listens again.
                 self.listener = None;
                 self.next_poll = self.next_poll.min(Instant::now() + self.backoff());
             } else {
-                // What rang stays so until this has been waited for.
+                // The notification stays until this wait is over: this future may be dropped.
                 sleep_until(self.debounce_until).await;
-                connection.take_notified();
+                connection.clear_notified();
                 break;
             }
         }
-        // If nobody looks after all, this must not be ready for ever.
+        // Without a load this must not complete again at once.
         self.next_poll = Instant::now() + self.jittered_interval();
     }
 }
@@ -262,12 +265,12 @@ async fn acquire_lock(row: &TokenRow, max_lock_hold: Duration) -> Result<Refresh
     let display_name = &row.endpoint.display_name;
     let key = advisory_lock::lock_key(&row.query, &row.params);
     match advisory_lock::acquire(&row.endpoint, key, max_lock_hold).await {
-        Ok(Some(link)) => Ok(RefreshLock::with_guard(link)),
+        Ok(Some(connection)) => Ok(RefreshLock::with_guard(connection)),
         Ok(None) => {
-            let what = format!("another replica holds the right to renew the token of {display_name}");
-            Err(ObtainError::transient("timeout", what))
+            let what = format!("another replica holds the renewal lock for the token of {display_name}");
+            Err(ObtainError::transient("lock_timeout", what))
         }
-        Err(failed) => Err(into_obtain_error(display_name, "claim the right to renew at", failed)),
+        Err(failed) => Err(into_obtain_error(display_name, "acquire the renewal lock at", failed)),
     }
 }
 
@@ -305,11 +308,8 @@ impl Source for PostgresSource {
             timeout(STORE_TIMEOUT, row.store(token, expected))
                 .await
                 .unwrap_or_else(|_elapsed| {
-                    Err(into_obtain_error(
-                        &row.endpoint.display_name,
-                        "write to",
-                        QueryError::TimedOut,
-                    ))
+                    let source = &row.endpoint.display_name;
+                    Err(into_obtain_error(source, "store the token in", QueryError::TimedOut))
                 })
         })
     }
@@ -318,8 +318,8 @@ impl Source for PostgresSource {
 impl fmt::Debug for PostgresSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PostgresSource")
-            .field("place", &self.row.endpoint.display_name)
-            .field("listens", &self.listener.is_some())
+            .field("endpoint", &self.row.endpoint.display_name)
+            .field("listening", &self.listener.is_some())
             .finish_non_exhaustive()
     }
 }

@@ -1,43 +1,43 @@
-//! What a person should hear about a token, before and when it fails.
+//! Alerts: what the operator should know about a token, before and when it fails.
 //!
 //! # Why
 //!
-//! The worst moment to learn of an expiry is the expiry. A notice is one sentence on what happened and one on who must do
-//! what; the log, the metrics and the webhook are told the same one.
+//! The worst moment to learn of an expiry is the expiry. An alert is one sentence on what happened and one on what to do;
+//! the log, the metrics and the webhook get the same one.
 
 use crate::types::TenantId;
 
-/// Something that a person should know.
+/// Something that the operator should know.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Alert {
-    /// Whose token it is about.
+    /// The tenant of the token.
     pub tenant: TenantId,
-    /// What it is about.
+    /// The cause.
     pub cause: AlertCause,
     /// What happened: one sentence, without a secret.
     pub summary: String,
-    /// Who must do what: one sentence.
+    /// What to do: one sentence.
     pub remediation: String,
 }
 
-/// What a notice is about.
+/// The cause of an alert.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum AlertCause {
-    /// The token ends in at most so many days: 14, 7, 3 or 1.
+    /// The token expires within this number of days: 14, 7, 3 or 1.
     Expiry(u8),
-    /// Its access to data ends in at most so many days.
+    /// Its data access expires within this number of days.
     DataAccess(u8),
-    /// Graph rejects the token in use.
+    /// Graph rejected the current token.
     Rejected,
-    /// Graph rejects it for a reason that no newer token cures: its user has to act first.
+    /// Graph rejected it for a reason that a new token does not fix: its user must act first.
     ActionRequired,
-    /// No newer token could be obtained though one was due.
+    /// The token could not be renewed.
     RenewalFailed,
-    /// A token that a source shows was not taken into service.
+    /// A token from a source was not used.
     SourceTokenRejected,
-    /// The token lacks a permission that WhatsApp needs.
+    /// The token lacks a permission that WhatsApp requires.
     ScopesMissing,
-    /// A renewed token could not be stored: it would be lost with this process.
+    /// A renewed token could not be stored, and will be lost when graphward restarts.
     StoreFailed,
 }
 
@@ -51,11 +51,11 @@ impl AlertCause {
             Self::Expiry(_) => "expiry",
             Self::DataAccess(_) => "data_access",
             Self::Rejected => "rejected",
-            Self::ActionRequired => "needs_person",
+            Self::ActionRequired => "action_required",
             Self::RenewalFailed => "renewal_failed",
-            Self::SourceTokenRejected => "quarantined",
+            Self::SourceTokenRejected => "source_token_rejected",
             Self::ScopesMissing => "scopes_missing",
-            Self::StoreFailed => "not_stored",
+            Self::StoreFailed => "store_failed",
         }
     }
 }

@@ -1,11 +1,11 @@
-//! The cell that holds the live credential: one writer, many readers.
+//! The channel that publishes the current credential: one writer, many readers.
 //!
 //! # Why
 //!
-//! The hot path reads one pointer without a lock. `load_full`, not `load`: a guard held across an await would
-//! pin one of its thread's few debt slots and slow the writer. Those who wait do so on a `watch` channel whose
-//! only sender is the [`TokenPublisher`], so a refresher that died is seen at once as [`RefreshError::Closed`] rather
-//! than waited for. Publication comes before notice: whoever is woken finds the credential there.
+//! The hot path reads one pointer without a lock. `load_full`, not `load`: a guard held across an await would pin one of
+//! its thread's few debt slots and slow the writer. Requests wait on a `watch` channel whose only sender is the
+//! [`TokenPublisher`], so the end of the refresher is seen at once as [`RefreshError::Closed`]. The credential is stored
+//! before the channel is notified, so a waiter that wakes finds it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use super::rejections::{RejectionState, Rejections, WaiterGuard};
 use super::traits::ObtainError;
 use crate::graph::GraphError;
 
-/// The two ends of a tenant's cell.
+/// Creates the two ends of a tenant's channel.
 #[must_use]
 pub fn channel() -> (TokenPublisher, TokenHandle) {
     let cell = Arc::new(ArcSwapOption::empty());
@@ -58,52 +58,52 @@ pub struct TokenHandle {
     rejections: Arc<Rejections>,
 }
 
-/// The refresher's notice for those who wait.
+/// The progress of the refresher, for waiting requests.
 #[derive(Clone, Debug, Default)]
 pub struct RefreshProgress {
-    /// The live generation.
+    /// The current generation.
     pub generation: Option<Generation>,
-    /// How many attempts have begun.
+    /// The number of attempts that have begun.
     pub attempts_started: u64,
-    /// How many attempts have ended: with one the first look is done.
+    /// The number of attempts that have ended; the first check is one.
     pub attempts_finished: u64,
-    /// The attempt that began last may come to minting.
+    /// Whether the attempt that began last may renew the token.
     may_renew: bool,
-    /// Who asks now hears the last failure at once.
+    /// Whether a request gets the last failure at once.
     pub is_backing_off: bool,
-    /// The last failure since the live credential came.
+    /// The last failure since the current credential was published.
     pub last_error: Option<Arc<ObtainError>>,
-    /// The attempt that failed, by number.
+    /// The number of the last attempt that failed.
     last_failed_attempt: u64,
 }
 
-/// Why there is no newer credential.
+/// The reason why there is no newer credential.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum RefreshError {
-    /// An attempt that began after the question failed; or the refresher rests after one that did.
-    #[error("no newer token could be obtained")]
+    /// An attempt that began after the request failed; or the refresher is in backoff after a failure.
+    #[error("the token could not be refreshed")]
     Failed(#[source] Arc<ObtainError>),
-    /// Not in time.
-    #[error("no newer token came in time")]
+    /// The deadline passed.
+    #[error("timed out waiting for a newer token")]
     TimedOut,
-    /// The refresher is gone.
-    #[error("the task that obtains tokens has ended")]
+    /// The refresher has ended.
+    #[error("the token refresh task has stopped")]
     Closed,
 }
 
-/// How many may wait for a credential and still be held: each holds a request's body.
+/// The most requests that are held: each of them keeps its body.
 const MAX_HELD_REQUESTS: usize = 4096;
 
-// === impl Writer ===
+// === impl TokenPublisher ===
 
 impl TokenPublisher {
-    /// Its credentials carry proofs.
+    /// Adds proofs to its credentials.
     #[must_use]
     pub fn with_proofs(self, proofs: Option<ProofSettings>) -> Self {
         Self { proofs, ..self }
     }
 
-    /// Begins an attempt, which may come to minting.
+    /// Begins an attempt.
     pub fn begin_attempt(&self, may_renew: bool) {
         self.progress.send_modify(|progress| {
             progress.attempts_started += 1;
@@ -111,11 +111,11 @@ impl TokenPublisher {
         });
     }
 
-    /// Ends the attempt with a credential: first stored, then told.
+    /// Ends the attempt with a credential, and wakes the waiting requests.
     ///
     /// # Errors
     ///
-    /// [`CredentialError`] if the token cannot be stamped; then the one before stays.
+    /// [`CredentialError`] if the token cannot be sent in a header; then the current one stays.
     pub fn publish(&self, token: Token) -> Result<Arc<Credential>, CredentialError> {
         let generation = match self.progress.borrow().generation {
             None => Generation::FIRST,
@@ -132,13 +132,13 @@ impl TokenPublisher {
         Ok(credential)
     }
 
-    /// Ends the attempt without news, which nobody is told of.
+    /// Ends the attempt without a new credential.
     pub fn finish_unchanged(&self) {
         self.progress
             .send_modify(|progress| progress.attempts_finished = progress.attempts_started);
     }
 
-    /// Ends the attempt with a failure, which those hear who asked before it began.
+    /// Ends the attempt with a failure, which the requests get that waited when it began.
     pub fn finish_failed(&self, error: Arc<ObtainError>) {
         self.progress.send_modify(|progress| {
             progress.attempts_finished = progress.attempts_started;
@@ -147,7 +147,7 @@ impl TokenPublisher {
         });
     }
 
-    /// From now on, or no longer, whoever asks hears the last failure at once.
+    /// Sets whether a request gets the last failure at once.
     pub fn set_backing_off(&self, is_backing_off: bool) {
         self.progress.send_if_modified(|progress| {
             let changed = progress.is_backing_off != is_backing_off;
@@ -156,23 +156,23 @@ impl TokenPublisher {
         });
     }
 
-    /// What requests have told of rejections, once it differs from what is known. Cancel-safe.
+    /// Returns the reported rejections once they differ from `known`. Cancel-safe.
     pub async fn wait_for_rejection_change(&self, known: RejectionState) -> RejectionState {
         self.rejections.wait_for_change(known).await
     }
 
-    /// The refresher has found out by itself that Graph rejects this generation.
+    /// Records that an inspection found this generation invalid.
     pub fn mark_rejected(&self, generation: Generation, error: &GraphError) {
         self.rejections.mark_rejected(generation, error);
     }
 
-    /// Why this generation was first rejected.
+    /// Returns why this generation was first rejected.
     #[must_use]
     pub fn rejection_reason(&self, generation: Generation) -> Option<GraphError> {
-        self.rejections.first_rejection(generation).map(|(_, why)| why)
+        self.rejections.first_rejection(generation).map(|(_, error)| error)
     }
 
-    /// The live credential.
+    /// The current credential.
     #[must_use]
     pub fn current(&self) -> Option<Arc<Credential>> {
         self.cell.load_full()
@@ -182,87 +182,80 @@ impl TokenPublisher {
 // === impl TokenHandle ===
 
 impl TokenHandle {
-    /// The live credential. Takes no lock.
+    /// The current credential. Takes no lock.
     #[must_use]
     pub fn current(&self) -> Option<Arc<Credential>> {
         self.cell.load_full()
     }
 
-    /// What the refresher is about.
+    /// The progress of the refresher.
     #[must_use]
     pub fn progress(&self) -> RefreshProgress {
         self.progress.borrow().clone()
     }
 
-    /// Whether there is a credential that Graph has not rejected, and somebody who would replace it.
+    /// Whether there is a credential that Graph has not rejected, and a refresher that would replace it.
     #[must_use]
     pub fn is_usable(&self) -> bool {
-        let live = self.progress.borrow().generation;
-        !self.is_closed() && live.is_some_and(|live| !self.rejections.is_rejected(live))
+        let generation = self.progress.borrow().generation;
+        !self.is_closed() && generation.is_some_and(|current| !self.rejections.is_rejected(current))
     }
 
-    /// Whether the refresher is gone: what there is is used, and nothing takes its place.
+    /// Whether the refresher has ended: the current credential stays and is never replaced.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.progress.has_changed().is_err()
     }
 
-    /// Waits until the first look at the source is done, or the refresher is gone.
+    /// Waits until the first check of the sources is done, or the refresher has ended.
     pub async fn wait_for_first_check(&self) {
-        drop(
-            self.progress
-                .clone()
-                .wait_for(|progress| progress.attempts_finished > 0)
-                .await,
-        );
+        self.wait_until(|progress| progress.attempts_finished > 0).await;
     }
 
-    /// Waits until there is a credential, or the search for the first one has failed, or the refresher is gone.
+    /// Waits until there is a credential, or the first attempts have failed, or the refresher has ended.
     pub async fn wait_for_first_result(&self) {
-        drop(
-            self.progress
-                .clone()
-                .wait_for(|progress| progress.generation.is_some() || progress.is_backing_off)
-                .await,
-        );
+        self.wait_until(|progress| progress.generation.is_some() || progress.is_backing_off)
+            .await;
     }
 
-    /// Waits until nothing is being minted: what is, is stored first.
+    /// Waits until no renewal is in progress: its token is then stored.
     pub async fn wait_for_renewal(&self) {
-        let done =
-            |progress: &RefreshProgress| !progress.may_renew || progress.attempts_finished == progress.attempts_started;
+        self.wait_until(|progress| !progress.may_renew || progress.attempts_finished == progress.attempts_started)
+            .await;
+    }
+
+    async fn wait_until(&self, done: impl FnMut(&RefreshProgress) -> bool) {
         drop(self.progress.clone().wait_for(done).await);
     }
 
-    /// How many requests wait for a credential.
+    /// The number of requests that wait for a credential.
     #[must_use]
     pub fn waiters(&self) -> usize {
         self.rejections.waiters()
     }
 
-    /// Tells the refresher that Graph rejected this generation. Never waits; repeated calls merge; a generation
-    /// that has been superseded changes nothing.
+    /// Reports that Graph rejected this generation. Never waits; repeated calls merge; an old generation changes nothing.
     pub fn mark_rejected(&self, generation: Generation, error: &GraphError) {
         self.rejections.mark_rejected(generation, error);
     }
 
-    /// Graph took this generation. If it had rejected it before, that was a bad hour of Graph's, or a token of the
-    /// app's own in a body: it may be used.
+    /// Reports that Graph accepted this generation. If Graph rejected it before, that was a temporary fault of Graph, or
+    /// about another token in the body: the credential is usable again.
     pub fn mark_accepted(&self, generation: Generation) {
         self.rejections.mark_accepted(generation);
     }
 
-    /// Whether Graph rejected this generation, and has not taken it since.
+    /// Whether Graph rejected this generation, and has not accepted it since.
     #[must_use]
     pub fn is_rejected(&self, generation: Generation) -> bool {
         self.rejections.is_rejected(generation)
     }
 
-    /// The live credential, or the very first one when it comes.
+    /// Returns the current credential, or waits for the first one.
     ///
     /// # Errors
     ///
-    /// [`RefreshError`] if there is none by then.
+    /// [`RefreshError`] if there is none by the deadline.
     pub async fn current_or_wait(&self, deadline: Instant) -> Result<Arc<Credential>, RefreshError> {
         match self.current() {
             Some(credential) => Ok(credential),
@@ -270,37 +263,38 @@ impl TokenHandle {
         }
     }
 
-    /// A credential that is neither rejected nor past due, for a request that will have no second chance; the
-    /// live one if there is no better.
+    /// Returns a credential that Graph has not rejected, for a request that cannot be replayed; the current one if there is
+    /// no better one by the deadline.
     ///
     /// # Errors
     ///
-    /// [`RefreshError`] if there is none at all by then.
+    /// [`RefreshError`] if there is none at all by the deadline.
     pub async fn prefer_unrejected(&self, deadline: Instant) -> Result<Arc<Credential>, RefreshError> {
-        let live = self.current_or_wait(deadline).await?;
-        if !self.rejections.is_rejected(live.generation()) {
-            return Ok(live);
+        let current = self.current_or_wait(deadline).await?;
+        if !self.rejections.is_rejected(current.generation()) {
+            return Ok(current);
         }
-        Ok(self.wait_for_newer(live.generation(), deadline).await.unwrap_or(live))
+        let newer = self.wait_for_newer(current.generation(), deadline).await;
+        Ok(newer.unwrap_or(current))
     }
 
-    /// A credential newer than `of`, or why there is none.
+    /// Waits for a credential newer than `than`.
     ///
     /// # Errors
     ///
-    /// [`RefreshError::Failed`] with the failure of an attempt that began after this call, or at once with the
-    /// last one while the refresher rests; [`RefreshError::TimedOut`] at `by`.
+    /// [`RefreshError::Failed`] with the failure of an attempt that began after this call, or at once with the last one while
+    /// the refresher is in backoff; [`RefreshError::TimedOut`] at the deadline.
     pub async fn wait_for_newer(&self, than: Generation, deadline: Instant) -> Result<Arc<Credential>, RefreshError> {
         self.wait_until_newer_or_failed(Some(than), deadline).await
     }
 
-    /// A credential newer than `of`, whatever fails meanwhile, until `hold_timeout` after `of` was first rejected: somebody
-    /// may be dropping one this very second.
+    /// Waits for a credential newer than `than`, whatever fails meanwhile, until `hold_timeout` after `than` was first
+    /// rejected: a new token may be about to be delivered.
     ///
     /// # Errors
     ///
-    /// [`RefreshError::TimedOut`] after the hold, at `by`, or at once if too many are held already;
-    /// [`RefreshError::Closed`] if the refresher is gone.
+    /// [`RefreshError::TimedOut`] after the hold, at the deadline, or at once if too many requests are held;
+    /// [`RefreshError::Closed`] if the refresher has ended.
     pub async fn wait_during_hold(
         &self,
         than: Generation,
@@ -345,7 +339,7 @@ impl TokenHandle {
             Err(_elapsed) => return Err(RefreshError::TimedOut),
         };
         match failure {
-            Some(why) => Err(RefreshError::Failed(why)),
+            Some(error) => Err(RefreshError::Failed(error)),
             None => self.current().ok_or(RefreshError::Closed),
         }
     }

@@ -1,4 +1,4 @@
-//! A token, and a token made ready to stamp.
+//! A token, and a token prepared for requests.
 
 use std::fmt;
 use std::num::NonZeroU64;
@@ -11,22 +11,22 @@ use zeroize::Zeroizing;
 use crate::graph::{AppSecretProof, ProofMode, ProofSigner, TokenFamily, redact};
 use crate::types::{Fingerprint, Secret};
 
-/// The how-manyeth credential of its tenant. Only the refresher counts.
+/// The number of a credential among those of its tenant. Only the refresher assigns it.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Generation(NonZeroU64);
 
-/// A secret, and when it ends.
+/// A secret and its expiry.
 #[derive(Clone, Debug)]
 pub struct Token {
-    /// The text that Graph knows.
+    /// The text.
     pub secret: Secret,
-    /// When it ends, if that is known; `None` is "unknown or never".
+    /// When it expires; `None` means unknown or never.
     pub expires_at: Option<SystemTime>,
-    /// Since when it has been there at least, if its place says so: the date of a file.
+    /// When its source was modified, if the source knows: the date of a file. The token is at least that old.
     pub modified_at: Option<SystemTime>,
 }
 
-/// A token made ready to stamp. A credential, its header values and its proof belong to the same token.
+/// A token prepared for requests: its header values and its proof belong to the same token.
 pub struct Credential {
     generation: Generation,
     token: Token,
@@ -37,23 +37,23 @@ pub struct Credential {
     proof: CredentialProof,
 }
 
-/// What makes the proofs of an app's tokens.
+/// The settings for the proofs of an app's tokens.
 #[derive(Clone, Debug)]
 pub struct ProofSettings {
-    prover: ProofSigner,
-    proving: ProofMode,
+    signer: ProofSigner,
+    mode: ProofMode,
 }
 
-/// How a credential comes by its proof.
+/// The way in which a credential gets its proof.
 enum CredentialProof {
     None,
     Precomputed(AppSecretProof),
     Timed(ProofSigner),
 }
 
-/// Why a token cannot be stamped.
+/// The token cannot be sent in a header.
 #[derive(Debug, thiserror::Error)]
-#[error("the token cannot stand in a header")]
+#[error("the token contains characters that are not allowed in an HTTP header")]
 pub struct CredentialError(#[source] http::header::InvalidHeaderValue);
 
 // === impl Generation ===
@@ -85,7 +85,7 @@ impl fmt::Display for Generation {
 // === impl Token ===
 
 impl Token {
-    /// A token whose end is not known.
+    /// Creates a token whose expiry is unknown.
     #[must_use]
     pub const fn without_expiry(secret: Secret) -> Self {
         Self {
@@ -96,7 +96,7 @@ impl Token {
     }
 }
 
-// === impl Send ===
+// === impl Credential ===
 
 impl Credential {
     pub(super) fn new(
@@ -114,9 +114,9 @@ impl Credential {
         let text = token.secret.expose();
         let proof = match proofs {
             None => CredentialProof::None,
-            Some(ProofSettings { prover, proving }) => match proving {
-                ProofMode::PerToken => CredentialProof::Precomputed(prover.sign(text.as_bytes())),
-                ProofMode::Timestamped => CredentialProof::Timed(prover.clone()),
+            Some(ProofSettings { signer, mode }) => match mode {
+                ProofMode::PerToken => CredentialProof::Precomputed(signer.sign(text.as_bytes())),
+                ProofMode::Timestamped => CredentialProof::Timed(signer.clone()),
             },
         };
         Ok(Self {
@@ -130,36 +130,36 @@ impl Credential {
         })
     }
 
-    /// Which credential of its tenant this is.
+    /// The number of this credential.
     #[must_use]
     pub const fn generation(&self) -> Generation {
         self.generation
     }
 
-    /// What may be shown instead of the token.
+    /// The fingerprint, which may be shown instead of the token.
     #[must_use]
     pub const fn fingerprint(&self) -> Fingerprint {
         self.fingerprint
     }
 
-    /// Whose hosts it is for; `None` if the token does not say.
+    /// The family of hosts that it is for; `None` if its text does not show it.
     #[must_use]
     pub const fn family(&self) -> Option<TokenFamily> {
         self.family
     }
 
-    /// Hands `write` the proof of this token, if the app has a secret: the lasting one, or that of this moment.
+    /// Passes the proof of this token to `write`, if the app has a secret: the precomputed one, or one for this moment.
     pub fn with_proof(&self, now: impl FnOnce() -> SystemTime, write: impl FnOnce(&AppSecretProof)) {
         match &self.proof {
             CredentialProof::None => {}
             CredentialProof::Precomputed(proof) => write(proof),
-            CredentialProof::Timed(prover) => {
-                write(&prover.sign_at(self.token.secret.expose().as_bytes(), now()));
+            CredentialProof::Timed(signer) => {
+                write(&signer.sign_at(self.token.secret.expose().as_bytes(), now()));
             }
         }
     }
 
-    /// Which proofs are made of this token, if any.
+    /// The kind of proofs of this token, if there are any.
     #[must_use]
     pub const fn proof_mode(&self) -> Option<ProofMode> {
         match self.proof {
@@ -169,13 +169,13 @@ impl Credential {
         }
     }
 
-    /// When the token ends, if that is known.
+    /// When the token expires, if that is known.
     #[must_use]
     pub const fn expires_at(&self) -> Option<SystemTime> {
         self.token.expires_at
     }
 
-    /// Since when it has been there at least, if its place says so.
+    /// When its source was modified, if the source knows.
     #[must_use]
     pub const fn modified_at(&self) -> Option<SystemTime> {
         self.token.modified_at
@@ -193,7 +193,7 @@ impl Credential {
         &self.oauth
     }
 
-    /// The text with `[redacted]` wherever the token stands in it, in any spelling; `None` if it does not.
+    /// Returns the text with `[redacted]` in place of the token, in any encoding; `None` if the text does not contain it.
     #[must_use]
     pub fn redacted(&self, text: &[u8]) -> Option<Bytes> {
         redact(text, self.token.secret.expose().as_bytes())
@@ -204,7 +204,7 @@ impl Credential {
         decoded.eq(self.token.secret.expose().bytes())
     }
 
-    /// The token itself, for the supply.
+    /// The token itself, for the provider.
     pub(super) const fn token(&self) -> &Token {
         &self.token
     }
@@ -213,12 +213,12 @@ impl Credential {
 // === impl ProofSettings ===
 
 impl ProofSettings {
-    /// With an app's secret.
+    /// Creates the settings from an app's secret.
     #[must_use]
-    pub fn new(app_secret: &Secret, proving: ProofMode) -> Self {
+    pub fn new(app_secret: &Secret, mode: ProofMode) -> Self {
         Self {
-            prover: ProofSigner::new(app_secret.expose().as_bytes()),
-            proving,
+            signer: ProofSigner::new(app_secret.expose().as_bytes()),
+            mode,
         }
     }
 }

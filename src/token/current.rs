@@ -1,4 +1,4 @@
-//! What is known of the live token: when it ends, when it is due, when Graph was last asked.
+//! The status of the current token: when it expires, when it is renewed, when it was inspected.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,12 +7,12 @@ use tokio::time::Instant;
 use super::credential::Credential;
 use super::planner::Deadlines;
 use super::policy::{RefreshPolicy, Validity};
-use super::provider::TokenProvider;
+use super::traits::Renewer;
 use super::warnings::ExpiryWarnings;
 use crate::graph::{Expiry, Inspection};
 use crate::types::Clock;
 
-/// What is known of the live token besides its text.
+/// The status of the current token, and its timers.
 #[derive(Debug, Default)]
 pub(super) struct CurrentToken {
     /// When it was issued, or first seen here.
@@ -21,94 +21,90 @@ pub(super) struct CurrentToken {
     renew_at: Option<SystemTime>,
     pub(super) inspection: Option<Inspection>,
     pub(super) inspected_at: Option<SystemTime>,
-    /// The permissions that it is known to lack.
+    /// The permissions that it lacks.
     missing_scopes: Vec<&'static str>,
-    /// When Graph is asked again.
+    /// The time of the next inspection.
     inspect_at: Option<Instant>,
-    /// When what could not be stored is tried again.
+    /// The time of the next attempt to store it.
     retry_store_at: Option<Instant>,
-    /// Whether it should have been renewed by now, and that failed.
+    /// Whether its renewal failed.
     pub(super) is_renewal_overdue: bool,
     pub(super) expiry_warnings: ExpiryWarnings,
     pub(super) data_access_warnings: ExpiryWarnings,
 }
 
-/// What is known of the live token, for whoever shows it.
+/// The status of the current token, for metrics and people.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct TokenStatus {
-    /// When it ends; `None` if unknown or never.
+    /// When it expires; `None` if unknown or never.
     pub expires_at: Option<SystemTime>,
-    /// When its access to data ends; `None` if unknown or never.
+    /// When its data access expires; `None` if unknown or never.
     pub data_access_expires_at: Option<SystemTime>,
-    /// When it will be renewed; `None` if nobody renews it.
+    /// When it is renewed; `None` if it is not.
     pub renew_at: Option<SystemTime>,
-    /// When Graph was last asked about it.
+    /// When it was last inspected.
     pub inspected_at: Option<SystemTime>,
-    /// How many permissions it lacks that WhatsApp needs.
+    /// The number of permissions that it lacks and WhatsApp requires.
     pub missing_scope_count: usize,
 }
 
-/// Something to do besides looking and replacing.
+/// Work besides checks and refreshes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Maintenance {
-    /// Ask Graph about the live token.
+    /// Inspect the current token.
     Inspect,
-    /// Store what could not be stored.
+    /// Store the renewed token that could not be stored.
     RetryStore,
 }
 
-/// How soon Graph is asked again when it could not be.
+/// The time until the next inspection if one failed.
 const INSPECTION_RETRY_INTERVAL: Duration = Duration::from_secs(60 * 60);
-/// How soon storing is tried again.
+/// The time between attempts to store a token.
 const STORE_RETRY_INTERVAL: Duration = Duration::from_secs(60);
 
 impl CurrentToken {
-    /// A credential that has just gone into service.
+    /// The status of a credential that has just become current.
     pub(super) fn new(
         credential: &Credential,
         inspection: Option<Inspection>,
         now: SystemTime,
-        schedule: &RefreshPolicy,
+        policy: &RefreshPolicy,
     ) -> Self {
-        let mut live = Self {
+        let mut current = Self {
             issued_at: Some(credential.modified_at().map_or(now, |since| since.min(now))),
             expires_at: credential.expires_at(),
-            inspect_at: Some(Instant::now() + INSPECTION_RETRY_INTERVAL.min(schedule.inspect_interval)),
+            inspect_at: Some(Instant::now() + INSPECTION_RETRY_INTERVAL.min(policy.inspect_interval)),
             retry_store_at: Some(Instant::now() + STORE_RETRY_INTERVAL),
             ..Self::default()
         };
         if let Some(inspection) = inspection {
-            live.record_inspection(inspection, now, schedule);
+            current.record_inspection(inspection, now, policy);
         }
-        live
+        current
     }
 
-    /// Takes note of what Graph said.
-    pub(super) fn record_inspection(&mut self, inspection: Inspection, now: SystemTime, schedule: &RefreshPolicy) {
+    /// Records an inspection.
+    pub(super) fn record_inspection(&mut self, inspection: Inspection, now: SystemTime, policy: &RefreshPolicy) {
         self.issued_at = inspection.issued_at.or(self.issued_at);
         self.expires_at = inspection.expires_at.as_system_time().or(self.expires_at);
         self.inspection = Some(inspection);
         self.inspected_at = Some(now);
-        // A fleet does not ask in step.
-        let interval = schedule.inspect_interval.mul_f64(0.9 + fastrand::f64() / 10.0);
+        // With jitter, so that replicas do not inspect at the same moment.
+        let interval = policy.inspect_interval.mul_f64(0.9 + fastrand::f64() / 10.0);
         self.inspect_at = Some(Instant::now() + interval);
     }
 
-    /// Decides when it is renewed, if this supply renews it.
-    pub(super) fn schedule_renewal(&mut self, schedule: &RefreshPolicy, supply: &TokenProvider) {
-        self.renew_at = match (self.issued_at, self.expires_at) {
-            (Some(begins), Some(ends)) => supply.earliest_renewal(begins).map(|earliest| {
-                let due = schedule.renew_at(
-                    Validity {
-                        issued_at: begins,
-                        expires_at: ends,
-                    },
-                    fastrand::f64(),
-                );
-                due.max(earliest).min(ends)
-            }),
-            (Some(begins), None) if !self.never_expires() => supply.renew_at_if_expiry_unknown(begins),
-            (_, _) => None,
+    /// Decides when it is renewed.
+    pub(super) fn schedule_renewal(&mut self, policy: &RefreshPolicy, renewer: Option<&dyn Renewer>) {
+        self.renew_at = match (renewer, self.issued_at, self.expires_at) {
+            (Some(renewer), Some(issued_at), Some(expires_at)) => {
+                let due = policy.renew_at(Validity { issued_at, expires_at }, fastrand::f64());
+                Some(due.max(renewer.earliest_renewal(issued_at)).min(expires_at))
+            }
+            (Some(renewer), Some(issued_at), None) if !self.never_expires() => {
+                renewer.renew_at_if_expiry_unknown(issued_at)
+            }
+            (_, _, _) => None,
         };
     }
 
@@ -118,15 +114,15 @@ impl CurrentToken {
     }
 
     pub(super) fn has_expired(&self, now: SystemTime) -> bool {
-        self.expires_at.is_some_and(|ends| certainly_expired_at(ends) <= now)
+        self.expires_at.is_some_and(|at| certainly_expired_at(at) <= now)
     }
 
-    /// Whether somebody renews it, and has not failed to.
+    /// Whether it is renewed, and its renewal has not failed.
     pub(super) const fn is_auto_renewed(&self) -> bool {
         self.renew_at.is_some() && !self.is_renewal_overdue
     }
 
-    /// What it lacks that it was not known to lack.
+    /// Returns the permissions that it lacks, if they have changed.
     pub(super) fn take_newly_missing_scopes(&mut self) -> Vec<&'static str> {
         let missing = self.inspection.as_ref().map(Inspection::missing_scopes);
         let missing = missing.unwrap_or_default();
@@ -137,24 +133,24 @@ impl CurrentToken {
         missing
     }
 
-    /// Its dates on the monotonic clock, by today's relation of the two.
+    /// Returns its dates on the monotonic clock, by the current relation of the two clocks.
     pub(super) fn deadlines(&self, clock: &Clock) -> Deadlines {
         let instant = |at: SystemTime| clock.instant_at(at);
         Deadlines {
             renew_at: self.renew_at.map(instant),
-            expires_at: self.expires_at.map(|ends| instant(certainly_expired_at(ends))),
+            expires_at: self.expires_at.map(|at| instant(certainly_expired_at(at))),
         }
     }
 
-    /// The next chore, and when.
+    /// Returns the next maintenance task and its time.
     pub(super) fn next_maintenance(&self, has_pending_store: bool) -> Option<(Instant, Maintenance)> {
         let retry_store = self.retry_store_at.filter(|_| has_pending_store);
-        let settle = retry_store.map(|at| (at, Maintenance::RetryStore));
+        let retry_store = retry_store.map(|at| (at, Maintenance::RetryStore));
         let inspect = self.inspect_at.map(|at| (at, Maintenance::Inspect));
-        settle.into_iter().chain(inspect).min_by_key(|(at, _)| *at)
+        retry_store.into_iter().chain(inspect).min_by_key(|(at, _)| *at)
     }
 
-    /// Puts a chore off until it is worth another try.
+    /// Postpones a task until its next attempt.
     pub(super) fn postpone(&mut self, task: Maintenance) {
         match task {
             Maintenance::Inspect => {
@@ -178,7 +174,7 @@ impl CurrentToken {
     }
 }
 
-/// When an end has passed for certain: Graph tells ends in whole seconds, rounded down.
+/// Returns the time at which a token has certainly expired: Graph rounds expiries down to whole seconds.
 fn certainly_expired_at(expires_at: SystemTime) -> SystemTime {
     expires_at.checked_add(Duration::from_secs(1)).unwrap_or(expires_at)
 }

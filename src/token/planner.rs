@@ -1,14 +1,13 @@
-//! What the refresher does next: a pure decision.
+//! Decides what the refresher does next: a pure function.
 //!
 //! # Why
 //!
-//! Waiting, racing and resting are where refreshers go wrong, so none of it is decided where the waiting is
-//! done. Events go in, one order comes out, `now` is an argument, and a proptest walks through event sequences
-//! no test would think of. There is no clock, no I/O and no randomness here: jitter is drawn outside and handed
-//! in with the event.
+//! Waits, races and backoffs are where refreshers fail, so none of them is decided where the waiting is done. An event
+//! goes in, an action comes out, `now` is an argument, and a proptest tries event sequences that no test author would
+//! think of. There is no clock, no I/O and no randomness here: jitter is drawn outside and passed in with the event.
 //!
-//! A token that is merely due is not one that is dead. The one is renewed in peace: failures are followed by ever longer
-//! rests, up to an hour, while the live one goes on. The other is urgent, and ends such a rest.
+//! A token that is due for renewal is not dead. Its renewal is not urgent: failures are followed by ever longer backoffs, up
+//! to an hour, while it stays in use. A dead token is urgent, and ends such a backoff.
 
 use std::time::Duration;
 
@@ -17,78 +16,78 @@ use tokio::time::Instant;
 use super::credential::Generation;
 use super::policy::RefreshPolicy;
 
-/// What happened.
+/// An event that may change what to do.
 #[derive(Clone, Copy, Debug)]
 pub enum PlannerEvent {
-    /// The source may have news.
+    /// A source may have changed.
     SourceChanged,
-    /// The work ended in failure. `jitter` is drawn from 0.0..1.0.
+    /// The action failed. `jitter` is drawn from 0.0..1.0.
     Failed {
-        /// Whether it mends itself without a person.
+        /// Whether a later attempt may succeed without the operator.
         transient: bool,
-        /// Shortens the rest, so that a fleet does not march in step.
+        /// Shortens the backoff, so that replicas do not retry at the same moment.
         jitter: f64,
     },
-    /// The look ended and found what was known.
+    /// The check found no new token.
     Unchanged,
-    /// The work ended with a credential.
+    /// The action obtained a credential.
     Obtained {
-        /// Which it is.
+        /// Its generation.
         generation: Generation,
-        /// What is known of its life.
+        /// Its deadlines.
         deadlines: Deadlines,
-        /// Whether it was minted, which has a price, and not found.
+        /// Whether it was renewed, which has a cost, and not found in a source.
         renewed: bool,
     },
     /// Graph rejected this generation.
     Rejected(Generation),
-    /// Graph took this generation after it had rejected it.
+    /// Graph accepted this generation after a rejection.
     Accepted(Generation),
-    /// The wait is over. The dates are derived anew from wall time: monotonic time stands still in a suspended
-    /// machine.
+    /// The wait is over. The deadlines are computed again from wall time: monotonic time stops while a machine is
+    /// suspended.
     TimerFired(Deadlines),
 }
 
-/// What is known of the live credential's life, on the monotonic clock.
+/// The deadlines of the current credential, on the monotonic clock.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Deadlines {
-    /// When its successor should be there. Not after `expires_at`.
+    /// When it is renewed. Not after `expires_at`.
     pub renew_at: Option<Instant>,
-    /// When it ends.
+    /// When it expires.
     pub expires_at: Option<Instant>,
 }
 
-/// What to do next.
+/// The next action.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Action {
-    /// Look at the source: free.
+    /// Read the sources, which is free.
     Check,
-    /// Find or mint a successor: costs a renewal.
+    /// Obtain another token, which may cost a renewal.
     Refresh,
-    /// Wait for an event, or until then.
+    /// Wait for an event or a time.
     Wait {
-        /// When to wake, if nothing happens before.
+        /// When to wake without an event.
         until: Option<Instant>,
-        /// Whether those who ask meanwhile hear the last failure at once.
+        /// Whether requests meanwhile get the last failure at once.
         is_backing_off: bool,
     },
 }
 
-/// What is known, and what follows from it.
+/// The state of a tenant's token, and the decision that follows from it.
 #[derive(Debug)]
 pub struct RefreshPlanner {
     policy: RefreshPolicy,
     current: Option<CurrentGeneration>,
     rejected: Option<Generation>,
-    /// The source may have news that no look has seen.
+    /// A source announced a change that no check has seen.
     source_changed: bool,
-    /// Replacements that failed in a row.
+    /// The number of refreshes that failed in a row.
     consecutive_failures: u32,
-    /// Minted tokens in a row that Graph rejected at once, or that were due at once.
+    /// The number of renewed tokens in a row that Graph rejected at once, or that were due at once.
     consecutive_bad_renewals: u32,
     backoff: Option<Backoff>,
     last_refresh_at: Option<Instant>,
-    /// The last order was [`Action::Refresh`], and why.
+    /// The urgency of the last action, if that was [`Action::Refresh`].
     refreshing_for: Option<Urgency>,
 }
 
@@ -96,16 +95,16 @@ pub struct RefreshPlanner {
 struct CurrentGeneration {
     generation: Generation,
     deadlines: Deadlines,
-    /// When it was minted, if it was.
+    /// When it was renewed, unless it was found in a source.
     renewed_at: Option<Instant>,
 }
 
-/// Why there should be another credential.
+/// The reason for a refresh.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Urgency {
-    /// It is time; the live one still works.
+    /// The current token is due for renewal, but valid.
     Due,
-    /// There is none, or Graph rejected it, or it has ended.
+    /// There is no token, or Graph rejected it, or it has expired.
     Dead,
 }
 
@@ -118,7 +117,7 @@ struct Backoff {
 // === impl RefreshPlanner ===
 
 impl RefreshPlanner {
-    /// A plan for a tenant without a credential. The first order is due at once: see [`Self::next_action`].
+    /// Creates the planner of a tenant without a credential. The first action is due at once: see [`Self::next_action`].
     #[must_use]
     pub const fn new(policy: RefreshPolicy) -> Self {
         Self {
@@ -134,29 +133,26 @@ impl RefreshPlanner {
         }
     }
 
-    /// Takes note of an event and says what to do. Not called while an order is being carried out.
-    pub fn on(&mut self, event: PlannerEvent, now: Instant) -> Action {
+    /// Records an event and returns the next action. Not called while an action is in progress.
+    pub fn on_event(&mut self, event: PlannerEvent, now: Instant) -> Action {
         match (event, self.refreshing_for) {
             (PlannerEvent::SourceChanged, _) => self.source_changed = true,
-            // A look that failed is followed by a replacement if there is need: only that may fail for good.
-            (PlannerEvent::Failed { transient, jitter }, Some(need)) => {
-                self.on_failed(need, transient, jitter, now);
+            // A failed check is followed by a refresh if one is needed, so only a failed refresh counts.
+            (PlannerEvent::Failed { transient, jitter }, Some(urgency)) => {
+                self.on_failed(urgency, transient, jitter, now);
             }
             (PlannerEvent::Failed { .. } | PlannerEvent::Unchanged, _) => {}
-            (PlannerEvent::TimerFired(dates), _) => {
-                self.current = self.current.map(|live| CurrentGeneration {
-                    deadlines: dates,
-                    ..live
-                });
+            (PlannerEvent::TimerFired(deadlines), _) => {
+                self.current = self.current.map(|current| CurrentGeneration { deadlines, ..current });
             }
             (
                 PlannerEvent::Obtained {
                     generation,
-                    deadlines: dates,
-                    renewed: minted,
+                    deadlines,
+                    renewed,
                 },
                 _,
-            ) => self.on_obtained(generation, dates, minted, now),
+            ) => self.on_obtained(generation, deadlines, renewed, now),
             (PlannerEvent::Rejected(generation), _) => self.on_rejected(generation, now),
             (PlannerEvent::Accepted(generation), _) => {
                 self.rejected = self.rejected.filter(|rejected| *rejected != generation);
@@ -165,14 +161,14 @@ impl RefreshPlanner {
         self.next_action(now)
     }
 
-    /// What to do when nothing new has happened.
+    /// Returns the next action without a new event.
     pub fn next_action(&mut self, now: Instant) -> Action {
         self.refreshing_for = None;
         if self.source_changed {
             self.source_changed = false;
             return Action::Check;
         }
-        let deadlines = self.current.map(|live| live.deadlines).unwrap_or_default();
+        let deadlines = self.current.map(|current| current.deadlines).unwrap_or_default();
         let Some(urgency) = self.urgency(now) else {
             return Action::Wait {
                 until: deadlines.renew_at.or(deadlines.expires_at),
@@ -181,17 +177,17 @@ impl RefreshPlanner {
         };
         let backoff_until = self
             .backoff
-            .filter(|rest| rest.until > now && (rest.urgency == urgency || urgency == Urgency::Due))
-            .map(|rest| rest.until);
+            .filter(|backoff| backoff.until > now && (backoff.urgency == urgency || urgency == Urgency::Due))
+            .map(|backoff| backoff.until);
         let min_interval_until = self
             .last_refresh_at
             .map(|at| at + self.policy.min_interval)
             .filter(|until| *until > now);
         if let Some(until) = backoff_until.max(min_interval_until) {
-            // A token that ends during its rest is urgent from then on.
-            let expires_at = deadlines.expires_at.filter(|ends| *ends > now);
+            // A token that expires during its backoff is urgent from then on.
+            let expires_at = deadlines.expires_at.filter(|at| *at > now);
             return Action::Wait {
-                until: Some(expires_at.map_or(until, |ends| until.min(ends))),
+                until: Some(expires_at.map_or(until, |at| until.min(at))),
                 is_backing_off: urgency == Urgency::Dead,
             };
         }
@@ -204,10 +200,10 @@ impl RefreshPlanner {
         let is_past = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         match self.current {
             None => Some(Urgency::Dead),
-            Some(live) if Some(live.generation) <= self.rejected || is_past(live.deadlines.expires_at) => {
+            Some(current) if Some(current.generation) <= self.rejected || is_past(current.deadlines.expires_at) => {
                 Some(Urgency::Dead)
             }
-            Some(live) => is_past(live.deadlines.renew_at).then_some(Urgency::Due),
+            Some(current) => is_past(current.deadlines.renew_at).then_some(Urgency::Due),
         }
     }
 
@@ -219,7 +215,7 @@ impl RefreshPlanner {
         });
         self.consecutive_failures = 0;
         self.backoff = None;
-        // Whoever mints what has to be renewed at once would mint for ever.
+        // A renewer whose tokens are due at once must not be called in a loop.
         if renewed && deadlines.renew_at.is_some_and(|due| due <= now) {
             self.on_bad_renewal(Urgency::Due, now);
         }
@@ -230,10 +226,10 @@ impl RefreshPlanner {
         self.rejected = self.rejected.max(Some(generation));
         let renewed_at = self
             .current
-            .filter(|live| is_first && live.generation == generation)
-            .and_then(|live| live.renewed_at);
+            .filter(|current| is_first && current.generation == generation)
+            .and_then(|current| current.renewed_at);
         match renewed_at {
-            // Graph takes nothing that is minted now: more of it costs renewals and heals nobody.
+            // Graph rejects newly renewed tokens: more renewals would not help.
             Some(at) if now < at + self.policy.max_backoff => {
                 self.on_bad_renewal(Urgency::Dead, now);
             }
@@ -251,8 +247,8 @@ impl RefreshPlanner {
         });
     }
 
-    /// Full jitter: anything between the smallest gap and the whole rest. What needs a person is not asked about often;
-    /// the person's mending shows as a change of the source.
+    /// The backoff has full jitter: random, between the shortest interval and the limit. A permanent failure is not retried
+    /// often: the operator's fix is announced as a change of a source.
     fn on_failed(&mut self, urgency: Urgency, transient: bool, jitter: f64, now: Instant) {
         let max_backoff = match urgency {
             Urgency::Due => self.policy.max_backoff_while_valid,

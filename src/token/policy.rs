@@ -1,30 +1,30 @@
-//! When a token's successor should be there: arithmetic, no clock.
+//! When a token is renewed: arithmetic, no clock.
 
 use std::time::{Duration, SystemTime};
 
-/// The refresher's times.
+/// The time limits of the refresher.
 #[derive(Clone, Copy, Debug)]
 pub struct RefreshPolicy {
-    /// At most one replacement per this, whatever the traffic.
+    /// The shortest time between two refreshes, whatever the traffic.
     pub min_interval: Duration,
-    /// The first rest after a failure; doubled with each further one …
+    /// The first backoff after a failure, doubled with each further one …
     pub initial_backoff: Duration,
     /// … up to this while there is no usable token …
     pub max_backoff: Duration,
-    /// … and up to this while the live one still works.
+    /// … and up to this while the current one is valid.
     pub max_backoff_while_valid: Duration,
-    /// How long before its end a token is renewed, unless a fifth of its life is longer, or half of it shorter.
+    /// How long before its expiry a token is renewed, unless a fifth of its validity is longer, or half of it shorter.
     pub renew_before: Duration,
-    /// How often Graph is asked about the token in use.
+    /// How often the current token is inspected.
     pub inspect_interval: Duration,
 }
 
-/// A token's life, as far as it is known.
+/// The validity of a token.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Validity {
     /// When it was issued, or first seen.
     pub issued_at: SystemTime,
-    /// When it ends.
+    /// When it expires.
     pub expires_at: SystemTime,
 }
 
@@ -45,12 +45,12 @@ impl Default for RefreshPolicy {
 }
 
 impl RefreshPolicy {
-    /// When a token of this life should be renewed: before its end by the larger of a fifth of its life and
-    /// [`Self::renew_before`], though by no more than half of it, so that an hour-long token is renewed after half an hour and
-    /// one of 60 days twelve days before its end.
+    /// Returns when a token of this validity is renewed: before its expiry by the larger of a fifth of its validity and
+    /// [`Self::renew_before`], but by no more than half of it. So a token of an hour is renewed after half an hour, and one of
+    /// 60 days twelve days before its expiry.
     ///
-    /// `jitter`, drawn from 0.0..1.0, makes it earlier by up to a tenth of that, never later: a fleet does not march in
-    /// step.
+    /// `jitter`, drawn from 0.0..1.0, makes it earlier by up to a tenth of that, never later, so that replicas do not renew
+    /// at the same moment.
     #[must_use]
     pub fn renew_at(&self, validity: Validity, jitter: f64) -> SystemTime {
         let length = validity

@@ -1,364 +1,385 @@
-//! Where tokens come from: sources in order, perhaps a renewer, and the rule between them.
+//! Where tokens come from: sources in order, perhaps a renewer, and the rules between them.
+//!
+//! # Decision table
+//!
+//! | current token | what there is | result |
+//! |---|---|---|
+//! | valid | the active source, or one before it, returns a token that it did not return last time | that token, from then on its source is the active one |
+//! | valid | a source returns the token that it returned last time: the one before a renewal | the current token stays |
+//! | valid | a source after the active one changes | the current token stays; the other is used when it is needed |
+//! | valid | the new token is expired, was rejected, or is invalid by inspection | the current token stays; an alert |
+//! | due for renewal | no source has a new token | the renewer's, once it is stored |
+//! | due for renewal | storing fails | the current token stays; the renewed token is kept, stored later, then used |
+//! | due for renewal | another replica stored a token meanwhile | that token |
+//! | rejected or expired | a source has a token that Graph has not rejected and that has not expired | that token, of the first such source |
+//! | rejected or expired | no source has one, there is a renewer | the renewer's, used even if storing fails, and stored later |
+//! | rejected or expired | no source has one, there is no renewer | none: an error, and sources and Graph are asked again later |
+//! | renewed, not yet stored | another token is found in its source or one before it | that token; the renewed token is not stored any more |
+//! | none | only an expired or rejected token, and a renewer | the renewer's, made from that token |
+//! | any | the renewer's token is invalid by inspection | an error; the previous token is stored again |
 //!
 //! # Why
 //!
-//! "Different from the live token" is not "new": after a renewal the source may go on showing the superseded
-//! token, and adopting it would flap between two tokens for ever. News is what differs *from what the source
-//! showed last*. That holds while the live token works; once it is dead, any token that Graph has not refused is worth a
-//! try, wherever it stands in the list: an expired file does not hide a live row.
+//! * "Different from the current token" is not "new": after a renewal the source may still return the superseded token,
+//!   and using it would alternate between two tokens forever. New is what differs *from what the source returned last*.
+//!   That holds while the current token is valid; once it is dead, any token that Graph has not rejected is worth a try,
+//!   from any source: an expired file does not hide a valid row.
+//! * Between the renewer's answer and the storage there is nothing: no check, no other call. A process that is killed
+//!   before the store has lost only what it never had; a moment later the next start finds the token. What cannot be stored
+//!   is kept and stored later, and used before that only if the current token is dead.
 
 use std::fmt;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use futures_util::future::select_all;
-use tokio::time::{Instant, timeout};
 
 use super::credential::{Credential, Token};
-use super::denylist::{DenyReason, TokenDenylist};
-use super::tracked_source::{TrackedSource, drain, load_sources, timed_out};
-use super::traits::{Inspector, ObtainError, Renewer, Source};
-use crate::graph::{Inspection, explain};
-use crate::types::Fingerprint;
+use super::renewal::renew;
+use super::sources::{LoadedSource, SourceList, SourcedToken, drain};
+use super::traits::{Inspector, ObtainError, RefreshContext, RefreshLock, Renewer, Source, StoreOutcome};
+use super::vetting::Vetting;
+use crate::graph::Inspection;
 
-/// Sources in order, perhaps a renewer, perhaps an inspector, and the rule between them.
+/// Obtains tokens from sources in order, and perhaps from a renewer; an inspector may check them.
 pub struct TokenProvider {
-    pub(super) sources: Vec<TrackedSource>,
-    pub(super) renewer: Option<Box<dyn Renewer>>,
-    inspector: Option<Box<dyn Inspector>>,
-    /// Which place the live token came from.
-    pub(super) active_source: usize,
-    pub(super) denylist: TokenDenylist,
-    /// A minted token that is not yet where the next start will look.
-    pub(super) pending_store: Option<PendingStore>,
-    /// The first dead token that the last look found while there was none in use, and where.
-    pub(super) dead_candidate: Option<(usize, Token)>,
-    /// Whether the last errand came to asking the renewer.
+    pub(super) sources: SourceList,
+    pub(super) vetting: Vetting,
+    renewer: Option<Box<dyn Renewer>>,
+    /// A renewed token that is not yet where the next start finds it.
+    pending_store: Option<SourcedToken>,
+}
+
+/// A token that may be used.
+#[derive(Debug)]
+pub(super) struct ObtainedToken {
+    pub(super) token: Token,
+    /// The result of its inspection, if Graph could be asked.
+    pub(super) inspection: Option<Inspection>,
+    /// Whether the renewer made it.
+    pub(super) renewed: bool,
+    /// The description of its source or renewer.
+    pub(super) source: String,
+    /// The reason why it would be lost at a restart, if it would.
+    pub(super) store_error: Option<ObtainError>,
+    /// The reason why a token of a source before it was not used, if there was one.
+    pub(super) skipped_error: Option<ObtainError>,
+}
+
+/// The reason why a refresh failed.
+#[derive(Debug)]
+pub(super) struct RefreshFailure {
+    pub(super) error: ObtainError,
+    /// Whether the renewer was called: then the error is not about a token of a source.
     pub(super) renewer_called: bool,
 }
 
-/// How things stand with the live token.
-#[derive(Clone, Copy, Debug)]
-pub struct RefreshContext<'a> {
-    /// The live credential.
-    pub current: Option<&'a Credential>,
-    /// Whether there is none that works: none at all, or Graph rejected it, or it has ended.
-    pub current_is_dead: bool,
-    /// Wall time.
-    pub now: SystemTime,
+/// The result of reading the sources.
+struct Check {
+    found: Result<Option<ObtainedToken>, ObtainError>,
+    /// The first token that may not be used, if there is no current one.
+    dead_candidate: Option<SourcedToken>,
 }
 
-/// A token that may go into service.
-#[derive(Debug)]
-pub struct ObtainedToken {
-    /// The token.
-    pub token: Token,
-    /// What Graph says of it, if it was asked and answered.
-    pub inspection: Option<Inspection>,
-    /// Whether it was minted, which has a price.
-    pub renewed: bool,
-    /// Where it is from, for people.
-    pub from: String,
-    /// Why it would be lost with this process, if it would.
-    pub store_error: Option<ObtainError>,
-    /// Why one that counts more was not taken.
-    pub skipped_error: Option<ObtainError>,
-}
+/// The longest wait for the renewal lock. A holder that is stopped but not dead is ignored after this.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(25);
+/// The longest wait for it in the background, where it delays everything else.
+const BACKGROUND_LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A minted token, and the place that it is for.
-#[derive(Clone)]
-pub(super) struct PendingStore {
-    pub(super) source_index: usize,
-    pub(super) token: Token,
-}
-
-/// The longest an inspection delays a token.
-const INSPECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// How soon Graph is asked again about a token that it has called dead, if there is nothing better.
-const REINSPECT_INTERVAL: Duration = Duration::from_secs(10);
-
-// === impl Supply ===
+// === impl TokenProvider ===
 
 impl TokenProvider {
-    /// A supply that finds tokens in one place, and mints none.
+    /// Creates a provider with one source and no renewer.
     #[must_use]
     pub fn from_source(source: impl Source) -> Self {
         Self::from_sources(vec![Box::new(source)])
     }
 
-    /// A supply that finds tokens in several places, the first of which counts most.
+    /// Creates a provider with several sources, the first of which has priority, and no renewer.
     #[must_use]
     pub fn from_sources(sources: Vec<Box<dyn Source>>) -> Self {
-        let tracked = |source| TrackedSource {
-            source,
-            last_seen: None,
-            notified: false,
-        };
         Self {
-            sources: sources.into_iter().map(tracked).collect(),
+            sources: SourceList::new(sources),
+            vetting: Vetting::default(),
             renewer: None,
-            inspector: None,
-            active_source: 0,
-            denylist: TokenDenylist::default(),
             pending_store: None,
-            dead_candidate: None,
-            renewer_called: false,
         }
     }
 
-    /// The same with a renewer.
+    /// Adds a renewer.
     #[must_use]
-    pub fn with_renewer(self, renewer: impl Renewer) -> Self {
-        Self {
-            renewer: Some(Box::new(renewer)),
-            ..self
-        }
+    pub fn with_renewer(mut self, renewer: impl Renewer) -> Self {
+        self.renewer = Some(Box::new(renewer));
+        self
     }
 
-    /// The same with somebody who says what a token is worth before it goes into service.
+    /// Adds an inspector, which checks each token before it is used.
     #[must_use]
-    pub fn with_inspector(self, inspector: impl Inspector) -> Self {
-        Self {
-            inspector: Some(Box::new(inspector)),
-            ..self
-        }
+    pub fn with_inspector(mut self, inspector: impl Inspector) -> Self {
+        self.vetting.inspector = Some(Box::new(inspector));
+        self
     }
 
-    /// What its sources are, for people.
-    #[must_use]
-    pub fn describe(&self) -> String {
-        let places: Vec<_> = self.sources.iter().map(|place| place.source.describe()).collect();
-        places.join(", ")
+    /// The renewer, if there is one.
+    pub(super) fn renewer(&self) -> Option<&dyn Renewer> {
+        self.renewer.as_deref()
     }
 
-    /// What mints its tokens, for people.
-    #[must_use]
-    pub fn describe_renewer(&self) -> Option<String> {
-        self.renewer.as_ref().map(|renewer| renewer.describe())
-    }
-
-    /// When a token issued then can be renewed at the earliest; `None` without a renewer.
-    #[must_use]
-    pub fn earliest_renewal(&self, issued_at: SystemTime) -> Option<SystemTime> {
-        let renewer = self.renewer.as_ref()?;
-        Some(renewer.earliest_renewal(issued_at))
-    }
-
-    /// When a token first seen then is renewed if nobody says when it ends; `None` if it is not.
-    #[must_use]
-    pub fn renew_at_if_expiry_unknown(&self, seen_at: SystemTime) -> Option<SystemTime> {
-        self.renewer.as_ref()?.renew_at_if_expiry_unknown(seen_at)
-    }
-
-    /// Why minted tokens would be lost with this process, if they would be: said once, at start. One that descends from a
-    /// source's token is kept there and nowhere else.
+    /// Reads the sources that may have changed, and all if the current token is dead; returns a token to use.
+    ///
+    /// If the current token is dead, a source that hangs does not delay the use of a token from a source before it.
     ///
     /// # Errors
     ///
-    /// What each source says that keeps none.
-    pub fn check_writable(&self) -> Result<(), Vec<String>> {
-        if self.renewer.is_none() {
-            return Ok(());
-        }
-        let not_writable_reason = |place: &TrackedSource| place.source.check_writable().err();
-        let reasons: Vec<_> = self.sources.iter().filter_map(not_writable_reason).collect();
-        if reasons.is_empty() && !self.sources.is_empty() {
-            Ok(())
-        } else {
-            Err(reasons)
-        }
-    }
-
-    /// Completes when a source may have news. Cancel-safe.
-    pub async fn changed(&mut self) {
-        if self.sources.is_empty() {
-            return std::future::pending().await;
-        }
-        let changes = self.sources.iter_mut().map(|place| place.source.changed());
-        let ((), which, _) = select_all(changes).await;
-        if let Some(place) = self.sources.get_mut(which) {
-            place.notified = true;
-        }
-    }
-
-    /// Graph rejected this token in service: it is not taken again, or only once it is forgiven.
-    pub fn deny(&mut self, token: Fingerprint) {
-        self.denylist.add(token, DenyReason::RejectedByGraph);
-    }
-
-    /// Graph took it after all.
-    pub fn reinstate(&mut self, token: Fingerprint) {
-        self.denylist.remove(token);
-    }
-
-    /// A token for service, if a source has news; and if the live one is dead, if any source has one that Graph has not
-    /// refused. In need, a source that hangs holds up nothing that stands before it.
-    ///
-    /// # Errors
-    ///
-    /// What the first source says that has something to say, if none has a token.
-    pub async fn check_sources(&mut self, context: RefreshContext<'_>) -> Result<Option<ObtainedToken>, ObtainError> {
-        self.dead_candidate = None;
-        self.renewer_called = false;
-        // The places are lent to their loads, and the rest of the supply weighs what comes of them.
-        let mut sources = std::mem::take(&mut self.sources);
-        let result = self.check_each(&mut sources, context).await;
-        self.sources = sources;
-        result
-    }
-
-    async fn check_each(
+    /// The first error that matters, if no source has a token to use.
+    pub(super) async fn check_sources(
         &mut self,
-        sources: &mut [TrackedSource],
         context: RefreshContext<'_>,
     ) -> Result<Option<ObtainedToken>, ObtainError> {
-        let live = context.current.map(Credential::fingerprint);
-        let (mut first_error, mut skipped_error) = (None, None);
-        let mut loads = load_sources(sources, self.active_source, context.current_is_dead);
-        while let Some((index, tracked, loaded)) = loads.next().await {
-            let token = match loaded {
+        self.check(context).await.found
+    }
+
+    /// Returns another token than the current one: from a source, else renewed and stored.
+    ///
+    /// # Errors
+    ///
+    /// [`ObtainError::NothingNew`] if no source has one and there is no renewer; else the error of a source, the renewer or
+    /// the storage. A source that cannot be read does not prevent a renewal.
+    pub(super) async fn refresh(&mut self, context: RefreshContext<'_>) -> Result<ObtainedToken, RefreshFailure> {
+        let Check { found, dead_candidate } = self.check(context).await;
+        let outgoing = match (found, context.current, dead_candidate) {
+            (Ok(Some(found)), _, _) => return Ok(found),
+            (_, Some(current), _) if self.renewer.is_some() => current.token().clone(),
+            // A start that finds only a dead token: a renewer that accepts dead tokens can start from it.
+            (_, None, Some(candidate)) if self.renewer.is_some() => {
+                self.sources.active = candidate.source_index;
+                candidate.token
+            }
+            (Ok(None), _, _) => return Err(ObtainError::NothingNew.into()),
+            (Err(error), _, _) => return Err(error.into()),
+        };
+        let lock = match self.sources.lock(self.sources.active, LOCK_TIMEOUT).await {
+            Err(error) if context.current_is_dead => {
+                let text = "renewing the token without the renewal lock; other replicas may renew it, too";
+                tracing::warn!(%error, "{text}");
+                RefreshLock::uncontended()
+            }
+            locked => locked?,
+        };
+        // Another replica may have renewed the token during the wait for the lock.
+        if !lock.is_uncontended()
+            && let Ok(Some(found)) = self.check_sources(context).await
+        {
+            return Ok(found);
+        }
+        let renewed = self.renew_and_store(&outgoing, lock, context).await;
+        renewed.map_err(|error| RefreshFailure {
+            error,
+            renewer_called: true,
+        })
+    }
+
+    /// Whether a renewed token is still not stored.
+    pub(super) const fn has_pending_store(&self) -> bool {
+        self.pending_store.is_some()
+    }
+
+    /// Tries again to store a renewed token. Another token in its place is left there.
+    ///
+    /// # Errors
+    ///
+    /// The error of the storage.
+    pub(super) async fn retry_store(&mut self) -> Result<(), ObtainError> {
+        let Some(pending) = self.pending_store.clone() else {
+            return Ok(());
+        };
+        let lock = self.sources.lock(pending.source_index, BACKGROUND_LOCK_TIMEOUT).await?;
+        let _stored_or_conflict = self.sources.store(&pending).await?;
+        drop(lock);
+        self.pending_store = None;
+        Ok(())
+    }
+
+    async fn check(&mut self, context: RefreshContext<'_>) -> Check {
+        let current = context.current.map(Credential::fingerprint);
+        let (mut first_error, mut skipped_error, mut dead_candidate) = (None, None, None);
+        let active = self.sources.active;
+        let mut loads = self.sources.load(context);
+        while let Some(LoadedSource { index, result, tracked }) = loads.next().await {
+            let token = match result {
                 Ok(token) => token,
                 Err(error) => {
                     first_error = first_error.or(Some(error));
                     continue;
                 }
             };
-            let fingerprint = token.secret.fingerprint();
-            let is_new = tracked.last_seen.replace(fingerprint) != Some(fingerprint);
-            if Some(fingerprint) == live {
+            let is_new = tracked.record_if_new(token.secret.fingerprint());
+            if Some(token.secret.fingerprint()) == current {
                 if context.current_is_dead {
                     continue;
                 }
-                // All is well but for what was passed over, and what stands further down the list counts less.
-                self.active_source = index;
+                // The current token is still there, and the sources after it do not matter.
                 drain(loads).await;
-                return skipped_error.map_or(Ok(None), Err);
+                self.sources.active = index;
+                return Check::of(skipped_error.map_or(Ok(None), Err));
             }
-            let has_priority = is_new && index <= self.active_source;
-            if !(context.current_is_dead || has_priority) {
+            if !context.current_is_dead && !(is_new && index <= active) {
                 continue;
             }
-            let from = tracked.source.describe();
-            match self.admit(token.clone(), &from, context).await {
-                Ok(found) => {
-                    self.active_source = index;
-                    // Whoever put it there was faster than we, who could not store ours.
-                    self.pending_store.take_if(|in_hand| in_hand.source_index >= index);
-                    if !context.current_is_dead {
+            let source = tracked.describe();
+            match self.vetting.admit(&token, &source, context).await {
+                Ok(inspection) => {
+                    if context.current_is_dead {
+                        drop(loads);
+                    } else {
                         drain(loads).await;
                     }
-                    return Ok(Some(ObtainedToken { skipped_error, ..found }));
+                    self.sources.active = index;
+                    // What was put there replaces our renewed token, which could not be stored.
+                    self.pending_store.take_if(|pending| pending.source_index >= index);
+                    return Check::of(Ok(Some(ObtainedToken {
+                        skipped_error,
+                        ..ObtainedToken::new(token, inspection, source)
+                    })));
                 }
                 Err(error) => {
-                    if context.current.is_none() && self.dead_candidate.is_none() {
-                        self.dead_candidate = Some((index, token));
+                    let is_known = error.reason() == "previously_rejected";
+                    if context.current.is_none() {
+                        dead_candidate.get_or_insert(SourcedToken {
+                            source_index: index,
+                            token,
+                        });
                     }
-                    // That a token is known to be dead is news only once.
+                    // That a token may not be used is reported once.
                     if is_new {
                         skipped_error = skipped_error.or(Some(error));
-                    } else if error.reason() != "rejected_before" {
+                    } else if !is_known {
                         first_error = first_error.or(Some(error));
                     }
                 }
             }
         }
-        skipped_error.or(first_error).map_or(Ok(None), Err)
-    }
-
-    /// What Graph says of the live token now; `None` if nobody can be asked.
-    ///
-    /// # Errors
-    ///
-    /// What the inspector says.
-    pub async fn inspect(&mut self, token: &Token) -> Result<Option<Inspection>, ObtainError> {
-        let Some(inspector) = &mut self.inspector else {
-            return Ok(None);
-        };
-        match timeout(INSPECT_TIMEOUT, inspector.inspect(token)).await {
-            Ok(inspection) => inspection.map(Some),
-            Err(_elapsed) => Err(timed_out("Graph", "say what the token is worth", INSPECT_TIMEOUT)),
+        Check {
+            found: skipped_error.or(first_error).map_or(Ok(None), Err),
+            dead_candidate,
         }
     }
 
-    /// Whether a token may go into service.
-    pub(super) async fn admit(
+    async fn renew_and_store(
         &mut self,
-        token: Token,
-        from: &str,
+        outgoing: &Token,
+        lock: RefreshLock,
         context: RefreshContext<'_>,
     ) -> Result<ObtainedToken, ObtainError> {
-        let fingerprint = token.secret.fingerprint();
-        match self.denylist.reason(fingerprint) {
-            None => {}
-            // However often a source rings.
-            Some(DenyReason::FailedInspection(at, what))
-                if context.current_is_dead && at.elapsed() < REINSPECT_INTERVAL =>
-            {
-                return Err(ObtainError::permanent("quarantined", what));
-            }
-            Some(DenyReason::FailedInspection(..)) if context.current_is_dead => {}
-            Some(_) => {
-                let what = format!(
-                    "the token {fingerprint} from {from} is one that Graph has rejected already: it is not taken again; \
-                     put another one there"
-                );
-                return Err(ObtainError::permanent("rejected_before", what));
-            }
-        }
-        if token.expires_at.is_some_and(|ends| ends <= context.now) {
-            let what = format!("the token {fingerprint} from {from} has expired already: put a newer one there");
-            return Err(ObtainError::permanent("expired", what));
-        }
-        let inspection = match self.inspect(&token).await {
-            Ok(inspection) => inspection,
+        let pending = self.usable_pending_token(outgoing, context);
+        let Some(renewer) = &mut self.renewer else {
+            return Err(ObtainError::NothingNew);
+        };
+        let source = renewer.describe();
+        let renewed = match pending {
+            Some(token) => token,
+            None => renew(&mut **renewer, outgoing, context).await?,
+        };
+        let store_error = match self.store_renewed(&renewed, outgoing).await {
+            Ok(StoreOutcome::Stored) => None,
+            // The next start finds the other token, so it is the one to use.
+            Ok(StoreOutcome::Conflict) => match self.check_sources(context).await {
+                Ok(Some(found)) => return Ok(found),
+                Ok(None) | Err(_) => self.store_renewed(&renewed, outgoing).await.err(),
+            },
+            Err(error) if context.current_is_dead => Some(error),
+            Err(error) => return Err(error),
+        };
+        drop(lock);
+        match self.vetting.admit(&renewed, &source, context).await {
+            Ok(inspection) => Ok(ObtainedToken {
+                renewed: true,
+                store_error,
+                ..ObtainedToken::new(renewed, inspection, source)
+            }),
             Err(error) => {
-                tracing::warn!(
-                    %fingerprint,
-                    from,
-                    error = %error,
-                    "the token goes into service unchecked, as Graph cannot be asked about it"
-                );
-                None
+                self.restore_previous(outgoing).await;
+                Err(error)
             }
-        };
-        let has_expired = |inspection: &Inspection| {
-            inspection
-                .expires_at
-                .as_system_time()
-                .is_some_and(|ends| ends <= context.now)
-        };
-        if let Some(rejected) = inspection
-            .as_ref()
-            .filter(|inspection| inspection.error.is_some() || has_expired(inspection))
-        {
-            let why = rejected
-                .error
-                .as_ref()
-                .map_or_else(|| "it has expired".to_owned(), |error| explain(error).summary);
-            let what = format!(
-                "the token {fingerprint} from {from} is not taken into service, as Graph says that it is dead: {why} Put \
-                 another one there"
-            );
-            let reason = DenyReason::FailedInspection(Instant::now(), what.clone());
-            self.denylist.add(fingerprint, reason);
-            return Err(ObtainError::permanent("quarantined", what));
         }
-        Ok(ObtainedToken {
-            token,
-            inspection,
-            renewed: false,
-            from: from.to_owned(),
-            store_error: None,
-            skipped_error: None,
-        })
+    }
+
+    /// Returns the renewed token that is not stored yet, which is not renewed a second time.
+    fn usable_pending_token(&self, outgoing: &Token, context: RefreshContext<'_>) -> Option<Token> {
+        let token = &self.pending_store.as_ref()?.token;
+        let fingerprint = token.secret.fingerprint();
+        let is_usable = fingerprint != outgoing.secret.fingerprint()
+            && token.expires_at.is_none_or(|at| at > context.now)
+            && !self.vetting.is_denied(fingerprint);
+        is_usable.then(|| token.clone())
+    }
+
+    /// Stores a renewed token where the next start finds it. A source that is read-only was reported at start.
+    async fn store_renewed(&mut self, renewed: &Token, outgoing: &Token) -> Result<StoreOutcome, ObtainError> {
+        // A token that only lives longer is there already, and would replace the previous one.
+        let is_same = renewed.secret.fingerprint() == outgoing.secret.fingerprint();
+        if is_same || !self.sources.active_is_writable() {
+            return Ok(StoreOutcome::Stored);
+        }
+        let pending = self.pending_store.insert(self.sources.for_active(renewed));
+        let stored = self.sources.store(pending).await;
+        if stored.is_ok() {
+            self.pending_store = None;
+        }
+        stored
+    }
+
+    /// Stores the previous token again: the renewed one is invalid, and the next start must not find it.
+    async fn restore_previous(&mut self, outgoing: &Token) {
+        if !self.sources.active_is_writable() {
+            return;
+        }
+        let previous = self.sources.for_active(outgoing);
+        if let Err(error) = self.sources.store(&previous).await {
+            tracing::warn!(%error, "failed to restore the token from before the renewal");
+        }
     }
 }
 
 impl fmt::Debug for TokenProvider {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Supply")
-            .field("sources", &self.describe())
-            .field("renewer", &self.describe_renewer())
+        f.debug_struct("TokenProvider")
+            .field("sources", &self.sources.describe())
+            .field("renewer", &self.renewer().map(Renewer::describe))
             .finish_non_exhaustive()
+    }
+}
+
+// === impl ObtainedToken ===
+
+impl ObtainedToken {
+    const fn new(token: Token, inspection: Option<Inspection>, source: String) -> Self {
+        Self {
+            token,
+            inspection,
+            renewed: false,
+            source,
+            store_error: None,
+            skipped_error: None,
+        }
+    }
+}
+
+// === impl Check ===
+
+impl Check {
+    const fn of(found: Result<Option<ObtainedToken>, ObtainError>) -> Self {
+        Self {
+            found,
+            dead_candidate: None,
+        }
+    }
+}
+
+impl From<ObtainError> for RefreshFailure {
+    fn from(error: ObtainError) -> Self {
+        Self {
+            error,
+            renewer_called: false,
+        }
     }
 }

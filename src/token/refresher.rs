@@ -1,4 +1,4 @@
-//! The task that keeps a tenant's credential live: the thin async shell around [`RefreshPlanner`].
+//! The task that keeps a tenant's credential valid: the thin async shell around [`RefreshPlanner`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,14 +10,14 @@ use super::credential::{Credential, Token};
 use super::current::{CurrentToken, Maintenance};
 use super::planner::{Action, PlannerEvent, RefreshPlanner};
 use super::policy::RefreshPolicy;
-use super::provider::{ObtainedToken, RefreshContext, TokenProvider};
+use super::provider::{ObtainedToken, RefreshFailure, TokenProvider};
 use super::rejections::RejectionState;
-use super::reporter::{EventSink, Operation, OperationReport, Reporter};
-use super::traits::ObtainError;
+use super::reporter::{EventSink, Failure, Operation, OperationReport, Reporter};
+use super::traits::{ObtainError, RefreshContext, Renewer};
 use crate::graph::Expiry;
 use crate::types::{Clock, TenantId};
 
-/// Owns a tenant's supply, and is the only one who publishes its credentials.
+/// Owns a tenant's token provider, and is the only one that publishes its credentials.
 pub struct Refresher {
     provider: TokenProvider,
     publisher: TokenPublisher,
@@ -29,13 +29,13 @@ pub struct Refresher {
     reporter: Reporter,
 }
 
-/// The longest sleep, after which dates are derived anew from wall time.
+/// The longest sleep, after which deadlines are computed again from wall time.
 const MAX_SLEEP: Duration = Duration::from_secs(60 * 60);
 
 // === impl Refresher ===
 
 impl Refresher {
-    /// A refresher for one tenant.
+    /// Creates the refresher of one tenant.
     #[must_use]
     pub fn new(
         tenant: TenantId,
@@ -45,7 +45,8 @@ impl Refresher {
         clock: Clock,
         event_sink: EventSink,
     ) -> Self {
-        let reporter = Reporter::new(tenant, event_sink, provider.describe(), provider.describe_renewer());
+        let renewer = provider.renewer().map(Renewer::describe);
+        let reporter = Reporter::new(tenant, event_sink, provider.sources.describe(), renewer);
         Self {
             provider,
             publisher,
@@ -58,68 +59,70 @@ impl Refresher {
         }
     }
 
-    /// Runs until it is dropped. It ends with the last request, not before: a request that drains may still
-    /// need a new token.
+    /// Runs until it is dropped, which must be after the last request: a draining request may still need a new token.
     pub async fn run(mut self) {
-        if let Err(reasons) = self.provider.check_writable() {
-            let is_every_source = reasons.len() == self.provider.sources.len();
-            self.reporter.report_no_writable_store(&reasons, is_every_source);
+        let reasons = self.provider.sources.read_only_reasons();
+        if self.provider.renewer().is_some() && !reasons.is_empty() {
+            let source_count = self.provider.sources.len();
+            self.reporter.report_read_only_sources(&reasons, source_count);
         }
         let mut action = self.planner.next_action(Instant::now());
         loop {
             let event = match action {
                 Action::Check => self.run_operation(Operation::Check).await,
                 Action::Refresh => self.run_operation(Operation::Refresh).await,
-                Action::Wait {
-                    until,
-                    is_backing_off: resting,
-                } => self.wait(until, resting).await,
+                Action::Wait { until, is_backing_off } => self.wait(until, is_backing_off).await,
             };
-            action = self.planner.on(event, Instant::now());
+            action = self.planner.on_event(event, Instant::now());
         }
     }
 
-    async fn run_operation(&mut self, errand: Operation) -> PlannerEvent {
-        let began = Instant::now();
-        if errand == Operation::Refresh {
+    async fn run_operation(&mut self, operation: Operation) -> PlannerEvent {
+        let started_at = Instant::now();
+        if operation == Operation::Refresh {
             self.publisher.set_backing_off(false);
         }
-        let may_renew = errand == Operation::Refresh && self.provider.describe_renewer().is_some();
+        let may_renew = operation == Operation::Refresh && self.provider.renewer().is_some();
         self.publisher.begin_attempt(may_renew);
-        let (live, now) = (self.publisher.current(), self.clock.now());
+        let (current, now) = (self.publisher.current(), self.clock.now());
         let context = RefreshContext {
-            current: live.as_deref(),
-            current_is_dead: live.as_deref().is_none_or(|live| self.is_dead(live)),
+            current: current.as_deref(),
+            current_is_dead: current.as_deref().is_none_or(|current| self.is_dead(current)),
             now,
         };
-        let found = match errand {
-            Operation::Check => self.provider.check_sources(context).await,
+        let found = match operation {
+            Operation::Check => self.provider.check_sources(context).await.map_err(RefreshFailure::from),
             Operation::Refresh => self.provider.refresh(context).await.map(Some),
         };
         match found {
-            Ok(Some(found)) => self.publish(errand, began, found),
+            Ok(Some(found)) => self.publish(operation, started_at, found),
             Ok(None) => {
                 self.publisher.finish_unchanged();
-                self.report_operation(errand, began, Ok(None), false);
+                self.reporter.operation_finished(OperationReport {
+                    operation,
+                    duration: started_at.elapsed(),
+                    outcome: Ok(None),
+                    renewer_called: false,
+                });
                 PlannerEvent::Unchanged
             }
-            Err(error) => self.finish_failed(errand, began, error),
+            Err(failure) => self.finish_failed(operation, started_at, failure),
         }
     }
 
-    /// Every branch is cancel-safe: nothing is lost when another one wins.
+    /// Every branch is cancel-safe: nothing is lost when another one completes first.
     async fn wait(&mut self, until: Option<Instant>, is_backing_off: bool) -> PlannerEvent {
         self.publisher.set_backing_off(is_backing_off);
         let maintenance = self.current.next_maintenance(self.provider.has_pending_store());
         let latest = Instant::now() + MAX_SLEEP;
         let until = until.map_or(latest, |until| until.min(latest));
         let (wake, maintenance) = match maintenance {
-            Some((at, chore)) if at <= until => (at, Some(chore)),
+            Some((at, task)) if at <= until => (at, Some(task)),
             _ => (until, None),
         };
         tokio::select! {
-            rejections = self.publisher.wait_for_rejection_change(self.rejection_state) => return self.on_rejection_change(rejections),
-            () = self.provider.changed() => return PlannerEvent::SourceChanged,
+            state = self.publisher.wait_for_rejection_change(self.rejection_state) => return self.on_rejection_change(state),
+            () = self.provider.sources.changed() => return PlannerEvent::SourceChanged,
             () = sleep_until(wake) => {}
         }
         match maintenance {
@@ -136,70 +139,91 @@ impl Refresher {
         let Some(generation) = state.rejected else {
             return PlannerEvent::Unchanged;
         };
-        let live = self.publisher.current();
-        let live = live.filter(|live| live.generation() == generation);
+        let current = self.publisher.current();
+        let current = current.filter(|current| current.generation() == generation);
         if state.is_rejected(generation) {
-            if let Some(live) = live {
-                self.provider.deny(live.fingerprint());
+            if let Some(current) = current {
+                self.provider.vetting.deny(current.fingerprint());
                 let error = self.publisher.rejection_reason(generation);
-                self.reporter.report_rejected(&live, error.as_ref());
+                self.reporter.report_rejected(&current, error.as_ref());
             }
             PlannerEvent::Rejected(generation)
         } else {
-            if let Some(live) = live {
-                self.provider.reinstate(live.fingerprint());
+            if let Some(current) = current {
+                self.provider.vetting.reinstate(current.fingerprint());
             }
             PlannerEvent::Accepted(generation)
         }
     }
 
-    fn publish(&mut self, operation: Operation, began: Instant, found: ObtainedToken) -> PlannerEvent {
+    fn publish(&mut self, operation: Operation, started_at: Instant, found: ObtainedToken) -> PlannerEvent {
         let ObtainedToken {
             token,
             inspection,
-            renewed: minted,
-            from,
-            store_error: not_stored,
-            skipped_error: passed_over,
+            renewed,
+            source,
+            store_error,
+            skipped_error,
         } = found;
-        if let Some(error) = passed_over {
-            self.reporter.report_failure((operation, false), &error, None);
+        if let Some(error) = &skipped_error {
+            self.reporter.report_failure(&Failure {
+                operation,
+                error,
+                renewer_called: false,
+                current: None,
+            });
         }
-        let reported = inspection.as_ref().map_or(Expiry::Unknown, |it| it.expires_at);
+        let inspected = inspection.as_ref().map_or(Expiry::Unknown, |it| it.expires_at);
         let token = Token {
-            expires_at: reported.as_system_time().or(token.expires_at),
+            expires_at: inspected.as_system_time().or(token.expires_at),
             ..token
         };
-        let expiry = token.expires_at.map_or(reported, Expiry::At);
+        let expiry = token.expires_at.map_or(inspected, Expiry::At);
         let credential = match self.publisher.publish(token) {
             Ok(credential) => credential,
             Err(error) => {
-                let what = format!("the token from {from} cannot be used");
-                let why = ObtainError::permanent("unusable", what).with_source(error);
-                return self.finish_failed(operation, began, why);
+                let message = format!("the token from {source} is not valid in an HTTP header; replace it");
+                let error = ObtainError::permanent("invalid_header_value", message).with_source(error);
+                let failure = RefreshFailure {
+                    error,
+                    renewer_called: renewed,
+                };
+                return self.finish_failed(operation, started_at, failure);
             }
         };
-        self.reporter.report_published(&credential, &from, expiry);
-        self.report_operation(operation, began, Ok(Some(&credential)), minted);
-        if let Some(error) = not_stored {
+        self.reporter.report_published(&credential, &source, expiry);
+        self.reporter.operation_finished(OperationReport {
+            operation,
+            duration: started_at.elapsed(),
+            outcome: Ok(Some(&credential)),
+            renewer_called: renewed,
+        });
+        if let Some(error) = store_error {
             self.reporter.report_store_failed(&error);
         }
-        let now = self.clock.now();
-        self.current = CurrentToken::new(&credential, inspection, now, &self.policy);
+        self.current = CurrentToken::new(&credential, inspection, self.clock.now(), &self.policy);
         self.update_status();
         PlannerEvent::Obtained {
             generation: credential.generation(),
             deadlines: self.current.deadlines(&self.clock),
-            renewed: minted,
+            renewed,
         }
     }
 
-    fn finish_failed(&mut self, operation: Operation, began: Instant, error: ObtainError) -> PlannerEvent {
-        let renewer_called = self.provider.renewer_called;
-        self.report_operation(operation, began, Err(&error), renewer_called);
-        let live = self.publisher.current();
-        self.reporter
-            .report_failure((operation, renewer_called), &error, live.as_deref());
+    fn finish_failed(&mut self, operation: Operation, started_at: Instant, failure: RefreshFailure) -> PlannerEvent {
+        let RefreshFailure { error, renewer_called } = failure;
+        self.reporter.operation_finished(OperationReport {
+            operation,
+            duration: started_at.elapsed(),
+            outcome: Err(&error),
+            renewer_called,
+        });
+        self.reporter.report_failure(&Failure {
+            operation,
+            error: &error,
+            renewer_called,
+            current: self.publisher.current().as_deref(),
+        });
         if operation == Operation::Refresh {
             self.current.is_renewal_overdue = true;
             self.warn_of_expiry();
@@ -212,45 +236,45 @@ impl Refresher {
         }
     }
 
-    /// Asks Graph about the live token. What it calls dead is rejected, as if a request had found out.
+    /// Inspects the current token. If it is invalid, it is marked as rejected, as if a request had been rejected.
     async fn inspect(&mut self) {
-        let Some(live) = self.publisher.current() else {
+        let Some(current) = self.publisher.current() else {
             return self.current.postpone(Maintenance::Inspect);
         };
-        match self.provider.inspect(live.token()).await {
+        match self.provider.vetting.inspect(current.token()).await {
             Ok(Some(inspection)) => {
-                let dead = inspection.error.clone();
-                let now = self.clock.now();
-                self.current.record_inspection(inspection, now, &self.policy);
+                let error = inspection.error.clone();
+                self.current
+                    .record_inspection(inspection, self.clock.now(), &self.policy);
                 self.update_status();
-                if let Some(error) = dead {
-                    self.publisher.mark_rejected(live.generation(), &error);
+                if let Some(error) = error {
+                    self.publisher.mark_rejected(current.generation(), &error);
                 }
             }
             Ok(None) => self.current.postpone(Maintenance::Inspect),
             Err(error) => {
                 let tenant = &self.reporter.tenant;
-                tracing::info!(%tenant, %error, "Graph could not be asked about the token in use; asking again in an hour");
+                tracing::info!(%tenant, %error, "failed to inspect the current token; retrying in an hour");
                 self.current.postpone(Maintenance::Inspect);
             }
         }
     }
 
-    /// Tries once more to store what could not be stored, which was told when it was.
+    /// Tries again to store the renewed token. The first failure was reported.
     async fn retry_store(&mut self) {
         let tenant = &self.reporter.tenant;
         match self.provider.retry_store().await {
-            Ok(()) => tracing::info!(%tenant, "the renewed token is stored now"),
+            Ok(()) => tracing::info!(%tenant, "stored the renewed token"),
             Err(error) => {
-                tracing::debug!(%tenant, %error, "the renewed token still cannot be stored");
+                tracing::debug!(%tenant, %error, "failed again to store the renewed token");
                 self.current.postpone(Maintenance::RetryStore);
             }
         }
     }
 
-    /// What follows from what is known of the live token.
+    /// Derives the time of the renewal, the status and the warnings from the current token.
     fn update_status(&mut self) {
-        self.current.schedule_renewal(&self.policy, &self.provider);
+        self.current.schedule_renewal(&self.policy, self.provider.renewer());
         let missing = self.current.take_newly_missing_scopes();
         self.reporter.status_changed(&self.current);
         if !missing.is_empty() {
@@ -259,7 +283,7 @@ impl Refresher {
         self.warn_of_expiry();
     }
 
-    /// Warns of the ends that come near. What is renewed in time needs no warning.
+    /// Warns of expiries that are near, unless the token is renewed in time.
     fn warn_of_expiry(&mut self) {
         let now = self.clock.now();
         let status = self.current.status();
@@ -275,23 +299,8 @@ impl Refresher {
         }
     }
 
-    fn is_dead(&self, live: &Credential) -> bool {
-        self.rejection_state.is_rejected(live.generation()) || self.current.has_expired(self.clock.now())
-    }
-
-    fn report_operation(
-        &self,
-        operation: Operation,
-        began: Instant,
-        outcome: Result<Option<&Credential>, &ObtainError>,
-        renewer_called: bool,
-    ) {
-        self.reporter.operation_finished(OperationReport {
-            operation,
-            took: began.elapsed(),
-            outcome,
-            renewer_called,
-        });
+    fn is_dead(&self, credential: &Credential) -> bool {
+        self.rejection_state.is_rejected(credential.generation()) || self.current.has_expired(self.clock.now())
     }
 }
 
@@ -299,7 +308,7 @@ impl std::fmt::Debug for Refresher {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Refresher")
             .field("tenant", &self.reporter.tenant)
-            .field("plan", &self.planner)
+            .field("planner", &self.planner)
             .finish_non_exhaustive()
     }
 }

@@ -1,4 +1,4 @@
-//! What requests tell the refresher, and how many of them wait for it.
+//! The rejections that requests report to the refresher, and the number of requests that wait for it.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -9,25 +9,25 @@ use tokio::time::Instant;
 use super::credential::Generation;
 use crate::graph::GraphError;
 
-/// What requests tell the refresher.
+/// The rejections that requests report.
 #[derive(Debug, Default)]
 pub(super) struct Rejections {
-    /// The highest generation rejected so far; 0 is none.
+    /// The highest rejected generation; 0 for none.
     rejected: AtomicU64,
-    /// The generation that was taken after it had been rejected; 0 is none.
+    /// The generation that Graph accepted after a rejection; 0 for none.
     reinstated: AtomicU64,
-    /// The first rejection of that generation. Touched by rejections alone, and never across an await.
+    /// The first rejection of the highest rejected generation. Never locked across an await.
     first_rejection: Mutex<Option<FirstRejection>>,
     waiters: AtomicUsize,
     changed: Notify,
 }
 
-/// What has been told so far.
+/// The rejections so far.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct RejectionState {
-    /// The highest generation rejected so far.
+    /// The highest rejected generation.
     pub rejected: Option<Generation>,
-    /// The generation that was taken after it had been rejected.
+    /// The generation that Graph accepted after a rejection.
     pub reinstated: Option<Generation>,
 }
 
@@ -38,13 +38,13 @@ struct FirstRejection {
     error: GraphError,
 }
 
-/// Counts one who waits.
+/// Counts a waiting request while it lives.
 pub(super) struct WaiterGuard<'a>(&'a AtomicUsize);
 
 // === impl Rejections ===
 
 impl Rejections {
-    /// Graph rejected this generation. What is repeated, or concerns one that was superseded, changes nothing.
+    /// Records that Graph rejected this generation. A repetition, or the rejection of an older one, changes nothing.
     pub(super) fn mark_rejected(&self, generation: Generation, error: &GraphError) {
         let number = generation.get();
         let first = self.rejected.fetch_max(number, Ordering::AcqRel) < number;
@@ -62,7 +62,7 @@ impl Rejections {
         }
     }
 
-    /// Graph took this generation. The common case costs one load.
+    /// Records that Graph accepted this generation. The common case costs one atomic load.
     pub(super) fn mark_accepted(&self, generation: Generation) {
         let number = generation.get();
         if self.rejected.load(Ordering::Acquire) == number && self.reinstated.swap(number, Ordering::AcqRel) != number {
@@ -70,19 +70,19 @@ impl Rejections {
         }
     }
 
-    /// Rejected, and not taken since.
+    /// Whether this generation was rejected, and not accepted since.
     pub(super) fn is_rejected(&self, generation: Generation) -> bool {
         self.state().is_rejected(generation)
     }
 
-    /// When and why this generation was first rejected.
+    /// Returns when and why this generation was first rejected.
     pub(super) fn first_rejection(&self, generation: Generation) -> Option<(Instant, GraphError)> {
         let first = self.first_rejection.lock().unwrap_or_else(PoisonError::into_inner);
         let first = first.as_ref()?;
         (first.generation == generation).then(|| (first.at, first.error.clone()))
     }
 
-    /// What has been told, once it differs from what is known. Cancel-safe.
+    /// Returns the rejections once they differ from `known`. Cancel-safe.
     pub(super) async fn wait_for_change(&self, known: RejectionState) -> RejectionState {
         loop {
             let changed = self.changed.notified();
@@ -107,10 +107,10 @@ impl Rejections {
     }
 }
 
-// === impl Heard ===
+// === impl RejectionState ===
 
 impl RejectionState {
-    /// Whether a generation was rejected, and not taken since.
+    /// Whether a generation was rejected, and not accepted since.
     #[must_use]
     pub fn is_rejected(self, generation: Generation) -> bool {
         Some(generation) <= self.rejected && self.reinstated != Some(generation)

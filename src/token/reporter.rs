@@ -1,4 +1,4 @@
-//! Who says aloud what happens to a token: to the log, and to whoever keeps count.
+//! Reports what happens to a token: to the log, the metrics and the webhook.
 
 use std::time::{Duration, SystemTime};
 
@@ -9,52 +9,60 @@ use super::traits::ObtainError;
 use crate::graph::{Expiry, GraphError, explain, is_action_required};
 use crate::types::{Rfc3339Timestamp, TenantId, error_chain};
 
-/// What the refresher sets out to do.
+/// An operation of the refresher.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Operation {
-    /// Look at the source for news.
+    /// Read the sources for a new token.
     Check,
-    /// Find or mint a successor.
+    /// Obtain another token than the current one.
     Refresh,
 }
 
-/// How an errand ended.
+/// The result of an operation.
 #[derive(Debug)]
 pub struct OperationReport<'a> {
-    /// What it was.
+    /// The operation.
     pub operation: Operation,
-    /// How long it took.
-    pub took: Duration,
-    /// The credential that is live now; nothing; or why not.
+    /// Its duration.
+    pub duration: Duration,
+    /// The credential that is now current; `None` if there is no new one; or the error.
     pub outcome: Result<Option<&'a Credential>, &'a ObtainError>,
-    /// Whether it came to minting: what failed then is no source's fault.
+    /// Whether the renewer was called: then an error is not about a token of a source.
     pub renewer_called: bool,
 }
 
-/// What the refresher tells whoever keeps count.
+/// An event in the life of a token.
 #[derive(Debug)]
 pub enum TokenEvent<'a> {
-    /// An errand ended.
+    /// An operation ended.
     OperationFinished(OperationReport<'a>),
-    /// What is known of the live token, whenever that has changed.
+    /// The status of the current token has changed.
     StatusChanged(TokenStatus),
-    /// A person should hear something.
+    /// The operator should know something.
     Alert(&'a Alert),
 }
 
-/// Who is told.
+/// The receiver of events.
 pub type EventSink = Box<dyn Fn(&TokenEvent<'_>) + Send>;
 
-/// Says aloud what happens to a tenant's token.
+/// Reports what happens to a tenant's token.
 pub(super) struct Reporter {
     pub(super) tenant: TenantId,
-    pub(super) event_sink: EventSink,
-    /// Where tokens are from, for people.
-    pub(super) sources: String,
-    /// What mints them, if anything does.
-    pub(super) renewer: Option<String>,
-    /// The failure that was told last.
+    event_sink: EventSink,
+    /// The description of the sources.
+    sources: String,
+    /// The description of the renewer, if there is one.
+    renewer: Option<String>,
+    /// The error that was reported last.
     last_error: Option<String>,
+}
+
+/// A failed operation, or a token that was skipped.
+pub(super) struct Failure<'a> {
+    pub(super) operation: Operation,
+    pub(super) error: &'a ObtainError,
+    pub(super) renewer_called: bool,
+    pub(super) current: Option<&'a Credential>,
 }
 
 // === impl Operation ===
@@ -64,8 +72,8 @@ impl Operation {
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
-            Self::Check => "look",
-            Self::Refresh => "replace",
+            Self::Check => "check",
+            Self::Refresh => "refresh",
         }
     }
 }
@@ -87,17 +95,17 @@ impl Reporter {
         (self.event_sink)(&TokenEvent::OperationFinished(report));
     }
 
-    pub(super) fn status_changed(&self, live: &CurrentToken) {
-        (self.event_sink)(&TokenEvent::StatusChanged(live.status()));
+    pub(super) fn status_changed(&self, current: &CurrentToken) {
+        (self.event_sink)(&TokenEvent::StatusChanged(current.status()));
     }
 
-    /// A new token is in use.
+    /// Reports a new current token.
     pub(super) fn report_published(&mut self, credential: &Credential, source: &str, expires: Expiry) {
         self.last_error = None;
         let expires = match expires {
             Expiry::At(at) => Rfc3339Timestamp(at).to_string(),
             Expiry::Never => "never".to_owned(),
-            Expiry::Unknown => "nobody says".to_owned(),
+            Expiry::Unknown => "unknown".to_owned(),
         };
         tracing::info!(
             tenant = %self.tenant,
@@ -105,135 +113,131 @@ impl Reporter {
             fingerprint = %credential.fingerprint(),
             source = source,
             expires,
-            "a new token is in use"
+            "using a new token"
         );
     }
 
-    /// At start: renewed tokens would be lost with the process.
-    pub(super) fn report_no_writable_store(&self, reasons: &[String], is_every_source: bool) {
-        let which = if is_every_source { "" } else { " of some sources" };
-        let summary = format!(
-            "Renewed tokens{which} can be stored nowhere ({}): each would be lost with this process.",
-            reasons.join("; ")
+    /// Reports at start that renewed tokens cannot be stored in some of the sources, or in all of them.
+    pub(super) fn report_read_only_sources(&self, reasons: &[String], source_count: usize) {
+        let which = if reasons.len() == source_count {
+            ""
+        } else {
+            " of some sources"
+        };
+        let reasons = reasons.join("; ");
+        self.send_alert(
+            AlertCause::StoreFailed,
+            &format!("Renewed tokens{which} cannot be stored ({reasons}); they will be lost when graphward restarts."),
+            "Set token.store = { file = \"…\" } to a persistent, writable path.",
         );
-        let action = "Set token.store = { file = \"…\" } to a place that lasts and may be written to.".to_owned();
-        self.send_alert(AlertCause::StoreFailed, summary, action);
     }
 
-    /// A renewed token is in use, and would be lost with the process.
+    /// Reports that the current token was renewed but not stored.
     pub(super) fn report_store_failed(&self, error: &ObtainError) {
-        let summary = format!("A renewed token is in use, but could not be stored: {error}.");
-        let action = "Mend the storage before this process stops, or the token is lost with it; graphward tries again \
-                      every minute."
-            .to_owned();
-        self.send_alert(AlertCause::StoreFailed, summary, action);
+        self.send_alert(
+            AlertCause::StoreFailed,
+            &format!("The renewed token is in use but could not be stored: {error}."),
+            "Fix the storage before graphward restarts; the renewed token exists only in memory. graphward retries every \
+             minute.",
+        );
     }
 
-    /// Graph rejects the token in use.
-    pub(super) fn report_rejected(&self, live: &Credential, error: Option<&GraphError>) {
-        let fingerprint = live.fingerprint();
+    /// Reports that Graph rejected the current token.
+    pub(super) fn report_rejected(&self, current: &Credential, error: Option<&GraphError>) {
+        let fingerprint = current.fingerprint();
         let Some(error) = error else {
-            let summary = format!("Graph rejects the token {fingerprint}.");
-            return self.send_alert(AlertCause::Rejected, summary, self.replace_token_hint());
+            let summary = format!("Graph rejected the token {fingerprint}.");
+            return self.send_alert(AlertCause::Rejected, &summary, &self.replace_token_hint());
         };
         let explanation = explain(error);
-        let summary = format!("Graph rejects the token {fingerprint}: {}", explanation.summary);
+        let summary = format!("Graph rejected the token {fingerprint}: {}", explanation.summary);
         if is_action_required(error) {
-            return self.send_alert(AlertCause::ActionRequired, summary, explanation.remediation.to_owned());
+            return self.send_alert(AlertCause::ActionRequired, &summary, explanation.remediation);
         }
-        let action = match &self.renewer {
-            Some(renewal) => format!(
-                "graphward looks for a newer one, and renews it with {renewal} if it can; if that fails, {}",
-                self.replace_token_hint()
-            ),
-            None => format!(
-                "graphward looks for a newer one; if there is none, {}",
-                self.replace_token_hint()
-            ),
+        let then = match &self.renewer {
+            Some(renewer) => format!(" and will renew it with {renewer} if there is none; if that fails"),
+            None => "; if there is none".to_owned(),
         };
-        self.send_alert(AlertCause::Rejected, summary, action);
+        let hint = self.replace_token_hint();
+        let remediation = format!("graphward is checking its sources for a newer token{then}, {hint}");
+        self.send_alert(AlertCause::Rejected, &summary, &remediation);
     }
 
-    /// A failure: one line, and once, since what goes on failing for the same reason is not said again. That there is
-    /// nothing new was said when the token was rejected.
-    pub(super) fn report_failure(
-        &mut self,
-        (errand, minting): (Operation, bool),
-        why: &ObtainError,
-        live: Option<&Credential>,
-    ) {
-        let error = why.to_string();
-        let (tenant, label) = (&self.tenant, errand.label());
-        if self.last_error.as_ref() == Some(&error) || matches!(why, ObtainError::NothingNew) {
-            tracing::debug!(%tenant, errand = label, error, "no newer token");
+    /// Reports a failure in one line. A repeated error is reported once; that the sources have no newer token was reported
+    /// when the token was rejected.
+    pub(super) fn report_failure(&mut self, failure: &Failure<'_>) {
+        let Failure { operation, error, .. } = *failure;
+        let (tenant, reason, cause) = (&self.tenant, error.reason(), std::error::Error::source(error));
+        let (message, cause) = (error.to_string(), cause.map(error_chain));
+        if self.last_error.as_ref() == Some(&message) || matches!(error, ObtainError::NothingNew) {
+            tracing::debug!(%tenant, operation = operation.label(), error = message, "no newer token");
             return;
         }
-        let (cause, reason) = (std::error::Error::source(why).map(error_chain), why.reason());
-        let cause_suffix = cause.as_ref().map(|cause| format!(" ({cause})"));
-        let behind = cause_suffix.unwrap_or_default();
-        if !minting && matches!(reason, "quarantined" | "rejected_before" | "expired") {
-            let summary = format!("{error}{behind}.");
-            self.send_alert(AlertCause::SourceTokenRejected, summary, self.replace_token_hint());
-        } else if errand == Operation::Refresh && self.renewer.is_some() {
-            let summary = format!("No newer token could be obtained: {error}{behind}.");
-            let what = if why.is_transient() {
-                "graphward tries again by itself; if this stays, mend what it names"
+        let suffix = cause.as_ref().map(|cause| format!(" ({cause})")).unwrap_or_default();
+        if !failure.renewer_called && error.is_about_source_token() {
+            let summary = format!("{message}{suffix}.");
+            self.send_alert(AlertCause::SourceTokenRejected, &summary, &self.replace_token_hint());
+        } else if operation == Operation::Refresh && self.renewer.is_some() {
+            let advice = if error.is_transient() {
+                "graphward retries automatically; if the error persists, fix its cause"
             } else {
-                "mend what it names"
+                "Fix the cause of the error"
             };
-            let action = format!("{what}, or {}", self.replace_token_hint());
-            self.send_alert(AlertCause::RenewalFailed, summary, action);
-        } else if live.is_some() {
-            tracing::warn!(%tenant, reason, error, cause, "no newer token; the one before stays in use");
+            let summary = format!("The token could not be renewed: {message}{suffix}.");
+            let remediation = format!("{advice}, or {}", self.replace_token_hint());
+            self.send_alert(AlertCause::RenewalFailed, &summary, &remediation);
+        } else if failure.current.is_some() {
+            tracing::warn!(%tenant, reason, error = message, cause, "no newer token; the current token stays in use");
         } else {
-            tracing::warn!(%tenant, reason, error, cause, "there is no token yet");
+            tracing::warn!(%tenant, reason, error = message, cause, "no token is available yet");
         }
-        self.last_error = Some(error);
+        self.last_error = Some(message);
     }
 
-    /// The token's end comes near, and nobody renews it, or has managed to.
-    pub(super) fn warn_expiry(&self, days: u8, expires_at: SystemTime, now: SystemTime, live: &CurrentToken) {
-        let summary = format!(
-            "The token ends {}, at {}.",
-            format_time_left(expires_at, now),
-            Rfc3339Timestamp(expires_at)
-        );
-        let action = match live.status().renew_at {
+    /// Warns that the token expires soon, and is not renewed.
+    pub(super) fn warn_expiry(&self, days: u8, expires_at: SystemTime, now: SystemTime, current: &CurrentToken) {
+        let remediation = match current.status().renew_at {
             Some(due) => format!(
-                "It should have been renewed at {}: see why that fails, or {}",
+                "It should have been renewed at {}: check the log for the reason of the failure, or {}",
                 Rfc3339Timestamp(due),
                 self.replace_token_hint()
             ),
             None => self.replace_token_hint(),
         };
-        self.send_alert(AlertCause::Expiry(days), summary, action);
+        let summary = format!("The token expires {}.", format_expiry(expires_at, now));
+        self.send_alert(AlertCause::Expiry(days), &summary, &remediation);
     }
 
-    /// The token's access to data ends soon. Renewing it does not change that.
+    /// Warns that the token's data access expires soon. A renewal does not change that.
     pub(super) fn warn_data_access_expiry(&self, days: u8, expires_at: SystemTime, now: SystemTime) {
-        let summary = format!(
-            "The token's access to data ends {}, at {}; from then on Graph refuses its calls.",
-            format_time_left(expires_at, now),
-            Rfc3339Timestamp(expires_at)
+        self.send_alert(
+            AlertCause::DataAccess(days),
+            &format!(
+                "The token's data access expires {}; Graph will then reject its requests.",
+                format_expiry(expires_at, now)
+            ),
+            "The user of the token must log in to the app again; then replace the token with the new one.",
         );
-        let action = "Its user has to log in to the app again, and the token that this gives has to be put in place.";
-        self.send_alert(AlertCause::DataAccess(days), summary, action.to_owned());
     }
 
-    /// Permissions that are missing.
+    /// Reports missing permissions.
     pub(super) fn report_missing_scopes(&self, missing: &[&str]) {
-        let summary = format!("The token lacks {}, which WhatsApp needs.", missing.join(" and "));
-        let action = "Whoever made the token has to make one with that permission, if the app sends WhatsApp messages."
-            .to_owned();
-        self.send_alert(AlertCause::ScopesMissing, summary, action);
+        self.send_alert(
+            AlertCause::ScopesMissing,
+            &format!(
+                "The token lacks the permission {}, which WhatsApp requires.",
+                missing.join(" and ")
+            ),
+            "If the app sends WhatsApp messages, issue a token with that permission.",
+        );
     }
 
     fn replace_token_hint(&self) -> String {
-        format!("put a new token into {}.", self.sources)
+        format!("store a new token in {}.", self.sources)
     }
 
-    fn send_alert(&self, cause: AlertCause, summary: String, remediation: String) {
-        let (summary, remediation) = (to_sentence(&summary), to_sentence(&remediation));
+    fn send_alert(&self, cause: AlertCause, summary: &str, remediation: &str) {
+        let (summary, remediation) = (to_sentence(summary), to_sentence(remediation));
         tracing::warn!(tenant = %self.tenant, cause = cause.label(), remediation, "{summary}");
         (self.event_sink)(&TokenEvent::Alert(&Alert {
             tenant: self.tenant.clone(),
@@ -244,7 +248,7 @@ impl Reporter {
     }
 }
 
-/// With a capital letter, and one full stop.
+/// Adds a capital letter and one full stop.
 fn to_sentence(text: &str) -> String {
     let mut letters = text.chars();
     let first = letters.next().map(char::to_uppercase);
@@ -252,15 +256,15 @@ fn to_sentence(text: &str) -> String {
     format!("{}.", text.trim_end_matches('.'))
 }
 
-fn format_time_left(expires_at: SystemTime, now: SystemTime) -> String {
-    let left = expires_at.duration_since(now).unwrap_or_default();
+/// `in 3 days, at 2026-11-21T09:30:00Z`.
+fn format_expiry(expires_at: SystemTime, now: SystemTime) -> String {
     const HOUR: u64 = 60 * 60;
-    let (number, unit) = match left.as_secs() {
-        0 => return "now".to_owned(),
-        seconds if seconds < 2 * 60 => (seconds, "seconds"),
-        seconds if seconds < 2 * HOUR => (seconds / 60, "minutes"),
-        seconds if seconds < 48 * HOUR => (seconds / HOUR, "hours"),
-        seconds => (seconds / (24 * HOUR), "days"),
+    let left = match expires_at.duration_since(now).unwrap_or_default().as_secs() {
+        0 => "now".to_owned(),
+        seconds if seconds < 2 * 60 => format!("in {seconds} seconds"),
+        seconds if seconds < 2 * HOUR => format!("in {} minutes", seconds / 60),
+        seconds if seconds < 48 * HOUR => format!("in {} hours", seconds / HOUR),
+        seconds => format!("in {} days", seconds / (24 * HOUR)),
     };
-    format!("in {number} {unit}")
+    format!("{left}, at {}", Rfc3339Timestamp(expires_at))
 }

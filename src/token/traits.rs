@@ -1,9 +1,9 @@
-//! What a supply is made of: places that show tokens, acts that mint them, and whoever can say what one is worth.
+//! The traits behind a token provider: sources, renewers and inspectors.
 //!
 //! # Why
 //!
-//! They are trait objects: called once in a while, by one task, chosen by configuration, faked in tests, added by
-//! contributors. One task calls them, hence `&mut self` and no locks inside.
+//! They are trait objects: rarely called, chosen by configuration, replaced in tests, added by contributors. One task
+//! calls them, hence `&mut self` and no locks inside.
 
 use std::any::Any;
 use std::fmt;
@@ -11,135 +11,146 @@ use std::future::{Future, ready};
 use std::pin::Pin;
 use std::time::SystemTime;
 
-use super::credential::Token;
+use super::credential::{Credential, Token};
 use crate::graph::Inspection;
 use crate::types::Fingerprint;
 
-/// A boxed future: sources and renewers are called once in a while, by one task, chosen by configuration.
+/// A boxed future, as the traits here return it.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// A place that shows a token somebody else keeps.
+/// A place that a token is read from.
 pub trait Source: Send + 'static {
-    /// Reads what the place shows now. Bounded in time and size.
+    /// Reads the current token. Bounded in time and size.
     fn load(&mut self) -> BoxFuture<'_, Result<Token, ObtainError>>;
 
-    /// Completes when there may be news. Cancel-safe: it is dropped and called again all the time, so whatever it waits
-    /// for (a date, say) is kept in `self`. Default: never.
+    /// Completes when the token may have changed. Cancel-safe: it is often dropped and called again, so its state (the time
+    /// of the next poll, for example) must be kept in `self`. Default: never.
     fn changed(&mut self) -> BoxFuture<'_, ()> {
         Box::pin(std::future::pending())
     }
 
-    /// What it is, for people: `file /run/graphward/token`. Never a secret.
+    /// Describes the source for people: `file /run/graphward/token`. Never a secret.
     fn describe(&self) -> String;
 
-    /// Whether a minted token can be put here, or why not, in words that end in what to do. Cheap.
+    /// Checks whether a renewed token can be stored here. Cheap. Default: it cannot.
     ///
     /// # Errors
     ///
-    /// Why not.
+    /// The reason why not, which ends in what to do.
     fn check_writable(&self) -> Result<(), String> {
-        Err(format!("{} cannot be written to", self.describe()))
+        Err(format!("{} is read-only", self.describe()))
     }
 
-    /// Waits for the right to mint, which replicas that share this place pass round: whoever has it looks again before it
-    /// mints. Free by itself when its holder dies. Default: there is nobody to share with.
+    /// Waits for the renewal lock, which replicas that share this source use: the holder reads the source again before it
+    /// renews. The lock ends with its holder. Default: there are no other replicas.
     fn lock(&mut self) -> BoxFuture<'_, Result<RefreshLock, ObtainError>> {
         Box::pin(ready(Ok(RefreshLock::uncontended())))
     }
 
-    /// Puts a minted token where the next start will look, durably, and keeps the one before it for a rollback; but only
-    /// if the place still shows `over`. Called under the claim.
+    /// Stores a renewed token durably where the next start finds it, and keeps the previous one for a rollback; but only if
+    /// the source still has the `expected` token. Called under the lock.
     fn store<'a>(
         &'a mut self,
         _token: &'a Token,
         _expected: Fingerprint,
     ) -> BoxFuture<'a, Result<StoreOutcome, ObtainError>> {
-        let what = format!("{} cannot be written to", self.describe());
+        let what = format!("{} is read-only", self.describe());
         Box::pin(ready(Err(ObtainError::permanent("not_writable", what))))
     }
 }
 
-/// The right to mint; given back when it is dropped.
+/// The renewal lock, released on drop.
 #[must_use]
 pub struct RefreshLock(Option<Box<dyn Any + Send>>);
 
-/// How a deposit ended.
+/// The result of a store.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum StoreOutcome {
-    /// The token is where the next start will look, and survives a crash from now on.
+    /// The next start finds the token, which survives a crash from now on.
     Stored,
-    /// The place shows another token than it did: somebody was faster. Nothing was written.
+    /// The source has another token than expected. Nothing was written.
     Conflict,
 }
 
-/// An act that mints a new token.
+/// A way to obtain the successor of a token.
 pub trait Renewer: Send + 'static {
-    /// Mints the successor of `request`. Bounded in time; called at most once at a time.
+    /// Obtains the successor of a token. Bounded in time; called at most once at a time.
     fn renew<'a>(&'a mut self, request: RenewalRequest<'a>) -> BoxFuture<'a, Result<Token, ObtainError>>;
 
-    /// The earliest moment at which a token issued then can be renewed.
+    /// Returns the earliest time at which a token issued then can be renewed.
     fn earliest_renewal(&self, issued_at: SystemTime) -> SystemTime {
         issued_at
     }
 
-    /// When a token first seen then is renewed if nobody says when it ends. Default: once it is dead.
+    /// Returns when a token first seen then is renewed if its expiry is unknown. Default: only once it is dead.
     fn renew_at_if_expiry_unknown(&self, _seen_at: SystemTime) -> Option<SystemTime> {
         None
     }
 
-    /// What it is, for people: `fb_exchange_token`. Never a secret.
+    /// Describes the renewer for people: `fb_exchange_token`. Never a secret.
     fn describe(&self) -> String;
 }
 
-/// The token that is to be renewed.
+/// A token to renew.
 #[derive(Clone, Copy, Debug)]
 pub struct RenewalRequest<'a> {
     /// The token.
     pub token: &'a Token,
-    /// Whether it is known to be dead: rejected by Graph, or past its end. What needs a living token is not tried then.
+    /// Whether it is known to be dead: rejected by Graph, or expired. A renewer that needs a valid token does not try then.
     pub is_dead: bool,
 }
 
-/// Whoever can say what a token is worth.
+/// The state of the current token during a check or a refresh.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RefreshContext<'a> {
+    /// The current credential.
+    pub(super) current: Option<&'a Credential>,
+    /// Whether there is no usable one: none at all, or Graph rejected it, or it has expired.
+    pub(super) current_is_dead: bool,
+    /// Wall time.
+    pub(super) now: SystemTime,
+}
+
+/// An inspection of tokens by Graph.
 pub trait Inspector: Send + 'static {
-    /// Asks about a token. Bounded in time.
+    /// Asks Graph about a token. Bounded in time.
     ///
-    /// An answer about a dead token is an answer, `Ok`; an error says that nothing was learnt.
+    /// The answer that a token is dead is `Ok`; an error means that there is no answer.
     fn inspect<'a>(&'a mut self, token: &'a Token) -> BoxFuture<'a, Result<Inspection, ObtainError>>;
 }
 
-/// Why there is no new token. The messages name places and reasons, never contents.
+/// The reason why there is no new token. The messages name sources and reasons, never contents.
 #[derive(Debug, thiserror::Error)]
 pub enum ObtainError {
-    /// It mends itself without a person.
+    /// A later attempt may succeed.
     #[error("{message}")]
     Transient {
-        /// What was attempted, with what.
+        /// What was attempted.
         message: String,
-        /// A closed word for metrics.
+        /// A word of a closed list, for metrics.
         reason: &'static str,
-        /// What lies behind.
+        /// The cause.
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
-    /// A person has to act.
+    /// The operator must act.
     #[error("{message}")]
     Permanent {
-        /// What was attempted, with what, and what to do.
+        /// What was attempted, and what to do.
         message: String,
-        /// A closed word for metrics.
+        /// A word of a closed list, for metrics.
         reason: &'static str,
-        /// What lies behind.
+        /// The cause.
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
-    /// All was read, and it is the token we know.
-    #[error("the source shows no newer token")]
+    /// The sources were read and have only the current token.
+    #[error("the source has no newer token")]
     NothingNew,
 }
 
 // === impl ObtainError ===
 
 impl ObtainError {
-    /// Something that mends itself; `reason` is a word of a closed list.
+    /// Creates an error that a later attempt may not meet; `reason` is a word of a closed list.
     pub fn transient(reason: &'static str, message: impl Into<String>) -> Self {
         Self::Transient {
             message: message.into(),
@@ -148,7 +159,7 @@ impl ObtainError {
         }
     }
 
-    /// Something that needs a person, whom `message` tells what to do; `reason` is a word of a closed list.
+    /// Creates an error whose `message` tells the operator what to do; `reason` is a word of a closed list.
     pub fn permanent(reason: &'static str, message: impl Into<String>) -> Self {
         Self::Permanent {
             message: message.into(),
@@ -157,30 +168,16 @@ impl ObtainError {
         }
     }
 
-    /// The same, and what lies behind it, which must not hold a secret.
+    /// Adds the cause, which must not contain a secret.
     #[must_use]
-    pub fn with_source(self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        let source = Some(cause.into());
-        match self {
-            Self::Transient {
-                message: what, reason, ..
-            } => Self::Transient {
-                message: what,
-                reason,
-                source,
-            },
-            Self::Permanent {
-                message: what, reason, ..
-            } => Self::Permanent {
-                message: what,
-                reason,
-                source,
-            },
-            Self::NothingNew => Self::NothingNew,
+    pub fn with_source(mut self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        if let Self::Transient { source, .. } | Self::Permanent { source, .. } = &mut self {
+            *source = Some(cause.into());
         }
+        self
     }
 
-    /// Whether it mends itself without a person.
+    /// Whether a later attempt may succeed without the operator.
     #[must_use]
     pub const fn is_transient(&self) -> bool {
         match self {
@@ -189,12 +186,21 @@ impl ObtainError {
         }
     }
 
-    /// A closed word for metrics.
+    /// Whether a source returned a token that may not be used, rather than none.
+    #[must_use]
+    pub fn is_about_source_token(&self) -> bool {
+        matches!(
+            self.reason(),
+            "rejected_by_inspection" | "previously_rejected" | "expired"
+        )
+    }
+
+    /// A word of a closed list, for metrics.
     #[must_use]
     pub const fn reason(&self) -> &'static str {
         match self {
             Self::Transient { reason, .. } | Self::Permanent { reason, .. } => reason,
-            Self::NothingNew => "nothing_new",
+            Self::NothingNew => "unchanged",
         }
     }
 }
@@ -202,55 +208,25 @@ impl ObtainError {
 // === impl RefreshLock ===
 
 impl RefreshLock {
-    /// A claim that nobody contests.
+    /// Creates a lock where no other replica can hold it.
     pub const fn uncontended() -> Self {
         Self(None)
     }
 
-    /// Whether nobody contests it, so that there is nobody who may have minted meanwhile.
+    /// Whether no other replica can hold it, so that none can have renewed the token meanwhile.
     #[must_use]
     pub const fn is_uncontended(&self) -> bool {
         self.0.is_none()
     }
 
-    /// A claim that is given back when `held` is dropped.
-    pub fn with_guard(held: impl Any + Send) -> Self {
-        Self(Some(Box::new(held)))
+    /// Creates a lock that dropping `guard` releases.
+    pub fn with_guard(guard: impl Any + Send) -> Self {
+        Self(Some(Box::new(guard)))
     }
 }
 
 impl fmt::Debug for RefreshLock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Claim").field(&self.0.is_some()).finish()
-    }
-}
-
-impl Source for Box<dyn Source> {
-    fn load(&mut self) -> BoxFuture<'_, Result<Token, ObtainError>> {
-        (**self).load()
-    }
-
-    fn changed(&mut self) -> BoxFuture<'_, ()> {
-        (**self).changed()
-    }
-
-    fn describe(&self) -> String {
-        (**self).describe()
-    }
-
-    fn check_writable(&self) -> Result<(), String> {
-        (**self).check_writable()
-    }
-
-    fn lock(&mut self) -> BoxFuture<'_, Result<RefreshLock, ObtainError>> {
-        (**self).lock()
-    }
-
-    fn store<'a>(
-        &'a mut self,
-        token: &'a Token,
-        expected: Fingerprint,
-    ) -> BoxFuture<'a, Result<StoreOutcome, ObtainError>> {
-        (**self).store(token, expected)
+        f.debug_tuple("RefreshLock").field(&self.0.is_some()).finish()
     }
 }

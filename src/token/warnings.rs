@@ -1,11 +1,11 @@
-//! When to warn of an end: at 14, 7, 3 and 1 days before it, each once.
+//! When to warn of an expiry: 14, 7, 3 and 1 days before it, each once.
 
 use std::time::{Duration, SystemTime};
 
-/// What has been said of one end of one token.
+/// The warnings about one expiry of one token.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct ExpiryWarnings {
-    /// The smallest number of days that was said.
+    /// The smallest number of days that was warned of.
     last_warned_days: Option<u8>,
 }
 
@@ -14,12 +14,12 @@ const WARNING_DAYS: [u8; 4] = [1, 3, 7, 14];
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl ExpiryWarnings {
-    /// The warning that is due now, as days: the fewest that still hold, and only once.
+    /// Returns the warning that is due now, as the smallest number of days that holds, and only once.
     pub(super) fn take_due(&mut self, expires_at: SystemTime, now: SystemTime) -> Option<u8> {
         let left = expires_at.duration_since(now).unwrap_or_default();
         let is_within = |days: &u8| left <= DAY * u32::from(*days);
         let days = WARNING_DAYS.into_iter().find(is_within)?;
-        if self.last_warned_days.is_some_and(|said| said <= days) {
+        if self.last_warned_days.is_some_and(|warned| warned <= days) {
             return None;
         }
         self.last_warned_days = Some(days);
@@ -48,7 +48,7 @@ mod tests {
         assert_eq!(
             started_late.take_due(expires_at, expires_at + DAY),
             Some(1),
-            "it has ended, and nobody was told"
+            "it has expired without a warning"
         );
         assert_eq!(started_late.take_due(expires_at, expires_at + 2 * DAY), None);
     }

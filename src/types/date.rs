@@ -1,9 +1,11 @@
-//! Dates as people and machines write them.
+//! Timestamps as people and machines write them.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-/// A moment as RFC 3339 has it, in UTC and to the second: `2026-11-21T09:30:00Z`.
+use jiff::Timestamp;
+
+/// A timestamp in the format of RFC 3339, in UTC and to the second: `2026-11-21T09:30:00Z`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Rfc3339Timestamp(pub SystemTime);
 
@@ -45,12 +47,8 @@ pub fn unix_seconds(at: SystemTime) -> i64 {
 
 impl fmt::Display for Rfc3339Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const SECONDS_PER_DAY: i64 = 24 * 60 * 60;
-        let seconds = unix_seconds(self.0);
-        let (days, second_of_day) = (seconds.div_euclid(SECONDS_PER_DAY), seconds.rem_euclid(SECONDS_PER_DAY));
-        let (year, month, day) = civil_from_days(days);
-        let (hour, minute, second) = (second_of_day / 3_600, second_of_day / 60 % 60, second_of_day % 60);
-        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+        let timestamp = Timestamp::try_from(self.0).unwrap_or(Timestamp::MAX);
+        write!(f, "{timestamp:.0}")
     }
 }
 
@@ -66,6 +64,8 @@ mod tests {
             (951_782_400, "2000-02-29T00:00:00Z"),
             (1_719_676_800, "2024-06-29T16:00:00Z"),
             (4_107_542_400, "2100-03-01T00:00:00Z"),
+            // The last one that is formatted.
+            (1 << 40, "9999-12-30T22:00:00Z"),
         ] {
             let at = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
             assert_eq!(Rfc3339Timestamp(at).to_string(), text);

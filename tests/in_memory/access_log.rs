@@ -177,8 +177,8 @@ async fn a_dead_token_without_a_successor_is_one_warning() {
     };
     let warning: serde_json::Value = serde_json::from_str(warning).unwrap();
     let message = warning["message"].as_str().unwrap();
-    assert!(message.starts_with("Graph rejects the token "), "{message}");
+    assert!(message.starts_with("Graph rejected the token "), "{message}");
     assert_eq!(warning["cause"], "rejected");
     let action = warning["remediation"].as_str().unwrap();
-    assert!(action.contains("put a new token into "), "{action}");
+    assert!(action.contains("store a new token in "), "{action}");
 }

@@ -212,7 +212,7 @@ async fn the_refresher_hears_graphs_own_reason_wherever_it_is_said() {
         home.graph.enqueue(reply);
         home.app.fetch(asked).await;
         sleep(Duration::from_millis(10)).await;
-        let said = logged.lines_containing("Graph rejects the token");
+        let said = logged.lines_containing("Graph rejected the token");
         assert!(matches!(&said[..], [one] if one.contains(reason)), "{said:?}");
         home.shutdown().await;
     }
@@ -230,7 +230,7 @@ async fn the_refresher_hears_why_the_second_token_was_rejected_too() {
     home.graph.enqueue(ScriptedResponse::json(400, second));
     home.app.get("/me").await;
     sleep(Duration::from_millis(10)).await;
-    let said = logged.lines_containing("Graph rejects the token");
+    let said = logged.lines_containing("Graph rejected the token");
     assert_eq!(said.len(), 2, "{said:?}");
     assert!(
         said[0].contains("subcode 463)") && said[1].contains("subcode 492)"),

@@ -1,5 +1,6 @@
 use std::fs;
 
+use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
@@ -132,5 +133,30 @@ async fn a_pair_that_is_replaced_one_file_after_the_other_is_used_when_it_is_who
     tokio::select! {
         () = reloader.run() => unreachable!(),
         () = changing => {}
+    }
+}
+
+#[test]
+fn the_end_of_validity_is_read_from_any_certificate_and_from_no_part_of_one() {
+    for (year, month, day, seconds) in [
+        (1999, 12, 31, 946_598_400),
+        (2000, 2, 29, 951_782_400),
+        (2049, 12, 31, 2_524_521_600),
+        // From 2050 on the date is encoded in another format.
+        (2050, 1, 1, 2_524_608_000),
+        (2100, 3, 1, 4_107_542_400),
+    ] {
+        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        params.not_before = date_time_ymd(1990, 1, 1);
+        params.not_after = date_time_ymd(year, month, day);
+        let made = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+        let end = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        assert_eq!(not_after(made.der()), Some(end), "{year}-{month}-{day}");
+        for cut in 0..made.der().len() - 1 {
+            assert_eq!(not_after(&made.der()[..cut]), None, "{cut}");
+        }
+    }
+    for invalid in [&b""[..], b"\x30", b"\x30\x85\xff\xff\xff\xff\xff", b"\x30\x80\x00\x00"] {
+        assert_eq!(not_after(invalid), None);
     }
 }

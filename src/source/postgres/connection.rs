@@ -1,59 +1,47 @@
-//! One connection, driven by whoever waits for it.
-//!
-//! # Why
-//!
-//! The usual way is a task for each connection. There is none here: what nobody waits for need not move, and a connection
-//! that is dropped is closed at once, with its locks and its transaction.
+//! One connection, driven by a task of its own.
 
 use std::fmt;
 use std::future::poll_fn;
+use std::io;
 use std::pin::pin;
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::BytesMut;
 use futures_util::TryStreamExt as _;
-use tokio::time::timeout;
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
 use tokio_postgres::error::SqlState;
-
 use tokio_postgres::types::{Format, IsNull, ToSql, Type};
-use tokio_postgres::{AsyncMessage, Client, Connection, Error, Row, Socket};
+use tokio_postgres::{AsyncMessage, Client, Error, Row};
 
 use super::endpoint::PgEndpoint;
-use super::tls::PgTlsStream;
 
-/// One connection.
+/// One connection. Dropping it closes it, which ends its transaction and releases its locks.
 pub(super) struct PgConnection {
-    /// There until it is closed.
-    client: Option<Client>,
-    driver: ConnectionDriver,
+    client: Client,
+    /// Marked as changed by each notification, and closed when the connection ends.
+    notifications: watch::Receiver<()>,
 }
 
-struct ConnectionDriver {
-    connection: Connection<Socket, PgTlsStream>,
-    /// A notification came that nobody has taken.
-    notified: bool,
-    /// It has ended, and must not be asked again.
-    is_closed: bool,
-}
-
-/// Why there is no answer.
+/// The reason why there is no answer.
 #[derive(Debug)]
 pub(super) enum QueryError {
-    /// Not in time.
+    /// The time limit passed.
     TimedOut,
-    /// The connection is gone.
+    /// The connection was closed while it waited for notifications.
     Disconnected,
-    /// What the driver or the server says.
+    /// The driver or the server reported an error.
     Postgres(Error),
 }
 
-/// The limit for name look-up, TCP, TLS and login together.
+/// The limit for name resolution, TCP, TLS and login together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// The limit for one statement. The server is told to give up before.
+/// The limit for one statement. The server's own limit is shorter.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The time a dropped connection has to say goodbye, so that the server need not log a lost client.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The most rows that are waited for: a query without its WHERE must not fetch a whole table.
+/// The most rows that are read: a query without its WHERE must not fetch a whole table.
 pub(super) const MAX_ROWS: usize = 100;
 
 // === impl PgConnection ===
@@ -61,37 +49,42 @@ pub(super) const MAX_ROWS: usize = 100;
 impl PgConnection {
     pub(super) async fn connect(endpoint: &PgEndpoint) -> Result<Self, QueryError> {
         let connecting = Box::pin(endpoint.config.connect(endpoint.tls.clone()));
-        match timeout(CONNECT_TIMEOUT, connecting).await {
-            Ok(Ok((client, connection))) => Ok(Self {
-                client: Some(client),
-                driver: ConnectionDriver {
-                    connection,
-                    notified: false,
-                    is_closed: false,
-                },
-            }),
-            Ok(Err(error)) => Err(QueryError::Postgres(error)),
-            Err(_elapsed) => Err(QueryError::TimedOut),
-        }
+        let (client, mut connection) = with_timeout(CONNECT_TIMEOUT, connecting).await?;
+        let (sender, notifications) = watch::channel(());
+        drop(endpoint.tasks.spawn(async move {
+            let drive = async {
+                while let Some(Ok(message)) = poll_fn(|cx| connection.poll_message(cx)).await {
+                    if let AsyncMessage::Notification(_) = message {
+                        sender.send_replace(());
+                    }
+                }
+            };
+            let dropped = async {
+                sender.closed().await;
+                sleep(CLOSE_TIMEOUT).await;
+            };
+            tokio::select! {
+                () = drive => {}
+                () = dropped => {}
+            }
+        }));
+        Ok(Self { client, notifications })
     }
 
-    /// Runs statements that have no parameters and no rows.
-    pub(super) async fn batch_execute(&mut self, statements: &str) -> Result<(), QueryError> {
-        let client = self.client.as_ref().ok_or(QueryError::Disconnected)?;
-        let work = client.batch_execute(statements);
-        self.driver.drive(work).await
+    /// Runs statements that have no parameters and return no rows.
+    pub(super) async fn batch_execute(&self, statements: &str) -> Result<(), QueryError> {
+        with_timeout(STATEMENT_TIMEOUT, self.client.batch_execute(statements)).await
     }
 
-    /// The rows of a query, at most [`MAX_ROWS`]; after that many the connection is good for nothing.
+    /// Returns the rows of a query, at most [`MAX_ROWS`]; after that many the connection must be dropped.
     ///
-    /// Parameters travel as text, and the server finds out their types, so `tenant_id = $1` is right for a text, a number
-    /// and a uuid. Statements have no name, and so get through a pooler.
-    pub(super) async fn query(&mut self, query: &str, parameters: &[&str]) -> Result<Vec<Row>, QueryError> {
-        let client = self.client.as_ref().ok_or(QueryError::Disconnected)?;
+    /// Parameters are sent as text, and the server infers their types, so `tenant_id = $1` works for a text, a number and
+    /// a uuid. Statements have no name, so they work through a connection pooler.
+    pub(super) async fn query(&self, query: &str, parameters: &[&str]) -> Result<Vec<Row>, QueryError> {
         let parameters: Vec<_> = parameters.iter().map(|text| TextParam(text)).collect();
-        let work = async {
+        with_timeout(STATEMENT_TIMEOUT, async {
             let typed = parameters.iter().map(|text| (text, Type::UNKNOWN));
-            let mut stream = pin!(client.query_typed_raw(query, typed).await?);
+            let mut stream = pin!(self.client.query_typed_raw(query, typed).await?);
             let mut rows = Vec::new();
             while let Some(row) = stream.try_next().await? {
                 rows.push(row);
@@ -100,107 +93,54 @@ impl PgConnection {
                 }
             }
             Ok(rows)
-        };
-        self.driver.drive(work).await
+        })
+        .await
     }
 
-    /// How many rows a statement changed; a parameter may be NULL.
-    pub(super) async fn execute(&mut self, statement: &str, parameters: &[Option<&str>]) -> Result<u64, QueryError> {
-        let client = self.client.as_ref().ok_or(QueryError::Disconnected)?;
+    /// Returns the number of rows that a statement changed. A parameter may be NULL.
+    pub(super) async fn execute(&self, statement: &str, parameters: &[Option<&str>]) -> Result<u64, QueryError> {
         let parameters: Vec<_> = parameters.iter().map(|text| text.map(TextParam)).collect();
         let typed: Vec<(&(dyn ToSql + Sync), Type)> = parameters
             .iter()
             .map(|text| (text as &(dyn ToSql + Sync), Type::UNKNOWN))
             .collect();
-        let work = client.execute_typed(statement, &typed);
-        self.driver.drive(work).await
+        with_timeout(STATEMENT_TIMEOUT, self.client.execute_typed(statement, &typed)).await
     }
 
-    /// Waits for a notification; it stays to be taken. Cancel-safe. An error is the end of the connection.
-    pub(super) async fn wait_notified(&mut self) -> Result<(), QueryError> {
-        let wire = &mut self.driver;
-        poll_fn(|cx| {
-            let closed = wire.poll_messages(cx);
-            if wire.notified {
-                return Poll::Ready(Ok(()));
-            }
-            closed.map(Err)
-        })
-        .await
+    /// Waits for a notification, which stays until [`Self::clear_notified`]. Cancel-safe.
+    ///
+    /// # Errors
+    ///
+    /// [`QueryError::Disconnected`] if the connection ends.
+    pub(super) async fn wait_notified(&self) -> Result<(), QueryError> {
+        // A clone, so that the notification is still unseen if this future is dropped.
+        let changed = self.notifications.clone().changed().await;
+        changed.map_err(|_closed| QueryError::Disconnected)
     }
 
-    /// Takes what rang, if something did.
-    pub(super) fn take_notified(&mut self) -> bool {
-        std::mem::take(&mut self.driver.notified)
+    /// Forgets the notifications so far.
+    pub(super) fn clear_notified(&mut self) {
+        self.notifications.mark_unchanged();
     }
 }
 
-/// Says goodbye without waiting: what is open is rolled back, and the server need not log that a client vanished.
-impl Drop for PgConnection {
-    fn drop(&mut self) {
-        drop(self.client.take());
-        let mut cx = Context::from_waker(Waker::noop());
-        if self.driver.poll_messages(&mut cx).is_ready() {
-            tracing::trace!("the connection to the database had ended");
-        }
+async fn with_timeout<T>(limit: Duration, work: impl Future<Output = Result<T, Error>>) -> Result<T, QueryError> {
+    match timeout(limit, work).await {
+        Ok(done) => done.map_err(QueryError::Postgres),
+        Err(_elapsed) => Err(QueryError::TimedOut),
     }
 }
 
 impl fmt::Debug for PgConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Link")
-            .field("rung", &self.driver.notified)
-            .field("ended", &self.driver.is_closed)
-            .finish_non_exhaustive()
+        f.debug_struct("PgConnection").finish_non_exhaustive()
     }
 }
 
-// === impl Wire ===
-
-impl ConnectionDriver {
-    /// Waits for the answer to work that was given to the client, and moves the bytes meanwhile.
-    async fn drive<T>(&mut self, work: impl Future<Output = Result<T, Error>>) -> Result<T, QueryError> {
-        let mut work = pin!(work);
-        let driven = poll_fn(|cx| {
-            let closed = self.poll_messages(cx);
-            match work.as_mut().poll(cx) {
-                // The server's own words come by the connection.
-                Poll::Ready(Err(error)) if error.is_closed() => match closed {
-                    Poll::Ready(lost) => Poll::Ready(Err(lost)),
-                    Poll::Pending => Poll::Ready(Err(QueryError::Postgres(error))),
-                },
-                Poll::Ready(done) => Poll::Ready(done.map_err(QueryError::Postgres)),
-                Poll::Pending => closed.map(Err),
-            }
-        });
-        match timeout(STATEMENT_TIMEOUT, driven).await {
-            Ok(done) => done,
-            Err(_elapsed) => Err(QueryError::TimedOut),
-        }
-    }
-
-    /// Moves bytes and hears notifications, until there is nothing more to do now; ready when the connection has ended.
-    fn poll_messages(&mut self, cx: &mut Context<'_>) -> Poll<QueryError> {
-        while !self.is_closed {
-            match self.connection.poll_message(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Some(Ok(AsyncMessage::Notification(_)))) => self.notified = true,
-                Poll::Ready(Some(Ok(_notice))) => {}
-                Poll::Ready(Some(Err(error))) => {
-                    self.is_closed = true;
-                    return Poll::Ready(QueryError::Postgres(error));
-                }
-                Poll::Ready(None) => self.is_closed = true,
-            }
-        }
-        Poll::Ready(QueryError::Disconnected)
-    }
-}
-
-// === impl Failed ===
+// === impl QueryError ===
 
 impl QueryError {
-    /// Whether the connection was no longer there, so that a new one may do better at once.
+    /// Whether the connection was lost, so that a new one may succeed at once.
     pub(super) fn is_disconnected(&self) -> bool {
         match self {
             Self::Disconnected => true,
@@ -212,7 +152,7 @@ impl QueryError {
         }
     }
 
-    /// The server's code, if it is the server that speaks.
+    /// The server's error code, if the server reported the error.
     pub(super) fn code(&self) -> Option<&SqlState> {
         match self {
             Self::Postgres(error) => error.code(),
@@ -221,19 +161,26 @@ impl QueryError {
     }
 }
 
-/// Whether it is the network that speaks.
+/// Whether the network failed.
 pub(super) fn is_io(error: &Error) -> bool {
-    std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<std::io::Error>)
+    io_source(error).is_some() && tls_error(error).is_none()
 }
 
-// === a parameter ===
+/// The TLS library's error, if the handshake failed. It is wrapped in an I/O error.
+pub(super) fn tls_error(error: &Error) -> Option<&rustls::Error> {
+    io_source(error)?.get_ref()?.downcast_ref()
+}
 
-/// A parameter that travels as text. It may be a token.
+fn io_source(error: &Error) -> Option<&io::Error> {
+    std::error::Error::source(error)?.downcast_ref()
+}
+
+/// A parameter that is sent as text. It may be a token.
 struct TextParam<'a>(&'a str);
 
 impl fmt::Debug for TextParam<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Text")
+        f.write_str("TextParam")
     }
 }
 

@@ -1,98 +1,84 @@
-//! Where the database is: libpq's URL, less what would not be safe.
+//! The address of the database: libpq's URL, without what would not be safe.
+//!
+//! # Why
+//!
+//! `tokio-postgres` reads the URL. What is read here before it are the rules that it lacks: every mode above `prefer`
+//! verifies the certificate, a password with an `@` in it must not be taken for a host and shown, and an error repeats
+//! nothing of the URL but the name of a parameter.
 
-use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres_rustls::MakeRustlsConnect;
 use zeroize::Zeroizing;
 
-use super::tls::PgTls;
+use crate::net::Tasks;
 use crate::net::tls::{TlsError, client};
 use crate::types::Secret;
 
-/// A database and who logs in there.
+/// A database and the user that logs in to it.
 pub(super) struct PgEndpoint {
-    /// With the password, which its `Debug` hides.
+    /// Includes the password, which its `Debug` hides.
     pub(super) config: Config,
-    /// How TLS is spoken, where it is.
-    pub(super) tls: PgTls,
-    /// `postgres host/dbname`: all of it that may be shown.
+    /// The TLS settings, for hosts that are not sockets.
+    pub(super) tls: MakeRustlsConnect,
+    /// `postgres host/dbname`: the part that may be shown.
     pub(super) display_name: String,
+    /// Where the tasks of the connections are started.
+    pub(super) tasks: Tasks,
 }
 
-/// Why there can be no such source. Nothing of the URL but the names of its parameters is repeated.
+/// The reason why the settings cannot work. The messages repeat nothing of the URL but the names of its parameters.
 #[derive(Debug, thiserror::Error)]
 pub enum PostgresError {
     /// Not a URL of a database.
     #[error(
-        "the URL of the database is not understood; it should look like \
+        "invalid database URL; expected \
          postgres://user:password@host/dbname?sslmode=verify-full, with %40 for an @ in the password"
     )]
     Url,
-    /// A parameter that means nothing here.
-    #[error("the URL of the database has `{0}`, which is not supported{1}")]
+    /// A parameter that is unknown, or whose value is invalid.
+    #[error("unsupported or invalid parameter `{0}` in the database URL{1}")]
     Parameter(String, &'static str),
-    /// No statement that reads a token.
-    #[error("`query` is empty; it should look like SELECT access_token FROM … WHERE … = $1")]
+    /// `query` is empty.
+    #[error("`query` is empty; expected, for example, SELECT access_token FROM … WHERE … = $1")]
     Query,
-    /// The statement would not write the token.
-    #[error(
-        "`update` does not use $1, which is the new token; it should look like UPDATE … SET access_token = $1 WHERE … = $2"
-    )]
+    /// `update` would not write the token.
+    #[error("`update` must use $1, the new token; for example UPDATE … SET access_token = $1 WHERE … = $2")]
     Update,
-    /// No channel has such a name.
-    #[error("`listen` must be the name of a channel, of 1 to 63 bytes")]
+    /// `listen` cannot be the name of a channel.
+    #[error("`listen` must be a channel name of 1 to 63 bytes")]
     Listen,
     /// TLS cannot be set up.
     #[error(transparent)]
     Tls(#[from] TlsError),
 }
 
-/// Where Debian and the images of PostgreSQL have their sockets.
+/// The socket directory of Debian and of the PostgreSQL images.
 const DEFAULT_SOCKET_DIR: &str = "/var/run/postgresql";
 
-/// How long one host may take to answer, where there are several.
+/// The limit for connecting to one host of several.
 const MULTI_HOST_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What is said unless the URL says otherwise. A connection is asked for a sign of life after half a minute of silence.
+/// The defaults, which the URL overrides. TCP keepalive starts after half a minute of silence.
 const DEFAULT_PARAMETERS: &str =
     "application_name=graphward&keepalives_idle=30&keepalives_interval=5&keepalives_retries=3";
 
-/// How long what was sent may go unacknowledged.
+/// The limit for TCP acknowledgments.
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(30);
 
-const SUPPORTED_PARAMETERS: [&str; 18] = [
-    "application_name",
-    "channel_binding",
-    "connect_timeout",
-    "dbname",
-    "host",
-    "hostaddr",
-    "keepalives",
-    "keepalives_idle",
-    "keepalives_interval",
-    "keepalives_retries",
-    "load_balance_hosts",
-    "options",
-    "password",
-    "port",
-    "sslmode",
-    "sslnegotiation",
-    "target_session_attrs",
-    "user",
-];
-
 impl PgEndpoint {
-    pub(super) fn new(url: &Secret, ca_file: Option<&Path>) -> Result<Self, PostgresError> {
+    pub(super) fn new(url: &Secret, ca_file: Option<&Path>, tasks: Tasks) -> Result<Self, PostgresError> {
         let mut config = parse_url(url.expose())?;
         if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
             config.host_path(DEFAULT_SOCKET_DIR);
         }
         let is_local = |host: &Host| matches!(host, Host::Unix(_));
         if config.get_hostaddrs().is_empty() && config.get_hosts().iter().all(is_local) {
-            // What does not leave the machine needs no TLS, and PostgreSQL speaks none there.
+            // PostgreSQL offers no TLS on local sockets, which need none.
             config.ssl_mode(SslMode::Disable);
         }
         if config.get_hosts().len().max(config.get_hostaddrs().len()) > 1 && config.get_connect_timeout().is_none() {
@@ -102,8 +88,9 @@ impl PgEndpoint {
         Ok(Self {
             display_name: display_name(&config),
             config,
-            // Direct negotiation asks for this name; other servers pass it by.
-            tls: PgTls(client(ca_file, &[b"postgresql"])?),
+            // Direct TLS negotiation requires this ALPN name; other servers ignore it.
+            tls: MakeRustlsConnect::new(Arc::unwrap_or_clone(client(ca_file, &[b"postgresql"])?)),
+            tasks,
         })
     }
 }
@@ -113,56 +100,51 @@ fn parse_url(url: &str) -> Result<Config, PostgresError> {
     if !authority.starts_with("postgres://") && !authority.starts_with("postgresql://") {
         return Err(PostgresError::Url);
     }
-    // What is behind a second @ would be taken for the host, and shown.
+    // The text after a second @ would be taken for the host, and shown.
     if authority.matches('@').count() > 1 || parameters.contains('@') {
         return Err(PostgresError::Url);
     }
     let mut normalized = Zeroizing::new(format!("{authority}?{DEFAULT_PARAMETERS}"));
-    let mut seen = BTreeSet::new();
-    for parameter in parameters.split('&').filter(|said| !said.is_empty()) {
+    let mut has_ssl_mode = false;
+    for parameter in parameters.split('&').filter(|parameter| !parameter.is_empty()) {
         let (name, value) = parameter.split_once('=').ok_or(PostgresError::Url)?;
-        if !SUPPORTED_PARAMETERS.contains(&name) {
-            return Err(unsupported_parameter(name));
-        }
-        if !seen.insert(name) && name == "sslmode" {
-            return Err(PostgresError::Url);
-        }
         let value = match (name, value) {
-            // Whenever TLS is spoken, chain and name are verified: these are all the same.
+            ("sslmode", _) if std::mem::replace(&mut has_ssl_mode, true) => return Err(invalid_parameter(name)),
+            // TLS always verifies chain and name, so these are the same.
             ("sslmode", "require" | "verify-ca" | "verify-full") => "require",
             ("sslmode", "disable" | "prefer") => value,
-            ("sslmode", _) => {
-                return Err(PostgresError::Parameter(
-                    "sslmode".to_owned(),
-                    " with this value: write disable, prefer or verify-full",
-                ));
-            }
+            ("sslmode", _) => return Err(invalid_parameter(name)),
             _ => value,
         };
+        let only_this = Zeroizing::new(format!("postgres://?{name}={value}"));
+        if only_this.parse::<Config>().is_err() {
+            return Err(invalid_parameter(name));
+        }
         normalized.push_str(&format!("&{name}={value}"));
     }
-    // What the parser says may repeat a piece of the URL.
+    // The parser's error may repeat a piece of the URL.
     normalized
         .parse()
-        .map_err(|_unsaid: tokio_postgres::Error| PostgresError::Url)
+        .map_err(|_secret: tokio_postgres::Error| PostgresError::Url)
 }
 
-fn unsupported_parameter(name: &str) -> PostgresError {
+fn invalid_parameter(name: &str) -> PostgresError {
     let is_name = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
     if name.is_empty() || name.len() > 40 || !name.bytes().all(is_name) {
         return PostgresError::Url;
     }
-    let instead = match name {
-        "sslrootcert" => ": the roots are Mozilla's and those of `ca_file`",
-        "sslcert" | "sslkey" => ": log in by password",
-        "passfile" | "service" => ": write the whole URL, or keep it in a file",
+    let hint = match name {
+        "sslmode" => ": use disable, prefer or verify-full, once",
+        "sslrootcert" => ": use `ca_file` to add root certificates",
+        "sslcert" | "sslkey" => ": client certificates are not supported; use a password",
+        "passfile" | "service" => ": put all settings into the URL, or read the URL from a file",
         _ => "",
     };
-    PostgresError::Parameter(name.to_owned(), instead)
+    PostgresError::Parameter(name.to_owned(), hint)
 }
 
 fn display_name(config: &Config) -> String {
-    // One port is everybody's.
+    // A single port applies to all hosts.
     let ports = config.get_ports();
     let port = |index| ports.get(index).or_else(|| ports.first()).copied();
     let hosts = config.get_hosts().iter().enumerate();
@@ -185,7 +167,7 @@ mod tests {
     use super::*;
 
     fn endpoint(url: &str) -> Result<PgEndpoint, PostgresError> {
-        PgEndpoint::new(&Secret::new(url).unwrap(), None)
+        PgEndpoint::new(&Secret::new(url).unwrap(), None, Tasks::default())
     }
 
     #[test]
@@ -223,14 +205,16 @@ mod tests {
         for (url, word) in [
             ("postgres://u:hunter2@home@h/d", "%40"),
             ("postgres://u:p@h/d?x=hunter2", "`x`"),
-            ("postgres://u:p@h/d?hunter2", "should look like"),
-            ("postgres://u:hunter2@h:port/d", "should look like"),
-            ("mysql://u:hunter2@h/d", "should look like"),
+            ("postgres://u:p@h/d?hunter2", "expected postgres://"),
+            ("postgres://u:hunter2@h:port/d", "expected postgres://"),
+            ("mysql://u:hunter2@h/d", "expected postgres://"),
             ("postgres://u:hunter2@h/d?sslrootcert=/x", "ca_file"),
             ("postgres://u:hunter2@h/d?sslmode=allow", "verify-full"),
+            ("postgres://u:p@h/d?connect_timeout=hunter2", "`connect_timeout`"),
+            ("postgres://u:p@h/d?sslmode=disable&sslmode=require", "`sslmode`"),
         ] {
             let Err(error) = endpoint(url) else {
-                panic!("{url} is taken");
+                panic!("{url} was accepted");
             };
             let error = error.to_string();
             assert!(error.contains(word) && !error.contains("hunter2"), "{error}");

@@ -1,65 +1,47 @@
-//! What a query shows: a token in the first column, its end perhaps in the second.
+//! The result of a query: a token in the first column, perhaps its expiry in the second.
 
 use std::time::{Duration, SystemTime};
 
 use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, Type};
 
-use super::super::decode::{Format, token};
-use super::super::fernet::Fernet;
+use super::super::encoding::TokenEncoding;
 use crate::token::{ObtainError, Token};
 
-/// How each Fernet text begins, and no token of Graph's.
-const FERNET_PREFIX: &[u8] = b"gAAAA";
-
-/// The token that these rows show.
-pub(super) fn decode_rows(source: &str, rows: &[Row], keys: Option<&Fernet>) -> Result<Token, ObtainError> {
+/// Returns the token in these rows, of which there must be one.
+pub(super) fn decode_rows(source: &str, rows: &[Row], encoding: &TokenEncoding) -> Result<Token, ObtainError> {
     let row = match rows {
         [row] => row,
         [] => {
-            let what = format!("{source} has no row for `query`; insert it, or correct the WHERE and `params`");
+            let what =
+                format!("`query` returned no row from {source}; insert the row, or fix the WHERE clause and `params`");
             return Err(ObtainError::transient("missing", what));
         }
         _ => {
-            let what =
-                format!("{source} has several rows for `query`; narrow its WHERE, or end it in ORDER BY … LIMIT 1");
-            return Err(ObtainError::permanent("many_rows", what));
+            let what = format!(
+                "`query` returned several rows from {source}; narrow its WHERE clause, or add ORDER BY … LIMIT 1"
+            );
+            return Err(ObtainError::permanent("multiple_rows", what));
         }
     };
     if !(1..=2).contains(&row.len()) {
         let what = format!(
-            "`query` must select one column, the token, or two, the token and its end; at {source} it selects {}",
+            "`query` must select one column (the token) or two (the token and its expiry); it selects {} from {source}",
             row.len()
         );
-        return Err(ObtainError::permanent("columns", what));
+        return Err(ObtainError::permanent("column_count", what));
     }
-    let text = token_column(source, row)?;
-    let rejected = |reason, why: String| {
-        let what = format!("what {source} shows was refused: {why}");
-        ObtainError::permanent(reason, what)
-    };
-    let found = match keys {
-        None if text.trim_ascii_start().starts_with(FERNET_PREFIX) => {
-            let why = "it is encrypted with Fernet; add `fernet_key` to the source".to_owned();
-            return Err(rejected("fernet_key", why));
-        }
-        None => token(text, &Format::Raw, None),
-        Some(keys) => {
-            let ciphertext = std::str::from_utf8(text).unwrap_or_default().trim();
-            let plaintext = keys
-                .decrypt(ciphertext)
-                .map_err(|error| rejected(error.label(), error.to_string()))?;
-            token(plaintext.as_bytes(), &Format::Raw, None)
-        }
-    };
-    let mut found = found.map_err(|error| rejected(error.label(), error.to_string()))?;
+    let mut token = encoding.decode(token_column(source, row)?).map_err(|error| {
+        let what = format!("the token in {source} was rejected: {error}");
+        ObtainError::permanent(error.label(), what)
+    })?;
     if row.len() == 2 {
-        found.expires_at = expiry_column(source, row)?;
+        token.expires_at = expiry_column(source, row)?;
     }
-    Ok(found)
+    Ok(token)
 }
 
-/// The bytes of a column, or none if it is NULL; whatever its type.
+/// The bytes of a column of any type; `None` for NULL.
 struct RawColumn<'a>(Option<&'a [u8]>);
 
 impl<'a> FromSql<'a> for RawColumn<'a> {
@@ -76,47 +58,39 @@ impl<'a> FromSql<'a> for RawColumn<'a> {
     }
 }
 
-fn raw_column(row: &Row, at: usize) -> Option<(&Type, Option<&[u8]>)> {
-    let of = row.columns().get(at)?.type_();
-    let RawColumn(bytes) = row.try_get(at).ok()?;
-    Some((of, bytes))
+fn raw_column(row: &Row, index: usize) -> Option<(&Type, Option<&[u8]>)> {
+    let column_type = row.columns().get(index)?.type_();
+    let RawColumn(bytes) = row.try_get(index).ok()?;
+    Some((column_type, bytes))
 }
 
 fn token_column<'a>(source: &str, row: &'a Row) -> Result<&'a [u8], ObtainError> {
-    let (of, bytes) = raw_column(row, 0).unwrap_or((&Type::UNKNOWN, None));
-    let is_text = [
-        Type::TEXT,
-        Type::VARCHAR,
-        Type::BPCHAR,
-        Type::NAME,
-        Type::UNKNOWN,
-        Type::BYTEA,
-    ]
-    .contains(of)
-        || of.name() == "citext";
-    if !is_text {
-        let instead = match *of {
-            Type::JSON | Type::JSONB => "select a text of it, such as config->>'access_token'",
-            _ => "select the column that holds the token",
-        };
+    let (column_type, bytes) = raw_column(row, 0).unwrap_or((&Type::UNKNOWN, None));
+    let hint = match *column_type {
+        Type::TEXT | Type::VARCHAR | Type::BPCHAR | Type::NAME | Type::UNKNOWN | Type::BYTEA => None,
+        Type::JSON | Type::JSONB => Some("select a text value, for example config->>'access_token'"),
+        _ if column_type.name() == "citext" => None,
+        _ => Some("select the column that holds the token"),
+    };
+    if let Some(hint) = hint {
         let what = format!(
-            "the first column that {source} shows is of type {}, not text or bytea; {instead}",
-            of.name()
+            "the first column of `query` on {source} has type {}, not text or bytea; {hint}",
+            column_type.name()
         );
         return Err(ObtainError::permanent("wrong_type", what));
     }
     bytes.ok_or_else(|| {
-        let what = format!("{source} shows NULL where the token should be; store one there");
+        let what = format!("the token column in {source} is NULL; store a token in it");
         ObtainError::permanent("empty", what)
     })
 }
 
-/// When the token ends, by a date or by seconds since 1970; NULL, 0 and infinity are never.
+/// Returns the token's expiry, from a timestamp or from Unix time; NULL, 0 and infinity mean never.
 fn expiry_column(source: &str, row: &Row) -> Result<Option<SystemTime>, ObtainError> {
-    let Some((of, Some(bytes))) = raw_column(row, 1) else {
+    let Some((column_type, Some(bytes))) = raw_column(row, 1) else {
         return Ok(None);
     };
-    let seconds = match *of {
+    let seconds = match *column_type {
         Type::TIMESTAMPTZ | Type::TIMESTAMP => {
             return Ok(decode_integer(bytes).and_then(from_postgres_micros));
         }
@@ -125,9 +99,9 @@ fn expiry_column(source: &str, row: &Row) -> Result<Option<SystemTime>, ObtainEr
         Type::FLOAT8 => decode_integer(bytes).map(|bits| f64::from_bits(bits.cast_unsigned()) as i64),
         _ => {
             let what = format!(
-                "the second column that {source} shows is of type {}; it must be the token's end, as timestamptz or as \
-                 seconds since 1970 (::bigint)",
-                of.name()
+                "the second column of `query` on {source} has type {}; it must be the token's expiry as timestamptz or as \
+                 Unix time in seconds (::bigint)",
+                column_type.name()
             );
             return Err(ObtainError::permanent("wrong_type", what));
         }
@@ -135,7 +109,7 @@ fn expiry_column(source: &str, row: &Row) -> Result<Option<SystemTime>, ObtainEr
     Ok(seconds.and_then(from_unix_time))
 }
 
-/// A number of 4 or 8 bytes.
+/// Decodes an integer of 4 or 8 bytes.
 fn decode_integer(bytes: &[u8]) -> Option<i64> {
     if let Ok(eight) = bytes.try_into() {
         return Some(i64::from_be_bytes(eight));
@@ -144,33 +118,26 @@ fn decode_integer(bytes: &[u8]) -> Option<i64> {
     Some(i64::from(i32::from_be_bytes(four)))
 }
 
-/// Microseconds since 2000, of which the last is infinity.
+/// Converts microseconds since 2000. The largest number is infinity, and a date before 1970 is 1970: it has passed.
 fn from_postgres_micros(micros: i64) -> Option<SystemTime> {
-    const POSTGRES_EPOCH: Duration = Duration::from_secs(946_684_800);
+    const POSTGRES_EPOCH_MICROS: i64 = 946_684_800_000_000;
     if micros == i64::MAX {
         return None;
     }
-    let millennium = SystemTime::UNIX_EPOCH + POSTGRES_EPOCH;
-    let distance = Duration::from_micros(micros.unsigned_abs());
-    if micros < 0 {
-        // What ended before 1970 has ended.
-        let before = millennium.checked_sub(distance);
-        Some(before.unwrap_or(SystemTime::UNIX_EPOCH).max(SystemTime::UNIX_EPOCH))
-    } else {
-        millennium.checked_add(distance)
-    }
+    let since_1970 = micros.saturating_add(POSTGRES_EPOCH_MICROS).max(0).unsigned_abs();
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_micros(since_1970))
 }
 
-/// Seconds since 1970, or milliseconds where seconds would be the year 5138 and later.
+/// Converts Unix time in seconds, or in milliseconds where seconds would be the year 5138 or later.
 fn from_unix_time(number: i64) -> Option<SystemTime> {
     const MIN_MILLISECONDS: u64 = 100_000_000_000;
-    let since = match u64::try_from(number) {
+    let since_1970 = match u64::try_from(number) {
         Ok(0) => return None,
         Ok(seconds) if seconds < MIN_MILLISECONDS => Duration::from_secs(seconds),
         Ok(millis) => Duration::from_millis(millis),
         Err(_before_1970) => Duration::ZERO,
     };
-    SystemTime::UNIX_EPOCH.checked_add(since)
+    SystemTime::UNIX_EPOCH.checked_add(since_1970)
 }
 
 #[cfg(test)]

@@ -1,35 +1,35 @@
-//! Putting a minted token where the query finds it: compare and set, in one transaction.
+//! Stores a renewed token where the query finds it: compare and set, in one transaction.
 
 use std::time::{Duration, SystemTime};
 
 use tokio_postgres::error::SqlState;
-use zeroize::Zeroizing;
 
+use super::super::encoding::{encode_secret, same_secret};
 use super::connection::{PgConnection, QueryError};
 use super::error::into_obtain_error;
 use super::token_row::{TokenRow, uses_parameter};
 use crate::token::{ObtainError, StoreOutcome, Token};
 use crate::types::Fingerprint;
 
-/// Why a transaction came to nothing.
+/// The reason why a transaction failed.
 enum StoreError {
-    /// Others wrote, or the connection broke: a new transaction may do better.
+    /// Another transaction interfered, or the connection was lost: a new transaction may succeed.
     Retryable(ObtainError),
     Permanent(ObtainError),
 }
 
-/// How often a transaction is begun that others get in the way of.
+/// The number of attempts when other transactions interfere.
 const MAX_ATTEMPTS: u32 = 4;
 
-/// Serializable, so that a write between the look and the update is an error, and durable, whatever the role's settings.
+/// Serializable, so that a write between `query` and `update` is an error; durable, even if the role's settings are not.
 const BEGIN_SERIALIZABLE: &str = "BEGIN ISOLATION LEVEL SERIALIZABLE READ WRITE; SET LOCAL statement_timeout = '4500ms'; \
      SET LOCAL lock_timeout = '3s'; \
      SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'";
 
 impl TokenRow {
-    /// Writes `decode` if the query still shows `expected`.
+    /// Writes `token` if the query still returns `expected`.
     ///
-    /// A commit whose answer is lost is not guessed at: the next turn looks, and finds the token there or not.
+    /// If the answer to a commit is lost, the next attempt reads the row, and finds the token there or not.
     pub(super) async fn store(&self, token: &Token, expected: Fingerprint) -> Result<StoreOutcome, ObtainError> {
         let Some(update) = &self.update else {
             return Err(ObtainError::permanent("not_writable", self.read_only_reason()));
@@ -37,7 +37,7 @@ impl TokenRow {
         let mut attempt = 1;
         loop {
             match self.try_store(update, token, expected).await {
-                Ok(deposit) => return Ok(deposit),
+                Ok(outcome) => return Ok(outcome),
                 Err(StoreError::Permanent(error)) => return Err(error),
                 Err(StoreError::Retryable(error)) if attempt == MAX_ATTEMPTS => return Err(error),
                 Err(StoreError::Retryable(_)) => {}
@@ -49,26 +49,25 @@ impl TokenRow {
     }
 
     async fn try_store(&self, update: &str, token: &Token, expected: Fingerprint) -> Result<StoreOutcome, StoreError> {
-        let mut connection = PgConnection::connect(&self.endpoint)
-            .await
-            .map_err(|failed| self.store_error(failed))?;
+        let store_error = |failed| self.store_error(failed);
+        let connection = PgConnection::connect(&self.endpoint).await.map_err(store_error)?;
         connection
             .batch_execute(BEGIN_SERIALIZABLE)
             .await
-            .map_err(|failed| self.store_error(failed))?;
-        let current = self.read_token(&mut connection).await?;
-        // What is not committed is rolled back when the connection is dropped.
-        if same_secret(&current, token) {
+            .map_err(store_error)?;
+        let current = self.read_token(&connection).await?;
+        // Dropping the connection rolls back what is not committed.
+        if same_secret(&current.secret, &token.secret) {
             return Ok(StoreOutcome::Stored);
         }
         if current.secret.fingerprint() != expected {
             return Ok(StoreOutcome::Conflict);
         }
-        self.write_token(&mut connection, update, token).await?;
-        let stored = self.read_token(&mut connection).await?;
-        if !same_secret(&stored, token) {
+        self.write_token(&connection, update, token).await?;
+        let stored = self.read_token(&connection).await?;
+        if !same_secret(&stored.secret, &token.secret) {
             return Err(self.update_error(
-                "does not write where `query` looks, or not what it was given: `query` shows another token after it",
+                "does not change the row that `query` reads, or does not write $1: `query` returns another token after it",
             ));
         }
         if stored.expires_at.is_some()
@@ -76,24 +75,21 @@ impl TokenRow {
             && expiries_differ(stored.expires_at, token.expires_at)
         {
             return Err(self.update_error(
-                "leaves the old end of the token, which `query` shows, beside the new one: set that column as well; the \
-                 new end, in seconds since 1970 or NULL, is the parameter after the last of `params`",
+                "does not update the expiry column that `query` reads: set that column as well; the new expiry (Unix time \
+                 in seconds, or NULL) is the parameter after the last of `params`",
             ));
         }
         if let Some(channel) = &self.listen {
             connection
                 .execute("SELECT pg_notify($1, '')", &[Some(channel)])
                 .await
-                .map_err(|failed| self.store_error(failed))?;
+                .map_err(store_error)?;
         }
-        connection
-            .batch_execute("COMMIT")
-            .await
-            .map_err(|failed| self.store_error(failed))?;
+        connection.batch_execute("COMMIT").await.map_err(store_error)?;
         Ok(StoreOutcome::Stored)
     }
 
-    async fn read_token(&self, connection: &mut PgConnection) -> Result<Token, StoreError> {
+    async fn read_token(&self, connection: &PgConnection) -> Result<Token, StoreError> {
         let rows = self
             .query_rows(connection)
             .await
@@ -101,11 +97,8 @@ impl TokenRow {
         self.decode(&rows).map_err(StoreError::Permanent)
     }
 
-    async fn write_token(&self, connection: &mut PgConnection, update: &str, token: &Token) -> Result<(), StoreError> {
-        let value = match &self.fernet {
-            Some(keys) => Zeroizing::new(keys.encrypt(&token.secret)),
-            None => Zeroizing::new(token.secret.expose().to_owned()),
-        };
+    async fn write_token(&self, connection: &PgConnection, update: &str, token: &Token) -> Result<(), StoreError> {
+        let value = encode_secret(&token.secret, self.encoding.fernet.as_ref());
         let mut params = vec![Some(value.as_str())];
         params.extend(self.params.iter().map(|text| Some(text.as_str())));
         let expires_at = token.expires_at.map(epoch_seconds);
@@ -114,9 +107,9 @@ impl TokenRow {
         }
         match connection.execute(update, &params).await {
             Ok(1) => Ok(()),
-            // Nobody can have been faster: that would have been an error.
-            Ok(0) => Err(self.update_error("matches no row, though `query` shows one: correct its WHERE")),
-            Ok(_) => Err(self.update_error("would change several rows, which share the token then: narrow its WHERE")),
+            // A concurrent change would have been an error of serialization.
+            Ok(0) => Err(self.update_error("matches no row although `query` returns one: fix its WHERE clause")),
+            Ok(_) => Err(self.update_error("would change several rows: narrow its WHERE clause")),
             Err(failed) => Err(self.store_error(failed)),
         }
     }
@@ -126,7 +119,7 @@ impl TokenRow {
             "`update` {problem}; nothing was written to {}",
             self.endpoint.display_name
         );
-        StoreError::Permanent(ObtainError::permanent("update", what))
+        StoreError::Permanent(ObtainError::permanent("update_statement", what))
     }
 
     fn store_error(&self, failed: QueryError) -> StoreError {
@@ -139,7 +132,7 @@ impl TokenRow {
             .contains(code)
         });
         let is_retryable = is_contended || failed.is_disconnected();
-        let error = into_obtain_error(&self.endpoint.display_name, "write to", failed);
+        let error = into_obtain_error(&self.endpoint.display_name, "store the token in", failed);
         if is_retryable {
             StoreError::Retryable(error)
         } else {
@@ -148,16 +141,12 @@ impl TokenRow {
     }
 }
 
-fn epoch_seconds(end: SystemTime) -> String {
-    let since = end.duration_since(SystemTime::UNIX_EPOCH);
+fn epoch_seconds(at: SystemTime) -> String {
+    let since = at.duration_since(SystemTime::UNIX_EPOCH);
     since.unwrap_or_default().as_secs().to_string()
 }
 
-fn same_secret(one: &Token, other: &Token) -> bool {
-    one.secret.expose() == other.secret.expose()
-}
-
-/// Whether two ends are more than a minute apart.
+/// Whether two expiries are more than a minute apart.
 fn expiries_differ(one: Option<SystemTime>, other: Option<SystemTime>) -> bool {
     const MINUTE: Duration = Duration::from_secs(60);
     match (one, other) {

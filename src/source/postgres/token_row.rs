@@ -1,30 +1,30 @@
-//! Where the row is, and the statements that read and write it.
+//! The row of a token, and the statements that read and write it.
 
 use tokio_postgres::Row;
 
-use super::super::fernet::Fernet;
+use super::super::encoding::TokenEncoding;
 use super::connection::{MAX_ROWS, PgConnection, QueryError};
 use super::endpoint::PgEndpoint;
 use super::row::decode_rows;
 use crate::token::{ObtainError, Token};
 
-/// Where the row is, and how it is read and written.
+/// A row in a database, and how it is read and written.
 pub(super) struct TokenRow {
     pub(super) endpoint: PgEndpoint,
     pub(super) query: String,
     pub(super) params: Vec<String>,
     pub(super) update: Option<String>,
     pub(super) listen: Option<String>,
-    pub(super) fernet: Option<Fernet>,
+    pub(super) encoding: TokenEncoding,
 }
 
-/// The server gives up before the client does.
+/// The server's limit is shorter than the client's.
 const BEGIN_READ: &str = "BEGIN; SET LOCAL statement_timeout = '4500ms'";
 
 impl TokenRow {
-    /// A connection that listens, if there is a channel.
+    /// Connects, and listens if there is a channel.
     pub(super) async fn connect(&self) -> Result<PgConnection, QueryError> {
-        let mut connection = PgConnection::connect(&self.endpoint).await?;
+        let connection = PgConnection::connect(&self.endpoint).await?;
         if let Some(channel) = &self.listen {
             let channel = channel.replace('"', "\"\"");
             connection.batch_execute(&format!("LISTEN \"{channel}\"")).await?;
@@ -32,8 +32,8 @@ impl TokenRow {
         Ok(connection)
     }
 
-    /// The rows of `query` in a transaction of their own.
-    pub(super) async fn query_in_transaction(&self, connection: &mut PgConnection) -> Result<Vec<Row>, QueryError> {
+    /// Runs `query` in a transaction.
+    pub(super) async fn query_in_transaction(&self, connection: &PgConnection) -> Result<Vec<Row>, QueryError> {
         connection.batch_execute(BEGIN_READ).await?;
         let rows = self.query_rows(connection).await?;
         if rows.len() < MAX_ROWS {
@@ -42,28 +42,27 @@ impl TokenRow {
         Ok(rows)
     }
 
-    /// The rows of `query`.
-    pub(super) async fn query_rows(&self, connection: &mut PgConnection) -> Result<Vec<Row>, QueryError> {
+    /// Runs `query`.
+    pub(super) async fn query_rows(&self, connection: &PgConnection) -> Result<Vec<Row>, QueryError> {
         let params: Vec<_> = self.params.iter().map(String::as_str).collect();
         connection.query(&self.query, &params).await
     }
 
-    /// The token that rows show.
+    /// Returns the token in the rows of `query`.
     pub(super) fn decode(&self, rows: &[Row]) -> Result<Token, ObtainError> {
-        decode_rows(&self.endpoint.display_name, rows, self.fernet.as_ref())
+        decode_rows(&self.endpoint.display_name, rows, &self.encoding)
     }
 
-    /// Why nothing can be put here, and what to do.
+    /// Explains why no token can be stored here, and what to do.
     pub(super) fn read_only_reason(&self) -> String {
         format!(
-            "{} is only read; give the source an `update` (UPDATE … SET access_token = $1 WHERE … = $2), or the token a \
-             `store`",
+            "{} is read-only; set `update` (UPDATE … SET access_token = $1 WHERE … = $2) on the source, or set token.store",
             self.endpoint.display_name
         )
     }
 }
 
-/// Whether a statement uses this parameter.
+/// Whether a statement uses the parameter with this number.
 pub(super) fn uses_parameter(statement: &str, number: usize) -> bool {
     let mut after_dollar = statement.split('$').skip(1);
     after_dollar.any(|text| {

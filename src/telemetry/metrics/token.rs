@@ -60,7 +60,7 @@ pub enum RefreshOutcome {
 const OUTCOME_LABEL: [&str; 1] = ["outcome"];
 const CAUSE_LABEL: [&str; 1] = ["cause"];
 const REASON_LABEL: [&str; 1] = ["reason"];
-const OPERATION_LABELS: [&str; 2] = ["errand", "result"];
+const OPERATION_LABELS: [&str; 2] = ["operation", "result"];
 
 // === impl TokenMetricFamilies ===
 

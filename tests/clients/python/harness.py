@@ -62,7 +62,7 @@ class Harness:
         )
         wait_for_line = self._spawn("serve", f"--config={folder}/graphward.toml")
         self.url = wait_for_line(r'"proxy listener started","address":"(http://[^"]+)"')
-        wait_for_line(r'"a new token is in use"')
+        wait_for_line(r'"using a new token"')
 
     def _spawn(self, command, *flags):
         """Starts a command, and returns a function that waits for a line of its output."""

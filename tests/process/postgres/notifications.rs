@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use graphward::net::Tasks;
 use graphward::source::{PostgresSettings, PostgresSource};
 use graphward::token::Source as _;
 use tokio::time::{Instant, timeout};
@@ -11,10 +12,13 @@ use super::support::{CONFIG_QUERY, CONFIG_TABLE, TENANT_ID, load_token, settings
 use crate::support::{TIMEOUT, assert_quick};
 
 fn listening_source(url: &str) -> PostgresSource {
-    PostgresSource::new(PostgresSettings {
-        listen: Some("Tokens of \"app\"".to_owned()),
-        ..settings(url, CONFIG_QUERY, &[TENANT_ID])
-    })
+    PostgresSource::new(
+        PostgresSettings {
+            listen: Some("Tokens of \"app\"".to_owned()),
+            ..settings(url, CONFIG_QUERY, &[TENANT_ID])
+        },
+        Tasks::default(),
+    )
     .unwrap()
 }
 
@@ -55,10 +59,13 @@ async fn a_notification_is_heard_within_a_second_and_once() {
 #[tokio::test]
 async fn a_channel_is_listened_to_even_while_there_is_no_token() {
     let database = Database::with("CREATE TABLE a (b text)");
-    let mut source = PostgresSource::new(PostgresSettings {
-        listen: Some("tokens".to_owned()),
-        ..settings(&database.url(), "SELECT access_token FROM b", &[])
-    })
+    let mut source = PostgresSource::new(
+        PostgresSettings {
+            listen: Some("tokens".to_owned()),
+            ..settings(&database.url(), "SELECT access_token FROM b", &[])
+        },
+        Tasks::default(),
+    )
     .unwrap();
     assert!(source.load().await.is_err());
     database.psql("CREATE TABLE b AS SELECT 'EAAGlate'::text AS access_token; NOTIFY tokens");
@@ -109,10 +116,13 @@ async fn a_busy_channel_drives_ten_looks_a_second_at_most() {
 #[tokio::test]
 async fn without_a_channel_it_looks_now_and_then_and_keeps_no_connection() {
     let database = Database::with(CONFIG_TABLE);
-    let mut source = PostgresSource::new(PostgresSettings {
-        poll_interval: Duration::from_millis(1_500),
-        ..settings(&database.url(), CONFIG_QUERY, &[TENANT_ID])
-    })
+    let mut source = PostgresSource::new(
+        PostgresSettings {
+            poll_interval: Duration::from_millis(1_500),
+            ..settings(&database.url(), CONFIG_QUERY, &[TENANT_ID])
+        },
+        Tasks::default(),
+    )
     .unwrap();
     assert_eq!(load_token(&mut source).await, "EAAGlive");
     database.psql(WRITE);

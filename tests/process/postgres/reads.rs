@@ -1,7 +1,8 @@
-//! What a query shows becomes a token, or an error that says what to do.
+//! The result of a query becomes a token, or an error that says what to do.
 
 use std::time::{Duration, SystemTime};
 
+use graphward::net::Tasks;
 use graphward::source::{Fernet, PostgresError, PostgresSettings, PostgresSource};
 use graphward::token::Source as _;
 
@@ -78,10 +79,13 @@ async fn a_fernet_column_is_opened_and_one_that_cannot_be_is_explained() {
     let sealed = Fernet::new(vec![old]).unwrap().encrypt(&secret("EAAGsealed"));
     let database = Database::with(CONFIG_TABLE);
     let with = |keys: &Fernet| {
-        PostgresSource::new(PostgresSettings {
-            fernet: Some(keys.clone()),
-            ..settings(&database.url(), CONFIG_QUERY, &[TENANT_ID])
-        })
+        PostgresSource::new(
+            PostgresSettings {
+                fernet: Some(keys.clone()),
+                ..settings(&database.url(), CONFIG_QUERY, &[TENANT_ID])
+            },
+            Tasks::default(),
+        )
         .unwrap()
     };
     let error = with(&both).load().await.unwrap_err();
@@ -100,7 +104,7 @@ async fn a_fernet_column_is_opened_and_one_that_cannot_be_is_explained() {
     assert!(error.contains("no Fernet key opens it"), "{error}");
     let bare = source(&database.url(), CONFIG_QUERY, &[TENANT_ID]).load().await;
     let error = error_chain(&bare.unwrap_err());
-    assert!(error.contains("add `fernet_key`"), "{error}");
+    assert!(error.contains("set `fernet_key`"), "{error}");
 }
 
 /// Fails to read, for a reason, with these words.
@@ -109,7 +113,7 @@ async fn assert_load_fails(url: &str, query: &str, params: &[&str], reason: &str
     let error = error.expect_err(query);
     let said = format!("{} {error:?}", error_chain(&error));
     assert_eq!(error.reason(), reason, "{said}");
-    assert_eq!(error.is_transient(), ["missing", "late"].contains(&reason), "{said}");
+    assert_eq!(error.is_transient(), ["missing", "timeout"].contains(&reason), "{said}");
     assert!(said.contains(words), "{said}");
     assert!(!said.contains("EAAGsecret"), "{said}");
 }
@@ -120,11 +124,11 @@ async fn rows_that_are_not_one_are_explained() {
     let url = database.url();
     let nobody = "00000000-0000-0000-0000-000000000009";
     let cases: [(&[&str], &str, &str); 5] = [
-        (&[nobody], "missing", "no row for `query`"),
-        (&[TENANT_ID], "many_rows", "narrow its WHERE"),
+        (&[nobody], "missing", "returned no row"),
+        (&[TENANT_ID], "multiple_rows", "narrow its WHERE"),
         (&["3f"], "parameters", "check `params`"),
-        (&[], "parameters", "other parameters"),
-        (&[TENANT_ID, "more"], "parameters", "other parameters"),
+        (&[], "parameters", "do not match `params`"),
+        (&[TENANT_ID, "more"], "parameters", "do not match `params`"),
     ];
     for (params, reason, words) in cases {
         let query = "SELECT access_token FROM tenant_whatsapp_config WHERE tenant_id = $1";
@@ -138,11 +142,11 @@ async fn what_shows_no_token_is_explained_and_never_repeated() {
     database.psql("INSERT INTO secrets VALUES ('EAAGsecret')");
     let url = database.url();
     for (query, reason, words) in [
-        ("SELECT NULL::text", "empty", "shows NULL"),
+        ("SELECT NULL::text", "empty", "is NULL"),
         (
             "SELECT a FROM nowhere",
             "statement",
-            "\"nowhere\" does not exist; correct the statement at character 15",
+            "\"nowhere\" does not exist; fix the statement at character 15",
         ),
         (
             "SELECT a FROM secrets",
@@ -151,23 +155,23 @@ async fn what_shows_no_token_is_explained_and_never_repeated() {
         ),
         ("SELEC 'EAAGsecret'", "statement", "SQLSTATE 42601"),
         ("SELECT t::int FROM secrets", "parameters", "SQLSTATE 22P02"),
-        ("SELECT t, t, t FROM secrets", "columns", "it selects 3"),
+        ("SELECT t, t, t FROM secrets", "column_count", "it selects 3"),
         ("SELECT 5", "wrong_type", "type int4"),
         ("SELECT '{}'::jsonb", "wrong_type", "config->>'access_token'"),
         ("SELECT t, t FROM secrets", "wrong_type", "as timestamptz"),
-        ("SELECT t || ' and ' || t FROM secrets", "character", "was refused"),
+        ("SELECT t || ' and ' || t FROM secrets", "character", "was rejected"),
         (
             "SELECT t || generate_series(1, 300000000) FROM secrets",
-            "many_rows",
+            "multiple_rows",
             "several rows",
         ),
-        ("SELECT 'EAAGx' FROM pg_sleep(8)", "late", "took too long"),
+        ("SELECT 'EAAGx' FROM pg_sleep(8)", "timeout", "took too long"),
     ] {
         assert_load_fails(&url, query, &[], reason, words).await;
     }
     let app = database.url_of("app:hunter2");
     let denied = "permission denied for table hidden; GRANT";
-    assert_load_fails(&app, "SELECT a FROM hidden", &[], "denied", denied).await;
+    assert_load_fails(&app, "SELECT a FROM hidden", &[], "permission_denied", denied).await;
 }
 
 #[tokio::test]
@@ -189,7 +193,7 @@ async fn a_wrong_password_is_said_and_not_shown() {
     let nowhere = database.url().replace(&format!("/{}", database.name), "/nowhere");
     let error = source(&nowhere, "SELECT 'EAAGx'", &[]).load().await;
     let said = error_chain(&error.unwrap_err());
-    assert!(said.contains("\"nowhere\" does not exist; correct the URL"), "{said}");
+    assert!(said.contains("\"nowhere\" does not exist; fix the URL"), "{said}");
 }
 
 #[tokio::test]
@@ -198,10 +202,13 @@ async fn a_server_that_is_gone_is_waited_for_and_found_again() {
     server.psql("postgres", CONFIG_TABLE);
     let url = server.url_of("postgres", "postgres");
     server.stop();
-    let mut source = PostgresSource::new(PostgresSettings {
-        listen: Some("tokens".to_owned()),
-        ..settings(&url, CONFIG_QUERY, &[TENANT_ID])
-    })
+    let mut source = PostgresSource::new(
+        PostgresSettings {
+            listen: Some("tokens".to_owned()),
+            ..settings(&url, CONFIG_QUERY, &[TENANT_ID])
+        },
+        Tasks::default(),
+    )
     .unwrap();
     let error = source.load().await.unwrap_err();
     assert!(error.is_transient());
@@ -234,7 +241,7 @@ async fn a_server_that_does_not_answer_is_not_waited_for_long() {
         other.lock().await.unwrap_err()
     });
     assert_quick(began.elapsed(), Duration::from_secs(7));
-    assert_eq!((loaded.reason(), claimed.reason()), ("late", "late"));
+    assert_eq!((loaded.reason(), claimed.reason()), ("timeout", "timeout"));
 }
 
 #[test]
@@ -242,7 +249,7 @@ fn settings_that_cannot_work_are_refused_at_start() {
     let refused = |change: &dyn Fn(&mut PostgresSettings)| {
         let mut settings = settings("postgres://u@h/d", "SELECT 1", &[]);
         change(&mut settings);
-        PostgresSource::new(settings).map(|_| ()).unwrap_err()
+        PostgresSource::new(settings, Tasks::default()).map(|_| ()).unwrap_err()
     };
     let query = refused(&|settings| settings.query = " ".to_owned());
     assert!(matches!(query, PostgresError::Query));

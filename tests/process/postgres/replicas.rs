@@ -4,6 +4,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use graphward::net::Tasks;
 use graphward::source::PostgresSource;
 use graphward::token::{Source as _, StoreOutcome};
 use tokio::time::{Instant, sleep, timeout};
@@ -18,7 +19,7 @@ const EXPIRIES: u32 = 6;
 const DATABASE_URL_VARIABLE: &str = "GRAPHWARD_TEST_POSTGRES";
 
 fn source(url: &str) -> PostgresSource {
-    PostgresSource::new(writable_settings(url)).unwrap()
+    PostgresSource::new(writable_settings(url), Tasks::default()).unwrap()
 }
 
 /// Replaces each token by the next until the last, as a refresher does: look, claim, look again, mint, deposit. Says how
@@ -199,7 +200,7 @@ async fn rows_of_different_tenants_are_claimed_apart() {
     let mut one = source(&database.url());
     let mut settings = writable_settings(&database.url());
     settings.params = vec!["00000000-0000-0000-0000-000000000002".to_owned()];
-    let mut other = PostgresSource::new(settings).unwrap();
+    let mut other = PostgresSource::new(settings, Tasks::default()).unwrap();
     let _held = one.lock().await.unwrap();
     let claimed = timeout(TIMEOUT, other.lock()).await;
     drop(claimed.unwrap().unwrap());

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use graphward::net::Tasks;
 use graphward::source::{PostgresSettings, PostgresSource};
 use graphward::token::{ObtainError, Source as _, Token};
 use graphward::types::Secret;
@@ -47,7 +48,7 @@ pub(crate) fn settings(url: &str, query: &str, params: &[&str]) -> PostgresSetti
 
 /// A source that does no more than look.
 pub(crate) fn source(url: &str, query: &str, params: &[&str]) -> PostgresSource {
-    PostgresSource::new(settings(url, query, params)).unwrap()
+    PostgresSource::new(settings(url, query, params), Tasks::default()).unwrap()
 }
 
 /// The configurations' source, which can be written to.

@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 use std::path::PathBuf;
 
+use graphward::net::Tasks;
 use graphward::net::ca::{CertAuthority, CertSpec};
 use graphward::source::{PostgresSettings, PostgresSource};
 use graphward::token::{ObtainError, Source as _, Token};
@@ -16,7 +17,7 @@ async fn load(url: &str, ca_file: Option<PathBuf>) -> Result<Token, ObtainError>
         ca_file,
         ..settings(url, "SELECT 'EAAGtls'", &[])
     };
-    PostgresSource::new(settings).unwrap().load().await
+    PostgresSource::new(settings, Tasks::default()).unwrap().load().await
 }
 
 #[tokio::test]
@@ -63,7 +64,7 @@ async fn the_server_has_to_be_who_its_certificate_says_it_is() {
         ] {
             let error = load(&url(host, mode), roots).await.unwrap_err();
             let said = error_chain(&error);
-            assert_eq!(error.reason(), "untrusted", "{mode}: {said}");
+            assert_eq!(error.reason(), "tls_untrusted", "{mode}: {said}");
             assert!(said.contains("`ca_file`") && !said.contains("hunter2"), "{said}");
         }
     }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use graphward::net::Tasks;
 use graphward::source::{Fernet, PostgresSettings, PostgresSource};
 use graphward::token::{Source as _, StoreOutcome, Token};
 use tokio::time::timeout;
@@ -18,10 +19,13 @@ const DISTINCT_TOKENS: &str = "SELECT count(DISTINCT access_token) FROM tenant_w
 
 /// A source with another statement for writing.
 fn source_with_update(url: &str, query: &str, update: &str) -> PostgresSource {
-    PostgresSource::new(PostgresSettings {
-        update: Some(update.to_owned()),
-        ..settings(url, query, &[TENANT_ID])
-    })
+    PostgresSource::new(
+        PostgresSettings {
+            update: Some(update.to_owned()),
+            ..settings(url, query, &[TENANT_ID])
+        },
+        Tasks::default(),
+    )
     .unwrap()
 }
 
@@ -30,7 +34,7 @@ async fn a_deposit_is_where_the_next_start_looks_and_keeps_the_one_before() {
     let database = Database::with(CONFIG_TABLE);
     database.psql(NUMBER_TABLE);
     let url = database.url();
-    let mut configs = PostgresSource::new(writable_settings(&url)).unwrap();
+    let mut configs = PostgresSource::new(writable_settings(&url), Tasks::default()).unwrap();
     assert_eq!(configs.check_writable(), Ok(()));
     let before = configs.load().await.unwrap().secret.fingerprint();
     let deposit = configs.store(&token("EAAGminted"), before).await;
@@ -46,10 +50,13 @@ async fn a_deposit_is_where_the_next_start_looks_and_keeps_the_one_before() {
     assert_eq!(deposit.unwrap(), StoreOutcome::Stored);
     assert_eq!(database.psql(TOKEN_AND_PREVIOUS), "EAAGminted|EAAGlive");
 
-    let mut numbers = PostgresSource::new(PostgresSettings {
-        update: Some(NUMBER_UPDATE.to_owned()),
-        ..settings(&url, NUMBER_QUERY, &[PHONE_NUMBER_ID])
-    })
+    let mut numbers = PostgresSource::new(
+        PostgresSettings {
+            update: Some(NUMBER_UPDATE.to_owned()),
+            ..settings(&url, NUMBER_QUERY, &[PHONE_NUMBER_ID])
+        },
+        Tasks::default(),
+    )
     .unwrap();
     let before = numbers.load().await.unwrap().secret.fingerprint();
     let deposit = numbers.store(&token("EAAGminted2"), before).await;
@@ -67,10 +74,13 @@ async fn a_deposit_is_sealed_where_the_column_is() {
     database.psql(&format!(
         "UPDATE tenant_whatsapp_config SET access_token = '{sealed}' WHERE tenant_id = '{TENANT_ID}'"
     ));
-    let mut source = PostgresSource::new(PostgresSettings {
-        fernet: Some(keys.clone()),
-        ..writable_settings(&database.url())
-    })
+    let mut source = PostgresSource::new(
+        PostgresSettings {
+            fernet: Some(keys.clone()),
+            ..writable_settings(&database.url())
+        },
+        Tasks::default(),
+    )
     .unwrap();
     let before = source.load().await.unwrap().secret.fingerprint();
     let deposit = source.store(&token("EAAGminted"), before).await;
@@ -85,7 +95,7 @@ async fn a_deposit_is_sealed_where_the_column_is() {
 #[tokio::test]
 async fn a_token_that_somebody_else_put_there_is_not_written_over() {
     let database = Database::with(CONFIG_TABLE);
-    let mut source = PostgresSource::new(writable_settings(&database.url())).unwrap();
+    let mut source = PostgresSource::new(writable_settings(&database.url()), Tasks::default()).unwrap();
     let before = source.load().await.unwrap().secret.fingerprint();
     database.psql("UPDATE tenant_whatsapp_config SET access_token = 'EAAGdropped'");
     let deposit = source.store(&token("EAAGminted"), before).await;
@@ -96,7 +106,7 @@ async fn a_token_that_somebody_else_put_there_is_not_written_over() {
 #[tokio::test]
 async fn a_write_in_the_middle_of_a_deposit_overtakes_it() {
     let database = Database::with(CONFIG_TABLE);
-    let mut source = PostgresSource::new(writable_settings(&database.url())).unwrap();
+    let mut source = PostgresSource::new(writable_settings(&database.url()), Tasks::default()).unwrap();
     let before = source.load().await.unwrap().secret.fingerprint();
     let held = "BEGIN; UPDATE tenant_whatsapp_config SET access_token = 'EAAGdropped'; \
         SELECT pg_sleep(1); COMMIT";
@@ -123,7 +133,7 @@ async fn a_deposit_whose_connection_breaks_is_made_once_all_the_same() {
         "CREATE FUNCTION slow() RETURNS trigger AS 'BEGIN PERFORM pg_sleep(0.5); RETURN NEW; END' LANGUAGE plpgsql; \
          CREATE TRIGGER slow BEFORE UPDATE ON tenant_whatsapp_config FOR EACH ROW EXECUTE FUNCTION slow()",
     );
-    let mut source = PostgresSource::new(writable_settings(&database.url())).unwrap();
+    let mut source = PostgresSource::new(writable_settings(&database.url()), Tasks::default()).unwrap();
     let before = source.load().await.unwrap().secret.fingerprint();
     let (deposit, database) = tokio::join!(
         async { source.store(&token("EAAGminted"), before).await },
@@ -155,11 +165,11 @@ async fn an_update_that_does_not_fit_the_query_writes_nothing() {
         (format!("{set} access_token = $1 WHERE tenant_id = $2"), "several rows"),
         (
             format!("{set} previous_access_token = $1 WHERE tenant_id = $2 AND is_active"),
-            "where `query` looks",
+            "the row that `query` reads",
         ),
         (
             format!("{set} access_token = lower($1) WHERE tenant_id = $2 AND is_active"),
-            "where `query` looks",
+            "the row that `query` reads",
         ),
         (
             format!("{set} id = $1 WHERE tenant_id = $2 AND is_active"),
@@ -167,7 +177,7 @@ async fn an_update_that_does_not_fit_the_query_writes_nothing() {
         ),
         (
             format!("{set} access_token = $1 WHERE is_active AND id = 1"),
-            "other parameters",
+            "do not match `params`",
         ),
         (
             format!("{set} access_token = $1, tenant_id = NULL WHERE tenant_id = $2 AND is_active"),
@@ -212,7 +222,7 @@ async fn the_new_end_is_stored_with_the_token_or_its_lack_is_noticed() {
     let before = forgetful.load().await.unwrap().secret.fingerprint();
     let error = forgetful.store(&minted, before).await.unwrap_err();
     assert!(
-        error_chain(&error).contains("leaves the old end"),
+        error_chain(&error).contains("does not update the expiry column"),
         "{}",
         error_chain(&error)
     );
@@ -235,10 +245,13 @@ async fn the_new_end_is_stored_with_the_token_or_its_lack_is_noticed() {
 async fn the_other_replicas_hear_of_a_deposit_at_once() {
     let database = Database::with(CONFIG_TABLE);
     let listening = || {
-        PostgresSource::new(PostgresSettings {
-            listen: Some("tokens".to_owned()),
-            ..writable_settings(&database.url())
-        })
+        PostgresSource::new(
+            PostgresSettings {
+                listen: Some("tokens".to_owned()),
+                ..writable_settings(&database.url())
+            },
+            Tasks::default(),
+        )
         .unwrap()
     };
     let (mut one, mut other) = (listening(), listening());

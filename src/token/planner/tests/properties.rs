@@ -103,7 +103,7 @@ proptest! {
                     PlannerEvent::TimerFired(plan.current.map(|live| live.deadlines).unwrap_or_default())
                 }
             };
-            order = plan.on(event, now);
+            order = plan.on_event(event, now);
             if let Action::Wait { until, is_backing_off } = order {
                 prop_assert!(until.is_none_or(|until| until > now), "a wake-up in the past");
                 prop_assert_eq!(is_backing_off, plan.urgency(now) == Some(Urgency::Dead));

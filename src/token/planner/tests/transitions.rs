@@ -9,18 +9,21 @@ fn a_late_rejection_of_an_old_generation_changes_nothing_whatever_goes_on() {
     let now = Instant::now();
     let late = PlannerEvent::Rejected(generation(1));
     let mut idle = planner_with_token(now);
-    idle.on(event_found(2), now);
-    assert_eq!(idle.on(late, now), IDLE);
+    idle.on_event(event_found(2), now);
+    assert_eq!(idle.on_event(late, now), IDLE);
 
     let mut resting = idle;
-    assert_eq!(resting.on(PlannerEvent::Rejected(generation(2)), now), Action::Refresh);
-    let until = resting.on(event_failed(true), now);
-    assert_eq!(resting.on(late, now), until);
+    assert_eq!(
+        resting.on_event(PlannerEvent::Rejected(generation(2)), now),
+        Action::Refresh
+    );
+    let until = resting.on_event(event_failed(true), now);
+    assert_eq!(resting.on_event(late, now), until);
 
     let mut too_soon = planner_with_token(now);
-    assert_eq!(too_soon.on(late, now), Action::Refresh);
-    assert_eq!(too_soon.on(event_found(2), now), IDLE);
-    assert_eq!(too_soon.on(late, now), IDLE);
+    assert_eq!(too_soon.on_event(late, now), Action::Refresh);
+    assert_eq!(too_soon.on_event(event_found(2), now), IDLE);
+    assert_eq!(too_soon.on_event(late, now), IDLE);
 }
 
 // === the table: a rejection of the live generation ===
@@ -29,7 +32,7 @@ fn a_late_rejection_of_an_old_generation_changes_nothing_whatever_goes_on() {
 fn a_rejection_of_the_current_generation_refreshes_it_when_idle() {
     let now = Instant::now();
     assert_eq!(
-        planner_with_token(now).on(PlannerEvent::Rejected(generation(1)), now),
+        planner_with_token(now).on_event(PlannerEvent::Rejected(generation(1)), now),
         Action::Refresh
     );
 }
@@ -39,14 +42,17 @@ fn a_rejection_during_an_operation_is_handled_when_the_operation_ends() {
     let now = Instant::now();
     // The look found a newer one: the rejection is of the past.
     let mut plan = planner_with_token(now);
-    assert_eq!(plan.on(PlannerEvent::SourceChanged, now), Action::Check);
-    assert_eq!(plan.on(event_found(2), now), IDLE);
-    assert_eq!(plan.on(PlannerEvent::Rejected(generation(1)), now), IDLE);
+    assert_eq!(plan.on_event(PlannerEvent::SourceChanged, now), Action::Check);
+    assert_eq!(plan.on_event(event_found(2), now), IDLE);
+    assert_eq!(plan.on_event(PlannerEvent::Rejected(generation(1)), now), IDLE);
     // It found nothing: now there is need.
     let mut plan = planner_with_token(now);
-    assert_eq!(plan.on(PlannerEvent::SourceChanged, now), Action::Check);
-    assert_eq!(plan.on(PlannerEvent::Unchanged, now), IDLE);
-    assert_eq!(plan.on(PlannerEvent::Rejected(generation(1)), now), Action::Refresh);
+    assert_eq!(plan.on_event(PlannerEvent::SourceChanged, now), Action::Check);
+    assert_eq!(plan.on_event(PlannerEvent::Unchanged, now), IDLE);
+    assert_eq!(
+        plan.on_event(PlannerEvent::Rejected(generation(1)), now),
+        Action::Refresh
+    );
 }
 
 #[test]
@@ -54,7 +60,7 @@ fn a_rejection_during_backoff_does_not_end_the_backoff() {
     let now = Instant::now();
     let mut plan = planner_backing_off(now);
     assert_eq!(
-        plan.on(PlannerEvent::Rejected(generation(1)), now),
+        plan.on_event(PlannerEvent::Rejected(generation(1)), now),
         backoff_until(now + SECOND)
     );
 }
@@ -63,13 +69,16 @@ fn a_rejection_during_backoff_does_not_end_the_backoff() {
 fn a_second_refresh_within_the_minimum_interval_waits() {
     let now = Instant::now();
     let mut plan = planner_with_token(now);
-    assert_eq!(plan.on(PlannerEvent::Rejected(generation(1)), now), Action::Refresh);
-    assert_eq!(plan.on(event_found(2), now), IDLE);
     assert_eq!(
-        plan.on(PlannerEvent::Rejected(generation(2)), now),
+        plan.on_event(PlannerEvent::Rejected(generation(1)), now),
+        Action::Refresh
+    );
+    assert_eq!(plan.on_event(event_found(2), now), IDLE);
+    assert_eq!(
+        plan.on_event(PlannerEvent::Rejected(generation(2)), now),
         backoff_until(now + SECOND)
     );
-    assert_eq!(plan.on(TIMER_FIRED, now + SECOND), Action::Refresh);
+    assert_eq!(plan.on_event(TIMER_FIRED, now + SECOND), Action::Refresh);
 }
 
 // === the table: a change of the source ===
@@ -78,38 +87,41 @@ fn a_second_refresh_within_the_minimum_interval_waits() {
 fn a_source_change_triggers_a_check_and_no_renewal() {
     let now = Instant::now();
     let mut plan = planner_with_token(now);
-    assert_eq!(plan.on(PlannerEvent::SourceChanged, now), Action::Check);
-    assert_eq!(plan.on(PlannerEvent::Unchanged, now), IDLE);
+    assert_eq!(plan.on_event(PlannerEvent::SourceChanged, now), Action::Check);
+    assert_eq!(plan.on_event(PlannerEvent::Unchanged, now), IDLE);
 }
 
 #[test]
 fn a_source_change_during_backoff_is_checked_and_the_backoff_continues() {
     let now = Instant::now();
     let mut plan = planner_backing_off(now);
-    assert_eq!(plan.on(PlannerEvent::SourceChanged, now), Action::Check);
-    assert_eq!(plan.on(PlannerEvent::Unchanged, now), backoff_until(now + SECOND));
+    assert_eq!(plan.on_event(PlannerEvent::SourceChanged, now), Action::Check);
+    assert_eq!(plan.on_event(PlannerEvent::Unchanged, now), backoff_until(now + SECOND));
 }
 
 #[test]
 fn a_source_change_within_the_minimum_interval_is_checked() {
     let now = Instant::now();
     let mut plan = planner_with_token(now);
-    plan.on(PlannerEvent::Rejected(generation(1)), now);
-    plan.on(event_found(2), now);
+    plan.on_event(PlannerEvent::Rejected(generation(1)), now);
+    plan.on_event(event_found(2), now);
     assert_eq!(
-        plan.on(PlannerEvent::Rejected(generation(2)), now),
+        plan.on_event(PlannerEvent::Rejected(generation(2)), now),
         backoff_until(now + SECOND)
     );
-    assert_eq!(plan.on(PlannerEvent::SourceChanged, now), Action::Check);
-    assert_eq!(plan.on(event_found(3), now), IDLE);
+    assert_eq!(plan.on_event(PlannerEvent::SourceChanged, now), Action::Check);
+    assert_eq!(plan.on_event(event_found(3), now), IDLE);
 }
 
 #[test]
 fn an_unchanged_source_is_no_failure_and_urgency_is_evaluated_again() {
     let now = Instant::now();
     let mut plan = planner_with_token(now);
-    assert_eq!(plan.on(PlannerEvent::SourceChanged, now), Action::Check);
-    assert_eq!(plan.on(PlannerEvent::Rejected(generation(1)), now), Action::Refresh);
+    assert_eq!(plan.on_event(PlannerEvent::SourceChanged, now), Action::Check);
+    assert_eq!(
+        plan.on_event(PlannerEvent::Rejected(generation(1)), now),
+        Action::Refresh
+    );
 }
 
 // === the table: due ===
@@ -126,21 +138,24 @@ fn an_overdue_token_is_refreshed_by_the_recomputed_deadline() {
     assert_eq!(plan.next_action(now), wait_until(due));
     // The machine slept: by today's relation of the clocks it is due now.
     let woke = PlannerEvent::TimerFired(dates(now + SECOND));
-    assert_eq!(plan.on(woke, now + SECOND), Action::Refresh);
+    assert_eq!(plan.on_event(woke, now + SECOND), Action::Refresh);
 }
 
 #[test]
 fn a_token_due_within_the_minimum_interval_waits_and_the_current_one_stays_in_use() {
     let now = Instant::now();
     let mut plan = planner_with_token(now);
-    plan.on(PlannerEvent::Rejected(generation(1)), now);
+    plan.on_event(PlannerEvent::Rejected(generation(1)), now);
     let soon = now + SECOND / 2;
     let dates = Deadlines {
         renew_at: Some(soon),
         expires_at: None,
     };
-    assert_eq!(plan.on(event_obtained(2, dates, false), now), wait_until(soon));
-    assert_eq!(plan.on(PlannerEvent::TimerFired(dates), soon), wait_until(now + SECOND));
+    assert_eq!(plan.on_event(event_obtained(2, dates, false), now), wait_until(soon));
+    assert_eq!(
+        plan.on_event(PlannerEvent::TimerFired(dates), soon),
+        wait_until(now + SECOND)
+    );
 }
 
 #[test]
@@ -154,12 +169,12 @@ fn a_due_renewal_that_fails_backs_off_for_up_to_an_hour() {
     for seconds in [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 3600, 3600] {
         let until = now + SECOND * seconds;
         assert_eq!(
-            plan.on(event_failed(true), now),
+            plan.on_event(event_failed(true), now),
             wait_until(until),
             "nobody is told to hurry"
         );
         now = until;
-        assert_eq!(plan.on(PlannerEvent::TimerFired(dates), now), Action::Refresh);
+        assert_eq!(plan.on_event(PlannerEvent::TimerFired(dates), now), Action::Refresh);
     }
 }
 
@@ -174,7 +189,7 @@ fn a_rejection_or_the_expiry_ends_the_backoff_of_a_due_renewal() {
     let due_and_failed = || {
         let mut plan = planner_with_deadlines(dates, now);
         assert_eq!(
-            plan.on(event_failed(false), now),
+            plan.on_event(event_failed(false), now),
             wait_until(ends),
             "it wakes at the end"
         );
@@ -182,11 +197,11 @@ fn a_rejection_or_the_expiry_ends_the_backoff_of_a_due_renewal() {
     };
     let later = now + MINUTE;
     assert_eq!(
-        due_and_failed().on(PlannerEvent::Rejected(generation(1)), later),
+        due_and_failed().on_event(PlannerEvent::Rejected(generation(1)), later),
         Action::Refresh
     );
     assert_eq!(
-        due_and_failed().on(PlannerEvent::TimerFired(dates), ends),
+        due_and_failed().on_event(PlannerEvent::TimerFired(dates), ends),
         Action::Refresh
     );
 }

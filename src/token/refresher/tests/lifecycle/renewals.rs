@@ -192,7 +192,7 @@ async fn expiry_warnings_come_at_fourteen_seven_three_and_one_days_without_a_ren
     tokio::time::sleep(16 * DAY).await;
     let expected = [14, 7, 3, 1].map(AlertCause::Expiry);
     assert_eq!(heard.causes(), expected);
-    assert!(heard.text().contains("Put a new token into file."), "{}", heard.text());
+    assert!(heard.text().contains("Store a new token in file."), "{}", heard.text());
 }
 
 #[tokio::test(start_paused = true)]
