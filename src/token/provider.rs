@@ -222,7 +222,8 @@ impl TokenProvider {
                 self.sources.active = index;
                 return Check::of(skipped_error.map_or(Ok(None), Err));
             }
-            if !context.current_is_dead && !(is_new && index <= active) {
+            let has_priority = is_new && index <= active;
+            if !(context.current_is_dead || has_priority) {
                 continue;
             }
             let source = tracked.describe();
