@@ -1,8 +1,8 @@
-//! What the proxy adds to a request: time, and allocations.
+//! Measures what the proxy adds to a request: time and allocations.
 //!
-//! A small WhatsApp message is sent over one connection, once straight to a server and once through the whole
-//! proxy to the same server. All connections are pipes in memory, all tasks share one thread, so what differs is
-//! what the proxy does.
+//! The benchmark sends a small WhatsApp message over one connection, once directly to a server and once through the whole
+//! proxy to the same server. All connections are pipes in memory, and all tasks share one thread, so the difference is the
+//! work of the proxy.
 //!
 //! ```text
 //! cargo bench --bench overhead [-- ROUNDS | --quick]
@@ -10,9 +10,9 @@
 //!
 //! # Why
 //!
-//! Times differ between machines and minutes, so they are only told. Allocations do not: the same code allocates
-//! the same each time. So they have a budget, and who exceeds it fails. `benches/run` measures what this leaves
-//! out: sockets, TLS, and many connections.
+//! Times differ between machines and minutes, so the benchmark only prints them. Allocations do not: the same code
+//! allocates the same each time. So they have a budget, and the benchmark fails if the proxy exceeds it. `benches/run`
+//! measures the rest: sockets, TLS, and many connections.
 
 #![expect(
     clippy::print_stderr,
@@ -51,12 +51,12 @@ use tokio::time::Instant;
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 /// The most allocations that the proxy may add to a request. It adds 16, of which three are its own: the record,
-/// and the two of the fields to send. The others are hyper's, for a second connection and a pool; two of them are
-/// for noticing, while a request waits, that its app has gone.
+/// and two for the headers to send. The others are hyper's, for a second connection and a pool; two of them detect
+/// that the app disconnects while its request waits.
 const BUDGET: f64 = 16.5;
-/// How many requests make a round.
+/// The number of requests in a round.
 const ROUND: usize = 1_000;
-/// How many rounds there are, unless somebody says otherwise.
+/// The number of rounds by default.
 const ROUNDS: usize = 20;
 
 const TOKEN: &str = "EAAtoken0of0the0bench";
@@ -81,7 +81,7 @@ fn main() -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// How many rounds are asked for. cargo adds a `--bench` of its own.
+/// Reads the number of rounds from the arguments, where cargo adds `--bench`.
 fn rounds() -> usize {
     match std::env::args().skip(1).find(|word| word != "--bench") {
         None => ROUNDS,
@@ -96,7 +96,7 @@ async fn measure(rounds: usize) -> (Figures, Figures) {
     let mut direct = Way::over(serve(&tasks), &tasks, true).await;
     let (door, _stops) = proxy(&tasks).await;
     let mut through = Way::over(door, &tasks, false).await;
-    // Pools, buffers and wheels reach their size.
+    // Pools, buffers and timer wheels reach their size.
     direct.round().await;
     through.round().await;
     direct.forget(rounds);
@@ -108,7 +108,7 @@ async fn measure(rounds: usize) -> (Figures, Figures) {
     (direct.figures(), through.figures())
 }
 
-/// What is written to the log by default, and then thrown away.
+/// Writes the default log, and discards it.
 fn log_as_a_process_does() {
     let settings = LogSettings {
         format: LogFormat::Json,
@@ -117,7 +117,7 @@ fn log_as_a_process_does() {
     tracing::subscriber::set_global_default(log_subscriber(settings, io::sink)).unwrap();
 }
 
-/// A whole proxy before a server of its own, and a connection to it.
+/// A whole proxy in front of a server, and a connection to it.
 async fn proxy(tasks: &Tasks) -> (DuplexStream, mpsc::Sender<app::StopSignal>) {
     let flags = Overrides {
         config: Some(PathBuf::from("/dev/null")),
@@ -146,7 +146,7 @@ async fn proxy(tasks: &Tasks) -> (DuplexStream, mpsc::Sender<app::StopSignal>) {
     (door.connect().await, stops)
 }
 
-/// Graph, as far as it matters here: takes a message that has a token.
+/// Acts as Graph: accepts a message that has a token.
 fn serve(tasks: &Tasks) -> DuplexStream {
     let (ours, theirs) = tokio::io::duplex(64 * 1024);
     let answer = service_fn(async |request: Request<Incoming>| {
@@ -164,17 +164,17 @@ fn serve(tasks: &Tasks) -> DuplexStream {
     ours
 }
 
-/// A connection, and what was measured on it.
+/// A connection and its measurements.
 struct Way {
     line: SendRequest<Full<Bytes>>,
-    /// Whether the app has to bring the token itself.
+    /// The app sends the token itself if this is true.
     signs: bool,
     times: Vec<Duration>,
     allocations: usize,
     bytes: usize,
 }
 
-/// What a request costs.
+/// The cost of a request.
 struct Figures {
     p50: f64,
     p99: f64,
@@ -182,7 +182,7 @@ struct Figures {
     bytes: f64,
 }
 
-/// A source that always shows the same.
+/// A source that always returns the same token.
 struct Fixed;
 
 // === impl Way ===
@@ -230,7 +230,7 @@ impl Way {
         assert_eq!(answer.to_bytes(), ANSWER);
     }
 
-    /// Begins anew, with room for so many rounds: keeping count must not allocate.
+    /// Starts again, with room for this many rounds: counting must not allocate.
     fn forget(&mut self, rounds: usize) {
         self.times = Vec::with_capacity(rounds * ROUND);
         self.allocations = 0;

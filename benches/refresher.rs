@@ -1,4 +1,4 @@
-//! 10,000 requests whose token was rejected, at once: what each pays, and that one renewal serves them all.
+//! Measures 10,000 requests whose token is rejected at once: the cost of each, and that one renewal serves them all.
 //!
 //! ```text
 //! cargo bench --bench refresher [-- ROUNDS | --quick]
@@ -6,8 +6,8 @@
 //!
 //! # Why
 //!
-//! A token dies under all requests in flight together. A renewal for each would be what Graph throttles; a lock
-//! that they queue at would be seen here as time. The renewer waits until all of them wait, so none is early.
+//! A token dies under all requests in flight at once. Graph would throttle a renewal for each; a lock that they queue
+//! for would show here as time. The renewer waits until all of them wait, so that no request is early.
 
 #![expect(
     clippy::print_stderr,
@@ -31,13 +31,13 @@ use graphward::types::{Clock, Secret, TenantId};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
-/// How many requests ask.
+/// The number of requests.
 const ASKERS: usize = 10_000;
-/// How many rounds there are, unless somebody says otherwise.
+/// The number of rounds by default.
 const ROUNDS: usize = 20;
-/// The longest that one of them may wait: far more than it takes.
+/// The longest that a request may wait: far more than it needs.
 const LONGEST: Duration = Duration::from_secs(60);
-/// The least time between two renewals: short, since each round waits for it.
+/// The shortest time between two renewals: short, because each round waits for it.
 const MIN_GAP: Duration = Duration::from_millis(50);
 
 fn main() -> ExitCode {
@@ -57,7 +57,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// How many rounds are asked for. cargo adds a `--bench` of its own.
+/// Reads the number of rounds from the arguments, where cargo adds `--bench`.
 fn rounds() -> usize {
     match std::env::args().skip(1).find(|word| word != "--bench") {
         None => ROUNDS,
@@ -66,12 +66,12 @@ fn rounds() -> usize {
     }
 }
 
-/// What a round came to.
+/// The result of a round.
 #[derive(Debug)]
 struct Round {
-    /// How many heard of the second generation.
+    /// The number of requests that got the second generation.
     generations: usize,
-    /// Looks at the source, and renewals, since the token was rejected.
+    /// Checks of the source, and renewals, since the token was rejected.
     looks: usize,
     renewals: usize,
     took: Duration,
@@ -112,7 +112,7 @@ async fn one_round() -> Round {
         generations += usize::from(generation == Some(2));
     }
     let took = began.elapsed();
-    // A second renewal would come when the gap is over.
+    // A second renewal would start after the gap.
     sleep(MIN_GAP * 2).await;
     refresher.abort();
     tasks.wait().await;
@@ -124,8 +124,7 @@ async fn one_round() -> Round {
     }
 }
 
-/// What a request does whose token was rejected. It rejects once more when all is well, as a request does that
-/// was slower than the renewal.
+/// Acts as a request whose token was rejected. It rejects once more after the renewal, as a slow request does.
 async fn ask(tokens: &TokenHandle) -> Option<u64> {
     let rejected = tokens.current()?.generation();
     tokens.mark_rejected(rejected, &GraphError::default());
@@ -140,10 +139,10 @@ struct Counts {
     renewals: AtomicUsize,
 }
 
-/// Shows the token that was rejected, and no other.
+/// Returns the rejected token, and no other.
 struct Stale(Arc<Counts>);
 
-/// Mints when all who ask wait.
+/// Renews once all requests wait.
 struct Mint {
     counts: Arc<Counts>,
     tokens: TokenHandle,

@@ -142,7 +142,8 @@ fn a_stall_is_answered_in_time_and_others_are_not_held_up() {
         (200, false),
         "a stall in the body shows as a cut"
     );
-    assert!(began.elapsed().as_secs() < 5);
+    // The default limits are a minute.
+    assert!(began.elapsed().as_secs() < 60);
     assert_eq!(
         origin
             .take()

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use fake_graph::{FakeGraph, FakeGraphConfig, RunningServer};
+use fake_graph::{Expiry, FakeGraph, FakeGraphConfig, RunningServer, TokenChange};
 use graphward::net::HttpVersion;
 use graphward::net::ca::{CertAuthority, CertSpec};
 use graphward::types::{Clock, Secret};
@@ -44,6 +44,24 @@ impl Graph {
 
     pub(crate) fn ca(&self) -> PathBuf {
         self.dir.path().join("ca.pem")
+    }
+
+    /// Sets a token's issue and expiry so that nine tenths of its life are over, and a minute is left.
+    pub(crate) fn set_nearly_expired(&self, token: &str) {
+        let (now, minute) = (Clock::system().now(), Duration::from_secs(60));
+        let change = TokenChange {
+            issued_at: Some(now - 9 * minute),
+            expires_at: Some(Expiry::At(now + minute)),
+            ..TokenChange::default()
+        };
+        assert!(self.sim.update_token(token, change));
+    }
+
+    /// Issues a token that is due for renewal at once, however long the start of a process takes.
+    pub(crate) fn issue_nearly_expired(&self) -> String {
+        let token = self.sim.issue(None);
+        self.set_nearly_expired(&token);
+        token
     }
 
     /// The fingerprint of the token that the last message came with.
