@@ -1,5 +1,5 @@
-//! The law of the house, read from the text of the house: who may import whom, how long a file may be, where a secret
-//! is exposed and a task is spawned, and that the papers say what the code does.
+//! The rules of the architecture, checked on the source text: which module may import which, how long a file may be, where
+//! a secret is exposed and a task is spawned, which words are banned, and that the documentation matches the code.
 //!
 //! # Why
 //!
@@ -16,6 +16,12 @@
 
 #[path = "law/docs.rs"]
 mod docs;
+#[path = "law/picture.rs"]
+mod picture;
+#[path = "law/rust_version.rs"]
+mod rust_version;
+#[path = "law/words.rs"]
+mod words;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

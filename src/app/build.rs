@@ -20,7 +20,7 @@ use crate::types::{Clock, Secret, TenantId};
 use super::secrets::{self, SecretLoadError};
 use super::token_provider::{HttpClients, TokenProviderError};
 
-/// What tests and benchmarks replace. A field that is `None` or empty is built from the configuration.
+/// What tests and benchmarks replace. An absent or empty field is built from the configuration.
 #[derive(Debug)]
 pub struct Dependencies {
     /// Wall time.

@@ -25,7 +25,7 @@ pub struct FakeGraphArgs {
     /// Where it listens. Port 0 takes a free one.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8443")]
     listen: SocketAddr,
-    /// Where its control API listens (plain HTTP; whoever reaches it may do everything).
+    /// Listen address of the control API (plain HTTP, unauthenticated).
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8444")]
     control: SocketAddr,
     /// How long its tokens live: 250ms, 4s, 10m, 2h. Without it, until told otherwise.
@@ -104,7 +104,7 @@ impl FakeGraphArgs {
                     causes.push_str(&format!(": {error}"));
                     cause = error.source();
                 }
-                // Nobody is left to tell if standard error is closed.
+                // If stderr is closed, the exit code still reports the failure.
                 drop(writeln!(io::stderr(), "graphward fake-graph: {error}{causes}"));
                 error.exit()
             }

@@ -7,7 +7,7 @@
 //! data path never uses this client.
 //!
 //! Redirects are not followed and proxies of the environment are not used, because another host would receive the
-//! secrets. Nothing is retried: whoever calls decides that. Secrets travel in a URL's path and query, so an error names the
+//! secrets. Nothing is retried: the caller decides that. Secrets travel in a URL's path and query, so an error names the
 //! host and the port only.
 //!
 //! reqwest asks our resolver for a name's addresses, which is how `upstream.connect_to` applies. It takes the port from

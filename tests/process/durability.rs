@@ -1,9 +1,9 @@
-//! Whatever moment a process is killed at, the next one finds a whole token, and nobody else's way is barred.
+//! A process may be killed at any moment: the next one finds a whole token, and no lock is left behind.
 //!
 //! # Why
 //!
-//! That a file is replaced atomically is easily said. Here a process does nothing but that, and is killed by a signal that
-//! nobody can catch, some hundred times, at random moments. It is this very test, started anew.
+//! That a file is replaced atomically has to be shown. Here a process does nothing but replace one, and is killed by SIGKILL,
+//! some hundred times, at random moments. The process is this test binary, started once more.
 
 use std::ffi::OsString;
 use std::fs;
@@ -218,7 +218,7 @@ impl TokenDir {
         Some(number_of(&block_on(FileSource::new(path, Format::Raw).load()).unwrap()))
     }
 
-    /// How many drafts lie about: no more than one deposit makes. And nobody has the lock.
+    /// Returns the number of temporary files: no more than one write leaves behind. The lock is free.
     fn assert_recovered(&self, kill: u32) -> usize {
         let known = ["origin", "token", "token.previous", "token.lock"].map(OsString::from);
         let names = fs::read_dir(self.directory.path()).unwrap();

@@ -67,7 +67,7 @@ async fn an_expired_file_does_not_hide_a_live_row_whether_graph_is_asked_or_not(
         assert_eq!(graph.sim.rejected(), u64::from(!verify));
         sleep(Duration::from_secs(2)).await;
         assert_eq!(client.text("and again").await.status, 200);
-        assert_eq!(graph.sim.rejected(), u64::from(!verify), "nobody goes back to it");
+        assert_eq!(graph.sim.rejected(), u64::from(!verify), "no replica uses it again");
         assert!(graph.sim.counts().inspections <= 4, "no loop");
     }
 }

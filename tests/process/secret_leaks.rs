@@ -65,7 +65,7 @@ async fn no_token_is_in_any_output_at_the_level_of_trace() {
     inject_faults(&graph, &sidecar, &mut outputs).await;
     graph.running.stop().await;
     let mut client = Client::connect(sidecar.proxy).await;
-    let answer = client.text("nobody there").await;
+    let answer = client.text("unreachable").await;
     assert_eq!(answer.status, 502);
     outputs.push(rendered(&answer));
 

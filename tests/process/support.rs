@@ -1,4 +1,4 @@
-//! What these tests stand on: a fake Graph in this process, a sidecar in another, a client between them.
+//! The harness: a fake Graph in this process, a sidecar in another one, and a client of the sidecar.
 
 mod client;
 mod graph;
@@ -21,7 +21,7 @@ pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 
 static TEST_LOCK: RwLock<()> = RwLock::const_new(());
 
-/// For tests that measure time, or use much of the machine: no other test runs meanwhile.
+/// For tests that measure time, or load the machine: no other test runs meanwhile.
 pub(crate) async fn exclusive() -> RwLockWriteGuard<'static, ()> {
     TEST_LOCK.write().await
 }
@@ -55,14 +55,14 @@ pub(crate) fn assert_quick(took: Duration, limit: Duration) {
     }
 }
 
-/// Puts a file in place as a careful writer does: whole or not at all.
+/// Replaces a file atomically.
 pub(crate) fn replace_file(path: &Path, content: impl AsRef<[u8]>) {
     let mut file = tempfile::NamedTempFile::new_in(path.parent().unwrap()).unwrap();
     file.write_all(content.as_ref()).unwrap();
     file.persist(path).unwrap();
 }
 
-/// Lets a link point elsewhere, at once.
+/// Retargets a symlink atomically.
 pub(crate) fn retarget_symlink(link: &Path, target: &Path) {
     let next = link.with_file_name("..next");
     std::os::unix::fs::symlink(target, &next).unwrap();
@@ -105,7 +105,7 @@ impl Unseen {
     }
 }
 
-/// Says a figure, for whoever runs these tests with `--nocapture`.
+/// Prints a figure, which `--nocapture` shows.
 pub(crate) fn fact(words: &str) {
     writeln!(std::io::stdout(), "{words}").unwrap();
 }

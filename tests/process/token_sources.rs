@@ -210,7 +210,7 @@ async fn a_start_that_finds_a_dead_token_has_the_next_one_minted() {
     );
 }
 
-/// A service of the house: says the same to all, and remembers what it heard. It lasts as long as the tests do.
+/// An internal service: answers every request with the same text and records the requests. It runs until the tests end.
 struct StubService {
     port: u16,
     requests: Arc<Mutex<Vec<String>>>,

@@ -94,7 +94,7 @@ fn hostile_input_makes_no_series() {
 }
 
 #[test]
-fn a_body_nobody_read_is_not_the_next_request() {
+fn an_unread_body_is_not_the_next_request() {
     // Pingora, CVE-2025-4366: the origin answers before it read the body, and keeps the connection.
     let origin = Origin::scripted(|exchange| {
         if exchange.path() == "/early" {

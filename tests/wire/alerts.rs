@@ -33,7 +33,7 @@ struct AlertFixture {
 }
 
 impl MockWebhook {
-    /// Answers one connection after the other with these; the last goes on. An empty one is none.
+    /// Answers one connection after the other with these, then repeats the last. An empty string is no answer.
     fn start(tls: Option<TlsAcceptor>, script: &[&'static str]) -> (Self, u16) {
         let (socket, port) = unused_socket();
         (Self::start_on(socket, tls, script), port)
@@ -89,7 +89,7 @@ impl MockWebhook {
     }
 }
 
-/// A socket that has a port, and nobody listens there.
+/// A socket with a port on which no process listens.
 fn unused_socket() -> (TcpSocket, u16) {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind(([127, 0, 0, 1], 0).into()).unwrap();

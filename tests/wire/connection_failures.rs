@@ -41,7 +41,7 @@ fn row_47_a_post_that_was_written_is_never_sent_again() {
 }
 
 #[test]
-fn row_48_a_pooled_connection_that_was_closed_while_idle_hurts_nobody() {
+fn row_48_a_pooled_connection_that_was_closed_while_idle_fails_no_request() {
     for after in [
         ConnectionAction::Close,
         ConnectionAction::CloseWithoutNotify,

@@ -3,7 +3,7 @@
 use super::support::client::{get, round_trip};
 use super::support::{ConnectionAction, Origin, ProxyConfig, TOKEN, TestProxy, contains};
 
-/// Fields that an app, or somebody who would like to be it, may send.
+/// Headers that an app, or an attacker in its place, may send.
 const PRESENTED_CREDENTIALS: &[&str] = &[
     "Authorization: Bearer evil\r\n",
     "authorization: bearer evil\r\n",

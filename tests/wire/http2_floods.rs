@@ -43,7 +43,7 @@ fn a_rapid_reset_is_ended_and_little_of_it_reaches_the_origin() {
     let reached = origin.take().len();
     assert!(
         reached < 300,
-        "{reached} of 10,000 requests that nobody waits for reached the origin"
+        "{reached} of 10,000 cancelled requests reached the origin"
     );
     assert!(is_served(&house));
 }

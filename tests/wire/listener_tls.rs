@@ -87,7 +87,7 @@ fn a_unix_socket_takes_both_as_well() {
     let mut answer = Vec::new();
     plain.read_to_end(&mut answer).unwrap();
     assert!(contains(&answer, b"over unix"));
-    // A handshake that is none is answered with an alert, where rubbish of HTTP would get a 400.
+    // An invalid handshake is answered with a TLS alert; invalid HTTP would get a 400.
     let mut handshake = UnixStream::connect(&path).unwrap();
     handshake.write_all(b"\x16\x03\x01\x00\x04\xff\x00\x00\x00").unwrap();
     let mut answer = Vec::new();
@@ -104,7 +104,7 @@ fn a_renewed_certificate_is_shown_to_new_connections_and_open_ones_go_on() {
     papers.reissue();
     assert!(wait_until(5, || papers.served_certificate(house.proxy).unwrap() != before));
     assert!(open.get("localhost", "x").starts_with("HTTP/1.1 200"));
-    // A pair that is none is not used …
+    // A mismatched pair is not used …
     let renewed = papers.served_certificate(house.proxy).unwrap();
     std::fs::write(papers.path("key.pem"), papers.sign().key().as_str()).unwrap();
     std::fs::write(papers.path("cert.pem"), "half").unwrap();

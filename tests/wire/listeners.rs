@@ -14,7 +14,7 @@ fn a_stale_socket_file_is_replaced_and_ours_goes_with_us() {
     let place = tempfile::tempdir().unwrap();
     let path = place.path().join("proxy.sock");
     drop(UnixListener::bind(&path).unwrap());
-    assert!(path.exists(), "nobody listens there any more");
+    assert!(path.exists(), "no process listens there any more");
     let proxy = format!("[\"unix:{}\", \"127.0.0.1:0\"]", path.display());
     let setup = ProxyConfig {
         proxy: Some(&proxy),

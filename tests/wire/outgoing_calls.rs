@@ -31,7 +31,7 @@ async fn call(client: &HttpClient, url: Uri) -> Result<Response<Bytes>, HttpClie
     response
 }
 
-/// Waits until the runtime has no task: this test is none.
+/// Waits until the runtime has no task (the test itself is not a task).
 async fn wait_for_no_task() {
     let metrics = Handle::current().metrics();
     let no_task = async {

@@ -27,7 +27,7 @@ fn no_core_dump_no_argument_and_no_variable_holds_the_token() {
     for name in ["cmdline", "environ"] {
         assert!(!contains(process.proc(name).as_bytes(), TOKEN.as_bytes()), "{name}");
     }
-    // What belongs to a process that may not be dumped belongs to root, whoever started it.
+    // The files in /proc of a process that may not be dumped belong to root, whichever user started it.
     let owner = std::fs::metadata(format!("/proc/{}/environ", process.id())).unwrap();
     assert_eq!(std::os::unix::fs::MetadataExt::uid(&owner), 0);
     // The record is written behind the answer.

@@ -84,7 +84,7 @@ fn row_35_an_absolute_target_of_ours_is_a_path() {
 }
 
 #[test]
-fn row_36_nobody_is_sent_elsewhere() {
+fn row_36_no_request_is_redirected() {
     let origin = Origin::plain("x");
     let house = TestProxy::start(origin.port);
     let decoy = Decoy::listen();

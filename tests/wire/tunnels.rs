@@ -159,7 +159,7 @@ fn what_comes_before_the_200_is_served_here_and_sent_nowhere_as_it_is() {
     );
 }
 
-/// A host of somebody else's, that says what it hears.
+/// Another host, which returns what it receives.
 fn echo_server() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -217,7 +217,7 @@ fn bytes_to_a_host_that_an_operator_names_are_passed_as_they_are() {
         Some("403")
     );
     assert_eq!(origin.count(), 0);
-    // Nobody who looks at it holds up the stop for ever: it is cut at last.
+    // A stuck tunnel does not hold up the stop forever: it is force-closed in the end.
     house.request_stop();
     sleep_millis(300);
     house.request_stop();

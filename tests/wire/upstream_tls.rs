@@ -121,7 +121,7 @@ fn row_49_who_speaks_no_tls_or_too_old_a_one_gets_not_one_byte() {
 #[test]
 fn a_handshake_that_never_ends_is_given_up_and_pooled_connections_are_unhurt() {
     let origin = Origin::plain("x");
-    // Nobody accepts here, so TCP connects and TLS waits for ever.
+    // The listener never accepts, so TCP connects and TLS waits forever.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let setup = ProxyConfig {
         upstream: "connect_timeout = \"400ms\"",

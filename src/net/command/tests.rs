@@ -110,7 +110,7 @@ async fn it_reads_its_stdin_and_nothing_else() {
 
 #[tokio::test]
 async fn its_environment_has_what_is_needed_and_what_was_asked_for() {
-    // What `cargo test` sets stands for all that is none of a command's business.
+    // A variable that `cargo test` sets, as an example of what a command does not inherit.
     assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some());
     let names = async |command: &mut ExternalCommand| -> Vec<String> {
         let answer = command.run(b"", &[("GRAPHWARD_TOKEN_DEAD", "true")]).await.unwrap();

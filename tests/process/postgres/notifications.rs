@@ -39,7 +39,7 @@ async fn a_notification_is_heard_within_a_second_and_once() {
 
     database.psql(&format!("BEGIN; {WRITE}; {NOTIFY}; COMMIT"));
     let began = Instant::now();
-    // Whoever waits may be called away all the time.
+    // The waiting future may be dropped at any time.
     let mut heard = false;
     while !heard && began.elapsed() < TIMEOUT {
         heard = changes_within(&mut source, 20).await;
@@ -49,7 +49,7 @@ async fn a_notification_is_heard_within_a_second_and_once() {
     assert_eq!(load_token(&mut source).await, "EAAGnext");
     assert!(!changes_within(&mut source, 300).await);
 
-    // Said while nobody waited.
+    // Notified while no future waited.
     database.psql(NOTIFY);
     assert!(changes_within(&mut source, 30_000).await);
     assert_eq!(load_token(&mut source).await, "EAAGnext");

@@ -122,9 +122,9 @@ async fn assert_load_fails(url: &str, query: &str, params: &[&str], reason: &str
 async fn rows_that_are_not_one_are_explained() {
     let database = Database::with(CONFIG_TABLE);
     let url = database.url();
-    let nobody = "00000000-0000-0000-0000-000000000009";
+    let unknown_id = "00000000-0000-0000-0000-000000000009";
     let cases: [(&[&str], &str, &str); 5] = [
-        (&[nobody], "missing", "returned no row"),
+        (&[unknown_id], "missing", "returned no row"),
         (&[TENANT_ID], "multiple_rows", "narrow its WHERE"),
         (&["3f"], "parameters", "check `params`"),
         (&[], "parameters", "do not match `params`"),
@@ -214,7 +214,7 @@ async fn a_server_that_is_gone_is_waited_for_and_found_again() {
     assert!(error.is_transient());
     assert_eq!(error.reason(), "unreachable");
     server.start();
-    // Nobody says that it is back, and a minute is long: a failed look is followed by another, soon.
+    // No notification says that it is back, and a minute is long: a failed check is soon followed by another.
     let back = async {
         loop {
             source.changed().await;

@@ -1,4 +1,4 @@
-//! Replicas that share a row mint once per expiry, whoever of them dies meanwhile.
+//! Replicas that share a row renew once per expiry, whichever of them is killed meanwhile.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, Command, Stdio};
@@ -109,7 +109,7 @@ async fn a_replica_that_is_killed_while_it_mints_is_followed_at_once() {
         let mut source = source(&url);
         let _held = source.lock().await.unwrap();
         print_line("claimed");
-        // Were nobody there to kill it, it would end all the same.
+        // Without the kill, it would end as well.
         return sleep(Duration::from_secs(20)).await;
     }
     let database = Database::with(CONFIG_TABLE);

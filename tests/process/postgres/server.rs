@@ -34,7 +34,7 @@ struct ServerProcess {
     _stdin: ChildStdin,
 }
 
-/// Who has to log in: `app` by password, everybody else not at all; over the net only by TLS.
+/// Authentication: `app` needs a password, other users none; the network requires TLS.
 const HBA: &str = "local all app scram-sha-256\nlocal all all trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n";
 
 const SUPERVISOR_SCRIPT: &str = r#""$@" & server=$!; read -r _; kill -QUIT "$server"; wait "$server""#;
@@ -82,7 +82,7 @@ impl Server {
         format!("postgres://{user}@{}/{database}", sockets.replace('/', "%2F"))
     }
 
-    /// Puts a file where the server finds it and nobody else.
+    /// Writes a file that only the server can read.
     pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.folder.path().join(name);
         fs::write(&path, text).unwrap();
@@ -199,7 +199,7 @@ impl Drop for Server {
 // === impl PostgresSourceConfig ===
 
 impl Database {
-    /// A new database of the server that is shared by whoever needs one now, and what is in it.
+    /// A new database on the shared server, with its contents.
     #[track_caller]
     pub(crate) fn with(statements: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);

@@ -42,7 +42,7 @@ async fn the_server_has_to_be_who_its_certificate_says_it_is() {
     let server = Server::with(port, &["listen_addresses=127.0.0.1"]);
     server.psql("postgres", "CREATE ROLE app LOGIN PASSWORD 'hunter2'");
     let url = |host: &str, mode: &str| format!("postgres://app:hunter2@{host}:{port}/postgres?sslmode={mode}");
-    // It has no TLS yet, and takes nobody without.
+    // It has no TLS yet, and rejects connections without it.
     let error = load(&url("localhost", "verify-full"), Some(ours.clone())).await;
     let said = error_chain(&error.unwrap_err());
     assert!(said.contains("does not support TLS"), "{said}");

@@ -93,7 +93,7 @@ async fn a_deposit_is_sealed_where_the_column_is() {
 }
 
 #[tokio::test]
-async fn a_token_that_somebody_else_put_there_is_not_written_over() {
+async fn a_token_that_another_process_put_there_is_not_overwritten() {
     let database = Database::with(CONFIG_TABLE);
     let mut source = PostgresSource::new(writable_settings(&database.url()), Tasks::default()).unwrap();
     let before = source.load().await.unwrap().secret.fingerprint();

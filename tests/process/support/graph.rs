@@ -81,7 +81,7 @@ impl Graph {
             assert_eq!(seen.get(&message), Some(&1), "{message}");
             expected += 1;
         }
-        assert_eq!(seen.len(), expected, "messages that nobody sent");
+        assert_eq!(seen.len(), expected, "messages that no client sent");
     }
 }
 

@@ -81,7 +81,7 @@ impl Client {
         }
     }
 
-    /// Whether the head of an answer comes; its body is nobody's business.
+    /// Returns whether the head of an answer arrives; the body is ignored.
     pub(crate) fn reads_head(&mut self) -> bool {
         self.0.head().is_some()
     }

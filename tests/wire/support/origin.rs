@@ -246,7 +246,7 @@ impl ReceivedRequest {
     }
 }
 
-/// A listener that nobody may connect to.
+/// A listener that must not get a connection.
 pub(crate) struct Decoy {
     pub(crate) port: u16,
     listener: TcpListener,

@@ -1,0 +1,95 @@
+//! Words that code and docs must not use: coined ones, and ones that hide the actor of a sentence.
+
+use super::text_files;
+
+/// The banned words and phrases, in lower case.
+const BANNED: [&str; 15] = [
+    "nobody",
+    "somebody",
+    "everybody",
+    "whoever",
+    "mend",
+    "mends",
+    "mended",
+    "mending",
+    "manyeth",
+    "crier",
+    "errand",
+    "as far as",
+    "but for",
+    "the house",
+    "is no origin",
+];
+/// This file, which has to name the words.
+const THIS_FILE: &str = "tests/law/words.rs";
+/// Folders and files that still have such words. The list only shrinks.
+const NOT_CLEAN_YET: &[&str] = &[
+    "benches",
+    "config",
+    "docs",
+    "fake-graph/src",
+    "fuzz",
+    "src/admin.rs",
+    "src/alert",
+    "src/config",
+    "src/graph",
+    "src/proxy",
+    "src/source",
+    "src/telemetry/metrics",
+    "src/token",
+    "src/types",
+    "tests/in_memory",
+];
+
+#[test]
+fn no_file_uses_a_banned_word() {
+    let is_checked = |path: &str| path != THIS_FILE && !NOT_CLEAN_YET.iter().any(|start| path.starts_with(start));
+    let found: Vec<_> = text_files()
+        .iter()
+        .filter(|(path, _)| is_checked(path))
+        .flat_map(|(path, text)| banned_lines(path, text))
+        .collect();
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+#[test]
+fn a_banned_word_would_be_noticed() {
+    for bad in [
+        "// Nobody reads it.",
+        "fn ask_somebody() {",
+        "struct Crier;",
+        "the how-manyeth token",
+        "# reads as\n# far as it can",
+    ] {
+        assert_eq!(banned_lines("a.rs", bad).len(), 1, "{bad}");
+    }
+    for good in [
+        "amendment",
+        "a recommended value",
+        "the warehouse",
+        "if token.is_none() {",
+    ] {
+        assert!(banned_lines("a.rs", good).is_empty(), "{good}");
+    }
+}
+
+/// The lines of a text with a banned word. A word may be a part of an identifier; a phrase may cross the end of a line.
+fn banned_lines(path: &str, text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut last = String::new();
+    for (line, number) in text.lines().zip(1..) {
+        let line = line.to_ascii_lowercase();
+        let is_separator = |letter: char| !letter.is_ascii_alphanumeric() && letter != '_';
+        let words: Vec<_> = line.split(is_separator).filter(|word| !word.is_empty()).collect();
+        let phrases = format!(" {last} {} ", words.join(" "));
+        let is_in = |banned: &&&str| match banned.contains(' ') {
+            true => phrases.contains(&format!(" {banned} ")),
+            false => words.iter().any(|word| word.split('_').any(|part| part == **banned)),
+        };
+        if let Some(banned) = BANNED.iter().find(is_in) {
+            found.push(format!("{path}:{number}: {banned}"));
+        }
+        last = words.last().map_or_else(|| last.clone(), |word| (*word).to_owned());
+    }
+    found
+}
