@@ -29,7 +29,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use graphward::app::{self, Dependencies, MissingToken};
-use graphward::config::{Config, Overrides};
+use graphward::config::{Config, EnvVars, Overrides};
 use graphward::net::{BoxError, Connector, Listener, Stage, Tasks, boxed_io};
 use graphward::telemetry::{LogFormat, LogLevel, LogSettings, log_subscriber};
 use graphward::token::{BoxFuture, ObtainError, Source, Token, TokenProvider};
@@ -123,7 +123,7 @@ async fn proxy(tasks: &Tasks) -> (DuplexStream, mpsc::Sender<app::StopSignal>) {
         config: Some(PathBuf::from("/dev/null")),
         ..Overrides::default()
     };
-    let config = Config::load(flags, &|_| None).unwrap().config;
+    let config = Config::load(flags, &EnvVars::new()).unwrap().config;
     let (listener, door) = Listener::in_memory();
     let (admin, _operators) = Listener::in_memory();
     let upstreams = tasks.clone();

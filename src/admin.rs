@@ -29,7 +29,8 @@ use crate::token::TokenHandle;
 use crate::types::TenantId;
 
 /// When the process is ready, as far as tokens matter.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, schemars::JsonSchema, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum ReadinessPolicy {
     /// At least one tenant has a usable token.
     #[default]

@@ -1,46 +1,47 @@
-//! What the file, the environment and the flags say, checked: a [`Config`] exists only if it is valid.
+//! The configuration: flags, environment and file, checked.
 //!
 //! # Why
 //!
-//! Deserialising into structs would be shorter, but it stops at the first fault, and a person mending a sidecar
-//! would start it once per mistake. So the file is read into a tree that remembers lines (`file`), environment
-//! and flags are laid over it (`layers`), and `resolve` asks for one key after the other. A key is known
-//! because `resolve` asks for it; there is no second list to keep in step. No message contains a source line,
-//! for the line at fault may be the one with a token in it.
+//! The shapes are plain serde types, with two things around them that serde does not do: every error is reported at once,
+//! with its file and line and the key that was meant, and no message repeats a value that could be a secret. Layering
+//! crates (figment, config) lose one or the other.
 //!
-//! Configuration is read once. A sidecar's configuration changes with its pod; what changes while it runs is
-//! the token, and that has its own way in.
+//! The configuration is read once. A sidecar's configuration changes with its pod; what changes while it runs is the token,
+//! which its source watches.
 
 mod address;
-mod alerts;
-mod app;
-mod call;
 mod environment;
-mod fault;
+mod error;
 mod file;
 mod hosts;
+mod keys;
 mod layers;
-mod load;
-mod place;
-mod read;
-mod renew;
-mod resolve;
+mod read_error;
+mod reader;
+mod rules;
+mod schema;
 mod secret;
-mod settings;
-mod source;
-mod table;
-mod tls;
+mod texts;
 mod token;
+mod tree;
 pub mod units;
+mod validate;
 
 pub use address::{BindAddress, BindAddressError};
-pub use environment::{ENV_VARS, env_var};
-pub use fault::{ConfigError, Fault};
-#[cfg(fuzzing)]
-pub use load::of_text;
-pub use load::{DEFAULT_CONFIG_PATHS, LoadedConfig, Overrides};
-pub use place::Provenance;
-pub use settings::{
-    AlertConfig, AppConfig, Config, ExecCommand, HealConfig, HttpCall, ListenConfig, LogConfig, MaybeSecret,
-    PostgresSourceConfig, RenewerConfig, SecretRef, StoreConfig, TlsFiles, TokenConfig, TokenSource, UpstreamConfig,
+pub use environment::{ENV_VARS, EnvVars, env_var, env_vars};
+pub use error::{ConfigError, Diagnostic, Provenance};
+pub use file::{
+    AlertConfig, AppConfig, Config, HealConfig, ListenConfig, LogConfig, ReadyConfig, TlsFiles, UpstreamConfig,
 };
+#[cfg(fuzzing)]
+pub use layers::of_text;
+pub use layers::{DEFAULT_CONFIG_PATHS, LoadedConfig, Overrides};
+pub use schema::json_schema;
+pub use secret::{MaybeSecret, SecretRef};
+pub use token::{
+    EnvSourceConfig, ExecRenewerConfig, ExecSourceConfig, FileSourceConfig, HttpRenewerConfig, HttpSourceConfig,
+    PostgresSourceConfig, RenewerConfig, StoreConfig, TokenConfig, TokenSource,
+};
+
+#[cfg(test)]
+mod tests;

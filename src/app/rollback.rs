@@ -60,24 +60,13 @@ async fn roll_back_first_source(config: &Config, clock: Clock) -> Result<(String
                 let mut stored = with_store(inner, store, index, clock)?;
                 (stored.describe(), stored.roll_back().await)
             }
-            (
-                None,
-                TokenSource::File {
-                    path,
-                    format,
-                    fernet_keys,
-                },
-            ) => {
-                let file = file_source(path, format, fernet_keys)?;
+            (None, TokenSource::File(config)) => {
+                let file = file_source(config)?;
                 (file.describe(), file.roll_back().await)
             }
-            (
-                None,
-                TokenSource::Env { .. }
-                | TokenSource::Http { .. }
-                | TokenSource::Exec { .. }
-                | TokenSource::Postgres(_),
-            ) => continue,
+            (None, TokenSource::Env(_) | TokenSource::Http(_) | TokenSource::Exec(_) | TokenSource::Postgres(_)) => {
+                continue;
+            }
         };
         match result {
             Ok(rolled_back) => return Ok((location, rolled_back)),

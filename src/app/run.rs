@@ -118,7 +118,7 @@ pub async fn run(
     let admin = Arc::new(Admin {
         lifecycle: lifecycle.clone(),
         tenants: vec![(tenant_id, tokens.clone(), token_metrics)],
-        readiness: config.ready,
+        readiness: config.ready.tokens,
         metrics,
         tasks: tasks.clone(),
     });

@@ -1,12 +1,13 @@
 //! Builds the token provider of `[token]`: its sources, its store, its renewer and its inspector.
 
-use std::path::Path;
 use std::time::Duration;
+
+use http::{HeaderName, Uri};
 
 use super::secrets::{SecretLoadError, load_fernet, load_headers, load_secret, resolve_secret};
 use crate::config::{
-    AppConfig, Config, ExecCommand, HttpCall, PostgresSourceConfig, RenewerConfig, SecretRef, StoreConfig, TokenConfig,
-    TokenSource,
+    AppConfig, Config, ExecRenewerConfig, FileSourceConfig, MaybeSecret, PostgresSourceConfig, RenewerConfig,
+    StoreConfig, TokenConfig, TokenSource,
 };
 use crate::graph::{Destinations, GraphService as Host, Origin, TokenFamily};
 use crate::net::tls::TlsError;
@@ -15,7 +16,6 @@ use crate::renew::{
     AppCredentials, DebugTokenInspector, ExchangeRenewer, ExecRenewer, GraphApi, HttpRenewer, MintRenewer,
     MintSettings, RefreshRenewer,
 };
-use crate::source::decode::Format;
 use crate::source::{
     EnvSource, ExecSettings, ExecSource, FileSource, HttpSource, PostgresError, PostgresSettings, PostgresSource,
     RenewedTokenStore,
@@ -141,28 +141,18 @@ pub(super) fn build_source(
     clock: Clock,
 ) -> Result<Box<dyn Source>, TokenProviderError> {
     Ok(match source {
-        TokenSource::File {
-            path,
-            format,
-            fernet_keys,
-        } => Box::new(file_source(path, format, fernet_keys)?),
-        TokenSource::Env { name } => Box::new(EnvSource::new(name.clone())),
-        TokenSource::Http {
-            call,
-            poll_interval: every,
-        } => {
-            let endpoint = http_endpoint(call, internal)?;
-            Box::new(HttpSource::new(endpoint, call.format.clone(), *every, clock))
+        TokenSource::File(file) => Box::new(file_source(file)?),
+        TokenSource::Env(variable) => Box::new(EnvSource::new(variable.name.clone())),
+        TokenSource::Http(call) => {
+            let endpoint = http_endpoint(&call.url, &call.headers, internal.with_timeout(call.timeout))?;
+            Box::new(HttpSource::new(endpoint, call.format(), call.poll_interval, clock))
         }
-        TokenSource::Exec {
-            command,
-            poll_interval: every,
-        } => {
+        TokenSource::Exec(command) => {
             let settings = ExecSettings {
                 argv: command.argv.clone(),
-                format: command.format.clone(),
+                format: command.format(),
                 timeout: command.timeout,
-                poll_interval: *every,
+                poll_interval: command.poll_interval,
                 keep_env: command.keep_env.clone(),
             };
             Box::new(ExecSource::new(settings, clock))
@@ -172,13 +162,9 @@ pub(super) fn build_source(
 }
 
 /// Builds a file source.
-pub(super) fn file_source(
-    path: &Path,
-    format: &Format,
-    fernet_keys: &[SecretRef],
-) -> Result<FileSource, TokenProviderError> {
-    let file = FileSource::new(path.to_owned(), format.clone());
-    Ok(match load_fernet(fernet_keys)? {
+pub(super) fn file_source(config: &FileSourceConfig) -> Result<FileSource, TokenProviderError> {
+    let file = FileSource::new(config.path.clone(), config.format());
+    Ok(match load_fernet(&config.fernet_keys)? {
         Some(fernet) => file.encrypted_with(fernet),
         None => file,
     })
@@ -250,29 +236,29 @@ fn with_renewer(
             };
             provider.with_renewer(MintRenewer::new(settings, api(TokenFamily::Facebook)?, app))
         }
-        RenewerConfig::Instagram => provider.with_renewer(RefreshRenewer::instagram(api(TokenFamily::Instagram)?)),
-        RenewerConfig::Threads => provider.with_renewer(RefreshRenewer::threads(api(TokenFamily::Threads)?)),
+        RenewerConfig::Instagram {} => provider.with_renewer(RefreshRenewer::instagram(api(TokenFamily::Instagram)?)),
+        RenewerConfig::Threads {} => provider.with_renewer(RefreshRenewer::threads(api(TokenFamily::Threads)?)),
         RenewerConfig::Http(call) => {
-            let endpoint = http_endpoint(call, &deps.clients.internal)?;
-            provider.with_renewer(HttpRenewer::new(endpoint, call.format.clone(), clock))
+            let internal = deps.clients.internal.with_timeout(call.timeout);
+            let endpoint = http_endpoint(&call.url, &call.headers, internal)?;
+            provider.with_renewer(HttpRenewer::new(endpoint, call.format(), clock))
         }
         RenewerConfig::Exec(command) => provider.with_renewer(exec_renewer(command, clock)),
     })
 }
 
-fn http_endpoint(call: &HttpCall, internal: &HttpClient) -> Result<HttpEndpoint, SecretLoadError> {
-    let headers = load_headers(&call.headers)?;
-    Ok(HttpEndpoint::new(
-        call.url.clone(),
-        headers,
-        internal.with_timeout(call.timeout),
-    ))
+fn http_endpoint(
+    url: &Uri,
+    headers: &[(HeaderName, MaybeSecret)],
+    client: HttpClient,
+) -> Result<HttpEndpoint, SecretLoadError> {
+    Ok(HttpEndpoint::new(url.clone(), load_headers(headers)?, client))
 }
 
-fn exec_renewer(command: &ExecCommand, clock: Clock) -> ExecRenewer {
+fn exec_renewer(command: &ExecRenewerConfig, clock: Clock) -> ExecRenewer {
     ExecRenewer::new(
         command.argv.clone(),
-        command.format.clone(),
+        command.format(),
         command.timeout,
         command.keep_env.clone(),
         clock,

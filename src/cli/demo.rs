@@ -31,7 +31,7 @@ use super::exit::{Exit, print_error};
 use super::serve::build_runtime;
 use crate::app::{self, Dependencies, MissingToken, RunOutcome, ServerHandle, StartError, StopSignal};
 use crate::config::units::parse_duration;
-use crate::config::{Config, ConfigError, Overrides};
+use crate::config::{Config, ConfigError, EnvVars, Overrides};
 use crate::net::ca::{CertAuthority, CertSpec, CertificateError};
 use crate::net::{HttpVersion, Tasks};
 use crate::types::Clock;
@@ -186,7 +186,7 @@ spool_dir = {spool}
         ..Overrides::default()
     };
     // Neither the user's environment nor another file counts.
-    Ok(Config::load(flags, &|_name| None)?.config)
+    Ok(Config::load(flags, &EnvVars::new())?.config)
 }
 
 fn length(text: &str) -> Result<Duration, String> {

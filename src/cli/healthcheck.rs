@@ -10,7 +10,7 @@ use clap::Args;
 use http::{Request, StatusCode};
 
 use super::exit::Exit;
-use crate::config::{BindAddress, Config, Overrides, env_var};
+use crate::config::{BindAddress, Config, Overrides, env_vars};
 use crate::net::{AllowedSchemes, HttpClient, HttpClientConfig, HttpClientError};
 use crate::types::error_chain;
 
@@ -64,7 +64,7 @@ fn admin_address(args: HealthcheckArgs) -> Result<BindAddress, String> {
         config: args.config,
         ..Overrides::default()
     };
-    match Config::load(flags, &env_var) {
+    match Config::load(flags, &env_vars()) {
         Ok(loaded) => Ok(loaded.config.listen.admin),
         Err(error) => Err(error.to_string()),
     }

@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::exit::{Exit, print_error};
 use crate::app::{self, Dependencies, MissingToken, RunOutcome, StartError};
-use crate::config::{Config, LoadedConfig, Overrides, env_var};
+use crate::config::{Config, LoadedConfig, Overrides, env_vars};
 use crate::net::Tasks;
 use crate::telemetry::install_stdout_logger;
 
@@ -70,11 +70,13 @@ impl ServeArgs {
 
 /// Runs the sidecar: from parsed flags to a drained exit. [`app::run`] is the part behind a valid configuration.
 pub(super) fn run(args: &ServeArgs) -> Exit {
-    let LoadedConfig { config, file, .. } = match Config::load(args.overrides(), &env_var) {
+    let LoadedConfig {
+        config, file, warnings, ..
+    } = match Config::load(args.overrides(), &env_vars()) {
         Ok(loaded) => loaded,
         Err(error) => return print_error(&error, Exit::Usage),
     };
-    if let Err(error) = install_stdout_logger(config.log.settings) {
+    if let Err(error) = install_stdout_logger(config.log.settings()) {
         return print_error(&error, Exit::Failed);
     }
     disable_core_dumps();
@@ -85,6 +87,9 @@ pub(super) fn run(args: &ServeArgs) -> Exit {
         file = file.map(tracing::field::display),
         "starting"
     );
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
     let missing_token = if args.require_token {
         MissingToken::Exit
     } else {

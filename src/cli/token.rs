@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use super::exit::{Exit, print_error, print_lines};
 use super::serve::build_runtime;
 use crate::app::{RollbackError, roll_back};
-use crate::config::{Config, ConfigError, Overrides, env_var};
+use crate::config::{Config, ConfigError, Overrides, env_vars};
 use crate::net::watch::read_file;
 use crate::source::decode::{DecodeError, Format, MAX_DOCUMENT_BYTES, decode};
 use crate::source::{Fernet, FernetError};
@@ -109,7 +109,7 @@ fn rollback(args: RollbackArgs) -> Result<Zeroizing<String>, TokenCommandError> 
         token_file: args.token_file,
         ..Overrides::default()
     };
-    let config = Config::load(flags, &env_var)?.config;
+    let config = Config::load(flags, &env_vars())?.config;
     let runtime = build_runtime().map_err(TokenCommandError::Process)?;
     let (location, rolled_back) = runtime.block_on(roll_back(&config, Clock::system()))?;
     let from = match rolled_back.from {

@@ -1,13 +1,13 @@
-//! Where a listener listens.
+//! Addresses to listen on.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::fault::quote;
+use super::error::quote;
 
-/// Where a listener listens.
+/// An address to listen on.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum BindAddress {
     /// `127.0.0.1:8080`, `[::1]:8080`; `localhost` is 127.0.0.1.
@@ -16,14 +16,14 @@ pub enum BindAddress {
     Unix(PathBuf),
 }
 
-/// Why a text is not an address to listen on; says what to write instead.
+/// A text that is not an address to listen on; the message says what to write instead.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{0}")]
 pub struct BindAddressError(String);
 
 impl BindAddress {
-    /// Whether the two cannot both be listened on: the same socket file, or the same port where one is the
-    /// other's address or takes all addresses. Port 0 means a free one and clashes with nothing.
+    /// Whether the two cannot both be bound: the same socket file, or the same port on the same address or on all
+    /// addresses. Port 0 means any free port and conflicts with nothing.
     #[must_use]
     pub fn conflicts_with(&self, other: &Self) -> bool {
         match (self, other) {
@@ -37,7 +37,7 @@ impl BindAddress {
         }
     }
 
-    /// Where somebody on this machine finds what listens here: a listener on all addresses is on loopback too.
+    /// The address at which a client on this machine reaches the listener: one on all addresses is on loopback too.
     #[must_use]
     pub fn local_dial_address(&self) -> Self {
         match self {
@@ -66,7 +66,7 @@ impl FromStr for BindAddress {
         }
         if let Some((_scheme, rest)) = text.split_once("://") {
             return wrong(format!(
-                "is an address without a scheme: write {}",
+                "must not have a scheme; write {}",
                 quote(rest.trim_end_matches('/'))
             ));
         }
@@ -74,12 +74,11 @@ impl FromStr for BindAddress {
         match (host, port.parse::<u16>()) {
             ("localhost", Ok(port)) => Ok(Self::Tcp((Ipv4Addr::LOCALHOST, port).into())),
             ("", Ok(port)) | ("*", Ok(port)) => wrong(format!(
-                "must say which address: \"127.0.0.1:{port}\" for this machine only, \"0.0.0.0:{port}\" for everyone \
-                 who can reach it"
+                "must include an IP: \"127.0.0.1:{port}\" for this machine, \"0.0.0.0:{port}\" for all interfaces"
             )),
             (_host, Ok(_port)) if !text.starts_with('[') && !host.contains(':') => wrong(format!(
-                "must be an IP address and a port, such as \"127.0.0.1:8080\"; {} is a name, and of names only \
-                 localhost can be listened on",
+                "must be an IP address and a port, such as \"127.0.0.1:8080\"; {} is a hostname; only localhost \
+                 is accepted",
                 quote(host)
             )),
             (_host, Ok(_) | Err(_)) => wrong(format!(
@@ -100,18 +99,18 @@ impl fmt::Display for BindAddress {
     }
 }
 
-/// The longest path the system can bind, less its closing zero.
+/// The longest path that the system can bind, without its closing zero.
 const LONGEST_PATH: usize = 107;
 
 fn socket_file(path: &str) -> Result<PathBuf, BindAddressError> {
     // `unix:///run/x` is written as often as `unix:/run/x`.
     let path = path.strip_prefix("//").unwrap_or(path);
     if !path.starts_with('/') || path.ends_with('/') || path.contains('\0') {
-        return wrong("must name a socket file by its full path, such as \"unix:/run/graphward/proxy.sock\"");
+        return wrong("must be the absolute path of a socket file, such as \"unix:/run/graphward/proxy.sock\"");
     }
     if path.len() > LONGEST_PATH {
         return wrong(format!(
-            "has a path of {} bytes, but a socket's path is at most {LONGEST_PATH}",
+            "socket path is {} bytes; the maximum is {LONGEST_PATH}",
             path.len()
         ));
     }
@@ -149,11 +148,11 @@ mod tests {
             ("127.0.0.1:80800", "must be an IP address and a port"),
             ("::1:8080", "[::1]:8080"),
             ("", "must be an IP address and a port"),
-            ("proxy.local:80", "\"proxy.local\" is a name"),
+            ("proxy.local:80", "\"proxy.local\" is a hostname"),
             ("http://127.0.0.1:80/", "write \"127.0.0.1:80\""),
-            ("unix:run/a.sock", "full path"),
-            ("unix:/run/", "full path"),
-            ("unix:", "full path"),
+            ("unix:run/a.sock", "absolute path"),
+            ("unix:/run/", "absolute path"),
+            ("unix:", "absolute path"),
             ("/run/a.sock", "unix:/run/graphward/proxy.sock"),
         ] {
             let error = text.parse::<BindAddress>().unwrap_err().to_string();

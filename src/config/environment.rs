@@ -1,8 +1,21 @@
-//! The environment: variables for the commonest keys.
+//! The environment: a variable for every key, and short names for the most common ones.
 
-/// The variables that are read.
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::error::{Diagnostic, Provenance};
+use super::keys::{Keys, PREFIX, SECRETS};
+use super::tree::{Node, Step, Value};
+
+/// The variables whose names begin with `GRAPHWARD_`, without empty ones.
+pub type EnvVars = BTreeMap<String, String>;
+
+/// The variable that names the configuration file.
+pub(super) const CONFIG: &str = "GRAPHWARD_CONFIG";
+
+/// The variables that `--help` lists; the rest follows from the keys' names.
 pub const ENV_VARS: [&str; 11] = [
-    "GRAPHWARD_CONFIG",
+    CONFIG,
     "GRAPHWARD_LISTEN",
     "GRAPHWARD_ADMIN",
     "GRAPHWARD_ORIGIN",
@@ -15,17 +28,161 @@ pub const ENV_VARS: [&str; 11] = [
     "GRAPHWARD_LOG",
 ];
 
-/// A variable of the process. One that is not Unicode comes with its strange bytes replaced, so that it is
-/// found wrong rather than missing.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the one door to the environment; everything else is handed a function"
-)]
+/// The variables of the process that are graphward's. A value that is not Unicode comes with its strange bytes replaced, so
+/// that it is invalid rather than missing.
+#[must_use]
+pub fn env_vars() -> EnvVars {
+    let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+    let vars = std::env::vars_os().map(|(name, value)| (text(name), text(value)));
+    vars.filter(|(name, value)| name.starts_with(PREFIX) && !value.is_empty())
+        .collect()
+}
+
+/// A variable of the process, for secrets that are in one.
 #[must_use]
 pub fn env_var(name: &str) -> Option<String> {
-    match std::env::var(name) {
-        Ok(value) => Some(value),
-        Err(std::env::VarError::NotPresent) => None,
-        Err(std::env::VarError::NotUnicode(value)) => Some(value.to_string_lossy().into_owned()),
+    std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
+}
+
+/// The environment as a layer, and what is wrong with it beside its values.
+pub(super) struct Environment {
+    /// The settings.
+    pub(super) tree: Node,
+    /// Variables that contradict each other.
+    pub(super) diagnostics: Vec<Diagnostic>,
+    /// Variables that set nothing.
+    pub(super) unknown: Vec<String>,
+}
+
+impl Environment {
+    /// Reads the variables. Two that contradict each other do not matter in a setting that a flag sets.
+    pub(super) fn new(vars: &EnvVars, keys: &Keys, flags: &Node) -> Self {
+        let mut environment = Self {
+            tree: Node::empty_table(&Provenance::Default),
+            diagnostics: Vec::new(),
+            unknown: Vec::new(),
+        };
+        for (name, value) in vars.iter().filter(|(name, value)| *name != CONFIG && !value.is_empty()) {
+            match keys.variable(name) {
+                Some(path) => environment.set(name, path, value),
+                None if is_service_link(name, value) => {}
+                None => environment.unknown.push(name.clone()),
+            }
+        }
+        for (name, path) in SECRETS {
+            environment.refuse_two_places(name, path, flags);
+        }
+        environment
+    }
+
+    fn set(&mut self, name: &str, path: &str, value: &str) {
+        let value = match value {
+            _ if SECRETS.iter().any(|(secret, _)| *secret == name) => Value::Text(name.to_owned()),
+            "{}" => Value::Table(Vec::new()),
+            text => Value::Variable(text.to_owned()),
+        };
+        let provenance = Provenance::Environment(Arc::from(name));
+        let keys: Vec<&str> = path.split('.').collect();
+        match set_before(&self.tree, &keys) {
+            Some(other) => self
+                .diagnostics
+                .push(Diagnostic::new(&provenance, path, set_together(other))),
+            None => self.tree.insert(&keys, Node::new(&provenance, value)),
+        }
+    }
+
+    /// Refuses a secret that one variable holds where another says that it is in a file.
+    fn refuse_two_places(&mut self, name: &str, path: &str, flags: &Node) {
+        let keys: Vec<&str> = path.split('.').collect();
+        let Some((_, setting)) = keys.split_last() else {
+            return;
+        };
+        let (Some(_), Some(other)) = (
+            find(&self.tree, &keys),
+            find(&self.tree, &[setting, &["file"]].concat()),
+        ) else {
+            return;
+        };
+        if find(flags, setting).is_none() {
+            let provenance = Provenance::Environment(Arc::from(name));
+            let message = set_together(other);
+            self.diagnostics
+                .push(Diagnostic::new(&provenance, &setting.join("."), message));
+        }
+        let steps: Vec<_> = keys.iter().map(|key| Step::Key((*key).to_owned())).collect();
+        self.tree.remove(&steps);
+    }
+}
+
+fn set_together(other: &Node) -> String {
+    format!("is set together with {}; unset one of them", other.provenance)
+}
+
+fn find<'a>(tree: &'a Node, path: &[&str]) -> Option<&'a Node> {
+    path.iter().try_fold(tree, |node, key| node.get(key))
+}
+
+/// The value that is at a path already, or above it.
+fn set_before<'a>(tree: &'a Node, path: &[&str]) -> Option<&'a Node> {
+    let mut node = tree;
+    for key in path {
+        node = node.get(key)?;
+        if !matches!(node.value, Value::Table(_)) {
+            break;
+        }
+    }
+    Some(node)
+}
+
+/// Whether Kubernetes set the variable: it does for every Service of the namespace, here one that is named `graphward` or
+/// `graphward-…`.
+fn is_service_link(name: &str, value: &str) -> bool {
+    let rest = name.strip_prefix(PREFIX).unwrap_or(name);
+    let is_own = rest.starts_with("SERVICE_") || rest == "PORT" || rest.starts_with("PORT_");
+    let is_host = rest.ends_with("_SERVICE_HOST") || rest.ends_with("_SERVICE_PORT") || rest.contains("_SERVICE_PORT_");
+    // `NAME_PORT` is a URL, and `NAME_PORT_8080_TCP_ADDR` and the like are its parts.
+    let is_url = rest.ends_with("_PORT") && value.contains("://");
+    let is_part = rest.split_once("_PORT_").is_some_and(|(_, part)| {
+        let mut words = part.split('_');
+        let is_port = words.next().is_some_and(|port| port.parse::<u16>().is_ok());
+        is_port && matches!(words.next(), Some("TCP" | "UDP" | "SCTP"))
+    });
+    is_own || is_host || is_url || is_part
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn service_links_of_kubernetes_are_told_from_keys() {
+        for (name, value) in [
+            ("GRAPHWARD_SERVICE_HOST", "10.0.0.1"),
+            ("GRAPHWARD_SERVICE_PORT", "80"),
+            ("GRAPHWARD_SERVICE_PORT_HTTP", "80"),
+            ("GRAPHWARD_PORT", "tcp://10.0.0.1:80"),
+            ("GRAPHWARD_PORT_80_TCP", "tcp://10.0.0.1:80"),
+            ("GRAPHWARD_PORT_80_TCP_ADDR", "10.0.0.1"),
+            ("GRAPHWARD_ADMIN_SERVICE_HOST", "10.0.0.1"),
+            ("GRAPHWARD_ADMIN_SERVICE_PORT_METRICS", "9080"),
+            ("GRAPHWARD_ADMIN_PORT", "tcp://10.0.0.1:9080"),
+            ("GRAPHWARD_ADMIN_PORT_8080_TCP", "tcp://10.0.0.1:8080"),
+            ("GRAPHWARD_ADMIN_PORT_8080_TCP_ADDR", "10.0.0.1"),
+            ("GRAPHWARD_ADMIN_PORT_53_UDP_PROTO", "udp"),
+            ("GRAPHWARD_TOKEN_PORT_80_TCP_PORT", "80"),
+        ] {
+            assert!(is_service_link(name, value), "{name}");
+        }
+        for name in [
+            "GRAPHWARD_ADMIN",
+            "GRAPHWARD_ADMIN_PORT",
+            "GRAPHWARD_TOKEN_PORT_X",
+            "GRAPHWARD_TOKN",
+        ] {
+            assert!(!is_service_link(name, "9080"), "{name}");
+        }
+        let keys = Keys::new();
+        let mistaken: Vec<_> = keys.variables().filter(|name| is_service_link(name, "a://b")).collect();
+        assert!(mistaken.is_empty(), "{mistaken:?}");
     }
 }

@@ -1,186 +1,367 @@
-//! The file, key for key: TOML as a tree in which everything knows its line.
+//! The shape of the configuration, section by section, with its defaults.
 //!
 //! # Why
 //!
-//! The parser's own way of showing an error prints the line it is on. Here only its message is used, which
-//! speaks of the grammar and never of the text.
+//! A setting has one shape: the type that is deserialized is the type that its module takes. Where a module can own that
+//! type (`LogLevel`, `DeadTokenPolicy`), it derives `Deserialize` there. The comments of the fields are what the JSON
+//! Schema says about them.
 
-use std::path::Path;
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
 
-use toml::de::{DeTable, DeValue};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _};
 
-use super::fault::Fault;
-use super::place::Provenance;
+use super::address::BindAddress;
+use super::rules::{
+    Address, FilePath, FilePathOrEmpty, Host, Id, Origin, SpoolDir, WebhookUrl, connect_to, integer, one_or_many_texts,
+    optional, text, texts,
+};
+use super::secret::{MaybeSecret, SecretRef, optional_maybe_secret};
+use super::token::{OneOrMany, TokenConfig};
+use super::units::{duration, size};
+use crate::admin::ReadinessPolicy;
+use crate::graph::{ClientCredentialPolicy, OTHER_GRAPH_HOSTS, ProofMode};
+use crate::net::HttpVersion;
+use crate::proxy::{AccessLogFilter, DeadTokenPolicy, LinkRewriteConfig, Spool};
+use crate::telemetry::{LogFormat, LogLevel, LogSettings};
 
-/// A value, and where it was said.
-#[derive(Clone)]
-pub(super) struct Said {
-    pub(super) place: Provenance,
-    pub(super) value: Value,
+/// The configuration of graphward. It is valid if [`Config::load`] returned it.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Config {
+    /// Where graphward listens, and for whom.
+    pub listen: ListenConfig,
+    /// How Graph is reached.
+    pub upstream: UpstreamConfig,
+    /// The Meta app.
+    pub app: AppConfig,
+    /// The token: where it is read from, and what renews it.
+    pub token: TokenConfig,
+    /// How rejected requests are healed.
+    pub heal: HealConfig,
+    /// Which links in responses point at graphward.
+    pub links: LinkRewriteConfig,
+    /// When graphward is ready.
+    pub ready: ReadyConfig,
+    /// Where alerts are sent.
+    pub alerts: AlertConfig,
+    /// What is logged, and how.
+    pub log: LogConfig,
+    /// How long connections are still accepted after a stop was asked for, so that routers have noticed. It is not a key:
+    /// a sidecar's only client stops with it.
+    #[serde(skip)]
+    pub drain_delay: Duration,
+    /// How long connections may take to end before they are closed. It is not a key: it has to be shorter than the 30 s
+    /// after which Kubernetes kills.
+    #[serde(skip)]
+    pub drain_timeout: Duration,
 }
 
-/// A value as it was said, not yet understood.
-#[derive(Clone)]
-pub(super) enum Value {
-    Text(String),
-    /// A whole number; none if it is beyond 64 bits.
-    Number(Option<i64>),
-    Switch(bool),
-    List(Vec<Said>),
-    Table(Vec<Entry>),
-    Fraction,
-    Date,
+/// Where graphward listens, and for whom.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct ListenConfig {
+    /// The addresses that the app connects to, one or a list: `IP:PORT` or `unix:/path`.
+    #[serde(deserialize_with = "one_or_many_texts::<_, Address>")]
+    #[schemars(with = "OneOrMany<String>")]
+    pub proxy: Vec<BindAddress>,
+    /// The address that operators connect to: health and metrics.
+    #[serde(deserialize_with = "text::<_, Address>")]
+    #[schemars(with = "String")]
+    pub admin: BindAddress,
+    /// Host names that the app may use besides loopback names, the listeners' own and the upstream's.
+    #[serde(deserialize_with = "texts::<_, Host>")]
+    pub allowed_hosts: Vec<String>,
+    /// The certificate for clients that insist on https.
+    #[serde(deserialize_with = "tls_files")]
+    pub tls: Option<TlsFiles>,
+    /// Further hosts, on port 443, that CONNECT is passed through to, without a token.
+    #[serde(deserialize_with = "texts::<_, Host>")]
+    pub tunnel_hosts: Vec<String>,
 }
 
-/// A key of a table, and what it was given.
-#[derive(Clone)]
-pub(super) struct Entry {
-    pub(super) key: String,
-    pub(super) said: Said,
+/// A certificate and its key.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(
+    default,
+    deny_unknown_fields,
+    expecting = "{ cert = \"cert.pem\", key = \"key.pem\" }, two PEM files (`graphward ca` makes some)"
+)]
+pub struct TlsFiles {
+    /// PEM: the certificate, and behind it those that issued it.
+    #[serde(deserialize_with = "text::<_, FilePathOrEmpty>")]
+    pub cert: PathBuf,
+    /// PEM: the certificate's private key.
+    #[serde(deserialize_with = "text::<_, FilePathOrEmpty>")]
+    pub key: PathBuf,
 }
 
-/// Reads a file's text: its top-level keys, in the order of their lines.
-pub(super) fn parse(path: &Arc<Path>, text: &str) -> Result<Vec<Entry>, Vec<Fault>> {
-    let lines = Lines { path, text };
-    let (table, errors) = DeTable::parse_recoverable(text);
-    if errors.is_empty() {
-        return Ok(lines.entries(table.get_ref()));
+/// How Graph is reached.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct UpstreamConfig {
+    /// Graph's address, `https://host` or `https://host:port`, without a path.
+    #[serde(deserialize_with = "text::<_, Origin>")]
+    pub origin: String,
+    /// Further hosts that a request may name and that it is then sent to. The default is Graph's other hosts for Graph's
+    /// own origin, and none for another origin.
+    #[serde(deserialize_with = "texts::<_, Host>")]
+    pub hosts: Vec<String>,
+    /// PEM certificates to trust besides the public ones.
+    #[serde(deserialize_with = "optional::<_, FilePath>")]
+    pub ca_file: Option<PathBuf>,
+    /// The version of HTTP towards Graph.
+    pub http: HttpVersion,
+    /// The number of independent connection pools, 1 to 64.
+    #[serde(deserialize_with = "connections")]
+    pub connections: NonZeroUsize,
+    /// Whether requests to Graph get a `Via` header, and Max-Forwards is obeyed.
+    pub via: bool,
+    /// The limit for name resolution, TCP and TLS together, 1ms to 1d.
+    #[serde(deserialize_with = "duration::<_, 1, DAY>")]
+    pub connect_timeout: Duration,
+    /// The limit from the end of the request's body to the head of the response, 1ms to 1d.
+    #[serde(deserialize_with = "duration::<_, 1, DAY>")]
+    pub head_timeout: Duration,
+    /// The limit between two frames of a body, in either direction, 1ms to 1d.
+    #[serde(deserialize_with = "duration::<_, 1, DAY>")]
+    pub idle_timeout: Duration,
+    /// Hosts to dial elsewhere: host name to `host:port`. TLS and Host keep the name.
+    #[serde(deserialize_with = "connect_to")]
+    pub connect_to: HashMap<String, String>,
+}
+
+/// The Meta app.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct AppConfig {
+    /// The app's id: digits.
+    #[serde(deserialize_with = "optional::<_, Id>")]
+    pub id: Option<String>,
+    /// Where the app's secret is, for proofs and renewals.
+    pub secret: Option<SecretRef>,
+    /// Which proofs are made if there is a secret.
+    #[serde(deserialize_with = "proof")]
+    #[schemars(with = "Proof")]
+    pub proof: Option<ProofMode>,
+}
+
+/// How rejected requests are healed.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct HealConfig {
+    /// The longest time that a request waits for a token; at most 10m.
+    #[serde(deserialize_with = "duration::<_, 0, TEN_MINUTES>")]
+    pub token_wait: Duration,
+    /// How long requests are held after Graph first rejects a token and there is no newer one yet; at most 10m.
+    #[serde(deserialize_with = "duration::<_, 0, TEN_MINUTES>")]
+    pub hold_timeout: Duration,
+    /// What happens to requests while the token is known to be dead and there is no newer one.
+    pub dead_token: DeadTokenPolicy,
+    /// How much of one request's body is kept in memory; at most 1GiB.
+    #[serde(deserialize_with = "size::<_, GIB>")]
+    pub body_memory: u64,
+    /// How much of all bodies is kept in memory; at most 1TiB.
+    #[serde(deserialize_with = "size::<_, TIB>")]
+    pub memory_total: u64,
+    /// How much of one request's body is kept on disk; at most 1TiB.
+    #[serde(deserialize_with = "size::<_, TIB>")]
+    pub body_disk: u64,
+    /// How much of all bodies is kept on disk; at most 1TiB.
+    #[serde(deserialize_with = "size::<_, TIB>")]
+    pub disk_total: u64,
+    /// The directory for bodies on disk: an absolute path, "" for the system's temporary directory, or "off".
+    #[serde(rename = "spool_dir", deserialize_with = "text::<_, SpoolDir>")]
+    #[schemars(with = "String")]
+    pub spool: Spool,
+    /// What happens to a token that the app itself sends.
+    pub client_credentials: ClientCredentialPolicy,
+}
+
+/// When graphward is ready.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReadyConfig {
+    /// How many tokens have to be usable.
+    pub tokens: ReadinessPolicy,
+}
+
+/// Where alerts are sent.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct AlertConfig {
+    /// The webhook's URL, or a reference to it if it is a secret.
+    #[serde(deserialize_with = "optional_maybe_secret::<_, WebhookUrl>")]
+    pub url: Option<MaybeSecret>,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogConfig {
+    /// The shape of a line.
+    pub format: LogFormat,
+    /// The log level.
+    pub level: LogLevel,
+    /// Which requests are logged.
+    pub requests: AccessLogFilter,
+}
+
+/// The origin of Graph.
+pub(super) const GRAPH: &str = "https://graph.facebook.com";
+/// In milliseconds: beyond a day, a limit is none.
+const DAY: u64 = 24 * 60 * 60 * 1000;
+/// In milliseconds: an app that waits longer for a token has given up long before.
+const TEN_MINUTES: u64 = 10 * 60 * 1000;
+const GIB: u64 = 1 << 30;
+const TIB: u64 = 1 << 40;
+
+/// Which proofs are made.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Proof {
+    /// One for each token.
+    Auto,
+    /// One for each attempt, with `appsecret_time`.
+    Timed,
+    /// None.
+    Off,
+}
+
+fn proof<'de, D: Deserializer<'de>>(from: D) -> Result<Option<ProofMode>, D::Error> {
+    Ok(match Proof::deserialize(from)? {
+        Proof::Auto => Some(ProofMode::PerToken),
+        Proof::Timed => Some(ProofMode::Timestamped),
+        Proof::Off => None,
+    })
+}
+
+fn connections<'de, D: Deserializer<'de>>(from: D) -> Result<NonZeroUsize, D::Error> {
+    integer::<D, usize, 1, 64>(from).map(|count| NonZeroUsize::new(count).unwrap_or(NonZeroUsize::MIN))
+}
+
+/// Both files, or neither.
+fn tls_files<'de, D: Deserializer<'de>>(from: D) -> Result<Option<TlsFiles>, D::Error> {
+    let files = Option::<TlsFiles>::deserialize(from)?.unwrap_or_default();
+    match [&files.cert, &files.key].map(|path| path.as_os_str().is_empty()) {
+        [true, true] => Ok(None),
+        [false, false] => Ok(Some(files)),
+        [true, false] | [false, true] => Err(D::Error::custom(
+            "must have both `cert` and `key`, two PEM files (`graphward ca` makes some)",
+        )),
     }
-    let mut faults: Vec<Fault> = Vec::new();
-    for error in errors {
-        let offset = error.span().map_or(0, |span| span.start);
-        let place = lines.place(offset);
-        // One mistake often upsets the rest of its line.
-        if faults.last().is_some_and(|last| last.place == place) {
-            continue;
+}
+
+// === Defaults ===
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: ListenConfig::default(),
+            upstream: UpstreamConfig::default(),
+            app: AppConfig::default(),
+            token: TokenConfig::default(),
+            heal: HealConfig::default(),
+            links: LinkRewriteConfig::default(),
+            ready: ReadyConfig::default(),
+            alerts: AlertConfig::default(),
+            log: LogConfig::default(),
+            drain_delay: Duration::ZERO,
+            drain_timeout: Duration::from_secs(25),
         }
-        let what = format!(
-            "this is not TOML, at column {}: {}",
-            lines.column(offset),
-            error.message()
-        );
-        faults.push(Fault::new(&place, "", what));
     }
-    Err(faults)
 }
 
-// === impl ParamValue ===
-
-impl Value {
-    /// What it is, for a message.
-    pub(super) fn kind(&self) -> &'static str {
-        match self {
-            Self::Text(_) => "a text",
-            Self::Number(_) => "a number",
-            Self::Switch(_) => "true or false",
-            Self::List(_) => "a list",
-            Self::Table(_) => "a table",
-            Self::Fraction => "a fraction",
-            Self::Date => "a date",
+impl Default for ListenConfig {
+    fn default() -> Self {
+        Self {
+            proxy: vec![BindAddress::Tcp(([127, 0, 0, 1], 8080).into())],
+            admin: BindAddress::Tcp(([127, 0, 0, 1], 9080).into()),
+            allowed_hosts: Vec::new(),
+            tls: None,
+            tunnel_hosts: Vec::new(),
         }
     }
 }
 
-struct Lines<'a> {
-    path: &'a Arc<Path>,
-    text: &'a str,
-}
-
-impl Lines<'_> {
-    fn entries(&self, table: &DeTable<'_>) -> Vec<Entry> {
-        let mut entries: Vec<_> = table.iter().collect();
-        entries.sort_by_key(|(key, _)| key.span().start);
-        let entry = |(key, value): (&toml::Spanned<_>, &toml::Spanned<DeValue<'_>>)| Entry {
-            key: String::from(std::borrow::Cow::as_ref(key.get_ref())),
-            said: Said {
-                place: self.place(key.span().start),
-                value: self.value(value.get_ref()),
-            },
-        };
-        entries.into_iter().map(entry).collect()
-    }
-
-    fn value(&self, value: &DeValue<'_>) -> Value {
-        match value {
-            DeValue::String(text) => Value::Text(text.clone().into_owned()),
-            DeValue::Integer(number) => Value::Number(i64::from_str_radix(number.as_str(), number.radix()).ok()),
-            DeValue::Float(_) => Value::Fraction,
-            DeValue::Boolean(on) => Value::Switch(*on),
-            DeValue::Datetime(_) => Value::Date,
-            DeValue::Array(items) => Value::List(
-                items
-                    .iter()
-                    .map(|item| Said {
-                        place: self.place(item.span().start),
-                        value: self.value(item.get_ref()),
-                    })
-                    .collect(),
-            ),
-            DeValue::Table(table) => Value::Table(self.entries(table)),
+impl Default for UpstreamConfig {
+    fn default() -> Self {
+        Self {
+            origin: GRAPH.to_owned(),
+            hosts: OTHER_GRAPH_HOSTS.map(str::to_owned).to_vec(),
+            ca_file: None,
+            http: HttpVersion::default(),
+            connections: NonZeroUsize::MIN,
+            via: false,
+            connect_timeout: Duration::from_secs(5),
+            head_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_secs(60),
+            connect_to: HashMap::new(),
         }
-    }
-
-    fn place(&self, offset: usize) -> Provenance {
-        let before = self.before(offset);
-        Provenance::File {
-            path: Arc::clone(self.path),
-            line: 1 + before.bytes().filter(|byte| *byte == b'\n').count(),
-        }
-    }
-
-    fn column(&self, offset: usize) -> usize {
-        let before = self.before(offset);
-        let line = before.rsplit('\n').next().unwrap_or(before);
-        1 + line.chars().count()
-    }
-
-    fn before(&self, offset: usize) -> &str {
-        self.text.get(..offset).unwrap_or(self.text)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn faults(text: &str) -> Vec<String> {
-        let path: Arc<Path> = Arc::from(Path::new("a.toml"));
-        match parse(&path, text) {
-            Ok(_) => Vec::new(),
-            Err(faults) => faults.iter().map(ToString::to_string).collect(),
+impl Default for AppConfig {
+    fn default() -> Self {
+        Self {
+            id: None,
+            secret: None,
+            proof: Some(ProofMode::PerToken),
         }
     }
+}
 
-    #[test]
-    fn a_syntax_error_shows_line_and_column_and_never_the_line() {
-        for (text, place) in [
-            (
-                "[token]\nsource = EAAGsecret\n",
-                "a.toml:2: this is not TOML, at column 10: ",
-            ),
-            (
-                "[token]\nsource = \"EAAGsecret\n",
-                "a.toml:2: this is not TOML, at column ",
-            ),
-            ("EAAGsecret\n", "a.toml:1: this is not TOML, at column "),
-            ("[token\nEAAGsecret = 1\n", "a.toml:1: this is not TOML, at column "),
-            ("a = 'ü' EAAGsecret\n", "a.toml:1: this is not TOML, at column 9: "),
-            (
-                "EAAGsecret = 1\nEAAGsecret = 2\n",
-                "a.toml:2: this is not TOML, at column 1: duplicate key",
-            ),
-        ] {
-            let shown = faults(text).join("\n");
-            assert!(shown.starts_with(place), "{text}: {shown}");
-            assert!(!shown.contains("secret"), "{shown}");
+impl Default for HealConfig {
+    fn default() -> Self {
+        Self {
+            token_wait: Duration::from_secs(5),
+            hold_timeout: Duration::from_secs(2),
+            dead_token: DeadTokenPolicy::default(),
+            body_memory: 1 << 20,
+            memory_total: 64 << 20,
+            body_disk: 128 << 20,
+            disk_total: 1 << 30,
+            spool: Spool::Directory(std::env::temp_dir()),
+            client_credentials: ClientCredentialPolicy::default(),
         }
     }
+}
 
-    #[test]
-    fn several_syntax_errors_are_shown_at_once() {
-        let shown = faults("a = 1\nb = = 2\nc = 3\nd = nope\n");
-        assert_eq!(shown.len(), 2, "{shown:?}");
-        assert!(shown[0].starts_with("a.toml:2:") && shown[1].starts_with("a.toml:4:"));
+// === impl UpstreamConfig ===
+
+impl UpstreamConfig {
+    /// The origin's `host` or `host:port`.
+    #[must_use]
+    pub fn authority(&self) -> &str {
+        self.origin.strip_prefix("https://").unwrap_or(&self.origin)
+    }
+
+    /// The origin's host, without a port; an IPv6 address keeps its brackets.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        let authority = self.authority();
+        match authority.rsplit_once(':') {
+            // The text behind the last colon of `[::1]` ends in a bracket, so it is not a port.
+            Some((host, port)) if !port.ends_with(']') => host,
+            Some(_) | None => authority,
+        }
+    }
+}
+
+// === impl LogConfig ===
+
+impl LogConfig {
+    /// The settings of the logger.
+    #[must_use]
+    pub fn settings(&self) -> LogSettings {
+        LogSettings {
+            format: self.format,
+            level: self.level,
+        }
     }
 }

@@ -1,9 +1,9 @@
-//! Names of hosts: of the upstream, of detours to it, and of ourselves.
+//! Host names: of the upstream, of the addresses dialed in its place, and of graphward.
 
 use http::uri::Authority;
 use rustls::pki_types::ServerName;
 
-use super::fault::quote;
+use super::error::quote;
 
 /// Reads an origin, `https://host` or `https://host:port`, into its normal form.
 pub(super) fn origin(text: &str) -> Result<String, String> {
@@ -11,7 +11,7 @@ pub(super) fn origin(text: &str) -> Result<String, String> {
         return Err("must begin with https://, such as \"https://graph.facebook.com\"".to_owned());
     };
     if scheme.eq_ignore_ascii_case("http") {
-        return Err("must begin with https://: a token never travels in the clear".to_owned());
+        return Err("must begin with https://: tokens are never sent unencrypted".to_owned());
     }
     if !scheme.eq_ignore_ascii_case("https") {
         return Err(format!(
@@ -21,10 +21,10 @@ pub(super) fn origin(text: &str) -> Result<String, String> {
     }
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     if rest.contains(['/', '?', '#']) {
-        return Err("must end behind the host: paths, with the version in them, are the app's own".to_owned());
+        return Err("must not have a path: paths and API versions come from the app".to_owned());
     }
     if rest.contains('@') {
-        return Err("must not have a user or a password in it".to_owned());
+        return Err("must not contain credentials".to_owned());
     }
     let (name, port) = split(rest).ok_or_else(|| not_a_host(rest))?;
     match port {
@@ -40,6 +40,11 @@ pub(super) fn host(text: &str) -> Result<String, String> {
         Some((name, Some(_port))) => Err(format!("must be a name without a port: write {}", quote(&name))),
         None => Err(not_a_host(text)),
     }
+}
+
+/// Reads the name of a host without the brackets of an IPv6 address, as the connector looks it up.
+pub(super) fn dialed_host(text: &str) -> Result<String, String> {
+    host(text).map(|host| host.trim_start_matches('[').trim_end_matches(']').to_owned())
 }
 
 /// Reads a `host:port` to dial.
@@ -71,7 +76,7 @@ fn split(text: &str) -> Option<(String, Option<u16>)> {
 
 fn not_a_host(text: &str) -> String {
     format!(
-        "must be the name of a host, such as \"graph.facebook.com\", not {}",
+        "must be a host name, such as \"graph.facebook.com\", not {}",
         quote(text)
     )
 }
@@ -91,18 +96,18 @@ mod tests {
             assert_eq!(origin(text).as_deref(), Ok(normal));
         }
         for (text, words) in [
-            ("http://graph.facebook.com", "never travels in the clear"),
+            ("http://graph.facebook.com", "never sent unencrypted"),
             ("graph.facebook.com", "must begin with https://"),
             ("ftp://graph.facebook.com", "\"ftp://\""),
-            ("https://graph.facebook.com/v23.0", "the app's own"),
-            ("https://graph.facebook.com?a=b", "the app's own"),
-            ("https://graph.facebook.com//", "the app's own"),
-            ("https://me:hunter2@graph.facebook.com", "a user or a password"),
-            ("https://", "the name of a host"),
-            ("https://graph facebook", "the name of a host"),
-            ("https://graph.facebook.com:", "the name of a host"),
-            ("https://graph.facebook.com:0", "the name of a host"),
-            ("https://graph.facebook.com:99999", "the name of a host"),
+            ("https://graph.facebook.com/v23.0", "come from the app"),
+            ("https://graph.facebook.com?a=b", "come from the app"),
+            ("https://graph.facebook.com//", "come from the app"),
+            ("https://me:hunter2@graph.facebook.com", "must not contain credentials"),
+            ("https://", "a host name"),
+            ("https://graph facebook", "a host name"),
+            ("https://graph.facebook.com:", "a host name"),
+            ("https://graph.facebook.com:0", "a host name"),
+            ("https://graph.facebook.com:99999", "a host name"),
         ] {
             let error = origin(text).unwrap_err();
             assert!(error.contains(words), "{text}: {error}");
@@ -111,9 +116,10 @@ mod tests {
     }
 
     #[test]
-    fn hosts_have_no_port_and_detours_have_one() {
+    fn hosts_have_no_port_and_dialed_addresses_have_one() {
         assert_eq!(host("Graph.Local").as_deref(), Ok("graph.local"));
         assert_eq!(host("[::1]").as_deref(), Ok("[::1]"));
+        assert_eq!(dialed_host("[::1]").as_deref(), Ok("::1"));
         assert!(host("a:80").unwrap_err().contains("write \"a\""));
         assert!(host("https://a").is_err());
         assert!(host("*.a").is_err());

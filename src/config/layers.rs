@@ -1,222 +1,252 @@
-//! File, environment and flags laid over each other, asked key by key.
+//! Flags over environment over file over defaults.
+//!
+//! # Why
+//!
+//! A layer replaces a whole setting (`section.key`): a list of sources gives way to the one source that a variable names.
+//! Merging within a setting was rejected: half of a source from the file and half from the environment is a third source
+//! that nobody wrote. Every layer's values are checked, as an invalid one will not stay hidden.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::fault::{Fault, NEVER_HERE, is_token, might_be_secret};
-use super::file::{Entry, Said, Value};
-use super::place::Provenance;
-use super::read::nearest;
+use super::environment::{CONFIG, EnvVars, Environment};
+use super::error::{ConfigError, Diagnostic, Provenance};
+use super::file::Config;
+use super::keys::{Keys, PREFIX};
+use super::reader::read;
+use super::tree::{Node, Step, Value};
+use super::validate::{Settings, validate};
 
-/// What was said, by key; what was asked for; and what was wrong with it.
-#[derive(Default)]
-pub(super) struct Layers {
-    /// Lowest layer first.
-    said: BTreeMap<String, Vec<Said>>,
-    /// The file's top-level keys that are tables, and those that are not.
-    sections: Vec<(String, Provenance)>,
-    strays: Vec<Entry>,
-    asked: BTreeSet<&'static str>,
-    doubtful: BTreeSet<&'static str>,
-    places: BTreeMap<&'static str, Provenance>,
-    faults: Vec<Fault>,
+/// Where a file is looked for if none is named.
+pub const DEFAULT_CONFIG_PATHS: [&str; 2] = ["graphward.toml", "/etc/graphward/graphward.toml"];
+
+/// The flags of a command that set keys. No flag takes a secret: every user can read the process list.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Overrides {
+    /// `--config`
+    pub config: Option<PathBuf>,
+    /// `--listen`, as often as it was given.
+    pub listen: Vec<String>,
+    /// `--admin`
+    pub admin: Option<String>,
+    /// `--origin`
+    pub origin: Option<String>,
+    /// `--ca-file`
+    pub ca_file: Option<String>,
+    /// `--token-file`
+    pub token_file: Option<String>,
+    /// `--app-id`
+    pub app_id: Option<String>,
+    /// `--app-secret-file`
+    pub app_secret_file: Option<String>,
+    /// `--log`
+    pub log: Option<String>,
 }
 
-impl Layers {
-    /// The lowest layer: a file's top-level keys.
-    pub(super) fn new(file: Vec<Entry>) -> Self {
-        let mut layers = Self::default();
-        for Entry { key: section, said } in file {
-            match said.value {
-                Value::Table(entries) => {
-                    for Entry { key, said } in entries {
-                        layers.said.insert(format!("{section}.{key}"), vec![said]);
-                    }
-                    layers.sections.push((section, said.place));
-                }
-                value @ (Value::Text(_)
-                | Value::Number(_)
-                | Value::Switch(_)
-                | Value::List(_)
-                | Value::Fraction
-                | Value::Date) => {
-                    let place = said.place;
-                    let said = Said { place, value };
-                    layers.strays.push(Entry { key: section, said });
-                }
+/// A configuration and where it comes from.
+#[derive(Clone, Debug)]
+pub struct LoadedConfig {
+    /// The configuration.
+    pub config: Config,
+    /// The file that was read, if there was one.
+    pub file: Option<PathBuf>,
+    /// Where each setting comes from; those not listed are defaults.
+    pub provenance: BTreeMap<String, Provenance>,
+    /// Variables that look like graphward's but set nothing, for the log.
+    pub warnings: Vec<String>,
+}
+
+impl Config {
+    /// Reads the configuration: flags over environment over file over defaults.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] with everything that is wrong. Its message holds no secret and no line of the file.
+    pub fn load(flags: Overrides, vars: &EnvVars) -> Result<LoadedConfig, ConfigError> {
+        Self::load_from(flags, vars, &DEFAULT_CONFIG_PATHS.map(Path::new))
+    }
+
+    pub(super) fn load_from(flags: Overrides, vars: &EnvVars, searched: &[&Path]) -> Result<LoadedConfig, ConfigError> {
+        let found = find_file(&flags, vars, searched).map_err(|diagnostic| ConfigError::new(vec![diagnostic]))?;
+        let (file, tree) = match found {
+            None => (None, Node::empty_table(&Provenance::Default)),
+            Some((path, text)) => {
+                let tree = Node::parse(&Arc::from(path.as_path()), &text).map_err(ConfigError::new)?;
+                (Some(path), tree)
             }
-        }
-        layers
-    }
-
-    /// Lays one more value over what was said so far.
-    pub(super) fn over(&mut self, key: &str, place: Provenance, value: Value) {
-        let said = Said { place, value };
-        self.said.entry(key.to_owned()).or_default().push(said);
-    }
-
-    /// Asks for a key. Every layer's value is read, and the highest one counts: one that is wrong is a fault
-    /// even where a higher layer hides it, since it will not stay hidden.
-    pub(super) fn ask<T>(&mut self, key: &'static str, default: T, read: impl Fn(&Value) -> Result<T, String>) -> T {
-        self.ask_whole(key, default, |said, faults| match read(&said.value) {
-            Ok(value) => Some(value),
-            Err(what) => {
-                faults.push(Fault::new(&said.place, key, what));
-                None
-            }
-        })
-    }
-
-    /// Asks for a key whose value has parts, each with a place and faults of its own. `None` is a value not
-    /// understood, with at least one fault to say why.
-    pub(super) fn ask_whole<T>(
-        &mut self,
-        key: &'static str,
-        default: T,
-        read: impl Fn(&Said, &mut Vec<Fault>) -> Option<T>,
-    ) -> T {
-        self.asked.insert(key);
-        let mut answer = default;
-        for said in self.said.remove(key).unwrap_or_default() {
-            match read(&said, &mut self.faults) {
-                Some(value) => {
-                    self.places.insert(key, said.place);
-                    answer = value;
-                }
-                None => drop(self.doubtful.insert(key)),
-            }
-        }
-        answer
-    }
-
-    /// Two keys that contradict each other: a fault where the first of them was said, or the second. Not said
-    /// when one of them was not understood, as it is the default then that was compared.
-    pub(super) fn contradiction(&mut self, keys: [&'static str; 2], what: String) {
-        if keys.iter().any(|key| self.doubtful.contains(key)) {
-            return;
-        }
-        let said = keys.iter().find_map(|key| Some((*key, self.places.get(key)?)));
-        let [first, _] = keys;
-        let (key, place) = said.unwrap_or((first, &Provenance::Default));
-        self.faults.push(Fault::new(place, key, what));
-    }
-
-    /// A fault that is nobody's value.
-    pub(super) fn fault(&mut self, fault: Fault) {
-        self.faults.push(fault);
-    }
-
-    /// When everything has been asked: where each value was said, or every fault. What nobody asked for is
-    /// unknown.
-    pub(super) fn close(mut self) -> Result<BTreeMap<&'static str, Provenance>, Vec<Fault>> {
-        for (path, said) in &self.said {
-            let (section, key) = path.split_once('.').unwrap_or((path, ""));
-            if self.knows_section(section) {
-                for said in said {
-                    let what = self.unknown_key(section, key, &said.value);
-                    self.faults.push(Fault::new(&said.place, &shown(path), what));
-                }
-            }
-        }
-        for (section, place) in &self.sections {
-            if !self.knows_section(section) {
-                let what = self.unknown_section(section);
-                self.faults.push(Fault::new(place, &shown(section), what));
-            }
-        }
-        for Entry { key, said } in &self.strays {
-            let what = self.stray(key, &said.value);
-            self.faults.push(Fault::new(&said.place, &shown(key), what));
-        }
-        if self.faults.is_empty() {
-            Ok(self.places)
-        } else {
-            Err(self.faults)
-        }
-    }
-
-    #[cfg(test)]
-    pub(super) fn asked(&self) -> &BTreeSet<&'static str> {
-        &self.asked
-    }
-
-    fn unknown_key(&self, section: &str, key: &str, value: &Value) -> String {
-        if holds_secret(key, value) {
-            return NEVER_HERE.to_owned();
-        }
-        let here = self.keys_of(section);
-        if let Some(meant) = nearest(key, here.iter().copied()) {
-            return format!("there is no such key; did you mean `{meant}`?");
-        }
-        self.elsewhere(key)
-            .unwrap_or_else(|| format!("there is no such key; [{section}] has {}", here.join(", ")))
-    }
-
-    fn unknown_section(&self, section: &str) -> String {
-        match nearest(section, self.section_names().into_iter()) {
-            Some(meant) => format!("there is no such section; did you mean [{meant}]?"),
-            None => format!("there is no such section; {}", self.list_sections()),
-        }
-    }
-
-    fn stray(&self, key: &str, value: &Value) -> String {
-        if holds_secret(key, value) {
-            NEVER_HERE.to_owned()
-        } else if self.knows_section(key) {
-            format!("is a section: write [{key}], once, and its keys below it")
-        } else {
-            self.elsewhere(key)
-                .unwrap_or_else(|| format!("there is no such key outside a section; {}", self.list_sections()))
-        }
-    }
-
-    /// A key that stands, or nearly stands, in another section.
-    fn elsewhere(&self, key: &str) -> Option<String> {
-        let halves = || self.asked.iter().filter_map(|path| path.split_once('.'));
-        let meant = nearest(key, halves().map(|(_, key)| key))?;
-        let (section, _) = halves().find(|(_, key)| *key == meant)?;
-        Some(format!(
-            "there is no such key here; did you mean `{meant}` under [{section}]?"
-        ))
-    }
-
-    fn knows_section(&self, section: &str) -> bool {
-        self.section_names().contains(section)
-    }
-
-    fn section_names(&self) -> BTreeSet<&'static str> {
-        let halves = self.asked.iter().filter_map(|path| path.split_once('.'));
-        halves.map(|(section, _)| section).collect()
-    }
-
-    fn list_sections(&self) -> String {
-        let names: Vec<_> = self.section_names().into_iter().collect();
-        format!("there are [{}]", names.join("], ["))
-    }
-
-    fn keys_of(&self, section: &str) -> Vec<&'static str> {
-        let halves = self.asked.iter().filter_map(|path| path.split_once('.'));
-        halves.filter(|(its, _)| *its == section).map(|(_, key)| key).collect()
+        };
+        let mut loaded = merge(tree, flags, vars).map_err(ConfigError::new)?;
+        loaded.file = file;
+        Ok(loaded)
     }
 }
 
-/// Whether an unknown key was given a secret, by its name or by its value.
-pub(super) fn holds_secret(key: &str, value: &Value) -> bool {
-    let key = key.to_lowercase();
-    let named = matches!(key.as_str(), "token" | "secret" | "bearer")
-        || ["access_token", "_secret", "password"]
-            .iter()
-            .any(|end| key.ends_with(end));
-    match value {
-        Value::Text(text) => named || is_token(text),
-        Value::List(items) => items.iter().any(|item| holds_secret(&key, &item.value)),
-        Value::Number(_) | Value::Switch(_) | Value::Table(_) | Value::Fraction | Value::Date => false,
-    }
+/// Reads a file of this text, for fuzzing.
+///
+/// # Errors
+///
+/// [`ConfigError`], as from [`Config::load`].
+#[cfg(any(fuzzing, test))]
+#[cfg_attr(not(fuzzing), expect(unreachable_pub, reason = "it is public for the fuzz targets"))]
+pub fn of_text(text: &str) -> Result<Config, ConfigError> {
+    let tree = Node::parse(&Arc::from(Path::new("/etc/g.toml")), text).map_err(ConfigError::new)?;
+    let loaded = merge(tree, Overrides::default(), &EnvVars::new()).map_err(ConfigError::new)?;
+    Ok(loaded.config)
 }
 
-/// An unknown key as it may stand in a message: someone may have pasted a token for a key.
-pub(super) fn shown(path: &str) -> String {
-    if path.split('.').any(|key| key.len() >= 20 && might_be_secret(key)) {
-        return "(a key not shown, as it may be a secret)".to_owned();
+/// Lays the layers over each other, or reports everything that is wrong with them.
+fn merge(file: Node, flags: Overrides, vars: &EnvVars) -> Result<LoadedConfig, Vec<Diagnostic>> {
+    let keys = Keys::new();
+    let flags = flag_tree(flags);
+    let Environment {
+        tree: environment,
+        mut diagnostics,
+        unknown,
+    } = Environment::new(vars, &keys, &flags);
+    let mut invalid = BTreeSet::new();
+    let mut merged = Node::empty_table(&Provenance::Default);
+    let mut provenance = BTreeMap::new();
+    for mut layer in [file, environment, flags] {
+        read::<Config>(&mut layer, |tree, path, problem| {
+            if let [Step::Key(section), Step::Key(key), ..] = path {
+                invalid.insert(format!("{section}.{key}"));
+            }
+            diagnostics.push(keys.diagnose(tree, path, problem));
+        });
+        for (section, table) in layer.entries() {
+            for (key, node) in table.entries() {
+                merged.insert(&[section, key], node.clone());
+                provenance.insert(format!("{section}.{key}"), node.provenance.clone());
+            }
+        }
     }
-    path.escape_debug().take(80).collect()
+    let mut config = read::<Config>(&mut merged, |tree, path, problem| {
+        diagnostics.push(keys.diagnose(tree, path, problem));
+    });
+    let settings = Settings {
+        provenance: &provenance,
+        invalid: &invalid,
+    };
+    diagnostics.extend(validate(&mut config, settings));
+    let mut warnings = Vec::new();
+    for name in unknown.iter().filter(|name| !refers_to(&merged, name)) {
+        match similar_variable(&keys, name) {
+            Some(meant) => {
+                let provenance = Provenance::Environment(Arc::from(name.as_str()));
+                let message = format!("unknown variable; did you mean {meant}?");
+                diagnostics.push(Diagnostic::new(&provenance, "", message));
+            }
+            None => warnings.push(format!(
+                "the environment variable {name} sets nothing: there is no such key"
+            )),
+        }
+    }
+    if !diagnostics.is_empty() {
+        return Err(diagnostics);
+    }
+    Ok(LoadedConfig {
+        config,
+        file: None,
+        provenance,
+        warnings,
+    })
+}
+
+/// The file and its text. One that was named has to be there; one that is only looked for need not be, but if it is there
+/// and cannot be read, that is an error too: the defaults in its place would be a surprise.
+fn find_file(flags: &Overrides, vars: &EnvVars, searched: &[&Path]) -> Result<Option<(PathBuf, String)>, Diagnostic> {
+    let flag = flags.config.clone().map(|path| (path, Provenance::Flag("--config")));
+    let variable = vars.get(CONFIG).filter(|path| !path.is_empty());
+    let variable = variable.map(|path| (PathBuf::from(path), Provenance::Environment(Arc::from(CONFIG))));
+    if let Some((path, provenance)) = flag.or(variable) {
+        let path = absolute(&path);
+        let text = std::fs::read_to_string(&path).map_err(|error| unreadable(&provenance, &path, &error))?;
+        return Ok(Some((path, text)));
+    }
+    for path in searched {
+        let path = absolute(path);
+        match std::fs::read_to_string(&path) {
+            Ok(text) => return Ok(Some((path, text))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => {
+                let file = Provenance::File {
+                    path: Arc::from(path.as_path()),
+                    line: 0,
+                };
+                return Err(unreadable(&file, &path, &error));
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_unknown_directory| path.to_owned())
+}
+
+fn unreadable(provenance: &Provenance, path: &Path, error: &io::Error) -> Diagnostic {
+    let reason = if error.kind() == io::ErrorKind::InvalidData {
+        "not valid UTF-8".to_owned()
+    } else {
+        error.to_string()
+    };
+    let message = format!("cannot read the configuration file `{}`: {reason}", path.display());
+    Diagnostic::new(provenance, "", message)
+}
+
+/// The flags as a layer.
+fn flag_tree(flags: Overrides) -> Node {
+    let mut tree = Node::empty_table(&Provenance::Default);
+    let text = |text: String| Value::Text(text.trim().to_owned());
+    if !flags.listen.is_empty() {
+        let provenance = Provenance::Flag("--listen");
+        let items = flags
+            .listen
+            .into_iter()
+            .map(|address| Node::new(&provenance, text(address)));
+        tree.insert(
+            &["listen", "proxy"],
+            Node::new(&provenance, Value::List(items.collect())),
+        );
+    }
+    for (flag, path, value) in [
+        ("--admin", &["listen", "admin"][..], flags.admin),
+        ("--origin", &["upstream", "origin"], flags.origin),
+        ("--ca-file", &["upstream", "ca_file"], flags.ca_file),
+        ("--token-file", &["token", "source", "file"], flags.token_file),
+        ("--app-id", &["app", "id"], flags.app_id),
+        ("--app-secret-file", &["app", "secret", "file"], flags.app_secret_file),
+        ("--log", &["log", "level"], flags.log),
+    ] {
+        if let Some(value) = value {
+            tree.insert(path, Node::new(&Provenance::Flag(flag), Value::Text(value)));
+        }
+    }
+    tree
+}
+
+/// Whether a variable is the place of a secret, by `{ env = NAME }` anywhere.
+fn refers_to(node: &Node, variable: &str) -> bool {
+    let is_named =
+        |(key, node): &(String, Node)| (key == "env" && node.text() == Some(variable)) || refers_to(node, variable);
+    if let Value::List(items) = &node.value {
+        return items.iter().any(|item| refers_to(item, variable));
+    }
+    node.entries().iter().any(is_named)
+}
+
+/// The variable that was probably meant.
+fn similar_variable<'a>(keys: &'a Keys, name: &str) -> Option<&'a str> {
+    let rest = |name: &'a str| name.strip_prefix(PREFIX).unwrap_or(name);
+    let written = name.strip_prefix(PREFIX).unwrap_or(name).to_uppercase();
+    let similar = |known: &'a str| {
+        let score = strsim::normalized_damerau_levenshtein(&written, rest(known));
+        (score >= 0.75).then_some((score, known))
+    };
+    let known = keys.variables().chain([CONFIG]).filter_map(similar);
+    known
+        .max_by(|(one, _), (two, _)| one.total_cmp(two))
+        .map(|(_, known)| known)
 }

@@ -1,119 +1,155 @@
-//! Where a secret is: `{ file = … }` or `{ env = … }`, never the secret itself, and what stands there instead is not
-//! repeated.
+//! References to secrets: `{ file = … }` or `{ env = … }`, never the secret itself.
 
+use std::fmt;
+use std::marker::PhantomData;
 use std::path::PathBuf;
 
-use super::fault::{Fault, NEVER_HERE, is_token};
-use super::file::{Said, Value};
-use super::layers::shown;
-use super::read::text;
-use super::settings::{MaybeSecret, SecretRef};
+use http::HeaderName;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
-const NEVER: &str = "a secret never stands in the configuration itself (its value is not shown here): it";
-const WRITE: &str = "must be { file = \"/run/graphward/secret\" } or { env = \"NAME\" }";
+use super::error::SECRET_REF;
+use super::rules::{Entries, EnvName, FilePath, Header, Rule, optional};
+use super::texts::inline_header;
 
-/// Reads the place of a secret.
-pub(super) fn secret(key: &str, said: &Said, faults: &mut Vec<Fault>) -> Option<SecretRef> {
-    let before = faults.len();
-    let mut wrong = |place, key: &str, what: &str| faults.push(Fault::new(place, key, what));
-    let Value::Table(entries) = &said.value else {
-        let what = if matches!(said.value, Value::Text(_)) {
-            format!("{NEVER} {WRITE}")
-        } else {
-            format!("{WRITE}, not {}", said.value.kind())
-        };
-        wrong(&said.place, key, &what);
-        return None;
-    };
-    let mut places = Vec::new();
-    for entry in entries {
-        let value = text(&entry.said.value);
-        let place = match entry.key.as_str() {
-            "file" => value.and_then(path).map(|path| SecretRef::File(PathBuf::from(path))),
-            "env" => value.and_then(variable).map(SecretRef::Env),
-            _ => Err(format!("there is no such key; it {WRITE}")),
-        };
-        match place {
-            Ok(place) => places.push(place),
-            Err(what) => {
-                let key = format!("{key}.{}", shown(&entry.key));
-                wrong(&entry.said.place, &key, &what);
+/// The place of a secret.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(try_from = "SecretKeys")]
+pub enum SecretRef {
+    /// A file that holds nothing else.
+    File(PathBuf),
+    /// An environment variable.
+    Env(String),
+}
+
+/// A text that may be a secret.
+#[derive(Clone, Eq, JsonSchema, PartialEq)]
+#[schemars(untagged)]
+pub enum MaybeSecret {
+    /// It is not one, and is written in the configuration.
+    Inline(String),
+    /// It is one.
+    Ref(SecretRef),
+}
+
+/// The place of a secret: one of two.
+#[derive(Deserialize, JsonSchema)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "{ file = \"/run/graphward/secret\" } or { env = \"NAME\" }"
+)]
+pub(super) struct SecretKeys {
+    /// The path of a file that holds the secret and nothing else.
+    #[serde(default, deserialize_with = "optional::<_, FilePath>")]
+    file: Option<PathBuf>,
+    /// The name of an environment variable that holds the secret.
+    #[serde(default, deserialize_with = "optional::<_, EnvName>")]
+    env: Option<String>,
+}
+
+impl TryFrom<SecretKeys> for SecretRef {
+    type Error = String;
+
+    fn try_from(keys: SecretKeys) -> Result<Self, String> {
+        match (keys.file, keys.env) {
+            (Some(path), None) => Ok(Self::File(path)),
+            (None, Some(name)) => Ok(Self::Env(name)),
+            (Some(_), Some(_)) | (None, None) => Err(format!("must be {SECRET_REF}")),
+        }
+    }
+}
+
+/// Deserializes a text that follows a rule, or a reference.
+pub(super) fn maybe_secret<'de, D: Deserializer<'de>, R: Rule>(from: D) -> Result<MaybeSecret, D::Error> {
+    from.deserialize_any(MaybeSecretVisitor(|text: &str| R::read(text).map(drop)))
+}
+
+/// Deserializes a text or a reference that may be left out.
+pub(super) fn optional_maybe_secret<'de, D: Deserializer<'de>, R: Rule>(
+    from: D,
+) -> Result<Option<MaybeSecret>, D::Error> {
+    let ruled = Option::<Ruled<R>>::deserialize(from)?;
+    Ok(ruled.map(|Ruled(value, _)| value))
+}
+
+/// Deserializes the headers of a call.
+pub(super) fn headers<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<(HeaderName, MaybeSecret)>, D::Error> {
+    from.deserialize_map(Entries::<Header, MaybeSecret> {
+        expected: "a table, { Authorization = { file = \"/run/graphward/key\" } }",
+        check: |name, value| match value {
+            MaybeSecret::Inline(text) => inline_header(name, text),
+            MaybeSecret::Ref(_) => Ok(()),
+        },
+    })
+}
+
+/// A text that follows a rule, or a reference.
+struct Ruled<R>(MaybeSecret, PhantomData<R>);
+
+impl<'de, R: Rule> Deserialize<'de> for Ruled<R> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        maybe_secret::<D, R>(from).map(|value| Self(value, PhantomData))
+    }
+}
+
+impl<'de> Deserialize<'de> for MaybeSecret {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(MaybeSecretVisitor(|_text: &str| Ok(())))
+    }
+}
+
+struct MaybeSecretVisitor<F>(F);
+
+impl<'de, F: FnOnce(&str) -> Result<(), String>> Visitor<'de> for MaybeSecretVisitor<F> {
+    type Value = MaybeSecret;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a quoted string, {SECRET_REF}")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<MaybeSecret, E> {
+        (self.0)(text).map_err(E::custom)?;
+        Ok(MaybeSecret::Inline(text.to_owned()))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<MaybeSecret, A::Error> {
+        SecretRef::deserialize(MapAccessDeserializer::new(map)).map(MaybeSecret::Ref)
+    }
+}
+
+impl fmt::Debug for MaybeSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            // It should not be a secret, but the operator may have written one.
+            Self::Inline(_) => f.write_str("Inline(..)"),
+            Self::Ref(place) => f.debug_tuple("Ref").field(place).finish(),
+        }
+    }
+}
+
+impl fmt::Display for SecretRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Env(name) => write!(f, "the variable {}", unless_secret(name)),
+            Self::File(path) => {
+                let path = std::path::absolute(path).unwrap_or_else(|_unknown_directory| path.clone());
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                write!(f, "the file `{}`", path.with_file_name(unless_secret(&name)).display())
             }
         }
     }
-    match (places.pop(), places.pop()) {
-        (Some(place), None) if faults.len() == before => Some(place),
-        _ if faults.len() > before => None,
-        _ => {
-            faults.push(Fault::new(&said.place, key, WRITE));
-            None
-        }
-    }
 }
 
-/// Reads one place of a secret, or a list of them.
-pub(super) fn secrets(key: &str, said: &Said, faults: &mut Vec<Fault>) -> Option<Vec<SecretRef>> {
-    let Value::List(items) = &said.value else {
-        return secret(key, said, faults).map(|one| vec![one]);
-    };
-    if items.is_empty() {
-        let what = "must be one place of a key, or several: the first encrypts, all decrypt";
-        faults.push(Fault::new(&said.place, key, what));
-        return None;
-    }
-    let read: Vec<_> = items.iter().map(|item| secret(key, item, faults)).collect();
-    read.into_iter().collect()
-}
-
-/// Reads a text, or the place of one that is a secret; `open` says why a text has to be a secret, or cannot be meant.
-pub(super) fn wording(
-    key: &str,
-    said: &Said,
-    faults: &mut Vec<Fault>,
-    open: impl FnOnce(&str) -> Result<(), String>,
-) -> Option<MaybeSecret> {
-    let Value::Text(text) = &said.value else {
-        return secret(key, said, faults).map(MaybeSecret::Ref);
-    };
-    match open(text) {
-        Ok(()) => Some(MaybeSecret::Inline(text.clone())),
-        Err(what) => {
-            faults.push(Fault::new(&said.place, key, what));
-            None
-        }
-    }
-}
-
-/// What is said of a text that holds a secret and may not.
-pub(super) fn elsewhere(why: &str) -> String {
-    format!("{why}, and {NEVER} {WRITE}")
-}
-
-/// The path of a file, and no token.
-pub(super) fn path(text: &str) -> Result<&str, String> {
-    if is_token(text) {
-        return Err(NEVER_HERE.to_owned());
-    }
-    // A webhook's address, say, or a database's with its password.
-    if text.is_empty() || text.contains('\0') || text.contains("://") {
-        return Err("must be the path of a file, not what is in it".to_owned());
-    }
-    Ok(text)
-}
-
-/// The name of a variable, and no token.
-pub(super) fn variable(text: &str) -> Result<String, String> {
-    if is_token(text) {
-        return Err(NEVER_HERE.to_owned());
-    }
-    let mut bytes = text.bytes();
-    let starts = bytes
-        .next()
-        .is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
-    let fits = text.len() <= 100 && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    if starts && fits {
-        Ok(text.to_owned())
+/// The name of a file or a variable, unless it looks like a secret that was written in its place: a long row of letters
+/// and digits, not all in capitals.
+fn unless_secret(name: &str) -> &str {
+    let lower = name.bytes().any(|byte| byte.is_ascii_lowercase());
+    let mut rows = name.split(|letter: char| !letter.is_ascii_alphanumeric());
+    if lower && rows.any(|row| row.len() >= 20) {
+        "(not shown: may be a secret)"
     } else {
-        Err("must be the name of an environment variable (letters, digits and _), not its value".to_owned())
+        name
     }
 }

@@ -2,21 +2,27 @@
 //!
 //! # Why
 //!
-//! One whole number and one unit, nothing else: `1m30s` and `1.5s` would make two ways of writing everything,
-//! and a bare `5` is how milliseconds become seconds. Sizes have only the units that mean one thing.
+//! One integer and one unit, nothing else: `1m30s` and `1.5s` would make two ways of writing everything, and a bare `5` is
+//! how milliseconds become seconds. Sizes have only the units that mean one thing. The crates for such units accept all of
+//! that, and would need more code to forbid it than this takes.
 
+use std::fmt;
 use std::time::Duration;
 
-/// Why a text is not a duration or a size.
+use serde::de::{Deserializer, Error, Visitor};
+
+use super::error::quote;
+
+/// A text that is not a duration or a size.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum UnitError {
-    /// Not a number and a unit of time.
-    #[error("must be a whole number and one of the units ms, s, m, h, d, such as \"500ms\" or \"5s\"")]
+    /// It is not an integer and a unit of time.
+    #[error("must be an integer followed by ms, s, m, h or d, such as \"500ms\" or \"5s\"")]
     Duration,
-    /// Not a number and a unit of size.
-    #[error("must be a whole number and one of the units B, KiB, MiB, GiB, TiB, such as \"64KiB\", or \"0\"")]
+    /// It is not an integer and a unit of size.
+    #[error("must be an integer followed by B, KiB, MiB, GiB or TiB, such as \"64KiB\", or \"0\"")]
     Size,
-    /// A number too large to be meant.
+    /// It is beyond 64 bits.
     #[error("is too large")]
     TooLarge,
 }
@@ -25,7 +31,7 @@ pub enum UnitError {
 ///
 /// # Errors
 ///
-/// [`UnitError`] if it is not a whole number and a unit; `0` needs none.
+/// [`UnitError`] if it is not an integer and a unit; `0` needs no unit.
 pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
     read(text, &TIMES, UnitError::Duration).map(Duration::from_millis)
 }
@@ -34,7 +40,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
 ///
 /// # Errors
 ///
-/// [`UnitError`] if it is not a whole number and a unit; `0` needs none.
+/// [`UnitError`] if it is not an integer and a unit; `0` needs no unit.
 pub fn parse_size(text: &str) -> Result<u64, UnitError> {
     read(text, &SIZES, UnitError::Size)
 }
@@ -49,6 +55,72 @@ pub fn format_duration(duration: Duration) -> String {
 #[must_use]
 pub fn format_size(bytes: u64) -> String {
     write(bytes, &SIZES)
+}
+
+/// Deserializes a duration between two numbers of milliseconds.
+pub(super) fn duration<'de, D: Deserializer<'de>, const MIN: u64, const MAX: u64>(
+    from: D,
+) -> Result<Duration, D::Error> {
+    let millis = from.deserialize_any(Quantity {
+        expected: "a quoted string with a unit, such as \"5s\"",
+        integer: |number| Err(format!("must be a quoted string with a unit, such as \"{number}s\"")),
+        text: |text| read(text, &TIMES, UnitError::Duration),
+    })?;
+    if (MIN..=MAX).contains(&millis) {
+        return Ok(Duration::from_millis(millis));
+    }
+    let [min, max, given] = [MIN, MAX, millis].map(|millis| write(millis, &TIMES));
+    Err(Error::custom(format!("must be between {min} and {max}, not {given}")))
+}
+
+/// Deserializes a duration that may be left out.
+pub(super) fn optional_duration<'de, D: Deserializer<'de>, const MIN: u64, const MAX: u64>(
+    from: D,
+) -> Result<Option<Duration>, D::Error> {
+    duration::<D, MIN, MAX>(from).map(Some)
+}
+
+/// Deserializes a size of at most so many bytes.
+pub(super) fn size<'de, D: Deserializer<'de>, const MAX: u64>(from: D) -> Result<u64, D::Error> {
+    let bytes = from.deserialize_any(Quantity {
+        expected: "a quoted string with a unit, such as \"64KiB\" or \"1MiB\"",
+        integer: |number| match number {
+            0 => Ok(0),
+            _ => Err("must be a quoted string with a unit, such as \"64KiB\" or \"1MiB\"".to_owned()),
+        },
+        text: parse_size,
+    })?;
+    if bytes <= MAX {
+        return Ok(bytes);
+    }
+    let [max, given] = [MAX, bytes].map(format_size);
+    Err(Error::custom(format!("must be at most {max}, not {given}")))
+}
+
+/// A number with a unit.
+struct Quantity {
+    expected: &'static str,
+    integer: fn(i64) -> Result<u64, String>,
+    text: fn(&str) -> Result<u64, UnitError>,
+}
+
+impl Visitor<'_> for Quantity {
+    type Value = u64;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.expected)
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<u64, E> {
+        (self.integer)(number).map_err(E::custom)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<u64, E> {
+        (self.text)(text).map_err(|error| match error {
+            UnitError::TooLarge => E::custom(format!("{error}: {}", quote(text))),
+            UnitError::Duration | UnitError::Size => E::custom(format!("{error}, not {}", quote(text))),
+        })
+    }
 }
 
 /// In milliseconds, smallest first.
@@ -75,7 +147,7 @@ fn read(text: &str, units: &[(&str, u64)], wrong: UnitError) -> Result<u64, Unit
     if digits.is_empty() {
         return Err(wrong);
     }
-    // Nothing but digits is left to go wrong, so what fails does so by its length.
+    // These are digits, so the only error is that there are too many.
     let number: u64 = digits.parse().map_err(|_overflow| UnitError::TooLarge)?;
     if number == 0 && unit.is_empty() {
         return Ok(0);
@@ -105,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_a_whole_number_and_a_unit() {
+    fn durations_are_an_integer_and_a_unit() {
         for (text, millis) in [
             ("0", 0),
             ("0s", 0),
@@ -129,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_a_whole_number_and_a_binary_unit() {
+    fn sizes_are_an_integer_and_a_binary_unit() {
         for (text, bytes) in [
             ("0", 0),
             ("512B", 512),
@@ -155,7 +227,7 @@ mod tests {
         }
 
         #[test]
-        fn no_text_is_both_a_size_and_a_duration_but_nought(text in ".{0,40}") {
+        fn no_text_is_both_a_size_and_a_duration_except_zero(text in ".{0,40}") {
             let read = (parse_size(&text).is_ok(), parse_duration(&text).is_ok());
             prop_assert!(read != (true, true) || text.starts_with('0'));
         }

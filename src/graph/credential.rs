@@ -1,7 +1,8 @@
 //! What an app presents as a credential, and how to tell a credential from the lack of one.
 
 /// What is done with a credential that the app sends itself (`heal.client_credentials`).
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, schemars::JsonSchema, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum ClientCredentialPolicy {
     /// It is taken out and ours is used: the app's is taken for a stale copy.
     #[default]

@@ -56,14 +56,17 @@ struct DelayedWriteError {
 }
 
 /// The HTTP versions for the upstream.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, schemars::JsonSchema, serde::Deserialize)]
 pub enum HttpVersion {
     /// The version that ALPN selects, HTTP/2 preferred.
     #[default]
+    #[serde(rename = "auto")]
     Auto,
     /// HTTP/1.1 only.
+    #[serde(rename = "1.1")]
     Http1,
     /// HTTP/2 only.
+    #[serde(rename = "2")]
     Two,
 }
 

@@ -35,7 +35,8 @@ use crate::graph::{Explanation, GraphError, RejectionReason, explain};
 use crate::token::{Credential, Generation, RefreshError};
 
 /// What becomes of requests while the token is known to be dead and no newer one is there (`heal.dead_token`).
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, schemars::JsonSchema, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum DeadTokenPolicy {
     /// One a second is sent, to see whether it still is; the others are answered with Graph's last rejection.
     #[default]

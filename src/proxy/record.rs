@@ -12,7 +12,8 @@ use crate::graph::{RejectionReason, Target, Verdict};
 use crate::token::Generation;
 
 /// Which requests are written to the log.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, schemars::JsonSchema, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum AccessLogFilter {
     /// None.
     None,

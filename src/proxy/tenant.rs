@@ -52,10 +52,20 @@ pub struct Tenant {
 }
 
 /// Which links in answers are made to lead here (`[links]`).
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, schemars::JsonSchema, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct LinkRewriteConfig {
     /// Those to WhatsApp media.
     pub media: bool,
     /// Those to the next and the previous page.
     pub paging: bool,
+}
+
+impl Default for LinkRewriteConfig {
+    fn default() -> Self {
+        Self {
+            media: true,
+            paging: false,
+        }
+    }
 }

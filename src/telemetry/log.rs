@@ -34,7 +34,8 @@ pub struct LogSettings {
 }
 
 /// The format of a line.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, schemars::JsonSchema, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// Text if stdout is a terminal, otherwise JSON.
     #[default]
@@ -46,7 +47,8 @@ pub enum LogFormat {
 }
 
 /// The severity of an event.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, schemars::JsonSchema, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum LogLevel {
     /// A request or a token was lost.
     Error,

@@ -55,7 +55,7 @@ async fn whether_a_missing_token_matters_is_configured() {
     ] {
         let home = TestProxyBuilder::new()
             .empty()
-            .with(|config| config.ready = policy)
+            .with(|config| config.ready.tokens = policy)
             .start()
             .await;
         let answer = home.admin_get("/readyz").await;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use graphward::config::{Config, ENV_VARS, Overrides};
+use graphward::config::{Config, ENV_VARS, EnvVars, Overrides};
 
 use super::{read, root, text_files};
 
@@ -374,7 +374,7 @@ fn assert_valid_config(path: &str, text: &str) {
         config: Some(file),
         ..Overrides::default()
     };
-    if let Err(error) = Config::load(flags, &|_| None) {
+    if let Err(error) = Config::load(flags, &EnvVars::new()) {
         panic!("{path}: {error}\n{text}");
     }
 }

@@ -12,7 +12,7 @@ use super::{
     TestTasks, log,
 };
 use graphward::app::{self, Dependencies, MissingToken, RunOutcome, ServerHandle, StopSignal};
-use graphward::config::{Config, Overrides, SecretRef};
+use graphward::config::{Config, EnvVars, Overrides, SecretRef};
 use graphward::graph::ProofMode;
 use graphward::net::{Lifecycle, Listener, Stage};
 use graphward::token::{TokenHandle, TokenProvider};
@@ -63,7 +63,7 @@ impl TestProxyBuilder {
         };
         Self {
             protocols: Protocols::new(Protocol::Http1, Protocol::Http1),
-            config: Config::load(flags, &|_| None).unwrap().config,
+            config: Config::load(flags, &EnvVars::new()).unwrap().config,
             has_renewer: false,
             token: Some(FIRST_TOKEN.to_owned()),
             require_token: false,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
 
 use graphward::app::{self, Dependencies, MissingToken, RunOutcome, ServerHandle, StopSignal};
-use graphward::config::{Config, Overrides};
+use graphward::config::{Config, EnvVars, Overrides};
 use graphward::net::Stage;
 use tokio::sync::{mpsc, oneshot};
 
@@ -88,7 +88,7 @@ impl TestProxy {
             config: Some(proxy_config.write(dir.path(), port)),
             ..Overrides::default()
         };
-        let config = Config::load(flags, &|_name| None).unwrap().config;
+        let config = Config::load(flags, &EnvVars::new()).unwrap().config;
         let (ready_sender, ready_receiver) = std::sync::mpsc::channel();
         let (stop_signals, stop_receiver) = mpsc::channel(2);
         let thread = thread::spawn(move || {

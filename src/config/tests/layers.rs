@@ -1,37 +1,33 @@
-use std::collections::HashMap;
+//! Flags over environment over file over defaults, and which file it is.
 
-use super::super::settings::TokenSource;
 use super::*;
-use crate::source::decode::Format;
-use crate::telemetry::LogLevel;
 
 /// A configuration file in a directory of its own, and an environment.
-struct House {
-    place: tempfile::TempDir,
-    env: HashMap<&'static str, String>,
+struct Setup {
+    directory: tempfile::TempDir,
+    env: EnvVars,
 }
 
-impl House {
+impl Setup {
     fn new(file: &str) -> Self {
-        let place = tempfile::tempdir().unwrap();
-        std::fs::write(place.path().join("graphward.toml"), file).unwrap();
-        let env = HashMap::new();
-        Self { place, env }
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("graphward.toml"), file).unwrap();
+        let env = EnvVars::new();
+        Self { directory, env }
     }
 
     fn env(mut self, name: &'static str, value: &str) -> Self {
-        self.env.insert(name, value.to_owned());
+        self.env.insert(name.to_owned(), value.to_owned());
         self
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.place.path().join(name)
+        self.directory.path().join(name)
     }
 
     fn load(&self, flags: Overrides) -> Result<LoadedConfig, ConfigError> {
-        let env = |name: &str| self.env.get(name).cloned();
         let (first, second) = (self.path("graphward.toml"), self.path("etc.toml"));
-        Config::load_from(flags, &env, &[&first, &second])
+        Config::load_from(flags, &self.env, &[&first, &second])
     }
 }
 
@@ -40,40 +36,41 @@ fn flags() -> Overrides {
 }
 
 fn file(path: &str) -> TokenSource {
-    TokenSource::File {
+    TokenSource::File(FileSourceConfig {
         path: PathBuf::from(path),
-        format: Format::Raw,
+        key: None,
+        pointer: None,
         fernet_keys: Vec::new(),
-    }
+    })
 }
 
 #[test]
 fn flags_win_over_the_environment_over_the_file_over_the_defaults() {
     let text = "[log]\nlevel = \"error\"\n[upstream]\norigin = \"https://file\"\n[listen]\nadmin = \"127.0.0.1:1\"";
-    let house = House::new(text)
+    let setup = Setup::new(text)
         .env("GRAPHWARD_LOG", "debug")
         .env("GRAPHWARD_ORIGIN", "https://env");
     let mut flags = flags();
     flags.log = Some("trace".to_owned());
-    let loaded = house.load(flags).unwrap();
+    let loaded = setup.load(flags).unwrap();
     let config = &loaded.config;
-    assert_eq!(config.log.settings.level, LogLevel::Trace);
+    assert_eq!(config.log.level, LogLevel::Trace);
     assert_eq!(config.upstream.origin, "https://env");
     assert_eq!(config.listen.admin.to_string(), "127.0.0.1:1");
     assert_eq!(config.listen.proxy[0].to_string(), "127.0.0.1:8080");
 
     let place = |key| loaded.provenance.get(key).map(ToString::to_string);
-    let path = house.path("graphward.toml");
+    let path = setup.path("graphward.toml");
     assert_eq!(place("log.level").as_deref(), Some("--log"));
     assert_eq!(place("upstream.origin").as_deref(), Some("GRAPHWARD_ORIGIN"));
-    assert_eq!(place("listen.admin"), Some(format!("{}:6", path.display())));
+    assert_eq!(place("listen.admin"), Some(format!("`{}:6`", path.display())));
     assert_eq!(place("listen.proxy"), None);
     assert_eq!(loaded.file, Some(path));
 }
 
 #[test]
-fn every_variable_and_every_flag_reaches_its_key() {
-    let house = House::new("")
+fn the_common_variables_and_every_flag_reach_their_keys() {
+    let setup = Setup::new("")
         .env("GRAPHWARD_LISTEN", "127.0.0.1:1, unix:/a.sock")
         .env("GRAPHWARD_ADMIN", "127.0.0.1:2")
         .env("GRAPHWARD_ORIGIN", "https://env")
@@ -81,7 +78,7 @@ fn every_variable_and_every_flag_reaches_its_key() {
         .env("GRAPHWARD_TOKEN_FILE", "env.token")
         .env("GRAPHWARD_APP_ID", "1")
         .env("GRAPHWARD_LOG", "warn");
-    let by_env = house.load(flags()).unwrap().config;
+    let by_env = setup.load(flags()).unwrap().config;
     assert_eq!(by_env.listen.proxy.len(), 2);
     assert_eq!(by_env.listen.proxy[1].to_string(), "unix:/a.sock");
     assert_eq!(by_env.listen.admin.to_string(), "127.0.0.1:2");
@@ -89,7 +86,7 @@ fn every_variable_and_every_flag_reaches_its_key() {
     assert_eq!(by_env.upstream.ca_file, Some(PathBuf::from("env.pem")));
     assert_eq!(by_env.token.sources, [file("env.token")]);
     assert_eq!(by_env.app.id.as_deref(), Some("1"));
-    assert_eq!(by_env.log.settings.level, LogLevel::Warn);
+    assert_eq!(by_env.log.level, LogLevel::Warn);
 
     let said = |text: &str| Some(text.to_owned());
     let by_flag = Overrides {
@@ -103,7 +100,7 @@ fn every_variable_and_every_flag_reaches_its_key() {
         app_secret_file: said("flag.secret"),
         log: said("error"),
     };
-    let by_flag = house.load(by_flag).unwrap().config;
+    let by_flag = setup.load(by_flag).unwrap().config;
     assert_eq!(by_flag.listen.proxy.len(), 1);
     assert_eq!(by_flag.listen.proxy[0].to_string(), "127.0.0.1:3");
     assert_eq!(by_flag.listen.admin.to_string(), "127.0.0.1:4");
@@ -111,124 +108,117 @@ fn every_variable_and_every_flag_reaches_its_key() {
     assert_eq!(by_flag.upstream.ca_file, Some(PathBuf::from("flag.pem")));
     assert_eq!(by_flag.token.sources, [file("flag.token")]);
     assert_eq!(by_flag.app.id.as_deref(), Some("2"));
-    assert_eq!(by_flag.log.settings.level, LogLevel::Error);
+    assert_eq!(by_flag.log.level, LogLevel::Error);
 }
 
 #[test]
 fn the_token_in_the_environment_is_a_source_and_never_part_of_the_configuration() {
-    let house = House::new("[token]\nsource = { file = \"/file\" }").env("GRAPHWARD_TOKEN", "EAAGhunter2");
-    let loaded = house.load(flags()).unwrap();
+    let setup = Setup::new("[token]\nsource = { file = \"/file\" }").env("GRAPHWARD_TOKEN", "EAAGhunter2");
+    let loaded = setup.load(flags()).unwrap();
     let name = "GRAPHWARD_TOKEN".to_owned();
-    assert_eq!(loaded.config.token.sources, [TokenSource::Env { name }]);
+    assert_eq!(
+        loaded.config.token.sources,
+        [TokenSource::Env(EnvSourceConfig { name })]
+    );
     assert!(!format!("{loaded:?}").contains("hunter2"));
 }
 
 #[test]
 fn two_variables_for_one_token_contradict_each_other_unless_a_flag_settles_it() {
-    let house = House::new("")
+    let setup = Setup::new("")
         .env("GRAPHWARD_TOKEN", "EAAGhunter2")
         .env("GRAPHWARD_TOKEN_FILE", "/a");
-    let error = house.load(flags()).unwrap_err().to_string();
-    assert!(error.contains("GRAPHWARD_TOKEN: token.source: is set, and so is GRAPHWARD_TOKEN_FILE"));
+    let error = setup.load(flags()).unwrap_err().to_string();
+    assert!(error.contains("GRAPHWARD_TOKEN: token.source: is set together with GRAPHWARD_TOKEN_FILE"));
     assert!(!error.contains("hunter2"));
     let mut flags = flags();
     flags.token_file = Some("/b".to_owned());
-    assert_eq!(house.load(flags).unwrap().config.token.sources, [file("/b")]);
+    assert_eq!(setup.load(flags).unwrap().config.token.sources, [file("/b")]);
 }
 
 #[test]
-fn an_empty_variable_is_as_good_as_none() {
-    let house = House::new("[upstream]\norigin = \"https://file\"")
+fn an_empty_variable_counts_as_unset() {
+    let setup = Setup::new("[upstream]\norigin = \"https://file\"")
         .env("GRAPHWARD_ORIGIN", "")
         .env("GRAPHWARD_TOKEN", "")
         .env("GRAPHWARD_CONFIG", "");
-    let config = house.load(flags()).unwrap().config;
+    let config = setup.load(flags()).unwrap().config;
     assert_eq!(config.upstream.origin, "https://file");
     assert_eq!(config.token.sources, [file("/run/graphward/token")]);
 }
 
 #[test]
-fn faults_name_the_variable_or_the_flag_and_a_hidden_fault_is_one_too() {
-    let house = House::new("[log]\nlevel = \"loud\"")
+fn errors_name_the_variable_or_the_flag_and_a_hidden_value_is_checked_too() {
+    let setup = Setup::new("[log]\nlevel = \"loud\"")
         .env("GRAPHWARD_LISTEN", "127.0.0.1:1,")
         .env("GRAPHWARD_LOG", "info");
     let mut flags = flags();
     flags.origin = Some("http://a".to_owned());
-    let error = house.load(flags).unwrap_err();
+    let error = setup.load(flags).unwrap_err();
     let shown: Vec<_> = error.diagnostics().iter().map(ToString::to_string).collect();
     assert_eq!(shown.len(), 3, "{shown:#?}");
-    assert!(shown[0].contains("graphward.toml:2: log.level: must be one of"));
+    assert!(shown[0].contains("graphward.toml:2`: log.level: must be one of"));
     assert!(shown[1].starts_with("GRAPHWARD_LISTEN: listen.proxy: must be an IP address"));
     assert!(shown[2].starts_with("--origin: upstream.origin: must begin with https://"));
 }
 
 #[test]
 fn a_list_of_sources_gives_way_to_the_one_that_a_variable_names() {
-    let house =
-        House::new("[[token.source]]\nfile = \"/a\"\n[[token.source]]\nenv = \"B\"").env("GRAPHWARD_APP_ID", "twelve");
-    let error = house.load(flags()).unwrap_err().to_string();
-    assert!(error.contains("GRAPHWARD_APP_ID: app.id: must be an id"), "{error}");
-    let house = house.env("GRAPHWARD_APP_ID", "");
-    assert_eq!(house.load(flags()).unwrap().config.token.sources.len(), 2);
-    let house = house.env("GRAPHWARD_TOKEN_FILE", "/c");
-    assert_eq!(house.load(flags()).unwrap().config.token.sources, [file("/c")]);
+    let setup =
+        Setup::new("[[token.source]]\nfile = \"/a\"\n[[token.source]]\nenv = \"B\"").env("GRAPHWARD_APP_ID", "twelve");
+    let error = setup.load(flags()).unwrap_err().to_string();
+    assert!(
+        error.contains("GRAPHWARD_APP_ID: app.id: must be a numeric id"),
+        "{error}"
+    );
+    let setup = setup.env("GRAPHWARD_APP_ID", "");
+    assert_eq!(setup.load(flags()).unwrap().config.token.sources.len(), 2);
+    let setup = setup.env("GRAPHWARD_TOKEN_FILE", "/c");
+    assert_eq!(setup.load(flags()).unwrap().config.token.sources, [file("/c")]);
 }
 
 #[test]
 fn the_file_is_the_one_named_or_the_first_one_found() {
-    let house = House::new("[log]\nlevel = \"error\"");
-    let level = |loaded: LoadedConfig| loaded.config.log.settings.level;
+    let setup = Setup::new("[log]\nlevel = \"error\"");
+    let level = |loaded: LoadedConfig| loaded.config.log.level;
     for (name, text) in [("etc.toml", "warn"), ("env.toml", "debug"), ("flag.toml", "trace")] {
-        std::fs::write(house.path(name), format!("[log]\nlevel = \"{text}\"")).unwrap();
+        std::fs::write(setup.path(name), format!("[log]\nlevel = \"{text}\"")).unwrap();
     }
-    assert_eq!(level(house.load(flags()).unwrap()), LogLevel::Error);
+    assert_eq!(level(setup.load(flags()).unwrap()), LogLevel::Error);
 
-    let env = house.path("env.toml");
-    let house = house.env("GRAPHWARD_CONFIG", env.to_str().unwrap());
-    assert_eq!(level(house.load(flags()).unwrap()), LogLevel::Debug);
+    let env = setup.path("env.toml");
+    let setup = setup.env("GRAPHWARD_CONFIG", env.to_str().unwrap());
+    assert_eq!(level(setup.load(flags()).unwrap()), LogLevel::Debug);
     let mut flag = flags();
-    flag.config = Some(house.path("flag.toml"));
-    assert_eq!(level(house.load(flag).unwrap()), LogLevel::Trace);
+    flag.config = Some(setup.path("flag.toml"));
+    assert_eq!(level(setup.load(flag).unwrap()), LogLevel::Trace);
 
-    let house = house.env("GRAPHWARD_CONFIG", "");
-    std::fs::remove_file(house.path("graphward.toml")).unwrap();
-    assert_eq!(level(house.load(flags()).unwrap()), LogLevel::Warn);
-    std::fs::remove_file(house.path("etc.toml")).unwrap();
-    let loaded = house.load(flags()).unwrap();
+    let setup = setup.env("GRAPHWARD_CONFIG", "");
+    std::fs::remove_file(setup.path("graphward.toml")).unwrap();
+    assert_eq!(level(setup.load(flags()).unwrap()), LogLevel::Warn);
+    std::fs::remove_file(setup.path("etc.toml")).unwrap();
+    let loaded = setup.load(flags()).unwrap();
     assert_eq!((loaded.file.is_none(), level(loaded)), (true, LogLevel::Info));
 }
 
 #[test]
 fn a_named_file_has_to_be_there_and_a_found_one_readable() {
-    let house = House::new("");
+    let setup = Setup::new("");
     let mut flag = flags();
-    flag.config = Some(house.path("absent.toml"));
-    let error = house.load(flag).unwrap_err().to_string();
+    flag.config = Some(setup.path("absent.toml"));
+    let error = setup.load(flag).unwrap_err().to_string();
     assert!(
         error.contains("--config: cannot read the configuration file"),
         "{error}"
     );
 
-    let path = house.path("graphward.toml");
+    let path = setup.path("graphward.toml");
     std::fs::write(&path, b"# \xff").unwrap();
-    let error = house.load(flags()).unwrap_err().to_string();
-    assert!(error.contains("it is not UTF-8 text"), "{error}");
+    let error = setup.load(flags()).unwrap_err().to_string();
+    assert!(error.contains("not valid UTF-8"), "{error}");
 
     std::fs::remove_file(&path).unwrap();
     std::fs::create_dir(&path).unwrap();
-    let error = house.load(flags()).unwrap_err().to_string();
+    let error = setup.load(flags()).unwrap_err().to_string();
     assert!(error.contains("cannot read the configuration file"), "{error}");
-}
-
-#[test]
-fn no_variable_is_read_but_the_ones_we_say() {
-    let asked = std::cell::RefCell::new(std::collections::BTreeSet::new());
-    let env = |name: &str| {
-        asked.borrow_mut().insert(name.to_owned());
-        None
-    };
-    Config::load_from(flags(), &env, &[]).unwrap();
-    let said = super::super::environment::ENV_VARS.into_iter();
-    let said = said.map(str::to_owned).collect();
-    assert_eq!(asked.into_inner(), said);
 }

@@ -1,8 +1,5 @@
 //! Sources, renewers, stores: what is read, and what is refused.
 
-use std::path::PathBuf;
-
-use super::super::super::settings::{ExecCommand, MaybeSecret, RenewerConfig, SecretRef, TokenSource};
 use super::*;
 use crate::renew::TokenLifetime;
 use crate::source::decode::Format;
@@ -23,12 +20,13 @@ fn secret_file(path: &str) -> SecretRef {
 
 #[test]
 fn sources_are_one_place_or_a_list_in_order_inline_or_not() {
-    let one = TokenSource::File {
+    let one = TokenSource::File(FileSourceConfig {
         path: PathBuf::from("/a"),
-        format: Format::Key("K".to_owned()),
+        key: Some("K".to_owned()),
+        pointer: None,
         fernet_keys: vec![secret_file("/k"), SecretRef::Env("OLD".to_owned())],
-    };
-    let other = TokenSource::Env { name: "B".to_owned() };
+    });
+    let other = TokenSource::Env(EnvSourceConfig { name: "B".to_owned() });
     let keys = "fernet_key = [{ file = \"/k\" }, { env = \"OLD\" }]";
     assert_eq!(
         sources(&format!("[token]\nsource = {{ file = \"/a\", key = \"K\", {keys} }}")),
@@ -52,19 +50,13 @@ fn a_service_has_an_address_headers_and_a_rhythm() {
         poll_interval = "30s"
         timeout = "2s"
     "#;
-    let [
-        TokenSource::Http {
-            call,
-            poll_interval: every,
-        },
-    ] = &sources(text)[..]
-    else {
+    let [TokenSource::Http(call)] = &sources(text)[..] else {
         panic!("not a service");
     };
     assert_eq!(call.url.path(), "/tenants/acme/credentials/meta");
-    assert_eq!(call.format, Format::Pointer("/accessToken".to_owned()));
+    assert_eq!(call.format(), Format::Pointer("/accessToken".to_owned()));
     assert_eq!(
-        (*every, call.timeout),
+        (call.poll_interval, call.timeout),
         (Duration::from_secs(30), Duration::from_secs(2))
     );
     let headers: Vec<_> = call
@@ -76,43 +68,35 @@ fn a_service_has_an_address_headers_and_a_rhythm() {
     let key = MaybeSecret::Ref(secret_file("/k"));
     assert_eq!(headers, [("x-tenant", &acme), ("authorization", &key)]);
 
-    let [
-        TokenSource::Http {
-            call,
-            poll_interval: every,
-        },
-    ] = &sources("[token]\nsource = { http = \"https://a\" }")[..]
-    else {
+    let [TokenSource::Http(call)] = &sources("[token]\nsource = { http = \"https://a\" }")[..] else {
         panic!("not a service");
     };
     assert_eq!(
-        (*every, call.timeout),
+        (call.poll_interval, call.timeout),
         (Duration::from_secs(60), Duration::from_secs(5))
     );
-    assert!(call.headers.is_empty() && call.format == Format::Raw);
+    assert!(call.headers.is_empty() && call.format() == Format::Raw);
 }
 
 #[test]
 fn a_command_is_a_list_of_words() {
     let text = "[token]\nsource = { exec = [\"a\", \"\"], key = \"T\", poll_interval = \"1h\", timeout = \"1s\", keep_env = [\"X\"] }";
-    let command = ExecCommand {
+    let command = ExecSourceConfig {
         argv: vec!["a".to_owned(), String::new()],
-        format: Format::Key("T".to_owned()),
+        key: Some("T".to_owned()),
+        pointer: None,
         timeout: Duration::from_secs(1),
+        poll_interval: Some(Duration::from_secs(3600)),
         keep_env: vec!["X".to_owned()],
     };
-    let poll_interval = Some(Duration::from_secs(3600));
-    assert_eq!(sources(text), [TokenSource::Exec { command, poll_interval }]);
-    let [
-        TokenSource::Exec {
-            command,
-            poll_interval: None,
-        },
-    ] = &sources("[token]\nsource = { exec = [\"a\"] }")[..]
-    else {
+    assert_eq!(sources(text), [TokenSource::Exec(command)]);
+    let [TokenSource::Exec(command)] = &sources("[token]\nsource = { exec = [\"a\"] }")[..] else {
         panic!("not a command");
     };
-    assert_eq!(command.timeout, Duration::from_secs(10));
+    assert_eq!(
+        (command.timeout, command.poll_interval),
+        (Duration::from_secs(10), None)
+    );
 }
 
 #[test]
@@ -138,7 +122,7 @@ fn a_database_has_a_query_and_may_have_all_the_rest() {
     assert_eq!(row.listen.as_deref(), Some("token_changed"));
     assert_eq!(row.poll_interval, Duration::from_secs(5));
     assert_eq!(row.fernet_keys, [SecretRef::Env("KEY".to_owned())]);
-    assert_eq!(row.ca_file, Some(PathBuf::from("ca.pem")));
+    assert_eq!(row.ca_file, Some(PathBuf::from("/etc/ca.pem")));
 
     let least = "[token]\nsource = { postgres = { env = \"DATABASE_URL\" }, query = \"SELECT 1\" }";
     let [TokenSource::Postgres(row)] = &sources(least)[..] else {
@@ -166,8 +150,8 @@ fn a_renewal_is_one_of_six() {
         lifetime: TokenLifetime::Default,
     };
     assert_eq!(renewal(mint), minted);
-    assert_eq!(renewal("{ instagram = {} }"), RenewerConfig::Instagram);
-    assert_eq!(renewal("{ threads = {} }"), RenewerConfig::Threads);
+    assert_eq!(renewal("{ instagram = {} }"), RenewerConfig::Instagram {});
+    assert_eq!(renewal("{ threads = {} }"), RenewerConfig::Threads {});
     let RenewerConfig::Http(call) = renewal("{ http = \"https://a/b\", pointer = \"/t\", timeout = \"1s\" }") else {
         panic!("not a service");
     };
@@ -178,7 +162,7 @@ fn a_renewal_is_one_of_six() {
     assert_eq!(command.argv, ["new-token"]);
     assert_eq!(
         read("[token.renew]\nthreads = {}").unwrap().token.renew,
-        Some(RenewerConfig::Threads)
+        Some(RenewerConfig::Threads {})
     );
     assert_eq!(read("[token]\nrenew = {}\nstore = {}").unwrap(), read("").unwrap());
 }
@@ -203,7 +187,7 @@ fn every_key_of_a_tokens_life_can_be_changed() {
     assert_eq!(config.app.id.as_deref(), Some("12"));
     let token = &config.token;
     assert_eq!(token.sources.len(), 2);
-    assert!(!token.verify && token.renew == Some(RenewerConfig::Threads));
+    assert!(!token.verify && token.renew == Some(RenewerConfig::Threads {}));
     let store = token.store.as_ref().unwrap();
     assert_eq!(store.path, PathBuf::from("/var/lib/graphward/token"));
     assert_eq!(store.fernet_keys, [SecretRef::Env("KEY".to_owned())]);

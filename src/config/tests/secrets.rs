@@ -1,12 +1,12 @@
 use proptest::prelude::*;
 
-use super::{fault, faults, read};
+use super::{error, errors, read};
 use crate::config::SecretRef;
 
 const TOKEN: &str = "EAAGm0PX4ZCpsBAKZAhunter2hunter2";
 
 #[test]
-fn a_secret_in_the_file_is_refused_and_never_said() {
+fn a_secret_in_the_file_is_refused_and_never_repeated() {
     for text in [
         "[token]\ntoken = \"SECRET\"",
         "[token]\naccess_token = \"SECRET\"",
@@ -36,9 +36,9 @@ fn a_secret_in_the_file_is_refused_and_never_said() {
         "token = \"SECRET\"",
         "access_token = \"SECRET\"",
     ] {
-        let said = fault(&text.replace("SECRET", TOKEN));
+        let said = error(&text.replace("SECRET", TOKEN));
         assert!(
-            said.contains("a secret never stands in the configuration itself"),
+            said.contains("secrets must not appear in the configuration file"),
             "{said}"
         );
         assert!(!said.contains("EAA") && !said.contains("hunter2"), "{said}");
@@ -48,14 +48,14 @@ fn a_secret_in_the_file_is_refused_and_never_said() {
         "[token]\nsource = \"hunter2\"",
         "[token]\nsource = { token = \"hunter2\" }",
     ] {
-        assert!(!fault(text).contains("hunter2"), "{text}");
+        assert!(!error(text).contains("hunter2"), "{text}");
     }
 }
 
 #[test]
-fn a_secret_in_the_place_of_a_file_or_a_variable_is_not_said() {
-    let address = fault("[alerts]\nurl = { file = \"https://hooks.slack.com/services/hunter2\" }");
-    assert!(address.contains("must be the path of a file"), "{address}");
+fn a_secret_in_the_place_of_a_file_or_a_variable_is_not_repeated() {
+    let address = error("[alerts]\nurl = { file = \"https://hooks.slack.com/services/hunter2\" }");
+    assert!(address.contains("must be a file path"), "{address}");
     assert!(!address.contains("hunter2"), "{address}");
     for secret in ["ab3456789012345678901234567890cd", "hunter2hunter2hunter2"] {
         for place in [SecretRef::Env(secret.to_owned()), SecretRef::File(secret.into())] {
@@ -91,7 +91,7 @@ proptest! {
             "[token]\nsource = { postgres = \"postgres://a\", query = \"SELECT 1\", listen = \"SECRET\\u0000\" }",
             "[app]\nid = \"x SECRET\"",
         ];
-        let said = faults(&texts[place].replace("SECRET", &token)).join("\n");
+        let said = errors(&texts[place].replace("SECRET", &token)).join("\n");
         for part in token.split(['|', '-', '_']).filter(|part| part.len() > 4) {
             prop_assert!(!said.contains(part), "{}", said);
         }

@@ -1,42 +1,60 @@
-mod faults;
-mod lives;
+mod environment;
+mod errors;
+mod layers;
 mod refused;
+mod schema;
 mod secrets;
+mod syntax;
+mod token_lifecycle;
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::super::fault::ConfigError;
-use super::super::file::parse;
-use super::super::{renew, source};
+use super::keys::Keys;
+use super::layers::of_text;
+use super::tree::Node;
 use super::*;
+use crate::admin::ReadinessPolicy;
+use crate::graph::ClientCredentialPolicy;
+use crate::net::HttpVersion;
+use crate::proxy::{AccessLogFilter, DeadTokenPolicy, Spool};
+use crate::telemetry::{LogFormat, LogLevel};
 
-/// What a file resolves to, or the lines of the message.
+/// The configuration of a file, `/etc/g.toml`, or the lines of the message.
 fn read(text: &str) -> Result<Config, Vec<String>> {
-    let path: Arc<Path> = Arc::from(Path::new("g.toml"));
-    let config = parse(&path, text).and_then(|file| resolve(Layers::new(file)));
-    config.map(|(config, _)| config).map_err(|faults| {
-        let error = ConfigError::new(faults).to_string();
-        error.lines().skip(1).map(|line| line.trim().to_owned()).collect()
+    of_text(text).map_err(|error| {
+        let message = error.to_string();
+        message.lines().skip(1).map(|line| line.trim().to_owned()).collect()
     })
 }
 
+/// The errors of a text that is refused.
 #[track_caller]
-fn faults(text: &str) -> Vec<String> {
+fn errors(text: &str) -> Vec<String> {
     read(text).expect_err("should be refused")
 }
 
-/// The one fault of a text.
+/// The one error of a text.
 #[track_caller]
-fn fault(text: &str) -> String {
-    let faults = faults(text);
-    assert_eq!(faults.len(), 1, "{faults:#?}");
-    faults.concat()
+fn error(text: &str) -> String {
+    let errors = errors(text);
+    assert_eq!(errors.len(), 1, "{errors:#?}");
+    errors.concat()
 }
 
-const SIDECAR: &str = include_str!("../../../config/sidecar.toml");
-const MINIMAL: &str = include_str!("../../../config/minimal.toml");
+/// Each text has one error, and it says what to do.
+#[track_caller]
+fn each(texts: &[(&str, &str)]) {
+    for (text, words) in texts {
+        let said = error(text);
+        assert!(said.contains(words), "{text}: {said}");
+    }
+}
+
+const SIDECAR: &str = include_str!("../../config/sidecar.toml");
+const MINIMAL: &str = include_str!("../../config/minimal.toml");
 
 #[test]
 fn the_files_we_ship_are_the_defaults() {
@@ -49,28 +67,23 @@ fn the_files_we_ship_are_the_defaults() {
 
 #[test]
 fn sidecar_toml_shows_every_key_that_exists() {
-    let path: Arc<Path> = Arc::from(Path::new("config/sidecar.toml"));
-    let mut shown = BTreeSet::new();
-    for section in parse(&path, SIDECAR).unwrap() {
-        let Value::Table(entries) = section.said.value else {
-            panic!("{} is not a section", section.key);
-        };
-        shown.extend(entries.iter().map(|entry| format!("{}.{}", section.key, entry.key)));
-    }
-    let mut layers = Layers::default();
-    drop(ask(&mut layers));
-    let exist: BTreeSet<_> = layers.asked().iter().map(ToString::to_string).collect();
-    assert_eq!(shown, exist);
-    let within = source::KINDS.iter().chain(&source::OTHERS);
-    let within = within.chain(&renew::KINDS).chain(&renew::OTHERS);
-    let mint = ["scopes", "set_token_expires_in_60_days", "system_user"];
-    for key in within.chain(&mint) {
-        assert!(SIDECAR.contains(&format!("{key} = ")), "{key}");
+    let file = Node::parse(&Arc::from(Path::new("config/sidecar.toml")), SIDECAR).unwrap_or_else(|_| panic!());
+    let sections = file.entries().iter();
+    let shown: BTreeSet<_> = sections
+        .flat_map(|(section, table)| table.entries().iter().map(move |(key, _)| format!("{section}.{key}")))
+        .collect();
+    let keys = Keys::new();
+    let (settings, below): (Vec<_>, Vec<_>) = keys.settings().partition(|path| path.split('.').count() == 2);
+    let settings: BTreeSet<_> = settings.into_iter().map(str::to_owned).collect();
+    assert_eq!(shown, settings);
+    for path in below {
+        let (_, key) = path.rsplit_once('.').unwrap();
+        assert!(SIDECAR.contains(&format!("{key} = ")), "{path}");
     }
 }
 
 #[test]
-fn what_becomes_of_requests_with_a_dead_token_can_be_chosen() {
+fn the_handling_of_requests_with_a_dead_token_can_be_chosen() {
     for (text, expected) in [
         ("", DeadTokenPolicy::Probe),
         ("[heal]\ndead_token = \"probe\"", DeadTokenPolicy::Probe),
@@ -127,14 +140,14 @@ fn every_key_can_be_changed() {
     let tls = listen.tls.as_ref().unwrap();
     assert_eq!(
         (tls.cert.as_path(), tls.key.as_path()),
-        (Path::new("c.pem"), Path::new("k.pem"))
+        (Path::new("/etc/c.pem"), Path::new("/etc/k.pem"))
     );
     assert_eq!(listen.tunnel_hosts, ["api.example.com"]);
     let upstream = &config.upstream;
     assert_eq!(upstream.origin, "https://[::1]:8443");
     assert_eq!(upstream.authority(), "[::1]:8443");
     assert_eq!(upstream.host(), "[::1]");
-    assert_eq!(upstream.ca_file.as_deref(), Some(Path::new("ca.pem")));
+    assert_eq!(upstream.ca_file.as_deref(), Some(Path::new("/etc/ca.pem")));
     assert_eq!(upstream.http, HttpVersion::Http1);
     assert_eq!(upstream.connections.get(), 64);
     assert!(upstream.via);
@@ -152,8 +165,8 @@ fn every_key_can_be_changed() {
     assert_eq!((heal.body_disk, heal.disk_total), (1, 1 << 40));
     assert_eq!(heal.spool, Spool::Directory(PathBuf::from("/var/spool")));
     assert_eq!(heal.client_credentials, ClientCredentialPolicy::Keep);
-    assert_eq!(config.ready, ReadinessPolicy::Ignore);
-    assert_eq!(config.log.settings.format, LogFormat::Text);
-    assert_eq!(config.log.settings.level, LogLevel::Trace);
+    assert_eq!(config.ready.tokens, ReadinessPolicy::Ignore);
+    assert_eq!(config.log.format, LogFormat::Text);
+    assert_eq!(config.log.level, LogLevel::Trace);
     assert_eq!(config.log.requests, AccessLogFilter::All);
 }

@@ -1,7 +1,6 @@
-//! What is no source, no renewer and no store.
+//! Invalid sources, renewers and stores.
 
-use super::faults;
-use super::faults::each;
+use super::{each, errors};
 
 #[test]
 fn a_place_is_of_one_kind_and_has_what_that_kind_needs() {
@@ -12,33 +11,36 @@ fn a_place_is_of_one_kind_and_has_what_that_kind_needs() {
         ),
         (
             "[token]\nsource = { file = \"a\", env = \"B\" }",
-            "has `file`, `env`, but is one place: make it a list",
+            "has both `file` and `env`, but has one kind",
         ),
         (
             "[token]\nsource = { env = \"B\", pointer = \"/p\" }",
-            "token.source.pointer: does not go with `env`",
+            "token.source.pointer: is not allowed with `env`",
         ),
-        ("[token]\nsource = { key = \"K\" }", "must be a place"),
-        ("[token]\nsource = {}", "must be a place"),
-        ("[token]\nsource = []", "or a list of places"),
-        ("[token]\nsource = [{}]", "must be a place"),
-        ("[token]\nsource = 7", "not a number"),
-        ("[token]\nsource = { file = \"\" }", "the path of a file"),
-        ("[token]\nsource = { file = 1 }", "a text in quotes"),
+        ("[token]\nsource = { key = \"K\" }", "must be a source"),
+        ("[token]\nsource = {}", "must be a source"),
+        ("[token]\nsource = []", "a list of at least one"),
+        ("[token]\nsource = [{}]", "must be a source"),
+        ("[token]\nsource = 7", "not an integer"),
+        ("[token]\nsource = { file = \"\" }", "a file path"),
+        ("[token]\nsource = { file = 1 }", "a quoted string"),
         ("[token]\nsource = { fil = \"a\" }", "did you mean `file`?"),
         ("[token]\nsource = { postgress = \"a\" }", "did you mean `postgres`?"),
         (
             "[token]\nsource = { file = \"a\", fernetkey = { env = \"B\" } }",
             "did you mean `fernet_key`?",
         ),
-        ("[token]\nsource = { file = \"a\", fernet_key = [] }", "or several"),
+        (
+            "[token]\nsource = { file = \"a\", fernet_key = [] }",
+            "a list of at least one",
+        ),
         (
             "[token]\nsource = { file = \"a\", fernet_key = \"b\" }",
-            "never stands in the configuration itself",
+            "secrets must not appear in the configuration file",
         ),
         (
             "[token]\nsource = { file = \"a\", zzz = 1 }",
-            "it has file, key, pointer, fernet_key",
+            "accepts file, key, pointer, fernet_key",
         ),
         (
             "[token]\nsource = { file = \"a\", pointer = \"access_token\" }",
@@ -48,7 +50,7 @@ fn a_place_is_of_one_kind_and_has_what_that_kind_needs() {
             "[token]\nsource = { file = \"a\", pointer = \"/a~2\" }",
             "a JSON pointer",
         ),
-        ("[token]\nsource = { file = \"a\", key = \"K=\" }", "before the ="),
+        ("[token]\nsource = { file = \"a\", key = \"K=\" }", "before the = sign"),
         ("[token]\nsource = { env = \"A-B\" }", "not its value"),
     ]);
 }
@@ -68,36 +70,39 @@ fn a_command_and_a_database_have_what_they_need() {
         ("[token]\nsource = { exec = \"a b\" }", "must be a list"),
         (
             "[token]\nsource = { exec = [\"a\"], poll_interval = \"0s\" }",
-            "from 100ms to 1d, not 0",
+            "between 100ms and 1d, not 0",
         ),
         (
             "[token]\nsource = { exec = [\"a\"], timeout = \"1h\" }",
-            "from 1ms to 15s, not 1h",
+            "between 1ms and 15s, not 1h",
         ),
         (
             "[token]\nsource = { exec = [\"a\"], keep_env = [\"A=b\"] }",
             "not its value",
         ),
-        ("[token]\nsource = { postgres = \"postgres://a\" }", "lacks `query`"),
+        (
+            "[token]\nsource = { postgres = \"postgres://a\" }",
+            "is missing `query`",
+        ),
         (
             "[token]\nsource = { postgres = \"db:5432\", query = \"SELECT 1\" }",
-            "must be an address",
+            "must be a URL",
         ),
         (
             "[token]\nsource = { postgres = \"postgres://a\", query = \" \" }",
-            "a statement of SQL",
+            "an SQL statement",
         ),
         (
             "[token]\nsource = { postgres = \"postgres://a\", query = \"SELECT 1\", listen = \"\" }",
-            "the name of a channel",
+            "a PostgreSQL channel name",
         ),
         (
             "[token]\nsource = { postgres = \"postgres://a\", query = \"SELECT 1\", update = \"UPDATE a SET b = $2\" }",
-            "the new token, $1",
+            "must use $1, the new token",
         ),
         (
             "[token]\nsource = { postgres = \"postgres://a\", query = \"SELECT 1\", params = [1] }",
-            "a text in quotes",
+            "a quoted string",
         ),
     ]);
 }
@@ -107,17 +112,17 @@ fn a_service_is_addressed_in_full_and_its_headers_are_its_own() {
     each(&[
         (
             "[token]\nsource = { http = \"tenant-service:3007\" }",
-            "with http:// or https://",
+            "an http:// or https:// URL",
         ),
-        ("[token]\nsource = { http = \"ftp://a\" }", "with http:// or https://"),
-        ("[token]\nsource = { http = \"http://\" }", "with http:// or https://"),
+        ("[token]\nsource = { http = \"ftp://a\" }", "an http:// or https:// URL"),
+        ("[token]\nsource = { http = \"http://\" }", "an http:// or https:// URL"),
         (
             "[token]\nsource = { http = \"http://a/{tenant}\" }",
-            "write the name itself",
+            "templates are not supported",
         ),
         (
             "[token]\nsource = { http = \"http://a\", key = \"K\" }",
-            "does not go with `http`",
+            "is not allowed with `http`",
         ),
         (
             "[token]\nsource = { http = \"http://a\", headers = [] }",
@@ -125,15 +130,15 @@ fn a_service_is_addressed_in_full_and_its_headers_are_its_own() {
         ),
         (
             "[token]\nsource = { http = \"http://a\", headers = { \"a b\" = \"c\" } }",
-            "the name of a header",
+            "a header name",
         ),
         (
             "[token]\nsource = { http = \"http://a\", headers = { Host = \"c\" } }",
-            "not for a configuration to set",
+            "graphward sets this header",
         ),
         (
             "[token]\nsource = { http = \"http://a\", headers = { A = \"c\", a = \"d\" } }",
-            "is there twice",
+            "a duplicate key",
         ),
         (
             "[token]\nsource = { http = \"http://a\", headers = { A = \"b\\nc\" } }",
@@ -141,10 +146,10 @@ fn a_service_is_addressed_in_full_and_its_headers_are_its_own() {
         ),
         (
             "[token]\nsource = { http = \"http://a\", headers = { A = 1 } }",
-            "must be { file",
+            "{ file",
         ),
-        ("[alerts]\nurl = \"a\"", "with http:// or https://"),
-        ("[alerts]\nurl = { fil = \"a\" }", "there is no such key"),
+        ("[alerts]\nurl = \"a\"", "an http:// or https:// URL"),
+        ("[alerts]\nurl = { fil = \"a\" }", "unknown key"),
     ]);
 }
 
@@ -153,61 +158,64 @@ fn a_renewal_has_one_way_and_what_the_way_needs() {
     each(&[
         (
             "[token]\nrenew = { exchange = {} }\n[app]\nid = \"1\"",
-            "needs `app.secret`",
+            "requires `app.secret`",
         ),
         (
             "[token]\nrenew = { exchange = {} }\n[app]\nsecret = { env = \"S\" }",
-            "token.renew: `exchange` is done in the app's name: it needs `app.id`",
+            "token.renew: `exchange` requires `app.id`",
         ),
         (
             "[token]\nrenew = { exchange = {}, threads = {} }",
-            "has `exchange`, `threads`, but a token is renewed in one way",
+            "has both `exchange` and `threads`, but has one kind",
         ),
         ("[token]\nrenew = { exchang = {} }", "did you mean `exchange`?"),
         ("[token]\nrenew = { pointer = \"/a\" }", "must be one of"),
         ("[token]\nrenew = \"exchange\"", "must be one of"),
         (
             "[token]\nrenew = { exchange = { sixty_days = true } }",
-            "there is no such key",
+            "unknown key; the table accepts set_token_expires_in_60_days",
         ),
-        ("[token]\nrenew = { exchange = true }", "must be {}"),
-        ("[token]\nrenew = { threads = { a = 1 } }", "there is no such key"),
+        (
+            "[token]\nrenew = { exchange = true }",
+            "must be { set_token_expires_in_60_days = … }",
+        ),
+        ("[token]\nrenew = { threads = { a = 1 } }", "the table takes no keys"),
         (
             "[token]\nrenew = { threads = {}, timeout = \"1s\" }",
-            "does not go with `threads`",
+            "is not allowed with `threads`",
         ),
-        ("[token]\nrenew = { http = \"a\" }", "with http:// or https://"),
+        ("[token]\nrenew = { http = \"a\" }", "an http:// or https:// URL"),
         (
             "[token]\nrenew = { exec = [\"a\"], poll_interval = \"1s\" }",
-            "there is no such key",
+            "unknown key",
         ),
         ("[token]\nstore = \"/a\"", "must be { file"),
         (
             "[token]\nsource = [{ env = \"A\" }, { file = \"/a\" }]\nstore = { file = \"/a\" }",
-            "name another file",
+            "use another file",
         ),
-        ("[token]\nstore = { fernet_key = { env = \"A\" } }", "lacks `file`"),
-        ("[token]\nverify = \"no\"", "true or false"),
-        ("[token]\nrenew_before = \"61d\"", "from 0 to 60d, not 61d"),
+        ("[token]\nstore = { fernet_key = { env = \"A\" } }", "is missing `file`"),
+        ("[token]\nverify = \"no\"", "must be a boolean"),
+        ("[token]\nrenew_before = \"61d\"", "between 0 and 60d, not 61d"),
     ]);
-    let said = faults("[token]\nrenew = { exchange = {} }");
+    let said = errors("[token]\nrenew = { exchange = {} }");
     assert_eq!(said.len(), 2, "{said:#?}");
     let mint = "[app]\nid = \"1\"\nsecret = { env = \"S\" }\n[token.renew.mint]\n";
     for (rest, words) in [
-        ("token = { env = \"A\" }\nscopes = [\"a\"]", "lacks `system_user`"),
-        ("system_user = \"1\"\nscopes = [\"a\"]", "lacks `token`"),
-        ("system_user = \"1\"\ntoken = { env = \"A\" }", "lacks `scopes`"),
+        ("token = { env = \"A\" }\nscopes = [\"a\"]", "is missing `system_user`"),
+        ("system_user = \"1\"\nscopes = [\"a\"]", "is missing `token`"),
+        ("system_user = \"1\"\ntoken = { env = \"A\" }", "is missing `scopes`"),
         (
             "system_user = \"me\"\ntoken = { env = \"A\" }\nscopes = [\"a\"]",
-            "digits alone",
+            "a numeric id",
         ),
         (
             "system_user = \"1\"\ntoken = { env = \"A\" }\nscopes = []",
-            "what the token may do",
+            "must list the token's permissions",
         ),
         (
             "system_user = \"1\"\ntoken = { env = \"A\" }\nscopes = [\"A b\"]",
-            "the name of a permission",
+            "a permission name",
         ),
     ] {
         each(&[(&format!("{mint}{rest}"), words)]);

@@ -1,0 +1,228 @@
+//! Where a value comes from, and what is wrong with it, without repeating a secret.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Everything that is wrong with a configuration, in the order of the file.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ConfigError {
+    diagnostics: Vec<Diagnostic>,
+}
+
+/// One error: where, in which key, and what to do.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Diagnostic {
+    /// Where the value comes from.
+    pub provenance: Provenance,
+    /// The key, `section.key`; empty if the error is not about one.
+    pub key: String,
+    /// What is wrong, and what to do.
+    pub message: String,
+}
+
+/// Where a value comes from. Later ones win: default, file, environment, flag.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub enum Provenance {
+    /// It is not set anywhere.
+    #[default]
+    Default,
+    /// The configuration file.
+    File {
+        /// Its absolute path.
+        path: Arc<Path>,
+        /// Counted from 1; 0 means the file as a whole.
+        line: usize,
+    },
+    /// An environment variable.
+    Environment(Arc<str>),
+    /// A flag of the command line.
+    Flag(&'static str),
+}
+
+// === impl ConfigError ===
+
+impl ConfigError {
+    pub(super) fn new(mut diagnostics: Vec<Diagnostic>) -> Self {
+        diagnostics.sort_by_key(|diagnostic| match &diagnostic.provenance {
+            Provenance::File { line, .. } => (0, *line),
+            Provenance::Environment(_) => (1, 0),
+            Provenance::Flag(_) => (2, 0),
+            Provenance::Default => (3, 0),
+        });
+        Self { diagnostics }
+    }
+
+    /// The errors, at least one.
+    #[must_use]
+    pub fn diagnostics(&self) -> &[Diagnostic] {
+        &self.diagnostics
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.diagnostics.as_slice() {
+            [one] => write!(f, "invalid configuration:\n  {one}"),
+            many => {
+                write!(f, "invalid configuration ({} errors):", many.len())?;
+                many.iter().try_for_each(|diagnostic| write!(f, "\n  {diagnostic}"))
+            }
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+// === impl Diagnostic ===
+
+impl Diagnostic {
+    pub(super) fn new(provenance: &Provenance, key: &str, message: impl Into<String>) -> Self {
+        Self {
+            provenance: provenance.clone(),
+            key: key.to_owned(),
+            message: message.into(),
+        }
+    }
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.key.is_empty() {
+            write!(f, "{}: {}", self.provenance, self.message)
+        } else {
+            write!(f, "{}: {}: {}", self.provenance, self.key, self.message)
+        }
+    }
+}
+
+// === impl Provenance ===
+
+impl fmt::Display for Provenance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File { path, line: 0 } => write!(f, "`{}`", path.display()),
+            Self::File { path, line } => write!(f, "`{}:{line}`", path.display()),
+            Self::Environment(name) => f.write_str(name),
+            Self::Flag(name) => f.write_str(name),
+        }
+    }
+}
+
+/// The error for a secret that is written into the configuration.
+pub(super) const SECRET_IN_CONFIG: &str = "secrets must not appear in the configuration file (value not shown); put the \
+     token in a file and set `source = { file = \"/run/graphward/token\" }` under [token], or in an environment variable \
+     and set `source = { env = \"NAME\" }`";
+/// How to write a reference to a secret.
+pub(super) const SECRET_REF: &str = "{ file = \"/run/graphward/secret\" } or { env = \"NAME\" }";
+
+/// The error for a value that contains a secret in a place where a reference to one is accepted.
+pub(super) fn must_be_referenced(why: &str) -> String {
+    format!("{why}; secrets must not appear in the configuration file (value not shown): write {SECRET_REF}")
+}
+
+/// Quotes a value for a message: shortened, and hidden if it might be a secret.
+pub(super) fn quote(text: &str) -> String {
+    if might_be_secret(text) {
+        return "(not shown: may be a secret)".to_owned();
+    }
+    let shown: String = text.chars().take(60).collect();
+    let more = if shown.len() < text.len() { "…" } else { "" };
+    format!("\"{}{more}\"", shown.escape_debug())
+}
+
+/// A path of keys as a message may show it: a token may have been pasted in the place of a key.
+pub(super) fn shown(path: &str) -> String {
+    if path.split('.').any(|key| key.len() >= 20 && might_be_secret(key)) {
+        return "(key not shown: may be a secret)".to_owned();
+    }
+    path.escape_debug().take(80).collect()
+}
+
+/// The candidate that was probably meant.
+pub(super) fn nearest<'a>(written: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let written = written.to_lowercase();
+    let close = |candidate: &'a str| {
+        let score = strsim::normalized_damerau_levenshtein(&written, candidate);
+        let is_prefix = written.starts_with(candidate) || candidate.starts_with(&written);
+        let is_prefix = is_prefix && written.len().min(candidate.len()) >= 3;
+        (score >= 0.6 || is_prefix).then_some((score, candidate))
+    };
+    candidates
+        .filter_map(close)
+        .max_by(|(one, _), (two, _)| one.total_cmp(two))
+        .map(|(_, candidate)| candidate)
+}
+
+/// Whether a name is one that secrets are given.
+pub(super) fn names_secret(key: &str) -> bool {
+    let key = key.to_lowercase();
+    let endings = ["access_token", "_secret", "password"];
+    matches!(key.as_str(), "token" | "secret" | "bearer") || endings.iter().any(|end| key.ends_with(end))
+}
+
+/// Whether a text might be, or contain, a secret: a token's prefix, credentials in a URL, or a row of letters and digits
+/// that no word consists of. It is used to hide values, so a false positive is better than a leak.
+pub(super) fn might_be_secret(text: &str) -> bool {
+    let long = text
+        .split(|letter: char| !letter.is_ascii_alphanumeric())
+        .any(|row| row.len() >= 20);
+    // The same in the alphabet of URLs, which host names share: there, many digits or mixed cases tell.
+    let random = text
+        .split(|letter: char| !(letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_')))
+        .filter(|row| row.len() >= 20)
+        .any(|row| {
+            let digits = row.bytes().filter(u8::is_ascii_digit).count();
+            let upper = row.bytes().any(|byte| byte.is_ascii_uppercase());
+            let lower = row.bytes().any(|byte| byte.is_ascii_lowercase());
+            digits >= 6 || (upper && (lower || digits > 0))
+        });
+    let marks = ["access_token", "secret", "password", "Bearer ", "@", "|"];
+    long || random || has_token_prefix(text.trim()) || marks.iter().any(|mark| text.contains(mark))
+}
+
+/// Whether a text is certainly one of Meta's tokens. It is used to refuse values, so a miss is better than a false positive.
+pub(super) fn is_token(text: &str) -> bool {
+    let text = text.trim();
+    has_token_prefix(text) && text.len() >= 20 && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+/// Page, user and system user tokens; Instagram; Threads.
+fn has_token_prefix(text: &str) -> bool {
+    ["EAA", "IGQ", "IGAA", "THAA"]
+        .iter()
+        .any(|prefix| text.starts_with(prefix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_might_be_a_secret_is_not_quoted() {
+        for text in [
+            "EAAG1",
+            "123456789012345|hunter2",
+            "hunter2-hunter2_HUNTER2-hunter2",
+            "0123456789abcdef0123456789abcdef",
+            "https://u:hunter2@graph.facebook.com",
+            "https://graph.facebook.com?access_token=x",
+            " Bearer x",
+        ] {
+            assert!(!quote(text).contains(text.trim()), "{text}");
+        }
+        assert_eq!(quote("http://graph.facebook.com"), "\"http://graph.facebook.com\"");
+        assert_eq!(quote("a\nb"), "\"a\\nb\"");
+        assert!(quote(&"a ".repeat(100)).ends_with("…\""));
+    }
+
+    #[test]
+    fn a_host_or_a_path_is_not_taken_for_a_secret() {
+        let host = "\"graph-api-internal-production-eu-west-1.example.com\"";
+        assert_eq!(quote(host.trim_matches('"')), host);
+        assert!(!is_token("/run/EAA0123456789abcdef0123456789abcdef/token"));
+        assert!(!is_token("EAASY_TO_READ_TOKEN_VARIABLE"));
+        assert!(is_token("EAAGm0PX4ZCpsBAKZAtoken0123"));
+    }
+}

@@ -1,0 +1,246 @@
+//! A variable for every key.
+
+use serde_json::Value as Json;
+
+use super::*;
+
+fn load(vars: &[(&str, &str)]) -> Result<LoadedConfig, String> {
+    let vars = vars
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Config::load_from(Overrides::default(), &vars.collect(), &[]).map_err(|error| error.to_string())
+}
+
+/// What else a key's table needs, as variables, and a value that is valid and not the default.
+fn example(path: &str) -> (Vec<(String, &'static str)>, &'static str) {
+    let with = |names: &[(&'static str, &'static str)]| {
+        let names = names.iter().map(|(name, value)| (format!("GRAPHWARD_{name}"), *value));
+        names.collect::<Vec<_>>()
+    };
+    let file = ("TOKEN_SOURCE_FILE", "/a");
+    let http = ("TOKEN_SOURCE_HTTP", "http://a");
+    let exec = ("TOKEN_SOURCE_EXEC", "a,b");
+    let row = [
+        ("TOKEN_SOURCE_POSTGRES", "postgres://a"),
+        ("TOKEN_SOURCE_QUERY", "SELECT 1"),
+    ];
+    let app = [("APP_ID", "1"), ("APP_SECRET", "hunter2")];
+    let mint = [
+        ("TOKEN_RENEW_MINT_SYSTEM_USER", "1"),
+        ("TOKEN_RENEW_MINT_TOKEN_ENV", "A"),
+        ("TOKEN_RENEW_MINT_SCOPES", "a,b"),
+    ];
+    match path {
+        "listen.proxy" | "listen.admin" => (with(&[]), "unix:/run/a.sock"),
+        "listen.tls" | "app.secret" | "token.store" | "token.renew" | "upstream.connect_to" => (with(&[]), "{}"),
+        "listen.tls.cert" => (with(&[("LISTEN_TLS_KEY", "k.pem")]), "c.pem"),
+        "listen.tls.key" => (with(&[("LISTEN_TLS_CERT", "c.pem")]), "k.pem"),
+        "listen.tunnel_hosts" => (
+            with(&[("LISTEN_TLS_KEY", "k.pem"), ("LISTEN_TLS_CERT", "c.pem")]),
+            "a,b",
+        ),
+        "listen.allowed_hosts" | "upstream.hosts" => (with(&[]), "a,b"),
+        "upstream.origin" => (with(&[]), "https://a"),
+        "upstream.http" => (with(&[]), "2"),
+        "upstream.connections" => (with(&[]), "7"),
+        "upstream.via" | "links.paging" => (with(&[]), "true"),
+        "links.media" | "token.verify" => (with(&[]), "false"),
+        "app.id" => (with(&[]), "12"),
+        "app.proof" => (with(&[]), "off"),
+        "token.source" => (with(&[file]), "{}"),
+        "token.source.key" => (with(&[file]), "KEY"),
+        "token.source.pointer" => (with(&[file]), "/a"),
+        "token.source.fernet_key" => (with(&[file, ("TOKEN_SOURCE_FERNET_KEY_FILE", "/k")]), "{}"),
+        "token.source.fernet_key.file" => (with(&[file]), "/k"),
+        "token.source.fernet_key.env" => (with(&[file]), "K"),
+        "token.source.http" => (with(&[]), "http://a/b"),
+        "token.source.headers" => (with(&[http]), "{}"),
+        "token.source.timeout" | "token.source.poll_interval" => (with(&[http]), "7s"),
+        "token.source.exec" => (with(&[]), "vault,read"),
+        "token.source.keep_env" => (with(&[exec]), "A,B"),
+        "token.source.postgres" => (with(&[("TOKEN_SOURCE_QUERY", "SELECT 1")]), "postgres://a/b"),
+        "token.source.postgres.file" | "token.source.ca_file" if path.ends_with("postgres.file") => {
+            (with(&[("TOKEN_SOURCE_QUERY", "SELECT 1")]), "/url")
+        }
+        "token.source.postgres.env" => (with(&[("TOKEN_SOURCE_QUERY", "SELECT 1")]), "URL"),
+        "token.source.query" => (with(&row[..1]), "SELECT 2"),
+        "token.source.params" => (with(&row), "a,b"),
+        "token.source.update" => (with(&row), "UPDATE a SET b = $1"),
+        "token.source.listen" => (with(&row), "changed"),
+        "token.source.ca_file" => (with(&row), "ca.pem"),
+        "token.renew.exchange" | "token.renew.exchange.set_token_expires_in_60_days" => {
+            (with(&app), if path.ends_with("days") { "true" } else { "{}" })
+        }
+        "token.renew.mint" => (with(&[&app[..], &mint].concat()), "{}"),
+        "token.renew.mint.system_user" => (with(&[&app[..], &mint[1..]].concat()), "7"),
+        "token.renew.mint.token" => (with(&[&app[..], &mint].concat()), "{}"),
+        "token.renew.mint.token.file" => (with(&[&app[..], &[mint[0], mint[2]]].concat()), "/a"),
+        "token.renew.mint.token.env" => (with(&[&app[..], &[mint[0], mint[2]]].concat()), "B"),
+        "token.renew.mint.scopes" => (with(&[&app[..], &mint[..2]].concat()), "c"),
+        "token.renew.mint.set_token_expires_in_60_days" => (with(&[&app[..], &mint].concat()), "true"),
+        "token.renew.instagram" | "token.renew.threads" => (with(&[]), "{}"),
+        "token.renew.http" => (with(&[]), "http://a/b"),
+        "token.renew.exec" => (with(&[]), "vault,read"),
+        "token.renew.key" | "token.renew.keep_env" => (with(&[("TOKEN_RENEW_EXEC", "a")]), "KEY"),
+        "token.renew.pointer" => (with(&[("TOKEN_RENEW_HTTP", "http://a")]), "/a"),
+        "token.renew.headers" => (with(&[("TOKEN_RENEW_HTTP", "http://a")]), "{}"),
+        "token.renew.timeout" => (with(&[("TOKEN_RENEW_HTTP", "http://a")]), "7s"),
+        "token.store.fernet_key" => (
+            with(&[("TOKEN_STORE_FILE", "/a"), ("TOKEN_STORE_FERNET_KEY_FILE", "/k")]),
+            "{}",
+        ),
+        "token.store.fernet_key.file" => (with(&[("TOKEN_STORE_FILE", "/a")]), "/k"),
+        "token.store.fernet_key.env" => (with(&[("TOKEN_STORE_FILE", "/a")]), "K"),
+        "heal.dead_token" | "heal.client_credentials" => (with(&[]), "refuse"),
+        "heal.body_memory" | "heal.body_disk" => (with(&[]), "7B"),
+        "heal.memory_total" | "heal.disk_total" => (with(&[]), "7GiB"),
+        "heal.spool_dir" => (with(&[]), "off"),
+        "ready.tokens" => (with(&[]), "all"),
+        "alerts.url" => (with(&[]), "https://a/b"),
+        "log.format" => (with(&[]), "json"),
+        "log.level" => (with(&[]), "debug"),
+        "log.requests" => (with(&[]), "all"),
+        path if path.ends_with("_timeout") || path.ends_with("_wait") || path.ends_with("_before") => (with(&[]), "7s"),
+        path if path.ends_with("file") => (with(&[]), "/a"),
+        path if path.ends_with("env") => (with(&[]), "A"),
+        path => panic!("write an example for {path}"),
+    }
+}
+
+#[test]
+fn every_key_of_the_schema_is_set_by_its_variable() {
+    let keys = Keys::new();
+    for path in keys.settings() {
+        let name = format!("GRAPHWARD_{}", path.replace('.', "_").to_uppercase());
+        let (with, value) = example(path);
+        let with: Vec<_> = with.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+        let vars = [&with[..], &[(name.as_str(), value)]].concat();
+        let loaded = load(&vars).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert!(loaded.warnings.is_empty(), "{name}");
+        if value == "{}" {
+            continue;
+        }
+        let without = load(&with).map_or_else(|_incomplete| Config::default(), |loaded| loaded.config);
+        assert_ne!(loaded.config, without, "{name}");
+        let mut parts = path.splitn(3, '.');
+        let setting = [parts.next().unwrap(), parts.next().unwrap()].join(".");
+        assert!(loaded.provenance.contains_key(&setting), "{name}");
+    }
+    assert!(keys.settings().count() > 80, "{}", keys.settings().count());
+}
+
+#[test]
+fn the_variable_of_a_key_has_its_type() {
+    let loaded = load(&[
+        ("GRAPHWARD_UPSTREAM_CONNECTIONS", "many"),
+        ("GRAPHWARD_UPSTREAM_VIA", "yes"),
+        ("GRAPHWARD_UPSTREAM_HOSTS", "a, b:1"),
+        ("GRAPHWARD_HEAL_HOLD_TIMEOUT", "5"),
+        ("GRAPHWARD_LOG_LEVEL", "loud"),
+    ]);
+    let error = loaded.unwrap_err();
+    for line in [
+        "GRAPHWARD_HEAL_HOLD_TIMEOUT: heal.hold_timeout: must be an integer followed by",
+        "GRAPHWARD_LOG_LEVEL: log.level: must be one of",
+        "GRAPHWARD_UPSTREAM_CONNECTIONS: upstream.connections: must be an integer",
+        "GRAPHWARD_UPSTREAM_HOSTS: upstream.hosts: must be a name without a port",
+        "GRAPHWARD_UPSTREAM_VIA: upstream.via: must be true or false",
+    ] {
+        assert!(error.contains(line), "{line}: {error}");
+    }
+}
+
+#[test]
+fn maps_with_free_keys_stand_only_in_the_file() {
+    let loaded = load(&[("GRAPHWARD_UPSTREAM_CONNECT_TO_EXAMPLE", "b:2")]).unwrap();
+    assert_eq!(loaded.config, Config::default());
+    assert_eq!(loaded.warnings.len(), 1);
+    let schema = json_schema();
+    let free = schema.pointer("/properties/upstream/properties/connect_to/additionalProperties");
+    assert!(free.is_some_and(Json::is_object));
+}
+
+#[test]
+fn a_variable_that_is_nearly_a_known_one_is_refused_and_another_unknown_one_warned_of() {
+    for (name, meant) in [
+        ("GRAPHWARD_TOKN", "GRAPHWARD_TOKEN"),
+        ("GRAPHWARD_TOKEN_FIEL", "GRAPHWARD_TOKEN_FILE"),
+        ("GRAPHWARD_CONFG", "GRAPHWARD_CONFIG"),
+        ("GRAPHWARD_HEAL_HOLDTIMEOUT", "GRAPHWARD_HEAL_HOLD_TIMEOUT"),
+    ] {
+        let error = load(&[(name, "EAAGhunter2")]).unwrap_err();
+        assert!(
+            error.contains(&format!("{name}: unknown variable; did you mean {meant}?")),
+            "{error}"
+        );
+        assert!(!error.contains("hunter2"));
+    }
+    let loaded = load(&[("GRAPHWARD_VERSION", "EAAGhunter2"), ("GRAPHWARD_TOKN", "")]).unwrap();
+    assert_eq!(loaded.warnings.len(), 1);
+    assert!(loaded.warnings[0].contains("GRAPHWARD_VERSION") && !loaded.warnings[0].contains("hunter2"));
+}
+
+#[test]
+fn a_variable_that_a_secret_is_read_from_is_known() {
+    let vars = [
+        ("GRAPHWARD_TOKEN_SOURCE_ENV", "GRAPHWARD_TOKN"),
+        ("GRAPHWARD_TOKN", "hunter2"),
+    ];
+    let loaded = load(&vars).unwrap();
+    assert!(loaded.warnings.is_empty());
+}
+
+#[test]
+fn service_links_of_kubernetes_change_nothing() {
+    let loaded = load(&[
+        ("GRAPHWARD_SERVICE_HOST", "10.0.0.1"),
+        ("GRAPHWARD_SERVICE_PORT", "80"),
+        ("GRAPHWARD_PORT", "tcp://10.0.0.1:80"),
+        ("GRAPHWARD_PORT_80_TCP_ADDR", "10.0.0.1"),
+        ("GRAPHWARD_ADMIN_SERVICE_HOST", "10.0.0.1"),
+        ("GRAPHWARD_ADMIN_PORT", "tcp://10.0.0.1:8080"),
+        ("GRAPHWARD_ADMIN_PORT_8080_TCP_ADDR", "10.0.0.1"),
+        ("GRAPHWARD_ADMIN", "127.0.0.1:7"),
+    ])
+    .unwrap();
+    assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+    assert_eq!(loaded.config.listen.admin.to_string(), "127.0.0.1:7");
+}
+
+#[test]
+fn two_variables_for_one_key_contradict_each_other() {
+    for (vars, message) in [
+        (
+            [("GRAPHWARD_LOG", "info"), ("GRAPHWARD_LOG_LEVEL", "info")],
+            "GRAPHWARD_LOG_LEVEL: log.level: is set together with GRAPHWARD_LOG; unset one of them",
+        ),
+        (
+            [
+                ("GRAPHWARD_ALERTS_URL", "http://a"),
+                ("GRAPHWARD_ALERTS_URL_FILE", "/a"),
+            ],
+            "GRAPHWARD_ALERTS_URL_FILE: alerts.url.file: is set together with GRAPHWARD_ALERTS_URL; unset one of them",
+        ),
+        (
+            [("GRAPHWARD_APP_SECRET", "hunter2"), ("GRAPHWARD_APP_SECRET_FILE", "/a")],
+            "GRAPHWARD_APP_SECRET: app.secret: is set together with GRAPHWARD_APP_SECRET_FILE; unset one of them",
+        ),
+    ] {
+        let error = load(&vars).unwrap_err();
+        assert!(error.contains(message), "{error}");
+        assert!(!error.contains("hunter2"));
+    }
+}
+
+#[test]
+fn a_key_written_as_a_variable_or_a_flag_is_shown_as_the_file_has_it() {
+    for (text, expected) in [
+        ("token_file = \"/a\"", "write `[token] source = { file = … }`"),
+        ("[token]\ntoken_file = \"/a\"", "write `[token] source = { file = … }`"),
+        ("app_secret_file = \"/a\"", "write `[app] secret = { file = … }`"),
+        ("log_level = \"info\"", "write `[log] level = …`"),
+    ] {
+        let said = error(text);
+        assert!(said.contains(expected), "{text}: {said}");
+    }
+}
