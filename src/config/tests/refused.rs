@@ -102,7 +102,7 @@ fn a_command_and_a_database_have_what_they_need() {
         ),
         (
             "[token]\nsource = { postgres = \"postgres://a\", query = \"SELECT 1\", params = [1] }",
-            "a quoted string",
+            "must be a string",
         ),
     ]);
 }
