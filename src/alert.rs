@@ -1,32 +1,29 @@
-//! Who is told of a notice besides the log: a webhook.
+//! Alerts for people: besides the log, a webhook gets them.
 //!
 //! ```text
-//!   refresher ──ring──▶ Bell ──▶ desk ──▶ Webhook ──POST──▶ Slack, or a service of the house
+//!   refresher ──send──▶ AlertSender ──bounded channel──▶ Webhook ──POST──▶ Slack, or an internal service
 //! ```
 //!
-//! Whoever has a notice rings a [`AlertSender`], which costs a lock and waits for nobody; the [`Webhook`] is a task that sends.
-//! It takes as delivered what was answered with 2xx, tries again what may pass (no answer, 408, 425, 429, 5xx), up to
-//! eight times in about an hour, and gives up what will not.
+//! [`AlertSender::send`] never waits. The [`Webhook`] is a task that delivers one alert at a time: 2xx is a delivery; after
+//! no response, 408, 425, 429 and 5xx it retries, up to eight attempts in about an hour; after any other status it gives up.
 //!
 //! # Why
 //!
-//! * A notice says the same all day, so its cause, with its day threshold, is told once in 24 hours for each tenant. Only
-//!   a delivery counts as told: what failed may be told at the next ring, but not within ten minutes.
-//! * The place is bounded: a newer notice of the same cause takes the older one's place, and beyond 256 causes the oldest
-//!   is dropped. Those tried least go first, so that a dead address does not hold up what is new.
-//! * What was told is not kept over a restart: one notice too many is better than a file that can be lost, stale or full.
-//! * A notice may come twice: a webhook that took it, and was too slow to say so, is asked again.
-//! * The address is a secret, for whoever has it may write to the channel: only its scheme and host are ever shown. Redirects
-//!   are not followed, and what the webhook answers is not logged but for a word, as it may repeat the address.
+//! * The refresher reports the same problem all day, so a cause, with its day threshold, is delivered once in 24 hours for
+//!   each tenant. Only a delivery suppresses: after a failure the next alert of the cause is sent, but not within ten
+//!   minutes.
+//! * Channel and queue are bounded: a newer alert of the same cause replaces the older one, and beyond 256 the oldest is
+//!   dropped, because the newest describes the present. An alert with fewer attempts goes first, so that a dead webhook does
+//!   not hold up a new alert.
+//! * The day is measured on the monotonic clock, so that setting the clock back cannot silence a cause.
+//! * A restart forgets what was delivered: a duplicate alert is better than a file that can be lost, stale or full.
+//! * The webhook may receive an alert twice: after a timeout graphward cannot know whether the first one arrived.
+//! * The URL is a secret, because anyone who has it may write to the channel: only its scheme and host are ever shown.
+//!   Redirects are not followed, and at most one word of the webhook's response is logged, because it may repeat the URL.
 
-mod address;
-mod bell;
-mod desk;
-mod letter;
-mod moment;
-mod pile;
+mod endpoint;
+mod payload;
 mod webhook;
 
-pub use address::WebhookUrlError;
-pub use bell::AlertSender;
-pub use webhook::{Webhook, WebhookSettings};
+pub use endpoint::WebhookUrlError;
+pub use webhook::{AlertSender, Webhook};

@@ -35,7 +35,7 @@ const MAY_EXPOSE_SECRETS: [&str; 8] = [
     "src/source/postgres/endpoint.rs",
     "src/source/encoding.rs",
     "src/cli/fake_graph.rs",
-    "src/alert/address.rs",
+    "src/alert/webhook.rs",
 ];
 /// The most lines of a file that a person is to read.
 const MAX_FILE_LINES: usize = 400;

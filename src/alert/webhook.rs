@@ -1,163 +1,249 @@
-//! The task that tells the webhook.
+//! The task that delivers alerts to the webhook, and the handle that sends them to the task.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
-use http::header::{CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use futures_util::future::OptionFuture;
+use http::Request;
+use http::header::{CONTENT_TYPE, USER_AGENT};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast, watch};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::address::{Address, WebhookUrlError};
-use super::bell::AlertSender;
-use super::desk::Desk;
-use super::letter::{days, letter};
-use super::moment::retry_after;
-use super::pile::{Again, Key};
+use super::endpoint::{DAY, Failure, WebhookUrlError, check, shown_part};
+use super::payload::payload;
 use crate::net::HttpClient;
 use crate::telemetry::metrics::AlertMetrics;
-use crate::token::Alert;
-use crate::types::{Clock, Secret, error_chain};
+use crate::token::{Alert, AlertCause};
+use crate::types::{Clock, Secret, TenantId};
 
-/// What the webhook is told by.
-#[derive(Debug)]
-pub struct WebhookSettings {
-    /// Its address, `http` or `https`.
-    pub url: Secret,
-    /// Where it is counted what becomes of notices.
-    pub metrics: AlertMetrics,
+/// Sends alerts to the webhook task. Clones send to the same one.
+#[derive(Clone, Debug)]
+pub struct AlertSender {
+    /// A receiver that falls behind loses the oldest alerts, as a full queue does.
+    alerts: broadcast::Sender<Alert>,
+    stop: watch::Sender<bool>,
+    metrics: AlertMetrics,
 }
 
-/// Sends what was rung, one at a time.
+/// Delivers alerts, one at a time.
 #[derive(Debug)]
 pub struct Webhook {
-    desk: Arc<Desk>,
-    address: Address,
-    caller: HttpClient,
+    alerts: broadcast::Receiver<Alert>,
+    stop: watch::Receiver<bool>,
+    url: Secret,
+    /// The part of the URL that may be shown.
+    shown: String,
+    client: HttpClient,
+    clock: Clock,
+    metrics: AlertMetrics,
+    /// In the order of arrival, or of the last attempt; one for each cause of each tenant.
+    waiting: Vec<QueuedAlert>,
+    /// A settled cause is not attempted again before this moment.
+    not_before: HashMap<AlertKey, Instant>,
+    /// The webhook asked for no request before this moment.
+    paused_until: Instant,
+    /// Whether a full queue has been logged since the last delivery.
+    overflow_logged: bool,
 }
 
-/// How a try ended.
-#[derive(Debug)]
-enum Sent {
-    /// It is told.
-    Delivered,
-    /// It may be taken later, and at the earliest after the pause that was asked for.
-    Later(String, Option<Duration>),
-    /// It will not be taken: why not, and what to do.
-    Never(String, &'static str),
+/// An alert that waits.
+#[derive(Clone, Debug)]
+struct QueuedAlert {
+    alert: Alert,
+    received_at: SystemTime,
+    /// The number of attempts so far.
+    attempts: u32,
+    /// The moment of the next attempt.
+    due: Instant,
 }
 
-/// The longest that one try may take.
-const LONGEST_TRY: Duration = Duration::from_secs(10);
-/// The longest pause that is kept when the webhook asks for one.
-const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 60 * 60);
-/// The shortest, so that "at once" is no loop.
-const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
+type AlertKey = (TenantId, AlertCause);
+
+/// The most alerts that wait; a tenant has a dozen causes, most of which exclude each other.
+const MAX_WAITING: usize = 256;
+/// A cause that was given up is not attempted again within this time.
+const COOLDOWN: Duration = Duration::from_secs(10 * 60);
+/// The most attempts for an alert, within 63 minutes.
+const MAX_ATTEMPTS: u32 = 8;
+/// The longest that one attempt may take.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest that a stop waits for the last attempts.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
+
+// === impl AlertSender ===
+
+impl AlertSender {
+    /// Hands an alert to the webhook task, without waiting.
+    ///
+    /// It is suppressed if the same cause of the same tenant was delivered within 24 hours. If an alert of the cause waits,
+    /// this one replaces it.
+    pub fn send(&self, alert: &Alert) {
+        if self.alerts.send(alert.clone()).is_err() {
+            self.metrics.dropped.inc();
+            tracing::debug!(tenant = %alert.tenant, cause = alert.cause.label(), "alert dropped: the webhook task has stopped");
+        }
+    }
+
+    /// Gives every waiting alert one more attempt, for at most two seconds in all, and drops the rest. Returns at once if
+    /// no alert waits or the task has ended; later alerts are dropped.
+    pub async fn close(&self) {
+        self.stop.send_replace(true);
+        let _in_time = timeout(FLUSH_TIMEOUT, self.alerts.closed()).await.is_ok();
+    }
+}
 
 // === impl Webhook ===
 
 impl Webhook {
-    /// A bell, and the task that tells the webhook of what is rung. Until it runs, what is rung waits.
+    /// A sender, and the task that delivers its alerts to an `http` or `https` URL. Until the task runs, the alerts wait.
     ///
     /// # Errors
     ///
-    /// [`WebhookUrlError`] if nothing can be sent to the address.
+    /// [`WebhookUrlError`] if the URL cannot be called.
     pub fn new(
-        settings: WebhookSettings,
-        caller: HttpClient,
+        url: Secret,
+        client: &HttpClient,
         clock: Clock,
+        metrics: AlertMetrics,
     ) -> Result<(AlertSender, Self), WebhookUrlError> {
-        let address = Address::parse(&settings.url)?;
-        let desk = Arc::new(Desk::new(address.to_string(), clock, settings.metrics));
+        let (stop, stop_receiver) = watch::channel(false);
+        let (alerts, alert_receiver) = broadcast::channel(MAX_WAITING);
         let webhook = Self {
-            desk: Arc::clone(&desk),
-            address,
-            caller: caller.with_timeout(LONGEST_TRY),
+            alerts: alert_receiver,
+            stop: stop_receiver,
+            shown: shown_part(url.expose())?,
+            url,
+            client: client.with_timeout(ATTEMPT_TIMEOUT),
+            clock,
+            metrics: metrics.clone(),
+            waiting: Vec::new(),
+            not_before: HashMap::new(),
+            paused_until: Instant::now(),
+            overflow_logged: false,
         };
-        Ok((AlertSender::new(desk), webhook))
+        let sender = AlertSender { alerts, stop, metrics };
+        Ok((sender, webhook))
     }
 
-    /// Runs until [`AlertSender::close`], or until it is dropped: what is rung afterwards is dropped.
-    pub async fn run(self) {
+    /// Runs until [`AlertSender::close`], or until it is dropped.
+    pub async fn run(mut self) {
+        let mut stop = self.stop.clone();
         tokio::select! {
-            () = self.tell_all() => {}
-            () = self.desk.closed() => {}
+            () = self.deliver_all() => {}
+            () = async { drop(stop.wait_for(|stop| *stop).await); sleep(FLUSH_TIMEOUT).await } => {}
         }
     }
 
-    async fn tell_all(&self) {
-        while let Some((key, notice, rung)) = self.desk.next().await {
-            let sent = self.tell(&notice, rung).await;
-            self.settle(&key, sent);
-        }
-    }
-
-    async fn tell(&self, notice: &Alert, rung: SystemTime) -> Sent {
-        let mut request = Request::new(Bytes::from(letter(notice, rung)));
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.address.uri();
-        let headers = request.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
-        match self.caller.send(request).await {
-            Ok(answer) => self.judge(&answer),
-            Err(error) => Sent::Later(error_chain(&error), None),
-        }
-    }
-
-    fn judge(&self, answer: &Response<Bytes>) -> Sent {
-        let status = answer.status();
-        let said = match self.word(answer.body()) {
-            Some(word) => format!("it answered {} {word}", status.as_u16()),
-            None => format!("it answered {}", status.as_u16()),
-        };
-        let passes = matches!(
-            status,
-            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS
-        );
-        if status.is_success() {
-            Sent::Delivered
-        } else if passes || status.is_server_error() {
-            let asked = answer.headers().get(RETRY_AFTER);
-            let asked = asked.and_then(|value| retry_after(value.to_str().ok()?, self.desk.wall()));
-            let pause = asked.map(|pause| pause.clamp(SHORTEST_PAUSE, LONGEST_PAUSE));
-            Sent::Later(said, pause)
-        } else {
-            Sent::Never(said, advice(status))
-        }
-    }
-
-    /// What the webhook says, if it is one of the words that Slack answers with (`channel_is_archived`), and nothing of the
-    /// address, which error pages like to repeat.
-    fn word<'a>(&self, body: &'a [u8]) -> Option<&'a str> {
-        const LONGEST: usize = 40;
-        let word = std::str::from_utf8(body).ok()?.trim();
-        let plain = word.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'_'));
-        let fits = (1..=LONGEST).contains(&word.len());
-        (plain && fits && !self.address.hides(word)).then_some(word)
-    }
-
-    fn settle(&self, key: &Key, sent: Sent) {
-        let (tenant, cause, days) = (&key.tenant, key.cause.label(), days(key.cause));
-        let webhook = &self.address;
-        match sent {
-            Sent::Delivered => {
-                self.desk.delivered(key);
-                tracing::info!(%webhook, %tenant, cause, days, "the webhook was told");
+    async fn deliver_all(&mut self) {
+        loop {
+            let (next, is_stopping) = (self.next(), self.is_stopping());
+            if next.is_none() && is_stopping && self.alerts.is_empty() {
+                return;
             }
-            Sent::Later(error, pause) => match self.desk.failed(key, pause) {
-                Some(Again { after, tries: 1 }) => {
-                    tracing::warn!(%webhook, %tenant, cause, days, error, ?after, "the webhook was not told; it is tried again for an hour");
+            let due = OptionFuture::from(next.as_ref().map(|next| sleep_until(next.due)));
+            // All three waits are cancel-safe. A sent alert comes first: it may go before one that is due.
+            tokio::select! {
+                biased;
+                received = self.alerts.recv() => match received {
+                    Ok(alert) => self.enqueue(alert),
+                    Err(RecvError::Lagged(missed)) => self.count_dropped(missed),
+                    Err(RecvError::Closed) => return,
+                },
+                _ = self.stop.changed(), if !is_stopping => {}
+                Some(()) = due => if let Some(next) = next {
+                    let result = self.attempt(&next).await;
+                    self.settle(next, result);
                 }
-                Some(Again { after, tries }) => {
-                    tracing::debug!(%webhook, %tenant, cause, days, error, ?after, tries, "the webhook was not told again");
+            }
+        }
+    }
+
+    /// After a stop, each alert has one attempt left.
+    fn is_stopping(&self) -> bool {
+        *self.stop.borrow()
+    }
+
+    fn enqueue(&mut self, alert: Alert) {
+        let (key, now, received_at) = (key(&alert), Instant::now(), self.clock.now());
+        let not_before = self.not_before.get(&key).copied().unwrap_or(now);
+        let queued = self.waiting.iter_mut().find(|queued| self::key(&queued.alert) == key);
+        if queued.is_some() || not_before > now + COOLDOWN {
+            self.metrics.suppressed.inc();
+            tracing::debug!(tenant = %key.0, cause = key.1.label(), "duplicate alert suppressed: already sent within 24 hours or queued");
+            if let Some(queued) = queued {
+                (queued.alert, queued.received_at) = (alert, received_at);
+            }
+            return;
+        }
+        self.waiting.push(QueuedAlert {
+            alert,
+            received_at,
+            attempts: 0,
+            due: not_before,
+        });
+        if self.waiting.len() > MAX_WAITING {
+            drop(self.waiting.remove(0));
+            self.count_dropped(1);
+        }
+    }
+
+    fn count_dropped(&mut self, count: u64) {
+        self.metrics.dropped.inc_by(count);
+        if !std::mem::replace(&mut self.overflow_logged, true) {
+            tracing::warn!(webhook = %self.shown, "alert queue is full: dropping the oldest alerts");
+        }
+    }
+
+    /// The alert to attempt next, and when: of those that are due, the first with the fewest attempts.
+    fn next(&self) -> Option<QueuedAlert> {
+        let now = Instant::now();
+        let due = |queued: &QueuedAlert| if self.is_stopping() { now } else { queued.due.max(now) };
+        let waiting = self.waiting.iter();
+        let mut next = waiting.min_by_key(|queued| (due(queued), queued.attempts))?.clone();
+        next.due = due(&next).max(self.paused_until);
+        Some(next)
+    }
+
+    async fn attempt(&self, queued: &QueuedAlert) -> Result<(), Failure> {
+        let request = Request::post(self.url.expose())
+            .header(CONTENT_TYPE, "application/json")
+            .header(USER_AGENT, concat!("graphward/", env!("CARGO_PKG_VERSION")))
+            .body(payload(&queued.alert, queued.received_at).into())?;
+        check(&self.client.send(request).await?, self.url.expose(), self.clock.now())
+    }
+
+    /// Takes the result of an attempt. The pause before the next one is the one that the webhook asked for, or else a random
+    /// part of a second, of four seconds, and so on, up to 40 minutes.
+    fn settle(&mut self, mut queued: QueuedAlert, result: Result<(), Failure>) {
+        let (key, now, webhook) = (key(&queued.alert), Instant::now(), &self.shown);
+        self.waiting.retain(|queued| self::key(&queued.alert) != key);
+        self.not_before.retain(|_, until| *until > now);
+        let (tenant, cause, days, attempts) = (key.0.clone(), key.1.label(), key.1.days(), queued.attempts + 1);
+        match result {
+            Ok(()) => {
+                self.metrics.delivered.inc();
+                self.overflow_logged = false;
+                self.not_before.insert(key, now + DAY);
+                tracing::info!(webhook, %tenant, cause, days, "alert delivered");
+            }
+            Err(failure) if failure.advice.is_none() && attempts < MAX_ATTEMPTS && !self.is_stopping() => {
+                let longest = Duration::from_secs(4_u64.pow(attempts - 1).min(40 * 60));
+                let (error, pause) = (failure.error, failure.retry_after);
+                let after = pause.unwrap_or_else(|| longest.mul_f64(fastrand::f64()));
+                self.paused_until = pause.map_or(self.paused_until, |pause| now + pause);
+                (queued.attempts, queued.due) = (attempts, now + after);
+                self.waiting.push(queued);
+                if attempts == 1 {
+                    tracing::warn!(webhook, %tenant, cause, days, error, ?after, "alert delivery failed; retrying for an hour");
                 }
-                None => {
-                    tracing::warn!(%webhook, %tenant, cause, days, error, "the webhook was not told, and was tried often enough: see that it is up and can be reached from here");
-                }
-            },
-            Sent::Never(error, advice) => {
-                self.desk.refused(key);
-                tracing::warn!(%webhook, %tenant, cause, days, error, "the webhook was not told, and would not be by another try: {advice}");
+                tracing::debug!(webhook, %tenant, cause, days, error, ?after, attempts, "alert delivery failed; will retry");
+            }
+            Err(Failure { error, advice, .. }) => {
+                self.metrics.failed.inc();
+                self.not_before.insert(key, now + COOLDOWN);
+                let advice = advice.unwrap_or("check that the webhook is reachable");
+                tracing::warn!(webhook, %tenant, cause, days, error, attempts, "alert delivery failed, not retrying: {advice}");
             }
         }
     }
@@ -165,18 +251,18 @@ impl Webhook {
 
 impl Drop for Webhook {
     fn drop(&mut self) {
-        self.desk.shut();
+        let alerts = self.waiting.len() + self.alerts.len();
+        if alerts > 0 {
+            self.metrics.dropped.inc_by(u64::try_from(alerts).unwrap_or(u64::MAX));
+            tracing::warn!(webhook = %self.shown, alerts, "stopped with undelivered alerts; they are in this log");
+        }
     }
 }
 
-const AGENT: &str = concat!("graphward/", env!("CARGO_PKG_VERSION"));
-
-/// What to do about an answer that another try would not change.
-fn advice(status: StatusCode) -> &'static str {
-    match status.as_u16() {
-        300..=399 => "redirects are not followed, so set alerts.url to where it leads",
-        401 | 403 => "it does not let us in, so see that the webhook is still allowed, and that alerts.url is whole",
-        404 | 410 => "there is no such webhook, so make a new one and set alerts.url to it",
-        _ => "see that alerts.url takes a POST of JSON with a text, as Slack's incoming webhooks do",
-    }
+/// The unit of suppression.
+fn key(alert: &Alert) -> AlertKey {
+    (alert.tenant.clone(), alert.cause)
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::alert::{AlertSender, Webhook, WebhookSettings, WebhookUrlError};
+use crate::alert::{AlertSender, Webhook, WebhookUrlError};
 use crate::config::{AppConfig, BindAddress, Config, HealConfig, ListenConfig};
 use crate::graph::{Destinations, Origin, OriginError};
 use crate::net::tls::{self, TlsError};
@@ -180,11 +180,8 @@ pub(super) fn build_webhook(
     let Some(url) = &config.alerts.url else {
         return Ok(None);
     };
-    let settings = WebhookSettings {
-        url: secrets::resolve_secret("alerts.url", url)?,
-        metrics: metrics.alert_metrics(),
-    };
-    let webhook = Webhook::new(settings, clients.internal.clone(), clock)?;
+    let url = secrets::resolve_secret("alerts.url", url)?;
+    let webhook = Webhook::new(url, &clients.internal, clock, metrics.alert_metrics())?;
     Ok(Some(webhook))
 }
 

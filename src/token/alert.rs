@@ -58,4 +58,25 @@ impl AlertCause {
             Self::StoreFailed => "store_failed",
         }
     }
+
+    /// The day threshold of an alert about an expiry.
+    #[must_use]
+    pub const fn days(self) -> Option<u8> {
+        match self {
+            Self::Expiry(days) | Self::DataAccess(days) => Some(days),
+            Self::Rejected | Self::ActionRequired | Self::RenewalFailed => None,
+            Self::SourceTokenRejected | Self::ScopesMissing | Self::StoreFailed => None,
+        }
+    }
+
+    /// The severity, as in `config/prometheus/alerts.yaml`.
+    #[must_use]
+    pub const fn severity(self) -> &'static str {
+        match self {
+            Self::Expiry(..=3) | Self::DataAccess(..=3) | Self::Rejected | Self::ActionRequired => "page",
+            Self::StoreFailed => "page",
+            Self::Expiry(_) | Self::DataAccess(_) | Self::RenewalFailed => "ticket",
+            Self::SourceTokenRejected | Self::ScopesMissing => "ticket",
+        }
+    }
 }

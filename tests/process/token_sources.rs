@@ -94,7 +94,7 @@ async fn a_webhook_is_told_what_a_person_should_hear() {
     assert_eq!(client.text("before").await.status, 200);
     assert!(graph.sim.expire(&token));
     assert_eq!(client.text("during").await.status, 401);
-    wait_until("the webhook was told", async || {
+    wait_until("the webhook received the alert", async || {
         webhook.requests().iter().any(|told| told.contains("\"rejected\""))
     })
     .await;

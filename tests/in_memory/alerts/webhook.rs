@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::pending;
-use graphward::alert::{AlertSender, Webhook, WebhookSettings};
+use graphward::alert::{AlertSender, Webhook};
 use graphward::net::{HttpClient, HttpClientError, Tasks};
 use graphward::telemetry::metrics::Metrics;
 use graphward::types::{Clock, Secret};
@@ -90,11 +90,8 @@ impl AlertFixture {
         let (metrics, tasks) = (Metrics::new(), Tasks::default());
         let clock = Clock::manual(start_time());
         let client = mock.client();
-        let settings = WebhookSettings {
-            url: Secret::new(URL).unwrap(),
-            metrics: metrics.alert_metrics(),
-        };
-        let (sender, webhook) = Webhook::new(settings, client.clone(), clock).unwrap();
+        let url = Secret::new(URL).unwrap();
+        let (sender, webhook) = Webhook::new(url, &client, clock, metrics.alert_metrics()).unwrap();
         let fixture = Self {
             mock,
             sender,
