@@ -28,7 +28,7 @@ pub mod units;
 mod validate;
 
 pub use address::{BindAddress, BindAddressError};
-pub use environment::{ENV_VARS, EnvVars, env_var, env_vars};
+pub use environment::{ENV_VARS, EnvVars, env_var, env_var_names, env_vars};
 pub use error::{ConfigError, Diagnostic, Provenance};
 pub use file::{
     AlertConfig, AppConfig, Config, HealConfig, ListenConfig, LogConfig, ReadyConfig, TlsFiles, UpstreamConfig,

@@ -38,6 +38,12 @@ pub fn env_vars() -> EnvVars {
         .collect()
 }
 
+/// The names of all variables that are read.
+#[must_use]
+pub fn env_var_names() -> Vec<String> {
+    Keys::new().variables().chain([CONFIG]).map(str::to_owned).collect()
+}
+
 /// A variable of the process, for secrets that are in one.
 #[must_use]
 pub fn env_var(name: &str) -> Option<String> {
