@@ -2,7 +2,7 @@
 //!
 //! # Why
 //!
-//! [`run`] is one function, top to bottom, so that "what happens first" has one place to read. Tests and benchmarks enter
+//! [`run()`] is one function, top to bottom, so that "what happens first" has one place to read. Tests and benchmarks enter
 //! by [`Dependencies`]: a clock, a connector, a token provider, listeners. What tests run is what runs.
 
 mod build;

@@ -132,7 +132,7 @@ impl Target {
         self.0.query()
     }
 
-    /// Whether this is a [token endpoint](path::is_token_endpoint). The credentials in its query are data, and the
+    /// Whether this is a token endpoint. The credentials in its query are data, and the
     /// tenant's token does not belong there.
     #[must_use]
     pub fn is_token_endpoint(&self) -> bool {
