@@ -134,7 +134,7 @@ class Harness {
   /** Fails unless Graph accepted exactly these messages (a text's body, a template's name), each once. */
   async assertAccepted(expected) {
     const { data } = await this.control("/messages");
-    const accepted = data.map(({ said }) => said.text?.body ?? said.template.name);
+    const accepted = data.map(({ params }) => params.text?.body ?? params.template.name);
     assert.deepEqual(accepted.sort(), [...expected].sort());
   }
 
