@@ -220,12 +220,12 @@ struct StubService {
 impl StubService {
     fn start(says: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let house = Self {
+        let graphward = Self {
             port: listener.local_addr().unwrap().port(),
             requests: Arc::default(),
             response_body: Arc::new(Mutex::new(says.to_owned())),
         };
-        let (heard, says) = (Arc::clone(&house.requests), Arc::clone(&house.response_body));
+        let (heard, says) = (Arc::clone(&graphward.requests), Arc::clone(&graphward.response_body));
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let mut stream = stream.unwrap();
@@ -245,7 +245,7 @@ impl StubService {
                 stream.write_all(answer.as_bytes()).unwrap();
             }
         });
-        house
+        graphward
     }
 
     fn set_response(&self, says: &str) {

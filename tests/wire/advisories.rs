@@ -17,8 +17,8 @@ fn an_error_nested_as_deeply_as_it_can_be_is_passed_on_as_it_is() {
             ));
             ConnectionAction::KeepAlive
         });
-        let house = TestProxy::start(origin.port);
-        let answer = get(house.proxy, "/deep");
+        let graphward = TestProxy::start(origin.port);
+        let answer = get(graphward.proxy, "/deep");
         assert_eq!((answer.status, answer.text() == body), (400, true));
         assert_eq!(origin.count(), 1);
     }
@@ -44,9 +44,9 @@ fn an_error_that_unfolds_to_much_more_is_passed_on_folded() {
         exchange.write(&sent);
         ConnectionAction::KeepAlive
     });
-    let house = TestProxy::start(origin.port);
+    let graphward = TestProxy::start(origin.port);
     let answer = round_trip(
-        house.proxy,
+        graphward.proxy,
         "GET / HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: gzip\r\n\r\n",
     );
     assert_eq!((answer.status, answer.body == bomb), (400, true));
@@ -62,8 +62,8 @@ fn an_error_without_end_is_passed_on_while_it_comes() {
         while exchange.write(&chunk) {}
         ConnectionAction::Reset
     });
-    let house = TestProxy::start(origin.port);
-    let mut client = Client::connect(house.proxy);
+    let graphward = TestProxy::start(origin.port);
+    let mut client = Client::connect(graphward.proxy);
     client.send(get_request("/endless"));
     assert!(client.reads_head(), "its head is not held back");
 }
@@ -71,7 +71,7 @@ fn an_error_without_end_is_passed_on_while_it_comes() {
 #[test]
 fn hostile_input_makes_no_series() {
     let origin = Origin::plain("x");
-    let house = TestProxy::start(origin.port);
+    let graphward = TestProxy::start(origin.port);
     let strange = |number: usize| {
         let n = number;
         for request in [
@@ -83,10 +83,10 @@ fn hostile_input_makes_no_series() {
             format!("POST /x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: t{n}\r\n\r\n"),
             format!("BROKEN{n}\r\n\r\n"),
         ] {
-            round_trip(house.proxy, request);
+            round_trip(graphward.proxy, request);
         }
     };
-    let series = || get(house.admin, "/metrics").text().lines().count();
+    let series = || get(graphward.admin, "/metrics").text().lines().count();
     strange(0);
     let before = series();
     (1..40).for_each(strange);
@@ -110,13 +110,13 @@ fn an_unread_body_is_not_the_next_request() {
             heal,
             ..ProxyConfig::default()
         };
-        let house = TestProxy::start_with(origin.port, setup);
+        let graphward = TestProxy::start_with(origin.port, setup);
         let hidden = "GET /hidden HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(1_000);
-        let mut client = Client::connect(house.proxy);
+        let mut client = Client::connect(graphward.proxy);
         let answer = client.round_trip(post_request("/early", &hidden));
         assert_eq!(answer.text(), "early");
         for _ in 0..3 {
-            assert_eq!(get(house.proxy, "/next").text(), "x");
+            assert_eq!(get(graphward.proxy, "/next").text(), "x");
         }
         let lines: Vec<String> = origin.take().iter().map(|seen| seen.request_line()).collect();
         assert!(!lines.iter().any(|line| line.contains("hidden")), "{lines:?}");
@@ -128,13 +128,13 @@ fn an_unread_body_is_not_the_next_request() {
 fn a_refused_request_takes_its_body_with_it() {
     // Refused by its host or its sender, but well framed: what follows it is a request, its body is not.
     let origin = Origin::plain("x");
-    let house = TestProxy::start(origin.port);
+    let graphward = TestProxy::start(origin.port);
     let hidden = "GET /hidden HTTP/1.1\r\nHost: localhost\r\n\r\n";
     for (fields, status) in [
         ("Host: evil.example\r\n", 421),
         ("Host: localhost\r\nOrigin: null\r\n", 403),
     ] {
-        let mut client = Client::connect(house.proxy);
+        let mut client = Client::connect(graphward.proxy);
         let length = hidden.len();
         let answer = client.round_trip(format!(
             "POST /r HTTP/1.1\r\n{fields}Content-Length: {length}\r\n\r\n{hidden}"
@@ -152,9 +152,9 @@ fn two_protocols_share_a_port_and_neither_sees_the_others_token() {
         let path = exchange.path();
         exchange.ok(&path)
     });
-    let house = TestProxy::start(origin.port);
-    let mut http2 = H2c::connect(house.proxy);
-    let mut http1 = Client::connect(house.proxy);
+    let graphward = TestProxy::start(origin.port);
+    let mut http2 = H2c::connect(graphward.proxy);
+    let mut http1 = Client::connect(graphward.proxy);
     for turn in 0..20u32 {
         let path = format!("/h2/{turn}");
         let outcome = http2.get(turn * 2 + 1, &path);

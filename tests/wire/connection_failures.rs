@@ -23,15 +23,15 @@ fn row_47_a_post_that_was_written_is_never_sent_again() {
             _ => exchange.ok("x"),
         }
     });
-    let house = TestProxy::start(origin.port);
+    let graphward = TestProxy::start(origin.port);
     for path in ["/reset", "/cut", "/close", "/half"] {
         for pooled in [false, true] {
             if pooled {
-                assert_eq!(get(house.proxy, "/warm").status, 200);
+                assert_eq!(get(graphward.proxy, "/warm").status, 200);
                 sleep_millis(20);
             }
             origin.take();
-            let answer = Client::connect(house.proxy).round_trip(post_request(path, "hello"));
+            let answer = Client::connect(graphward.proxy).round_trip(post_request(path, "hello"));
             assert_eq!(answer.status, 502, "row 47: {path}, pooled: {pooled}");
             assert_eq!(answer.proxy_error(), "connection_terminated", "row 47: {path}");
             assert!(answer.text().contains("is not known"), "row 47: {path}");
@@ -55,11 +55,11 @@ fn row_48_a_pooled_connection_that_was_closed_while_idle_fails_no_request() {
             }
             ConnectionAction::KeepAlive
         });
-        let house = TestProxy::start(origin.port);
+        let graphward = TestProxy::start(origin.port);
         for turn in 0..5 {
-            assert_eq!(get(house.proxy, "/last").status, 200);
+            assert_eq!(get(graphward.proxy, "/last").status, 200);
             sleep_millis(60);
-            let answer = Client::connect(house.proxy).round_trip(post_request("/next", "hello"));
+            let answer = Client::connect(graphward.proxy).round_trip(post_request("/next", "hello"));
             assert_eq!(answer.status, 200, "row 48: {after:?}, turn {turn}");
         }
         assert_eq!(origin.count(), 10, "row 48: {after:?}");
@@ -73,8 +73,8 @@ fn an_origin_that_says_close_and_closes_at_once_is_asked_on_a_new_connection() {
         exchange.write("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1\r\n\r\nx");
         ConnectionAction::Close
     });
-    let house = TestProxy::start(origin.port);
-    let mut client = Client::connect(house.proxy);
+    let graphward = TestProxy::start(origin.port);
+    let mut client = Client::connect(graphward.proxy);
     for _ in 0..30 {
         let answer = client.round_trip(post_request("/r", "hello"));
         assert_eq!((answer.status, answer.text().as_str()), (200, "x"));
@@ -93,9 +93,9 @@ fn a_burst_of_5xx_is_passed_on_as_it_is_and_sent_once() {
         exchange.write(format!("HTTP/1.1 {status} Oops\r\nContent-Length: 4\r\n\r\noops"));
         ConnectionAction::KeepAlive
     });
-    let house = TestProxy::start(origin.port);
+    let graphward = TestProxy::start(origin.port);
     for status in [500, 502, 503, 504, 599] {
-        let answer = Client::connect(house.proxy).round_trip(post_request(&format!("/{status}"), "hello"));
+        let answer = Client::connect(graphward.proxy).round_trip(post_request(&format!("/{status}"), "hello"));
         assert_eq!((answer.status, answer.text().as_str()), (status, "oops"));
         assert_eq!(answer.field("proxy-status"), None, "it is Graph's own");
         assert_eq!(origin.take().len(), 1);
@@ -122,14 +122,14 @@ fn a_stall_is_answered_in_time_and_others_are_not_held_up() {
         upstream: "head_timeout = \"400ms\"\nidle_timeout = \"400ms\"",
         ..ProxyConfig::default()
     };
-    let house = TestProxy::start_with(origin.port, setup);
-    let mut stalled = Client::connect(house.proxy);
+    let graphward = TestProxy::start_with(origin.port, setup);
+    let mut stalled = Client::connect(graphward.proxy);
     stalled.send(get_request("/stall"));
-    let mut half = Client::connect(house.proxy);
+    let mut half = Client::connect(graphward.proxy);
     half.send(get_request("/half"));
     let began = Instant::now();
     for _ in 0..20 {
-        assert_eq!(get(house.proxy, "/other").status, 200);
+        assert_eq!(get(graphward.proxy, "/other").status, 200);
     }
     let answer = stalled.answer();
     assert_eq!(
@@ -165,7 +165,7 @@ fn a_slow_answer_is_whole_in_the_end() {
         }
         ConnectionAction::KeepAlive
     });
-    let house = TestProxy::start(origin.port);
-    let answer = get(house.proxy, "/slow");
+    let graphward = TestProxy::start(origin.port);
+    let answer = get(graphward.proxy, "/slow");
     assert_eq!((answer.text().as_str(), answer.complete), ("hello", true));
 }

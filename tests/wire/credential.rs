@@ -19,10 +19,10 @@ const PRESENTED_CREDENTIALS: &[&str] = &[
 #[test]
 fn exactly_one_credential_arrives_and_it_is_ours() {
     let origin = Origin::plain("x");
-    let house = TestProxy::start(origin.port);
+    let graphward = TestProxy::start(origin.port);
     for fields in PRESENTED_CREDENTIALS {
         let answer = round_trip(
-            house.proxy,
+            graphward.proxy,
             format!("GET /r HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n"),
         );
         assert_eq!(answer.status, 200, "{fields:?}");
@@ -40,7 +40,7 @@ fn exactly_one_credential_arrives_and_it_is_ours() {
         "a=1&%61ccess_token=evil",
         "access_token=evil&access_token=evil",
     ] {
-        assert_eq!(get(house.proxy, &format!("/r?{query}")).status, 200, "{query}");
+        assert_eq!(get(graphward.proxy, &format!("/r?{query}")).status, 200, "{query}");
         assert!(!contains(&origin.only().head, b"evil"), "{query}");
     }
 }
@@ -52,10 +52,10 @@ fn presented_credentials_are_refused_where_that_is_configured() {
         heal: "client_credentials = \"refuse\"",
         ..ProxyConfig::default()
     };
-    let house = TestProxy::start_with(origin.port, setup);
+    let graphward = TestProxy::start_with(origin.port, setup);
     let request = "GET /r HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer evil\r\n\r\n";
-    assert_eq!(round_trip(house.proxy, request).status, 403);
-    assert_eq!(get(house.proxy, "/r?access_token=evil").status, 403);
+    assert_eq!(round_trip(graphward.proxy, request).status, 403);
+    assert_eq!(get(graphward.proxy, "/r?access_token=evil").status, 403);
     assert_eq!(origin.count(), 0);
 }
 
@@ -67,9 +67,12 @@ fn nothing_echoes_the_token() {
         exchange.write("HTTP/1.1 204 No Content\r\nAllow: GET\r\n\r\n");
         ConnectionAction::KeepAlive
     });
-    let house = TestProxy::start(origin.port);
+    let graphward = TestProxy::start(origin.port);
     for method in ["TRACE", "trace", "OPTIONS"] {
-        let answer = round_trip(house.proxy, format!("{method} /r HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+        let answer = round_trip(
+            graphward.proxy,
+            format!("{method} /r HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+        );
         assert!(!contains(&answer.head, TOKEN.as_bytes()), "{method}");
         assert!(!contains(&answer.body, TOKEN.as_bytes()), "{method}");
         let expected = if method == "TRACE" { 405 } else { 204 };
@@ -81,7 +84,7 @@ fn nothing_echoes_the_token() {
 #[test]
 fn a_web_page_cannot_use_the_proxy() {
     let origin = Origin::plain("x");
-    let house = TestProxy::start(origin.port);
+    let graphward = TestProxy::start(origin.port);
     for fields in [
         "Host: evil.example\r\n",
         "Host: evil.example:8080\r\n",
@@ -96,7 +99,7 @@ fn a_web_page_cannot_use_the_proxy() {
     ] {
         for method in ["GET", "POST", "OPTIONS"] {
             let answer = round_trip(
-                house.proxy,
+                graphward.proxy,
                 format!("{method} /r HTTP/1.1\r\n{fields}Access-Control-Request-Method: POST\r\n\r\n"),
             );
             assert!(matches!(answer.status, 403 | 421), "{method} {fields}: {answer:?}");
@@ -115,7 +118,7 @@ fn a_web_page_cannot_use_the_proxy() {
         "Host: localhost\r\nSec-Fetch-Site: none\r\n",
         "Host: localhost\r\nSec-Fetch-Site: same-origin\r\nOrigin: http://localhost:8080\r\n",
     ] {
-        let answer = round_trip(house.proxy, format!("GET /r HTTP/1.1\r\n{fields}\r\n"));
+        let answer = round_trip(graphward.proxy, format!("GET /r HTTP/1.1\r\n{fields}\r\n"));
         assert_eq!(answer.status, 200, "{fields}");
     }
 }
@@ -127,8 +130,8 @@ fn what_would_teach_the_app_to_go_round_is_dropped() {
         exchange.write("HTTP/1.1 200 OK\r\nAlt-Svc: h3=\":443\"\r\nStrict-Transport-Security: max-age=1\r\nConnection: X-Hop\r\nX-Hop: 1\r\nX-Kept: 1\r\nContent-Length: 0\r\n\r\n");
         ConnectionAction::KeepAlive
     });
-    let house = TestProxy::start(origin.port);
-    let answer = get(house.proxy, "/");
+    let graphward = TestProxy::start(origin.port);
+    let answer = get(graphward.proxy, "/");
     for gone in ["alt-svc", "strict-transport-security", "x-hop", "connection"] {
         assert_eq!(answer.field(gone), None, "{gone}");
     }

@@ -33,8 +33,8 @@ fn in_a_mix_of_faults_every_answer_is_its_own_and_no_post_is_sent_twice() {
             ConnectionAction::KeepAlive
         }
     });
-    let house = TestProxy::start(origin.port);
-    let proxy = house.proxy;
+    let graphward = TestProxy::start(origin.port);
+    let proxy = graphward.proxy;
     let clients: Vec<_> = (0..4)
         .map(|client| {
             std::thread::spawn(move || {

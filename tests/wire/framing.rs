@@ -181,10 +181,10 @@ const ACCEPTED: &[(u8, &str, &str)] = &[
 #[test]
 fn a_body_whose_end_can_be_argued_about_is_refused() {
     let origin = Origin::plain("x");
-    let house = TestProxy::start(origin.port);
+    let graphward = TestProxy::start(origin.port);
     for (row, version, fields, body) in REFUSED {
         let shown = format!("row {row}: {:?}", format!("{fields} {body}"));
-        let mut client = Client::connect(house.proxy);
+        let mut client = Client::connect(graphward.proxy);
         let answer = client.round_trip(format!(
             "POST /r HTTP/{version}\r\nHost: localhost\r\n{fields}\r\n{body}{SMUGGLED_REQUEST}"
         ));
@@ -192,16 +192,16 @@ fn a_body_whose_end_can_be_argued_about_is_refused() {
         assert!(client.is_closed_within(2_000), "{shown}: still open");
         assert_eq!(origin.count(), 0, "{shown}: {:?}", origin.take());
     }
-    assert_eq!(get(house.proxy, "/after").status, 200);
+    assert_eq!(get(graphward.proxy, "/after").status, 200);
 }
 
 #[test]
 fn a_body_arrives_whole_and_framed_once() {
     let origin = Origin::plain("x");
-    let house = TestProxy::start(origin.port);
+    let graphward = TestProxy::start(origin.port);
     for (row, fields, body) in ACCEPTED {
         let shown = format!("row {row}: {:?}", format!("{fields} {body}"));
-        let mut client = Client::connect(house.proxy);
+        let mut client = Client::connect(graphward.proxy);
         let answer = client.round_trip(format!("POST /r HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n{body}"));
         assert_eq!(answer.status, 200, "{shown}: {answer:?}");
         let seen = origin.only();
@@ -231,13 +231,13 @@ fn a_body_arrives_whole_and_framed_once() {
 #[test]
 fn row_12_of_two_lengths_the_chunks_count_and_the_connection_ends() {
     let origin = Origin::plain("x");
-    let house = TestProxy::start(origin.port);
+    let graphward = TestProxy::start(origin.port);
     for fields in [
         "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
         "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
         "Content-Length: 0\r\nTransfer-Encoding: chunked\r\n",
     ] {
-        let mut client = Client::connect(house.proxy);
+        let mut client = Client::connect(graphward.proxy);
         let answer = client.round_trip(format!(
             "POST /r HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n5\r\nhello\r\n0\r\n\r\n{SMUGGLED_REQUEST}"
         ));

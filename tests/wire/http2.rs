@@ -96,16 +96,16 @@ fn describe_fields(fields: &[Field]) -> String {
 #[test]
 fn row_50_a_malformed_request_never_reaches_the_origin() {
     let origin = Origin::plain("x");
-    let house = TestProxy::start(origin.port);
+    let graphward = TestProxy::start(origin.port);
     for fields in REFUSED {
-        let mut client = H2c::connect(house.proxy);
+        let mut client = H2c::connect(graphward.proxy);
         client.request(1, fields);
         let outcome = client.outcome(1);
         assert!(is_refused(&outcome), "row 50: {}: {outcome:?}", describe_fields(fields));
         assert_eq!(origin.count(), 0, "row 50: {}", describe_fields(fields));
     }
     assert_eq!(
-        H2c::connect(house.proxy).get(1, "/r"),
+        H2c::connect(graphward.proxy).get(1, "/r"),
         Outcome::Status(200, b"x".to_vec())
     );
 }
@@ -113,7 +113,7 @@ fn row_50_a_malformed_request_never_reaches_the_origin() {
 #[test]
 fn row_50_a_length_that_is_not_that_of_the_data_is_refused() {
     let origin = Origin::plain("x");
-    let house = TestProxy::start(origin.port);
+    let graphward = TestProxy::start(origin.port);
     for (length, data) in [
         (&b"3"[..], &b"hello"[..]),
         (b"10", b"hello"),
@@ -121,7 +121,7 @@ fn row_50_a_length_that_is_not_that_of_the_data_is_refused() {
         (b"5, 5", b"hello"),
         (b"0x5", b"hello"),
     ] {
-        let mut client = H2c::connect(house.proxy);
+        let mut client = H2c::connect(graphward.proxy);
         let fields: &[(&[u8], &[u8])] = &[
             (b":method", b"POST"),
             SCHEME,
@@ -140,17 +140,17 @@ fn row_50_a_length_that_is_not_that_of_the_data_is_refused() {
 #[test]
 fn row_37_an_http2_connect_with_a_body_never_reaches_the_origin() {
     let origin = Origin::plain("x");
-    let house = TestProxy::start(origin.port);
+    let graphward = TestProxy::start(origin.port);
     let decoy = Decoy::listen();
     let authority = format!("127.0.0.1:{}", decoy.port);
-    let mut client = H2c::connect(house.proxy);
+    let mut client = H2c::connect(graphward.proxy);
     let fields: &[(&[u8], &[u8])] = &[(b":method", b"CONNECT"), (b":authority", authority.as_bytes())];
     client.send(h2c::frame(HEADERS, END_HEADERS, 1, &h2c::block(fields)));
     let hidden = b"GET /hidden HTTP/1.1\r\nHost: localhost\r\n\r\n";
     client.send(h2c::frame(DATA, END_STREAM, 1, hidden));
     let outcome = client.outcome(1);
     assert!(is_refused(&outcome), "row 37: {outcome:?}");
-    assert_eq!(get(house.proxy, "/after").status, 200);
+    assert_eq!(get(graphward.proxy, "/after").status, 200);
     assert_eq!(origin.only().request_line(), "GET /after HTTP/1.1", "row 37");
     assert!(decoy.had_no_connection(), "row 37");
 }
@@ -158,8 +158,8 @@ fn row_37_an_http2_connect_with_a_body_never_reaches_the_origin() {
 #[test]
 fn what_is_said_over_http2_arrives_as_over_http1() {
     let origin = Origin::plain("x");
-    let house = TestProxy::start(origin.port);
-    let mut client = H2c::connect(house.proxy);
+    let graphward = TestProxy::start(origin.port);
+    let mut client = H2c::connect(graphward.proxy);
     let fields: &[(&[u8], &[u8])] = &[
         (b":method", b"POST"),
         (b":scheme", b"https"),
@@ -202,8 +202,8 @@ fn answers_over_http2_have_no_field_of_one_connection_only() {
         exchange.write("HTTP/1.1 200 OK\r\nConnection: keep-alive, X-Hop\r\nKeep-Alive: 5\r\nX-Hop: 1\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n5\r\nhello\r\n0\r\n\r\n");
         super::support::ConnectionAction::KeepAlive
     });
-    let house = TestProxy::start(origin.port);
-    let mut client = H2c::connect(house.proxy);
+    let graphward = TestProxy::start(origin.port);
+    let mut client = H2c::connect(graphward.proxy);
     assert_eq!(client.get(1, "/a"), Outcome::Status(200, b"hello".to_vec()));
     assert_eq!(client.get(3, "/b"), Outcome::Status(200, b"hello".to_vec()));
 }
@@ -211,8 +211,8 @@ fn answers_over_http2_have_no_field_of_one_connection_only() {
 #[test]
 fn a_broken_http2_connection_takes_no_other_with_it() {
     let origin = Origin::plain("x");
-    let house = TestProxy::start(origin.port);
-    let mut good = H2c::connect(house.proxy);
+    let graphward = TestProxy::start(origin.port);
+    let mut good = H2c::connect(graphward.proxy);
     assert_eq!(good.get(1, "/a"), Outcome::Status(200, b"x".to_vec()));
     let block = h2c::block(&h2c::request_fields(b"GET", b"/evil"));
     let broken_table = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff];
@@ -234,7 +234,7 @@ fn a_broken_http2_connection_takes_no_other_with_it() {
             b"GET /evil HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec(),
         ),
     ] {
-        let mut client = H2c::connect(house.proxy);
+        let mut client = H2c::connect(graphward.proxy);
         client.send(bytes);
         let outcome = client.outcome(1);
         assert!(is_refused(&outcome), "{what}: {outcome:?}");

@@ -17,8 +17,8 @@ fn send_until_refused(client: &mut H2c, pieces: impl Iterator<Item = Vec<u8>>) -
     pieces.take_while(|piece| client.send(piece)).count()
 }
 
-fn is_served(house: &TestProxy) -> bool {
-    H2c::connect(house.proxy).get(1, "/after") == Outcome::Status(200, b"x".to_vec())
+fn is_served(graphward: &TestProxy) -> bool {
+    H2c::connect(graphward.proxy).get(1, "/after") == Outcome::Status(200, b"x".to_vec())
 }
 
 fn streams() -> impl Iterator<Item = u32> {
@@ -28,8 +28,8 @@ fn streams() -> impl Iterator<Item = u32> {
 #[test]
 fn a_rapid_reset_is_ended_and_little_of_it_reaches_the_origin() {
     let origin = Origin::plain("x");
-    let house = TestProxy::start(origin.port);
-    let mut client = H2c::connect(house.proxy);
+    let graphward = TestProxy::start(origin.port);
+    let mut client = H2c::connect(graphward.proxy);
     let block = h2c::block(&h2c::request_fields(b"GET", b"/flood"));
     let pairs = streams().map(|stream| {
         let mut pair = h2c::frame(HEADERS, END_HEADERS | END_STREAM, stream, &block);
@@ -45,14 +45,14 @@ fn a_rapid_reset_is_ended_and_little_of_it_reaches_the_origin() {
         reached < 300,
         "{reached} of 10,000 cancelled requests reached the origin"
     );
-    assert!(is_served(&house));
+    assert!(is_served(&graphward));
 }
 
 #[test]
 fn resets_that_a_client_provokes_are_counted_like_its_own() {
     let origin = Origin::plain("x");
-    let house = TestProxy::start(origin.port);
-    let mut client = H2c::connect(house.proxy);
+    let graphward = TestProxy::start(origin.port);
+    let mut client = H2c::connect(graphward.proxy);
     let block = post();
     // MadeYouReset: a window update of zero makes the server reset the stream.
     let pairs = streams().map(|stream| {
@@ -65,19 +65,19 @@ fn resets_that_a_client_provokes_are_counted_like_its_own() {
     assert!(matches!(client.goaway(), Some(_) | None));
     sleep_millis(50);
     assert_eq!(origin.take().len(), 0, "a body that never came is no request");
-    assert!(is_served(&house));
+    assert!(is_served(&graphward));
 }
 
 #[test]
 fn a_header_block_without_end_is_ended() {
     let origin = Origin::plain("x");
-    let house = TestProxy::start(origin.port);
-    let mut client = H2c::connect(house.proxy);
+    let graphward = TestProxy::start(origin.port);
+    let mut client = H2c::connect(graphward.proxy);
     client.send(h2c::frame(HEADERS, END_STREAM, 1, &post()));
     let piece = h2c::block(&[(b"x-flood", &[b'a'; 100])]).repeat(100);
     let taken = send_until_refused(&mut client, (0..2_000).map(|_| h2c::frame(CONTINUATION, 0, 1, &piece)));
     assert!(taken < 2_000, "20 MB of one header block were taken");
-    let mut client = H2c::connect(house.proxy);
+    let mut client = H2c::connect(graphward.proxy);
     client.send(h2c::frame(HEADERS, END_STREAM, 1, &post()));
     let taken = send_until_refused(
         &mut client,
@@ -85,13 +85,13 @@ fn a_header_block_without_end_is_ended() {
     );
     assert!(taken < 100_000, "a million empty pieces of one header block were taken");
     assert_eq!(origin.count(), 0);
-    assert!(is_served(&house));
+    assert!(is_served(&graphward));
 }
 
 #[test]
 fn a_block_that_unfolds_to_much_more_than_it_says_is_refused() {
     let origin = Origin::plain("x");
-    let house = TestProxy::start(origin.port);
+    let graphward = TestProxy::start(origin.port);
     // One entry of 4,000 bytes goes into the dynamic table and is named 4,000 times: 16 MB from 8 KB.
     let mut bomb = h2c::block(&h2c::request_fields(b"GET", b"/bomb"));
     bomb.push(0x40);
@@ -105,7 +105,7 @@ fn a_block_that_unfolds_to_much_more_than_it_says_is_refused() {
     let mut large = h2c::block(&h2c::request_fields(b"GET", b"/large"));
     large.extend(h2c::block(&[(b"x-large", &long)]));
     for (what, block) in [("bomb", bomb), ("crumbs", crumbled), ("large", large)] {
-        let mut client = H2c::connect(house.proxy);
+        let mut client = H2c::connect(graphward.proxy);
         let pieces: Vec<&[u8]> = block.chunks(16_000).collect();
         for (number, piece) in pieces.iter().enumerate() {
             let kind = if number == 0 { HEADERS } else { CONTINUATION };
@@ -118,7 +118,7 @@ fn a_block_that_unfolds_to_much_more_than_it_says_is_refused() {
         assert!(refused, "{what}: {outcome:?}");
         assert_eq!(origin.count(), 0, "{what}");
     }
-    assert!(is_served(&house));
+    assert!(is_served(&graphward));
 }
 
 #[test]
@@ -169,8 +169,8 @@ fn streams_past_the_limit_are_refused_and_the_others_served() {
         sleep_millis(150);
         exchange.ok("x")
     });
-    let house = TestProxy::start(origin.port);
-    let mut client = H2c::connect(house.proxy);
+    let graphward = TestProxy::start(origin.port);
+    let mut client = H2c::connect(graphward.proxy);
     let block = h2c::block(&h2c::request_fields(b"GET", b"/many"));
     let all: Vec<u8> = streams()
         .take(400)
@@ -183,5 +183,5 @@ fn streams_past_the_limit_are_refused_and_the_others_served() {
         "{last:?}"
     );
     assert!(origin.count() <= 256, "more than may be under way");
-    assert!(is_served(&house));
+    assert!(is_served(&graphward));
 }

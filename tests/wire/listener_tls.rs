@@ -16,9 +16,9 @@ use super::support::{
     H2c, Origin, ProxyConfig, ProxyProcess, TOKEN, TestPki, TestProxy, contains, sleep_millis, valid_leaf, wait_until,
 };
 
-fn tls_proxy(origin: &Origin, papers: &TestPki) -> TestProxy {
+fn tls_proxy(origin: &Origin, pki: &TestPki) -> TestProxy {
     let setup = ProxyConfig {
-        listen: &papers.listen_config(),
+        listen: &pki.listen_config(),
         ..ProxyConfig::default()
     };
     TestProxy::start_with(origin.port, setup)
@@ -26,21 +26,21 @@ fn tls_proxy(origin: &Origin, papers: &TestPki) -> TestProxy {
 
 #[test]
 fn https_http_and_http2_are_served_on_one_port() {
-    let (origin, papers) = (Origin::plain("graph's own"), TestPki::new());
-    let house = tls_proxy(&origin, &papers);
+    let (origin, pki) = (Origin::plain("graph's own"), TestPki::new());
+    let graphward = tls_proxy(&origin, &pki);
     for alpn in [&[&b"http/1.1"[..]][..], &[]] {
-        let mut secure = papers.connect(house.proxy, "localhost", alpn).unwrap();
+        let mut secure = pki.connect(graphward.proxy, "localhost", alpn).unwrap();
         assert_eq!(secure.alpn(), alpn.first().copied());
         for _ in 0..2 {
             let answer = secure.get("localhost", "graph's own");
             assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
         }
     }
-    let secure = papers.connect(house.proxy, "localhost", &[b"h2", b"http/1.1"]);
+    let secure = pki.connect(graphward.proxy, "localhost", &[b"h2", b"http/1.1"]);
     assert_eq!(secure.unwrap().alpn(), Some(&b"h2"[..]));
-    assert_eq!(get(house.proxy, "/plain").text(), "graph's own");
+    assert_eq!(get(graphward.proxy, "/plain").text(), "graph's own");
     assert!(matches!(
-        H2c::connect(house.proxy).get(1, "/h2c"),
+        H2c::connect(graphward.proxy).get(1, "/h2c"),
         super::support::h2c::Outcome::Status(200, _)
     ));
     let seen = origin.take();
@@ -52,34 +52,34 @@ fn https_http_and_http2_are_served_on_one_port() {
 
 #[test]
 fn every_name_of_graph_and_of_this_machine_is_vouched_for_and_no_other() {
-    let (origin, papers) = (Origin::plain("x"), TestPki::new());
-    let house = tls_proxy(&origin, &papers);
+    let (origin, pki) = (Origin::plain("x"), TestPki::new());
+    let graphward = tls_proxy(&origin, &pki);
     for name in valid_leaf().names {
-        assert!(papers.connect(house.proxy, &name, &[]).is_ok(), "{name}");
+        assert!(pki.connect(graphward.proxy, &name, &[]).is_ok(), "{name}");
     }
-    assert!(papers.connect(house.proxy, "example.com", &[]).is_err());
+    assert!(pki.connect(graphward.proxy, "example.com", &[]).is_err());
     // As by a hosts file: Graph's own name leads here.
-    let mut secure = papers.connect(house.proxy, "graph.facebook.com", &[]).unwrap();
+    let mut secure = pki.connect(graphward.proxy, "graph.facebook.com", &[]).unwrap();
     let answer = secure.get("graph.facebook.com", "x");
     assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
     assert_eq!(origin.count(), 1);
     // Who trusts another CA says nothing at all.
     let stranger = TestPki::new();
-    assert!(stranger.connect(house.proxy, "localhost", &[]).is_err());
+    assert!(stranger.connect(graphward.proxy, "localhost", &[]).is_err());
     assert_eq!(origin.count(), 1);
 }
 
 #[test]
 fn a_unix_socket_takes_both_as_well() {
-    let (origin, papers) = (Origin::plain("over unix"), TestPki::new());
-    let path = papers.path("proxy.sock");
+    let (origin, pki) = (Origin::plain("over unix"), TestPki::new());
+    let path = pki.path("proxy.sock");
     let proxy = format!("\"unix:{}\"", path.display());
     let setup = ProxyConfig {
-        listen: &papers.listen_config(),
+        listen: &pki.listen_config(),
         proxy: Some(&proxy),
         ..ProxyConfig::default()
     };
-    let _house = TestProxy::start_with(origin.port, setup);
+    let _graphward = TestProxy::start_with(origin.port, setup);
     let mut plain = UnixStream::connect(&path).unwrap();
     plain
         .write_all(b"GET /r HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
@@ -97,32 +97,32 @@ fn a_unix_socket_takes_both_as_well() {
 
 #[test]
 fn a_renewed_certificate_is_shown_to_new_connections_and_open_ones_go_on() {
-    let (origin, papers) = (Origin::plain("x"), TestPki::new());
-    let house = tls_proxy(&origin, &papers);
-    let mut open = papers.connect(house.proxy, "localhost", &[]).unwrap();
-    let before = papers.served_certificate(house.proxy).unwrap();
-    papers.reissue();
-    assert!(wait_until(5, || papers.served_certificate(house.proxy).unwrap() != before));
+    let (origin, pki) = (Origin::plain("x"), TestPki::new());
+    let graphward = tls_proxy(&origin, &pki);
+    let mut open = pki.connect(graphward.proxy, "localhost", &[]).unwrap();
+    let before = pki.served_certificate(graphward.proxy).unwrap();
+    pki.reissue();
+    assert!(wait_until(5, || pki.served_certificate(graphward.proxy).unwrap() != before));
     assert!(open.get("localhost", "x").starts_with("HTTP/1.1 200"));
     // A mismatched pair is not used …
-    let renewed = papers.served_certificate(house.proxy).unwrap();
-    std::fs::write(papers.path("key.pem"), papers.sign().key().as_str()).unwrap();
-    std::fs::write(papers.path("cert.pem"), "half").unwrap();
+    let renewed = pki.served_certificate(graphward.proxy).unwrap();
+    std::fs::write(pki.path("key.pem"), pki.sign().key().as_str()).unwrap();
+    std::fs::write(pki.path("cert.pem"), "half").unwrap();
     sleep_millis(1_500);
-    assert_eq!(papers.served_certificate(house.proxy).unwrap(), renewed);
+    assert_eq!(pki.served_certificate(graphward.proxy).unwrap(), renewed);
     // … until it is one.
-    papers.reissue();
-    assert!(wait_until(5, || papers.served_certificate(house.proxy).unwrap() != renewed));
+    pki.reissue();
+    assert!(wait_until(5, || pki.served_certificate(graphward.proxy).unwrap() != renewed));
 }
 
 #[test]
 fn a_certificate_behind_a_swapped_link_is_seen() {
-    let (origin, papers) = (Origin::plain("x"), TestPki::new());
-    let mounted = papers.path("mounted");
+    let (origin, pki) = (Origin::plain("x"), TestPki::new());
+    let mounted = pki.path("mounted");
     let version = |name: &str| {
         let place = mounted.join(name);
         std::fs::create_dir_all(&place).unwrap();
-        write_certificate(&place, &papers.sign());
+        write_certificate(&place, &pki.sign());
     };
     // As Kubernetes mounts a secret.
     version("..1");
@@ -134,18 +134,18 @@ fn a_certificate_behind_a_swapped_link_is_seen() {
         listen: &listen_config_for(&mounted),
         ..ProxyConfig::default()
     };
-    let house = TestProxy::start_with(origin.port, setup);
-    let before = papers.served_certificate(house.proxy).unwrap();
+    let graphward = TestProxy::start_with(origin.port, setup);
+    let before = pki.served_certificate(graphward.proxy).unwrap();
     version("..2");
     symlink("..2", mounted.join("..next")).unwrap();
     std::fs::rename(mounted.join("..next"), mounted.join("..data")).unwrap();
     std::fs::remove_dir_all(mounted.join("..1")).unwrap();
-    assert!(wait_until(5, || papers.served_certificate(house.proxy).unwrap() != before));
+    assert!(wait_until(5, || pki.served_certificate(graphward.proxy).unwrap() != before));
 }
 
 #[test]
 fn a_pair_that_does_not_fit_fails_the_start_with_2_and_doubts_are_warned_of() {
-    let papers = TestPki::new();
+    let pki = TestPki::new();
     let start = |listen: &str| {
         let setup = ProxyConfig {
             listen,
@@ -160,8 +160,8 @@ fn a_pair_that_does_not_fit_fails_the_start_with_2_and_doubts_are_warned_of() {
             .unwrap();
         (ended.status.code(), String::from_utf8(ended.stderr).unwrap())
     };
-    std::fs::write(papers.path("key.pem"), papers.sign().key().as_str()).unwrap();
-    let (code, said) = start(&papers.listen_config());
+    std::fs::write(pki.path("key.pem"), pki.sign().key().as_str()).unwrap();
+    let (code, said) = start(&pki.listen_config());
     assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("cannot use listen.tls: the key in"), "{said}");
     let (code, said) = start("tls = { cert = \"/nowhere/c\", key = \"/nowhere/k\" }");
@@ -187,12 +187,12 @@ fn a_pair_that_does_not_fit_fails_the_start_with_2_and_doubts_are_warned_of() {
         (until(clock.now() + 29 * day), 0o640, [false, true, false]),
         (until(clock.now() - day), 0o600, [false, false, true]),
     ] {
-        write_certificate(&papers.path(""), &papers.sign_for(&leaf));
+        write_certificate(&pki.path(""), &pki.sign_for(&leaf));
         let mode = PermissionsExt::from_mode(mode);
-        std::fs::set_permissions(papers.path("key.pem"), mode).unwrap();
+        std::fs::set_permissions(pki.path("key.pem"), mode).unwrap();
         let origin = Origin::plain("x");
         let setup = ProxyConfig {
-            listen: &papers.listen_config(),
+            listen: &pki.listen_config(),
             ..ProxyConfig::default()
         };
         let process = ProxyProcess::start(origin.port, setup, "");
@@ -204,11 +204,11 @@ fn a_pair_that_does_not_fit_fails_the_start_with_2_and_doubts_are_warned_of() {
 #[test]
 fn without_tls_a_handshake_is_not_answered_and_does_no_harm() {
     let origin = Origin::plain("x");
-    let house = TestProxy::start(origin.port);
-    let papers = TestPki::new();
-    assert!(papers.connect(house.proxy, "localhost", &[]).is_err());
-    let mut idle = TcpStream::connect(house.proxy).unwrap();
-    assert_eq!(get(house.proxy, "/r").status, 200);
+    let graphward = TestProxy::start(origin.port);
+    let pki = TestPki::new();
+    assert!(pki.connect(graphward.proxy, "localhost", &[]).is_err());
+    let mut idle = TcpStream::connect(graphward.proxy).unwrap();
+    assert_eq!(get(graphward.proxy, "/r").status, 200);
     idle.write_all(b"GET /r HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         .unwrap();
     let mut answer = Vec::new();

@@ -75,7 +75,7 @@ fn start_and_fail(address: &str) -> (Option<i32>, String) {
 #[test]
 fn the_operators_paths_are_on_their_own_listener_and_change_nothing() {
     let origin = Origin::plain("graph's own");
-    let house = TestProxy::start(origin.port);
+    let graphward = TestProxy::start(origin.port);
     for path in [
         "/metrics",
         "/livez",
@@ -84,21 +84,21 @@ fn the_operators_paths_are_on_their_own_listener_and_change_nothing() {
         "/healthz",
         "/admin/token-status",
     ] {
-        assert_eq!(get(house.proxy, path).text(), "graph's own", "{path}");
+        assert_eq!(get(graphward.proxy, path).text(), "graph's own", "{path}");
         assert_eq!(origin.take().len(), 1, "{path}");
     }
     for path in ["/metrics", "/livez", "/readyz", "/startupz", "/healthz"] {
-        let answer = get(house.admin, path);
+        let answer = get(graphward.admin, path);
         assert_eq!(answer.status, 200, "{path}");
         assert!(!contains(&answer.body, super::support::TOKEN.as_bytes()), "{path}");
-        let posted = super::support::client::round_trip(house.admin, get_request(path).replacen("GET", "POST", 1));
+        let posted = super::support::client::round_trip(graphward.admin, get_request(path).replacen("GET", "POST", 1));
         assert_eq!(posted.status, 405, "{path}");
     }
-    assert_eq!(get(house.admin, "/shutdown").status, 404);
-    assert_eq!(get(house.admin, "/v23.0/me").status, 404);
+    assert_eq!(get(graphward.admin, "/shutdown").status, 404);
+    assert_eq!(get(graphward.admin, "/v23.0/me").status, 404);
     assert_eq!(origin.count(), 0, "the operators' listener forwards nothing");
     assert!(matches!(
-        H2c::connect(house.admin).get(1, "/livez"),
+        H2c::connect(graphward.admin).get(1, "/livez"),
         super::support::h2c::Outcome::Status(200, _)
     ));
 }

@@ -8,9 +8,9 @@ const SMUGGLED_REQUEST: &str = "GET /hidden HTTP/1.1\r\nHost: localhost\r\n\r\n"
 #[test]
 fn row_18_chunks_that_stop_short_are_no_request() {
     let origin = Origin::plain("x");
-    let house = TestProxy::start(origin.port);
+    let graphward = TestProxy::start(origin.port);
     for body in ["5\r\nhel", "5\r\nhello\r\n", "5\r\nhello\r\n0\r\n", "5", ""] {
-        let mut client = Client::connect(house.proxy);
+        let mut client = Client::connect(graphward.proxy);
         client.send(format!(
             "POST /r HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/octet-stream\r\nTransfer-Encoding: chunked\r\n\r\n{body}"
         ));
@@ -24,7 +24,7 @@ fn row_18_chunks_that_stop_short_are_no_request() {
 #[test]
 fn row_21_endless_extensions_and_trailers_are_cut_off() {
     let origin = Origin::plain("x");
-    let house = TestProxy::start(origin.port);
+    let graphward = TestProxy::start(origin.port);
     let long = format!("{}\r\n", "a".repeat(64 * 1024));
     let many = "X-T: aaaaaaaaaaaaaaaaaaaaaaaa\r\n".repeat(2_000);
     let extensions = "1;aaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\nx\r\n".repeat(2_000);
@@ -34,7 +34,7 @@ fn row_21_endless_extensions_and_trailers_are_cut_off() {
         ("trailers", "5\r\nhello\r\n0\r\n", many.as_str()),
         ("extensions", "", extensions.as_str()),
     ] {
-        let mut client = Client::connect(house.proxy);
+        let mut client = Client::connect(graphward.proxy);
         client.send(format!(
             "POST /r HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/octet-stream\r\nTransfer-Encoding: chunked\r\n\r\n{start}"
         ));
@@ -49,9 +49,9 @@ fn row_21_endless_extensions_and_trailers_are_cut_off() {
 #[test]
 fn row_23_the_body_of_a_get_is_a_body() {
     let origin = Origin::plain("x");
-    let house = TestProxy::start(origin.port);
+    let graphward = TestProxy::start(origin.port);
     for method in ["GET", "DELETE", "OPTIONS"] {
-        let mut client = Client::connect(house.proxy);
+        let mut client = Client::connect(graphward.proxy);
         let answer = client.round_trip(format!(
             "{method} /r HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{SMUGGLED_REQUEST}",
             SMUGGLED_REQUEST.len()
@@ -76,10 +76,10 @@ fn bodies_too_large_to_hold_stream_and_are_framed_once_too() {
         heal: "body_memory = \"1KiB\"\nspool_dir = \"off\"",
         ..ProxyConfig::default()
     };
-    let house = TestProxy::start_with(origin.port, setup);
+    let graphward = TestProxy::start_with(origin.port, setup);
     let chunk = format!("1000\r\n{}\r\n", "a".repeat(4096));
     let head = "POST /r HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/octet-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
-    let mut client = Client::connect(house.proxy);
+    let mut client = Client::connect(graphward.proxy);
     let answer = client.round_trip(format!("{head}{}0\r\nAuthorization: evil\r\n\r\n", chunk.repeat(3)));
     assert_eq!(answer.status, 200);
     let seen = origin.only();
@@ -87,7 +87,7 @@ fn bodies_too_large_to_hold_stream_and_are_framed_once_too() {
     assert!(!contains(&seen.head, b"evil"));
 
     // A client's mistake is the client's, though half of it is at the origin already.
-    let answer = Client::connect(house.proxy).round_trip(format!("{head}{}G\r\n", chunk.repeat(3)));
+    let answer = Client::connect(graphward.proxy).round_trip(format!("{head}{}G\r\n", chunk.repeat(3)));
     assert_eq!(answer.status, 400, "{answer:?}");
     assert!(origin.take().iter().all(|seen| !seen.complete));
 }

@@ -100,25 +100,25 @@ const ACCEPTED: &[AcceptedCase] = &[
 #[test]
 fn what_is_no_request_is_refused_and_the_connection_closed() {
     let origin = Origin::plain("x");
-    let house = TestProxy::start(origin.port);
+    let graphward = TestProxy::start(origin.port);
     for (row, bytes, statuses) in REFUSED {
         let shown = bytes.escape_ascii();
-        let mut client = Client::connect(house.proxy);
+        let mut client = Client::connect(graphward.proxy);
         let answer = client.round_trip(bytes);
         assert!(statuses.contains(&answer.status), "row {row}: {shown}: {answer:?}");
         assert!(client.is_closed_within(2_000), "row {row}: {shown}: still open");
         assert_eq!(origin.count(), 0, "row {row}: {shown}");
     }
-    assert_eq!(get(house.proxy, "/after").status, 200);
+    assert_eq!(get(graphward.proxy, "/after").status, 200);
 }
 
 #[test]
 fn what_is_a_request_arrives_as_it_was_meant() {
     let origin = Origin::plain("x");
-    let house = TestProxy::start(origin.port);
+    let graphward = TestProxy::start(origin.port);
     for (row, bytes, line, has, lacks) in ACCEPTED {
         let shown = bytes.escape_ascii();
-        let answer = round_trip(house.proxy, bytes);
+        let answer = round_trip(graphward.proxy, bytes);
         assert_eq!(answer.status, 200, "row {row}: {shown}");
         let seen = origin.only();
         let head = seen.head.escape_ascii();
@@ -136,35 +136,35 @@ fn what_is_a_request_arrives_as_it_was_meant() {
 #[test]
 fn row_9_heads_without_measure_are_refused() {
     let origin = Origin::plain("x");
-    let house = TestProxy::start(origin.port);
+    let graphward = TestProxy::start(origin.port);
     let field = format!("X-Long: {}\r\n", "a".repeat(256 * 1024));
     let fields = "X-Many: 1\r\n".repeat(10_000);
     let just_too_many = "X-Many: 1\r\n".repeat(100);
     for (what, more) in [("long", field), ("many", fields), ("101", just_too_many)] {
         let bytes = format!("GET /r HTTP/1.1\r\nHost: localhost\r\n{more}\r\n");
-        assert_eq!(round_trip(house.proxy, bytes).status, 431, "row 9: {what}");
+        assert_eq!(round_trip(graphward.proxy, bytes).status, 431, "row 9: {what}");
     }
     let target = format!("GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n", "a".repeat(256 * 1024));
-    assert_eq!(round_trip(house.proxy, target).status, 414, "row 9: target");
+    assert_eq!(round_trip(graphward.proxy, target).status, 414, "row 9: target");
     assert_eq!(origin.count(), 0);
 
     let within = "X-Many: 1\r\n".repeat(99);
     let bytes = format!("GET /r HTTP/1.1\r\nHost: localhost\r\n{within}\r\n");
     assert_eq!(
-        round_trip(house.proxy, bytes).status,
+        round_trip(graphward.proxy, bytes).status,
         200,
         "row 9: as many as are taken"
     );
     let path = format!("/{}", "a".repeat(60 * 1024));
-    assert_eq!(get(house.proxy, &path).status, 200, "row 9: as long as is taken");
+    assert_eq!(get(graphward.proxy, &path).status, 200, "row 9: as long as is taken");
     assert_eq!(origin.take()[1].request_line(), format!("GET {path} HTTP/1.1"));
 }
 
 #[test]
 fn row_9_a_head_that_never_ends_is_cut_off() {
     let origin = Origin::plain("x");
-    let house = TestProxy::start(origin.port);
-    let mut client = Client::connect(house.proxy);
+    let graphward = TestProxy::start(origin.port);
+    let mut client = Client::connect(graphward.proxy);
     client.send("GET /r HTTP/1.1\r\nHost: localhost\r\nX-Long: ");
     let piece = "a".repeat(64 * 1024);
     assert!(client.stops_reading_within_4_mib(&piece), "4 MiB of a field were taken");
@@ -178,9 +178,9 @@ fn row_10_an_old_client_gets_a_chunked_answer_unchunked_and_its_connection_ends(
         exchange.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nold\r\n2\r\n!!\r\n0\r\n\r\n");
         super::support::ConnectionAction::KeepAlive
     });
-    let house = TestProxy::start(origin.port);
+    let graphward = TestProxy::start(origin.port);
     for request in ["GET / HTTP/1.0\r\n\r\n", "GET / HTTP/1.0\r\nHost: localhost\r\n\r\n"] {
-        let mut client = Client::connect(house.proxy);
+        let mut client = Client::connect(graphward.proxy);
         let answer = client.round_trip(request);
         assert_eq!((answer.status, answer.body.as_slice()), (200, &b"old!!"[..]));
         assert_eq!(answer.field("transfer-encoding"), None);
@@ -196,9 +196,9 @@ fn rows_30_and_31_via_is_appended_and_max_forwards_obeyed_where_configured() {
         upstream: "via = true",
         ..ProxyConfig::default()
     };
-    let house = TestProxy::start_with(origin.port, setup);
+    let graphward = TestProxy::start_with(origin.port, setup);
     round_trip(
-        house.proxy,
+        graphward.proxy,
         "GET /r HTTP/1.1\r\nHost: localhost\r\nVia: 1.0 fred\r\n\r\n",
     );
     let seen = origin.only();
@@ -206,11 +206,11 @@ fn rows_30_and_31_via_is_appended_and_max_forwards_obeyed_where_configured() {
     assert_eq!(via, [b"1.0 fred".to_vec(), b"1.1 graphward".to_vec()], "row 30");
 
     let options = |left: &str| format!("OPTIONS /r HTTP/1.1\r\nHost: localhost\r\nMax-Forwards: {left}\r\n\r\n");
-    let answer = round_trip(house.proxy, options("0"));
+    let answer = round_trip(graphward.proxy, options("0"));
     assert_eq!(answer.status, 204, "row 31");
     assert!(answer.field("allow").unwrap().contains("POST"), "row 31");
     assert_eq!(origin.count(), 0, "row 31");
-    assert_eq!(round_trip(house.proxy, options("3")).status, 200, "row 31");
+    assert_eq!(round_trip(graphward.proxy, options("3")).status, 200, "row 31");
     assert_eq!(origin.only().header("max-forwards").as_deref(), Some("2"), "row 31");
 }
 
@@ -221,8 +221,8 @@ fn row_32_high_bytes_of_an_answer_come_back_byte_for_byte() {
         exchange.write(b"HTTP/1.1 200 OK\r\nX-High: \x80\xa0\xc3\xa9\xfe\xff\r\nContent-Length: 0\r\n\r\n");
         super::support::ConnectionAction::KeepAlive
     });
-    let house = TestProxy::start(origin.port);
-    let answer = get(house.proxy, "/");
+    let graphward = TestProxy::start(origin.port);
+    let answer = get(graphward.proxy, "/");
     assert!(
         contains(&answer.head, b"\r\nx-high: \x80\xa0\xc3\xa9\xfe\xff\r\n"),
         "row 32: {answer:?}"

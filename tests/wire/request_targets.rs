@@ -32,9 +32,9 @@ const PRESERVED_PATHS: &[&str] = &[
 #[test]
 fn row_34_a_path_arrives_byte_for_byte() {
     let origin = Origin::plain("x");
-    let house = TestProxy::start(origin.port);
+    let graphward = TestProxy::start(origin.port);
     for path in PRESERVED_PATHS {
-        let answer = get(house.proxy, path);
+        let answer = get(graphward.proxy, path);
         match answer.status {
             // Our own paths are on the other listener; here they are Graph's.
             200 => assert_eq!(origin.only().request_line(), format!("GET {path} HTTP/1.1"), "row 34"),
@@ -47,9 +47,9 @@ fn row_34_a_path_arrives_byte_for_byte() {
 #[test]
 fn row_34_a_fragment_never_reaches_the_origin() {
     let origin = Origin::plain("x");
-    let house = TestProxy::start(origin.port);
+    let graphward = TestProxy::start(origin.port);
     for path in ["/a#b", "/a?b#c", "/admin#/../b", "/a#?access_token=evil"] {
-        let answer = get(house.proxy, path);
+        let answer = get(graphward.proxy, path);
         assert!(matches!(answer.status, 200 | 400), "row 34: {path}");
         for seen in origin.take() {
             assert!(!contains(&seen.head, b"#"), "row 34: {path}");
@@ -61,8 +61,8 @@ fn row_34_a_fragment_never_reaches_the_origin() {
 #[test]
 fn row_35_an_absolute_target_of_ours_is_a_path() {
     let origin = Origin::plain("x");
-    let house = TestProxy::start(origin.port);
-    let own = house.proxy;
+    let graphward = TestProxy::start(origin.port);
+    let own = graphward.proxy;
     for target in [
         format!("http://{own}/p?q"),
         format!("HTTP://LOCALHOST:{}/p?q", own.port()),
@@ -86,7 +86,7 @@ fn row_35_an_absolute_target_of_ours_is_a_path() {
 #[test]
 fn row_36_no_request_is_redirected() {
     let origin = Origin::plain("x");
-    let house = TestProxy::start(origin.port);
+    let graphward = TestProxy::start(origin.port);
     let decoy = Decoy::listen();
     let port = decoy.port;
     // The decoy is on loopback, whose names are ours: there the port is what must not matter.
@@ -102,7 +102,7 @@ fn row_36_no_request_is_redirected() {
         "GET file:///etc/passwd HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(),
         "GET gopher://localhost/p HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(),
     ] {
-        let answer = round_trip(house.proxy, &request);
+        let answer = round_trip(graphward.proxy, &request);
         assert!(
             matches!(answer.status, 400 | 403 | 421),
             "row 36: {request}: {answer:?}"
@@ -122,7 +122,7 @@ fn row_36_no_request_is_redirected() {
         ),
     ] {
         let answer = round_trip(
-            house.proxy,
+            graphward.proxy,
             format!("GET {target} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{fields}\r\n"),
         );
         assert_eq!(answer.status, 200, "row 36: {target} {fields}");
@@ -146,7 +146,7 @@ fn row_36_no_request_is_redirected() {
 #[test]
 fn row_37_there_is_no_tunnel() {
     let origin = Origin::plain("x");
-    let house = TestProxy::start(origin.port);
+    let graphward = TestProxy::start(origin.port);
     let decoy = Decoy::listen();
     let hidden = "GET /hidden HTTP/1.1\r\nHost: localhost\r\n\r\n";
     for (target, fields) in [
@@ -158,7 +158,7 @@ fn row_37_there_is_no_tunnel() {
         ),
         ("localhost:80".to_owned(), "Transfer-Encoding: chunked\r\n".to_owned()),
     ] {
-        let mut client = Client::connect(house.proxy);
+        let mut client = Client::connect(graphward.proxy);
         let answer = client.round_trip(format!(
             "CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{fields}\r\n{hidden}"
         ));
@@ -172,8 +172,8 @@ fn row_37_there_is_no_tunnel() {
 #[test]
 fn row_38_a_star_is_answered_here_and_only_to_options() {
     let origin = Origin::plain("x");
-    let house = TestProxy::start(origin.port);
-    let answer = round_trip(house.proxy, "OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let graphward = TestProxy::start(origin.port);
+    let answer = round_trip(graphward.proxy, "OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert_eq!(answer.status, 204, "row 38: {answer:?}");
     assert!(answer.field("allow").unwrap().contains("POST"), "row 38");
     for request in [
@@ -188,7 +188,7 @@ fn row_38_a_star_is_answered_here_and_only_to_options() {
         "GET ?q HTTP/1.1\r\nHost: localhost\r\n\r\n",
         "GET ../a HTTP/1.1\r\nHost: localhost\r\n\r\n",
     ] {
-        let answer = round_trip(house.proxy, request);
+        let answer = round_trip(graphward.proxy, request);
         assert!(matches!(answer.status, 400 | 421), "row 38: {request}: {answer:?}");
     }
     assert_eq!(origin.count(), 0, "row 38");

@@ -13,9 +13,9 @@ use super::support::{
 
 const GRAPH: &str = "graph.facebook.com:443";
 
-fn tls_proxy(origin: &Origin, papers: &TestPki) -> TestProxy {
+fn tls_proxy(origin: &Origin, pki: &TestPki) -> TestProxy {
     let setup = ProxyConfig {
-        listen: &papers.listen_config(),
+        listen: &pki.listen_config(),
         ..ProxyConfig::default()
     };
     TestProxy::start_with(origin.port, setup)
@@ -43,13 +43,13 @@ fn read_head(stream: &mut TcpStream) -> String {
 
 #[test]
 fn a_tunnel_to_graph_ends_here_with_our_certificate_and_our_token() {
-    let (origin, papers) = (Origin::plain("graph's own"), TestPki::new());
-    let house = tls_proxy(&origin, &papers);
+    let (origin, pki) = (Origin::plain("graph's own"), TestPki::new());
+    let graphward = tls_proxy(&origin, &pki);
     for target in [GRAPH, "GRAPH.facebook.com:443"] {
-        let (stream, head) = open_tunnel(house.proxy, target);
+        let (stream, head) = open_tunnel(graphward.proxy, target);
         assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
         assert!(!head.to_lowercase().contains("content-length"), "{head}");
-        let mut secure = papers.handshake_over(stream, "graph.facebook.com", &[]).unwrap();
+        let mut secure = pki.handshake_over(stream, "graph.facebook.com", &[]).unwrap();
         for _ in 0..2 {
             let answer = secure.get("graph.facebook.com", "graph's own");
             assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
@@ -59,14 +59,14 @@ fn a_tunnel_to_graph_ends_here_with_our_certificate_and_our_token() {
         assert!(contains(&seen[0].head, TOKEN.as_bytes()));
     }
     // Without TLS in it; from a client of HTTP/1.0, which sends no Host; and over TLS to us already.
-    let (stream, _head) = open_tunnel(house.proxy, GRAPH);
+    let (stream, _head) = open_tunnel(graphward.proxy, GRAPH);
     assert!(read_plaintext(stream).contains("graph's own"));
-    let mut old = TcpStream::connect(house.proxy).unwrap();
+    let mut old = TcpStream::connect(graphward.proxy).unwrap();
     old.write_all(b"CONNECT graph.facebook.com:443 HTTP/1.0\r\n\r\n")
         .unwrap();
     assert!(read_head(&mut old).contains(" 200 "));
     assert!(read_plaintext(old).contains("graph's own"));
-    let mut outer = papers.connect(house.proxy, "localhost", &[]).unwrap();
+    let mut outer = pki.connect(graphward.proxy, "localhost", &[]).unwrap();
     outer.send("CONNECT graph.facebook.com:443 HTTP/1.1\r\nHost: x\r\n\r\n");
     assert!(outer.read_until("\r\n\r\n").contains(" 200 "));
     assert!(outer.get("localhost", "graph's own").contains(" 200 "));
@@ -85,8 +85,8 @@ fn read_plaintext(mut stream: TcpStream) -> String {
 
 #[test]
 fn row_37_a_tunnel_to_anywhere_else_is_refused_and_nothing_of_it_goes_there() {
-    let (origin, papers, decoy) = (Origin::plain("x"), TestPki::new(), Decoy::listen());
-    let house = tls_proxy(&origin, &papers);
+    let (origin, pki, decoy) = (Origin::plain("x"), TestPki::new(), Decoy::listen());
+    let graphward = tls_proxy(&origin, &pki);
     let hidden = "GET /hidden HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let length = format!("Content-Length: {}\r\n", hidden.len());
     for (target, fields, status) in [
@@ -101,7 +101,7 @@ fn row_37_a_tunnel_to_anywhere_else_is_refused_and_nothing_of_it_goes_there() {
         (GRAPH, "Host: graph.facebook.com\r\n", 400),
         (GRAPH, "Origin: https://evil.example\r\n", 403),
     ] {
-        let mut client = Client::connect(house.proxy);
+        let mut client = Client::connect(graphward.proxy);
         let answer = client.round_trip(format!(
             "CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{fields}\r\n{hidden}"
         ));
@@ -125,14 +125,14 @@ fn row_37_a_tunnel_to_anywhere_else_is_refused_and_nothing_of_it_goes_there() {
 
 #[test]
 fn row_37_http2_opens_no_tunnel_and_no_tunnel_leads_through_another() {
-    let (origin, papers) = (Origin::plain("x"), TestPki::new());
-    let house = tls_proxy(&origin, &papers);
-    let mut h2 = H2c::connect(house.proxy);
+    let (origin, pki) = (Origin::plain("x"), TestPki::new());
+    let graphward = tls_proxy(&origin, &pki);
+    let mut h2 = H2c::connect(graphward.proxy);
     let fields: &[(&[u8], &[u8])] = &[(b":method", b"CONNECT"), (b":authority", GRAPH.as_bytes())];
     h2.request(1, fields);
     let outcome = h2.outcome(1);
     assert!(!matches!(outcome, h2c::Outcome::Status(200..300, _)), "{outcome:?}");
-    let (mut stream, _head) = open_tunnel(house.proxy, GRAPH);
+    let (mut stream, _head) = open_tunnel(graphward.proxy, GRAPH);
     write!(stream, "CONNECT {GRAPH} HTTP/1.1\r\nHost: {GRAPH}\r\n\r\n").unwrap();
     assert!(read_head(&mut stream).starts_with("HTTP/1.1 405 "));
     assert_eq!(origin.count(), 0);
@@ -140,9 +140,9 @@ fn row_37_http2_opens_no_tunnel_and_no_tunnel_leads_through_another() {
 
 #[test]
 fn what_comes_before_the_200_is_served_here_and_sent_nowhere_as_it_is() {
-    let (origin, papers) = (Origin::plain("graph's own"), TestPki::new());
-    let house = tls_proxy(&origin, &papers);
-    let mut client = Client::connect(house.proxy);
+    let (origin, pki) = (Origin::plain("graph's own"), TestPki::new());
+    let graphward = tls_proxy(&origin, &pki);
+    let mut client = Client::connect(graphward.proxy);
     client.send(format!(
         "CONNECT {GRAPH} HTTP/1.1\r\nHost: {GRAPH}\r\n\r\n\
          GET /early HTTP/1.1\r\nHost: graph.facebook.com\r\nAuthorization: Bearer mine\r\n\r\n"
@@ -177,11 +177,11 @@ fn echo_server() -> u16 {
     port
 }
 
-/// A house that passes tunnels to two hosts of others through: one that echoes and one that is not there.
-fn proxy_with_passthrough(origin: &Origin, papers: &TestPki) -> TestProxy {
+/// A graphward that passes tunnels to two hosts of others through: one that echoes and one that is not there.
+fn proxy_with_passthrough(origin: &Origin, pki: &TestPki) -> TestProxy {
     let listen = format!(
         "{}\ntunnel_hosts = [\"echo.example\", \"gone.example\"]",
-        papers.listen_config()
+        pki.listen_config()
     );
     let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let connect_to = format!(
@@ -198,9 +198,9 @@ fn proxy_with_passthrough(origin: &Origin, papers: &TestPki) -> TestProxy {
 
 #[test]
 fn bytes_to_a_host_that_an_operator_names_are_passed_as_they_are() {
-    let (origin, papers) = (Origin::plain("x"), TestPki::new());
-    let house = proxy_with_passthrough(&origin, &papers);
-    let (mut stream, head_) = open_tunnel(house.proxy, "echo.example:443");
+    let (origin, pki) = (Origin::plain("x"), TestPki::new());
+    let graphward = proxy_with_passthrough(&origin, &pki);
+    let (mut stream, head_) = open_tunnel(graphward.proxy, "echo.example:443");
     assert!(head_.starts_with("HTTP/1.1 200 "), "{head_}");
     for said in [&b"\x16\x03\x01 not TLS at all"[..], b"GET / HTTP/1.1\r\n\r\n"] {
         stream.write_all(said).unwrap();
@@ -209,19 +209,19 @@ fn bytes_to_a_host_that_an_operator_names_are_passed_as_they_are() {
         assert_eq!(heard, said);
     }
     assert_eq!(
-        open_tunnel(house.proxy, "gone.example:443").1.split(' ').nth(1),
+        open_tunnel(graphward.proxy, "gone.example:443").1.split(' ').nth(1),
         Some("502")
     );
     assert_eq!(
-        open_tunnel(house.proxy, "echo.example:80").1.split(' ').nth(1),
+        open_tunnel(graphward.proxy, "echo.example:80").1.split(' ').nth(1),
         Some("403")
     );
     assert_eq!(origin.count(), 0);
     // A stuck tunnel does not hold up the stop forever: it is force-closed in the end.
-    house.request_stop();
+    graphward.request_stop();
     sleep_millis(300);
-    house.request_stop();
-    assert_eq!(house.wait_exit(), RunOutcome::ForceClosed(1));
+    graphward.request_stop();
+    assert_eq!(graphward.wait_exit(), RunOutcome::ForceClosed(1));
     assert_eq!(stream.read(&mut [0]).unwrap_or(0), 0);
 }
 
@@ -232,28 +232,28 @@ fn a_stop_lets_a_request_in_a_tunnel_end_and_closes_idle_ones() {
         sleep_millis(600);
         exchange.ok("late")
     });
-    let papers = TestPki::new();
-    let house = tls_proxy(&origin, &papers);
-    let (stream, _head) = open_tunnel(house.proxy, GRAPH);
-    let mut idle = papers.handshake_over(stream, "graph.facebook.com", &[]).unwrap();
-    let (unbegun, _head) = open_tunnel(house.proxy, GRAPH);
-    let (stream, _head) = open_tunnel(house.proxy, GRAPH);
-    let mut busy = papers.handshake_over(stream, "graph.facebook.com", &[]).unwrap();
+    let pki = TestPki::new();
+    let graphward = tls_proxy(&origin, &pki);
+    let (stream, _head) = open_tunnel(graphward.proxy, GRAPH);
+    let mut idle = pki.handshake_over(stream, "graph.facebook.com", &[]).unwrap();
+    let (unbegun, _head) = open_tunnel(graphward.proxy, GRAPH);
+    let (stream, _head) = open_tunnel(graphward.proxy, GRAPH);
+    let mut busy = pki.handshake_over(stream, "graph.facebook.com", &[]).unwrap();
     busy.send("GET /slow HTTP/1.1\r\nHost: graph.facebook.com\r\n\r\n");
     assert!(wait_until(5, || origin.connections() == 1));
     sleep_millis(100);
-    house.request_stop();
+    graphward.request_stop();
     assert!(busy.read_until("late").contains("200 OK"));
     assert_eq!(idle.read_until("never"), "");
-    assert_eq!(house.wait_exit(), RunOutcome::Drained);
+    assert_eq!(graphward.wait_exit(), RunOutcome::Drained);
     drop(unbegun);
 }
 
 #[test]
 fn row_25_an_upgrade_that_graph_does_not_grant_opens_no_tunnel() {
-    let (origin, papers) = (Origin::plain("graph's own"), TestPki::new());
-    let house = tls_proxy(&origin, &papers);
-    let mut client = Client::connect(house.proxy);
+    let (origin, pki) = (Origin::plain("graph's own"), TestPki::new());
+    let graphward = tls_proxy(&origin, &pki);
+    let mut client = Client::connect(graphward.proxy);
     client.send(
         "GET /first HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n\
          GET /second HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer mine\r\n\r\n",

@@ -21,8 +21,8 @@ fn row_24_an_early_413_reaches_the_app_while_it_uploads() {
         exchange.write(TOO_LARGE);
         ConnectionAction::Close
     });
-    let house = TestProxy::start_with(origin.port, STREAMING);
-    let mut client = Client::connect(house.proxy);
+    let graphward = TestProxy::start_with(origin.port, STREAMING);
+    let mut client = Client::connect(graphward.proxy);
     client.send("POST /r HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/octet-stream\r\nContent-Length: 1000000\r\n\r\n");
     client.send("a".repeat(4_000));
     let answer = client.answer();
@@ -40,9 +40,9 @@ fn row_24_an_early_413_reaches_the_app_whose_body_was_received_first() {
         exchange.read_body();
         ConnectionAction::Close
     });
-    let house = TestProxy::start(origin.port);
+    let graphward = TestProxy::start(origin.port);
     for size in [10, 500_000] {
-        let mut client = Client::connect(house.proxy);
+        let mut client = Client::connect(graphward.proxy);
         let answer = client.round_trip(post_request("/r", &"a".repeat(size)));
         assert_eq!((answer.status, answer.text().as_str()), (413, "big"), "row 24: {size}");
         assert_eq!(origin.take().len(), 1, "row 24: {size}");
@@ -55,9 +55,9 @@ fn row_24_an_early_413_is_read_although_the_origin_slams_the_door_on_the_rest() 
         exchange.write(TOO_LARGE);
         ConnectionAction::Close
     });
-    let house = TestProxy::start(origin.port);
+    let graphward = TestProxy::start(origin.port);
     for round in 0..20 {
-        let mut client = Client::connect(house.proxy);
+        let mut client = Client::connect(graphward.proxy);
         let answer = client.round_trip(post_request("/r", &"a".repeat(900_000)));
         assert_eq!(answer.status, 413, "row 24, round {round}");
     }
@@ -66,10 +66,10 @@ fn row_24_an_early_413_is_read_although_the_origin_slams_the_door_on_the_rest() 
 #[test]
 fn row_25_what_follows_an_upgrade_that_was_not_made_is_a_request_like_any_other() {
     let origin = Origin::plain("x");
-    let house = TestProxy::start(origin.port);
+    let graphward = TestProxy::start(origin.port);
     let next = "GET /next HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer evil\r\n\r\n";
     for upgrade in ["x", "websocket", "h2c", "TLS/1.0"] {
-        let mut client = Client::connect(house.proxy);
+        let mut client = Client::connect(graphward.proxy);
         client.send(format!(
             "GET /first HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: {upgrade}\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n{next}"
         ));
@@ -89,8 +89,8 @@ fn row_25_what_follows_an_upgrade_that_was_not_made_is_a_request_like_any_other(
 #[test]
 fn row_25_a_java_client_that_offers_h2c_keeps_its_body() {
     let origin = Origin::plain("x");
-    let house = TestProxy::start(origin.port);
-    let mut client = Client::connect(house.proxy);
+    let graphward = TestProxy::start(origin.port);
+    let mut client = Client::connect(graphward.proxy);
     let answer = client.round_trip(
         "POST /r HTTP/1.1\r\nConnection: Upgrade, HTTP2-Settings\r\nContent-Length: 5\r\nHost: localhost\r\nHTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\nUpgrade: h2c\r\nUser-Agent: Java-http-client/21\r\n\r\nhello",
     );
@@ -105,7 +105,7 @@ fn row_25_a_java_client_that_offers_h2c_keeps_its_body() {
 fn row_26_an_upload_that_breaks_off_is_no_whole_request_at_the_origin() {
     for (setup, size) in [(ProxyConfig::default(), 10), (STREAMING, 10_000)] {
         let origin = Origin::plain("x");
-        let house = TestProxy::start_with(origin.port, setup);
+        let graphward = TestProxy::start_with(origin.port, setup);
         let data = "a".repeat(size);
         let (length, more) = (size + 1, size * 2);
         for (framing, body) in [
@@ -121,7 +121,7 @@ fn row_26_an_upload_that_breaks_off_is_no_whole_request_at_the_origin() {
             ),
         ] {
             for reset in [false, true] {
-                let mut client = Client::connect(house.proxy);
+                let mut client = Client::connect(graphward.proxy);
                 client.send(format!("POST /r HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/octet-stream\r\n{framing}\r\n{body}"));
                 if reset {
                     sleep_millis(20);
@@ -136,7 +136,7 @@ fn row_26_an_upload_that_breaks_off_is_no_whole_request_at_the_origin() {
                 assert!(seen.iter().all(|seen| !seen.complete), "row 26: {framing}");
             }
         }
-        assert_eq!(get(house.proxy, "/after").status, 200, "row 26");
+        assert_eq!(get(graphward.proxy, "/after").status, 200, "row 26");
     }
 }
 
@@ -151,7 +151,7 @@ fn row_28_who_expects_100_is_told_to_continue_and_417_is_passed_on() {
         exchange.ok("x")
     });
     for setup in [ProxyConfig::default(), STREAMING] {
-        let house = TestProxy::start_with(origin.port, setup);
+        let graphward = TestProxy::start_with(origin.port, setup);
         for (path, status) in [("/r", 200), ("/417", 417)] {
             for (framing, body) in [
                 ("Content-Length: 5000\r\n", "a".repeat(5_000)),
@@ -160,7 +160,7 @@ fn row_28_who_expects_100_is_told_to_continue_and_417_is_passed_on() {
                     format!("1388\r\n{}\r\n0\r\n\r\n", "a".repeat(5_000)),
                 ),
             ] {
-                let mut client = Client::connect(house.proxy);
+                let mut client = Client::connect(graphward.proxy);
                 client.send(format!(
                     "POST {path} HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n{framing}\r\n"
                 ));
@@ -178,8 +178,8 @@ fn row_28_who_expects_100_is_told_to_continue_and_417_is_passed_on() {
 #[test]
 fn row_28_a_refused_request_is_not_told_to_continue() {
     let origin = Origin::plain("x");
-    let house = TestProxy::start(origin.port);
-    let mut client = Client::connect(house.proxy);
+    let graphward = TestProxy::start(origin.port);
+    let mut client = Client::connect(graphward.proxy);
     client.send("POST /r HTTP/1.1\r\nHost: evil.example\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n");
     assert_eq!(client.read_response("POST").status, 421, "row 28");
     assert_eq!(origin.count(), 0, "row 28");

@@ -52,13 +52,13 @@ const VALID_RESPONSES: &[(u8, &[u8])] = &[
 #[test]
 fn an_answer_that_is_none_becomes_a_502() {
     let origin = raw_origin(MALFORMED_RESPONSES);
-    let house = TestProxy::start(origin.port);
+    let graphward = TestProxy::start(origin.port);
     for (number, (row, bytes)) in MALFORMED_RESPONSES.iter().enumerate() {
         let shown = bytes.escape_ascii();
-        let answer = get(house.proxy, &format!("/{number}"));
+        let answer = get(graphward.proxy, &format!("/{number}"));
         assert_eq!(answer.status, 502, "row {row}: {shown}: {answer:?}");
         assert!(!answer.proxy_error().is_empty(), "row {row}: {shown}: {answer:?}");
-        assert_eq!(get(house.proxy, "/after").text(), "after", "row {row}: {shown}");
+        assert_eq!(get(graphward.proxy, "/after").text(), "after", "row {row}: {shown}");
         assert_eq!(origin.take().len(), 2, "row {row}: {shown}: sent once each");
     }
 }
@@ -66,10 +66,10 @@ fn an_answer_that_is_none_becomes_a_502() {
 #[test]
 fn an_answer_that_can_be_understood_is_framed_anew() {
     let origin = raw_origin(VALID_RESPONSES);
-    let house = TestProxy::start(origin.port);
+    let graphward = TestProxy::start(origin.port);
     for (number, (row, bytes)) in VALID_RESPONSES.iter().enumerate() {
         let shown = bytes.escape_ascii();
-        let mut client = Client::connect(house.proxy);
+        let mut client = Client::connect(graphward.proxy);
         for version in ["1.1", "1.0"] {
             client.send(format!("GET /{number} HTTP/{version}\r\nHost: localhost\r\n\r\n"));
             let answer = client.read_response("GET");
@@ -85,7 +85,7 @@ fn an_answer_that_can_be_understood_is_framed_anew() {
             assert_eq!(both, None, "row {row}: {shown}: {answer:?}");
         }
         // A poisoned connection is not used again.
-        let after = get(house.proxy, "/after");
+        let after = get(graphward.proxy, "/after");
         assert_eq!(after.text(), "after", "row {row}: {shown}");
     }
 }
@@ -105,7 +105,7 @@ fn row_39_answers_without_a_body_keep_their_length_and_swallow_nothing() {
         exchange.write(head);
         ConnectionAction::KeepAlive
     });
-    let house = TestProxy::start(origin.port);
+    let graphward = TestProxy::start(origin.port);
     for (method, path, status, length) in [
         ("HEAD", "/head", 200, Some("12")),
         ("HEAD", "/head-body", 200, Some("6")),
@@ -114,7 +114,7 @@ fn row_39_answers_without_a_body_keep_their_length_and_swallow_nothing() {
         // What a 304 may say of a length, it need not (RFC 9110, section 8.6).
         ("GET", "/304", 304, None),
     ] {
-        let mut client = Client::connect(house.proxy);
+        let mut client = Client::connect(graphward.proxy);
         client.send(get_request(path).replacen("GET", method, 1));
         let answer = client.final_response_to(method);
         assert_eq!(answer.status, status, "row 39: {path}");
@@ -129,7 +129,7 @@ fn row_39_answers_without_a_body_keep_their_length_and_swallow_nothing() {
             "after",
             "row 39: {path}"
         );
-        assert_eq!(get(house.proxy, "/after").text(), "after", "row 39: {path}");
+        assert_eq!(get(graphward.proxy, "/after").text(), "after", "row 39: {path}");
     }
 }
 
@@ -140,8 +140,8 @@ fn row_43_an_empty_error_with_two_lengths_ends_where_it_should() {
         exchange.write("HTTP/1.1 400 Bad Request\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n");
         ConnectionAction::KeepAlive
     });
-    let house = TestProxy::start(origin.port);
-    let mut client = Client::connect(house.proxy);
+    let graphward = TestProxy::start(origin.port);
+    let mut client = Client::connect(graphward.proxy);
     for _ in 0..2 {
         let answer = client.round_trip(get_request("/r"));
         assert_eq!(
@@ -176,7 +176,7 @@ fn row_45_an_answer_that_breaks_off_is_shown_as_cut() {
         sleep_millis(20);
         after
     });
-    let house = TestProxy::start(origin.port);
+    let graphward = TestProxy::start(origin.port);
     for path in [
         "/length",
         "/chunked",
@@ -186,11 +186,11 @@ fn row_45_an_answer_that_breaks_off_is_shown_as_cut() {
         "/until-cut",
         "/until-reset",
     ] {
-        let answer = get(house.proxy, path);
+        let answer = get(graphward.proxy, path);
         assert_eq!(answer.status, 200, "row 45: {path}");
         assert!(!answer.complete, "row 45: {path}: {answer:?}");
     }
-    let answer = get(house.proxy, "/until-close");
+    let answer = get(graphward.proxy, "/until-close");
     assert_eq!((answer.text().as_str(), answer.complete), ("hello", true), "row 45");
 }
 
@@ -206,9 +206,9 @@ fn row_46_redirects_are_the_apps_to_follow() {
         exchange.write(bytes);
         ConnectionAction::KeepAlive
     });
-    let house = TestProxy::start(origin.port);
+    let graphward = TestProxy::start(origin.port);
     for status in [301, 302, 303, 307, 308] {
-        let answer = get(house.proxy, &format!("/{status}"));
+        let answer = get(graphward.proxy, &format!("/{status}"));
         assert_eq!(answer.status, status, "row 46");
         assert!(contains(answer.field("location").unwrap().as_bytes(), b"/x"), "row 46");
         assert_eq!(origin.take().len(), 1, "row 46");

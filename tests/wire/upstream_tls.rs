@@ -17,7 +17,7 @@ use super::support::{CA, Client, Origin, ProxyConfig, TOKEN, TestProxy, contains
 #[test]
 fn row_49_a_certificate_that_is_not_graphs_gets_not_one_byte_and_a_good_one_heals() {
     let origin = Origin::plain("x");
-    let house = TestProxy::start(origin.port);
+    let graphward = TestProxy::start(origin.port);
     let clock = Clock::system();
     let day = Duration::from_secs(86_400);
     let stranger = CertAuthority::new(&clock).unwrap();
@@ -47,13 +47,13 @@ fn row_49_a_certificate_that_is_not_graphs_gets_not_one_byte_and_a_good_one_heal
         ("not yet valid", &CA, early),
     ] {
         origin.set_certificate(by, &leaf, &[b"http/1.1"]);
-        let answer = Client::connect(house.proxy).round_trip(post_request("/r", "hello"));
+        let answer = Client::connect(graphward.proxy).round_trip(post_request("/r", "hello"));
         assert_eq!(answer.status, 502, "row 49: {what}");
         assert_eq!(answer.proxy_error(), "tls_certificate_error", "row 49: {what}");
         assert_eq!(origin.count(), 0, "row 49: {what}");
     }
     origin.set_certificate(&CA, &valid_leaf(), &[b"http/1.1"]);
-    assert_eq!(get(house.proxy, "/r").status, 200, "row 49: it recovers");
+    assert_eq!(get(graphward.proxy, "/r").status, 200, "row 49: it recovers");
     assert_eq!(
         origin.sni_names(),
         ["graph.facebook.com"],
@@ -107,8 +107,8 @@ fn row_49_who_speaks_no_tls_or_too_old_a_one_gets_not_one_byte() {
         ),
     ] {
         let (port, heard) = raw_tcp_server(answer);
-        let house = TestProxy::start(port);
-        let reply = Client::connect(house.proxy).round_trip(post_request("/secret-path", "hello"));
+        let graphward = TestProxy::start(port);
+        let reply = Client::connect(graphward.proxy).round_trip(post_request("/secret-path", "hello"));
         assert_eq!(reply.status, 502, "row 49: {what}: {reply:?}");
         assert_eq!(reply.proxy_error(), error, "row 49: {what}");
         let heard = heard.lock().unwrap();
@@ -129,9 +129,9 @@ fn a_handshake_that_never_ends_is_given_up_and_pooled_connections_are_unhurt() {
     };
     let good = TestProxy::start_with(origin.port, setup);
     assert_eq!(get(good.proxy, "/warm").status, 200);
-    let house = TestProxy::start_with(silent.local_addr().unwrap().port(), setup);
+    let graphward = TestProxy::start_with(silent.local_addr().unwrap().port(), setup);
     let began = Instant::now();
-    let answer = Client::connect(house.proxy).round_trip(post_request("/r", "hello"));
+    let answer = Client::connect(graphward.proxy).round_trip(post_request("/r", "hello"));
     assert_eq!(
         (answer.status, answer.proxy_error().as_str()),
         (504, "connection_timeout")
@@ -169,11 +169,11 @@ fn a_new_connection_that_hangs_does_not_hold_up_the_pooled_ones() {
         upstream: "connect_timeout = \"500ms\"",
         ..ProxyConfig::default()
     };
-    let house = TestProxy::start_with(port, setup);
-    assert_eq!(get(house.proxy, "/warm").status, 200);
+    let graphward = TestProxy::start_with(port, setup);
+    assert_eq!(get(graphward.proxy, "/warm").status, 200);
     busy.store(true, Ordering::SeqCst);
     for _ in 0..10 {
-        assert_eq!(get(house.proxy, "/pooled").status, 200);
+        assert_eq!(get(graphward.proxy, "/pooled").status, 200);
     }
 }
 
@@ -186,8 +186,8 @@ fn alpn_decides_the_version_and_the_setting_what_is_offered() {
             upstream: &upstream,
             ..ProxyConfig::default()
         };
-        let house = TestProxy::start_with(origin.port, setup);
-        let answer = Client::connect(house.proxy).round_trip(post_request("/a%2Fb?x", "hello"));
+        let graphward = TestProxy::start_with(origin.port, setup);
+        let answer = Client::connect(graphward.proxy).round_trip(post_request("/a%2Fb?x", "hello"));
         assert_eq!((answer.status, answer.text().as_str()), (200, "over h2"), "{http}");
         let seen = origin.take();
         let head = &seen[0].head;
@@ -211,8 +211,8 @@ fn alpn_decides_the_version_and_the_setting_what_is_offered() {
             upstream: &upstream,
             ..ProxyConfig::default()
         };
-        let house = TestProxy::start_with(origin.port, setup);
-        let answer = get(house.proxy, "/r");
+        let graphward = TestProxy::start_with(origin.port, setup);
+        let answer = get(graphward.proxy, "/r");
         assert_eq!(answer.status, status, "{http}, {} offered", offered.len());
         assert_eq!(origin.count(), usize::from(status == 200), "{http}");
     }
@@ -221,8 +221,8 @@ fn alpn_decides_the_version_and_the_setting_what_is_offered() {
 #[test]
 fn the_name_stays_the_keys_wherever_the_connection_goes() {
     let origin = Origin::plain("x");
-    let house = TestProxy::start(origin.port);
-    assert_eq!(get(house.proxy, "/r").status, 200);
+    let graphward = TestProxy::start(origin.port);
+    assert_eq!(get(graphward.proxy, "/r").status, 200);
     assert_eq!(origin.sni_names(), ["graph.facebook.com"]);
     assert_eq!(origin.only().header("host").as_deref(), Some("graph.facebook.com"));
 }
@@ -230,12 +230,12 @@ fn the_name_stays_the_keys_wherever_the_connection_goes() {
 #[test]
 fn after_goaway_the_next_request_goes_on_a_new_connection() {
     let origin = H2Origin::start();
-    let house = TestProxy::start(origin.port);
+    let graphward = TestProxy::start(origin.port);
     for _ in 0..5 {
-        assert_eq!(get(house.proxy, "/goaway").status, 200, "it was let finish");
+        assert_eq!(get(graphward.proxy, "/goaway").status, 200, "it was let finish");
         sleep_millis(30);
         assert_eq!(
-            Client::connect(house.proxy)
+            Client::connect(graphward.proxy)
                 .round_trip(post_request("/next", "hello"))
                 .status,
             200
@@ -250,14 +250,14 @@ fn after_goaway_the_next_request_goes_on_a_new_connection() {
 #[test]
 fn row_47_a_post_that_the_origin_resets_over_http2_is_sent_once() {
     let origin = H2Origin::start();
-    let house = TestProxy::start(origin.port);
-    let answer = Client::connect(house.proxy).round_trip(post_request("/reset", "hello"));
+    let graphward = TestProxy::start(origin.port);
+    let answer = Client::connect(graphward.proxy).round_trip(post_request("/reset", "hello"));
     assert_eq!(
         (answer.status, answer.proxy_error().as_str()),
         (502, "connection_terminated")
     );
     assert_eq!(origin.take().len(), 1);
-    assert_eq!(get(house.proxy, "/next").status, 200);
+    assert_eq!(get(graphward.proxy, "/next").status, 200);
 }
 
 #[test]
@@ -265,8 +265,8 @@ fn an_origin_that_does_not_listen_is_a_502_and_recovers() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     drop(listener);
-    let house = TestProxy::start(port);
-    let answer = get(house.proxy, "/r");
+    let graphward = TestProxy::start(port);
+    let answer = get(graphward.proxy, "/r");
     assert_eq!(
         (answer.status, answer.proxy_error().as_str()),
         (502, "connection_refused")

@@ -29,7 +29,7 @@ pub(crate) struct TestResponse {
     pub(crate) body: Bytes,
 }
 
-/// No answer takes longer, in any of these tests.
+/// The limit for an answer in these tests.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(40);
 
 impl Client {
@@ -41,7 +41,7 @@ impl Client {
         Self { address, sender }
     }
 
-    /// Sends a request and reads its answer, or says how the connection failed.
+    /// Sends a request and reads its answer, or returns the connection's error.
     pub(crate) async fn try_send(&mut self, mut request: Request<Body>) -> hyper::Result<TestResponse> {
         let host = self.address.to_string().parse().unwrap();
         request.headers_mut().entry(header::HOST).or_insert(host);
@@ -96,7 +96,7 @@ pub(crate) fn text_message(text: &str) -> Request<Body> {
         .unwrap()
 }
 
-/// Asks once, on a connection of its own.
+/// Sends one request on a connection of its own.
 pub(crate) async fn get(address: SocketAddr, path: &str) -> TestResponse {
     Client::connect(address).await.get(path).await
 }

@@ -22,7 +22,7 @@ impl Graph {
         Self::with_token_ttl(None).await
     }
 
-    /// One whose own tokens live for so long.
+    /// A fake Graph whose tokens have this lifetime.
     pub(crate) async fn with_token_ttl(token_ttl: impl Into<Option<Duration>>) -> Self {
         let clock = Clock::system();
         let authority = CertAuthority::new(&clock).unwrap();
@@ -64,7 +64,7 @@ impl Graph {
         token
     }
 
-    /// The fingerprint of the token that the last message came with.
+    /// The fingerprint of the token of the last message.
     pub(crate) fn last_fingerprint(&self) -> Option<String> {
         Some(self.sim.accepted_messages().last()?.token.clone())
     }
@@ -85,7 +85,7 @@ impl Graph {
     }
 }
 
-/// What a record shows of a token.
+/// The form in which a recorded call shows a token.
 pub(crate) fn fingerprint(token: &str) -> String {
     Secret::new(token).unwrap().fingerprint().to_string()
 }

@@ -13,23 +13,23 @@ use tokio::time::{Instant, sleep};
 
 use super::{Graph, TIMEOUT, get};
 
-/// A sidecar that runs; killed when it is dropped.
+/// A running sidecar; killed when dropped.
 pub(crate) struct Sidecar {
     pub(crate) proxy: SocketAddr,
-    /// Unspecified if operators connect to a socket file.
+    /// Unspecified if the admin endpoint is a Unix socket.
     pub(crate) admin: SocketAddr,
     child: Child,
     dir: PathBuf,
 }
 
-/// The program in a directory, with nothing in its environment.
+/// A command of the program in a directory, with an empty environment.
 pub(crate) fn graphward_command(dir: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_graphward"));
     command.args(args).current_dir(dir).env_clear();
     command
 }
 
-/// A configuration: free ports, this Graph, this source, and what else a test wants.
+/// A configuration: free ports, this Graph, this source, and additional lines.
 pub(crate) fn settings(graph: &Graph, source: &str, extra: &str) -> String {
     format!(
         r#"
@@ -51,7 +51,7 @@ source = {{ {source} }}
 /// The secret of the fake's app.
 pub(crate) const APP_SECRET: &str = "0123456789abcdef0123456789abcdef";
 
-/// What more a configuration needs to renew by exchange; the app's secret is put into a file beside it.
+/// The additional lines for renewals by exchange; the app's secret is written to a file beside the configuration.
 pub(crate) fn exchange_config(dir: &Path) -> String {
     fs::write(dir.join("secret"), APP_SECRET).unwrap();
     let app = "[app]\nid = \"1234567890123456\"\nsecret = { file = \"secret\" }\n";
@@ -107,7 +107,7 @@ impl Sidecar {
         self.child.id()
     }
 
-    /// All of its log so far. A line that is still being written is not there yet.
+    /// Its log so far, without an incomplete last line.
     pub(crate) fn log_events(&self) -> Vec<Value> {
         let text = self.stdout();
         let lines = text.lines().map(serde_json::from_str);
@@ -128,7 +128,7 @@ impl Sidecar {
         String::from_utf8(answer.body.to_vec()).unwrap()
     }
 
-    /// A number that it counts.
+    /// The value of a metric.
     pub(crate) async fn metric(&self, series: &str) -> u64 {
         sample(&self.metrics().await, series)
     }
@@ -150,7 +150,7 @@ impl Sidecar {
         }
     }
 
-    /// How many connections it has open to this address.
+    /// The number of its open connections to this address.
     pub(crate) fn connections_to(&self, address: SocketAddr) -> usize {
         // `sl local remote state … inode`: addresses in hexadecimal, 01 for open.
         let port = format!(":{:04X}", address.port());
@@ -183,7 +183,7 @@ impl Drop for Sidecar {
     }
 }
 
-/// The sum of all series that begin like this; 0 if there is none.
+/// The sum of all series with this prefix, or 0.
 pub(crate) fn sample(metrics: &str, series: &str) -> u64 {
     let values = metrics.lines().filter(|line| line.starts_with(series));
     values

@@ -10,14 +10,14 @@ use super::message::{self, Framing, Reader};
 /// One connection to the proxy.
 pub(crate) struct Client(Reader<TcpStream>);
 
-/// What came back.
+/// A response as received.
 #[derive(Debug, Default)]
 pub(crate) struct RawResponse {
-    /// 0 if the connection ended without a word.
+    /// 0 if the connection ended without an answer.
     pub(crate) status: u16,
     pub(crate) head: Vec<u8>,
     pub(crate) body: Vec<u8>,
-    /// Whether the body came to its end.
+    /// Whether the body is complete.
     pub(crate) complete: bool,
 }
 
@@ -30,13 +30,13 @@ impl Client {
         Self(Reader::new(stream))
     }
 
-    /// Sends; what the proxy does not take any more is its own affair.
+    /// Sends; returns whether the proxy still accepted the bytes.
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.0.stream.write_all(bytes.as_ref()).is_ok()
     }
 
-    /// Whether the proxy stops taking these pieces. What it has not read yet lies in the kernel, so some
-    /// moments pass before it shows.
+    /// Returns whether the proxy stops reading these pieces. The kernel buffers what the proxy has not read, so this takes a
+    /// moment to show.
     pub(crate) fn stops_reading_within_4_mib(&mut self, piece: &str) -> bool {
         let max_pieces = (4 << 20) / piece.len();
         let unpaced = max_pieces / 4;
@@ -48,7 +48,7 @@ impl Client {
         })
     }
 
-    /// No more from us, but we still listen.
+    /// Half-closes the connection.
     pub(crate) fn shutdown_write(&self) {
         drop(self.0.stream.shutdown(Shutdown::Write));
     }
@@ -59,7 +59,7 @@ impl Client {
         socket2::SockRef::from(&self.0.stream).set_linger(linger).unwrap();
     }
 
-    /// The next answer, interim ones included.
+    /// Reads the next answer, interim ones included.
     pub(crate) fn read_response(&mut self, method: &str) -> RawResponse {
         let Some(head) = self.0.head() else {
             return RawResponse::default();
@@ -86,7 +86,7 @@ impl Client {
         self.0.head().is_some()
     }
 
-    /// The next final answer.
+    /// Reads the next final answer.
     pub(crate) fn final_response_to(&mut self, method: &str) -> RawResponse {
         loop {
             let response = self.read_response(method);
@@ -100,13 +100,13 @@ impl Client {
         self.final_response_to("GET")
     }
 
-    /// Sends, and reads the answer.
+    /// Sends a request and reads the answer.
     pub(crate) fn round_trip(&mut self, bytes: impl AsRef<[u8]>) -> RawResponse {
         self.send(bytes);
         self.answer()
     }
 
-    /// Whether the proxy closes this connection, without another byte, within `millis`.
+    /// Returns whether the proxy closes this connection within `millis` without another byte.
     pub(crate) fn is_closed_within(&mut self, millis: u64) -> bool {
         if !self.0.buffer.is_empty() {
             return false;
@@ -124,12 +124,12 @@ impl Client {
 }
 
 impl RawResponse {
-    /// The only value of a field.
+    /// The only value of a header.
     pub(crate) fn field(&self, name: &str) -> Option<String> {
         message::value(&self.head, name)
     }
 
-    /// The word behind `error=` in `Proxy-Status`.
+    /// The value of `error=` in `Proxy-Status`.
     pub(crate) fn proxy_error(&self) -> String {
         let status = self.field("proxy-status").unwrap_or_default();
         let error = status.strip_prefix("graphward; error=");
@@ -141,12 +141,12 @@ impl RawResponse {
     }
 }
 
-/// One request on a connection of its own.
+/// Sends one request on a connection of its own.
 pub(crate) fn round_trip(address: SocketAddr, bytes: impl AsRef<[u8]>) -> RawResponse {
     Client::connect(address).round_trip(bytes)
 }
 
-/// A `GET` of `path`.
+/// Sends a `GET` of `path`.
 pub(crate) fn get(address: SocketAddr, path: &str) -> RawResponse {
     round_trip(address, get_request(path))
 }

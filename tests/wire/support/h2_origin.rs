@@ -25,10 +25,10 @@ struct State {
     stopped: AtomicBool,
 }
 
-/// A request that came.
+/// A received request.
 #[derive(Debug)]
 pub(crate) struct H2Request {
-    /// Which connection it came on, from 0.
+    /// The number of its connection, from 0.
     pub(crate) connection: usize,
     pub(crate) head: Request<()>,
     pub(crate) body: Vec<u8>,
@@ -60,7 +60,7 @@ impl H2Origin {
         Self { port, state }
     }
 
-    /// What came since this was last asked.
+    /// Returns the requests received since the last call.
     pub(crate) fn take(&self) -> Vec<H2Request> {
         std::mem::take(&mut *self.state.seen.lock().unwrap())
     }

@@ -23,7 +23,7 @@ pub(crate) struct H2c {
     buffer: Vec<u8>,
 }
 
-/// A frame that came.
+/// A received frame.
 #[derive(Clone, Debug)]
 pub(crate) struct Frame {
     pub(crate) kind: u8,
@@ -32,7 +32,7 @@ pub(crate) struct Frame {
     pub(crate) payload: Vec<u8>,
 }
 
-/// What became of a request.
+/// The result of a request.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Outcome {
     Status(u16, Vec<u8>),
@@ -60,7 +60,7 @@ impl H2c {
         client
     }
 
-    /// Sends; says whether the proxy still takes it.
+    /// Sends; returns whether the proxy still accepted it.
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.stream.write_all(bytes.as_ref()).is_ok()
     }
@@ -71,13 +71,13 @@ impl H2c {
         self.send(frame(HEADERS, END_STREAM | END_HEADERS, stream, &block))
     }
 
-    /// Sends a plain `GET` and says what became of it.
+    /// Sends a plain `GET` and returns its result.
     pub(crate) fn get(&mut self, stream: u32, path: &str) -> Outcome {
         self.request(stream, &request_fields(b"GET", path.as_bytes()));
         self.outcome(stream)
     }
 
-    /// The next frame; SETTINGS and PING are answered.
+    /// Reads the next frame; answers SETTINGS and PING.
     pub(crate) fn next(&mut self) -> Option<Frame> {
         while self.buffer.len() < 9 || self.buffer.len() < 9 + length(&self.buffer) {
             let mut space = [0; 64 * 1024];
@@ -102,7 +102,7 @@ impl H2c {
         Some(frame)
     }
 
-    /// Reads until it is known what became of this stream.
+    /// Reads until the result of this stream is known.
     pub(crate) fn outcome(&mut self, stream: u32) -> Outcome {
         let (mut status, mut body) = (0, Vec::new());
         while let Some(frame) = self.next() {
@@ -148,7 +148,7 @@ pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8>
     bytes
 }
 
-/// A header block: each field literally, never indexed.
+/// A header block of literal fields, never indexed.
 pub(crate) fn block(fields: &[Field<'_>]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (name, value) in fields {
@@ -159,7 +159,7 @@ pub(crate) fn block(fields: &[Field<'_>]) -> Vec<u8> {
     bytes
 }
 
-/// A text as HPACK has it, without Huffman's code.
+/// An HPACK string without Huffman coding.
 pub(crate) fn text(bytes: &mut Vec<u8>, text: &[u8]) {
     if let Some(mut rest) = text.len().checked_sub(127) {
         bytes.push(127);
@@ -174,7 +174,7 @@ pub(crate) fn text(bytes: &mut Vec<u8>, text: &[u8]) {
     bytes.extend_from_slice(text);
 }
 
-/// The fields of a request that is in order.
+/// The fields of a valid request.
 pub(crate) fn request_fields<'a>(method: &'a [u8], path: &'a [u8]) -> Vec<Field<'a>> {
     vec![
         (b":method", method),
@@ -206,7 +206,7 @@ fn status_of(block: &[u8]) -> u16 {
     }
 }
 
-/// Three digits in Huffman's code: 0, 1 and 2 have five bits, the others six.
+/// Three digits in HPACK's Huffman code: 0, 1 and 2 have five bits, the others six.
 fn huffman_digits(coded: &[u8]) -> u16 {
     let mut bits = coded
         .iter()

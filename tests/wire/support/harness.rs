@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{CA, TOKEN};
 
-/// What is configured besides the way to the origin.
+/// The configuration besides the origin.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct ProxyConfig<'a> {
     pub(crate) upstream: &'a str,
@@ -29,12 +29,12 @@ pub(crate) struct TestProxy {
     pub(crate) admin: SocketAddr,
     stop_signals: mpsc::Sender<StopSignal>,
     thread: Option<JoinHandle<RunOutcome>>,
-    /// Its directory, which goes with it.
+    /// Its directory, removed with it.
     _dir: tempfile::TempDir,
 }
 
 impl ProxyConfig<'_> {
-    /// Writes the configuration, the CA and the token into `place`.
+    /// Writes the configuration, the CA and the token into `dir`.
     pub(crate) fn write(&self, dir: &Path, port: u16) -> PathBuf {
         let Self {
             upstream,
@@ -125,13 +125,13 @@ impl TestProxy {
         }
     }
 
-    /// Asks it to stop.
+    /// Sends a stop signal.
     pub(crate) fn request_stop(&self) {
-        // Full or closed, it has been asked already.
+        // If the channel is full or closed, a stop has been requested already.
         self.stop_signals.try_send(StopSignal::Terminate).ok();
     }
 
-    /// How it ended, once it has.
+    /// Waits for its end.
     pub(crate) fn wait_exit(mut self) -> RunOutcome {
         self.thread.take().unwrap().join().unwrap()
     }
@@ -139,7 +139,7 @@ impl TestProxy {
 
 impl Drop for TestProxy {
     fn drop(&mut self) {
-        // The second one cuts what a test left open.
+        // The second signal force-closes what the test left open.
         self.request_stop();
         self.request_stop();
         if let Some(thread) = self.thread.take() {

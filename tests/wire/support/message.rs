@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-/// Reads messages off a stream, and keeps what is left over for the next one.
+/// Reads messages from a stream and keeps the remaining bytes for the next one.
 pub(crate) struct Reader<S> {
     pub(crate) stream: S,
     pub(crate) buffer: Vec<u8>,
@@ -22,7 +22,7 @@ impl<S: Read> Reader<S> {
         Self { stream, buffer }
     }
 
-    /// A head with its empty line, or `None` if the stream ends before it does.
+    /// Reads a head with its empty line; `None` if the stream ends before.
     pub(crate) fn head(&mut self) -> Option<Vec<u8>> {
         loop {
             if let Some(end) = memchr::memmem::find(&self.buffer, b"\r\n\r\n") {
@@ -34,7 +34,7 @@ impl<S: Read> Reader<S> {
         }
     }
 
-    /// A body, and whether it came whole.
+    /// Reads a body; returns whether it is complete.
     pub(crate) fn body(&mut self, framing: Framing) -> (Vec<u8>, bool) {
         match framing {
             Framing::Length(length) => {
@@ -113,7 +113,7 @@ impl<S: Read> Reader<S> {
     }
 }
 
-/// The values of a field, in order.
+/// The values of a header, in order.
 pub(crate) fn values(head: &[u8], name: &str) -> Vec<Vec<u8>> {
     lines(head)
         .skip(1)
@@ -127,7 +127,7 @@ pub(crate) fn values(head: &[u8], name: &str) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// The only value of a field, as text.
+/// The only value of a header, as text.
 pub(crate) fn value(head: &[u8], name: &str) -> Option<String> {
     let values = values(head, name);
     assert!(values.len() < 2, "{name}: {values:?}");
@@ -139,7 +139,7 @@ pub(crate) fn first_line(head: &[u8]) -> String {
     String::from_utf8_lossy(lines(head).next().unwrap_or_default()).into_owned()
 }
 
-/// How the body behind a head is framed, if the head says so.
+/// The framing of the body, if the head states it.
 pub(crate) fn framing(head: &[u8]) -> Option<Framing> {
     if !values(head, "transfer-encoding").is_empty() {
         return Some(Framing::Chunked);

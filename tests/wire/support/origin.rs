@@ -28,18 +28,18 @@ struct OriginState {
     stopped: AtomicBool,
 }
 
-/// A request that came.
+/// A received request.
 #[derive(Clone, Debug)]
 pub(crate) struct ReceivedRequest {
-    /// Which connection it came on, from 0.
+    /// The number of its connection, from 0.
     pub(crate) connection: usize,
     pub(crate) head: Vec<u8>,
     pub(crate) body: Vec<u8>,
-    /// Whether the body was read, and came to its end.
+    /// Whether the body was read completely.
     pub(crate) complete: bool,
 }
 
-/// A request in the hands of a script.
+/// A request that a script answers.
 pub(crate) struct Exchange<'a> {
     pub(crate) seen: ReceivedRequest,
     reader: &'a mut Reader<Stream>,
@@ -47,7 +47,7 @@ pub(crate) struct Exchange<'a> {
     index: usize,
 }
 
-/// What becomes of the connection.
+/// What happens to the connection next.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum ConnectionAction {
     /// It stays open.
@@ -65,7 +65,7 @@ type Stream = StreamOwned<ServerConnection, TcpStream>;
 // === impl Origin ===
 
 impl Origin {
-    /// Answers every request by `script`, which is called when its head is there.
+    /// Answers every request with `script`, which is called after its head.
     pub(crate) fn scripted(script: impl Fn(&mut Exchange<'_>) -> ConnectionAction + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -92,29 +92,29 @@ impl Origin {
         *self.state.tls.lock().unwrap() = tls(by, leaf, alpn);
     }
 
-    /// What came since this was last asked.
+    /// Returns the requests received since the last call.
     pub(crate) fn take(&self) -> Vec<ReceivedRequest> {
         std::mem::take(&mut *self.state.seen.lock().unwrap())
     }
 
-    /// The only request that came since this was last asked.
+    /// The only request received since the last call.
     pub(crate) fn only(&self) -> ReceivedRequest {
         let mut seen = self.take();
         assert_eq!(seen.len(), 1, "{seen:?}");
         seen.remove(0)
     }
 
-    /// How many requests came since [`take`](Self::take).
+    /// The number of requests received since [`take`](Self::take).
     pub(crate) fn count(&self) -> usize {
         self.state.seen.lock().unwrap().len()
     }
 
-    /// How many connections were accepted.
+    /// The number of accepted connections.
     pub(crate) fn connections(&self) -> usize {
         self.state.accepted.load(Ordering::SeqCst)
     }
 
-    /// The names that clients asked for by SNI.
+    /// The SNI names of the clients.
     pub(crate) fn sni_names(&self) -> Vec<String> {
         self.state.sni_names.lock().unwrap().clone()
     }
@@ -208,7 +208,7 @@ impl Exchange<'_> {
         &self.seen
     }
 
-    /// Sends these bytes as they are; says whether the other side still took them.
+    /// Sends these bytes unchanged; returns whether the peer still accepted them.
     pub(crate) fn write(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         let stream = &mut self.reader.stream;
         stream.write_all(bytes.as_ref()).is_ok() && stream.flush().is_ok()
@@ -222,7 +222,7 @@ impl Exchange<'_> {
         ConnectionAction::KeepAlive
     }
 
-    /// The path that was asked for.
+    /// The path of the request.
     pub(crate) fn path(&self) -> String {
         let line = message::first_line(&self.seen.head);
         line.split(' ').nth(1).unwrap_or_default().to_owned()
@@ -236,7 +236,7 @@ impl ReceivedRequest {
         message::first_line(&self.head)
     }
 
-    /// The only value of a field.
+    /// The only value of a header.
     pub(crate) fn header(&self, name: &str) -> Option<String> {
         message::value(&self.head, name)
     }

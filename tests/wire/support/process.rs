@@ -1,4 +1,4 @@
-//! The program itself, as a process that can be limited, looked into and ended.
+//! The program as a process that can be limited, inspected and stopped.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
@@ -19,7 +19,7 @@ pub(crate) struct ProxyProcess {
 }
 
 impl ProxyProcess {
-    /// `graphward serve` before the origin at `port`; `limits` is what the shell does first.
+    /// `graphward serve` before the origin at `port`; `limits` is run by the shell first.
     pub(crate) fn start(port: u16, proxy_config: ProxyConfig<'_>, limits: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let file = proxy_config.write(dir.path(), port);
@@ -75,7 +75,7 @@ impl ProxyProcess {
         line.unwrap().split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
-    /// The processor time it took so far, in hundredths of a second.
+    /// Its CPU time so far, in hundredths of a second.
     pub(crate) fn cpu_ticks(&self) -> u64 {
         let stat = self.proc("stat");
         let (_name, rest) = stat.rsplit_once(") ").unwrap();
@@ -84,13 +84,13 @@ impl ProxyProcess {
         ticks() + ticks()
     }
 
-    /// SIGTERM.
+    /// Sends SIGTERM.
     pub(crate) fn terminate(&self) {
         let pid = Pid::from_raw(i32::try_from(self.id()).unwrap()).unwrap();
         kill_process(pid, Signal::TERM).unwrap();
     }
 
-    /// How it ended, which it does within `seconds`.
+    /// Waits for its end, at most `seconds`.
     pub(crate) fn wait_exit(&mut self, seconds: u64) -> ExitStatus {
         let mut ended = None;
         wait_until(seconds, || {
@@ -108,7 +108,7 @@ impl Drop for ProxyProcess {
     }
 }
 
-/// Where it says that it listens.
+/// The listen address in its log.
 fn proxy_address(log: &str) -> Option<SocketAddr> {
     let mut lines = log.lines().filter(|line| line.contains("proxy listener started"));
     let (_before, rest) = lines.find_map(|line| line.split_once("http://"))?;

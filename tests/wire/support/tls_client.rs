@@ -36,7 +36,7 @@ impl TestPki {
         self.dir.path().join(name)
     }
 
-    /// What stands in `[listen]`.
+    /// The lines for `[listen]`.
     pub(crate) fn listen_config(&self) -> String {
         listen_config_for(self.dir.path())
     }
@@ -49,17 +49,17 @@ impl TestPki {
         self.authority.sign(leaf).unwrap()
     }
 
-    /// Puts a certificate in place.
+    /// Writes a certificate.
     pub(crate) fn reissue(&self) {
         write_certificate(self.dir.path(), &self.sign());
     }
 
-    /// A handshake with whom this name reaches there, who has to be who the CA vouches for.
+    /// Connects and performs a handshake for this name, verified with the CA.
     pub(crate) fn connect(&self, address: SocketAddr, name: &str, alpn: &[&[u8]]) -> io::Result<TlsConnection> {
         self.handshake_over(TcpStream::connect(address)?, name, alpn)
     }
 
-    /// The same, over a connection that is there.
+    /// The same over an open connection.
     pub(crate) fn handshake_over(&self, tcp: TcpStream, name: &str, alpn: &[&[u8]]) -> io::Result<TlsConnection> {
         tcp.set_read_timeout(Some(Duration::from_secs(8)))?;
         let config = tls::client(Some(&self.path("ca.pem")), alpn).unwrap();
@@ -72,7 +72,7 @@ impl TestPki {
         Ok(TlsConnection(stream))
     }
 
-    /// The certificate that a new connection is shown.
+    /// The certificate that a new connection gets.
     pub(crate) fn served_certificate(&self, address: SocketAddr) -> Option<CertificateDer<'static>> {
         let secure = self.connect(address, "localhost", &[]).ok()?;
         let certificates = secure.0.conn.peer_certificates()?;
@@ -80,13 +80,13 @@ impl TestPki {
     }
 }
 
-/// What stands in `[listen]`.
+/// The lines for `[listen]`.
 pub(crate) fn listen_config_for(dir: &Path) -> String {
     let place = dir.display();
     format!("tls = {{ cert = \"{place}/cert.pem\", key = \"{place}/key.pem\" }}")
 }
 
-/// Puts a certificate and its key in place.
+/// Writes a certificate and its key.
 pub(crate) fn write_certificate(dir: &Path, signed: &SignedCert) {
     std::fs::write(dir.join("cert.pem"), signed.certificate()).unwrap();
     std::fs::write(dir.join("key.pem"), signed.key().as_str()).unwrap();
@@ -101,7 +101,7 @@ impl TlsConnection {
         self.0.write_all(bytes.as_bytes()).unwrap();
     }
 
-    /// What comes until a text ends with this; all that came if it does not.
+    /// Reads until the text ends with this, or to the end of the stream.
     pub(crate) fn read_until(&mut self, end: &str) -> String {
         let mut text = String::new();
         let mut space = [0; 1024];
@@ -114,7 +114,7 @@ impl TlsConnection {
         text
     }
 
-    /// A `GET` by this host, and its answer until this end.
+    /// Sends a `GET` with this host and reads the answer up to this ending.
     pub(crate) fn get(&mut self, host: &str, end: &str) -> String {
         self.send(&format!("GET /v1/me HTTP/1.1\r\nHost: {host}\r\n\r\n"));
         self.read_until(end)
