@@ -192,10 +192,10 @@ impl Call {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// All parameters: place, name, value.
+    /// All parameters: location, name, value.
     pub(crate) fn params_with_location(&self) -> impl Iterator<Item = (&'static str, &str, String)> {
         let params = self.params.iter();
-        let params = params.map(|(place, name, value)| (*place, name.as_str(), value.clone()));
+        let params = params.map(|(location, name, value)| (*location, name.as_str(), value.clone()));
         let members = self.json.iter().map(|(name, value)| {
             let text = value.as_str().map(str::to_owned);
             ("json", name.as_str(), text.unwrap_or_else(|| value.to_string()))
@@ -281,10 +281,10 @@ fn offers_gzip(coding: &str) -> bool {
 }
 
 fn with_location(
-    place: &'static str,
+    location: &'static str,
     pairs: Vec<(String, String)>,
 ) -> impl Iterator<Item = (&'static str, String, String)> {
-    pairs.into_iter().map(move |(name, value)| (place, name, value))
+    pairs.into_iter().map(move |(name, value)| (location, name, value))
 }
 
 /// Parses a form or a query.

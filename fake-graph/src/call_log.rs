@@ -31,7 +31,7 @@ pub struct RecordedCall {
     pub access_tokens: Vec<ParameterCredential>,
     /// `absent`, `verify` or `wrong`: the `appsecret_proof`, for the credential that counts.
     pub proof: &'static str,
-    /// The names of the parameters, each with its place: `query`, `parse_form`, `multipart` or `json`.
+    /// The names of the parameters, each with its location: `query`, `parse_form`, `multipart` or `json`.
     pub parameters: Vec<(&'static str, String)>,
     /// A batch's items.
     pub items: Vec<RecordedBatchItem>,
@@ -72,7 +72,7 @@ pub struct AuthorizationHeader {
 #[non_exhaustive]
 pub struct ParameterCredential {
     /// `query`, `parse_form`, `multipart`, `json` or `batch`.
-    pub place: &'static str,
+    pub location: &'static str,
     /// Its fingerprint.
     pub token: String,
     /// What Graph knows of it: `alive`, `failure`, `app` or `unknown`.
@@ -125,8 +125,8 @@ impl CallLog {
 
     /// Writes down how one was answered, if it is still remembered.
     pub(crate) fn record_status(&mut self, sequence: usize, status: StatusCode) {
-        let place = sequence.checked_sub(self.dropped + 1);
-        if let Some(seen) = place.and_then(|place| self.entries.get_mut(place)) {
+        let location = sequence.checked_sub(self.dropped + 1);
+        if let Some(seen) = location.and_then(|location| self.entries.get_mut(location)) {
             seen.status = Some(status.as_u16());
         }
     }

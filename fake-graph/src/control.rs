@@ -53,7 +53,7 @@ struct InvalidateRequest {
     token: Option<String>,
     #[serde(default)]
     all: bool,
-    kind: Option<InvalidationReason>,
+    reason: Option<InvalidationReason>,
 }
 
 /// `POST /faults`
@@ -91,7 +91,7 @@ impl ControlApi {
             ("GET", "/state") => Ok(json!({
                 "tokens": lock(&state.tokens).summaries(state.now()),
                 "counts": state.counts(),
-                "faults_waiting": lock(&state.faults).pending_count(),
+                "faults_pending": lock(&state.faults).pending_count(),
             })),
             ("GET", "/messages") => Ok(json!({"data": *lock(&state.messages)})),
             ("GET", "/calls") => {
@@ -105,7 +105,7 @@ impl ControlApi {
                 let (endpoint, fault) = parse_fault(parse_body(body)?)?;
                 let mut faults = lock(&state.faults);
                 faults.add(endpoint, fault);
-                Ok(json!({"faults_waiting": faults.pending_count()}))
+                Ok(json!({"faults_pending": faults.pending_count()}))
             }
             ("POST", "/usage") => {
                 usage::set_headers(&mut lock(&state.usage), &parse_body(body)?).map_err(bad_request)?;
@@ -194,7 +194,7 @@ fn parse_change(state: &State, request: &TokenRequest) -> Result<TokenChange, Ap
 }
 
 fn invalidate_tokens(state: &State, request: InvalidateRequest) -> Result<Value, ApiError> {
-    let reason = request.kind.unwrap_or(InvalidationReason::Expired);
+    let reason = request.reason.unwrap_or(InvalidationReason::Expired);
     let now = state.now();
     let mut tokens = lock(&state.tokens);
     let invalidated = match (request.token, request.all) {
@@ -219,7 +219,7 @@ fn parse_fault(request: FaultRequest) -> Result<(EndpointKind, Fault), ApiError>
             subcode: request.subcode,
             status,
         },
-        "page" => Effect::HtmlPage(status.unwrap_or(StatusCode::BAD_GATEWAY)),
+        "html_page" => Effect::HtmlPage(status.unwrap_or(StatusCode::BAD_GATEWAY)),
         "delay" => {
             let by = request
                 .r#for
@@ -227,21 +227,21 @@ fn parse_fault(request: FaultRequest) -> Result<(EndpointKind, Fault), ApiError>
                 .ok_or_else(|| bad_request("a delay needs a \"for\""))?;
             Effect::Delay(parse_duration(by).map_err(bad_request)?)
         }
-        "malformed" => Effect::MalformedToken,
-        "null" => Effect::NullBatchItem,
+        "malformed_token" => Effect::MalformedToken,
+        "null_item" => Effect::NullBatchItem,
         "hang" => Effect::Hang,
         "stall" => Effect::Stall,
-        "cut" => Effect::Truncate,
+        "truncate" => Effect::Truncate,
         "reset" => Effect::Reset,
-        "untold" => Effect::TokenResponse(TokenResponse::WithoutExpiry),
-        "form" => Effect::TokenResponse(TokenResponse::FormEncoded),
-        "same" => Effect::TokenResponse(TokenResponse::SameToken),
-        "stale" => Effect::TokenResponse(TokenResponse::Expired),
-        "huge" => Effect::TokenResponse(TokenResponse::Oversized),
+        "without_expiry" => Effect::TokenResponse(TokenResponse::WithoutExpiry),
+        "form_encoded" => Effect::TokenResponse(TokenResponse::FormEncoded),
+        "same_token" => Effect::TokenResponse(TokenResponse::SameToken),
+        "expired" => Effect::TokenResponse(TokenResponse::Expired),
+        "oversized" => Effect::TokenResponse(TokenResponse::Oversized),
         _ => {
             return Err(bad_request(
-                "\"kind\" is one of error, malformed, page, null, delay, hang, stall, cut and reset; of a token \
-                 endpoint also untold, form, same, stale and huge",
+                "\"kind\" must be error, malformed_token, html_page, null_item, delay, hang, stall, truncate or reset; \
+                 on a token endpoint also without_expiry, form_encoded, same_token, expired or oversized",
             ));
         }
     };

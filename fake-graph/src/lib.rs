@@ -108,7 +108,11 @@ impl FakeGraph {
     /// # Errors
     ///
     /// [`ConnectionAborted`] where a server would lose the connection: on command, or because the client did.
-    pub async fn handle<B: Body>(&self, request: Request<B>) -> Result<Response<ResponseBody>, ConnectionAborted> {
+    pub async fn handle<B>(&self, request: Request<B>) -> Result<Response<ResponseBody>, ConnectionAborted>
+    where
+        B: Body + Send,
+        B::Data: Send,
+    {
         let state = &*self.0;
         let arrival = parse::parse_request(request)
             .await

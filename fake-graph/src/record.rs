@@ -33,7 +33,7 @@ pub(crate) fn record(state: &State, call: &Call, wire: &RawRequest) -> RecordedC
     let mut tokens: Vec<(&'static str, String)> = call
         .params_with_location()
         .filter(|(_, name, value)| *name == "access_token" && !value.is_empty())
-        .map(|(place, _, value)| (place, value))
+        .map(|(location, _, value)| (location, value))
         .collect();
     let item_tokens = items.iter().filter_map(|item| item.text("access_token"));
     tokens.extend(item_tokens.map(|token| ("batch", token)));
@@ -55,13 +55,13 @@ pub(crate) fn record(state: &State, call: &Call, wire: &RawRequest) -> RecordedC
         proof: proof::proof_state(state, call),
         parameters: call
             .params_with_location()
-            .map(|(place, name, _)| (place, name.to_owned()))
+            .map(|(location, name, _)| (location, name.to_owned()))
             .collect(),
         items: record_batch_items(state, call, &items),
         access_tokens: tokens
             .into_iter()
-            .map(|(place, token)| ParameterCredential {
-                place,
+            .map(|(location, token)| ParameterCredential {
+                location,
                 token: fingerprint(&token),
                 state: token_state(state, &token),
             })

@@ -69,7 +69,7 @@ async fn tokens_are_issued_and_expired_by_name_or_all_at_once() {
     control.ok("POST", "/tokens", json!({"token": "EAAmine"})).await;
     assert_eq!(control.get_me("EAAmine").await, 200);
 
-    let one = json!({"token": first, "kind": "password_changed"});
+    let one = json!({"token": first, "reason": "password_changed"});
     assert_eq!(control.ok("POST", "/tokens/expire", one).await["expired"], 1);
     assert_eq!(control.get_me(&first).await, 401);
     let all = control.ok("POST", "/tokens/expire", json!({"all": true})).await;
@@ -95,13 +95,13 @@ async fn faults_are_made_and_messages_listed_and_all_is_forgotten_but_the_tokens
     let faults = [
         json!({"kind": "error", "code": 4, "times": 2}),
         json!({"kind": "delay", "for": "1ms"}),
-        json!({"kind": "page", "status": 503}),
+        json!({"kind": "html_page", "status": 503}),
         json!({"kind": "reset", "after": true}),
     ];
     for fault in faults {
         control.ok("POST", "/faults", fault).await;
     }
-    assert_eq!(control.ok("GET", "/state", Value::Null).await["faults_waiting"], 5);
+    assert_eq!(control.ok("GET", "/state", Value::Null).await["faults_pending"], 5);
     for status in [429, 429, 200, 503] {
         assert_eq!(control.get_me(&token).await, status);
     }
@@ -129,17 +129,17 @@ async fn what_cannot_be_is_refused_in_words() {
         ("POST", "/tokens", json!({"ttl": "soon"})),
         ("POST", "/tokens", json!({"tl": "4s"})),
         ("POST", "/tokens/expire", json!({})),
-        ("POST", "/tokens/expire", json!({"all": true, "kind": "tired"})),
+        ("POST", "/tokens/expire", json!({"all": true, "reason": "tired"})),
         ("POST", "/faults", json!({"kind": "flood"})),
         ("POST", "/faults", json!({"kind": "error"})),
         ("POST", "/faults", json!({"kind": "delay"})),
-        ("POST", "/faults", json!({"kind": "page", "status": 7})),
+        ("POST", "/faults", json!({"kind": "html_page", "status": 7})),
         ("POST", "/faults", json!([])),
         ("POST", "/tokens", json!({"family": "whatsapp"})),
         ("POST", "/tokens", json!({"kind": "king"})),
         ("POST", "/tokens/set", json!({"ttl": "4s"})),
         ("POST", "/tokens/set", json!({"token": "EAAx", "family": "threads"})),
-        ("POST", "/faults", json!({"kind": "page", "on": "moon"})),
+        ("POST", "/faults", json!({"kind": "html_page", "on": "moon"})),
         ("POST", "/usage", json!({"vary": "x"})),
     ];
     for (method, path, body) in cases {
@@ -172,10 +172,10 @@ async fn tokens_of_a_family_are_issued_and_usage_is_set() {
     let answer = control.graph.handle(call).await.unwrap();
     assert_eq!(answer.headers()["x-app-usage"], "{\"call_count\":99}");
     assert_eq!(answer.headers()["x-page-usage"], "odd");
-    let fault = json!({"kind": "malformed", "times": 2});
-    assert_eq!(control.ok("POST", "/faults", fault).await["faults_waiting"], 2);
-    let fault = json!({"kind": "null"});
-    assert_eq!(control.ok("POST", "/faults", fault).await["faults_waiting"], 3);
+    let fault = json!({"kind": "malformed_token", "times": 2});
+    assert_eq!(control.ok("POST", "/faults", fault).await["faults_pending"], 2);
+    let fault = json!({"kind": "null_item"});
+    assert_eq!(control.ok("POST", "/faults", fault).await["faults_pending"], 3);
 }
 
 #[tokio::test]
@@ -215,7 +215,7 @@ async fn what_debug_token_says_is_set_and_the_calls_of_each_endpoint_are_counted
     assert_eq!((&data["type"], &data["expires_at"]), (&json!("USER"), &json!(0)));
     assert!(data["data_access_expires_at"].as_i64().unwrap() > 0);
 
-    let fault = json!({"kind": "page", "status": 503, "on": "debug_token"});
+    let fault = json!({"kind": "html_page", "status": 503, "on": "debug_token"});
     control.ok("POST", "/faults", fault).await;
     assert_eq!(control.get_me(token).await, 200, "it is another's fault");
     let answer = control.graph.handle(debug()).await.unwrap();

@@ -44,7 +44,7 @@ async fn a_call_is_shown_as_it_arrived_and_without_its_secrets() {
     );
     assert_eq!(
         value["access_tokens"],
-        json!([{"place": "query", "token": gone, "state": "dead"}])
+        json!([{"location": "query", "token": gone, "state": "dead"}])
     );
     assert_eq!(value["parameters"][3], json!(["form", "access_token"]));
     assert_eq!((seen.proof, seen.data, seen.status), ("wrong", true, Some(400)));
@@ -83,16 +83,16 @@ async fn credentials_are_found_wherever_they_stand() {
     world.post_json("/", "1|app", &json!({"batch": batch})).await;
 
     let calls = world.graph.recorded_calls();
-    let places: Vec<Vec<_>> = calls
+    let locations: Vec<Vec<_>> = calls
         .iter()
-        .map(|seen| seen.access_tokens.iter().map(|placed| placed.place).collect())
+        .map(|seen| seen.access_tokens.iter().map(|token| token.location).collect())
         .collect();
     assert_eq!(
-        places,
+        locations,
         [vec!["multipart"], vec!["json"], vec!["form"], vec!["batch"; 2]]
     );
     let tokens = calls.iter().flat_map(|seen| &seen.access_tokens);
-    assert!(tokens.into_iter().all(|placed| placed.state == "alive"));
+    assert!(tokens.into_iter().all(|token| token.state == "alive"));
     let last = calls.last().unwrap();
     let print = fingerprint(&token);
     assert_eq!(
