@@ -1,4 +1,4 @@
-//! `POST /`: up to fifty calls in one. The outer answer is a 200, whatever became of the items.
+//! `POST /`: up to fifty calls in one. The outer answer is a 200 even if items fail.
 
 use http::Method;
 use serde_json::{Value, json};
@@ -48,7 +48,7 @@ fn run_item(call: &Call, item: &Value, dispatch: impl Fn(&Call) -> Reply) -> Rep
     dispatch(&inner)
 }
 
-/// The items of a call as calls, as far as they are ones.
+/// The items of a call as calls, up to the first that is malformed.
 pub(crate) fn parse_items(call: &Call) -> Vec<Call> {
     let batch = call.value("batch").unwrap_or_default();
     let items = batch.as_array().map(Vec::as_slice).unwrap_or_default();

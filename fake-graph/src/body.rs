@@ -1,4 +1,4 @@
-//! Answers' bodies, and the ways in which they go wrong on command.
+//! The bodies of answers, and the ways in which they break on command.
 
 use std::future::Future as _;
 use std::pin::Pin;
@@ -17,20 +17,20 @@ pub struct ResponseBody {
     flush_delay: Option<Pin<Box<Sleep>>>,
 }
 
-/// How a body ends.
+/// The end of a body.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum BodyEnd {
-    /// As it should.
+    /// Complete.
     Complete,
-    /// Half-way, with a lost connection.
+    /// In the middle, with a lost connection.
     Truncated,
-    /// Half-way, with silence.
+    /// In the middle, without an end.
     Stalled,
 }
 
-/// The fake hangs up, on command. hyper answers it by closing the connection, or resetting the stream.
+/// The fake aborts the connection, on command. hyper then closes the connection, or resets the stream.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("the fake Graph was told to hang up")]
+#[error("the fake Graph was told to abort the connection")]
 pub struct ConnectionAborted;
 
 impl ResponseBody {
@@ -60,7 +60,7 @@ impl ResponseBody {
     }
 }
 
-/// An error discards what has not been sent yet, the head too: before it, what was written has to leave.
+/// hyper discards unsent bytes, the head included, when a body fails. This delay lets them leave first.
 const FLUSH_DELAY: Duration = Duration::from_millis(20);
 
 impl Body for ResponseBody {
@@ -71,7 +71,7 @@ impl Body for ResponseBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, ConnectionAborted>>> {
-        // In pieces, so that a large body does not arrive in a way in which none does.
+        // In pieces, since a large body never arrives as one.
         let piece = self.remaining.len().min(64 * 1024);
         if piece > 0 {
             return Poll::Ready(Some(Ok(Frame::data(self.remaining.split_to(piece)))));
@@ -93,7 +93,7 @@ impl Body for ResponseBody {
     fn size_hint(&self) -> SizeHint {
         match self.end {
             BodyEnd::Complete => SizeHint::with_exact(self.remaining.len() as u64),
-            // The head has promised more than will come.
+            // The head promises more bytes than follow.
             BodyEnd::Truncated | BodyEnd::Stalled => SizeHint::default(),
         }
     }

@@ -23,7 +23,7 @@ pub(crate) struct Call {
     pub(crate) file: Option<UploadedFile>,
     pub(crate) preferences: ClientPreferences,
     pub(crate) host: VirtualHost,
-    /// How it is granted a token, if it is.
+    /// The form of the answer, if the call is for a token.
     pub(crate) token_response: TokenResponse,
     pub(crate) headers: HeaderMap,
     /// Whether the token is that of the batch around it, and so is the proof.
@@ -47,7 +47,7 @@ pub(crate) enum CallCredential {
     Missing,
 }
 
-/// What a client says it can take.
+/// What a client accepts.
 #[derive(Clone, Default)]
 pub(crate) struct ClientPreferences {
     pub(crate) gzip: bool,
@@ -56,7 +56,7 @@ pub(crate) struct ClientPreferences {
     pub(crate) range: Option<String>,
 }
 
-/// What a body said.
+/// The content of a body.
 #[derive(Default)]
 pub(crate) struct ParsedBody {
     pub(crate) fields: Vec<(String, String)>,
@@ -65,7 +65,7 @@ pub(crate) struct ParsedBody {
     pub(crate) file: Option<UploadedFile>,
 }
 
-/// A file part, counted and hashed on the way through.
+/// A file, counted and hashed while it was received.
 #[derive(Clone)]
 pub(crate) struct UploadedFile {
     pub(crate) filename: Option<String>,
@@ -105,7 +105,7 @@ impl Call {
         call.with_path_and_params(uri.path())
     }
 
-    /// A batch's item. Without a token of its own it has the batch's.
+    /// An item of a batch. Without a token of its own it has the batch's.
     pub(crate) fn batch_item(&self, method: Method, relative_url: &str, body: &str) -> Self {
         let (path, query) = relative_url.split_once('?').unwrap_or((relative_url, ""));
         let mut call = Self {
@@ -130,7 +130,7 @@ impl Call {
         call.with_path_and_params(path)
     }
 
-    /// What depends on path and parameters together.
+    /// Sets what depends on path and parameters together.
     fn with_path_and_params(mut self, path: &str) -> Self {
         let mut path = path
             .split('/')
@@ -203,7 +203,7 @@ impl Call {
         params.chain(members)
     }
 
-    /// All that a body or query said, less the credential: what a record may show.
+    /// All parameters without the credential, for the record of a message.
     pub(crate) fn recorded_params(&self) -> Value {
         let mut said = self.json.clone();
         for (_, name, _) in &self.params {
@@ -215,7 +215,7 @@ impl Call {
         Value::Object(said)
     }
 
-    /// The parameters as a query, for `paging`, less those that paging sets itself.
+    /// The parameters for the links of `paging`, without those that paging sets itself.
     pub(crate) fn paging_params(&self) -> impl Iterator<Item = (&str, &str)> {
         const PAGING_PARAMS: [&str; 7] = [
             "limit",
@@ -236,7 +236,7 @@ impl Call {
 // === impl CallCredential ===
 
 impl CallCredential {
-    /// Whatever scheme Graph knows, with anything behind it.
+    /// Reads the schemes that Graph knows.
     fn from_headers(headers: &HeaderMap) -> Self {
         let field = headers.get(AUTHORIZATION).map(http::HeaderValue::as_bytes);
         let field = String::from_utf8_lossy(field.unwrap_or_default());
@@ -272,7 +272,7 @@ impl ClientPreferences {
     }
 }
 
-/// `gzip`, or `*` as PHP clients send, unless its weight is nought.
+/// Whether this is `gzip`, or `*` as PHP clients send, with a weight above 0.
 fn offers_gzip(coding: &str) -> bool {
     let (coding, weight) = coding.split_once(';').unwrap_or((coding, ""));
     let weight = weight.trim().trim_start_matches("q=");
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_are_optional_and_methods_are_tunnelled() {
+    fn versions_are_optional_and_methods_are_overridden() {
         let versioned = call(Method::POST, "/v26.0/1/messages?method=DELETE", &[]);
         assert_eq!(versioned.version, Some((26, 0)));
         assert_eq!(versioned.path, ["1", "messages"]);
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn gzip_is_offered_by_name_or_star_unless_weighed_nought() {
+    fn gzip_is_offered_by_name_or_star_unless_its_weight_is_zero() {
         for yes in ["gzip", "br, gzip;q=0.5", "*", "deflate,gzip ;q=1"] {
             assert!(call(Method::GET, "/", &[("accept-encoding", yes)]).preferences.gzip);
         }

@@ -1,8 +1,8 @@
-//! Calls as they arrived: what `GET /calls` of the control API shows, so that a test of any language can say what
+//! Calls as they arrived. `GET /calls` of the control API shows them, so that a test in any language can check what
 //! reached Graph.
 //!
-//! No secret is in it. A token stands as its fingerprint, `<0123abcd>`, in headers and targets alike; an app's
-//! secret as `<secret>`, a proof as `<proof>`.
+//! They contain no secret. In headers and targets, a token is replaced by its fingerprint, `<0123abcd>`, an app's secret
+//! by `<secret>`, a proof by `<proof>`.
 
 use std::collections::VecDeque;
 
@@ -13,25 +13,25 @@ use serde::Serialize;
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct RecordedCall {
-    /// The method on the wire, tunnelled or not.
+    /// The method on the wire. A `method` parameter does not change it.
     pub method: String,
     /// The name it was sent to, without the port.
     pub host: String,
-    /// Path and query, byte for byte but for secrets.
+    /// Path and query, unchanged except for secrets.
     pub target: String,
     /// `HTTP/1.1` or `HTTP/2.0`.
     pub http: String,
-    /// Whether it is about data; else it is about tokens.
+    /// Whether it is about data. Otherwise it is about tokens.
     pub data: bool,
     /// All headers in order: name in lower case, value.
     pub headers: Vec<(String, String)>,
-    /// What the `Authorization` header says, if there is one.
+    /// The `Authorization` header.
     pub authorization: Option<AuthorizationHeader>,
-    /// Credentials in parameters: `access_token`, wherever one stands that is not empty.
+    /// Credentials in parameters: every `access_token` that is not empty.
     pub access_tokens: Vec<ParameterCredential>,
-    /// `absent`, `verify` or `wrong`: the `appsecret_proof`, for the credential that counts.
+    /// Whether the `appsecret_proof` of the effective credential is `absent`, `right` or `wrong`.
     pub proof: &'static str,
-    /// The names of the parameters, each with its location: `query`, `parse_form`, `multipart` or `json`.
+    /// The names of the parameters, each with its location: `query`, `form`, `multipart` or `json`.
     pub parameters: Vec<(&'static str, String)>,
     /// A batch's items.
     pub items: Vec<RecordedBatchItem>,
@@ -45,11 +45,11 @@ pub struct RecordedCall {
     pub content_length: Option<String>,
     /// The `Transfer-Encoding` header.
     pub transfer_encoding: Option<String>,
-    /// How long the body was.
+    /// The length of the body.
     pub body_length: u64,
     /// The body's SHA-256, in hexadecimal.
     pub body_sha256: String,
-    /// The status of the answer, once there is one.
+    /// The status of the answer, once it is sent.
     pub status: Option<u16>,
     /// When it arrived, in seconds since 1970.
     pub at: i64,
@@ -59,11 +59,11 @@ pub struct RecordedCall {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct AuthorizationHeader {
-    /// The scheme, as it was written.
+    /// The scheme as written.
     pub scheme: String,
     /// The credential's fingerprint.
     pub token: String,
-    /// What Graph knows of it: `alive`, `failure`, `app` or `unknown`.
+    /// Its state: `alive`, `dead`, `app` or `unknown`.
     pub state: &'static str,
 }
 
@@ -71,11 +71,11 @@ pub struct AuthorizationHeader {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct ParameterCredential {
-    /// `query`, `parse_form`, `multipart`, `json` or `batch`.
+    /// `query`, `form`, `multipart`, `json` or `batch`.
     pub location: &'static str,
     /// Its fingerprint.
     pub token: String,
-    /// What Graph knows of it: `alive`, `failure`, `app` or `unknown`.
+    /// Its state: `alive`, `dead`, `app` or `unknown`.
     pub state: &'static str,
 }
 
@@ -85,11 +85,11 @@ pub struct ParameterCredential {
 pub struct RecordedBatchItem {
     /// Its method.
     pub method: String,
-    /// Its `relative_url`, but for secrets.
+    /// Its `relative_url` without secrets.
     pub relative_url: String,
-    /// Its `body`, but for secrets.
+    /// Its `body` without secrets.
     pub body: String,
-    /// `absent`, `verify` or `wrong`: the proof that it brings itself.
+    /// Whether the proof that it brings itself is `absent`, `right` or `wrong`.
     pub proof: &'static str,
 }
 
@@ -107,13 +107,13 @@ impl CallLog {
         self.entries.iter()
     }
 
-    /// Forgets them, but not how many there were: an answer may be on its way.
+    /// Forgets the calls but not their number, since answers may still be on their way.
     pub(crate) fn clear(&mut self) {
         self.dropped += self.entries.len();
         self.entries.clear();
     }
 
-    /// Adds one; gives its number.
+    /// Adds a call and returns its number.
     pub(crate) fn add(&mut self, call: RecordedCall) -> usize {
         self.entries.push_back(call);
         if self.entries.len() > MAX_RECORDED_CALLS {
@@ -123,16 +123,16 @@ impl CallLog {
         self.dropped + self.entries.len()
     }
 
-    /// Writes down how one was answered, if it is still remembered.
+    /// Records the status of a call's answer, if the call is still in the log.
     pub(crate) fn record_status(&mut self, sequence: usize, status: StatusCode) {
-        let location = sequence.checked_sub(self.dropped + 1);
-        if let Some(seen) = location.and_then(|location| self.entries.get_mut(location)) {
+        let index = sequence.checked_sub(self.dropped + 1);
+        if let Some(seen) = index.and_then(|index| self.entries.get_mut(index)) {
             seen.status = Some(status.as_u16());
         }
     }
 }
 
-/// So many calls are remembered.
+/// The number of calls in the log.
 const MAX_RECORDED_CALLS: usize = 1000;
 
 #[cfg(test)]
@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_finds_its_call_although_others_were_forgotten() {
+    fn an_answer_finds_its_call_after_others_were_forgotten() {
         let mut calls = CallLog::default();
         let seen = |method: &str| RecordedCall {
             method: method.to_owned(),

@@ -1,4 +1,4 @@
-//! The control listener: a small JSON API by which a test of any language steers the fake.
+//! The control listener: a small JSON API by which a test in any language controls the fake.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -30,8 +30,8 @@ use crate::usage;
 #[derive(Clone)]
 pub(crate) struct ControlApi(Arc<State>);
 
-/// `POST /tokens`, and `POST /tokens/set` for one that there is. Times are from now on, or `never`; an age is back from
-/// now.
+/// `POST /tokens`, and `POST /tokens/set` for an existing one. Times count from now on, or are `never`; an age counts
+/// back from now.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct TokenRequest {
@@ -77,7 +77,7 @@ const fn default_times() -> u32 {
     1
 }
 
-/// An answer that is not a 200: status, and why in words.
+/// An answer that is not a 200: status and reason.
 type ApiError = (StatusCode, String);
 
 impl ControlApi {
@@ -116,10 +116,10 @@ impl ControlApi {
                 Ok(json!({"success": true}))
             }
             (_, path) => match allowed_method(path) {
-                Some(allowed) => Err((StatusCode::METHOD_NOT_ALLOWED, format!("{path} takes {allowed} only"))),
+                Some(allowed) => Err((StatusCode::METHOD_NOT_ALLOWED, format!("{path} accepts only {allowed}"))),
                 None => Err((
                     StatusCode::NOT_FOUND,
-                    "there are GET /state, GET /messages, GET /calls, POST /tokens, POST /tokens/set, \
+                    "the control API has GET /state, GET /messages, GET /calls, POST /tokens, POST /tokens/set, \
                      POST /tokens/expire, POST /faults, POST /usage and POST /reset"
                         .to_owned(),
                 )),
@@ -153,9 +153,11 @@ fn issue_token(state: &State, request: TokenRequest) -> Result<Value, ApiError> 
 
 fn update_token(state: &State, mut request: TokenRequest) -> Result<Value, ApiError> {
     let token = request.token.take();
-    let token = token.ok_or_else(|| bad_request("say which: \"token\": \"…\""))?;
+    let token = token.ok_or_else(|| bad_request("\"token\" is missing"))?;
     if request.family.is_some() {
-        return Err(bad_request("a token's family is in how it begins"));
+        return Err(bad_request(
+            "a token's family follows from its first letters and cannot be changed",
+        ));
     }
     apply_change(state, &token, parse_change(state, &request)?)
 }
@@ -163,13 +165,13 @@ fn update_token(state: &State, mut request: TokenRequest) -> Result<Value, ApiEr
 fn apply_change(state: &State, token: &str, change: TokenChange) -> Result<Value, ApiError> {
     let mut tokens = lock(&state.tokens);
     if !tokens.update(token, change) {
-        return Err((StatusCode::NOT_FOUND, "there is no such token".to_owned()));
+        return Err((StatusCode::NOT_FOUND, "the token is unknown".to_owned()));
     }
     let until = tokens.info(token).and_then(|about| about.expires_at);
     Ok(json!({"access_token": token, "expires_at": until.map(unix_seconds)}))
 }
 
-/// What is asked for. A person's token has access to data for 90 days from its issue, unless told otherwise.
+/// Reads the requested change. By default, a user's token has access to data for 90 days from its issue.
 fn parse_change(state: &State, request: &TokenRequest) -> Result<TokenChange, ApiError> {
     let now = state.now();
     let until = |text: &Option<String>| match text.as_deref() {
@@ -201,10 +203,10 @@ fn invalidate_tokens(state: &State, request: InvalidateRequest) -> Result<Value,
         (None, true) => tokens.invalidate_all(reason, now),
         (Some(token), false) if tokens.is_known(&token) => usize::from(tokens.invalidate(&token, reason, now)),
         (Some(_), false) => {
-            return Err((StatusCode::NOT_FOUND, "there is no such token".to_owned()));
+            return Err((StatusCode::NOT_FOUND, "the token is unknown".to_owned()));
         }
         (Some(_), true) | (None, false) => {
-            return Err(bad_request("say either \"token\": \"…\" or \"all\": true"));
+            return Err(bad_request("give either \"token\": \"…\" or \"all\": true"));
         }
     };
     Ok(json!({"expired": invalidated}))
@@ -212,7 +214,7 @@ fn invalidate_tokens(state: &State, request: InvalidateRequest) -> Result<Value,
 
 fn parse_fault(request: FaultRequest) -> Result<(EndpointKind, Fault), ApiError> {
     let status = request.status.map(StatusCode::from_u16).transpose();
-    let status = status.map_err(|_range| bad_request("\"status\" is a number from 100 to 999"))?;
+    let status = status.map_err(|_range| bad_request("\"status\" must be a number from 100 to 999"))?;
     let effect = match request.kind.as_str() {
         "error" => Effect::Error {
             code: request.code.ok_or_else(|| bad_request("an error needs a \"code\""))?,
@@ -261,23 +263,23 @@ fn bad_request(why: impl Into<String>) -> ApiError {
     (StatusCode::BAD_REQUEST, why.into())
 }
 
-/// A body of JSON; none at all is an empty object.
+/// Parses a JSON body. An empty body is an empty object.
 fn parse_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     let body = if body.is_empty() { b"{}" } else { body };
-    serde_json::from_slice(body).map_err(|error| bad_request(format!("the body is not right: {error}")))
+    serde_json::from_slice(body).map_err(|error| bad_request(format!("the body is invalid: {error}")))
 }
 
-/// A time in words: `250ms`, `4s`, `10m`, `2h`.
+/// Parses a duration: `250ms`, `4s`, `10m`, `2h`.
 ///
 /// # Errors
 ///
-/// What is wrong with it, in words.
+/// A message that says what is wrong.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|letter: char| !letter.is_ascii_digit());
     let unit = text.strip_prefix(digits).unwrap_or_default();
     let number: u32 = digits
         .parse()
-        .map_err(|_no_number| format!("{text:?} is no time: write 250ms, 4s, 10m or 2h"))?;
+        .map_err(|_no_number| format!("{text:?} is not a duration: write 250ms, 4s, 10m or 2h"))?;
     let unit = match unit {
         "ms" => Duration::from_millis(1),
         "s" => Duration::from_secs(1),
@@ -335,7 +337,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_written_with_a_unit() {
+    fn durations_need_a_unit() {
         assert_eq!(parse_duration("250ms"), Ok(Duration::from_millis(250)));
         assert_eq!(parse_duration("10m"), Ok(Duration::from_secs(600)));
         for wrong in ["", "4", "s", "-4s", "4 s", "4d", "4294967296s"] {

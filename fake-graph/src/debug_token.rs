@@ -1,4 +1,4 @@
-//! What a token is worth: `GET /debug_token`.
+//! `GET /debug_token`.
 
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ use crate::reply::Reply;
 use crate::state::{State, lock};
 use crate::tokens::{TokenInfo, TokenType};
 
-/// A 200, however dead the token is that it is asked about.
+/// Inspects a token. The answer is a 200 even if the token is dead.
 pub(crate) fn inspect(state: &State, call: &Call, bearer: &ValidToken) -> Result<Reply, GraphFailure> {
     let input = call.required("input_token")?;
     let now = state.now();
@@ -19,7 +19,7 @@ pub(crate) fn inspect(state: &State, call: &Call, bearer: &ValidToken) -> Result
     let checked = tokens.check(&input, state.app_credentials(), now);
     let asking_app = tokens.info(&bearer.token).and_then(|about| about.app_id);
     let about = tokens.info(&input).or_else(|| {
-        // The app's id and secret are a token without having been issued.
+        // The app's id and secret are a token that was never issued.
         let kind = checked.as_ref().ok()?;
         Some(TokenInfo::new(*kind, now, None))
     });
@@ -30,7 +30,7 @@ pub(crate) fn inspect(state: &State, call: &Call, bearer: &ValidToken) -> Result
     let fields = data.as_object_mut().ok_or_else(|| GraphFailure::from_code(1))?;
     let mut add = |name: &str, value: Value| drop(fields.insert(name.to_owned(), value));
     if about.as_ref().is_some_and(|about| about.app_id != asking_app) {
-        // Nothing is told of it, not even whether it is alive.
+        // The answer says nothing about it, not even whether it is alive.
         add("is_valid", false.into());
         add(
             "error",
@@ -64,9 +64,9 @@ pub(crate) fn inspect(state: &State, call: &Call, bearer: &ValidToken) -> Result
     Ok(Reply::json(&json!({"data": data})))
 }
 
-/// What an app is told of another app's token.
+/// The error for another app's token.
 const APP_MISMATCH_MESSAGE: &str = "(#100) The App_id in the input_token did not match the Viewing App";
-/// The one page there is.
+/// The only page.
 const PAGE_ID: &str = "104857600000001";
 
 const fn kind_name(kind: TokenType) -> &'static str {
@@ -78,7 +78,7 @@ const fn kind_name(kind: TokenType) -> &'static str {
     }
 }
 
-/// Each scope, and for which objects; without objects it is for all.
+/// Each scope and its objects. Without objects, it is for all.
 fn granular_scopes(about: &TokenInfo) -> Value {
     let scopes = about.scopes.iter().map(|scope| {
         if about.target_ids.is_empty() {

@@ -1,4 +1,4 @@
-//! Graph's errors: codes, texts, statuses.
+//! The errors of Graph: codes, texts, statuses.
 
 use http::StatusCode;
 use serde::Serialize;
@@ -63,14 +63,14 @@ impl GraphFailure {
         }
     }
 
-    /// A dead token. Graph's status depends on how it travelled: whoever calls sets it.
+    /// A dead token. The status depends on where the token was sent; the caller sets it.
     pub(crate) fn invalid_token(subcode: Option<i64>, message: impl Into<String>) -> Self {
         let mut failure = Self::new(190, message);
         failure.subcode = subcode;
         failure
     }
 
-    /// Nothing there, or nothing that this token may see: Graph does not say which.
+    /// An object that does not exist, or that this token may not see: Graph does not distinguish them.
     pub(crate) fn unsupported_request(method: &http::Method, id: &str) -> Self {
         let verb = match method.as_str() {
             "GET" | "HEAD" => "get",
@@ -94,7 +94,7 @@ impl GraphFailure {
         Self::new(100, format!("(#100) The parameter {name} is required."))
     }
 
-    /// A path that leads nowhere.
+    /// A path that does not exist.
     pub(crate) fn unknown_path(path: &str) -> Self {
         Self::new(2500, format!("Unknown path components: /{path}"))
     }
@@ -126,7 +126,7 @@ impl GraphFailure {
         self
     }
 
-    /// The same, as the host says it.
+    /// The same error in the words of the host.
     pub(crate) fn for_host(mut self, host: VirtualHost) -> Self {
         if self.error_type == "OAuthException" {
             self.error_type = match host {
@@ -142,7 +142,7 @@ impl GraphFailure {
         self
     }
 
-    /// Graph does echo the token.
+    /// A malformed token, which Graph echoes.
     pub(crate) fn malformed_token(token: &str) -> Self {
         Self::invalid_token(None, format!("Malformed access token {token}"))
     }
@@ -162,7 +162,7 @@ impl GraphFailure {
         }
     }
 
-    /// Status, code and subcode in words.
+    /// Status, code and subcode in one line.
     pub(crate) fn summary(&self) -> String {
         let subcode = self.subcode.map(|subcode| format!(", subcode {subcode}"));
         format!(
@@ -173,7 +173,7 @@ impl GraphFailure {
         )
     }
 
-    /// What `debug_token` says of a dead token. The field is `subcode` there.
+    /// The error in an answer of `debug_token`, where the field is called `subcode`.
     pub(crate) fn to_debug_token_error(&self) -> Value {
         let mut error = json!({"code": self.code, "message": self.message});
         if let (Some(subcode), Some(error)) = (self.subcode, error.as_object_mut()) {
@@ -183,7 +183,7 @@ impl GraphFailure {
     }
 
     /// The `WWW-Authenticate` header, which is on nearly every error and follows no RFC. The message stands in
-    /// it as it is, less what would end the header.
+    /// it unchanged, except for control characters.
     pub(crate) fn challenge(&self) -> String {
         let message: String = self
             .message
@@ -194,7 +194,7 @@ impl GraphFailure {
     }
 }
 
-/// The second word of the challenge.
+/// The second quoted string of the challenge.
 const fn challenge_of(code: i64) -> &'static str {
     match code {
         190 | 102 => "invalid_token",

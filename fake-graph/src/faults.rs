@@ -1,11 +1,11 @@
-//! Trouble on command. It befalls data calls, or those of one token endpoint; they do not share it.
+//! Faults on command. Each is for data calls or for one token endpoint.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use serde::Deserialize;
 
-/// What a call is to.
+/// The endpoint of a call.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, PartialEq)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -21,41 +21,41 @@ pub enum EndpointKind {
     Refresh,
     /// `/debug_token`
     DebugToken,
-    /// What else is about tokens: logins and revocations. No trouble befalls it.
+    /// Other calls about tokens: logins and revocations. They have no faults.
     Other,
 }
 
-/// How a token endpoint grants a token.
+/// The form in which a token endpoint returns a token.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum TokenResponse {
     /// As it should.
     #[default]
     Normal,
-    /// Without saying when it ends.
+    /// Without its expiry.
     WithoutExpiry,
     /// As very old versions did: `access_token=…&expires=…`.
     FormEncoded,
-    /// The same token again, which ends later now.
+    /// The same token again, with a later expiry.
     SameToken,
-    /// A token that has expired, and it says so.
+    /// An expired token, with its expiry in the past.
     Expired,
     /// In an answer of 100,000 bytes.
     Oversized,
 }
 
-/// Trouble for the next calls.
+/// A fault for the next calls.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Fault {
-    /// What goes wrong.
+    /// The effect.
     pub effect: Effect,
-    /// Whether the call has its effect all the same.
+    /// Whether the call is handled before the fault.
     pub timing: FaultTiming,
-    /// How often.
+    /// The number of calls that it is for.
     pub times: u32,
 }
 
-/// What goes wrong.
+/// The effect.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Effect {
@@ -76,7 +76,7 @@ pub enum Effect {
     MalformedToken,
     /// The first item of a batch's answer is `null`, as when Graph's time for it ran out. Other answers stay.
     NullBatchItem,
-    /// The head comes this much later.
+    /// The head is delayed by this time.
     Delay(Duration),
     /// No head, ever.
     Hang,
@@ -86,29 +86,29 @@ pub enum Effect {
     Truncate,
     /// The connection is lost before the head (HTTP/2: the stream is reset).
     Reset,
-    /// A token is granted in an odd way. Calls that grant none do not mind.
+    /// A token is returned in an unusual form. Calls that return no token are not affected.
     TokenResponse(TokenResponse),
 }
 
-/// When trouble strikes. [`Effect::Stall`] and [`Effect::Truncate`] strike an answer, so it is always after.
+/// The time of a fault. [`Effect::Stall`] and [`Effect::Truncate`] need an answer and so are always after.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum FaultTiming {
-    /// Before the call had any effect. A delayed call has it after the delay.
+    /// Before the call is handled. A delayed call is handled after the delay.
     #[default]
     BeforeHandling,
-    /// After: the message is on its way, and the app does not hear of it. This is the trouble in which a blind
+    /// After the call is handled: the message is sent, and the app does not learn of it. Here a blind
     /// retry sends twice.
     AfterHandling,
 }
 
-/// Trouble in waiting.
+/// The faults to come.
 #[derive(Debug, Default)]
 pub(crate) struct FaultQueue(HashMap<EndpointKind, VecDeque<Fault>>);
 
 // === impl Fault ===
 
 impl Fault {
-    /// One time, before the call has any effect.
+    /// A fault for one call, before it is handled.
     #[must_use]
     pub const fn once(effect: Effect) -> Self {
         Self {
@@ -118,7 +118,7 @@ impl Fault {
         }
     }
 
-    /// An error with a code, one time: 4, 80007 and 130429 throttle.
+    /// An error with this code for one call. 4, 80007 and 130429 throttle.
     #[must_use]
     pub const fn error(code: i64) -> Self {
         Self::once(Effect::Error {
@@ -135,7 +135,7 @@ impl Fault {
         self
     }
 
-    /// The same, but the call has its effect.
+    /// The same, after the call is handled.
     #[must_use]
     pub const fn after_handling(mut self) -> Self {
         self.timing = FaultTiming::AfterHandling;
@@ -152,7 +152,7 @@ impl FaultQueue {
         }
     }
 
-    /// How many calls will still meet trouble.
+    /// The number of calls that will still have a fault.
     pub(crate) fn pending_count(&self) -> u64 {
         let all = self.0.values().flatten();
         all.map(|fault| u64::from(fault.times)).sum()
@@ -162,7 +162,7 @@ impl FaultQueue {
         self.0.clear();
     }
 
-    /// The next trouble for a call whose token is `alive`, or dead.
+    /// The next fault for a call.
     pub(crate) fn take_next(&mut self, endpoint: EndpointKind, token_is_valid: bool) -> Option<Fault> {
         let waiting = self.0.get_mut(&endpoint)?;
         let front = waiting.front_mut()?;
@@ -183,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn trouble_comes_in_order_and_as_often_as_told() {
+    fn faults_occur_in_order_and_as_often_as_configured() {
         let mut faults = FaultQueue::default();
         faults.add(EndpointKind::Data, Fault::once(Effect::Reset).times(2));
         faults.add(EndpointKind::Data, Fault::error(4));

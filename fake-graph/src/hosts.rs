@@ -1,4 +1,4 @@
-//! Meta's names, and whose tokens are good under which.
+//! The hosts of Meta, and whose tokens each accepts.
 
 use std::str::FromStr;
 
@@ -21,12 +21,12 @@ pub(crate) enum VirtualHost {
     Instagram,
     /// `graph.threads.net` and `graph.threads.com`.
     Threads,
-    /// None of Meta's: all of them in one, for those who reach the fake by an address.
+    /// Any other name: all hosts in one, for clients that reach the fake by an address.
     #[default]
     Any,
 }
 
-/// Whose token it is: good on the hosts of its family, and unparsable on the others.
+/// The family of a token. The hosts of its family accept it; others cannot parse it.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -40,7 +40,7 @@ pub enum TokenFamily {
     Threads,
 }
 
-/// The name that a request was sent to, in lower case and without its port.
+/// The host that a request was sent to, in lower case and without its port.
 pub(crate) fn requested_host(uri: &Uri, headers: &HeaderMap) -> String {
     let said = headers.get(HOST).and_then(|host| host.to_str().ok());
     let authority = uri.authority().map(http::uri::Authority::as_str).or(said);
@@ -69,7 +69,7 @@ impl VirtualHost {
         }
     }
 
-    /// Whether a family's tokens are good here.
+    /// Whether this host accepts tokens of a family.
     pub(crate) const fn accepts(self, family: TokenFamily) -> bool {
         match self {
             Self::Graph | Self::Video | Self::Rupload | Self::Lookaside => {
@@ -82,7 +82,7 @@ impl VirtualHost {
     }
 }
 
-// === impl Family ===
+// === impl TokenFamily ===
 
 impl TokenFamily {
     pub(crate) fn from_token(token: &str) -> Self {
@@ -95,7 +95,7 @@ impl TokenFamily {
         }
     }
 
-    /// What its tokens begin with.
+    /// The first letters of its tokens.
     pub(crate) const fn prefix(self) -> &'static str {
         match self {
             Self::Facebook => "EAA",
@@ -113,7 +113,9 @@ impl FromStr for TokenFamily {
             "facebook" => Ok(Self::Facebook),
             "instagram" => Ok(Self::Instagram),
             "threads" => Ok(Self::Threads),
-            other => Err(format!("{other:?} is no family: write facebook, instagram or threads")),
+            other => Err(format!(
+                "{other:?} is not a family: write facebook, instagram or threads"
+            )),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Instagram and Threads: hosts, tokens and errors of their own, and only as much of a world as tokens need.
+//! Instagram and Threads: hosts, tokens and errors of their own, and only the objects that tokens need.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::reply::Reply;
 use crate::state::{State, lock};
 use crate::tokens::is_id;
 
-/// `GET /access_token`: a short-lived token and the app's secret buy a long-lived one.
+/// `GET /access_token`: exchanges a short-lived token for a long-lived one.
 pub(crate) fn exchange(state: &State, call: &Call) -> Result<Reply, GraphFailure> {
     let family = requested_family(call, ["ig_exchange_token", "th_exchange_token"])?;
     let secret = call.required("client_secret")?;
@@ -28,8 +28,7 @@ pub(crate) fn exchange(state: &State, call: &Call) -> Result<Reply, GraphFailure
     Ok(issue_successor(state, call, &bearer.token, family))
 }
 
-/// `GET /refresh_access_token`: no secret, the token renews itself; but only from its first day on, and never once it
-/// has expired.
+/// `GET /refresh_access_token`: renews a token without a secret, if it is at least a day old and has not expired.
 pub(crate) fn refresh(state: &State, call: &Call) -> Result<Reply, GraphFailure> {
     let family = requested_family(call, ["ig_refresh_token", "th_refresh_token"])?;
     let bearer = authenticate(state, call)?;
@@ -47,13 +46,13 @@ pub(crate) fn refresh(state: &State, call: &Call) -> Result<Reply, GraphFailure>
 
 const TOO_YOUNG_MESSAGE: &str = "The access token must be at least 24 hours old to be refreshed";
 
-/// How old a token has to be: 24 hours, or as much of a shorter life as they are of 60 days.
+/// The minimum age of a token: 24 hours, or a sixtieth of a configured lifetime, as 24 hours are of 60 days.
 fn min_refresh_age(state: &State) -> Duration {
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
     state.config.token_ttl.map_or(DAY, |ttl| ttl / 60)
 }
 
-/// `POST /oauth/access_token`, for codes, all of which have been used. The error is no envelope there.
+/// `POST /oauth/access_token`, for codes, all of which have been used. This error has no envelope.
 pub(crate) fn login(call: &Call) -> Result<Reply, GraphFailure> {
     call.required("code")?;
     Ok(Reply::json(&json!({
@@ -75,7 +74,7 @@ pub(crate) fn account(call: &Call, path: &[&str]) -> Result<Reply, GraphFailure>
     }
 }
 
-/// Whose grant it is. One that is another host's is nobody's.
+/// The family of a grant type. A host refuses another family's grant types.
 fn requested_family(call: &Call, grants: [&str; 2]) -> Result<TokenFamily, GraphFailure> {
     let [instagram, threads] = grants;
     let grant = call.required("grant_type")?;

@@ -1,4 +1,4 @@
-//! How tokens die, and what Graph says of it.
+//! Why tokens die, and how Graph answers.
 
 use std::time::SystemTime;
 
@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 use crate::failure::GraphFailure;
 use crate::pacific_time::format_pacific;
 
-/// How a token can die. Each has its own answer, word for word.
+/// Why a token is dead. Each reason has its own answer, word for word.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum InvalidationReason {
-    /// 190/463: its time ran out.
+    /// 190/463: it expired.
     Expired,
     /// 190/460: the password was changed.
     PasswordChanged,
@@ -33,7 +33,7 @@ pub enum InvalidationReason {
 }
 
 impl InvalidationReason {
-    /// What Graph says of what it cannot read: another family's token, too.
+    /// Graph's answer to a token that it cannot parse, such as another family's.
     pub(crate) fn cannot_parse() -> GraphFailure {
         let message = "Invalid OAuth access token - Cannot parse access token";
         GraphFailure::invalid_token(None, message)

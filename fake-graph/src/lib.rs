@@ -1,26 +1,29 @@
-//! The fake Graph: for the demo, for our tests, and for users' own CI.
+//! A fake of Meta's Graph API, for the demo, for tests, and for the CI of users.
 //!
 //! It speaks HTTP/1.1 and HTTP/2, over TLS with a CA made on the spot or without, and can be called in-process.
-//! Its tokens expire by the clock or on command, and a dead one is answered as Graph answers it: the same bodies,
-//! the same statuses (401 for a header, 400 for a parameter), the same surroundings. Every message that it
-//! accepts is recorded, which is how "exactly once" is proven.
+//! Its tokens expire by the clock or on command. It rejects a dead token as Graph does: the same bodies, statuses (401 for a
+//! header, 400 for a parameter) and headers. It records every accepted message, which proves "exactly once".
 //!
 //! # Why
 //!
-//! What Graph does was taken from recordings, client sources and its documentation, not from what would suit the
-//! sidecar: it imports nothing of the proxy, nor of the layer that holds our reading of Graph, so that a
-//! misreading there has to meet a second opinion here. What no recording shows was decided by likeness: a batch
-//! with a dead token of its own fails as a whole; a body that is too large gets the edge's page; an app token
-//! cannot send messages (200, 403); rupload takes the scheme `OAuth` only, and refuses with 401; lookaside refuses a
-//! missing user agent and the names of Node's fetch libraries; videos are published on graph-video only; a token of
-//! Instagram or Threads that is too young is refused with code 100 (its 24 hours shrink with `--token-ttl`, to a
-//! sixtieth of that); only persons and system users mint (200).
+//! The behavior was taken from recordings, client sources and Graph's documentation. This crate does not depend on
+//! graphward, so that a misreading of Graph there meets a second opinion here. Behavior that no recording shows was
+//! decided by analogy:
 //!
-//! It is all of Meta's hosts, told apart by the name that a call was sent to, so that what is sent to the wrong one
-//! fails as it would there. By a name that is none of Meta's it is all of them in one.
+//! - A batch with a dead token of its own fails as a whole.
+//! - A body that is too large gets the error page of Meta's edge.
+//! - An app token cannot send messages (200, 403).
+//! - rupload accepts only the scheme `OAuth`, and rejects with 401.
+//! - lookaside refuses a missing user agent and the names of Node's fetch libraries.
+//! - Videos are published only on graph-video.
+//! - A token of Instagram or Threads that is too young is refused with code 100. Its 24 hours shrink with `--token-ttl`,
+//!   to a sixtieth of that.
+//! - Only users and system users can issue system-user tokens (200).
 //!
-//! Answers are computed without waiting, from a parsed call; only reading the body and trouble on command take
-//! time, and that is tokio's, which tests may pause.
+//! It is all of Meta's hosts, distinguished by the host of a call, so that a call to the wrong host fails as it would
+//! there. Under any other name it answers for all of them.
+//!
+//! Answers are computed from a parsed call without waiting. Only bodies and faults take time, and tests may pause it.
 
 mod auth;
 mod batch;
@@ -92,12 +95,12 @@ use reply::Reply;
 use state::{State, lock};
 use tokens::TokenInfo;
 
-/// A Graph whose tokens die on command. Clones are the same Graph.
+/// A fake Graph whose tokens expire on command. Clones share its state.
 #[derive(Clone)]
 pub struct FakeGraph(Arc<State>);
 
 impl FakeGraph {
-    /// An empty one.
+    /// A fake without tokens.
     #[must_use]
     pub fn new(settings: FakeGraphConfig) -> Self {
         Self(Arc::new(State::new(settings)))
@@ -107,7 +110,7 @@ impl FakeGraph {
     ///
     /// # Errors
     ///
-    /// [`ConnectionAborted`] where a server would lose the connection: on command, or because the client did.
+    /// [`ConnectionAborted`] if the connection is to be closed: on command, or because the client disconnected.
     pub async fn handle<B>(&self, request: Request<B>) -> Result<Response<ResponseBody>, ConnectionAborted>
     where
         B: Body + Send,
@@ -142,38 +145,38 @@ impl FakeGraph {
         RunningServer::start(listener, ControlApi::new(Arc::clone(&self.0)), None)
     }
 
-    /// Issues a token: `EAA…`, some 200 characters. Without a `ttl` it lives until told otherwise.
+    /// Issues a token: `EAA…`, about 200 characters. Without a `ttl` it does not expire by itself.
     #[must_use]
     pub fn issue(&self, ttl: Option<Duration>) -> String {
         self.issue_for(TokenFamily::Facebook, ttl)
     }
 
-    /// Issues a token that is good on one family's hosts only: `EAA…`, `IGAA…` or `THAA…`.
+    /// Issues a token that only the hosts of one family accept: `EAA…`, `IGAA…` or `THAA…`.
     #[must_use]
     pub fn issue_for(&self, family: TokenFamily, ttl: Option<Duration>) -> String {
         self.0.issue(family, ttl)
     }
 
-    /// Takes a caller's own text as a token; one that had died lives again.
+    /// Registers the caller's own text as a valid token. A dead token becomes valid again.
     pub fn register_token(&self, token: &str, ttl: Option<Duration>) {
         let about = TokenInfo::new(TokenType::SystemUser, self.0.now(), ttl);
         lock(&self.0.tokens).add(token, about);
     }
 
-    /// Whether a call with this token would be taken now.
+    /// Whether a call with this token would be accepted now.
     #[must_use]
     pub fn is_alive(&self, token: &str) -> bool {
         let now = self.0.now();
         lock(&self.0.tokens).check(token, self.0.app_credentials(), now).is_ok()
     }
 
-    /// Lets a token die; says whether there was such a living one.
+    /// Invalidates a token. Returns whether it was alive.
     pub fn invalidate(&self, token: &str, reason: InvalidationReason) -> bool {
         let now = self.0.now();
         lock(&self.0.tokens).invalidate(token, reason, now)
     }
 
-    /// What Graph answers to a token that it rejects: `401, code 190, subcode 463`.
+    /// The answer to a token that Graph rejects: `401, code 190, subcode 463`.
     #[must_use]
     pub fn rejection(&self, token: &str) -> Option<String> {
         let now = self.0.now();
@@ -181,60 +184,60 @@ impl FakeGraph {
         checked.err().map(|failure| failure.summary())
     }
 
-    /// Lets a token expire now (190/463).
+    /// Expires a token now (190/463).
     pub fn expire(&self, token: &str) -> bool {
         self.invalidate(token, InvalidationReason::Expired)
     }
 
-    /// Lets a token be revoked now (190/466).
+    /// Revokes a token now (190/466).
     pub fn revoke(&self, token: &str) -> bool {
         self.invalidate(token, InvalidationReason::Revoked)
     }
 
-    /// Lets all tokens expire now; says how many did.
+    /// Expires all tokens now. Returns their number.
     pub fn expire_all(&self) -> usize {
         let now = self.0.now();
         lock(&self.0.tokens).invalidate_all(InvalidationReason::Expired, now)
     }
 
-    /// Changes what is known of a token; says whether there is such a one.
+    /// Changes a token. Returns whether it is known.
     pub fn update_token(&self, token: &str, change: TokenChange) -> bool {
         lock(&self.0.tokens).update(token, change)
     }
 
-    /// Makes trouble for the next data calls, after what is already waiting.
+    /// Adds a fault for the next data calls.
     pub fn fault(&self, fault: Fault) {
         self.inject_fault_on(EndpointKind::Data, fault);
     }
 
-    /// Makes trouble for the next calls of an endpoint, after what is already waiting for it.
+    /// Adds a fault for the next calls of an endpoint.
     pub fn inject_fault_on(&self, endpoint: EndpointKind, fault: Fault) {
         lock(&self.0.faults).add(endpoint, fault);
     }
 
-    /// Sets headers such as `x-app-usage` for the answers to come: a text as it is, anything else as JSON, `null` for
-    /// none.
+    /// Sets headers such as `x-app-usage` for the answers to come: a text unchanged, other values as JSON. `null` removes a
+    /// header.
     ///
     /// # Errors
     ///
-    /// What is wrong with one of them, in words.
+    /// A message that says what is wrong.
     pub fn set_usage_headers(&self, headers: &serde_json::Map<String, serde_json::Value>) -> Result<(), String> {
         usage::set_headers(&mut lock(&self.0.usage), headers)
     }
 
-    /// The messages accepted, in order: the last 100,000.
+    /// The last 100,000 accepted messages, in order.
     #[must_use]
     pub fn accepted_messages(&self) -> Vec<AcceptedMessage> {
         lock(&self.0.messages).iter().cloned().collect()
     }
 
-    /// The calls that arrived, in order: the last 1,000, of whatever kind.
+    /// The last 1,000 calls, in order.
     #[must_use]
     pub fn recorded_calls(&self) -> Vec<RecordedCall> {
         lock(&self.0.calls).iter().cloned().collect()
     }
 
-    /// What happened so far.
+    /// The counts so far.
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.0.counts()
@@ -252,13 +255,13 @@ impl FakeGraph {
         self.counts().rejected
     }
 
-    /// Forgets messages, calls, media, uploads, trouble, usage and counts; tokens stay.
+    /// Forgets messages, calls, media, uploads, faults, usage and counts. Tokens stay.
     pub fn reset(&self) {
         self.0.reset();
     }
 }
 
-/// What becomes of a call that was read.
+/// Answers a call.
 async fn answer_call(state: &State, arrival: ParsedRequest) -> Result<Response<ResponseBody>, ConnectionAborted> {
     let ParsedRequest {
         call,
@@ -284,7 +287,7 @@ async fn answer_call(state: &State, arrival: ParsedRequest) -> Result<Response<R
     }
 }
 
-/// What becomes of a call that meets trouble.
+/// Answers a call that has a fault.
 async fn apply_fault(state: &State, mut call: Call, fault: Fault) -> Result<Response<ResponseBody>, ConnectionAborted> {
     if let Effect::TokenResponse(grant) = fault.effect {
         call.token_response = grant;

@@ -1,6 +1,6 @@
 //! WhatsApp media: up in one part of a form, down through a URL on another host that lives for five minutes.
 //!
-//! Files up to 8 MiB are kept, 256 MiB in all; of others size and SHA-256 only, and their download is a 404.
+//! Files up to 8 MiB are kept, 256 MiB in total. Of others only size and SHA-256 are kept, and their download is a 404.
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -45,7 +45,7 @@ pub(crate) fn upload(state: &State, call: &Call) -> Result<Reply, GraphFailure> 
     Ok(Reply::json(&json!({"id": id})))
 }
 
-/// The most that is kept of all files together.
+/// The maximum size of all kept files.
 const MAX_STORED_BYTES: usize = 256 * 1024 * 1024;
 
 /// The documented limits.
@@ -59,7 +59,7 @@ fn max_file_bytes(mime: &str) -> u64 {
     }
 }
 
-/// Whether an id is, or was, a file's.
+/// Whether an id is or was that of a file.
 pub(crate) fn is_media_id(state: &State, id: &str) -> bool {
     lock(&state.media).contains_key(id)
 }
@@ -83,17 +83,17 @@ pub(crate) fn media_info(state: &State, call: &Call, id: &str) -> Result<Reply, 
     })))
 }
 
-/// A URL's path.
+/// The path of a download URL.
 const DOWNLOAD_PATH: &str = "/whatsapp_business/attachments/";
 
-/// A URL's query. Its hash is over all of it.
+/// The query of a download URL. Its hash covers all of it.
 fn download_query(id: &str, until: i64, key: &str) -> String {
     let hash = sha256_hex(format!("{id}|{until}|{key}"));
     let hash: String = hash.chars().take(43).collect();
     format!("mid={id}&ext={until}&hash=AR{hash}")
 }
 
-/// A URL's life, in seconds.
+/// The lifetime of a download URL, in seconds.
 const URL_TTL_SECONDS: i64 = 300;
 
 /// `DELETE /{media-id}`
@@ -106,8 +106,8 @@ pub(crate) fn delete(state: &State, call: &Call, id: &str) -> Result<Reply, Grap
 
 /// `GET https://lookaside.fbsbx.com/whatsapp_business/attachments/?mid&ext&hash`
 ///
-/// Whatever is wrong is a 404 without an envelope, a dead token too. Only the header counts, and the query's bytes
-/// have to be those of the URL. By its own name the host is particular about path and user agent as well.
+/// Every failure is a 404 without an envelope, a dead token included. Only a token in the header counts, and the query
+/// must be that of the URL, byte for byte. Under its own name, the host also checks path and user agent.
 pub(crate) fn download(state: &State, call: &Call) -> Reply {
     find_download(state, call).unwrap_or_else(|| {
         Reply::file(
@@ -162,15 +162,14 @@ fn find_download(state: &State, call: &Call) -> Option<Reply> {
     )
 }
 
-/// Whether the host serves such a user agent. Of what is known only from reports, this is the part that matters: none
-/// at all is refused, and so are the names that fetch libraries of Node give themselves. `node`, curl, Python, Ruby
-/// and Java are served.
+/// Whether the host serves this user agent. Reports say that it refuses a missing one and those of Node's fetch
+/// libraries, and serves `node`, curl, Python, Ruby and Java.
 fn is_allowed_user_agent(call: &Call) -> bool {
     let agent = call.header("user-agent").unwrap_or_default().trim();
     !agent.is_empty() && agent != "undici" && !agent.starts_with("node-fetch")
 }
 
-/// `bytes=first-last`, or `bytes=first-`, as a half-open range. Others are ignored, which is allowed.
+/// Parses `bytes=first-last` or `bytes=first-` into a half-open range. Other ranges are ignored, which is allowed.
 fn parse_range(range: &str, length: usize) -> Option<(usize, usize)> {
     let (first, last) = range.strip_prefix("bytes=")?.split_once('-')?;
     let first: usize = first.parse().ok()?;

@@ -1,4 +1,4 @@
-//! `POST /{phone-id}/messages`: checked as far as an app's mistakes go, answered, recorded.
+//! `POST /{phone-id}/messages`: checks for the usual mistakes of apps, answers, and records the message.
 
 use serde_json::{Value, json};
 
@@ -62,7 +62,7 @@ pub(crate) fn send(state: &State, call: &Call, bearer: &ValidToken, phone: &str)
     Ok(reply)
 }
 
-/// The object that a message's type asks for, and the one field of it that cannot be left out.
+/// Checks the object that a message's type requires, and its one required field.
 fn check_content(call: &Call, kind: &str) -> Result<(), GraphFailure> {
     let required_fields: &[&str] = match kind {
         "text" => &["body"],

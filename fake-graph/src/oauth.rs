@@ -1,4 +1,4 @@
-//! Where tokens come from.
+//! Calls that issue and revoke tokens.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ pub(crate) fn access_token(state: &State, call: &Call) -> Result<Reply, GraphFai
             lock(&state.tokens).add(&token, about);
             Ok(Reply::json(&json!({"access_token": token, "token_type": "bearer"})))
         }
-        // Codes come from a login dialog, which a fake does not have: all of them have been used.
+        // Codes come from a login dialog, which the fake does not have: all codes have been used.
         _ if call.text("code").is_some() => {
             Err(GraphFailure::new(100, "This authorization code has been used.").with_subcode(36_009))
         }
@@ -48,8 +48,8 @@ pub(crate) fn revoke(state: &State, call: &Call) -> Result<Reply, GraphFailure> 
     Ok(Reply::success())
 }
 
-/// `POST /{system-user-id}/access_tokens`: the one way to a token that needs no token that is about to die. When the
-/// new one ends is not told.
+/// `POST /{system-user-id}/access_tokens`: the only way to a token that does not need one that is about to expire. The
+/// answer does not contain the expiry.
 pub(crate) fn create_system_user_token(
     state: &State,
     call: &Call,
@@ -90,12 +90,12 @@ pub(crate) fn revoke_all(state: &State) -> Reply {
     Reply::success()
 }
 
-/// The one user there is.
+/// The only user.
 pub(crate) const USER_ID: &str = "122094563210074285";
-/// Graph's "60 days" fall some seconds short.
+/// Graph's "60 days" are some seconds less.
 const LONG_LIVED_TTL: Duration = Duration::from_secs(5_183_944);
 
-/// The successor of a token, and for how long; it may do what the old one may, which stays as it is.
+/// Issues the successor of a token, with the same scopes. The old token stays valid.
 pub(crate) fn issue_successor(state: &State, call: &Call, old: &str, family: TokenFamily) -> Reply {
     let ttl = state.config.token_ttl.unwrap_or(LONG_LIVED_TTL);
     let now = state.now();
@@ -156,12 +156,12 @@ fn insert_field(answer: &mut Value, name: &str, value: Value) {
     }
 }
 
-/// To a length that nobody expects.
+/// Makes the answer longer than clients expect.
 fn add_padding(answer: &mut Value) {
     insert_field(answer, "padding", "x".repeat(100_000).into());
 }
 
-/// Only a living token of a user's is exchanged.
+/// Only a valid token of a user is exchanged.
 pub(crate) fn check_exchangeable(state: &State, token: &str) -> Result<(), GraphFailure> {
     let now = state.now();
     let kind = lock(&state.tokens).check(token, state.app_credentials(), now);

@@ -1,4 +1,4 @@
-//! The rest of the small world: one user, phone numbers, templates, a picture.
+//! The other objects: one user, phone numbers, templates, a picture.
 
 use serde_json::{Value, json};
 
@@ -25,7 +25,7 @@ pub(crate) fn permissions(state: &State, token: &str) -> Reply {
     Reply::json(&json!({"data": granted.collect::<Vec<_>>()}))
 }
 
-/// `GET /{phone-id}`: every number that is not a file's is a phone's, and a business account's with templates.
+/// `GET /{phone-id}`: every id that is not a file's is a phone number's, and a business account's with templates.
 pub(crate) fn phone(state: &State, call: &Call, id: &str) -> Result<Reply, GraphFailure> {
     let mut object = json!({
         "verified_name": "Fake Graph",
@@ -45,13 +45,13 @@ pub(crate) fn phone(state: &State, call: &Call, id: &str) -> Result<Reply, Graph
     Ok(reply_with_fields(call, object))
 }
 
-/// Only the fields asked for, and the id.
+/// The requested fields and the id.
 pub(crate) fn reply_with_fields(call: &Call, object: Value) -> Reply {
     let asked = call.text("fields");
     Reply::json(&select_fields(object, asked.as_deref()))
 }
 
-/// `GET /{id}/picture`: away, to a CDN, unless told not to.
+/// `GET /{id}/picture`: a redirect to a CDN, unless `redirect` is false.
 pub(crate) fn picture(call: &Call) -> Reply {
     const CDN: &str =
         "https://scontent.xx.fbcdn.net/v/t39.30808-1/fake.jpg?stp=c15.0.50.50a&_nc_sid=1&oh=00_AfFake&oe=6A000000";

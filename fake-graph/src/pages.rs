@@ -1,4 +1,4 @@
-//! Lists in pages: message templates, as an edge, in a batch, or nested in their account.
+//! Lists in pages: message templates as an edge, in a batch, or nested in their account.
 //!
 //! The URLs of the next and the previous page are absolute and on the effective version, and have the token in them
 //! if it came as a parameter.
@@ -14,7 +14,7 @@ use crate::state::State;
 /// The edge that has pages.
 pub(crate) const TEMPLATES_EDGE: &str = "message_templates";
 
-/// A field as it is asked for: `message_templates.limit(2).after(x){name,status}`.
+/// A requested field: `message_templates.limit(2).after(x){name,status}`.
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) struct FieldSpec<'a> {
     pub(crate) name: &'a str,
@@ -22,7 +22,7 @@ pub(crate) struct FieldSpec<'a> {
     subfields: Option<&'a str>,
 }
 
-/// A part of the list, as it is asked for.
+/// The requested part of the list.
 struct PageRequest<'a> {
     limit: Option<String>,
     after: Option<String>,
@@ -46,7 +46,7 @@ pub(crate) fn templates(state: &State, call: &Call, id: &str) -> Result<Reply, G
     Ok(Reply::json(&page))
 }
 
-/// The same as a field of the account.
+/// The same list as a field of the account.
 pub(crate) fn nested_templates(
     state: &State,
     call: &Call,
@@ -81,7 +81,7 @@ fn render_page<'a>(
         (None, None) => 0,
     };
     let end = first.saturating_add(limit).min(TEMPLATE_COUNT);
-    let data = (first..end).map(|place| select_fields(template_at(place), request.fields));
+    let data = (first..end).map(|index| select_fields(template_at(index), request.fields));
     let mut answer = json!({"data": data.collect::<Vec<_>>()});
     if first >= end {
         return Ok(answer);
@@ -117,19 +117,19 @@ fn render_page<'a>(
     Ok(answer)
 }
 
-/// How many templates there are.
+/// The number of templates.
 const TEMPLATE_COUNT: usize = 57;
-/// What a cursor begins with. Behind it is a place, which clients must not know.
+/// The first letters of a cursor. After it comes an index, which clients must not use.
 const CURSOR_PREFIX: &str = "QVFIUmxZA";
 
-/// The place that a cursor means.
+/// The index in a cursor.
 fn parse_cursor(cursor: Option<&str>) -> Result<Option<usize>, GraphFailure> {
     let Some(cursor) = cursor else {
         return Ok(None);
     };
-    let place = cursor.strip_prefix(CURSOR_PREFIX).unwrap_or("none");
-    let place = place.parse();
-    place
+    let index = cursor.strip_prefix(CURSOR_PREFIX).unwrap_or("none");
+    index
+        .parse()
         .map(Some)
         .map_err(|_number| GraphFailure::new(100, "(#100) Invalid cursors values."))
 }
@@ -146,7 +146,7 @@ fn template_at(index: usize) -> Value {
     })
 }
 
-/// What is said of all templates together, in the fields asked for.
+/// The summary of all templates, in the requested fields.
 fn summary(fields: &str) -> Value {
     let mut summary = json!({
         "total_count": TEMPLATE_COUNT,
@@ -165,7 +165,7 @@ fn percent_encode(text: &str) -> String {
     utf8_percent_encode(text, &KEEP).to_string()
 }
 
-/// Only the fields asked for, and the id.
+/// Keeps the requested fields and the id.
 pub(crate) fn select_fields(mut object: Value, requested: Option<&str>) -> Value {
     if let (Some(asked), Some(object)) = (requested, object.as_object_mut()) {
         object.retain(|name, _| name == "id" || parse_fields(asked).any(|field| field.name == name));
@@ -173,7 +173,7 @@ pub(crate) fn select_fields(mut object: Value, requested: Option<&str>) -> Value
     object
 }
 
-/// The fields of a list, by the commas that are in no bracket.
+/// Splits a list of fields at the commas outside of brackets.
 pub(crate) fn parse_fields(text: &str) -> impl Iterator<Item = FieldSpec<'_>> {
     let mut depth = 0_usize;
     let between = move |letter: char| {
@@ -187,7 +187,7 @@ pub(crate) fn parse_fields(text: &str) -> impl Iterator<Item = FieldSpec<'_>> {
     text.split(between).map(FieldSpec::new)
 }
 
-// === impl Field ===
+// === impl FieldSpec ===
 
 impl<'a> FieldSpec<'a> {
     fn new(text: &'a str) -> Self {

@@ -12,19 +12,19 @@ use crate::failure::GraphFailure;
 use crate::state::{ProofPolicy, State};
 use crate::tokens::TokenType;
 
-/// Checks the proof that a call brings, and that it brings one if it must.
+/// Checks a call's proof, and that a required one is there.
 pub(crate) fn check(state: &State, call: &Call, token: &str, kind: TokenType) -> Result<(), GraphFailure> {
     let required = state.config.proof == ProofPolicy::Required && kind != TokenType::App;
     match verify(state, call, token) {
         Some(true) => Ok(()),
         Some(false) => Err(method_error("Invalid appsecret_proof provided in the API argument")),
-        // Whoever checked the batch has checked the proof of its token.
+        // The proof of the batch's token was checked with the batch.
         None if required && !call.inherits_batch_token => Err(missing_proof()),
         None => Ok(()),
     }
 }
 
-/// `absent`, `verify` or `wrong`.
+/// Whether a call's proof is `absent`, `right` or `wrong`.
 pub(crate) fn proof_state(state: &State, call: &Call) -> &'static str {
     let token = match &call.credential {
         CallCredential::Parameter(token) | CallCredential::Header(token) => token.as_str(),
@@ -37,7 +37,7 @@ pub(crate) fn proof_state(state: &State, call: &Call) -> &'static str {
     }
 }
 
-/// Whether the proof is that of the token, if there is one.
+/// Whether the call's proof, if it has one, is that of the token.
 fn verify(state: &State, call: &Call, token: &str) -> Option<bool> {
     let proof = call.text("appsecret_proof")?;
     let secret = &state.config.app_secret;
@@ -52,7 +52,7 @@ fn verify(state: &State, call: &Call, token: &str) -> Option<bool> {
     })
 }
 
-/// A call that must have a proof has none.
+/// The error for a missing proof.
 pub(crate) fn missing_proof() -> GraphFailure {
     method_error("API calls from the server require an appsecret_proof argument")
 }

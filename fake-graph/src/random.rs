@@ -1,6 +1,6 @@
-//! Texts that look like Meta's.
+//! Random texts that look like Meta's.
 //!
-//! Nothing here is a secret in earnest, so a fast generator does; what matters is the shape.
+//! None of them is a real secret, so a fast generator is enough; only the shape matters.
 
 use std::iter::repeat_with;
 

@@ -13,7 +13,7 @@ use crate::state::{State, lock};
 use crate::tokens::TokenType;
 use crate::{batch, proof, router};
 
-/// What the wire said, before it was made sense of.
+/// A request on the wire, before it is parsed.
 pub(crate) struct RawRequest {
     pub(crate) method: http::Method,
     pub(crate) host: String,
@@ -96,7 +96,7 @@ fn record_batch_items(state: &State, call: &Call, items: &[Call]) -> Vec<Recorde
         .collect()
 }
 
-/// What Graph knows of a text that may be a token.
+/// The state of a possible token.
 fn token_state(state: &State, token: &str) -> &'static str {
     let now = state.now();
     let tokens = lock(&state.tokens);
@@ -108,7 +108,7 @@ fn token_state(state: &State, token: &str) -> &'static str {
     }
 }
 
-/// Headers, less the credentials: the header's own, and those that stand in parameters.
+/// The headers, with credentials masked: those of `Authorization`, and those that are also in parameters.
 fn masked_headers(headers: &HeaderMap, tokens: &[(&'static str, String)]) -> Vec<(String, String)> {
     let shown = headers.iter().map(|(name, value)| {
         let mut value = String::from_utf8_lossy(value.as_bytes()).into_owned();
@@ -128,7 +128,7 @@ fn masked_headers(headers: &HeaderMap, tokens: &[(&'static str, String)]) -> Vec
     shown.collect()
 }
 
-/// The scheme and the credential of an `Authorization`. What has no scheme may be a credential.
+/// The scheme and the credential of an `Authorization` header. A text without a scheme is taken as a credential.
 fn split_authorization(field: &str) -> (&str, &str) {
     let scheme = |word: &&str| {
         ["bearer", "oauth", "basic"]

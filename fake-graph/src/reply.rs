@@ -1,4 +1,4 @@
-//! Answers, with the headers of the recordings.
+//! Answers with the headers of recorded ones.
 
 use std::io::Write as _;
 use std::sync::LazyLock;
@@ -26,14 +26,14 @@ pub(crate) struct Reply {
     trace: String,
 }
 
-/// Which headers go with it.
+/// Which headers an answer has.
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum ReplyKind {
-    /// An answer of Graph's.
+    /// An answer of Graph.
     Json,
-    /// An error of Graph's.
+    /// An error of Graph.
     Error,
-    /// A page of the edge's, or a file: nothing of Graph's.
+    /// A page of the edge, or a file.
     NotGraph,
 }
 
@@ -60,7 +60,7 @@ impl Reply {
         reply
     }
 
-    /// What Meta's edge says when Graph does not.
+    /// The error page of Meta's edge.
     pub(crate) fn error_page(status: StatusCode) -> Self {
         const PAGE: &str = "<!DOCTYPE html><html lang=\"en\"><head><title>Error</title></head><body><h1>Sorry, \
             something went wrong.</h1><p>We're working on getting this fixed as soon as we can.</p></body></html>\n";
@@ -83,7 +83,7 @@ impl Reply {
         self
     }
 
-    /// A batch's answer whose first item never came.
+    /// A batch's answer with `null` as its first item.
     pub(crate) fn without_first_item(mut self) -> Self {
         if let Ok(mut items) = serde_json::from_slice::<Vec<Value>>(&self.body)
             && let Some(first) = items.first_mut()
@@ -94,7 +94,7 @@ impl Reply {
         self
     }
 
-    /// Adds a header, if the value can stand in one.
+    /// Adds a header, if the value is valid in one.
     pub(crate) fn with_header(mut self, name: HeaderName, value: &str) -> Self {
         if let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) {
             self.headers.insert(name, value);
@@ -127,7 +127,7 @@ impl Reply {
         (self.status.as_u16(), headers, body)
     }
 
-    /// The answer for the client of this call, with these headers about usage.
+    /// Makes the answer to this call, with these headers about usage.
     pub(crate) fn into_response(self, call: &Call, usage: HeaderMap) -> Response<ResponseBody> {
         let mut headers = HeaderMap::new();
         let mut body = self.body;
@@ -155,7 +155,7 @@ impl Reply {
             headers.insert(CONTENT_LENGTH, body.len().into());
         }
         if call.method == Method::HEAD {
-            // hyper would leave it out on HTTP/1, but send it on HTTP/2, where that breaks the stream.
+            // hyper omits it on HTTP/1 but sends it on HTTP/2, where it breaks the stream.
             body.clear();
         }
         let mut response = Response::new(ResponseBody::full(body));
@@ -165,10 +165,10 @@ impl Reply {
     }
 }
 
-/// What is smaller comes uncompressed.
+/// Smaller answers are not compressed.
 const MIN_GZIP_BYTES: usize = 128;
 
-/// The headers of every answer of Graph's.
+/// Adds the headers of all answers of Graph.
 fn add_graph_headers(head: &mut HeaderMap, kind: ReplyKind, trace: &str, call: &Call) {
     const JSON: &str = "application/json; charset=UTF-8";
     const SCRIPT: &str = "text/javascript; charset=UTF-8";
@@ -208,7 +208,7 @@ const X_FB_DEBUG: HeaderName = HeaderName::from_static("x-fb-debug");
 const PROXY_STATUS_HEADER: HeaderName = HeaderName::from_static("proxy-status");
 
 const COMMON_HEADERS: [(HeaderName, &str); 11] = [
-    // Two values, not one list: an answer's duplicates are part of it.
+    // Two headers, not one with a list, as Graph sends them.
     (VARY, "Origin"),
     (VARY, "Accept-Encoding"),
     (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
@@ -242,9 +242,9 @@ static PROXY_STATUS_VALUES: LazyLock<[HeaderValue; 2]> = LazyLock::new(|| {
     })
 });
 
-/// The oldest version that is still served; older calls are served by it.
+/// The oldest version that is still served. Older calls are served by it.
 const OLDEST_VERSION: Version = (24, 0);
-/// The newest version there is.
+/// The newest version.
 const LATEST_VERSION: Version = (26, 0);
 
 /// The version that serves a call.
@@ -256,7 +256,7 @@ pub(crate) const fn served_version(version: Option<Version>) -> &'static str {
     }
 }
 
-/// Whether there is, or was, such a version.
+/// Whether this version exists or existed.
 pub(crate) fn is_known_version(version: Option<Version>) -> bool {
     version.is_none_or(|version| version <= LATEST_VERSION)
 }

@@ -22,7 +22,7 @@ pub(crate) fn dispatch(state: &State, call: &Call) -> Reply {
     route(state, call).unwrap_or_else(|failure| Reply::failure(&failure.for_host(call.host)))
 }
 
-/// What a call is to.
+/// The endpoint of a call.
 pub(crate) fn classify(call: &Call) -> EndpointKind {
     let path: Vec<&str> = call.path.iter().map(String::as_str).collect();
     let is_instagram_or_threads = matches!(call.host, VirtualHost::Instagram | VirtualHost::Threads);
@@ -70,7 +70,7 @@ fn route(state: &State, call: &Call) -> Result<Reply, GraphFailure> {
     }
 }
 
-/// What asks for a token itself, in a way of its own, or not at all.
+/// Calls that check their token in their own way, or need none.
 fn route_without_token(
     state: &State,
     call: &Call,
@@ -126,7 +126,7 @@ fn route_object(
     }
 }
 
-/// An error on command. A dead token's status depends on how it travelled, as always.
+/// An error on command. The status for a dead token depends on where the token was sent, as always.
 pub(crate) fn injected_error(call: &Call, code: i64, subcode: Option<i64>, status: Option<StatusCode>) -> GraphFailure {
     let mut failure = GraphFailure::from_code(code).for_host(call.host);
     if let Some(subcode) = subcode {

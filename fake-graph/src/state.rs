@@ -1,4 +1,4 @@
-//! What the fake knows, and how it was set up.
+//! The state and the configuration of a fake Graph.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -19,12 +19,12 @@ use crate::stored::{StoredMedia, UploadSession, VideoUpload};
 use crate::tokens::{App, TokenInfo, TokenTable, TokenType};
 use crate::{random, usage};
 
-/// How a fake Graph is set up.
+/// The configuration of a fake Graph.
 #[derive(Clone)]
 pub struct FakeGraphConfig {
-    /// Its clock: tokens expire by it.
+    /// The clock by which tokens expire.
     pub clock: Clock,
-    /// The life of tokens that it issues itself (exchange, minting); without one, 60 days, as Graph's.
+    /// The lifetime of the tokens that it issues. The default is 60 days, as with Graph.
     pub token_ttl: Option<Duration>,
     /// The app's id.
     pub app_id: String,
@@ -32,21 +32,21 @@ pub struct FakeGraphConfig {
     pub app_secret: String,
     /// Whether calls need an `appsecret_proof`.
     pub proof: ProofPolicy,
-    /// What `paging.next` begins with.
+    /// The origin of `paging.next`.
     pub graph_origin: String,
-    /// What media URLs begin with.
+    /// The origin of media URLs.
     pub media_origin: String,
-    /// What the upload URLs of reels begin with.
+    /// The origin of upload URLs of reels.
     pub upload_origin: String,
 }
 
 /// Whether calls need an `appsecret_proof`. A wrong one is refused either way.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum ProofPolicy {
-    /// No, Graph's default.
+    /// They do not: the default of Graph.
     #[default]
     Optional,
-    /// Yes, as with the app setting "Require App Secret".
+    /// They do, as with the app setting "Require App Secret".
     Required,
 }
 
@@ -56,33 +56,33 @@ pub enum ProofPolicy {
 pub struct AcceptedMessage {
     /// The message's id, `wamid.…`.
     pub id: String,
-    /// The number that sent it.
+    /// The id of the phone number that sent it.
     pub phone_id: String,
-    /// The number it went to.
+    /// The recipient's number.
     pub to: String,
     /// Its type: `text`, `template`, …
     pub kind: String,
-    /// The fingerprint of the token that it came with.
+    /// The fingerprint of the token that it was sent with.
     pub token: String,
-    /// When, in seconds since 1970.
+    /// The time, in seconds since 1970.
     pub at: i64,
-    /// All that the request said, less the credential.
+    /// The parameters of the request, without the credential.
     pub params: Value,
 }
 
-/// What happened so far.
+/// The counts so far.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Counts {
-    /// Data calls that arrived. A batch is one; what is about tokens is none.
+    /// Data calls. A batch is one call; calls about tokens do not count.
     pub attempts: u64,
-    /// Data calls refused because their token was dead, unknown or missing.
+    /// Data calls rejected because their token was dead, unknown or missing.
     pub rejected: u64,
     /// Messages accepted.
     pub accepted: u64,
-    /// Data calls that met trouble on command.
+    /// Faults injected.
     pub faults_injected: u64,
-    /// Tokens issued, to whomever.
+    /// Tokens issued.
     pub issued: u64,
     /// Calls of Graph's `/oauth/access_token`.
     pub exchanges: u64,
@@ -94,7 +94,7 @@ pub struct Counts {
     pub inspections: u64,
 }
 
-/// All of the fake.
+/// The state of a fake Graph.
 pub(crate) struct State {
     pub(crate) config: FakeGraphConfig,
     pub(crate) tokens: Mutex<TokenTable>,
@@ -115,7 +115,7 @@ pub(crate) struct State {
     pub(crate) inspections: AtomicU64,
 }
 
-/// A lock that a panic elsewhere does not poison: the fake goes on.
+/// Locks, even after a panic elsewhere.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -137,7 +137,7 @@ impl FromStr for ProofPolicy {
 // === impl FakeGraphConfig ===
 
 impl FakeGraphConfig {
-    /// Graph's own, by a clock.
+    /// The defaults, with this clock.
     #[must_use]
     pub fn new(clock: Clock) -> Self {
         Self {
@@ -199,7 +199,7 @@ impl State {
         }
     }
 
-    /// A new token: a system user's, or of another family a person's.
+    /// Issues a token of a system user, or in another family, of a user.
     pub(crate) fn issue(&self, family: TokenFamily, ttl: Option<Duration>) -> String {
         let kind = match family {
             TokenFamily::Facebook => TokenType::SystemUser,
@@ -208,7 +208,7 @@ impl State {
         self.store_new_token(family, TokenInfo::new(kind, self.now(), ttl))
     }
 
-    /// A new token of which this is known.
+    /// Issues a token with these properties.
     pub(crate) fn store_new_token(&self, family: TokenFamily, about: TokenInfo) -> String {
         let token = random::token(family.prefix());
         lock(&self.tokens).add(&token, about);
@@ -256,7 +256,7 @@ impl State {
         }
     }
 
-    /// Forgets messages, calls, media, uploads, trouble, usage and counts. Tokens stay as they are, since a sidecar holds them.
+    /// Forgets messages, calls, media, uploads, faults, usage and counts. Tokens stay, since graphward holds them.
     pub(crate) fn reset(&self) {
         lock(&self.messages).clear();
         lock(&self.calls).clear();
@@ -281,5 +281,5 @@ impl State {
     }
 }
 
-/// So many messages are remembered; the count goes on.
+/// The number of messages that are kept. The count goes on.
 const MAX_RECORDED_MESSAGES: usize = 100_000;

@@ -19,7 +19,7 @@ pub(crate) struct UploadSession {
 pub(crate) struct VideoUpload {
     /// The upload session, if it goes to graph-video.
     pub(crate) session: String,
-    /// How long it will be. rupload learns it with the bytes.
+    /// Its final length. rupload learns it with the bytes.
     pub(crate) length: Option<u64>,
     pub(crate) offset: u64,
 }

@@ -1,5 +1,5 @@
-//! The fake Graph over real sockets, with TLS: what users' CI sees of it. Where time matters it is called
-//! in-process, and time is paused.
+//! Tests of the fake Graph over real sockets with TLS, as users' CI uses it. Where time matters, it is called in-process
+//! and time is paused.
 
 mod support;
 

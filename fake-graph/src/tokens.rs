@@ -1,4 +1,4 @@
-//! The tokens of the fake: which there are, until when, and what became of them.
+//! The tokens of the fake: their properties and their states.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
@@ -16,7 +16,7 @@ use crate::invalidation::InvalidationReason;
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum TokenType {
-    /// A person's.
+    /// A user's.
     User,
     /// A page's.
     Page,
@@ -26,35 +26,35 @@ pub enum TokenType {
     App,
 }
 
-/// Until when something lasts.
+/// When something expires.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Expiry {
-    /// Until then.
+    /// At this time.
     At(SystemTime),
-    /// For ever.
+    /// Never.
     Never,
 }
 
-/// What to change of a token; what is `None` stays as it is.
+/// A change of a token. What is `None` stays unchanged.
 #[derive(Clone, Debug, Default)]
 pub struct TokenChange {
-    /// Whose it is.
+    /// The type of its owner.
     pub kind: Option<TokenType>,
     /// When it was issued.
     pub issued_at: Option<SystemTime>,
-    /// When it ends. A dead one does not come back to life by it.
+    /// When it expires. This does not revive a dead token.
     pub expires_at: Option<Expiry>,
     /// When its access to the user's data ends.
     pub data_access_expires_at: Option<Expiry>,
-    /// What it may do.
+    /// Its scopes.
     pub scopes: Option<Vec<String>>,
-    /// The objects for which it may do that; none is all.
+    /// The objects for which the scopes hold. An empty list is all objects.
     pub target_ids: Option<Vec<String>>,
-    /// The id of the app it belongs to; `debug_token` tells another app nothing of it.
+    /// The id of its app. `debug_token` tells other apps nothing about it.
     pub app_id: Option<String>,
 }
 
-/// What is known of a token, apart from whether it is alive.
+/// The properties of a token, except whether it is alive.
 #[derive(Clone, Debug)]
 pub(crate) struct TokenInfo {
     pub(crate) kind: TokenType,
@@ -63,7 +63,7 @@ pub(crate) struct TokenInfo {
     pub(crate) data_access_expires_at: Option<SystemTime>,
     pub(crate) scopes: Vec<String>,
     pub(crate) target_ids: Vec<String>,
-    /// The app's id, if it is not the fake's.
+    /// The app's id, if it is another app.
     pub(crate) app_id: Option<String>,
 }
 
@@ -80,14 +80,14 @@ struct TokenEntry {
     invalidation: Option<(InvalidationReason, SystemTime)>,
 }
 
-/// The app whose tokens they are.
+/// The app that the tokens belong to.
 #[derive(Clone, Copy)]
 pub(crate) struct App<'a> {
     pub(crate) id: &'a str,
     pub(crate) secret: &'a str,
 }
 
-/// What may be shown of a token.
+/// A token as the control API shows it.
 #[derive(Serialize)]
 pub(crate) struct TokenSummary {
     fingerprint: String,
@@ -114,13 +114,13 @@ impl TokenTable {
         self.issued_count
     }
 
-    /// Lets a token die; says whether there was such a living one.
+    /// Invalidates a token. Returns whether it was alive.
     pub(crate) fn invalidate(&mut self, token: &str, reason: InvalidationReason, now: SystemTime) -> bool {
         let entry = self.tokens.get_mut(token);
         entry.is_some_and(|entry| entry.invalidate(reason, now))
     }
 
-    /// Lets all die that are no app's; says how many.
+    /// Invalidates all tokens except app tokens. Returns their number.
     pub(crate) fn invalidate_all(&mut self, reason: InvalidationReason, now: SystemTime) -> usize {
         let users = self
             .tokens
@@ -135,12 +135,12 @@ impl TokenTable {
         self.tokens.contains_key(token)
     }
 
-    /// What is known of a token.
+    /// The properties of a token.
     pub(crate) fn info(&self, token: &str) -> Option<TokenInfo> {
         self.tokens.get(token).map(|entry| entry.info.clone())
     }
 
-    /// Changes a token; says whether there is such a one.
+    /// Changes a token. Returns whether it is known.
     pub(crate) fn update(&mut self, token: &str, change: TokenChange) -> bool {
         let entry = self.tokens.get_mut(token);
         entry.is_some_and(|entry| {
@@ -149,12 +149,12 @@ impl TokenTable {
         })
     }
 
-    /// Graph's word on a token.
+    /// Checks a token as Graph does.
     pub(crate) fn check(&self, token: &str, app: App<'_>, now: SystemTime) -> Result<TokenType, GraphFailure> {
         if let Some(entry) = self.tokens.get(token) {
             return match entry.invalidation_at(now) {
                 None => Ok(entry.info.kind),
-                Some((death, at)) => Err(death.to_failure(app.id, token, at, now)),
+                Some((reason, at)) => Err(reason.to_failure(app.id, token, at, now)),
             };
         }
         match token.split_once('|') {
@@ -172,7 +172,7 @@ impl TokenTable {
         }
     }
 
-    /// All, in the order of their issue.
+    /// All tokens, in the order of their issue.
     pub(crate) fn summaries(&self, now: SystemTime) -> Vec<TokenSummary> {
         let mut entries: Vec<_> = self.tokens.iter().collect();
         entries.sort_by_key(|(_, entry)| entry.sequence);
@@ -181,7 +181,7 @@ impl TokenTable {
             kind: entry.info.kind,
             state: entry.invalidation_at(now).map_or_else(
                 || Value::from("alive"),
-                |(death, _)| serde_json::to_value(death).unwrap_or_default(),
+                |(reason, _)| serde_json::to_value(reason).unwrap_or_default(),
             ),
             issued_at: unix_seconds(entry.info.issued_at),
             expires_at: entry.info.expires_at.map(unix_seconds),
@@ -190,7 +190,7 @@ impl TokenTable {
     }
 }
 
-/// Whether a text can be an object's id.
+/// Whether a text can be the id of an object.
 pub(crate) fn is_id(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
@@ -198,7 +198,7 @@ pub(crate) fn is_id(text: &str) -> bool {
 // === impl TokenInfo ===
 
 impl TokenInfo {
-    /// A token issued now, with all that its kind may have.
+    /// A token issued now, with all scopes of its type.
     pub(crate) fn new(kind: TokenType, now: SystemTime, ttl: Option<Duration>) -> Self {
         let scopes: &[&str] = match kind {
             TokenType::User | TokenType::Page | TokenType::SystemUser => &DEFAULT_SCOPES,
@@ -238,22 +238,22 @@ impl TokenInfo {
     }
 }
 
-/// What a token may do, unless told otherwise.
+/// The default scopes of a token.
 const DEFAULT_SCOPES: [&str; 3] = [
     "business_management",
     "whatsapp_business_management",
     "whatsapp_business_messaging",
 ];
-/// How long a person's token has access to their data.
+/// How long a user's token has access to data.
 const DATA_ACCESS_TTL: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 
 // === impl TokenEntry ===
 
 impl TokenEntry {
-    fn invalidate(&mut self, death: InvalidationReason, now: SystemTime) -> bool {
+    fn invalidate(&mut self, reason: InvalidationReason, now: SystemTime) -> bool {
         let alive = self.invalidation_at(now).is_none();
         if alive {
-            self.invalidation = Some((death, now));
+            self.invalidation = Some((reason, now));
         }
         alive
     }
@@ -280,12 +280,12 @@ mod tests {
     }
 
     #[test]
-    fn a_token_expires_by_the_clock_with_graphs_own_words() {
-        let mut ledger = TokenTable::default();
+    fn a_token_expires_by_the_clock_with_the_message_of_graph() {
+        let mut table = TokenTable::default();
         let now = at(1_719_676_800);
-        ledger.add("EAAx", minute(now - Duration::from_secs(60)));
-        assert!(ledger.check("EAAx", APP, now - Duration::from_secs(1)).is_ok());
-        let failure = ledger.check("EAAx", APP, at(1_719_857_190)).unwrap_err();
+        table.add("EAAx", minute(now - Duration::from_secs(60)));
+        assert!(table.check("EAAx", APP, now - Duration::from_secs(1)).is_ok());
+        let failure = table.check("EAAx", APP, at(1_719_857_190)).unwrap_err();
         assert_eq!(
             failure.message,
             "Error validating access token: Session has expired on Saturday, 29-Jun-24 09:00:00 PDT. \
@@ -294,23 +294,23 @@ mod tests {
     }
 
     #[test]
-    fn a_death_is_final_and_the_first_one_counts() {
-        let mut ledger = TokenTable::default();
-        ledger.add("EAAx", minute(at(0)));
-        assert!(ledger.invalidate("EAAx", InvalidationReason::LoggedOut, at(1)));
-        assert!(!ledger.invalidate("EAAx", InvalidationReason::Expired, at(2)));
-        let failure = ledger.check("EAAx", APP, at(100)).unwrap_err();
+    fn an_invalidation_is_final_and_the_first_one_counts() {
+        let mut table = TokenTable::default();
+        table.add("EAAx", minute(at(0)));
+        assert!(table.invalidate("EAAx", InvalidationReason::LoggedOut, at(1)));
+        assert!(!table.invalidate("EAAx", InvalidationReason::Expired, at(2)));
+        let failure = table.check("EAAx", APP, at(100)).unwrap_err();
         assert!(failure.message.ends_with("logged out."));
     }
 
     #[test]
-    fn unknown_texts_are_told_apart() {
-        let ledger = TokenTable::default();
-        let says = |token: &str| ledger.check(token, APP, at(0)).unwrap_err().message;
+    fn unknown_tokens_are_distinguished() {
+        let table = TokenTable::default();
+        let says = |token: &str| table.check(token, APP, at(0)).unwrap_err().message;
         assert!(says("EAAGunknown").contains("Cannot parse"));
         assert_eq!(says("\"EAA\""), "Malformed access token \"EAA\"");
         assert!(says("42|wrong").contains("signature"));
         assert!(says("43|s").contains("Invalid application ID"));
-        assert_eq!(ledger.check("42|s", APP, at(0)).unwrap(), TokenType::App);
+        assert_eq!(table.check("42|s", APP, at(0)).unwrap(), TokenType::App);
     }
 }

@@ -1,6 +1,6 @@
 //! Resumable uploads: a session whose id is a path with a colon and a signature in its own query.
 //!
-//! Path and query are compared as they were written. Whoever encodes the colon or the padding, or adds a parameter,
+//! Path and query are compared byte for byte. A client that encodes the colon or the padding, or adds a parameter,
 //! breaks the signature.
 
 use serde_json::{Value, json};
@@ -34,7 +34,7 @@ pub(crate) fn create_session(state: &State, call: &Call, id: &str) -> Result<Rep
     Ok(reply)
 }
 
-/// `/upload:…?sig=…`: POST appends, GET says how much is there.
+/// `/upload:…?sig=…`: POST appends, GET returns the offset.
 pub(crate) fn resume(state: &State, call: &Call) -> Result<Reply, GraphFailure> {
     let name = call.raw_path.trim_start_matches('/');
     let name = match call.version {

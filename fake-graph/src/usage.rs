@@ -1,4 +1,4 @@
-//! The headers that say how much of its quota an app has used: on every answer of Graph's, and set on command.
+//! The headers about an app's rate limits. All answers of Graph have them; they are set on command.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Map, Value};
@@ -9,7 +9,7 @@ const X_AD_ACCOUNT_USAGE: HeaderName = HeaderName::from_static("x-ad-account-usa
 const X_PAGE_USAGE: HeaderName = HeaderName::from_static("x-page-usage");
 const X_FB_ADS_INSIGHTS_THROTTLE: HeaderName = HeaderName::from_static("x-fb-ads-insights-throttle");
 
-/// What there is as long as nobody says otherwise, as in the recordings.
+/// The default headers, as in recorded answers.
 pub(crate) fn default_headers() -> HeaderMap {
     const UNUSED_APP: &str = "{\"call_count\":0,\"total_cputime\":0,\"total_time\":0}";
     const USED_BUSINESS: &str = "{\"114023108121234\":[{\"type\":\"whatsapp\",\"call_count\":1,\"total_cputime\":1,\
@@ -20,11 +20,11 @@ pub(crate) fn default_headers() -> HeaderMap {
     ])
 }
 
-/// Sets headers by name: a text as it is, anything else as JSON, `null` for none.
+/// Sets headers by name: a text unchanged, other values as JSON. `null` removes a header.
 ///
 /// # Errors
 ///
-/// What is wrong, in words; nothing has been set then.
+/// A message that says what is wrong. Then no header is changed.
 pub(crate) fn set_headers(usage: &mut HeaderMap, requested: &Map<String, Value>) -> Result<(), String> {
     let mut new = usage.clone();
     for (name, value) in requested {
@@ -39,7 +39,7 @@ pub(crate) fn set_headers(usage: &mut HeaderMap, requested: &Map<String, Value>)
             .into_iter()
             .find(|known| known.as_str().eq_ignore_ascii_case(name))
         else {
-            return Err(format!("{name:?} is no header about usage"));
+            return Err(format!("{name:?} is not a header about usage"));
         };
         let text = match value {
             Value::Null => {
@@ -50,7 +50,7 @@ pub(crate) fn set_headers(usage: &mut HeaderMap, requested: &Map<String, Value>)
             Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
         };
         let text = HeaderValue::try_from(text)
-            .map_err(|error| format!("the value of {name} cannot stand in a header: {error}"))?;
+            .map_err(|error| format!("the value of {name} is not valid in a header: {error}"))?;
         new.insert(name, text);
     }
     *usage = new;
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_taken_as_they_are_or_not_at_all() {
+    fn headers_are_set_unchanged_and_all_or_nothing() {
         let mut usage = default_headers();
         let good =
             json!({"X-App-Usage": {"call_count": 93}, "x-page-usage": "no json", "x-business-use-case-usage": null});

@@ -97,13 +97,13 @@ pub(crate) fn reel(state: &State, call: &Call) -> Result<Reply, GraphFailure> {
     }
 }
 
-/// `POST https://rupload.facebook.com/video-upload/{version}/{video-id}`. Its errors are no envelopes.
+/// `POST https://rupload.facebook.com/video-upload/{version}/{video-id}`. Its errors have no envelope.
 pub(crate) fn transfer(state: &State, call: &Call, path: &[&str]) -> Reply {
     let now = state.now();
     let scheme = call.header("authorization").unwrap_or_default();
     let scheme = scheme.split(' ').next().unwrap_or_default();
     let known = match &call.credential {
-        // The only scheme that is documented for it.
+        // The only documented scheme for it.
         CallCredential::Header(token) if scheme.eq_ignore_ascii_case("oauth") => {
             TokenFamily::from_token(token) == TokenFamily::Facebook
                 && lock(&state.tokens).check(token, state.app_credentials(), now).is_ok()
@@ -144,13 +144,13 @@ pub(crate) fn transfer(state: &State, call: &Call, path: &[&str]) -> Reply {
     }
 }
 
-/// The piece that is asked for next. Its numbers are texts, as Graph writes them.
+/// The range of the next piece. Its numbers are texts, as Graph writes them.
 fn next_chunk(video: &VideoUpload, length: u64) -> Value {
     let end = length.min(video.offset + CHUNK_BYTES);
     json!({"start_offset": video.offset.to_string(), "end_offset": end.to_string()})
 }
 
-/// A piece's size. Graph's are of megabytes; with smaller ones a test needs no large file.
+/// The size of a piece. Graph's pieces are megabytes; with smaller ones, tests need no large file.
 const CHUNK_BYTES: u64 = 64 * 1024;
 
 fn with_session(

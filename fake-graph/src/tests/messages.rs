@@ -80,7 +80,7 @@ async fn a_message_with_a_fault_is_refused_with_the_code_of_the_fault() {
     };
     let cases = [
         (with("messaging_product", json!("telegram")), 100),
-        (with("to", json!("nobody")), 131_009),
+        (with("to", json!("no number")), 131_009),
         (with("type", json!("telepathy")), 100),
         (with("type", json!("image")), 100),
         (with("text", json!({})), 131_008),
