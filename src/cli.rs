@@ -7,6 +7,7 @@ mod exit;
 mod explain;
 #[cfg(feature = "fake")]
 mod fake_graph;
+mod file;
 mod healthcheck;
 mod serve;
 mod token;
@@ -47,9 +48,9 @@ fn run(cli: Cli) -> ExitCode {
         None => serve::run(&cli.serve).into(),
         Some(CliCommand::Serve(args)) => serve::run(&args).into(),
         #[cfg(feature = "fake")]
-        Some(CliCommand::Demo(args)) => demo::run(&args),
+        Some(CliCommand::Demo(args)) => demo::run(&args).into(),
         #[cfg(feature = "fake")]
-        Some(CliCommand::FakeGraph(args)) => args.run(),
+        Some(CliCommand::FakeGraph(args)) => fake_graph::run(&args).into(),
         Some(CliCommand::Ca(args)) => ca::run(&args).into(),
         Some(CliCommand::Healthcheck(args)) => healthcheck::run(args),
         Some(CliCommand::Explain(args)) => explain::run(&args).into(),
@@ -84,8 +85,8 @@ enum CliCommand {
     /// Run a demo: sidecar, fake Graph and load in one process; needs no network, account or file
     #[cfg(feature = "fake")]
     Demo(DemoArgs),
-    #[cfg(feature = "fake")]
     /// Run only the fake Graph, for your own tests
+    #[cfg(feature = "fake")]
     FakeGraph(FakeGraphArgs),
     /// Create a certificate for Graph's host names, for clients that require https
     Ca(CaArgs),

@@ -11,13 +11,13 @@
 //! that gets `ca.pem` there trusts no other host any more, so a bundle of both is written, too.
 
 use std::io::{self, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ValueHint;
 
 use super::exit::{Exit, print_error};
+use super::file::write_file;
 use crate::graph::OTHER_GRAPH_HOSTS;
 use crate::net::ca::{CertAuthority, CertSpec, CertificateError};
 use crate::types::Clock;
@@ -107,14 +107,14 @@ fn generate(args: &CaArgs, clock: &Clock) -> Result<(), CaError> {
     let signed = authority.sign(&leaf)?;
 
     // The key first: a sidecar that watches both files sees a matching pair when the certificate changes.
-    write_file(&args.out, KEY_FILE, &signed.key(), 0o600)?;
+    write(&args.out, KEY_FILE, &signed.key(), 0o600)?;
     let chain = format!("{}{}", signed.certificate(), authority.pem());
-    write_file(&args.out, CERT_FILE, &chain, 0o644)?;
-    write_file(&args.out, CA_FILE, authority.pem(), 0o644)?;
+    write(&args.out, CERT_FILE, &chain, 0o644)?;
+    write(&args.out, CA_FILE, authority.pem(), 0o644)?;
     let system_roots = SYSTEM_CA_BUNDLES.iter().find_map(read_ca_bundle);
     if let Some(roots) = &system_roots {
         let bundle = format!("{}\n{}", roots.trim_end(), authority.pem());
-        write_file(&args.out, BUNDLE_FILE, &bundle, 0o644)?;
+        write(&args.out, BUNDLE_FILE, &bundle, 0o644)?;
     }
     let out = args.out.canonicalize().unwrap_or_else(|_absent| args.out.clone());
     let text = instructions(&out, args.days, system_roots.is_some());
@@ -127,22 +127,9 @@ fn read_ca_bundle(path: &&str) -> Option<String> {
     text.contains("-----BEGIN CERTIFICATE-----").then_some(text)
 }
 
-/// Writes a file atomically.
-fn write_file(dir: &Path, name: &str, text: &str, mode: u32) -> Result<(), CaError> {
+fn write(dir: &Path, name: &str, text: &str, mode: u32) -> Result<(), CaError> {
     let path = dir.join(name);
-    let write = || {
-        // A temporary file is readable by its owner only.
-        let mut file = tempfile::NamedTempFile::new_in(dir)?;
-        file.write_all(text.as_bytes())?;
-        file.as_file().set_permissions(std::fs::Permissions::from_mode(mode))?;
-        file.as_file().sync_all()?;
-        file.persist(&path).map_err(|error| error.error)?;
-        Ok(())
-    };
-    write().map_err(|source| CaError::Write {
-        path: path.clone(),
-        source,
-    })
+    write_file(&path, text, mode).map_err(|source| CaError::Write { path, source })
 }
 
 /// Returns the text that says how to use the files.

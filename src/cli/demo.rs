@@ -13,7 +13,6 @@ mod summary;
 
 use std::io;
 use std::net::SocketAddr;
-use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
@@ -62,14 +61,11 @@ enum DemoError {
 }
 
 /// Runs until the time is over, or until the user presses Ctrl-C.
-pub(super) fn run(args: &DemoArgs) -> ExitCode {
+pub(super) fn run(args: &DemoArgs) -> Exit {
     let ended = build_runtime()
         .map_err(DemoError::from)
         .and_then(|runtime| runtime.block_on(Box::pin(run_demo(args.length))));
-    match ended {
-        Ok(exit) => exit.into(),
-        Err(error) => print_error(&error, Exit::Failed).into(),
-    }
+    ended.unwrap_or_else(|error| print_error(&error, Exit::Failed))
 }
 
 async fn run_demo(length: Duration) -> Result<Exit, DemoError> {

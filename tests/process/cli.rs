@@ -209,9 +209,6 @@ fn the_help_of_explain_has_an_example() {
     for words in ["graphward explain '{\"error\":", "[JSON]...", "Exit codes: 0 explained"] {
         assert!(said.contains(words), "{words}: {said}");
     }
-    for command in ["  demo", "  fake-graph"] {
-        assert_eq!(said.contains(command), cfg!(feature = "fake"), "{command}: {said}");
-    }
 }
 
 /// Runs it with this as its standard input.

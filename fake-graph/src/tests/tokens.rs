@@ -56,7 +56,11 @@ async fn a_parameter_beats_the_header_wherever_it_stands() {
     let kind = [("content-type", "multipart/form-data; boundary=X")];
     let by_part = world.send(request("POST", SEND, &good, &kind, &multipart)).await;
     assert_eq!(by_part.error_codes(), refused);
-    assert_eq!(world.get("/me?access_token=", &good).await.status, 200, "an empty one does not count");
+    assert_eq!(
+        world.get("/me?access_token=", &good).await.status,
+        200,
+        "an empty one does not count"
+    );
 }
 
 #[tokio::test]

@@ -6,14 +6,14 @@
 //! demo shows does not depend on how busy the machine is.
 
 use std::convert::Infallible;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
 use fake_graph::FakeGraph;
-use tempfile::NamedTempFile;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use super::super::file::write_file;
 use super::load::Load;
 use super::screen::{Color, event, line};
 use crate::token::TokenHandle;
@@ -45,9 +45,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// Issues a token and puts it into the file, as a whole or not at all.
 pub(super) fn put_token(graph: &FakeGraph, dir: &Path) -> io::Result<String> {
     let token = graph.issue(None);
-    let mut file = NamedTempFile::new_in(dir)?;
-    writeln!(file, "{token}")?;
-    file.persist(dir.join("token"))?;
+    write_file(&dir.join("token"), &token, 0o600)?;
     Ok(token)
 }
 
