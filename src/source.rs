@@ -1,7 +1,7 @@
-//! Places that show a token.
+//! The sources of tokens.
 //!
-//! All of them promise what [`crate::token::Source`] asks: a bounded read, no secret in an error, and a
-//! `replace` that may be dropped at any moment. What was read last stays in use when a read fails.
+//! All of them keep the contract of [`crate::token::Source`]: a bounded read, no secret in an error, and a `changed` that may
+//! be dropped at any moment. When a read fails, the current token stays in use.
 
 pub mod decode;
 mod encoding;

@@ -1,4 +1,4 @@
-//! The words everything else is said in: no I/O, no runtime.
+//! Secrets, tenants, clocks and dates: no I/O, no runtime.
 
 mod clock;
 mod date;

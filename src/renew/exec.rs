@@ -10,7 +10,7 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use crate::net::command::ExternalCommand;
-use crate::source::decode::{Format, token};
+use crate::source::decode::{Format, decode_token};
 use crate::source::errors::{from_command_error, from_decode_error};
 use crate::token::{BoxFuture, ObtainError, RenewalRequest, Renewer, Token};
 use crate::types::Clock;
@@ -51,7 +51,8 @@ impl ExecRenewer {
         let started_at = self.clock.now();
         let stdout = self.command.run(stdin.as_bytes(), &variables).await;
         let stdout = stdout.map_err(|error| from_command_error(&self.describe(), &error))?;
-        token(&stdout, &self.format, Some(started_at)).map_err(|error| from_decode_error(&self.describe(), error))
+        decode_token(&stdout, &self.format, Some(started_at))
+            .map_err(|error| from_decode_error(&self.describe(), error))
     }
 }
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use serde_json::json;
 
 use crate::net::HttpEndpoint;
-use crate::source::decode::{Format, token};
+use crate::source::decode::{Format, decode_token};
 use crate::source::errors::{from_decode_error, from_endpoint_error};
 use crate::token::{BoxFuture, ObtainError, RenewalRequest, Renewer, Token};
 use crate::types::Clock;
@@ -43,7 +43,7 @@ impl HttpRenewer {
         let requested_at = self.clock.now();
         let response = self.endpoint.post(Bytes::from(body.to_string())).await;
         let response = response.map_err(|error| from_endpoint_error(&self.describe(), &error))?;
-        token(response.body(), &self.format, Some(requested_at))
+        decode_token(response.body(), &self.format, Some(requested_at))
             .map_err(|error| from_decode_error(&self.describe(), error))
     }
 }

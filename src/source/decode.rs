@@ -1,4 +1,4 @@
-//! From the bytes of a file, or of a reply, to a token.
+//! Finds the token in the bytes of a file or of a response.
 
 mod error;
 mod expiry;
@@ -15,7 +15,7 @@ pub use error::DecodeError;
 use crate::token::Token;
 use crate::types::Secret;
 
-/// Where in the bytes the token is.
+/// The place of the token in the bytes.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub enum Format {
     /// The bytes are the token, with or without quotes, `Bearer` and white space around it.
@@ -27,7 +27,7 @@ pub enum Format {
     Pointer(String),
 }
 
-/// The longest JSON or `.env` document that is searched for a token: 64 KiB.
+/// The largest JSON or `.env` document that is searched for a token: 64 KiB.
 pub const MAX_DOCUMENT_BYTES: usize = 64 * 1024;
 
 /// Finds the token.
@@ -38,19 +38,19 @@ pub const MAX_DOCUMENT_BYTES: usize = 64 * 1024;
 ///
 /// # Errors
 ///
-/// [`DecodeError`] for everything that would come back from Graph as "Malformed access token" or "Cannot parse access
-/// token". Better the last good token than such a one.
+/// [`DecodeError`] for everything that Graph would reject as "Malformed access token" or "Cannot parse access token": the
+/// last good token is better than such a one.
 pub fn decode(bytes: &[u8], format: &Format) -> Result<Secret, DecodeError> {
-    token(bytes, format, None).map(|token| token.secret)
+    decode_token(bytes, format, None).map(|token| token.secret)
 }
 
-/// Finds the token, and when it ends if a JSON document says so beside it: a date, or seconds from when it was `said`,
-/// which nobody knows of a file. An end that has passed is told like any other.
+/// Finds the token, and its expiry if a JSON document has it beside the token: a date, or a number of seconds from
+/// `received_at`, which is unknown for a file. An expiry in the past is returned like any other.
 ///
 /// # Errors
 ///
 /// As [`decode`].
-pub fn token(bytes: &[u8], format: &Format, received_at: Option<SystemTime>) -> Result<Token, DecodeError> {
+pub fn decode_token(bytes: &[u8], format: &Format, received_at: Option<SystemTime>) -> Result<Token, DecodeError> {
     let text = document_text(bytes, format)?;
     let found = match format {
         Format::Raw => plain_text::single_line(text)?,
@@ -60,12 +60,12 @@ pub fn token(bytes: &[u8], format: &Format, received_at: Option<SystemTime>) -> 
     plain_text::to_secret(found).map(Token::without_expiry)
 }
 
-/// The bytes with another token in the place of theirs, and its end where they tell one; all else is as it was. Of a
-/// bare token nothing is kept.
+/// Returns the bytes with another token in place of theirs, and its expiry if they have one; the rest is unchanged. A bare
+/// token is replaced as a whole.
 ///
 /// # Errors
 ///
-/// As [`decode`]: what shows no token now has no place for one.
+/// As [`decode`]: bytes without a token have no place for one.
 pub(super) fn replace_token(
     bytes: &[u8],
     format: &Format,
@@ -87,28 +87,28 @@ pub(super) fn replace_token(
         Format::Pointer(pointer) => json::edits_for_token(text, pointer, encoded, expires_at)?,
     };
     edits.sort_by_key(|(span, _)| span.as_ptr());
-    let more: usize = edits.iter().map(|(_, new)| new.len()).sum();
-    // As much as it can take: what grows leaves copies behind.
-    let mut new = Zeroizing::new(Vec::with_capacity(bytes.len() + more));
+    let added: usize = edits.iter().map(|(_, new)| new.len()).sum();
+    // With its full capacity: a vector that grows leaves copies of secrets behind.
+    let mut new = Zeroizing::new(Vec::with_capacity(bytes.len() + added));
     let mut done = 0;
-    for (piece, instead) in edits {
-        let instead = Zeroizing::new(instead);
+    for (piece, replacement) in edits {
+        let replacement = Zeroizing::new(replacement);
         let Range { start, end } = span_in(piece, bytes);
         new.extend_from_slice(bytes.get(done..start).unwrap_or_default());
-        new.extend_from_slice(instead.as_bytes());
+        new.extend_from_slice(replacement.as_bytes());
         done = end;
     }
     new.extend_from_slice(bytes.get(done..).unwrap_or_default());
     Ok(new)
 }
 
-/// Where a piece of the bytes is in them.
+/// Returns the range of a piece of the bytes.
 fn span_in(piece: &str, bytes: &[u8]) -> Range<usize> {
     let start = piece.as_ptr().addr().saturating_sub(bytes.as_ptr().addr());
     start..start + piece.len()
 }
 
-/// The bytes as text without its byte order mark; something other than white space.
+/// Returns the bytes as text without a byte order mark; not only white space.
 fn document_text<'a>(bytes: &'a [u8], format: &Format) -> Result<&'a str, DecodeError> {
     let limit = match format {
         Format::Raw => Secret::MAX_BYTES,

@@ -1,4 +1,4 @@
-//! How a token is written down, in clear or sealed: read from there, and put there.
+//! The encoding of a token in a file or a column: its format, and its encryption if there is one.
 
 use zeroize::Zeroizing;
 
@@ -7,14 +7,14 @@ use super::fernet::{Fernet, FernetError};
 use crate::token::Token;
 use crate::types::Secret;
 
-/// Where in the bytes the token is, and what it is sealed with.
+/// The place of the token in the bytes, and the keys it is encrypted with.
 #[derive(Clone, Debug)]
 pub(super) struct TokenEncoding {
     pub(super) format: Format,
     pub(super) fernet: Option<Fernet>,
 }
 
-/// Why bytes show no token, or take none.
+/// The reason why bytes contain no token, or a token cannot be put into them.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub(super) enum EncodingError {
     #[error(transparent)]
@@ -23,18 +23,18 @@ pub(super) enum EncodingError {
     Fernet(#[from] FernetError),
     #[error("it is encrypted with Fernet; set `fernet_key` to the key that decrypts it")]
     Encrypted,
-    #[error("the new token has a character that cannot stand there; is it a token?")]
+    #[error("the new token contains a character that this format cannot represent; check that it is a token")]
     Unrepresentable,
 }
 
-// === impl Written ===
+// === impl TokenEncoding ===
 
 impl TokenEncoding {
-    /// The token that these bytes show.
+    /// Decodes the token in these bytes.
     pub(super) fn decode(&self, bytes: &[u8]) -> Result<Token, EncodingError> {
-        let token = decode::token(bytes, &self.format, None)?;
+        let token = decode::decode_token(bytes, &self.format, None)?;
         let Some(keys) = &self.fernet else {
-            // No token of Graph's begins like that.
+            // No token of Graph begins like this.
             let is_encrypted = token.secret.expose().starts_with("gAAAAA");
             return if is_encrypted {
                 Err(EncodingError::Encrypted)
@@ -49,11 +49,11 @@ impl TokenEncoding {
         })
     }
 
-    /// The bytes with this token in the place of theirs; all else is as it was.
+    /// Returns the bytes with this token in place of theirs; the rest is unchanged.
     pub(super) fn replace_token(&self, bytes: &[u8], token: &Token) -> Result<Zeroizing<Vec<u8>>, EncodingError> {
         let encoded = encode_secret(&token.secret, self.fernet.as_ref());
         let new = decode::replace_token(bytes, &self.format, &encoded, token.expires_at)?;
-        // A quotation mark, say, or one byte too many: better not written than not read.
+        // A quotation mark or a byte too many, for example: a token that could not be read must not be written.
         let is_readable = self
             .decode(&new)
             .is_ok_and(|read| same_secret(&read.secret, &token.secret));
@@ -65,7 +65,7 @@ impl TokenEncoding {
     }
 }
 
-/// What is written for a secret.
+/// Encodes a secret, encrypted if there are keys.
 pub(super) fn encode_secret(secret: &Secret, keys: Option<&Fernet>) -> Zeroizing<String> {
     Zeroizing::new(match keys {
         Some(keys) => keys.encrypt(secret),
@@ -73,7 +73,7 @@ pub(super) fn encode_secret(secret: &Secret, keys: Option<&Fernet>) -> Zeroizing
     })
 }
 
-/// Whether two secrets are the same, not only by their fingerprints.
+/// Whether two secrets are equal, compared in full.
 pub(super) fn same_secret(one: &Secret, other: &Secret) -> bool {
     one.expose() == other.expose()
 }
@@ -86,8 +86,8 @@ impl EncodingError {
         match self {
             Self::Decode(error) => error.label(),
             Self::Fernet(error) => error.label(),
-            Self::Encrypted => "sealed",
-            Self::Unrepresentable => "character",
+            Self::Encrypted => "encrypted",
+            Self::Unrepresentable => "invalid_character",
         }
     }
 }

@@ -2,45 +2,39 @@
 
 use crate::token::{BoxFuture, ObtainError, Source, Token};
 
-use super::decode::{Format, token};
+use super::decode::{Format, decode_token};
 
-/// A token in an environment variable.
+/// A source that reads an environment variable.
 #[derive(Debug)]
 pub struct EnvSource {
     name: String,
 }
 
 impl EnvSource {
-    /// The variable `name`, in the same tolerant form as a file with nothing but the token.
+    /// Creates a source for the variable `name`, decoded like a file that contains only the token.
     #[must_use]
     pub const fn new(name: String) -> Self {
         Self { name }
     }
 
     fn read(&self) -> Result<Token, ObtainError> {
-        let permanent = |what: String, reason, source| ObtainError::Permanent {
-            message: what,
-            reason,
-            source,
-        };
         #[expect(
             clippy::disallowed_methods,
-            reason = "this is one of the two doors the others are sent to"
+            reason = "this is one of the two callers that clippy.toml allows"
         )]
         let text = std::env::var(&self.name).map_err(|error| {
-            // The variable's text may be the secret, and `NotUnicode` would print it: only the absence is told.
+            // The value may be the secret, and `NotUnicode` would print it.
             drop(error);
-            permanent(
-                format!("the environment variable {} is not set, or not text", self.name),
-                "missing",
-                None,
-            )
+            let message = format!(
+                "the environment variable {} is not set or is not valid UTF-8",
+                self.name
+            );
+            ObtainError::permanent("missing", message)
         })?;
-        let found = token(text.as_bytes(), &Format::Raw, None).map_err(|error| {
-            let what = format!("the environment variable {} holds no usable token", self.name);
-            permanent(what, error.label(), Some(Box::new(error)))
-        })?;
-        Ok(found)
+        decode_token(text.as_bytes(), &Format::Raw, None).map_err(|error| {
+            let message = format!("the environment variable {} does not contain a valid token", self.name);
+            ObtainError::permanent(error.label(), message).with_source(error)
+        })
     }
 }
 

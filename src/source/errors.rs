@@ -1,9 +1,9 @@
-//! Why something of the house gave no token, for people and for metrics.
+//! Errors of credential services and commands, as errors of a source or a renewer.
 //!
 //! # Why
 //!
-//! All is said in one line, as one line is what reaches the log, the operators' listener and a refused request. None of
-//! these errors holds a secret.
+//! The message has the causes in one line, since one line reaches the log, the admin listener and a refused request. None of
+//! these errors contains a secret.
 
 use super::decode::DecodeError;
 use crate::net::HttpEndpointError;
@@ -11,9 +11,9 @@ use crate::net::command::CommandError;
 use crate::token::ObtainError;
 use crate::types::error_chain;
 
-/// An address gave no answer, or none of use.
+/// Converts the failure of a credential service.
 pub(crate) fn from_endpoint_error(source: &str, error: &HttpEndpointError) -> ObtainError {
-    let message = format!("{source} gave no token: {}", error_chain(error));
+    let message = format!("failed to get a token from {source}: {}", error_chain(error));
     if error.is_transient() {
         ObtainError::transient(error.reason(), message)
     } else {
@@ -21,9 +21,9 @@ pub(crate) fn from_endpoint_error(source: &str, error: &HttpEndpointError) -> Ob
     }
 }
 
-/// A command could not be run, or ended badly.
+/// Converts the failure of a command.
 pub(crate) fn from_command_error(source: &str, error: &CommandError) -> ObtainError {
-    let message = format!("{source} gave no token: {}", error_chain(error));
+    let message = format!("failed to get a token from {source}: {}", error_chain(error));
     if error.is_transient() {
         ObtainError::transient(error.reason(), message)
     } else {
@@ -31,8 +31,8 @@ pub(crate) fn from_command_error(source: &str, error: &CommandError) -> ObtainEr
     }
 }
 
-/// There is no token in what was answered.
+/// Converts the lack of a token in a response.
 pub(crate) fn from_decode_error(source: &str, error: DecodeError) -> ObtainError {
-    let message = format!("what {source} answered was refused: {error}");
+    let message = format!("the response of {source} was rejected: {error}");
     ObtainError::permanent(error.label(), message)
 }

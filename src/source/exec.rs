@@ -1,32 +1,32 @@
-//! A command that prints the token: whatever the operator's vault has a client for.
+//! A command that prints the token, such as the client of a secret store.
 
 use std::fmt;
 use std::time::Duration;
 
-use super::decode::{Format, token};
+use super::decode::{Format, decode_token};
 use super::errors::{from_command_error, from_decode_error};
 use super::poll_interval::PollInterval;
 use crate::net::command::ExternalCommand;
 use crate::token::{BoxFuture, ObtainError, Source, Token};
 use crate::types::Clock;
 
-/// How a command is run for a token.
+/// The settings of an [`ExecSource`].
 #[derive(Clone)]
 pub struct ExecSettings {
     /// The program and its arguments; no shell reads them.
     pub argv: Vec<String>,
-    /// Where on stdout the token is.
+    /// The format of its standard output.
     pub format: Format,
-    /// It is killed then, with all that it started.
+    /// The time limit, after which the command and its children are killed.
     pub timeout: Duration,
-    /// How often it is run, a tenth more or less; `None` if only when a new token is needed.
+    /// How often it is run, a tenth more or less; `None` to run it only when a new token is needed.
     pub poll_interval: Option<Duration>,
-    /// Variables of our environment that it gets besides `HOME`, `LANG`, `PATH` and `TZ`. None that begins with
-    /// `GRAPHWARD_` is handed on.
+    /// The environment variables that it gets besides `HOME`, `LANG`, `PATH` and `TZ`. It gets none that begins with
+    /// `GRAPHWARD_`.
     pub keep_env: Vec<String>,
 }
 
-/// A token that a command prints.
+/// A source that runs a command.
 #[derive(Debug)]
 pub struct ExecSource {
     command: ExternalCommand,
@@ -38,7 +38,7 @@ pub struct ExecSource {
 // === impl ExecSource ===
 
 impl ExecSource {
-    /// The token that this command prints. By the clock a life of so many seconds is counted.
+    /// Creates a source that runs this command. Relative expiries count from `clock`.
     #[must_use]
     pub fn new(settings: ExecSettings, clock: Clock) -> Self {
         let ExecSettings {
@@ -60,14 +60,15 @@ impl ExecSource {
         let requested_at = self.clock.now();
         let printed = self.command.run(&[], &[]).await;
         let printed = printed.map_err(|error| from_command_error(&self.describe(), &error))?;
-        token(&printed, &self.format, Some(requested_at)).map_err(|error| from_decode_error(&self.describe(), error))
+        decode_token(&printed, &self.format, Some(requested_at))
+            .map_err(|error| from_decode_error(&self.describe(), error))
     }
 }
 
 impl Source for ExecSource {
     fn load(&mut self) -> BoxFuture<'_, Result<Token, ObtainError>> {
         Box::pin(async {
-            // At the beginning, too: a look that is given up is a look.
+            // At the start, too: a load that is canceled counts.
             self.poll_interval.reset();
             let found = self.run().await;
             self.poll_interval.reset();
@@ -88,12 +89,12 @@ impl Source for ExecSource {
 
 impl fmt::Debug for ExecSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Not the arguments, which may hold a secret.
+        // Without the arguments, which may contain a secret.
         f.debug_struct("ExecSettings")
             .field("program", &self.argv.first())
             .field("format", &self.format)
             .field("timeout", &self.timeout)
-            .field("every", &self.poll_interval)
+            .field("poll_interval", &self.poll_interval)
             .field("keep_env", &self.keep_env)
             .finish()
     }

@@ -1,10 +1,11 @@
-//! Tokens that somebody encrypted with Fernet: the columns and files of Python apps.
+//! Fernet, the encryption of the columns and files of Python apps.
 //!
 //! # Why
 //!
-//! Fernet is small and fixed for good (version 0x80: a date, an IV, AES-128-CBC, HMAC-SHA256, all of it in URL-safe
-//! base64), so it is written here over the ciphers that the proofs already trust, and read the way Python's
-//! `cryptography` reads it. Its date is not looked at: a token may lie in a column for as long as it lives.
+//! Fernet is small and will not change (version 0x80: a date, an IV, AES-128-CBC, HMAC-SHA256, all of it in URL-safe
+//! base64), so it is implemented by hand over well-known ciphers: the `fernet` crate has one error for a wrong key, a truncated
+//! column and a bare token, and the operator needs to know which it is. It reads what Python's `cryptography` reads. The
+//! date is ignored: a token may be in a column for as long as it is valid.
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,36 +22,39 @@ use zeroize::Zeroizing;
 
 use crate::types::{Clock, Secret};
 
-/// Keys that open what any of them sealed, and seal with the first: a new key is put before the old one.
+/// Keys: each of them decrypts, and the first one encrypts, so a new key goes before the old one.
 #[derive(Clone)]
 pub struct Fernet(Arc<[FernetKey]>);
 
-/// Why a text cannot be opened, or a key not used. The messages repeat nothing of either.
+/// The reason why a text cannot be decrypted, or a key cannot be used. The messages repeat nothing of either.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum FernetError {
     /// There is no key.
-    #[error("there is no Fernet key; `graphward token keygen` makes one")]
+    #[error("no Fernet key is configured; generate one with `graphward token keygen`")]
     NoKeys,
-    /// The key is none.
+    /// The key is invalid.
     #[error(
-        "the Fernet key is not one: it is 32 bytes in URL-safe base64, 44 characters; copy it again, or make one with \
+        "invalid Fernet key: it must be 32 bytes in URL-safe base64 (44 characters); copy it again or generate one with \
          `graphward token keygen`"
     )]
     InvalidKey,
-    /// Something else than a Fernet text, a bare token perhaps.
-    #[error("it is no Fernet text, which starts with gAAAA; if it is not encrypted, remove `fernet_key`")]
+    /// Not a Fernet token, perhaps a bare token.
+    #[error("not a Fernet token (these start with gAAAA); if the token is not encrypted, remove `fernet_key`")]
     NotFernet,
-    /// It starts like one, and ends early or where none can end.
-    #[error("the Fernet text is cut short; is the column, or what was copied, long enough for it?")]
+    /// It begins like one, but ends too early.
+    #[error("the Fernet token is truncated; check the length of the column or of the copied text")]
     Truncated,
-    /// No key fits.
-    #[error("no Fernet key opens it: it was sealed with another key, or altered; add the key that it was sealed with")]
+    /// No key decrypts it.
+    #[error(
+        "no configured Fernet key decrypts it: it was encrypted with another key or was altered; add the key it was \
+         encrypted with"
+    )]
     WrongKey,
-    /// It was opened, and it is no text.
-    #[error("the Fernet text opens to something that is not text; was a token sealed?")]
+    /// The plain text is not UTF-8.
+    #[error("the decrypted Fernet token is not UTF-8 text; check that a token was encrypted")]
     NotText,
-    /// The system has no random numbers.
-    #[error("the system gives no random numbers")]
+    /// The system's random number generator failed.
+    #[error("the operating system's random number generator failed")]
     Random,
 }
 
@@ -67,7 +71,7 @@ const HEADER_BYTES: usize = 1 + 8 + BLOCK_BYTES;
 const BLOCK_BYTES: usize = 16;
 const MAC_BYTES: usize = 32;
 
-/// As everybody writes it, with padding; as everybody reads it, with or without.
+/// Written with padding, read with or without.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::URL_SAFE,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
@@ -76,12 +80,12 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 // === impl Fernet ===
 
 impl Fernet {
-    /// These keys, the one that seals first.
+    /// Creates a cipher from keys; the first one encrypts.
     ///
     /// # Errors
     ///
-    /// [`FernetError`] if there is none, or one is not 32 bytes in URL-safe base64.
-    #[expect(clippy::needless_pass_by_value, reason = "the keys are handed over, and zeroed here")]
+    /// [`FernetError`] if there is no key, or one is not 32 bytes in URL-safe base64.
+    #[expect(clippy::needless_pass_by_value, reason = "the keys are moved here, and zeroed")]
     pub fn new(keys: Vec<Secret>) -> Result<Self, FernetError> {
         if keys.is_empty() {
             return Err(FernetError::NoKeys);
@@ -90,11 +94,11 @@ impl Fernet {
         Ok(Self(keys?.into()))
     }
 
-    /// A new key, as it is kept in a file.
+    /// Generates a key, in the format of a key file.
     ///
     /// # Errors
     ///
-    /// [`FernetError::Random`] if the system has none to give.
+    /// [`FernetError::Random`] if the system's random number generator fails.
     pub fn generate() -> Result<Secret, FernetError> {
         let mut bytes = Zeroizing::new([0; 2 * HALF_KEY_BYTES]);
         getrandom::fill(bytes.as_mut()).map_err(|_unknown| FernetError::Random)?;
@@ -102,17 +106,17 @@ impl Fernet {
         Secret::new(&text).map_err(|_never| FernetError::InvalidKey)
     }
 
-    /// A key as its file has it, for who asked for a new one.
+    /// Returns the text of a key, for `graphward token keygen`.
     #[must_use]
     pub fn expose_key(key: &Secret) -> Zeroizing<String> {
         Zeroizing::new(key.expose().to_owned())
     }
 
-    /// What was sealed with any of the keys.
+    /// Decrypts a text that was encrypted with any of the keys.
     ///
     /// # Errors
     ///
-    /// [`FernetError`] says what is wrong with the text, in words for whoever put it there.
+    /// [`FernetError`] if the text is invalid, or no key decrypts it.
     pub fn decrypt(&self, text: &str) -> Result<Zeroizing<String>, FernetError> {
         let text = text.trim();
         if !text.starts_with("gAAAA") {
@@ -144,14 +148,14 @@ impl Fernet {
         })
     }
 
-    /// The secret, sealed with the first key.
+    /// Encrypts a secret with the first key.
     #[must_use]
     pub fn encrypt(&self, secret: &Secret) -> String {
         let since = Clock::system().now().duration_since(UNIX_EPOCH);
         let date = since.unwrap_or_default().as_secs();
         let mut salt = [0; BLOCK_BYTES];
         if getrandom::fill(&mut salt).is_err() {
-            // Whatever was written to it: `derive_iv` can do without.
+            // The salt may be half written; `derive_iv` does not depend on it.
             salt = [0; BLOCK_BYTES];
         }
         self.0
@@ -167,7 +171,7 @@ impl fmt::Debug for Fernet {
     }
 }
 
-// === impl Key ===
+// === impl FernetKey ===
 
 impl FernetKey {
     fn new(key: &Secret) -> Result<Self, FernetError> {
@@ -184,13 +188,13 @@ impl FernetKey {
     }
 
     fn mac(&self, parts: &[&[u8]]) -> Option<Hmac<Sha256>> {
-        // A key of any length is taken.
+        // HMAC accepts a key of any length.
         let mut mac = Hmac::<Sha256>::new_from_slice(self.signing.as_slice()).ok()?;
         parts.iter().for_each(|part| mac.update(part));
         Some(mac)
     }
 
-    /// Whether this key signed it; as long in coming whatever the answer.
+    /// Whether this key signed the bytes. Takes constant time.
     fn has_signed(&self, bytes: &[u8], mac: &[u8; MAC_BYTES]) -> bool {
         self.mac(&[bytes]).is_some_and(|known| known.verify_slice(mac).is_ok())
     }
@@ -202,9 +206,9 @@ impl FernetKey {
             .map_err(|_padding| FernetError::WrongKey)
     }
 
-    /// An IV that nobody without the key can foretell, even if `salt` could be: it hangs on the secret, too.
+    /// Derives an IV that cannot be predicted without the key, even if `salt` can be: it depends on the secret, too.
     fn derive_iv(&self, salt: &[u8; BLOCK_BYTES], date: u64, secret: &Secret) -> [u8; BLOCK_BYTES] {
-        // What is signed begins with the version, so that this is never a signature.
+        // Signed data begins with the version, so this is never a signature.
         let parts = [b"iv", &salt[..], &date.to_be_bytes(), secret.expose().as_bytes()];
         let digest = self.mac(&parts).map(|mac| mac.finalize().into_bytes());
         let first = digest.as_deref().and_then(<[u8]>::first_chunk::<BLOCK_BYTES>);
@@ -236,7 +240,7 @@ impl FernetError {
             Self::NoKeys | Self::InvalidKey | Self::Random => "fernet_key",
             Self::NotFernet => "not_fernet",
             Self::Truncated => "fernet_truncated",
-            Self::WrongKey => "fernet_closed",
+            Self::WrongKey => "fernet_wrong_key",
             Self::NotText => "binary",
         }
     }

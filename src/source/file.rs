@@ -1,4 +1,4 @@
-//! A dropped file: the token somebody else keeps, renewed by replacing the file, by them or by us.
+//! A token in a file, which others or graphward itself replace.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use crate::net::watch::WatchedFiles;
 use crate::token::{BoxFuture, ObtainError, RefreshLock, Source, StoreOutcome, Token};
 use crate::types::Fingerprint;
 
-/// A token in a file.
+/// A source that reads a file.
 #[derive(Debug)]
 pub struct FileSource {
     files: WatchedFiles<1>,
@@ -19,17 +19,17 @@ pub struct FileSource {
     encoding: TokenEncoding,
 }
 
-/// What a rollback did.
+/// The result of a rollback.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct RollbackOutcome {
-    /// The token that was in its place, if it was a usable one. It is kept, so that a second rollback undoes the first.
+    /// The token that was replaced, if it was usable. It is kept, so a second rollback undoes the first.
     pub from: Option<Fingerprint>,
     /// The token that is there now.
     pub to: Fingerprint,
 }
 
 impl FileSource {
-    /// The token that stands in `path` in this format. The file need not exist yet, nor its directory.
+    /// Creates a source for the token in `path`. The file and its directory need not exist yet.
     #[must_use]
     pub fn new(path: PathBuf, format: Format) -> Self {
         Self {
@@ -39,25 +39,25 @@ impl FileSource {
         }
     }
 
-    /// The same, and what stands there was sealed with one of these keys.
+    /// Sets the keys with which the token is encrypted.
     #[must_use]
     pub fn encrypted_with(mut self, keys: Fernet) -> Self {
         self.encoding.fernet = Some(keys);
         self
     }
 
-    /// Puts the token that was there before the last deposit in its place, and that one in the place of the one before.
+    /// Exchanges the token with the previous one.
     ///
     /// # Errors
     ///
-    /// In words if there is none, or it cannot be put there.
+    /// [`ObtainError`] if there is no previous token, or the file cannot be written.
     pub async fn roll_back(&self) -> Result<RollbackOutcome, ObtainError> {
         let lock = self.file.lock().await?;
         let (file, encoding) = (self.file.clone(), self.encoding.clone());
         let blocking = self.file.run_under_lock(move || Ok(swap_previous(&file, &encoding)));
         let done = blocking.await;
         drop(lock);
-        done.map_err(|hindrance| hindrance.into_obtain_error(&self.file))?
+        done.map_err(|error| error.into_obtain_error(&self.file))?
     }
 
     fn path(&self) -> &Path {
@@ -71,7 +71,7 @@ impl FileSource {
             .encoding
             .decode(&bytes)
             .map_err(|error| undecodable(self.path(), error))?;
-        // The token is as old as the file at least: what nobody says the end of is renewed by its age, across restarts.
+        // The token is at least as old as the file: a token of unknown expiry is renewed by its age, across restarts.
         let metadata = tokio::fs::metadata(self.path()).await;
         Ok(Token {
             modified_at: metadata.and_then(|about| about.modified()).ok(),
@@ -83,7 +83,7 @@ impl FileSource {
         let (file, encoding, token) = (self.file.clone(), self.encoding.clone(), token.clone());
         let work = move || Ok(compare_and_store(&file, &encoding, &token, expected));
         let done = self.file.run_under_lock(work).await;
-        done.map_err(|hindrance| hindrance.into_obtain_error(&self.file))?
+        done.map_err(|error| error.into_obtain_error(&self.file))?
     }
 }
 
@@ -101,8 +101,8 @@ impl Source for FileSource {
     }
 
     fn check_writable(&self) -> Result<(), String> {
-        let keeps = self.file.check_writable();
-        keeps.map_err(|hindrance| hindrance.describe(&self.file))
+        let writable = self.file.check_writable();
+        writable.map_err(|error| error.describe(&self.file))
     }
 
     fn lock(&mut self) -> BoxFuture<'_, Result<RefreshLock, ObtainError>> {
@@ -118,8 +118,8 @@ impl Source for FileSource {
     }
 }
 
-/// Puts a token there, if `expected` still is. A file that is gone, or holds none, is not ours to make: it is being written,
-/// or was taken away.
+/// Stores a token if the file still has the `expected` one. A file that is missing or has no token is not created: it is being
+/// written, or was removed.
 fn compare_and_store(
     file: &TokenFile,
     encoding: &TokenEncoding,
@@ -139,43 +139,43 @@ fn compare_and_store(
         .replace_token(&bytes, token)
         .map_err(|error| undecodable(path, error))?;
     file.replace(&updated, Some(&bytes))
-        .map_err(|hindrance| hindrance.into_obtain_error(file))?;
+        .map_err(|error| error.into_obtain_error(file))?;
     Ok(StoreOutcome::Stored)
 }
 
-fn swap_previous(file: &TokenFile, written: &TokenEncoding) -> Result<RollbackOutcome, ObtainError> {
+fn swap_previous(file: &TokenFile, encoding: &TokenEncoding) -> Result<RollbackOutcome, ObtainError> {
     let path = file.path();
     let no_previous = || {
         let what = format!(
-            "there is nothing to go back to: {}.previous, which a renewal leaves behind, is not there or is the same \
-             token",
+            "there is no previous token to roll back to: `{}.previous`, which each renewal writes, is missing or has the \
+             same token",
             path.display()
         );
-        ObtainError::permanent("nothing_before", what)
+        ObtainError::permanent("no_previous_token", what)
     };
     let previous = match file.read_previous() {
-        Ok(before) => before,
+        Ok(previous) => previous,
         Err(TokenFileError::Write(error)) if error.kind() == io::ErrorKind::NotFound => {
             return Err(no_previous());
         }
-        Err(hindrance) => return Err(hindrance.into_obtain_error(file)),
+        Err(error) => return Err(error.into_obtain_error(file)),
     };
-    let token = written.decode(&previous).map_err(|error| {
-        let what = format!("the token before, {}.previous, is no use", path.display());
+    let token = encoding.decode(&previous).map_err(|error| {
+        let what = format!("the previous token in `{}.previous` is not usable", path.display());
         ObtainError::permanent(error.label(), what).with_source(error)
     })?;
     let current = file.read().unwrap_or_default();
-    let replaced = written.decode(&current).ok();
+    let replaced = encoding.decode(&current).ok();
     if replaced
         .as_ref()
         .is_some_and(|now| same_secret(&now.secret, &token.secret))
     {
         return Err(no_previous());
     }
-    // What surrounds the token may have been edited since; if there is no reading it, it is what it was then.
-    let updated = written.replace_token(&current, &token).unwrap_or(previous);
+    // The text around the token may have been edited since; if it cannot be decoded, the previous file is restored as it was.
+    let updated = encoding.replace_token(&current, &token).unwrap_or(previous);
     file.swap_with_previous(&updated, &current)
-        .map_err(|hindrance| hindrance.into_obtain_error(file))?;
+        .map_err(|error| error.into_obtain_error(file))?;
     Ok(RollbackOutcome {
         from: replaced.map(|token| token.secret.fingerprint()),
         to: token.secret.fingerprint(),
@@ -183,7 +183,7 @@ fn swap_previous(file: &TokenFile, written: &TokenEncoding) -> Result<RollbackOu
 }
 
 fn undecodable(path: &Path, error: EncodingError) -> ObtainError {
-    let what = format!("the file {} was refused: {error}", path.display());
+    let what = format!("the file `{}` was rejected: {error}", path.display());
     ObtainError::permanent(error.label(), what)
 }
 
@@ -191,16 +191,16 @@ fn read_failed(path: &Path, error: io::Error) -> ObtainError {
     let path = path.display();
     let kind = error.kind();
     if kind == io::ErrorKind::NotFound {
-        let what = format!("the file {path} is not there yet: put the token there");
+        let what = format!("the file `{path}` does not exist; write the token to it");
         ObtainError::transient("missing", what).with_source(error)
     } else if kind == io::ErrorKind::PermissionDenied {
-        let what = format!("the file {path} may not be read; give this user read permission");
+        let what = format!("no permission to read the file `{path}`; grant read permission to graphward's user");
         ObtainError::permanent("unreadable", what).with_source(error)
     } else if kind == io::ErrorKind::InvalidInput {
-        let what = format!("{path} is no file but a directory, a pipe or a device");
+        let what = format!("`{path}` is not a regular file (a directory, a pipe or a device); set the path of a file");
         ObtainError::permanent("unreadable", what)
     } else {
-        let what = format!("the file {path} cannot be read");
+        let what = format!("failed to read the file `{path}`");
         ObtainError::transient("unreadable", what).with_source(error)
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ::http::HeaderValue;
 use ::http::header::ETAG;
 
-use super::decode::{Format, token};
+use super::decode::{Format, decode_token};
 use super::errors::{from_decode_error, from_endpoint_error};
 use super::poll_interval::PollInterval;
 use crate::net::HttpEndpoint;
@@ -56,7 +56,7 @@ impl HttpSource {
         };
         // An unusable response must be fetched again, whatever its entity tag.
         self.cached = None;
-        let found = token(response.body(), &self.format, Some(requested_at))
+        let found = decode_token(response.body(), &self.format, Some(requested_at))
             .map_err(|error| from_decode_error(&self.describe(), error))?;
         self.cached = response.headers().get(ETAG).map(|etag| CachedToken {
             etag: etag.clone(),

@@ -1,10 +1,10 @@
-//! The beat of a place that does not say when there is news.
+//! The timer of a source that does not announce changes.
 
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-/// When to look again.
+/// The time of the next poll.
 #[derive(Debug)]
 pub(super) struct PollInterval {
     period: Option<Duration>,
@@ -14,7 +14,7 @@ pub(super) struct PollInterval {
 // === impl PollInterval ===
 
 impl PollInterval {
-    /// Each time after so long, a tenth more or less, lest all that began at once should go on at once; or never.
+    /// Creates a timer with a period, a tenth more or less so that replicas do not poll at the same moment; or without one.
     pub(super) const fn new(period: Option<Duration>) -> Self {
         Self {
             period,
@@ -22,13 +22,13 @@ impl PollInterval {
         }
     }
 
-    /// It was looked at just now.
+    /// Starts the period again, after a poll.
     pub(super) fn reset(&mut self) {
         self.next_poll = None;
         self.next_tick();
     }
 
-    /// Waits until it is time. Cancel-safe. Whoever does not look then is not called again before the next time.
+    /// Waits until the next poll. Cancel-safe. Without a poll it waits for the period after that.
     pub(super) async fn tick(&mut self) {
         match self.next_tick() {
             Some(due) => {

@@ -1,11 +1,10 @@
-//! A file of our own for renewed tokens, over a place that nobody may write to.
+//! A file for renewed tokens, for a source that is read-only.
 //!
 //! # Why
 //!
-//! A variable, a mounted secret or a service shows the token that a person put there, and a renewal of it has to outlast
-//! this process all the same. The record says which token it descends from: as long as the place shows that one, the
-//! record's is the newer. If a person puts another token there, the record is of no more account, without anybody having
-//! to know of it.
+//! A variable, a mounted secret or a service has the token that the operator put there, and its renewal must survive a
+//! restart all the same. The record names the token from which it was renewed: as long as the source has that one, the
+//! record's is newer. If the operator puts another token there, the record is ignored, and the operator need not know of it.
 
 mod record;
 
@@ -21,30 +20,30 @@ use crate::net::watch::WatchedFiles;
 use crate::token::{BoxFuture, ObtainError, RefreshLock, Source, StoreOutcome, Token};
 use crate::types::{Clock, Fingerprint};
 
-/// A source, and a file for what was renewed of it.
+/// A source, and a file for tokens that were renewed from it.
 pub struct RenewedTokenStore {
     inner: Box<dyn Source>,
-    /// What `inner` showed last: it may be out of reach when a token has to be stored.
+    /// The last token of `inner`, which may be unreachable when a token must be stored.
     last_seen: Option<Token>,
     files: WatchedFiles<1>,
     file: TokenFile,
     keys: Option<Fernet>,
     clock: Clock,
-    /// What was last told of the record, so that it is not told each second.
+    /// The last warning about the record, so that it is not repeated each second.
     last_warning: Option<&'static str>,
 }
 
-/// What is in force, and where it comes from.
+/// The token in use, and what it was renewed from.
 struct Lineage {
     token: Token,
-    /// The fingerprint of the inner token with which the line began.
+    /// The fingerprint of the inner source's token from which it was renewed.
     root_fingerprint: String,
-    /// If the token is the record's.
+    /// The record that the token is from, if it is.
     record: Option<RenewalRecord>,
 }
 
 impl RenewedTokenStore {
-    /// The tokens of `inner`, and those that were renewed of them in `path`.
+    /// Creates a source for the tokens of `inner`, and for those in `path` that were renewed from them.
     #[must_use]
     pub fn new(inner: Box<dyn Source>, path: PathBuf, clock: Clock) -> Self {
         Self {
@@ -58,35 +57,35 @@ impl RenewedTokenStore {
         }
     }
 
-    /// The same, and what is in the file is sealed with the first of these keys.
+    /// Sets the keys with which the file is encrypted.
     #[must_use]
     pub fn encrypted_with(mut self, keys: Fernet) -> Self {
         self.keys = Some(keys);
         self
     }
 
-    /// Puts the token that was in force before the last deposit in force, and that one in its place.
+    /// Exchanges the token with the previous one.
     ///
     /// # Errors
     ///
-    /// In words if the file is not in force, or knows of none before.
+    /// [`ObtainError`] if the file is not in use, or has no previous token.
     pub async fn roll_back(&mut self) -> Result<RollbackOutcome, ObtainError> {
         let lock = self.file.lock().await?;
         let current = self.current().await;
-        let renewed = current.ok().and_then(|line| Some((line.record?, line.token)));
+        let renewed = current.ok().and_then(|lineage| Some((lineage.record?, lineage.token)));
         let Some((record, from)) = renewed else {
             let what = format!(
-                "there is nothing to go back to: no renewed token is in force from {}",
+                "there is no previous token to roll back to: no renewed token from `{}` is in use",
                 self.file.path().display()
             );
-            return Err(ObtainError::permanent("nothing_before", what));
+            return Err(ObtainError::permanent("no_previous_token", what));
         };
         let Some(to) = record.previous else {
             let what = format!(
-                "there is nothing to go back to: {} has no token but the one in force",
+                "there is no previous token to roll back to: `{}` contains only the current token",
                 self.file.path().display()
             );
-            return Err(ObtainError::permanent("nothing_before", what));
+            return Err(ObtainError::permanent("no_previous_token", what));
         };
         let outcome = RollbackOutcome {
             from: Some(from.secret.fingerprint()),
@@ -102,7 +101,7 @@ impl RenewedTokenStore {
         Ok(outcome)
     }
 
-    /// What is in force: the record's token, if it descends from what the inner source shows, or as far as anybody knows.
+    /// Returns the token in use: the record's, if it was renewed from the token of the inner source, or that is unreachable.
     async fn current(&mut self) -> Result<Lineage, ObtainError> {
         let inner = self.inner.load().await;
         if let Ok(token) = &inner {
@@ -113,7 +112,7 @@ impl RenewedTokenStore {
         let is_expired = |token: &Token| token.expires_at.is_some_and(|end| end <= now);
         match (inner, record) {
             (Ok(token), Some(record)) if record.renewed_from == fingerprint_of(&token) => {
-                // What has ended hides nothing that may live.
+                // An expired token does not hide one that may be valid.
                 let is_superseded = is_expired(&record.token) && !is_expired(&token);
                 Ok(if is_superseded {
                     Lineage::from_source(token)
@@ -123,15 +122,14 @@ impl RenewedTokenStore {
             }
             (Ok(token), _) => Ok(Lineage::from_source(token)),
             (Err(error), Some(record)) if record.source == self.inner.describe() => {
-                tracing::debug!(error = %error, "the token is the one renewed last");
+                tracing::debug!(error = %error, "the source is unavailable; using the last renewed token");
                 Ok(Lineage::from_record(record))
             }
             (Err(error), _) => Err(error),
         }
     }
 
-    /// What the file says, if it says anything of use. Rubbish is told once, and is as good as nothing: the next
-    /// deposit replaces it.
+    /// Reads the record. An invalid one is reported once and ignored; the next store replaces it.
     async fn read_record(&mut self) -> Option<RenewalRecord> {
         let [read] = self.files.read().await;
         let record = match &read {
@@ -147,7 +145,7 @@ impl RenewedTokenStore {
             Err(error) => {
                 if self.last_warning != Some(error.label()) {
                     let path = self.file.path().display();
-                    tracing::warn!(error = %error, "the renewed token in {path} is of no use; it is ignored");
+                    tracing::warn!(error = %error, "ignoring the invalid renewed token in `{path}`");
                 }
                 self.last_warning = Some(error.label());
                 None
@@ -157,9 +155,9 @@ impl RenewedTokenStore {
 
     async fn store_if_unchanged(&mut self, token: &Token, expected: Fingerprint) -> Result<StoreOutcome, ObtainError> {
         let lineage = match (self.current().await, self.last_seen.clone()) {
-            (Ok(line), _) => line,
-            // The place is out of reach. It was not a moment ago, and what was minted since must not be lost.
-            (Err(_out_of_reach), Some(last_seen)) => Lineage::from_source(last_seen),
+            (Ok(lineage), _) => lineage,
+            // The source is unreachable. It was not a moment ago, and the token that was renewed since must not be lost.
+            (Err(_unreachable), Some(last_seen)) => Lineage::from_source(last_seen),
             (Err(error), None) => return Err(error),
         };
         if same_secret(&lineage.token.secret, &token.secret) {
@@ -178,7 +176,7 @@ impl RenewedTokenStore {
         Ok(StoreOutcome::Stored)
     }
 
-    /// Not an `async fn`: it would lend the inner source to another thread.
+    /// Not an `async fn`: that would borrow the inner source, which is not `Sync`, across an await.
     fn write_record(&self, record: RenewalRecord) -> impl Future<Output = Result<(), ObtainError>> + Send + use<> {
         let (file, keys, now) = (self.file.clone(), self.keys.clone(), self.clock.now());
         async move {
@@ -187,18 +185,18 @@ impl RenewedTokenStore {
                 let bytes = record.encode(keys.as_ref(), now)?;
                 target.replace(&bytes, None)
             });
-            written.await.map_err(|hindrance| hindrance.into_obtain_error(&file))
+            written.await.map_err(|error| error.into_obtain_error(&file))
         }
     }
 }
 
 impl Source for RenewedTokenStore {
     fn load(&mut self) -> BoxFuture<'_, Result<Token, ObtainError>> {
-        Box::pin(async { self.current().await.map(|line| line.token) })
+        Box::pin(async { self.current().await.map(|lineage| lineage.token) })
     }
 
     fn changed(&mut self) -> BoxFuture<'_, ()> {
-        // Both may be given up at any moment.
+        // Both are cancel-safe.
         Box::pin(async {
             tokio::select! {
                 () = self.inner.changed() => {}
@@ -209,12 +207,12 @@ impl Source for RenewedTokenStore {
 
     fn describe(&self) -> String {
         let path = self.file.path().display();
-        format!("{}, renewed in file {path}", self.inner.describe())
+        format!("{}, renewed tokens in file {path}", self.inner.describe())
     }
 
     fn check_writable(&self) -> Result<(), String> {
-        let keeps = self.file.check_writable();
-        keeps.map_err(|hindrance| hindrance.describe(&self.file))
+        let writable = self.file.check_writable();
+        writable.map_err(|error| error.describe(&self.file))
     }
 
     fn lock(&mut self) -> BoxFuture<'_, Result<RefreshLock, ObtainError>> {
@@ -230,7 +228,7 @@ impl Source for RenewedTokenStore {
     }
 }
 
-// === impl Line ===
+// === impl Lineage ===
 
 impl Lineage {
     fn from_source(token: Token) -> Self {
@@ -256,7 +254,7 @@ fn fingerprint_of(token: &Token) -> String {
 
 impl std::fmt::Debug for RenewedTokenStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Stored")
+        f.debug_struct("RenewedTokenStore")
             .field("source", &self.describe())
             .finish_non_exhaustive()
     }

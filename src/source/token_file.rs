@@ -1,14 +1,17 @@
-//! A file that is replaced whole, durably, by one at a time.
+//! A token file, replaced atomically and durably under a lock.
 //!
 //! # Why
 //!
-//! What is minted is paid for with the token before, so whatever happens between two instructions, the file holds one of
-//! them, whole: a draft beside it is written, forced to the disk and renamed over it, and the directory is forced to the
-//! disk, too. What was there stays as `NAME.previous`, which is in place before the new one is.
+//! A renewal may invalidate the previous token, so the file must contain one of the two as a whole at every instant: a
+//! temporary file beside it is written, synced and renamed over it, and the directory is synced, too. The previous token
+//! stays as `NAME.previous`, which is in place before the new one is.
 //!
-//! The lock is a file of its own, `NAME.lock`, since the other is another inode after each renewal. The kernel gives it
-//! back when its holder dies, whatever of; it is never removed, as somebody may just have opened it. Drafts are locked
-//! by who writes them, so that those left behind by a crash can be told from those at work, and are swept by the next.
+//! This is done by hand, because crates for atomic writes either do not sync the directory or know neither the previous file
+//! nor the lock, and their errors do not say which part of a Kubernetes volume or a bind mount is read-only.
+//!
+//! The lock is a file of its own, `NAME.lock`, since the token file is another inode after each renewal. The kernel releases
+//! it when its holder dies; it is never removed, as another process may just have opened it. Temporary files are locked by
+//! their writers, so that those left behind by a crash are recognized, and removed by the next writer.
 
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata, TryLockError};
@@ -28,41 +31,41 @@ use zeroize::Zeroizing;
 use crate::net::watch::read_file;
 use crate::token::{ObtainError, RefreshLock};
 
-/// Where a file is, or will be.
+/// The path of a file that may not exist yet.
 #[derive(Clone, Debug)]
 pub(super) struct TokenFile {
     path: PathBuf,
-    /// The lock that was had last, while somebody has it.
+    /// The last lock, while it is held.
     held_lock: Arc<Mutex<Weak<File>>>,
 }
 
-/// Why nothing can be put there.
+/// The reason why the file cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TokenFileError {
-    #[error("it is mounted from elsewhere (a Kubernetes secret, by its looks) and replaced from there")]
+    #[error("it is a Kubernetes secret or ConfigMap volume, which only Kubernetes can update")]
     ManagedByKubernetes,
-    #[error("it is mounted by itself and cannot be replaced; mount its directory instead")]
+    #[error("the file itself is a mount point (bind mount) and cannot be replaced; mount its directory instead")]
     BindMount,
-    #[error("its directory cannot be written to ({0})")]
+    #[error("its directory is not writable ({0})")]
     Directory(io::Error),
-    #[error("it cannot be written ({0})")]
+    #[error("writing failed ({0})")]
     Write(io::Error),
 }
 
-/// The right to write, as far as it can be had at once.
+/// The result of one attempt to lock.
 enum LockAttempt {
     Acquired(File),
     Contended,
-    /// Where no lock can be, nobody else has it.
+    /// The filesystem has no locks, or the file cannot be written.
     Unsupported,
 }
 
-/// How often a lock that is taken is tried.
+/// The time between attempts to acquire a lock.
 const LOCK_RETRY_INTERVAL: Duration = Duration::from_millis(100);
-/// More links than this are a circle.
+/// More links than this are a cycle.
 const MAX_SYMLINKS: u32 = 40;
 
-// === impl Place ===
+// === impl TokenFile ===
 
 impl TokenFile {
     pub(super) fn new(path: PathBuf) -> Self {
@@ -76,22 +79,22 @@ impl TokenFile {
         &self.path
     }
 
-    /// What is there.
+    /// Reads the file.
     pub(super) fn read(&self) -> io::Result<Zeroizing<Vec<u8>>> {
         read_file(&self.path)
     }
 
-    /// What was there before.
+    /// Reads the previous file.
     pub(super) fn read_previous(&self) -> Result<Zeroizing<Vec<u8>>, TokenFileError> {
         read_file(&with_suffix(&self.resolve_target()?, ".previous")).map_err(TokenFileError::Write)
     }
 
-    /// Whether it can be replaced. Leaves nothing behind.
+    /// Checks whether the file can be replaced, without a trace.
     pub(super) fn check_writable(&self) -> Result<(), TokenFileError> {
         let target = self.resolve_target()?;
         access(parent_directory(&target), Access::WRITE_OK | Access::EXEC_OK)
             .map_err(|error| TokenFileError::Directory(error.into()))?;
-        // Where there is no such list, the attempt shows it.
+        // On a system without this list, the first write shows it.
         let mounts = fs::read("/proc/self/mountinfo").unwrap_or_default();
         if is_mount_point(&mounts, &target) {
             return Err(TokenFileError::BindMount);
@@ -99,22 +102,22 @@ impl TokenFile {
         Ok(())
     }
 
-    /// Puts these bytes there, and those of `before` beside them.
+    /// Replaces the file, and the previous file with `previous`.
     pub(super) fn replace(&self, bytes: &[u8], previous: Option<&[u8]>) -> Result<(), TokenFileError> {
         let target = self.resolve_target()?;
         remove_stale_temp_files(&target);
         let metadata = fs::metadata(&target).ok();
         let temp_file = write_temp_file(&target, bytes, metadata.as_ref())?;
-        if let Some(before) = previous {
-            let previous_file = write_temp_file(&target, before, metadata.as_ref())?;
+        if let Some(previous) = previous {
+            let previous_file = write_temp_file(&target, previous, metadata.as_ref())?;
             persist(previous_file, &with_suffix(&target, ".previous"))?;
         }
         persist(temp_file, &target)?;
         sync_directory(&target)
     }
 
-    /// Puts these bytes there, which show the token of before, and what is there in the place of before. Both or
-    /// neither, where the filesystem can exchange two files; and never neither of the tokens.
+    /// Replaces the file with `bytes`, which contain the previous token, and the previous file with `current`. Atomically
+    /// where the filesystem can exchange two files; on others neither token is ever lost.
     pub(super) fn swap_with_previous(&self, bytes: &[u8], current: &[u8]) -> Result<(), TokenFileError> {
         let target = self.resolve_target()?;
         remove_stale_temp_files(&target);
@@ -122,11 +125,11 @@ impl TokenFile {
         let previous = with_suffix(&target, ".previous");
         persist(write_temp_file(&target, bytes, metadata.as_ref())?, &previous)?;
         match renameat_with(CWD, &previous, CWD, &target, RenameFlags::EXCHANGE) {
-            // What was there may have been open to more eyes. If it is not ours to close, it never was.
+            // The replaced file may have been readable for others. If another user owns it, its mode stays.
             Ok(()) => drop(fs::set_permissions(&previous, fs::Permissions::from_mode(0o600))),
-            // There is nothing to exchange it with …
+            // There is no file to exchange it with …
             Err(Errno::NOENT) => fs::rename(&previous, &target).map_err(TokenFileError::from_io)?,
-            // … or nobody who can.
+            // … or the filesystem cannot exchange files.
             Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
                 let previous_file = write_temp_file(&target, current, metadata.as_ref())?;
                 fs::rename(&previous, &target).map_err(TokenFileError::from_io)?;
@@ -137,15 +140,15 @@ impl TokenFile {
         sync_directory(&target)
     }
 
-    /// Waits for the right to write. Given up at any moment, it leaves nothing locked.
+    /// Waits for the lock. Cancel-safe: a canceled wait leaves nothing locked.
     pub(super) async fn lock(&self) -> Result<RefreshLock, ObtainError> {
         loop {
             let file = self.clone();
             let attempt = run_blocking(move || file.try_lock()).await;
-            match attempt.map_err(|hindrance| {
+            match attempt.map_err(|error| {
                 let path = self.path.display();
-                let what = format!("the lock {path}.lock cannot be had");
-                ObtainError::transient("lock", what).with_source(hindrance)
+                let what = format!("failed to acquire the lock file `{path}.lock`");
+                ObtainError::transient("lock_failed", what).with_source(error)
             })? {
                 LockAttempt::Acquired(file) => {
                     let file = Arc::new(file);
@@ -158,7 +161,7 @@ impl TokenFile {
         }
     }
 
-    /// Works as [`run_blocking`] does, under the claim if there is one: it is given back when nothing is written any more.
+    /// Runs work as [`run_blocking`] does, and keeps a held lock until the work is done.
     pub(super) async fn run_under_lock<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, TokenFileError> + Send + 'static,
@@ -174,7 +177,7 @@ impl TokenFile {
     fn try_lock(&self) -> Result<LockAttempt, TokenFileError> {
         let target = match self.resolve_target() {
             Ok(target) => target,
-            // Nobody of us writes there.
+            // No replica writes there.
             Err(TokenFileError::ManagedByKubernetes | TokenFileError::Directory(_)) => {
                 return Ok(LockAttempt::Unsupported);
             }
@@ -184,7 +187,7 @@ impl TokenFile {
         let flags = OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
         let mode = Mode::RUSR | Mode::WUSR;
         let opened = match rustix::fs::open(&path, flags | OFlags::RDWR | OFlags::CREATE, mode) {
-            // Somebody else's lock is locked by reading it.
+            // A lock file of another user can be locked through a read-only handle.
             Err(Errno::ACCESS | Errno::PERM | Errno::ROFS) => rustix::fs::open(&path, flags | OFlags::RDONLY, mode),
             opened => opened,
         };
@@ -197,19 +200,19 @@ impl TokenFile {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(LockAttempt::Contended),
             Err(TryLockError::Error(error)) => {
-                tracing::warn!(%error, path = %path.display(), "no locks here; replicas may each renew the token");
+                tracing::warn!(%error, path = %path.display(), "the filesystem does not support file locks; replicas may each renew the token");
                 return Ok(LockAttempt::Unsupported);
             }
         }
         let is_same_file = |there: &Metadata, held: &Metadata| (there.dev(), there.ino()) == (held.dev(), held.ino());
         match (fs::symlink_metadata(&path), file.metadata()) {
             (Ok(there), Ok(held)) if is_same_file(&there, &held) => Ok(LockAttempt::Acquired(file)),
-            // Somebody removed it before we had it, and others lock a new one.
+            // The lock file was removed before it was locked, and others lock a new one.
             (Ok(_) | Err(_), Ok(_) | Err(_)) => Ok(LockAttempt::Contended),
         }
     }
 
-    /// The file itself, where a link leads to it: the link is somebody's intention.
+    /// Resolves symbolic links: the link stays, and its target is replaced.
     fn resolve_target(&self) -> Result<PathBuf, TokenFileError> {
         let mut path = self.path.clone();
         let mut links = 0;
@@ -255,28 +258,28 @@ impl TokenFileError {
         }
     }
 
-    /// Why a token was not put there.
+    /// Converts the error of a store.
     pub(super) fn into_obtain_error(self, file: &TokenFile) -> ObtainError {
         let what = self.describe(file);
         match self {
             Self::ManagedByKubernetes | Self::BindMount => ObtainError::permanent("not_writable", what),
             Self::Directory(_) => ObtainError::transient("not_writable", what),
-            Self::Write(_) => ObtainError::transient("not_written", what),
+            Self::Write(_) => ObtainError::transient("write_failed", what),
         }
     }
 
-    /// The same for people, and what to do.
+    /// Explains the error, and what to do.
     pub(super) fn describe(&self, file: &TokenFile) -> String {
         format!(
-            "a renewed token cannot be kept in {}: {self}; or set token.store = {{ file = PATH }}, in a directory that \
-             can be written to and outlasts this process",
+            "a renewed token cannot be stored in `{}`: {self}; alternatively set token.store = {{ file = PATH }} to a path \
+             in a persistent, writable directory",
             file.path.display()
         )
     }
 }
 
-/// Works on a thread that may block: the file can lie on a network filesystem that hangs. What was begun there is done
-/// to its end, whether or not anybody waits for it.
+/// Runs work on a thread that may block: the file can be on a network filesystem that hangs. The work is completed even if
+/// this future is dropped.
 async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, TokenFileError> + Send + 'static,
 ) -> Result<T, TokenFileError> {
@@ -286,26 +289,26 @@ async fn run_blocking<T: Send + 'static>(
     }
 }
 
-/// What is to be renamed, on the disk already: its owner's alone, and the owner is who had it before, if we may.
+/// Writes and syncs a temporary file that only its owner can access. The owner of the file is kept, where that is permitted.
 fn write_temp_file(target: &Path, bytes: &[u8], metadata: Option<&Metadata>) -> Result<NamedTempFile, TokenFileError> {
     let (prefix, suffix) = temp_file_affixes(target);
     let write = || {
-        let mut draft = tempfile::Builder::new()
+        let mut temp_file = tempfile::Builder::new()
             .prefix(&prefix)
             .suffix(suffix)
             .tempfile_in(parent_directory(target))?;
-        let file = draft.as_file();
-        // Should the sweeper of another process have had it first, the rename says so. Without locks there is no sweeper.
+        let file = temp_file.as_file();
+        // If another process removes it before it is locked, the rename fails. Without locks no process removes it.
         drop(file.try_lock());
-        if let Some(like) = metadata {
-            // Only root may, and a file of our own is as good to us.
-            drop(fchown(file, Some(like.uid()), Some(like.gid())));
-            let mode = like.mode() & 0o600 | 0o400;
+        if let Some(original) = metadata {
+            // Only root may do that; otherwise the file belongs to this user.
+            drop(fchown(file, Some(original.uid()), Some(original.gid())));
+            let mode = original.mode() & 0o600 | 0o400;
             file.set_permissions(fs::Permissions::from_mode(mode))?;
         }
-        draft.write_all(bytes)?;
-        draft.as_file().sync_all()?;
-        Ok(draft)
+        temp_file.write_all(bytes)?;
+        temp_file.as_file().sync_all()?;
+        Ok(temp_file)
     };
     write().map_err(TokenFileError::from_io)
 }
@@ -317,13 +320,13 @@ fn persist(temp_file: NamedTempFile, path: &Path) -> Result<(), TokenFileError> 
     }
 }
 
-/// Forces the names to the disk.
+/// Syncs the directory.
 fn sync_directory(target: &Path) -> Result<(), TokenFileError> {
     let synced = File::open(parent_directory(target)).and_then(|directory| directory.sync_all());
     synced.map_err(TokenFileError::Write)
 }
 
-/// Removes the drafts of those who died over them. What cannot be removed is tried the next time.
+/// Removes the temporary files of crashed writers. One that cannot be removed is tried again the next time.
 fn remove_stale_temp_files(target: &Path) {
     let (prefix, suffix) = temp_file_affixes(target);
     let Ok(entries) = fs::read_dir(parent_directory(target)) else {
@@ -337,7 +340,7 @@ fn remove_stale_temp_files(target: &Path) {
         }
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let temp_file = rustix::fs::open(entry.path(), flags, Mode::empty()).map(File::from);
-        if temp_file.is_ok_and(|draft| draft.try_lock().is_ok()) {
+        if temp_file.is_ok_and(|file| file.try_lock().is_ok()) {
             drop(fs::remove_file(entry.path()));
         }
     }
@@ -347,7 +350,7 @@ fn temp_file_affixes(target: &Path) -> (OsString, &'static str) {
     let mut prefix = OsString::from(".");
     prefix.push(target.file_name().unwrap_or_default());
     prefix.push(".");
-    (prefix, ".draft")
+    (prefix, ".tmp")
 }
 
 fn with_suffix(target: &Path, suffix: &str) -> PathBuf {
@@ -363,7 +366,7 @@ fn parent_directory(path: &Path) -> &Path {
     }
 }
 
-/// Kubernetes keeps what it mounts in directories such as `..data` and `..2026_11_21_08_00_00.1`.
+/// Whether a path is in a Kubernetes volume, which has directories such as `..data` and `..2026_11_21_08_00_00.1`.
 fn is_kubernetes_volume(path: &Path) -> bool {
     path.components().any(|part| match part {
         Component::Normal(name) => name.as_bytes().starts_with(b".."),
@@ -371,7 +374,7 @@ fn is_kubernetes_volume(path: &Path) -> bool {
     })
 }
 
-/// Whether something is mounted exactly there: `docker run -v /a/token:/run/token`.
+/// Whether the path itself is a mount point: `docker run -v /a/token:/run/token`.
 fn is_mount_point(mounts: &[u8], path: &Path) -> bool {
     let mut escaped = Vec::new();
     for byte in path.as_os_str().as_bytes() {

@@ -12,7 +12,7 @@ use super::planner::{Action, PlannerEvent, RefreshPlanner};
 use super::policy::RefreshPolicy;
 use super::provider::{ObtainedToken, RefreshFailure, TokenProvider};
 use super::rejections::RejectionState;
-use super::reporter::{EventSink, Failure, Operation, OperationReport, Reporter};
+use super::reporter::{EventSink, Operation, OperationReport, Reporter};
 use super::traits::{ObtainError, RefreshContext, Renewer};
 use crate::graph::Expiry;
 use crate::types::{Clock, TenantId};
@@ -98,12 +98,8 @@ impl Refresher {
             Ok(Some(found)) => self.publish(operation, started_at, found),
             Ok(None) => {
                 self.publisher.finish_unchanged();
-                self.reporter.operation_finished(OperationReport {
-                    operation,
-                    duration: started_at.elapsed(),
-                    outcome: Ok(None),
-                    renewer_called: false,
-                });
+                let report = OperationReport::new(operation, started_at.elapsed(), Ok(None));
+                self.reporter.operation_finished(report, None);
                 PlannerEvent::Unchanged
             }
             Err(failure) => self.finish_failed(operation, started_at, failure),
@@ -166,12 +162,8 @@ impl Refresher {
             skipped_error,
         } = found;
         if let Some(error) = &skipped_error {
-            self.reporter.report_failure(&Failure {
-                operation,
-                error,
-                renewer_called: false,
-                current: None,
-            });
+            let report = OperationReport::new(operation, started_at.elapsed(), Err(error));
+            self.reporter.report_failure(&report, None);
         }
         let inspected = inspection.as_ref().map_or(Expiry::Unknown, |it| it.expires_at);
         let token = Token {
@@ -192,12 +184,11 @@ impl Refresher {
             }
         };
         self.reporter.report_published(&credential, &source, expiry);
-        self.reporter.operation_finished(OperationReport {
-            operation,
-            duration: started_at.elapsed(),
-            outcome: Ok(Some(&credential)),
+        let report = OperationReport {
             renewer_called: renewed,
-        });
+            ..OperationReport::new(operation, started_at.elapsed(), Ok(Some(&credential)))
+        };
+        self.reporter.operation_finished(report, None);
         if let Some(error) = store_error {
             self.reporter.report_store_failed(&error);
         }
@@ -212,18 +203,12 @@ impl Refresher {
 
     fn finish_failed(&mut self, operation: Operation, started_at: Instant, failure: RefreshFailure) -> PlannerEvent {
         let RefreshFailure { error, renewer_called } = failure;
-        self.reporter.operation_finished(OperationReport {
-            operation,
-            duration: started_at.elapsed(),
-            outcome: Err(&error),
+        let report = OperationReport {
             renewer_called,
-        });
-        self.reporter.report_failure(&Failure {
-            operation,
-            error: &error,
-            renewer_called,
-            current: self.publisher.current().as_deref(),
-        });
+            ..OperationReport::new(operation, started_at.elapsed(), Err(&error))
+        };
+        self.reporter
+            .operation_finished(report, self.publisher.current().as_deref());
         if operation == Operation::Refresh {
             self.current.is_renewal_overdue = true;
             self.warn_of_expiry();

@@ -57,14 +57,6 @@ pub(super) struct Reporter {
     last_error: Option<String>,
 }
 
-/// A failed operation, or a token that was skipped.
-pub(super) struct Failure<'a> {
-    pub(super) operation: Operation,
-    pub(super) error: &'a ObtainError,
-    pub(super) renewer_called: bool,
-    pub(super) current: Option<&'a Credential>,
-}
-
 // === impl Operation ===
 
 impl Operation {
@@ -74,6 +66,24 @@ impl Operation {
         match self {
             Self::Check => "check",
             Self::Refresh => "refresh",
+        }
+    }
+}
+
+// === impl OperationReport ===
+
+impl<'a> OperationReport<'a> {
+    /// The report of an operation that did not call the renewer.
+    pub(super) const fn new(
+        operation: Operation,
+        duration: Duration,
+        outcome: Result<Option<&'a Credential>, &'a ObtainError>,
+    ) -> Self {
+        Self {
+            operation,
+            duration,
+            outcome,
+            renewer_called: false,
         }
     }
 }
@@ -91,7 +101,9 @@ impl Reporter {
         }
     }
 
-    pub(super) fn operation_finished(&self, report: OperationReport<'_>) {
+    /// Reports the end of an operation, and its failure if it failed.
+    pub(super) fn operation_finished(&mut self, report: OperationReport<'_>, current: Option<&Credential>) {
+        self.report_failure(&report, current);
         (self.event_sink)(&TokenEvent::OperationFinished(report));
     }
 
@@ -165,8 +177,10 @@ impl Reporter {
 
     /// Reports a failure in one line. A repeated error is reported once; that the sources have no newer token was reported
     /// when the token was rejected.
-    pub(super) fn report_failure(&mut self, failure: &Failure<'_>) {
-        let Failure { operation, error, .. } = *failure;
+    pub(super) fn report_failure(&mut self, report: &OperationReport<'_>, current: Option<&Credential>) {
+        let (operation, Err(error)) = (report.operation, report.outcome) else {
+            return;
+        };
         let (tenant, reason, cause) = (&self.tenant, error.reason(), std::error::Error::source(error));
         let (message, cause) = (error.to_string(), cause.map(error_chain));
         if self.last_error.as_ref() == Some(&message) || matches!(error, ObtainError::NothingNew) {
@@ -174,7 +188,7 @@ impl Reporter {
             return;
         }
         let suffix = cause.as_ref().map(|cause| format!(" ({cause})")).unwrap_or_default();
-        if !failure.renewer_called && error.is_about_source_token() {
+        if !report.renewer_called && error.is_about_source_token() {
             let summary = format!("{message}{suffix}.");
             self.send_alert(AlertCause::SourceTokenRejected, &summary, &self.replace_token_hint());
         } else if operation == Operation::Refresh && self.renewer.is_some() {
@@ -186,7 +200,7 @@ impl Reporter {
             let summary = format!("The token could not be renewed: {message}{suffix}.");
             let remediation = format!("{advice}, or {}", self.replace_token_hint());
             self.send_alert(AlertCause::RenewalFailed, &summary, &remediation);
-        } else if failure.current.is_some() {
+        } else if current.is_some() {
             tracing::warn!(%tenant, reason, error = message, cause, "no newer token; the current token stays in use");
         } else {
             tracing::warn!(%tenant, reason, error = message, cause, "no token is available yet");

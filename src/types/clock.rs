@@ -1,16 +1,16 @@
-//! The only door to wall time.
+//! The only access to wall time.
 
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-/// Wall time and tokio time from one hand.
+/// Wall time and tokio time.
 ///
 /// # Why
 ///
-/// A token's end is a wall-clock date, a sleep is measured on a monotonic clock that stands still while a
-/// machine is suspended. Whoever sleeps until a date asks [`Clock::instant_at`] anew each time it wakes, and so
-/// survives clock steps and suspension. A manual clock follows tokio's paused time, so tests own both.
+/// A token's expiry is a wall-clock date; a sleep is measured on a monotonic clock that stops while a machine is suspended.
+/// A task that sleeps until a date calls [`Clock::instant_at`] again each time it wakes, and so survives clock steps and
+/// suspension. A manual clock follows tokio's paused time, so tests control both.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock(ClockKind);
 
@@ -24,13 +24,13 @@ enum ClockKind {
 }
 
 impl Clock {
-    /// The machine's clock.
+    /// Creates a clock that shows the system's time.
     #[must_use]
     pub const fn system() -> Self {
         Self(ClockKind::System)
     }
 
-    /// A clock that shows `start` now and then follows tokio time, paused or not.
+    /// Creates a clock that shows `start` now and then follows tokio time, paused or not.
     #[must_use]
     pub fn manual(start: SystemTime) -> Self {
         Self(ClockKind::Manual {
@@ -39,20 +39,17 @@ impl Clock {
         })
     }
 
-    /// Wall time.
+    /// Returns the wall time.
     #[must_use]
     pub fn now(&self) -> SystemTime {
         match self.0 {
-            #[expect(clippy::disallowed_methods, reason = "this is the door the others are sent to")]
+            #[expect(clippy::disallowed_methods, reason = "this is the caller that clippy.toml allows")]
             ClockKind::System => SystemTime::now(),
-            ClockKind::Manual {
-                wall_start: wall,
-                started_at: began,
-            } => wall + began.elapsed(),
+            ClockKind::Manual { wall_start, started_at } => wall_start + started_at.elapsed(),
         }
     }
 
-    /// When `at` will be, by today's relation of the two clocks: now if it has passed, at most a year ahead.
+    /// Converts a date by the current relation of the two clocks: now if it has passed, at most a year ahead.
     #[must_use]
     pub fn instant_at(&self, at: SystemTime) -> Instant {
         const MAX_AHEAD: Duration = Duration::from_secs(366 * 24 * 60 * 60);

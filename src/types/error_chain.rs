@@ -1,6 +1,6 @@
 //! Errors on one line.
 
-/// What an error says and what lies behind it, from the outside in, joined for one line:
+/// Joins the messages of an error and its causes to one line, the outermost first:
 /// `cannot connect: TLS handshake with graph.facebook.com failed: …`.
 #[must_use]
 pub fn error_chain(error: &dyn std::error::Error) -> String {

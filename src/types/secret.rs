@@ -1,45 +1,45 @@
-//! Text that must not be seen.
+//! Text that must not be shown.
 
 use std::fmt;
 
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-/// Text that must not be seen: no `Display`, no `Serialize`, no `Deref`; `Debug` shows the [`Fingerprint`];
+/// Text that must not be shown: no `Display`, no `Serialize`, no `Deref`; `Debug` shows the [`Fingerprint`];
 /// the memory is zeroed when it is dropped.
 #[derive(Clone)]
 pub struct Secret(Zeroizing<Box<str>>);
 
-/// The first 8 hexadecimal digits of a secret's SHA-256: enough to tell two apart in a log, useless to a thief.
+/// The first 8 hexadecimal digits of a secret's SHA-256: enough to distinguish secrets in a log, not enough to guess one.
 #[derive(Clone, Copy, Eq, Hash, PartialEq)]
 pub struct Fingerprint([u8; 4]);
 
-/// Why a text cannot be a secret. The text itself is never part of the message.
+/// The reason why a text cannot be a secret. The text itself is never part of the message.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum SecretError {
-    /// Nothing, or nothing but white space.
+    /// Nothing, or only white space.
     #[error("it is empty")]
     Empty,
-    /// A byte that may not stand in a header value.
-    #[error("it has a control character, a space or a non-ASCII character inside; was more than the token pasted?")]
+    /// A byte that is not allowed in a header value.
+    #[error("it contains a control character, a space or a non-ASCII character; check that only the secret was pasted")]
     InvalidCharacter,
     /// More than [`Secret::MAX_BYTES`].
-    #[error("it is longer than 16 KiB, which no token is")]
+    #[error("it is longer than 16 KiB")]
     TooLong,
 }
 
 // === impl Secret ===
 
 impl Secret {
-    /// The longest secret there may be: 16 KiB.
+    /// The longest secret: 16 KiB.
     pub const MAX_BYTES: usize = 16 * 1024;
 
-    /// Takes a text as a secret, less one line end.
+    /// Creates a secret from a text without its line end.
     ///
     /// # Errors
     ///
-    /// [`SecretError`] if it is empty, longer than [`Self::MAX_BYTES`], or has anything but visible ASCII: what
-    /// goes into a header must not be able to end it.
+    /// [`SecretError`] if it is empty, longer than [`Self::MAX_BYTES`], or contains anything but visible ASCII: a value must
+    /// not be able to end its header.
     pub fn new(text: &str) -> Result<Self, SecretError> {
         let text = text.strip_suffix('\n').unwrap_or(text);
         let text = text.strip_suffix('\r').unwrap_or(text);
@@ -55,13 +55,13 @@ impl Secret {
         Ok(Self(Zeroizing::new(Box::from(text))))
     }
 
-    /// The text. The word to grep for: `tests/law.rs` lists who may call it.
+    /// The text. `tests/law.rs` lists the callers.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// What may be shown instead.
+    /// The fingerprint, which may be shown instead.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         let digest = Sha256::digest(self.0.as_bytes());

@@ -5,21 +5,21 @@ use std::sync::Arc;
 
 /// A tenant's name: 1 to 64 characters of `a-z`, `0-9`, `_` and `-`.
 ///
-/// It stands in metric labels, logs and query strings, so it is checked where it enters and nowhere else.
+/// It is used in metric labels, logs and query strings, so it is checked where it enters and nowhere else.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct TenantId(Arc<str>);
 
-/// Why a text cannot name a tenant.
+/// The text is not a valid tenant name.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("a tenant name is 1 to 64 characters of a-z, 0-9, _ and -")]
 pub struct TenantIdError;
 
 impl TenantId {
-    /// Checks a name.
+    /// Validates a name.
     ///
     /// # Errors
     ///
-    /// [`TenantIdError`] if the name is empty, longer than 64 bytes, or has another character.
+    /// [`TenantIdError`] if the name is empty, longer than 64 bytes, or contains another character.
     pub fn new(name: &str) -> Result<Self, TenantIdError> {
         let is_valid = (1..=64).contains(&name.len())
             && name
@@ -40,7 +40,7 @@ impl TenantId {
 }
 
 impl Default for TenantId {
-    /// The tenant of a configuration that names none: `default`.
+    /// The tenant of a configuration without tenants: `default`.
     fn default() -> Self {
         Self(Arc::from("default"))
     }

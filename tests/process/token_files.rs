@@ -225,8 +225,8 @@ async fn a_refused_drop_leaves_the_token_in_use_and_says_why() {
     for (bytes, reason) in [
         (&b""[..], "empty"),
         (b"\x00\x9f\x92\x96 no text", "binary"),
-        (b"EAAG\x07control", "character"),
-        (b"EAAG two words", "character"),
+        (b"EAAG\x07control", "invalid_character"),
+        (b"EAAG two words", "invalid_character"),
         (&[b'E'; 16 * 1024 + 1], "too_long"),
         (&[b'E'; 80 * 1024], "too_long"),
         (b" \r\n", "empty"),
@@ -249,7 +249,7 @@ async fn a_refused_drop_leaves_the_token_in_use_and_says_why() {
     assert_eq!(client.text("still").await.status, 200);
     assert_eq!(sidecar.metric("graphward_token_generation").await, 1);
 
-    for reason in ["empty", "binary", "character", "too_long"] {
+    for reason in ["empty", "binary", "invalid_character", "too_long"] {
         let said = sidecar.log_events();
         let line = said.iter().find(|line| line["reason"] == reason);
         let line = line.unwrap_or_else(|| panic!("{reason} is not in the log"));

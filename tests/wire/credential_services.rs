@@ -107,7 +107,7 @@ async fn an_unchanged_token_is_not_sent_again() {
     load_error(&mut source).await;
     assert!(service.only().header("if-none-match").is_some());
     service.answer("200 OK", "ETag: \"2\"\r\n", "{}");
-    assert_eq!(load_error(&mut source).await.0.reason(), "no_pointer");
+    assert_eq!(load_error(&mut source).await.0.reason(), "pointer_not_found");
     service.only();
     service.answer("200 OK", "ETag: \"3\"\r\n", &token_document("EAAthird"));
     assert_eq!(load_token(&mut source).await, "EAAthird");
@@ -134,7 +134,7 @@ async fn an_error_says_what_the_operator_must_fix_or_that_graphward_retries() {
         ("429 Too Many Requests", "unexpected_status", true, "will retry"),
         ("500 Internal Server Error", "unexpected_status", true, "will retry"),
         ("503 Service Unavailable", "unexpected_status", true, "will retry"),
-        ("200 OK", "json", false, "not valid JSON"),
+        ("200 OK", "invalid_json", false, "invalid JSON"),
     ] {
         // An error page may repeat the request.
         service.answer(status, "", &format!("no: {QUERY_SECRET} {TOKEN}"));
@@ -148,8 +148,8 @@ async fn an_error_says_what_the_operator_must_fix_or_that_graphward_retries() {
         ("{\"accessToken\":null}", "not_string"),
         ("{\"accessToken\":\"\"}", "empty"),
         ("{\"accessToken\":\"null\"}", "empty"),
-        ("{\"token\":\"x\"}", "no_pointer"),
-        ("<html>Sign in</html>", "json"),
+        ("{\"token\":\"x\"}", "pointer_not_found"),
+        ("<html>Sign in</html>", "invalid_json"),
     ] {
         service.answer("200 OK", "", body);
         let (error, shown) = load_error(&mut source).await;
@@ -295,11 +295,11 @@ async fn an_error_of_a_renewing_service_has_a_reason_and_never_a_token() {
             "unexpected_status",
             true,
         ),
-        ("200 OK", TOKEN, ResponseMode::Immediate, "json", false),
-        ("200 OK", "{}", ResponseMode::Immediate, "no_pointer", false),
+        ("200 OK", TOKEN, ResponseMode::Immediate, "invalid_json", false),
+        ("200 OK", "{}", ResponseMode::Immediate, "pointer_not_found", false),
         ("200 OK", "{}", ResponseMode::Hang, "timeout", true),
         ("200 OK", "{}", ResponseMode::Reset, "connection_closed", true),
-        ("200 OK", "{}", ResponseMode::Endless, "no_pointer", false),
+        ("200 OK", "{}", ResponseMode::Endless, "pointer_not_found", false),
     ] {
         service.answer(status, "", body).set_mode(mode);
         let error = renewer

@@ -37,7 +37,7 @@ async fn the_old_token_is_in_no_argument_no_variable_and_no_error() {
             "read -r old; echo \"cannot renew $old: $old\" >&2; exit 1",
             "exit_status",
         ),
-        ("read -r old; echo \"$old $old\"", "character"),
+        ("read -r old; echo \"$old $old\"", "invalid_character"),
         ("cat; cat /dev/zero", "too_large"),
         ("exit 1", "exit_status"),
         ("exit 0", "empty"),

@@ -1,42 +1,42 @@
-//! Why bytes hold no token.
+//! The reasons why bytes contain no token.
 
-/// Why bytes hold no token. The messages say what to do, and repeat nothing of the content.
+/// The reason why bytes contain no token. The messages say what to do, and repeat nothing of the content.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum DecodeError {
-    /// Nothing, white space, a scheme alone, or a word for nothing such as `null`.
-    #[error("there is no token in it; put the token there (an empty file is never taken for one)")]
+    /// Nothing, white space, a scheme alone, or a placeholder such as `null`.
+    #[error("it contains no token; write the token to it")]
     Empty,
     /// More than [`Secret::MAX_BYTES`](crate::types::Secret::MAX_BYTES) for a token, or than 64 KiB for a document around one.
     #[error(
-        "it is too long: a token has at most 16 KiB, a JSON or .env document at most 64 KiB; is it the right file?"
+        "it is too large: a token may have at most 16 KiB, a JSON or .env document at most 64 KiB; check that it is the right file"
     )]
     TooLong,
     /// UTF-16, by its byte order mark.
     #[error("it is UTF-16 text; save it as UTF-8 (PowerShell's > writes UTF-16: use Set-Content -Encoding ascii)")]
     Utf16,
     /// Neither UTF-8 nor free of NUL.
-    #[error("it is binary; a token is plain text (is it encrypted, compressed or the wrong file?)")]
+    #[error("it is binary data, not plain text; check whether it is encrypted, compressed or the wrong file")]
     Binary,
     /// A control character, a space or a non-ASCII character inside the token.
-    #[error("the token has a space, a control or a non-ASCII character inside; copy the token again, and nothing else")]
+    #[error("the token contains a space, a control character or a non-ASCII character; copy only the token again")]
     InvalidCharacter,
-    /// A quotation mark at one end.
-    #[error("the token has a quotation mark at one end only; remove it, or add the other one")]
+    /// A quotation mark at one end only.
+    #[error("the token has an unbalanced quotation mark; remove it or add the other one")]
     UnbalancedQuote,
-    /// Several lines where one token should be.
-    #[error("it has several lines; leave one line with the token, or say with `key` or `pointer` where the token is")]
+    /// Several lines instead of one token.
+    #[error("it has several lines; keep only the line with the token, or set `key` or `pointer` to locate the token")]
     MultipleLines,
-    /// JSON where a bare token should be.
-    #[error("it is JSON, not a bare token; say where the token is, such as pointer = \"/access_token\"")]
+    /// JSON instead of a bare token.
+    #[error("it is JSON, not a bare token; set `pointer` to locate the token, for example pointer = \"/access_token\"")]
     MissingPointer,
-    /// `KEY=value` where a bare token should be.
-    #[error("it has KEY=value lines, not a bare token; name the key, such as key = \"WHATSAPP_ACCESS_TOKEN\"")]
+    /// `KEY=value` lines instead of a bare token.
+    #[error("it has KEY=value lines, not a bare token; set `key`, for example key = \"WHATSAPP_ACCESS_TOKEN\"")]
     MissingKey,
     /// No such key.
-    #[error("no line assigns the configured `key`; add KEY=token, or correct `key` (case matters)")]
+    #[error("no line assigns the configured `key`; add KEY=token, or fix `key` (case matters)")]
     KeyNotFound,
     /// Not JSON.
-    #[error("it is not valid JSON (line {line}, column {column}); mend it, or remove `pointer` if it is a bare token")]
+    #[error("invalid JSON (line {line}, column {column}); fix it, or remove `pointer` if it is a bare token")]
     InvalidJson {
         /// From 1.
         line: usize,
@@ -44,10 +44,10 @@ pub enum DecodeError {
         column: usize,
     },
     /// Nothing at the pointer.
-    #[error("the JSON has nothing at the configured `pointer`; it should look like /access_token or /data/0/token")]
+    #[error("the JSON has no value at the configured `pointer`; a pointer looks like /access_token or /data/0/token")]
     PointerNotFound,
     /// Not a string at the pointer.
-    #[error("the JSON value at the configured `pointer` is not a string; point at the token itself")]
+    #[error("the JSON value at the configured `pointer` is not a string; point to the token itself")]
     NotString,
 }
 
@@ -60,14 +60,14 @@ impl DecodeError {
             Self::TooLong => "too_long",
             Self::Utf16 => "utf16",
             Self::Binary => "binary",
-            Self::InvalidCharacter => "character",
-            Self::UnbalancedQuote => "quote",
-            Self::MultipleLines => "lines",
-            Self::MissingPointer => "wants_pointer",
-            Self::MissingKey => "wants_key",
-            Self::KeyNotFound => "no_key",
-            Self::InvalidJson { .. } => "json",
-            Self::PointerNotFound => "no_pointer",
+            Self::InvalidCharacter => "invalid_character",
+            Self::UnbalancedQuote => "unbalanced_quote",
+            Self::MultipleLines => "multiple_lines",
+            Self::MissingPointer => "missing_pointer",
+            Self::MissingKey => "missing_key",
+            Self::KeyNotFound => "key_not_found",
+            Self::InvalidJson { .. } => "invalid_json",
+            Self::PointerNotFound => "pointer_not_found",
             Self::NotString => "not_string",
         }
     }

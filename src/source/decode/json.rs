@@ -1,4 +1,4 @@
-//! A token in a JSON document, and what stands beside it.
+//! A token in a JSON document, and the expiry beside it.
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -12,7 +12,7 @@ use super::expiry::{EXPIRES_AT_KEYS, expires_at, rewrite_date};
 use super::plain_text::{strip_decorations, to_secret};
 use crate::token::Token;
 
-/// The string at `pointer`, and when it ends if its neighbours say so.
+/// Returns the string at `pointer`, and its expiry if a sibling has it.
 pub(super) fn token_at_pointer(
     text: &str,
     pointer: &str,
@@ -36,11 +36,10 @@ pub(super) fn token_at_pointer(
     }
 }
 
-/// A piece of a document, and what is to stand there instead.
+/// A piece of a document and its replacement.
 pub(super) type JsonEdit<'a> = (&'a str, String);
 
-/// What has to change in the document for another token: the token's text, which `written` is, and the dates beside
-/// it, which would be lies.
+/// Returns the edits that put another token into the document: its text, and the dates beside it, which would be wrong.
 pub(super) fn edits_for_token<'a>(
     text: &'a str,
     pointer: &str,
@@ -70,7 +69,7 @@ pub(super) fn edits_for_token<'a>(
     let quoted_token = serde_json::to_string(encoded).map_err(json_error)?;
     let is_unescaped = !inner.contains('\\') && quoted_token.len() == encoded.len() + 2;
     let token = if is_unescaped {
-        // A scheme before it stays where it is.
+        // A scheme before the token stays.
         (strip_decorations(inner)?, encoded.to_owned())
     } else {
         (quoted, quoted_token)
@@ -84,7 +83,7 @@ pub(super) fn edits_for_token<'a>(
 
 #[expect(
     clippy::needless_pass_by_value,
-    reason = "it stands behind map_err, and its text, which may quote the document, is gone"
+    reason = "map_err passes it by value, and its text, which may quote the document, must be dropped"
 )]
 fn json_error(error: serde_json::Error) -> DecodeError {
     DecodeError::InvalidJson {
@@ -93,7 +92,7 @@ fn json_error(error: serde_json::Error) -> DecodeError {
     }
 }
 
-/// A document whose strings are zeroed when it is dropped: others than the token may be secrets too.
+/// A document whose strings are zeroed on drop: it may contain other secrets than the token.
 struct ZeroizingJson(Value);
 
 impl Drop for ZeroizingJson {
@@ -102,7 +101,7 @@ impl Drop for ZeroizingJson {
     }
 }
 
-/// Recursion ends: the parser refuses more than 127 levels.
+/// The recursion is bounded: the parser refuses more than 127 levels.
 fn zeroize_json(value: &mut Value) {
     match value {
         Value::String(text) => text.zeroize(),

@@ -1,10 +1,10 @@
-//! A token in plain text: alone, or behind its name.
+//! A token in plain text: alone, or as the value of a key.
 
 use super::error::DecodeError;
 use crate::graph::credential::is_placeholder;
 use crate::types::{Secret, SecretError};
 
-/// The one line that is the token.
+/// Returns the only line, which is the token.
 pub(super) fn single_line(text: &str) -> Result<&str, DecodeError> {
     let text = text.trim();
     if text.starts_with(['{', '[']) {
@@ -31,7 +31,7 @@ pub(super) fn single_line(text: &str) -> Result<&str, DecodeError> {
     }
 }
 
-/// The last value that is assigned to `lock_key`.
+/// Returns the last value that is assigned to `key`.
 pub(super) fn value_of_key<'a>(text: &'a str, key: &str) -> Result<&'a str, DecodeError> {
     let (_, value) = text
         .lines()
@@ -55,7 +55,7 @@ pub(super) fn value_of_key<'a>(text: &'a str, key: &str) -> Result<&'a str, Deco
     Ok(strip_comment(value))
 }
 
-/// The token, less what people and tools put around it.
+/// Returns the token without the decorations that people and tools add.
 pub(super) fn strip_decorations(text: &str) -> Result<&str, DecodeError> {
     let text = strip_quotes(strip_scheme(strip_quotes(text.trim()).trim())).trim();
     if is_placeholder(text.bytes()) {
@@ -67,7 +67,7 @@ pub(super) fn strip_decorations(text: &str) -> Result<&str, DecodeError> {
     Ok(text)
 }
 
-/// The token as a secret.
+/// Converts the token to a secret.
 pub(super) fn to_secret(text: &str) -> Result<Secret, DecodeError> {
     Secret::new(strip_decorations(text)?).map_err(|error| match error {
         SecretError::Empty => DecodeError::Empty,
@@ -78,13 +78,13 @@ pub(super) fn to_secret(text: &str) -> Result<Secret, DecodeError> {
 
 const QUOTES: [char; 3] = ['"', '\'', '`'];
 
-/// Less one pair of quotes.
+/// Removes one pair of quotes.
 fn strip_quotes(text: &str) -> &str {
     let quoted = |quote| text.strip_prefix(quote)?.strip_suffix(quote);
     QUOTES.into_iter().find_map(quoted).unwrap_or(text)
 }
 
-/// Less `Bearer ` or `OAuth `; a scheme alone is nothing.
+/// Removes `Bearer ` or `OAuth `; a scheme alone leaves nothing.
 fn strip_scheme(text: &str) -> &str {
     let (first, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
     if first.eq_ignore_ascii_case("bearer") || first.eq_ignore_ascii_case("oauth") {
@@ -94,7 +94,7 @@ fn strip_scheme(text: &str) -> &str {
     }
 }
 
-/// `KEY=value` or `export KEY=value`, without the white space around key and value.
+/// Parses `KEY=value` or `export KEY=value`, without the white space around key and value.
 fn parse_assignment(line: &str) -> Option<(&str, &str)> {
     let (key, value) = line.split_once('=')?;
     let key = match key.split_once(char::is_whitespace) {
@@ -104,7 +104,7 @@ fn parse_assignment(line: &str) -> Option<(&str, &str)> {
     Some((key.trim(), value.trim()))
 }
 
-/// A name that a shell would take, short enough not to be a token itself.
+/// Whether a shell accepts the name, and it is too short to be a token itself.
 fn is_variable_name(key: &str) -> bool {
     const MAX_NAME_BYTES: usize = 64;
     (1..=MAX_NAME_BYTES).contains(&key.len())
@@ -112,7 +112,7 @@ fn is_variable_name(key: &str) -> bool {
         && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
-/// An unquoted value, less a comment after it: a `#` counts only after white space.
+/// Removes a comment after an unquoted value: a `#` begins one only after white space.
 fn strip_comment(value: &str) -> &str {
     let mut before = None;
     for (at, sign) in value.char_indices() {

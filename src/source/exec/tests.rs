@@ -71,8 +71,8 @@ async fn a_token_that_is_replaced_is_seen_and_its_absence_is_an_error() {
 #[tokio::test]
 async fn no_error_holds_what_was_printed_or_an_argument() {
     for (script, reason, transient) in [
-        (format!("echo {SECRET} {SECRET}"), "character", false),
-        (format!("echo '{{\"t\":\"{SECRET}\"'"), "wants_pointer", false),
+        (format!("echo {SECRET} {SECRET}"), "invalid_character", false),
+        (format!("echo '{{\"t\":\"{SECRET}\"'"), "missing_pointer", false),
         (
             format!("echo {SECRET}; echo no {SECRET} >&2; exit 1"),
             "exit_status",

@@ -1,4 +1,4 @@
-//! The record of a renewed token: JSON, so that a person can read what is not secret in it.
+//! The record of a renewed token: JSON, so that people can read the parts that are not secret.
 
 use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -12,25 +12,25 @@ use super::super::fernet::{Fernet, FernetError};
 use super::super::token_file::TokenFileError;
 use crate::token::Token;
 
-/// A renewed token, and what it descends from.
+/// A renewed token, and the token from which it was renewed.
 pub(super) struct RenewalRecord {
     pub(super) token: Token,
-    /// The fingerprint of the token with which the line of descent began.
+    /// The fingerprint of the source's token from which it was renewed, directly or not.
     pub(super) renewed_from: String,
-    /// Which place showed that one.
+    /// The description of that source.
     pub(super) source: String,
-    /// What was in force before.
+    /// The token in use before.
     pub(super) previous: Option<Token>,
 }
 
-/// Why a file is no record. The messages repeat nothing of it.
+/// The reason why a file is not a record. The messages repeat nothing of it.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RecordError {
-    #[error("it cannot be read ({0})")]
+    #[error("reading failed ({0})")]
     Unreadable(io::ErrorKind),
     #[error(transparent)]
     Token(EncodingError),
-    #[error("it does not say what its token descends from")]
+    #[error("`renewed_from` or `source` is missing")]
     MissingLineage,
 }
 
@@ -58,7 +58,7 @@ struct LineageJson {
     source: String,
 }
 
-// === impl Record ===
+// === impl RenewalRecord ===
 
 impl RenewalRecord {
     pub(super) fn decode(bytes: &[u8], keys: Option<&Fernet>) -> Result<Self, RecordError> {
@@ -74,7 +74,7 @@ impl RenewalRecord {
         })
     }
 
-    /// As it stands in the file.
+    /// Encodes the record for the file.
     pub(super) fn encode(&self, keys: Option<&Fernet>, now: SystemTime) -> Result<Zeroizing<Vec<u8>>, TokenFileError> {
         let access_token = encode_secret(&self.token.secret, keys);
         let previous_text = self
@@ -95,7 +95,7 @@ impl RenewalRecord {
             stored_at: epoch_seconds(now),
             previous,
         };
-        // As much as it can take, escaped: what grows leaves copies behind.
+        // With its full capacity, escapes included: a vector that grows leaves copies of secrets behind.
         let length = access_token.len() + previous_text.as_ref().map_or(0, |(text, _)| text.len());
         let mut bytes = Zeroizing::new(Vec::with_capacity(2 * (length + self.source.len()) + 512));
         serde_json::to_writer_pretty(&mut *bytes, &json).map_err(|error| TokenFileError::Write(error.into()))?;
@@ -110,7 +110,7 @@ fn decode_token(bytes: &[u8], pointer: &str, keys: Option<&Fernet>) -> Result<To
         fernet: keys,
     };
     match encoding(keys.cloned()).decode(bytes) {
-        // It is from before there was a key.
+        // The record was written before a key was configured.
         Err(EncodingError::Fernet(FernetError::NotFernet)) => encoding(None).decode(bytes),
         read => read,
     }
@@ -123,12 +123,12 @@ fn epoch_seconds(at: SystemTime) -> u64 {
 // === impl RecordError ===
 
 impl RecordError {
-    /// Its name: the same of two in a row is told once.
+    /// Its name, by which a repeated error is recognized.
     pub(super) const fn label(&self) -> &'static str {
         match self {
             Self::Unreadable(_) => "unreadable",
             Self::Token(error) => error.label(),
-            Self::MissingLineage => "origin",
+            Self::MissingLineage => "missing_lineage",
         }
     }
 }

@@ -226,7 +226,7 @@ async fn an_encrypted_record_contains_no_token_and_an_unencrypted_one_is_still_r
 async fn a_rollback_restores_the_previous_token_and_a_second_one_undoes_it() {
     let mut case = Fixture::new();
     let nothing = case.store.roll_back().await.unwrap_err();
-    assert_eq!(nothing.reason(), "nothing_before");
+    assert_eq!(nothing.reason(), "no_previous_token");
     case.store_token("EAAsecond", "EAAfirst").await;
     let back = case.store.roll_back().await.unwrap();
     let fingerprints = ["EAAfirst", "EAAsecond"].map(|text| token(text).secret.fingerprint());

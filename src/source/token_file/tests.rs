@@ -66,7 +66,7 @@ async fn a_symlink_at_the_lock_path_is_not_followed() {
     let elsewhere = directory.path().join("elsewhere");
     symlink(&elsewhere, directory.path().join("token.lock")).unwrap();
     let error = place.lock().await.unwrap_err();
-    assert_eq!(error.reason(), "lock");
+    assert_eq!(error.reason(), "lock_failed");
     assert!(!elsewhere.exists());
 }
 

@@ -159,7 +159,11 @@ async fn what_shows_no_token_is_explained_and_never_repeated() {
         ("SELECT 5", "wrong_type", "type int4"),
         ("SELECT '{}'::jsonb", "wrong_type", "config->>'access_token'"),
         ("SELECT t, t FROM secrets", "wrong_type", "as timestamptz"),
-        ("SELECT t || ' and ' || t FROM secrets", "character", "was rejected"),
+        (
+            "SELECT t || ' and ' || t FROM secrets",
+            "invalid_character",
+            "was rejected",
+        ),
         (
             "SELECT t || generate_series(1, 300000000) FROM secrets",
             "multiple_rows",

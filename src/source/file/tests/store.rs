@@ -111,7 +111,7 @@ async fn a_token_that_could_not_be_read_back_is_not_written() {
     fs::write(&path, "A=\"EAAfirst\"").unwrap();
     let mut source = FileSource::new(path.clone(), Format::Key("A".to_owned()));
     let error = store(&mut source, "EAA\"x", "EAAfirst").await.unwrap_err();
-    assert_eq!(error.reason(), "character");
+    assert_eq!(error.reason(), "invalid_character");
     assert!(!format!("{error:?} {error}").contains("EAA"));
     assert_eq!(fs::read(&path).unwrap(), b"A=\"EAAfirst\"");
 }
@@ -184,7 +184,7 @@ async fn an_encrypted_token_is_decrypted_and_its_successor_encrypted() {
 
     let mut stranger = FileSource::new(path.clone(), format.clone()).encrypted_with(before);
     let error = stranger.load().await.unwrap_err();
-    assert_eq!((error.reason(), error.is_transient()), ("fernet_closed", false));
+    assert_eq!((error.reason(), error.is_transient()), ("fernet_wrong_key", false));
     assert!(error.to_string().contains("no Fernet key opens it"), "{error}");
     let error = FileSource::new(path.clone(), format.clone()).load().await.unwrap_err();
     assert!(error.to_string().contains("`fernet_key`"), "{error}");
@@ -228,7 +228,7 @@ async fn a_rollback_restores_the_previous_token_and_a_second_one_undoes_it() {
     fs::write(&path, "A=EAAfirst\n").unwrap();
     let mut source = FileSource::new(path.clone(), Format::Key("A".to_owned()));
     let nothing = source.roll_back().await.unwrap_err();
-    assert_eq!(nothing.reason(), "nothing_before");
+    assert_eq!(nothing.reason(), "no_previous_token");
     store(&mut source, "EAAsecond", "EAAfirst").await.unwrap();
     assert_eq!(load_text(&mut source).await, "EAAsecond");
     // What surrounds it was edited since.
@@ -257,5 +257,5 @@ async fn a_rollback_repairs_an_unusable_file_and_fails_without_a_usable_previous
     assert_eq!(fs::read(&path).unwrap(), b"EAAfirst");
     fs::write(previous(&path), "EAAfirst").unwrap();
     let error = source.roll_back().await.unwrap_err();
-    assert_eq!(error.reason(), "nothing_before");
+    assert_eq!(error.reason(), "no_previous_token");
 }

@@ -289,6 +289,7 @@ const EXPIRED: fn() -> Inspection = || Inspection {
     ..Inspection::default()
 };
 
+mod decision_table;
 mod inspection;
 mod renewals;
 mod sources;
