@@ -26,7 +26,7 @@ async fn a_sidecar_that_runs_takes_the_token_that_a_rollback_puts_back() {
     let sidecar = Sidecar::start(place.path(), &config).await;
     let nothing = token_command(place.path(), &["rollback"], "");
     assert_eq!(nothing.status.code(), Some(1));
-    assert!(text(&nothing.stderr).contains("there is nothing to go back to"));
+    assert!(text(&nothing.stderr).contains("there is no previous token to roll back to"));
 
     let mut source = FileSource::new(path.clone(), Format::Raw);
     store_token(&mut source, &second, &first).await;
@@ -115,7 +115,12 @@ fn what_cannot_be_done_with_a_token_is_said_without_it() {
         (&["seal"], "", 2, "--key-file"),
         (&["rollback", "--config", "env.toml"], "", 2, "nothing to roll back"),
         (&["rollback", "--config", "bad.toml"], "", 2, "did you mean `source`"),
-        (&["rollback", "--token-file", "absent"], "", 1, "nothing to go back to"),
+        (
+            &["rollback", "--token-file", "absent"],
+            "",
+            1,
+            "no previous token to roll back to",
+        ),
     ] {
         let ended = token_command(place.path(), args, input);
         let said = text(&ended.stderr);

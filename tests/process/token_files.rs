@@ -256,7 +256,7 @@ async fn a_refused_drop_leaves_the_token_in_use_and_says_why() {
         assert_eq!(line["level"], "WARN");
         let error = line["error"].as_str().unwrap();
         assert!(
-            error.starts_with(&format!("the file {} was refused: ", path.display())),
+            error.starts_with(&format!("the file `{}` was rejected: ", path.display())),
             "{error}"
         );
     }

@@ -236,6 +236,6 @@ async fn a_rollback_restores_the_previous_token_and_a_second_one_undoes_it() {
     assert_eq!(case.load_after_restart().await, "EAAsecond");
     case.source.put(Some(token("EAAother")));
     let nothing = case.store.roll_back().await.unwrap_err();
-    assert!(nothing.to_string().contains("in force"), "{nothing}");
+    assert!(nothing.to_string().contains("is in use"), "{nothing}");
     assert_eq!(case.load_after_restart().await, "EAAother");
 }

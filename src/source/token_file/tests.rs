@@ -85,7 +85,7 @@ async fn different_names_of_one_file_contend_for_one_lock() {
 fn stale_temporary_files_are_removed_and_those_in_use_are_not() {
     let (directory, place) = token_file();
     place.replace(b"one", None).unwrap();
-    fs::write(directory.path().join(".token.dead.draft"), "half").unwrap();
+    fs::write(directory.path().join(".token.dead.tmp"), "half").unwrap();
     let working = write_temp_file(&place.resolve_target().unwrap(), b"half", None).unwrap();
     fs::write(directory.path().join(".token.mine"), "a person's").unwrap();
     place.replace(b"two", Some(b"one")).unwrap();

@@ -91,7 +91,7 @@ async fn a_fernet_column_is_opened_and_one_that_cannot_be_is_explained() {
     let error = with(&both).load().await.unwrap_err();
     assert!(!error.is_transient());
     assert!(
-        error_chain(&error).contains("no Fernet text"),
+        error_chain(&error).contains("not a Fernet token"),
         "{}",
         error_chain(&error)
     );
@@ -101,7 +101,7 @@ async fn a_fernet_column_is_opened_and_one_that_cannot_be_is_explained() {
     assert_eq!(load_token(&mut with(&both)).await, "EAAGsealed");
     let error = with(&Fernet::new(vec![new]).unwrap()).load().await;
     let error = error_chain(&error.unwrap_err());
-    assert!(error.contains("no Fernet key opens it"), "{error}");
+    assert!(error.contains("no configured Fernet key decrypts it"), "{error}");
     let bare = source(&database.url(), CONFIG_QUERY, &[TENANT_ID]).load().await;
     let error = error_chain(&bare.unwrap_err());
     assert!(error.contains("set `fernet_key`"), "{error}");

@@ -185,7 +185,10 @@ async fn an_encrypted_token_is_decrypted_and_its_successor_encrypted() {
     let mut stranger = FileSource::new(path.clone(), format.clone()).encrypted_with(before);
     let error = stranger.load().await.unwrap_err();
     assert_eq!((error.reason(), error.is_transient()), ("fernet_wrong_key", false));
-    assert!(error.to_string().contains("no Fernet key opens it"), "{error}");
+    assert!(
+        error.to_string().contains("no configured Fernet key decrypts it"),
+        "{error}"
+    );
     let error = FileSource::new(path.clone(), format.clone()).load().await.unwrap_err();
     assert!(error.to_string().contains("`fernet_key`"), "{error}");
     let alone = Fernet::new(vec![new]).unwrap();
