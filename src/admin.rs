@@ -1,18 +1,19 @@
-//! The operators' listener: is it alive, is it ready, what does it count.
+//! The admin listener: liveness, readiness, metrics.
 //!
-//! | request | answer |
+//! | request | response |
 //! |---|---|
 //! | `GET /livez`, `/healthz` | 200 while the process serves |
-//! | `GET /startupz` | 200 once listeners are bound and the first look at the sources is done |
-//! | `GET /readyz` | 200 or 503, and why, as JSON |
+//! | `GET /startupz` | 200 once the listeners are bound and the first check of the token sources is done |
+//! | `GET /readyz` | 200 or 503, with the reason, as JSON |
 //! | `GET /metrics` | Prometheus text |
 //!
 //! # Why
 //!
-//! Readiness is about this process and its tokens, not about Graph: a probe that follows the upstream takes
-//! every replica out of service at the moment it is needed most. One dead account must not take the others with
-//! it either, hence the policy. Nothing here can change anything.
+//! Readiness is about this process and its tokens, not about Graph: a probe that follows the upstream takes every replica
+//! out of service when it is needed most. One dead account must not take the others out of service either, hence the
+//! policy. The admin listener cannot change anything.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 
@@ -22,42 +23,80 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
+use serde::Serialize;
 
 use crate::net::{Lifecycle, Stage, Tasks};
 use crate::telemetry::metrics::{Metrics, TokenMetrics};
 use crate::token::TokenHandle;
 use crate::types::TenantId;
 
-/// When the process is ready, as far as tokens matter.
+/// Which tenants need a usable token for the process to be ready.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, schemars::JsonSchema, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ReadinessPolicy {
-    /// At least one tenant has a usable token.
+    /// At least one.
     #[default]
     Any,
-    /// All have.
+    /// All.
     All,
-    /// Tokens do not matter.
+    /// None.
     Ignore,
 }
 
-/// What the operators' listener can see.
+/// What the admin listener reports.
 #[derive(Debug)]
 pub struct Admin {
-    /// Where the process is in its life.
+    /// The stage of the process.
     pub lifecycle: Lifecycle,
-    /// Each tenant's token.
-    pub tenants: Vec<(TenantId, TokenHandle, TokenMetrics)>,
-    /// When the process is ready.
+    /// The tenants.
+    pub tenants: Vec<AdminTenant>,
+    /// The readiness policy.
     pub readiness: ReadinessPolicy,
-    /// All series.
+    /// All metrics.
     pub metrics: Metrics,
-    /// Whose panics are counted.
+    /// The tasks whose panics are counted.
     pub tasks: Tasks,
 }
 
+/// What the admin listener reports about a tenant.
+#[derive(Debug)]
+pub struct AdminTenant {
+    id: TenantId,
+    tokens: TokenHandle,
+    metrics: TokenMetrics,
+}
+
+/// The body of `/readyz`.
+#[derive(Serialize)]
+struct Readiness<'a> {
+    ready: bool,
+    stage: &'static str,
+    tenants: BTreeMap<&'a str, TokenState>,
+}
+
+/// Whether a tenant has a usable token, or why not.
+#[derive(Serialize)]
+struct TokenState {
+    usable: bool,
+    reason: String,
+}
+
+const TEXT: &str = "text/plain; charset=utf-8";
+
+// === impl AdminTenant ===
+
+impl AdminTenant {
+    /// Takes a tenant's name, its token, and the metrics of the token.
+    #[must_use]
+    pub const fn new(id: TenantId, tokens: TokenHandle, metrics: TokenMetrics) -> Self {
+        Self { id, tokens, metrics }
+    }
+}
+
+// === impl Admin ===
+
 impl Admin {
-    /// The service for a listener.
+    /// Returns the service of a connection.
     pub fn service(
         self: &Arc<Self>,
     ) -> impl Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible, Future: Send>
@@ -72,110 +111,92 @@ impl Admin {
     }
 
     fn respond(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
+        const NOT_FOUND: &str = "not found; available paths: /livez /healthz /startupz /readyz /metrics\n";
+        const NOT_ALLOWED: &str = "method not allowed; use GET or HEAD\n";
         let response = match path {
-            "/livez" | "/healthz" => text_response(StatusCode::OK, "ok\n"),
+            "/livez" | "/healthz" => respond(StatusCode::OK, TEXT, "ok\n"),
             "/startupz" => self.startup(),
             "/readyz" => self.readiness(),
             "/metrics" => self.metrics(),
-            _ => {
-                let known = "not here; there are /livez /healthz /startupz /readyz /metrics\n";
-                return text_response(StatusCode::NOT_FOUND, known);
-            }
+            _ => return respond(StatusCode::NOT_FOUND, TEXT, NOT_FOUND),
         };
         if *method == Method::GET || *method == Method::HEAD {
             return response;
         }
-        let mut not_allowed = text_response(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
-        not_allowed
-            .headers_mut()
-            .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        let mut not_allowed = respond(StatusCode::METHOD_NOT_ALLOWED, TEXT, NOT_ALLOWED);
+        let allowed = HeaderValue::from_static("GET, HEAD");
+        not_allowed.headers_mut().insert(ALLOW, allowed);
         not_allowed
     }
 
     fn startup(&self) -> Response<Full<Bytes>> {
+        const STARTING: &str = "starting: waiting for the first token source check\n";
         if self.lifecycle.current() >= Stage::Serving {
-            text_response(StatusCode::OK, "started\n")
+            respond(StatusCode::OK, TEXT, "started\n")
         } else {
-            text_response(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "starting: the first look at the token source is not done\n",
-            )
+            respond(StatusCode::SERVICE_UNAVAILABLE, TEXT, STARTING)
         }
     }
 
     fn readiness(&self) -> Response<Full<Bytes>> {
         let stage = self.lifecycle.current();
-        let states: Vec<(&TenantId, Result<(), String>)> = self
-            .tenants
-            .iter()
-            .map(|(tenant, tokens, _)| (tenant, token_status(tokens)))
-            .collect();
+        let states = self.tenants.iter();
+        let states = states.map(|tenant| (tenant.id.as_str(), TokenState::of(&tenant.tokens)));
+        let tenants: BTreeMap<_, _> = states.collect();
         let tokens_ready = match self.readiness {
-            ReadinessPolicy::Any => states.iter().any(|(_, state)| state.is_ok()),
-            ReadinessPolicy::All => states.iter().all(|(_, state)| state.is_ok()),
+            ReadinessPolicy::Any => tenants.values().any(|state| state.usable),
+            ReadinessPolicy::All => tenants.values().all(|state| state.usable),
             ReadinessPolicy::Ignore => true,
         };
-        let ready = stage == Stage::Serving && tokens_ready;
-        let mut body = format!(r#"{{"ready":{ready},"stage":"{}","tenants":{{"#, stage.label());
-        for (position, (tenant, state)) in states.iter().enumerate() {
-            let comma = if position == 0 { "" } else { "," };
-            let (usable, reason) = match state {
-                Ok(()) => (true, "it has a token that Graph has not rejected"),
-                Err(reason) => (false, reason.as_str()),
-            };
-            let reason = serde_json::Value::from(reason);
-            body.push_str(&format!(r#"{comma}"{tenant}":{{"usable":{usable},"reason":{reason}}}"#));
-        }
-        body.push_str("}}\n");
-        let status = if ready {
+        let readiness = Readiness {
+            ready: stage == Stage::Serving && tokens_ready,
+            stage: stage.label(),
+            tenants,
+        };
+        let status = if readiness.ready {
             StatusCode::OK
         } else {
             StatusCode::SERVICE_UNAVAILABLE
         };
-        let mut response = text_response(status, body);
-        response
-            .headers_mut()
-            .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        response
+        // Maps with text keys, numbers and texts can always be written as JSON.
+        let json = serde_json::to_string(&readiness).unwrap_or_default();
+        respond(status, "application/json", format!("{json}\n"))
     }
 
     fn metrics(&self) -> Response<Full<Bytes>> {
+        const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
         self.metrics.set_task_panics(self.tasks.panic_count());
-        for (_, tokens, metrics) in &self.tenants {
+        for AdminTenant { tokens, metrics, .. } in &self.tenants {
             metrics.set_availability(tokens.is_usable(), tokens.waiters());
         }
-        let mut response = text_response(StatusCode::OK, self.metrics.text());
-        let open_metrics = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-        response
-            .headers_mut()
-            .insert(CONTENT_TYPE, HeaderValue::from_static(open_metrics));
-        response
+        respond(StatusCode::OK, OPEN_METRICS, self.metrics.encode())
     }
 }
 
-/// Whether a tenant's token may be used, or what is wrong with it in words.
-fn token_status(tokens: &TokenHandle) -> Result<(), String> {
-    if tokens.is_usable() {
-        return Ok(());
+// === impl TokenState ===
+
+impl TokenState {
+    fn of(tokens: &TokenHandle) -> Self {
+        let usable = tokens.is_usable();
+        let progress = tokens.progress();
+        let failure = progress.last_error.map(|failure| failure.to_string());
+        let reason = match (progress.generation, failure) {
+            _ if usable => "token available".to_owned(),
+            _ if tokens.is_closed() => "the token refresh task panicked; restart graphward".to_owned(),
+            (None, None) => "the first token source check is in progress".to_owned(),
+            (None, Some(failure)) => format!("no token: {failure}"),
+            (Some(_), None) => "Graph rejected the token; a refresh is in progress".to_owned(),
+            (Some(_), Some(failure)) => format!("Graph rejected the token and the refresh failed: {failure}"),
+        };
+        Self { usable, reason }
     }
-    let progress = tokens.progress();
-    let failure = progress.last_error.map(|failure| failure.to_string());
-    Err(match (progress.generation, failure) {
-        _ if tokens.is_closed() => "the task that obtains tokens has ended by a fault: restart the process".to_owned(),
-        (None, None) => "the first look at its token source is under way".to_owned(),
-        (None, Some(failure)) => format!("it has no token: {failure}"),
-        (Some(_), None) => "Graph rejected its token; a newer one is being looked for".to_owned(),
-        (Some(_), Some(failure)) => {
-            format!("Graph rejected its token, and there is no newer one: {failure}")
-        }
-    })
 }
 
-fn text_response(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+fn respond(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

@@ -1,35 +1,38 @@
-//! The data path: a request's ten steps, in order.
+//! The data path: the ten steps of a request, in order.
 //!
 //! | # | step | where |
 //! |---|---|---|
-//! | 1 | arrive | `Proxy::handle`: a record is opened |
-//! | 2 | admit | `gate`: not draining, not full |
-//! | 3 | check | `arrival`: host, framing, form |
-//! | 4 | clean | `outbound`: the request as it may leave |
-//! | 5 | receive | `payload`: the body, and the licence to send it again |
-//! | 6 | credential | `dead_token_cache`: the current one, without a lock, unless Graph has rejected it |
-//! | 7 | attempt | `upstream`: the first sending |
-//! | 8 | judge | `classify_response`: what the answer means |
-//! | 9 | heal | a newer credential, and the second sending |
-//! | 10 | deliver | the app's answer; the record is closed with its last byte |
+//! | 1 | arrive | `Proxy::handle` opens the record of the request |
+//! | 2 | admit | `concurrency_limit`: not draining, not overloaded |
+//! | 3 | check | `validation`: host, framing, request target |
+//! | 4 | clean | `outbound`: the request as it is sent to Graph |
+//! | 5 | receive | `buffer`: the body, and the permission to send it again |
+//! | 6 | credential | `credential`: the current one, without a lock, unless Graph has rejected it |
+//! | 7 | attempt | `attempt`: the request is sent through `upstream` |
+//! | 8 | judge | `classify`: what the response means |
+//! | 9 | heal | a newer credential, and the second attempt |
+//! | 10 | deliver | `deliver`: the app's response; its last byte completes the record |
 //!
 //! # Why
 //!
-//! Our retry needs five things at once: the generation that was stamped, the licence to replay, the verdict from
-//! the body, the refresher, the record. Spread over layers of middleware they would have to be smuggled through
-//! extensions; here they are local variables. There is no loop: the replay is the second, textually separate,
-//! call of `attempt`, and its licence is a value that is used up by use. So "at most once" cannot be miscounted.
+//! A replay needs five things at once: the generation of the credential, the permission to replay, the verdict from the
+//! response body, the refresher, the record. Layers of middleware would have to pass them through extensions; here they
+//! are local variables. There is no loop: the replay is the second, textually separate, call of `attempt`, and its
+//! permission is a value that the replay consumes. So "at most once" cannot be miscounted.
 
+mod attempt;
 mod body;
 mod body_scrub;
 mod buffer;
 mod byte_budget;
 mod classify;
 mod concurrency_limit;
+mod credential;
 mod dead_token;
 mod deliver;
 mod headers;
 mod outbound;
+mod prefix;
 mod proof_warning;
 mod record;
 mod refusal;
@@ -45,10 +48,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::MAX_FORWARDS;
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
-use tokio::time::Instant;
 
 pub use body::BodyError;
 pub use buffer::{BodyLimits, BufferBudgets};
@@ -56,7 +58,7 @@ pub use byte_budget::ByteBudget;
 pub use concurrency_limit::ConcurrencyLimit;
 pub use dead_token::{DeadTokenCache, DeadTokenPolicy};
 pub use proof_warning::ProofWarning;
-pub use record::AccessLogFilter;
+pub use record::{AccessLogFilter, RequestTelemetry};
 pub use spool::Spool;
 pub use tenant::{LinkRewriteConfig, Tenant};
 pub use tunnel::{PassthroughHost, TunnelHosts};
@@ -64,38 +66,46 @@ pub use upstream::{Upstream, UpstreamSettings};
 pub use validation::AllowedHosts;
 
 #[cfg(fuzzing)]
-pub use headers::fuzzed;
+pub use headers::fuzzing;
 
 use crate::graph::Verdict;
 use crate::net::{ConnectionInfo, TunnelSender};
 use crate::token::Credential;
+use attempt::attempt;
 use body::Body;
 use buffer::{BufferedBody, Replay};
-use classify::{ClassifiedResponse, classify_response};
-use dead_token::Admission;
+use classify::ClassifiedResponse;
+use credential::Admission;
+use deliver::Delivery;
 use outbound::OutboundRequest;
 use record::{Outcome, RequestRecord};
-use refusal::Refusal;
+use refusal::{ALLOWED_METHODS, Refusal};
 
-/// The proxy, as its listeners see it.
+/// The proxy, as its listeners use it.
 #[derive(Debug)]
 pub struct Proxy {
-    /// How many requests may be under way.
+    /// The number of requests that may be in flight.
     pub concurrency_limit: ConcurrencyLimit,
-    /// Which hosts may be named.
+    /// The hosts that a request may name.
     pub allowed_hosts: AllowedHosts,
-    /// What all requests together may hold.
+    /// How much all requests together may buffer.
     pub budgets: BufferBudgets,
-    /// Where CONNECT may lead.
+    /// The hosts that CONNECT may name.
     pub tunnel_hosts: TunnelHosts,
-    /// Whose requests they are.
+    /// The tenant of all requests.
     pub tenant: Arc<Tenant>,
+}
+
+/// What the second attempt needs besides the request.
+struct Healing {
+    credential: Arc<Credential>,
+    replay: Replay,
 }
 
 // === impl Proxy ===
 
 impl Proxy {
-    /// The proxy as the service of a connection.
+    /// Returns the proxy as the service of a connection.
     pub fn service(
         self: &Arc<Self>,
         connection: ConnectionInfo,
@@ -114,35 +124,30 @@ impl Proxy {
         })
     }
 
-    /// Answers one request, always: with Graph's words or with a refusal.
+    /// Answers one request, always: with Graph's response or with a refusal.
     async fn handle(self: Arc<Self>, request: Request<Incoming>, connection: ConnectionInfo) -> Response<Body> {
-        let mut record = RequestRecord::new(Arc::clone(&self.tenant), request.method().clone());
+        let mut record = RequestRecord::new(Arc::clone(&self.tenant.telemetry), request.method().clone());
         let is_head = request.method() == Method::HEAD;
         let version = request.version();
         let response = match self.serve(request, &connection, &mut record).await {
             Ok(response) => response,
             Err(refusal) => {
-                record.refused(&refusal);
-                refusal.into_response(version)
+                record.set_refusal(&refusal);
+                refusal.into_response(version).map(Body::from)
             }
         };
-        // hyper's HTTP/2 server would send a body where none may be (RFC 9110, section 9.3.2).
-        let response = if is_head {
-            response.map(|_body| Body::default())
-        } else {
-            response
-        };
-        response.map(|body| body.with_record(record))
+        // hyper's HTTP/2 server would send a body where none is allowed (RFC 9110, section 9.3.2).
+        response.map(|body| if is_head { Body::default() } else { body }.with_record(record))
     }
 
-    /// Serves one request. The ten steps, in order.
+    /// Serves one request: the ten steps, in order.
     async fn serve(
         &self,
         request: Request<Incoming>,
         connection: &ConnectionInfo,
         record: &mut RequestRecord,
     ) -> Result<Response<Body>, Refusal> {
-        let (tenant, memory_budget) = (&*self.tenant, &self.budgets.memory);
+        let tenant = &*self.tenant;
         let (head, incoming) = request.into_parts();
 
         record.set_inflight_guard(self.concurrency_limit.try_acquire()?);
@@ -157,52 +162,49 @@ impl Proxy {
         }
         let mut outbound = OutboundRequest::from_app(head, connection.security, tenant)?;
         record.set_target(outbound.target());
-        let cleaning = outbound.scrub_config(tenant);
+        let scrub_config = outbound.scrub_config(tenant);
         let BufferedBody { body, replay, findings } =
-            buffer::receive(incoming, &tenant.body_limits, &self.budgets, cleaning).await?;
+            buffer::receive(incoming, &tenant.body_limits, &self.budgets, scrub_config).await?;
         outbound.apply_findings(&findings);
         outbound.check_length(&body)?;
-        if !outbound.uses_tenant_credential() {
-            let only = tenant.send_attempt(&outbound, body, None, record).await?;
-            return tenant
-                .deliver(only, Outcome::Delivered, (&outbound, memory_budget), None, record)
-                .await;
-        }
-        let credential = match tenant.select_credential(&outbound, replay.as_ref(), record).await? {
-            Admission::Send(credential) => credential,
-            Admission::Respond(answer) => return Ok(*answer),
+        let credential = if outbound.uses_tenant_credential() {
+            match credential::select(tenant, &outbound, replay.as_ref(), record).await? {
+                Admission::Send(credential) => Some(credential),
+                Admission::Respond(response) => return Ok(*response),
+            }
+        } else {
+            None
+        };
+        let delivery = |credential| Delivery {
+            tenant,
+            outbound: &outbound,
+            credential,
+            memory_budget: &self.budgets.memory,
+        };
+
+        let sent_credential = credential.as_deref();
+        let first = attempt(tenant, &outbound, body, sent_credential, record).await?;
+        let Healing { credential, replay } = match heal(tenant, &outbound, &first, sent_credential, replay).await {
+            Ok(healing) => healing,
+            // The app gets Graph's own response.
+            Err(outcome) => return delivery(sent_credential).deliver(first, outcome, record).await,
         };
 
         let sent_credential = Some(&*credential);
-        let first = tenant.send_attempt(&outbound, body, sent_credential, record).await?;
-        let healing = tenant.heal(&first, replay, &credential, &outbound).await;
-        let (fresh, replay) = match healing {
-            Ok(healing) => healing,
-            // The app hears Graph's own words.
-            Err(outcome) => {
-                return tenant
-                    .deliver(first, outcome, (&outbound, memory_budget), sent_credential, record)
-                    .await;
-            }
-        };
-
-        let (body, sent_credential) = (replay.into_body(), Some(&*fresh));
-        let second = tenant.send_attempt(&outbound, body, sent_credential, record).await?;
+        let second = attempt(tenant, &outbound, replay.into_body(), sent_credential, record).await?;
         let outcome = if matches!(second.verdict, Verdict::TokenRejected(_)) {
-            // The refresher has been told. There is no third.
+            // The refresher has been notified. There is no third attempt.
             Outcome::UnhealedRejectedAgain
-        } else if outbound.is_media_rejection(&second) {
-            // The link was too old, say: nothing was healed, and no token is known to be dead.
+        } else if outbound.is_media_rejection(second.response.status()) {
+            // The link has expired, for example: nothing was healed, and no token is known to be dead.
             Outcome::Delivered
         } else {
             Outcome::Healed
         };
-        tenant
-            .deliver(second, outcome, (&outbound, memory_budget), sent_credential, record)
-            .await
+        delivery(sent_credential).deliver(second, outcome, record).await
     }
 
-    /// Opens a tunnel: what comes through it are connections of their own.
+    /// Opens a tunnel. The requests in it arrive on a connection of their own.
     async fn tunnel(
         &self,
         head: http::request::Parts,
@@ -216,81 +218,36 @@ impl Proxy {
     }
 }
 
-impl Tenant {
-    /// One sending, and what its answer means.
-    async fn send_attempt(
-        &self,
-        outbound: &OutboundRequest,
-        body: Body,
-        credential: Option<&Credential>,
-        record: &mut RequestRecord,
-    ) -> Result<ClassifiedResponse, Refusal> {
-        if let Some(credential) = credential {
-            outbound.check_family(self, credential)?;
+/// Obtains what a second attempt needs, or says how the request ends without one.
+async fn heal(
+    tenant: &Tenant,
+    outbound: &OutboundRequest,
+    first: &ClassifiedResponse,
+    credential: Option<&Credential>,
+    replay: Option<Replay>,
+) -> Result<Healing, Outcome> {
+    let Some(generation) = credential.map(Credential::generation) else {
+        return Err(Outcome::Delivered);
+    };
+    match (first.verdict, replay) {
+        (Verdict::TokenRejected(_), None) => Err(Outcome::UnhealedNotReplayable),
+        // Graph states that it did not process the request, so sending it again is safe.
+        (Verdict::TokenRejected(_), Some(replay)) => match credential::wait_for_newer(tenant, generation).await {
+            Ok(credential) => Ok(Healing { credential, replay }),
+            Err(_error) => Err(Outcome::UnhealedNoNewerToken),
+        },
+        // The media host sends no error code: a refused download is replayed only if there is a newer token by now.
+        (_, Some(replay))
+            if let Some(credential) = credential::newer_than(tenant, generation)
+                && outbound.is_media_rejection(first.response.status()) =>
+        {
+            Ok(Healing { credential, replay })
         }
-        let (attempts_total, head_seconds) = match record.start_attempt(credential.map(Credential::generation)) {
-            1 => (&self.metrics.first_attempts, &self.metrics.first_head_seconds),
-            _ => (&self.metrics.second_attempts, &self.metrics.second_head_seconds),
-        };
-        attempts_total.inc();
-        let began = Instant::now();
-        let response = self.upstream.send(outbound.to_request(self, credential, body)).await?;
-        head_seconds.observe(began.elapsed().as_secs_f64());
-        usage::record_usage(response.headers(), &self.metrics.usage);
-        let classified = classify_response(response, outbound.method(), credential, self.idle_timeout).await?;
-        self.metrics.count_response(classified.verdict.label());
-        record.set_verdict(classified.verdict);
-        match (classified.verdict, credential) {
-            (Verdict::Success, Some(credential)) => self.mark_accepted(credential),
-            // Even if this request cannot be helped, the next one can.
-            (Verdict::TokenRejected(why), Some(credential)) => {
-                record.set_rejection(credential.generation(), why);
-                self.mark_rejected(credential, why, &classified);
-            }
-            (Verdict::ProofRejected, Some(credential)) => {
-                self.proof_warning.warn_once(&self.id, credential);
-            }
-            (_, _) => {}
-        }
-        Ok(classified)
-    }
-
-    /// What a second sending needs, or how the request ends without one.
-    async fn heal(
-        &self,
-        first: &ClassifiedResponse,
-        replay: Option<Replay>,
-        credential: &Credential,
-        outbound: &OutboundRequest,
-    ) -> Result<(Arc<Credential>, Replay), Outcome> {
-        match (first.verdict, replay) {
-            (Verdict::TokenRejected(_), None) => Err(Outcome::UnhealedNotReplayable),
-            // Graph says that it did not act, so sending the same again is safe.
-            (Verdict::TokenRejected(_), Some(replay)) => {
-                match self.wait_for_newer_credential(credential.generation()).await {
-                    Ok(fresh) => Ok((fresh, replay)),
-                    Err(_none) => Err(Outcome::UnhealedNoNewerToken),
-                }
-            }
-            // The media host has no words: what it refused is sent again only if the token is another by now.
-            (_, Some(replay))
-                if let Some(fresh) = self.newer_credential(credential)
-                    && outbound.is_media_rejection(first) =>
-            {
-                Ok((fresh, replay))
-            }
-            (_, _) => Err(Outcome::Delivered),
-        }
-    }
-
-    /// The credential in use, if it is no longer this one.
-    fn newer_credential(&self, credential: &Credential) -> Option<Arc<Credential>> {
-        let current = self.tokens.current()?;
-        (current.generation() > credential.generation()).then_some(current)
+        (_, _) => Err(Outcome::Delivered),
     }
 }
 
-/// `OPTIONS` with `Max-Forwards: 0` asks whoever is there (RFC 9110, section 7.6.2).
+/// `OPTIONS` with `Max-Forwards: 0` is meant for graphward itself (RFC 9110, section 7.6.2).
 fn is_final_recipient(head: &http::request::Parts) -> bool {
     head.method == Method::OPTIONS && head.headers.get(MAX_FORWARDS).is_some_and(|remaining| remaining == "0")
 }
@@ -298,8 +255,7 @@ fn is_final_recipient(head: &http::request::Parts) -> bool {
 fn options_response(record: &mut RequestRecord) -> Response<Body> {
     let mut response = Response::new(Body::default());
     *response.status_mut() = StatusCode::NO_CONTENT;
-    let allowed = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
-    response.headers_mut().insert(http::header::ALLOW, allowed);
+    response.headers_mut().insert(http::header::ALLOW, ALLOWED_METHODS);
     record.set_outcome(Outcome::Delivered, response.status());
     response
 }

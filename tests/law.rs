@@ -292,7 +292,7 @@ fn unused_dependencies(manifest: &str, code: &str) -> Vec<String> {
 
 /// Without comments, and without the tests and the fuzzer's door, which stand last.
 fn code_without_comments(text: &str) -> String {
-    let ends = |line: &&str| !line.starts_with("mod tests {") && !line.starts_with("pub mod fuzzed {");
+    let ends = |line: &&str| !line.starts_with("mod tests {") && !line.starts_with("pub mod fuzzing {");
     let lines = text.lines().take_while(ends).map(|line| match line.trim_start() {
         comment if comment.starts_with("//") => "",
         _ => line.split_once(" // ").map_or(line, |(code, _)| code),

@@ -11,7 +11,7 @@ use crate::net::tls::{self, TlsError};
 use crate::net::{CertReloader, Connector, ConnectorConfig, Listener, ServerCert, ServerCertError, Tasks};
 use crate::proxy::{
     AllowedHosts, BodyLimits, BufferBudgets, ByteBudget, ConcurrencyLimit, DeadTokenCache, PassthroughHost,
-    ProofWarning, Proxy, Spool, Tenant, TunnelHosts, Upstream, UpstreamSettings,
+    ProofWarning, Proxy, RequestTelemetry, Spool, Tenant, TunnelHosts, Upstream, UpstreamSettings,
 };
 use crate::telemetry::metrics::{Metrics, ReplayStorage};
 use crate::token::{ProofSettings, RefreshPolicy, TokenHandle, TokenProvider};
@@ -240,7 +240,6 @@ fn build_tenant(config: &Config, deps: ProxyDeps<'_>) -> Result<Tenant, StartErr
         head_timeout: upstream.head_timeout,
     };
     Ok(Tenant {
-        id: deps.tenant_id.clone(),
         tokens: deps.tokens,
         clock: deps.clock,
         destinations: deps.destinations,
@@ -259,9 +258,12 @@ fn build_tenant(config: &Config, deps: ProxyDeps<'_>) -> Result<Tenant, StartErr
         dead_token_policy: heal.dead_token,
         dead_token_cache: DeadTokenCache::default(),
         idle_timeout: upstream.idle_timeout,
-        access_log: config.log.requests,
         proof_warning: ProofWarning::default(),
-        metrics: deps.metrics.path(deps.tenant_id),
+        telemetry: Arc::new(RequestTelemetry {
+            tenant: deps.tenant_id.clone(),
+            access_log: config.log.requests,
+            metrics: deps.metrics.request_metrics(deps.tenant_id),
+        }),
     })
 }
 

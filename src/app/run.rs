@@ -14,7 +14,7 @@ use super::event_sink::event_sink;
 use super::secrets;
 use super::signal::StopSignal;
 use super::token_provider::{self, HttpClients};
-use crate::admin::Admin;
+use crate::admin::{Admin, AdminTenant};
 use crate::config::Config;
 use crate::net::{Lifecycle, Listener, ServeConfig, ServerCert, Shutdown, Stage, Tasks, serve};
 use crate::proxy::Proxy;
@@ -86,7 +86,7 @@ pub async fn run(
     let (tasks, metrics, lifecycle) = (Tasks::default(), Metrics::new(), Lifecycle::default());
     let (shutdown, admin_shutdown) = (Shutdown::default(), Shutdown::default());
     let tenant_id = TenantId::default();
-    let token_metrics = metrics.token(&tenant_id);
+    let token_metrics = metrics.token_metrics(&tenant_id);
     let app_secret = secrets::app_secret(&config.app)?;
     let destinations = build::destinations(&config)?;
     let clients = HttpClients::new(&config)?;
@@ -117,7 +117,7 @@ pub async fn run(
     let proxy = Arc::new(build::build_proxy(&config, proxy_deps)?);
     let admin = Arc::new(Admin {
         lifecycle: lifecycle.clone(),
-        tenants: vec![(tenant_id, tokens.clone(), token_metrics)],
+        tenants: vec![AdminTenant::new(tenant_id, tokens.clone(), token_metrics)],
         readiness: config.ready.tokens,
         metrics,
         tasks: tasks.clone(),
@@ -230,7 +230,7 @@ async fn drain(
 ) -> Option<RunOutcome> {
     // Still accepting during the delay, until load balancers have noticed.
     drop(timeout(config.drain_delay, &mut serving).await);
-    proxy.concurrency_limit.close();
+    proxy.concurrency_limit.start_draining();
     shutdown.close();
     let drained = timeout(config.drain_timeout, serving).await;
     drained.ok().map(|_force_closed| RunOutcome::Drained)

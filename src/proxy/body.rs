@@ -1,11 +1,11 @@
-//! The one body type, both ways: what was read early, then what lies on disk, then what is still on the wire.
+//! The body type of both directions: first what is spooled, then what was read early, then what is still to arrive.
 //!
 //! # Why
 //!
 //! One concrete type replaces every boxed body: nothing is allocated for it, and the future that carries it stays
-//! small. Trailers end here in both directions: Graph has none, and a trailer is a field that skipped the
-//! cleaning. Whoever waits for the next frame waits at most the idle timeout; the timer is made only when there
-//! is something to wait for, so a body that is already there costs none.
+//! small. Trailers are dropped in both directions: Graph has none, and a trailer is a header that was not scrubbed.
+//! The wait for the next frame is bounded by the idle timeout. Its timer is created only when there is something to
+//! wait for, so a body that has already arrived costs none.
 
 use std::io;
 use std::pin::Pin;
@@ -22,39 +22,39 @@ use tokio::time::{Instant, Sleep, sleep};
 use super::body_scrub::BodyScrubber;
 use super::byte_budget::BytePermit;
 use super::record::RequestRecord;
-use super::spool;
+use super::spool::SpoolReader;
 use crate::graph::scrub::ScrubError;
 
-/// What was read early, then what lies on disk, then what is still on the wire.
+/// Spooled data, then data that was read early, then data that is still to arrive.
 #[derive(Debug, Default)]
 pub(crate) struct Body {
     prefix: Option<Bytes>,
-    spool: Option<spool::SpoolReader>,
+    spool: Option<SpoolReader>,
     incoming: Option<Incoming>,
-    /// What the wire's bytes go through.
+    /// Removes client credentials from what arrives.
     scrubber: Option<Box<BodyScrubber>>,
     idle: Option<IdleTimer>,
     upload_progress: Option<UploadProgress>,
     /// Held until the bytes have been handed over.
     permit: Option<BytePermit>,
-    /// Closed with the last byte.
+    /// Completed with the last byte.
     record: Option<Box<RequestRecord>>,
 }
 
-/// Why a body broke off.
+/// Why a body ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
-    /// The peer that sends it broke off.
-    #[error("the body broke off")]
+    /// The peer that sends the body ended it early.
+    #[error("the body was interrupted")]
     Interrupted(#[source] hyper::Error),
     /// No frame within the idle timeout.
-    #[error("the body stalled")]
+    #[error("timed out waiting for body data")]
     IdleTimeout,
-    /// The spooled part cannot be read back.
-    #[error("the spooled body cannot be read")]
+    /// The spooled part cannot be read.
+    #[error("cannot read the spooled request body")]
     Spool(#[source] io::Error),
-    /// It has a credential that may not leave and cannot be taken out.
-    #[error("the body cannot be cleaned of credentials")]
+    /// The body has a client credential that must not be forwarded and cannot be removed.
+    #[error("cannot remove client credentials from the body")]
     ScrubFailed(#[source] ScrubError),
 }
 
@@ -64,7 +64,7 @@ struct IdleTimer {
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-/// When the last byte of a request's body was handed over: the answer's head is waited for from then.
+/// The progress of a request body: the wait for the head of the response begins with its last byte.
 #[derive(Clone, Debug)]
 pub(crate) struct UploadProgress(Arc<UploadState>);
 
@@ -72,13 +72,13 @@ pub(crate) struct UploadProgress(Arc<UploadState>);
 struct UploadState {
     started_at: Instant,
     last_progress_millis: AtomicU64,
-    /// The next byte is the app's to send. What bounds that wait is the idle timeout.
+    /// The app has to send the next byte. The idle timeout bounds that wait.
     waiting_for_client: AtomicBool,
     failure: OnceLock<BodyFailure>,
 }
 
-/// Why a request's body broke off: a [`BodyError`] in a word. HTTP/2 sends a body in a task of its own, and what
-/// comes back as the request's error says only that the stream was reset.
+/// Why a request body ended early: the kind of a [`BodyError`]. HTTP/2 sends a body in a task of its own, and the error of
+/// the request then says only that the stream was reset.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum BodyFailure {
     Interrupted,
@@ -90,58 +90,35 @@ pub(crate) enum BodyFailure {
 // === impl Body ===
 
 impl Body {
-    /// Bytes, then what is still on the wire.
-    pub(crate) fn with_prefix(prefix: Bytes, incoming: Option<Incoming>, idle: Duration) -> Self {
+    /// Streams what arrives on the connection.
+    pub(crate) fn streaming(incoming: impl Into<Option<Incoming>>, idle: Duration) -> Self {
         Self {
-            prefix: non_empty(prefix),
-            incoming,
+            incoming: incoming.into(),
             idle: Some(IdleTimer::new(idle)),
             ..Self::default()
         }
     }
 
-    /// What lies on disk.
-    pub(crate) fn from_spool(reader: spool::SpoolReader) -> Self {
-        Self {
-            spool: Some(reader),
-            ..Self::default()
-        }
-    }
-
-    /// What lies on disk, then bytes, then what is still on the wire.
-    pub(crate) fn from_spool_and_stream(
-        reader: spool::SpoolReader,
-        next: Bytes,
-        incoming: Option<Incoming>,
-        idle: Duration,
-    ) -> Self {
-        Self {
-            spool: Some(reader),
-            ..Self::with_prefix(next, incoming, idle)
-        }
-    }
-
-    /// What is still on the wire.
-    pub(crate) fn streaming(incoming: Incoming, idle: Duration) -> Self {
-        Self {
-            incoming: Some(incoming),
-            idle: Some(IdleTimer::new(idle)),
-            ..Self::default()
-        }
-    }
-
-    /// What is on the wire goes through this.
-    pub(crate) fn with_scrubber(self, scrubber: Option<BodyScrubber>) -> Self {
-        let scrubber = scrubber.map(Box::new);
-        Self { scrubber, ..self }
-    }
-
-    /// The same with these bytes, which were read of it, before it.
-    pub(crate) fn prepend(self, prefix: Bytes) -> Self {
+    /// Puts bytes that were read early before the rest.
+    pub(crate) fn with_prefix(self, prefix: Bytes) -> Self {
         Self {
             prefix: non_empty(prefix),
             ..self
         }
+    }
+
+    /// Puts the spooled part before the rest.
+    pub(crate) fn with_spool(self, reader: SpoolReader) -> Self {
+        Self {
+            spool: Some(reader),
+            ..self
+        }
+    }
+
+    /// Passes what arrives on the connection through this scrubber.
+    pub(crate) fn with_scrubber(self, scrubber: Option<BodyScrubber>) -> Self {
+        let scrubber = scrubber.map(Box::new);
+        Self { scrubber, ..self }
     }
 
     /// Holds the permit until the bytes have been handed over.
@@ -149,7 +126,7 @@ impl Body {
         Self { permit, ..self }
     }
 
-    /// Says when its last byte was handed over, where that takes long enough to matter.
+    /// Reports the progress of the body, unless it is in memory as a whole.
     pub(crate) fn track_upload(mut self) -> (Self, Option<UploadProgress>) {
         if self.spool.is_none() && self.incoming.is_none() {
             return (self, None);
@@ -164,7 +141,7 @@ impl Body {
         (self, Some(progress))
     }
 
-    /// Closes the record with its last byte, or when it is dropped.
+    /// Completes the record with the last byte; the record is written when the body is dropped.
     pub(crate) fn with_record(mut self, mut record: Box<RequestRecord>) -> Self {
         if http_body::Body::is_end_stream(&self) {
             record.mark_complete();
@@ -173,13 +150,13 @@ impl Body {
         self
     }
 
-    /// Whether its length is known before it is sent.
+    /// Whether the length is known before the body is sent.
     pub(crate) fn has_known_length(&self) -> bool {
         http_body::Body::size_hint(self).exact().is_some()
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
-        // On disk lies what came first, unless nothing was spooled.
+        // The spooled part arrived first.
         if let Some(reader) = &mut self.spool {
             if let Some(chunk) = ready!(reader.poll_chunk(cx)) {
                 return Poll::Ready(Some(chunk.map_err(BodyError::Spool)));
@@ -206,7 +183,7 @@ impl Body {
                 None => {
                     self.incoming = None;
                     match self.scrubber.take() {
-                        Some(mut scrubber) => scrubber.finish().map(|(rest, _found)| rest),
+                        Some(mut scrubber) => scrubber.finish().map(|(rest, _report)| rest),
                         None => break,
                     }
                 }
@@ -217,7 +194,7 @@ impl Body {
                     };
                     match self.scrubber.take() {
                         None => Ok(data),
-                        // Who sends a promised length does not ask for more than that.
+                        // hyper does not poll again once the declared length has been sent.
                         Some(mut scrubber) if ended => scrubber.push_last(&data),
                         Some(scrubber) => self.scrubber.insert(scrubber).push(&data),
                     }
@@ -275,13 +252,16 @@ impl http_body::Body for Body {
     }
 
     fn size_hint(&self) -> SizeHint {
-        let buffered = self.prefix.as_ref().map_or(0, |early| early.len() as u64)
-            + self.spool.as_ref().map_or(0, spool::SpoolReader::remaining);
+        let buffered = self.prefix.as_ref().map_or(0, |prefix| prefix.len() as u64)
+            + self.spool.as_ref().map_or(0, SpoolReader::remaining);
         let Some(incoming) = &self.incoming else {
             return SizeHint::with_exact(buffered);
         };
         let hint = http_body::Body::size_hint(incoming);
-        let preserves_length = self.scrubber.as_ref().is_none_or(|one| one.preserves_length());
+        let preserves_length = self
+            .scrubber
+            .as_ref()
+            .is_none_or(|scrubber| scrubber.preserves_length());
         match hint.exact().filter(|_| preserves_length) {
             Some(exact) => SizeHint::with_exact(buffered + exact),
             None => SizeHint::default(),
@@ -315,7 +295,7 @@ impl IdleTimer {
     }
 }
 
-// === impl Sent ===
+// === impl UploadProgress ===
 
 impl UploadProgress {
     fn record_progress(&self) {
@@ -335,16 +315,16 @@ impl UploadProgress {
             BodyError::Spool(_) => BodyFailure::Spool,
             BodyError::ScrubFailed(error) => BodyFailure::ScrubFailed(*error),
         };
-        // Who asks once more after an error learns nothing new.
+        // The first error counts.
         let _first = self.0.failure.get_or_init(|| failure);
     }
 
-    /// Why it broke off, if it did.
+    /// Why the body ended early, if it did.
     pub(crate) fn failure(&self) -> Option<BodyFailure> {
         self.0.failure.get().copied()
     }
 
-    /// When a byte was handed over last; now, while the next one is the app's to send.
+    /// When a byte was last handed over; now, while the app has to send the next one.
     pub(crate) fn last_progress(&self) -> Instant {
         if self.0.waiting_for_client.load(Ordering::Relaxed) {
             return Instant::now();

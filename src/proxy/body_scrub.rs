@@ -1,4 +1,4 @@
-//! Removes the app's credentials from a request's body while it is received.
+//! Removes client credentials from a request body while it is received.
 
 use bytes::{Bytes, BytesMut};
 
@@ -7,7 +7,7 @@ use crate::graph::scrub::{self, BodyFormat, MAX_WHOLE_BYTES, ScrubError, ScrubMo
 use crate::graph::{ClientCredentialPolicy, ParameterCredential};
 use crate::telemetry::metrics::RequestMetrics;
 
-/// What has to be known of a body to clean it.
+/// What the scrubber has to know about a body.
 #[derive(Clone, Debug)]
 pub(crate) struct ScrubConfig<'tenant> {
     /// How the parameters of the body are written.
@@ -15,13 +15,13 @@ pub(crate) struct ScrubConfig<'tenant> {
     /// Whether the request goes where Graph takes batches. A batch is not forwarded unsearched: its items may have
     /// tokens of their own, and what their rejections mean would be unknown.
     pub(crate) is_batch_endpoint: bool,
-    /// What becomes of credentials.
+    /// What graphward does with client credentials.
     pub(crate) client_credentials: ClientCredentialPolicy,
-    /// Where they are counted.
+    /// Where client credentials are counted.
     pub(crate) metrics: &'tenant RequestMetrics,
 }
 
-/// A multipart form being cleaned chunk by chunk.
+/// Scrubs a multipart form chunk by chunk.
 #[derive(Debug)]
 pub(crate) struct BodyScrubber {
     scrubber: Scrubber,
@@ -32,16 +32,16 @@ pub(crate) struct BodyScrubber {
 /// Why a JSON body or a form is forwarded without being searched for credentials.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Unsearched {
-    /// It is too large to be read whole.
+    /// The body is too large to be buffered.
     TooLarge,
-    /// All requests together hold as many bytes as they may.
+    /// The memory budget of all requests together is used up.
     NoMemory,
 }
 
 // === impl ScrubConfig ===
 
 impl ScrubConfig<'_> {
-    /// Whether the body has to be in memory before it can be cleaned.
+    /// Whether the body has to be in memory before it can be scrubbed.
     pub(crate) const fn needs_whole_body(&self) -> bool {
         match self.format {
             BodyFormat::Form | BodyFormat::Json => true,
@@ -58,14 +58,14 @@ impl ScrubConfig<'_> {
         }
     }
 
-    /// Cleans a body that is in memory. A body that need not change is returned as it is.
+    /// Scrubs a body that is in memory. An unchanged body stays the same buffer.
     pub(crate) fn scrub_buffer(&self, body: Bytes) -> Result<(Bytes, ScrubReport), Refusal> {
         let (body, findings) = scrub::scrub(&self.format, self.client_credentials, body)?;
         count_client_credential(&findings, self.metrics);
         Ok((body, findings))
     }
 
-    /// Cleans a body chunk by chunk; `None` if it has to be in memory for that.
+    /// Scrubs a body chunk by chunk; `None` if it has to be in memory for that.
     pub(crate) fn start_streaming(&self, mode: ScrubMode) -> Option<BodyScrubber> {
         let BodyFormat::Multipart { boundary } = &self.format else {
             return None;
@@ -77,11 +77,11 @@ impl ScrubConfig<'_> {
         })
     }
 
-    /// Takes note that the body is forwarded as it is.
+    /// Counts and logs that the body is forwarded unchanged.
     ///
     /// # Errors
     ///
-    /// A batch is refused.
+    /// A batch is refused, with [`Refusal::ScrubFailed`] or [`Refusal::Overloaded`].
     pub(crate) fn forward_unsearched(&self, reason: Unsearched) -> Result<(), Refusal> {
         match (self.is_batch_endpoint, reason) {
             (true, Unsearched::TooLarge) => return Err(Refusal::ScrubFailed("the batch is longer than 8 MiB")),
@@ -98,7 +98,7 @@ impl ScrubConfig<'_> {
 // === impl Unsearched ===
 
 impl Unsearched {
-    /// Its name in logs and metrics.
+    /// The label for logs and metrics.
     const fn label(self) -> &'static str {
         match self {
             Self::TooLarge => "too_large",
@@ -121,37 +121,29 @@ impl BodyScrubber {
     pub(crate) fn push_last(&mut self, data: &[u8]) -> Result<Bytes, ScrubError> {
         let mut out = BytesMut::with_capacity(data.len());
         self.scrubber.push(data, &mut out)?;
-        let findings = self.scrubber.finish(&mut out)?;
-        count_client_credential(&findings, &self.metrics);
-        Ok(out.freeze())
+        self.finish_into(out).map(|(rest, _findings)| rest)
     }
 
     /// Returns the rest, and what was found in all.
     pub(crate) fn finish(&mut self) -> Result<(Bytes, ScrubReport), ScrubError> {
-        let mut out = BytesMut::new();
+        self.finish_into(BytesMut::new())
+    }
+
+    fn finish_into(&mut self, mut out: BytesMut) -> Result<(Bytes, ScrubReport), ScrubError> {
         let findings = self.scrubber.finish(&mut out)?;
         count_client_credential(&findings, &self.metrics);
         Ok((out.freeze(), findings))
     }
 
-    /// Whether as much comes out as goes in.
+    /// Whether the scrubbed body is as long as the original.
     pub(crate) fn preserves_length(&self) -> bool {
         self.mode == ScrubMode::Mask
     }
 }
 
-/// Counts here, since what streams is found only when the request is on its way.
+/// Counts here and not at the receiver, because the report on a streamed body exists only after it has been sent.
 fn count_client_credential(findings: &ScrubReport, metrics: &RequestMetrics) {
     if findings.credential == ParameterCredential::Removed {
         metrics.count_client_credential("body");
-    }
-}
-
-impl From<ScrubError> for Refusal {
-    fn from(error: ScrubError) -> Self {
-        match error {
-            ScrubError::ClientCredential => Self::ClientCredential("body"),
-            ScrubError::CannotScrub(what) => Self::ScrubFailed(what),
-        }
     }
 }

@@ -1,13 +1,13 @@
-//! Request bodies are received before they are sent, and so may be sent again.
+//! Receives a request body before it is sent, so that it can be sent again.
 //!
 //! # Why
 //!
-//! The other way is a tee: send the body while it arrives and keep a copy. Its hidden price is a third state
-//! besides replayable and not: the answer came while the body was still being sent. What it buys, overlap of
-//! upload and forwarding, is worth a millisecond in a sidecar, whose app is on loopback. So small bodies are
-//! received into memory, larger ones into an unlinked file, and only past that does a body stream, *without*
-//! licence. Which one it is, is known before the first attempt; nothing is shared, nothing locked, and the
-//! upstream connection is not held while a slow app dribbles.
+//! The alternative is a tee: send the body while it arrives and keep a copy. Its hidden price is a third state besides
+//! replayable and not replayable: the response arrives while the body is still being sent. Its gain, the overlap of
+//! upload and forwarding, is worth a millisecond in a sidecar, whose app is on loopback. So small bodies are received
+//! into memory, larger ones into an unlinked file, and only even larger ones are streamed, *without* a [`Replay`].
+//! Which of these applies is known before the first attempt; nothing is shared, nothing is locked, and a slow app does
+//! not hold an upstream connection.
 
 use std::time::Duration;
 
@@ -21,38 +21,38 @@ use super::body::Body;
 use super::body_scrub::{ScrubConfig, Unsearched};
 use super::byte_budget::{ByteBudget, BytePermit};
 use super::refusal::Refusal;
-use super::spool::{self, Spool};
+use super::spool::{Spool, SpoolReader};
 use crate::graph::scrub::{ScrubMode, ScrubReport};
 
-/// How much of a body may be held for a replay, and how long its next frame may take.
+/// How much of a body may be buffered for a replay, and how long its next frame may take.
 #[derive(Clone, Debug)]
 pub struct BodyLimits {
-    /// The largest body that is held in memory, in bytes.
+    /// The largest body that is buffered in memory, in bytes.
     pub memory_bytes: u64,
-    /// The largest body that is held on disk, in bytes.
+    /// The largest body that is spooled to disk, in bytes.
     pub disk_bytes: u64,
-    /// Where on disk.
+    /// Where bodies are spooled.
     pub spool: Spool,
     /// The longest wait for the app's next frame.
     pub idle_timeout: Duration,
 }
 
-/// What all requests together may hold.
+/// How much all requests together may buffer.
 #[derive(Clone, Debug)]
 pub struct BufferBudgets {
-    /// In memory: for a replay, or because an answer has to be read.
+    /// In memory: request bodies for a replay, and response bodies that have to be read.
     pub memory: ByteBudget,
     /// On disk.
     pub disk: ByteBudget,
 }
 
-/// Bytes in memory, and their permit.
+/// Bytes in memory with their permit.
 struct PermitBytes {
     bytes: Bytes,
     _permit: Option<BytePermit>,
 }
 
-/// The licence to send a request's body once more, and the bytes. Not `Clone`: used up by use.
+/// The permission to send a request once more, with its body. It is not `Clone`: a replay consumes it.
 #[must_use]
 #[derive(Debug)]
 pub(crate) struct Replay {
@@ -63,17 +63,17 @@ pub(crate) struct Replay {
 #[derive(Debug)]
 enum ReplayStorage {
     Memory(Bytes),
-    Disk(spool::SpoolReader),
+    Disk(SpoolReader),
 }
 
-/// A request's body, ready to be sent.
+/// A request body that is ready to be sent.
 #[derive(Debug)]
 pub(crate) struct BufferedBody {
     /// The body for the first attempt.
     pub(crate) body: Body,
-    /// The licence for the second, if it could be kept.
+    /// The permission for the second, if the body could be buffered.
     pub(crate) replay: Option<Replay>,
-    /// What was found in it; nothing, if it was not looked at or is still to come.
+    /// What the scrubber found; nothing if it did not run, or if the body is still to arrive.
     pub(crate) findings: ScrubReport,
 }
 
@@ -88,16 +88,16 @@ struct BodyReceiver<'a> {
     findings: ScrubReport,
 }
 
-/// Receives a request's body, cleaned of credentials, and the licence to send it again if it fits.
+/// Receives and scrubs a request body, and returns a [`Replay`] if the body fits.
 ///
-/// JSON and forms are cleaned in memory, and are then kept like any other body of their length. Multipart forms that do
-/// not fit in memory are cleaned on their way. If the length of one that streams was declared, that is the length of what
-/// is sent, too: its credentials are overwritten, not removed.
+/// JSON and forms are scrubbed in memory, and are then buffered like any other body of their length. Multipart forms that
+/// do not fit in memory are scrubbed while they are spooled or sent. If the length of one that streams was declared, it
+/// keeps that length: its credentials are overwritten, not removed.
 ///
 /// # Errors
 ///
 /// [`Refusal::BodyTimeout`] and [`Refusal::BodyInterrupted`]; [`Refusal::ClientCredential`], [`Refusal::ScrubFailed`] and
-/// [`Refusal::Overloaded`] for what is in it. Nothing has been sent then.
+/// [`Refusal::Overloaded`] for its contents. Nothing has been sent then.
 pub(crate) async fn receive(
     incoming: Incoming,
     limits: &BodyLimits,
@@ -147,7 +147,7 @@ impl BodyReceiver<'_> {
     async fn read_into_memory(&mut self, declared: Option<u64>, permit: &mut BytePermit) -> Result<Bytes, Refusal> {
         let limit = self.memory_limit();
         let mut next = self.next_data().await?;
-        // A small body is one frame, and is kept as it came.
+        // A small body is one frame, and is kept without a copy.
         if self.incoming.as_ref().is_none_or(Incoming::is_end_stream)
             && let length = next.as_ref().map_or(0, |only| only.len() as u64)
             && length <= limit
@@ -176,7 +176,7 @@ impl BodyReceiver<'_> {
         Ok(buffer.freeze())
     }
 
-    /// Cleans a body that is in memory whole.
+    /// Scrubs a body that is in memory as a whole.
     fn scrub_in_memory(&mut self, mut bytes: Bytes) -> Result<Bytes, Refusal> {
         if let Some(scrub_config) = self.scrub_config.take() {
             (bytes, self.findings) = scrub_config.scrub_buffer(bytes)?;
@@ -191,7 +191,7 @@ impl BodyReceiver<'_> {
         searched.map_or(replayable, |scrub_config| scrub_config.memory_limit(replayable))
     }
 
-    /// Forwards what cannot be in memory as it is, if it would have to be there to be cleaned.
+    /// Gives up the search of a body that would have to be in memory for that.
     fn give_up_search(&mut self, reason: Unsearched) -> Result<(), Refusal> {
         match self.scrub_config.take_if(|config| config.needs_whole_body()) {
             Some(config) => config.forward_unsearched(reason),
@@ -199,10 +199,10 @@ impl BodyReceiver<'_> {
         }
     }
 
-    /// Streams what cannot be kept: the bytes that were read, for which `memory_permit` is held, and then the wire.
+    /// Streams a body that cannot be buffered: first `prefix`, which `memory_permit` covers, then what arrives.
     fn into_streaming(self, prefix: Bytes, memory_permit: Option<BytePermit>) -> Result<BufferedBody, Refusal> {
         let mode = match self.remaining() {
-            Some(_promised) => ScrubMode::Mask,
+            Some(_declared) => ScrubMode::Mask,
             None => ScrubMode::Remove,
         };
         let mut scrubber = self
@@ -212,7 +212,7 @@ impl BodyReceiver<'_> {
             Some(scrubber) => scrubber.push(&prefix)?,
             None => prefix,
         };
-        let body = Body::with_prefix(prefix, self.incoming, self.limits.idle_timeout);
+        let body = Body::streaming(self.incoming, self.limits.idle_timeout).with_prefix(prefix);
         Ok(BufferedBody {
             body: body.with_scrubber(scrubber).with_permit(memory_permit),
             replay: None,
@@ -220,15 +220,15 @@ impl BodyReceiver<'_> {
         })
     }
 
-    /// How much is still to come, if that is declared.
+    /// The declared length of what is still to arrive.
     fn remaining(&self) -> Option<u64> {
         self.incoming
             .as_ref()
             .map_or(Some(0), |incoming| incoming.size_hint().exact())
     }
 
-    /// Spools, beginning with what was read already, for which `early` is held until it is written. Where that is
-    /// not possible, now or half-way, the body streams: traffic never waits for replay space.
+    /// Spools a body, beginning with `prefix`, which `memory_permit` covers until it is written. If spooling fails, at
+    /// the start or later, the body streams: traffic never waits for replay space.
     async fn spool_to_disk(
         mut self,
         prefix: Bytes,
@@ -244,7 +244,7 @@ impl BodyReceiver<'_> {
             (Some(_), Ok(writer)) => writer,
             (None, _) => None,
             (Some(_), Err(error)) => {
-                tracing::warn!(%error, "cannot spool a request body; it streams and cannot be replayed");
+                tracing::warn!(%error, "cannot spool a request body; streaming it without replay");
                 None
             }
         };
@@ -272,16 +272,19 @@ impl BodyReceiver<'_> {
                 && match writer.write(chunk.clone()).await {
                     Ok(()) => true,
                     Err(error) => {
-                        tracing::warn!(%error, "cannot spool a request body any further; it streams and cannot be replayed");
+                        tracing::warn!(%error, "cannot continue spooling a request body; streaming the rest without replay");
                         false
                     }
                 };
             if !stored {
-                // A scrubber that has finished has given out everything.
+                // A finished scrubber has nothing left.
                 let scrubber = scrubber.filter(|_| !is_last);
-                let body = Body::from_spool_and_stream(writer.reader(), chunk, self.incoming, idle_timeout);
+                let body = Body::streaming(self.incoming, idle_timeout).with_prefix(chunk);
                 return Ok(BufferedBody {
-                    body: body.with_scrubber(scrubber).with_permit(memory_permit.or(Some(permit))),
+                    body: body
+                        .with_spool(writer.reader())
+                        .with_scrubber(scrubber)
+                        .with_permit(memory_permit.or(Some(permit))),
                     replay: None,
                     findings: self.findings,
                 });
@@ -299,14 +302,14 @@ impl BodyReceiver<'_> {
         }
     }
 
-    /// The next data, or `None` at the end. Trailers are dropped.
+    /// Reads the next data, or `None` at the end. Trailers are dropped.
     async fn next_data(&mut self) -> Result<Option<Bytes>, Refusal> {
         while let Some(incoming) = &mut self.incoming {
             match timeout(self.limits.idle_timeout, incoming.frame()).await {
                 Err(_elapsed) => return Err(Refusal::BodyTimeout),
                 Ok(None) => self.incoming = None,
                 Ok(Some(Err(error))) => {
-                    tracing::debug!(%error, "a request body broke off");
+                    tracing::debug!(%error, "request body interrupted");
                     return Err(Refusal::BodyInterrupted);
                 }
                 Ok(Some(Ok(frame))) => {
@@ -323,27 +326,23 @@ impl BodyReceiver<'_> {
 // === impl Replay ===
 
 impl Replay {
-    /// The body for the first attempt, and the licence for the second.
-    fn buffered(storage: ReplayStorage, permit: Option<BytePermit>, found: ScrubReport) -> BufferedBody {
+    /// Returns the body for the first attempt and the permission for the second.
+    fn buffered(storage: ReplayStorage, permit: Option<BytePermit>, findings: ScrubReport) -> BufferedBody {
         let body = match &storage {
             ReplayStorage::Memory(bytes) => Body::from(bytes.clone()),
-            ReplayStorage::Disk(reader) => Body::from_spool(reader.reopened_at_start()),
+            ReplayStorage::Disk(reader) => Body::default().with_spool(reader.reopened_at_start()),
         };
         let replay = Some(Self { storage, permit });
-        BufferedBody {
-            body,
-            replay,
-            findings: found,
-        }
+        BufferedBody { body, replay, findings }
     }
 
-    /// The body for the second attempt. What is in memory is given back with its last clone, since the connection
-    /// holds it for as long as Graph is slow to read.
+    /// Returns the body for the second attempt. The permit for memory is released with the last clone of the bytes,
+    /// since the connection holds them until Graph has read them.
     pub(crate) fn into_body(self) -> Body {
         let Self { storage, permit } = self;
         match storage {
             ReplayStorage::Memory(bytes) => Body::from(Bytes::from_owner(PermitBytes { bytes, _permit: permit })),
-            ReplayStorage::Disk(reader) => Body::from_spool(reader).with_permit(permit),
+            ReplayStorage::Disk(reader) => Body::default().with_spool(reader).with_permit(permit),
         }
     }
 }

@@ -1,15 +1,16 @@
-//! How many bytes all requests together may hold.
+//! A budget of bytes that all requests together may buffer.
 //!
 //! # Why
 //!
-//! Each request has a limit, but ten thousand may be under way. Nobody waits for bytes: who gets none does without.
+//! Each request has a limit, but ten thousand may be in flight. No request waits for bytes: one that gets none
+//! continues without a buffer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus_client::metrics::gauge::Gauge;
 
-/// Bytes that may be taken, and are given back with their `BytePermit`.
+/// A budget whose bytes are reserved, and released when their `BytePermit` is dropped.
 #[derive(Clone, Debug)]
 pub struct ByteBudget(Arc<ByteBudgetState>);
 
@@ -20,7 +21,7 @@ struct ByteBudgetState {
     gauge: Gauge,
 }
 
-/// Bytes taken from a [`ByteBudget`].
+/// Bytes reserved from a [`ByteBudget`].
 #[derive(Debug)]
 pub(crate) struct BytePermit {
     budget: ByteBudget,
@@ -30,7 +31,7 @@ pub(crate) struct BytePermit {
 // === impl ByteBudget ===
 
 impl ByteBudget {
-    /// So many bytes, counted on this gauge.
+    /// Creates a budget of `limit` bytes that is counted on this gauge.
     #[must_use]
     pub fn new(limit: u64, gauge: Gauge) -> Self {
         Self(Arc::new(ByteBudgetState {
@@ -40,7 +41,7 @@ impl ByteBudget {
         }))
     }
 
-    /// A permit for nothing yet.
+    /// Returns a permit for zero bytes.
     pub(super) fn empty_permit(&self) -> BytePermit {
         BytePermit {
             budget: self.clone(),
@@ -48,9 +49,9 @@ impl ByteBudget {
         }
     }
 
-    /// Takes bytes, unless too few are left.
+    /// Reserves bytes, unless too few are left.
     pub(super) fn try_acquire(&self, bytes: u64) -> Option<BytePermit> {
-        let reserve = |taken: u64| taken.checked_add(bytes).filter(|taken| *taken <= self.0.limit);
+        let reserve = |in_use: u64| in_use.checked_add(bytes).filter(|total| *total <= self.0.limit);
         self.0
             .in_use
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, reserve)
@@ -66,7 +67,7 @@ impl ByteBudget {
 // === impl BytePermit ===
 
 impl BytePermit {
-    /// Takes more, so that it covers this; otherwise nothing changes, and too few are left.
+    /// Reserves more, so that the permit covers `bytes`; returns whether enough were left.
     pub(super) fn try_grow_to(&mut self, bytes: u64) -> bool {
         let missing = bytes.saturating_sub(self.bytes);
         let Some(mut acquired) = self.budget.try_acquire(missing) else {
@@ -76,7 +77,7 @@ impl BytePermit {
         true
     }
 
-    /// Gives back what turned out not to be needed.
+    /// Releases what turned out not to be needed.
     pub(super) fn shrink_to(&mut self, bytes: u64) {
         let surplus = self.bytes.saturating_sub(bytes);
         self.bytes -= surplus;

@@ -1,4 +1,4 @@
-//! How many requests may be under way, and until when.
+//! The number of requests that may be in flight.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,7 +7,7 @@ use prometheus_client::metrics::gauge::Gauge;
 
 use super::refusal::Refusal;
 
-/// Lets requests in, one `InflightGuard` each.
+/// Admits requests; each gets an `InflightGuard`.
 #[derive(Clone, Debug)]
 pub struct ConcurrencyLimit(Arc<ConcurrencyLimitState>);
 
@@ -18,14 +18,14 @@ struct ConcurrencyLimitState {
     draining: AtomicBool,
 }
 
-/// The right to be under way; given back when the answer's last byte has been handed over.
+/// The slot of one request; released when the last byte of the response has been handed over.
 #[derive(Debug)]
 pub(crate) struct InflightGuard(Gauge);
 
 // === impl ConcurrencyLimit ===
 
 impl ConcurrencyLimit {
-    /// A gate that counts on this gauge and lets `limit` requests in at a time.
+    /// Creates a limit that counts on this gauge and admits `limit` requests at a time.
     #[must_use]
     pub fn new(inflight: Gauge, limit: u32) -> Self {
         Self(Arc::new(ConcurrencyLimitState {
@@ -35,8 +35,8 @@ impl ConcurrencyLimit {
         }))
     }
 
-    /// From now on, nobody.
-    pub fn close(&self) {
+    /// Refuses all requests from now on.
+    pub fn start_draining(&self) {
         self.0.draining.store(true, Ordering::Relaxed);
     }
 
@@ -71,7 +71,7 @@ mod tests {
         assert!(matches!(limit.try_acquire(), Err(Refusal::Overloaded)));
         drop(guard);
         drop(limit.try_acquire().unwrap());
-        limit.close();
+        limit.start_draining();
         assert!(matches!(limit.try_acquire(), Err(Refusal::Draining)));
         assert_eq!(limit.0.inflight.get(), 0);
     }

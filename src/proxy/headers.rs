@@ -1,30 +1,44 @@
-//! Fields that end here, in both directions.
+//! Removes the headers that must not be forwarded, in both directions.
 //!
 //! # Why
 //!
-//! The common idiom for `Connection`, `headers.remove(CONNECTION)`, returns the first of several lines; names
-//! listed on a second one survive it (RFC 9110, section 7.6.1 has them all listed names). So: collect from all
-//! lines, then remove. Framing fields are always dropped and never copied: the body itself says how long it is.
+//! The common idiom for `Connection`, `headers.remove(CONNECTION)`, returns the first of several lines; names listed on
+//! a second one survive it, although RFC 9110, section 7.6.1, covers all of them. So graphward collects the names from
+//! all lines, then removes them. Framing headers are always removed and never copied: the body knows its own length.
 
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, CONTENT_ENCODING, ETAG, HeaderMap, HeaderName, HeaderValue};
 
-/// Drops what must not leave towards Graph: hop-by-hop fields, everything any `Connection` line lists, framing,
-/// `Host`, cookies and forwarding fields. `Authorization` is another rule's business.
+/// Removes what must not reach Graph: hop-by-hop headers, everything that any `Connection` line lists, framing, `Host`,
+/// cookies and forwarding headers. `Authorization` has rules of its own.
 pub(crate) fn strip_request_headers(headers: &mut HeaderMap) {
     remove_connection_listed(headers);
     remove_matching(headers, is_stripped_from_request);
 }
 
-/// Drops what must not reach the app: hop-by-hop fields, everything any `Connection` line lists, framing, and
-/// the two fields that would teach the app to go round the proxy, or its browser to distrust loopback.
+/// Removes what must not reach the app: hop-by-hop headers, everything that any `Connection` line lists, framing, and
+/// the two headers that would make the app bypass the proxy, or a browser distrust loopback.
 pub(crate) fn strip_response_headers(headers: &mut HeaderMap) {
     remove_connection_listed(headers);
     remove_matching(headers, is_stripped_from_response);
 }
 
-/// Calls `store` on each name once and removes those that it marks.
+/// Removes what describes the bytes that Graph sent, for a body that has been changed. The validator still tells
+/// versions apart, so it stays, as a weak one (RFC 9110, section 8.8.1).
+pub(crate) fn strip_representation_headers(headers: &mut HeaderMap) {
+    headers.remove(CONTENT_ENCODING);
+    for digest in ["content-digest", "digest", "content-md5", "repr-digest"] {
+        headers.remove(digest);
+    }
+    if let Some(strong) = headers.get(ETAG).filter(|tag| tag.as_bytes().starts_with(b"\""))
+        && let Ok(weak) = HeaderValue::from_bytes(&[b"W/", strong.as_bytes()].concat())
+    {
+        headers.insert(ETAG, weak);
+    }
+}
+
+/// Removes each header whose name matches.
 fn remove_matching(headers: &mut HeaderMap, should_remove: fn(&HeaderName) -> bool) {
-    // Five names cover what clients send; only a strange request pays for a longer list.
+    // Clients send at most five such names; only an unusual request needs a second round.
     let mut matching: [Option<HeaderName>; 8] = [const { None }; 8];
     loop {
         let mut slots = matching.iter_mut();
@@ -43,7 +57,7 @@ fn remove_matching(headers: &mut HeaderMap, should_remove: fn(&HeaderName) -> bo
 }
 
 fn remove_connection_listed(headers: &mut HeaderMap) {
-    // What nearly every client sends lists nothing.
+    // The value of nearly every client names no header.
     let names_header = |line: &HeaderValue| !(line == "keep-alive" || line == "close");
     if !headers.get_all(header::CONNECTION).iter().any(names_header) {
         return;
@@ -83,7 +97,7 @@ fn is_stripped_from_request(name: &HeaderName) -> bool {
         || is_forwarding(name.as_str())
 }
 
-/// `X-Forwarded-*` and `X-Real-IP`, with underscores too: some servers read the one as the other.
+/// Matches `X-Forwarded-*` and `X-Real-IP`, with underscores too: some servers treat both the same.
 fn is_forwarding(name: &str) -> bool {
     let rest = name.strip_prefix("x-").or_else(|| name.strip_prefix("x_"));
     rest.is_some_and(|rest| {
@@ -95,19 +109,19 @@ fn is_stripped_from_response(name: &HeaderName) -> bool {
     is_hop_by_hop(name) || matches!(*name, header::ALT_SVC | header::STRICT_TRANSPORT_SECURITY)
 }
 
-/// The fuzzer's door: both directions, and nothing else.
+/// Exposes both directions to the fuzz target.
 #[cfg(fuzzing)]
-pub mod fuzzed {
+pub mod fuzzing {
     use http::HeaderMap;
 
-    /// What a request's fields become.
-    pub fn clean_request(headers: &mut HeaderMap) {
-        super::clean_request(headers);
+    /// Removes what must not reach Graph.
+    pub fn strip_request_headers(headers: &mut HeaderMap) {
+        super::strip_request_headers(headers);
     }
 
-    /// What an answer's fields become.
-    pub fn clean_response(headers: &mut HeaderMap) {
-        super::clean_response(headers);
+    /// Removes what must not reach the app.
+    pub fn strip_response_headers(headers: &mut HeaderMap) {
+        super::strip_response_headers(headers);
     }
 }
 

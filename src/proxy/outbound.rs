@@ -1,12 +1,11 @@
-//! The request as it may leave: no hop-by-hop field, no host, no length, no credential of the app's.
+//! The request as it is sent to Graph: without hop-by-hop headers, `Host`, length, and client credentials.
 
 use http::header::{ACCEPT_ENCODING, AUTHORIZATION, MAX_FORWARDS, USER_AGENT, VIA};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, Uri};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
 
 use super::body::Body;
 use super::body_scrub::ScrubConfig;
-use super::classify::ClassifiedResponse;
 use super::headers::strip_request_headers;
 use super::refusal::Refusal;
 use super::tenant::{LinkRewriteConfig, Tenant};
@@ -21,7 +20,7 @@ use crate::graph::{
 use crate::net::TransportSecurity;
 use crate::token::Credential;
 
-/// The request as it may leave. Made once, stamped per attempt.
+/// The request as it is sent to Graph, to which each attempt adds a credential.
 #[derive(Debug)]
 pub(crate) struct OutboundRequest {
     method: Method,
@@ -29,47 +28,47 @@ pub(crate) struct OutboundRequest {
     headers: HeaderMap,
     destination: Destination,
     credential_source: CredentialSource,
-    /// Whether the query names what only our token's proof may prove.
+    /// Whether Graph accepts an `appsecret_proof` on it.
     takes_proof: bool,
-    /// Whether the body is a file, whatever its type says.
+    /// Whether the body is a file, regardless of its `Content-Type`.
     is_file_upload: bool,
     is_batch: bool,
     links: Option<Box<LinkRewrite>>,
 }
 
-/// Which links of the answer are made to lead here, and where "here" is.
+/// The links of the response that are rewritten, and what they are rewritten to.
 #[derive(Debug)]
 pub(crate) struct LinkRewrite {
-    /// Scheme and host as the app wrote them: `http://127.0.0.1:8080`.
+    /// graphward as the app addressed it: `http://127.0.0.1:8080`.
     pub(crate) base: String,
-    /// What to look for.
+    /// The kinds of links.
     pub(crate) links: LinkRewriteConfig,
 }
 
-/// How many fields come on top: `Authorization` here, `Host` and a length by hyper.
+/// The number of headers that are added: `Authorization` here, `Host` and a length by hyper.
 const ADDED_HEADERS: usize = 3;
 
-/// What those are told that send no `User-Agent`: the media host answers nobody without one.
+/// For requests without a `User-Agent`: the media host refuses them.
 const DEFAULT_USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("graphward/", env!("CARGO_PKG_VERSION")));
 
-/// Which credential goes with a request.
+/// Whose credential a request carries.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum CredentialSource {
-    /// The tenant's, under this scheme.
+    /// The tenant's, with this scheme.
     Tenant(AuthScheme),
-    /// What the app sent, or none: an app token, a call that makes tokens, `heal.client_credentials = "keep"`.
+    /// The app's, or none: an app token, a call of a token endpoint, `heal.client_credentials = "keep"`.
     Client,
 }
 
 // === impl OutboundRequest ===
 
 impl OutboundRequest {
-    /// Cleans a request's head.
+    /// Takes the head of the app's request and removes what must not be forwarded.
     ///
     /// # Errors
     ///
-    /// [`Refusal::ClientCredential`] if it has a credential and the tenant refuses those, [`Refusal::MalformedRequest`] if its
-    /// target is no path.
+    /// [`Refusal::ClientCredential`] if it has a credential and the configuration refuses those,
+    /// [`Refusal::MalformedRequest`] if its target is not a path.
     pub(crate) fn from_app(head: Parts, security: TransportSecurity, tenant: &Tenant) -> Result<Self, Refusal> {
         let request_host = validation::request_host(&head);
         let destinations = &tenant.destinations;
@@ -84,7 +83,7 @@ impl OutboundRequest {
         } = head;
         strip_request_headers(&mut headers);
         let mut values = headers.get_all(AUTHORIZATION).iter();
-        // Of several, no one is meant more than another: they count as one that is no app token.
+        // None of several takes precedence: they count as one that is not an app token.
         let header = match (values.next(), values.next()) {
             (None, _) => HeaderCredential::Absent,
             (Some(only), None) => parse_authorization(only.as_bytes()),
@@ -93,7 +92,11 @@ impl OutboundRequest {
                 HeaderCredential::Absent | HeaderCredential::Other => HeaderCredential::Other,
             },
         };
-        let (target, stamp, batch) = resolve_credential(&uri, header, tenant)?;
+        let ResolvedTarget {
+            target,
+            credential_source,
+            is_batch,
+        } = resolve_target(&uri, header, tenant)?;
         let keep_client_header = match header {
             HeaderCredential::AppToken(_) => true,
             HeaderCredential::Token(_) | HeaderCredential::Other => {
@@ -122,19 +125,19 @@ impl OutboundRequest {
             target,
             headers,
             destination,
-            credential_source: stamp,
-            is_batch: batch,
+            credential_source,
+            is_batch,
             links,
         })
     }
 
-    /// Whether the tenant's credential belongs on it.
+    /// Whether it carries the tenant's credential.
     pub(crate) fn uses_tenant_credential(&self) -> bool {
         self.credential_source != CredentialSource::Client
     }
 
-    /// How its body is cleaned; not at all if its credential is the app's own, or if it is a file and no parameters,
-    /// whatever its type says: curl calls a file a form.
+    /// How its body is scrubbed: not at all if it carries the app's credential, or if it is a file, regardless of its
+    /// `Content-Type`, since curl sends files as forms.
     pub(crate) fn scrub_config<'tenant>(&self, tenant: &'tenant Tenant) -> Option<ScrubConfig<'tenant>> {
         if !self.uses_tenant_credential() || self.is_file_upload {
             return None;
@@ -143,11 +146,11 @@ impl OutboundRequest {
             format: BodyFormat::from_headers(&self.headers)?,
             is_batch_endpoint: self.target.is_batch_endpoint(),
             client_credentials: tenant.client_credentials,
-            metrics: &tenant.metrics,
+            metrics: &tenant.telemetry.metrics,
         })
     }
 
-    /// Takes note of what was found in the body: a credential that stays there is the app's, and the only one.
+    /// Applies what the scrubber found: if a credential stays in the body, the request carries no other one.
     pub(crate) fn apply_findings(&mut self, findings: &ScrubReport) {
         self.is_batch |= findings.has_batch && !findings.has_item_tokens;
         if findings.credential.is_forwarded() {
@@ -155,37 +158,37 @@ impl OutboundRequest {
         }
     }
 
-    /// Whether it is a batch, all of whose items have our token: what becomes of that, only its answer says.
+    /// Whether it is a batch whose items all carry the tenant's credential. Only its response body tells their results.
     pub(crate) const fn is_batch(&self) -> bool {
         self.is_batch
     }
 
-    /// Whether the media host refused this. Its answers have no envelope, so its status has to do.
-    pub(crate) fn is_media_rejection(&self, classified: &ClassifiedResponse) -> bool {
+    /// Whether this status means that the media host refused the request: its responses have no error envelope.
+    pub(crate) fn is_media_rejection(&self, status: StatusCode) -> bool {
         let is_media_request = self.destination.service == GraphService::Media || is_media_path(self.target.path());
-        is_media_request && matches!(classified.response.status().as_u16(), 401 | 403 | 404)
+        is_media_request && matches!(status.as_u16(), 401 | 403 | 404)
     }
 
-    /// Its path and query.
+    /// The path and query.
     pub(crate) const fn target(&self) -> &Target {
         &self.target
     }
 
-    /// Its method.
+    /// The method.
     pub(crate) const fn method(&self) -> &Method {
         &self.method
     }
 
-    /// Which links of its answer are made to lead here.
+    /// The links of the response that are rewritten.
     pub(crate) fn links(&self) -> Option<&LinkRewrite> {
         self.links.as_deref()
     }
 
-    /// Whether the credential may go where this goes.
+    /// Checks that the host accepts the credential.
     ///
     /// # Errors
     ///
-    /// [`Refusal::FamilyMismatch`] if it is of another family than the host.
+    /// [`Refusal::FamilyMismatch`] if the credential is of another token family.
     pub(crate) fn check_family(&self, tenant: &Tenant, credential: &Credential) -> Result<(), Refusal> {
         let checked = tenant
             .destinations
@@ -196,8 +199,12 @@ impl OutboundRequest {
         })
     }
 
-    /// A length must be declared for what hyper would otherwise send without its body: it drops, silently, the
-    /// body of a GET or HEAD whose length it does not know.
+    /// Requires a declared length where hyper would otherwise drop the body silently: it does so for a GET or HEAD whose
+    /// body has an unknown length.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::LengthRequired`].
     pub(crate) fn check_length(&self, body: &Body) -> Result<(), Refusal> {
         let needs_length = self.method == Method::GET || self.method == Method::HEAD;
         if needs_length && !body.has_known_length() {
@@ -207,15 +214,14 @@ impl OutboundRequest {
         }
     }
 
-    /// The request of one attempt. Built anew, with no version of the app's: the connection decides that.
+    /// Builds the request of one attempt. Its HTTP version is that of the connection, not the app's.
     pub(crate) fn to_request(&self, tenant: &Tenant, credential: Option<&Credential>, body: Body) -> Request<Body> {
         let mut request = Request::new(body);
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.uri(tenant, credential);
         // A clone would have no room left, and grow twice.
         let mut headers = HeaderMap::with_capacity(self.headers.len() + ADDED_HEADERS);
-        let fields = self.headers.iter();
-        headers.extend(fields.map(|(name, value)| (name.clone(), value.clone())));
+        headers.extend(self.headers.iter().map(|(name, value)| (name.clone(), value.clone())));
         if let (CredentialSource::Tenant(scheme), Some(credential)) = (self.credential_source, credential) {
             let value = match scheme {
                 AuthScheme::Bearer => credential.bearer(),
@@ -242,8 +248,8 @@ impl OutboundRequest {
     }
 }
 
-/// What is to be made of the answer's links. A host that is Graph's own was reached through us as a proxy is, or by
-/// the name that it has everywhere else: there, Graph's links lead here already.
+/// The links to rewrite in the response; none if the app addressed a host of Graph's. Then it uses graphward as a proxy,
+/// or under Graph's name, and Graph's links lead to graphward without a change.
 fn link_rewrite(
     head: &Parts,
     request_host: Option<(&str, &str)>,
@@ -265,57 +271,64 @@ fn link_rewrite(
     Some(Box::new(LinkRewrite { base, links }))
 }
 
-/// What is asked for, with whose credential, and whether it is a batch.
-fn resolve_credential(
-    uri: &Uri,
-    header: HeaderCredential,
-    tenant: &Tenant,
-) -> Result<(Target, CredentialSource, bool), Refusal> {
-    const INVALID_TARGET: Refusal = Refusal::MalformedRequest("its target is not a path");
-    let unmodified_target = || Target::from_uri(uri).map_err(|_form| INVALID_TARGET);
+/// The target, with the credential that it is requested with.
+struct ResolvedTarget {
+    target: Target,
+    credential_source: CredentialSource,
+    is_batch: bool,
+}
+
+/// Decides whose credential the request carries, and removes the app's from the target if it is not that one.
+fn resolve_target(uri: &Uri, header: HeaderCredential, tenant: &Tenant) -> Result<ResolvedTarget, Refusal> {
+    const INVALID_TARGET: Refusal = Refusal::MalformedRequest("the request target must be a path");
+    let with_client_credential = || {
+        let target = Target::from_uri(uri).map_err(|_form| INVALID_TARGET)?;
+        Ok(ResolvedTarget {
+            target,
+            credential_source: CredentialSource::Client,
+            is_batch: false,
+        })
+    };
     let scheme = match header {
-        // It says whose it is, and is used where only an app token will do.
-        HeaderCredential::AppToken(_) => {
-            return Ok((unmodified_target()?, CredentialSource::Client, false));
-        }
+        // An app token names its app, and is used where Graph accepts nothing else.
+        HeaderCredential::AppToken(_) => return with_client_credential(),
         HeaderCredential::Token(scheme) => scheme,
         HeaderCredential::Absent | HeaderCredential::Other => AuthScheme::Bearer,
     };
     if matches!(header, HeaderCredential::Token(_) | HeaderCredential::Other) {
         match tenant.client_credentials {
-            ClientCredentialPolicy::Replace => tenant.metrics.count_client_credential("header"),
-            ClientCredentialPolicy::Refuse => {
-                return Err(Refusal::ClientCredential("Authorization header"));
-            }
-            ClientCredentialPolicy::Keep => {
-                return Ok((unmodified_target()?, CredentialSource::Client, false));
-            }
+            ClientCredentialPolicy::Replace => tenant.telemetry.metrics.count_client_credential("header"),
+            ClientCredentialPolicy::Refuse => return Err(Refusal::ClientCredential("Authorization header")),
+            ClientCredentialPolicy::Keep => return with_client_credential(),
         }
     }
-    let ScrubbedTarget { target, report: found } =
+    let ScrubbedTarget { target, report } =
         Target::from_app(uri, tenant.client_credentials).map_err(|error| match error {
             TargetError::NotAPath => INVALID_TARGET,
             TargetError::ClientCredential => Refusal::ClientCredential("query"),
-            TargetError::CannotScrub(what) => Refusal::ScrubFailed(what),
+            TargetError::CannotScrub(reason) => Refusal::ScrubFailed(reason),
         })?;
-    if found.credential == ParameterCredential::Removed {
-        tenant.metrics.count_client_credential("query");
+    if report.credential == ParameterCredential::Removed {
+        tenant.telemetry.metrics.count_client_credential("query");
     }
-    let is_client_credential = found.credential.is_forwarded() || target.is_token_endpoint();
-    let stamp = if is_client_credential {
+    let credential_source = if report.credential.is_forwarded() || target.is_token_endpoint() {
         CredentialSource::Client
     } else {
         CredentialSource::Tenant(scheme)
     };
-    Ok((target, stamp, found.has_batch && !found.has_item_tokens))
+    Ok(ResolvedTarget {
+        target,
+        credential_source,
+        is_batch: report.has_batch && !report.has_item_tokens,
+    })
 }
 
-/// One proxy less to go (RFC 9110, section 7.6.2). Zero has been answered before.
+/// Decrements `Max-Forwards` (RFC 9110, section 7.6.2). Requests with zero have been answered before.
 fn decrement_max_forwards(headers: &mut HeaderMap) {
     let remaining = headers
         .get(MAX_FORWARDS)
-        .and_then(|left| left.to_str().ok()?.trim().parse::<u32>().ok());
-    if let Some(remaining) = remaining.and_then(|left| left.checked_sub(1)) {
+        .and_then(|value| value.to_str().ok()?.trim().parse::<u32>().ok());
+    if let Some(remaining) = remaining.and_then(|count| count.checked_sub(1)) {
         headers.insert(MAX_FORWARDS, HeaderValue::from(remaining));
     }
 }

@@ -1,9 +1,9 @@
-//! What to do about answers that no newer token cures, said once for each token.
+//! Warns once per token that Graph rejects the `appsecret_proof`.
 //!
 //! # Why
 //!
-//! A missing or wrong `appsecret_proof` makes Graph refuse every request until a person has set the app's secret. A
-//! line for each request would bury the one that says so.
+//! Graph rejects every request with a missing or wrong `appsecret_proof` until an operator has set the app's secret. A
+//! line per request would bury the one that says so.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,26 +11,26 @@ use crate::graph::ProofMode;
 use crate::token::Credential;
 use crate::types::TenantId;
 
-/// Which token's refusal was explained last, by its generation; 0 is none.
+/// The generation of the token that was last warned about; 0 means none.
 #[derive(Debug, Default)]
 pub struct ProofWarning(AtomicU64);
 
 impl ProofWarning {
-    /// Graph refuses the proof that went with this credential, or that none did.
+    /// Logs what to do about a missing or rejected proof, unless that has been logged for this credential.
     pub(crate) fn warn_once(&self, tenant: &TenantId, credential: &Credential) {
         let generation = credential.generation().get();
         if self.0.swap(generation, Ordering::Relaxed) == generation {
             return;
         }
         let message = match credential.proof_mode() {
-            None => "Graph wants an appsecret_proof: set app.secret to the secret of the app that the token is for",
+            None => "Graph requires an appsecret_proof: set app.secret to the secret of the app that issued the token",
             Some(ProofMode::PerToken) => {
-                "Graph refuses our appsecret_proof: app.secret is not the secret of the app that the token is for"
+                "Graph rejected the appsecret_proof: app.secret does not belong to the app that issued the token"
             }
             Some(ProofMode::Timestamped) => {
-                "Graph refuses our appsecret_proof: app.secret is not the secret of the app that the token is for, or this machine's clock is wrong by minutes"
+                "Graph rejected the appsecret_proof: app.secret does not belong to the app that issued the token, or the system clock is off by minutes"
             }
         };
-        tracing::warn!(%tenant, generation, "{message}; requests fail until then, whatever the token");
+        tracing::warn!(%tenant, generation, "{message}; requests fail until this is fixed, and a new token does not help");
     }
 }

@@ -1,4 +1,5 @@
-//! What is written about a request: one line, one count, one duration, when its answer's last byte is out.
+//! What graphward writes about a request when the last byte of its response is out: one log line, one count, one
+//! duration.
 
 use std::sync::Arc;
 
@@ -7,27 +8,39 @@ use tokio::time::Instant;
 
 use super::concurrency_limit::InflightGuard;
 use super::refusal::Refusal;
-use super::tenant::Tenant;
 use crate::graph::{RejectionReason, Target, Verdict};
+use crate::telemetry::metrics::RequestMetrics;
 use crate::token::Generation;
+use crate::types::TenantId;
 
-/// Which requests are written to the log.
+/// Selects the requests that are written to the log.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, schemars::JsonSchema, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AccessLogFilter {
     /// None.
     None,
-    /// Those that did not simply succeed.
+    /// All but those that were delivered with a status below 400.
     #[default]
     Problems,
     /// All.
     All,
 }
 
-/// What is known of a request so far. Written when it is dropped, whatever the reason.
+/// Where the requests of a tenant are counted and logged.
+#[derive(Debug)]
+pub struct RequestTelemetry {
+    /// The tenant's name.
+    pub tenant: TenantId,
+    /// The requests that are written to the log.
+    pub access_log: AccessLogFilter,
+    /// The tenant's metrics of the data path.
+    pub metrics: RequestMetrics,
+}
+
+/// What is known of a request so far. It is written when it is dropped, for whatever reason.
 #[derive(Debug)]
 pub(crate) struct RequestRecord {
-    tenant: Arc<Tenant>,
+    telemetry: Arc<RequestTelemetry>,
     started_at: Instant,
     method: Method,
     target: Option<Target>,
@@ -36,49 +49,49 @@ pub(crate) struct RequestRecord {
     rejection: Option<(Generation, RejectionReason)>,
     generation: Option<Generation>,
     attempts: u8,
-    bytes: u64,
+    response_bytes: u64,
     outcome: Outcome,
     response_end: ResponseEnd,
     inflight_guard: Option<InflightGuard>,
 }
 
-/// How a request ended, apart from how its answer did.
+/// How a request ended, apart from how the body of its response did.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Outcome {
-    /// No answer was made: the app is gone.
-    None,
-    /// Graph's answer, whatever it says: to the first attempt, or to a download's second that was refused as well.
+    /// There was no response, because the app disconnected.
+    NoResponse,
+    /// Graph's response, whatever its status: to the first attempt, or to a download's second that was refused too.
     Delivered,
-    /// Rejected, then answered with a newer credential.
+    /// Graph rejected the token, then answered the replay with a newer one.
     Healed,
-    /// Rejected, and its body could not be sent again.
+    /// Graph rejected the token, and the body could not be sent again.
     UnhealedNotReplayable,
-    /// Rejected, and no newer credential came.
+    /// Graph rejected the token, and no newer one arrived.
     UnhealedNoNewerToken,
-    /// Rejected with the newer credential as well.
+    /// Graph rejected the newer token too.
     UnhealedRejectedAgain,
-    /// Not sent, for the credential is known to be dead: answered with Graph's last rejection of it.
+    /// The token is known to be dead, so the request was not sent: the response is Graph's last rejection.
     UnhealedNotSent,
-    /// An answer of our own, by its label.
+    /// graphward answered the request itself; the label says why.
     Refused(&'static str),
 }
 
-/// How an answer's body ended.
+/// How the body of a response ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum ResponseEnd {
-    /// It has not: dropped like this, the app is gone.
+    /// It did not end: if the record is dropped like this, the app disconnected.
     Unfinished,
     Complete,
-    /// The upstream broke off after the head.
+    /// The upstream ended the connection after the head.
     UpstreamAborted,
 }
 
-// === impl Record ===
+// === impl RequestRecord ===
 
 impl RequestRecord {
-    pub(crate) fn new(tenant: Arc<Tenant>, method: Method) -> Box<Self> {
+    pub(crate) fn new(telemetry: Arc<RequestTelemetry>, method: Method) -> Box<Self> {
         Box::new(Self {
-            tenant,
+            telemetry,
             started_at: Instant::now(),
             method,
             target: None,
@@ -87,8 +100,8 @@ impl RequestRecord {
             rejection: None,
             generation: None,
             attempts: 0,
-            bytes: 0,
-            outcome: Outcome::None,
+            response_bytes: 0,
+            outcome: Outcome::NoResponse,
             response_end: ResponseEnd::Unfinished,
             inflight_guard: None,
         })
@@ -102,7 +115,7 @@ impl RequestRecord {
         self.target = Some(target.clone());
     }
 
-    /// An attempt begins; says the how-manyeth it is.
+    /// Counts an attempt and returns its number: 1 is the first.
     pub(crate) fn start_attempt(&mut self, generation: Option<Generation>) -> u8 {
         self.generation = generation;
         self.attempts += 1;
@@ -122,12 +135,12 @@ impl RequestRecord {
         self.status = Some(status);
     }
 
-    pub(crate) fn refused(&mut self, error: &Refusal) {
-        self.set_outcome(Outcome::Refused(error.label()), error.status());
+    pub(crate) fn set_refusal(&mut self, refusal: &Refusal) {
+        self.set_outcome(Outcome::Refused(refusal.label()), refusal.status());
     }
 
     pub(crate) fn add_response_bytes(&mut self, bytes: usize) {
-        self.bytes += bytes as u64;
+        self.response_bytes += bytes as u64;
     }
 
     pub(crate) fn mark_complete(&mut self) {
@@ -140,13 +153,13 @@ impl RequestRecord {
 
     fn outcome_label(&self) -> &'static str {
         match (self.outcome, self.response_end) {
-            (Outcome::None, _) | (_, ResponseEnd::Unfinished) => "app_gone",
-            (_, ResponseEnd::UpstreamAborted) => "cut",
+            (Outcome::NoResponse, _) | (_, ResponseEnd::Unfinished) => "client_disconnected",
+            (_, ResponseEnd::UpstreamAborted) => "upstream_aborted",
             (Outcome::Delivered, ResponseEnd::Complete) => "delivered",
             (Outcome::Healed, ResponseEnd::Complete) => "healed",
             (Outcome::UnhealedNotReplayable, ResponseEnd::Complete) => "unhealed_not_replayable",
-            (Outcome::UnhealedNoNewerToken, ResponseEnd::Complete) => "unhealed_no_successor",
-            (Outcome::UnhealedRejectedAgain, ResponseEnd::Complete) => "unhealed_again",
+            (Outcome::UnhealedNoNewerToken, ResponseEnd::Complete) => "unhealed_no_newer_token",
+            (Outcome::UnhealedRejectedAgain, ResponseEnd::Complete) => "unhealed_rejected_again",
             (Outcome::UnhealedNotSent, ResponseEnd::Complete) => "unhealed_not_sent",
             (Outcome::Refused(label), ResponseEnd::Complete) => label,
         }
@@ -155,9 +168,9 @@ impl RequestRecord {
     fn log(&self, outcome: &'static str) {
         let (rejected, rejection) = self.rejection.unzip();
         tracing::info!(
-            tenant = %self.tenant.id,
+            tenant = %self.telemetry.tenant,
             method = method_label(&self.method),
-            // Not `target`: a JSON line has one already, and of two the module would win.
+            // Not `target`: a JSON line already has a field of that name, the module.
             path = self.target.as_ref().map(|target| tracing::field::display(target.path_template())),
             status = self.status.map(|status| status.as_u16()),
             outcome,
@@ -166,44 +179,32 @@ impl RequestRecord {
             rejected_generation = rejected.map(Generation::get),
             generation = self.generation.map(Generation::get),
             attempts = self.attempts,
-            bytes = self.bytes,
-            millis = u64::try_from(self.started_at.elapsed().as_millis()).unwrap_or(u64::MAX),
+            response_bytes = self.response_bytes,
+            duration_ms = u64::try_from(self.started_at.elapsed().as_millis()).unwrap_or(u64::MAX),
             "request"
         );
     }
 }
 
-/// A method by name, if it has one that is not the app's invention: that could be anything, of any length.
+/// The name of a standard method. The name of another one could be anything, of any length.
 fn method_label(method: &Method) -> &str {
-    const STANDARD: [Method; 9] = [
-        Method::GET,
-        Method::HEAD,
-        Method::POST,
-        Method::PUT,
-        Method::PATCH,
-        Method::DELETE,
-        Method::OPTIONS,
-        Method::CONNECT,
-        Method::TRACE,
-    ];
-    if STANDARD.contains(method) {
-        method.as_str()
-    } else {
-        "other"
+    match method.as_str() {
+        name @ ("GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS" | "CONNECT" | "TRACE") => name,
+        _ => "other",
     }
 }
 
 impl Drop for RequestRecord {
     fn drop(&mut self) {
         let label = self.outcome_label();
-        let metrics = &self.tenant.metrics;
+        let metrics = &self.telemetry.metrics;
         metrics.count_request(label);
         metrics.request_seconds.observe(self.started_at.elapsed().as_secs_f64());
         let succeeded = label == "delivered"
             && self
                 .status
                 .is_some_and(|status| !status.is_client_error() && !status.is_server_error());
-        match self.tenant.access_log {
+        match self.telemetry.access_log {
             AccessLogFilter::None => {}
             AccessLogFilter::Problems if succeeded => {}
             AccessLogFilter::Problems | AccessLogFilter::All => self.log(label),

@@ -1,4 +1,4 @@
-//! Request bodies on disk: an unlinked file each, so that nothing is left after a crash.
+//! Spools request bodies to disk, each in an unlinked file, so that nothing is left after a crash.
 
 use std::fs::File;
 use std::io;
@@ -14,20 +14,20 @@ use tokio::task::{JoinHandle, spawn_blocking};
 /// Where bodies are spooled, if anywhere.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Spool {
-    /// Nowhere: what does not fit in memory streams without licence to replay.
+    /// Nowhere: a body that does not fit in memory streams and cannot be replayed.
     Off,
     /// In this directory.
     Directory(PathBuf),
 }
 
-/// A body being written.
+/// Writes a body to its file.
 #[derive(Debug)]
 pub(crate) struct SpoolWriter {
     file: Arc<File>,
     length: u64,
 }
 
-/// A body being read, from its start; several may read one file.
+/// Reads a spooled body from its start; several readers may share a file.
 #[derive(Debug)]
 pub(crate) struct SpoolReader {
     file: Arc<File>,
@@ -36,11 +36,11 @@ pub(crate) struct SpoolReader {
     pending_read: Option<JoinHandle<io::Result<Bytes>>>,
 }
 
-/// How much is read at a time.
+/// The number of bytes that are read at a time.
 const READ_CHUNK_BYTES: u64 = 128 * 1024;
 
 impl Spool {
-    /// A new file, mode 0600, without a name: gone with its last handle, also after `kill -9`.
+    /// Creates a file, mode 0600, without a name: it disappears with its last handle, even after `kill -9`.
     pub(crate) async fn create(&self) -> io::Result<Option<SpoolWriter>> {
         let Self::Directory(directory) = self else {
             return Ok(None);
@@ -56,10 +56,10 @@ impl Spool {
     }
 }
 
-// === impl Writer ===
+// === impl SpoolWriter ===
 
 impl SpoolWriter {
-    /// Appends.
+    /// Appends bytes.
     pub(crate) async fn write(&mut self, bytes: Bytes) -> io::Result<()> {
         if bytes.is_empty() {
             return Ok(());
@@ -72,7 +72,7 @@ impl SpoolWriter {
         Ok(())
     }
 
-    /// What was written so far, from its start.
+    /// Returns a reader of what has been written so far.
     pub(crate) fn reader(&self) -> SpoolReader {
         SpoolReader {
             file: Arc::clone(&self.file),
@@ -86,12 +86,12 @@ impl SpoolWriter {
 // === impl SpoolReader ===
 
 impl SpoolReader {
-    /// How many bytes are still to be read.
+    /// The number of bytes that are still to be read.
     pub(crate) const fn remaining(&self) -> u64 {
         self.end - self.offset
     }
 
-    /// The same body again, from its start.
+    /// Returns another reader of the same body, from its start.
     pub(crate) fn reopened_at_start(&self) -> Self {
         Self {
             file: Arc::clone(&self.file),
@@ -101,6 +101,7 @@ impl SpoolReader {
         }
     }
 
+    /// Reads the next chunk; `None` at the end.
     pub(crate) fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
         if self.remaining() == 0 {
             return Poll::Ready(None);

@@ -1,63 +1,59 @@
-//! One set of rules with one token.
+//! A tenant: one set of rules with one token.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::buffer::BodyLimits;
 use super::dead_token::{DeadTokenCache, DeadTokenPolicy};
 use super::proof_warning::ProofWarning;
-use super::record::AccessLogFilter;
+use super::record::RequestTelemetry;
 use super::upstream::Upstream;
 use crate::graph::{ClientCredentialPolicy, Destinations};
-use crate::telemetry::metrics::RequestMetrics;
 use crate::token::TokenHandle;
-use crate::types::{Clock, TenantId};
+use crate::types::Clock;
 
-/// What the path has to know to serve a request.
+/// The settings and the state that requests of a tenant share.
 #[derive(Debug)]
 pub struct Tenant {
-    /// Its name.
-    pub id: TenantId,
-    /// Its credential.
+    /// The current credential.
     pub tokens: TokenHandle,
-    /// The time, for proofs that name it.
+    /// Wall time, for proofs that contain it.
     pub clock: Clock,
-    /// Where its requests go, and nowhere else.
+    /// The hosts that requests go to; they go nowhere else.
     pub destinations: Destinations,
-    /// The way there.
+    /// The connections to those hosts.
     pub upstream: Upstream,
-    /// How much of a body is held.
+    /// How much of a request body is buffered.
     pub body_limits: BodyLimits,
-    /// What becomes of credentials that the app sends.
+    /// What graphward does with credentials that the app sends.
     pub client_credentials: ClientCredentialPolicy,
-    /// Which links in answers lead here.
+    /// The links in responses that are rewritten to point at graphward.
     pub links: LinkRewriteConfig,
-    /// Whether `Via` is added towards Graph, and `Max-Forwards` obeyed.
+    /// Whether graphward adds `Via` to requests and honors `Max-Forwards`.
     pub via: bool,
     /// The longest wait for a credential.
     pub token_wait: Duration,
-    /// After a live credential's rejection, how long requests are held though no newer one is in sight.
+    /// How long requests are held after the live credential was rejected, even if no newer one is being obtained.
     pub hold_timeout: Duration,
-    /// What becomes of requests after that, until Graph takes the credential again or a newer one comes.
+    /// What happens to requests after that, until Graph accepts the credential again or a newer one arrives.
     pub dead_token_policy: DeadTokenPolicy,
-    /// What Graph said when it rejected the credential last.
+    /// Graph's last rejection of the credential.
     pub dead_token_cache: DeadTokenCache,
-    /// The longest wait between two frames of an answer's body.
+    /// The longest wait between two frames of a response body.
     pub idle_timeout: Duration,
-    /// Which requests are written to the log.
-    pub access_log: AccessLogFilter,
-    /// What its operator has been told.
+    /// Which token the operator has been warned about.
     pub proof_warning: ProofWarning,
-    /// Its series.
-    pub metrics: RequestMetrics,
+    /// Where requests are counted and logged.
+    pub telemetry: Arc<RequestTelemetry>,
 }
 
-/// Which links in answers are made to lead here (`[links]`).
+/// The links in responses that are rewritten to point at graphward (`[links]`).
 #[derive(Clone, Copy, Debug, Eq, PartialEq, schemars::JsonSchema, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LinkRewriteConfig {
-    /// Those to WhatsApp media.
+    /// Links to WhatsApp media.
     pub media: bool,
-    /// Those to the next and the previous page.
+    /// Links to the next and the previous page.
     pub paging: bool,
 }
 

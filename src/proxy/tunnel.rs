@@ -1,11 +1,11 @@
-//! CONNECT: where a tunnel may lead.
+//! CONNECT: opens tunnels to Graph and to configured hosts.
 //!
 //! # Why
 //!
-//! An app that only knows `HTTPS_PROXY` asks for a tunnel to Graph, and would speak TLS with Graph in it. The tunnel ends
-//! here instead: what comes through is a connection like any other, served with our certificate. `HTTPS_PROXY` applies
-//! to all that an app calls, so operators may name other hosts, which hear its bytes as they are and no token. There is
-//! no tunnel to anywhere else: whoever reaches this proxy would reach everything that it reaches.
+//! An app that only has `HTTPS_PROXY` requests a tunnel to Graph, and would speak TLS with Graph in it. graphward
+//! terminates the tunnel instead: it is a connection like any other, served with graphward's certificate. `HTTPS_PROXY`
+//! applies to all calls of the app, so operators may configure other hosts, which get the app's bytes unchanged and no
+//! token. There are no tunnels to other hosts: they would let every client of graphward reach what graphward reaches.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,25 +18,25 @@ use hyper::upgrade::OnUpgrade;
 use super::refusal::Refusal;
 use crate::net::{ConnectError, TunnelSender, connect_tcp};
 
-/// Where CONNECT may lead.
+/// The hosts that CONNECT may name.
 #[derive(Clone, Debug)]
 pub struct TunnelHosts {
-    /// Graph's: tunnels to these end here.
+    /// Graph's hosts, whose tunnels graphward terminates.
     graph_hosts: Vec<(String, u16)>,
-    /// Those of others.
+    /// Other hosts, whose tunnels graphward passes through.
     passthrough: Vec<PassthroughHost>,
-    /// The longest it may take to reach one of the others.
+    /// The longest wait for a connection to one of the other hosts.
     connect_timeout: Duration,
-    /// All of them, for a message.
+    /// All hosts, for an error message.
     host_list: Arc<str>,
 }
 
-/// A host that CONNECT, to its port 443, is passed through to.
+/// A host to whose port 443 CONNECT is passed through.
 #[derive(Clone, Debug)]
 pub struct PassthroughHost {
-    /// Its name.
+    /// The name of the host.
     pub host: String,
-    /// The `host:port` that is dialled.
+    /// The `host:port` that graphward connects to.
     pub address: String,
 }
 
@@ -46,7 +46,7 @@ const HTTPS_PORT: u16 = 443;
 // === impl TunnelHosts ===
 
 impl TunnelHosts {
-    /// Graph's hosts, each with a port that may be named besides 443; and those of others.
+    /// Takes Graph's hosts, each with a port that CONNECT may name besides 443, and the other hosts.
     #[must_use]
     pub fn new(
         graph_hosts: impl IntoIterator<Item = (String, u16)>,
@@ -55,7 +55,10 @@ impl TunnelHosts {
     ) -> Self {
         let graph_hosts: Vec<_> = graph_hosts.into_iter().collect();
         let names = graph_hosts.iter().map(|(host, _port)| host);
-        let names: Vec<_> = names.chain(passthrough.iter().map(|far| &far.host)).cloned().collect();
+        let names: Vec<_> = names
+            .chain(passthrough.iter().map(|other| &other.host))
+            .cloned()
+            .collect();
         Self {
             graph_hosts,
             passthrough,
@@ -65,16 +68,16 @@ impl TunnelHosts {
     }
 }
 
-/// Whether a request asks for a tunnel that there may be: HTTP/2 has another kind.
+/// Whether a request is a CONNECT of HTTP/1.1. The CONNECT of HTTP/2 is not supported.
 pub(crate) fn is_connect(head: &Parts) -> bool {
     head.method == Method::CONNECT && head.version < Version::HTTP_2
 }
 
-/// Opens the tunnel that a request asks for; it is open when the answer, a 200, is out.
+/// Opens the requested tunnel. It is open once the response, a 200, has been sent.
 ///
 /// # Errors
 ///
-/// The [`Refusal`] that says why not.
+/// The [`Refusal`] that says why the tunnel is not opened.
 pub(crate) async fn open(mut head: Parts, hosts: &TunnelHosts, tunnels: &TunnelSender) -> Result<(), Refusal> {
     check_no_body(&head.headers)?;
     let upgrade = head.extensions.remove::<OnUpgrade>();
@@ -89,37 +92,39 @@ pub(crate) async fn open(mut head: Parts, hosts: &TunnelHosts, tunnels: &TunnelS
         tunnels.terminate(upgrade);
         return Ok(());
     }
-    let is_requested = |far: &&PassthroughHost| far.host.eq_ignore_ascii_case(host) && port == HTTPS_PORT;
+    let is_requested = |other: &&PassthroughHost| other.host.eq_ignore_ascii_case(host) && port == HTTPS_PORT;
     let Some(passthrough) = hosts.passthrough.iter().find(is_requested) else {
         return Err(Refusal::TunnelNotAllowed(Arc::clone(&hosts.host_list)));
     };
-    match connect_tcp(&passthrough.address, hosts.connect_timeout).await {
-        Ok(stream) => tunnels.pass_through(upgrade, stream),
-        Err(ConnectError::TimedOut { .. }) => {
-            return Err(Refusal::ConnectTimeout(passthrough.host.clone()));
+    let connected = connect_tcp(&passthrough.address, hosts.connect_timeout).await;
+    let stream = connected.map_err(|error| match error {
+        ConnectError::TimedOut { .. } => Refusal::ConnectTimeout(passthrough.host.clone()),
+        ConnectError::Unreachable { .. } | ConnectError::NotHttps | ConnectError::Tls { .. } => {
+            Refusal::ConnectFailed(passthrough.host.clone())
         }
-        Err(ConnectError::Unreachable { .. } | ConnectError::NotHttps | ConnectError::Tls { .. }) => {
-            return Err(Refusal::ConnectFailed(passthrough.host.clone()));
-        }
-    }
+    })?;
+    tunnels.pass_through(upgrade, stream);
     Ok(())
 }
 
-/// What comes behind the head is the tunnel's, so there cannot be a body.
+/// Rejects a body: the bytes after the head belong to the tunnel.
 fn check_no_body(headers: &HeaderMap) -> Result<(), Refusal> {
     let is_zero = |length: &http::HeaderValue| length == "0";
     if headers.contains_key(TRANSFER_ENCODING) || !headers.get_all(CONTENT_LENGTH).iter().all(is_zero) {
-        return Err(Refusal::MalformedRequest("it is a CONNECT with a body"));
+        return Err(Refusal::MalformedRequest("a CONNECT request must not have a body"));
     }
     Ok(())
 }
 
-/// `host:port`, both there (RFC 9110, section 9.3.6). What `Host` says besides does not count, but there is one.
+/// Reads `host:port`, where both are required (RFC 9110, section 9.3.6). The value of `Host` is ignored, but there must be
+/// one.
 fn parse_authority(head: &Parts) -> Result<(&str, u16), Refusal> {
-    const NOT_HOST_PORT: Refusal = Refusal::MalformedRequest("its target is not host:port");
+    const NOT_HOST_PORT: Refusal = Refusal::MalformedRequest("the CONNECT target must be host:port");
     let hosts = head.headers.get_all(HOST).iter().count();
     if hosts > 1 || (hosts == 0 && head.version == Version::HTTP_11) {
-        return Err(Refusal::MalformedRequest("it does not have one Host"));
+        return Err(Refusal::MalformedRequest(
+            "the request must have exactly one Host header",
+        ));
     }
     let authority = head.uri.authority().ok_or(NOT_HOST_PORT)?;
     if head.uri.scheme().is_some() || authority.as_str().contains('@') {
@@ -145,7 +150,7 @@ mod tests {
     #[test]
     fn a_target_is_a_host_and_a_port_and_there_is_one_host_field() {
         let host = ("host", "elsewhere");
-        for (target_, version, fields, fits) in [
+        for (target, version, fields, is_valid) in [
             ("graph.facebook.com:443", Version::HTTP_11, &[host][..], true),
             ("[::1]:8443", Version::HTTP_11, &[host], true),
             ("graph.facebook.com:443", Version::HTTP_10, &[], true),
@@ -156,14 +161,18 @@ mod tests {
             ("https://graph.facebook.com:443/", Version::HTTP_11, &[host], false),
             ("/", Version::HTTP_11, &[host], false),
         ] {
-            let head = connect_request(target_, version, fields);
-            assert_eq!(parse_authority(&head).is_ok(), fits, "{target_} {version:?} {fields:?}");
+            let head = connect_request(target, version, fields);
+            assert_eq!(
+                parse_authority(&head).is_ok(),
+                is_valid,
+                "{target} {version:?} {fields:?}"
+            );
         }
     }
 
     #[test]
-    fn a_body_is_one_that_has_a_length_or_pieces() {
-        for (fields, bare) in [
+    fn a_request_with_a_length_or_chunks_has_a_body() {
+        for (fields, is_bodiless) in [
             (&[][..], true),
             (&[("content-length", "0")], true),
             (&[("content-length", "1")], false),
@@ -171,7 +180,7 @@ mod tests {
             (&[("transfer-encoding", "chunked")], false),
         ] {
             let head = connect_request("a:443", Version::HTTP_11, fields);
-            assert_eq!(check_no_body(&head.headers).is_ok(), bare, "{fields:?}");
+            assert_eq!(check_no_body(&head.headers).is_ok(), is_bodiless, "{fields:?}");
         }
     }
 }

@@ -1,10 +1,10 @@
-//! The way to Graph: pooled connections, in lanes, with every wait bounded.
+//! The connections to Graph: several pools, with every wait bounded.
 //!
 //! # Why
 //!
-//! hyper-util's client opens one HTTP/2 connection per origin and queues past the peer's stream limit. A few
-//! independent clients, taken in turn, are the whole remedy. It repeats a request by itself only if nothing of
-//! it was written; past that we never repeat one either: whether Graph created the post is not known.
+//! hyper-util's client opens one HTTP/2 connection per origin and queues requests past the peer's stream limit. Several
+//! independent clients, used in turn, solve that. hyper-util's client repeats a request on its own only if nothing of it
+//! was written. graphward never repeats one here: whether Graph has created the post is unknown.
 
 use std::error::Error as _;
 use std::io;
@@ -13,16 +13,15 @@ use std::time::Duration;
 
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
-use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::TokioTimer;
 use tokio::time::{Instant, timeout_at};
 
 use super::body::{Body, BodyFailure, UploadProgress};
-use super::refusal::Refusal;
 use crate::net::{ConnectError, Connector, HttpVersion, Tasks};
 use crate::types::error_chain;
 
-/// Connections to the upstream.
+/// The connections to the upstream.
 #[derive(Debug)]
 pub struct Upstream {
     pools: Box<[Client<Connector, Body>]>,
@@ -30,19 +29,59 @@ pub struct Upstream {
     head_timeout: Duration,
 }
 
-/// How the upstream is spoken to.
+/// How graphward connects to the upstream.
 #[derive(Clone, Debug)]
 pub struct UpstreamSettings {
-    /// Which versions of HTTP.
+    /// The versions of HTTP.
     pub http: HttpVersion,
-    /// Independent connection pools, at least one.
+    /// The number of independent connection pools, at least one.
     pub connections: usize,
-    /// The longest wait from the end of a request's body to the answer's head.
+    /// The longest wait from the end of the request body to the head of the response.
     pub head_timeout: Duration,
 }
 
+/// Why the upstream sent no response.
+#[derive(Debug, Eq, PartialEq)]
+pub(crate) enum UpstreamError {
+    /// There is no connection to this host.
+    Connect(String, ConnectFailure),
+    /// The connection ended before anything of the request was written.
+    NotWritten,
+    /// The upstream refused the stream (REFUSED_STREAM).
+    StreamRefused,
+    /// The request body ended early.
+    RequestBody(BodyFailure),
+    /// The head of the response did not arrive in time.
+    HeadTimeout,
+    /// The connection ended, or the response was not HTTP.
+    Terminated,
+}
+
+/// Why there is no connection, as RFC 9209 distinguishes it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum ConnectFailure {
+    Unreachable,
+    TimedOut,
+    UntrustedCertificate,
+    TlsAlert,
+    TlsProtocol,
+}
+
+/// What became of a request that got no response.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Fate {
+    /// Nothing of it was sent.
+    NotSent,
+    /// The upstream stated that it did not process the request.
+    NotProcessed,
+    /// The upstream may have processed it.
+    Unknown,
+}
+
+// === impl Upstream ===
+
 impl Upstream {
-    /// Makes the lanes; connections are made when they are needed.
+    /// Creates the pools; connections are opened when they are needed.
     #[must_use]
     pub fn new(connector: &Connector, settings: UpstreamSettings, tasks: &Tasks) -> Self {
         let mut builder = Client::builder(tasks.clone());
@@ -54,7 +93,7 @@ impl Upstream {
             .http2_keep_alive_interval(Duration::from_secs(20))
             .http2_keep_alive_timeout(Duration::from_secs(10))
             .http2_keep_alive_while_idle(true)
-            // A 100 MB upload over a long line wants more than HTTP/2's 64 KiB in flight.
+            // A 100 MB upload over a long distance needs more than HTTP/2's 64 KiB in flight.
             .http2_initial_stream_window_size(1024 * 1024)
             .http2_initial_connection_window_size(4 * 1024 * 1024)
             // Graph sends `Proxy-Status` values of several KB, and repeats them.
@@ -70,15 +109,15 @@ impl Upstream {
         }
     }
 
-    /// Sends a request and waits for the head of its answer.
+    /// Sends a request, once, and waits for the head of the response.
     ///
     /// # Errors
     ///
-    /// A [`Refusal`] that says whose fault it was. It is never sent again from here.
-    pub(crate) async fn send(&self, request: Request<Body>) -> Result<Response<Incoming>, Refusal> {
+    /// [`UpstreamError`], whose [`fate`](UpstreamError::fate) says whether the upstream may have processed the request.
+    pub(crate) async fn send(&self, request: Request<Body>) -> Result<Response<Incoming>, UpstreamError> {
         let index = self.next_pool.fetch_add(1, Ordering::Relaxed) % self.pools.len();
         let Some(pool) = self.pools.get(index) else {
-            return Err(Refusal::ConnectionTerminated);
+            return Err(UpstreamError::NotWritten);
         };
         let (head, body) = request.into_parts();
         let (body, progress) = body.track_upload();
@@ -88,80 +127,112 @@ impl Upstream {
             .await?;
         let response = result.map_err(|error| {
             let body_failure = progress.as_ref().and_then(UploadProgress::failure);
-            let host = authority.map_or_else(String::new, |to| to.host().to_owned());
-            map_client_error(&error, body_failure, host)
+            let host = authority.as_ref().map_or("", |authority| authority.host());
+            let failure = UpstreamError::from_client(&error, body_failure, host);
+            tracing::debug!(
+                error = error_chain(&error),
+                fate = failure.fate().label(),
+                "upstream attempt failed"
+            );
+            failure
         })?;
-        // 101 would hand the connection over to a protocol that nobody asked for (RFC 9110, section 15.2.2).
+        // 101 would switch to a protocol that the app did not request (RFC 9110, section 15.2.2).
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            Err(Refusal::ConnectionTerminated)
+            Err(UpstreamError::Terminated)
         } else {
             Ok(response)
         }
     }
 
-    /// Waits for `answer` for as long as bytes of the request still move, or are the app's to send, and then for
-    /// the head timeout. A slow app is no slow Graph: its idle timeout is the body's own.
+    /// Waits while bytes of the request are still moving, or the app still has to send some, and then for the head
+    /// timeout. A slow app is not a slow Graph: the body has an idle timeout of its own.
     async fn with_head_timeout<F: Future>(
         &self,
         response: F,
         progress: Option<&UploadProgress>,
-    ) -> Result<F::Output, Refusal> {
+    ) -> Result<F::Output, UpstreamError> {
         let mut response = std::pin::pin!(response);
         let mut deadline = Instant::now() + self.head_timeout;
         loop {
-            if let Ok(answer) = timeout_at(deadline, response.as_mut()).await {
-                return Ok(answer);
+            if let Ok(response) = timeout_at(deadline, response.as_mut()).await {
+                return Ok(response);
             }
-            match progress.map(|sent| sent.last_progress() + self.head_timeout) {
+            match progress.map(|progress| progress.last_progress() + self.head_timeout) {
                 Some(later_deadline) if later_deadline > deadline => deadline = later_deadline,
-                Some(_) | None => return Err(Refusal::ResponseTimeout),
+                Some(_) | None => return Err(UpstreamError::HeadTimeout),
             }
         }
     }
 }
 
-/// Whose fault a failed sending was.
-fn map_client_error(
-    error: &hyper_util::client::legacy::Error,
-    body_failure: Option<BodyFailure>,
-    host: String,
-) -> Refusal {
-    tracing::debug!(error = error_chain(error), "an attempt failed");
-    match body_failure {
-        // The app's fault, not Graph's: it must not count against the upstream.
-        Some(BodyFailure::Interrupted) => return Refusal::BodyInterrupted,
-        Some(BodyFailure::IdleTimeout) => return Refusal::BodyTimeout,
-        Some(BodyFailure::Spool) => return Refusal::ConnectionTerminated,
-        Some(BodyFailure::ScrubFailed(error)) => return error.into(),
-        None => {}
-    }
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        if let Some(error) = error.downcast_ref::<ConnectError>() {
-            return match error {
-                ConnectError::NotHttps => Refusal::TlsProtocol(host),
-                ConnectError::Tls { source, .. } => map_tls_error(source, host),
-                ConnectError::Unreachable { .. } => Refusal::ConnectFailed(host),
-                ConnectError::TimedOut { .. } => Refusal::ConnectTimeout(host),
-            };
+// === impl UpstreamError ===
+
+impl UpstreamError {
+    /// Whether the upstream may have processed the request.
+    pub(crate) const fn fate(&self) -> Fate {
+        match self {
+            Self::Connect(..) | Self::NotWritten => Fate::NotSent,
+            Self::StreamRefused => Fate::NotProcessed,
+            Self::RequestBody(_) | Self::HeadTimeout | Self::Terminated => Fate::Unknown,
         }
-        cause = error.source();
     }
-    if error.is_connect() {
-        Refusal::ConnectFailed(host)
-    } else {
-        Refusal::ConnectionTerminated
+
+    fn from_client(error: &ClientError, body_failure: Option<BodyFailure>, host: &str) -> Self {
+        if let Some(failure) = body_failure {
+            return Self::RequestBody(failure);
+        }
+        let mut source = error.source();
+        while let Some(cause) = source {
+            if let Some(error) = cause.downcast_ref::<ConnectError>() {
+                let failure = match error {
+                    ConnectError::NotHttps => ConnectFailure::TlsProtocol,
+                    ConnectError::Tls { source, .. } => ConnectFailure::from_tls(source),
+                    ConnectError::Unreachable { .. } => ConnectFailure::Unreachable,
+                    ConnectError::TimedOut { .. } => ConnectFailure::TimedOut,
+                };
+                return Self::Connect(host.to_owned(), failure);
+            }
+            if cause.downcast_ref().is_some_and(hyper::Error::is_canceled) {
+                return Self::NotWritten;
+            }
+            if cause.downcast_ref().is_some_and(is_refused_stream) {
+                return Self::StreamRefused;
+            }
+            source = cause.source();
+        }
+        if error.is_connect() {
+            Self::Connect(host.to_owned(), ConnectFailure::Unreachable)
+        } else {
+            Self::Terminated
+        }
     }
 }
 
-/// What went wrong in a handshake, as RFC 9209 tells it apart.
-fn map_tls_error(error: &io::Error, host: String) -> Refusal {
-    let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
-    if let Some(rustls::Error::InvalidCertificate(_)) = cause {
-        Refusal::UntrustedCertificate(host)
-    } else if let Some(rustls::Error::AlertReceived(_)) = cause {
-        Refusal::TlsAlert(host)
-    } else {
-        Refusal::TlsProtocol(host)
+fn is_refused_stream(error: &h2::Error) -> bool {
+    error.is_remote() && error.reason() == Some(h2::Reason::REFUSED_STREAM)
+}
+
+// === impl ConnectFailure ===
+
+impl ConnectFailure {
+    fn from_tls(error: &io::Error) -> Self {
+        match error.get_ref().and_then(|cause| cause.downcast_ref()) {
+            Some(rustls::Error::InvalidCertificate(_)) => Self::UntrustedCertificate,
+            Some(rustls::Error::AlertReceived(_)) => Self::TlsAlert,
+            _ => Self::TlsProtocol,
+        }
+    }
+}
+
+// === impl Fate ===
+
+impl Fate {
+    /// The label for logs.
+    pub(crate) const fn label(self) -> &'static str {
+        match self {
+            Self::NotSent => "not_sent",
+            Self::NotProcessed => "not_processed",
+            Self::Unknown => "unknown",
+        }
     }
 }

@@ -1,21 +1,21 @@
-//! What an answer tells of Graph's rate limits, made seen.
+//! Records Graph's rate limits, as the headers of a response report them.
 
 use http::HeaderMap;
 
 use crate::graph::usage;
 use crate::telemetry::metrics::UsageMetrics;
 
-/// Reads an answer's head, unless it tells what the last one told.
+/// Reads the usage headers of a response, unless they repeat the previous ones.
 pub(crate) fn record_usage(headers: &HeaderMap, metrics: &UsageMetrics) {
     metrics.update_if_changed(
         || usage::usage_headers(headers),
         |metrics| {
             let usage = usage::parse(headers);
             for (kind, percent) in usage.percents() {
-                metrics.set_percent(kind.label(), percent);
+                metrics.set_used_ratio(kind.label(), percent / 100.0);
             }
             if let Some(minutes) = usage.regain_minutes() {
-                metrics.set_regain_minutes(minutes);
+                metrics.set_regain_access_seconds(minutes * 60.0);
             }
         },
     );
@@ -37,9 +37,9 @@ mod tests {
     }
 
     #[test]
-    fn gauges_show_what_was_told_last_and_no_id() {
+    fn gauges_show_the_last_reported_usage_and_no_id() {
         let all = Metrics::new();
-        let metrics = all.path(&TenantId::default()).usage;
+        let metrics = all.request_metrics(&TenantId::default()).usage;
         let business = |calls: u32| {
             let value = format!(
                 r#"{{"114023108121234":[{{"type":"whatsapp","call_count":{calls},"estimated_time_to_regain_access":9}}]}}"#
@@ -47,27 +47,29 @@ mod tests {
             usage_headers("x-business-use-case-usage", &value)
         };
         record_usage(&HeaderMap::new(), &metrics);
-        assert!(!all.text().contains("kind="), "{}", all.text());
+        assert!(!all.encode().contains("kind="), "{}", all.encode());
         for calls in [91, 91, 40] {
             record_usage(&business(calls), &metrics);
             record_usage(&HeaderMap::new(), &metrics);
-            let text = all.text();
-            let percent =
-                format!("graphward_graph_usage_percent{{tenant=\"default\",kind=\"business_calls\"}} {calls}.0\n");
-            assert!(text.contains(&percent), "{text}");
-            assert!(text.contains("graphward_regain_access_minutes{tenant=\"default\"} 9.0\n"));
+            let text = all.encode();
+            let ratio = f64::from(calls) / 100.0;
+            let line = format!(
+                "graphward_graph_rate_limit_usage_ratio{{tenant=\"default\",kind=\"business_calls\"}} {ratio}\n"
+            );
+            assert!(text.contains(&line), "{text}");
+            assert!(text.contains("graphward_graph_rate_limit_regain_access_seconds{tenant=\"default\"} 540.0\n"));
             assert!(!text.contains("114023108121234"));
         }
-        // Another header with the same words tells something else.
-        let words = r#"{"call_count":7}"#;
-        record_usage(&usage_headers("x-app-usage", words), &metrics);
-        record_usage(&usage_headers("x-page-usage", words), &metrics);
-        assert!(all.text().contains("kind=\"page_calls\"} 7.0\n"));
+        // Another header with the same value has another meaning.
+        let value = r#"{"call_count":7}"#;
+        record_usage(&usage_headers("x-app-usage", value), &metrics);
+        record_usage(&usage_headers("x-page-usage", value), &metrics);
+        assert!(all.encode().contains("kind=\"page_calls\"} 0.07\n"));
     }
 
     #[test]
-    fn what_was_told_before_is_not_read_again() {
-        let metrics = Metrics::new().path(&TenantId::default()).usage;
+    fn repeated_usage_headers_are_not_parsed_again() {
+        let metrics = Metrics::new().request_metrics(&TenantId::default()).usage;
         let headers = usage_headers("x-app-usage", r#"{"call_count":7}"#);
         let mut read = 0;
         for _ in 0..3 {

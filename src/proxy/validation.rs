@@ -1,10 +1,10 @@
-//! What is refused before anything is done.
+//! Rejects invalid requests before anything is done with them.
 //!
 //! # Why
 //!
-//! hyper parses, but takes much that a proxy with a credential must not: no `Host` or two of them, one with
-//! userinfo, `chunked, chunked`, an authority where a path should be. Being "only a sidecar on loopback" excuses
-//! nothing: the caller may be a web page that resolved its own name to 127.0.0.1.
+//! hyper accepts much that a proxy with a credential must not: no `Host` or two of them, one with user info,
+//! `chunked, chunked`, an authority instead of a path. A sidecar on loopback is no exception: the client may be a web page
+//! whose own name resolves to 127.0.0.1.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -14,7 +14,7 @@ use http::{HeaderMap, Method, Version};
 
 use super::refusal::Refusal;
 
-/// Host names that a request may carry.
+/// The hosts that a request may name.
 #[derive(Clone, Debug)]
 pub struct AllowedHosts {
     names: Vec<String>,
@@ -22,22 +22,22 @@ pub struct AllowedHosts {
     listens_on_all: bool,
 }
 
-/// The largest head that is taken, in bytes of its fields; a `Proxy-Status` of Graph's has a tenth of that.
+/// The largest head that is accepted, in bytes of its headers; a `Proxy-Status` of Graph has a tenth of that.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 
-/// Checks what can be said of a head alone.
+/// Checks the head of a request.
 ///
 /// # Errors
 ///
-/// The [`Refusal`] that says what is wrong; nothing of the request goes anywhere then.
+/// The [`Refusal`] that says what is wrong.
 pub(crate) fn validate(head: &Parts, hosts: &AllowedHosts) -> Result<(), Refusal> {
     if head.method == Method::CONNECT {
         return Err(Refusal::MethodNotAllowed(
-            "CONNECT here: tunnels need listen.tls and HTTP/1.1, and none leads through another",
+            "CONNECT on this connection: tunnels require listen.tls and HTTP/1.1, and cannot be nested",
         ));
     }
     if head.method == Method::TRACE {
-        return Err(Refusal::MethodNotAllowed("TRACE, which would echo credentials"));
+        return Err(Refusal::MethodNotAllowed("TRACE (it would echo credentials)"));
     }
     let size = |(name, value): (&http::HeaderName, &http::HeaderValue)| name.as_str().len() + value.len();
     if head.headers.iter().map(size).sum::<usize>() > MAX_HEAD_BYTES {
@@ -49,81 +49,72 @@ pub(crate) fn validate(head: &Parts, hosts: &AllowedHosts) -> Result<(), Refusal
     check_origin(&head.headers, hosts)
 }
 
-/// A chunked body is framed by `chunked`, once; hyper would take it twice.
+/// Requires that `chunked` is the only transfer coding; hyper would accept it twice.
 fn check_framing(headers: &HeaderMap) -> Result<(), Refusal> {
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     match (codings.next(), codings.next()) {
         (None, _) => Ok(()),
         (Some(only), None) if only.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
-        (Some(_), _) => Err(Refusal::MalformedRequest("its Transfer-Encoding is not `chunked`")),
+        (Some(_), _) => Err(Refusal::MalformedRequest(
+            "the only supported Transfer-Encoding is `chunked`",
+        )),
     }
 }
 
-/// Origin-form or absolute-form, http or https; nothing else has a path that Graph could serve.
+/// Requires origin-form or absolute-form, http or https: no other form has a path that Graph could serve.
 fn check_target(head: &Parts) -> Result<(), Refusal> {
     if !matches!(head.uri.scheme_str(), None | Some("http" | "https")) {
         return Err(Refusal::MalformedRequest(
-            "the scheme of its target is neither http nor https",
+            "the scheme of the request target must be http or https",
         ));
     }
     match head.uri.path_and_query().map(|target| target.path().as_bytes().first()) {
         Some(Some(b'/')) => Ok(()),
         Some(_) if is_asterisk_form(head) => Ok(()),
-        Some(_) | None => Err(Refusal::MalformedRequest("its target is not a path")),
+        Some(_) | None => Err(Refusal::MalformedRequest("the request target must be a path")),
     }
 }
 
-/// `OPTIONS *` asks about the server as a whole (RFC 9112, section 3.2.4): about us, not about Graph.
+/// `OPTIONS *` is about the server as a whole (RFC 9112, section 3.2.4): about graphward, not about Graph.
 pub(crate) fn is_asterisk_form(head: &Parts) -> bool {
     head.method == Method::OPTIONS && head.uri.path() == "*" && head.uri.query().is_none()
 }
 
-/// One host, well-formed, of ours; and where a request names two, the same.
+/// Requires one well-formed, allowed host; if the request names two, they must be equal.
 fn check_host(head: &Parts, hosts: &AllowedHosts) -> Result<(), Refusal> {
+    const NOT_HOST_PORT: Refusal = Refusal::MalformedRequest("the Host header is not host[:port]");
+    const NO_AUTHORITY: Refusal = Refusal::MalformedRequest("the authority of the request target is not host[:port]");
     let mut fields = head.headers.get_all(HOST).iter();
     let (host_header, None) = (fields.next(), fields.next()) else {
-        return Err(Refusal::MalformedRequest("it has more than one Host"));
+        return Err(Refusal::MalformedRequest("the request has more than one Host header"));
     };
-    let host_header = match host_header.map(|value| value.to_str().ok().and_then(parse_host_port)) {
-        Some(None) => {
-            return Err(Refusal::MalformedRequest(
-                "its Host is not a host name with an optional port",
-            ));
-        }
-        Some(Some(named)) => Some(named),
-        None => None,
-    };
-    let target = match head
-        .uri
-        .authority()
-        .map(|authority| parse_host_port(authority.as_str()))
-    {
-        Some(None) => {
-            return Err(Refusal::MalformedRequest("its target's authority is not a host name"));
-        }
-        Some(Some(named)) => Some(named),
-        None => None,
-    };
+    let host_header = host_header
+        .map(|value| value.to_str().ok().and_then(parse_host_port).ok_or(NOT_HOST_PORT))
+        .transpose()?;
+    let target = head.uri.authority();
+    let target = target
+        .map(|authority| parse_host_port(authority.as_str()).ok_or(NO_AUTHORITY))
+        .transpose()?;
     match (target, host_header) {
-        (None, None) if head.version == Version::HTTP_10 => Ok(()),
-        (None, None) => Err(Refusal::MalformedRequest("it has no Host")),
-        (Some((target, port)), Some((field, host_port)))
-            if head.version == Version::HTTP_2 && !(target.eq_ignore_ascii_case(field) && port == host_port) =>
+        (None, None) if head.version != Version::HTTP_10 => {
+            return Err(Refusal::MalformedRequest("the request has no Host header"));
+        }
+        (Some((target, port)), Some((host, host_port)))
+            if head.version == Version::HTTP_2 && !(target.eq_ignore_ascii_case(host) && port == host_port) =>
         {
-            Err(Refusal::MalformedRequest("its Host and its :authority differ"))
+            return Err(Refusal::MalformedRequest("the Host header and :authority differ"));
         }
-        (target, field) => {
-            let is_allowed = target.into_iter().chain(field).all(|(host, _port)| hosts.allows(host));
-            if is_allowed {
-                Ok(())
-            } else {
-                Err(Refusal::HostNotAllowed)
-            }
-        }
+        (_, _) => {}
+    }
+    let mut named = target.into_iter().chain(host_header);
+    if named.all(|(host, _port)| hosts.allows(host)) {
+        Ok(())
+    } else {
+        Err(Refusal::HostNotAllowed)
     }
 }
 
-/// What a checked request calls its host: with the port as it was written, and without.
+/// The host of a checked request: with the port as it was written, and without.
 pub(crate) fn request_host(head: &Parts) -> Option<(&str, &str)> {
     let authority = match head.uri.authority() {
         Some(authority) => authority.as_str(),
@@ -132,7 +123,7 @@ pub(crate) fn request_host(head: &Parts) -> Option<(&str, &str)> {
     parse_host_port(authority).map(|(host, _port)| (authority, host))
 }
 
-/// Host and port of `host[:port]` (RFC 9110, section 7.2); nothing else, above all no user information.
+/// Parses `host[:port]` (RFC 9110, section 7.2) and nothing else, in particular no user info.
 fn parse_host_port(authority: &str) -> Option<(&str, &str)> {
     let (host, port) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((address, rest)) => {
@@ -149,7 +140,7 @@ fn parse_host_port(authority: &str) -> Option<(&str, &str)> {
     is_valid.then_some((host, port))
 }
 
-/// A browser says where a request comes from; a page of another site may not make one.
+/// Rejects requests that a browser sends for a page of another site.
 pub(crate) fn check_origin(headers: &HeaderMap, hosts: &AllowedHosts) -> Result<(), Refusal> {
     let is_cross_site = headers.get_all("sec-fetch-site").iter().any(|site| {
         !site.as_bytes().eq_ignore_ascii_case(b"same-origin") && !site.as_bytes().eq_ignore_ascii_case(b"none")
@@ -170,8 +161,8 @@ pub(crate) fn check_origin(headers: &HeaderMap, hosts: &AllowedHosts) -> Result<
 // === impl AllowedHosts ===
 
 impl AllowedHosts {
-    /// Loopback names, `host_list`, and the addresses that are listened on. Who listens on all addresses is reached
-    /// by any; a name that resolves there still has to be among `host_list`.
+    /// Allows loopback names, `names`, and the addresses that graphward listens on. If it listens on all addresses, every
+    /// address is allowed; a name that resolves to one still has to be among `names`.
     #[must_use]
     pub fn new(names: impl IntoIterator<Item = String>, listen_addresses: &[SocketAddr]) -> Self {
         let names = names.into_iter().map(|name| name.to_ascii_lowercase()).collect();

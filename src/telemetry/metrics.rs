@@ -1,14 +1,14 @@
-//! Metrics: the families, their closed labels, and handles that the path can touch without a look-up.
+//! Metrics: the families, their closed labels, and handles that the data path uses without a look-up.
 //!
 //! # Why
 //!
-//! A label is a tenant's name, which comes from the configuration, or a member of a closed list. Never a path,
-//! an object id, a status outside its class or an error's text: what the other side can choose must not be able
-//! to make series. Handles are resolved once, at start, so that a request touches only atomics.
+//! A label value is a tenant's name, which comes from the configuration, or a value of a closed list. It is never a path,
+//! an object id, a status, or the text of an error: the app and Graph must not be able to create series. Handles are
+//! resolved once, at start, so that a request touches only atomics.
 
 mod alerts;
-mod buckets;
 mod labels;
+mod registrar;
 mod token;
 mod usage;
 
@@ -18,6 +18,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 pub use alerts::AlertMetrics;
@@ -26,12 +27,12 @@ pub use usage::UsageMetrics;
 
 use crate::types::TenantId;
 use alerts::AlertMetricFamilies;
-use buckets::latency_histogram;
 use labels::Labels;
+use registrar::{LatencyFamily, Registrar, latency_family};
 use token::TokenMetricFamilies;
 use usage::UsageMetricFamilies;
 
-/// All families of the process.
+/// All metrics of the process.
 #[derive(Clone, Debug)]
 pub struct Metrics(Arc<Families>);
 
@@ -43,8 +44,8 @@ struct Families {
     attempts: Family<Labels<1>, Counter>,
     client_credentials: Family<Labels<1>, Counter>,
     unsearched_bodies: Family<Labels<1>, Counter>,
-    request_seconds: Family<Labels<0>, Histogram, fn() -> Histogram>,
-    upstream_head_seconds: Family<Labels<1>, Histogram, fn() -> Histogram>,
+    request_seconds: LatencyFamily<0>,
+    response_head_seconds: LatencyFamily<1>,
     inflight: Gauge,
     replay_buffer_bytes: Family<Labels<1>, Gauge>,
     task_panics: Counter,
@@ -53,28 +54,28 @@ struct Families {
     usage: UsageMetricFamilies,
 }
 
-/// One tenant's series of the data path.
+/// A tenant's metrics of the data path.
 #[derive(Clone, Debug)]
 pub struct RequestMetrics {
     tenant: TenantId,
     metrics: Metrics,
-    /// From the request's head to its answer's last byte, in seconds.
+    /// Seconds from the request head to the last byte of the response.
     pub request_seconds: Histogram,
-    /// From the end of sending to the answer's head, in seconds, of the first attempt …
+    /// Seconds from the end of the request to the head of the response, for first attempts.
     pub first_head_seconds: Histogram,
-    /// … and of the second.
+    /// The same for second attempts.
     pub second_head_seconds: Histogram,
-    /// First attempts.
+    /// The number of first attempts.
     pub first_attempts: Counter,
-    /// Second attempts.
+    /// The number of second attempts.
     pub second_attempts: Counter,
-    /// What Graph tells of its rate limits.
+    /// Graph's rate limits.
     pub usage: UsageMetrics,
     delivered_requests: Counter,
     successful_responses: Counter,
 }
 
-/// Where replayable bytes lie.
+/// Where bytes are buffered for a replay.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ReplayStorage {
     /// In memory.
@@ -83,117 +84,128 @@ pub enum ReplayStorage {
     Disk,
 }
 
-const OUTCOME_LABEL: [&str; 1] = ["outcome"];
-const VERDICT_LABEL: [&str; 1] = ["verdict"];
-const ATTEMPT_LABEL: [&str; 1] = ["attempt"];
-const REASON_LABEL: [&str; 1] = ["reason"];
-const LOCATION_LABEL: [&str; 1] = ["place"];
-
 // === impl Metrics ===
 
 impl Metrics {
-    /// Registers every family, under the prefix `graphward_`.
+    /// Registers every family with the prefix `graphward_`.
     #[must_use]
     pub fn new() -> Self {
-        let mut families = Families {
-            registry: Registry::with_prefix("graphward"),
-            requests: Family::default(),
-            responses: Family::default(),
-            attempts: Family::default(),
-            client_credentials: Family::default(),
-            unsearched_bodies: Family::default(),
-            request_seconds: Family::new_with_constructor(latency_histogram),
-            upstream_head_seconds: Family::new_with_constructor(latency_histogram),
-            inflight: Gauge::default(),
-            replay_buffer_bytes: Family::default(),
-            task_panics: Counter::default(),
-            token: TokenMetricFamilies::new(),
-            alerts: AlertMetricFamilies::default(),
-            usage: UsageMetricFamilies::default(),
-        };
-        families.register();
-        families.token.register(&mut families.registry);
-        families.alerts.register(&mut families.registry);
-        families.usage.register(&mut families.registry);
-        Self(Arc::new(families))
+        let mut registry = Registry::with_prefix("graphward");
+        let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "Build information", build);
+        let mut all = Registrar(&mut registry);
+        Self(Arc::new(Families {
+            requests: all.register("requests", "Requests by outcome", Family::default()),
+            responses: all.register(
+                "upstream_responses",
+                "Responses from Graph by verdict",
+                Family::default(),
+            ),
+            attempts: all.register(
+                "upstream_attempts",
+                "Attempts to send a request to Graph: the first, and the second after a rejected token was replaced",
+                Family::default(),
+            ),
+            client_credentials: all.register(
+                "client_credentials_replaced",
+                "Credentials sent by the app that graphward replaced",
+                Family::default(),
+            ),
+            unsearched_bodies: all.register(
+                "unsearched_bodies",
+                "JSON bodies and forms that were forwarded without a search for credentials",
+                Family::default(),
+            ),
+            request_seconds: all.register(
+                "request_duration_seconds",
+                "Time from the request head to the last byte of the response",
+                latency_family(),
+            ),
+            response_head_seconds: all.register(
+                "upstream_response_head_seconds",
+                "Time from sending the request to the head of Graph's response",
+                latency_family(),
+            ),
+            inflight: all.register("inflight_requests", "Requests in flight", Gauge::default()),
+            replay_buffer_bytes: all.register(
+                "replay_buffer_bytes",
+                "Bytes buffered in case a request has to be replayed",
+                Family::default(),
+            ),
+            task_panics: all.register("task_panics", "Tasks that panicked", Counter::default()),
+            token: TokenMetricFamilies::register(&mut all),
+            alerts: AlertMetricFamilies::register(&mut all),
+            usage: UsageMetricFamilies::register(&mut all),
+            registry,
+        }))
     }
 
-    /// The series of a tenant's data path.
+    /// Returns a tenant's metrics of the data path.
     #[must_use]
-    pub fn path(&self, tenant: &TenantId) -> RequestMetrics {
+    pub fn request_metrics(&self, tenant: &TenantId) -> RequestMetrics {
         let all = &self.0;
-        let head = |attempt| {
-            all.upstream_head_seconds
-                .get_or_create(&Labels::new(tenant, ATTEMPT_LABEL, [attempt]))
-                .clone()
+        let head_seconds = |attempt| {
+            let labels = Labels::new(tenant, [("attempt", attempt)]);
+            all.response_head_seconds.get_or_create(&labels).clone()
         };
-        let attempts = |attempt| {
-            all.attempts
-                .get_or_create(&Labels::new(tenant, ATTEMPT_LABEL, [attempt]))
-                .clone()
+        let counter = |family: &Family<Labels<1>, Counter>, label| {
+            let labels = Labels::new(tenant, [label]);
+            family.get_or_create(&labels).clone()
         };
         RequestMetrics {
-            request_seconds: all.request_seconds.get_or_create(&Labels::new(tenant, [], [])).clone(),
-            first_head_seconds: head("first"),
-            second_head_seconds: head("second"),
-            first_attempts: attempts("first"),
-            second_attempts: attempts("second"),
+            request_seconds: all.request_seconds.get_or_create(&Labels::only(tenant)).clone(),
+            first_head_seconds: head_seconds("first"),
+            second_head_seconds: head_seconds("second"),
+            first_attempts: counter(&all.attempts, ("attempt", "first")),
+            second_attempts: counter(&all.attempts, ("attempt", "second")),
             usage: all.usage.for_tenant(tenant),
-            delivered_requests: all
-                .requests
-                .get_or_create(&Labels::new(tenant, OUTCOME_LABEL, ["delivered"]))
-                .clone(),
-            successful_responses: all
-                .responses
-                .get_or_create(&Labels::new(tenant, VERDICT_LABEL, ["success"]))
-                .clone(),
+            delivered_requests: counter(&all.requests, ("outcome", "delivered")),
+            successful_responses: counter(&all.responses, ("verdict", "success")),
             tenant: tenant.clone(),
             metrics: self.clone(),
         }
     }
 
-    /// The series of a tenant's token.
+    /// Returns the metrics of a tenant's token.
     #[must_use]
-    pub fn token(&self, tenant: &TenantId) -> TokenMetrics {
+    pub fn token_metrics(&self, tenant: &TenantId) -> TokenMetrics {
         self.0.token.for_tenant(tenant)
     }
 
-    /// The series of the webhook.
+    /// Returns the metrics of the webhook.
     #[must_use]
     pub fn alert_metrics(&self) -> AlertMetrics {
         self.0.alerts.metrics()
     }
 
-    /// Requests between their head and their answer's last byte.
+    /// The number of requests between their head and the last byte of their response.
     #[must_use]
     pub fn inflight_requests(&self) -> &Gauge {
         &self.0.inflight
     }
 
-    /// Bytes held for a replay that may become necessary.
+    /// The number of bytes that are buffered for a replay.
     #[must_use]
     pub fn replay_buffer_bytes(&self, storage: ReplayStorage) -> Gauge {
         let storage_label = match storage {
             ReplayStorage::Memory => "memory",
             ReplayStorage::Disk => "disk",
         };
-        self.0
-            .replay_buffer_bytes
-            .get_or_create(&Labels::without_tenant(LOCATION_LABEL, [storage_label]))
-            .clone()
+        let labels = Labels::without_tenant([("storage", storage_label)]);
+        self.0.replay_buffer_bytes.get_or_create(&labels).clone()
     }
 
-    /// Says how many tasks have panicked so far.
+    /// Sets the number of tasks that have panicked so far.
     pub fn set_task_panics(&self, total: u64) {
         let known = self.0.task_panics.get();
         self.0.task_panics.inc_by(total.saturating_sub(known));
     }
 
-    /// All series as Prometheus text (OpenMetrics 1.0).
+    /// Encodes all metrics in Prometheus text format (OpenMetrics 1.0).
     #[must_use]
-    pub fn text(&self) -> String {
+    pub fn encode(&self) -> String {
         let mut text = String::new();
-        // Writing to a string cannot fail; were it to, the operator would see the text end early.
+        // Writing to a string cannot fail; if it did, the operator would see an incomplete text.
         match prometheus_client::encoding::text::encode(&mut text, &self.0.registry) {
             Ok(()) | Err(std::fmt::Error) => text,
         }
@@ -206,85 +218,38 @@ impl Default for Metrics {
     }
 }
 
-// === impl Families ===
-
-impl Families {
-    fn register(&mut self) {
-        let all = &mut self.registry;
-        all.register("requests", "Requests by how they ended", self.requests.clone());
-        all.register("answers", "Answers of Graph by what they mean", self.responses.clone());
-        all.register(
-            "attempts",
-            "Sendings towards Graph: first, and second after a healed rejection",
-            self.attempts.clone(),
-        );
-        all.register(
-            "presented_credentials",
-            "Credentials that the app itself sent and that were replaced",
-            self.client_credentials.clone(),
-        );
-        all.register(
-            "unsearched_bodies",
-            "JSON bodies and forms that were forwarded without a search for credentials",
-            self.unsearched_bodies.clone(),
-        );
-        all.register(
-            "request_seconds",
-            "From a request's head to its answer's last byte",
-            self.request_seconds.clone(),
-        );
-        all.register(
-            "upstream_head_seconds",
-            "From sending to the head of Graph's answer",
-            self.upstream_head_seconds.clone(),
-        );
-        all.register("inflight", "Requests under way", self.inflight.clone());
-        all.register(
-            "replay_buffer_bytes",
-            "Bytes held for a replay that may become necessary",
-            self.replay_buffer_bytes.clone(),
-        );
-        all.register("task_panics", "Tasks that panicked", self.task_panics.clone());
-        let build = prometheus_client::metrics::info::Info::new([("version", env!("CARGO_PKG_VERSION"))]);
-        all.register("build", "What runs here", build);
-    }
-}
-
 // === impl RequestMetrics ===
 
 impl RequestMetrics {
-    /// Counts a request by its outcome, a word of a closed list. The commonest costs no look-up.
+    /// Counts a request by its outcome, a value of a closed list. The most common one needs no look-up.
     pub fn count_request(&self, outcome: &'static str) {
         if outcome == "delivered" {
             self.delivered_requests.inc();
         } else {
-            let labels = Labels::new(&self.tenant, OUTCOME_LABEL, [outcome]);
-            self.metrics.0.requests.get_or_create(&labels).inc();
+            self.count(&self.metrics.0.requests, ("outcome", outcome));
         }
     }
 
-    /// Counts an answer by its verdict, a word of a closed list. The commonest costs no look-up.
+    /// Counts a response by its verdict, a value of a closed list. The most common one needs no look-up.
     pub fn count_response(&self, verdict: &'static str) {
         if verdict == "success" {
             self.successful_responses.inc();
         } else {
-            let labels = Labels::new(&self.tenant, VERDICT_LABEL, [verdict]);
-            self.metrics.0.responses.get_or_create(&labels).inc();
+            self.count(&self.metrics.0.responses, ("verdict", verdict));
         }
     }
 
-    /// Counts a body that was forwarded without a search for credentials, by the reason, a word of a closed list.
-    pub fn count_unsearched_body(&self, reason: &'static str) {
-        let labels = Labels::new(&self.tenant, REASON_LABEL, [reason]);
-        self.metrics.0.unsearched_bodies.get_or_create(&labels).inc();
+    /// Counts a credential of the app's that was replaced: in the `header`, the `query` or the `body`.
+    pub fn count_client_credential(&self, location: &'static str) {
+        self.count(&self.metrics.0.client_credentials, ("location", location));
     }
 
-    /// Counts a credential that the app itself sent: in the `header`, the `query` or the `body`.
-    pub fn count_client_credential(&self, location: &'static str) {
-        self.metrics
-            .0
-            .client_credentials
-            .get_or_create(&Labels::new(&self.tenant, LOCATION_LABEL, [location]))
-            .inc();
+    /// Counts a body that was forwarded without a search for credentials; `reason` is a value of a closed list.
+    pub fn count_unsearched_body(&self, reason: &'static str) {
+        self.count(&self.metrics.0.unsearched_bodies, ("reason", reason));
+    }
+
+    fn count(&self, family: &Family<Labels<1>, Counter>, label: (&'static str, &'static str)) {
+        family.get_or_create(&Labels::new(&self.tenant, [label])).inc();
     }
 }

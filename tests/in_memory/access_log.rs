@@ -57,18 +57,18 @@ async fn each_way_to_end_has_a_word_of_its_own() {
         app.get("/me").await;
         for (outcome, times) in [
             ("delivered", 2),
-            ("cut", 1),
-            ("refused_presented", 1),
-            ("refused_slow_body", 1),
-            ("refused_unreachable", 1),
-            ("refused_connect_timeout", 1),
-            ("refused_tls", 1),
-            ("refused_broken", 1),
-            ("refused_head_timeout", 1),
+            ("upstream_aborted", 1),
+            ("refused_client_credential", 1),
+            ("request_body_timeout", 1),
+            ("upstream_connect_failed", 1),
+            ("upstream_connect_timeout", 1),
+            ("upstream_tls_failed", 1),
+            ("upstream_connection_terminated", 1),
+            ("upstream_response_timeout", 1),
             ("unhealed_not_replayable", 1),
-            ("unhealed_no_successor", 1),
+            ("unhealed_no_newer_token", 1),
             ("healed", 1),
-            ("unhealed_again", 1),
+            ("unhealed_rejected_again", 1),
         ] {
             assert_eq!(
                 home.requests_with_outcome(outcome).await,
@@ -91,7 +91,7 @@ async fn an_app_that_is_gone_before_the_answer_is_counted_as_gone() {
         home.graph.enqueue(ScriptedResponse::no_response());
         assert!(timeout(Duration::from_secs(1), home.app.get("/me")).await.is_err());
         sleep(Duration::from_millis(10)).await;
-        assert_eq!(home.requests_with_outcome("app_gone").await, 1);
+        assert_eq!(home.requests_with_outcome("client_disconnected").await, 1);
         home.shutdown().await;
     }
 }
@@ -105,7 +105,7 @@ async fn an_app_that_is_gone_within_the_answer_is_counted_as_gone() {
         let answer = home.app.send(get("/me")).await.unwrap();
         drop(answer);
         sleep(Duration::from_secs(20)).await;
-        assert_eq!(home.requests_with_outcome("app_gone").await, 1, "{way:?}");
+        assert_eq!(home.requests_with_outcome("client_disconnected").await, 1, "{way:?}");
         home.shutdown().await;
     }
 }
@@ -136,7 +136,7 @@ async fn a_record_says_what_happened_and_never_which_object_or_query() {
         ("rejected_generation", 1.into()),
         ("generation", 2.into()),
         ("attempts", 2.into()),
-        ("bytes", 31.into()),
+        ("response_bytes", 31.into()),
     ] {
         let value: serde_json::Value = value;
         assert_eq!(record[field], value, "{field}: {record}");

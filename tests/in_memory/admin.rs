@@ -39,7 +39,7 @@ async fn before_the_first_look_is_done_it_lives_and_has_not_started() {
     for (target, status) in [("/livez", 200), ("/healthz", 200), ("/startupz", 503), ("/readyz", 503)] {
         assert_eq!(home.admin_get(target).await.status, status, "{target}");
     }
-    assert!(home.admin_get("/readyz").await.text().contains("under way"));
+    assert!(home.admin_get("/readyz").await.text().contains("in progress"));
     sleep(Duration::from_secs(2)).await;
     assert_eq!(home.admin_get("/startupz").await.status, 200);
     assert_eq!(home.admin_get("/readyz").await.status, 200);
@@ -63,7 +63,7 @@ async fn whether_a_missing_token_matters_is_configured() {
         let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
         let tenant = &body["tenants"]["default"];
         assert_eq!(tenant["usable"], false);
-        assert_eq!(tenant["reason"], "it has no token: the drop is empty");
+        assert_eq!(tenant["reason"], "no token: the drop is empty");
         assert_eq!(home.admin_get("/startupz").await.status, 200);
         home.graph.accept(FIRST_TOKEN);
         home.drop.publish(FIRST_TOKEN);
@@ -80,7 +80,7 @@ async fn a_rejected_token_is_not_ready_until_there_is_a_newer_one() {
     assert_eq!(home.app.post("x").await.status, 401);
     let answer = home.admin_get("/readyz").await;
     assert_eq!(answer.status, 503);
-    assert!(answer.text().contains("Graph rejected its token"), "{}", answer.text());
+    assert!(answer.text().contains("Graph rejected the token"), "{}", answer.text());
     assert_eq!(home.metric(r#"graphward_token_usable{tenant="default"}"#).await, 0);
     home.graph.accept(SECOND_TOKEN);
     home.drop.publish(SECOND_TOKEN);
@@ -121,23 +121,23 @@ async fn metrics_name_every_family_and_count_what_happened() {
     for line in [
         r#"graphward_requests_total{tenant="default",outcome="delivered"} 1"#,
         r#"graphward_requests_total{tenant="default",outcome="healed"} 1"#,
-        r#"graphward_answers_total{tenant="default",verdict="success"} 2"#,
-        r#"graphward_answers_total{tenant="default",verdict="token_rejected"} 1"#,
-        r#"graphward_attempts_total{tenant="default",attempt="first"} 2"#,
-        r#"graphward_attempts_total{tenant="default",attempt="second"} 1"#,
-        r#"graphward_presented_credentials_total{tenant="default",place="query"} 1"#,
+        r#"graphward_upstream_responses_total{tenant="default",verdict="success"} 2"#,
+        r#"graphward_upstream_responses_total{tenant="default",verdict="token_rejected"} 1"#,
+        r#"graphward_upstream_attempts_total{tenant="default",attempt="first"} 2"#,
+        r#"graphward_upstream_attempts_total{tenant="default",attempt="second"} 1"#,
+        r#"graphward_client_credentials_replaced_total{tenant="default",location="query"} 1"#,
         r#"graphward_build_info{version="0.1.0"} 1"#,
-        r#"graphward_request_seconds_count{tenant="default"} 2"#,
-        r#"graphward_upstream_head_seconds_count{tenant="default",attempt="second"} 1"#,
+        r#"graphward_request_duration_seconds_count{tenant="default"} 2"#,
+        r#"graphward_upstream_response_head_seconds_count{tenant="default",attempt="second"} 1"#,
         r#"graphward_token_attempts_total{tenant="default",operation="check",result="obtained"} 1"#,
         r#"graphward_token_attempts_total{tenant="default",operation="refresh",result="obtained"} 1"#,
-        r#"graphward_token_attempt_seconds_count{tenant="default"} 2"#,
+        r#"graphward_token_attempt_duration_seconds_count{tenant="default"} 2"#,
         r#"graphward_token_generation{tenant="default"} 2"#,
         r#"graphward_token_expiry_timestamp_seconds{tenant="default"} 1759363200.0"#,
         r#"graphward_token_usable{tenant="default"} 1"#,
-        r#"graphward_token_waiters{tenant="default"} 0"#,
-        "graphward_inflight 0",
-        r#"graphward_replay_buffer_bytes{place="memory"} 0"#,
+        r#"graphward_token_waiting_requests{tenant="default"} 0"#,
+        "graphward_inflight_requests 0",
+        r#"graphward_replay_buffer_bytes{storage="memory"} 0"#,
         "graphward_task_panics_total 0",
     ] {
         assert!(text.lines().any(|said| said == line), "{line}\n{text}");

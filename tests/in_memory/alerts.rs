@@ -257,7 +257,7 @@ async fn the_url_shows_nowhere() {
     sleep(MINUTE).await;
     fixture.sender.close().await;
     let shown = format!("{fixture:?}");
-    let shown = format!("{shown} {}", fixture.metrics.text());
+    let shown = format!("{shown} {}", fixture.metrics.encode());
     let (_fixture, webhook) = AlertFixture::new_idle();
     let shown = format!("{shown} {webhook:?}");
     let logged = log.text();

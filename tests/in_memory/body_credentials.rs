@@ -76,7 +76,7 @@ pub(crate) fn post_as(kind: &str, body: TestBody) -> http::Request<TestBody> {
 }
 
 pub(crate) async fn removed_credentials(home: &TestProxy) -> i64 {
-    let series = r#"graphward_presented_credentials_total{tenant="default",place="body"}"#;
+    let series = r#"graphward_client_credentials_replaced_total{tenant="default",location="body"}"#;
     home.metric(series).await
 }
 
@@ -272,7 +272,7 @@ async fn a_body_with_a_token_is_refused_where_that_is_asked_for() {
                 assert_eq!(home.graph.attempts(), 0, "{fill}");
             }
         }
-        assert_eq!(home.requests_with_outcome("refused_presented").await, 9);
+        assert_eq!(home.requests_with_outcome("refused_client_credential").await, 9);
         assert!(home.graph.accepted().is_empty());
         let placeholder = form("null", 100);
         let request = post_as(placeholder.kind, sized(placeholder.sent));

@@ -79,7 +79,7 @@ async fn one_request_a_second_is_sent_and_the_others_get_graphs_last_rejection()
             sleep(Duration::from_millis(1_001)).await;
         }
         assert_eq!(home.requests_with_outcome("unhealed_not_sent").await, 5 * 200 - 4);
-        assert_eq!(home.requests_with_outcome("unhealed_no_successor").await, 5);
+        assert_eq!(home.requests_with_outcome("unhealed_no_newer_token").await, 5);
         assert!(home.graph.accepted().is_empty());
         home.shutdown().await;
     }
@@ -259,7 +259,7 @@ async fn forward_sends_all_of_them_once() {
                 .all(|answer| answer.body == last.body && !is_repeated(answer))
         );
         assert_eq!(home.graph.attempts(), 51);
-        assert_eq!(home.requests_with_outcome("unhealed_no_successor").await, 51);
+        assert_eq!(home.requests_with_outcome("unhealed_no_newer_token").await, 51);
         home.shutdown().await;
     }
 }

@@ -77,7 +77,7 @@ async fn there_is_never_a_third_attempt_and_the_second_rejection_is_delivered_by
         assert_eq!((answer.status, answer.text()), (400, second));
         assert_eq!(answer.header("x-fb-rev"), "7");
         assert_eq!(home.graph.attempts(), 2);
-        assert_eq!(home.requests_with_outcome("unhealed_again").await, 1);
+        assert_eq!(home.requests_with_outcome("unhealed_rejected_again").await, 1);
         assert!(!home.tokens.is_usable(), "the refresher knows of the second");
         home.shutdown().await;
     }
@@ -174,7 +174,7 @@ async fn a_failed_renewal_is_shared_by_all_who_wait() {
         assert_eq!(home.renewer.calls(), 1);
         assert_eq!(home.graph.attempts(), 100);
         assert!(began.elapsed() < Duration::from_millis(100));
-        assert_eq!(home.requests_with_outcome("unhealed_no_successor").await, 100);
+        assert_eq!(home.requests_with_outcome("unhealed_no_newer_token").await, 100);
         home.shutdown().await;
     }
 }

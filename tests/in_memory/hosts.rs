@@ -104,7 +104,7 @@ async fn a_host_outside_the_list_is_refused_and_no_connection_is_made() {
             answer.refused(421, "http_request_denied");
         }
         assert_eq!((home.graph.attempts(), home.graph.connections()), (0, 0));
-        assert_eq!(home.requests_with_outcome("refused_host").await, 16);
+        assert_eq!(home.requests_with_outcome("refused_host_not_allowed").await, 16);
         home.shutdown().await;
     }
 }
@@ -158,7 +158,7 @@ async fn no_token_goes_to_another_familys_host() {
                 assert!(answer.text().contains(host) && !answer.text().contains(token));
             }
             assert_eq!((home.graph.attempts(), home.graph.connections()), (0, 0));
-            assert_eq!(home.requests_with_outcome("refused_family").await, 2);
+            assert_eq!(home.requests_with_outcome("refused_token_family").await, 2);
             for host in fits {
                 let named = with(get("/v21.0/me"), &[("host", host)]);
                 assert_eq!(home.app.fetch(named).await.status, 200, "{token} {host}");

@@ -195,7 +195,7 @@ async fn a_page_that_breaks_off_or_stalls_is_no_answer() {
             let answer = home.app.get(EDGE).await;
             answer.refused(502, "connection_terminated");
         }
-        assert_eq!(home.requests_with_outcome("refused_broken").await, 2);
+        assert_eq!(home.requests_with_outcome("upstream_connection_terminated").await, 2);
         assert_eq!(home.graph.attempts(), 2, "it is not sent again");
         home.shutdown().await;
     }

@@ -231,7 +231,7 @@ async fn assert_proof_error_passed_on(home: &TestProxy, body: &'static str) {
 #[tokio::test(start_paused = true)]
 async fn a_refused_proof_is_delivered_counted_and_explained_once_for_each_token() {
     let set = "set app.secret to the secret of the app";
-    let other = "app.secret is not the secret of the app";
+    let other = "app.secret does not belong to the app";
     for way in PROTOCOL_PAIRS {
         for (house, body, words) in [
             (TestProxyBuilder::new(), MISSING_PROOF_ERROR, set),
@@ -259,7 +259,7 @@ async fn a_refused_proof_is_delivered_counted_and_explained_once_for_each_token(
             assert_eq!(home.app.post("x").await.status, 200);
             assert_proof_error_passed_on(&home, body).await;
             assert_eq!(log.lines_containing("appsecret_proof:").len(), 2);
-            let answers = r#"graphward_answers_total{tenant="default",verdict="proof_rejected"}"#;
+            let answers = r#"graphward_upstream_responses_total{tenant="default",verdict="proof_rejected"}"#;
             assert_eq!(home.metric(answers).await, 4);
             assert!(!log.text().contains(APP_SECRET));
             home.shutdown().await;

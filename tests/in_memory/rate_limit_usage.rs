@@ -1,19 +1,19 @@
-//! What Graph tells of its rate limits reaches the app, and the operator.
+//! Graph's rate-limit usage reaches the app and the metrics.
 
 use crate::support::{PROTOCOL_PAIRS, ScriptedResponse, TestProxyBuilder, error_envelope};
 
 const APP: &str = r#"{"call_count":12,"total_cputime":3,"total_time":4.5}"#;
 const BUSINESS: &str = r#"{"114023108121234":[{"type":"whatsapp","call_count":95,"total_cputime":1,"total_time":2,"estimated_time_to_regain_access":9}],"5":[{"type":"whatsapp","call_count":7,"total_cputime":60,"total_time":1,"estimated_time_to_regain_access":0}]}"#;
 
-fn percent(kind: &str, value: &str) -> String {
-    format!("graphward_graph_usage_percent{{tenant=\"default\",kind=\"{kind}\"}} {value}\n")
+fn usage_line(kind: &str, ratio: &str) -> String {
+    format!("graphward_graph_rate_limit_usage_ratio{{tenant=\"default\",kind=\"{kind}\"}} {ratio}\n")
 }
 
 #[tokio::test(start_paused = true)]
 async fn usage_is_passed_on_and_shown() {
     for way in PROTOCOL_PAIRS {
         let home = TestProxyBuilder::new().with_protocols(way).start().await;
-        assert!(!home.metrics().await.contains("usage_percent{"));
+        assert!(!home.metrics().await.contains("usage_ratio{"));
         home.graph.enqueue(
             ScriptedResponse::json(200, "{}")
                 .with("x-app-usage", APP)
@@ -25,13 +25,13 @@ async fn usage_is_passed_on_and_shown() {
         assert_eq!(answer.header("x-business-use-case-usage"), BUSINESS);
         let metrics = home.metrics().await;
         for line in [
-            percent("app_calls", "12.0"),
-            percent("app_cpu", "3.0"),
-            percent("app_time", "4.5"),
-            percent("business_calls", "95.0"),
-            percent("business_cpu", "60.0"),
-            percent("ad_account", "9.67"),
-            "graphward_regain_access_minutes{tenant=\"default\"} 9.0\n".to_owned(),
+            usage_line("app_calls", "0.12"),
+            usage_line("app_cpu", "0.03"),
+            usage_line("app_time", "0.045"),
+            usage_line("business_calls", "0.95"),
+            usage_line("business_cpu", "0.6"),
+            usage_line("ad_account", "0.0967"),
+            "graphward_graph_rate_limit_regain_access_seconds{tenant=\"default\"} 540.0\n".to_owned(),
         ] {
             assert!(metrics.contains(&line), "{line} in {metrics}");
         }
@@ -44,22 +44,22 @@ async fn usage_is_passed_on_and_shown() {
 async fn the_latest_answer_counts_whatever_became_of_it() {
     for way in PROTOCOL_PAIRS {
         let home = TestProxyBuilder::new().with_protocols(way).start().await;
-        for (reply, calls) in [
-            (ScriptedResponse::json(429, error_envelope(4)), 100),
-            (ScriptedResponse::json(400, error_envelope(100)), 80),
-            (ScriptedResponse::json(500, "oops"), 81),
-            (ScriptedResponse::json(200, "{}"), 2),
+        for (reply, calls, ratio) in [
+            (ScriptedResponse::json(429, error_envelope(4)), 100, "1.0"),
+            (ScriptedResponse::json(400, error_envelope(100)), 80, "0.8"),
+            (ScriptedResponse::json(500, "oops"), 81, "0.81"),
+            (ScriptedResponse::json(200, "{}"), 2, "0.02"),
         ] {
             let told = format!(r#"{{"call_count":{calls}}}"#);
             home.graph.enqueue(reply.with("x-app-usage", &told));
             let answer = home.app.post("x").await;
             assert_eq!(answer.header("x-app-usage"), told);
-            let line = percent("app_calls", &format!("{calls}.0"));
+            let line = usage_line("app_calls", ratio);
             assert!(home.metrics().await.contains(&line), "{line}");
         }
         home.graph.enqueue(ScriptedResponse::json(200, "{}"));
         home.app.post("x").await;
-        let line = percent("app_calls", "2.0");
+        let line = usage_line("app_calls", "0.02");
         assert!(home.metrics().await.contains(&line), "silence says nothing");
         home.shutdown().await;
     }
@@ -74,7 +74,7 @@ async fn a_rejection_that_was_healed_has_told_of_usage_too() {
         home.graph
             .reject_with(ScriptedResponse::expired().with("x-page-usage", page));
         assert_eq!(home.app.post("x").await.header("x-page-usage"), "");
-        let line = percent("page_calls", "33.0");
+        let line = usage_line("page_calls", "0.33");
         assert!(home.metrics().await.contains(&line));
         home.shutdown().await;
     }
@@ -97,7 +97,7 @@ async fn usage_that_is_not_understood_is_passed_on_all_the_same() {
             let answer = home.app.get("/me").await;
             assert_eq!((answer.status, answer.header("x-app-usage")), (200, odd));
         }
-        assert!(!home.metrics().await.contains("usage_percent{"));
+        assert!(!home.metrics().await.contains("usage_ratio{"));
         home.shutdown().await;
     }
 }

@@ -47,7 +47,7 @@ async fn a_token_that_graph_quotes_is_redacted_in_body_and_challenge() {
             home.graph.reject_with(reply);
             assert_redacted(&home.app.post("x").await);
             assert_eq!(home.graph.attempts(), 1);
-            assert_eq!(home.requests_with_outcome("unhealed_no_successor").await, 1);
+            assert_eq!(home.requests_with_outcome("unhealed_no_newer_token").await, 1);
             home.shutdown().await;
         }
     }

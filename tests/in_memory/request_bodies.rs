@@ -255,7 +255,7 @@ async fn a_broken_body_is_refused_and_nothing_of_it_reaches_graph() {
         assert!(answer.contains("graphward; error=http_request_error"), "{answer}");
     }
     assert_eq!(home.graph.attempts(), 0);
-    assert_eq!(home.requests_with_outcome("refused_broken_body").await, 4);
+    assert_eq!(home.requests_with_outcome("request_body_incomplete").await, 4);
     home.shutdown().await;
     let home = TestProxyBuilder::new()
         .with_protocols(Protocols::new(Protocol::Two, Protocol::Two))

@@ -85,8 +85,8 @@ async fn past_the_most_that_may_be_under_way_the_next_is_refused_and_then_taken_
         let crowd = join_all((0..100).map(|_| home.app.get("/me")));
         let one_more = async {
             sleep(Duration::from_secs(1)).await;
-            assert_eq!(home.metric("graphward_inflight").await, 100);
-            let waiters = r#"graphward_token_waiters{tenant="default"}"#;
+            assert_eq!(home.metric("graphward_inflight_requests").await, 100);
+            let waiters = r#"graphward_token_waiting_requests{tenant="default"}"#;
             assert_eq!(home.metric(waiters).await, 100);
             let answer = home.app.get("/me").await;
             answer.refused(503, "connection_limit_reached");
@@ -95,7 +95,7 @@ async fn past_the_most_that_may_be_under_way_the_next_is_refused_and_then_taken_
         let (crowd, ()) = tokio::join!(crowd, one_more);
         assert!(crowd.iter().all(|answer| answer.status == 200));
         assert_eq!(home.app.get("/me").await.status, 200);
-        assert_eq!(home.requests_with_outcome("refused_full").await, 1);
+        assert_eq!(home.requests_with_outcome("refused_overloaded").await, 1);
         home.shutdown().await;
     }
 }

@@ -61,7 +61,7 @@ async fn an_answer_that_stalls_half_way_is_cut() {
             assert!(!answer.complete && answer.body == reply.bytes(), "{answer:?}");
             assert!((60..=66).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
         }
-        assert_eq!(home.requests_with_outcome("cut").await, 2);
+        assert_eq!(home.requests_with_outcome("upstream_aborted").await, 2);
         home.graph
             .enqueue(ScriptedResponse::json(200, "0123456789").chunked(1, Duration::from_secs(59)));
         assert!(home.app.post("x").await.complete, "slow is not stalled");
@@ -97,7 +97,7 @@ async fn without_a_token_a_request_is_refused_and_told_when_to_come_again() {
             assert_eq!(answer.header("retry-after"), "1");
             assert!(began.elapsed() < Duration::from_secs(1));
         }
-        let refused = r#"graphward_token_drops_refused_total{tenant="default",reason="refused"}"#;
+        let refused = r#"graphward_token_files_rejected_total{tenant="default",reason="refused"}"#;
         assert!(home.metric(refused).await >= 1);
         assert_eq!(home.graph.attempts(), 0);
         home.graph.accept(FIRST_TOKEN);

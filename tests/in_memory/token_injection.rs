@@ -36,7 +36,7 @@ async fn the_live_token_takes_the_place_of_what_the_app_sent() {
         let oauth = with(get("/me"), &[("authorization", "OAuth EAAstale")]);
         let seen = forwarded(&home, oauth).await;
         assert_eq!(seen.all("authorization"), [format!("OAuth {FIRST_TOKEN}")]);
-        let presented = r#"graphward_presented_credentials_total{tenant="default",place="header"}"#;
+        let presented = r#"graphward_client_credentials_replaced_total{tenant="default",location="header"}"#;
         assert_eq!(home.metric(presented).await, 6, "words for none are none");
         home.shutdown().await;
     }
@@ -186,7 +186,7 @@ async fn presented_credentials_are_refused_where_that_is_asked_for() {
         assert_eq!(home.app.get("/me").await.status, 200);
         let placeholder = with(get("/me?access_token=null"), &[("authorization", "Bearer null")]);
         assert_eq!(home.app.fetch(placeholder).await.status, 200);
-        assert_eq!(home.requests_with_outcome("refused_presented").await, 2);
+        assert_eq!(home.requests_with_outcome("refused_client_credential").await, 2);
         home.shutdown().await;
     }
 }

@@ -44,7 +44,7 @@ async fn no_token_is_in_any_output_at_the_level_of_trace() {
     // Refused drops, with a token in them.
     for spoilt in ["\"", " two", "\x07", "\nEAAGmore"] {
         let token = graph.sim.issue(None);
-        let refused = "graphward_token_drops_refused_total{";
+        let refused = "graphward_token_files_rejected_total{";
         let before = sidecar.metric(refused).await;
         replace_file(&path, format!("{token}{spoilt}"));
         wait_until("it is refused", async || sidecar.metric(refused).await > before).await;

@@ -111,7 +111,7 @@ async fn a_pipe_or_a_device_is_no_token_file_and_holds_nothing_up() {
         }
         let source = format!("file = {path:?}");
         let mut sidecar = Sidecar::start(place.path(), &settings(&graph, &source, "")).await;
-        let series = "graphward_token_drops_refused_total{tenant=\"default\",reason=\"unreadable\"}";
+        let series = "graphward_token_files_rejected_total{tenant=\"default\",reason=\"unreadable\"}";
         wait_until(kind, async || sidecar.metric(series).await > 0).await;
         let answer = Client::connect(sidecar.proxy).await.text("early").await;
         assert_eq!(answer.status, 503, "{kind}");
@@ -231,7 +231,7 @@ async fn a_refused_drop_leaves_the_token_in_use_and_says_why() {
         (&[b'E'; 80 * 1024], "too_long"),
         (b" \r\n", "empty"),
     ] {
-        let series = format!("graphward_token_drops_refused_total{{tenant=\"default\",reason=\"{reason}\"}}");
+        let series = format!("graphward_token_files_rejected_total{{tenant=\"default\",reason=\"{reason}\"}}");
         let before = sidecar.metric(&series).await;
         replace_file(&path, bytes);
         wait_until(reason, async || sidecar.metric(&series).await > before).await;
@@ -244,7 +244,7 @@ async fn a_refused_drop_leaves_the_token_in_use_and_says_why() {
     replace_file(&path, &good);
     sleep(Duration::from_millis(200)).await;
     drop(fs::File::create(&path).unwrap());
-    let all = "graphward_token_drops_refused_total{";
+    let all = "graphward_token_files_rejected_total{";
     wait_until("it is refused", async || sidecar.metric(all).await > refused).await;
     assert_eq!(client.text("still").await.status, 200);
     assert_eq!(sidecar.metric("graphward_token_generation").await, 1);

@@ -107,7 +107,7 @@ async fn a_webhook_is_told_what_a_person_should_hear() {
     assert!(!said.contains("s3cret") && !told.contains(&token), "{said} {told}");
     let metrics = sidecar.metrics().await;
     assert!(
-        metrics.contains("graphward_token_notices_total{tenant=\"default\",cause=\"rejected\"} 1"),
+        metrics.contains("graphward_token_alerts_total{tenant=\"default\",cause=\"rejected\"} 1"),
         "{metrics}"
     );
 }

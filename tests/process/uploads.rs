@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::support::{Body, Client, Graph, Sidecar, exclusive, fact, replace_file, sample, settings};
 
-const DISK: &str = "graphward_replay_buffer_bytes{place=\"disk\"}";
+const DISK: &str = "graphward_replay_buffer_bytes{storage=\"disk\"}";
 const CHUNK: usize = 64 * 1024;
 const CHUNKS: u64 = 1600;
 

@@ -1,48 +1,40 @@
-//! What became of notices on their way to the webhook.
+//! Alerts by delivery result.
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::registry::Registry;
 
 use super::labels::Labels;
+use super::registrar::Registrar;
 
-/// The families.
-#[derive(Clone, Debug, Default)]
-pub(super) struct AlertMetricFamilies {
-    sent: Family<Labels<1>, Counter>,
-}
+/// The metric family.
+#[derive(Clone, Debug)]
+pub(super) struct AlertMetricFamilies(Family<Labels<1>, Counter>);
 
-/// What became of notices on their way to the webhook: each is counted once.
+/// Alerts by delivery result: each is counted once.
 #[derive(Clone, Debug)]
 pub struct AlertMetrics {
-    /// The webhook took it.
+    /// The webhook accepted the alert.
     pub delivered: Counter,
-    /// The webhook refused it, or failed too often.
+    /// The webhook rejected the alert, or failed too often.
     pub failed: Counter,
-    /// The same was told within the day, or waits to be told.
+    /// The same alert was sent within the day, or is about to be.
     pub suppressed: Counter,
-    /// There was no room for it, or no time before the end.
+    /// The queue was full, or the process ended first.
     pub dropped: Counter,
 }
-
-const RESULT_LABEL: [&str; 1] = ["result"];
 
 // === impl AlertMetricFamilies ===
 
 impl AlertMetricFamilies {
-    pub(super) fn register(&self, all: &mut Registry) {
-        all.register(
-            "alerts_sent",
-            "What became of notices on their way to the webhook",
-            self.sent.clone(),
-        );
+    pub(super) fn register(all: &mut Registrar<'_>) -> Self {
+        Self(all.register("alerts", "Alerts by delivery result", Family::default()))
     }
 
-    /// The series, which begin at 0, so that `increase` sees the first of each.
+    /// Creates the series, which begin at 0, so that `increase` sees the first alert of each.
     pub(super) fn metrics(&self) -> AlertMetrics {
         let counter = |result| {
-            let labels = Labels::without_tenant(RESULT_LABEL, [result]);
-            self.sent.get_or_create(&labels).clone()
+            let labels = Labels::without_tenant([("result", result)]);
+            self.0.get_or_create(&labels).clone()
         };
         AlertMetrics {
             delivered: counter("delivered"),
@@ -60,15 +52,15 @@ mod tests {
     #[test]
     fn the_series_start_at_zero_and_exist_only_with_a_webhook() {
         let metrics = Metrics::new();
-        assert!(!metrics.text().contains("graphward_alerts_sent_total{"));
+        assert!(!metrics.encode().contains("graphward_alerts_total{"));
         let alerts = metrics.alert_metrics();
         alerts.failed.inc();
-        let text = metrics.text();
+        let text = metrics.encode();
         for line in [
-            "graphward_alerts_sent_total{result=\"delivered\"} 0\n",
-            "graphward_alerts_sent_total{result=\"failed\"} 1\n",
-            "graphward_alerts_sent_total{result=\"suppressed\"} 0\n",
-            "graphward_alerts_sent_total{result=\"dropped\"} 0\n",
+            "graphward_alerts_total{result=\"delivered\"} 0\n",
+            "graphward_alerts_total{result=\"failed\"} 1\n",
+            "graphward_alerts_total{result=\"suppressed\"} 0\n",
+            "graphward_alerts_total{result=\"dropped\"} 0\n",
         ] {
             assert!(text.contains(line), "{text}");
         }

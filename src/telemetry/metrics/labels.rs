@@ -1,51 +1,44 @@
-//! Labels: a tenant's name and words of closed lists.
+//! The labels of metrics: a tenant's name and values of closed lists.
 
-use std::fmt::Write as _;
-
-use prometheus_client::encoding::{EncodeLabelSet, LabelSetEncoder};
+use prometheus_client::encoding::{EncodeLabel as _, EncodeLabelSet, LabelSetEncoder};
 
 use crate::types::TenantId;
 
-/// A tenant's name, or none for what is the process's, and words of closed lists.
+/// A tenant's name, absent from the metrics of the whole process, and label pairs with values of closed lists.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(super) struct Labels<const N: usize> {
     tenant: Option<TenantId>,
-    values: [&'static str; N],
-    keys: [&'static str; N],
+    pairs: [(&'static str, &'static str); N],
 }
 
 // === impl Labels ===
 
+impl Labels<0> {
+    /// The labels of a tenant that has one such series.
+    pub(super) fn only(tenant: &TenantId) -> Self {
+        Self::new(tenant, [])
+    }
+}
+
 impl<const N: usize> Labels<N> {
-    pub(super) fn new(tenant: &TenantId, keys: [&'static str; N], values: [&'static str; N]) -> Self {
+    pub(super) fn new(tenant: &TenantId, pairs: [(&'static str, &'static str); N]) -> Self {
         Self {
             tenant: Some(tenant.clone()),
-            values,
-            keys,
+            pairs,
         }
     }
 
-    /// Labels of what is the process's own.
-    pub(super) const fn without_tenant(keys: [&'static str; N], values: [&'static str; N]) -> Self {
-        Self {
-            tenant: None,
-            values,
-            keys,
-        }
+    /// The labels of a series of the whole process.
+    pub(super) const fn without_tenant(pairs: [(&'static str, &'static str); N]) -> Self {
+        Self { tenant: None, pairs }
     }
 }
 
 impl<const N: usize> EncodeLabelSet for Labels<N> {
     fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let pairs = self.keys.iter().copied().zip(self.values.iter().copied());
         let tenant = self.tenant.as_ref().map(|tenant| ("tenant", tenant.as_str()));
-        for (name, value_text) in tenant.into_iter().chain(pairs) {
-            let mut label = encoder.encode_label();
-            let mut key = label.encode_label_key()?;
-            key.write_str(name)?;
-            let mut value = key.encode_label_value()?;
-            value.write_str(value_text)?;
-            value.finish()?;
+        for pair in tenant.iter().chain(&self.pairs) {
+            pair.encode(encoder.encode_label())?;
         }
         Ok(())
     }

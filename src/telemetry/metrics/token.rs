@@ -1,21 +1,19 @@
-//! What is known of a tenant's token, and what was done about it.
+//! The metrics of a tenant's token.
 
 use std::sync::atomic::AtomicU64;
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::Registry;
 
-use super::buckets::latency_histogram;
 use super::labels::Labels;
+use super::registrar::{LatencyFamily, Registrar, latency_family};
 use crate::types::TenantId;
 
-/// Moments, in seconds since 1970.
+/// Points in time, in seconds since 1970.
 type TimestampFamily = Family<Labels<0>, Gauge<f64, AtomicU64>>;
 
-/// The families.
+/// The metric families.
 #[derive(Clone, Debug)]
 pub(super) struct TokenMetricFamilies {
     generation: Family<Labels<0>, Gauge>,
@@ -28,125 +26,104 @@ pub(super) struct TokenMetricFamilies {
     alerts: Family<Labels<1>, Counter>,
     usable: Family<Labels<0>, Gauge>,
     attempts: Family<Labels<2>, Counter>,
-    attempt_seconds: Family<Labels<0>, Histogram, fn() -> Histogram>,
+    attempt_seconds: LatencyFamily<0>,
     waiters: Family<Labels<0>, Gauge>,
     rejected_files: Family<Labels<1>, Counter>,
 }
 
-/// One tenant's series of its token's life.
+/// The metrics of one tenant's token.
 #[derive(Clone, Debug)]
 pub struct TokenMetrics {
     tenant: TenantId,
     families: TokenMetricFamilies,
 }
 
-/// How the search for a newer token ended.
+/// How a refresh ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum RefreshOutcome {
-    /// A source showed one.
+    /// A source had a newer token.
     Found,
-    /// A renewer minted one.
+    /// A renewer issued one.
     Renewed,
-    /// All was read, and it is the token we know.
+    /// All sources were read, and have the current token.
     Unchanged,
-    /// It failed, and mends itself.
+    /// The refresh failed, and a retry can succeed.
     Failed,
-    /// It failed, and a person has to act.
+    /// The refresh failed, and an operator has to act.
     ActionRequired,
-    /// A source showed one that was not taken into service.
+    /// A source had a token that did not pass verification.
     RejectedByVerify,
 }
-
-const OUTCOME_LABEL: [&str; 1] = ["outcome"];
-const CAUSE_LABEL: [&str; 1] = ["cause"];
-const REASON_LABEL: [&str; 1] = ["reason"];
-const OPERATION_LABELS: [&str; 2] = ["operation", "result"];
 
 // === impl TokenMetricFamilies ===
 
 impl TokenMetricFamilies {
-    pub(super) fn new() -> Self {
+    pub(super) fn register(all: &mut Registrar<'_>) -> Self {
         Self {
-            generation: Family::default(),
-            expires_at: Family::default(),
-            data_access_expires_at: Family::default(),
-            missing_scopes: Family::default(),
-            inspected_at: Family::default(),
-            renewal_due_at: Family::default(),
-            refreshes: Family::default(),
-            alerts: Family::default(),
-            usable: Family::default(),
-            attempts: Family::default(),
-            attempt_seconds: Family::new_with_constructor(latency_histogram),
-            waiters: Family::default(),
-            rejected_files: Family::default(),
+            generation: all.register(
+                "token_generation",
+                "Generation number of the current token",
+                Family::default(),
+            ),
+            expires_at: all.register(
+                "token_expiry_timestamp_seconds",
+                "Expiry of the current token; absent if unknown or never",
+                Family::default(),
+            ),
+            data_access_expires_at: all.register(
+                "token_data_access_expiry_timestamp_seconds",
+                "Expiry of the current token's data access; absent if unknown or never",
+                Family::default(),
+            ),
+            missing_scopes: all.register(
+                "token_missing_scopes",
+                "Number of permissions required by WhatsApp that the current token lacks; absent if unknown",
+                Family::default(),
+            ),
+            inspected_at: all.register(
+                "token_last_inspected_timestamp_seconds",
+                "Time of the last successful debug_token inspection; absent if there was none",
+                Family::default(),
+            ),
+            renewal_due_at: all.register(
+                "token_renewal_due_timestamp_seconds",
+                "Time at which the token is due for renewal; absent if no renewal is scheduled",
+                Family::default(),
+            ),
+            refreshes: all.register("token_refreshes", "Token refreshes by outcome", Family::default()),
+            alerts: all.register("token_alerts", "Alerts raised about the token", Family::default()),
+            usable: all.register(
+                "token_usable",
+                "1 if graphward has a token that Graph has not rejected, otherwise 0",
+                Family::default(),
+            ),
+            attempts: all.register(
+                "token_attempts",
+                "Attempts to obtain a token by operation and result",
+                Family::default(),
+            ),
+            attempt_seconds: all.register(
+                "token_attempt_duration_seconds",
+                "Duration of attempts to obtain a token",
+                latency_family(),
+            ),
+            waiters: all.register(
+                "token_waiting_requests",
+                "Requests waiting for a token",
+                Family::default(),
+            ),
+            rejected_files: all.register(
+                "token_files_rejected",
+                "Dropped token files that were rejected, by reason",
+                Family::default(),
+            ),
         }
     }
 
-    pub(super) fn register(&self, all: &mut Registry) {
-        all.register(
-            "token_generation",
-            "The how-manyeth credential is in use",
-            self.generation.clone(),
-        );
-        all.register(
-            "token_expiry_timestamp_seconds",
-            "When the token in use ends; absent if unknown or never",
-            self.expires_at.clone(),
-        );
-        all.register(
-            "token_data_access_expiry_timestamp_seconds",
-            "When its access to data ends; absent if unknown or never",
-            self.data_access_expires_at.clone(),
-        );
-        all.register(
-            "token_scopes_missing",
-            "How many of the permissions that WhatsApp needs it lacks; absent if unknown",
-            self.missing_scopes.clone(),
-        );
-        all.register(
-            "token_inspected_timestamp_seconds",
-            "When Graph last said what it is worth; absent if it never did",
-            self.inspected_at.clone(),
-        );
-        all.register(
-            "token_renewal_due_timestamp_seconds",
-            "When a newer one is due, to be found or minted; absent if none is awaited",
-            self.renewal_due_at.clone(),
-        );
-        all.register(
-            "token_refreshes",
-            "Ends of the search for a newer token",
-            self.refreshes.clone(),
-        );
-        all.register(
-            "token_notices",
-            "What a person should have heard about it",
-            self.alerts.clone(),
-        );
-        all.register(
-            "token_usable",
-            "1 if there is a token that Graph has not rejected",
-            self.usable.clone(),
-        );
-        all.register("token_attempts", "Attempts to obtain a token", self.attempts.clone());
-        all.register(
-            "token_attempt_seconds",
-            "How long an attempt to obtain a token took",
-            self.attempt_seconds.clone(),
-        );
-        all.register("token_waiters", "Requests that wait for a token", self.waiters.clone());
-        all.register(
-            "token_drops_refused",
-            "Dropped tokens that were refused",
-            self.rejected_files.clone(),
-        );
-    }
-
-    /// A tenant's series. Those of its refreshes begin at 0, so that `increase` sees the first of each.
+    /// Returns a tenant's metrics. Its refreshes begin at 0, so that `increase` sees the first of each outcome.
     pub(super) fn for_tenant(&self, tenant: &TenantId) -> TokenMetrics {
         for refresh in RefreshOutcome::ALL {
-            let labels = Labels::new(tenant, OUTCOME_LABEL, [refresh.label()]);
+            let labels = Labels::new(tenant, [("outcome", refresh.label())]);
             drop(self.refreshes.get_or_create(&labels));
         }
         TokenMetrics {
@@ -159,93 +136,81 @@ impl TokenMetricFamilies {
 // === impl TokenMetrics ===
 
 impl TokenMetrics {
-    /// Counts an attempt: `operation` and `result` are words of closed lists.
+    /// Counts an attempt to obtain a token: `operation` and `result` are values of closed lists.
     pub fn count_attempt(&self, operation: &'static str, result: &'static str, seconds: f64) {
-        let all = &self.families;
-        all.attempts
-            .get_or_create(&Labels::new(&self.tenant, OPERATION_LABELS, [operation, result]))
-            .inc();
-        all.attempt_seconds
-            .get_or_create(&Labels::new(&self.tenant, [], []))
-            .observe(seconds);
+        let labels = Labels::new(&self.tenant, [("operation", operation), ("result", result)]);
+        self.families.attempts.get_or_create(&labels).inc();
+        let durations = &self.families.attempt_seconds;
+        durations.get_or_create(&Labels::only(&self.tenant)).observe(seconds);
     }
 
-    /// Counts a refused drop; `reason` is a word of a closed list.
+    /// Counts a rejected token file; `reason` is a value of a closed list.
     pub fn count_rejected_file(&self, reason: &'static str) {
-        self.families
-            .rejected_files
-            .get_or_create(&Labels::new(&self.tenant, REASON_LABEL, [reason]))
-            .inc();
+        self.count(&self.families.rejected_files, ("reason", reason));
     }
 
-    /// Counts a refresh by its end.
+    /// Counts a refresh by its outcome.
     pub fn count_refresh(&self, outcome: RefreshOutcome) {
-        self.families
-            .refreshes
-            .get_or_create(&Labels::new(&self.tenant, OUTCOME_LABEL, [outcome.label()]))
-            .inc();
+        self.count(&self.families.refreshes, ("outcome", outcome.label()));
     }
 
-    /// Counts a notice; `cause` is a word of a closed list.
+    /// Counts an alert; `cause` is a value of a closed list.
     pub fn count_alert(&self, cause: &'static str) {
-        self.families
-            .alerts
-            .get_or_create(&Labels::new(&self.tenant, CAUSE_LABEL, [cause]))
-            .inc();
+        self.count(&self.families.alerts, ("cause", cause));
     }
 
-    /// Says which credential is in use, and when it ends if that is known (seconds since 1970).
+    /// Sets the current token, and its expiry if that is known (seconds since 1970).
     ///
-    /// What was known of the one before is forgotten: [`Self::set_token_details`] and [`Self::set_inspected_at`] come after this.
+    /// This resets what was known of the previous one: [`Self::set_token_details`] and [`Self::set_inspected_at`] are
+    /// called after this.
     pub fn set_current_token(&self, generation: u64, expiry: Option<f64>) {
         let all = &self.families;
-        let none = Labels::new(&self.tenant, [], []);
-        all.generation
-            .get_or_create(&none)
-            .set(i64::try_from(generation).unwrap_or(i64::MAX));
+        self.set(&all.generation, i64::try_from(generation).unwrap_or(i64::MAX));
         self.set_timestamp(&all.expires_at, expiry);
         self.set_timestamp(&all.data_access_expires_at, None);
         self.set_timestamp(&all.inspected_at, None);
-        all.missing_scopes.remove(&none);
+        all.missing_scopes.remove(&Labels::only(&self.tenant));
     }
 
-    /// Says what is known of the token in use: when it ends, when its access to data ends (seconds since 1970; `None` is
-    /// unknown or never), and how many permissions it lacks.
+    /// Sets what is known of the current token: its expiry and that of its data access (seconds since 1970; `None` is
+    /// unknown or never), and the number of permissions that it lacks.
     pub fn set_token_details(&self, expiry: Option<f64>, data_access_expiry: Option<f64>, missing_scopes: usize) {
         let all = &self.families;
         self.set_timestamp(&all.expires_at, expiry);
         self.set_timestamp(&all.data_access_expires_at, data_access_expiry);
-        all.missing_scopes
-            .get_or_create(&Labels::new(&self.tenant, [], []))
-            .set(i64::try_from(missing_scopes).unwrap_or(i64::MAX));
+        self.set(&all.missing_scopes, i64::try_from(missing_scopes).unwrap_or(i64::MAX));
     }
 
-    /// Says when Graph told what the token in use is worth (seconds since 1970).
+    /// Sets the time at which Graph inspected the current token (seconds since 1970).
     pub fn set_inspected_at(&self, at: f64) {
         self.set_timestamp(&self.families.inspected_at, Some(at));
     }
 
-    /// Says when a newer token is due, to be found or minted (seconds since 1970); `None` if none is awaited.
+    /// Sets the time at which the token is due for renewal (seconds since 1970); `None` if no renewal is scheduled.
     pub fn set_renewal_due(&self, at: Option<f64>) {
         self.set_timestamp(&self.families.renewal_due_at, at);
     }
 
-    fn set_timestamp(&self, family: &TimestampFamily, at: Option<f64>) {
-        let none = Labels::new(&self.tenant, [], []);
-        match at {
-            Some(at) => drop(family.get_or_create(&none).set(at)),
-            None => drop(family.remove(&none)),
-        }
+    /// Sets whether there is a usable token, and the number of requests that wait for one.
+    pub fn set_availability(&self, usable: bool, waiters: usize) {
+        self.set(&self.families.usable, i64::from(usable));
+        self.set(&self.families.waiters, i64::try_from(waiters).unwrap_or(i64::MAX));
     }
 
-    /// Says whether there is a usable token, and how many requests wait for one.
-    pub fn set_availability(&self, usable: bool, waiters: usize) {
-        let all = &self.families;
-        let none = Labels::new(&self.tenant, [], []);
-        all.usable.get_or_create(&none).set(i64::from(usable));
-        all.waiters
-            .get_or_create(&none)
-            .set(i64::try_from(waiters).unwrap_or(i64::MAX));
+    fn count(&self, family: &Family<Labels<1>, Counter>, label: (&'static str, &'static str)) {
+        family.get_or_create(&Labels::new(&self.tenant, [label])).inc();
+    }
+
+    fn set(&self, family: &Family<Labels<0>, Gauge>, value: i64) {
+        family.get_or_create(&Labels::only(&self.tenant)).set(value);
+    }
+
+    fn set_timestamp(&self, family: &TimestampFamily, at: Option<f64>) {
+        let labels = Labels::only(&self.tenant);
+        match at {
+            Some(at) => drop(family.get_or_create(&labels).set(at)),
+            None => drop(family.remove(&labels)),
+        }
     }
 }
 
@@ -261,16 +226,16 @@ impl RefreshOutcome {
         Self::RejectedByVerify,
     ];
 
-    /// The word for metrics and logs.
+    /// The label for metrics and logs.
     #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
             Self::Found => "found",
             Self::Renewed => "renewed",
-            Self::Unchanged => "nothing_new",
+            Self::Unchanged => "unchanged",
             Self::Failed => "failed",
-            Self::ActionRequired => "refused",
-            Self::RejectedByVerify => "quarantined",
+            Self::ActionRequired => "action_required",
+            Self::RejectedByVerify => "rejected_by_verify",
         }
     }
 }

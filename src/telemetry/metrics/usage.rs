@@ -1,25 +1,25 @@
-//! What Graph's answers tell of its rate limits, as gauges.
+//! Graph's rate limits, as its responses report them.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Registry;
 
 use super::labels::Labels;
+use super::registrar::Registrar;
 use crate::types::TenantId;
 
-/// The families.
-#[derive(Clone, Debug, Default)]
+/// The metric families.
+#[derive(Clone, Debug)]
 pub(super) struct UsageMetricFamilies {
-    percent: Family<Labels<1>, Gauge<f64, AtomicU64>>,
-    regain_minutes: Family<Labels<0>, Gauge<f64, AtomicU64>>,
+    used_ratio: Family<Labels<1>, Gauge<f64, AtomicU64>>,
+    regain_access_seconds: Family<Labels<0>, Gauge<f64, AtomicU64>>,
 }
 
-/// One tenant's series of Graph's rate limits: what the answer told that told it last.
+/// A tenant's metrics of Graph's rate limits, as the last response that had them reported them.
 ///
-/// Most answers tell what the one before told. They cost a comparison, and no allocation.
+/// Most responses repeat the previous one. They cost a comparison, and no allocation.
 #[derive(Clone, Debug)]
 pub struct UsageMetrics {
     tenant: TenantId,
@@ -27,22 +27,22 @@ pub struct UsageMetrics {
     last_headers: Arc<Mutex<Vec<u8>>>,
 }
 
-const KIND_LABEL: [&str; 1] = ["kind"];
-
 // === impl UsageMetricFamilies ===
 
 impl UsageMetricFamilies {
-    pub(super) fn register(&self, all: &mut Registry) {
-        all.register(
-            "graph_usage_percent",
-            "How much of a rate limit is used, as Graph told last",
-            self.percent.clone(),
-        );
-        all.register(
-            "regain_access_minutes",
-            "In how many minutes a throttled account has access again, as Graph told last",
-            self.regain_minutes.clone(),
-        );
+    pub(super) fn register(all: &mut Registrar<'_>) -> Self {
+        Self {
+            used_ratio: all.register(
+                "graph_rate_limit_usage_ratio",
+                "Used share of a Graph rate limit, as last reported by Graph (1 = limit reached)",
+                Family::default(),
+            ),
+            regain_access_seconds: all.register(
+                "graph_rate_limit_regain_access_seconds",
+                "Estimated time until a throttled account regains access, as last reported by Graph",
+                Family::default(),
+            ),
+        }
     }
 
     pub(super) fn for_tenant(&self, tenant: &TenantId) -> UsageMetrics {
@@ -57,18 +57,18 @@ impl UsageMetricFamilies {
 // === impl UsageMetrics ===
 
 impl UsageMetrics {
-    /// Calls `update` if these lines of an answer are others than the last time. An answer without any changes nothing.
+    /// Calls `update` if these header lines differ from the last ones. A response without any changes nothing.
     pub fn update_if_changed<'lines, I>(&self, lines: impl Fn() -> I, update: impl FnOnce(&Self))
     where
         I: Iterator<Item = &'lines [u8]>,
     {
-        let mut header_fields = lines().peekable();
-        if header_fields.peek().is_none() {
+        let mut header_lines = lines().peekable();
+        if header_lines.peek().is_none() {
             return;
         }
-        // Held while the gauges are set, so that they show what is remembered.
+        // Held while the gauges are set, so that they match the remembered lines.
         let mut last = self.last_headers.lock().unwrap_or_else(PoisonError::into_inner);
-        let remaining = header_fields.try_fold(last.as_slice(), |known, line| {
+        let remaining = header_lines.try_fold(last.as_slice(), |known, line| {
             known.strip_prefix(line)?.strip_prefix(b"\n")
         });
         if remaining == Some(b"") {
@@ -82,15 +82,15 @@ impl UsageMetrics {
         update(self);
     }
 
-    /// How much of a limit is used; `kind` is a word of a closed list.
-    pub fn set_percent(&self, kind: &'static str, percent: f64) {
-        let labels = Labels::new(&self.tenant, KIND_LABEL, [kind]);
-        self.families.percent.get_or_create(&labels).set(percent);
+    /// Sets the used share of a limit; `kind` is a value of a closed list.
+    pub fn set_used_ratio(&self, kind: &'static str, ratio: f64) {
+        let labels = Labels::new(&self.tenant, [("kind", kind)]);
+        self.families.used_ratio.get_or_create(&labels).set(ratio);
     }
 
-    /// In how many minutes access is regained.
-    pub fn set_regain_minutes(&self, minutes: f64) {
-        let labels = Labels::new(&self.tenant, [], []);
-        self.families.regain_minutes.get_or_create(&labels).set(minutes);
+    /// Sets the time until access is regained.
+    pub fn set_regain_access_seconds(&self, seconds: f64) {
+        let labels = Labels::only(&self.tenant);
+        self.families.regain_access_seconds.get_or_create(&labels).set(seconds);
     }
 }

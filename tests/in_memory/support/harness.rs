@@ -249,7 +249,7 @@ impl TestProxy {
     }
 
     pub(crate) async fn replay_bytes_in(&self, place: &str) -> i64 {
-        let series = format!(r#"graphward_replay_buffer_bytes{{place="{place}"}}"#);
+        let series = format!(r#"graphward_replay_buffer_bytes{{storage="{place}"}}"#);
         self.metric(&series).await
     }
 
@@ -267,9 +267,9 @@ impl TestProxy {
     pub(crate) async fn close(self) -> RunOutcome {
         const IDLE_SERIES: [&str; 4] = [
             "graphward_task_panics_total 0",
-            "graphward_inflight 0",
-            r#"graphward_replay_buffer_bytes{place="memory"} 0"#,
-            r#"graphward_replay_buffer_bytes{place="disk"} 0"#,
+            "graphward_inflight_requests 0",
+            r#"graphward_replay_buffer_bytes{storage="memory"} 0"#,
+            r#"graphward_replay_buffer_bytes{storage="disk"} 0"#,
         ];
         let busy = |metrics: &str| {
             IDLE_SERIES

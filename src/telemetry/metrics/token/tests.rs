@@ -1,10 +1,10 @@
 use super::super::Metrics;
 use super::*;
 
-/// The samples of the families of these names, in the order in which they are shown.
+/// Returns the samples of the families whose names begin like this, in the order of the text.
 #[track_caller]
 fn samples_of(metrics: &Metrics, name: &str) -> Vec<String> {
-    let text = metrics.text();
+    let text = metrics.encode();
     assert!(text.ends_with("# EOF\n"), "{text}");
     let start = format!("graphward_{name}");
     let lines = text.lines().filter(|line| line.starts_with(&start));
@@ -16,16 +16,16 @@ fn shop() -> TenantId {
 }
 
 #[test]
-fn what_is_unknown_or_never_is_absent_and_not_1970() {
+fn an_unknown_time_is_absent_and_not_1970() {
     let metrics = Metrics::new();
-    let token = metrics.token(&shop());
+    let token = metrics.token_metrics(&shop());
     token.set_current_token(1, None);
     token.set_token_details(None, None, 0);
     token.set_renewal_due(None);
     for name in [
         "token_expiry_timestamp_seconds",
         "token_data_access_expiry_timestamp_seconds",
-        "token_inspected_timestamp_seconds",
+        "token_last_inspected_timestamp_seconds",
         "token_renewal_due_timestamp_seconds",
     ] {
         assert_eq!(samples_of(&metrics, name), Vec::<String>::new(), "{name}");
@@ -36,8 +36,8 @@ fn what_is_unknown_or_never_is_absent_and_not_1970() {
     for (name, value) in [
         ("token_expiry_timestamp_seconds", "1764547200.0"),
         ("token_data_access_expiry_timestamp_seconds", "1769904000.5"),
-        ("token_scopes_missing", "2"),
-        ("token_inspected_timestamp_seconds", "1763600000.0"),
+        ("token_missing_scopes", "2"),
+        ("token_last_inspected_timestamp_seconds", "1763600000.0"),
         ("token_renewal_due_timestamp_seconds", "1763683200.0"),
     ] {
         let shown = format!("graphward_{name}{{tenant=\"shop\"}} {value}");
@@ -48,7 +48,7 @@ fn what_is_unknown_or_never_is_absent_and_not_1970() {
     assert_eq!(
         samples_of(&metrics, "token_expiry"),
         Vec::<String>::new(),
-        "a token that never ends took its place"
+        "a token without an expiry replaced it"
     );
     assert_eq!(samples_of(&metrics, "token_renewal_due"), Vec::<String>::new());
 }
@@ -56,7 +56,7 @@ fn what_is_unknown_or_never_is_absent_and_not_1970() {
 #[test]
 fn a_new_token_clears_the_details_of_the_old_one() {
     let metrics = Metrics::new();
-    let token = metrics.token(&shop());
+    let token = metrics.token_metrics(&shop());
     token.set_current_token(1, Some(100.0));
     token.set_token_details(Some(100.0), Some(50.0), 1);
     token.set_inspected_at(10.0);
@@ -65,7 +65,11 @@ fn a_new_token_clears_the_details_of_the_old_one() {
         samples_of(&metrics, "token_expiry"),
         ["graphward_token_expiry_timestamp_seconds{tenant=\"shop\"} 900.0"]
     );
-    for name in ["token_data_access_expiry", "token_scopes_missing", "token_inspected"] {
+    for name in [
+        "token_data_access_expiry",
+        "token_missing_scopes",
+        "token_last_inspected",
+    ] {
         assert_eq!(samples_of(&metrics, name), Vec::<String>::new(), "{name}");
     }
 }
@@ -73,7 +77,7 @@ fn a_new_token_clears_the_details_of_the_old_one() {
 #[test]
 fn each_refresh_is_counted_by_outcome_and_its_series_exists_from_the_start() {
     let metrics = Metrics::new();
-    let token = metrics.token(&shop());
+    let token = metrics.token_metrics(&shop());
     assert_eq!(samples_of(&metrics, "token_refreshes_total").len(), 6);
     for (times, refresh) in RefreshOutcome::ALL.into_iter().enumerate() {
         for _ in 0..=times {
@@ -83,12 +87,12 @@ fn each_refresh_is_counted_by_outcome_and_its_series_exists_from_the_start() {
     let mut shown = samples_of(&metrics, "token_refreshes_total");
     shown.sort_unstable();
     let counts = [
+        ("action_required", 5),
         ("failed", 4),
         ("found", 1),
-        ("nothing_new", 3),
-        ("quarantined", 6),
-        ("refused", 5),
+        ("rejected_by_verify", 6),
         ("renewed", 2),
+        ("unchanged", 3),
     ];
     let expected = counts.map(|(outcome, count)| {
         format!("graphward_token_refreshes_total{{tenant=\"shop\",outcome=\"{outcome}\"}} {count}")
@@ -100,16 +104,16 @@ fn each_refresh_is_counted_by_outcome_and_its_series_exists_from_the_start() {
 fn alerts_are_counted_by_cause_and_tenant() {
     let metrics = Metrics::new();
     let other = TenantId::new("other").unwrap();
-    metrics.token(&shop()).count_alert("expiry");
-    metrics.token(&shop()).count_alert("expiry");
-    metrics.token(&other).count_alert("rejected");
-    let mut shown = samples_of(&metrics, "token_notices_total");
+    metrics.token_metrics(&shop()).count_alert("expiry");
+    metrics.token_metrics(&shop()).count_alert("expiry");
+    metrics.token_metrics(&other).count_alert("rejected");
+    let mut shown = samples_of(&metrics, "token_alerts_total");
     shown.sort_unstable();
     assert_eq!(
         shown,
         [
-            "graphward_token_notices_total{tenant=\"other\",cause=\"rejected\"} 1",
-            "graphward_token_notices_total{tenant=\"shop\",cause=\"expiry\"} 2",
+            "graphward_token_alerts_total{tenant=\"other\",cause=\"rejected\"} 1",
+            "graphward_token_alerts_total{tenant=\"shop\",cause=\"expiry\"} 2",
         ]
     );
 }

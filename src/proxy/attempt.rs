@@ -1,0 +1,85 @@
+//! One attempt: sends the request, classifies the response, and learns from it.
+
+use tokio::time::Instant;
+
+use super::body::{Body, BodyFailure};
+use super::classify::{ClassifiedResponse, classify_response};
+use super::credential;
+use super::outbound::OutboundRequest;
+use super::record::RequestRecord;
+use super::refusal::Refusal;
+use super::tenant::Tenant;
+use super::upstream::{ConnectFailure, UpstreamError};
+use super::usage::record_usage;
+use crate::graph::Verdict;
+use crate::token::Credential;
+
+/// Sends the request once, with this credential.
+///
+/// # Errors
+///
+/// [`Refusal::FamilyMismatch`] if the host does not accept the credential, and the refusals that stand for an
+/// [`UpstreamError`].
+pub(crate) async fn attempt(
+    tenant: &Tenant,
+    outbound: &OutboundRequest,
+    body: Body,
+    credential: Option<&Credential>,
+    record: &mut RequestRecord,
+) -> Result<ClassifiedResponse, Refusal> {
+    if let Some(credential) = credential {
+        outbound.check_family(tenant, credential)?;
+    }
+    let metrics = &tenant.telemetry.metrics;
+    let (attempts_total, head_seconds) = match record.start_attempt(credential.map(Credential::generation)) {
+        1 => (&metrics.first_attempts, &metrics.first_head_seconds),
+        _ => (&metrics.second_attempts, &metrics.second_head_seconds),
+    };
+    attempts_total.inc();
+    let started_at = Instant::now();
+    let response = tenant
+        .upstream
+        .send(outbound.to_request(tenant, credential, body))
+        .await?;
+    head_seconds.observe(started_at.elapsed().as_secs_f64());
+    record_usage(response.headers(), &metrics.usage);
+    let classified = classify_response(response, outbound.method(), credential, tenant.idle_timeout).await?;
+    metrics.count_response(classified.verdict.label());
+    record.set_verdict(classified.verdict);
+    match (classified.verdict, credential) {
+        (Verdict::Success, Some(credential)) => credential::mark_accepted(tenant, credential),
+        // Even if this request cannot be healed, the next one can.
+        (Verdict::TokenRejected(reason), Some(credential)) => {
+            record.set_rejection(credential.generation(), reason);
+            credential::mark_rejected(tenant, credential, reason, &classified);
+        }
+        (Verdict::ProofRejected, Some(credential)) => {
+            tenant.proof_warning.warn_once(&tenant.telemetry.tenant, credential);
+        }
+        (_, _) => {}
+    }
+    Ok(classified)
+}
+
+impl From<UpstreamError> for Refusal {
+    fn from(error: UpstreamError) -> Self {
+        match error {
+            UpstreamError::Connect(host, failure) => match failure {
+                ConnectFailure::Unreachable => Self::ConnectFailed(host),
+                ConnectFailure::TimedOut => Self::ConnectTimeout(host),
+                ConnectFailure::UntrustedCertificate => Self::UntrustedCertificate(host),
+                ConnectFailure::TlsAlert => Self::TlsAlert(host),
+                ConnectFailure::TlsProtocol => Self::TlsProtocol(host),
+            },
+            // The app's fault, not Graph's: it must not count against the upstream.
+            UpstreamError::RequestBody(BodyFailure::Interrupted) => Self::BodyInterrupted,
+            UpstreamError::RequestBody(BodyFailure::IdleTimeout) => Self::BodyTimeout,
+            UpstreamError::RequestBody(BodyFailure::ScrubFailed(error)) => error.into(),
+            UpstreamError::HeadTimeout => Self::ResponseTimeout,
+            UpstreamError::RequestBody(BodyFailure::Spool)
+            | UpstreamError::NotWritten
+            | UpstreamError::StreamRefused
+            | UpstreamError::Terminated => Self::ConnectionTerminated,
+        }
+    }
+}
