@@ -40,7 +40,7 @@ pub use schema::json_schema;
 pub use secret::{MaybeSecret, SecretRef};
 pub use token::{
     EnvSourceConfig, ExecRenewerConfig, ExecSourceConfig, FileSourceConfig, HttpRenewerConfig, HttpSourceConfig,
-    PostgresSourceConfig, RenewerConfig, StoreConfig, TokenConfig, TokenSource,
+    PostgresSourceConfig, RenewerConfig, StoreConfig, TokenConfig, TokenSource, format,
 };
 
 #[cfg(test)]

@@ -56,6 +56,8 @@ pub struct ServerHandle {
     pub lifecycle: Lifecycle,
 }
 
+/// The longest wait for connections to end before they are closed: shorter than the 30 s after which Kubernetes kills.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(25);
 /// The longest wait for a renewal in progress when the process stops.
 const PENDING_RENEWAL_TIMEOUT: Duration = Duration::from_secs(3);
 /// The longest wait for the connections of the admin endpoint when the process stops.
@@ -232,7 +234,7 @@ async fn drain(
     drop(timeout(config.drain_delay, &mut serving).await);
     proxy.concurrency_limit.start_draining();
     shutdown.close();
-    let drained = timeout(config.drain_timeout, serving).await;
+    let drained = timeout(DRAIN_TIMEOUT, serving).await;
     drained.ok().map(|_force_closed| RunOutcome::Drained)
 }
 

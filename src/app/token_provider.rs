@@ -6,7 +6,7 @@ use http::{HeaderName, Uri};
 
 use super::secrets::{SecretLoadError, load_fernet, load_headers, load_secret, resolve_secret};
 use crate::config::{
-    AppConfig, Config, ExecRenewerConfig, FileSourceConfig, MaybeSecret, PostgresSourceConfig, RenewerConfig,
+    self, AppConfig, Config, ExecRenewerConfig, FileSourceConfig, MaybeSecret, PostgresSourceConfig, RenewerConfig,
     StoreConfig, TokenConfig, TokenSource,
 };
 use crate::graph::{Destinations, GraphService as Host, Origin, TokenFamily};
@@ -145,12 +145,17 @@ pub(super) fn build_source(
         TokenSource::Env(variable) => Box::new(EnvSource::new(variable.name.clone())),
         TokenSource::Http(call) => {
             let endpoint = http_endpoint(&call.url, &call.headers, internal.with_timeout(call.timeout))?;
-            Box::new(HttpSource::new(endpoint, call.format(), call.poll_interval, clock))
+            Box::new(HttpSource::new(
+                endpoint,
+                config::format(None, call.pointer.as_ref()),
+                call.poll_interval,
+                clock,
+            ))
         }
         TokenSource::Exec(command) => {
             let settings = ExecSettings {
                 argv: command.argv.clone(),
-                format: command.format(),
+                format: config::format(command.key.as_ref(), command.pointer.as_ref()),
                 timeout: command.timeout,
                 poll_interval: command.poll_interval,
                 keep_env: command.keep_env.clone(),
@@ -162,11 +167,14 @@ pub(super) fn build_source(
 }
 
 /// Builds a file source.
-pub(super) fn file_source(config: &FileSourceConfig) -> Result<FileSource, TokenProviderError> {
-    let file = FileSource::new(config.path.clone(), config.format());
-    Ok(match load_fernet(&config.fernet_keys)? {
-        Some(fernet) => file.encrypted_with(fernet),
-        None => file,
+pub(super) fn file_source(file: &FileSourceConfig) -> Result<FileSource, TokenProviderError> {
+    let source = FileSource::new(
+        file.path.clone(),
+        config::format(file.key.as_ref(), file.pointer.as_ref()),
+    );
+    Ok(match load_fernet(&file.fernet_keys)? {
+        Some(fernet) => source.encrypted_with(fernet),
+        None => source,
     })
 }
 
@@ -241,7 +249,11 @@ fn with_renewer(
         RenewerConfig::Http(call) => {
             let internal = deps.clients.internal.with_timeout(call.timeout);
             let endpoint = http_endpoint(&call.url, &call.headers, internal)?;
-            provider.with_renewer(HttpRenewer::new(endpoint, call.format(), clock))
+            provider.with_renewer(HttpRenewer::new(
+                endpoint,
+                config::format(None, call.pointer.as_ref()),
+                clock,
+            ))
         }
         RenewerConfig::Exec(command) => provider.with_renewer(exec_renewer(command, clock)),
     })
@@ -258,7 +270,7 @@ fn http_endpoint(
 fn exec_renewer(command: &ExecRenewerConfig, clock: Clock) -> ExecRenewer {
     ExecRenewer::new(
         command.argv.clone(),
-        command.format(),
+        config::format(command.key.as_ref(), command.pointer.as_ref()),
         command.timeout,
         command.keep_env.clone(),
         clock,

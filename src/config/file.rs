@@ -30,7 +30,7 @@ use crate::proxy::{AccessLogFilter, DeadTokenPolicy, LinkRewriteConfig, Spool};
 use crate::telemetry::{LogFormat, LogLevel, LogSettings};
 
 /// The configuration of graphward. It is valid if [`Config::load`] returned it.
-#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Config {
@@ -56,10 +56,6 @@ pub struct Config {
     /// a sidecar's only client stops with it.
     #[serde(skip)]
     pub drain_delay: Duration,
-    /// How long connections may take to end before they are closed. It is not a key: it has to be shorter than the 30 s
-    /// after which Kubernetes kills.
-    #[serde(skip)]
-    pub drain_timeout: Duration,
 }
 
 /// Where graphward listens, and for whom.
@@ -258,24 +254,6 @@ fn tls_files<'de, D: Deserializer<'de>>(from: D) -> Result<Option<TlsFiles>, D::
 }
 
 // === Defaults ===
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            listen: ListenConfig::default(),
-            upstream: UpstreamConfig::default(),
-            app: AppConfig::default(),
-            token: TokenConfig::default(),
-            heal: HealConfig::default(),
-            links: LinkRewriteConfig::default(),
-            ready: ReadyConfig::default(),
-            alerts: AlertConfig::default(),
-            log: LogConfig::default(),
-            drain_delay: Duration::ZERO,
-            drain_timeout: Duration::from_secs(25),
-        }
-    }
-}
 
 impl Default for ListenConfig {
     fn default() -> Self {

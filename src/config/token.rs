@@ -315,32 +315,12 @@ impl Default for TokenConfig {
     }
 }
 
-/// Where a token stands in a text: at most one of the two is given.
-pub(super) fn format(key: Option<&String>, pointer: Option<&String>) -> Format {
+/// Where the token is in a text; at most one of the two is given.
+#[must_use]
+pub fn format(key: Option<&String>, pointer: Option<&String>) -> Format {
     match (key, pointer) {
         (Some(key), _) => Format::Key(key.clone()),
         (None, Some(pointer)) => Format::Pointer(pointer.clone()),
         (None, None) => Format::Raw,
     }
-}
-
-macro_rules! formats {
-    ($($config:ident: $key:expr;)*) => {$(
-        impl $config {
-            /// Where the token stands in the text.
-            #[must_use]
-            pub fn format(&self) -> Format {
-                let key: fn(&Self) -> Option<&String> = $key;
-                format(key(self), self.pointer.as_ref())
-            }
-        }
-    )*};
-}
-
-formats! {
-    FileSourceConfig: |config| config.key.as_ref();
-    HttpSourceConfig: |_config| None;
-    ExecSourceConfig: |config| config.key.as_ref();
-    HttpRenewerConfig: |_config| None;
-    ExecRenewerConfig: |config| config.key.as_ref();
 }

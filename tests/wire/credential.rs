@@ -149,5 +149,5 @@ fn an_upstream_in_the_clear_is_refused_by_the_configuration() {
         .unwrap();
     assert_eq!(ended.status.code(), Some(2));
     let said = String::from_utf8(ended.stderr).unwrap();
-    assert!(said.contains("never travels in the clear"), "{said}");
+    assert!(said.contains("tokens are never sent unencrypted"), "{said}");
 }

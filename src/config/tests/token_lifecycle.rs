@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::renew::TokenLifetime;
-use crate::source::decode::Format;
 
 fn sources(text: &str) -> Vec<TokenSource> {
     read(text).unwrap().token.sources
@@ -54,7 +53,7 @@ fn a_service_has_an_address_headers_and_a_rhythm() {
         panic!("not a service");
     };
     assert_eq!(call.url.path(), "/tenants/acme/credentials/meta");
-    assert_eq!(call.format(), Format::Pointer("/accessToken".to_owned()));
+    assert_eq!(call.pointer.as_deref(), Some("/accessToken"));
     assert_eq!(
         (call.poll_interval, call.timeout),
         (Duration::from_secs(30), Duration::from_secs(2))
@@ -75,7 +74,7 @@ fn a_service_has_an_address_headers_and_a_rhythm() {
         (call.poll_interval, call.timeout),
         (Duration::from_secs(60), Duration::from_secs(5))
     );
-    assert!(call.headers.is_empty() && call.format() == Format::Raw);
+    assert!(call.headers.is_empty() && call.pointer.is_none());
 }
 
 #[test]
