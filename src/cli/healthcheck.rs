@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_of_200_is_ready_and_503_is_not_with_the_reasons_on_one_line() {
+    async fn status_200_is_ready_and_503_is_not_with_the_reasons_on_one_line() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let admin = BindAddress::Tcp(listener.local_addr().unwrap());
         for (response, expected) in [
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn where_nothing_listens_nothing_is_ready() {
+    async fn a_closed_port_is_not_ready() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let admin = BindAddress::Tcp(listener.local_addr().unwrap());
         drop(listener);
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn silence_is_an_answer_after_two_seconds() {
+    async fn a_sidecar_that_does_not_answer_is_not_ready_after_two_seconds() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let admin = BindAddress::Tcp(listener.local_addr().unwrap());
         let error = check_ready(&admin).await.unwrap_err();

@@ -137,7 +137,7 @@ fn a_health_check_where_nothing_listens_ends_with_1_and_one_line() {
         assert_eq!(ended.status.code(), Some(1));
         let said = String::from_utf8(ended.stderr).unwrap();
         assert!(
-            said.starts_with(&format!("graphward: not ready: cannot ask {admin}: ")),
+            said.starts_with(&format!("graphward: not ready: cannot query {admin}: ")),
             "{said}"
         );
         assert_eq!(said.lines().count(), 1, "{said}");

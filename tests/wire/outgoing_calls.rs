@@ -56,12 +56,12 @@ async fn a_call_is_bounded_in_time_and_leaves_no_task_behind() {
     }
     // Slow, but in time.
     service.set_mode(ResponseMode::Slow(2));
-    let answer = call(
+    let response = call(
         &client.with_timeout(GENEROUS_TIMEOUT),
         credential_url("http", service.port),
     )
     .await;
-    assert_eq!(answer.unwrap().body(), token_document(TOKEN).as_bytes());
+    assert_eq!(response.unwrap().body(), token_document(TOKEN).as_bytes());
     wait_for_no_task().await;
 }
 
@@ -72,8 +72,8 @@ async fn a_response_is_bounded_in_length_however_it_is_framed() {
     let whole = "x".repeat(64 * 1024);
     let long = format!("{whole}x");
     service.answer("200 OK", "", &whole);
-    let answer = call(&client, credential_url("http", service.port)).await.unwrap();
-    assert_eq!(answer.body().len(), whole.len());
+    let response = call(&client, credential_url("http", service.port)).await.unwrap();
+    assert_eq!(response.body().len(), whole.len());
     let chunk = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10001\r\n{long}\r\n0\r\n\r\n");
     service.answer("200 OK", "", &long);
     for refill in [

@@ -19,7 +19,7 @@ fn unix_seconds(at: SystemTime) -> u64 {
 }
 
 #[tokio::test]
-async fn all_that_is_known_of_a_living_token_is_learned() {
+async fn an_inspection_reads_all_fields_of_a_living_token() {
     let world = TestGraph::start().await;
     let now = world.clock.now();
     let token = world.sim.issue(None);
@@ -92,7 +92,7 @@ async fn a_refused_app_token_is_replaced_by_the_token_itself_once() {
 }
 
 #[tokio::test]
-async fn another_apps_token_is_not_dead_because_this_app_is_told_nothing_of_it() {
+async fn another_apps_token_is_not_dead_because_graph_reports_nothing_about_it() {
     let world = TestGraph::start().await;
     let token = world.sim.issue(None);
     let change = TokenChange {
@@ -132,7 +132,7 @@ async fn when_graph_fails_nothing_is_learned_and_no_other_token_asks() {
 }
 
 #[tokio::test]
-async fn an_app_that_demands_proofs_says_nothing_to_a_token_alone() {
+async fn an_app_that_demands_proofs_rejects_a_token_alone() {
     let world = TestGraph::with(|settings| settings.proof = ProofPolicy::Required).await;
     let token = world.sim.issue(None);
     let error = inspect(&mut world.debug_token(None), &token).await.unwrap_err();
@@ -145,7 +145,7 @@ async fn an_app_that_demands_proofs_says_nothing_to_a_token_alone() {
 }
 
 #[tokio::test]
-async fn a_token_that_asks_about_itself_brings_the_proof_that_its_app_may_demand() {
+async fn a_token_that_inspects_itself_sends_the_proof_that_its_app_may_demand() {
     let world = TestGraph::with(|settings| settings.proof = ProofPolicy::Required).await;
     let token = world.sim.issue(Some(Duration::from_secs(600)));
     let error = inspect(&mut world.debug_token(None), &token).await.unwrap_err();
@@ -157,7 +157,7 @@ async fn a_token_that_asks_about_itself_brings_the_proof_that_its_app_may_demand
 }
 
 #[tokio::test]
-async fn tokens_of_other_families_are_asked_about_on_their_own_hosts() {
+async fn tokens_of_other_families_are_inspected_on_their_own_hosts() {
     let world = TestGraph::start().await;
     let mut inspector = world.debug_token(Some(test_app(APP_SECRET)));
     for (family, host) in [

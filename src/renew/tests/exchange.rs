@@ -25,10 +25,10 @@ async fn a_living_token_is_exchanged_and_when_the_new_one_ends_is_known() {
         assert!(world.sim.expire(new.secret.expose()), "Graph knows it");
     }
     let calls = world.sim.recorded_calls();
-    let asked = |call: usize| calls[call].parameters.iter().map(|(_, name)| name.as_str());
+    let names = |call: usize| calls[call].parameters.iter().map(|(_, name)| name.as_str());
     let usual = ["grant_type", "client_id", "client_secret", "fb_exchange_token"];
-    assert_eq!(asked(0).collect::<Vec<_>>(), usual);
-    assert!(asked(1).any(|name| name == "set_token_expires_in_60_days"));
+    assert_eq!(names(0).collect::<Vec<_>>(), usual);
+    assert!(names(1).any(|name| name == "set_token_expires_in_60_days"));
     assert_eq!((calls.len(), calls[0].method.as_str()), (2, "GET"));
 }
 
@@ -71,7 +71,7 @@ async fn a_token_that_graph_knows_to_be_dead_and_a_wrong_app_need_an_operator() 
 }
 
 #[tokio::test]
-async fn an_answer_that_does_not_say_when_the_token_ends_leaves_that_open() {
+async fn a_response_without_an_expiry_leaves_it_unknown() {
     let world = TestGraph::start().await;
     let old = world.sim.issue(None);
     inject_grant(&world, TokenResponse::WithoutExpiry);
@@ -86,12 +86,12 @@ async fn an_answer_that_does_not_say_when_the_token_ends_leaves_that_open() {
     let sixty_days = 60 * 24 * 60 * 60;
     assert!(
         seconds_left(&new).unwrap().abs_diff(sixty_days) < 10,
-        "it was asked for"
+        "the request asked for it"
     );
 }
 
 #[tokio::test]
-async fn the_old_form_of_the_answer_is_read_and_the_same_token_may_come_again() {
+async fn the_old_form_of_the_response_is_read_and_the_same_token_may_come_again() {
     let world = TestGraph::start().await;
     let old = world.sim.issue(Some(Duration::from_secs(600)));
     inject_grant(&world, TokenResponse::FormEncoded);
@@ -108,7 +108,7 @@ async fn the_old_form_of_the_answer_is_read_and_the_same_token_may_come_again() 
 }
 
 #[tokio::test]
-async fn a_token_that_arrives_expired_and_an_answer_without_end_are_no_tokens() {
+async fn an_expired_token_and_an_endless_response_are_errors() {
     let world = TestGraph::start().await;
     let old = world.sim.issue(None);
     for (grant, reason) in [
@@ -125,7 +125,7 @@ async fn a_token_that_arrives_expired_and_an_answer_without_end_are_no_tokens() 
 }
 
 #[tokio::test]
-async fn what_passes_by_itself_is_told_from_what_does_not() {
+async fn temporary_failures_are_distinguished_from_permanent_ones() {
     let world = TestGraph::start().await;
     let old = world.sim.issue(None);
     let error = |code, status| Effect::Error {

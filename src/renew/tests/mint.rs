@@ -17,16 +17,16 @@ async fn a_token_is_minted_though_the_outgoing_one_is_dead() {
     let sixty_days = 60 * 24 * 60 * 60;
     assert!(
         seconds_left(&limited).unwrap().abs_diff(sixty_days) < 10,
-        "it was asked for"
+        "the request asked for it"
     );
 
     let calls = world.sim.recorded_calls();
     assert_eq!((calls[0].method.as_str(), calls[0].proof), ("POST", "right"));
     assert_eq!(calls[0].target, "/122094563210074285/access_tokens");
-    let asked = |call: usize| calls[call].parameters.iter().map(|(_, name)| name.as_str());
+    let names = |call: usize| calls[call].parameters.iter().map(|(_, name)| name.as_str());
     let usual = ["business_app", "scope", "appsecret_proof", "access_token"];
-    assert_eq!(asked(0).collect::<Vec<_>>(), usual);
-    assert!(asked(1).any(|name| name == "set_token_expires_in_60_days"));
+    assert_eq!(names(0).collect::<Vec<_>>(), usual);
+    assert!(names(1).any(|name| name == "set_token_expires_in_60_days"));
     assert!(
         !calls
             .iter()
@@ -35,7 +35,7 @@ async fn a_token_is_minted_though_the_outgoing_one_is_dead() {
 }
 
 #[tokio::test]
-async fn who_may_not_mint_is_told_so() {
+async fn an_admin_token_that_may_not_mint_is_an_error() {
     let world = TestGraph::start().await;
     let mut mint = world.mint(TokenLifetime::Default);
     let error = renew_live(&mut mint, "EAAold").await.unwrap_err();

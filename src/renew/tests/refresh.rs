@@ -28,7 +28,7 @@ async fn each_family_is_refreshed_on_its_own_host() {
 }
 
 #[tokio::test]
-async fn the_first_day_has_to_be_over_and_graph_minds_it_too() {
+async fn a_token_younger_than_a_day_is_not_refreshed_and_graph_refuses_it_too() {
     let world = TestGraph::start().await;
     let issued = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
     assert_eq!(world.threads().earliest_renewal(issued), issued + DAY);
@@ -38,7 +38,7 @@ async fn the_first_day_has_to_be_over_and_graph_minds_it_too() {
 }
 
 #[tokio::test]
-async fn what_has_expired_is_not_sent_if_that_is_known_and_not_refreshed_if_not() {
+async fn an_expired_token_is_not_sent_if_graphward_knows_it_and_not_refreshed_otherwise() {
     let world = TestGraph::start().await;
     let old = world.sim.issue_for(TokenFamily::Instagram, Some(60 * DAY));
     world.set_token_age(&old, DAY);
@@ -53,7 +53,7 @@ async fn what_has_expired_is_not_sent_if_that_is_known_and_not_refreshed_if_not(
 }
 
 #[tokio::test]
-async fn odd_answers_are_read_as_those_of_an_exchange() {
+async fn unusual_responses_are_read_as_those_of_an_exchange() {
     let world = TestGraph::start().await;
     let old = world.sim.issue_for(TokenFamily::Threads, Some(60 * DAY));
     world.set_token_age(&old, DAY);

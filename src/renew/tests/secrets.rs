@@ -27,7 +27,7 @@ impl Write for LogBuffer {
     }
 }
 
-/// Every event of every crate: more than ours ever writes.
+/// Every event of every crate: more than graphward itself writes.
 fn trace_subscriber(writer: impl for<'w> MakeWriter<'w> + Send + Sync + 'static) -> impl Subscriber + Send + Sync {
     tracing_subscriber::fmt()
         .with_max_level(tracing::Level::TRACE)
@@ -107,8 +107,8 @@ async fn no_secret_is_in_an_error_or_in_a_log_at_trace_level() {
             }
         }
         for token in [&graph, &threads] {
-            let asked = inspect(&mut world.debug_token(Some(test_app(APP_SECRET))), token).await;
-            errors.push(asked.map_or_else(|error| error_chain(&error), |said| format!("{said:?}")));
+            let result = inspect(&mut world.debug_token(Some(test_app(APP_SECRET))), token).await;
+            errors.push(result.map_or_else(|error| error_chain(&error), |inspection| format!("{inspection:?}")));
         }
     }
     world.sim.reset();
@@ -139,7 +139,7 @@ async fn no_secret_is_in_an_error_or_in_a_log_at_trace_level() {
 }
 
 #[tokio::test]
-async fn what_graph_repeats_is_not_repeated() {
+async fn secrets_that_graph_repeats_are_not_repeated() {
     let echo = format!(
         r#"{{"error":{{"message":"Malformed access token EAAold0token client secret {APP_SECRET}","type":"EAAold0token x","code":190,"fbtrace_id":"A1"}}}}"#
     );
