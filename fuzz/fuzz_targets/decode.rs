@@ -29,7 +29,7 @@ fuzz_target!(|input: (u8, &[u8])| {
         }
         Err(error) => {
             assert!(!error.label().is_empty());
-            // The messages are fixed but for two numbers.
+            // The messages are fixed except for two numbers.
             assert!(error.to_string().len() < 200);
         }
     }

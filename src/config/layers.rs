@@ -4,7 +4,7 @@
 //!
 //! A layer replaces a whole setting (`section.key`): a list of sources gives way to the one source that a variable names.
 //! Merging within a setting was rejected: half of a source from the file and half from the environment is a third source
-//! that nobody wrote. Every layer's values are checked, as an invalid one will not stay hidden.
+//! that no file states. Every layer's values are checked, as an invalid one will not stay hidden.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
