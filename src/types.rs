@@ -7,7 +7,7 @@ mod secret;
 mod tenant;
 
 pub use clock::Clock;
-pub use date::{Rfc3339Timestamp, days};
+pub use date::Rfc3339Timestamp;
 pub use error_chain::error_chain;
 pub use secret::{Fingerprint, Secret, SecretError};
 pub use tenant::{TenantId, TenantIdError};

@@ -9,16 +9,6 @@ use jiff::Timestamp;
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Rfc3339Timestamp(pub SystemTime);
 
-/// The day, counted from 1970-01-01, of a year, a month (from 1) and a day (from 1).
-#[must_use]
-pub const fn days(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let year_of_era = year.rem_euclid(400);
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
-}
-
 impl fmt::Display for Rfc3339Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let timestamp = Timestamp::try_from(self.0).unwrap_or(Timestamp::MAX);
@@ -45,16 +35,6 @@ mod tests {
         ] {
             let at = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
             assert_eq!(Rfc3339Timestamp(at).to_string(), text);
-        }
-    }
-
-    #[test]
-    fn every_day_of_two_centuries_has_its_number() {
-        let epoch = jiff::civil::date(1970, 1, 1);
-        for day in -36_500..73_000 {
-            let date = epoch + jiff::Span::new().days(day);
-            let (year, month, day_of_month) = (date.year(), date.month(), date.day());
-            assert_eq!(days(year.into(), month.into(), day_of_month.into()), i64::from(day));
         }
     }
 }

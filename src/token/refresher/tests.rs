@@ -10,9 +10,9 @@ use support::{FakeRenewer, FakeSource, in_five_seconds, spawn, start};
 
 #[tokio::test(start_paused = true)]
 async fn five_hundred_waiters_are_served_by_one_renewal() {
-    let (source, mint) = (FakeSource::default(), FakeRenewer::default());
+    let (source, renewer) = (FakeSource::default(), FakeRenewer::default());
     source.put("first");
-    let tokens = start(&source, Some(&mint)).await;
+    let tokens = start(&source, Some(&renewer)).await;
     let old = tokens.current().unwrap().generation();
     let waiters = (0..500).map(|_| async {
         tokens.mark_rejected(old, &GraphError::default());
@@ -24,14 +24,14 @@ async fn five_hundred_waiters_are_served_by_one_renewal() {
     });
     let answers = futures_util::future::join_all(waiters).await;
     assert!(answers.iter().all(|generation| *generation == old.next()));
-    assert_eq!(mint.0.calls.load(Ordering::Relaxed), 1);
+    assert_eq!(renewer.0.calls.load(Ordering::Relaxed), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_first_waiter_may_disconnect_without_canceling_the_renewal() {
-    let (source, mint) = (FakeSource::default(), FakeRenewer::default());
+    let (source, renewer) = (FakeSource::default(), FakeRenewer::default());
     source.put("first");
-    let tokens = start(&source, Some(&mint)).await;
+    let tokens = start(&source, Some(&renewer)).await;
     let old = tokens.current().unwrap().generation();
     tokens.mark_rejected(old, &GraphError::default());
     let timed_out = tokens
@@ -46,14 +46,14 @@ async fn the_first_waiter_may_disconnect_without_canceling_the_renewal() {
             .generation(),
         old.next()
     );
-    assert_eq!(mint.0.calls.load(Ordering::Relaxed), 1);
+    assert_eq!(renewer.0.calls.load(Ordering::Relaxed), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn fifty_late_rejections_cost_no_time_and_discard_nothing() {
-    let (source, mint) = (FakeSource::default(), FakeRenewer::default());
+    let (source, renewer) = (FakeSource::default(), FakeRenewer::default());
     source.put("first");
-    let tokens = start(&source, Some(&mint)).await;
+    let tokens = start(&source, Some(&renewer)).await;
     let old = tokens.current().unwrap().generation();
     tokens.mark_rejected(old, &GraphError::default());
     let fresh = tokens.wait_for_newer(old, in_five_seconds()).await.unwrap();
@@ -71,22 +71,22 @@ async fn fifty_late_rejections_cost_no_time_and_discard_nothing() {
     }
     assert_eq!(before.elapsed(), Duration::ZERO);
     assert!(tokens.is_usable());
-    assert_eq!(mint.0.calls.load(Ordering::Relaxed), 1);
+    assert_eq!(renewer.0.calls.load(Ordering::Relaxed), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_failure_is_shared_and_a_refresher_in_backoff_answers_at_once() {
-    let (source, mint) = (FakeSource::default(), FakeRenewer::default());
+    let (source, renewer) = (FakeSource::default(), FakeRenewer::default());
     source.put("first");
-    mint.0.fails.store(true, Ordering::Relaxed);
-    let tokens = start(&source, Some(&mint)).await;
+    renewer.0.fails.store(true, Ordering::Relaxed);
+    let tokens = start(&source, Some(&renewer)).await;
     let old = tokens.current().unwrap().generation();
     tokens.mark_rejected(old, &GraphError::default());
     let waiters = (0..50).map(|_| tokens.wait_for_newer(old, in_five_seconds()));
     for answer in futures_util::future::join_all(waiters).await {
         assert!(matches!(answer, Err(RefreshError::Failed(_))));
     }
-    assert_eq!(mint.0.calls.load(Ordering::Relaxed), 1);
+    assert_eq!(renewer.0.calls.load(Ordering::Relaxed), 1);
     tokio::time::sleep(Duration::from_millis(1)).await;
     let before = Instant::now();
     assert!(matches!(
@@ -99,15 +99,15 @@ async fn a_failure_is_shared_and_a_refresher_in_backoff_answers_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_touched_source_costs_no_renewal() {
-    let (source, mint) = (FakeSource::default(), FakeRenewer::default());
+    let (source, renewer) = (FakeSource::default(), FakeRenewer::default());
     source.put("first");
-    let tokens = start(&source, Some(&mint)).await;
+    let tokens = start(&source, Some(&renewer)).await;
     for _ in 0..10 {
         source.put("first");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert_eq!(tokens.current().unwrap().generation(), Generation::FIRST);
-    assert_eq!(mint.0.calls.load(Ordering::Relaxed), 0);
+    assert_eq!(renewer.0.calls.load(Ordering::Relaxed), 0);
     assert!(source.0.loads.load(Ordering::Relaxed) >= 10);
 }
 
@@ -179,7 +179,7 @@ async fn a_waiter_ignores_the_failure_of_an_attempt_that_began_before_it() {
     source.put("first");
     let tokens = start(&source, None).await;
     let old = tokens.current().unwrap().generation();
-    // The look that the first token rang for is over.
+    // The check that the first token caused is over.
     tokio::time::sleep(Duration::from_millis(10)).await;
     let begun = tokens.progress().attempts_started;
     *source.0.token.lock().unwrap() = None;
@@ -188,7 +188,7 @@ async fn a_waiter_ignores_the_failure_of_an_attempt_that_began_before_it() {
         tokio::task::yield_now().await;
     }
     assert_eq!(tokens.progress().attempts_started, begun + 1);
-    // The look under way has read nothing, and will fail; what comes a moment later is for the next one.
+    // The check in progress has read nothing, and will fail; a token a moment later is for the next one.
     *source.0.token.lock().unwrap() = Some("second".to_owned());
     tokens.mark_rejected(old, &GraphError::default());
     let fresh = tokens.wait_for_newer(old, in_five_seconds()).await.unwrap();
@@ -197,23 +197,23 @@ async fn a_waiter_ignores_the_failure_of_an_attempt_that_began_before_it() {
 
 #[tokio::test(start_paused = true)]
 async fn renewals_are_bounded_by_time_whatever_the_traffic() {
-    let (source, mint) = (FakeSource::default(), FakeRenewer::default());
+    let (source, renewer) = (FakeSource::default(), FakeRenewer::default());
     source.put("first");
-    let tokens = start(&source, Some(&mint)).await;
+    let tokens = start(&source, Some(&renewer)).await;
     let began = Instant::now();
     while began.elapsed() < Duration::from_secs(10) {
         tokens.mark_rejected(tokens.current().unwrap().generation(), &GraphError::default());
         tokio::time::sleep(Duration::from_millis(3)).await;
     }
-    assert!(mint.0.calls.load(Ordering::Relaxed) <= 12);
+    assert!(renewer.0.calls.load(Ordering::Relaxed) <= 12);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_refresher_that_panicked_is_seen_at_once() {
-    let (source, mint) = (FakeSource::default(), FakeRenewer::default());
+    let (source, renewer) = (FakeSource::default(), FakeRenewer::default());
     source.put("first");
-    mint.0.panics.store(true, Ordering::Relaxed);
-    let tokens = start(&source, Some(&mint)).await;
+    renewer.0.panics.store(true, Ordering::Relaxed);
+    let tokens = start(&source, Some(&renewer)).await;
     let old = tokens.current().unwrap().generation();
     tokens.mark_rejected(old, &GraphError::default());
     let before = Instant::now();
@@ -253,9 +253,9 @@ fn threads_that_reject_and_wait_lose_no_wake_up() {
         .build()
         .unwrap();
     runtime.block_on(async {
-        let (source, mint) = (FakeSource::default(), FakeRenewer::default());
+        let (source, renewer) = (FakeSource::default(), FakeRenewer::default());
         source.put("first");
-        let supply = TokenProvider::from_source(source.clone()).with_renewer(mint.clone());
+        let provider = TokenProvider::from_source(source.clone()).with_renewer(renewer.clone());
         let (writer, tokens) = channel();
         let schedule = RefreshPolicy {
             min_interval: Duration::ZERO,
@@ -266,7 +266,7 @@ fn threads_that_reject_and_wait_lose_no_wake_up() {
         let event_sink = Box::new(|_told: &TokenEvent<'_>| {});
         let refresher = Refresher::new(
             TenantId::default(),
-            supply,
+            provider,
             writer,
             schedule,
             Clock::system(),
@@ -286,7 +286,7 @@ fn threads_that_reject_and_wait_lose_no_wake_up() {
             for asker in waiters {
                 asker.await.unwrap();
             }
-            assert_eq!(mint.0.calls.load(Ordering::Relaxed), round);
+            assert_eq!(renewer.0.calls.load(Ordering::Relaxed), round);
         }
     });
 }

@@ -1,4 +1,4 @@
-//! Several sources, renewals on schedule, storage and inspection: what is taken, what is not, and how often who is asked.
+//! Several sources, renewals on schedule, storage and inspection: which token is used, and how often each is asked.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Mutex;
@@ -17,7 +17,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A place that shows what the test puts there, and keeps what it is given if it may.
+/// A source with the token that the test puts there, which can be writable.
 #[derive(Clone, Default)]
 struct FakeStore(Arc<Mutex<FakeStoreState>>, Arc<tokio::sync::Notify>);
 
@@ -26,9 +26,9 @@ struct FakeStoreState {
     name: &'static str,
     current: Option<Token>,
     is_writable: bool,
-    /// Deposits that fail before one succeeds.
+    /// The number of stores that fail before one succeeds.
     failures_left: u32,
-    /// What somebody else puts there while a renewal is under way.
+    /// The token that another replica stores during a renewal.
     conflicting_token: Option<Token>,
     is_hanging: bool,
     locks: u32,
@@ -61,11 +61,11 @@ impl FakeStore {
 
 impl Source for FakeStore {
     fn load(&mut self) -> BoxFuture<'_, Result<Token, ObtainError>> {
-        let shown = self.with_state(|shelved| {
-            shelved.loads += 1;
-            shelved.current.clone()
+        let shown = self.with_state(|state| {
+            state.loads += 1;
+            state.current.clone()
         });
-        if self.with_state(|shelved| shelved.is_hanging) {
+        if self.with_state(|state| state.is_hanging) {
             return Box::pin(std::future::pending());
         }
         let missing = || ObtainError::transient("missing", format!("{} is empty", self.describe()));
@@ -77,18 +77,18 @@ impl Source for FakeStore {
     }
 
     fn describe(&self) -> String {
-        self.with_state(|shelved| shelved.name.to_owned())
+        self.with_state(|state| state.name.to_owned())
     }
 
     fn check_writable(&self) -> Result<(), String> {
-        match self.with_state(|shelved| shelved.is_writable) {
+        match self.with_state(|state| state.is_writable) {
             true => Ok(()),
             false => Err("it is read-only".to_owned()),
         }
     }
 
     fn lock(&mut self) -> BoxFuture<'_, Result<RefreshLock, ObtainError>> {
-        self.with_state(|shelved| shelved.locks += 1);
+        self.with_state(|state| state.locks += 1);
         Box::pin(std::future::ready(Ok(RefreshLock::with_guard(()))))
     }
 
@@ -97,28 +97,28 @@ impl Source for FakeStore {
         token: &'a Token,
         expected: Fingerprint,
     ) -> BoxFuture<'a, Result<StoreOutcome, ObtainError>> {
-        let outcome = self.with_state(|shelved| {
-            if let Some(theirs) = shelved.conflicting_token.take() {
-                shelved.current = Some(theirs);
+        let outcome = self.with_state(|state| {
+            if let Some(theirs) = state.conflicting_token.take() {
+                state.current = Some(theirs);
                 return Ok(StoreOutcome::Conflict);
             }
-            if shelved.failures_left > 0 {
-                shelved.failures_left -= 1;
+            if state.failures_left > 0 {
+                state.failures_left -= 1;
                 return Err(ObtainError::transient("disk", "the disk is full"));
             }
-            let shown = shelved.current.as_ref().map(|token| token.secret.fingerprint());
+            let shown = state.current.as_ref().map(|token| token.secret.fingerprint());
             if shown.is_some_and(|shown| shown != expected) {
                 return Ok(StoreOutcome::Conflict);
             }
-            shelved.current = Some(token.clone());
-            shelved.stored.push(token.secret.expose().to_owned());
+            state.current = Some(token.clone());
+            state.stored.push(token.secret.expose().to_owned());
             Ok(StoreOutcome::Stored)
         });
         Box::pin(std::future::ready(outcome))
     }
 }
 
-/// A renewer that answers what the test lays down, in order; the last answer again and again.
+/// A renewer with a list of answers, the last of which repeats.
 #[derive(Clone, Default)]
 struct ScriptedRenewer(Arc<Mutex<ScriptedRenewerState>>);
 
@@ -128,7 +128,6 @@ struct ScriptedRenewerState {
     /// Whether each outgoing token was called dead.
     were_dead: Vec<bool>,
     called_at: Vec<Instant>,
-    /// What the shelf held when the answer was given.
     earliest_renewal: Duration,
 }
 
@@ -177,7 +176,7 @@ impl Renewer for ScriptedRenewer {
     }
 }
 
-/// Says of each token what the test laid down; of others that they are fine; or nothing at all.
+/// An inspector with an answer for some tokens; others are valid. It can be unreachable.
 #[derive(Clone, Default)]
 struct FakeInspector(Arc<Mutex<FakeInspectorState>>);
 
@@ -212,7 +211,7 @@ impl Inspector for FakeInspector {
     }
 }
 
-/// What was told, for the test to look at.
+/// The alerts so far.
 #[derive(Clone, Default)]
 struct RecordedAlerts(Arc<Mutex<Vec<Alert>>>);
 
@@ -248,7 +247,7 @@ fn boxed(source: &FakeStore) -> Box<dyn Source> {
     Box::new(source.clone())
 }
 
-async fn start(supply: TokenProvider) -> (TokenHandle, RecordedAlerts) {
+async fn start(provider: TokenProvider) -> (TokenHandle, RecordedAlerts) {
     let (writer, tokens) = channel();
     let alerts = RecordedAlerts::default();
     let recorded = Arc::clone(&alerts.0);
@@ -259,10 +258,10 @@ async fn start(supply: TokenProvider) -> (TokenHandle, RecordedAlerts) {
     });
     let clock = Clock::manual(start_date());
     let (tenant, schedule) = (TenantId::default(), RefreshPolicy::default());
-    let refresher = Refresher::new(tenant, supply, writer, schedule, clock, observer);
+    let refresher = Refresher::new(tenant, provider, writer, schedule, clock, observer);
     drop(spawn(refresher.run()));
     tokens.wait_for_first_check().await;
-    // The look that the first token rang for is over, too.
+    // The check that the first token caused is over, too.
     tokio::time::sleep(Duration::from_millis(1)).await;
     (tokens, alerts)
 }
@@ -272,7 +271,7 @@ fn in_use(tokens: &TokenHandle) -> Option<String> {
     Some(live.token().secret.expose().to_owned())
 }
 
-/// Graph rejects the live token; what is in use a moment later.
+/// Graph rejects the current token; returns the token in use a moment later.
 async fn reject_current(tokens: &TokenHandle) -> Option<String> {
     let live = tokens.current().unwrap().generation();
     tokens.mark_rejected(live, &GraphError::default());

@@ -1,4 +1,4 @@
-//! A source and a renewer that do what the test says.
+//! A source and a renewer that the test controls.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +9,7 @@ use super::super::super::{BoxFuture, RenewalRequest, Renewer, Source, TokenHandl
 use super::super::*;
 use crate::types::Secret;
 
-/// A source that shows what the test puts there.
+/// A source with the token that the test puts there.
 #[derive(Clone, Default)]
 pub(super) struct FakeSource(pub(super) Arc<FakeSourceState>);
 
@@ -64,7 +64,7 @@ impl Source for FakeSource {
 
 impl Renewer for FakeRenewer {
     fn describe(&self) -> String {
-        "the test's mint".to_owned()
+        "the test's renewer".to_owned()
     }
 
     fn renew<'a>(&'a mut self, _request: RenewalRequest<'a>) -> BoxFuture<'a, Result<Token, ObtainError>> {
@@ -85,16 +85,16 @@ impl Renewer for FakeRenewer {
 }
 
 pub(super) async fn start(source: &FakeSource, renewer: Option<&FakeRenewer>) -> TokenHandle {
-    let supply = TokenProvider::from_source(source.clone());
-    let supply = match renewer {
-        Some(mint) => supply.with_renewer(mint.clone()),
-        None => supply,
+    let provider = TokenProvider::from_source(source.clone());
+    let provider = match renewer {
+        Some(renewer) => provider.with_renewer(renewer.clone()),
+        None => provider,
     };
     let (writer, tokens) = channel();
     let tenant = TenantId::default();
     let refresher = Refresher::new(
         tenant,
-        supply,
+        provider,
         writer,
         RefreshPolicy::default(),
         Clock::system(),

@@ -1,8 +1,8 @@
-//! What Graph says of a token before it goes into service, and daily after that.
+//! The inspection of a token before it is used, and daily after that.
 
 use super::*;
 
-fn supply(file: &FakeStore, graph: &FakeInspector) -> TokenProvider {
+fn provider(file: &FakeStore, graph: &FakeInspector) -> TokenProvider {
     TokenProvider::from_source(file.clone()).with_inspector(graph.clone())
 }
 
@@ -11,13 +11,13 @@ async fn a_new_token_that_inspection_rejects_is_not_used_and_the_old_one_stays()
     let (file, graph) = (FakeStore::named("file"), FakeInspector::default());
     graph.set("bad", EXPIRED());
     file.put(token("good"));
-    let (tokens, heard) = start(supply(&file, &graph)).await;
+    let (tokens, alerts) = start(provider(&file, &graph)).await;
     file.put(token("bad"));
     tokio::time::sleep(MINUTE).await;
     assert_eq!(in_use(&tokens).unwrap(), "good");
-    assert_eq!(heard.causes(), [AlertCause::SourceTokenRejected]);
-    assert!(heard.text().contains("expired"), "{}", heard.text());
-    assert!(!heard.text().contains("bad"), "the text of a token: {}", heard.text());
+    assert_eq!(alerts.causes(), [AlertCause::SourceTokenRejected]);
+    assert!(alerts.text().contains("expired"), "{}", alerts.text());
+    assert!(!alerts.text().contains("bad"), "the text of a token: {}", alerts.text());
     file.1.notify_one();
     tokio::time::sleep(MINUTE).await;
     assert_eq!(graph.calls(), ["good", "bad"], "asked about it once");
@@ -35,9 +35,9 @@ async fn a_token_that_has_expired_according_to_graph_is_not_used() {
     };
     graph.set("late", past);
     file.put(token("late"));
-    let (tokens, heard) = start(supply(&file, &graph)).await;
+    let (tokens, alerts) = start(provider(&file, &graph)).await;
     assert_eq!(in_use(&tokens), None);
-    assert_eq!(heard.causes(), [AlertCause::SourceTokenRejected]);
+    assert_eq!(alerts.causes(), [AlertCause::SourceTokenRejected]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -46,7 +46,7 @@ async fn while_graph_is_unreachable_a_token_is_used_after_three_seconds() {
     graph.0.lock().unwrap().is_unreachable = true;
     file.put(token("new"));
     let began = Instant::now();
-    let (tokens, _) = start(supply(&file, &graph)).await;
+    let (tokens, _) = start(provider(&file, &graph)).await;
     assert_eq!(in_use(&tokens).unwrap(), "new");
     assert_eq!(began.elapsed().as_secs(), 3);
     // It is asked about again within the hour, once Graph is back.
@@ -67,7 +67,7 @@ async fn without_any_token_a_rejected_one_is_inspected_again_with_a_delay() {
     let (file, graph) = (FakeStore::named("file"), FakeInspector::default());
     graph.set("good", EXPIRED());
     file.put(token("good"));
-    let (tokens, _) = start(supply(&file, &graph)).await;
+    let (tokens, _) = start(provider(&file, &graph)).await;
     assert_eq!(in_use(&tokens), None);
     tokio::time::sleep(10 * MINUTE).await;
     let calls = graph.calls().len();
@@ -81,7 +81,7 @@ async fn without_any_token_a_rejected_one_is_inspected_again_with_a_delay() {
 async fn the_current_token_is_inspected_daily_and_its_expiry_is_updated() {
     let (file, graph) = (FakeStore::named("file"), FakeInspector::default());
     file.put(token("one"));
-    let (tokens, heard) = start(supply(&file, &graph)).await;
+    let (tokens, alerts) = start(provider(&file, &graph)).await;
     graph.set(
         "one",
         Inspection {
@@ -93,8 +93,8 @@ async fn the_current_token_is_inspected_daily_and_its_expiry_is_updated() {
     );
     tokio::time::sleep(DAY).await;
     assert_eq!(graph.calls().len(), 2);
-    assert_eq!(heard.causes(), [AlertCause::ScopesMissing, AlertCause::DataAccess(7)]);
-    assert!(heard.text().contains("whatsapp_business_management"));
+    assert_eq!(alerts.causes(), [AlertCause::ScopesMissing, AlertCause::DataAccess(7)]);
+    assert!(alerts.text().contains("whatsapp_business_management"));
     tokio::time::sleep(5 * DAY).await;
     let later = [
         AlertCause::ScopesMissing,
@@ -102,7 +102,7 @@ async fn the_current_token_is_inspected_daily_and_its_expiry_is_updated() {
         AlertCause::DataAccess(3),
         AlertCause::DataAccess(1),
     ];
-    assert_eq!(heard.causes(), later, "nothing is said twice");
+    assert_eq!(alerts.causes(), later, "nothing is reported twice");
     assert!((6..=8).contains(&graph.calls().len()), "{}", graph.calls().len());
     assert!(tokens.is_usable());
 }
@@ -111,11 +111,11 @@ async fn the_current_token_is_inspected_daily_and_its_expiry_is_updated() {
 async fn a_current_token_that_inspection_rejects_is_marked_before_any_request_fails() {
     let (file, graph) = (FakeStore::named("file"), FakeInspector::default());
     file.put(token("one"));
-    let (tokens, heard) = start(supply(&file, &graph)).await;
+    let (tokens, alerts) = start(provider(&file, &graph)).await;
     graph.set("one", EXPIRED());
     tokio::time::sleep(DAY).await;
     assert!(!tokens.is_usable());
-    assert_eq!(heard.causes(), [AlertCause::Rejected]);
+    assert_eq!(alerts.causes(), [AlertCause::Rejected]);
     file.put(token("two"));
     tokio::time::sleep(Duration::from_millis(1)).await;
     assert!(tokens.is_usable());
@@ -132,11 +132,11 @@ async fn an_expiry_of_never_is_not_read_as_1970() {
     graph.set("one", never);
     file.put(token("one"));
     let renewer = ScriptedRenewer::new([Ok(token("two"))]);
-    let supply = supply(&file, &graph).with_renewer(renewer.clone());
-    let (tokens, heard) = start(supply).await;
+    let provider = provider(&file, &graph).with_renewer(renewer.clone());
+    let (tokens, alerts) = start(provider).await;
     tokio::time::sleep(300 * DAY).await;
     assert_eq!((in_use(&tokens).unwrap().as_str(), renewer.calls()), ("one", 0));
-    assert!(heard.causes().is_empty());
+    assert!(alerts.causes().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -152,19 +152,19 @@ async fn the_expiry_of_a_renewed_token_comes_from_graph_and_a_rejected_one_is_ro
         },
     );
     let renewer = ScriptedRenewer::new([Ok(token("bad")), Ok(token("two"))]);
-    let (tokens, heard) = start(supply(&file, &graph).with_renewer(renewer)).await;
+    let (tokens, alerts) = start(provider(&file, &graph).with_renewer(renewer)).await;
     tokio::time::sleep(HOUR + MINUTE).await;
     assert_eq!(in_use(&tokens).unwrap(), "two");
     assert_eq!(tokens.current().unwrap().expires_at(), Some(start_date() + 60 * DAY));
-    assert_eq!(file.with_state(|shelved| shelved.stored.clone()), ["bad", "one", "two"]);
-    assert_eq!(heard.causes(), [AlertCause::RenewalFailed, AlertCause::Expiry(1)]);
+    assert_eq!(file.with_state(|state| state.stored.clone()), ["bad", "one", "two"]);
+    assert_eq!(alerts.causes(), [AlertCause::RenewalFailed, AlertCause::Expiry(1)]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_rejection_that_requires_action_says_so() {
     let file = FakeStore::named("file");
     file.put(token("one"));
-    let (tokens, heard) = start(TokenProvider::from_source(file.clone())).await;
+    let (tokens, alerts) = start(TokenProvider::from_source(file.clone())).await;
     let checkpoint = GraphError {
         code: Some(190),
         subcode: Some(459),
@@ -172,7 +172,7 @@ async fn a_rejection_that_requires_action_says_so() {
     };
     tokens.mark_rejected(tokens.current().unwrap().generation(), &checkpoint);
     tokio::time::sleep(MINUTE).await;
-    assert_eq!(heard.causes(), [AlertCause::ActionRequired]);
+    assert_eq!(alerts.causes(), [AlertCause::ActionRequired]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -180,7 +180,7 @@ async fn frequent_source_notifications_do_not_inspect_a_dead_token_each_time() {
     let (file, graph) = (FakeStore::named("file"), FakeInspector::default());
     graph.set("bad", EXPIRED());
     file.put(token("bad"));
-    let (tokens, _) = start(supply(&file, &graph)).await;
+    let (tokens, _) = start(provider(&file, &graph)).await;
     for _ in 0..10 * 60 {
         file.1.notify_one();
         tokio::time::sleep(Duration::from_millis(100)).await;

@@ -1,4 +1,4 @@
-//! Renewals: when, how often, and what is not taken for one.
+//! Renewals: when, how often, and what does not count as one.
 
 use super::*;
 
@@ -12,14 +12,14 @@ async fn sixty_days_are_renewed_between_ten_and_fourteen_days_before_their_end()
     let file = FakeStore::writable("file");
     file.put(expiring("one", 60 * DAY));
     let renewer = ScriptedRenewer::new([Ok(expiring("two", 108 * DAY))]);
-    let (tokens, heard) = start(TokenProvider::from_source(file.clone()).with_renewer(renewer.clone())).await;
+    let (tokens, alerts) = start(TokenProvider::from_source(file.clone()).with_renewer(renewer.clone())).await;
     tokio::time::sleep(50 * DAY).await;
     assert_eq!(in_use(&tokens).unwrap(), "two");
     let at = elapsed_between(renewer.called_at()[0], began);
     assert!((46 * DAY..=50 * DAY).contains(&at), "{at:?}");
     assert_eq!(renewer.0.lock().unwrap().were_dead, [false]);
-    assert!(heard.causes().is_empty(), "{}", heard.text());
-    assert_eq!(file.with_state(|shelved| shelved.stored.clone()), ["two"]);
+    assert!(alerts.causes().is_empty(), "{}", alerts.text());
+    assert_eq!(file.with_state(|state| state.stored.clone()), ["two"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -52,7 +52,7 @@ async fn a_source_that_still_has_the_superseded_token_does_not_revert_it() {
     let file = FakeStore::named("file");
     file.put(expiring("one", HOUR));
     let renewer = ScriptedRenewer::new([Ok(expiring("two", 60 * DAY))]);
-    let (tokens, heard) = start(TokenProvider::from_source(file.clone()).with_renewer(renewer.clone())).await;
+    let (tokens, alerts) = start(TokenProvider::from_source(file.clone()).with_renewer(renewer.clone())).await;
     tokio::time::sleep(40 * MINUTE).await;
     assert_eq!(in_use(&tokens).unwrap(), "two");
     for _ in 0..10 {
@@ -62,9 +62,9 @@ async fn a_source_that_still_has_the_superseded_token_does_not_revert_it() {
     }
     assert_eq!(renewer.calls(), 1);
     assert_eq!(
-        heard.causes(),
+        alerts.causes(),
         [AlertCause::StoreFailed],
-        "told at start that it is kept nowhere"
+        "reported at start that it cannot be stored"
     );
 }
 
@@ -73,14 +73,14 @@ async fn a_renewer_that_returns_the_same_token_is_called_with_growing_backoff() 
     let file = FakeStore::writable("file");
     file.put(expiring("one", 60 * DAY));
     let renewer = ScriptedRenewer::new([Ok(expiring("one", 60 * DAY))]);
-    let (tokens, heard) = start(TokenProvider::from_source(file.clone()).with_renewer(renewer.clone())).await;
+    let (tokens, alerts) = start(TokenProvider::from_source(file.clone()).with_renewer(renewer.clone())).await;
     tokio::time::sleep(50 * DAY).await;
     let calls = renewer.calls();
     tokio::time::sleep(DAY).await;
     assert!(renewer.calls() - calls <= 120, "{} in a day", renewer.calls() - calls);
     assert_eq!(in_use(&tokens).unwrap(), "one");
-    assert_eq!(heard.causes()[0], AlertCause::RenewalFailed);
-    // Dead, it is asked for more often, but not more than once a minute in the long run.
+    assert_eq!(alerts.causes()[0], AlertCause::RenewalFailed);
+    // For a dead token it is called more often, but not more than once a minute in the long run.
     let calls = renewer.calls();
     assert_eq!(reject_current(&tokens).await.unwrap(), "one");
     tokio::time::sleep(HOUR).await;
@@ -93,15 +93,12 @@ async fn the_same_token_with_a_later_expiry_is_a_renewal() {
     let file = FakeStore::writable("file");
     file.put(expiring("one", HOUR));
     let renewer = ScriptedRenewer::new([Ok(expiring("one", 60 * DAY))]);
-    let (tokens, heard) = start(TokenProvider::from_source(file.clone()).with_renewer(renewer.clone())).await;
+    let (tokens, alerts) = start(TokenProvider::from_source(file.clone()).with_renewer(renewer.clone())).await;
     tokio::time::sleep(HOUR).await;
     assert_eq!(tokens.current().unwrap().expires_at(), Some(start_date() + 60 * DAY));
     assert_eq!(renewer.calls(), 1);
-    assert!(heard.causes().is_empty());
-    assert!(
-        file.with_state(|shelved| shelved.stored.is_empty()),
-        "it is there already"
-    );
+    assert!(alerts.causes().is_empty());
+    assert!(file.with_state(|state| state.stored.is_empty()), "it is there already");
 }
 
 #[tokio::test(start_paused = true)]
@@ -112,12 +109,12 @@ async fn a_renewed_token_that_has_already_expired_is_not_used_and_causes_no_retr
         expires_at: Some(start_date() - DAY),
         ..token("stale")
     })]);
-    let (tokens, heard) = start(TokenProvider::from_source(file.clone()).with_renewer(renewer.clone())).await;
+    let (tokens, alerts) = start(TokenProvider::from_source(file.clone()).with_renewer(renewer.clone())).await;
     tokio::time::sleep(2 * HOUR).await;
     assert_eq!(in_use(&tokens).unwrap(), "one");
     assert!(renewer.calls() <= 200, "{} calls", renewer.calls());
-    assert!(heard.causes().contains(&AlertCause::RenewalFailed));
-    assert!(file.with_state(|shelved| shelved.stored.is_empty()));
+    assert!(alerts.causes().contains(&AlertCause::RenewalFailed));
+    assert!(file.with_state(|state| state.stored.is_empty()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -155,7 +152,7 @@ async fn failed_renewals_keep_the_token_and_alert_once() {
     let file = FakeStore::writable("file");
     file.put(expiring("one", 60 * DAY));
     let renewer = ScriptedRenewer::new([Err("out of order")]);
-    let (tokens, heard) = start(TokenProvider::from_source(file.clone()).with_renewer(renewer.clone())).await;
+    let (tokens, alerts) = start(TokenProvider::from_source(file.clone()).with_renewer(renewer.clone())).await;
     tokio::time::sleep(59 * DAY + 12 * HOUR).await;
     assert_eq!(in_use(&tokens).unwrap(), "one");
     assert!(tokens.is_usable());
@@ -166,8 +163,8 @@ async fn failed_renewals_keep_the_token_and_alert_once() {
         AlertCause::Expiry(3),
         AlertCause::Expiry(1),
     ];
-    assert_eq!(heard.causes(), expected);
-    assert!(heard.text().contains("out of order"));
+    assert_eq!(alerts.causes(), expected);
+    assert!(alerts.text().contains("out of order"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -186,31 +183,35 @@ async fn a_dead_token_is_renewed_by_a_renewer_that_needs_no_valid_token() {
 async fn expiry_warnings_come_at_fourteen_seven_three_and_one_days_without_a_renewer() {
     let file = FakeStore::named("file");
     file.put(expiring("one", 60 * DAY));
-    let (_tokens, heard) = start(TokenProvider::from_source(file.clone())).await;
+    let (_tokens, alerts) = start(TokenProvider::from_source(file.clone())).await;
     tokio::time::sleep(45 * DAY).await;
-    assert!(heard.causes().is_empty());
+    assert!(alerts.causes().is_empty());
     tokio::time::sleep(16 * DAY).await;
     let expected = [14, 7, 3, 1].map(AlertCause::Expiry);
-    assert_eq!(heard.causes(), expected);
-    assert!(heard.text().contains("Store a new token in file."), "{}", heard.text());
+    assert_eq!(alerts.causes(), expected);
+    assert!(
+        alerts.text().contains("Store a new token in file."),
+        "{}",
+        alerts.text()
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_token_of_unknown_expiry_is_renewed_after_a_day_if_only_valid_tokens_can_be_renewed() {
-    // The second answer is the same token, whose end is news.
+    // The second answer is the same token, whose expiry is new.
     for answer in [expiring("two", 90 * DAY), expiring("one", 90 * DAY)] {
         let file = FakeStore::writable("file");
         let renewer = ScriptedRenewer::new([Ok(answer)]);
         renewer.0.lock().unwrap().earliest_renewal = DAY;
         file.put(token("one"));
-        let supply = TokenProvider::from_source(file.clone()).with_renewer(renewer.clone());
-        let (tokens, heard) = start(supply.with_inspector(FakeInspector::default())).await;
+        let provider = TokenProvider::from_source(file.clone()).with_renewer(renewer.clone());
+        let (tokens, alerts) = start(provider.with_inspector(FakeInspector::default())).await;
         let began = Instant::now();
         tokio::time::sleep(30 * DAY).await;
         assert_eq!(renewer.calls(), 1);
         assert!(renewer.called_at()[0].duration_since(began) >= DAY - MINUTE);
         assert_eq!(tokens.current().unwrap().expires_at(), Some(start_date() + 90 * DAY));
-        assert!(heard.causes().is_empty());
+        assert!(alerts.causes().is_empty());
     }
 }
 
@@ -222,9 +223,9 @@ async fn a_start_that_finds_only_a_dead_token_renews_it_with_a_renewer_that_need
         graph.set("one", EXPIRED());
         let renewer = ScriptedRenewer::new([Err("not yet"), Ok(token("two"))]);
         let empty = FakeStore::named("empty");
-        let supply = TokenProvider::from_sources(vec![boxed(&empty), boxed(&file)]);
-        let supply = supply.with_renewer(renewer.clone());
-        let (tokens, _) = start(supply.with_inspector(graph.clone())).await;
+        let provider = TokenProvider::from_sources(vec![boxed(&empty), boxed(&file)]);
+        let provider = provider.with_renewer(renewer.clone());
+        let (tokens, _) = start(provider.with_inspector(graph.clone())).await;
         tokio::time::sleep(MINUTE).await;
         assert_eq!(in_use(&tokens).unwrap(), "two");
         assert_eq!(renewer.0.lock().unwrap().were_dead, [true, true]);
@@ -244,7 +245,7 @@ async fn a_token_of_unknown_expiry_is_as_old_as_its_file_across_restarts() {
     let (tokens, _) = start(TokenProvider::from_source(file.clone()).with_renewer(renewer.clone())).await;
     tokio::time::sleep(MINUTE).await;
     assert_eq!((renewer.calls(), in_use(&tokens).unwrap().as_str()), (1, "two"));
-    // A date that lies ahead is no date.
+    // A date in the future is ignored.
     let file = FakeStore::writable("file");
     let renewer = ScriptedRenewer::new([Ok(expiring("two", 90 * DAY))]);
     renewer.0.lock().unwrap().earliest_renewal = DAY;

@@ -10,8 +10,8 @@ async fn a_token_that_has_expired_does_not_hide_a_live_one_further_down() {
         ..token("expired")
     });
     row.put(token("living"));
-    let supply = TokenProvider::from_sources(vec![boxed(&file), boxed(&row)]);
-    let (tokens, _) = start(supply).await;
+    let provider = TokenProvider::from_sources(vec![boxed(&file), boxed(&row)]);
+    let (tokens, _) = start(provider).await;
     assert_eq!(in_use(&tokens).unwrap(), "living");
 }
 
@@ -23,7 +23,7 @@ async fn a_token_that_graph_rejects_does_not_hide_a_live_one_further_down() {
     let (tokens, _) = start(TokenProvider::from_sources(vec![boxed(&file), boxed(&row)])).await;
     assert_eq!(in_use(&tokens).unwrap(), "expired-unbeknown");
     assert_eq!(reject_current(&tokens).await.unwrap(), "living");
-    // The file is touched, and shows what it showed: nobody goes back to it.
+    // The file is touched, and has the same token: it is not used again.
     file.1.notify_one();
     tokio::time::sleep(MINUTE).await;
     assert_eq!(in_use(&tokens).unwrap(), "living");
@@ -48,19 +48,19 @@ async fn the_first_source_has_priority_and_changes_of_later_ones_wait_until_need
 async fn a_source_that_is_empty_at_first_is_used_once_it_has_a_token() {
     let (file, row) = (FakeStore::named("file"), FakeStore::named("row"));
     row.put(token("row"));
-    let (tokens, heard) = start(TokenProvider::from_sources(vec![boxed(&file), boxed(&row)])).await;
+    let (tokens, alerts) = start(TokenProvider::from_sources(vec![boxed(&file), boxed(&row)])).await;
     assert_eq!(in_use(&tokens).unwrap(), "row");
     file.put(token("file"));
     tokio::time::sleep(Duration::from_millis(1)).await;
     assert_eq!(in_use(&tokens).unwrap(), "file");
-    assert!(heard.causes().is_empty());
+    assert!(alerts.causes().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
 async fn when_every_token_is_rejected_each_is_tried_once_without_a_busy_loop() {
     let stores = ["a", "b", "c"].map(FakeStore::named);
-    for shelf in &stores {
-        shelf.put(token(shelf.with_state(|shelved| shelved.name)));
+    for store in &stores {
+        store.put(token(store.with_state(|state| state.name)));
     }
     let (tokens, _) = start(TokenProvider::from_sources(stores.iter().map(boxed).collect())).await;
     let mut tried = vec![in_use(&tokens).unwrap()];
@@ -72,11 +72,11 @@ async fn when_every_token_is_rejected_each_is_tried_once_without_a_busy_loop() {
         tokio::time::sleep(MINUTE * 2).await;
     }
     assert_eq!(tried, ["a", "b", "c"]);
-    let before = stores.each_ref().map(|shelf| shelf.with_state(|shelved| shelved.loads));
+    let before = stores.each_ref().map(|store| store.with_state(|state| state.loads));
     tokio::time::sleep(HOUR).await;
-    let after = stores.each_ref().map(|shelf| shelf.with_state(|shelved| shelved.loads));
+    let after = stores.each_ref().map(|store| store.with_state(|state| state.loads));
     for (before, after) in before.into_iter().zip(after) {
-        assert!(after - before <= 200, "{} looks in an hour", after - before);
+        assert!(after - before <= 200, "{} loads in an hour", after - before);
     }
 }
 
@@ -84,7 +84,7 @@ async fn when_every_token_is_rejected_each_is_tried_once_without_a_busy_loop() {
 async fn a_rejected_token_that_is_delivered_again_is_not_used_and_alerts() {
     let file = FakeStore::named("file");
     file.put(token("one"));
-    let (tokens, heard) = start(TokenProvider::from_source(file.clone())).await;
+    let (tokens, alerts) = start(TokenProvider::from_source(file.clone())).await;
     assert_eq!(reject_current(&tokens).await.unwrap(), "one");
     file.put(token("two"));
     tokio::time::sleep(Duration::from_millis(1)).await;
@@ -92,8 +92,8 @@ async fn a_rejected_token_that_is_delivered_again_is_not_used_and_alerts() {
     file.put(token("one"));
     tokio::time::sleep(MINUTE).await;
     assert_eq!(in_use(&tokens).unwrap(), "two");
-    assert_eq!(heard.causes(), [AlertCause::Rejected, AlertCause::SourceTokenRejected]);
-    assert!(heard.text().contains("already rejected"), "{}", heard.text());
+    assert_eq!(alerts.causes(), [AlertCause::Rejected, AlertCause::SourceTokenRejected]);
+    assert!(alerts.text().contains("already rejected"), "{}", alerts.text());
 }
 
 #[tokio::test(start_paused = true)]
@@ -115,12 +115,12 @@ async fn without_any_token_the_reason_is_reported() {
         expires_at: Some(start_date()),
         ..token("late")
     });
-    let (tokens, heard) = start(TokenProvider::from_sources(vec![boxed(&file), boxed(&row)])).await;
+    let (tokens, alerts) = start(TokenProvider::from_sources(vec![boxed(&file), boxed(&row)])).await;
     let Err(RefreshError::Failed(why)) = tokens.current_or_wait(in_five_seconds()).await else {
         panic!("there is none");
     };
     assert!(why.to_string().contains("has expired"), "{why}");
-    assert_eq!(heard.causes(), [AlertCause::SourceTokenRejected]);
+    assert_eq!(alerts.causes(), [AlertCause::SourceTokenRejected]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -132,16 +132,16 @@ async fn the_reason_for_skipping_a_token_is_reported_once() {
     }
     file.put(token("bad"));
     row.put(token("alive"));
-    let supply = TokenProvider::from_sources(vec![boxed(&file), boxed(&row)]).with_inspector(graph.clone());
-    let (tokens, heard) = start(supply).await;
-    assert_eq!(heard.causes(), [AlertCause::SourceTokenRejected]);
-    assert!(heard.text().contains("from file"), "{}", heard.text());
-    // A person drops another one that is no better.
+    let provider = TokenProvider::from_sources(vec![boxed(&file), boxed(&row)]).with_inspector(graph.clone());
+    let (tokens, alerts) = start(provider).await;
+    assert_eq!(alerts.causes(), [AlertCause::SourceTokenRejected]);
+    assert!(alerts.text().contains("from file"), "{}", alerts.text());
+    // The operator delivers another one that is no better.
     file.put(token("worse"));
     tokio::time::sleep(MINUTE).await;
     file.put(token("worse"));
     tokio::time::sleep(MINUTE).await;
-    assert_eq!(heard.causes(), [AlertCause::SourceTokenRejected; 2]);
+    assert_eq!(alerts.causes(), [AlertCause::SourceTokenRejected; 2]);
     assert_eq!(in_use(&tokens).unwrap(), "alive");
 }
 
@@ -149,13 +149,13 @@ async fn the_reason_for_skipping_a_token_is_reported_once() {
 async fn a_source_that_hangs_does_not_delay_an_earlier_one() {
     let (file, row) = (FakeStore::named("file"), FakeStore::named("row"));
     file.put(token("one"));
-    row.with_state(|shelved| shelved.is_hanging = true);
+    row.with_state(|state| state.is_hanging = true);
     let began = Instant::now();
     let (tokens, _) = start(TokenProvider::from_sources(vec![boxed(&file), boxed(&row)])).await;
     assert_eq!(in_use(&tokens).unwrap(), "one");
     assert!(began.elapsed() < Duration::from_secs(1));
-    // What it shows once it answers again is found, too.
-    row.with_state(|shelved| shelved.is_hanging = false);
+    // Its token is found once it answers again.
+    row.with_state(|state| state.is_hanging = false);
     row.put(token("two"));
     assert_eq!(reject_current(&tokens).await.unwrap(), "two");
 }

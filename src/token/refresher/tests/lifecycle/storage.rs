@@ -1,4 +1,4 @@
-//! What is minted is stored before it is used, and not lost when it cannot be.
+//! A renewed token is stored before it is used, and is not lost if it cannot be stored.
 
 use super::*;
 
@@ -11,13 +11,13 @@ fn store_with_due_token() -> (FakeStore, ScriptedRenewer) {
 #[tokio::test(start_paused = true)]
 async fn a_renewed_token_is_stored_before_it_is_used() {
     let (file, renewer) = store_with_due_token();
-    let (tokens, heard) = start(TokenProvider::from_source(file.clone()).with_renewer(renewer.clone())).await;
+    let (tokens, alerts) = start(TokenProvider::from_source(file.clone()).with_renewer(renewer.clone())).await;
     tokio::time::sleep(31 * MINUTE).await;
     assert_eq!(in_use(&tokens).unwrap(), "two");
-    assert_eq!(file.with_state(|shelved| shelved.stored.clone()), ["two"]);
-    assert_eq!(file.with_state(|shelved| shelved.locks), 1);
-    assert!(heard.causes().is_empty());
-    // What the place shows now is what was put there, and no news.
+    assert_eq!(file.with_state(|state| state.stored.clone()), ["two"]);
+    assert_eq!(file.with_state(|state| state.locks), 1);
+    assert!(alerts.causes().is_empty());
+    // The source has the token that was stored, which is not new.
     file.1.notify_one();
     tokio::time::sleep(MINUTE).await;
     assert_eq!(tokens.current().unwrap().generation().get(), 2);
@@ -26,30 +26,30 @@ async fn a_renewed_token_is_stored_before_it_is_used() {
 #[tokio::test(start_paused = true)]
 async fn a_token_that_cannot_be_stored_is_not_used_while_the_previous_one_works_and_not_renewed_twice() {
     let (file, renewer) = store_with_due_token();
-    file.with_state(|shelved| shelved.failures_left = 3);
-    let (tokens, heard) = start(TokenProvider::from_source(file.clone()).with_renewer(renewer.clone())).await;
+    file.with_state(|state| state.failures_left = 3);
+    let (tokens, alerts) = start(TokenProvider::from_source(file.clone()).with_renewer(renewer.clone())).await;
     tokio::time::sleep(30 * MINUTE).await;
-    while file.with_state(|shelved| shelved.failures_left) > 0 {
+    while file.with_state(|state| state.failures_left) > 0 {
         assert_eq!(in_use(&tokens).unwrap(), "one");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     tokio::time::sleep(MINUTE).await;
     assert_eq!(in_use(&tokens).unwrap(), "two");
-    assert_eq!(file.with_state(|shelved| shelved.stored.clone()), ["two"]);
+    assert_eq!(file.with_state(|state| state.stored.clone()), ["two"]);
     assert_eq!(renewer.calls(), 1);
-    assert_eq!(heard.causes(), [AlertCause::RenewalFailed, AlertCause::Expiry(1)]);
+    assert_eq!(alerts.causes(), [AlertCause::RenewalFailed, AlertCause::Expiry(1)]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_token_that_cannot_be_stored_is_used_if_the_previous_one_is_dead_and_stored_later() {
     let (file, renewer) = store_with_due_token();
-    file.with_state(|shelved| shelved.failures_left = 3);
-    let (tokens, heard) = start(TokenProvider::from_source(file.clone()).with_renewer(renewer.clone())).await;
+    file.with_state(|state| state.failures_left = 3);
+    let (tokens, alerts) = start(TokenProvider::from_source(file.clone()).with_renewer(renewer.clone())).await;
     assert_eq!(reject_current(&tokens).await.unwrap(), "two");
-    assert_eq!(heard.causes(), [AlertCause::Rejected, AlertCause::StoreFailed]);
-    assert!(file.with_state(|shelved| shelved.stored.is_empty()));
+    assert_eq!(alerts.causes(), [AlertCause::Rejected, AlertCause::StoreFailed]);
+    assert!(file.with_state(|state| state.stored.is_empty()));
     tokio::time::sleep(4 * MINUTE).await;
-    assert_eq!(file.with_state(|shelved| shelved.stored.clone()), ["two"]);
+    assert_eq!(file.with_state(|state| state.stored.clone()), ["two"]);
     assert_eq!(renewer.calls(), 1);
     assert_eq!(in_use(&tokens).unwrap(), "two");
 }
@@ -57,14 +57,14 @@ async fn a_token_that_cannot_be_stored_is_used_if_the_previous_one_is_dead_and_s
 #[tokio::test(start_paused = true)]
 async fn a_token_that_was_stored_concurrently_is_used_instead() {
     let (file, renewer) = store_with_due_token();
-    file.with_state(|shelved| shelved.conflicting_token = Some(token("theirs")));
+    file.with_state(|state| state.conflicting_token = Some(token("theirs")));
     let (tokens, _) = start(TokenProvider::from_source(file.clone()).with_renewer(renewer.clone())).await;
     tokio::time::sleep(31 * MINUTE).await;
     assert_eq!(in_use(&tokens).unwrap(), "theirs");
     assert_eq!(renewer.calls(), 1);
     tokio::time::sleep(DAY).await;
     assert!(
-        file.with_state(|shelved| shelved.stored.is_empty()),
+        file.with_state(|state| state.stored.is_empty()),
         "nothing was written over theirs"
     );
 }
@@ -73,9 +73,9 @@ async fn a_token_that_was_stored_concurrently_is_used_instead() {
 async fn a_token_that_another_replica_renewed_meanwhile_is_used_without_a_renewal() {
     let (file, renewer) = store_with_due_token();
     let (tokens, _) = start(TokenProvider::from_source(file.clone()).with_renewer(renewer.clone())).await;
-    // The first look of the renewal sees the old one; under the claim, there is the other replica's.
+    // The first check of the renewal finds the old one; under the lock there is the other replica's.
     tokio::time::sleep(20 * MINUTE).await;
-    file.with_state(|shelved| shelved.current = Some(expiring("theirs", 60 * DAY)));
+    file.with_state(|state| state.current = Some(expiring("theirs", 60 * DAY)));
     tokio::time::sleep(11 * MINUTE).await;
     assert_eq!(in_use(&tokens).unwrap(), "theirs");
     assert_eq!(renewer.calls(), 0);
@@ -86,10 +86,10 @@ async fn without_writable_storage_an_alert_is_sent_at_start_and_the_renewed_toke
     let file = FakeStore::named("file");
     file.put(expiring("one", HOUR));
     let renewer = ScriptedRenewer::new([Ok(token("two"))]);
-    let (tokens, heard) = start(TokenProvider::from_source(file.clone()).with_renewer(renewer)).await;
-    assert_eq!(heard.causes(), [AlertCause::StoreFailed]);
-    assert!(heard.text().contains("it is read-only"), "{}", heard.text());
-    assert!(heard.text().contains("token.store"), "{}", heard.text());
+    let (tokens, alerts) = start(TokenProvider::from_source(file.clone()).with_renewer(renewer)).await;
+    assert_eq!(alerts.causes(), [AlertCause::StoreFailed]);
+    assert!(alerts.text().contains("it is read-only"), "{}", alerts.text());
+    assert!(alerts.text().contains("token.store"), "{}", alerts.text());
     tokio::time::sleep(31 * MINUTE).await;
     assert_eq!(in_use(&tokens).unwrap(), "two");
 }
@@ -99,23 +99,23 @@ async fn one_read_only_source_of_several_is_alerted_at_start_too() {
     let (file, variable) = (FakeStore::writable("file"), FakeStore::named("variable"));
     variable.put(expiring("one", HOUR));
     let renewer = ScriptedRenewer::new([Ok(token("two"))]);
-    let supply = TokenProvider::from_sources(vec![boxed(&file), boxed(&variable)]).with_renewer(renewer);
-    let (_tokens, heard) = start(supply).await;
-    assert_eq!(heard.causes(), [AlertCause::StoreFailed]);
-    assert!(heard.text().contains("of some sources"), "{}", heard.text());
+    let provider = TokenProvider::from_sources(vec![boxed(&file), boxed(&variable)]).with_renewer(renewer);
+    let (_tokens, alerts) = start(provider).await;
+    assert_eq!(alerts.causes(), [AlertCause::StoreFailed]);
+    assert!(alerts.text().contains("of some sources"), "{}", alerts.text());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_pending_store_does_not_overwrite_a_newer_token() {
     let (file, renewer) = store_with_due_token();
-    file.with_state(|shelved| shelved.failures_left = 1);
+    file.with_state(|state| state.failures_left = 1);
     let (tokens, _) = start(TokenProvider::from_source(file.clone()).with_renewer(renewer)).await;
     assert_eq!(reject_current(&tokens).await.unwrap(), "two");
     file.put(token("theirs"));
     tokio::time::sleep(MINUTE / 2).await;
     assert_eq!(in_use(&tokens).unwrap(), "theirs");
     tokio::time::sleep(4 * MINUTE).await;
-    let shown = file.with_state(|shelved| shelved.current.clone()).unwrap();
+    let shown = file.with_state(|state| state.current.clone()).unwrap();
     assert_eq!(shown.secret.expose(), "theirs");
-    assert!(file.with_state(|shelved| shelved.stored.is_empty()));
+    assert!(file.with_state(|state| state.stored.is_empty()));
 }
