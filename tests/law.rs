@@ -16,8 +16,12 @@
 
 #[path = "law/docs.rs"]
 mod docs;
+#[path = "law/ladder.rs"]
+mod ladder;
 #[path = "law/picture.rs"]
 mod picture;
+#[path = "law/replay.rs"]
+mod replay;
 #[path = "law/rust_version.rs"]
 mod rust_version;
 #[path = "law/words.rs"]
