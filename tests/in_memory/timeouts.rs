@@ -5,8 +5,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use crate::support::{
-    ConnectOutcome, EXPIRED_ERROR, FIRST_TOKEN, PROTOCOL_PAIRS, SECOND_TOKEN, ScriptedResponse, TestProxyBuilder,
-    chunked_with_delay, post_file,
+    ConnectOutcome, EXPIRED_ERROR, FIRST_TOKEN, LogCapture, PROTOCOL_PAIRS, Protocol, SECOND_TOKEN, ScriptedResponse,
+    TestProxyBuilder, chunked_with_delay, post_file,
 };
 
 #[tokio::test(start_paused = true)]
@@ -153,6 +153,32 @@ async fn a_failed_connection_says_what_failed() {
         }
         assert_eq!(home.graph.attempts(), 0);
         assert_eq!(home.app.post("x").await.status, 200, "the next one connects");
+        home.shutdown().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_attempt_says_whether_graph_may_have_processed_the_request() {
+    for protocols in PROTOCOL_PAIRS {
+        let log = LogCapture::at_trace();
+        let home = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        home.graph.next_connect(ConnectOutcome::Refused);
+        home.app.post("x").await.refused(502, "connection_refused");
+        home.graph.enqueue(ScriptedResponse::connection_lost());
+        home.app.post("x").await.refused(502, "connection_terminated");
+        home.graph.enqueue(ScriptedResponse::stream_refused());
+        home.app.post("x").await.refused(502, "connection_terminated");
+        assert_eq!(home.graph.attempts(), 2, "graphward sends nothing again");
+        let logged = log.lines_containing(r#""message":"upstream attempt failed""#);
+        let fates: Vec<serde_json::Value> = logged
+            .iter()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["fate"].clone())
+            .collect();
+        let refused = match protocols.graph {
+            Protocol::Http1 => "unknown",
+            Protocol::Two => "not_processed",
+        };
+        assert_eq!(fates, ["not_sent", "unknown", refused], "{protocols:?}");
         home.shutdown().await;
     }
 }

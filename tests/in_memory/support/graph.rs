@@ -228,6 +228,7 @@ impl Graph {
         match reply.head {
             HeadOutcome::Sent => Ok(reply.into_response()),
             HeadOutcome::ConnectionLost => Err(BoxError::from("lost on purpose")),
+            HeadOutcome::StreamRefused => Err(h2::Error::from(h2::Reason::REFUSED_STREAM).into()),
             HeadOutcome::Never => std::future::pending().await,
         }
     }

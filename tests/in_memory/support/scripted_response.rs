@@ -36,6 +36,8 @@ pub(crate) enum HeadOutcome {
     ConnectionLost,
     /// Nothing happens instead.
     Never,
+    /// HTTP/2 refuses the stream with REFUSED_STREAM; HTTP/1.1 loses the connection.
+    StreamRefused,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -93,6 +95,14 @@ impl ScriptedResponse {
     pub(crate) fn no_response() -> Self {
         Self {
             head: HeadOutcome::Never,
+            ..Self::json(200, "")
+        }
+    }
+
+    /// Graph refuses the stream instead of a head.
+    pub(crate) fn stream_refused() -> Self {
+        Self {
+            head: HeadOutcome::StreamRefused,
             ..Self::json(200, "")
         }
     }
