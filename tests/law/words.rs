@@ -48,6 +48,15 @@ fn no_file_uses_a_banned_word() {
 }
 
 #[test]
+fn no_file_has_the_marks_of_an_unfinished_merge() {
+    let is_mark = |line: &str| ["<<<<<<< ", ">>>>>>> "].iter().any(|mark| line.starts_with(mark));
+    let files = text_files();
+    let found: Vec<_> = files.iter().filter(|(_, text)| text.lines().any(is_mark)).collect();
+    assert!(found.is_empty(), "{found:#?}");
+    assert!(is_mark("<<<<<<< HEAD"));
+}
+
+#[test]
 fn a_banned_word_would_be_noticed() {
     for bad in [
         "// Nobody reads it.",
