@@ -26,7 +26,6 @@ const THIS_FILE: &str = "tests/law/words.rs";
 const NOT_CLEAN_YET: &[&str] = &[
     "config/prometheus",
     "docs/metrics.md",
-    "fake-graph/src",
     "src/admin.rs",
     "src/graph",
     "src/proxy",

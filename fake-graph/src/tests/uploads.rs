@@ -45,7 +45,7 @@ async fn a_file_is_uploaded_in_pieces_to_a_path_with_a_colon() {
 }
 
 #[tokio::test]
-async fn whoever_touches_an_upload_sessions_path_or_query_breaks_it() {
+async fn a_changed_path_or_query_breaks_an_upload_session() {
     let world = TestGraph::start().await;
     let token = world.graph.issue(None);
     let open = json!({"file_length": 3, "file_type": "image/png"});
