@@ -1,39 +1,39 @@
-//! What the Graph API means to us. Pure functions: no I/O, no clock, no runtime.
+//! The meaning of Graph API requests and answers. Pure functions: no I/O, no clock, no runtime.
 //!
 //! # Requests
 //!
 //! An app may put a token into the `Authorization` header (`Bearer` or `OAuth`), the query, or a body. *A parameter
-//! beats the header*, so a stale `access_token` left in a query defeats the token we add: [`Target`] takes it out,
-//! and the `appsecret_proof` computed from it, and leaves every other byte of path and query alone. Upload ids are
-//! paths with a colon and a query of their own; whoever normalises them breaks them.
+//! beats the header*, so a stale `access_token` in a query or a body defeats graphward's token: [`Target`] and
+//! [`scrub`] remove it, with the `appsecret_proof` computed from it, and leave every other byte alone. Upload ids are
+//! paths with a colon and a query of their own, and break if they are normalized.
 //!
-//! Two kinds of credential are the app's own business and stay: an *app token* (`<app id>|<secret>`), which some
-//! endpoints demand, and whatever is sent to the token endpoints below `/oauth/`. `null`, `None`, `undefined` and
-//! nothing at all are no credentials, but what client libraries send when they have none. See [`credential`].
+//! Two kinds of credential stay: an *app token* (`<app id>|<secret>`), which some endpoints demand, and every
+//! credential that is sent to the token endpoints below `/oauth/`. `null`, `None`, `undefined` and an empty value are
+//! not credentials: client libraries send them when they have none. See [`credential`].
 //!
 //! Several hosts take the same token, others take another family's ([`Destinations`]): no token goes to a host that is
-//! not listed, nor to one of another family. Whose app has a secret adds an `appsecret_proof` ([`proof`]).
+//! not listed, nor to one of another family. An app with a secret adds an `appsecret_proof` ([`proof`]).
 //!
 //! # Answers
 //!
 //! Errors are `{"error":{"code":…,"error_subcode":…,…}}` ([`GraphError`]). The code is the key: 190 with any subcode
-//! means that the token is dead and that Graph did not act, and so do 102 and three rarer ones. Neither the
-//! status, nor `type`, nor the text says so reliably. [`classify`] is the one table, and [`may_be_token_error`] tells from
-//! the head alone whether a body is worth reading at all. [`explain()`] says each code in words for people, and
-//! [`Inspection`] is what `debug_token` says of a token.
+//! means that Graph rejects the token and did not act, and so do 102 and three rarer codes. Neither the status, nor
+//! `type`, nor the text says so reliably. [`classify`] is the one table, and [`may_be_token_error`] decides from the head
+//! alone whether a body has to be read at all. [`explain()`] explains each code for people, and [`Inspection`] is the
+//! answer of `debug_token`.
 //!
-//! Answers may be compressed. [`restrict_accept_encoding`] keeps Graph from choosing a coding we cannot read, and [`decode`] reads a
-//! bounded copy of an envelope; what is delivered is never the copy.
+//! Answers may be compressed. [`restrict_accept_encoding`] keeps Graph from choosing a coding that graphward cannot
+//! read, and [`decode`] reads a bounded copy of an envelope; the app gets the original.
 //!
-//! A batch is a 200 whose items may each have failed: [`find_batch_rejection`]. Links that lead around us are led back
-//! ([`links`]), our token is taken out of what Graph repeats ([`redact()`]), and how much of a rate limit is used is read
-//! from every head ([`usage`]). What is changed is changed where it lies: all other bytes stay.
+//! The answer to a batch is a 200 whose items may each have failed: [`find_batch_rejection`]. Links that lead around
+//! graphward are rewritten ([`links`]), the tenant's token is removed from the text that Graph repeats ([`redact()`]),
+//! and the rate limits are read from every head ([`usage`]). Every change is an edit in place: all other bytes stay.
 //!
 //! # Why
 //!
-//! All of this is folklore as much as documentation, and it changes without notice. Hence tables in plain sight,
-//! each line with its reason, tested with recorded bodies and fuzzed; and hence one direction for every doubt: an
-//! answer that is not understood is delivered as it is, a request part that is not understood is forwarded as it is.
+//! Much of this is observed, not documented, and it changes without notice. Hence tables in plain sight, each line with
+//! its reason, tested with recorded bodies and fuzzed; and hence one direction for every doubt: graphward delivers an
+//! answer that it does not understand as it is, and forwards a part of a request that it does not understand as it is.
 
 pub mod batch;
 pub mod credential;

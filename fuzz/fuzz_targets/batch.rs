@@ -4,8 +4,8 @@
 #![no_main]
 
 use arbitrary::Arbitrary;
-use graphward::graph::{Presented, ScrubError, scrub};
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use bytes::Bytes;
+use graphward::graph::{BodyFormat, ClientCredentialPolicy, ScrubError, scrub};
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Map, Value, json};
 
@@ -29,9 +29,9 @@ const VALUES: [&str; 6] = ["EAAG", "1%7Cs", "1|s", "null", "", "\"\u{e9}\\"];
 
 fuzz_target!(|input: Input<'_>| {
     let policy = match input.policy % 3 {
-        0 => Presented::Replace,
-        1 => Presented::Refuse,
-        _ => Presented::Keep,
+        0 => ClientCredentialPolicy::Replace,
+        1 => ClientCredentialPolicy::Refuse,
+        _ => ClientCredentialPolicy::Keep,
     };
     let items: Vec<Value> = input.items.iter().map(item).collect();
     let array = Value::Array(items);
@@ -51,12 +51,12 @@ fuzz_target!(|input: Input<'_>| {
             }
         }
         (Err(error), Err(other)) => {
-            assert_eq!((error, policy), (other, Presented::Refuse));
-            assert_eq!(error, ScrubError::Presented);
+            assert_eq!((error, policy), (other, ClientCredentialPolicy::Refuse));
+            assert_eq!(error, ScrubError::ClientCredential);
         }
         (one, other) => panic!("{one:?} {other:?}"),
     }
-    // Whatever it is, it is taken or refused, and clean afterwards.
+    // Any text is cleaned or refused, and clean afterwards.
     for body in [
         format!("{{\"batch\":{}}}", input.raw),
         json!({ "batch": input.raw }).to_string(),
@@ -107,21 +107,19 @@ fn item(
     Value::Object(item)
 }
 
-fn cleaned(policy: Presented, body: &str) -> Result<(String, bool), ScrubError> {
-    let headers =
-        HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
-    let (clean, scrubbed) = scrub(&headers, policy, body.as_bytes())?;
-    let clean = clean.map_or(body.as_bytes().to_vec(), |clean| clean.to_vec());
-    let clean = String::from_utf8(clean).expect("still text");
-    Ok((clean, scrubbed.own_items))
+fn cleaned(policy: ClientCredentialPolicy, body: &str) -> Result<(String, bool), ScrubError> {
+    let body = Bytes::copy_from_slice(body.as_bytes());
+    let (clean, report) = scrub(&BodyFormat::Json, policy, body)?;
+    let clean = String::from_utf8(clean.to_vec()).expect("still text");
+    Ok((clean, report.has_item_tokens))
 }
 
 /// Written without the code under test.
-fn check(left: &Value, before: &Value, policy: Presented) {
+fn check(left: &Value, before: &Value, policy: ClientCredentialPolicy) {
     let (left, before) = (credentials(left), credentials(before));
     let tokens = before.1.iter().filter(|token| !is_nothing(token));
     let real = tokens.clone().any(|token| !token.starts_with("1|"));
-    let stays = tokens.count() > 0 && (!real || policy == Presented::Keep);
+    let stays = tokens.count() > 0 && (!real || policy == ClientCredentialPolicy::Keep);
     assert_eq!(left.0, before.0, "data is lost");
     if stays {
         let kept: Vec<_> = before

@@ -1,8 +1,9 @@
-//! Decoding is total and bounded; what is narrowed offers only what can be decoded, and narrows no further.
+//! Decoding is total and bounded; a restricted `Accept-Encoding` offers only codings that can be decoded, and needs no
+//! further restriction.
 
 #![no_main]
 
-use graphward::graph::{Narrowed, decode, narrow};
+use graphward::graph::{AcceptEncodingRewrite, decode, restrict_accept_encoding};
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderMap, HeaderValue};
 use libfuzzer_sys::fuzz_target;
 
@@ -26,7 +27,7 @@ fuzz_target!(|input: (u8, &[u8], &[u8])| {
     }
     if let Some(plain) = decode(&headers, body, LIMIT) {
         assert!(plain.len() <= LIMIT);
-        // A tighter bound is a bound, too.
+        // A tighter bound holds too.
         if let Some(less) = plain.len().checked_sub(1) {
             assert!(decode(&headers, body, less).is_none());
         }
@@ -37,9 +38,9 @@ fuzz_target!(|input: (u8, &[u8], &[u8])| {
     };
     let mut headers = HeaderMap::new();
     headers.insert(ACCEPT_ENCODING, offer);
-    if let Narrowed::To(value) = narrow(&headers) {
+    if let AcceptEncodingRewrite::Replaced(value) = restrict_accept_encoding(&headers) {
         headers.insert(ACCEPT_ENCODING, value);
-        assert_eq!(narrow(&headers), Narrowed::Unchanged);
+        assert_eq!(restrict_accept_encoding(&headers), AcceptEncodingRewrite::Unchanged);
     }
     let value = headers
         .get(ACCEPT_ENCODING)

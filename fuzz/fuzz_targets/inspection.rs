@@ -1,4 +1,4 @@
-//! Any answer to a question about a token is read or is not, and any error has two sentences that repeat none of it.
+//! Any answer about a token is read or is not, and the explanation of any error is two sentences that repeat none of it.
 
 #![no_main]
 
@@ -25,38 +25,38 @@ fuzz_target!(|input: (u16, Option<(i64, i16)>, &[u8])| {
         .concat(),
         None => noise.to_vec(),
     };
-    let inspection = Inspection::of_debug_token(&body);
-    assert_eq!(inspection, Inspection::of_debug_token(&body));
+    let inspection = Inspection::from_debug_token(&body);
+    assert_eq!(inspection, Inspection::from_debug_token(&body));
     if let Some(inspection) = &inspection {
-        if let Some(error) = &inspection.dead {
-            in_words(error);
-            assert!(inspection.missing().is_empty());
+        if let Some(error) = &inspection.error {
+            assert_explained(error);
+            assert!(inspection.missing_scopes().is_empty());
         }
-        assert!(inspection.missing().len() <= 2);
+        assert!(inspection.missing_scopes().len() <= 2);
         for scope in inspection.scopes.iter().flatten() {
             assert!(scope.len() <= 64 && scope.bytes().all(|byte| byte.is_ascii_graphic()));
         }
-        for ends in [inspection.expires, inspection.data_access] {
-            assert!(ends.at().is_none_or(|at| at > SystemTime::UNIX_EPOCH));
+        for ends in [inspection.expires_at, inspection.data_access_expires_at] {
+            assert!(ends.as_system_time().is_none_or(|at| at > SystemTime::UNIX_EPOCH));
         }
     }
     let status = StatusCode::from_u16(100 + number % 900).expect("three digits");
-    if let Some(probed) = Inspection::of_probe(status, &body) {
-        assert_eq!(probed.dead.is_none(), status == StatusCode::OK);
-        assert!(probed.dead.is_none() || status.is_client_error());
+    if let Some(probed) = Inspection::from_me_response(status, &body) {
+        assert_eq!(probed.error.is_none(), status == StatusCode::OK);
+        assert!(probed.error.is_none() || status.is_client_error());
     }
     if let Some(error) = GraphError::parse(&body) {
-        in_words(&error);
+        assert_explained(&error);
     }
 });
 
-fn in_words(error: &GraphError) {
-    let Explanation { happened, action } = explain(error);
-    for sentence in [happened.as_str(), action] {
+fn assert_explained(error: &GraphError) {
+    let Explanation { summary, remediation } = explain(error);
+    for sentence in [summary.as_str(), remediation] {
         assert!(
             sentence.ends_with('.') && !sentence.contains('\n'),
             "{sentence}"
         );
     }
-    assert!(happened.len() < 300, "{happened}");
+    assert!(summary.len() < 300, "{summary}");
 }

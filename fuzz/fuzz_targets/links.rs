@@ -1,11 +1,12 @@
-//! Only links that lead to Graph's hosts change, and of them only the origin and our token; a batch's rejection is that
-//! of an item. Held against a reader that builds values.
+//! Only links to Graph's hosts change, and of them only the origin and the tenant's token; the rejection of a batch is that
+//! of an item. Compared with a reader that builds values.
 
 #![no_main]
 
 use arbitrary::Arbitrary;
-use graphward::graph::links::{self, MEDIA_HOST};
-use graphward::graph::{Rejection, Verdict, batch_rejection, classify};
+use graphward::graph::host::MEDIA_HOST;
+use graphward::graph::links::{rewrite_media_link, rewrite_paging_links};
+use graphward::graph::{RejectionReason, Verdict, classify, find_batch_rejection};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
@@ -50,32 +51,32 @@ fuzz_target!(|pieces: Vec<Piece<'_>>| {
         }
     }
     let document: Option<Value> = serde_json::from_slice(&body).ok();
-    if let Some(led) = links::media(&body, BASE, &|host| host == MEDIA_HOST)
+    if let Some(rewritten) = rewrite_media_link(&body, BASE, &|host| host == MEDIA_HOST)
         && let Some(document) = &document
     {
-        let mut led: Value = serde_json::from_slice(&led).expect("JSON stays JSON");
+        let mut rewritten: Value = serde_json::from_slice(&rewritten).expect("JSON stays JSON");
         let mut document = document.clone();
-        let (new, old) = (led["url"].take(), document["url"].take());
-        assert_eq!(led, document);
+        let (new, old) = (rewritten["url"].take(), document["url"].take());
+        assert_eq!(rewritten, document);
         // With two of a name either may be the one that changed.
-        assert!(new == old || is_led(&new, &old));
+        assert!(new == old || is_rewritten(&new, &old));
     }
     let is_graph = |host: &str| host == "graph.facebook.com";
     let is_token = |value: &mut dyn Iterator<Item = u8>| value.eq(TOKEN.bytes());
-    if let Some(led) = links::paging(&body, BASE, &is_graph, &is_token) {
-        assert_ne!(led, body);
-        assert_eq!(links::paging(&led, BASE, &is_graph, &is_token), None);
+    if let Some(rewritten) = rewrite_paging_links(&body, BASE, &is_graph, &is_token) {
+        assert_ne!(rewritten, body);
+        assert_eq!(rewrite_paging_links(&rewritten, BASE, &is_graph, &is_token), None);
         if let Some(document) = &document {
-            let led: Value = serde_json::from_slice(&led).expect("JSON stays JSON");
-            compare(&led, document, true);
+            let rewritten: Value = serde_json::from_slice(&rewritten).expect("JSON stays JSON");
+            compare(&rewritten, document, true);
         }
     }
-    // Names that come twice are lost in a value, so what is read is written anew.
-    let _any = batch_rejection(&body);
+    // A value keeps one of two equal names, so the document is written anew first.
+    let _any = find_batch_rejection(&body);
     if let Some(document) = document {
         let items = document.as_array().map_or(&[][..], Vec::as_slice);
         let expected = items.iter().find_map(rejection);
-        let found = batch_rejection(document.to_string().as_bytes());
+        let found = find_batch_rejection(document.to_string().as_bytes());
         assert_eq!(found.map(|(why, _error)| why), expected);
     }
 });
@@ -104,7 +105,7 @@ fn compare(new: &Value, old: &Value, is_top: bool) {
                 if key == "paging" && new.is_object() && old.is_object() {
                     for name in ["next", "previous"] {
                         if new.get(name) != old.get(name) {
-                            assert!(is_led(&new[name], &old[name]), "{new} {old}");
+                            assert!(is_rewritten(&new[name], &old[name]), "{new} {old}");
                             (new[name], old[name]) = (Value::Null, Value::Null);
                         }
                     }
@@ -120,8 +121,8 @@ fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
     value.get(key)?.as_str()
 }
 
-/// Whether the new link is the old one with another origin, and perhaps less parameters.
-fn is_led(new: &Value, old: &Value) -> bool {
+/// Whether the new link is the old one with another origin, and perhaps fewer parameters.
+fn is_rewritten(new: &Value, old: &Value) -> bool {
     let (Some(new), Some(old)) = (new.as_str(), old.as_str()) else {
         return false;
     };
@@ -156,11 +157,10 @@ fn is_token(parameter: &str) -> bool {
     })
 }
 
-fn rejection(item: &Value) -> Option<Rejection> {
+fn rejection(item: &Value) -> Option<RejectionReason> {
     let code = match item.get("code")? {
-        Value::String(code) => leading(code),
-        Value::Number(code) => leading(&code.to_string()),
-        _ => return None,
+        Value::String(code) => code.parse().ok(),
+        code => code.as_u64().and_then(|code| u16::try_from(code).ok()),
     };
     let status = StatusCode::from_u16(code?).ok()?;
     let mut headers = HeaderMap::new();
@@ -172,12 +172,4 @@ fn rejection(item: &Value) -> Option<Rejection> {
         Verdict::TokenRejected(rejection) => Some(rejection),
         _ => None,
     }
-}
-
-/// The number that a text begins with.
-fn leading(text: &str) -> Option<u16> {
-    let end = text
-        .find(|letter: char| !letter.is_ascii_digit())
-        .unwrap_or(text.len());
-    text[..end].parse().ok()
 }

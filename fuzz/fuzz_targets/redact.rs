@@ -1,4 +1,4 @@
-//! No spelling of the token survives, nothing else goes, and JSON stays JSON.
+//! No spelling of the token survives, every other byte does, and JSON stays JSON.
 
 #![no_main]
 

@@ -1,16 +1,18 @@
-//! What leaves of a form does not depend on how it was cut up; no credential survives `Refresh`; every other
-//! byte survives; masking keeps the length; and what is clean stays as it is.
+//! No credential of a body survives `Replace`, every other byte does, and cleaning twice changes nothing. The output of a
+//! multipart form that streams does not depend on its chunks, and keeps its length if it is masked.
 
 #![no_main]
 
 use arbitrary::Arbitrary;
-use bytes::BytesMut;
-use graphward::graph::{Mode, Presented, QueryCredential, ScrubError, Scrubbed, Scrubber, scrub};
+use bytes::{Bytes, BytesMut};
+use graphward::graph::{
+    BodyFormat, ClientCredentialPolicy, ParameterCredential, ScrubError, ScrubMode, ScrubReport, Scrubber, scrub,
+};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue};
 use libfuzzer_sys::fuzz_target;
 
-/// What likely matters, and raw text after it.
+/// Words that likely matter, with raw text after each.
 #[derive(Arbitrary, Debug)]
 struct Input<'a> {
     kind: u8,
@@ -80,7 +82,7 @@ const JSON: [&str; 16] = [
     "\"",
 ];
 
-type Left = Result<(Vec<u8>, Scrubbed), ScrubError>;
+type Left = Result<(Vec<u8>, ScrubReport), ScrubError>;
 
 fuzz_target!(|input: Input<'_>| {
     let kind = usize::from(input.kind) % KINDS.len();
@@ -95,92 +97,97 @@ fuzz_target!(|input: Input<'_>| {
         body.extend_from_slice(rest);
     }
     let policy = match input.policy % 3 {
-        0 => Presented::Replace,
-        1 => Presented::Refuse,
-        _ => Presented::Keep,
+        0 => ClientCredentialPolicy::Replace,
+        1 => ClientCredentialPolicy::Refuse,
+        _ => ClientCredentialPolicy::Keep,
     };
     let content_type = HeaderValue::from_static(KINDS[kind]);
     let headers = HeaderMap::from_iter([(CONTENT_TYPE, content_type)]);
+    let format = BodyFormat::from_headers(&headers).expect("graphward reads all of them");
 
-    let mut results = Vec::new();
-    for mode in [Mode::Cut, Mode::Mask] {
-        let at_once = pushed(&headers, policy, mode, &body, &[u8::MAX]);
-        for lengths in [&input.lengths[..], &[1]] {
-            assert_eq!(pushed(&headers, policy, mode, &body, lengths), at_once);
-        }
-        if let Ok((left, scrubbed)) = &at_once {
-            assert!(scrubbed.changed || *left == body);
-            if mode == Mode::Mask {
-                assert_eq!(left.len(), body.len());
-            }
-            let again = pushed(&headers, policy, mode, left, &[u8::MAX]);
-            assert_eq!(again.as_ref().map(|(left, _)| left), Ok(left));
-        }
-        if kind == 0 && !body.windows(5).any(|word| word == b"batch") {
-            check_form(&body, &at_once, policy, mode);
-        }
-        results.push(at_once);
+    // In memory, what may stay keeps its place.
+    let memory = scrubbed(&format, policy, &body);
+    if let Ok((left, report)) = &memory {
+        assert_eq!(report.is_changed, *left != body);
+        let again = scrubbed(&format, policy, left);
+        assert!(matches!(again, Ok((same, report)) if same == *left && !report.is_changed));
+    }
+    if kind == 0 && !body.windows(5).any(|word| word == b"batch") {
+        check_form(&body, &memory, policy);
     }
 
-    // In memory the same is found, and what comes back stays where it is.
-    let memory = scrub(&headers, policy, &body);
-    match (&memory, &results[0]) {
-        (Err(one), Err(other)) => assert_eq!(one, other),
-        (Ok((edited, scrubbed)), Ok((left, pushed))) => {
-            assert_eq!(
-                (scrubbed.credential, scrubbed.batch),
-                (pushed.credential, pushed.batch)
-            );
-            assert_eq!(edited.is_some(), scrubbed.changed);
-            let memory = edited.as_deref().unwrap_or(&body);
-            if !scrubbed.credential.is_in_place() {
-                assert_eq!(memory, left);
-            }
-            let again = scrub(&headers, policy, memory);
-            assert!(matches!(again, Ok((None, _))));
+    let BodyFormat::Multipart { boundary } = &format else {
+        return;
+    };
+    for mode in [ScrubMode::Remove, ScrubMode::Mask] {
+        let at_once = pushed(boundary, policy, mode, &body, &[u8::MAX]);
+        for lengths in [&input.lengths[..], &[1]] {
+            assert_eq!(pushed(boundary, policy, mode, &body, lengths), at_once);
         }
-        _ => panic!("{memory:?}"),
+        if let Ok((left, report)) = &at_once {
+            assert!(report.is_changed || *left == body);
+            if mode == ScrubMode::Mask {
+                assert_eq!(left.len(), body.len());
+            }
+            let again = pushed(boundary, policy, mode, left, &[u8::MAX]);
+            assert_eq!(again.as_ref().map(|(left, _)| left), Ok(left));
+        }
+        // A form that streams has the same credentials as one in memory.
+        match (&memory, &at_once) {
+            _ if mode == ScrubMode::Mask => {}
+            (Err(one), Err(other)) => assert_eq!(one, other),
+            (Ok((memory, found)), Ok((streamed, also))) => {
+                assert_eq!((found.credential, found.has_batch), (also.credential, also.has_batch));
+                if !found.credential.is_forwarded() {
+                    assert_eq!(memory, streamed);
+                }
+            }
+            _ => panic!("{memory:?}"),
+        }
     }
 });
 
-fn pushed(headers: &HeaderMap, policy: Presented, mode: Mode, body: &[u8], lengths: &[u8]) -> Left {
-    let mut scrubber = Scrubber::of(headers, policy, mode).expect("they are all read");
+fn scrubbed(format: &BodyFormat, policy: ClientCredentialPolicy, body: &[u8]) -> Left {
+    let (left, report) = scrub(format, policy, Bytes::copy_from_slice(body))?;
+    Ok((left.to_vec(), report))
+}
+
+fn pushed(boundary: &[u8], policy: ClientCredentialPolicy, mode: ScrubMode, body: &[u8], lengths: &[u8]) -> Left {
+    let mut scrubber = Scrubber::new(boundary, policy, mode);
     let mut out = BytesMut::new();
     let mut rest = body;
     for length in lengths.iter().cycle() {
         if rest.is_empty() {
             break;
         }
-        let (piece, behind) = rest.split_at(usize::from(*length).clamp(1, rest.len()));
-        scrubber.push(piece, &mut out)?;
+        let (chunk, behind) = rest.split_at(usize::from(*length).clamp(1, rest.len()));
+        scrubber.push(chunk, &mut out)?;
         rest = behind;
     }
-    let scrubbed = scrubber.finish(&mut out)?;
-    Ok((out.to_vec(), scrubbed))
+    let report = scrubber.finish(&mut out)?;
+    Ok((out.to_vec(), report))
 }
 
 /// Written without the code under test: in order, nothing is lost but credentials.
-fn check_form(body: &[u8], left: &Left, policy: Presented, mode: Mode) {
-    let (left, scrubbed) = match left {
+fn check_form(body: &[u8], left: &Left, policy: ClientCredentialPolicy) {
+    let (left, report) = match left {
         Ok(left) => left,
-        Err(ScrubError::Presented) => return assert_eq!(policy, Presented::Refuse),
-        Err(ScrubError::Unclean(_)) => return,
+        Err(ScrubError::ClientCredential) => return assert_eq!(policy, ClientCredentialPolicy::Refuse),
+        Err(ScrubError::CannotScrub(_)) => return,
     };
     let split = |text: &[u8]| -> Vec<Vec<u8>> {
         let all = text.split(|byte| *byte == b'&').map(<[u8]>::to_vec);
         all.filter(|parameter| !is_credential(parameter)).collect()
     };
-    if mode == Mode::Cut {
-        let (mut sent, mut left) = (split(body), split(left));
-        // One empty parameter and none are the same form.
-        sent.retain(|parameter| !parameter.is_empty());
-        left.retain(|parameter| !parameter.is_empty());
-        assert_eq!(sent, left);
-    }
+    let (mut before, mut after) = (split(body), split(left));
+    // One empty parameter and none are the same form.
+    before.retain(|parameter| !parameter.is_empty());
+    after.retain(|parameter| !parameter.is_empty());
+    assert_eq!(before, after);
     let any = left.split(|byte| *byte == b'&').any(is_credential);
-    let stays = match scrubbed.credential {
-        QueryCredential::AppToken | QueryCredential::Kept => true,
-        QueryCredential::None | QueryCredential::Placeholder | QueryCredential::Stale => false,
+    let stays = match report.credential {
+        ParameterCredential::AppToken | ParameterCredential::Kept => true,
+        ParameterCredential::None | ParameterCredential::Placeholder | ParameterCredential::Removed => false,
     };
     assert_eq!(any, stays);
 }

@@ -1,9 +1,9 @@
-//! No credential survives `Refresh`, everything else survives byte for byte, and cleaning twice changes nothing.
+//! No credential survives `Replace`, every other byte does, and cleaning twice changes nothing.
 
 #![no_main]
 
 use arbitrary::Arbitrary;
-use graphward::graph::{Origin, Presented, QueryCredential, Target, TargetError};
+use graphward::graph::{ClientCredentialPolicy, Origin, ParameterCredential, Target, TargetError};
 use http::Uri;
 use libfuzzer_sys::fuzz_target;
 
@@ -43,21 +43,21 @@ fuzz_target!(|input: Input<'_>| {
         text.push_str(rest);
     }
     let policy = match policy % 3 {
-        0 => Presented::Replace,
-        1 => Presented::Refuse,
-        _ => Presented::Keep,
+        0 => ClientCredentialPolicy::Replace,
+        1 => ClientCredentialPolicy::Refuse,
+        _ => ClientCredentialPolicy::Keep,
     };
     let Ok(uri) = text.parse::<Uri>() else { return };
     let cleaned = match Target::from_app(&uri, policy) {
         Ok(cleaned) => cleaned,
         Err(error) => {
-            assert!(error == TargetError::Form || policy == Presented::Refuse);
+            assert!(error == TargetError::NotAPath || policy == ClientCredentialPolicy::Refuse);
             return;
         }
     };
     let target = &cleaned.target;
     assert_eq!(target.path(), uri.path());
-    assert!(target.template().to_string().len() <= 300);
+    assert!(target.path_template().to_string().len() <= 300);
 
     let sent: Vec<&str> = uri
         .query()
@@ -81,14 +81,14 @@ fuzz_target!(|input: Input<'_>| {
             }
         }
         assert_eq!(next, None);
-        match cleaned.found.credential {
-            QueryCredential::AppToken => {}
-            QueryCredential::Kept => assert_eq!(policy, Presented::Keep),
-            QueryCredential::None | QueryCredential::Placeholder => {
+        match cleaned.report.credential {
+            ParameterCredential::AppToken => {}
+            ParameterCredential::Kept => assert_eq!(policy, ClientCredentialPolicy::Keep),
+            ParameterCredential::None | ParameterCredential::Placeholder => {
                 assert!(!left.iter().any(|parameter| is_credential(parameter)));
             }
-            QueryCredential::Stale => {
-                assert_eq!(policy, Presented::Replace);
+            ParameterCredential::Removed => {
+                assert_eq!(policy, ClientCredentialPolicy::Replace);
                 assert!(!left.iter().any(|parameter| is_credential(parameter)));
             }
         }

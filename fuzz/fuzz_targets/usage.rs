@@ -1,4 +1,4 @@
-//! Whatever Graph's headers say, what is told is a number that can be shown, and the same is told for the same lines.
+//! Any headers give a usage whose numbers can be shown, and the same headers give the same usage.
 
 #![no_main]
 
@@ -23,17 +23,17 @@ fuzz_target!(|lines: Vec<(u8, &[u8])>| {
             headers.append(name, value);
         }
     }
-    let told = usage::read(&headers);
-    for (kind, percent) in told.percents() {
+    let reported = usage::parse(&headers);
+    for (kind, percent) in reported.percents() {
         assert!(percent.is_finite() && percent >= 0.0, "{kind:?}");
     }
-    if let Some(minutes) = told.regain_minutes() {
+    if let Some(minutes) = reported.regain_minutes() {
         assert!(minutes.is_finite() && minutes >= 0.0);
     }
-    assert_eq!(told, usage::read(&headers));
+    assert_eq!(reported, usage::parse(&headers));
     // Names by values, of the headers that matter.
     let counted = headers.iter().filter(|(name, _)| *name != "date").count();
-    assert_eq!(usage::lines(&headers).count(), 2 * counted);
+    assert_eq!(usage::usage_headers(&headers).count(), 2 * counted);
     headers.remove("date");
-    assert_eq!(told, usage::read(&headers));
+    assert_eq!(reported, usage::parse(&headers));
 });

@@ -1,8 +1,8 @@
-//! Any answer has a verdict, and only a suspicious 4xx with a dead-token code leads to a replay.
+//! Any answer has a verdict, and only a 4xx that may be a token error, with a code of one, leads to a replay.
 
 #![no_main]
 
-use graphward::graph::{GraphError, Verdict, classify, suspicious};
+use graphward::graph::{GraphError, Verdict, classify, may_be_token_error};
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use libfuzzer_sys::fuzz_target;
@@ -48,11 +48,11 @@ fuzz_target!(|input: (u16, u8, bool, Option<(i16, i16)>, &[u8])| {
         status.as_u16() >= 500
     );
     if !status.is_client_error() {
-        assert!(!suspicious(status, &headers));
+        assert!(!may_be_token_error(status, &headers));
         assert!(matches!(verdict, Verdict::Success | Verdict::ServerError));
     }
     if matches!(verdict, Verdict::TokenRejected(_)) {
-        assert!(suspicious(status, &headers));
+        assert!(may_be_token_error(status, &headers));
         let code = GraphError::parse(body).and_then(|error| error.code);
         assert!(matches!(code, Some(0 | 102 | 190 | 450 | 452)));
         assert!(code != Some(0) || status == StatusCode::UNAUTHORIZED);

@@ -1,44 +1,44 @@
-//! What an app presents as a credential, and how to tell a credential from the lack of one.
+//! The app's credentials, and the values that client libraries send when they have none.
 
-/// What is done with a credential that the app sends itself (`heal.client_credentials`).
+/// The policy for credentials that the app sends (`heal.client_credentials`).
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, schemars::JsonSchema, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ClientCredentialPolicy {
-    /// It is taken out and ours is used: the app's is taken for a stale copy.
+    /// It is removed and the tenant's token is used: the app's counts as a stale copy.
     #[default]
     Replace,
     /// The request is refused.
     Refuse,
-    /// It is left in place and ours is not used.
+    /// It stays, and the tenant's token is not used.
     Keep,
 }
 
-/// What the `access_token` of a query was, and what became of it.
+/// The credentials among the parameters of a request, and what became of them.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum ParameterCredential {
     /// There is none, or the request is for a token endpoint, where it is data.
     #[default]
     None,
-    /// Only what stands for "no token"; taken out.
+    /// Only values that stand for "no token"; removed.
     Placeholder,
-    /// A token; taken out ([`ClientCredentialPolicy::Replace`]).
+    /// A token; removed ([`ClientCredentialPolicy::Replace`]).
     Removed,
-    /// An app token, meant as such; left in place. Nothing of ours may be added.
+    /// An app token; it stays, and the tenant's token must not be added.
     AppToken,
-    /// A token; left in place ([`ClientCredentialPolicy::Keep`]). Nothing of ours may be added.
+    /// A token; it stays ([`ClientCredentialPolicy::Keep`]), and the tenant's token must not be added.
     Kept,
 }
 
-/// What an `Authorization` header holds.
+/// The content of an `Authorization` header.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum HeaderCredential {
-    /// No credential: empty, a scheme alone, or what stands for "no token".
+    /// No credential: an empty value, a scheme alone, or a value that stands for "no token".
     Absent,
-    /// An app token, meant as such.
+    /// An app token.
     AppToken(AuthScheme),
     /// Some other token.
     Token(AuthScheme),
-    /// Another scheme, such as `Basic`, or none.
+    /// Another scheme, such as `Basic`, or no scheme.
     Other,
 }
 
@@ -52,7 +52,7 @@ pub enum AuthScheme {
 }
 
 impl ParameterCredential {
-    /// Whether a credential of ours must stay away: the app's own is left in the query.
+    /// Whether the app's credential stays, so that the tenant's must not be added.
     #[must_use]
     pub const fn is_forwarded(self) -> bool {
         match self {
@@ -62,7 +62,7 @@ impl ParameterCredential {
     }
 }
 
-/// What the value of an `Authorization` header is.
+/// Reads the value of an `Authorization` header.
 #[must_use]
 pub fn parse_authorization(value: &[u8]) -> HeaderCredential {
     let value = value.trim_ascii();
@@ -89,8 +89,8 @@ pub fn parse_authorization(value: &[u8]) -> HeaderCredential {
     }
 }
 
-/// Whether this is what client libraries send when they have no token: nothing, white space, or the name that their
-/// language has for nothing (`None`, `null`, `undefined`, in any case).
+/// Whether this is a value that client libraries send when they have no token: empty, white space, or their language's
+/// null (`None`, `null`, `undefined`, in any case).
 pub fn is_placeholder(token: impl Iterator<Item = u8> + Clone) -> bool {
     let is_blank = token.clone().all(|byte| byte.is_ascii_whitespace());
     let equals_ignoring_case = |name: &[u8]| {

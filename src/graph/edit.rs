@@ -34,7 +34,7 @@ struct ListEditor<'text, 'doc> {
 }
 
 /// The parameters of a form or a query that is a part of a text.
-pub(crate) fn parameters(text: &[u8], range: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+fn parameters(text: &[u8], range: Range<usize>) -> impl Iterator<Item = Range<usize>> {
     let mut next = Some(range.start);
     iter::from_fn(move || {
         let start = next?;
@@ -49,7 +49,7 @@ pub(crate) fn parameters(text: &[u8], range: Range<usize>) -> impl Iterator<Item
 pub(crate) fn remove_parameters(
     text: &SourceText<'_>,
     range: Range<usize>,
-    mut is_removed: impl FnMut(&[u8]) -> bool,
+    mut is_removed: impl FnMut(Range<usize>) -> bool,
 ) -> Vec<Edit> {
     let start = range.start;
     let mut editor = ListEditor::new(text, start);
@@ -57,10 +57,11 @@ pub(crate) fn remove_parameters(
         if parameter.start > start {
             editor.separator(parameter.start);
         }
-        if is_removed(text.slice(parameter.clone())) {
-            editor.remove(parameter.end);
+        let end = parameter.end;
+        if is_removed(parameter) {
+            editor.remove(end);
         } else {
-            editor.keep(parameter.end);
+            editor.keep(end);
         }
     }
     let mark = start.checked_sub(1).filter(|mark| text.slice(*mark..start) == b"?");

@@ -1,4 +1,4 @@
-//! Content codings: what Graph may choose from, and reading what it chose.
+//! Content codings: the ones that Graph may choose, and their decoders.
 
 use std::borrow::Cow;
 use std::io::Read;
@@ -7,19 +7,19 @@ use flate2::{Decompress, FlushDecompress, Status};
 use http::HeaderValue;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderMap};
 
-/// What becomes of the app's `Accept-Encoding`.
+/// The change to the app's `Accept-Encoding`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum AcceptEncodingRewrite {
     /// It stays as it is, or stays absent; nothing was allocated.
     Unchanged,
-    /// This one value stands for all the app sent.
+    /// This one value replaces all that the app sent.
     Replaced(HeaderValue),
 }
 
-/// The part of the app's `Accept-Encoding` that [`decode`] can read, so that a verdict is always possible.
+/// Restricts the app's `Accept-Encoding` to what [`decode`] can read, so that a verdict is always possible.
 ///
-/// Members are kept byte for byte, with their weights, `q=0` included. `*` becomes `gzip`: whoever takes anything
-/// takes that, and Graph might choose a coding that is younger than we. If nothing is left the app gets
+/// Members are kept byte for byte, with their weights, `q=0` included. `*` becomes `gzip`: a client that takes
+/// anything takes that, and Graph might choose a coding that graphward does not know. If nothing is left it becomes
 /// `identity`. An absent field stays absent: Graph does not compress unasked.
 #[must_use]
 pub fn restrict_accept_encoding(headers: &HeaderMap) -> AcceptEncodingRewrite {
@@ -58,7 +58,7 @@ pub fn restrict_accept_encoding(headers: &HeaderMap) -> AcceptEncodingRewrite {
     AcceptEncodingRewrite::Replaced(value.unwrap_or(HeaderValue::from_static("identity")))
 }
 
-/// Undoes the content codings of `body` that `header_ranges` name: `gzip`, `deflate` (with and without its zlib frame),
+/// Undoes the content codings of `body` that `headers` name: `gzip`, `deflate` (with and without its zlib frame),
 /// `br`, `zstd`, two of them at most.
 ///
 /// The result and every intermediate one is at most `limit` bytes. `None` if it would be more, if a coding is unknown,
@@ -83,7 +83,7 @@ pub fn decode<'body>(headers: &HeaderMap, body: &'body [u8], limit: usize) -> Op
     (body.len() <= limit).then_some(body)
 }
 
-/// The codings we read.
+/// The codings that graphward reads.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Coding {
     Identity,
@@ -93,7 +93,7 @@ enum Coding {
     Zstd,
 }
 
-/// The members of a list, without the white space around them; empty ones are no members.
+/// The members of a list that are not empty, without the white space around them.
 fn list_members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value
         .split(|byte| *byte == b',')
@@ -110,7 +110,7 @@ fn coding_name(member: &[u8]) -> &[u8] {
         .trim_ascii_end()
 }
 
-/// `*;q=0`, "nothing else": it offers nothing, so it needs no narrowing.
+/// Whether a member is `*;q=0`, "nothing else": it offers nothing, so it needs no restriction.
 fn is_forbidden_wildcard(member: &[u8]) -> bool {
     let mut weight_digits = member.iter().filter(|byte| byte.is_ascii_digit()).peekable();
     coding_name(member) == b"*" && weight_digits.peek().is_some() && weight_digits.all(|digit| *digit == b'0')
@@ -156,8 +156,8 @@ impl Coding {
 
 const BROTLI_BUFFER_BYTES: usize = 4096;
 
-/// RFC 9659: the largest window a `zstd` content coding may ask for, 8 MiB. The decoder fills it before it gives
-/// anything out, so without this bound 64 KiB could ask for gigabytes.
+/// The largest window that a `zstd` content coding may ask for (RFC 9659): 8 MiB. The decoder fills the window before
+/// it returns anything, so without this bound 64 KiB could ask for gigabytes.
 const MAX_ZSTD_WINDOW_BYTES: u64 = 8 * 1024 * 1024;
 
 fn read_limited(decoder: impl Read, limit: usize) -> Option<Vec<u8>> {
@@ -167,7 +167,7 @@ fn read_limited(decoder: impl Read, limit: usize) -> Option<Vec<u8>> {
     (plain.len() <= limit).then_some(plain)
 }
 
-/// By hand, because the reader in flate2 takes the early end of a `deflate` body for its end.
+/// Written by hand, because the reader in flate2 accepts a truncated `deflate` body.
 fn inflate(zlib_frame: bool, body: &[u8], limit: usize) -> Option<Vec<u8>> {
     const OUTPUT_CHUNK_BYTES: usize = 4096;
     let mut state = Decompress::new(zlib_frame);
@@ -190,7 +190,7 @@ fn inflate(zlib_frame: bool, body: &[u8], limit: usize) -> Option<Vec<u8>> {
     }
 }
 
-/// The window of a zstd frame in bytes, from its header (RFC 8878, 3.1.1.1). `None` if this is no frame.
+/// Reads the window of a zstd frame, in bytes, from its header (RFC 8878, 3.1.1.1). `None` if this is not a frame.
 fn zstd_window_bytes(body: &[u8]) -> Option<u64> {
     let header = body.strip_prefix(&[0x28, 0xB5, 0x2F, 0xFD])?;
     let (descriptor, header) = header.split_first()?;

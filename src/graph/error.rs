@@ -2,34 +2,34 @@
 
 use serde_json::{Map, Value};
 
-/// What an error envelope says: `{"error":{"message":…,"type":…,"code":…,"error_subcode":…,"fbtrace_id":…}}`.
+/// An error envelope: `{"error":{"message":…,"type":…,"code":…,"error_subcode":…,"fbtrace_id":…}}`.
 ///
-/// Every field may be missing; [documented] shapes and recorded ones differ. Whatever has another JSON type than
-/// expected counts as missing, so that a novelty in one field cannot hide the code.
+/// Every field may be missing; [documented] shapes and recorded ones differ. A field of an unexpected JSON type counts
+/// as missing, so that a change in one field cannot hide the code.
 ///
 /// # Why
 ///
-/// The message is not kept: "Malformed access token EAAB…" repeats the whole token, and the text is localised and
-/// reworded, so nothing may hang on it but what is counted. The document is read as a generic value, not into a strict struct:
+/// The message is not kept: "Malformed access token EAAB…" repeats the whole token, and the text is localized and
+/// reworded, so only two facts of it are kept. The document is read as a generic value, not into a strict struct:
 /// `error_data` alone has been seen as object, string and array.
 ///
 /// [documented]: https://developers.facebook.com/docs/graph-api/guides/error-handling
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct GraphError {
-    /// `status`, the stable key; a number, or a string that is one.
+    /// `code`, the stable key; a number, or a string that is one.
     pub code: Option<i64>,
     /// `error_subcode`; three digits for tokens, seven for products. Often absent.
     pub subcode: Option<i64>,
     /// `type`, such as `OAuthException`; used for most errors, so it says nothing about tokens.
     pub kind: Option<String>,
-    /// `is_transient`: Graph's own word on whether it may pass by itself.
+    /// `is_transient`: whether Graph expects a retry to succeed.
     pub is_transient: Option<bool>,
-    /// `fbtrace_id`: what Meta's support asks for.
+    /// `fbtrace_id`: Meta's support asks for it.
     pub fbtrace_id: Option<String>,
-    /// Whether the message speaks of `appsecret_proof`: the name of a parameter, which no language changes.
+    /// Whether the message mentions `appsecret_proof`: the name of a parameter, which is never translated.
     pub mentions_appsecret_proof: bool,
-    /// Whether the message speaks of an app that cannot be validated: what is wrong is the app's id or its state. A hint
-    /// for people, since other languages may say it otherwise.
+    /// Whether the message says that the app cannot be validated: its id or its state is wrong. A hint for people only,
+    /// since the message may be translated.
     pub app_validation_failed: bool,
 }
 
@@ -41,7 +41,7 @@ impl GraphError {
     #[must_use]
     pub fn parse(body: &[u8]) -> Option<Self> {
         let json = strip_jsonp(body);
-        // What is no envelope mostly parts here, before anything is built.
+        // Most other bodies end here, before anything is built.
         if json.first() != Some(&b'{') {
             return None;
         }
@@ -49,7 +49,7 @@ impl GraphError {
         Some(Self::from_object(document.get("error")?.as_object()?))
     }
 
-    /// Reads what an envelope's `error` holds. `debug_token` calls the subcode `subcode`.
+    /// Reads the `error` of an envelope. `debug_token` calls the subcode `subcode`.
     #[must_use]
     pub fn from_object(error: &Map<String, Value>) -> Self {
         let message = error.get("message").and_then(Value::as_str);
@@ -65,7 +65,7 @@ impl GraphError {
         }
     }
 
-    /// What is known if Graph says that a token is dead, and no more: the code that means so.
+    /// The error for a token that Graph reports as invalid without a reason.
     #[must_use]
     pub fn invalid_token() -> Self {
         Self {
@@ -75,7 +75,7 @@ impl GraphError {
     }
 }
 
-/// Less byte order mark, white space, and a JSON-P call around it.
+/// Strips a byte order mark, white space, and a JSON-P call.
 pub(super) fn strip_jsonp(body: &[u8]) -> &[u8] {
     let body = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
     let body = body.trim_ascii();

@@ -1,4 +1,4 @@
-//! The hosts of Graph: which token may go where, and which request goes to which.
+//! The hosts of Graph: which token may go to which host, and which request goes to which.
 //!
 //! | host | what it serves | tokens |
 //! |---|---|---|
@@ -11,9 +11,9 @@
 //!
 //! # Why
 //!
-//! A token of one family sent to another's host is answered with "Cannot parse access token", a 190 that no newer
-//! token cures, and has been shown to somebody whom it does not concern. So families are kept apart here, before
-//! anything is sent. Content networks (`scontent…`) take no token and are nobody's host.
+//! A token of one family that is sent to another's host is answered with "Cannot parse access token", a 190 that a
+//! newer token does not cure, and has been disclosed to another service. So families are kept apart here, before
+//! anything is sent. Content networks (`scontent…`) take no token and are not listed.
 
 use std::fmt;
 
@@ -21,7 +21,7 @@ use http::Method;
 
 use super::origin::Origin;
 
-/// Whose API a host is, or a token is for.
+/// The API that a host belongs to, or that a token is for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum TokenFamily {
     /// Facebook, WhatsApp, Pages, Marketing.
@@ -32,16 +32,16 @@ pub enum TokenFamily {
     Threads,
 }
 
-/// What a host is for.
+/// The service of a host.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum GraphService {
-    /// The API as such.
+    /// The API itself.
     Graph,
     /// The same API, for videos.
     Video,
-    /// Uploads of binaries, which it takes as they are: nothing may be added to their addresses.
+    /// Uploads of binaries: nothing may be added to their URLs.
     Upload,
-    /// Downloads of media: no envelope in its answers, and no parameter of ours in its URLs, which are signed.
+    /// Downloads of media: answers have no envelope, and nothing may be added to the URLs, which are signed.
     Media,
 }
 
@@ -50,20 +50,20 @@ pub enum GraphService {
 pub struct Destination {
     /// Its address.
     pub origin: Origin,
-    /// What it is for.
+    /// Its service.
     pub service: GraphService,
-    /// Whose it is; `None` for a name that is none of Meta's, such as a fake's.
+    /// The family of its tokens; `None` for a name that is not Meta's, such as a fake Graph's.
     pub family: Option<TokenFamily>,
 }
 
-/// All hosts that a request may go to, and no other.
+/// All hosts that a request may go to.
 #[derive(Clone, Debug)]
 pub struct Destinations {
     main: Destination,
     others: Box<[Destination]>,
 }
 
-/// The hosts that `https://graph.facebook.com` has beside it.
+/// The hosts that go with `https://graph.facebook.com`.
 pub const OTHER_GRAPH_HOSTS: [&str; 5] = [
     "graph-video.facebook.com",
     "rupload.facebook.com",
@@ -72,13 +72,13 @@ pub const OTHER_GRAPH_HOSTS: [&str; 5] = [
     "graph.threads.net",
 ];
 
-/// Where the URLs of WhatsApp media lead.
+/// The host of WhatsApp media.
 pub const MEDIA_HOST: &str = "lookaside.fbsbx.com";
 
-// === impl Family ===
+// === impl TokenFamily ===
 
 impl TokenFamily {
-    /// Whose token this is, by how it begins; `None` if that says nothing.
+    /// The family of a token, by its prefix; `None` for an unknown prefix.
     #[must_use]
     pub fn from_token(token: &str) -> Option<Self> {
         if token.starts_with("EAA") {
@@ -126,7 +126,7 @@ impl TokenFamily {
 // === impl Destination ===
 
 impl Destination {
-    /// What is known of a host by its name.
+    /// Derives service and family from the name of a host.
     #[must_use]
     pub fn from_origin(origin: Origin) -> Self {
         let host = origin.host();
@@ -162,7 +162,7 @@ impl Destination {
 // === impl Destinations ===
 
 impl Destinations {
-    /// The origin, and what stands beside it.
+    /// The origin, and the hosts beside it.
     #[must_use]
     pub fn new(main: Origin, others: impl IntoIterator<Item = Origin>) -> Self {
         Self {
@@ -171,7 +171,7 @@ impl Destinations {
         }
     }
 
-    /// Where a request goes that does not say otherwise.
+    /// The origin: where a request goes that names no other host.
     #[must_use]
     pub const fn main(&self) -> &Destination {
         &self.main
@@ -182,15 +182,15 @@ impl Destinations {
         std::iter::once(&self.main).chain(&self.others)
     }
 
-    /// The one of this name, without a port; case does not matter.
+    /// The destination of this name, without a port, in any case.
     #[must_use]
     pub fn find(&self, host: &str) -> Option<&Destination> {
         let host = host.strip_suffix('.').unwrap_or(host);
         self.all().find(|one| one.origin.host().eq_ignore_ascii_case(host))
     }
 
-    /// Where a request goes: to the host that it names, if that is one of them; else to the one whose path it has,
-    /// if there is one; else to the origin.
+    /// The destination of a request: the host that it names, if that is listed; else the host that serves its path, if
+    /// there is one; else the origin.
     #[must_use]
     pub fn route(&self, host: Option<&str>, method: &Method, path: &str) -> &Destination {
         if self.others.is_empty() {
@@ -210,12 +210,12 @@ impl Destinations {
             .unwrap_or(&self.main)
     }
 
-    /// Whether a token may go there: its family is the host's. A token that does not say is the origin's, and an
-    /// origin that does not say is Facebook's; a host that does not say is there because it was configured.
+    /// Checks that a token is of the host's family. A token of unknown family counts as the origin's, and an origin of
+    /// unknown family as Facebook's; a host of unknown family is there because an operator configured it.
     ///
     /// # Errors
     ///
-    /// The token's family, if it is another one.
+    /// The token's family, if it is another.
     pub fn check_token_family(&self, token: Option<TokenFamily>, destination: &Destination) -> Result<(), TokenFamily> {
         let token = token.or(self.main.family).unwrap_or(TokenFamily::Facebook);
         match destination.family {
@@ -225,7 +225,7 @@ impl Destinations {
     }
 }
 
-/// Which service a path belongs to, whoever is asked for it.
+/// The service that a path belongs to, on any host.
 fn service_for(method: &Method, path: &str) -> GraphService {
     if is_media_path(path) {
         GraphService::Media

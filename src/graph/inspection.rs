@@ -1,4 +1,4 @@
-//! What `debug_token` says of a token.
+//! The answer of `debug_token`.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,46 +8,46 @@ use serde_json::{Map, Value};
 use super::error::{GraphError, is_log_safe, strip_jsonp};
 use super::verdict::rejection_reason;
 
-/// What is known of a token besides its text.
+/// The properties of a token.
 ///
-/// `GET /debug_token` answers 200 about dead tokens, too, and calls the subcode `subcode` there; `expires_at: 0` is
+/// `GET /debug_token` answers 200 about invalid tokens too, and calls the subcode `subcode` there; `expires_at: 0` means
 /// "never", not 1970. Every field may be missing.
 ///
 /// Source: <https://developers.facebook.com/docs/graph-api/reference/debug_token>
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Inspection {
-    /// Why it is dead, if it is.
+    /// The reason why it is invalid, if it is.
     pub error: Option<GraphError>,
-    /// Whose it is.
+    /// The kind of its owner.
     pub kind: Option<TokenKind>,
     /// The app it was issued for.
     pub app_id: Option<String>,
-    /// When it ends.
+    /// When it expires.
     pub expires_at: Expiry,
-    /// When its access to the user's data ends: it stays valid, but calls are refused from then on.
+    /// When its access to the user's data expires: it stays valid, but calls are refused from then on.
     pub data_access_expires_at: Expiry,
-    /// When it was issued; told of long-lived tokens only.
+    /// When it was issued; reported for long-lived tokens only.
     pub issued_at: Option<SystemTime>,
-    /// What it may do; `None` if nothing was said about that.
+    /// Its permissions; `None` if the answer does not list them.
     pub scopes: Option<Vec<String>>,
 }
 
-/// When something ends.
+/// The time when something expires.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Expiry {
-    /// Nobody has said.
+    /// It is unknown.
     #[default]
     Unknown,
     /// Never.
     Never,
-    /// Then.
+    /// At this time.
     At(SystemTime),
 }
 
-/// Whose token it is, as `debug_token` has it.
+/// The kind of a token, as `debug_token` reports it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum TokenKind {
-    /// A person's.
+    /// A user's.
     User,
     /// A page's.
     Page,
@@ -57,7 +57,7 @@ pub enum TokenKind {
     SystemUser,
 }
 
-/// What a token needs to send messages, and to look after what it sends them with.
+/// The permissions that a token needs to send WhatsApp messages, and to manage the account.
 const WHATSAPP_SCOPES: [&str; 2] = ["whatsapp_business_messaging", "whatsapp_business_management"];
 
 // === impl Inspection ===
@@ -65,15 +65,15 @@ const WHATSAPP_SCOPES: [&str; 2] = ["whatsapp_business_messaging", "whatsapp_bus
 impl Inspection {
     /// Reads an answer of `debug_token`: `{"data":{"is_valid":…,"expires_at":…,"scopes":[…],"error":{…},…}}`.
     ///
-    /// `None` if it does not say whether the token lives: an error envelope, which is about the question and not about
-    /// the token, HTML, anything cut off. Whatever else has another form than expected counts as missing.
+    /// `None` if it does not say whether the token is valid: an error envelope, which is about the request and not about
+    /// the token, HTML, a truncated answer. Any other field of an unexpected type counts as missing.
     #[must_use]
     pub fn from_debug_token(body: &[u8]) -> Option<Self> {
         let document: Value = serde_json::from_slice(strip_jsonp(body)).ok()?;
         Self::from_data(document.get("data")?.as_object()?)
     }
 
-    /// Reads what the `data` of such an answer holds.
+    /// Reads the `data` of such an answer.
     #[must_use]
     pub fn from_data(data: &Map<String, Value>) -> Option<Self> {
         let error = data.get("error").and_then(Value::as_object);
@@ -93,8 +93,8 @@ impl Inspection {
         })
     }
 
-    /// Reads an answer to `/me?fields=id`, which is all that hosts without `debug_token` can be asked: there is an id,
-    /// so the token lives; it is rejected, so it is dead; anything else says nothing about it.
+    /// Reads an answer to `/me?fields=id`, the check for hosts without `debug_token`: an id means that the token is
+    /// valid, a rejection that it is not; anything else says nothing about it.
     #[must_use]
     pub fn from_me_response(status: StatusCode, body: &[u8]) -> Option<Self> {
         if status == StatusCode::OK {
@@ -108,8 +108,8 @@ impl Inspection {
         })
     }
 
-    /// The permissions that WhatsApp needs and this token lacks. None, as far as is known, if nothing was said about
-    /// them, if the token is dead, and for an app's token, which has no such thing.
+    /// The permissions that WhatsApp needs and this token lacks. Empty if the answer does not list permissions, if the
+    /// token is invalid, and for an app's token, which has no permissions.
     #[must_use]
     pub fn missing_scopes(&self) -> Vec<&'static str> {
         match &self.scopes {
@@ -137,7 +137,7 @@ impl TokenKind {
     }
 }
 
-// === impl Ends ===
+// === impl Expiry ===
 
 impl Expiry {
     fn from_json(value: Option<&Value>) -> Self {
@@ -148,7 +148,7 @@ impl Expiry {
         }
     }
 
-    /// The moment, if there is one that is known.
+    /// The time, if it is known.
     #[must_use]
     pub const fn as_system_time(self) -> Option<SystemTime> {
         match self {
@@ -158,7 +158,7 @@ impl Expiry {
     }
 }
 
-/// The first second of the year 10000: who names a later one means something else by it.
+/// The first second of the year 10000: a later time is not meant as a time.
 const YEAR_10000_UNIX_SECONDS: i64 = 253_402_300_800;
 
 fn from_unix_seconds(seconds: i64) -> Option<SystemTime> {
@@ -190,7 +190,7 @@ fn as_bool(value: &Value) -> Option<bool> {
     }
 }
 
-/// An id, which is a number however it is written.
+/// An id, which is a number or a string of digits.
 fn as_id(value: &Value) -> Option<String> {
     let text = match value {
         Value::Number(number) => number.as_u64()?.to_string(),
@@ -201,7 +201,7 @@ fn as_id(value: &Value) -> Option<String> {
     is_id.then_some(text)
 }
 
-/// The permissions of both lists: the granular one is the older's successor, and says of some for what they hold.
+/// The permissions of both lists: the granular one succeeds the plain one, and names the objects of some.
 fn merged_scopes(data: &Map<String, Value>) -> Option<Vec<String>> {
     let list = |key: &str| data.get(key).and_then(Value::as_array);
     let (plain, granular) = (list("scopes"), list("granular_scopes"));

@@ -2,20 +2,22 @@
 //!
 //! # Why
 //!
-//! A media URL needs the token and leads to another host, so it is of no use to an app that has no token: by default it
-//! is rewritten to point at graphward. A paging link is rewritten only if the operator asks for it (`links.paging`): some
-//! clients want to recognize Graph's host in it, others call it as it is. See README.
+//! A media URL needs the token and leads to another host, so it is of no use to an app that has no token: by default
+//! it is rewritten to point at graphward. A paging link is rewritten only if the operator asks for it
+//! (`links.paging`): some clients want to recognize Graph's host in it, others call it as it is. See README.
 //!
-//! Only scheme and host are replaced, spelled as they were (`\/`, `\u002f`, both again inside a batch's strings), and the
-//! tenant's token is cut out of a paging link. No other byte changes, and none at all if the body is not valid JSON: an
-//! answer that graphward does not understand is delivered as it is. `next` is never removed, for clients test whether it
-//! is there. The body has to be whole, so the caller sets a limit, and a longer body keeps Graph's links.
+//! Only scheme and host are replaced, spelled as they were (`\/`, `\u002f`, both again inside a batch's strings), and
+//! the tenant's token is cut out of a paging link. No other byte changes, and none at all if the body is not valid
+//! JSON: an answer that graphward does not understand is delivered as it is. `next` is never removed, for clients test
+//! whether it is there. The body has to be whole, so the caller sets a limit, and a longer body keeps Graph's links.
 
 use std::ops::Range;
+use std::sync::LazyLock;
 
 use bytes::Bytes;
 use http::Method;
 use memchr::memchr2;
+use memchr::memmem::Finder;
 use percent_encoding::percent_decode;
 use serde::de::IgnoredAny;
 
@@ -23,9 +25,6 @@ use super::edit::{Edit, apply, remove_parameters};
 use super::json::{Token, tokens};
 use super::path::is_version;
 use super::text::{SourceText, is_named};
-
-/// The host of the files of WhatsApp's messages.
-pub const MEDIA_HOST: &str = "lookaside.fbsbx.com";
 
 /// Decides which hosts' links are rewritten: takes an authority, in lower case, without `:443`.
 pub type HostPredicate<'test> = &'test dyn Fn(&str) -> bool;
@@ -35,6 +34,9 @@ pub type TokenPredicate<'test> = &'test dyn Fn(&mut dyn Iterator<Item = u8>) -> 
 
 /// The longest authority: a DNS name, and a port.
 const MAX_AUTHORITY_BYTES: usize = 260;
+
+static PAGING_FINDERS: LazyLock<[Finder<'static>; 3]> =
+    LazyLock::new(|| ["paging", r"\u006", r"\u007"].map(Finder::new));
 
 /// The links of one answer, and what becomes of them.
 struct LinkRewriter<'a> {
@@ -83,8 +85,8 @@ pub fn rewrite_media_link(body: &[u8], base: &str, is_rewritten_host: HostPredic
     rewriter.finish()
 }
 
-/// Rewrites the scheme and host of every `paging.next` and `paging.previous` to `base`, at any depth, and in the bodies of
-/// a batch's items; and removes an `access_token` of the tenant's from them.
+/// Rewrites the scheme and host of every `paging.next` and `paging.previous` to `base`, at any depth, and in the
+/// bodies of a batch's items; and removes an `access_token` of the tenant's from them.
 ///
 /// `base` is like `http://127.0.0.1:8080`. `None` if there is nothing to change.
 #[must_use]
@@ -94,6 +96,9 @@ pub fn rewrite_paging_links(
     is_rewritten_host: HostPredicate<'_>,
     is_own_token: TokenPredicate<'_>,
 ) -> Option<Bytes> {
+    if !may_have_paging(body) {
+        return None;
+    }
     let mut rewriter = LinkRewriter::new(body, base, is_rewritten_host, is_own_token)?;
     let text = SourceText::from_slice(body, 0);
     rewriter.rewrite_container(&text, 0..body.len(), b"");
@@ -127,8 +132,11 @@ impl<'a> LinkRewriter<'a> {
         for token in tokens(text.bytes(), range) {
             let Token::Member(member) = token else { continue };
             let name = text.slice(member.name);
-            match text.slice(member.value.clone()).first() {
-                Some(b'{' | b'[') => self.rewrite_container(text, member.value, name),
+            let value = text.slice(member.value.clone());
+            match value.first() {
+                Some(b'{' | b'[') if is_named(name, b"paging") || may_have_paging(value) => {
+                    self.rewrite_container(text, member.value, name);
+                }
                 Some(b'"')
                     if is_named(parent, b"paging") && (is_named(name, b"next") || is_named(name, b"previous")) =>
                 {
@@ -193,7 +201,7 @@ impl<'a> LinkRewriter<'a> {
             let length = memchr::memchr(b'#', query).unwrap_or(query.len());
             let query = mark + 1..mark + 1 + length;
             self.edits.extend(remove_parameters(url, query, |parameter| {
-                self.is_own_token_parameter(parameter)
+                self.is_own_token_parameter(url.slice(parameter))
             }));
         }
     }
@@ -208,6 +216,11 @@ impl<'a> LinkRewriter<'a> {
     fn finish(self) -> Option<Bytes> {
         (!self.edits.is_empty()).then(|| apply(self.body, self.edits).into())
     }
+}
+
+/// Whether a document may have a member `paging`, in any escaping of its letters. Most have none, and cost next to nothing.
+fn may_have_paging(text: &[u8]) -> bool {
+    PAGING_FINDERS.iter().any(|finder| finder.find(text).is_some())
 }
 
 fn is_json(text: &[u8]) -> bool {

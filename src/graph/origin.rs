@@ -1,4 +1,4 @@
-//! Where requests go: scheme, host and port.
+//! The origin of an upstream: scheme, host and port.
 
 use std::fmt;
 
@@ -12,20 +12,20 @@ pub struct Origin(Authority);
 /// Why a text cannot be an origin.
 #[derive(Debug, thiserror::Error)]
 pub enum OriginError {
-    /// No URI at all.
-    #[error("it is not a URI such as https://graph.facebook.com")]
+    /// Not a URI.
+    #[error("not a valid URI; expected, for example, `https://graph.facebook.com`")]
     Uri(#[from] InvalidUri),
-    /// Another scheme, or none: a token is never sent in the clear.
-    #[error("it must begin with https://, since a token is never sent in the clear")]
+    /// Another scheme, or none.
+    #[error("must start with `https://`; tokens are never sent over plain http")]
     Scheme,
-    /// No host, or a port that is none.
-    #[error("its host is empty, or its port is not a number from 1 to 65535")]
+    /// No host, or an invalid port.
+    #[error("the host is empty, or the port is not between 1 and 65535")]
     Authority,
     /// `user:password@`.
-    #[error("it must not name a user before its host")]
+    #[error("must not contain user info (`user:password@`)")]
     UserInfo,
-    /// A path, query or fragment: paths come from the app, byte for byte.
-    #[error("it must end after the host and port; paths come from the app")]
+    /// A path, query or fragment.
+    #[error("must not contain a path, query or fragment; the path comes from the app's request")]
     Path,
 }
 

@@ -1,13 +1,13 @@
-//! What one parameter of a request is to us: a credential, a proof of one, or the app's own affair.
+//! The kinds of parameters of a request: credentials, their proofs, and all others.
 
 use std::iter;
 
 use super::credential::{is_app_token, is_placeholder};
 
-/// What one parameter is to us. Later ones outweigh earlier ones where several are taken together.
+/// The kind of a parameter. Later kinds outweigh earlier ones where several are taken together.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum ParameterKind {
-    /// The app's and Graph's own affair.
+    /// A parameter that graphward does not touch.
     Other,
     /// `appsecret_proof`, `appsecret_time`
     Proof,
@@ -19,7 +19,7 @@ pub enum ParameterKind {
     Token,
 }
 
-/// A name that means something to us.
+/// A name that graphward knows.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ParameterName {
     /// `access_token`
@@ -33,7 +33,7 @@ pub enum ParameterName {
 // === impl ParameterKind ===
 
 impl ParameterKind {
-    /// What a form-encoded parameter is, `name=value` or `name`.
+    /// Classifies a form-encoded parameter, `name=value` or `name`.
     #[must_use]
     pub fn from_encoded(parameter: &[u8]) -> Self {
         // All three names begin with an `a`, plain or encoded; most parameters do not, and go free here.
@@ -46,7 +46,7 @@ impl ParameterKind {
         name.map_or(Self::Other, |name| Self::from_decoded(name, form_decode(value)))
     }
 
-    /// What a parameter of this name is. The value is decoded.
+    /// Classifies a parameter by its name and its decoded value.
     #[must_use]
     pub fn from_decoded(name: ParameterName, value: impl Iterator<Item = u8> + Clone) -> Self {
         match name {
@@ -59,7 +59,7 @@ impl ParameterKind {
     }
 }
 
-// === impl Name ===
+// === impl ParameterName ===
 
 impl ParameterName {
     /// The longest, with every byte percent-encoded.
@@ -72,7 +72,7 @@ impl ParameterName {
         (b"batch", Self::Batch),
     ];
 
-    /// Names are compared whole: `input_token` or `fb_exchange_token` are data.
+    /// Compares a decoded name. Names are compared whole: `input_token` or `fb_exchange_token` are data.
     #[must_use]
     pub fn from_decoded(name: impl Iterator<Item = u8> + Clone) -> Option<Self> {
         Self::ALL
@@ -81,7 +81,7 @@ impl ParameterName {
             .map(|(_, name)| name)
     }
 
-    /// The same of a form-encoded name: `%61ccess_token` is one.
+    /// Compares a form-encoded name: `%61ccess_token` is one.
     #[must_use]
     pub fn from_encoded(name: &[u8]) -> Option<Self> {
         if name.len() > Self::MAX_ENCODED_BYTES {

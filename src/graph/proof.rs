@@ -1,4 +1,4 @@
-//! `appsecret_proof`: that whoever sends a token also knows the app's secret.
+//! `appsecret_proof`: proves that the sender of a token also knows the app's secret.
 //!
 //! [Securing requests](https://developers.facebook.com/docs/graph-api/guides/secure-requests): the HMAC-SHA256 of the
 //! token as it is, keyed with the app's secret, in lower-case hexadecimal; or of `token|unix seconds`, sent together
@@ -6,8 +6,8 @@
 //!
 //! # Why
 //!
-//! A proof belongs to one token, so it changes with it: whatever the app computed is wrong as soon as the token is
-//! another one, and Graph rejects a wrong proof even where it does not demand one.
+//! A proof belongs to one token, so the app's proof is wrong as soon as graphward replaces the token, and Graph
+//! rejects a wrong proof even where it does not demand one.
 
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -15,7 +15,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
-/// Which proofs are made (`app.proof`).
+/// The kind of proofs (`app.proof`).
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum ProofMode {
     /// One for each token.
@@ -36,7 +36,7 @@ pub struct ProofSigner(Hmac<Sha256>);
 // === impl ProofSigner ===
 
 impl ProofSigner {
-    /// Of an app's secret.
+    /// Signs with an app's secret.
     #[must_use]
     pub fn new(app_secret: &[u8]) -> Self {
         #[expect(clippy::expect_used, reason = "HMAC takes a key of any length")]
@@ -49,7 +49,7 @@ impl ProofSigner {
         AppSecretProof(format!("appsecret_proof={}", self.hmac_hex(&[token])).into())
     }
 
-    /// The proof of a token at this time; before 1970 counts as 1970.
+    /// The proof of a token at this time; a time before 1970 counts as 1970.
     #[must_use]
     pub fn sign_at(&self, token: &[u8], at: SystemTime) -> AppSecretProof {
         let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -70,11 +70,11 @@ impl ProofSigner {
 
 impl fmt::Debug for ProofSigner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Prover")
+        f.write_str("ProofSigner")
     }
 }
 
-// === impl Proof ===
+// === impl AppSecretProof ===
 
 impl AppSecretProof {
     /// The parameters, ready for a query.
@@ -84,10 +84,10 @@ impl AppSecretProof {
     }
 }
 
-/// Not the proof: with the token's, it is half of what a request needs.
+/// Never the proof.
 impl fmt::Debug for AppSecretProof {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Proof")
+        f.write_str("AppSecretProof")
     }
 }
 
@@ -99,28 +99,28 @@ mod tests {
 
     #[test]
     fn a_proof_is_the_hmac_of_rfc_4231_in_lowercase() {
-        let prover = ProofSigner::new(b"Jefe");
+        let signer = ProofSigner::new(b"Jefe");
         assert_eq!(
-            prover.sign(b"what do ya want for nothing?").as_query(),
+            signer.sign(b"what do ya want for nothing?").as_query(),
             "appsecret_proof=5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
         );
     }
 
     #[test]
     fn a_timestamped_proof_signs_the_token_a_bar_and_the_seconds() {
-        let prover = ProofSigner::new(b"secret");
+        let signer = ProofSigner::new(b"secret");
         let at = UNIX_EPOCH + Duration::from_millis(1_700_000_000_900);
-        let hex = prover.hmac_hex(&[b"EAAB|1700000000"]);
+        let hex = signer.hmac_hex(&[b"EAAB|1700000000"]);
         assert_eq!(
-            prover.sign_at(b"EAAB", at).as_query(),
+            signer.sign_at(b"EAAB", at).as_query(),
             format!("appsecret_proof={hex}&appsecret_time=1700000000")
         );
     }
 
     #[test]
     fn debug_output_shows_neither_the_secret_nor_the_proof() {
-        let prover = ProofSigner::new(b"app secret");
-        let shown = format!("{prover:?} {:?}", prover.sign(b"EAAB"));
-        assert_eq!(shown, "Prover Proof");
+        let signer = ProofSigner::new(b"app secret");
+        let shown = format!("{signer:?} {:?}", signer.sign(b"EAAB"));
+        assert_eq!(shown, "ProofSigner AppSecretProof");
     }
 }

@@ -1,26 +1,26 @@
-//! A token in an error's text, and the text without it.
+//! Removes a token from the text of an error.
 //!
 //! # Why
 //!
 //! "Malformed access token EAAB…" repeats the whole token, to an app that must not have it and to its logs. A token is
-//! mostly letters and digits, which nobody escapes; the few other characters may be percent-encoded, escaped as JSON
-//! does, or both, and once more inside a batch. So its first letters and digits are searched for as they are, which
-//! costs next to nothing when nothing is found, and what follows is compared in every spelling.
+//! mostly letters and digits, which are never escaped; the few other characters may be percent-encoded, escaped as
+//! JSON does, or both, and once more inside a batch. So graphward searches for the first letters and digits as they
+//! are, which is cheap when nothing is found, and compares the rest in every spelling.
 
 use std::ops::Range;
 
 use bytes::Bytes;
 use memchr::memmem;
 
-/// What stands where a token was.
+/// The replacement of a token.
 pub const REDACTED: &[u8] = b"[redacted]";
 
 /// A shorter token would be found in ordinary words.
 const MIN_TOKEN_BYTES: usize = 8;
-/// Those of an escaped backslash, three strings deep.
+/// The backslashes of an escaped backslash, three strings deep.
 const MAX_BACKSLASHES: usize = 16;
 
-/// Whether a character that may be the beginning of a longer spelling is taken for itself.
+/// How a character that may start an escape is read.
 #[derive(Clone, Copy)]
 enum TokenMatchMode {
     Decoded,
@@ -29,8 +29,8 @@ enum TokenMatchMode {
 
 /// The text with [`REDACTED`] for every occurrence of the token, in any spelling. `None` if there is none.
 ///
-/// The text is a body or the value of a header. JSON stays JSON, but for a token with a quote or a backslash in it, which
-/// is none. A token of fewer than eight bytes is not looked for.
+/// The text is a body or the value of a header. JSON stays valid, unless the token has a quote or a backslash in it,
+/// which no token has. A token of fewer than eight bytes is not searched for.
 #[must_use]
 pub fn redact(text: &[u8], token: &[u8]) -> Option<Bytes> {
     if token.len() < MIN_TOKEN_BYTES {
@@ -71,7 +71,7 @@ fn find_token(text: &[u8], token: &[u8], from: usize) -> Option<Range<usize>> {
     }
 }
 
-/// How long the spelling is of a token that stands at the beginning of `source`.
+/// The length of the spelling of a token at the start of `text`.
 fn matched_len(text: &[u8], token: &[u8], mode: TokenMatchMode) -> Option<usize> {
     let mut rest = text;
     for expected in token {
@@ -98,7 +98,7 @@ fn next_percent_decoded(text: &[u8]) -> Option<(u8, &[u8])> {
     Some((byte, rest))
 }
 
-/// The character behind any number of backslashes: one for each depth of strings in strings, and those of its own.
+/// Reads a character and the backslashes before it: strings inside strings add some.
 fn next_unescaped(text: &[u8]) -> Option<(u8, &[u8])> {
     let backslashes = text.iter().take(MAX_BACKSLASHES);
     let backslashes = backslashes.take_while(|byte| **byte == b'\\').count();
@@ -121,8 +121,8 @@ fn hexadecimal(digits: &[u8]) -> Option<u8> {
     })
 }
 
-/// How much of an escape, of which the first letters of a token are the end, stands before them: `\t` is no backslash
-/// and the `t` of a token, and half of it would be no JSON.
+/// The length of a partial escape at the end of `text`, whose last letters are the first letters of a token: `\t` must
+/// go whole, since half of it would not be JSON.
 fn partial_escape_len(text: &[u8]) -> usize {
     let escape_len = |length: usize| {
         let before = text.len().checked_sub(length)?;

@@ -6,15 +6,16 @@
 //! `Content-Encoding`.
 //!
 //! The rules are those of a query ([`Target::from_app`](super::target::Target::from_app)): placeholders always go; a
-//! real token goes, stays or is refused; app tokens stay if they are the only real ones; proofs go unless a token stays.
-//! A form that streams differs in two points: what is found too late to be left in its place is put back at the end, and
-//! a form whose length is promised is masked ([`ScrubMode::Mask`]) and not cut.
+//! real token goes, stays or is refused; app tokens stay if they are the only real ones; proofs go unless a token
+//! stays. A form that streams differs in two points: what is found too late to be left in its place is put back at the
+//! end, and a form whose length is promised is masked ([`ScrubMode::Mask`]) and not cut.
 //!
 //! # Why
 //!
-//! A parameter beats the header, so a stale token in a body defeats graphward's token. To parse a body and write it anew
-//! would be simpler; but Graph is older than most of the rules that a parser would apply. So nothing is parsed that need
-//! not be: all other bytes leave as they came, in their order, and what no known parser reads a token from is left alone.
+//! A parameter beats the header, so a stale token in a body defeats graphward's token. To parse a body and write it
+//! anew would be simpler; but Graph is older than most of the rules that a parser would apply. So nothing is parsed
+//! that need not be: all other bytes leave as they came, in their order, and what no known parser reads a token from
+//! is left alone.
 //!
 //! JSON and forms are read whole: apps send a few kilobytes of them, and one reader of a whole text replaces a state
 //! machine that could stop at any byte. Files come as multipart forms, and a file of two gigabytes must stream.
@@ -114,8 +115,8 @@ pub fn scrub_query(query: &str, policy: ClientCredentialPolicy) -> Result<(Optio
     Ok((Some(apply(query.as_bytes(), edits).into()), report))
 }
 
-/// Whether a JSON body may have anything to clean. Nearly all bodies are short JSON messages; one without a backslash and
-/// without the words has none of the names, however it is read.
+/// Whether a JSON body may have anything to clean. Nearly all bodies are short JSON messages; one without a backslash
+/// and without the words has none of the names, however it is read.
 fn may_contain_credentials(body: &[u8]) -> bool {
     memchr(b'\\', body).is_some() || CREDENTIAL_NAME_FINDERS.iter().any(|name| name.find(body).is_some())
 }

@@ -1,15 +1,15 @@
-//! How much of Graph's rate limits is used, as its answers tell in headers.
+//! The usage of Graph's rate limits, as the headers of its answers report it.
 //!
 //! # Why
 //!
-//! Past 100 % Graph throttles, for up to an hour, and every header that warns of it goes to an app that mostly looks at
-//! none. The shapes differ by product and are documented in several places; whatever is not as expected is passed over.
-//! The business header names accounts: their worst is what matters, and their ids are nobody's label.
+//! Past 100 % Graph throttles, for up to an hour, and most apps read none of the headers that warn of it. The shapes
+//! differ by product and are documented in several places; a value of an unexpected shape is skipped. The business
+//! header names accounts: the highest value counts, and their ids must not become labels.
 
 use http::HeaderMap;
 use serde_json::{Map, Value};
 
-/// What is limited, and measured in per cent.
+/// A rate limit whose usage is reported in per cent.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum UsageKind {
     /// Calls of the app.
@@ -38,7 +38,7 @@ pub enum UsageKind {
     InsightsAccount,
 }
 
-/// What an answer's headers tell.
+/// The usage that an answer reports.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Usage {
     percents: [Option<f64>; UsageKind::ALL.len()],
@@ -55,7 +55,7 @@ const HEADERS: [&str; 5] = [APP, BUSINESS, PAGE, AD_ACCOUNT, INSIGHTS];
 /// The longest value that is read, in bytes: hundreds of accounts.
 const MAX_HEADER_BYTES: usize = 64 * 1024;
 
-/// What [`parse`] would read, name by value: while that is the same, so is what it tells.
+/// The names and values that [`parse`] reads: while they are the same, so is its result.
 pub fn usage_headers(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
     // One walk: most answers have few fields, and each look-up would hash a name.
     headers
@@ -67,7 +67,7 @@ pub fn usage_headers(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
         .flat_map(|(name, value)| [name.as_str().as_bytes(), value.as_bytes()])
 }
 
-/// Reads what there is. Of several values of one kind the largest counts.
+/// Reads the usage. Of several values of one kind the largest counts.
 #[must_use]
 pub fn parse(headers: &HeaderMap) -> Usage {
     use UsageKind as Kind;
@@ -128,7 +128,7 @@ fn update_max(current: &mut Option<f64>, reported: Option<f64>) {
 // === impl Usage ===
 
 impl Usage {
-    /// What is told, in per cent of the limit; may be more than 100.
+    /// The reported usage, in per cent of the limit; may be more than 100.
     pub fn percents(&self) -> impl Iterator<Item = (UsageKind, f64)> {
         let percents = self.percents.into_iter();
         UsageKind::ALL
@@ -137,7 +137,7 @@ impl Usage {
             .filter_map(|(kind, percent)| Some((kind, percent?)))
     }
 
-    /// In how many minutes a throttled business use case has access again, if that is told; 0 if it has.
+    /// The minutes until a throttled business use case has access again, if reported; 0 if it has access.
     #[must_use]
     pub const fn regain_minutes(&self) -> Option<f64> {
         self.regain_minutes

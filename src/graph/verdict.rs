@@ -1,62 +1,61 @@
-//! What an answer means: the one table.
+//! The meaning of an answer: the one table.
 
 use http::header::{CONTENT_TYPE, HeaderMap, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 
 use super::error::GraphError;
 
-/// What an answer means to us. Exactly one variant leads to a replay.
+/// The meaning of an answer. Exactly one variant leads to a replay.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Verdict {
-    /// 1xx, 2xx, 3xx: delivered unread. A batch's 200 is one, whatever its parts say: some of them have run.
+    /// 1xx, 2xx, 3xx: delivered unread. So is the 200 of a batch, even if items failed: others may have run.
     Success,
-    /// Graph says that this token is dead, and that it did not act. A newer one cures it.
+    /// Graph rejects the token, and did not act. A newer token cures it.
     TokenRejected(RejectionReason),
-    /// `appsecret_proof` is missing or wrong. A newer token would be refused just so: the app's secret has to be set.
+    /// `appsecret_proof` is missing or invalid. A newer token does not help: the app's secret has to be configured.
     ProofRejected,
-    /// A rate limit: status 429, or one of Graph's limit codes under another status. A newer token would only
-    /// burn more of it.
+    /// A rate limit: status 429, or one of Graph's limit codes under another status. A newer token does not help.
     Throttled,
-    /// Any other error envelope with a 4xx: permissions, parameters, policy. A newer token has the same rights.
+    /// Any other error envelope with a 4xx: permissions, parameters, policy. A newer token has the same permissions.
     Refused,
     /// 5xx, or Graph's "service unavailable" under another status. Whether it acted is unknown.
     ServerError,
-    /// A 4xx whose body is not one of Graph's envelopes, or was not read.
+    /// A 4xx whose body is not an error envelope, or was not read.
     Opaque,
 }
 
-/// Why Graph rejects a token. It tells operators what to do; it never decides whether to heal, since a newer
-/// token cures all four.
+/// The reason why Graph rejects a token. It tells operators what to do; it never decides whether to replay, since a
+/// newer token cures all four.
 ///
 /// The subcodes are those of the [error handling guide] and of the older, longer official table.
 ///
 /// [error handling guide]: https://developers.facebook.com/docs/graph-api/guides/error-handling
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum RejectionReason {
-    /// Its time is over, or it was unused for too long.
+    /// It expired, or was not used for too long.
     Expired,
-    /// It was good once: password changed, app removed or re-installed, logged out, revoked.
+    /// It was valid once: password changed, app removed or reinstalled, logged out, revoked.
     Invalidated,
-    /// It cannot be read, or is for another app or host: a bad paste, an app-secret reset.
+    /// It is malformed, or is for another app or host: a bad paste, an app secret reset.
     Malformed,
     /// Its user must act on facebook.com first: checkpoint, unconfirmed account, lost role.
     ActionRequired,
 }
 
-/// What an answer means. Total: any status, any headers, any bytes.
+/// Classifies an answer. Total: any status, any headers, any bytes.
 ///
-/// `body` is the whole body, decoded of its content encoding; it is looked at only if [`may_be_token_error`] says so, or for
-/// the other 4xx if it is there.
+/// `body` is the whole body without its content encoding; it is read only if [`may_be_token_error`] says so, or for the
+/// other 4xx if it is there.
 ///
 /// [`Verdict::TokenRejected`] needs a suspicious head *and* a top-level error envelope with one of the codes of
-/// `rejection_reason`. The status alone decides nothing: a dead token is 401 when it came as a header, 400 when it came
+/// `rejection_reason`. The status alone decides nothing: a rejected token is 401 when it came as a header, 400 when it came
 /// as a parameter, 404 in one recording; neither does `type`, since `OAuthException` is the type of most errors.
 #[must_use]
 pub fn classify(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Verdict {
     classify_with_error(status, headers, body).0
 }
 
-/// The same, and what the envelope said, if it was one that had to be read.
+/// Classifies an answer, and returns the envelope, if it had to be read.
 #[must_use]
 pub fn classify_with_error(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> (Verdict, Option<GraphError>) {
     if !status.is_client_error() {
@@ -85,7 +84,7 @@ pub fn classify_with_error(status: StatusCode, headers: &HeaderMap, body: &[u8])
     (verdict, Some(error))
 }
 
-/// Whether a body is worth reading: can it hold the word that a token is dead?
+/// Whether a body has to be read because it may be a token error.
 ///
 /// Yes for JSON and JavaScript (Graph says `text/javascript` to old clients) with 400, 401, 403 or 404, and with any
 /// other 4xx whose `WWW-Authenticate` says `"invalid_token"`.
@@ -97,10 +96,10 @@ pub fn may_be_token_error(status: StatusCode, headers: &HeaderMap) -> bool {
             || headers.get_all(WWW_AUTHENTICATE).iter().any(has_invalid_token_error))
 }
 
-/// The codes that mean "this access token is dead", and what the subcode adds.
+/// The codes that mean "Graph rejects this access token", and what the subcode adds.
 ///
-/// 190 with any subcode or none; 102, and 450 and 452 of the legacy API, which speak of sessions; 0 only together
-/// with 401, as WhatsApp documents it, for other errors have code 0 as well.
+/// 190 with any subcode or none; 102, and 450 and 452 of the legacy API, which are about sessions; 0 only together with
+/// 401, as WhatsApp documents it, since other errors have code 0 as well.
 pub(super) fn rejection_reason(status: StatusCode, error: &GraphError) -> Option<RejectionReason> {
     match (error.code?, error.subcode.unwrap_or(0)) {
         (190, 0 | 456 | 457) => Some(RejectionReason::Malformed),
@@ -114,8 +113,8 @@ pub(super) fn rejection_reason(status: StatusCode, error: &GraphError) -> Option
     }
 }
 
-/// Code 100 is that of every invalid parameter, so the message has to name this one; subcode 2207083 of code 1 is a
-/// variant of its own.
+/// Whether an error is about the proof. Code 100 is that of every invalid parameter, so the message has to name this
+/// one; subcode 2207083 of code 1 is a variant of its own.
 pub(super) fn is_proof_error(error: &GraphError) -> bool {
     match (error.code, error.subcode) {
         (Some(100), _) => error.mentions_appsecret_proof,
@@ -124,7 +123,7 @@ pub(super) fn is_proof_error(error: &GraphError) -> bool {
     }
 }
 
-/// Graph's [rate limit] codes (80007 is WhatsApp's per account) and WhatsApp's own.
+/// Whether a code is one of Graph's [rate limit] codes (80007 is WhatsApp's per account) or of WhatsApp's own.
 ///
 /// [rate limit]: https://developers.facebook.com/docs/graph-api/overview/rate-limiting
 pub(super) const fn is_rate_limit(code: i64) -> bool {
@@ -134,7 +133,7 @@ pub(super) const fn is_rate_limit(code: i64) -> bool {
     )
 }
 
-/// Whether an answer is JSON, or JavaScript: what Graph calls JSON towards old clients.
+/// Whether an answer is JSON, or JavaScript, as Graph calls JSON for old clients.
 #[must_use]
 pub fn is_json_or_javascript(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_TYPE).is_some_and(|content_type| {
@@ -143,8 +142,8 @@ pub fn is_json_or_javascript(headers: &HeaderMap) -> bool {
     })
 }
 
-/// What an answer without a body means, as one to a HEAD: there the field has to say what the envelope would.
-/// `"invalid_token"` stands in it together with code 190 in every recording, and with no other.
+/// Classifies an answer without a body, such as one to a HEAD, by `WWW-Authenticate`: in every recording it contains
+/// `"invalid_token"` together with code 190, and with no other.
 #[must_use]
 pub fn classify_head(status: StatusCode, headers: &HeaderMap) -> Verdict {
     let is_rejected =
@@ -156,7 +155,8 @@ pub fn classify_head(status: StatusCode, headers: &HeaderMap) -> Verdict {
     }
 }
 
-/// `OAuth "Facebook Platform" "invalid_token" "…"`: not the syntax of RFC 9110, hence a plain search.
+/// Whether a challenge says `"invalid_token"`: `OAuth "Facebook Platform" "invalid_token" "…"` is not the syntax of RFC
+/// 9110, hence a plain search.
 fn has_invalid_token_error(challenge: &HeaderValue) -> bool {
     contains_ignoring_case(challenge.as_bytes(), b"\"invalid_token\"")
 }
@@ -194,7 +194,7 @@ impl RejectionReason {
             Self::Expired => "expired",
             Self::Invalidated => "invalidated",
             Self::Malformed => "malformed",
-            Self::ActionRequired => "needs_person",
+            Self::ActionRequired => "action_required",
         }
     }
 }

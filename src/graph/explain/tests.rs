@@ -79,10 +79,10 @@ fn no_new_token_is_requested_where_a_token_does_not_help() {
 }
 
 #[test]
-fn an_error_after_which_graph_may_have_acted_says_so() {
+fn an_error_after_which_a_request_may_have_taken_effect_says_so() {
     for code in [1, 2, 131_000, 131_016, 990_016, 990_017] {
         let explained = explain(&error(code, None));
-        assert!(explained.summary.contains("may or may not have acted"));
+        assert!(explained.summary.contains("may have taken effect"));
         assert_eq!(explained.remediation, RETRY_LATER);
     }
 }
@@ -122,7 +122,7 @@ fn an_app_that_cannot_be_validated_is_for_its_admin_to_fix() {
 #[test]
 fn an_error_without_a_code_is_explained_too() {
     let explained = explain(&GraphError::default());
-    assert_eq!(explained.summary, "Graph reports an error without saying which.");
+    assert_eq!(explained.summary, "Graph returned an error without a code.");
     assert!(!is_action_required(&GraphError::default()));
 }
 

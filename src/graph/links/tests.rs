@@ -3,6 +3,7 @@ mod escaping;
 use serde_json::json;
 
 use super::*;
+use crate::graph::host::MEDIA_HOST;
 
 const BASE: &str = "http://127.0.0.1:8080";
 const TOKEN: &str = "EAAGm0PX4ZCps|B/A+K%=";

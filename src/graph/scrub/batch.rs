@@ -140,7 +140,7 @@ impl ItemScan {
     /// The parameters from `start` to the end of the text.
     fn scan_parameters(&mut self, text: &SourceText<'_>, start: usize) {
         let edits = remove_parameters(text, start..text.bytes().len(), |parameter| {
-            self.is_removed(ParameterKind::from_encoded(parameter))
+            self.is_removed(ParameterKind::from_encoded(text.slice(parameter)))
         });
         self.edits.extend(edits);
     }

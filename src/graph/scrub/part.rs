@@ -1,10 +1,10 @@
-//! The head of a part of a multipart form: whether the part is a field whose name means something to us.
+//! The head of a part of a multipart form: whether the part is a field whose name graphward knows.
 //!
 //! # Why
 //!
-//! Graph's parser is a descendant of PHP's and nobody has published it. Where parsers differ, a name counts if any of
-//! those that are known would read it: quoted by `"`, by `'` or not at all, with backslashes that escape or do not,
-//! in a folded line, in a line that ends in a bare line feed, as `name*`. A part with a `filename` is a file to all.
+//! Graph's parser descends from PHP's and is not published. Where parsers differ, a name counts if any known parser
+//! would read it: in double quotes, in single quotes or without quotes, with backslashes that escape or do not, in a
+//! folded line, in a line that ends in a bare line feed, as `name*`. A part with a `filename` is a file to all.
 
 use std::iter;
 use std::ops::Range;
@@ -13,22 +13,22 @@ use memchr::memchr;
 
 use super::super::parameter::{ParameterName, form_decode};
 
-/// A field whose name means something to us.
+/// A field whose name graphward knows.
 #[derive(Debug)]
 pub(super) struct PartField {
-    /// What it means.
+    /// The meaning of the name.
     pub(super) name: ParameterName,
-    /// Where in the head it stands. More than once, if the head repeats itself.
+    /// Its ranges in the head. More than one, if the head repeats itself.
     pub(super) name_ranges: Vec<Range<usize>>,
 }
 
-/// A parameter of a header value: where its name and its value are. Quotes are not part of the value.
+/// The ranges of the name and the value of a parameter of a header. Quotes are not part of the value.
 pub(super) struct HeaderParameter {
     key: Range<usize>,
     value: Range<usize>,
 }
 
-/// What a backslash in a quoted string is.
+/// The meaning of a backslash in a quoted string.
 #[derive(Clone, Copy)]
 pub(super) enum Backslash {
     /// It escapes the next byte.
@@ -37,10 +37,10 @@ pub(super) enum Backslash {
     Literal,
 }
 
-// === impl Field ===
+// === impl PartField ===
 
 impl PartField {
-    /// What the head of a part says, if its field means something to us.
+    /// Reads the head of a part. `None` if it is not a field that graphward knows.
     pub(super) fn parse(head: &[u8]) -> Option<Self> {
         let mut field: Option<Self> = None;
         for header in header_ranges(head) {
@@ -64,7 +64,7 @@ impl PartField {
                         name,
                         name_ranges: Vec::new(),
                     });
-                    // Whoever calls a part by two such names gets the stricter one.
+                    // Of two such names the stricter one counts.
                     if name == ParameterName::Token {
                         field.name = name;
                     }
@@ -87,7 +87,7 @@ impl HeaderParameter {
     }
 }
 
-/// The names in a `Content-Disposition` that mean something, and where they stand; none if this is a file.
+/// The known names in a `Content-Disposition` with their ranges; none if this is a file.
 fn field_names(text: &[u8], style: Backslash) -> Vec<(ParameterName, Range<usize>)> {
     let mut names = Vec::new();
     for HeaderParameter { key, value } in header_parameters(text, style) {
@@ -108,7 +108,7 @@ fn field_names(text: &[u8], style: Backslash) -> Vec<(ParameterName, Range<usize
     names
 }
 
-/// The headers of a head, each with the lines that continue it: those that begin with white space or have no colon.
+/// The headers of a head, each with the lines that continue it: those that start with white space or have no colon.
 fn header_ranges(head: &[u8]) -> impl Iterator<Item = Range<usize>> {
     let line = |at: usize| {
         let rest = head.get(at..).unwrap_or_default();
@@ -150,7 +150,7 @@ fn header_parameters(text: &[u8], style: Backslash) -> impl Iterator<Item = Head
     })
 }
 
-/// Where a value is, without its quotes. One without quotes ends at white space.
+/// The range of a value without its quotes. A value without quotes ends at white space.
 fn value_range(parameter: &[u8], value: Range<usize>, style: Backslash) -> Range<usize> {
     let text = slice(parameter, &value);
     match text.split_first() {
@@ -165,7 +165,7 @@ fn value_range(parameter: &[u8], value: Range<usize>, style: Backslash) -> Range
     }
 }
 
-/// How far it is to a byte outside of double quotes, or to the end.
+/// The distance to a byte outside of double quotes, or to the end.
 fn find_unquoted(text: &[u8], wanted: u8, style: Backslash) -> usize {
     let mut at = 0;
     while let Some(byte) = text.get(at) {
@@ -180,7 +180,7 @@ fn find_unquoted(text: &[u8], wanted: u8, style: Backslash) -> usize {
     at.min(text.len())
 }
 
-/// How far it is to the closing quote, or to the end.
+/// The distance to the closing quote, or to the end.
 fn find_closing_quote(text: &[u8], quote: u8, style: Backslash) -> usize {
     let mut at = 0;
     while let Some(byte) = text.get(at) {

@@ -2,10 +2,10 @@
 //!
 //! # Why
 //!
-//! Whether a proof or an app token may stay is known only at the end, since a real token may still come. A body that is
-//! read whole is read twice, so a [`Ruling`] knows the end. In a multipart form that streams, proofs and app tokens are
-//! taken out and held, a bounded few of them, and put back at the end if they may stay after all. Nothing is held once a
-//! token has been found that stays.
+//! Whether a proof or an app token may stay is known only at the end, since a real token may still come. A body that
+//! is read whole is read twice, so a [`Ruling`] knows the end. In a multipart form that streams, proofs and app tokens
+//! are taken out and held, a bounded few of them, and put back at the end if they may stay after all. Nothing is held
+//! once a token has been found that stays.
 
 use super::super::credential::{ClientCredentialPolicy, ParameterCredential};
 use super::super::parameter::{ParameterKind, ParameterName};
@@ -141,6 +141,9 @@ impl ScrubReport {
 // === impl Ruling ===
 
 impl Ruling {
+    /// Every credential goes: the common case, which a first reading assumes.
+    pub(super) const REMOVE_ALL: Self = Self { keeps_token: false };
+
     /// The rule that follows from the weightiest parameter.
     ///
     /// # Errors
@@ -215,7 +218,8 @@ impl ScrubState {
     ///
     /// # Errors
     ///
-    /// [`ScrubError::ClientCredential`] if the policy refuses it; [`ScrubError::CannotScrub`] if too much would be held.
+    /// [`ScrubError::ClientCredential`] if the policy refuses it; [`ScrubError::CannotScrub`] if too much would be
+    /// held.
     pub(super) fn decide(&mut self, kind: ParameterKind, fragment: &[u8]) -> Result<Decision, ScrubError> {
         let before = self.strongest;
         self.strongest = before.max(kind);

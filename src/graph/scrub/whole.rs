@@ -7,9 +7,9 @@ use std::ops::Range;
 use memchr::memchr;
 
 use super::super::credential::ClientCredentialPolicy;
-use super::super::edit::{Edit, parameters, remove_members, remove_parameters};
-use super::super::json::{Container, Token, tokens};
-use super::super::parameter::{ParameterKind, ParameterName};
+use super::super::edit::{Edit, remove_members, remove_parameters};
+use super::super::json::{Container, Member, Token, tokens};
+use super::super::parameter::{ParameterKind, ParameterName, form_decode};
 use super::super::text::SourceText;
 use super::batch;
 use super::member::{classify_member, parse_name};
@@ -25,32 +25,39 @@ pub(super) fn form_edits(
     policy: ClientCredentialPolicy,
     report: &mut ScrubReport,
 ) -> Result<Vec<Edit>, ScrubError> {
-    let (mut strongest, mut edits) = (ParameterKind::Other, Vec::new());
-    for range in parameters(form, 0..form.len()) {
-        let parameter = form.get(range.clone()).unwrap_or_default();
+    let text = SourceText::from_slice(form, 0);
+    let (mut strongest, mut batches, mut checked) = (ParameterKind::Other, Vec::new(), Ok(()));
+    let mut edits = remove_parameters(&text, 0..form.len(), |range| {
+        let parameter = text.slice(range.clone());
         // Most parameters start otherwise, and go free here.
         if !matches!(parameter.first(), Some(b'a' | b'b' | b'%')) {
-            continue;
+            return false;
         }
         let equals = memchr(b'=', parameter).unwrap_or(parameter.len());
-        let Some(name) = parameter.get(..equals).and_then(ParameterName::from_encoded) else {
-            continue;
+        let (name, value) = parameter.split_at(equals);
+        let Some(name) = ParameterName::from_encoded(name) else {
+            return false;
         };
-        check_length(name, parameter.len())?;
+        checked = checked.and(check_length(name, parameter.len()));
         if name == ParameterName::Batch {
-            let value = parameter.get(equals + 1..).unwrap_or_default();
-            let batch = SourceText::from_form(value, range.start + equals + 1);
-            edits.extend(batch::find_edits(&batch, policy, report)?);
-        } else {
-            strongest = strongest.max(ParameterKind::from_encoded(parameter));
+            batches.push((range.start + equals + 1).min(range.end)..range.end);
+            return false;
         }
-    }
+        let kind = ParameterKind::from_decoded(name, form_decode(value.get(1..).unwrap_or_default()));
+        strongest = strongest.max(kind);
+        Ruling::REMOVE_ALL.removes(kind)
+    });
+    checked?;
     report.set_strongest(strongest, policy);
     let ruling = Ruling::new(strongest, policy)?;
-    if strongest != ParameterKind::Other {
-        let text = SourceText::from_slice(form, 0);
-        let is_removed = |parameter: &[u8]| ruling.removes(ParameterKind::from_encoded(parameter));
-        edits.extend(remove_parameters(&text, 0..form.len(), is_removed));
+    if ruling.keeps_token() {
+        edits = remove_parameters(&text, 0..form.len(), |range| {
+            ruling.removes(ParameterKind::from_encoded(text.slice(range)))
+        });
+    }
+    for value in batches {
+        let batch = SourceText::from_form(text.slice(value.clone()), value.start);
+        edits.extend(batch::find_edits(&batch, policy, report)?);
     }
     Ok(edits)
 }
@@ -67,24 +74,26 @@ pub(super) fn json_edits(
 ) -> Result<Vec<Edit>, ScrubError> {
     let text = SourceText::from_slice(body, 0);
     let whole = 0..body.len();
-    let (mut strongest, mut edits) = (ParameterKind::Other, Vec::new());
-    for token in tokens(body, whole.clone()) {
-        match token {
-            Token::Open(Container::Array, _) => break,
-            Token::Member(member) if parse_name(text.slice(member.name.clone())) == Some(ParameterName::Batch) => {
-                check_length(ParameterName::Batch, member.value.end - member.name.start)?;
-                edits.extend(batch_edits(&text, member.value, policy, report)?);
-            }
-            Token::Member(member) => strongest = strongest.max(classify_member(&text, &member)),
-            Token::Open(Container::Object, _) | Token::Comma(_) | Token::Close => {}
-        }
+    if let Some(Token::Open(Container::Array, _)) = tokens(body, whole.clone()).next() {
+        return Ok(Vec::new());
     }
+    let (mut strongest, mut batches) = (ParameterKind::Other, Vec::new());
+    let mut edits = remove_members(&text, whole.clone(), |member| {
+        if parse_name(text.slice(member.name.clone())) == Some(ParameterName::Batch) {
+            batches.push(member.clone());
+        }
+        let kind = classify_member(&text, member);
+        strongest = strongest.max(kind);
+        Ruling::REMOVE_ALL.removes(kind)
+    });
     report.set_strongest(strongest, policy);
     let ruling = Ruling::new(strongest, policy)?;
-    if strongest != ParameterKind::Other {
-        edits.extend(remove_members(&text, whole, |member| {
-            ruling.removes(classify_member(&text, member))
-        }));
+    if ruling.keeps_token() {
+        edits = remove_members(&text, whole, |member| ruling.removes(classify_member(&text, member)));
+    }
+    for Member { name, value } in batches {
+        check_length(ParameterName::Batch, value.end - name.start)?;
+        edits.extend(batch_edits(&text, value, policy, report)?);
     }
     Ok(edits)
 }
