@@ -38,7 +38,7 @@ pub(super) fn form_edits(
         let Some(name) = ParameterName::from_encoded(name) else {
             return false;
         };
-        checked = checked.and(check_length(name, parameter.len()));
+        checked = checked.and_then(|()| check_length(name, parameter.len()));
         if name == ParameterName::Batch {
             batches.push((range.start + equals + 1).min(range.end)..range.end);
             return false;
