@@ -28,7 +28,7 @@ pub use usage::UsageMetrics;
 use crate::types::TenantId;
 use alerts::AlertMetricFamilies;
 use labels::Labels;
-use registrar::{LatencyFamily, Registrar, latency_family};
+use registrar::{LatencyFamily, Registrar};
 use token::TokenMetricFamilies;
 use usage::UsageMetricFamilies;
 
@@ -95,44 +95,34 @@ impl Metrics {
         registry.register("build", "Build information", build);
         let mut all = Registrar(&mut registry);
         Self(Arc::new(Families {
-            requests: all.register("requests", "Requests by outcome", Family::default()),
-            responses: all.register(
-                "upstream_responses",
-                "Responses from Graph by verdict",
-                Family::default(),
-            ),
+            requests: all.register("requests", "Requests by outcome"),
+            responses: all.register("upstream_responses", "Responses from Graph by verdict"),
             attempts: all.register(
                 "upstream_attempts",
                 "Attempts to send a request to Graph: the first, and the second after a rejected token was replaced",
-                Family::default(),
             ),
             client_credentials: all.register(
                 "client_credentials_replaced",
                 "Credentials sent by the app that graphward replaced",
-                Family::default(),
             ),
             unsearched_bodies: all.register(
                 "unsearched_bodies",
                 "JSON bodies and forms that were forwarded without a search for credentials",
-                Family::default(),
             ),
-            request_seconds: all.register(
+            request_seconds: all.register_latency(
                 "request_duration_seconds",
                 "Time from the request head to the last byte of the response",
-                latency_family(),
             ),
-            response_head_seconds: all.register(
+            response_head_seconds: all.register_latency(
                 "upstream_response_head_seconds",
                 "Time from sending the request to the head of Graph's response",
-                latency_family(),
             ),
-            inflight: all.register("inflight_requests", "Requests in flight", Gauge::default()),
+            inflight: all.register("inflight_requests", "Requests in flight"),
             replay_buffer_bytes: all.register(
                 "replay_buffer_bytes",
                 "Bytes buffered in case a request has to be replayed",
-                Family::default(),
             ),
-            task_panics: all.register("task_panics", "Tasks that panicked", Counter::default()),
+            task_panics: all.register("task_panics", "Tasks that panicked"),
             token: TokenMetricFamilies::register(&mut all),
             alerts: AlertMetricFamilies::register(&mut all),
             usage: UsageMetricFamilies::register(&mut all),

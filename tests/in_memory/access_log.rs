@@ -13,18 +13,18 @@ use crate::support::{
 
 #[tokio::test(start_paused = true)]
 async fn each_way_to_end_has_a_word_of_its_own() {
-    for way in PROTOCOL_PAIRS {
-        let house = TestProxyBuilder::new().with_protocols(way).with(|config| {
+    for protocols in PROTOCOL_PAIRS {
+        let builder = TestProxyBuilder::new().with_protocols(protocols).with(|config| {
             config.heal.body_memory = 100;
             config.heal.body_disk = 100;
             config.heal.client_credentials = ClientCredentialPolicy::Refuse;
         });
-        let home = house.start().await;
-        let app = &home.app;
+        let proxy = builder.start().await;
+        let app = &proxy.app;
         app.get("/me").await;
-        home.graph.enqueue(ScriptedResponse::error(500, 1));
+        proxy.graph.enqueue(ScriptedResponse::error(500, 1));
         app.get("/me").await;
-        home.graph.enqueue(ScriptedResponse::json(200, "{").truncated());
+        proxy.graph.enqueue(ScriptedResponse::json(200, "{").truncated());
         app.get("/me").await;
         app.get("/me?access_token=EAAstale").await;
         app.fetch(post(stalled(b"x"))).await;
@@ -34,26 +34,26 @@ async fn each_way_to_end_has_a_word_of_its_own() {
             ConnectOutcome::UntrustedCert,
         ] {
             // A new connection is needed: the pool must be empty.
-            home.graph.close_connections();
+            proxy.graph.close_connections();
             sleep(Duration::from_millis(1)).await;
-            home.graph.next_connect(dial);
+            proxy.graph.next_connect(dial);
             app.get("/me").await;
         }
-        home.graph.enqueue(ScriptedResponse::connection_lost());
+        proxy.graph.enqueue(ScriptedResponse::connection_lost());
         app.get("/me").await;
-        home.graph.enqueue(ScriptedResponse::no_response());
+        proxy.graph.enqueue(ScriptedResponse::no_response());
         app.get("/me").await;
-        home.graph.expire_all();
+        proxy.graph.expire_all();
         app.fetch(post(chunked("x".repeat(300), 100))).await;
         app.get("/me").await;
-        home.rotate_token_to("EAAsecond");
-        home.drop.publish("EAAsecond");
+        proxy.rotate_token_to("EAAsecond");
+        proxy.source.publish("EAAsecond");
         sleep(Duration::from_secs(1)).await;
-        home.rotate_token_to("EAAthird");
+        proxy.rotate_token_to("EAAthird");
         app.get("/me").await;
-        home.rotate_token_to("EAAfourth");
-        home.graph.enqueue(ScriptedResponse::expired());
-        home.graph.enqueue(ScriptedResponse::expired());
+        proxy.rotate_token_to("EAAfourth");
+        proxy.graph.enqueue(ScriptedResponse::expired());
+        proxy.graph.enqueue(ScriptedResponse::expired());
         app.get("/me").await;
         for (outcome, times) in [
             ("delivered", 2),
@@ -71,54 +71,60 @@ async fn each_way_to_end_has_a_word_of_its_own() {
             ("unhealed_rejected_again", 1),
         ] {
             assert_eq!(
-                home.requests_with_outcome(outcome).await,
+                proxy.requests_with_outcome(outcome).await,
                 times,
-                "{way:?}: {outcome}\n{}",
-                home.metrics().await
+                "{protocols:?}: {outcome}\n{}",
+                proxy.metrics().await
             );
         }
-        home.shutdown().await;
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_app_that_is_gone_before_the_answer_is_counted_as_gone() {
     for graph in [Protocol::Http1, Protocol::Two] {
-        let home = TestProxyBuilder::new()
+        let proxy = TestProxyBuilder::new()
             .with_protocols(Protocols::new(Protocol::Two, graph))
             .start()
             .await;
-        home.graph.enqueue(ScriptedResponse::no_response());
-        assert!(timeout(Duration::from_secs(1), home.app.get("/me")).await.is_err());
+        proxy.graph.enqueue(ScriptedResponse::no_response());
+        assert!(timeout(Duration::from_secs(1), proxy.app.get("/me")).await.is_err());
         sleep(Duration::from_millis(10)).await;
-        assert_eq!(home.requests_with_outcome("client_disconnected").await, 1);
-        home.shutdown().await;
+        assert_eq!(proxy.requests_with_outcome("client_disconnected").await, 1);
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_app_that_is_gone_within_the_answer_is_counted_as_gone() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
-        home.graph
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        proxy
+            .graph
             .enqueue(ScriptedResponse::json(200, "x".repeat(1_000)).chunked(100, Duration::from_secs(1)));
-        let answer = home.app.send(get("/me")).await.unwrap();
+        let answer = proxy.app.send(get("/me")).await.unwrap();
         drop(answer);
         sleep(Duration::from_secs(20)).await;
-        assert_eq!(home.requests_with_outcome("client_disconnected").await, 1, "{way:?}");
-        home.shutdown().await;
+        assert_eq!(
+            proxy.requests_with_outcome("client_disconnected").await,
+            1,
+            "{protocols:?}"
+        );
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_record_says_what_happened_and_never_which_object_or_query() {
     let log = LogCapture::at_info();
-    let home = TestProxyBuilder::new().start().await;
-    home.rotate_token();
-    home.app
+    let proxy = TestProxyBuilder::new().start().await;
+    proxy.rotate_token();
+    proxy
+        .app
         .get("/v21.0/106540352242922/phone_numbers?fields=secret_field")
         .await;
-    home.shutdown().await;
+    proxy.shutdown().await;
     let records = log.lines_containing(r#""message":"request""#);
     let [record] = records.as_slice() else {
         panic!("{records:?}");
@@ -146,17 +152,17 @@ async fn a_record_says_what_happened_and_never_which_object_or_query() {
 #[tokio::test(start_paused = true)]
 async fn a_method_of_the_apps_own_is_forwarded_but_not_written_to_the_log() {
     let logged = LogCapture::at_info();
-    let home = TestProxyBuilder::new()
+    let proxy = TestProxyBuilder::new()
         .with(|config| config.log.requests = AccessLogFilter::All)
         .start()
         .await;
     let long = "EAAG".repeat(10_000);
     for method in ["EAAGtoken", &long, "purge"] {
-        let answer = home.app.fetch(request(method, "/me", sized(""))).await;
+        let answer = proxy.app.fetch(request(method, "/me", sized(""))).await;
         assert_eq!(answer.status, 200);
-        assert_eq!(home.graph.last_request().head.method, method);
+        assert_eq!(proxy.graph.last_request().head.method, method);
     }
-    home.shutdown().await;
+    proxy.shutdown().await;
     let text = logged.text();
     assert!(!text.contains("EAAG") && text.contains(r#""method":"other""#));
 }
@@ -164,13 +170,13 @@ async fn a_method_of_the_apps_own_is_forwarded_but_not_written_to_the_log() {
 #[tokio::test(start_paused = true)]
 async fn a_dead_token_without_a_successor_is_one_warning() {
     let log = LogCapture::at_info();
-    let home = TestProxyBuilder::new().start().await;
-    home.graph.expire_all();
+    let proxy = TestProxyBuilder::new().start().await;
+    proxy.graph.expire_all();
     for _ in 0..3 {
-        assert_eq!(home.app.get("/me").await.status, 401);
+        assert_eq!(proxy.app.get("/me").await.status, 401);
         sleep(Duration::from_secs(90)).await;
     }
-    home.shutdown().await;
+    proxy.shutdown().await;
     let warnings = log.lines_containing(r#""level":"WARN""#);
     let [warning] = warnings.as_slice() else {
         panic!("{warnings:?}");

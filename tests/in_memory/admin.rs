@@ -9,41 +9,41 @@ use crate::support::{FIRST_TOKEN, SECOND_TOKEN, TestProxyBuilder, get, request, 
 
 #[tokio::test(start_paused = true)]
 async fn a_house_in_order_is_alive_started_and_ready() {
-    let home = TestProxyBuilder::new().start().await;
+    let proxy = TestProxyBuilder::new().start().await;
     for target in ["/livez", "/healthz", "/startupz", "/readyz", "/metrics"] {
-        let answer = home.admin_get(target).await;
+        let answer = proxy.admin_get(target).await;
         assert_eq!(answer.status, 200, "{target}");
         assert_eq!(answer.header("cache-control"), "no-store");
-        let head = home.admin().fetch(request("HEAD", target, sized(""))).await;
+        let head = proxy.admin().fetch(request("HEAD", target, sized(""))).await;
         assert_eq!((head.status, head.body.len()), (200, 0), "{target}");
-        let posted = home.admin().fetch(request("POST", target, sized("x"))).await;
+        let posted = proxy.admin().fetch(request("POST", target, sized("x"))).await;
         assert_eq!((posted.status, posted.header("allow")), (405, "GET, HEAD"), "{target}");
     }
-    let ready: serde_json::Value = serde_json::from_slice(&home.admin_get("/readyz").await.body).unwrap();
+    let ready: serde_json::Value = serde_json::from_slice(&proxy.admin_get("/readyz").await.body).unwrap();
     assert_eq!((&ready["ready"], &ready["stage"]), (&true.into(), &"serving".into()));
     assert_eq!(ready["tenants"]["default"]["usable"], true);
     for target in ["/", "/admin", "/metrics/", "/readyz/x"] {
-        assert_eq!(home.admin_get(target).await.status, 404, "{target}");
+        assert_eq!(proxy.admin_get(target).await.status, 404, "{target}");
     }
-    assert_eq!(home.admin_get("/readyz?verbose").await.status, 200);
-    home.shutdown().await;
+    assert_eq!(proxy.admin_get("/readyz?verbose").await.status, 200);
+    proxy.shutdown().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn before_the_first_look_is_done_it_lives_and_has_not_started() {
-    let home = TestProxyBuilder::new()
+    let proxy = TestProxyBuilder::new()
         .with_source_delay(Duration::from_secs(10))
         .start()
         .await;
     sleep(Duration::from_secs(9)).await;
     for (target, status) in [("/livez", 200), ("/healthz", 200), ("/startupz", 503), ("/readyz", 503)] {
-        assert_eq!(home.admin_get(target).await.status, status, "{target}");
+        assert_eq!(proxy.admin_get(target).await.status, status, "{target}");
     }
-    assert!(home.admin_get("/readyz").await.text().contains("in progress"));
+    assert!(proxy.admin_get("/readyz").await.text().contains("in progress"));
     sleep(Duration::from_secs(2)).await;
-    assert_eq!(home.admin_get("/startupz").await.status, 200);
-    assert_eq!(home.admin_get("/readyz").await.status, 200);
-    home.shutdown().await;
+    assert_eq!(proxy.admin_get("/startupz").await.status, 200);
+    assert_eq!(proxy.admin_get("/readyz").await.status, 200);
+    proxy.shutdown().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -53,64 +53,65 @@ async fn whether_a_missing_token_matters_is_configured() {
         (ReadinessPolicy::All, 503),
         (ReadinessPolicy::Ignore, 200),
     ] {
-        let home = TestProxyBuilder::new()
+        let proxy = TestProxyBuilder::new()
             .empty()
             .with(|config| config.ready.tokens = policy)
             .start()
             .await;
-        let answer = home.admin_get("/readyz").await;
+        let answer = proxy.admin_get("/readyz").await;
         assert_eq!(answer.status, status, "{policy:?}");
         let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
         let tenant = &body["tenants"]["default"];
         assert_eq!(tenant["usable"], false);
-        assert_eq!(tenant["reason"], "no token: the drop is empty");
-        assert_eq!(home.admin_get("/startupz").await.status, 200);
-        home.graph.accept(FIRST_TOKEN);
-        home.drop.publish(FIRST_TOKEN);
+        assert_eq!(tenant["reason"], "no token: the source is empty");
+        assert_eq!(proxy.admin_get("/startupz").await.status, 200);
+        proxy.graph.accept(FIRST_TOKEN);
+        proxy.source.publish(FIRST_TOKEN);
         sleep(Duration::from_millis(1)).await;
-        assert_eq!(home.admin_get("/readyz").await.status, 200);
-        home.shutdown().await;
+        assert_eq!(proxy.admin_get("/readyz").await.status, 200);
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_rejected_token_is_not_ready_until_there_is_a_newer_one() {
-    let home = TestProxyBuilder::new().start().await;
-    home.graph.expire_all();
-    assert_eq!(home.app.post("x").await.status, 401);
-    let answer = home.admin_get("/readyz").await;
+    let proxy = TestProxyBuilder::new().start().await;
+    proxy.graph.expire_all();
+    assert_eq!(proxy.app.post("x").await.status, 401);
+    let answer = proxy.admin_get("/readyz").await;
     assert_eq!(answer.status, 503);
     assert!(answer.text().contains("Graph rejected the token"), "{}", answer.text());
-    assert_eq!(home.metric(r#"graphward_token_usable{tenant="default"}"#).await, 0);
-    home.graph.accept(SECOND_TOKEN);
-    home.drop.publish(SECOND_TOKEN);
+    assert_eq!(proxy.metric(r#"graphward_token_usable{tenant="default"}"#).await, 0);
+    proxy.graph.accept(SECOND_TOKEN);
+    proxy.source.publish(SECOND_TOKEN);
     sleep(Duration::from_millis(1)).await;
-    assert_eq!(home.admin_get("/readyz").await.status, 200);
-    assert_eq!(home.metric(r#"graphward_token_usable{tenant="default"}"#).await, 1);
-    assert_eq!(home.metric(r#"graphward_token_generation{tenant="default"}"#).await, 2);
-    home.shutdown().await;
+    assert_eq!(proxy.admin_get("/readyz").await.status, 200);
+    assert_eq!(proxy.metric(r#"graphward_token_usable{tenant="default"}"#).await, 1);
+    assert_eq!(proxy.metric(r#"graphward_token_generation{tenant="default"}"#).await, 2);
+    proxy.shutdown().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn readiness_is_not_about_graph() {
-    let home = TestProxyBuilder::new().start().await;
+    let proxy = TestProxyBuilder::new().start().await;
     for _ in 0..10 {
-        home.graph.next_connect(crate::support::ConnectOutcome::Refused);
-        assert_eq!(home.app.fetch(get("/me")).await.status, 502);
+        proxy.graph.next_connect(crate::support::ConnectOutcome::Refused);
+        assert_eq!(proxy.app.fetch(get("/me")).await.status, 502);
     }
-    assert_eq!(home.admin_get("/readyz").await.status, 200);
-    home.shutdown().await;
+    assert_eq!(proxy.admin_get("/readyz").await.status, 200);
+    proxy.shutdown().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn metrics_name_every_family_and_count_what_happened() {
-    let home = TestProxyBuilder::new().start().await;
-    home.drop
+    let proxy = TestProxyBuilder::new().start().await;
+    proxy
+        .source
         .set_expiry(crate::support::start_time() + Duration::from_secs(86_400));
-    assert_eq!(home.app.get("/me?access_token=EAAstale").await.status, 200);
-    home.rotate_token();
-    assert_eq!(home.app.post("x").await.status, 200);
-    let answer = home.admin_get("/metrics").await;
+    assert_eq!(proxy.app.get("/me?access_token=EAAstale").await.status, 200);
+    proxy.rotate_token();
+    assert_eq!(proxy.app.post("x").await.status, 200);
+    let answer = proxy.admin_get("/metrics").await;
     assert!(
         answer
             .header("content-type")
@@ -142,5 +143,5 @@ async fn metrics_name_every_family_and_count_what_happened() {
     ] {
         assert!(text.lines().any(|said| said == line), "{line}\n{text}");
     }
-    home.shutdown().await;
+    proxy.shutdown().await;
 }

@@ -57,29 +57,29 @@ fn batch(kind: &str, body: TestBody) -> http::Request<TestBody> {
 }
 
 /// Whether an item that is rejected starts a look for a newer token.
-async fn triggers_refresh(home: &TestProxy, request: http::Request<TestBody>) -> bool {
-    let looks = home.drop.looks();
+async fn triggers_refresh(proxy: &TestProxy, request: http::Request<TestBody>) -> bool {
+    let loads = proxy.source.loads();
     let body = serde_json::to_string(EXPIRED_ERROR).unwrap();
     let answer = format!(r#"[{{"code":200,"body":"{{}}"}},{{"code":400,"body":{body}}}]"#);
-    home.graph.enqueue(ScriptedResponse::json(200, answer.clone()));
-    let heard = home.app.fetch(request).await;
+    proxy.graph.enqueue(ScriptedResponse::json(200, answer.clone()));
+    let heard = proxy.app.fetch(request).await;
     assert_eq!((heard.status, heard.text()), (200, &*answer));
     sleep(Duration::from_secs(1)).await;
-    home.drop.looks() > looks
+    proxy.source.loads() > loads
 }
 
 #[tokio::test(start_paused = true)]
 async fn items_lose_their_stale_tokens_and_proofs_and_are_replayed_as_they_were_sent() {
-    for way in PROTOCOL_PAIRS {
-        let house = TestProxyBuilder::new()
-            .with_protocols(way)
+    for protocols in PROTOCOL_PAIRS {
+        let builder = TestProxyBuilder::new()
+            .with_protocols(protocols)
             .with_proof(ProofMode::PerToken);
-        let home = house.start().await;
+        let proxy = builder.start().await;
         for (number, (kind, body)) in encodings_of(STALE).into_iter().enumerate() {
             for (turn, sent) in [sized(body.clone()), chunked(body.clone(), 3)].into_iter().enumerate() {
-                home.rotate_token_to(&format!("EAAnext{number}{turn}"));
-                assert_eq!(home.app.fetch(batch(kind, sent)).await.status, 200);
-                let seen = home.graph.requests();
+                proxy.rotate_token_to(&format!("EAAnext{number}{turn}"));
+                assert_eq!(proxy.app.fetch(batch(kind, sent)).await.status, 200);
+                let seen = proxy.graph.requests();
                 let [first, second] = &seen[seen.len() - 2..] else {
                     panic!("two attempts");
                 };
@@ -91,24 +91,24 @@ async fn items_lose_their_stale_tokens_and_proofs_and_are_replayed_as_they_were_
                 assert!(proven.starts_with("appsecret_proof="), "it proves them all");
             }
         }
-        home.shutdown().await;
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn items_without_a_token_of_their_own_speak_for_ours() {
-    for way in PROTOCOL_PAIRS {
+    for protocols in PROTOCOL_PAIRS {
         for items in [STALE, CLEAN] {
             for (kind, body) in encodings_of(items) {
-                let home = TestProxyBuilder::new().with_protocols(way).start().await;
-                home.drop.set_token(SECOND_TOKEN);
-                home.graph.accept(SECOND_TOKEN);
-                assert!(triggers_refresh(&home, batch(kind, sized(body))).await);
-                assert_eq!(home.app.post("x").await.status, 200);
-                let seen = home.graph.last_request();
+                let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+                proxy.source.set_token(SECOND_TOKEN);
+                proxy.graph.accept(SECOND_TOKEN);
+                assert!(triggers_refresh(&proxy, batch(kind, sized(body))).await);
+                assert_eq!(proxy.app.post("x").await.status, 200);
+                let seen = proxy.graph.last_request();
                 assert_eq!(seen.all("authorization"), [format!("Bearer {SECOND_TOKEN}")]);
-                assert_eq!(home.graph.attempts(), 2);
-                home.shutdown().await;
+                assert_eq!(proxy.graph.attempts(), 2);
+                proxy.shutdown().await;
             }
         }
     }
@@ -116,25 +116,25 @@ async fn items_without_a_token_of_their_own_speak_for_ours() {
 
 #[tokio::test(start_paused = true)]
 async fn items_with_a_token_of_their_own_keep_it_and_say_nothing_of_ours() {
-    for way in PROTOCOL_PAIRS {
+    for protocols in PROTOCOL_PAIRS {
         for (items, policy) in [
             (OWN, ClientCredentialPolicy::Replace),
             (OWN, ClientCredentialPolicy::Refuse),
             (STALE, ClientCredentialPolicy::Keep),
         ] {
-            let house = TestProxyBuilder::new().with_protocols(way);
-            let house = house.with(|config| config.heal.client_credentials = policy);
-            let home = house.start().await;
+            let builder = TestProxyBuilder::new().with_protocols(protocols);
+            let builder = builder.with(|config| config.heal.client_credentials = policy);
+            let proxy = builder.start().await;
             for (kind, body) in encodings_of(items) {
                 let request = batch(kind, sized(body.clone()));
-                assert!(!triggers_refresh(&home, request).await, "{body}");
-                let seen = home.graph.last_request();
+                assert!(!triggers_refresh(&proxy, request).await, "{body}");
+                let seen = proxy.graph.last_request();
                 assert_eq!(seen.body.as_deref(), Some(body.as_bytes()));
                 // The other items have none.
                 assert_eq!(seen.all("authorization"), [format!("Bearer {FIRST_TOKEN}")]);
             }
-            assert!(home.tokens.is_usable());
-            home.shutdown().await;
+            assert!(proxy.tokens.is_usable());
+            proxy.shutdown().await;
         }
     }
 }
@@ -142,29 +142,29 @@ async fn items_with_a_token_of_their_own_keep_it_and_say_nothing_of_ours() {
 #[tokio::test(start_paused = true)]
 async fn items_with_a_token_of_their_own_in_the_query_say_nothing_of_ours() {
     for (items, ours) in [(STALE, true), (OWN, false), (CLEAN, true)] {
-        let home = TestProxyBuilder::new().start().await;
+        let proxy = TestProxyBuilder::new().start().await;
         let encoded = utf8_percent_encode(items, NON_ALPHANUMERIC);
         let target = format!("/v21.0/?batch={encoded}");
         let call = request("POST", &target, sized(""));
-        assert_eq!(triggers_refresh(&home, call).await, ours, "{items}");
-        let reached = home.graph.last_request().head.uri.to_string();
+        assert_eq!(triggers_refresh(&proxy, call).await, ours, "{items}");
+        let reached = proxy.graph.last_request().head.uri.to_string();
         assert!(!reached.contains("EAAold"), "{reached}");
-        home.shutdown().await;
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_item_with_a_token_is_refused_where_that_is_asked_for() {
-    for way in PROTOCOL_PAIRS {
-        let house = TestProxyBuilder::new().with_protocols(way);
-        let house = house.with(|config| config.heal.client_credentials = ClientCredentialPolicy::Refuse);
-        let home = house.start().await;
+    for protocols in PROTOCOL_PAIRS {
+        let builder = TestProxyBuilder::new().with_protocols(protocols);
+        let builder = builder.with(|config| config.heal.client_credentials = ClientCredentialPolicy::Refuse);
+        let proxy = builder.start().await;
         for (kind, body) in encodings_of(STALE) {
-            let answer = home.app.fetch(batch(kind, sized(body))).await;
+            let answer = proxy.app.fetch(batch(kind, sized(body))).await;
             answer.refused(403, "http_request_denied");
         }
-        assert_eq!(home.graph.attempts(), 0);
-        home.shutdown().await;
+        assert_eq!(proxy.graph.attempts(), 0);
+        proxy.shutdown().await;
     }
 }
 
@@ -172,24 +172,24 @@ async fn an_item_with_a_token_is_refused_where_that_is_asked_for() {
 async fn items_past_the_limit_of_a_replay_lose_their_tokens_too() {
     let space = " ".repeat(10_000);
     let padded = |items: &str| items.replacen('[', &format!("[{space}"), 1);
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new()
-            .with_protocols(way)
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new()
+            .with_protocols(protocols)
             .with(with_small_limits)
             .start()
             .await;
         for (kind, body) in encodings_of(&padded(STALE)) {
             let unknown = batch(kind, chunked(body.clone(), 1_001));
-            assert_eq!(home.app.fetch(unknown).await.status, 200, "{kind}");
-            assert_eq!(items(&home.graph.last_request()), padded(CLEAN));
+            assert_eq!(proxy.app.fetch(unknown).await.status, 200, "{kind}");
+            assert_eq!(items(&proxy.graph.last_request()), padded(CLEAN));
             let known = batch(kind, sized(body.clone()));
-            assert_eq!(home.app.fetch(known).await.status, 200, "{kind}");
-            let seen = home.graph.last_request();
+            assert_eq!(proxy.app.fetch(known).await.status, 200, "{kind}");
+            let seen = proxy.graph.last_request();
             // A multipart form streams with the length that was promised, and is filled up with white space.
             let is_multipart = kind.starts_with("multipart/");
             assert_eq!(seen.body.as_ref().unwrap().len() == body.len(), is_multipart, "{kind}");
             assert_eq!(items(&seen).trim_end(), padded(CLEAN));
         }
-        home.shutdown().await;
+        proxy.shutdown().await;
     }
 }

@@ -29,73 +29,73 @@ fn batch_response(items: &[String]) -> ScriptedResponse {
 
 #[tokio::test(start_paused = true)]
 async fn a_batch_that_is_rejected_as_a_whole_is_healed() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
-        home.rotate_token();
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        proxy.rotate_token();
         let items = batch_response(&[item(200, "{}"), item(200, r#"{"id":"1"}"#)]);
-        home.graph.respond_with(items.clone());
-        let answer = home.app.fetch(batch()).await;
+        proxy.graph.respond_with(items.clone());
+        let answer = proxy.app.fetch(batch()).await;
         assert_eq!((answer.status, &answer.body), (200, &items.bytes()));
-        let seen = home.graph.requests();
+        let seen = proxy.graph.requests();
         assert_eq!(seen.len(), 2);
         for seen in &seen {
             assert_eq!(seen.body.as_deref(), Some(BATCH.as_bytes()));
         }
-        assert_eq!(home.requests_with_outcome("healed").await, 1);
-        home.shutdown().await;
+        assert_eq!(proxy.requests_with_outcome("healed").await, 1);
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn items_that_were_rejected_are_delivered_and_the_next_call_has_a_newer_token() {
-    for way in PROTOCOL_PAIRS {
+    for protocols in PROTOCOL_PAIRS {
         for reply in [
             batch_response(&[item(200, r#"{"id":"1"}"#), item(400, EXPIRED_ERROR)]),
             batch_response(&[item(401, EXPIRED_ERROR), "null".to_owned()]),
             batch_response(&[item(400, EXPIRED_ERROR)]).gzipped(),
             batch_response(&[item(400, EXPIRED_ERROR)]).chunked(9, Duration::from_millis(1)),
         ] {
-            let home = TestProxyBuilder::new().with_protocols(way).start().await;
-            home.drop.set_token(SECOND_TOKEN);
-            home.graph.accept(SECOND_TOKEN);
-            home.graph.enqueue(reply.clone());
-            let answer = home.app.fetch(batch()).await;
+            let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+            proxy.source.set_token(SECOND_TOKEN);
+            proxy.graph.accept(SECOND_TOKEN);
+            proxy.graph.enqueue(reply.clone());
+            let answer = proxy.app.fetch(batch()).await;
             assert_eq!((answer.status, &answer.body), (200, &reply.bytes()));
             assert_eq!(answer.header("etag"), "\"7\"");
-            assert_eq!(home.graph.attempts(), 1, "some items may have run");
+            assert_eq!(proxy.graph.attempts(), 1, "some items may have run");
             sleep(Duration::from_secs(1)).await;
-            assert_eq!(home.drop.looks(), 2, "nobody waited for this look");
-            assert_eq!(home.app.post("x").await.status, 200);
-            assert_eq!(home.graph.attempts(), 2, "it had no need of healing");
-            let seen = home.graph.last_request();
+            assert_eq!(proxy.source.loads(), 2, "no request waited for this check");
+            assert_eq!(proxy.app.post("x").await.status, 200);
+            assert_eq!(proxy.graph.attempts(), 2, "it had no need of healing");
+            let seen = proxy.graph.last_request();
             assert_eq!(seen.all("authorization"), [format!("Bearer {SECOND_TOKEN}")]);
-            assert_eq!(home.requests_with_outcome("delivered").await, 2);
-            home.shutdown().await;
+            assert_eq!(proxy.requests_with_outcome("delivered").await, 2);
+            proxy.shutdown().await;
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_batch_in_the_query_is_one_too() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
-        home.drop.set_token(SECOND_TOKEN);
-        home.graph.accept(SECOND_TOKEN);
-        home.graph.enqueue(batch_response(&[item(400, EXPIRED_ERROR)]));
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        proxy.source.set_token(SECOND_TOKEN);
+        proxy.graph.accept(SECOND_TOKEN);
+        proxy.graph.enqueue(batch_response(&[item(400, EXPIRED_ERROR)]));
         let target = format!("/v21.0/?{BATCH}");
-        let answer = home.app.fetch(request("POST", &target, sized(""))).await;
+        let answer = proxy.app.fetch(request("POST", &target, sized(""))).await;
         assert_eq!(answer.status, 200);
-        assert_eq!(home.graph.last_request().target(), target);
+        assert_eq!(proxy.graph.last_request().target(), target);
         sleep(Duration::from_secs(1)).await;
-        assert_eq!(home.drop.looks(), 2);
-        home.shutdown().await;
+        assert_eq!(proxy.source.loads(), 2);
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn items_with_other_errors_and_items_that_are_null_say_nothing_of_the_token() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
         for items in [
             vec![],
             vec!["null".to_owned(), "null".to_owned()],
@@ -105,74 +105,74 @@ async fn items_with_other_errors_and_items_that_are_null_say_nothing_of_the_toke
             vec![item(400, "no JSON"), "7".to_owned()],
         ] {
             let reply = batch_response(&items);
-            home.graph.enqueue(reply.clone());
-            let answer = home.app.fetch(batch()).await;
+            proxy.graph.enqueue(reply.clone());
+            let answer = proxy.app.fetch(batch()).await;
             assert_eq!(answer.body, reply.bytes());
         }
         sleep(Duration::from_secs(60)).await;
-        assert_eq!(home.drop.looks(), 1);
-        assert!(home.tokens.is_usable());
-        home.shutdown().await;
+        assert_eq!(proxy.source.loads(), 1);
+        assert!(proxy.tokens.is_usable());
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_array_that_answers_no_batch_is_not_read() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
         for (kind, body) in [
             (FORM, "batched=1&x=batch"),
             ("text/csv", BATCH),
             ("application/json", r#"{"text":"batch"}"#),
         ] {
-            home.graph.enqueue(batch_response(&[item(400, EXPIRED_ERROR)]));
+            proxy.graph.enqueue(batch_response(&[item(400, EXPIRED_ERROR)]));
             let request = request("POST", "/v21.0/", sized(body));
-            home.app.fetch(with(request, &[("content-type", kind)])).await;
+            proxy.app.fetch(with(request, &[("content-type", kind)])).await;
         }
         sleep(Duration::from_secs(60)).await;
-        assert_eq!(home.drop.looks(), 1);
-        home.shutdown().await;
+        assert_eq!(proxy.source.loads(), 1);
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn items_under_an_app_token_say_nothing_of_ours() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
-        home.graph.enqueue(batch_response(&[item(400, EXPIRED_ERROR)]));
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        proxy.graph.enqueue(batch_response(&[item(400, EXPIRED_ERROR)]));
         let own = with(batch(), &[("authorization", "Bearer 123|abc")]);
-        assert_eq!(home.app.fetch(own).await.status, 200);
+        assert_eq!(proxy.app.fetch(own).await.status, 200);
         sleep(Duration::from_secs(60)).await;
-        assert_eq!(home.drop.looks(), 1);
-        assert!(home.tokens.is_usable());
-        home.shutdown().await;
+        assert_eq!(proxy.source.loads(), 1);
+        assert!(proxy.tokens.is_usable());
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn without_a_newer_token_each_batch_is_still_sent_once() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
         for number in 1..=3 {
-            home.graph.enqueue(batch_response(&[item(400, EXPIRED_ERROR)]));
-            let answer = home.app.fetch(batch()).await;
+            proxy.graph.enqueue(batch_response(&[item(400, EXPIRED_ERROR)]));
+            let answer = proxy.app.fetch(batch()).await;
             assert_eq!(answer.status, 200);
-            let seen = home.graph.last_request();
+            let seen = proxy.graph.last_request();
             assert_eq!(seen.all("authorization"), [format!("Bearer {FIRST_TOKEN}")]);
-            assert_eq!(home.graph.attempts(), number);
+            assert_eq!(proxy.graph.attempts(), number);
         }
-        home.shutdown().await;
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_batchs_answer_that_breaks_off_is_no_answer() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
-        home.graph.enqueue(batch_response(&[item(200, "{}")]).truncated());
-        let answer = home.app.fetch(batch()).await;
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        proxy.graph.enqueue(batch_response(&[item(200, "{}")]).truncated());
+        let answer = proxy.app.fetch(batch()).await;
         answer.refused(502, "connection_terminated");
-        assert_eq!(home.graph.attempts(), 1);
-        home.shutdown().await;
+        assert_eq!(proxy.graph.attempts(), 1);
+        proxy.shutdown().await;
     }
 }

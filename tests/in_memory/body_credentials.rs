@@ -75,53 +75,53 @@ pub(crate) fn post_as(kind: &str, body: TestBody) -> http::Request<TestBody> {
     with(post(body), &[("content-type", kind)])
 }
 
-pub(crate) async fn removed_credentials(home: &TestProxy) -> i64 {
+pub(crate) async fn removed_credentials(proxy: &TestProxy) -> i64 {
     let series = r#"graphward_client_credentials_replaced_total{tenant="default",location="body"}"#;
-    home.metric(series).await
+    proxy.metric(series).await
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_token_in_a_small_body_goes_and_what_is_left_is_replayed_as_it_was_sent() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
         for (number, case) in cases(STALE, 100).into_iter().enumerate() {
             let known = post_as(case.kind, sized(case.sent.clone()));
-            assert_healed(&home, 10 * number, known, &case.stripped).await;
+            assert_healed(&proxy, 10 * number, known, &case.stripped).await;
             for step in [1, 7, 60] {
                 let unknown = post_as(case.kind, chunked(case.sent.clone(), step));
-                assert_healed(&home, 10 * number + step % 9, unknown, &case.stripped).await;
+                assert_healed(&proxy, 10 * number + step % 9, unknown, &case.stripped).await;
             }
         }
-        assert_eq!(removed_credentials(&home).await, 12);
-        home.shutdown().await;
+        assert_eq!(removed_credentials(&proxy).await, 12);
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_token_behind_a_megabyte_goes_on_its_way_to_the_disk() {
-    for way in [PROTOCOL_PAIRS[0], PROTOCOL_PAIRS[1]] {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
+    for protocols in [PROTOCOL_PAIRS[0], PROTOCOL_PAIRS[1]] {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
         for (number, case) in cases(STALE, 2 * MIB).into_iter().enumerate() {
             let known = post_as(case.kind, sized(case.sent.clone()));
-            assert_healed(&home, 2 * number, known, &case.stripped).await;
+            assert_healed(&proxy, 2 * number, known, &case.stripped).await;
             let unknown = post_as(case.kind, chunked(case.sent.clone(), 100_003));
-            assert_healed(&home, 2 * number + 1, unknown, &case.stripped).await;
+            assert_healed(&proxy, 2 * number + 1, unknown, &case.stripped).await;
         }
-        assert_eq!(removed_credentials(&home).await, 6);
-        home.shutdown().await;
+        assert_eq!(removed_credentials(&proxy).await, 6);
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_body_of_which_nothing_has_to_go_is_what_it_was() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
         for (number, case) in cases(STALE, 100).into_iter().enumerate() {
             let request = post_as(case.kind, sized(case.stripped.clone()));
-            assert_healed(&home, number, request, &case.stripped).await;
+            assert_healed(&proxy, number, request, &case.stripped).await;
         }
-        assert_eq!(removed_credentials(&home).await, 0);
-        home.shutdown().await;
+        assert_eq!(removed_credentials(&proxy).await, 0);
+        proxy.shutdown().await;
     }
 }
 
@@ -141,171 +141,171 @@ fn assert_masked(seen: &RecordedRequest, sent: &Bytes, token: &str) {
 
 #[tokio::test(start_paused = true)]
 async fn a_multipart_form_that_streams_with_a_promised_length_keeps_it_and_the_token_is_masked() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new()
-            .with_protocols(way)
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new()
+            .with_protocols(protocols)
             .with(with_small_limits)
             .start()
             .await;
         let case = multipart(STALE, 20_000);
         let known = post_as(case.kind, sized(case.sent.clone()));
-        assert_eq!(home.app.fetch(known).await.status, 200);
-        assert_masked(&home.graph.last_request(), &case.sent, STALE);
-        assert_eq!(removed_credentials(&home).await, 1);
-        assert_eq!(home.graph.attempts(), 1);
-        home.shutdown().await;
+        assert_eq!(proxy.app.fetch(known).await.status, 200);
+        assert_masked(&proxy.graph.last_request(), &case.sent, STALE);
+        assert_eq!(removed_credentials(&proxy).await, 1);
+        assert_eq!(proxy.graph.attempts(), 1);
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_multipart_form_that_streams_without_a_length_is_shorter_than_it_was() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new()
-            .with_protocols(way)
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new()
+            .with_protocols(protocols)
             .with(with_small_limits)
             .start()
             .await;
         let case = multipart(STALE, 20_000);
         let unknown = post_as(case.kind, chunked(case.sent.clone(), 1_003));
-        assert_eq!(home.app.fetch(unknown).await.status, 200);
-        let seen = home.graph.last_request();
+        assert_eq!(proxy.app.fetch(unknown).await.status, 200);
+        let seen = proxy.graph.last_request();
         assert!(seen.body.as_ref() == Some(&case.stripped), "{}", case.kind);
         assert!(seen.all("content-length").is_empty());
-        if way.graph == Protocol::Http1 {
+        if protocols.graph == Protocol::Http1 {
             assert_eq!(seen.all("transfer-encoding"), ["chunked"]);
         }
-        assert_eq!(removed_credentials(&home).await, 1);
-        home.shutdown().await;
+        assert_eq!(removed_credentials(&proxy).await, 1);
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn json_and_forms_are_read_whole_past_the_limit_of_a_replay_and_lose_the_token() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new()
-            .with_protocols(way)
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new()
+            .with_protocols(protocols)
             .with(with_small_limits)
             .start()
             .await;
         for case in [form(STALE, 20_000), json(STALE, 20_000)] {
             for body in [sized(case.sent.clone()), chunked(case.sent.clone(), 1_003)] {
-                assert_eq!(home.app.fetch(post_as(case.kind, body)).await.status, 200);
-                let seen = home.graph.last_request();
+                assert_eq!(proxy.app.fetch(post_as(case.kind, body)).await.status, 200);
+                let seen = proxy.graph.last_request();
                 assert!(seen.body.as_ref() == Some(&case.stripped), "{}", case.kind);
                 assert_eq!(seen.all("content-length"), [case.stripped.len().to_string()]);
             }
         }
-        assert_eq!(removed_credentials(&home).await, 4);
-        assert_eq!(home.replay_bytes().await, 0);
-        home.shutdown().await;
+        assert_eq!(removed_credentials(&proxy).await, 4);
+        assert_eq!(proxy.replay_bytes().await, 0);
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_cleaned_body_that_streams_has_no_second_chance() {
-    let home = TestProxyBuilder::new().with(with_small_limits).start().await;
-    home.rotate_token();
+    let proxy = TestProxyBuilder::new().with(with_small_limits).start().await;
+    proxy.rotate_token();
     let Case { kind, sent, .. } = form(STALE, 20_000);
-    assert_eq!(home.app.fetch(post_as(kind, sized(sent))).await.status, 401);
-    assert_eq!(home.graph.attempts(), 1);
-    assert_eq!(home.requests_with_outcome("unhealed_not_replayable").await, 1);
-    home.shutdown().await;
+    assert_eq!(proxy.app.fetch(post_as(kind, sized(sent))).await.status, 401);
+    assert_eq!(proxy.graph.attempts(), 1);
+    assert_eq!(proxy.requests_with_outcome("unhealed_not_replayable").await, 1);
+    proxy.shutdown().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_app_token_in_a_body_stays_and_nothing_of_ours_is_added() {
-    for way in PROTOCOL_PAIRS {
-        let house = TestProxyBuilder::new()
-            .with_protocols(way)
+    for protocols in PROTOCOL_PAIRS {
+        let builder = TestProxyBuilder::new()
+            .with_protocols(protocols)
             .with_proof(ProofMode::PerToken);
-        let home = house.start().await;
+        let proxy = builder.start().await;
         for case in cases("123|abc", 100) {
             let own = post_as(case.kind, sized(case.sent.clone()));
             let own = with(own, &[("authorization", &format!("Bearer {STALE}"))]);
-            assert_eq!(home.app.fetch(own).await.status, 401, "Graph reads headers");
-            let seen = home.graph.last_request();
+            assert_eq!(proxy.app.fetch(own).await.status, 401, "Graph reads headers");
+            let seen = proxy.graph.last_request();
             assert_eq!(seen.body.as_ref(), Some(&case.sent), "{}", case.kind);
             assert!(seen.all("authorization").is_empty());
             assert_eq!(seen.target(), "/v21.0/106540352242922/messages");
         }
-        assert_eq!((home.graph.attempts(), home.drop.looks()), (3, 1));
-        assert_eq!(removed_credentials(&home).await, 0);
-        home.shutdown().await;
+        assert_eq!((proxy.graph.attempts(), proxy.source.loads()), (3, 1));
+        assert_eq!(removed_credentials(&proxy).await, 0);
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_stands_for_no_token_goes_and_is_none() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
         for nothing in ["null", "undefined", "None", ""] {
             for case in cases(nothing, 100) {
                 let request = post_as(case.kind, sized(case.sent));
-                assert_eq!(home.app.fetch(request).await.status, 200);
-                let seen = home.graph.last_request();
+                assert_eq!(proxy.app.fetch(request).await.status, 200);
+                let seen = proxy.graph.last_request();
                 assert_eq!(seen.body.as_ref(), Some(&case.stripped), "{nothing:?}");
                 assert_eq!(seen.all("authorization"), [format!("Bearer {FIRST_TOKEN}")]);
             }
         }
-        assert_eq!(removed_credentials(&home).await, 0);
-        home.shutdown().await;
+        assert_eq!(removed_credentials(&proxy).await, 0);
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_body_with_a_token_is_refused_where_that_is_asked_for() {
-    for way in PROTOCOL_PAIRS {
-        let house = TestProxyBuilder::new().with_protocols(way).with(|config| {
+    for protocols in PROTOCOL_PAIRS {
+        let builder = TestProxyBuilder::new().with_protocols(protocols).with(|config| {
             with_small_limits(config);
             config.heal.client_credentials = ClientCredentialPolicy::Refuse;
         });
-        let home = house.start().await;
+        let proxy = builder.start().await;
         // In memory, on disk, and on the wire.
         for fill in [100, 2_000, 20_000] {
             for case in cases(STALE, fill) {
-                let answer = home.app.fetch(post_as(case.kind, sized(case.sent))).await;
+                let answer = proxy.app.fetch(post_as(case.kind, sized(case.sent))).await;
                 answer.refused(403, "http_request_denied");
                 assert_eq!(answer.code(), 990_009);
                 assert!(answer.text().contains("body"));
             }
             if fill < 20_000 {
-                assert_eq!(home.graph.attempts(), 0, "{fill}");
+                assert_eq!(proxy.graph.attempts(), 0, "{fill}");
             }
         }
-        assert_eq!(home.requests_with_outcome("refused_client_credential").await, 9);
-        assert!(home.graph.accepted().is_empty());
+        assert_eq!(proxy.requests_with_outcome("refused_client_credential").await, 9);
+        assert!(proxy.graph.accepted().is_empty());
         let placeholder = form("null", 100);
         let request = post_as(placeholder.kind, sized(placeholder.sent));
-        assert_eq!(home.app.fetch(request).await.status, 200);
-        home.shutdown().await;
+        assert_eq!(proxy.app.fetch(request).await.status, 200);
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_body_with_a_token_is_kept_where_that_is_asked_for_and_never_healed() {
-    for way in PROTOCOL_PAIRS {
-        let house = TestProxyBuilder::new()
-            .with_protocols(way)
+    for protocols in PROTOCOL_PAIRS {
+        let builder = TestProxyBuilder::new()
+            .with_protocols(protocols)
             .with_proof(ProofMode::PerToken);
-        let house = house.with(|config| config.heal.client_credentials = ClientCredentialPolicy::Keep);
-        let home = house.start().await;
+        let builder = builder.with(|config| config.heal.client_credentials = ClientCredentialPolicy::Keep);
+        let proxy = builder.start().await;
         for case in cases(STALE, 100) {
             let request = post_as(case.kind, sized(case.sent.clone()));
-            assert_eq!(home.app.fetch(request).await.status, 401);
-            let seen = home.graph.last_request();
+            assert_eq!(proxy.app.fetch(request).await.status, 401);
+            let seen = proxy.graph.last_request();
             assert_eq!(seen.body.as_ref(), Some(&case.sent));
             assert!(seen.all("authorization").is_empty());
             assert_eq!(seen.head.uri.query(), None);
         }
-        assert_eq!((home.graph.attempts(), home.drop.looks()), (3, 1));
-        home.shutdown().await;
+        assert_eq!((proxy.graph.attempts(), proxy.source.loads()), (3, 1));
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn bodies_of_other_kinds_and_of_token_endpoints_are_not_looked_at() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
         for (kind, coding) in [
             ("text/csv", None),
             ("application/octet-stream", None),
@@ -315,34 +315,34 @@ async fn bodies_of_other_kinds_and_of_token_endpoints_are_not_looked_at() {
             fields.extend(coding.map(|coding| ("content-encoding", coding)));
             let sent = form(STALE, 100).sent;
             let request = with(post(sized(sent.clone())), &fields);
-            assert_eq!(home.app.fetch(request).await.status, 200);
-            let seen = home.graph.last_request();
+            assert_eq!(proxy.app.fetch(request).await.status, 200);
+            let seen = proxy.graph.last_request();
             assert_eq!(seen.body.as_ref(), Some(&sent), "{kind}");
             assert_eq!(seen.all("authorization"), [format!("Bearer {FIRST_TOKEN}")]);
         }
         for case in cases(STALE, 100) {
             let call = request("POST", "/oauth/access_token", sized(case.sent.clone()));
-            home.app.fetch(with(call, &[("content-type", case.kind)])).await;
-            let seen = home.graph.last_request();
+            proxy.app.fetch(with(call, &[("content-type", case.kind)])).await;
+            let seen = proxy.graph.last_request();
             assert_eq!(seen.body.as_ref(), Some(&case.sent));
             assert!(seen.all("authorization").is_empty());
         }
-        home.shutdown().await;
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn other_parameters_that_hold_tokens_are_data() {
     let data = "input_token=EAAa&fb_exchange_token=EAAb&revoke_token=EAAc&code=AQ&client_secret=s";
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
-        home.rotate_token();
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        proxy.rotate_token();
         let request = post_as(FORM, sized(data));
-        assert_eq!(home.app.fetch(request).await.status, 200);
-        for (seen, token) in home.graph.requests().iter().zip([FIRST_TOKEN, SECOND_TOKEN]) {
+        assert_eq!(proxy.app.fetch(request).await.status, 200);
+        for (seen, token) in proxy.graph.requests().iter().zip([FIRST_TOKEN, SECOND_TOKEN]) {
             assert_eq!(seen.body.as_deref(), Some(data.as_bytes()));
             assert_eq!(seen.all("authorization"), [format!("Bearer {token}")]);
         }
-        home.shutdown().await;
+        proxy.shutdown().await;
     }
 }

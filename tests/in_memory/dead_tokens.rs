@@ -13,27 +13,27 @@ use crate::support::{
 
 const NOT_SENT_PREFIX: &str = "graphward; error=http_request_denied; details=";
 
-pub(crate) fn proxy_with_policy(way: Protocols, policy: DeadTokenPolicy) -> TestProxyBuilder {
-    TestProxyBuilder::new().with_protocols(way).with(|config| {
+pub(crate) fn proxy_with_policy(protocols: Protocols, policy: DeadTokenPolicy) -> TestProxyBuilder {
+    TestProxyBuilder::new().with_protocols(protocols).with(|config| {
         config.heal.dead_token = policy;
         config.heal.hold_timeout = Duration::ZERO;
     })
 }
 
 /// A house whose token is known to be dead, a moment after its only request.
-pub(crate) async fn proxy_with_dead_token(way: Protocols, policy: DeadTokenPolicy) -> (TestProxy, TestResponse) {
-    let home = proxy_with_policy(way, policy).start().await;
-    home.graph.expire_all();
-    home.graph.reject_with(
+pub(crate) async fn proxy_with_dead_token(protocols: Protocols, policy: DeadTokenPolicy) -> (TestProxy, TestResponse) {
+    let proxy = proxy_with_policy(protocols, policy).start().await;
+    proxy.graph.expire_all();
+    proxy.graph.reject_with(
         ScriptedResponse::expired()
             .with("x-fb-rev", "7")
             .with("proxy-status", "http_request_error; e_fb=1")
             .with("strict-transport-security", "max-age=15552000"),
     );
-    let last = home.app.post("the first").await;
+    let last = proxy.app.post("the first").await;
     assert_eq!((last.status, last.text()), (401, EXPIRED_ERROR));
     assert!(!last.headers.contains_key("strict-transport-security"));
-    (home, last)
+    (proxy, last)
 }
 
 /// Fails unless this is the last rejection, byte for byte, and says that nothing was sent.
@@ -66,87 +66,87 @@ pub(crate) fn is_repeated(answer: &TestResponse) -> bool {
 
 #[tokio::test(start_paused = true)]
 async fn one_request_a_second_is_sent_and_the_others_get_graphs_last_rejection() {
-    for way in PROTOCOL_PAIRS {
-        let (home, last) = proxy_with_dead_token(way, DeadTokenPolicy::Probe).await;
+    for protocols in PROTOCOL_PAIRS {
+        let (proxy, last) = proxy_with_dead_token(protocols, DeadTokenPolicy::Probe).await;
         for second in 1..=5 {
-            let answers = join_all((0..200).map(|_| home.app.post("x"))).await;
+            let answers = join_all((0..200).map(|_| proxy.app.post("x"))).await;
             let sent = answers.iter().filter(|answer| !is_repeated(answer)).count();
             assert_eq!(sent, usize::from(second > 1), "the first rejection was a probe");
             for answer in answers.iter().filter(|answer| is_repeated(answer)) {
                 assert_repeated(answer, &last);
             }
-            assert_eq!(home.graph.attempts(), second);
+            assert_eq!(proxy.graph.attempts(), second);
             sleep(Duration::from_millis(1_001)).await;
         }
-        assert_eq!(home.requests_with_outcome("unhealed_not_sent").await, 5 * 200 - 4);
-        assert_eq!(home.requests_with_outcome("unhealed_no_newer_token").await, 5);
-        assert!(home.graph.accepted().is_empty());
-        home.shutdown().await;
+        assert_eq!(proxy.requests_with_outcome("unhealed_not_sent").await, 5 * 200 - 4);
+        assert_eq!(proxy.requests_with_outcome("unhealed_no_newer_token").await, 5);
+        assert!(proxy.graph.accepted().is_empty());
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_steady_stream_is_probed_once_a_second_and_answered_at_once() {
-    let (home, last) = proxy_with_dead_token(PROTOCOL_PAIRS[0], DeadTokenPolicy::Probe).await;
+    let (proxy, last) = proxy_with_dead_token(PROTOCOL_PAIRS[0], DeadTokenPolicy::Probe).await;
     let began = Instant::now();
     for _ in 0..500 {
         let asked = Instant::now();
-        let answer = home.app.post("x").await;
+        let answer = proxy.app.post("x").await;
         assert_eq!(answer.body, last.body);
         assert!(asked.elapsed() < Duration::from_millis(5));
         sleep(Duration::from_millis(20)).await;
     }
     let seconds = usize::try_from(began.elapsed().as_secs()).unwrap();
-    let probes = home.graph.attempts() - 1;
+    let probes = proxy.graph.attempts() - 1;
     assert!((seconds - 1..=seconds).contains(&probes), "{probes} in {seconds} s");
-    home.shutdown().await;
+    proxy.shutdown().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_last_rejection_is_the_last() {
-    let (home, _first) = proxy_with_dead_token(PROTOCOL_PAIRS[0], DeadTokenPolicy::Probe).await;
+    let (proxy, _first) = proxy_with_dead_token(PROTOCOL_PAIRS[0], DeadTokenPolicy::Probe).await;
     sleep(Duration::from_secs(2)).await;
     let loggedout = EXPIRED_ERROR.replace("463", "467");
-    home.graph.enqueue(ScriptedResponse::json(400, loggedout.clone()));
-    let probe = home.app.post("x").await;
+    proxy.graph.enqueue(ScriptedResponse::json(400, loggedout.clone()));
+    let probe = proxy.app.post("x").await;
     assert!(!is_repeated(&probe));
-    let answer = home.app.post("x").await;
+    let answer = proxy.app.post("x").await;
     assert_eq!((answer.status, answer.text()), (400, loggedout.as_str()));
     assert_repeated(&answer, &probe);
-    home.shutdown().await;
+    proxy.shutdown().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_probe_that_succeeds_ends_the_suspicion() {
-    for way in PROTOCOL_PAIRS {
-        let (home, _last) = proxy_with_dead_token(way, DeadTokenPolicy::Probe).await;
-        home.graph.accept(FIRST_TOKEN);
-        assert!(is_repeated(&home.app.post("too soon").await));
-        assert!(!home.tokens.is_usable());
+    for protocols in PROTOCOL_PAIRS {
+        let (proxy, _last) = proxy_with_dead_token(protocols, DeadTokenPolicy::Probe).await;
+        proxy.graph.accept(FIRST_TOKEN);
+        assert!(is_repeated(&proxy.app.post("too soon").await));
+        assert!(!proxy.tokens.is_usable());
         sleep(Duration::from_secs(1)).await;
-        assert_eq!(home.app.post("the probe").await.status, 200);
-        assert!(home.tokens.is_usable());
-        let answers = join_all((0..50).map(|_| home.app.post("x"))).await;
+        assert_eq!(proxy.app.post("the probe").await.status, 200);
+        assert!(proxy.tokens.is_usable());
+        let answers = join_all((0..50).map(|_| proxy.app.post("x"))).await;
         assert!(answers.iter().all(|answer| answer.status == 200));
-        assert_eq!(home.graph.attempts(), 52);
-        home.shutdown().await;
+        assert_eq!(proxy.graph.attempts(), 52);
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn those_who_wait_are_let_go_by_a_probe_that_succeeds() {
-    for way in PROTOCOL_PAIRS {
-        let house = proxy_with_policy(way, DeadTokenPolicy::Probe);
-        let home = house
+    for protocols in PROTOCOL_PAIRS {
+        let builder = proxy_with_policy(protocols, DeadTokenPolicy::Probe);
+        let proxy = builder
             .with(|config| config.heal.hold_timeout = Duration::from_secs(5))
             .start()
             .await;
-        home.graph.enqueue(ScriptedResponse::expired());
+        proxy.graph.enqueue(ScriptedResponse::expired());
         let began = Instant::now();
-        let unlucky = home.app.post("the first");
+        let unlucky = proxy.app.post("the first");
         let others = async {
             sleep(Duration::from_millis(1_500)).await;
-            join_all((0..20).map(|_| home.app.post("x"))).await
+            join_all((0..20).map(|_| proxy.app.post("x"))).await
         };
         let settled = async {
             let answers = others.await;
@@ -156,120 +156,120 @@ async fn those_who_wait_are_let_go_by_a_probe_that_succeeds() {
         assert_eq!((first.status, first.text()), (401, EXPIRED_ERROR));
         assert!(answers.iter().all(|answer| answer.status == 200));
         assert!(took < Duration::from_millis(1_600), "{took:?}");
-        assert_eq!(home.graph.attempts(), 21, "each once");
-        home.shutdown().await;
+        assert_eq!(proxy.graph.attempts(), 21, "each once");
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_new_token_ends_it() {
-    for way in PROTOCOL_PAIRS {
+    for protocols in PROTOCOL_PAIRS {
         for policy in [
             DeadTokenPolicy::Probe,
             DeadTokenPolicy::Refuse,
             DeadTokenPolicy::Forward,
         ] {
-            let (home, _last) = proxy_with_dead_token(way, policy).await;
-            home.graph.accept(SECOND_TOKEN);
-            home.drop.publish(SECOND_TOKEN);
+            let (proxy, _last) = proxy_with_dead_token(protocols, policy).await;
+            proxy.graph.accept(SECOND_TOKEN);
+            proxy.source.publish(SECOND_TOKEN);
             sleep(Duration::from_millis(10)).await;
-            let answers = join_all((0..50).map(|_| home.app.post("x"))).await;
+            let answers = join_all((0..50).map(|_| proxy.app.post("x"))).await;
             assert!(answers.iter().all(|answer| answer.status == 200));
-            assert_eq!(home.graph.attempts(), 51, "none with the dead one");
-            assert_eq!(home.requests_with_outcome("delivered").await, 50);
-            home.shutdown().await;
+            assert_eq!(proxy.graph.attempts(), 51, "none with the dead one");
+            assert_eq!(proxy.requests_with_outcome("delivered").await, 50);
+            proxy.shutdown().await;
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_token_dropped_within_the_hold_serves_those_who_came_meanwhile_with_one_sending() {
-    for way in PROTOCOL_PAIRS {
+    for protocols in PROTOCOL_PAIRS {
         for policy in [DeadTokenPolicy::Probe, DeadTokenPolicy::Refuse] {
-            let house = proxy_with_policy(way, policy);
-            let home = house
+            let builder = proxy_with_policy(protocols, policy);
+            let proxy = builder
                 .with(|config| config.heal.hold_timeout = Duration::from_secs(2))
                 .start()
                 .await;
-            home.graph.expire_all();
+            proxy.graph.expire_all();
             let began = Instant::now();
-            let first = home.app.post("the first");
+            let first = proxy.app.post("the first");
             let meanwhile = async {
                 sleep(Duration::from_millis(500)).await;
-                join_all((0..200).map(|_| home.app.post("x"))).await
+                join_all((0..200).map(|_| proxy.app.post("x"))).await
             };
             let person = async {
                 sleep(Duration::from_millis(1_900)).await;
-                home.graph.accept(SECOND_TOKEN);
-                home.drop.publish(SECOND_TOKEN);
+                proxy.graph.accept(SECOND_TOKEN);
+                proxy.source.publish(SECOND_TOKEN);
             };
             let (first, answers, ()) = tokio::join!(first, meanwhile, person);
             assert_eq!(first.status, 200);
             assert!(answers.iter().all(|answer| answer.status == 200));
             assert!(began.elapsed() < Duration::from_millis(1_950));
-            assert_eq!(home.graph.attempts(), 2 + 200);
-            assert_eq!(home.requests_with_outcome("healed").await, 1);
-            assert_eq!(home.requests_with_outcome("delivered").await, 200);
-            home.shutdown().await;
+            assert_eq!(proxy.graph.attempts(), 2 + 200);
+            assert_eq!(proxy.requests_with_outcome("healed").await, 1);
+            assert_eq!(proxy.requests_with_outcome("delivered").await, 200);
+            proxy.shutdown().await;
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn after_the_hold_answers_come_at_once() {
-    for way in PROTOCOL_PAIRS {
+    for protocols in PROTOCOL_PAIRS {
         for policy in [
             DeadTokenPolicy::Probe,
             DeadTokenPolicy::Refuse,
             DeadTokenPolicy::Forward,
         ] {
-            let house = proxy_with_policy(way, policy);
-            let home = house
+            let builder = proxy_with_policy(protocols, policy);
+            let proxy = builder
                 .with(|config| config.heal.hold_timeout = Duration::from_secs(2))
                 .start()
                 .await;
-            home.graph.expire_all();
+            proxy.graph.expire_all();
             let began = Instant::now();
             let meanwhile = async {
                 sleep(Duration::from_millis(500)).await;
-                join_all((0..20).map(|_| home.app.post("x"))).await
+                join_all((0..20).map(|_| proxy.app.post("x"))).await
             };
-            let (first, answers) = tokio::join!(home.app.post("the first"), meanwhile);
+            let (first, answers) = tokio::join!(proxy.app.post("the first"), meanwhile);
             assert!(answers.iter().chain([&first]).all(|answer| answer.status >= 400));
             let took = began.elapsed();
             assert!(took >= Duration::from_secs(2) && took < Duration::from_millis(2_050));
             for _ in 0..10 {
                 let asked = Instant::now();
-                assert!(home.app.post("x").await.status >= 400);
+                assert!(proxy.app.post("x").await.status >= 400);
                 assert!(asked.elapsed() < Duration::from_millis(10));
             }
-            home.shutdown().await;
+            proxy.shutdown().await;
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn forward_sends_all_of_them_once() {
-    for way in PROTOCOL_PAIRS {
-        let (home, last) = proxy_with_dead_token(way, DeadTokenPolicy::Forward).await;
-        let answers = join_all((0..50).map(|_| home.app.post("x"))).await;
+    for protocols in PROTOCOL_PAIRS {
+        let (proxy, last) = proxy_with_dead_token(protocols, DeadTokenPolicy::Forward).await;
+        let answers = join_all((0..50).map(|_| proxy.app.post("x"))).await;
         assert!(
             answers
                 .iter()
                 .all(|answer| answer.body == last.body && !is_repeated(answer))
         );
-        assert_eq!(home.graph.attempts(), 51);
-        assert_eq!(home.requests_with_outcome("unhealed_no_newer_token").await, 51);
-        home.shutdown().await;
+        assert_eq!(proxy.graph.attempts(), 51);
+        assert_eq!(proxy.requests_with_outcome("unhealed_no_newer_token").await, 51);
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn refuse_sends_none_and_says_who_must_do_what() {
-    for way in PROTOCOL_PAIRS {
-        let (home, _last) = proxy_with_dead_token(way, DeadTokenPolicy::Refuse).await;
+    for protocols in PROTOCOL_PAIRS {
+        let (proxy, _last) = proxy_with_dead_token(protocols, DeadTokenPolicy::Refuse).await;
         sleep(Duration::from_secs(60)).await;
-        for answer in join_all((0..50).map(|_| home.app.post("x"))).await {
+        for answer in join_all((0..50).map(|_| proxy.app.post("x"))).await {
             answer.refused(503, "proxy_configuration_error");
             assert_eq!((answer.code(), answer.header("retry-after")), (990_021, "1"));
             assert!(
@@ -279,35 +279,36 @@ async fn refuse_sends_none_and_says_who_must_do_what() {
             );
             assert!(!answer.text().contains("05-Oct-25"), "nothing of Graph's text");
         }
-        assert_eq!(home.graph.attempts(), 1);
-        assert_eq!(home.requests_with_outcome("refused_dead_token").await, 50);
-        home.shutdown().await;
+        assert_eq!(proxy.graph.attempts(), 1);
+        assert_eq!(proxy.requests_with_outcome("refused_dead_token").await, 50);
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_rejected_probe_is_replayed_once_with_a_token_that_came_meanwhile() {
-    let (home, _last) = proxy_with_dead_token(PROTOCOL_PAIRS[0], DeadTokenPolicy::Probe).await;
+    let (proxy, _last) = proxy_with_dead_token(PROTOCOL_PAIRS[0], DeadTokenPolicy::Probe).await;
     sleep(Duration::from_secs(1)).await;
-    home.graph
+    proxy
+        .graph
         .enqueue(ScriptedResponse::expired().delayed(Duration::from_millis(200)));
     let person = async {
         sleep(Duration::from_millis(100)).await;
-        home.graph.accept(SECOND_TOKEN);
-        home.drop.publish(SECOND_TOKEN);
+        proxy.graph.accept(SECOND_TOKEN);
+        proxy.source.publish(SECOND_TOKEN);
     };
-    let (probe, ()) = tokio::join!(home.app.post("the probe"), person);
+    let (probe, ()) = tokio::join!(proxy.app.post("the probe"), person);
     assert_eq!(probe.status, 200);
-    assert_eq!(home.graph.accepted(), ["the probe"]);
-    assert_eq!(home.graph.attempts(), 3);
-    home.shutdown().await;
+    assert_eq!(proxy.graph.accepted(), ["the probe"]);
+    assert_eq!(proxy.graph.attempts(), 3);
+    proxy.shutdown().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_record_says_that_nothing_was_sent_and_why() {
     let logged = LogCapture::at_info();
-    let (home, _last) = proxy_with_dead_token(PROTOCOL_PAIRS[0], DeadTokenPolicy::Probe).await;
-    home.app.post("x").await;
+    let (proxy, _last) = proxy_with_dead_token(PROTOCOL_PAIRS[0], DeadTokenPolicy::Probe).await;
+    proxy.app.post("x").await;
     let lines = logged.lines_containing(r#""outcome":"unhealed_not_sent""#);
     let [line] = &lines[..] else {
         panic!("{lines:?}");
@@ -321,5 +322,5 @@ async fn the_record_says_that_nothing_was_sent_and_why() {
         assert!(line.contains(part), "{part}: {line}");
     }
     assert!(!logged.text().contains(FIRST_TOKEN));
-    home.shutdown().await;
+    proxy.shutdown().await;
 }

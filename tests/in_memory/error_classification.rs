@@ -11,7 +11,7 @@ const ZSTD: &[u8] = b"\x28\xb5\x2f\xfd\x20\x16\xb1\x00\x00{\"error\":{\"code\":1
 #[tokio::test(start_paused = true)]
 async fn every_word_for_a_dead_token_heals() {
     let jsonp = format!("/**/ cb({EXPIRED_ERROR});");
-    for way in PROTOCOL_PAIRS {
+    for protocols in PROTOCOL_PAIRS {
         for reply in [
             ScriptedResponse::error(400, 190),
             ScriptedResponse::error(401, 190),
@@ -28,12 +28,12 @@ async fn every_word_for_a_dead_token_heals() {
             ScriptedResponse::expired().chunked(7, std::time::Duration::from_millis(10)),
             ScriptedResponse::expired().chunked(1, std::time::Duration::ZERO),
         ] {
-            let home = TestProxyBuilder::new().with_protocols(way).start().await;
-            home.rotate_token();
-            home.graph.reject_with(reply.clone());
-            assert_eq!(home.app.post("x").await.status, 200, "{reply:?}");
-            assert_eq!(home.graph.attempts(), 2, "{reply:?}");
-            home.shutdown().await;
+            let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+            proxy.rotate_token();
+            proxy.graph.reject_with(reply.clone());
+            assert_eq!(proxy.app.post("x").await.status, 200, "{reply:?}");
+            assert_eq!(proxy.graph.attempts(), 2, "{reply:?}");
+            proxy.shutdown().await;
         }
     }
 }
@@ -45,21 +45,21 @@ async fn every_other_code_is_delivered_untouched_after_one_attempt() {
         131_000, 131_005, 131_008, 131_009, 131_016, 131_026, 131_042, 131_047, 131_048, 131_051, 131_056, 132_000,
         133_010, 135_000,
     ];
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
         for (number, code) in codes.into_iter().enumerate() {
             for status in [400, [401, 403, 404, 429, 500][number % 5]] {
-                let before = home.graph.attempts();
-                home.graph.enqueue(ScriptedResponse::error(status, code));
-                let answer = home.app.post("x").await;
+                let before = proxy.graph.attempts();
+                proxy.graph.enqueue(ScriptedResponse::error(status, code));
+                let answer = proxy.app.post("x").await;
                 assert_eq!((answer.status, answer.text()), (status, error_envelope(code).as_str()));
-                assert_eq!(home.graph.attempts(), before + 1, "{code} {status}");
+                assert_eq!(proxy.graph.attempts(), before + 1, "{code} {status}");
             }
         }
-        home.graph.enqueue(ScriptedResponse::error(400, 0));
-        assert_eq!(home.app.post("x").await.code(), 0, "0 alone says nothing");
-        assert_eq!(home.drop.looks(), 1);
-        home.shutdown().await;
+        proxy.graph.enqueue(ScriptedResponse::error(400, 0));
+        assert_eq!(proxy.app.post("x").await.code(), 0, "0 alone says nothing");
+        assert_eq!(proxy.source.loads(), 1);
+        proxy.shutdown().await;
     }
 }
 
@@ -69,7 +69,7 @@ async fn what_is_no_envelope_is_delivered_untouched() {
     let huge = format!("{}{}", EXPIRED_ERROR, " ".repeat(64 * 1024));
     let deep = format!("{{\"error\":{}{}}}", "[".repeat(9_000), "]".repeat(9_000));
     let lone = |body: &'static [u8]| ScriptedResponse::json(401, body);
-    for way in PROTOCOL_PAIRS {
+    for protocols in PROTOCOL_PAIRS {
         for reply in [
             ScriptedResponse::new(401, "text/html; charset=utf-8", html),
             ScriptedResponse::new(401, "text/html", EXPIRED_ERROR),
@@ -91,14 +91,14 @@ async fn what_is_no_envelope_is_delivered_untouched() {
             lone(EXPIRED_ERROR.as_bytes()).with("content-encoding", "gzip"),
             lone(EXPIRED_ERROR.as_bytes()).with("content-encoding", "compress"),
         ] {
-            let home = TestProxyBuilder::new().with_protocols(way).start().await;
-            home.graph.enqueue(reply.clone());
-            let answer = home.app.post("x").await;
+            let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+            proxy.graph.enqueue(reply.clone());
+            let answer = proxy.app.post("x").await;
             assert_eq!(answer.status, reply.status.as_u16());
             assert!(answer.complete && answer.body == reply.bytes(), "{reply:?}");
-            assert_eq!((home.graph.attempts(), home.drop.looks()), (1, 1), "{reply:?}");
-            assert_eq!(home.requests_with_outcome("delivered").await, 1);
-            home.shutdown().await;
+            assert_eq!((proxy.graph.attempts(), proxy.source.loads()), (1, 1), "{reply:?}");
+            assert_eq!(proxy.requests_with_outcome("delivered").await, 1);
+            proxy.shutdown().await;
         }
     }
 }
@@ -108,7 +108,7 @@ async fn compressed_envelopes_heal_and_are_delivered_as_they_came() {
     let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
     std::io::Write::write_all(&mut zlib, EXPIRED_ERROR.as_bytes()).unwrap();
     let zlib = zlib.finish().unwrap();
-    for way in PROTOCOL_PAIRS {
+    for protocols in PROTOCOL_PAIRS {
         for (coding, body) in [
             ("gzip", gzip(EXPIRED_ERROR.as_bytes()).to_vec()),
             ("deflate", zlib.clone()),
@@ -116,74 +116,75 @@ async fn compressed_envelopes_heal_and_are_delivered_as_they_came() {
             ("zstd", ZSTD.to_vec()),
             ("gzip, br", BROTLI.to_vec()),
         ] {
-            let home = TestProxyBuilder::new().with_protocols(way).start().await;
+            let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
             let heals = coding != "gzip, br";
             let reply = ScriptedResponse::json(401, body.clone()).with("content-encoding", coding);
-            home.rotate_token();
-            home.graph.reject_with(reply.clone());
-            let answer = home.app.post("x").await;
+            proxy.rotate_token();
+            proxy.graph.reject_with(reply.clone());
+            let answer = proxy.app.post("x").await;
             assert_eq!(answer.status, if heals { 200 } else { 401 }, "{coding}");
-            // The next token is dead as well, and nobody has a better one: Graph's words, as it chose to say them.
-            home.graph.expire_all();
-            let answer = home.app.post("x").await;
+            // The next token is dead as well, and there is no newer one: the app gets Graph's response unchanged.
+            proxy.graph.expire_all();
+            let answer = proxy.app.post("x").await;
             assert_eq!(answer.status, 401);
             assert_eq!(answer.header("content-encoding"), coding);
             assert_eq!(answer.body, body);
-            home.shutdown().await;
+            proxy.shutdown().await;
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_gzip_bomb_is_delivered_and_not_unfolded() {
-    let home = TestProxyBuilder::new().start().await;
+    let proxy = TestProxyBuilder::new().start().await;
     let bomb = ScriptedResponse::json(401, vec![b' '; 4 << 20]).gzipped();
-    home.graph.enqueue(bomb.clone());
-    assert_eq!(home.app.post("x").await.body, bomb.bytes());
-    assert_eq!(home.graph.attempts(), 1);
-    home.shutdown().await;
+    proxy.graph.enqueue(bomb.clone());
+    assert_eq!(proxy.app.post("x").await.body, bomb.bytes());
+    assert_eq!(proxy.graph.attempts(), 1);
+    proxy.shutdown().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_head_with_a_dead_token_is_healed_by_what_its_challenge_says() {
-    for way in PROTOCOL_PAIRS {
+    for protocols in PROTOCOL_PAIRS {
         for rejection in [
             ScriptedResponse::expired(),
             ScriptedResponse::expired().gzipped(),
             ScriptedResponse::json(400, "").with("www-authenticate", r#"OAuth "F P" "invalid_token" "x""#),
         ] {
-            let home = TestProxyBuilder::new().with_protocols(way).start().await;
-            home.rotate_token();
-            home.graph.reject_with(rejection);
-            home.graph
+            let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+            proxy.rotate_token();
+            proxy.graph.reject_with(rejection);
+            proxy
+                .graph
                 .respond_with(ScriptedResponse::json(200, "{}").with("etag", "\"7\""));
-            let answer = home.app.fetch(request("HEAD", "/me", sized(""))).await;
+            let answer = proxy.app.fetch(request("HEAD", "/me", sized(""))).await;
             assert_eq!((answer.status, answer.header("etag")), (200, "\"7\""));
             assert!(answer.body.is_empty());
-            let seen = home.graph.requests();
+            let seen = proxy.graph.requests();
             assert_eq!(seen.len(), 2);
             assert!(seen.iter().all(|seen| seen.head.method == "HEAD"));
-            assert_eq!(home.requests_with_outcome("healed").await, 1);
-            home.shutdown().await;
+            assert_eq!(proxy.requests_with_outcome("healed").await, 1);
+            proxy.shutdown().await;
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_head_whose_challenge_says_nothing_of_a_token_is_delivered() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
         for rejection in [
             ScriptedResponse::json(401, EXPIRED_ERROR),
             ScriptedResponse::json(400, "").with("www-authenticate", r#"OAuth "F P" "invalid_request" "x""#),
             ScriptedResponse::new(401, "text/html", "").with("www-authenticate", r#"OAuth "F P" "invalid_token" "x""#),
             ScriptedResponse::json(404, ""),
         ] {
-            home.graph.enqueue(rejection.clone());
-            let answer = home.app.fetch(request("HEAD", "/me", sized(""))).await;
+            proxy.graph.enqueue(rejection.clone());
+            let answer = proxy.app.fetch(request("HEAD", "/me", sized(""))).await;
             assert_eq!(answer.status, rejection.status.as_u16());
         }
-        assert_eq!((home.graph.attempts(), home.drop.looks()), (4, 1));
-        home.shutdown().await;
+        assert_eq!((proxy.graph.attempts(), proxy.source.loads()), (4, 1));
+        proxy.shutdown().await;
     }
 }

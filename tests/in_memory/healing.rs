@@ -1,4 +1,4 @@
-//! A token dies, and nobody notices.
+//! A token expires, and the app does not notice.
 
 use std::time::Duration;
 
@@ -11,223 +11,229 @@ use crate::support::{
 
 #[tokio::test(start_paused = true)]
 async fn a_rejected_request_is_healed_by_one_look_and_one_replay() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
-        home.rotate_token();
-        let answer = home.app.post("hello").await;
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        proxy.rotate_token();
+        let answer = proxy.app.post("hello").await;
         assert_eq!(answer.status, 200);
-        assert_eq!(home.graph.accepted(), ["hello"]);
-        assert_eq!(home.graph.attempts(), 2);
-        assert_eq!(home.drop.looks(), 2, "one at start, one after the rejection");
-        let seen = home.graph.requests();
+        assert_eq!(proxy.graph.accepted(), ["hello"]);
+        assert_eq!(proxy.graph.attempts(), 2);
+        assert_eq!(proxy.source.loads(), 2, "one at start, one after the rejection");
+        let seen = proxy.graph.requests();
         assert_eq!(seen[0].all("authorization"), [format!("Bearer {FIRST_TOKEN}")]);
         assert_eq!(seen[1].all("authorization"), [format!("Bearer {SECOND_TOKEN}")]);
-        assert_eq!(home.requests_with_outcome("healed").await, 1);
-        home.shutdown().await;
+        assert_eq!(proxy.requests_with_outcome("healed").await, 1);
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_burst_of_expired_requests_is_healed_with_one_look() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
-        home.rotate_token();
-        home.drop.set_delay(Duration::from_millis(50));
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        proxy.rotate_token();
+        proxy.source.set_delay(Duration::from_millis(50));
         let bodies: Vec<String> = (0..200).map(|number| format!("{number:03}")).collect();
-        let answers = join_all(bodies.iter().map(|body| home.app.post(body.clone()))).await;
+        let answers = join_all(bodies.iter().map(|body| proxy.app.post(body.clone()))).await;
         assert!(answers.iter().all(|answer| answer.status == 200));
-        let mut accepted = home.graph.accepted();
+        let mut accepted = proxy.graph.accepted();
         accepted.sort();
         assert_eq!(accepted, bodies, "each exactly once");
-        assert_eq!(home.drop.looks(), 2);
-        let seen = home.graph.requests();
+        assert_eq!(proxy.source.loads(), 2);
+        let seen = proxy.graph.requests();
         for body in &bodies {
             let sendings = seen.iter().filter(|seen| seen.body.as_deref() == Some(body.as_bytes()));
             assert!(sendings.count() <= 2, "{body}");
         }
-        assert_eq!(home.tokens.current().unwrap().generation().get(), 2);
-        home.shutdown().await;
+        assert_eq!(proxy.tokens.current().unwrap().generation().get(), 2);
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_burst_of_expired_requests_is_healed_with_one_renewal() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).with_renewer().start().await;
-        home.graph.expire_all();
-        let answers = join_all((0..100).map(|_| home.app.post("x"))).await;
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new()
+            .with_protocols(protocols)
+            .with_renewer()
+            .start()
+            .await;
+        proxy.graph.expire_all();
+        let answers = join_all((0..100).map(|_| proxy.app.post("x"))).await;
         assert!(answers.iter().all(|answer| answer.status == 200));
-        assert_eq!(home.graph.accepted().len(), 100);
-        assert_eq!(home.renewer.calls(), 1);
-        home.shutdown().await;
+        assert_eq!(proxy.graph.accepted().len(), 100);
+        assert_eq!(proxy.renewer.calls(), 1);
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn there_is_never_a_third_attempt_and_the_second_rejection_is_delivered_byte_for_byte() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
-        home.rotate_token();
-        home.graph.expire_all();
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        proxy.rotate_token();
+        proxy.graph.expire_all();
         let second = r#"{ "error" : {"code":190,"message":"the second","error_subcode":460} } "#;
-        home.graph.enqueue(ScriptedResponse::expired());
-        home.graph
+        proxy.graph.enqueue(ScriptedResponse::expired());
+        proxy
+            .graph
             .enqueue(ScriptedResponse::json(400, second).with("x-fb-rev", "7"));
-        let answer = home.app.post("x").await;
+        let answer = proxy.app.post("x").await;
         assert_eq!((answer.status, answer.text()), (400, second));
         assert_eq!(answer.header("x-fb-rev"), "7");
-        assert_eq!(home.graph.attempts(), 2);
-        assert_eq!(home.requests_with_outcome("unhealed_rejected_again").await, 1);
-        assert!(!home.tokens.is_usable(), "the refresher knows of the second");
-        home.shutdown().await;
+        assert_eq!(proxy.graph.attempts(), 2);
+        assert_eq!(proxy.requests_with_outcome("unhealed_rejected_again").await, 1);
+        assert!(!proxy.tokens.is_usable(), "the refresher knows of the second");
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn where_everything_is_rejected_each_request_is_sent_twice_at_most() {
-    let home = TestProxyBuilder::new().with_renewer().start().await;
-    home.graph.expire_all();
-    home.graph.reject_with(ScriptedResponse::expired());
+    let proxy = TestProxyBuilder::new().with_renewer().start().await;
+    proxy.graph.expire_all();
+    proxy.graph.reject_with(ScriptedResponse::expired());
     for _ in 0..100 {
-        home.graph.enqueue(ScriptedResponse::expired());
+        proxy.graph.enqueue(ScriptedResponse::expired());
     }
-    let answers = join_all((0..50).map(|_| home.app.post("x"))).await;
+    let answers = join_all((0..50).map(|_| proxy.app.post("x"))).await;
     assert!(answers.iter().all(|answer| answer.text() == EXPIRED_ERROR));
-    assert_eq!(home.graph.attempts(), 100);
-    assert!(home.renewer.calls() <= 2, "one, and one for the second's rejection");
-    home.shutdown().await;
+    assert_eq!(proxy.graph.attempts(), 100);
+    assert!(proxy.renewer.calls() <= 2, "one, and one for the second's rejection");
+    proxy.shutdown().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_late_rejection_of_an_old_token_replays_at_once_and_wipes_nothing() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
-        home.rotate_token();
-        home.graph
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        proxy.rotate_token();
+        proxy
+            .graph
             .enqueue(ScriptedResponse::expired().delayed(Duration::from_secs(5)));
         let late = async {
             let began = Instant::now();
-            assert_eq!(home.app.post("late").await.status, 200);
+            assert_eq!(proxy.app.post("late").await.status, 200);
             began.elapsed()
         };
         let prompt = async {
             sleep(Duration::from_secs(1)).await;
-            assert_eq!(home.app.post("prompt").await.status, 200);
+            assert_eq!(proxy.app.post("prompt").await.status, 200);
         };
         let (took, ()) = tokio::join!(late, prompt);
         assert!(took <= Duration::from_millis(5_001), "{took:?}");
-        assert_eq!(home.drop.looks(), 2, "one at start, one for both");
-        assert_eq!(home.tokens.current().unwrap().generation().get(), 2);
-        assert!(home.tokens.is_usable());
-        home.shutdown().await;
+        assert_eq!(proxy.source.loads(), 2, "one at start, one for both");
+        assert_eq!(proxy.tokens.current().unwrap().generation().get(), 2);
+        assert!(proxy.tokens.is_usable());
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_app_that_hangs_up_does_not_cancel_the_look() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
-        home.rotate_token();
-        home.drop.set_delay(Duration::from_secs(1));
-        let impatient = timeout(Duration::from_millis(100), home.app.post("x")).await;
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        proxy.rotate_token();
+        proxy.source.set_delay(Duration::from_secs(1));
+        let impatient = timeout(Duration::from_millis(100), proxy.app.post("x")).await;
         assert!(impatient.is_err());
         sleep(Duration::from_secs(2)).await;
-        assert_eq!(home.tokens.current().unwrap().generation().get(), 2);
-        assert_eq!(home.app.post("y").await.status, 200);
-        assert_eq!(home.drop.looks(), 2);
-        home.shutdown().await;
+        assert_eq!(proxy.tokens.current().unwrap().generation().get(), 2);
+        assert_eq!(proxy.app.post("y").await.status, 200);
+        assert_eq!(proxy.source.loads(), 2);
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_waits_for_a_newer_token_is_not_sent_for_an_app_that_has_gone() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
-        home.rotate_token();
-        home.drop.set_delay(Duration::from_secs(1));
-        let given_up = timeout(Duration::from_millis(100), home.app.post("given up")).await;
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        proxy.rotate_token();
+        proxy.source.set_delay(Duration::from_secs(1));
+        let given_up = timeout(Duration::from_millis(100), proxy.app.post("given up")).await;
         assert!(given_up.is_err());
         sleep(Duration::from_secs(2)).await;
-        assert_eq!(home.app.post("sent again").await.status, 200);
-        assert_eq!(home.graph.accepted(), ["sent again"], "not twice");
-        home.shutdown().await;
+        assert_eq!(proxy.app.post("sent again").await.status, 200);
+        assert_eq!(proxy.graph.accepted(), ["sent again"], "not twice");
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_failed_renewal_is_shared_by_all_who_wait() {
-    for way in PROTOCOL_PAIRS {
-        let house = TestProxyBuilder::new().with_protocols(way).with_renewer();
-        let home = house
+    for protocols in PROTOCOL_PAIRS {
+        let builder = TestProxyBuilder::new().with_protocols(protocols).with_renewer();
+        let proxy = builder
             .with(|config| config.heal.hold_timeout = Duration::ZERO)
             .start()
             .await;
-        home.graph.expire_all();
-        home.renewer.fail();
+        proxy.graph.expire_all();
+        proxy.renewer.fail();
         let began = Instant::now();
-        let answers = join_all((0..100).map(|_| home.app.post("x"))).await;
+        let answers = join_all((0..100).map(|_| proxy.app.post("x"))).await;
         assert!(
             answers
                 .iter()
                 .all(|answer| (answer.status, answer.text()) == (401, EXPIRED_ERROR))
         );
-        assert_eq!(home.renewer.calls(), 1);
-        assert_eq!(home.graph.attempts(), 100);
+        assert_eq!(proxy.renewer.calls(), 1);
+        assert_eq!(proxy.graph.attempts(), 100);
         assert!(began.elapsed() < Duration::from_millis(100));
-        assert_eq!(home.requests_with_outcome("unhealed_no_newer_token").await, 100);
-        home.shutdown().await;
+        assert_eq!(proxy.requests_with_outcome("unhealed_no_newer_token").await, 100);
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_token_dropped_while_requests_are_held_heals_them() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
-        home.graph.expire_all();
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        proxy.graph.expire_all();
         let began = Instant::now();
-        let held = join_all((0..20).map(|_| home.app.post("x")));
+        let held = join_all((0..20).map(|_| proxy.app.post("x")));
         let person = async {
             sleep(Duration::from_millis(1_900)).await;
-            home.graph.accept(SECOND_TOKEN);
-            home.drop.publish(SECOND_TOKEN);
+            proxy.graph.accept(SECOND_TOKEN);
+            proxy.source.publish(SECOND_TOKEN);
         };
         let (answers, ()) = tokio::join!(held, person);
         assert!(answers.iter().all(|answer| answer.status == 200));
         assert!(began.elapsed() < Duration::from_millis(1_950));
-        home.shutdown().await;
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn after_the_hold_apps_hear_graphs_own_words_at_once() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
-        home.graph.expire_all();
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        proxy.graph.expire_all();
         // The second comes late enough to be a probe, the third does not.
         for (hold, sendings) in [(2, 1), (0, 1), (0, 0)] {
             let expected = Duration::from_secs(hold);
-            let before = home.graph.attempts();
+            let before = proxy.graph.attempts();
             let began = Instant::now();
-            let answer = home.app.post("x").await;
+            let answer = proxy.app.post("x").await;
             assert_eq!((answer.status, answer.text()), (401, EXPIRED_ERROR));
             let took = began.elapsed();
             assert!(
                 took >= expected && took < expected + Duration::from_millis(20),
                 "{took:?}"
             );
-            assert_eq!(home.graph.attempts(), before + sendings);
+            assert_eq!(proxy.graph.attempts(), before + sendings);
         }
-        home.graph.accept(SECOND_TOKEN);
-        home.drop.publish(SECOND_TOKEN);
+        proxy.graph.accept(SECOND_TOKEN);
+        proxy.source.publish(SECOND_TOKEN);
         sleep(Duration::from_millis(10)).await;
-        assert_eq!(home.app.post("x").await.status, 200, "it is not given up");
-        home.shutdown().await;
+        assert_eq!(proxy.app.post("x").await.status, 200, "it is not given up");
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_graph_may_have_acted_on_is_never_sent_again() {
-    for way in PROTOCOL_PAIRS {
+    for protocols in PROTOCOL_PAIRS {
         for reply in [
             ScriptedResponse::error(500, 1),
             ScriptedResponse::error(500, 2),
@@ -241,23 +247,23 @@ async fn what_graph_may_have_acted_on_is_never_sent_again() {
             ScriptedResponse::json(401, EXPIRED_ERROR).truncated(),
             ScriptedResponse::json(200, "{\"id\":").truncated(),
         ] {
-            let home = TestProxyBuilder::new().with_protocols(way).start().await;
-            assert_eq!(home.app.post("warms the pool").await.status, 200);
-            home.drop.set_token(SECOND_TOKEN);
-            home.graph.accept(SECOND_TOKEN);
-            home.graph.enqueue(reply.clone());
-            let answer = home.app.post("x").await;
+            let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+            assert_eq!(proxy.app.post("warms the pool").await.status, 200);
+            proxy.source.set_token(SECOND_TOKEN);
+            proxy.graph.accept(SECOND_TOKEN);
+            proxy.graph.enqueue(reply.clone());
+            let answer = proxy.app.post("x").await;
             assert!(!answer.complete || answer.status >= 400, "{reply:?}");
-            assert_eq!(home.graph.attempts(), 2, "{reply:?}");
-            assert_eq!(home.drop.looks(), 1);
-            home.shutdown().await;
+            assert_eq!(proxy.graph.attempts(), 2, "{reply:?}");
+            assert_eq!(proxy.source.loads(), 1);
+            proxy.shutdown().await;
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_second_attempt_that_fails_in_transport_is_not_answered_with_the_firsts_rejection() {
-    for way in PROTOCOL_PAIRS {
+    for protocols in PROTOCOL_PAIRS {
         for (reply, status, error) in [
             (ScriptedResponse::connection_lost(), 502, "connection_terminated"),
             (ScriptedResponse::no_response(), 504, "http_response_timeout"),
@@ -267,52 +273,53 @@ async fn a_second_attempt_that_fails_in_transport_is_not_answered_with_the_first
                 "connection_terminated",
             ),
         ] {
-            let home = TestProxyBuilder::new().with_protocols(way).start().await;
-            home.rotate_token();
-            home.graph.enqueue(ScriptedResponse::expired());
-            home.graph.enqueue(reply);
-            home.app.post("x").await.refused(status, error);
-            assert_eq!(home.graph.attempts(), 2);
-            home.shutdown().await;
+            let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+            proxy.rotate_token();
+            proxy.graph.enqueue(ScriptedResponse::expired());
+            proxy.graph.enqueue(reply);
+            proxy.app.post("x").await.refused(status, error);
+            assert_eq!(proxy.graph.attempts(), 2);
+            proxy.shutdown().await;
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_get_and_every_other_method_is_healed_too() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
         for (number, method) in ["GET", "DELETE", "PUT", "PATCH", "OPTIONS"].iter().enumerate() {
-            home.rotate_token_to(&format!("EAAtoken{number}"));
+            proxy.rotate_token_to(&format!("EAAtoken{number}"));
             let mut request = post(sized(""));
             *request.method_mut() = method.parse().unwrap();
-            assert_eq!(home.app.fetch(request).await.status, 200, "{method}");
-            assert_eq!(home.graph.last_request().head.method, *method);
+            assert_eq!(proxy.app.fetch(request).await.status, 200, "{method}");
+            assert_eq!(proxy.graph.last_request().head.method, *method);
         }
-        assert_eq!(home.requests_with_outcome("healed").await, 5);
-        home.shutdown().await;
+        assert_eq!(proxy.requests_with_outcome("healed").await, 5);
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_graph_ends_politely_costs_no_request() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
         for number in 1..=5 {
-            assert_eq!(home.app.post("x").await.status, 200);
-            home.graph.close_connections();
-            assert_eq!(home.graph.attempts(), number);
+            assert_eq!(proxy.app.post("x").await.status, 200);
+            proxy.graph.close_connections();
+            assert_eq!(proxy.graph.attempts(), number);
             sleep(Duration::from_millis(1)).await;
         }
-        assert_eq!(home.graph.connections(), 5);
-        home.graph
+        assert_eq!(proxy.graph.connections(), 5);
+        proxy
+            .graph
             .enqueue(ScriptedResponse::json(200, "{}").delayed(Duration::from_secs(3)));
         let leaves = async {
             sleep(Duration::from_secs(1)).await;
-            home.graph.close_connections();
+            proxy.graph.close_connections();
         };
-        let (answer, ()) = tokio::join!(home.app.post("in flight"), leaves);
+        let (answer, ()) = tokio::join!(proxy.app.post("in flight"), leaves);
         assert_eq!(answer.status, 200);
-        home.shutdown().await;
+        proxy.shutdown().await;
     }
 }

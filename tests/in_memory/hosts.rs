@@ -14,8 +14,8 @@ const ADDITIONAL_HOSTS: [&str; 3] = [
 ];
 
 /// What Graph was told: the host that was dialled, and the token.
-fn last_host_and_tokens(home: &TestProxy) -> (String, Vec<String>) {
-    let seen = home.graph.last_request();
+fn last_host_and_tokens(proxy: &TestProxy) -> (String, Vec<String>) {
+    let seen = proxy.graph.last_request();
     let tokens = seen.all("authorization").into_iter();
     (seen.host.clone(), tokens.map(str::to_owned).collect())
 }
@@ -23,39 +23,39 @@ fn last_host_and_tokens(home: &TestProxy) -> (String, Vec<String>) {
 #[tokio::test(start_paused = true)]
 async fn a_request_goes_to_the_host_that_it_names_with_our_token() {
     let ours = vec![format!("Bearer {FIRST_TOKEN}")];
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
         for host in [MAIN].into_iter().chain(ADDITIONAL_HOSTS) {
             for named in [host.to_owned(), format!("{host}:443"), host.to_uppercase()] {
                 let stale = [("host", &*named), ("authorization", "Bearer EAAstale")];
-                let answer = home.app.fetch(with(get("/v21.0/me"), &stale)).await;
+                let answer = proxy.app.fetch(with(get("/v21.0/me"), &stale)).await;
                 assert_eq!(answer.status, 200, "{named}");
-                assert_eq!(last_host_and_tokens(&home), (host.to_owned(), ours.clone()));
-                assert_eq!(home.graph.last_request().target(), "/v21.0/me");
+                assert_eq!(last_host_and_tokens(&proxy), (host.to_owned(), ours.clone()));
+                assert_eq!(proxy.graph.last_request().target(), "/v21.0/me");
             }
             let absolute = get(&format!("http://{host}/v21.0/me?a=%20&b"));
-            assert_eq!(home.app.fetch(absolute).await.status, 200);
-            assert_eq!(last_host_and_tokens(&home), (host.to_owned(), ours.clone()));
-            assert_eq!(home.graph.last_request().target(), "/v21.0/me?a=%20&b");
+            assert_eq!(proxy.app.fetch(absolute).await.status, 200);
+            assert_eq!(last_host_and_tokens(&proxy), (host.to_owned(), ours.clone()));
+            assert_eq!(proxy.graph.last_request().target(), "/v21.0/me?a=%20&b");
         }
-        home.shutdown().await;
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_absolute_target_weighs_more_than_the_host_field() {
-    let home = TestProxyBuilder::new().start().await;
+    let proxy = TestProxyBuilder::new().start().await;
     let absolute = get("http://graph-video.facebook.com/v21.0/me");
     let both = with(absolute, &[("host", "localhost:8080")]);
-    assert_eq!(home.app.fetch(both).await.status, 200);
-    assert_eq!(home.graph.last_request().host, "graph-video.facebook.com");
-    home.shutdown().await;
+    assert_eq!(proxy.app.fetch(both).await.status, 200);
+    assert_eq!(proxy.graph.last_request().host, "graph-video.facebook.com");
+    proxy.shutdown().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn under_our_own_name_the_path_decides() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
         for (method, target, host) in [
             ("GET", "/v21.0/me", MAIN),
             ("GET", "/whatsapp_business/attachments/?mid=1", ADDITIONAL_HOSTS[2]),
@@ -64,29 +64,29 @@ async fn under_our_own_name_the_path_decides() {
             ("POST", "/video-upload/v21.0/1", ADDITIONAL_HOSTS[1]),
             ("POST", "/v21.0/upload:MTph?sig=AR", MAIN),
         ] {
-            let answer = home.app.fetch(request(method, target, sized(""))).await;
+            let answer = proxy.app.fetch(request(method, target, sized(""))).await;
             assert_eq!(answer.status, 200);
             let expected = (host.to_owned(), vec![format!("Bearer {FIRST_TOKEN}")]);
-            assert_eq!(last_host_and_tokens(&home), expected, "{method} {target}");
+            assert_eq!(last_host_and_tokens(&proxy), expected, "{method} {target}");
         }
-        home.shutdown().await;
+        proxy.shutdown().await;
         let alone = TestProxyBuilder::new()
-            .with_protocols(way)
+            .with_protocols(protocols)
             .with(|config| config.upstream.hosts.clear());
-        let home = alone.start().await;
+        let proxy = alone.start().await;
         for target in ["/whatsapp_business/attachments/?mid=1", "/v21.0/1/videos"] {
-            let answer = home.app.fetch(request("POST", target, sized(""))).await;
+            let answer = proxy.app.fetch(request("POST", target, sized(""))).await;
             assert_eq!(answer.status, 200);
-            assert_eq!(home.graph.last_request().host, MAIN);
+            assert_eq!(proxy.graph.last_request().host, MAIN);
         }
-        home.shutdown().await;
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_host_outside_the_list_is_refused_and_no_connection_is_made() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
         for host in [
             "evil.example",
             "facebook.com",
@@ -98,14 +98,14 @@ async fn a_host_outside_the_list_is_refused_and_no_connection_is_made() {
             "evilgraph.facebook.com",
         ] {
             let named = with(get("/v21.0/me"), &[("host", host)]);
-            home.app.fetch(named).await.refused(421, "http_request_denied");
+            proxy.app.fetch(named).await.refused(421, "http_request_denied");
             let absolute = get(&format!("http://{host}/whatsapp_business/attachments/"));
-            let answer = home.app.fetch(absolute).await;
+            let answer = proxy.app.fetch(absolute).await;
             answer.refused(421, "http_request_denied");
         }
-        assert_eq!((home.graph.attempts(), home.graph.connections()), (0, 0));
-        assert_eq!(home.requests_with_outcome("refused_host_not_allowed").await, 16);
-        home.shutdown().await;
+        assert_eq!((proxy.graph.attempts(), proxy.graph.connections()), (0, 0));
+        assert_eq!(proxy.requests_with_outcome("refused_host_not_allowed").await, 16);
+        proxy.shutdown().await;
     }
 }
 
@@ -113,16 +113,16 @@ async fn a_host_outside_the_list_is_refused_and_no_connection_is_made() {
 async fn a_host_that_is_configured_is_reached() {
     let beta = "graph.beta.facebook.com";
     let set = |config: &mut Config| config.upstream.hosts.push(beta.to_owned());
-    let home = TestProxyBuilder::new().with(set).start().await;
+    let proxy = TestProxyBuilder::new().with(set).start().await;
     let named = with(get("/v21.0/me"), &[("host", beta)]);
-    assert_eq!(home.app.fetch(named).await.status, 200);
-    assert_eq!(home.graph.last_request().host, beta);
-    home.shutdown().await;
+    assert_eq!(proxy.app.fetch(named).await.status, 200);
+    assert_eq!(proxy.graph.last_request().host, beta);
+    proxy.shutdown().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn no_token_goes_to_another_familys_host() {
-    for way in PROTOCOL_PAIRS {
+    for protocols in PROTOCOL_PAIRS {
         for (token, fits, others) in [
             (
                 "EAAtoken0of0the0house",
@@ -145,71 +145,71 @@ async fn no_token_goes_to_another_familys_host() {
                 [ADDITIONAL_HOSTS[1], "graph.instagram.com"],
             ),
         ] {
-            let home = TestProxyBuilder::new()
-                .with_protocols(way)
+            let proxy = TestProxyBuilder::new()
+                .with_protocols(protocols)
                 .with_token(token)
                 .start()
                 .await;
             for host in others {
                 let named = with(get("/v21.0/me"), &[("host", host)]);
-                let answer = home.app.fetch(named).await;
+                let answer = proxy.app.fetch(named).await;
                 answer.refused(421, "proxy_configuration_error");
                 assert_eq!(answer.code(), 990_019);
                 assert!(answer.text().contains(host) && !answer.text().contains(token));
             }
-            assert_eq!((home.graph.attempts(), home.graph.connections()), (0, 0));
-            assert_eq!(home.requests_with_outcome("refused_token_family").await, 2);
+            assert_eq!((proxy.graph.attempts(), proxy.graph.connections()), (0, 0));
+            assert_eq!(proxy.requests_with_outcome("refused_token_family").await, 2);
             for host in fits {
                 let named = with(get("/v21.0/me"), &[("host", host)]);
-                assert_eq!(home.app.fetch(named).await.status, 200, "{token} {host}");
+                assert_eq!(proxy.app.fetch(named).await.status, 200, "{token} {host}");
                 let expected = (host.to_owned(), vec![format!("Bearer {token}")]);
-                assert_eq!(last_host_and_tokens(&home), expected);
+                assert_eq!(last_host_and_tokens(&proxy), expected);
             }
-            home.shutdown().await;
+            proxy.shutdown().await;
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_newer_token_of_another_family_is_not_sent_either() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
-        home.rotate_token_to("IGAAtoken0of0the0house");
-        let answer = home.app.post("x").await;
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        proxy.rotate_token_to("IGAAtoken0of0the0house");
+        let answer = proxy.app.post("x").await;
         answer.refused(421, "proxy_configuration_error");
-        assert_eq!(home.graph.attempts(), 1, "the first one, with its own token");
-        let shown = home.graph.requests();
+        assert_eq!(proxy.graph.attempts(), 1, "the first one, with its own token");
+        let shown = proxy.graph.requests();
         assert!(shown[0].all("authorization") == [format!("Bearer {FIRST_TOKEN}")]);
         let named = with(get("/me"), &[("host", "graph.instagram.com")]);
-        assert_eq!(home.app.fetch(named).await.status, 200);
-        home.shutdown().await;
+        assert_eq!(proxy.app.fetch(named).await.status, 200);
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_instagram_token_is_healed_at_its_own_host() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new()
-            .with_protocols(way)
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new()
+            .with_protocols(protocols)
             .with_token("IGAAfirst0token")
             .start()
             .await;
-        home.rotate_token_to("IGAAsecond0token");
+        proxy.rotate_token_to("IGAAsecond0token");
         let named = with(get("/me"), &[("host", "graph.instagram.com")]);
-        assert_eq!(home.app.fetch(named).await.status, 200);
-        let hosts: Vec<String> = home.graph.requests().into_iter().map(|seen| seen.host).collect();
+        assert_eq!(proxy.app.fetch(named).await.status, 200);
+        let hosts: Vec<String> = proxy.graph.requests().into_iter().map(|seen| seen.host).collect();
         assert_eq!(hosts, ["graph.instagram.com"; 2]);
-        assert_eq!(home.requests_with_outcome("healed").await, 1);
-        home.shutdown().await;
+        assert_eq!(proxy.requests_with_outcome("healed").await, 1);
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_makes_instagrams_and_threads_tokens_gets_none_of_ours() {
-    for way in PROTOCOL_PAIRS {
+    for protocols in PROTOCOL_PAIRS {
         for token in ["EAAtoken0of0the0house", "IGAAtoken0of0the0house"] {
-            let home = TestProxyBuilder::new()
-                .with_protocols(way)
+            let proxy = TestProxyBuilder::new()
+                .with_protocols(protocols)
                 .with_token(token)
                 .start()
                 .await;
@@ -229,34 +229,35 @@ async fn what_makes_instagrams_and_threads_tokens_gets_none_of_ours() {
                 ("graph.threads.net", "/refresh_access_token?access_token=THAA"),
                 ("graph.threads.net", "/oauth/access_token?code=AQ"),
             ] {
-                home.graph
+                proxy
+                    .graph
                     .enqueue(ScriptedResponse::json(200, r#"{"access_token":"new"}"#));
-                let answer = home.app.fetch(with(get(target), &[("host", host)])).await;
+                let answer = proxy.app.fetch(with(get(target), &[("host", host)])).await;
                 assert_eq!(answer.text(), r#"{"access_token":"new"}"#);
-                let seen = home.graph.last_request();
+                let seen = proxy.graph.last_request();
                 assert_eq!((seen.target(), &*seen.host), (target, host));
                 assert!(seen.all("authorization").is_empty());
             }
-            home.shutdown().await;
+            proxy.shutdown().await;
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn hosts_that_are_asked_at_once_share_no_connection() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
         for _ in 0..3 {
             for host in [MAIN, ADDITIONAL_HOSTS[0], ADDITIONAL_HOSTS[2]] {
                 let named = with(get("/me"), &[("host", host)]);
                 // The scripted Graph fails the test if a connection's host is not the request's.
-                assert_eq!(home.app.fetch(named).await.status, 200);
+                assert_eq!(proxy.app.fetch(named).await.status, 200);
             }
         }
-        if way.graph == Protocol::Two {
-            assert_eq!(home.graph.connections() % 3, 0);
+        if protocols.graph == Protocol::Two {
+            assert_eq!(proxy.graph.connections() % 3, 0);
         }
-        assert!(home.graph.connections() >= 3);
-        home.shutdown().await;
+        assert!(proxy.graph.connections() >= 3);
+        proxy.shutdown().await;
     }
 }

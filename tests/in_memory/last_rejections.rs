@@ -14,97 +14,101 @@ use crate::support::{
 
 #[tokio::test(start_paused = true)]
 async fn a_head_gets_the_head_of_it_and_is_no_rejection_to_repeat() {
-    for way in PROTOCOL_PAIRS {
-        let (home, last) = proxy_with_dead_token(way, DeadTokenPolicy::Probe).await;
-        let head = home.app.fetch(request("HEAD", "/v21.0/me", sized(""))).await;
+    for protocols in PROTOCOL_PAIRS {
+        let (proxy, last) = proxy_with_dead_token(protocols, DeadTokenPolicy::Probe).await;
+        let head = proxy.app.fetch(request("HEAD", "/v21.0/me", sized(""))).await;
         assert_eq!((head.status, head.text()), (401, ""));
         assert!(is_repeated(&head));
         sleep(Duration::from_secs(1)).await;
-        let probe = home.app.fetch(request("HEAD", "/v21.0/me", sized(""))).await;
+        let probe = proxy.app.fetch(request("HEAD", "/v21.0/me", sized(""))).await;
         assert!(!is_repeated(&probe));
-        assert_repeated(&home.app.get("/v21.0/me").await, &last);
-        assert_eq!(home.graph.attempts(), 2);
-        home.shutdown().await;
+        assert_repeated(&proxy.app.get("/v21.0/me").await, &last);
+        assert_eq!(proxy.graph.attempts(), 2);
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_compressed_rejection_is_repeated_to_those_who_cannot_unpack_it() {
-    for way in PROTOCOL_PAIRS {
-        let home = proxy_with_policy(way, DeadTokenPolicy::Probe).start().await;
-        home.graph.expire_all();
-        home.graph
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = proxy_with_policy(protocols, DeadTokenPolicy::Probe).start().await;
+        proxy.graph.expire_all();
+        proxy
+            .graph
             .reject_with(ScriptedResponse::expired().gzipped().with("etag", "\"1\""));
         let packed = with(get("/v21.0/me"), &[("accept-encoding", "gzip")]);
-        assert_eq!(home.app.fetch(packed).await.header("content-encoding"), "gzip");
-        let answer = home.app.get("/v21.0/me").await;
+        assert_eq!(proxy.app.fetch(packed).await.header("content-encoding"), "gzip");
+        let answer = proxy.app.get("/v21.0/me").await;
         assert_eq!((answer.status, answer.text()), (401, EXPIRED_ERROR));
         assert!(is_repeated(&answer) && !answer.headers.contains_key("content-encoding"));
         assert_eq!(answer.header("etag"), "W/\"1\"");
-        home.shutdown().await;
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_graph_quotes_of_the_token_is_not_repeated_either() {
-    let home = proxy_with_policy(PROTOCOL_PAIRS[0], DeadTokenPolicy::Probe)
+    let proxy = proxy_with_policy(PROTOCOL_PAIRS[0], DeadTokenPolicy::Probe)
         .start()
         .await;
-    home.graph.expire_all();
+    proxy.graph.expire_all();
     let quotes = format!(r#"{{"error":{{"message":"Malformed access token {FIRST_TOKEN}","code":190}}}}"#);
-    home.graph.reject_with(ScriptedResponse::json(400, quotes.clone()).with(
-        "www-authenticate",
-        &format!(r#"OAuth "Facebook Platform" "invalid_token" "Malformed access token {FIRST_TOKEN}""#),
-    ));
-    let last = home.app.post("x").await;
-    let answer = home.app.post("x").await;
+    proxy
+        .graph
+        .reject_with(ScriptedResponse::json(400, quotes.clone()).with(
+            "www-authenticate",
+            &format!(r#"OAuth "Facebook Platform" "invalid_token" "Malformed access token {FIRST_TOKEN}""#),
+        ));
+    let last = proxy.app.post("x").await;
+    let answer = proxy.app.post("x").await;
     assert_repeated(&answer, &last);
     assert_eq!(answer.text(), quotes.replace(FIRST_TOKEN, "[redacted]"));
     assert!(!format!("{answer:?}").contains(FIRST_TOKEN));
-    home.shutdown().await;
+    proxy.shutdown().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_rejection_that_only_its_asker_can_read_is_not_repeated() {
-    let home = proxy_with_policy(PROTOCOL_PAIRS[0], DeadTokenPolicy::Probe)
+    let proxy = proxy_with_policy(PROTOCOL_PAIRS[0], DeadTokenPolicy::Probe)
         .start()
         .await;
-    home.graph.expire_all();
+    proxy.graph.expire_all();
     let call = format!("/**/ mine({EXPIRED_ERROR});");
-    home.graph
+    proxy
+        .graph
         .enqueue(ScriptedResponse::new(400, "text/javascript", call.clone()));
-    assert_eq!(home.app.get("/me?callback=mine").await.text(), call);
-    let last = home.app.get("/me").await;
+    assert_eq!(proxy.app.get("/me?callback=mine").await.text(), call);
+    let last = proxy.app.get("/me").await;
     assert_eq!(last.text(), EXPIRED_ERROR);
-    assert_eq!(home.graph.attempts(), 2, "there was nothing to repeat");
-    assert_repeated(&home.app.get("/me").await, &last);
-    home.shutdown().await;
+    assert_eq!(proxy.graph.attempts(), 2, "there was nothing to repeat");
+    assert_repeated(&proxy.app.get("/me").await, &last);
+    proxy.shutdown().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_batch_is_answered_as_graph_answers_one_with_a_dead_token() {
-    let (home, last) = proxy_with_dead_token(PROTOCOL_PAIRS[0], DeadTokenPolicy::Probe).await;
+    let (proxy, last) = proxy_with_dead_token(PROTOCOL_PAIRS[0], DeadTokenPolicy::Probe).await;
     let batch = r#"{"batch":[{"method":"GET","relative_url":"me"}]}"#;
     let batch = with(
         request("POST", "/v21.0/", sized(batch)),
         &[("content-type", "application/json")],
     );
-    assert_repeated(&home.app.fetch(batch).await, &last);
-    assert_eq!(home.graph.attempts(), 1);
-    home.shutdown().await;
+    assert_repeated(&proxy.app.fetch(batch).await, &last);
+    assert_eq!(proxy.graph.attempts(), 1);
+    proxy.shutdown().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_item_of_a_batch_keeps_nothing_back() {
     for policy in [DeadTokenPolicy::Probe, DeadTokenPolicy::Refuse] {
-        let house = proxy_with_policy(PROTOCOL_PAIRS[0], policy);
-        let home = house
+        let builder = proxy_with_policy(PROTOCOL_PAIRS[0], policy);
+        let proxy = builder
             .with(|config| config.heal.hold_timeout = Duration::from_secs(2))
             .start()
             .await;
         let item = serde_json::to_string(EXPIRED_ERROR).unwrap();
         let answer = format!(r#"[{{"code":400,"body":{item}}}]"#);
-        home.graph.enqueue(ScriptedResponse::json(200, answer));
+        proxy.graph.enqueue(ScriptedResponse::json(200, answer));
         let batch = with(
             request(
                 "POST",
@@ -113,79 +117,79 @@ async fn an_item_of_a_batch_keeps_nothing_back() {
             ),
             &[("content-type", "application/json")],
         );
-        assert_eq!(home.app.fetch(batch).await.status, 200);
-        assert!(!home.tokens.is_usable());
+        assert_eq!(proxy.app.fetch(batch).await.status, 200);
+        assert!(!proxy.tokens.is_usable());
         let began = Instant::now();
-        let answers = join_all((0..20).map(|_| home.app.post("x"))).await;
+        let answers = join_all((0..20).map(|_| proxy.app.post("x"))).await;
         assert!(answers.iter().all(|answer| answer.status == 200));
         assert!(began.elapsed() < Duration::from_millis(20));
-        assert!(home.tokens.is_usable());
-        home.shutdown().await;
+        assert!(proxy.tokens.is_usable());
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_rejection_that_was_taken_back_is_never_repeated() {
-    let (home, _last) = proxy_with_dead_token(PROTOCOL_PAIRS[0], DeadTokenPolicy::Probe).await;
-    home.graph.accept(FIRST_TOKEN);
+    let (proxy, _last) = proxy_with_dead_token(PROTOCOL_PAIRS[0], DeadTokenPolicy::Probe).await;
+    proxy.graph.accept(FIRST_TOKEN);
     sleep(Duration::from_secs(1)).await;
-    assert_eq!(home.app.post("the probe").await.status, 200);
-    home.tokens.mark_rejected(
-        home.tokens.current().unwrap().generation(),
+    assert_eq!(proxy.app.post("the probe").await.status, 200);
+    proxy.tokens.mark_rejected(
+        proxy.tokens.current().unwrap().generation(),
         &GraphError::invalid_token(),
     );
-    let answers = join_all((0..20).map(|_| home.app.post("x"))).await;
+    let answers = join_all((0..20).map(|_| proxy.app.post("x"))).await;
     assert!(answers.iter().all(|answer| answer.status == 200));
-    home.shutdown().await;
+    proxy.shutdown().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_has_a_token_of_its_own_is_not_concerned() {
     for policy in [DeadTokenPolicy::Probe, DeadTokenPolicy::Refuse] {
-        let (home, _last) = proxy_with_dead_token(PROTOCOL_PAIRS[0], policy).await;
-        home.graph.accept("123|abc");
+        let (proxy, _last) = proxy_with_dead_token(PROTOCOL_PAIRS[0], policy).await;
+        proxy.graph.accept("123|abc");
         for _ in 0..5 {
             let own = with(get("/v21.0/app"), &[("authorization", "Bearer 123|abc")]);
-            assert_eq!(home.app.fetch(own).await.status, 200);
+            assert_eq!(proxy.app.fetch(own).await.status, 200);
         }
-        assert!(!home.tokens.is_usable(), "that says nothing about ours");
-        assert_eq!(home.graph.attempts(), 6);
-        home.shutdown().await;
+        assert!(!proxy.tokens.is_usable(), "that says nothing about ours");
+        assert_eq!(proxy.graph.attempts(), 6);
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_body_that_could_not_be_sent_again_waits_and_is_then_answered_unsent() {
-    for way in PROTOCOL_PAIRS {
-        let house = proxy_with_policy(way, DeadTokenPolicy::Probe);
-        let home = house
+    for protocols in PROTOCOL_PAIRS {
+        let builder = proxy_with_policy(protocols, DeadTokenPolicy::Probe);
+        let proxy = builder
             .with(|config| {
                 config.heal.body_memory = 16;
                 config.heal.body_disk = 32;
             })
             .start()
             .await;
-        home.graph.expire_all();
-        let last = home.app.post("x").await;
+        proxy.graph.expire_all();
+        let last = proxy.app.post("x").await;
         let large = "y".repeat(100);
-        assert_repeated(&home.app.post(large.clone()).await, &last);
-        assert_eq!(home.graph.attempts(), 1);
+        assert_repeated(&proxy.app.post(large.clone()).await, &last);
+        assert_eq!(proxy.graph.attempts(), 1);
         sleep(Duration::from_secs(1)).await;
-        let probe = home.app.post(large).await;
+        let probe = proxy.app.post(large).await;
         assert!(!is_repeated(&probe));
-        assert_eq!(home.requests_with_outcome("unhealed_not_replayable").await, 1);
-        assert_eq!(home.graph.attempts(), 2);
-        home.shutdown().await;
+        assert_eq!(proxy.requests_with_outcome("unhealed_not_replayable").await, 1);
+        assert_eq!(proxy.graph.attempts(), 2);
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_token_of_another_family_is_told_so_all_the_same() {
-    let (home, _last) = proxy_with_dead_token(PROTOCOL_PAIRS[0], DeadTokenPolicy::Probe).await;
+    let (proxy, _last) = proxy_with_dead_token(PROTOCOL_PAIRS[0], DeadTokenPolicy::Probe).await;
     let elsewhere = with(get("/v21.0/me"), &[("host", "graph.instagram.com")]);
-    let answer = home.app.fetch(elsewhere).await;
+    let answer = proxy.app.fetch(elsewhere).await;
     answer.refused(421, "proxy_configuration_error");
-    home.shutdown().await;
+    proxy.shutdown().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -206,29 +210,29 @@ async fn the_refresher_hears_graphs_own_reason_wherever_it_is_said() {
         (me("HEAD"), challenged, "(code 190)"),
     ] {
         let logged = LogCapture::at_info();
-        let home = proxy_with_policy(PROTOCOL_PAIRS[0], DeadTokenPolicy::Probe)
+        let proxy = proxy_with_policy(PROTOCOL_PAIRS[0], DeadTokenPolicy::Probe)
             .start()
             .await;
-        home.graph.enqueue(reply);
-        home.app.fetch(asked).await;
+        proxy.graph.enqueue(reply);
+        proxy.app.fetch(asked).await;
         sleep(Duration::from_millis(10)).await;
         let said = logged.lines_containing("Graph rejected the token");
         assert!(matches!(&said[..], [one] if one.contains(reason)), "{said:?}");
-        home.shutdown().await;
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_refresher_hears_why_the_second_token_was_rejected_too() {
     let logged = LogCapture::at_info();
-    let home = proxy_with_policy(PROTOCOL_PAIRS[0], DeadTokenPolicy::Probe)
+    let proxy = proxy_with_policy(PROTOCOL_PAIRS[0], DeadTokenPolicy::Probe)
         .start()
         .await;
-    home.rotate_token();
-    home.graph.enqueue(ScriptedResponse::expired());
+    proxy.rotate_token();
+    proxy.graph.enqueue(ScriptedResponse::expired());
     let second = EXPIRED_ERROR.replace("463", "492");
-    home.graph.enqueue(ScriptedResponse::json(400, second));
-    home.app.get("/me").await;
+    proxy.graph.enqueue(ScriptedResponse::json(400, second));
+    proxy.app.get("/me").await;
     sleep(Duration::from_millis(10)).await;
     let said = logged.lines_containing("Graph rejected the token");
     assert_eq!(said.len(), 2, "{said:?}");
@@ -236,5 +240,5 @@ async fn the_refresher_hears_why_the_second_token_was_rejected_too() {
         said[0].contains("subcode 463)") && said[1].contains("subcode 492)"),
         "{said:?}"
     );
-    home.shutdown().await;
+    proxy.shutdown().await;
 }

@@ -42,8 +42,8 @@ fn assert_consistent_headers(answer: &TestResponse) {
 
 #[tokio::test(start_paused = true)]
 async fn the_link_of_a_look_up_leads_to_the_host_that_the_app_named() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
         for host in ["localhost:8080", "127.0.0.1", "[::1]:9999", "LocalHost:8080"] {
             for reply in [
                 media_response(&media_object(CDN_ORIGIN)),
@@ -54,9 +54,9 @@ async fn the_link_of_a_look_up_leads_to_the_host_that_the_app_named() {
                     .chunked(1, Duration::ZERO),
             ] {
                 for target in [ID, "/1037543291543636?phone_number_id=1"] {
-                    home.graph.enqueue(reply.clone());
+                    proxy.graph.enqueue(reply.clone());
                     let zipped = [("host", host), ("accept-encoding", "gzip")];
-                    let answer = home.app.fetch(with(get(target), &zipped)).await;
+                    let answer = proxy.app.fetch(with(get(target), &zipped)).await;
                     let here = format!(r"http:\/\/{host}");
                     assert_eq!(answer.text(), media_object(&here));
                     assert_consistent_headers(&answer);
@@ -67,36 +67,40 @@ async fn the_link_of_a_look_up_leads_to_the_host_that_the_app_named() {
                 }
             }
         }
-        assert_eq!(home.graph.last_request().host, "graph.facebook.com");
-        home.shutdown().await;
+        assert_eq!(proxy.graph.last_request().host, "graph.facebook.com");
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_weak_validator_stays_as_it_is() {
-    let home = TestProxyBuilder::new().start().await;
+    let proxy = TestProxyBuilder::new().start().await;
     let weak = ScriptedResponse::json(200, media_object(CDN_ORIGIN)).with("etag", r#"W/"5f""#);
-    home.graph.enqueue(weak);
-    assert_eq!(home.app.get(ID).await.header("etag"), r#"W/"5f""#);
-    home.shutdown().await;
+    proxy.graph.enqueue(weak);
+    assert_eq!(proxy.app.get(ID).await.header("etag"), r#"W/"5f""#);
+    proxy.shutdown().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_look_up_that_is_healed_has_its_link_led_here_too() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
-        home.rotate_token();
-        home.graph.respond_with(media_response(&media_object(CDN_ORIGIN)));
-        let answer = home.app.get(ID).await;
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        proxy.rotate_token();
+        proxy.graph.respond_with(media_response(&media_object(CDN_ORIGIN)));
+        let answer = proxy.app.get(ID).await;
         assert_eq!(answer.text(), media_object(r"http:\/\/localhost:8080"));
-        assert_eq!(home.requests_with_outcome("healed").await, 1);
-        home.shutdown().await;
+        assert_eq!(proxy.requests_with_outcome("healed").await, 1);
+        proxy.shutdown().await;
     }
 }
 
-async fn assert_untouched(home: &TestProxy, request: http::Request<crate::support::TestBody>, reply: ScriptedResponse) {
-    home.graph.enqueue(reply.clone());
-    let answer = home.app.fetch(request).await;
+async fn assert_untouched(
+    proxy: &TestProxy,
+    request: http::Request<crate::support::TestBody>,
+    reply: ScriptedResponse,
+) {
+    proxy.graph.enqueue(reply.clone());
+    let answer = proxy.app.fetch(request).await;
     assert_eq!(answer.body, reply.bytes());
     let expected = reply.into_response();
     for name in ["etag", "content-encoding", "digest"] {
@@ -107,41 +111,41 @@ async fn assert_untouched(home: &TestProxy, request: http::Request<crate::suppor
 
 #[tokio::test(start_paused = true)]
 async fn where_it_is_turned_off_the_link_leads_where_it_led() {
-    for way in PROTOCOL_PAIRS {
+    for protocols in PROTOCOL_PAIRS {
         let off = TestProxyBuilder::new()
-            .with_protocols(way)
+            .with_protocols(protocols)
             .with(|config| config.links.media = false);
-        let home = off.start().await;
-        assert_untouched(&home, get(ID), media_response(&media_object(CDN_ORIGIN))).await;
-        assert_untouched(&home, get(ID), media_response(&media_object(CDN_ORIGIN)).gzipped()).await;
-        home.shutdown().await;
+        let proxy = off.start().await;
+        assert_untouched(&proxy, get(ID), media_response(&media_object(CDN_ORIGIN))).await;
+        assert_untouched(&proxy, get(ID), media_response(&media_object(CDN_ORIGIN)).gzipped()).await;
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_names_graphs_own_hosts_gets_graphs_own_links() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
+async fn a_request_to_graphs_own_hosts_gets_graphs_own_links() {
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
         for host in ["graph.facebook.com", "Graph.Facebook.com:443"] {
             let named = with(get(ID), &[("host", host)]);
-            assert_untouched(&home, named, media_response(&media_object(CDN_ORIGIN))).await;
+            assert_untouched(&proxy, named, media_response(&media_object(CDN_ORIGIN))).await;
         }
         let absolute = get(&format!("http://graph.facebook.com{ID}"));
-        assert_untouched(&home, absolute, media_response(&media_object(CDN_ORIGIN))).await;
-        home.shutdown().await;
+        assert_untouched(&proxy, absolute, media_response(&media_object(CDN_ORIGIN))).await;
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn nothing_else_has_its_links_changed() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
         let there = || media_response(&media_object(CDN_ORIGIN));
         for target in ["/v21.0/me", "/v21.0/1/media", "/1a", "/v21.0/1/2", "/"] {
-            assert_untouched(&home, get(target), there()).await;
+            assert_untouched(&proxy, get(target), there()).await;
         }
         let told = request("POST", ID, sized(""));
-        assert_untouched(&home, told, there()).await;
+        assert_untouched(&proxy, told, there()).await;
         let elsewhere = media_object(r"https:\/\/scontent.xx.fbcdn.net");
         let deeper = format!(r#"{{"data":[{}]}}"#, media_object(CDN_ORIGIN));
         let cut = truncated_object(60);
@@ -156,28 +160,28 @@ async fn nothing_else_has_its_links_changed() {
             ScriptedResponse::json(200, "").with("etag", r#""0""#),
             ScriptedResponse::json(200, media_object(CDN_ORIGIN)).with("content-encoding", "gzip"),
         ] {
-            assert_untouched(&home, get(ID), reply).await;
+            assert_untouched(&proxy, get(ID), reply).await;
         }
-        home.shutdown().await;
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_look_up_that_breaks_off_is_no_answer() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
-        home.graph.enqueue(media_response(&truncated_object(40)).truncated());
-        let answer = home.app.get(ID).await;
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        proxy.graph.enqueue(media_response(&truncated_object(40)).truncated());
+        let answer = proxy.app.get(ID).await;
         answer.refused(502, "connection_terminated");
-        home.shutdown().await;
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_download_goes_to_the_media_host_with_our_bearer_and_its_own_query() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
-        home.graph.respond_with(
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        proxy.graph.respond_with(
             ScriptedResponse::new(200, "image/jpeg", &b"\xff\xd8\xff"[..])
                 .with("content-disposition", "inline; filename=a.jpg"),
         );
@@ -188,11 +192,11 @@ async fn a_download_goes_to_the_media_host_with_our_bearer_and_its_own_query() {
         ] {
             for agent in [None, Some("node"), Some("Ruby"), Some("")] {
                 let agents: Vec<_> = agent.map(|agent| ("user-agent", agent)).into_iter().collect();
-                let answer = home.app.fetch(with(get(target), &agents)).await;
+                let answer = proxy.app.fetch(with(get(target), &agents)).await;
                 assert_eq!(&answer.body[..], b"\xff\xd8\xff");
                 let name = answer.header("content-disposition");
                 assert_eq!(name, "inline; filename=a.jpg");
-                let seen = home.graph.last_request();
+                let seen = proxy.graph.last_request();
                 assert_eq!(seen.host, "lookaside.fbsbx.com");
                 assert_eq!(seen.target(), target);
                 assert_eq!(seen.all("authorization"), [format!("Bearer {FIRST_TOKEN}")]);
@@ -200,25 +204,25 @@ async fn a_download_goes_to_the_media_host_with_our_bearer_and_its_own_query() {
                 assert_eq!(seen.all(USER_AGENT.as_str()), [agent.unwrap_or(plain)]);
             }
         }
-        assert_eq!(home.app.get("/me").await.status, 200);
-        assert!(home.graph.last_request().all("user-agent").is_empty());
-        home.shutdown().await;
+        assert_eq!(proxy.app.get("/me").await.status, 200);
+        assert!(proxy.graph.last_request().all("user-agent").is_empty());
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_link_of_a_look_up_is_good_for_a_download() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
-        home.graph.enqueue(media_response(&media_object(CDN_ORIGIN)));
-        let found: serde_json::Value = serde_json::from_slice(&home.app.get(ID).await.body).unwrap();
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        proxy.graph.enqueue(media_response(&media_object(CDN_ORIGIN)));
+        let found: serde_json::Value = serde_json::from_slice(&proxy.app.get(ID).await.body).unwrap();
         let url = found["url"].as_str().unwrap();
         assert_eq!(url, format!("http://localhost:8080{FILE}"));
-        let fetched = home.app.get(url).await;
+        let fetched = proxy.app.get(url).await;
         assert_eq!(fetched.status, 200);
-        let seen = home.graph.last_request();
+        let seen = proxy.graph.last_request();
         assert_eq!((&*seen.host, seen.target()), ("lookaside.fbsbx.com", FILE));
-        home.shutdown().await;
+        proxy.shutdown().await;
     }
 }
 
@@ -228,98 +232,98 @@ fn not_found_page(status: u16) -> ScriptedResponse {
 }
 
 /// Another token is dropped while the media host is thinking.
-async fn fetch_during_rotation(home: &TestProxy, first: ScriptedResponse) -> TestResponse {
-    home.graph.enqueue(first.delayed(Duration::from_secs(3)));
+async fn fetch_during_rotation(proxy: &TestProxy, first: ScriptedResponse) -> TestResponse {
+    proxy.graph.enqueue(first.delayed(Duration::from_secs(3)));
     let swap = async {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        home.graph.accept(SECOND_TOKEN);
-        home.drop.publish(SECOND_TOKEN);
+        proxy.graph.accept(SECOND_TOKEN);
+        proxy.source.publish(SECOND_TOKEN);
     };
-    tokio::join!(home.app.get(FILE), swap).0
+    tokio::join!(proxy.app.get(FILE), swap).0
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_download_that_is_refused_is_sent_again_if_the_token_is_another_by_now() {
-    for way in PROTOCOL_PAIRS {
+    for protocols in PROTOCOL_PAIRS {
         for status in [404, 401, 403] {
-            let home = TestProxyBuilder::new().with_protocols(way).start().await;
-            let answer = fetch_during_rotation(&home, not_found_page(status)).await;
+            let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+            let answer = fetch_during_rotation(&proxy, not_found_page(status)).await;
             assert_eq!(answer.status, 200, "{status}");
-            let seen = home.graph.requests();
+            let seen = proxy.graph.requests();
             assert_eq!(seen.len(), 2);
             for (seen, token) in seen.iter().zip([FIRST_TOKEN, SECOND_TOKEN]) {
                 assert_eq!((&*seen.host, seen.target()), ("lookaside.fbsbx.com", FILE));
                 assert_eq!(seen.all("authorization"), [format!("Bearer {token}")]);
             }
-            assert_eq!(home.requests_with_outcome("healed").await, 1);
-            home.shutdown().await;
+            assert_eq!(proxy.requests_with_outcome("healed").await, 1);
+            proxy.shutdown().await;
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_download_is_never_sent_a_third_time() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
-        home.graph.enqueue(not_found_page(404).delayed(Duration::from_secs(3)));
-        home.graph.enqueue(not_found_page(403));
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        proxy.graph.enqueue(not_found_page(404).delayed(Duration::from_secs(3)));
+        proxy.graph.enqueue(not_found_page(403));
         let swap = async {
             tokio::time::sleep(Duration::from_secs(1)).await;
-            home.drop.publish(SECOND_TOKEN);
+            proxy.source.publish(SECOND_TOKEN);
         };
-        let (answer, ()) = tokio::join!(home.app.get(FILE), swap);
+        let (answer, ()) = tokio::join!(proxy.app.get(FILE), swap);
         assert_eq!((answer.status, answer.text()), (403, "<h1>no</h1>"));
-        assert_eq!(home.graph.attempts(), 2);
-        assert_eq!(home.requests_with_outcome("healed").await, 0, "it was not");
-        assert_eq!(home.requests_with_outcome("delivered").await, 1);
-        assert!(home.tokens.is_usable());
-        home.shutdown().await;
+        assert_eq!(proxy.graph.attempts(), 2);
+        assert_eq!(proxy.requests_with_outcome("healed").await, 0, "it was not");
+        assert_eq!(proxy.requests_with_outcome("delivered").await, 1);
+        assert!(proxy.tokens.is_usable());
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_download_that_is_refused_with_the_token_in_use_is_delivered() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
         for status in [404, 401, 403] {
-            home.graph.enqueue(not_found_page(status));
-            assert_eq!(home.app.get(FILE).await.status, status);
+            proxy.graph.enqueue(not_found_page(status));
+            assert_eq!(proxy.app.get(FILE).await.status, status);
         }
-        assert_eq!(home.graph.attempts(), 3);
-        assert_eq!(home.drop.looks(), 1, "it says nothing of the token");
-        assert!(home.tokens.is_usable());
+        assert_eq!(proxy.graph.attempts(), 3);
+        assert_eq!(proxy.source.loads(), 1, "it says nothing of the token");
+        assert!(proxy.tokens.is_usable());
         for status in [410, 429, 500, 302] {
-            let answer = fetch_during_rotation(&home, not_found_page(status)).await;
+            let answer = fetch_during_rotation(&proxy, not_found_page(status)).await;
             assert_eq!(answer.status, status);
         }
-        assert_eq!(home.graph.attempts(), 7);
-        home.shutdown().await;
+        assert_eq!(proxy.graph.attempts(), 7);
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_objects_404_is_no_refusal_of_media() {
-    let home = TestProxyBuilder::new().start().await;
-    home.graph.enqueue(not_found_page(404).delayed(Duration::from_secs(3)));
+    let proxy = TestProxyBuilder::new().start().await;
+    proxy.graph.enqueue(not_found_page(404).delayed(Duration::from_secs(3)));
     let swap = async {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        home.drop.publish(SECOND_TOKEN);
+        proxy.source.publish(SECOND_TOKEN);
     };
-    let (answer, ()) = tokio::join!(home.app.get(ID), swap);
-    assert_eq!((answer.status, home.graph.attempts()), (404, 1));
-    home.shutdown().await;
+    let (answer, ()) = tokio::join!(proxy.app.get(ID), swap);
+    assert_eq!((answer.status, proxy.graph.attempts()), (404, 1));
+    proxy.shutdown().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_redirect_is_the_apps_to_follow() {
     let location = "https://scontent.xx.fbcdn.net/v/t1.jpg?_nc_sid=1&oh=00_AfB%2B&oe=6";
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
         let moved = ScriptedResponse::new(302, "image/jpeg", "").with("location", location);
-        home.graph.enqueue(moved);
-        let answer = home.app.get("/v21.0/1/picture").await;
+        proxy.graph.enqueue(moved);
+        let answer = proxy.app.get("/v21.0/1/picture").await;
         assert_eq!((answer.status, answer.header("location")), (302, location));
-        assert_eq!((home.graph.attempts(), home.graph.connections()), (1, 1));
-        home.shutdown().await;
+        assert_eq!((proxy.graph.attempts(), proxy.graph.connections()), (1, 1));
+        proxy.shutdown().await;
     }
 }

@@ -30,29 +30,29 @@ fn rewritten_page(rest: &str) -> String {
     format!("{data}\"paging\"{links}")
 }
 
-async fn fetch_page(home: &TestProxy, reply: ScriptedResponse) -> crate::support::TestResponse {
-    home.graph.enqueue(reply);
-    let answer = home.app.get(EDGE).await;
+async fn fetch_page(proxy: &TestProxy, reply: ScriptedResponse) -> crate::support::TestResponse {
+    proxy.graph.enqueue(reply);
+    let answer = proxy.app.get(EDGE).await;
     assert!(answer.complete);
     answer
 }
 
 #[tokio::test(start_paused = true)]
 async fn links_to_pages_are_graphs_own_unless_asked_otherwise() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
         let text = page(GRAPH_ORIGIN, "");
         let reply = ScriptedResponse::json(200, text.clone()).with("etag", "\"5\"");
-        let answer = fetch_page(&home, reply).await;
+        let answer = fetch_page(&proxy, reply).await;
         assert_eq!((answer.text(), answer.header("etag")), (&*text, "\"5\""));
-        home.shutdown().await;
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn links_to_pages_lead_here_where_that_is_asked_for() {
-    for way in PROTOCOL_PAIRS {
-        let home = proxy_with_paging_links().with_protocols(way).start().await;
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = proxy_with_paging_links().with_protocols(protocols).start().await;
         for reply in [
             ScriptedResponse::json(200, page(GRAPH_ORIGIN, "")),
             ScriptedResponse::json(200, page(GRAPH_ORIGIN, "")).gzipped(),
@@ -60,7 +60,7 @@ async fn links_to_pages_lead_here_where_that_is_asked_for() {
             ScriptedResponse::json(200, page(r"https:\/\/graph-video.facebook.com", "")).with("x-fb-rev", "1"),
         ] {
             let is_video = reply.bytes().windows(11).any(|part| part == b"graph-video");
-            let answer = fetch_page(&home, reply.with("etag", "\"5\"")).await;
+            let answer = fetch_page(&proxy, reply.with("etag", "\"5\"")).await;
             let expected = if is_video {
                 rewritten_page("").replacen("graph.facebook", "graph-video.facebook", 1)
             } else {
@@ -72,14 +72,14 @@ async fn links_to_pages_lead_here_where_that_is_asked_for() {
             let length = answer.body.len().to_string();
             assert_eq!(answer.header("content-length"), length);
         }
-        home.shutdown().await;
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn links_elsewhere_and_pages_of_graphs_own_hosts_stay() {
-    for way in PROTOCOL_PAIRS {
-        let home = proxy_with_paging_links().with_protocols(way).start().await;
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = proxy_with_paging_links().with_protocols(protocols).start().await;
         for text in [
             page(r"https:\/\/evil.example", ""),
             page(r"https:\/\/graph.facebook.com.evil.example", ""),
@@ -87,47 +87,48 @@ async fn links_elsewhere_and_pages_of_graphs_own_hosts_stay() {
             r#"{"data":[],"paging":{"cursors":{}}}"#.to_owned(),
         ] {
             assert_eq!(
-                fetch_page(&home, ScriptedResponse::json(200, text.clone()))
+                fetch_page(&proxy, ScriptedResponse::json(200, text.clone()))
                     .await
                     .text(),
                 text
             );
         }
-        home.graph.enqueue(ScriptedResponse::json(200, page(GRAPH_ORIGIN, "")));
+        proxy.graph.enqueue(ScriptedResponse::json(200, page(GRAPH_ORIGIN, "")));
         let named = with(crate::support::get(EDGE), &[("host", "graph.facebook.com")]);
-        assert_eq!(home.app.fetch(named).await.text(), page(GRAPH_ORIGIN, ""));
-        home.shutdown().await;
+        assert_eq!(proxy.app.fetch(named).await.text(), page(GRAPH_ORIGIN, ""));
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_token_of_ours_in_a_link_goes_and_the_link_stays() {
-    for way in PROTOCOL_PAIRS {
-        let home = proxy_with_paging_links().with_protocols(way).start().await;
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = proxy_with_paging_links().with_protocols(protocols).start().await;
         let ours = page(GRAPH_ORIGIN, &format!("&access_token={FIRST_TOKEN}"));
-        let answer = fetch_page(&home, ScriptedResponse::json(200, ours)).await;
+        let answer = fetch_page(&proxy, ScriptedResponse::json(200, ours)).await;
         assert_eq!(answer.text(), rewritten_page(""));
         let pages = "&access_token=EAApages0token";
-        let answer = fetch_page(&home, ScriptedResponse::json(200, page(GRAPH_ORIGIN, pages))).await;
+        let answer = fetch_page(&proxy, ScriptedResponse::json(200, page(GRAPH_ORIGIN, pages))).await;
         assert_eq!(answer.text(), rewritten_page(pages), "another's token is data");
-        home.shutdown().await;
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn links_in_the_bodies_of_a_batchs_items_lead_here_too() {
-    for way in PROTOCOL_PAIRS {
-        let home = proxy_with_paging_links().with_protocols(way).start().await;
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = proxy_with_paging_links().with_protocols(protocols).start().await;
         let token = format!("&access_token={FIRST_TOKEN}");
         let batch = |body: &str| {
             let body = serde_json::to_string(body).unwrap();
             format!(r#"[{{"code":200,"body":{body}}},null,{{"code":200,"body":"[]"}}]"#)
         };
-        home.graph
+        proxy
+            .graph
             .enqueue(ScriptedResponse::json(200, batch(&page(GRAPH_ORIGIN, &token))));
-        let answer = home.app.post("x").await;
+        let answer = proxy.app.post("x").await;
         assert_eq!(answer.text(), batch(&rewritten_page("")));
-        home.shutdown().await;
+        proxy.shutdown().await;
     }
 }
 
@@ -135,14 +136,14 @@ const MAX_REWRITTEN_BYTES: usize = 8 * 1024 * 1024;
 
 #[tokio::test(start_paused = true)]
 async fn what_is_larger_than_is_read_passes_as_it_is() {
-    for way in [PROTOCOL_PAIRS[0], PROTOCOL_PAIRS[1]] {
-        let home = proxy_with_paging_links().with_protocols(way).start().await;
+    for protocols in [PROTOCOL_PAIRS[0], PROTOCOL_PAIRS[1]] {
+        let proxy = proxy_with_paging_links().with_protocols(protocols).start().await;
         let large = |length: usize| {
             let page = page(GRAPH_ORIGIN, "");
             let spaces = " ".repeat(length - page.len());
             format!("{page}{spaces}")
         };
-        let answer = fetch_page(&home, ScriptedResponse::json(200, large(MAX_REWRITTEN_BYTES))).await;
+        let answer = fetch_page(&proxy, ScriptedResponse::json(200, large(MAX_REWRITTEN_BYTES))).await;
         assert!(answer.text().starts_with(&rewritten_page("")), "just small enough");
         let large = large(MAX_REWRITTEN_BYTES + 1);
         for reply in [
@@ -151,19 +152,19 @@ async fn what_is_larger_than_is_read_passes_as_it_is() {
             ScriptedResponse::json(200, gzip(large.as_bytes())).with("content-encoding", "gzip"),
         ] {
             let sent = reply.bytes();
-            let answer = fetch_page(&home, reply.with("etag", "\"5\"")).await;
+            let answer = fetch_page(&proxy, reply.with("etag", "\"5\"")).await;
             assert!(answer.body == sent, "{} bytes", answer.body.len());
             assert_eq!(answer.header("etag"), "\"5\"");
         }
-        home.shutdown().await;
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn long_pages_are_read_while_there_is_memory_for_them_and_short_ones_always() {
-    for way in [PROTOCOL_PAIRS[0], PROTOCOL_PAIRS[1]] {
-        let house = proxy_with_paging_links().with(|config| config.heal.memory_total = 200 * 1024);
-        let home = house.with_protocols(way).start().await;
+    for protocols in [PROTOCOL_PAIRS[0], PROTOCOL_PAIRS[1]] {
+        let builder = proxy_with_paging_links().with(|config| config.heal.memory_total = 200 * 1024);
+        let proxy = builder.with_protocols(protocols).start().await;
         let long = |length: usize| format!("{}{}", page(GRAPH_ORIGIN, ""), " ".repeat(length));
         for (length, is_read) in [(60, true), (190, true), (250, false), (60, true)] {
             let text = long(length * 1024);
@@ -173,38 +174,38 @@ async fn long_pages_are_read_while_there_is_memory_for_them_and_short_ones_alway
             ];
             for reply in replies {
                 let sent = reply.bytes();
-                let answer = fetch_page(&home, reply).await;
+                let answer = fetch_page(&proxy, reply).await;
                 assert!(is_read || answer.body == sent, "{length}");
                 assert_eq!(answer.body.starts_with(rewritten_page("").as_bytes()), is_read);
-                assert_eq!(home.replay_bytes().await, 0);
+                assert_eq!(proxy.replay_bytes().await, 0);
             }
         }
-        home.shutdown().await;
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_page_that_breaks_off_or_stalls_is_no_answer() {
-    for way in PROTOCOL_PAIRS {
-        let home = proxy_with_paging_links().with_protocols(way).start().await;
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = proxy_with_paging_links().with_protocols(protocols).start().await;
         for reply in [
             ScriptedResponse::json(200, page(GRAPH_ORIGIN, "")).truncated(),
             ScriptedResponse::json(200, page(GRAPH_ORIGIN, "")).stalled(),
         ] {
-            home.graph.enqueue(reply);
-            let answer = home.app.get(EDGE).await;
+            proxy.graph.enqueue(reply);
+            let answer = proxy.app.get(EDGE).await;
             answer.refused(502, "connection_terminated");
         }
-        assert_eq!(home.requests_with_outcome("upstream_connection_terminated").await, 2);
-        assert_eq!(home.graph.attempts(), 2, "it is not sent again");
-        home.shutdown().await;
+        assert_eq!(proxy.requests_with_outcome("upstream_connection_terminated").await, 2);
+        assert_eq!(proxy.graph.attempts(), 2, "it is not sent again");
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_is_no_page_is_not_read() {
-    for way in PROTOCOL_PAIRS {
-        let home = proxy_with_paging_links().with_protocols(way).start().await;
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = proxy_with_paging_links().with_protocols(protocols).start().await;
         let text = page(GRAPH_ORIGIN, "");
         for reply in [
             ScriptedResponse::new(200, "text/plain", text.clone()),
@@ -212,9 +213,9 @@ async fn what_is_no_page_is_not_read() {
             ScriptedResponse::json(200, text.strip_suffix('}').unwrap().to_owned()),
         ] {
             let sent = reply.bytes();
-            home.graph.enqueue(reply);
-            assert_eq!(home.app.fetch(post(sized("x"))).await.body, sent);
+            proxy.graph.enqueue(reply);
+            assert_eq!(proxy.app.fetch(post(sized("x"))).await.body, sent);
         }
-        home.shutdown().await;
+        proxy.shutdown().await;
     }
 }

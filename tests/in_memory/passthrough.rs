@@ -39,13 +39,13 @@ fn random_response(random: &mut Rng) -> ScriptedResponse {
 
 #[tokio::test(start_paused = true)]
 async fn answers_are_delivered_byte_for_byte_however_they_come() {
-    for (seed, way) in (1_u64..).zip(PROTOCOL_PAIRS) {
+    for (seed, protocols) in (1_u64..).zip(PROTOCOL_PAIRS) {
         let mut random = Rng::with_seed(seed);
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
         for number in 0..50 {
             let reply = random_response(&mut random).with("x-number", &number.to_string());
-            home.graph.enqueue(reply.clone());
-            let answer = home.app.post("x").await;
+            proxy.graph.enqueue(reply.clone());
+            let answer = proxy.app.post("x").await;
             assert_eq!(answer.status, reply.status.as_u16());
             assert!(
                 answer.complete && answer.body == reply.bytes(),
@@ -57,25 +57,25 @@ async fn answers_are_delivered_byte_for_byte_however_they_come() {
                 assert_eq!(answer.header(name), expected);
             }
         }
-        assert_eq!(home.graph.attempts(), 50);
-        home.shutdown().await;
+        assert_eq!(proxy.graph.attempts(), 50);
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_length_that_graph_declares_is_declared_to_the_app() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
         for reply in [
             ScriptedResponse::json(200, "{\"a\":1}"),
             ScriptedResponse::expired(),
             ScriptedResponse::error(400, 100),
         ] {
             let length = reply.bytes().len().to_string();
-            home.graph.enqueue(reply);
-            home.graph.expire_all();
-            assert_eq!(home.app.post("x").await.header("content-length"), length);
+            proxy.graph.enqueue(reply);
+            proxy.graph.expire_all();
+            assert_eq!(proxy.app.post("x").await.header("content-length"), length);
         }
-        home.shutdown().await;
+        proxy.shutdown().await;
     }
 }

@@ -40,11 +40,11 @@ async fn the_proof_of_the_token_in_the_header_stands_in_the_query() {
         (hex(FIRST_TOKEN), hex(SECOND_TOKEN)),
         (FIRSTS.into(), SECOND_PROOF.into())
     );
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new()
-            .with_protocols(way)
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new()
+            .with_protocols(protocols)
             .with_proof(ProofMode::PerToken);
-        let home = home.start().await;
+        let proxy = proxy.start().await;
         for (sent, arrived) in [
             ("/me", format!("/me?appsecret_proof={FIRSTS}")),
             ("/me?", format!("/me?appsecret_proof={FIRSTS}")),
@@ -53,86 +53,86 @@ async fn the_proof_of_the_token_in_the_header_stands_in_the_query() {
                 format!("/v21.0/1/messages?fields=a%2Cb&&x&appsecret_proof={FIRSTS}"),
             ),
         ] {
-            assert_eq!(home.app.get(sent).await.status, 200);
-            let seen = home.graph.last_request();
+            assert_eq!(proxy.app.get(sent).await.status, 200);
+            let seen = proxy.graph.last_request();
             assert_eq!(seen.target(), arrived);
             assert_eq!(seen.all("authorization"), [format!("Bearer {FIRST_TOKEN}")]);
         }
-        home.shutdown().await;
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_replay_has_the_newer_tokens_proof() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new()
-            .with_protocols(way)
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new()
+            .with_protocols(protocols)
             .with_proof(ProofMode::PerToken);
-        let home = home.start().await;
-        home.rotate_token();
-        assert_eq!(home.app.post("hello").await.status, 200);
-        let seen = home.graph.requests();
+        let proxy = proxy.start().await;
+        proxy.rotate_token();
+        assert_eq!(proxy.app.post("hello").await.status, 200);
+        let seen = proxy.graph.requests();
         assert_eq!(seen.len(), 2);
         for (seen, token, proof) in [(&seen[0], FIRST_TOKEN, FIRSTS), (&seen[1], SECOND_TOKEN, SECOND_PROOF)] {
             assert_eq!(seen.all("authorization"), [format!("Bearer {token}")]);
             assert_eq!(parameter(seen, "appsecret_proof"), proof);
             assert_eq!(seen.body.as_deref(), Some(&b"hello"[..]));
         }
-        assert_eq!(home.app.post("again").await.status, 200);
-        assert_eq!(parameter(&home.graph.last_request(), "appsecret_proof"), SECOND_PROOF);
-        home.shutdown().await;
+        assert_eq!(proxy.app.post("again").await.status, 200);
+        assert_eq!(parameter(&proxy.graph.last_request(), "appsecret_proof"), SECOND_PROOF);
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_apps_own_proof_gives_way_to_ours_and_without_a_secret_to_none() {
     let target = "/me?appsecret_proof=ab&access_token=EAAold&a=1&appsecret_time=1&b";
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new()
-            .with_protocols(way)
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new()
+            .with_protocols(protocols)
             .with_proof(ProofMode::PerToken);
-        let home = home.start().await;
-        assert_eq!(home.app.get(target).await.status, 200);
+        let proxy = proxy.start().await;
+        assert_eq!(proxy.app.get(target).await.status, 200);
         let expected = format!("/me?a=1&b&appsecret_proof={FIRSTS}");
-        assert_eq!(home.graph.last_request().target(), expected);
-        home.shutdown().await;
-        for house in [
+        assert_eq!(proxy.graph.last_request().target(), expected);
+        proxy.shutdown().await;
+        for builder in [
             TestProxyBuilder::new(),
             TestProxyBuilder::new()
                 .with_proof(ProofMode::PerToken)
                 .with(|config| config.app.proof = None),
         ] {
-            let home = house.with_protocols(way).start().await;
-            assert_eq!(home.app.get(target).await.status, 200);
-            assert_eq!(home.graph.last_request().target(), "/me?a=1&b");
-            home.shutdown().await;
+            let proxy = builder.with_protocols(protocols).start().await;
+            assert_eq!(proxy.app.get(target).await.status, 200);
+            assert_eq!(proxy.graph.last_request().target(), "/me?a=1&b");
+            proxy.shutdown().await;
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_apps_own_proof_in_a_form_gives_way_to_ours_in_the_query() {
-    let home = TestProxyBuilder::new().with_proof(ProofMode::PerToken).start().await;
-    home.rotate_token();
+    let proxy = TestProxyBuilder::new().with_proof(ProofMode::PerToken).start().await;
+    proxy.rotate_token();
     let form = "appsecret_proof=ab&to=1&access_token=EAAold&appsecret_time=2&text=x";
     let kind = [("content-type", "application/x-www-form-urlencoded")];
-    let answer = home.app.fetch(with(post(sized(form)), &kind)).await;
+    let answer = proxy.app.fetch(with(post(sized(form)), &kind)).await;
     assert_eq!(answer.status, 200);
-    for (seen, proof) in home.graph.requests().iter().zip([FIRSTS, SECOND_PROOF]) {
+    for (seen, proof) in proxy.graph.requests().iter().zip([FIRSTS, SECOND_PROOF]) {
         assert_eq!(seen.body.as_deref(), Some(&b"to=1&text=x"[..]));
         assert_eq!(parameter(seen, "appsecret_proof"), proof);
     }
-    home.shutdown().await;
+    proxy.shutdown().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn no_proof_goes_where_none_belongs() {
     let app = ("authorization", "Bearer 123|abc");
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new()
-            .with_protocols(way)
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new()
+            .with_protocols(protocols)
             .with_proof(ProofMode::PerToken);
-        let home = home.start().await;
+        let proxy = proxy.start().await;
         for (host, target, field) in [
             ("localhost:8080", "/oauth/access_token?client_id=1", None),
             ("localhost:8080", "/v21.0/oauth/access_token?appsecret_proof=ab", None),
@@ -153,13 +153,13 @@ async fn no_proof_goes_where_none_belongs() {
             ("rupload.facebook.com", "/video-upload/v21.0/7", None),
         ] {
             let fields: Vec<_> = [("host", host)].into_iter().chain(field).collect();
-            home.app.fetch(with(get(target), &fields)).await;
-            assert_eq!(home.graph.last_request().target(), target, "{host}");
+            proxy.app.fetch(with(get(target), &fields)).await;
+            assert_eq!(proxy.graph.last_request().target(), target, "{host}");
         }
         let video = with(get("/v21.0/1"), &[("host", "graph-video.facebook.com")]);
-        assert_eq!(home.app.fetch(video).await.status, 200);
-        assert_eq!(parameter(&home.graph.last_request(), "appsecret_proof"), FIRSTS);
-        home.shutdown().await;
+        assert_eq!(proxy.app.fetch(video).await.status, 200);
+        assert_eq!(parameter(&proxy.graph.last_request(), "appsecret_proof"), FIRSTS);
+        proxy.shutdown().await;
     }
 }
 
@@ -169,35 +169,37 @@ async fn instagrams_and_threads_apps_have_secrets_of_their_own() {
         ("IGAAtoken0of0the0house", "graph.instagram.com"),
         ("THAAtoken0of0the0house", "graph.threads.net"),
     ] {
-        let home = TestProxyBuilder::new()
+        let proxy = TestProxyBuilder::new()
             .with_token(token)
             .with_proof(ProofMode::Timestamped);
-        let home = home.start().await;
+        let proxy = proxy.start().await;
         let request = with(get("/me?fields=id"), &[("host", host)]);
-        assert_eq!(home.app.fetch(request).await.status, 200);
-        assert_eq!(home.graph.last_request().target(), "/me?fields=id");
-        home.shutdown().await;
+        assert_eq!(proxy.app.fetch(request).await.status, 200);
+        assert_eq!(proxy.graph.last_request().target(), "/me?fields=id");
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_timed_proof_tells_the_time_of_its_attempt() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new()
-            .with_protocols(way)
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new()
+            .with_protocols(protocols)
             .with_proof(ProofMode::Timestamped);
-        let home = home.start().await;
-        home.rotate_token();
-        home.graph
+        let proxy = proxy.start().await;
+        proxy.rotate_token();
+        proxy
+            .graph
             .reject_with(ScriptedResponse::expired().delayed(Duration::from_secs(400)));
         let patient = start_time().duration_since(UNIX_EPOCH).unwrap().as_secs();
         // Graph takes its time, and the proof would be stale by then.
-        let answer = home.app.get("/me?appsecret_time=7").await;
+        let answer = proxy.app.get("/me?appsecret_time=7").await;
         assert_eq!(answer.status, 504, "the head timeout is shorter");
-        home.graph
+        proxy
+            .graph
             .reject_with(ScriptedResponse::expired().delayed(Duration::from_secs(50)));
-        assert_eq!(home.app.get("/me?appsecret_time=7").await.status, 200);
-        let seen = home.graph.requests();
+        assert_eq!(proxy.app.get("/me?appsecret_time=7").await.status, 200);
+        let seen = proxy.graph.requests();
         assert_eq!(seen.len(), 3);
         let times = seen
             .iter()
@@ -211,29 +213,29 @@ async fn a_timed_proof_tells_the_time_of_its_attempt() {
         let times: Vec<u64> = times.collect();
         assert!((patient..patient + 10).contains(&times[0]), "{times:?}");
         assert!((50..60).contains(&(times[2] - times[1])), "{times:?}");
-        home.shutdown().await;
+        proxy.shutdown().await;
     }
 }
 
-async fn assert_proof_error_passed_on(home: &TestProxy, body: &'static str) {
-    let (attempts, looks) = (home.graph.attempts(), home.drop.looks());
-    home.graph.enqueue(ScriptedResponse::json(400, body).with(
+async fn assert_proof_error_passed_on(proxy: &TestProxy, body: &'static str) {
+    let (attempts, loads) = (proxy.graph.attempts(), proxy.source.loads());
+    proxy.graph.enqueue(ScriptedResponse::json(400, body).with(
         "www-authenticate",
         r#"OAuth "Facebook Platform" "invalid_request" "appsecret_proof""#,
     ));
-    let answer = home.app.post("x").await;
+    let answer = proxy.app.post("x").await;
     assert_eq!((answer.status, answer.text()), (400, body));
-    assert_eq!(home.graph.attempts(), attempts + 1, "it is not sent again");
-    assert_eq!(home.drop.looks(), looks, "no newer token would help");
-    assert!(home.tokens.is_usable());
+    assert_eq!(proxy.graph.attempts(), attempts + 1, "it is not sent again");
+    assert_eq!(proxy.source.loads(), loads, "no newer token would help");
+    assert!(proxy.tokens.is_usable());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_refused_proof_is_delivered_counted_and_explained_once_for_each_token() {
     let set = "set app.secret to the secret of the app";
     let other = "app.secret does not belong to the app";
-    for way in PROTOCOL_PAIRS {
-        for (house, body, words) in [
+    for protocols in PROTOCOL_PAIRS {
+        for (builder, body, words) in [
             (TestProxyBuilder::new(), MISSING_PROOF_ERROR, set),
             (TestProxyBuilder::new(), WRONG_PROOF_ERROR, set),
             (
@@ -248,21 +250,21 @@ async fn a_refused_proof_is_delivered_counted_and_explained_once_for_each_token(
             ),
         ] {
             let log = LogCapture::at_info();
-            let home = house.with_protocols(way).start().await;
+            let proxy = builder.with_protocols(protocols).start().await;
             for _ in 0..3 {
-                assert_proof_error_passed_on(&home, body).await;
+                assert_proof_error_passed_on(&proxy, body).await;
             }
             let lines = log.lines_containing("appsecret_proof:");
             assert_eq!(lines.len(), 1, "{lines:?}");
             assert!(lines[0].contains("WARN") && lines[0].contains(words));
-            home.rotate_token();
-            assert_eq!(home.app.post("x").await.status, 200);
-            assert_proof_error_passed_on(&home, body).await;
+            proxy.rotate_token();
+            assert_eq!(proxy.app.post("x").await.status, 200);
+            assert_proof_error_passed_on(&proxy, body).await;
             assert_eq!(log.lines_containing("appsecret_proof:").len(), 2);
             let answers = r#"graphward_upstream_responses_total{tenant="default",verdict="proof_rejected"}"#;
-            assert_eq!(home.metric(answers).await, 4);
+            assert_eq!(proxy.metric(answers).await, 4);
             assert!(!log.text().contains(APP_SECRET));
-            home.shutdown().await;
+            proxy.shutdown().await;
         }
     }
 }
@@ -270,40 +272,40 @@ async fn a_refused_proof_is_delivered_counted_and_explained_once_for_each_token(
 #[tokio::test(start_paused = true)]
 async fn an_apps_own_proof_that_is_refused_is_its_own_business() {
     let log = LogCapture::at_info();
-    let home = TestProxyBuilder::new().with_proof(ProofMode::PerToken).start().await;
-    home.graph.enqueue(ScriptedResponse::json(400, WRONG_PROOF_ERROR));
+    let proxy = TestProxyBuilder::new().with_proof(ProofMode::PerToken).start().await;
+    proxy.graph.enqueue(ScriptedResponse::json(400, WRONG_PROOF_ERROR));
     let own = with(get("/app?appsecret_proof=ab"), &[("authorization", "Bearer 123|abc")]);
-    assert_eq!(home.app.fetch(own).await.text(), WRONG_PROOF_ERROR);
+    assert_eq!(proxy.app.fetch(own).await.text(), WRONG_PROOF_ERROR);
     assert!(log.lines_containing("appsecret_proof:").is_empty());
-    home.shutdown().await;
+    proxy.shutdown().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn neither_the_apps_secret_nor_a_proof_shows() {
     for proving in [ProofMode::PerToken, ProofMode::Timestamped] {
-        for way in PROTOCOL_PAIRS {
+        for protocols in PROTOCOL_PAIRS {
             let log = LogCapture::at_trace();
-            let home = TestProxyBuilder::new()
-                .with_protocols(way)
+            let proxy = TestProxyBuilder::new()
+                .with_protocols(protocols)
                 .with_proof(proving)
                 .start()
                 .await;
-            home.rotate_token();
-            assert_eq!(home.app.post("x").await.status, 200);
-            home.graph.enqueue(ScriptedResponse::json(400, WRONG_PROOF_ERROR));
-            let mut shown = home.app.get("/me").await.text().to_owned();
-            home.graph.enqueue(ScriptedResponse::connection_lost());
-            shown.push_str(home.app.get("/me").await.text());
-            shown.push_str(&home.metrics().await);
-            shown.push_str(&format!("{:?}", home.tokens.current()));
-            let proofs: Vec<String> = home
+            proxy.rotate_token();
+            assert_eq!(proxy.app.post("x").await.status, 200);
+            proxy.graph.enqueue(ScriptedResponse::json(400, WRONG_PROOF_ERROR));
+            let mut shown = proxy.app.get("/me").await.text().to_owned();
+            proxy.graph.enqueue(ScriptedResponse::connection_lost());
+            shown.push_str(proxy.app.get("/me").await.text());
+            shown.push_str(&proxy.metrics().await);
+            shown.push_str(&format!("{:?}", proxy.tokens.current()));
+            let proofs: Vec<String> = proxy
                 .graph
                 .requests()
                 .iter()
                 .map(|seen| parameter(seen, "appsecret_proof").to_owned())
                 .collect();
             assert_eq!(proofs.len(), 4);
-            home.shutdown().await;
+            proxy.shutdown().await;
             shown.push_str(&log.text());
             for secret in proofs.iter().map(String::as_str).chain([APP_SECRET]) {
                 assert!(!shown.contains(secret), "{secret} in {shown}");

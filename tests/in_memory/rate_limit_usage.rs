@@ -11,19 +11,19 @@ fn usage_line(kind: &str, ratio: &str) -> String {
 
 #[tokio::test(start_paused = true)]
 async fn usage_is_passed_on_and_shown() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
-        assert!(!home.metrics().await.contains("usage_ratio{"));
-        home.graph.enqueue(
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        assert!(!proxy.metrics().await.contains("usage_ratio{"));
+        proxy.graph.enqueue(
             ScriptedResponse::json(200, "{}")
                 .with("x-app-usage", APP)
                 .with("x-business-use-case-usage", BUSINESS)
                 .with("x-ad-account-usage", r#"{"acc_id_util_pct":9.67}"#),
         );
-        let answer = home.app.get("/me").await;
+        let answer = proxy.app.get("/me").await;
         assert_eq!(answer.header("x-app-usage"), APP);
         assert_eq!(answer.header("x-business-use-case-usage"), BUSINESS);
-        let metrics = home.metrics().await;
+        let metrics = proxy.metrics().await;
         for line in [
             usage_line("app_calls", "0.12"),
             usage_line("app_cpu", "0.03"),
@@ -36,14 +36,14 @@ async fn usage_is_passed_on_and_shown() {
             assert!(metrics.contains(&line), "{line} in {metrics}");
         }
         assert!(!metrics.contains("114023108121234"), "no account is a label");
-        home.shutdown().await;
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_latest_answer_counts_whatever_became_of_it() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
         for (reply, calls, ratio) in [
             (ScriptedResponse::json(429, error_envelope(4)), 100, "1.0"),
             (ScriptedResponse::json(400, error_envelope(100)), 80, "0.8"),
@@ -51,39 +51,40 @@ async fn the_latest_answer_counts_whatever_became_of_it() {
             (ScriptedResponse::json(200, "{}"), 2, "0.02"),
         ] {
             let told = format!(r#"{{"call_count":{calls}}}"#);
-            home.graph.enqueue(reply.with("x-app-usage", &told));
-            let answer = home.app.post("x").await;
+            proxy.graph.enqueue(reply.with("x-app-usage", &told));
+            let answer = proxy.app.post("x").await;
             assert_eq!(answer.header("x-app-usage"), told);
             let line = usage_line("app_calls", ratio);
-            assert!(home.metrics().await.contains(&line), "{line}");
+            assert!(proxy.metrics().await.contains(&line), "{line}");
         }
-        home.graph.enqueue(ScriptedResponse::json(200, "{}"));
-        home.app.post("x").await;
+        proxy.graph.enqueue(ScriptedResponse::json(200, "{}"));
+        proxy.app.post("x").await;
         let line = usage_line("app_calls", "0.02");
-        assert!(home.metrics().await.contains(&line), "silence says nothing");
-        home.shutdown().await;
+        assert!(proxy.metrics().await.contains(&line), "silence says nothing");
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_rejection_that_was_healed_has_told_of_usage_too() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
-        home.rotate_token();
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        proxy.rotate_token();
         let page = r#"{"call_count":33}"#;
-        home.graph
+        proxy
+            .graph
             .reject_with(ScriptedResponse::expired().with("x-page-usage", page));
-        assert_eq!(home.app.post("x").await.header("x-page-usage"), "");
+        assert_eq!(proxy.app.post("x").await.header("x-page-usage"), "");
         let line = usage_line("page_calls", "0.33");
-        assert!(home.metrics().await.contains(&line));
-        home.shutdown().await;
+        assert!(proxy.metrics().await.contains(&line));
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn usage_that_is_not_understood_is_passed_on_all_the_same() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
         for odd in [
             "",
             "busy",
@@ -92,12 +93,13 @@ async fn usage_that_is_not_understood_is_passed_on_all_the_same() {
             r#"{"call_count":"many"}"#,
             r#"{"call_count":-1}"#,
         ] {
-            home.graph
+            proxy
+                .graph
                 .enqueue(ScriptedResponse::json(200, "{}").with("x-app-usage", odd));
-            let answer = home.app.get("/me").await;
+            let answer = proxy.app.get("/me").await;
             assert_eq!((answer.status, answer.header("x-app-usage")), (200, odd));
         }
-        assert!(!home.metrics().await.contains("usage_ratio{"));
-        home.shutdown().await;
+        assert!(!proxy.metrics().await.contains("usage_ratio{"));
+        proxy.shutdown().await;
     }
 }

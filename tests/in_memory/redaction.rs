@@ -36,47 +36,47 @@ fn assert_redacted(answer: &TestResponse) {
 
 #[tokio::test(start_paused = true)]
 async fn a_token_that_graph_quotes_is_redacted_in_body_and_challenge() {
-    for way in PROTOCOL_PAIRS {
+    for protocols in PROTOCOL_PAIRS {
         for reply in [
             response_quoting(FIRST_TOKEN),
             response_quoting(FIRST_TOKEN).gzipped(),
             response_quoting(FIRST_TOKEN).chunked(3, Duration::from_millis(1)),
         ] {
-            let home = TestProxyBuilder::new().with_protocols(way).start().await;
-            home.graph.expire_all();
-            home.graph.reject_with(reply);
-            assert_redacted(&home.app.post("x").await);
-            assert_eq!(home.graph.attempts(), 1);
-            assert_eq!(home.requests_with_outcome("unhealed_no_newer_token").await, 1);
-            home.shutdown().await;
+            let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+            proxy.graph.expire_all();
+            proxy.graph.reject_with(reply);
+            assert_redacted(&proxy.app.post("x").await);
+            assert_eq!(proxy.graph.attempts(), 1);
+            assert_eq!(proxy.requests_with_outcome("unhealed_no_newer_token").await, 1);
+            proxy.shutdown().await;
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn such_an_answer_is_healed_as_any_other() {
-    for way in PROTOCOL_PAIRS {
+    for protocols in PROTOCOL_PAIRS {
         for reply in [response_quoting(FIRST_TOKEN), response_quoting(FIRST_TOKEN).gzipped()] {
-            let home = TestProxyBuilder::new().with_protocols(way).start().await;
-            home.rotate_token();
-            home.graph.reject_with(reply);
-            assert_eq!(home.app.post("x").await.status, 200);
-            assert_eq!(home.graph.attempts(), 2);
-            home.shutdown().await;
+            let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+            proxy.rotate_token();
+            proxy.graph.reject_with(reply);
+            assert_eq!(proxy.app.post("x").await.status, 200);
+            assert_eq!(proxy.graph.attempts(), 2);
+            proxy.shutdown().await;
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn of_a_second_answer_the_newer_token_is_redacted() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
-        home.rotate_token();
-        home.graph.enqueue(response_quoting(FIRST_TOKEN));
-        home.graph.enqueue(response_quoting(SECOND_TOKEN));
-        assert_redacted(&home.app.post("x").await);
-        assert_eq!(home.graph.attempts(), 2);
-        home.shutdown().await;
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        proxy.rotate_token();
+        proxy.graph.enqueue(response_quoting(FIRST_TOKEN));
+        proxy.graph.enqueue(response_quoting(SECOND_TOKEN));
+        assert_redacted(&proxy.app.post("x").await);
+        assert_eq!(proxy.graph.attempts(), 2);
+        proxy.shutdown().await;
     }
 }
 
@@ -89,21 +89,21 @@ async fn every_spelling_of_the_token_is_redacted() {
         token.replace('/', r"\u002F").replace('+', r"\u002b"),
         token.replace('/', "%2F").replace('+', "%2b").replace('=', "%3D"),
     ] {
-        let home = TestProxyBuilder::new().with_token(token).start().await;
+        let proxy = TestProxyBuilder::new().with_token(token).start().await;
         let body = malformed_token_error(&format!("{spelling} twice {spelling}"));
-        home.graph.enqueue(ScriptedResponse::json(403, body));
-        home.graph.expire_all();
-        let answer = home.app.post("x").await;
+        proxy.graph.enqueue(ScriptedResponse::json(403, body));
+        proxy.graph.expire_all();
+        let answer = proxy.app.post("x").await;
         let expected = malformed_token_error("[redacted] twice [redacted]");
         assert_eq!(answer.text(), expected, "{spelling}");
-        home.shutdown().await;
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn whatever_the_error_the_token_in_it_is_redacted() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
         for (status, code) in [(400, 100), (401, 104), (403, 10), (404, 803)] {
             let body = |token: &str| malformed_token_error(token).replace("190", &code.to_string());
             let said = |token: &str| {
@@ -111,27 +111,27 @@ async fn whatever_the_error_the_token_in_it_is_redacted() {
                     .with("www-authenticate", &challenge("…").replace('…', "x"))
                     .with("www-authenticate", &challenge(token))
             };
-            home.graph.enqueue(said(FIRST_TOKEN));
-            let answer = home.app.fetch(get("/me")).await;
+            proxy.graph.enqueue(said(FIRST_TOKEN));
+            let answer = proxy.app.fetch(get("/me")).await;
             assert_eq!(answer.text(), body("[redacted]"));
             let challenges = answer.headers.get_all("www-authenticate").iter();
             let challenges: Vec<&str> = challenges.map(|one| one.to_str().unwrap()).collect();
             assert_eq!(challenges, [challenge("x"), challenge("[redacted]")]);
         }
-        assert_eq!(home.graph.attempts(), 4);
-        home.shutdown().await;
+        assert_eq!(proxy.graph.attempts(), 4);
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_challenge_to_a_head_is_redacted_too() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
-        home.graph.expire_all();
-        home.graph.reject_with(response_quoting(FIRST_TOKEN));
-        let answer = home.app.fetch(request("HEAD", "/me", sized(""))).await;
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        proxy.graph.expire_all();
+        proxy.graph.reject_with(response_quoting(FIRST_TOKEN));
+        let answer = proxy.app.fetch(request("HEAD", "/me", sized(""))).await;
         assert_eq!(answer.header("www-authenticate"), challenge("[redacted]"));
-        home.shutdown().await;
+        proxy.shutdown().await;
     }
 }
 
@@ -144,32 +144,32 @@ async fn a_batchs_item_that_quotes_the_token_is_redacted() {
         format!(r#"[{{"code":200,"body":"{{}}"}},{{"code":400,"body":{said}}}]"#)
     };
     let form = [("content-type", "application/x-www-form-urlencoded")];
-    for way in PROTOCOL_PAIRS {
+    for protocols in PROTOCOL_PAIRS {
         for paging in [false, true] {
-            let house = TestProxyBuilder::new().with_protocols(way).with_token(token);
-            let house = house.with(|config| config.links.paging = paging);
-            let home = house.start().await;
+            let builder = TestProxyBuilder::new().with_protocols(protocols).with_token(token);
+            let builder = builder.with(|config| config.links.paging = paging);
+            let proxy = builder.start().await;
             for reply in [
                 ScriptedResponse::json(200, answer(token)),
                 ScriptedResponse::json(200, answer(token)).gzipped(),
             ] {
-                home.graph.enqueue(reply.with("etag", "\"7\""));
-                let heard = home.app.fetch(with(post(sized("batch=[]")), &form)).await;
+                proxy.graph.enqueue(reply.with("etag", "\"7\""));
+                let heard = proxy.app.fetch(with(post(sized("batch=[]")), &form)).await;
                 assert_eq!(heard.text(), answer("[redacted]"));
                 let length = heard.body.len().to_string();
                 assert_eq!(heard.header("content-length"), length);
                 assert_eq!(heard.header("content-encoding"), "");
                 assert_eq!(heard.header("etag"), "W/\"7\"");
             }
-            home.shutdown().await;
+            proxy.shutdown().await;
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_is_no_token_of_ours_is_delivered_byte_for_byte() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
         let other = malformed_token_error("EAAsomebody0elses").replace("190", "100");
         for reply in [
             ScriptedResponse::json(400, other.clone()),
@@ -178,30 +178,30 @@ async fn what_is_no_token_of_ours_is_delivered_byte_for_byte() {
             ScriptedResponse::json(200, format!(r#"{{"access_token":"{FIRST_TOKEN}"}}"#)),
         ] {
             let sent = reply.clone().into_response();
-            home.graph.enqueue(reply.clone());
-            let answer = home.app.get("/me/accounts").await;
+            proxy.graph.enqueue(reply.clone());
+            let answer = proxy.app.get("/me/accounts").await;
             assert_eq!(answer.body, reply.bytes());
             let coding = sent.headers().get("content-encoding");
             assert_eq!(answer.headers.get("content-encoding"), coding);
         }
         // The app's own credential is known to the app.
-        home.graph.enqueue(response_quoting("123|abc"));
+        proxy.graph.enqueue(response_quoting("123|abc"));
         let own = with(post(sized("x")), &[("authorization", "Bearer 123|abc")]);
-        let answer = home.app.fetch(own).await;
+        let answer = proxy.app.fetch(own).await;
         assert_eq!(answer.text(), malformed_token_error("123|abc"));
-        home.shutdown().await;
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_quoted_token_is_in_no_log() {
-    for way in PROTOCOL_PAIRS {
+    for protocols in PROTOCOL_PAIRS {
         let log = LogCapture::at_trace();
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
-        home.graph.expire_all();
-        home.graph.reject_with(response_quoting(FIRST_TOKEN));
-        assert_redacted(&home.app.post("x").await);
-        home.shutdown().await;
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        proxy.graph.expire_all();
+        proxy.graph.reject_with(response_quoting(FIRST_TOKEN));
+        assert_redacted(&proxy.app.post("x").await);
+        proxy.shutdown().await;
         assert!(!log.text().contains(FIRST_TOKEN));
     }
 }

@@ -19,95 +19,97 @@ async fn a_body_is_counted_where_it_is_held_and_by_its_length() {
         ("disk", 1_001, 300),
         ("disk", 3_000, 3_000),
     ] {
-        let home = TestProxyBuilder::new().with(with_small_limits).start().await;
-        home.rotate_token();
-        home.graph
+        let proxy = TestProxyBuilder::new().with(with_small_limits).start().await;
+        proxy.rotate_token();
+        proxy
+            .graph
             .enqueue(ScriptedResponse::expired().delayed(Duration::from_secs(1)));
-        let looks = async {
+        let loads = async {
             sleep(Duration::from_millis(500)).await;
-            assert_eq!(home.replay_bytes_in(place).await, length, "by {step}");
+            assert_eq!(proxy.replay_bytes_in(place).await, length, "by {step}");
         };
         let body = chunked(pattern(length as usize), step);
-        let (answer, ()) = tokio::join!(home.app.fetch(post_file(body)), looks);
+        let (answer, ()) = tokio::join!(proxy.app.fetch(post_file(body)), loads);
         assert_eq!(answer.status, 200);
-        home.shutdown().await;
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_replayed_body_is_counted_until_graph_has_read_it() {
     for (place, length) in [("memory", MIB), ("disk", 2 * MIB)] {
-        let home = TestProxyBuilder::new().start().await;
-        home.rotate_token();
-        home.graph.enqueue(ScriptedResponse::expired());
+        let proxy = TestProxyBuilder::new().start().await;
+        proxy.rotate_token();
+        proxy.graph.enqueue(ScriptedResponse::expired());
         let slow = ScriptedResponse::json(200, "{}").delayed(Duration::from_secs(1));
-        home.graph.enqueue(slow.before_request_body());
-        let looks = async {
+        proxy.graph.enqueue(slow.before_request_body());
+        let loads = async {
             sleep(Duration::from_millis(500)).await;
-            assert_eq!(home.graph.attempts(), 2);
-            assert_eq!(home.replay_bytes_in(place).await, length as i64);
+            assert_eq!(proxy.graph.attempts(), 2);
+            assert_eq!(proxy.replay_bytes_in(place).await, length as i64);
         };
-        let (answer, ()) = tokio::join!(home.app.post(pattern(length)), looks);
+        let (answer, ()) = tokio::join!(proxy.app.post(pattern(length)), loads);
         assert_eq!(answer.status, 200);
-        home.shutdown().await;
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_was_spooled_of_a_body_that_streams_is_counted_until_it_is_sent() {
-    let house = TestProxyBuilder::new().with(with_small_limits);
-    let home = house.with(|config| config.heal.body_disk = MIB as u64).start().await;
+    let builder = TestProxyBuilder::new().with(with_small_limits);
+    let proxy = builder.with(|config| config.heal.body_disk = MIB as u64).start().await;
     let slow = ScriptedResponse::json(200, "{}").delayed(Duration::from_secs(1));
-    home.graph.enqueue(slow.before_request_body());
-    let looks = async {
+    proxy.graph.enqueue(slow.before_request_body());
+    let loads = async {
         sleep(Duration::from_millis(500)).await;
-        assert_eq!(home.replay_bytes_in("disk").await, MIB as i64);
+        assert_eq!(proxy.replay_bytes_in("disk").await, MIB as i64);
     };
     let body = chunked(pattern(2 * MIB), 10_000);
-    let (answer, ()) = tokio::join!(home.app.fetch(post_file(body)), looks);
+    let (answer, ()) = tokio::join!(proxy.app.fetch(post_file(body)), loads);
     assert_eq!(answer.status, 200);
-    home.shutdown().await;
+    proxy.shutdown().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_body_that_says_it_is_too_large_is_not_held_at_all() {
-    let home = TestProxyBuilder::new().with(with_small_limits).start().await;
+    let proxy = TestProxyBuilder::new().with(with_small_limits).start().await;
     let mut request = post_file(chunked_with_delay(pattern(5_000), 1_000, Duration::from_secs(1)));
     let length = "5000".parse().unwrap();
     request.headers_mut().insert("content-length", length);
-    let looks = async {
+    let loads = async {
         sleep(Duration::from_millis(500)).await;
-        assert_eq!((home.graph.attempts(), home.replay_bytes().await), (1, 0));
+        assert_eq!((proxy.graph.attempts(), proxy.replay_bytes().await), (1, 0));
     };
-    let (answer, ()) = tokio::join!(home.app.fetch(request), looks);
+    let (answer, ()) = tokio::join!(proxy.app.fetch(request), loads);
     assert_eq!(answer.status, 200);
-    assert_eq!(home.graph.last_request().body, Some(pattern(5_000)));
-    home.shutdown().await;
+    assert_eq!(proxy.graph.last_request().body, Some(pattern(5_000)));
+    proxy.shutdown().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_body_past_the_budget_of_all_streams_and_the_budget_comes_back() {
-    for way in PROTOCOL_PAIRS {
-        let house = TestProxyBuilder::new().with_protocols(way).with(|config| {
+    for protocols in PROTOCOL_PAIRS {
+        let builder = TestProxyBuilder::new().with_protocols(protocols).with(|config| {
             config.heal.body_memory = 1_000;
             config.heal.memory_total = 1_500;
             config.heal.spool = Spool::Off;
         });
-        let home = house.start().await;
-        home.rotate_token();
-        home.graph
+        let proxy = builder.start().await;
+        proxy.rotate_token();
+        proxy
+            .graph
             .enqueue(ScriptedResponse::expired().delayed(Duration::from_secs(5)));
         let second = async {
             sleep(Duration::from_secs(1)).await;
-            assert_eq!(home.replay_bytes().await, 1_000);
-            home.graph.enqueue(ScriptedResponse::expired());
-            let answer = home.app.fetch(post_file(sized(pattern(600)))).await;
+            assert_eq!(proxy.replay_bytes().await, 1_000);
+            proxy.graph.enqueue(ScriptedResponse::expired());
+            let answer = proxy.app.fetch(post_file(sized(pattern(600)))).await;
             assert_eq!(answer.text(), EXPIRED_ERROR, "no room to hold it");
         };
-        let (first, ()) = tokio::join!(home.app.fetch(post_file(sized(pattern(1_000)))), second);
+        let (first, ()) = tokio::join!(proxy.app.fetch(post_file(sized(pattern(1_000)))), second);
         assert_eq!(first.status, 200);
-        assert_eq!(home.replay_bytes().await, 0);
-        assert_healed(&home, 1, post_file(sized(pattern(1_000))), &pattern(1_000)).await;
-        home.shutdown().await;
+        assert_eq!(proxy.replay_bytes().await, 0);
+        assert_healed(&proxy, 1, post_file(sized(pattern(1_000))), &pattern(1_000)).await;
+        proxy.shutdown().await;
     }
 }

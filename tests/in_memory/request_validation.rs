@@ -10,7 +10,7 @@ use crate::support::{PROTOCOL_PAIRS, TestProxyBuilder};
 
 #[tokio::test(start_paused = true)]
 async fn absolute_targets_and_the_upstreams_own_name_are_taken() {
-    let home = TestProxyBuilder::new().start().await;
+    let proxy = TestProxyBuilder::new().start().await;
     for head in [
         "GET http://graph.facebook.com/me?a HTTP/1.1\r\nhost: graph.facebook.com",
         "GET https://graph.facebook.com/me?a HTTP/1.1\r\nhost: localhost",
@@ -18,19 +18,19 @@ async fn absolute_targets_and_the_upstreams_own_name_are_taken() {
         "GET /me?a HTTP/1.1\r\nhost: [::1]:8080",
         "GET /me?a HTTP/1.0",
     ] {
-        let answer = home
+        let answer = proxy
             .app
             .send_raw(format!("{head}\r\nconnection: close\r\n\r\n").as_bytes())
             .await;
         assert!(answer.contains(" 200 OK\r\n"), "{head}: {answer}");
-        assert_eq!(home.graph.last_request().target(), "/me?a");
+        assert_eq!(proxy.graph.last_request().target(), "/me?a");
     }
-    home.shutdown().await;
+    proxy.shutdown().await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_must_not_be_passed_on_is_refused_and_reaches_nobody() {
-    let home = TestProxyBuilder::new().start().await;
+async fn a_request_that_must_not_be_forwarded_is_refused_and_never_reaches_graph() {
+    let proxy = TestProxyBuilder::new().start().await;
     for (head, status) in [
         ("GET /me HTTP/1.1", 400),
         ("GET /me HTTP/1.1\r\nhost: localhost\r\nhost: localhost", 400),
@@ -57,7 +57,7 @@ async fn what_must_not_be_passed_on_is_refused_and_reaches_nobody() {
             400,
         ),
     ] {
-        let mut line = home.app.raw().await;
+        let mut line = proxy.app.raw().await;
         line.write_all(format!("{head}\r\nconnection: close\r\n\r\n").as_bytes())
             .await
             .unwrap();
@@ -68,34 +68,34 @@ async fn what_must_not_be_passed_on_is_refused_and_reaches_nobody() {
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{head}: {answer}");
     }
     let big = format!("x-big: {}", "y".repeat(70 * 1024));
-    let answer = home
+    let answer = proxy
         .app
         .send_raw(format!("GET /me HTTP/1.1\r\nhost: localhost\r\n{big}\r\n\r\n").as_bytes())
         .await;
     assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
-    assert_eq!(home.graph.attempts(), 0);
-    home.shutdown().await;
+    assert_eq!(proxy.graph.attempts(), 0);
+    proxy.shutdown().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn past_the_most_that_may_be_under_way_the_next_is_refused_and_then_taken_again() {
-    for way in PROTOCOL_PAIRS {
-        let house = TestProxyBuilder::new().with_protocols(way).with_max_inflight(100);
-        let home = house.with_source_delay(Duration::from_secs(4)).start().await;
-        let crowd = join_all((0..100).map(|_| home.app.get("/me")));
+    for protocols in PROTOCOL_PAIRS {
+        let builder = TestProxyBuilder::new().with_protocols(protocols).with_max_inflight(100);
+        let proxy = builder.with_source_delay(Duration::from_secs(4)).start().await;
+        let crowd = join_all((0..100).map(|_| proxy.app.get("/me")));
         let one_more = async {
             sleep(Duration::from_secs(1)).await;
-            assert_eq!(home.metric("graphward_inflight_requests").await, 100);
+            assert_eq!(proxy.metric("graphward_inflight_requests").await, 100);
             let waiters = r#"graphward_token_waiting_requests{tenant="default"}"#;
-            assert_eq!(home.metric(waiters).await, 100);
-            let answer = home.app.get("/me").await;
+            assert_eq!(proxy.metric(waiters).await, 100);
+            let answer = proxy.app.get("/me").await;
             answer.refused(503, "connection_limit_reached");
             assert_eq!(answer.header("retry-after"), "1");
         };
         let (crowd, ()) = tokio::join!(crowd, one_more);
         assert!(crowd.iter().all(|answer| answer.status == 200));
-        assert_eq!(home.app.get("/me").await.status, 200);
-        assert_eq!(home.requests_with_outcome("refused_overloaded").await, 1);
-        home.shutdown().await;
+        assert_eq!(proxy.app.get("/me").await.status, 200);
+        assert_eq!(proxy.requests_with_outcome("refused_overloaded").await, 1);
+        proxy.shutdown().await;
     }
 }

@@ -19,8 +19,8 @@ fn raw_response(head: &str, body: &str) -> ConnectOutcome {
 
 #[tokio::test(start_paused = true)]
 async fn what_would_lead_the_app_round_the_proxy_is_dropped_and_all_else_is_kept() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
         let reply = ScriptedResponse::json(200, "{}")
             .with("alt-svc", "h3=\":443\"")
             .with("strict-transport-security", "max-age=15552000")
@@ -30,8 +30,8 @@ async fn what_would_lead_the_app_round_the_proxy_is_dropped_and_all_else_is_kept
             .with("etag", "\"1\"")
             .with("proxy-status", "http_request_error; e_fb=1")
             .with("x-fb-trace-id", "B");
-        home.graph.enqueue(reply);
-        let answer = home.app.post("x").await;
+        proxy.graph.enqueue(reply);
+        let answer = proxy.app.post("x").await;
         let mut names: Vec<&str> = answer.headers.keys().map(http::HeaderName::as_str).collect();
         names.sort_unstable();
         let expected = [
@@ -48,119 +48,121 @@ async fn what_would_lead_the_app_round_the_proxy_is_dropped_and_all_else_is_kept
         let cookies: Vec<_> = answer.headers.get_all("set-cookie").iter().collect();
         assert_eq!(cookies, ["a=1", "b=2"]);
         assert_eq!(answer.header("proxy-status"), "http_request_error; e_fb=1");
-        home.shutdown().await;
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn fields_of_one_connection_and_those_it_lists_end_here() {
-    for way in HTTP1_UPSTREAM {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
-        home.graph.next_connect(raw_response(
+    for protocols in HTTP1_UPSTREAM {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        proxy.graph.next_connect(raw_response(
             "HTTP/1.1 200 OK\nconnection: x-one, close\nconnection: X-Two\nx-one: 1\nx-two: 2\nx-three: 3\n\
              keep-alive: timeout=5\nproxy-authenticate: Basic\nupgrade: h2c\ntrailer: x-end\ncontent-length: 2",
             "{}",
         ));
-        let answer = home.app.post("x").await;
+        let answer = proxy.app.post("x").await;
         assert_eq!((answer.status, answer.text()), (200, "{}"));
         let mut names: Vec<&str> = answer.headers.keys().map(http::HeaderName::as_str).collect();
         names.sort_unstable();
         assert_eq!(names, ["content-length", "date", "x-three"]);
-        home.shutdown().await;
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn trailers_of_an_answer_end_here() {
-    for way in HTTP1_UPSTREAM {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
-        home.graph.next_connect(raw_response(
+    for protocols in HTTP1_UPSTREAM {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        proxy.graph.next_connect(raw_response(
             "HTTP/1.1 200 OK\ntransfer-encoding: chunked\ntrailer: x-end",
             "2\r\n{}\r\n0\r\nx-end: 1\r\n\r\n",
         ));
-        let answer = home.app.post("x").await;
+        let answer = proxy.app.post("x").await;
         assert!(answer.complete && !answer.trailers);
         assert_eq!(answer.text(), "{}");
-        home.shutdown().await;
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn answers_without_a_body_stay_without_one() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
-        home.graph
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        proxy
+            .graph
             .respond_with(ScriptedResponse::json(200, "").with("content-length", "4711"));
-        let answer = home.app.fetch(request("HEAD", "/me", sized(""))).await;
+        let answer = proxy.app.fetch(request("HEAD", "/me", sized(""))).await;
         assert_eq!((answer.status, answer.header("content-length")), (200, "4711"));
         for status in [204, 304] {
-            home.graph
+            proxy
+                .graph
                 .enqueue(ScriptedResponse::new(status, "", "").with("etag", "\"1\""));
-            let answer = home.app.get("/me").await;
+            let answer = proxy.app.get("/me").await;
             assert_eq!((answer.status, answer.header("etag")), (status, "\"1\""));
             assert!(answer.complete && answer.body.is_empty());
         }
-        home.graph.enqueue(ScriptedResponse::json(200, ""));
-        assert_eq!(home.app.get("/me").await.status, 200);
-        assert_eq!(home.requests_with_outcome("delivered").await, 4);
-        home.shutdown().await;
+        proxy.graph.enqueue(ScriptedResponse::json(200, ""));
+        assert_eq!(proxy.app.get("/me").await.status, 200);
+        assert_eq!(proxy.requests_with_outcome("delivered").await, 4);
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_change_of_protocol_that_nobody_asked_for_is_refused() {
-    for way in HTTP1_UPSTREAM {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
-        home.graph.next_connect(raw_response(
+async fn a_change_of_protocol_that_was_not_requested_is_refused() {
+    for protocols in HTTP1_UPSTREAM {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        proxy.graph.next_connect(raw_response(
             "HTTP/1.1 101 Switching Protocols\nconnection: upgrade\nupgrade: websocket",
             "",
         ));
-        home.app.post("x").await.refused(502, "connection_terminated");
-        assert_eq!(home.graph.attempts(), 1);
-        home.shutdown().await;
+        proxy.app.post("x").await.refused(502, "connection_terminated");
+        assert_eq!(proxy.graph.attempts(), 1);
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_says_it_is_too_large_to_be_an_envelope_is_not_waited_for() {
-    for way in HTTP1_UPSTREAM {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
-        home.graph.enqueue(
+    for protocols in HTTP1_UPSTREAM {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        proxy.graph.enqueue(
             ScriptedResponse::json(401, "x".repeat(70_000))
                 .with("content-length", "70000")
                 .chunked(1_000, std::time::Duration::from_secs(1)),
         );
         let began = tokio::time::Instant::now();
-        let response = home.app.send(get("/me")).await.unwrap();
+        let response = proxy.app.send(get("/me")).await.unwrap();
         assert!(began.elapsed().as_secs() < 1);
         let answer = crate::support::TestResponse::read(response).await;
         assert!(answer.complete && answer.body.len() == 70_000);
-        home.shutdown().await;
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn interim_answers_end_here() {
-    for way in HTTP1_UPSTREAM {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
-        home.graph.next_connect(raw_response(
+    for protocols in HTTP1_UPSTREAM {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        proxy.graph.next_connect(raw_response(
             "HTTP/1.1 100 Continue\n\nHTTP/1.1 103 Early Hints\nlink: </x>\n\nHTTP/1.1 200 OK\ncontent-length: 2",
             "{}",
         ));
-        assert_eq!(home.app.post("x").await.text(), "{}");
-        home.shutdown().await;
+        assert_eq!(proxy.app.post("x").await.text(), "{}");
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_framed_twice_is_framed_once_for_the_app() {
-    for way in HTTP1_UPSTREAM {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
-        home.graph.next_connect(raw_response(
+    for protocols in HTTP1_UPSTREAM {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        proxy.graph.next_connect(raw_response(
             "HTTP/1.1 200 OK\ncontent-length: 3\ntransfer-encoding: chunked",
             "2\r\n{}\r\n0\r\n\r\n",
         ));
-        let answer = home.app.post("x").await;
+        let answer = proxy.app.post("x").await;
         // Refusing it is as good as reading it by its chunks; passing both framings on is not.
         if answer.status == 200 {
             assert_eq!(answer.text(), "{}");
@@ -168,13 +170,13 @@ async fn an_answer_framed_twice_is_framed_once_for_the_app() {
         } else {
             answer.refused(502, "connection_terminated");
         }
-        home.shutdown().await;
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_is_not_http_or_ends_within_the_head_is_refused_after_one_attempt() {
-    for way in HTTP1_UPSTREAM {
+    for protocols in HTTP1_UPSTREAM {
         for bytes in [
             "",
             "HTTP/1.1 200 O",
@@ -182,41 +184,42 @@ async fn what_is_not_http_or_ends_within_the_head_is_refused_after_one_attempt()
             "nonsense\r\n\r\n",
             "\0\0\0",
         ] {
-            let home = TestProxyBuilder::new().with_protocols(way).start().await;
-            home.graph.next_connect(ConnectOutcome::Raw(bytes.as_bytes().to_vec()));
-            home.app.post("x").await.refused(502, "connection_terminated");
-            assert_eq!(home.graph.attempts(), 1, "{bytes:?}");
-            home.shutdown().await;
+            let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+            proxy.graph.next_connect(ConnectOutcome::Raw(bytes.as_bytes().to_vec()));
+            proxy.app.post("x").await.refused(502, "connection_terminated");
+            assert_eq!(proxy.graph.attempts(), 1, "{bytes:?}");
+            proxy.shutdown().await;
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_rejection_framed_by_its_connections_end_heals() {
-    for way in HTTP1_UPSTREAM {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
-        home.rotate_token();
-        home.graph.next_connect(raw_response(
+    for protocols in HTTP1_UPSTREAM {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        proxy.rotate_token();
+        proxy.graph.next_connect(raw_response(
             "HTTP/1.0 401 Unauthorized\ncontent-type: application/json",
             EXPIRED_ERROR,
         ));
-        assert_eq!(home.app.post("x").await.status, 200);
-        assert_eq!(home.graph.attempts(), 2);
-        home.shutdown().await;
+        assert_eq!(proxy.app.post("x").await.status, 200);
+        assert_eq!(proxy.graph.attempts(), 2);
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_app_that_reads_slowly_gets_all_of_it() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
         let large: Vec<u8> = (0..2_000_000_u32).map(|position| (position % 249) as u8).collect();
-        home.graph
+        proxy
+            .graph
             .enqueue(ScriptedResponse::new(200, "image/jpeg", large.clone()));
-        let response = home.app.send(post(sized("x"))).await.unwrap();
+        let response = proxy.app.send(post(sized("x"))).await.unwrap();
         sleep(std::time::Duration::from_secs(300)).await;
         let answer = crate::support::TestResponse::read(response).await;
         assert!(answer.complete && answer.body == large);
-        home.shutdown().await;
+        proxy.shutdown().await;
     }
 }

@@ -13,7 +13,7 @@ use crate::support::{
     request, sized, stalled,
 };
 
-/// A token nobody has seen before. `+` and `/` make its URL-escaped form another one.
+/// A token that graphward has not seen before. `+` and `/` make its URL-escaped form another one.
 fn random_token(random: &mut fastrand::Rng) -> String {
     let text: String = (0..60).map(|_| random.alphanumeric()).collect();
     format!("EAA{text}+/=")
@@ -63,13 +63,13 @@ fn request_with(credential: &str) -> http::Request<crate::support::TestBody> {
 }
 
 /// All that operators can read, and all answers that graphward itself gave.
-async fn collect_outputs(home: &TestProxy, seen: &mut String, first: &str, second: &str, apps: &str) {
-    let app = &home.app;
+async fn collect_outputs(proxy: &TestProxy, seen: &mut String, first: &str, second: &str, apps: &str) {
+    let app = &proxy.app;
     let repeating =
         format!(r#"{{"error":{{"message":"Malformed access token {first}","code":190,"fbtrace_id":"A"}}}}"#);
     app.fetch(request_with(apps)).await;
-    home.graph.enqueue(ScriptedResponse::json(400, repeating));
-    home.rotate_token_to(second);
+    proxy.graph.enqueue(ScriptedResponse::json(400, repeating));
+    proxy.rotate_token_to(second);
     app.fetch(request_with(apps)).await;
     for reply in [
         ScriptedResponse::connection_lost(),
@@ -77,7 +77,7 @@ async fn collect_outputs(home: &TestProxy, seen: &mut String, first: &str, secon
         ScriptedResponse::json(401, "{").truncated(),
         ScriptedResponse::error(500, 1),
     ] {
-        home.graph.enqueue(reply);
+        proxy.graph.enqueue(reply);
         seen.push_str(app.fetch(request_with(apps)).await.text());
     }
     for dial in [
@@ -85,9 +85,9 @@ async fn collect_outputs(home: &TestProxy, seen: &mut String, first: &str, secon
         ConnectOutcome::TimedOut,
         ConnectOutcome::UntrustedCert,
     ] {
-        home.graph.close_connections();
+        proxy.graph.close_connections();
         tokio::time::sleep(Duration::from_millis(1)).await;
-        home.graph.next_connect(dial);
+        proxy.graph.next_connect(dial);
         seen.push_str(app.fetch(request_with(apps)).await.text());
     }
     for refused in [
@@ -100,20 +100,27 @@ async fn collect_outputs(home: &TestProxy, seen: &mut String, first: &str, secon
         }
     }
     app.fetch(post(chunked("x".repeat(3_000), 700))).await;
-    home.graph.expire_all();
-    home.drop.set_empty(true);
+    proxy.graph.expire_all();
+    proxy.source.set_empty(true);
     // Graph's own words about the token are the app's to read; what is kept of them is not.
     app.fetch(request_with(apps)).await;
     for target in ["/readyz", "/metrics", "/livez", "/startupz", "/nowhere"] {
-        seen.push_str(home.admin_get(target).await.text());
+        seen.push_str(proxy.admin_get(target).await.text());
     }
-    write!(seen, "{:?} {:?} {:?}", home.tokens, home.tokens.current(), home.stages).unwrap();
+    write!(
+        seen,
+        "{:?} {:?} {:?}",
+        proxy.tokens,
+        proxy.tokens.current(),
+        proxy.stages
+    )
+    .unwrap();
 }
 
 #[tokio::test(start_paused = true)]
 async fn no_credential_shows_anywhere_at_any_level() {
     let mut random = fastrand::Rng::with_seed(7);
-    for way in PROTOCOL_PAIRS {
+    for protocols in PROTOCOL_PAIRS {
         for presented in [
             ClientCredentialPolicy::Replace,
             ClientCredentialPolicy::Refuse,
@@ -126,15 +133,15 @@ async fn no_credential_shows_anywhere_at_any_level() {
             ];
             let [first, second, apps] = &tokens;
             let log = LogCapture::at_trace();
-            let house = TestProxyBuilder::new().with_protocols(way).with(|config| {
+            let builder = TestProxyBuilder::new().with_protocols(protocols).with(|config| {
                 config.heal.client_credentials = presented;
                 config.heal.body_memory = 1_000;
                 config.log.requests = graphward::proxy::AccessLogFilter::All;
             });
-            let home = house.with_token(first).start().await;
+            let proxy = builder.with_token(first).start().await;
             let mut seen = String::new();
-            collect_outputs(&home, &mut seen, first, second, apps).await;
-            home.shutdown().await;
+            collect_outputs(&proxy, &mut seen, first, second, apps).await;
+            proxy.shutdown().await;
             let logged = log.text();
             assert!(logged.lines().count() > 15, "{logged}");
             assert_no_token(&logged, &tokens);

@@ -1,5 +1,5 @@
-//! The harness: a scripted [`Graph`] behind the proxy, an [`App`] before it, a [`ScriptedSource`] and a [`ScriptedRenewer`] beside it,
-//! and the [`House`] that puts them together.
+//! The harness: a scripted [`Graph`] behind the proxy, an [`App`] before it, a [`ScriptedSource`] and a [`ScriptedRenewer`]
+//! beside it, and the [`TestProxy`] that puts them together.
 
 mod app;
 mod bodies;
@@ -59,7 +59,7 @@ pub(crate) const FIRST_TOKEN: &str = "EAAfirst0token0of0the0house";
 /// The one after it.
 pub(crate) const SECOND_TOKEN: &str = "EAAsecond0token0of0the0house";
 
-/// What Graph says of a dead token: recorded, but for the trace.
+/// Graph's response to a dead token: recorded, except for the trace id.
 pub(crate) const EXPIRED_ERROR: &str = r#"{"error":{"message":"Error validating access token: Session has expired on Sunday, 05-Oct-25 05:00:00 PDT. The current time is Sunday, 05-Oct-25 05:59:33 PDT.","type":"OAuthException","code":190,"error_subcode":463,"fbtrace_id":"AZ-HzGEkq0uQ"}}"#;
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

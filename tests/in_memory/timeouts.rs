@@ -11,149 +11,153 @@ use crate::support::{
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_does_not_come_is_waited_for_as_long_as_configured() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
-        home.graph.enqueue(ScriptedResponse::no_response());
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        proxy.graph.enqueue(ScriptedResponse::no_response());
         let began = Instant::now();
-        home.app.post("x").await.refused(504, "http_response_timeout");
+        proxy.app.post("x").await.refused(504, "http_response_timeout");
         assert_eq!(began.elapsed().as_secs(), 60);
-        assert_eq!(home.graph.attempts(), 1);
-        home.graph
+        assert_eq!(proxy.graph.attempts(), 1);
+        proxy
+            .graph
             .enqueue(ScriptedResponse::json(200, "{}").delayed(Duration::from_secs(59)));
-        assert_eq!(home.app.post("x").await.status, 200);
-        home.shutdown().await;
+        assert_eq!(proxy.app.post("x").await.status, 200);
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_wait_for_an_answer_counts_from_the_end_of_the_requests_body() {
-    for way in PROTOCOL_PAIRS {
-        let house = TestProxyBuilder::new().with_protocols(way).with(|config| {
+    for protocols in PROTOCOL_PAIRS {
+        let builder = TestProxyBuilder::new().with_protocols(protocols).with(|config| {
             config.heal.body_memory = 10;
             config.heal.body_disk = 10;
         });
-        let home = house.start().await;
+        let proxy = builder.start().await;
         let slow = || post_file(chunked_with_delay("x".repeat(1_000), 100, Duration::from_secs(20)));
         let began = Instant::now();
-        home.graph
+        proxy
+            .graph
             .enqueue(ScriptedResponse::json(200, "{}").delayed(Duration::from_secs(55)));
-        assert_eq!(home.app.fetch(slow()).await.status, 200);
+        assert_eq!(proxy.app.fetch(slow()).await.status, 200);
         assert_eq!(began.elapsed().as_secs(), 255);
         let began = Instant::now();
-        home.graph.enqueue(ScriptedResponse::no_response());
-        home.app.fetch(slow()).await.refused(504, "http_response_timeout");
+        proxy.graph.enqueue(ScriptedResponse::no_response());
+        proxy.app.fetch(slow()).await.refused(504, "http_response_timeout");
         assert_eq!(began.elapsed().as_secs(), 260);
-        home.shutdown().await;
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_stalls_half_way_is_cut() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
         for reply in [
             ScriptedResponse::json(200, "{\"da").stalled(),
             ScriptedResponse::json(400, "{\"er").stalled(),
         ] {
-            home.graph.enqueue(reply.clone());
+            proxy.graph.enqueue(reply.clone());
             let began = Instant::now();
-            let answer = home.app.post("x").await;
+            let answer = proxy.app.post("x").await;
             assert!(!answer.complete && answer.body == reply.bytes(), "{answer:?}");
             assert!((60..=66).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
         }
-        assert_eq!(home.requests_with_outcome("upstream_aborted").await, 2);
-        home.graph
+        assert_eq!(proxy.requests_with_outcome("upstream_aborted").await, 2);
+        proxy
+            .graph
             .enqueue(ScriptedResponse::json(200, "0123456789").chunked(1, Duration::from_secs(59)));
-        assert!(home.app.post("x").await.complete, "slow is not stalled");
-        home.shutdown().await;
+        assert!(proxy.app.post("x").await.complete, "slow is not stalled");
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_envelope_that_takes_too_long_is_delivered_unread() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
-        home.rotate_token();
-        home.graph
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        proxy.rotate_token();
+        proxy
+            .graph
             .enqueue(ScriptedResponse::expired().chunked(50, Duration::from_secs(2)));
-        let answer = home.app.post("x").await;
+        let answer = proxy.app.post("x").await;
         assert!(answer.complete && (answer.status, answer.text()) == (401, EXPIRED_ERROR));
-        assert_eq!(home.graph.attempts(), 1);
-        home.shutdown().await;
+        assert_eq!(proxy.graph.attempts(), 1);
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn without_a_token_a_request_is_refused_and_told_when_to_come_again() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).empty().start().await;
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).empty().start().await;
         for (permanent, error) in [(false, "proxy_internal_error"), (true, "proxy_configuration_error")] {
-            home.drop.set_empty(permanent);
+            proxy.source.set_empty(permanent);
             // Longer than any rest.
             sleep(Duration::from_secs(70)).await;
             let began = Instant::now();
-            let answer = home.app.post("x").await;
+            let answer = proxy.app.post("x").await;
             answer.refused(503, error);
             assert_eq!(answer.header("retry-after"), "1");
             assert!(began.elapsed() < Duration::from_secs(1));
         }
         let refused = r#"graphward_token_files_rejected_total{tenant="default",reason="refused"}"#;
-        assert!(home.metric(refused).await >= 1);
-        assert_eq!(home.graph.attempts(), 0);
-        home.graph.accept(FIRST_TOKEN);
-        home.drop.publish(FIRST_TOKEN);
+        assert!(proxy.metric(refused).await >= 1);
+        assert_eq!(proxy.graph.attempts(), 0);
+        proxy.graph.accept(FIRST_TOKEN);
+        proxy.source.publish(FIRST_TOKEN);
         sleep(Duration::from_millis(1)).await;
-        assert_eq!(home.app.post("x").await.status, 200);
-        home.shutdown().await;
+        assert_eq!(proxy.app.post("x").await.status, 200);
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_first_token_is_waited_for_as_long_as_configured() {
-    for way in PROTOCOL_PAIRS {
-        let house = TestProxyBuilder::new()
-            .with_protocols(way)
+    for protocols in PROTOCOL_PAIRS {
+        let builder = TestProxyBuilder::new()
+            .with_protocols(protocols)
             .with_source_delay(Duration::from_secs(8));
-        let home = house.start().await;
+        let proxy = builder.start().await;
         let began = Instant::now();
-        home.app.post("x").await.refused(503, "proxy_internal_error");
+        proxy.app.post("x").await.refused(503, "proxy_internal_error");
         assert_eq!(began.elapsed().as_secs(), 5);
-        assert_eq!(home.app.post("x").await.status, 200, "it came meanwhile");
+        assert_eq!(proxy.app.post("x").await.status, 200, "it came meanwhile");
         assert_eq!(began.elapsed().as_secs(), 8);
-        home.shutdown().await;
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_slow_look_is_waited_for_as_long_as_configured_and_ends_for_the_others() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
-        home.rotate_token();
-        home.drop.set_delay(Duration::from_secs(7));
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        proxy.rotate_token();
+        proxy.source.set_delay(Duration::from_secs(7));
         let began = Instant::now();
-        assert_eq!(home.app.post("x").await.text(), EXPIRED_ERROR);
+        assert_eq!(proxy.app.post("x").await.text(), EXPIRED_ERROR);
         assert_eq!(began.elapsed().as_secs(), 5);
-        assert_eq!(home.app.post("x").await.status, 200);
+        assert_eq!(proxy.app.post("x").await.status, 200);
         assert_eq!(began.elapsed().as_secs(), 7);
-        home.shutdown().await;
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_failed_connection_says_what_failed() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
         for (dial, status, error) in [
             (ConnectOutcome::Refused, 502, "connection_refused"),
             (ConnectOutcome::TimedOut, 504, "connection_timeout"),
             (ConnectOutcome::UntrustedCert, 502, "tls_protocol_error"),
         ] {
-            home.graph.next_connect(dial);
-            home.app.post("x").await.refused(status, error);
+            proxy.graph.next_connect(dial);
+            proxy.app.post("x").await.refused(status, error);
         }
-        assert_eq!(home.graph.attempts(), 0);
-        assert_eq!(home.app.post("x").await.status, 200, "the next one connects");
-        home.shutdown().await;
+        assert_eq!(proxy.graph.attempts(), 0);
+        assert_eq!(proxy.app.post("x").await.status, 200, "the next one connects");
+        proxy.shutdown().await;
     }
 }
 
@@ -161,14 +165,14 @@ async fn a_failed_connection_says_what_failed() {
 async fn a_failed_attempt_says_whether_graph_may_have_processed_the_request() {
     for protocols in PROTOCOL_PAIRS {
         let log = LogCapture::at_trace();
-        let home = TestProxyBuilder::new().with_protocols(protocols).start().await;
-        home.graph.next_connect(ConnectOutcome::Refused);
-        home.app.post("x").await.refused(502, "connection_refused");
-        home.graph.enqueue(ScriptedResponse::connection_lost());
-        home.app.post("x").await.refused(502, "connection_terminated");
-        home.graph.enqueue(ScriptedResponse::stream_refused());
-        home.app.post("x").await.refused(502, "connection_terminated");
-        assert_eq!(home.graph.attempts(), 2, "graphward sends nothing again");
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        proxy.graph.next_connect(ConnectOutcome::Refused);
+        proxy.app.post("x").await.refused(502, "connection_refused");
+        proxy.graph.enqueue(ScriptedResponse::connection_lost());
+        proxy.app.post("x").await.refused(502, "connection_terminated");
+        proxy.graph.enqueue(ScriptedResponse::stream_refused());
+        proxy.app.post("x").await.refused(502, "connection_terminated");
+        assert_eq!(proxy.graph.attempts(), 2, "graphward sends nothing again");
         let logged = log.lines_containing(r#""message":"upstream attempt failed""#);
         let fates: Vec<serde_json::Value> = logged
             .iter()
@@ -179,50 +183,57 @@ async fn a_failed_attempt_says_whether_graph_may_have_processed_the_request() {
             Protocol::Two => "not_processed",
         };
         assert_eq!(fates, ["not_sent", "unknown", refused], "{protocols:?}");
-        home.shutdown().await;
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_token_that_ends_is_renewed_before_it_does() {
-    let house = TestProxyBuilder::new()
+    let builder = TestProxyBuilder::new()
         .with_renewer()
         .with_source_delay(Duration::from_secs(1));
-    let home = house.start().await;
-    home.drop
+    let proxy = builder.start().await;
+    proxy
+        .source
         .set_expiry(crate::support::start_time() + Duration::from_secs(1_001));
     // A life of 1,000 s is renewed at half time, or a little before.
     sleep(Duration::from_secs(440)).await;
     assert_eq!(
-        (home.renewer.calls(), home.tokens.current().unwrap().generation().get()),
+        (
+            proxy.renewer.calls(),
+            proxy.tokens.current().unwrap().generation().get()
+        ),
         (0, 1)
     );
     sleep(Duration::from_secs(70)).await;
     assert_eq!(
-        (home.renewer.calls(), home.tokens.current().unwrap().generation().get()),
+        (
+            proxy.renewer.calls(),
+            proxy.tokens.current().unwrap().generation().get()
+        ),
         (1, 2)
     );
-    assert_eq!(home.app.post("x").await.status, 200);
-    assert_eq!(home.graph.attempts(), 1);
-    home.drop.set_token(SECOND_TOKEN);
-    home.shutdown().await;
+    assert_eq!(proxy.app.post("x").await.status, 200);
+    assert_eq!(proxy.graph.attempts(), 1);
+    proxy.source.set_token(SECOND_TOKEN);
+    proxy.shutdown().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_app_that_is_slower_than_graph_may_be_is_not_taken_for_a_slow_graph() {
-    for way in PROTOCOL_PAIRS {
-        let house = TestProxyBuilder::new().with_protocols(way).with(|config| {
+    for protocols in PROTOCOL_PAIRS {
+        let builder = TestProxyBuilder::new().with_protocols(protocols).with(|config| {
             config.heal.body_memory = 10;
             config.heal.body_disk = 10;
             config.upstream.head_timeout = Duration::from_secs(10);
         });
-        let home = house.start().await;
+        let proxy = builder.start().await;
         let slow = || post_file(chunked_with_delay("x".repeat(1_000), 100, Duration::from_secs(25)));
-        assert_eq!(home.app.fetch(slow()).await.status, 200);
+        assert_eq!(proxy.app.fetch(slow()).await.status, 200);
         let began = Instant::now();
-        home.graph.enqueue(ScriptedResponse::no_response());
-        home.app.fetch(slow()).await.refused(504, "http_response_timeout");
+        proxy.graph.enqueue(ScriptedResponse::no_response());
+        proxy.app.fetch(slow()).await.refused(504, "http_response_timeout");
         assert_eq!(began.elapsed().as_secs(), 260);
-        home.shutdown().await;
+        proxy.shutdown().await;
     }
 }

@@ -7,16 +7,16 @@ use crate::support::{
     with,
 };
 
-async fn forwarded(home: &TestProxy, request: http::Request<TestBody>) -> crate::support::RecordedRequest {
-    assert_eq!(home.app.fetch(request).await.status, 200);
-    home.graph.last_request()
+async fn forwarded(proxy: &TestProxy, request: http::Request<TestBody>) -> crate::support::RecordedRequest {
+    assert_eq!(proxy.app.fetch(request).await.status, 200);
+    proxy.graph.last_request()
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_live_token_takes_the_place_of_what_the_app_sent() {
     let ours = format!("Bearer {FIRST_TOKEN}");
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
         for presented in [
             &[][..],
             &[("authorization", "Bearer EAAstale")],
@@ -30,43 +30,43 @@ async fn the_live_token_takes_the_place_of_what_the_app_sent() {
             &[("authorization", "Bearer EAAone"), ("authorization", "Bearer EAAtwo")],
             &[("authorization", "Bearer 123|abc"), ("authorization", "Bearer EAAtwo")],
         ] {
-            let seen = forwarded(&home, with(get("/me"), presented)).await;
+            let seen = forwarded(&proxy, with(get("/me"), presented)).await;
             assert_eq!(seen.all("authorization"), [ours.as_str()], "{presented:?}");
         }
         let oauth = with(get("/me"), &[("authorization", "OAuth EAAstale")]);
-        let seen = forwarded(&home, oauth).await;
+        let seen = forwarded(&proxy, oauth).await;
         assert_eq!(seen.all("authorization"), [format!("OAuth {FIRST_TOKEN}")]);
         let presented = r#"graphward_client_credentials_replaced_total{tenant="default",location="header"}"#;
-        assert_eq!(home.metric(presented).await, 6, "words for none are none");
-        home.shutdown().await;
+        assert_eq!(proxy.metric(presented).await, 6, "words for none are none");
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_stale_token_in_a_form_goes_and_a_file_that_is_called_a_form_stays_as_it_is() {
     const FILE: &str = "a=1&access_token=EAAstale&b=%zz";
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
         for typed in [
             &[("content-type", "application/x-www-form-urlencoded")][..],
             // As fbgraph has it.
             &[],
         ] {
-            let seen = forwarded(&home, with(post(sized(FILE)), typed)).await;
+            let seen = forwarded(&proxy, with(post(sized(FILE)), typed)).await;
             assert_eq!(seen.all("content-length"), ["9"]);
             assert_eq!(seen.body.unwrap(), "a=1&b=%zz", "{typed:?}");
             let upload = "/v21.0/upload:MTphdHRhY2g=?sig=ARZqkGCA";
             let upload = with(request("POST", upload, sized(FILE)), typed);
-            assert_eq!(forwarded(&home, upload).await.body.unwrap(), FILE, "{typed:?}");
+            assert_eq!(forwarded(&proxy, upload).await.body.unwrap(), FILE, "{typed:?}");
         }
-        home.shutdown().await;
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_stale_token_in_the_query_goes_and_all_other_bytes_stay() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
         for (sent, left) in [
             ("/me?access_token=EAAstale", "/me"),
             ("/me?a=1&access_token=EAAstale&b=%20&c", "/me?a=1&b=%20&c"),
@@ -85,21 +85,21 @@ async fn a_stale_token_in_the_query_goes_and_all_other_bytes_stay() {
                 "/1/insights?metric[0]=a&filters=[{%22f%22:1}]",
             ),
         ] {
-            let seen = forwarded(&home, get(sent)).await;
+            let seen = forwarded(&proxy, get(sent)).await;
             assert_eq!(seen.target(), left);
             assert_eq!(seen.all("authorization"), [format!("Bearer {FIRST_TOKEN}")]);
         }
-        home.shutdown().await;
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_app_token_is_left_alone_and_nothing_is_added() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
-        home.graph.accept("123|abc");
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        proxy.graph.accept("123|abc");
         let seen = forwarded(
-            &home,
+            &proxy,
             with(
                 get("/debug_token?input_token=x"),
                 &[("authorization", "Bearer 123|abc")],
@@ -109,43 +109,43 @@ async fn an_app_token_is_left_alone_and_nothing_is_added() {
         assert_eq!(seen.all("authorization"), ["Bearer 123|abc"]);
         for query in ["access_token=123|abc&b=1", "a=1&access_token=123%7Cabc"] {
             let target = format!("/debug_token?{query}");
-            let answer = home.app.get(&target).await;
+            let answer = proxy.app.get(&target).await;
             assert_eq!(answer.status, 401, "the scripted Graph reads headers only");
-            let seen = home.graph.last_request();
+            let seen = proxy.graph.last_request();
             assert_eq!(seen.target(), target);
             assert!(seen.all("authorization").is_empty());
         }
         assert_eq!(
-            (home.graph.attempts(), home.drop.looks()),
+            (proxy.graph.attempts(), proxy.source.loads()),
             (3, 1),
             "their 190 is not ours to heal"
         );
-        home.shutdown().await;
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_makes_tokens_is_passed_on_as_it_is() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
         for target in [
             "/oauth/access_token?grant_type=fb_exchange_token&client_id=1&client_secret=s&fb_exchange_token=EAAx",
             "/v21.0/oauth/access_token?access_token=EAAx&appsecret_proof=ab",
         ] {
-            assert_eq!(home.app.get(target).await.status, 401);
-            let seen = home.graph.last_request();
+            assert_eq!(proxy.app.get(target).await.status, 401);
+            let seen = proxy.graph.last_request();
             assert_eq!(seen.target(), target);
             assert!(seen.all("authorization").is_empty());
         }
-        assert_eq!((home.graph.attempts(), home.drop.looks()), (2, 1));
-        home.shutdown().await;
+        assert_eq!((proxy.graph.attempts(), proxy.source.loads()), (2, 1));
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn of_headers_only_an_app_token_goes_where_tokens_are_made() {
-    let home = TestProxyBuilder::new().start().await;
-    home.graph.accept("123|abc");
+    let proxy = TestProxyBuilder::new().start().await;
+    proxy.graph.accept("123|abc");
     for (header, target, left) in [
         ("Bearer EAAstale", "/oauth/access_token", &[][..]),
         ("Basic dXNlcjpwYXNz", "/oauth/access_token", &[]),
@@ -153,67 +153,68 @@ async fn of_headers_only_an_app_token_goes_where_tokens_are_made() {
         ("Bearer 123|abc", "/oauth/access_token", &["Bearer 123|abc"]),
         ("Bearer EAAstale", "/debug_token?access_token=123|abc", &[]),
     ] {
-        home.app.fetch(with(get(target), &[("authorization", header)])).await;
-        let seen = home.graph.last_request();
+        proxy.app.fetch(with(get(target), &[("authorization", header)])).await;
+        let seen = proxy.graph.last_request();
         assert_eq!(seen.target(), target);
         assert_eq!(seen.all("authorization"), left, "{header} {target}");
     }
-    home.shutdown().await;
+    proxy.shutdown().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_makes_tokens_needs_no_token_of_ours() {
-    let home = TestProxyBuilder::new().empty().start().await;
-    assert_eq!(home.app.get("/oauth/access_token?client_id=1").await.status, 401);
-    assert_eq!(home.graph.attempts(), 1);
-    home.shutdown().await;
+    let proxy = TestProxyBuilder::new().empty().start().await;
+    assert_eq!(proxy.app.get("/oauth/access_token?client_id=1").await.status, 401);
+    assert_eq!(proxy.graph.attempts(), 1);
+    proxy.shutdown().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn presented_credentials_are_refused_where_that_is_asked_for() {
-    for way in PROTOCOL_PAIRS {
-        let house = TestProxyBuilder::new()
-            .with_protocols(way)
+    for protocols in PROTOCOL_PAIRS {
+        let builder = TestProxyBuilder::new()
+            .with_protocols(protocols)
             .with(|config| config.heal.client_credentials = ClientCredentialPolicy::Refuse);
-        let home = house.start().await;
+        let proxy = builder.start().await;
         let header = with(get("/me"), &[("authorization", "Bearer EAAstale")]);
-        home.app.fetch(header).await.refused(403, "http_request_denied");
-        home.app
+        proxy.app.fetch(header).await.refused(403, "http_request_denied");
+        proxy
+            .app
             .get("/me?access_token=EAAstale")
             .await
             .refused(403, "http_request_denied");
-        assert_eq!(home.graph.attempts(), 0);
-        assert_eq!(home.app.get("/me").await.status, 200);
+        assert_eq!(proxy.graph.attempts(), 0);
+        assert_eq!(proxy.app.get("/me").await.status, 200);
         let placeholder = with(get("/me?access_token=null"), &[("authorization", "Bearer null")]);
-        assert_eq!(home.app.fetch(placeholder).await.status, 200);
-        assert_eq!(home.requests_with_outcome("refused_client_credential").await, 2);
-        home.shutdown().await;
+        assert_eq!(proxy.app.fetch(placeholder).await.status, 200);
+        assert_eq!(proxy.requests_with_outcome("refused_client_credential").await, 2);
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn presented_credentials_are_kept_where_that_is_asked_for_and_never_healed() {
-    for way in PROTOCOL_PAIRS {
-        let house = TestProxyBuilder::new()
-            .with_protocols(way)
+    for protocols in PROTOCOL_PAIRS {
+        let builder = TestProxyBuilder::new()
+            .with_protocols(protocols)
             .with(|config| config.heal.client_credentials = ClientCredentialPolicy::Keep);
-        let home = house.start().await;
+        let proxy = builder.start().await;
         let header = with(get("/me?access_token=EAAown"), &[("authorization", "Bearer EAAown")]);
-        assert_eq!(home.app.fetch(header).await.status, 401);
-        let seen = home.graph.last_request();
+        assert_eq!(proxy.app.fetch(header).await.status, 401);
+        let seen = proxy.graph.last_request();
         assert_eq!(seen.all("authorization"), ["Bearer EAAown"]);
         assert_eq!(seen.target(), "/me?access_token=EAAown");
-        assert_eq!(home.app.get("/me?access_token=EAAown").await.status, 401);
-        assert!(home.graph.last_request().all("authorization").is_empty());
-        assert_eq!((home.graph.attempts(), home.drop.looks()), (2, 1));
-        home.shutdown().await;
+        assert_eq!(proxy.app.get("/me?access_token=EAAown").await.status, 401);
+        assert!(proxy.graph.last_request().all("authorization").is_empty());
+        assert_eq!((proxy.graph.attempts(), proxy.source.loads()), (2, 1));
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_belongs_to_one_connection_ends_there_and_all_else_is_passed() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
         let mut fields = vec![
             ("x-custom", "1"),
             ("x-custom", "2"),
@@ -227,7 +228,7 @@ async fn what_belongs_to_one_connection_ends_there_and_all_else_is_passed() {
             ("proxy-authorization", "Basic eA=="),
             ("expect", "100-continue"),
         ];
-        if way.app == Protocol::Http1 {
+        if protocols.app == Protocol::Http1 {
             fields.extend([
                 ("connection", "x-listed"),
                 ("connection", "keep-alive, X-Other"),
@@ -240,7 +241,7 @@ async fn what_belongs_to_one_connection_ends_there_and_all_else_is_passed() {
                 ("proxy-connection", "keep-alive"),
             ]);
         }
-        let seen = forwarded(&home, with(post(sized("x")), &fields)).await;
+        let seen = forwarded(&proxy, with(post(sized("x")), &fields)).await;
         assert_eq!(seen.all("x-custom"), ["1", "2"]);
         let mut names: Vec<&str> = seen.head.headers.keys().map(http::HeaderName::as_str).collect();
         names.sort_unstable();
@@ -251,66 +252,66 @@ async fn what_belongs_to_one_connection_ends_there_and_all_else_is_passed() {
             "user-agent",
             "x-custom",
         ];
-        if way.graph == Protocol::Http1 {
+        if protocols.graph == Protocol::Http1 {
             expected.insert(3, "host");
             assert_eq!(seen.all("host"), ["graph.facebook.com"]);
         } else {
             assert_eq!(seen.head.uri.authority().unwrap(), "graph.facebook.com");
         }
         assert_eq!(names, expected);
-        home.shutdown().await;
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn codings_that_could_not_be_read_are_not_offered() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
         for (offered, left) in [
             ("gzip, deflate, br, zstd", "gzip, deflate, br, zstd"),
             ("gzip;q=0.5, lzma, sdch", "gzip;q=0.5"),
             ("*", "gzip"),
             ("compress", "identity"),
         ] {
-            let seen = forwarded(&home, with(get("/me"), &[("accept-encoding", offered)])).await;
+            let seen = forwarded(&proxy, with(get("/me"), &[("accept-encoding", offered)])).await;
             assert_eq!(seen.all("accept-encoding"), [left]);
         }
-        assert!(forwarded(&home, get("/me")).await.all("accept-encoding").is_empty());
-        home.shutdown().await;
+        assert!(forwarded(&proxy, get("/me")).await.all("accept-encoding").is_empty());
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn via_is_said_and_forwards_are_counted_only_where_that_is_asked_for() {
-    for way in PROTOCOL_PAIRS {
+    for protocols in PROTOCOL_PAIRS {
         let hops = |left| with(request("OPTIONS", "/me", sized("")), &[("max-forwards", left)]);
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
-        let seen = forwarded(&home, hops("0")).await;
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let seen = forwarded(&proxy, hops("0")).await;
         assert_eq!((seen.all("via").len(), seen.all("max-forwards")), (0, vec!["0"]));
-        home.shutdown().await;
-        let home = TestProxyBuilder::new()
-            .with_protocols(way)
+        proxy.shutdown().await;
+        let proxy = TestProxyBuilder::new()
+            .with_protocols(protocols)
             .with(|config| config.upstream.via = true)
             .start()
             .await;
-        let seen = forwarded(&home, with(hops("3"), &[("via", "1.0 fred")])).await;
+        let seen = forwarded(&proxy, with(hops("3"), &[("via", "1.0 fred")])).await;
         assert_eq!(seen.all("via"), ["1.0 fred", "1.1 graphward"]);
         assert_eq!(seen.all("max-forwards"), ["2"]);
-        let answer = home.app.fetch(hops("0")).await;
+        let answer = proxy.app.fetch(hops("0")).await;
         assert_eq!((answer.status, answer.header("allow").is_empty()), (204, false));
-        assert_eq!(home.graph.attempts(), 1);
-        home.shutdown().await;
+        assert_eq!(proxy.graph.attempts(), 1);
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn trailers_of_a_request_end_here() {
-    let home = TestProxyBuilder::new()
+    let proxy = TestProxyBuilder::new()
         .with_protocols(Protocols::new(Protocol::Http1, Protocol::Two))
         .start()
         .await;
-    home.rotate_token();
-    let answer = home
+    proxy.rotate_token();
+    let answer = proxy
         .app
         .send_raw(
             b"POST /me HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ntrailer: x-end\r\n\
@@ -318,7 +319,7 @@ async fn trailers_of_a_request_end_here() {
         )
         .await;
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-    assert_eq!(home.graph.accepted(), ["hello"]);
-    assert!(home.graph.last_request().all("trailer").is_empty());
-    home.shutdown().await;
+    assert_eq!(proxy.graph.accepted(), ["hello"]);
+    assert!(proxy.graph.last_request().all("trailer").is_empty());
+    proxy.shutdown().await;
 }

@@ -9,62 +9,65 @@ use crate::support::{
 };
 
 /// How many bodies were forwarded without a search.
-async fn unsearched(home: &TestProxy, reason: &str) -> i64 {
+async fn unsearched(proxy: &TestProxy, reason: &str) -> i64 {
     let series = format!(r#"graphward_unsearched_bodies_total{{tenant="default",reason="{reason}"}}"#);
-    home.metric(&series).await
+    proxy.metric(&series).await
 }
 
 /// The app's body arrived as it was, and with the tenant's token in the header.
-fn assert_unsearched(home: &TestProxy, sent: &Bytes) {
-    let seen = home.graph.last_request();
+fn assert_unsearched(proxy: &TestProxy, sent: &Bytes) {
+    let seen = proxy.graph.last_request();
     assert!(seen.body.as_ref() == Some(sent));
     assert_eq!(seen.all("authorization"), [format!("Bearer {FIRST_TOKEN}")]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn json_and_forms_past_eight_mebibytes_are_forwarded_unsearched_and_counted() {
-    for way in [PROTOCOL_PAIRS[0], PROTOCOL_PAIRS[1]] {
+    for protocols in [PROTOCOL_PAIRS[0], PROTOCOL_PAIRS[1]] {
         let log = LogCapture::at_trace();
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
         for case in [form(STALE, 8 * MIB), json(STALE, 8 * MIB)] {
             for body in [sized(case.sent.clone()), chunked(case.sent.clone(), 100_003)] {
-                assert_eq!(home.app.fetch(post_as(case.kind, body)).await.status, 200);
-                assert_unsearched(&home, &case.sent);
+                assert_eq!(proxy.app.fetch(post_as(case.kind, body)).await.status, 200);
+                assert_unsearched(&proxy, &case.sent);
             }
         }
-        assert_eq!(unsearched(&home, "too_large").await, 4);
-        assert_eq!((removed_credentials(&home).await, home.replay_bytes().await), (0, 0));
+        assert_eq!(unsearched(&proxy, "too_large").await, 4);
+        assert_eq!((removed_credentials(&proxy).await, proxy.replay_bytes().await), (0, 0));
         assert!(
             log.text()
                 .contains("forwarding a request body without searching it for credentials")
         );
-        home.shutdown().await;
+        proxy.shutdown().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn json_and_forms_without_memory_left_are_forwarded_unsearched_and_counted() {
-    for way in PROTOCOL_PAIRS {
-        let house = TestProxyBuilder::new().with_protocols(way).with(|config| {
+    for protocols in PROTOCOL_PAIRS {
+        let builder = TestProxyBuilder::new().with_protocols(protocols).with(|config| {
             config.heal.body_memory = 1_000;
             config.heal.memory_total = 4_000;
         });
-        let home = house.start().await;
+        let proxy = builder.start().await;
         for case in [form(STALE, 5_000), json(STALE, 5_000)] {
             for body in [sized(case.sent.clone()), chunked(case.sent.clone(), 503)] {
-                assert_eq!(home.app.fetch(post_as(case.kind, body)).await.status, 200);
-                assert_unsearched(&home, &case.sent);
+                assert_eq!(proxy.app.fetch(post_as(case.kind, body)).await.status, 200);
+                assert_unsearched(&proxy, &case.sent);
             }
         }
-        assert_eq!(unsearched(&home, "no_memory").await, 4);
-        assert_eq!(home.replay_bytes().await, 0);
+        assert_eq!(unsearched(&proxy, "no_memory").await, 4);
+        assert_eq!(proxy.replay_bytes().await, 0);
         let small = json(STALE, 100);
-        assert_eq!(home.app.fetch(post_as(small.kind, sized(small.sent))).await.status, 200);
+        assert_eq!(
+            proxy.app.fetch(post_as(small.kind, sized(small.sent))).await.status,
+            200
+        );
         assert!(
-            home.graph.last_request().body == Some(small.stripped),
+            proxy.graph.last_request().body == Some(small.stripped),
             "the budget came back"
         );
-        home.shutdown().await;
+        proxy.shutdown().await;
     }
 }
 
@@ -85,20 +88,20 @@ fn post_batch(body: TestBody) -> http::Request<TestBody> {
 
 #[tokio::test(start_paused = true)]
 async fn a_batch_that_cannot_be_searched_is_refused() {
-    for way in PROTOCOL_PAIRS {
-        let home = TestProxyBuilder::new().with_protocols(way).start().await;
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
         for body in [sized(batch_with_fill(8 * MIB)), chunked(batch_with_fill(8 * MIB), MIB)] {
-            let answer = home.app.fetch(post_batch(body)).await;
+            let answer = proxy.app.fetch(post_batch(body)).await;
             answer.refused(400, "http_request_error");
             assert_eq!(answer.code(), 990_018);
         }
-        home.shutdown().await;
+        proxy.shutdown().await;
 
-        let house = TestProxyBuilder::new().with_protocols(way);
-        let home = house.with(|config| config.heal.memory_total = 1_000).start().await;
-        let answer = home.app.fetch(post_batch(sized(batch_with_fill(1_000)))).await;
+        let builder = TestProxyBuilder::new().with_protocols(protocols);
+        let proxy = builder.with(|config| config.heal.memory_total = 1_000).start().await;
+        let answer = proxy.app.fetch(post_batch(sized(batch_with_fill(1_000)))).await;
         answer.refused(503, "connection_limit_reached");
-        assert_eq!(home.graph.attempts(), 0);
-        home.shutdown().await;
+        assert_eq!(proxy.graph.attempts(), 0);
+        proxy.shutdown().await;
     }
 }

@@ -27,7 +27,7 @@ pub struct AlertMetrics {
 
 impl AlertMetricFamilies {
     pub(super) fn register(all: &mut Registrar<'_>) -> Self {
-        Self(all.register("alerts", "Alerts by delivery result", Family::default()))
+        Self(all.register("alerts", "Alerts by delivery result"))
     }
 
     /// Creates the series, which begin at 0, so that `increase` sees the first alert of each.

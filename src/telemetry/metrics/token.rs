@@ -7,7 +7,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 
 use super::labels::Labels;
-use super::registrar::{LatencyFamily, Registrar, latency_family};
+use super::registrar::{LatencyFamily, Registrar};
 use crate::types::TenantId;
 
 /// Points in time, in seconds since 1970.
@@ -60,62 +60,42 @@ pub enum RefreshOutcome {
 impl TokenMetricFamilies {
     pub(super) fn register(all: &mut Registrar<'_>) -> Self {
         Self {
-            generation: all.register(
-                "token_generation",
-                "Generation number of the current token",
-                Family::default(),
-            ),
+            generation: all.register("token_generation", "Generation number of the current token"),
             expires_at: all.register(
                 "token_expiry_timestamp_seconds",
                 "Expiry of the current token; absent if unknown or never",
-                Family::default(),
             ),
             data_access_expires_at: all.register(
                 "token_data_access_expiry_timestamp_seconds",
                 "Expiry of the current token's data access; absent if unknown or never",
-                Family::default(),
             ),
             missing_scopes: all.register(
                 "token_missing_scopes",
                 "Number of permissions required by WhatsApp that the current token lacks; absent if unknown",
-                Family::default(),
             ),
             inspected_at: all.register(
                 "token_last_inspected_timestamp_seconds",
                 "Time of the last successful debug_token inspection; absent if there was none",
-                Family::default(),
             ),
             renewal_due_at: all.register(
                 "token_renewal_due_timestamp_seconds",
                 "Time at which the token is due for renewal; absent if no renewal is scheduled",
-                Family::default(),
             ),
-            refreshes: all.register("token_refreshes", "Token refreshes by outcome", Family::default()),
-            alerts: all.register("token_alerts", "Alerts raised about the token", Family::default()),
+            refreshes: all.register("token_refreshes", "Token refreshes by outcome"),
+            alerts: all.register("token_alerts", "Alerts raised about the token"),
             usable: all.register(
                 "token_usable",
                 "1 if graphward has a token that Graph has not rejected, otherwise 0",
-                Family::default(),
             ),
-            attempts: all.register(
-                "token_attempts",
-                "Attempts to obtain a token by operation and result",
-                Family::default(),
-            ),
-            attempt_seconds: all.register(
+            attempts: all.register("token_attempts", "Attempts to obtain a token by operation and result"),
+            attempt_seconds: all.register_latency(
                 "token_attempt_duration_seconds",
                 "Duration of attempts to obtain a token",
-                latency_family(),
             ),
-            waiters: all.register(
-                "token_waiting_requests",
-                "Requests waiting for a token",
-                Family::default(),
-            ),
+            waiters: all.register("token_waiting_requests", "Requests waiting for a token"),
             rejected_files: all.register(
                 "token_files_rejected",
                 "Dropped token files that were rejected, by reason",
-                Family::default(),
             ),
         }
     }

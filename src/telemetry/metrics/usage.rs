@@ -35,12 +35,10 @@ impl UsageMetricFamilies {
             used_ratio: all.register(
                 "graph_rate_limit_usage_ratio",
                 "Used share of a Graph rate limit, as last reported by Graph (1 = limit reached)",
-                Family::default(),
             ),
             regain_access_seconds: all.register(
                 "graph_rate_limit_regain_access_seconds",
                 "Estimated time until a throttled account regains access, as last reported by Graph",
-                Family::default(),
             ),
         }
     }

@@ -196,7 +196,7 @@ impl Graph {
         }
     }
 
-    /// Notes that a request came; says the how-manyeth it is.
+    /// Records a request and returns its index.
     fn record(&self, host: String, head: Parts) -> usize {
         let mut seen = lock(&self.0.requests);
         seen.push(RecordedRequest {

@@ -38,7 +38,7 @@ pub(crate) const APP_SECRET: &str = "0a1b2c3d4e5f60718293a4b5c6d7e8f9";
 pub(crate) struct TestProxy {
     pub(crate) graph: Graph,
     pub(crate) app: App,
-    pub(crate) drop: ScriptedSource,
+    pub(crate) source: ScriptedSource,
     pub(crate) renewer: ScriptedRenewer,
     pub(crate) tokens: TokenHandle,
     pub(crate) stages: Lifecycle,
@@ -73,11 +73,14 @@ impl TestProxyBuilder {
         }
     }
 
-    pub(crate) fn with_protocols(self, way: Protocols) -> Self {
-        Self { protocols: way, ..self }
+    pub(crate) fn with_protocols(self, protocols: Protocols) -> Self {
+        Self {
+            protocols: protocols,
+            ..self
+        }
     }
 
-    /// With a renewer behind the drop.
+    /// Adds a renewer.
     pub(crate) fn with_renewer(self) -> Self {
         Self {
             has_renewer: true,
@@ -103,7 +106,7 @@ impl TestProxyBuilder {
         }
     }
 
-    /// With a drop where a look takes this long; it is not waited for.
+    /// Delays every check of the source by this long; the start does not wait for it.
     pub(crate) fn with_source_delay(self, takes: Duration) -> Self {
         Self {
             source_delay: takes,
@@ -187,7 +190,7 @@ impl TestProxyBuilder {
             graph,
             app: App::new(proxy_dialer, tasks.clone(), self.protocols.app),
             admin: App::new(admin_dialer, tasks.clone(), Protocol::Http1),
-            drop: source,
+            source,
             renewer,
             tokens,
             stages,
@@ -201,7 +204,7 @@ impl TestProxyBuilder {
 // === impl TestProxy ===
 
 impl TestProxy {
-    /// The token dies, and the drop shows the next one to whoever looks.
+    /// Expires the token; the source has the next one at its next check.
     pub(crate) fn rotate_token(&self) {
         self.rotate_token_to(SECOND_TOKEN);
     }
@@ -210,7 +213,7 @@ impl TestProxy {
     pub(crate) fn rotate_token_to(&self, token: &str) {
         self.graph.expire_all();
         self.graph.accept(token);
-        self.drop.set_token(token);
+        self.source.set_token(token);
     }
 
     pub(crate) async fn stop(&self) {

@@ -37,7 +37,7 @@ impl ScriptedSource {
         self.0.changed.notify_one();
     }
 
-    /// Shows a token to whoever looks.
+    /// Sets the token that the next check finds.
     pub(crate) fn set_token(&self, token: &str) {
         lock(&self.0.response).token = Some(token.to_owned());
     }
@@ -57,8 +57,8 @@ impl ScriptedSource {
         lock(&self.0.response).delay = time;
     }
 
-    /// How often somebody looked.
-    pub(crate) fn looks(&self) -> usize {
+    /// The number of checks so far.
+    pub(crate) fn loads(&self) -> usize {
         self.0.loads.load(Ordering::Relaxed)
     }
 }
@@ -76,12 +76,12 @@ impl Source for ScriptedSource {
                     ..Token::without_expiry(Secret::new(&token).unwrap())
                 }),
                 (None, false) => Err(ObtainError::Transient {
-                    message: "the drop is empty".to_owned(),
+                    message: "the source is empty".to_owned(),
                     reason: "missing",
                     source: None,
                 }),
                 (None, true) => Err(ObtainError::Permanent {
-                    message: "the drop was refused".to_owned(),
+                    message: "the source is not readable".to_owned(),
                     reason: "refused",
                     source: None,
                 }),
@@ -94,6 +94,6 @@ impl Source for ScriptedSource {
     }
 
     fn describe(&self) -> String {
-        "drop of the test".to_owned()
+        "test source".to_owned()
     }
 }

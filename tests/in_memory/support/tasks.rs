@@ -27,7 +27,7 @@ impl TestTasks {
                 return;
             };
             match tokio::time::timeout(Duration::from_secs(600), task).await {
-                Err(_elapsed) => panic!("a task outlived the house"),
+                Err(_elapsed) => panic!("a task outlived the proxy"),
                 Ok(Err(error)) if error.is_panic() => {
                     std::panic::resume_unwind(error.into_panic());
                 }
