@@ -74,10 +74,7 @@ impl TestProxyBuilder {
     }
 
     pub(crate) fn with_protocols(self, protocols: Protocols) -> Self {
-        Self {
-            protocols: protocols,
-            ..self
-        }
+        Self { protocols, ..self }
     }
 
     /// Adds a renewer.
