@@ -54,7 +54,7 @@ fn a_secret_that_cannot_be_had_ends_with_2_and_its_key_and_place() {
         ),
         (
             "[token]\nsource = { file = \"t\", fernet_key = { file = \"bad\" } }",
-            "/bad`: the Fernet key is not one",
+            "/bad`: invalid Fernet key: ",
         ),
         (
             "[token]\nsource = { http = \"http://a\", headers = { Authorization = { file = \"none\" } } }",
