@@ -14,8 +14,9 @@
 //! | 0 | [`types`] | secrets, tenants, clocks; no I/O |
 //! | 1 | [`graph`] | what Graph's requests and answers mean; pure functions |
 //! | 1 | [`telemetry`] | logs and metrics |
+//! | 1 | [`os`] | child processes, files that are watched |
 //! | 2 | [`token`] | the current credential of a tenant, and the task that refreshes it |
-//! | 2 | [`net`] | sockets, TLS, tasks, shutdown, child processes, file watching |
+//! | 2 | [`net`] | sockets, TLS, tasks, shutdown |
 //! | 3 | [`source`] | where tokens are read and stored |
 //! | 3 | [`alert`] | the alert webhook |
 //! | 4 | [`renew`] | renewals and inspections, at Graph and at internal services |
@@ -42,6 +43,7 @@
 pub mod types;
 
 pub mod graph;
+pub mod os;
 pub mod telemetry;
 
 pub mod net;

@@ -1,7 +1,6 @@
 //! Sockets, TLS, tasks and shutdown: what the listeners and the upstream connections are built on.
 
 pub mod ca;
-pub mod command;
 mod connect;
 mod endpoint;
 mod error;
@@ -16,7 +15,6 @@ mod sniff;
 mod tasks;
 pub mod tls;
 mod tunnel;
-pub mod watch;
 
 pub use connect::{
     BoxedIo, ConnectError, ConnectFuture, Connector, ConnectorConfig, HttpVersion, boxed_io, connect_tcp,

@@ -15,7 +15,7 @@ use super::exit::{Exit, print_error, print_lines};
 use super::serve::build_runtime;
 use crate::app::{RollbackError, roll_back};
 use crate::config::{Config, ConfigError, Overrides, env_vars};
-use crate::net::watch::read_file;
+use crate::os::watch::read_file;
 use crate::source::decode::{DecodeError, Format, MAX_DOCUMENT_BYTES, decode};
 use crate::source::{Fernet, FernetError};
 use crate::types::{Clock, Secret};

@@ -23,7 +23,7 @@ use x509_cert::Certificate;
 use x509_cert::der::Decode as _;
 
 use super::connect::HttpVersion;
-use super::watch::{MAX_FILE_BYTES, ReadResult, WatchedFiles};
+use crate::os::watch::{MAX_FILE_BYTES, ReadResult, WatchedFiles};
 use crate::types::{Clock, error_chain};
 
 /// The current certificate and its key.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use crate::net::command::ExternalCommand;
+use crate::os::command::ExternalCommand;
 use crate::source::decode::{Format, decode_token};
 use crate::source::errors::{from_command_error, from_decode_error};
 use crate::token::{BoxFuture, ObtainError, RenewalRequest, Renewer, Token};

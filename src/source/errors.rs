@@ -7,7 +7,7 @@
 
 use super::decode::DecodeError;
 use crate::net::HttpEndpointError;
-use crate::net::command::CommandError;
+use crate::os::command::CommandError;
 use crate::token::ObtainError;
 use crate::types::error_chain;
 

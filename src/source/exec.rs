@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::decode::{Format, decode_token};
 use super::errors::{from_command_error, from_decode_error};
 use super::poll_interval::PollInterval;
-use crate::net::command::ExternalCommand;
+use crate::os::command::ExternalCommand;
 use crate::token::{BoxFuture, ObtainError, Source, Token};
 use crate::types::Clock;
 

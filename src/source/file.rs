@@ -7,7 +7,7 @@ use super::decode::Format;
 use super::encoding::{EncodingError, TokenEncoding, same_secret};
 use super::fernet::Fernet;
 use super::token_file::{TokenFile, TokenFileError};
-use crate::net::watch::WatchedFiles;
+use crate::os::watch::WatchedFiles;
 use crate::token::{BoxFuture, ObtainError, RefreshLock, Source, StoreOutcome, Token};
 use crate::types::Fingerprint;
 

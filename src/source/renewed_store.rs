@@ -16,7 +16,7 @@ use super::encoding::same_secret;
 use super::fernet::Fernet;
 use super::file::RollbackOutcome;
 use super::token_file::TokenFile;
-use crate::net::watch::WatchedFiles;
+use crate::os::watch::WatchedFiles;
 use crate::token::{BoxFuture, ObtainError, RefreshLock, Source, StoreOutcome, Token};
 use crate::types::{Clock, Fingerprint};
 

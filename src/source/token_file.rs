@@ -28,7 +28,7 @@ use tempfile::NamedTempFile;
 use tokio::time::sleep;
 use zeroize::Zeroizing;
 
-use crate::net::watch::read_file;
+use crate::os::watch::read_file;
 use crate::token::{ObtainError, RefreshLock};
 
 /// The path of a file that may not exist yet.

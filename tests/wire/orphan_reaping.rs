@@ -3,7 +3,7 @@
 use std::fs;
 use std::process;
 
-use graphward::net::command::ExternalCommand;
+use graphward::os::command::ExternalCommand;
 use tokio::time::Duration;
 
 /// How many dead children of this process have this name and are not buried.

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::*;
-use crate::net::watch::MAX_FILE_BYTES;
+use crate::os::watch::MAX_FILE_BYTES;
 
 /// What only the poll would notice takes a second; what an event tells takes less than this.
 const EVENT_TIMEOUT: Duration = Duration::from_millis(900);
