@@ -76,6 +76,8 @@ fuzz_target!(|input: Input<'_>| {
         for parameter in sent {
             if next == Some(&parameter) {
                 next = rest.next();
+            } else if left.is_empty() && parameter.is_empty() {
+                // One empty parameter and none are the same query.
             } else {
                 assert!(is_credential(parameter), "{parameter}");
             }
