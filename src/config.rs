@@ -9,16 +9,13 @@
 //! The configuration is read once. A sidecar's configuration changes with its pod; what changes while it runs is the token,
 //! which its source watches.
 
-mod address;
+mod check;
 mod environment;
 mod error;
 mod file;
 mod hosts;
 mod keys;
 mod layers;
-mod read_error;
-mod reader;
-mod rules;
 mod schema;
 mod secret;
 mod texts;
@@ -27,7 +24,6 @@ mod tree;
 pub mod units;
 mod validate;
 
-pub use address::{BindAddress, BindAddressError};
 pub use environment::{ENV_VARS, EnvVars, env_var, env_var_names, env_vars};
 pub use error::{ConfigError, Diagnostic, Provenance};
 pub use file::{

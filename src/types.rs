@@ -4,10 +4,12 @@ mod clock;
 mod date;
 mod error_chain;
 mod secret;
+mod secret_shape;
 mod tenant;
 
 pub use clock::Clock;
 pub use date::Rfc3339Timestamp;
 pub use error_chain::error_chain;
 pub use secret::{Fingerprint, Secret, SecretError};
+pub use secret_shape::{is_token, might_be_secret, names_secret, quote};
 pub use tenant::{TenantId, TenantIdError};

@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::alert::{AlertSender, Webhook, WebhookUrlError};
-use crate::config::{AppConfig, BindAddress, Config, HealConfig, ListenConfig};
+use crate::config::{AppConfig, Config, HealConfig, ListenConfig};
 use crate::graph::{Destinations, Origin, OriginError};
 use crate::net::tls::{self, TlsError};
-use crate::net::{CertReloader, Connector, ConnectorConfig, Listener, ServerCert, ServerCertError, Tasks};
+use crate::net::{CertReloader, Connector, ConnectorConfig, ListenAddr, Listener, ServerCert, ServerCertError, Tasks};
 use crate::proxy::{
     AllowedHosts, BodyLimits, BufferBudgets, ByteBudget, ConcurrencyLimit, DeadTokenCache, PassthroughHost,
     ProofWarning, Proxy, RequestTelemetry, Spool, Tenant, TunnelHosts, Upstream, UpstreamSettings,
@@ -159,10 +159,10 @@ pub(super) async fn bind_listeners(
     Ok(Listeners { proxy, admin })
 }
 
-async fn bind(address: &BindAddress) -> Result<Listener, StartError> {
+async fn bind(address: &ListenAddr) -> Result<Listener, StartError> {
     let bound = match address {
-        BindAddress::Tcp(address) => Listener::tcp(*address).await,
-        BindAddress::Unix(path) => Listener::unix(path).await,
+        ListenAddr::Tcp(address) => Listener::tcp(*address).await,
+        ListenAddr::Unix(path) => Listener::unix(path).await,
     };
     bound.map_err(|source| StartError::Bind {
         address: address.to_string(),

@@ -10,8 +10,8 @@ use clap::Args;
 use http::{Request, StatusCode};
 
 use super::exit::Exit;
-use crate::config::{BindAddress, Config, Overrides, env_vars};
-use crate::net::{AllowedSchemes, HttpClient, HttpClientConfig, HttpClientError};
+use crate::config::{Config, Overrides, env_vars};
+use crate::net::{AllowedSchemes, HttpClient, HttpClientConfig, HttpClientError, ListenAddr};
 use crate::types::error_chain;
 
 /// The flags of `healthcheck`.
@@ -55,9 +55,9 @@ fn check(args: HealthcheckArgs) -> Result<(), String> {
 
 /// The admin address to ask. The flag comes first and needs no configuration: the rest of it might not even be valid
 /// without the flags that the sidecar itself was given.
-fn admin_address(args: HealthcheckArgs) -> Result<BindAddress, String> {
+fn admin_address(args: HealthcheckArgs) -> Result<ListenAddr, String> {
     if let Some(admin) = args.admin {
-        let admin = admin.parse::<BindAddress>();
+        let admin = admin.parse::<ListenAddr>();
         return admin.map_err(|error| format!("--admin: {error}"));
     }
     let flags = Overrides {
@@ -73,11 +73,11 @@ fn admin_address(args: HealthcheckArgs) -> Result<BindAddress, String> {
 /// A sidecar that does not answer within this time is not ready.
 const HEALTHCHECK_TIMEOUT: Duration = Duration::from_secs(2);
 
-async fn check_ready(admin: &BindAddress) -> Result<(), String> {
+async fn check_ready(admin: &ListenAddr) -> Result<(), String> {
     let admin = admin.local_dial_address();
     let (authority, unix_socket) = match &admin {
-        BindAddress::Tcp(address) => (address.to_string(), None),
-        BindAddress::Unix(path) => ("localhost".to_owned(), Some(path.clone())),
+        ListenAddr::Tcp(address) => (address.to_string(), None),
+        ListenAddr::Unix(path) => ("localhost".to_owned(), Some(path.clone())),
     };
     let config = HttpClientConfig {
         schemes: AllowedSchemes::HttpAndHttps,
@@ -134,7 +134,7 @@ mod tests {
     #[tokio::test]
     async fn status_200_is_ready_and_503_is_not_with_the_reasons_on_one_line() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let admin = BindAddress::Tcp(listener.local_addr().unwrap());
+        let admin = ListenAddr::Tcp(listener.local_addr().unwrap());
         for (response, expected) in [
             (READY, Ok(())),
             (
@@ -163,7 +163,7 @@ mod tests {
         let path = directory.path().join("admin.sock");
         let listener = UnixListener::bind(&path).unwrap();
         let serving = async { respond(listener.accept().await.unwrap().0, READY).await };
-        let admin = BindAddress::Unix(path);
+        let admin = ListenAddr::Unix(path);
         let (result, request) = tokio::join!(check_ready(&admin), serving);
         assert_eq!(result, Ok(()));
         assert!(request.contains("host: localhost\r\n"));
@@ -172,7 +172,7 @@ mod tests {
     #[tokio::test]
     async fn a_closed_port_is_not_ready() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let admin = BindAddress::Tcp(listener.local_addr().unwrap());
+        let admin = ListenAddr::Tcp(listener.local_addr().unwrap());
         drop(listener);
         let error = check_ready(&admin).await.unwrap_err();
         assert!(error.starts_with(&format!("not ready: cannot query {admin}: ")));
@@ -181,7 +181,7 @@ mod tests {
     #[tokio::test]
     async fn a_sidecar_that_does_not_answer_is_not_ready_after_two_seconds() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let admin = BindAddress::Tcp(listener.local_addr().unwrap());
+        let admin = ListenAddr::Tcp(listener.local_addr().unwrap());
         let error = check_ready(&admin).await.unwrap_err();
         assert_eq!(error, format!("not ready: no response from {admin} within 2 s"));
     }

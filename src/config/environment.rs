@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::error::{Diagnostic, Provenance};
 use super::keys::{Keys, PREFIX, SECRETS};
-use super::tree::{Node, Step, Value};
+use super::tree::{Node, Value};
 
 /// The variables whose names begin with `GRAPHWARD_`, without empty ones.
 pub type EnvVars = BTreeMap<String, String>;
@@ -61,8 +61,8 @@ pub(super) struct Environment {
 }
 
 impl Environment {
-    /// Reads the variables. Two that contradict each other do not matter in a setting that a flag sets.
-    pub(super) fn new(vars: &EnvVars, keys: &Keys, flags: &Node) -> Self {
+    /// Reads the variables.
+    pub(super) fn new(vars: &EnvVars, keys: &Keys) -> Self {
         let mut environment = Self {
             tree: Node::empty_table(&Provenance::Default),
             diagnostics: Vec::new(),
@@ -75,9 +75,6 @@ impl Environment {
                 None => environment.unknown.push(name.clone()),
             }
         }
-        for (name, path) in SECRETS {
-            environment.refuse_two_places(name, path, flags);
-        }
         environment
     }
 
@@ -89,55 +86,11 @@ impl Environment {
         };
         let provenance = Provenance::Environment(Arc::from(name));
         let keys: Vec<&str> = path.split('.').collect();
-        match set_before(&self.tree, &keys) {
-            Some(other) => self
-                .diagnostics
-                .push(Diagnostic::new(&provenance, path, set_together(other))),
-            None => self.tree.insert(&keys, Node::new(&provenance, value)),
+        if let Err(other) = self.tree.insert(&keys, Node::new(&provenance, value)) {
+            let message = format!("is set together with {other}; unset one of them");
+            self.diagnostics.push(Diagnostic::new(&provenance, path, message));
         }
     }
-
-    /// Refuses a secret that one variable holds where another says that it is in a file.
-    fn refuse_two_places(&mut self, name: &str, path: &str, flags: &Node) {
-        let keys: Vec<&str> = path.split('.').collect();
-        let Some((_, setting)) = keys.split_last() else {
-            return;
-        };
-        let (Some(_), Some(other)) = (
-            find(&self.tree, &keys),
-            find(&self.tree, &[setting, &["file"]].concat()),
-        ) else {
-            return;
-        };
-        if find(flags, setting).is_none() {
-            let provenance = Provenance::Environment(Arc::from(name));
-            let message = set_together(other);
-            self.diagnostics
-                .push(Diagnostic::new(&provenance, &setting.join("."), message));
-        }
-        let steps: Vec<_> = keys.iter().map(|key| Step::Key((*key).to_owned())).collect();
-        self.tree.remove(&steps);
-    }
-}
-
-fn set_together(other: &Node) -> String {
-    format!("is set together with {}; unset one of them", other.provenance)
-}
-
-fn find<'a>(tree: &'a Node, path: &[&str]) -> Option<&'a Node> {
-    path.iter().try_fold(tree, |node, key| node.get(key))
-}
-
-/// The value that is at a path already, or above it.
-fn set_before<'a>(tree: &'a Node, path: &[&str]) -> Option<&'a Node> {
-    let mut node = tree;
-    for key in path {
-        node = node.get(key)?;
-        if !matches!(node.value, Value::Table(_)) {
-            break;
-        }
-    }
-    Some(node)
 }
 
 /// Whether Kubernetes set the variable: it does for every Service of the namespace, here one that is named `graphward` or

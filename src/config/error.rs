@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::types::might_be_secret;
+
 /// Everything that is wrong with a configuration, in the order of the file.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ConfigError {
@@ -122,16 +124,6 @@ pub(super) fn must_be_referenced(why: &str) -> String {
     format!("{why}; secrets must not appear in the configuration file (value not shown): write {SECRET_REF}")
 }
 
-/// Quotes a value for a message: shortened, and hidden if it might be a secret.
-pub(super) fn quote(text: &str) -> String {
-    if might_be_secret(text) {
-        return "(not shown: may be a secret)".to_owned();
-    }
-    let shown: String = text.chars().take(60).collect();
-    let more = if shown.len() < text.len() { "…" } else { "" };
-    format!("\"{}{more}\"", shown.escape_debug())
-}
-
 /// A path of keys as a message may show it: a token may have been pasted in the place of a key.
 pub(super) fn shown(path: &str) -> String {
     if path.split('.').any(|key| key.len() >= 20 && might_be_secret(key)) {
@@ -153,76 +145,4 @@ pub(super) fn nearest<'a>(written: &str, candidates: impl Iterator<Item = &'a st
         .filter_map(close)
         .max_by(|(one, _), (two, _)| one.total_cmp(two))
         .map(|(_, candidate)| candidate)
-}
-
-/// Whether a name is one that secrets are given.
-pub(super) fn names_secret(key: &str) -> bool {
-    let key = key.to_lowercase();
-    let endings = ["access_token", "_secret", "password"];
-    matches!(key.as_str(), "token" | "secret" | "bearer") || endings.iter().any(|end| key.ends_with(end))
-}
-
-/// Whether a text might be, or contain, a secret: a token's prefix, credentials in a URL, or a row of letters and digits
-/// that no word consists of. It is used to hide values, so a false positive is better than a leak.
-pub(super) fn might_be_secret(text: &str) -> bool {
-    let long = text
-        .split(|letter: char| !letter.is_ascii_alphanumeric())
-        .any(|row| row.len() >= 20);
-    // The same in the alphabet of URLs, which host names share: there, many digits or mixed cases tell.
-    let random = text
-        .split(|letter: char| !(letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_')))
-        .filter(|row| row.len() >= 20)
-        .any(|row| {
-            let digits = row.bytes().filter(u8::is_ascii_digit).count();
-            let upper = row.bytes().any(|byte| byte.is_ascii_uppercase());
-            let lower = row.bytes().any(|byte| byte.is_ascii_lowercase());
-            digits >= 6 || (upper && (lower || digits > 0))
-        });
-    let marks = ["access_token", "secret", "password", "Bearer ", "@", "|"];
-    long || random || has_token_prefix(text.trim()) || marks.iter().any(|mark| text.contains(mark))
-}
-
-/// Whether a text is certainly one of Meta's tokens. It is used to refuse values, so a miss is better than a false positive.
-pub(super) fn is_token(text: &str) -> bool {
-    let text = text.trim();
-    has_token_prefix(text) && text.len() >= 20 && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
-}
-
-/// Page, user and system user tokens; Instagram; Threads.
-fn has_token_prefix(text: &str) -> bool {
-    ["EAA", "IGQ", "IGAA", "THAA"]
-        .iter()
-        .any(|prefix| text.starts_with(prefix))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_might_be_a_secret_is_not_quoted() {
-        for text in [
-            "EAAG1",
-            "123456789012345|hunter2",
-            "hunter2-hunter2_HUNTER2-hunter2",
-            "0123456789abcdef0123456789abcdef",
-            "https://u:hunter2@graph.facebook.com",
-            "https://graph.facebook.com?access_token=x",
-            " Bearer x",
-        ] {
-            assert!(!quote(text).contains(text.trim()), "{text}");
-        }
-        assert_eq!(quote("http://graph.facebook.com"), "\"http://graph.facebook.com\"");
-        assert_eq!(quote("a\nb"), "\"a\\nb\"");
-        assert!(quote(&"a ".repeat(100)).ends_with("…\""));
-    }
-
-    #[test]
-    fn a_host_or_a_path_is_not_taken_for_a_secret() {
-        let host = "\"graph-api-internal-production-eu-west-1.example.com\"";
-        assert_eq!(quote(host.trim_matches('"')), host);
-        assert!(!is_token("/run/EAA0123456789abcdef0123456789abcdef/token"));
-        assert!(!is_token("EAASY_TO_READ_TOKEN_VARIABLE"));
-        assert!(is_token("EAAGm0PX4ZCpsBAKZAtoken0123"));
-    }
 }

@@ -13,19 +13,13 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _};
+use serde::de::Deserializer;
 
-use super::address::BindAddress;
-use super::rules::{
-    Address, FilePath, FilePathOrEmpty, Host, Id, Origin, SpoolDir, WebhookUrl, connect_to, integer, one_or_many_texts,
-    optional, text, texts,
-};
-use super::secret::{MaybeSecret, SecretRef, optional_maybe_secret};
+use super::secret::{MaybeSecret, SecretRef};
 use super::token::{OneOrMany, TokenConfig};
-use super::units::{duration, size};
 use crate::admin::ReadinessPolicy;
 use crate::graph::{ClientCredentialPolicy, OTHER_GRAPH_HOSTS, ProofMode};
-use crate::net::HttpVersion;
+use crate::net::{HttpVersion, ListenAddr};
 use crate::proxy::{AccessLogFilter, DeadTokenPolicy, LinkRewriteConfig, Spool};
 use crate::telemetry::{LogFormat, LogLevel, LogSettings};
 
@@ -63,37 +57,29 @@ pub struct Config {
 #[serde(default, deny_unknown_fields)]
 pub struct ListenConfig {
     /// The addresses that the app connects to, one or a list: `IP:PORT` or `unix:/path`.
-    #[serde(deserialize_with = "one_or_many_texts::<_, Address>")]
-    #[schemars(with = "OneOrMany<String>")]
-    pub proxy: Vec<BindAddress>,
+    #[schemars(with = "OneOrMany<ListenAddr>")]
+    pub proxy: Vec<ListenAddr>,
     /// The address that operators connect to: health and metrics.
-    #[serde(deserialize_with = "text::<_, Address>")]
-    #[schemars(with = "String")]
-    pub admin: BindAddress,
+    pub admin: ListenAddr,
     /// Host names that the app may use besides loopback names, the listeners' own and the upstream's.
-    #[serde(deserialize_with = "texts::<_, Host>")]
+    #[schemars(extend("format" = "host"))]
     pub allowed_hosts: Vec<String>,
     /// The certificate for clients that insist on https.
-    #[serde(deserialize_with = "tls_files")]
     pub tls: Option<TlsFiles>,
     /// Further hosts, on port 443, that CONNECT is passed through to, without a token.
-    #[serde(deserialize_with = "texts::<_, Host>")]
+    #[schemars(extend("format" = "host"))]
     pub tunnel_hosts: Vec<String>,
 }
 
 /// A certificate and its key.
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq)]
-#[serde(
-    default,
-    deny_unknown_fields,
-    expecting = "{ cert = \"cert.pem\", key = \"key.pem\" }, two PEM files (`graphward ca` makes some)"
-)]
+#[serde(default, deny_unknown_fields)]
 pub struct TlsFiles {
     /// PEM: the certificate, and behind it those that issued it.
-    #[serde(deserialize_with = "text::<_, FilePathOrEmpty>")]
+    #[schemars(extend("format" = "optional-path"))]
     pub cert: PathBuf,
     /// PEM: the certificate's private key.
-    #[serde(deserialize_with = "text::<_, FilePathOrEmpty>")]
+    #[schemars(extend("format" = "optional-path"))]
     pub key: PathBuf,
 }
 
@@ -102,33 +88,33 @@ pub struct TlsFiles {
 #[serde(default, deny_unknown_fields)]
 pub struct UpstreamConfig {
     /// Graph's address, `https://host` or `https://host:port`, without a path.
-    #[serde(deserialize_with = "text::<_, Origin>")]
+    #[schemars(extend("format" = "origin"))]
     pub origin: String,
     /// Further hosts that a request may name and that it is then sent to. The default is Graph's other hosts for Graph's
     /// own origin, and none for another origin.
-    #[serde(deserialize_with = "texts::<_, Host>")]
+    #[schemars(extend("format" = "host"))]
     pub hosts: Vec<String>,
     /// PEM certificates to trust besides the public ones.
-    #[serde(deserialize_with = "optional::<_, FilePath>")]
+    #[schemars(extend("format" = "path"))]
     pub ca_file: Option<PathBuf>,
     /// The version of HTTP towards Graph.
     pub http: HttpVersion,
     /// The number of independent connection pools, 1 to 64.
-    #[serde(deserialize_with = "connections")]
+    #[schemars(range(min = 1, max = 64))]
     pub connections: NonZeroUsize,
     /// Whether requests to Graph get a `Via` header, and Max-Forwards is obeyed.
     pub via: bool,
     /// The limit for name resolution, TCP and TLS together, 1ms to 1d.
-    #[serde(deserialize_with = "duration::<_, 1, DAY>")]
+    #[schemars(extend("formatMinimum" = "1ms", "formatMaximum" = "1d"))]
     pub connect_timeout: Duration,
     /// The limit from the end of the request's body to the head of the response, 1ms to 1d.
-    #[serde(deserialize_with = "duration::<_, 1, DAY>")]
+    #[schemars(extend("formatMinimum" = "1ms", "formatMaximum" = "1d"))]
     pub head_timeout: Duration,
     /// The limit between two frames of a body, in either direction, 1ms to 1d.
-    #[serde(deserialize_with = "duration::<_, 1, DAY>")]
+    #[schemars(extend("formatMinimum" = "1ms", "formatMaximum" = "1d"))]
     pub idle_timeout: Duration,
     /// Hosts to dial elsewhere: host name to `host:port`. TLS and Host keep the name.
-    #[serde(deserialize_with = "connect_to")]
+    #[schemars(extend("propertyNames" = { "format": "dialed-host" }, "format" = "host-port"))]
     pub connect_to: HashMap<String, String>,
 }
 
@@ -137,7 +123,7 @@ pub struct UpstreamConfig {
 #[serde(default, deny_unknown_fields)]
 pub struct AppConfig {
     /// The app's id: digits.
-    #[serde(deserialize_with = "optional::<_, Id>")]
+    #[schemars(extend("format" = "id"))]
     pub id: Option<String>,
     /// Where the app's secret is, for proofs and renewals.
     pub secret: Option<SecretRef>,
@@ -152,28 +138,28 @@ pub struct AppConfig {
 #[serde(default, deny_unknown_fields)]
 pub struct HealConfig {
     /// The longest time that a request waits for a token; at most 10m.
-    #[serde(deserialize_with = "duration::<_, 0, TEN_MINUTES>")]
+    #[schemars(extend("formatMaximum" = "10m"))]
     pub token_wait: Duration,
     /// How long requests are held after Graph first rejects a token and there is no newer one yet; at most 10m.
-    #[serde(deserialize_with = "duration::<_, 0, TEN_MINUTES>")]
+    #[schemars(extend("formatMaximum" = "10m"))]
     pub hold_timeout: Duration,
     /// What happens to requests while the token is known to be dead and there is no newer one.
     pub dead_token: DeadTokenPolicy,
     /// How much of one request's body is kept in memory; at most 1GiB.
-    #[serde(deserialize_with = "size::<_, GIB>")]
+    #[schemars(extend("formatMaximum" = "1GiB"))]
     pub body_memory: u64,
     /// How much of all bodies is kept in memory; at most 1TiB.
-    #[serde(deserialize_with = "size::<_, TIB>")]
+    #[schemars(extend("formatMaximum" = "1TiB"))]
     pub memory_total: u64,
     /// How much of one request's body is kept on disk; at most 1TiB.
-    #[serde(deserialize_with = "size::<_, TIB>")]
+    #[schemars(extend("formatMaximum" = "1TiB"))]
     pub body_disk: u64,
     /// How much of all bodies is kept on disk; at most 1TiB.
-    #[serde(deserialize_with = "size::<_, TIB>")]
+    #[schemars(extend("formatMaximum" = "1TiB"))]
     pub disk_total: u64,
     /// The directory for bodies on disk: an absolute path, "" for the system's temporary directory, or "off".
-    #[serde(rename = "spool_dir", deserialize_with = "text::<_, SpoolDir>")]
-    #[schemars(with = "String")]
+    #[serde(rename = "spool_dir")]
+    #[schemars(with = "String", extend("format" = "spool-dir"))]
     pub spool: Spool,
     /// What happens to a token that the app itself sends.
     pub client_credentials: ClientCredentialPolicy,
@@ -192,7 +178,7 @@ pub struct ReadyConfig {
 #[serde(default, deny_unknown_fields)]
 pub struct AlertConfig {
     /// The webhook's URL, or a reference to it if it is a secret.
-    #[serde(deserialize_with = "optional_maybe_secret::<_, WebhookUrl>")]
+    #[schemars(extend("format" = "service-url"))]
     pub url: Option<MaybeSecret>,
 }
 
@@ -210,13 +196,6 @@ pub struct LogConfig {
 
 /// The origin of Graph.
 pub(super) const GRAPH: &str = "https://graph.facebook.com";
-/// In milliseconds: beyond a day, a limit is none.
-const DAY: u64 = 24 * 60 * 60 * 1000;
-/// In milliseconds: an app that waits longer for a token has given up long before.
-const TEN_MINUTES: u64 = 10 * 60 * 1000;
-const GIB: u64 = 1 << 30;
-const TIB: u64 = 1 << 40;
-
 /// Which proofs are made.
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -237,29 +216,13 @@ fn proof<'de, D: Deserializer<'de>>(from: D) -> Result<Option<ProofMode>, D::Err
     })
 }
 
-fn connections<'de, D: Deserializer<'de>>(from: D) -> Result<NonZeroUsize, D::Error> {
-    integer::<D, usize, 1, 64>(from).map(|count| NonZeroUsize::new(count).unwrap_or(NonZeroUsize::MIN))
-}
-
-/// Both files, or neither.
-fn tls_files<'de, D: Deserializer<'de>>(from: D) -> Result<Option<TlsFiles>, D::Error> {
-    let files = Option::<TlsFiles>::deserialize(from)?.unwrap_or_default();
-    match [&files.cert, &files.key].map(|path| path.as_os_str().is_empty()) {
-        [true, true] => Ok(None),
-        [false, false] => Ok(Some(files)),
-        [true, false] | [false, true] => Err(D::Error::custom(
-            "must have both `cert` and `key`, two PEM files (`graphward ca` makes some)",
-        )),
-    }
-}
-
 // === Defaults ===
 
 impl Default for ListenConfig {
     fn default() -> Self {
         Self {
-            proxy: vec![BindAddress::Tcp(([127, 0, 0, 1], 8080).into())],
-            admin: BindAddress::Tcp(([127, 0, 0, 1], 9080).into()),
+            proxy: vec![ListenAddr::Tcp(([127, 0, 0, 1], 8080).into())],
+            admin: ListenAddr::Tcp(([127, 0, 0, 1], 9080).into()),
             allowed_hosts: Vec::new(),
             tls: None,
             tunnel_hosts: Vec::new(),

@@ -3,7 +3,7 @@
 use http::uri::Authority;
 use rustls::pki_types::ServerName;
 
-use super::error::quote;
+use crate::types::quote;
 
 /// Reads an origin, `https://host` or `https://host:port`, into its normal form.
 pub(super) fn origin(text: &str) -> Result<String, String> {

@@ -11,12 +11,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use serde::Deserialize as _;
+use serde_json::{Map, Value as Json, json};
+
+use super::check::Checker;
 use super::environment::{CONFIG, EnvVars, Environment};
 use super::error::{ConfigError, Diagnostic, Provenance};
 use super::file::Config;
 use super::keys::{Keys, PREFIX};
-use super::reader::read;
-use super::tree::{Node, Step, Value};
+use super::tree::{Node, Value};
 use super::validate::{Settings, validate};
 
 /// Where a file is looked for if none is named.
@@ -77,7 +80,7 @@ impl Config {
                 (Some(path), tree)
             }
         };
-        let mut loaded = merge(tree, flags, vars).map_err(ConfigError::new)?;
+        let mut loaded = merge(&tree, flags, vars).map_err(ConfigError::new)?;
         loaded.file = file;
         Ok(loaded)
     }
@@ -92,38 +95,49 @@ impl Config {
 #[cfg_attr(not(fuzzing), expect(unreachable_pub, reason = "it is public for the fuzz targets"))]
 pub fn of_text(text: &str) -> Result<Config, ConfigError> {
     let tree = Node::parse(&Arc::from(Path::new("/etc/g.toml")), text).map_err(ConfigError::new)?;
-    let loaded = merge(tree, Overrides::default(), &EnvVars::new()).map_err(ConfigError::new)?;
+    let loaded = merge(&tree, Overrides::default(), &EnvVars::new()).map_err(ConfigError::new)?;
     Ok(loaded.config)
 }
 
 /// Lays the layers over each other, or reports everything that is wrong with them.
-fn merge(file: Node, flags: Overrides, vars: &EnvVars) -> Result<LoadedConfig, Vec<Diagnostic>> {
+fn merge(file: &Node, flags: Overrides, vars: &EnvVars) -> Result<LoadedConfig, Vec<Diagnostic>> {
     let keys = Keys::new();
     let flags = flag_tree(flags);
-    let Environment {
-        tree: environment,
-        mut diagnostics,
-        unknown,
-    } = Environment::new(vars, &keys, &flags);
-    let mut invalid = BTreeSet::new();
-    let mut merged = Node::empty_table(&Provenance::Default);
+    let environment = Environment::new(vars, &keys);
+    let layers = [file, &environment.tree, &flags];
+    let mut checker = Checker {
+        keys: &keys,
+        flags: &flags,
+        diagnostics: environment.diagnostics,
+        invalid: BTreeSet::new(),
+    };
+    let mut merged = Map::new();
     let mut provenance = BTreeMap::new();
-    for mut layer in [file, environment, flags] {
-        read::<Config>(&mut layer, |tree, path, problem| {
-            if let [Step::Key(section), Step::Key(key), ..] = path {
-                invalid.insert(format!("{section}.{key}"));
-            }
-            diagnostics.push(keys.diagnose(tree, path, problem));
-        });
-        for (section, table) in layer.entries() {
-            for (key, node) in table.entries() {
-                merged.insert(&[section, key], node.clone());
-                provenance.insert(format!("{section}.{key}"), node.provenance.clone());
+    for layer in layers {
+        for (section, settings) in checker.check(layer) {
+            let merged = merged.entry(section).or_insert_with(|| json!({}));
+            if let (Json::Object(merged), Json::Object(settings)) = (merged, settings) {
+                merged.extend(settings);
             }
         }
+        for (section, table) in layer.entries() {
+            let settings = table.entries().iter();
+            provenance.extend(settings.map(|(key, node)| (format!("{section}.{key}"), node.provenance.clone())));
+        }
     }
-    let mut config = read::<Config>(&mut merged, |tree, path, problem| {
-        diagnostics.push(keys.diagnose(tree, path, problem));
+    let Checker {
+        mut diagnostics,
+        invalid,
+        ..
+    } = checker;
+    let mut config = Config::deserialize(Json::Object(merged)).unwrap_or_else(|_unexpected| {
+        // The schema is that of the type, so what has been checked can be deserialized. Serde's message may have a value.
+        diagnostics.push(Diagnostic::new(
+            &Provenance::Default,
+            "",
+            "cannot be read, and the reason is not known",
+        ));
+        Config::default()
     });
     let settings = Settings {
         provenance: &provenance,
@@ -131,7 +145,8 @@ fn merge(file: Node, flags: Overrides, vars: &EnvVars) -> Result<LoadedConfig, V
     };
     diagnostics.extend(validate(&mut config, settings));
     let mut warnings = Vec::new();
-    for name in unknown.iter().filter(|name| !refers_to(&merged, name)) {
+    let is_used = |name: &String| layers.iter().any(|layer| refers_to(layer, name));
+    for name in environment.unknown.iter().filter(|name| !is_used(name)) {
         match similar_variable(&keys, name) {
             Some(meant) => {
                 let provenance = Provenance::Environment(Arc::from(name.as_str()));
@@ -199,29 +214,27 @@ fn unreadable(provenance: &Provenance, path: &Path, error: &io::Error) -> Diagno
 /// The flags as a layer.
 fn flag_tree(flags: Overrides) -> Node {
     let mut tree = Node::empty_table(&Provenance::Default);
-    let text = |text: String| Value::Text(text.trim().to_owned());
-    if !flags.listen.is_empty() {
-        let provenance = Provenance::Flag("--listen");
-        let items = flags
-            .listen
-            .into_iter()
-            .map(|address| Node::new(&provenance, text(address)));
-        tree.insert(
-            &["listen", "proxy"],
-            Node::new(&provenance, Value::List(items.collect())),
-        );
-    }
+    let listen = flags.listen.iter();
+    let listen = listen.map(|address| Node::new(&Provenance::Flag("--listen"), Value::Text(address.trim().to_owned())));
+    let listen = (!flags.listen.is_empty()).then(|| Value::List(listen.collect()));
+    let text = |text: Option<String>| text.map(Value::Text);
     for (flag, path, value) in [
-        ("--admin", &["listen", "admin"][..], flags.admin),
-        ("--origin", &["upstream", "origin"], flags.origin),
-        ("--ca-file", &["upstream", "ca_file"], flags.ca_file),
-        ("--token-file", &["token", "source", "file"], flags.token_file),
-        ("--app-id", &["app", "id"], flags.app_id),
-        ("--app-secret-file", &["app", "secret", "file"], flags.app_secret_file),
-        ("--log", &["log", "level"], flags.log),
+        ("--listen", &["listen", "proxy"][..], listen),
+        ("--admin", &["listen", "admin"], text(flags.admin)),
+        ("--origin", &["upstream", "origin"], text(flags.origin)),
+        ("--ca-file", &["upstream", "ca_file"], text(flags.ca_file)),
+        ("--token-file", &["token", "source", "file"], text(flags.token_file)),
+        ("--app-id", &["app", "id"], text(flags.app_id)),
+        (
+            "--app-secret-file",
+            &["app", "secret", "file"],
+            text(flags.app_secret_file),
+        ),
+        ("--log", &["log", "level"], text(flags.log)),
     ] {
         if let Some(value) = value {
-            tree.insert(path, Node::new(&Provenance::Flag(flag), Value::Text(value)));
+            // The paths are different, so nothing is in the way.
+            drop(tree.insert(path, Node::new(&Provenance::Flag(flag), value)));
         }
     }
     tree
@@ -231,10 +244,7 @@ fn flag_tree(flags: Overrides) -> Node {
 fn refers_to(node: &Node, variable: &str) -> bool {
     let is_named =
         |(key, node): &(String, Node)| (key == "env" && node.text() == Some(variable)) || refers_to(node, variable);
-    if let Value::List(items) = &node.value {
-        return items.iter().any(|item| refers_to(item, variable));
-    }
-    node.entries().iter().any(is_named)
+    node.items().iter().any(|item| refers_to(item, variable)) || node.entries().iter().any(is_named)
 }
 
 /// The variable that was probably meant.

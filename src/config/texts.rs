@@ -1,99 +1,103 @@
-//! What texts must be: ids, names, statements, URLs, headers.
-
-use std::path::PathBuf;
+//! What a text of each format must be.
+//!
+//! # Why
+//!
+//! The most common mistake is to write a secret where a reference to it belongs, so no message about such a place repeats
+//! the text.
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderName, HeaderValue, Uri};
 
-use super::error::{is_token, must_be_referenced, names_secret, quote, shown};
-use crate::proxy::Spool;
+use super::error::{must_be_referenced, shown};
+use super::hosts;
+use crate::net::ListenAddr;
+use crate::types::{is_token, names_secret};
 
-pub(super) fn id(text: &str) -> Result<String, String> {
-    let valid = (1..=32).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
-    text_if(valid, text, "must be a numeric id in quotes")
-}
-
-pub(super) fn env_name(text: &str) -> Result<String, String> {
-    let starts = text.starts_with(|letter: char| letter.is_ascii_alphabetic() || letter == '_');
-    let valid = starts && text.len() <= 100 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    let message = "must be the name of an environment variable (letters, digits and _), not its value";
-    text_if(valid, text, message)
-}
-
-pub(super) fn passed_env(text: &str) -> Result<String, String> {
-    if text.starts_with("GRAPHWARD_") {
-        return Err("cannot be passed to a command (GRAPHWARD_* is reserved); rename the variable".to_owned());
-    }
-    env_name(text)
-}
-
-pub(super) fn argument(text: &str) -> Result<String, String> {
-    text_if(!text.contains('\0'), text, "must not contain a NUL")
-}
-
-pub(super) fn line_key(text: &str) -> Result<String, String> {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
-    let valid = (1..=100).contains(&text.len()) && text.bytes().all(fits);
-    let message = "must be the key before the = sign in the file, such as \"WHATSAPP_ACCESS_TOKEN\"";
-    text_if(valid, text, message)
-}
-
-/// RFC 6901 without the empty pointer: no token file is one JSON string.
-pub(super) fn pointer(text: &str) -> Result<String, String> {
-    let escapes_well = text.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
-    let message = "must be a JSON pointer, such as \"/access_token\" or \"/data/token\"";
-    text_if(text.starts_with('/') && escapes_well, text, message)
-}
-
-pub(super) fn statement(text: &str) -> Result<String, String> {
-    let valid = !text.trim().is_empty() && !text.contains('\0');
-    text_if(valid, text, "must be an SQL statement with parameters $1, $2, …")
-}
-
-pub(super) fn update(text: &str) -> Result<String, String> {
-    let update = statement(text)?;
-    let message = "must use $1, the new token; the parameters of query are $2 onward";
-    text_if(update.contains("$1"), text, message)
-}
-
-/// As `pg_notify` takes it; a longer one would be cut.
-pub(super) fn channel(text: &str) -> Result<String, String> {
-    let valid = (1..=63).contains(&text.len()) && !text.contains(char::is_control);
-    text_if(valid, text, "must be a PostgreSQL channel name of 1 to 63 bytes")
-}
-
-pub(super) fn scope(text: &str) -> Result<String, String> {
-    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
-    let valid = (1..=100).contains(&text.len()) && text.bytes().all(fits);
-    text_if(
-        valid,
-        text,
-        "must be a permission name, such as \"whatsapp_business_messaging\"",
-    )
-}
-
-fn text_if(valid: bool, text: &str, message: &str) -> Result<String, String> {
-    if valid {
+/// Returns the normal form of a text of this format, which stands at this key, or says what it must be.
+pub(super) fn check(format: &str, key: &str, text: &str) -> Result<String, String> {
+    let is_word = |bytes: &str| {
+        (1..=100).contains(&text.len())
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || bytes.as_bytes().contains(&byte))
+    };
+    let (is_valid, expected) = match format {
+        "listen-address" => {
+            return text
+                .parse::<ListenAddr>()
+                .map(|address| address.to_string())
+                .map_err(|error| error.to_string());
+        }
+        "origin" => return hosts::origin(text),
+        "host" => return hosts::host(text),
+        "dialed-host" => return hosts::dialed_host(text),
+        "host-port" => return hosts::host_port(text),
+        "service-url" => return service_url(text),
+        "postgres-url" => return postgres_url(text),
+        "header-name" => return header_name(text),
+        "header-value" => return header_value(key, text),
+        "optional-path" if text.is_empty() => (true, ""),
+        // A webhook's address, say, or a database's with its password, or a private key.
+        "path" | "optional-path" => (
+            !text.is_empty() && !["://", "\0", "-----BEGIN"].iter().any(|content| text.contains(content)),
+            "must be a file path, not the file's content",
+        ),
+        "spool-dir" => (
+            matches!(text, "" | "off") || text.starts_with('/'),
+            "must be \"off\", the absolute path of a directory, or \"\" for the system's temporary directory",
+        ),
+        "id" => (
+            (1..=32).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit()),
+            "must be a numeric id in quotes",
+        ),
+        // The variables of graphward may hold the token or the app's secret.
+        "passed-env" if text.starts_with("GRAPHWARD_") => (
+            false,
+            "cannot be passed to a command (GRAPHWARD_* is reserved); rename the variable",
+        ),
+        "env-name" | "passed-env" => (
+            is_word("_") && !text.starts_with(|letter: char| letter.is_ascii_digit()),
+            "must be the name of an environment variable (letters, digits and _), not its value",
+        ),
+        "argument" => (!text.contains('\0'), "must not contain a NUL"),
+        "line-key" => (
+            is_word("_-."),
+            "must be the key before the = sign in the file, such as \"WHATSAPP_ACCESS_TOKEN\"",
+        ),
+        // RFC 6901 without the empty pointer: no token file is one JSON string.
+        "json-pointer" => (
+            text.starts_with('/') && text.split('~').skip(1).all(|rest| rest.starts_with(['0', '1'])),
+            "must be a JSON pointer, such as \"/access_token\" or \"/data/token\"",
+        ),
+        "sql-update" if !text.contains("$1") => (
+            false,
+            "must use $1, the new token; the parameters of query are $2 onward",
+        ),
+        "sql" | "sql-update" => (
+            !text.trim().is_empty() && !text.contains('\0'),
+            "must be an SQL statement with parameters $1, $2, …",
+        ),
+        // As `pg_notify` takes it; a longer one would be cut.
+        "channel" => (
+            (1..=63).contains(&text.len()) && !text.contains(char::is_control),
+            "must be a PostgreSQL channel name of 1 to 63 bytes",
+        ),
+        "scope" => (
+            is_word("_") && !text.contains(|letter: char| letter.is_ascii_uppercase()),
+            "must be a permission name, such as \"whatsapp_business_messaging\"",
+        ),
+        _ => (true, ""),
+    };
+    if is_valid {
         Ok(text.to_owned())
     } else {
-        Err(message.to_owned())
+        Err(expected.to_owned())
     }
 }
 
-pub(super) fn spool_dir(text: &str) -> Result<Spool, String> {
-    match text {
-        "" => Ok(Spool::Directory(std::env::temp_dir())),
-        "off" => Ok(Spool::Off),
-        path if path.starts_with('/') => Ok(Spool::Directory(PathBuf::from(path))),
-        other => Err(format!(
-            "must be \"off\", the absolute path of a directory, or \"\" for the system's temporary directory, not {}",
-            quote(other)
-        )),
-    }
-}
-
-/// `http` or `https`, a host, and nothing that is a secret.
-pub(super) fn service_url(text: &str) -> Result<Uri, String> {
+/// `http` or `https`, a host, and nothing that is a secret. A Slack webhook's URL is a secret by itself; whether one is, is
+/// for the operator to decide.
+fn service_url(text: &str) -> Result<String, String> {
     const EXPECTED: &str = "must be an http:// or https:// URL, such as \"http://tenant-service:3007/token\"";
     if text.contains('{') {
         return Err("contains {: templates are not supported; write the tenant's name".to_owned());
@@ -120,43 +124,43 @@ pub(super) fn service_url(text: &str) -> Result<Uri, String> {
         let message = "contains a secret in its query; send it in a header, as { file = … } or { env = … }";
         return Err(message.to_owned());
     }
-    Ok(url)
+    Ok(text.to_owned())
 }
 
-pub(super) fn postgres_url(text: &str) -> Result<(), String> {
-    const EXPECTED: &str = "must be a URL such as \"postgres://graphward@db:5432/app\", or { file = … } or { env = … }";
+fn postgres_url(text: &str) -> Result<String, String> {
     let rest = text
         .strip_prefix("postgres://")
         .or_else(|| text.strip_prefix("postgresql://"));
-    let rest = rest.ok_or(EXPECTED)?;
-    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    let authority = rest.and_then(|rest| rest.split(['/', '?']).next()).unwrap_or_default();
     let user = authority.rsplit_once('@').map_or("", |(user, _)| user);
-    if user.contains(':') || rest.contains("password=") {
+    if user.contains(':') || text.contains("password=") {
         return Err(must_be_referenced("contains a password"));
     }
-    text_if(text.bytes().all(|byte| byte.is_ascii_graphic()), text, EXPECTED).map(drop)
+    if rest.is_none() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let message = "must be a URL such as \"postgres://graphward@db:5432/app\", or { file = … } or { env = … }";
+        return Err(message.to_owned());
+    }
+    Ok(text.to_owned())
 }
 
-pub(super) fn header(name: &str) -> Result<HeaderName, String> {
+/// Headers of the connection are graphward's own.
+fn header_name(name: &str) -> Result<String, String> {
     let ours = [CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING, UPGRADE];
     match HeaderName::from_bytes(name.as_bytes()) {
         Ok(name) if ours.contains(&name) => Err("cannot be set: graphward sets this header".to_owned()),
-        Ok(name) => Ok(name),
+        Ok(name) => Ok(name.to_string()),
         Err(_invalid) => Err("must be a header name".to_owned()),
     }
 }
 
-/// Whether a header's value may be written into the configuration.
-pub(super) fn inline_header(name: &HeaderName, value: &str) -> Result<(), String> {
+/// A header's value, if it may be written into the configuration.
+fn header_value(name: &str, value: &str) -> Result<String, String> {
     let secret = ["auth", "cookie", "key", "secret", "token"];
-    if is_token(value) || secret.iter().any(|word| name.as_str().contains(word)) {
-        return Err(must_be_referenced(&format!(
-            "{} carries a secret",
-            shown(name.as_str())
-        )));
+    if secret.iter().any(|word| name.to_ascii_lowercase().contains(word)) {
+        return Err(must_be_referenced(&format!("{} carries a secret", shown(name))));
     }
     match HeaderValue::from_str(value) {
-        Ok(_) => Ok(()),
-        Err(_invalid) => Err("must have valid header values: printable text on one line".to_owned()),
+        Ok(_) => Ok(value.to_owned()),
+        Err(_invalid) => Err("must be a valid header value: printable text on one line".to_owned()),
     }
 }

@@ -1,19 +1,15 @@
 //! `[token]`: where the token is, what renews it, and where a renewed one is stored.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use http::{HeaderName, Uri};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde::de::Deserializer;
+use serde::de::{Deserializer, Error as _};
 
-use super::rules::{
-    Channel, EnvName, FilePath, Id, LineKey, PassedEnv, Pointer, PostgresUrl, ServiceUrl, Statement, Update, argv,
-    one_or_many, optional, scopes, text, texts,
-};
-use super::secret::{MaybeSecret, SecretRef, headers, maybe_secret};
-use super::units::{duration, optional_duration};
+use super::secret::{MaybeSecret, SecretRef};
 use crate::renew::TokenLifetime;
 use crate::source::decode::Format;
 
@@ -22,7 +18,7 @@ use crate::source::decode::Format;
 #[serde(default, deny_unknown_fields)]
 pub struct TokenConfig {
     /// Where the token is read from: one source, or a list of them, searched in order.
-    #[serde(rename = "source", deserialize_with = "one_or_many")]
+    #[serde(rename = "source")]
     #[schemars(with = "OneOrMany<TokenSource>")]
     pub sources: Vec<TokenSource>,
     /// What renews the token, if anything does.
@@ -32,19 +28,13 @@ pub struct TokenConfig {
     /// Whether Graph is asked about a token before it is used, and daily after that.
     pub verify: bool,
     /// How long before its expiry a token is renewed, at the least; at most 60d.
-    #[serde(deserialize_with = "duration::<_, 0, 5_184_000_000>")]
+    #[schemars(extend("formatMaximum" = "60d"))]
     pub renew_before: Duration,
 }
 
 /// Where a token is read from.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
-#[serde(
-    rename = "keyed",
-    rename_all = "lowercase",
-    expecting = "a source: { file = \"/run/graphward/token\" }, { env = \"NAME\" }, or one with http, exec or postgres; \
-                 or a list of sources"
-)]
-#[schemars(rename = "TokenSource", untagged)]
+#[serde(untagged)]
 pub enum TokenSource {
     /// A file.
     File(FileSourceConfig),
@@ -61,18 +51,20 @@ pub enum TokenSource {
 /// A file that holds the token.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("not" = { "required": ["key", "pointer"] }))]
 pub struct FileSourceConfig {
     /// The file's path.
-    #[serde(rename = "file", deserialize_with = "text::<_, FilePath>")]
+    #[serde(rename = "file")]
+    #[schemars(extend("format" = "path"))]
     pub path: PathBuf,
     /// The key of the KEY=value line that holds the token.
-    #[serde(default, deserialize_with = "optional::<_, LineKey>")]
+    #[schemars(extend("format" = "line-key"))]
     pub key: Option<String>,
     /// The JSON pointer to the token.
-    #[serde(default, deserialize_with = "optional::<_, Pointer>")]
+    #[schemars(extend("format" = "json-pointer"))]
     pub pointer: Option<String>,
     /// The Fernet keys that the token is encrypted with; the first one encrypts, all decrypt.
-    #[serde(default, rename = "fernet_key", deserialize_with = "one_or_many")]
+    #[serde(default, rename = "fernet_key")]
     #[schemars(with = "OneOrMany<SecretRef>")]
     pub fernet_keys: Vec<SecretRef>,
 }
@@ -82,7 +74,8 @@ pub struct FileSourceConfig {
 #[serde(deny_unknown_fields)]
 pub struct EnvSourceConfig {
     /// The variable's name.
-    #[serde(rename = "env", deserialize_with = "text::<_, EnvName>")]
+    #[serde(rename = "env")]
+    #[schemars(extend("format" = "env-name"))]
     pub name: String,
 }
 
@@ -91,45 +84,54 @@ pub struct EnvSourceConfig {
 #[serde(deny_unknown_fields)]
 pub struct HttpSourceConfig {
     /// The service's URL, `http` or `https`.
-    #[serde(rename = "http", deserialize_with = "text::<_, ServiceUrl>")]
-    #[schemars(with = "String")]
+    #[serde(rename = "http", deserialize_with = "url")]
+    #[schemars(with = "String", extend("format" = "service-url"))]
     pub url: Uri,
     /// The JSON pointer to the token in the response.
-    #[serde(default, deserialize_with = "optional::<_, Pointer>")]
+    #[schemars(extend("format" = "json-pointer"))]
     pub pointer: Option<String>,
     /// The request's headers.
     #[serde(default, deserialize_with = "headers")]
-    #[schemars(with = "std::collections::BTreeMap<String, MaybeSecret>")]
+    #[schemars(
+        with = "BTreeMap<String, MaybeSecret>",
+        extend("propertyNames" = { "format": "header-name" }, "format" = "header-value")
+    )]
     pub headers: Vec<(HeaderName, MaybeSecret)>,
     /// The limit for the whole call; at most 15s.
-    #[serde(default = "service_timeout", deserialize_with = "duration::<_, 1, CALL_TIMEOUT>")]
+    #[serde(default = "service_timeout")]
+    #[schemars(extend("formatMinimum" = "1ms", "formatMaximum" = "15s"))]
     pub timeout: Duration,
     /// How often the service is asked, 100ms to 1d.
-    #[serde(default = "minute", deserialize_with = "duration::<_, 100, DAY>")]
+    #[serde(default = "minute")]
+    #[schemars(extend("formatMinimum" = "100ms", "formatMaximum" = "1d"))]
     pub poll_interval: Duration,
 }
 
 /// A command that prints the token.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("not" = { "required": ["key", "pointer"] }))]
 pub struct ExecSourceConfig {
     /// The program, which is searched for in `PATH`, and its arguments. There is no shell.
-    #[serde(rename = "exec", deserialize_with = "argv")]
+    #[serde(rename = "exec")]
+    #[schemars(length(min = 1), extend("format" = "argument"))]
     pub argv: Vec<String>,
     /// The key of the KEY=value line that holds the token.
-    #[serde(default, deserialize_with = "optional::<_, LineKey>")]
+    #[schemars(extend("format" = "line-key"))]
     pub key: Option<String>,
     /// The JSON pointer to the token.
-    #[serde(default, deserialize_with = "optional::<_, Pointer>")]
+    #[schemars(extend("format" = "json-pointer"))]
     pub pointer: Option<String>,
     /// The limit for the whole run; at most 15s.
-    #[serde(default = "command_timeout", deserialize_with = "duration::<_, 1, CALL_TIMEOUT>")]
+    #[serde(default = "command_timeout")]
+    #[schemars(extend("formatMinimum" = "1ms", "formatMaximum" = "15s"))]
     pub timeout: Duration,
     /// How often the command runs, 100ms to 1d; without it, only when a token is wanted.
-    #[serde(default, deserialize_with = "optional_duration::<_, 100, DAY>")]
+    #[schemars(extend("formatMinimum" = "100ms", "formatMaximum" = "1d"))]
     pub poll_interval: Option<Duration>,
     /// The variables that the command gets besides `PATH` and the like.
-    #[serde(default, deserialize_with = "texts::<_, PassedEnv>")]
+    #[serde(default)]
+    #[schemars(extend("format" = "passed-env"))]
     pub keep_env: Vec<String>,
 }
 
@@ -138,63 +140,56 @@ pub struct ExecSourceConfig {
 #[serde(deny_unknown_fields)]
 pub struct PostgresSourceConfig {
     /// The database's URL, `postgres://…`.
-    #[serde(rename = "postgres", deserialize_with = "maybe_secret::<_, PostgresUrl>")]
+    #[serde(rename = "postgres")]
+    #[schemars(extend("format" = "postgres-url"))]
     pub url: MaybeSecret,
     /// The statement that selects the token.
-    #[serde(deserialize_with = "text::<_, Statement>")]
+    #[schemars(extend("format" = "sql"))]
     pub query: String,
     /// The query's `$1`, `$2`, …
     #[serde(default)]
     pub params: Vec<String>,
     /// The statement that stores a renewed token, if one does; the token is `$1`.
-    #[serde(default, deserialize_with = "optional::<_, Update>")]
+    #[schemars(extend("format" = "sql-update"))]
     pub update: Option<String>,
     /// The channel that is notified of changes, if there is one.
-    #[serde(default, deserialize_with = "optional::<_, Channel>")]
+    #[schemars(extend("format" = "channel"))]
     pub listen: Option<String>,
     /// How often the row is read besides, 100ms to 1d.
-    #[serde(default = "minute", deserialize_with = "duration::<_, 100, DAY>")]
+    #[serde(default = "minute")]
+    #[schemars(extend("formatMinimum" = "100ms", "formatMaximum" = "1d"))]
     pub poll_interval: Duration,
     /// The Fernet keys that the column is encrypted with; the first one encrypts, all decrypt.
-    #[serde(default, rename = "fernet_key", deserialize_with = "one_or_many")]
+    #[serde(default, rename = "fernet_key")]
     #[schemars(with = "OneOrMany<SecretRef>")]
     pub fernet_keys: Vec<SecretRef>,
     /// PEM certificates to trust besides the public ones.
-    #[serde(default, deserialize_with = "optional::<_, FilePath>")]
+    #[schemars(extend("format" = "path"))]
     pub ca_file: Option<PathBuf>,
 }
 
 /// What renews a token.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
-#[serde(
-    rename = "keyed",
-    rename_all = "lowercase",
-    deny_unknown_fields,
-    expecting = "one of { exchange = {} }, { mint = { … } }, { instagram = {} }, { threads = {} }, \
-                 { http = \"https://…\" } and { exec = [\"…\"] }"
-)]
-#[schemars(rename = "RenewerConfig")]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
 pub enum RenewerConfig {
     /// Graph's `fb_exchange_token`.
     Exchange {
         /// Whether to ask for 60 days, which has to be done for a system user's token.
-        #[serde(default, rename = "set_token_expires_in_60_days", deserialize_with = "lifetime")]
-        #[schemars(with = "bool")]
+        #[serde(default, rename = "set_token_expires_in_60_days")]
         lifetime: TokenLifetime,
     },
     /// A system user's `access_tokens`.
     Mint {
         /// The id of the system user whose token it is.
-        #[serde(deserialize_with = "text::<_, Id>")]
+        #[schemars(extend("format" = "id"))]
         system_user: String,
         /// The token of an admin system user.
         token: SecretRef,
         /// The permissions of the new token.
-        #[serde(deserialize_with = "scopes")]
+        #[schemars(length(min = 1), extend("format" = "scope"))]
         scopes: Vec<String>,
         /// Whether the new token expires after 60 days.
-        #[serde(default, rename = "set_token_expires_in_60_days", deserialize_with = "lifetime")]
-        #[schemars(with = "bool")]
+        #[serde(default, rename = "set_token_expires_in_60_days")]
         lifetime: TokenLifetime,
     },
     /// Instagram's `refresh_access_token`.
@@ -202,10 +197,10 @@ pub enum RenewerConfig {
     /// Threads' `refresh_access_token`.
     Threads {},
     /// An internal credential service.
-    #[schemars(untagged)]
+    #[serde(untagged)]
     Http(HttpRenewerConfig),
     /// A command's output.
-    #[schemars(untagged)]
+    #[serde(untagged)]
     Exec(ExecRenewerConfig),
 }
 
@@ -214,51 +209,60 @@ pub enum RenewerConfig {
 #[serde(deny_unknown_fields)]
 pub struct HttpRenewerConfig {
     /// The service's URL, `http` or `https`.
-    #[serde(rename = "http", deserialize_with = "text::<_, ServiceUrl>")]
-    #[schemars(with = "String")]
+    #[serde(rename = "http", deserialize_with = "url")]
+    #[schemars(with = "String", extend("format" = "service-url"))]
     pub url: Uri,
     /// The JSON pointer to the token in the response.
-    #[serde(default, deserialize_with = "optional::<_, Pointer>")]
+    #[schemars(extend("format" = "json-pointer"))]
     pub pointer: Option<String>,
     /// The request's headers.
     #[serde(default, deserialize_with = "headers")]
-    #[schemars(with = "std::collections::BTreeMap<String, MaybeSecret>")]
+    #[schemars(
+        with = "BTreeMap<String, MaybeSecret>",
+        extend("propertyNames" = { "format": "header-name" }, "format" = "header-value")
+    )]
     pub headers: Vec<(HeaderName, MaybeSecret)>,
     /// The limit for the whole call; at most 15s.
-    #[serde(default = "service_timeout", deserialize_with = "duration::<_, 1, CALL_TIMEOUT>")]
+    #[serde(default = "service_timeout")]
+    #[schemars(extend("formatMinimum" = "1ms", "formatMaximum" = "15s"))]
     pub timeout: Duration,
 }
 
 /// A command that renews the token and prints it.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("not" = { "required": ["key", "pointer"] }))]
 pub struct ExecRenewerConfig {
     /// The program, which is searched for in `PATH`, and its arguments. There is no shell.
-    #[serde(rename = "exec", deserialize_with = "argv")]
+    #[serde(rename = "exec")]
+    #[schemars(length(min = 1), extend("format" = "argument"))]
     pub argv: Vec<String>,
     /// The key of the KEY=value line that holds the token.
-    #[serde(default, deserialize_with = "optional::<_, LineKey>")]
+    #[schemars(extend("format" = "line-key"))]
     pub key: Option<String>,
     /// The JSON pointer to the token.
-    #[serde(default, deserialize_with = "optional::<_, Pointer>")]
+    #[schemars(extend("format" = "json-pointer"))]
     pub pointer: Option<String>,
     /// The limit for the whole run; at most 15s.
-    #[serde(default = "command_timeout", deserialize_with = "duration::<_, 1, CALL_TIMEOUT>")]
+    #[serde(default = "command_timeout")]
+    #[schemars(extend("formatMinimum" = "1ms", "formatMaximum" = "15s"))]
     pub timeout: Duration,
     /// The variables that the command gets besides `PATH` and the like.
-    #[serde(default, deserialize_with = "texts::<_, PassedEnv>")]
+    #[serde(default)]
+    #[schemars(extend("format" = "passed-env"))]
     pub keep_env: Vec<String>,
 }
 
 /// Where renewed tokens are stored.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
-#[serde(deny_unknown_fields, expecting = "{ file = \"/var/lib/graphward/token\" }")]
+#[serde(deny_unknown_fields)]
 pub struct StoreConfig {
     /// The file's path.
-    #[serde(rename = "file", deserialize_with = "text::<_, FilePath>")]
+    #[serde(rename = "file")]
+    #[schemars(extend("format" = "path"))]
     pub path: PathBuf,
     /// The Fernet keys that the token is encrypted with; the first one encrypts, all decrypt.
-    #[serde(default, rename = "fernet_key", deserialize_with = "one_or_many")]
+    #[serde(default, rename = "fernet_key")]
     #[schemars(with = "OneOrMany<SecretRef>")]
     pub fernet_keys: Vec<SecretRef>,
 }
@@ -269,13 +273,8 @@ pub struct StoreConfig {
 #[expect(dead_code, reason = "only its schema is used")]
 pub(super) enum OneOrMany<T> {
     One(T),
-    Many(Vec<T>),
+    Many(#[schemars(length(min = 1))] Vec<T>),
 }
-
-/// In milliseconds.
-const DAY: u64 = 24 * 60 * 60 * 1000;
-/// The token provider waits for 20 s at most, and a renewal under a lock has 25 s.
-const CALL_TIMEOUT: u64 = 15_000;
 
 fn minute() -> Duration {
     Duration::from_secs(60)
@@ -289,12 +288,16 @@ fn command_timeout() -> Duration {
     Duration::from_secs(10)
 }
 
-fn lifetime<'de, D: Deserializer<'de>>(from: D) -> Result<TokenLifetime, D::Error> {
-    Ok(if bool::deserialize(from)? {
-        TokenLifetime::SixtyDays
-    } else {
-        TokenLifetime::Default
-    })
+/// Deserializes a checked URL.
+fn url<'de, D: Deserializer<'de>>(from: D) -> Result<Uri, D::Error> {
+    String::deserialize(from)?.parse().map_err(D::Error::custom)
+}
+
+/// Deserializes the checked headers of a call.
+fn headers<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<(HeaderName, MaybeSecret)>, D::Error> {
+    let headers = BTreeMap::<String, MaybeSecret>::deserialize(from)?.into_iter();
+    let headers = headers.map(|(name, value)| Ok((name.parse().map_err(D::Error::custom)?, value)));
+    headers.collect()
 }
 
 impl Default for TokenConfig {

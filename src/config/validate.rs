@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::error::{Diagnostic, Provenance};
-use super::file::{Config, GRAPH};
+use super::file::{Config, GRAPH, TlsFiles};
 use super::token::{RenewerConfig, TokenSource};
-use super::units::format_size;
+use super::units::SIZES;
 
 /// Where settings come from, and which of them are invalid.
 #[derive(Clone, Copy)]
@@ -19,7 +19,8 @@ pub(super) fn validate(config: &mut Config, settings: Settings<'_>) -> Vec<Diagn
     if !settings.provenance.contains_key("upstream.hosts") && config.upstream.origin != GRAPH {
         config.upstream.hosts.clear();
     }
-    let mut found = listeners(config);
+    let mut found = tls_files(config);
+    found.extend(listeners(config));
     found.extend(token(config));
     let heal = &config.heal;
     for (keys, one, all) in [
@@ -32,7 +33,7 @@ pub(super) fn validate(config: &mut Config, settings: Settings<'_>) -> Vec<Diagn
     ] {
         if one > all {
             let [per_request, total] = keys.map(|key| key.trim_start_matches("heal."));
-            let (one, all) = (format_size(one), format_size(all));
+            let (one, all) = (SIZES.write(one), SIZES.write(all));
             let message = format!(
                 "per-request `{per_request}` ({one}) exceeds the total `{total}` ({all}); lower `{per_request}` or raise \
                  `{total}`"
@@ -74,6 +75,18 @@ impl Contradiction {
         let (key, provenance) = set.unwrap_or((first, &Provenance::Default));
         Some(Diagnostic::new(provenance, key, self.message))
     }
+}
+
+/// Both files, or neither.
+fn tls_files(config: &mut Config) -> Vec<Contradiction> {
+    let tls = config.listen.tls.take_if(|tls| *tls == TlsFiles::default());
+    drop(tls);
+    let is_half = |tls: &TlsFiles| [&tls.cert, &tls.key].iter().any(|path| path.as_os_str().is_empty());
+    if config.listen.tls.as_ref().is_some_and(is_half) {
+        let message = "must have both `cert` and `key`, two PEM files (`graphward ca` makes some)";
+        return vec![Contradiction::new(["listen.tls"; 2], message)];
+    }
+    Vec::new()
 }
 
 fn listeners(config: &Config) -> Vec<Contradiction> {

@@ -9,15 +9,27 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
+use serde::Deserialize;
 use tokio::task::{JoinHandle, spawn_blocking};
 
-/// Where bodies are spooled, if anywhere.
-#[derive(Clone, Debug, Eq, PartialEq)]
+/// Where bodies are spooled, if anywhere (`heal.spool_dir`).
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[serde(from = "String")]
 pub enum Spool {
     /// Nowhere: a body that does not fit in memory streams and cannot be replayed.
     Off,
     /// In this directory.
     Directory(PathBuf),
+}
+
+impl From<String> for Spool {
+    fn from(text: String) -> Self {
+        match text.as_str() {
+            "off" => Self::Off,
+            "" => Self::Directory(std::env::temp_dir()),
+            path => Self::Directory(path.into()),
+        }
+    }
 }
 
 /// Writes a body to its file.

@@ -15,6 +15,8 @@ use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{Method, Request};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use schemars::JsonSchema;
+use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use crate::graph::{Origin, ProofSigner, TokenFamily};
@@ -28,14 +30,21 @@ pub(super) struct GraphRequest<'a> {
     params: String,
 }
 
-/// How long a renewed token lives.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+/// How long a renewed token lives (`set_token_expires_in_60_days`).
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(from = "bool")]
 pub enum TokenLifetime {
     /// Graph decides: some 60 days for a user token, no end for a system user's.
     #[default]
     Default,
     /// 60 days, which has to be asked for with a system user's token.
     SixtyDays,
+}
+
+impl From<bool> for TokenLifetime {
+    fn from(is_set: bool) -> Self {
+        if is_set { Self::SixtyDays } else { Self::Default }
+    }
 }
 
 impl<'a> GraphRequest<'a> {

@@ -223,7 +223,7 @@ fn two_variables_for_one_key_contradict_each_other() {
         ),
         (
             [("GRAPHWARD_APP_SECRET", "hunter2"), ("GRAPHWARD_APP_SECRET_FILE", "/a")],
-            "GRAPHWARD_APP_SECRET: app.secret: is set together with GRAPHWARD_APP_SECRET_FILE; unset one of them",
+            "GRAPHWARD_APP_SECRET: app.secret: `env` is set together with `file` (GRAPHWARD_APP_SECRET_FILE); remove one",
         ),
     ] {
         let error = load(&vars).unwrap_err();

@@ -30,12 +30,12 @@ fn the_upstream_is_https_and_its_limits_can_be_met() {
         ("[upstream]\nconnections = \"2\"", "an integer (unquoted), not a string"),
         ("[upstream]\nconnections = 0", "between 1 and 64, not 0"),
         ("[upstream]\nconnections = 0x40_0000_0000_0000_0000", "between 1 and 64"),
-        ("[upstream]\nvia = \"true\"", "must be a boolean"),
+        ("[upstream]\nvia = \"true\"", "must be true or false"),
         ("[upstream]\nconnect_timeout = \"0\"", "between 1ms and 1d, not 0"),
         ("[upstream]\nhead_timeout = \"2d\"", "between 1ms and 1d, not 2d"),
         ("[upstream]\nidle_timeout = \"1m30s\"", "followed by ms, s, m, h or d"),
         ("[upstream]\nidle_timeout = 1979-05-27", "not a date"),
-        ("[upstream]\nconnect_to = \"a:1\"", "a table of hosts"),
+        ("[upstream]\nconnect_to = \"a:1\"", "must be a table"),
         (
             "[upstream.connect_to]\n\"a:1\" = \"b:2\"",
             "upstream.connect_to.a:1: must be a name without a port",
@@ -48,7 +48,7 @@ fn the_upstream_is_https_and_its_limits_can_be_met() {
 #[test]
 fn tls_is_a_certificate_and_a_key_and_tunnels_need_it() {
     each(&[
-        ("[listen]\ntls = \"cert.pem\"", "two PEM files"),
+        ("[listen]\ntls = \"cert.pem\"", "must be { cert = …, key = … }"),
         ("[listen]\ntls = { cert = \"c\" }", "two PEM files"),
         ("[listen]\ntls = { crt = \"c\" }", "did you mean `cert`?"),
         ("[listen]\ntls = { cert = \"c\", key = 1 }", "a quoted string"),
@@ -95,7 +95,7 @@ fn bodies_fit_into_what_there_is_for_all_of_them() {
         ),
         (
             "[heal]\nbody_memory = \"2GiB\"\nmemory_total = \"4GiB\"",
-            "at most 1GiB, not 2GiB",
+            "between 0 and 1GiB, not 2GiB",
         ),
         ("[heal]\nmemory_total = 64", "must be a quoted string with a unit"),
         ("[heal]\ntoken_wait = \"11m\"", "between 0 and 10m, not 11m"),
@@ -164,7 +164,10 @@ fn keys_that_are_not_built_yet_are_refused_and_not_ignored() {
 fn the_apps_secret_is_somewhere_else_and_hosts_have_no_port() {
     each(&[
         ("[app]\nsecret = \"0123456789abcdef\"", "file"),
-        ("[app]\nsecret = { file = \"/a\", env = \"B\" }", "or { env"),
+        (
+            "[app]\nsecret = { file = \"/a\", env = \"B\" }",
+            "`env` is set together with `file`",
+        ),
         ("[app]\nsecret = { path = \"/a\" }", "unknown key"),
         ("[app]\nsecret = { file = \"\" }", "a file path"),
         ("[app]\nsecret = 7", "must be { file"),
@@ -172,7 +175,7 @@ fn the_apps_secret_is_somewhere_else_and_hosts_have_no_port() {
         ("[app]\nid = \"12a\"", "a numeric id"),
         ("[app]\nid = 12", "a quoted string"),
         ("[app]\nproof = \"on\"", "must be one of"),
-        ("[links]\npaging = \"yes\"", "must be a boolean"),
+        ("[links]\npaging = \"yes\"", "must be true or false"),
         ("[upstream]\nhosts = \"a\"", "must be a list"),
         ("[upstream]\nhosts = [\"a:443\"]", "without a port"),
         ("[upstream]\nhosts = [\"https://a\"]", "a host name"),

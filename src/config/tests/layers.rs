@@ -129,7 +129,7 @@ fn two_variables_for_one_token_contradict_each_other_unless_a_flag_settles_it() 
         .env("GRAPHWARD_TOKEN", "EAAGhunter2")
         .env("GRAPHWARD_TOKEN_FILE", "/a");
     let error = setup.load(flags()).unwrap_err().to_string();
-    assert!(error.contains("GRAPHWARD_TOKEN: token.source: is set together with GRAPHWARD_TOKEN_FILE"));
+    assert!(error.contains("GRAPHWARD_TOKEN: token.source: `env` is set together with `file` (GRAPHWARD_TOKEN_FILE)"));
     assert!(!error.contains("hunter2"));
     let mut flags = flags();
     flags.token_file = Some("/b".to_owned());

@@ -65,7 +65,7 @@ fn a_service_has_an_address_headers_and_a_rhythm() {
         .collect();
     let acme = MaybeSecret::Inline("acme".to_owned());
     let key = MaybeSecret::Ref(secret_file("/k"));
-    assert_eq!(headers, [("x-tenant", &acme), ("authorization", &key)]);
+    assert_eq!(headers, [("authorization", &key), ("x-tenant", &acme)]);
 
     let [TokenSource::Http(call)] = &sources("[token]\nsource = { http = \"https://a\" }")[..] else {
         panic!("not a service");

@@ -5,11 +5,16 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::error::quote;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::types::quote;
 
 /// An address to listen on.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub enum BindAddress {
+#[derive(Clone, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq)]
+#[serde(try_from = "String")]
+#[schemars(extend("format" = "listen-address"))]
+pub enum ListenAddr {
     /// `127.0.0.1:8080`, `[::1]:8080`; `localhost` is 127.0.0.1.
     Tcp(SocketAddr),
     /// `unix:/run/graphward/proxy.sock`.
@@ -19,9 +24,9 @@ pub enum BindAddress {
 /// A text that is not an address to listen on; the message says what to write instead.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{0}")]
-pub struct BindAddressError(String);
+pub struct ListenAddrError(String);
 
-impl BindAddress {
+impl ListenAddr {
     /// Whether the two cannot both be bound: the same socket file, or the same port on the same address or on all
     /// addresses. Port 0 means any free port and conflicts with nothing.
     #[must_use]
@@ -54,10 +59,10 @@ impl BindAddress {
     }
 }
 
-impl FromStr for BindAddress {
-    type Err = BindAddressError;
+impl FromStr for ListenAddr {
+    type Err = ListenAddrError;
 
-    fn from_str(text: &str) -> Result<Self, BindAddressError> {
+    fn from_str(text: &str) -> Result<Self, ListenAddrError> {
         if let Some(path) = text.strip_prefix("unix:") {
             return socket_file(path).map(Self::Unix);
         }
@@ -90,7 +95,15 @@ impl FromStr for BindAddress {
     }
 }
 
-impl fmt::Display for BindAddress {
+impl TryFrom<String> for ListenAddr {
+    type Error = ListenAddrError;
+
+    fn try_from(text: String) -> Result<Self, ListenAddrError> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for ListenAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => address.fmt(f),
@@ -102,7 +115,7 @@ impl fmt::Display for BindAddress {
 /// The longest path that the system can bind, without its closing zero.
 const LONGEST_PATH: usize = 107;
 
-fn socket_file(path: &str) -> Result<PathBuf, BindAddressError> {
+fn socket_file(path: &str) -> Result<PathBuf, ListenAddrError> {
     // `unix:///run/x` is written as often as `unix:/run/x`.
     let path = path.strip_prefix("//").unwrap_or(path);
     if !path.starts_with('/') || path.ends_with('/') || path.contains('\0') {
@@ -117,8 +130,8 @@ fn socket_file(path: &str) -> Result<PathBuf, BindAddressError> {
     Ok(Path::new(path).to_owned())
 }
 
-fn wrong<T>(what: impl Into<String>) -> Result<T, BindAddressError> {
-    Err(BindAddressError(what.into()))
+fn wrong<T>(what: impl Into<String>) -> Result<T, ListenAddrError> {
+    Err(ListenAddrError(what.into()))
 }
 
 #[cfg(test)]
@@ -134,7 +147,7 @@ mod tests {
             ("unix:/run/a.sock", "unix:/run/a.sock"),
             ("unix:///run/a.sock", "unix:/run/a.sock"),
         ] {
-            assert_eq!(text.parse::<BindAddress>().unwrap().to_string(), shown);
+            assert_eq!(text.parse::<ListenAddr>().unwrap().to_string(), shown);
         }
     }
 
@@ -155,17 +168,17 @@ mod tests {
             ("unix:", "absolute path"),
             ("/run/a.sock", "unix:/run/graphward/proxy.sock"),
         ] {
-            let error = text.parse::<BindAddress>().unwrap_err().to_string();
+            let error = text.parse::<ListenAddr>().unwrap_err().to_string();
             assert!(error.contains(words), "{text:?}: {error}");
         }
         let long = format!("unix:/{}", "a".repeat(107));
-        assert!(long.parse::<BindAddress>().unwrap_err().to_string().contains("107"));
+        assert!(long.parse::<ListenAddr>().unwrap_err().to_string().contains("107"));
     }
 
     #[test]
     fn listeners_clash_when_the_system_could_not_bind_both() {
         let clash = |one: &str, two: &str| {
-            let (one, two) = (one.parse::<BindAddress>().unwrap(), two.parse().unwrap());
+            let (one, two) = (one.parse::<ListenAddr>().unwrap(), two.parse().unwrap());
             assert_eq!(one.conflicts_with(&two), two.conflicts_with(&one));
             one.conflicts_with(&two)
         };
@@ -187,7 +200,7 @@ mod tests {
             ("10.0.0.1:1", "10.0.0.1:1"),
             ("unix:/a", "unix:/a"),
         ] {
-            let listens: BindAddress = listens.parse().unwrap();
+            let listens: ListenAddr = listens.parse().unwrap();
             assert_eq!(listens.local_dial_address().to_string(), reached);
         }
     }
