@@ -1,4 +1,4 @@
-//! The program as a process: what it says, and how it ends.
+//! The command line: output and exit codes.
 
 use std::io::Write as _;
 use std::net::TcpListener;
@@ -6,47 +6,56 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 #[test]
-fn a_bad_configuration_ends_with_2_and_every_fault_on_stderr() {
-    let place = tempfile::tempdir().unwrap();
+fn an_invalid_configuration_exits_with_2_and_prints_every_error() {
+    let dir = tempfile::tempdir().unwrap();
     let text = "[upstream]\nhead_timeot = \"5s\"\nconnections = 100\n[token]\naccess_token = \"EAAGhunter2\"\n";
-    std::fs::write(place.path().join("graphward.toml"), text).unwrap();
+    std::fs::write(dir.path().join("graphward.toml"), text).unwrap();
     for args in [&["serve"][..], &[]] {
-        let ended = graphward_command(place.path(), args).output().unwrap();
-        assert_eq!(ended.status.code(), Some(2));
-        let said = String::from_utf8(ended.stderr).unwrap();
-        let path = place.path().join("graphward.toml");
+        let output = graphward_command(dir.path(), args).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        let path = dir.path().join("graphward.toml");
         let path = path.display();
         assert!(
-            said.starts_with("graphward: invalid configuration (3 errors):\n"),
-            "{said}"
+            stderr.starts_with("graphward: invalid configuration (3 errors):\n"),
+            "{stderr}"
         );
-        assert!(said.contains(&format!("`{path}:2`: upstream.head_timeot: ")), "{said}");
-        assert!(said.contains("did you mean `head_timeout`?"), "{said}");
-        assert!(said.contains(&format!("`{path}:3`: upstream.connections: ")), "{said}");
-        assert!(said.contains(&format!("`{path}:5`: token.access_token: ")), "{said}");
-        assert!(!said.contains("hunter2"), "{said}");
-        assert!(ended.stdout.is_empty());
+        assert!(
+            stderr.contains(&format!("`{path}:2`: upstream.head_timeot: ")),
+            "{stderr}"
+        );
+        assert!(stderr.contains("did you mean `head_timeout`?"), "{stderr}");
+        assert!(
+            stderr.contains(&format!("`{path}:3`: upstream.connections: ")),
+            "{stderr}"
+        );
+        assert!(
+            stderr.contains(&format!("`{path}:5`: token.access_token: ")),
+            "{stderr}"
+        );
+        assert!(!stderr.contains("hunter2"), "{stderr}");
+        assert!(output.stdout.is_empty());
     }
 }
 
 #[test]
-fn a_configuration_file_that_is_named_and_not_there_ends_with_2() {
-    let place = tempfile::tempdir().unwrap();
-    let ended = graphward_command(place.path(), &["serve", "--config", "absent.toml"])
+fn a_missing_configuration_file_exits_with_2() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = graphward_command(dir.path(), &["serve", "--config", "absent.toml"])
         .output()
         .unwrap();
-    assert_eq!(ended.status.code(), Some(2));
-    let said = String::from_utf8(ended.stderr).unwrap();
-    let path = place.path().join("absent.toml");
+    assert_eq!(output.status.code(), Some(2));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    let path = dir.path().join("absent.toml");
     let expected = format!("--config: cannot read the configuration file `{}`", path.display());
-    assert!(said.contains(&expected), "{said}");
+    assert!(stderr.contains(&expected), "{stderr}");
 }
 
 #[test]
-fn a_secret_that_cannot_be_had_ends_with_2_and_its_key_and_place() {
-    let place = tempfile::tempdir().unwrap();
+fn a_secret_that_cannot_be_loaded_exits_with_2_and_names_its_key_and_source() {
+    let dir = tempfile::tempdir().unwrap();
     let listen = "[listen]\nproxy = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n";
-    std::fs::write(place.path().join("bad"), "hunter2").unwrap();
+    std::fs::write(dir.path().join("bad"), "hunter2").unwrap();
     for (text, words) in [
         (
             "[token]\nsource = { file = \"t\", fernet_key = { env = \"NO_KEY\" } }",
@@ -70,21 +79,21 @@ fn a_secret_that_cannot_be_had_ends_with_2_and_its_key_and_place() {
             "cannot use app.secret from the variable NO_SECRET: it is not set",
         ),
     ] {
-        std::fs::write(place.path().join("graphward.toml"), format!("{listen}{text}\n")).unwrap();
-        let ended = graphward_command(place.path(), &["serve"]).output().unwrap();
-        let said = String::from_utf8(ended.stderr).unwrap();
-        assert_eq!(ended.status.code(), Some(2), "{text}: {said}");
-        assert!(said.contains(words), "{text}: {said}");
-        assert!(!said.contains("hunter2"), "{said}");
+        std::fs::write(dir.path().join("graphward.toml"), format!("{listen}{text}\n")).unwrap();
+        let output = graphward_command(dir.path(), &["serve"]).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{text}: {stderr}");
+        assert!(stderr.contains(words), "{text}: {stderr}");
+        assert!(!stderr.contains("hunter2"), "{stderr}");
     }
 }
 
 #[test]
-fn a_bad_command_line_ends_with_2() {
-    let place = tempfile::tempdir().unwrap();
+fn an_invalid_command_line_exits_with_2() {
+    let dir = tempfile::tempdir().unwrap();
     for args in [&["frobnicate"][..], &["serve", "--token", "x"], &["--lanes", "2"]] {
         assert_eq!(
-            graphward_command(place.path(), args).output().unwrap().status.code(),
+            graphward_command(dir.path(), args).output().unwrap().status.code(),
             Some(2),
             "{args:?}"
         );
@@ -93,10 +102,10 @@ fn a_bad_command_line_ends_with_2() {
 
 #[test]
 fn help_shows_commands_files_variables_and_an_example() {
-    let place = tempfile::tempdir().unwrap();
-    let ended = graphward_command(place.path(), &["--help"]).output().unwrap();
-    assert_eq!(ended.status.code(), Some(0));
-    let said = String::from_utf8(ended.stdout).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let output = graphward_command(dir.path(), &["--help"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let stdout = String::from_utf8(output.stdout).unwrap();
     for words in [
         "serve",
         "healthcheck",
@@ -106,79 +115,79 @@ fn help_shows_commands_files_variables_and_an_example() {
         "GRAPHWARD_TOKEN_FILE",
         "Example:",
     ] {
-        assert!(said.contains(words), "{words}: {said}");
+        assert!(stdout.contains(words), "{words}: {stdout}");
     }
     for command in ["  demo", "  fake-graph"] {
-        assert_eq!(said.contains(command), cfg!(feature = "fake"), "{command}: {said}");
+        assert_eq!(stdout.contains(command), cfg!(feature = "fake"), "{command}: {stdout}");
     }
 }
 
 #[test]
-fn the_version_is_said_in_both_ways() {
-    let place = tempfile::tempdir().unwrap();
+fn both_forms_print_the_version() {
+    let dir = tempfile::tempdir().unwrap();
     for args in ["version", "--version"] {
-        let ended = graphward_command(place.path(), &[args]).output().unwrap();
-        assert_eq!(ended.status.code(), Some(0));
-        let said = String::from_utf8(ended.stdout).unwrap();
-        assert_eq!(said, format!("graphward {}\n", env!("CARGO_PKG_VERSION")));
+        let output = graphward_command(dir.path(), &[args]).output().unwrap();
+        assert_eq!(output.status.code(), Some(0));
+        let stdout = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(stdout, format!("graphward {}\n", env!("CARGO_PKG_VERSION")));
     }
 }
 
 #[test]
-fn a_health_check_where_nothing_listens_ends_with_1_and_one_line() {
-    let place = tempfile::tempdir().unwrap();
+fn a_health_check_without_a_listener_exits_with_1_and_one_line() {
+    let dir = tempfile::tempdir().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let admin = listener.local_addr().unwrap().to_string();
     drop(listener);
-    let file = place.path().join("graphward.toml");
+    let file = dir.path().join("graphward.toml");
     std::fs::write(file, format!("[listen]\nadmin = \"{admin}\"\n")).unwrap();
     for args in [&["healthcheck"][..], &["healthcheck", "--admin", &admin]] {
-        let ended = graphward_command(place.path(), args).output().unwrap();
-        assert_eq!(ended.status.code(), Some(1));
-        let said = String::from_utf8(ended.stderr).unwrap();
+        let output = graphward_command(dir.path(), args).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        let stderr = String::from_utf8(output.stderr).unwrap();
         assert!(
-            said.starts_with(&format!("graphward: not ready: cannot query {admin}: ")),
-            "{said}"
+            stderr.starts_with(&format!("graphward: not ready: cannot query {admin}: ")),
+            "{stderr}"
         );
-        assert_eq!(said.lines().count(), 1, "{said}");
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
     }
 }
 
 #[test]
-fn a_health_check_of_a_bad_configuration_ends_with_1() {
-    let place = tempfile::tempdir().unwrap();
-    std::fs::write(place.path().join("graphward.toml"), "[lisen]\n").unwrap();
-    let ended = graphward_command(place.path(), &["healthcheck"]).output().unwrap();
-    assert_eq!(ended.status.code(), Some(1));
-    let said = String::from_utf8(ended.stderr).unwrap();
-    assert!(said.contains("did you mean [listen]?"), "{said}");
+fn a_health_check_with_an_invalid_configuration_exits_with_1() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("graphward.toml"), "[lisen]\n").unwrap();
+    let output = graphward_command(dir.path(), &["healthcheck"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("did you mean [listen]?"), "{stderr}");
 }
 
 #[test]
 fn an_error_is_explained_in_two_lines_without_the_token_in_it() {
-    let place = tempfile::tempdir().unwrap();
+    let dir = tempfile::tempdir().unwrap();
     let error = r#"{"error":{"message":"Malformed access token EAAGhunter2","type":"OAuthException","code":190,"error_subcode":459}}"#;
-    let explained = graphward_command(place.path(), &["explain", error]).output().unwrap();
-    let piped = run_with_input(graphward_command(place.path(), &["explain"]), error);
+    let explained = graphward_command(dir.path(), &["explain", error]).output().unwrap();
+    let piped = run_with_input(graphward_command(dir.path(), &["explain"]), error);
     let logged = run_with_input(
-        graphward_command(place.path(), &["explain"]),
-        &format!("12:00:01 WARN Bearer EAAGhunter2 said {error}\n"),
+        graphward_command(dir.path(), &["explain"]),
+        &format!("12:00:01 WARN Bearer EAAGhunter2 returned {error}\n"),
     );
-    for ended in [explained, piped, logged] {
-        assert_eq!(ended.status.code(), Some(0));
-        let said = String::from_utf8(ended.stdout).unwrap();
-        let [happened, action] = said.lines().collect::<Vec<_>>()[..] else {
-            panic!("{said}");
+    for output in [explained, piped, logged] {
+        assert_eq!(output.status.code(), Some(0));
+        let stdout = String::from_utf8(output.stdout).unwrap();
+        let [summary, remediation] = stdout.lines().collect::<Vec<_>>()[..] else {
+            panic!("{stdout}");
         };
-        assert!(happened.ends_with("(code 190, subcode 459)."), "{said}");
-        assert!(action.contains("log in at facebook.com"), "{said}");
-        assert!(!said.contains("hunter2") && ended.stderr.is_empty());
+        assert!(summary.ends_with("(code 190, subcode 459)."), "{stdout}");
+        assert!(remediation.contains("log in at facebook.com"), "{stdout}");
+        assert!(!stdout.contains("hunter2") && output.stderr.is_empty());
     }
 }
 
 #[test]
-fn what_cannot_be_explained_ends_with_1_and_what_a_shell_tore_apart_with_2() {
-    let place = tempfile::tempdir().unwrap();
+fn an_unknown_error_exits_with_1_and_one_split_by_a_shell_with_2() {
+    let dir = tempfile::tempdir().unwrap();
     for (args, code) in [
         (&["explain", "EAAGhunter2"][..], 1),
         (&["explain", r#"{"error":"EAAGhunter2"}"#], 1),
@@ -186,32 +195,30 @@ fn what_cannot_be_explained_ends_with_1_and_what_a_shell_tore_apart_with_2() {
         (&["explain", "error:message:Malformed", "EAAGhunter2"], 2),
         (&["explain", "{code:190", "--token", "EAAGhunter2}"], 2),
     ] {
-        let ended = graphward_command(place.path(), args).output().unwrap();
-        assert_eq!(ended.status.code(), Some(code), "{args:?}");
-        let said = String::from_utf8(ended.stderr).unwrap();
-        assert!(said.starts_with("graphward: "), "{said}");
-        assert_eq!(said.lines().count(), 1, "{said}");
-        assert!(!said.contains("hunter2"), "{said}");
-        assert!(ended.stdout.is_empty());
+        let output = graphward_command(dir.path(), args).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{args:?}");
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(stderr.starts_with("graphward: "), "{stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+        assert!(!stderr.contains("hunter2"), "{stderr}");
+        assert!(output.stdout.is_empty());
     }
-    let nothing = run_with_input(graphward_command(place.path(), &["explain"]), "");
+    let nothing = run_with_input(graphward_command(dir.path(), &["explain"]), "");
     assert_eq!(nothing.status.code(), Some(1));
 }
 
 #[test]
 fn the_help_of_explain_has_an_example() {
-    let place = tempfile::tempdir().unwrap();
-    let ended = graphward_command(place.path(), &["explain", "--help"])
-        .output()
-        .unwrap();
-    assert_eq!(ended.status.code(), Some(0));
-    let said = String::from_utf8(ended.stdout).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let output = graphward_command(dir.path(), &["explain", "--help"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let stdout = String::from_utf8(output.stdout).unwrap();
     for words in ["graphward explain '{\"error\":", "[JSON]...", "Exit codes: 0 explained"] {
-        assert!(said.contains(words), "{words}: {said}");
+        assert!(stdout.contains(words), "{words}: {stdout}");
     }
 }
 
-/// Runs it with this as its standard input.
+/// Runs a command with this standard input.
 fn run_with_input(mut command: Command, input: &str) -> Output {
     let command = command.stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
@@ -221,7 +228,7 @@ fn run_with_input(mut command: Command, input: &str) -> Output {
     child.wait_with_output().unwrap()
 }
 
-/// The program in a directory, with nothing in its environment.
+/// graphward in a directory, with an empty environment.
 fn graphward_command(dir: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_graphward"));
     command.args(args).current_dir(dir).env_clear();

@@ -1,4 +1,4 @@
-//! Many requests at once, and tokens that die under them.
+//! Many concurrent requests, and tokens that expire or are revoked under them.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
@@ -10,15 +10,15 @@ use tokio::time::{Instant, sleep};
 use crate::support::{Client, Graph, Sidecar, Unseen, exclusive, fact, replace_file, sample, settings, together};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_hundred_posts_that_meet_a_dead_token_succeed_with_one_look_and_one_replay_each() {
+async fn two_hundred_posts_with_a_dead_token_succeed_with_one_check_and_one_replay_each() {
     const POSTS: u32 = 200;
     let _turn = together().await;
     let graph = Graph::start().await;
-    let place = tempfile::tempdir().unwrap();
+    let dir = tempfile::tempdir().unwrap();
     let old = graph.sim.issue(None);
-    let mut file = Unseen::new(place.path(), &old);
+    let mut file = Unseen::new(dir.path(), &old);
     let source = format!("file = {:?}", file.path());
-    let sidecar = Sidecar::start(place.path(), &settings(&graph, &source, "")).await;
+    let sidecar = Sidecar::start(dir.path(), &settings(&graph, &source, "")).await;
     let mut clients = Vec::new();
     for _ in 0..POSTS {
         clients.push(Client::connect(sidecar.proxy).await);
@@ -26,33 +26,33 @@ async fn two_hundred_posts_that_meet_a_dead_token_succeed_with_one_look_and_one_
     assert_eq!(clients[0].get("/v26.0/me").await.status, 200);
     let before = graph.sim.attempts();
 
-    // Nothing but Graph's word tells the sidecar of the new token before it would look by itself; and no answer
-    // comes before all have been sent, so that every one of them meets the dead token.
+    // Only Graph's rejection makes graphward check the file before its next poll; and no response comes before all
+    // requests have been sent, so each of them has the dead token.
     let delay = Effect::Delay(Duration::from_millis(300));
     graph.sim.fault(Fault::once(delay).times(POSTS));
     file.drop(&graph.sim.issue(None));
     graph.sim.expire(&old);
-    let began = Instant::now();
+    let started = Instant::now();
     let sending = clients.iter_mut().enumerate().map(async |(number, client)| {
-        let answer = client.text(&format!("burst {number}")).await;
-        (answer.status, began.elapsed())
+        let response = client.text(&format!("burst {number}")).await;
+        (response.status, started.elapsed())
     });
-    let answers = join_all(sending).await;
+    let responses = join_all(sending).await;
 
-    assert!(answers.iter().all(|(status, _)| *status == 200), "{answers:?}");
+    assert!(responses.iter().all(|(status, _)| *status == 200), "{responses:?}");
     graph.assert_accepted_once((0..POSTS).map(|number| format!("burst {number}")));
     let attempts = graph.sim.attempts() - before;
     let metrics = sidecar.metrics().await;
-    let looks = sample(&metrics, "graphward_token_attempts_total{") - 1;
+    let checks = sample(&metrics, "graphward_token_attempts_total{") - 1;
     let healed = sample(
         &metrics,
         "graphward_requests_total{tenant=\"default\",outcome=\"healed\"}",
     );
-    let slowest = answers.iter().map(|(_, took)| *took).max().unwrap();
+    let slowest = responses.iter().map(|(_, took)| *took).max().unwrap();
     fact(&format!(
-        "burst: {healed} of {POSTS} healed, {attempts} attempts upstream, {looks} look, slowest {slowest:?}"
+        "burst: {healed} of {POSTS} healed, {attempts} attempts upstream, {checks} check, slowest {slowest:?}"
     ));
-    assert_eq!(looks, 1, "{metrics}");
+    assert_eq!(checks, 1, "{metrics}");
     assert_eq!(healed, u64::from(POSTS));
     assert_eq!(attempts, 2 * u64::from(POSTS));
 }
@@ -62,14 +62,14 @@ async fn twenty_swaps_in_five_seconds_under_load_fail_no_request_though_each_old
     const CLIENTS: u32 = 8;
     let _turn = exclusive().await;
     let graph = Graph::start().await;
-    let place = tempfile::tempdir().unwrap();
-    let path = place.path().join("token");
-    let mut live = graph.sim.issue(None);
-    replace_file(&path, &live);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("token");
+    let mut current = graph.sim.issue(None);
+    replace_file(&path, &current);
     let source = format!("file = {path:?}");
-    let sidecar = Sidecar::start(place.path(), &settings(&graph, &source, "")).await;
-    let answer = Client::connect(sidecar.proxy).await.text("swap 0").await;
-    assert_eq!(answer.status, 200);
+    let sidecar = Sidecar::start(dir.path(), &settings(&graph, &source, "")).await;
+    let response = Client::connect(sidecar.proxy).await.text("swap 0").await;
+    assert_eq!(response.status, 200);
 
     let (over, sent) = (AtomicBool::new(false), AtomicU32::new(1));
     let load = join_all((0..CLIENTS).map(|_| async {
@@ -77,9 +77,9 @@ async fn twenty_swaps_in_five_seconds_under_load_fail_no_request_though_each_old
         let mut failed = Vec::new();
         while !over.load(Ordering::Relaxed) {
             let number = sent.fetch_add(1, Ordering::Relaxed);
-            let answer = client.text(&format!("swap {number}")).await;
-            if answer.status != 200 {
-                failed.push(String::from_utf8_lossy(&answer.body).into_owned());
+            let response = client.text(&format!("swap {number}")).await;
+            if response.status != 200 {
+                failed.push(String::from_utf8_lossy(&response.body).into_owned());
             }
             sleep(Duration::from_millis(4)).await;
         }
@@ -90,8 +90,8 @@ async fn twenty_swaps_in_five_seconds_under_load_fail_no_request_though_each_old
             let next = graph.sim.issue(None);
             replace_file(&path, &next);
             sleep(Duration::from_millis(50)).await;
-            assert!(graph.sim.revoke(&live));
-            live = next;
+            assert!(graph.sim.revoke(&current));
+            current = next;
             sleep(Duration::from_millis(200)).await;
         }
         over.store(true, Ordering::Relaxed);

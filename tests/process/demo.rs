@@ -10,8 +10,8 @@ use crate::support::{fact, graphward_command, together};
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_demo_shows_a_late_and_an_early_token_and_fails_no_message() {
     let _turn = together().await;
-    let said = run_demo("30m", Some("graphward does not use it any more"));
-    fact(&said);
+    let stdout = run_demo("30m", Some("graphward does not use it any more"));
+    fact(&stdout);
     for words in [
         "token 1 expires: Graph answers 401, code 190, subcode 463\n",
         "graphward holds messages until a newer token is there\n",
@@ -22,26 +22,29 @@ async fn a_demo_shows_a_late_and_an_early_token_and_fails_no_message() {
         "\nWithout graphward, the same clients would have lost\n",
         " serve --token-file token\n",
     ] {
-        assert!(said.contains(words), "{words}: {said}");
+        assert!(stdout.contains(words), "{words}: {stdout}");
     }
-    assert!(said.matches("graphward uses it ").count() >= 2, "{said}");
-    assert!(!said.contains('\x1b'), "colors without a terminal");
+    assert!(stdout.matches("graphward uses it ").count() >= 2, "{stdout}");
+    assert!(!stdout.contains('\x1b'), "colors without a terminal");
     // The last three lines name a path and an address of this machine.
-    let wide = said.lines().rev().skip(3).find(|line| line.chars().count() > 78);
+    let wide = stdout.lines().rev().skip(3).find(|line| line.chars().count() > 78);
     assert_eq!(wide, None);
     let (held, replayed) = (
-        parse_total(&said, "messages held"),
-        parse_total(&said, "messages replayed"),
+        parse_total(&stdout, "messages held"),
+        parse_total(&stdout, "messages replayed"),
     );
     assert!(held > 0 && replayed > 0);
-    let sent = parse_total(&said, "messages sent");
+    let sent = parse_total(&stdout, "messages sent");
     assert!(sent > held + replayed, "some messages are sent while the token lives");
-    assert_eq!(parse_total(&said, "accepted exactly once"), sent);
-    assert_eq!(parse_total(&said, "messages failed"), 0);
-    assert!(parse_total(&said, "tokens expired") >= 2);
-    let lost: Vec<_> = said.lines().filter(|line| line.starts_with("  messages   ")).collect();
+    assert_eq!(parse_total(&stdout, "accepted exactly once"), sent);
+    assert_eq!(parse_total(&stdout, "messages failed"), 0);
+    assert!(parse_total(&stdout, "tokens expired") >= 2);
+    let lost: Vec<_> = stdout
+        .lines()
+        .filter(|line| line.starts_with("  messages   "))
+        .collect();
     let [once, each] = lost.as_slice() else {
-        panic!("{said}")
+        panic!("{stdout}")
     };
     assert!(once.ends_with("if they read the token once, at start") && each.contains(&format!(" {held} ")));
 }
@@ -49,46 +52,46 @@ async fn a_demo_shows_a_late_and_an_early_token_and_fails_no_message() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_demo_ends_early_with_its_totals_when_interrupted() {
     let _turn = together().await;
-    let said = run_demo("30m", Some("token 1 is in the file"));
-    assert!(parse_total(&said, "messages sent") > 0);
-    assert_eq!(parse_total(&said, "messages failed"), 0);
+    let stdout = run_demo("30m", Some("token 1 is in the file"));
+    assert!(parse_total(&stdout, "messages sent") > 0);
+    assert_eq!(parse_total(&stdout, "messages failed"), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_demo_ends_by_itself_when_its_time_is_over() {
     let _turn = together().await;
-    let said = run_demo("1s", None);
-    assert!(parse_total(&said, "messages sent") > 0);
-    assert_eq!(parse_total(&said, "messages failed"), 0);
+    let stdout = run_demo("1s", None);
+    assert!(parse_total(&stdout, "messages sent") > 0);
+    assert_eq!(parse_total(&stdout, "messages failed"), 0);
 }
 
-/// Runs a demo to its end, and interrupts it once it says `last`. Returns its standard output.
+/// Runs a demo to its end, and interrupts it once it prints `last`. Returns its standard output.
 fn run_demo(length: &str, last: Option<&str>) -> String {
-    let place = tempfile::tempdir().unwrap();
-    let mut child = graphward_command(place.path(), &["demo", "--for", length])
-        .env("TMPDIR", place.path())
+    let dir = tempfile::tempdir().unwrap();
+    let mut child = graphward_command(dir.path(), &["demo", "--for", length])
+        .env("TMPDIR", dir.path())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut said = String::new();
+    let mut stdout = String::new();
     for line in BufReader::new(child.stdout.take().unwrap()).lines() {
         let line = line.unwrap();
         if last.is_some_and(|last| line.contains(last)) {
             kill_process(Pid::from_child(&child), Signal::INT).unwrap();
         }
-        said.push_str(&line);
-        said.push('\n');
+        stdout.push_str(&line);
+        stdout.push('\n');
     }
-    let ended = child.wait_with_output().unwrap();
-    assert_eq!(ended.status.code(), Some(0), "{said}");
-    assert_eq!(String::from_utf8(ended.stderr).unwrap(), "");
-    assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 0);
-    said
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{stdout}");
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    stdout
 }
 
-fn parse_total(said: &str, name: &str) -> u64 {
-    let line = said.lines().find_map(|line| line.trim().strip_prefix(name));
+fn parse_total(stdout: &str, name: &str) -> u64 {
+    let line = stdout.lines().find_map(|line| line.trim().strip_prefix(name));
     let number = line.unwrap().split_whitespace().next().unwrap();
     number.parse().unwrap()
 }

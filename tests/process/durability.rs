@@ -1,9 +1,9 @@
-//! A process may be killed at any moment: the next one finds a whole token, and no lock is left behind.
+//! A process may be killed at any moment: the next one finds a complete token, and no lock is left behind.
 //!
 //! # Why
 //!
-//! That a file is replaced atomically has to be shown. Here a process does nothing but replace one, and is killed by SIGKILL,
-//! some hundred times, at random moments. The process is this test binary, started once more.
+//! Atomic replacement needs evidence. Here a process only replaces a file, and is killed by SIGKILL some
+//! hundred times at random moments. The process is this test binary, started again.
 
 use std::ffi::OsString;
 use std::fs;
@@ -20,94 +20,94 @@ use graphward::token::{Source, StoreOutcome, Token};
 use graphward::types::{Clock, Secret};
 use tempfile::TempDir;
 
-/// What tells the child from the test: what to do, and where.
+/// The variable that makes this test binary a child, with the name of its work.
 const WORK_VARIABLE: &str = "DURABILITY_WORK";
-const PATH_VARIABLE: &str = "DURABILITY_PLACE";
-/// What the child says when it begins.
-const STARTED_LINE: &str = "begun";
-/// Kills of the process that replaces a file.
+/// The variable with the path of the token file.
+const PATH_VARIABLE: &str = "DURABILITY_PATH";
+/// The line that the child prints when it begins.
+const STARTED_LINE: &str = "started";
+/// The number of kills of the process that replaces a file.
 const KILLS: u32 = 200;
-/// Of the others.
+/// The number of kills in the other tests.
 const OTHER_KILLS: u32 = 60;
-/// Longest that a kill is waited for: some deposits long.
+/// The longest time until a kill: that of some stores.
 const MAX_KILL_DELAY: Duration = Duration::from_millis(40);
 
 #[test]
 fn a_file_is_whole_whenever_its_writer_is_killed() {
-    let place = TokenDir::new("token");
-    let (mut last, mut leftovers) = (0, 0);
+    let dir = TokenDir::new("token");
+    let (mut last, mut interrupted) = (0, 0);
     for kill in 0..KILLS {
-        place.run_and_kill("deposit");
-        let now = place.token_number("token").expect("there is always one");
-        assert!(now >= last, "{now} after {last}: a deposit was undone");
-        if let Some(before) = place.token_number("token.previous") {
+        dir.run_and_kill("store");
+        let now = dir.token_number("token").expect("there is always one");
+        assert!(now >= last, "{now} after {last}: a store was undone");
+        if let Some(before) = dir.token_number("token.previous") {
             assert!(before <= now && now <= before + 1, "{before} before {now}");
         }
         last = now;
-        leftovers += u32::from(place.assert_recovered(kill) > 0);
+        interrupted += u32::from(dir.assert_recovered(kill) > 0);
     }
-    assert!(last > 20, "only {last} deposits");
-    assert!(leftovers > 0, "no kill came within a deposit");
+    assert!(last > 20, "only {last} stores");
+    assert!(interrupted > 0, "no kill came within a store");
     print_line(&format!(
-        "{last} deposits, {KILLS} kills, {leftovers} of them with a draft on the disk"
+        "{last} stores, {KILLS} kills, {interrupted} of them with a temporary file on the disk"
     ));
 }
 
 #[test]
 fn a_record_is_whole_whenever_its_writer_is_killed() {
-    let place = TokenDir::new("origin");
+    let dir = TokenDir::new("origin");
     let mut last = 0;
     for kill in 0..OTHER_KILLS {
-        place.run_and_kill("record");
-        let mut stored = stored_source(place.path());
+        dir.run_and_kill("record");
+        let mut stored = stored_source(dir.path());
         let now = number_of(&block_on(stored.load()).expect("there is always one"));
-        assert!(now >= last, "{now} after {last}: a deposit was undone");
+        assert!(now >= last, "{now} after {last}: a store was undone");
         last = now;
-        place.assert_recovered(kill);
+        dir.assert_recovered(kill);
     }
-    assert!(last > 20, "only {last} deposits");
+    assert!(last > 20, "only {last} stores");
 }
 
 #[test]
 fn neither_of_two_tokens_is_lost_whenever_a_rollback_is_killed() {
-    let place = TokenDir::new("token");
-    let mut source = FileSource::new(place.path(), Format::Raw);
+    let dir = TokenDir::new("token");
+    let mut source = FileSource::new(dir.path(), Format::Raw);
     let (one, two) = (token(1), token(2));
     block_on(source.store(&one, token(0).secret.fingerprint())).unwrap();
     block_on(source.store(&two, one.secret.fingerprint())).unwrap();
     let mut seen = [0, 0];
     for kill in 0..OTHER_KILLS {
-        place.run_and_kill("rollback");
-        let found = ["token", "token.previous"].map(|name| place.token_number(name));
+        dir.run_and_kill("rollback");
+        let found = ["token", "token.previous"].map(|name| dir.token_number(name));
         match found {
             [Some(1), Some(2)] => seen[0] += 1,
             [Some(2), Some(1)] => seen[1] += 1,
-            // The moment before the exchange: the other is about to take its place.
             other => panic!("{other:?}"),
         }
-        place.assert_recovered(kill);
+        dir.assert_recovered(kill);
     }
     assert!(seen[0] > 0 && seen[1] > 0, "nothing was rolled back: {seen:?}");
 }
 
 #[test]
-fn the_right_to_renew_is_free_when_its_holder_is_killed() {
-    let place = TokenDir::new("token");
-    let holder = place.spawn("hold");
-    let mut source = FileSource::new(place.path(), Format::Raw);
+fn the_renewal_lock_is_free_when_its_holder_is_killed() {
+    let dir = TokenDir::new("token");
+    let holder = dir.spawn("hold");
+    let mut source = FileSource::new(dir.path(), Format::Raw);
     let waited = block_on(async { tokio::time::timeout(Duration::from_millis(400), source.lock()).await });
-    assert!(waited.is_err(), "two have it");
+    assert!(waited.is_err(), "two processes hold it");
     drop(holder);
-    place.assert_recovered(0);
+    dir.assert_recovered(0);
 }
 
-/// What the child does until it is killed. Without one who starts it as a child, it does a little of it.
+/// The work of the child until it is killed. Run as a test, it stores three tokens.
 #[test]
 fn the_work_of_the_child() {
     let Some(work) = std::env::var_os(WORK_VARIABLE) else {
-        let place = TokenDir::new("token");
-        assert_eq!(block_on(store_tokens(FileSource::new(place.path(), Format::Raw), 3)), 3);
-        assert_eq!(place.token_number("token"), Some(3));
+        let dir = TokenDir::new("token");
+        assert_eq!(block_on(store_tokens(FileSource::new(dir.path(), Format::Raw), 3)), 3);
+        assert_eq!(dir.token_number("token"), Some(3));
         return;
     };
     let path = PathBuf::from(std::env::var_os(PATH_VARIABLE).unwrap());
@@ -118,10 +118,10 @@ fn the_work_of_the_child() {
     }
     block_on(async {
         match work.to_str().unwrap() {
-            "deposit" => drop(store_tokens(file(), u64::MAX).await),
+            "store" => drop(store_tokens(file(), u64::MAX).await),
             "record" => drop(store_tokens(stored_source(path.clone()), u64::MAX).await),
             "hold" => {
-                let _claim = file().lock().await.unwrap();
+                let _lock = file().lock().await.unwrap();
                 begin();
                 std::future::pending::<()>().await;
             }
@@ -133,7 +133,7 @@ fn the_work_of_the_child() {
     });
 }
 
-/// Puts one token after the other there, as a refresher does.
+/// Stores one token after the other, as a refresher does.
 async fn store_tokens(mut source: impl Source, times: u64) -> u64 {
     for done in 0..times {
         let lock = source.lock().await.unwrap();
@@ -146,14 +146,14 @@ async fn store_tokens(mut source: impl Source, times: u64) -> u64 {
     times
 }
 
-/// The record, over a place that shows the first token for ever.
+/// A store over a file that always has the first token.
 fn stored_source(path: PathBuf) -> RenewedTokenStore {
     let origin = path.with_file_name("origin");
     let origin = FileSource::new(origin, Format::Raw);
     RenewedTokenStore::new(Box::new(origin), path, Clock::system())
 }
 
-/// A child that does not outlive its test.
+/// A child that is killed when dropped.
 struct KillOnDrop(Child);
 
 impl Drop for KillOnDrop {
@@ -170,18 +170,18 @@ struct TokenDir {
 impl TokenDir {
     fn new(first: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let place = Self { directory };
-        let first = place.directory.path().join(first);
+        let dir = Self { directory };
+        let first = dir.directory.path().join(first);
         fs::write(&first, token_text(0)).unwrap();
         fs::set_permissions(&first, fs::Permissions::from_mode(0o600)).unwrap();
-        place
+        dir
     }
 
     fn path(&self) -> PathBuf {
         self.directory.path().join("token")
     }
 
-    /// Starts a child that does this work, and kills it at some moment.
+    /// Starts a child that does this work, and kills it at a random moment.
     fn run_and_kill(&self, work: &str) {
         let mut child = self.spawn(work);
         let micros = u64::try_from(MAX_KILL_DELAY.as_micros()).unwrap();
@@ -210,7 +210,7 @@ impl TokenDir {
         child
     }
 
-    /// Which token is in this file; it is whole, and its owner's alone.
+    /// Returns the number of the token in this file, which must be complete and private to its owner.
     fn token_number(&self, name: &str) -> Option<u64> {
         let path = self.directory.path().join(name);
         let mode = fs::metadata(&path).ok()?.permissions().mode() & 0o7777;
@@ -218,7 +218,7 @@ impl TokenDir {
         Some(number_of(&block_on(FileSource::new(path, Format::Raw).load()).unwrap()))
     }
 
-    /// Returns the number of temporary files: no more than one write leaves behind. The lock is free.
+    /// Asserts that at most the temporary files of one write are left and that the lock is free; returns their number.
     fn assert_recovered(&self, kill: u32) -> usize {
         let known = ["origin", "token", "token.previous", "token.lock"].map(OsString::from);
         let names = fs::read_dir(self.directory.path()).unwrap();
@@ -226,22 +226,22 @@ impl TokenDir {
             .map(|entry| entry.unwrap().file_name())
             .filter(|name| !known.contains(name))
             .count();
-        assert!(temp_files <= 2, "{temp_files} drafts after {kill} kills");
+        assert!(temp_files <= 2, "{temp_files} temporary files after {kill} kills");
         let mut source = FileSource::new(self.path(), Format::Raw);
-        let claim = block_on(async { tokio::time::timeout(Duration::from_secs(30), source.lock()).await });
-        drop(claim.expect("the lock is free").unwrap());
+        let lock = block_on(async { tokio::time::timeout(Duration::from_secs(30), source.lock()).await });
+        drop(lock.expect("the lock is free").unwrap());
         temp_files
     }
 }
 
-/// Past the harness, which keeps what is printed to itself.
+/// Prints a line past the harness, which captures the output of tests.
 fn print_line(line: &str) {
     let mut stdout = std::io::stdout();
     writeln!(stdout, "{line}").unwrap();
     stdout.flush().unwrap();
 }
 
-/// The token of this number, which shows if it is cut or mixed with another.
+/// The text of the token with this number; a truncated or mixed text is recognized.
 fn token_text(number: u64) -> String {
     format!("EAA{number:010}{}{number:010}Z", "x".repeat(180))
 }

@@ -1,4 +1,4 @@
-//! `graphward serve` in front of `graphward fake-graph`: two processes, as in a user's own CI.
+//! `graphward serve` in front of `graphward fake-graph`: two processes, as in the CI of a user.
 
 use std::fs::File;
 use std::net::SocketAddr;
@@ -16,8 +16,8 @@ use crate::support::{Client, Sidecar, TestResponse, get, graphward_command, repl
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_expiry_commanded_through_the_control_api_is_healed() {
     let _turn = together().await;
-    let place = tempfile::tempdir().unwrap();
-    let fake = FakeGraphProcess::start(place.path()).await;
+    let dir = tempfile::tempdir().unwrap();
+    let fake = FakeGraphProcess::start(dir.path()).await;
     let settings = format!(
         r#"
 [listen]
@@ -31,7 +31,7 @@ source = {{ file = "token" }}
 "#,
         fake.graph
     );
-    let sidecar = Sidecar::start(place.path(), &settings).await;
+    let sidecar = Sidecar::start(dir.path(), &settings).await;
     let mut client = Client::connect(sidecar.proxy).await;
     assert_eq!(client.text("before").await.status, 200);
 
@@ -40,25 +40,25 @@ source = {{ file = "token" }}
     let dropping = async {
         sleep(Duration::from_millis(100)).await;
         let issued = fake.post_control("/tokens", &json!({})).await.json();
-        replace_file(&place.path().join("token"), issued["access_token"].as_str().unwrap());
+        replace_file(&dir.path().join("token"), issued["access_token"].as_str().unwrap());
     };
-    let (answer, ()) = futures_util::future::join(client.text("during"), dropping).await;
-    assert_eq!(answer.status, 200, "{answer:?}");
+    let (response, ()) = futures_util::future::join(client.text("during"), dropping).await;
+    assert_eq!(response.status, 200, "{response:?}");
 
     let messages = get(fake.control, "/messages").await.json();
-    let said: Vec<&Value> = messages["data"]
+    let texts: Vec<&Value> = messages["data"]
         .as_array()
         .unwrap()
         .iter()
         .map(|message| &message["params"]["text"]["body"])
         .collect();
-    assert_eq!(said, ["before", "during"]);
+    assert_eq!(texts, ["before", "during"]);
     let state = get(fake.control, "/state").await.json();
     assert_eq!(state["counts"]["rejected"], 1);
     assert_eq!(state["counts"]["attempts"], 3);
 }
 
-/// A fake Graph that runs; killed when it is dropped.
+/// A running fake Graph; killed when dropped.
 struct FakeGraphProcess {
     child: Child,
     graph: SocketAddr,
@@ -66,24 +66,24 @@ struct FakeGraphProcess {
 }
 
 impl FakeGraphProcess {
-    async fn start(place: &Path) -> Self {
+    async fn start(dir: &Path) -> Self {
         let args = "fake-graph --listen 127.0.0.1:0 --control 127.0.0.1:0 --ca-out ca.pem --token-out token";
         let args: Vec<_> = args.split(' ').collect();
-        let child = graphward_command(place, &args)
-            .stdout(File::create(place.join("fake")).unwrap())
+        let child = graphward_command(dir, &args)
+            .stdout(File::create(dir.join("fake")).unwrap())
             .spawn()
             .unwrap();
-        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        let unspecified = SocketAddr::from(([0, 0, 0, 0], 0));
         let mut fake = Self {
             child,
-            graph: nowhere,
-            control: nowhere,
+            graph: unspecified,
+            control: unspecified,
         };
-        let output = || std::fs::read_to_string(place.join("fake")).unwrap();
-        wait_until("it has said where it is", async || output().contains("state ")).await;
+        let output = || std::fs::read_to_string(dir.join("fake")).unwrap();
+        wait_until("it has printed its addresses", async || output().contains("state ")).await;
         let address = |word: &str, scheme: &str| {
-            let said = output();
-            let fact = said.lines().find_map(|line| line.strip_prefix(word));
+            let stdout = output();
+            let fact = stdout.lines().find_map(|line| line.strip_prefix(word));
             fact.unwrap().trim().strip_prefix(scheme).unwrap().parse()
         };
         fake.graph = address("graph ", "https://").unwrap();
@@ -91,9 +91,9 @@ impl FakeGraphProcess {
         fake
     }
 
-    async fn post_control(&self, path: &str, what: &Value) -> TestResponse {
+    async fn post_control(&self, path: &str, body: &Value) -> TestResponse {
         let mut client = Client::connect(self.control).await;
-        let body = Full::from(what.to_string()).boxed();
+        let body = Full::from(body.to_string()).boxed();
         client.send(Request::post(path).body(body).unwrap()).await
     }
 }

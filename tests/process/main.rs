@@ -1,5 +1,5 @@
-//! The program as its user has it: a process with a configuration file, real sockets, real TLS, real time, real databases,
-//! and a fake Graph that counts what arrives.
+//! graphward as users run it: a process with a configuration file, real sockets, real TLS, real time, real databases, and a
+//! fake Graph that counts the requests it receives.
 #![cfg(test)]
 
 mod cli;

@@ -1,4 +1,4 @@
-//! How the process starts, says how it is, and ends.
+//! Start, health and shutdown of the process.
 
 use std::fs;
 use std::net::TcpListener;
@@ -20,12 +20,12 @@ use crate::support::{
 async fn a_token_in_the_environment_is_used() {
     let _turn = together().await;
     let graph = Graph::start().await;
-    let place = tempfile::tempdir().unwrap();
+    let dir = tempfile::tempdir().unwrap();
     let token = graph.sim.issue(None);
-    let mut command = graphward_command(place.path(), &["serve", "--require-token"]);
+    let mut command = graphward_command(dir.path(), &["serve", "--require-token"]);
     command.env("META_TOKEN", format!("Bearer {token}"));
     let settings = settings(&graph, "env = \"META_TOKEN\"", "");
-    let sidecar = Sidecar::start_with(place.path(), &settings, &mut command).await;
+    let sidecar = Sidecar::start_with(dir.path(), &settings, &mut command).await;
     let mut client = Client::connect(sidecar.proxy).await;
     assert_eq!(client.text("from the environment").await.status, 200);
     assert_eq!(graph.last_fingerprint(), Some(fingerprint(&token)));
@@ -35,38 +35,38 @@ async fn a_token_in_the_environment_is_used() {
 async fn without_the_token_that_is_required_it_exits_with_4() {
     let _turn = together().await;
     let graph = Graph::start().await;
-    let place = tempfile::tempdir().unwrap();
+    let dir = tempfile::tempdir().unwrap();
     for (source, content) in [
         ("file = \"absent\"", None),
         ("file = \"token\"", Some("  \n")),
         ("env = \"NOT_SET\"", None),
     ] {
         if let Some(content) = content {
-            fs::write(place.path().join("token"), content).unwrap();
+            fs::write(dir.path().join("token"), content).unwrap();
         }
-        let file = place.path().join("graphward.toml");
+        let file = dir.path().join("graphward.toml");
         fs::write(file, settings(&graph, source, "")).unwrap();
-        let ended = graphward_command(place.path(), &["serve", "--require-token"])
+        let output = graphward_command(dir.path(), &["serve", "--require-token"])
             .output()
             .unwrap();
-        assert_eq!(ended.status.code(), Some(4), "{source}");
+        assert_eq!(output.status.code(), Some(4), "{source}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn before_there_is_a_token_requests_are_refused_in_graphs_shape_and_after_it_they_work() {
+async fn before_the_first_token_requests_are_refused_in_the_format_of_graph_and_then_they_work() {
     let _turn = together().await;
     let graph = Graph::start().await;
-    let place = tempfile::tempdir().unwrap();
-    let path = place.path().join("token");
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("token");
     let source = format!("file = {path:?}");
-    let sidecar = Sidecar::start(place.path(), &settings(&graph, &source, "")).await;
+    let sidecar = Sidecar::start(dir.path(), &settings(&graph, &source, "")).await;
     let mut client = Client::connect(sidecar.proxy).await;
-    let answer = client.text("too early").await;
-    assert_eq!(answer.status, 503);
-    assert_eq!(answer.header("proxy-status"), "graphward; error=proxy_internal_error");
-    assert_eq!(answer.header("retry-after"), "1");
-    let error = &answer.json()["error"];
+    let response = client.text("too early").await;
+    assert_eq!(response.status, 503);
+    assert_eq!(response.header("proxy-status"), "graphward; error=proxy_internal_error");
+    assert_eq!(response.header("retry-after"), "1");
+    let error = &response.json()["error"];
     assert_eq!(error["type"], "GraphwardException");
     assert_eq!(error["code"], 990_003);
     assert_eq!(error["is_transient"], true);
@@ -85,45 +85,45 @@ async fn before_there_is_a_token_requests_are_refused_in_graphs_shape_and_after_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_health_check_says_ready_by_tcp_and_by_socket_file() {
+async fn a_health_check_works_over_tcp_and_over_a_unix_socket() {
     let _turn = together().await;
     let graph = Graph::start().await;
     for admin in ["tcp", "unix"] {
-        let place = tempfile::tempdir().unwrap();
-        let path = place.path().join("token");
-        let socket = format!("unix:{}", place.path().join("admin.sock").display());
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("token");
+        let socket = format!("unix:{}", dir.path().join("admin.sock").display());
         let mut settings = settings(&graph, &format!("file = {path:?}"), "");
         if admin == "unix" {
             let tcp = "admin = \"127.0.0.1:0\"";
             settings = settings.replace(tcp, &format!("admin = {socket:?}"));
         }
-        let sidecar = Sidecar::start(place.path(), &settings).await;
+        let sidecar = Sidecar::start(dir.path(), &settings).await;
         let flags = match admin {
             "tcp" => vec!["--admin".to_owned(), sidecar.admin.to_string()],
-            // The configuration says where.
+            // The configuration has the path.
             _ => Vec::new(),
         };
         let healthy = || {
-            let mut command = graphward_command(place.path(), &["healthcheck"]);
-            let ended = command.args(&flags).output().unwrap();
-            (ended.status.code(), String::from_utf8(ended.stderr).unwrap())
+            let mut command = graphward_command(dir.path(), &["healthcheck"]);
+            let output = command.args(&flags).output().unwrap();
+            (output.status.code(), String::from_utf8(output.stderr).unwrap())
         };
-        let (code, said) = healthy();
-        assert_eq!(code, Some(1), "{admin}: {said}");
-        assert!(said.starts_with("graphward: not ready: "), "{said}");
+        let (code, stderr) = healthy();
+        assert_eq!(code, Some(1), "{admin}: {stderr}");
+        assert!(stderr.starts_with("graphward: not ready: "), "{stderr}");
         replace_file(&path, graph.sim.issue(None));
         wait_until("it is healthy", async || healthy().0 == Some(0)).await;
         drop(sidecar);
-        assert_eq!(healthy().0, Some(1), "{admin}, after its end");
+        assert_eq!(healthy().0, Some(1), "{admin}, after it has stopped");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_signal_lets_requests_finish_and_ends_with_0() {
+async fn a_signal_lets_requests_finish_and_the_process_exits_with_0() {
     let _turn = together().await;
     for signal in [Signal::TERM, Signal::INT] {
-        let place = tempfile::tempdir().unwrap();
-        let (graph, mut sidecar) = graph_and_sidecar(place.path()).await;
+        let dir = tempfile::tempdir().unwrap();
+        let (graph, mut sidecar) = graph_and_sidecar(dir.path()).await;
         let (mut busy, mut idle) = (
             Client::connect(sidecar.proxy).await,
             Client::connect(sidecar.proxy).await,
@@ -131,32 +131,32 @@ async fn a_signal_lets_requests_finish_and_ends_with_0() {
         assert_eq!(idle.text("first").await.status, 200);
         graph.sim.fault(Fault::once(Effect::Delay(Duration::from_millis(600))));
         let stopping = async {
-            wait_until("the request is under way", async || graph.sim.attempts() == 2).await;
+            wait_until("the request is in flight", async || graph.sim.attempts() == 2).await;
             sidecar.signal(signal);
             sleep(Duration::from_millis(200)).await;
             assert_eq!(get(sidecar.admin, "/readyz").await.status, 503);
             assert!(idle.try_send(text_message("too late")).await.is_err());
             assert!(TcpStream::connect(sidecar.proxy).await.is_err());
         };
-        let (answer, ()) = futures_util::future::join(busy.text("in hand"), stopping).await;
-        assert_eq!(answer.status, 200);
+        let (response, ()) = futures_util::future::join(busy.text("in flight"), stopping).await;
+        assert_eq!(response.status, 200);
         assert_eq!(sidecar.wait_exit().await.code(), Some(0), "{signal:?}");
-        graph.assert_accepted_once(["first", "in hand"].map(str::to_owned));
+        graph.assert_accepted_once(["first", "in flight"].map(str::to_owned));
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn with_nothing_in_hand_it_ends_within_a_quarter_of_a_second() {
+async fn without_requests_in_flight_it_stops_within_a_quarter_of_a_second() {
     let _turn = exclusive().await;
-    let place = tempfile::tempdir().unwrap();
-    let (_graph, mut sidecar) = graph_and_sidecar(place.path()).await;
+    let dir = tempfile::tempdir().unwrap();
+    let (_graph, mut sidecar) = graph_and_sidecar(dir.path()).await;
     // The connections to the app and to Graph stay open, and are idle.
     let mut client = Client::connect(sidecar.proxy).await;
     assert_eq!(client.text("first").await.status, 200);
-    let asked = Instant::now();
+    let signaled_at = Instant::now();
     sidecar.signal(Signal::TERM);
     assert_eq!(sidecar.wait_exit().await.code(), Some(0));
-    let took = asked.elapsed();
+    let took = signaled_at.elapsed();
     fact(&format!("stop: {took:?} with idle connections"));
     assert_quick(took, Duration::from_millis(250));
 }
@@ -165,22 +165,23 @@ async fn with_nothing_in_hand_it_ends_within_a_quarter_of_a_second() {
 async fn a_second_signal_ends_it_at_once() {
     let _turn = together().await;
     for signal in [Signal::TERM, Signal::INT] {
-        let place = tempfile::tempdir().unwrap();
-        let (graph, mut sidecar) = graph_and_sidecar(place.path()).await;
+        let dir = tempfile::tempdir().unwrap();
+        let (graph, mut sidecar) = graph_and_sidecar(dir.path()).await;
         let mut client = Client::connect(sidecar.proxy).await;
         graph.sim.fault(Fault::once(Effect::Hang));
         let stopping = async {
-            wait_until("the request is under way", async || graph.sim.attempts() == 1).await;
+            wait_until("the request is in flight", async || graph.sim.attempts() == 1).await;
             sidecar.signal(signal);
             sleep(Duration::from_millis(200)).await;
             assert_eq!(get(sidecar.admin, "/livez").await.status, 200);
-            let asked = Instant::now();
+            let signaled_at = Instant::now();
             sidecar.signal(signal);
             let status = sidecar.wait_exit().await;
-            (status.code(), asked.elapsed())
+            (status.code(), signaled_at.elapsed())
         };
-        let (answer, (code, took)) = futures_util::future::join(client.try_send(text_message("hangs")), stopping).await;
-        assert!(answer.is_err());
+        let (response, (code, took)) =
+            futures_util::future::join(client.try_send(text_message("hangs")), stopping).await;
+        assert!(response.is_err());
         fact(&format!("second signal: ended after {took:?}"));
         assert_eq!(code, Some(1), "{signal:?}");
         assert_quick(took, Duration::from_secs(2));
@@ -188,13 +189,13 @@ async fn a_second_signal_ends_it_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_taken_port_ends_with_3_and_a_bad_configuration_with_2() {
+async fn a_port_in_use_exits_with_3_and_an_invalid_configuration_with_2() {
     let _turn = together().await;
     let graph = Graph::start().await;
-    let place = tempfile::tempdir().unwrap();
+    let dir = tempfile::tempdir().unwrap();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().to_string();
-    let file = place.path().join("graphward.toml");
+    let file = dir.path().join("graphward.toml");
     let good = settings(&graph, "file = \"token\"", "");
     for (settings, code, words) in [
         (good.replacen("127.0.0.1:0", &taken, 1), 3, "cannot listen on "),
@@ -203,10 +204,10 @@ async fn a_taken_port_ends_with_3_and_a_bad_configuration_with_2() {
     ] {
         let _held = TcpListener::bind(&taken);
         fs::write(&file, settings).unwrap();
-        let ended = graphward_command(place.path(), &["serve"]).output().unwrap();
-        let said = String::from_utf8(ended.stderr).unwrap();
-        assert_eq!(ended.status.code(), Some(code), "{said}");
-        assert!(said.contains(words), "{said}");
+        let output = graphward_command(dir.path(), &["serve"]).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{stderr}");
+        assert!(stderr.contains(words), "{stderr}");
     }
 }
 
@@ -217,21 +218,21 @@ async fn it_starts_quickly_and_is_small() {
     let mut starts = Vec::new();
     let mut sizes = Vec::new();
     for _ in 0..5 {
-        let place = tempfile::tempdir().unwrap();
-        replace_file(&place.path().join("token"), graph.sim.issue(None));
+        let dir = tempfile::tempdir().unwrap();
+        replace_file(&dir.path().join("token"), graph.sim.issue(None));
         let free = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = free.local_addr().unwrap();
         drop(free);
         let settings = settings(&graph, "file = \"token\"", "");
         let settings = settings.replacen("127.0.0.1:0", &address.to_string(), 1);
-        let began = Instant::now();
-        let starting = Sidecar::start(place.path(), &settings);
+        let started = Instant::now();
+        let starting = Sidecar::start(dir.path(), &settings);
         let accepting = async {
             while TcpStream::connect(address).await.is_err() {
-                assert!(began.elapsed() < TIMEOUT);
+                assert!(started.elapsed() < TIMEOUT);
                 sleep(Duration::from_millis(1)).await;
             }
-            began.elapsed()
+            started.elapsed()
         };
         let (sidecar, took) = futures_util::future::join(starting, accepting).await;
         wait_until("it is ready", async || {
@@ -250,27 +251,27 @@ async fn it_starts_quickly_and_is_small() {
     }
 }
 
-async fn graph_and_sidecar(place: &Path) -> (Graph, Sidecar) {
+async fn graph_and_sidecar(dir: &Path) -> (Graph, Sidecar) {
     let graph = Graph::start().await;
-    replace_file(&place.join("token"), graph.sim.issue(None));
-    let sidecar = Sidecar::start(place, &settings(&graph, "file = \"token\"", "")).await;
+    replace_file(&dir.join("token"), graph.sim.issue(None));
+    let sidecar = Sidecar::start(dir, &settings(&graph, "file = \"token\"", "")).await;
     (graph, sidecar)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_soft_limit_of_open_files_is_no_limit_of_ours() {
+async fn the_soft_limit_of_open_files_is_raised() {
     let _turn = together().await;
     let graph = Graph::start().await;
-    let place = tempfile::tempdir().unwrap();
-    replace_file(&place.path().join("token"), graph.sim.issue(None));
+    let dir = tempfile::tempdir().unwrap();
+    replace_file(&dir.path().join("token"), graph.sim.issue(None));
     let mut command = Command::new("sh");
     command
         .args(["-c", "ulimit -S -n 64; exec \"$0\" serve"])
         .arg(env!("CARGO_BIN_EXE_graphward"))
-        .current_dir(place.path())
+        .current_dir(dir.path())
         .env_clear();
     let settings = settings(&graph, "file = \"token\"", "");
-    let sidecar = Sidecar::start_with(place.path(), &settings, &mut command).await;
+    let sidecar = Sidecar::start_with(dir.path(), &settings, &mut command).await;
     let mut clients = Vec::new();
     for _ in 0..100 {
         clients.push(Client::connect(sidecar.proxy).await);

@@ -1,4 +1,4 @@
-//! Renewals by the program itself: an app that notices nothing, and kills at random moments that lose nothing.
+//! Renewals by graphward: the app does not notice them, and a kill at any moment loses no token.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -17,18 +17,18 @@ use crate::support::{
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_app_does_not_notice_that_its_tokens_live_for_five_seconds() {
     let _turn = together().await;
-    let life = Duration::from_secs(5);
-    let graph = Graph::with_token_ttl(life).await;
-    let place = tempfile::tempdir().unwrap();
-    let file = place.path().join("token");
-    let first = graph.sim.issue(Some(life));
+    let ttl = Duration::from_secs(5);
+    let graph = Graph::with_token_ttl(ttl).await;
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("token");
+    let first = graph.sim.issue(Some(ttl));
     fs::write(&file, &first).unwrap();
-    let settings = settings(&graph, "file = \"token\"", &exchange_config(place.path()));
-    let sidecar = Sidecar::start(place.path(), &settings).await;
+    let settings = settings(&graph, "file = \"token\"", &exchange_config(dir.path()));
+    let sidecar = Sidecar::start(dir.path(), &settings).await;
 
     let mut client = Client::connect(sidecar.proxy).await;
-    let (began, mut sent) = (Instant::now(), Vec::new());
-    while began.elapsed() < 3 * life {
+    let (started, mut sent) = (Instant::now(), Vec::new());
+    while started.elapsed() < 3 * ttl {
         let text = format!("message {}", sent.len());
         assert_eq!(client.text(&text).await.status, 200);
         sent.push(text);
@@ -41,11 +41,11 @@ async fn an_app_does_not_notice_that_its_tokens_live_for_five_seconds() {
         counts.exchanges,
         counts.rejected
     ));
-    assert_eq!(counts.rejected, 0, "each was renewed before its end");
+    assert_eq!(counts.rejected, 0, "each was renewed before its expiry");
     assert!((4..=12).contains(&counts.exchanges), "{counts:?}");
     graph.assert_accepted_once(sent);
 
-    wait_until("what is in use is what the next start would find", async || {
+    wait_until("the stored token is in use", async || {
         let stored = fs::read_to_string(&file).unwrap();
         client.text("which one?").await.status == 200 && graph.last_fingerprint() == Some(fingerprint(stored.trim()))
     })
@@ -54,9 +54,9 @@ async fn an_app_does_not_notice_that_its_tokens_live_for_five_seconds() {
     let series = r#"graphward_token_refreshes_total{tenant="default",outcome="renewed"}"#;
     assert!(sidecar.metric(series).await >= 4);
     let stored = fs::read_to_string(&file).unwrap();
-    let said = sidecar.stdout() + &sidecar.stderr() + &sidecar.metrics().await;
+    let output = sidecar.stdout() + &sidecar.stderr() + &sidecar.metrics().await;
     for secret in [first.as_str(), stored.trim(), APP_SECRET] {
-        assert!(!said.contains(secret));
+        assert!(!output.contains(secret));
     }
 }
 
@@ -64,24 +64,24 @@ async fn an_app_does_not_notice_that_its_tokens_live_for_five_seconds() {
 async fn two_hundred_kills_at_random_moments_leave_a_usable_token() {
     let _turn = exclusive().await;
     let graph = Graph::with_token_ttl(Duration::from_secs(600)).await;
-    let place = tempfile::tempdir().unwrap();
-    let file = place.path().join("token");
-    let settings = settings(&graph, "file = \"token\"", &exchange_config(place.path()));
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("token");
+    let settings = settings(&graph, "file = \"token\"", &exchange_config(dir.path()));
     let mut stored = graph.sim.issue(None);
     replace_file(&file, format!("{stored}\n"));
-    let (mut renewals, began) = (0, Instant::now());
+    let (mut renewals, started) = (0, Instant::now());
     // The window follows the speed of the machine, so that about half of the kills come after the token is stored.
     let mut window = Duration::from_millis(25);
     for round in 0..200_u64 {
-        // Each start finds a token that is due: it asks about it, exchanges it, stores what it gets, and uses it.
+        // Each start finds a token that is due: graphward inspects it, exchanges it, and stores and uses the new one.
         graph.set_nearly_expired(&stored);
-        let sidecar = Sidecar::start(place.path(), &settings).await;
+        let sidecar = Sidecar::start(dir.path(), &settings).await;
         sleep(window.mul_f64((round * 7_919 % 25_000) as f64 / 25_000.0)).await;
         sidecar.signal(Signal::KILL);
         drop(sidecar);
         let text = fs::read_to_string(&file).unwrap();
         let found = text.trim().to_owned();
-        assert!(graph.sim.is_alive(&found), "round {round}: no living token is stored");
+        assert!(graph.sim.is_alive(&found), "round {round}: no valid token is stored");
         window = if found == stored {
             window * 11 / 10
         } else {
@@ -89,8 +89,8 @@ async fn two_hundred_kills_at_random_moments_leave_a_usable_token() {
         };
         if found != stored {
             renewals += 1;
-            let before = fs::read_to_string(place.path().join("token.previous")).unwrap();
-            assert_eq!(before.trim(), stored, "round {round}: the one before is kept");
+            let before = fs::read_to_string(dir.path().join("token.previous")).unwrap();
+            assert_eq!(before.trim(), stored, "round {round}: the previous one is kept");
             assert_eq!(file_mode(&file), 0o600);
         }
         stored = found;
@@ -98,38 +98,38 @@ async fn two_hundred_kills_at_random_moments_leave_a_usable_token() {
     fact(&format!(
         "200 kills, {renewals} of them after the renewed token was stored, {} exchanges, {:?} in all",
         graph.sim.counts().exchanges,
-        began.elapsed()
+        started.elapsed()
     ));
     assert!(
         (10..190).contains(&renewals),
-        "{renewals} of 200 had renewed: the kills hit nothing"
+        "{renewals} of 200 had renewed: the kills came too early or too late"
     );
-    let litter = fs::read_dir(place.path()).unwrap().count();
-    assert!(litter <= 12, "{litter} files are left");
-    let sidecar = Sidecar::start(place.path(), &settings).await;
+    let file_count = fs::read_dir(dir.path()).unwrap().count();
+    assert!(file_count <= 12, "{file_count} files are left");
+    let sidecar = Sidecar::start(dir.path(), &settings).await;
     let mut client = Client::connect(sidecar.proxy).await;
     assert_eq!(client.text("and it still works").await.status, 200);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stop_waits_for_a_token_that_is_being_minted_but_not_for_long() {
+async fn a_stop_waits_for_a_renewal_but_not_for_long() {
     let _turn = together().await;
     for (delay, stored) in [(Duration::from_secs(1), true), (Duration::from_secs(60), false)] {
         let graph = Graph::with_token_ttl(Duration::from_secs(600)).await;
-        let place = tempfile::tempdir().unwrap();
+        let dir = tempfile::tempdir().unwrap();
         let first = graph.sim.issue(None);
-        fs::write(place.path().join("token"), &first).unwrap();
+        fs::write(dir.path().join("token"), &first).unwrap();
         graph.set_nearly_expired(&first);
         let slow = Fault::once(Effect::Delay(delay));
         graph.sim.inject_fault_on(EndpointKind::Exchange, slow);
-        let settings = settings(&graph, "file = \"token\"", &exchange_config(place.path()));
-        let mut sidecar = Sidecar::start(place.path(), &settings).await;
+        let settings = settings(&graph, "file = \"token\"", &exchange_config(dir.path()));
+        let mut sidecar = Sidecar::start(dir.path(), &settings).await;
         wait_until("it renews", async || graph.sim.counts().exchanges == 1).await;
-        let asked = Instant::now();
+        let signaled_at = Instant::now();
         sidecar.signal(Signal::TERM);
         assert!(sidecar.wait_exit().await.success());
-        assert_quick(asked.elapsed(), Duration::from_secs(6));
-        let found = fs::read_to_string(place.path().join("token")).unwrap();
+        assert_quick(signaled_at.elapsed(), Duration::from_secs(6));
+        let found = fs::read_to_string(dir.path().join("token")).unwrap();
         assert_eq!(found.trim() != first, stored, "after {delay:?}");
     }
 }

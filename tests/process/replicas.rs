@@ -1,5 +1,5 @@
-//! Files and rows that several processes share: one renewal for all of them, another who renews when the first one dies; and
-//! an expired one that hides no other.
+//! Files and rows that several processes share: one renewal for all of them, and failover when the renewing process dies. An
+//! expired token in one source does not hide a valid one in another.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -48,38 +48,38 @@ async fn when_the_process_that_renews_a_row_dies_another_one_does_within_thirty_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_expired_file_does_not_hide_a_live_row_whether_graph_is_asked_or_not() {
+async fn an_expired_file_does_not_hide_a_valid_row_with_and_without_inspection() {
     let _turn = together().await;
     for verify in [true, false] {
         let graph = Graph::start().await;
-        let (expired, living) = (graph.sim.issue(None), graph.sim.issue(None));
+        let (expired, valid) = (graph.sim.issue(None), graph.sim.issue(None));
         assert!(graph.sim.expire(&expired));
-        let (file, row) = (SharedFile::with(&expired), SharedRow::with(&living));
+        let (file, row) = (SharedFile::with(&expired), SharedRow::with(&valid));
         let list = format!("source = [{{ {} }}, {{ {} }}]", file.source(), row.source());
-        let place = tempfile::tempdir().unwrap();
+        let dir = tempfile::tempdir().unwrap();
         let settings = settings(&graph, "", &format!("verify = {verify}\n"));
         let settings = settings.replace("source = {  }", &list);
-        let sidecar = Sidecar::start(place.path(), &settings).await;
+        let sidecar = Sidecar::start(dir.path(), &settings).await;
         let mut client = Client::connect(sidecar.proxy).await;
         assert_eq!(client.text("hello").await.status, 200);
-        assert_eq!(graph.last_fingerprint(), Some(fingerprint(&living)));
-        // Asked, Graph says it beforehand; unasked, one request finds out and is sent again.
+        assert_eq!(graph.last_fingerprint(), Some(fingerprint(&valid)));
+        // With inspection, Graph reports the expired token beforehand; without, one request is rejected and replayed.
         assert_eq!(graph.sim.rejected(), u64::from(!verify));
         sleep(Duration::from_secs(2)).await;
         assert_eq!(client.text("and again").await.status, 200);
-        assert_eq!(graph.sim.rejected(), u64::from(!verify), "no replica uses it again");
+        assert_eq!(graph.sim.rejected(), u64::from(!verify), "it is not used again");
         assert!(graph.sim.counts().inspections <= 4, "no loop");
     }
 }
 
 const TOKEN_TTL: Duration = Duration::from_secs(6);
 
-/// Three processes, each in a directory of its own, that share this source.
-async fn start_three(graph: &Graph, places: &[TempDir; 3], source: &str) -> Vec<Sidecar> {
+/// Starts three processes that share this source, each in a directory of its own.
+async fn start_three(graph: &Graph, dirs: &[TempDir; 3], source: &str) -> Vec<Sidecar> {
     let mut sidecars = Vec::new();
-    for place in places.each_ref().map(TempDir::path) {
-        let settings = settings(graph, source, &exchange_config(place));
-        sidecars.push(Sidecar::start(place, &settings).await);
+    for dir in dirs.each_ref().map(TempDir::path) {
+        let settings = settings(graph, source, &exchange_config(dir));
+        sidecars.push(Sidecar::start(dir, &settings).await);
     }
     sidecars
 }
@@ -88,16 +88,16 @@ fn temp_dirs() -> [TempDir; 3] {
     std::array::from_fn(|_| tempfile::tempdir().unwrap())
 }
 
-/// For ten seconds: every message is taken, and there is one exchange for each new token.
+/// Asserts for ten seconds that every message is accepted and that there is one exchange for each new token.
 async fn assert_one_renewal_per_expiry(what: &str, graph: &Graph, source: &str) {
-    let places = temp_dirs();
-    let sidecars = start_three(graph, &places, source).await;
+    let dirs = temp_dirs();
+    let sidecars = start_three(graph, &dirs, source).await;
     let mut clients = Vec::new();
     for sidecar in &sidecars {
         clients.push(Client::connect(sidecar.proxy).await);
     }
-    let (began, before, mut sent) = (Instant::now(), graph.sim.counts().exchanges, 0);
-    while began.elapsed() < Duration::from_secs(10) {
+    let (started, before, mut sent) = (Instant::now(), graph.sim.counts().exchanges, 0);
+    while started.elapsed() < Duration::from_secs(10) {
         for client in &mut clients {
             sent += 1;
             assert_eq!(client.text(&format!("message {sent}")).await.status, 200);
@@ -106,7 +106,7 @@ async fn assert_one_renewal_per_expiry(what: &str, graph: &Graph, source: &str) 
     }
     let counts = graph.sim.counts();
     assert_eq!((counts.accepted, counts.rejected), (sent, 0));
-    // Tokens of six seconds are due after three, less jitter and what Graph rounds off: whole seconds, twice.
+    // Tokens of six seconds are due after three, less jitter and two roundings of Graph to whole seconds.
     let exchanges = counts.exchanges;
     fact(&format!(
         "three processes share {what}: {exchanges} renewals in 10 s, {sent} messages"
@@ -124,13 +124,13 @@ async fn assert_one_renewal_per_expiry(what: &str, graph: &Graph, source: &str) 
     }
 }
 
-/// The one whose exchange is never answered is killed, and another one does it.
+/// Kills the process whose exchange hangs, and asserts that another one renews.
 async fn assert_failover(what: &str, graph: &Graph, source: &str) {
-    let places = temp_dirs();
+    let dirs = temp_dirs();
     graph
         .sim
         .inject_fault_on(EndpointKind::Exchange, Fault::once(Effect::Hang));
-    let mut sidecars = start_three(graph, &places, source).await;
+    let mut sidecars = start_three(graph, &dirs, source).await;
     wait_until("one of them renews", async || graph.sim.counts().exchanges == 1).await;
     let renewing = find_renewing(&sidecars, graph.running.address).await;
     let killed = Instant::now();
@@ -141,7 +141,7 @@ async fn assert_failover(what: &str, graph: &Graph, source: &str) {
         killed.elapsed()
     ));
     assert_quick(killed.elapsed(), Duration::from_secs(30));
-    wait_until("both that are left use the new token", async || {
+    wait_until("the remaining two use the new token", async || {
         let mut generations = Vec::new();
         for sidecar in &sidecars {
             generations.push(sidecar.metric("graphward_token_generation{").await);
@@ -149,16 +149,16 @@ async fn assert_failover(what: &str, graph: &Graph, source: &str) {
         generations == [2, 2]
     })
     .await;
-    assert_eq!(graph.sim.counts().exchanges, 2, "once, not by each of them");
+    assert_eq!(graph.sim.counts().exchanges, 2, "one renewal for both");
 }
 
-/// The one that is talking to Graph, and keeps at it.
+/// Returns the index of the process that keeps a connection to Graph open.
 async fn find_renewing(sidecars: &[Sidecar], graph: SocketAddr) -> usize {
     let mut known = None;
-    wait_until("one of them keeps talking to Graph", async || {
+    wait_until("one of them keeps its connection to Graph", async || {
         sleep(Duration::from_millis(100)).await;
-        let talking = |index: &usize| sidecars[*index].connections_to(graph) > 0;
-        let busy: Vec<_> = (0..sidecars.len()).filter(talking).collect();
+        let is_connected = |index: &usize| sidecars[*index].connections_to(graph) > 0;
+        let busy: Vec<_> = (0..sidecars.len()).filter(is_connected).collect();
         known = <[usize; 1]>::try_from(busy).ok().map(|[one]| one);
         known.is_some()
     })
@@ -171,9 +171,9 @@ struct SharedFile(TempDir);
 
 impl SharedFile {
     fn with(token: &str) -> Self {
-        let place = tempfile::tempdir().unwrap();
-        fs::write(place.path().join("token"), token).unwrap();
-        Self(place)
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("token"), token).unwrap();
+        Self(dir)
     }
 
     fn source(&self) -> String {

@@ -1,4 +1,4 @@
-//! `graphward token`, beside a sidecar that runs.
+//! `graphward token`, beside a running sidecar.
 
 use std::fs;
 use std::io::Write as _;
@@ -15,92 +15,95 @@ use crate::support::{
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_sidecar_that_runs_takes_the_token_that_a_rollback_puts_back() {
+async fn a_running_sidecar_uses_the_token_that_a_rollback_restores() {
     let _turn = together().await;
-    let place = tempfile::tempdir().unwrap();
+    let dir = tempfile::tempdir().unwrap();
     let graph = Graph::start().await;
     let (first, second) = (graph.sim.issue(None), graph.sim.issue(None));
-    let path = place.path().join("token");
+    let path = dir.path().join("token");
     replace_file(&path, &first);
     let config = settings(&graph, "file = \"token\"", "");
-    let sidecar = Sidecar::start(place.path(), &config).await;
-    let nothing = token_command(place.path(), &["rollback"], "");
-    assert_eq!(nothing.status.code(), Some(1));
-    assert!(text(&nothing.stderr).contains("there is no previous token to roll back to"));
+    let sidecar = Sidecar::start(dir.path(), &config).await;
+    let refused = token_command(dir.path(), &["rollback"], "");
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused.stderr).contains("there is no previous token to roll back to"));
 
     let mut source = FileSource::new(path.clone(), Format::Raw);
     store_token(&mut source, &second, &first).await;
     wait_until_used(&sidecar, &graph, &second).await;
-    let back = token_command(place.path(), &["rollback"], "");
+    let back = token_command(dir.path(), &["rollback"], "");
     assert_eq!(back.status.code(), Some(0), "{}", text(&back.stderr));
-    let said = text(&back.stdout);
-    let prints = [&first, &second].map(|token| fingerprint_of(token));
+    let stdout = text(&back.stdout);
+    let fingerprints = [&first, &second].map(|token| fingerprint_of(token));
     assert!(
-        said.contains(&format!("rolled back to {}; {} is kept", prints[0], prints[1])),
-        "{said}"
+        stdout.contains(&format!(
+            "rolled back to {}; {} is kept",
+            fingerprints[0], fingerprints[1]
+        )),
+        "{stdout}"
     );
     wait_until_used(&sidecar, &graph, &first).await;
-    let forth = token_command(place.path(), &["rollback"], "");
+    let forth = token_command(dir.path(), &["rollback"], "");
     assert_eq!(forth.status.code(), Some(0));
     wait_until_used(&sidecar, &graph, &second).await;
-    for output in [back, forth, nothing] {
-        let said = text(&output.stdout) + &text(&output.stderr);
-        assert!(!said.contains(&first) && !said.contains(&second), "{said}");
+    for output in [back, forth, refused] {
+        let stdout = text(&output.stdout) + &text(&output.stderr);
+        assert!(!stdout.contains(&first) && !stdout.contains(&second), "{stdout}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_sidecar_that_runs_takes_the_token_that_a_rollback_finds_in_the_store() {
+async fn a_running_sidecar_uses_the_token_that_a_rollback_restores_in_the_store() {
     let _turn = together().await;
-    let place = tempfile::tempdir().unwrap();
+    let dir = tempfile::tempdir().unwrap();
     let graph = Graph::start().await;
     let (first, second) = (graph.sim.issue(None), graph.sim.issue(None));
-    replace_file(&place.path().join("token"), &first);
+    replace_file(&dir.path().join("token"), &first);
     let config = settings(&graph, "file = \"token\"", "[token.store]\nfile = \"renewed\"\n");
-    let sidecar = Sidecar::start(place.path(), &config).await;
-    let file = FileSource::new(place.path().join("token"), Format::Raw);
-    let path = place.path().join("renewed");
+    let sidecar = Sidecar::start(dir.path(), &config).await;
+    let file = FileSource::new(dir.path().join("token"), Format::Raw);
+    let path = dir.path().join("renewed");
     let mut stored = RenewedTokenStore::new(Box::new(file), path, Clock::system());
     store_token(&mut stored, &second, &first).await;
     wait_until_used(&sidecar, &graph, &second).await;
-    let back = token_command(place.path(), &["rollback"], "");
+    let back = token_command(dir.path(), &["rollback"], "");
     assert_eq!(back.status.code(), Some(0), "{}", text(&back.stderr));
     wait_until_used(&sidecar, &graph, &first).await;
-    assert_eq!(fs::read_to_string(place.path().join("token")).unwrap(), first);
+    assert_eq!(fs::read_to_string(dir.path().join("token")).unwrap(), first);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_sealed_with_a_key_that_was_made_is_used_and_shown_nowhere() {
+async fn a_token_encrypted_with_a_generated_key_is_used_and_never_printed() {
     let _turn = together().await;
-    let place = tempfile::tempdir().unwrap();
+    let dir = tempfile::tempdir().unwrap();
     let graph = Graph::start().await;
     let token = graph.sim.issue(None);
-    let key = token_command(place.path(), &["keygen"], "");
+    let key = token_command(dir.path(), &["keygen"], "");
     assert_eq!((key.status.code(), key.stdout.len()), (Some(0), 45));
-    fs::write(place.path().join("key"), &key.stdout).unwrap();
-    let seal = ["seal", "--key-file", "key"];
-    let sealed = token_command(place.path(), &seal, &format!("Bearer {token}\n"));
-    assert_eq!(sealed.status.code(), Some(0), "{}", text(&sealed.stderr));
-    assert!(sealed.stdout.starts_with(b"gAAAA"));
-    replace_file(&place.path().join("token"), &sealed.stdout);
+    fs::write(dir.path().join("key"), &key.stdout).unwrap();
+    let args = ["seal", "--key-file", "key"];
+    let encrypted = token_command(dir.path(), &args, &format!("Bearer {token}\n"));
+    assert_eq!(encrypted.status.code(), Some(0), "{}", text(&encrypted.stderr));
+    assert!(encrypted.stdout.starts_with(b"gAAAA"));
+    replace_file(&dir.path().join("token"), &encrypted.stdout);
     let source = "file = \"token\", fernet_key = { file = \"key\" }";
-    let sidecar = Sidecar::start(place.path(), &settings(&graph, source, "")).await;
+    let sidecar = Sidecar::start(dir.path(), &settings(&graph, source, "")).await;
     wait_until_used(&sidecar, &graph, &token).await;
     let key = text(&key.stdout);
-    let said = sidecar.stdout() + &sidecar.stderr() + &text(&sealed.stdout);
-    assert!(!said.contains(&token) && !said.contains(key.trim()), "{said}");
+    let printed = sidecar.stdout() + &sidecar.stderr() + &text(&encrypted.stdout);
+    assert!(!printed.contains(&token) && !printed.contains(key.trim()), "{printed}");
 }
 
 #[test]
-fn what_cannot_be_done_with_a_token_is_said_without_it() {
-    let place = tempfile::tempdir().unwrap();
-    fs::write(place.path().join("key"), "hunter2").unwrap();
-    fs::write(place.path().join("empty"), "").unwrap();
+fn an_error_of_a_token_command_does_not_contain_the_token() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("key"), "hunter2").unwrap();
+    fs::write(dir.path().join("empty"), "").unwrap();
     let env = "[token]\nsource = { env = \"NAME\" }\n";
-    fs::write(place.path().join("env.toml"), env).unwrap();
-    fs::write(place.path().join("bad.toml"), "[token]\nsurce = 1\n").unwrap();
-    let good = token_command(place.path(), &["keygen"], "");
-    fs::write(place.path().join("good"), &good.stdout).unwrap();
+    fs::write(dir.path().join("env.toml"), env).unwrap();
+    fs::write(dir.path().join("bad.toml"), "[token]\nsurce = 1\n").unwrap();
+    let good = token_command(dir.path(), &["keygen"], "");
+    fs::write(dir.path().join("good"), &good.stdout).unwrap();
     for (args, input, code, words) in [
         (&["seal", "--key-file", "key"][..], "EAAGhunter2", 2, "44 characters"),
         (&["seal", "--key-file", "absent"], "EAAGhunter2", 2, "absent"),
@@ -122,24 +125,24 @@ fn what_cannot_be_done_with_a_token_is_said_without_it() {
             "no previous token to roll back to",
         ),
     ] {
-        let ended = token_command(place.path(), args, input);
-        let said = text(&ended.stderr);
-        assert_eq!(ended.status.code(), Some(code), "{args:?}: {said}");
-        assert!(said.contains(words), "{args:?}: {said}");
-        assert!(!said.contains("hunter2") && ended.stdout.is_empty());
+        let output = token_command(dir.path(), args, input);
+        let stderr = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {stderr}");
+        assert!(stderr.contains(words), "{args:?}: {stderr}");
+        assert!(!stderr.contains("hunter2") && output.stdout.is_empty());
     }
 }
 
-/// `graphward token …`, fed with this, to its end.
-fn token_command(place: &Path, args: &[&str], input: &str) -> Output {
-    let mut child = graphward_command(place, &[&["token"], args].concat())
+/// Runs `graphward token …` with this input.
+fn token_command(dir: &Path, args: &[&str], input: &str) -> Output {
+    let mut child = graphward_command(dir, &[&["token"], args].concat())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     let mut stdin = child.stdin.take().unwrap();
-    // Who does not read has ended.
+    // The command may exit without reading its input.
     drop(stdin.write_all(input.as_bytes()));
     drop(stdin);
     child.wait_with_output().unwrap()
@@ -153,10 +156,10 @@ fn fingerprint_of(token: &str) -> String {
     Secret::new(token).unwrap().fingerprint().to_string()
 }
 
-async fn store_token(source: &mut impl Source, token: &str, over: &str) {
+async fn store_token(source: &mut impl Source, token: &str, expected: &str) {
     let token = Token::without_expiry(Secret::new(token).unwrap());
-    let over = Secret::new(over).unwrap().fingerprint();
-    assert_eq!(source.store(&token, over).await.unwrap(), StoreOutcome::Stored);
+    let expected = Secret::new(expected).unwrap().fingerprint();
+    assert_eq!(source.store(&token, expected).await.unwrap(), StoreOutcome::Stored);
 }
 
 /// Waits until the sidecar sends this token.

@@ -12,8 +12,8 @@ use crate::support::{Body, Client, Graph, Sidecar, TestResponse, get, replace_fi
 async fn no_token_is_in_any_output_at_the_level_of_trace() {
     let _turn = together().await;
     let graph = Graph::start().await;
-    let place = tempfile::tempdir().unwrap();
-    let path = place.path().join("token");
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("token");
     let more = "[heal]\nhold_timeout = \"100ms\"\n[log]\nlevel = \"trace\"\nrequests = \"all\"\n";
     let settings = settings(&graph, &format!("file = {path:?}"), more);
     // A token with characters that look different in base64 and in a URL.
@@ -22,40 +22,40 @@ async fn no_token_is_in_any_output_at_the_level_of_trace() {
     replace_file(&path, &first);
     let mut tokens = vec![first.clone()];
     let mut outputs = Vec::new();
-    let mut sidecar = Sidecar::start(place.path(), &settings).await;
+    let mut sidecar = Sidecar::start(dir.path(), &settings).await;
     let mut client = Client::connect(sidecar.proxy).await;
 
-    // Success; credentials of the app's own; a refusal of ours.
+    // Success; credentials that the app sends; a refusal by graphward.
     assert_eq!(client.text("well").await.status, 200);
     let own = graph.sim.issue(None);
     let presented = Request::get(format!("/v26.0/me?access_token={own}"))
         .header(header::AUTHORIZATION, format!("Bearer {own}"))
         .body(Body::default());
-    let answer = client.send(presented.unwrap()).await;
-    outputs.push(rendered(&answer));
+    let response = client.send(presented.unwrap()).await;
+    outputs.push(rendered(&response));
     let wrong_host = Request::get(format!("/v26.0/me?access_token={own}"))
         .header(header::HOST, "elsewhere.example")
         .body(Body::default());
-    let answer = client.send(wrong_host.unwrap()).await;
-    assert_eq!(answer.status, 421);
-    outputs.push(rendered(&answer));
+    let response = client.send(wrong_host.unwrap()).await;
+    assert_eq!(response.status, 421);
+    outputs.push(rendered(&response));
     tokens.push(own);
 
-    // Refused drops, with a token in them.
-    for spoilt in ["\"", " two", "\x07", "\nEAAGmore"] {
+    // Token files that are rejected, with a token in them.
+    for suffix in ["\"", " two", "\x07", "\nEAAGmore"] {
         let token = graph.sim.issue(None);
-        let refused = "graphward_token_files_rejected_total{";
-        let before = sidecar.metric(refused).await;
-        replace_file(&path, format!("{token}{spoilt}"));
-        wait_until("it is refused", async || sidecar.metric(refused).await > before).await;
+        let rejected = "graphward_token_files_rejected_total{";
+        let before = sidecar.metric(rejected).await;
+        replace_file(&path, format!("{token}{suffix}"));
+        wait_until("it is rejected", async || sidecar.metric(rejected).await > before).await;
         tokens.push(token);
     }
 
-    // Deaths, one without a successor and one with.
+    // A token that is invalidated, first without a newer one, then with one.
     graph.sim.invalidate(&first, InvalidationReason::LoggedOut);
-    let answer = client.text("unhealed").await;
-    assert_eq!(answer.status, 401);
-    outputs.push(rendered(&answer));
+    let response = client.text("unhealed").await;
+    assert_eq!(response.status, 401);
+    outputs.push(rendered(&response));
     outputs.push(rendered(&get(sidecar.admin, "/readyz").await));
     let second = graph.sim.issue(None);
     replace_file(&path, &second);
@@ -65,9 +65,9 @@ async fn no_token_is_in_any_output_at_the_level_of_trace() {
     inject_faults(&graph, &sidecar, &mut outputs).await;
     graph.running.stop().await;
     let mut client = Client::connect(sidecar.proxy).await;
-    let answer = client.text("unreachable").await;
-    assert_eq!(answer.status, 502);
-    outputs.push(rendered(&answer));
+    let response = client.text("unreachable").await;
+    assert_eq!(response.status, 502);
+    outputs.push(rendered(&response));
 
     outputs.push(rendered(&get(sidecar.admin, "/metrics").await));
     outputs.push(rendered(&get(sidecar.admin, "/readyz").await));
@@ -87,13 +87,13 @@ fn a_token_is_found_in_base64_whatever_stands_before_it() {
     for before in ["", "x", "xy", "Bearer ", "user:"] {
         let coded = base64(format!("{before}{token}\n").as_bytes());
         assert!(
-            encodings_of(token).iter().any(|disguise| coded.contains(disguise)),
+            encodings_of(token).iter().any(|encoding| coded.contains(encoding)),
             "{coded}"
         );
     }
 }
 
-/// Trouble upstream, of every kind that ends.
+/// Sends requests to a Graph with each fault that ends.
 async fn inject_faults(graph: &Graph, sidecar: &Sidecar, outputs: &mut Vec<String>) {
     for effect in [
         Effect::Reset,
@@ -104,31 +104,31 @@ async fn inject_faults(graph: &Graph, sidecar: &Sidecar, outputs: &mut Vec<Strin
         graph.sim.fault(Fault::once(effect));
         let mut client = Client::connect(sidecar.proxy).await;
         let request = Request::get("/v26.0/me").body(Body::default()).unwrap();
-        if let Ok(answer) = client.try_send(request).await {
-            outputs.push(rendered(&answer));
+        if let Ok(response) = client.try_send(request).await {
+            outputs.push(rendered(&response));
         }
     }
 }
 
 fn assert_absent(tokens: &[String], outputs: &[String]) {
     for token in tokens {
-        for disguise in encodings_of(token) {
+        for encoding in encodings_of(token) {
             for output in outputs {
-                if let Some(at) = output.find(&disguise) {
+                if let Some(at) = output.find(&encoding) {
                     let around = output.get(at.saturating_sub(200)..at).unwrap_or_default();
-                    panic!("{disguise:?} is in an output, after {around:?}");
+                    panic!("{encoding:?} is in an output, after {around:?}");
                 }
             }
         }
     }
 }
 
-/// All that an answer shows.
-fn rendered(answer: &TestResponse) -> String {
-    format!("{:?}\n{}", answer.headers, String::from_utf8_lossy(&answer.body))
+/// The headers and the body of a response as text.
+fn rendered(response: &TestResponse) -> String {
+    format!("{:?}\n{}", response.headers, String::from_utf8_lossy(&response.body))
 }
 
-/// A token as it stands, its beginning, its end, and what it looks like encoded.
+/// A token as it is, parts of it, and its encodings.
 fn encodings_of(token: &str) -> Vec<String> {
     let mut all = vec![token.to_owned()];
     // The first twelve characters of what is random in it, too.
@@ -139,7 +139,7 @@ fn encodings_of(token: &str) -> Vec<String> {
     all.push(escaped);
     let escaped = percent_encoding::utf8_percent_encode(token, percent_encoding::NON_ALPHANUMERIC);
     all.push(escaped.to_string());
-    // Base64 of it, wherever in a triple it begins: less the first and last letters, which its neighbours colour.
+    // Base64 of it, wherever in a triple it begins: less the first and last letters, which depend on the bytes around it.
     for shift in 0..3 {
         let shifted = format!("{}{token}", "x".repeat(shift));
         let coded = base64(shifted.as_bytes());
@@ -159,8 +159,8 @@ fn base64(bytes: &[u8]) -> String {
     let letters = bytes.chunks(3).flat_map(|triple| {
         let all = triple.iter().fold(0_u32, |all, byte| (all << 8) | u32::from(*byte));
         let all = all << (8 * (3 - triple.len()));
-        (0..=triple.len()).map(move |place| {
-            let six = (all >> (18 - 6 * place)) & 63;
+        (0..=triple.len()).map(move |position| {
+            let six = (all >> (18 - 6 * position)) & 63;
             char::from(LETTERS[six as usize])
         })
     });

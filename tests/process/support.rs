@@ -16,7 +16,7 @@ pub(crate) use client::{Body, Client, TestResponse, get, text_message};
 pub(crate) use graph::{Graph, fingerprint};
 pub(crate) use sidecar::{APP_SECRET, Sidecar, exchange_config, graphward_command, sample, settings};
 
-/// The longest wait for an event that must come. It has room for a machine that does much else.
+/// The longest wait for an event that must come, with room for a busy machine.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 
 static TEST_LOCK: RwLock<()> = RwLock::const_new(());
@@ -31,11 +31,11 @@ pub(crate) async fn together() -> RwLockReadGuard<'static, ()> {
     TEST_LOCK.read().await
 }
 
-/// Waits until something holds.
+/// Waits until a condition holds.
 pub(crate) async fn wait_until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let started = Instant::now();
     while !condition().await {
-        assert!(started.elapsed() < TIMEOUT, "waited in vain until {what}");
+        assert!(started.elapsed() < TIMEOUT, "timed out waiting until {what}");
         sleep(Duration::from_millis(5)).await;
     }
 }
@@ -45,9 +45,9 @@ pub(crate) async fn wait_until(what: &str, mut condition: impl AsyncFnMut() -> b
 pub(crate) fn assert_quick(took: Duration, limit: Duration) {
     if took > limit {
         let starts = (0..5).map(|_| {
-            let began = Instant::now();
+            let started = Instant::now();
             graphward_command(Path::new("/"), &["--version"]).output().unwrap();
-            began.elapsed()
+            started.elapsed()
         });
         let slowdown = starts.max().unwrap().as_secs_f64() / 0.010;
         let limit = limit.mul_f64(slowdown.max(1.0));
@@ -71,8 +71,8 @@ pub(crate) fn retarget_symlink(link: &Path, target: &Path) {
 
 /// A token file whose changes cause no event where the sidecar watches, as on a network filesystem.
 ///
-/// The named file is a link to a link to the file. What is watched is the directory of the first and of the last;
-/// it is the middle one that is swapped.
+/// The named file is a link to a link to the file. graphward watches the directories of the first and of the last; the test
+/// replaces the middle one.
 pub(crate) struct Unseen {
     dir: std::path::PathBuf,
     replacements: u32,

@@ -1,4 +1,4 @@
-//! Token files, as people and tools drop them.
+//! Token files, as people and tools write them.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -83,7 +83,7 @@ async fn a_token_in_byte_order_mark_quotes_scheme_and_crlf_is_in_use_within_100_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_file_in_a_directory_that_was_made_anew_is_in_use_within_100_ms() {
+async fn a_file_in_a_recreated_directory_is_in_use_within_100_ms() {
     let drop_into = |path: &Path, token: &str, number: u32| {
         let directory = path.parent().unwrap();
         if number.is_multiple_of(3) {
@@ -93,16 +93,16 @@ async fn a_file_in_a_directory_that_was_made_anew_is_in_use_within_100_ms() {
         }
         replace_file(path, token);
     };
-    measure_pickup("directory made anew", "", "volume/token", drop_into).await;
+    measure_pickup("recreated directory", "", "volume/token", drop_into).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_pipe_or_a_device_is_no_token_file_and_holds_nothing_up() {
+async fn a_pipe_or_a_device_is_rejected_and_blocks_nothing() {
     let _turn = together().await;
     let graph = Graph::start().await;
     for kind in ["pipe", "terminal", "zeros", "directory"] {
-        let place = tempfile::tempdir().unwrap();
-        let path = place.path().join("token");
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("token");
         match kind {
             "pipe" => mknodat(CWD, &path, FileType::Fifo, Mode::RWXU, 0).unwrap(),
             "terminal" => symlink("/dev/ptmx", &path).unwrap(),
@@ -110,34 +110,34 @@ async fn a_pipe_or_a_device_is_no_token_file_and_holds_nothing_up() {
             _ => fs::create_dir(&path).unwrap(),
         }
         let source = format!("file = {path:?}");
-        let mut sidecar = Sidecar::start(place.path(), &settings(&graph, &source, "")).await;
+        let mut sidecar = Sidecar::start(dir.path(), &settings(&graph, &source, "")).await;
         let series = "graphward_token_files_rejected_total{tenant=\"default\",reason=\"unreadable\"}";
         wait_until(kind, async || sidecar.metric(series).await > 0).await;
-        let answer = Client::connect(sidecar.proxy).await.text("early").await;
-        assert_eq!(answer.status, 503, "{kind}");
+        let response = Client::connect(sidecar.proxy).await.text("early").await;
+        assert_eq!(response.status, 503, "{kind}");
         sidecar.signal(Signal::TERM);
         assert_eq!(sidecar.wait_exit().await.code(), Some(0), "{kind}");
     }
 }
 
-/// Drops several tokens and measures each from its drop to the answer of the first request that bore it.
+/// Writes several tokens and measures each from the write to the response of the first request with it.
 async fn measure_pickup(name: &str, more: &str, file: &str, drop_into: impl Fn(&Path, &str, u32)) {
     const DROPS: u32 = 7;
     let _turn = exclusive().await;
     let graph = Graph::start().await;
-    let place = tempfile::tempdir().unwrap();
-    let path = place.path().join(file);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(file);
     drop_into(&path, &graph.sim.issue(None), 0);
     let source = format!("file = {path:?}{more}");
-    let sidecar = Sidecar::start(place.path(), &settings(&graph, &source, "")).await;
+    let sidecar = Sidecar::start(dir.path(), &settings(&graph, &source, "")).await;
     let mut client = Client::connect(sidecar.proxy).await;
     assert_eq!(client.text("first").await.status, 200);
     let mut took = Vec::new();
     for number in 1..=DROPS {
         let token = graph.sim.issue(None);
-        let began = Instant::now();
+        let started = Instant::now();
         drop_into(&path, &token, number);
-        took.push(pickup_time(&graph, &mut client, &token, began).await);
+        took.push(pickup_time(&graph, &mut client, &token, started).await);
         sleep(Duration::from_millis(60)).await;
     }
     took.sort();
@@ -147,7 +147,7 @@ async fn measure_pickup(name: &str, more: &str, file: &str, drop_into: impl Fn(&
     assert_quick(worst, Duration::from_secs(1));
 }
 
-/// Sends one message after the other until one bears this token.
+/// Sends one message after the other until Graph receives one with this token.
 async fn pickup_time(graph: &Graph, client: &mut Client, token: &str, since: Instant) -> Duration {
     let fingerprint = fingerprint(token);
     graph.sim.reset();
@@ -156,32 +156,32 @@ async fn pickup_time(graph: &Graph, client: &mut Client, token: &str, since: Ins
         if graph.last_fingerprint().as_ref() == Some(&fingerprint) {
             return since.elapsed();
         }
-        assert!(since.elapsed() < TIMEOUT, "it never came into use");
+        assert!(since.elapsed() < TIMEOUT, "it was never used");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_directory_that_appears_late_is_no_trouble() {
+async fn a_directory_may_be_created_after_the_start() {
     let _turn = exclusive().await;
     let graph = Graph::start().await;
-    let place = tempfile::tempdir().unwrap();
-    let path = place.path().join("late/later/token");
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("late/later/token");
     let source = format!("file = {path:?}");
-    let sidecar = Sidecar::start(place.path(), &settings(&graph, &source, "")).await;
+    let sidecar = Sidecar::start(dir.path(), &settings(&graph, &source, "")).await;
     let mut client = Client::connect(sidecar.proxy).await;
     assert_eq!(client.text("too early").await.status, 503);
     let token = graph.sim.issue(None);
-    let began = Instant::now();
+    let started = Instant::now();
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(&path, &token).unwrap();
     wait_until("the token is in use", async || client.text("now?").await.status == 200).await;
-    let took = began.elapsed();
+    let took = started.elapsed();
     fact(&format!("drop, late directory: {took:?}"));
     assert_quick(took, Duration::from_secs(1));
     let token = graph.sim.issue(None);
-    let began = Instant::now();
+    let started = Instant::now();
     replace_file(&path, &token);
-    let took = pickup_time(&graph, &mut client, &token, began).await;
+    let took = pickup_time(&graph, &mut client, &token, started).await;
     assert_quick(took, Duration::from_secs(1));
 }
 
@@ -189,39 +189,39 @@ async fn a_directory_that_appears_late_is_no_trouble() {
 async fn a_change_without_an_event_is_in_use_within_2_s() {
     let _turn = together().await;
     let graph = Graph::start().await;
-    let place = tempfile::tempdir().unwrap();
-    let mut file = Unseen::new(place.path(), &graph.sim.issue(None));
+    let dir = tempfile::tempdir().unwrap();
+    let mut file = Unseen::new(dir.path(), &graph.sim.issue(None));
     let source = format!("file = {:?}", file.path());
-    let sidecar = Sidecar::start(place.path(), &settings(&graph, &source, "")).await;
+    let sidecar = Sidecar::start(dir.path(), &settings(&graph, &source, "")).await;
     let mut client = Client::connect(sidecar.proxy).await;
     assert_eq!(client.text("first").await.status, 200);
     let mut took = Vec::new();
     for _ in 0..3 {
         let token = graph.sim.issue(None);
-        let began = Instant::now();
+        let started = Instant::now();
         file.drop(&token);
-        took.push(pickup_time(&graph, &mut client, &token, began).await);
+        took.push(pickup_time(&graph, &mut client, &token, started).await);
     }
     fact(&format!("drop, no event: {took:?}"));
     took.iter().for_each(|took| assert_quick(*took, Duration::from_secs(2)));
-    // Had there been events, it would not have taken so long.
+    // With events it would have been faster.
     assert!(took.iter().any(|took| *took > Duration::from_millis(200)), "{took:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_refused_drop_leaves_the_token_in_use_and_says_why() {
+async fn a_rejected_file_leaves_the_token_in_use_and_the_reason_in_the_log() {
     let _turn = together().await;
     let graph = Graph::start().await;
-    let place = tempfile::tempdir().unwrap();
-    let path = place.path().join("token");
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("token");
     let good = graph.sim.issue(None);
     replace_file(&path, &good);
     let source = format!("file = {path:?}");
-    let sidecar = Sidecar::start(place.path(), &settings(&graph, &source, "")).await;
+    let sidecar = Sidecar::start(dir.path(), &settings(&graph, &source, "")).await;
     let mut client = Client::connect(sidecar.proxy).await;
     assert_eq!(client.text("first").await.status, 200);
 
-    let mut refused = 0;
+    let mut rejected = 0;
     for (bytes, reason) in [
         (&b""[..], "empty"),
         (b"\x00\x9f\x92\x96 no text", "binary"),
@@ -235,23 +235,23 @@ async fn a_refused_drop_leaves_the_token_in_use_and_says_why() {
         let before = sidecar.metric(&series).await;
         replace_file(&path, bytes);
         wait_until(reason, async || sidecar.metric(&series).await > before).await;
-        refused += 1;
+        rejected += 1;
         assert_eq!(sidecar.metric(&series).await, before + 1, "{reason}");
         assert_eq!(client.text("still").await.status, 200);
         assert_eq!(graph.last_fingerprint(), Some(fingerprint(&good)));
     }
-    // Truncated to nothing, where it lies.
+    // Truncated in place.
     replace_file(&path, &good);
     sleep(Duration::from_millis(200)).await;
     drop(fs::File::create(&path).unwrap());
     let all = "graphward_token_files_rejected_total{";
-    wait_until("it is refused", async || sidecar.metric(all).await > refused).await;
+    wait_until("it is rejected", async || sidecar.metric(all).await > rejected).await;
     assert_eq!(client.text("still").await.status, 200);
     assert_eq!(sidecar.metric("graphward_token_generation").await, 1);
 
     for reason in ["empty", "binary", "invalid_character", "too_long"] {
-        let said = sidecar.log_events();
-        let line = said.iter().find(|line| line["reason"] == reason);
+        let events = sidecar.log_events();
+        let line = events.iter().find(|line| line["reason"] == reason);
         let line = line.unwrap_or_else(|| panic!("{reason} is not in the log"));
         assert_eq!(line["level"], "WARN");
         let error = line["error"].as_str().unwrap();
@@ -262,7 +262,7 @@ async fn a_refused_drop_leaves_the_token_in_use_and_says_why() {
     }
 
     let token = graph.sim.issue(None);
-    let began = Instant::now();
+    let started = Instant::now();
     replace_file(&path, &token);
-    pickup_time(&graph, &mut client, &token, began).await;
+    pickup_time(&graph, &mut client, &token, started).await;
 }

@@ -1,4 +1,4 @@
-//! What `[token]` and `[alerts]` say, as a process does it: services, commands, lists, renewals, webhooks.
+//! The settings in `[token]` and `[alerts]` in a process: services, commands, lists, renewals, webhooks.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -13,98 +13,106 @@ use crate::support::{
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_service_that_wants_a_key_shows_the_token() {
+async fn a_service_that_requires_a_key_returns_the_token() {
     let _turn = together().await;
-    let place = tempfile::tempdir().unwrap();
+    let dir = tempfile::tempdir().unwrap();
     let graph = Graph::start().await;
     let (first, second) = (graph.sim.issue(None), graph.sim.issue(None));
     let service = StubService::start(&format!(r#"{{"accessToken":"{first}"}}"#));
-    fs::write(place.path().join("key"), "hunter2\n").unwrap();
+    fs::write(dir.path().join("key"), "hunter2\n").unwrap();
     let source = format!(
         "http = \"http://127.0.0.1:{}/tenants/acme/credentials/meta\", pointer = \"/accessToken\", \
          headers = {{ Authorization = {{ file = \"key\" }}, X-Tenant = \"acme\" }}, poll_interval = \"1h\"",
         service.port
     );
-    let sidecar = Sidecar::start(place.path(), &settings(&graph, &source, "")).await;
+    let sidecar = Sidecar::start(dir.path(), &settings(&graph, &source, "")).await;
     let mut client = Client::connect(sidecar.proxy).await;
     assert_eq!(client.text("first").await.status, 200);
-    let asked = service.requests().concat();
+    let request = service.requests().concat();
     assert!(
-        asked.starts_with("GET /tenants/acme/credentials/meta HTTP/1.1"),
-        "{asked}"
+        request.starts_with("GET /tenants/acme/credentials/meta HTTP/1.1"),
+        "{request}"
     );
     assert!(
-        asked.contains("authorization: Bearer hunter2") && asked.contains("x-tenant: acme"),
-        "{asked}"
+        request.contains("authorization: Bearer hunter2") && request.contains("x-tenant: acme"),
+        "{request}"
     );
 
-    // Not for an hour, but when Graph rejects the token.
+    // The poll interval is an hour, but a rejection by Graph causes a check.
     service.set_response(&format!(r#"{{"accessToken":"{second}"}}"#));
     assert!(graph.sim.expire(&first));
     assert_eq!(client.text("second").await.status, 200);
     assert_eq!(graph.last_fingerprint(), Some(fingerprint(&second)));
-    let said = sidecar.stdout() + &sidecar.stderr();
+    let output = sidecar.stdout() + &sidecar.stderr();
     assert!(
-        ![&first, &second, "hunter2"].iter().any(|secret| said.contains(*secret)),
-        "{said}"
+        ![&first, &second, "hunter2"]
+            .iter()
+            .any(|secret| output.contains(*secret)),
+        "{output}"
     );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_forgotten_file_does_not_hide_what_a_command_prints() {
     let _turn = together().await;
-    let place = tempfile::tempdir().unwrap();
+    let dir = tempfile::tempdir().unwrap();
     let graph = Graph::start().await;
-    let (dead, alive) = (graph.sim.issue(None), graph.sim.issue(None));
+    let (dead, valid) = (graph.sim.issue(None), graph.sim.issue(None));
     assert!(graph.sim.expire(&dead));
-    fs::write(place.path().join("forgotten"), &dead).unwrap();
-    fs::write(place.path().join("vault"), format!("OTHER=1\nTOKEN={alive}\n")).unwrap();
+    fs::write(dir.path().join("forgotten"), &dead).unwrap();
+    fs::write(dir.path().join("vault"), format!("OTHER=1\nTOKEN={valid}\n")).unwrap();
     let list =
         "[[token.source]]\nfile = \"forgotten\"\n[[token.source]]\nexec = [\"/bin/cat\", \"vault\"]\nkey = \"TOKEN\"\n";
     let file = settings(&graph, "", "").replace("[token]\nsource = {  }\n", list);
-    let sidecar = Sidecar::start(place.path(), &file).await;
+    let sidecar = Sidecar::start(dir.path(), &file).await;
     let mut client = Client::connect(sidecar.proxy).await;
     assert_eq!(client.text("hello").await.status, 200);
-    assert_eq!(graph.last_fingerprint(), Some(fingerprint(&alive)));
-    // Graph was asked about the dead one, and no request had to find out.
+    assert_eq!(graph.last_fingerprint(), Some(fingerprint(&valid)));
+    // The inspection found the dead one, so no request was rejected.
     assert_eq!(graph.sim.rejected(), 0);
 
-    // What a person drops counts more than what the command shows.
-    let dropped = graph.sim.issue(None);
-    replace_file(&place.path().join("forgotten"), &dropped);
-    wait_until("the drop is in use", async || {
-        client.text("again").await.status == 200 && graph.last_fingerprint() == Some(fingerprint(&dropped))
+    // The file has priority over the command.
+    let newer = graph.sim.issue(None);
+    replace_file(&dir.path().join("forgotten"), &newer);
+    wait_until("the token of the file is in use", async || {
+        client.text("again").await.status == 200 && graph.last_fingerprint() == Some(fingerprint(&newer))
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_webhook_is_told_what_a_person_should_hear() {
+async fn a_webhook_gets_the_alerts() {
     let _turn = together().await;
-    let place = tempfile::tempdir().unwrap();
+    let dir = tempfile::tempdir().unwrap();
     let graph = Graph::start().await;
     let token = graph.sim.issue(None);
-    fs::write(place.path().join("token"), &token).unwrap();
+    fs::write(dir.path().join("token"), &token).unwrap();
     let webhook = StubService::start("ok");
     let address = format!("http://127.0.0.1:{}/services/s3cret", webhook.port);
-    fs::write(place.path().join("webhook"), address).unwrap();
+    fs::write(dir.path().join("webhook"), address).unwrap();
     let more = "[alerts]\nurl = { file = \"webhook\" }\n[heal]\nhold_timeout = \"0s\"\n";
-    let sidecar = Sidecar::start(place.path(), &settings(&graph, "file = \"token\"", more)).await;
+    let sidecar = Sidecar::start(dir.path(), &settings(&graph, "file = \"token\"", more)).await;
     let mut client = Client::connect(sidecar.proxy).await;
     assert_eq!(client.text("before").await.status, 200);
     assert!(graph.sim.expire(&token));
     assert_eq!(client.text("during").await.status, 401);
     wait_until("the webhook received the alert", async || {
-        webhook.requests().iter().any(|told| told.contains("\"rejected\""))
+        webhook
+            .requests()
+            .iter()
+            .any(|request| request.contains("\"rejected\""))
     })
     .await;
-    let told = webhook.requests().concat();
+    let requests = webhook.requests().concat();
     assert!(
-        told.starts_with("POST /services/s3cret HTTP/1.1") && told.contains("\"text\":"),
-        "{told}"
+        requests.starts_with("POST /services/s3cret HTTP/1.1") && requests.contains("\"text\":"),
+        "{requests}"
     );
-    let said = sidecar.stdout();
-    assert!(!said.contains("s3cret") && !told.contains(&token), "{said} {told}");
+    let output = sidecar.stdout();
+    assert!(
+        !output.contains("s3cret") && !requests.contains(&token),
+        "{output} {requests}"
+    );
     let metrics = sidecar.metrics().await;
     assert!(
         metrics.contains("graphward_token_alerts_total{tenant=\"default\",cause=\"rejected\"} 1"),
@@ -113,56 +121,56 @@ async fn a_webhook_is_told_what_a_person_should_hear() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_token_is_exchanged_before_it_ends_and_put_back_where_it_was() {
+async fn a_token_is_exchanged_before_its_expiry_and_stored_in_its_file() {
     let _turn = together().await;
-    let place = tempfile::tempdir().unwrap();
+    let dir = tempfile::tempdir().unwrap();
     let graph = Graph::start().await;
     let first = graph.sim.issue(Some(Duration::from_secs(6)));
-    let env = place.path().join(".env");
+    let env = dir.path().join(".env");
     fs::write(&env, format!("# the app's\nTOKEN='{first}'\nOTHER=1\n")).unwrap();
     let source = "file = \".env\", key = \"TOKEN\"";
-    let sidecar = Sidecar::start(place.path(), &settings(&graph, source, &exchange_config(place.path()))).await;
+    let sidecar = Sidecar::start(dir.path(), &settings(&graph, source, &exchange_config(dir.path()))).await;
     let mut client = Client::connect(sidecar.proxy).await;
     assert_eq!(client.text("before").await.status, 200);
     assert_eq!(graph.last_fingerprint(), Some(fingerprint(&first)));
     wait_until("it is renewed", async || graph.sim.counts().exchanges > 0).await;
-    wait_until("the next one is in use", async || {
+    wait_until("the renewed token is in use", async || {
         client.text("after").await.status == 200 && graph.last_fingerprint() != Some(fingerprint(&first))
     })
     .await;
     let text = fs::read_to_string(&env).unwrap();
-    let kept = text.lines().find_map(|line| line.strip_prefix("TOKEN=")).unwrap();
-    let kept = kept.trim_matches('\'');
-    assert_eq!(graph.last_fingerprint(), Some(fingerprint(kept)));
+    let stored = text.lines().find_map(|line| line.strip_prefix("TOKEN=")).unwrap();
+    let stored = stored.trim_matches('\'');
+    assert_eq!(graph.last_fingerprint(), Some(fingerprint(stored)));
     assert!(
         text.starts_with("# the app's\n") && text.ends_with("OTHER=1\n"),
-        "all else is as it was"
+        "the rest is unchanged"
     );
     assert_eq!((graph.sim.counts().exchanges, graph.sim.rejected()), (1, 0));
-    let said = sidecar.stdout() + &sidecar.stderr();
+    let output = sidecar.stdout() + &sidecar.stderr();
     assert!(
-        ![first.as_str(), kept, APP_SECRET]
+        ![first.as_str(), stored, APP_SECRET]
             .iter()
-            .any(|secret| said.contains(*secret)),
-        "{said}"
+            .any(|secret| output.contains(*secret)),
+        "{output}"
     );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_variable_cannot_keep_is_found_by_the_next_process() {
+async fn a_renewed_token_of_a_variable_is_found_by_the_next_process() {
     let _turn = together().await;
-    let place = tempfile::tempdir().unwrap();
+    let dir = tempfile::tempdir().unwrap();
     let graph = Graph::start().await;
     let first = graph.sim.issue(Some(Duration::from_secs(6)));
-    let more = format!("store = {{ file = \"kept\" }}\n{}", exchange_config(place.path()));
+    let more = format!("store = {{ file = \"renewed\" }}\n{}", exchange_config(dir.path()));
     let file = settings(&graph, "env = \"WHATSAPP_TOKEN\"", &more);
     let serve = async || {
-        let mut command = graphward_command(place.path(), &["serve"]);
-        Sidecar::start_with(place.path(), &file, command.env("WHATSAPP_TOKEN", &first)).await
+        let mut command = graphward_command(dir.path(), &["serve"]);
+        Sidecar::start_with(dir.path(), &file, command.env("WHATSAPP_TOKEN", &first)).await
     };
     let sidecar = serve().await;
     let mut client = Client::connect(sidecar.proxy).await;
-    wait_until("the next one is in use", async || {
+    wait_until("the renewed token is in use", async || {
         client.text("by the first").await.status == 200
             && graph
                 .last_fingerprint()
@@ -181,36 +189,36 @@ async fn what_a_variable_cannot_keep_is_found_by_the_next_process() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_start_that_finds_a_dead_token_has_the_next_one_minted() {
+async fn a_start_with_a_dead_token_mints_a_new_one() {
     let _turn = together().await;
-    let place = tempfile::tempdir().unwrap();
+    let dir = tempfile::tempdir().unwrap();
     let graph = Graph::start().await;
     let (dead, admin) = (graph.sim.issue(None), graph.sim.issue(None));
     assert!(graph.sim.expire(&dead));
-    fs::write(place.path().join("token"), &dead).unwrap();
-    fs::write(place.path().join("admin"), &admin).unwrap();
+    fs::write(dir.path().join("token"), &dead).unwrap();
+    fs::write(dir.path().join("admin"), &admin).unwrap();
     let mint = "renew = { mint = { system_user = \"100001234567890\", token = { file = \"admin\" }, \
                 scopes = [\"whatsapp_business_messaging\"], set_token_expires_in_60_days = true } }";
-    let app = exchange_config(place.path());
+    let app = exchange_config(dir.path());
     let app = app.get(app.find("[app]").unwrap()..).unwrap();
     let file = settings(&graph, "file = \"token\"", &format!("{mint}\n{app}"));
-    let mut command = graphward_command(place.path(), &["serve", "--require-token"]);
-    let sidecar = Sidecar::start_with(place.path(), &file, &mut command).await;
+    let mut command = graphward_command(dir.path(), &["serve", "--require-token"]);
+    let sidecar = Sidecar::start_with(dir.path(), &file, &mut command).await;
     let mut client = Client::connect(sidecar.proxy).await;
     assert_eq!(client.text("by the next one").await.status, 200);
-    let kept = fs::read_to_string(place.path().join("token")).unwrap();
-    assert_eq!(graph.last_fingerprint(), Some(fingerprint(kept.trim())));
+    let stored = fs::read_to_string(dir.path().join("token")).unwrap();
+    assert_eq!(graph.last_fingerprint(), Some(fingerprint(stored.trim())));
     assert_eq!((graph.sim.counts().system_user_tokens, graph.sim.rejected()), (1, 0));
-    let said = sidecar.stdout() + &sidecar.stderr();
+    let output = sidecar.stdout() + &sidecar.stderr();
     assert!(
-        ![dead.as_str(), kept.trim(), &admin, APP_SECRET]
+        ![dead.as_str(), stored.trim(), &admin, APP_SECRET]
             .iter()
-            .any(|secret| said.contains(*secret)),
-        "{said}"
+            .any(|secret| output.contains(*secret)),
+        "{output}"
     );
 }
 
-/// An internal service: answers every request with the same text and records the requests. It runs until the tests end.
+/// An internal service that sends the same body to every request and records the requests. It runs until the tests end.
 struct StubService {
     port: u16,
     requests: Arc<Mutex<Vec<String>>>,
@@ -218,38 +226,38 @@ struct StubService {
 }
 
 impl StubService {
-    fn start(says: &str) -> Self {
+    fn start(response_body: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let graphward = Self {
+        let service = Self {
             port: listener.local_addr().unwrap().port(),
             requests: Arc::default(),
-            response_body: Arc::new(Mutex::new(says.to_owned())),
+            response_body: Arc::new(Mutex::new(response_body.to_owned())),
         };
-        let (heard, says) = (Arc::clone(&graphward.requests), Arc::clone(&graphward.response_body));
+        let (requests, response_body) = (Arc::clone(&service.requests), Arc::clone(&service.response_body));
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let mut stream = stream.unwrap();
                 stream.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
                 let mut request = Vec::new();
                 let mut piece = [0; 4096];
-                // A body may come behind the head, and is never long.
+                // A body may follow the head, and is short.
                 while let Ok(read @ 1..) = stream.read(&mut piece) {
                     request.extend_from_slice(&piece[..read]);
                     if request.starts_with(b"GET ") && request.ends_with(b"\r\n\r\n") {
                         break;
                     }
                 }
-                heard.lock().unwrap().push(String::from_utf8(request).unwrap());
-                let body = says.lock().unwrap().clone();
-                let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
-                stream.write_all(answer.as_bytes()).unwrap();
+                requests.lock().unwrap().push(String::from_utf8(request).unwrap());
+                let body = response_body.lock().unwrap().clone();
+                let response = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+                stream.write_all(response.as_bytes()).unwrap();
             }
         });
-        graphward
+        service
     }
 
-    fn set_response(&self, says: &str) {
-        says.clone_into(&mut self.response_body.lock().unwrap());
+    fn set_response(&self, body: &str) {
+        body.clone_into(&mut self.response_body.lock().unwrap());
     }
 
     fn requests(&self) -> Vec<String> {

@@ -21,24 +21,24 @@ const CHUNKS: u64 = 1600;
 async fn a_hundred_mebibytes_of_media_survive_an_expiry_in_little_memory_and_leave_nothing_behind() {
     let _turn = exclusive().await;
     let graph = Graph::start().await;
-    let place = tempfile::tempdir().unwrap();
-    let (path, spool) = (place.path().join("token"), place.path().join("spool"));
+    let dir = tempfile::tempdir().unwrap();
+    let (path, spool) = (dir.path().join("token"), dir.path().join("spool"));
     std::fs::create_dir(&spool).unwrap();
     let old = graph.sim.issue(None);
     replace_file(&path, &old);
     let source = format!("file = {path:?}");
     let more = format!("[heal]\nspool_dir = {spool:?}\n");
-    let sidecar = Sidecar::start(place.path(), &settings(&graph, &source, &more)).await;
+    let sidecar = Sidecar::start(dir.path(), &settings(&graph, &source, &more)).await;
     let mut client = Client::connect(sidecar.proxy).await;
     assert_eq!(client.text("before").await.status, 200);
     graph.sim.expire(&old);
-    let resting = sidecar.memory_kib("VmHWM");
+    let idle = sidecar.memory_kib("VmHWM");
 
     let (request, digest) = upload();
-    let began = Instant::now();
+    let started = Instant::now();
     let mut on_disk = 0;
     let dropping = async {
-        // The new token comes when the first attempt, with all of the body, has met the dead one.
+        // The new token comes when the first attempt, with the whole body, has been rejected.
         while graph.sim.rejected() == 0 {
             let metrics = sidecar.metrics().await;
             on_disk = on_disk.max(sample(&metrics, DISK));
@@ -47,29 +47,29 @@ async fn a_hundred_mebibytes_of_media_survive_an_expiry_in_little_memory_and_lea
         }
         replace_file(&path, graph.sim.issue(None));
     };
-    let (answer, ()) = futures_util::future::join(client.send(request), dropping).await;
-    let took = began.elapsed();
+    let (response, ()) = futures_util::future::join(client.send(request), dropping).await;
+    let took = started.elapsed();
 
-    assert_eq!(answer.status, 200, "{answer:?}");
-    let id = answer.json()["id"].as_str().unwrap().to_owned();
+    assert_eq!(response.status, 200, "{response:?}");
+    let id = response.json()["id"].as_str().unwrap().to_owned();
     let seen = client.get(&format!("/v26.0/{id}")).await.json();
     assert_eq!(seen["file_size"], CHUNKS * CHUNK as u64);
     assert_eq!(seen["sha256"], hex(&digest.lock().unwrap().clone().finalize()));
 
-    let grown = sidecar.memory_kib("VmHWM") - resting;
+    let growth = sidecar.memory_kib("VmHWM") - idle;
     fact(&format!(
-        "upload: 100 MiB healed in {took:?}; memory {resting} KiB before, {grown} KiB more at its peak; {on_disk} \
+        "upload: 100 MiB healed in {took:?}; memory {idle} KiB before, {growth} KiB more at its peak; {on_disk} \
          bytes on disk meanwhile"
     ));
     assert!(on_disk > 100 << 20, "{on_disk}");
-    assert!(grown < 16 * 1024, "{grown} KiB");
+    assert!(growth < 16 * 1024, "{growth} KiB");
     assert_eq!(sidecar.metric(DISK).await, 0);
     assert_eq!(std::fs::read_dir(&spool).unwrap().count(), 0);
     let healed = "graphward_requests_total{tenant=\"default\",outcome=\"healed\"}";
     assert_eq!(sidecar.metric(healed).await, 1);
 }
 
-/// An upload that is made while it is sent, and its digest once it has been.
+/// An upload that is generated while it is sent, and its digest, which is complete then.
 fn upload() -> (Request<Body>, Arc<Mutex<Sha256>>) {
     const BOUNDARY: &str = "graphward-e2e";
     let head = format!(

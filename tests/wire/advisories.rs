@@ -1,10 +1,10 @@
-//! Section 5: what went wrong elsewhere, and is not told by one of the rows.
+//! Section 5: published vulnerabilities of other proxies that no row covers.
 
 use super::support::client::{get, get_request, post_request, round_trip};
 use super::support::{Client, ConnectionAction, H2c, Origin, ProxyConfig, TestProxy, contains};
 
 #[test]
-fn an_error_nested_as_deeply_as_it_can_be_is_passed_on_as_it_is() {
+fn a_deeply_nested_error_is_passed_on_unchanged() {
     let deep = "[".repeat(60_000);
     let nested = format!("{{\"error\":{}", "{\"error\":".repeat(6_000));
     for body in [deep, nested] {
@@ -18,14 +18,14 @@ fn an_error_nested_as_deeply_as_it_can_be_is_passed_on_as_it_is() {
             ConnectionAction::KeepAlive
         });
         let graphward = TestProxy::start(origin.port);
-        let answer = get(graphward.proxy, "/deep");
-        assert_eq!((answer.status, answer.text() == body), (400, true));
+        let response = get(graphward.proxy, "/deep");
+        assert_eq!((response.status, response.text() == body), (400, true));
         assert_eq!(origin.count(), 1);
     }
 }
 
 #[test]
-fn an_error_that_unfolds_to_much_more_is_passed_on_folded() {
+fn a_decompression_bomb_is_passed_on_compressed() {
     use std::io::Write as _;
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     gzip.write_all(b"{\"error\":{\"code\":190,\"message\":\"").unwrap();
@@ -45,16 +45,16 @@ fn an_error_that_unfolds_to_much_more_is_passed_on_folded() {
         ConnectionAction::KeepAlive
     });
     let graphward = TestProxy::start(origin.port);
-    let answer = round_trip(
+    let response = round_trip(
         graphward.proxy,
         "GET / HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: gzip\r\n\r\n",
     );
-    assert_eq!((answer.status, answer.body == bomb), (400, true));
+    assert_eq!((response.status, response.body == bomb), (400, true));
     assert_eq!(origin.count(), 1, "what it unfolds to is not looked at");
 }
 
 #[test]
-fn an_error_without_end_is_passed_on_while_it_comes() {
+fn an_endless_error_is_streamed() {
     let origin = Origin::scripted(|exchange| {
         exchange.read_body();
         exchange.write("HTTP/1.1 400 Bad Request\r\nTransfer-Encoding: chunked\r\n\r\n");
@@ -69,7 +69,7 @@ fn an_error_without_end_is_passed_on_while_it_comes() {
 }
 
 #[test]
-fn hostile_input_makes_no_series() {
+fn hostile_input_creates_no_metric_series() {
     let origin = Origin::plain("x");
     let graphward = TestProxy::start(origin.port);
     let strange = |number: usize| {
@@ -94,7 +94,7 @@ fn hostile_input_makes_no_series() {
 }
 
 #[test]
-fn an_unread_body_is_not_the_next_request() {
+fn an_unread_body_is_not_parsed_as_a_request() {
     // Pingora, CVE-2025-4366: the origin answers before it read the body, and keeps the connection.
     let origin = Origin::scripted(|exchange| {
         if exchange.path() == "/early" {
@@ -113,8 +113,8 @@ fn an_unread_body_is_not_the_next_request() {
         let graphward = TestProxy::start_with(origin.port, setup);
         let hidden = "GET /hidden HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(1_000);
         let mut client = Client::connect(graphward.proxy);
-        let answer = client.round_trip(post_request("/early", &hidden));
-        assert_eq!(answer.text(), "early");
+        let response = client.round_trip(post_request("/early", &hidden));
+        assert_eq!(response.text(), "early");
         for _ in 0..3 {
             assert_eq!(get(graphward.proxy, "/next").text(), "x");
         }
@@ -125,8 +125,8 @@ fn an_unread_body_is_not_the_next_request() {
 }
 
 #[test]
-fn a_refused_request_takes_its_body_with_it() {
-    // Refused by its host or its sender, but well framed: what follows it is a request, its body is not.
+fn the_body_of_a_refused_request_is_skipped() {
+    // Refused for its host or its origin, but well framed: its body is skipped, and the next request is served.
     let origin = Origin::plain("x");
     let graphward = TestProxy::start(origin.port);
     let hidden = "GET /hidden HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -136,10 +136,10 @@ fn a_refused_request_takes_its_body_with_it() {
     ] {
         let mut client = Client::connect(graphward.proxy);
         let length = hidden.len();
-        let answer = client.round_trip(format!(
+        let response = client.round_trip(format!(
             "POST /r HTTP/1.1\r\n{fields}Content-Length: {length}\r\n\r\n{hidden}"
         ));
-        assert_eq!(answer.status, status);
+        assert_eq!(response.status, status);
         let next = client.round_trip(get_request("/next"));
         assert!(matches!(next.status, 0 | 200), "{next:?}");
         assert!(origin.take().iter().all(|seen| seen.request_line().contains("/next")));

@@ -33,7 +33,7 @@ struct AlertFixture {
 }
 
 impl MockWebhook {
-    /// Answers one connection after the other with these, then repeats the last. An empty string is no answer.
+    /// Responds to one connection after the other with these, then repeats the last. An empty string is no response.
     fn start(tls: Option<TlsAcceptor>, script: &[&'static str]) -> (Self, u16) {
         let (socket, port) = unused_socket();
         (Self::start_on(socket, tls, script), port)

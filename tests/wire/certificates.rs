@@ -1,4 +1,4 @@
-//! Certificates that graphward makes, as clients judge them.
+//! The verification of certificates that graphward creates.
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -28,33 +28,33 @@ async fn connect(trusted: &CertAuthority, signer: &CertAuthority, leaf: &CertSpe
         timeout: Duration::from_secs(10),
     });
     let client = Client::builder(TokioExecutor::new()).build::<_, Empty<Bytes>>(connector);
-    let answer = client.get("https://graph.facebook.com/me".parse().unwrap()).await;
+    let response = client.get("https://graph.facebook.com/me".parse().unwrap()).await;
     running.stop().await;
-    answer
-        .map(|answer| answer.status().as_u16())
+    response
+        .map(|response| response.status().as_u16())
         .map_err(|error| format!("{error:?}"))
 }
 
 #[tokio::test]
 async fn a_client_that_trusts_the_ca_is_served_and_others_are_not() {
     let clock = Clock::system();
-    let (ours, theirs) = (CertAuthority::new(&clock).unwrap(), CertAuthority::new(&clock).unwrap());
+    let (trusted, untrusted) = (CertAuthority::new(&clock).unwrap(), CertAuthority::new(&clock).unwrap());
     let leaf = CertSpec::for_graph(&clock);
-    assert_eq!(connect(&ours, &ours, &leaf).await, Ok(400));
-    let refused = connect(&theirs, &ours, &leaf).await.unwrap_err();
+    assert_eq!(connect(&trusted, &trusted, &leaf).await, Ok(400));
+    let refused = connect(&untrusted, &trusted, &leaf).await.unwrap_err();
     assert!(refused.contains("Tls"), "{refused}");
 }
 
 #[tokio::test]
 async fn a_wrong_name_and_an_expired_certificate_are_refused() {
     let clock = Clock::system();
-    let ours = CertAuthority::new(&clock).unwrap();
+    let trusted = CertAuthority::new(&clock).unwrap();
     let mut wrong = CertSpec::for_graph(&clock);
     wrong.names = vec!["graph.example.com".to_owned()];
-    let refused = connect(&ours, &ours, &wrong).await.unwrap_err();
+    let refused = connect(&trusted, &trusted, &wrong).await.unwrap_err();
     assert!(refused.contains("NotValidForName"), "{refused}");
     let mut expired = CertSpec::for_graph(&clock);
     expired.not_after = clock.now() - Duration::from_secs(60);
-    let refused = connect(&ours, &ours, &expired).await.unwrap_err();
+    let refused = connect(&trusted, &trusted, &expired).await.unwrap_err();
     assert!(refused.contains("Expired"), "{refused}");
 }

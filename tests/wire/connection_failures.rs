@@ -1,4 +1,4 @@
-//! Rows 47 and 48, and the faults of an origin: resets, stalls, garbage, and connections that were closed.
+//! Rows 47 and 48, and faults of an origin: resets, stalls, garbage, and closed connections.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,13 +31,10 @@ fn row_47_a_post_that_was_written_is_never_sent_again() {
                 sleep_millis(20);
             }
             origin.take();
-            let answer = Client::connect(graphward.proxy).round_trip(post_request(path, "hello"));
-            assert_eq!(answer.status, 502, "row 47: {path}, pooled: {pooled}");
-            assert_eq!(answer.proxy_error(), "connection_terminated", "row 47: {path}");
-            assert!(
-                answer.text().contains("may or may not have processed"),
-                "row 47: {path}"
-            );
+            let response = Client::connect(graphward.proxy).round_trip(post_request(path, "hello"));
+            assert_eq!(response.status, 502, "row 47: {path}, pooled: {pooled}");
+            assert_eq!(response.proxy_error(), "connection_terminated", "row 47: {path}");
+            assert!(response.text().contains("may or may not have processed"), "row 47: {path}");
             assert_eq!(origin.only().body, b"hello", "row 47: {path}, pooled: {pooled}");
         }
     }
@@ -62,15 +59,15 @@ fn row_48_a_pooled_connection_that_was_closed_while_idle_fails_no_request() {
         for turn in 0..5 {
             assert_eq!(get(graphward.proxy, "/last").status, 200);
             sleep_millis(60);
-            let answer = Client::connect(graphward.proxy).round_trip(post_request("/next", "hello"));
-            assert_eq!(answer.status, 200, "row 48: {after:?}, turn {turn}");
+            let response = Client::connect(graphward.proxy).round_trip(post_request("/next", "hello"));
+            assert_eq!(response.status, 200, "row 48: {after:?}, turn {turn}");
         }
         assert_eq!(origin.count(), 10, "row 48: {after:?}");
     }
 }
 
 #[test]
-fn an_origin_that_says_close_and_closes_at_once_is_asked_on_a_new_connection() {
+fn after_connection_close_the_next_request_uses_a_new_connection() {
     let origin = Origin::scripted(|exchange| {
         exchange.read_body();
         exchange.write("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1\r\n\r\nx");
@@ -79,9 +76,9 @@ fn an_origin_that_says_close_and_closes_at_once_is_asked_on_a_new_connection() {
     let graphward = TestProxy::start(origin.port);
     let mut client = Client::connect(graphward.proxy);
     for _ in 0..30 {
-        let answer = client.round_trip(post_request("/r", "hello"));
-        assert_eq!((answer.status, answer.text().as_str()), (200, "x"));
-        assert_eq!(answer.field("connection"), None, "that was between Graph and us");
+        let response = client.round_trip(post_request("/r", "hello"));
+        assert_eq!((response.status, response.text().as_str()), (200, "x"));
+        assert_eq!(response.field("connection"), None, "it is a hop-by-hop header");
     }
     assert_eq!(origin.connections(), 30);
     let seen = origin.take();
@@ -89,7 +86,7 @@ fn an_origin_that_says_close_and_closes_at_once_is_asked_on_a_new_connection() {
 }
 
 #[test]
-fn a_burst_of_5xx_is_passed_on_as_it_is_and_sent_once() {
+fn a_burst_of_5xx_is_passed_on_unchanged_and_not_retried() {
     let origin = Origin::scripted(|exchange| {
         exchange.read_body();
         let status = &exchange.path()[1..];
@@ -98,15 +95,15 @@ fn a_burst_of_5xx_is_passed_on_as_it_is_and_sent_once() {
     });
     let graphward = TestProxy::start(origin.port);
     for status in [500, 502, 503, 504, 599] {
-        let answer = Client::connect(graphward.proxy).round_trip(post_request(&format!("/{status}"), "hello"));
-        assert_eq!((answer.status, answer.text().as_str()), (status, "oops"));
-        assert_eq!(answer.field("proxy-status"), None, "it is Graph's own");
+        let response = Client::connect(graphward.proxy).round_trip(post_request(&format!("/{status}"), "hello"));
+        assert_eq!((response.status, response.text().as_str()), (status, "oops"));
+        assert_eq!(response.field("proxy-status"), None, "it is Graph's own");
         assert_eq!(origin.take().len(), 1);
     }
 }
 
 #[test]
-fn a_stall_is_answered_in_time_and_others_are_not_held_up() {
+fn a_stalled_response_times_out_and_other_requests_are_not_delayed() {
     let release = Arc::new(AtomicBool::new(false));
     let released = Arc::clone(&release);
     let origin = Origin::scripted(move |exchange| match exchange.path().as_str() {
@@ -130,23 +127,23 @@ fn a_stall_is_answered_in_time_and_others_are_not_held_up() {
     stalled.send(get_request("/stall"));
     let mut half = Client::connect(graphward.proxy);
     half.send(get_request("/half"));
-    let began = Instant::now();
+    let started = Instant::now();
     for _ in 0..20 {
         assert_eq!(get(graphward.proxy, "/other").status, 200);
     }
-    let answer = stalled.answer();
+    let response = stalled.response();
     assert_eq!(
-        (answer.status, answer.proxy_error().as_str()),
+        (response.status, response.proxy_error().as_str()),
         (504, "http_response_timeout")
     );
-    let answer = half.answer();
+    let response = half.response();
     assert_eq!(
-        (answer.status, answer.complete),
+        (response.status, response.complete),
         (200, false),
         "a stall in the body shows as a cut"
     );
     // The default limits are a minute.
-    assert!(began.elapsed().as_secs() < 60);
+    assert!(started.elapsed().as_secs() < 60);
     assert_eq!(
         origin
             .take()
@@ -159,7 +156,7 @@ fn a_stall_is_answered_in_time_and_others_are_not_held_up() {
 }
 
 #[test]
-fn a_slow_answer_is_whole_in_the_end() {
+fn a_slow_response_arrives_completely() {
     let origin = Origin::scripted(|exchange| {
         exchange.read_body();
         for byte in b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello" {
@@ -169,6 +166,6 @@ fn a_slow_answer_is_whole_in_the_end() {
         ConnectionAction::KeepAlive
     });
     let graphward = TestProxy::start(origin.port);
-    let answer = get(graphward.proxy, "/slow");
-    assert_eq!((answer.text().as_str(), answer.complete), ("hello", true));
+    let response = get(graphward.proxy, "/slow");
+    assert_eq!((response.text().as_str(), response.complete), ("hello", true));
 }

@@ -1,4 +1,4 @@
-//! Section 3: the token goes to Graph, once, and nowhere else; and no one but the app may make it go.
+//! Section 3: the token is sent to Graph, once, and nowhere else; and only the app can cause that.
 
 use super::support::client::{get, round_trip};
 use super::support::{ConnectionAction, Origin, ProxyConfig, TOKEN, TestProxy, contains};
@@ -17,15 +17,15 @@ const PRESENTED_CREDENTIALS: &[&str] = &[
 ];
 
 #[test]
-fn exactly_one_credential_arrives_and_it_is_ours() {
+fn exactly_one_credential_arrives_and_it_is_that_of_the_proxy() {
     let origin = Origin::plain("x");
     let graphward = TestProxy::start(origin.port);
     for fields in PRESENTED_CREDENTIALS {
-        let answer = round_trip(
+        let response = round_trip(
             graphward.proxy,
             format!("GET /r HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n"),
         );
-        assert_eq!(answer.status, 200, "{fields:?}");
+        assert_eq!(response.status, 200, "{fields:?}");
         let seen = origin.only();
         assert_eq!(
             seen.header("authorization"),
@@ -33,7 +33,7 @@ fn exactly_one_credential_arrives_and_it_is_ours() {
             "{fields:?}"
         );
         assert!(!contains(&seen.head, b"evil"), "{fields:?}");
-        assert!(!contains(&answer.head, TOKEN.as_bytes()), "{fields:?}");
+        assert!(!contains(&response.head, TOKEN.as_bytes()), "{fields:?}");
     }
     for query in [
         "access_token=evil",
@@ -61,7 +61,7 @@ fn presented_credentials_are_refused_where_that_is_configured() {
 
 #[test]
 fn nothing_echoes_the_token() {
-    // An origin that gives back what it was sent, as TRACE would.
+    // An origin that echoes the request, as TRACE would.
     let origin = Origin::scripted(|exchange| {
         exchange.read_body();
         exchange.write("HTTP/1.1 204 No Content\r\nAllow: GET\r\n\r\n");
@@ -69,14 +69,14 @@ fn nothing_echoes_the_token() {
     });
     let graphward = TestProxy::start(origin.port);
     for method in ["TRACE", "trace", "OPTIONS"] {
-        let answer = round_trip(
+        let response = round_trip(
             graphward.proxy,
             format!("{method} /r HTTP/1.1\r\nHost: localhost\r\n\r\n"),
         );
-        assert!(!contains(&answer.head, TOKEN.as_bytes()), "{method}");
-        assert!(!contains(&answer.body, TOKEN.as_bytes()), "{method}");
+        assert!(!contains(&response.head, TOKEN.as_bytes()), "{method}");
+        assert!(!contains(&response.body, TOKEN.as_bytes()), "{method}");
         let expected = if method == "TRACE" { 405 } else { 204 };
-        assert_eq!(answer.status, expected, "{method}");
+        assert_eq!(response.status, expected, "{method}");
         assert_eq!(origin.take().len(), usize::from(expected == 204), "{method}");
     }
 }
@@ -98,12 +98,12 @@ fn a_web_page_cannot_use_the_proxy() {
         "Host: localhost\r\nSec-Fetch-Site: none, cross-site\r\n",
     ] {
         for method in ["GET", "POST", "OPTIONS"] {
-            let answer = round_trip(
+            let response = round_trip(
                 graphward.proxy,
                 format!("{method} /r HTTP/1.1\r\n{fields}Access-Control-Request-Method: POST\r\n\r\n"),
             );
-            assert!(matches!(answer.status, 403 | 421), "{method} {fields}: {answer:?}");
-            assert_eq!(answer.field("access-control-allow-origin"), None, "{fields}");
+            assert!(matches!(response.status, 403 | 421), "{method} {fields}: {response:?}");
+            assert_eq!(response.field("access-control-allow-origin"), None, "{fields}");
             assert_eq!(origin.count(), 0, "{method} {fields}");
         }
     }
@@ -118,36 +118,36 @@ fn a_web_page_cannot_use_the_proxy() {
         "Host: localhost\r\nSec-Fetch-Site: none\r\n",
         "Host: localhost\r\nSec-Fetch-Site: same-origin\r\nOrigin: http://localhost:8080\r\n",
     ] {
-        let answer = round_trip(graphward.proxy, format!("GET /r HTTP/1.1\r\n{fields}\r\n"));
-        assert_eq!(answer.status, 200, "{fields}");
+        let response = round_trip(graphward.proxy, format!("GET /r HTTP/1.1\r\n{fields}\r\n"));
+        assert_eq!(response.status, 200, "{fields}");
     }
 }
 
 #[test]
-fn what_would_teach_the_app_to_go_round_is_dropped() {
+fn headers_that_would_make_the_app_bypass_the_proxy_are_dropped() {
     let origin = Origin::scripted(|exchange| {
         exchange.read_body();
         exchange.write("HTTP/1.1 200 OK\r\nAlt-Svc: h3=\":443\"\r\nStrict-Transport-Security: max-age=1\r\nConnection: X-Hop\r\nX-Hop: 1\r\nX-Kept: 1\r\nContent-Length: 0\r\n\r\n");
         ConnectionAction::KeepAlive
     });
     let graphward = TestProxy::start(origin.port);
-    let answer = get(graphward.proxy, "/");
+    let response = get(graphward.proxy, "/");
     for gone in ["alt-svc", "strict-transport-security", "x-hop", "connection"] {
-        assert_eq!(answer.field(gone), None, "{gone}");
+        assert_eq!(response.field(gone), None, "{gone}");
     }
-    assert_eq!(answer.field("x-kept").as_deref(), Some("1"));
+    assert_eq!(response.field("x-kept").as_deref(), Some("1"));
 }
 
 #[test]
-fn an_upstream_in_the_clear_is_refused_by_the_configuration() {
-    let place = tempfile::tempdir().unwrap();
-    let ended = std::process::Command::new(env!("CARGO_BIN_EXE_graphward"))
+fn the_configuration_refuses_an_upstream_without_tls() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_graphward"))
         .args(["serve", "--origin", "http://graph.facebook.com"])
-        .current_dir(place.path())
+        .current_dir(dir.path())
         .env_clear()
         .output()
         .unwrap();
-    assert_eq!(ended.status.code(), Some(2));
-    let said = String::from_utf8(ended.stderr).unwrap();
-    assert!(said.contains("tokens are never sent unencrypted"), "{said}");
+    assert_eq!(output.status.code(), Some(2));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("tokens are never sent unencrypted"), "{stderr}");
 }

@@ -46,9 +46,9 @@ async fn load_token(source: &mut HttpSource) -> String {
 /// The reason why there is no token; it shows no secret.
 async fn load_error(source: &mut HttpSource) -> (ObtainError, String) {
     let error = source.load().await.unwrap_err();
-    let shown = format!("{error} {error:?} {source:?} {}", source.describe());
-    assert!(!shown.contains(QUERY_SECRET) && !shown.contains(TOKEN), "{shown}");
-    (error, shown)
+    let text = format!("{error} {error:?} {source:?} {}", source.describe());
+    assert!(!text.contains(QUERY_SECRET) && !text.contains(TOKEN), "{text}");
+    (error, text)
 }
 
 #[tokio::test]
@@ -60,7 +60,7 @@ async fn a_service_returns_its_token_with_and_without_tls() {
     for (service, scheme) in [(&plain, "http"), (&secure, "https")] {
         let mut source = source(credential_url(scheme, service.port));
         for token in ["EAAfirst", "EAAsecond"] {
-            service.answer("200 OK", "Content-Type: application/json\r\n", &token_document(token));
+            service.set_response("200 OK", "Content-Type: application/json\r\n", &token_document(token));
             assert_eq!(load_token(&mut source).await, token);
             let asked = service.only();
             let line = format!("GET /tenants/a/credentials/meta?key={QUERY_SECRET} HTTP/1.1");
@@ -70,16 +70,16 @@ async fn a_service_returns_its_token_with_and_without_tls() {
             assert_eq!(asked.header("host"), Some(format!("localhost:{}", service.port)));
             assert_eq!(asked.header("if-none-match"), None);
         }
-        let shown = format!(
+        let expected = format!(
             "service {scheme}://localhost:{}/tenants/a/credentials/meta",
             service.port
         );
-        assert_eq!(source.describe(), shown);
+        assert_eq!(source.describe(), expected);
     }
     let bare = endpoint(credential_url("http", plain.port), GENEROUS_TIMEOUT);
     let mut source = source_with(bare, Format::Raw);
     assert!(!format!("{source:?}").contains(QUERY_SECRET));
-    plain.answer("200 OK", "", "EAAbare\n");
+    plain.set_response("200 OK", "", "EAAbare\n");
     assert_eq!(load_token(&mut source).await, "EAAbare");
 }
 
@@ -87,32 +87,32 @@ async fn a_service_returns_its_token_with_and_without_tls() {
 async fn an_unchanged_token_is_not_sent_again() {
     let service = CredentialService::http();
     let mut source = source(credential_url("http", service.port));
-    service.answer("304 Not Modified", "", "");
+    service.set_response("304 Not Modified", "", "");
     assert_eq!(
         load_error(&mut source).await.0.reason(),
         "redirect",
         "nothing was known"
     );
     service.only();
-    service.answer("200 OK", "ETag: W/\"1\"\r\n", &token_document("EAAfirst"));
+    service.set_response("200 OK", "ETag: W/\"1\"\r\n", &token_document("EAAfirst"));
     assert_eq!(load_token(&mut source).await, "EAAfirst");
     assert_eq!(service.only().header("if-none-match"), None);
-    service.respond_raw("HTTP/1.1 304 Not Modified\r\nETag: W/\"1\"\r\n\r\n");
+    service.set_raw_response("HTTP/1.1 304 Not Modified\r\nETag: W/\"1\"\r\n\r\n");
     for _ in 0..2 {
         assert_eq!(load_token(&mut source).await, "EAAfirst");
         assert_eq!(service.only().header("if-none-match").as_deref(), Some("W/\"1\""));
     }
     // An error keeps the known token; an unusable response does not, whatever its entity tag.
-    service.answer("503 Service Unavailable", "", "");
+    service.set_response("503 Service Unavailable", "", "");
     load_error(&mut source).await;
     assert!(service.only().header("if-none-match").is_some());
-    service.answer("200 OK", "ETag: \"2\"\r\n", "{}");
+    service.set_response("200 OK", "ETag: \"2\"\r\n", "{}");
     assert_eq!(load_error(&mut source).await.0.reason(), "pointer_not_found");
     service.only();
-    service.answer("200 OK", "ETag: \"3\"\r\n", &token_document("EAAthird"));
+    service.set_response("200 OK", "ETag: \"3\"\r\n", &token_document("EAAthird"));
     assert_eq!(load_token(&mut source).await, "EAAthird");
     assert_eq!(service.only().header("if-none-match"), None);
-    service.answer("200 OK", "", &token_document("EAAfourth"));
+    service.set_response("200 OK", "", &token_document("EAAfourth"));
     assert_eq!(load_token(&mut source).await, "EAAfourth");
     assert_eq!(service.only().header("if-none-match").as_deref(), Some("\"3\""));
     load_token(&mut source).await;
@@ -137,11 +137,11 @@ async fn an_error_says_what_the_operator_must_fix_or_that_graphward_retries() {
         ("200 OK", "invalid_json", false, "invalid JSON"),
     ] {
         // An error page may repeat the request.
-        service.answer(status, "", &format!("no: {QUERY_SECRET} {TOKEN}"));
-        let (error, shown) = load_error(&mut source).await;
-        assert_eq!((error.reason(), error.is_transient()), (reason, transient), "{shown}");
-        assert!(shown.contains(words), "{words}: {shown}");
-        assert!(shown.contains(&source.describe()), "{shown}");
+        service.set_response(status, "", &format!("no: {QUERY_SECRET} {TOKEN}"));
+        let (error, text) = load_error(&mut source).await;
+        assert_eq!((error.reason(), error.is_transient()), (reason, transient), "{text}");
+        assert!(text.contains(words), "{words}: {text}");
+        assert!(text.contains(&source.describe()), "{text}");
     }
     for (body, reason) in [
         ("", "empty"),
@@ -151,16 +151,16 @@ async fn an_error_says_what_the_operator_must_fix_or_that_graphward_retries() {
         ("{\"token\":\"x\"}", "pointer_not_found"),
         ("<html>Sign in</html>", "invalid_json"),
     ] {
-        service.answer("200 OK", "", body);
-        let (error, shown) = load_error(&mut source).await;
-        assert_eq!((error.reason(), error.is_transient()), (reason, false), "{shown}");
+        service.set_response("200 OK", "", body);
+        let (error, text) = load_error(&mut source).await;
+        assert_eq!((error.reason(), error.is_transient()), (reason, false), "{text}");
     }
 }
 
 #[tokio::test]
 async fn a_redirect_is_not_followed() {
     let (service, other) = (CredentialService::http(), CredentialService::http());
-    other.answer("200 OK", "", &token_document(TOKEN));
+    other.set_response("200 OK", "", &token_document(TOKEN));
     let mut source = source(credential_url("http", service.port));
     for status in [
         "301 Moved",
@@ -170,10 +170,10 @@ async fn a_redirect_is_not_followed() {
         "308 Permanent",
     ] {
         let to = format!("Location: http://localhost:{}/?key={QUERY_SECRET}\r\n", other.port);
-        service.answer(status, &to, "");
-        let (error, shown) = load_error(&mut source).await;
-        assert_eq!((error.reason(), error.is_transient()), ("redirect", false), "{shown}");
-        assert!(shown.contains("not followed"), "{shown}");
+        service.set_response(status, &to, "");
+        let (error, text) = load_error(&mut source).await;
+        assert_eq!((error.reason(), error.is_transient()), ("redirect", false), "{text}");
+        assert!(text.contains("not followed"), "{text}");
     }
     load_token(&mut self::source(credential_url("http", other.port))).await;
     assert_eq!(other.only().header("accept").as_deref(), Some("application/json"));
@@ -184,7 +184,7 @@ async fn a_service_that_is_slow_huge_broken_or_gone_is_asked_again_later() {
     let service = CredentialService::http();
     let endpoint = endpoint(credential_url("http", service.port), CALL_TIMEOUT);
     let mut source = source_with(endpoint, Format::Pointer("/accessToken".to_owned()));
-    service.answer("200 OK", "ETag: \"1\"\r\n", &token_document("EAAfirst"));
+    service.set_response("200 OK", "ETag: \"1\"\r\n", &token_document("EAAfirst"));
     assert_eq!(load_token(&mut source).await, "EAAfirst");
     for (bytes, mode, reason, transient) in [
         ("", ResponseMode::Hang, "timeout", true),
@@ -198,11 +198,11 @@ async fn a_service_that_is_slow_huge_broken_or_gone_is_asked_again_later() {
         ),
         ("HTTP/1.1 200 OK\r\n\r\n", ResponseMode::Endless, "too_large", false),
     ] {
-        service.respond_raw(bytes).set_mode(mode);
-        let (error, shown) = load_error(&mut source).await;
-        assert_eq!((error.reason(), error.is_transient()), (reason, transient), "{shown}");
+        service.set_raw_response(bytes).set_mode(mode);
+        let (error, text) = load_error(&mut source).await;
+        assert_eq!((error.reason(), error.is_transient()), (reason, transient), "{text}");
     }
-    service.answer("200 OK", "", &token_document("EAAsecond"));
+    service.set_response("200 OK", "", &token_document("EAAsecond"));
     assert_eq!(load_token(&mut source).await, "EAAsecond");
     let port = service.port;
     drop(service);
@@ -210,13 +210,13 @@ async fn a_service_that_is_slow_huge_broken_or_gone_is_asked_again_later() {
     while TcpListener::bind(("127.0.0.1", port)).is_err() && Instant::now() < by {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    let (error, shown) = load_error(&mut source).await;
+    let (error, text) = load_error(&mut source).await;
     assert_eq!(
         (error.reason(), error.is_transient()),
         ("connect_failed", true),
-        "{shown}"
+        "{text}"
     );
-    assert!(shown.contains("Connection refused"), "{shown}");
+    assert!(text.contains("Connection refused"), "{text}");
 }
 
 #[tokio::test]
@@ -224,7 +224,7 @@ async fn a_poll_is_due_after_the_interval_though_each_wait_is_cancelled() {
     let service = CredentialService::http();
     let every = POLL_INTERVAL;
     let mut source = source(credential_url("http", service.port));
-    service.answer("500 Internal Server Error", "", "");
+    service.set_response("500 Internal Server Error", "", "");
     // A load that fails counts as a load.
     load_error(&mut source).await;
     let looked = Instant::now();
@@ -254,11 +254,11 @@ async fn a_renewing_service_gets_the_fingerprint_and_never_the_token() {
     let token = Token::without_expiry(Secret::new(TOKEN).unwrap());
     let token = &token;
     for is_dead in [true, false] {
-        service.answer("201 Created", "", r#"{"access_token":"EAAminted","expires_in":60}"#);
-        let minted = renewer.renew(RenewalRequest { token, is_dead }).await.unwrap();
-        assert_eq!(minted.secret.expose(), "EAAminted");
-        let life = minted.expires_at.unwrap().duration_since(Clock::system().now());
-        assert!((55..60).contains(&life.unwrap().as_secs()));
+        service.set_response("201 Created", "", r#"{"access_token":"EAArenewed","expires_in":60}"#);
+        let renewed = renewer.renew(RenewalRequest { token, is_dead }).await.unwrap();
+        assert_eq!(renewed.secret.expose(), "EAArenewed");
+        let validity = renewed.expires_at.unwrap().duration_since(Clock::system().now());
+        assert!((55..60).contains(&validity.unwrap().as_secs()));
         let asked = service.only();
         assert!(
             asked.request_line().starts_with("POST /tenants/a/"),
@@ -301,14 +301,14 @@ async fn an_error_of_a_renewing_service_has_a_reason_and_never_a_token() {
         ("200 OK", "{}", ResponseMode::Reset, "connection_closed", true),
         ("200 OK", "{}", ResponseMode::Endless, "pointer_not_found", false),
     ] {
-        service.answer(status, "", body).set_mode(mode);
+        service.set_response(status, "", body).set_mode(mode);
         let error = renewer
             .renew(RenewalRequest { token, is_dead: true })
             .await
             .unwrap_err();
-        let shown = format!("{error} {error:?} {renewer:?} {}", renewer.describe());
-        assert_eq!((error.reason(), error.is_transient()), (reason, transient), "{shown}");
-        assert!(!shown.contains(QUERY_SECRET) && !shown.contains(TOKEN), "{shown}");
+        let text = format!("{error} {error:?} {renewer:?} {}", renewer.describe());
+        assert_eq!((error.reason(), error.is_transient()), (reason, transient), "{text}");
+        assert!(!text.contains(QUERY_SECRET) && !text.contains(TOKEN), "{text}");
         drop(service.only());
     }
 }

@@ -1,4 +1,4 @@
-//! The oldest versions of what we stand on that have no known hole, as `Cargo.lock` has to keep them.
+//! The oldest versions of dependencies without known vulnerabilities; `Cargo.lock` must not go below them.
 
 const MIN_VERSIONS: &[(&str, [u64; 3])] = &[
     ("bytes", [1, 11, 1]),
@@ -10,7 +10,7 @@ const MIN_VERSIONS: &[(&str, [u64; 3])] = &[
     ("tokio", [1, 44, 2]),
 ];
 
-/// Unmaintained, or a second TLS.
+/// Crates that are unmaintained, or a second TLS implementation.
 const FORBIDDEN_PACKAGES: &[&str] = &["openssl-sys", "native-tls", "rustls-pemfile", "aws-lc-sys"];
 
 #[test]
@@ -36,8 +36,8 @@ fn parse_package(text: &str) -> (&str, [u64; 3]) {
     };
     let numbers = line("version").split(['.', '-', '+']);
     let mut version = [0; 3];
-    for (place, number) in version.iter_mut().zip(numbers) {
-        *place = number.parse().unwrap();
+    for (part, number) in version.iter_mut().zip(numbers) {
+        *part = number.parse().unwrap();
     }
     (line("name"), version)
 }

@@ -1,4 +1,4 @@
-//! Section 4: a mix of faults. No wrong answer, no POST twice, and what can succeed does.
+//! Section 4: a mix of faults. No response is mixed up, no POST is sent twice, and each request that can succeed does.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use super::support::client::{get, post_request};
 use super::support::{Client, ConnectionAction, Origin, TestProxy, sleep_millis};
 
 #[test]
-fn in_a_mix_of_faults_every_answer_is_its_own_and_no_post_is_sent_twice() {
+fn in_a_mix_of_faults_no_response_is_mixed_up_and_no_post_is_sent_twice() {
     let origin = Origin::scripted(|exchange| {
         exchange.read_body();
         let path = exchange.path();
@@ -26,7 +26,7 @@ fn in_a_mix_of_faults_every_answer_is_its_own_and_no_post_is_sent_twice() {
             _ => {}
         }
         exchange.ok(&path);
-        // Half of the good answers are the last of their connection, and do not say so.
+        // Half of the good responses are the last of their connection without announcing it.
         if number.is_multiple_of(2) {
             ConnectionAction::Close
         } else {
@@ -42,15 +42,15 @@ fn in_a_mix_of_faults_every_answer_is_its_own_and_no_post_is_sent_twice() {
                 for turn in 0..60 {
                     let number = turn * 4 + client;
                     let path = format!("/{number}");
-                    let answer = Client::connect(proxy).round_trip(post_request(&path, &path));
+                    let response = Client::connect(proxy).round_trip(post_request(&path, &path));
                     match number % 10 {
-                        0..=2 => assert_eq!(answer.status, 502, "{number}"),
+                        0..=2 => assert_eq!(response.status, 502, "{number}"),
                         // 502 if the connection had just been closed: a POST that was written is not sent again.
                         3 => assert!(
-                            !answer.complete || answer.status == 502,
+                            !response.complete || response.status == 502,
                             "{number}: a cut answer looks whole"
                         ),
-                        _ if answer.status == 200 => assert_eq!(answer.text(), path),
+                        _ if response.status == 200 => assert_eq!(response.text(), path),
                         _ => wrong += 1,
                     }
                     // A connection that was just closed is noticed within a moment.

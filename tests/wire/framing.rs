@@ -1,9 +1,9 @@
-//! Rows 12 to 23 and 27: where a request's body ends.
+//! Rows 12 to 23 and 27: the end of a request body.
 
 use super::support::client::get;
 use super::support::{Client, Origin, TestProxy, contains};
 
-/// What must never be taken for a request.
+/// Bytes that must never be parsed as a request.
 const SMUGGLED_REQUEST: &str = "GET /hidden HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 /// Row, version, fields, body. All are refused with 400 or 501, and the connection is closed.
@@ -179,57 +179,57 @@ const ACCEPTED: &[(u8, &str, &str)] = &[
 ];
 
 #[test]
-fn a_body_whose_end_can_be_argued_about_is_refused() {
+fn a_body_with_ambiguous_framing_is_refused() {
     let origin = Origin::plain("x");
     let graphward = TestProxy::start(origin.port);
     for (row, version, fields, body) in REFUSED {
-        let shown = format!("row {row}: {:?}", format!("{fields} {body}"));
+        let case = format!("row {row}: {:?}", format!("{fields} {body}"));
         let mut client = Client::connect(graphward.proxy);
-        let answer = client.round_trip(format!(
+        let response = client.round_trip(format!(
             "POST /r HTTP/{version}\r\nHost: localhost\r\n{fields}\r\n{body}{SMUGGLED_REQUEST}"
         ));
-        assert!(matches!(answer.status, 400 | 501), "{shown}: {answer:?}");
-        assert!(client.is_closed_within(20_000), "{shown}: still open");
-        assert_eq!(origin.count(), 0, "{shown}: {:?}", origin.take());
+        assert!(matches!(response.status, 400 | 501), "{case}: {response:?}");
+        assert!(client.is_closed_within(20_000), "{case}: still open");
+        assert_eq!(origin.count(), 0, "{case}: {:?}", origin.take());
     }
     assert_eq!(get(graphward.proxy, "/after").status, 200);
 }
 
 #[test]
-fn a_body_arrives_whole_and_framed_once() {
+fn a_body_arrives_complete_and_framed_once() {
     let origin = Origin::plain("x");
     let graphward = TestProxy::start(origin.port);
     for (row, fields, body) in ACCEPTED {
-        let shown = format!("row {row}: {:?}", format!("{fields} {body}"));
+        let case = format!("row {row}: {:?}", format!("{fields} {body}"));
         let mut client = Client::connect(graphward.proxy);
-        let answer = client.round_trip(format!("POST /r HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n{body}"));
-        assert_eq!(answer.status, 200, "{shown}: {answer:?}");
+        let response = client.round_trip(format!("POST /r HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n{body}"));
+        assert_eq!(response.status, 200, "{case}: {response:?}");
         let seen = origin.only();
         let head = seen.head.escape_ascii();
         assert_eq!(
             (seen.body.as_slice(), seen.complete),
             (&b"hello"[..], true),
-            "{shown}: {head}"
+            "{case}: {head}"
         );
-        assert_eq!(seen.header("content-length").as_deref(), Some("5"), "{shown}: {head}");
-        assert!(!seen.has("transfer-encoding"), "{shown}: {head}");
-        assert!(!contains(&seen.head, b"evil"), "{shown}: {head}");
+        assert_eq!(seen.header("content-length").as_deref(), Some("5"), "{case}: {head}");
+        assert!(!seen.has("transfer-encoding"), "{case}: {head}");
+        assert!(!contains(&seen.head, b"evil"), "{case}: {head}");
         let bearer = format!("Bearer {}", super::support::TOKEN);
-        assert_eq!(seen.header("authorization"), Some(bearer), "{shown}: {head}");
-        // What was left over would be the next request's beginning.
+        assert_eq!(seen.header("authorization"), Some(bearer), "{case}: {head}");
+        // Leftover bytes would be the beginning of the next request.
         assert_eq!(
             client
                 .round_trip("GET /next HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 .status,
             200,
-            "{shown}"
+            "{case}"
         );
-        assert_eq!(origin.only().request_line(), "GET /next HTTP/1.1", "{shown}");
+        assert_eq!(origin.only().request_line(), "GET /next HTTP/1.1", "{case}");
     }
 }
 
 #[test]
-fn row_12_of_two_lengths_the_chunks_count_and_the_connection_ends() {
+fn row_12_chunked_overrides_a_content_length_and_the_connection_closes() {
     let origin = Origin::plain("x");
     let graphward = TestProxy::start(origin.port);
     for fields in [
@@ -238,12 +238,12 @@ fn row_12_of_two_lengths_the_chunks_count_and_the_connection_ends() {
         "Content-Length: 0\r\nTransfer-Encoding: chunked\r\n",
     ] {
         let mut client = Client::connect(graphward.proxy);
-        let answer = client.round_trip(format!(
+        let response = client.round_trip(format!(
             "POST /r HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n5\r\nhello\r\n0\r\n\r\n{SMUGGLED_REQUEST}"
         ));
         assert!(client.is_closed_within(20_000), "row 12: {fields}: still open");
         let seen = origin.take();
-        match answer.status {
+        match response.status {
             400 => assert!(seen.is_empty(), "row 12: {fields}"),
             200 => {
                 assert_eq!(seen.len(), 1, "row 12: {fields}: {seen:?}");

@@ -1,4 +1,4 @@
-//! Row 50, and what HTTP/2 by prior knowledge shares with the other rows.
+//! Row 50, and the other rows over HTTP/2 with prior knowledge.
 
 use super::support::client::get;
 use super::support::h2c::{self, CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, Outcome};
@@ -11,7 +11,7 @@ const SCHEME: Field = (b":scheme", b"http");
 const AUTHORITY: Field = (b":authority", b"localhost");
 const PATH: Field = (b":path", b"/r");
 
-/// Header blocks that are refused: with a status of 4xx or a reset.
+/// Header blocks that are refused, with a 4xx status or a reset.
 const REFUSED: &[&[Field]] = &[
     &[METHOD, SCHEME, AUTHORITY, PATH, (b"X-Upper", b"1")],
     &[METHOD, SCHEME, AUTHORITY, PATH, (b"connection", b"close")],

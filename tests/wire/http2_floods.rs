@@ -1,5 +1,5 @@
-//! Section 5, HTTP/2: floods and bombs. The proxy lives, nothing piles up at the origin, memory stays bounded,
-//! and the next connection is served.
+//! Section 5, HTTP/2: floods and bombs. The proxy keeps running, nothing piles up at the origin, memory stays bounded, and
+//! the next connection is served.
 
 use super::support::h2c::{
     self, CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, Outcome, PING, RST_STREAM, SETTINGS, WINDOW_UPDATE,
@@ -12,7 +12,7 @@ fn post() -> Vec<u8> {
     h2c::block(&h2c::request_fields(b"POST", b"/flood"))
 }
 
-/// Sends pieces until the proxy takes no more, and says how many it took.
+/// Sends pieces until the proxy accepts no more; returns the number of accepted ones.
 fn send_until_refused(client: &mut H2c, pieces: impl Iterator<Item = Vec<u8>>) -> usize {
     pieces.take_while(|piece| client.send(piece)).count()
 }
@@ -26,7 +26,7 @@ fn streams() -> impl Iterator<Item = u32> {
 }
 
 #[test]
-fn a_rapid_reset_is_ended_and_little_of_it_reaches_the_origin() {
+fn a_rapid_reset_closes_the_connection_and_few_streams_reach_the_origin() {
     let origin = Origin::plain("x");
     let graphward = TestProxy::start(origin.port);
     let mut client = H2c::connect(graphward.proxy);
@@ -49,7 +49,7 @@ fn a_rapid_reset_is_ended_and_little_of_it_reaches_the_origin() {
 }
 
 #[test]
-fn resets_that_a_client_provokes_are_counted_like_its_own() {
+fn resets_that_a_client_provokes_are_counted_as_its_own() {
     let origin = Origin::plain("x");
     let graphward = TestProxy::start(origin.port);
     let mut client = H2c::connect(graphward.proxy);
@@ -69,7 +69,7 @@ fn resets_that_a_client_provokes_are_counted_like_its_own() {
 }
 
 #[test]
-fn a_header_block_without_end_is_ended() {
+fn an_endless_header_block_closes_the_connection() {
     let origin = Origin::plain("x");
     let graphward = TestProxy::start(origin.port);
     let mut client = H2c::connect(graphward.proxy);
@@ -89,7 +89,7 @@ fn a_header_block_without_end_is_ended() {
 }
 
 #[test]
-fn a_block_that_unfolds_to_much_more_than_it_says_is_refused() {
+fn an_hpack_bomb_is_refused() {
     let origin = Origin::plain("x");
     let graphward = TestProxy::start(origin.port);
     // One entry of 4,000 bytes goes into the dynamic table and is named 4,000 times: 16 MB from 8 KB.
@@ -140,7 +140,7 @@ fn floods_of_small_frames_cost_no_memory() {
         ("PRIORITY", Vec::new(), h2c::frame(2, 0, 1, &[0, 0, 0, 0, 1])),
         ("unknown", Vec::new(), h2c::frame(99, 0, 1, &[0; 8])),
     ] {
-        // Nothing of what is answered is read.
+        // The client reads no response.
         let mut client = H2c::connect(process.proxy);
         client.send(first);
         let many = piece.repeat(1_000);
@@ -159,8 +159,8 @@ fn floods_of_small_frames_cost_no_memory() {
 /// A new stream of the connection that is not part of the flood.
 fn next_stream_after(what: &str) -> u32 {
     let order = ["PING", "SETTINGS", "empty DATA", "PRIORITY", "unknown"];
-    let place = order.iter().position(|name| *name == what).unwrap();
-    u32::try_from(place).unwrap() * 2 + 3
+    let position = order.iter().position(|name| *name == what).unwrap();
+    u32::try_from(position).unwrap() * 2 + 3
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! TLS towards the app: on the same port as plain HTTP, with a certificate that may change.
+//! TLS for the app: on the same port as plain HTTP, with a certificate that may change.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -32,8 +32,8 @@ fn https_http_and_http2_are_served_on_one_port() {
         let mut secure = pki.connect(graphward.proxy, "localhost", alpn).unwrap();
         assert_eq!(secure.alpn(), alpn.first().copied());
         for _ in 0..2 {
-            let answer = secure.get("localhost", "graph's own");
-            assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+            let response = secure.get("localhost", "graph's own");
+            assert!(response.starts_with("HTTP/1.1 200 OK"), "{response}");
         }
     }
     let secure = pki.connect(graphward.proxy, "localhost", &[b"h2", b"http/1.1"]);
@@ -58,12 +58,12 @@ fn every_name_of_graph_and_of_this_machine_is_vouched_for_and_no_other() {
         assert!(pki.connect(graphward.proxy, &name, &[]).is_ok(), "{name}");
     }
     assert!(pki.connect(graphward.proxy, "example.com", &[]).is_err());
-    // As by a hosts file: Graph's own name leads here.
+    // As with a hosts file: the name of Graph resolves to graphward.
     let mut secure = pki.connect(graphward.proxy, "graph.facebook.com", &[]).unwrap();
-    let answer = secure.get("graph.facebook.com", "x");
-    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    let response = secure.get("graph.facebook.com", "x");
+    assert!(response.starts_with("HTTP/1.1 200 OK"), "{response}");
     assert_eq!(origin.count(), 1);
-    // Who trusts another CA says nothing at all.
+    // A client that trusts another CA sends no request.
     let stranger = TestPki::new();
     assert!(stranger.connect(graphward.proxy, "localhost", &[]).is_err());
     assert_eq!(origin.count(), 1);
@@ -84,15 +84,15 @@ fn a_unix_socket_takes_both_as_well() {
     plain
         .write_all(b"GET /r HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         .unwrap();
-    let mut answer = Vec::new();
-    plain.read_to_end(&mut answer).unwrap();
-    assert!(contains(&answer, b"over unix"));
+    let mut response = Vec::new();
+    plain.read_to_end(&mut response).unwrap();
+    assert!(contains(&response, b"over unix"));
     // An invalid handshake is answered with a TLS alert; invalid HTTP would get a 400.
     let mut handshake = UnixStream::connect(&path).unwrap();
     handshake.write_all(b"\x16\x03\x01\x00\x04\xff\x00\x00\x00").unwrap();
-    let mut answer = Vec::new();
-    handshake.read_to_end(&mut answer).unwrap();
-    assert_eq!(answer.first(), Some(&0x15), "an alert: {answer:?}");
+    let mut response = Vec::new();
+    handshake.read_to_end(&mut response).unwrap();
+    assert_eq!(response.first(), Some(&0x15), "an alert: {response:?}");
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn a_renewed_certificate_is_shown_to_new_connections_and_open_ones_go_on() {
     std::fs::write(pki.path("cert.pem"), "half").unwrap();
     sleep_millis(1_500);
     assert_eq!(pki.served_certificate(graphward.proxy).unwrap(), renewed);
-    // … until it is one.
+    // … until it matches.
     pki.reissue();
     assert!(wait_until(5, || pki.served_certificate(graphward.proxy).unwrap() != renewed));
 }
@@ -120,9 +120,9 @@ fn a_certificate_behind_a_swapped_link_is_seen() {
     let (origin, pki) = (Origin::plain("x"), TestPki::new());
     let mounted = pki.path("mounted");
     let version = |name: &str| {
-        let place = mounted.join(name);
-        std::fs::create_dir_all(&place).unwrap();
-        write_certificate(&place, &pki.sign());
+        let directory = mounted.join(name);
+        std::fs::create_dir_all(&directory).unwrap();
+        write_certificate(&directory, &pki.sign());
     };
     // As Kubernetes mounts a secret.
     version("..1");
@@ -151,24 +151,24 @@ fn a_pair_that_does_not_fit_fails_the_start_with_2_and_doubts_are_warned_of() {
             listen,
             ..ProxyConfig::default()
         };
-        let place = tempfile::tempdir().unwrap();
-        let ended = Command::new(env!("CARGO_BIN_EXE_graphward"))
+        let dir = tempfile::tempdir().unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_graphward"))
             .args(["serve", "--config"])
-            .arg(setup.write(place.path(), 1))
+            .arg(setup.write(dir.path(), 1))
             .env_clear()
             .output()
             .unwrap();
-        (ended.status.code(), String::from_utf8(ended.stderr).unwrap())
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
     };
     std::fs::write(pki.path("key.pem"), pki.sign().key().as_str()).unwrap();
-    let (code, said) = start(&pki.listen_config());
-    assert_eq!(code, Some(2), "{said}");
-    assert!(said.contains("cannot use listen.tls: the key in"), "{said}");
-    let (code, said) = start("tls = { cert = \"/nowhere/c\", key = \"/nowhere/k\" }");
-    assert_eq!(code, Some(2), "{said}");
-    assert!(said.contains("cannot read `/nowhere/c`"), "{said}");
+    let (code, stderr) = start(&pki.listen_config());
+    assert_eq!(code, Some(2), "{stderr}");
+    assert!(stderr.contains("cannot use listen.tls: the key in"), "{stderr}");
+    let (code, stderr) = start("tls = { cert = \"/nowhere/c\", key = \"/nowhere/k\" }");
+    assert_eq!(code, Some(2), "{stderr}");
+    assert!(stderr.contains("cannot read `/nowhere/c`"), "{stderr}");
 
-    // What can be used but will not do for long is said.
+    // A certificate that works but will expire soon is reported.
     let clock = Clock::system();
     let day = Duration::from_secs(86_400);
     let until = |not_after| CertSpec {
@@ -211,7 +211,7 @@ fn without_tls_a_handshake_is_not_answered_and_does_no_harm() {
     assert_eq!(get(graphward.proxy, "/r").status, 200);
     idle.write_all(b"GET /r HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         .unwrap();
-    let mut answer = Vec::new();
-    idle.read_to_end(&mut answer).unwrap();
-    assert!(contains(&answer, b"200 OK"));
+    let mut response = Vec::new();
+    idle.read_to_end(&mut response).unwrap();
+    assert!(contains(&response, b"200 OK"));
 }

@@ -9,10 +9,10 @@ use super::support::client::{get, get_request};
 use super::support::{H2c, Origin, ProxyConfig, ProxyProcess, TestProxy, contains};
 
 #[test]
-fn a_stale_socket_file_is_replaced_and_ours_goes_with_us() {
+fn a_stale_socket_file_is_replaced_and_removed_at_the_end() {
     let origin = Origin::plain("over unix");
-    let place = tempfile::tempdir().unwrap();
-    let path = place.path().join("proxy.sock");
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("proxy.sock");
     drop(UnixListener::bind(&path).unwrap());
     assert!(path.exists(), "no process listens there any more");
     let proxy = format!("[\"unix:{}\", \"127.0.0.1:0\"]", path.display());
@@ -24,9 +24,9 @@ fn a_stale_socket_file_is_replaced_and_ours_goes_with_us() {
     let mut stream = UnixStream::connect(&path).unwrap();
     let request = "GET /r HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).unwrap();
-    assert!(contains(&answer, b"200 OK") && contains(&answer, b"over unix"));
+    let mut response = Vec::new();
+    stream.read_to_end(&mut response).unwrap();
+    assert!(contains(&response, b"200 OK") && contains(&response, b"over unix"));
     assert_eq!(get(process.proxy, "/r").status, 200);
     process.terminate();
     assert_eq!(process.wait_exit(10).code(), Some(0));
@@ -34,16 +34,19 @@ fn a_stale_socket_file_is_replaced_and_ours_goes_with_us() {
 }
 
 #[test]
-fn a_file_that_is_no_socket_and_a_socket_that_is_in_use_are_left_alone() {
-    let place = tempfile::tempdir().unwrap();
-    let (file, socket) = (place.path().join("file"), place.path().join("socket"));
+fn a_regular_file_and_a_socket_in_use_are_not_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, socket) = (dir.path().join("file"), dir.path().join("socket"));
     std::fs::write(&file, "precious").unwrap();
     let listener = UnixListener::bind(&socket).unwrap();
     for path in [&file, &socket] {
         let address = format!("unix:{}", path.display());
-        let (code, said) = start_and_fail(&address);
-        assert_eq!(code, Some(3), "{said}");
-        assert!(said.contains("cannot listen on") && said.contains(&address), "{said}");
+        let (code, stderr) = start_and_fail(&address);
+        assert_eq!(code, Some(3), "{stderr}");
+        assert!(
+            stderr.contains("cannot listen on") && stderr.contains(&address),
+            "{stderr}"
+        );
     }
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "precious");
     assert!(UnixStream::connect(&socket).is_ok());
@@ -51,29 +54,29 @@ fn a_file_that_is_no_socket_and_a_socket_that_is_in_use_are_left_alone() {
 }
 
 #[test]
-fn a_taken_port_fails_the_start_with_3() {
+fn a_port_in_use_fails_the_start_with_3() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let (code, said) = start_and_fail(&address);
-    assert_eq!(code, Some(3), "{said}");
-    assert!(said.contains(&format!("cannot listen on {address}")), "{said}");
+    let (code, stderr) = start_and_fail(&address);
+    assert_eq!(code, Some(3), "{stderr}");
+    assert!(stderr.contains(&format!("cannot listen on {address}")), "{stderr}");
 }
 
-/// Starts the program where it cannot listen.
+/// Starts graphward on an address that it cannot listen on; returns its exit code and standard error.
 fn start_and_fail(address: &str) -> (Option<i32>, String) {
-    let place = tempfile::tempdir().unwrap();
-    let ended = Command::new(env!("CARGO_BIN_EXE_graphward"))
+    let dir = tempfile::tempdir().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_graphward"))
         .args(["serve", "--listen", address, "--admin", "127.0.0.1:0"])
-        .current_dir(place.path())
+        .current_dir(dir.path())
         .env_clear()
         .output()
         .unwrap();
-    let said = String::from_utf8(ended.stderr).unwrap();
-    (ended.status.code(), said)
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    (output.status.code(), stderr)
 }
 
 #[test]
-fn the_operators_paths_are_on_their_own_listener_and_change_nothing() {
+fn the_admin_paths_are_on_a_separate_listener_and_read_only() {
     let origin = Origin::plain("graph's own");
     let graphward = TestProxy::start(origin.port);
     for path in [
@@ -88,9 +91,9 @@ fn the_operators_paths_are_on_their_own_listener_and_change_nothing() {
         assert_eq!(origin.take().len(), 1, "{path}");
     }
     for path in ["/metrics", "/livez", "/readyz", "/startupz", "/healthz"] {
-        let answer = get(graphward.admin, path);
-        assert_eq!(answer.status, 200, "{path}");
-        assert!(!contains(&answer.body, super::support::TOKEN.as_bytes()), "{path}");
+        let response = get(graphward.admin, path);
+        assert_eq!(response.status, 200, "{path}");
+        assert!(!contains(&response.body, super::support::TOKEN.as_bytes()), "{path}");
         let posted = super::support::client::round_trip(graphward.admin, get_request(path).replacen("GET", "POST", 1));
         assert_eq!(posted.status, 405, "{path}");
     }

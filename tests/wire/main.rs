@@ -1,8 +1,8 @@
-//! The wire tier: real sockets, real TLS, real time, and bytes that no library would send.
+//! The proxy over real sockets: real TLS, real time, and bytes that no library would send.
 //!
-//! Rows number the fifty things that a proxy which adds a credential owes to RFC 9110, 9112 and 9113, from the
-//! request line to HTTP/2's pseudo-fields. A row's number stands in its test's name or data, so that a failure
-//! names it. "Refused" is an answer of 4xx, or a closed connection, and nothing of the request at the origin.
+//! Rows number fifty requirements of RFC 9110, 9112 and 9113 for a proxy that adds a credential, from the request line to the
+//! pseudo-fields of HTTP/2. The name or data of a test has the number of its row, so that a failure names it. "Refused" means
+//! a 4xx response or a closed connection, and nothing of the request at the origin.
 
 #![expect(
     clippy::unwrap_used,

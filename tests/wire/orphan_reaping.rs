@@ -1,4 +1,4 @@
-//! Commands run by the first process of a container, which inherits what they leave behind.
+//! Commands run by PID 1 of a container, which inherits their orphans.
 
 use std::fs;
 use std::process;
@@ -6,14 +6,14 @@ use std::process;
 use graphward::os::command::ExternalCommand;
 use tokio::time::Duration;
 
-/// How many dead children of this process have this name and are not buried.
+/// The number of zombie children of this process with this name.
 fn zombies_named(name: &str) -> usize {
-    let us = process::id().to_string();
+    let own_id = process::id().to_string();
     let is_ours = |stat: String| {
         // `4711 (name) Z 1 …`: number, name, state, parent.
         let (before, behind) = stat.rsplit_once(')')?;
         let mut fields = behind.split_whitespace();
-        let dead = fields.next()? == "Z" && fields.next()? == us;
+        let dead = fields.next()? == "Z" && fields.next()? == own_id;
         (dead && before.ends_with(&format!("({name}"))).then_some(())
     };
     let all = fs::read_dir("/proc").unwrap().flatten();
@@ -22,10 +22,10 @@ fn zombies_named(name: &str) -> usize {
 }
 
 #[tokio::test]
-async fn the_dead_that_commands_leave_do_not_pile_up() {
-    // Orphans come to this process now, as they do to the first of a container.
-    let us = rustix::process::getpid();
-    rustix::process::set_child_subreaper(Some(us)).unwrap();
+async fn orphans_of_commands_are_reaped() {
+    // This process inherits orphans from now on, as PID 1 of a container does.
+    let own_id = rustix::process::getpid();
+    rustix::process::set_child_subreaper(Some(own_id)).unwrap();
     let argv = |script: &str| ["sh", "-c", script].map(str::to_owned).into();
     let limit = Duration::from_millis(50);
     let mut late = ExternalCommand::new(argv("tail -f /dev/null; :"), Vec::new(), limit);

@@ -24,9 +24,9 @@ async fn call(client: &HttpClient, url: Uri) -> Result<Response<Bytes>, HttpClie
     let request = Request::get(url).body(Bytes::new()).unwrap();
     let response = client.send(request).await;
     if let Err(error) = &response {
-        let shown = format!("{} {error:?}", error_chain(&error));
-        assert!(!shown.contains(QUERY_SECRET) && !shown.contains("key="), "{shown}");
-        assert!(!shown.contains("credentials"), "{shown}");
+        let text = format!("{} {error:?}", error_chain(&error));
+        assert!(!text.contains(QUERY_SECRET) && !text.contains("key="), "{text}");
+        assert!(!text.contains("credentials"), "{text}");
     }
     response
 }
@@ -46,13 +46,13 @@ async fn wait_for_no_task() {
 async fn a_call_is_bounded_in_time_and_leaves_no_task_behind() {
     let service = CredentialService::http();
     let client = service_client(CALL_TIMEOUT);
-    service.answer("200 OK", "", &token_document(TOKEN));
+    service.set_response("200 OK", "", &token_document(TOKEN));
     for mode in [ResponseMode::Hang, ResponseMode::Slow(30)] {
         service.set_mode(mode);
-        let began = Instant::now();
+        let started = Instant::now();
         let error = call(&client, credential_url("http", service.port)).await.unwrap_err();
         assert!(matches!(error, HttpClientError::TimedOut(_)), "{error:?}");
-        assert!(began.elapsed() >= CALL_TIMEOUT, "{mode:?}");
+        assert!(started.elapsed() >= CALL_TIMEOUT, "{mode:?}");
     }
     // Slow, but in time.
     service.set_mode(ResponseMode::Slow(2));
@@ -71,24 +71,24 @@ async fn a_response_is_bounded_in_length_however_it_is_framed() {
     let client = service_client(GENEROUS_TIMEOUT);
     let whole = "x".repeat(64 * 1024);
     let long = format!("{whole}x");
-    service.answer("200 OK", "", &whole);
+    service.set_response("200 OK", "", &whole);
     let response = call(&client, credential_url("http", service.port)).await.unwrap();
     assert_eq!(response.body().len(), whole.len());
     let chunk = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10001\r\n{long}\r\n0\r\n\r\n");
-    service.answer("200 OK", "", &long);
+    service.set_response("200 OK", "", &long);
     for refill in [
         None,
         Some((chunk.as_str(), ResponseMode::Immediate)),
         Some(("HTTP/1.1 200 OK\r\n\r\n", ResponseMode::Endless)),
     ] {
         if let Some((bytes, mode)) = refill {
-            service.respond_raw(bytes).set_mode(mode);
+            service.set_raw_response(bytes).set_mode(mode);
         }
         let error = call(&client, credential_url("http", service.port)).await.unwrap_err();
         assert!(matches!(error, HttpClientError::ResponseTooLarge), "{error:?}");
     }
     // A head without end is an error, too.
-    service.respond_raw(&format!("HTTP/1.1 200 OK\r\nA: {}", "x".repeat(1 << 20)));
+    service.set_raw_response(&format!("HTTP/1.1 200 OK\r\nA: {}", "x".repeat(1 << 20)));
     let error = call(&client, credential_url("http", service.port)).await.unwrap_err();
     assert!(matches!(error, HttpClientError::Interrupted(_)), "{error:?}");
     wait_for_no_task().await;
@@ -106,7 +106,7 @@ async fn a_broken_or_invalid_response_is_an_error_without_the_url() {
         "SSH-2.0-OpenSSH_9.2\r\n\r\n",
         "",
     ] {
-        service.respond_raw(bytes);
+        service.set_raw_response(bytes);
         let error = call(&client, credential_url("http", service.port)).await.unwrap_err();
         assert!(matches!(error, HttpClientError::Interrupted(_)), "{bytes}: {error:?}");
     }
@@ -120,7 +120,7 @@ async fn without_a_connection_the_error_has_the_cause_and_the_host_but_not_the_u
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let client = service_client(GENEROUS_TIMEOUT);
     let service = CredentialService::http();
-    service.answer("200 OK", "", &token_document(TOKEN));
+    service.set_response("200 OK", "", &token_document(TOKEN));
     let https_only = client_with(|config| config.schemes = AllowedSchemes::Https, GENEROUS_TIMEOUT);
     let secure = CredentialService::https(&CertAuthority::new(&Clock::system()).unwrap(), &localhost_leaf());
     for (url, words) in [
@@ -178,8 +178,8 @@ async fn each_call_has_a_connection_of_its_own_and_sends_no_userinfo() {
 #[tokio::test]
 async fn the_port_of_a_connect_to_address_counts_only_if_the_url_names_none() {
     let (service, other) = (CredentialService::http(), CredentialService::http());
-    service.answer("200 OK", "", "right");
-    other.answer("200 OK", "", "wrong");
+    service.set_response("200 OK", "", "right");
+    other.set_response("200 OK", "", "wrong");
     let connect_to = HashMap::from([("tenants.internal".to_owned(), format!("127.0.0.1:{}", service.port))]);
     let client = client_with(|config| config.connect_to = connect_to, GENEROUS_TIMEOUT);
     let response = call(&client, Uri::from_static("http://tenants.internal/")).await;

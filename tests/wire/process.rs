@@ -1,4 +1,4 @@
-//! The program as a process: what it gives away, what it holds on to, and how it ends under load.
+//! The process: what it reveals, the memory it uses, and how it stops under load.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -30,7 +30,7 @@ fn no_core_dump_no_argument_and_no_variable_holds_the_token() {
     // The files in /proc of a process that may not be dumped belong to root, whichever user started it.
     let owner = std::fs::metadata(format!("/proc/{}/environ", process.id())).unwrap();
     assert_eq!(std::os::unix::fs::MetadataExt::uid(&owner), 0);
-    // The record is written behind the answer.
+    // The log record is written after the response.
     let recorded = || {
         let log = process.log.lock().unwrap();
         log.contains("\"outcome\":\"delivered\"")
@@ -52,7 +52,7 @@ fn after_a_rotation_and_a_thousand_requests_little_is_left_of_the_old_token() {
     }
     assert_eq!(copies_in_memory(&process, TOKEN).map(|copies| copies > 0), Some(true));
     let fresh = TOKEN.replace("wire", "next");
-    std::fs::write(process.place.path().join("token"), &fresh).unwrap();
+    std::fs::write(process.dir.path().join("token"), &fresh).unwrap();
     let rotated = wait_until(10, || {
         client.round_trip(get_request("/which"));
         let seen = origin.take();
@@ -67,7 +67,7 @@ fn after_a_rotation_and_a_thousand_requests_little_is_left_of_the_old_token() {
     assert!(left <= 32, "{left} copies of the old token");
 }
 
-/// How often a text stands in what the process may write to. This process is its parent and root may look.
+/// The number of copies of a text in the writable memory of the process, which its parent or root may read.
 fn copies_in_memory(process: &ProxyProcess, text: &str) -> Option<usize> {
     use std::os::unix::fs::FileExt as _;
     let maps = process.proc("maps");
@@ -87,25 +87,25 @@ fn copies_in_memory(process: &ProxyProcess, text: &str) -> Option<usize> {
 }
 
 #[test]
-fn without_descriptors_left_it_waits_calmly_and_recovers() {
+fn without_free_descriptors_it_waits_without_spinning_and_recovers() {
     let origin = Origin::plain("x");
     let process = ProxyProcess::start(origin.port, ProxyConfig::default(), "ulimit -n 64;");
     assert_eq!(get(process.proxy, "/before").status, 200);
-    let crowd: Vec<Client> = (0..90).map(|_| Client::connect(process.proxy)).collect();
+    let many_clients: Vec<Client> = (0..90).map(|_| Client::connect(process.proxy)).collect();
     sleep_millis(300);
     let before = process.cpu_ticks();
     sleep_millis(2_000);
     let spent = process.cpu_ticks() - before;
     assert!(spent < 20, "{spent} hundredths of a second in two seconds");
     assert!(process.log.lock().unwrap().contains("cannot accept connections"));
-    drop(crowd);
+    drop(many_clients);
     assert!(wait_until(5, || get(process.proxy, "/after").status == 200));
 }
 
 #[test]
-fn asked_to_stop_under_load_it_ends_every_request_that_had_begun() {
-    let begun = Arc::new(AtomicUsize::new(0));
-    let counter = Arc::clone(&begun);
+fn a_stop_under_load_finishes_every_request_in_flight() {
+    let started = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&started);
     let origin = Origin::scripted(move |exchange| {
         exchange.read_body();
         counter.fetch_add(1, Ordering::SeqCst);
@@ -121,12 +121,12 @@ fn asked_to_stop_under_load_it_ends_every_request_that_had_begun() {
     let load: Vec<_> = (0..12)
         .map(|_| thread::spawn(move || Client::connect(proxy).round_trip(post_request("/h1", "hello"))))
         .collect();
-    assert!(wait_until(5, || begun.load(Ordering::SeqCst) == 13));
+    assert!(wait_until(5, || started.load(Ordering::SeqCst) == 13));
     process.terminate();
-    for asked in load {
-        let answer = asked.join().unwrap();
+    for request in load {
+        let response = request.join().unwrap();
         assert_eq!(
-            (answer.status, answer.text().as_str(), answer.complete),
+            (response.status, response.text().as_str(), response.complete),
             (200, "halfhalf", true)
         );
     }
@@ -138,20 +138,20 @@ fn asked_to_stop_under_load_it_ends_every_request_that_had_begun() {
             body.extend(frame.payload);
         }
     }
-    assert!(goaway, "HTTP/2 clients are told");
+    assert!(goaway, "HTTP/2 clients get GOAWAY");
     assert_eq!(body, b"halfhalf");
     assert_eq!(process.wait_exit(10).code(), Some(0));
     assert!(std::net::TcpStream::connect(proxy).is_err());
 }
 
 #[test]
-fn a_slow_reader_of_a_large_answer_costs_little_memory() {
+fn a_slow_reader_of_a_large_response_costs_little_memory() {
     let piece = "a".repeat(1024 * 1024);
     let origin = Origin::scripted(move |exchange| {
         exchange.read_body();
         exchange.write(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", 192 << 20));
         let sent = (0..192).take_while(|_| exchange.write(&piece)).count();
-        assert!(sent < 192, "all of it was taken");
+        assert!(sent < 192, "the proxy read all of it");
         ConnectionAction::Reset
     });
     let process = ProxyProcess::start(origin.port, ProxyConfig::default(), "");
@@ -172,7 +172,7 @@ fn a_slow_reader_of_a_large_answer_costs_little_memory() {
 }
 
 #[test]
-fn a_body_that_is_sent_slowly_holds_no_connection_to_the_origin() {
+fn a_slow_upload_occupies_no_connection_to_the_origin() {
     let origin = Origin::plain("x");
     let process = ProxyProcess::start(origin.port, ProxyConfig::default(), "");
     let mut slow = Client::connect(process.proxy);
@@ -184,6 +184,6 @@ fn a_body_that_is_sent_slowly_holds_no_connection_to_the_origin() {
         Outcome::Status(200, b"x".to_vec())
     );
     slow.send("bc");
-    assert_eq!(slow.answer().status, 200);
+    assert_eq!(slow.response().status, 200);
     assert_eq!(origin.take().last().unwrap().body, b"abc");
 }

@@ -1,12 +1,12 @@
-//! Rows 18, 21 and 23: bodies that stop short, never end, look like requests, or are too large to hold.
+//! Rows 18, 21 and 23: bodies that are truncated, endless, look like requests, or are too large to buffer.
 
 use super::support::{Client, Origin, ProxyConfig, TestProxy, contains};
 
-/// What must never be taken for a request.
+/// Bytes that must never be parsed as a request.
 const SMUGGLED_REQUEST: &str = "GET /hidden HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 #[test]
-fn row_18_chunks_that_stop_short_are_no_request() {
+fn row_18_truncated_chunks_are_not_a_request() {
     let origin = Origin::plain("x");
     let graphward = TestProxy::start(origin.port);
     for body in ["5\r\nhel", "5\r\nhello\r\n", "5\r\nhello\r\n0\r\n", "5", ""] {
@@ -15,8 +15,8 @@ fn row_18_chunks_that_stop_short_are_no_request() {
             "POST /r HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/octet-stream\r\nTransfer-Encoding: chunked\r\n\r\n{body}"
         ));
         client.shutdown_write();
-        let answer = client.answer();
-        assert!(matches!(answer.status, 0 | 400), "row 18: {body:?}: {answer:?}");
+        let response = client.response();
+        assert!(matches!(response.status, 0 | 400), "row 18: {body:?}: {response:?}");
         assert_eq!(origin.count(), 0, "row 18: {body:?}");
     }
 }
@@ -52,11 +52,11 @@ fn row_23_the_body_of_a_get_is_a_body() {
     let graphward = TestProxy::start(origin.port);
     for method in ["GET", "DELETE", "OPTIONS"] {
         let mut client = Client::connect(graphward.proxy);
-        let answer = client.round_trip(format!(
+        let response = client.round_trip(format!(
             "{method} /r HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{SMUGGLED_REQUEST}",
             SMUGGLED_REQUEST.len()
         ));
-        assert_eq!(answer.status, 200, "row 23: {method}");
+        assert_eq!(response.status, 200, "row 23: {method}");
         let seen = origin.only();
         assert_eq!(seen.body, SMUGGLED_REQUEST.as_bytes(), "row 23: {method}");
         assert_eq!(
@@ -70,7 +70,7 @@ fn row_23_the_body_of_a_get_is_a_body() {
 }
 
 #[test]
-fn bodies_too_large_to_hold_stream_and_are_framed_once_too() {
+fn bodies_too_large_to_buffer_are_streamed_and_framed_once() {
     let origin = Origin::plain("x");
     let setup = ProxyConfig {
         heal: "body_memory = \"1KiB\"\nspool_dir = \"off\"",
@@ -80,14 +80,14 @@ fn bodies_too_large_to_hold_stream_and_are_framed_once_too() {
     let chunk = format!("1000\r\n{}\r\n", "a".repeat(4096));
     let head = "POST /r HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/octet-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
     let mut client = Client::connect(graphward.proxy);
-    let answer = client.round_trip(format!("{head}{}0\r\nAuthorization: evil\r\n\r\n", chunk.repeat(3)));
-    assert_eq!(answer.status, 200);
+    let response = client.round_trip(format!("{head}{}0\r\nAuthorization: evil\r\n\r\n", chunk.repeat(3)));
+    assert_eq!(response.status, 200);
     let seen = origin.only();
     assert_eq!((seen.body.len(), seen.complete), (3 * 4096, true));
     assert!(!contains(&seen.head, b"evil"));
 
-    // A client's mistake is the client's, though half of it is at the origin already.
-    let answer = Client::connect(graphward.proxy).round_trip(format!("{head}{}G\r\n", chunk.repeat(3)));
-    assert_eq!(answer.status, 400, "{answer:?}");
+    // An error of the client is a 400, although half of the body is at the origin already.
+    let response = Client::connect(graphward.proxy).round_trip(format!("{head}{}G\r\n", chunk.repeat(3)));
+    assert_eq!(response.status, 400, "{response:?}");
     assert!(origin.take().iter().all(|seen| !seen.complete));
 }

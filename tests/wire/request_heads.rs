@@ -3,7 +3,7 @@
 use super::support::client::{get, round_trip};
 use super::support::{Client, Origin, ProxyConfig, TestProxy, contains};
 
-/// Row, request, statuses it may be refused with.
+/// Row, request, statuses with which it may be refused.
 const REFUSED: &[(u8, &[u8], &[u16])] = &[
     (1, b"GET /r HTTP/1.1\r\nHost: localhost\r\nX-Foo : bar\r\n\r\n", &[400]),
     (1, b"GET /r HTTP/1.1\r\nHost : localhost\r\n\r\n", &[400]),
@@ -67,7 +67,7 @@ const REFUSED: &[(u8, &[u8], &[u16])] = &[
     (8, b"GET /r HTP/1.1\r\nHost: localhost\r\n\r\n", &[400, 505]),
 ];
 
-/// Row, request, the first line that arrives, lines of the head that arrive, what does not.
+/// Row, request, the request line at the origin, lines of the head that arrive, lines that do not.
 type AcceptedCase = (
     u8,
     &'static [u8],
@@ -102,12 +102,15 @@ fn what_is_no_request_is_refused_and_the_connection_closed() {
     let origin = Origin::plain("x");
     let graphward = TestProxy::start(origin.port);
     for (row, bytes, statuses) in REFUSED {
-        let shown = bytes.escape_ascii();
+        let escaped = bytes.escape_ascii();
         let mut client = Client::connect(graphward.proxy);
-        let answer = client.round_trip(bytes);
-        assert!(statuses.contains(&answer.status), "row {row}: {shown}: {answer:?}");
-        assert!(client.is_closed_within(20_000), "row {row}: {shown}: still open");
-        assert_eq!(origin.count(), 0, "row {row}: {shown}");
+        let response = client.round_trip(bytes);
+        assert!(
+            statuses.contains(&response.status),
+            "row {row}: {escaped}: {response:?}"
+        );
+        assert!(client.is_closed_within(20_000), "row {row}: {escaped}: still open");
+        assert_eq!(origin.count(), 0, "row {row}: {escaped}");
     }
     assert_eq!(get(graphward.proxy, "/after").status, 200);
 }
@@ -117,17 +120,17 @@ fn what_is_a_request_arrives_as_it_was_meant() {
     let origin = Origin::plain("x");
     let graphward = TestProxy::start(origin.port);
     for (row, bytes, line, has, lacks) in ACCEPTED {
-        let shown = bytes.escape_ascii();
-        let answer = round_trip(graphward.proxy, bytes);
-        assert_eq!(answer.status, 200, "row {row}: {shown}");
+        let escaped = bytes.escape_ascii();
+        let response = round_trip(graphward.proxy, bytes);
+        assert_eq!(response.status, 200, "row {row}: {escaped}");
         let seen = origin.only();
         let head = seen.head.escape_ascii();
-        assert_eq!(seen.request_line(), *line, "row {row}: {shown}: {head}");
+        assert_eq!(seen.request_line(), *line, "row {row}: {escaped}: {head}");
         for wanted in *has {
-            assert!(contains(&seen.head, wanted), "row {row}: {shown}: {head}");
+            assert!(contains(&seen.head, wanted), "row {row}: {escaped}: {head}");
         }
         for unwanted in *lacks {
-            assert!(!contains(&seen.head, unwanted), "row {row}: {shown}: {head}");
+            assert!(!contains(&seen.head, unwanted), "row {row}: {escaped}: {head}");
         }
         assert_eq!(seen.header("host").as_deref(), Some("graph.facebook.com"), "row {row}");
     }
@@ -181,9 +184,9 @@ fn row_10_an_old_client_gets_a_chunked_answer_unchunked_and_its_connection_ends(
     let graphward = TestProxy::start(origin.port);
     for request in ["GET / HTTP/1.0\r\n\r\n", "GET / HTTP/1.0\r\nHost: localhost\r\n\r\n"] {
         let mut client = Client::connect(graphward.proxy);
-        let answer = client.round_trip(request);
-        assert_eq!((answer.status, answer.body.as_slice()), (200, &b"old!!"[..]));
-        assert_eq!(answer.field("transfer-encoding"), None);
+        let response = client.round_trip(request);
+        assert_eq!((response.status, response.body.as_slice()), (200, &b"old!!"[..]));
+        assert_eq!(response.field("transfer-encoding"), None);
         assert!(client.is_closed_within(20_000));
         assert_eq!(origin.only().request_line(), "GET / HTTP/1.1");
     }
@@ -206,9 +209,9 @@ fn rows_30_and_31_via_is_appended_and_max_forwards_obeyed_where_configured() {
     assert_eq!(via, [b"1.0 fred".to_vec(), b"1.1 graphward".to_vec()], "row 30");
 
     let options = |left: &str| format!("OPTIONS /r HTTP/1.1\r\nHost: localhost\r\nMax-Forwards: {left}\r\n\r\n");
-    let answer = round_trip(graphward.proxy, options("0"));
-    assert_eq!(answer.status, 204, "row 31");
-    assert!(answer.field("allow").unwrap().contains("POST"), "row 31");
+    let response = round_trip(graphward.proxy, options("0"));
+    assert_eq!(response.status, 204, "row 31");
+    assert!(response.field("allow").unwrap().contains("POST"), "row 31");
     assert_eq!(origin.count(), 0, "row 31");
     assert_eq!(round_trip(graphward.proxy, options("3")).status, 200, "row 31");
     assert_eq!(origin.only().header("max-forwards").as_deref(), Some("2"), "row 31");
@@ -222,9 +225,9 @@ fn row_32_high_bytes_of_an_answer_come_back_byte_for_byte() {
         super::support::ConnectionAction::KeepAlive
     });
     let graphward = TestProxy::start(origin.port);
-    let answer = get(graphward.proxy, "/");
+    let response = get(graphward.proxy, "/");
     assert!(
-        contains(&answer.head, b"\r\nx-high: \x80\xa0\xc3\xa9\xfe\xff\r\n"),
-        "row 32: {answer:?}"
+        contains(&response.head, b"\r\nx-high: \x80\xa0\xc3\xa9\xfe\xff\r\n"),
+        "row 32: {response:?}"
     );
 }

@@ -1,4 +1,4 @@
-//! Rows 34 to 38, and the host: what is asked for, and of whom.
+//! Rows 34 to 38, and the host: request targets.
 
 use super::support::client::{get, round_trip};
 use super::support::{Client, Decoy, Origin, TestProxy, contains};
@@ -34,9 +34,9 @@ fn row_34_a_path_arrives_byte_for_byte() {
     let origin = Origin::plain("x");
     let graphward = TestProxy::start(origin.port);
     for path in PRESERVED_PATHS {
-        let answer = get(graphward.proxy, path);
-        match answer.status {
-            // Our own paths are on the other listener; here they are Graph's.
+        let response = get(graphward.proxy, path);
+        match response.status {
+            // The admin paths are on the other listener; here they are paths of Graph.
             200 => assert_eq!(origin.only().request_line(), format!("GET {path} HTTP/1.1"), "row 34"),
             400 => assert_eq!(origin.count(), 0, "row 34: {path}"),
             other => panic!("row 34: {path}: {other}"),
@@ -49,8 +49,8 @@ fn row_34_a_fragment_never_reaches_the_origin() {
     let origin = Origin::plain("x");
     let graphward = TestProxy::start(origin.port);
     for path in ["/a#b", "/a?b#c", "/admin#/../b", "/a#?access_token=evil"] {
-        let answer = get(graphward.proxy, path);
-        assert!(matches!(answer.status, 200 | 400), "row 34: {path}");
+        let response = get(graphward.proxy, path);
+        assert!(matches!(response.status, 200 | 400), "row 34: {path}");
         for seen in origin.take() {
             assert!(!contains(&seen.head, b"#"), "row 34: {path}");
             assert!(!contains(&seen.head, b"evil"), "row 34: {path}");
@@ -59,7 +59,7 @@ fn row_34_a_fragment_never_reaches_the_origin() {
 }
 
 #[test]
-fn row_35_an_absolute_target_of_ours_is_a_path() {
+fn row_35_an_absolute_target_with_the_own_host_is_a_path() {
     let origin = Origin::plain("x");
     let graphward = TestProxy::start(origin.port);
     let own = graphward.proxy;
@@ -70,14 +70,14 @@ fn row_35_an_absolute_target_of_ours_is_a_path() {
         "https://graph.facebook.com/p?q".to_owned(),
         "http://[::1]:1/p?q".to_owned(),
     ] {
-        let answer = round_trip(own, format!("GET {target} HTTP/1.1\r\nHost: {own}\r\n\r\n"));
-        assert_eq!(answer.status, 200, "row 35: {target}");
+        let response = round_trip(own, format!("GET {target} HTTP/1.1\r\nHost: {own}\r\n\r\n"));
+        assert_eq!(response.status, 200, "row 35: {target}");
         let seen = origin.only();
         assert_eq!(seen.request_line(), "GET /p?q HTTP/1.1", "row 35: {target}");
         assert_eq!(seen.header("host").as_deref(), Some("graph.facebook.com"), "row 35");
     }
-    let answer = round_trip(own, format!("GET http://{own}?q HTTP/1.1\r\nHost: {own}\r\n\r\n"));
-    assert!(matches!(answer.status, 200 | 400), "row 35: without a path");
+    let response = round_trip(own, format!("GET http://{own}?q HTTP/1.1\r\nHost: {own}\r\n\r\n"));
+    assert!(matches!(response.status, 200 | 400), "row 35: without a path");
     for seen in origin.take() {
         assert_eq!(seen.request_line(), "GET /?q HTTP/1.1", "row 35");
     }
@@ -89,7 +89,7 @@ fn row_36_no_request_is_redirected() {
     let graphward = TestProxy::start(origin.port);
     let decoy = Decoy::listen();
     let port = decoy.port;
-    // The decoy is on loopback, whose names are ours: there the port is what must not matter.
+    // The decoy is on loopback, whose names graphward accepts, so only its port differs.
     for request in [
         "GET http://other.example/p HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(),
         "GET http://other.example/p HTTP/1.1\r\nHost: other.example\r\n\r\n".to_owned(),
@@ -102,10 +102,10 @@ fn row_36_no_request_is_redirected() {
         "GET file:///etc/passwd HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(),
         "GET gopher://localhost/p HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(),
     ] {
-        let answer = round_trip(graphward.proxy, &request);
+        let response = round_trip(graphward.proxy, &request);
         assert!(
-            matches!(answer.status, 400 | 403 | 421),
-            "row 36: {request}: {answer:?}"
+            matches!(response.status, 400 | 403 | 421),
+            "row 36: {request}: {response:?}"
         );
         assert_eq!(origin.count(), 0, "row 36: {request}");
     }
@@ -121,11 +121,11 @@ fn row_36_no_request_is_redirected() {
             "X-Forwarded-For: 1\r\nX_Forwarded_For: 2\r\nX-Real-IP: 3\r\n".to_owned(),
         ),
     ] {
-        let answer = round_trip(
+        let response = round_trip(
             graphward.proxy,
             format!("GET {target} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{fields}\r\n"),
         );
-        assert_eq!(answer.status, 200, "row 36: {target} {fields}");
+        assert_eq!(response.status, 200, "row 36: {target} {fields}");
         let seen = origin.only();
         let head = seen.head.escape_ascii();
         assert_eq!(
@@ -144,7 +144,7 @@ fn row_36_no_request_is_redirected() {
 }
 
 #[test]
-fn row_37_there_is_no_tunnel() {
+fn row_37_connect_is_refused() {
     let origin = Origin::plain("x");
     let graphward = TestProxy::start(origin.port);
     let decoy = Decoy::listen();
@@ -159,10 +159,10 @@ fn row_37_there_is_no_tunnel() {
         ("localhost:80".to_owned(), "Transfer-Encoding: chunked\r\n".to_owned()),
     ] {
         let mut client = Client::connect(graphward.proxy);
-        let answer = client.round_trip(format!(
+        let response = client.round_trip(format!(
             "CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{fields}\r\n{hidden}"
         ));
-        assert!(matches!(answer.status, 400..500), "row 37: {target}: {answer:?}");
+        assert!(matches!(response.status, 400..500), "row 37: {target}: {response:?}");
         assert!(client.is_closed_within(2_000), "row 37: {target}: still open");
         assert_eq!(origin.count(), 0, "row 37: {target}");
     }
@@ -170,17 +170,17 @@ fn row_37_there_is_no_tunnel() {
 }
 
 #[test]
-fn row_38_a_star_is_answered_here_and_only_to_options() {
+fn row_38_an_asterisk_target_is_handled_by_the_proxy_and_only_for_options() {
     let origin = Origin::plain("x");
     let graphward = TestProxy::start(origin.port);
-    let answer = round_trip(graphward.proxy, "OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    assert_eq!(answer.status, 204, "row 38: {answer:?}");
-    assert!(answer.field("allow").unwrap().contains("POST"), "row 38");
+    let response = round_trip(graphward.proxy, "OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_eq!(response.status, 204, "row 38: {response:?}");
+    assert!(response.field("allow").unwrap().contains("POST"), "row 38");
     for request in [
         "GET * HTTP/1.1\r\nHost: localhost\r\n\r\n",
         "OPTIONS * HTTP/1.1\r\nHost: other.example\r\n\r\n",
         "OPTIONS *a HTTP/1.1\r\nHost: localhost\r\n\r\n",
-        // No form of a target at all: section 1, item 4.
+        // Not a form of request target: section 1, item 4.
         "GET foo HTTP/1.1\r\nHost: localhost\r\n\r\n",
         "GET evil.example:80 HTTP/1.1\r\nHost: localhost\r\n\r\n",
         "GET localhost:80 HTTP/1.1\r\nHost: localhost\r\n\r\n",
@@ -188,8 +188,8 @@ fn row_38_a_star_is_answered_here_and_only_to_options() {
         "GET ?q HTTP/1.1\r\nHost: localhost\r\n\r\n",
         "GET ../a HTTP/1.1\r\nHost: localhost\r\n\r\n",
     ] {
-        let answer = round_trip(graphward.proxy, request);
-        assert!(matches!(answer.status, 400 | 421), "row 38: {request}: {answer:?}");
+        let response = round_trip(graphward.proxy, request);
+        assert!(matches!(response.status, 400 | 421), "row 38: {request}: {response:?}");
     }
     assert_eq!(origin.count(), 0, "row 38");
 }

@@ -30,7 +30,7 @@ pub(crate) const TOKEN: &str = "EAAGwiretoken0123456789abcdefghijklmnopqrstuvwxy
 /// The CA that proxies under test trust.
 pub(crate) static CA: LazyLock<CertAuthority> = LazyLock::new(|| CertAuthority::new(&Clock::system()).unwrap());
 
-/// A certificate that is right in all respects.
+/// A valid certificate.
 pub(crate) fn valid_leaf() -> CertSpec {
     CertSpec::for_graph(&Clock::system())
 }
@@ -47,17 +47,17 @@ pub(crate) fn wait_until(seconds: u64, mut condition: impl FnMut() -> bool) -> b
     condition()
 }
 
-/// Lets so many milliseconds pass.
+/// Sleeps for this many milliseconds.
 pub(crate) fn sleep_millis(millis: u64) {
     std::thread::sleep(Duration::from_millis(millis));
 }
 
-/// Whether `needle` stands in `hay`.
+/// Whether `hay` contains `needle`.
 pub(crate) fn contains(hay: &[u8], needle: &[u8]) -> bool {
     hay.windows(needle.len()).any(|window| window == needle)
 }
 
-/// How often `needle` stands in `hay`.
+/// The number of occurrences of `needle` in `hay`.
 pub(crate) fn occurrences(hay: &[u8], needle: &[u8]) -> usize {
     memchr::memmem::find_iter(hay, needle).count()
 }

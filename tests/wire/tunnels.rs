@@ -1,4 +1,4 @@
-//! CONNECT where TLS is offered: tunnels to Graph end here, others lead where an operator says, or nowhere.
+//! CONNECT where TLS is offered: graphward terminates tunnels to Graph, passes through the configured ones, refuses others.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -21,7 +21,7 @@ fn tls_proxy(origin: &Origin, pki: &TestPki) -> TestProxy {
     TestProxy::start_with(origin.port, setup)
 }
 
-/// Asks for a tunnel and reads the head of the answer.
+/// Requests a tunnel and reads the head of the response.
 fn open_tunnel(address: SocketAddr, target: &str) -> (TcpStream, String) {
     let mut stream = TcpStream::connect(address).unwrap();
     let timeout = Some(Duration::from_secs(8));
@@ -31,7 +31,7 @@ fn open_tunnel(address: SocketAddr, target: &str) -> (TcpStream, String) {
     (stream, head)
 }
 
-/// A head, and not one byte more.
+/// Reads a head and not one byte more.
 fn read_head(stream: &mut TcpStream) -> String {
     let mut head = Vec::new();
     let mut byte = [0];
@@ -42,7 +42,7 @@ fn read_head(stream: &mut TcpStream) -> String {
 }
 
 #[test]
-fn a_tunnel_to_graph_ends_here_with_our_certificate_and_our_token() {
+fn a_tunnel_to_graph_is_terminated_with_the_certificate_and_token_of_the_proxy() {
     let (origin, pki) = (Origin::plain("graph's own"), TestPki::new());
     let graphward = tls_proxy(&origin, &pki);
     for target in [GRAPH, "GRAPH.facebook.com:443"] {
@@ -51,14 +51,14 @@ fn a_tunnel_to_graph_ends_here_with_our_certificate_and_our_token() {
         assert!(!head.to_lowercase().contains("content-length"), "{head}");
         let mut secure = pki.handshake_over(stream, "graph.facebook.com", &[]).unwrap();
         for _ in 0..2 {
-            let answer = secure.get("graph.facebook.com", "graph's own");
-            assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+            let response = secure.get("graph.facebook.com", "graph's own");
+            assert!(response.starts_with("HTTP/1.1 200 OK"), "{response}");
         }
         let seen = origin.take();
         assert_eq!(seen.len(), 2);
         assert!(contains(&seen[0].head, TOKEN.as_bytes()));
     }
-    // Without TLS in it; from a client of HTTP/1.0, which sends no Host; and over TLS to us already.
+    // Without TLS inside; from an HTTP/1.0 client, which sends no Host; and over TLS to graphward.
     let (stream, _head) = open_tunnel(graphward.proxy, GRAPH);
     assert!(read_plaintext(stream).contains("graph's own"));
     let mut old = TcpStream::connect(graphward.proxy).unwrap();
@@ -73,18 +73,18 @@ fn a_tunnel_to_graph_ends_here_with_our_certificate_and_our_token() {
     assert_eq!(origin.count(), 3);
 }
 
-/// Asks once without TLS, and reads to the end.
+/// Sends one request without TLS and reads to the end.
 fn read_plaintext(mut stream: TcpStream) -> String {
     stream
         .write_all(b"GET /r HTTP/1.1\r\nHost: graph.facebook.com\r\nConnection: close\r\n\r\n")
         .unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
+    let mut response = String::new();
+    stream.read_to_string(&mut response).unwrap();
+    response
 }
 
 #[test]
-fn row_37_a_tunnel_to_anywhere_else_is_refused_and_nothing_of_it_goes_there() {
+fn row_37_a_tunnel_to_any_other_host_is_refused_without_a_connection() {
     let (origin, pki, decoy) = (Origin::plain("x"), TestPki::new(), Decoy::listen());
     let graphward = tls_proxy(&origin, &pki);
     let hidden = "GET /hidden HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -102,18 +102,18 @@ fn row_37_a_tunnel_to_anywhere_else_is_refused_and_nothing_of_it_goes_there() {
         (GRAPH, "Origin: https://evil.example\r\n", 403),
     ] {
         let mut client = Client::connect(graphward.proxy);
-        let answer = client.round_trip(format!(
+        let response = client.round_trip(format!(
             "CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{fields}\r\n{hidden}"
         ));
-        assert_eq!(answer.status, status, "{target} {fields}: {answer:?}");
-        assert!(!answer.proxy_error().is_empty());
-        if answer.text().contains("990020") {
+        assert_eq!(response.status, status, "{target} {fields}: {response:?}");
+        assert!(!response.proxy_error().is_empty());
+        if response.text().contains("990020") {
             assert!(
-                answer
+                response
                     .text()
                     .contains("only to graph.facebook.com, graph-video.facebook.com,")
             );
-            assert!(answer.text().contains("NO_PROXY"));
+            assert!(response.text().contains("NO_PROXY"));
         }
         if fields != "Origin: https://evil.example\r\n" {
             assert!(client.is_closed_within(2_000), "{target} {fields}: still open");
@@ -124,7 +124,7 @@ fn row_37_a_tunnel_to_anywhere_else_is_refused_and_nothing_of_it_goes_there() {
 }
 
 #[test]
-fn row_37_http2_opens_no_tunnel_and_no_tunnel_leads_through_another() {
+fn row_37_http2_opens_no_tunnel_and_tunnels_do_not_nest() {
     let (origin, pki) = (Origin::plain("x"), TestPki::new());
     let graphward = tls_proxy(&origin, &pki);
     let mut h2 = H2c::connect(graphward.proxy);
@@ -139,27 +139,27 @@ fn row_37_http2_opens_no_tunnel_and_no_tunnel_leads_through_another() {
 }
 
 #[test]
-fn what_comes_before_the_200_is_served_here_and_sent_nowhere_as_it_is() {
+fn bytes_before_the_200_are_handled_as_a_request_and_never_passed_through() {
     let (origin, pki) = (Origin::plain("graph's own"), TestPki::new());
     let graphward = tls_proxy(&origin, &pki);
     let mut client = Client::connect(graphward.proxy);
     client.send(format!(
         "CONNECT {GRAPH} HTTP/1.1\r\nHost: {GRAPH}\r\n\r\n\
-         GET /early HTTP/1.1\r\nHost: graph.facebook.com\r\nAuthorization: Bearer mine\r\n\r\n"
+         GET /early HTTP/1.1\r\nHost: graph.facebook.com\r\nAuthorization: Bearer from-app\r\n\r\n"
     ));
     assert_eq!(client.read_response("HEAD").status, 200);
-    let answer = client.answer();
-    assert_eq!((answer.status, answer.text().as_str()), (200, "graph's own"));
+    let response = client.response();
+    assert_eq!((response.status, response.text().as_str()), (200, "graph's own"));
     let seen = origin.only();
-    assert!(contains(&seen.head, TOKEN.as_bytes()) && !contains(&seen.head, b"mine"));
-    // A host that is not ours is not, in a tunnel either.
+    assert!(contains(&seen.head, TOKEN.as_bytes()) && !contains(&seen.head, b"from-app"));
+    // A foreign host is refused inside a tunnel, too.
     assert_eq!(
         client.round_trip("GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n").status,
         421
     );
 }
 
-/// Another host, which returns what it receives.
+/// Another host, which echoes what it receives.
 fn echo_server() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -177,7 +177,7 @@ fn echo_server() -> u16 {
     port
 }
 
-/// A graphward that passes tunnels to two hosts of others through: one that echoes and one that is not there.
+/// A proxy that passes tunnels through to two hosts: one that echoes and one that does not listen.
 fn proxy_with_passthrough(origin: &Origin, pki: &TestPki) -> TestProxy {
     let listen = format!(
         "{}\ntunnel_hosts = [\"echo.example\", \"gone.example\"]",
@@ -197,16 +197,16 @@ fn proxy_with_passthrough(origin: &Origin, pki: &TestPki) -> TestProxy {
 }
 
 #[test]
-fn bytes_to_a_host_that_an_operator_names_are_passed_as_they_are() {
+fn bytes_to_a_configured_host_are_passed_through_unchanged() {
     let (origin, pki) = (Origin::plain("x"), TestPki::new());
     let graphward = proxy_with_passthrough(&origin, &pki);
     let (mut stream, head_) = open_tunnel(graphward.proxy, "echo.example:443");
     assert!(head_.starts_with("HTTP/1.1 200 "), "{head_}");
-    for said in [&b"\x16\x03\x01 not TLS at all"[..], b"GET / HTTP/1.1\r\n\r\n"] {
-        stream.write_all(said).unwrap();
-        let mut heard = vec![0; said.len()];
-        stream.read_exact(&mut heard).unwrap();
-        assert_eq!(heard, said);
+    for sent in [&b"\x16\x03\x01 not TLS at all"[..], b"GET / HTTP/1.1\r\n\r\n"] {
+        stream.write_all(sent).unwrap();
+        let mut echoed = vec![0; sent.len()];
+        stream.read_exact(&mut echoed).unwrap();
+        assert_eq!(echoed, sent);
     }
     assert_eq!(
         open_tunnel(graphward.proxy, "gone.example:443").1.split(' ').nth(1),
@@ -250,19 +250,19 @@ fn a_stop_lets_a_request_in_a_tunnel_end_and_closes_idle_ones() {
 }
 
 #[test]
-fn row_25_an_upgrade_that_graph_does_not_grant_opens_no_tunnel() {
+fn row_25_an_upgrade_that_graph_declines_opens_no_tunnel() {
     let (origin, pki) = (Origin::plain("graph's own"), TestPki::new());
     let graphward = tls_proxy(&origin, &pki);
     let mut client = Client::connect(graphward.proxy);
     client.send(
         "GET /first HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n\
-         GET /second HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer mine\r\n\r\n",
+         GET /second HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer from-app\r\n\r\n",
     );
     for _ in 0..2 {
-        let answer = client.answer();
-        assert_eq!((answer.status, answer.text().as_str()), (200, "graph's own"));
+        let response = client.response();
+        assert_eq!((response.status, response.text().as_str()), (200, "graph's own"));
     }
     let seen = origin.take();
     assert_eq!(seen.len(), 2, "row 25");
-    assert!(contains(&seen[1].head, TOKEN.as_bytes()) && !contains(&seen[1].head, b"mine"));
+    assert!(contains(&seen[1].head, TOKEN.as_bytes()) && !contains(&seen[1].head, b"from-app"));
 }

@@ -1,9 +1,9 @@
-//! Rows 24 to 28: bodies on their way, and answers that do not wait for them.
+//! Rows 24 to 28: bodies in transit, and responses that come before their end.
 
 use super::support::client::{get, post_request};
 use super::support::{Client, ConnectionAction, Origin, ProxyConfig, TestProxy, contains, sleep_millis};
 
-/// Bodies are not held: they stream.
+/// Bodies are streamed, not buffered.
 const STREAMING: ProxyConfig<'static> = ProxyConfig {
     upstream: "",
     heal: "body_memory = \"1KiB\"\nspool_dir = \"off\"",
@@ -25,8 +25,8 @@ fn row_24_an_early_413_reaches_the_app_while_it_uploads() {
     let mut client = Client::connect(graphward.proxy);
     client.send("POST /r HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/octet-stream\r\nContent-Length: 1000000\r\n\r\n");
     client.send("a".repeat(4_000));
-    let answer = client.answer();
-    assert_eq!((answer.status, answer.text().as_str()), (413, "big"), "row 24");
+    let response = client.response();
+    assert_eq!((response.status, response.text().as_str()), (413, "big"), "row 24");
     client.send("GET /hidden HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(100));
     sleep_millis(50);
     assert_eq!(origin.count(), 1, "row 24: the rest was taken for a request");
@@ -34,7 +34,7 @@ fn row_24_an_early_413_reaches_the_app_while_it_uploads() {
 
 #[test]
 fn row_24_an_early_413_reaches_the_app_whose_body_was_received_first() {
-    // It reads on for a moment before it closes, as servers do so that their word is not lost to a reset.
+    // It reads for a moment before it closes, as servers do so that a reset does not destroy the response.
     let origin = Origin::scripted(|exchange| {
         exchange.write(TOO_LARGE);
         exchange.read_body();
@@ -43,14 +43,18 @@ fn row_24_an_early_413_reaches_the_app_whose_body_was_received_first() {
     let graphward = TestProxy::start(origin.port);
     for size in [10, 500_000] {
         let mut client = Client::connect(graphward.proxy);
-        let answer = client.round_trip(post_request("/r", &"a".repeat(size)));
-        assert_eq!((answer.status, answer.text().as_str()), (413, "big"), "row 24: {size}");
+        let response = client.round_trip(post_request("/r", &"a".repeat(size)));
+        assert_eq!(
+            (response.status, response.text().as_str()),
+            (413, "big"),
+            "row 24: {size}"
+        );
         assert_eq!(origin.take().len(), 1, "row 24: {size}");
     }
 }
 
 #[test]
-fn row_24_an_early_413_is_read_although_the_origin_slams_the_door_on_the_rest() {
+fn row_24_an_early_413_is_read_although_the_origin_resets_the_connection() {
     let origin = Origin::scripted(|exchange| {
         exchange.write(TOO_LARGE);
         ConnectionAction::Close
@@ -58,13 +62,13 @@ fn row_24_an_early_413_is_read_although_the_origin_slams_the_door_on_the_rest() 
     let graphward = TestProxy::start(origin.port);
     for round in 0..20 {
         let mut client = Client::connect(graphward.proxy);
-        let answer = client.round_trip(post_request("/r", &"a".repeat(900_000)));
-        assert_eq!(answer.status, 413, "row 24, round {round}");
+        let response = client.round_trip(post_request("/r", &"a".repeat(900_000)));
+        assert_eq!(response.status, 413, "row 24, round {round}");
     }
 }
 
 #[test]
-fn row_25_what_follows_an_upgrade_that_was_not_made_is_a_request_like_any_other() {
+fn row_25_after_a_declined_upgrade_the_next_bytes_are_a_request() {
     let origin = Origin::plain("x");
     let graphward = TestProxy::start(origin.port);
     let next = "GET /next HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer evil\r\n\r\n";
@@ -73,8 +77,8 @@ fn row_25_what_follows_an_upgrade_that_was_not_made_is_a_request_like_any_other(
         client.send(format!(
             "GET /first HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: {upgrade}\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n{next}"
         ));
-        assert_eq!(client.answer().status, 200, "row 25: {upgrade}");
-        assert_eq!(client.answer().status, 200, "row 25: {upgrade}");
+        assert_eq!(client.response().status, 200, "row 25: {upgrade}");
+        assert_eq!(client.response().status, 200, "row 25: {upgrade}");
         let seen = origin.take();
         assert_eq!(seen.len(), 2, "row 25: {upgrade}: {seen:?}");
         for seen in seen {
@@ -91,10 +95,10 @@ fn row_25_a_java_client_that_offers_h2c_keeps_its_body() {
     let origin = Origin::plain("x");
     let graphward = TestProxy::start(origin.port);
     let mut client = Client::connect(graphward.proxy);
-    let answer = client.round_trip(
+    let response = client.round_trip(
         "POST /r HTTP/1.1\r\nConnection: Upgrade, HTTP2-Settings\r\nContent-Length: 5\r\nHost: localhost\r\nHTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\nUpgrade: h2c\r\nUser-Agent: Java-http-client/21\r\n\r\nhello",
     );
-    assert_eq!(answer.status, 200, "row 25");
+    assert_eq!(response.status, 200, "row 25");
     let seen = origin.only();
     assert_eq!(seen.body, b"hello", "row 25");
     assert!(!seen.has("upgrade") && !seen.has("http2-settings"), "row 25");
@@ -102,7 +106,7 @@ fn row_25_a_java_client_that_offers_h2c_keeps_its_body() {
 }
 
 #[test]
-fn row_26_an_upload_that_breaks_off_is_no_whole_request_at_the_origin() {
+fn row_26_an_aborted_upload_is_never_a_complete_request_at_the_origin() {
     for (setup, size) in [(ProxyConfig::default(), 10), (STREAMING, 10_000)] {
         let origin = Origin::plain("x");
         let graphward = TestProxy::start_with(origin.port, setup);
@@ -128,8 +132,8 @@ fn row_26_an_upload_that_breaks_off_is_no_whole_request_at_the_origin() {
                     client.reset();
                 } else {
                     client.shutdown_write();
-                    let answer = client.answer();
-                    assert!(matches!(answer.status, 0 | 400), "row 26: {framing}: {answer:?}");
+                    let response = client.response();
+                    assert!(matches!(response.status, 0 | 400), "row 26: {framing}: {response:?}");
                 }
                 sleep_millis(20);
                 let seen = origin.take();
@@ -141,7 +145,7 @@ fn row_26_an_upload_that_breaks_off_is_no_whole_request_at_the_origin() {
 }
 
 #[test]
-fn row_28_who_expects_100_is_told_to_continue_and_417_is_passed_on() {
+fn row_28_a_client_that_expects_100_gets_it_and_417_is_passed_on() {
     let origin = Origin::scripted(|exchange| {
         if exchange.path() == "/417" {
             exchange.read_body();
@@ -166,7 +170,7 @@ fn row_28_who_expects_100_is_told_to_continue_and_417_is_passed_on() {
                 ));
                 assert_eq!(client.read_response("POST").status, 100, "row 28: {path}");
                 client.send(body);
-                assert_eq!(client.answer().status, status, "row 28: {path}");
+                assert_eq!(client.response().status, status, "row 28: {path}");
                 let seen = origin.only();
                 assert!(!seen.has("expect"), "row 28: {path}");
                 assert_eq!(seen.body.len(), 5_000, "row 28: {path}");
@@ -176,7 +180,7 @@ fn row_28_who_expects_100_is_told_to_continue_and_417_is_passed_on() {
 }
 
 #[test]
-fn row_28_a_refused_request_is_not_told_to_continue() {
+fn row_28_a_refused_request_gets_no_100_continue() {
     let origin = Origin::plain("x");
     let graphward = TestProxy::start(origin.port);
     let mut client = Client::connect(graphward.proxy);

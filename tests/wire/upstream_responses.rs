@@ -1,14 +1,14 @@
-//! Rows 39 to 46: what an origin may answer, and what the app hears of it.
+//! Rows 39 to 46: responses of an origin, and what the app receives.
 
 use super::support::client::{get, get_request};
 use super::support::{Client, ConnectionAction, Decoy, Origin, TestProxy, contains, sleep_millis};
 
-/// An origin that answers `GET /N` with the Nth of these, as they are.
-fn raw_origin(answers: &'static [(u8, &'static [u8])]) -> Origin {
+/// An origin that responds to `GET /N` with the Nth of these, unchanged.
+fn raw_origin(responses: &'static [(u8, &'static [u8])]) -> Origin {
     Origin::scripted(move |exchange| {
         exchange.read_body();
         let number: usize = exchange.path()[1..].parse().unwrap_or(usize::MAX);
-        match answers.get(number) {
+        match responses.get(number) {
             Some((_row, bytes)) => exchange.write(bytes),
             None => exchange.write("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nafter"),
         };
@@ -16,7 +16,7 @@ fn raw_origin(answers: &'static [(u8, &'static [u8])]) -> Origin {
     })
 }
 
-/// Row, answer; each becomes a 502 with `Proxy-Status`.
+/// Row, response; each becomes a 502 with `Proxy-Status`.
 const MALFORMED_RESPONSES: &[(u8, &[u8])] = &[
     (42, b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"),
     (42, b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
@@ -36,7 +36,7 @@ const MALFORMED_RESPONSES: &[(u8, &[u8])] = &[
     (44, b"\x00\x00\x12\x04\x00\x00\x00\x00\x00\x00\x03\x00\x00\x00d\x00\x04"),
 ];
 
-/// Row, answer; each reaches the app as 200 `hello`.
+/// Row, response; each reaches the app as 200 `hello`.
 const VALID_RESPONSES: &[(u8, &[u8])] = &[
     (41, b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"),
     (41, b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"),
@@ -50,48 +50,48 @@ const VALID_RESPONSES: &[(u8, &[u8])] = &[
 ];
 
 #[test]
-fn an_answer_that_is_none_becomes_a_502() {
+fn an_invalid_response_becomes_a_502() {
     let origin = raw_origin(MALFORMED_RESPONSES);
     let graphward = TestProxy::start(origin.port);
     for (number, (row, bytes)) in MALFORMED_RESPONSES.iter().enumerate() {
-        let shown = bytes.escape_ascii();
-        let answer = get(graphward.proxy, &format!("/{number}"));
-        assert_eq!(answer.status, 502, "row {row}: {shown}: {answer:?}");
-        assert!(!answer.proxy_error().is_empty(), "row {row}: {shown}: {answer:?}");
-        assert_eq!(get(graphward.proxy, "/after").text(), "after", "row {row}: {shown}");
-        assert_eq!(origin.take().len(), 2, "row {row}: {shown}: sent once each");
+        let escaped = bytes.escape_ascii();
+        let response = get(graphward.proxy, &format!("/{number}"));
+        assert_eq!(response.status, 502, "row {row}: {escaped}: {response:?}");
+        assert!(!response.proxy_error().is_empty(), "row {row}: {escaped}: {response:?}");
+        assert_eq!(get(graphward.proxy, "/after").text(), "after", "row {row}: {escaped}");
+        assert_eq!(origin.take().len(), 2, "row {row}: {escaped}: sent once each");
     }
 }
 
 #[test]
-fn an_answer_that_can_be_understood_is_framed_anew() {
+fn a_response_with_unambiguous_framing_is_reframed() {
     let origin = raw_origin(VALID_RESPONSES);
     let graphward = TestProxy::start(origin.port);
     for (number, (row, bytes)) in VALID_RESPONSES.iter().enumerate() {
-        let shown = bytes.escape_ascii();
+        let escaped = bytes.escape_ascii();
         let mut client = Client::connect(graphward.proxy);
         for version in ["1.1", "1.0"] {
             client.send(format!("GET /{number} HTTP/{version}\r\nHost: localhost\r\n\r\n"));
-            let answer = client.read_response("GET");
+            let response = client.read_response("GET");
             assert_eq!(
-                (answer.status, answer.text().as_str()),
+                (response.status, response.text().as_str()),
                 (200, "hello"),
-                "row {row}: {shown}"
+                "row {row}: {escaped}"
             );
-            assert!(answer.complete, "row {row}: {shown}");
-            let both = answer
+            assert!(response.complete, "row {row}: {escaped}");
+            let both = response
                 .field("transfer-encoding")
-                .and_then(|_| answer.field("content-length"));
-            assert_eq!(both, None, "row {row}: {shown}: {answer:?}");
+                .and_then(|_| response.field("content-length"));
+            assert_eq!(both, None, "row {row}: {escaped}: {response:?}");
         }
         // A poisoned connection is not used again.
         let after = get(graphward.proxy, "/after");
-        assert_eq!(after.text(), "after", "row {row}: {shown}");
+        assert_eq!(after.text(), "after", "row {row}: {escaped}");
     }
 }
 
 #[test]
-fn row_39_answers_without_a_body_keep_their_length_and_swallow_nothing() {
+fn row_39_responses_without_a_body_keep_their_length_and_consume_no_bytes() {
     let origin = Origin::scripted(|exchange| {
         exchange.read_body();
         let head = match exchange.path().as_str() {
@@ -111,19 +111,19 @@ fn row_39_answers_without_a_body_keep_their_length_and_swallow_nothing() {
         ("HEAD", "/head-body", 200, Some("6")),
         ("GET", "/204", 204, None),
         ("GET", "/204-length", 204, None),
-        // What a 304 may say of a length, it need not (RFC 9110, section 8.6).
+        // A 304 may have a Content-Length, but need not (RFC 9110, section 8.6).
         ("GET", "/304", 304, None),
     ] {
         let mut client = Client::connect(graphward.proxy);
         client.send(get_request(path).replacen("GET", method, 1));
-        let answer = client.final_response_to(method);
-        assert_eq!(answer.status, status, "row 39: {path}");
+        let response = client.final_response_to(method);
+        assert_eq!(response.status, status, "row 39: {path}");
         assert_eq!(
-            answer.field("content-length").as_deref(),
+            response.field("content-length").as_deref(),
             length,
-            "row 39: {path}: {answer:?}"
+            "row 39: {path}: {response:?}"
         );
-        assert_eq!(answer.field("transfer-encoding"), None, "row 39: {path}");
+        assert_eq!(response.field("transfer-encoding"), None, "row 39: {path}");
         assert_eq!(
             client.round_trip(get_request("/after")).text(),
             "after",
@@ -134,7 +134,7 @@ fn row_39_answers_without_a_body_keep_their_length_and_swallow_nothing() {
 }
 
 #[test]
-fn row_43_an_empty_error_with_two_lengths_ends_where_it_should() {
+fn row_43_an_empty_error_with_two_lengths_ends_after_its_head() {
     let origin = Origin::scripted(|exchange| {
         exchange.read_body();
         exchange.write("HTTP/1.1 400 Bad Request\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n");
@@ -143,17 +143,17 @@ fn row_43_an_empty_error_with_two_lengths_ends_where_it_should() {
     let graphward = TestProxy::start(origin.port);
     let mut client = Client::connect(graphward.proxy);
     for _ in 0..2 {
-        let answer = client.round_trip(get_request("/r"));
+        let response = client.round_trip(get_request("/r"));
         assert_eq!(
-            (answer.status, answer.body.len(), answer.complete),
+            (response.status, response.body.len(), response.complete),
             (400, 0, true),
-            "row 43: {answer:?}"
+            "row 43: {response:?}"
         );
     }
 }
 
 #[test]
-fn row_45_an_answer_that_breaks_off_is_shown_as_cut() {
+fn row_45_a_truncated_response_is_truncated_for_the_app() {
     let origin = Origin::scripted(|exchange| {
         exchange.read_body();
         let (length, chunked, until_close) = (
@@ -186,16 +186,16 @@ fn row_45_an_answer_that_breaks_off_is_shown_as_cut() {
         "/until-cut",
         "/until-reset",
     ] {
-        let answer = get(graphward.proxy, path);
-        assert_eq!(answer.status, 200, "row 45: {path}");
-        assert!(!answer.complete, "row 45: {path}: {answer:?}");
+        let response = get(graphward.proxy, path);
+        assert_eq!(response.status, 200, "row 45: {path}");
+        assert!(!response.complete, "row 45: {path}: {response:?}");
     }
-    let answer = get(graphward.proxy, "/until-close");
-    assert_eq!((answer.text().as_str(), answer.complete), ("hello", true), "row 45");
+    let response = get(graphward.proxy, "/until-close");
+    assert_eq!((response.text().as_str(), response.complete), ("hello", true), "row 45");
 }
 
 #[test]
-fn row_46_redirects_are_the_apps_to_follow() {
+fn row_46_redirects_are_passed_on_to_the_app() {
     let decoy = Decoy::listen();
     let port = decoy.port;
     let origin = Origin::scripted(move |exchange| {
@@ -208,9 +208,12 @@ fn row_46_redirects_are_the_apps_to_follow() {
     });
     let graphward = TestProxy::start(origin.port);
     for status in [301, 302, 303, 307, 308] {
-        let answer = get(graphward.proxy, &format!("/{status}"));
-        assert_eq!(answer.status, status, "row 46");
-        assert!(contains(answer.field("location").unwrap().as_bytes(), b"/x"), "row 46");
+        let response = get(graphward.proxy, &format!("/{status}"));
+        assert_eq!(response.status, status, "row 46");
+        assert!(
+            contains(response.field("location").unwrap().as_bytes(), b"/x"),
+            "row 46"
+        );
         assert_eq!(origin.take().len(), 1, "row 46");
     }
     assert!(decoy.had_no_connection(), "row 46");

@@ -1,4 +1,4 @@
-//! TLS towards the origin: whom we trust (row 49), which protocol is chosen, and connections that end.
+//! TLS to the origin: trust (row 49), the negotiated protocol, and connections that end.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -15,7 +15,7 @@ use super::support::h2_origin::H2Origin;
 use super::support::{CA, Client, Origin, ProxyConfig, TOKEN, TestProxy, contains, sleep_millis, valid_leaf};
 
 #[test]
-fn row_49_a_certificate_that_is_not_graphs_gets_not_one_byte_and_a_good_one_heals() {
+fn row_49_an_origin_with_a_wrong_certificate_gets_no_request_until_it_has_a_valid_one() {
     let origin = Origin::plain("x");
     let graphward = TestProxy::start(origin.port);
     let clock = Clock::system();
@@ -38,7 +38,7 @@ fn row_49_a_certificate_that_is_not_graphs_gets_not_one_byte_and_a_good_one_heal
         ("another CA", &stranger, valid_leaf()),
         ("another name", &*CA, named("evil.example")),
         (
-            "a name that begins like ours",
+            "a name with the same prefix",
             &CA,
             named("graph.facebook.com.evil.example"),
         ),
@@ -47,9 +47,9 @@ fn row_49_a_certificate_that_is_not_graphs_gets_not_one_byte_and_a_good_one_heal
         ("not yet valid", &CA, early),
     ] {
         origin.set_certificate(by, &leaf, &[b"http/1.1"]);
-        let answer = Client::connect(graphward.proxy).round_trip(post_request("/r", "hello"));
-        assert_eq!(answer.status, 502, "row 49: {what}");
-        assert_eq!(answer.proxy_error(), "tls_certificate_error", "row 49: {what}");
+        let response = Client::connect(graphward.proxy).round_trip(post_request("/r", "hello"));
+        assert_eq!(response.status, 502, "row 49: {what}");
+        assert_eq!(response.proxy_error(), "tls_certificate_error", "row 49: {what}");
         assert_eq!(origin.count(), 0, "row 49: {what}");
     }
     origin.set_certificate(&CA, &valid_leaf(), &[b"http/1.1"]);
@@ -61,31 +61,31 @@ fn row_49_a_certificate_that_is_not_graphs_gets_not_one_byte_and_a_good_one_heal
     );
 }
 
-/// A listener that answers whatever comes with these bytes, and keeps what came.
-fn raw_tcp_server(answer: &'static [u8]) -> (u16, Arc<Mutex<Vec<u8>>>) {
+/// A listener that replies to any input with these bytes, and records the input.
+fn raw_tcp_server(response: &'static [u8]) -> (u16, Arc<Mutex<Vec<u8>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    let heard = Arc::new(Mutex::new(Vec::new()));
-    let hearing = Arc::clone(&heard);
+    let received = Arc::new(Mutex::new(Vec::new()));
+    let recording = Arc::clone(&received);
     thread::spawn(move || {
         for tcp in listener.incoming().take(1) {
             let mut tcp = tcp.unwrap();
             tcp.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
             let mut space = [0; 16 * 1024];
             let read = tcp.read(&mut space).unwrap();
-            hearing.lock().unwrap().extend_from_slice(&space[..read]);
-            tcp.write_all(answer).unwrap();
+            recording.lock().unwrap().extend_from_slice(&space[..read]);
+            tcp.write_all(response).unwrap();
             while let Ok(read @ 1..) = tcp.read(&mut space) {
-                hearing.lock().unwrap().extend_from_slice(&space[..read]);
+                recording.lock().unwrap().extend_from_slice(&space[..read]);
             }
         }
     });
-    (port, heard)
+    (port, received)
 }
 
 #[test]
-fn row_49_who_speaks_no_tls_or_too_old_a_one_gets_not_one_byte() {
-    for (what, answer, error) in [
+fn row_49_an_origin_without_tls_or_with_an_old_version_gets_no_request() {
+    for (what, response, error) in [
         (
             "plain HTTP",
             &b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"[..],
@@ -106,20 +106,20 @@ fn row_49_who_speaks_no_tls_or_too_old_a_one_gets_not_one_byte() {
             "tls_protocol_error",
         ),
     ] {
-        let (port, heard) = raw_tcp_server(answer);
+        let (port, received) = raw_tcp_server(response);
         let graphward = TestProxy::start(port);
         let reply = Client::connect(graphward.proxy).round_trip(post_request("/secret-path", "hello"));
         assert_eq!(reply.status, 502, "row 49: {what}: {reply:?}");
         assert_eq!(reply.proxy_error(), error, "row 49: {what}");
-        let heard = heard.lock().unwrap();
-        assert_eq!(heard.first(), Some(&0x16), "row 49: {what}: a ClientHello");
-        assert!(!contains(&heard, TOKEN.as_bytes()), "row 49: {what}");
-        assert!(!contains(&heard, b"secret-path"), "row 49: {what}");
+        let received = received.lock().unwrap();
+        assert_eq!(received.first(), Some(&0x16), "row 49: {what}: a ClientHello");
+        assert!(!contains(&received, TOKEN.as_bytes()), "row 49: {what}");
+        assert!(!contains(&received, b"secret-path"), "row 49: {what}");
     }
 }
 
 #[test]
-fn a_handshake_that_never_ends_is_given_up_and_pooled_connections_are_unhurt() {
+fn a_handshake_that_hangs_times_out_and_pooled_connections_are_unaffected() {
     let origin = Origin::plain("x");
     // The listener never accepts, so TCP connects and TLS waits forever.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -130,21 +130,21 @@ fn a_handshake_that_never_ends_is_given_up_and_pooled_connections_are_unhurt() {
     let good = TestProxy::start_with(origin.port, setup);
     assert_eq!(get(good.proxy, "/warm").status, 200);
     let graphward = TestProxy::start_with(silent.local_addr().unwrap().port(), setup);
-    let began = Instant::now();
-    let answer = Client::connect(graphward.proxy).round_trip(post_request("/r", "hello"));
+    let started = Instant::now();
+    let response = Client::connect(graphward.proxy).round_trip(post_request("/r", "hello"));
     assert_eq!(
-        (answer.status, answer.proxy_error().as_str()),
+        (response.status, response.proxy_error().as_str()),
         (504, "connection_timeout")
     );
     // The default limit.
-    assert!(began.elapsed() < Duration::from_secs(5));
+    assert!(started.elapsed() < Duration::from_secs(5));
     assert_eq!(get(good.proxy, "/r").status, 200);
 }
 
 #[test]
 fn a_new_connection_that_hangs_does_not_hold_up_the_pooled_ones() {
     use std::sync::atomic::{AtomicBool, Ordering};
-    // The first connection is served; a second one, opened while the first is busy, is never let past TLS.
+    // The first connection is served; the handshake of a second one, opened while the first is busy, hangs.
     let origin = Origin::plain("x");
     let busy = Arc::new(AtomicBool::new(false));
     let front = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -178,7 +178,7 @@ fn a_new_connection_that_hangs_does_not_hold_up_the_pooled_ones() {
 }
 
 #[test]
-fn alpn_decides_the_version_and_the_setting_what_is_offered() {
+fn alpn_decides_the_version_among_those_that_the_setting_offers() {
     for (http, version) in [("auto", Version::HTTP_2), ("2", Version::HTTP_2)] {
         let origin = H2Origin::start();
         let upstream = format!("http = \"{http}\"");
@@ -187,13 +187,13 @@ fn alpn_decides_the_version_and_the_setting_what_is_offered() {
             ..ProxyConfig::default()
         };
         let graphward = TestProxy::start_with(origin.port, setup);
-        let answer = Client::connect(graphward.proxy).round_trip(post_request("/a%2Fb?x", "hello"));
-        assert_eq!((answer.status, answer.text().as_str()), (200, "over h2"), "{http}");
+        let response = Client::connect(graphward.proxy).round_trip(post_request("/a%2Fb?x", "hello"));
+        assert_eq!((response.status, response.text().as_str()), (200, "over h2"), "{http}");
         let seen = origin.take();
         let head = &seen[0].head;
         assert_eq!(head.version(), version, "{http}");
         assert_eq!(head.uri().to_string(), "https://graph.facebook.com/a%2Fb?x");
-        assert_eq!(head.headers().get("host"), None, "the authority says it");
+        assert_eq!(head.headers().get("host"), None, "the authority has it");
         assert_eq!(head.headers()["authorization"], format!("Bearer {TOKEN}").as_str());
         assert_eq!(seen[0].body, b"hello");
     }
@@ -212,14 +212,14 @@ fn alpn_decides_the_version_and_the_setting_what_is_offered() {
             ..ProxyConfig::default()
         };
         let graphward = TestProxy::start_with(origin.port, setup);
-        let answer = get(graphward.proxy, "/r");
-        assert_eq!(answer.status, status, "{http}, {} offered", offered.len());
+        let response = get(graphward.proxy, "/r");
+        assert_eq!(response.status, status, "{http}, {} offered", offered.len());
         assert_eq!(origin.count(), usize::from(status == 200), "{http}");
     }
 }
 
 #[test]
-fn the_name_stays_the_keys_wherever_the_connection_goes() {
+fn sni_and_verification_use_the_configured_host_with_connect_to() {
     let origin = Origin::plain("x");
     let graphward = TestProxy::start(origin.port);
     assert_eq!(get(graphward.proxy, "/r").status, 200);
@@ -251,9 +251,9 @@ fn after_goaway_the_next_request_goes_on_a_new_connection() {
 fn row_47_a_post_that_the_origin_resets_over_http2_is_sent_once() {
     let origin = H2Origin::start();
     let graphward = TestProxy::start(origin.port);
-    let answer = Client::connect(graphward.proxy).round_trip(post_request("/reset", "hello"));
+    let response = Client::connect(graphward.proxy).round_trip(post_request("/reset", "hello"));
     assert_eq!(
-        (answer.status, answer.proxy_error().as_str()),
+        (response.status, response.proxy_error().as_str()),
         (502, "connection_terminated")
     );
     assert_eq!(origin.take().len(), 1);
@@ -261,14 +261,14 @@ fn row_47_a_post_that_the_origin_resets_over_http2_is_sent_once() {
 }
 
 #[test]
-fn an_origin_that_does_not_listen_is_a_502_and_recovers() {
+fn an_origin_that_does_not_listen_causes_a_502_until_it_listens() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     drop(listener);
     let graphward = TestProxy::start(port);
-    let answer = get(graphward.proxy, "/r");
+    let response = get(graphward.proxy, "/r");
     assert_eq!(
-        (answer.status, answer.proxy_error().as_str()),
+        (response.status, response.proxy_error().as_str()),
         (502, "connection_refused")
     );
 }

@@ -1,4 +1,4 @@
-//! A change is heard of: by a notification, or at the next look.
+//! The source notices a change: by a notification, or at the next poll.
 
 use std::time::Duration;
 
@@ -25,27 +25,27 @@ fn listening_source(url: &str) -> PostgresSource {
 const NOTIFY: &str = "SELECT pg_notify('Tokens of \"app\"', 'x')";
 const WRITE: &str = "UPDATE tenant_whatsapp_config SET access_token = 'EAAGnext' WHERE is_active";
 
-/// Whether there is news within this time.
-async fn changes_within(source: &mut PostgresSource, within: u64) -> bool {
-    timeout(Duration::from_millis(within), source.changed()).await.is_ok()
+/// Whether the source announces a change within this many milliseconds.
+async fn changes_within(source: &mut PostgresSource, millis: u64) -> bool {
+    timeout(Duration::from_millis(millis), source.changed()).await.is_ok()
 }
 
 #[tokio::test]
-async fn a_notification_is_heard_within_a_second_and_once() {
+async fn a_notification_is_noticed_within_a_second_and_once() {
     let database = Database::with(CONFIG_TABLE);
     let mut source = listening_source(&database.url());
     assert_eq!(load_token(&mut source).await, "EAAGlive");
     assert!(!changes_within(&mut source, 300).await);
 
     database.psql(&format!("BEGIN; {WRITE}; {NOTIFY}; COMMIT"));
-    let began = Instant::now();
+    let started = Instant::now();
     // The waiting future may be dropped at any time.
-    let mut heard = false;
-    while !heard && began.elapsed() < TIMEOUT {
-        heard = changes_within(&mut source, 20).await;
+    let mut notified = false;
+    while !notified && started.elapsed() < TIMEOUT {
+        notified = changes_within(&mut source, 20).await;
     }
-    assert!(heard);
-    assert_quick(began.elapsed(), Duration::from_secs(1));
+    assert!(notified);
+    assert_quick(started.elapsed(), Duration::from_secs(1));
     assert_eq!(load_token(&mut source).await, "EAAGnext");
     assert!(!changes_within(&mut source, 300).await);
 
@@ -74,7 +74,7 @@ async fn a_channel_is_listened_to_even_while_there_is_no_token() {
 }
 
 #[tokio::test]
-async fn a_connection_that_is_lost_is_made_again_and_what_was_missed_is_seen() {
+async fn a_lost_connection_is_restored_and_missed_changes_are_found() {
     let database = Database::with(CONFIG_TABLE);
     let mut source = listening_source(&database.url());
     assert_eq!(load_token(&mut source).await, "EAAGlive");
@@ -83,18 +83,24 @@ async fn a_connection_that_is_lost_is_made_again_and_what_was_missed_is_seen() {
          WHERE datname = '{}' AND application_name = 'graphward'; {WRITE}",
         database.name
     ));
-    assert!(changes_within(&mut source, 30_000).await, "the loss is not news");
+    assert!(
+        changes_within(&mut source, 30_000).await,
+        "the loss is not announced as a change"
+    );
     assert_eq!(load_token(&mut source).await, "EAAGnext");
     database.psql(NOTIFY);
-    assert!(changes_within(&mut source, 30_000).await, "it listens no longer");
+    assert!(
+        changes_within(&mut source, 30_000).await,
+        "the new connection does not listen"
+    );
 }
 
 #[tokio::test]
-async fn a_busy_channel_drives_ten_looks_a_second_at_most() {
+async fn a_busy_channel_causes_at_most_ten_loads_a_second() {
     let database = Database::with(CONFIG_TABLE);
     let mut source = listening_source(&database.url());
     load_token(&mut source).await;
-    let (mut looks, began) = (0, Instant::now());
+    let (mut loads, started) = (0, Instant::now());
     let url = database.url();
     let storm = std::thread::spawn(move || {
         for _ in 0..10 {
@@ -102,19 +108,19 @@ async fn a_busy_channel_drives_ten_looks_a_second_at_most() {
         }
         database
     });
-    while began.elapsed() < Duration::from_secs(1) {
+    while started.elapsed() < Duration::from_secs(1) {
         if changes_within(&mut source, 50).await {
             load_token(&mut source).await;
-            looks += 1;
+            loads += 1;
         }
     }
     let database = storm.join().unwrap();
     assert_eq!(database.url(), url);
-    assert!((1..=11).contains(&looks), "{looks} looks");
+    assert!((1..=11).contains(&loads), "{loads} loads");
 }
 
 #[tokio::test]
-async fn without_a_channel_it_looks_now_and_then_and_keeps_no_connection() {
+async fn without_a_channel_it_polls_and_keeps_no_connection() {
     let database = Database::with(CONFIG_TABLE);
     let mut source = PostgresSource::new(
         PostgresSettings {
@@ -129,7 +135,7 @@ async fn without_a_channel_it_looks_now_and_then_and_keeps_no_connection() {
     assert!(!changes_within(&mut source, 100).await);
     assert!(changes_within(&mut source, 30_000).await);
     assert_eq!(load_token(&mut source).await, "EAAGnext");
-    // Asked again and again without a look, it is not ready for ever.
+    // Without a load, `changed` completes once per interval, not at once each time.
     assert!(changes_within(&mut source, 30_000).await);
     assert!(!changes_within(&mut source, 100).await);
     let count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'graphward'";

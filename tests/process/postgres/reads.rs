@@ -14,7 +14,7 @@ use super::support::{
 use crate::support::assert_quick;
 
 #[tokio::test]
-async fn both_apps_tables_are_read_whatever_the_type_of_their_key() {
+async fn the_tables_of_two_apps_are_read_whatever_the_type_of_their_key() {
     let database = Database::with(CONFIG_TABLE);
     database.psql(NUMBER_TABLE);
     let url = database.url();
@@ -34,7 +34,7 @@ async fn both_apps_tables_are_read_whatever_the_type_of_their_key() {
 }
 
 #[tokio::test]
-async fn text_of_any_kind_is_a_token_and_what_people_paste_round_it_is_not() {
+async fn text_of_any_type_is_read_without_the_decorations_that_people_paste() {
     let database = Database::with("CREATE DOMAIN token AS text; CREATE TABLE t (d token)");
     database.psql("INSERT INTO t VALUES (' \"EAAGdomain\" ')");
     for (query, token) in [
@@ -50,10 +50,10 @@ async fn text_of_any_kind_is_a_token_and_what_people_paste_round_it_is_not() {
 }
 
 #[tokio::test]
-async fn a_second_column_is_the_tokens_end() {
+async fn a_second_column_is_the_expiry_of_the_token() {
     let database = Database::with("");
     let at = Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_900_000_000));
-    for (end, expected) in [
+    for (column, expected) in [
         ("to_timestamp(1900000000)", at),
         ("to_timestamp(1900000000) AT TIME ZONE 'UTC'", at),
         ("1900000000", at),
@@ -64,19 +64,19 @@ async fn a_second_column_is_the_tokens_end() {
         ("NULL::timestamptz", None),
         ("'infinity'::timestamptz", None),
     ] {
-        let mut source = source(&database.url(), &format!("SELECT 'EAAGx', {end}"), &[]);
-        assert_eq!(source.load().await.unwrap().expires_at, expected, "{end}");
+        let mut source = source(&database.url(), &format!("SELECT 'EAAGx', {column}"), &[]);
+        assert_eq!(source.load().await.unwrap().expires_at, expected, "{column}");
     }
 }
 
 #[tokio::test]
-async fn a_fernet_column_is_opened_and_one_that_cannot_be_is_explained() {
+async fn a_fernet_column_is_decrypted_or_the_error_says_what_to_do() {
     let (old, new) = (
         secret("cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4="),
         secret("RVhBTVBMRUtFWUVYQU1QTEVLRVlFWEFNUExFS0VZQUE="),
     );
     let both = Fernet::new(vec![new.clone(), old.clone()]).unwrap();
-    let sealed = Fernet::new(vec![old]).unwrap().encrypt(&secret("EAAGsealed"));
+    let encrypted = Fernet::new(vec![old]).unwrap().encrypt(&secret("EAAGencrypted"));
     let database = Database::with(CONFIG_TABLE);
     let with = |keys: &Fernet| {
         PostgresSource::new(
@@ -96,9 +96,9 @@ async fn a_fernet_column_is_opened_and_one_that_cannot_be_is_explained() {
         error_chain(&error)
     );
 
-    let update = format!("UPDATE tenant_whatsapp_config SET access_token = '{sealed}'");
+    let update = format!("UPDATE tenant_whatsapp_config SET access_token = '{encrypted}'");
     database.psql(&update);
-    assert_eq!(load_token(&mut with(&both)).await, "EAAGsealed");
+    assert_eq!(load_token(&mut with(&both)).await, "EAAGencrypted");
     let error = with(&Fernet::new(vec![new]).unwrap()).load().await;
     let error = error_chain(&error.unwrap_err());
     assert!(error.contains("no configured Fernet key decrypts it"), "{error}");
@@ -107,19 +107,23 @@ async fn a_fernet_column_is_opened_and_one_that_cannot_be_is_explained() {
     assert!(error.contains("set `fernet_key`"), "{error}");
 }
 
-/// Fails to read, for a reason, with these words.
+/// Asserts that a load fails with this reason and these words in its message.
 async fn assert_load_fails(url: &str, query: &str, params: &[&str], reason: &str, words: &str) {
     let error = source(url, query, params).load().await;
     let error = error.expect_err(query);
-    let said = format!("{} {error:?}", error_chain(&error));
-    assert_eq!(error.reason(), reason, "{said}");
-    assert_eq!(error.is_transient(), ["missing", "timeout"].contains(&reason), "{said}");
-    assert!(said.contains(words), "{said}");
-    assert!(!said.contains("EAAGsecret"), "{said}");
+    let message = format!("{} {error:?}", error_chain(&error));
+    assert_eq!(error.reason(), reason, "{message}");
+    assert_eq!(
+        error.is_transient(),
+        ["missing", "timeout"].contains(&reason),
+        "{message}"
+    );
+    assert!(message.contains(words), "{message}");
+    assert!(!message.contains("EAAGsecret"), "{message}");
 }
 
 #[tokio::test]
-async fn rows_that_are_not_one_are_explained() {
+async fn a_result_other_than_one_row_is_explained() {
     let database = Database::with(CONFIG_TABLE);
     let url = database.url();
     let unknown_id = "00000000-0000-0000-0000-000000000009";
@@ -137,7 +141,7 @@ async fn rows_that_are_not_one_are_explained() {
 }
 
 #[tokio::test]
-async fn what_shows_no_token_is_explained_and_never_repeated() {
+async fn a_result_without_a_token_is_explained_and_never_repeated() {
     let database = Database::with("CREATE TABLE hidden (a text); CREATE TABLE secrets (t text)");
     database.psql("INSERT INTO secrets VALUES ('EAAGsecret')");
     let url = database.url();
@@ -173,22 +177,22 @@ async fn what_shows_no_token_is_explained_and_never_repeated() {
     ] {
         assert_load_fails(&url, query, &[], reason, words).await;
     }
-    let app = database.url_of("app:hunter2");
+    let app_url = database.url_of("app:hunter2");
     let denied = "permission denied for table hidden; GRANT";
-    assert_load_fails(&app, "SELECT a FROM hidden", &[], "permission_denied", denied).await;
+    assert_load_fails(&app_url, "SELECT a FROM hidden", &[], "permission_denied", denied).await;
 }
 
 #[tokio::test]
-async fn a_wrong_password_is_said_and_not_shown() {
+async fn a_wrong_password_is_reported_and_not_shown() {
     let database = Database::with("");
     let mut wrong = source(&database.url_of("app:wrong-Pa55"), "SELECT 'EAAGx'", &[]);
     let error = wrong.load().await.unwrap_err();
-    let said = format!("{} {error:?} {wrong:?}", error_chain(&error));
+    let message = format!("{} {error:?} {wrong:?}", error_chain(&error));
     assert!(!error.is_transient());
-    assert!(said.contains("check user and password"), "{said}");
-    assert!(said.contains("28P01") && !said.contains("Pa55"), "{said}");
-    let mut none = source(&database.url_of("app"), "SELECT 'EAAGx'", &[]);
-    let error = none.load().await.unwrap_err();
+    assert!(message.contains("check user and password"), "{message}");
+    assert!(message.contains("28P01") && !message.contains("Pa55"), "{message}");
+    let mut without_password = source(&database.url_of("app"), "SELECT 'EAAGx'", &[]);
+    let error = without_password.load().await.unwrap_err();
     assert!(error_chain(&error).contains("password"), "{}", error_chain(&error));
     assert_eq!(
         load_token(&mut source(&database.url_of("app:hunter2"), "SELECT 'EAAGx'", &[])).await,
@@ -196,12 +200,12 @@ async fn a_wrong_password_is_said_and_not_shown() {
     );
     let nowhere = database.url().replace(&format!("/{}", database.name), "/nowhere");
     let error = source(&nowhere, "SELECT 'EAAGx'", &[]).load().await;
-    let said = error_chain(&error.unwrap_err());
-    assert!(said.contains("\"nowhere\" does not exist; fix the URL"), "{said}");
+    let message = error_chain(&error.unwrap_err());
+    assert!(message.contains("\"nowhere\" does not exist; fix the URL"), "{message}");
 }
 
 #[tokio::test]
-async fn a_server_that_is_gone_is_waited_for_and_found_again() {
+async fn a_stopped_server_is_polled_until_it_is_back() {
     let server = Server::new();
     server.psql("postgres", CONFIG_TABLE);
     let url = server.url_of("postgres", "postgres");
@@ -218,7 +222,7 @@ async fn a_server_that_is_gone_is_waited_for_and_found_again() {
     assert!(error.is_transient());
     assert_eq!(error.reason(), "unreachable");
     server.start();
-    // No notification says that it is back, and a minute is long: a failed check is soon followed by another.
+    // No notification announces its return, and the poll interval is a minute: a failed load is soon repeated.
     let back = async {
         loop {
             source.changed().await;
@@ -228,24 +232,24 @@ async fn a_server_that_is_gone_is_waited_for_and_found_again() {
         }
     };
     tokio::time::timeout(Duration::from_secs(30), back).await.unwrap();
-    // The connection that listened is not what the next look depends on.
+    // The next load does not depend on the connection that listened.
     server.stop();
     server.start();
     assert_eq!(load_token(&mut source).await, "EAAGlive");
 }
 
 #[tokio::test]
-async fn a_server_that_does_not_answer_is_not_waited_for_long() {
-    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("postgres://u:p@{}/d", silent.local_addr().unwrap());
+async fn a_server_that_does_not_respond_delays_a_load_by_seconds_only() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("postgres://u:p@{}/d", listener.local_addr().unwrap());
     let mut source = source(&url, "SELECT 1", &[]);
-    let began = tokio::time::Instant::now();
-    let (loaded, claimed) = tokio::join!(async { source.load().await.unwrap_err() }, async {
+    let started = tokio::time::Instant::now();
+    let (loaded, locked) = tokio::join!(async { source.load().await.unwrap_err() }, async {
         let mut other = super::support::source(&url, "SELECT 1", &[]);
         other.lock().await.unwrap_err()
     });
-    assert_quick(began.elapsed(), Duration::from_secs(7));
-    assert_eq!((loaded.reason(), claimed.reason()), ("timeout", "timeout"));
+    assert_quick(started.elapsed(), Duration::from_secs(7));
+    assert_eq!((loaded.reason(), locked.reason()), ("timeout", "timeout"));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Replicas that share a row renew once per expiry, whichever of them is killed meanwhile.
+//! Replicas that share a row renew once per expiry, even if one of them is killed meanwhile.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, Command, Stdio};
@@ -13,40 +13,40 @@ use super::server::{Database, Server};
 use super::support::{CONFIG_TABLE, load_token, token, writable_settings};
 use crate::support::{TIMEOUT, assert_quick};
 
-/// How often the token ends in these tests.
+/// The number of expiries in these tests.
 const EXPIRIES: u32 = 6;
-/// Where a child finds the database.
+/// The variable with the URL of the database, for a child process.
 const DATABASE_URL_VARIABLE: &str = "GRAPHWARD_TEST_POSTGRES";
 
 fn source(url: &str) -> PostgresSource {
     PostgresSource::new(writable_settings(url), Tasks::default()).unwrap()
 }
 
-/// Replaces each token by the next until the last, as a refresher does: look, claim, look again, mint, deposit. Says how
-/// often it minted.
+/// Replaces each token with the next until the last, as a refresher does: load, lock, load again, renew, store. Returns the
+/// number of its renewals.
 async fn renew_until_last(mut source: PostgresSource) -> u32 {
-    let number = |shown: &str| shown.strip_prefix("EAAG").and_then(|text| text.parse().ok());
-    let mut minted = 0;
+    let number = |text: &str| text.strip_prefix("EAAG").and_then(|digits| digits.parse().ok());
+    let mut renewals = 0;
     loop {
         let known = load_token(&mut source).await;
         let now: u32 = number(&known).unwrap_or(0);
         if now == EXPIRIES {
-            return minted;
+            return renewals;
         }
-        let claim = source.lock().await.unwrap();
+        let lock = source.lock().await.unwrap();
         let again = source.load().await.unwrap();
         if again.secret.expose() == known {
-            minted += 1;
+            renewals += 1;
             sleep(Duration::from_millis(30)).await;
             let next = token(&format!("EAAG{}", now + 1));
-            let deposit = source.store(&next, again.secret.fingerprint()).await;
-            assert_eq!(deposit.unwrap(), StoreOutcome::Stored);
+            let outcome = source.store(&next, again.secret.fingerprint()).await;
+            assert_eq!(outcome.unwrap(), StoreOutcome::Stored);
         }
-        drop(claim);
+        drop(lock);
     }
 }
 
-/// This test again, in a process of its own.
+/// Runs a test of this file again in a child process.
 fn spawn_child(test: &str, database: &Database) -> Child {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args([
@@ -61,12 +61,12 @@ fn spawn_child(test: &str, database: &Database) -> Child {
     command.spawn().unwrap()
 }
 
-/// Whether this process is such a child, and where its database is.
+/// Returns the URL of the database if this process is such a child.
 fn child_database_url() -> Option<String> {
     std::env::var_os(DATABASE_URL_VARIABLE)?.into_string().ok()
 }
 
-/// Tells the parent, past what captures the output of tests.
+/// Prints a line for the parent, past the harness, which captures the output of tests.
 fn print_line(line: &str) {
     let mut out = std::io::stdout();
     writeln!(out, "{line}").unwrap();
@@ -74,7 +74,7 @@ fn print_line(line: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn three_replicas_mint_once_per_expiry() {
+async fn three_replicas_renew_once_per_expiry() {
     let database = Database::with(CONFIG_TABLE);
     let url = database.url();
     let (one, two, three) = tokio::join!(
@@ -86,40 +86,40 @@ async fn three_replicas_mint_once_per_expiry() {
 }
 
 #[tokio::test]
-async fn three_processes_mint_once_per_expiry() {
+async fn three_processes_renew_once_per_expiry() {
     if let Some(url) = child_database_url() {
-        print_line(&format!("minted {}", renew_until_last(source(&url)).await));
+        print_line(&format!("renewals {}", renew_until_last(source(&url)).await));
         return;
     }
     let database = Database::with(CONFIG_TABLE);
-    let test = "replicas::three_processes_mint_once_per_expiry";
+    let test = "replicas::three_processes_renew_once_per_expiry";
     let children: Vec<_> = (0..3).map(|_| spawn_child(test, &database)).collect();
     let outputs = children.into_iter().map(|child| child.wait_with_output().unwrap());
-    let minted = outputs.map(|output| {
-        let said = String::from_utf8(output.stdout).unwrap();
-        let (_, count) = said.split_once("minted ").unwrap();
+    let renewals = outputs.map(|output| {
+        let stdout = String::from_utf8(output.stdout).unwrap();
+        let (_, count) = stdout.split_once("renewals ").unwrap();
         count.split_whitespace().next().unwrap().parse::<u32>().unwrap()
     });
-    assert_eq!(minted.sum::<u32>(), EXPIRIES);
+    assert_eq!(renewals.sum::<u32>(), EXPIRIES);
 }
 
 #[tokio::test]
-async fn a_replica_that_is_killed_while_it_mints_is_followed_at_once() {
+async fn when_a_replica_is_killed_during_its_renewal_another_gets_the_lock_at_once() {
     if let Some(url) = child_database_url() {
         let mut source = source(&url);
         let _held = source.lock().await.unwrap();
-        print_line("claimed");
-        // Without the kill, it would end as well.
+        print_line("locked");
+        // It ends by itself if the parent does not kill it.
         return sleep(Duration::from_secs(20)).await;
     }
     let database = Database::with(CONFIG_TABLE);
-    let test = "replicas::a_replica_that_is_killed_while_it_mints_is_followed_at_once";
+    let test = "replicas::when_a_replica_is_killed_during_its_renewal_another_gets_the_lock_at_once";
     let mut child = spawn_child(test, &database);
-    let said = BufReader::new(child.stdout.take().unwrap());
-    assert!(said.lines().any(|line| line.unwrap().contains("claimed")));
+    let stdout = BufReader::new(child.stdout.take().unwrap());
+    assert!(stdout.lines().any(|line| line.unwrap().contains("locked")));
     let mut other = source(&database.url());
-    let claimed = timeout(Duration::from_millis(400), other.lock()).await;
-    assert!(claimed.is_err(), "both have the claim");
+    let locked = timeout(Duration::from_millis(400), other.lock()).await;
+    assert!(locked.is_err(), "both hold the lock");
     let (killed, followed) = tokio::join!(
         async {
             sleep(Duration::from_millis(100)).await;
@@ -137,71 +137,74 @@ async fn a_replica_that_is_killed_while_it_mints_is_followed_at_once() {
 }
 
 #[tokio::test]
-async fn a_claim_ends_with_its_connection() {
+async fn a_lock_ends_with_its_connection() {
     let database = Database::with(CONFIG_TABLE);
     let (mut one, mut other) = (source(&database.url()), source(&database.url()));
     let held = one.lock().await.unwrap();
-    let ended = database.psql(
+    let terminated = database.psql(
         "SELECT count(pg_terminate_backend(pid)) FROM pg_locks JOIN pg_database d ON d.oid = database \
          WHERE locktype = 'advisory' AND granted AND datname = current_database()",
     );
-    assert_eq!(ended, "1");
-    let claimed = timeout(TIMEOUT, other.lock()).await;
-    let theirs = claimed.unwrap().unwrap();
+    assert_eq!(terminated, "1");
+    let locked = timeout(TIMEOUT, other.lock()).await;
+    let others_lock = locked.unwrap().unwrap();
     drop(held);
-    let claimed = timeout(Duration::from_millis(300), one.lock()).await;
-    assert!(claimed.is_err(), "a claim that had ended took another's along");
-    drop(theirs);
-    let claimed = timeout(TIMEOUT, one.lock()).await;
-    drop(claimed.unwrap().unwrap());
+    let locked = timeout(Duration::from_millis(300), one.lock()).await;
+    assert!(
+        locked.is_err(),
+        "dropping a lock that had ended released another replica's lock"
+    );
+    drop(others_lock);
+    let locked = timeout(TIMEOUT, one.lock()).await;
+    drop(locked.unwrap().unwrap());
 }
 
 #[tokio::test]
-async fn a_server_that_is_lost_ends_the_waiting_for_a_claim() {
+async fn losing_the_server_ends_the_wait_for_a_lock() {
     let server = Server::new();
     server.psql("postgres", CONFIG_TABLE);
     let url = server.url_of("postgres", "postgres");
     let (mut one, mut other) = (source(&url), source(&url));
     let _held = one.lock().await.unwrap();
-    let (claimed, lost) = tokio::join!(async { (other.lock().await, Instant::now()) }, async {
+    let (locked, lost) = tokio::join!(async { (other.lock().await, Instant::now()) }, async {
         sleep(Duration::from_millis(200)).await;
         server.stop();
         Instant::now()
     });
-    let (error, ended) = (claimed.0.unwrap_err(), claimed.1);
+    let (error, ended) = (locked.0.unwrap_err(), locked.1);
     assert!(error.is_transient());
     assert_quick(ended - lost, Duration::from_secs(3));
 }
 
 #[tokio::test]
-async fn a_replica_that_hangs_loses_its_claim_and_its_late_deposit_is_overtaken() {
+async fn a_replica_that_hangs_loses_its_lock_and_its_late_store_is_a_conflict() {
     let database = Database::with(CONFIG_TABLE);
     let mut hanging = source(&database.url()).with_max_lock_hold(Duration::from_secs(4));
     let mut other = source(&database.url());
     let before = hanging.load().await.unwrap().secret.fingerprint();
-    let began = Instant::now();
+    let started = Instant::now();
     let held = hanging.lock().await.unwrap();
     // Longer than one wait for the lock.
-    let claim = other.lock().await.unwrap();
-    let followed = began.elapsed();
+    let lock = other.lock().await.unwrap();
+    let followed = started.elapsed();
     assert!(followed > Duration::from_secs(3), "{followed:?}");
     assert_quick(followed, Duration::from_secs(8));
-    let deposit = other.store(&token("EAAGminted"), before).await;
-    assert_eq!(deposit.unwrap(), StoreOutcome::Stored);
-    let deposit = hanging.store(&token("EAAGlate"), before).await;
-    assert_eq!(deposit.unwrap(), StoreOutcome::Conflict);
-    assert_eq!(load_token(&mut hanging).await, "EAAGminted");
-    drop((held, claim));
+    let outcome = other.store(&token("EAAGrenewed"), before).await;
+    assert_eq!(outcome.unwrap(), StoreOutcome::Stored);
+    let outcome = hanging.store(&token("EAAGlate"), before).await;
+    assert_eq!(outcome.unwrap(), StoreOutcome::Conflict);
+    assert_eq!(load_token(&mut hanging).await, "EAAGrenewed");
+    drop((held, lock));
 }
 
 #[tokio::test]
-async fn rows_of_different_tenants_are_claimed_apart() {
+async fn rows_of_different_tenants_have_separate_locks() {
     let database = Database::with(CONFIG_TABLE);
     let mut one = source(&database.url());
     let mut settings = writable_settings(&database.url());
     settings.params = vec!["00000000-0000-0000-0000-000000000002".to_owned()];
     let mut other = PostgresSource::new(settings, Tasks::default()).unwrap();
     let _held = one.lock().await.unwrap();
-    let claimed = timeout(TIMEOUT, other.lock()).await;
-    drop(claimed.unwrap().unwrap());
+    let locked = timeout(TIMEOUT, other.lock()).await;
+    drop(locked.unwrap().unwrap());
 }

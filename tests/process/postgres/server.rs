@@ -1,6 +1,4 @@
-//! A PostgreSQL server of Debian's, on a socket of its own, gone when the test is.
-//!
-//! `#[path]` makes it another test binary's as well, which takes a [`PostgresSourceConfig`].
+//! A PostgreSQL server from Debian's packages on a socket of its own; it stops when the test ends.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -14,7 +12,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::time::Instant;
 
-/// A server. It ends when this is dropped, or when this process is no more.
+/// A server. It stops when this is dropped or this process ends.
 pub(crate) struct Server {
     folder: TempDir,
     port: u16,
@@ -28,7 +26,7 @@ pub(crate) struct Database {
     pub(crate) name: String,
 }
 
-/// A shell that ends the server when it can read no more.
+/// A shell that stops the server when its standard input is closed.
 struct ServerProcess {
     supervisor: Child,
     _stdin: ChildStdin,
@@ -42,12 +40,12 @@ const SUPERVISOR_SCRIPT: &str = r#""$@" & server=$!; read -r _; kill -QUIT "$ser
 // === impl Server ===
 
 impl Server {
-    /// A server of one's own.
+    /// Starts a server for one test.
     pub(crate) fn new() -> Self {
         Self::with(5432, &[])
     }
 
-    /// The same on this port, with these settings besides.
+    /// Starts a server on this port with additional settings.
     pub(crate) fn with(port: u16, settings: &[&str]) -> Self {
         let folder = tempfile::Builder::new().prefix("gwpg").tempdir().unwrap();
         if is_root() {
@@ -56,7 +54,7 @@ impl Server {
             assert!(status.unwrap().success(), "there is no user postgres");
         }
         let server = Self {
-            settings: settings.iter().map(|said| (*said).to_owned()).collect(),
+            settings: settings.iter().map(|setting| (*setting).to_owned()).collect(),
             folder,
             port,
             running: Mutex::new(None),
@@ -64,8 +62,8 @@ impl Server {
         let mut initdb = server.command("initdb");
         initdb.args(["--no-sync", "--no-instructions", "--no-locale"]);
         initdb.args(["--encoding=UTF8", "--auth=trust", "--username=postgres", "-D"]);
-        let done = initdb.arg(server.data()).output().unwrap();
-        assert!(done.status.success(), "{done:?}");
+        let output = initdb.arg(server.data()).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
         server.write("data/pg_hba.conf", HBA);
         server.start();
         server
@@ -76,7 +74,7 @@ impl Server {
         self.folder.path()
     }
 
-    /// Where this user, with or without `:password`, finds a database.
+    /// The URL of a database for this user, with or without `:password`.
     pub(crate) fn url_of(&self, user: &str, database: &str) -> String {
         let sockets = self.sockets().display().to_string();
         format!("postgres://{user}@{}/{database}", sockets.replace('/', "%2F"))
@@ -94,9 +92,9 @@ impl Server {
         path
     }
 
-    /// Starts it again.
+    /// Starts it.
     pub(crate) fn start(&self) {
-        let mut shell = self.as_its_user("sh");
+        let mut shell = self.command_as_server_user("sh");
         shell.args(["-c", SUPERVISOR_SCRIPT, "server"]);
         shell
             .arg(bin().join("postgres"))
@@ -105,7 +103,7 @@ impl Server {
             .arg("-k")
             .arg(self.sockets());
         shell.arg("-p").arg(self.port.to_string());
-        // The last of two counts.
+        // Of two values of a setting, the last one applies.
         for setting in [
             "listen_addresses=",
             "fsync=off",
@@ -120,10 +118,10 @@ impl Server {
         let log = fs::File::create(self.folder.path().join("server.log")).unwrap();
         shell.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log);
         let mut shell = shell.spawn().unwrap();
-        let alive = shell.stdin.take().unwrap();
+        let stdin = shell.stdin.take().unwrap();
         *self.running() = Some(ServerProcess {
             supervisor: shell,
-            _stdin: alive,
+            _stdin: stdin,
         });
         let deadline = Instant::now() + Duration::from_secs(30);
         let pid = self.data().join("postmaster.pid");
@@ -134,34 +132,34 @@ impl Server {
         }
     }
 
-    /// Ends it at once, as a crash would.
+    /// Stops it at once, as a crash would.
     pub(crate) fn stop(&self) {
         if let Some(ServerProcess {
             supervisor: mut shell,
-            _stdin: _alive,
+            _stdin,
         }) = self.running().take()
         {
-            drop(_alive);
+            drop(_stdin);
             drop(shell.wait());
         }
     }
 
-    /// What psql says to statements, cell by cell, as the superuser.
+    /// Runs statements as the superuser and returns psql's unaligned output.
     #[track_caller]
     pub(crate) fn psql(&self, database: &str, statements: &str) -> String {
         let mut psql = Command::new(bin().join("psql"));
         psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"]);
         psql.args(["-U", "postgres", "-d", database, "-c", statements]);
-        let done = psql
+        let output = psql
             .arg("-h")
             .arg(self.sockets())
             .arg("-p")
             .arg(self.port.to_string())
             .output()
             .unwrap();
-        let complaint = String::from_utf8_lossy(&done.stderr);
-        assert!(done.status.success(), "{statements}: {complaint}");
-        String::from_utf8(done.stdout).unwrap().trim().to_owned()
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{statements}: {stderr}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 
     fn running(&self) -> std::sync::MutexGuard<'_, Option<ServerProcess>> {
@@ -173,11 +171,11 @@ impl Server {
     }
 
     fn command(&self, name: &str) -> Command {
-        self.as_its_user(&bin().join(name).display().to_string())
+        self.command_as_server_user(&bin().join(name).display().to_string())
     }
 
     /// PostgreSQL does not run as root.
-    fn as_its_user(&self, program: &str) -> Command {
+    fn command_as_server_user(&self, program: &str) -> Command {
         let mut command = if is_root() {
             let mut command = Command::new("setpriv");
             command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups", program]);
@@ -196,7 +194,7 @@ impl Drop for Server {
     }
 }
 
-// === impl PostgresSourceConfig ===
+// === impl Database ===
 
 impl Database {
     /// A new database on the shared server, with its contents.
@@ -213,24 +211,24 @@ impl Database {
         database
     }
 
-    /// Where the superuser finds it.
+    /// The superuser's URL of it.
     pub(crate) fn url(&self) -> String {
         self.url_of("postgres")
     }
 
-    /// Where this user, with or without `:password`, finds it.
+    /// The URL of it for this user, with or without `:password`.
     pub(crate) fn url_of(&self, user: &str) -> String {
         self.server.url_of(user, &self.name)
     }
 
-    /// What psql says to statements.
+    /// Runs statements as the superuser and returns psql's output.
     #[track_caller]
     pub(crate) fn psql(&self, statements: &str) -> String {
         self.server.psql(&self.name, statements)
     }
 }
 
-/// The server of those who need no other: it lives as long as one of them.
+/// The server that tests share; it runs as long as one of them uses it.
 fn shared() -> Arc<Server> {
     static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
     let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -247,7 +245,7 @@ fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
 }
 
-/// Debian keeps servers out of the way of the PATH, by version.
+/// Returns the directory of the newest server; Debian does not put these on the PATH.
 fn bin() -> PathBuf {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
     let newest = versions

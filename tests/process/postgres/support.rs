@@ -1,4 +1,4 @@
-//! What these tests stand on: settings in few words, and the tables of two real apps.
+//! Short constructors of settings, and the tables of two real apps.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use graphward::source::{PostgresSettings, PostgresSource};
 use graphward::token::{ObtainError, Source as _, Token};
 use graphward::types::Secret;
 
-/// One app's table: a row for each tenant's configuration, of which one is active.
+/// The table of one app: a row for each configuration of a tenant, of which one is active.
 pub(crate) const CONFIG_TABLE: &str = "
     CREATE TABLE tenant_whatsapp_config (
         id serial PRIMARY KEY, tenant_id uuid NOT NULL, is_active boolean NOT NULL,
@@ -22,7 +22,7 @@ pub(crate) const CONFIG_QUERY: &str =
 pub(crate) const CONFIG_UPDATE: &str = "UPDATE tenant_whatsapp_config \
     SET previous_access_token = access_token, access_token = $1 WHERE tenant_id = $2 AND is_active";
 
-/// Another's: a row for each number.
+/// The table of another app: a row for each phone number.
 pub(crate) const NUMBER_TABLE: &str = "
     CREATE TABLE whatsapp_numbers (
         phone_number_id bigint PRIMARY KEY, api_token varchar(500), previous_api_token varchar(500));
@@ -32,7 +32,7 @@ pub(crate) const NUMBER_QUERY: &str = "SELECT api_token FROM whatsapp_numbers WH
 pub(crate) const NUMBER_UPDATE: &str = "UPDATE whatsapp_numbers \
     SET previous_api_token = api_token, api_token = $1 WHERE phone_number_id = $2";
 
-/// Settings that look once a minute and write nothing.
+/// Settings that poll once a minute and store nothing.
 pub(crate) fn settings(url: &str, query: &str, params: &[&str]) -> PostgresSettings {
     PostgresSettings {
         url: secret(url),
@@ -46,12 +46,12 @@ pub(crate) fn settings(url: &str, query: &str, params: &[&str]) -> PostgresSetti
     }
 }
 
-/// A source that does no more than look.
+/// A read-only source.
 pub(crate) fn source(url: &str, query: &str, params: &[&str]) -> PostgresSource {
     PostgresSource::new(settings(url, query, params), Tasks::default()).unwrap()
 }
 
-/// The configurations' source, which can be written to.
+/// Settings for [`CONFIG_TABLE`] that can store.
 pub(crate) fn writable_settings(url: &str) -> PostgresSettings {
     PostgresSettings {
         update: Some(CONFIG_UPDATE.to_owned()),
@@ -67,13 +67,13 @@ pub(crate) fn token(text: &str) -> Token {
     Token::without_expiry(secret(text))
 }
 
-/// What a source shows now.
+/// Loads the token.
 pub(crate) async fn load_token(source: &mut PostgresSource) -> String {
     let token = source.load().await.unwrap();
     token.secret.expose().to_owned()
 }
 
-/// All that an error says, causes included.
+/// The message of an error with its causes.
 pub(crate) fn error_chain(error: &ObtainError) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);

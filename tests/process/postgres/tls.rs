@@ -1,4 +1,4 @@
-//! Over the net: TLS, verified always.
+//! TCP connections: TLS, always verified.
 
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -21,10 +21,10 @@ async fn load(url: &str, ca_file: Option<PathBuf>) -> Result<Token, ObtainError>
 }
 
 #[tokio::test]
-async fn the_server_has_to_be_who_its_certificate_says_it_is() {
+async fn the_certificate_of_the_server_is_always_verified() {
     let clock = Clock::system();
-    let (authority, stranger) = (CertAuthority::new(&clock), CertAuthority::new(&clock));
-    let (authority, stranger) = (authority.unwrap(), stranger.unwrap());
+    let (authority, other_authority) = (CertAuthority::new(&clock), CertAuthority::new(&clock));
+    let (authority, other_authority) = (authority.unwrap(), other_authority.unwrap());
     let leaf = CertSpec {
         names: vec!["localhost".to_owned()],
         ..CertSpec::for_graph(&clock)
@@ -33,7 +33,7 @@ async fn the_server_has_to_be_who_its_certificate_says_it_is() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr();
     let port = port.unwrap().port();
     let folder = tempfile::tempdir().unwrap();
-    let [ours, theirs] = [("ours", &authority), ("theirs", &stranger)].map(|(name, authority)| {
+    let [trusted, untrusted] = [("trusted", &authority), ("untrusted", &other_authority)].map(|(name, authority)| {
         let path = folder.path().join(name);
         std::fs::write(&path, authority.pem()).unwrap();
         path
@@ -43,9 +43,9 @@ async fn the_server_has_to_be_who_its_certificate_says_it_is() {
     server.psql("postgres", "CREATE ROLE app LOGIN PASSWORD 'hunter2'");
     let url = |host: &str, mode: &str| format!("postgres://app:hunter2@{host}:{port}/postgres?sslmode={mode}");
     // It has no TLS yet, and rejects connections without it.
-    let error = load(&url("localhost", "verify-full"), Some(ours.clone())).await;
-    let said = error_chain(&error.unwrap_err());
-    assert!(said.contains("does not support TLS"), "{said}");
+    let error = load(&url("localhost", "verify-full"), Some(trusted.clone())).await;
+    let message = error_chain(&error.unwrap_err());
+    assert!(message.contains("does not support TLS"), "{message}");
     let error = load(&url("localhost", "disable"), None).await.unwrap_err();
     assert_eq!(error.reason(), "login", "{}", error_chain(&error));
 
@@ -54,24 +54,27 @@ async fn the_server_has_to_be_who_its_certificate_says_it_is() {
     server.psql("postgres", "ALTER SYSTEM SET ssl = on");
     server.psql("postgres", "SELECT pg_reload_conf()");
     for mode in ["require", "verify-ca", "verify-full", "prefer"] {
-        let token = load(&url("localhost", mode), Some(ours.clone())).await;
+        let token = load(&url("localhost", mode), Some(trusted.clone())).await;
         let token = token.unwrap_or_else(|error| panic!("{mode}: {}", error_chain(&error)));
         assert_eq!(token.secret.expose(), "EAAGtls");
         for (host, roots) in [
             ("localhost", None),
-            ("localhost", Some(theirs.clone())),
-            ("127.0.0.1", Some(ours.clone())),
+            ("localhost", Some(untrusted.clone())),
+            ("127.0.0.1", Some(trusted.clone())),
         ] {
             let error = load(&url(host, mode), roots).await.unwrap_err();
-            let said = error_chain(&error);
-            assert_eq!(error.reason(), "tls_untrusted", "{mode}: {said}");
-            assert!(said.contains("`ca_file`") && !said.contains("hunter2"), "{said}");
+            let message = error_chain(&error);
+            assert_eq!(error.reason(), "tls_untrusted", "{mode}: {message}");
+            assert!(
+                message.contains("`ca_file`") && !message.contains("hunter2"),
+                "{message}"
+            );
         }
     }
     let bound = url("localhost", "verify-full&channel_binding=require");
-    let token = load(&bound, Some(ours.clone())).await.unwrap();
+    let token = load(&bound, Some(trusted.clone())).await.unwrap();
     assert_eq!(token.secret.expose(), "EAAGtls");
     let wrong = url("localhost", "verify-full").replace("hunter2", "hunter3");
-    let error = load(&wrong, Some(ours)).await.unwrap_err();
+    let error = load(&wrong, Some(trusted)).await.unwrap_err();
     assert_eq!(error.reason(), "login", "{}", error_chain(&error));
 }

@@ -1,4 +1,4 @@
-//! A minted token is put where the query finds it, once, and only over the token that it follows.
+//! A renewed token is stored where the query finds it, once, and only over the token that it was renewed from.
 
 use std::time::{Duration, SystemTime};
 
@@ -17,7 +17,7 @@ const TOKEN_AND_PREVIOUS: &str = "SELECT access_token, previous_access_token FRO
     WHERE is_active AND tenant_id = '6f1d8c1e-4b1a-4c55-9a57-0d3c3f6e2a11'";
 const DISTINCT_TOKENS: &str = "SELECT count(DISTINCT access_token) FROM tenant_whatsapp_config";
 
-/// A source with another statement for writing.
+/// A source with this `update`.
 fn source_with_update(url: &str, query: &str, update: &str) -> PostgresSource {
     PostgresSource::new(
         PostgresSettings {
@@ -30,25 +30,25 @@ fn source_with_update(url: &str, query: &str, update: &str) -> PostgresSource {
 }
 
 #[tokio::test]
-async fn a_deposit_is_where_the_next_start_looks_and_keeps_the_one_before() {
+async fn a_stored_token_is_found_by_the_next_start_and_the_previous_one_is_kept() {
     let database = Database::with(CONFIG_TABLE);
     database.psql(NUMBER_TABLE);
     let url = database.url();
     let mut configs = PostgresSource::new(writable_settings(&url), Tasks::default()).unwrap();
     assert_eq!(configs.check_writable(), Ok(()));
     let before = configs.load().await.unwrap().secret.fingerprint();
-    let deposit = configs.store(&token("EAAGminted"), before).await;
-    assert_eq!(deposit.unwrap(), StoreOutcome::Stored);
-    assert_eq!(database.psql(TOKEN_AND_PREVIOUS), "EAAGminted|EAAGlive");
+    let outcome = configs.store(&token("EAAGrenewed"), before).await;
+    assert_eq!(outcome.unwrap(), StoreOutcome::Stored);
+    assert_eq!(database.psql(TOKEN_AND_PREVIOUS), "EAAGrenewed|EAAGlive");
     assert_eq!(database.psql(DISTINCT_TOKENS), "3", "another row was written");
     assert_eq!(
         load_token(&mut source(&url, CONFIG_QUERY, &[TENANT_ID])).await,
-        "EAAGminted"
+        "EAAGrenewed"
     );
-    // The answer to a commit may be lost: the same deposit once more finds itself done.
-    let deposit = configs.store(&token("EAAGminted"), before).await;
-    assert_eq!(deposit.unwrap(), StoreOutcome::Stored);
-    assert_eq!(database.psql(TOKEN_AND_PREVIOUS), "EAAGminted|EAAGlive");
+    // The answer to a commit may be lost: a repeated store finds the token there.
+    let outcome = configs.store(&token("EAAGrenewed"), before).await;
+    assert_eq!(outcome.unwrap(), StoreOutcome::Stored);
+    assert_eq!(database.psql(TOKEN_AND_PREVIOUS), "EAAGrenewed|EAAGlive");
 
     let mut numbers = PostgresSource::new(
         PostgresSettings {
@@ -59,20 +59,20 @@ async fn a_deposit_is_where_the_next_start_looks_and_keeps_the_one_before() {
     )
     .unwrap();
     let before = numbers.load().await.unwrap().secret.fingerprint();
-    let deposit = numbers.store(&token("EAAGminted2"), before).await;
-    assert_eq!(deposit.unwrap(), StoreOutcome::Stored);
+    let outcome = numbers.store(&token("EAAGrenewed2"), before).await;
+    assert_eq!(outcome.unwrap(), StoreOutcome::Stored);
     let row = database.psql("SELECT api_token, previous_api_token FROM whatsapp_numbers");
-    assert_eq!(row, "EAAGminted2|EAAGnumber");
+    assert_eq!(row, "EAAGrenewed2|EAAGnumber");
 }
 
 #[tokio::test]
-async fn a_deposit_is_sealed_where_the_column_is() {
+async fn a_token_is_stored_encrypted_if_the_column_is() {
     let keys = Fernet::new(vec![secret("cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4=")]);
     let keys = keys.unwrap();
     let database = Database::with(CONFIG_TABLE);
-    let sealed = keys.encrypt(&secret("EAAGsealed"));
+    let encrypted = keys.encrypt(&secret("EAAGencrypted"));
     database.psql(&format!(
-        "UPDATE tenant_whatsapp_config SET access_token = '{sealed}' WHERE tenant_id = '{TENANT_ID}'"
+        "UPDATE tenant_whatsapp_config SET access_token = '{encrypted}' WHERE tenant_id = '{TENANT_ID}'"
     ));
     let mut source = PostgresSource::new(
         PostgresSettings {
@@ -83,13 +83,13 @@ async fn a_deposit_is_sealed_where_the_column_is() {
     )
     .unwrap();
     let before = source.load().await.unwrap().secret.fingerprint();
-    let deposit = source.store(&token("EAAGminted"), before).await;
-    assert_eq!(deposit.unwrap(), StoreOutcome::Stored);
+    let outcome = source.store(&token("EAAGrenewed"), before).await;
+    assert_eq!(outcome.unwrap(), StoreOutcome::Stored);
     let row = database.psql(TOKEN_AND_PREVIOUS);
     let (now, previous) = row.split_once('|').unwrap();
-    assert_eq!(keys.decrypt(now).unwrap().as_str(), "EAAGminted");
-    assert_eq!(previous, sealed);
-    assert_eq!(load_token(&mut source).await, "EAAGminted");
+    assert_eq!(keys.decrypt(now).unwrap().as_str(), "EAAGrenewed");
+    assert_eq!(previous, encrypted);
+    assert_eq!(load_token(&mut source).await, "EAAGrenewed");
 }
 
 #[tokio::test]
@@ -98,36 +98,36 @@ async fn a_token_that_another_process_put_there_is_not_overwritten() {
     let mut source = PostgresSource::new(writable_settings(&database.url()), Tasks::default()).unwrap();
     let before = source.load().await.unwrap().secret.fingerprint();
     database.psql("UPDATE tenant_whatsapp_config SET access_token = 'EAAGdropped'");
-    let deposit = source.store(&token("EAAGminted"), before).await;
-    assert_eq!(deposit.unwrap(), StoreOutcome::Conflict);
+    let outcome = source.store(&token("EAAGrenewed"), before).await;
+    assert_eq!(outcome.unwrap(), StoreOutcome::Conflict);
     assert_eq!(database.psql(TOKEN_AND_PREVIOUS), "EAAGdropped|");
 }
 
 #[tokio::test]
-async fn a_write_in_the_middle_of_a_deposit_overtakes_it() {
+async fn a_concurrent_write_during_a_store_is_a_conflict() {
     let database = Database::with(CONFIG_TABLE);
     let mut source = PostgresSource::new(writable_settings(&database.url()), Tasks::default()).unwrap();
     let before = source.load().await.unwrap().secret.fingerprint();
-    let held = "BEGIN; UPDATE tenant_whatsapp_config SET access_token = 'EAAGdropped'; \
+    let concurrent_write = "BEGIN; UPDATE tenant_whatsapp_config SET access_token = 'EAAGdropped'; \
         SELECT pg_sleep(1); COMMIT";
-    let (deposit, database) = tokio::join!(
+    let (outcome, database) = tokio::join!(
         async {
             tokio::time::sleep(Duration::from_millis(300)).await;
-            // It sees the row as it was, and waits for it.
-            source.store(&token("EAAGminted"), before).await
+            // It reads the row as it was, and waits for the lock on it.
+            source.store(&token("EAAGrenewed"), before).await
         },
         tokio::task::spawn_blocking(move || {
-            database.psql(held);
+            database.psql(concurrent_write);
             database
         })
     );
     let database = database.unwrap();
-    assert_eq!(deposit.unwrap(), StoreOutcome::Conflict);
+    assert_eq!(outcome.unwrap(), StoreOutcome::Conflict);
     assert_eq!(database.psql(TOKEN_AND_PREVIOUS), "EAAGdropped|");
 }
 
 #[tokio::test]
-async fn a_deposit_whose_connection_breaks_is_made_once_all_the_same() {
+async fn a_store_whose_connection_breaks_is_repeated_and_happens_once() {
     let database = Database::with(CONFIG_TABLE);
     database.psql(
         "CREATE FUNCTION slow() RETURNS trigger AS 'BEGIN PERFORM pg_sleep(0.5); RETURN NEW; END' LANGUAGE plpgsql; \
@@ -135,20 +135,20 @@ async fn a_deposit_whose_connection_breaks_is_made_once_all_the_same() {
     );
     let mut source = PostgresSource::new(writable_settings(&database.url()), Tasks::default()).unwrap();
     let before = source.load().await.unwrap().secret.fingerprint();
-    let (deposit, database) = tokio::join!(
-        async { source.store(&token("EAAGminted"), before).await },
+    let (outcome, database) = tokio::join!(
+        async { source.store(&token("EAAGrenewed"), before).await },
         tokio::task::spawn_blocking(move || {
-            let ended = format!(
+            let terminate = format!(
                 "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
                  WHERE datname = '{}' AND application_name = 'graphward' AND query LIKE 'UPDATE%'",
                 database.name
             );
-            while database.psql(&ended) == "0" {}
+            while database.psql(&terminate) == "0" {}
             database
         })
     );
-    assert_eq!(deposit.unwrap(), StoreOutcome::Stored);
-    assert_eq!(database.unwrap().psql(TOKEN_AND_PREVIOUS), "EAAGminted|EAAGlive");
+    assert_eq!(outcome.unwrap(), StoreOutcome::Stored);
+    assert_eq!(database.unwrap().psql(TOKEN_AND_PREVIOUS), "EAAGrenewed|EAAGlive");
 }
 
 #[tokio::test]
@@ -187,40 +187,43 @@ async fn an_update_that_does_not_fit_the_query_writes_nothing() {
     for (update, word) in &cases {
         let mut source = source_with_update(&url, CONFIG_QUERY, update);
         let before = source.load().await.unwrap().secret.fingerprint();
-        let error = source.store(&token("EAAGMinted"), before).await;
+        let error = source.store(&token("EAAGRenewed"), before).await;
         let error = error.expect_err(update);
-        let said = error_chain(&error);
-        assert!(said.contains(word), "{update}: {said}");
-        assert!(!error.is_transient() && !said.contains("EAAG"), "{said}");
+        let message = error_chain(&error);
+        assert!(message.contains(word), "{update}: {message}");
+        assert!(!error.is_transient() && !message.contains("EAAG"), "{message}");
         assert_eq!(database.psql(TOKEN_AND_PREVIOUS), "EAAGlive|");
         assert_eq!(database.psql(DISTINCT_TOKENS), "3");
     }
     let mut reader = source_with_update(&database.url_of("app:hunter2"), CONFIG_QUERY, CONFIG_UPDATE);
     let before = reader.load().await.unwrap().secret.fingerprint();
-    let error = reader.store(&token("EAAGMinted"), before).await;
-    let said = error_chain(&error.unwrap_err());
-    assert!(said.contains("permission denied") && said.contains("GRANT"), "{said}");
+    let error = reader.store(&token("EAAGRenewed"), before).await;
+    let message = error_chain(&error.unwrap_err());
+    assert!(
+        message.contains("permission denied") && message.contains("GRANT"),
+        "{message}"
+    );
 
     let mut only_read = source(&url, CONFIG_QUERY, &[TENANT_ID]);
     assert!(only_read.check_writable().unwrap_err().contains("`update`"));
-    let error = only_read.store(&token("EAAGMinted"), before).await;
+    let error = only_read.store(&token("EAAGRenewed"), before).await;
     assert_eq!(error.unwrap_err().reason(), "not_writable");
 }
 
 #[tokio::test]
-async fn the_new_end_is_stored_with_the_token_or_its_lack_is_noticed() {
+async fn the_new_expiry_is_stored_with_the_token_or_the_store_fails() {
     let database = Database::with(CONFIG_TABLE);
     database.psql("UPDATE tenant_whatsapp_config SET expires_at = to_timestamp(1800000000)");
     let url = database.url();
     let query = "SELECT access_token, expires_at FROM tenant_whatsapp_config \
         WHERE tenant_id = $1 AND is_active";
-    let minted = Token {
+    let renewed = Token {
         expires_at: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_900_000_000)),
-        ..token("EAAGminted")
+        ..token("EAAGrenewed")
     };
     let mut forgetful = source_with_update(&url, query, CONFIG_UPDATE);
     let before = forgetful.load().await.unwrap().secret.fingerprint();
-    let error = forgetful.store(&minted, before).await.unwrap_err();
+    let error = forgetful.store(&renewed, before).await.unwrap_err();
     assert!(
         error_chain(&error).contains("does not update the expiry column"),
         "{}",
@@ -231,18 +234,18 @@ async fn the_new_end_is_stored_with_the_token_or_its_lack_is_noticed() {
     let update = "UPDATE tenant_whatsapp_config SET access_token = $1, expires_at = to_timestamp($3) \
         WHERE tenant_id = $2 AND is_active";
     let mut careful = source_with_update(&url, query, update);
-    let deposit = careful.store(&minted, before).await;
-    assert_eq!(deposit.unwrap(), StoreOutcome::Stored);
+    let outcome = careful.store(&renewed, before).await;
+    assert_eq!(outcome.unwrap(), StoreOutcome::Stored);
     let loaded = careful.load().await.unwrap();
-    assert_eq!(loaded.expires_at, minted.expires_at);
+    assert_eq!(loaded.expires_at, renewed.expires_at);
     let before = loaded.secret.fingerprint();
-    let deposit = careful.store(&token("EAAGlasting"), before).await;
-    assert_eq!(deposit.unwrap(), StoreOutcome::Stored);
+    let outcome = careful.store(&token("EAAGlasting"), before).await;
+    assert_eq!(outcome.unwrap(), StoreOutcome::Stored);
     assert_eq!(careful.load().await.unwrap().expires_at, None);
 }
 
 #[tokio::test]
-async fn the_other_replicas_hear_of_a_deposit_at_once() {
+async fn a_store_notifies_the_other_replicas_at_once() {
     let database = Database::with(CONFIG_TABLE);
     let listening = || {
         PostgresSource::new(
@@ -257,9 +260,9 @@ async fn the_other_replicas_hear_of_a_deposit_at_once() {
     let (mut one, mut other) = (listening(), listening());
     let before = one.load().await.unwrap().secret.fingerprint();
     assert_eq!(load_token(&mut other).await, "EAAGlive");
-    let deposit = one.store(&token("EAAGminted"), before).await;
-    assert_eq!(deposit.unwrap(), StoreOutcome::Stored);
-    let heard = timeout(Duration::from_secs(30), other.changed()).await;
-    assert!(heard.is_ok());
-    assert_eq!(load_token(&mut other).await, "EAAGminted");
+    let outcome = one.store(&token("EAAGrenewed"), before).await;
+    assert_eq!(outcome.unwrap(), StoreOutcome::Stored);
+    let notified = timeout(Duration::from_secs(30), other.changed()).await;
+    assert!(notified.is_ok());
+    assert_eq!(load_token(&mut other).await, "EAAGrenewed");
 }

@@ -1,4 +1,4 @@
-//! An app's side: HTTP/1.1 on a connection that is kept.
+//! The app: HTTP/1.1 on a kept-alive connection.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -29,7 +29,7 @@ pub(crate) struct TestResponse {
     pub(crate) body: Bytes,
 }
 
-/// The limit for an answer in these tests.
+/// The limit for a response in these tests.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(40);
 
 impl Client {
@@ -41,21 +41,21 @@ impl Client {
         Self { address, sender }
     }
 
-    /// Sends a request and reads its answer, or returns the connection's error.
+    /// Sends a request and reads its response, or returns the connection's error.
     pub(crate) async fn try_send(&mut self, mut request: Request<Body>) -> hyper::Result<TestResponse> {
         let host = self.address.to_string().parse().unwrap();
         request.headers_mut().entry(header::HOST).or_insert(host);
         let sending = async {
             self.sender.ready().await?;
-            let answer = self.sender.send_request(request).await?;
-            let (head, body) = answer.into_parts();
+            let response = self.sender.send_request(request).await?;
+            let (head, body) = response.into_parts();
             Ok(TestResponse {
                 status: head.status.as_u16(),
                 headers: head.headers,
                 body: body.collect().await?.to_bytes(),
             })
         };
-        timeout(RESPONSE_TIMEOUT, sending).await.expect("no answer")
+        timeout(RESPONSE_TIMEOUT, sending).await.expect("no response")
     }
 
     pub(crate) async fn send(&mut self, request: Request<Body>) -> TestResponse {

@@ -26,8 +26,8 @@ impl Graph {
     pub(crate) async fn with_token_ttl(token_ttl: impl Into<Option<Duration>>) -> Self {
         let clock = Clock::system();
         let authority = CertAuthority::new(&clock).unwrap();
-        let place = tempfile::tempdir().unwrap();
-        std::fs::write(place.path().join("ca.pem"), authority.pem()).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("ca.pem"), authority.pem()).unwrap();
         let acceptor = authority.acceptor(&CertSpec::for_graph(&clock), HttpVersion::Auto.alpn());
         let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
         let sim = FakeGraph::new(FakeGraphConfig {
@@ -35,18 +35,14 @@ impl Graph {
             ..FakeGraphConfig::new(fake_graph::Clock::system())
         });
         let running = sim.start(listener, Some(acceptor.unwrap())).unwrap();
-        Self {
-            sim,
-            running,
-            dir: place,
-        }
+        Self { sim, running, dir }
     }
 
     pub(crate) fn ca(&self) -> PathBuf {
         self.dir.path().join("ca.pem")
     }
 
-    /// Sets a token's issue and expiry so that nine tenths of its life are over, and a minute is left.
+    /// Sets a token's issue and expiry so that nine tenths of its validity are over, and a minute is left.
     pub(crate) fn set_nearly_expired(&self, token: &str) {
         let (now, minute) = (Clock::system().now(), Duration::from_secs(60));
         let change = TokenChange {

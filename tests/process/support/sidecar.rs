@@ -1,4 +1,4 @@
-//! The sidecar of a test: the program, its configuration file, and what it says.
+//! The sidecar of a test: the process, its configuration file, and its output.
 
 use std::fs::{self, File};
 use std::net::SocketAddr;
@@ -22,7 +22,7 @@ pub(crate) struct Sidecar {
     dir: PathBuf,
 }
 
-/// A command of the program in a directory, with an empty environment.
+/// A graphward command in a directory, with an empty environment.
 pub(crate) fn graphward_command(dir: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_graphward"));
     command.args(args).current_dir(dir).env_clear();
@@ -79,7 +79,7 @@ impl Sidecar {
             child,
             dir: dir.to_path_buf(),
         };
-        let began = Instant::now();
+        let started = Instant::now();
         let (admin, proxy) = loop {
             let events = sidecar.log_events();
             let address = |message| {
@@ -90,7 +90,7 @@ impl Sidecar {
                 break (admin, proxy);
             }
             assert!(
-                began.elapsed() < TIMEOUT,
+                started.elapsed() < TIMEOUT,
                 "it does not listen: {} {}",
                 sidecar.stdout(),
                 sidecar.stderr()
@@ -123,9 +123,9 @@ impl Sidecar {
     }
 
     pub(crate) async fn metrics(&self) -> String {
-        let answer = get(self.admin, "/metrics").await;
-        assert_eq!(answer.status, 200);
-        String::from_utf8(answer.body.to_vec()).unwrap()
+        let response = get(self.admin, "/metrics").await;
+        assert_eq!(response.status, 200);
+        String::from_utf8(response.body.to_vec()).unwrap()
     }
 
     /// The value of a metric.
@@ -138,14 +138,14 @@ impl Sidecar {
         kill_process(id, signal).unwrap();
     }
 
-    /// Waits for its end.
+    /// Waits until it exits.
     pub(crate) async fn wait_exit(&mut self) -> ExitStatus {
-        let began = Instant::now();
+        let started = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
-            assert!(began.elapsed() < TIMEOUT, "it does not end");
+            assert!(started.elapsed() < TIMEOUT, "it does not exit");
             sleep(Duration::from_millis(2)).await;
         }
     }
@@ -169,9 +169,9 @@ impl Sidecar {
     }
 
     /// A figure of `/proc/PID/status`, in KiB.
-    pub(crate) fn memory_kib(&self, what: &str) -> u64 {
+    pub(crate) fn memory_kib(&self, field: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
-        let line = status.lines().find(|line| line.starts_with(what)).unwrap();
+        let line = status.lines().find(|line| line.starts_with(field)).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 }

@@ -1,4 +1,4 @@
-//! A client of the proxy that sends any bytes and reads HTTP/1 answers.
+//! A client of the proxy that sends any bytes and reads HTTP/1 responses.
 
 use std::io::Write as _;
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -13,7 +13,7 @@ pub(crate) struct Client(Reader<TcpStream>);
 /// A response as received.
 #[derive(Debug, Default)]
 pub(crate) struct RawResponse {
-    /// 0 if the connection ended without an answer.
+    /// 0 if the connection ended without a response.
     pub(crate) status: u16,
     pub(crate) head: Vec<u8>,
     pub(crate) body: Vec<u8>,
@@ -81,12 +81,12 @@ impl Client {
         }
     }
 
-    /// Returns whether the head of an answer arrives; the body is ignored.
+    /// Returns whether the head of a response arrives; the body is ignored.
     pub(crate) fn reads_head(&mut self) -> bool {
         self.0.head().is_some()
     }
 
-    /// Reads the next final answer.
+    /// Reads the next final response.
     pub(crate) fn final_response_to(&mut self, method: &str) -> RawResponse {
         loop {
             let response = self.read_response(method);
@@ -96,14 +96,14 @@ impl Client {
         }
     }
 
-    pub(crate) fn answer(&mut self) -> RawResponse {
+    pub(crate) fn response(&mut self) -> RawResponse {
         self.final_response_to("GET")
     }
 
-    /// Sends a request and reads the answer.
+    /// Sends a request and reads the response.
     pub(crate) fn round_trip(&mut self, bytes: impl AsRef<[u8]>) -> RawResponse {
         self.send(bytes);
-        self.answer()
+        self.response()
     }
 
     /// Returns whether the proxy closes this connection within `millis` without another byte.

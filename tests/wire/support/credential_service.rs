@@ -24,7 +24,7 @@ pub(crate) struct CredentialService {
 }
 
 struct ServiceState {
-    answer: Mutex<Vec<u8>>,
+    response: Mutex<Vec<u8>>,
     mode: Mutex<ResponseMode>,
     requests: Mutex<Vec<ServiceRequest>>,
     stopped: AtomicBool,
@@ -76,7 +76,7 @@ impl CredentialService {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let state = Arc::new(ServiceState {
-            answer: Mutex::default(),
+            response: Mutex::default(),
             mode: Mutex::new(ResponseMode::Immediate),
             requests: Mutex::default(),
             stopped: AtomicBool::new(false),
@@ -95,16 +95,16 @@ impl CredentialService {
     }
 
     /// Sends this response from now on.
-    pub(crate) fn answer(&self, status: &str, fields: &str, body: &str) -> &Self {
+    pub(crate) fn set_response(&self, status: &str, fields: &str, body: &str) -> &Self {
         let length = body.len();
-        self.respond_raw(&format!(
+        self.set_raw_response(&format!(
             "HTTP/1.1 {status}\r\n{fields}Content-Length: {length}\r\n\r\n{body}"
         ))
     }
 
     /// Sends these bytes from now on.
-    pub(crate) fn respond_raw(&self, answer: &str) -> &Self {
-        *self.state.answer.lock().unwrap() = answer.as_bytes().to_vec();
+    pub(crate) fn set_raw_response(&self, response: &str) -> &Self {
+        *self.state.response.lock().unwrap() = response.as_bytes().to_vec();
         self.set_mode(ResponseMode::Immediate)
     }
 
@@ -137,20 +137,20 @@ fn serve(tcp: TcpStream, wrap: &impl Fn(TcpStream) -> Option<Box<dyn Stream>>, s
     let framing = message::framing(&head).unwrap_or(Framing::Length(0));
     let (body, _whole) = reader.body(framing);
     state.requests.lock().unwrap().push(ServiceRequest { head, body });
-    let answer = state.answer.lock().unwrap().clone();
+    let response = state.response.lock().unwrap().clone();
     let mode = *state.mode.lock().unwrap();
     let mut send = |bytes: &[u8]| {
         reader.stream.write_all(bytes).ok()?;
         reader.stream.flush().ok()
     };
     match mode {
-        ResponseMode::Immediate => send(&answer)?,
+        ResponseMode::Immediate => send(&response)?,
         ResponseMode::Endless => {
-            send(&answer)?;
+            send(&response)?;
             while send(&[b'x'; 4096]).is_some() {}
         }
         ResponseMode::Slow(pause) => {
-            for byte in answer {
+            for byte in response {
                 send(&[byte])?;
                 thread::sleep(Duration::from_millis(pause));
             }

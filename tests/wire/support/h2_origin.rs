@@ -1,4 +1,4 @@
-//! An origin that speaks HTTP/2 over TLS, lawfully, and ends requests and connections as it is told.
+//! An origin that speaks valid HTTP/2 over TLS, and resets streams and connections by the path of a request.
 
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -92,12 +92,12 @@ fn serve(tcp: TcpStream, connection: usize, acceptor: &TlsAcceptor, state: &Arc<
             if request.uri().path() == "/goaway" {
                 h2.graceful_shutdown();
             }
-            streams.spawn(answer(connection, request, respond, Arc::clone(state)));
+            streams.spawn(handle(connection, request, respond, Arc::clone(state)));
         }
     });
 }
 
-async fn answer(connection: usize, request: Request<RecvStream>, mut respond: SendResponse<Bytes>, state: Arc<State>) {
+async fn handle(connection: usize, request: Request<RecvStream>, mut respond: SendResponse<Bytes>, state: Arc<State>) {
     let (head, mut stream) = request.into_parts();
     let mut body = Vec::new();
     while let Some(Ok(data)) = stream.data().await {

@@ -1,4 +1,4 @@
-//! A client of the proxy that speaks HTTP/2 frame by frame, legal or not.
+//! A client of the proxy that sends HTTP/2 frame by frame, valid or not.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -44,7 +44,7 @@ pub(crate) enum Outcome {
 type Field<'a> = (&'a [u8], &'a [u8]);
 
 impl H2c {
-    /// Connects with prior knowledge, and without a dynamic table for the answers.
+    /// Connects with prior knowledge, and without a dynamic table for the responses.
     pub(crate) fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_nodelay(true).unwrap();
@@ -192,7 +192,7 @@ fn number(bytes: &[u8]) -> u32 {
     u32::from_be_bytes(bytes[..4].try_into().unwrap())
 }
 
-/// `:status` is the first field of every answer.
+/// `:status` is the first field of every response.
 fn status_of(block: &[u8]) -> u16 {
     // A change of the table's size may stand before it.
     let mut block = block;

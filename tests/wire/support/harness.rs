@@ -62,7 +62,7 @@ ca_file = "{dir_path}/ca.pem"
 {connect_to}
 [token]
 source = {{ file = "{dir_path}/token" }}
-# What arrives is counted here, and an origin that follows a script has no answer about a token.
+# A scripted origin counts requests and cannot inspect tokens.
 verify = false
 [heal]
 {heal}
@@ -143,8 +143,8 @@ impl Drop for TestProxy {
         self.request_stop();
         self.request_stop();
         if let Some(thread) = self.thread.take() {
-            let ended = thread.join();
-            assert!(ended.is_ok() || thread::panicking(), "the proxy panicked");
+            let outcome = thread.join();
+            assert!(outcome.is_ok() || thread::panicking(), "the proxy panicked");
         }
     }
 }

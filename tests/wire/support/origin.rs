@@ -1,4 +1,4 @@
-//! An origin that does as it is told: TLS, HTTP/1, a script per request.
+//! A scripted origin: TLS, HTTP/1, a closure per request.
 
 use std::io::Write as _;
 use std::net::{TcpListener, TcpStream};
@@ -192,7 +192,7 @@ fn serve(tcp: TcpStream, connection: usize, state: &OriginState) {
     }
 }
 
-// === impl ExchangeRenewer ===
+// === impl Exchange ===
 
 impl Exchange<'_> {
     /// Reads the body, once.
@@ -229,7 +229,7 @@ impl Exchange<'_> {
     }
 }
 
-// === impl Seen ===
+// === impl ReceivedRequest ===
 
 impl ReceivedRequest {
     pub(crate) fn request_line(&self) -> String {

@@ -14,7 +14,7 @@ use super::{ProxyConfig, wait_until};
 pub(crate) struct ProxyProcess {
     pub(crate) proxy: SocketAddr,
     pub(crate) log: Arc<Mutex<String>>,
-    pub(crate) place: tempfile::TempDir,
+    pub(crate) dir: tempfile::TempDir,
     child: Child,
 }
 
@@ -50,12 +50,7 @@ impl ProxyProcess {
             log.lock().unwrap()
         );
         let proxy = proxy_address(&log.lock().unwrap()).unwrap();
-        Self {
-            proxy,
-            log,
-            place: dir,
-            child,
-        }
+        Self { proxy, log, dir, child }
     }
 
     pub(crate) fn id(&self) -> u32 {

@@ -1,4 +1,4 @@
-//! The app's side of TLS: a certificate for the proxy, and a client that trusts who signed it.
+//! TLS between app and proxy: a certificate for the proxy, and a client that trusts its CA.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -82,8 +82,8 @@ impl TestPki {
 
 /// The lines for `[listen]`.
 pub(crate) fn listen_config_for(dir: &Path) -> String {
-    let place = dir.display();
-    format!("tls = {{ cert = \"{place}/cert.pem\", key = \"{place}/key.pem\" }}")
+    let dir = dir.display();
+    format!("tls = {{ cert = \"{dir}/cert.pem\", key = \"{dir}/key.pem\" }}")
 }
 
 /// Writes a certificate and its key.
@@ -114,7 +114,7 @@ impl TlsConnection {
         text
     }
 
-    /// Sends a `GET` with this host and reads the answer up to this ending.
+    /// Sends a `GET` with this host and reads the response up to this ending.
     pub(crate) fn get(&mut self, host: &str, end: &str) -> String {
         self.send(&format!("GET /v1/me HTTP/1.1\r\nHost: {host}\r\n\r\n"));
         self.read_until(end)
