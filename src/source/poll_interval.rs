@@ -59,19 +59,19 @@ mod tests {
     async fn it_ticks_once_per_period_even_if_the_wait_is_canceled() {
         let mut interval = PollInterval::new(Some(MINUTE));
         interval.reset();
-        let mut differ = Vec::new();
+        let mut durations = Vec::new();
         for _ in 0..20 {
-            let began = Instant::now();
+            let started_at = Instant::now();
             while timeout(Duration::from_secs(1), interval.tick()).await.is_err() {}
-            let took = began.elapsed();
+            let took = started_at.elapsed();
             assert!(
                 (MINUTE * 9 / 10..=MINUTE * 11 / 10 + Duration::from_millis(1)).contains(&took),
                 "{took:?}"
             );
-            differ.push(took);
+            durations.push(took);
         }
-        differ.dedup();
-        assert!(differ.len() > 10);
+        durations.dedup();
+        assert!(durations.len() > 10);
     }
 
     #[tokio::test(start_paused = true)]

@@ -99,9 +99,9 @@ mod tests {
         at.map(|at| at.duration_since(UNIX_EPOCH).unwrap().as_secs())
     }
 
-    fn expiry_seconds(members: &Value, said: Option<u64>) -> Option<u64> {
-        let said = said.map(|said| UNIX_EPOCH + Duration::from_secs(said));
-        seconds(expires_at(members.as_object().unwrap(), said))
+    fn expiry_seconds(members: &Value, received_at: Option<u64>) -> Option<u64> {
+        let received_at = received_at.map(|seconds| UNIX_EPOCH + Duration::from_secs(seconds));
+        seconds(expires_at(members.as_object().unwrap(), received_at))
     }
 
     #[test]
@@ -132,8 +132,8 @@ mod tests {
     #[test]
     fn relative_expiries_need_the_time_of_receipt() {
         for name in EXPIRES_IN_KEYS {
-            for said in [json!(5_183_999), json!("5183999")] {
-                let members = json!({ name: said });
+            for lifetime in [json!(5_183_999), json!("5183999")] {
+                let members = json!({ name: lifetime });
                 assert_eq!(expiry_seconds(&members, Some(1_000)), Some(5_184_999));
                 assert_eq!(expiry_seconds(&members, None), None);
             }
@@ -170,18 +170,18 @@ mod tests {
 
     #[test]
     fn a_date_is_written_in_the_format_of_the_original() {
-        let ends = Some(UNIX_EPOCH + Duration::from_secs(1_795_248_000));
-        for (was, now, unknown) in [
+        let expires_at = Some(UNIX_EPOCH + Duration::from_secs(1_795_248_000));
+        for (original, known, unknown) in [
             ("17", "1795248000", "0"),
             ("\"17\"", "\"1795248000\"", "\"0\""),
             ("1700000000000", "1795248000000", "0"),
             ("\"2020-02-29T00:00:00+01:00\"", "\"2026-11-21T08:00:00Z\"", "null"),
         ] {
-            assert_eq!(rewrite_date(was, ends).as_deref(), Some(now));
-            assert_eq!(rewrite_date(was, None).as_deref(), Some(unknown));
+            assert_eq!(rewrite_date(original, expires_at).as_deref(), Some(known));
+            assert_eq!(rewrite_date(original, None).as_deref(), Some(unknown));
         }
         for other in ["null", "true", "\"soon\"", "{}"] {
-            assert_eq!(rewrite_date(other, ends), None);
+            assert_eq!(rewrite_date(other, expires_at), None);
         }
     }
 
@@ -196,7 +196,7 @@ mod tests {
         fn parsing_never_panics(text in ".{0,40}", number in any::<f64>()) {
             for value in [json!(text), json!(number)] {
                 let members = json!({ "expires_at": value, "expires_in": value });
-                let _end = expiry_seconds(&members, Some(1));
+                let _expiry = expiry_seconds(&members, Some(1));
             }
         }
     }

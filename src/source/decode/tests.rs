@@ -44,7 +44,7 @@ fn decorations_around_a_raw_token_are_stripped() {
 }
 
 #[test]
-fn base64_padding_and_app_tokens_are_no_assignments() {
+fn base64_padding_and_app_tokens_are_not_assignments() {
     for token in ["abcd==", "abc=", "123|a=b", "a-b=c", "EAAG|=="] {
         assert_eq!(decode_text(token.as_bytes(), &Format::Raw).as_deref(), Ok(token));
     }
@@ -210,8 +210,8 @@ proptest! {
 fn expiry_seconds(bytes: &[u8], at: &str, received_at: Option<u64>) -> Option<u64> {
     let since = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
     let token = decode_token(bytes, &pointer(at), received_at.map(since)).unwrap();
-    let ends = token.expires_at?.duration_since(UNIX_EPOCH).unwrap();
-    Some(ends.as_secs())
+    let expires_at = token.expires_at?.duration_since(UNIX_EPOCH).unwrap();
+    Some(expires_at.as_secs())
 }
 
 #[test]
@@ -226,9 +226,9 @@ fn the_expiry_is_read_from_siblings_of_the_token_only() {
     assert_eq!(expiry_seconds(br#"{"t":"EAAG","expiresAt":7}"#, "/t", None), Some(7));
 }
 
-fn replace(bytes: &str, format: &Format, end: Option<u64>) -> Result<String, DecodeError> {
-    let end = end.map(|end| UNIX_EPOCH + Duration::from_secs(end));
-    let bytes = replace_token(bytes.as_bytes(), format, "EAAnew", end)?;
+fn replace(bytes: &str, format: &Format, expires_at: Option<u64>) -> Result<String, DecodeError> {
+    let expires_at = expires_at.map(|seconds| UNIX_EPOCH + Duration::from_secs(seconds));
+    let bytes = replace_token(bytes.as_bytes(), format, "EAAnew", expires_at)?;
     Ok(String::from_utf8(bytes.to_vec()).unwrap())
 }
 
@@ -281,7 +281,7 @@ fn in_a_document_only_the_token_and_its_dates_are_replaced() {
         ("[\"EAAG\"]", "/0", "[\"EAAnew\"]"),
     ] {
         let changed = replace(before, &pointer(at), Some(1_795_248_000));
-        // The third has a token with a quotation mark at its end, which would be refused; its place is found.
+        // The token of the third would be rejected for its quotation mark, and can be replaced all the same.
         assert_eq!(changed.as_deref(), Ok(after), "{before}");
     }
     for (before, at, error) in [

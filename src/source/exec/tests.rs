@@ -19,7 +19,7 @@ fn shell_source(script: &str, format: Format, poll_interval: Option<Duration>) -
 }
 
 #[tokio::test]
-async fn the_token_is_what_is_printed_raw_or_in_a_document() {
+async fn the_output_is_a_raw_token_or_a_document() {
     let raw = format!("echo noise >&2; echo {SECRET}");
     let key = format!("echo OTHER=x; echo TOKEN={SECRET}");
     let json = format!(r#"echo '{{"data":{{"token":"{SECRET}"}}}}'"#);
@@ -37,28 +37,28 @@ async fn the_token_is_what_is_printed_raw_or_in_a_document() {
 
 #[tokio::test]
 async fn expires_in_is_counted_from_the_start_of_the_command() {
-    let place = tempfile::tempdir().unwrap();
-    let file = place.path().join("started");
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("started");
     let json = format!(
         r#"date +%s%N >'{}'; sleep 0.1; echo '{{"token":"{SECRET}","expires_in":5184000}}'"#,
         file.display()
     );
     let mut source = shell_source(&json, Format::Pointer("/token".to_owned()), None);
-    let asked = Clock::system().now();
-    let ends = source.load().await.unwrap().expires_at.unwrap();
-    let counted_from = ends - Duration::from_secs(60 * 24 * 60 * 60);
+    let called_at = Clock::system().now();
+    let expires_at = source.load().await.unwrap().expires_at.unwrap();
+    let counted_from = expires_at - Duration::from_secs(60 * 24 * 60 * 60);
     let started = std::fs::read_to_string(file).unwrap().trim().parse().unwrap();
     let started = SystemTime::UNIX_EPOCH + Duration::from_nanos(started);
     assert!(
-        (asked..=started).contains(&counted_from),
-        "{counted_from:?} is not in {asked:?}..={started:?}"
+        (called_at..=started).contains(&counted_from),
+        "{counted_from:?} is not in {called_at:?}..={started:?}"
     );
 }
 
 #[tokio::test]
 async fn a_token_that_is_replaced_is_seen_and_its_absence_is_an_error() {
-    let place = tempfile::tempdir().unwrap();
-    let file = place.path().join("token");
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("token");
     let mut source = shell_source(&format!("cat '{}'", file.display()), Format::Raw, None);
     let error = source.load().await.unwrap_err();
     assert_eq!((error.reason(), error.is_transient()), ("exit_status", true));
@@ -69,7 +69,7 @@ async fn a_token_that_is_replaced_is_seen_and_its_absence_is_an_error() {
 }
 
 #[tokio::test]
-async fn no_error_holds_what_was_printed_or_an_argument() {
+async fn no_error_contains_the_output_or_an_argument() {
     for (script, reason, transient) in [
         (format!("echo {SECRET} {SECRET}"), "invalid_character", false),
         (format!("echo '{{\"t\":\"{SECRET}\"'"), "missing_pointer", false),
@@ -86,9 +86,9 @@ async fn no_error_holds_what_was_printed_or_an_argument() {
         assert_eq!(source.describe(), "command sh");
         let error = source.load().await.unwrap_err();
         assert_eq!((error.reason(), error.is_transient()), (reason, transient), "{script}");
-        let told = format!("{error} {error:?} {source:?}");
-        assert!(!told.contains(SECRET), "{told}");
-        assert!(error.to_string().contains("command sh"), "{told}");
+        let text = format!("{error} {error:?} {source:?}");
+        assert!(!text.contains(SECRET), "{text}");
+        assert!(error.to_string().contains("command sh"), "{text}");
     }
 }
 
@@ -101,9 +101,9 @@ async fn it_runs_again_after_the_poll_interval_and_never_without_one() {
     while timeout(Duration::from_millis(7), source.changed()).await.is_err() {}
     let waited = loaded_at.elapsed();
     assert!(waited >= poll_interval * 8 / 10, "{waited:?}");
-    // Whoever does not look is not rung for again at once.
+    // Without a load, `changed` does not complete again at once.
     assert_eq!(source.changed().now_or_never(), None);
-    let mut once = shell_source(&format!("echo {SECRET}"), Format::Raw, None);
-    drop(once.load().await);
-    assert!(timeout(2 * poll_interval, once.changed()).await.is_err());
+    let mut without_interval = shell_source(&format!("echo {SECRET}"), Format::Raw, None);
+    drop(without_interval.load().await);
+    assert!(timeout(2 * poll_interval, without_interval.changed()).await.is_err());
 }

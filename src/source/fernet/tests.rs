@@ -24,8 +24,8 @@ fn decrypt(keys: &Fernet, text: &str) -> Result<String, FernetError> {
 fn encryption_matches_the_specification_byte_for_byte() {
     let keys = keys(&[KEY]);
     let iv = std::array::from_fn(|at| u8::try_from(at).unwrap());
-    let sealed = keys.0[0].encrypt(&secret("hello"), DATE, iv);
-    assert_eq!(sealed, HELLO);
+    let encrypted = keys.0[0].encrypt(&secret("hello"), DATE, iv);
+    assert_eq!(encrypted, HELLO);
 }
 
 #[test]
@@ -118,13 +118,17 @@ fn any_key_decrypts_and_the_first_encrypts() {
     let alone = |key: &Secret| Fernet::new(vec![key.clone()]).unwrap();
     let both = Fernet::new(vec![new.clone(), old.clone()]).unwrap();
     let token = secret("EAAGm0PX4ZCps");
-    for sealed in [alone(&old).encrypt(&token), alone(&new).encrypt(&token)] {
-        assert_eq!(decrypt(&both, &sealed).as_deref(), Ok("EAAGm0PX4ZCps"));
+    for encrypted in [alone(&old).encrypt(&token), alone(&new).encrypt(&token)] {
+        assert_eq!(decrypt(&both, &encrypted).as_deref(), Ok("EAAGm0PX4ZCps"));
     }
-    let sealed = both.encrypt(&token);
-    assert!(decrypt(&alone(&new), &sealed).is_ok());
-    assert_eq!(decrypt(&alone(&old), &sealed), Err(FernetError::WrongKey));
-    assert_ne!(both.encrypt(&token), sealed, "the same twice tells that it is");
+    let encrypted = both.encrypt(&token);
+    assert!(decrypt(&alone(&new), &encrypted).is_ok());
+    assert_eq!(decrypt(&alone(&old), &encrypted), Err(FernetError::WrongKey));
+    assert_ne!(
+        both.encrypt(&token),
+        encrypted,
+        "equal plaintexts must not be recognizable"
+    );
 }
 
 #[test]
@@ -140,8 +144,8 @@ fn an_invalid_key_is_reported_and_not_shown() {
         assert_eq!(error, FernetError::InvalidKey, "{bad}");
         assert!(!error.to_string().contains(bad));
     }
-    let shown = format!("{:?}", keys(&[KEY]));
-    assert_eq!(shown, "Fernet { keys: 1 }");
+    let debug = format!("{:?}", keys(&[KEY]));
+    assert_eq!(debug, "Fernet { keys: 1 }");
 }
 
 #[test]
@@ -150,11 +154,11 @@ fn a_plaintext_that_is_not_utf8_is_reported() {
     let key = &keys.0[0];
     let iv = [7; BLOCK_BYTES];
     let encryption = (&*key.encryption).into();
-    let sealed = cbc::Encryptor::<Aes128>::new(encryption, (&iv).into()).encrypt_padded_vec::<Pkcs7>(b"\xff\xfe");
+    let encrypted = cbc::Encryptor::<Aes128>::new(encryption, (&iv).into()).encrypt_padded_vec::<Pkcs7>(b"\xff\xfe");
     let mut bytes = vec![VERSION];
     bytes.extend(DATE.to_be_bytes());
     bytes.extend(iv);
-    bytes.extend(sealed);
+    bytes.extend(encrypted);
     let mac = key.mac(&[&bytes]).unwrap().finalize().into_bytes();
     bytes.extend(mac);
     assert_eq!(decrypt(&keys, &BASE64.encode(bytes)), Err(FernetError::NotText));
@@ -178,12 +182,12 @@ proptest! {
     #[test]
     fn encrypted_tokens_are_decrypted_and_nothing_else_is(token in "[!-~]{1,300}", noise in ".{0,200}") {
         let keys = keys(&[KEY]);
-        let sealed = keys.encrypt(&secret(&token));
-        prop_assert!(sealed.starts_with("gAAAA"));
-        prop_assert!(!sealed.contains(&token) || token.len() < 4);
-        prop_assert_eq!(decrypt(&keys, &sealed), Ok(token));
+        let encrypted = keys.encrypt(&secret(&token));
+        prop_assert!(encrypted.starts_with("gAAAA"));
+        prop_assert!(!encrypted.contains(&token) || token.len() < 4);
+        prop_assert_eq!(decrypt(&keys, &encrypted), Ok(token));
         prop_assert!(decrypt(&keys, &noise).is_err());
-        let dressed = format!("gAAAA{noise}");
-        prop_assert!(decrypt(&keys, &dressed).is_err());
+        let with_prefix = format!("gAAAA{noise}");
+        prop_assert!(decrypt(&keys, &with_prefix).is_err());
     }
 }

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::*;
 use crate::os::watch::MAX_FILE_BYTES;
 
-/// What only the poll would notice takes a second; what an event tells takes less than this.
+/// Longer than an event takes, and shorter than the poll interval of a second.
 const EVENT_TIMEOUT: Duration = Duration::from_millis(900);
 
 fn temp_token_path() -> (TempDir, PathBuf) {
@@ -33,12 +33,12 @@ async fn an_unchanged_file_sends_no_notification() {
     fs::write(&path, "EAAfirst").unwrap();
     let mut source = FileSource::new(path, Format::Raw);
     assert_eq!(load_text(&mut source).await, "EAAfirst");
-    let news = timeout(Duration::from_millis(2_500), source.changed()).await;
-    assert!(news.is_err(), "news of nothing");
+    let change = timeout(Duration::from_millis(2_500), source.changed()).await;
+    assert!(change.is_err(), "a notification without a change");
 }
 
 #[tokio::test]
-async fn a_link_is_followed_to_where_the_file_lies() {
+async fn a_symlink_is_followed_to_its_target() {
     let (_link_directory, path) = temp_token_path();
     let (_target_directory, real) = temp_token_path();
     fs::write(&real, "EAAfirst").unwrap();
@@ -62,15 +62,15 @@ async fn a_directory_that_appears_is_watched_before_the_file_is_in_it() {
         source.changed().await;
         Instant::now()
     };
-    let dropping = async {
+    let writing = async {
         sleep(Duration::from_millis(100)).await;
         fs::create_dir(path.parent().unwrap()).unwrap();
         sleep(Duration::from_millis(300)).await;
         fs::write(&path, "EAAfirst").unwrap();
         Instant::now()
     };
-    let (noticed, dropped) = tokio::join!(watching, dropping);
-    assert!(noticed.saturating_duration_since(dropped) < EVENT_TIMEOUT);
+    let (noticed, written) = tokio::join!(watching, writing);
+    assert!(noticed.saturating_duration_since(written) < EVENT_TIMEOUT);
     assert_eq!(load_text(&mut source).await, "EAAfirst");
 }
 
@@ -82,7 +82,7 @@ async fn a_notification_is_not_lost_when_the_wait_is_canceled() {
     assert_eq!(load_text(&mut source).await, "EAAfirst");
     fs::write(&path, "EAAsecond").unwrap();
     for _ in 0..20 {
-        // Given up while it settles or reads, as the refresher does when a rejection comes.
+        // Canceled while it waits or reads, as the refresher does when a rejection comes.
         drop(timeout(Duration::from_millis(3), source.changed()).await);
     }
     assert!(is_notified(&mut source).await);

@@ -183,9 +183,9 @@ mod tests {
         let debug = format!("{config:?}");
         assert!(!debug.contains("hunter2"), "{debug}");
         assert_eq!(config.get_application_name(), Some("graphward"));
-        let said = endpoint("postgres://u@h/d?application_name=x&keepalives_idle=9").unwrap();
-        assert_eq!(said.config.get_application_name(), Some("x"));
-        assert_eq!(said.config.get_keepalives_idle(), Duration::from_secs(9));
+        let overridden = endpoint("postgres://u@h/d?application_name=x&keepalives_idle=9").unwrap();
+        assert_eq!(overridden.config.get_application_name(), Some("x"));
+        assert_eq!(overridden.config.get_keepalives_idle(), Duration::from_secs(9));
     }
 
     #[test]

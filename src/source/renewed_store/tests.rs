@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use super::*;
 use crate::types::Secret;
 
-/// A place that shows what it is told to, and cannot be written to.
+/// A read-only source with the token that the test puts there.
 #[derive(Clone, Default)]
 struct ReadOnlySource {
     token: Arc<Mutex<Option<Token>>>,
@@ -25,9 +25,9 @@ impl ReadOnlySource {
 
 impl Source for ReadOnlySource {
     fn load(&mut self) -> BoxFuture<'_, Result<Token, ObtainError>> {
-        let shows = self.token.lock().unwrap().clone();
-        let missing = || ObtainError::transient("gone", "the shelf is out of reach");
-        Box::pin(std::future::ready(shows.ok_or_else(missing)))
+        let token = self.token.lock().unwrap().clone();
+        let missing = || ObtainError::transient("unreachable", "the service is unreachable");
+        Box::pin(std::future::ready(token.ok_or_else(missing)))
     }
 
     fn changed(&mut self) -> BoxFuture<'_, ()> {
@@ -35,7 +35,7 @@ impl Source for ReadOnlySource {
     }
 
     fn describe(&self) -> String {
-        "shelf".to_owned()
+        "service".to_owned()
     }
 }
 
@@ -66,14 +66,14 @@ impl Fixture {
         load_text(&mut self.store).await
     }
 
-    /// What the next start finds.
+    /// The token that the next start finds.
     async fn load_after_restart(&self) -> String {
         load_text(&mut store_over(&self.source, &self.directory)).await
     }
 
     async fn store_token(&mut self, new: &str, expected: &str) -> StoreOutcome {
-        let over = token(expected).secret.fingerprint();
-        self.store.store(&token(new), over).await.unwrap()
+        let expected = token(expected).secret.fingerprint();
+        self.store.store(&token(new), expected).await.unwrap()
     }
 }
 
@@ -99,7 +99,7 @@ async fn a_renewed_token_survives_a_restart_while_its_source_is_unchanged() {
     assert_eq!(case.load_after_restart().await, "EAAsecond");
     assert_eq!(case.store_token("EAAthird", "EAAsecond").await, StoreOutcome::Stored);
     assert_eq!(case.load_after_restart().await, "EAAthird");
-    // A person puts another one there.
+    // The operator puts another token there.
     case.source.put(Some(token("EAAother")));
     assert_eq!(case.load_after_restart().await, "EAAother");
     assert_eq!(case.store_token("EAAfourth", "EAAother").await, StoreOutcome::Stored);
@@ -110,15 +110,15 @@ async fn a_renewed_token_survives_a_restart_while_its_source_is_unchanged() {
 async fn the_record_is_used_while_its_own_source_is_unreachable() {
     let mut case = Fixture::new();
     case.source.put(None);
-    assert_eq!(case.store.load().await.unwrap_err().reason(), "gone");
+    assert_eq!(case.store.load().await.unwrap_err().reason(), "unreachable");
     case.source.put(Some(token("EAAfirst")));
     case.store_token("EAAsecond", "EAAfirst").await;
     case.source.put(None);
     assert_eq!(case.load_after_restart().await, "EAAsecond");
     let text = fs::read_to_string(case.path()).unwrap();
-    fs::write(case.path(), text.replace("\"shelf\"", "\"attic\"")).unwrap();
+    fs::write(case.path(), text.replace("\"service\"", "\"other\"")).unwrap();
     let mut stored = store_over(&case.source, &case.directory);
-    assert_eq!(stored.load().await.unwrap_err().reason(), "gone");
+    assert_eq!(stored.load().await.unwrap_err().reason(), "unreachable");
 }
 
 #[tokio::test]
@@ -136,11 +136,11 @@ async fn a_concurrent_write_is_not_overwritten() {
     let mut case = Fixture::new();
     let mut other = store_over(&case.source, &case.directory);
     case.store_token("EAAsecond", "EAAfirst").await;
-    let over = token("EAAfirst").secret.fingerprint();
-    let conflict = other.store(&token("EAAtheirs"), over).await.unwrap();
+    let expected = token("EAAfirst").secret.fingerprint();
+    let conflict = other.store(&token("EAAconcurrent"), expected).await.unwrap();
     assert_eq!(conflict, StoreOutcome::Conflict);
-    let kept = other.store(&token("EAAsecond"), over).await.unwrap();
-    assert_eq!(kept, StoreOutcome::Stored);
+    let outcome = other.store(&token("EAAsecond"), expected).await.unwrap();
+    assert_eq!(outcome, StoreOutcome::Stored);
     case.source.put(Some(token("EAAother")));
     assert_eq!(case.store_token("EAAthird", "EAAsecond").await, StoreOutcome::Conflict);
     assert_eq!(case.load_after_restart().await, "EAAother");
@@ -149,36 +149,36 @@ async fn a_concurrent_write_is_not_overwritten() {
 #[tokio::test]
 async fn the_expiry_is_stored_and_an_expired_record_does_not_hide_the_source() {
     let mut case = Fixture::new();
-    let ends = |seconds| Token {
+    let expiring_at = |seconds| Token {
         expires_at: Some(UNIX_EPOCH + Duration::from_secs(seconds)),
         ..token("EAAsecond")
     };
-    let over = token("EAAfirst").secret.fingerprint();
-    case.store.store(&ends(4_000_000_000), over).await.unwrap();
-    let shown = store_over(&case.source, &case.directory).load().await.unwrap();
-    assert_eq!(shown.expires_at, ends(4_000_000_000).expires_at);
+    let expected = token("EAAfirst").secret.fingerprint();
+    case.store.store(&expiring_at(4_000_000_000), expected).await.unwrap();
+    let loaded = store_over(&case.source, &case.directory).load().await.unwrap();
+    assert_eq!(loaded.expires_at, expiring_at(4_000_000_000).expires_at);
     let text = fs::read_to_string(case.path()).unwrap();
     fs::write(case.path(), text.replace("4000000000", "1000000000")).unwrap();
     assert_eq!(case.load_text().await, "EAAfirst");
-    // Both have: then the younger is shown, and its end is told.
-    let mut ended = token("EAAfirst");
-    ended.expires_at = Some(UNIX_EPOCH);
-    case.source.put(Some(ended));
+    // Both have expired: the renewed one is loaded with its expiry.
+    let mut expired = token("EAAfirst");
+    expired.expires_at = Some(UNIX_EPOCH);
+    case.source.put(Some(expired));
     assert_eq!(case.load_text().await, "EAAsecond");
 }
 
 #[tokio::test]
 async fn an_invalid_record_is_ignored_and_replaced_by_the_next_store() {
     let mut case = Fixture::new();
-    for rubbish in [
+    for invalid in [
         "",
         "{\"access_token\":\"EAAhalf",
         "{\"access_token\":\"EAAbare\"}",
-        "{\"access_token\":7,\"renewed_from\":\"\",\"source\":\"shelf\"}",
+        "{\"access_token\":7,\"renewed_from\":\"\",\"source\":\"service\"}",
         "\0",
     ] {
-        fs::write(case.path(), rubbish).unwrap();
-        assert_eq!(case.load_text().await, "EAAfirst", "{rubbish}");
+        fs::write(case.path(), invalid).unwrap();
+        assert_eq!(case.load_text().await, "EAAfirst", "{invalid}");
     }
     assert_eq!(case.store_token("EAAsecond", "EAAfirst").await, StoreOutcome::Stored);
     assert_eq!(case.load_after_restart().await, "EAAsecond");
@@ -189,16 +189,16 @@ async fn a_change_of_the_source_or_of_the_file_notifies() {
     let mut case = Fixture::new();
     assert_eq!(case.load_text().await, "EAAfirst");
     let soon = Duration::from_secs(3);
-    // The bell rang when the first token was put there.
+    // The notification of the first token.
     timeout(soon, case.store.changed()).await.unwrap();
-    let quiet = timeout(Duration::from_millis(1_300), case.store.changed());
-    assert!(quiet.await.is_err(), "news of nothing");
+    let unchanged = timeout(Duration::from_millis(1_300), case.store.changed());
+    assert!(unchanged.await.is_err(), "a notification without a change");
     case.source.put(Some(token("EAAother")));
     timeout(soon, case.store.changed()).await.unwrap();
     assert_eq!(case.load_text().await, "EAAother");
     let mut replica = store_over(&case.source, &case.directory);
-    let over = token("EAAother").secret.fingerprint();
-    replica.store(&token("EAAsecond"), over).await.unwrap();
+    let expected = token("EAAother").secret.fingerprint();
+    replica.store(&token("EAAsecond"), expected).await.unwrap();
     timeout(soon, case.store.changed()).await.unwrap();
     assert_eq!(case.load_text().await, "EAAsecond");
 }
@@ -208,25 +208,25 @@ async fn an_encrypted_record_contains_no_token_and_an_unencrypted_one_is_still_r
     let mut case = Fixture::new();
     case.store_token("EAAsecond", "EAAfirst").await;
     let keys = Fernet::new(vec![Fernet::generate().unwrap()]).unwrap();
-    let mut sealed = store_over(&case.source, &case.directory).encrypted_with(keys.clone());
-    assert_eq!(load_text(&mut sealed).await, "EAAsecond");
-    let over = token("EAAsecond").secret.fingerprint();
-    sealed.store(&token("EAAthird"), over).await.unwrap();
+    let mut encrypted = store_over(&case.source, &case.directory).encrypted_with(keys.clone());
+    assert_eq!(load_text(&mut encrypted).await, "EAAsecond");
+    let expected = token("EAAsecond").secret.fingerprint();
+    encrypted.store(&token("EAAthird"), expected).await.unwrap();
     let text = fs::read_to_string(case.path()).unwrap();
     assert!(!text.contains("EAA") && text.matches("gAAAA").count() == 2, "{text}");
-    assert_eq!(load_text(&mut sealed).await, "EAAthird");
-    // Without the key it is no token, and never taken for one.
+    assert_eq!(load_text(&mut encrypted).await, "EAAthird");
+    // Without the key the record is not used.
     assert_eq!(case.load_after_restart().await, "EAAfirst");
-    let back = sealed.roll_back().await.unwrap();
-    assert_eq!(back.to, over);
-    assert_eq!(load_text(&mut sealed).await, "EAAsecond");
+    let back = encrypted.roll_back().await.unwrap();
+    assert_eq!(back.to, expected);
+    assert_eq!(load_text(&mut encrypted).await, "EAAsecond");
 }
 
 #[tokio::test]
 async fn a_rollback_restores_the_previous_token_and_a_second_one_undoes_it() {
     let mut case = Fixture::new();
-    let nothing = case.store.roll_back().await.unwrap_err();
-    assert_eq!(nothing.reason(), "no_previous_token");
+    let error = case.store.roll_back().await.unwrap_err();
+    assert_eq!(error.reason(), "no_previous_token");
     case.store_token("EAAsecond", "EAAfirst").await;
     let back = case.store.roll_back().await.unwrap();
     let fingerprints = ["EAAfirst", "EAAsecond"].map(|text| token(text).secret.fingerprint());
@@ -235,7 +235,7 @@ async fn a_rollback_restores_the_previous_token_and_a_second_one_undoes_it() {
     case.store.roll_back().await.unwrap();
     assert_eq!(case.load_after_restart().await, "EAAsecond");
     case.source.put(Some(token("EAAother")));
-    let nothing = case.store.roll_back().await.unwrap_err();
-    assert!(nothing.to_string().contains("is in use"), "{nothing}");
+    let error = case.store.roll_back().await.unwrap_err();
+    assert!(error.to_string().contains("is in use"), "{error}");
     assert_eq!(case.load_after_restart().await, "EAAother");
 }

@@ -20,108 +20,108 @@ fn file_names(directory: &TempDir) -> Vec<String> {
     names
 }
 
-async fn is_free(place: &TokenFile) -> bool {
-    timeout(LOCK_RETRY_INTERVAL / 2, place.lock()).await.is_ok()
+async fn is_free(file: &TokenFile) -> bool {
+    timeout(LOCK_RETRY_INTERVAL / 2, file.lock()).await.is_ok()
 }
 
 #[tokio::test]
-async fn only_one_holds_the_lock_and_it_is_released_on_drop() {
-    let (_directory, place) = token_file();
-    let claim = place.lock().await.unwrap();
-    assert!(format!("{claim:?}").contains("true"), "{claim:?}");
-    assert!(!is_free(&place).await);
-    let (waited, ()) = tokio::join!(place.lock(), async {
+async fn the_lock_has_one_holder_and_is_released_on_drop() {
+    let (_directory, file) = token_file();
+    let lock = file.lock().await.unwrap();
+    assert!(format!("{lock:?}").contains("true"), "{lock:?}");
+    assert!(!is_free(&file).await);
+    let (waited, ()) = tokio::join!(file.lock(), async {
         sleep(LOCK_RETRY_INTERVAL).await;
-        drop(claim);
+        drop(lock);
     });
     drop(waited.unwrap());
-    assert!(is_free(&place).await);
+    assert!(is_free(&file).await);
 }
 
 #[tokio::test]
 async fn a_canceled_wait_leaves_nothing_locked() {
-    let (_directory, place) = token_file();
+    let (_directory, file) = token_file();
     for micros in 0..200 {
-        drop(timeout(Duration::from_micros(micros), place.lock()).await);
+        drop(timeout(Duration::from_micros(micros), file.lock()).await);
     }
-    // What was on its way on another thread comes to its end, and is dropped there.
-    drop(timeout(Duration::from_secs(2), place.lock()).await.unwrap());
+    // An attempt on another thread completes, and its lock is dropped there.
+    drop(timeout(Duration::from_secs(2), file.lock()).await.unwrap());
 }
 
 #[tokio::test]
 async fn a_removed_lock_file_does_not_block_later_lockers() {
-    let (directory, place) = token_file();
-    let held = place.lock().await.unwrap();
+    let (directory, file) = token_file();
+    let held = file.lock().await.unwrap();
     fs::remove_file(directory.path().join("token.lock")).unwrap();
-    let newer = place.lock().await.unwrap();
+    let newer = file.lock().await.unwrap();
     drop(held);
-    assert!(!is_free(&place).await);
+    assert!(!is_free(&file).await);
     drop(newer);
-    assert!(is_free(&place).await);
+    assert!(is_free(&file).await);
 }
 
 #[tokio::test]
 async fn a_symlink_at_the_lock_path_is_not_followed() {
-    let (directory, place) = token_file();
+    let (directory, file) = token_file();
     let elsewhere = directory.path().join("elsewhere");
     symlink(&elsewhere, directory.path().join("token.lock")).unwrap();
-    let error = place.lock().await.unwrap_err();
+    let error = file.lock().await.unwrap_err();
     assert_eq!(error.reason(), "lock_failed");
     assert!(!elsewhere.exists());
 }
 
 #[tokio::test]
 async fn different_names_of_one_file_contend_for_one_lock() {
-    let (directory, place) = token_file();
-    fs::write(place.path(), "EAAfirst").unwrap();
+    let (directory, file) = token_file();
+    fs::write(file.path(), "EAAfirst").unwrap();
     let link = directory.path().join("link");
     symlink("token", &link).unwrap();
-    let claim = place.lock().await.unwrap();
+    let lock = file.lock().await.unwrap();
     assert!(!is_free(&TokenFile::new(link)).await);
-    drop(claim);
+    drop(lock);
 }
 
 #[test]
 fn stale_temporary_files_are_removed_and_those_in_use_are_not() {
-    let (directory, place) = token_file();
-    place.replace(b"one", None).unwrap();
+    let (directory, file) = token_file();
+    file.replace(b"one", None).unwrap();
     fs::write(directory.path().join(".token.dead.tmp"), "half").unwrap();
-    let working = write_temp_file(&place.resolve_target().unwrap(), b"half", None).unwrap();
-    fs::write(directory.path().join(".token.mine"), "a person's").unwrap();
-    place.replace(b"two", Some(b"one")).unwrap();
-    let at_work = working.path().file_name().unwrap().to_str().unwrap();
-    let mut expected = vec![at_work, ".token.mine", "token", "token.previous"];
+    let working = write_temp_file(&file.resolve_target().unwrap(), b"half", None).unwrap();
+    fs::write(directory.path().join(".token.backup"), "a person's").unwrap();
+    file.replace(b"two", Some(b"one")).unwrap();
+    let in_use = working.path().file_name().unwrap().to_str().unwrap();
+    let mut expected = vec![in_use, ".token.backup", "token", "token.previous"];
     expected.sort_unstable();
     assert_eq!(file_names(&directory), expected);
     drop(working);
-    assert_eq!(place.read().unwrap().as_slice(), b"two");
-    assert_eq!(place.read_previous().unwrap().as_slice(), b"one");
+    assert_eq!(file.read().unwrap().as_slice(), b"two");
+    assert_eq!(file.read_previous().unwrap().as_slice(), b"one");
 }
 
 #[test]
 fn the_token_and_its_predecessor_are_swapped_even_if_one_is_missing() {
-    let (directory, place) = token_file();
-    place.replace(b"two", Some(b"one")).unwrap();
-    fs::set_permissions(place.path(), fs::Permissions::from_mode(0o644)).unwrap();
-    place.swap_with_previous(b"one, in its place", b"two").unwrap();
-    assert_eq!(place.read().unwrap().as_slice(), b"one, in its place");
-    assert_eq!(place.read_previous().unwrap().as_slice(), b"two");
+    let (directory, file) = token_file();
+    file.replace(b"two", Some(b"one")).unwrap();
+    fs::set_permissions(file.path(), fs::Permissions::from_mode(0o644)).unwrap();
+    file.swap_with_previous(b"one, edited", b"two").unwrap();
+    assert_eq!(file.read().unwrap().as_slice(), b"one, edited");
+    assert_eq!(file.read_previous().unwrap().as_slice(), b"two");
     for name in ["token", "token.previous"] {
         let mode = fs::metadata(directory.path().join(name)).unwrap().mode();
         assert_eq!(mode & 0o777, 0o600, "{name}");
     }
-    fs::remove_file(place.path()).unwrap();
-    place.swap_with_previous(b"two", b"").unwrap();
-    assert_eq!(place.read().unwrap().as_slice(), b"two");
+    fs::remove_file(file.path()).unwrap();
+    file.swap_with_previous(b"two", b"").unwrap();
+    assert_eq!(file.read().unwrap().as_slice(), b"two");
     assert_eq!(file_names(&directory), ["token"]);
 }
 
 #[test]
 fn a_symlink_loop_is_not_writable() {
-    let (directory, place) = token_file();
-    symlink("other", place.path()).unwrap();
+    let (directory, file) = token_file();
+    symlink("other", file.path()).unwrap();
     symlink("token", directory.path().join("other")).unwrap();
-    assert!(matches!(place.check_writable(), Err(TokenFileError::Write(_))));
+    assert!(matches!(file.check_writable(), Err(TokenFileError::Write(_))));
     assert!(matches!(
         TokenFile::new(PathBuf::from("/")).check_writable(),
         Err(TokenFileError::Write(_))
@@ -141,16 +141,16 @@ fn a_bind_mounted_file_is_detected_in_mountinfo() {
 
 #[tokio::test]
 async fn a_lock_is_held_until_the_write_under_it_ends_even_if_the_waiter_is_canceled() {
-    let (_directory, place) = token_file();
-    let claim = place.lock().await.unwrap();
-    let (go, wait) = std::sync::mpsc::channel::<()>();
-    let work = place.run_under_lock(move || {
-        let _woken = wait.recv();
+    let (_directory, file) = token_file();
+    let lock = file.lock().await.unwrap();
+    let (sender, receiver) = std::sync::mpsc::channel::<()>();
+    let work = file.run_under_lock(move || {
+        let _woken = receiver.recv();
         Ok(())
     });
     assert!(timeout(LOCK_RETRY_INTERVAL, work).await.is_err());
-    drop(claim);
-    assert!(!is_free(&place).await, "somebody else may write meanwhile");
-    drop(go);
-    drop(timeout(Duration::from_secs(2), place.lock()).await.unwrap().unwrap());
+    drop(lock);
+    assert!(!is_free(&file).await, "another process could write meanwhile");
+    drop(sender);
+    drop(timeout(Duration::from_secs(2), file.lock()).await.unwrap().unwrap());
 }

@@ -22,8 +22,8 @@ async fn five_hundred_waiters_are_served_by_one_renewal() {
             .unwrap()
             .generation()
     });
-    let answers = futures_util::future::join_all(waiters).await;
-    assert!(answers.iter().all(|generation| *generation == old.next()));
+    let generations = futures_util::future::join_all(waiters).await;
+    assert!(generations.iter().all(|generation| *generation == old.next()));
     assert_eq!(renewer.0.calls.load(Ordering::Relaxed), 1);
 }
 
@@ -75,7 +75,7 @@ async fn fifty_late_rejections_cost_no_time_and_discard_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_is_shared_and_a_refresher_in_backoff_answers_at_once() {
+async fn a_failure_is_shared_and_a_refresher_in_backoff_fails_requests_at_once() {
     let (source, renewer) = (FakeSource::default(), FakeRenewer::default());
     source.put("first");
     renewer.0.fails.store(true, Ordering::Relaxed);
@@ -83,8 +83,8 @@ async fn a_failure_is_shared_and_a_refresher_in_backoff_answers_at_once() {
     let old = tokens.current().unwrap().generation();
     tokens.mark_rejected(old, &GraphError::default());
     let waiters = (0..50).map(|_| tokens.wait_for_newer(old, in_five_seconds()));
-    for answer in futures_util::future::join_all(waiters).await {
-        assert!(matches!(answer, Err(RefreshError::Failed(_))));
+    for result in futures_util::future::join_all(waiters).await {
+        assert!(matches!(result, Err(RefreshError::Failed(_))));
     }
     assert_eq!(renewer.0.calls.load(Ordering::Relaxed), 1);
     tokio::time::sleep(Duration::from_millis(1)).await;
@@ -181,13 +181,13 @@ async fn a_waiter_ignores_the_failure_of_an_attempt_that_began_before_it() {
     let old = tokens.current().unwrap().generation();
     // The check that the first token caused is over.
     tokio::time::sleep(Duration::from_millis(10)).await;
-    let begun = tokens.progress().attempts_started;
+    let attempts = tokens.progress().attempts_started;
     *source.0.token.lock().unwrap() = None;
     source.0.changed.notify_one();
     for _ in 0..10 {
         tokio::task::yield_now().await;
     }
-    assert_eq!(tokens.progress().attempts_started, begun + 1);
+    assert_eq!(tokens.progress().attempts_started, attempts + 1);
     // The check in progress has read nothing, and will fail; a token a moment later is for the next one.
     *source.0.token.lock().unwrap() = Some("second".to_owned());
     tokens.mark_rejected(old, &GraphError::default());
@@ -200,8 +200,8 @@ async fn renewals_are_bounded_by_time_whatever_the_traffic() {
     let (source, renewer) = (FakeSource::default(), FakeRenewer::default());
     source.put("first");
     let tokens = start(&source, Some(&renewer)).await;
-    let began = Instant::now();
-    while began.elapsed() < Duration::from_secs(10) {
+    let started_at = Instant::now();
+    while started_at.elapsed() < Duration::from_secs(10) {
         tokens.mark_rejected(tokens.current().unwrap().generation(), &GraphError::default());
         tokio::time::sleep(Duration::from_millis(3)).await;
     }
@@ -221,7 +221,7 @@ async fn a_refresher_that_panicked_is_seen_at_once() {
         tokens.wait_for_newer(old, in_five_seconds()).await,
         Err(RefreshError::Closed)
     ));
-    assert!(before.elapsed() < Duration::from_millis(10), "seen, not waited for");
+    assert!(before.elapsed() < Duration::from_millis(10), "without a wait");
     tokens.mark_accepted(old);
     assert!(tokens.is_closed() && !tokens.is_usable());
 }
@@ -231,16 +231,16 @@ async fn a_token_that_graph_accepts_again_is_usable_until_the_next_rejection() {
     let source = FakeSource::default();
     source.put("first");
     let tokens = start(&source, None).await;
-    let live = tokens.current().unwrap().generation();
-    tokens.mark_rejected(live, &GraphError::default());
+    let current = tokens.current().unwrap().generation();
+    tokens.mark_rejected(current, &GraphError::default());
     assert!(!tokens.is_usable());
-    tokens.mark_accepted(live);
+    tokens.mark_accepted(current);
     assert!(tokens.is_usable());
     tokio::time::sleep(Duration::from_secs(60)).await;
-    tokens.mark_rejected(live, &GraphError::default());
+    tokens.mark_rejected(current, &GraphError::default());
     assert!(!tokens.is_usable());
     let (before, hold) = (Instant::now(), Duration::from_secs(2));
-    assert!(tokens.wait_during_hold(live, hold, in_five_seconds()).await.is_err());
+    assert!(tokens.wait_during_hold(current, hold, in_five_seconds()).await.is_err());
     assert_eq!(before.elapsed(), hold, "the hold is a new one");
 }
 
@@ -257,18 +257,18 @@ fn threads_that_reject_and_wait_lose_no_wake_up() {
         source.put("first");
         let provider = TokenProvider::from_source(source.clone()).with_renewer(renewer.clone());
         let (writer, tokens) = channel();
-        let schedule = RefreshPolicy {
+        let policy = RefreshPolicy {
             min_interval: Duration::ZERO,
             // Each of its renewals is rejected at once, on purpose.
             initial_backoff: Duration::ZERO,
             ..RefreshPolicy::default()
         };
-        let event_sink = Box::new(|_told: &TokenEvent<'_>| {});
+        let event_sink = Box::new(|_event: &TokenEvent<'_>| {});
         let refresher = Refresher::new(
             TenantId::default(),
             provider,
             writer,
-            schedule,
+            policy,
             Clock::system(),
             event_sink,
         );
@@ -283,8 +283,8 @@ fn threads_that_reject_and_wait_lose_no_wake_up() {
                     tokens.wait_for_newer(old, in_five_seconds()).await.unwrap();
                 })
             });
-            for asker in waiters {
-                asker.await.unwrap();
+            for waiter in waiters {
+                waiter.await.unwrap();
             }
             assert_eq!(renewer.0.calls.load(Ordering::Relaxed), round);
         }

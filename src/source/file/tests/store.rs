@@ -1,4 +1,4 @@
-//! Tokens that are put into a file.
+//! Stores into a file.
 
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 
@@ -34,8 +34,8 @@ async fn a_stored_token_is_loaded_after_a_restart() {
     let mut source = FileSource::new(path.clone(), Format::Raw);
     assert_eq!(source.check_writable(), Ok(()));
     assert_eq!(load_text(&mut source).await, "EAAfirst");
-    let kept = store(&mut source, "EAAsecond", "EAAfirst").await.unwrap();
-    assert_eq!(kept, StoreOutcome::Stored);
+    let outcome = store(&mut source, "EAAsecond", "EAAfirst").await.unwrap();
+    assert_eq!(outcome, StoreOutcome::Stored);
     assert!(is_notified(&mut source).await);
     assert_eq!(load_text(&mut source).await, "EAAsecond");
     assert_eq!(fs::read(&path).unwrap(), b"EAAsecond\n");
@@ -43,9 +43,9 @@ async fn a_stored_token_is_loaded_after_a_restart() {
     assert_eq!((mode(&path), mode(&previous(&path))), (0o600, 0o600));
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
 
-    // Once more is no other deposit: what was before is still what was before.
-    let kept = store(&mut source, "EAAsecond", "EAAfirst").await.unwrap();
-    assert_eq!(kept, StoreOutcome::Stored);
+    // A repeated store changes nothing: the previous token stays the previous one.
+    let outcome = store(&mut source, "EAAsecond", "EAAfirst").await.unwrap();
+    assert_eq!(outcome, StoreOutcome::Stored);
     assert_eq!(fs::read(previous(&path)).unwrap(), b"EAAfirst\n");
 }
 
@@ -65,7 +65,7 @@ async fn surrounding_text_mode_and_owner_are_preserved() {
     ] {
         let (_directory, path) = temp_token_path();
         fs::write(&path, before).unwrap();
-        // Only root may give a file away; for others this is theirs and stays so.
+        // Only root may change the owner; for other users the file stays their own.
         drop(chown(&path, Some(12_345), Some(12_346)));
         fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
         let owner = fs::metadata(&path).unwrap();
@@ -84,11 +84,11 @@ async fn surrounding_text_mode_and_owner_are_preserved() {
 #[tokio::test]
 async fn a_concurrent_write_is_not_overwritten() {
     let (directory, path) = temp_token_path();
-    fs::write(&path, "EAAtheirs").unwrap();
+    fs::write(&path, "EAAconcurrent").unwrap();
     let mut source = FileSource::new(path.clone(), Format::Raw);
-    let conflict = store(&mut source, "EAAours", "EAAfirst").await.unwrap();
+    let conflict = store(&mut source, "EAArenewed", "EAAfirst").await.unwrap();
     assert_eq!(conflict, StoreOutcome::Conflict);
-    assert_eq!(fs::read(&path).unwrap(), b"EAAtheirs");
+    assert_eq!(fs::read(&path).unwrap(), b"EAAconcurrent");
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
 }
 
@@ -96,11 +96,11 @@ async fn a_concurrent_write_is_not_overwritten() {
 async fn a_missing_or_incomplete_file_is_not_written() {
     let (directory, path) = temp_token_path();
     let mut source = FileSource::new(path.clone(), Format::Raw);
-    let error = store(&mut source, "EAAours", "EAAfirst").await.unwrap_err();
+    let error = store(&mut source, "EAArenewed", "EAAfirst").await.unwrap_err();
     assert_eq!((error.reason(), error.is_transient()), ("missing", true));
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
     fs::write(&path, "").unwrap();
-    let error = store(&mut source, "EAAours", "EAAfirst").await.unwrap_err();
+    let error = store(&mut source, "EAArenewed", "EAAfirst").await.unwrap_err();
     assert_eq!(error.reason(), "empty");
     assert_eq!(fs::read(&path).unwrap(), b"");
 }
@@ -118,8 +118,8 @@ async fn a_token_that_could_not_be_read_back_is_not_written() {
 
 #[tokio::test]
 async fn a_symlink_target_is_replaced_and_the_symlink_stays() {
-    let (_names, path) = temp_token_path();
-    let (_lies, real) = temp_token_path();
+    let (_link_directory, path) = temp_token_path();
+    let (_target_directory, real) = temp_token_path();
     fs::write(&real, "EAAfirst").unwrap();
     symlink(&real, &path).unwrap();
     let mut source = FileSource::new(path.clone(), Format::Raw);
@@ -142,8 +142,11 @@ async fn a_kubernetes_secret_is_not_written() {
     for path in [path, volume.path().join("..data/token")] {
         let mut source = FileSource::new(path, Format::Raw);
         assert_eq!(load_text(&mut source).await, "EAAfirst");
-        let why = source.check_writable().unwrap_err();
-        assert!(why.contains("Kubernetes") && why.contains("token.store"), "{why}");
+        let reason = source.check_writable().unwrap_err();
+        assert!(
+            reason.contains("Kubernetes") && reason.contains("token.store"),
+            "{reason}"
+        );
         let error = store(&mut source, "EAAsecond", "EAAfirst").await.unwrap_err();
         assert_eq!((error.reason(), error.is_transient()), ("not_writable", false));
         assert!(format!("{:?}", source.lock().await.unwrap()).contains("false"));
@@ -154,11 +157,14 @@ async fn a_kubernetes_secret_is_not_written() {
 #[tokio::test]
 async fn an_unwritable_path_is_reported_at_once_without_waiting_for_a_lock() {
     let (directory, _) = temp_token_path();
-    // Root may write to any directory but such a one.
+    // In these directories not even root can create a file.
     for path in [Path::new("/proc/self/token"), &directory.path().join("late/token")] {
         let mut source = FileSource::new(path.to_owned(), Format::Raw);
-        let why = source.check_writable().unwrap_err();
-        assert!(why.contains("directory") && why.contains("token.store"), "{why}");
+        let reason = source.check_writable().unwrap_err();
+        assert!(
+            reason.contains("directory") && reason.contains("token.store"),
+            "{reason}"
+        );
         assert!(format!("{:?}", source.lock().await.unwrap()).contains("false"));
     }
 }
@@ -182,8 +188,8 @@ async fn an_encrypted_token_is_decrypted_and_its_successor_encrypted() {
         "{text}"
     );
 
-    let mut stranger = FileSource::new(path.clone(), format.clone()).encrypted_with(before);
-    let error = stranger.load().await.unwrap_err();
+    let mut without_new_key = FileSource::new(path.clone(), format.clone()).encrypted_with(before);
+    let error = without_new_key.load().await.unwrap_err();
     assert_eq!((error.reason(), error.is_transient()), ("fernet_wrong_key", false));
     assert!(
         error.to_string().contains("no configured Fernet key decrypts it"),
@@ -220,9 +226,9 @@ async fn lock_files_send_no_notification() {
             sleep(Duration::from_millis(100)).await;
         }
     };
-    let news = timeout(Duration::from_millis(1_500), source.changed());
-    let (news, ()) = tokio::join!(news, working);
-    assert!(news.is_err(), "news of nothing");
+    let change = timeout(Duration::from_millis(1_500), source.changed());
+    let (change, ()) = tokio::join!(change, working);
+    assert!(change.is_err(), "a notification without a change");
 }
 
 #[tokio::test]
@@ -230,11 +236,11 @@ async fn a_rollback_restores_the_previous_token_and_a_second_one_undoes_it() {
     let (_directory, path) = temp_token_path();
     fs::write(&path, "A=EAAfirst\n").unwrap();
     let mut source = FileSource::new(path.clone(), Format::Key("A".to_owned()));
-    let nothing = source.roll_back().await.unwrap_err();
-    assert_eq!(nothing.reason(), "no_previous_token");
+    let error = source.roll_back().await.unwrap_err();
+    assert_eq!(error.reason(), "no_previous_token");
     store(&mut source, "EAAsecond", "EAAfirst").await.unwrap();
     assert_eq!(load_text(&mut source).await, "EAAsecond");
-    // What surrounds it was edited since.
+    // The text around the token was edited since.
     fs::write(&path, "B=2\nA=EAAsecond\n").unwrap();
     let back = source.roll_back().await.unwrap();
     let (first, second) = (fingerprint("EAAfirst"), fingerprint("EAAsecond"));

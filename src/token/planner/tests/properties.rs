@@ -1,4 +1,4 @@
-//! All of it at once: walks through event sequences that no test would think of.
+//! Random event sequences.
 
 use proptest::prelude::*;
 
@@ -51,70 +51,70 @@ fn random_events() -> impl Strategy<Value = Vec<RandomEvent>> {
 }
 
 proptest! {
-    /// Whatever happens: no wake-up lies in the past, replacements keep their rate, nobody looks without cause, a live
-    /// token that works is never called resting, and what is dead is not left alone for longer than the longest rest.
+    /// Wake-ups are in the future, refreshes keep their minimum interval, checks need a cause, the planner is in backoff only
+    /// while the token is dead, and a dead token is retried within the longest backoff.
     #[test]
-    fn the_planner_never_busy_loops_never_exceeds_its_rate_and_never_stalls(happenings in random_events()) {
+    fn the_planner_never_busy_loops_never_exceeds_its_rate_and_never_stalls(events in random_events()) {
         let start = Instant::now();
         let mut now = start;
-        let mut plan = RefreshPlanner::new(RefreshPolicy::default());
+        let mut planner = RefreshPlanner::new(RefreshPolicy::default());
         let (mut checks, mut changes, mut refreshes, mut newest) = (0_u64, 0_u64, 0_u64, 0_u64);
-        let mut order = plan.next_action(now);
-        for happening in happenings {
-            match order {
+        let mut action = planner.next_action(now);
+        for random_event in events {
+            match action {
                 Action::Check => checks += 1,
                 Action::Refresh => refreshes += 1,
                 Action::Wait { .. } => {}
             }
-            let working = !matches!(order, Action::Wait { .. });
-            let of = |back: u64| newest.checked_sub(back).filter(|number| *number > 0).map(generation);
-            let event = match happening {
-                RandomEvent::OperationFinished(ending) if working => {
+            let is_operating = !matches!(action, Action::Wait { .. });
+            let generation_before = |back: u64| newest.checked_sub(back).filter(|number| *number > 0).map(generation);
+            let event = match random_event {
+                RandomEvent::OperationFinished(outcome) if is_operating => {
                     now += Duration::from_millis(5);
                     let at = |millis: Option<u64>| millis.map(|millis| now + Duration::from_millis(millis));
-                    match ending {
+                    match outcome {
                         RandomOutcome::Found { renew_in, expires_in, renewed } => {
                             newest += 1;
-                            let dates = Deadlines { renew_at: at(renew_in), expires_at: at(expires_in) };
-                            event_obtained(newest, dates, renewed && order == Action::Refresh)
+                            let deadlines = Deadlines { renew_at: at(renew_in), expires_at: at(expires_in) };
+                            event_obtained(newest, deadlines, renewed && action == Action::Refresh)
                         }
-                        RandomOutcome::Unchanged if order == Action::Check => PlannerEvent::Unchanged,
+                        RandomOutcome::Unchanged if action == Action::Check => PlannerEvent::Unchanged,
                         RandomOutcome::Unchanged => PlannerEvent::Failed { transient: true, jitter: 0.5 },
                         RandomOutcome::Failed { transient, jitter } => PlannerEvent::Failed { transient, jitter },
                     }
                 }
-                // The shell reports nothing else while it works, and a wait never ends like this.
-                _ if working => PlannerEvent::Failed { transient: true, jitter: 0.5 },
+                // During an operation the refresher reports only its result.
+                _ if is_operating => PlannerEvent::Failed { transient: true, jitter: 0.5 },
                 RandomEvent::OperationFinished(_) => continue,
                 RandomEvent::SourceChanged => {
                     changes += 1;
                     PlannerEvent::SourceChanged
                 }
-                RandomEvent::Rejected(back) => match of(back) {
+                RandomEvent::Rejected(back) => match generation_before(back) {
                     Some(generation) => PlannerEvent::Rejected(generation),
                     None => continue,
                 },
-                RandomEvent::Accepted(back) => match of(back) {
+                RandomEvent::Accepted(back) => match generation_before(back) {
                     Some(generation) => PlannerEvent::Accepted(generation),
                     None => continue,
                 },
                 RandomEvent::Elapsed(millis) => {
                     now += Duration::from_millis(millis);
-                    PlannerEvent::TimerFired(plan.current.map(|live| live.deadlines).unwrap_or_default())
+                    PlannerEvent::TimerFired(planner.current.map(|current| current.deadlines).unwrap_or_default())
                 }
             };
-            order = plan.on_event(event, now);
-            if let Action::Wait { until, is_backing_off } = order {
+            action = planner.on_event(event, now);
+            if let Action::Wait { until, is_backing_off } = action {
                 prop_assert!(until.is_none_or(|until| until > now), "a wake-up in the past");
-                prop_assert_eq!(is_backing_off, plan.urgency(now) == Some(Urgency::Dead));
+                prop_assert_eq!(is_backing_off, planner.urgency(now) == Some(Urgency::Dead));
                 if is_backing_off {
-                    prop_assert!(until.is_some_and(|until| until <= now + MINUTE), "forgotten");
+                    prop_assert!(until.is_some_and(|until| until <= now + MINUTE), "not retried in time");
                 }
             }
         }
         let elapsed = now - start;
-        let gap = RefreshPolicy::default().min_interval;
-        prop_assert!(refreshes <= u64::try_from(elapsed.as_millis() / gap.as_millis()).unwrap() + 2);
-        prop_assert!(checks <= changes + 1, "{checks} looks for {changes} changes");
+        let min_interval = RefreshPolicy::default().min_interval;
+        prop_assert!(refreshes <= u64::try_from(elapsed.as_millis() / min_interval.as_millis()).unwrap() + 2);
+        prop_assert!(checks <= changes + 1, "{checks} checks for {changes} changes");
     }
 }

@@ -1,8 +1,8 @@
-//! The table of a token's life, row by row: late rejections, rejections of the live one, changes, dates.
+//! The transitions of the planner: late rejections, rejections of the current token, source changes, deadlines.
 
 use super::*;
 
-// === the table: a late rejection ===
+// === a late rejection ===
 
 #[test]
 fn a_late_rejection_of_an_old_generation_changes_nothing_whatever_goes_on() {
@@ -12,13 +12,13 @@ fn a_late_rejection_of_an_old_generation_changes_nothing_whatever_goes_on() {
     idle.on_event(event_found(2), now);
     assert_eq!(idle.on_event(late, now), IDLE);
 
-    let mut resting = idle;
+    let mut backing_off = idle;
     assert_eq!(
-        resting.on_event(PlannerEvent::Rejected(generation(2)), now),
+        backing_off.on_event(PlannerEvent::Rejected(generation(2)), now),
         Action::Refresh
     );
-    let until = resting.on_event(event_failed(true), now);
-    assert_eq!(resting.on_event(late, now), until);
+    let until = backing_off.on_event(event_failed(true), now);
+    assert_eq!(backing_off.on_event(late, now), until);
 
     let mut too_soon = planner_with_token(now);
     assert_eq!(too_soon.on_event(late, now), Action::Refresh);
@@ -26,7 +26,7 @@ fn a_late_rejection_of_an_old_generation_changes_nothing_whatever_goes_on() {
     assert_eq!(too_soon.on_event(late, now), IDLE);
 }
 
-// === the table: a rejection of the live generation ===
+// === a rejection of the current generation ===
 
 #[test]
 fn a_rejection_of_the_current_generation_refreshes_it_when_idle() {
@@ -40,17 +40,17 @@ fn a_rejection_of_the_current_generation_refreshes_it_when_idle() {
 #[test]
 fn a_rejection_during_an_operation_is_handled_when_the_operation_ends() {
     let now = Instant::now();
-    // The look found a newer one: the rejection is of the past.
-    let mut plan = planner_with_token(now);
-    assert_eq!(plan.on_event(PlannerEvent::SourceChanged, now), Action::Check);
-    assert_eq!(plan.on_event(event_found(2), now), IDLE);
-    assert_eq!(plan.on_event(PlannerEvent::Rejected(generation(1)), now), IDLE);
-    // It found nothing: now there is need.
-    let mut plan = planner_with_token(now);
-    assert_eq!(plan.on_event(PlannerEvent::SourceChanged, now), Action::Check);
-    assert_eq!(plan.on_event(PlannerEvent::Unchanged, now), IDLE);
+    // The check found a newer token: the rejection is of an old one.
+    let mut planner = planner_with_token(now);
+    assert_eq!(planner.on_event(PlannerEvent::SourceChanged, now), Action::Check);
+    assert_eq!(planner.on_event(event_found(2), now), IDLE);
+    assert_eq!(planner.on_event(PlannerEvent::Rejected(generation(1)), now), IDLE);
+    // The check found nothing: a refresh is needed.
+    let mut planner = planner_with_token(now);
+    assert_eq!(planner.on_event(PlannerEvent::SourceChanged, now), Action::Check);
+    assert_eq!(planner.on_event(PlannerEvent::Unchanged, now), IDLE);
     assert_eq!(
-        plan.on_event(PlannerEvent::Rejected(generation(1)), now),
+        planner.on_event(PlannerEvent::Rejected(generation(1)), now),
         Action::Refresh
     );
 }
@@ -58,9 +58,9 @@ fn a_rejection_during_an_operation_is_handled_when_the_operation_ends() {
 #[test]
 fn a_rejection_during_backoff_does_not_end_the_backoff() {
     let now = Instant::now();
-    let mut plan = planner_backing_off(now);
+    let mut planner = planner_backing_off(now);
     assert_eq!(
-        plan.on_event(PlannerEvent::Rejected(generation(1)), now),
+        planner.on_event(PlannerEvent::Rejected(generation(1)), now),
         backoff_until(now + SECOND)
     );
 }
@@ -68,92 +68,98 @@ fn a_rejection_during_backoff_does_not_end_the_backoff() {
 #[test]
 fn a_second_refresh_within_the_minimum_interval_waits() {
     let now = Instant::now();
-    let mut plan = planner_with_token(now);
+    let mut planner = planner_with_token(now);
     assert_eq!(
-        plan.on_event(PlannerEvent::Rejected(generation(1)), now),
+        planner.on_event(PlannerEvent::Rejected(generation(1)), now),
         Action::Refresh
     );
-    assert_eq!(plan.on_event(event_found(2), now), IDLE);
+    assert_eq!(planner.on_event(event_found(2), now), IDLE);
     assert_eq!(
-        plan.on_event(PlannerEvent::Rejected(generation(2)), now),
+        planner.on_event(PlannerEvent::Rejected(generation(2)), now),
         backoff_until(now + SECOND)
     );
-    assert_eq!(plan.on_event(TIMER_FIRED, now + SECOND), Action::Refresh);
+    assert_eq!(planner.on_event(TIMER_FIRED, now + SECOND), Action::Refresh);
 }
 
-// === the table: a change of the source ===
+// === a change of the source ===
 
 #[test]
 fn a_source_change_triggers_a_check_and_no_renewal() {
     let now = Instant::now();
-    let mut plan = planner_with_token(now);
-    assert_eq!(plan.on_event(PlannerEvent::SourceChanged, now), Action::Check);
-    assert_eq!(plan.on_event(PlannerEvent::Unchanged, now), IDLE);
+    let mut planner = planner_with_token(now);
+    assert_eq!(planner.on_event(PlannerEvent::SourceChanged, now), Action::Check);
+    assert_eq!(planner.on_event(PlannerEvent::Unchanged, now), IDLE);
 }
 
 #[test]
 fn a_source_change_during_backoff_is_checked_and_the_backoff_continues() {
     let now = Instant::now();
-    let mut plan = planner_backing_off(now);
-    assert_eq!(plan.on_event(PlannerEvent::SourceChanged, now), Action::Check);
-    assert_eq!(plan.on_event(PlannerEvent::Unchanged, now), backoff_until(now + SECOND));
+    let mut planner = planner_backing_off(now);
+    assert_eq!(planner.on_event(PlannerEvent::SourceChanged, now), Action::Check);
+    assert_eq!(
+        planner.on_event(PlannerEvent::Unchanged, now),
+        backoff_until(now + SECOND)
+    );
 }
 
 #[test]
 fn a_source_change_within_the_minimum_interval_is_checked() {
     let now = Instant::now();
-    let mut plan = planner_with_token(now);
-    plan.on_event(PlannerEvent::Rejected(generation(1)), now);
-    plan.on_event(event_found(2), now);
+    let mut planner = planner_with_token(now);
+    planner.on_event(PlannerEvent::Rejected(generation(1)), now);
+    planner.on_event(event_found(2), now);
     assert_eq!(
-        plan.on_event(PlannerEvent::Rejected(generation(2)), now),
+        planner.on_event(PlannerEvent::Rejected(generation(2)), now),
         backoff_until(now + SECOND)
     );
-    assert_eq!(plan.on_event(PlannerEvent::SourceChanged, now), Action::Check);
-    assert_eq!(plan.on_event(event_found(3), now), IDLE);
+    assert_eq!(planner.on_event(PlannerEvent::SourceChanged, now), Action::Check);
+    assert_eq!(planner.on_event(event_found(3), now), IDLE);
 }
 
 #[test]
-fn an_unchanged_source_is_no_failure_and_urgency_is_evaluated_again() {
+fn an_unchanged_source_is_not_a_failure_and_urgency_is_evaluated_again() {
     let now = Instant::now();
-    let mut plan = planner_with_token(now);
-    assert_eq!(plan.on_event(PlannerEvent::SourceChanged, now), Action::Check);
+    let mut planner = planner_with_token(now);
+    assert_eq!(planner.on_event(PlannerEvent::SourceChanged, now), Action::Check);
     assert_eq!(
-        plan.on_event(PlannerEvent::Rejected(generation(1)), now),
+        planner.on_event(PlannerEvent::Rejected(generation(1)), now),
         Action::Refresh
     );
 }
 
-// === the table: due ===
+// === a due renewal ===
 
 #[test]
 fn an_overdue_token_is_refreshed_by_the_recomputed_deadline() {
     let now = Instant::now();
     let due = now + SECOND * 100;
-    let dates = |due| Deadlines {
+    let deadlines = |due| Deadlines {
         renew_at: Some(due),
         expires_at: None,
     };
-    let mut plan = planner_with_deadlines(dates(due), now);
-    assert_eq!(plan.next_action(now), wait_until(due));
-    // The machine slept: by today's relation of the clocks it is due now.
-    let woke = PlannerEvent::TimerFired(dates(now + SECOND));
-    assert_eq!(plan.on_event(woke, now + SECOND), Action::Refresh);
+    let mut planner = planner_with_deadlines(deadlines(due), now);
+    assert_eq!(planner.next_action(now), wait_until(due));
+    // The machine was suspended: by wall time it is due now.
+    let woke = PlannerEvent::TimerFired(deadlines(now + SECOND));
+    assert_eq!(planner.on_event(woke, now + SECOND), Action::Refresh);
 }
 
 #[test]
 fn a_token_due_within_the_minimum_interval_waits_and_the_current_one_stays_in_use() {
     let now = Instant::now();
-    let mut plan = planner_with_token(now);
-    plan.on_event(PlannerEvent::Rejected(generation(1)), now);
+    let mut planner = planner_with_token(now);
+    planner.on_event(PlannerEvent::Rejected(generation(1)), now);
     let soon = now + SECOND / 2;
-    let dates = Deadlines {
+    let deadlines = Deadlines {
         renew_at: Some(soon),
         expires_at: None,
     };
-    assert_eq!(plan.on_event(event_obtained(2, dates, false), now), wait_until(soon));
     assert_eq!(
-        plan.on_event(PlannerEvent::TimerFired(dates), soon),
+        planner.on_event(event_obtained(2, deadlines, false), now),
+        wait_until(soon)
+    );
+    assert_eq!(
+        planner.on_event(PlannerEvent::TimerFired(deadlines), soon),
         wait_until(now + SECOND)
     );
 }
@@ -161,39 +167,42 @@ fn a_token_due_within_the_minimum_interval_waits_and_the_current_one_stays_in_us
 #[test]
 fn a_due_renewal_that_fails_backs_off_for_up_to_an_hour() {
     let mut now = Instant::now();
-    let dates = Deadlines {
+    let deadlines = Deadlines {
         renew_at: Some(now),
         expires_at: Some(now + MINUTE * 60 * 24 * 30),
     };
-    let mut plan = planner_with_deadlines(dates, now);
+    let mut planner = planner_with_deadlines(deadlines, now);
     for seconds in [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 3600, 3600] {
         let until = now + SECOND * seconds;
         assert_eq!(
-            plan.on_event(event_failed(true), now),
+            planner.on_event(event_failed(true), now),
             wait_until(until),
-            "nobody is told to hurry"
+            "requests are not in backoff"
         );
         now = until;
-        assert_eq!(plan.on_event(PlannerEvent::TimerFired(dates), now), Action::Refresh);
+        assert_eq!(
+            planner.on_event(PlannerEvent::TimerFired(deadlines), now),
+            Action::Refresh
+        );
     }
 }
 
 #[test]
 fn a_rejection_or_the_expiry_ends_the_backoff_of_a_due_renewal() {
     let now = Instant::now();
-    let ends = now + MINUTE * 10;
-    let dates = Deadlines {
+    let expires_at = now + MINUTE * 10;
+    let deadlines = Deadlines {
         renew_at: Some(now),
-        expires_at: Some(ends),
+        expires_at: Some(expires_at),
     };
     let due_and_failed = || {
-        let mut plan = planner_with_deadlines(dates, now);
+        let mut planner = planner_with_deadlines(deadlines, now);
         assert_eq!(
-            plan.on_event(event_failed(false), now),
-            wait_until(ends),
-            "it wakes at the end"
+            planner.on_event(event_failed(false), now),
+            wait_until(expires_at),
+            "it wakes at the expiry"
         );
-        plan
+        planner
     };
     let later = now + MINUTE;
     assert_eq!(
@@ -201,7 +210,7 @@ fn a_rejection_or_the_expiry_ends_the_backoff_of_a_due_renewal() {
         Action::Refresh
     );
     assert_eq!(
-        due_and_failed().on_event(PlannerEvent::TimerFired(dates), ends),
+        due_and_failed().on_event(PlannerEvent::TimerFired(deadlines), expires_at),
         Action::Refresh
     );
 }

@@ -1,4 +1,4 @@
-//! Several sources, renewals on schedule, storage and inspection: which token is used, and how often each is asked.
+//! Several sources, scheduled renewals, storage and inspection: which token is used, and how often each part is called.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Mutex;
@@ -61,7 +61,7 @@ impl FakeStore {
 
 impl Source for FakeStore {
     fn load(&mut self) -> BoxFuture<'_, Result<Token, ObtainError>> {
-        let shown = self.with_state(|state| {
+        let token = self.with_state(|state| {
             state.loads += 1;
             state.current.clone()
         });
@@ -69,7 +69,7 @@ impl Source for FakeStore {
             return Box::pin(std::future::pending());
         }
         let missing = || ObtainError::transient("missing", format!("{} is empty", self.describe()));
-        Box::pin(std::future::ready(shown.ok_or_else(missing)))
+        Box::pin(std::future::ready(token.ok_or_else(missing)))
     }
 
     fn changed(&mut self) -> BoxFuture<'_, ()> {
@@ -98,16 +98,16 @@ impl Source for FakeStore {
         expected: Fingerprint,
     ) -> BoxFuture<'a, Result<StoreOutcome, ObtainError>> {
         let outcome = self.with_state(|state| {
-            if let Some(theirs) = state.conflicting_token.take() {
-                state.current = Some(theirs);
+            if let Some(conflicting) = state.conflicting_token.take() {
+                state.current = Some(conflicting);
                 return Ok(StoreOutcome::Conflict);
             }
             if state.failures_left > 0 {
                 state.failures_left -= 1;
                 return Err(ObtainError::transient("disk", "the disk is full"));
             }
-            let shown = state.current.as_ref().map(|token| token.secret.fingerprint());
-            if shown.is_some_and(|shown| shown != expected) {
+            let current = state.current.as_ref().map(|token| token.secret.fingerprint());
+            if current.is_some_and(|current| current != expected) {
                 return Ok(StoreOutcome::Conflict);
             }
             state.current = Some(token.clone());
@@ -118,23 +118,23 @@ impl Source for FakeStore {
     }
 }
 
-/// A renewer with a list of answers, the last of which repeats.
+/// A renewer with a list of results, the last of which repeats.
 #[derive(Clone, Default)]
 struct ScriptedRenewer(Arc<Mutex<ScriptedRenewerState>>);
 
 #[derive(Default)]
 struct ScriptedRenewerState {
     next: VecDeque<Result<Token, &'static str>>,
-    /// Whether each outgoing token was called dead.
+    /// Whether each token to renew was dead.
     were_dead: Vec<bool>,
     called_at: Vec<Instant>,
     earliest_renewal: Duration,
 }
 
 impl ScriptedRenewer {
-    fn new(answers: impl IntoIterator<Item = Result<Token, &'static str>>) -> Self {
+    fn new(results: impl IntoIterator<Item = Result<Token, &'static str>>) -> Self {
         let renewer = Self::default();
-        renewer.0.lock().unwrap().next = answers.into_iter().collect();
+        renewer.0.lock().unwrap().next = results.into_iter().collect();
         renewer
     }
 
@@ -149,17 +149,17 @@ impl ScriptedRenewer {
 
 impl Renewer for ScriptedRenewer {
     fn renew<'a>(&'a mut self, request: RenewalRequest<'a>) -> BoxFuture<'a, Result<Token, ObtainError>> {
-        let mut answered = self.0.lock().unwrap();
-        answered.were_dead.push(request.is_dead);
-        answered.called_at.push(Instant::now());
-        let answer = if answered.next.len() > 1 {
-            answered.next.pop_front()
+        let mut state = self.0.lock().unwrap();
+        state.were_dead.push(request.is_dead);
+        state.called_at.push(Instant::now());
+        let result = if state.next.len() > 1 {
+            state.next.pop_front()
         } else {
-            answered.next.front().cloned()
+            state.next.front().cloned()
         };
-        let answer = answer.unwrap_or(Err("nothing is laid down"));
-        let answer = answer.map_err(|what| ObtainError::transient("broken", what));
-        Box::pin(std::future::ready(answer))
+        let result = result.unwrap_or(Err("no result is left"));
+        let result = result.map_err(|message| ObtainError::transient("broken", message));
+        Box::pin(std::future::ready(result))
     }
 
     fn earliest_renewal(&self, issued_at: SystemTime) -> SystemTime {
@@ -176,7 +176,7 @@ impl Renewer for ScriptedRenewer {
     }
 }
 
-/// An inspector with an answer for some tokens; others are valid. It can be unreachable.
+/// An inspector with results for some tokens; others are valid. It can be unreachable.
 #[derive(Clone, Default)]
 struct FakeInspector(Arc<Mutex<FakeInspectorState>>);
 
@@ -189,8 +189,8 @@ struct FakeInspectorState {
 
 impl FakeInspector {
     fn set(&self, token: &str, inspection: Inspection) {
-        let mut known = self.0.lock().unwrap();
-        known.inspections.insert(token.to_owned(), inspection);
+        let mut state = self.0.lock().unwrap();
+        state.inspections.insert(token.to_owned(), inspection);
     }
 
     fn calls(&self) -> Vec<String> {
@@ -200,11 +200,11 @@ impl FakeInspector {
 
 impl Inspector for FakeInspector {
     fn inspect<'a>(&'a mut self, token: &'a Token) -> BoxFuture<'a, Result<Inspection, ObtainError>> {
-        let mut known = self.0.lock().unwrap();
+        let mut state = self.0.lock().unwrap();
         let text = token.secret.expose().to_owned();
-        let inspection = known.inspections.get(&text).cloned().unwrap_or_default();
-        known.calls.push(text);
-        if known.is_unreachable {
+        let inspection = state.inspections.get(&text).cloned().unwrap_or_default();
+        state.calls.push(text);
+        if state.is_unreachable {
             return Box::pin(std::future::pending());
         }
         Box::pin(std::future::ready(Ok(inspection)))
@@ -217,13 +217,13 @@ struct RecordedAlerts(Arc<Mutex<Vec<Alert>>>);
 
 impl RecordedAlerts {
     fn causes(&self) -> Vec<AlertCause> {
-        let notices = self.0.lock().unwrap();
-        notices.iter().map(|notice| notice.cause).collect()
+        let alerts = self.0.lock().unwrap();
+        alerts.iter().map(|alert| alert.cause).collect()
     }
 
     fn text(&self) -> String {
-        let notices = self.0.lock().unwrap();
-        let lines = notices.iter().map(|it| format!("{} {}\n", it.summary, it.remediation));
+        let alerts = self.0.lock().unwrap();
+        let lines = alerts.iter().map(|it| format!("{} {}\n", it.summary, it.remediation));
         lines.collect()
     }
 }
@@ -251,14 +251,14 @@ async fn start(provider: TokenProvider) -> (TokenHandle, RecordedAlerts) {
     let (writer, tokens) = channel();
     let alerts = RecordedAlerts::default();
     let recorded = Arc::clone(&alerts.0);
-    let observer = Box::new(move |told: &TokenEvent<'_>| {
-        if let TokenEvent::Alert(notice) = told {
-            recorded.lock().unwrap().push((*notice).clone());
+    let event_sink = Box::new(move |event: &TokenEvent<'_>| {
+        if let TokenEvent::Alert(alert) = event {
+            recorded.lock().unwrap().push((*alert).clone());
         }
     });
     let clock = Clock::manual(start_date());
-    let (tenant, schedule) = (TenantId::default(), RefreshPolicy::default());
-    let refresher = Refresher::new(tenant, provider, writer, schedule, clock, observer);
+    let (tenant, policy) = (TenantId::default(), RefreshPolicy::default());
+    let refresher = Refresher::new(tenant, provider, writer, policy, clock, event_sink);
     drop(spawn(refresher.run()));
     tokens.wait_for_first_check().await;
     // The check that the first token caused is over, too.
@@ -267,15 +267,15 @@ async fn start(provider: TokenProvider) -> (TokenHandle, RecordedAlerts) {
 }
 
 fn in_use(tokens: &TokenHandle) -> Option<String> {
-    let live = tokens.current()?;
-    Some(live.token().secret.expose().to_owned())
+    let current = tokens.current()?;
+    Some(current.token().secret.expose().to_owned())
 }
 
 /// Graph rejects the current token; returns the token in use a moment later.
 async fn reject_current(tokens: &TokenHandle) -> Option<String> {
-    let live = tokens.current().unwrap().generation();
-    tokens.mark_rejected(live, &GraphError::default());
-    drop(tokens.wait_for_newer(live, in_five_seconds()).await);
+    let current = tokens.current().unwrap().generation();
+    tokens.mark_rejected(current, &GraphError::default());
+    drop(tokens.wait_for_newer(current, in_five_seconds()).await);
     in_use(tokens)
 }
 

@@ -20,7 +20,7 @@ pub(super) struct FakeSourceState {
     pub(super) loads: AtomicU64,
 }
 
-/// A renewer that mints `minted-1`, `minted-2`, …, or fails.
+/// A renewer that returns `renewed-1`, `renewed-2`, …, or fails.
 #[derive(Clone, Default)]
 pub(super) struct FakeRenewer(pub(super) Arc<FakeRenewerState>);
 
@@ -41,10 +41,10 @@ impl FakeSource {
 impl Source for FakeSource {
     fn load(&mut self) -> BoxFuture<'_, Result<Token, ObtainError>> {
         self.0.loads.fetch_add(1, Ordering::Relaxed);
-        let shown = self.0.token.lock().unwrap().clone();
+        let token = self.0.token.lock().unwrap().clone();
         Box::pin(async move {
             tokio::time::sleep(Duration::from_millis(1)).await;
-            let text = shown.ok_or(ObtainError::Transient {
+            let text = token.ok_or(ObtainError::Transient {
                 message: "nothing there".to_owned(),
                 reason: "missing",
                 source: None,
@@ -79,7 +79,9 @@ impl Renewer for FakeRenewer {
                     source: None,
                 });
             }
-            Ok(Token::without_expiry(Secret::new(&format!("minted-{number}")).unwrap()))
+            Ok(Token::without_expiry(
+                Secret::new(&format!("renewed-{number}")).unwrap(),
+            ))
         })
     }
 }
@@ -98,7 +100,7 @@ pub(super) async fn start(source: &FakeSource, renewer: Option<&FakeRenewer>) ->
         writer,
         RefreshPolicy::default(),
         Clock::system(),
-        Box::new(|_told| {}),
+        Box::new(|_event| {}),
     );
     drop(spawn(refresher.run()));
     tokens.wait_for_first_check().await;

@@ -22,7 +22,7 @@ impl Row {
             current: None,
             current_is_dead: true,
         };
-        let _none_at_all = row.check().await;
+        let _no_token = row.check().await;
         row
     }
 
@@ -165,10 +165,10 @@ async fn due_and_a_failed_store_stays_until_the_same_renewed_token_is_stored() {
 #[tokio::test(start_paused = true)]
 async fn due_and_a_token_that_another_replica_stored_meanwhile_uses_that() {
     let (first, second) = two_sources();
-    second.with_state(|state| state.conflicting_token = Some(token("theirs")));
-    let renewer = ScriptedRenewer::new([Ok(token("ours"))]);
+    second.with_state(|state| state.conflicting_token = Some(token("concurrent")));
+    let renewer = ScriptedRenewer::new([Ok(token("renewed"))]);
     let mut row = Row::start(provider_of(&[&first, &second]).with_renewer(renewer)).await;
-    assert_eq!(row.refresh().await.unwrap(), "theirs");
+    assert_eq!(row.refresh().await.unwrap(), "concurrent");
     assert!(stored(&second).is_empty());
 }
 
@@ -215,8 +215,8 @@ async fn not_yet_stored_and_another_token_in_the_source_uses_that_and_stores_not
     let provider = provider_of(&[&first, &second]).with_renewer(renewer);
     let mut row = Row::start(provider).await.reject();
     assert_eq!(row.refresh().await.unwrap(), "renewed");
-    second.put(token("theirs"));
-    assert_eq!(row.check().await.unwrap().as_deref(), Some("theirs"));
+    second.put(token("concurrent"));
+    assert_eq!(row.check().await.unwrap().as_deref(), Some("concurrent"));
     assert!(!row.provider.has_pending_store());
     row.provider.retry_store().await.unwrap();
     assert!(stored(&second).is_empty());

@@ -20,7 +20,7 @@ async fn a_new_token_that_inspection_rejects_is_not_used_and_the_old_one_stays()
     assert!(!alerts.text().contains("bad"), "the text of a token: {}", alerts.text());
     file.1.notify_one();
     tokio::time::sleep(MINUTE).await;
-    assert_eq!(graph.calls(), ["good", "bad"], "asked about it once");
+    assert_eq!(graph.calls(), ["good", "bad"], "inspected once");
     file.put(token("better"));
     tokio::time::sleep(MINUTE).await;
     assert_eq!(in_use(&tokens).unwrap(), "better");
@@ -45,11 +45,11 @@ async fn while_graph_is_unreachable_a_token_is_used_after_three_seconds() {
     let (file, graph) = (FakeStore::named("file"), FakeInspector::default());
     graph.0.lock().unwrap().is_unreachable = true;
     file.put(token("new"));
-    let began = Instant::now();
+    let started_at = Instant::now();
     let (tokens, _) = start(provider(&file, &graph)).await;
     assert_eq!(in_use(&tokens).unwrap(), "new");
-    assert_eq!(began.elapsed().as_secs(), 3);
-    // It is asked about again within the hour, once Graph is back.
+    assert_eq!(started_at.elapsed().as_secs(), 3);
+    // It is inspected again within the hour, once Graph is reachable.
     graph.set(
         "new",
         Inspection {
@@ -74,7 +74,7 @@ async fn without_any_token_a_rejected_one_is_inspected_again_with_a_delay() {
     assert!((8..=16).contains(&calls), "{calls} in ten minutes");
     graph.set("good", Inspection::default());
     tokio::time::sleep(MINUTE).await;
-    assert_eq!(in_use(&tokens).unwrap(), "good", "Graph had a bad hour");
+    assert_eq!(in_use(&tokens).unwrap(), "good", "Graph accepts it again");
 }
 
 #[tokio::test(start_paused = true)]
@@ -161,7 +161,7 @@ async fn the_expiry_of_a_renewed_token_comes_from_graph_and_a_rejected_one_is_ro
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rejection_that_requires_action_says_so() {
+async fn a_rejection_that_requires_action_has_its_own_alert() {
     let file = FakeStore::named("file");
     file.put(token("one"));
     let (tokens, alerts) = start(TokenProvider::from_source(file.clone())).await;

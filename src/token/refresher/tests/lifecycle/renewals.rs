@@ -1,21 +1,17 @@
-//! Renewals: when, how often, and what does not count as one.
+//! The times of renewals, their number, and results that do not count as one.
 
 use super::*;
 
-fn elapsed_between(at: Instant, began: Instant) -> Duration {
-    at - began
-}
-
 #[tokio::test(start_paused = true)]
-async fn sixty_days_are_renewed_between_ten_and_fourteen_days_before_their_end() {
-    let began = Instant::now();
+async fn sixty_days_are_renewed_between_ten_and_fourteen_days_before_their_expiry() {
+    let started_at = Instant::now();
     let file = FakeStore::writable("file");
     file.put(expiring("one", 60 * DAY));
     let renewer = ScriptedRenewer::new([Ok(expiring("two", 108 * DAY))]);
     let (tokens, alerts) = start(TokenProvider::from_source(file.clone()).with_renewer(renewer.clone())).await;
     tokio::time::sleep(50 * DAY).await;
     assert_eq!(in_use(&tokens).unwrap(), "two");
-    let at = elapsed_between(renewer.called_at()[0], began);
+    let at = renewer.called_at()[0] - started_at;
     assert!((46 * DAY..=50 * DAY).contains(&at), "{at:?}");
     assert_eq!(renewer.0.lock().unwrap().were_dead, [false]);
     assert!(alerts.causes().is_empty(), "{}", alerts.text());
@@ -24,27 +20,27 @@ async fn sixty_days_are_renewed_between_ten_and_fourteen_days_before_their_end()
 
 #[tokio::test(start_paused = true)]
 async fn a_token_of_an_hour_is_renewed_thirty_minutes_early() {
-    let began = Instant::now();
+    let started_at = Instant::now();
     let file = FakeStore::writable("file");
     file.put(expiring("one", HOUR));
     let renewer = ScriptedRenewer::new([Ok(expiring("two", 30 * DAY))]);
     let (tokens, _) = start(TokenProvider::from_source(file.clone()).with_renewer(renewer.clone())).await;
     tokio::time::sleep(31 * MINUTE).await;
     assert_eq!(in_use(&tokens).unwrap(), "two");
-    let at = elapsed_between(renewer.called_at()[0], began);
+    let at = renewer.called_at()[0] - started_at;
     assert!((26 * MINUTE..=30 * MINUTE).contains(&at), "{at:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_token_that_cannot_be_renewed_within_a_day_is_renewed_after_it() {
-    let began = Instant::now();
+    let started_at = Instant::now();
     let file = FakeStore::writable("file");
     file.put(expiring("one", 30 * HOUR));
     let renewer = ScriptedRenewer::new([Ok(expiring("two", 90 * DAY))]);
     renewer.0.lock().unwrap().earliest_renewal = DAY;
     let (_tokens, _) = start(TokenProvider::from_source(file.clone()).with_renewer(renewer.clone())).await;
     tokio::time::sleep(30 * HOUR).await;
-    assert_eq!(elapsed_between(renewer.called_at()[0], began).as_secs() / 3_600, 24);
+    assert_eq!((renewer.called_at()[0] - started_at).as_secs() / 3_600, 24);
 }
 
 #[tokio::test(start_paused = true)]
@@ -121,8 +117,8 @@ async fn a_renewed_token_that_has_already_expired_is_not_used_and_causes_no_retr
 async fn renewed_tokens_that_are_each_due_at_once_cause_no_retry_storm() {
     let file = FakeStore::writable("file");
     file.put(expiring("one", MINUTE));
-    let answers = (0..5_000).map(|number| Ok(expiring(&format!("t{number}"), 2 * MINUTE)));
-    let renewer = ScriptedRenewer::new(answers);
+    let results = (0..5_000).map(|number| Ok(expiring(&format!("t{number}"), 2 * MINUTE)));
+    let renewer = ScriptedRenewer::new(results);
     let (_tokens, _) = start(TokenProvider::from_source(file.clone()).with_renewer(renewer.clone())).await;
     tokio::time::sleep(2 * MINUTE).await;
     let calls = renewer.calls();
@@ -135,13 +131,13 @@ async fn renewed_tokens_that_are_each_due_at_once_cause_no_retry_storm() {
 async fn renewed_tokens_that_graph_rejects_at_once_cause_no_retry_storm() {
     let file = FakeStore::writable("file");
     file.put(token("one"));
-    let answers = (0..5_000).map(|number| Ok(token(&format!("t{number}"))));
-    let renewer = ScriptedRenewer::new(answers);
+    let results = (0..5_000).map(|number| Ok(token(&format!("t{number}"))));
+    let renewer = ScriptedRenewer::new(results);
     let (tokens, _) = start(TokenProvider::from_source(file.clone()).with_renewer(renewer.clone())).await;
-    let began = Instant::now();
-    while began.elapsed() < HOUR {
-        let live = tokens.current().unwrap().generation();
-        tokens.mark_rejected(live, &GraphError::default());
+    let started_at = Instant::now();
+    while started_at.elapsed() < HOUR {
+        let current = tokens.current().unwrap().generation();
+        tokens.mark_rejected(current, &GraphError::default());
         tokio::time::sleep(Duration::from_millis(250)).await;
     }
     assert!(renewer.calls() <= 75, "{} in an hour", renewer.calls());
@@ -151,7 +147,7 @@ async fn renewed_tokens_that_graph_rejects_at_once_cause_no_retry_storm() {
 async fn failed_renewals_keep_the_token_and_alert_once() {
     let file = FakeStore::writable("file");
     file.put(expiring("one", 60 * DAY));
-    let renewer = ScriptedRenewer::new([Err("out of order")]);
+    let renewer = ScriptedRenewer::new([Err("broken renewer")]);
     let (tokens, alerts) = start(TokenProvider::from_source(file.clone()).with_renewer(renewer.clone())).await;
     tokio::time::sleep(59 * DAY + 12 * HOUR).await;
     assert_eq!(in_use(&tokens).unwrap(), "one");
@@ -164,7 +160,7 @@ async fn failed_renewals_keep_the_token_and_alert_once() {
         AlertCause::Expiry(1),
     ];
     assert_eq!(alerts.causes(), expected);
-    assert!(alerts.text().contains("out of order"));
+    assert!(alerts.text().contains("broken renewer"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -198,18 +194,18 @@ async fn expiry_warnings_come_at_fourteen_seven_three_and_one_days_without_a_ren
 
 #[tokio::test(start_paused = true)]
 async fn a_token_of_unknown_expiry_is_renewed_after_a_day_if_only_valid_tokens_can_be_renewed() {
-    // The second answer is the same token, whose expiry is new.
-    for answer in [expiring("two", 90 * DAY), expiring("one", 90 * DAY)] {
+    // The second result is the same token with a known expiry.
+    for renewed in [expiring("two", 90 * DAY), expiring("one", 90 * DAY)] {
         let file = FakeStore::writable("file");
-        let renewer = ScriptedRenewer::new([Ok(answer)]);
+        let renewer = ScriptedRenewer::new([Ok(renewed)]);
         renewer.0.lock().unwrap().earliest_renewal = DAY;
         file.put(token("one"));
         let provider = TokenProvider::from_source(file.clone()).with_renewer(renewer.clone());
         let (tokens, alerts) = start(provider.with_inspector(FakeInspector::default())).await;
-        let began = Instant::now();
+        let started_at = Instant::now();
         tokio::time::sleep(30 * DAY).await;
         assert_eq!(renewer.calls(), 1);
-        assert!(renewer.called_at()[0].duration_since(began) >= DAY - MINUTE);
+        assert!(renewer.called_at()[0].duration_since(started_at) >= DAY - MINUTE);
         assert_eq!(tokens.current().unwrap().expires_at(), Some(start_date() + 90 * DAY));
         assert!(alerts.causes().is_empty());
     }

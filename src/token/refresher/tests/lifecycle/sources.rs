@@ -1,32 +1,32 @@
-//! Several sources: which token counts.
+//! Several sources and their priority.
 
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn a_token_that_has_expired_does_not_hide_a_live_one_further_down() {
+async fn an_expired_token_does_not_hide_a_valid_one_of_a_later_source() {
     let (file, row) = (FakeStore::named("file"), FakeStore::named("row"));
     file.put(Token {
         expires_at: Some(start_date() - DAY),
         ..token("expired")
     });
-    row.put(token("living"));
+    row.put(token("valid"));
     let provider = TokenProvider::from_sources(vec![boxed(&file), boxed(&row)]);
     let (tokens, _) = start(provider).await;
-    assert_eq!(in_use(&tokens).unwrap(), "living");
+    assert_eq!(in_use(&tokens).unwrap(), "valid");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_that_graph_rejects_does_not_hide_a_live_one_further_down() {
+async fn a_token_that_graph_rejects_does_not_hide_a_valid_one_of_a_later_source() {
     let (file, row) = (FakeStore::named("file"), FakeStore::named("row"));
-    file.put(token("expired unbeknown".replace(' ', "-").as_str()));
-    row.put(token("living"));
+    file.put(token("revoked"));
+    row.put(token("valid"));
     let (tokens, _) = start(TokenProvider::from_sources(vec![boxed(&file), boxed(&row)])).await;
-    assert_eq!(in_use(&tokens).unwrap(), "expired-unbeknown");
-    assert_eq!(reject_current(&tokens).await.unwrap(), "living");
+    assert_eq!(in_use(&tokens).unwrap(), "revoked");
+    assert_eq!(reject_current(&tokens).await.unwrap(), "valid");
     // The file is touched, and has the same token: it is not used again.
     file.1.notify_one();
     tokio::time::sleep(MINUTE).await;
-    assert_eq!(in_use(&tokens).unwrap(), "living");
+    assert_eq!(in_use(&tokens).unwrap(), "valid");
 }
 
 #[tokio::test(start_paused = true)]
@@ -41,7 +41,7 @@ async fn the_first_source_has_priority_and_changes_of_later_ones_wait_until_need
     assert_eq!(reject_current(&tokens).await.unwrap(), "three");
     file.put(token("four"));
     tokio::time::sleep(Duration::from_millis(1)).await;
-    assert_eq!(in_use(&tokens).unwrap(), "four", "the first one counts again");
+    assert_eq!(in_use(&tokens).unwrap(), "four", "the first source has priority again");
 }
 
 #[tokio::test(start_paused = true)]
@@ -116,10 +116,10 @@ async fn without_any_token_the_reason_is_reported() {
         ..token("late")
     });
     let (tokens, alerts) = start(TokenProvider::from_sources(vec![boxed(&file), boxed(&row)])).await;
-    let Err(RefreshError::Failed(why)) = tokens.current_or_wait(in_five_seconds()).await else {
-        panic!("there is none");
+    let Err(RefreshError::Failed(error)) = tokens.current_or_wait(in_five_seconds()).await else {
+        panic!("there is a token");
     };
-    assert!(why.to_string().contains("has expired"), "{why}");
+    assert!(error.to_string().contains("has expired"), "{error}");
     assert_eq!(alerts.causes(), [AlertCause::SourceTokenRejected]);
 }
 
@@ -131,18 +131,18 @@ async fn the_reason_for_skipping_a_token_is_reported_once() {
         graph.set(bad, EXPIRED());
     }
     file.put(token("bad"));
-    row.put(token("alive"));
+    row.put(token("valid"));
     let provider = TokenProvider::from_sources(vec![boxed(&file), boxed(&row)]).with_inspector(graph.clone());
     let (tokens, alerts) = start(provider).await;
     assert_eq!(alerts.causes(), [AlertCause::SourceTokenRejected]);
     assert!(alerts.text().contains("from file"), "{}", alerts.text());
-    // The operator delivers another one that is no better.
+    // The operator delivers another invalid one.
     file.put(token("worse"));
     tokio::time::sleep(MINUTE).await;
     file.put(token("worse"));
     tokio::time::sleep(MINUTE).await;
     assert_eq!(alerts.causes(), [AlertCause::SourceTokenRejected; 2]);
-    assert_eq!(in_use(&tokens).unwrap(), "alive");
+    assert_eq!(in_use(&tokens).unwrap(), "valid");
 }
 
 #[tokio::test(start_paused = true)]
@@ -150,11 +150,11 @@ async fn a_source_that_hangs_does_not_delay_an_earlier_one() {
     let (file, row) = (FakeStore::named("file"), FakeStore::named("row"));
     file.put(token("one"));
     row.with_state(|state| state.is_hanging = true);
-    let began = Instant::now();
+    let started_at = Instant::now();
     let (tokens, _) = start(TokenProvider::from_sources(vec![boxed(&file), boxed(&row)])).await;
     assert_eq!(in_use(&tokens).unwrap(), "one");
-    assert!(began.elapsed() < Duration::from_secs(1));
-    // Its token is found once it answers again.
+    assert!(started_at.elapsed() < Duration::from_secs(1));
+    // Its token is found once it responds again.
     row.with_state(|state| state.is_hanging = false);
     row.put(token("two"));
     assert_eq!(reject_current(&tokens).await.unwrap(), "two");

@@ -57,15 +57,15 @@ async fn a_token_that_cannot_be_stored_is_used_if_the_previous_one_is_dead_and_s
 #[tokio::test(start_paused = true)]
 async fn a_token_that_was_stored_concurrently_is_used_instead() {
     let (file, renewer) = store_with_due_token();
-    file.with_state(|state| state.conflicting_token = Some(token("theirs")));
+    file.with_state(|state| state.conflicting_token = Some(token("concurrent")));
     let (tokens, _) = start(TokenProvider::from_source(file.clone()).with_renewer(renewer.clone())).await;
     tokio::time::sleep(31 * MINUTE).await;
-    assert_eq!(in_use(&tokens).unwrap(), "theirs");
+    assert_eq!(in_use(&tokens).unwrap(), "concurrent");
     assert_eq!(renewer.calls(), 1);
     tokio::time::sleep(DAY).await;
     assert!(
         file.with_state(|state| state.stored.is_empty()),
-        "nothing was written over theirs"
+        "the concurrent token was not overwritten"
     );
 }
 
@@ -73,11 +73,11 @@ async fn a_token_that_was_stored_concurrently_is_used_instead() {
 async fn a_token_that_another_replica_renewed_meanwhile_is_used_without_a_renewal() {
     let (file, renewer) = store_with_due_token();
     let (tokens, _) = start(TokenProvider::from_source(file.clone()).with_renewer(renewer.clone())).await;
-    // The first check of the renewal finds the old one; under the lock there is the other replica's.
+    // The check before the lock finds the old token; the one under the lock finds the token of the other replica.
     tokio::time::sleep(20 * MINUTE).await;
-    file.with_state(|state| state.current = Some(expiring("theirs", 60 * DAY)));
+    file.with_state(|state| state.current = Some(expiring("concurrent", 60 * DAY)));
     tokio::time::sleep(11 * MINUTE).await;
-    assert_eq!(in_use(&tokens).unwrap(), "theirs");
+    assert_eq!(in_use(&tokens).unwrap(), "concurrent");
     assert_eq!(renewer.calls(), 0);
 }
 
@@ -111,11 +111,11 @@ async fn a_pending_store_does_not_overwrite_a_newer_token() {
     file.with_state(|state| state.failures_left = 1);
     let (tokens, _) = start(TokenProvider::from_source(file.clone()).with_renewer(renewer)).await;
     assert_eq!(reject_current(&tokens).await.unwrap(), "two");
-    file.put(token("theirs"));
+    file.put(token("concurrent"));
     tokio::time::sleep(MINUTE / 2).await;
-    assert_eq!(in_use(&tokens).unwrap(), "theirs");
+    assert_eq!(in_use(&tokens).unwrap(), "concurrent");
     tokio::time::sleep(4 * MINUTE).await;
-    let shown = file.with_state(|state| state.current.clone()).unwrap();
-    assert_eq!(shown.secret.expose(), "theirs");
+    let current = file.with_state(|state| state.current.clone()).unwrap();
+    assert_eq!(current.secret.expose(), "concurrent");
     assert!(file.with_state(|state| state.stored.is_empty()));
 }
