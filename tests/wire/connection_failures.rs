@@ -34,7 +34,10 @@ fn row_47_a_post_that_was_written_is_never_sent_again() {
             let response = Client::connect(graphward.proxy).round_trip(post_request(path, "hello"));
             assert_eq!(response.status, 502, "row 47: {path}, pooled: {pooled}");
             assert_eq!(response.proxy_error(), "connection_terminated", "row 47: {path}");
-            assert!(response.text().contains("may or may not have processed"), "row 47: {path}");
+            assert!(
+                response.text().contains("may or may not have processed"),
+                "row 47: {path}"
+            );
             assert_eq!(origin.only().body, b"hello", "row 47: {path}, pooled: {pooled}");
         }
     }
