@@ -9,6 +9,7 @@ RUN apk add --no-cache build-base
 WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
 COPY src src
+COPY config/sidecar.toml config/sidecar.toml
 # The manifest names them; they are not built.
 COPY benches benches
 COPY fake-graph fake-graph

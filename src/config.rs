@@ -13,7 +13,6 @@ mod check;
 mod environment;
 mod error;
 mod file;
-mod hosts;
 mod keys;
 mod layers;
 mod schema;
@@ -21,7 +20,6 @@ mod secret;
 mod texts;
 mod token;
 mod tree;
-pub mod units;
 mod validate;
 
 pub use environment::{ENV_VARS, EnvVars, env_var, env_var_names, env_vars};
@@ -36,7 +34,7 @@ pub use schema::json_schema;
 pub use secret::{MaybeSecret, SecretRef};
 pub use token::{
     EnvSourceConfig, ExecRenewerConfig, ExecSourceConfig, FileSourceConfig, HttpRenewerConfig, HttpSourceConfig,
-    PostgresSourceConfig, RenewerConfig, StoreConfig, TokenConfig, TokenSource, format,
+    PostgresSourceConfig, RenewerConfig, StoreConfig, TokenConfig, TokenSource,
 };
 
 #[cfg(test)]

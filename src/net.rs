@@ -4,6 +4,7 @@ pub mod ca;
 mod connect;
 mod endpoint;
 mod error;
+mod host_name;
 mod http_client;
 mod lifecycle;
 mod listen;
@@ -22,6 +23,7 @@ pub use connect::{
 };
 pub use endpoint::{HttpEndpoint, HttpEndpointError};
 pub use error::BoxError;
+pub use host_name::{HostNameError, dialed_host_name, host_and_port, host_name};
 pub use http_client::{AllowedSchemes, HttpClient, HttpClientConfig, HttpClientError};
 pub use lifecycle::{Lifecycle, Stage};
 pub use listen::{InMemoryConnector, Listener};

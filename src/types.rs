@@ -6,6 +6,7 @@ mod error_chain;
 mod secret;
 mod secret_shape;
 mod tenant;
+mod units;
 
 pub use clock::Clock;
 pub use date::Rfc3339Timestamp;
@@ -13,3 +14,4 @@ pub use error_chain::error_chain;
 pub use secret::{Fingerprint, Secret, SecretError};
 pub use secret_shape::{is_token, might_be_secret, names_secret, quote};
 pub use tenant::{TenantId, TenantIdError};
+pub use units::{SIZES, TIMES, Unit, UnitError, parse_duration};

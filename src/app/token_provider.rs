@@ -6,7 +6,7 @@ use http::{HeaderName, Uri};
 
 use super::secrets::{SecretLoadError, load_fernet, load_headers, load_secret, resolve_secret};
 use crate::config::{
-    self, AppConfig, Config, ExecRenewerConfig, FileSourceConfig, MaybeSecret, PostgresSourceConfig, RenewerConfig,
+    AppConfig, Config, ExecRenewerConfig, FileSourceConfig, MaybeSecret, PostgresSourceConfig, RenewerConfig,
     StoreConfig, TokenConfig, TokenSource,
 };
 use crate::graph::{Destinations, GraphService as Host, Origin, TokenFamily};
@@ -16,6 +16,7 @@ use crate::renew::{
     AppCredentials, DebugTokenInspector, ExchangeRenewer, ExecRenewer, GraphApi, HttpRenewer, MintRenewer,
     MintSettings, RefreshRenewer,
 };
+use crate::source::decode::Format;
 use crate::source::{
     EnvSource, ExecSettings, ExecSource, FileSource, HttpSource, PostgresError, PostgresSettings, PostgresSource,
     RenewedTokenStore,
@@ -147,7 +148,7 @@ pub(super) fn build_source(
             let endpoint = http_endpoint(&call.url, &call.headers, internal.with_timeout(call.timeout))?;
             Box::new(HttpSource::new(
                 endpoint,
-                config::format(None, call.pointer.as_ref()),
+                Format::new(None, call.pointer.as_ref()),
                 call.poll_interval,
                 clock,
             ))
@@ -155,7 +156,7 @@ pub(super) fn build_source(
         TokenSource::Exec(command) => {
             let settings = ExecSettings {
                 argv: command.argv.clone(),
-                format: config::format(command.key.as_ref(), command.pointer.as_ref()),
+                format: Format::new(command.key.as_ref(), command.pointer.as_ref()),
                 timeout: command.timeout,
                 poll_interval: command.poll_interval,
                 keep_env: command.keep_env.clone(),
@@ -168,10 +169,7 @@ pub(super) fn build_source(
 
 /// Builds a file source.
 pub(super) fn file_source(file: &FileSourceConfig) -> Result<FileSource, TokenProviderError> {
-    let source = FileSource::new(
-        file.path.clone(),
-        config::format(file.key.as_ref(), file.pointer.as_ref()),
-    );
+    let source = FileSource::new(file.path.clone(), Format::new(file.key.as_ref(), file.pointer.as_ref()));
     Ok(match load_fernet(&file.fernet_keys)? {
         Some(fernet) => source.encrypted_with(fernet),
         None => source,
@@ -251,7 +249,7 @@ fn with_renewer(
             let endpoint = http_endpoint(&call.url, &call.headers, internal)?;
             provider.with_renewer(HttpRenewer::new(
                 endpoint,
-                config::format(None, call.pointer.as_ref()),
+                Format::new(None, call.pointer.as_ref()),
                 clock,
             ))
         }
@@ -270,7 +268,7 @@ fn http_endpoint(
 fn exec_renewer(command: &ExecRenewerConfig, clock: Clock) -> ExecRenewer {
     ExecRenewer::new(
         command.argv.clone(),
-        config::format(command.key.as_ref(), command.pointer.as_ref()),
+        Format::new(command.key.as_ref(), command.pointer.as_ref()),
         command.timeout,
         command.keep_env.clone(),
         clock,

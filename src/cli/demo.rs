@@ -29,11 +29,10 @@ use self::screen::{Color, line};
 use super::exit::{Exit, print_error};
 use super::serve::build_runtime;
 use crate::app::{self, Dependencies, MissingToken, RunOutcome, ServerHandle, StartError, StopSignal};
-use crate::config::units::parse_duration;
 use crate::config::{Config, ConfigError, EnvVars, Overrides};
 use crate::net::ca::{CertAuthority, CertSpec, CertificateError};
 use crate::net::{HttpVersion, Tasks};
-use crate::types::Clock;
+use crate::types::{Clock, parse_duration};
 
 /// The flags of `demo`.
 #[derive(Args, Clone, Debug, Eq, PartialEq)]

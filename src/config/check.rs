@@ -22,8 +22,7 @@ use super::keys::Keys;
 use super::schema::{alternatives, expected, is_type, keys, strings, text_of, words};
 use super::texts;
 use super::tree::{Node, Value};
-use super::units::{SIZES, TIMES, Unit};
-use crate::types::{is_token, names_secret, quote};
+use crate::types::{SIZES, TIMES, Unit, is_token, names_secret, quote};
 
 /// Checks layers, and collects what is wrong with them.
 pub(super) struct Checker<'a> {

@@ -50,47 +50,32 @@ pub fn env_var(name: &str) -> Option<String> {
     std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
 }
 
-/// The environment as a layer, and what is wrong with it beside its values.
-pub(super) struct Environment {
-    /// The settings.
-    pub(super) tree: Node,
-    /// Variables that contradict each other.
-    pub(super) diagnostics: Vec<Diagnostic>,
-    /// Variables that set nothing.
-    pub(super) unknown: Vec<String>,
-}
-
-impl Environment {
-    /// Reads the variables.
-    pub(super) fn new(vars: &EnvVars, keys: &Keys) -> Self {
-        let mut environment = Self {
-            tree: Node::empty_table(&Provenance::Default),
-            diagnostics: Vec::new(),
-            unknown: Vec::new(),
-        };
-        for (name, value) in vars.iter().filter(|(name, value)| *name != CONFIG && !value.is_empty()) {
-            match keys.variable(name) {
-                Some(path) => environment.set(name, path, value),
-                None if is_service_link(name, value) => {}
-                None => environment.unknown.push(name.clone()),
-            }
-        }
-        environment
-    }
-
-    fn set(&mut self, name: &str, path: &str, value: &str) {
-        let value = match value {
-            _ if SECRETS.iter().any(|(secret, _)| *secret == name) => Value::Text(name.to_owned()),
+/// The environment as a layer. Variables that contradict each other are reported.
+pub(super) fn environment_tree(vars: &EnvVars, keys: &Keys, diagnostics: &mut Vec<Diagnostic>) -> Node {
+    let mut tree = Node::empty_table(&Provenance::Default);
+    for (name, value) in vars.iter().filter(|(_, value)| !value.is_empty()) {
+        let Some(path) = keys.variable(name) else { continue };
+        let value = match value.as_str() {
+            _ if SECRETS.iter().any(|(secret, _)| *secret == name) => Value::Text(name.clone()),
             "{}" => Value::Table(Vec::new()),
             text => Value::Variable(text.to_owned()),
         };
-        let provenance = Provenance::Environment(Arc::from(name));
+        let provenance = Provenance::Environment(Arc::from(name.as_str()));
         let keys: Vec<&str> = path.split('.').collect();
-        if let Err(other) = self.tree.insert(&keys, Node::new(&provenance, value)) {
+        if let Err(other) = tree.insert(&keys, Node::new(&provenance, value)) {
             let message = format!("is set together with {other}; unset one of them");
-            self.diagnostics.push(Diagnostic::new(&provenance, path, message));
+            diagnostics.push(Diagnostic::new(&provenance, path, message));
         }
     }
+    tree
+}
+
+/// The variables that set nothing, and that Kubernetes did not set.
+pub(super) fn unknown_variables<'a>(vars: &'a EnvVars, keys: &Keys) -> impl Iterator<Item = &'a String> {
+    let is_unknown = |(name, value): &(&String, &String)| {
+        !value.is_empty() && *name != CONFIG && keys.variable(name).is_none() && !is_service_link(name, value)
+    };
+    vars.iter().filter(is_unknown).map(|(name, _)| name)
 }
 
 /// Whether Kubernetes set the variable: it does for every Service of the namespace, here one that is named `graphward` or

@@ -133,16 +133,20 @@ pub(super) fn shown(path: &str) -> String {
 }
 
 /// The candidate that was probably meant.
-pub(super) fn nearest<'a>(written: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(super) fn nearest<'a>(written: &str, candidates: impl Iterator<Item = &'a str> + Clone) -> Option<&'a str> {
     let written = written.to_lowercase();
-    let close = |candidate: &'a str| {
-        let score = strsim::normalized_damerau_levenshtein(&written, candidate);
-        let is_prefix = written.starts_with(candidate) || candidate.starts_with(&written);
-        let is_prefix = is_prefix && written.len().min(candidate.len()) >= 3;
-        (score >= 0.6 || is_prefix).then_some((score, candidate))
-    };
-    candidates
-        .filter_map(close)
+    closest(&written, candidates.clone(), 0.6).or_else(|| {
+        let is_prefix = |candidate: &&str| written.starts_with(candidate) || candidate.starts_with(&written);
+        let mut long_enough = candidates.filter(|candidate| written.len().min(candidate.len()) >= 3);
+        long_enough.find(is_prefix)
+    })
+}
+
+/// The candidate that is most similar to a text, if it is at least this similar: 1 is the same.
+pub(super) fn closest<'a>(written: &str, candidates: impl Iterator<Item = &'a str>, least: f64) -> Option<&'a str> {
+    let score = |candidate| (strsim::normalized_damerau_levenshtein(written, candidate), candidate);
+    let close = candidates.map(score).filter(|(score, _)| *score >= least);
+    close
         .max_by(|(one, _), (two, _)| one.total_cmp(two))
         .map(|(_, candidate)| candidate)
 }

@@ -1,10 +1,13 @@
-//! The shape of the configuration, section by section, with its defaults.
+//! The shape of the configuration, section by section.
 //!
 //! # Why
 //!
 //! A setting has one shape: the type that is deserialized is the type that its module takes. Where a module can own that
 //! type (`LogLevel`, `DeadTokenPolicy`), it derives `Deserialize` there. The comments of the fields are what the JSON
 //! Schema says about them.
+//!
+//! The defaults are in `config/sidecar.toml`, which is the lowest layer: what operators copy from cannot differ from what
+//! applies, and a key without a default cannot be built.
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -18,14 +21,14 @@ use serde::de::Deserializer;
 use super::secret::{MaybeSecret, SecretRef};
 use super::token::{OneOrMany, TokenConfig};
 use crate::admin::ReadinessPolicy;
-use crate::graph::{ClientCredentialPolicy, OTHER_GRAPH_HOSTS, ProofMode};
+use crate::graph::{ClientCredentialPolicy, ProofMode};
 use crate::net::{HttpVersion, ListenAddr};
 use crate::proxy::{AccessLogFilter, DeadTokenPolicy, LinkRewriteConfig, Spool};
 use crate::telemetry::{LogFormat, LogLevel, LogSettings};
 
 /// The configuration of graphward. It is valid if [`Config::load`] returned it.
-#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Config {
     /// Where graphward listens, and for whom.
@@ -54,7 +57,7 @@ pub struct Config {
 
 /// Where graphward listens, and for whom.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct ListenConfig {
     /// The addresses that the app connects to, one or a list: `IP:PORT` or `unix:/path`.
     #[schemars(with = "OneOrMany<ListenAddr>")]
@@ -85,7 +88,7 @@ pub struct TlsFiles {
 
 /// How Graph is reached.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct UpstreamConfig {
     /// Graph's address, `https://host` or `https://host:port`, without a path.
     #[schemars(extend("format" = "origin"))]
@@ -120,7 +123,7 @@ pub struct UpstreamConfig {
 
 /// The Meta app.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct AppConfig {
     /// The app's id: digits.
     #[schemars(extend("format" = "id"))]
@@ -135,7 +138,7 @@ pub struct AppConfig {
 
 /// How rejected requests are healed.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct HealConfig {
     /// The longest time that a request waits for a token; at most 10m.
     #[schemars(extend("formatMaximum" = "10m"))]
@@ -166,16 +169,16 @@ pub struct HealConfig {
 }
 
 /// When graphward is ready.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(deny_unknown_fields)]
 pub struct ReadyConfig {
     /// How many tokens have to be usable.
     pub tokens: ReadinessPolicy,
 }
 
 /// Where alerts are sent.
-#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(deny_unknown_fields)]
 pub struct AlertConfig {
     /// The webhook's URL, or a reference to it if it is a secret.
     #[schemars(extend("format" = "service-url"))]
@@ -183,8 +186,8 @@ pub struct AlertConfig {
 }
 
 /// What is logged, and how.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(deny_unknown_fields)]
 pub struct LogConfig {
     /// The shape of a line.
     pub format: LogFormat,
@@ -214,63 +217,6 @@ fn proof<'de, D: Deserializer<'de>>(from: D) -> Result<Option<ProofMode>, D::Err
         Proof::Timed => Some(ProofMode::Timestamped),
         Proof::Off => None,
     })
-}
-
-// === Defaults ===
-
-impl Default for ListenConfig {
-    fn default() -> Self {
-        Self {
-            proxy: vec![ListenAddr::Tcp(([127, 0, 0, 1], 8080).into())],
-            admin: ListenAddr::Tcp(([127, 0, 0, 1], 9080).into()),
-            allowed_hosts: Vec::new(),
-            tls: None,
-            tunnel_hosts: Vec::new(),
-        }
-    }
-}
-
-impl Default for UpstreamConfig {
-    fn default() -> Self {
-        Self {
-            origin: GRAPH.to_owned(),
-            hosts: OTHER_GRAPH_HOSTS.map(str::to_owned).to_vec(),
-            ca_file: None,
-            http: HttpVersion::default(),
-            connections: NonZeroUsize::MIN,
-            via: false,
-            connect_timeout: Duration::from_secs(5),
-            head_timeout: Duration::from_secs(60),
-            idle_timeout: Duration::from_secs(60),
-            connect_to: HashMap::new(),
-        }
-    }
-}
-
-impl Default for AppConfig {
-    fn default() -> Self {
-        Self {
-            id: None,
-            secret: None,
-            proof: Some(ProofMode::PerToken),
-        }
-    }
-}
-
-impl Default for HealConfig {
-    fn default() -> Self {
-        Self {
-            token_wait: Duration::from_secs(5),
-            hold_timeout: Duration::from_secs(2),
-            dead_token: DeadTokenPolicy::default(),
-            body_memory: 1 << 20,
-            memory_total: 64 << 20,
-            body_disk: 128 << 20,
-            disk_total: 1 << 30,
-            spool: Spool::Directory(std::env::temp_dir()),
-            client_credentials: ClientCredentialPolicy::default(),
-        }
-    }
 }
 
 // === impl UpstreamConfig ===

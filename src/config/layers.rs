@@ -15,15 +15,18 @@ use serde::Deserialize as _;
 use serde_json::{Map, Value as Json, json};
 
 use super::check::Checker;
-use super::environment::{CONFIG, EnvVars, Environment};
-use super::error::{ConfigError, Diagnostic, Provenance};
+use super::environment::{CONFIG, EnvVars, environment_tree, unknown_variables};
+use super::error::{ConfigError, Diagnostic, Provenance, closest};
 use super::file::Config;
-use super::keys::{Keys, PREFIX};
+use super::keys::Keys;
 use super::tree::{Node, Value};
-use super::validate::{Settings, validate};
+use super::validate::Validator;
 
 /// Where a file is looked for if none is named.
 pub const DEFAULT_CONFIG_PATHS: [&str; 2] = ["graphward.toml", "/etc/graphward/graphward.toml"];
+
+/// The file that shows every key with its default.
+const DEFAULTS: &str = include_str!("../../config/sidecar.toml");
 
 /// The flags of a command that set keys. No flag takes a secret: every user can read the process list.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -103,12 +106,14 @@ pub fn of_text(text: &str) -> Result<Config, ConfigError> {
 fn merge(file: &Node, flags: Overrides, vars: &EnvVars) -> Result<LoadedConfig, Vec<Diagnostic>> {
     let keys = Keys::new();
     let flags = flag_tree(flags);
-    let environment = Environment::new(vars, &keys);
-    let layers = [file, &environment.tree, &flags];
+    let mut diagnostics = Vec::new();
+    let environment = environment_tree(vars, &keys, &mut diagnostics);
+    let defaults = Node::parse(&Arc::from(Path::new("config/sidecar.toml")), DEFAULTS)?;
+    let layers = [&defaults, file, &environment, &flags];
     let mut checker = Checker {
         keys: &keys,
         flags: &flags,
-        diagnostics: environment.diagnostics,
+        diagnostics,
         invalid: BTreeSet::new(),
     };
     let mut merged = Map::new();
@@ -120,34 +125,36 @@ fn merge(file: &Node, flags: Overrides, vars: &EnvVars) -> Result<LoadedConfig, 
                 merged.extend(settings);
             }
         }
-        for (section, table) in layer.entries() {
-            let settings = table.entries().iter();
-            provenance.extend(settings.map(|(key, node)| (format!("{section}.{key}"), node.provenance.clone())));
-        }
+    }
+    for (section, table) in layers.iter().skip(1).flat_map(|layer| layer.entries()) {
+        let settings = table.entries().iter();
+        provenance.extend(settings.map(|(key, node)| (format!("{section}.{key}"), node.provenance.clone())));
     }
     let Checker {
         mut diagnostics,
         invalid,
         ..
     } = checker;
-    let mut config = Config::deserialize(Json::Object(merged)).unwrap_or_else(|_unexpected| {
+    let Ok(mut config) = Config::deserialize(Json::Object(merged)) else {
         // The schema is that of the type, so what has been checked can be deserialized. Serde's message may have a value.
         diagnostics.push(Diagnostic::new(
             &Provenance::Default,
             "",
             "cannot be read, and the reason is not known",
         ));
-        Config::default()
-    });
-    let settings = Settings {
+        return Err(diagnostics);
+    };
+    let mut validator = Validator {
         provenance: &provenance,
         invalid: &invalid,
+        diagnostics: &mut diagnostics,
     };
-    diagnostics.extend(validate(&mut config, settings));
+    validator.validate(&mut config);
     let mut warnings = Vec::new();
-    let is_used = |name: &String| layers.iter().any(|layer| refers_to(layer, name));
-    for name in environment.unknown.iter().filter(|name| !is_used(name)) {
-        match similar_variable(&keys, name) {
+    let is_used = |name: &&String| layers.iter().any(|layer| refers_to(layer, name));
+    for name in unknown_variables(vars, &keys).filter(|name| !is_used(name)) {
+        let known = keys.variables().chain([CONFIG]);
+        match closest(&name.to_uppercase(), known, 0.8) {
             Some(meant) => {
                 let provenance = Provenance::Environment(Arc::from(name.as_str()));
                 let message = format!("unknown variable; did you mean {meant}?");
@@ -175,22 +182,20 @@ fn find_file(flags: &Overrides, vars: &EnvVars, searched: &[&Path]) -> Result<Op
     let flag = flags.config.clone().map(|path| (path, Provenance::Flag("--config")));
     let variable = vars.get(CONFIG).filter(|path| !path.is_empty());
     let variable = variable.map(|path| (PathBuf::from(path), Provenance::Environment(Arc::from(CONFIG))));
-    if let Some((path, provenance)) = flag.or(variable) {
-        let path = absolute(&path);
-        let text = std::fs::read_to_string(&path).map_err(|error| unreadable(&provenance, &path, &error))?;
-        return Ok(Some((path, text)));
-    }
-    for path in searched {
+    let named = flag.or(variable);
+    let paths = match &named {
+        Some((path, _)) => vec![path.as_path()],
+        None => searched.to_vec(),
+    };
+    for path in paths {
         let path = absolute(path);
         match std::fs::read_to_string(&path) {
             Ok(text) => return Ok(Some((path, text))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) if named.is_none() && error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
-                let file = Provenance::File {
-                    path: Arc::from(path.as_path()),
-                    line: 0,
-                };
-                return Err(unreadable(&file, &path, &error));
+                let message = format!("cannot read the configuration file `{}`: {error}", path.display());
+                let provenance = named.map(|(_, provenance)| provenance);
+                return Err(Diagnostic::new(&provenance.unwrap_or_default(), "", message));
             }
         }
     }
@@ -199,16 +204,6 @@ fn find_file(flags: &Overrides, vars: &EnvVars, searched: &[&Path]) -> Result<Op
 
 fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_unknown_directory| path.to_owned())
-}
-
-fn unreadable(provenance: &Provenance, path: &Path, error: &io::Error) -> Diagnostic {
-    let reason = if error.kind() == io::ErrorKind::InvalidData {
-        "not valid UTF-8".to_owned()
-    } else {
-        error.to_string()
-    };
-    let message = format!("cannot read the configuration file `{}`: {reason}", path.display());
-    Diagnostic::new(provenance, "", message)
 }
 
 /// The flags as a layer.
@@ -245,18 +240,4 @@ fn refers_to(node: &Node, variable: &str) -> bool {
     let is_named =
         |(key, node): &(String, Node)| (key == "env" && node.text() == Some(variable)) || refers_to(node, variable);
     node.items().iter().any(|item| refers_to(item, variable)) || node.entries().iter().any(is_named)
-}
-
-/// The variable that was probably meant.
-fn similar_variable<'a>(keys: &'a Keys, name: &str) -> Option<&'a str> {
-    let rest = |name: &'a str| name.strip_prefix(PREFIX).unwrap_or(name);
-    let written = name.strip_prefix(PREFIX).unwrap_or(name).to_uppercase();
-    let similar = |known: &'a str| {
-        let score = strsim::normalized_damerau_levenshtein(&written, rest(known));
-        (score >= 0.75).then_some((score, known))
-    };
-    let known = keys.variables().chain([CONFIG]).filter_map(similar);
-    known
-        .max_by(|(one, _), (two, _)| one.total_cmp(two))
-        .map(|(_, known)| known)
 }

@@ -20,6 +20,12 @@ pub(super) fn nullable_schema() -> Schema {
     let settings = SchemaSettings::draft07().with(|settings| settings.inline_subschemas = true);
     let mut schema = settings.into_generator().into_root_schema_for::<Config>();
     RecursiveTransform(describe_units).transform(&mut schema);
+    // Every setting has a default.
+    schema.remove("required");
+    let sections = schema.get_mut("properties").and_then(Value::as_object_mut);
+    for section in sections.into_iter().flat_map(|sections| sections.values_mut()) {
+        section.as_object_mut().map(|section| section.remove("required"));
+    }
     schema
 }
 
@@ -80,7 +86,7 @@ pub(super) fn strings<'a>(schema: &'a Value, keyword: &str) -> impl Iterator<Ite
     list.into_iter().flatten().filter_map(Value::as_str)
 }
 
-pub(super) fn keys(schema: &Value) -> impl Iterator<Item = &str> {
+pub(super) fn keys(schema: &Value) -> impl Iterator<Item = &str> + Clone {
     let properties = schema.get("properties").and_then(Value::as_object);
     properties
         .into_iter()

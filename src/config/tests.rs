@@ -17,7 +17,7 @@ use super::layers::of_text;
 use super::tree::Node;
 use super::*;
 use crate::admin::ReadinessPolicy;
-use crate::graph::ClientCredentialPolicy;
+use crate::graph::{ClientCredentialPolicy, OTHER_GRAPH_HOSTS};
 use crate::net::HttpVersion;
 use crate::proxy::{AccessLogFilter, DeadTokenPolicy, Spool};
 use crate::telemetry::{LogFormat, LogLevel};
@@ -61,6 +61,9 @@ fn the_files_we_ship_are_the_defaults() {
     let defaults = read("").unwrap();
     assert_eq!(read(SIDECAR).unwrap(), defaults);
     assert_eq!(read(MINIMAL).unwrap(), defaults);
+    assert_eq!(defaults.upstream.hosts, OTHER_GRAPH_HOSTS);
+    assert!(defaults.listen.tls.is_none() && defaults.app.secret.is_none() && defaults.app.id.is_none());
+    assert_eq!(defaults.heal.spool, Spool::Directory(std::env::temp_dir()));
     assert_eq!(defaults.upstream.host(), "graph.facebook.com");
     assert_eq!(defaults.upstream.authority(), "graph.facebook.com");
 }

@@ -9,8 +9,8 @@ use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING, UPGR
 use http::{HeaderName, HeaderValue, Uri};
 
 use super::error::{must_be_referenced, shown};
-use super::hosts;
-use crate::net::ListenAddr;
+use crate::graph::Origin;
+use crate::net::{HostNameError, ListenAddr, dialed_host_name, host_and_port, host_name};
 use crate::types::{is_token, names_secret};
 
 /// Returns the normal form of a text of this format, which stands at this key, or says what it must be.
@@ -28,10 +28,10 @@ pub(super) fn check(format: &str, key: &str, text: &str) -> Result<String, Strin
                 .map(|address| address.to_string())
                 .map_err(|error| error.to_string());
         }
-        "origin" => return hosts::origin(text),
-        "host" => return hosts::host(text),
-        "dialed-host" => return hosts::dialed_host(text),
-        "host-port" => return hosts::host_port(text),
+        "origin" => return origin(text),
+        "host" => return host_name(text).map_err(|error: HostNameError| error.to_string()),
+        "dialed-host" => return dialed_host_name(text).map_err(|error: HostNameError| error.to_string()),
+        "host-port" => return host_and_port(text).map_err(|error: HostNameError| error.to_string()),
         "service-url" => return service_url(text),
         "postgres-url" => return postgres_url(text),
         "header-name" => return header_name(text),
@@ -93,6 +93,14 @@ pub(super) fn check(format: &str, key: &str, text: &str) -> Result<String, Strin
     } else {
         Err(expected.to_owned())
     }
+}
+
+/// The normal form of an origin, whose host is in lower case and whose port is not the default.
+fn origin(text: &str) -> Result<String, String> {
+    let origin = Origin::parse(&text.to_ascii_lowercase()).map_err(|error| error.to_string())?;
+    host_name(origin.host()).map_err(|error: HostNameError| error.to_string())?;
+    let text = origin.to_string();
+    Ok(text.strip_suffix(":443").unwrap_or(&text).to_owned())
 }
 
 /// `http` or `https`, a host, and nothing that is a secret. A Slack webhook's URL is a secret by itself; whether one is, is
@@ -162,5 +170,40 @@ fn header_value(name: &str, value: &str) -> Result<String, String> {
     match HeaderValue::from_str(value) {
         Ok(_) => Ok(value.to_owned()),
         Err(_invalid) => Err("must be a valid header value: printable text on one line".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_is_https_and_a_host_and_nothing_else() {
+        for (text, normal) in [
+            ("https://graph.facebook.com", "https://graph.facebook.com"),
+            ("HTTPS://Graph.Facebook.com:443/", "https://graph.facebook.com"),
+            ("https://127.0.0.1:18443", "https://127.0.0.1:18443"),
+            ("https://[::1]:18443", "https://[::1]:18443"),
+        ] {
+            assert_eq!(check("origin", "", text).as_deref(), Ok(normal));
+        }
+        for (text, words) in [
+            ("http://graph.facebook.com", "never sent over plain http"),
+            ("graph.facebook.com", "must start with `https://`"),
+            ("ftp://graph.facebook.com", "must start with `https://`"),
+            ("https://graph.facebook.com/v23.0", "must not contain a path"),
+            ("https://graph.facebook.com?a=b", "must not contain a path"),
+            ("https://graph.facebook.com//", "must not contain a path"),
+            ("https://me:hunter2@graph.facebook.com", "must not contain user info"),
+            ("https://", "URI"),
+            ("https://graph facebook", "URI"),
+            ("https://graph.facebook.com:", "port"),
+            ("https://graph.facebook.com:0", "port"),
+            ("https://graph.facebook.com:99999", "port"),
+        ] {
+            let error = check("origin", "", text).unwrap_err();
+            assert!(error.contains(words), "{text}: {error}");
+            assert!(!error.contains("hunter2"));
+        }
     }
 }

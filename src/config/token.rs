@@ -11,11 +11,10 @@ use serde::de::{Deserializer, Error as _};
 
 use super::secret::{MaybeSecret, SecretRef};
 use crate::renew::TokenLifetime;
-use crate::source::decode::Format;
 
 /// The life of a token.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct TokenConfig {
     /// Where the token is read from: one source, or a list of them, searched in order.
     #[serde(rename = "source")]
@@ -298,32 +297,4 @@ fn headers<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<(HeaderName, MaybeS
     let headers = BTreeMap::<String, MaybeSecret>::deserialize(from)?.into_iter();
     let headers = headers.map(|(name, value)| Ok((name.parse().map_err(D::Error::custom)?, value)));
     headers.collect()
-}
-
-impl Default for TokenConfig {
-    fn default() -> Self {
-        let file = FileSourceConfig {
-            path: PathBuf::from("/run/graphward/token"),
-            key: None,
-            pointer: None,
-            fernet_keys: Vec::new(),
-        };
-        Self {
-            sources: vec![TokenSource::File(file)],
-            renew: None,
-            store: None,
-            verify: true,
-            renew_before: Duration::from_secs(10 * 24 * 60 * 60),
-        }
-    }
-}
-
-/// Where the token is in a text; at most one of the two is given.
-#[must_use]
-pub fn format(key: Option<&String>, pointer: Option<&String>) -> Format {
-    match (key, pointer) {
-        (Some(key), _) => Format::Key(key.clone()),
-        (None, Some(pointer)) => Format::Pointer(pointer.clone()),
-        (None, None) => Format::Raw,
-    }
 }

@@ -27,6 +27,18 @@ pub enum Format {
     Pointer(String),
 }
 
+impl Format {
+    /// Returns the place of the token if this key or this pointer leads to it.
+    #[must_use]
+    pub fn new(key: Option<&String>, pointer: Option<&String>) -> Self {
+        match (key, pointer) {
+            (Some(key), _) => Self::Key(key.clone()),
+            (None, Some(pointer)) => Self::Pointer(pointer.clone()),
+            (None, None) => Self::Raw,
+        }
+    }
+}
+
 /// The largest JSON or `.env` document that is searched for a token: 64 KiB.
 pub const MAX_DOCUMENT_BYTES: usize = 64 * 1024;
 

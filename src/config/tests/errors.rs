@@ -7,7 +7,7 @@ fn all_errors_are_reported_at_once_in_the_order_of_the_file() {
          body_memory = \"1MB\"\nhold_timeout = 2\n[lgo]\nlevel = \"info\"\n[ready]\ntokens = true\n",
     );
     let starts = [
-        "`/etc/g.toml:2`: upstream.origin: must begin with https://: tokens are never sent unencrypted",
+        "`/etc/g.toml:2`: upstream.origin: must start with `https://`; tokens are never sent over plain http",
         "`/etc/g.toml:3`: upstream.head_timeuot: unknown key; did you mean `head_timeout`?",
         "`/etc/g.toml:4`: upstream.connections: must be between 1 and 64, not 65",
         "`/etc/g.toml:7`: heal.body_memory: must be an integer followed by B, KiB, MiB, GiB or TiB",
@@ -24,7 +24,7 @@ fn all_errors_are_reported_at_once_in_the_order_of_the_file() {
 #[test]
 fn the_upstream_is_https_and_its_limits_can_be_met() {
     each(&[
-        ("[upstream]\norigin = \"https://a/v23.0\"", "must not have a path"),
+        ("[upstream]\norigin = \"https://a/v23.0\"", "must not contain a path"),
         ("[upstream]\nhttp = 1.1", "one of \"auto\", \"1.1\", \"2\", not a float"),
         ("[upstream]\nhttp = \"3\"", "one of \"auto\", \"1.1\", \"2\", not \"3\""),
         ("[upstream]\nconnections = \"2\"", "an integer (unquoted), not a string"),

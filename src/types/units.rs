@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use crate::types::quote;
+use super::secret_shape::quote;
 
 /// A text that is not a duration or a size.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -34,13 +34,14 @@ pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
 }
 
 /// The units of what is measured, smallest first.
-pub(super) struct Unit {
+#[derive(Debug)]
+pub struct Unit {
     names: [(&'static str, u64); 5],
     invalid: UnitError,
 }
 
 /// In milliseconds.
-pub(super) const TIMES: Unit = Unit {
+pub const TIMES: Unit = Unit {
     names: [
         ("ms", 1),
         ("s", 1000),
@@ -52,7 +53,7 @@ pub(super) const TIMES: Unit = Unit {
 };
 
 /// In bytes.
-pub(super) const SIZES: Unit = Unit {
+pub const SIZES: Unit = Unit {
     names: [
         ("B", 1),
         ("KiB", 1 << 10),
@@ -65,7 +66,11 @@ pub(super) const SIZES: Unit = Unit {
 
 impl Unit {
     /// Reads a number with a unit; `0` needs none.
-    pub(super) fn read(&self, text: &str) -> Result<u64, UnitError> {
+    ///
+    /// # Errors
+    ///
+    /// [`UnitError`] if it is not an integer and a unit.
+    pub fn read(&self, text: &str) -> Result<u64, UnitError> {
         let end = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
         let (digits, unit) = text.split_at(end);
         if digits.is_empty() {
@@ -82,7 +87,8 @@ impl Unit {
     }
 
     /// Writes a number in the largest unit that fits.
-    pub(super) fn write(&self, number: u64) -> String {
+    #[must_use]
+    pub fn write(&self, number: u64) -> String {
         let fits = |(_, factor): &&(&str, u64)| number >= *factor && number.is_multiple_of(*factor);
         match self.names.iter().rev().find(fits) {
             Some((name, factor)) => format!("{}{name}", number / factor),
@@ -91,7 +97,11 @@ impl Unit {
     }
 
     /// Reads a number between two others, which are written in the same way.
-    pub(super) fn between(&self, text: &str, min: Option<&str>, max: Option<&str>) -> Result<u64, String> {
+    ///
+    /// # Errors
+    ///
+    /// What the text must be, without the text if it might be a secret.
+    pub fn between(&self, text: &str, min: Option<&str>, max: Option<&str>) -> Result<u64, String> {
         let number = self.read(text).map_err(|error| match error {
             UnitError::TooLarge => format!("{error}: {}", quote(text)),
             UnitError::Duration | UnitError::Size => format!("{error}, not {}", quote(text)),
