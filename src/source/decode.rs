@@ -15,7 +15,7 @@ pub use error::DecodeError;
 use crate::token::Token;
 use crate::types::Secret;
 
-/// The place of the token in the bytes.
+/// The location of the token in the bytes.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub enum Format {
     /// The bytes are the token, with or without quotes, `Bearer` and white space around it.
@@ -77,7 +77,7 @@ pub fn decode_token(bytes: &[u8], format: &Format, received_at: Option<SystemTim
 ///
 /// # Errors
 ///
-/// As [`decode`]: bytes without a token have no place for one.
+/// As [`decode`]: bytes without a token cannot get one.
 pub(super) fn replace_token(
     bytes: &[u8],
     format: &Format,

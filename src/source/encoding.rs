@@ -1,5 +1,7 @@
 //! The encoding of a token in a file or a column: its format, and its encryption if there is one.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use zeroize::Zeroizing;
 
 use super::decode::{self, DecodeError, Format};
@@ -7,7 +9,7 @@ use super::fernet::{Fernet, FernetError};
 use crate::token::Token;
 use crate::types::Secret;
 
-/// The place of the token in the bytes, and the keys it is encrypted with.
+/// The location of the token in the bytes, and the keys it is encrypted with.
 #[derive(Clone, Debug)]
 pub(super) struct TokenEncoding {
     pub(super) format: Format,
@@ -71,6 +73,11 @@ pub(super) fn encode_secret(secret: &Secret, keys: Option<&Fernet>) -> Zeroizing
         Some(keys) => keys.encrypt(secret),
         None => secret.expose().to_owned(),
     })
+}
+
+/// Returns Unix time in whole seconds.
+pub(super) fn epoch_seconds(at: SystemTime) -> u64 {
+    at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 /// Whether two secrets are equal, compared in full.

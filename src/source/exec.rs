@@ -68,7 +68,7 @@ impl ExecSource {
 impl Source for ExecSource {
     fn load(&mut self) -> BoxFuture<'_, Result<Token, ObtainError>> {
         Box::pin(async {
-            // At the start, too: a load that is canceled counts.
+            // Reset first, too: a load that is canceled counts as one.
             self.poll_interval.reset();
             let found = self.run().await;
             self.poll_interval.reset();

@@ -69,7 +69,7 @@ impl HttpSource {
 impl Source for HttpSource {
     fn load(&mut self) -> BoxFuture<'_, Result<Token, ObtainError>> {
         Box::pin(async {
-            // Reset first, too: a load that is cancelled counts as one.
+            // Reset first, too: a load that is canceled counts as one.
             self.poll_interval.reset();
             let found = self.fetch().await;
             self.poll_interval.reset();

@@ -4,7 +4,7 @@
 //!
 //! A variable, a mounted secret or a service has the token that the operator put there, and its renewal must survive a
 //! restart all the same. The record names the token from which it was renewed: as long as the source has that one, the
-//! record's is newer. If the operator puts another token there, the record is ignored, and the operator need not know of it.
+//! record's is newer. If the operator puts another token there, the record is ignored, and the operator need not delete it.
 
 mod record;
 

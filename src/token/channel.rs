@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use super::credential::{Credential, CredentialError, Generation, ProofSettings, Token};
-use super::rejections::{RejectionState, Rejections, WaiterGuard};
+use super::rejections::{Rejections, WaiterGuard};
 use super::traits::ObtainError;
 use crate::graph::GraphError;
 
@@ -24,21 +24,19 @@ use crate::graph::GraphError;
 pub fn channel() -> (TokenPublisher, TokenHandle) {
     let cell = Arc::new(ArcSwapOption::empty());
     let rejections = Arc::new(Rejections::default());
-    let (sender, receiver) = watch::channel(RefreshProgress::default());
-    let writer = TokenPublisher {
+    let (sender, progress) = watch::channel(RefreshProgress::default());
+    let publisher = TokenPublisher {
         proofs: None,
         cell: Arc::clone(&cell),
         progress: sender,
         rejections: Arc::clone(&rejections),
     };
-    (
-        writer,
-        TokenHandle {
-            cell,
-            progress: receiver,
-            rejections,
-        },
-    )
+    let handle = TokenHandle {
+        cell,
+        progress,
+        rejections,
+    };
+    (publisher, handle)
 }
 
 /// The refresher's end. Not `Clone`: one writer.
@@ -47,7 +45,7 @@ pub struct TokenPublisher {
     proofs: Option<ProofSettings>,
     cell: Arc<ArcSwapOption<Credential>>,
     progress: watch::Sender<RefreshProgress>,
-    rejections: Arc<Rejections>,
+    pub(super) rejections: Arc<Rejections>,
 }
 
 /// The requests' end.
@@ -156,22 +154,6 @@ impl TokenPublisher {
         });
     }
 
-    /// Returns the reported rejections once they differ from `known`. Cancel-safe.
-    pub async fn wait_for_rejection_change(&self, known: RejectionState) -> RejectionState {
-        self.rejections.wait_for_change(known).await
-    }
-
-    /// Records that an inspection found this generation invalid.
-    pub fn mark_rejected(&self, generation: Generation, error: &GraphError) {
-        self.rejections.mark_rejected(generation, error);
-    }
-
-    /// Returns why this generation was first rejected.
-    #[must_use]
-    pub fn rejection_reason(&self, generation: Generation) -> Option<GraphError> {
-        self.rejections.first_rejection(generation).map(|(_, error)| error)
-    }
-
     /// The current credential.
     #[must_use]
     pub fn current(&self) -> Option<Arc<Credential>> {
@@ -259,7 +241,7 @@ impl TokenHandle {
     pub async fn current_or_wait(&self, deadline: Instant) -> Result<Arc<Credential>, RefreshError> {
         match self.current() {
             Some(credential) => Ok(credential),
-            None => self.wait_until_newer_or_failed(None, deadline).await,
+            None => self.wait_for_newer(None::<Generation>, deadline).await,
         }
     }
 
@@ -278,14 +260,30 @@ impl TokenHandle {
         Ok(newer.unwrap_or(current))
     }
 
-    /// Waits for a credential newer than `than`.
+    /// Waits for a credential newer than `than`, or for the first one.
     ///
     /// # Errors
     ///
     /// [`RefreshError::Failed`] with the failure of an attempt that began after this call, or at once with the last one while
     /// the refresher is in backoff; [`RefreshError::TimedOut`] at the deadline.
-    pub async fn wait_for_newer(&self, than: Generation, deadline: Instant) -> Result<Arc<Credential>, RefreshError> {
-        self.wait_until_newer_or_failed(Some(than), deadline).await
+    pub async fn wait_for_newer(
+        &self,
+        than: impl Into<Option<Generation>>,
+        deadline: Instant,
+    ) -> Result<Arc<Credential>, RefreshError> {
+        let than = than.into();
+        let _waiter = WaiterGuard::new(&self.rejections);
+        let attempts_at_start = self.progress.borrow().attempts_started;
+        let is_outcome_known = |progress: &RefreshProgress| {
+            progress.generation > than
+                || progress.last_failed_attempt > attempts_at_start
+                || progress.is_backing_off && progress.last_error.is_some()
+        };
+        let progress = self.wait_by(deadline, is_outcome_known).await?;
+        match progress.last_error {
+            Some(error) if progress.generation <= than => Err(RefreshError::Failed(error)),
+            Some(_) | None => self.current().ok_or(RefreshError::Closed),
+        }
     }
 
     /// Waits for a credential newer than `than`, whatever fails meanwhile, until `hold_timeout` after `than` was first
@@ -305,50 +303,25 @@ impl TokenHandle {
             .rejections
             .first_rejection(than)
             .map_or(deadline, |(at, _)| deadline.min(at + hold_timeout));
-        let waiter = WaiterGuard::new(&self.rejections);
-        if until <= Instant::now() || waiter.count() > MAX_HELD_REQUESTS {
+        let _waiter = WaiterGuard::new(&self.rejections);
+        if until <= Instant::now() || self.waiters() > MAX_HELD_REQUESTS {
             return Err(RefreshError::TimedOut);
         }
-        let mut progress = self.progress.clone();
-        let newer = progress.wait_for(|progress| progress.generation > Some(than));
-        match timeout_at(until, newer).await {
-            Ok(Ok(_newer)) => {}
-            Ok(Err(_closed)) => return Err(RefreshError::Closed),
-            Err(_elapsed) => return Err(RefreshError::TimedOut),
-        }
+        self.wait_by(until, |progress| progress.generation > Some(than)).await?;
         self.current().ok_or(RefreshError::Closed)
     }
 
-    async fn wait_until_newer_or_failed(
+    /// Returns the progress once `done` holds.
+    async fn wait_by(
         &self,
-        than: Option<Generation>,
         deadline: Instant,
-    ) -> Result<Arc<Credential>, RefreshError> {
-        let _waiter = WaiterGuard::new(&self.rejections);
+        done: impl FnMut(&RefreshProgress) -> bool,
+    ) -> Result<RefreshProgress, RefreshError> {
         let mut progress = self.progress.clone();
-        let attempts_at_start = progress.borrow_and_update().attempts_started;
-        let outcome_known = progress.wait_for(|progress| {
-            progress.generation > than
-                || progress.last_failed_attempt > attempts_at_start
-                || progress.is_backing_off_after_failure()
-        });
-        let failure = match timeout_at(deadline, outcome_known).await {
-            Ok(Ok(progress)) if progress.generation > than => None,
-            Ok(Ok(progress)) => progress.last_error.clone(),
-            Ok(Err(_closed)) => return Err(RefreshError::Closed),
-            Err(_elapsed) => return Err(RefreshError::TimedOut),
-        };
-        match failure {
-            Some(error) => Err(RefreshError::Failed(error)),
-            None => self.current().ok_or(RefreshError::Closed),
+        match timeout_at(deadline, progress.wait_for(done)).await {
+            Ok(Ok(progress)) => Ok(progress.clone()),
+            Ok(Err(_closed)) => Err(RefreshError::Closed),
+            Err(_elapsed) => Err(RefreshError::TimedOut),
         }
-    }
-}
-
-// === impl RefreshProgress ===
-
-impl RefreshProgress {
-    const fn is_backing_off_after_failure(&self) -> bool {
-        self.is_backing_off && self.last_error.is_some()
     }
 }

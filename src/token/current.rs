@@ -96,21 +96,16 @@ impl CurrentToken {
 
     /// Decides when it is renewed.
     pub(super) fn schedule_renewal(&mut self, policy: &RefreshPolicy, renewer: Option<&dyn Renewer>) {
+        let inspection = self.inspection.as_ref();
+        let never_expires = inspection.is_some_and(|it| it.expires_at == Expiry::Never);
         self.renew_at = match (renewer, self.issued_at, self.expires_at) {
             (Some(renewer), Some(issued_at), Some(expires_at)) => {
                 let due = policy.renew_at(Validity { issued_at, expires_at }, fastrand::f64());
                 Some(due.max(renewer.earliest_renewal(issued_at)).min(expires_at))
             }
-            (Some(renewer), Some(issued_at), None) if !self.never_expires() => {
-                renewer.renew_at_if_expiry_unknown(issued_at)
-            }
+            (Some(renewer), Some(issued_at), None) if !never_expires => renewer.renew_at_if_expiry_unknown(issued_at),
             (_, _, _) => None,
         };
-    }
-
-    fn never_expires(&self) -> bool {
-        let inspection = self.inspection.as_ref();
-        inspection.is_some_and(|it| it.expires_at == Expiry::Never)
     }
 
     pub(super) fn has_expired(&self, now: SystemTime) -> bool {

@@ -102,15 +102,15 @@ mod tests {
         #[test]
         fn renewal_is_always_due_within_the_validity_and_jitter_never_makes_it_later(
             seconds in 0_u64..10_000_000,
-            early in 0_u64..10_000_000,
+            renew_before in 0_u64..10_000_000,
             jitter in 0.0..=1.0_f64,
         ) {
             let issued_at = SystemTime::UNIX_EPOCH + 20_000 * DAY;
-            let life = Validity { issued_at, expires_at: issued_at + Duration::from_secs(seconds) };
-            let schedule = RefreshPolicy { renew_before: Duration::from_secs(early), ..RefreshPolicy::default() };
-            let (plain, jittered) = (schedule.renew_at(life, 0.0), schedule.renew_at(life, jitter));
-            prop_assert!(issued_at <= jittered && jittered <= plain && plain <= life.expires_at);
-            prop_assert!(life.expires_at.duration_since(plain).unwrap() >= Duration::from_secs(seconds) / 5);
+            let validity = Validity { issued_at, expires_at: issued_at + Duration::from_secs(seconds) };
+            let policy = RefreshPolicy { renew_before: Duration::from_secs(renew_before), ..RefreshPolicy::default() };
+            let (plain, jittered) = (policy.renew_at(validity, 0.0), policy.renew_at(validity, jitter));
+            prop_assert!(issued_at <= jittered && jittered <= plain && plain <= validity.expires_at);
+            prop_assert!(validity.expires_at.duration_since(plain).unwrap() >= Duration::from_secs(seconds) / 5);
         }
     }
 }

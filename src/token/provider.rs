@@ -2,7 +2,7 @@
 //!
 //! # Decision table
 //!
-//! | current token | what there is | result |
+//! | current token | situation | result |
 //! |---|---|---|
 //! | valid | the active source, or one before it, returns a token that it did not return last time | that token, from then on its source is the active one |
 //! | valid | a source returns the token that it returned last time: the one before a renewal | the current token stays |
@@ -24,9 +24,9 @@
 //!   and using it would alternate between two tokens forever. New is what differs *from what the source returned last*.
 //!   That holds while the current token is valid; once it is dead, any token that Graph has not rejected is worth a try,
 //!   from any source: an expired file does not hide a valid row.
-//! * Between the renewer's answer and the storage there is nothing: no check, no other call. A process that is killed
-//!   before the store has lost only what it never had; a moment later the next start finds the token. What cannot be stored
-//!   is kept and stored later, and used before that only if the current token is dead.
+//! * Between the renewer's response and the store nothing else happens: no check, no other call. So a kill can lose a renewed
+//!   token only in that moment; after it, the next start finds the token. A token that cannot be stored is kept and stored
+//!   later, and used before that only if the current token is dead.
 
 use std::fmt;
 use std::time::Duration;
@@ -55,7 +55,7 @@ pub(super) struct ObtainedToken {
     pub(super) token: Token,
     /// The result of its inspection, if Graph could be asked.
     pub(super) inspection: Option<Inspection>,
-    /// Whether the renewer made it.
+    /// Whether the renewer returned it.
     pub(super) renewed: bool,
     /// The description of its source or renewer.
     pub(super) source: String,
@@ -235,7 +235,7 @@ impl TokenProvider {
                         drain(loads).await;
                     }
                     self.sources.active = index;
-                    // What was put there replaces our renewed token, which could not be stored.
+                    // The token in the source replaces the renewed one, which could not be stored.
                     self.pending_store.take_if(|pending| pending.source_index >= index);
                     return Check::of(Ok(Some(ObtainedToken {
                         skipped_error,

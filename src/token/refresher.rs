@@ -85,9 +85,10 @@ impl Refresher {
         let may_renew = operation == Operation::Refresh && self.provider.renewer().is_some();
         self.publisher.begin_attempt(may_renew);
         let (current, now) = (self.publisher.current(), self.clock.now());
+        let is_rejected = |current: &Credential| self.rejection_state.is_rejected(current.generation());
         let context = RefreshContext {
             current: current.as_deref(),
-            current_is_dead: current.as_deref().is_none_or(|current| self.is_dead(current)),
+            current_is_dead: current.as_deref().is_none_or(is_rejected) || self.current.has_expired(now),
             now,
         };
         let found = match operation {
@@ -117,7 +118,7 @@ impl Refresher {
             _ => (until, None),
         };
         tokio::select! {
-            state = self.publisher.wait_for_rejection_change(self.rejection_state) => return self.on_rejection_change(state),
+            state = self.publisher.rejections.wait_for_change(self.rejection_state) => return self.on_rejection_change(state),
             () = self.provider.sources.changed() => return PlannerEvent::SourceChanged,
             () = sleep_until(wake) => {}
         }
@@ -140,8 +141,9 @@ impl Refresher {
         if state.is_rejected(generation) {
             if let Some(current) = current {
                 self.provider.vetting.deny(current.fingerprint());
-                let error = self.publisher.rejection_reason(generation);
-                self.reporter.report_rejected(&current, error.as_ref());
+                let first_rejection = self.publisher.rejections.first_rejection(generation);
+                let error = first_rejection.as_ref().map(|(_, error)| error);
+                self.reporter.report_rejected(&current, error);
             }
             PlannerEvent::Rejected(generation)
         } else {
@@ -233,7 +235,7 @@ impl Refresher {
                     .record_inspection(inspection, self.clock.now(), &self.policy);
                 self.update_status();
                 if let Some(error) = error {
-                    self.publisher.mark_rejected(current.generation(), &error);
+                    self.publisher.rejections.mark_rejected(current.generation(), &error);
                 }
             }
             Ok(None) => self.current.postpone(Maintenance::Inspect),
@@ -282,10 +284,6 @@ impl Refresher {
         {
             self.reporter.warn_data_access_expiry(days, expires_at, now);
         }
-    }
-
-    fn is_dead(&self, credential: &Credential) -> bool {
-        self.rejection_state.is_rejected(credential.generation()) || self.current.has_expired(self.clock.now())
     }
 }
 

@@ -124,10 +124,6 @@ impl<'a> WaiterGuard<'a> {
         rejections.waiters.fetch_add(1, Ordering::Relaxed);
         Self(&rejections.waiters)
     }
-
-    pub(super) fn count(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
-    }
 }
 
 impl Drop for WaiterGuard<'_> {

@@ -1,4 +1,4 @@
-//! One call of a renewer, and the check of its answer.
+//! One call of a renewer, and the check of its result.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ const MIN_EXTENSION: Duration = Duration::from_secs(60);
 ///
 /// # Errors
 ///
-/// The renewer's error, or the reason why its answer is not a successor.
+/// The renewer's error, or the reason why its token is not a successor.
 pub(super) async fn renew(
     renewer: &mut dyn Renewer,
     outgoing: &Token,
@@ -28,7 +28,7 @@ pub(super) async fn renew(
         is_dead: context.current_is_dead,
     };
     let Ok(renewed) = timeout(RENEW_TIMEOUT, renewer.renew(request)).await else {
-        return Err(timed_out(&renewer.describe(), "answer", RENEW_TIMEOUT));
+        return Err(timed_out(&renewer.describe(), "respond", RENEW_TIMEOUT));
     };
     let token = renewed?;
     if token.expires_at.is_some_and(|at| at <= context.now) {

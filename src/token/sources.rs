@@ -92,10 +92,8 @@ impl SourceList {
         let loads = sources.map(|(index, tracked)| async move {
             let loaded = timeout(LOAD_TIMEOUT, tracked.source.load()).await;
             tracked.notified = false;
-            let result = match loaded {
-                Ok(result) => result,
-                Err(_elapsed) => Err(timed_out(&tracked.describe(), "answer", LOAD_TIMEOUT)),
-            };
+            let hung = |_elapsed| Err(timed_out(&tracked.describe(), "respond", LOAD_TIMEOUT));
+            let result = loaded.unwrap_or_else(hung);
             LoadedSource { index, result, tracked }
         });
         loads.collect()
@@ -106,13 +104,11 @@ impl SourceList {
         let Some(tracked) = self.sources.get_mut(index) else {
             return Ok(RefreshLock::uncontended());
         };
-        match timeout(limit, tracked.source.lock()).await {
-            Ok(locked) => locked,
-            Err(_elapsed) => {
-                let action = "release the renewal lock, which another replica holds,";
-                Err(timed_out(&tracked.describe(), action, limit))
-            }
-        }
+        let locked = timeout(limit, tracked.source.lock()).await;
+        locked.unwrap_or_else(|_elapsed| {
+            let action = "release the renewal lock, which another replica holds,";
+            Err(timed_out(&tracked.describe(), action, limit))
+        })
     }
 
     /// Returns the reason of each source in which no token can be stored.
@@ -127,7 +123,7 @@ impl SourceList {
         tracked.is_some_and(|tracked| tracked.source.check_writable().is_ok())
     }
 
-    /// Names the active source as the place of a token.
+    /// Returns a token that belongs into the active source.
     pub(super) fn for_active(&self, token: &Token) -> SourcedToken {
         SourcedToken {
             source_index: self.active,
@@ -155,7 +151,7 @@ impl SourceList {
 // === impl TrackedSource ===
 
 impl TrackedSource {
-    /// Records the token that the source returned, and says whether it differs from the one before.
+    /// Records the token that the source returned; returns whether it differs from the previous one.
     pub(super) fn record_if_new(&mut self, token: Fingerprint) -> bool {
         self.last_seen.replace(token) != Some(token)
     }
@@ -170,7 +166,7 @@ pub(super) async fn drain(mut loads: FuturesOrdered<impl Future>) {
     while loads.next().await.is_some() {}
 }
 
-pub(super) fn timed_out(who: &str, action: &str, limit: Duration) -> ObtainError {
-    let message = format!("{who} did not {action} within {} s", limit.as_secs());
+pub(super) fn timed_out(actor: &str, action: &str, limit: Duration) -> ObtainError {
+    let message = format!("{actor} did not {action} within {} s", limit.as_secs());
     ObtainError::transient("timeout", message)
 }

@@ -18,7 +18,7 @@ use crate::types::Fingerprint;
 /// A boxed future, as the traits here return it.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// A place that a token is read from.
+/// A location from which a token is read.
 pub trait Source: Send + 'static {
     /// Reads the current token. Bounded in time and size.
     fn load(&mut self) -> BoxFuture<'_, Result<Token, ObtainError>>;
@@ -115,7 +115,7 @@ pub(super) struct RefreshContext<'a> {
 pub trait Inspector: Send + 'static {
     /// Asks Graph about a token. Bounded in time.
     ///
-    /// The answer that a token is dead is `Ok`; an error means that there is no answer.
+    /// `Ok` with an error inside means that the token is invalid; an error means that Graph could not be asked.
     fn inspect<'a>(&'a mut self, token: &'a Token) -> BoxFuture<'a, Result<Inspection, ObtainError>>;
 }
 

@@ -1,4 +1,4 @@
-//! Whether a token may be used: Graph has not rejected it, it has not expired, and its inspection finds it valid.
+//! Decides whether a token may be used: Graph has not rejected it, it has not expired, and its inspection finds it valid.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -54,10 +54,9 @@ impl Vetting {
         let Some(inspector) = &mut self.inspector else {
             return Ok(None);
         };
-        match timeout(INSPECT_TIMEOUT, inspector.inspect(token)).await {
-            Ok(inspection) => inspection.map(Some),
-            Err(_elapsed) => Err(timed_out("Graph", "answer the token inspection", INSPECT_TIMEOUT)),
-        }
+        let hung = |_elapsed| Err(timed_out("Graph", "answer the token inspection", INSPECT_TIMEOUT));
+        let inspection = timeout(INSPECT_TIMEOUT, inspector.inspect(token)).await;
+        inspection.unwrap_or_else(hung).map(Some)
     }
 
     /// Decides whether a token may be used; returns the result of its inspection, if Graph could be asked.

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::types::Rfc3339Timestamp;
 
@@ -21,17 +21,19 @@ const EXPIRES_IN_KEYS: [&str; 2] = ["expires_in", "expiresIn"];
 /// A larger number is in milliseconds: in seconds it would be the year 5138.
 const MAX_EPOCH_SECONDS: f64 = 1e11;
 
-/// Returns the expiry in these members; a relative one only if the time of receipt is known.
+/// Returns the expiry among the members of an object; a relative one only if the time of receipt is known.
 ///
 /// A 0 often means no expiry or an unknown one, which are the same here.
-pub(super) fn expires_at(members: &Map<String, Value>, received_at: Option<SystemTime>) -> Option<SystemTime> {
-    let absolute = EXPIRES_AT_KEYS.iter().filter_map(|name| members.get(*name));
-    if let Some(date) = absolute.filter_map(parse_date).next() {
+pub(super) fn expires_at(
+    member: impl Fn(&str) -> Option<Value>,
+    received_at: Option<SystemTime>,
+) -> Option<SystemTime> {
+    if let Some(date) = EXPIRES_AT_KEYS.iter().find_map(|name| parse_date(&member(name)?)) {
         return Some(date);
     }
     let received_at = received_at?;
-    let relative = EXPIRES_IN_KEYS.iter().filter_map(|name| members.get(*name));
-    let seconds = relative.filter_map(parse_number).find(|seconds| *seconds > 0.0)?;
+    let lifetime = |name: &&str| parse_number(&member(name)?).filter(|seconds| *seconds > 0.0);
+    let seconds = EXPIRES_IN_KEYS.iter().find_map(lifetime)?;
     received_at.checked_add(Duration::try_from_secs_f64(seconds).ok()?)
 }
 
@@ -101,7 +103,7 @@ mod tests {
 
     fn expiry_seconds(members: &Value, received_at: Option<u64>) -> Option<u64> {
         let received_at = received_at.map(|seconds| UNIX_EPOCH + Duration::from_secs(seconds));
-        seconds(expires_at(members.as_object().unwrap(), received_at))
+        seconds(expires_at(|name| members.get(name).cloned(), received_at))
     }
 
     #[test]

@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use serde_json::Value;
 use serde_json::value::RawValue;
-use zeroize::Zeroize;
+use zeroize::Zeroizing;
 
 use super::error::DecodeError;
 use super::expiry::{EXPIRES_AT_KEYS, expires_at, rewrite_date};
@@ -18,22 +17,17 @@ pub(super) fn token_at_pointer(
     pointer: &str,
     received_at: Option<SystemTime>,
 ) -> Result<Token, DecodeError> {
-    let document = ZeroizingJson(serde_json::from_str(text).map_err(json_error)?);
-    match document.0.pointer(pointer) {
-        Some(Value::String(token)) => {
-            let parent = pointer.rsplit_once('/').map(|(parent, _name)| parent);
-            let beside = parent.and_then(|parent| document.0.pointer(parent));
-            let members = beside.and_then(Value::as_object);
-            Ok(Token {
-                expires_at: members.and_then(|members| expires_at(members, received_at)),
-                ..Token::without_expiry(to_secret(token)?)
-            })
-        }
-        Some(Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
-            Err(DecodeError::NotString)
-        }
-        None => Err(DecodeError::PointerNotFound),
+    let (value, siblings) = locate(text, pointer)?;
+    if !value.starts_with('"') {
+        return Err(DecodeError::NotString);
     }
+    let token: String = serde_json::from_str(value).map_err(|_lone_surrogate| DecodeError::InvalidCharacter)?;
+    let token = Zeroizing::new(token);
+    let sibling = |name: &str| serde_json::from_str(siblings.get(name)?.get()).ok();
+    Ok(Token {
+        expires_at: expires_at(sibling, received_at),
+        ..Token::without_expiry(to_secret(&token)?)
+    })
 }
 
 /// A piece of a document and its replacement.
@@ -46,22 +40,7 @@ pub(super) fn edits_for_token<'a>(
     encoded: &str,
     expires_at: Option<SystemTime>,
 ) -> Result<Vec<JsonEdit<'a>>, DecodeError> {
-    let mut value: &RawValue = serde_json::from_str(text).map_err(json_error)?;
-    let mut siblings = BTreeMap::new();
-    for step in pointer.split('/').skip(1) {
-        let name = step.replace("~1", "/").replace("~0", "~");
-        siblings = BTreeMap::new();
-        let next = if value.get().starts_with('{') {
-            siblings = serde_json::from_str::<BTreeMap<String, &RawValue>>(value.get()).map_err(json_error)?;
-            siblings.get(&name).copied()
-        } else {
-            let items: Vec<&RawValue> =
-                serde_json::from_str(value.get()).map_err(|_scalar| DecodeError::PointerNotFound)?;
-            name.parse::<usize>().ok().and_then(|at| items.get(at).copied())
-        };
-        value = next.ok_or(DecodeError::PointerNotFound)?;
-    }
-    let quoted = value.get();
+    let (quoted, siblings) = locate(text, pointer)?;
     let inner = quoted
         .strip_prefix('"')
         .and_then(|quoted| quoted.strip_suffix('"'))
@@ -81,6 +60,33 @@ pub(super) fn edits_for_token<'a>(
     Ok(std::iter::once(token).chain(dates).collect())
 }
 
+/// Returns the JSON at `pointer`, and the members of the object around it. Nothing is copied but names: the document may
+/// contain other secrets.
+fn locate<'a>(text: &'a str, pointer: &str) -> Result<(&'a str, BTreeMap<String, &'a RawValue>), DecodeError> {
+    let mut value: &RawValue = serde_json::from_str(text).map_err(json_error)?;
+    let mut siblings = BTreeMap::new();
+    let mut steps = pointer.split('/');
+    if steps.next() != Some("") {
+        return Err(DecodeError::PointerNotFound);
+    }
+    for step in steps {
+        let name = step.replace("~1", "/").replace("~0", "~");
+        siblings = BTreeMap::new();
+        let next = if value.get().starts_with('{') {
+            siblings = serde_json::from_str::<BTreeMap<String, &RawValue>>(value.get()).map_err(json_error)?;
+            siblings.get(&name).copied()
+        } else {
+            let items: Vec<&RawValue> =
+                serde_json::from_str(value.get()).map_err(|_scalar| DecodeError::PointerNotFound)?;
+            let is_index = name == "0" || !name.starts_with(['0', '+']);
+            let index = name.parse::<usize>().ok().filter(|_| is_index);
+            index.and_then(|index| items.get(index).copied())
+        };
+        value = next.ok_or(DecodeError::PointerNotFound)?;
+    }
+    Ok((value.get(), siblings))
+}
+
 #[expect(
     clippy::needless_pass_by_value,
     reason = "map_err passes it by value, and its text, which may quote the document, must be dropped"
@@ -89,24 +95,5 @@ fn json_error(error: serde_json::Error) -> DecodeError {
     DecodeError::InvalidJson {
         line: error.line(),
         column: error.column(),
-    }
-}
-
-/// A document whose strings are zeroed on drop: it may contain other secrets than the token.
-struct ZeroizingJson(Value);
-
-impl Drop for ZeroizingJson {
-    fn drop(&mut self) {
-        zeroize_json(&mut self.0);
-    }
-}
-
-/// The recursion is bounded: the parser refuses more than 127 levels.
-fn zeroize_json(value: &mut Value) {
-    match value {
-        Value::String(text) => text.zeroize(),
-        Value::Array(items) => items.iter_mut().for_each(zeroize_json),
-        Value::Object(fields) => fields.values_mut().for_each(zeroize_json),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }

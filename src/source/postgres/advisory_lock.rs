@@ -21,6 +21,7 @@ const MAX_LOCK_WAIT: Duration = Duration::from_secs(35);
 /// Returns the key of the lock, on which replicas that read the same row agree. The server keeps databases apart.
 pub(super) fn lock_key(query: &str, params: &[String]) -> i64 {
     let mut digest = Sha256::new();
+    // A constant that keeps this key apart from those of other applications. It must not change.
     digest.update(b"graphward's claim to mint\0");
     for text in std::iter::once(query).chain(params.iter().map(String::as_str)) {
         digest.update(u64::try_from(text.len()).unwrap_or(u64::MAX).to_be_bytes());

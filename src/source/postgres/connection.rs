@@ -23,7 +23,7 @@ pub(super) struct PgConnection {
     notifications: watch::Receiver<()>,
 }
 
-/// The reason why there is no answer.
+/// The reason why a statement has no result.
 #[derive(Debug)]
 pub(super) enum QueryError {
     /// The time limit passed.
@@ -38,7 +38,7 @@ pub(super) enum QueryError {
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The limit for one statement. The server's own limit is shorter.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
-/// The time a dropped connection has to say goodbye, so that the server need not log a lost client.
+/// The time that a dropped connection has to close properly, so that the server does not log a lost client.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The most rows that are read: a query without its WHERE must not fetch a whole table.

@@ -1,10 +1,10 @@
-//! The address of the database: libpq's URL, without what would not be safe.
+//! The address of the database: the URL of libpq, without its unsafe parameters.
 //!
 //! # Why
 //!
-//! `tokio-postgres` reads the URL. What is read here before it are the rules that it lacks: every mode above `prefer`
-//! verifies the certificate, a password with an `@` in it must not be taken for a host and shown, and an error repeats
-//! nothing of the URL but the name of a parameter.
+//! `tokio-postgres` parses the URL. This file adds the rules that it lacks: every mode above `prefer` verifies the
+//! certificate, a password with an `@` must not be parsed as a host and shown, and an error contains nothing of the URL except
+//! the name of a parameter.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ pub(super) struct PgEndpoint {
     pub(super) tls: MakeRustlsConnect,
     /// `postgres host/dbname`: the part that may be shown.
     pub(super) display_name: String,
-    /// Where the tasks of the connections are started.
+    /// Starts the tasks of the connections.
     pub(super) tasks: Tasks,
 }
 

@@ -1,4 +1,4 @@
-//! Errors of the database, in words that end in what to do.
+//! Errors of the database, whose messages end with what to do.
 //!
 //! # Why
 //!

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio_postgres::error::SqlState;
 
-use super::super::encoding::{encode_secret, same_secret};
+use super::super::encoding::{encode_secret, epoch_seconds, same_secret};
 use super::connection::{PgConnection, QueryError};
 use super::error::into_obtain_error;
 use super::token_row::{TokenRow, uses_parameter};
@@ -101,7 +101,7 @@ impl TokenRow {
         let value = encode_secret(&token.secret, self.encoding.fernet.as_ref());
         let mut params = vec![Some(value.as_str())];
         params.extend(self.params.iter().map(|text| Some(text.as_str())));
-        let expires_at = token.expires_at.map(epoch_seconds);
+        let expires_at = token.expires_at.map(|at| epoch_seconds(at).to_string());
         if uses_parameter(update, params.len() + 1) {
             params.push(expires_at.as_deref());
         }
@@ -141,11 +141,6 @@ impl TokenRow {
     }
 }
 
-fn epoch_seconds(at: SystemTime) -> String {
-    let since = at.duration_since(SystemTime::UNIX_EPOCH);
-    since.unwrap_or_default().as_secs().to_string()
-}
-
 /// Whether two expiries are more than a minute apart.
 fn expiries_differ(one: Option<SystemTime>, other: Option<SystemTime>) -> bool {
     const MINUTE: Duration = Duration::from_secs(60);
@@ -167,9 +162,6 @@ mod tests {
         assert!(expiries_differ(at(161), at(100)));
         assert!(expiries_differ(at(100), None));
         assert!(!expiries_differ(None, None));
-        assert_eq!(
-            epoch_seconds(SystemTime::UNIX_EPOCH + Duration::from_millis(1_500)),
-            "1"
-        );
+        assert_eq!(epoch_seconds(SystemTime::UNIX_EPOCH + Duration::from_millis(1_500)), 1);
     }
 }

@@ -1,13 +1,13 @@
 //! The record of a renewed token: JSON, so that people can read the parts that are not secret.
 
 use std::io;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::super::decode::Format;
-use super::super::encoding::{EncodingError, TokenEncoding, encode_secret};
+use super::super::encoding::{EncodingError, TokenEncoding, encode_secret, epoch_seconds};
 use super::super::fernet::{Fernet, FernetError};
 use super::super::token_file::TokenFileError;
 use crate::token::Token;
@@ -114,10 +114,6 @@ fn decode_token(bytes: &[u8], pointer: &str, keys: Option<&Fernet>) -> Result<To
         Err(EncodingError::Fernet(FernetError::NotFernet)) => encoding(None).decode(bytes),
         read => read,
     }
-}
-
-fn epoch_seconds(at: SystemTime) -> u64 {
-    at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 // === impl RecordError ===
