@@ -72,8 +72,8 @@ pub fn decode_token(bytes: &[u8], format: &Format, received_at: Option<SystemTim
     plain_text::to_secret(found).map(Token::without_expiry)
 }
 
-/// Returns the bytes with another token in place of theirs, and its expiry if they have one; the rest is unchanged. A bare
-/// token is replaced as a whole.
+/// Returns the bytes with another token instead of the old one, and its expiry if they have one; the rest is unchanged.
+/// A bare token is replaced as a whole.
 ///
 /// # Errors
 ///

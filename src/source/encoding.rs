@@ -51,7 +51,7 @@ impl TokenEncoding {
         })
     }
 
-    /// Returns the bytes with this token in place of theirs; the rest is unchanged.
+    /// Returns the bytes with this token instead of the old one; the rest is unchanged.
     pub(super) fn replace_token(&self, bytes: &[u8], token: &Token) -> Result<Zeroizing<Vec<u8>>, EncodingError> {
         let encoded = encode_secret(&token.secret, self.fernet.as_ref());
         let new = decode::replace_token(bytes, &self.format, &encoded, token.expires_at)?;

@@ -41,17 +41,10 @@ impl ExecSource {
     /// Creates a source that runs this command. Relative expiries count from `clock`.
     #[must_use]
     pub fn new(settings: ExecSettings, clock: Clock) -> Self {
-        let ExecSettings {
-            argv,
-            format,
-            timeout,
-            poll_interval,
-            keep_env,
-        } = settings;
         Self {
-            command: ExternalCommand::new(argv, keep_env, timeout),
-            format,
-            poll_interval: PollInterval::new(poll_interval),
+            command: ExternalCommand::new(settings.argv, settings.keep_env, settings.timeout),
+            format: settings.format,
+            poll_interval: PollInterval::new(settings.poll_interval),
             clock,
         }
     }

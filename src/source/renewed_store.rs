@@ -73,20 +73,15 @@ impl RenewedTokenStore {
         let lock = self.file.lock().await?;
         let current = self.current().await;
         let renewed = current.ok().and_then(|lineage| Some((lineage.record?, lineage.token)));
-        let Some((record, from)) = renewed else {
-            let what = format!(
-                "there is no previous token to roll back to: no renewed token from `{}` is in use",
-                self.file.path().display()
-            );
-            return Err(ObtainError::permanent("no_previous_token", what));
+        let path = self.file.path().display();
+        let no_previous = |reason: String| {
+            let message = format!("there is no previous token to roll back to: {reason}");
+            ObtainError::permanent("no_previous_token", message)
         };
-        let Some(to) = record.previous else {
-            let what = format!(
-                "there is no previous token to roll back to: `{}` contains only the current token",
-                self.file.path().display()
-            );
-            return Err(ObtainError::permanent("no_previous_token", what));
-        };
+        let (record, from) = renewed.ok_or_else(|| no_previous(format!("no renewed token from `{path}` is in use")))?;
+        let to = record
+            .previous
+            .ok_or_else(|| no_previous(format!("`{path}` contains only the current token")))?;
         let outcome = RollbackOutcome {
             from: Some(from.secret.fingerprint()),
             to: to.secret.fingerprint(),

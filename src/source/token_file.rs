@@ -243,15 +243,10 @@ impl TokenFile {
 
 impl TokenFileError {
     fn from_io(error: io::Error) -> Self {
-        let kind = error.kind();
-        let directory_errors = [
-            io::ErrorKind::PermissionDenied,
-            io::ErrorKind::ReadOnlyFilesystem,
-            io::ErrorKind::NotFound,
-        ];
-        if kind == io::ErrorKind::ResourceBusy {
+        use io::ErrorKind::{NotFound, PermissionDenied, ReadOnlyFilesystem, ResourceBusy};
+        if error.kind() == ResourceBusy {
             Self::BindMount
-        } else if directory_errors.contains(&kind) {
+        } else if matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem | NotFound) {
             Self::Directory(error)
         } else {
             Self::Write(error)

@@ -15,7 +15,7 @@ use crate::types::Clock;
 /// The status of the current token, and its timers.
 #[derive(Debug, Default)]
 pub(super) struct CurrentToken {
-    /// When it was issued, or first seen here.
+    /// When it was issued, or first seen by graphward.
     issued_at: Option<SystemTime>,
     expires_at: Option<SystemTime>,
     renew_at: Option<SystemTime>,
@@ -33,7 +33,7 @@ pub(super) struct CurrentToken {
     pub(super) data_access_warnings: ExpiryWarnings,
 }
 
-/// The status of the current token, for metrics and people.
+/// The status of the current token, for metrics and alerts.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct TokenStatus {
     /// When it expires; `None` if unknown or never.

@@ -13,7 +13,7 @@
 //! | due for renewal | another replica stored a token meanwhile | that token |
 //! | rejected or expired | a source has a token that Graph has not rejected and that has not expired | that token, of the first such source |
 //! | rejected or expired | no source has one, there is a renewer | the renewer's, used even if storing fails, and stored later |
-//! | rejected or expired | no source has one, there is no renewer | none: an error, and sources and Graph are asked again later |
+//! | rejected or expired | no source has one, there is no renewer | none: an error; sources and Graph are tried again later |
 //! | renewed, not yet stored | another token is found in its source or one before it | that token; the renewed token is not stored any more |
 //! | none | only an expired or rejected token, and a renewer | the renewer's, made from that token |
 //! | any | the renewer's token is invalid by inspection | an error; the previous token is stored again |
@@ -183,7 +183,7 @@ impl TokenProvider {
         self.pending_store.is_some()
     }
 
-    /// Tries again to store a renewed token. Another token in its place is left there.
+    /// Tries again to store a renewed token. A token that was stored there meanwhile stays.
     ///
     /// # Errors
     ///
@@ -316,7 +316,7 @@ impl TokenProvider {
 
     /// Stores a renewed token where the next start finds it. A source that is read-only was reported at start.
     async fn store_renewed(&mut self, renewed: &Token, outgoing: &Token) -> Result<StoreOutcome, ObtainError> {
-        // A token that only lives longer is there already, and would replace the previous one.
+        // A token whose expiry was extended is stored already, and would replace the previous one.
         let is_same = renewed.secret.fingerprint() == outgoing.secret.fingerprint();
         if is_same || !self.sources.active_is_writable() {
             return Ok(StoreOutcome::Stored);

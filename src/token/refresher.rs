@@ -155,51 +155,46 @@ impl Refresher {
     }
 
     fn publish(&mut self, operation: Operation, started_at: Instant, found: ObtainedToken) -> PlannerEvent {
-        let ObtainedToken {
-            token,
-            inspection,
-            renewed,
-            source,
-            store_error,
-            skipped_error,
-        } = found;
-        if let Some(error) = &skipped_error {
+        if let Some(error) = &found.skipped_error {
             let report = OperationReport::new(operation, started_at.elapsed(), Err(error));
             self.reporter.report_failure(&report, None);
         }
-        let inspected = inspection.as_ref().map_or(Expiry::Unknown, |it| it.expires_at);
+        let inspected = found.inspection.as_ref().map_or(Expiry::Unknown, |it| it.expires_at);
         let token = Token {
-            expires_at: inspected.as_system_time().or(token.expires_at),
-            ..token
+            expires_at: inspected.as_system_time().or(found.token.expires_at),
+            ..found.token
         };
         let expiry = token.expires_at.map_or(inspected, Expiry::At);
         let credential = match self.publisher.publish(token) {
             Ok(credential) => credential,
             Err(error) => {
-                let message = format!("the token from {source} is not valid in an HTTP header; replace it");
+                let message = format!(
+                    "the token from {} is not valid in an HTTP header; replace it",
+                    found.source
+                );
                 let error = ObtainError::permanent("invalid_header_value", message).with_source(error);
                 let failure = RefreshFailure {
                     error,
-                    renewer_called: renewed,
+                    renewer_called: found.renewed,
                 };
                 return self.finish_failed(operation, started_at, failure);
             }
         };
-        self.reporter.report_published(&credential, &source, expiry);
+        self.reporter.report_published(&credential, &found.source, expiry);
         let report = OperationReport {
-            renewer_called: renewed,
+            renewer_called: found.renewed,
             ..OperationReport::new(operation, started_at.elapsed(), Ok(Some(&credential)))
         };
         self.reporter.operation_finished(report, None);
-        if let Some(error) = store_error {
+        if let Some(error) = found.store_error {
             self.reporter.report_store_failed(&error);
         }
-        self.current = CurrentToken::new(&credential, inspection, self.clock.now(), &self.policy);
+        self.current = CurrentToken::new(&credential, found.inspection, self.clock.now(), &self.policy);
         self.update_status();
         PlannerEvent::Obtained {
             generation: credential.generation(),
             deadlines: self.current.deadlines(&self.clock),
-            renewed,
+            renewed: found.renewed,
         }
     }
 

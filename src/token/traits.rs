@@ -15,7 +15,7 @@ use super::credential::{Credential, Token};
 use crate::graph::Inspection;
 use crate::types::Fingerprint;
 
-/// A boxed future, as the traits here return it.
+/// The boxed future that these traits return.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// A location from which a token is read.
@@ -29,7 +29,7 @@ pub trait Source: Send + 'static {
         Box::pin(std::future::pending())
     }
 
-    /// Describes the source for people: `file /run/graphward/token`. Never a secret.
+    /// Describes the source for logs and alerts: `file /run/graphward/token`. Never a secret.
     fn describe(&self) -> String;
 
     /// Checks whether a renewed token can be stored here. Cheap. Default: it cannot.
@@ -87,7 +87,7 @@ pub trait Renewer: Send + 'static {
         None
     }
 
-    /// Describes the renewer for people: `fb_exchange_token`. Never a secret.
+    /// Describes the renewer for logs and alerts: `fb_exchange_token`. Never a secret.
     fn describe(&self) -> String;
 }
 

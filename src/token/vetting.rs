@@ -23,7 +23,7 @@ pub(super) struct Vetting {
 enum DenyReason {
     /// Graph rejected it in use.
     RejectedByGraph,
-    /// Graph reported it as invalid then; the message was shown. It is inspected again if there is nothing better.
+    /// Graph reported it as invalid at this time, with this message. It is inspected again if there is nothing better.
     FailedInspection(Instant, String),
 }
 

@@ -29,7 +29,7 @@ const BEGIN_SERIALIZABLE: &str = "BEGIN ISOLATION LEVEL SERIALIZABLE READ WRITE;
 impl TokenRow {
     /// Writes `token` if the query still returns `expected`.
     ///
-    /// If the answer to a commit is lost, the next attempt reads the row, and finds the token there or not.
+    /// If the response to a commit is lost, the next attempt reads the row, and finds the token there or not.
     pub(super) async fn store(&self, token: &Token, expected: Fingerprint) -> Result<StoreOutcome, ObtainError> {
         let Some(update) = &self.update else {
             return Err(ObtainError::permanent("not_writable", self.read_only_reason()));
