@@ -121,11 +121,12 @@ impl HttpEndpoint {
     }
 }
 
+/// Scheme, host and port. The path is left out, because some services expect a secret in it.
 impl fmt::Display for HttpEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = self.uri.scheme_str().unwrap_or_default();
         let host = self.uri.authority().map_or("", Authority::as_str);
-        write!(f, "{scheme}://{host}{}", self.uri.path())
+        write!(f, "{scheme}://{host}")
     }
 }
 
