@@ -132,7 +132,7 @@ impl Proxy {
         let response = match self.serve(request, &connection, &mut record).await {
             Ok(response) => response,
             Err(refusal) => {
-                record.set_refusal(&refusal);
+                record.set_outcome(Outcome::Refused(refusal.label()), refusal.status());
                 refusal.into_response(version).map(Body::from)
             }
         };
@@ -150,7 +150,7 @@ impl Proxy {
         let tenant = &*self.tenant;
         let (head, incoming) = request.into_parts();
 
-        record.set_inflight_guard(self.concurrency_limit.try_acquire()?);
+        record.inflight_guard = Some(self.concurrency_limit.try_acquire()?);
         if let Some(tunnels) = &connection.tunnels
             && tunnel::is_connect(&head)
         {
@@ -161,7 +161,7 @@ impl Proxy {
             return Ok(options_response(record));
         }
         let mut outbound = OutboundRequest::from_app(head, connection.security, tenant)?;
-        record.set_target(outbound.target());
+        record.target = Some(outbound.target.clone());
         let scrub_config = outbound.scrub_config(tenant);
         let BufferedBody { body, replay, findings } =
             buffer::receive(incoming, &tenant.body_limits, &self.budgets, scrub_config).await?;

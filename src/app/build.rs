@@ -13,7 +13,7 @@ use crate::proxy::{
     AllowedHosts, BodyLimits, BufferBudgets, ByteBudget, ConcurrencyLimit, DeadTokenCache, PassthroughHost,
     ProofWarning, Proxy, RequestTelemetry, Spool, Tenant, TunnelHosts, Upstream, UpstreamSettings,
 };
-use crate::telemetry::metrics::{Metrics, ReplayStorage};
+use crate::telemetry::metrics::Metrics;
 use crate::token::{ProofSettings, RefreshPolicy, TokenHandle, TokenProvider};
 use crate::types::{Clock, Secret, TenantId};
 
@@ -97,8 +97,8 @@ fn allowed_hosts(config: &Config, destinations: &Destinations, addresses: &[Sock
 /// Returns the limits of what all requests together may buffer.
 fn replay_budget(heal: &HealConfig, metrics: &Metrics) -> BufferBudgets {
     BufferBudgets {
-        memory: ByteBudget::new(heal.memory_total, metrics.replay_buffer_bytes(ReplayStorage::Memory)),
-        disk: ByteBudget::new(heal.disk_total, metrics.replay_buffer_bytes(ReplayStorage::Disk)),
+        memory: ByteBudget::new(heal.memory_total, metrics.replay_buffer_bytes("memory")),
+        disk: ByteBudget::new(heal.disk_total, metrics.replay_buffer_bytes("disk")),
     }
 }
 

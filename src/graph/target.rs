@@ -37,12 +37,9 @@ pub enum TargetError {
     /// `*`, or an authority without a path.
     #[error("the request target must be a path that starts with `/`")]
     NotAPath,
-    /// A credential in the query, under [`ClientCredentialPolicy::Refuse`].
-    #[error("the query contains an access_token, and heal.client_credentials is \"refuse\"")]
-    ClientCredential,
-    /// The query has a batch whose items cannot be cleaned.
-    #[error("cannot remove the credentials from the query: {0}")]
-    CannotScrub(&'static str),
+    /// The query must not be forwarded.
+    #[error(transparent)]
+    Scrub(#[from] ScrubError),
 }
 
 // === impl Target ===
@@ -162,7 +159,9 @@ impl Target {
         PathTemplate(self.path())
     }
 
-    const fn with_report(self, report: ScrubReport) -> ScrubbedTarget {
+    /// Adds what was found in the query.
+    #[must_use]
+    pub const fn with_report(self, report: ScrubReport) -> ScrubbedTarget {
         ScrubbedTarget { target: self, report }
     }
 
@@ -184,17 +183,6 @@ impl Target {
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Target({})", self.path_template())
-    }
-}
-
-// === impl TargetError ===
-
-impl From<ScrubError> for TargetError {
-    fn from(error: ScrubError) -> Self {
-        match error {
-            ScrubError::ClientCredential => Self::ClientCredential,
-            ScrubError::CannotScrub(what) => Self::CannotScrub(what),
-        }
     }
 }
 

@@ -2,14 +2,13 @@
 
 use tokio::time::Instant;
 
-use super::body::{Body, BodyFailure};
+use super::body::Body;
 use super::classify::{ClassifiedResponse, classify_response};
 use super::credential;
 use super::outbound::OutboundRequest;
 use super::record::RequestRecord;
 use super::refusal::Refusal;
 use super::tenant::Tenant;
-use super::upstream::{ConnectFailure, UpstreamError};
 use super::usage::record_usage;
 use crate::graph::Verdict;
 use crate::token::Credential;
@@ -18,8 +17,8 @@ use crate::token::Credential;
 ///
 /// # Errors
 ///
-/// [`Refusal::FamilyMismatch`] if the host does not accept the credential, and the refusals that stand for an
-/// [`UpstreamError`].
+/// [`Refusal::FamilyMismatch`] if the host does not accept the credential, and the refusal that says why
+/// there is no response.
 pub(crate) async fn attempt(
     tenant: &Tenant,
     outbound: &OutboundRequest,
@@ -43,9 +42,9 @@ pub(crate) async fn attempt(
         .await?;
     head_seconds.observe(started_at.elapsed().as_secs_f64());
     record_usage(response.headers(), &metrics.usage);
-    let classified = classify_response(response, outbound.method(), credential, tenant.idle_timeout).await?;
+    let classified = classify_response(response, &outbound.method, credential, tenant.idle_timeout).await?;
     metrics.count_response(classified.verdict.label());
-    record.set_verdict(classified.verdict);
+    record.verdict = Some(classified.verdict);
     match (classified.verdict, credential) {
         (Verdict::Success, Some(credential)) => credential::mark_accepted(tenant, credential),
         // Even if this request cannot be healed, the next one can.
@@ -59,27 +58,4 @@ pub(crate) async fn attempt(
         (_, _) => {}
     }
     Ok(classified)
-}
-
-impl From<UpstreamError> for Refusal {
-    fn from(error: UpstreamError) -> Self {
-        match error {
-            UpstreamError::Connect(host, failure) => match failure {
-                ConnectFailure::Unreachable => Self::ConnectFailed(host),
-                ConnectFailure::TimedOut => Self::ConnectTimeout(host),
-                ConnectFailure::UntrustedCertificate => Self::UntrustedCertificate(host),
-                ConnectFailure::TlsAlert => Self::TlsAlert(host),
-                ConnectFailure::TlsProtocol => Self::TlsProtocol(host),
-            },
-            // The app's fault, not Graph's: it must not count against the upstream.
-            UpstreamError::RequestBody(BodyFailure::Interrupted) => Self::BodyInterrupted,
-            UpstreamError::RequestBody(BodyFailure::IdleTimeout) => Self::BodyTimeout,
-            UpstreamError::RequestBody(BodyFailure::ScrubFailed(error)) => error.into(),
-            UpstreamError::HeadTimeout => Self::ResponseTimeout,
-            UpstreamError::RequestBody(BodyFailure::Spool)
-            | UpstreamError::NotWritten
-            | UpstreamError::StreamRefused
-            | UpstreamError::Terminated => Self::ConnectionTerminated,
-        }
-    }
 }

@@ -15,13 +15,14 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body::{Frame, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::body_scrub::BodyScrubber;
 use super::byte_budget::BytePermit;
 use super::record::RequestRecord;
+use super::refusal::Refusal;
 use super::spool::SpoolReader;
 use crate::graph::scrub::ScrubError;
 
@@ -33,8 +34,10 @@ pub(crate) struct Body {
     incoming: Option<Incoming>,
     /// Removes client credentials from what arrives.
     scrubber: Option<Box<BodyScrubber>>,
-    idle: Option<IdleTimer>,
-    upload_progress: Option<UploadProgress>,
+    /// The longest wait for the next frame of `incoming`, and the timer of the wait that has begun.
+    idle_timeout: Duration,
+    idle_timer: Option<Pin<Box<Sleep>>>,
+    upload_progress: Option<Arc<UploadProgress>>,
     /// Held until the bytes have been handed over.
     permit: Option<BytePermit>,
     /// Completed with the last byte.
@@ -58,18 +61,9 @@ pub enum BodyError {
     ScrubFailed(#[source] ScrubError),
 }
 
-#[derive(Debug)]
-struct IdleTimer {
-    limit: Duration,
-    timer: Option<Pin<Box<Sleep>>>,
-}
-
 /// The progress of a request body: the wait for the head of the response begins with its last byte.
-#[derive(Clone, Debug)]
-pub(crate) struct UploadProgress(Arc<UploadState>);
-
 #[derive(Debug)]
-struct UploadState {
+pub(crate) struct UploadProgress {
     started_at: Instant,
     last_progress_millis: AtomicU64,
     /// The app has to send the next byte. The idle timeout bounds that wait.
@@ -91,10 +85,10 @@ pub(crate) enum BodyFailure {
 
 impl Body {
     /// Streams what arrives on the connection.
-    pub(crate) fn streaming(incoming: impl Into<Option<Incoming>>, idle: Duration) -> Self {
+    pub(crate) fn streaming(incoming: impl Into<Option<Incoming>>, idle_timeout: Duration) -> Self {
         Self {
             incoming: incoming.into(),
-            idle: Some(IdleTimer::new(idle)),
+            idle_timeout,
             ..Self::default()
         }
     }
@@ -127,23 +121,23 @@ impl Body {
     }
 
     /// Reports the progress of the body, unless it is in memory as a whole.
-    pub(crate) fn track_upload(mut self) -> (Self, Option<UploadProgress>) {
+    pub(crate) fn track_upload(mut self) -> (Self, Option<Arc<UploadProgress>>) {
         if self.spool.is_none() && self.incoming.is_none() {
             return (self, None);
         }
-        let progress = UploadProgress(Arc::new(UploadState {
+        let progress = Arc::new(UploadProgress {
             started_at: Instant::now(),
             last_progress_millis: AtomicU64::new(0),
             waiting_for_client: AtomicBool::new(false),
             failure: OnceLock::new(),
-        }));
-        self.upload_progress = Some(progress.clone());
+        });
+        self.upload_progress = Some(Arc::clone(&progress));
         (self, Some(progress))
     }
 
     /// Completes the record with the last byte; the record is written when the body is dropped.
     pub(crate) fn with_record(mut self, mut record: Box<RequestRecord>) -> Self {
-        if http_body::Body::is_end_stream(&self) {
+        if self.is_end_stream() {
             record.mark_complete();
         }
         self.record = Some(record);
@@ -152,7 +146,7 @@ impl Body {
 
     /// Whether the length is known before the body is sent.
     pub(crate) fn has_known_length(&self) -> bool {
-        http_body::Body::size_hint(self).exact().is_some()
+        self.size_hint().exact().is_some()
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
@@ -167,18 +161,15 @@ impl Body {
             return Poll::Ready(Some(Ok(prefix)));
         }
         while let Some(incoming) = &mut self.incoming {
-            let Poll::Ready(frame) = http_body::Body::poll_frame(Pin::new(incoming), cx) else {
-                let timed_out = self.idle.as_mut().is_some_and(|idle| idle.has_elapsed(cx));
-                return if timed_out {
-                    Poll::Ready(Some(Err(BodyError::IdleTimeout)))
-                } else {
-                    Poll::Pending
-                };
+            let Poll::Ready(frame) = Pin::new(&mut *incoming).poll_frame(cx) else {
+                let timer = self
+                    .idle_timer
+                    .get_or_insert_with(|| Box::pin(sleep(self.idle_timeout)));
+                ready!(timer.as_mut().poll(cx));
+                return Poll::Ready(Some(Err(BodyError::IdleTimeout)));
             };
-            if let Some(idle) = &mut self.idle {
-                idle.timer = None;
-            }
-            let ended = http_body::Body::is_end_stream(incoming);
+            self.idle_timer = None;
+            let ended = incoming.is_end_stream();
             let data = match frame {
                 None => {
                     self.incoming = None;
@@ -217,7 +208,7 @@ impl http_body::Body for Body {
         let body = self.get_mut();
         let Poll::Ready(next) = body.poll_next(cx) else {
             if let (Some(progress), None) = (&body.upload_progress, &body.spool) {
-                progress.mark_waiting_for_client();
+                progress.waiting_for_client.store(true, Ordering::Relaxed);
             }
             return Poll::Pending;
         };
@@ -234,7 +225,7 @@ impl http_body::Body for Body {
                 None => {}
             }
         }
-        let finished = next.is_none() || http_body::Body::is_end_stream(body);
+        let finished = next.is_none() || body.is_end_stream();
         if finished && !matches!(next, Some(Err(_))) {
             body.permit = None;
             if let Some(mut record) = body.record.take() {
@@ -257,12 +248,9 @@ impl http_body::Body for Body {
         let Some(incoming) = &self.incoming else {
             return SizeHint::with_exact(buffered);
         };
-        let hint = http_body::Body::size_hint(incoming);
-        let preserves_length = self
-            .scrubber
-            .as_ref()
-            .is_none_or(|scrubber| scrubber.preserves_length());
-        match hint.exact().filter(|_| preserves_length) {
+        let scrubber = self.scrubber.as_ref();
+        let preserves_length = scrubber.is_none_or(|scrubber| scrubber.preserves_length());
+        match incoming.size_hint().exact().filter(|_| preserves_length) {
             Some(exact) => SizeHint::with_exact(buffered + exact),
             None => SizeHint::default(),
         }
@@ -282,30 +270,13 @@ fn non_empty(bytes: Bytes) -> Option<Bytes> {
     (!bytes.is_empty()).then_some(bytes)
 }
 
-// === impl IdleTimer ===
-
-impl IdleTimer {
-    const fn new(limit: Duration) -> Self {
-        Self { limit, timer: None }
-    }
-
-    fn has_elapsed(&mut self, cx: &mut Context<'_>) -> bool {
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(self.limit)));
-        timer.as_mut().poll(cx).is_ready()
-    }
-}
-
 // === impl UploadProgress ===
 
 impl UploadProgress {
     fn record_progress(&self) {
-        let millis = u64::try_from(self.0.started_at.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.0.last_progress_millis.store(millis, Ordering::Relaxed);
-        self.0.waiting_for_client.store(false, Ordering::Relaxed);
-    }
-
-    fn mark_waiting_for_client(&self) {
-        self.0.waiting_for_client.store(true, Ordering::Relaxed);
+        let millis = u64::try_from(self.started_at.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last_progress_millis.store(millis, Ordering::Relaxed);
+        self.waiting_for_client.store(false, Ordering::Relaxed);
     }
 
     fn record_failure(&self, error: &BodyError) {
@@ -316,19 +287,33 @@ impl UploadProgress {
             BodyError::ScrubFailed(error) => BodyFailure::ScrubFailed(*error),
         };
         // The first error counts.
-        let _first = self.0.failure.get_or_init(|| failure);
+        let _first = self.failure.get_or_init(|| failure);
     }
 
     /// Why the body ended early, if it did.
     pub(crate) fn failure(&self) -> Option<BodyFailure> {
-        self.0.failure.get().copied()
+        self.failure.get().copied()
     }
 
     /// When a byte was last handed over; now, while the app has to send the next one.
     pub(crate) fn last_progress(&self) -> Instant {
-        if self.0.waiting_for_client.load(Ordering::Relaxed) {
+        if self.waiting_for_client.load(Ordering::Relaxed) {
             return Instant::now();
         }
-        self.0.started_at + Duration::from_millis(self.0.last_progress_millis.load(Ordering::Relaxed))
+        self.started_at + Duration::from_millis(self.last_progress_millis.load(Ordering::Relaxed))
+    }
+}
+
+// === impl BodyFailure ===
+
+impl From<BodyFailure> for Refusal {
+    fn from(failure: BodyFailure) -> Self {
+        match failure {
+            // The app's fault, not Graph's: these must not count against the upstream.
+            BodyFailure::Interrupted => Self::BodyInterrupted,
+            BodyFailure::IdleTimeout => Self::BodyTimeout,
+            BodyFailure::ScrubFailed(error) => error.into(),
+            BodyFailure::Spool => Self::ConnectionTerminated,
+        }
     }
 }

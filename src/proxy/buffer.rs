@@ -79,11 +79,11 @@ pub(crate) struct BufferedBody {
 
 /// A body being received.
 struct BodyReceiver<'a> {
-    /// None once its end has been read.
+    /// `None` once its end has been read.
     incoming: Option<Incoming>,
     limits: &'a BodyLimits,
     budgets: &'a BufferBudgets,
-    /// None if there is nothing to clean, or nothing left.
+    /// `None` if there is nothing to scrub, or nothing left.
     scrub_config: Option<ScrubConfig<'a>>,
     findings: ScrubReport,
 }
@@ -123,7 +123,9 @@ pub(crate) async fn receive(
     } else if let Some(mut permit) = budgets.memory.try_acquire(reserved_bytes) {
         prefix = receiver.read_into_memory(declared, &mut permit).await?;
         if receiver.incoming.is_none() {
-            prefix = receiver.scrub_in_memory(prefix)?;
+            if let Some(scrub_config) = receiver.scrub_config.take() {
+                (prefix, receiver.findings) = scrub_config.scrub_buffer(prefix)?;
+            }
             if prefix.len() as u64 <= limits.memory_bytes {
                 permit.shrink_to(prefix.len() as u64);
                 let storage = ReplayStorage::Memory(prefix);
@@ -174,14 +176,6 @@ impl BodyReceiver<'_> {
             next = self.next_data().await?;
         }
         Ok(buffer.freeze())
-    }
-
-    /// Scrubs a body that is in memory as a whole.
-    fn scrub_in_memory(&mut self, mut bytes: Bytes) -> Result<Bytes, Refusal> {
-        if let Some(scrub_config) = self.scrub_config.take() {
-            (bytes, self.findings) = scrub_config.scrub_buffer(bytes)?;
-        }
-        Ok(bytes)
     }
 
     /// The largest body that is received into memory.

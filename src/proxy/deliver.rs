@@ -62,7 +62,7 @@ impl Delivery<'_> {
         let mut response = classified.response;
         record.set_outcome(outcome, response.status());
         strip_headers(&mut response);
-        let must_read = self.outbound.links().is_some() || self.batch_credential().is_some();
+        let must_read = self.outbound.links.as_deref().is_some() || self.batch_credential().is_some();
         if must_read
             && response.status().is_success()
             && is_json_or_javascript(response.headers())
@@ -75,7 +75,7 @@ impl Delivery<'_> {
 
     /// The credential that all items of a batch carried.
     fn batch_credential(&self) -> Option<&Credential> {
-        self.credential.filter(|_| self.outbound.is_batch())
+        self.credential.filter(|_| self.outbound.is_batch)
     }
 
     /// Reads a response, looks for a rejected batch item, and rewrites its links.
@@ -125,7 +125,7 @@ impl Delivery<'_> {
 
     /// Returns the text with its links pointing at graphward; `None` if there is nothing to rewrite.
     fn rewrite_links(&self, text: &[u8]) -> Option<Bytes> {
-        let LinkRewrite { base, links } = self.outbound.links()?;
+        let LinkRewrite { base, links } = self.outbound.links.as_deref()?;
         let is_graph_host = |host: &str| self.tenant.destinations.find(host).is_some();
         // If the media host is not a destination, as with a fake Graph, the origin serves its downloads.
         let is_media_host = |host: &str| is_graph_host(host) || host.eq_ignore_ascii_case(MEDIA_HOST);

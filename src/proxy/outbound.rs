@@ -12,7 +12,7 @@ use super::tenant::{LinkRewriteConfig, Tenant};
 use super::validation;
 use crate::graph::host::is_media_path;
 use crate::graph::links::is_media_lookup;
-use crate::graph::scrub::{BodyFormat, ScrubReport};
+use crate::graph::scrub::{BodyFormat, ScrubError, ScrubReport};
 use crate::graph::{
     AcceptEncodingRewrite, AuthScheme, ClientCredentialPolicy, Destination, GraphService, HeaderCredential,
     ParameterCredential, ScrubbedTarget, Target, TargetError, parse_authorization, restrict_accept_encoding,
@@ -23,17 +23,22 @@ use crate::token::Credential;
 /// The request as it is sent to Graph, to which each attempt adds a credential.
 #[derive(Debug)]
 pub(crate) struct OutboundRequest {
-    method: Method,
-    target: Target,
+    pub(crate) method: Method,
+    /// The path and query.
+    pub(crate) target: Target,
     headers: HeaderMap,
     destination: Destination,
-    credential_source: CredentialSource,
+    /// The scheme of the tenant's credential. `None` if the request carries the app's, or none: an app token, a call of a
+    /// token endpoint, `heal.client_credentials = "keep"`.
+    tenant_scheme: Option<AuthScheme>,
     /// Whether Graph accepts an `appsecret_proof` on it.
     takes_proof: bool,
     /// Whether the body is a file, regardless of its `Content-Type`.
     is_file_upload: bool,
-    is_batch: bool,
-    links: Option<Box<LinkRewrite>>,
+    /// Whether it is a batch whose items all carry the tenant's credential. Only its response body tells their results.
+    pub(crate) is_batch: bool,
+    /// The links of the response that are rewritten.
+    pub(crate) links: Option<Box<LinkRewrite>>,
 }
 
 /// The links of the response that are rewritten, and what they are rewritten to.
@@ -50,15 +55,6 @@ const ADDED_HEADERS: usize = 3;
 
 /// For requests without a `User-Agent`: the media host refuses them.
 const DEFAULT_USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("graphward/", env!("CARGO_PKG_VERSION")));
-
-/// Whose credential a request carries.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum CredentialSource {
-    /// The tenant's, with this scheme.
-    Tenant(AuthScheme),
-    /// The app's, or none: an app token, a call of a token endpoint, `heal.client_credentials = "keep"`.
-    Client,
-}
 
 // === impl OutboundRequest ===
 
@@ -92,20 +88,24 @@ impl OutboundRequest {
                 HeaderCredential::Absent | HeaderCredential::Other => HeaderCredential::Other,
             },
         };
-        let ResolvedTarget {
-            target,
-            credential_source,
-            is_batch,
-        } = resolve_target(&uri, header, tenant)?;
-        let keep_client_header = match header {
-            HeaderCredential::AppToken(_) => true,
-            HeaderCredential::Token(_) | HeaderCredential::Other => {
-                tenant.client_credentials == ClientCredentialPolicy::Keep
-            }
-            HeaderCredential::Absent => false,
+        let mut tenant_scheme = replacement_scheme(header, tenant)?;
+        let scrubbed = match tenant_scheme {
+            Some(_) => Target::from_app(&uri, tenant.client_credentials),
+            None => Target::from_uri(&uri).map(|target| target.with_report(ScrubReport::default())),
         };
-        if !keep_client_header {
+        let ScrubbedTarget { target, report } = scrubbed.map_err(|error| match error {
+            TargetError::NotAPath => Refusal::MalformedRequest("the request target must be a path"),
+            TargetError::Scrub(ScrubError::ClientCredential) => Refusal::ClientCredential("query"),
+            TargetError::Scrub(ScrubError::CannotScrub(reason)) => Refusal::ScrubFailed(reason),
+        })?;
+        if tenant_scheme.is_some() {
             headers.remove(AUTHORIZATION);
+        }
+        if report.credential == ParameterCredential::Removed {
+            tenant.telemetry.metrics.count_client_credential("query");
+        }
+        if report.credential.is_forwarded() || target.is_token_endpoint() {
+            tenant_scheme = None;
         }
         if let AcceptEncodingRewrite::Replaced(value) = restrict_accept_encoding(&headers) {
             headers.insert(ACCEPT_ENCODING, value);
@@ -125,15 +125,15 @@ impl OutboundRequest {
             target,
             headers,
             destination,
-            credential_source,
-            is_batch,
+            tenant_scheme,
+            is_batch: report.has_batch && !report.has_item_tokens,
             links,
         })
     }
 
     /// Whether it carries the tenant's credential.
     pub(crate) fn uses_tenant_credential(&self) -> bool {
-        self.credential_source != CredentialSource::Client
+        self.tenant_scheme.is_some()
     }
 
     /// How its body is scrubbed: not at all if it carries the app's credential, or if it is a file, regardless of its
@@ -154,34 +154,14 @@ impl OutboundRequest {
     pub(crate) fn apply_findings(&mut self, findings: &ScrubReport) {
         self.is_batch |= findings.has_batch && !findings.has_item_tokens;
         if findings.credential.is_forwarded() {
-            self.credential_source = CredentialSource::Client;
+            self.tenant_scheme = None;
         }
-    }
-
-    /// Whether it is a batch whose items all carry the tenant's credential. Only its response body tells their results.
-    pub(crate) const fn is_batch(&self) -> bool {
-        self.is_batch
     }
 
     /// Whether this status means that the media host refused the request: its responses have no error envelope.
     pub(crate) fn is_media_rejection(&self, status: StatusCode) -> bool {
         let is_media_request = self.destination.service == GraphService::Media || is_media_path(self.target.path());
         is_media_request && matches!(status.as_u16(), 401 | 403 | 404)
-    }
-
-    /// The path and query.
-    pub(crate) const fn target(&self) -> &Target {
-        &self.target
-    }
-
-    /// The method.
-    pub(crate) const fn method(&self) -> &Method {
-        &self.method
-    }
-
-    /// The links of the response that are rewritten.
-    pub(crate) fn links(&self) -> Option<&LinkRewrite> {
-        self.links.as_deref()
     }
 
     /// Checks that the host accepts the credential.
@@ -222,7 +202,7 @@ impl OutboundRequest {
         // A clone would have no room left, and grow twice.
         let mut headers = HeaderMap::with_capacity(self.headers.len() + ADDED_HEADERS);
         headers.extend(self.headers.iter().map(|(name, value)| (name.clone(), value.clone())));
-        if let (CredentialSource::Tenant(scheme), Some(credential)) = (self.credential_source, credential) {
+        if let (Some(scheme), Some(credential)) = (self.tenant_scheme, credential) {
             let value = match scheme {
                 AuthScheme::Bearer => credential.bearer(),
                 AuthScheme::OAuth => credential.oauth(),
@@ -236,9 +216,7 @@ impl OutboundRequest {
     fn uri(&self, tenant: &Tenant, credential: Option<&Credential>) -> Uri {
         let origin = &self.destination.origin;
         let mut proven_uri = None;
-        if let (CredentialSource::Tenant(_), true, Some(credential)) =
-            (self.credential_source, self.takes_proof, credential)
-        {
+        if let (Some(_), true, Some(credential)) = (self.tenant_scheme, self.takes_proof, credential) {
             credential.with_proof(
                 || tenant.clock.now(),
                 |proof| proven_uri = Some(self.target.to_uri_with_proof(origin, proof)),
@@ -271,56 +249,24 @@ fn link_rewrite(
     Some(Box::new(LinkRewrite { base, links }))
 }
 
-/// The target, with the credential that it is requested with.
-struct ResolvedTarget {
-    target: Target,
-    credential_source: CredentialSource,
-    is_batch: bool,
-}
-
-/// Decides whose credential the request carries, and removes the app's from the target if it is not that one.
-fn resolve_target(uri: &Uri, header: HeaderCredential, tenant: &Tenant) -> Result<ResolvedTarget, Refusal> {
-    const INVALID_TARGET: Refusal = Refusal::MalformedRequest("the request target must be a path");
-    let with_client_credential = || {
-        let target = Target::from_uri(uri).map_err(|_form| INVALID_TARGET)?;
-        Ok(ResolvedTarget {
-            target,
-            credential_source: CredentialSource::Client,
-            is_batch: false,
-        })
-    };
+/// Decides whether the tenant's credential replaces the app's `Authorization` header, and under which scheme. `None` if the
+/// header stays.
+fn replacement_scheme(header: HeaderCredential, tenant: &Tenant) -> Result<Option<AuthScheme>, Refusal> {
     let scheme = match header {
         // An app token names its app, and is used where Graph accepts nothing else.
-        HeaderCredential::AppToken(_) => return with_client_credential(),
+        HeaderCredential::AppToken(_) => return Ok(None),
+        HeaderCredential::Absent => return Ok(Some(AuthScheme::Bearer)),
         HeaderCredential::Token(scheme) => scheme,
-        HeaderCredential::Absent | HeaderCredential::Other => AuthScheme::Bearer,
+        HeaderCredential::Other => AuthScheme::Bearer,
     };
-    if matches!(header, HeaderCredential::Token(_) | HeaderCredential::Other) {
-        match tenant.client_credentials {
-            ClientCredentialPolicy::Replace => tenant.telemetry.metrics.count_client_credential("header"),
-            ClientCredentialPolicy::Refuse => return Err(Refusal::ClientCredential("Authorization header")),
-            ClientCredentialPolicy::Keep => return with_client_credential(),
+    match tenant.client_credentials {
+        ClientCredentialPolicy::Replace => {
+            tenant.telemetry.metrics.count_client_credential("header");
+            Ok(Some(scheme))
         }
+        ClientCredentialPolicy::Refuse => Err(Refusal::ClientCredential("Authorization header")),
+        ClientCredentialPolicy::Keep => Ok(None),
     }
-    let ScrubbedTarget { target, report } =
-        Target::from_app(uri, tenant.client_credentials).map_err(|error| match error {
-            TargetError::NotAPath => INVALID_TARGET,
-            TargetError::ClientCredential => Refusal::ClientCredential("query"),
-            TargetError::CannotScrub(reason) => Refusal::ScrubFailed(reason),
-        })?;
-    if report.credential == ParameterCredential::Removed {
-        tenant.telemetry.metrics.count_client_credential("query");
-    }
-    let credential_source = if report.credential.is_forwarded() || target.is_token_endpoint() {
-        CredentialSource::Client
-    } else {
-        CredentialSource::Tenant(scheme)
-    };
-    Ok(ResolvedTarget {
-        target,
-        credential_source,
-        is_batch: report.has_batch && !report.has_item_tokens,
-    })
 }
 
 /// Decrements `Max-Forwards` (RFC 9110, section 7.6.2). Requests with zero have been answered before.

@@ -7,7 +7,6 @@ use http::{Method, StatusCode};
 use tokio::time::Instant;
 
 use super::concurrency_limit::InflightGuard;
-use super::refusal::Refusal;
 use crate::graph::{RejectionReason, Target, Verdict};
 use crate::telemetry::metrics::RequestMetrics;
 use crate::token::Generation;
@@ -43,16 +42,16 @@ pub(crate) struct RequestRecord {
     telemetry: Arc<RequestTelemetry>,
     started_at: Instant,
     method: Method,
-    target: Option<Target>,
+    pub(crate) target: Option<Target>,
     status: Option<StatusCode>,
-    verdict: Option<Verdict>,
+    pub(crate) verdict: Option<Verdict>,
     rejection: Option<(Generation, RejectionReason)>,
     generation: Option<Generation>,
     attempts: u8,
     response_bytes: u64,
     outcome: Outcome,
     response_end: ResponseEnd,
-    inflight_guard: Option<InflightGuard>,
+    pub(crate) inflight_guard: Option<InflightGuard>,
 }
 
 /// How a request ended, apart from how the body of its response did.
@@ -107,23 +106,11 @@ impl RequestRecord {
         })
     }
 
-    pub(crate) fn set_inflight_guard(&mut self, guard: InflightGuard) {
-        self.inflight_guard = Some(guard);
-    }
-
-    pub(crate) fn set_target(&mut self, target: &Target) {
-        self.target = Some(target.clone());
-    }
-
     /// Counts an attempt and returns its number: 1 is the first.
     pub(crate) fn start_attempt(&mut self, generation: Option<Generation>) -> u8 {
         self.generation = generation;
         self.attempts += 1;
         self.attempts
-    }
-
-    pub(crate) fn set_verdict(&mut self, verdict: Verdict) {
-        self.verdict = Some(verdict);
     }
 
     pub(crate) fn set_rejection(&mut self, generation: Generation, rejection: RejectionReason) {
@@ -133,10 +120,6 @@ impl RequestRecord {
     pub(crate) fn set_outcome(&mut self, outcome: Outcome, status: StatusCode) {
         self.outcome = outcome;
         self.status = Some(status);
-    }
-
-    pub(crate) fn set_refusal(&mut self, refusal: &Refusal) {
-        self.set_outcome(Outcome::Refused(refusal.label()), refusal.status());
     }
 
     pub(crate) fn add_response_bytes(&mut self, bytes: usize) {

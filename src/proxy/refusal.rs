@@ -185,33 +185,25 @@ impl Refusal {
 
     /// The response: an error in Graph's format, without a token, not to be cached.
     pub(crate) fn into_response(self, version: Version) -> Response<Bytes> {
-        let ErrorProperties {
-            status,
-            error,
-            code,
-            transient,
-            ..
-        } = self.properties();
+        let properties = self.properties();
+        let (code, transient) = (properties.code, properties.transient);
         // serde_json writes keys in the order given here, and clients look for `{"error"` at the very start.
         let message = serde_json::Value::String(format!("{self}."));
         let body = format!(
             r#"{{"error":{{"message":{message},"type":"GraphwardException","code":{code},"is_transient":{transient},"fbtrace_id":"graphward"}}}}"#
         );
         let mut response = Response::new(Bytes::from(body));
-        *response.status_mut() = status;
+        *response.status_mut() = properties.status;
         let headers = response.headers_mut();
         headers.insert(
             CONTENT_TYPE,
             HeaderValue::from_static("application/json; charset=UTF-8"),
         );
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Ok(value) = HeaderValue::from_str(&format!("graphward; error={error}")) {
+        if let Ok(value) = HeaderValue::from_str(&format!("graphward; error={}", properties.error)) {
             headers.insert(PROXY_STATUS, value);
         }
-        if matches!(
-            self,
-            Self::Draining | Self::Overloaded | Self::NoCredential { .. } | Self::DeadToken { .. }
-        ) {
+        if properties.status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         if matches!(self, Self::MethodNotAllowed(_)) {

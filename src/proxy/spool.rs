@@ -86,18 +86,22 @@ impl SpoolWriter {
 
     /// Returns a reader of what has been written so far.
     pub(crate) fn reader(&self) -> SpoolReader {
-        SpoolReader {
-            file: Arc::clone(&self.file),
-            offset: 0,
-            end: self.length,
-            pending_read: None,
-        }
+        SpoolReader::new(&self.file, self.length)
     }
 }
 
 // === impl SpoolReader ===
 
 impl SpoolReader {
+    fn new(file: &Arc<File>, end: u64) -> Self {
+        Self {
+            file: Arc::clone(file),
+            offset: 0,
+            end,
+            pending_read: None,
+        }
+    }
+
     /// The number of bytes that are still to be read.
     pub(crate) const fn remaining(&self) -> u64 {
         self.end - self.offset
@@ -105,12 +109,7 @@ impl SpoolReader {
 
     /// Returns another reader of the same body, from its start.
     pub(crate) fn reopened_at_start(&self) -> Self {
-        Self {
-            file: Arc::clone(&self.file),
-            offset: 0,
-            end: self.end,
-            pending_read: None,
-        }
+        Self::new(&self.file, self.end)
     }
 
     /// Reads the next chunk; `None` at the end.

@@ -18,6 +18,7 @@ use hyper_util::rt::TokioTimer;
 use tokio::time::{Instant, timeout_at};
 
 use super::body::{Body, BodyFailure, UploadProgress};
+use super::refusal::Refusal;
 use crate::net::{ConnectError, Connector, HttpVersion, Tasks};
 use crate::types::error_chain;
 
@@ -38,44 +39,6 @@ pub struct UpstreamSettings {
     pub connections: usize,
     /// The longest wait from the end of the request body to the head of the response.
     pub head_timeout: Duration,
-}
-
-/// Why the upstream sent no response.
-#[derive(Debug, Eq, PartialEq)]
-pub(crate) enum UpstreamError {
-    /// There is no connection to this host.
-    Connect(String, ConnectFailure),
-    /// The connection ended before anything of the request was written.
-    NotWritten,
-    /// The upstream refused the stream (REFUSED_STREAM).
-    StreamRefused,
-    /// The request body ended early.
-    RequestBody(BodyFailure),
-    /// The head of the response did not arrive in time.
-    HeadTimeout,
-    /// The connection ended, or the response was not HTTP.
-    Terminated,
-}
-
-/// Why there is no connection, as RFC 9209 distinguishes it.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum ConnectFailure {
-    Unreachable,
-    TimedOut,
-    UntrustedCertificate,
-    TlsAlert,
-    TlsProtocol,
-}
-
-/// What became of a request that got no response.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Fate {
-    /// Nothing of it was sent.
-    NotSent,
-    /// The upstream stated that it did not process the request.
-    NotProcessed,
-    /// The upstream may have processed it.
-    Unknown,
 }
 
 // === impl Upstream ===
@@ -113,32 +76,28 @@ impl Upstream {
     ///
     /// # Errors
     ///
-    /// [`UpstreamError`], whose [`fate`](UpstreamError::fate) says whether the upstream may have processed the request.
-    pub(crate) async fn send(&self, request: Request<Body>) -> Result<Response<Incoming>, UpstreamError> {
+    /// The [`Refusal`] that says why there is no response.
+    pub(crate) async fn send(&self, request: Request<Body>) -> Result<Response<Incoming>, Refusal> {
         let index = self.next_pool.fetch_add(1, Ordering::Relaxed) % self.pools.len();
         let Some(pool) = self.pools.get(index) else {
-            return Err(UpstreamError::NotWritten);
+            return Err(Refusal::ConnectionTerminated);
         };
         let (head, body) = request.into_parts();
         let (body, progress) = body.track_upload();
         let authority = head.uri.authority().cloned();
         let result = self
-            .with_head_timeout(pool.request(Request::from_parts(head, body)), progress.as_ref())
+            .with_head_timeout(pool.request(Request::from_parts(head, body)), progress.as_deref())
             .await?;
         let response = result.map_err(|error| {
-            let body_failure = progress.as_ref().and_then(UploadProgress::failure);
-            let host = authority.as_ref().map_or("", |authority| authority.host());
-            let failure = UpstreamError::from_client(&error, body_failure, host);
-            tracing::debug!(
-                error = error_chain(&error),
-                fate = failure.fate().label(),
-                "upstream attempt failed"
-            );
-            failure
+            let body_failure = progress.as_deref().and_then(UploadProgress::failure);
+            let host = authority.map(|authority| authority.host().to_owned());
+            let (refusal, fate) = classify_failure(&error, body_failure, host.unwrap_or_default());
+            tracing::debug!(error = error_chain(&error), fate, "upstream attempt failed");
+            refusal
         })?;
         // 101 would switch to a protocol that the app did not request (RFC 9110, section 15.2.2).
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            Err(UpstreamError::Terminated)
+            Err(Refusal::ConnectionTerminated)
         } else {
             Ok(response)
         }
@@ -150,7 +109,7 @@ impl Upstream {
         &self,
         response: F,
         progress: Option<&UploadProgress>,
-    ) -> Result<F::Output, UpstreamError> {
+    ) -> Result<F::Output, Refusal> {
         let mut response = std::pin::pin!(response);
         let mut deadline = Instant::now() + self.head_timeout;
         loop {
@@ -159,80 +118,56 @@ impl Upstream {
             }
             match progress.map(|progress| progress.last_progress() + self.head_timeout) {
                 Some(later_deadline) if later_deadline > deadline => deadline = later_deadline,
-                Some(_) | None => return Err(UpstreamError::HeadTimeout),
+                Some(_) | None => return Err(Refusal::ResponseTimeout),
             }
         }
     }
 }
 
-// === impl UpstreamError ===
-
-impl UpstreamError {
-    /// Whether the upstream may have processed the request.
-    pub(crate) const fn fate(&self) -> Fate {
-        match self {
-            Self::Connect(..) | Self::NotWritten => Fate::NotSent,
-            Self::StreamRefused => Fate::NotProcessed,
-            Self::RequestBody(_) | Self::HeadTimeout | Self::Terminated => Fate::Unknown,
-        }
+/// Finds out why a request got no response. Returns the refusal, and whether Graph may have processed the request, for the
+/// log.
+fn classify_failure(error: &ClientError, body_failure: Option<BodyFailure>, host: String) -> (Refusal, &'static str) {
+    const NOT_SENT: &str = "not_sent";
+    const UNKNOWN: &str = "unknown";
+    if let Some(failure) = body_failure {
+        return (failure.into(), UNKNOWN);
     }
+    let mut source = error.source();
+    while let Some(cause) = source {
+        if let Some(error) = cause.downcast_ref::<ConnectError>() {
+            let refusal = match error {
+                ConnectError::NotHttps => Refusal::TlsProtocol(host),
+                ConnectError::Tls { source, .. } => classify_tls_failure(source, host),
+                ConnectError::Unreachable { .. } => Refusal::ConnectFailed(host),
+                ConnectError::TimedOut { .. } => Refusal::ConnectTimeout(host),
+            };
+            return (refusal, NOT_SENT);
+        }
+        // The connection ended before anything of the request was written.
+        if cause.downcast_ref().is_some_and(hyper::Error::is_canceled) {
+            return (Refusal::ConnectionTerminated, NOT_SENT);
+        }
+        if cause.downcast_ref().is_some_and(is_refused_stream) {
+            return (Refusal::ConnectionTerminated, "not_processed");
+        }
+        source = cause.source();
+    }
+    if error.is_connect() {
+        (Refusal::ConnectFailed(host), NOT_SENT)
+    } else {
+        (Refusal::ConnectionTerminated, UNKNOWN)
+    }
+}
 
-    fn from_client(error: &ClientError, body_failure: Option<BodyFailure>, host: &str) -> Self {
-        if let Some(failure) = body_failure {
-            return Self::RequestBody(failure);
-        }
-        let mut source = error.source();
-        while let Some(cause) = source {
-            if let Some(error) = cause.downcast_ref::<ConnectError>() {
-                let failure = match error {
-                    ConnectError::NotHttps => ConnectFailure::TlsProtocol,
-                    ConnectError::Tls { source, .. } => ConnectFailure::from_tls(source),
-                    ConnectError::Unreachable { .. } => ConnectFailure::Unreachable,
-                    ConnectError::TimedOut { .. } => ConnectFailure::TimedOut,
-                };
-                return Self::Connect(host.to_owned(), failure);
-            }
-            if cause.downcast_ref().is_some_and(hyper::Error::is_canceled) {
-                return Self::NotWritten;
-            }
-            if cause.downcast_ref().is_some_and(is_refused_stream) {
-                return Self::StreamRefused;
-            }
-            source = cause.source();
-        }
-        if error.is_connect() {
-            Self::Connect(host.to_owned(), ConnectFailure::Unreachable)
-        } else {
-            Self::Terminated
-        }
+/// Distinguishes TLS failures as RFC 9209 does.
+fn classify_tls_failure(error: &io::Error, host: String) -> Refusal {
+    match error.get_ref().and_then(|cause| cause.downcast_ref()) {
+        Some(rustls::Error::InvalidCertificate(_)) => Refusal::UntrustedCertificate(host),
+        Some(rustls::Error::AlertReceived(_)) => Refusal::TlsAlert(host),
+        _ => Refusal::TlsProtocol(host),
     }
 }
 
 fn is_refused_stream(error: &h2::Error) -> bool {
     error.is_remote() && error.reason() == Some(h2::Reason::REFUSED_STREAM)
-}
-
-// === impl ConnectFailure ===
-
-impl ConnectFailure {
-    fn from_tls(error: &io::Error) -> Self {
-        match error.get_ref().and_then(|cause| cause.downcast_ref()) {
-            Some(rustls::Error::InvalidCertificate(_)) => Self::UntrustedCertificate,
-            Some(rustls::Error::AlertReceived(_)) => Self::TlsAlert,
-            _ => Self::TlsProtocol,
-        }
-    }
-}
-
-// === impl Fate ===
-
-impl Fate {
-    /// The label for logs.
-    pub(crate) const fn label(self) -> &'static str {
-        match self {
-            Self::NotSent => "not_sent",
-            Self::NotProcessed => "not_processed",
-            Self::Unknown => "unknown",
-        }
-    }
 }

@@ -14,8 +14,8 @@ use std::io::IsTerminal as _;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
-use tracing::{Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::{self, MakeWriter};
@@ -128,11 +128,11 @@ where
 impl LogLevel {
     fn target_filter(self) -> Targets {
         let (own_level, other_level) = match self {
-            Self::Error => (Level::ERROR, LevelFilter::ERROR),
-            Self::Warn => (Level::WARN, LevelFilter::WARN),
-            Self::Info => (Level::INFO, LevelFilter::WARN),
-            Self::Debug => (Level::DEBUG, LevelFilter::INFO),
-            Self::Trace => (Level::TRACE, LevelFilter::INFO),
+            Self::Error => (LevelFilter::ERROR, LevelFilter::ERROR),
+            Self::Warn => (LevelFilter::WARN, LevelFilter::WARN),
+            Self::Info => (LevelFilter::INFO, LevelFilter::WARN),
+            Self::Debug => (LevelFilter::DEBUG, LevelFilter::INFO),
+            Self::Trace => (LevelFilter::TRACE, LevelFilter::INFO),
         };
         Targets::new()
             .with_default(other_level)

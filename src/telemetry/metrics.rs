@@ -26,7 +26,6 @@ pub use token::{RefreshOutcome, TokenMetrics};
 pub use usage::UsageMetrics;
 
 use crate::types::TenantId;
-use alerts::AlertMetricFamilies;
 use labels::Labels;
 use registrar::{LatencyFamily, Registrar};
 use token::TokenMetricFamilies;
@@ -50,7 +49,7 @@ struct Families {
     replay_buffer_bytes: Family<Labels<1>, Gauge>,
     task_panics: Counter,
     token: TokenMetricFamilies,
-    alerts: AlertMetricFamilies,
+    alerts: Family<Labels<1>, Counter>,
     usage: UsageMetricFamilies,
 }
 
@@ -73,15 +72,6 @@ pub struct RequestMetrics {
     pub usage: UsageMetrics,
     delivered_requests: Counter,
     successful_responses: Counter,
-}
-
-/// Where bytes are buffered for a replay.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum ReplayStorage {
-    /// In memory.
-    Memory,
-    /// In an unlinked file.
-    Disk,
 }
 
 // === impl Metrics ===
@@ -124,7 +114,7 @@ impl Metrics {
             ),
             task_panics: all.register("task_panics", "Tasks that panicked"),
             token: TokenMetricFamilies::register(&mut all),
-            alerts: AlertMetricFamilies::register(&mut all),
+            alerts: all.register("alerts", "Alerts by delivery result"),
             usage: UsageMetricFamilies::register(&mut all),
             registry,
         }))
@@ -165,7 +155,7 @@ impl Metrics {
     /// Returns the metrics of the webhook.
     #[must_use]
     pub fn alert_metrics(&self) -> AlertMetrics {
-        self.0.alerts.metrics()
+        AlertMetrics::new(&self.0.alerts)
     }
 
     /// The number of requests between their head and the last byte of their response.
@@ -174,14 +164,10 @@ impl Metrics {
         &self.0.inflight
     }
 
-    /// The number of bytes that are buffered for a replay.
+    /// The number of bytes that are buffered for a replay: in `memory`, or on `disk`.
     #[must_use]
-    pub fn replay_buffer_bytes(&self, storage: ReplayStorage) -> Gauge {
-        let storage_label = match storage {
-            ReplayStorage::Memory => "memory",
-            ReplayStorage::Disk => "disk",
-        };
-        let labels = Labels::without_tenant([("storage", storage_label)]);
+    pub fn replay_buffer_bytes(&self, storage: &'static str) -> Gauge {
+        let labels = Labels::without_tenant([("storage", storage)]);
         self.0.replay_buffer_bytes.get_or_create(&labels).clone()
     }
 

@@ -37,10 +37,10 @@ pub enum ScrubMode {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum ScrubError {
     /// A credential, under [`ClientCredentialPolicy::Refuse`].
-    #[error("the body contains an access_token, and heal.client_credentials is \"refuse\"")]
+    #[error("the request contains an access_token, and heal.client_credentials is \"refuse\"")]
     ClientCredential,
     /// A credential that cannot be removed.
-    #[error("cannot remove the credentials from the body: {0}")]
+    #[error("cannot remove the client credentials: {0}")]
     CannotScrub(&'static str),
 }
 

@@ -79,7 +79,7 @@ fn a_token_is_removed_with_one_ampersand_and_nothing_else() {
         );
         assert_eq!(
             from_app(sent, ClientCredentialPolicy::Refuse),
-            Err(TargetError::ClientCredential),
+            Err(TargetError::Scrub(ScrubError::ClientCredential)),
             "{sent}"
         );
     }

@@ -4,11 +4,6 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 
 use super::labels::Labels;
-use super::registrar::Registrar;
-
-/// The metric family.
-#[derive(Clone, Debug)]
-pub(super) struct AlertMetricFamilies(Family<Labels<1>, Counter>);
 
 /// Alerts by delivery result: each is counted once.
 #[derive(Clone, Debug)]
@@ -23,20 +18,14 @@ pub struct AlertMetrics {
     pub dropped: Counter,
 }
 
-// === impl AlertMetricFamilies ===
-
-impl AlertMetricFamilies {
-    pub(super) fn register(all: &mut Registrar<'_>) -> Self {
-        Self(all.register("alerts", "Alerts by delivery result"))
-    }
-
+impl AlertMetrics {
     /// Creates the series, which begin at 0, so that `increase` sees the first alert of each.
-    pub(super) fn metrics(&self) -> AlertMetrics {
+    pub(super) fn new(family: &Family<Labels<1>, Counter>) -> Self {
         let counter = |result| {
             let labels = Labels::without_tenant([("result", result)]);
-            self.0.get_or_create(&labels).clone()
+            family.get_or_create(&labels).clone()
         };
-        AlertMetrics {
+        Self {
             delivered: counter("delivered"),
             failed: counter("failed"),
             suppressed: counter("suppressed"),
