@@ -1,4 +1,4 @@
-//! The meaning of Graph API requests and answers. Pure functions: no I/O, no clock, no runtime.
+//! The meaning of Graph API requests and responses. Pure functions: no I/O, no clock, no runtime.
 //!
 //! # Requests
 //!
@@ -17,7 +17,7 @@
 //! # Answers
 //!
 //! Errors are `{"error":{"code":…,"error_subcode":…,…}}` ([`GraphError`]). The code is the key: 190 with any subcode
-//! means that Graph rejects the token and did not act, and so do 102 and three rarer codes. Neither the status, nor
+//! means that Graph rejects the token and did not process the request, and so do 102 and three rarer codes. Neither the status, nor
 //! `type`, nor the text says so reliably. [`classify`] is the one table, and [`may_be_token_error`] decides from the head
 //! alone whether a body has to be read at all. [`explain()`] explains each code for people, and [`Inspection`] is the
 //! answer of `debug_token`.
@@ -31,9 +31,9 @@
 //!
 //! # Why
 //!
-//! Much of this is observed, not documented, and it changes without notice. Hence tables in plain sight, each line with
-//! its reason, tested with recorded bodies and fuzzed; and hence one direction for every doubt: graphward delivers an
-//! answer that it does not understand as it is, and forwards a part of a request that it does not understand as it is.
+//! Much of this is observed, not documented, and it changes without notice. So the rules are tables, each line with its
+//! reason, tested with recorded bodies and fuzzed. In doubt, graphward changes nothing: it delivers a response, and
+//! forwards a part of a request, that it does not understand as it is.
 
 pub mod batch;
 pub mod credential;
@@ -58,7 +58,7 @@ pub mod verdict;
 
 pub use batch::find_batch_rejection;
 pub use credential::{AuthScheme, ClientCredentialPolicy, HeaderCredential, ParameterCredential, parse_authorization};
-pub use encoding::{AcceptEncodingRewrite, decode, restrict_accept_encoding};
+pub use encoding::{decode, restrict_accept_encoding};
 pub use error::GraphError;
 pub use explain::{Explanation, explain, is_action_required};
 pub use host::{Destination, Destinations, GraphService, OTHER_GRAPH_HOSTS, TokenFamily};

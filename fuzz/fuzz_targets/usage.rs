@@ -24,10 +24,10 @@ fuzz_target!(|lines: Vec<(u8, &[u8])>| {
         }
     }
     let reported = usage::parse(&headers);
-    for (kind, percent) in reported.percents() {
-        assert!(percent.is_finite() && percent >= 0.0, "{kind:?}");
+    for (kind, percent) in &reported.percents {
+        assert!(percent.is_finite() && *percent >= 0.0, "{kind:?}");
     }
-    if let Some(minutes) = reported.regain_minutes() {
+    if let Some(minutes) = reported.regain_minutes {
         assert!(minutes.is_finite() && minutes >= 0.0);
     }
     assert_eq!(reported, usage::parse(&headers));

@@ -246,7 +246,11 @@ mod tests {
             r#"{"statuses":[{"status":"failed","errors":[{"code":131047,"title":"Re-engagement message"}]}]}"#;
         assert!(summary_of(webhook).unwrap().contains("24 hours"));
         let refusal = r#"{"error":{"message":"m","type":"GraphwardException","code":990003}}"#;
-        assert!(summary_of(refusal).unwrap().contains("graphward's own"));
+        assert!(
+            summary_of(refusal)
+                .unwrap()
+                .contains("graphward generated this response")
+        );
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The answer to a batch: 200, whatever became of its items.
+//! The response to a batch: 200, even if items of it failed.
 
 use std::fmt;
 
@@ -10,16 +10,16 @@ use serde_json::{Deserializer, Value};
 use super::error::GraphError;
 use super::verdict::{RejectionReason, Verdict, classify_with_error};
 
-/// Stores the first rejection among the items of an array, which may be truncated behind it.
+/// Stores the first rejection among the items of an array, which may be truncated after it.
 struct RejectionVisitor<'found>(&'found mut Option<(RejectionReason, GraphError)>);
 
 /// Finds the first item whose token Graph rejects: an item that [`classify`](super::verdict::classify) would call
-/// [`Verdict::TokenRejected`] if it were an answer of its own. Returns the reason and Graph's error.
+/// [`Verdict::TokenRejected`] if it were a response of its own. Returns the reason and Graph's error.
 ///
-/// Other items may have been executed, so the batch must not be sent again: it is delivered as it is, and the next
-/// request profits.
+/// Other items may have been executed, so the batch must not be sent again: the response is delivered as it is, and the
+/// next request gets a newer token.
 ///
-/// Items may be `null`, and lack parts. What follows the item that is found is not read, and a truncated answer is read
+/// Items may be `null`, and lack parts. What follows the item that is found is not read, and a truncated response is read
 /// up to its last complete item.
 #[must_use]
 pub fn find_batch_rejection(body: &[u8]) -> Option<(RejectionReason, GraphError)> {
@@ -50,7 +50,7 @@ impl<'de> Visitor<'de> for RejectionVisitor<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the answer to a batch")
+        f.write_str("the response to a batch")
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {

@@ -102,7 +102,7 @@ pub fn is_placeholder(token: impl Iterator<Item = u8> + Clone) -> bool {
     is_blank || equals_ignoring_case(b"none") || equals_ignoring_case(b"null") || equals_ignoring_case(b"undefined")
 }
 
-/// Whether this is an app token, `<app id>|<secret>`: used on purpose, where only an app token will do.
+/// Whether this is an app token, `<app id>|<secret>`, which apps send where Graph accepts nothing else.
 pub fn is_app_token(token: impl Iterator<Item = u8>) -> bool {
     let mut digits = 0_usize;
     for byte in token {

@@ -1,7 +1,7 @@
 //! Edits of a document, and those that remove elements from a list: parameters of a form, or members of an object.
 //!
-//! An element goes with one separator: the one before it, or the one behind it if no element that stays is before it.
-//! White space between that separator and the element goes too. Every other byte stays.
+//! An element is removed together with one separator: the one before it, or the one after it if no kept element is before
+//! it. White space between that separator and the element is removed too. All other bytes are kept.
 
 use std::iter;
 use std::ops::Range;
@@ -23,13 +23,13 @@ pub(crate) struct Edit {
 struct ListEditor<'text, 'doc> {
     text: &'text SourceText<'doc>,
     edits: Vec<Edit>,
-    /// The end of what has been decided on.
+    /// The end of the part of the list that has been processed.
     decided: usize,
-    /// Whether an element stays.
+    /// Whether an element has been kept.
     has_kept: bool,
-    /// Whether the next separator goes with the element that was removed before it.
+    /// Whether the next separator is removed, with the element before it.
     drop_next_separator: bool,
-    /// Whether the removed separator is missing, should there be none behind the removed element.
+    /// Whether the separator that was removed with the last element is missing if another element follows directly.
     separator_owed: bool,
 }
 
@@ -45,7 +45,7 @@ fn parameters(text: &[u8], range: Range<usize>) -> impl Iterator<Item = Range<us
     })
 }
 
-/// The edits that remove parameters from a form or a query. The question mark goes with the last parameter.
+/// The edits that remove parameters from a form or a query. If no parameter is kept, the question mark is removed too.
 pub(crate) fn remove_parameters(
     text: &SourceText<'_>,
     range: Range<usize>,
@@ -66,7 +66,7 @@ pub(crate) fn remove_parameters(
     }
     let mark = start.checked_sub(1).filter(|mark| text.slice(*mark..start) == b"?");
     if let (false, Some(first), Some(mark)) = (editor.has_kept, editor.edits.first_mut(), mark) {
-        first.range.start = text.place(mark);
+        first.range.start = text.document_offset(mark);
     }
     editor.edits
 }
@@ -93,7 +93,7 @@ pub(crate) fn remove_members(
     editor.edits
 }
 
-/// The document after the edits, which make nothing longer. In place if nothing else holds the document.
+/// The document after the edits, which must not make it longer. In place if nothing else holds the document.
 pub(crate) fn apply_in_place(document: Bytes, edits: Vec<Edit>) -> Bytes {
     let copy = |shared: Bytes| BytesMut::from(&shared[..]);
     let mut edited = document.try_into_mut().unwrap_or_else(copy);
@@ -101,8 +101,8 @@ pub(crate) fn apply_in_place(document: Bytes, edits: Vec<Edit>) -> Bytes {
     for Edit { range, replacement } in sorted(edits) {
         edited.copy_within(read..range.start, written);
         written += range.start - read;
-        if let Some(place) = edited.get_mut(written..written + replacement.len()) {
-            place.copy_from_slice(&replacement);
+        if let Some(gap) = edited.get_mut(written..written + replacement.len()) {
+            gap.copy_from_slice(&replacement);
         }
         written += replacement.len();
         read = range.end;
@@ -146,7 +146,7 @@ impl<'text, 'doc> ListEditor<'text, 'doc> {
         }
     }
 
-    /// An element that ends at `end` stays.
+    /// Keeps an element that ends at `end`.
     fn keep(&mut self, end: usize) {
         if let (true, Some(last)) = (self.separator_owed, self.edits.last_mut()) {
             last.replacement = b",".to_vec();
@@ -155,21 +155,21 @@ impl<'text, 'doc> ListEditor<'text, 'doc> {
         (self.drop_next_separator, self.separator_owed) = (false, false);
     }
 
-    /// An element that ends at `end` goes.
+    /// Removes an element that ends at `end`.
     fn remove(&mut self, end: usize) {
         self.edits.push(Edit {
-            range: self.text.place(self.decided)..self.text.place(end),
+            range: self.text.document_offset(self.decided)..self.text.document_offset(end),
             replacement: Vec::new(),
         });
         self.decided = end;
         (self.drop_next_separator, self.separator_owed) = (!self.has_kept, self.has_kept);
     }
 
-    /// A separator of one byte ends at `end`.
+    /// Handles a separator of one byte that ends at `end`.
     fn separator(&mut self, end: usize) {
         self.decided = end - 1;
         if let (true, Some(last)) = (self.drop_next_separator, self.edits.last_mut()) {
-            last.range.end = self.text.place(end);
+            last.range.end = self.text.document_offset(end);
             self.decided = end;
         }
         (self.drop_next_separator, self.separator_owed) = (false, false);

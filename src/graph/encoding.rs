@@ -7,55 +7,41 @@ use flate2::{Decompress, FlushDecompress, Status};
 use http::HeaderValue;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderMap};
 
-/// The change to the app's `Accept-Encoding`.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum AcceptEncodingRewrite {
-    /// It stays as it is, or stays absent; nothing was allocated.
-    Unchanged,
-    /// This one value replaces all that the app sent.
-    Replaced(HeaderValue),
-}
-
-/// Restricts the app's `Accept-Encoding` to what [`decode`] can read, so that a verdict is always possible.
+/// Restricts the app's `Accept-Encoding` to what [`decode`] can read, so that a verdict is always possible. Returns the
+/// value that replaces all that the app sent; `None` if the app's may stay.
 ///
 /// Members are kept byte for byte, with their weights, `q=0` included. `*` becomes `gzip`: a client that takes
 /// anything takes that, and Graph might choose a coding that graphward does not know. If nothing is left it becomes
-/// `identity`. An absent field stays absent: Graph does not compress unasked.
+/// `identity`. An absent header stays absent: Graph does not compress unless it is asked to.
 #[must_use]
-pub fn restrict_accept_encoding(headers: &HeaderMap) -> AcceptEncodingRewrite {
+pub fn restrict_accept_encoding(headers: &HeaderMap) -> Option<HeaderValue> {
     let offered = || {
-        headers
-            .get_all(ACCEPT_ENCODING)
-            .iter()
-            .flat_map(|value| list_members(value.as_bytes()))
+        let values = headers.get_all(ACCEPT_ENCODING).iter();
+        values.flat_map(|value| list_members(value.as_bytes()))
     };
-    if offered().all(|member| Coding::from_name(coding_name(member)).is_some() || is_forbidden_wildcard(member)) {
-        return AcceptEncodingRewrite::Unchanged;
+    let is_supported =
+        |member: &[u8]| Coding::from_name(coding_name(member)).is_some() || is_forbidden_wildcard(member);
+    if offered().all(is_supported) {
+        return None;
     }
     let offers_gzip = offered().any(|member| Coding::from_name(coding_name(member)) == Some(Coding::Gzip));
     let mut supported = Vec::new();
     for member in offered() {
-        let is_wildcard = coding_name(member) == b"*" && !is_forbidden_wildcard(member);
-        if is_wildcard && offers_gzip {
-            continue;
-        }
-        if !is_wildcard && Coding::from_name(coding_name(member)).is_none() && !is_forbidden_wildcard(member) {
-            continue;
-        }
+        let (coding, rest): (&[u8], _) = match member {
+            _ if is_supported(member) => (b"", member),
+            [b'*', weight @ ..] if coding_name(member) == b"*" && !offers_gzip => (b"gzip", weight),
+            _ => continue,
+        };
         if !supported.is_empty() {
             supported.extend_from_slice(b", ");
         }
-        if is_wildcard {
-            supported.extend_from_slice(b"gzip");
-            supported.extend(member.iter().skip(1));
-        } else {
-            supported.extend_from_slice(member);
-        }
+        supported.extend_from_slice(coding);
+        supported.extend_from_slice(rest);
     }
-    // Pieces of valid values make a valid value; and a lone `*;q=0` would forbid every answer.
+    // Pieces of valid values make a valid value. A lone `*;q=0` would forbid every response.
     let is_usable = !supported.is_empty() && !is_forbidden_wildcard(&supported);
     let value = is_usable.then(|| HeaderValue::from_bytes(&supported).ok()).flatten();
-    AcceptEncodingRewrite::Replaced(value.unwrap_or(HeaderValue::from_static("identity")))
+    Some(value.unwrap_or(HeaderValue::from_static("identity")))
 }
 
 /// Undoes the content codings of `body` that `headers` name: `gzip`, `deflate` (with and without its zlib frame),

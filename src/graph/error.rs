@@ -53,10 +53,11 @@ impl GraphError {
     #[must_use]
     pub fn from_object(error: &Map<String, Value>) -> Self {
         let message = error.get("message").and_then(Value::as_str);
+        let integer = |key: &str| error.get(key).and_then(as_integer);
         let mentions = |word: &str| message.is_some_and(|message| message.contains(word));
         Self {
-            code: integer(error, "code"),
-            subcode: integer(error, "error_subcode").or_else(|| integer(error, "subcode")),
+            code: integer("code"),
+            subcode: integer("error_subcode").or_else(|| integer("subcode")),
             kind: log_safe_string(error, "type"),
             is_transient: error.get("is_transient").and_then(Value::as_bool),
             fbtrace_id: log_safe_string(error, "fbtrace_id"),
@@ -82,7 +83,7 @@ pub(super) fn strip_jsonp(body: &[u8]) -> &[u8] {
     jsonp_argument(body).unwrap_or(body)
 }
 
-/// The argument of `/**/ some.callback({…});`, Graph's answer to `callback=some.callback`.
+/// The argument of `/**/ some.callback({…});`, Graph's response to `callback=some.callback`.
 fn jsonp_argument(body: &[u8]) -> Option<&[u8]> {
     let call = body.strip_prefix(b"/**/").unwrap_or(body).trim_ascii();
     let open = call.iter().position(|byte| *byte == b'(')?;
@@ -100,8 +101,9 @@ fn jsonp_argument(body: &[u8]) -> Option<&[u8]> {
     Some(argument.trim_ascii())
 }
 
-fn integer(error: &Map<String, Value>, key: &str) -> Option<i64> {
-    match error.get(key)? {
+/// A number, or a string that is one.
+pub(super) fn as_integer(value: &Value) -> Option<i64> {
+    match value {
         Value::Number(number) => number.as_i64(),
         Value::String(text) => text.trim().parse().ok(),
         Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,

@@ -11,9 +11,9 @@
 //!
 //! # Why
 //!
-//! A token of one family that is sent to another's host is answered with "Cannot parse access token", a 190 that a
-//! newer token does not cure, and has been disclosed to another service. So families are kept apart here, before
-//! anything is sent. Content networks (`scontent…`) take no token and are not listed.
+//! Graph answers a token of one family at another's host with "Cannot parse access token", a 190 that a newer token does
+//! not cure, and the token has been disclosed to another service. So families are kept apart here, before anything is
+//! sent. Content networks (`scontent…`) take no token and are not listed.
 
 use std::fmt;
 
@@ -41,7 +41,7 @@ pub enum GraphService {
     Video,
     /// Uploads of binaries: nothing may be added to their URLs.
     Upload,
-    /// Downloads of media: answers have no envelope, and nothing may be added to the URLs, which are signed.
+    /// Downloads of media: responses have no envelope, and nothing may be added to the URLs, which are signed.
     Media,
 }
 
@@ -93,22 +93,13 @@ impl TokenFamily {
     }
 
     fn from_host(host: &str) -> Option<Self> {
-        let is_in_domain = |domain: &str| {
-            let rest = host.len().checked_sub(domain.len());
-            let end = rest.and_then(|rest| host.get(rest..));
-            end.is_some_and(|end| end.eq_ignore_ascii_case(domain))
-                && rest
-                    .and_then(|rest| rest.checked_sub(1))
-                    .is_none_or(|dot| host.as_bytes().get(dot) == Some(&b'.'))
-        };
-        if is_in_domain("facebook.com") || is_in_domain("fbsbx.com") {
-            Some(Self::Facebook)
-        } else if is_in_domain("instagram.com") {
-            Some(Self::Instagram)
-        } else if is_in_domain("threads.net") || is_in_domain("threads.com") {
-            Some(Self::Threads)
-        } else {
-            None
+        let mut labels = host.rsplit('.');
+        let (top_level, domain) = (labels.next()?, labels.next()?);
+        match format!("{domain}.{top_level}").to_ascii_lowercase().as_str() {
+            "facebook.com" | "fbsbx.com" => Some(Self::Facebook),
+            "instagram.com" => Some(Self::Instagram),
+            "threads.net" | "threads.com" => Some(Self::Threads),
+            _ => None,
         }
     }
 
@@ -130,18 +121,12 @@ impl Destination {
     #[must_use]
     pub fn from_origin(origin: Origin) -> Self {
         let host = origin.host();
-        let has_prefix = |start: &str| {
-            host.get(..start.len())
-                .is_some_and(|begin| begin.eq_ignore_ascii_case(start))
-        };
-        let service = if has_prefix("graph-video.") {
-            GraphService::Video
-        } else if has_prefix("rupload.") {
-            GraphService::Upload
-        } else if has_prefix("lookaside.") {
-            GraphService::Media
-        } else {
-            GraphService::Graph
+        let first_label = host.split_once('.').map(|(label, _domain)| label.to_ascii_lowercase());
+        let service = match first_label.as_deref() {
+            Some("graph-video") => GraphService::Video,
+            Some("rupload") => GraphService::Upload,
+            Some("lookaside") => GraphService::Media,
+            Some(_) | None => GraphService::Graph,
         };
         Self {
             family: TokenFamily::from_host(host),
@@ -177,7 +162,7 @@ impl Destinations {
         &self.main
     }
 
-    /// All of them.
+    /// All destinations.
     pub fn all(&self) -> impl Iterator<Item = &Destination> {
         std::iter::once(&self.main).chain(&self.others)
     }
@@ -186,7 +171,8 @@ impl Destinations {
     #[must_use]
     pub fn find(&self, host: &str) -> Option<&Destination> {
         let host = host.strip_suffix('.').unwrap_or(host);
-        self.all().find(|one| one.origin.host().eq_ignore_ascii_case(host))
+        self.all()
+            .find(|destination| destination.origin.host().eq_ignore_ascii_case(host))
     }
 
     /// The destination of a request: the host that it names, if that is listed; else the host that serves its path, if

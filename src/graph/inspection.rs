@@ -1,11 +1,11 @@
-//! The answer of `debug_token`.
+//! The response of `debug_token`.
 
 use std::time::{Duration, SystemTime};
 
 use http::StatusCode;
 use serde_json::{Map, Value};
 
-use super::error::{GraphError, is_log_safe, strip_jsonp};
+use super::error::{GraphError, as_integer, is_log_safe, strip_jsonp};
 use super::verdict::rejection_reason;
 
 /// The properties of a token.
@@ -28,7 +28,7 @@ pub struct Inspection {
     pub data_access_expires_at: Expiry,
     /// When it was issued; reported for long-lived tokens only.
     pub issued_at: Option<SystemTime>,
-    /// Its permissions; `None` if the answer does not list them.
+    /// Its permissions; `None` if the response does not list them.
     pub scopes: Option<Vec<String>>,
 }
 
@@ -63,17 +63,17 @@ const WHATSAPP_SCOPES: [&str; 2] = ["whatsapp_business_messaging", "whatsapp_bus
 // === impl Inspection ===
 
 impl Inspection {
-    /// Reads an answer of `debug_token`: `{"data":{"is_valid":…,"expires_at":…,"scopes":[…],"error":{…},…}}`.
+    /// Reads a response of `debug_token`: `{"data":{"is_valid":…,"expires_at":…,"scopes":[…],"error":{…},…}}`.
     ///
     /// `None` if it does not say whether the token is valid: an error envelope, which is about the request and not about
-    /// the token, HTML, a truncated answer. Any other field of an unexpected type counts as missing.
+    /// the token, HTML, a truncated response. Any other field of an unexpected type counts as missing.
     #[must_use]
     pub fn from_debug_token(body: &[u8]) -> Option<Self> {
         let document: Value = serde_json::from_slice(strip_jsonp(body)).ok()?;
         Self::from_data(document.get("data")?.as_object()?)
     }
 
-    /// Reads the `data` of such an answer.
+    /// Reads the `data` of such a response.
     #[must_use]
     pub fn from_data(data: &Map<String, Value>) -> Option<Self> {
         let error = data.get("error").and_then(Value::as_object);
@@ -93,7 +93,7 @@ impl Inspection {
         })
     }
 
-    /// Reads an answer to `/me?fields=id`, the check for hosts without `debug_token`: an id means that the token is
+    /// Reads a response to `/me?fields=id`, the check for hosts without `debug_token`: an id means that the token is
     /// valid, a rejection that it is not; anything else says nothing about it.
     #[must_use]
     pub fn from_me_response(status: StatusCode, body: &[u8]) -> Option<Self> {
@@ -108,7 +108,7 @@ impl Inspection {
         })
     }
 
-    /// The permissions that WhatsApp needs and this token lacks. Empty if the answer does not list permissions, if the
+    /// The permissions that WhatsApp needs and this token lacks. Empty if the response does not list permissions, if the
     /// token is invalid, and for an app's token, which has no permissions.
     #[must_use]
     pub fn missing_scopes(&self) -> Vec<&'static str> {
@@ -166,15 +166,6 @@ fn from_unix_seconds(seconds: i64) -> Option<SystemTime> {
         .ok()
         .filter(|_| (1..YEAR_10000_UNIX_SECONDS).contains(&seconds))?;
     SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(since))
-}
-
-/// A number, or a string that is one.
-fn as_integer(value: &Value) -> Option<i64> {
-    match value {
-        Value::Number(number) => number.as_i64(),
-        Value::String(text) => text.trim().parse().ok(),
-        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
-    }
 }
 
 fn as_bool(value: &Value) -> Option<bool> {

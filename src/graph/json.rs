@@ -5,8 +5,8 @@
 //!
 //! # Why
 //!
-//! A parser that validates would let pass, unread, what a more tolerant parser behind it reads. So this one reads what
-//! any known parser would: names and strings in single quotes or without quotes, `=` and `;` for `:` and `,`, missing
+//! A validating parser would reject, and so leave unsearched, documents that Graph's more tolerant parser reads. So this one
+//! reads what any known parser would: names and strings in single quotes or without quotes, `=` and `;` for `:` and `,`, missing
 //! and superfluous commas, truncated documents, and what follows the end. None of that changes how valid JSON is read.
 //! A caller that must not touch invalid JSON asks `serde_json` first.
 
@@ -17,11 +17,11 @@ use memchr::{memchr, memchr2};
 /// What comes next in a container. Positions are those in the text.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Token {
-    /// The opening bracket, and the position behind it.
+    /// The opening bracket, and the position after it.
     Open(Container, usize),
     /// A member of an object, or an element of an array.
     Member(Member),
-    /// A comma, and the position behind it.
+    /// A comma, and the position after it.
     Comma(usize),
     /// The closing bracket.
     Close,
@@ -183,7 +183,7 @@ fn string_end(text: &[u8], start: usize) -> usize {
         if text.get(at - 1) == Some(&quote) {
             return at;
         }
-        // The byte behind a backslash means nothing.
+        // The byte after a backslash means nothing.
         at += 1;
     }
     text.len()

@@ -1,4 +1,4 @@
-//! Links in Graph's answers that lead around graphward: media and paging.
+//! Links in Graph's responses that lead around graphward: media and paging.
 //!
 //! # Why
 //!
@@ -7,9 +7,9 @@
 //! (`links.paging`): some clients want to recognize Graph's host in it, others call it as it is. See README.
 //!
 //! Only scheme and host are replaced, spelled as they were (`\/`, `\u002f`, both again inside a batch's strings), and
-//! the tenant's token is cut out of a paging link. No other byte changes, and none at all if the body is not valid
-//! JSON: an answer that graphward does not understand is delivered as it is. `next` is never removed, for clients test
-//! whether it is there. The body has to be whole, so the caller sets a limit, and a longer body keeps Graph's links.
+//! the tenant's token is removed from a paging link. No other byte changes, and none at all if the body is not valid
+//! JSON: a response that graphward does not understand is delivered as it is. `next` is never removed, because clients
+//! test for its presence. The body has to be complete, so the caller sets a limit, and a longer body keeps Graph's links.
 
 use std::ops::Range;
 use std::sync::LazyLock;
@@ -23,6 +23,7 @@ use serde::de::IgnoredAny;
 
 use super::edit::{Edit, apply, remove_parameters};
 use super::json::{Token, tokens};
+use super::parameter::split_parameter;
 use super::path::is_version;
 use super::text::{SourceText, is_named};
 
@@ -38,7 +39,7 @@ const MAX_AUTHORITY_BYTES: usize = 260;
 static PAGING_FINDERS: LazyLock<[Finder<'static>; 3]> =
     LazyLock::new(|| ["paging", r"\u006", r"\u007"].map(Finder::new));
 
-/// The links of one answer, and what becomes of them.
+/// The links of one response, and what becomes of them.
 struct LinkRewriter<'a> {
     body: &'a [u8],
     base: &'a str,
@@ -47,7 +48,7 @@ struct LinkRewriter<'a> {
     edits: Vec<Edit>,
 }
 
-/// Whether the answer may be that of `GET /{media-id}`: other answers need not be read at all.
+/// Whether the response may be that of `GET /{media-id}`: other responses need not be read at all.
 ///
 /// Media ids are digits, and so are those of most other objects.
 #[must_use]
@@ -67,7 +68,7 @@ pub fn is_media_lookup(method: &Method, path: &str) -> bool {
         && id.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Rewrites the scheme and host of the top-level `url` of the answer to a media look-up to `base`.
+/// Rewrites the scheme and host of the top-level `url` of the response to a media look-up to `base`.
 ///
 /// `base` is like `http://127.0.0.1:8080`. `None` if there is nothing to change.
 #[must_use]
@@ -168,7 +169,7 @@ impl<'a> LinkRewriter<'a> {
         }
     }
 
-    /// Rewrites one link, if it leads to a host that graphward stands in for.
+    /// Rewrites one link, if it leads to a host whose links are rewritten.
     fn rewrite(&mut self, url: &SourceText<'_>) {
         let Some((scheme, rest)) = url.bytes().split_at_checked(b"https://".len()) else {
             return;
@@ -185,9 +186,11 @@ impl<'a> LinkRewriter<'a> {
             return;
         }
         let end = scheme.len() + length;
-        let slash = self.body.get(url.place(scheme.len() - 1)..url.place(scheme.len()));
+        let slash = self
+            .body
+            .get(url.document_offset(scheme.len() - 1)..url.document_offset(scheme.len()));
         self.edits.push(Edit {
-            range: url.place(0)..url.place(end),
+            range: url.document_offset(0)..url.document_offset(end),
             replacement: self
                 .base
                 .as_bytes()
@@ -207,9 +210,7 @@ impl<'a> LinkRewriter<'a> {
     }
 
     fn is_own_token_parameter(&self, parameter: &[u8]) -> bool {
-        let mut halves = parameter.splitn(2, |byte| *byte == b'=');
-        let name = halves.next().unwrap_or_default();
-        let value = halves.next().unwrap_or_default();
+        let (name, value) = split_parameter(parameter);
         percent_decode(name).eq(*b"access_token") && (self.is_own_token)(&mut percent_decode(value))
     }
 

@@ -36,13 +36,12 @@ impl ParameterKind {
     /// Classifies a form-encoded parameter, `name=value` or `name`.
     #[must_use]
     pub fn from_encoded(parameter: &[u8]) -> Self {
-        // All three names begin with an `a`, plain or encoded; most parameters do not, and go free here.
+        // The names begin with an `a`, plain or encoded. Most parameters do not, and need no further look.
         if !matches!(parameter.first(), Some(b'a' | b'%')) {
             return Self::Other;
         }
-        let mut halves = parameter.splitn(2, |byte| *byte == b'=');
-        let name = ParameterName::from_encoded(halves.next().unwrap_or_default());
-        let value = halves.next().unwrap_or_default();
+        let (name, value) = split_parameter(parameter);
+        let name = ParameterName::from_encoded(name);
         name.map_or(Self::Other, |name| Self::from_decoded(name, form_decode(value)))
     }
 
@@ -91,6 +90,18 @@ impl ParameterName {
     }
 }
 
+/// The number that hexadecimal digits, eight at most, stand for.
+pub(super) fn parse_hex(digits: &[u8]) -> Option<u32> {
+    let mut digits = digits.iter();
+    digits.try_fold(0, |number, digit| Some(number << 4 | char::from(*digit).to_digit(16)?))
+}
+
+/// Splits a form-encoded parameter, `name=value` or `name`, at its first `=`.
+pub(super) fn split_parameter(parameter: &[u8]) -> (&[u8], &[u8]) {
+    let mut halves = parameter.splitn(2, |byte| *byte == b'=');
+    (halves.next().unwrap_or_default(), halves.next().unwrap_or_default())
+}
+
 /// The bytes of a form-encoded text, without a copy: `+` is a space, `%` without two digits is itself.
 pub fn form_decode(text: &[u8]) -> impl Iterator<Item = u8> + Clone {
     form_decode_with_len(text).map(|(byte, _)| byte)
@@ -98,20 +109,16 @@ pub fn form_decode(text: &[u8]) -> impl Iterator<Item = u8> + Clone {
 
 /// The same, with the length that each byte has in the text: one, or three.
 pub fn form_decode_with_len(text: &[u8]) -> impl Iterator<Item = (u8, usize)> + Clone {
-    let digit = |byte: &u8| {
-        char::from(*byte)
-            .to_digit(16)
-            .and_then(|digit| u8::try_from(digit).ok())
-    };
     let mut rest = text;
     iter::from_fn(move || {
         let (first, after) = rest.split_first()?;
         rest = after;
-        if let (b'%', [high, low, beyond @ ..]) = (first, after)
-            && let (Some(high), Some(low)) = (digit(high), digit(low))
+        if *first == b'%'
+            && let Some((digits, beyond)) = after.split_at_checked(2)
+            && let Some(byte) = parse_hex(digits)
         {
             rest = beyond;
-            return Some(((high << 4) | low, 3));
+            return Some((u8::try_from(byte).ok()?, 3));
         }
         Some((if *first == b'+' { b' ' } else { *first }, 1))
     })

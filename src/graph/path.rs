@@ -46,7 +46,7 @@ pub(super) fn is_version(segment: &str) -> bool {
 }
 
 /// Whether a path segment names an edge or an endpoint: those are lower-case words. Tokens, upload ids and signatures
-/// have digits, capitals or signs, so none of them passes for one.
+/// have digits, capitals or other characters, so they are never mistaken for one.
 fn is_edge_name(segment: &str) -> bool {
     segment.len() <= MAX_EDGE_NAME_BYTES && segment.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
 }

@@ -2,7 +2,7 @@
 //!
 //! # Why
 //!
-//! "Malformed access token EAAB…" repeats the whole token, to an app that must not have it and to its logs. A token is
+//! "Malformed access token EAAB…" repeats the whole token, and would disclose it to the app and to the app's logs. A token is
 //! mostly letters and digits, which are never escaped; the few other characters may be percent-encoded, escaped as
 //! JSON does, or both, and once more inside a batch. So graphward searches for the first letters and digits as they
 //! are, which is cheap when nothing is found, and compares the rest in every spelling.
@@ -11,6 +11,8 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use memchr::memmem;
+
+use super::parameter::parse_hex;
 
 /// The replacement of a token.
 pub const REDACTED: &[u8] = b"[redacted]";
@@ -50,7 +52,7 @@ pub fn redact(text: &[u8], token: &[u8]) -> Option<Bytes> {
     Some(redacted.into())
 }
 
-/// The first occurrence at or behind `from`.
+/// The first occurrence at or after `from`.
 fn find_token(text: &[u8], token: &[u8], from: usize) -> Option<Range<usize>> {
     let anchor_len = token
         .iter()
@@ -91,7 +93,7 @@ fn next_percent_decoded(text: &[u8]) -> Option<(u8, &[u8])> {
     let (byte, rest) = next_unescaped(text)?;
     if byte == b'%'
         && let Some((digits, behind)) = rest.split_at_checked(2)
-        && let Some(byte) = hexadecimal(digits)
+        && let Some(Ok(byte)) = parse_hex(digits).map(u8::try_from)
     {
         return Some((byte, behind));
     }
@@ -107,18 +109,11 @@ fn next_unescaped(text: &[u8]) -> Option<(u8, &[u8])> {
         && *byte == b'u'
         && let Some((b"00", digits)) = rest.split_at_checked(2)
         && let Some((digits, behind)) = digits.split_at_checked(2)
-        && let Some(byte) = hexadecimal(digits)
+        && let Some(Ok(byte)) = parse_hex(digits).map(u8::try_from)
     {
         return Some((byte, behind));
     }
     Some((*byte, rest))
-}
-
-fn hexadecimal(digits: &[u8]) -> Option<u8> {
-    digits.iter().try_fold(0, |sum: u8, digit| {
-        let digit = u8::try_from(char::from(*digit).to_digit(16)?).ok()?;
-        Some(sum << 4 | digit)
-    })
 }
 
 /// The length of a partial escape at the end of `text`, whose last letters are the first letters of a token: `\t` must

@@ -5,17 +5,17 @@
 //! form, and so is plain text. Graph reads no parameters from bodies of other kinds, nor from bodies with a
 //! `Content-Encoding`.
 //!
-//! The rules are those of a query ([`Target::from_app`](super::target::Target::from_app)): placeholders always go; a
-//! real token goes, stays or is refused; app tokens stay if they are the only real ones; proofs go unless a token
-//! stays. A form that streams differs in two points: what is found too late to be left in its place is put back at the
-//! end, and a form whose length is promised is masked ([`ScrubMode::Mask`]) and not cut.
+//! The rules are those of a query ([`Target::from_app`](super::target::Target::from_app)): placeholders are always removed;
+//! a real token is removed, kept or refused; app tokens are kept if they are the only real ones; proofs are removed unless
+//! a token is kept. A form that streams differs in two points: a part that turns out too late to be one to keep is put
+//! back at the end, and a form whose length was declared is masked ([`ScrubMode::Mask`]), not shortened.
 //!
 //! # Why
 //!
-//! A parameter beats the header, so a stale token in a body defeats graphward's token. To parse a body and write it
-//! anew would be simpler; but Graph is older than most of the rules that a parser would apply. So nothing is parsed
-//! that need not be: all other bytes leave as they came, in their order, and what no known parser reads a token from
-//! is left alone.
+//! A parameter overrides the header, so a stale token in a body defeats graphward's token. Parsing a body and serializing
+//! it again would be simpler, but Graph is older than most of the rules that a parser would apply. So only what is needed
+//! is parsed: all other bytes are forwarded unchanged and in order, and what no known parser reads a token from is not
+//! changed.
 //!
 //! JSON and forms are read whole: apps send a few kilobytes of them, and one reader of a whole text replaces a state
 //! machine that could stop at any byte. Files come as multipart forms, and a file of two gigabytes must stream.
@@ -69,7 +69,7 @@ pub struct Scrubber {
     state: ScrubState,
 }
 
-/// What the names of credentials, their proofs and batches have in common.
+/// Substrings, one of which is in each name of a credential, a proof or a batch.
 static CREDENTIAL_NAME_FINDERS: LazyLock<[Finder<'static>; 3]> =
     LazyLock::new(|| ["access_token", "appsecret_", "batch"].map(Finder::new));
 
@@ -115,8 +115,8 @@ pub fn scrub_query(query: &str, policy: ClientCredentialPolicy) -> Result<(Optio
     Ok((Some(apply(query.as_bytes(), edits).into()), report))
 }
 
-/// Whether a JSON body may have anything to clean. Nearly all bodies are short JSON messages; one without a backslash
-/// and without the words has none of the names, however it is read.
+/// Whether a JSON body may contain credentials. Nearly all bodies are short JSON messages. One without a backslash and
+/// without these substrings contains none of the names, even for a tolerant parser.
 fn may_contain_credentials(body: &[u8]) -> bool {
     memchr(b'\\', body).is_some() || CREDENTIAL_NAME_FINDERS.iter().any(|name| name.find(body).is_some())
 }
@@ -151,7 +151,7 @@ impl BodyFormat {
         {
             Some(Self::Form)
         } else if kind.eq_ignore_ascii_case(b"multipart/form-data") {
-            let boundary = part::HeaderParameter::find_value(parameters.get(1..)?, b"boundary")?;
+            let boundary = part::parameter_value(parameters.get(1..)?, b"boundary")?;
             (!boundary.is_empty()).then(|| Self::Multipart {
                 boundary: boundary.into(),
             })
@@ -177,12 +177,12 @@ impl Scrubber {
     ///
     /// # Errors
     ///
-    /// [`ScrubError`] if the form may not be forwarded. This is not to be called again then.
+    /// [`ScrubError`] if the form may not be forwarded. This must not be called again then.
     pub fn push(&mut self, data: &[u8], out: &mut BytesMut) -> Result<(), ScrubError> {
         self.feed(data, InputState::More, out)
     }
 
-    /// Appends what was held back, and reports what was found. To be called once, at the end.
+    /// Appends what was held back, and reports what was found. Must be called once, at the end.
     ///
     /// # Errors
     ///
@@ -195,7 +195,7 @@ impl Scrubber {
     fn feed(&mut self, data: &[u8], input_state: InputState, out: &mut BytesMut) -> Result<(), ScrubError> {
         let mut out = ScrubOutput::stream(out);
         let result = self.multipart.feed(data, input_state, &mut self.state, &mut out);
-        self.state.report.is_changed |= out.is_changed();
+        self.state.report.is_changed |= out.is_changed;
         result
     }
 }

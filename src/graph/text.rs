@@ -9,7 +9,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::parameter::form_decode_with_len;
+use super::parameter::{form_decode_with_len, parse_hex};
 
 /// A text, and the position of each of its bytes in the document.
 pub(crate) struct SourceText<'doc> {
@@ -49,9 +49,9 @@ impl<'doc> SourceText<'doc> {
         let mut units = unescape(self.slice(literal));
         let mut text = Self::decoded(0);
         for (byte, offset) in units.by_ref() {
-            text.push(byte, self.place(start + offset));
+            text.push(byte, self.document_offset(start + offset));
         }
-        text.offsets.push(self.place(start + units.at));
+        text.offsets.push(self.document_offset(start + units.at));
         text
     }
 
@@ -78,8 +78,8 @@ impl<'doc> SourceText<'doc> {
         self.bytes.get(range).unwrap_or_default()
     }
 
-    /// The position in the document of the byte at `index`; the end of the text for the index behind the last byte.
-    pub(crate) fn place(&self, index: usize) -> usize {
+    /// The position in the document of the byte at `index`; the end of the text for the index after the last byte.
+    pub(crate) fn document_offset(&self, index: usize) -> usize {
         if self.offsets.is_empty() {
             self.base_offset + index
         } else {
@@ -127,10 +127,7 @@ pub(crate) struct UnescapedBytes<'doc> {
 impl UnescapedBytes<'_> {
     /// The four digits at `at`.
     fn hex_digits(&self, at: usize) -> Option<u32> {
-        let digits = self.literal.get(at..at.checked_add(4)?)?;
-        digits
-            .iter()
-            .try_fold(0, |number, digit| Some(number << 4 | char::from(*digit).to_digit(16)?))
+        parse_hex(self.literal.get(at..at.checked_add(4)?)?)
     }
 
     /// Reads `\uXXXX`, and the second half of a pair.

@@ -1,4 +1,4 @@
-//! The usage of Graph's rate limits, as the headers of its answers report it.
+//! The usage of Graph's rate limits, as the headers of its responses report it.
 //!
 //! # Why
 //!
@@ -9,94 +9,86 @@
 use http::HeaderMap;
 use serde_json::{Map, Value};
 
-/// A rate limit whose usage is reported in per cent.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum UsageKind {
-    /// Calls of the app.
-    AppCalls,
-    /// Processor time of the app.
-    AppCpu,
-    /// Time of the app.
-    AppTime,
-    /// Calls of a business use case, such as a WhatsApp account.
-    BusinessCalls,
-    /// Processor time of a business use case.
-    BusinessCpu,
-    /// Time of a business use case.
-    BusinessTime,
-    /// Calls of a page.
-    PageCalls,
-    /// Processor time of a page.
-    PageCpu,
-    /// Time of a page.
-    PageTime,
-    /// An ad account.
-    AdAccount,
-    /// Ads insights, of the app.
-    InsightsApp,
-    /// Ads insights, of the ad account.
-    InsightsAccount,
-}
-
-/// The usage that an answer reports.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+/// The usage that a response reports.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Usage {
-    percents: [Option<f64>; UsageKind::ALL.len()],
-    regain_minutes: Option<f64>,
+    /// The name in metrics of each reported limit, and its used share in per cent, which may be more than 100.
+    pub percents: Vec<(&'static str, f64)>,
+    /// The minutes until a throttled business use case has access again, if reported; 0 if it has access.
+    pub regain_minutes: Option<f64>,
 }
 
-const APP: &str = "x-app-usage";
 const BUSINESS: &str = "x-business-use-case-usage";
-const PAGE: &str = "x-page-usage";
-const AD_ACCOUNT: &str = "x-ad-account-usage";
-const INSIGHTS: &str = "x-fb-ads-insights-throttle";
-const HEADERS: [&str; 5] = [APP, BUSINESS, PAGE, AD_ACCOUNT, INSIGHTS];
+
+/// The headers, and the fields of their JSON objects that are per cents of a limit: each with its name in metrics.
+const HEADERS: [(&str, &[(&str, &str)]); 5] = [
+    (
+        "x-app-usage",
+        &[
+            ("call_count", "app_calls"),
+            ("total_cputime", "app_cpu"),
+            ("total_time", "app_time"),
+        ],
+    ),
+    (
+        BUSINESS,
+        &[
+            ("call_count", "business_calls"),
+            ("total_cputime", "business_cpu"),
+            ("total_time", "business_time"),
+        ],
+    ),
+    (
+        "x-page-usage",
+        &[
+            ("call_count", "page_calls"),
+            ("total_cputime", "page_cpu"),
+            ("total_time", "page_time"),
+        ],
+    ),
+    ("x-ad-account-usage", &[("acc_id_util_pct", "ad_account")]),
+    (
+        "x-fb-ads-insights-throttle",
+        &[
+            ("app_id_util_pct", "insights_app"),
+            ("acc_id_util_pct", "insights_account"),
+        ],
+    ),
+];
 
 /// The longest value that is read, in bytes: hundreds of accounts.
 const MAX_HEADER_BYTES: usize = 64 * 1024;
 
 /// The names and values that [`parse`] reads: while they are the same, so is its result.
 pub fn usage_headers(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
-    // One walk: most answers have few fields, and each look-up would hash a name.
+    // One walk: most responses have few fields, and each look-up would hash a name.
     headers
         .iter()
         .filter(|(name, _)| {
             let name = name.as_str();
-            name.starts_with("x-") && HEADERS.contains(&name)
+            name.starts_with("x-") && HEADERS.iter().any(|(known, _)| *known == name)
         })
         .flat_map(|(name, value)| [name.as_str().as_bytes(), value.as_bytes()])
 }
 
-/// Reads the usage. Of several values of one kind the largest counts.
+/// Reads the usage. Of several values of one limit the largest counts.
 #[must_use]
 pub fn parse(headers: &HeaderMap) -> Usage {
-    use UsageKind as Kind;
     let mut usage = Usage::default();
-    for app in json_objects(headers, APP) {
-        usage.record_call_usage(&app, [Kind::AppCalls, Kind::AppCpu, Kind::AppTime]);
-    }
-    for page in json_objects(headers, PAGE) {
-        usage.record_call_usage(&page, [Kind::PageCalls, Kind::PageCpu, Kind::PageTime]);
-    }
-    for business in json_objects(headers, BUSINESS) {
-        for entry in business.values().filter_map(Value::as_array).flatten() {
-            let Some(entry) = entry.as_object() else {
+    for (header, fields) in HEADERS {
+        for object in json_objects(headers, header) {
+            if header != BUSINESS {
+                usage.record(&object, fields);
                 continue;
-            };
-            let kinds = [Kind::BusinessCalls, Kind::BusinessCpu, Kind::BusinessTime];
-            usage.record_call_usage(entry, kinds);
-            update_max(
-                &mut usage.regain_minutes,
-                non_negative_number(entry, "estimated_time_to_regain_access"),
-            );
+            }
+            // The object has a list of entries for each account.
+            let entries = object.values().filter_map(Value::as_array).flatten();
+            for entry in entries.filter_map(Value::as_object) {
+                usage.record(entry, fields);
+                let minutes = non_negative_number(entry, "estimated_time_to_regain_access");
+                usage.regain_minutes = usage.regain_minutes.into_iter().chain(minutes).reduce(f64::max);
+            }
         }
-    }
-    for account in json_objects(headers, AD_ACCOUNT) {
-        usage.record(Kind::AdAccount, non_negative_number(&account, "acc_id_util_pct"));
-    }
-    for insights in json_objects(headers, INSIGHTS) {
-        usage.record(Kind::InsightsApp, non_negative_number(&insights, "app_id_util_pct"));
-        usage.record(Kind::InsightsAccount, non_negative_number(&insights, "acc_id_util_pct"));
     }
     usage
 }
@@ -118,81 +110,18 @@ fn non_negative_number(object: &Map<String, Value>, key: &str) -> Option<f64> {
     number.filter(|number: &f64| number.is_finite() && *number >= 0.0)
 }
 
-fn update_max(current: &mut Option<f64>, reported: Option<f64>) {
-    *current = match (*current, reported) {
-        (Some(known), Some(told)) => Some(known.max(told)),
-        (known, told) => known.or(told),
-    };
-}
-
 // === impl Usage ===
 
 impl Usage {
-    /// The reported usage, in per cent of the limit; may be more than 100.
-    pub fn percents(&self) -> impl Iterator<Item = (UsageKind, f64)> {
-        let percents = self.percents.into_iter();
-        UsageKind::ALL
-            .into_iter()
-            .zip(percents)
-            .filter_map(|(kind, percent)| Some((kind, percent?)))
-    }
-
-    /// The minutes until a throttled business use case has access again, if reported; 0 if it has access.
-    #[must_use]
-    pub const fn regain_minutes(&self) -> Option<f64> {
-        self.regain_minutes
-    }
-
-    /// The three measures that most headers have.
-    fn record_call_usage(&mut self, object: &Map<String, Value>, kinds: [UsageKind; 3]) {
-        let keys = ["call_count", "total_cputime", "total_time"];
-        for (kind, key) in kinds.into_iter().zip(keys) {
-            self.record(kind, non_negative_number(object, key));
-        }
-    }
-
-    fn record(&mut self, kind: UsageKind, reported: Option<f64>) {
-        if let Some(percent) = self.percents.get_mut(kind as usize) {
-            update_max(percent, reported);
-        }
-    }
-}
-
-// === impl UsageKind ===
-
-impl UsageKind {
-    /// All of them, in order.
-    pub const ALL: [Self; 12] = [
-        Self::AppCalls,
-        Self::AppCpu,
-        Self::AppTime,
-        Self::BusinessCalls,
-        Self::BusinessCpu,
-        Self::BusinessTime,
-        Self::PageCalls,
-        Self::PageCpu,
-        Self::PageTime,
-        Self::AdAccount,
-        Self::InsightsApp,
-        Self::InsightsAccount,
-    ];
-
-    /// Its name in metrics.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::AppCalls => "app_calls",
-            Self::AppCpu => "app_cpu",
-            Self::AppTime => "app_time",
-            Self::BusinessCalls => "business_calls",
-            Self::BusinessCpu => "business_cpu",
-            Self::BusinessTime => "business_time",
-            Self::PageCalls => "page_calls",
-            Self::PageCpu => "page_cpu",
-            Self::PageTime => "page_time",
-            Self::AdAccount => "ad_account",
-            Self::InsightsApp => "insights_app",
-            Self::InsightsAccount => "insights_account",
+    fn record(&mut self, object: &Map<String, Value>, fields: &[(&str, &'static str)]) {
+        for (key, limit) in fields {
+            let Some(percent) = non_negative_number(object, key) else {
+                continue;
+            };
+            match self.percents.iter_mut().find(|(known, _)| known == limit) {
+                Some((_, largest)) => *largest = largest.max(percent),
+                None => self.percents.push((limit, percent)),
+            }
         }
     }
 }

@@ -1,11 +1,11 @@
-//! The meaning of an answer: the one table.
+//! The meaning of a response: the one table.
 
+use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderMap, WWW_AUTHENTICATE};
-use http::{HeaderValue, StatusCode};
 
 use super::error::GraphError;
 
-/// The meaning of an answer. Exactly one variant leads to a replay.
+/// The meaning of a response. Exactly one variant leads to a replay.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Verdict {
     /// 1xx, 2xx, 3xx: delivered unread. So is the 200 of a batch, even if items failed: others may have run.
@@ -42,7 +42,7 @@ pub enum RejectionReason {
     ActionRequired,
 }
 
-/// Classifies an answer. Total: any status, any headers, any bytes.
+/// Classifies a response. Total: any status, any headers, any bytes.
 ///
 /// `body` is the whole body without its content encoding; it is read only if [`may_be_token_error`] says so, or for the
 /// other 4xx if it is there.
@@ -55,7 +55,7 @@ pub fn classify(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Verdict
     classify_with_error(status, headers, body).0
 }
 
-/// Classifies an answer, and returns the envelope, if it had to be read.
+/// Classifies a response, and returns the envelope, if it had to be read.
 #[must_use]
 pub fn classify_with_error(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> (Verdict, Option<GraphError>) {
     if !status.is_client_error() {
@@ -92,8 +92,7 @@ pub fn classify_with_error(status: StatusCode, headers: &HeaderMap, body: &[u8])
 pub fn may_be_token_error(status: StatusCode, headers: &HeaderMap) -> bool {
     status.is_client_error()
         && is_json_or_javascript(headers)
-        && (matches!(status.as_u16(), 400 | 401 | 403 | 404)
-            || headers.get_all(WWW_AUTHENTICATE).iter().any(has_invalid_token_error))
+        && (matches!(status.as_u16(), 400 | 401 | 403 | 404) || has_invalid_token_error(headers))
 }
 
 /// The codes that mean "Graph rejects this access token", and what the subcode adds.
@@ -133,7 +132,7 @@ pub(super) const fn is_rate_limit(code: i64) -> bool {
     )
 }
 
-/// Whether an answer is JSON, or JavaScript, as Graph calls JSON for old clients.
+/// Whether a response is JSON, or JavaScript, as Graph calls JSON for old clients.
 #[must_use]
 pub fn is_json_or_javascript(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_TYPE).is_some_and(|content_type| {
@@ -142,13 +141,11 @@ pub fn is_json_or_javascript(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Classifies an answer without a body, such as one to a HEAD, by `WWW-Authenticate`: in every recording it contains
+/// Classifies a response without a body, such as one to a HEAD, by `WWW-Authenticate`: in every recording it contains
 /// `"invalid_token"` together with code 190, and with no other.
 #[must_use]
 pub fn classify_head(status: StatusCode, headers: &HeaderMap) -> Verdict {
-    let is_rejected =
-        may_be_token_error(status, headers) && headers.get_all(WWW_AUTHENTICATE).iter().any(has_invalid_token_error);
-    if is_rejected {
+    if may_be_token_error(status, headers) && has_invalid_token_error(headers) {
         Verdict::TokenRejected(RejectionReason::Invalidated)
     } else {
         classify(status, headers, b"")
@@ -157,8 +154,9 @@ pub fn classify_head(status: StatusCode, headers: &HeaderMap) -> Verdict {
 
 /// Whether a challenge says `"invalid_token"`: `OAuth "Facebook Platform" "invalid_token" "…"` is not the syntax of RFC
 /// 9110, hence a plain search.
-fn has_invalid_token_error(challenge: &HeaderValue) -> bool {
-    contains_ignoring_case(challenge.as_bytes(), b"\"invalid_token\"")
+fn has_invalid_token_error(headers: &HeaderMap) -> bool {
+    let mut challenges = headers.get_all(WWW_AUTHENTICATE).iter();
+    challenges.any(|challenge| contains_ignoring_case(challenge.as_bytes(), b"\"invalid_token\""))
 }
 
 fn contains_ignoring_case(text: &[u8], needle: &[u8]) -> bool {

@@ -14,8 +14,8 @@ use crate::graph::host::is_media_path;
 use crate::graph::links::is_media_lookup;
 use crate::graph::scrub::{BodyFormat, ScrubError, ScrubReport};
 use crate::graph::{
-    AcceptEncodingRewrite, AuthScheme, ClientCredentialPolicy, Destination, GraphService, HeaderCredential,
-    ParameterCredential, ScrubbedTarget, Target, TargetError, parse_authorization, restrict_accept_encoding,
+    AuthScheme, ClientCredentialPolicy, Destination, GraphService, HeaderCredential, ParameterCredential,
+    ScrubbedTarget, Target, TargetError, parse_authorization, restrict_accept_encoding,
 };
 use crate::net::TransportSecurity;
 use crate::token::Credential;
@@ -107,7 +107,7 @@ impl OutboundRequest {
         if report.credential.is_forwarded() || target.is_token_endpoint() {
             tenant_scheme = None;
         }
-        if let AcceptEncodingRewrite::Replaced(value) = restrict_accept_encoding(&headers) {
+        if let Some(value) = restrict_accept_encoding(&headers) {
             headers.insert(ACCEPT_ENCODING, value);
         }
         if destination.service == GraphService::Media && !headers.contains_key(USER_AGENT) {

@@ -11,10 +11,10 @@ pub(crate) fn record_usage(headers: &HeaderMap, metrics: &UsageMetrics) {
         || usage::usage_headers(headers),
         |metrics| {
             let usage = usage::parse(headers);
-            for (kind, percent) in usage.percents() {
-                metrics.set_used_ratio(kind.label(), percent / 100.0);
+            for (kind, percent) in usage.percents {
+                metrics.set_used_ratio(kind, percent / 100.0);
             }
-            if let Some(minutes) = usage.regain_minutes() {
+            if let Some(minutes) = usage.regain_minutes {
                 metrics.set_regain_access_seconds(minutes * 60.0);
             }
         },

@@ -49,10 +49,7 @@ fn decoded(coding: &str, body: &[u8], limit: usize) -> Option<Vec<u8>> {
 }
 
 fn narrowed(offered: &[&str]) -> Option<String> {
-    match restrict_accept_encoding(&fields(ACCEPT_ENCODING, offered)) {
-        AcceptEncodingRewrite::Unchanged => None,
-        AcceptEncodingRewrite::Replaced(value) => Some(value.to_str().unwrap().to_owned()),
-    }
+    restrict_accept_encoding(&fields(ACCEPT_ENCODING, offered)).map(|value| value.to_str().unwrap().to_owned())
 }
 
 #[test]

@@ -1,15 +1,15 @@
 //! Credentials in the items of a `batch`: `[{"method":"GET","relative_url":"me?access_token=…"}, …]`.
 //!
-//! An item may hold them in the query of its `relative_url`, in its `body`, which is a form, an object, or a string
-//! with either, and among its own members. The rules are those of a request, for each item by itself: its placeholders
-//! go, a real token goes, stays or is refused, an app token stays if it is the only real one, and proofs stay with a
-//! token that stays. A page's token is a real one: under [`ClientCredentialPolicy::Replace`] it goes. Items without a
-//! token use the request's token, and its proof proves that. Items that call a token endpoint are left alone.
+//! An item may have them in the query of its `relative_url`, in its `body`, which is a form, an object, or a string
+//! with either, and among its own members. The rules are those of a request, applied to each item: placeholders are
+//! removed, a real token is removed, kept or refused, an app token is kept if it is the only real one, and proofs are kept
+//! with a kept token. A page's token is a real one: [`ClientCredentialPolicy::Replace`] removes it. Items without a token
+//! use the request's token and its proof. Items that call a token endpoint are not changed.
 //!
 //! # Why
 //!
-//! php-graph-sdk puts token and proof into every item, koala where the token differs, and the strings hold strings. So
-//! every change is an edit of the outermost text, and every other byte of it stays.
+//! php-graph-sdk puts token and proof into every item, koala only where the token differs, and the strings contain strings.
+//! So every change is an edit of the outermost text, and all other bytes of it are kept.
 
 use std::ops::Range;
 
@@ -57,10 +57,10 @@ fn item_edits(
     policy: ClientCredentialPolicy,
     report: &mut ScrubReport,
 ) -> Result<Vec<Edit>, ScrubError> {
-    let mut inspection = ItemScan::new(None);
-    inspection.scan_object(text, item.clone(), ObjectLevel::Item);
-    let strongest = inspection.strongest;
-    if inspection.calls_token_endpoint {
+    let mut first_pass = ItemScan::new(None);
+    first_pass.scan_object(text, item.clone(), ObjectLevel::Item);
+    let strongest = first_pass.strongest;
+    if first_pass.calls_token_endpoint {
         report.has_item_tokens |= strongest >= ParameterKind::AppToken;
         return Ok(Vec::new());
     }
@@ -68,17 +68,17 @@ fn item_edits(
         return Ok(Vec::new());
     }
     let ruling = Ruling::new(strongest, policy)?;
-    report.has_item_tokens |= ruling.keeps_token();
-    let mut scan = ItemScan::new(Some(ruling));
-    scan.scan_object(text, item, ObjectLevel::Item);
-    Ok(scan.edits)
+    report.has_item_tokens |= ruling.keeps_token;
+    let mut second_pass = ItemScan::new(Some(ruling));
+    second_pass.scan_object(text, item, ObjectLevel::Item);
+    Ok(second_pass.edits)
 }
 
 /// One pass through an item.
 struct ItemScan {
-    /// None in the first pass, which only looks.
+    /// `None` in the first pass, which changes nothing.
     ruling: Option<Ruling>,
-    /// The weightiest parameter.
+    /// The strongest parameter.
     strongest: ParameterKind,
     calls_token_endpoint: bool,
     edits: Vec<Edit>,

@@ -22,7 +22,7 @@ pub(super) enum DelimiterLine {
 
 /// The end of a part's head.
 pub(super) enum HeaderEnd {
-    /// The position behind the blank line.
+    /// The position after the blank line.
     Found(usize),
     /// It has not arrived yet.
     Incomplete,
@@ -34,10 +34,10 @@ pub(super) enum HeaderEnd {
 
 /// The longest head of a part. A longer one is not read.
 const MAX_PART_HEADER_BYTES: usize = MAX_FIELD_BYTES;
-/// The most white space behind a boundary.
+/// The most white space after a boundary.
 const MAX_PADDING_BYTES: usize = 256;
 
-/// Finds the end of the head that stands behind a boundary line of this length.
+/// Finds the end of the head that stands after a boundary line of this length.
 pub(super) fn find_header_end(data: &[u8], line: usize, input_state: InputState) -> HeaderEnd {
     let head = data.get(line..).unwrap_or_default();
     let head = head.get(..MAX_PART_HEADER_BYTES).unwrap_or(head);
@@ -65,7 +65,7 @@ impl Boundary {
         Self(Finder::new(&[b"\n--", text].concat()).into_owned())
     }
 
-    /// The position of the first line feed with the boundary behind it.
+    /// The position of the first line feed with the boundary after it.
     pub(super) fn find(&self, data: &[u8]) -> Option<usize> {
         self.0.find(data)
     }

@@ -1,4 +1,4 @@
-//! What a member of a JSON object, or a parameter, is to graphward.
+//! Recognizes the members of a JSON object that are credentials, proofs or batches.
 
 use super::super::credential::is_placeholder;
 use super::super::json::Member;
@@ -11,7 +11,7 @@ const MAX_NAME_BYTES: usize = 6 * b"appsecret_proof".len() + 2;
 
 /// What the name of a member means.
 pub(super) fn parse_name(name: &[u8]) -> Option<ParameterName> {
-    // Most names start otherwise, and go free here.
+    // Most names start otherwise, and need no further look.
     match name {
         [b'"' | b'\'', b'a' | b'b' | b'\\', ..] if name.len() <= MAX_NAME_BYTES => {
             ParameterName::from_decoded(unescape(name).map(|(byte, _)| byte))

@@ -1,14 +1,14 @@
 //! Credentials among the fields of a multipart form.
 //!
-//! The body is a list of parts, each with a line before it that names the boundary. A removed part goes with the line
-//! before it and the line end behind it, so the rest is the body that the app would have sent without the part. Files
-//! stream; of them nothing is held but what may be the beginning of a boundary.
+//! The body is a list of parts, each after a line with the boundary. A part is removed together with that line and the
+//! line end after the part, so the rest is the body that the app would have sent without the part. Files stream: only
+//! bytes that may be the beginning of a boundary are held back.
 //!
 //! # Why
 //!
-//! This parser is written by hand because a library hands out parts, and here every byte that stays has to leave as it
-//! came. As with the head of a part, what any known parser takes for a boundary is one: after a line feed alone, with
-//! white space behind it, behind the closing one too. A part that has no end but the body's ends there.
+//! This parser is written by hand because a library returns parts, and here every kept byte has to be forwarded unchanged.
+//! As in the head of a part, whatever any known parser accepts as a boundary is one: after a line feed alone, with white
+//! space after it, after the closing boundary too. A part without an end ends with the body.
 
 use std::fmt;
 use std::mem;
@@ -71,11 +71,11 @@ pub(super) fn scrub_in_memory(
         let mut edited = BytesMut::new();
         let mut out = ScrubOutput::in_memory(body, &mut edited);
         MultipartScrubber::new(boundary).feed(body, InputState::End, &mut state, &mut out)?;
-        state.report.is_changed = out.is_changed();
+        state.report.is_changed = out.is_changed;
         Ok((edited, state))
     };
     let (mut edited, mut state) = scrub(ScrubState::new(policy, ScrubMode::Remove))?;
-    if state.has_restored() {
+    if state.restored {
         // What had to be put back at the end may stay in its place.
         (edited, state) = scrub(ScrubState::with_token_kept(policy, ScrubMode::Remove))?;
     }
@@ -116,9 +116,13 @@ impl MultipartScrubber {
                 let head = find_header_end(data, line, input_state);
                 match head {
                     HeaderEnd::Incomplete => break,
-                    HeaderEnd::Found(end) => data = self.begin_part(line, data.split_at(end), out),
+                    HeaderEnd::Found(end) => {
+                        let (begin, behind) = data.split_at(end);
+                        self.begin_part(line, begin, out);
+                        data = behind;
+                    }
                     HeaderEnd::TooLong | HeaderEnd::Truncated => {
-                        // Nothing can be put behind a truncated head.
+                        // Nothing can be put after a truncated head.
                         if let HeaderEnd::Truncated = head {
                             self.restore_pending(scrub_state, out);
                         }
@@ -162,13 +166,8 @@ impl MultipartScrubber {
         Ok(())
     }
 
-    /// Begins a part: takes its boundary line and head, and the bytes behind it. Returns the latter.
-    fn begin_part<'a>(
-        &mut self,
-        line: usize,
-        (begin, behind): (&'a [u8], &'a [u8]),
-        out: &mut ScrubOutput<'_>,
-    ) -> &'a [u8] {
+    /// Begins a part: takes its boundary line, which is `line` bytes long, and its head.
+    fn begin_part(&mut self, line: usize, begin: &[u8], out: &mut ScrubOutput<'_>) {
         let head = begin.get(line..).unwrap_or_default();
         self.state = match part::PartField::parse(head) {
             None => {
@@ -185,10 +184,9 @@ impl MultipartScrubber {
                 value_start: begin.len(),
             }),
         };
-        behind
     }
 
-    /// The length of the content, and the line behind it.
+    /// The length of the content, and the line after it.
     fn find_delimiter(&mut self, data: &[u8], input_state: InputState) -> (usize, DelimiterLine) {
         let mut content_len = 0;
         loop {
@@ -272,15 +270,15 @@ impl BufferedField {
         let value = value.len();
         let (value, line_end) = content.split_at(value);
         if self.name == ParameterName::Batch {
-            let policy = scrub_state.policy();
+            let policy = scrub_state.policy;
             let edits = batch::find_edits(&SourceText::from_slice(value, 0), policy, &mut scrub_state.report)?;
             if edits.is_empty() {
                 out.forward(&self.bytes);
                 return Ok(Decision::Keep);
             }
             let mut scrubbed = apply(value, edits);
-            if scrub_state.mode() == ScrubMode::Mask {
-                // White space behind a document means nothing.
+            if scrub_state.mode == ScrubMode::Mask {
+                // White space after a document means nothing.
                 scrubbed.resize(value.len(), b' ');
             }
             out.forward(head);
@@ -290,7 +288,7 @@ impl BufferedField {
         }
         let kind = ParameterKind::from_decoded(self.name, value.iter().copied());
         let decision = scrub_state.decide(kind, &self.bytes)?;
-        match (decision, scrub_state.mode()) {
+        match (decision, scrub_state.mode) {
             (Decision::Keep, _) => out.forward(&self.bytes),
             (Decision::Remove, ScrubMode::Remove) => out.discard(),
             (Decision::Remove, ScrubMode::Mask) => {

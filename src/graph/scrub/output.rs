@@ -5,12 +5,13 @@ use std::fmt;
 
 use bytes::BytesMut;
 
-/// What may be forwarded, in the order of the body: every byte of it is either forwarded or discarded.
+/// Collects what may be forwarded: each byte of the body is either forwarded or discarded, in order.
 pub(super) struct ScrubOutput<'a> {
     out: &'a mut BytesMut,
     /// A body in memory that has not changed so far, and how much of it has been forwarded.
     unchanged: Option<(&'a [u8], usize)>,
-    is_changed: bool,
+    /// Whether anything was dropped or put in.
+    pub(super) is_changed: bool,
 }
 
 // === impl ScrubOutput ===
@@ -55,11 +56,6 @@ impl<'a> ScrubOutput<'a> {
     pub(super) fn insert(&mut self, bytes: &[u8]) {
         self.discard();
         self.forward(bytes);
-    }
-
-    /// Whether anything was dropped or put in.
-    pub(super) const fn is_changed(&self) -> bool {
-        self.is_changed
     }
 }
 

@@ -18,19 +18,19 @@ use super::super::parameter::{ParameterName, form_decode};
 pub(super) struct PartField {
     /// The meaning of the name.
     pub(super) name: ParameterName,
-    /// Its ranges in the head. More than one, if the head repeats itself.
+    /// Its ranges in the head; several if the head repeats it.
     pub(super) name_ranges: Vec<Range<usize>>,
 }
 
 /// The ranges of the name and the value of a parameter of a header. Quotes are not part of the value.
-pub(super) struct HeaderParameter {
+struct HeaderParameter {
     key: Range<usize>,
     value: Range<usize>,
 }
 
 /// The meaning of a backslash in a quoted string.
 #[derive(Clone, Copy)]
-pub(super) enum Backslash {
+enum Backslash {
     /// It escapes the next byte.
     Escapes,
     /// It is itself.
@@ -59,7 +59,6 @@ impl PartField {
             for style in backslash_styles {
                 for (name, range) in field_names(value.get(1..).unwrap_or_default(), *style) {
                     let offset = header.start + colon + 1;
-                    let place = range.start + offset..range.end + offset;
                     let field = field.get_or_insert(Self {
                         name,
                         name_ranges: Vec::new(),
@@ -68,7 +67,7 @@ impl PartField {
                     if name == ParameterName::Token {
                         field.name = name;
                     }
-                    field.name_ranges.push(place);
+                    field.name_ranges.push(range.start + offset..range.end + offset);
                 }
             }
         }
@@ -76,15 +75,11 @@ impl PartField {
     }
 }
 
-// === impl HeaderParameter ===
-
-impl HeaderParameter {
-    /// The value of the first parameter of this name, without its quotes and escapes.
-    pub(super) fn find_value(text: &[u8], key: &[u8]) -> Option<Vec<u8>> {
-        let found = header_parameters(text, Backslash::Escapes)
-            .find(|attribute| slice(text, &attribute.key).eq_ignore_ascii_case(key))?;
-        Some(unescape_quoted(slice(text, &found.value), Backslash::Escapes).collect())
-    }
+/// The value of the first parameter of this name in a header, without its quotes and escapes.
+pub(super) fn parameter_value(header: &[u8], key: &[u8]) -> Option<Vec<u8>> {
+    let mut parameters = header_parameters(header, Backslash::Escapes);
+    let found = parameters.find(|parameter| slice(header, &parameter.key).eq_ignore_ascii_case(key))?;
+    Some(unescape_quoted(slice(header, &found.value), Backslash::Escapes).collect())
 }
 
 /// The known names in a `Content-Disposition` with their ranges; none if this is a file.
@@ -307,9 +302,9 @@ mod tests {
             ("boundary=abc ; x", "abc"),
             ("boundary=a,b", "a,b"),
         ] {
-            let found = HeaderParameter::find_value(text.as_bytes(), b"boundary");
+            let found = parameter_value(text.as_bytes(), b"boundary");
             assert_eq!(found.as_deref(), Some(expected.as_bytes()), "{text}");
         }
-        assert!(HeaderParameter::find_value(b"charset=utf-8", b"boundary").is_none());
+        assert!(parameter_value(b"charset=utf-8", b"boundary").is_none());
     }
 }

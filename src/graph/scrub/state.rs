@@ -2,10 +2,10 @@
 //!
 //! # Why
 //!
-//! Whether a proof or an app token may stay is known only at the end, since a real token may still come. A body that
-//! is read whole is read twice, so a [`Ruling`] knows the end. In a multipart form that streams, proofs and app tokens
-//! are taken out and held, a bounded few of them, and put back at the end if they may stay after all. Nothing is held
-//! once a token has been found that stays.
+//! Whether a proof or an app token may be kept is known only at the end, since a real token may still follow. A body in
+//! memory is read twice, so its [`Ruling`] covers the whole body. In a multipart form that streams, proofs and app tokens
+//! are removed and buffered, up to a limit, and put back at the end if they may be kept after all. Nothing is buffered
+//! once a token to keep has been found.
 
 use super::super::credential::{ClientCredentialPolicy, ParameterCredential};
 use super::super::parameter::{ParameterKind, ParameterName};
@@ -14,18 +14,18 @@ use super::super::parameter::{ParameterKind, ParameterName};
 pub(super) const MAX_FIELD_BYTES: usize = 16 * 1024;
 /// The longest `batch`, in bytes as sent: Graph takes fifty items.
 const MAX_BATCH_BYTES: usize = 1024 * 1024;
-/// All that a streaming body may hold, in bytes.
+/// The most that is buffered of a streaming body, in bytes.
 const MAX_PENDING_BYTES: usize = 4 * MAX_FIELD_BYTES;
 
 /// How a streaming multipart form loses a credential.
 ///
 /// # Why
 ///
-/// A form too large to be stored streams with the length that the app declared: Graph's upload endpoints want a
-/// `Content-Length`, so it cannot become a chunked body. What would have been cut out is overwritten then.
+/// A form too large to be buffered streams with the length that the app declared: Graph's upload endpoints require a
+/// `Content-Length`, so it cannot become a chunked body. So what would have been removed is overwritten.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ScrubMode {
-    /// The part is cut out: the body gets shorter.
+    /// The part is removed: the body gets shorter.
     Remove,
     /// The name and the value of the part are overwritten with `x`: the body keeps its length. Nothing can be put back
     /// then: an app token that [`ClientCredentialPolicy::Replace`] would leave goes as well, and a proof goes unless a
@@ -61,46 +61,47 @@ pub struct ScrubReport {
 /// The rule for the credentials of a body, or of a batch item, that has been read whole.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ruling {
-    keeps_token: bool,
+    /// Whether a token stays.
+    pub(super) keeps_token: bool,
 }
 
 /// What is to be done with one parameter of a streaming form.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Decision {
-    /// It stays as it is, where it is.
+    /// It is kept, in its place.
     Keep,
-    /// It is cut out or masked.
+    /// It is removed or masked.
     Remove,
 }
 
 /// Whether more of a body is to come.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum InputState {
-    /// Perhaps.
+    /// More may follow.
     More,
-    /// No: this is the end.
+    /// This is the end.
     End,
 }
 
 /// The credentials of a streaming form.
 #[derive(Debug)]
 pub(super) struct ScrubState {
-    policy: ClientCredentialPolicy,
-    mode: ScrubMode,
-    /// The weightiest parameter so far.
+    pub(super) policy: ClientCredentialPolicy,
+    pub(super) mode: ScrubMode,
+    /// The strongest parameter so far.
     strongest: ParameterKind,
-    /// Whether a token is found that stays: then its proofs do.
+    /// Whether a token to keep has been found: then its proofs are kept too.
     keeps_token: bool,
-    /// Whether the held parts have been put back or dropped.
+    /// Whether the buffered parts have been put back or dropped.
     pending_resolved: bool,
-    /// Whether a part had to be put back.
-    restored: bool,
+    /// Whether a part had to be put back at the end. A body in memory is read again then.
+    pub(super) restored: bool,
     pending: PendingFragments,
     /// What was found in batches.
     pub(super) report: ScrubReport,
 }
 
-/// Never shown: they are secrets.
+/// Parts that may be put back. `Debug` does not show them, because they are secrets.
 #[derive(Default)]
 struct PendingFragments(Vec<Vec<u8>>);
 
@@ -124,7 +125,7 @@ pub(super) const fn check_length(name: ParameterName, length: usize) -> Result<(
 // === impl ScrubReport ===
 
 impl ScrubReport {
-    /// Takes note of the weightiest parameter.
+    /// Sets the credential that follows from the strongest parameter.
     pub(super) const fn set_strongest(&mut self, strongest: ParameterKind, policy: ClientCredentialPolicy) {
         self.credential = match (strongest, policy) {
             (ParameterKind::Other | ParameterKind::Proof, _) => ParameterCredential::None,
@@ -141,10 +142,10 @@ impl ScrubReport {
 // === impl Ruling ===
 
 impl Ruling {
-    /// Every credential goes: the common case, which a first reading assumes.
+    /// Removes every credential: the common case, which the first pass assumes.
     pub(super) const REMOVE_ALL: Self = Self { keeps_token: false };
 
-    /// The rule that follows from the weightiest parameter.
+    /// The rule that follows from the strongest parameter.
     ///
     /// # Errors
     ///
@@ -159,12 +160,7 @@ impl Ruling {
         Ok(Self { keeps_token })
     }
 
-    /// Whether a token stays.
-    pub(super) const fn keeps_token(self) -> bool {
-        self.keeps_token
-    }
-
-    /// Whether a parameter goes.
+    /// Whether a parameter is removed.
     pub(super) const fn removes(self, kind: ParameterKind) -> bool {
         match kind {
             ParameterKind::Other => false,
@@ -177,7 +173,7 @@ impl Ruling {
 // === impl ScrubState ===
 
 impl ScrubState {
-    /// Nothing is known yet.
+    /// Creates the state at the start of a form.
     pub(super) fn new(policy: ClientCredentialPolicy, mode: ScrubMode) -> Self {
         Self {
             policy,
@@ -191,27 +187,12 @@ impl ScrubState {
         }
     }
 
-    /// For a second pass, when the first one has shown that a token stays: everything may stay where it is.
+    /// Creates the state of a second pass, after the first one has found a token to keep: parts are kept in their place.
     pub(super) fn with_token_kept(policy: ClientCredentialPolicy, mode: ScrubMode) -> Self {
         Self {
             keeps_token: true,
             ..Self::new(policy, mode)
         }
-    }
-
-    /// The policy.
-    pub(super) const fn policy(&self) -> ClientCredentialPolicy {
-        self.policy
-    }
-
-    /// The mode.
-    pub(super) const fn mode(&self) -> ScrubMode {
-        self.mode
-    }
-
-    /// Whether this pass had to put a part back at the end. A body in memory is read again then.
-    pub(super) const fn has_restored(&self) -> bool {
-        self.restored
     }
 
     /// Decides on a parameter. `fragment` is the part to put back if it may stay after all.
@@ -261,8 +242,8 @@ impl ScrubState {
         }
     }
 
-    /// All that may stay after all, in the order in which it came; to be put back by the caller. To be called where it
-    /// can be put back last.
+    /// Returns the buffered parts that are kept after all, in their order, for the caller to put back. Called at the last
+    /// point where that is possible.
     pub(super) fn resolve_pending(&mut self) -> Vec<Vec<u8>> {
         let fragments = std::mem::take(&mut self.pending.0);
         if self.pending_resolved {

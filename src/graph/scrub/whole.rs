@@ -2,14 +2,10 @@
 //!
 //! Of JSON, only the members of the outermost object are looked at; elements of an array, and what is nested, are data.
 
-use std::ops::Range;
-
-use memchr::memchr;
-
 use super::super::credential::ClientCredentialPolicy;
 use super::super::edit::{Edit, remove_members, remove_parameters};
 use super::super::json::{Container, Member, Token, tokens};
-use super::super::parameter::{ParameterKind, ParameterName, form_decode};
+use super::super::parameter::{ParameterKind, ParameterName, form_decode, split_parameter};
 use super::super::text::SourceText;
 use super::batch;
 use super::member::{classify_member, parse_name};
@@ -29,28 +25,27 @@ pub(super) fn form_edits(
     let (mut strongest, mut batches, mut checked) = (ParameterKind::Other, Vec::new(), Ok(()));
     let mut edits = remove_parameters(&text, 0..form.len(), |range| {
         let parameter = text.slice(range.clone());
-        // Most parameters start otherwise, and go free here.
+        // Most parameters start otherwise, and need no further look.
         if !matches!(parameter.first(), Some(b'a' | b'b' | b'%')) {
             return false;
         }
-        let equals = memchr(b'=', parameter).unwrap_or(parameter.len());
-        let (name, value) = parameter.split_at(equals);
+        let (name, value) = split_parameter(parameter);
         let Some(name) = ParameterName::from_encoded(name) else {
             return false;
         };
         checked = checked.and_then(|()| check_length(name, parameter.len()));
         if name == ParameterName::Batch {
-            batches.push((range.start + equals + 1).min(range.end)..range.end);
+            batches.push(range.end - value.len()..range.end);
             return false;
         }
-        let kind = ParameterKind::from_decoded(name, form_decode(value.get(1..).unwrap_or_default()));
+        let kind = ParameterKind::from_decoded(name, form_decode(value));
         strongest = strongest.max(kind);
         Ruling::REMOVE_ALL.removes(kind)
     });
     checked?;
     report.set_strongest(strongest, policy);
     let ruling = Ruling::new(strongest, policy)?;
-    if ruling.keeps_token() {
+    if ruling.keeps_token {
         edits = remove_parameters(&text, 0..form.len(), |range| {
             ruling.removes(ParameterKind::from_encoded(text.slice(range)))
         });
@@ -88,26 +83,17 @@ pub(super) fn json_edits(
     });
     report.set_strongest(strongest, policy);
     let ruling = Ruling::new(strongest, policy)?;
-    if ruling.keeps_token() {
+    if ruling.keeps_token {
         edits = remove_members(&text, whole, |member| ruling.removes(classify_member(&text, member)));
     }
     for Member { name, value } in batches {
         check_length(ParameterName::Batch, value.end - name.start)?;
-        edits.extend(batch_edits(&text, value, policy, report)?);
+        let start = value.start;
+        let batch = match text.slice(value.clone()) {
+            [b'"' | b'\'', ..] => text.unescape_at(value),
+            array => SourceText::from_slice(array, start),
+        };
+        edits.extend(batch::find_edits(&batch, policy, report)?);
     }
     Ok(edits)
-}
-
-/// The edits in a `batch` that is a string with an array, or an array.
-fn batch_edits(
-    text: &SourceText<'_>,
-    value: Range<usize>,
-    policy: ClientCredentialPolicy,
-    report: &mut ScrubReport,
-) -> Result<Vec<Edit>, ScrubError> {
-    let start = value.start;
-    match text.slice(value.clone()) {
-        [b'"' | b'\'', ..] => batch::find_edits(&text.unescape_at(value), policy, report),
-        array => batch::find_edits(&SourceText::from_slice(array, start), policy, report),
-    }
 }

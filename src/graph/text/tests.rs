@@ -30,7 +30,7 @@ fn a_string_within_a_string_maps_to_its_offset_in_the_document() {
     assert_eq!(outer.bytes(), br#"["x\u0041y"]"#);
     let inner = outer.unescape_at(1..11);
     assert_eq!(inner.bytes(), b"xAy");
-    let places: Vec<_> = (0..=3).map(|index| inner.place(index)).collect();
+    let places: Vec<_> = (0..=3).map(|index| inner.document_offset(index)).collect();
     assert_eq!(places, [14, 15, 22, 23]);
     assert!(document.get(22..).unwrap().starts_with("y\\\""));
 }
@@ -39,7 +39,7 @@ fn a_string_within_a_string_maps_to_its_offset_in_the_document() {
 fn a_form_maps_to_its_offset_in_the_document() {
     let text = SourceText::from_form(b"a+%62%zz", 10);
     assert_eq!(text.bytes(), b"a b%zz");
-    let places: Vec<_> = (0..=6).map(|index| text.place(index)).collect();
+    let places: Vec<_> = (0..=6).map(|index| text.document_offset(index)).collect();
     assert_eq!(places, [10, 11, 12, 15, 16, 17, 18]);
 }
 
