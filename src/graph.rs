@@ -18,7 +18,7 @@
 //!
 //! Errors are `{"error":{"code":…,"error_subcode":…,…}}` ([`GraphError`]). The code is the key: 190 with any subcode
 //! means that Graph rejects the token and did not process the request, and so do 102 and three rarer codes. Neither the status, nor
-//! `type`, nor the text says so reliably. [`classify`] is the one table, and [`may_be_token_error`] decides from the head
+//! `type`, nor the text says so reliably. [`classify`] has the rules, and [`may_be_token_error`] decides from the head
 //! alone whether a body has to be read at all. [`explain()`] explains each code for people, and [`Inspection`] is the
 //! answer of `debug_token`.
 //!

@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_localised_message_hides_nothing() {
+    fn a_localized_message_does_not_hide_the_code() {
         let german = EXPIRED.replace("Session has", "Sitzung für 🙂 ist");
         let escaped = item("400", &german)
             .replace('ü', "\\u00fc")

@@ -19,20 +19,20 @@ pub enum ParameterCredential {
     /// There is none, or the request is for a token endpoint, where it is data.
     #[default]
     None,
-    /// Only values that stand for "no token"; removed.
+    /// Only values that mean "no token"; they are removed.
     Placeholder,
-    /// A token; removed ([`ClientCredentialPolicy::Replace`]).
+    /// A token; it is removed ([`ClientCredentialPolicy::Replace`]).
     Removed,
-    /// An app token; it stays, and the tenant's token must not be added.
+    /// An app token; it is kept, and the tenant's token must not be added.
     AppToken,
-    /// A token; it stays ([`ClientCredentialPolicy::Keep`]), and the tenant's token must not be added.
+    /// A token; it is kept ([`ClientCredentialPolicy::Keep`]), and the tenant's token must not be added.
     Kept,
 }
 
 /// The content of an `Authorization` header.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum HeaderCredential {
-    /// No credential: an empty value, a scheme alone, or a value that stands for "no token".
+    /// No credential: an empty value, a scheme alone, or a value that means "no token".
     Absent,
     /// An app token.
     AppToken(AuthScheme),
@@ -52,7 +52,7 @@ pub enum AuthScheme {
 }
 
 impl ParameterCredential {
-    /// Whether the app's credential stays, so that the tenant's must not be added.
+    /// Whether the app's credential is kept, so that the tenant's must not be added.
     #[must_use]
     pub const fn is_forwarded(self) -> bool {
         match self {

@@ -115,7 +115,7 @@ fn log_safe_string(error: &Map<String, Value>, key: &str) -> Option<String> {
     is_log_safe(text).then(|| text.to_owned())
 }
 
-/// Whether a text may stand in a log: printable, without spaces, at most [`MAX_LOG_SAFE_BYTES`] bytes.
+/// Whether a text may be logged: printable, without spaces, at most [`MAX_LOG_SAFE_BYTES`] bytes.
 pub(super) fn is_log_safe(text: &str) -> bool {
     (1..=MAX_LOG_SAFE_BYTES).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn the_documented_envelope_is_read_whole() {
+    fn every_field_of_the_documented_envelope_is_read() {
         let body = br#"{"error":{"message":"m","type":"OAuthException","code":190,"error_subcode":463,
             "error_user_title":"t","error_user_msg":"u","is_transient":false,"fbtrace_id":"AZ-HzGEkq"}}"#;
         let expected = GraphError {

@@ -1,4 +1,4 @@
-//! The response of `debug_token`.
+//! The response to `debug_token`.
 
 use std::time::{Duration, SystemTime};
 
@@ -63,7 +63,7 @@ const WHATSAPP_SCOPES: [&str; 2] = ["whatsapp_business_messaging", "whatsapp_bus
 // === impl Inspection ===
 
 impl Inspection {
-    /// Reads a response of `debug_token`: `{"data":{"is_valid":…,"expires_at":…,"scopes":[…],"error":{…},…}}`.
+    /// Reads a response to `debug_token`: `{"data":{"is_valid":…,"expires_at":…,"scopes":[…],"error":{…},…}}`.
     ///
     /// `None` if it does not say whether the token is valid: an error envelope, which is about the request and not about
     /// the token, HTML, a truncated response. Any other field of an unexpected type counts as missing.

@@ -1,7 +1,7 @@
 //! A tolerant reader of JSON that tells the members of an object, or the elements of an array, apart.
 //!
 //! [`tokens`] reads a text in place: it builds nothing, checks nothing and does not recurse. A nested container is a
-//! value like any other, and may be read by a call of its own.
+//! value like any other, and may be read by another call.
 //!
 //! # Why
 //!

@@ -39,7 +39,7 @@ const MAX_AUTHORITY_BYTES: usize = 260;
 static PAGING_FINDERS: LazyLock<[Finder<'static>; 3]> =
     LazyLock::new(|| ["paging", r"\u006", r"\u007"].map(Finder::new));
 
-/// The links of one response, and what becomes of them.
+/// Collects the edits of the links in one response.
 struct LinkRewriter<'a> {
     body: &'a [u8],
     base: &'a str,
@@ -160,9 +160,9 @@ impl<'a> LinkRewriter<'a> {
                     && is_named(text.slice(member.name), b"body")
                     && text.slice(member.value.clone()).starts_with(b"\"")
                 {
-                    let answer = text.unescape_at(member.value);
-                    if is_json(answer.bytes()) {
-                        self.rewrite_container(&answer, 0..answer.bytes().len(), b"");
+                    let item_body = text.unescape_at(member.value);
+                    if is_json(item_body.bytes()) {
+                        self.rewrite_container(&item_body, 0..item_body.bytes().len(), b"");
                     }
                 }
             }

@@ -16,7 +16,7 @@ use super::scrub::{ScrubError, ScrubReport, scrub_query};
 ///
 /// # Why
 ///
-/// Nothing is normalised: an upload's id is a path like `/upload:MTphd…?sig=ARZ…`, and `%2F`, `//`, `;`, `&&` and
+/// Nothing is normalized: an upload's id is a path like `/upload:MTphd…?sig=ARZ…`, and `%2F`, `//`, `;`, `&&` and
 /// duplicate parameters mean something to Graph. A target without credentials is the app's own
 /// buffer, shared; only one that loses a parameter is built anew.
 #[derive(Clone, Eq, PartialEq)]
@@ -47,11 +47,12 @@ pub enum TargetError {
 impl Target {
     /// Removes the credentials from the app's target.
     ///
-    /// * Every `access_token` that stands for "no token" goes, under every policy.
-    /// * A real one goes, stays or is refused, as `policy` says.
-    /// * If app tokens are the only real ones they stay, under every policy.
-    /// * `appsecret_proof` and `appsecret_time` go unless a token stays: they prove the app's token, not the tenant's.
-    /// * On [token endpoints](Self::is_token_endpoint) everything stays.
+    /// * Every `access_token` that stands for "no token" is removed, under every policy.
+    /// * A real one is removed, kept or refused, as `policy` says.
+    /// * If app tokens are the only real ones they are kept, under every policy.
+    /// * `appsecret_proof` and `appsecret_time` are removed unless a token is kept: they prove the app's token, not the
+    ///   tenant's.
+    /// * On [token endpoints](Self::is_token_endpoint) everything is kept.
     ///
     /// Names are compared percent-decoded (`%61ccess_token`), and whole: `input_token` or `fb_exchange_token` are
     /// data.
@@ -71,7 +72,7 @@ impl Target {
         }
     }
 
-    /// Keeps the app's target whole, for a request that keeps a credential of its own in a header.
+    /// Keeps the app's target unchanged, for a request whose header keeps the app's credential.
     ///
     /// # Errors
     ///

@@ -2,8 +2,8 @@
 //!
 //! # Why
 //!
-//! The changes that graphward makes are a few bytes, and all others have to stay. A batch holds strings that hold
-//! documents, whose strings hold forms. A [`SourceText`] is a text like any other at every depth, and its positions are
+//! graphward changes a few bytes, and must keep all others. A batch contains strings that contain documents, whose
+//! strings contain forms. A [`SourceText`] is a text like any other at every depth, and its positions are
 //! always those of the outermost document, so one edit there is enough.
 
 use std::borrow::Cow;

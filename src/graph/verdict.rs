@@ -1,4 +1,4 @@
-//! The meaning of a response: the one table.
+//! The meaning of a response.
 
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderMap, WWW_AUTHENTICATE};
@@ -10,7 +10,7 @@ use super::error::GraphError;
 pub enum Verdict {
     /// 1xx, 2xx, 3xx: delivered unread. So is the 200 of a batch, even if items failed: others may have run.
     Success,
-    /// Graph rejects the token, and did not act. A newer token cures it.
+    /// Graph rejects the token, and did not process the request. A newer token helps.
     TokenRejected(RejectionReason),
     /// `appsecret_proof` is missing or invalid. A newer token does not help: the app's secret has to be configured.
     ProofRejected,
@@ -18,14 +18,14 @@ pub enum Verdict {
     Throttled,
     /// Any other error envelope with a 4xx: permissions, parameters, policy. A newer token has the same permissions.
     Refused,
-    /// 5xx, or Graph's "service unavailable" under another status. Whether it acted is unknown.
+    /// 5xx, or Graph's "service unavailable" under another status. Whether Graph processed the request is unknown.
     ServerError,
     /// A 4xx whose body is not an error envelope, or was not read.
     Opaque,
 }
 
 /// The reason why Graph rejects a token. It tells operators what to do; it never decides whether to replay, since a
-/// newer token cures all four.
+/// newer token helps in all four cases.
 ///
 /// The subcodes are those of the [error handling guide] and of the older, longer official table.
 ///
@@ -48,8 +48,8 @@ pub enum RejectionReason {
 /// other 4xx if it is there.
 ///
 /// [`Verdict::TokenRejected`] needs a suspicious head *and* a top-level error envelope with one of the codes of
-/// `rejection_reason`. The status alone decides nothing: a rejected token is 401 when it came as a header, 400 when it came
-/// as a parameter, 404 in one recording; neither does `type`, since `OAuthException` is the type of most errors.
+/// `rejection_reason`. The status alone decides nothing: a rejected token is 401 if it was sent in a header, 400 if it was
+/// sent as a parameter, 404 in one recording; neither does `type`, since `OAuthException` is the type of most errors.
 #[must_use]
 pub fn classify(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Verdict {
     classify_with_error(status, headers, body).0

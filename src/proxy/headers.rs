@@ -23,7 +23,7 @@ pub(crate) fn strip_response_headers(headers: &mut HeaderMap) {
 }
 
 /// Removes what describes the bytes that Graph sent, for a body that has been changed. The validator still tells
-/// versions apart, so it stays, as a weak one (RFC 9110, section 8.8.1).
+/// versions apart, so it is kept, as a weak one (RFC 9110, section 8.8.1).
 pub(crate) fn strip_representation_headers(headers: &mut HeaderMap) {
     headers.remove(CONTENT_ENCODING);
     for digest in ["content-digest", "digest", "content-md5", "repr-digest"] {

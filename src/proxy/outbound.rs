@@ -150,7 +150,7 @@ impl OutboundRequest {
         })
     }
 
-    /// Applies what the scrubber found: if a credential stays in the body, the request carries no other one.
+    /// Applies what the scrubber found: if the body keeps a credential, the request carries no other one.
     pub(crate) fn apply_findings(&mut self, findings: &ScrubReport) {
         self.is_batch |= findings.has_batch && !findings.has_item_tokens;
         if findings.credential.is_forwarded() {
@@ -250,7 +250,7 @@ fn link_rewrite(
 }
 
 /// Decides whether the tenant's credential replaces the app's `Authorization` header, and under which scheme. `None` if the
-/// header stays.
+/// app's header is kept.
 fn replacement_scheme(header: HeaderCredential, tenant: &Tenant) -> Result<Option<AuthScheme>, Refusal> {
     let scheme = match header {
         // An app token names its app, and is used where Graph accepts nothing else.

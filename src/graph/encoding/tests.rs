@@ -53,7 +53,7 @@ fn narrowed(offered: &[&str]) -> Option<String> {
 }
 
 #[test]
-fn every_coding_that_graph_speaks_is_undone() {
+fn every_coding_that_graph_may_use_is_decoded() {
     for (coding, body) in [
         ("identity", PLAIN.to_vec()),
         ("", PLAIN.to_vec()),
@@ -78,7 +78,7 @@ fn a_plain_body_is_not_copied() {
 }
 
 #[test]
-fn stacked_codings_are_undone_from_the_last_to_the_first() {
+fn stacked_codings_are_decoded_from_the_last_to_the_first() {
     let body = zlib(&gzip(PLAIN));
     assert_eq!(decoded("gzip, deflate", &body, 100).as_deref(), Some(PLAIN));
     assert_eq!(decoded("gzip,identity,deflate", &body, 100).as_deref(), Some(PLAIN));
@@ -89,7 +89,7 @@ fn stacked_codings_are_undone_from_the_last_to_the_first() {
 }
 
 #[test]
-fn more_than_the_limit_is_nothing() {
+fn a_body_over_the_limit_is_not_decoded() {
     let zeros = vec![0; 4 << 20];
     let window = 8 << 20;
     for (coding, bomb) in [
@@ -138,7 +138,7 @@ fn a_zstd_frame_may_not_ask_for_a_window_that_could_hold_a_bomb() {
 }
 
 #[test]
-fn what_is_broken_cut_or_unknown_is_nothing() {
+fn a_corrupt_truncated_or_unknown_body_is_not_decoded() {
     for (coding, body) in [
         ("gzip", gzip(PLAIN)),
         ("deflate", zlib(PLAIN)),

@@ -17,7 +17,7 @@ fn at(seconds: u64) -> SystemTime {
 }
 
 #[test]
-fn the_documented_answer_is_read_whole() {
+fn every_field_of_the_documented_response_is_read() {
     let expected = Inspection {
         error: None,
         kind: Some(TokenKind::SystemUser),

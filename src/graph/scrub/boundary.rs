@@ -37,7 +37,7 @@ const MAX_PART_HEADER_BYTES: usize = MAX_FIELD_BYTES;
 /// The most white space after a boundary.
 const MAX_PADDING_BYTES: usize = 256;
 
-/// Finds the end of the head that stands after a boundary line of this length.
+/// Finds the end of the head that follows a boundary line of this length.
 pub(super) fn find_header_end(data: &[u8], line: usize, input_state: InputState) -> HeaderEnd {
     let head = data.get(line..).unwrap_or_default();
     let head = head.get(..MAX_PART_HEADER_BYTES).unwrap_or(head);

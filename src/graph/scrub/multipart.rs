@@ -38,7 +38,7 @@ pub(super) struct MultipartScrubber {
 
 #[derive(Debug)]
 enum MultipartState {
-    /// In bytes that are forwarded as they came.
+    /// In bytes that are forwarded unchanged.
     Passthrough,
     /// Behind a boundary line of this length, which is still in `buffered`.
     Headers(usize),
@@ -76,7 +76,7 @@ pub(super) fn scrub_in_memory(
     };
     let (mut edited, mut state) = scrub(ScrubState::new(policy, ScrubMode::Remove))?;
     if state.restored {
-        // What had to be put back at the end may stay in its place.
+        // A second pass keeps in their place the parts that the first one put back at the end.
         (edited, state) = scrub(ScrubState::with_token_kept(policy, ScrubMode::Remove))?;
     }
     let report = state.report();
@@ -232,7 +232,7 @@ impl MultipartScrubber {
         Ok(())
     }
 
-    /// Puts back the parts that may stay after all: before the closing boundary, or at the end of a form without one.
+    /// Puts back the parts that are kept after all: before the closing boundary, or at the end of a form without one.
     fn restore_pending(&self, scrub_state: &mut ScrubState, out: &mut ScrubOutput<'_>) {
         let fragments = scrub_state.resolve_pending();
         if !fragments.is_empty() && !self.at_line_start {

@@ -1,5 +1,4 @@
-//! The output of a multipart form while it is cleaned: it grows with a form that streams, and stays empty for a form in
-//! memory until something changes.
+//! The output of the scrubber of multipart forms. For a form in memory it is empty until something changes.
 
 use std::fmt;
 
@@ -35,7 +34,7 @@ impl<'a> ScrubOutput<'a> {
         }
     }
 
-    /// Forwards the next bytes of the body as they came.
+    /// Forwards the next bytes of the body unchanged.
     pub(super) fn forward(&mut self, bytes: &[u8]) {
         match &mut self.unchanged {
             Some((_body, forwarded)) => *forwarded += bytes.len(),
@@ -52,7 +51,7 @@ impl<'a> ScrubOutput<'a> {
         }
     }
 
-    /// Puts these bytes in the place of the next bytes of the body.
+    /// Inserts these bytes.
     pub(super) fn insert(&mut self, bytes: &[u8]) {
         self.discard();
         self.forward(bytes);

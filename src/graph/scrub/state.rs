@@ -1,4 +1,4 @@
-//! What is known of the credentials of a body, and what becomes of each.
+//! The credentials of a body that have been found so far, and the decision on each.
 //!
 //! # Why
 //!
@@ -28,8 +28,8 @@ pub enum ScrubMode {
     /// The part is removed: the body gets shorter.
     Remove,
     /// The name and the value of the part are overwritten with `x`: the body keeps its length. Nothing can be put back
-    /// then: an app token that [`ClientCredentialPolicy::Replace`] would leave goes as well, and a proof goes unless a
-    /// token that stays came before it.
+    /// then: an app token that [`ClientCredentialPolicy::Replace`] would keep is masked too, and so is a proof unless a
+    /// kept token precedes it.
     Mask,
 }
 
@@ -44,7 +44,7 @@ pub enum ScrubError {
     CannotScrub(&'static str),
 }
 
-/// What became of a body.
+/// The result of scrubbing a body.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct ScrubReport {
     /// The credentials of the body, taken together. Those of batch items are not counted: the tenant's token is the
@@ -54,14 +54,14 @@ pub struct ScrubReport {
     pub is_changed: bool,
     /// Whether there is a `batch` parameter.
     pub has_batch: bool,
-    /// Whether an item of the batch keeps a token of its own: its rejection says nothing of the tenant's token.
+    /// Whether an item of the batch keeps its own token: its rejection says nothing about the tenant's token.
     pub has_item_tokens: bool,
 }
 
 /// The rule for the credentials of a body, or of a batch item, that has been read whole.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ruling {
-    /// Whether a token stays.
+    /// Whether a token is kept.
     pub(super) keeps_token: bool,
 }
 
@@ -195,7 +195,7 @@ impl ScrubState {
         }
     }
 
-    /// Decides on a parameter. `fragment` is the part to put back if it may stay after all.
+    /// Decides on a parameter. `fragment` is the part to put back if it is kept after all.
     ///
     /// # Errors
     ///
@@ -250,7 +250,7 @@ impl ScrubState {
             return Vec::new();
         }
         self.pending_resolved = true;
-        // A real token that stays is known already; an app token may stay if it is all there is.
+        // A real token to keep is known already; an app token is kept if there is no real one.
         self.keeps_token |= self.strongest == ParameterKind::AppToken;
         if !self.keeps_token {
             return Vec::new();

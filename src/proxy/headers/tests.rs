@@ -38,7 +38,7 @@ fn a_java_clients_offer_of_h2c_leaves_no_trace() {
 }
 
 #[test]
-fn more_fields_than_are_usual_are_all_dropped() {
+fn more_headers_than_usual_are_all_removed() {
     let mut headers = fields(&[
         ("host", "a"),
         ("te", "trailers"),
@@ -64,7 +64,7 @@ fn more_fields_than_are_usual_are_all_dropped() {
 }
 
 #[test]
-fn an_answer_keeps_its_usage_and_repeated_fields_and_loses_what_points_past_the_proxy() {
+fn a_response_keeps_usage_and_repeated_headers_and_loses_those_that_bypass_the_proxy() {
     let mut headers = fields(&[
         ("alt-svc", "h3=\":443\"; ma=86400"),
         ("strict-transport-security", "max-age=15552000; preload"),
@@ -81,7 +81,7 @@ fn an_answer_keeps_its_usage_and_repeated_fields_and_loses_what_points_past_the_
 
 proptest! {
     #[test]
-    fn no_hop_by_hop_field_crosses_and_no_other_is_lost(
+    fn no_hop_by_hop_header_is_forwarded_and_no_other_is_lost(
         listed in proptest::collection::vec("[a-z]{1,6}", 0..6),
         others in proptest::collection::vec(("y-[a-z]{1,6}", "[ -~]{0,12}"), 0..12),
         split in 0_usize..6,

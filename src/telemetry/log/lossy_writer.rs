@@ -6,7 +6,7 @@
 //! would hold up every request. So each line is written only if there is room for it. Making the descriptor non-blocking
 //! would make it non-blocking for all processes that share it, such as a shell.
 //!
-//! This is kept by hand. `tracing-appender` writes on a thread of its own, which costs an allocation and a wake-up per line,
+//! This is written by hand. `tracing-appender` writes on a thread of its own, which costs an allocation and a wake-up per line,
 //! and its guard prints to stdout when it cannot flush at exit: with a blocked stdout, the process could not stop.
 
 use std::io::{self, Write};

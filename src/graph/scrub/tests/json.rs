@@ -208,7 +208,7 @@ fn a_batch_that_is_too_long_is_refused() {
 }
 
 #[test]
-fn white_space_of_any_length_goes_with_the_credential_behind_it() {
+fn white_space_before_a_credential_is_removed_with_it() {
     let space = " ".repeat(40_000);
     for (sent, left) in [
         (format!("{{{space}\"access_token\":\"EAA\",\"a\":1}}"), "{\"a\":1}"),

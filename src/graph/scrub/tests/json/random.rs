@@ -109,7 +109,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_clean_stays_as_it_is(
+    fn a_body_without_credentials_is_unchanged(
         (with, _) in object(),
         rubbish in "[{}\\[\\]\"',:;= a]{0,6}",
         at in any::<prop::sample::Index>(),
