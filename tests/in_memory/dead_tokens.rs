@@ -265,7 +265,7 @@ async fn forward_sends_all_of_them_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn refuse_sends_none_and_says_who_must_do_what() {
+async fn refuse_sends_none_and_says_what_to_do() {
     for protocols in PROTOCOL_PAIRS {
         let (proxy, _last) = proxy_with_dead_token(protocols, DeadTokenPolicy::Refuse).await;
         sleep(Duration::from_secs(60)).await;
@@ -275,7 +275,7 @@ async fn refuse_sends_none_and_says_who_must_do_what() {
             assert!(
                 answer
                     .text()
-                    .contains("The token has expired (code 190, subcode 463). Unless")
+                    .contains("The token has expired (code 190, subcode 463). If no renewer")
             );
             assert!(!answer.text().contains("05-Oct-25"), "nothing of Graph's text");
         }
