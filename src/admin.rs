@@ -61,12 +61,9 @@ pub struct Admin {
 /// What the admin listener reports about a tenant.
 #[derive(Debug)]
 pub struct AdminTenant {
-    /// Its name.
-    pub id: TenantId,
-    /// Its token.
-    pub tokens: TokenHandle,
-    /// The metrics of its token.
-    pub metrics: TokenMetrics,
+    id: TenantId,
+    tokens: TokenHandle,
+    metrics: TokenMetrics,
 }
 
 /// The body of `/readyz`.
@@ -85,6 +82,16 @@ struct TokenState {
 }
 
 const TEXT: &str = "text/plain; charset=utf-8";
+
+// === impl AdminTenant ===
+
+impl AdminTenant {
+    /// Takes a tenant's name, its token, and the metrics of the token.
+    #[must_use]
+    pub const fn new(id: TenantId, tokens: TokenHandle, metrics: TokenMetrics) -> Self {
+        Self { id, tokens, metrics }
+    }
+}
 
 // === impl Admin ===
 

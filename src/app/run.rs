@@ -119,11 +119,7 @@ pub async fn run(
     let proxy = Arc::new(build::build_proxy(&config, proxy_deps)?);
     let admin = Arc::new(Admin {
         lifecycle: lifecycle.clone(),
-        tenants: vec![AdminTenant {
-            id: tenant_id,
-            tokens: tokens.clone(),
-            metrics: token_metrics,
-        }],
+        tenants: vec![AdminTenant::new(tenant_id, tokens.clone(), token_metrics)],
         readiness: config.ready.tokens,
         metrics,
         tasks: tasks.clone(),
