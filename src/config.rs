@@ -33,7 +33,7 @@ pub use layers::{DEFAULT_CONFIG_PATHS, LoadedConfig, Overrides};
 pub use schema::json_schema;
 pub use secret::{MaybeSecret, SecretRef};
 pub use token::{
-    EnvSourceConfig, ExecRenewerConfig, ExecSourceConfig, FileSourceConfig, HttpRenewerConfig, HttpSourceConfig,
+    CommandConfig, EnvSourceConfig, ExecSourceConfig, FileSourceConfig, HttpCallConfig, HttpSourceConfig,
     PostgresSourceConfig, RenewerConfig, StoreConfig, TokenConfig, TokenSource,
 };
 

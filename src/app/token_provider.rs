@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use http::{HeaderName, Uri};
-
 use super::secrets::{SecretLoadError, load_fernet, load_headers, load_secret, resolve_secret};
 use crate::config::{
-    AppConfig, Config, ExecRenewerConfig, FileSourceConfig, MaybeSecret, PostgresSourceConfig, RenewerConfig,
-    StoreConfig, TokenConfig, TokenSource,
+    AppConfig, CommandConfig, Config, ExecSourceConfig, FileSourceConfig, HttpCallConfig, HttpSourceConfig,
+    PostgresSourceConfig, RenewerConfig, StoreConfig, TokenConfig, TokenSource,
 };
 use crate::graph::{Destinations, GraphService as Host, Origin, TokenFamily};
 use crate::net::tls::TlsError;
@@ -144,21 +142,18 @@ pub(super) fn build_source(
     Ok(match source {
         TokenSource::File(file) => Box::new(file_source(file)?),
         TokenSource::Env(variable) => Box::new(EnvSource::new(variable.name.clone())),
-        TokenSource::Http(call) => {
-            let endpoint = http_endpoint(&call.url, &call.headers, internal.with_timeout(call.timeout))?;
-            Box::new(HttpSource::new(
-                endpoint,
-                Format::new(None, call.pointer.as_ref()),
-                call.poll_interval,
-                clock,
-            ))
-        }
-        TokenSource::Exec(command) => {
+        TokenSource::Http(HttpSourceConfig { call, poll_interval }) => Box::new(HttpSource::new(
+            http_endpoint(call, internal)?,
+            Format::new(None, call.pointer.as_ref()),
+            *poll_interval,
+            clock,
+        )),
+        TokenSource::Exec(ExecSourceConfig { command, poll_interval }) => {
             let settings = ExecSettings {
                 argv: command.argv.clone(),
                 format: Format::new(command.key.as_ref(), command.pointer.as_ref()),
                 timeout: command.timeout,
-                poll_interval: command.poll_interval,
+                poll_interval: *poll_interval,
                 keep_env: command.keep_env.clone(),
             };
             Box::new(ExecSource::new(settings, clock))
@@ -244,28 +239,25 @@ fn with_renewer(
         }
         RenewerConfig::Instagram {} => provider.with_renewer(RefreshRenewer::instagram(api(TokenFamily::Instagram)?)),
         RenewerConfig::Threads {} => provider.with_renewer(RefreshRenewer::threads(api(TokenFamily::Threads)?)),
-        RenewerConfig::Http(call) => {
-            let internal = deps.clients.internal.with_timeout(call.timeout);
-            let endpoint = http_endpoint(&call.url, &call.headers, internal)?;
-            provider.with_renewer(HttpRenewer::new(
-                endpoint,
-                Format::new(None, call.pointer.as_ref()),
-                clock,
-            ))
-        }
+        RenewerConfig::Http(call) => provider.with_renewer(HttpRenewer::new(
+            http_endpoint(call, &deps.clients.internal)?,
+            Format::new(None, call.pointer.as_ref()),
+            clock,
+        )),
         RenewerConfig::Exec(command) => provider.with_renewer(exec_renewer(command, clock)),
     })
 }
 
-fn http_endpoint(
-    url: &Uri,
-    headers: &[(HeaderName, MaybeSecret)],
-    client: HttpClient,
-) -> Result<HttpEndpoint, SecretLoadError> {
-    Ok(HttpEndpoint::new(url.clone(), load_headers(headers)?, client))
+fn http_endpoint(call: &HttpCallConfig, internal: &HttpClient) -> Result<HttpEndpoint, SecretLoadError> {
+    let client = internal.with_timeout(call.timeout);
+    Ok(HttpEndpoint::new(
+        call.url.clone(),
+        load_headers(&call.headers)?,
+        client,
+    ))
 }
 
-fn exec_renewer(command: &ExecRenewerConfig, clock: Clock) -> ExecRenewer {
+fn exec_renewer(command: &CommandConfig, clock: Clock) -> ExecRenewer {
     ExecRenewer::new(
         command.argv.clone(),
         Format::new(command.key.as_ref(), command.pointer.as_ref()),

@@ -80,26 +80,11 @@ pub struct EnvSourceConfig {
 
 /// A credential service that is asked for the token.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
-#[serde(deny_unknown_fields)]
+#[schemars(extend("additionalProperties" = false))]
 pub struct HttpSourceConfig {
-    /// The service's URL, `http` or `https`.
-    #[serde(rename = "http", deserialize_with = "url")]
-    #[schemars(with = "String", extend("format" = "service-url"))]
-    pub url: Uri,
-    /// The JSON pointer to the token in the response.
-    #[schemars(extend("format" = "json-pointer"))]
-    pub pointer: Option<String>,
-    /// The request's headers.
-    #[serde(default, deserialize_with = "headers")]
-    #[schemars(
-        with = "BTreeMap<String, MaybeSecret>",
-        extend("propertyNames" = { "format": "header-name" }, "format" = "header-value")
-    )]
-    pub headers: Vec<(HeaderName, MaybeSecret)>,
-    /// The limit for the whole call; at most 15s.
-    #[serde(default = "service_timeout")]
-    #[schemars(extend("formatMinimum" = "1ms", "formatMaximum" = "15s"))]
-    pub timeout: Duration,
+    /// The call.
+    #[serde(flatten)]
+    pub call: HttpCallConfig,
     /// How often the service is asked, 100ms to 1d.
     #[serde(default = "minute")]
     #[schemars(extend("formatMinimum" = "100ms", "formatMaximum" = "1d"))]
@@ -108,30 +93,14 @@ pub struct HttpSourceConfig {
 
 /// A command that prints the token.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
-#[serde(deny_unknown_fields)]
-#[schemars(extend("not" = { "required": ["key", "pointer"] }))]
+#[schemars(extend("additionalProperties" = false, "not" = { "required": ["key", "pointer"] }))]
 pub struct ExecSourceConfig {
-    /// The program, which is searched for in `PATH`, and its arguments. There is no shell.
-    #[serde(rename = "exec")]
-    #[schemars(length(min = 1), extend("format" = "argument"))]
-    pub argv: Vec<String>,
-    /// The key of the KEY=value line that holds the token.
-    #[schemars(extend("format" = "line-key"))]
-    pub key: Option<String>,
-    /// The JSON pointer to the token.
-    #[schemars(extend("format" = "json-pointer"))]
-    pub pointer: Option<String>,
-    /// The limit for the whole run; at most 15s.
-    #[serde(default = "command_timeout")]
-    #[schemars(extend("formatMinimum" = "1ms", "formatMaximum" = "15s"))]
-    pub timeout: Duration,
+    /// The command.
+    #[serde(flatten)]
+    pub command: CommandConfig,
     /// How often the command runs, 100ms to 1d; without it, only when a token is wanted.
     #[schemars(extend("formatMinimum" = "100ms", "formatMaximum" = "1d"))]
     pub poll_interval: Option<Duration>,
-    /// The variables that the command gets besides `PATH` and the like.
-    #[serde(default)]
-    #[schemars(extend("format" = "passed-env"))]
-    pub keep_env: Vec<String>,
 }
 
 /// A row of a PostgreSQL database.
@@ -197,16 +166,16 @@ pub enum RenewerConfig {
     Threads {},
     /// An internal credential service.
     #[serde(untagged)]
-    Http(HttpRenewerConfig),
+    Http(HttpCallConfig),
     /// A command's output.
     #[serde(untagged)]
-    Exec(ExecRenewerConfig),
+    Exec(CommandConfig),
 }
 
-/// A call of a service that renews the token.
+/// A call of a credential service.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
 #[serde(deny_unknown_fields)]
-pub struct HttpRenewerConfig {
+pub struct HttpCallConfig {
     /// The service's URL, `http` or `https`.
     #[serde(rename = "http", deserialize_with = "url")]
     #[schemars(with = "String", extend("format" = "service-url"))]
@@ -227,11 +196,11 @@ pub struct HttpRenewerConfig {
     pub timeout: Duration,
 }
 
-/// A command that renews the token and prints it.
+/// A command that prints a token.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend("not" = { "required": ["key", "pointer"] }))]
-pub struct ExecRenewerConfig {
+pub struct CommandConfig {
     /// The program, which is searched for in `PATH`, and its arguments. There is no shell.
     #[serde(rename = "exec")]
     #[schemars(length(min = 1), extend("format" = "argument"))]

@@ -49,13 +49,13 @@ fn a_service_has_an_address_headers_and_a_rhythm() {
         poll_interval = "30s"
         timeout = "2s"
     "#;
-    let [TokenSource::Http(call)] = &sources(text)[..] else {
+    let [TokenSource::Http(HttpSourceConfig { call, poll_interval })] = &sources(text)[..] else {
         panic!("not a service");
     };
     assert_eq!(call.url.path(), "/tenants/acme/credentials/meta");
     assert_eq!(call.pointer.as_deref(), Some("/accessToken"));
     assert_eq!(
-        (call.poll_interval, call.timeout),
+        (*poll_interval, call.timeout),
         (Duration::from_secs(30), Duration::from_secs(2))
     );
     let headers: Vec<_> = call
@@ -67,11 +67,13 @@ fn a_service_has_an_address_headers_and_a_rhythm() {
     let key = MaybeSecret::Ref(secret_file("/k"));
     assert_eq!(headers, [("authorization", &key), ("x-tenant", &acme)]);
 
-    let [TokenSource::Http(call)] = &sources("[token]\nsource = { http = \"https://a\" }")[..] else {
+    let [TokenSource::Http(HttpSourceConfig { call, poll_interval })] =
+        &sources("[token]\nsource = { http = \"https://a\" }")[..]
+    else {
         panic!("not a service");
     };
     assert_eq!(
-        (call.poll_interval, call.timeout),
+        (*poll_interval, call.timeout),
         (Duration::from_secs(60), Duration::from_secs(5))
     );
     assert!(call.headers.is_empty() && call.pointer.is_none());
@@ -81,19 +83,21 @@ fn a_service_has_an_address_headers_and_a_rhythm() {
 fn a_command_is_a_list_of_words() {
     let text = "[token]\nsource = { exec = [\"a\", \"\"], key = \"T\", poll_interval = \"1h\", timeout = \"1s\", keep_env = [\"X\"] }";
     let command = ExecSourceConfig {
-        argv: vec!["a".to_owned(), String::new()],
-        key: Some("T".to_owned()),
-        pointer: None,
-        timeout: Duration::from_secs(1),
+        command: CommandConfig {
+            argv: vec!["a".to_owned(), String::new()],
+            key: Some("T".to_owned()),
+            pointer: None,
+            timeout: Duration::from_secs(1),
+            keep_env: vec!["X".to_owned()],
+        },
         poll_interval: Some(Duration::from_secs(3600)),
-        keep_env: vec!["X".to_owned()],
     };
     assert_eq!(sources(text), [TokenSource::Exec(command)]);
     let [TokenSource::Exec(command)] = &sources("[token]\nsource = { exec = [\"a\"] }")[..] else {
         panic!("not a command");
     };
     assert_eq!(
-        (command.timeout, command.poll_interval),
+        (command.command.timeout, command.poll_interval),
         (Duration::from_secs(10), None)
     );
 }
