@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn help_names_every_variable_and_every_file() {
-        for name in crate::config::ENV_VARS {
+        for name in crate::config::common_env_vars() {
             assert!(AFTER_HELP.contains(name), "{name}");
         }
         for file in crate::config::DEFAULT_CONFIG_PATHS {

@@ -22,7 +22,7 @@ mod token;
 mod tree;
 mod validate;
 
-pub use environment::{ENV_VARS, EnvVars, env_var, env_var_names, env_vars};
+pub use environment::{EnvVars, common_env_vars, env_var, env_var_names, env_vars};
 pub use error::{ConfigError, Diagnostic, Provenance};
 pub use file::{
     AlertConfig, AppConfig, Config, HealConfig, ListenConfig, LogConfig, ReadyConfig, TlsFiles, UpstreamConfig,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::error::{Diagnostic, Provenance};
-use super::keys::{Keys, PREFIX, SECRETS};
+use super::keys::{ALIASES, Keys, PREFIX, SECRETS};
 use super::tree::{Node, Value};
 
 /// The variables whose names begin with `GRAPHWARD_`, without empty ones.
@@ -13,20 +13,11 @@ pub type EnvVars = BTreeMap<String, String>;
 /// The variable that names the configuration file.
 pub(super) const CONFIG: &str = "GRAPHWARD_CONFIG";
 
-/// The variables that `--help` lists; the rest follows from the keys' names.
-pub const ENV_VARS: [&str; 11] = [
-    CONFIG,
-    "GRAPHWARD_LISTEN",
-    "GRAPHWARD_ADMIN",
-    "GRAPHWARD_ORIGIN",
-    "GRAPHWARD_CA_FILE",
-    "GRAPHWARD_TOKEN_FILE",
-    "GRAPHWARD_TOKEN",
-    "GRAPHWARD_APP_ID",
-    "GRAPHWARD_APP_SECRET",
-    "GRAPHWARD_APP_SECRET_FILE",
-    "GRAPHWARD_LOG",
-];
+/// The names of the variables that `--help` lists; the rest follows from the keys' names.
+pub fn common_env_vars() -> impl Iterator<Item = &'static str> {
+    let short = ALIASES.iter().chain(&SECRETS).map(|(name, _)| *name);
+    short.chain([CONFIG])
+}
 
 /// The variables of the process that are graphward's. A value that is not Unicode comes with its strange bytes replaced, so
 /// that it is invalid rather than missing.

@@ -219,27 +219,6 @@ fn proof<'de, D: Deserializer<'de>>(from: D) -> Result<Option<ProofMode>, D::Err
     })
 }
 
-// === impl UpstreamConfig ===
-
-impl UpstreamConfig {
-    /// The origin's `host` or `host:port`.
-    #[must_use]
-    pub fn authority(&self) -> &str {
-        self.origin.strip_prefix("https://").unwrap_or(&self.origin)
-    }
-
-    /// The origin's host, without a port; an IPv6 address keeps its brackets.
-    #[must_use]
-    pub fn host(&self) -> &str {
-        let authority = self.authority();
-        match authority.rsplit_once(':') {
-            // The text behind the last colon of `[::1]` ends in a bracket, so it is not a port.
-            Some((host, port)) if !port.ends_with(']') => host,
-            Some(_) | None => authority,
-        }
-    }
-}
-
 // === impl LogConfig ===
 
 impl LogConfig {

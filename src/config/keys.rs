@@ -14,13 +14,15 @@ use super::schema::{alternatives, nullable_schema};
 
 /// What the names of all variables begin with.
 pub(super) const PREFIX: &str = "GRAPHWARD_";
-/// Short names of keys. Every other key is set by `GRAPHWARD_<SECTION>_<KEY>`.
-const ALIASES: [(&str, &str); 6] = [
+/// The variables of the most common keys. Every other key is set by `GRAPHWARD_<SECTION>_<KEY>`.
+pub(super) const ALIASES: [(&str, &str); 8] = [
     ("GRAPHWARD_LISTEN", "listen.proxy"),
     ("GRAPHWARD_ADMIN", "listen.admin"),
     ("GRAPHWARD_ORIGIN", "upstream.origin"),
     ("GRAPHWARD_CA_FILE", "upstream.ca_file"),
     ("GRAPHWARD_TOKEN_FILE", "token.source.file"),
+    ("GRAPHWARD_APP_ID", "app.id"),
+    ("GRAPHWARD_APP_SECRET_FILE", "app.secret.file"),
     ("GRAPHWARD_LOG", "log.level"),
 ];
 /// Variables that hold a secret: only their names become part of the configuration, as the value of a key.

@@ -17,7 +17,7 @@ use super::layers::of_text;
 use super::tree::Node;
 use super::*;
 use crate::admin::ReadinessPolicy;
-use crate::graph::{ClientCredentialPolicy, OTHER_GRAPH_HOSTS};
+use crate::graph::{ClientCredentialPolicy, OTHER_GRAPH_HOSTS, Origin};
 use crate::net::HttpVersion;
 use crate::proxy::{AccessLogFilter, DeadTokenPolicy, Spool};
 use crate::telemetry::{LogFormat, LogLevel};
@@ -64,8 +64,7 @@ fn the_files_we_ship_are_the_defaults() {
     assert_eq!(defaults.upstream.hosts, OTHER_GRAPH_HOSTS);
     assert!(defaults.listen.tls.is_none() && defaults.app.secret.is_none() && defaults.app.id.is_none());
     assert_eq!(defaults.heal.spool, Spool::Directory(std::env::temp_dir()));
-    assert_eq!(defaults.upstream.host(), "graph.facebook.com");
-    assert_eq!(defaults.upstream.authority(), "graph.facebook.com");
+    assert_eq!(defaults.upstream.origin, "https://graph.facebook.com");
 }
 
 #[test]
@@ -148,8 +147,8 @@ fn every_key_can_be_changed() {
     assert_eq!(listen.tunnel_hosts, ["api.example.com"]);
     let upstream = &config.upstream;
     assert_eq!(upstream.origin, "https://[::1]:8443");
-    assert_eq!(upstream.authority(), "[::1]:8443");
-    assert_eq!(upstream.host(), "[::1]");
+    let origin = Origin::parse(&upstream.origin).unwrap();
+    assert_eq!((origin.authority().as_str(), origin.host()), ("[::1]:8443", "[::1]"));
     assert_eq!(upstream.ca_file.as_deref(), Some(Path::new("/etc/ca.pem")));
     assert_eq!(upstream.http, HttpVersion::Http1);
     assert_eq!(upstream.connections.get(), 64);
