@@ -149,5 +149,5 @@ fn the_configuration_refuses_an_upstream_without_tls() {
         .unwrap();
     assert_eq!(output.status.code(), Some(2));
     let stderr = String::from_utf8(output.stderr).unwrap();
-    assert!(stderr.contains("tokens are never sent unencrypted"), "{stderr}");
+    assert!(stderr.contains("tokens are never sent over plain http"), "{stderr}");
 }
