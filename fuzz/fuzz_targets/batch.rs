@@ -67,9 +67,7 @@ fuzz_target!(|input: Input<'_>| {
     }
 });
 
-fn item(
-    (members, query, body, shape, text): &(Vec<(u8, u8)>, Vec<(u8, u8)>, Vec<(u8, u8)>, u8, &str),
-) -> Value {
+fn item((members, query, body, shape, text): &(Vec<(u8, u8)>, Vec<(u8, u8)>, Vec<(u8, u8)>, u8, &str)) -> Value {
     let named = |list: &[(u8, u8)]| -> Vec<(&str, &str)> {
         let pick = |(name, value): &(u8, u8)| {
             (
@@ -88,15 +86,10 @@ fn item(
     };
     let object = |list: &[(u8, u8)]| -> Map<String, Value> {
         let members = named(list).into_iter();
-        members
-            .map(|(name, value)| (name.to_owned(), value.into()))
-            .collect()
+        members.map(|(name, value)| (name.to_owned(), value.into())).collect()
     };
     let mut item = object(members);
-    item.insert(
-        "relative_url".to_owned(),
-        format!("me?{}", form(query)).into(),
-    );
+    item.insert("relative_url".to_owned(), format!("me?{}", form(query)).into());
     let body = match shape % 3 {
         0 => form(body).into(),
         1 => Value::Object(object(body)),
@@ -122,11 +115,7 @@ fn check(left: &Value, before: &Value, policy: ClientCredentialPolicy) {
     let stays = tokens.count() > 0 && (!real || policy == ClientCredentialPolicy::Keep);
     assert_eq!(left.0, before.0, "data is lost");
     if stays {
-        let kept: Vec<_> = before
-            .1
-            .into_iter()
-            .filter(|token| !is_nothing(token))
-            .collect();
+        let kept: Vec<_> = before.1.into_iter().filter(|token| !is_nothing(token)).collect();
         assert_eq!((left.1, left.2), (kept, before.2));
     } else {
         assert_eq!((left.1.len(), left.2), (0, 0));
@@ -166,10 +155,7 @@ fn credentials(item: &Value) -> (Vec<String>, Vec<String>, usize) {
     let item = item.as_object().expect("an object");
     object(item, &mut note);
     let url = item["relative_url"].as_str().unwrap_or_default();
-    form(
-        url.split_once('?').map_or("", |(_, query)| query),
-        &mut note,
-    );
+    form(url.split_once('?').map_or("", |(_, query)| query), &mut note);
     match &item["body"] {
         Value::Object(body) => object(body, &mut note),
         Value::String(body) => match serde_json::from_str::<Map<String, Value>>(body) {

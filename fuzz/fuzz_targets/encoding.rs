@@ -42,15 +42,9 @@ fuzz_target!(|input: (u8, &[u8], &[u8])| {
         headers.insert(ACCEPT_ENCODING, value);
         assert_eq!(restrict_accept_encoding(&headers), None);
     }
-    let value = headers
-        .get(ACCEPT_ENCODING)
-        .expect("it is there")
-        .as_bytes();
+    let value = headers.get(ACCEPT_ENCODING).expect("it is there").as_bytes();
     for member in value.split(|byte| *byte == b',') {
-        let name = member
-            .split(|byte| *byte == b';')
-            .next()
-            .unwrap_or_default();
+        let name = member.split(|byte| *byte == b';').next().unwrap_or_default();
         let name = name.trim_ascii().to_ascii_lowercase();
         assert!(matches!(
             &name[..],

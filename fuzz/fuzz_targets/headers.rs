@@ -80,20 +80,13 @@ fn holds(before: &HeaderMap, clean: fn(&mut HeaderMap), ends: &[&str]) {
     let mut after = before.clone();
     clean(&mut after);
     for name in before.keys() {
-        let forwarding = [
-            "x-forwarded-",
-            "x_forwarded_",
-            "x-forwarded_",
-            "x_forwarded-",
-        ];
+        let forwarding = ["x-forwarded-", "x_forwarded_", "x-forwarded_", "x_forwarded-"];
         let gone = BOTH.contains(&name.as_str())
             || ends.contains(&name.as_str())
             || listed.iter().any(|listed| listed == name.as_str());
         // Other spellings with underscores may be stripped or forwarded.
         let perhaps = ends == THERE
-            && (forwarding
-                .iter()
-                .any(|start| name.as_str().starts_with(start))
+            && (forwarding.iter().any(|start| name.as_str().starts_with(start))
                 || matches!(name.as_str(), "x-real_ip" | "x_real-ip"));
         if gone {
             assert!(!after.contains_key(name), "{name} is forwarded");

@@ -53,10 +53,7 @@ fuzz_target!(|input: (u16, Option<(i64, i16)>, &[u8])| {
 fn assert_explained(error: &GraphError) {
     let Explanation { summary, remediation } = explain(error);
     for sentence in [summary.as_str(), remediation] {
-        assert!(
-            sentence.ends_with('.') && !sentence.contains('\n'),
-            "{sentence}"
-        );
+        assert!(sentence.ends_with('.') && !sentence.contains('\n'), "{sentence}");
     }
     assert!(summary.len() < 300, "{summary}");
 }

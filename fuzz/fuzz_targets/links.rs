@@ -130,13 +130,8 @@ fn is_rewritten(new: &Value, old: &Value) -> bool {
         let rest = link.split_once("://").expect("a URL").1;
         let path = &rest[rest.find(['/', '?', '#']).unwrap_or(rest.len())..];
         let path = path.split(['?', '#']).next().map(str::to_owned);
-        let kept: Vec<_> = query(link)
-            .split('&')
-            .filter(|part| !is_token(part))
-            .collect();
-        let fragment = link
-            .split_once('#')
-            .map(|(_, fragment)| fragment.to_owned());
+        let kept: Vec<_> = query(link).split('&').filter(|part| !is_token(part)).collect();
+        let fragment = link.split_once('#').map(|(_, fragment)| fragment.to_owned());
         (path, kept.join("&"), fragment)
     };
     old.to_ascii_lowercase().starts_with("https://")
@@ -164,10 +159,7 @@ fn rejection(item: &Value) -> Option<RejectionReason> {
     };
     let status = StatusCode::from_u16(code?).ok()?;
     let mut headers = HeaderMap::new();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/json"),
-    );
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     match classify(status, &headers, text(item, "body")?.as_bytes()) {
         Verdict::TokenRejected(rejection) => Some(rejection),
         _ => None,

@@ -193,10 +193,7 @@ fn check_form(body: &[u8], left: &Left, policy: ClientCredentialPolicy) {
 }
 
 fn is_credential(parameter: &[u8]) -> bool {
-    let name = parameter
-        .split(|byte| *byte == b'=')
-        .next()
-        .unwrap_or_default();
+    let name = parameter.split(|byte| *byte == b'=').next().unwrap_or_default();
     let name: Vec<u8> = percent_encoding::percent_decode(name).collect();
     [&b"access_token"[..], b"appsecret_proof", b"appsecret_time"].contains(&&name[..])
 }

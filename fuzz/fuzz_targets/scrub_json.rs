@@ -83,19 +83,16 @@ fn check(parsed: Option<&Value>, out: &[u8], credential: ParameterCredential) {
         return;
     };
     let left = left.as_object().expect("still an object");
-    if !matches!(
-        credential,
-        ParameterCredential::AppToken | ParameterCredential::Kept
-    ) {
+    if !matches!(credential, ParameterCredential::AppToken | ParameterCredential::Kept) {
         assert!(!left.keys().any(|name| is_credential(name)));
     }
     assert_eq!(data(members), data(left));
 }
 
 fn data(members: &Map<String, Value>) -> Vec<(&String, &Value)> {
-    let others = members.iter().filter(|(name, _)| {
-        !is_credential(name) && *name != "batch"
-    });
+    let others = members
+        .iter()
+        .filter(|(name, _)| !is_credential(name) && *name != "batch");
     others.collect()
 }
 

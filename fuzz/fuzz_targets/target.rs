@@ -25,9 +25,7 @@ const NAMES: [&str; 8] = [
     "a",
     "",
 ];
-const VALUES: [&str; 8] = [
-    "", "=", "=null", "=EAAG", "=1|s", "=1%7c", "=+%20", "=%4eone",
-];
+const VALUES: [&str; 8] = ["", "=", "=null", "=EAAG", "=1|s", "=1%7c", "=+%20", "=%4eone"];
 
 fuzz_target!(|input: Input<'_>| {
     let Input {
@@ -59,10 +57,7 @@ fuzz_target!(|input: Input<'_>| {
     assert_eq!(target.path(), uri.path());
     assert!(target.path_template().to_string().len() <= 300);
 
-    let sent: Vec<&str> = uri
-        .query()
-        .map(|query| query.split('&').collect())
-        .unwrap_or_default();
+    let sent: Vec<&str> = uri.query().map(|query| query.split('&').collect()).unwrap_or_default();
     let left: Vec<&str> = target
         .query()
         .map(|query| query.split('&').collect())
@@ -98,21 +93,14 @@ fuzz_target!(|input: Input<'_>| {
 
     let origin = Origin::parse("https://graph.facebook.com").expect("valid");
     let outgoing = target.to_uri(&origin);
-    assert_eq!(
-        (outgoing.path(), outgoing.query()),
-        (target.path(), target.query())
-    );
+    assert_eq!((outgoing.path(), outgoing.query()), (target.path(), target.query()));
     let again = Target::from_app(&outgoing, policy).expect("a cleaned target is clean");
     assert_eq!(again.target.to_uri(&origin), outgoing);
 });
 
 /// Written without the code under test.
 fn is_credential(parameter: &str) -> bool {
-    let name = parameter
-        .split('=')
-        .next()
-        .unwrap_or_default()
-        .replace('+', " ");
+    let name = parameter.split('=').next().unwrap_or_default().replace('+', " ");
     let name: Vec<u8> = percent_encoding::percent_decode_str(&name).collect();
     [&b"access_token"[..], b"appsecret_proof", b"appsecret_time"].contains(&&name[..])
 }

@@ -19,8 +19,7 @@ fuzz_target!(|input: (u16, u8, bool, Option<(i16, i16)>, &[u8])| {
     let body = match codes {
         // An envelope with noise where a message would be.
         Some((code, subcode)) => [
-            format!("{{\"error\":{{\"code\":{code},\"error_subcode\":{subcode},\"message\":\"")
-                .as_bytes(),
+            format!("{{\"error\":{{\"code\":{code},\"error_subcode\":{subcode},\"message\":\"").as_bytes(),
             noise,
             b"\"}}",
         ]
