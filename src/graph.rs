@@ -4,7 +4,7 @@
 //!
 //! An app may put a token into the `Authorization` header (`Bearer` or `OAuth`), the query, or a body. *A parameter
 //! beats the header*, so a stale `access_token` in a query or a body defeats graphward's token: [`Target`] and
-//! [`scrub`] remove it, with the `appsecret_proof` computed from it, and leave every other byte alone. Upload ids are
+//! [`scrub()`] remove it, with the `appsecret_proof` computed from it, and leave every other byte alone. Upload ids are
 //! paths with a colon and a query of their own, and break if they are normalized.
 //!
 //! Two kinds of credential stay: an *app token* (`<app id>|<secret>`), which some endpoints demand, and every
