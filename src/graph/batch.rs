@@ -1,17 +1,12 @@
 //! The response to a batch: 200, even if items of it failed.
 
-use std::fmt;
-
 use http::header::{CONTENT_TYPE, HeaderMap};
 use http::{HeaderValue, StatusCode};
-use serde::de::{Deserializer as _, SeqAccess, Visitor};
-use serde_json::{Deserializer, Value};
 
 use super::error::GraphError;
+use super::json::{Container, Member, Token, tokens};
+use super::text::is_named;
 use super::verdict::{RejectionReason, Verdict, classify_with_error};
-
-/// Stores the first rejection among the items of an array, which may be truncated after it.
-struct RejectionVisitor<'found>(&'found mut Option<(RejectionReason, GraphError)>);
 
 /// Finds the first item whose token Graph rejects: an item that [`classify`](super::verdict::classify) would call
 /// [`Verdict::TokenRejected`] if it were a response of its own. Returns the reason and Graph's error.
@@ -23,43 +18,33 @@ struct RejectionVisitor<'found>(&'found mut Option<(RejectionReason, GraphError)
 /// up to its last complete item.
 #[must_use]
 pub fn find_batch_rejection(body: &[u8]) -> Option<(RejectionReason, GraphError)> {
-    let mut found = None;
-    let _incomplete = Deserializer::from_slice(body).deserialize_seq(RejectionVisitor(&mut found));
-    found
+    let mut elements = tokens(body, 0..body.len());
+    let Some(Token::Open(Container::Array, _)) = elements.next() else {
+        return None;
+    };
+    let elements = elements.take_while(|token| *token != Token::Close);
+    let items = elements.filter_map(|token| token.member().and_then(|item| body.get(item.value)));
+    items.filter(|item| item.ends_with(b"}")).find_map(item_rejection)
 }
 
-fn item_rejection(item: &Value) -> Option<(RejectionReason, GraphError)> {
-    let code = item.get("code")?;
-    let status = match code.as_str() {
-        Some(digits) => digits.parse().ok()?,
-        None => u16::try_from(code.as_u64()?).ok()?,
-    };
-    let status = StatusCode::from_u16(status).ok()?;
-    let body = item.get("body")?.as_str()?;
+fn item_rejection(item: &[u8]) -> Option<(RejectionReason, GraphError)> {
+    let (mut code, mut body) = (None, None);
+    for Member { name, value } in tokens(item, 0..item.len()).filter_map(Token::member) {
+        let (name, value) = (item.get(name)?, item.get(value)?);
+        if is_named(name, b"code") {
+            code = Some(value);
+        } else if is_named(name, b"body") {
+            body = Some(value);
+        }
+    }
+    let code = str::from_utf8(code?).ok()?.trim_matches('"').parse().ok()?;
+    let status = StatusCode::from_u16(code).ok().filter(StatusCode::is_client_error)?;
+    let body: String = serde_json::from_slice(body?).ok()?;
     let json = HeaderValue::from_static("application/json");
     let headers = HeaderMap::from_iter([(CONTENT_TYPE, json)]);
     match classify_with_error(status, &headers, body.as_bytes()) {
         (Verdict::TokenRejected(reason), Some(error)) => Some((reason, error)),
         (_, _) => None,
-    }
-}
-
-// === impl RejectionVisitor ===
-
-impl<'de> Visitor<'de> for RejectionVisitor<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the response to a batch")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
-        while self.0.is_none()
-            && let Some(item) = items.next_element::<Value>()?
-        {
-            *self.0 = item_rejection(&item);
-        }
-        Ok(())
     }
 }
 

@@ -72,6 +72,18 @@ pub(crate) fn tokens(text: &[u8], range: Range<usize>) -> Tokens<'_> {
     }
 }
 
+// === impl Token ===
+
+impl Token {
+    /// The member, if this is one.
+    pub(crate) fn member(self) -> Option<Member> {
+        match self {
+            Self::Member(member) => Some(member),
+            Self::Open(..) | Self::Comma(_) | Self::Close => None,
+        }
+    }
+}
+
 // === impl Tokens ===
 
 impl Iterator for Tokens<'_> {

@@ -8,6 +8,9 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::slice;
+
+use memchr::memchr;
 
 use super::parameter::{form_decode_with_len, parse_hex};
 
@@ -46,8 +49,16 @@ impl<'doc> SourceText<'doc> {
     /// The decoded value of the JSON string at `literal`, quotes included.
     pub(crate) fn unescape_at(&self, literal: Range<usize>) -> Self {
         let start = literal.start;
+        // Most strings have no escapes, and need no copy.
+        if let Cow::Borrowed(document) = self.bytes
+            && let Some((quote, content)) = document.get(literal.clone()).and_then(<[u8]>::split_first)
+            && memchr(b'\\', content).is_none()
+        {
+            let content = content.strip_suffix(slice::from_ref(quote)).unwrap_or(content);
+            return Self::from_slice(content, self.document_offset(start + 1));
+        }
+        let mut text = Self::decoded(literal.len());
         let mut units = unescape(self.slice(literal));
-        let mut text = Self::decoded(0);
         for (byte, offset) in units.by_ref() {
             text.push(byte, self.document_offset(start + offset));
         }

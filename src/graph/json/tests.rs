@@ -6,11 +6,10 @@ use super::*;
 /// The members of the text: names and values as they stand there.
 fn members(text: &str) -> Vec<(&str, &str)> {
     let whole = 0..text.len();
-    let members = tokens(text.as_bytes(), whole).filter_map(|token| match token {
-        Token::Member(member) => Some((text.get(member.name)?, text.get(member.value)?)),
-        Token::Open(..) | Token::Comma(_) | Token::Close => None,
-    });
-    members.collect()
+    let members = tokens(text.as_bytes(), whole).filter_map(Token::member);
+    members
+        .filter_map(|member| Some((text.get(member.name)?, text.get(member.value)?)))
+        .collect()
 }
 
 #[test]

@@ -34,10 +34,7 @@ pub(super) fn find_edits(
 ) -> Result<Vec<Edit>, ScrubError> {
     report.has_batch = true;
     let mut edits = Vec::new();
-    for token in tokens(batch.bytes(), 0..batch.bytes().len()) {
-        let Token::Member(Member { value, .. }) = token else {
-            continue;
-        };
+    for Member { value, .. } in tokens(batch.bytes(), 0..batch.bytes().len()).filter_map(Token::member) {
         match batch.slice(value.clone()).first() {
             Some(b'{') => edits.extend(item_edits(batch, value, policy, report)?),
             Some(b'"' | b'\'') => {
@@ -57,27 +54,25 @@ fn item_edits(
     policy: ClientCredentialPolicy,
     report: &mut ScrubReport,
 ) -> Result<Vec<Edit>, ScrubError> {
-    let mut first_pass = ItemScan::new(None);
-    first_pass.scan_object(text, item.clone(), ObjectLevel::Item);
-    let strongest = first_pass.strongest;
-    if first_pass.calls_token_endpoint {
-        report.has_item_tokens |= strongest >= ParameterKind::AppToken;
+    let mut scan = ItemScan::new(Ruling::REMOVE_ALL);
+    scan.scan_object(text, item.clone(), ObjectLevel::Item);
+    if scan.calls_token_endpoint {
+        report.has_item_tokens |= scan.strongest >= ParameterKind::AppToken;
         return Ok(Vec::new());
     }
-    if strongest == ParameterKind::Other {
-        return Ok(Vec::new());
+    let ruling = Ruling::new(scan.strongest, policy)?;
+    if ruling.keeps_token {
+        report.has_item_tokens = true;
+        scan = ItemScan::new(ruling);
+        scan.scan_object(text, item, ObjectLevel::Item);
     }
-    let ruling = Ruling::new(strongest, policy)?;
-    report.has_item_tokens |= ruling.keeps_token;
-    let mut second_pass = ItemScan::new(Some(ruling));
-    second_pass.scan_object(text, item, ObjectLevel::Item);
-    Ok(second_pass.edits)
+    Ok(scan.edits)
 }
 
 /// One pass through an item.
 struct ItemScan {
-    /// `None` in the first pass, which changes nothing.
-    ruling: Option<Ruling>,
+    /// The first pass assumes [`Ruling::REMOVE_ALL`].
+    ruling: Ruling,
     /// The strongest parameter.
     strongest: ParameterKind,
     calls_token_endpoint: bool,
@@ -94,7 +89,7 @@ enum ObjectLevel {
 // === impl ItemScan ===
 
 impl ItemScan {
-    const fn new(ruling: Option<Ruling>) -> Self {
+    const fn new(ruling: Ruling) -> Self {
         Self {
             ruling,
             strongest: ParameterKind::Other,
@@ -147,7 +142,7 @@ impl ItemScan {
 
     fn is_removed(&mut self, kind: ParameterKind) -> bool {
         self.strongest = self.strongest.max(kind);
-        self.ruling.is_some_and(|ruling| ruling.removes(kind))
+        self.ruling.removes(kind)
     }
 }
 

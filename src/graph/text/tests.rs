@@ -36,6 +36,16 @@ fn a_string_within_a_string_maps_to_its_offset_in_the_document() {
 }
 
 #[test]
+fn a_string_without_escapes_maps_to_its_offset_in_the_document() {
+    let text = SourceText::from_slice(br#"{"a":'b"c','"#, 10);
+    for (literal, bytes, end) in [(5..10, &b"b\"c"[..], 19), (11..12, b"", 22)] {
+        let inner = text.unescape_at(literal);
+        assert_eq!((inner.bytes(), inner.document_offset(bytes.len())), (bytes, end));
+        assert_eq!(inner.document_offset(0), end - bytes.len());
+    }
+}
+
+#[test]
 fn a_form_maps_to_its_offset_in_the_document() {
     let text = SourceText::from_form(b"a+%62%zz", 10);
     assert_eq!(text.bytes(), b"a b%zz");
