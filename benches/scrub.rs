@@ -1,4 +1,4 @@
-//! How fast bodies are searched for credentials and cleaned, in megabytes a second.
+//! How fast bodies are searched for credentials and cleaned, and responses to batches read, in megabytes a second.
 //!
 //! ```text
 //! cargo bench --bench scrub [-- --quick]
@@ -18,7 +18,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use graphward::graph::{BodyFormat, ClientCredentialPolicy, ScrubMode, Scrubber, scrub};
+use graphward::graph::{BodyFormat, ClientCredentialPolicy, ScrubMode, Scrubber, find_batch_rejection, scrub};
 use tokio::time::Instant;
 
 const POLICY: ClientCredentialPolicy = ClientCredentialPolicy::Replace;
@@ -35,6 +35,9 @@ fn main() {
         let item = |number| format!(r#"{{"id":"{number}","text":"y\u00e9","n":[1,2,{{"a":"b"}}]}},"#);
         (0..count).map(item).collect()
     };
+    let members: String = (0..6_000)
+        .map(|number| format!(r#""field_{number}":"value","#))
+        .collect();
     let batch: String = (0..50)
         .map(|number| format!(r#"{{"method":"GET","relative_url":"{number}?access_token=EAAG&fields=id"}},"#))
         .collect();
@@ -57,6 +60,11 @@ fn main() {
             "JSON, long, with a token",
             &BodyFormat::Json,
             format!(r#"{{"items":[{}0],"access_token":"EAAG"}}"#, items(4_000)),
+        ),
+        (
+            "JSON, many members and a token",
+            &BodyFormat::Json,
+            format!(r#"{{{members}"access_token":"EAAG"}}"#),
         ),
         (
             "JSON, a batch with tokens",
@@ -89,6 +97,12 @@ fn main() {
             println!("{:36}{:>9}{speed:>8.0}", "the same, as it streams", body.len());
         }
     }
+    let item = r#"{"code":200,"headers":[{"name":"ETag","value":"\"1a8b\""}],"body":"{\"id\":\"1\"}"},"#;
+    let body = Bytes::from(format!("[{}null]", item.repeat(50)));
+    let speed = megabytes_a_second(&body, repeats, || {
+        black_box(find_batch_rejection(&body));
+    });
+    println!("{:36}{:>9}{speed:>8.0}", "the response to a batch", body.len());
 }
 
 fn stream(boundary: &[u8], body: &[u8]) {
