@@ -16,7 +16,7 @@ use super::signal::StopSignal;
 use super::token_provider::{self, HttpClients};
 use crate::admin::{Admin, AdminTenant};
 use crate::config::Config;
-use crate::net::{Lifecycle, Listener, ServeConfig, ServerCert, Shutdown, Stage, Tasks, serve};
+use crate::net::{Lifecycle, Listener, ServeConfig, ServerCert, Shutdown, ShutdownPhase, Stage, Tasks, serve};
 use crate::proxy::Proxy;
 use crate::telemetry::metrics::Metrics;
 use crate::token::{Refresher, TokenHandle, channel};
@@ -181,9 +181,9 @@ pub async fn run(
     // The connection pool goes with the proxy; the tasks of its idle connections would be waited for below.
     drop((serving, proxy));
     lifecycle.advance_to(Stage::Stopped);
-    admin_shutdown.close();
+    admin_shutdown.advance_to(ShutdownPhase::Graceful);
     if timeout(ADMIN_DRAIN_TIMEOUT, tasks.wait()).await.is_err() {
-        admin_shutdown.force();
+        admin_shutdown.advance_to(ShutdownPhase::Forced);
     }
     tracing::info!(exit = ?outcome, "stopped");
     Ok(outcome)
@@ -233,15 +233,14 @@ async fn drain(
     // Still accepting during the delay, until load balancers have noticed.
     drop(timeout(config.drain_delay, &mut serving).await);
     proxy.concurrency_limit.start_draining();
-    shutdown.close();
+    shutdown.advance_to(ShutdownPhase::Graceful);
     let drained = timeout(DRAIN_TIMEOUT, serving).await;
     drained.ok().map(|_force_closed| RunOutcome::Drained)
 }
 
 /// Closes the connections that are still open.
 async fn force_close(shutdown: &Shutdown, serving: Pin<&mut impl Future<Output = Vec<usize>>>) -> RunOutcome {
-    shutdown.close();
-    shutdown.force();
+    shutdown.advance_to(ShutdownPhase::Forced);
     let force_closed = serving.await.into_iter().sum();
     tracing::warn!(connections = force_closed, "force-closed the remaining connections");
     RunOutcome::ForceClosed(force_closed)

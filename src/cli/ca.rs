@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ValueHint;
+use zeroize::Zeroizing;
 
 use super::exit::{Exit, print_error};
 use super::file::write_file;
@@ -107,8 +108,9 @@ fn generate(args: &CaArgs, clock: &Clock) -> Result<(), CaError> {
     let signed = authority.sign(&leaf)?;
 
     // The key first: a sidecar that watches both files sees a matching pair when the certificate changes.
-    write(&args.out, KEY_FILE, &signed.key(), 0o600)?;
-    let chain = format!("{}{}", signed.certificate(), authority.pem());
+    let key = Zeroizing::new(signed.signing_key.serialize_pem());
+    write(&args.out, KEY_FILE, &key, 0o600)?;
+    let chain = format!("{}{}", signed.cert.pem(), authority.pem());
     write(&args.out, CERT_FILE, &chain, 0o644)?;
     write(&args.out, CA_FILE, authority.pem(), 0o644)?;
     let system_roots = SYSTEM_CA_BUNDLES.iter().find_map(read_ca_bundle);

@@ -8,26 +8,19 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rcgen::{
-    BasicConstraints, Certificate, CertificateParams, CidrSubnet, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
+    BasicConstraints, CertificateParams, CertifiedKey, CidrSubnet, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
     GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose, NameConstraints,
 };
-use rustls::ServerConfig;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use tokio_rustls::TlsAcceptor;
-use zeroize::Zeroizing;
 
+use super::tls;
 use crate::types::Clock;
 
 /// A CA whose key exists only in this value.
 pub struct CertAuthority {
     issuer: Issuer<'static, KeyPair>,
     pem: String,
-}
-
-/// A signed leaf certificate and its key.
-pub struct SignedCert {
-    certificate: Certificate,
-    key: KeyPair,
 }
 
 /// The contents of a certificate.
@@ -115,16 +108,16 @@ impl CertAuthority {
     /// # Errors
     ///
     /// [`CertificateError::Generate`] if a name is not valid in a certificate.
-    pub fn sign(&self, spec: &CertSpec) -> Result<SignedCert, CertificateError> {
-        let key = KeyPair::generate()?;
+    pub fn sign(&self, spec: &CertSpec) -> Result<CertifiedKey<KeyPair>, CertificateError> {
+        let signing_key = KeyPair::generate()?;
         let mut params = CertificateParams::new(spec.names.clone())?;
         params.distinguished_name = common_name("graphward");
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
         set_validity(&mut params, spec.not_before, spec.not_after);
-        let certificate = params.signed_by(&key, &self.issuer)?;
-        Ok(SignedCert { certificate, key })
+        let cert = params.signed_by(&signing_key, &self.issuer)?;
+        Ok(CertifiedKey { cert, signing_key })
     }
 
     /// Builds TLS for a listener that presents `spec` and offers `alpn` in order of preference.
@@ -133,16 +126,9 @@ impl CertAuthority {
     ///
     /// [`CertificateError`] if a name is not valid in a certificate.
     pub fn acceptor(&self, spec: &CertSpec, alpn: &[&[u8]]) -> Result<TlsAcceptor, CertificateError> {
-        let SignedCert { certificate, key } = self.sign(spec)?;
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_no_client_auth()
-            .with_single_cert(
-                vec![certificate.der().clone()],
-                PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
-            )?;
-        config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
+        let CertifiedKey { cert, signing_key } = self.sign(spec)?;
+        let key = PrivatePkcs8KeyDer::from(signing_key.serialize_der()).into();
+        let config = tls::server(vec![cert.der().clone()], key, alpn)?;
         Ok(TlsAcceptor::from(Arc::new(config)))
     }
 }
@@ -150,28 +136,6 @@ impl CertAuthority {
 impl fmt::Debug for CertAuthority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CertAuthority").finish_non_exhaustive()
-    }
-}
-
-// === impl SignedCert ===
-
-impl SignedCert {
-    /// The certificate in PEM.
-    #[must_use]
-    pub fn certificate(&self) -> String {
-        self.certificate.pem()
-    }
-
-    /// The key in PEM (PKCS#8).
-    #[must_use]
-    pub fn key(&self) -> Zeroizing<String> {
-        Zeroizing::new(self.key.serialize_pem())
-    }
-}
-
-impl fmt::Debug for SignedCert {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SignedCert").finish_non_exhaustive()
     }
 }
 
@@ -248,7 +212,7 @@ mod tests {
             let names = vec![signed_name.to_owned()];
             let signed = authority.sign(&CertSpec { names, ..leaf.clone() }).unwrap();
             let name = ServerName::try_from(name.to_owned()).unwrap();
-            let der = signed.certificate.der();
+            let der = signed.cert.der();
             let verified = verifier.verify_server_cert(der, &[], &name, &[], UnixTime::now());
             verified.is_ok()
         };

@@ -3,8 +3,9 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use tempfile::TempPath;
 use tokio::io::DuplexStream;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::mpsc;
@@ -18,13 +19,10 @@ pub struct Listener(ListenerKind);
 #[derive(Debug)]
 enum ListenerKind {
     Tcp(TcpListener),
-    Unix(UnixListener, SocketFileGuard),
+    /// Dropping the path removes the socket file.
+    Unix(UnixListener, TempPath),
     InMemory(mpsc::Receiver<DuplexStream>),
 }
-
-/// Removes the file of a Unix socket when its listener is dropped.
-#[derive(Debug)]
-struct SocketFileGuard(PathBuf);
 
 /// Connects to a [`Listener::in_memory`].
 #[derive(Clone, Debug)]
@@ -55,16 +53,13 @@ impl Listener {
                 let connected = tokio::net::UnixStream::connect(path).await;
                 connected.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
             }
-            Ok(_not_a_socket) => false,
-            Err(_absent) => false,
+            Ok(_) | Err(_) => false,
         };
         if stale {
             tokio::fs::remove_file(path).await?;
         }
-        Ok(Self(ListenerKind::Unix(
-            UnixListener::bind(path)?,
-            SocketFileGuard(path.to_owned()),
-        )))
+        let listener = UnixListener::bind(path)?;
+        Ok(Self(ListenerKind::Unix(listener, TempPath::try_from_path(path)?)))
     }
 
     /// An in-memory listener and its connector, for tests with paused time.
@@ -108,15 +103,9 @@ impl fmt::Display for Listener {
                 Ok(address) => write!(f, "http://{address}"),
                 Err(_unknown) => f.write_str("tcp"),
             },
-            ListenerKind::Unix(_, file) => write!(f, "unix:{}", file.0.display()),
+            ListenerKind::Unix(_, file) => write!(f, "unix:{}", file.display()),
             ListenerKind::InMemory(_) => f.write_str("pipe"),
         }
-    }
-}
-
-impl Drop for SocketFileGuard {
-    fn drop(&mut self) {
-        drop(std::fs::remove_file(&self.0));
     }
 }
 

@@ -23,14 +23,13 @@ use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
 
 use super::connect::Transport;
 use super::error::BoxError;
 use super::listen::Listener;
 use super::server_cert::ServerCert;
 use super::shutdown::{Shutdown, ShutdownPhase};
-use super::sniff::{InitialProtocol, detect_protocol};
+use super::sniff::{TransportSecurity, detect_tls};
 use super::tasks::Tasks;
 use super::tunnel::{self, AcceptedTunnel, TunnelSender};
 
@@ -52,28 +51,6 @@ pub struct ConnectionInfo {
     pub security: TransportSecurity,
     /// Takes the connection if it becomes a tunnel, where that is allowed.
     pub tunnels: Option<TunnelSender>,
-}
-
-/// The security of a connection.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum TransportSecurity {
-    /// No TLS.
-    Plaintext,
-    /// TLS.
-    Tls,
-}
-
-// === impl TransportSecurity ===
-
-impl TransportSecurity {
-    /// The scheme of URLs for this connection.
-    #[must_use]
-    pub const fn scheme(self) -> &'static str {
-        match self {
-            Self::Plaintext => "http",
-            Self::Tls => "https",
-        }
-    }
 }
 
 /// Serves a listener until the shutdown begins and the last connection has ended, or has been force-closed. Returns the
@@ -133,7 +110,10 @@ where
             watcher: graceful.watcher(),
         };
         connections.add(match &server_cert {
-            None => tasks.spawn(connection.serve(stream, TransportSecurity::Plaintext)),
+            None => {
+                let security = TransportSecurity::Plaintext;
+                tasks.spawn(connection.serve(stream, ConnectionInfo { security, tunnels }))
+            }
             Some(server_cert) => {
                 let server_cert = Arc::clone(server_cert);
                 tasks.spawn(connection.serve_detecting_tls(stream, server_cert, tunnels, shutdown.clone()))
@@ -176,14 +156,20 @@ where
     B::Data: Send,
     B::Error: Into<BoxError>,
 {
-    async fn serve(self, stream: Box<dyn Transport>, security: TransportSecurity) {
-        let tunnels = None;
-        let service = (self.make_service)(ConnectionInfo { security, tunnels });
-        let connection = self
-            .builder
-            .serve_connection(TokioIo::new(stream), service)
-            .into_owned();
-        log_connection_result(self.watcher.watch(connection).await);
+    async fn serve(self, stream: Box<dyn Transport>, info: ConnectionInfo) {
+        let may_upgrade = info.tunnels.is_some();
+        let service = (self.make_service)(info);
+        let (builder, io) = (self.builder, TokioIo::new(stream));
+        let result = if may_upgrade {
+            let connection = builder.serve_connection_with_upgrades(io, service);
+            self.watcher.watch(connection.into_owned()).await
+        } else {
+            let connection = builder.serve_connection(io, service);
+            self.watcher.watch(connection.into_owned()).await
+        };
+        if let Err(error) = result {
+            tracing::debug!(%error, "connection closed with an error");
+        }
     }
 
     /// Detects whether the connection is TLS, then serves HTTP, which may become a tunnel.
@@ -200,18 +186,9 @@ where
             () = shutdown.wait_for(ShutdownPhase::Graceful) => None,
             accepted = detect_and_accept(stream, &server_cert) => accepted,
         };
-        let Some((stream, security)) = accepted else {
-            return;
-        };
-        if tunnels.is_none() {
-            return self.serve(stream, security).await;
+        if let Some((stream, security)) = accepted {
+            self.serve(stream, ConnectionInfo { security, tunnels }).await;
         }
-        let service = (self.make_service)(ConnectionInfo { security, tunnels });
-        let connection = self
-            .builder
-            .serve_connection_with_upgrades(TokioIo::new(stream), service)
-            .into_owned();
-        log_connection_result(self.watcher.watch(connection).await);
     }
 }
 
@@ -220,38 +197,26 @@ async fn detect_and_accept(
     stream: Box<dyn Transport>,
     server_cert: &ServerCert,
 ) -> Option<(Box<dyn Transport>, TransportSecurity)> {
-    let Ok(detected) = timeout(HEADER_READ_TIMEOUT, detect_protocol(stream)).await else {
+    let Ok(detected) = timeout(HEADER_READ_TIMEOUT, detect_tls(stream)).await else {
         tracing::debug!("connection closed: no data received before the header timeout");
         return None;
     };
-    let (protocol, stream) = detected?;
-    match protocol {
-        InitialProtocol::Plaintext => Some((Box::new(stream), TransportSecurity::Plaintext)),
-        InitialProtocol::Tls => {
-            let stream = accept_tls(stream, server_cert.acceptor()).await?;
-            Some((stream, TransportSecurity::Tls))
-        }
-    }
-}
-
-async fn accept_tls(stream: impl Transport + 'static, acceptor: TlsAcceptor) -> Option<Box<dyn Transport>> {
-    match timeout(TLS_HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => Some(Box::new(stream)),
-        Ok(Err(error)) => {
-            tracing::debug!(%error, "TLS handshake failed");
-            None
-        }
-        Err(_elapsed) => {
-            tracing::debug!("TLS handshake timed out");
-            None
-        }
-    }
-}
-
-fn log_connection_result(result: Result<(), BoxError>) {
-    if let Err(error) = result {
-        tracing::debug!(%error, "connection closed with an error");
-    }
+    let (security, stream) = detected?;
+    let stream: Box<dyn Transport> = match security {
+        TransportSecurity::Plaintext => Box::new(stream),
+        TransportSecurity::Tls => match timeout(TLS_HANDSHAKE_TIMEOUT, server_cert.acceptor().accept(stream)).await {
+            Ok(Ok(stream)) => Box::new(stream),
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "TLS handshake failed");
+                return None;
+            }
+            Err(_elapsed) => {
+                tracing::debug!("TLS handshake timed out");
+                return None;
+            }
+        },
+    };
+    Some((stream, security))
 }
 
 /// The tasks of open connections.

@@ -14,8 +14,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
+use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{InconsistentKeys, ServerConfig};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -23,6 +23,7 @@ use x509_cert::Certificate;
 use x509_cert::der::Decode as _;
 
 use super::connect::HttpVersion;
+use super::tls;
 use crate::os::watch::{MAX_FILE_BYTES, ReadResult, WatchedFiles};
 use crate::types::{Clock, error_chain};
 
@@ -59,8 +60,8 @@ pub enum ServerCertError {
     NoCertificate {
         /// The file.
         path: PathBuf,
-        /// The parser's error; `None` if there is no certificate.
-        source: Option<pem::Error>,
+        /// The parser's error.
+        source: pem::Error,
     },
     /// The file has no PEM key, or an encrypted one.
     #[error(
@@ -99,8 +100,8 @@ pub enum ServerCertError {
 /// A certificate and its matching key.
 struct CertAndKey {
     config: Arc<ServerConfig>,
-    /// The leaf certificate, for its expiry.
-    leaf: CertificateDer<'static>,
+    /// The end of the leaf certificate's validity, if it can be parsed.
+    not_after: Option<SystemTime>,
 }
 
 /// The time that a mismatched pair has to become a matching one before graphward warns.
@@ -180,40 +181,26 @@ impl CertAndKey {
     fn parse(paths: &[PathBuf; 2], cert: ReadResult, key: ReadResult) -> Result<Self, ServerCertError> {
         let [cert_path, key_path] = paths;
         let (cert, key) = (checked_contents(cert_path, cert)?, checked_contents(key_path, key)?);
-        let mut certificates = Vec::new();
-        for certificate in CertificateDer::pem_slice_iter(&cert) {
-            certificates.push(certificate.map_err(|source| ServerCertError::NoCertificate {
-                path: cert_path.clone(),
-                source: Some(source),
-            })?);
-        }
-        let Some(leaf) = certificates.first().cloned() else {
-            return Err(ServerCertError::NoCertificate {
-                path: cert_path.clone(),
-                source: None,
-            });
-        };
+        let chain = tls::parse_certificates(&cert).map_err(|source| ServerCertError::NoCertificate {
+            path: cert_path.clone(),
+            source,
+        })?;
         let key = PrivateKeyDer::from_pem_slice(&key).map_err(|source| ServerCertError::NoKey {
             path: key_path.clone(),
             source,
         })?;
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .and_then(|builder| builder.with_no_client_auth().with_single_cert(certificates, key));
-        let (cert, key) = (cert_path.clone(), key_path.clone());
-        let mut config = config.map_err(|source| {
+        let not_after = chain.first().and_then(|leaf| not_after(leaf));
+        let config = tls::server(chain, key, HttpVersion::Auto.alpn()).map_err(|source| {
+            let (cert, key) = (cert_path.clone(), key_path.clone());
             if source == InconsistentKeys::KeyMismatch.into() {
                 ServerCertError::KeyMismatch { cert, key }
             } else {
                 ServerCertError::Unusable { cert, key, source }
             }
         })?;
-        let alpn = HttpVersion::Auto.alpn().iter();
-        config.alpn_protocols = alpn.map(|protocol| protocol.to_vec()).collect();
         Ok(Self {
             config: Arc::new(config),
-            leaf,
+            not_after,
         })
     }
 
@@ -221,7 +208,7 @@ impl CertAndKey {
     fn log_warnings(&self, files: &WatchedFiles<2>, clock: &Clock) {
         let [cert, key] = files.paths();
         let path = cert.display();
-        match not_after(&self.leaf).map(|end| end.duration_since(clock.now())) {
+        match self.not_after.map(|end| end.duration_since(clock.now())) {
             Some(Err(_past)) => tracing::warn!(
                 %path,
                 "the TLS certificate has expired and clients will reject it: replace the file (`graphward ca --force` \

@@ -1,12 +1,13 @@
-//! TLS as a client: trusted CAs and protocol versions.
+//! TLS settings: trusted CAs, certificates and protocol versions.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::pki_types::CertificateDer;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{self, PemObject};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use super::error::BoxError;
 
@@ -26,8 +27,8 @@ pub enum TlsError {
     Pem {
         /// The file.
         path: PathBuf,
-        /// The parser's error; `None` if there is no certificate.
-        source: Option<pem::Error>,
+        /// The parser's error.
+        source: pem::Error,
     },
     /// A certificate in the CA file cannot be a trust anchor.
     #[error("the CA file `{}` has a certificate that is not a valid trust anchor", path.display())]
@@ -59,12 +60,35 @@ pub fn client(ca_file: Option<&Path>, alpn: &[&[u8]]) -> Result<Arc<ClientConfig
     if let Some(path) = ca_file {
         add_roots(&mut roots, path)?;
     }
-    let mut config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+    let mut config = ClientConfig::builder_with_provider(crypto_provider())
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
         .with_no_client_auth();
     config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
     Ok(Arc::new(config))
+}
+
+/// Builds the server configuration for a certificate chain and its key, `alpn` in order of preference.
+pub(super) fn server(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    alpn: &[&[u8]],
+) -> Result<ServerConfig, rustls::Error> {
+    let mut config = ServerConfig::builder_with_provider(crypto_provider())
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)?;
+    config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
+    Ok(config)
+}
+
+/// Parses PEM certificates; [`pem::Error::NoItemsFound`] if there is none.
+pub(super) fn parse_certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, pem::Error> {
+    let certificates: Vec<_> = CertificateDer::pem_slice_iter(text).collect::<Result<_, _>>()?;
+    if certificates.is_empty() {
+        return Err(pem::Error::NoItemsFound);
+    }
+    Ok(certificates)
 }
 
 fn add_roots(roots: &mut RootCertStore, path: &Path) -> Result<(), TlsError> {
@@ -73,24 +97,19 @@ fn add_roots(roots: &mut RootCertStore, path: &Path) -> Result<(), TlsError> {
         path: path_buf(),
         source,
     })?;
-    let mut has_certificate = false;
-    for certificate in CertificateDer::pem_slice_iter(&text) {
-        let certificate = certificate.map_err(|source| TlsError::Pem {
-            path: path_buf(),
-            source: Some(source),
-        })?;
+    let certificates = parse_certificates(&text).map_err(|source| TlsError::Pem {
+        path: path_buf(),
+        source,
+    })?;
+    for certificate in certificates {
         roots.add(certificate).map_err(|source| TlsError::Root {
             path: path_buf(),
             source,
         })?;
-        has_certificate = true;
     }
-    if has_certificate {
-        Ok(())
-    } else {
-        Err(TlsError::Pem {
-            path: path_buf(),
-            source: None,
-        })
-    }
+    Ok(())
+}
+
+fn crypto_provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
 }

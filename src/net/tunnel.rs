@@ -7,15 +7,14 @@
 
 use std::fmt;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
+use tokio::sync::{Notify, mpsc};
+use tokio::time::timeout;
 
 use super::connect::Transport;
 use super::tasks::Tasks;
@@ -89,20 +88,21 @@ where
 {
     let (from_client, to_client) = tokio::io::split(client);
     let (from_upstream, to_upstream) = tokio::io::split(upstream);
-    let activity = LastActivity::new();
+    let activity = Notify::new();
     let copies = async {
         tokio::try_join!(
             copy(from_client, to_upstream, &activity),
             copy(from_upstream, to_client, &activity)
         )
     };
+    let idle = async { while timeout(TUNNEL_IDLE_TIMEOUT, activity.notified()).await.is_ok() {} };
     tokio::select! {
         done = copies => done.map(|((), ())| ()),
-        () = activity.wait_until_idle() => Err(io::ErrorKind::TimedOut.into()),
+        () = idle => Err(io::ErrorKind::TimedOut.into()),
     }
 }
 
-async fn copy<R, W>(mut from: R, mut to: W, activity: &LastActivity) -> io::Result<()>
+async fn copy<R, W>(mut from: R, mut to: W, activity: &Notify) -> io::Result<()>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
@@ -115,7 +115,7 @@ where
         }
         to.write_all(buffer.get(..read).unwrap_or_default()).await?;
         to.flush().await?;
-        activity.touch();
+        activity.notify_one();
     }
 }
 
@@ -124,42 +124,10 @@ const TUNNEL_IDLE_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 /// The size of a copy, in bytes.
 const COPY_BUFFER_BYTES: usize = 8 * 1024;
 
-/// The time of the last byte in either direction.
-struct LastActivity {
-    started_at: Instant,
-    last_millis: AtomicU64,
-}
-
-// === impl LastActivity ===
-
-impl LastActivity {
-    fn new() -> Self {
-        Self {
-            started_at: Instant::now(),
-            last_millis: AtomicU64::new(0),
-        }
-    }
-
-    fn touch(&self) {
-        let millis = u64::try_from(self.started_at.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.last_millis.store(millis, Ordering::Relaxed);
-    }
-
-    /// Waits until the tunnel has been idle for too long. Cancel-safe.
-    async fn wait_until_idle(&self) {
-        loop {
-            let last = Duration::from_millis(self.last_millis.load(Ordering::Relaxed));
-            let deadline = self.started_at + last + TUNNEL_IDLE_TIMEOUT;
-            if deadline <= Instant::now() {
-                return;
-            }
-            sleep_until(deadline).await;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use tokio::time::Instant;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]

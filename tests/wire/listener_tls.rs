@@ -106,7 +106,7 @@ fn a_renewed_certificate_is_shown_to_new_connections_and_open_ones_go_on() {
     assert!(open.get("localhost", "x").starts_with("HTTP/1.1 200"));
     // A mismatched pair is not used …
     let renewed = pki.served_certificate(graphward.proxy).unwrap();
-    std::fs::write(pki.path("key.pem"), pki.sign().key().as_str()).unwrap();
+    std::fs::write(pki.path("key.pem"), pki.sign().signing_key.serialize_pem()).unwrap();
     std::fs::write(pki.path("cert.pem"), "half").unwrap();
     sleep_millis(1_500);
     assert_eq!(pki.served_certificate(graphward.proxy).unwrap(), renewed);
@@ -160,7 +160,7 @@ fn a_pair_that_does_not_fit_fails_the_start_with_2_and_doubts_are_warned_of() {
             .unwrap();
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
     };
-    std::fs::write(pki.path("key.pem"), pki.sign().key().as_str()).unwrap();
+    std::fs::write(pki.path("key.pem"), pki.sign().signing_key.serialize_pem()).unwrap();
     let (code, stderr) = start(&pki.listen_config());
     assert_eq!(code, Some(2), "{stderr}");
     assert!(stderr.contains("cannot use listen.tls: the key in"), "{stderr}");

@@ -17,8 +17,8 @@ async fn serve_with_optional_tls() -> (InMemoryConnector, Shutdown, impl Future<
     let clock = Clock::system();
     let ca = CertAuthority::new(&clock).unwrap();
     let signed = ca.sign(&CertSpec::for_graph(&clock)).unwrap();
-    std::fs::write(path("cert"), signed.certificate()).unwrap();
-    std::fs::write(path("key"), signed.key().as_str()).unwrap();
+    std::fs::write(path("cert"), signed.cert.pem()).unwrap();
+    std::fs::write(path("key"), signed.signing_key.serialize_pem()).unwrap();
     let loaded = ServerCert::load(path("cert"), path("key"), clock).await;
     let (server_cert, _reloader) = loaded.unwrap();
     let (listener, connector) = Listener::in_memory();
@@ -66,7 +66,7 @@ async fn connections_without_a_request_do_not_delay_shutdown() {
             clients.push(client);
         }
         sleep(Duration::from_secs(1)).await;
-        shutdown.close();
+        shutdown.advance_to(ShutdownPhase::Graceful);
         clients
     };
     let (aborted, _clients) = tokio::join!(serving, stopping);

@@ -27,7 +27,7 @@ impl TestDir {
     /// A certificate and its key.
     fn cert_and_key(&self) -> (String, String) {
         let signed = self.ca.sign(&CertSpec::for_graph(&Clock::system())).unwrap();
-        (signed.certificate(), signed.key().to_string())
+        (signed.cert.pem(), signed.signing_key.serialize_pem())
     }
 
     fn write(&self, cert: &str, key: &str) {

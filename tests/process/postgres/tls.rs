@@ -49,8 +49,8 @@ async fn the_certificate_of_the_server_is_always_verified() {
     let error = load(&url("localhost", "disable"), None).await.unwrap_err();
     assert_eq!(error.reason(), "login", "{}", error_chain(&error));
 
-    server.write("data/server.crt", &signed.certificate());
-    server.write("data/server.key", &signed.key());
+    server.write("data/server.crt", &signed.cert.pem());
+    server.write("data/server.key", &signed.signing_key.serialize_pem());
     server.psql("postgres", "ALTER SYSTEM SET ssl = on");
     server.psql("postgres", "SELECT pg_reload_conf()");
     for mode in ["require", "verify-ca", "verify-full", "prefer"] {

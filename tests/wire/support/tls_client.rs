@@ -4,9 +4,10 @@ use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 
-use graphward::net::ca::{CertAuthority, CertSpec, SignedCert};
+use graphward::net::ca::{CertAuthority, CertSpec};
 use graphward::net::tls;
 use graphward::types::Clock;
+use rcgen::{CertifiedKey, KeyPair};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConnection, StreamOwned};
 use tokio::time::Duration;
@@ -41,11 +42,11 @@ impl TestPki {
         listen_config_for(self.dir.path())
     }
 
-    pub(crate) fn sign(&self) -> SignedCert {
+    pub(crate) fn sign(&self) -> CertifiedKey<KeyPair> {
         self.sign_for(&CertSpec::for_graph(&Clock::system()))
     }
 
-    pub(crate) fn sign_for(&self, leaf: &CertSpec) -> SignedCert {
+    pub(crate) fn sign_for(&self, leaf: &CertSpec) -> CertifiedKey<KeyPair> {
         self.authority.sign(leaf).unwrap()
     }
 
@@ -87,9 +88,9 @@ pub(crate) fn listen_config_for(dir: &Path) -> String {
 }
 
 /// Writes a certificate and its key.
-pub(crate) fn write_certificate(dir: &Path, signed: &SignedCert) {
-    std::fs::write(dir.join("cert.pem"), signed.certificate()).unwrap();
-    std::fs::write(dir.join("key.pem"), signed.key().as_str()).unwrap();
+pub(crate) fn write_certificate(dir: &Path, signed: &CertifiedKey<KeyPair>) {
+    std::fs::write(dir.join("cert.pem"), signed.cert.pem()).unwrap();
+    std::fs::write(dir.join("key.pem"), signed.signing_key.serialize_pem()).unwrap();
 }
 
 impl TlsConnection {
