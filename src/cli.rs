@@ -33,7 +33,7 @@ pub use token::TokenArgs;
 #[must_use]
 pub fn main() -> ExitCode {
     match Cli::try_parse() {
-        Ok(cli) => run(cli),
+        Ok(cli) => run(cli).into(),
         Err(error) => {
             // `--help` and `--version` arrive here, too. If the output is closed, the exit code is all that is left.
             drop(error.print());
@@ -43,19 +43,18 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli) -> ExitCode {
-    match cli.command {
-        None => serve::run(&cli.serve).into(),
-        Some(CliCommand::Serve(args)) => serve::run(&args).into(),
+fn run(cli: Cli) -> Exit {
+    match cli.command.unwrap_or(CliCommand::Serve(cli.serve)) {
+        CliCommand::Serve(args) => serve::run(&args),
         #[cfg(feature = "fake")]
-        Some(CliCommand::Demo(args)) => demo::run(&args).into(),
+        CliCommand::Demo(args) => demo::run(&args),
         #[cfg(feature = "fake")]
-        Some(CliCommand::FakeGraph(args)) => fake_graph::run(&args).into(),
-        Some(CliCommand::Ca(args)) => ca::run(&args).into(),
-        Some(CliCommand::Healthcheck(args)) => healthcheck::run(args),
-        Some(CliCommand::Explain(args)) => explain::run(&args).into(),
-        Some(CliCommand::Token(args)) => token::run(args).into(),
-        Some(CliCommand::Version) => print_lines(concat!("graphward ", env!("CARGO_PKG_VERSION"))).into(),
+        CliCommand::FakeGraph(args) => fake_graph::run(&args),
+        CliCommand::Ca(args) => ca::run(&args),
+        CliCommand::Healthcheck(args) => healthcheck::run(args),
+        CliCommand::Explain(args) => explain::run(&args),
+        CliCommand::Token(args) => token::run(args),
+        CliCommand::Version => print_lines(concat!("graphward ", env!("CARGO_PKG_VERSION"))),
     }
 }
 
@@ -175,7 +174,7 @@ mod tests {
         assert!(bare.command.is_none());
         assert_eq!(args, bare.serve);
         assert!(args.require_token);
-        assert_eq!(args.overrides().listen, ["127.0.0.1:1", "unix:/a"]);
+        assert_eq!(args.overrides.listen, ["127.0.0.1:1", "unix:/a"]);
     }
 
     #[cfg(feature = "fake")]

@@ -4,7 +4,6 @@
 //! app secrets and tokens travel in the queries of these calls.
 
 mod api;
-mod app_credentials;
 mod debug_token;
 mod exchange;
 mod exec;
@@ -15,14 +14,13 @@ mod request;
 mod response;
 
 pub use api::GraphApi;
-pub use app_credentials::AppCredentials;
 pub use debug_token::DebugTokenInspector;
 pub use exchange::ExchangeRenewer;
 pub use exec::ExecRenewer;
 pub use http::HttpRenewer;
 pub use mint::{MintRenewer, MintSettings};
 pub use refresh::RefreshRenewer;
-pub use request::TokenLifetime;
+pub use request::{AppCredentials, TokenLifetime};
 
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use crate::config::{
     AppConfig, CommandConfig, Config, ExecSourceConfig, FileSourceConfig, HttpCallConfig, HttpSourceConfig,
     PostgresSourceConfig, RenewerConfig, StoreConfig, TokenConfig, TokenSource,
 };
-use crate::graph::{Destinations, GraphService as Host, Origin, TokenFamily};
+use crate::graph::{Destinations, Origin, TokenFamily};
 use crate::net::tls::TlsError;
 use crate::net::{AllowedSchemes, HttpClient, HttpClientConfig, HttpEndpoint, Tasks};
 use crate::renew::{
@@ -267,19 +267,13 @@ fn exec_renewer(command: &CommandConfig, clock: Clock) -> ExecRenewer {
     )
 }
 
-/// Returns the origin that renews tokens of a family. A main host of an unknown name, such as a fake Graph, serves all families.
+/// Returns the origin that renews tokens of a family.
 fn origin_for(destinations: &Destinations, family: TokenFamily) -> Result<Origin, TokenProviderError> {
-    let main = destinations.main();
-    let matching = destinations
-        .all()
-        .find(|to| to.service == Host::Graph && to.family == Some(family));
-    let destination = matching.or_else(|| main.family.is_none().then_some(main));
     let host = match family {
         TokenFamily::Facebook => "graph.facebook.com",
         TokenFamily::Instagram => "graph.instagram.com",
         TokenFamily::Threads => "graph.threads.net",
     };
-    destination
-        .map(|home| home.origin.clone())
-        .ok_or(TokenProviderError::NoHost(host))
+    let origin = destinations.graph_origin(family);
+    origin.cloned().ok_or(TokenProviderError::NoHost(host))
 }

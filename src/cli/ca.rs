@@ -138,10 +138,18 @@ fn write(dir: &Path, name: &str, text: &str, mode: u32) -> Result<(), CaError> {
 fn instructions(out: &Path, days: u32, has_bundle: bool) -> String {
     let file = |name: &str| out.join(name).display().to_string();
     let (ca, cert, key) = (file(CA_FILE), file(CERT_FILE), file(KEY_FILE));
-    let bundle = file(BUNDLE_FILE);
+    let (bundle_note, trust_file) = if has_bundle {
+        let note = "These variables replace the system roots, so use the bundle (system roots plus ca.pem).\nRecreate it \
+                    when the system roots change:";
+        (note, file(BUNDLE_FILE))
+    } else {
+        let note =
+            "No system roots were found. These variables replace the app's roots: it will trust no other https host.";
+        (note, ca.clone())
+    };
     // Only the hosts that the default `upstream.hosts` serves; requests to others would be refused.
     let hosts = OTHER_GRAPH_HOSTS.join(" ");
-    let first = format!(
+    format!(
         "\
 Created, valid for {days} days. In graphward.toml:
 
@@ -153,17 +161,6 @@ The CA key was not kept, so no further certificate can be signed. For Node, whic
 
   export NODE_EXTRA_CA_CERTS={ca}
 
-"
-    );
-    let bundle_note = if has_bundle {
-        "These variables replace the system roots, so use the bundle (system roots plus ca.pem).\nRecreate it when the system \
-         roots change:"
-    } else {
-        "No system roots were found. These variables replace the app's roots: it will trust no other https host."
-    };
-    let trust_file = if has_bundle { &bundle } else { &ca };
-    let second = format!(
-        "\
 {bundle_note}
 
   export REQUESTS_CA_BUNDLE={trust_file}   # Python: requests
@@ -185,8 +182,7 @@ Then, one of these:
 
      Add other Graph hosts, such as graph.beta.facebook.com, to upstream.hosts as well.
 "
-    );
-    first + &second
+    )
 }
 
 /// Parses a host name or an IP address for the certificate.

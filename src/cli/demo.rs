@@ -27,12 +27,12 @@ use self::load::{CLIENTS, Load};
 use self::rotation::{Rotation, put_token};
 use self::screen::{Color, line};
 use super::exit::{Exit, print_error};
+use super::fake_graph::{FakeGraphError, tls_acceptor};
 use super::serve::build_runtime;
 use crate::app::{self, Dependencies, MissingToken, RunOutcome, ServerHandle, StartError, StopSignal};
 use crate::config::{Config, ConfigError, EnvVars, Overrides};
-use crate::net::ca::{CertAuthority, CertSpec, CertificateError};
-use crate::net::{HttpVersion, Tasks};
-use crate::types::{Clock, parse_duration};
+use crate::net::Tasks;
+use crate::types::parse_duration;
 
 /// The flags of `demo`.
 #[derive(Args, Clone, Debug, Eq, PartialEq)]
@@ -47,8 +47,8 @@ pub struct DemoArgs {
 enum DemoError {
     #[error("a file, a port or standard output failed")]
     Io(#[from] io::Error),
-    #[error("cannot make a certificate")]
-    Certificate(#[from] CertificateError),
+    #[error(transparent)]
+    FakeGraph(#[from] FakeGraphError),
     #[error("graphward's configuration is invalid")]
     Config(#[from] ConfigError),
     #[error("graphward cannot start")]
@@ -143,10 +143,7 @@ fn next_steps() -> String {
 
 /// Starts the fake Graph on a port of its own, over TLS. The certificate of its CA is in `ca.pem`.
 async fn start_graph(graph: &FakeGraph, dir: &TempDir) -> Result<RunningServer, DemoError> {
-    let clock = Clock::system();
-    let authority = CertAuthority::new(&clock)?;
-    std::fs::write(dir.path().join("ca.pem"), authority.pem())?;
-    let acceptor = authority.acceptor(&CertSpec::for_graph(&clock), HttpVersion::Auto.alpn())?;
+    let acceptor = tls_acceptor(Some(&dir.path().join("ca.pem")))?;
     let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
     Ok(graph.start(listener, Some(acceptor))?)
 }

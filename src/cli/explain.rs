@@ -74,20 +74,11 @@ fn read_stdin() -> Result<Vec<u8>, Exit> {
 /// Explains the first error in a text.
 fn explain_text(text: &[u8]) -> Option<Explanation> {
     let mut budget = MAX_JSON_STARTS;
-    match find_in_text(text, MAX_NESTING, &mut budget)? {
-        Finding::Error(error) => Some(explain(&error)),
-        Finding::Token(inspection) => Some(explain_valid_token(&inspection)),
-    }
-}
-
-enum Finding {
-    Error(GraphError),
-    /// `debug_token` reports a valid token.
-    Token(Box<Inspection>),
+    find_in_text(text, MAX_NESTING, &mut budget)
 }
 
 /// Searches a text for JSON, and then the text without one level of escaping.
-fn find_in_text(text: &[u8], depth: u8, budget: &mut usize) -> Option<Finding> {
+fn find_in_text(text: &[u8], depth: u8, budget: &mut usize) -> Option<Explanation> {
     find_in_json(text, depth, budget).or_else(|| {
         memchr::memmem::find(text, b"\\\"")?;
         find_in_text(&unescape_once(text), depth.checked_sub(1)?, budget)
@@ -104,7 +95,7 @@ fn unescape_once(text: &[u8]) -> Vec<u8> {
     .collect()
 }
 
-fn find_in_json(text: &[u8], depth: u8, budget: &mut usize) -> Option<Finding> {
+fn find_in_json(text: &[u8], depth: u8, budget: &mut usize) -> Option<Explanation> {
     let mut rest = text;
     while let Some(start) = memchr::memchr2(b'{', b'[', rest) {
         rest = rest.get(start..)?;
@@ -124,7 +115,7 @@ fn find_in_json(text: &[u8], depth: u8, budget: &mut usize) -> Option<Finding> {
     None
 }
 
-fn find_in_value(value: &Value, depth: u8, budget: &mut usize) -> Option<Finding> {
+fn find_in_value(value: &Value, depth: u8, budget: &mut usize) -> Option<Explanation> {
     match value {
         Value::Null | Value::Bool(_) | Value::Number(_) => None,
         Value::String(text) => find_in_text(text.as_bytes(), depth.checked_sub(1)?, budget),
@@ -136,8 +127,8 @@ fn find_in_value(value: &Value, depth: u8, budget: &mut usize) -> Option<Finding
     }
 }
 
-/// Returns the error of an error body, or the result of a `debug_token` response.
-fn find_envelope(object: &Map<String, Value>) -> Option<Finding> {
+/// Explains an error body, or a `debug_token` response.
+fn find_envelope(object: &Map<String, Value>) -> Option<Explanation> {
     if let Some(Value::Object(data)) = object.get("data")
         && let Some(found) = find_in_debug_token(data)
     {
@@ -146,25 +137,26 @@ fn find_envelope(object: &Map<String, Value>) -> Option<Finding> {
     if object.contains_key("is_valid") {
         return find_in_debug_token(object);
     }
-    with_code(GraphError::from_object(object.get("error")?.as_object()?))
+    explain_with_code(&GraphError::from_object(object.get("error")?.as_object()?))
 }
 
-/// Returns the error object of an error body, or of a webhook. The `code` of a batch item is an HTTP status instead.
-fn find_bare_error(object: &Map<String, Value>) -> Option<Finding> {
+/// Explains the error object of an error body, or of a webhook. The `code` of a batch item is an HTTP status instead.
+fn find_bare_error(object: &Map<String, Value>) -> Option<Explanation> {
     let names = ["message", "title", "type", "error_subcode", "fbtrace_id"];
     let has_error_field = names.iter().any(|name| object.contains_key(*name));
-    with_code(GraphError::from_object(object)).filter(|_| has_error_field)
+    has_error_field.then(|| explain_with_code(&GraphError::from_object(object)))?
 }
 
-fn with_code(error: GraphError) -> Option<Finding> {
-    error.code.is_some().then_some(Finding::Error(error))
+/// Explains an error, unless it has no code.
+fn explain_with_code(error: &GraphError) -> Option<Explanation> {
+    error.code.is_some().then(|| explain(error))
 }
 
-fn find_in_debug_token(data: &Map<String, Value>) -> Option<Finding> {
+fn find_in_debug_token(data: &Map<String, Value>) -> Option<Explanation> {
     let inspection = Inspection::from_data(data)?;
-    Some(match inspection.error {
-        Some(error) => Finding::Error(error),
-        None => Finding::Token(Box::new(inspection)),
+    Some(match &inspection.error {
+        Some(error) => explain(error),
+        None => explain_valid_token(&inspection),
     })
 }
 

@@ -1,6 +1,5 @@
 //! `graphward fake-graph`: only the fake Graph, for the CI of users.
 
-use std::fmt::Display;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -9,9 +8,11 @@ use std::time::Duration;
 use clap::ValueHint;
 use fake_graph::{FakeGraph, FakeGraphConfig, ProofPolicy, RunningServer, TokenFamily, parse_duration};
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 
 use super::exit::{Exit, print_error, print_message};
 use super::file::write_file;
+use super::serve::build_runtime;
 use crate::app;
 use crate::net::ca::{CertAuthority, CertSpec, CertificateError};
 use crate::net::{HttpVersion, Tasks};
@@ -67,9 +68,9 @@ pub struct FakeGraphArgs {
     plain: bool,
 }
 
-/// Why the fake Graph did not start or stopped.
+/// The reason why the fake Graph did not start, or stopped.
 #[derive(Debug, thiserror::Error)]
-enum FakeGraphError {
+pub(super) enum FakeGraphError {
     #[error("cannot listen on {0}")]
     Bind(SocketAddr, #[source] io::Error),
     #[error("cannot read `{}`", .0.display())]
@@ -86,21 +87,16 @@ enum FakeGraphError {
 
 /// Runs the fake Graph until a stop signal.
 pub(super) fn run(args: &FakeGraphArgs) -> Exit {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    match runtime
-        .map_err(FakeGraphError::Io)
-        .and_then(|runtime| runtime.block_on(args.serve()))
-    {
-        Ok(()) => Exit::Success,
-        Err(error) => print_error(
-            &error,
-            match error {
-                FakeGraphError::Bind(..) => Exit::CannotBind,
-                FakeGraphError::Read(..) | FakeGraphError::Secret(..) | FakeGraphError::Write(..) => Exit::Usage,
-                FakeGraphError::Tls(_) | FakeGraphError::Io(_) => Exit::Failed,
-            },
-        ),
-    }
+    let runtime = build_runtime().map_err(FakeGraphError::Io);
+    let Err(error) = runtime.and_then(|runtime| runtime.block_on(args.serve())) else {
+        return Exit::Success;
+    };
+    let exit = match error {
+        FakeGraphError::Bind(..) => Exit::CannotBind,
+        FakeGraphError::Read(..) | FakeGraphError::Secret(..) | FakeGraphError::Write(..) => Exit::Usage,
+        FakeGraphError::Tls(_) | FakeGraphError::Io(_) => Exit::Failed,
+    };
+    print_error(&error, exit)
 }
 
 impl FakeGraphArgs {
@@ -115,12 +111,7 @@ impl FakeGraphArgs {
         let acceptor = if self.plain {
             None
         } else {
-            let clock = Clock::system();
-            let authority = CertAuthority::new(&clock)?;
-            if let Some(path) = &self.ca_out {
-                write(path, authority.pem().trim_end(), 0o644)?;
-            }
-            Some(authority.acceptor(&CertSpec::for_graph(&clock), HttpVersion::Auto.alpn())?)
+            Some(tls_acceptor(self.ca_out.as_deref())?)
         };
         let server = graph.start(listener, acceptor)?;
         let control = graph.start_control(control)?;
@@ -159,36 +150,51 @@ impl FakeGraphArgs {
         let scheme = if self.plain { "http" } else { "https" };
         let origin = format!("{scheme}://{}", graph.address);
         let control = format!("http://{}", control.address);
-        let mut line = |label: &str, value: &dyn Display| writeln!(out, "{label:<8} {value}");
-        line("graph", &origin)?;
-        line("control", &control)?;
-        let trust = match &self.ca_out {
-            Some(path) => {
-                line("ca", &path.display())?;
-                format!(" --cacert {}", path.display())
-            }
+        let shown = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
+        let (ca, token_file) = (shown(&self.ca_out), shown(&self.token_out));
+        let trust = match &ca {
+            Some(ca) => format!(" --cacert {ca}"),
             None if self.plain => String::new(),
             None => " -k".to_owned(),
         };
-        let token = match &self.token_out {
-            Some(path) => {
-                line("token", &path.display())?;
-                format!("$(cat {})", path.display())
+        let token = token_file.as_ref().map(|path| format!("$(cat {path})"));
+        let token = token.as_deref().unwrap_or("TOKEN");
+        let issue = self.token_out.is_none();
+        let lines = [
+            ("graph", Some(origin.clone())),
+            ("control", Some(control.clone())),
+            ("ca", ca),
+            ("token", token_file),
+            ("issue", issue.then(|| format!("curl -X POST {control}/tokens"))),
+            (
+                "call",
+                Some(format!(
+                    "curl{trust} -H \"Authorization: Bearer {token}\" {origin}/v26.0/me"
+                )),
+            ),
+            (
+                "expire",
+                Some(format!("curl -d '{{\"all\":true}}' {control}/tokens/expire")),
+            ),
+            ("state", Some(format!("curl {control}/state"))),
+        ];
+        for (label, value) in lines {
+            if let Some(value) = value {
+                writeln!(out, "{label:<8} {value}")?;
             }
-            None => {
-                line("issue", &format_args!("curl -X POST {control}/tokens"))?;
-                "TOKEN".to_owned()
-            }
-        };
-        let call = format!("curl{trust} -H \"Authorization: Bearer {token}\" {origin}/v26.0/me");
-        line("call", &call)?;
-        line(
-            "expire",
-            &format_args!("curl -d '{{\"all\":true}}' {control}/tokens/expire"),
-        )?;
-        line("state", &format_args!("curl {control}/state"))?;
+        }
         out.flush()
     }
+}
+
+/// Creates a CA and returns TLS with its certificate for Graph's host names. `ca_out` is the file for the CA's certificate.
+pub(super) fn tls_acceptor(ca_out: Option<&Path>) -> Result<TlsAcceptor, FakeGraphError> {
+    let clock = Clock::system();
+    let authority = CertAuthority::new(&clock)?;
+    if let Some(path) = ca_out {
+        write(path, authority.pem().trim_end(), 0o644)?;
+    }
+    Ok(authority.acceptor(&CertSpec::for_graph(&clock), HttpVersion::Auto.alpn())?)
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, FakeGraphError> {

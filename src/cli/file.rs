@@ -9,10 +9,7 @@ use tempfile::NamedTempFile;
 
 /// Writes a file atomically, with these permissions.
 pub(super) fn write_file(path: &Path, text: &str, mode: u32) -> io::Result<()> {
-    let dir = match path.parent() {
-        Some(dir) if !dir.as_os_str().is_empty() => dir,
-        Some(_) | None => Path::new("."),
-    };
+    let dir = path.parent().unwrap_or(path);
     // Until its permissions are set, only its owner can read it.
     let mut file = NamedTempFile::new_in(dir)?;
     file.write_all(text.as_bytes())?;

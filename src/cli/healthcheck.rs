@@ -1,15 +1,14 @@
 //! `graphward healthcheck`: for images without a shell.
 
-use std::io::Write as _;
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::time::Duration;
 
 use bytes::Bytes;
 use clap::Args;
 use http::{Request, StatusCode};
 
-use super::exit::Exit;
+use super::exit::{Exit, print_lines, print_message};
+use super::serve::build_runtime;
 use crate::config::{Config, Overrides, env_vars};
 use crate::net::{AllowedSchemes, HttpClient, HttpClientConfig, HttpClientError, ListenAddr};
 use crate::types::error_chain;
@@ -29,27 +28,23 @@ pub struct HealthcheckArgs {
 ///
 /// The exit code is always 0 or 1, even if the configuration is invalid: Docker reserves the other codes, and a sidecar with
 /// such a configuration is not ready.
-#[must_use]
-pub(super) fn run(args: HealthcheckArgs) -> ExitCode {
-    // The exit code holds even if the line cannot be written.
+pub(super) fn run(args: HealthcheckArgs) -> Exit {
     match check(args) {
         Ok(()) => {
-            drop(writeln!(std::io::stdout(), "ready"));
-            Exit::Success.into()
+            // The exit code holds even if the line cannot be written.
+            let _closed_stdout = print_lines("ready");
+            Exit::Success
         }
         Err(message) => {
-            drop(writeln!(std::io::stderr(), "graphward: {message}"));
-            Exit::Failed.into()
+            print_message(&message);
+            Exit::Failed
         }
     }
 }
 
 fn check(args: HealthcheckArgs) -> Result<(), String> {
     let admin = admin_address(args)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| format!("cannot start: {error}"))?;
+    let runtime = build_runtime().map_err(|error| format!("cannot start: {error}"))?;
     runtime.block_on(check_ready(&admin))
 }
 
@@ -64,10 +59,8 @@ fn admin_address(args: HealthcheckArgs) -> Result<ListenAddr, String> {
         config: args.config,
         ..Overrides::default()
     };
-    match Config::load(flags, &env_vars()) {
-        Ok(loaded) => Ok(loaded.config.listen.admin),
-        Err(error) => Err(error.to_string()),
-    }
+    let loaded = Config::load(flags, &env_vars()).map_err(|error| error.to_string())?;
+    Ok(loaded.config.listen.admin)
 }
 
 /// A sidecar that does not answer within this time is not ready.
@@ -115,7 +108,7 @@ fn one_line(body: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-    use tokio::net::{TcpListener, UnixListener};
+    use tokio::net::{TcpListener, TcpSocket, UnixListener};
 
     use super::*;
 
@@ -171,9 +164,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_closed_port_is_not_ready() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let admin = ListenAddr::Tcp(listener.local_addr().unwrap());
-        drop(listener);
+        // Bound but not listening, so that no other test gets the port.
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let admin = ListenAddr::Tcp(socket.local_addr().unwrap());
         let error = check_ready(&admin).await.unwrap_err();
         assert!(error.starts_with(&format!("not ready: cannot query {admin}: ")));
     }

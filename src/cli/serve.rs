@@ -1,7 +1,7 @@
 //! `graphward serve`: the sidecar.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::Args;
 
@@ -14,65 +14,19 @@ use crate::telemetry::install_stdout_logger;
 /// The flags of `graphward serve`.
 #[derive(Args, Clone, Debug, Default, Eq, PartialEq)]
 pub struct ServeArgs {
-    /// The configuration file
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// Proxy listen address: IP:PORT or unix:/PATH; repeatable [default: 127.0.0.1:8080]
-    #[arg(long, value_name = "ADDRESS")]
-    pub listen: Vec<String>,
-    /// Admin listen address: IP:PORT or unix:/PATH [default: 127.0.0.1:9080]
-    #[arg(long, value_name = "ADDRESS")]
-    pub admin: Option<String>,
-    /// Graph's origin
-    #[arg(
-        long,
-        value_name = "URL",
-        help = "Graph's origin [default: https://graph.facebook.com]"
-    )]
-    pub origin: Option<String>,
-    /// Additional CA certificates (PEM) to trust
-    #[arg(long, value_name = "FILE")]
-    pub ca_file: Option<String>,
-    /// Token file [default: /run/graphward/token]
-    #[arg(long, value_name = "FILE")]
-    pub token_file: Option<String>,
-    /// The app's id, for renewals
-    #[arg(long, value_name = "ID")]
-    pub app_id: Option<String>,
-    /// App secret file, for renewals and `appsecret_proof`
-    #[arg(long, value_name = "FILE")]
-    pub app_secret_file: Option<String>,
-    /// Log level: error, warn, info, debug or trace [default: info]
-    #[arg(long, value_name = "LEVEL")]
-    pub log: Option<String>,
+    /// The flags that set configuration keys.
+    #[command(flatten)]
+    pub overrides: Overrides,
     /// Exit with code 4 if there is no valid token at startup, instead of waiting for one
     #[arg(long)]
     pub require_token: bool,
-}
-
-impl ServeArgs {
-    /// Returns the configuration that the flags set.
-    #[must_use]
-    pub fn overrides(&self) -> Overrides {
-        Overrides {
-            config: self.config.clone(),
-            listen: self.listen.clone(),
-            admin: self.admin.clone(),
-            origin: self.origin.clone(),
-            ca_file: self.ca_file.clone(),
-            token_file: self.token_file.clone(),
-            app_id: self.app_id.clone(),
-            app_secret_file: self.app_secret_file.clone(),
-            log: self.log.clone(),
-        }
-    }
 }
 
 /// Runs the sidecar: from parsed flags to a drained exit. [`app::run`] is the part behind a valid configuration.
 pub(super) fn run(args: &ServeArgs) -> Exit {
     let LoadedConfig {
         config, file, warnings, ..
-    } = match Config::load(args.overrides(), &env_vars()) {
+    } = match Config::load(args.overrides.clone(), &env_vars()) {
         Ok(loaded) => loaded,
         Err(error) => return print_error(&error, Exit::Usage),
     };

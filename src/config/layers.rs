@@ -28,26 +28,40 @@ pub const DEFAULT_CONFIG_PATHS: [&str; 2] = ["graphward.toml", "/etc/graphward/g
 /// The file that shows every key with its default.
 const DEFAULTS: &str = include_str!("../../config/sidecar.toml");
 
-/// The flags of a command that set keys. No flag takes a secret: every user can read the process list.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+/// The flags that set keys, which are also the help texts of `graphward serve`. No flag takes a secret: every user can read
+/// the process list.
+#[derive(clap::Args, Clone, Debug, Default, Eq, PartialEq)]
 pub struct Overrides {
-    /// `--config`
+    /// The configuration file
+    #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// `--listen`, as often as it was given.
+    /// Proxy listen address: IP:PORT or unix:/PATH; repeatable [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS")]
     pub listen: Vec<String>,
-    /// `--admin`
+    /// Admin listen address: IP:PORT or unix:/PATH [default: 127.0.0.1:9080]
+    #[arg(long, value_name = "ADDRESS")]
     pub admin: Option<String>,
-    /// `--origin`
+    /// Graph's origin
+    #[arg(
+        long,
+        value_name = "URL",
+        help = "Graph's origin [default: https://graph.facebook.com]"
+    )]
     pub origin: Option<String>,
-    /// `--ca-file`
+    /// Additional CA certificates (PEM) to trust
+    #[arg(long, value_name = "FILE")]
     pub ca_file: Option<String>,
-    /// `--token-file`
+    /// Token file [default: /run/graphward/token]
+    #[arg(long, value_name = "FILE")]
     pub token_file: Option<String>,
-    /// `--app-id`
+    /// The app's id, for renewals
+    #[arg(long, value_name = "ID")]
     pub app_id: Option<String>,
-    /// `--app-secret-file`
+    /// App secret file, for renewals and `appsecret_proof`
+    #[arg(long, value_name = "FILE")]
     pub app_secret_file: Option<String>,
-    /// `--log`
+    /// Log level: error, warn, info, debug or trace [default: info]
+    #[arg(long, value_name = "LEVEL")]
     pub log: Option<String>,
 }
 

@@ -167,6 +167,16 @@ impl Destinations {
         std::iter::once(&self.main).chain(&self.others)
     }
 
+    /// The origin of the Graph host that serves a family's tokens. A main host of no known family, such as a fake Graph,
+    /// serves all of them.
+    #[must_use]
+    pub fn graph_origin(&self, family: TokenFamily) -> Option<&Origin> {
+        let serves_family = |to: &&Destination| to.service == GraphService::Graph && to.family == Some(family);
+        let fallback = self.main.family.is_none().then_some(&self.main);
+        let destination = self.all().find(serves_family).or(fallback)?;
+        Some(&destination.origin)
+    }
+
     /// The destination of this name, without a port, in any case.
     #[must_use]
     pub fn find(&self, host: &str) -> Option<&Destination> {

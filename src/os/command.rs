@@ -13,7 +13,6 @@
 
 mod stderr;
 
-use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::process::{ExitStatus, Stdio};
@@ -126,11 +125,14 @@ impl ExternalCommand {
     fn spawn(&mut self, null_stdin: bool, env: &[(&str, &str)]) -> Result<RunningCommand<'_>, CommandError> {
         // Before the spawn, so that an immediate exit is noticed.
         let sigchld = unix::signal(SignalKind::child()).map_err(CommandError::Io)?;
+        // Passed on, not read.
+        let inherited_env = self.inherited_env_names();
+        let inherited_env = inherited_env.filter_map(|name| Some((name, std::env::var_os(name)?)));
         let mut command = tokio::process::Command::new(self.program());
         command
             .args(self.argv.iter().skip(1))
             .env_clear()
-            .envs(self.inherited_env())
+            .envs(inherited_env)
             .envs(env.iter().copied())
             .stdin(if null_stdin { Stdio::null() } else { Stdio::piped() })
             .stdout(Stdio::piped())
@@ -147,12 +149,6 @@ impl ExternalCommand {
             killed: false,
             orphan_groups: &mut self.orphan_groups,
         })
-    }
-
-    fn inherited_env(&self) -> impl Iterator<Item = (&str, OsString)> {
-        // Passed on, not read.
-        self.inherited_env_names()
-            .filter_map(|name| Some((name, std::env::var_os(name)?)))
     }
 
     fn inherited_env_names(&self) -> impl Iterator<Item = &str> {
@@ -179,11 +175,10 @@ impl RunningCommand<'_> {
         // The full capacity at once: growing would leave unwiped copies behind.
         let mut output = Zeroizing::new(Vec::with_capacity(MAX_STDOUT_BYTES + 64));
         let mut stderr_tail = StderrTail::default();
-        let (stdin, stdout, stderr) = (
-            self.child.stdin.take(),
-            self.child.stdout.take(),
-            self.child.stderr.take(),
-        );
+        let stdin = self.child.stdin.take();
+        let (Some(stdout), Some(stderr)) = (self.child.stdout.take(), self.child.stderr.take()) else {
+            return Err(CommandError::Io(io::ErrorKind::BrokenPipe.into()));
+        };
         let status = {
             let mut pipe_io = std::pin::pin!(async {
                 tokio::try_join!(
@@ -264,10 +259,7 @@ async fn write_stdin(stdin: Option<ChildStdin>, input: &[u8]) -> Result<(), Comm
     Ok(())
 }
 
-async fn read_stdout(stdout: Option<impl AsyncRead + Unpin>, output: &mut Vec<u8>) -> Result<(), CommandError> {
-    let Some(stdout) = stdout else {
-        return Ok(());
-    };
+async fn read_stdout(stdout: impl AsyncRead + Unpin, output: &mut Vec<u8>) -> Result<(), CommandError> {
     let limit = u64::try_from(MAX_STDOUT_BYTES).unwrap_or(u64::MAX).saturating_add(1);
     let read = stdout.take(limit).read_to_end(output).await;
     read.map_err(CommandError::Io)?;
@@ -277,10 +269,7 @@ async fn read_stdout(stdout: Option<impl AsyncRead + Unpin>, output: &mut Vec<u8
     Ok(())
 }
 
-async fn read_stderr(stderr: Option<impl AsyncRead + Unpin>, tail: &mut StderrTail) -> Result<(), CommandError> {
-    let Some(mut stderr) = stderr else {
-        return Ok(());
-    };
+async fn read_stderr(mut stderr: impl AsyncRead + Unpin, tail: &mut StderrTail) -> Result<(), CommandError> {
     let mut buffer = Zeroizing::new([0; 1024]);
     let mut total = 0;
     loop {

@@ -153,14 +153,12 @@ impl<const N: usize> WatchedFiles<N> {
             .run_blocking(move || watched_directories(&paths))
             .await
             .unwrap_or_default();
-        if self
-            .directory_watch
-            .as_ref()
-            .is_some_and(|watch| watch.directories == directories && !watch.directory_removed.load(Ordering::Relaxed))
-        {
-            return;
+        let is_current = |watch: &DirectoryWatch| {
+            watch.directories == directories && !watch.directory_removed.load(Ordering::Relaxed)
+        };
+        if !self.directory_watch.as_ref().is_some_and(is_current) {
+            self.directory_watch = DirectoryWatch::start(directories, &self.event_notify);
         }
-        self.directory_watch = DirectoryWatch::start(directories, &self.event_notify);
     }
 }
 
@@ -241,14 +239,8 @@ pub fn read_file(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
 fn watched_directories(paths: &[PathBuf]) -> Vec<(PathBuf, u64)> {
     let mut found = Vec::new();
     for path in paths {
-        let ancestors = path.ancestors().skip(1).map(|directory| {
-            if directory.as_os_str().is_empty() {
-                Path::new(".")
-            } else {
-                directory
-            }
-            .to_path_buf()
-        });
+        let absolute = std::path::absolute(path).unwrap_or_else(|_error| path.clone());
+        let ancestors = absolute.ancestors().skip(1).map(Path::to_path_buf);
         let real_parent = path
             .canonicalize()
             .ok()

@@ -10,13 +10,12 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::graph::{Destinations, GraphError, GraphService, Inspection, Origin, TokenFamily};
+use crate::graph::{Destinations, Inspection, Origin, TokenFamily};
 use crate::net::HttpClient;
 use crate::token::{BoxFuture, Inspector, ObtainError, Token};
 use crate::types::Secret;
 
-use super::app_credentials::AppCredentials;
-use super::request::{self, GraphRequest};
+use super::request::{self, AppCredentials, GraphRequest};
 use super::response::{GraphResponse, Remediations, send};
 
 /// Inspects tokens.
@@ -27,14 +26,8 @@ pub struct DebugTokenInspector {
     app: Option<AppCredentials>,
     /// Signs the proof of a token that inspects itself: some apps demand a proof of every call.
     app_secret: Option<Secret>,
-    app_token_status: AppTokenStatus,
-}
-
-/// Whether Graph accepted the app token when it was last sent.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum AppTokenStatus {
-    Accepted,
-    Rejected,
+    /// Graph rejected the app token when it was last sent.
+    app_token_rejected: bool,
 }
 
 /// A start, or an operator who has just replaced a token, waits for an inspection for at most this long.
@@ -50,7 +43,7 @@ impl DebugTokenInspector {
             destinations,
             app_secret: app.as_ref().map(|app| app.secret.clone()),
             app,
-            app_token_status: AppTokenStatus::Accepted,
+            app_token_rejected: false,
         }
     }
 
@@ -64,53 +57,37 @@ impl DebugTokenInspector {
     }
 
     async fn inspect_token(&mut self, token: &Token) -> Result<Inspection, ObtainError> {
-        let main = self.destinations.main().family;
-        let family = request::token_family(&token.secret).or(main);
+        let family = request::token_family(&token.secret).or(self.destinations.main().family);
         let family = family.unwrap_or(TokenFamily::Facebook);
-        let Some(origin) = self.origin_for(family) else {
+        let Some(origin) = self.destinations.graph_origin(family).cloned() else {
             let message = format!(
                 "no {} host is configured to inspect the token; add it to upstream.hosts",
                 family.name()
             );
             return Err(ObtainError::transient("no_host", message));
         };
-        match family {
-            TokenFamily::Facebook => {}
-            TokenFamily::Instagram | TokenFamily::Threads => {
-                return self.probe_me(&origin, token).await;
-            }
-        }
-        let Some(app) = &self.app else {
-            return self.inspect_with_own_token(&origin, token).await;
+        let app = match (family, &self.app) {
+            (TokenFamily::Instagram | TokenFamily::Threads, _) => return self.probe_me(&origin, token).await,
+            (TokenFamily::Facebook, None) => return self.inspect_with_own_token(&origin, token).await,
+            (TokenFamily::Facebook, Some(app)) => app,
         };
         match self.inspect_with_app_token(&origin, token, app).await {
+            Ok(inspection) => {
+                self.app_token_rejected = false;
+                Ok(inspection)
+            }
             Err(error @ ObtainError::Permanent { .. }) => {
-                if self.app_token_status == AppTokenStatus::Accepted {
+                if !std::mem::replace(&mut self.app_token_rejected, true) {
                     tracing::warn!(
                         %error,
                         "Graph rejected app.id and app.secret for debug_token; inspecting the token with itself instead. \
                          Check that app.id and app.secret belong to the token's app"
                     );
                 }
-                self.app_token_status = AppTokenStatus::Rejected;
                 self.inspect_with_own_token(&origin, token).await
             }
-            result => {
-                if result.is_ok() {
-                    self.app_token_status = AppTokenStatus::Accepted;
-                }
-                result
-            }
+            Err(error) => Err(error),
         }
-    }
-
-    /// The host that inspects a family's tokens. A main host of no known family, such as a fake Graph, inspects all.
-    fn origin_for(&self, family: TokenFamily) -> Option<Origin> {
-        let main = self.destinations.main();
-        let mut all = self.destinations.all();
-        let matching = all.find(|one| one.service == GraphService::Graph && one.family == Some(family));
-        let destination = matching.or_else(|| main.family.is_none().then_some(main));
-        destination.map(|home| home.origin.clone())
     }
 
     async fn inspect_with_app_token(
@@ -194,9 +171,8 @@ fn parse_debug_token(response: &GraphResponse) -> Result<Option<Inspection>, Obt
     let Some(inspection) = Inspection::from_debug_token(response.body()) else {
         return Ok(None);
     };
-    let code = |error: &GraphError| error.code;
     // Graph tells an app nothing about another app's token; that it says "not valid" is not so.
-    if inspection.error.as_ref().and_then(code) == Some(100) {
+    if inspection.error.as_ref().and_then(|error| error.code) == Some(100) {
         let message = format!(
             "debug_token does not report on tokens of another app. {}",
             REMEDIATIONS.refused

@@ -13,8 +13,7 @@ use std::time::{Duration, SystemTime};
 use crate::token::{BoxFuture, ObtainError, RenewalRequest, Renewer, Token};
 
 use super::api::GraphApi;
-use super::app_credentials::AppCredentials;
-use super::request::{GraphRequest, TokenLifetime};
+use super::request::{AppCredentials, GraphRequest, TokenLifetime};
 use super::response::Remediations;
 
 /// Exchanges a living token.
@@ -34,11 +33,7 @@ impl ExchangeRenewer {
 
     async fn exchange(&self, renewal: RenewalRequest<'_>) -> Result<Token, ObtainError> {
         if renewal.is_dead {
-            let message = format!(
-                "an expired or revoked token cannot be exchanged. {}",
-                REMEDIATIONS.token_dead
-            );
-            return Err(ObtainError::permanent("token_dead", message));
+            return Err(REMEDIATIONS.dead_token_error("exchanged"));
         }
         let request = GraphRequest::get(&self.api.origin, "/oauth/access_token")
             .param("grant_type", "fb_exchange_token")

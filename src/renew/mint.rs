@@ -6,19 +6,15 @@ use crate::token::{BoxFuture, ObtainError, RenewalRequest, Renewer, Token};
 use crate::types::Secret;
 
 use super::api::GraphApi;
-use super::app_credentials::AppCredentials;
-use super::request::{GraphRequest, TokenLifetime};
+use super::request::{AppCredentials, GraphRequest, TokenLifetime};
 use super::response::Remediations;
 
 /// Mints tokens of a system user.
 #[derive(Debug)]
 pub struct MintRenewer {
+    settings: MintSettings,
     api: GraphApi,
     app: AppCredentials,
-    admin_token: Secret,
-    path: String,
-    scope: String,
-    lifetime: TokenLifetime,
 }
 
 /// The settings of a [`MintRenewer`].
@@ -37,25 +33,25 @@ pub struct MintSettings {
 impl MintRenewer {
     /// Mints tokens of an app.
     #[must_use]
-    pub fn new(settings: MintSettings, api: GraphApi, app: AppCredentials) -> Self {
-        Self {
-            api,
-            app,
-            admin_token: settings.token,
-            path: format!("/{}/access_tokens", settings.system_user),
-            scope: settings.scopes.join(","),
-            lifetime: settings.lifetime,
-        }
+    pub const fn new(settings: MintSettings, api: GraphApi, app: AppCredentials) -> Self {
+        Self { settings, api, app }
     }
 
     async fn mint(&self) -> Result<Token, ObtainError> {
-        let request = GraphRequest::post(&self.api.origin, &self.path)
+        let MintSettings {
+            system_user,
+            token: admin_token,
+            scopes,
+            lifetime,
+        } = &self.settings;
+        let path = format!("/{system_user}/access_tokens");
+        let request = GraphRequest::post(&self.api.origin, &path)
             .param("business_app", &self.app.id)
-            .param("scope", &self.scope)
-            .lifetime(self.lifetime)
-            .appsecret_proof(&self.app.secret, &self.admin_token)
-            .secret_param("access_token", &self.admin_token);
-        self.api.request_token(request, self.lifetime, REMEDIATIONS).await
+            .param("scope", &scopes.join(","))
+            .lifetime(*lifetime)
+            .appsecret_proof(&self.app.secret, admin_token)
+            .secret_param("access_token", admin_token);
+        self.api.request_token(request, *lifetime, REMEDIATIONS).await
     }
 }
 

@@ -36,11 +36,7 @@ impl RefreshRenewer {
 
     async fn refresh(&self, renewal: RenewalRequest<'_>) -> Result<Token, ObtainError> {
         if renewal.is_dead {
-            let message = format!(
-                "an expired or revoked token cannot be refreshed. {}",
-                REMEDIATIONS.token_dead
-            );
-            return Err(ObtainError::permanent("token_dead", message));
+            return Err(REMEDIATIONS.dead_token_error("refreshed"));
         }
         let request = GraphRequest::get(&self.api.origin, "/refresh_access_token")
             .param("grant_type", self.grant_type)

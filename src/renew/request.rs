@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 use crate::graph::{Origin, ProofSigner, TokenFamily};
 use crate::types::{Secret, SecretError};
 
-/// A call of Graph in the making.
+/// A call of Graph that is being built.
 pub(super) struct GraphRequest<'a> {
     method: Method,
     origin: &'a Origin,
@@ -45,6 +45,16 @@ impl From<bool> for TokenLifetime {
     fn from(is_set: bool) -> Self {
         if is_set { Self::SixtyDays } else { Self::Default }
     }
+}
+
+/// The id and the secret of the Meta app that the tokens belong to. They authenticate renewals, and together form the app
+/// token.
+#[derive(Clone, Debug)]
+pub struct AppCredentials {
+    /// The app's id, which is not a secret.
+    pub id: String,
+    /// The app's secret.
+    pub secret: Secret,
 }
 
 impl<'a> GraphRequest<'a> {
@@ -120,9 +130,16 @@ impl<'a> GraphRequest<'a> {
     }
 }
 
-/// Builds the app token, `<id>|<secret>`.
-pub(super) fn app_token(id: &str, secret: &Secret) -> Result<Secret, SecretError> {
-    Secret::new(&Zeroizing::new(format!("{id}|{}", secret.expose())))
+impl AppCredentials {
+    /// Builds the app token, `<id>|<secret>`.
+    ///
+    /// # Errors
+    ///
+    /// [`SecretError`] if the id has anything but visible ASCII.
+    pub fn app_token(&self) -> Result<Secret, SecretError> {
+        let Self { id, secret } = self;
+        Secret::new(&Zeroizing::new(format!("{id}|{}", secret.expose())))
+    }
 }
 
 /// The family whose hosts accept a token; `None` if the token does not show it.
@@ -136,6 +153,22 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_app_token_is_id_bar_secret_and_debug_shows_neither_secret() {
+        let app = AppCredentials {
+            id: "42".to_owned(),
+            secret: Secret::new("hush0hush0hush").unwrap(),
+        };
+        let token = app.app_token().unwrap();
+        assert_eq!(token.expose(), "42|hush0hush0hush");
+        assert!(!format!("{app:?} {token:?}").contains("hush"));
+        let invalid = AppCredentials {
+            id: "4 2".to_owned(),
+            ..app
+        };
+        assert_eq!(invalid.app_token().unwrap_err(), SecretError::InvalidCharacter);
+    }
 
     #[test]
     fn parameters_stand_in_the_query_or_in_the_form_with_special_characters_encoded() {

@@ -74,6 +74,16 @@ pub(super) async fn send(
     })
 }
 
+// === impl Remediations ===
+
+impl Remediations {
+    /// The error of a renewal that Graph grants to living tokens only. `action` is "exchanged" or "refreshed".
+    pub(super) fn dead_token_error(self, action: &str) -> ObtainError {
+        let message = format!("an expired or revoked token cannot be {action}. {}", self.token_dead);
+        ObtainError::permanent("token_dead", message)
+    }
+}
+
 // === impl GraphResponse ===
 
 impl GraphResponse {

@@ -1,9 +1,11 @@
 //! The command line: output and exit codes.
 
 use std::io::Write as _;
-use std::net::TcpListener;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+
+use socket2::{Domain, Socket, Type};
 
 #[test]
 fn an_invalid_configuration_exits_with_2_and_prints_every_error() {
@@ -136,9 +138,10 @@ fn both_forms_print_the_version() {
 #[test]
 fn a_health_check_without_a_listener_exits_with_1_and_one_line() {
     let dir = tempfile::tempdir().unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let admin = listener.local_addr().unwrap().to_string();
-    drop(listener);
+    // Bound but not listening, so that no other process gets the port.
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let admin = socket.local_addr().unwrap().as_socket().unwrap().to_string();
     let file = dir.path().join("graphward.toml");
     std::fs::write(file, format!("[listen]\nadmin = \"{admin}\"\n")).unwrap();
     for args in [&["healthcheck"][..], &["healthcheck", "--admin", &admin]] {
