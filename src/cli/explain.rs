@@ -144,7 +144,10 @@ fn find_envelope(object: &Map<String, Value>) -> Option<Explanation> {
 fn find_bare_error(object: &Map<String, Value>) -> Option<Explanation> {
     let names = ["message", "title", "type", "error_subcode", "fbtrace_id"];
     let has_error_field = names.iter().any(|name| object.contains_key(*name));
-    has_error_field.then(|| explain_with_code(&GraphError::from_object(object)))?
+    if !has_error_field {
+        return None;
+    }
+    explain_with_code(&GraphError::from_object(object))
 }
 
 /// Explains an error, unless it has no code.

@@ -205,14 +205,10 @@ fn parse_integer(value: &Value) -> Option<i64> {
     }
 }
 
-/// `None` if the sum is out of range, which means "never".
+/// Returns `start` for a negative number, and `None`, which means "never", if the sum is out of range.
 fn add_seconds(start: SystemTime, seconds: i64) -> Option<SystemTime> {
-    let offset = Duration::from_secs(seconds.unsigned_abs());
-    if seconds < 0 {
-        Some(start.checked_sub(offset).unwrap_or(start))
-    } else {
-        start.checked_add(offset)
-    }
+    let seconds = u64::try_from(seconds).unwrap_or(0);
+    start.checked_add(Duration::from_secs(seconds))
 }
 
 /// The codes of an error, on one line.
