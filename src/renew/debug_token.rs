@@ -57,8 +57,10 @@ impl DebugTokenInspector {
     }
 
     async fn inspect_token(&mut self, token: &Token) -> Result<Inspection, ObtainError> {
-        let family = request::token_family(&token.secret).or(self.destinations.main().family);
-        let family = family.unwrap_or(TokenFamily::Facebook);
+        let main = self.destinations.main().family;
+        let family = request::token_family(&token.secret)
+            .or(main)
+            .unwrap_or(TokenFamily::Facebook);
         let Some(origin) = self.destinations.graph_origin(family).cloned() else {
             let message = format!(
                 "no {} host is configured to inspect the token; add it to upstream.hosts",
