@@ -12,6 +12,6 @@ pub use clock::Clock;
 pub use date::Rfc3339Timestamp;
 pub use error_chain::error_chain;
 pub use secret::{Fingerprint, Secret, SecretError};
-pub use secret_shape::{is_token, might_be_secret, names_secret, quote};
+pub use secret_shape::{is_token, might_be_secret, names_secret};
 pub use tenant::{TenantId, TenantIdError};
 pub use units::{SIZES, TIMES, Unit, UnitError, parse_duration};

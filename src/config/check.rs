@@ -22,7 +22,7 @@ use super::keys::Keys;
 use super::schema::{alternatives, expected, is_type, keys, strings, text_of, words};
 use super::texts;
 use super::tree::{Node, Value};
-use crate::types::{SIZES, TIMES, Unit, is_token, names_secret, quote};
+use crate::types::{SIZES, TIMES, Unit, is_token, names_secret};
 
 /// Checks layers, and collects what is wrong with them.
 pub(super) struct Checker<'a> {
@@ -317,11 +317,7 @@ fn one_of(words: &[&str], text: &str) -> Result<Json, String> {
     }
     let hint = nearest(text, words.iter().copied());
     let hint = hint.map_or_else(String::new, |word| format!("; did you mean \"{word}\"?"));
-    Err(format!(
-        "must be one of \"{}\", not {}{hint}",
-        words.join("\", \""),
-        quote(text)
-    ))
+    Err(format!("must be one of \"{}\"{hint}", words.join("\", \"")))
 }
 
 /// The message for a value of another type than the schema accepts.

@@ -8,8 +8,6 @@
 
 use std::time::Duration;
 
-use super::secret_shape::quote;
-
 /// A text that is not a duration or a size.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum UnitError {
@@ -100,12 +98,9 @@ impl Unit {
     ///
     /// # Errors
     ///
-    /// What the text must be, without the text if it might be a secret.
+    /// What the text must be. The text is not repeated: it may be a secret in the wrong place.
     pub fn between(&self, text: &str, min: Option<&str>, max: Option<&str>) -> Result<u64, String> {
-        let number = self.read(text).map_err(|error| match error {
-            UnitError::TooLarge => format!("{error}: {}", quote(text)),
-            UnitError::Duration | UnitError::Size => format!("{error}, not {}", quote(text)),
-        })?;
+        let number = self.read(text).map_err(|error| error.to_string())?;
         let min = min.and_then(|min| self.read(min).ok()).unwrap_or(0);
         let max = max.and_then(|max| self.read(max).ok()).unwrap_or(u64::MAX);
         if (min..=max).contains(&number) {

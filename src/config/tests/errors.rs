@@ -26,7 +26,7 @@ fn the_upstream_is_https_and_its_limits_can_be_met() {
     each(&[
         ("[upstream]\norigin = \"https://a/v23.0\"", "must not contain a path"),
         ("[upstream]\nhttp = 1.1", "one of \"auto\", \"1.1\", \"2\", not a float"),
-        ("[upstream]\nhttp = \"3\"", "one of \"auto\", \"1.1\", \"2\", not \"3\""),
+        ("[upstream]\nhttp = \"3\"", "one of \"auto\", \"1.1\", \"2\""),
         ("[upstream]\nconnections = \"2\"", "an integer (unquoted), not a string"),
         ("[upstream]\nconnections = 0", "between 1 and 64, not 0"),
         ("[upstream]\nconnections = 0x40_0000_0000_0000_0000", "between 1 and 64"),
@@ -40,7 +40,7 @@ fn the_upstream_is_https_and_its_limits_can_be_met() {
             "[upstream.connect_to]\n\"a:1\" = \"b:2\"",
             "upstream.connect_to.a:1: must be a name without a port",
         ),
-        ("[upstream.connect_to]\na = \"b\"", "must have a port: write \"b:443\""),
+        ("[upstream.connect_to]\na = \"b\"", "must have a port"),
         ("[upstream.connect_to]\na = \"b:1\"\nA = \"b:2\"", "a duplicate key"),
     ]);
 }
@@ -78,7 +78,7 @@ fn a_listener_has_an_address_of_its_own() {
             "cannot share an address",
         ),
         ("[listen]\nallowed_hosts = \"a\"", "must be a list"),
-        ("[listen]\nallowed_hosts = [\"a:80\"]", "without a port: write \"a\""),
+        ("[listen]\nallowed_hosts = [\"a:80\"]", "without a port"),
     ]);
 }
 

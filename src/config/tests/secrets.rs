@@ -71,6 +71,36 @@ fn a_secret_in_the_place_of_a_file_or_a_variable_is_not_repeated() {
     }
 }
 
+/// A password looks like nothing in particular, so that no rejected value is repeated, whatever it looks like.
+#[test]
+fn a_password_in_the_place_of_a_setting_is_not_repeated() {
+    for text in [
+        "[listen]\nadmin = \"SECRET\"",
+        "[listen]\nproxy = [\"http://SECRET\"]",
+        "[listen]\nallowed_hosts = [\"SECRET\"]",
+        "[upstream]\norigin = \"SECRET\"",
+        "[upstream]\nhttp = \"SECRET\"",
+        "[upstream]\nconnect_timeout = \"SECRET\"",
+        "[upstream.connect_to]\n\"graph.facebook.com\" = \"SECRET\"",
+        "[app]\nid = \"SECRET\"",
+        "[heal]\nhold_timeout = \"SECRET\"",
+        "[heal]\nbody_memory = \"SECRET\"",
+        "[heal]\nspool_dir = \"SECRET\"",
+        "[ready]\ntokens = \"SECRET\"",
+        "[log]\nlevel = \"SECRET\"",
+    ] {
+        for secret in [
+            "Tr0ub4dor&3",
+            "correct horse battery staple",
+            "p4ss!word",
+            "sk_live:abc",
+        ] {
+            let message = error(&text.replace("SECRET", secret));
+            assert!(!message.contains(secret), "{message}");
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn a_token_pasted_anywhere_is_never_said(
