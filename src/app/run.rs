@@ -189,7 +189,7 @@ pub async fn run(
     Ok(outcome)
 }
 
-/// Waits for the first token and lets the process serve. Returns only if there is none and the process has to exit.
+/// Waits for the first token and lets the process serve. Returns only if no token comes and the process has to exit.
 async fn serve_until_token_missing(tokens: &TokenHandle, missing_token: MissingToken, lifecycle: &Lifecycle) {
     tokens.wait_for_first_check().await;
     if missing_token == MissingToken::Exit {

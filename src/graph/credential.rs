@@ -16,7 +16,7 @@ pub enum ClientCredentialPolicy {
 /// The credentials among the parameters of a request, and what became of them.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum ParameterCredential {
-    /// There is none, or the request is for a token endpoint, where it is data.
+    /// The request has no credential, or is for a token endpoint, where it is data.
     #[default]
     None,
     /// Only values that mean "no token"; they are removed.

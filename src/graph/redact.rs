@@ -29,7 +29,7 @@ enum TokenMatchMode {
     Literal,
 }
 
-/// The text with [`REDACTED`] for every occurrence of the token, in any spelling. `None` if there is none.
+/// The text with [`REDACTED`] for every occurrence of the token, in any spelling. `None` if the token does not occur.
 ///
 /// The text is a body or the value of a header. JSON stays valid, unless the token has a quote or a backslash in it,
 /// which no token has. A token of fewer than eight bytes is not searched for.

@@ -82,7 +82,7 @@ pub(super) fn server(
     Ok(config)
 }
 
-/// Parses PEM certificates; [`pem::Error::NoItemsFound`] if there is none.
+/// Parses PEM certificates; [`pem::Error::NoItemsFound`] if the file has no certificate.
 pub(super) fn parse_certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, pem::Error> {
     let certificates: Vec<_> = CertificateDer::pem_slice_iter(text).collect::<Result<_, _>>()?;
     if certificates.is_empty() {

@@ -37,7 +37,7 @@ pub(crate) enum Admission {
 ///
 /// # Errors
 ///
-/// [`Refusal::NoCredential`] if there is none, [`Refusal::DeadToken`] if it is dead and such requests are refused.
+/// [`Refusal::NoCredential`] if graphward has no token, [`Refusal::DeadToken`] if it is dead and such requests are refused.
 pub(crate) async fn select(
     tenant: &Tenant,
     outbound: &OutboundRequest,

@@ -1,4 +1,4 @@
-//! Graph's responses to these calls: a token and its expiry, or the reason why there is none.
+//! Graph's responses to these calls: a token and its expiry, or the reason why Graph issued no token.
 //!
 //! # Why
 //!

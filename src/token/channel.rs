@@ -237,7 +237,7 @@ impl TokenHandle {
     ///
     /// # Errors
     ///
-    /// [`RefreshError`] if there is none by the deadline.
+    /// [`RefreshError`] if no credential arrives by the deadline.
     pub async fn current_or_wait(&self, deadline: Instant) -> Result<Arc<Credential>, RefreshError> {
         match self.current() {
             Some(credential) => Ok(credential),
@@ -250,7 +250,7 @@ impl TokenHandle {
     ///
     /// # Errors
     ///
-    /// [`RefreshError`] if there is none at all by the deadline.
+    /// [`RefreshError`] if no credential at all arrives by the deadline.
     pub async fn prefer_unrejected(&self, deadline: Instant) -> Result<Arc<Credential>, RefreshError> {
         let current = self.current_or_wait(deadline).await?;
         if !self.rejections.is_rejected(current.generation()) {
