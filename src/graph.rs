@@ -61,7 +61,7 @@ pub use credential::{AuthScheme, ClientCredentialPolicy, HeaderCredential, Param
 pub use encoding::{decode, restrict_accept_encoding};
 pub use error::GraphError;
 pub use explain::{Explanation, explain, is_action_required};
-pub use host::{Destination, Destinations, GraphService, OTHER_GRAPH_HOSTS, TokenFamily};
+pub use host::{Destination, Destinations, GraphService, OTHER_GRAPH_HOSTS};
 pub use inspection::{Expiry, Inspection, TokenKind};
 pub use origin::{Origin, OriginError};
 pub use path::PathTemplate;

@@ -1,4 +1,4 @@
-//! Secrets, tenants, clocks and dates: no I/O, no runtime.
+//! Secrets, tenants, families of tokens, clocks and dates: no I/O, no runtime.
 
 mod clock;
 mod date;
@@ -6,6 +6,7 @@ mod error_chain;
 mod secret;
 mod secret_shape;
 mod tenant;
+mod token_family;
 mod units;
 
 pub use clock::Clock;
@@ -14,4 +15,5 @@ pub use error_chain::error_chain;
 pub use secret::{Fingerprint, Secret, SecretError};
 pub use secret_shape::{is_token, might_be_secret, names_secret};
 pub use tenant::{TenantId, TenantIdError};
+pub use token_family::{TOKEN_PREFIXES, TokenFamily};
 pub use units::{SIZES, TIMES, Unit, UnitError, parse_duration};

@@ -7,7 +7,7 @@ use crate::config::{
     AppConfig, CommandConfig, Config, ExecSourceConfig, FileSourceConfig, HttpCallConfig, HttpSourceConfig,
     PostgresSourceConfig, RenewerConfig, StoreConfig, TokenConfig, TokenSource,
 };
-use crate::graph::{Destinations, Origin, TokenFamily};
+use crate::graph::{Destinations, Origin};
 use crate::net::tls::TlsError;
 use crate::net::{AllowedSchemes, HttpClient, HttpClientConfig, HttpEndpoint, Tasks};
 use crate::renew::{
@@ -20,7 +20,7 @@ use crate::source::{
     RenewedTokenStore,
 };
 use crate::token::{Source, TokenProvider};
-use crate::types::{Clock, Secret};
+use crate::types::{Clock, Secret, TokenFamily};
 
 /// The reason why the token provider cannot be built.
 #[derive(Debug, thiserror::Error)]

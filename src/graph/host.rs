@@ -15,22 +15,10 @@
 //! not cure, and the token has been disclosed to another service. So families are kept apart here, before anything is
 //! sent. Content networks (`scontent…`) take no token and are not listed.
 
-use std::fmt;
-
 use http::Method;
 
 use super::origin::Origin;
-
-/// The API that a host belongs to, or that a token is for.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum TokenFamily {
-    /// Facebook, WhatsApp, Pages, Marketing.
-    Facebook,
-    /// Instagram with Instagram login.
-    Instagram,
-    /// Threads.
-    Threads,
-}
+use crate::types::TokenFamily;
 
 /// The service of a host.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -74,45 +62,6 @@ pub const OTHER_GRAPH_HOSTS: [&str; 5] = [
 
 /// The host of WhatsApp media.
 pub const MEDIA_HOST: &str = "lookaside.fbsbx.com";
-
-// === impl TokenFamily ===
-
-impl TokenFamily {
-    /// The family of a token, by its prefix; `None` for an unknown prefix.
-    #[must_use]
-    pub fn from_token(token: &str) -> Option<Self> {
-        if token.starts_with("EAA") {
-            Some(Self::Facebook)
-        } else if token.starts_with("IGAA") || token.starts_with("IGQ") {
-            Some(Self::Instagram)
-        } else if token.starts_with("THAA") {
-            Some(Self::Threads)
-        } else {
-            None
-        }
-    }
-
-    fn from_host(host: &str) -> Option<Self> {
-        let mut labels = host.rsplit('.');
-        let (top_level, domain) = (labels.next()?, labels.next()?);
-        match format!("{domain}.{top_level}").to_ascii_lowercase().as_str() {
-            "facebook.com" | "fbsbx.com" => Some(Self::Facebook),
-            "instagram.com" => Some(Self::Instagram),
-            "threads.net" | "threads.com" => Some(Self::Threads),
-            _ => None,
-        }
-    }
-
-    /// Its name for people.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Facebook => "Facebook",
-            Self::Instagram => "Instagram",
-            Self::Threads => "Threads",
-        }
-    }
-}
 
 // === impl Destination ===
 
@@ -240,12 +189,6 @@ pub fn is_media_path(path: &str) -> bool {
     path.starts_with("/whatsapp_business/attachments")
 }
 
-impl fmt::Display for TokenFamily {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -303,7 +246,7 @@ mod tests {
 
     #[test]
     fn no_token_goes_to_another_family() {
-        use TokenFamily::{Facebook, Instagram, Threads};
+        use crate::types::TokenFamily::{Facebook, Instagram, Threads};
         let all = destinations();
         let is_allowed = |token, host| all.check_token_family(token, all.find(host).unwrap()).is_ok();
         for (token, host) in [
@@ -325,29 +268,5 @@ mod tests {
         }
         assert!(is_allowed(None, "graph.facebook.com"));
         assert!(!is_allowed(None, "graph.instagram.com"));
-    }
-
-    #[test]
-    fn a_name_that_only_ends_like_metas_has_no_family() {
-        for host in ["evilfacebook.com", "facebook.com.evil.example", "fbsbx.co"] {
-            assert_eq!(TokenFamily::from_host(host), None, "{host}");
-        }
-        for host in ["graph.beta.facebook.com", "facebook.com", "LOOKASIDE.FBSBX.COM"] {
-            assert_eq!(TokenFamily::from_host(host), Some(TokenFamily::Facebook), "{host}");
-        }
-    }
-
-    #[test]
-    fn tokens_are_distinguished_by_their_prefix() {
-        for (token, family) in [
-            ("EAABsbCS1", Some(TokenFamily::Facebook)),
-            ("IGAAJ", Some(TokenFamily::Instagram)),
-            ("IGQVJ", Some(TokenFamily::Instagram)),
-            ("THAAB", Some(TokenFamily::Threads)),
-            ("123|abc", None),
-            ("", None),
-        ] {
-            assert_eq!(TokenFamily::from_token(token), family, "{token}");
-        }
     }
 }

@@ -10,9 +10,9 @@ use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, Response, StatusCode, Version};
 
-use crate::graph::TokenFamily;
 use crate::graph::scrub::ScrubError;
 use crate::token::RefreshError;
+use crate::types::TokenFamily;
 
 /// Why graphward answers a request itself.
 #[derive(Debug, thiserror::Error)]

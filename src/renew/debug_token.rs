@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::graph::{Destinations, Inspection, Origin, TokenFamily};
+use crate::graph::{Destinations, Inspection, Origin};
 use crate::net::HttpClient;
 use crate::token::{BoxFuture, Inspector, ObtainError, Token};
-use crate::types::Secret;
+use crate::types::{Secret, TokenFamily};
 
 use super::request::{self, AppCredentials, GraphRequest};
 use super::response::{GraphResponse, Remediations, send};
@@ -62,10 +62,7 @@ impl DebugTokenInspector {
             .or(main)
             .unwrap_or(TokenFamily::Facebook);
         let Some(origin) = self.destinations.graph_origin(family).cloned() else {
-            let message = format!(
-                "no {} host is configured to inspect the token; add it to upstream.hosts",
-                family.name()
-            );
+            let message = format!("no {family} host is configured to inspect the token; add it to upstream.hosts");
             return Err(ObtainError::transient("no_host", message));
         };
         let app = match (family, &self.app) {

@@ -19,8 +19,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use crate::graph::{Origin, ProofSigner, TokenFamily};
-use crate::types::{Secret, SecretError};
+use crate::graph::{Origin, ProofSigner};
+use crate::types::{Secret, SecretError, TokenFamily};
 
 /// A call of Graph that is being built.
 pub(super) struct GraphRequest<'a> {

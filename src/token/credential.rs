@@ -8,8 +8,8 @@ use bytes::Bytes;
 use http::HeaderValue;
 use zeroize::Zeroizing;
 
-use crate::graph::{AppSecretProof, ProofMode, ProofSigner, TokenFamily, redact};
-use crate::types::{Fingerprint, Secret};
+use crate::graph::{AppSecretProof, ProofMode, ProofSigner, redact};
+use crate::types::{Fingerprint, Secret, TokenFamily};
 
 /// The number of a credential among those of its tenant. Only the refresher assigns it.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]

@@ -1,5 +1,7 @@
 //! Guesses which texts are secrets, to hide them in messages or to refuse them.
 
+use super::token_family::TokenFamily;
+
 /// Whether a name is one that secrets are given.
 #[must_use]
 pub fn names_secret(key: &str) -> bool {
@@ -26,21 +28,14 @@ pub fn might_be_secret(text: &str) -> bool {
             digits >= 6 || (upper && (lower || digits > 0))
         });
     let marks = ["access_token", "secret", "password", "Bearer ", "@", "|"];
-    long || random || has_token_prefix(text.trim()) || marks.iter().any(|mark| text.contains(mark))
+    long || random || TokenFamily::from_token(text.trim()).is_some() || marks.iter().any(|mark| text.contains(mark))
 }
 
 /// Whether a text is certainly one of Meta's tokens. It is used to refuse values, so a miss is better than a false positive.
 #[must_use]
 pub fn is_token(text: &str) -> bool {
     let text = text.trim();
-    has_token_prefix(text) && text.len() >= 20 && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
-}
-
-/// Page, user and system user tokens; Instagram; Threads.
-fn has_token_prefix(text: &str) -> bool {
-    ["EAA", "IGQ", "IGAA", "THAA"]
-        .iter()
-        .any(|prefix| text.starts_with(prefix))
+    TokenFamily::from_token(text).is_some() && text.len() >= 20 && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 #[cfg(test)]

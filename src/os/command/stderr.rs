@@ -9,6 +9,8 @@
 use memchr::memmem;
 use zeroize::{Zeroize as _, Zeroizing};
 
+use crate::types::TOKEN_PREFIXES;
+
 /// The end of what a command wrote to stderr.
 #[derive(Default)]
 pub(super) struct StderrTail {
@@ -30,8 +32,8 @@ const MIN_SECRET_BYTES: usize = 16;
 const MIN_SECRET_PART_BYTES: usize = 8;
 /// A repetition of the input or the output is redacted from this length on.
 const MIN_ECHO_BYTES: usize = 6;
-/// The prefixes of Meta's tokens, and of JWTs.
-const TOKEN_PREFIXES: [&str; 5] = ["EAA", "IGAA", "IGQ", "THAA", "eyJ"];
+/// The prefix of a JWT, which is a JSON object in Base64.
+const JWT_PREFIX: &str = "eyJ";
 
 // === impl StderrTail ===
 
@@ -91,9 +93,10 @@ fn is_separator(c: char) -> bool {
 }
 
 fn is_secret(word: &str, known_secrets: &[&[u8]]) -> bool {
-    let has_token_prefix = |start: &&str| word.len() > 2 * start.len() && word.contains(start);
+    let has_prefix = |prefix: &str| word.len() > 2 * prefix.len() && word.contains(prefix);
     (word.len() >= MIN_SECRET_BYTES && looks_random(word))
-        || TOKEN_PREFIXES.iter().any(has_token_prefix)
+        || has_prefix(JWT_PREFIX)
+        || TOKEN_PREFIXES.iter().any(|(prefix, _)| has_prefix(prefix))
         || (word.contains("://") && word.contains('@'))
         || known_secrets.iter().any(|text| overlaps(word, text))
 }
