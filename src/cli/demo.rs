@@ -32,6 +32,7 @@ use super::serve::build_runtime;
 use crate::app::{self, Dependencies, MissingToken, RunOutcome, ServerHandle, StartError, StopSignal};
 use crate::config::{Config, ConfigError, EnvVars, Overrides};
 use crate::net::Tasks;
+use crate::net::tls::TlsError;
 use crate::types::parse_duration;
 
 /// The flags of `demo`.
@@ -51,6 +52,8 @@ enum DemoError {
     FakeGraph(#[from] FakeGraphError),
     #[error("graphward's configuration is invalid")]
     Config(#[from] ConfigError),
+    #[error(transparent)]
+    Client(#[from] TlsError),
     #[error("graphward cannot start")]
     Start(#[from] StartError),
     #[error("graphward stopped too early")]
@@ -87,7 +90,7 @@ async fn run_demo(length: Duration) -> Result<Exit, DemoError> {
     };
 
     let proxy = handle.proxy.first().copied().ok_or(DemoError::StoppedEarly)?;
-    let load = Load::new(proxy, &tasks);
+    let load = Load::new(proxy)?;
     line(Color::Default, &introduction(proxy))?;
     let mut rotation = Rotation::new(&graph, dir.path(), token, handle.tokens, &load);
     let stopped = async {
@@ -131,8 +134,9 @@ fn introduction(proxy: SocketAddr) -> String {
 
 /// The three lines by which a user goes on with a token of their own.
 fn next_steps() -> String {
-    // As the user called it, for instance target/debug/graphward.
-    let program = std::env::args().next().unwrap_or_else(|| "graphward".to_owned());
+    // As the user called it, for instance target/debug/graphward, unless that is too long for the line.
+    let program = std::env::args().next().filter(|path| path.len() <= 50);
+    let program = program.as_deref().unwrap_or("graphward");
     format!(
         "\nYour own token:\n  \
          install -m 600 /dev/stdin new && mv new token   # paste it, Enter, Ctrl-D\n  \

@@ -6,17 +6,15 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use http::{Request, header};
-use http_body_util::{BodyExt as _, Limited};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
-use crate::net::{BoxError, Tasks};
+use crate::net::tls::TlsError;
+use crate::net::{AllowedSchemes, BoxError, HttpClient, HttpClientConfig};
 
 /// All clients and what they count.
 pub(super) struct Load {
-    client: Client<HttpConnector, String>,
+    client: HttpClient,
     url: String,
     is_stopping: Cell<bool>,
     /// The number of messages sent so far.
@@ -33,18 +31,21 @@ pub(super) const CLIENTS: u64 = 12;
 const MAX_PAUSE: Duration = Duration::from_millis(500);
 /// The longest wait for an answer.
 const TIMEOUT: Duration = Duration::from_secs(15);
-const MAX_ANSWER_BYTES: usize = 1024 * 1024;
 
 impl Load {
-    pub(super) fn new(proxy: SocketAddr, tasks: &Tasks) -> Self {
-        Self {
-            client: Client::builder(tasks.clone()).build_http(),
+    pub(super) fn new(proxy: SocketAddr) -> Result<Self, TlsError> {
+        let config = HttpClientConfig {
+            schemes: AllowedSchemes::HttpAndHttps,
+            ..HttpClientConfig::default()
+        };
+        Ok(Self {
+            client: HttpClient::new(config, TIMEOUT)?,
             url: format!("http://{proxy}/v26.0/106540352242922/messages"),
             is_stopping: Cell::default(),
             sent: Cell::default(),
             failures: RefCell::default(),
             slowest: Cell::default(),
-        }
+        })
     }
 
     /// Sends until [`Load::stop`] is called, and waits for the last answers.
@@ -61,10 +62,7 @@ impl Load {
         while !self.is_stopping.get() {
             sleep(MAX_PAUSE.mul_f64(fastrand::f64())).await;
             let started_at = Instant::now();
-            let failure = match timeout(TIMEOUT, self.send()).await {
-                Ok(answer) => answer.err().map(|error| error.to_string()),
-                Err(_elapsed) => Some("no answer".to_owned()),
-            };
+            let failure = self.send().await.err().map(|error| error.to_string());
             self.slowest.set(self.slowest.get().max(started_at.elapsed()));
             self.failures.borrow_mut().extend(failure);
         }
@@ -80,11 +78,10 @@ impl Load {
         });
         let request = Request::post(&self.url)
             .header(header::CONTENT_TYPE, "application/json")
-            .body(message.to_string())?;
-        let response = self.client.request(request).await?;
+            .body(message.to_string().into())?;
+        let response = self.client.send(request).await?;
         let status = response.status();
-        let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await?;
-        let answer: Value = serde_json::from_slice(&body.to_bytes()).unwrap_or_default();
+        let answer: Value = serde_json::from_slice(response.body()).unwrap_or_default();
         if status.is_success() && answer.pointer("/messages/0/id").is_some() {
             return Ok(());
         }

@@ -81,7 +81,7 @@ impl<'a> Rotation<'a> {
 
     async fn replace_late(&mut self, late: Duration) -> io::Result<()> {
         sleep_until(self.expires_at).await;
-        self.expire(self.number, &self.token.clone(), Color::Yellow)?;
+        self.expire(self.number, &self.token.clone(), "answers", Color::Yellow)?;
         line(
             Color::Yellow,
             "         graphward holds messages until a newer token is there",
@@ -115,17 +115,17 @@ impl<'a> Rotation<'a> {
             &format!("         graphward uses it {used_after} ms later"),
         )?;
         sleep_until(expires_at).await;
-        self.expire(number, &old, Color::Default)?;
+        self.expire(number, &old, "would answer", Color::Default)?;
         line(Color::Default, "         graphward does not use it any more")
     }
 
-    /// Lets a token expire.
-    fn expire(&mut self, number: u64, token: &str, color: Color) -> io::Result<()> {
+    /// Lets a token expire. Graph answers messages with it from now on, or would answer them if there were any.
+    fn expire(&mut self, number: u64, token: &str, verb: &str, color: Color) -> io::Result<()> {
         self.sent_before_expiry.get_or_insert_with(|| self.load.sent.get());
         self.expired += 1;
         self.graph.expire(token);
         let answer = self.graph.rejection(token).unwrap_or_default();
-        let text = format!("token {number} expires: Graph answers {answer}");
+        let text = format!("token {number} expires: Graph {verb} {answer}");
         event(self.started_at, color, &text)
     }
 
