@@ -15,7 +15,7 @@ pub(super) fn into_obtain_error(source: &str, action: &str, failed: QueryError) 
     let error = match failed {
         QueryError::TimedOut => return ObtainError::transient("timeout", format!("{source} timed out")),
         QueryError::Disconnected => {
-            return ObtainError::transient("unreachable", format!("{source} closed the connection"));
+            return ObtainError::transient("connection_closed", format!("{source} closed the connection"));
         }
         QueryError::Postgres(error) => error,
     };
@@ -31,7 +31,7 @@ pub(super) fn into_obtain_error(source: &str, action: &str, failed: QueryError) 
     }
     let is_transient = error.is_closed() || is_io(&error) || std::error::Error::source(&error).is_none();
     if is_transient {
-        return ObtainError::transient("unreachable", format!("{source} is unreachable")).with_source(error);
+        return ObtainError::transient("connect_failed", format!("{source} is unreachable")).with_source(error);
     }
     let what = format!("{source} rejected the connection; check the password and `sslmode` in its URL");
     ObtainError::permanent("connection_rejected", what).with_source(error)

@@ -26,7 +26,7 @@ impl ReadOnlySource {
 impl Source for ReadOnlySource {
     fn load(&mut self) -> BoxFuture<'_, Result<Token, ObtainError>> {
         let token = self.token.lock().unwrap().clone();
-        let missing = || ObtainError::transient("unreachable", "the service is unreachable");
+        let missing = || ObtainError::transient("connect_failed", "the service is unreachable");
         Box::pin(std::future::ready(token.ok_or_else(missing)))
     }
 
@@ -110,7 +110,7 @@ async fn a_renewed_token_survives_a_restart_while_its_source_is_unchanged() {
 async fn the_record_is_used_while_its_own_source_is_unreachable() {
     let mut case = Fixture::new();
     case.source.put(None);
-    assert_eq!(case.store.load().await.unwrap_err().reason(), "unreachable");
+    assert_eq!(case.store.load().await.unwrap_err().reason(), "connect_failed");
     case.source.put(Some(token("EAAfirst")));
     case.store_token("EAAsecond", "EAAfirst").await;
     case.source.put(None);
@@ -118,7 +118,7 @@ async fn the_record_is_used_while_its_own_source_is_unreachable() {
     let text = fs::read_to_string(case.path()).unwrap();
     fs::write(case.path(), text.replace("\"service\"", "\"other\"")).unwrap();
     let mut stored = store_over(&case.source, &case.directory);
-    assert_eq!(stored.load().await.unwrap_err().reason(), "unreachable");
+    assert_eq!(stored.load().await.unwrap_err().reason(), "connect_failed");
 }
 
 #[tokio::test]

@@ -220,7 +220,7 @@ async fn a_stopped_server_is_polled_until_it_is_back() {
     .unwrap();
     let error = source.load().await.unwrap_err();
     assert!(error.is_transient());
-    assert_eq!(error.reason(), "unreachable");
+    assert_eq!(error.reason(), "connect_failed");
     server.start();
     // No notification announces its return, and the poll interval is a minute: a failed load is soon repeated.
     let back = async {
