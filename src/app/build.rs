@@ -25,6 +25,8 @@ use super::token_provider::{HttpClients, TokenProviderError};
 pub struct Dependencies {
     /// Wall time.
     pub clock: Clock,
+    /// All metrics of the process.
+    pub metrics: Metrics,
     /// Opens connections to Graph.
     pub connector: Option<Connector>,
     /// Obtains tokens.
@@ -77,6 +79,7 @@ impl Default for Dependencies {
     fn default() -> Self {
         Self {
             clock: Clock::system(),
+            metrics: Metrics::new(),
             connector: None,
             token_provider: None,
             schedule: RefreshPolicy::default(),

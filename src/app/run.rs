@@ -18,7 +18,6 @@ use crate::admin::{Admin, AdminTenant};
 use crate::config::Config;
 use crate::net::{Lifecycle, Listener, ServeConfig, ServerCert, Shutdown, ShutdownPhase, Stage, Tasks, serve};
 use crate::proxy::Proxy;
-use crate::telemetry::metrics::Metrics;
 use crate::token::{Refresher, TokenHandle, channel};
 use crate::types::TenantId;
 
@@ -78,14 +77,14 @@ pub async fn run(
     on_start: impl FnOnce(ServerHandle),
 ) -> Result<RunOutcome, StartError> {
     // Bind. A port that is in use fails the start before anything runs.
-    let clock = deps.clock;
+    let (clock, metrics) = (deps.clock, deps.metrics);
     let listeners = build::bind_listeners(&config.listen, deps.proxy, deps.admin_listener).await?;
     let proxy_addresses: Vec<_> = listeners.proxy.iter().filter_map(Listener::local_addr).collect();
     let admin_address = listeners.admin.local_addr();
     let (server_cert, cert_reloader) = build::load_server_cert(&config, clock).await?.unzip();
 
     // Build the token's side: sources and renewer, the task that refreshes the token, the alerts about it.
-    let (tasks, metrics, lifecycle) = (Tasks::default(), Metrics::new(), Lifecycle::default());
+    let (tasks, lifecycle) = (Tasks::default(), Lifecycle::default());
     let (shutdown, admin_shutdown) = (Shutdown::default(), Shutdown::default());
     let tenant_id = TenantId::default();
     let token_metrics = metrics.token_metrics(&tenant_id);

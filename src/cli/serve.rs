@@ -30,7 +30,8 @@ pub(super) fn run(args: &ServeArgs) -> Exit {
         Ok(loaded) => loaded,
         Err(error) => return print_error(&error, Exit::Usage),
     };
-    if let Err(error) = install_stdout_logger(config.log.settings()) {
+    let deps = Dependencies::default();
+    if let Err(error) = install_stdout_logger(config.log.settings(), deps.metrics.dropped_log_lines()) {
         return print_error(&error, Exit::Failed);
     }
     disable_core_dumps();
@@ -52,7 +53,7 @@ pub(super) fn run(args: &ServeArgs) -> Exit {
     let server = async {
         // Signals first: from here on only `app::run` ends the process.
         let stops = app::stop_signals(&Tasks::default())?;
-        Ok(app::run(config, Dependencies::default(), missing_token, stops, drop).await)
+        Ok(app::run(config, deps, missing_token, stops, drop).await)
     };
     match build_runtime().and_then(|runtime| block_on_and_detach(runtime, server)) {
         Ok(Ok(RunOutcome::Drained)) => Exit::Success,

@@ -14,6 +14,7 @@ use std::io::IsTerminal as _;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use prometheus_client::metrics::counter::Counter;
 use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::Layer;
@@ -68,19 +69,20 @@ pub enum LogLevel {
 #[error("logging is already configured")]
 pub struct LogError(#[from] tracing::subscriber::SetGlobalDefaultError);
 
-/// Sends the events of this process to stdout from now on, without ever waiting for the reader of stdout.
+/// Sends the events of this process to stdout from now on, without ever waiting for the reader of stdout. Lines that are
+/// dropped instead are counted in `dropped`.
 ///
 /// # Errors
 ///
 /// [`LogError`] if logging is already configured.
-pub fn install_stdout_logger(settings: LogSettings) -> Result<(), LogError> {
+pub fn install_stdout_logger(settings: LogSettings, dropped: Counter) -> Result<(), LogError> {
     let encoding = match (settings.format, std::io::stdout().is_terminal()) {
         (LogFormat::Json, _) | (LogFormat::Auto, false) => LineEncoding::Json,
         (LogFormat::Text, false) => LineEncoding::Text,
         (LogFormat::Text | LogFormat::Auto, true) => LineEncoding::ColoredText,
     };
-    let (json, dropped_lines) = (matches!(encoding, LineEncoding::Json), Arc::new(AtomicU64::new(0)));
-    let make_writer = move || LossyWriter::new(std::io::stdout(), json, Arc::clone(&dropped_lines));
+    let (json, unreported) = (matches!(encoding, LineEncoding::Json), Arc::new(AtomicU64::new(0)));
+    let make_writer = move || LossyWriter::new(std::io::stdout(), json, dropped.clone(), Arc::clone(&unreported));
     let subscriber = subscriber(settings.level, encoding, make_writer);
     Ok(tracing::subscriber::set_global_default(subscriber)?)
 }

@@ -48,6 +48,7 @@ struct Families {
     inflight: Gauge,
     replay_buffer_bytes: Family<Labels<1>, Gauge>,
     task_panics: Counter,
+    dropped_log_lines: Counter,
     token: TokenMetricFamilies,
     alerts: Family<Labels<1>, Counter>,
     usage: UsageMetricFamilies,
@@ -91,28 +92,16 @@ impl Metrics {
                 "upstream_attempts",
                 "Attempts to send a request to Graph: the first, and the second after a rejected token was replaced",
             ),
-            client_credentials: all.register(
-                "client_credentials_replaced",
-                "Credentials sent by the app that graphward replaced",
-            ),
-            unsearched_bodies: all.register(
-                "unsearched_bodies",
-                "JSON bodies and forms that were forwarded without a search for credentials",
-            ),
-            request_seconds: all.register_latency(
-                "request_duration_seconds",
-                "Time from the request head to the last byte of the response",
-            ),
-            response_head_seconds: all.register_latency(
-                "upstream_response_head_seconds",
-                "Time from sending the request to the head of Graph's response",
-            ),
+            client_credentials: all.register("client_credentials_replaced", "App credentials that graphward replaced"),
+            unsearched_bodies: all.register("unsearched_bodies", "Bodies forwarded without a search for credentials"),
+            request_seconds: all
+                .register_latency("request_duration_seconds", "Time from request head to end of response"),
+            response_head_seconds: all
+                .register_latency("upstream_response_head_seconds", "Time from request to response head"),
             inflight: all.register("inflight_requests", "Requests in flight"),
-            replay_buffer_bytes: all.register(
-                "replay_buffer_bytes",
-                "Bytes buffered in case a request has to be replayed",
-            ),
+            replay_buffer_bytes: all.register("replay_buffer_bytes", "Bytes buffered in case a request is replayed"),
             task_panics: all.register("task_panics", "Tasks that panicked"),
+            dropped_log_lines: all.register("log_lines_dropped", "Log lines dropped because stdout was blocked"),
             token: TokenMetricFamilies::register(&mut all),
             alerts: all.register("alerts", "Alerts by delivery result"),
             usage: UsageMetricFamilies::register(&mut all),
@@ -169,6 +158,12 @@ impl Metrics {
     pub fn replay_buffer_bytes(&self, storage: &'static str) -> Gauge {
         let labels = Labels::without_tenant([("storage", storage)]);
         self.0.replay_buffer_bytes.get_or_create(&labels).clone()
+    }
+
+    /// The number of log lines that were dropped because stdout was blocked.
+    #[must_use]
+    pub fn dropped_log_lines(&self) -> Counter {
+        self.0.dropped_log_lines.clone()
     }
 
     /// Sets the number of tasks that have panicked so far.

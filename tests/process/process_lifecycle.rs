@@ -1,9 +1,10 @@
 //! Start, health and shutdown of the process.
 
 use std::fs;
-use std::net::TcpListener;
+use std::io::{BufRead as _, BufReader};
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use fake_graph::{Effect, Fault};
@@ -13,7 +14,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::support::{
     Client, Graph, Sidecar, TIMEOUT, assert_quick, exclusive, fact, fingerprint, get, graphward_command, replace_file,
-    settings, text_message, together, wait_until,
+    sample, settings, text_message, together, wait_until,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -279,4 +280,39 @@ async fn the_soft_limit_of_open_files_is_raised() {
     for client in &mut clients {
         assert_eq!(client.text("one of many").await.status, 200);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_whose_reader_is_stuck_loses_lines_and_they_are_counted() {
+    let _turn = together().await;
+    let graph = Graph::start().await;
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("token"), graph.sim.issue(None)).unwrap();
+    let settings = settings(&graph, "file = \"token\"", "[log]\nrequests = \"all\"");
+    fs::write(dir.path().join("graphward.toml"), settings).unwrap();
+    let mut command = graphward_command(dir.path(), &["serve"]);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    // The reader reads the first lines and then stops; the pipe stays open.
+    let mut log = BufReader::new(child.stdout.take().unwrap());
+    let mut address_of = |message: &str| -> SocketAddr {
+        loop {
+            let mut line = String::new();
+            assert_ne!(log.read_line(&mut line).unwrap(), 0, "no line says {message}");
+            let event: serde_json::Value = serde_json::from_str(&line).unwrap();
+            if event["message"] == message {
+                let address = event["address"].as_str().unwrap();
+                return address.trim_start_matches("http://").parse().unwrap();
+            }
+        }
+    };
+    let admin = address_of("admin listener started");
+    let mut client = Client::connect(address_of("proxy listener started")).await;
+    wait_until("a line is dropped", async || {
+        assert_eq!(client.get("/v25.0/me").await.status, 200);
+        let metrics = get(admin, "/metrics").await.body;
+        sample(&String::from_utf8_lossy(&metrics), "graphward_log_lines_dropped_total ") > 0
+    })
+    .await;
+    child.kill().unwrap();
+    child.wait().unwrap();
 }

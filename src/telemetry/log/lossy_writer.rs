@@ -14,6 +14,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use prometheus_client::metrics::counter::Counter;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracing_subscriber::fmt::format;
 use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
@@ -23,18 +24,22 @@ use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 pub(super) struct LossyWriter<W> {
     inner: W,
     json: bool,
-    dropped_lines: Arc<AtomicU64>,
+    /// All lines that were dropped.
+    dropped: Counter,
+    /// Those that no line has reported yet.
+    unreported: Arc<AtomicU64>,
 }
 
 /// The size that a pipe with room accepts without blocking (`PIPE_BUF`); log lines are a tenth of that.
 const PIPE_BUF: usize = 4096;
 
 impl<W: Write + AsFd> LossyWriter<W> {
-    pub(super) const fn new(inner: W, json: bool, dropped_lines: Arc<AtomicU64>) -> Self {
+    pub(super) const fn new(inner: W, json: bool, dropped: Counter, unreported: Arc<AtomicU64>) -> Self {
         Self {
             inner,
             json,
-            dropped_lines,
+            dropped,
+            unreported,
         }
     }
 
@@ -46,7 +51,7 @@ impl<W: Write + AsFd> LossyWriter<W> {
     }
 
     fn report_dropped(&mut self) -> io::Result<()> {
-        let dropped_lines = self.dropped_lines.load(Ordering::Relaxed);
+        let dropped_lines = self.unreported.load(Ordering::Relaxed);
         if dropped_lines == 0 {
             return Ok(());
         }
@@ -63,7 +68,7 @@ impl<W: Write + AsFd> LossyWriter<W> {
         };
         if self.has_room_for(line.as_bytes()) {
             self.inner.write_all(line.as_bytes())?;
-            self.dropped_lines.fetch_sub(dropped_lines, Ordering::Relaxed);
+            self.unreported.fetch_sub(dropped_lines, Ordering::Relaxed);
         }
         Ok(())
     }
@@ -76,7 +81,8 @@ impl<W: Write + AsFd> Write for LossyWriter<W> {
         if self.has_room_for(line) {
             self.inner.write_all(line)?;
         } else {
-            self.dropped_lines.fetch_add(1, Ordering::Relaxed);
+            self.dropped.inc();
+            self.unreported.fetch_add(1, Ordering::Relaxed);
         }
         Ok(line.len())
     }
@@ -96,14 +102,15 @@ mod tests {
     fn a_blocked_pipe_drops_lines_and_never_blocks_the_writer() {
         for json in [true, false] {
             let (mut reader, writer) = io::pipe().unwrap();
-            let dropped_lines = Arc::new(AtomicU64::new(0));
-            let mut lossy = LossyWriter::new(writer, json, Arc::clone(&dropped_lines));
+            let (dropped, unreported) = (Counter::default(), Arc::new(AtomicU64::new(0)));
+            let mut lossy = LossyWriter::new(writer, json, dropped.clone(), Arc::clone(&unreported));
             let line = [b'x'; 99].into_iter().chain([b'\n']).collect::<Vec<_>>();
             for _ in 0..10_000 {
                 lossy.write_all(&line).unwrap();
             }
-            let dropped_before = dropped_lines.load(Ordering::Relaxed);
+            let dropped_before = unreported.load(Ordering::Relaxed);
             assert!(dropped_before > 0);
+            assert_eq!(dropped.get(), dropped_before);
             // Once the pipe is emptied, the number of dropped lines is reported first.
             let mut buffer = vec![0; 32 * 1024];
             reader.read_exact(&mut buffer).unwrap();
@@ -115,7 +122,8 @@ mod tests {
             assert!(report.contains("lines were dropped"), "{report}");
             assert!(report.contains(&dropped_before.to_string()), "{report}");
             assert!(rest.ends_with("\nthe last\n"));
-            assert_eq!(dropped_lines.load(Ordering::Relaxed), 0);
+            assert_eq!(unreported.load(Ordering::Relaxed), 0);
+            assert_eq!(dropped.get(), dropped_before, "a counter never falls");
             if json {
                 let report: serde_json::Value = serde_json::from_str(report).unwrap();
                 assert_eq!(report["lines"], dropped_before);
