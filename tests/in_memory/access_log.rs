@@ -7,19 +7,19 @@ use graphward::proxy::AccessLogFilter;
 use tokio::time::{sleep, timeout};
 
 use crate::support::{
-    ConnectOutcome, LogCapture, PROTOCOL_PAIRS, Protocol, Protocols, ScriptedResponse, TestProxyBuilder, chunked, get,
-    post, request, sized, stalled,
+    ConnectOutcome, LogCapture, PROTOCOL_PAIRS, Protocol, Protocols, ScriptedResponse, TestProxy, TestProxyBuilder,
+    chunked, get, post, request, sized, stalled,
 };
 
 #[tokio::test(start_paused = true)]
 async fn each_way_to_end_has_a_word_of_its_own() {
     for protocols in PROTOCOL_PAIRS {
-        let builder = TestProxyBuilder::new().with_protocols(protocols).with(|config| {
+        let proxy = TestProxy::start_with(protocols, |config| {
             config.heal.body_memory = 100;
             config.heal.body_disk = 100;
             config.heal.client_credentials = ClientCredentialPolicy::Refuse;
-        });
-        let proxy = builder.start().await;
+        })
+        .await;
         let app = &proxy.app;
         app.get("/me").await;
         proxy.graph.enqueue(ScriptedResponse::error(500, 1));
@@ -84,8 +84,7 @@ async fn each_way_to_end_has_a_word_of_its_own() {
 #[tokio::test(start_paused = true)]
 async fn an_app_that_is_gone_before_the_answer_is_counted_as_gone() {
     for graph in [Protocol::Http1, Protocol::Two] {
-        let proxy = TestProxyBuilder::new()
-            .with_protocols(Protocols::new(Protocol::Two, graph))
+        let proxy = TestProxyBuilder::over(Protocols::new(Protocol::Two, graph))
             .start()
             .await;
         proxy.graph.enqueue(ScriptedResponse::no_response());
@@ -99,7 +98,7 @@ async fn an_app_that_is_gone_before_the_answer_is_counted_as_gone() {
 #[tokio::test(start_paused = true)]
 async fn an_app_that_is_gone_within_the_answer_is_counted_as_gone() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         proxy
             .graph
             .enqueue(ScriptedResponse::json(200, "x".repeat(1_000)).chunked(100, Duration::from_secs(1)));

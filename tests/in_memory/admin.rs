@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use crate::support::{FIRST_TOKEN, SECOND_TOKEN, TestProxyBuilder, get, request, sized};
 
 #[tokio::test(start_paused = true)]
-async fn a_house_in_order_is_alive_started_and_ready() {
+async fn a_proxy_in_order_is_alive_started_and_ready() {
     let proxy = TestProxyBuilder::new().start().await;
     for target in ["/livez", "/healthz", "/startupz", "/readyz", "/metrics"] {
         let answer = proxy.admin_get(target).await;
@@ -65,8 +65,7 @@ async fn whether_a_missing_token_matters_is_configured() {
         assert_eq!(tenant["usable"], false);
         assert_eq!(tenant["reason"], "no token: the source is empty");
         assert_eq!(proxy.admin_get("/startupz").await.status, 200);
-        proxy.graph.accept(FIRST_TOKEN);
-        proxy.source.publish(FIRST_TOKEN);
+        proxy.publish_token(FIRST_TOKEN);
         sleep(Duration::from_millis(1)).await;
         assert_eq!(proxy.admin_get("/readyz").await.status, 200);
         proxy.shutdown().await;
@@ -82,8 +81,7 @@ async fn a_rejected_token_is_not_ready_until_there_is_a_newer_one() {
     assert_eq!(answer.status, 503);
     assert!(answer.text().contains("Graph rejected the token"), "{}", answer.text());
     assert_eq!(proxy.metric(r#"graphward_token_usable{tenant="default"}"#).await, 0);
-    proxy.graph.accept(SECOND_TOKEN);
-    proxy.source.publish(SECOND_TOKEN);
+    proxy.publish_token(SECOND_TOKEN);
     sleep(Duration::from_millis(1)).await;
     assert_eq!(proxy.admin_get("/readyz").await.status, 200);
     assert_eq!(proxy.metric(r#"graphward_token_usable{tenant="default"}"#).await, 1);

@@ -7,7 +7,6 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode
 use serde_json::Value;
 use tokio::time::sleep;
 
-use crate::request_bodies::with_small_limits;
 use crate::support::{
     EXPIRED_ERROR, FIRST_TOKEN, PROTOCOL_PAIRS, RecordedRequest, SECOND_TOKEN, ScriptedResponse, TestBody, TestProxy,
     TestProxyBuilder, chunked, request, sized, with,
@@ -71,10 +70,7 @@ async fn triggers_refresh(proxy: &TestProxy, request: http::Request<TestBody>) -
 #[tokio::test(start_paused = true)]
 async fn items_lose_their_stale_tokens_and_proofs_and_are_replayed_as_they_were_sent() {
     for protocols in PROTOCOL_PAIRS {
-        let builder = TestProxyBuilder::new()
-            .with_protocols(protocols)
-            .with_proof(ProofMode::PerToken);
-        let proxy = builder.start().await;
+        let proxy = TestProxy::start_with_proof(protocols, ProofMode::PerToken).await;
         for (number, (kind, body)) in encodings_of(STALE).into_iter().enumerate() {
             for (turn, sent) in [sized(body.clone()), chunked(body.clone(), 3)].into_iter().enumerate() {
                 proxy.rotate_token_to(&format!("EAAnext{number}{turn}"));
@@ -100,13 +96,12 @@ async fn items_without_a_token_of_their_own_speak_for_ours() {
     for protocols in PROTOCOL_PAIRS {
         for items in [STALE, CLEAN] {
             for (kind, body) in encodings_of(items) {
-                let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
-                proxy.source.set_token(SECOND_TOKEN);
-                proxy.graph.accept(SECOND_TOKEN);
+                let proxy = TestProxy::start(protocols).await;
+                proxy.add_token(SECOND_TOKEN);
                 assert!(triggers_refresh(&proxy, batch(kind, sized(body))).await);
                 assert_eq!(proxy.app.post("x").await.status, 200);
                 let seen = proxy.graph.last_request();
-                assert_eq!(seen.all("authorization"), [format!("Bearer {SECOND_TOKEN}")]);
+                seen.assert_bearer(SECOND_TOKEN);
                 assert_eq!(proxy.graph.attempts(), 2);
                 proxy.shutdown().await;
             }
@@ -122,16 +117,17 @@ async fn items_with_a_token_of_their_own_keep_it_and_say_nothing_of_ours() {
             (OWN, ClientCredentialPolicy::Refuse),
             (STALE, ClientCredentialPolicy::Keep),
         ] {
-            let builder = TestProxyBuilder::new().with_protocols(protocols);
-            let builder = builder.with(|config| config.heal.client_credentials = policy);
-            let proxy = builder.start().await;
+            let proxy = TestProxyBuilder::over(protocols)
+                .with_client_credentials(policy)
+                .start()
+                .await;
             for (kind, body) in encodings_of(items) {
                 let request = batch(kind, sized(body.clone()));
                 assert!(!triggers_refresh(&proxy, request).await, "{body}");
                 let seen = proxy.graph.last_request();
                 assert_eq!(seen.body.as_deref(), Some(body.as_bytes()));
                 // The other items have none.
-                assert_eq!(seen.all("authorization"), [format!("Bearer {FIRST_TOKEN}")]);
+                seen.assert_bearer(FIRST_TOKEN);
             }
             assert!(proxy.tokens.is_usable());
             proxy.shutdown().await;
@@ -156,9 +152,10 @@ async fn items_with_a_token_of_their_own_in_the_query_say_nothing_of_ours() {
 #[tokio::test(start_paused = true)]
 async fn an_item_with_a_token_is_refused_where_that_is_asked_for() {
     for protocols in PROTOCOL_PAIRS {
-        let builder = TestProxyBuilder::new().with_protocols(protocols);
-        let builder = builder.with(|config| config.heal.client_credentials = ClientCredentialPolicy::Refuse);
-        let proxy = builder.start().await;
+        let proxy = TestProxyBuilder::over(protocols)
+            .with_client_credentials(ClientCredentialPolicy::Refuse)
+            .start()
+            .await;
         for (kind, body) in encodings_of(STALE) {
             let answer = proxy.app.fetch(batch(kind, sized(body))).await;
             answer.refused(403, "http_request_denied");
@@ -173,18 +170,13 @@ async fn items_past_the_limit_of_a_replay_lose_their_tokens_too() {
     let space = " ".repeat(10_000);
     let padded = |items: &str| items.replacen('[', &format!("[{space}"), 1);
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new()
-            .with_protocols(protocols)
-            .with(with_small_limits)
-            .start()
-            .await;
+        let proxy = TestProxyBuilder::over(protocols).with_small_limits().start().await;
         for (kind, body) in encodings_of(&padded(STALE)) {
             let unknown = batch(kind, chunked(body.clone(), 1_001));
             assert_eq!(proxy.app.fetch(unknown).await.status, 200, "{kind}");
             assert_eq!(items(&proxy.graph.last_request()), padded(CLEAN));
             let known = batch(kind, sized(body.clone()));
-            assert_eq!(proxy.app.fetch(known).await.status, 200, "{kind}");
-            let seen = proxy.graph.last_request();
+            let seen = proxy.forwarded(known).await;
             // A multipart form streams with the length that was promised, and is filled up with white space.
             let is_multipart = kind.starts_with("multipart/");
             assert_eq!(seen.body.as_ref().unwrap().len() == body.len(), is_multipart, "{kind}");

@@ -5,8 +5,8 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use crate::support::{
-    EXPIRED_ERROR, FIRST_TOKEN, PROTOCOL_PAIRS, SECOND_TOKEN, ScriptedResponse, TestBody, TestProxyBuilder,
-    error_envelope, request, sized, with,
+    EXPIRED_ERROR, FIRST_TOKEN, PROTOCOL_PAIRS, SECOND_TOKEN, ScriptedResponse, TestBody, TestProxy, error_envelope,
+    request, sized, with,
 };
 
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -30,7 +30,7 @@ fn batch_response(items: &[String]) -> ScriptedResponse {
 #[tokio::test(start_paused = true)]
 async fn a_batch_that_is_rejected_as_a_whole_is_healed() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         proxy.rotate_token();
         let items = batch_response(&[item(200, "{}"), item(200, r#"{"id":"1"}"#)]);
         proxy.graph.respond_with(items.clone());
@@ -55,9 +55,8 @@ async fn items_that_were_rejected_are_delivered_and_the_next_call_has_a_newer_to
             batch_response(&[item(400, EXPIRED_ERROR)]).gzipped(),
             batch_response(&[item(400, EXPIRED_ERROR)]).chunked(9, Duration::from_millis(1)),
         ] {
-            let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
-            proxy.source.set_token(SECOND_TOKEN);
-            proxy.graph.accept(SECOND_TOKEN);
+            let proxy = TestProxy::start(protocols).await;
+            proxy.add_token(SECOND_TOKEN);
             proxy.graph.enqueue(reply.clone());
             let answer = proxy.app.fetch(batch()).await;
             assert_eq!((answer.status, &answer.body), (200, &reply.bytes()));
@@ -68,7 +67,7 @@ async fn items_that_were_rejected_are_delivered_and_the_next_call_has_a_newer_to
             assert_eq!(proxy.app.post("x").await.status, 200);
             assert_eq!(proxy.graph.attempts(), 2, "it had no need of healing");
             let seen = proxy.graph.last_request();
-            assert_eq!(seen.all("authorization"), [format!("Bearer {SECOND_TOKEN}")]);
+            seen.assert_bearer(SECOND_TOKEN);
             assert_eq!(proxy.requests_with_outcome("delivered").await, 2);
             proxy.shutdown().await;
         }
@@ -78,9 +77,8 @@ async fn items_that_were_rejected_are_delivered_and_the_next_call_has_a_newer_to
 #[tokio::test(start_paused = true)]
 async fn a_batch_in_the_query_is_one_too() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
-        proxy.source.set_token(SECOND_TOKEN);
-        proxy.graph.accept(SECOND_TOKEN);
+        let proxy = TestProxy::start(protocols).await;
+        proxy.add_token(SECOND_TOKEN);
         proxy.graph.enqueue(batch_response(&[item(400, EXPIRED_ERROR)]));
         let target = format!("/v21.0/?{BATCH}");
         let answer = proxy.app.fetch(request("POST", &target, sized(""))).await;
@@ -95,7 +93,7 @@ async fn a_batch_in_the_query_is_one_too() {
 #[tokio::test(start_paused = true)]
 async fn items_with_other_errors_and_items_that_are_null_say_nothing_of_the_token() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         for items in [
             vec![],
             vec!["null".to_owned(), "null".to_owned()],
@@ -119,7 +117,7 @@ async fn items_with_other_errors_and_items_that_are_null_say_nothing_of_the_toke
 #[tokio::test(start_paused = true)]
 async fn an_array_that_answers_no_batch_is_not_read() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         for (kind, body) in [
             (FORM, "batched=1&x=batch"),
             ("text/csv", BATCH),
@@ -138,7 +136,7 @@ async fn an_array_that_answers_no_batch_is_not_read() {
 #[tokio::test(start_paused = true)]
 async fn items_under_an_app_token_say_nothing_of_ours() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         proxy.graph.enqueue(batch_response(&[item(400, EXPIRED_ERROR)]));
         let own = with(batch(), &[("authorization", "Bearer 123|abc")]);
         assert_eq!(proxy.app.fetch(own).await.status, 200);
@@ -152,13 +150,13 @@ async fn items_under_an_app_token_say_nothing_of_ours() {
 #[tokio::test(start_paused = true)]
 async fn without_a_newer_token_each_batch_is_still_sent_once() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         for number in 1..=3 {
             proxy.graph.enqueue(batch_response(&[item(400, EXPIRED_ERROR)]));
             let answer = proxy.app.fetch(batch()).await;
             assert_eq!(answer.status, 200);
             let seen = proxy.graph.last_request();
-            assert_eq!(seen.all("authorization"), [format!("Bearer {FIRST_TOKEN}")]);
+            seen.assert_bearer(FIRST_TOKEN);
             assert_eq!(proxy.graph.attempts(), number);
         }
         proxy.shutdown().await;
@@ -168,7 +166,7 @@ async fn without_a_newer_token_each_batch_is_still_sent_once() {
 #[tokio::test(start_paused = true)]
 async fn a_batchs_answer_that_breaks_off_is_no_answer() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         proxy.graph.enqueue(batch_response(&[item(200, "{}")]).truncated());
         let answer = proxy.app.fetch(batch()).await;
         answer.refused(502, "connection_terminated");

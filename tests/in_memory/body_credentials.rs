@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use graphward::graph::{ClientCredentialPolicy, ProofMode};
 
-use crate::request_bodies::{MIB, assert_healed, with_small_limits};
+use crate::request_bodies::{MIB, assert_healed};
 use crate::support::{
     FIRST_TOKEN, PROTOCOL_PAIRS, Protocol, RecordedRequest, SECOND_TOKEN, TestBody, TestProxy, TestProxyBuilder,
     chunked, post, request, sized, with,
@@ -21,6 +21,23 @@ pub(crate) struct Case {
     pub(crate) kind: &'static str,
     pub(crate) sent: Bytes,
     pub(crate) stripped: Bytes,
+}
+
+impl Case {
+    /// Sends it with a length.
+    pub(crate) fn sized(&self) -> http::Request<TestBody> {
+        post_as(self.kind, sized(self.sent.clone()))
+    }
+
+    /// Sends it without a length, in chunks of this size.
+    pub(crate) fn chunked(&self, chunk_size: usize) -> http::Request<TestBody> {
+        post_as(self.kind, chunked(self.sent.clone(), chunk_size))
+    }
+
+    /// Sends it with a length and without.
+    pub(crate) fn both_framings(&self, chunk_size: usize) -> [http::Request<TestBody>; 2] {
+        [self.sized(), self.chunked(chunk_size)]
+    }
 }
 
 /// The same in every form, with so many bytes of other things before the token.
@@ -83,13 +100,11 @@ pub(crate) async fn removed_credentials(proxy: &TestProxy) -> i64 {
 #[tokio::test(start_paused = true)]
 async fn a_token_in_a_small_body_goes_and_what_is_left_is_replayed_as_it_was_sent() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
-        for (number, case) in cases(STALE, 100).into_iter().enumerate() {
-            let known = post_as(case.kind, sized(case.sent.clone()));
-            assert_healed(&proxy, 10 * number, known, &case.stripped).await;
+        let proxy = TestProxy::start(protocols).await;
+        for case in cases(STALE, 100) {
+            assert_healed(&proxy, case.sized(), &case.stripped).await;
             for step in [1, 7, 60] {
-                let unknown = post_as(case.kind, chunked(case.sent.clone(), step));
-                assert_healed(&proxy, 10 * number + step % 9, unknown, &case.stripped).await;
+                assert_healed(&proxy, case.chunked(step), &case.stripped).await;
             }
         }
         assert_eq!(removed_credentials(&proxy).await, 12);
@@ -100,12 +115,10 @@ async fn a_token_in_a_small_body_goes_and_what_is_left_is_replayed_as_it_was_sen
 #[tokio::test(start_paused = true)]
 async fn a_token_behind_a_megabyte_goes_on_its_way_to_the_disk() {
     for protocols in [PROTOCOL_PAIRS[0], PROTOCOL_PAIRS[1]] {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
-        for (number, case) in cases(STALE, 2 * MIB).into_iter().enumerate() {
-            let known = post_as(case.kind, sized(case.sent.clone()));
-            assert_healed(&proxy, 2 * number, known, &case.stripped).await;
-            let unknown = post_as(case.kind, chunked(case.sent.clone(), 100_003));
-            assert_healed(&proxy, 2 * number + 1, unknown, &case.stripped).await;
+        let proxy = TestProxy::start(protocols).await;
+        for case in cases(STALE, 2 * MIB) {
+            assert_healed(&proxy, case.sized(), &case.stripped).await;
+            assert_healed(&proxy, case.chunked(100_003), &case.stripped).await;
         }
         assert_eq!(removed_credentials(&proxy).await, 6);
         proxy.shutdown().await;
@@ -115,10 +128,10 @@ async fn a_token_behind_a_megabyte_goes_on_its_way_to_the_disk() {
 #[tokio::test(start_paused = true)]
 async fn a_body_of_which_nothing_has_to_go_is_what_it_was() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
-        for (number, case) in cases(STALE, 100).into_iter().enumerate() {
+        let proxy = TestProxy::start(protocols).await;
+        for case in cases(STALE, 100) {
             let request = post_as(case.kind, sized(case.stripped.clone()));
-            assert_healed(&proxy, number, request, &case.stripped).await;
+            assert_healed(&proxy, request, &case.stripped).await;
         }
         assert_eq!(removed_credentials(&proxy).await, 0);
         proxy.shutdown().await;
@@ -142,13 +155,9 @@ fn assert_masked(seen: &RecordedRequest, sent: &Bytes, token: &str) {
 #[tokio::test(start_paused = true)]
 async fn a_multipart_form_that_streams_with_a_promised_length_keeps_it_and_the_token_is_masked() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new()
-            .with_protocols(protocols)
-            .with(with_small_limits)
-            .start()
-            .await;
+        let proxy = TestProxyBuilder::over(protocols).with_small_limits().start().await;
         let case = multipart(STALE, 20_000);
-        let known = post_as(case.kind, sized(case.sent.clone()));
+        let known = case.sized();
         assert_eq!(proxy.app.fetch(known).await.status, 200);
         assert_masked(&proxy.graph.last_request(), &case.sent, STALE);
         assert_eq!(removed_credentials(&proxy).await, 1);
@@ -160,15 +169,10 @@ async fn a_multipart_form_that_streams_with_a_promised_length_keeps_it_and_the_t
 #[tokio::test(start_paused = true)]
 async fn a_multipart_form_that_streams_without_a_length_is_shorter_than_it_was() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new()
-            .with_protocols(protocols)
-            .with(with_small_limits)
-            .start()
-            .await;
+        let proxy = TestProxyBuilder::over(protocols).with_small_limits().start().await;
         let case = multipart(STALE, 20_000);
-        let unknown = post_as(case.kind, chunked(case.sent.clone(), 1_003));
-        assert_eq!(proxy.app.fetch(unknown).await.status, 200);
-        let seen = proxy.graph.last_request();
+        let unknown = case.chunked(1_003);
+        let seen = proxy.forwarded(unknown).await;
         assert!(seen.body.as_ref() == Some(&case.stripped), "{}", case.kind);
         assert!(seen.all("content-length").is_empty());
         if protocols.graph == Protocol::Http1 {
@@ -182,15 +186,10 @@ async fn a_multipart_form_that_streams_without_a_length_is_shorter_than_it_was()
 #[tokio::test(start_paused = true)]
 async fn json_and_forms_are_read_whole_past_the_limit_of_a_replay_and_lose_the_token() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new()
-            .with_protocols(protocols)
-            .with(with_small_limits)
-            .start()
-            .await;
+        let proxy = TestProxyBuilder::over(protocols).with_small_limits().start().await;
         for case in [form(STALE, 20_000), json(STALE, 20_000)] {
-            for body in [sized(case.sent.clone()), chunked(case.sent.clone(), 1_003)] {
-                assert_eq!(proxy.app.fetch(post_as(case.kind, body)).await.status, 200);
-                let seen = proxy.graph.last_request();
+            for request in case.both_framings(1_003) {
+                let seen = proxy.forwarded(request).await;
                 assert!(seen.body.as_ref() == Some(&case.stripped), "{}", case.kind);
                 assert_eq!(seen.all("content-length"), [case.stripped.len().to_string()]);
             }
@@ -203,10 +202,9 @@ async fn json_and_forms_are_read_whole_past_the_limit_of_a_replay_and_lose_the_t
 
 #[tokio::test(start_paused = true)]
 async fn a_cleaned_body_that_streams_has_no_second_chance() {
-    let proxy = TestProxyBuilder::new().with(with_small_limits).start().await;
+    let proxy = TestProxyBuilder::new().with_small_limits().start().await;
     proxy.rotate_token();
-    let Case { kind, sent, .. } = form(STALE, 20_000);
-    assert_eq!(proxy.app.fetch(post_as(kind, sized(sent))).await.status, 401);
+    assert_eq!(proxy.app.fetch(form(STALE, 20_000).sized()).await.status, 401);
     assert_eq!(proxy.graph.attempts(), 1);
     assert_eq!(proxy.requests_with_outcome("unhealed_not_replayable").await, 1);
     proxy.shutdown().await;
@@ -215,12 +213,9 @@ async fn a_cleaned_body_that_streams_has_no_second_chance() {
 #[tokio::test(start_paused = true)]
 async fn an_app_token_in_a_body_stays_and_nothing_of_ours_is_added() {
     for protocols in PROTOCOL_PAIRS {
-        let builder = TestProxyBuilder::new()
-            .with_protocols(protocols)
-            .with_proof(ProofMode::PerToken);
-        let proxy = builder.start().await;
+        let proxy = TestProxy::start_with_proof(protocols, ProofMode::PerToken).await;
         for case in cases("123|abc", 100) {
-            let own = post_as(case.kind, sized(case.sent.clone()));
+            let own = case.sized();
             let own = with(own, &[("authorization", &format!("Bearer {STALE}"))]);
             assert_eq!(proxy.app.fetch(own).await.status, 401, "Graph reads headers");
             let seen = proxy.graph.last_request();
@@ -237,14 +232,13 @@ async fn an_app_token_in_a_body_stays_and_nothing_of_ours_is_added() {
 #[tokio::test(start_paused = true)]
 async fn what_stands_for_no_token_goes_and_is_none() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         for nothing in ["null", "undefined", "None", ""] {
             for case in cases(nothing, 100) {
-                let request = post_as(case.kind, sized(case.sent));
-                assert_eq!(proxy.app.fetch(request).await.status, 200);
-                let seen = proxy.graph.last_request();
+                let request = case.sized();
+                let seen = proxy.forwarded(request).await;
                 assert_eq!(seen.body.as_ref(), Some(&case.stripped), "{nothing:?}");
-                assert_eq!(seen.all("authorization"), [format!("Bearer {FIRST_TOKEN}")]);
+                seen.assert_bearer(FIRST_TOKEN);
             }
         }
         assert_eq!(removed_credentials(&proxy).await, 0);
@@ -255,15 +249,15 @@ async fn what_stands_for_no_token_goes_and_is_none() {
 #[tokio::test(start_paused = true)]
 async fn a_body_with_a_token_is_refused_where_that_is_asked_for() {
     for protocols in PROTOCOL_PAIRS {
-        let builder = TestProxyBuilder::new().with_protocols(protocols).with(|config| {
-            with_small_limits(config);
-            config.heal.client_credentials = ClientCredentialPolicy::Refuse;
-        });
-        let proxy = builder.start().await;
+        let proxy = TestProxyBuilder::over(protocols)
+            .with_small_limits()
+            .with_client_credentials(ClientCredentialPolicy::Refuse)
+            .start()
+            .await;
         // In memory, on disk, and on the wire.
         for fill in [100, 2_000, 20_000] {
             for case in cases(STALE, fill) {
-                let answer = proxy.app.fetch(post_as(case.kind, sized(case.sent))).await;
+                let answer = proxy.app.fetch(case.sized()).await;
                 answer.refused(403, "http_request_denied");
                 assert_eq!(answer.code(), 990_009);
                 assert!(answer.text().contains("body"));
@@ -274,9 +268,7 @@ async fn a_body_with_a_token_is_refused_where_that_is_asked_for() {
         }
         assert_eq!(proxy.requests_with_outcome("refused_client_credential").await, 9);
         assert!(proxy.graph.accepted().is_empty());
-        let placeholder = form("null", 100);
-        let request = post_as(placeholder.kind, sized(placeholder.sent));
-        assert_eq!(proxy.app.fetch(request).await.status, 200);
+        assert_eq!(proxy.app.fetch(form("null", 100).sized()).await.status, 200);
         proxy.shutdown().await;
     }
 }
@@ -284,13 +276,13 @@ async fn a_body_with_a_token_is_refused_where_that_is_asked_for() {
 #[tokio::test(start_paused = true)]
 async fn a_body_with_a_token_is_kept_where_that_is_asked_for_and_never_healed() {
     for protocols in PROTOCOL_PAIRS {
-        let builder = TestProxyBuilder::new()
-            .with_protocols(protocols)
-            .with_proof(ProofMode::PerToken);
-        let builder = builder.with(|config| config.heal.client_credentials = ClientCredentialPolicy::Keep);
-        let proxy = builder.start().await;
+        let proxy = TestProxyBuilder::over(protocols)
+            .with_proof(ProofMode::PerToken)
+            .with_client_credentials(ClientCredentialPolicy::Keep)
+            .start()
+            .await;
         for case in cases(STALE, 100) {
-            let request = post_as(case.kind, sized(case.sent.clone()));
+            let request = case.sized();
             assert_eq!(proxy.app.fetch(request).await.status, 401);
             let seen = proxy.graph.last_request();
             assert_eq!(seen.body.as_ref(), Some(&case.sent));
@@ -305,7 +297,7 @@ async fn a_body_with_a_token_is_kept_where_that_is_asked_for_and_never_healed() 
 #[tokio::test(start_paused = true)]
 async fn bodies_of_other_kinds_and_of_token_endpoints_are_not_looked_at() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         for (kind, coding) in [
             ("text/csv", None),
             ("application/octet-stream", None),
@@ -315,10 +307,9 @@ async fn bodies_of_other_kinds_and_of_token_endpoints_are_not_looked_at() {
             fields.extend(coding.map(|coding| ("content-encoding", coding)));
             let sent = form(STALE, 100).sent;
             let request = with(post(sized(sent.clone())), &fields);
-            assert_eq!(proxy.app.fetch(request).await.status, 200);
-            let seen = proxy.graph.last_request();
+            let seen = proxy.forwarded(request).await;
             assert_eq!(seen.body.as_ref(), Some(&sent), "{kind}");
-            assert_eq!(seen.all("authorization"), [format!("Bearer {FIRST_TOKEN}")]);
+            seen.assert_bearer(FIRST_TOKEN);
         }
         for case in cases(STALE, 100) {
             let call = request("POST", "/oauth/access_token", sized(case.sent.clone()));
@@ -335,13 +326,13 @@ async fn bodies_of_other_kinds_and_of_token_endpoints_are_not_looked_at() {
 async fn other_parameters_that_hold_tokens_are_data() {
     let data = "input_token=EAAa&fb_exchange_token=EAAb&revoke_token=EAAc&code=AQ&client_secret=s";
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         proxy.rotate_token();
         let request = post_as(FORM, sized(data));
         assert_eq!(proxy.app.fetch(request).await.status, 200);
         for (seen, token) in proxy.graph.requests().iter().zip([FIRST_TOKEN, SECOND_TOKEN]) {
             assert_eq!(seen.body.as_deref(), Some(data.as_bytes()));
-            assert_eq!(seen.all("authorization"), [format!("Bearer {token}")]);
+            seen.assert_bearer(token);
         }
         proxy.shutdown().await;
     }

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use graphward::proxy::DeadTokenPolicy;
 use tokio::time::{Instant, sleep};
 
@@ -14,13 +13,13 @@ use crate::support::{
 const NOT_SENT_PREFIX: &str = "graphward; error=http_request_denied; details=";
 
 pub(crate) fn proxy_with_policy(protocols: Protocols, policy: DeadTokenPolicy) -> TestProxyBuilder {
-    TestProxyBuilder::new().with_protocols(protocols).with(|config| {
+    TestProxyBuilder::over(protocols).with(|config| {
         config.heal.dead_token = policy;
         config.heal.hold_timeout = Duration::ZERO;
     })
 }
 
-/// A house whose token is known to be dead, a moment after its only request.
+/// A proxy that knows that its token is dead, a moment after its only request.
 pub(crate) async fn proxy_with_dead_token(protocols: Protocols, policy: DeadTokenPolicy) -> (TestProxy, TestResponse) {
     let proxy = proxy_with_policy(protocols, policy).start().await;
     proxy.graph.expire_all();
@@ -69,7 +68,7 @@ async fn one_request_a_second_is_sent_and_the_others_get_graphs_last_rejection()
     for protocols in PROTOCOL_PAIRS {
         let (proxy, last) = proxy_with_dead_token(protocols, DeadTokenPolicy::Probe).await;
         for second in 1..=5 {
-            let answers = join_all((0..200).map(|_| proxy.app.post("x"))).await;
+            let answers = proxy.post_many(200).await;
             let sent = answers.iter().filter(|answer| !is_repeated(answer)).count();
             assert_eq!(sent, usize::from(second > 1), "the first rejection was a probe");
             for answer in answers.iter().filter(|answer| is_repeated(answer)) {
@@ -126,7 +125,7 @@ async fn a_probe_that_succeeds_ends_the_suspicion() {
         sleep(Duration::from_secs(1)).await;
         assert_eq!(proxy.app.post("the probe").await.status, 200);
         assert!(proxy.tokens.is_usable());
-        let answers = join_all((0..50).map(|_| proxy.app.post("x"))).await;
+        let answers = proxy.post_many(50).await;
         assert!(answers.iter().all(|answer| answer.status == 200));
         assert_eq!(proxy.graph.attempts(), 52);
         proxy.shutdown().await;
@@ -146,7 +145,7 @@ async fn those_who_wait_are_let_go_by_a_probe_that_succeeds() {
         let unlucky = proxy.app.post("the first");
         let others = async {
             sleep(Duration::from_millis(1_500)).await;
-            join_all((0..20).map(|_| proxy.app.post("x"))).await
+            proxy.post_many(20).await
         };
         let settled = async {
             let answers = others.await;
@@ -170,10 +169,9 @@ async fn a_new_token_ends_it() {
             DeadTokenPolicy::Forward,
         ] {
             let (proxy, _last) = proxy_with_dead_token(protocols, policy).await;
-            proxy.graph.accept(SECOND_TOKEN);
-            proxy.source.publish(SECOND_TOKEN);
+            proxy.publish_token(SECOND_TOKEN);
             sleep(Duration::from_millis(10)).await;
-            let answers = join_all((0..50).map(|_| proxy.app.post("x"))).await;
+            let answers = proxy.post_many(50).await;
             assert!(answers.iter().all(|answer| answer.status == 200));
             assert_eq!(proxy.graph.attempts(), 51, "none with the dead one");
             assert_eq!(proxy.requests_with_outcome("delivered").await, 50);
@@ -196,13 +194,9 @@ async fn a_token_dropped_within_the_hold_serves_those_who_came_meanwhile_with_on
             let first = proxy.app.post("the first");
             let meanwhile = async {
                 sleep(Duration::from_millis(500)).await;
-                join_all((0..200).map(|_| proxy.app.post("x"))).await
+                proxy.post_many(200).await
             };
-            let person = async {
-                sleep(Duration::from_millis(1_900)).await;
-                proxy.graph.accept(SECOND_TOKEN);
-                proxy.source.publish(SECOND_TOKEN);
-            };
+            let person = proxy.publish_token_after(SECOND_TOKEN, Duration::from_millis(1_900));
             let (first, answers, ()) = tokio::join!(first, meanwhile, person);
             assert_eq!(first.status, 200);
             assert!(answers.iter().all(|answer| answer.status == 200));
@@ -232,7 +226,7 @@ async fn after_the_hold_answers_come_at_once() {
             let began = Instant::now();
             let meanwhile = async {
                 sleep(Duration::from_millis(500)).await;
-                join_all((0..20).map(|_| proxy.app.post("x"))).await
+                proxy.post_many(20).await
             };
             let (first, answers) = tokio::join!(proxy.app.post("the first"), meanwhile);
             assert!(answers.iter().chain([&first]).all(|answer| answer.status >= 400));
@@ -252,7 +246,7 @@ async fn after_the_hold_answers_come_at_once() {
 async fn forward_sends_all_of_them_once() {
     for protocols in PROTOCOL_PAIRS {
         let (proxy, last) = proxy_with_dead_token(protocols, DeadTokenPolicy::Forward).await;
-        let answers = join_all((0..50).map(|_| proxy.app.post("x"))).await;
+        let answers = proxy.post_many(50).await;
         assert!(
             answers
                 .iter()
@@ -269,7 +263,7 @@ async fn refuse_sends_none_and_says_what_to_do() {
     for protocols in PROTOCOL_PAIRS {
         let (proxy, _last) = proxy_with_dead_token(protocols, DeadTokenPolicy::Refuse).await;
         sleep(Duration::from_secs(60)).await;
-        for answer in join_all((0..50).map(|_| proxy.app.post("x"))).await {
+        for answer in proxy.post_many(50).await {
             answer.refused(503, "proxy_configuration_error");
             assert_eq!((answer.code(), answer.header("retry-after")), (990_021, "1"));
             assert!(
@@ -292,11 +286,7 @@ async fn a_rejected_probe_is_replayed_once_with_a_token_that_came_meanwhile() {
     proxy
         .graph
         .enqueue(ScriptedResponse::expired().delayed(Duration::from_millis(200)));
-    let person = async {
-        sleep(Duration::from_millis(100)).await;
-        proxy.graph.accept(SECOND_TOKEN);
-        proxy.source.publish(SECOND_TOKEN);
-    };
+    let person = proxy.publish_token_after(SECOND_TOKEN, Duration::from_millis(100));
     let (probe, ()) = tokio::join!(proxy.app.post("the probe"), person);
     assert_eq!(probe.status, 200);
     assert_eq!(proxy.graph.accepted(), ["the probe"]);

@@ -5,12 +5,14 @@ use std::time::Duration;
 use graphward::app::RunOutcome;
 use tokio::time::{Instant, sleep};
 
-use crate::support::{PROTOCOL_PAIRS, Protocol, Protocols, ScriptedResponse, TestProxyBuilder, get, post, sized};
+use crate::support::{
+    PROTOCOL_PAIRS, Protocol, Protocols, ScriptedResponse, TestProxy, TestProxyBuilder, get, post, sized,
+};
 
 #[tokio::test(start_paused = true)]
 async fn a_stop_with_nothing_under_way_takes_no_time() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         assert_eq!(proxy.app.post("leaves an idle connection to Graph").await.status, 200);
         let began = Instant::now();
         proxy.shutdown().await;
@@ -21,7 +23,7 @@ async fn a_stop_with_nothing_under_way_takes_no_time() {
 #[tokio::test(start_paused = true)]
 async fn what_began_is_finished() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         proxy
             .graph
             .enqueue(ScriptedResponse::json(200, "0123456789").chunked(1, Duration::from_secs(2)));
@@ -63,7 +65,7 @@ async fn idle_connections_are_closed_and_no_new_ones_are_taken() {
 #[tokio::test(start_paused = true)]
 async fn a_token_that_dies_during_the_drain_is_still_healed() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         proxy.rotate_token();
         proxy.source.set_delay(Duration::from_secs(2));
         proxy
@@ -83,7 +85,7 @@ async fn a_token_that_dies_during_the_drain_is_still_healed() {
 #[tokio::test(start_paused = true)]
 async fn at_the_deadline_what_is_left_is_cut_and_counted() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         proxy.graph.enqueue(ScriptedResponse::no_response());
         let asked = proxy.app.send(post(sized("x")));
         let stops = async {
@@ -102,7 +104,7 @@ async fn at_the_deadline_what_is_left_is_cut_and_counted() {
 #[tokio::test(start_paused = true)]
 async fn a_second_stop_ends_at_once() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         proxy.graph.enqueue(ScriptedResponse::no_response());
         let stops = async {
             sleep(Duration::from_secs(1)).await;
@@ -148,11 +150,7 @@ async fn before_the_drain_connections_are_taken_for_a_while() {
         Protocols::new(Protocol::Http1, Protocol::Http1),
         Protocols::new(Protocol::Two, Protocol::Two),
     ] {
-        let proxy = TestProxyBuilder::new()
-            .with_protocols(protocols)
-            .with(pause)
-            .start()
-            .await;
+        let proxy = TestProxyBuilder::over(protocols).with(pause).start().await;
         let began = Instant::now();
         proxy.stop().await;
         sleep(Duration::from_secs(4)).await;

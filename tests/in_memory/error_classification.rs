@@ -1,7 +1,7 @@
 //! Which of Graph's answers mean that the token is dead, and that all others are the app's to read.
 
 use crate::support::{
-    EXPIRED_ERROR, PROTOCOL_PAIRS, ScriptedResponse, TestProxyBuilder, error_envelope, gzip, request, sized,
+    EXPIRED_ERROR, PROTOCOL_PAIRS, ScriptedResponse, TestProxy, TestProxyBuilder, error_envelope, gzip, request, sized,
 };
 
 /// `{"error":{"code":190}}`, by the reference encoders.
@@ -28,7 +28,7 @@ async fn every_word_for_a_dead_token_heals() {
             ScriptedResponse::expired().chunked(7, std::time::Duration::from_millis(10)),
             ScriptedResponse::expired().chunked(1, std::time::Duration::ZERO),
         ] {
-            let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+            let proxy = TestProxy::start(protocols).await;
             proxy.rotate_token();
             proxy.graph.reject_with(reply.clone());
             assert_eq!(proxy.app.post("x").await.status, 200, "{reply:?}");
@@ -46,7 +46,7 @@ async fn every_other_code_is_delivered_untouched_after_one_attempt() {
         133_010, 135_000,
     ];
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         for (number, code) in codes.into_iter().enumerate() {
             for status in [400, [401, 403, 404, 429, 500][number % 5]] {
                 let before = proxy.graph.attempts();
@@ -91,7 +91,7 @@ async fn what_is_no_envelope_is_delivered_untouched() {
             lone(EXPIRED_ERROR.as_bytes()).with("content-encoding", "gzip"),
             lone(EXPIRED_ERROR.as_bytes()).with("content-encoding", "compress"),
         ] {
-            let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+            let proxy = TestProxy::start(protocols).await;
             proxy.graph.enqueue(reply.clone());
             let answer = proxy.app.post("x").await;
             assert_eq!(answer.status, reply.status.as_u16());
@@ -116,7 +116,7 @@ async fn compressed_envelopes_heal_and_are_delivered_as_they_came() {
             ("zstd", ZSTD.to_vec()),
             ("gzip, br", BROTLI.to_vec()),
         ] {
-            let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+            let proxy = TestProxy::start(protocols).await;
             let heals = coding != "gzip, br";
             let reply = ScriptedResponse::json(401, body.clone()).with("content-encoding", coding);
             proxy.rotate_token();
@@ -152,7 +152,7 @@ async fn a_head_with_a_dead_token_is_healed_by_what_its_challenge_says() {
             ScriptedResponse::expired().gzipped(),
             ScriptedResponse::json(400, "").with("www-authenticate", r#"OAuth "F P" "invalid_token" "x""#),
         ] {
-            let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+            let proxy = TestProxy::start(protocols).await;
             proxy.rotate_token();
             proxy.graph.reject_with(rejection);
             proxy
@@ -173,7 +173,7 @@ async fn a_head_with_a_dead_token_is_healed_by_what_its_challenge_says() {
 #[tokio::test(start_paused = true)]
 async fn a_head_whose_challenge_says_nothing_of_a_token_is_delivered() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         for rejection in [
             ScriptedResponse::json(401, EXPIRED_ERROR),
             ScriptedResponse::json(400, "").with("www-authenticate", r#"OAuth "F P" "invalid_request" "x""#),

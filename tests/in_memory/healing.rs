@@ -6,13 +6,14 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::support::{
-    EXPIRED_ERROR, FIRST_TOKEN, PROTOCOL_PAIRS, SECOND_TOKEN, ScriptedResponse, TestProxyBuilder, post, sized,
+    EXPIRED_ERROR, FIRST_TOKEN, PROTOCOL_PAIRS, SECOND_TOKEN, ScriptedResponse, TestProxy, TestProxyBuilder, post,
+    sized,
 };
 
 #[tokio::test(start_paused = true)]
 async fn a_rejected_request_is_healed_by_one_look_and_one_replay() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         proxy.rotate_token();
         let answer = proxy.app.post("hello").await;
         assert_eq!(answer.status, 200);
@@ -20,8 +21,8 @@ async fn a_rejected_request_is_healed_by_one_look_and_one_replay() {
         assert_eq!(proxy.graph.attempts(), 2);
         assert_eq!(proxy.source.loads(), 2, "one at start, one after the rejection");
         let seen = proxy.graph.requests();
-        assert_eq!(seen[0].all("authorization"), [format!("Bearer {FIRST_TOKEN}")]);
-        assert_eq!(seen[1].all("authorization"), [format!("Bearer {SECOND_TOKEN}")]);
+        seen[0].assert_bearer(FIRST_TOKEN);
+        seen[1].assert_bearer(SECOND_TOKEN);
         assert_eq!(proxy.requests_with_outcome("healed").await, 1);
         proxy.shutdown().await;
     }
@@ -30,7 +31,7 @@ async fn a_rejected_request_is_healed_by_one_look_and_one_replay() {
 #[tokio::test(start_paused = true)]
 async fn a_burst_of_expired_requests_is_healed_with_one_look() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         proxy.rotate_token();
         proxy.source.set_delay(Duration::from_millis(50));
         let bodies: Vec<String> = (0..200).map(|number| format!("{number:03}")).collect();
@@ -53,13 +54,9 @@ async fn a_burst_of_expired_requests_is_healed_with_one_look() {
 #[tokio::test(start_paused = true)]
 async fn a_burst_of_expired_requests_is_healed_with_one_renewal() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new()
-            .with_protocols(protocols)
-            .with_renewer()
-            .start()
-            .await;
+        let proxy = TestProxyBuilder::over(protocols).with_renewer().start().await;
         proxy.graph.expire_all();
-        let answers = join_all((0..100).map(|_| proxy.app.post("x"))).await;
+        let answers = proxy.post_many(100).await;
         assert!(answers.iter().all(|answer| answer.status == 200));
         assert_eq!(proxy.graph.accepted().len(), 100);
         assert_eq!(proxy.renewer.calls(), 1);
@@ -70,7 +67,7 @@ async fn a_burst_of_expired_requests_is_healed_with_one_renewal() {
 #[tokio::test(start_paused = true)]
 async fn there_is_never_a_third_attempt_and_the_second_rejection_is_delivered_byte_for_byte() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         proxy.rotate_token();
         proxy.graph.expire_all();
         let second = r#"{ "error" : {"code":190,"message":"the second","error_subcode":460} } "#;
@@ -96,7 +93,7 @@ async fn where_everything_is_rejected_each_request_is_sent_twice_at_most() {
     for _ in 0..100 {
         proxy.graph.enqueue(ScriptedResponse::expired());
     }
-    let answers = join_all((0..50).map(|_| proxy.app.post("x"))).await;
+    let answers = proxy.post_many(50).await;
     assert!(answers.iter().all(|answer| answer.text() == EXPIRED_ERROR));
     assert_eq!(proxy.graph.attempts(), 100);
     assert!(proxy.renewer.calls() <= 2, "one, and one for the second's rejection");
@@ -106,7 +103,7 @@ async fn where_everything_is_rejected_each_request_is_sent_twice_at_most() {
 #[tokio::test(start_paused = true)]
 async fn a_late_rejection_of_an_old_token_replays_at_once_and_wipes_nothing() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         proxy.rotate_token();
         proxy
             .graph
@@ -132,7 +129,7 @@ async fn a_late_rejection_of_an_old_token_replays_at_once_and_wipes_nothing() {
 #[tokio::test(start_paused = true)]
 async fn an_app_that_hangs_up_does_not_cancel_the_look() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         proxy.rotate_token();
         proxy.source.set_delay(Duration::from_secs(1));
         let impatient = timeout(Duration::from_millis(100), proxy.app.post("x")).await;
@@ -148,7 +145,7 @@ async fn an_app_that_hangs_up_does_not_cancel_the_look() {
 #[tokio::test(start_paused = true)]
 async fn what_waits_for_a_newer_token_is_not_sent_for_an_app_that_has_gone() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         proxy.rotate_token();
         proxy.source.set_delay(Duration::from_secs(1));
         let given_up = timeout(Duration::from_millis(100), proxy.app.post("given up")).await;
@@ -163,7 +160,7 @@ async fn what_waits_for_a_newer_token_is_not_sent_for_an_app_that_has_gone() {
 #[tokio::test(start_paused = true)]
 async fn a_failed_renewal_is_shared_by_all_who_wait() {
     for protocols in PROTOCOL_PAIRS {
-        let builder = TestProxyBuilder::new().with_protocols(protocols).with_renewer();
+        let builder = TestProxyBuilder::over(protocols).with_renewer();
         let proxy = builder
             .with(|config| config.heal.hold_timeout = Duration::ZERO)
             .start()
@@ -171,7 +168,7 @@ async fn a_failed_renewal_is_shared_by_all_who_wait() {
         proxy.graph.expire_all();
         proxy.renewer.fail();
         let began = Instant::now();
-        let answers = join_all((0..100).map(|_| proxy.app.post("x"))).await;
+        let answers = proxy.post_many(100).await;
         assert!(
             answers
                 .iter()
@@ -188,15 +185,11 @@ async fn a_failed_renewal_is_shared_by_all_who_wait() {
 #[tokio::test(start_paused = true)]
 async fn a_token_dropped_while_requests_are_held_heals_them() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         proxy.graph.expire_all();
         let began = Instant::now();
-        let held = join_all((0..20).map(|_| proxy.app.post("x")));
-        let person = async {
-            sleep(Duration::from_millis(1_900)).await;
-            proxy.graph.accept(SECOND_TOKEN);
-            proxy.source.publish(SECOND_TOKEN);
-        };
+        let held = proxy.post_many(20);
+        let person = proxy.publish_token_after(SECOND_TOKEN, Duration::from_millis(1_900));
         let (answers, ()) = tokio::join!(held, person);
         assert!(answers.iter().all(|answer| answer.status == 200));
         assert!(began.elapsed() < Duration::from_millis(1_950));
@@ -207,7 +200,7 @@ async fn a_token_dropped_while_requests_are_held_heals_them() {
 #[tokio::test(start_paused = true)]
 async fn after_the_hold_apps_hear_graphs_own_words_at_once() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         proxy.graph.expire_all();
         // The second comes late enough to be a probe, the third does not.
         for (hold, sendings) in [(2, 1), (0, 1), (0, 0)] {
@@ -223,8 +216,7 @@ async fn after_the_hold_apps_hear_graphs_own_words_at_once() {
             );
             assert_eq!(proxy.graph.attempts(), before + sendings);
         }
-        proxy.graph.accept(SECOND_TOKEN);
-        proxy.source.publish(SECOND_TOKEN);
+        proxy.publish_token(SECOND_TOKEN);
         sleep(Duration::from_millis(10)).await;
         assert_eq!(proxy.app.post("x").await.status, 200, "it is not given up");
         proxy.shutdown().await;
@@ -247,10 +239,9 @@ async fn what_graph_may_have_acted_on_is_never_sent_again() {
             ScriptedResponse::json(401, EXPIRED_ERROR).truncated(),
             ScriptedResponse::json(200, "{\"id\":").truncated(),
         ] {
-            let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+            let proxy = TestProxy::start(protocols).await;
             assert_eq!(proxy.app.post("warms the pool").await.status, 200);
-            proxy.source.set_token(SECOND_TOKEN);
-            proxy.graph.accept(SECOND_TOKEN);
+            proxy.add_token(SECOND_TOKEN);
             proxy.graph.enqueue(reply.clone());
             let answer = proxy.app.post("x").await;
             assert!(!answer.complete || answer.status >= 400, "{reply:?}");
@@ -273,7 +264,7 @@ async fn a_second_attempt_that_fails_in_transport_is_not_answered_with_the_first
                 "connection_terminated",
             ),
         ] {
-            let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+            let proxy = TestProxy::start(protocols).await;
             proxy.rotate_token();
             proxy.graph.enqueue(ScriptedResponse::expired());
             proxy.graph.enqueue(reply);
@@ -287,7 +278,7 @@ async fn a_second_attempt_that_fails_in_transport_is_not_answered_with_the_first
 #[tokio::test(start_paused = true)]
 async fn a_get_and_every_other_method_is_healed_too() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         for (number, method) in ["GET", "DELETE", "PUT", "PATCH", "OPTIONS"].iter().enumerate() {
             proxy.rotate_token_to(&format!("EAAtoken{number}"));
             let mut request = post(sized(""));
@@ -303,7 +294,7 @@ async fn a_get_and_every_other_method_is_healed_too() {
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_graph_ends_politely_costs_no_request() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         for number in 1..=5 {
             assert_eq!(proxy.app.post("x").await.status, 200);
             proxy.graph.close_connections();

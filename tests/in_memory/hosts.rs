@@ -24,7 +24,7 @@ fn last_host_and_tokens(proxy: &TestProxy) -> (String, Vec<String>) {
 async fn a_request_goes_to_the_host_that_it_names_with_our_token() {
     let ours = vec![format!("Bearer {FIRST_TOKEN}")];
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         for host in [MAIN].into_iter().chain(ADDITIONAL_HOSTS) {
             for named in [host.to_owned(), format!("{host}:443"), host.to_uppercase()] {
                 let stale = [("host", &*named), ("authorization", "Bearer EAAstale")];
@@ -55,7 +55,7 @@ async fn an_absolute_target_weighs_more_than_the_host_field() {
 #[tokio::test(start_paused = true)]
 async fn under_our_own_name_the_path_decides() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         for (method, target, host) in [
             ("GET", "/v21.0/me", MAIN),
             ("GET", "/whatsapp_business/attachments/?mid=1", ADDITIONAL_HOSTS[2]),
@@ -70,10 +70,7 @@ async fn under_our_own_name_the_path_decides() {
             assert_eq!(last_host_and_tokens(&proxy), expected, "{method} {target}");
         }
         proxy.shutdown().await;
-        let alone = TestProxyBuilder::new()
-            .with_protocols(protocols)
-            .with(|config| config.upstream.hosts.clear());
-        let proxy = alone.start().await;
+        let proxy = TestProxy::start_with(protocols, |config| config.upstream.hosts.clear()).await;
         for target in ["/whatsapp_business/attachments/?mid=1", "/v21.0/1/videos"] {
             let answer = proxy.app.fetch(request("POST", target, sized(""))).await;
             assert_eq!(answer.status, 200);
@@ -86,7 +83,7 @@ async fn under_our_own_name_the_path_decides() {
 #[tokio::test(start_paused = true)]
 async fn a_host_outside_the_list_is_refused_and_no_connection_is_made() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         for host in [
             "evil.example",
             "facebook.com",
@@ -125,31 +122,27 @@ async fn no_token_goes_to_another_familys_host() {
     for protocols in PROTOCOL_PAIRS {
         for (token, fits, others) in [
             (
-                "EAAtoken0of0the0house",
+                "EAAtoken0of0the0tests",
                 [MAIN, ADDITIONAL_HOSTS[0]],
                 ["graph.instagram.com", "graph.threads.net"],
             ),
             (
-                "IGAAtoken0of0the0house",
+                "IGAAtoken0of0the0tests",
                 ["graph.instagram.com"; 2],
                 [MAIN, "graph.threads.net"],
             ),
             (
-                "IGQVJtoken0of0the0house",
+                "IGQVJtoken0of0the0tests",
                 ["graph.instagram.com"; 2],
                 [ADDITIONAL_HOSTS[2], "graph.threads.net"],
             ),
             (
-                "THAAtoken0of0the0house",
+                "THAAtoken0of0the0tests",
                 ["graph.threads.net"; 2],
                 [ADDITIONAL_HOSTS[1], "graph.instagram.com"],
             ),
         ] {
-            let proxy = TestProxyBuilder::new()
-                .with_protocols(protocols)
-                .with_token(token)
-                .start()
-                .await;
+            let proxy = TestProxyBuilder::over(protocols).with_token(token).start().await;
             for host in others {
                 let named = with(get("/v21.0/me"), &[("host", host)]);
                 let answer = proxy.app.fetch(named).await;
@@ -173,8 +166,8 @@ async fn no_token_goes_to_another_familys_host() {
 #[tokio::test(start_paused = true)]
 async fn a_newer_token_of_another_family_is_not_sent_either() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
-        proxy.rotate_token_to("IGAAtoken0of0the0house");
+        let proxy = TestProxy::start(protocols).await;
+        proxy.rotate_token_to("IGAAtoken0of0the0tests");
         let answer = proxy.app.post("x").await;
         answer.refused(421, "proxy_configuration_error");
         assert_eq!(proxy.graph.attempts(), 1, "the first one, with its own token");
@@ -189,8 +182,7 @@ async fn a_newer_token_of_another_family_is_not_sent_either() {
 #[tokio::test(start_paused = true)]
 async fn an_instagram_token_is_healed_at_its_own_host() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new()
-            .with_protocols(protocols)
+        let proxy = TestProxyBuilder::over(protocols)
             .with_token("IGAAfirst0token")
             .start()
             .await;
@@ -207,12 +199,8 @@ async fn an_instagram_token_is_healed_at_its_own_host() {
 #[tokio::test(start_paused = true)]
 async fn what_makes_instagrams_and_threads_tokens_gets_none_of_ours() {
     for protocols in PROTOCOL_PAIRS {
-        for token in ["EAAtoken0of0the0house", "IGAAtoken0of0the0house"] {
-            let proxy = TestProxyBuilder::new()
-                .with_protocols(protocols)
-                .with_token(token)
-                .start()
-                .await;
+        for token in ["EAAtoken0of0the0tests", "IGAAtoken0of0the0tests"] {
+            let proxy = TestProxyBuilder::over(protocols).with_token(token).start().await;
             for (host, target) in [
                 (
                     "graph.instagram.com",
@@ -246,7 +234,7 @@ async fn what_makes_instagrams_and_threads_tokens_gets_none_of_ours() {
 #[tokio::test(start_paused = true)]
 async fn hosts_that_are_asked_at_once_share_no_connection() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         for _ in 0..3 {
             for host in [MAIN, ADDITIONAL_HOSTS[0], ADDITIONAL_HOSTS[2]] {
                 let named = with(get("/me"), &[("host", host)]);

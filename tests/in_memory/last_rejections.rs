@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use graphward::graph::GraphError;
 use graphward::proxy::DeadTokenPolicy;
 use tokio::time::{Instant, sleep};
@@ -120,7 +119,7 @@ async fn an_item_of_a_batch_keeps_nothing_back() {
         assert_eq!(proxy.app.fetch(batch).await.status, 200);
         assert!(!proxy.tokens.is_usable());
         let began = Instant::now();
-        let answers = join_all((0..20).map(|_| proxy.app.post("x"))).await;
+        let answers = proxy.post_many(20).await;
         assert!(answers.iter().all(|answer| answer.status == 200));
         assert!(began.elapsed() < Duration::from_millis(20));
         assert!(proxy.tokens.is_usable());
@@ -138,7 +137,7 @@ async fn a_rejection_that_was_taken_back_is_never_repeated() {
         proxy.tokens.current().unwrap().generation(),
         &GraphError::invalid_token(),
     );
-    let answers = join_all((0..20).map(|_| proxy.app.post("x"))).await;
+    let answers = proxy.post_many(20).await;
     assert!(answers.iter().all(|answer| answer.status == 200));
     proxy.shutdown().await;
 }

@@ -43,7 +43,7 @@ fn assert_consistent_headers(answer: &TestResponse) {
 #[tokio::test(start_paused = true)]
 async fn the_link_of_a_look_up_leads_to_the_host_that_the_app_named() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         for host in ["localhost:8080", "127.0.0.1", "[::1]:9999", "LocalHost:8080"] {
             for reply in [
                 media_response(&media_object(CDN_ORIGIN)),
@@ -84,7 +84,7 @@ async fn a_weak_validator_stays_as_it_is() {
 #[tokio::test(start_paused = true)]
 async fn a_look_up_that_is_healed_has_its_link_led_here_too() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         proxy.rotate_token();
         proxy.graph.respond_with(media_response(&media_object(CDN_ORIGIN)));
         let answer = proxy.app.get(ID).await;
@@ -112,10 +112,7 @@ async fn assert_untouched(
 #[tokio::test(start_paused = true)]
 async fn where_it_is_turned_off_the_link_leads_where_it_led() {
     for protocols in PROTOCOL_PAIRS {
-        let off = TestProxyBuilder::new()
-            .with_protocols(protocols)
-            .with(|config| config.links.media = false);
-        let proxy = off.start().await;
+        let proxy = TestProxy::start_with(protocols, |config| config.links.media = false).await;
         assert_untouched(&proxy, get(ID), media_response(&media_object(CDN_ORIGIN))).await;
         assert_untouched(&proxy, get(ID), media_response(&media_object(CDN_ORIGIN)).gzipped()).await;
         proxy.shutdown().await;
@@ -125,7 +122,7 @@ async fn where_it_is_turned_off_the_link_leads_where_it_led() {
 #[tokio::test(start_paused = true)]
 async fn a_request_to_graphs_own_hosts_gets_graphs_own_links() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         for host in ["graph.facebook.com", "Graph.Facebook.com:443"] {
             let named = with(get(ID), &[("host", host)]);
             assert_untouched(&proxy, named, media_response(&media_object(CDN_ORIGIN))).await;
@@ -139,7 +136,7 @@ async fn a_request_to_graphs_own_hosts_gets_graphs_own_links() {
 #[tokio::test(start_paused = true)]
 async fn nothing_else_has_its_links_changed() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         let there = || media_response(&media_object(CDN_ORIGIN));
         for target in ["/v21.0/me", "/v21.0/1/media", "/1a", "/v21.0/1/2", "/"] {
             assert_untouched(&proxy, get(target), there()).await;
@@ -169,7 +166,7 @@ async fn nothing_else_has_its_links_changed() {
 #[tokio::test(start_paused = true)]
 async fn a_look_up_that_breaks_off_is_no_answer() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         proxy.graph.enqueue(media_response(&truncated_object(40)).truncated());
         let answer = proxy.app.get(ID).await;
         answer.refused(502, "connection_terminated");
@@ -180,7 +177,7 @@ async fn a_look_up_that_breaks_off_is_no_answer() {
 #[tokio::test(start_paused = true)]
 async fn a_download_goes_to_the_media_host_with_our_bearer_and_its_own_query() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         proxy.graph.respond_with(
             ScriptedResponse::new(200, "image/jpeg", &b"\xff\xd8\xff"[..])
                 .with("content-disposition", "inline; filename=a.jpg"),
@@ -199,7 +196,7 @@ async fn a_download_goes_to_the_media_host_with_our_bearer_and_its_own_query() {
                 let seen = proxy.graph.last_request();
                 assert_eq!(seen.host, "lookaside.fbsbx.com");
                 assert_eq!(seen.target(), target);
-                assert_eq!(seen.all("authorization"), [format!("Bearer {FIRST_TOKEN}")]);
+                seen.assert_bearer(FIRST_TOKEN);
                 let plain = concat!("graphward/", env!("CARGO_PKG_VERSION"));
                 assert_eq!(seen.all(USER_AGENT.as_str()), [agent.unwrap_or(plain)]);
             }
@@ -213,7 +210,7 @@ async fn a_download_goes_to_the_media_host_with_our_bearer_and_its_own_query() {
 #[tokio::test(start_paused = true)]
 async fn the_link_of_a_look_up_is_good_for_a_download() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         proxy.graph.enqueue(media_response(&media_object(CDN_ORIGIN)));
         let found: serde_json::Value = serde_json::from_slice(&proxy.app.get(ID).await.body).unwrap();
         let url = found["url"].as_str().unwrap();
@@ -236,8 +233,7 @@ async fn fetch_during_rotation(proxy: &TestProxy, first: ScriptedResponse) -> Te
     proxy.graph.enqueue(first.delayed(Duration::from_secs(3)));
     let swap = async {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        proxy.graph.accept(SECOND_TOKEN);
-        proxy.source.publish(SECOND_TOKEN);
+        proxy.publish_token(SECOND_TOKEN);
     };
     tokio::join!(proxy.app.get(FILE), swap).0
 }
@@ -246,14 +242,14 @@ async fn fetch_during_rotation(proxy: &TestProxy, first: ScriptedResponse) -> Te
 async fn a_download_that_is_refused_is_sent_again_if_the_token_is_another_by_now() {
     for protocols in PROTOCOL_PAIRS {
         for status in [404, 401, 403] {
-            let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+            let proxy = TestProxy::start(protocols).await;
             let answer = fetch_during_rotation(&proxy, not_found_page(status)).await;
             assert_eq!(answer.status, 200, "{status}");
             let seen = proxy.graph.requests();
             assert_eq!(seen.len(), 2);
             for (seen, token) in seen.iter().zip([FIRST_TOKEN, SECOND_TOKEN]) {
                 assert_eq!((&*seen.host, seen.target()), ("lookaside.fbsbx.com", FILE));
-                assert_eq!(seen.all("authorization"), [format!("Bearer {token}")]);
+                seen.assert_bearer(token);
             }
             assert_eq!(proxy.requests_with_outcome("healed").await, 1);
             proxy.shutdown().await;
@@ -264,7 +260,7 @@ async fn a_download_that_is_refused_is_sent_again_if_the_token_is_another_by_now
 #[tokio::test(start_paused = true)]
 async fn a_download_is_never_sent_a_third_time() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         proxy.graph.enqueue(not_found_page(404).delayed(Duration::from_secs(3)));
         proxy.graph.enqueue(not_found_page(403));
         let swap = async {
@@ -284,7 +280,7 @@ async fn a_download_is_never_sent_a_third_time() {
 #[tokio::test(start_paused = true)]
 async fn a_download_that_is_refused_with_the_token_in_use_is_delivered() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         for status in [404, 401, 403] {
             proxy.graph.enqueue(not_found_page(status));
             assert_eq!(proxy.app.get(FILE).await.status, status);
@@ -318,7 +314,7 @@ async fn an_objects_404_is_no_refusal_of_media() {
 async fn a_redirect_is_the_apps_to_follow() {
     let location = "https://scontent.xx.fbcdn.net/v/t1.jpg?_nc_sid=1&oh=00_AfB%2B&oe=6";
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         let moved = ScriptedResponse::new(302, "image/jpeg", "").with("location", location);
         proxy.graph.enqueue(moved);
         let answer = proxy.app.get("/v21.0/1/picture").await;

@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
-use crate::support::{
-    FIRST_TOKEN, PROTOCOL_PAIRS, ScriptedResponse, TestProxy, TestProxyBuilder, gzip, post, sized, with,
-};
+use crate::support::{FIRST_TOKEN, PROTOCOL_PAIRS, Protocols, ScriptedResponse, TestProxy, gzip, post, sized, with};
 
 const EDGE: &str = "/v21.0/1/template_analytics";
 
-fn proxy_with_paging_links() -> TestProxyBuilder {
-    TestProxyBuilder::new().with(|config| config.links.paging = true)
+async fn proxy_with_paging_links(protocols: Protocols) -> TestProxy {
+    TestProxy::start_with(protocols, |config| config.links.paging = true).await
 }
 
 /// A page whose links lead to this origin, spelled as Graph does, with this at the end of their query.
@@ -40,7 +38,7 @@ async fn fetch_page(proxy: &TestProxy, reply: ScriptedResponse) -> crate::suppor
 #[tokio::test(start_paused = true)]
 async fn links_to_pages_are_graphs_own_unless_asked_otherwise() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         let text = page(GRAPH_ORIGIN, "");
         let reply = ScriptedResponse::json(200, text.clone()).with("etag", "\"5\"");
         let answer = fetch_page(&proxy, reply).await;
@@ -52,7 +50,7 @@ async fn links_to_pages_are_graphs_own_unless_asked_otherwise() {
 #[tokio::test(start_paused = true)]
 async fn links_to_pages_lead_here_where_that_is_asked_for() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = proxy_with_paging_links().with_protocols(protocols).start().await;
+        let proxy = proxy_with_paging_links(protocols).await;
         for reply in [
             ScriptedResponse::json(200, page(GRAPH_ORIGIN, "")),
             ScriptedResponse::json(200, page(GRAPH_ORIGIN, "")).gzipped(),
@@ -79,7 +77,7 @@ async fn links_to_pages_lead_here_where_that_is_asked_for() {
 #[tokio::test(start_paused = true)]
 async fn links_elsewhere_and_pages_of_graphs_own_hosts_stay() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = proxy_with_paging_links().with_protocols(protocols).start().await;
+        let proxy = proxy_with_paging_links(protocols).await;
         for text in [
             page(r"https:\/\/evil.example", ""),
             page(r"https:\/\/graph.facebook.com.evil.example", ""),
@@ -103,7 +101,7 @@ async fn links_elsewhere_and_pages_of_graphs_own_hosts_stay() {
 #[tokio::test(start_paused = true)]
 async fn a_token_of_ours_in_a_link_goes_and_the_link_stays() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = proxy_with_paging_links().with_protocols(protocols).start().await;
+        let proxy = proxy_with_paging_links(protocols).await;
         let ours = page(GRAPH_ORIGIN, &format!("&access_token={FIRST_TOKEN}"));
         let answer = fetch_page(&proxy, ScriptedResponse::json(200, ours)).await;
         assert_eq!(answer.text(), rewritten_page(""));
@@ -117,7 +115,7 @@ async fn a_token_of_ours_in_a_link_goes_and_the_link_stays() {
 #[tokio::test(start_paused = true)]
 async fn links_in_the_bodies_of_a_batchs_items_lead_here_too() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = proxy_with_paging_links().with_protocols(protocols).start().await;
+        let proxy = proxy_with_paging_links(protocols).await;
         let token = format!("&access_token={FIRST_TOKEN}");
         let batch = |body: &str| {
             let body = serde_json::to_string(body).unwrap();
@@ -137,7 +135,7 @@ const MAX_REWRITTEN_BYTES: usize = 8 * 1024 * 1024;
 #[tokio::test(start_paused = true)]
 async fn what_is_larger_than_is_read_passes_as_it_is() {
     for protocols in [PROTOCOL_PAIRS[0], PROTOCOL_PAIRS[1]] {
-        let proxy = proxy_with_paging_links().with_protocols(protocols).start().await;
+        let proxy = proxy_with_paging_links(protocols).await;
         let large = |length: usize| {
             let page = page(GRAPH_ORIGIN, "");
             let spaces = " ".repeat(length - page.len());
@@ -163,8 +161,11 @@ async fn what_is_larger_than_is_read_passes_as_it_is() {
 #[tokio::test(start_paused = true)]
 async fn long_pages_are_read_while_there_is_memory_for_them_and_short_ones_always() {
     for protocols in [PROTOCOL_PAIRS[0], PROTOCOL_PAIRS[1]] {
-        let builder = proxy_with_paging_links().with(|config| config.heal.memory_total = 200 * 1024);
-        let proxy = builder.with_protocols(protocols).start().await;
+        let proxy = TestProxy::start_with(protocols, |config| {
+            config.links.paging = true;
+            config.heal.memory_total = 200 * 1024;
+        })
+        .await;
         let long = |length: usize| format!("{}{}", page(GRAPH_ORIGIN, ""), " ".repeat(length));
         for (length, is_read) in [(60, true), (190, true), (250, false), (60, true)] {
             let text = long(length * 1024);
@@ -187,7 +188,7 @@ async fn long_pages_are_read_while_there_is_memory_for_them_and_short_ones_alway
 #[tokio::test(start_paused = true)]
 async fn a_page_that_breaks_off_or_stalls_is_no_answer() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = proxy_with_paging_links().with_protocols(protocols).start().await;
+        let proxy = proxy_with_paging_links(protocols).await;
         for reply in [
             ScriptedResponse::json(200, page(GRAPH_ORIGIN, "")).truncated(),
             ScriptedResponse::json(200, page(GRAPH_ORIGIN, "")).stalled(),
@@ -205,7 +206,7 @@ async fn a_page_that_breaks_off_or_stalls_is_no_answer() {
 #[tokio::test(start_paused = true)]
 async fn what_is_no_page_is_not_read() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = proxy_with_paging_links().with_protocols(protocols).start().await;
+        let proxy = proxy_with_paging_links(protocols).await;
         let text = page(GRAPH_ORIGIN, "");
         for reply in [
             ScriptedResponse::new(200, "text/plain", text.clone()),

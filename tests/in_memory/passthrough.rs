@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use crate::support::{EXPIRED_ERROR, PROTOCOL_PAIRS, ScriptedResponse, TestProxyBuilder, error_envelope};
+use crate::support::{EXPIRED_ERROR, PROTOCOL_PAIRS, ScriptedResponse, TestProxy, error_envelope};
 
 /// Any answer that Graph, or what stands before it, could give.
 fn random_response(random: &mut Rng) -> ScriptedResponse {
@@ -41,7 +41,7 @@ fn random_response(random: &mut Rng) -> ScriptedResponse {
 async fn answers_are_delivered_byte_for_byte_however_they_come() {
     for (seed, protocols) in (1_u64..).zip(PROTOCOL_PAIRS) {
         let mut random = Rng::with_seed(seed);
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         for number in 0..50 {
             let reply = random_response(&mut random).with("x-number", &number.to_string());
             proxy.graph.enqueue(reply.clone());
@@ -65,7 +65,7 @@ async fn answers_are_delivered_byte_for_byte_however_they_come() {
 #[tokio::test(start_paused = true)]
 async fn a_length_that_graph_declares_is_declared_to_the_app() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         for reply in [
             ScriptedResponse::json(200, "{\"a\":1}"),
             ScriptedResponse::expired(),

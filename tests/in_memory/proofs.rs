@@ -11,9 +11,9 @@ use crate::support::{
     TestProxyBuilder, get, post, sized, start_time, with,
 };
 
-/// `FIRST_TOKEN`'s and `SECOND_TOKEN`'s, by another implementation: Python's.
-const FIRSTS: &str = "c0dad9a25955299a2e12b19dcaded8e4e1302fef72f20482bf9e3eef44225c92";
-const SECOND_PROOF: &str = "598273616d09271f557146570233fd7f37222367e77377adb36439d62e56f114";
+/// The proofs of `FIRST_TOKEN` and `SECOND_TOKEN`, computed by another implementation (Python's).
+const FIRST_PROOF: &str = "f32fd9b9766f08c50eaaa6733d77b0fc8f8d7d246f0a6bf43b8d2a49c36d3550";
+const SECOND_PROOF: &str = "e478e81d0f7ab9718abbaebc50f5ffaf23a7e2748000c243d583f9cfc7306ab6";
 
 const MISSING_PROOF_ERROR: &str = r#"{"error":{"message":"API calls from the server require an appsecret_proof argument","type":"GraphMethodException","code":100,"fbtrace_id":"A1"}}"#;
 const WRONG_PROOF_ERROR: &str = r#"{"error":{"message":"Invalid appsecret_proof provided in the API argument","type":"GraphMethodException","code":100,"fbtrace_id":"A1"}}"#;
@@ -38,25 +38,21 @@ fn parameter<'a>(seen: &'a RecordedRequest, name: &str) -> &'a str {
 async fn the_proof_of_the_token_in_the_header_stands_in_the_query() {
     assert_eq!(
         (hex(FIRST_TOKEN), hex(SECOND_TOKEN)),
-        (FIRSTS.into(), SECOND_PROOF.into())
+        (FIRST_PROOF.into(), SECOND_PROOF.into())
     );
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new()
-            .with_protocols(protocols)
-            .with_proof(ProofMode::PerToken);
-        let proxy = proxy.start().await;
+        let proxy = TestProxy::start_with_proof(protocols, ProofMode::PerToken).await;
         for (sent, arrived) in [
-            ("/me", format!("/me?appsecret_proof={FIRSTS}")),
-            ("/me?", format!("/me?appsecret_proof={FIRSTS}")),
+            ("/me", format!("/me?appsecret_proof={FIRST_PROOF}")),
+            ("/me?", format!("/me?appsecret_proof={FIRST_PROOF}")),
             (
                 "/v21.0/1/messages?fields=a%2Cb&&x",
-                format!("/v21.0/1/messages?fields=a%2Cb&&x&appsecret_proof={FIRSTS}"),
+                format!("/v21.0/1/messages?fields=a%2Cb&&x&appsecret_proof={FIRST_PROOF}"),
             ),
         ] {
-            assert_eq!(proxy.app.get(sent).await.status, 200);
-            let seen = proxy.graph.last_request();
+            let seen = proxy.forwarded(get(sent)).await;
             assert_eq!(seen.target(), arrived);
-            assert_eq!(seen.all("authorization"), [format!("Bearer {FIRST_TOKEN}")]);
+            seen.assert_bearer(FIRST_TOKEN);
         }
         proxy.shutdown().await;
     }
@@ -65,16 +61,16 @@ async fn the_proof_of_the_token_in_the_header_stands_in_the_query() {
 #[tokio::test(start_paused = true)]
 async fn a_replay_has_the_newer_tokens_proof() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new()
-            .with_protocols(protocols)
-            .with_proof(ProofMode::PerToken);
-        let proxy = proxy.start().await;
+        let proxy = TestProxy::start_with_proof(protocols, ProofMode::PerToken).await;
         proxy.rotate_token();
         assert_eq!(proxy.app.post("hello").await.status, 200);
         let seen = proxy.graph.requests();
         assert_eq!(seen.len(), 2);
-        for (seen, token, proof) in [(&seen[0], FIRST_TOKEN, FIRSTS), (&seen[1], SECOND_TOKEN, SECOND_PROOF)] {
-            assert_eq!(seen.all("authorization"), [format!("Bearer {token}")]);
+        for (seen, token, proof) in [
+            (&seen[0], FIRST_TOKEN, FIRST_PROOF),
+            (&seen[1], SECOND_TOKEN, SECOND_PROOF),
+        ] {
+            seen.assert_bearer(token);
             assert_eq!(parameter(seen, "appsecret_proof"), proof);
             assert_eq!(seen.body.as_deref(), Some(&b"hello"[..]));
         }
@@ -88,21 +84,18 @@ async fn a_replay_has_the_newer_tokens_proof() {
 async fn the_apps_own_proof_gives_way_to_ours_and_without_a_secret_to_none() {
     let target = "/me?appsecret_proof=ab&access_token=EAAold&a=1&appsecret_time=1&b";
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new()
-            .with_protocols(protocols)
-            .with_proof(ProofMode::PerToken);
-        let proxy = proxy.start().await;
+        let proxy = TestProxy::start_with_proof(protocols, ProofMode::PerToken).await;
         assert_eq!(proxy.app.get(target).await.status, 200);
-        let expected = format!("/me?a=1&b&appsecret_proof={FIRSTS}");
+        let expected = format!("/me?a=1&b&appsecret_proof={FIRST_PROOF}");
         assert_eq!(proxy.graph.last_request().target(), expected);
         proxy.shutdown().await;
         for builder in [
-            TestProxyBuilder::new(),
-            TestProxyBuilder::new()
+            TestProxyBuilder::over(protocols),
+            TestProxyBuilder::over(protocols)
                 .with_proof(ProofMode::PerToken)
                 .with(|config| config.app.proof = None),
         ] {
-            let proxy = builder.with_protocols(protocols).start().await;
+            let proxy = builder.start().await;
             assert_eq!(proxy.app.get(target).await.status, 200);
             assert_eq!(proxy.graph.last_request().target(), "/me?a=1&b");
             proxy.shutdown().await;
@@ -118,7 +111,7 @@ async fn the_apps_own_proof_in_a_form_gives_way_to_ours_in_the_query() {
     let kind = [("content-type", "application/x-www-form-urlencoded")];
     let answer = proxy.app.fetch(with(post(sized(form)), &kind)).await;
     assert_eq!(answer.status, 200);
-    for (seen, proof) in proxy.graph.requests().iter().zip([FIRSTS, SECOND_PROOF]) {
+    for (seen, proof) in proxy.graph.requests().iter().zip([FIRST_PROOF, SECOND_PROOF]) {
         assert_eq!(seen.body.as_deref(), Some(&b"to=1&text=x"[..]));
         assert_eq!(parameter(seen, "appsecret_proof"), proof);
     }
@@ -129,10 +122,7 @@ async fn the_apps_own_proof_in_a_form_gives_way_to_ours_in_the_query() {
 async fn no_proof_goes_where_none_belongs() {
     let app = ("authorization", "Bearer 123|abc");
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new()
-            .with_protocols(protocols)
-            .with_proof(ProofMode::PerToken);
-        let proxy = proxy.start().await;
+        let proxy = TestProxy::start_with_proof(protocols, ProofMode::PerToken).await;
         for (host, target, field) in [
             ("localhost:8080", "/oauth/access_token?client_id=1", None),
             ("localhost:8080", "/v21.0/oauth/access_token?appsecret_proof=ab", None),
@@ -158,7 +148,7 @@ async fn no_proof_goes_where_none_belongs() {
         }
         let video = with(get("/v21.0/1"), &[("host", "graph-video.facebook.com")]);
         assert_eq!(proxy.app.fetch(video).await.status, 200);
-        assert_eq!(parameter(&proxy.graph.last_request(), "appsecret_proof"), FIRSTS);
+        assert_eq!(parameter(&proxy.graph.last_request(), "appsecret_proof"), FIRST_PROOF);
         proxy.shutdown().await;
     }
 }
@@ -166,13 +156,14 @@ async fn no_proof_goes_where_none_belongs() {
 #[tokio::test(start_paused = true)]
 async fn instagrams_and_threads_apps_have_secrets_of_their_own() {
     for (token, host) in [
-        ("IGAAtoken0of0the0house", "graph.instagram.com"),
-        ("THAAtoken0of0the0house", "graph.threads.net"),
+        ("IGAAtoken0of0the0tests", "graph.instagram.com"),
+        ("THAAtoken0of0the0tests", "graph.threads.net"),
     ] {
         let proxy = TestProxyBuilder::new()
             .with_token(token)
-            .with_proof(ProofMode::Timestamped);
-        let proxy = proxy.start().await;
+            .with_proof(ProofMode::Timestamped)
+            .start()
+            .await;
         let request = with(get("/me?fields=id"), &[("host", host)]);
         assert_eq!(proxy.app.fetch(request).await.status, 200);
         assert_eq!(proxy.graph.last_request().target(), "/me?fields=id");
@@ -183,10 +174,7 @@ async fn instagrams_and_threads_apps_have_secrets_of_their_own() {
 #[tokio::test(start_paused = true)]
 async fn a_timed_proof_tells_the_time_of_its_attempt() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new()
-            .with_protocols(protocols)
-            .with_proof(ProofMode::Timestamped);
-        let proxy = proxy.start().await;
+        let proxy = TestProxy::start_with_proof(protocols, ProofMode::Timestamped).await;
         proxy.rotate_token();
         proxy
             .graph
@@ -235,22 +223,15 @@ async fn a_refused_proof_is_delivered_counted_and_explained_once_for_each_token(
     let set = "set app.secret to the secret of the app";
     let other = "app.secret does not belong to the app";
     for protocols in PROTOCOL_PAIRS {
+        let with_proof = |mode| TestProxyBuilder::over(protocols).with_proof(mode);
         for (builder, body, words) in [
-            (TestProxyBuilder::new(), MISSING_PROOF_ERROR, set),
-            (TestProxyBuilder::new(), WRONG_PROOF_ERROR, set),
-            (
-                TestProxyBuilder::new().with_proof(ProofMode::PerToken),
-                WRONG_PROOF_ERROR,
-                other,
-            ),
-            (
-                TestProxyBuilder::new().with_proof(ProofMode::Timestamped),
-                WRONG_PROOF_ERROR,
-                "clock",
-            ),
+            (TestProxyBuilder::over(protocols), MISSING_PROOF_ERROR, set),
+            (TestProxyBuilder::over(protocols), WRONG_PROOF_ERROR, set),
+            (with_proof(ProofMode::PerToken), WRONG_PROOF_ERROR, other),
+            (with_proof(ProofMode::Timestamped), WRONG_PROOF_ERROR, "clock"),
         ] {
             let log = LogCapture::at_info();
-            let proxy = builder.with_protocols(protocols).start().await;
+            let proxy = builder.start().await;
             for _ in 0..3 {
                 assert_proof_error_passed_on(&proxy, body).await;
             }
@@ -285,11 +266,7 @@ async fn neither_the_apps_secret_nor_a_proof_shows() {
     for proving in [ProofMode::PerToken, ProofMode::Timestamped] {
         for protocols in PROTOCOL_PAIRS {
             let log = LogCapture::at_trace();
-            let proxy = TestProxyBuilder::new()
-                .with_protocols(protocols)
-                .with_proof(proving)
-                .start()
-                .await;
+            let proxy = TestProxy::start_with_proof(protocols, proving).await;
             proxy.rotate_token();
             assert_eq!(proxy.app.post("x").await.status, 200);
             proxy.graph.enqueue(ScriptedResponse::json(400, WRONG_PROOF_ERROR));

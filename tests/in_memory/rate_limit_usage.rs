@@ -1,6 +1,6 @@
 //! Graph's rate-limit usage reaches the app and the metrics.
 
-use crate::support::{PROTOCOL_PAIRS, ScriptedResponse, TestProxyBuilder, error_envelope};
+use crate::support::{PROTOCOL_PAIRS, ScriptedResponse, TestProxy, error_envelope};
 
 const APP: &str = r#"{"call_count":12,"total_cputime":3,"total_time":4.5}"#;
 const BUSINESS: &str = r#"{"114023108121234":[{"type":"whatsapp","call_count":95,"total_cputime":1,"total_time":2,"estimated_time_to_regain_access":9}],"5":[{"type":"whatsapp","call_count":7,"total_cputime":60,"total_time":1,"estimated_time_to_regain_access":0}]}"#;
@@ -12,7 +12,7 @@ fn usage_line(kind: &str, ratio: &str) -> String {
 #[tokio::test(start_paused = true)]
 async fn usage_is_passed_on_and_shown() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         assert!(!proxy.metrics().await.contains("usage_ratio{"));
         proxy.graph.enqueue(
             ScriptedResponse::json(200, "{}")
@@ -43,7 +43,7 @@ async fn usage_is_passed_on_and_shown() {
 #[tokio::test(start_paused = true)]
 async fn the_latest_answer_counts_whatever_became_of_it() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         for (reply, calls, ratio) in [
             (ScriptedResponse::json(429, error_envelope(4)), 100, "1.0"),
             (ScriptedResponse::json(400, error_envelope(100)), 80, "0.8"),
@@ -68,7 +68,7 @@ async fn the_latest_answer_counts_whatever_became_of_it() {
 #[tokio::test(start_paused = true)]
 async fn a_rejection_that_was_healed_has_told_of_usage_too() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         proxy.rotate_token();
         let page = r#"{"call_count":33}"#;
         proxy
@@ -84,7 +84,7 @@ async fn a_rejection_that_was_healed_has_told_of_usage_too() {
 #[tokio::test(start_paused = true)]
 async fn usage_that_is_not_understood_is_passed_on_all_the_same() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         for odd in [
             "",
             "busy",

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::support::{
-    FIRST_TOKEN, LogCapture, PROTOCOL_PAIRS, SECOND_TOKEN, ScriptedResponse, TestProxyBuilder, TestResponse, get, post,
-    request, sized, with,
+    FIRST_TOKEN, LogCapture, PROTOCOL_PAIRS, SECOND_TOKEN, ScriptedResponse, TestProxy, TestProxyBuilder, TestResponse,
+    get, post, request, sized, with,
 };
 
 fn malformed_token_error(token: &str) -> String {
@@ -42,7 +42,7 @@ async fn a_token_that_graph_quotes_is_redacted_in_body_and_challenge() {
             response_quoting(FIRST_TOKEN).gzipped(),
             response_quoting(FIRST_TOKEN).chunked(3, Duration::from_millis(1)),
         ] {
-            let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+            let proxy = TestProxy::start(protocols).await;
             proxy.graph.expire_all();
             proxy.graph.reject_with(reply);
             assert_redacted(&proxy.app.post("x").await);
@@ -57,7 +57,7 @@ async fn a_token_that_graph_quotes_is_redacted_in_body_and_challenge() {
 async fn such_an_answer_is_healed_as_any_other() {
     for protocols in PROTOCOL_PAIRS {
         for reply in [response_quoting(FIRST_TOKEN), response_quoting(FIRST_TOKEN).gzipped()] {
-            let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+            let proxy = TestProxy::start(protocols).await;
             proxy.rotate_token();
             proxy.graph.reject_with(reply);
             assert_eq!(proxy.app.post("x").await.status, 200);
@@ -70,7 +70,7 @@ async fn such_an_answer_is_healed_as_any_other() {
 #[tokio::test(start_paused = true)]
 async fn of_a_second_answer_the_newer_token_is_redacted() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         proxy.rotate_token();
         proxy.graph.enqueue(response_quoting(FIRST_TOKEN));
         proxy.graph.enqueue(response_quoting(SECOND_TOKEN));
@@ -103,7 +103,7 @@ async fn every_spelling_of_the_token_is_redacted() {
 #[tokio::test(start_paused = true)]
 async fn whatever_the_error_the_token_in_it_is_redacted() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         for (status, code) in [(400, 100), (401, 104), (403, 10), (404, 803)] {
             let body = |token: &str| malformed_token_error(token).replace("190", &code.to_string());
             let said = |token: &str| {
@@ -126,7 +126,7 @@ async fn whatever_the_error_the_token_in_it_is_redacted() {
 #[tokio::test(start_paused = true)]
 async fn a_challenge_to_a_head_is_redacted_too() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         proxy.graph.expire_all();
         proxy.graph.reject_with(response_quoting(FIRST_TOKEN));
         let answer = proxy.app.fetch(request("HEAD", "/me", sized(""))).await;
@@ -146,9 +146,11 @@ async fn a_batchs_item_that_quotes_the_token_is_redacted() {
     let form = [("content-type", "application/x-www-form-urlencoded")];
     for protocols in PROTOCOL_PAIRS {
         for paging in [false, true] {
-            let builder = TestProxyBuilder::new().with_protocols(protocols).with_token(token);
-            let builder = builder.with(|config| config.links.paging = paging);
-            let proxy = builder.start().await;
+            let proxy = TestProxyBuilder::over(protocols)
+                .with_token(token)
+                .with(|config| config.links.paging = paging)
+                .start()
+                .await;
             for reply in [
                 ScriptedResponse::json(200, answer(token)),
                 ScriptedResponse::json(200, answer(token)).gzipped(),
@@ -169,7 +171,7 @@ async fn a_batchs_item_that_quotes_the_token_is_redacted() {
 #[tokio::test(start_paused = true)]
 async fn what_is_no_token_of_ours_is_delivered_byte_for_byte() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         let other = malformed_token_error("EAAsomebody0elses").replace("190", "100");
         for reply in [
             ScriptedResponse::json(400, other.clone()),
@@ -197,7 +199,7 @@ async fn what_is_no_token_of_ours_is_delivered_byte_for_byte() {
 async fn a_quoted_token_is_in_no_log() {
     for protocols in PROTOCOL_PAIRS {
         let log = LogCapture::at_trace();
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         proxy.graph.expire_all();
         proxy.graph.reject_with(response_quoting(FIRST_TOKEN));
         assert_redacted(&proxy.app.post("x").await);

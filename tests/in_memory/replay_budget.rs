@@ -5,9 +5,10 @@ use std::time::Duration;
 use graphward::proxy::Spool;
 use tokio::time::sleep;
 
-use crate::request_bodies::{MIB, assert_healed, pattern, with_small_limits};
+use crate::request_bodies::{MIB, assert_healed, pattern};
 use crate::support::{
-    EXPIRED_ERROR, PROTOCOL_PAIRS, ScriptedResponse, TestProxyBuilder, chunked, chunked_with_delay, post_file, sized,
+    EXPIRED_ERROR, PROTOCOL_PAIRS, ScriptedResponse, TestProxy, TestProxyBuilder, chunked, chunked_with_delay,
+    post_file, sized,
 };
 
 #[tokio::test(start_paused = true)]
@@ -19,7 +20,7 @@ async fn a_body_is_counted_where_it_is_held_and_by_its_length() {
         ("disk", 1_001, 300),
         ("disk", 3_000, 3_000),
     ] {
-        let proxy = TestProxyBuilder::new().with(with_small_limits).start().await;
+        let proxy = TestProxyBuilder::new().with_small_limits().start().await;
         proxy.rotate_token();
         proxy
             .graph
@@ -56,8 +57,11 @@ async fn a_replayed_body_is_counted_until_graph_has_read_it() {
 
 #[tokio::test(start_paused = true)]
 async fn what_was_spooled_of_a_body_that_streams_is_counted_until_it_is_sent() {
-    let builder = TestProxyBuilder::new().with(with_small_limits);
-    let proxy = builder.with(|config| config.heal.body_disk = MIB as u64).start().await;
+    let proxy = TestProxyBuilder::new()
+        .with_small_limits()
+        .with(|config| config.heal.body_disk = MIB as u64)
+        .start()
+        .await;
     let slow = ScriptedResponse::json(200, "{}").delayed(Duration::from_secs(1));
     proxy.graph.enqueue(slow.before_request_body());
     let loads = async {
@@ -72,7 +76,7 @@ async fn what_was_spooled_of_a_body_that_streams_is_counted_until_it_is_sent() {
 
 #[tokio::test(start_paused = true)]
 async fn a_body_that_says_it_is_too_large_is_not_held_at_all() {
-    let proxy = TestProxyBuilder::new().with(with_small_limits).start().await;
+    let proxy = TestProxyBuilder::new().with_small_limits().start().await;
     let mut request = post_file(chunked_with_delay(pattern(5_000), 1_000, Duration::from_secs(1)));
     let length = "5000".parse().unwrap();
     request.headers_mut().insert("content-length", length);
@@ -89,12 +93,12 @@ async fn a_body_that_says_it_is_too_large_is_not_held_at_all() {
 #[tokio::test(start_paused = true)]
 async fn a_body_past_the_budget_of_all_streams_and_the_budget_comes_back() {
     for protocols in PROTOCOL_PAIRS {
-        let builder = TestProxyBuilder::new().with_protocols(protocols).with(|config| {
+        let proxy = TestProxy::start_with(protocols, |config| {
             config.heal.body_memory = 1_000;
             config.heal.memory_total = 1_500;
             config.heal.spool = Spool::Off;
-        });
-        let proxy = builder.start().await;
+        })
+        .await;
         proxy.rotate_token();
         proxy
             .graph
@@ -109,7 +113,7 @@ async fn a_body_past_the_budget_of_all_streams_and_the_budget_comes_back() {
         let (first, ()) = tokio::join!(proxy.app.fetch(post_file(sized(pattern(1_000)))), second);
         assert_eq!(first.status, 200);
         assert_eq!(proxy.replay_bytes().await, 0);
-        assert_healed(&proxy, 1, post_file(sized(pattern(1_000))), &pattern(1_000)).await;
+        assert_healed(&proxy, post_file(sized(pattern(1_000))), &pattern(1_000)).await;
         proxy.shutdown().await;
     }
 }

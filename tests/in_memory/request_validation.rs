@@ -80,8 +80,11 @@ async fn a_request_that_must_not_be_forwarded_is_refused_and_never_reaches_graph
 #[tokio::test(start_paused = true)]
 async fn past_the_most_that_may_be_under_way_the_next_is_refused_and_then_taken_again() {
     for protocols in PROTOCOL_PAIRS {
-        let builder = TestProxyBuilder::new().with_protocols(protocols).with_max_inflight(100);
-        let proxy = builder.with_source_delay(Duration::from_secs(4)).start().await;
+        let proxy = TestProxyBuilder::over(protocols)
+            .with_max_inflight(100)
+            .with_source_delay(Duration::from_secs(4))
+            .start()
+            .await;
         let crowd = join_all((0..100).map(|_| proxy.app.get("/me")));
         let one_more = async {
             sleep(Duration::from_secs(1)).await;

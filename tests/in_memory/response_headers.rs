@@ -3,7 +3,7 @@
 use tokio::time::sleep;
 
 use crate::support::{
-    ConnectOutcome, EXPIRED_ERROR, PROTOCOL_PAIRS, Protocol, Protocols, ScriptedResponse, TestProxyBuilder, get, post,
+    ConnectOutcome, EXPIRED_ERROR, PROTOCOL_PAIRS, Protocol, Protocols, ScriptedResponse, TestProxy, get, post,
     request, sized,
 };
 
@@ -20,7 +20,7 @@ fn raw_response(head: &str, body: &str) -> ConnectOutcome {
 #[tokio::test(start_paused = true)]
 async fn what_would_lead_the_app_round_the_proxy_is_dropped_and_all_else_is_kept() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         let reply = ScriptedResponse::json(200, "{}")
             .with("alt-svc", "h3=\":443\"")
             .with("strict-transport-security", "max-age=15552000")
@@ -55,7 +55,7 @@ async fn what_would_lead_the_app_round_the_proxy_is_dropped_and_all_else_is_kept
 #[tokio::test(start_paused = true)]
 async fn fields_of_one_connection_and_those_it_lists_end_here() {
     for protocols in HTTP1_UPSTREAM {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         proxy.graph.next_connect(raw_response(
             "HTTP/1.1 200 OK\nconnection: x-one, close\nconnection: X-Two\nx-one: 1\nx-two: 2\nx-three: 3\n\
              keep-alive: timeout=5\nproxy-authenticate: Basic\nupgrade: h2c\ntrailer: x-end\ncontent-length: 2",
@@ -73,7 +73,7 @@ async fn fields_of_one_connection_and_those_it_lists_end_here() {
 #[tokio::test(start_paused = true)]
 async fn trailers_of_an_answer_end_here() {
     for protocols in HTTP1_UPSTREAM {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         proxy.graph.next_connect(raw_response(
             "HTTP/1.1 200 OK\ntransfer-encoding: chunked\ntrailer: x-end",
             "2\r\n{}\r\n0\r\nx-end: 1\r\n\r\n",
@@ -88,7 +88,7 @@ async fn trailers_of_an_answer_end_here() {
 #[tokio::test(start_paused = true)]
 async fn answers_without_a_body_stay_without_one() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         proxy
             .graph
             .respond_with(ScriptedResponse::json(200, "").with("content-length", "4711"));
@@ -112,7 +112,7 @@ async fn answers_without_a_body_stay_without_one() {
 #[tokio::test(start_paused = true)]
 async fn a_change_of_protocol_that_was_not_requested_is_refused() {
     for protocols in HTTP1_UPSTREAM {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         proxy.graph.next_connect(raw_response(
             "HTTP/1.1 101 Switching Protocols\nconnection: upgrade\nupgrade: websocket",
             "",
@@ -126,7 +126,7 @@ async fn a_change_of_protocol_that_was_not_requested_is_refused() {
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_says_it_is_too_large_to_be_an_envelope_is_not_waited_for() {
     for protocols in HTTP1_UPSTREAM {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         proxy.graph.enqueue(
             ScriptedResponse::json(401, "x".repeat(70_000))
                 .with("content-length", "70000")
@@ -144,7 +144,7 @@ async fn an_answer_that_says_it_is_too_large_to_be_an_envelope_is_not_waited_for
 #[tokio::test(start_paused = true)]
 async fn interim_answers_end_here() {
     for protocols in HTTP1_UPSTREAM {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         proxy.graph.next_connect(raw_response(
             "HTTP/1.1 100 Continue\n\nHTTP/1.1 103 Early Hints\nlink: </x>\n\nHTTP/1.1 200 OK\ncontent-length: 2",
             "{}",
@@ -157,7 +157,7 @@ async fn interim_answers_end_here() {
 #[tokio::test(start_paused = true)]
 async fn an_answer_framed_twice_is_framed_once_for_the_app() {
     for protocols in HTTP1_UPSTREAM {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         proxy.graph.next_connect(raw_response(
             "HTTP/1.1 200 OK\ncontent-length: 3\ntransfer-encoding: chunked",
             "2\r\n{}\r\n0\r\n\r\n",
@@ -184,7 +184,7 @@ async fn what_is_not_http_or_ends_within_the_head_is_refused_after_one_attempt()
             "nonsense\r\n\r\n",
             "\0\0\0",
         ] {
-            let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+            let proxy = TestProxy::start(protocols).await;
             proxy.graph.next_connect(ConnectOutcome::Raw(bytes.as_bytes().to_vec()));
             proxy.app.post("x").await.refused(502, "connection_terminated");
             assert_eq!(proxy.graph.attempts(), 1, "{bytes:?}");
@@ -196,7 +196,7 @@ async fn what_is_not_http_or_ends_within_the_head_is_refused_after_one_attempt()
 #[tokio::test(start_paused = true)]
 async fn a_rejection_framed_by_its_connections_end_heals() {
     for protocols in HTTP1_UPSTREAM {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         proxy.rotate_token();
         proxy.graph.next_connect(raw_response(
             "HTTP/1.0 401 Unauthorized\ncontent-type: application/json",
@@ -211,7 +211,7 @@ async fn a_rejection_framed_by_its_connections_end_heals() {
 #[tokio::test(start_paused = true)]
 async fn an_app_that_reads_slowly_gets_all_of_it() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         let large: Vec<u8> = (0..2_000_000_u32).map(|position| (position % 249) as u8).collect();
         proxy
             .graph

@@ -133,7 +133,7 @@ async fn no_credential_shows_anywhere_at_any_level() {
             ];
             let [first, second, apps] = &tokens;
             let log = LogCapture::at_trace();
-            let builder = TestProxyBuilder::new().with_protocols(protocols).with(|config| {
+            let builder = TestProxyBuilder::over(protocols).with(|config| {
                 config.heal.client_credentials = presented;
                 config.heal.body_memory = 1_000;
                 config.log.requests = graphward::proxy::AccessLogFilter::All;

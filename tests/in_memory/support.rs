@@ -54,10 +54,10 @@ impl Protocols {
     }
 }
 
-/// The token that the drop shows at first, and that Graph takes at first.
-pub(crate) const FIRST_TOKEN: &str = "EAAfirst0token0of0the0house";
+/// The token that the source returns at first, and that Graph accepts at first.
+pub(crate) const FIRST_TOKEN: &str = "EAAfirst0token0of0the0tests";
 /// The one after it.
-pub(crate) const SECOND_TOKEN: &str = "EAAsecond0token0of0the0house";
+pub(crate) const SECOND_TOKEN: &str = "EAAsecond0token0of0the0tests";
 
 /// Graph's response to a dead token: recorded, except for the trace id.
 pub(crate) const EXPIRED_ERROR: &str = r#"{"error":{"message":"Error validating access token: Session has expired on Sunday, 05-Oct-25 05:00:00 PDT. The current time is Sunday, 05-Oct-25 05:59:33 PDT.","type":"OAuthException","code":190,"error_subcode":463,"fbtrace_id":"AZ-HzGEkq0uQ"}}"#;

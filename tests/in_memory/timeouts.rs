@@ -6,13 +6,13 @@ use tokio::time::{Instant, sleep};
 
 use crate::support::{
     ConnectOutcome, EXPIRED_ERROR, FIRST_TOKEN, LogCapture, PROTOCOL_PAIRS, Protocol, SECOND_TOKEN, ScriptedResponse,
-    TestProxyBuilder, chunked_with_delay, post_file,
+    TestProxy, TestProxyBuilder, chunked_with_delay, post_file,
 };
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_does_not_come_is_waited_for_as_long_as_configured() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         proxy.graph.enqueue(ScriptedResponse::no_response());
         let began = Instant::now();
         proxy.app.post("x").await.refused(504, "http_response_timeout");
@@ -29,11 +29,11 @@ async fn an_answer_that_does_not_come_is_waited_for_as_long_as_configured() {
 #[tokio::test(start_paused = true)]
 async fn the_wait_for_an_answer_counts_from_the_end_of_the_requests_body() {
     for protocols in PROTOCOL_PAIRS {
-        let builder = TestProxyBuilder::new().with_protocols(protocols).with(|config| {
+        let proxy = TestProxy::start_with(protocols, |config| {
             config.heal.body_memory = 10;
             config.heal.body_disk = 10;
-        });
-        let proxy = builder.start().await;
+        })
+        .await;
         let slow = || post_file(chunked_with_delay("x".repeat(1_000), 100, Duration::from_secs(20)));
         let began = Instant::now();
         proxy
@@ -52,7 +52,7 @@ async fn the_wait_for_an_answer_counts_from_the_end_of_the_requests_body() {
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_stalls_half_way_is_cut() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         for reply in [
             ScriptedResponse::json(200, "{\"da").stalled(),
             ScriptedResponse::json(400, "{\"er").stalled(),
@@ -75,7 +75,7 @@ async fn an_answer_that_stalls_half_way_is_cut() {
 #[tokio::test(start_paused = true)]
 async fn an_envelope_that_takes_too_long_is_delivered_unread() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         proxy.rotate_token();
         proxy
             .graph
@@ -90,7 +90,7 @@ async fn an_envelope_that_takes_too_long_is_delivered_unread() {
 #[tokio::test(start_paused = true)]
 async fn without_a_token_a_request_is_refused_and_told_when_to_come_again() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).empty().start().await;
+        let proxy = TestProxyBuilder::over(protocols).empty().start().await;
         for (permanent, error) in [(false, "proxy_internal_error"), (true, "proxy_configuration_error")] {
             proxy.source.set_empty(permanent);
             // Longer than any rest.
@@ -104,8 +104,7 @@ async fn without_a_token_a_request_is_refused_and_told_when_to_come_again() {
         let refused = r#"graphward_token_files_rejected_total{tenant="default",reason="refused"}"#;
         assert!(proxy.metric(refused).await >= 1);
         assert_eq!(proxy.graph.attempts(), 0);
-        proxy.graph.accept(FIRST_TOKEN);
-        proxy.source.publish(FIRST_TOKEN);
+        proxy.publish_token(FIRST_TOKEN);
         sleep(Duration::from_millis(1)).await;
         assert_eq!(proxy.app.post("x").await.status, 200);
         proxy.shutdown().await;
@@ -115,10 +114,10 @@ async fn without_a_token_a_request_is_refused_and_told_when_to_come_again() {
 #[tokio::test(start_paused = true)]
 async fn the_first_token_is_waited_for_as_long_as_configured() {
     for protocols in PROTOCOL_PAIRS {
-        let builder = TestProxyBuilder::new()
-            .with_protocols(protocols)
-            .with_source_delay(Duration::from_secs(8));
-        let proxy = builder.start().await;
+        let proxy = TestProxyBuilder::over(protocols)
+            .with_source_delay(Duration::from_secs(8))
+            .start()
+            .await;
         let began = Instant::now();
         proxy.app.post("x").await.refused(503, "proxy_internal_error");
         assert_eq!(began.elapsed().as_secs(), 5);
@@ -131,7 +130,7 @@ async fn the_first_token_is_waited_for_as_long_as_configured() {
 #[tokio::test(start_paused = true)]
 async fn a_slow_look_is_waited_for_as_long_as_configured_and_ends_for_the_others() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         proxy.rotate_token();
         proxy.source.set_delay(Duration::from_secs(7));
         let began = Instant::now();
@@ -146,7 +145,7 @@ async fn a_slow_look_is_waited_for_as_long_as_configured_and_ends_for_the_others
 #[tokio::test(start_paused = true)]
 async fn a_failed_connection_says_what_failed() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         for (dial, status, error) in [
             (ConnectOutcome::Refused, 502, "connection_refused"),
             (ConnectOutcome::TimedOut, 504, "connection_timeout"),
@@ -165,7 +164,7 @@ async fn a_failed_connection_says_what_failed() {
 async fn a_failed_attempt_says_whether_graph_may_have_processed_the_request() {
     for protocols in PROTOCOL_PAIRS {
         let log = LogCapture::at_trace();
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         proxy.graph.next_connect(ConnectOutcome::Refused);
         proxy.app.post("x").await.refused(502, "connection_refused");
         proxy.graph.enqueue(ScriptedResponse::connection_lost());
@@ -189,10 +188,11 @@ async fn a_failed_attempt_says_whether_graph_may_have_processed_the_request() {
 
 #[tokio::test(start_paused = true)]
 async fn a_token_that_ends_is_renewed_before_it_does() {
-    let builder = TestProxyBuilder::new()
+    let proxy = TestProxyBuilder::new()
         .with_renewer()
-        .with_source_delay(Duration::from_secs(1));
-    let proxy = builder.start().await;
+        .with_source_delay(Duration::from_secs(1))
+        .start()
+        .await;
     proxy
         .source
         .set_expiry(crate::support::start_time() + Duration::from_secs(1_001));
@@ -222,12 +222,12 @@ async fn a_token_that_ends_is_renewed_before_it_does() {
 #[tokio::test(start_paused = true)]
 async fn an_app_that_is_slower_than_graph_may_be_is_not_taken_for_a_slow_graph() {
     for protocols in PROTOCOL_PAIRS {
-        let builder = TestProxyBuilder::new().with_protocols(protocols).with(|config| {
+        let proxy = TestProxy::start_with(protocols, |config| {
             config.heal.body_memory = 10;
             config.heal.body_disk = 10;
             config.upstream.head_timeout = Duration::from_secs(10);
-        });
-        let proxy = builder.start().await;
+        })
+        .await;
         let slow = || post_file(chunked_with_delay("x".repeat(1_000), 100, Duration::from_secs(25)));
         assert_eq!(proxy.app.fetch(slow()).await.status, 200);
         let began = Instant::now();

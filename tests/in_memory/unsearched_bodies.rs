@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 
-use crate::body_credentials::{STALE, form, json, post_as, removed_credentials};
+use crate::body_credentials::{STALE, form, json, removed_credentials};
 use crate::request_bodies::MIB;
 use crate::support::{
-    FIRST_TOKEN, LogCapture, PROTOCOL_PAIRS, TestBody, TestProxy, TestProxyBuilder, chunked, request, sized, with,
+    FIRST_TOKEN, LogCapture, PROTOCOL_PAIRS, RecordedRequest, TestBody, TestProxy, chunked, request, sized, with,
 };
 
 /// How many bodies were forwarded without a search.
@@ -15,21 +15,19 @@ async fn unsearched(proxy: &TestProxy, reason: &str) -> i64 {
 }
 
 /// The app's body arrived as it was, and with the tenant's token in the header.
-fn assert_unsearched(proxy: &TestProxy, sent: &Bytes) {
-    let seen = proxy.graph.last_request();
+fn assert_unsearched(seen: &RecordedRequest, sent: &Bytes) {
     assert!(seen.body.as_ref() == Some(sent));
-    assert_eq!(seen.all("authorization"), [format!("Bearer {FIRST_TOKEN}")]);
+    seen.assert_bearer(FIRST_TOKEN);
 }
 
 #[tokio::test(start_paused = true)]
 async fn json_and_forms_past_eight_mebibytes_are_forwarded_unsearched_and_counted() {
     for protocols in [PROTOCOL_PAIRS[0], PROTOCOL_PAIRS[1]] {
         let log = LogCapture::at_trace();
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         for case in [form(STALE, 8 * MIB), json(STALE, 8 * MIB)] {
-            for body in [sized(case.sent.clone()), chunked(case.sent.clone(), 100_003)] {
-                assert_eq!(proxy.app.fetch(post_as(case.kind, body)).await.status, 200);
-                assert_unsearched(&proxy, &case.sent);
+            for request in case.both_framings(100_003) {
+                assert_unsearched(&proxy.forwarded(request).await, &case.sent);
             }
         }
         assert_eq!(unsearched(&proxy, "too_large").await, 4);
@@ -45,28 +43,21 @@ async fn json_and_forms_past_eight_mebibytes_are_forwarded_unsearched_and_counte
 #[tokio::test(start_paused = true)]
 async fn json_and_forms_without_memory_left_are_forwarded_unsearched_and_counted() {
     for protocols in PROTOCOL_PAIRS {
-        let builder = TestProxyBuilder::new().with_protocols(protocols).with(|config| {
+        let proxy = TestProxy::start_with(protocols, |config| {
             config.heal.body_memory = 1_000;
             config.heal.memory_total = 4_000;
-        });
-        let proxy = builder.start().await;
+        })
+        .await;
         for case in [form(STALE, 5_000), json(STALE, 5_000)] {
-            for body in [sized(case.sent.clone()), chunked(case.sent.clone(), 503)] {
-                assert_eq!(proxy.app.fetch(post_as(case.kind, body)).await.status, 200);
-                assert_unsearched(&proxy, &case.sent);
+            for request in case.both_framings(503) {
+                assert_unsearched(&proxy.forwarded(request).await, &case.sent);
             }
         }
         assert_eq!(unsearched(&proxy, "no_memory").await, 4);
         assert_eq!(proxy.replay_bytes().await, 0);
         let small = json(STALE, 100);
-        assert_eq!(
-            proxy.app.fetch(post_as(small.kind, sized(small.sent))).await.status,
-            200
-        );
-        assert!(
-            proxy.graph.last_request().body == Some(small.stripped),
-            "the budget came back"
-        );
+        let seen = proxy.forwarded(small.sized()).await;
+        assert!(seen.body == Some(small.stripped), "the budget came back");
         proxy.shutdown().await;
     }
 }
@@ -89,7 +80,7 @@ fn post_batch(body: TestBody) -> http::Request<TestBody> {
 #[tokio::test(start_paused = true)]
 async fn a_batch_that_cannot_be_searched_is_refused() {
     for protocols in PROTOCOL_PAIRS {
-        let proxy = TestProxyBuilder::new().with_protocols(protocols).start().await;
+        let proxy = TestProxy::start(protocols).await;
         for body in [sized(batch_with_fill(8 * MIB)), chunked(batch_with_fill(8 * MIB), MIB)] {
             let answer = proxy.app.fetch(post_batch(body)).await;
             answer.refused(400, "http_request_error");
@@ -97,8 +88,7 @@ async fn a_batch_that_cannot_be_searched_is_refused() {
         }
         proxy.shutdown().await;
 
-        let builder = TestProxyBuilder::new().with_protocols(protocols);
-        let proxy = builder.with(|config| config.heal.memory_total = 1_000).start().await;
+        let proxy = TestProxy::start_with(protocols, |config| config.heal.memory_total = 1_000).await;
         let answer = proxy.app.fetch(post_batch(sized(batch_with_fill(1_000)))).await;
         answer.refused(503, "connection_limit_reached");
         assert_eq!(proxy.graph.attempts(), 0);

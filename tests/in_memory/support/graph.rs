@@ -234,11 +234,17 @@ impl Graph {
     }
 }
 
-// === impl Seen ===
+// === impl RecordedRequest ===
 
 impl RecordedRequest {
     pub(crate) fn target(&self) -> &str {
         self.head.uri.path_and_query().map_or("", |target| target.as_str())
+    }
+
+    /// Fails unless the request has this token in its header, and no other.
+    #[track_caller]
+    pub(crate) fn assert_bearer(&self, token: &str) {
+        assert_eq!(self.all("authorization"), [format!("Bearer {token}")]);
     }
 
     /// All values of a field, in order.

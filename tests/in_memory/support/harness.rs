@@ -2,23 +2,24 @@
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
+
+use futures_util::future::join_all;
 use tempfile::NamedTempFile;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 
-use tokio::sync::{mpsc, oneshot};
-
 use super::{
-    App, FIRST_TOKEN, Graph, Protocol, Protocols, SECOND_TOKEN, ScriptedRenewer, ScriptedSource, TestResponse,
-    TestTasks, log,
+    App, FIRST_TOKEN, Graph, Protocol, Protocols, RecordedRequest, SECOND_TOKEN, ScriptedRenewer, ScriptedSource,
+    TestBody, TestResponse, TestTasks, log,
 };
 use graphward::app::{self, Dependencies, MissingToken, RunOutcome, ServerHandle, StopSignal};
 use graphward::config::{Config, EnvVars, Overrides, SecretRef};
-use graphward::graph::ProofMode;
+use graphward::graph::{ClientCredentialPolicy, ProofMode};
 use graphward::net::{Lifecycle, Listener, Stage};
 use graphward::token::{TokenHandle, TokenProvider};
 use graphward::types::Clock;
 
-/// A house to be built.
+/// The settings of a [`TestProxy`] that is not yet started.
 pub(crate) struct TestProxyBuilder {
     protocols: Protocols,
     config: Config,
@@ -34,7 +35,7 @@ pub(crate) struct TestProxyBuilder {
 /// The secret of the app.
 pub(crate) const APP_SECRET: &str = "0a1b2c3d4e5f60718293a4b5c6d7e8f9";
 
-/// A house in which a proxy runs.
+/// A running proxy with a scripted Graph, source and renewer around it.
 pub(crate) struct TestProxy {
     pub(crate) graph: Graph,
     pub(crate) app: App,
@@ -73,8 +74,24 @@ impl TestProxyBuilder {
         }
     }
 
-    pub(crate) fn with_protocols(self, protocols: Protocols) -> Self {
-        Self { protocols, ..self }
+    /// The same over these protocols.
+    pub(crate) fn over(protocols: Protocols) -> Self {
+        Self {
+            protocols,
+            ..Self::new()
+        }
+    }
+
+    /// Limits what a request may hold for a replay to 1,000 bytes of memory and 4,000 of disk.
+    pub(crate) fn with_small_limits(self) -> Self {
+        self.with(|config| {
+            config.heal.body_memory = 1_000;
+            config.heal.body_disk = 4_000;
+        })
+    }
+
+    pub(crate) fn with_client_credentials(self, policy: ClientCredentialPolicy) -> Self {
+        self.with(|config| config.heal.client_credentials = policy)
     }
 
     /// Adds a renewer.
@@ -111,7 +128,7 @@ impl TestProxyBuilder {
         }
     }
 
-    /// Taking so many requests at a time.
+    /// Limits the requests in flight.
     pub(crate) fn with_max_inflight(self, most_inflight: u32) -> Self {
         Self {
             max_inflight: most_inflight,
@@ -119,7 +136,7 @@ impl TestProxyBuilder {
         }
     }
 
-    /// With an app that has [`APP_SECRET`].
+    /// Adds proofs of the app that has [`APP_SECRET`].
     pub(crate) fn with_proof(mut self, proof: ProofMode) -> Self {
         let file = NamedTempFile::new().unwrap();
         std::fs::write(file.path(), APP_SECRET).unwrap();
@@ -129,7 +146,7 @@ impl TestProxyBuilder {
         self
     }
 
-    /// With other settings.
+    /// Changes the configuration.
     pub(crate) fn with(mut self, set: impl FnOnce(&mut Config)) -> Self {
         set(&mut self.config);
         self
@@ -201,6 +218,52 @@ impl TestProxyBuilder {
 // === impl TestProxy ===
 
 impl TestProxy {
+    /// A proxy with defaults over these protocols.
+    pub(crate) async fn start(protocols: Protocols) -> Self {
+        TestProxyBuilder::over(protocols).start().await
+    }
+
+    /// The same with another configuration.
+    pub(crate) async fn start_with(protocols: Protocols, set: impl FnOnce(&mut Config)) -> Self {
+        TestProxyBuilder::over(protocols).with(set).start().await
+    }
+
+    /// The same with proofs of the app that has [`APP_SECRET`].
+    pub(crate) async fn start_with_proof(protocols: Protocols, proof: ProofMode) -> Self {
+        let builder = TestProxyBuilder::over(protocols).with_proof(proof);
+        builder.start().await
+    }
+
+    /// Sends a request that succeeds, and returns what Graph received last.
+    pub(crate) async fn forwarded(&self, request: http::Request<TestBody>) -> RecordedRequest {
+        let response = self.app.fetch(request).await;
+        assert_eq!(response.status, 200, "{response:?}");
+        self.graph.last_request()
+    }
+
+    /// Posts the same message this many times at once.
+    pub(crate) async fn post_many(&self, count: usize) -> Vec<TestResponse> {
+        join_all((0..count).map(|_| self.app.post("x"))).await
+    }
+
+    /// Makes Graph accept this token; the source has it at its next check.
+    pub(crate) fn add_token(&self, token: &str) {
+        self.graph.accept(token);
+        self.source.set_token(token);
+    }
+
+    /// Makes Graph accept this token; the source announces it.
+    pub(crate) fn publish_token(&self, token: &str) {
+        self.graph.accept(token);
+        self.source.publish(token);
+    }
+
+    /// The same after this long.
+    pub(crate) async fn publish_token_after(&self, token: &str, delay: Duration) {
+        sleep(delay).await;
+        self.publish_token(token);
+    }
+
     /// Expires the token; the source has the next one at its next check.
     pub(crate) fn rotate_token(&self) {
         self.rotate_token_to(SECOND_TOKEN);
@@ -209,8 +272,7 @@ impl TestProxy {
     /// The same with this next one.
     pub(crate) fn rotate_token_to(&self, token: &str) {
         self.graph.expire_all();
-        self.graph.accept(token);
-        self.source.set_token(token);
+        self.add_token(token);
     }
 
     pub(crate) async fn stop(&self) {
@@ -253,7 +315,7 @@ impl TestProxy {
         self.metric(&series).await
     }
 
-    /// Waits until the process has ended by itself, or was asked to.
+    /// Waits until the proxy has ended, by itself or after a stop signal.
     pub(crate) async fn wait_exit(self) -> RunOutcome {
         let exit = self.outcome.await.expect("the proxy ended without a panic");
         drop(self.app);
@@ -262,8 +324,8 @@ impl TestProxy {
         exit
     }
 
-    /// Stops, joins everything, re-raises panics. What was held for replays is given back, what was under way is
-    /// over, and no task has panicked.
+    /// Stops, joins everything, re-raises panics. Fails unless graphward has released what it held for replays, has finished
+    /// all requests, and no task has panicked.
     pub(crate) async fn close(self) -> RunOutcome {
         const IDLE_SERIES: [&str; 4] = [
             "graphward_task_panics_total 0",
@@ -278,7 +340,7 @@ impl TestProxy {
         };
         let mut metrics = self.metrics().await;
         if busy(&metrics).is_some() {
-            // A connection that broke off is let go of shortly after, and its bytes with it.
+            // graphward notices a broken connection shortly after, and then releases its bytes.
             sleep(Duration::from_secs(1)).await;
             metrics = self.metrics().await;
         }
@@ -287,7 +349,7 @@ impl TestProxy {
         self.wait_exit().await
     }
 
-    /// The same for a house in which nothing went wrong: nothing had to be cut.
+    /// The same for a proxy that had to close no connection by force.
     pub(crate) async fn shutdown(self) {
         assert_eq!(self.close().await, RunOutcome::Drained);
     }

@@ -9,7 +9,7 @@ use tracing::subscriber::{DefaultGuard, set_default};
 use super::lock;
 use graphward::telemetry::{LogFormat, LogLevel, LogSettings, log_subscriber};
 
-/// The events of this thread, which is where a test's whole house is, from now until this is dropped.
+/// The events of this thread, which runs everything of a test, from now until this is dropped.
 pub(crate) struct LogCapture {
     buffer: LogBuffer,
     _guard: DefaultGuard,
@@ -18,8 +18,10 @@ pub(crate) struct LogCapture {
 #[derive(Clone, Default)]
 struct LogBuffer(Arc<Mutex<Vec<u8>>>);
 
-/// While only one subscriber exists, `tracing` asks the *current thread's* whether a new kind of event matters to
-/// anybody, and keeps the answer: a test beside this one would say no for all. So there are always two more.
+/// Keeps two more subscribers for as long as the process runs.
+///
+/// While only one subscriber exists, `tracing` asks the current thread's whether it wants a new kind of event, and keeps the
+/// answer for all threads. A concurrent test without a subscriber would answer no for all.
 pub(crate) fn install_dispatchers() {
     static OTHERS: OnceLock<[Dispatch; 2]> = OnceLock::new();
     let settings = LogSettings {
