@@ -2,8 +2,8 @@
 //!
 //! # Why
 //!
-//! [`run()`] is one function, top to bottom, so that "what happens first" has one place to read. Tests and benchmarks enter
-//! by [`Dependencies`]: a clock, a connector, a token provider, listeners. What tests run is what runs.
+//! [`run()`] is one function, so that the order of events can be read from top to bottom. Tests and benchmarks replace the
+//! [`Dependencies`] (a clock, a connector, a token provider, listeners); everything else is the same as in production.
 
 mod build;
 mod event_sink;

@@ -1,4 +1,4 @@
-//! The commands: one line each here, one file each below.
+//! The command line: its commands, each in a file of its own.
 
 mod ca;
 #[cfg(feature = "fake")]

@@ -38,6 +38,7 @@
 //! * **Inspection**: Graph's statement about a token: validity, expiry, scopes.
 //! * **Verdict**: the meaning of an answer of Graph.
 //! * **Replay**: the permission and the bytes for the second and last attempt of a request.
+//! * **Healing**: waiting for a newer token after a rejection, and the replay with it.
 //! * **Refusal**: an error answer of graphward itself.
 
 pub mod types;

@@ -5,11 +5,11 @@
 //! | 1 | arrive | `Proxy::handle` opens the record of the request |
 //! | 2 | admit | `concurrency_limit`: not draining, not overloaded |
 //! | 3 | check | `validation`: host, framing, request target |
-//! | 4 | clean | `outbound`: the request as it is sent to Graph |
-//! | 5 | receive | `buffer`: the body, and the permission to send it again |
+//! | 4 | clean | `outbound`: the request as it is sent to Graph, without the app's credentials |
+//! | 5 | receive | `buffer`: the body, without the app's credentials, and the permission to send it again |
 //! | 6 | credential | `credential`: the current one, without a lock, unless Graph has rejected it |
 //! | 7 | attempt | `attempt`: the request is sent through `upstream` |
-//! | 8 | judge | `classify`: what the response means |
+//! | 8 | classify | `classify`: what the response means |
 //! | 9 | heal | a newer credential, and the second attempt |
 //! | 10 | deliver | `deliver`: the app's response; its last byte completes the record |
 //!

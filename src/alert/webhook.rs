@@ -214,7 +214,8 @@ impl Webhook {
     }
 
     /// Takes the result of an attempt. The pause before the next one is the one that the webhook asked for, or else a random
-    /// part of a second, of four seconds, and so on, up to 40 minutes.
+    /// part of a second, of four seconds, and so on, up to 40 minutes. `backon` would retry one alert and hold up the others;
+    /// its delays would replace one line.
     fn settle(&mut self, mut queued: QueuedAlert, result: Result<(), Failure>) {
         let (key, now, webhook) = (key(&queued.alert), Instant::now(), &self.shown);
         self.waiting.retain(|queued| self::key(&queued.alert) != key);

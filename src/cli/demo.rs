@@ -3,7 +3,7 @@
 //! # Why
 //!
 //! Nothing here is staged. graphward is the one that `serve` runs, started by `app` from a configuration file. It reaches
-//! the fake Graph over TLS on a loopback port, and learns of new tokens only by the file. The clients, the fake Graph and
+//! the fake Graph over TLS on a loopback port, and learns of new tokens only from the file. The clients, the fake Graph and
 //! the operator who replaces the token count on their own, and their numbers have to agree.
 
 mod load;

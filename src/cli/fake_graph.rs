@@ -1,4 +1,4 @@
-//! `graphward fake-graph`: only the fake Graph, for the CI of users.
+//! `graphward fake-graph`: only the fake Graph, for the tests of apps.
 
 use std::io::{self, Write};
 use std::net::SocketAddr;

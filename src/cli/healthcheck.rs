@@ -1,4 +1,4 @@
-//! `graphward healthcheck`: for images without a shell.
+//! `graphward healthcheck`: requests `/readyz`, for images without a shell.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -4,7 +4,7 @@
 //!
 //! A media URL needs the token and leads to another host, so it is of no use to an app that has no token: by default
 //! it is rewritten to point at graphward. A paging link is rewritten only if the operator asks for it
-//! (`links.paging`): some clients want to recognize Graph's host in it, others call it as it is. See README.
+//! (`links.paging`): some clients want to recognize Graph's host in it, others call it as it is: see `config/clients/README.md`.
 //!
 //! Only scheme and host are replaced, spelled as they were (`\/`, `\u002f`, both again inside a batch's strings), and
 //! the tenant's token is removed from a paging link. No other byte changes, and none at all if the body is not valid

@@ -7,8 +7,8 @@
 //!
 //! The rules are those of a query ([`Target::from_app`](super::target::Target::from_app)): placeholders are always removed;
 //! a real token is removed, kept or refused; app tokens are kept if they are the only real ones; proofs are removed unless
-//! a token is kept. A form that streams differs in two points: a part that turns out too late to be one to keep is put
-//! back at the end, and a form whose length was declared is masked ([`ScrubMode::Mask`]), not shortened.
+//! a token is kept. A form that streams differs in two points: a part that was removed, and turns out to be one to
+//! keep, is put back at the end, and a form whose length was declared is masked ([`ScrubMode::Mask`]), not shortened.
 //!
 //! # Why
 //!

@@ -3,7 +3,7 @@
 //! # Why
 //!
 //! Secrets travel to it in headers and in the query, so only the scheme, the host, the port and the path are shown. A user
-//! and password in the URL are dropped: credentials belong into `headers`, where they are treated as secrets.
+//! and password in the URL are dropped: credentials belong in `headers`, where they are treated as secrets.
 
 use std::fmt;
 use std::net::IpAddr;

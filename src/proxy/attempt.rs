@@ -1,4 +1,4 @@
-//! One attempt: sends the request, classifies the response, and learns from it.
+//! One attempt: sends the request, classifies the response, and marks the credential as accepted or rejected.
 
 use tokio::time::Instant;
 

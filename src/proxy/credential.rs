@@ -2,8 +2,8 @@
 //!
 //! # Why
 //!
-//! Only Graph's response to a request of its own makes a credential rejected here. A rejected item of a batch is no
-//! reason to hold other requests back: most such items have a token of the app's own.
+//! A credential counts as rejected here only if Graph rejected a whole request. A rejected item of a batch is no reason to
+//! hold other requests back: most such items have a token of the app's own.
 //!
 //! A request that can be replayed probes before any request waits, so a wrong rejection is corrected within one round
 //! trip. Requests that wait meanwhile are released by the first success, as they are by a newer token.

@@ -1,5 +1,4 @@
-//! What graphward writes about a request when the last byte of its response is out: one log line, one count, one
-//! duration.
+//! The record of a request, which is written after the last byte of its response: a log line, a count and a duration.
 
 use std::sync::Arc;
 

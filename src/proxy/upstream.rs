@@ -4,7 +4,7 @@
 //!
 //! hyper-util's client opens one HTTP/2 connection per origin and queues requests past the peer's stream limit. Several
 //! independent clients, used in turn, solve that. hyper-util's client repeats a request on its own only if nothing of it
-//! was written. graphward never repeats one here: whether Graph has created the post is unknown.
+//! was written. graphward never repeats one here, because it cannot know whether Graph has acted on it.
 
 use std::error::Error as _;
 use std::io;

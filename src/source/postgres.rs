@@ -196,7 +196,8 @@ impl PostgresSource {
         self.poll_interval.mul_f64(1.0 - fastrand::f64() / 10.0)
     }
 
-    /// Returns the time until the next attempt: random, up to a limit that doubles.
+    /// Returns the time until the next attempt: random, up to a limit that doubles. `backon` would not shorten this: a
+    /// notification or a rejection ends the wait, so there is no future to retry.
     fn backoff(&self) -> Duration {
         let limit = INITIAL_BACKOFF
             .saturating_mul(1 << self.consecutive_failures.min(10))

@@ -2,8 +2,8 @@
 //!
 //! # Why
 //!
-//! The hot path reads one pointer without a lock. `load_full`, not `load`: a guard held across an await would pin one of
-//! its thread's few debt slots and slow the writer. Requests wait on a `watch` channel whose only sender is the
+//! The hot path reads one pointer without a lock. `load_full`, not `load`: a guard held across an await would occupy one of
+//! the few slots that arc-swap has per thread, and slow the writer down. Requests wait on a `watch` channel whose only sender is the
 //! [`TokenPublisher`], so the end of the refresher is seen at once as [`RefreshError::Closed`]. The credential is stored
 //! before the channel is notified, so a waiter that wakes finds it.
 

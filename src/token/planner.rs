@@ -8,6 +8,10 @@
 //!
 //! A token that is due for renewal is not dead. Its renewal is not urgent: failures are followed by ever longer backoffs, up
 //! to an hour, while it stays in use. A dead token is urgent, and ends such a backoff.
+//!
+//! `backon` retries a future until it succeeds, with jitter of its own. Here a rejection, an expiry or a change of a source
+//! ends a backoff, and the future differs by then. Only its sequence of delays could be used, in place of `doubled`: three
+//! lines.
 
 use std::time::Duration;
 

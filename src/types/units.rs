@@ -3,8 +3,10 @@
 //! # Why
 //!
 //! One integer and one unit, nothing else: `1m30s` and `1.5s` would make two ways of writing everything, and a bare `5` is
-//! how milliseconds become seconds. Sizes have only the units that mean one thing. The crates for such units accept all of
-//! that, and would need more code to forbid it than this takes.
+//! how milliseconds become seconds. Sizes have only the units that mean one thing. `humantime` and `bytesize` accept all
+//! of that, in several spellings of each unit, so the two tables of units and [`Unit::read`] would stay as a check before
+//! them; they print `1m 30s` and `1.5 MiB`, which this cannot read back, so [`Unit::write`] would stay, too. They would
+//! delete no line.
 
 use std::time::Duration;
 
