@@ -43,7 +43,7 @@ pub enum ReadinessPolicy {
     Ignore,
 }
 
-/// What the admin listener reports.
+/// The state that the admin listener reports.
 #[derive(Debug)]
 pub struct Admin {
     /// The stage of the process.
@@ -58,7 +58,7 @@ pub struct Admin {
     pub tasks: Tasks,
 }
 
-/// What the admin listener reports about a tenant.
+/// The state of a tenant that the admin listener reports.
 #[derive(Debug)]
 pub struct AdminTenant {
     id: TenantId,

@@ -88,7 +88,7 @@ pub struct Proxy {
     pub concurrency_limit: ConcurrencyLimit,
     /// The hosts that a request may name.
     pub allowed_hosts: AllowedHosts,
-    /// How much all requests together may buffer.
+    /// The limits of what all requests together may buffer.
     pub budgets: BufferBudgets,
     /// The hosts that CONNECT may name.
     pub tunnel_hosts: TunnelHosts,
@@ -96,7 +96,7 @@ pub struct Proxy {
     pub tenant: Arc<Tenant>,
 }
 
-/// What the second attempt needs besides the request.
+/// The parts of the second attempt besides the request.
 struct Healing {
     credential: Arc<Credential>,
     replay: Replay,

@@ -42,7 +42,7 @@ pub(crate) fn authenticate(state: &State, call: &Call) -> Result<ValidToken, Gra
     Ok(bearer)
 }
 
-/// What Graph answers to a malformed token, on command: it echoes the call's token.
+/// Graph's answer to a malformed token, on command: it echoes the call's token.
 pub(crate) fn malformed_token(call: &Call) -> GraphFailure {
     let (token, status) = match &call.credential {
         CallCredential::Parameter(token) => (token.as_str(), StatusCode::BAD_REQUEST),
@@ -54,7 +54,7 @@ pub(crate) fn malformed_token(call: &Call) -> GraphFailure {
         .for_host(call.host)
 }
 
-/// What Graph answers where a user is needed and the call has none.
+/// Graph's answer where a user is needed and the call has none.
 pub(crate) fn no_user_error() -> GraphFailure {
     GraphFailure::new(
         2500,

@@ -47,7 +47,7 @@ pub(crate) enum CallCredential {
     Missing,
 }
 
-/// What a client accepts.
+/// The preferences of a client, from the headers of its call.
 #[derive(Clone, Default)]
 pub(crate) struct ClientPreferences {
     pub(crate) gzip: bool,

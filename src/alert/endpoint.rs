@@ -8,7 +8,7 @@ use http::{Response, Uri};
 
 use crate::types::error_chain;
 
-/// Why a text cannot be a webhook's URL. The message never repeats the text.
+/// The reason why a text cannot be a webhook's URL. The message never repeats the text.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum WebhookUrlError {
     /// Not a URL, or one with another scheme or without a host.
@@ -21,7 +21,7 @@ pub enum WebhookUrlError {
     UserInfo,
 }
 
-/// Why the webhook did not accept an alert.
+/// The reason why the webhook did not accept an alert.
 pub(super) struct Failure {
     pub(super) error: String,
     /// The operator's action, if no later attempt can succeed without one.

@@ -20,7 +20,7 @@ use crate::types::{Clock, Secret, TenantId};
 use super::secrets::{self, SecretLoadError};
 use super::token_provider::{HttpClients, TokenProviderError};
 
-/// What tests and benchmarks replace. An absent or empty field is built from the configuration.
+/// The parts that tests and benchmarks replace. An absent or empty field is built from the configuration.
 #[derive(Debug)]
 pub struct Dependencies {
     /// Wall time.
@@ -31,7 +31,7 @@ pub struct Dependencies {
     pub connector: Option<Connector>,
     /// Obtains tokens.
     pub token_provider: Option<TokenProvider>,
-    /// When the refresher acts.
+    /// The times at which the refresher acts.
     pub schedule: RefreshPolicy,
     /// The listeners that the app connects to.
     pub proxy: Vec<Listener>,
@@ -203,7 +203,7 @@ pub(super) fn destinations(config: &Config) -> Result<Destinations, OriginError>
     ))
 }
 
-/// What a proxy needs besides its settings.
+/// The parts that a proxy is built from, besides its settings.
 pub(super) struct ProxyDeps<'a> {
     pub(super) connector: Option<Connector>,
     pub(super) max_inflight: u32,

@@ -21,7 +21,7 @@ use crate::proxy::Proxy;
 use crate::token::{Refresher, TokenHandle, channel};
 use crate::types::TenantId;
 
-/// What to do if no valid token is found at startup.
+/// The reaction if no valid token is found at startup.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum MissingToken {
     /// Serve without one until one appears.
@@ -31,7 +31,7 @@ pub enum MissingToken {
     Exit,
 }
 
-/// How a run ended.
+/// The end of a run.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum RunOutcome {
     /// Stopped by a signal; every request in flight was completed.

@@ -71,7 +71,7 @@ impl HttpClients {
     }
 }
 
-/// What a token provider is built from besides its settings.
+/// The parts that a token provider is built from, besides its settings.
 struct ProviderDeps<'a> {
     clients: &'a HttpClients,
     destinations: &'a Destinations,

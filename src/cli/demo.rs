@@ -43,7 +43,7 @@ pub struct DemoArgs {
     pub length: Duration,
 }
 
-/// Why the demo failed.
+/// The reason why the demo failed.
 #[derive(Debug, thiserror::Error)]
 enum DemoError {
     #[error("a file, a port or standard output failed")]
@@ -132,7 +132,7 @@ fn introduction(proxy: SocketAddr) -> String {
     )
 }
 
-/// The three lines by which a user goes on with a token of their own.
+/// The three lines with which a user continues with a token of their own.
 fn next_steps() -> String {
     // As the user called it, for instance target/debug/graphward, unless that is too long for the line.
     let program = std::env::args().next().filter(|path| path.len() <= 50);

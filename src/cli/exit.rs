@@ -1,4 +1,4 @@
-//! How commands end.
+//! The exit codes of commands.
 
 use std::error::Error;
 use std::io::Write as _;
@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use crate::types::error_chain;
 
-/// How a command ended. The numbers are part of the interface for scripts.
+/// The outcome of a command. The numbers are part of the interface for scripts.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Exit {
     /// 0: success, a requested stop included.

@@ -12,9 +12,9 @@ use super::verdict::is_proof_error;
 /// An explanation of an error.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Explanation {
-    /// What happened, in one sentence. It contains the numbers of the error, and nothing else of it.
+    /// The event, in one sentence. It contains the numbers of the error, and nothing else of it.
     pub summary: String,
-    /// What to do, in one sentence that names the person if that is not the operator.
+    /// The fix, in one sentence that names the person if that is not the operator.
     pub remediation: &'static str,
 }
 

@@ -22,11 +22,11 @@ pub struct Inspection {
     pub kind: Option<TokenKind>,
     /// The app it was issued for.
     pub app_id: Option<String>,
-    /// When it expires.
+    /// The time at which it expires.
     pub expires_at: Expiry,
-    /// When its access to the user's data expires: it stays valid, but calls are refused from then on.
+    /// The time at which its access to the user's data expires: it stays valid, but calls are refused from then on.
     pub data_access_expires_at: Expiry,
-    /// When it was issued; reported for long-lived tokens only.
+    /// The time at which it was issued; reported for long-lived tokens only.
     pub issued_at: Option<SystemTime>,
     /// Its permissions; `None` if the response does not list them.
     pub scopes: Option<Vec<String>>,

@@ -14,7 +14,7 @@ use std::ops::Range;
 
 use memchr::{memchr, memchr2};
 
-/// What comes next in a container. Positions are those in the text.
+/// The next lexical token of a container. Positions are those in the text.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Token {
     /// The opening bracket, and the position after it.

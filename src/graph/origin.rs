@@ -9,7 +9,7 @@ use http::uri::{Authority, InvalidUri, PathAndQuery, Scheme};
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Origin(Authority);
 
-/// Why a text cannot be an origin.
+/// The reason why a text cannot be an origin.
 #[derive(Debug, thiserror::Error)]
 pub enum OriginError {
     /// Not a URI.

@@ -22,7 +22,7 @@ const MIN_TOKEN_BYTES: usize = 8;
 /// The backslashes of an escaped backslash, three strings deep.
 const MAX_BACKSLASHES: usize = 16;
 
-/// How a character that may start an escape is read.
+/// The reading of a character that may start an escape.
 #[derive(Clone, Copy)]
 enum TokenMatchMode {
     Decoded,

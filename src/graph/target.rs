@@ -27,11 +27,11 @@ pub struct Target(PathAndQuery);
 pub struct ScrubbedTarget {
     /// The target.
     pub target: Target,
-    /// What was found in the query.
+    /// The credentials that were found in the query.
     pub report: ScrubReport,
 }
 
-/// Why a request's target may not be forwarded.
+/// The reason why a request's target may not be forwarded.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum TargetError {
     /// `*`, or an authority without a path.

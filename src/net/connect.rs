@@ -70,7 +70,7 @@ pub enum HttpVersion {
     Two,
 }
 
-/// How to reach the upstream.
+/// The settings of connections to the upstream.
 #[derive(Clone, Debug)]
 pub struct ConnectorConfig {
     /// Host name -> `host:port` to connect to instead. SNI, `Host` and the name in the certificate stay those of the key.

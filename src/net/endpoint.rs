@@ -23,7 +23,7 @@ pub struct HttpEndpoint {
     client: HttpClient,
 }
 
-/// Why an endpoint gave no usable response. No variant holds more of the URL than [`HttpEndpoint`] shows.
+/// The reason why an endpoint gave no usable response. No variant holds more of the URL than [`HttpEndpoint`] shows.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpEndpointError {
     /// There is no response.

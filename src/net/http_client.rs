@@ -44,7 +44,7 @@ pub struct HttpClient {
 
 type Exchange = dyn Fn(Request<Bytes>) -> BoxFuture<'static, Result<Response<Bytes>, HttpClientError>> + Send + Sync;
 
-/// How an [`HttpClient`] reaches servers, and which it trusts.
+/// The settings of an [`HttpClient`]: the way to servers, and the trust in them.
 #[derive(Clone, Debug)]
 pub struct HttpClientConfig {
     /// Host name -> `host:port` to connect to instead. SNI, `Host` and the certificate's name stay the key's.
@@ -69,7 +69,7 @@ pub enum AllowedSchemes {
     HttpAndHttps,
 }
 
-/// Why a call brought no response. No variant holds the URL's path or query, or what was sent.
+/// The reason why a call brought no response. No variant holds the URL's path or query, or what was sent.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpClientError {
     /// The URL has a scheme that may not be called.

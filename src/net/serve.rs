@@ -33,7 +33,7 @@ use super::sniff::{TransportSecurity, detect_tls};
 use super::tasks::Tasks;
 use super::tunnel::{self, AcceptedTunnel, TunnelSender};
 
-/// What [`serve`] needs besides a listener and services.
+/// The parameters of [`serve`] besides a listener and services.
 #[derive(Clone, Debug)]
 pub struct ServeConfig {
     /// Runs the connections.
@@ -44,7 +44,7 @@ pub struct ServeConfig {
     pub server_cert: Option<Arc<ServerCert>>,
 }
 
-/// What a service knows about its connection.
+/// The facts about a connection that its service gets.
 #[derive(Clone, Debug)]
 pub struct ConnectionInfo {
     /// The security of the transport.

@@ -44,7 +44,7 @@ pub(crate) struct Body {
     record: Option<Box<RequestRecord>>,
 }
 
-/// Why a body ended early.
+/// The reason why a body ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
     /// The peer that sends the body ended it early.
@@ -71,8 +71,8 @@ pub(crate) struct UploadProgress {
     failure: OnceLock<BodyFailure>,
 }
 
-/// Why a request body ended early: the kind of a [`BodyError`]. HTTP/2 sends a body in a task of its own, and the error of
-/// the request then says only that the stream was reset.
+/// The reason why a request body ended early: the kind of a [`BodyError`]. HTTP/2 sends a body in a task of its own, and
+/// the error of the request then says only that the stream was reset.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum BodyFailure {
     Interrupted,
@@ -290,12 +290,12 @@ impl UploadProgress {
         let _first = self.failure.get_or_init(|| failure);
     }
 
-    /// Why the body ended early, if it did.
+    /// The reason why the body ended early, if it did.
     pub(crate) fn failure(&self) -> Option<BodyFailure> {
         self.failure.get().copied()
     }
 
-    /// When a byte was last handed over; now, while the app has to send the next one.
+    /// The time at which a byte was last handed over; now, while the app has to send the next one.
     pub(crate) fn last_progress(&self) -> Instant {
         if self.waiting_for_client.load(Ordering::Relaxed) {
             return Instant::now();

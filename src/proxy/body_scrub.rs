@@ -7,17 +7,17 @@ use crate::graph::scrub::{self, BodyFormat, MAX_WHOLE_BYTES, ScrubError, ScrubMo
 use crate::graph::{ClientCredentialPolicy, ParameterCredential};
 use crate::telemetry::metrics::RequestMetrics;
 
-/// What the scrubber has to know about a body.
+/// The facts about a body that the scrubber needs.
 #[derive(Clone, Debug)]
 pub(crate) struct ScrubConfig<'tenant> {
-    /// How the parameters of the body are written.
+    /// The format of the parameters in the body.
     pub(crate) format: BodyFormat,
     /// Whether the request goes where Graph takes batches. A batch is not forwarded unsearched: its items may have
     /// tokens of their own, and what their rejections mean would be unknown.
     pub(crate) is_batch_endpoint: bool,
-    /// What graphward does with client credentials.
+    /// The treatment of client credentials.
     pub(crate) client_credentials: ClientCredentialPolicy,
-    /// Where client credentials are counted.
+    /// The metrics that count client credentials.
     pub(crate) metrics: &'tenant RequestMetrics,
 }
 
@@ -29,7 +29,7 @@ pub(crate) struct BodyScrubber {
     metrics: RequestMetrics,
 }
 
-/// Why a JSON body or a form is forwarded without being searched for credentials.
+/// The reason why a JSON body or a form is forwarded without being searched for credentials.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Unsearched {
     /// The body is too large to be buffered.

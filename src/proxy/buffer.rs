@@ -24,20 +24,20 @@ use super::refusal::Refusal;
 use super::spool::{Spool, SpoolReader};
 use crate::graph::scrub::{ScrubMode, ScrubReport};
 
-/// How much of a body may be buffered for a replay, and how long its next frame may take.
+/// The limits of a body: the size that is buffered for a replay, and the wait for its next frame.
 #[derive(Clone, Debug)]
 pub struct BodyLimits {
     /// The largest body that is buffered in memory, in bytes.
     pub memory_bytes: u64,
     /// The largest body that is spooled to disk, in bytes.
     pub disk_bytes: u64,
-    /// Where bodies are spooled.
+    /// The directory where bodies are spooled.
     pub spool: Spool,
     /// The longest wait for the app's next frame.
     pub idle_timeout: Duration,
 }
 
-/// How much all requests together may buffer.
+/// The limits of what all requests together may buffer.
 #[derive(Clone, Debug)]
 pub struct BufferBudgets {
     /// In memory: request bodies for a replay, and response bodies that have to be read.
@@ -73,7 +73,7 @@ pub(crate) struct BufferedBody {
     pub(crate) body: Body,
     /// The permission for the second, if the body could be buffered.
     pub(crate) replay: Option<Replay>,
-    /// What the scrubber found; nothing if it did not run, or if the body is still to arrive.
+    /// The findings of the scrubber; empty if it did not run, or if the body is still to arrive.
     pub(crate) findings: ScrubReport,
 }
 

@@ -24,7 +24,7 @@ use super::tenant::Tenant;
 use crate::graph::{GraphError, RejectionReason};
 use crate::token::{Credential, Generation, RefreshError};
 
-/// What happens to a request.
+/// The decision on a request.
 #[derive(Debug)]
 pub(crate) enum Admission {
     /// It is sent with this credential.

@@ -23,7 +23,7 @@ use super::refusal::{PROXY_STATUS, Refusal};
 use crate::graph::{Explanation, GraphError, RejectionReason, explain};
 use crate::token::Generation;
 
-/// What happens to requests while the token is known to be dead and there is no newer one (`heal.dead_token`).
+/// The treatment of requests while the token is known to be dead and there is no newer one (`heal.dead_token`).
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, schemars::JsonSchema, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DeadTokenPolicy {

@@ -34,7 +34,7 @@ const MAX_BUFFERED_BYTES: usize = 8 * 1024 * 1024;
 /// The part of each response that may be read regardless of the budget, in bytes: media look-ups have a few hundred.
 const UNRESERVED_BYTES: usize = 64 * 1024;
 
-/// What the delivery of a response depends on.
+/// The facts that the delivery of a response depends on.
 #[derive(Debug)]
 pub(crate) struct Delivery<'a> {
     pub(crate) tenant: &'a Tenant,

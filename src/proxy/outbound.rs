@@ -136,8 +136,8 @@ impl OutboundRequest {
         self.tenant_scheme.is_some()
     }
 
-    /// How its body is scrubbed: not at all if it carries the app's credential, or if it is a file, regardless of its
-    /// `Content-Type`, since curl sends files as forms.
+    /// The scrubber settings for its body. `None` if it carries the app's credential, or if the body is a file, regardless of
+    /// its `Content-Type`, since curl sends files as forms.
     pub(crate) fn scrub_config<'tenant>(&self, tenant: &'tenant Tenant) -> Option<ScrubConfig<'tenant>> {
         if !self.uses_tenant_credential() || self.is_file_upload {
             return None;

@@ -48,7 +48,7 @@ impl Prefix {
         Ok(true)
     }
 
-    /// What was read.
+    /// The bytes that were read.
     pub(crate) fn into_bytes(self) -> Bytes {
         if self.joined.is_empty() {
             self.first

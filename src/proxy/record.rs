@@ -24,7 +24,7 @@ pub enum AccessLogFilter {
     All,
 }
 
-/// Where the requests of a tenant are counted and logged.
+/// The metrics and the log settings for the requests of a tenant.
 #[derive(Debug)]
 pub struct RequestTelemetry {
     /// The tenant's name.
@@ -35,7 +35,7 @@ pub struct RequestTelemetry {
     pub metrics: RequestMetrics,
 }
 
-/// What is known of a request so far. It is written when it is dropped, for whatever reason.
+/// The record of a request so far. It is written when it is dropped, for whatever reason.
 #[derive(Debug)]
 pub(crate) struct RequestRecord {
     telemetry: Arc<RequestTelemetry>,
@@ -53,7 +53,7 @@ pub(crate) struct RequestRecord {
     pub(crate) inflight_guard: Option<InflightGuard>,
 }
 
-/// How a request ended, apart from how the body of its response did.
+/// The outcome of a request, apart from that of its response body.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Outcome {
     /// There was no response, because the app disconnected.
@@ -74,7 +74,7 @@ pub(crate) enum Outcome {
     Refused(&'static str),
 }
 
-/// How the body of a response ended.
+/// The outcome of a response body.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum ResponseEnd {
     /// It did not end: if the record is dropped like this, the app disconnected.

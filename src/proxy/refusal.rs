@@ -14,7 +14,7 @@ use crate::graph::scrub::ScrubError;
 use crate::token::RefreshError;
 use crate::types::TokenFamily;
 
-/// Why graphward answers a request itself.
+/// The reason why graphward answers a request itself.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refusal {
     /// The process is shutting down.
@@ -36,7 +36,7 @@ pub(crate) enum Refusal {
         "Graph has rejected graphward's token, so this request was not sent (heal.dead_token = \"refuse\"): {reason}"
     )]
     DeadToken {
-        /// What the rejection means, and what to do.
+        /// The meaning of the rejection, and what to do.
         reason: String,
     },
     /// The request names a host that graphward does not serve.

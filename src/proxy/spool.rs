@@ -12,7 +12,7 @@ use bytes::{Bytes, BytesMut};
 use serde::Deserialize;
 use tokio::task::{JoinHandle, spawn_blocking};
 
-/// Where bodies are spooled, if anywhere (`heal.spool_dir`).
+/// The directory where bodies are spooled, if any (`heal.spool_dir`).
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
 #[serde(from = "String")]
 pub enum Spool {

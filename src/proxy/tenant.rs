@@ -23,9 +23,9 @@ pub struct Tenant {
     pub destinations: Destinations,
     /// The connections to those hosts.
     pub upstream: Upstream,
-    /// How much of a request body is buffered.
+    /// The limits of what is buffered of a request body.
     pub body_limits: BodyLimits,
-    /// What graphward does with credentials that the app sends.
+    /// The treatment of credentials that the app sends.
     pub client_credentials: ClientCredentialPolicy,
     /// The links in responses that are rewritten to point at graphward.
     pub links: LinkRewriteConfig,
@@ -33,9 +33,9 @@ pub struct Tenant {
     pub via: bool,
     /// The longest wait for a credential.
     pub token_wait: Duration,
-    /// How long requests are held after the live credential was rejected, even if no newer one is being obtained.
+    /// The time for which requests are held after the live credential was rejected, even if no newer one is being obtained.
     pub hold_timeout: Duration,
-    /// What happens to requests after that, until Graph accepts the credential again or a newer one arrives.
+    /// The treatment of requests after that, until Graph accepts the credential again or a newer one arrives.
     pub dead_token_policy: DeadTokenPolicy,
     /// Graph's last rejection of the credential.
     pub dead_token_cache: DeadTokenCache,
@@ -43,7 +43,7 @@ pub struct Tenant {
     pub idle_timeout: Duration,
     /// Which token the operator has been warned about.
     pub proof_warning: ProofWarning,
-    /// Where requests are counted and logged.
+    /// The metrics and the log settings for requests.
     pub telemetry: Arc<RequestTelemetry>,
 }
 

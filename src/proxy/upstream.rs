@@ -30,7 +30,7 @@ pub struct Upstream {
     head_timeout: Duration,
 }
 
-/// How graphward connects to the upstream.
+/// The settings of the upstream connections.
 #[derive(Clone, Debug)]
 pub struct UpstreamSettings {
     /// The versions of HTTP.

@@ -14,9 +14,9 @@ pub struct Alert {
     pub tenant: TenantId,
     /// The cause.
     pub cause: AlertCause,
-    /// What happened: one sentence, without a secret.
+    /// One sentence on what happened, without a secret.
     pub summary: String,
-    /// What to do: one sentence.
+    /// One sentence on what to do.
     pub remediation: String,
 }
 

@@ -20,9 +20,9 @@ pub struct Generation(NonZeroU64);
 pub struct Token {
     /// The text.
     pub secret: Secret,
-    /// When it expires; `None` means unknown or never.
+    /// The time at which it expires; `None` means unknown or never.
     pub expires_at: Option<SystemTime>,
-    /// When its source was modified, if the source knows: the date of a file. The token is at least that old.
+    /// The time at which its source was modified, if the source knows: the date of a file. The token is at least that old.
     pub modified_at: Option<SystemTime>,
 }
 
@@ -169,13 +169,13 @@ impl Credential {
         }
     }
 
-    /// When the token expires, if that is known.
+    /// The time at which the token expires, if that is known.
     #[must_use]
     pub const fn expires_at(&self) -> Option<SystemTime> {
         self.token.expires_at
     }
 
-    /// When its source was modified, if the source knows.
+    /// The time at which its source was modified, if the source knows.
     #[must_use]
     pub const fn modified_at(&self) -> Option<SystemTime> {
         self.token.modified_at

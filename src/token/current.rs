@@ -15,7 +15,7 @@ use crate::types::Clock;
 /// The status of the current token, and its timers.
 #[derive(Debug, Default)]
 pub(super) struct CurrentToken {
-    /// When it was issued, or first seen by graphward.
+    /// The time at which it was issued, or first seen by graphward.
     issued_at: Option<SystemTime>,
     expires_at: Option<SystemTime>,
     renew_at: Option<SystemTime>,
@@ -36,13 +36,13 @@ pub(super) struct CurrentToken {
 /// The status of the current token, for metrics and alerts.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct TokenStatus {
-    /// When it expires; `None` if unknown or never.
+    /// The time at which it expires; `None` if unknown or never.
     pub expires_at: Option<SystemTime>,
-    /// When its data access expires; `None` if unknown or never.
+    /// The time at which its data access expires; `None` if unknown or never.
     pub data_access_expires_at: Option<SystemTime>,
-    /// When it is renewed; `None` if it is not.
+    /// The time at which it is renewed; `None` if it is not.
     pub renew_at: Option<SystemTime>,
-    /// When it was last inspected.
+    /// The time at which it was last inspected.
     pub inspected_at: Option<SystemTime>,
     /// The number of permissions that it lacks and WhatsApp requires.
     pub missing_scope_count: usize,

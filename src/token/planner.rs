@@ -55,9 +55,9 @@ pub enum PlannerEvent {
 /// The deadlines of the current credential, on the monotonic clock.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Deadlines {
-    /// When it is renewed. Not after `expires_at`.
+    /// The time at which it is renewed. Not after `expires_at`.
     pub renew_at: Option<Instant>,
-    /// When it expires.
+    /// The time at which it expires.
     pub expires_at: Option<Instant>,
 }
 
@@ -70,7 +70,7 @@ pub enum Action {
     Refresh,
     /// Wait for an event or a time.
     Wait {
-        /// When to wake without an event.
+        /// The time to wake without an event.
         until: Option<Instant>,
         /// Whether requests meanwhile get the last failure at once.
         is_backing_off: bool,
@@ -99,7 +99,7 @@ pub struct RefreshPlanner {
 struct CurrentGeneration {
     generation: Generation,
     deadlines: Deadlines,
-    /// When it was renewed, unless it was found in a source.
+    /// The time at which it was renewed, unless it was found in a source.
     renewed_at: Option<Instant>,
 }
 

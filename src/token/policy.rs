@@ -1,4 +1,4 @@
-//! When a token is renewed: arithmetic, no clock.
+//! The time at which a token is renewed: arithmetic, no clock.
 
 use std::time::{Duration, SystemTime};
 
@@ -13,18 +13,19 @@ pub struct RefreshPolicy {
     pub max_backoff: Duration,
     /// … and up to this while the current one is valid.
     pub max_backoff_while_valid: Duration,
-    /// How long before its expiry a token is renewed, unless a fifth of its validity is longer, or half of it shorter.
+    /// The time before its expiry at which a token is renewed, unless a fifth of its validity is longer, or half of it
+    /// shorter.
     pub renew_before: Duration,
-    /// How often the current token is inspected.
+    /// The interval at which the current token is inspected.
     pub inspect_interval: Duration,
 }
 
 /// The validity of a token.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Validity {
-    /// When it was issued, or first seen.
+    /// The time at which it was issued, or first seen.
     pub issued_at: SystemTime,
-    /// When it expires.
+    /// The time at which it expires.
     pub expires_at: SystemTime,
 }
 

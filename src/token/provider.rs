@@ -1,4 +1,4 @@
-//! Where tokens come from: sources in order, perhaps a renewer, and the rules between them.
+//! The origin of tokens: sources in order, perhaps a renewer, and the rules between them.
 //!
 //! # Decision table
 //!

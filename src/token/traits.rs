@@ -125,7 +125,7 @@ pub enum ObtainError {
     /// A later attempt may succeed.
     #[error("{message}")]
     Transient {
-        /// What was attempted.
+        /// A sentence on the attempt and its failure.
         message: String,
         /// A word of a closed list, for metrics.
         reason: &'static str,
@@ -135,7 +135,7 @@ pub enum ObtainError {
     /// The operator must act.
     #[error("{message}")]
     Permanent {
-        /// What was attempted, and what to do.
+        /// The same, and what to do.
         message: String,
         /// A word of a closed list, for metrics.
         reason: &'static str,

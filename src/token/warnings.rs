@@ -1,4 +1,4 @@
-//! When to warn of an expiry: 14, 7, 3 and 1 days before it, each once.
+//! The times of the warnings of an expiry: 14, 7, 3 and 1 days before it, each once.
 
 use std::time::{Duration, SystemTime};
 

@@ -100,7 +100,7 @@ impl Unit {
     ///
     /// # Errors
     ///
-    /// What the text must be. The text is not repeated: it may be a secret in the wrong place.
+    /// A message that says what the text must be. It does not repeat the text, which may be a secret in the wrong place.
     pub fn between(&self, text: &str, min: Option<&str>, max: Option<&str>) -> Result<u64, String> {
         let number = self.read(text).map_err(|error| error.to_string())?;
         let min = min.and_then(|min| self.read(min).ok()).unwrap_or(0);

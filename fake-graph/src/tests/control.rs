@@ -48,7 +48,7 @@ impl Control {
         answer
     }
 
-    /// What Graph says of a token.
+    /// Graph's statement about a token.
     async fn get_me(&self, token: &str) -> StatusCode {
         self.graph
             .handle(request("GET", "/me", token, &[], ""))

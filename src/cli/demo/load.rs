@@ -19,7 +19,7 @@ pub(super) struct Load {
     is_stopping: Cell<bool>,
     /// The number of messages sent so far.
     pub(super) sent: Cell<u64>,
-    /// Why messages failed.
+    /// The reason why messages failed.
     pub(super) failures: RefCell<Vec<String>>,
     /// The longest time from sending a message to its answer.
     pub(super) slowest: Cell<Duration>,

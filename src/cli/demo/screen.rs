@@ -4,7 +4,7 @@ use std::io::{self, Write as _};
 
 use tokio::time::Instant;
 
-/// How a line looks on a terminal, as an ANSI color.
+/// The color of a line on a terminal, as an ANSI code.
 #[derive(Clone, Copy)]
 pub(super) enum Color {
     Default = 0,

@@ -9,7 +9,7 @@ use super::state::MAX_FIELD_BYTES;
 /// The longest name that may mean something, with every byte escaped, and its quotes.
 const MAX_NAME_BYTES: usize = 6 * b"appsecret_proof".len() + 2;
 
-/// What the name of a member means.
+/// The meaning of the name of a member.
 pub(super) fn parse_name(name: &[u8]) -> Option<ParameterName> {
     // Most names start otherwise, and need no further look.
     match name {
@@ -21,7 +21,7 @@ pub(super) fn parse_name(name: &[u8]) -> Option<ParameterName> {
     }
 }
 
-/// What a member is. One that is too long is no app token, and no placeholder.
+/// Classifies a member. One that is too long is no app token, and no placeholder.
 pub(super) fn classify_member(text: &SourceText<'_>, member: &Member) -> ParameterKind {
     let value = text.slice(member.value.clone());
     match (parse_name(text.slice(member.name.clone())), value.first()) {

@@ -17,7 +17,7 @@ const MAX_BATCH_BYTES: usize = 1024 * 1024;
 /// The most that is buffered of a streaming body, in bytes.
 const MAX_PENDING_BYTES: usize = 4 * MAX_FIELD_BYTES;
 
-/// How a streaming multipart form loses a credential.
+/// The way in which a streaming multipart form loses a credential.
 ///
 /// # Why
 ///
@@ -33,7 +33,7 @@ pub enum ScrubMode {
     Mask,
 }
 
-/// Why a request's body may not be forwarded.
+/// The reason why a request's body may not be forwarded.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum ScrubError {
     /// A credential, under [`ClientCredentialPolicy::Refuse`].
@@ -65,7 +65,7 @@ pub(super) struct Ruling {
     pub(super) keeps_token: bool,
 }
 
-/// What is to be done with one parameter of a streaming form.
+/// The decision on one parameter of a streaming form.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Decision {
     /// It is kept, in its place.
@@ -97,7 +97,7 @@ pub(super) struct ScrubState {
     /// Whether a part had to be put back at the end. A body in memory is read again then.
     pub(super) restored: bool,
     pending: PendingFragments,
-    /// What was found in batches.
+    /// The credentials that were found in batches.
     pub(super) report: ScrubReport,
 }
 

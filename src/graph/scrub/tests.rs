@@ -73,7 +73,7 @@ fn scrubber(content_type: &str, policy: ClientCredentialPolicy, mode: ScrubMode)
     }
 }
 
-/// What a piece of a body is.
+/// The kind of a piece of a body.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum TestParameter {
     Data,
@@ -83,7 +83,7 @@ enum TestParameter {
     Token,
 }
 
-/// What becomes of it in memory; and, in a form that streams, whether it comes back at the end.
+/// The result for it in memory; and, in a form that streams, whether it comes back at the end.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum ExpectedFate {
     Kept,

@@ -38,7 +38,7 @@ pub struct TokenMetrics {
     families: TokenMetricFamilies,
 }
 
-/// How a refresh ended.
+/// The outcome of a refresh.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum RefreshOutcome {
     /// A source had a newer token.

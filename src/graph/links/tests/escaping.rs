@@ -65,7 +65,7 @@ fn links() -> impl Strategy<Value = String> {
     })
 }
 
-/// What a link has to become; written without the code under test.
+/// The link that has to result; written without the code under test.
 fn rewritten_link(link: &str) -> Option<String> {
     let folded = link.to_ascii_lowercase();
     let origins = ["https://graph.facebook.com:443", "https://graph.facebook.com"];

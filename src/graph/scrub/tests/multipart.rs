@@ -242,7 +242,7 @@ fn frame() -> impl Strategy<Value = Frame> {
         })
 }
 
-/// What a part is, how its head writes its name, and its value.
+/// The kind of a part, how its head writes its name, and its value.
 fn part() -> impl Strategy<Value = (TestParameter, &'static str, &'static str, String)> {
     let styles = prop::sample::select(vec![
         "Content-Disposition: form-data; name=\"NAME\"",
