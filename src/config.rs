@@ -16,26 +16,20 @@ mod file;
 mod keys;
 mod layers;
 mod schema;
-mod secret;
 mod texts;
-mod token;
 mod tree;
 mod validate;
 
 pub use environment::{EnvVars, common_env_vars, env_var, env_var_names, env_vars};
 pub use error::{ConfigError, Diagnostic, Provenance};
 pub use file::{
-    AlertConfig, AppConfig, Config, HealConfig, ListenConfig, LogConfig, ReadyConfig, TlsFiles, UpstreamConfig,
+    AlertConfig, AppConfig, Config, HealConfig, ListenConfig, LogConfig, ReadyConfig, TlsFiles, TokenConfig,
+    UpstreamConfig,
 };
 #[cfg(fuzzing)]
 pub use layers::of_text;
 pub use layers::{DEFAULT_CONFIG_PATHS, LoadedConfig, Overrides};
 pub use schema::json_schema;
-pub use secret::{MaybeSecret, SecretRef};
-pub use token::{
-    CommandConfig, EnvSourceConfig, ExecSourceConfig, FileSourceConfig, HttpCallConfig, HttpSourceConfig,
-    PostgresSourceConfig, RenewerConfig, StoreConfig, TokenConfig, TokenSource,
-};
 
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@
 //! app secrets and tokens travel in the queries of these calls.
 
 mod api;
+mod config;
 mod debug_token;
 mod exchange;
 mod exec;
@@ -14,6 +15,7 @@ mod request;
 mod response;
 
 pub use api::GraphApi;
+pub use config::RenewerConfig;
 pub use debug_token::DebugTokenInspector;
 pub use exchange::ExchangeRenewer;
 pub use exec::ExecRenewer;

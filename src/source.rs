@@ -3,10 +3,11 @@
 //! All of them keep the contract of [`crate::token::Source`]: a bounded read, no secret in an error, and a `changed` that may
 //! be dropped at any moment. When a read fails, the current token stays in use.
 
+mod command;
+mod config;
 pub mod decode;
 mod encoding;
 mod env;
-pub(crate) mod errors;
 mod exec;
 mod fernet;
 mod file;
@@ -14,12 +15,17 @@ mod http;
 mod poll_interval;
 mod postgres;
 mod renewed_store;
+mod service;
 mod token_file;
 
+pub use command::CommandConfig;
+pub(crate) use command::TokenCommand;
+pub use config::TokenSource;
 pub use env::EnvSource;
-pub use exec::{ExecSettings, ExecSource};
+pub use exec::{ExecSource, ExecSourceConfig};
 pub use fernet::{Fernet, FernetError};
-pub use file::{FileSource, RollbackOutcome};
-pub use http::HttpSource;
-pub use postgres::{PostgresError, PostgresSettings, PostgresSource};
-pub use renewed_store::RenewedTokenStore;
+pub use file::{FileSource, FileSourceConfig, RollbackOutcome};
+pub use http::{HttpSource, HttpSourceConfig};
+pub use postgres::{PostgresError, PostgresSettings, PostgresSource, PostgresSourceConfig};
+pub use renewed_store::{RenewedTokenStore, StoreConfig};
+pub use service::{HttpCallConfig, TokenService};

@@ -5,10 +5,10 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::token_provider::{HttpClients, TokenProviderError, build_source, file_source, with_store};
-use crate::config::{Config, TokenSource};
+use crate::config::Config;
 use crate::net::Tasks;
 use crate::net::tls::TlsError;
-use crate::source::RollbackOutcome;
+use crate::source::{RollbackOutcome, TokenSource};
 use crate::token::{ObtainError, Source as _};
 use crate::types::Clock;
 

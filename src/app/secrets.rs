@@ -7,10 +7,10 @@ use std::path::Path;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use zeroize::Zeroizing;
 
-use crate::config::{AppConfig, MaybeSecret, SecretRef, env_var};
+use crate::config::{AppConfig, env_var};
 use crate::source::Fernet;
 use crate::source::decode::{Format, MAX_DOCUMENT_BYTES, decode};
-use crate::types::Secret;
+use crate::types::{MaybeSecret, Secret, SecretRef};
 
 /// The reason why a secret cannot be used. It never contains the secret.
 #[derive(Debug, thiserror::Error)]

@@ -3,21 +3,18 @@
 use std::time::Duration;
 
 use super::secrets::{SecretLoadError, load_fernet, load_headers, load_secret, resolve_secret};
-use crate::config::{
-    AppConfig, CommandConfig, Config, ExecSourceConfig, FileSourceConfig, HttpCallConfig, HttpSourceConfig,
-    PostgresSourceConfig, RenewerConfig, StoreConfig, TokenConfig, TokenSource,
-};
+use crate::config::{AppConfig, Config, TokenConfig};
 use crate::graph::{Destinations, Origin};
 use crate::net::tls::TlsError;
 use crate::net::{AllowedSchemes, HttpClient, HttpClientConfig, HttpEndpoint, Tasks};
 use crate::renew::{
     AppCredentials, DebugTokenInspector, ExchangeRenewer, ExecRenewer, GraphApi, HttpRenewer, MintRenewer,
-    MintSettings, RefreshRenewer,
+    RefreshRenewer, RenewerConfig,
 };
 use crate::source::decode::Format;
 use crate::source::{
-    EnvSource, ExecSettings, ExecSource, FileSource, HttpSource, PostgresError, PostgresSettings, PostgresSource,
-    RenewedTokenStore,
+    ExecSource, FileSource, FileSourceConfig, HttpCallConfig, HttpSource, PostgresError, PostgresSource,
+    PostgresSourceConfig, RenewedTokenStore, StoreConfig, TokenService, TokenSource,
 };
 use crate::token::{Source, TokenProvider};
 use crate::types::{Clock, Secret, TokenFamily};
@@ -141,30 +138,19 @@ pub(super) fn build_source(
 ) -> Result<Box<dyn Source>, TokenProviderError> {
     Ok(match source {
         TokenSource::File(file) => Box::new(file_source(file)?),
-        TokenSource::Env(variable) => Box::new(EnvSource::new(variable.name.clone())),
-        TokenSource::Http(HttpSourceConfig { call, poll_interval }) => Box::new(HttpSource::new(
-            http_endpoint(call, internal)?,
-            Format::new(None, call.pointer.as_ref()),
-            *poll_interval,
-            clock,
+        TokenSource::Env(variable) => Box::new(variable.clone()),
+        TokenSource::Http(service) => Box::new(HttpSource::new(
+            token_service(&service.call, internal, clock)?,
+            service.poll_interval,
         )),
-        TokenSource::Exec(ExecSourceConfig { command, poll_interval }) => {
-            let settings = ExecSettings {
-                argv: command.argv.clone(),
-                format: Format::new(command.key.as_ref(), command.pointer.as_ref()),
-                timeout: command.timeout,
-                poll_interval: *poll_interval,
-                keep_env: command.keep_env.clone(),
-            };
-            Box::new(ExecSource::new(settings, clock))
-        }
+        TokenSource::Exec(command) => Box::new(ExecSource::new(command.clone(), clock)),
         TokenSource::Postgres(row) => Box::new(postgres_source(row, tasks)?),
     })
 }
 
 /// Builds a file source.
 pub(super) fn file_source(file: &FileSourceConfig) -> Result<FileSource, TokenProviderError> {
-    let source = FileSource::new(file.path.clone(), Format::new(file.key.as_ref(), file.pointer.as_ref()));
+    let source = FileSource::new(file.path.clone(), file.format.clone());
     Ok(match load_fernet(&file.fernet_keys)? {
         Some(fernet) => source.encrypted_with(fernet),
         None => source,
@@ -172,17 +158,12 @@ pub(super) fn file_source(file: &FileSourceConfig) -> Result<FileSource, TokenPr
 }
 
 fn postgres_source(row: &PostgresSourceConfig, tasks: &Tasks) -> Result<PostgresSource, TokenProviderError> {
-    let settings = PostgresSettings {
-        url: resolve_secret("token.source.postgres", &row.url)?,
-        query: row.query.clone(),
-        params: row.params.clone(),
-        update: row.update.clone(),
-        listen: row.listen.clone(),
-        poll_interval: row.poll_interval,
-        fernet: load_fernet(&row.fernet_keys)?,
-        ca_file: row.ca_file.clone(),
-    };
-    Ok(PostgresSource::new(settings, tasks.clone())?)
+    let url = resolve_secret("token.source.postgres", &row.url)?;
+    let source = PostgresSource::new(&url, row.settings.clone(), tasks.clone())?;
+    Ok(match load_fernet(&row.fernet_keys)? {
+        Some(fernet) => source.encrypted_with(fernet),
+        None => source,
+    })
 }
 
 /// Wraps a source whose renewed tokens are kept in the store. A stored token descends from the token of one source, so each
@@ -218,53 +199,30 @@ fn with_renewer(
         })
     };
     Ok(match renewal {
-        RenewerConfig::Exchange { lifetime: lasting } => {
+        RenewerConfig::Exchange { lifetime } => {
             let app = deps.app.clone().ok_or(TokenProviderError::NoAppCredentials)?;
-            provider.with_renewer(ExchangeRenewer::new(api(TokenFamily::Facebook)?, app, *lasting))
+            provider.with_renewer(ExchangeRenewer::new(api(TokenFamily::Facebook)?, app, *lifetime))
         }
-        RenewerConfig::Mint {
-            system_user,
-            token,
-            scopes,
-            lifetime: lasting,
-        } => {
+        RenewerConfig::Mint { token, settings } => {
             let app = deps.app.clone().ok_or(TokenProviderError::NoAppCredentials)?;
-            let settings = MintSettings {
-                system_user: system_user.clone(),
-                token: load_secret("token.renew.mint.token", token)?,
-                scopes: scopes.clone(),
-                lifetime: *lasting,
-            };
-            provider.with_renewer(MintRenewer::new(settings, api(TokenFamily::Facebook)?, app))
+            let token = load_secret("token.renew.mint.token", token)?;
+            let api = api(TokenFamily::Facebook)?;
+            provider.with_renewer(MintRenewer::new(settings.clone(), token, api, app))
         }
         RenewerConfig::Instagram {} => provider.with_renewer(RefreshRenewer::instagram(api(TokenFamily::Instagram)?)),
         RenewerConfig::Threads {} => provider.with_renewer(RefreshRenewer::threads(api(TokenFamily::Threads)?)),
-        RenewerConfig::Http(call) => provider.with_renewer(HttpRenewer::new(
-            http_endpoint(call, &deps.clients.internal)?,
-            Format::new(None, call.pointer.as_ref()),
-            clock,
-        )),
-        RenewerConfig::Exec(command) => provider.with_renewer(exec_renewer(command, clock)),
+        RenewerConfig::Http(call) => {
+            provider.with_renewer(HttpRenewer::new(token_service(call, &deps.clients.internal, clock)?))
+        }
+        RenewerConfig::Exec(command) => provider.with_renewer(ExecRenewer::new(command.clone(), clock)),
     })
 }
 
-fn http_endpoint(call: &HttpCallConfig, internal: &HttpClient) -> Result<HttpEndpoint, SecretLoadError> {
+fn token_service(call: &HttpCallConfig, internal: &HttpClient, clock: Clock) -> Result<TokenService, SecretLoadError> {
     let client = internal.with_timeout(call.timeout);
-    Ok(HttpEndpoint::new(
-        call.url.clone(),
-        load_headers(&call.headers)?,
-        client,
-    ))
-}
-
-fn exec_renewer(command: &CommandConfig, clock: Clock) -> ExecRenewer {
-    ExecRenewer::new(
-        command.argv.clone(),
-        Format::new(command.key.as_ref(), command.pointer.as_ref()),
-        command.timeout,
-        command.keep_env.clone(),
-        clock,
-    )
+    let endpoint = HttpEndpoint::new(call.url.clone(), load_headers(&call.headers)?, client);
+    let format = call.pointer.clone().map_or(Format::Raw, Format::Pointer);
+    Ok(TokenService::new(endpoint, format, clock))
 }
 
 /// Returns the origin that renews tokens of a family.

@@ -18,13 +18,14 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::Deserializer;
 
-use super::secret::{MaybeSecret, SecretRef};
-use super::token::{OneOrMany, TokenConfig};
 use crate::admin::ReadinessPolicy;
 use crate::graph::{ClientCredentialPolicy, ProofMode};
 use crate::net::{HttpVersion, ListenAddr};
 use crate::proxy::{AccessLogFilter, DeadTokenPolicy, LinkRewriteConfig, Spool};
+use crate::renew::RenewerConfig;
+use crate::source::{StoreConfig, TokenSource};
 use crate::telemetry::{LogFormat, LogLevel, LogSettings};
+use crate::types::{MaybeSecret, OneOrMany, SecretRef};
 
 /// The configuration of graphward. It is valid if [`Config::load`] returned it.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
@@ -134,6 +135,25 @@ pub struct AppConfig {
     #[serde(deserialize_with = "proof")]
     #[schemars(with = "Proof")]
     pub proof: Option<ProofMode>,
+}
+
+/// The life of a token.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct TokenConfig {
+    /// Where the token is read from: one source, or a list of them, searched in order.
+    #[serde(rename = "source")]
+    #[schemars(with = "OneOrMany<TokenSource>")]
+    pub sources: Vec<TokenSource>,
+    /// What renews the token, if anything does.
+    pub renew: Option<RenewerConfig>,
+    /// Where renewed tokens are stored if the source cannot be written to.
+    pub store: Option<StoreConfig>,
+    /// Whether Graph is asked about a token before it is used, and daily after that.
+    pub verify: bool,
+    /// How long before its expiry a token is renewed, at the least; at most 60d.
+    #[schemars(extend("formatMaximum" = "60d"))]
+    pub renew_before: Duration,
 }
 
 /// How rejected requests are healed.

@@ -20,6 +20,8 @@ use crate::admin::ReadinessPolicy;
 use crate::graph::{ClientCredentialPolicy, OTHER_GRAPH_HOSTS, Origin};
 use crate::net::HttpVersion;
 use crate::proxy::{AccessLogFilter, DeadTokenPolicy, Spool};
+use crate::source::decode::Format;
+use crate::source::{EnvSource, FileSourceConfig, TokenSource};
 use crate::telemetry::{LogFormat, LogLevel};
 
 /// The configuration of a file, `/etc/g.toml`, or the lines of the message.

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::error::{Diagnostic, Provenance};
 use super::file::{Config, GRAPH, ListenConfig, TlsFiles};
-use super::token::{RenewerConfig, TokenSource};
+use crate::renew::RenewerConfig;
+use crate::source::TokenSource;
 use crate::types::SIZES;
 
 /// Reports settings that contradict each other.

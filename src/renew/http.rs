@@ -9,42 +9,28 @@
 use bytes::Bytes;
 use serde_json::json;
 
-use crate::net::HttpEndpoint;
-use crate::source::decode::{Format, decode_token};
-use crate::source::errors::{from_decode_error, from_endpoint_error};
+use crate::source::TokenService;
 use crate::token::{BoxFuture, ObtainError, RenewalRequest, Renewer, Token};
-use crate::types::Clock;
 
 /// Renews by a service: `POST {"fingerprint":"01234567","dead":false}`.
 #[derive(Debug)]
 pub struct HttpRenewer {
-    endpoint: HttpEndpoint,
-    format: Format,
-    clock: Clock,
+    service: TokenService,
 }
 
 // === impl HttpRenewer ===
 
 impl HttpRenewer {
-    /// Renews by the service at this endpoint; `format` says where in the response the token is, and a lifetime in
-    /// seconds counts by `clock`.
+    /// Renews by this service.
     #[must_use]
-    pub const fn new(endpoint: HttpEndpoint, format: Format, clock: Clock) -> Self {
-        Self {
-            endpoint,
-            format,
-            clock,
-        }
+    pub const fn new(service: TokenService) -> Self {
+        Self { service }
     }
 
     async fn request_token(&self, request: RenewalRequest<'_>) -> Result<Token, ObtainError> {
         let fingerprint = request.token.secret.fingerprint().to_string();
         let body = json!({ "fingerprint": fingerprint, "dead": request.is_dead });
-        let requested_at = self.clock.now();
-        let response = self.endpoint.post(Bytes::from(body.to_string())).await;
-        let response = response.map_err(|error| from_endpoint_error(&self.describe(), &error))?;
-        decode_token(response.body(), &self.format, Some(requested_at))
-            .map_err(|error| from_decode_error(&self.describe(), error))
+        self.service.post(Bytes::from(body.to_string())).await
     }
 }
 
@@ -54,6 +40,6 @@ impl Renewer for HttpRenewer {
     }
 
     fn describe(&self) -> String {
-        format!("service {}", self.endpoint)
+        self.service.to_string()
     }
 }

@@ -2,6 +2,9 @@
 //!
 //! [`POST /{system-user-id}/access_tokens`](https://developers.facebook.com/docs/business-management-apis/system-users/install-apps-and-generate-tokens).
 
+use schemars::JsonSchema;
+use serde::Deserialize;
+
 use crate::token::{BoxFuture, ObtainError, RenewalRequest, Renewer, Token};
 use crate::types::Secret;
 
@@ -13,34 +16,41 @@ use super::response::Remediations;
 #[derive(Debug)]
 pub struct MintRenewer {
     settings: MintSettings,
+    /// The token of an admin, or of an admin system user: it outlives those that are minted with it.
+    admin_token: Secret,
     api: GraphApi,
     app: AppCredentials,
 }
 
-/// The settings of a [`MintRenewer`].
-#[derive(Clone, Debug)]
+/// The kind of token that is minted, and the system user it is for.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
 pub struct MintSettings {
-    /// The system user's id.
+    /// The id of the system user whose token it is.
+    #[schemars(extend("format" = "id"))]
     pub system_user: String,
-    /// The token of an admin, or of an admin system user: it outlives those that are minted with it.
-    pub token: Secret,
-    /// The permissions of minted tokens.
+    /// The permissions of the new token.
+    #[schemars(length(min = 1), extend("format" = "scope"))]
     pub scopes: Vec<String>,
-    /// The lifetime of minted tokens.
+    /// Whether the new token expires after 60 days.
+    #[serde(default, rename = "set_token_expires_in_60_days")]
     pub lifetime: TokenLifetime,
 }
 
 impl MintRenewer {
     /// Mints tokens of an app.
     #[must_use]
-    pub const fn new(settings: MintSettings, api: GraphApi, app: AppCredentials) -> Self {
-        Self { settings, api, app }
+    pub const fn new(settings: MintSettings, admin_token: Secret, api: GraphApi, app: AppCredentials) -> Self {
+        Self {
+            settings,
+            admin_token,
+            api,
+            app,
+        }
     }
 
     async fn mint(&self) -> Result<Token, ObtainError> {
         let MintSettings {
             system_user,
-            token: admin_token,
             scopes,
             lifetime,
         } = &self.settings;
@@ -49,8 +59,8 @@ impl MintRenewer {
             .param("business_app", &self.app.id)
             .param("scope", &scopes.join(","))
             .lifetime(*lifetime)
-            .appsecret_proof(&self.app.secret, admin_token)
-            .secret_param("access_token", admin_token);
+            .appsecret_proof(&self.app.secret, &self.admin_token)
+            .secret_param("access_token", &self.admin_token);
         self.api.request_token(request, *lifetime, REMEDIATIONS).await
     }
 }

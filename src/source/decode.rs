@@ -5,18 +5,22 @@ mod expiry;
 mod json;
 mod plain_text;
 
+use std::fmt;
 use std::ops::Range;
 use std::time::SystemTime;
 
+use schemars::JsonSchema;
+use serde::Deserialize;
 use zeroize::Zeroizing;
 
 pub use error::DecodeError;
 
-use crate::token::Token;
+use crate::token::{ObtainError, Token};
 use crate::types::Secret;
 
 /// The location of the token in the bytes.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(from = "FormatKeys")]
 pub enum Format {
     /// The bytes are the token, with or without quotes, `Bearer` and white space around it.
     #[default]
@@ -27,15 +31,21 @@ pub enum Format {
     Pointer(String),
 }
 
-impl Format {
-    /// Returns the place of the token if this key or this pointer leads to it.
-    #[must_use]
-    pub fn new(key: Option<&String>, pointer: Option<&String>) -> Self {
-        match (key, pointer) {
-            (Some(key), _) => Self::Key(key.clone()),
-            (None, Some(pointer)) => Self::Pointer(pointer.clone()),
-            (None, None) => Self::Raw,
-        }
+/// The keys of the configuration that say where the token is. At most one of them is set.
+#[derive(Deserialize, JsonSchema)]
+struct FormatKeys {
+    /// The key of the KEY=value line that holds the token.
+    #[schemars(extend("format" = "line-key"))]
+    key: Option<String>,
+    /// The JSON pointer to the token.
+    #[schemars(extend("format" = "json-pointer"))]
+    pointer: Option<String>,
+}
+
+impl From<FormatKeys> for Format {
+    fn from(keys: FormatKeys) -> Self {
+        let pointer = keys.pointer.map_or(Self::Raw, Self::Pointer);
+        keys.key.map_or(pointer, Self::Key)
     }
 }
 
@@ -70,6 +80,19 @@ pub fn decode_token(bytes: &[u8], format: &Format, received_at: Option<SystemTim
         Format::Pointer(pointer) => return json::token_at_pointer(text, pointer, received_at),
     };
     plain_text::to_secret(found).map(Token::without_expiry)
+}
+
+/// Finds the token in the response of a source, and its expiry, which may count from the moment of the request.
+pub(super) fn decode_response(
+    bytes: &[u8],
+    format: &Format,
+    requested_at: SystemTime,
+    source: &dyn fmt::Display,
+) -> Result<Token, ObtainError> {
+    decode_token(bytes, format, Some(requested_at)).map_err(|error| {
+        let message = format!("the response of {source} was rejected: {error}");
+        ObtainError::permanent(error.label(), message)
+    })
 }
 
 /// Returns the bytes with another token instead of the old one, and its expiry if they have one; the rest is unchanged.

@@ -1,22 +1,23 @@
 //! An environment variable, read at start: a process cannot see its environment change.
 
+use schemars::JsonSchema;
+use serde::Deserialize;
+
 use crate::token::{BoxFuture, ObtainError, Source, Token};
 
 use super::decode::{Format, decode_token};
 
-/// A source that reads an environment variable.
-#[derive(Debug)]
+/// An environment variable that holds the token, as a file that contains only the token would.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(deny_unknown_fields)]
 pub struct EnvSource {
-    name: String,
+    /// The variable's name.
+    #[serde(rename = "env")]
+    #[schemars(extend("format" = "env-name"))]
+    pub name: String,
 }
 
 impl EnvSource {
-    /// Creates a source for the variable `name`, decoded like a file that contains only the token.
-    #[must_use]
-    pub const fn new(name: String) -> Self {
-        Self { name }
-    }
-
     fn read(&self) -> Result<Token, ObtainError> {
         #[expect(
             clippy::disallowed_methods,

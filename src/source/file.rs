@@ -3,13 +3,33 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
+use serde::Deserialize;
+
 use super::decode::Format;
 use super::encoding::{EncodingError, TokenEncoding, same_secret};
 use super::fernet::Fernet;
 use super::token_file::{TokenFile, TokenFileError};
 use crate::os::watch::WatchedFiles;
 use crate::token::{BoxFuture, ObtainError, RefreshLock, Source, StoreOutcome, Token};
-use crate::types::Fingerprint;
+use crate::types::{Fingerprint, OneOrMany, SecretRef};
+
+/// A file that holds the token.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
+#[schemars(extend("additionalProperties" = false, "not" = { "required": ["key", "pointer"] }))]
+pub struct FileSourceConfig {
+    /// The file's path.
+    #[serde(rename = "file")]
+    #[schemars(extend("format" = "path"))]
+    pub path: PathBuf,
+    /// The location of the token in the file.
+    #[serde(flatten)]
+    pub format: Format,
+    /// The Fernet keys that the token is encrypted with; the first one encrypts, all decrypt.
+    #[serde(default, rename = "fernet_key")]
+    #[schemars(with = "OneOrMany<SecretRef>")]
+    pub fernet_keys: Vec<SecretRef>,
+}
 
 /// A source that reads a file.
 #[derive(Debug)]

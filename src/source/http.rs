@@ -5,21 +5,36 @@ use std::time::Duration;
 use ::http::HeaderValue;
 use ::http::header::ETAG;
 
-use super::decode::{Format, decode_token};
-use super::errors::{from_decode_error, from_endpoint_error};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
 use super::poll_interval::PollInterval;
-use crate::net::HttpEndpoint;
+use super::service::{HttpCallConfig, TokenService};
 use crate::token::{BoxFuture, ObtainError, Source, Token};
-use crate::types::Clock;
+
+/// A credential service that is asked for the token.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
+#[schemars(extend("additionalProperties" = false))]
+pub struct HttpSourceConfig {
+    /// The call.
+    #[serde(flatten)]
+    pub call: HttpCallConfig,
+    /// How often the service is asked, 100ms to 1d.
+    #[serde(default = "default_poll_interval")]
+    #[schemars(extend("formatMinimum" = "100ms", "formatMaximum" = "1d"))]
+    pub poll_interval: Duration,
+}
+
+fn default_poll_interval() -> Duration {
+    Duration::from_secs(60)
+}
 
 /// A token that a service returns.
 #[derive(Debug)]
 pub struct HttpSource {
-    endpoint: HttpEndpoint,
-    format: Format,
+    service: TokenService,
     poll_interval: PollInterval,
     cached: Option<CachedToken>,
-    clock: Clock,
 }
 
 /// The last token, and the entity tag that the service gave it.
@@ -32,32 +47,26 @@ struct CachedToken {
 // === impl HttpSource ===
 
 impl HttpSource {
-    /// Reads the token from this endpoint, about once every `poll_interval`; `format` says where in the response the token
-    /// is, and a lifetime in seconds counts by `clock`.
+    /// Creates a source that asks this service about once every `poll_interval`.
     #[must_use]
-    pub const fn new(endpoint: HttpEndpoint, format: Format, poll_interval: Duration, clock: Clock) -> Self {
+    pub const fn new(service: TokenService, poll_interval: Duration) -> Self {
         Self {
-            endpoint,
-            format,
+            service,
             poll_interval: PollInterval::new(Some(poll_interval)),
             cached: None,
-            clock,
         }
     }
 
     async fn fetch(&mut self) -> Result<Token, ObtainError> {
         let etag = self.cached.as_ref().map(|cached| &cached.etag);
-        let requested_at = self.clock.now();
-        let response = self.endpoint.get(etag).await;
-        let response = response.map_err(|error| from_endpoint_error(&self.describe(), &error))?;
-        let Some(response) = response else {
+        let requested_at = self.service.now();
+        let Some(response) = self.service.get(etag).await? else {
             let cached = self.cached.as_ref().map(|cached| cached.token.clone());
             return cached.ok_or(ObtainError::NothingNew);
         };
         // An unusable response must be fetched again, whatever its entity tag.
         self.cached = None;
-        let found = decode_token(response.body(), &self.format, Some(requested_at))
-            .map_err(|error| from_decode_error(&self.describe(), error))?;
+        let found = self.service.decode(&response, requested_at)?;
         self.cached = response.headers().get(ETAG).map(|etag| CachedToken {
             etag: etag.clone(),
             token: found.clone(),
@@ -82,6 +91,6 @@ impl Source for HttpSource {
     }
 
     fn describe(&self) -> String {
-        format!("service {}", self.endpoint)
+        self.service.to_string()
     }
 }

@@ -39,6 +39,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use schemars::JsonSchema;
+use serde::Deserialize;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_postgres::Row;
 
@@ -51,33 +53,53 @@ use super::encoding::TokenEncoding;
 use super::fernet::Fernet;
 use crate::net::Tasks;
 use crate::token::{BoxFuture, ObtainError, RefreshLock, Source, StoreOutcome, Token};
-use crate::types::{Fingerprint, Secret};
+use crate::types::{Fingerprint, MaybeSecret, OneOrMany, Secret, SecretRef};
 
 pub use self::endpoint::PostgresError;
 
-/// The settings of a [`PostgresSource`].
-#[derive(Debug)]
+/// A row of a PostgreSQL database, and how it is reached.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
+#[schemars(extend("additionalProperties" = false))]
+pub struct PostgresSourceConfig {
+    /// The database's URL, `postgres://…`.
+    #[serde(rename = "postgres")]
+    #[schemars(extend("format" = "postgres-url"))]
+    pub url: MaybeSecret,
+    /// The Fernet keys that the column is encrypted with; the first one encrypts, all decrypt.
+    #[serde(default, rename = "fernet_key")]
+    #[schemars(with = "OneOrMany<SecretRef>")]
+    pub fernet_keys: Vec<SecretRef>,
+    /// The row.
+    #[serde(flatten)]
+    pub settings: PostgresSettings,
+}
+
+/// The settings of a [`PostgresSource`] that are not secrets.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
 pub struct PostgresSettings {
-    /// `postgres://user:password@host/dbname?sslmode=verify-full`, as libpq reads it; a host that begins with `/`
-    /// (`%2Frun%2Fpostgresql`) is the directory of a socket.
-    ///
-    /// TLS is always verified: `require`, `verify-ca` and `verify-full` are the same, and `prefer`, the default, uses plain
-    /// text with a server that has no TLS, but refuses one whose certificate is not trusted.
-    pub url: Secret,
-    /// The statement that reads the token.
+    /// The statement that selects the token.
+    #[schemars(extend("format" = "sql"))]
     pub query: String,
-    /// The parameters of `query`.
+    /// The query's `$1`, `$2`, …
+    #[serde(default)]
     pub params: Vec<String>,
-    /// The statement that replaces the token.
+    /// The statement that stores a renewed token, if one does; the token is `$1`.
+    #[schemars(extend("format" = "sql-update"))]
     pub update: Option<String>,
-    /// The channel that announces changes, spelled as in `pg_notify`. A store notifies it.
+    /// The channel that is notified of changes, if there is one, spelled as in `pg_notify`. A store notifies it.
+    #[schemars(extend("format" = "channel"))]
     pub listen: Option<String>,
-    /// How often the row is read without a notification.
+    /// How often the row is read besides, 100ms to 1d.
+    #[serde(default = "default_poll_interval")]
+    #[schemars(extend("formatMinimum" = "100ms", "formatMaximum" = "1d"))]
     pub poll_interval: Duration,
-    /// The keys that decrypt and encrypt the column.
-    pub fernet: Option<Fernet>,
-    /// Root certificates besides Mozilla's, as PEM.
+    /// PEM certificates to trust besides the public ones.
+    #[schemars(extend("format" = "path"))]
     pub ca_file: Option<PathBuf>,
+}
+
+fn default_poll_interval() -> Duration {
+    Duration::from_secs(60)
 }
 
 /// A token in a row.
@@ -115,11 +137,16 @@ const MAX_BACKOFF: Duration = Duration::from_secs(30);
 impl PostgresSource {
     /// Creates a source for the token that `query` returns. The server need not be reachable yet.
     ///
+    /// The URL is `postgres://user:password@host/dbname?sslmode=verify-full`, as libpq reads it; a host that begins with `/`
+    /// (`%2Frun%2Fpostgresql`) is the directory of a socket. TLS is always verified: `require`, `verify-ca` and
+    /// `verify-full` are the same, and `prefer`, the default, uses plain text with a server that has no TLS, but refuses one
+    /// whose certificate is not trusted.
+    ///
     /// # Errors
     ///
     /// [`PostgresError`] if the settings cannot work.
-    pub fn new(settings: PostgresSettings, tasks: Tasks) -> Result<Self, PostgresError> {
-        let endpoint = PgEndpoint::new(&settings.url, settings.ca_file.as_deref(), tasks)?;
+    pub fn new(url: &Secret, settings: PostgresSettings, tasks: Tasks) -> Result<Self, PostgresError> {
+        let endpoint = PgEndpoint::new(url, settings.ca_file.as_deref(), tasks)?;
         if settings.query.trim().is_empty() {
             return Err(PostgresError::Query);
         }
@@ -148,7 +175,7 @@ impl PostgresSource {
                 listen,
                 encoding: TokenEncoding {
                     format: Format::Raw,
-                    fernet: settings.fernet,
+                    fernet: None,
                 },
             },
             poll_interval,
@@ -158,6 +185,13 @@ impl PostgresSource {
             debounce_until: now,
             consecutive_failures: 0,
         })
+    }
+
+    /// Sets the keys with which the column is encrypted.
+    #[must_use]
+    pub fn encrypted_with(mut self, keys: Fernet) -> Self {
+        self.row.encoding.fernet = Some(keys);
+        self
     }
 
     /// Sets the limit for how long the lock is held; the default is 25 s. A renewal that takes longer loses the lock.

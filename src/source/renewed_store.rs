@@ -11,6 +11,8 @@ mod record;
 use std::path::PathBuf;
 
 use record::{RecordError, RenewalRecord};
+use schemars::JsonSchema;
+use serde::Deserialize;
 
 use super::encoding::same_secret;
 use super::fernet::Fernet;
@@ -18,7 +20,21 @@ use super::file::RollbackOutcome;
 use super::token_file::TokenFile;
 use crate::os::watch::WatchedFiles;
 use crate::token::{BoxFuture, ObtainError, RefreshLock, Source, StoreOutcome, Token};
-use crate::types::{Clock, Fingerprint};
+use crate::types::{Clock, Fingerprint, OneOrMany, SecretRef};
+
+/// Where renewed tokens are stored.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct StoreConfig {
+    /// The file's path.
+    #[serde(rename = "file")]
+    #[schemars(extend("format" = "path"))]
+    pub path: PathBuf,
+    /// The Fernet keys that the token is encrypted with; the first one encrypts, all decrypt.
+    #[serde(default, rename = "fernet_key")]
+    #[schemars(with = "OneOrMany<SecretRef>")]
+    pub fernet_keys: Vec<SecretRef>,
+}
 
 /// A source, and a file for tokens that were renewed from it.
 pub struct RenewedTokenStore {

@@ -4,8 +4,8 @@ use std::net::TcpListener;
 
 use graphward::net::HttpEndpoint;
 use graphward::renew::HttpRenewer;
-use graphward::source::HttpSource;
 use graphward::source::decode::Format;
+use graphward::source::{HttpSource, TokenService};
 use graphward::token::{ObtainError, RenewalRequest, Renewer as _, Source as _, Token};
 use graphward::types::{Clock, Secret};
 use http::{HeaderMap, HeaderValue, Uri};
@@ -36,7 +36,7 @@ fn source(url: Uri) -> HttpSource {
 }
 
 fn source_with(endpoint: HttpEndpoint, format: Format) -> HttpSource {
-    HttpSource::new(endpoint, format, POLL_INTERVAL, Clock::system())
+    HttpSource::new(TokenService::new(endpoint, format, Clock::system()), POLL_INTERVAL)
 }
 
 async fn load_token(source: &mut HttpSource) -> String {
@@ -242,7 +242,7 @@ fn http_renewer(service: &CredentialService) -> HttpRenewer {
     let format = Format::Pointer("/access_token".to_owned());
     let url = credential_url("http", service.port);
     let endpoint = HttpEndpoint::new(url, headers, service_client(CALL_TIMEOUT));
-    HttpRenewer::new(endpoint, format, Clock::system())
+    HttpRenewer::new(TokenService::new(endpoint, format, Clock::system()))
 }
 
 #[tokio::test]

@@ -38,8 +38,7 @@ fn flags() -> Overrides {
 fn file(path: &str) -> TokenSource {
     TokenSource::File(FileSourceConfig {
         path: PathBuf::from(path),
-        key: None,
-        pointer: None,
+        format: Format::Raw,
         fernet_keys: Vec::new(),
     })
 }
@@ -116,10 +115,7 @@ fn the_token_in_the_environment_is_a_source_and_never_part_of_the_configuration(
     let setup = Setup::new("[token]\nsource = { file = \"/file\" }").env("GRAPHWARD_TOKEN", "EAAGhunter2");
     let loaded = setup.load(flags()).unwrap();
     let name = "GRAPHWARD_TOKEN".to_owned();
-    assert_eq!(
-        loaded.config.token.sources,
-        [TokenSource::Env(EnvSourceConfig { name })]
-    );
+    assert_eq!(loaded.config.token.sources, [TokenSource::Env(EnvSource { name })]);
     assert!(!format!("{loaded:?}").contains("hunter2"));
 }
 

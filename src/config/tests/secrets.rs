@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::{error, errors, read};
-use crate::config::SecretRef;
+use crate::types::SecretRef;
 
 const TOKEN: &str = "EAAGm0PX4ZCpsBAKZAhunter2hunter2";
 

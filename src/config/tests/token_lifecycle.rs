@@ -1,7 +1,9 @@
 //! Sources, renewers, stores: what is read, and what is refused.
 
 use super::*;
-use crate::renew::TokenLifetime;
+use crate::renew::{MintSettings, RenewerConfig, TokenLifetime};
+use crate::source::{CommandConfig, ExecSourceConfig, HttpSourceConfig};
+use crate::types::{MaybeSecret, SecretRef};
 
 fn sources(text: &str) -> Vec<TokenSource> {
     read(text).unwrap().token.sources
@@ -21,11 +23,10 @@ fn secret_file(path: &str) -> SecretRef {
 fn sources_are_one_place_or_a_list_in_order_inline_or_not() {
     let one = TokenSource::File(FileSourceConfig {
         path: PathBuf::from("/a"),
-        key: Some("K".to_owned()),
-        pointer: None,
+        format: Format::Key("K".to_owned()),
         fernet_keys: vec![secret_file("/k"), SecretRef::Env("OLD".to_owned())],
     });
-    let other = TokenSource::Env(EnvSourceConfig { name: "B".to_owned() });
+    let other = TokenSource::Env(EnvSource { name: "B".to_owned() });
     let keys = "fernet_key = [{ file = \"/k\" }, { env = \"OLD\" }]";
     assert_eq!(
         sources(&format!("[token]\nsource = {{ file = \"/a\", key = \"K\", {keys} }}")),
@@ -85,8 +86,7 @@ fn a_command_is_a_list_of_words() {
     let command = ExecSourceConfig {
         command: CommandConfig {
             argv: vec!["a".to_owned(), String::new()],
-            key: Some("T".to_owned()),
-            pointer: None,
+            format: Format::Key("T".to_owned()),
             timeout: Duration::from_secs(1),
             keep_env: vec!["X".to_owned()],
         },
@@ -119,12 +119,13 @@ fn a_database_has_a_query_and_may_have_all_the_rest() {
         panic!("not a database");
     };
     assert!(matches!(&row.url, MaybeSecret::Inline(url) if url.ends_with("verify-full")));
+    assert_eq!(row.fernet_keys, [SecretRef::Env("KEY".to_owned())]);
+    let row = &row.settings;
     assert!(row.query.starts_with("SELECT api_token"));
     assert_eq!(row.params, ["7"]);
     assert!(row.update.as_ref().is_some_and(|update| update.starts_with("UPDATE")));
     assert_eq!(row.listen.as_deref(), Some("token_changed"));
     assert_eq!(row.poll_interval, Duration::from_secs(5));
-    assert_eq!(row.fernet_keys, [SecretRef::Env("KEY".to_owned())]);
     assert_eq!(row.ca_file, Some(PathBuf::from("/etc/ca.pem")));
 
     let least = "[token]\nsource = { postgres = { env = \"DATABASE_URL\" }, query = \"SELECT 1\" }";
@@ -132,6 +133,7 @@ fn a_database_has_a_query_and_may_have_all_the_rest() {
         panic!("not a database");
     };
     assert_eq!(row.url, MaybeSecret::Ref(SecretRef::Env("DATABASE_URL".to_owned())));
+    let row = &row.settings;
     assert!(row.update.is_none() && row.listen.is_none() && row.params.is_empty());
 }
 
@@ -147,10 +149,12 @@ fn a_renewal_is_one_of_six() {
     let mint =
         "{ mint = { system_user = \"9\", token = { file = \"/t\" }, scopes = [\"whatsapp_business_messaging\"] } }";
     let minted = RenewerConfig::Mint {
-        system_user: "9".to_owned(),
         token: secret_file("/t"),
-        scopes: vec!["whatsapp_business_messaging".to_owned()],
-        lifetime: TokenLifetime::Default,
+        settings: MintSettings {
+            system_user: "9".to_owned(),
+            scopes: vec!["whatsapp_business_messaging".to_owned()],
+            lifetime: TokenLifetime::Default,
+        },
     };
     assert_eq!(renewal(mint), minted);
     assert_eq!(renewal("{ instagram = {} }"), RenewerConfig::Instagram {});

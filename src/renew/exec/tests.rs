@@ -1,12 +1,19 @@
-use crate::types::Secret;
+use std::time::Duration;
 
 use super::*;
+use crate::source::decode::Format;
+use crate::types::Secret;
 
 const OLD_TOKEN: &str = "EAAGm0PX4ZCpsBAKZA";
 
 fn shell_renewer(script: &str, format: Format) -> ExecRenewer {
-    let argv = ["sh", "-c", script].map(str::to_owned).into();
-    ExecRenewer::new(argv, format, Duration::from_secs(5), Vec::new(), Clock::system())
+    let command = CommandConfig {
+        argv: ["sh", "-c", script].map(str::to_owned).into(),
+        format,
+        timeout: Duration::from_secs(5),
+        keep_env: Vec::new(),
+    };
+    ExecRenewer::new(command, Clock::system())
 }
 
 async fn renew(renewer: &mut ExecRenewer, dead: bool) -> Result<Token, ObtainError> {

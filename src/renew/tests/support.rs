@@ -167,14 +167,13 @@ pub(super) fn exchange(client: &HttpClient, lifetime: TokenLifetime) -> Exchange
 pub(super) fn mint(client: &HttpClient, lifetime: TokenLifetime) -> MintRenewer {
     let settings = MintSettings {
         system_user: "122094563210074285".to_owned(),
-        token: secret(ADMIN_TOKEN),
         scopes: ["whatsapp_business_messaging", "business_management"]
             .map(str::to_owned)
             .into(),
         lifetime,
     };
     let api = api(client, "https://graph.facebook.com");
-    MintRenewer::new(settings, api, test_app(APP_SECRET))
+    MintRenewer::new(settings, secret(ADMIN_TOKEN), api, test_app(APP_SECRET))
 }
 
 pub(super) fn origin(text: &str) -> Origin {

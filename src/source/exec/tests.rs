@@ -4,18 +4,19 @@ use futures_util::FutureExt as _;
 use tokio::time::{Instant, timeout};
 
 use super::*;
+use crate::source::decode::Format;
 
 const SECRET: &str = "EAAGm0PX4ZCpsBAKZA";
 
 fn shell_source(script: &str, format: Format, poll_interval: Option<Duration>) -> ExecSource {
-    let settings = ExecSettings {
+    let command = CommandConfig {
         argv: ["sh", "-c", script].map(str::to_owned).into(),
         format,
         timeout: Duration::from_secs(5),
-        poll_interval,
         keep_env: Vec::new(),
     };
-    ExecSource::new(settings, Clock::system())
+    let config = ExecSourceConfig { command, poll_interval };
+    ExecSource::new(config, Clock::system())
 }
 
 #[tokio::test]

@@ -13,11 +13,11 @@ use super::{
     TestBody, TestResponse, TestTasks, log,
 };
 use graphward::app::{self, Dependencies, MissingToken, RunOutcome, ServerHandle, StopSignal};
-use graphward::config::{Config, EnvVars, Overrides, SecretRef};
+use graphward::config::{Config, EnvVars, Overrides};
 use graphward::graph::{ClientCredentialPolicy, ProofMode};
 use graphward::net::{Lifecycle, Listener, Stage};
 use graphward::token::{TokenHandle, TokenProvider};
-use graphward::types::Clock;
+use graphward::types::{Clock, SecretRef};
 
 /// The settings of a [`TestProxy`] that is not yet started.
 pub(crate) struct TestProxyBuilder {

@@ -2,24 +2,22 @@
 
 use std::time::Duration;
 
-use graphward::net::Tasks;
 use graphward::source::{PostgresSettings, PostgresSource};
 use graphward::token::Source as _;
 use tokio::time::{Instant, timeout};
 
 use super::server::Database;
-use super::support::{CONFIG_QUERY, CONFIG_TABLE, TENANT_ID, load_token, settings};
+use super::support::{CONFIG_QUERY, CONFIG_TABLE, TENANT_ID, load_token, open, settings};
 use crate::support::{TIMEOUT, assert_quick};
 
 fn listening_source(url: &str) -> PostgresSource {
-    PostgresSource::new(
+    open(
+        url,
         PostgresSettings {
             listen: Some("Tokens of \"app\"".to_owned()),
-            ..settings(url, CONFIG_QUERY, &[TENANT_ID])
+            ..settings(CONFIG_QUERY, &[TENANT_ID])
         },
-        Tasks::default(),
     )
-    .unwrap()
 }
 
 const NOTIFY: &str = "SELECT pg_notify('Tokens of \"app\"', 'x')";
@@ -59,14 +57,13 @@ async fn a_notification_is_noticed_within_a_second_and_once() {
 #[tokio::test]
 async fn a_channel_is_listened_to_even_while_there_is_no_token() {
     let database = Database::with("CREATE TABLE a (b text)");
-    let mut source = PostgresSource::new(
+    let mut source = open(
+        &database.url(),
         PostgresSettings {
             listen: Some("tokens".to_owned()),
-            ..settings(&database.url(), "SELECT access_token FROM b", &[])
+            ..settings("SELECT access_token FROM b", &[])
         },
-        Tasks::default(),
-    )
-    .unwrap();
+    );
     assert!(source.load().await.is_err());
     database.psql("CREATE TABLE b AS SELECT 'EAAGlate'::text AS access_token; NOTIFY tokens");
     assert!(changes_within(&mut source, 30_000).await);
@@ -122,14 +119,13 @@ async fn a_busy_channel_causes_at_most_ten_loads_a_second() {
 #[tokio::test]
 async fn without_a_channel_it_polls_and_keeps_no_connection() {
     let database = Database::with(CONFIG_TABLE);
-    let mut source = PostgresSource::new(
+    let mut source = open(
+        &database.url(),
         PostgresSettings {
             poll_interval: Duration::from_millis(1_500),
-            ..settings(&database.url(), CONFIG_QUERY, &[TENANT_ID])
+            ..settings(CONFIG_QUERY, &[TENANT_ID])
         },
-        Tasks::default(),
-    )
-    .unwrap();
+    );
     assert_eq!(load_token(&mut source).await, "EAAGlive");
     database.psql(WRITE);
     assert!(!changes_within(&mut source, 100).await);

@@ -8,7 +8,7 @@ use graphward::token::Source as _;
 
 use super::server::{Database, Server};
 use super::support::{
-    CONFIG_QUERY, CONFIG_TABLE, NUMBER_QUERY, NUMBER_TABLE, PHONE_NUMBER_ID, TENANT_ID, error_chain, load_token,
+    CONFIG_QUERY, CONFIG_TABLE, NUMBER_QUERY, NUMBER_TABLE, PHONE_NUMBER_ID, TENANT_ID, error_chain, load_token, open,
     secret, settings, source,
 };
 use crate::support::assert_quick;
@@ -78,16 +78,7 @@ async fn a_fernet_column_is_decrypted_or_the_error_says_what_to_do() {
     let both = Fernet::new(vec![new.clone(), old.clone()]).unwrap();
     let encrypted = Fernet::new(vec![old]).unwrap().encrypt(&secret("EAAGencrypted"));
     let database = Database::with(CONFIG_TABLE);
-    let with = |keys: &Fernet| {
-        PostgresSource::new(
-            PostgresSettings {
-                fernet: Some(keys.clone()),
-                ..settings(&database.url(), CONFIG_QUERY, &[TENANT_ID])
-            },
-            Tasks::default(),
-        )
-        .unwrap()
-    };
+    let with = |keys: &Fernet| open(&database.url(), settings(CONFIG_QUERY, &[TENANT_ID])).encrypted_with(keys.clone());
     let error = with(&both).load().await.unwrap_err();
     assert!(!error.is_transient());
     assert!(
@@ -210,14 +201,13 @@ async fn a_stopped_server_is_polled_until_it_is_back() {
     server.psql("postgres", CONFIG_TABLE);
     let url = server.url_of("postgres", "postgres");
     server.stop();
-    let mut source = PostgresSource::new(
+    let mut source = open(
+        &url,
         PostgresSettings {
             listen: Some("tokens".to_owned()),
-            ..settings(&url, CONFIG_QUERY, &[TENANT_ID])
+            ..settings(CONFIG_QUERY, &[TENANT_ID])
         },
-        Tasks::default(),
-    )
-    .unwrap();
+    );
     let error = source.load().await.unwrap_err();
     assert!(error.is_transient());
     assert_eq!(error.reason(), "connect_failed");
@@ -255,9 +245,10 @@ async fn a_server_that_does_not_respond_delays_a_load_by_seconds_only() {
 #[test]
 fn settings_that_cannot_work_are_refused_at_start() {
     let refused = |change: &dyn Fn(&mut PostgresSettings)| {
-        let mut settings = settings("postgres://u@h/d", "SELECT 1", &[]);
+        let mut settings = settings("SELECT 1", &[]);
         change(&mut settings);
-        PostgresSource::new(settings, Tasks::default()).map(|_| ()).unwrap_err()
+        let source = PostgresSource::new(&secret("postgres://u@h/d"), settings, Tasks::default());
+        source.map(|_| ()).unwrap_err()
     };
     let query = refused(&|settings| settings.query = " ".to_owned());
     assert!(matches!(query, PostgresError::Query));

@@ -4,13 +4,12 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use graphward::net::Tasks;
 use graphward::source::PostgresSource;
 use graphward::token::{Source as _, StoreOutcome};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::server::{Database, Server};
-use super::support::{CONFIG_TABLE, load_token, token, writable_settings};
+use super::support::{CONFIG_TABLE, load_token, open, token, writable_settings};
 use crate::support::{TIMEOUT, assert_quick};
 
 /// The number of expiries in these tests.
@@ -19,7 +18,7 @@ const EXPIRIES: u32 = 6;
 const DATABASE_URL_VARIABLE: &str = "GRAPHWARD_TEST_POSTGRES";
 
 fn source(url: &str) -> PostgresSource {
-    PostgresSource::new(writable_settings(url), Tasks::default()).unwrap()
+    open(url, writable_settings())
 }
 
 /// Replaces each token with the next until the last, as a refresher does: load, lock, load again, renew, store. Returns the
@@ -201,9 +200,9 @@ async fn a_replica_that_hangs_loses_its_lock_and_its_late_store_is_a_conflict() 
 async fn rows_of_different_tenants_have_separate_locks() {
     let database = Database::with(CONFIG_TABLE);
     let mut one = source(&database.url());
-    let mut settings = writable_settings(&database.url());
+    let mut settings = writable_settings();
     settings.params = vec!["00000000-0000-0000-0000-000000000002".to_owned()];
-    let mut other = PostgresSource::new(settings, Tasks::default()).unwrap();
+    let mut other = open(&database.url(), settings);
     let _held = one.lock().await.unwrap();
     let locked = timeout(TIMEOUT, other.lock()).await;
     drop(locked.unwrap().unwrap());

@@ -33,29 +33,32 @@ pub(crate) const NUMBER_UPDATE: &str = "UPDATE whatsapp_numbers \
     SET previous_api_token = api_token, api_token = $1 WHERE phone_number_id = $2";
 
 /// Settings that poll once a minute and store nothing.
-pub(crate) fn settings(url: &str, query: &str, params: &[&str]) -> PostgresSettings {
+pub(crate) fn settings(query: &str, params: &[&str]) -> PostgresSettings {
     PostgresSettings {
-        url: secret(url),
         query: query.to_owned(),
         params: params.iter().map(|text| (*text).to_owned()).collect(),
         update: None,
         listen: None,
         poll_interval: Duration::from_secs(60),
-        fernet: None,
         ca_file: None,
     }
 }
 
+/// A source at this URL.
+pub(crate) fn open(url: &str, settings: PostgresSettings) -> PostgresSource {
+    PostgresSource::new(&secret(url), settings, Tasks::default()).unwrap()
+}
+
 /// A read-only source.
 pub(crate) fn source(url: &str, query: &str, params: &[&str]) -> PostgresSource {
-    PostgresSource::new(settings(url, query, params), Tasks::default()).unwrap()
+    open(url, settings(query, params))
 }
 
 /// Settings for [`CONFIG_TABLE`] that can store.
-pub(crate) fn writable_settings(url: &str) -> PostgresSettings {
+pub(crate) fn writable_settings() -> PostgresSettings {
     PostgresSettings {
         update: Some(CONFIG_UPDATE.to_owned()),
-        ..settings(url, CONFIG_QUERY, &[TENANT_ID])
+        ..settings(CONFIG_QUERY, &[TENANT_ID])
     }
 }
 

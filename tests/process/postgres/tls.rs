@@ -3,21 +3,20 @@
 use std::net::TcpListener;
 use std::path::PathBuf;
 
-use graphward::net::Tasks;
 use graphward::net::ca::{CertAuthority, CertSpec};
-use graphward::source::{PostgresSettings, PostgresSource};
+use graphward::source::PostgresSettings;
 use graphward::token::{ObtainError, Source as _, Token};
 use graphward::types::Clock;
 
 use super::server::Server;
-use super::support::{error_chain, settings};
+use super::support::{error_chain, open, settings};
 
 async fn load(url: &str, ca_file: Option<PathBuf>) -> Result<Token, ObtainError> {
     let settings = PostgresSettings {
         ca_file,
-        ..settings(url, "SELECT 'EAAGtls'", &[])
+        ..settings("SELECT 'EAAGtls'", &[])
     };
-    PostgresSource::new(settings, Tasks::default()).unwrap().load().await
+    open(url, settings).load().await
 }
 
 #[tokio::test]

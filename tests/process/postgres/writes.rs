@@ -2,7 +2,6 @@
 
 use std::time::{Duration, SystemTime};
 
-use graphward::net::Tasks;
 use graphward::source::{Fernet, PostgresSettings, PostgresSource};
 use graphward::token::{Source as _, StoreOutcome, Token};
 use tokio::time::timeout;
@@ -10,7 +9,7 @@ use tokio::time::timeout;
 use super::server::Database;
 use super::support::{
     CONFIG_QUERY, CONFIG_TABLE, CONFIG_UPDATE, NUMBER_QUERY, NUMBER_TABLE, NUMBER_UPDATE, PHONE_NUMBER_ID, TENANT_ID,
-    error_chain, load_token, secret, settings, source, token, writable_settings,
+    error_chain, load_token, open, secret, settings, source, token, writable_settings,
 };
 
 const TOKEN_AND_PREVIOUS: &str = "SELECT access_token, previous_access_token FROM tenant_whatsapp_config \
@@ -19,14 +18,13 @@ const DISTINCT_TOKENS: &str = "SELECT count(DISTINCT access_token) FROM tenant_w
 
 /// A source with this `update`.
 fn source_with_update(url: &str, query: &str, update: &str) -> PostgresSource {
-    PostgresSource::new(
+    open(
+        url,
         PostgresSettings {
             update: Some(update.to_owned()),
-            ..settings(url, query, &[TENANT_ID])
+            ..settings(query, &[TENANT_ID])
         },
-        Tasks::default(),
     )
-    .unwrap()
 }
 
 #[tokio::test]
@@ -34,7 +32,7 @@ async fn a_stored_token_is_found_by_the_next_start_and_the_previous_one_is_kept(
     let database = Database::with(CONFIG_TABLE);
     database.psql(NUMBER_TABLE);
     let url = database.url();
-    let mut configs = PostgresSource::new(writable_settings(&url), Tasks::default()).unwrap();
+    let mut configs = open(&url, writable_settings());
     assert_eq!(configs.check_writable(), Ok(()));
     let before = configs.load().await.unwrap().secret.fingerprint();
     let outcome = configs.store(&token("EAAGrenewed"), before).await;
@@ -50,14 +48,13 @@ async fn a_stored_token_is_found_by_the_next_start_and_the_previous_one_is_kept(
     assert_eq!(outcome.unwrap(), StoreOutcome::Stored);
     assert_eq!(database.psql(TOKEN_AND_PREVIOUS), "EAAGrenewed|EAAGlive");
 
-    let mut numbers = PostgresSource::new(
+    let mut numbers = open(
+        &url,
         PostgresSettings {
             update: Some(NUMBER_UPDATE.to_owned()),
-            ..settings(&url, NUMBER_QUERY, &[PHONE_NUMBER_ID])
+            ..settings(NUMBER_QUERY, &[PHONE_NUMBER_ID])
         },
-        Tasks::default(),
-    )
-    .unwrap();
+    );
     let before = numbers.load().await.unwrap().secret.fingerprint();
     let outcome = numbers.store(&token("EAAGrenewed2"), before).await;
     assert_eq!(outcome.unwrap(), StoreOutcome::Stored);
@@ -74,14 +71,7 @@ async fn a_token_is_stored_encrypted_if_the_column_is() {
     database.psql(&format!(
         "UPDATE tenant_whatsapp_config SET access_token = '{encrypted}' WHERE tenant_id = '{TENANT_ID}'"
     ));
-    let mut source = PostgresSource::new(
-        PostgresSettings {
-            fernet: Some(keys.clone()),
-            ..writable_settings(&database.url())
-        },
-        Tasks::default(),
-    )
-    .unwrap();
+    let mut source = open(&database.url(), writable_settings()).encrypted_with(keys.clone());
     let before = source.load().await.unwrap().secret.fingerprint();
     let outcome = source.store(&token("EAAGrenewed"), before).await;
     assert_eq!(outcome.unwrap(), StoreOutcome::Stored);
@@ -95,7 +85,7 @@ async fn a_token_is_stored_encrypted_if_the_column_is() {
 #[tokio::test]
 async fn a_token_that_another_process_put_there_is_not_overwritten() {
     let database = Database::with(CONFIG_TABLE);
-    let mut source = PostgresSource::new(writable_settings(&database.url()), Tasks::default()).unwrap();
+    let mut source = open(&database.url(), writable_settings());
     let before = source.load().await.unwrap().secret.fingerprint();
     database.psql("UPDATE tenant_whatsapp_config SET access_token = 'EAAGdropped'");
     let outcome = source.store(&token("EAAGrenewed"), before).await;
@@ -106,7 +96,7 @@ async fn a_token_that_another_process_put_there_is_not_overwritten() {
 #[tokio::test]
 async fn a_concurrent_write_during_a_store_is_a_conflict() {
     let database = Database::with(CONFIG_TABLE);
-    let mut source = PostgresSource::new(writable_settings(&database.url()), Tasks::default()).unwrap();
+    let mut source = open(&database.url(), writable_settings());
     let before = source.load().await.unwrap().secret.fingerprint();
     let concurrent_write = "BEGIN; UPDATE tenant_whatsapp_config SET access_token = 'EAAGdropped'; \
         SELECT pg_sleep(1); COMMIT";
@@ -133,7 +123,7 @@ async fn a_store_whose_connection_breaks_is_repeated_and_happens_once() {
         "CREATE FUNCTION slow() RETURNS trigger AS 'BEGIN PERFORM pg_sleep(0.5); RETURN NEW; END' LANGUAGE plpgsql; \
          CREATE TRIGGER slow BEFORE UPDATE ON tenant_whatsapp_config FOR EACH ROW EXECUTE FUNCTION slow()",
     );
-    let mut source = PostgresSource::new(writable_settings(&database.url()), Tasks::default()).unwrap();
+    let mut source = open(&database.url(), writable_settings());
     let before = source.load().await.unwrap().secret.fingerprint();
     let (outcome, database) = tokio::join!(
         async { source.store(&token("EAAGrenewed"), before).await },
@@ -248,14 +238,13 @@ async fn the_new_expiry_is_stored_with_the_token_or_the_store_fails() {
 async fn a_store_notifies_the_other_replicas_at_once() {
     let database = Database::with(CONFIG_TABLE);
     let listening = || {
-        PostgresSource::new(
+        open(
+            &database.url(),
             PostgresSettings {
                 listen: Some("tokens".to_owned()),
-                ..writable_settings(&database.url())
+                ..writable_settings()
             },
-            Tasks::default(),
         )
-        .unwrap()
     };
     let (mut one, mut other) = (listening(), listening());
     let before = one.load().await.unwrap().secret.fingerprint();

@@ -42,7 +42,6 @@ impl fmt::Display for SecretRef {
         match self {
             Self::Env(name) => write!(f, "the variable {}", unless_secret(name)),
             Self::File(path) => {
-                let path = std::path::absolute(path).unwrap_or_else(|_unknown_directory| path.clone());
                 let name = path.file_name().unwrap_or_default().to_string_lossy();
                 write!(f, "the file `{}`", path.with_file_name(unless_secret(&name)).display())
             }
@@ -60,4 +59,13 @@ fn unless_secret(name: &str) -> &str {
     } else {
         name
     }
+}
+
+/// The JSON Schema of one value or a list of them.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+#[expect(dead_code, reason = "only its schema is used")]
+pub(crate) enum OneOrMany<T> {
+    One(T),
+    Many(#[schemars(length(min = 1))] Vec<T>),
 }

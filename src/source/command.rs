@@ -1,0 +1,94 @@
+//! A command whose output holds a token.
+//!
+//! # Why
+//!
+//! The message of a failure has the causes in one line, since one line reaches the log, the admin listener and a refused
+//! request. None of these errors contains a secret.
+
+use std::fmt;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::decode::{Format, decode_response};
+use crate::os::command::ExternalCommand;
+use crate::token::{ObtainError, Token};
+use crate::types::{Clock, error_chain};
+
+/// A command that prints a token.
+#[derive(Clone, Deserialize, Eq, JsonSchema, PartialEq)]
+#[schemars(extend("additionalProperties" = false, "not" = { "required": ["key", "pointer"] }))]
+pub struct CommandConfig {
+    /// The program, which is searched for in `PATH`, and its arguments. There is no shell.
+    #[serde(rename = "exec")]
+    #[schemars(length(min = 1), extend("format" = "argument"))]
+    pub argv: Vec<String>,
+    /// The format of its standard output.
+    #[serde(flatten)]
+    pub format: Format,
+    /// The limit for the whole run; at most 15s.
+    #[serde(default = "default_timeout")]
+    #[schemars(extend("formatMinimum" = "1ms", "formatMaximum" = "15s"))]
+    pub timeout: Duration,
+    /// The variables that the command gets besides `PATH` and the like.
+    #[serde(default)]
+    #[schemars(extend("format" = "passed-env"))]
+    pub keep_env: Vec<String>,
+}
+
+fn default_timeout() -> Duration {
+    Duration::from_secs(10)
+}
+
+/// A command that is run for a token.
+#[derive(Debug)]
+pub(crate) struct TokenCommand {
+    command: ExternalCommand,
+    format: Format,
+    clock: Clock,
+}
+
+// === impl TokenCommand ===
+
+impl TokenCommand {
+    /// Creates a command. Relative expiries count from `clock`.
+    pub(crate) fn new(config: CommandConfig, clock: Clock) -> Self {
+        Self {
+            command: ExternalCommand::new(config.argv, config.keep_env, config.timeout),
+            format: config.format,
+            clock,
+        }
+    }
+
+    /// Runs the command with this standard input and these additional variables.
+    pub(crate) async fn run(&mut self, stdin: &[u8], variables: &[(&str, &str)]) -> Result<Token, ObtainError> {
+        let started_at = self.clock.now();
+        let stdout = self.command.run(stdin, variables).await.map_err(|error| {
+            let message = format!("failed to get a token from {self}: {}", error_chain(&error));
+            if error.is_transient() {
+                ObtainError::transient(error.reason(), message)
+            } else {
+                ObtainError::permanent(error.reason(), message)
+            }
+        })?;
+        decode_response(&stdout, &self.format, started_at, &self)
+    }
+}
+
+impl fmt::Display for TokenCommand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "command {}", self.command.program())
+    }
+}
+
+// === impl CommandConfig ===
+
+impl fmt::Debug for CommandConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without the arguments, which may contain a secret.
+        f.debug_struct("CommandConfig")
+            .field("program", &self.argv.first())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,119 @@
+//! A credential service whose responses hold a token.
+//!
+//! # Why
+//!
+//! The message of a failure has the causes in one line, since one line reaches the log, the admin listener and a refused
+//! request. None of these errors contains a secret.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Response, Uri};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _};
+
+use super::decode::{Format, decode_response};
+use crate::net::{HttpEndpoint, HttpEndpointError};
+use crate::token::{ObtainError, Token};
+use crate::types::{Clock, MaybeSecret, error_chain};
+
+/// A call of a credential service.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct HttpCallConfig {
+    /// The service's URL, `http` or `https`.
+    #[serde(rename = "http", deserialize_with = "url")]
+    #[schemars(with = "String", extend("format" = "service-url"))]
+    pub url: Uri,
+    /// The JSON pointer to the token in the response.
+    #[schemars(extend("format" = "json-pointer"))]
+    pub pointer: Option<String>,
+    /// The request's headers.
+    #[serde(default, deserialize_with = "headers")]
+    #[schemars(
+        with = "BTreeMap<String, MaybeSecret>",
+        extend("propertyNames" = { "format": "header-name" }, "format" = "header-value")
+    )]
+    pub headers: Vec<(HeaderName, MaybeSecret)>,
+    /// The limit for the whole call; at most 15s.
+    #[serde(default = "default_timeout")]
+    #[schemars(extend("formatMinimum" = "1ms", "formatMaximum" = "15s"))]
+    pub timeout: Duration,
+}
+
+fn default_timeout() -> Duration {
+    Duration::from_secs(5)
+}
+
+/// Deserializes a checked URL.
+fn url<'de, D: Deserializer<'de>>(from: D) -> Result<Uri, D::Error> {
+    String::deserialize(from)?.parse().map_err(D::Error::custom)
+}
+
+/// Deserializes the checked headers of a call.
+fn headers<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<(HeaderName, MaybeSecret)>, D::Error> {
+    let headers = BTreeMap::<String, MaybeSecret>::deserialize(from)?.into_iter();
+    let headers = headers.map(|(name, value)| Ok((name.parse().map_err(D::Error::custom)?, value)));
+    headers.collect()
+}
+
+/// A credential service that is asked for a token.
+#[derive(Debug)]
+pub struct TokenService {
+    endpoint: HttpEndpoint,
+    format: Format,
+    clock: Clock,
+}
+
+// === impl TokenService ===
+
+impl TokenService {
+    /// Creates a service at this endpoint; `format` says where in the response the token is, and a lifetime in seconds counts
+    /// by `clock`.
+    #[must_use]
+    pub const fn new(endpoint: HttpEndpoint, format: Format, clock: Clock) -> Self {
+        Self {
+            endpoint,
+            format,
+            clock,
+        }
+    }
+
+    pub(super) fn now(&self) -> SystemTime {
+        self.clock.now()
+    }
+
+    /// Gets the response, or `None` if the one with this entity tag is still current.
+    pub(super) async fn get(&self, etag: Option<&HeaderValue>) -> Result<Option<Response<Bytes>>, ObtainError> {
+        self.endpoint.get(etag).await.map_err(|error| self.failed(&error))
+    }
+
+    /// Returns the token that the service answers to a JSON document.
+    pub(crate) async fn post(&self, document: Bytes) -> Result<Token, ObtainError> {
+        let requested_at = self.now();
+        let response = self.endpoint.post(document).await;
+        self.decode(&response.map_err(|error| self.failed(&error))?, requested_at)
+    }
+
+    pub(super) fn decode(&self, response: &Response<Bytes>, requested_at: SystemTime) -> Result<Token, ObtainError> {
+        decode_response(response.body(), &self.format, requested_at, &self)
+    }
+
+    fn failed(&self, error: &HttpEndpointError) -> ObtainError {
+        let message = format!("failed to get a token from {self}: {}", error_chain(error));
+        if error.is_transient() {
+            ObtainError::transient(error.reason(), message)
+        } else {
+            ObtainError::permanent(error.reason(), message)
+        }
+    }
+}
+
+impl fmt::Display for TokenService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "service {}", self.endpoint)
+    }
+}
