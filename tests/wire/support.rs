@@ -1,5 +1,6 @@
 //! Both sides of the proxy, as bytes: origins that follow a script, clients that send what no library would.
 
+pub(crate) mod accept;
 pub(crate) mod client;
 pub(crate) mod credential_service;
 pub(crate) mod h2_origin;

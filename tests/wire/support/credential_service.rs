@@ -1,10 +1,6 @@
 //! An internal credential service that follows a script, with or without TLS; each call has a connection of its own.
 
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::thread;
 
 use graphward::net::ca::{CertAuthority, CertSpec};
 use graphward::net::{AllowedSchemes, HttpClient, HttpClientConfig};
@@ -12,7 +8,8 @@ use graphward::types::Clock;
 use http::Uri;
 use tokio::time::Duration;
 
-use super::message::{self, Framing, Reader};
+use super::origin::{Exchange, ReceivedRequest};
+use super::{ConnectionAction, Origin, sleep_millis};
 
 /// A secret in every query and every header; never in an error.
 pub(crate) const QUERY_SECRET: &str = "s3cret-of-the-query";
@@ -20,14 +17,14 @@ pub(crate) const QUERY_SECRET: &str = "s3cret-of-the-query";
 /// A listening service.
 pub(crate) struct CredentialService {
     pub(crate) port: u16,
-    state: Arc<ServiceState>,
+    origin: Origin,
+    script: Arc<Mutex<ServiceScript>>,
 }
 
-struct ServiceState {
-    response: Mutex<Vec<u8>>,
-    mode: Mutex<ResponseMode>,
-    requests: Mutex<Vec<ServiceRequest>>,
-    stopped: AtomicBool,
+#[derive(Clone)]
+struct ServiceScript {
+    response: Vec<u8>,
+    mode: ResponseMode,
 }
 
 /// How a response is sent.
@@ -45,53 +42,33 @@ pub(crate) enum ResponseMode {
     Reset,
 }
 
-/// A received request.
-#[derive(Clone, Debug)]
-pub(crate) struct ServiceRequest {
-    pub(crate) head: Vec<u8>,
-    pub(crate) body: Vec<u8>,
-}
-
-trait Stream: Read + Write {}
-impl<T: Read + Write> Stream for T {}
-
 // === impl CredentialService ===
 
 impl CredentialService {
     /// Without TLS.
     pub(crate) fn http() -> Self {
-        Self::start(|tcp| Some(Box::new(tcp)))
+        let script = Arc::new(Mutex::new(ServiceScript {
+            response: Vec::new(),
+            mode: ResponseMode::Immediate,
+        }));
+        let shared = Arc::clone(&script);
+        let origin = Origin::without_tls(move |exchange| {
+            exchange.read_body();
+            let script = shared.lock().unwrap().clone();
+            respond(exchange, script)
+        });
+        Self {
+            port: origin.port,
+            origin,
+            script,
+        }
     }
 
     /// With TLS, with a certificate of this authority.
     pub(crate) fn https(by: &CertAuthority, leaf: &CertSpec) -> Self {
-        let config = Arc::clone(by.acceptor(leaf, &[b"http/1.1"]).unwrap().config());
-        Self::start(move |tcp| {
-            let connection = rustls::ServerConnection::new(Arc::clone(&config)).ok()?;
-            Some(Box::new(rustls::StreamOwned::new(connection, tcp)))
-        })
-    }
-
-    fn start(wrap: impl Fn(TcpStream) -> Option<Box<dyn Stream>> + Clone + Send + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let state = Arc::new(ServiceState {
-            response: Mutex::default(),
-            mode: Mutex::new(ResponseMode::Immediate),
-            requests: Mutex::default(),
-            stopped: AtomicBool::new(false),
-        });
-        let shared = Arc::clone(&state);
-        thread::spawn(move || {
-            while let Ok((tcp, _peer)) = listener.accept() {
-                if shared.stopped.load(Ordering::SeqCst) {
-                    return;
-                }
-                let (state, wrap) = (Arc::clone(&shared), wrap.clone());
-                thread::spawn(move || serve(tcp, &wrap, &state));
-            }
-        });
-        Self { port, state }
+        let service = Self::http();
+        service.origin.set_certificate(by, leaf, &[b"http/1.1"]);
+        service
     }
 
     /// Sends this response from now on.
@@ -104,76 +81,43 @@ impl CredentialService {
 
     /// Sends these bytes from now on.
     pub(crate) fn set_raw_response(&self, response: &str) -> &Self {
-        *self.state.response.lock().unwrap() = response.as_bytes().to_vec();
+        self.script.lock().unwrap().response = response.as_bytes().to_vec();
         self.set_mode(ResponseMode::Immediate)
     }
 
     /// Responds in this way from now on.
     pub(crate) fn set_mode(&self, mode: ResponseMode) -> &Self {
-        *self.state.mode.lock().unwrap() = mode;
+        self.script.lock().unwrap().mode = mode;
         self
     }
 
     /// The only request since the last call of this function.
-    pub(crate) fn only(&self) -> ServiceRequest {
-        let mut seen = std::mem::take(&mut *self.state.requests.lock().unwrap());
-        assert_eq!(seen.len(), 1, "{seen:?}");
-        seen.remove(0)
+    pub(crate) fn only(&self) -> ReceivedRequest {
+        self.origin.only()
     }
 }
 
-impl Drop for CredentialService {
-    fn drop(&mut self) {
-        self.state.stopped.store(true, Ordering::SeqCst);
-        drop(TcpStream::connect(("127.0.0.1", self.port)));
-    }
-}
-
-fn serve(tcp: TcpStream, wrap: &impl Fn(TcpStream) -> Option<Box<dyn Stream>>, state: &ServiceState) -> Option<()> {
-    tcp.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
-    let raw = tcp.try_clone().ok()?;
-    let mut reader = Reader::new(wrap(tcp)?);
-    let head = reader.head()?;
-    let framing = message::framing(&head).unwrap_or(Framing::Length(0));
-    let (body, _whole) = reader.body(framing);
-    state.requests.lock().unwrap().push(ServiceRequest { head, body });
-    let response = state.response.lock().unwrap().clone();
-    let mode = *state.mode.lock().unwrap();
-    let mut send = |bytes: &[u8]| {
-        reader.stream.write_all(bytes).ok()?;
-        reader.stream.flush().ok()
-    };
-    match mode {
-        ResponseMode::Immediate => send(&response)?,
+fn respond(exchange: &mut Exchange<'_>, script: ServiceScript) -> ConnectionAction {
+    match script.mode {
+        ResponseMode::Immediate => {
+            exchange.write(script.response);
+        }
         ResponseMode::Endless => {
-            send(&response)?;
-            while send(&[b'x'; 4096]).is_some() {}
+            exchange.write(script.response);
+            while exchange.write([b'x'; 4096]) {}
         }
         ResponseMode::Slow(pause) => {
-            for byte in response {
-                send(&[byte])?;
-                thread::sleep(Duration::from_millis(pause));
+            for byte in script.response {
+                if !exchange.write([byte]) {
+                    break;
+                }
+                sleep_millis(pause);
             }
         }
-        ResponseMode::Hang => drop(reader.read()),
-        ResponseMode::Reset => {
-            let linger = Some(Duration::ZERO);
-            socket2::SockRef::from(&raw).set_linger(linger).ok()?;
-        }
+        ResponseMode::Hang => exchange.wait_for_peer(),
+        ResponseMode::Reset => return ConnectionAction::Reset,
     }
-    Some(())
-}
-
-// === impl ServiceRequest ===
-
-impl ServiceRequest {
-    pub(crate) fn request_line(&self) -> String {
-        message::first_line(&self.head)
-    }
-
-    pub(crate) fn header(&self, name: &str) -> Option<String> {
-        message::value(&self.head, name)
-    }
+    ConnectionAction::CloseWithoutNotify
 }
 
 /// A client that trusts the tests' authority.

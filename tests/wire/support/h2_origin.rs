@@ -1,9 +1,7 @@
 //! An origin that speaks valid HTTP/2 over TLS, and resets streams and connections by the path of a request.
 
-use std::net::{TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
-use std::thread;
 
 use bytes::Bytes;
 use h2::server::SendResponse;
@@ -12,18 +10,17 @@ use http::{Request, Response};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
+use super::accept::AcceptThread;
 use super::{CA, valid_leaf};
 
 /// A listening origin.
 pub(crate) struct H2Origin {
     pub(crate) port: u16,
-    state: Arc<State>,
+    seen: Requests,
+    _accept_thread: AcceptThread,
 }
 
-struct State {
-    seen: Mutex<Vec<H2Request>>,
-    stopped: AtomicBool,
-}
+type Requests = Arc<Mutex<Vec<H2Request>>>;
 
 /// A received request.
 #[derive(Debug)]
@@ -37,43 +34,24 @@ pub(crate) struct H2Request {
 impl H2Origin {
     /// Answers by the path: `/goaway` also ends the connection, `/reset` gets RST_STREAM, the others 200.
     pub(crate) fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
         let acceptor = CA.acceptor(&valid_leaf(), &[b"h2"]).unwrap();
-        let state = Arc::new(State {
-            seen: Mutex::default(),
-            stopped: AtomicBool::new(false),
-        });
-        let shared = Arc::clone(&state);
-        thread::spawn(move || {
-            for connection in 0.. {
-                let Ok((tcp, _peer)) = listener.accept() else {
-                    continue;
-                };
-                if shared.stopped.load(Ordering::SeqCst) {
-                    return;
-                }
-                let (acceptor, state) = (acceptor.clone(), Arc::clone(&shared));
-                thread::spawn(move || serve(tcp, connection, &acceptor, &state));
-            }
-        });
-        Self { port, state }
+        let seen = Requests::default();
+        let shared = Arc::clone(&seen);
+        let accept_thread = AcceptThread::start(move |tcp, connection| serve(tcp, connection, &acceptor, &shared));
+        Self {
+            port: accept_thread.port,
+            seen,
+            _accept_thread: accept_thread,
+        }
     }
 
     /// Returns the requests received since the last call.
     pub(crate) fn take(&self) -> Vec<H2Request> {
-        std::mem::take(&mut *self.state.seen.lock().unwrap())
+        std::mem::take(&mut *self.seen.lock().unwrap())
     }
 }
 
-impl Drop for H2Origin {
-    fn drop(&mut self) {
-        self.state.stopped.store(true, Ordering::SeqCst);
-        drop(TcpStream::connect(("127.0.0.1", self.port)));
-    }
-}
-
-fn serve(tcp: TcpStream, connection: usize, acceptor: &TlsAcceptor, state: &Arc<State>) {
+fn serve(tcp: TcpStream, connection: usize, acceptor: &TlsAcceptor, seen: &Requests) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -92,12 +70,12 @@ fn serve(tcp: TcpStream, connection: usize, acceptor: &TlsAcceptor, state: &Arc<
             if request.uri().path() == "/goaway" {
                 h2.graceful_shutdown();
             }
-            streams.spawn(handle(connection, request, respond, Arc::clone(state)));
+            streams.spawn(handle(connection, request, respond, Arc::clone(seen)));
         }
     });
 }
 
-async fn handle(connection: usize, request: Request<RecvStream>, mut respond: SendResponse<Bytes>, state: Arc<State>) {
+async fn handle(connection: usize, request: Request<RecvStream>, mut respond: SendResponse<Bytes>, seen: Requests) {
     let (head, mut stream) = request.into_parts();
     let mut body = Vec::new();
     while let Some(Ok(data)) = stream.data().await {
@@ -105,7 +83,7 @@ async fn handle(connection: usize, request: Request<RecvStream>, mut respond: Se
         body.extend_from_slice(&data);
     }
     let path = head.uri.path().to_owned();
-    state.seen.lock().unwrap().push(H2Request {
+    seen.lock().unwrap().push(H2Request {
         connection,
         head: Request::from_parts(head, ()),
         body,

@@ -1,15 +1,14 @@
-//! A scripted origin: TLS, HTTP/1, a closure per request.
+//! A scripted server of HTTP/1, with or without TLS: a closure per request.
 
-use std::io::Write as _;
+use std::io::{Read, Result, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::thread;
 
 use graphward::net::ca::{CertAuthority, CertSpec};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use tokio::time::Duration;
 
+use super::accept::AcceptThread;
 use super::message::{self, Framing, Reader};
 use super::{CA, valid_leaf};
 
@@ -17,15 +16,14 @@ use super::{CA, valid_leaf};
 pub(crate) struct Origin {
     pub(crate) port: u16,
     state: Arc<OriginState>,
+    accept_thread: AcceptThread,
 }
 
 struct OriginState {
     script: Box<dyn Fn(&mut Exchange<'_>) -> ConnectionAction + Send + Sync>,
-    tls: Mutex<Arc<ServerConfig>>,
+    tls: Mutex<Option<Arc<ServerConfig>>>,
     seen: Mutex<Vec<ReceivedRequest>>,
     sni_names: Mutex<Vec<String>>,
-    accepted: AtomicUsize,
-    stopped: AtomicBool,
 }
 
 /// A received request.
@@ -60,26 +58,36 @@ pub(crate) enum ConnectionAction {
     Reset,
 }
 
-type Stream = StreamOwned<ServerConnection, TcpStream>;
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<StreamOwned<ServerConnection, TcpStream>>),
+}
 
 // === impl Origin ===
 
 impl Origin {
     /// Answers every request with `script`, which is called after its head.
     pub(crate) fn scripted(script: impl Fn(&mut Exchange<'_>) -> ConnectionAction + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
+        let origin = Self::without_tls(script);
+        origin.set_certificate(&CA, &valid_leaf(), &[b"http/1.1"]);
+        origin
+    }
+
+    /// The same without TLS.
+    pub(crate) fn without_tls(script: impl Fn(&mut Exchange<'_>) -> ConnectionAction + Send + Sync + 'static) -> Self {
         let state = Arc::new(OriginState {
             script: Box::new(script),
-            tls: Mutex::new(tls(&CA, &valid_leaf(), &[b"http/1.1"])),
+            tls: Mutex::default(),
             seen: Mutex::default(),
             sni_names: Mutex::default(),
-            accepted: AtomicUsize::new(0),
-            stopped: AtomicBool::new(false),
         });
         let shared = Arc::clone(&state);
-        thread::spawn(move || accept(&listener, &shared));
-        Self { port, state }
+        let accept_thread = AcceptThread::start(move |tcp, connection| serve(tcp, connection, &shared));
+        Self {
+            port: accept_thread.port,
+            state,
+            accept_thread,
+        }
     }
 
     /// Answers 200 and its `body` to every request.
@@ -87,9 +95,10 @@ impl Origin {
         Self::scripted(move |exchange| exchange.ok(body))
     }
 
-    /// Presents another certificate from now on.
+    /// Requires TLS, and presents this certificate, from now on.
     pub(crate) fn set_certificate(&self, by: &CertAuthority, leaf: &CertSpec, alpn: &[&[u8]]) {
-        *self.state.tls.lock().unwrap() = tls(by, leaf, alpn);
+        let acceptor = by.acceptor(leaf, alpn).unwrap();
+        *self.state.tls.lock().unwrap() = Some(Arc::clone(acceptor.config()));
     }
 
     /// Returns the requests received since the last call.
@@ -111,7 +120,7 @@ impl Origin {
 
     /// The number of accepted connections.
     pub(crate) fn connections(&self) -> usize {
-        self.state.accepted.load(Ordering::SeqCst)
+        self.accept_thread.connections()
     }
 
     /// The SNI names of the clients.
@@ -120,41 +129,21 @@ impl Origin {
     }
 }
 
-impl Drop for Origin {
-    fn drop(&mut self) {
-        self.state.stopped.store(true, Ordering::SeqCst);
-        drop(TcpStream::connect(("127.0.0.1", self.port)));
-    }
-}
-
-fn tls(by: &CertAuthority, leaf: &CertSpec, alpn: &[&[u8]]) -> Arc<ServerConfig> {
-    Arc::clone(by.acceptor(leaf, alpn).unwrap().config())
-}
-
-fn accept(listener: &TcpListener, state: &Arc<OriginState>) {
-    loop {
-        let Ok((tcp, _peer)) = listener.accept() else {
-            continue;
-        };
-        if state.stopped.load(Ordering::SeqCst) {
-            return;
-        }
-        let connection = state.accepted.fetch_add(1, Ordering::SeqCst);
-        let state = Arc::clone(state);
-        thread::spawn(move || serve(tcp, connection, &state));
-    }
-}
-
 fn serve(tcp: TcpStream, connection: usize, state: &OriginState) {
-    let config = Arc::clone(&state.tls.lock().unwrap());
+    let tls = state.tls.lock().unwrap().clone();
     tcp.set_nodelay(true).unwrap();
     tcp.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-    let stream = StreamOwned::new(ServerConnection::new(config).unwrap(), tcp);
-    let mut reader = Reader::new(stream);
+    let mut reader = Reader::new(match tls {
+        None => Stream::Plain(tcp),
+        Some(config) => {
+            let connection = ServerConnection::new(config).unwrap();
+            Stream::Tls(Box::new(StreamOwned::new(connection, tcp)))
+        }
+    });
     let mut recorded_sni = false;
     while let Some(head) = reader.head() {
-        if !recorded_sni {
-            let name = reader.stream.conn.server_name().unwrap_or_default();
+        if !recorded_sni && let Stream::Tls(tls) = &reader.stream {
+            let name = tls.conn.server_name().unwrap_or_default();
             state.sni_names.lock().unwrap().push(name.to_owned());
             recorded_sni = true;
         }
@@ -178,16 +167,48 @@ fn serve(tcp: TcpStream, connection: usize, state: &OriginState) {
         match (state.script)(&mut exchange) {
             ConnectionAction::KeepAlive => {}
             ConnectionAction::Close => {
-                reader.stream.conn.send_close_notify();
-                drop(reader.stream.flush());
+                if let Stream::Tls(tls) = &mut reader.stream {
+                    tls.conn.send_close_notify();
+                    drop(tls.flush());
+                }
                 return;
             }
             ConnectionAction::CloseWithoutNotify => return,
             ConnectionAction::Reset => {
-                let tcp = socket2::SockRef::from(&reader.stream.sock);
-                drop(tcp.set_linger(Some(Duration::ZERO)));
+                let tcp = match &reader.stream {
+                    Stream::Plain(tcp) => tcp,
+                    Stream::Tls(tls) => &tls.sock,
+                };
+                drop(socket2::SockRef::from(tcp).set_linger(Some(Duration::ZERO)));
                 return;
             }
+        }
+    }
+}
+
+// === impl Stream ===
+
+impl Read for Stream {
+    fn read(&mut self, space: &mut [u8]) -> Result<usize> {
+        match self {
+            Self::Plain(tcp) => tcp.read(space),
+            Self::Tls(tls) => tls.read(space),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize> {
+        match self {
+            Self::Plain(tcp) => tcp.write(bytes),
+            Self::Tls(tls) => tls.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        match self {
+            Self::Plain(tcp) => tcp.flush(),
+            Self::Tls(tls) => tls.flush(),
         }
     }
 }
@@ -212,6 +233,11 @@ impl Exchange<'_> {
     pub(crate) fn write(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         let stream = &mut self.reader.stream;
         stream.write_all(bytes.as_ref()).is_ok() && stream.flush().is_ok()
+    }
+
+    /// Waits for more bytes, or for the end of the connection.
+    pub(crate) fn wait_for_peer(&mut self) {
+        drop(self.reader.read());
     }
 
     /// Reads the body, then answers 200.
