@@ -1,5 +1,10 @@
 //! The harness: a scripted [`Graph`] behind the proxy, an [`App`] before it, a [`ScriptedSource`] and a [`ScriptedRenewer`]
 //! beside it, and the [`TestProxy`] that puts them together.
+//!
+//! # Why
+//!
+//! The wire tests have a scripted upstream of their own. This one judges tokens and answers through hyper, in paused time.
+//! Theirs sends bytes that hyper refuses to send, on blocking threads. The two would share only the record of requests.
 
 mod app;
 mod bodies;

@@ -2,6 +2,8 @@
 
 mod client;
 mod graph;
+#[path = "../support/serve_process.rs"]
+mod serve_process;
 mod sidecar;
 
 use std::fs;

@@ -196,7 +196,7 @@ fn a_pair_that_does_not_fit_fails_the_start_with_2_and_doubts_are_warned_of() {
             ..ProxyConfig::default()
         };
         let process = ProxyProcess::start(origin.port, setup, "");
-        let log = process.log.lock().unwrap().clone();
+        let log = process.stdout();
         assert_eq!(warnings.map(|warning| log.contains(warning)), warned, "{log}");
     }
 }

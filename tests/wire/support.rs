@@ -1,4 +1,9 @@
 //! Both sides of the proxy, as bytes: origins that follow a script, clients that send what no library would.
+//!
+//! # Why
+//!
+//! The scripted Graph of the in-memory tests is not used here: hyper would correct or refuse the bytes that these tests are
+//! about, and its paused time may not meet real sockets.
 
 pub(crate) mod accept;
 pub(crate) mod client;
@@ -9,6 +14,8 @@ pub(crate) mod harness;
 pub(crate) mod message;
 pub(crate) mod origin;
 pub(crate) mod process;
+#[path = "../support/serve_process.rs"]
+mod serve_process;
 pub(crate) mod tls_client;
 
 pub(crate) use client::Client;

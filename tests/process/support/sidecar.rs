@@ -1,25 +1,23 @@
-//! The sidecar of a test: the process, its configuration file, and its output.
+//! The sidecar of a test: its process and its configuration file.
 
-use std::fs::{self, File};
+use std::fs;
 use std::net::SocketAddr;
-use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus};
+use std::ops::Deref;
+use std::path::Path;
+use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
+use super::serve_process::ServeProcess;
 use super::{Graph, TIMEOUT, get};
 
-/// A running sidecar; killed when dropped.
+/// A running sidecar.
 pub(crate) struct Sidecar {
     pub(crate) proxy: SocketAddr,
     /// Unspecified if the admin endpoint is a Unix socket.
     pub(crate) admin: SocketAddr,
-    child: Child,
-    dir: PathBuf,
+    process: ServeProcess,
 }
 
 /// A graphward command in a directory, with an empty environment.
@@ -66,60 +64,25 @@ impl Sidecar {
 
     pub(crate) async fn start_with(dir: &Path, settings: &str, command: &mut Command) -> Self {
         fs::write(dir.join("graphward.toml"), settings).unwrap();
-        let child = command
-            .stdout(File::create(dir.join("stdout")).unwrap())
-            .stderr(File::create(dir.join("stderr")).unwrap())
-            .process_group(0)
-            .spawn()
-            .unwrap();
-        let unspecified = SocketAddr::from(([0, 0, 0, 0], 0));
-        let mut sidecar = Self {
-            proxy: unspecified,
-            admin: unspecified,
-            child,
-            dir: dir.to_path_buf(),
-        };
+        let process = ServeProcess::spawn(command, dir);
         let started = Instant::now();
         let (admin, proxy) = loop {
-            let events = sidecar.log_events();
-            let address = |message| {
-                let line = events.iter().find(|line| line["message"] == message)?;
-                Some(line["address"].as_str().unwrap().to_owned())
-            };
-            if let (Some(admin), Some(proxy)) = (address("admin listener started"), address("proxy listener started")) {
-                break (admin, proxy);
+            let addresses =
+                ["admin", "proxy"].map(|name| process.listen_addresses(&format!("{name} listener started")));
+            if let [[admin, ..], [proxy, ..]] = addresses.each_ref().map(Vec::as_slice) {
+                break (admin.clone(), proxy.clone());
             }
-            assert!(
-                started.elapsed() < TIMEOUT,
-                "it does not listen: {} {}",
-                sidecar.stdout(),
-                sidecar.stderr()
-            );
+            let (stdout, stderr) = (process.stdout(), process.stderr());
+            assert!(started.elapsed() < TIMEOUT, "it does not listen: {stdout} {stderr}");
             sleep(Duration::from_millis(2)).await;
         };
+        let unspecified = SocketAddr::from(([0, 0, 0, 0], 0));
         let tcp = |address: String| address.strip_prefix("http://")?.parse().ok();
-        sidecar.proxy = tcp(proxy).unwrap_or(unspecified);
-        sidecar.admin = tcp(admin).unwrap_or(unspecified);
-        sidecar
-    }
-
-    pub(crate) fn id(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// Its log so far, without an incomplete last line.
-    pub(crate) fn log_events(&self) -> Vec<Value> {
-        let text = self.stdout();
-        let lines = text.lines().map(serde_json::from_str);
-        lines.filter_map(Result::ok).collect()
-    }
-
-    pub(crate) fn stdout(&self) -> String {
-        String::from_utf8(fs::read(self.dir.join("stdout")).unwrap()).unwrap()
-    }
-
-    pub(crate) fn stderr(&self) -> String {
-        String::from_utf8(fs::read(self.dir.join("stderr")).unwrap()).unwrap()
+        Self {
+            proxy: tcp(proxy).unwrap_or(unspecified),
+            admin: tcp(admin).unwrap_or(unspecified),
+            process,
+        }
     }
 
     pub(crate) async fn metrics(&self) -> String {
@@ -133,16 +96,11 @@ impl Sidecar {
         sample(&self.metrics().await, series)
     }
 
-    pub(crate) fn signal(&self, signal: Signal) {
-        let id = Pid::from_child(&self.child);
-        kill_process(id, signal).unwrap();
-    }
-
     /// Waits until it exits.
     pub(crate) async fn wait_exit(&mut self) -> ExitStatus {
         let started = Instant::now();
         loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
+            if let Some(status) = self.process.try_wait() {
                 return status;
             }
             assert!(started.elapsed() < TIMEOUT, "it does not exit");
@@ -154,7 +112,7 @@ impl Sidecar {
     pub(crate) fn connections_to(&self, address: SocketAddr) -> usize {
         // `sl local remote state … inode`: addresses in hexadecimal, 01 for open.
         let port = format!(":{:04X}", address.port());
-        let table = fs::read_to_string(format!("/proc/{}/net/tcp", self.id())).unwrap();
+        let table = self.proc("net/tcp");
         let open: Vec<_> = table
             .lines()
             .map(|line| line.split_whitespace().collect::<Vec<_>>())
@@ -167,33 +125,19 @@ impl Sidecar {
             .filter(|link| open.iter().any(|socket| link.as_os_str() == socket.as_str()))
             .count()
     }
-
-    /// A figure of `/proc/PID/status`, in KiB.
-    pub(crate) fn memory_kib(&self, field: &str) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
-        let line = status.lines().find(|line| line.starts_with(field)).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse().unwrap()
-    }
 }
 
-impl Drop for Sidecar {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
+impl Deref for Sidecar {
+    type Target = ServeProcess;
+
+    fn deref(&self) -> &ServeProcess {
+        &self.process
     }
 }
 
 /// The sum of all series with this prefix, or 0.
 pub(crate) fn sample(metrics: &str, series: &str) -> u64 {
-    let values = metrics.lines().filter(|line| line.starts_with(series));
-    values
-        .map(|line| {
-            line.rsplit(' ')
-                .next()
-                .unwrap()
-                .parse::<f64>()
-                .map(|value| value as u64)
-                .unwrap()
-        })
-        .sum()
+    let lines = metrics.lines().filter(|line| line.starts_with(series));
+    let values = lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap());
+    values.map(|value| value as u64).sum()
 }
