@@ -30,7 +30,7 @@ use crate::telemetry::metrics::{Metrics, TokenMetrics};
 use crate::token::TokenHandle;
 use crate::types::TenantId;
 
-/// Which tenants need a usable token for the process to be ready.
+/// The tenants that need a usable token for the process to be ready.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, schemars::JsonSchema, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ReadinessPolicy {

@@ -58,7 +58,7 @@ fn run(cli: Cli) -> Exit {
     }
 }
 
-/// A sidecar that keeps Meta Graph API tokens out of your app, and alive.
+/// A sidecar that keeps Meta Graph API tokens out of your app, and valid.
 ///
 /// The app sends Graph requests without a token to a local address; graphward adds the current one, notices when Graph
 /// rejects it, and replays the request once with a newer one. Without a command, it serves.

@@ -165,7 +165,7 @@ The CA key was not kept, so no further certificate can be signed. For Node, whic
 
   export REQUESTS_CA_BUNDLE={trust_file}   # Python: requests
   export SSL_CERT_FILE={trust_file}        # Python: httpx, aiohttp; Go, Ruby, OpenSSL
-  export CURL_CA_BUNDLE={trust_file}           # curl
+  export CURL_CA_BUNDLE={trust_file}       # curl
 
 Then, one of these:
 

@@ -41,7 +41,7 @@ pub struct Tenant {
     pub dead_token_cache: DeadTokenCache,
     /// The longest wait between two frames of a response body.
     pub idle_timeout: Duration,
-    /// Which token the operator has been warned about.
+    /// The token whose `appsecret_proof` the operator has been warned about.
     pub proof_warning: ProofWarning,
     /// The metrics and the log settings for requests.
     pub telemetry: Arc<RequestTelemetry>,

@@ -79,7 +79,7 @@ struct ItemScan {
     edits: Vec<Edit>,
 }
 
-/// Which object of an item is read.
+/// The object of an item that is read.
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum ObjectLevel {
     Item,

@@ -95,7 +95,7 @@ impl TokenMetricFamilies {
             waiters: all.register("token_waiting_requests", "Requests waiting for a token"),
             rejected_files: all.register(
                 "token_files_rejected",
-                "Dropped token files that were rejected, by reason",
+                "Token source reads that an operator has to fix, by reason",
             ),
         }
     }
@@ -124,7 +124,7 @@ impl TokenMetrics {
         durations.get_or_create(&Labels::only(&self.tenant)).observe(seconds);
     }
 
-    /// Counts a rejected token file; `reason` is a value of a closed list.
+    /// Counts a read of a token source that an operator has to fix; `reason` is a value of a closed list.
     pub fn count_rejected_file(&self, reason: &'static str) {
         self.count(&self.families.rejected_files, ("reason", reason));
     }
