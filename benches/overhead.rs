@@ -129,7 +129,7 @@ async fn proxy(tasks: &Tasks) -> (DuplexStream, mpsc::Sender<app::StopSignal>) {
     let upstreams = tasks.clone();
     let seams = Dependencies {
         connector: Some(Connector::new(move |_uri| {
-            let wire = boxed_io(serve(&upstreams), false);
+            let wire = boxed_io(serve(&upstreams), None);
             async move { Ok::<_, BoxError>(wire) }
         })),
         token_provider: Some(TokenProvider::from_source(Fixed)),

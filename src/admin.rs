@@ -167,7 +167,7 @@ impl Admin {
         const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
         self.metrics.set_task_panics(self.tasks.panic_count());
         for AdminTenant { tokens, metrics, .. } in &self.tenants {
-            metrics.set_availability(tokens.is_usable(), tokens.waiters());
+            metrics.set_availability(i64::from(tokens.is_usable()), tokens.waiters());
         }
         respond(StatusCode::OK, OPEN_METRICS, self.metrics.encode())
     }

@@ -40,7 +40,7 @@ pub use alert::{Alert, AlertCause};
 pub use channel::{RefreshError, RefreshProgress, TokenHandle, TokenPublisher, channel};
 pub use credential::{Credential, CredentialError, Generation, ProofSettings, Token};
 pub use current::TokenStatus;
-pub use planner::{Action, Deadlines, PlannerEvent, RefreshPlanner};
+pub use planner::{Action, CurrentGeneration, Deadlines, Failure, PlannerEvent, RefreshPlanner};
 pub use policy::{RefreshPolicy, Validity};
 pub use provider::TokenProvider;
 pub use refresher::Refresher;

@@ -162,13 +162,17 @@ impl FaultQueue {
         self.0.clear();
     }
 
-    /// The next fault for a call.
-    pub(crate) fn take_next(&mut self, endpoint: EndpointKind, token_is_valid: bool) -> Option<Fault> {
+    /// Takes the next fault for a call with a dead token: Graph sees a dead token before it returns another error.
+    pub(crate) fn take_next_for_dead_token(&mut self, endpoint: EndpointKind) -> Option<Fault> {
+        let effect = &self.0.get(&endpoint)?.front()?.effect;
+        let is_error = matches!(effect, Effect::Error { .. } | Effect::MalformedToken);
+        if is_error { None } else { self.take_next(endpoint) }
+    }
+
+    /// Takes the next fault for a call.
+    pub(crate) fn take_next(&mut self, endpoint: EndpointKind) -> Option<Fault> {
         let waiting = self.0.get_mut(&endpoint)?;
         let front = waiting.front_mut()?;
-        if !token_is_valid && matches!(front.effect, Effect::Error { .. } | Effect::MalformedToken) {
-            return None;
-        }
         front.times -= 1;
         let fault = front.clone();
         if fault.times == 0 {
@@ -188,23 +192,20 @@ mod tests {
         faults.add(EndpointKind::Data, Fault::once(Effect::Reset).times(2));
         faults.add(EndpointKind::Data, Fault::error(4));
         assert_eq!(faults.pending_count(), 3);
-        assert!(faults.take_next(EndpointKind::Mint, true).is_none());
+        assert!(faults.take_next(EndpointKind::Mint).is_none());
+        assert_eq!(faults.take_next(EndpointKind::Data).unwrap().effect, Effect::Reset);
         assert_eq!(
-            faults.take_next(EndpointKind::Data, true).unwrap().effect,
-            Effect::Reset
-        );
-        assert_eq!(
-            faults.take_next(EndpointKind::Data, false).unwrap().effect,
+            faults.take_next_for_dead_token(EndpointKind::Data).unwrap().effect,
             Effect::Reset
         );
         assert!(
-            faults.take_next(EndpointKind::Data, false).is_none(),
+            faults.take_next_for_dead_token(EndpointKind::Data).is_none(),
             "a dead token is seen first"
         );
         assert!(matches!(
-            faults.take_next(EndpointKind::Data, true).unwrap().effect,
+            faults.take_next(EndpointKind::Data).unwrap().effect,
             Effect::Error { code: 4, .. }
         ));
-        assert!(faults.take_next(EndpointKind::Data, true).is_none());
+        assert!(faults.take_next(EndpointKind::Data).is_none());
     }
 }

@@ -273,11 +273,12 @@ async fn answer_call(state: &State, arrival: ParsedRequest) -> Result<Response<R
     }
     let endpoint = router::classify(&call);
     state.count_call(endpoint);
-    let alive = endpoint != EndpointKind::Data || auth::authenticate(state, &call).is_ok();
-    if !alive {
+    let fault = if endpoint != EndpointKind::Data || auth::authenticate(state, &call).is_ok() {
+        lock(&state.faults).take_next(endpoint)
+    } else {
         state.rejected.fetch_add(1, Ordering::Relaxed);
-    }
-    let fault = lock(&state.faults).take_next(endpoint, alive);
+        lock(&state.faults).take_next_for_dead_token(endpoint)
+    };
     match fault {
         None => Ok(router::dispatch(state, &call).into_response(&call, state.usage_headers())),
         Some(fault) => {

@@ -42,7 +42,7 @@ fn route(state: &State, call: &Call) -> Result<Reply, GraphFailure> {
         "HEAD" => "GET",
         verb => verb,
     };
-    if let Some(answer) = route_without_token(state, call, (verb, &path)) {
+    if let Some(answer) = route_without_token(state, call, verb, &path) {
         return answer;
     }
 
@@ -65,17 +65,13 @@ fn route(state: &State, call: &Call) -> Result<Reply, GraphFailure> {
         ("GET", ["me", "permissions"]) => Ok(objects::permissions(state, &bearer.token)),
         ("GET", ["me" | "app", "picture"]) => Ok(objects::picture(call)),
         (_, [upload]) if upload.starts_with("upload:") => uploads::resume(state, call),
-        (_, [id, rest @ ..]) if is_id(id) => route_object(state, call, &bearer, (verb, id, rest)),
+        (_, [id, rest @ ..]) if is_id(id) => route_object(state, call, &bearer, verb, id, rest),
         (_, path) => Err(GraphFailure::unsupported_request(&call.method, &path.join("/"))),
     }
 }
 
 /// Calls that check their token in their own way, or need none.
-fn route_without_token(
-    state: &State,
-    call: &Call,
-    (verb, path): (&str, &[&str]),
-) -> Option<Result<Reply, GraphFailure>> {
+fn route_without_token(state: &State, call: &Call, verb: &str, path: &[&str]) -> Option<Result<Reply, GraphFailure>> {
     let answer = match (call.host, verb, path) {
         (VirtualHost::Lookaside, ..) | (VirtualHost::Any, "GET", ["whatsapp_business", "attachments"]) => {
             Ok(media::download(state, call))
@@ -105,7 +101,9 @@ fn route_object(
     state: &State,
     call: &Call,
     bearer: &ValidToken,
-    (verb, id, rest): (&str, &str, &[&str]),
+    verb: &str,
+    id: &str,
+    rest: &[&str],
 ) -> Result<Reply, GraphFailure> {
     match (verb, rest) {
         ("GET", []) if media::is_media_id(state, id) => media::media_info(state, call, id),

@@ -95,7 +95,7 @@ pub async fn run(
     let publisher = publisher.with_proofs(build::proofs(&config.app, app_secret.as_ref()));
     let provider = match deps.token_provider {
         Some(provider) => provider,
-        None => token_provider::token_provider(&config, app_secret, (&clients, &destinations), &tasks, clock)?,
+        None => token_provider::token_provider(&config, app_secret, &clients, &destinations, &tasks, clock)?,
     };
     let (alert_sender, webhook) = build::build_webhook(&config, &clients, clock, &metrics)?.unzip();
     let sink = Box::new(event_sink(token_metrics.clone(), alert_sender.clone()));

@@ -82,7 +82,8 @@ struct ProviderDeps<'a> {
 pub(super) fn token_provider(
     config: &Config,
     app_secret: Option<Secret>,
-    (clients, destinations): (&HttpClients, &Destinations),
+    clients: &HttpClients,
+    destinations: &Destinations,
     tasks: &Tasks,
     clock: Clock,
 ) -> Result<TokenProvider, TokenProviderError> {

@@ -119,7 +119,7 @@ fn generate(args: &CaArgs, clock: &Clock) -> Result<(), CaError> {
         write(&args.out, BUNDLE_FILE, &bundle, 0o644)?;
     }
     let out = args.out.canonicalize().unwrap_or_else(|_absent| args.out.clone());
-    let text = instructions(&out, args.days, system_roots.is_some());
+    let text = instructions(&out, args.days, system_roots.as_deref());
     io::stdout().write_all(text.as_bytes()).map_err(CaError::Stdout)
 }
 
@@ -135,10 +135,10 @@ fn write(dir: &Path, name: &str, text: &str, mode: u32) -> Result<(), CaError> {
 }
 
 /// Returns the text that says how to use the files.
-fn instructions(out: &Path, days: u32, has_bundle: bool) -> String {
+fn instructions(out: &Path, days: u32, system_roots: Option<&str>) -> String {
     let file = |name: &str| out.join(name).display().to_string();
     let (ca, cert, key) = (file(CA_FILE), file(CERT_FILE), file(KEY_FILE));
-    let (bundle_note, trust_file) = if has_bundle {
+    let (bundle_note, trust_file) = if system_roots.is_some() {
         let note = "These variables replace the system roots, so use the bundle (system roots plus ca.pem).\nRecreate it \
                     when the system roots change:";
         (note, file(BUNDLE_FILE))

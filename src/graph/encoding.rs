@@ -123,7 +123,8 @@ impl Coding {
         let decoded = match self {
             Self::Identity => return Some(body),
             Self::Gzip => read_limited(flate2::bufread::MultiGzDecoder::new(&*body), limit)?,
-            Self::Deflate => inflate(true, &body, limit).or_else(|| inflate(false, &body, limit))?,
+            Self::Deflate => inflate(Decompress::new(true), &body, limit)
+                .or_else(|| inflate(Decompress::new(false), &body, limit))?,
             Self::Brotli => read_limited(
                 brotli_decompressor::Decompressor::new(&*body, BROTLI_BUFFER_BYTES),
                 limit,
@@ -154,9 +155,8 @@ fn read_limited(decoder: impl Read, limit: usize) -> Option<Vec<u8>> {
 }
 
 /// Written by hand, because the reader in flate2 accepts a truncated `deflate` body.
-fn inflate(zlib_frame: bool, body: &[u8], limit: usize) -> Option<Vec<u8>> {
+fn inflate(mut state: Decompress, body: &[u8], limit: usize) -> Option<Vec<u8>> {
     const OUTPUT_CHUNK_BYTES: usize = 4096;
-    let mut state = Decompress::new(zlib_frame);
     let mut plain = Vec::with_capacity(OUTPUT_CHUNK_BYTES);
     loop {
         let consumed = usize::try_from(state.total_in()).ok()?;

@@ -77,7 +77,10 @@ fn describe(error: &GraphError) -> (&'static str, &'static str) {
         return ("The request's `appsecret_proof` is missing or invalid", SET_APP_SECRET);
     }
     match (code, error.subcode.unwrap_or(0)) {
-        (190, subcode) => describe_token_error(subcode, error.app_validation_failed),
+        (190, 0) if error.app_validation_failed => ("Graph rejects the token because it cannot validate the app that it \
+            was issued for",
+            CHECK_APP),
+        (190, subcode) => describe_token_error(subcode),
         (102 | 450, _) => ("The session behind the token has expired", LOG_IN_AGAIN),
         (452, _) => ("The key of the session behind the token is not valid", REPLACE_TOKEN),
         (0, _) => ("Graph could not authenticate the app's user; with status 401 this means that the token is no \
@@ -137,11 +140,8 @@ fn describe(error: &GraphError) -> (&'static str, &'static str) {
 
 /// Explains code 190: Graph rejects the token. The subcode says why.
 #[rustfmt::skip]
-const fn describe_token_error(subcode: i64, app_validation_failed: bool) -> (&'static str, &'static str) {
+const fn describe_token_error(subcode: i64) -> (&'static str, &'static str) {
     match subcode {
-        0 if app_validation_failed => ("Graph rejects the token because it cannot validate the app that it was issued \
-            for",
-            CHECK_APP),
         0 => ("Graph rejects the token: it is malformed or truncated, belongs to another app or host, was revoked, or \
             the app secret was reset",
             PASTE_TOKEN_AGAIN),

@@ -40,7 +40,7 @@ pub type ConnectFuture = Pin<Box<dyn Future<Output = Result<BoxedIo, BoxError>> 
 /// An open connection over any transport.
 pub struct BoxedIo {
     io: TokioIo<Box<dyn Transport>>,
-    http2: bool,
+    is_http2: bool,
     write_error: Option<DelayedWriteError>,
 }
 
@@ -115,11 +115,11 @@ pub enum ConnectError {
 pub(super) trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transport for T {}
 
-/// Wraps any transport; `http2` is whether ALPN selected HTTP/2.
-pub fn boxed_io(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, http2: bool) -> BoxedIo {
+/// Wraps any transport; `alpn` is the protocol that ALPN selected.
+pub fn boxed_io(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, alpn: Option<&[u8]>) -> BoxedIo {
     BoxedIo {
         io: TokioIo::new(Box::new(io)),
-        http2,
+        is_http2: alpn == Some(b"h2"),
         write_error: None,
     }
 }
@@ -209,8 +209,8 @@ impl ConnectorConfig {
             Ok(tls) => tls.map_err(tls_error)?,
             Err(_elapsed) => return Err(ConnectError::TimedOut { address }),
         };
-        let http2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
-        Ok(boxed_io(tls, http2))
+        let alpn = tls.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
+        Ok(boxed_io(tls, alpn.as_deref()))
     }
 }
 
@@ -259,7 +259,7 @@ impl BoxedIo {
 
 impl Connection for BoxedIo {
     fn connected(&self) -> Connected {
-        if self.http2 {
+        if self.is_http2 {
             Connected::new().negotiated_h2()
         } else {
             Connected::new()
@@ -302,7 +302,7 @@ impl Write for BoxedIo {
 impl fmt::Debug for BoxedIo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BoxedIo")
-            .field("http2", &self.http2)
+            .field("http2", &self.is_http2)
             .finish_non_exhaustive()
     }
 }
@@ -355,7 +355,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_response_that_comes_before_a_broken_pipe_is_read() {
-        let io = boxed_io(EarlyResponseIo::default(), false);
+        let io = boxed_io(EarlyResponseIo::default(), None);
         let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
         let request = Request::post("/").body(Full::new(Bytes::from(vec![0; 1 << 20])));
         let response = sender.send_request(request.unwrap());

@@ -116,13 +116,13 @@ impl ExternalCommand {
     pub async fn run(&mut self, input: &[u8], env: &[(&str, &str)]) -> Result<Zeroizing<Vec<u8>>, CommandError> {
         reap_orphans(&mut self.orphan_groups);
         let limit = self.timeout;
-        let running = self.spawn(input.is_empty(), env)?;
+        let running = self.spawn(input, env)?;
         timeout(limit, running.wait_with_output(input))
             .await
             .unwrap_or(Err(CommandError::TimedOut(limit)))
     }
 
-    fn spawn(&mut self, null_stdin: bool, env: &[(&str, &str)]) -> Result<RunningCommand<'_>, CommandError> {
+    fn spawn(&mut self, input: &[u8], env: &[(&str, &str)]) -> Result<RunningCommand<'_>, CommandError> {
         // Before the spawn, so that an immediate exit is noticed.
         let sigchld = unix::signal(SignalKind::child()).map_err(CommandError::Io)?;
         // Passed on, not read.
@@ -134,7 +134,11 @@ impl ExternalCommand {
             .env_clear()
             .envs(inherited_env)
             .envs(env.iter().copied())
-            .stdin(if null_stdin { Stdio::null() } else { Stdio::piped() })
+            .stdin(if input.is_empty() {
+                Stdio::null()
+            } else {
+                Stdio::piped()
+            })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0);

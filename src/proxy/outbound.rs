@@ -70,7 +70,7 @@ impl OutboundRequest {
         let destinations = &tenant.destinations;
         let host = request_host.map(|(_authority, host)| host);
         let destination = destinations.route(host, &head.method, head.uri.path()).clone();
-        let links = link_rewrite(&head, request_host, security, tenant);
+        let links = request_host.and_then(|(authority, host)| link_rewrite(&head, authority, host, security, tenant));
         let Parts {
             method,
             uri,
@@ -230,7 +230,8 @@ impl OutboundRequest {
 /// or under Graph's name, and Graph's links lead to graphward without a change.
 fn link_rewrite(
     head: &Parts,
-    request_host: Option<(&str, &str)>,
+    authority: &str,
+    host: &str,
     security: TransportSecurity,
     tenant: &Tenant,
 ) -> Option<Box<LinkRewrite>> {
@@ -241,7 +242,6 @@ fn link_rewrite(
     if !(links.media || links.paging) {
         return None;
     }
-    let (authority, host) = request_host?;
     if tenant.destinations.find(host).is_some() {
         return None;
     }

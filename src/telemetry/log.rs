@@ -23,7 +23,7 @@ use tracing_subscriber::fmt::{self, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::Registry;
 
-use lossy_writer::LossyWriter;
+use lossy_writer::{LineEncoding, LossyWriter};
 
 /// The format and the level of the log (`[log]`).
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -81,8 +81,8 @@ pub fn install_stdout_logger(settings: LogSettings, dropped: Counter) -> Result<
         (LogFormat::Text, false) => LineEncoding::Text,
         (LogFormat::Text | LogFormat::Auto, true) => LineEncoding::ColoredText,
     };
-    let (json, unreported) = (matches!(encoding, LineEncoding::Json), Arc::new(AtomicU64::new(0)));
-    let make_writer = move || LossyWriter::new(std::io::stdout(), json, dropped.clone(), Arc::clone(&unreported));
+    let unreported = Arc::new(AtomicU64::new(0));
+    let make_writer = move || LossyWriter::new(std::io::stdout(), encoding, dropped.clone(), Arc::clone(&unreported));
     let subscriber = subscriber(settings.level, encoding, make_writer);
     Ok(tracing::subscriber::set_global_default(subscriber)?)
 }
@@ -97,13 +97,6 @@ where
         LogFormat::Text => LineEncoding::Text,
     };
     subscriber(settings.level, encoding, writer)
-}
-
-enum LineEncoding {
-    Json,
-    Text,
-    /// Text, in color unless `NO_COLOR` is set.
-    ColoredText,
 }
 
 fn subscriber<W>(level: LogLevel, encoding: LineEncoding, writer: W) -> impl Subscriber + Send + Sync

@@ -197,7 +197,7 @@ impl RequestMetrics {
         if outcome == "delivered" {
             self.delivered_requests.inc();
         } else {
-            self.count(&self.metrics.0.requests, ("outcome", outcome));
+            self.count(&self.metrics.0.requests, "outcome", outcome);
         }
     }
 
@@ -206,21 +206,21 @@ impl RequestMetrics {
         if verdict == "success" {
             self.successful_responses.inc();
         } else {
-            self.count(&self.metrics.0.responses, ("verdict", verdict));
+            self.count(&self.metrics.0.responses, "verdict", verdict);
         }
     }
 
     /// Counts a credential of the app's that was replaced: in the `header`, the `query` or the `body`.
     pub fn count_client_credential(&self, location: &'static str) {
-        self.count(&self.metrics.0.client_credentials, ("location", location));
+        self.count(&self.metrics.0.client_credentials, "location", location);
     }
 
     /// Counts a body that was forwarded without a search for credentials; `reason` is a value of a closed list.
     pub fn count_unsearched_body(&self, reason: &'static str) {
-        self.count(&self.metrics.0.unsearched_bodies, ("reason", reason));
+        self.count(&self.metrics.0.unsearched_bodies, "reason", reason);
     }
 
-    fn count(&self, family: &Family<Labels<1>, Counter>, label: (&'static str, &'static str)) {
-        family.get_or_create(&Labels::new(&self.tenant, [label])).inc();
+    fn count(&self, family: &Family<Labels<1>, Counter>, label: &'static str, value: &'static str) {
+        family.get_or_create(&Labels::new(&self.tenant, [(label, value)])).inc();
     }
 }

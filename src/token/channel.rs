@@ -7,6 +7,7 @@
 //! [`TokenPublisher`], so the end of the refresher is seen at once as [`RefreshError::Closed`]. The credential is stored
 //! before the channel is notified, so a waiter that wakes finds it.
 
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,8 +66,8 @@ pub struct RefreshProgress {
     pub attempts_started: u64,
     /// The number of attempts that have ended; the first check is one.
     pub attempts_finished: u64,
-    /// Whether the attempt that began last may renew the token.
-    may_renew: bool,
+    /// The number of the last attempt that may renew the token.
+    last_renewal_attempt: u64,
     /// Whether a request gets the last failure at once.
     pub is_backing_off: bool,
     /// The last failure since the current credential was published.
@@ -101,11 +102,16 @@ impl TokenPublisher {
         Self { proofs, ..self }
     }
 
-    /// Begins an attempt.
-    pub fn begin_attempt(&self, may_renew: bool) {
+    /// Begins an attempt that only reads the sources.
+    pub fn begin_check(&self) {
+        self.progress.send_modify(|progress| progress.attempts_started += 1);
+    }
+
+    /// Begins an attempt that may renew the token.
+    pub fn begin_renewal(&self) {
         self.progress.send_modify(|progress| {
             progress.attempts_started += 1;
-            progress.may_renew = may_renew;
+            progress.last_renewal_attempt = progress.attempts_started;
         });
     }
 
@@ -133,7 +139,7 @@ impl TokenPublisher {
     /// Ends the attempt without a new credential.
     pub fn finish_unchanged(&self) {
         self.progress
-            .send_modify(|progress| progress.attempts_finished = progress.attempts_started);
+            .send_modify(|it| it.attempts_finished = it.attempts_started);
     }
 
     /// Ends the attempt with a failure, which the requests get that waited when it began.
@@ -145,13 +151,15 @@ impl TokenPublisher {
         });
     }
 
-    /// Sets whether a request gets the last failure at once.
-    pub fn set_backing_off(&self, is_backing_off: bool) {
-        self.progress.send_if_modified(|progress| {
-            let changed = progress.is_backing_off != is_backing_off;
-            progress.is_backing_off = is_backing_off;
-            changed
-        });
+    /// Lets requests get the last failure at once from now on.
+    pub fn begin_backoff(&self) {
+        self.progress
+            .send_if_modified(|progress| !mem::replace(&mut progress.is_backing_off, true));
+    }
+
+    /// Lets requests wait again for a result.
+    pub fn end_backoff(&self) {
+        self.progress.send_if_modified(|it| mem::take(&mut it.is_backing_off));
     }
 
     /// The current credential.
@@ -202,7 +210,7 @@ impl TokenHandle {
 
     /// Waits until no renewal is in progress: its token is then stored.
     pub async fn wait_for_renewal(&self) {
-        self.wait_until(|progress| !progress.may_renew || progress.attempts_finished == progress.attempts_started)
+        self.wait_until(|progress| progress.attempts_finished >= progress.last_renewal_attempt)
             .await;
     }
 

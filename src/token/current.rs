@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::credential::Credential;
 use super::planner::Deadlines;
 use super::policy::{RefreshPolicy, Validity};
+use super::provider::TokenProvider;
 use super::traits::Renewer;
 use super::warnings::ExpiryWarnings;
 use crate::graph::{Expiry, Inspection};
@@ -138,8 +139,8 @@ impl CurrentToken {
     }
 
     /// Returns the next maintenance task and its time.
-    pub(super) fn next_maintenance(&self, has_pending_store: bool) -> Option<(Instant, Maintenance)> {
-        let retry_store = self.retry_store_at.filter(|_| has_pending_store);
+    pub(super) fn next_maintenance(&self, provider: &TokenProvider) -> Option<(Instant, Maintenance)> {
+        let retry_store = self.retry_store_at.filter(|_| provider.has_pending_store());
         let retry_store = retry_store.map(|at| (at, Maintenance::RetryStore));
         let inspect = self.inspect_at.map(|at| (at, Maintenance::Inspect));
         retry_store.into_iter().chain(inspect).min_by_key(|(at, _)| *at)

@@ -25,24 +25,12 @@ use super::policy::RefreshPolicy;
 pub enum PlannerEvent {
     /// A source may have changed.
     SourceChanged,
-    /// The action failed. `jitter` is drawn from 0.0..1.0.
-    Failed {
-        /// Whether a later attempt may succeed without the operator.
-        transient: bool,
-        /// Shortens the backoff, so that replicas do not retry at the same moment.
-        jitter: f64,
-    },
+    /// The action failed.
+    Failed(Failure),
     /// The check found no new token.
     Unchanged,
     /// The action obtained a credential.
-    Obtained {
-        /// Its generation.
-        generation: Generation,
-        /// Its deadlines.
-        deadlines: Deadlines,
-        /// Whether it was renewed, which has a cost, and not found in a source.
-        renewed: bool,
-    },
+    Obtained(CurrentGeneration),
     /// Graph rejected this generation.
     Rejected(Generation),
     /// Graph accepted this generation after a rejection.
@@ -50,6 +38,26 @@ pub enum PlannerEvent {
     /// The wait is over. The deadlines are computed again from wall time: monotonic time stops while a machine is
     /// suspended.
     TimerFired(Deadlines),
+}
+
+/// A failed action.
+#[derive(Clone, Copy, Debug)]
+pub struct Failure {
+    /// A later attempt may succeed without the operator.
+    pub transient: bool,
+    /// Shortens the backoff, so that replicas do not retry at the same moment; drawn from 0.0..1.0.
+    pub jitter: f64,
+}
+
+/// The current credential.
+#[derive(Clone, Copy, Debug)]
+pub struct CurrentGeneration {
+    /// Its generation.
+    pub generation: Generation,
+    /// Its deadlines.
+    pub deadlines: Deadlines,
+    /// It was renewed, which has a cost, and not found in a source.
+    pub renewed: bool,
 }
 
 /// The deadlines of the current credential, on the monotonic clock.
@@ -68,13 +76,10 @@ pub enum Action {
     Check,
     /// Obtain another token, which may cost a renewal.
     Refresh,
-    /// Wait for an event or a time.
-    Wait {
-        /// The time to wake without an event.
-        until: Option<Instant>,
-        /// Whether requests meanwhile get the last failure at once.
-        is_backing_off: bool,
-    },
+    /// Wait for an event, or until this time.
+    Wait(Option<Instant>),
+    /// Wait for an event, or until this time. Requests meanwhile get the last failure at once.
+    BackOff(Instant),
 }
 
 /// The state of a tenant's token, and the decision that follows from it.
@@ -82,6 +87,8 @@ pub enum Action {
 pub struct RefreshPlanner {
     policy: RefreshPolicy,
     current: Option<CurrentGeneration>,
+    /// The time at which the current credential was renewed, unless it was found in a source.
+    renewed_at: Option<Instant>,
     rejected: Option<Generation>,
     /// A source announced a change that no check has seen.
     source_changed: bool,
@@ -93,14 +100,6 @@ pub struct RefreshPlanner {
     last_refresh_at: Option<Instant>,
     /// The urgency of the last action, if that was [`Action::Refresh`].
     refreshing_for: Option<Urgency>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct CurrentGeneration {
-    generation: Generation,
-    deadlines: Deadlines,
-    /// The time at which it was renewed, unless it was found in a source.
-    renewed_at: Option<Instant>,
 }
 
 /// The reason for a refresh.
@@ -127,6 +126,7 @@ impl RefreshPlanner {
         Self {
             policy,
             current: None,
+            renewed_at: None,
             rejected: None,
             source_changed: true,
             consecutive_failures: 0,
@@ -142,21 +142,12 @@ impl RefreshPlanner {
         match (event, self.refreshing_for) {
             (PlannerEvent::SourceChanged, _) => self.source_changed = true,
             // A failed check is followed by a refresh if one is needed, so only a failed refresh counts.
-            (PlannerEvent::Failed { transient, jitter }, Some(urgency)) => {
-                self.on_failed(urgency, transient, jitter, now);
-            }
-            (PlannerEvent::Failed { .. } | PlannerEvent::Unchanged, _) => {}
+            (PlannerEvent::Failed(failure), Some(urgency)) => self.on_failed(urgency, failure, now),
+            (PlannerEvent::Failed(_) | PlannerEvent::Unchanged, _) => {}
             (PlannerEvent::TimerFired(deadlines), _) => {
                 self.current = self.current.map(|current| CurrentGeneration { deadlines, ..current });
             }
-            (
-                PlannerEvent::Obtained {
-                    generation,
-                    deadlines,
-                    renewed,
-                },
-                _,
-            ) => self.on_obtained(generation, deadlines, renewed, now),
+            (PlannerEvent::Obtained(current), _) => self.on_obtained(current, now),
             (PlannerEvent::Rejected(generation), _) => self.on_rejected(generation, now),
             (PlannerEvent::Accepted(generation), _) => {
                 self.rejected = self.rejected.filter(|rejected| *rejected != generation);
@@ -174,10 +165,7 @@ impl RefreshPlanner {
         }
         let deadlines = self.current.map(|current| current.deadlines).unwrap_or_default();
         let Some(urgency) = self.urgency(now) else {
-            return Action::Wait {
-                until: deadlines.renew_at.or(deadlines.expires_at),
-                is_backing_off: false,
-            };
+            return Action::Wait(deadlines.renew_at.or(deadlines.expires_at));
         };
         let backoff_until = self
             .backoff
@@ -190,9 +178,10 @@ impl RefreshPlanner {
         if let Some(until) = backoff_until.max(min_interval_until) {
             // A token that expires during its backoff is urgent from then on.
             let expires_at = deadlines.expires_at.filter(|at| *at > now);
-            return Action::Wait {
-                until: Some(expires_at.map_or(until, |at| until.min(at))),
-                is_backing_off: urgency == Urgency::Dead,
+            let until = expires_at.map_or(until, |at| until.min(at));
+            return match urgency {
+                Urgency::Dead => Action::BackOff(until),
+                Urgency::Due => Action::Wait(Some(until)),
             };
         }
         self.last_refresh_at = Some(now);
@@ -203,24 +192,20 @@ impl RefreshPlanner {
     fn urgency(&self, now: Instant) -> Option<Urgency> {
         let is_past = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         match self.current {
-            None => Some(Urgency::Dead),
-            Some(current) if Some(current.generation) <= self.rejected || is_past(current.deadlines.expires_at) => {
-                Some(Urgency::Dead)
+            Some(current) if Some(current.generation) > self.rejected && !is_past(current.deadlines.expires_at) => {
+                is_past(current.deadlines.renew_at).then_some(Urgency::Due)
             }
-            Some(current) => is_past(current.deadlines.renew_at).then_some(Urgency::Due),
+            _ => Some(Urgency::Dead),
         }
     }
 
-    fn on_obtained(&mut self, generation: Generation, deadlines: Deadlines, renewed: bool, now: Instant) {
-        self.current = Some(CurrentGeneration {
-            generation,
-            deadlines,
-            renewed_at: renewed.then_some(now),
-        });
+    fn on_obtained(&mut self, current: CurrentGeneration, now: Instant) {
+        self.current = Some(current);
+        self.renewed_at = current.renewed.then_some(now);
         self.consecutive_failures = 0;
         self.backoff = None;
         // A renewer whose tokens are due at once must not be called in a loop.
-        if renewed && deadlines.renew_at.is_some_and(|due| due <= now) {
+        if current.renewed && current.deadlines.renew_at.is_some_and(|due| due <= now) {
             self.on_bad_renewal(Urgency::Due, now);
         }
     }
@@ -231,12 +216,10 @@ impl RefreshPlanner {
         let renewed_at = self
             .current
             .filter(|current| is_first && current.generation == generation)
-            .and_then(|current| current.renewed_at);
+            .and(self.renewed_at);
         match renewed_at {
             // Graph rejects newly renewed tokens: more renewals would not help.
-            Some(at) if now < at + self.policy.max_backoff => {
-                self.on_bad_renewal(Urgency::Dead, now);
-            }
+            Some(at) if now < at + self.policy.max_backoff => self.on_bad_renewal(Urgency::Dead, now),
             Some(_) => self.consecutive_bad_renewals = 0,
             None => {}
         }
@@ -253,13 +236,13 @@ impl RefreshPlanner {
 
     /// The backoff has full jitter: random, between the shortest interval and the limit. A permanent failure is not retried
     /// often: the operator's fix is announced as a change of a source.
-    fn on_failed(&mut self, urgency: Urgency, transient: bool, jitter: f64, now: Instant) {
+    fn on_failed(&mut self, urgency: Urgency, failure: Failure, now: Instant) {
         let max_backoff = match urgency {
             Urgency::Due => self.policy.max_backoff_while_valid,
             Urgency::Dead => self.policy.max_backoff,
         };
-        let factor = 1.0 - jitter.clamp(0.0, 1.0);
-        let backoff = if transient {
+        let factor = 1.0 - failure.jitter.clamp(0.0, 1.0);
+        let backoff = if failure.transient {
             let full = doubled(self.policy.initial_backoff, self.consecutive_failures).min(max_backoff);
             full.mul_f64(factor)
         } else {

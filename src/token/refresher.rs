@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep_until};
 use super::channel::TokenPublisher;
 use super::credential::{Credential, Token};
 use super::current::{CurrentToken, Maintenance};
-use super::planner::{Action, PlannerEvent, RefreshPlanner};
+use super::planner::{Action, CurrentGeneration, Failure, PlannerEvent, RefreshPlanner};
 use super::policy::RefreshPolicy;
 use super::provider::{ObtainedToken, RefreshFailure, TokenProvider};
 use super::rejections::RejectionState;
@@ -71,7 +71,14 @@ impl Refresher {
             let event = match action {
                 Action::Check => self.run_operation(Operation::Check).await,
                 Action::Refresh => self.run_operation(Operation::Refresh).await,
-                Action::Wait { until, is_backing_off } => self.wait(until, is_backing_off).await,
+                Action::Wait(until) => {
+                    self.publisher.end_backoff();
+                    self.wait(until).await
+                }
+                Action::BackOff(until) => {
+                    self.publisher.begin_backoff();
+                    self.wait(Some(until)).await
+                }
             };
             action = self.planner.on_event(event, Instant::now());
         }
@@ -80,10 +87,12 @@ impl Refresher {
     async fn run_operation(&mut self, operation: Operation) -> PlannerEvent {
         let started_at = Instant::now();
         if operation == Operation::Refresh {
-            self.publisher.set_backing_off(false);
+            self.publisher.end_backoff();
         }
-        let may_renew = operation == Operation::Refresh && self.provider.renewer().is_some();
-        self.publisher.begin_attempt(may_renew);
+        match self.provider.renewer() {
+            Some(_) if operation == Operation::Refresh => self.publisher.begin_renewal(),
+            _ => self.publisher.begin_check(),
+        }
         let (current, now) = (self.publisher.current(), self.clock.now());
         let is_rejected = |current: &Credential| self.rejection_state.is_rejected(current.generation());
         let context = RefreshContext {
@@ -108,9 +117,8 @@ impl Refresher {
     }
 
     /// Every branch is cancel-safe: nothing is lost when another one completes first.
-    async fn wait(&mut self, until: Option<Instant>, is_backing_off: bool) -> PlannerEvent {
-        self.publisher.set_backing_off(is_backing_off);
-        let maintenance = self.current.next_maintenance(self.provider.has_pending_store());
+    async fn wait(&mut self, until: Option<Instant>) -> PlannerEvent {
+        let maintenance = self.current.next_maintenance(&self.provider);
         let latest = Instant::now() + MAX_SLEEP;
         let until = until.map_or(latest, |until| until.min(latest));
         let (wake, maintenance) = match maintenance {
@@ -191,11 +199,11 @@ impl Refresher {
         }
         self.current = CurrentToken::new(&credential, found.inspection, self.clock.now(), &self.policy);
         self.update_status();
-        PlannerEvent::Obtained {
+        PlannerEvent::Obtained(CurrentGeneration {
             generation: credential.generation(),
             deadlines: self.current.deadlines(&self.clock),
             renewed: found.renewed,
-        }
+        })
     }
 
     fn finish_failed(&mut self, operation: Operation, started_at: Instant, failure: RefreshFailure) -> PlannerEvent {
@@ -212,10 +220,10 @@ impl Refresher {
         }
         let transient = error.is_transient();
         self.publisher.finish_failed(Arc::new(error));
-        PlannerEvent::Failed {
+        PlannerEvent::Failed(Failure {
             transient,
             jitter: fastrand::f64(),
-        }
+        })
     }
 
     /// Inspects the current token. If it is invalid, it is marked as rejected, as if a request had been rejected.

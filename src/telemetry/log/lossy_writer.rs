@@ -23,21 +23,30 @@ use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 #[derive(Debug)]
 pub(super) struct LossyWriter<W> {
     inner: W,
-    json: bool,
+    encoding: LineEncoding,
     /// All lines that were dropped.
     dropped: Counter,
     /// Those that no line has reported yet.
     unreported: Arc<AtomicU64>,
 }
 
+/// The encoding of a line.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum LineEncoding {
+    Json,
+    Text,
+    /// Text, in color unless `NO_COLOR` is set.
+    ColoredText,
+}
+
 /// The size that a pipe with room accepts without blocking (`PIPE_BUF`); log lines are a tenth of that.
 const PIPE_BUF: usize = 4096;
 
 impl<W: Write + AsFd> LossyWriter<W> {
-    pub(super) const fn new(inner: W, json: bool, dropped: Counter, unreported: Arc<AtomicU64>) -> Self {
+    pub(super) const fn new(inner: W, encoding: LineEncoding, dropped: Counter, unreported: Arc<AtomicU64>) -> Self {
         Self {
             inner,
-            json,
+            encoding,
             dropped,
             unreported,
         }
@@ -58,13 +67,14 @@ impl<W: Write + AsFd> LossyWriter<W> {
         let mut timestamp = String::new();
         let formatted = SystemTime.format_time(&mut format::Writer::new(&mut timestamp));
         formatted.map_err(io::Error::other)?;
-        let line = if self.json {
-            format!(
+        let line = match self.encoding {
+            LineEncoding::Json => format!(
                 "{{\"timestamp\":\"{timestamp}\",\"level\":\"WARN\",\"message\":\"log output was blocked; lines were dropped\",\
                  \"lines\":{dropped_lines},\"target\":\"graphward\"}}\n"
-            )
-        } else {
-            format!("{timestamp}  WARN graphward: log output was blocked; lines were dropped lines={dropped_lines}\n")
+            ),
+            LineEncoding::Text | LineEncoding::ColoredText => format!(
+                "{timestamp}  WARN graphward: log output was blocked; lines were dropped lines={dropped_lines}\n"
+            ),
         };
         if self.has_room_for(line.as_bytes()) {
             self.inner.write_all(line.as_bytes())?;
@@ -100,10 +110,10 @@ mod tests {
 
     #[test]
     fn a_blocked_pipe_drops_lines_and_never_blocks_the_writer() {
-        for json in [true, false] {
+        for encoding in [LineEncoding::Json, LineEncoding::Text] {
             let (mut reader, writer) = io::pipe().unwrap();
             let (dropped, unreported) = (Counter::default(), Arc::new(AtomicU64::new(0)));
-            let mut lossy = LossyWriter::new(writer, json, dropped.clone(), Arc::clone(&unreported));
+            let mut lossy = LossyWriter::new(writer, encoding, dropped.clone(), Arc::clone(&unreported));
             let line = [b'x'; 99].into_iter().chain([b'\n']).collect::<Vec<_>>();
             for _ in 0..10_000 {
                 lossy.write_all(&line).unwrap();
@@ -124,7 +134,7 @@ mod tests {
             assert!(rest.ends_with("\nthe last\n"));
             assert_eq!(unreported.load(Ordering::Relaxed), 0);
             assert_eq!(dropped.get(), dropped_before, "a counter never falls");
-            if json {
+            if encoding == LineEncoding::Json {
                 let report: serde_json::Value = serde_json::from_str(report).unwrap();
                 assert_eq!(report["lines"], dropped_before);
             }

@@ -126,17 +126,17 @@ impl TokenMetrics {
 
     /// Counts a read of a token source that an operator has to fix; `reason` is a value of a closed list.
     pub fn count_rejected_file(&self, reason: &'static str) {
-        self.count(&self.families.rejected_files, ("reason", reason));
+        self.count(&self.families.rejected_files, "reason", reason);
     }
 
     /// Counts a refresh by its outcome.
     pub fn count_refresh(&self, outcome: RefreshOutcome) {
-        self.count(&self.families.refreshes, ("outcome", outcome.label()));
+        self.count(&self.families.refreshes, "outcome", outcome.label());
     }
 
     /// Counts an alert; `cause` is a value of a closed list.
     pub fn count_alert(&self, cause: &'static str) {
-        self.count(&self.families.alerts, ("cause", cause));
+        self.count(&self.families.alerts, "cause", cause);
     }
 
     /// Sets the current token, and its expiry if that is known (seconds since 1970).
@@ -171,14 +171,14 @@ impl TokenMetrics {
         self.set_timestamp(&self.families.renewal_due_at, at);
     }
 
-    /// Sets whether there is a usable token, and the number of requests that wait for one.
-    pub fn set_availability(&self, usable: bool, waiters: usize) {
-        self.set(&self.families.usable, i64::from(usable));
+    /// Sets the number of usable tokens, 0 or 1, and of requests that wait for one.
+    pub fn set_availability(&self, usable_tokens: i64, waiters: usize) {
+        self.set(&self.families.usable, usable_tokens);
         self.set(&self.families.waiters, i64::try_from(waiters).unwrap_or(i64::MAX));
     }
 
-    fn count(&self, family: &Family<Labels<1>, Counter>, label: (&'static str, &'static str)) {
-        family.get_or_create(&Labels::new(&self.tenant, [label])).inc();
+    fn count(&self, family: &Family<Labels<1>, Counter>, label: &'static str, value: &'static str) {
+        family.get_or_create(&Labels::new(&self.tenant, [(label, value)])).inc();
     }
 
     fn set(&self, family: &Family<Labels<0>, Gauge>, value: i64) {

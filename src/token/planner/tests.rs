@@ -26,11 +26,11 @@ fn event_renewed(number: u64, renew_at: Option<Instant>) -> PlannerEvent {
 }
 
 const fn obtained_generation(generation: Generation, deadlines: Deadlines, renewed: bool) -> PlannerEvent {
-    PlannerEvent::Obtained {
+    PlannerEvent::Obtained(CurrentGeneration {
         generation,
         deadlines,
         renewed,
-    }
+    })
 }
 
 fn event_obtained(number: u64, deadlines: Deadlines, renewed: bool) -> PlannerEvent {
@@ -38,7 +38,7 @@ fn event_obtained(number: u64, deadlines: Deadlines, renewed: bool) -> PlannerEv
 }
 
 fn event_failed(transient: bool) -> PlannerEvent {
-    PlannerEvent::Failed { transient, jitter: 0.0 }
+    PlannerEvent::Failed(Failure { transient, jitter: 0.0 })
 }
 
 const TIMER_FIRED: PlannerEvent = PlannerEvent::TimerFired(Deadlines {
@@ -69,23 +69,14 @@ fn planner_backing_off(now: Instant) -> RefreshPlanner {
     planner
 }
 
-const IDLE: Action = Action::Wait {
-    until: None,
-    is_backing_off: false,
-};
+const IDLE: Action = Action::Wait(None);
 
 const fn backoff_until(until: Instant) -> Action {
-    Action::Wait {
-        until: Some(until),
-        is_backing_off: true,
-    }
+    Action::BackOff(until)
 }
 
 const fn wait_until(until: Instant) -> Action {
-    Action::Wait {
-        until: Some(until),
-        is_backing_off: false,
-    }
+    Action::Wait(Some(until))
 }
 
 #[test]
@@ -140,13 +131,13 @@ fn jitter_shortens_a_backoff_down_to_the_minimum_interval() {
         let mut action = planner.on_event(PlannerEvent::Rejected(generation(1)), at);
         for _ in 0..failures {
             action = planner.on_event(
-                PlannerEvent::Failed {
+                PlannerEvent::Failed(Failure {
                     transient: true,
                     jitter,
-                },
+                }),
                 at,
             );
-            let Action::Wait { until: Some(until), .. } = action else {
+            let Action::BackOff(until) = action else {
                 panic!("{action:?}");
             };
             if until == at {
@@ -156,10 +147,7 @@ fn jitter_shortens_a_backoff_down_to_the_minimum_interval() {
             at = until;
             let next = planner.on_event(TIMER_FIRED, at);
             assert_eq!(next, Action::Refresh);
-            action = Action::Wait {
-                until: Some(now + slept),
-                is_backing_off: true,
-            };
+            action = backoff_until(now + slept);
         }
         action
     };

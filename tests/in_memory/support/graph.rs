@@ -179,14 +179,18 @@ impl Graph {
             self.0
                 .tasks
                 .spawn(async move { graph.serve_raw(theirs, host, bytes).await });
-            return Ok(boxed_io(ours, false));
+            return Ok(boxed_io(ours, None));
         }
         let (crew, goaway) = (self.0.tasks.clone(), self.0.goaway.subscribe());
         self.0.tasks.spawn(async move {
             let answer = move |request| graph.clone().handle(host.clone(), request);
             connection::serve(theirs, http, crew, goaway, answer).await;
         });
-        Ok(boxed_io(ours, http == Protocol::Two))
+        let alpn = match http {
+            Protocol::Http1 => None,
+            Protocol::Two => Some(b"h2".as_slice()),
+        };
+        Ok(boxed_io(ours, alpn))
     }
 
     async fn serve_raw(self, io: tokio::io::DuplexStream, host: String, bytes: Vec<u8>) {

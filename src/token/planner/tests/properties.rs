@@ -64,9 +64,9 @@ proptest! {
             match action {
                 Action::Check => checks += 1,
                 Action::Refresh => refreshes += 1,
-                Action::Wait { .. } => {}
+                Action::Wait(_) | Action::BackOff(_) => {}
             }
-            let is_operating = !matches!(action, Action::Wait { .. });
+            let is_operating = matches!(action, Action::Check | Action::Refresh);
             let generation_before = |back: u64| newest.checked_sub(back).filter(|number| *number > 0).map(generation);
             let event = match random_event {
                 RandomEvent::OperationFinished(outcome) if is_operating => {
@@ -79,12 +79,12 @@ proptest! {
                             event_obtained(newest, deadlines, renewed && action == Action::Refresh)
                         }
                         RandomOutcome::Unchanged if action == Action::Check => PlannerEvent::Unchanged,
-                        RandomOutcome::Unchanged => PlannerEvent::Failed { transient: true, jitter: 0.5 },
-                        RandomOutcome::Failed { transient, jitter } => PlannerEvent::Failed { transient, jitter },
+                        RandomOutcome::Unchanged => PlannerEvent::Failed(Failure { transient: true, jitter: 0.5 }),
+                        RandomOutcome::Failed { transient, jitter } => PlannerEvent::Failed(Failure { transient, jitter }),
                     }
                 }
                 // During an operation the refresher reports only its result.
-                _ if is_operating => PlannerEvent::Failed { transient: true, jitter: 0.5 },
+                _ if is_operating => PlannerEvent::Failed(Failure { transient: true, jitter: 0.5 }),
                 RandomEvent::OperationFinished(_) => continue,
                 RandomEvent::SourceChanged => {
                     changes += 1;
@@ -104,12 +104,15 @@ proptest! {
                 }
             };
             action = planner.on_event(event, now);
-            if let Action::Wait { until, is_backing_off } = action {
-                prop_assert!(until.is_none_or(|until| until > now), "a wake-up in the past");
-                prop_assert_eq!(is_backing_off, planner.urgency(now) == Some(Urgency::Dead));
-                if is_backing_off {
-                    prop_assert!(until.is_some_and(|until| until <= now + MINUTE), "not retried in time");
-                }
+            let (until, is_backing_off) = match action {
+                Action::Check | Action::Refresh => continue,
+                Action::Wait(until) => (until, false),
+                Action::BackOff(until) => (Some(until), true),
+            };
+            prop_assert!(until.is_none_or(|until| until > now), "a wake-up in the past");
+            prop_assert_eq!(is_backing_off, planner.urgency(now) == Some(Urgency::Dead));
+            if is_backing_off {
+                prop_assert!(until.is_some_and(|until| until <= now + MINUTE), "not retried in time");
             }
         }
         let elapsed = now - start;
