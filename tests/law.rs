@@ -1,5 +1,6 @@
 //! The rules of the architecture, checked on the source text: which module may import which, how long a file may be, where
-//! a secret is exposed and a task is spawned, which words are banned, and that the documentation matches the code.
+//! a secret is exposed and a task is spawned, which parameters and words are banned, and that the documentation matches
+//! the code.
 //!
 //! # Why
 //!
@@ -18,6 +19,8 @@
 mod docs;
 #[path = "law/ladder.rs"]
 mod ladder;
+#[path = "law/parameters.rs"]
+mod parameters;
 #[path = "law/picture.rs"]
 mod picture;
 #[path = "law/replay.rs"]
