@@ -13,8 +13,8 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
 use crate::support::{
-    Client, Graph, Sidecar, TIMEOUT, assert_quick, exclusive, fact, fingerprint, get, graphward_command, replace_file,
-    sample, settings, text_message, together, wait_until,
+    Client, Graph, Sidecar, TIMEOUT, assert_quick, exclusive, fact, get, graphward_command, replace_file, sample,
+    settings, text_message, together, wait_until,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -29,7 +29,7 @@ async fn a_token_in_the_environment_is_used() {
     let sidecar = Sidecar::start_with(dir.path(), &settings, &mut command).await;
     let mut client = Client::connect(sidecar.proxy).await;
     assert_eq!(client.text("from the environment").await.status, 200);
-    assert_eq!(graph.last_fingerprint(), Some(fingerprint(&token)));
+    graph.assert_last_token(&token);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

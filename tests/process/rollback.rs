@@ -10,9 +10,7 @@ use graphward::source::{FileSource, RenewedTokenStore};
 use graphward::token::{Source, StoreOutcome, Token};
 use graphward::types::{Clock, Secret};
 
-use crate::support::{
-    Client, Graph, Sidecar, fingerprint, graphward_command, replace_file, settings, together, wait_until,
-};
+use crate::support::{Graph, Sidecar, graphward_command, replace_file, settings, together};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_running_sidecar_uses_the_token_that_a_rollback_restores() {
@@ -30,7 +28,7 @@ async fn a_running_sidecar_uses_the_token_that_a_rollback_restores() {
 
     let mut source = FileSource::new(path.clone(), Format::Raw);
     store_token(&mut source, &second, &first).await;
-    wait_until_used(&sidecar, &graph, &second).await;
+    sidecar.wait_until_uses(&graph, &second).await;
     let back = token_command(dir.path(), &["rollback"], "");
     assert_eq!(back.status.code(), Some(0), "{}", text(&back.stderr));
     let stdout = text(&back.stdout);
@@ -42,10 +40,10 @@ async fn a_running_sidecar_uses_the_token_that_a_rollback_restores() {
         )),
         "{stdout}"
     );
-    wait_until_used(&sidecar, &graph, &first).await;
+    sidecar.wait_until_uses(&graph, &first).await;
     let forth = token_command(dir.path(), &["rollback"], "");
     assert_eq!(forth.status.code(), Some(0));
-    wait_until_used(&sidecar, &graph, &second).await;
+    sidecar.wait_until_uses(&graph, &second).await;
     for output in [back, forth, refused] {
         let stdout = text(&output.stdout) + &text(&output.stderr);
         assert!(!stdout.contains(&first) && !stdout.contains(&second), "{stdout}");
@@ -65,10 +63,10 @@ async fn a_running_sidecar_uses_the_token_that_a_rollback_restores_in_the_store(
     let path = dir.path().join("renewed");
     let mut stored = RenewedTokenStore::new(Box::new(file), path, Clock::system());
     store_token(&mut stored, &second, &first).await;
-    wait_until_used(&sidecar, &graph, &second).await;
+    sidecar.wait_until_uses(&graph, &second).await;
     let back = token_command(dir.path(), &["rollback"], "");
     assert_eq!(back.status.code(), Some(0), "{}", text(&back.stderr));
-    wait_until_used(&sidecar, &graph, &first).await;
+    sidecar.wait_until_uses(&graph, &first).await;
     assert_eq!(fs::read_to_string(dir.path().join("token")).unwrap(), first);
 }
 
@@ -88,7 +86,7 @@ async fn a_token_encrypted_with_a_generated_key_is_used_and_never_printed() {
     replace_file(&dir.path().join("token"), &encrypted.stdout);
     let source = "file = \"token\", fernet_key = { file = \"key\" }";
     let sidecar = Sidecar::start(dir.path(), &settings(&graph, source, "")).await;
-    wait_until_used(&sidecar, &graph, &token).await;
+    sidecar.wait_until_uses(&graph, &token).await;
     let key = text(&key.stdout);
     let printed = sidecar.stdout() + &sidecar.stderr() + &text(&encrypted.stdout);
     assert!(!printed.contains(&token) && !printed.contains(key.trim()), "{printed}");
@@ -160,13 +158,4 @@ async fn store_token(source: &mut impl Source, token: &str, expected: &str) {
     let token = Token::without_expiry(Secret::new(token).unwrap());
     let expected = Secret::new(expected).unwrap().fingerprint();
     assert_eq!(source.store(&token, expected).await.unwrap(), StoreOutcome::Stored);
-}
-
-/// Waits until the sidecar sends this token.
-async fn wait_until_used(sidecar: &Sidecar, graph: &Graph, token: &str) {
-    let mut client = Client::connect(sidecar.proxy).await;
-    wait_until("the token is in use", async || {
-        client.text("hello").await.status == 200 && graph.last_fingerprint() == Some(fingerprint(token))
-    })
-    .await;
 }

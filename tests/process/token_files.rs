@@ -238,7 +238,7 @@ async fn a_rejected_file_leaves_the_token_in_use_and_the_reason_in_the_log() {
         rejected += 1;
         assert_eq!(sidecar.metric(&series).await, before + 1, "{reason}");
         assert_eq!(client.text("still").await.status, 200);
-        assert_eq!(graph.last_fingerprint(), Some(fingerprint(&good)));
+        graph.assert_last_token(&good);
     }
     // Truncated in place.
     replace_file(&path, &good);

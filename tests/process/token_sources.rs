@@ -42,14 +42,8 @@ async fn a_service_that_requires_a_key_returns_the_token() {
     service.set_response(&format!(r#"{{"accessToken":"{second}"}}"#));
     assert!(graph.sim.expire(&first));
     assert_eq!(client.text("second").await.status, 200);
-    assert_eq!(graph.last_fingerprint(), Some(fingerprint(&second)));
-    let output = sidecar.stdout() + &sidecar.stderr();
-    assert!(
-        ![&first, &second, "hunter2"]
-            .iter()
-            .any(|secret| output.contains(*secret)),
-        "{output}"
-    );
+    graph.assert_last_token(&second);
+    sidecar.assert_reveals_none_of(&[&first, &second, "hunter2"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -67,17 +61,14 @@ async fn a_forgotten_file_does_not_hide_what_a_command_prints() {
     let sidecar = Sidecar::start(dir.path(), &file).await;
     let mut client = Client::connect(sidecar.proxy).await;
     assert_eq!(client.text("hello").await.status, 200);
-    assert_eq!(graph.last_fingerprint(), Some(fingerprint(&valid)));
+    graph.assert_last_token(&valid);
     // The inspection found the dead one, so no request was rejected.
     assert_eq!(graph.sim.rejected(), 0);
 
     // The file has priority over the command.
     let newer = graph.sim.issue(None);
     replace_file(&dir.path().join("forgotten"), &newer);
-    wait_until("the token of the file is in use", async || {
-        client.text("again").await.status == 200 && graph.last_fingerprint() == Some(fingerprint(&newer))
-    })
-    .await;
+    sidecar.wait_until_uses(&graph, &newer).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -132,7 +123,7 @@ async fn a_token_is_exchanged_before_its_expiry_and_stored_in_its_file() {
     let sidecar = Sidecar::start(dir.path(), &settings(&graph, source, &exchange_config(dir.path()))).await;
     let mut client = Client::connect(sidecar.proxy).await;
     assert_eq!(client.text("before").await.status, 200);
-    assert_eq!(graph.last_fingerprint(), Some(fingerprint(&first)));
+    graph.assert_last_token(&first);
     wait_until("it is renewed", async || graph.sim.counts().exchanges > 0).await;
     wait_until("the renewed token is in use", async || {
         client.text("after").await.status == 200 && graph.last_fingerprint() != Some(fingerprint(&first))
@@ -141,19 +132,13 @@ async fn a_token_is_exchanged_before_its_expiry_and_stored_in_its_file() {
     let text = fs::read_to_string(&env).unwrap();
     let stored = text.lines().find_map(|line| line.strip_prefix("TOKEN=")).unwrap();
     let stored = stored.trim_matches('\'');
-    assert_eq!(graph.last_fingerprint(), Some(fingerprint(stored)));
+    graph.assert_last_token(stored);
     assert!(
         text.starts_with("# the app's\n") && text.ends_with("OTHER=1\n"),
         "the rest is unchanged"
     );
     assert_eq!((graph.sim.counts().exchanges, graph.sim.rejected()), (1, 0));
-    let output = sidecar.stdout() + &sidecar.stderr();
-    assert!(
-        ![first.as_str(), stored, APP_SECRET]
-            .iter()
-            .any(|secret| output.contains(*secret)),
-        "{output}"
-    );
+    sidecar.assert_reveals_none_of(&[&first, stored, APP_SECRET]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -207,15 +192,10 @@ async fn a_start_with_a_dead_token_mints_a_new_one() {
     let mut client = Client::connect(sidecar.proxy).await;
     assert_eq!(client.text("by the next one").await.status, 200);
     let stored = fs::read_to_string(dir.path().join("token")).unwrap();
-    assert_eq!(graph.last_fingerprint(), Some(fingerprint(stored.trim())));
+    graph.assert_last_token(stored.trim());
     assert_eq!((graph.sim.counts().system_user_tokens, graph.sim.rejected()), (1, 0));
-    let output = sidecar.stdout() + &sidecar.stderr();
-    assert!(
-        ![dead.as_str(), stored.trim(), &admin, APP_SECRET]
-            .iter()
-            .any(|secret| output.contains(*secret)),
-        "{output}"
-    );
+    let secrets = [&dead, stored.trim(), &admin, APP_SECRET];
+    sidecar.assert_reveals_none_of(&secrets).await;
 }
 
 /// An internal service that sends the same body to every request and records the requests. It runs until the tests end.

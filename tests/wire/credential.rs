@@ -48,11 +48,7 @@ fn exactly_one_credential_arrives_and_it_is_that_of_the_proxy() {
 #[test]
 fn presented_credentials_are_refused_where_that_is_configured() {
     let origin = Origin::plain("x");
-    let setup = ProxyConfig {
-        heal: "client_credentials = \"refuse\"",
-        ..ProxyConfig::default()
-    };
-    let graphward = TestProxy::start_with(origin.port, setup);
+    let graphward = TestProxy::start_with(origin.port, ProxyConfig::heal("client_credentials = \"refuse\""));
     let request = "GET /r HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer evil\r\n\r\n";
     assert_eq!(round_trip(graphward.proxy, request).status, 403);
     assert_eq!(get(graphward.proxy, "/r?access_token=evil").status, 403);

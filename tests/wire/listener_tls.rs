@@ -17,11 +17,7 @@ use super::support::{
 };
 
 fn tls_proxy(origin: &Origin, pki: &TestPki) -> TestProxy {
-    let setup = ProxyConfig {
-        listen: &pki.listen_config(),
-        ..ProxyConfig::default()
-    };
-    TestProxy::start_with(origin.port, setup)
+    TestProxy::start_with(origin.port, ProxyConfig::listen(&pki.listen_config()))
 }
 
 #[test]
@@ -130,11 +126,7 @@ fn a_certificate_behind_a_swapped_link_is_seen() {
     for name in ["cert.pem", "key.pem"] {
         symlink(format!("..data/{name}"), mounted.join(name)).unwrap();
     }
-    let setup = ProxyConfig {
-        listen: &listen_config_for(&mounted),
-        ..ProxyConfig::default()
-    };
-    let graphward = TestProxy::start_with(origin.port, setup);
+    let graphward = TestProxy::start_with(origin.port, ProxyConfig::listen(&listen_config_for(&mounted)));
     let before = pki.served_certificate(graphward.proxy).unwrap();
     version("..2");
     symlink("..2", mounted.join("..next")).unwrap();
@@ -191,11 +183,7 @@ fn a_pair_that_does_not_fit_fails_the_start_with_2_and_doubts_are_warned_of() {
         let mode = PermissionsExt::from_mode(mode);
         std::fs::set_permissions(pki.path("key.pem"), mode).unwrap();
         let origin = Origin::plain("x");
-        let setup = ProxyConfig {
-            listen: &pki.listen_config(),
-            ..ProxyConfig::default()
-        };
-        let process = ProxyProcess::start(origin.port, setup, "");
+        let process = ProxyProcess::start(origin.port, ProxyConfig::listen(&pki.listen_config()), "");
         let log = process.stdout();
         assert_eq!(warnings.map(|warning| log.contains(warning)), warned, "{log}");
     }

@@ -72,11 +72,10 @@ fn row_23_the_body_of_a_get_is_a_body() {
 #[test]
 fn bodies_too_large_to_buffer_are_streamed_and_framed_once() {
     let origin = Origin::plain("x");
-    let setup = ProxyConfig {
-        heal: "body_memory = \"1KiB\"\nspool_dir = \"off\"",
-        ..ProxyConfig::default()
-    };
-    let graphward = TestProxy::start_with(origin.port, setup);
+    let graphward = TestProxy::start_with(
+        origin.port,
+        ProxyConfig::heal("body_memory = \"1KiB\"\nspool_dir = \"off\""),
+    );
     let chunk = format!("1000\r\n{}\r\n", "a".repeat(4096));
     let head = "POST /r HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/octet-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
     let mut client = Client::connect(graphward.proxy);

@@ -195,11 +195,7 @@ fn row_10_an_old_client_gets_a_chunked_answer_unchunked_and_its_connection_ends(
 #[test]
 fn rows_30_and_31_via_is_appended_and_max_forwards_obeyed_where_configured() {
     let origin = Origin::plain("x");
-    let setup = ProxyConfig {
-        upstream: "via = true",
-        ..ProxyConfig::default()
-    };
-    let graphward = TestProxy::start_with(origin.port, setup);
+    let graphward = TestProxy::start_with(origin.port, ProxyConfig::upstream("via = true"));
     round_trip(
         graphward.proxy,
         "GET /r HTTP/1.1\r\nHost: localhost\r\nVia: 1.0 fred\r\n\r\n",

@@ -14,11 +14,7 @@ use super::support::{
 const GRAPH: &str = "graph.facebook.com:443";
 
 fn tls_proxy(origin: &Origin, pki: &TestPki) -> TestProxy {
-    let setup = ProxyConfig {
-        listen: &pki.listen_config(),
-        ..ProxyConfig::default()
-    };
-    TestProxy::start_with(origin.port, setup)
+    TestProxy::start_with(origin.port, ProxyConfig::listen(&pki.listen_config()))
 }
 
 /// Requests a tunnel and reads the head of the response.

@@ -4,14 +4,7 @@ use super::support::client::{get, post_request};
 use super::support::{Client, ConnectionAction, Origin, ProxyConfig, TestProxy, contains, sleep_millis};
 
 /// Bodies are streamed, not buffered.
-const STREAMING: ProxyConfig<'static> = ProxyConfig {
-    upstream: "",
-    heal: "body_memory = \"1KiB\"\nspool_dir = \"off\"",
-    log: "",
-    proxy: None,
-    listen: "",
-    connect_to: "",
-};
+const STREAMING: ProxyConfig<'static> = ProxyConfig::heal("body_memory = \"1KiB\"\nspool_dir = \"off\"");
 
 const TOO_LARGE: &str = "HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 3\r\n\r\nbig";
 

@@ -123,19 +123,13 @@ fn a_handshake_that_hangs_times_out_and_pooled_connections_are_unaffected() {
     let origin = Origin::plain("x");
     // The listener never accepts, so TCP connects and TLS waits forever.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let setup = ProxyConfig {
-        upstream: "connect_timeout = \"400ms\"",
-        ..ProxyConfig::default()
-    };
+    let setup = ProxyConfig::upstream("connect_timeout = \"400ms\"");
     let good = TestProxy::start_with(origin.port, setup);
     assert_eq!(get(good.proxy, "/warm").status, 200);
     let graphward = TestProxy::start_with(silent.local_addr().unwrap().port(), setup);
     let started = Instant::now();
     let response = Client::connect(graphward.proxy).round_trip(post_request("/r", "hello"));
-    assert_eq!(
-        (response.status, response.proxy_error().as_str()),
-        (504, "connection_timeout")
-    );
+    response.assert_refused(504, "connection_timeout");
     // The default limit.
     assert!(started.elapsed() < Duration::from_secs(5));
     assert_eq!(get(good.proxy, "/r").status, 200);
@@ -165,11 +159,7 @@ fn a_new_connection_that_hangs_does_not_hold_up_the_pooled_ones() {
             thread::spawn(move || drop(std::io::copy(&mut a, &mut b)));
         }
     });
-    let setup = ProxyConfig {
-        upstream: "connect_timeout = \"500ms\"",
-        ..ProxyConfig::default()
-    };
-    let graphward = TestProxy::start_with(port, setup);
+    let graphward = TestProxy::start_with(port, ProxyConfig::upstream("connect_timeout = \"500ms\""));
     assert_eq!(get(graphward.proxy, "/warm").status, 200);
     busy.store(true, Ordering::SeqCst);
     for _ in 0..10 {
@@ -182,11 +172,7 @@ fn alpn_decides_the_version_among_those_that_the_setting_offers() {
     for (http, version) in [("auto", Version::HTTP_2), ("2", Version::HTTP_2)] {
         let origin = H2Origin::start();
         let upstream = format!("http = \"{http}\"");
-        let setup = ProxyConfig {
-            upstream: &upstream,
-            ..ProxyConfig::default()
-        };
-        let graphward = TestProxy::start_with(origin.port, setup);
+        let graphward = TestProxy::start_with(origin.port, ProxyConfig::upstream(&upstream));
         let response = Client::connect(graphward.proxy).round_trip(post_request("/a%2Fb?x", "hello"));
         assert_eq!((response.status, response.text().as_str()), (200, "over h2"), "{http}");
         let seen = origin.take();
@@ -207,11 +193,7 @@ fn alpn_decides_the_version_among_those_that_the_setting_offers() {
         let origin = Origin::plain("over h1");
         origin.set_certificate(&CA, &valid_leaf(), offered);
         let upstream = format!("http = \"{http}\"");
-        let setup = ProxyConfig {
-            upstream: &upstream,
-            ..ProxyConfig::default()
-        };
-        let graphward = TestProxy::start_with(origin.port, setup);
+        let graphward = TestProxy::start_with(origin.port, ProxyConfig::upstream(&upstream));
         let response = get(graphward.proxy, "/r");
         assert_eq!(response.status, status, "{http}, {} offered", offered.len());
         assert_eq!(origin.count(), usize::from(status == 200), "{http}");
@@ -252,10 +234,7 @@ fn row_47_a_post_that_the_origin_resets_over_http2_is_sent_once() {
     let origin = H2Origin::start();
     let graphward = TestProxy::start(origin.port);
     let response = Client::connect(graphward.proxy).round_trip(post_request("/reset", "hello"));
-    assert_eq!(
-        (response.status, response.proxy_error().as_str()),
-        (502, "connection_terminated")
-    );
+    response.assert_refused(502, "connection_terminated");
     assert_eq!(origin.take().len(), 1);
     assert_eq!(get(graphward.proxy, "/next").status, 200);
 }
@@ -267,8 +246,5 @@ fn an_origin_that_does_not_listen_causes_a_502_until_it_listens() {
     drop(listener);
     let graphward = TestProxy::start(port);
     let response = get(graphward.proxy, "/r");
-    assert_eq!(
-        (response.status, response.proxy_error().as_str()),
-        (502, "connection_refused")
-    );
+    response.assert_refused(502, "connection_refused");
 }

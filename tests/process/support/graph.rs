@@ -65,6 +65,12 @@ impl Graph {
         Some(self.sim.accepted_messages().last()?.token.clone())
     }
 
+    /// Fails unless the last message had this token.
+    #[track_caller]
+    pub(crate) fn assert_last_token(&self, token: &str) {
+        assert_eq!(self.last_fingerprint(), Some(fingerprint(token)));
+    }
+
     /// Fails unless exactly these messages were accepted, each once.
     pub(crate) fn assert_accepted_once(&self, messages: impl IntoIterator<Item = String>) {
         let mut seen: HashMap<String, u32> = HashMap::new();

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::serve_process::ServeProcess;
-use super::{Graph, TIMEOUT, get};
+use super::{Client, Graph, TIMEOUT, fingerprint, get, wait_until};
 
 /// A running sidecar.
 pub(crate) struct Sidecar {
@@ -94,6 +94,22 @@ impl Sidecar {
     /// The value of a metric.
     pub(crate) async fn metric(&self, series: &str) -> u64 {
         sample(&self.metrics().await, series)
+    }
+
+    /// Waits until it sends this token to Graph.
+    pub(crate) async fn wait_until_uses(&self, graph: &Graph, token: &str) {
+        let mut client = Client::connect(self.proxy).await;
+        wait_until("the token is in use", async || {
+            client.text("hello").await.status == 200 && graph.last_fingerprint() == Some(fingerprint(token))
+        })
+        .await;
+    }
+
+    /// Fails if its output or its metrics contain one of these.
+    pub(crate) async fn assert_reveals_none_of(&self, secrets: &[&str]) {
+        let output = self.stdout() + &self.stderr() + &self.metrics().await;
+        let revealed = secrets.iter().find(|secret| output.contains(**secret));
+        assert_eq!(revealed, None, "{output}");
     }
 
     /// Waits until it exits.

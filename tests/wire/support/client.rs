@@ -136,6 +136,12 @@ impl RawResponse {
         error.unwrap_or_default().to_owned()
     }
 
+    /// Fails unless this is graphward's own response, with this status and this error.
+    #[track_caller]
+    pub(crate) fn assert_refused(&self, status: u16, error: &str) {
+        assert_eq!((self.status, self.proxy_error().as_str()), (status, error), "{self:?}");
+    }
+
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }

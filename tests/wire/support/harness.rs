@@ -33,7 +33,37 @@ pub(crate) struct TestProxy {
     _dir: tempfile::TempDir,
 }
 
-impl ProxyConfig<'_> {
+impl<'a> ProxyConfig<'a> {
+    const DEFAULT: Self = Self {
+        upstream: "",
+        heal: "",
+        log: "",
+        proxy: None,
+        listen: "",
+        connect_to: "",
+    };
+
+    /// These lines in `[upstream]`.
+    pub(crate) const fn upstream(upstream: &'a str) -> Self {
+        Self {
+            upstream,
+            ..Self::DEFAULT
+        }
+    }
+
+    /// These lines in `[heal]`.
+    pub(crate) const fn heal(heal: &'a str) -> Self {
+        Self { heal, ..Self::DEFAULT }
+    }
+
+    /// These lines in `[listen]`.
+    pub(crate) const fn listen(listen: &'a str) -> Self {
+        Self {
+            listen,
+            ..Self::DEFAULT
+        }
+    }
+
     /// Writes the configuration, the CA and the token into `dir`.
     pub(crate) fn write(&self, dir: &Path, port: u16) -> PathBuf {
         let Self {
