@@ -1,4 +1,4 @@
-//! Request bodies: held for a replay while there is room, streamed without licence where there is none.
+//! Request bodies: held for a replay while there is room, otherwise streamed and never replayed.
 
 use std::time::Duration;
 
@@ -92,7 +92,7 @@ async fn a_body_past_disk_streams_hears_graphs_words_and_the_next_request_is_fin
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_without_licence_waits_for_the_successor_that_is_coming() {
+async fn a_body_that_cannot_be_replayed_waits_for_the_token_that_is_coming() {
     for protocols in PROTOCOL_PAIRS {
         let proxy = TestProxyBuilder::over(protocols).with_small_limits().start().await;
         proxy.rotate_token();
