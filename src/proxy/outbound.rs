@@ -131,7 +131,7 @@ impl OutboundRequest {
         })
     }
 
-    /// Whether it carries the tenant's credential.
+    /// Returns whether it carries the tenant's credential.
     pub(crate) fn uses_tenant_credential(&self) -> bool {
         self.tenant_scheme.is_some()
     }
@@ -158,7 +158,7 @@ impl OutboundRequest {
         }
     }
 
-    /// Whether this status means that the media host refused the request: its responses have no error envelope.
+    /// Returns whether this status means that the media host refused the request: its responses have no error envelope.
     pub(crate) fn is_media_rejection(&self, status: StatusCode) -> bool {
         let is_media_request = self.destination.service == GraphService::Media || is_media_path(self.target.path());
         is_media_request && matches!(status.as_u16(), 401 | 403 | 404)
