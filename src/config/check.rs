@@ -298,13 +298,9 @@ fn read_text(place: Place<'_>, schema: &Json, node: &Node, text: &str) -> Result
         "size" => bounded(&SIZES).map(Json::from),
         format => {
             let text = texts::check(format, place.path.last().copied().unwrap_or(""), text)?;
-            // A relative path is relative to the file that it is written in.
-            if let Provenance::File { path: file, .. } = &node.provenance
-                && format.ends_with("path")
-                && !text.is_empty()
-            {
-                let path = file.parent().unwrap_or_else(|| Path::new("")).join(text);
-                return Ok(json!(path.to_string_lossy()));
+            if format.ends_with("path") && !text.is_empty() {
+                let path = node.provenance.resolve(Path::new(&text));
+                return Ok(json!(path.to_str().unwrap_or(&text)));
             }
             Ok(json!(text))
         }

@@ -90,7 +90,7 @@ impl OutboundRequest {
         };
         let mut tenant_scheme = replacement_scheme(header, tenant)?;
         let scrubbed = match tenant_scheme {
-            Some(_) => Target::from_app(&uri, tenant.client_credentials),
+            Some(_) => Target::from_app(&uri, tenant.heal.client_credentials),
             None => Target::from_uri(&uri).map(|target| target.with_report(ScrubReport::default())),
         };
         let ScrubbedTarget { target, report } = scrubbed.map_err(|error| match error {
@@ -145,7 +145,7 @@ impl OutboundRequest {
         Some(ScrubConfig {
             format: BodyFormat::from_headers(&self.headers)?,
             is_batch_endpoint: self.target.is_batch_endpoint(),
-            client_credentials: tenant.client_credentials,
+            client_credentials: tenant.heal.client_credentials,
             metrics: &tenant.telemetry.metrics,
         })
     }
@@ -259,7 +259,7 @@ fn replacement_scheme(header: HeaderCredential, tenant: &Tenant) -> Result<Optio
         HeaderCredential::Token(scheme) => scheme,
         HeaderCredential::Other => AuthScheme::Bearer,
     };
-    match tenant.client_credentials {
+    match tenant.heal.client_credentials {
         ClientCredentialPolicy::Replace => {
             tenant.telemetry.metrics.count_client_credential("header");
             Ok(Some(scheme))
