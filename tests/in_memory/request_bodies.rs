@@ -262,12 +262,12 @@ async fn graph_may_answer_before_it_has_read_the_body() {
         let proxy = TestProxyBuilder::over(protocols).with_small_limits().start().await;
         let too_large = ScriptedResponse::error(413, 1);
         for body in [sized(pattern(500)), sized(pattern(3_000)), sized(pattern(500_000))] {
-            proxy.graph.enqueue(too_large.clone().before_request_body());
+            proxy.script(too_large.clone().before_request_body());
             let answer = proxy.app.fetch(post_file(body)).await;
             assert_eq!((answer.status, answer.body), (413, too_large.bytes()));
         }
         proxy.rotate_token();
-        proxy.graph.enqueue(ScriptedResponse::expired().before_request_body());
+        proxy.script(ScriptedResponse::expired().before_request_body());
         assert_eq!(proxy.app.fetch(post_file(sized(pattern(3_000)))).await.status, 200);
         proxy.shutdown().await;
     }
