@@ -37,9 +37,9 @@ pub enum ReadinessPolicy {
     /// At least one.
     #[default]
     Any,
-    /// All.
+    /// All tokens.
     All,
-    /// None.
+    /// No token.
     Ignore,
 }
 

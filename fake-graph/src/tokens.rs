@@ -190,7 +190,7 @@ impl TokenTable {
     }
 }
 
-/// Returns whether a text can be the id of an object.
+/// Whether a text can be the id of an object.
 pub(crate) fn is_id(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }

@@ -12,14 +12,15 @@
 //! keys is that of its values.
 
 use std::borrow::Cow;
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::ops::RangeInclusive;
 
 use serde_json::{Map, Value as Json, json};
 
-use super::error::{Diagnostic, Provenance, SECRET_IN_CONFIG, SECRET_REF, nearest, shown};
-use super::keys::Keys;
-use super::schema::{alternatives, expected, is_type, keys, strings, text_of, words};
+use super::error::{Diagnostic, Provenance, SECRET_REF, nearest, shown};
+use super::keys::{Keys, PREFIX};
+use super::schema::{alternatives, expected, is_kind, is_type, is_unset, keys, strings, text_of, words};
 use super::texts;
 use super::tree::{Node, Value};
 use crate::types::{SIZES, TIMES, Unit, is_token, names_secret};
@@ -29,13 +30,12 @@ pub(super) struct Checker<'a> {
     pub(super) keys: &'a Keys,
     /// The flags: what they set may be contradicted below.
     pub(super) flags: &'a Node,
+    /// Whether the layers are whole. If not, a missing key is no error: it may be in what could not be read.
+    pub(super) is_whole: bool,
     pub(super) diagnostics: Vec<Diagnostic>,
     /// The settings, `section.key`, that are invalid in any layer.
     pub(super) invalid: BTreeSet<String>,
 }
-
-/// The depth of a setting, `section.key`.
-const SETTING: usize = 2;
 
 /// What a value must be, and where it is.
 #[derive(Clone, Copy)]
@@ -50,12 +50,8 @@ struct Place<'a> {
 impl Checker<'_> {
     /// Returns the sections of a layer with the settings that are valid.
     pub(super) fn check(&mut self, layer: &Node) -> Map<String, Json> {
-        let place = Place {
-            schema: &self.keys.schema,
-            format: "",
-            path: &[],
-        };
-        match self.value(place, layer) {
+        let (schema, format, path) = (&self.keys.schema, "", &[][..]);
+        match self.value(Place { schema, format, path }, layer) {
             Some(Json::Object(sections)) => sections,
             _ => Map::new(),
         }
@@ -65,119 +61,103 @@ impl Checker<'_> {
     fn value(&mut self, mut place: Place<'_>, node: &Node) -> Option<Json> {
         place.format = text_of(place.schema, "format").unwrap_or(place.format);
         let kinds = alternatives(place.schema);
-        let kind = |name: &str| kinds.iter().copied().find(|schema| is_type(schema, name));
         let node = &*typed(node, &kinds);
-        if place.path.len() == SETTING && node.is_empty() && kind("null").is_some() {
+        if node.is_empty() && kinds.iter().any(|kind| is_unset(kind)) {
             return Some(Json::Null);
         }
+        let key = place.path.last().copied().unwrap_or_default();
+        let is_reference = expected(&kinds) == "{ file = … } or { env = … }";
+        if node
+            .text()
+            .is_some_and(|text| is_reference || texts::has_secret(place.format, key, text))
+        {
+            let advice = match place.format {
+                _ if kinds.iter().any(|kind| strings(kind, "required").eq(["env"])) => format!("write {SECRET_REF}"),
+                "service-url" => format!("send it in a header, as {SECRET_REF}"),
+                _ => String::new(),
+            };
+            return self.fail(place.path, node, self.misplaced(place.path, node, &advice));
+        }
+        let is_out =
+            |range: RangeInclusive<i64>| matches!(&node.value, Value::Integer(number) if !range.contains(number));
+        let accepts = |kind: &&Json| is_kind(kind, node.value.kind()) && !range(kind).is_some_and(is_out);
+        let accepted: Vec<_> = kinds.iter().copied().filter(accepts).collect();
+        let Some(schema) = accepted.first() else {
+            return self.fail(place.path, node, self.mismatch(place, &kinds, node));
+        };
         match &node.value {
-            Value::Text(text) | Value::Variable(text) if is_token(text) => self.fail(place, node, SECRET_IN_CONFIG),
-            Value::List(items) if let Some(list) = kind("array") => self.list(place, list, node, items),
-            Value::Table(entries) if kind("object").is_some() => {
-                let tables: Vec<_> = kinds
-                    .iter()
-                    .copied()
-                    .filter(|schema| is_type(schema, "object"))
-                    .collect();
-                self.table(place, &tables, node, entries)
-            }
-            Value::Text(text) | Value::Variable(text) if let Some(schema) = kind("string") => {
-                let words: Vec<&str> = kinds.iter().flat_map(|schema| words(schema)).collect();
-                let read = match words.as_slice() {
-                    [] => read_text(place, schema, node, text),
-                    words => one_of(words, text),
-                };
-                read.map_or_else(|message| self.fail(place, node, message), Some)
-            }
-            Value::Integer(0) if place.format == "size" => Some(json!(0)),
-            Value::Integer(number) if let Some(schema) = kind("integer") => {
-                let bound = |name: &str| schema.get(name).and_then(Json::as_i64);
-                let (min, max) = (bound("minimum").unwrap_or(0), bound("maximum").unwrap_or(i64::MAX));
-                if !(min..=max).contains(number) {
-                    return self.fail(place, node, format!("must be between {min} and {max}, not {number}"));
-                }
-                Some(json!(number))
-            }
-            Value::Boolean(on) if kind("boolean").is_some() => Some(json!(on)),
-            Value::Text(_)
-            | Value::Variable(_)
-            | Value::Integer(_)
-            | Value::Boolean(_)
-            | Value::List(_)
-            | Value::Table(_)
-            | Value::Float
-            | Value::Date => self.fail(place, node, mismatch(place, &kinds, node)),
+            Value::List(items) => self.list(place, schema, node, items),
+            Value::Table(entries) => self.table(place, &accepted, node, entries),
+            Value::Text(text) | Value::Variable(text) => match read_text(place, &accepted, node, text) {
+                Ok(value) => Some(value),
+                Err(message) => self.fail(place.path, node, message),
+            },
+            Value::Integer(number) => Some(json!(number)),
+            Value::Boolean(on) => Some(json!(on)),
+            Value::Other(_) => None,
         }
     }
 
     fn list(&mut self, place: Place<'_>, schema: &Json, node: &Node, items: &[Node]) -> Option<Json> {
         if items.is_empty() && schema.get("minItems").is_some() {
-            return self.fail(place, node, "must be a list of at least one");
+            return self.missing(place, node, "must be a list of at least one");
         }
-        let item = Place {
-            schema: schema.get("items").unwrap_or(&Json::Null),
-            ..place
-        };
+        let schema = schema.get("items").unwrap_or(&Json::Null);
+        let item = |node| self.value(Place { schema, ..place }, node);
         // All items are checked, not only those up to the first invalid one.
-        let values: Vec<_> = items.iter().map(|node| self.value(item, node)).collect();
+        let values: Vec<_> = items.iter().map(item).collect();
         if place.format == "argument" && values.first() == Some(&Some(json!(""))) {
             let message = "must be a program and its arguments, [\"vault\", \"read\", \"…\"]; there is no shell";
-            return self.fail(place, node, message);
+            return self.fail(place.path, node, message);
         }
         values.into_iter().collect::<Option<Vec<_>>>().map(Json::Array)
     }
 
     fn table(&mut self, place: Place<'_>, kinds: &[&Json], node: &Node, entries: &[(String, Node)]) -> Option<Json> {
         let schema = self.kind(place, kinds, node)?;
+        let free = schema.get("additionalProperties").filter(|free| free.is_object());
+        let free_format = schema.get("propertyNames").and_then(|names| text_of(names, "format"));
         let (mut values, mut is_valid) = (Map::new(), true);
         for (name, node) in entries {
-            let path = [place.path, &[name]].concat();
-            let inner = Place { path: &path, ..place };
+            let path = &[place.path, &[name]].concat();
             let property = schema.get("properties").and_then(|keys| keys.get(name));
-            let free = schema.get("additionalProperties").filter(|free| free.is_object());
-            let (key, value) = match (property, free) {
-                (Some(schema), _) => (
-                    Ok(name.clone()),
-                    Place {
-                        schema,
-                        format: "",
-                        ..inner
-                    },
-                ),
-                (None, Some(free)) => {
-                    let format = schema.get("propertyNames").and_then(|names| text_of(names, "format"));
-                    (
-                        texts::check(format.unwrap_or(""), "", name),
-                        Place { schema: free, ..inner },
-                    )
+            let (key, schema, format) = match (property, free) {
+                (Some(property), _) => (Ok(name.clone()), property, ""),
+                (None, Some(free)) => (texts::check(free_format.unwrap_or(""), name), free, place.format),
+                (None, None) => {
+                    let is_of_other_kind = kinds.iter().any(|kind| keys(kind).any(|key| key == name));
+                    let own = strings(schema, "required").next().filter(|_| is_of_other_kind);
+                    let message = own.map(|own| format!("is not allowed with `{own}`"));
+                    let unknown = || self.unknown(path, node, &keys(schema).collect::<Vec<_>>());
+                    (Err(message.unwrap_or_else(unknown)), schema, "")
                 }
-                (None, None) => (Err(self.unknown(inner, kinds, schema, node)), inner),
             };
             let value = match key {
                 Ok(key) if values.contains_key(&key) => {
-                    self.fail(inner, node, "is a duplicate key (names are case-insensitive)")
+                    self.fail(path, node, "is a duplicate key (names are case-insensitive)")
                 }
-                Ok(key) => self.value(value, node).map(|value| values.insert(key, value)),
-                Err(message) => self.fail(inner, node, message),
+                Ok(key) => {
+                    let value = self.value(Place { schema, format, path }, node);
+                    value.map(|value| values.insert(key, value))
+                }
+                Err(message) => self.fail(path, node, message),
             };
             is_valid &= value.is_some();
         }
         let lacks = |name: &&str| node.get(name).is_none();
         if let Some(missing) = is_valid.then(|| strings(schema, "required").find(lacks)).flatten() {
-            return self.fail(place, node, format!("is missing `{missing}`"));
+            return self.missing(place, node, format!("is missing `{missing}`"));
         }
-        let excluded: Vec<&str> = schema
+        let excluded: Vec<_> = schema
             .get("not")
             .into_iter()
             .flat_map(|not| strings(not, "required"))
             .collect();
-        if let [one, other] = excluded.as_slice()
-            && !excluded.iter().any(lacks)
-        {
+        if let ([one, other], false) = (excluded.as_slice(), excluded.iter().any(lacks)) {
             return self.exclude(place, node, one, other);
         }
         // A section keeps the settings that are valid.
-        (is_valid || place.path.len() < SETTING).then_some(Json::Object(values))
+        (is_valid || place.path.len() < 2).then_some(Json::Object(values))
     }
 
     /// The kind of table that a table is: of several, the one whose own key it has.
@@ -189,77 +169,125 @@ impl Checker<'_> {
         let found: Vec<_> = kinds.iter().filter_map(|kind| Some((*kind, own(kind)?))).collect();
         match found.as_slice() {
             [(kind, _)] => Some(kind),
-            [] => {
-                let is_known = |name: &str| kinds.iter().any(|kind| keys(kind).any(|key| key == name));
-                match node.entries().iter().find(|(name, _)| !is_known(name)) {
-                    Some((name, node)) => {
-                        let path = [place.path, &[name]].concat();
-                        let inner = Place { path: &path, ..place };
-                        let all = json!({ "properties": kinds.iter().flat_map(|kind| strings(kind, "required"))
-                            .map(|key| (key.to_owned(), Json::Null)).collect::<Map<_, _>>() });
-                        let message = self.unknown(inner, &[], &all, node);
-                        self.fail(inner, node, message)
-                    }
-                    None => self.fail(place, node, format!("must be {}", expected(kinds))),
-                }
-            }
             [(_, one), .., (_, other)] => self.exclude(place, node, one, other),
+            [] => {
+                let is_unknown = |name: &str| !kinds.iter().any(|kind| keys(kind).any(|key| key == name));
+                let Some((name, node)) = node.entries().iter().find(|(name, _)| is_unknown(name)) else {
+                    return self.missing(place, node, format!("must be {}", expected(kinds)));
+                };
+                let path = [place.path, &[name]].concat();
+                let own: Vec<_> = kinds.iter().flat_map(|kind| strings(kind, "required")).collect();
+                self.fail(&path, node, self.unknown(&path, node, &own))
+            }
         }
     }
 
     /// Reports two keys that exclude each other. Two variables do not matter in a setting that a flag sets.
     fn exclude<T>(&mut self, place: Place<'_>, node: &Node, one: &str, other: &str) -> Option<T> {
-        let [provenance, other_provenance] =
-            [one, other].map(|key| node.get(key).map_or(&node.provenance, |node| &node.provenance));
-        let is_settled = matches!(provenance, Provenance::Environment(_)) && self.flags.has(place.path);
-        if is_settled {
+        let provenance = &node.get(one).unwrap_or(node).provenance;
+        let flag = place.path.iter().try_fold(self.flags, |node, key| node.get(key));
+        if flag.is_some() && matches!(provenance, Provenance::Environment(_)) {
             return None;
         }
         let message = format!("`{other}` is set together with `{one}` ({provenance}); remove one");
-        self.fail(place, &Node::new(other_provenance, Value::Date), message)
+        self.fail(place.path, node.get(other).unwrap_or(node), message)
     }
 
     /// What is wrong with a key that a table does not have, and which one was probably meant.
-    fn unknown(&self, place: Place<'_>, kinds: &[&Json], schema: &Json, node: &Node) -> String {
-        let Some((name, outer)) = place.path.split_last() else {
+    fn unknown(&self, path: &[&str], node: &Node, known: &[&str]) -> String {
+        let [outer @ .., name] = path else {
             return String::new();
         };
         if holds_secret(name, node) {
-            return SECRET_IN_CONFIG.to_owned();
+            return self.misplaced(path, node, "");
         }
-        let is_of_another_kind = kinds.iter().any(|kind| keys(kind).any(|key| key == *name));
-        if let (true, Some(own)) = (is_of_another_kind, strings(schema, "required").next()) {
-            return format!("is not allowed with `{own}`");
+        let meant = nearest(name, known.iter().copied());
+        let elsewhere = || self.keys.elsewhere(name);
+        let is_elsewhere = |path: &str| path.split_once('.').is_some_and(|(_, key)| key == *name);
+        let near = meant.map(|meant| format!("unknown key; did you mean `{meant}`?"));
+        let message = match outer {
+            [] if matches!(node.value, Value::Table(_)) => {
+                meant.map(|meant| format!("unknown section; did you mean [{meant}]?"))
+            }
+            [] => elsewhere(),
+            [_] if self.keys.settings().any(is_elsewhere) => elsewhere(),
+            [_] => near.or_else(elsewhere),
+            [..] => near,
+        };
+        message.unwrap_or_else(|| match outer {
+            [] => format!("unknown key; known sections: [{}]", known.join("], [")),
+            [..] if known.is_empty() => "unknown key; the table takes no keys".to_owned(),
+            [..] => format!("unknown key; known keys: {}", known.join(", ")),
+        })
+    }
+
+    /// The message for a secret that is written where a reference to it belongs: at this key, if there is an advice for it,
+    /// or at the key that has most of the words.
+    fn misplaced(&self, path: &[&str], node: &Node, advice: &str) -> String {
+        let written = path.join("_").to_lowercase();
+        let token = node.text().is_some_and(is_token).then_some("token");
+        let written: BTreeSet<_> = written.split(['_', '-', '.']).chain(token).collect();
+        let fit = |path: &&str| {
+            let words: BTreeSet<_> = path.split(['.', '_']).collect();
+            (words.intersection(&written).count(), Reverse(path.split('.').count()))
+        };
+        // The token's is the last one of those that fit as well.
+        let there = self
+            .keys
+            .settings()
+            .filter_map(|path| path.strip_suffix(".env"))
+            .max_by_key(fit);
+        let there = there.unwrap_or_default();
+        if let Provenance::Environment(_) = node.provenance {
+            let path = if advice.is_empty() {
+                there.to_owned()
+            } else {
+                path.join(".")
+            };
+            let name = format!("{PREFIX}{}", path.replace('.', "_").to_uppercase());
+            return format!(
+                "secrets must not appear in this variable (value not shown): set {name}_FILE or {name}_ENV"
+            );
         }
-        let meant = nearest(name, keys(schema));
-        let list = keys(schema).collect::<Vec<_>>().join(", ");
-        match (outer, meant) {
-            ([], Some(meant)) if matches!(node.value, Value::Table(_)) => {
-                format!("unknown section; did you mean [{meant}]?")
+        let there = there.replacen('.', "] ", 1);
+        let advice = if advice.is_empty() {
+            format!("write `[{there} = {SECRET_REF}`")
+        } else {
+            advice.to_owned()
+        };
+        format!("secrets must not appear in the configuration file (value not shown): {advice}")
+    }
+
+    /// The message for a value of another type than the schema accepts.
+    fn mismatch(&self, place: Place<'_>, kinds: &[&Json], node: &Node) -> String {
+        match place.path {
+            [name] if holds_secret(name, node) => return self.misplaced(place.path, node, ""),
+            [name] => return format!("is a section: write [{name}] once, with its keys below it"),
+            _ => {}
+        }
+        let expected = expected(kinds);
+        match (&node.value, place.format) {
+            (Value::Integer(number), "time-span") => format!("must be {expected} with a unit, such as \"{number}s\""),
+            (_, "size") => "must be a quoted string with a unit, such as \"64KiB\" or \"1MiB\"".to_owned(),
+            (Value::Integer(number), _) if let Some(range) = kinds.iter().find_map(|kind| range(kind)) => {
+                format!("must be between {} and {}, not {number}", range.start(), range.end())
             }
-            ([], _) => {
-                let sections = list.replace(", ", "], [");
-                match (&node.value, self.keys.elsewhere(name)) {
-                    (Value::Table(_), _) => format!("unknown section; known sections: [{sections}]"),
-                    (_, Some(elsewhere)) => elsewhere,
-                    (_, None) => format!("unknown top-level key; known sections: [{sections}]"),
-                }
-            }
-            (_, Some(meant)) => format!("unknown key; did you mean `{meant}`?"),
-            ([section], None) => {
-                let elsewhere = self.keys.elsewhere(name);
-                elsewhere.unwrap_or_else(|| format!("unknown key; [{section}] accepts {list}"))
-            }
-            (_, None) if list.is_empty() => "unknown key; the table takes no keys".to_owned(),
-            (_, None) => format!("unknown key; the table accepts {list}"),
+            (Value::Variable(_), _) => format!("must be {expected}"),
+            (value, _) => format!("must be {expected}, not {}", value.kind()),
         }
     }
 
-    fn fail<T>(&mut self, place: Place<'_>, node: &Node, message: impl Into<String>) -> Option<T> {
-        if let [section, key, ..] = place.path {
+    /// Reports what is not there, unless it may be in what could not be read.
+    fn missing<T>(&mut self, place: Place<'_>, node: &Node, message: impl Into<String>) -> Option<T> {
+        self.is_whole.then_some(())?;
+        self.fail(place.path, node, message)
+    }
+
+    fn fail<T>(&mut self, path: &[&str], node: &Node, message: impl Into<String>) -> Option<T> {
+        if let [section, key, ..] = path {
             self.invalid.insert(format!("{section}.{key}"));
         }
-        let key = shown(&place.path.join("."));
+        let key = shown(&path.join("."));
         self.diagnostics.push(Diagnostic::new(&node.provenance, &key, message));
         None
     }
@@ -273,7 +301,7 @@ fn typed<'a>(node: &'a Node, kinds: &[&Json]) -> Cow<'a, Node> {
         let item = |item: &str| Node::new(&node.provenance, Value::Variable(item.trim().to_owned()));
         match text.parse::<bool>() {
             _ if accepts("array") => Some(Value::List(text.split(',').map(item).collect())),
-            _ if accepts("integer") => text.parse().ok().map(Value::Integer),
+            _ if accepts("integer") && !accepts("string") => text.parse().ok().map(Value::Integer),
             Ok(on) if accepts("boolean") => Some(Value::Boolean(on)),
             Ok(_) | Err(_) => None,
         }
@@ -281,59 +309,46 @@ fn typed<'a>(node: &'a Node, kinds: &[&Json]) -> Cow<'a, Node> {
         let is_one_of_many = accepts("array") && kinds.len() > 1 && !matches!(node.value, Value::List(_));
         is_one_of_many.then(|| Value::List(vec![node.clone()]))
     };
-    typed.map_or(Cow::Borrowed(node), |value| {
-        Cow::Owned(Node::new(&node.provenance, value))
-    })
+    let owned = typed.map(|value| Cow::Owned(Node::new(&node.provenance, value)));
+    owned.unwrap_or(Cow::Borrowed(node))
 }
 
-fn read_text(place: Place<'_>, schema: &Json, node: &Node, text: &str) -> Result<Json, String> {
+/// The range of an integer.
+fn range(schema: &Json) -> Option<RangeInclusive<i64>> {
+    let bound = |name: &str| schema.get(name).and_then(Json::as_i64);
+    is_type(schema, "integer").then(|| bound("minimum").unwrap_or(0)..=bound("maximum").unwrap_or(i64::MAX))
+}
+
+fn read_text(place: Place<'_>, kinds: &[&Json], node: &Node, text: &str) -> Result<Json, String> {
+    let words = words(kinds);
     let bounded = |unit: &Unit| {
-        let bound = |name| text_of(place.schema, name).or_else(|| text_of(schema, name));
+        let bound = |name| {
+            [place.schema]
+                .iter()
+                .chain(kinds)
+                .find_map(|schema| text_of(schema, name))
+        };
         unit.between(text, bound("formatMinimum"), bound("formatMaximum"))
     };
     match place.format {
+        _ if words.contains(&text) => Ok(json!(text)),
+        _ if !words.is_empty() => {
+            let hint = nearest(text, words.iter().copied()).map(|word| format!("; did you mean \"{word}\"?"));
+            Err(format!("must be {}{}", expected(kinds), hint.unwrap_or_default()))
+        }
         "time-span" => {
             bounded(&TIMES).map(|millis| json!({ "secs": millis / 1000, "nanos": millis % 1000 * 1_000_000 }))
         }
         "size" => bounded(&SIZES).map(Json::from),
         format => {
-            let text = texts::check(format, place.path.last().copied().unwrap_or(""), text)?;
-            if format.ends_with("path") && !text.is_empty() {
-                let path = node.provenance.resolve(Path::new(&text));
-                return Ok(json!(path.to_str().unwrap_or(&text)));
+            let text = texts::check(format, text)?;
+            // A relative path is relative to the file that it is written in.
+            let is_path = format.ends_with("path") && !text.is_empty();
+            if let (Provenance::File { path, .. }, true) = (&node.provenance, is_path) {
+                return Ok(json!(path.with_file_name(text).to_string_lossy()));
             }
             Ok(json!(text))
         }
-    }
-}
-
-fn one_of(words: &[&str], text: &str) -> Result<Json, String> {
-    if words.contains(&text) {
-        return Ok(json!(text));
-    }
-    let hint = nearest(text, words.iter().copied());
-    let hint = hint.map_or_else(String::new, |word| format!("; did you mean \"{word}\"?"));
-    Err(format!("must be one of \"{}\"{hint}", words.join("\", \"")))
-}
-
-/// The message for a value of another type than the schema accepts.
-fn mismatch(place: Place<'_>, kinds: &[&Json], node: &Node) -> String {
-    if let [name] = place.path {
-        return if holds_secret(name, node) {
-            SECRET_IN_CONFIG.to_owned()
-        } else {
-            format!("is a section: write [{name}] once, with its keys below it")
-        };
-    }
-    if place.format == "secret" && node.text().is_some() {
-        return format!("secrets must not appear in the configuration file (value not shown): must be {SECRET_REF}");
-    }
-    let expected = expected(kinds);
-    match (&node.value, place.format) {
-        (Value::Integer(number), "time-span") => format!("must be {expected} with a unit, such as \"{number}s\""),
-        (_, "size") => format!("must be {expected} with a unit, such as \"64KiB\" or \"1MiB\""),
-        (Value::Variable(_), _) => format!("must be {expected}"),
-        (value, _) => format!("must be {expected}, not {}", value.kind()),
     }
 }
 

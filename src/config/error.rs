@@ -1,7 +1,7 @@
 //! Where a value comes from, and what is wrong with it, without repeating a secret.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::types::might_be_secret;
@@ -23,12 +23,10 @@ pub struct Diagnostic {
     pub message: String,
 }
 
-/// Where a value comes from. Later ones win: default, file, environment, flag.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+/// Where a value comes from, in the order of messages. A flag wins over the environment, the environment over the file, and
+/// the file over the defaults.
+#[derive(Clone, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Provenance {
-    /// It is not set anywhere.
-    #[default]
-    Default,
     /// The configuration file.
     File {
         /// Its absolute path.
@@ -40,18 +38,16 @@ pub enum Provenance {
     Environment(Arc<str>),
     /// A flag of the command line.
     Flag(&'static str),
+    /// It is not set anywhere.
+    #[default]
+    Default,
 }
 
 // === impl ConfigError ===
 
 impl ConfigError {
     pub(super) fn new(mut diagnostics: Vec<Diagnostic>) -> Self {
-        diagnostics.sort_by_key(|diagnostic| match &diagnostic.provenance {
-            Provenance::File { line, .. } => (0, *line),
-            Provenance::Environment(_) => (1, 0),
-            Provenance::Flag(_) => (2, 0),
-            Provenance::Default => (3, 0),
-        });
+        diagnostics.sort_by(|one, other| one.provenance.cmp(&other.provenance));
         Self { diagnostics }
     }
 
@@ -64,13 +60,12 @@ impl ConfigError {
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.diagnostics.as_slice() {
-            [one] => write!(f, "invalid configuration:\n  {one}"),
-            many => {
-                write!(f, "invalid configuration ({} errors):", many.len())?;
-                many.iter().try_for_each(|diagnostic| write!(f, "\n  {diagnostic}"))
-            }
+        match self.diagnostics.len() {
+            1 => write!(f, "invalid configuration:")?,
+            count => write!(f, "invalid configuration ({count} errors):")?,
         }
+        let mut diagnostics = self.diagnostics.iter();
+        diagnostics.try_for_each(|diagnostic| write!(f, "\n  {diagnostic}"))
     }
 }
 
@@ -90,27 +85,12 @@ impl Diagnostic {
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.key.is_empty() {
-            write!(f, "{}: {}", self.provenance, self.message)
-        } else {
-            write!(f, "{}: {}: {}", self.provenance, self.key, self.message)
-        }
+        let separator = if self.key.is_empty() { "" } else { ": " };
+        write!(f, "{}{separator}{}: {}", self.provenance, self.key, self.message)
     }
 }
 
 // === impl Provenance ===
-
-impl Provenance {
-    /// The absolute path of one that is written here: it is relative to the file, or else to the current directory.
-    pub(super) fn resolve(&self, path: &Path) -> PathBuf {
-        let directory = match self {
-            Self::File { path, .. } => path.parent(),
-            Self::Default | Self::Environment(_) | Self::Flag(_) => None,
-        };
-        let path = directory.map_or_else(|| path.to_owned(), |directory| directory.join(path));
-        std::path::absolute(&path).unwrap_or(path)
-    }
-}
 
 impl fmt::Display for Provenance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -124,17 +104,8 @@ impl fmt::Display for Provenance {
     }
 }
 
-/// The error for a secret that is written into the configuration.
-pub(super) const SECRET_IN_CONFIG: &str = "secrets must not appear in the configuration file (value not shown); put the \
-     token in a file and set `source = { file = \"/run/graphward/token\" }` under [token], or in an environment variable \
-     and set `source = { env = \"NAME\" }`";
 /// How to write a reference to a secret.
 pub(super) const SECRET_REF: &str = "{ file = \"/run/graphward/secret\" } or { env = \"NAME\" }";
-
-/// The error for a value that contains a secret in a place where a reference to one is accepted.
-pub(super) fn must_be_referenced(why: &str) -> String {
-    format!("{why}; secrets must not appear in the configuration file (value not shown): write {SECRET_REF}")
-}
 
 /// A path of keys as a message may show it: a token may have been pasted in the place of a key.
 pub(super) fn shown(path: &str) -> String {
@@ -147,11 +118,11 @@ pub(super) fn shown(path: &str) -> String {
 /// The candidate that was probably meant.
 pub(super) fn nearest<'a>(written: &str, candidates: impl Iterator<Item = &'a str> + Clone) -> Option<&'a str> {
     let written = written.to_lowercase();
-    closest(&written, candidates.clone(), 0.6).or_else(|| {
-        let is_prefix = |candidate: &&str| written.starts_with(candidate) || candidate.starts_with(&written);
-        let mut long_enough = candidates.filter(|candidate| written.len().min(candidate.len()) >= 3);
-        long_enough.find(is_prefix)
-    })
+    let is_prefix = |candidate: &&str| {
+        let is_long_enough = written.len().min(candidate.len()) >= 3;
+        is_long_enough && (written.starts_with(candidate) || candidate.starts_with(&written))
+    };
+    closest(&written, candidates.clone(), 0.6).or_else(|| candidates.clone().find(is_prefix))
 }
 
 /// The candidate that is most similar to a text, if it is at least this similar: 1 is the same.

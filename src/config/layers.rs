@@ -18,7 +18,7 @@ use super::check::Checker;
 use super::environment::{CONFIG, EnvVars, environment_tree, unknown_variables};
 use super::error::{ConfigError, Diagnostic, Provenance, closest};
 use super::file::Config;
-use super::keys::{ALIASES, Keys};
+use super::keys::Keys;
 use super::tree::{Node, Value};
 use super::validate::Validator;
 
@@ -90,14 +90,9 @@ impl Config {
 
     pub(super) fn load_from(flags: Overrides, vars: &EnvVars, searched: &[&Path]) -> Result<LoadedConfig, ConfigError> {
         let found = find_file(&flags, vars, searched).map_err(|diagnostic| ConfigError::new(vec![diagnostic]))?;
-        let (file, tree) = match found {
-            None => (None, Node::empty_table(&Provenance::Default)),
-            Some((path, text)) => {
-                let tree = Node::parse(&Arc::from(path.as_path()), &text).map_err(ConfigError::new)?;
-                (Some(path), tree)
-            }
-        };
-        let mut loaded = merge(&tree, flags, vars).map_err(ConfigError::new)?;
+        let (file, text) = found.unzip();
+        let path = file.as_deref().unwrap_or_else(|| Path::new(""));
+        let mut loaded = merge(path, &text.unwrap_or_default(), flags, vars)?;
         loaded.file = file;
         Ok(loaded)
     }
@@ -111,22 +106,23 @@ impl Config {
 #[cfg(any(fuzzing, test))]
 #[cfg_attr(not(fuzzing), expect(unreachable_pub, reason = "it is public for the fuzz targets"))]
 pub fn of_text(text: &str) -> Result<Config, ConfigError> {
-    let tree = Node::parse(&Arc::from(Path::new("/etc/g.toml")), text).map_err(ConfigError::new)?;
-    let loaded = merge(&tree, Overrides::default(), &EnvVars::new()).map_err(ConfigError::new)?;
+    let loaded = merge(Path::new("/etc/g.toml"), text, Overrides::default(), &EnvVars::new())?;
     Ok(loaded.config)
 }
 
 /// Lays the layers over each other, or reports everything that is wrong with them.
-fn merge(file: &Node, flags: Overrides, vars: &EnvVars) -> Result<LoadedConfig, Vec<Diagnostic>> {
+fn merge(path: &Path, text: &str, flags: Overrides, vars: &EnvVars) -> Result<LoadedConfig, ConfigError> {
+    let (file, mut diagnostics) = Node::parse(&Arc::from(path), text);
+    let is_whole = diagnostics.is_empty();
     let keys = Keys::new();
     let flags = flag_tree(flags);
-    let mut diagnostics = Vec::new();
     let environment = environment_tree(vars, &keys, &mut diagnostics);
-    let defaults = Node::parse(&Arc::from(Path::new("config/sidecar.toml")), DEFAULTS)?;
-    let layers = [&defaults, file, &environment, &flags];
+    let (defaults, _) = Node::parse(&Arc::from(Path::new("config/sidecar.toml")), DEFAULTS);
+    let layers = [&defaults, &file, &environment, &flags];
     let mut checker = Checker {
         keys: &keys,
         flags: &flags,
+        is_whole,
         diagnostics,
         invalid: BTreeSet::new(),
     };
@@ -144,35 +140,24 @@ fn merge(file: &Node, flags: Overrides, vars: &EnvVars) -> Result<LoadedConfig, 
         let settings = table.entries().iter();
         provenance.extend(settings.map(|(key, node)| (format!("{section}.{key}"), node.provenance.clone())));
     }
-    let Checker {
-        mut diagnostics,
-        invalid,
-        ..
-    } = checker;
+    let (mut diagnostics, invalid) = (checker.diagnostics, checker.invalid);
     let Ok(mut config) = Config::deserialize(Json::Object(merged)) else {
         // The schema is that of the type, so what has been checked can be deserialized. Serde's message may have a value.
-        diagnostics.push(Diagnostic::new(
-            &Provenance::Default,
-            "",
-            "cannot be read, and the reason is not known",
-        ));
-        return Err(diagnostics);
+        let message = "cannot be read, and the reason is not known";
+        diagnostics.push(Diagnostic::new(&Provenance::Default, "", message));
+        return Err(ConfigError::new(diagnostics));
     };
     let mut validator = Validator {
         provenance: &provenance,
         invalid: &invalid,
         diagnostics: &mut diagnostics,
     };
-    validator.validate(&mut config);
+    if is_whole {
+        validator.validate(&mut config);
+    }
     let mut warnings = Vec::new();
     let is_used = |name: &&String| layers.iter().any(|layer| refers_to(layer, name));
     for name in unknown_variables(vars, &keys).filter(|name| !is_used(name)) {
-        if let Some(table) = keys.free_table(name) {
-            warnings.push(format!(
-                "the environment variable {name} sets nothing: the keys of `{table}` are set in the file only"
-            ));
-            continue;
-        }
         let known = keys.variables().chain([CONFIG]);
         match closest(&name.to_uppercase(), known, 0.8) {
             Some(meant) => {
@@ -186,7 +171,7 @@ fn merge(file: &Node, flags: Overrides, vars: &EnvVars) -> Result<LoadedConfig, 
         }
     }
     if !diagnostics.is_empty() {
-        return Err(diagnostics);
+        return Err(ConfigError::new(diagnostics));
     }
     Ok(LoadedConfig {
         config,
@@ -208,7 +193,7 @@ fn find_file(flags: &Overrides, vars: &EnvVars, searched: &[&Path]) -> Result<Op
         None => searched.to_vec(),
     };
     for path in paths {
-        let path = Provenance::Default.resolve(path);
+        let path = absolute(path);
         match std::fs::read_to_string(&path) {
             Ok(text) => return Ok(Some((path, text))),
             Err(error) if named.is_none() && error.kind() == io::ErrorKind::NotFound => {}
@@ -222,27 +207,35 @@ fn find_file(flags: &Overrides, vars: &EnvVars, searched: &[&Path]) -> Result<Op
     Ok(None)
 }
 
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_unknown_directory| path.to_owned())
+}
+
 /// The flags as a layer.
 fn flag_tree(flags: Overrides) -> Node {
     let mut tree = Node::empty_table(&Provenance::Default);
-    let address = |address: &String| Node::new(&Provenance::Flag("--listen"), Value::Text(address.trim().to_owned()));
-    let listen = flags.listen.iter().map(address).collect();
+    let listen = flags.listen.iter();
+    let listen = listen.map(|address| Node::new(&Provenance::Flag("--listen"), Value::Text(address.trim().to_owned())));
+    let listen = (!flags.listen.is_empty()).then(|| Value::List(listen.collect()));
     let text = |text: Option<String>| text.map(Value::Text);
-    // In the order of `ALIASES`.
-    let values = [
-        (!flags.listen.is_empty()).then_some(Value::List(listen)),
-        text(flags.admin),
-        text(flags.origin),
-        text(flags.ca_file),
-        text(flags.token_file),
-        text(flags.app_id),
-        text(flags.app_secret_file),
-        text(flags.log),
-    ];
-    for ((_, flag, path), value) in ALIASES.into_iter().zip(values) {
-        let keys: Vec<&str> = path.split('.').collect();
-        // The paths are different, so nothing is in the way.
-        drop(value.map(|value| tree.insert(&keys, Node::new(&Provenance::Flag(flag), value))));
+    for (flag, path, value) in [
+        ("--listen", &["listen", "proxy"][..], listen),
+        ("--admin", &["listen", "admin"], text(flags.admin)),
+        ("--origin", &["upstream", "origin"], text(flags.origin)),
+        ("--ca-file", &["upstream", "ca_file"], text(flags.ca_file)),
+        ("--token-file", &["token", "source", "file"], text(flags.token_file)),
+        ("--app-id", &["app", "id"], text(flags.app_id)),
+        (
+            "--app-secret-file",
+            &["app", "secret", "file"],
+            text(flags.app_secret_file),
+        ),
+        ("--log", &["log", "level"], text(flags.log)),
+    ] {
+        if let Some(value) = value {
+            // The paths are different, so nothing is in the way.
+            drop(tree.insert(path, Node::new(&Provenance::Flag(flag), value)));
+        }
     }
     tree
 }

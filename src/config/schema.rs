@@ -3,66 +3,87 @@
 use schemars::Schema;
 use schemars::generate::SchemaSettings;
 use schemars::transform::{RecursiveTransform, Transform as _};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::file::Config;
 
-/// The JSON Schema of a configuration file, for editors. TOML has no null.
+/// The JSON Schema of a configuration file, for editors.
 #[must_use]
 pub fn json_schema() -> Value {
-    let mut schema = nullable_schema();
-    RecursiveTransform(remove_null).transform(&mut schema);
+    let settings = SchemaSettings::draft07().with(|settings| settings.inline_subschemas = true);
+    let mut schema = settings.into_generator().into_root_schema_for::<Config>().to_value();
+    // Every setting has a default.
+    for section in drop_required(&mut schema) {
+        drop_required(section).for_each(mark_optional);
+    }
+    let mut schema = Schema::try_from(schema).unwrap_or_default();
+    RecursiveTransform(simplify).transform(&mut schema);
     schema.to_value()
 }
 
-/// The schema in which settings that may be left out may also be null.
-pub(super) fn nullable_schema() -> Schema {
-    let settings = SchemaSettings::draft07().with(|settings| settings.inline_subschemas = true);
-    let mut schema = settings.into_generator().into_root_schema_for::<Config>();
-    RecursiveTransform(describe_units).transform(&mut schema);
-    // Every setting has a default.
-    schema.remove("required");
-    let sections = schema.get_mut("properties").and_then(Value::as_object_mut);
-    for section in sections.into_iter().flat_map(|sections| sections.values_mut()) {
-        section.as_object_mut().map(|section| section.remove("required"));
-    }
-    schema
+/// Returns the schemas of a table's keys, none of which is required from now on.
+fn drop_required(table: &mut Value) -> impl Iterator<Item = &mut Value> {
+    table.as_object_mut().into_iter().flat_map(|table| {
+        table.remove("required");
+        let keys = table.get_mut("properties").and_then(Value::as_object_mut);
+        keys.into_iter().flat_map(Map::values_mut)
+    })
 }
 
-/// Durations and sizes are strings with a unit.
-fn describe_units(schema: &mut Schema) {
+/// TOML has no null: a setting that is not set is `""` or `{}`.
+fn mark_optional(setting: &mut Value) {
+    let is_optional = alternatives(setting).iter().any(|kind| is_type(kind, "null"));
+    if let Some(object) = setting.as_object_mut().filter(|_| is_optional) {
+        let outer = ["description", "format"].map(|keyword| object.remove_entry(keyword));
+        let unset = json!({ "description": "Not set.", "enum": ["", {}] });
+        let kinds = ("anyOf".to_owned(), json!([object, unset]));
+        *setting = outer.into_iter().flatten().chain([kinds]).collect();
+    }
+}
+
+/// Removes what is of Rust: null, defaults, links of rustdoc. Durations and sizes are strings with a unit.
+fn simplify(schema: &mut Schema) {
     let Some(object) = schema.as_object_mut() else {
         return;
     };
     object.remove("default");
-    let is_duration = object
-        .get("properties")
-        .is_some_and(|fields| fields.get("secs").is_some());
-    let (format, pattern) = if is_duration {
-        ("time-span", "^(0|[0-9]+ *(ms|s|m|h|d))$")
-    } else if object.get("format") == Some(&json!("uint64")) {
-        ("size", "^(0|[0-9]+ *(B|KiB|MiB|GiB|TiB))$")
-    } else {
-        return;
-    };
-    object.retain(|key, _| matches!(key.as_str(), "description" | "formatMinimum" | "formatMaximum"));
-    let keywords = [("type", "string"), ("format", format), ("pattern", pattern)];
-    object.extend(keywords.map(|(keyword, value)| (keyword.to_owned(), json!(value))));
-}
-
-fn remove_null(schema: &mut Schema) {
-    let Some(object) = schema.as_object_mut() else {
-        return;
-    };
+    if let Some(Value::String(text)) = object.get_mut("description") {
+        *text = text.replace("[`", "`").replace("`]", "`").replace('\n', " ");
+    }
     if let Some(Value::Array(types)) = object.get_mut("type") {
         types.retain(|kind| kind != "null");
     }
     if let Some(Value::Array(kinds)) = object.get_mut("anyOf") {
         kinds.retain(|kind| kind.get("type") != Some(&json!("null")));
     }
+    let is_duration = |fields: &Value| fields.get("secs").is_some();
+    let unit = if object.get("properties").is_some_and(is_duration) {
+        json!({ "type": "string", "format": "time-span", "pattern": "^(0|[0-9]+ *(ms|s|m|h|d))$" })
+    } else if object.get("format") == Some(&json!("uint64")) {
+        let pattern = "^(0|[0-9]+ *(B|KiB|MiB|GiB|TiB))$";
+        json!({ "type": ["string", "integer"], "format": "size", "pattern": pattern, "minimum": 0, "maximum": 0 })
+    } else {
+        return;
+    };
+    object.retain(|key, _| matches!(key.as_str(), "description" | "formatMinimum" | "formatMaximum"));
+    object.extend(unit.as_object().cloned().unwrap_or_default());
+}
+
+/// Whether a schema is that of a setting that is left out.
+pub(super) fn is_unset(schema: &Value) -> bool {
+    schema.get("enum") == Some(&json!(["", {}]))
 }
 
 // === Reading a schema ===
+
+/// The types of values, and how messages name one that was given and one that is expected.
+const TYPES: [(&str, &str, &str); 5] = [
+    ("string", "a string", "a quoted string"),
+    ("integer", "an integer", "an integer (unquoted)"),
+    ("boolean", "a boolean", "true or false"),
+    ("array", "a list", "a list, [\"…\", \"…\"]"),
+    ("object", "a table", "a table"),
+];
 
 /// The alternatives of a schema, which is its own if it has no others.
 pub(super) fn alternatives(schema: &Value) -> Vec<&Value> {
@@ -93,39 +114,45 @@ pub(super) fn keys(schema: &Value) -> impl Iterator<Item = &str> + Clone {
         .flat_map(|properties| properties.keys().map(String::as_str))
 }
 
-/// The texts that a schema accepts, if they are listed.
-pub(super) fn words(schema: &Value) -> impl Iterator<Item = &str> {
-    text_of(schema, "const").into_iter().chain(strings(schema, "enum"))
+/// Whether a schema accepts a kind of value, as [`Value::kind`](super::tree::Value::kind) names it.
+pub(super) fn is_kind(schema: &Value, kind: &str) -> bool {
+    TYPES
+        .iter()
+        .any(|(name, given, _)| *given == kind && is_type(schema, name))
+}
+
+/// The texts that alternatives accept, if they are listed.
+pub(super) fn words<'a>(kinds: &[&'a Value]) -> Vec<&'a str> {
+    let listed = kinds.iter().filter(|schema| !is_unset(schema));
+    let words = listed.flat_map(|schema| text_of(schema, "const").into_iter().chain(strings(schema, "enum")));
+    words.collect()
 }
 
 /// What alternatives accept, in words.
 pub(super) fn expected(kinds: &[&Value]) -> String {
-    let choice: Vec<&str> = kinds.iter().flat_map(|schema| words(schema)).collect();
-    if !choice.is_empty() {
-        return format!("one of \"{}\"", choice.join("\", \""));
+    let words = words(kinds);
+    if !words.is_empty() {
+        return format!("one of \"{}\"", words.join("\", \""));
     }
-    let types = [
-        ("string", "a quoted string"),
-        ("integer", "an integer (unquoted)"),
-        ("boolean", "true or false"),
-        ("array", "a list, [\"…\", \"…\"]"),
-    ];
-    let describe = |schema: &&Value| match types.iter().find(|(name, _)| is_type(schema, name)) {
-        Some((_, description)) => Some((*description).to_owned()),
-        None => is_type(schema, "object").then(|| describe_table(schema)),
+    let describe = |schema: &&Value| {
+        let (name, _, description) = TYPES.iter().find(|(name, ..)| is_type(schema, name))?;
+        Some(if *name == "object" {
+            describe_table(schema)
+        } else {
+            (*description).to_owned()
+        })
     };
     kinds.iter().filter_map(describe).collect::<Vec<_>>().join(" or ")
 }
 
 fn describe_table(schema: &Value) -> String {
     let required = strings(schema, "required").collect::<Vec<_>>();
-    let keys: Vec<&str> = if required.is_empty() {
+    let shown = if required.is_empty() {
         keys(schema).collect()
     } else {
         required
     };
-    match keys.as_slice() {
-        [] if schema.get("additionalProperties") == Some(&json!(false)) => "{}".to_owned(),
+    match shown.as_slice() {
         [] => "a table".to_owned(),
         keys => format!("{{ {} = … }}", keys.join(" = …, ")),
     }

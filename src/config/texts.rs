@@ -1,4 +1,4 @@
-//! What a text of each format must be.
+//! What a text of each format must be, and what it must not contain.
 //!
 //! # Why
 //!
@@ -8,34 +8,68 @@
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderName, HeaderValue, Uri};
 
-use super::error::{must_be_referenced, shown};
 use crate::graph::Origin;
 use crate::net::{HostNameError, ListenAddr, dialed_host_name, host_and_port, host_name};
 use crate::types::{is_token, names_secret};
 
-/// Returns the normal form of a text of this format, which stands at this key, or says what it must be.
-pub(super) fn check(format: &str, key: &str, text: &str) -> Result<String, String> {
-    let is_word = |bytes: &str| {
-        (1..=100).contains(&text.len())
-            && text
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || bytes.as_bytes().contains(&byte))
+/// Whether a text of this format, which stands at this key, contains a secret. A Slack webhook's URL is a secret by
+/// itself; whether one is, is for the operator to decide.
+pub(super) fn has_secret(format: &str, key: &str, text: &str) -> bool {
+    let named = ["auth", "cookie", "key", "secret", "token"];
+    if is_token(text) || format == "header-value" {
+        return is_token(text) || named.iter().any(|word| key.to_ascii_lowercase().contains(word));
+    }
+    let Some((_, url)) = text.split_once("://").filter(|_| format.ends_with("-url")) else {
+        return false;
     };
+    let (url, query) = url.split_once('?').unwrap_or((url, ""));
+    let (authority, path) = url.split_once('/').unwrap_or((url, ""));
+    // A database's URL may name its user.
+    let is_password = |(user, _): (&str, &str)| format == "service-url" || user.contains(':');
+    let is_secret = |parameter: &str| {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        is_token(value) || (!value.is_empty() && names_secret(name))
+    };
+    let has_password = authority.rsplit_once('@').is_some_and(is_password);
+    has_password || path.split('/').any(is_token) || query.split('&').any(is_secret)
+}
+
+/// Returns the normal form of a text of this format, or says what it must be.
+pub(super) fn check(format: &str, text: &str) -> Result<String, String> {
+    let is_word = |bytes: &str| {
+        let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || bytes.as_bytes().contains(&byte);
+        (1..=100).contains(&text.len()) && text.bytes().all(is_allowed)
+    };
+    let by_host_name = |error: HostNameError| error.to_string();
     let (is_valid, expected) = match format {
         "listen-address" => {
-            return text
-                .parse::<ListenAddr>()
-                .map(|address| address.to_string())
-                .map_err(|error| error.to_string());
+            let address = text.parse::<ListenAddr>();
+            return address.map_or_else(|error| Err(error.to_string()), |address| Ok(address.to_string()));
         }
         "origin" => return origin(text),
-        "host" => return host_name(text).map_err(|error: HostNameError| error.to_string()),
-        "dialed-host" => return dialed_host_name(text).map_err(|error: HostNameError| error.to_string()),
-        "host-port" => return host_and_port(text).map_err(|error: HostNameError| error.to_string()),
-        "service-url" => return service_url(text),
-        "postgres-url" => return postgres_url(text),
+        "host" => return host_name(text).map_err(by_host_name),
+        "dialed-host" => return dialed_host_name(text).map_err(by_host_name),
+        "host-port" => return host_and_port(text).map_err(by_host_name),
         "header-name" => return header_name(text),
-        "header-value" => return header_value(key, text),
+        "header-value" => (
+            HeaderValue::from_str(text).is_ok(),
+            "must be a valid header value: printable text on one line",
+        ),
+        "service-url" if text.contains('{') => (
+            false,
+            "contains {: templates are not supported; write the tenant's name",
+        ),
+        "service-url" => (
+            is_service_url(text),
+            "must be an http:// or https:// URL, such as \"http://tenant-service:3007/token\"",
+        ),
+        "postgres-url" => (
+            ["postgres://", "postgresql://"]
+                .iter()
+                .any(|scheme| text.starts_with(scheme))
+                && text.bytes().all(|byte| byte.is_ascii_graphic()),
+            "must be a URL such as \"postgres://graphward@db:5432/app\", or { file = … } or { env = … }",
+        ),
         "optional-path" if text.is_empty() => (true, ""),
         // A webhook's address, say, or a database's with its password, or a private key.
         "path" | "optional-path" => (
@@ -88,11 +122,7 @@ pub(super) fn check(format: &str, key: &str, text: &str) -> Result<String, Strin
         ),
         _ => (true, ""),
     };
-    if is_valid {
-        Ok(text.to_owned())
-    } else {
-        Err(expected.to_owned())
-    }
+    is_valid.then(|| text.to_owned()).ok_or_else(|| expected.to_owned())
 }
 
 /// The normal form of an origin, whose host is in lower case and whose port is not the default.
@@ -103,52 +133,12 @@ fn origin(text: &str) -> Result<String, String> {
     Ok(text.strip_suffix(":443").unwrap_or(&text).to_owned())
 }
 
-/// `http` or `https`, a host, and nothing that is a secret. A Slack webhook's URL is a secret by itself; whether one is, is
-/// for the operator to decide.
-fn service_url(text: &str) -> Result<String, String> {
-    const EXPECTED: &str = "must be an http:// or https:// URL, such as \"http://tenant-service:3007/token\"";
-    if text.contains('{') {
-        return Err("contains {: templates are not supported; write the tenant's name".to_owned());
-    }
-    let url: Uri = text.parse().map_err(|_invalid| EXPECTED.to_owned())?;
-    let known = matches!(url.scheme_str(), Some("http" | "https"));
-    let (true, Some(authority)) = (known, url.authority()) else {
-        return Err(EXPECTED.to_owned());
-    };
-    if authority.as_str().contains('@') {
-        return Err(must_be_referenced("contains credentials"));
-    }
-    if authority.host().is_empty() || authority.as_str().ends_with(':') {
-        return Err(EXPECTED.to_owned());
-    }
-    if url.path().split('/').any(is_token) {
-        return Err(must_be_referenced("contains a token in its path"));
-    }
-    let is_secret = |parameter: &str| {
-        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-        is_token(value) || (!value.is_empty() && names_secret(name))
-    };
-    if url.query().is_some_and(|query| query.split('&').any(is_secret)) {
-        let message = "contains a secret in its query; send it in a header, as { file = … } or { env = … }";
-        return Err(message.to_owned());
-    }
-    Ok(text.to_owned())
-}
-
-fn postgres_url(text: &str) -> Result<String, String> {
-    let rest = text
-        .strip_prefix("postgres://")
-        .or_else(|| text.strip_prefix("postgresql://"));
-    let authority = rest.and_then(|rest| rest.split(['/', '?']).next()).unwrap_or_default();
-    let user = authority.rsplit_once('@').map_or("", |(user, _)| user);
-    if user.contains(':') || text.contains("password=") {
-        return Err(must_be_referenced("contains a password"));
-    }
-    if rest.is_none() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        let message = "must be a URL such as \"postgres://graphward@db:5432/app\", or { file = … } or { env = … }";
-        return Err(message.to_owned());
-    }
-    Ok(text.to_owned())
+/// Whether it is `http` or `https` and a host.
+fn is_service_url(text: &str) -> bool {
+    text.parse().is_ok_and(|url: Uri| {
+        let is_host = |host: &http::uri::Authority| !host.host().is_empty() && !host.as_str().ends_with(':');
+        matches!(url.scheme_str(), Some("http" | "https")) && url.authority().is_some_and(is_host)
+    })
 }
 
 /// Headers of the connection are graphward's own.
@@ -158,18 +148,6 @@ fn header_name(name: &str) -> Result<String, String> {
         Ok(name) if ours.contains(&name) => Err("cannot be set: graphward sets this header".to_owned()),
         Ok(name) => Ok(name.to_string()),
         Err(_invalid) => Err("must be a header name".to_owned()),
-    }
-}
-
-/// A header's value, if it may be written into the configuration.
-fn header_value(name: &str, value: &str) -> Result<String, String> {
-    let secret = ["auth", "cookie", "key", "secret", "token"];
-    if secret.iter().any(|word| name.to_ascii_lowercase().contains(word)) {
-        return Err(must_be_referenced(&format!("{} carries a secret", shown(name))));
-    }
-    match HeaderValue::from_str(value) {
-        Ok(_) => Ok(value.to_owned()),
-        Err(_invalid) => Err("must be a valid header value: printable text on one line".to_owned()),
     }
 }
 
@@ -185,7 +163,7 @@ mod tests {
             ("https://127.0.0.1:18443", "https://127.0.0.1:18443"),
             ("https://[::1]:18443", "https://[::1]:18443"),
         ] {
-            assert_eq!(check("origin", "", text).as_deref(), Ok(normal));
+            assert_eq!(check("origin", text).as_deref(), Ok(normal));
         }
         for (text, words) in [
             ("http://graph.facebook.com", "never sent over plain http"),
@@ -201,7 +179,7 @@ mod tests {
             ("https://graph.facebook.com:0", "port"),
             ("https://graph.facebook.com:99999", "port"),
         ] {
-            let error = check("origin", "", text).unwrap_err();
+            let error = check("origin", text).unwrap_err();
             assert!(error.contains(words), "{text}: {error}");
             assert!(!error.contains("hunter2"));
         }

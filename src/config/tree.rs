@@ -4,15 +4,19 @@
 //!
 //! The parser's own way of showing an error prints the line it is on, and the line at fault may be the one with a token in
 //! it. So only its message is used, which speaks of the grammar and never of the text.
+//!
+//! A syntax error hides no other error: what could be read besides is checked as well.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
 use toml::Spanned;
-use toml::de::{DeString, DeTable, DeValue};
+use toml::de::{DeTable, DeValue, Error};
 
 use super::error::{Diagnostic, Provenance};
-use crate::types::might_be_secret;
+use crate::types::{might_be_secret, names_secret};
 
 /// A value and where it comes from.
 #[derive(Clone, Debug)]
@@ -30,8 +34,8 @@ pub(super) enum Value {
     /// Saturated if it is beyond 64 bits.
     Integer(i64),
     Boolean(bool),
-    Float,
-    Date,
+    /// The name of a kind that no setting has.
+    Other(&'static str),
     List(Vec<Node>),
     Table(Vec<(String, Node)>),
 }
@@ -73,11 +77,6 @@ impl Node {
         entries.find(|(name, _)| name == key).map(|(_, node)| node)
     }
 
-    /// Whether there is a value at a path.
-    pub(super) fn has(&self, path: &[&str]) -> bool {
-        path.iter().try_fold(self, |node, key| node.get(key)).is_some()
-    }
-
     /// Whether it is `""` or `{}`.
     pub(super) fn is_empty(&self) -> bool {
         matches!(&self.value, Value::Table(entries) if entries.is_empty()) || self.text() == Some("")
@@ -95,10 +94,7 @@ impl Node {
     /// Puts a value at a path of keys, below tables that are made on the way. Returns the value that is there already, or
     /// above it.
     pub(super) fn insert(&mut self, path: &[&str], node: Self) -> Result<(), Provenance> {
-        let Value::Table(entries) = &mut self.value else {
-            return Err(self.provenance.clone());
-        };
-        let Some((key, rest)) = path.split_first() else {
+        let (Value::Table(entries), Some((key, rest))) = (&mut self.value, path.split_first()) else {
             return Err(self.provenance.clone());
         };
         match entries.iter_mut().find(|(name, _)| name == key) {
@@ -114,30 +110,39 @@ impl Node {
         }
     }
 
-    /// Reads a file's text, or reports every syntax error.
-    pub(super) fn parse(path: &Arc<Path>, text: &str) -> Result<Self, Vec<Diagnostic>> {
-        let source = Source { path, text };
-        let (table, errors) = DeTable::parse_recoverable(text);
-        let mut diagnostics: Vec<Diagnostic> = Vec::new();
+    /// Reads what can be read of a file's text, and reports the syntax errors, at most one for each line.
+    pub(super) fn parse(path: &Arc<Path>, text: &str) -> (Self, Vec<Diagnostic>) {
+        let starts = text.match_indices('\n').map(|(end, _)| end + 1);
+        let mut source = Source {
+            path,
+            text,
+            starts: [0].into_iter().chain(starts).collect(),
+            damaged: BTreeSet::new(),
+        };
+        let (_, mut errors) = DeTable::parse_recoverable(text);
+        let rest = source.without_broken_keys(&errors);
+        let (table, more) = DeTable::parse_recoverable(&rest);
+        errors.extend(more);
+        let mut messages = BTreeMap::new();
         for error in errors {
-            let start = error.span().unwrap_or_default().start;
-            let provenance = source.provenance(start);
-            // One mistake often makes the parser stumble over the rest of its line.
-            if diagnostics.last().is_some_and(|last| last.provenance == provenance) {
-                continue;
-            }
+            let span = error.span().unwrap_or_default();
+            let line = source.line(span.start);
             let message = match error.message() {
-                "duplicate key" => source.duplicate(start),
-                message => format!("TOML syntax error at column {}: {message}", source.column(start)),
+                "duplicate key" => source.duplicate(span),
+                message => {
+                    source.damaged.insert(line);
+                    format!(
+                        "TOML syntax error at column {}: {message}",
+                        1 + source.before(span.start).chars().count()
+                    )
+                }
             };
-            diagnostics.push(Diagnostic::new(&provenance, "", message));
+            // One mistake often makes the parser stumble over the rest of its line.
+            messages.entry(line).or_insert(message);
         }
-        if diagnostics.is_empty() {
-            let table = Value::Table(source.entries(table.get_ref()));
-            Ok(Self::new(&source.provenance(0), table))
-        } else {
-            Err(diagnostics)
-        }
+        let new = |(line, message)| Diagnostic::new(&source.provenance(line), "", message);
+        let root = Self::new(&source.provenance(0), Value::Table(source.entries(table.get_ref())));
+        (root, messages.into_iter().map(new).collect())
     }
 }
 
@@ -150,10 +155,9 @@ impl Value {
             Self::Text(_) | Self::Variable(_) => "a string",
             Self::Integer(_) => "an integer",
             Self::Boolean(_) => "a boolean",
-            Self::Float => "a float",
-            Self::Date => "a date",
             Self::List(_) => "a list",
             Self::Table(_) => "a table",
+            Self::Other(kind) => kind,
         }
     }
 }
@@ -162,71 +166,109 @@ impl Value {
 struct Source<'a> {
     path: &'a Arc<Path>,
     text: &'a str,
+    /// The offsets of its lines.
+    starts: Vec<usize>,
+    /// The lines with syntax errors: their values are not what was meant.
+    damaged: BTreeSet<usize>,
 }
 
 impl Source<'_> {
-    fn entries(&self, table: &DeTable<'_>) -> Vec<(String, Node)> {
-        let mut entries: Vec<_> = table.iter().collect();
-        entries.sort_by_key(|(key, _)| key.span().start);
-        let entry = |(key, value): (&Spanned<DeString<'_>>, &Spanned<DeValue<'_>>)| {
-            let node = Node::new(&self.provenance(key.span().start), self.value(value.get_ref()));
-            (key.get_ref().to_string(), node)
+    /// The text with blanks in the place of what makes the parser stop, a key without a value, or lose its way, a table
+    /// whose header is broken.
+    fn without_broken_keys(&self, errors: &[Error]) -> String {
+        let starts = ["key with no value", "unclosed table", "unclosed array table"];
+        let is_broken = |error: &&Error| starts.iter().any(|start| error.message().starts_with(start));
+        let line = |error: &Error| self.line(error.span().unwrap_or_default().start);
+        let broken: BTreeSet<_> = errors.iter().filter(is_broken).map(line).collect();
+        let mut is_lost = false;
+        let kept = |(line, number): (&str, usize)| {
+            let is_broken = broken.contains(&number);
+            if is_broken || line.trim_start().starts_with('[') {
+                is_lost = is_broken && line.contains(['[', ']']);
+            }
+            let blank = " ".repeat(line.len() - 1) + "\n";
+            if is_broken || is_lost { blank } else { line.to_owned() }
         };
-        entries.into_iter().map(entry).collect()
+        self.text.split_inclusive('\n').zip(1..).map(kept).collect()
     }
 
-    fn value(&self, value: &DeValue<'_>) -> Value {
-        match value {
+    fn entries(&self, table: &DeTable<'_>) -> Vec<(String, Node)> {
+        let entries = table.iter().filter_map(|(key, value)| {
+            let node = self.node(key.span().start, value.get_ref())?;
+            Some((key.span().start, (key.get_ref().to_string(), node)))
+        });
+        entries.collect::<BTreeMap<_, _>>().into_values().collect()
+    }
+
+    fn node(&self, offset: usize, value: &DeValue<'_>) -> Option<Node> {
+        let line = self.line(offset);
+        let value = match value {
+            DeValue::Table(table) => Value::Table(self.entries(table)),
+            _ if self.damaged.contains(&line) => return None,
             DeValue::String(text) => Value::Text(text.to_string()),
             DeValue::Integer(number) => {
                 let parsed = i64::from_str_radix(number.as_str(), number.radix());
                 Value::Integer(parsed.unwrap_or(i64::MAX))
             }
-            DeValue::Float(_) => Value::Float,
+            DeValue::Float(_) => Value::Other("a float"),
             DeValue::Boolean(on) => Value::Boolean(*on),
-            DeValue::Datetime(_) => Value::Date,
+            DeValue::Datetime(_) => Value::Other("a date"),
             DeValue::Array(items) => {
-                let item = |item: &Spanned<DeValue<'_>>| {
-                    Node::new(&self.provenance(item.span().start), self.value(item.get_ref()))
-                };
-                Value::List(items.iter().map(item).collect())
+                let item = |item: &Spanned<DeValue<'_>>| self.node(item.span().start, item.get_ref());
+                Value::List(items.iter().filter_map(item).collect())
             }
-            DeValue::Table(table) => Value::Table(self.entries(table)),
-        }
+        };
+        Some(Node::new(&self.provenance(line), value))
     }
 
-    fn provenance(&self, offset: usize) -> Provenance {
-        Provenance::File {
-            path: Arc::clone(self.path),
-            line: self.before(offset).split('\n').count(),
-        }
+    fn provenance(&self, line: usize) -> Provenance {
+        let path = Arc::clone(self.path);
+        Provenance::File { path, line }
     }
 
-    fn column(&self, offset: usize) -> usize {
-        let before = self.before(offset);
-        1 + before.chars().rev().take_while(|letter| *letter != '\n').count()
+    fn line(&self, offset: usize) -> usize {
+        self.starts.partition_point(|start| *start <= offset)
     }
 
+    /// The text of a line before an offset.
     fn before(&self, offset: usize) -> &str {
-        self.text.get(..offset).unwrap_or(self.text)
+        let start = self.starts.get(self.line(offset) - 1).copied().unwrap_or(offset);
+        self.text.get(start..offset).unwrap_or_default()
     }
 
     /// The message for a key or a table that is there twice: which one, and where the first one is.
-    fn duplicate(&self, offset: usize) -> String {
-        let defined = |line: &str| {
-            let name = line.split([']', '=']).next().unwrap_or_default();
-            name.trim_matches([' ', '\t', '"', '\'']).to_owned()
-        };
-        let line = self.before(offset).split('\n').count();
-        let name = self.text.lines().nth(line - 1).map(defined).unwrap_or_default();
-        // Between the two, no other table can have begun.
-        let earlier: Vec<_> = self.text.lines().take(line - 1).collect();
-        let first = earlier.iter().rposition(|line| defined(line) == name);
-        let first = first.map_or_else(String::new, |index| format!(", first defined on line {}", index + 1));
-        match name.strip_prefix('[') {
-            _ if might_be_secret(&name) => format!("duplicate key{first}"),
-            Some(table) => format!("duplicate table [{table}]{first}"),
-            None => format!("duplicate key `{name}`{first}"),
+    fn duplicate(&self, span: Range<usize>) -> String {
+        let parts = [0..span.start, span.clone(), span.end..self.text.len()];
+        let [before, written, after] = parts.map(|part| self.text.get(part).unwrap_or_default());
+        // With another name, the key is read into the table that has the first one.
+        let text = [before, "renamed", after.split('\n').next().unwrap_or_default()].concat();
+        let (table, _) = DeTable::parse_recoverable(&text);
+        let name = written.trim_matches(['"', '\'']);
+        let first = sibling(table.get_ref(), span.start, name);
+        let first = first.map_or_else(String::new, |start| {
+            format!(", first defined on line {}", self.line(start))
+        });
+        let header = self.before(span.start).trim_start();
+        let mut keys = header.split('.').chain([name]);
+        if keys.any(|key| might_be_secret(key) && !names_secret(key)) {
+            return format!("duplicate key{first}");
+        }
+        match header.matches('[').count() {
+            0 => format!("duplicate key `{name}`{first}"),
+            depth => format!("duplicate table {header}{written}{}{first}", "]".repeat(depth)),
         }
     }
+}
+
+/// Where the key of this name is beside the key at an offset.
+fn sibling(table: &DeTable<'_>, offset: usize, name: &str) -> Option<usize> {
+    let keys = || table.keys().map(|key| (key.span().start, key.get_ref()));
+    if keys().any(|(start, _)| start == offset) {
+        return keys().find(|(_, key)| *key == name).map(|(start, _)| start);
+    }
+    let values = table
+        .values()
+        .flat_map(|value| value.get_ref().as_array().into_iter().flatten().chain([value]));
+    let mut tables = values.filter_map(|value| value.get_ref().as_table());
+    tables.find_map(|table| sibling(table, offset, name))
 }

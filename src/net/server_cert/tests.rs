@@ -36,11 +36,7 @@ impl TestDir {
     }
 
     async fn load(&self) -> Result<(Arc<ServerCert>, CertReloader), ServerCertError> {
-        let files = TlsFiles {
-            cert: self.path("cert"),
-            key: self.path("key"),
-        };
-        ServerCert::load(files, Clock::system()).await
+        ServerCert::load(self.path("cert"), self.path("key"), Clock::system()).await
     }
 
     async fn load_error(&self) -> String {
