@@ -78,6 +78,8 @@ pub enum Effect {
     NullBatchItem,
     /// The head is delayed by this time.
     Delay(Duration),
+    /// The head waits until [`FakeGraph::release_held`](crate::FakeGraph::release_held) lets it go.
+    Hold,
     /// No head, ever.
     Hang,
     /// A head and half a body, then silence.

@@ -75,6 +75,7 @@ use http::{Request, Response, StatusCode};
 use http_body::Body;
 use hyper::service::Service;
 use tokio::net::TcpListener;
+use tokio::sync::SemaphorePermit;
 use tokio_rustls::TlsAcceptor;
 
 pub use body::{ConnectionAborted, ResponseBody};
@@ -215,6 +216,11 @@ impl FakeGraph {
         lock(&self.0.faults).add(endpoint, fault);
     }
 
+    /// Lets as many calls go on as [`Effect::Hold`] holds, or will hold.
+    pub fn release_held(&self, calls: usize) {
+        self.0.releases.add_permits(calls);
+    }
+
     /// Sets headers such as `x-app-usage` for the answers to come: a text unchanged, other values as JSON. `null` removes a
     /// header.
     ///
@@ -310,6 +316,11 @@ async fn apply_fault(state: &State, mut call: Call, fault: Fault) -> Result<Resp
         Effect::TokenResponse(_) => reply_or_dispatch(handled_first),
         Effect::Delay(by) => {
             tokio::time::sleep(by).await;
+            reply_or_dispatch(handled_first)
+        }
+        Effect::Hold => {
+            // The semaphore is never closed.
+            drop(state.releases.acquire().await.map(SemaphorePermit::forget));
             reply_or_dispatch(handled_first)
         }
         Effect::Hang => std::future::pending().await,

@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use http::HeaderMap;
 use serde::Serialize;
 use serde_json::Value;
+use tokio::sync::Semaphore;
 
 use crate::call_log::CallLog;
 use crate::clock::Clock;
@@ -26,6 +27,8 @@ pub struct FakeGraphConfig {
     pub clock: Clock,
     /// The lifetime of the tokens that it issues. The default is 60 days, as with Graph.
     pub token_ttl: Option<Duration>,
+    /// How long an expired token is still accepted. The default is not at all.
+    pub expiry_grace: Duration,
     /// The app's id.
     pub app_id: String,
     /// The app's secret.
@@ -104,6 +107,8 @@ pub(crate) struct State {
     pub(crate) uploads: Mutex<HashMap<String, UploadSession>>,
     pub(crate) videos: Mutex<HashMap<String, VideoUpload>>,
     pub(crate) faults: Mutex<FaultQueue>,
+    /// A permit for each held call that may go on.
+    pub(crate) releases: Semaphore,
     pub(crate) usage: Mutex<HeaderMap>,
     pub(crate) attempts: AtomicU64,
     pub(crate) rejected: AtomicU64,
@@ -143,6 +148,7 @@ impl FakeGraphConfig {
         Self {
             clock,
             token_ttl: None,
+            expiry_grace: Duration::ZERO,
             app_id: "1234567890123456".to_owned(),
             app_secret: "0123456789abcdef0123456789abcdef".to_owned(),
             proof: ProofPolicy::Optional,
@@ -168,14 +174,15 @@ impl fmt::Debug for FakeGraphConfig {
 impl State {
     pub(crate) fn new(config: FakeGraphConfig) -> Self {
         Self {
+            tokens: Mutex::new(TokenTable::new(config.expiry_grace)),
             config,
-            tokens: Mutex::default(),
             messages: Mutex::default(),
             calls: Mutex::default(),
             media: Mutex::default(),
             uploads: Mutex::default(),
             videos: Mutex::default(),
             faults: Mutex::default(),
+            releases: Semaphore::new(0),
             usage: Mutex::new(usage::default_headers()),
             attempts: AtomicU64::new(0),
             rejected: AtomicU64::new(0),

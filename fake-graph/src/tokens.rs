@@ -72,6 +72,7 @@ pub(crate) struct TokenInfo {
 pub(crate) struct TokenTable {
     tokens: HashMap<String, TokenEntry>,
     issued_count: u64,
+    expiry_grace: Duration,
 }
 
 struct TokenEntry {
@@ -100,6 +101,14 @@ pub(crate) struct TokenSummary {
 // === impl TokenTable ===
 
 impl TokenTable {
+    /// A table whose tokens are accepted for some time after they expire.
+    pub(crate) fn new(expiry_grace: Duration) -> Self {
+        Self {
+            expiry_grace,
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn add(&mut self, token: &str, about: TokenInfo) {
         self.issued_count += 1;
         let entry = TokenEntry {
@@ -152,7 +161,7 @@ impl TokenTable {
     /// Checks a token as Graph does.
     pub(crate) fn check(&self, token: &str, app: App<'_>, now: SystemTime) -> Result<TokenType, GraphFailure> {
         if let Some(entry) = self.tokens.get(token) {
-            return match entry.invalidation_at(now) {
+            return match entry.invalidation_at(now - self.expiry_grace) {
                 None => Ok(entry.info.kind),
                 Some((reason, at)) => Err(reason.to_failure(app.id, token, at, now)),
             };

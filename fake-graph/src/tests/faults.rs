@@ -3,6 +3,7 @@ use std::time::{Duration, SystemTime};
 use crate::Clock;
 use crate::server::serve_connection;
 use crate::{Effect, FakeGraph, FakeGraphConfig, Fault, InvalidationReason};
+use futures_util::FutureExt as _;
 use http::StatusCode;
 use http_body_util::BodyExt as _;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -138,6 +139,23 @@ async fn delays_hang_ups_and_stalls_take_tokio_time() {
     graph.fault(Fault::once(Effect::Hang));
     graph.reset();
     assert_eq!(graph.handle(me()).await.unwrap().status(), 401);
+}
+
+#[tokio::test]
+async fn held_calls_go_on_when_they_are_released() {
+    let graph = FakeGraph::new(FakeGraphConfig::new(Clock::system()));
+    let token = graph.issue(None);
+    let call = || graph.handle(request("GET", "/me", &token, &[], ""));
+    graph.fault(Fault::once(Effect::Hold).times(2));
+    let (mut one, mut two) = (Box::pin(call()), Box::pin(call()));
+    assert!((&mut one).now_or_never().is_none() && (&mut two).now_or_never().is_none());
+    graph.release_held(1);
+    assert_eq!(one.await.unwrap().status(), 200);
+    assert!((&mut two).now_or_never().is_none());
+    // A held call is handled when it goes on.
+    graph.expire(&token);
+    graph.release_held(1);
+    assert_eq!(two.await.unwrap().status(), 401);
 }
 
 #[tokio::test(start_paused = true)]

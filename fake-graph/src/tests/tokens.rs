@@ -183,6 +183,23 @@ async fn a_token_expires_by_the_clock() {
     assert_eq!((graph.attempts(), graph.rejected()), (2, 1));
 }
 
+#[tokio::test(start_paused = true)]
+async fn within_the_grace_an_expired_token_is_accepted_and_a_revoked_one_is_not() {
+    let graph = FakeGraph::new(FakeGraphConfig {
+        expiry_grace: Duration::from_secs(10),
+        ..FakeGraphConfig::new(Clock::manual(
+            SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
+        ))
+    });
+    let (token, revoked) = (graph.issue(Some(Duration::from_secs(60))), graph.issue(None));
+    tokio::time::advance(Duration::from_secs(69)).await;
+    assert!(graph.is_alive(&token));
+    assert!(graph.revoke(&revoked));
+    assert!(!graph.is_alive(&revoked));
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert!(!graph.is_alive(&token));
+}
+
 #[tokio::test]
 async fn it_is_a_service_that_takes_any_body_and_all_tokens_can_expire_at_once() {
     use hyper::service::Service as _;
