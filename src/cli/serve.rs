@@ -129,7 +129,7 @@ mod tests {
             });
             ended.send(()).unwrap();
         });
-        end.recv_timeout(Duration::from_secs(10)).unwrap();
+        end.recv_timeout(Duration::from_secs(60)).unwrap();
         drop(release);
     }
 }

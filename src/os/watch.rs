@@ -37,6 +37,8 @@ pub struct WatchedFiles<const N: usize> {
     directory_watch: Option<DirectoryWatch>,
     event_notify: Arc<Notify>,
     event_pending: bool,
+    /// The interval at which the content is compared without an event.
+    pub(crate) poll_interval: Duration,
     /// Held by the thread that accesses the files.
     io_lock: Arc<Mutex<()>>,
 }
@@ -59,7 +61,7 @@ struct DirectoryWatch {
 /// The largest file that is read whole: a token is at most 16 KiB, the document around it may be longer. One byte more is
 /// read of a longer file, so that it can be recognized.
 pub const MAX_FILE_BYTES: u64 = 64 * 1024;
-/// The interval at which the content is compared without an event.
+/// The default of [`WatchedFiles::poll_interval`].
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// A writer that truncates and then writes causes more than one event; the last one counts …
 const DEBOUNCE: Duration = Duration::from_millis(15);
@@ -78,6 +80,7 @@ impl<const N: usize> WatchedFiles<N> {
             directory_watch: None,
             event_notify: Arc::new(Notify::new()),
             event_pending: false,
+            poll_interval: POLL_INTERVAL,
             io_lock: Arc::default(),
         }
     }
@@ -102,14 +105,15 @@ impl<const N: usize> WatchedFiles<N> {
         loop {
             // An event is remembered until the files have been compared: this future may be dropped at any await.
             self.event_pending =
-                self.event_pending || timeout(POLL_INTERVAL, self.event_notify.notified()).await.is_ok();
+                self.event_pending || timeout(self.poll_interval, self.event_notify.notified()).await.is_ok();
             if self.event_pending {
                 self.debounce().await;
             }
             self.rewatch().await;
             let snapshot = self.read_all().await.each_ref().map(Snapshot::from_read);
-            self.event_pending = false;
+            let by_event = std::mem::take(&mut self.event_pending);
             if self.last_snapshot != Some(snapshot) {
+                tracing::debug!(by_event, "a watched file changed");
                 return;
             }
         }
@@ -117,10 +121,8 @@ impl<const N: usize> WatchedFiles<N> {
 
     async fn read_all(&self) -> [ReadResult; N] {
         let paths = self.paths.clone();
-        match self.run_blocking(move || paths.map(|path| read_file(&path))).await {
-            Ok(read) => read,
-            Err(error) => std::array::from_fn(|_| Err(io::Error::new(error.kind(), error.to_string()))),
-        }
+        let read = self.run_blocking(move || paths.map(|path| read_file(&path))).await;
+        read.unwrap_or_else(|error| std::array::from_fn(|_| Err(io::Error::new(error.kind(), error.to_string()))))
     }
 
     /// Works on a blocking thread: a file may be on a network filesystem that hangs. One thread at a time, since all file

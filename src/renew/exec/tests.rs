@@ -10,7 +10,7 @@ fn shell_renewer(script: &str, format: Format) -> ExecRenewer {
     let command = CommandConfig {
         argv: ["sh", "-c", script].map(str::to_owned).into(),
         format,
-        timeout: Duration::from_secs(5),
+        timeout: Duration::from_secs(60),
         keep_env: Vec::new(),
     };
     ExecRenewer::new(command, Clock::system())

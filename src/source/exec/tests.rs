@@ -12,7 +12,7 @@ fn shell_source(script: &str, format: Format, poll_interval: Option<Duration>) -
     let command = CommandConfig {
         argv: ["sh", "-c", script].map(str::to_owned).into(),
         format,
-        timeout: Duration::from_secs(5),
+        timeout: Duration::from_secs(60),
         keep_env: Vec::new(),
     };
     let config = ExecSourceConfig { command, poll_interval };
