@@ -100,7 +100,7 @@ fn unused_socket() -> (TcpSocket, u16) {
 impl AlertFixture {
     fn start(url: &str) -> Self {
         let (tasks, metrics) = (Tasks::default(), Metrics::new());
-        let client = service_client(Duration::from_secs(5));
+        let client = service_client(crate::support::TIMEOUT);
         let url = Secret::new(url).unwrap();
         let webhook = Webhook::new(url, &client, Clock::system(), metrics.alert_metrics());
         let (sender, webhook) = webhook.unwrap();
@@ -125,7 +125,7 @@ impl AlertFixture {
 
     #[track_caller]
     fn wait_for_counters(&self, expected: (u64, u64)) -> impl Future<Output = ()> {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + crate::support::TIMEOUT;
         async move {
             while self.counters() != expected {
                 assert!(Instant::now() < deadline, "{:?}", self.counters());

@@ -25,7 +25,7 @@ async fn connect(trusted: &CertAuthority, signer: &CertAuthority, leaf: &CertSpe
     let connector = Connector::from_config(ConnectorConfig {
         connect_to: [("graph.facebook.com".to_owned(), running.address.to_string())].into(),
         tls: tls::client(Some(ca.path()), HttpVersion::Auto.alpn()).unwrap(),
-        timeout: Duration::from_secs(10),
+        timeout: crate::support::TIMEOUT,
     });
     let client = Client::builder(TokioExecutor::new()).build::<_, Empty<Bytes>>(connector);
     let response = client.get("https://graph.facebook.com/me".parse().unwrap()).await;

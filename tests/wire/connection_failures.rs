@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::time::Instant;
-
 use super::support::client::{get, get_request, post_request};
 use super::support::{Client, ConnectionAction, Origin, ProxyConfig, TestProxy, sleep_millis, wait_until};
 
@@ -53,7 +51,6 @@ fn row_48_a_pooled_connection_that_was_closed_while_idle_fails_no_request() {
         let origin = Origin::scripted(move |exchange| {
             exchange.ok("x");
             if exchange.path() == "/last" {
-                sleep_millis(10);
                 return after;
             }
             ConnectionAction::KeepAlive
@@ -61,6 +58,7 @@ fn row_48_a_pooled_connection_that_was_closed_while_idle_fails_no_request() {
         let graphward = TestProxy::start(origin.port);
         for turn in 0..5 {
             assert_eq!(get(graphward.proxy, "/last").status, 200);
+            assert!(wait_until(|| origin.closed_connections() == turn + 1));
             sleep_millis(60);
             let response = Client::connect(graphward.proxy).round_trip(post_request("/next", "hello"));
             assert_eq!(response.status, 200, "row 48: {after:?}, turn {turn}");
@@ -111,25 +109,23 @@ fn a_stalled_response_times_out_and_other_requests_are_not_delayed() {
     let released = Arc::clone(&release);
     let origin = Origin::scripted(move |exchange| match exchange.path().as_str() {
         "/stall" => {
-            wait_until(10, || released.load(Ordering::SeqCst));
+            wait_until(|| released.load(Ordering::SeqCst));
             ConnectionAction::Close
         }
         "/half" => {
             exchange.write("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello");
-            wait_until(10, || released.load(Ordering::SeqCst));
+            wait_until(|| released.load(Ordering::SeqCst));
             ConnectionAction::Close
         }
         _ => exchange.ok("x"),
     });
-    let graphward = TestProxy::start_with(
-        origin.port,
-        ProxyConfig::upstream("head_timeout = \"400ms\"\nidle_timeout = \"400ms\""),
-    );
+    // Long for the other requests on a busy machine, and less than the client waits: the defaults are a minute.
+    let setup = ProxyConfig::upstream("head_timeout = \"5s\"\nidle_timeout = \"5s\"");
+    let graphward = TestProxy::start_with(origin.port, setup);
     let mut stalled = Client::connect(graphward.proxy);
     stalled.send(get_request("/stall"));
     let mut half = Client::connect(graphward.proxy);
     half.send(get_request("/half"));
-    let started = Instant::now();
     for _ in 0..20 {
         assert_eq!(get(graphward.proxy, "/other").status, 200);
     }
@@ -141,8 +137,6 @@ fn a_stalled_response_times_out_and_other_requests_are_not_delayed() {
         (200, false),
         "a stall in the body shows as a cut"
     );
-    // The default limits are a minute.
-    assert!(started.elapsed().as_secs() < 60);
     assert_eq!(
         origin
             .take()

@@ -1,10 +1,13 @@
 //! Section 5, HTTP/2: floods and bombs. The proxy keeps running, nothing piles up at the origin, memory stays bounded, and
 //! the next connection is served.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::support::h2c::{
     self, CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, Outcome, PING, RST_STREAM, SETTINGS, WINDOW_UPDATE,
 };
-use super::support::{H2c, Origin, ProxyConfig, ProxyProcess, TestProxy, sleep_millis};
+use super::support::{H2c, Origin, ProxyConfig, ProxyProcess, TestProxy, sleep_millis, wait_until};
 
 const ENHANCE_YOUR_CALM: u32 = 11;
 
@@ -165,8 +168,10 @@ fn next_stream_after(what: &str) -> u32 {
 
 #[test]
 fn streams_past_the_limit_are_refused_and_the_others_served() {
-    let origin = Origin::scripted(|exchange| {
-        sleep_millis(150);
+    let over = Arc::new(AtomicBool::new(false));
+    let released = Arc::clone(&over);
+    let origin = Origin::scripted(move |exchange| {
+        wait_until(|| released.load(Ordering::SeqCst));
         exchange.ok("x")
     });
     let graphward = TestProxy::start(origin.port);
@@ -183,5 +188,6 @@ fn streams_past_the_limit_are_refused_and_the_others_served() {
         "{last:?}"
     );
     assert!(origin.count() <= 256, "more than may be under way");
+    over.store(true, Ordering::SeqCst);
     assert!(is_served(&graphward));
 }

@@ -98,7 +98,7 @@ fn a_renewed_certificate_is_shown_to_new_connections_and_open_ones_go_on() {
     let mut open = pki.connect(graphward.proxy, "localhost", &[]).unwrap();
     let before = pki.served_certificate(graphward.proxy).unwrap();
     pki.reissue();
-    assert!(wait_until(5, || pki.served_certificate(graphward.proxy).unwrap() != before));
+    assert!(wait_until(|| pki.served_certificate(graphward.proxy).unwrap() != before));
     assert!(open.get("localhost", "x").starts_with("HTTP/1.1 200"));
     // A mismatched pair is not used …
     let renewed = pki.served_certificate(graphward.proxy).unwrap();
@@ -108,7 +108,9 @@ fn a_renewed_certificate_is_shown_to_new_connections_and_open_ones_go_on() {
     assert_eq!(pki.served_certificate(graphward.proxy).unwrap(), renewed);
     // … until it matches.
     pki.reissue();
-    assert!(wait_until(5, || pki.served_certificate(graphward.proxy).unwrap() != renewed));
+    assert!(wait_until(
+        || pki.served_certificate(graphward.proxy).unwrap() != renewed
+    ));
 }
 
 #[test]
@@ -132,7 +134,7 @@ fn a_certificate_behind_a_swapped_link_is_seen() {
     symlink("..2", mounted.join("..next")).unwrap();
     std::fs::rename(mounted.join("..next"), mounted.join("..data")).unwrap();
     std::fs::remove_dir_all(mounted.join("..1")).unwrap();
-    assert!(wait_until(5, || pki.served_certificate(graphward.proxy).unwrap() != before));
+    assert!(wait_until(|| pki.served_certificate(graphward.proxy).unwrap() != before));
 }
 
 #[test]

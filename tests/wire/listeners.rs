@@ -29,7 +29,7 @@ fn a_stale_socket_file_is_replaced_and_removed_at_the_end() {
     assert!(contains(&response, b"200 OK") && contains(&response, b"over unix"));
     assert_eq!(get(process.proxy, "/r").status, 200);
     process.terminate();
-    assert_eq!(process.wait_exit(10).code(), Some(0));
+    assert_eq!(process.wait_exit().code(), Some(0));
     assert!(!path.exists(), "the socket file is left behind");
 }
 

@@ -14,10 +14,9 @@ use tokio::time::{Duration, Instant, sleep, timeout};
 use crate::support::credential_service::{
     QUERY_SECRET, ResponseMode, client_with, credential_url, localhost_leaf, service_client, token_document,
 };
-use crate::support::{CredentialService, Origin, TOKEN, message};
+use crate::support::{CredentialService, Origin, TIMEOUT, TOKEN, message};
 
-const GENEROUS_TIMEOUT: Duration = Duration::from_secs(5);
-/// A long time for a service on this machine.
+/// The limit for calls that are to exceed it.
 const CALL_TIMEOUT: Duration = Duration::from_millis(400);
 
 async fn call(client: &HttpClient, url: Uri) -> Result<Response<Bytes>, HttpClientError> {
@@ -39,7 +38,7 @@ async fn wait_for_no_task() {
             sleep(Duration::from_millis(5)).await;
         }
     };
-    timeout(GENEROUS_TIMEOUT, no_task).await.unwrap();
+    timeout(TIMEOUT, no_task).await.unwrap();
 }
 
 #[tokio::test]
@@ -56,11 +55,7 @@ async fn a_call_is_bounded_in_time_and_leaves_no_task_behind() {
     }
     // Slow, but in time.
     service.set_mode(ResponseMode::Slow(2));
-    let response = call(
-        &client.with_timeout(GENEROUS_TIMEOUT),
-        credential_url("http", service.port),
-    )
-    .await;
+    let response = call(&client.with_timeout(TIMEOUT), credential_url("http", service.port)).await;
     assert_eq!(response.unwrap().body(), token_document(TOKEN).as_bytes());
     wait_for_no_task().await;
 }
@@ -68,7 +63,7 @@ async fn a_call_is_bounded_in_time_and_leaves_no_task_behind() {
 #[tokio::test]
 async fn a_response_is_bounded_in_length_however_it_is_framed() {
     let service = CredentialService::http();
-    let client = service_client(GENEROUS_TIMEOUT);
+    let client = service_client(TIMEOUT);
     let whole = "x".repeat(64 * 1024);
     let long = format!("{whole}x");
     service.set_response("200 OK", "", &whole);
@@ -97,7 +92,7 @@ async fn a_response_is_bounded_in_length_however_it_is_framed() {
 #[tokio::test]
 async fn a_broken_or_invalid_response_is_an_error_without_the_url() {
     let service = CredentialService::http();
-    let client = service_client(GENEROUS_TIMEOUT);
+    let client = service_client(TIMEOUT);
     for bytes in [
         "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf",
         "HTTP/1.1 200 OK\r\nContent-Le",
@@ -118,30 +113,36 @@ async fn a_broken_or_invalid_response_is_an_error_without_the_url() {
 #[tokio::test]
 async fn without_a_connection_the_error_has_the_cause_and_the_host_but_not_the_url() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let client = service_client(GENEROUS_TIMEOUT);
+    let client = service_client(TIMEOUT);
     let service = CredentialService::http();
     service.set_response("200 OK", "", &token_document(TOKEN));
-    let https_only = client_with(|config| config.schemes = AllowedSchemes::Https, GENEROUS_TIMEOUT);
+    let https_only = client_with(|config| config.schemes = AllowedSchemes::Https, TIMEOUT);
     let secure = CredentialService::https(&CertAuthority::new(&Clock::system()).unwrap(), &localhost_leaf());
-    for (url, words) in [
+    // The service waits for the rest of the handshake.
+    let impatient = client_with(|config| config.connect_timeout = CALL_TIMEOUT, TIMEOUT);
+    for (client, url, words) in [
         (
+            &client,
             credential_url("http", port),
             format!("cannot connect to localhost:{port}: "),
         ),
         (
+            &client,
             Uri::from_static("http://no-such-host.invalid/credentials?key=s3cret-of-the-query"),
             "cannot connect to no-such-host.invalid: ".to_owned(),
         ),
         (
+            &impatient,
             credential_url("https", service.port),
             format!("cannot connect to localhost:{}: ", service.port),
         ),
         (
+            &client,
             credential_url("https", secure.port),
             "invalid peer certificate".to_owned(),
         ),
     ] {
-        let error = call(&client, url).await.unwrap_err();
+        let error = call(client, url).await.unwrap_err();
         assert!(matches!(error, HttpClientError::Connect { .. }), "{error:?}");
         assert!(error_chain(&error).contains(&words), "{words}: {}", error_chain(&error));
     }
@@ -157,7 +158,7 @@ async fn each_call_has_a_connection_of_its_own_and_sends_no_userinfo() {
     let origin = Origin::plain("ok");
     let address = format!("127.0.0.1:{}", origin.port);
     let connect_to = HashMap::from([("graph.facebook.com".to_owned(), address)]);
-    let client = client_with(|config| config.connect_to = connect_to, GENEROUS_TIMEOUT);
+    let client = client_with(|config| config.connect_to = connect_to, TIMEOUT);
     let url = format!("https://me:{QUERY_SECRET}@graph.facebook.com/a?key={QUERY_SECRET}");
     let url: Uri = url.parse().unwrap();
     for connection in 0..3 {
@@ -181,7 +182,7 @@ async fn the_port_of_a_connect_to_address_counts_only_if_the_url_names_none() {
     service.set_response("200 OK", "", "right");
     other.set_response("200 OK", "", "wrong");
     let connect_to = HashMap::from([("tenants.internal".to_owned(), format!("127.0.0.1:{}", service.port))]);
-    let client = client_with(|config| config.connect_to = connect_to, GENEROUS_TIMEOUT);
+    let client = client_with(|config| config.connect_to = connect_to, TIMEOUT);
     let response = call(&client, Uri::from_static("http://tenants.internal/")).await;
     assert_eq!(response.unwrap().body(), "right");
     let url = format!("http://tenants.internal:{}/", other.port);

@@ -1,7 +1,7 @@
 //! The process: what it reveals, the memory it uses, and how it stops under load.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use super::support::client::{get, get_request, post_request};
@@ -32,7 +32,7 @@ fn no_core_dump_no_argument_and_no_variable_holds_the_token() {
     assert_eq!(std::os::unix::fs::MetadataExt::uid(&owner), 0);
     // The log record is written after the response.
     let recorded = || process.stdout().contains("\"outcome\":\"delivered\"");
-    assert!(wait_until(5, recorded));
+    assert!(wait_until(recorded));
     let log = process.stdout();
     for part in [TOKEN, &TOKEN[..12], "EAAGold"] {
         assert!(!log.contains(part), "{log}");
@@ -50,7 +50,7 @@ fn after_a_rotation_and_a_thousand_requests_little_is_left_of_the_old_token() {
     assert_eq!(copies_in_memory(&process, TOKEN).map(|copies| copies > 0), Some(true));
     let fresh = TOKEN.replace("wire", "next");
     std::fs::write(process.dir.path().join("token"), &fresh).unwrap();
-    let rotated = wait_until(10, || {
+    let rotated = wait_until(|| {
         client.round_trip(get_request("/which"));
         let seen = origin.take();
         contains(&seen.last().unwrap().head, fresh.as_bytes())
@@ -89,25 +89,25 @@ fn without_free_descriptors_it_waits_without_spinning_and_recovers() {
     let process = ProxyProcess::start(origin.port, ProxyConfig::default(), "ulimit -n 64;");
     assert_eq!(get(process.proxy, "/before").status, 200);
     let many_clients: Vec<Client> = (0..90).map(|_| Client::connect(process.proxy)).collect();
+    assert!(wait_until(|| process.stdout().contains("cannot accept connections")));
     sleep_millis(300);
     let before = process.cpu_ticks();
     sleep_millis(2_000);
     let spent = process.cpu_ticks() - before;
     assert!(spent < 20, "{spent} hundredths of a second in two seconds");
-    assert!(process.stdout().contains("cannot accept connections"));
     drop(many_clients);
-    assert!(wait_until(5, || get(process.proxy, "/after").status == 200));
+    assert!(wait_until(|| get(process.proxy, "/after").status == 200));
 }
 
 #[test]
 fn a_stop_under_load_finishes_every_request_in_flight() {
-    let started = Arc::new(AtomicUsize::new(0));
-    let counter = Arc::clone(&started);
+    let (started, stopping) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    let (counter, stops) = (Arc::clone(&started), Arc::clone(&stopping));
     let origin = Origin::scripted(move |exchange| {
         exchange.read_body();
         counter.fetch_add(1, Ordering::SeqCst);
         exchange.write("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf");
-        sleep_millis(300);
+        wait_until(|| stops.load(Ordering::SeqCst));
         exchange.write("half");
         ConnectionAction::KeepAlive
     });
@@ -118,8 +118,10 @@ fn a_stop_under_load_finishes_every_request_in_flight() {
     let load: Vec<_> = (0..12)
         .map(|_| thread::spawn(move || Client::connect(proxy).round_trip(post_request("/h1", "hello"))))
         .collect();
-    assert!(wait_until(5, || started.load(Ordering::SeqCst) == 13));
+    assert!(wait_until(|| started.load(Ordering::SeqCst) == 13));
     process.terminate();
+    assert!(wait_until(|| std::net::TcpStream::connect(proxy).is_err()));
+    stopping.store(true, Ordering::SeqCst);
     for request in load {
         let response = request.join().unwrap();
         assert_eq!(
@@ -137,7 +139,7 @@ fn a_stop_under_load_finishes_every_request_in_flight() {
     }
     assert!(goaway, "HTTP/2 clients get GOAWAY");
     assert_eq!(body, b"halfhalf");
-    assert_eq!(process.wait_exit(10).code(), Some(0));
+    assert_eq!(process.wait_exit().code(), Some(0));
     assert!(std::net::TcpStream::connect(proxy).is_err());
 }
 

@@ -43,9 +43,13 @@ pub(crate) fn valid_leaf() -> CertSpec {
     CertSpec::for_graph(&Clock::system())
 }
 
-/// Waits until `condition` holds, at most `seconds`.
-pub(crate) fn wait_until(seconds: u64, mut condition: impl FnMut() -> bool) -> bool {
-    let deadline = Instant::now() + Duration::from_secs(seconds);
+/// The longest wait for something that must happen, with room for a busy machine. It is shorter than graphward's
+/// default limits of a minute, so an event that a shorter limit causes is told from one that they cause.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(50);
+
+/// Waits until `condition` holds, at most [`TIMEOUT`].
+pub(crate) fn wait_until(mut condition: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + TIMEOUT;
     while Instant::now() < deadline {
         if condition() {
             return true;

@@ -5,7 +5,11 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 
 use tokio::time::Duration;
 
+use super::TIMEOUT;
 use super::message::{self, Framing, Reader};
+
+/// A peer that accepts no bytes for this long does not read.
+pub(super) const BLOCKED_AFTER: Duration = Duration::from_secs(8);
 
 /// One connection to the proxy.
 pub(crate) struct Client(Reader<TcpStream>);
@@ -25,8 +29,8 @@ impl Client {
     pub(crate) fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(8))).unwrap();
-        stream.set_write_timeout(Some(Duration::from_secs(8))).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+        stream.set_write_timeout(Some(BLOCKED_AFTER)).unwrap();
         Self(Reader::new(stream))
     }
 
@@ -106,19 +110,17 @@ impl Client {
         self.response()
     }
 
-    /// Returns whether the proxy closes this connection within `millis` without another byte.
-    pub(crate) fn is_closed_within(&mut self, millis: u64) -> bool {
+    /// Returns whether the proxy closes this connection without another byte, long before it would close an idle one.
+    pub(crate) fn is_closed(&mut self) -> bool {
         if !self.0.buffer.is_empty() {
             return false;
         }
-        let timeout = Some(Duration::from_millis(millis));
-        self.0.stream.set_read_timeout(timeout).unwrap();
+        self.0.stream.set_read_timeout(Some(TIMEOUT / 3)).unwrap();
         let closed = match self.0.read() {
             Ok(read) => read == 0,
             Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
         };
-        let usual = Some(Duration::from_secs(8));
-        self.0.stream.set_read_timeout(usual).unwrap();
+        self.0.stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         closed
     }
 }

@@ -132,7 +132,7 @@ pub(crate) fn client_with(change: impl FnOnce(&mut HttpClientConfig), timeout: D
     std::fs::write(&roots, super::CA.pem()).unwrap();
     let mut config = HttpClientConfig {
         ca_file: Some(roots),
-        connect_timeout: Duration::from_secs(2),
+        connect_timeout: super::TIMEOUT,
         schemes: AllowedSchemes::HttpAndHttps,
         ..HttpClientConfig::default()
     };

@@ -3,7 +3,8 @@
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 
-use tokio::time::Duration;
+use super::TIMEOUT;
+use super::client::BLOCKED_AFTER;
 
 pub(crate) const DATA: u8 = 0;
 pub(crate) const HEADERS: u8 = 1;
@@ -48,9 +49,8 @@ impl H2c {
     pub(crate) fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_nodelay(true).unwrap();
-        let limit = Some(Duration::from_secs(8));
-        stream.set_read_timeout(limit).unwrap();
-        stream.set_write_timeout(limit).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+        stream.set_write_timeout(Some(BLOCKED_AFTER)).unwrap();
         let mut client = Self {
             stream,
             buffer: Vec::new(),

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Result, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use graphward::net::ca::{CertAuthority, CertSpec};
@@ -24,6 +25,7 @@ struct OriginState {
     tls: Mutex<Option<Arc<ServerConfig>>>,
     seen: Mutex<Vec<ReceivedRequest>>,
     sni_names: Mutex<Vec<String>>,
+    closed: AtomicUsize,
 }
 
 /// A received request.
@@ -80,9 +82,13 @@ impl Origin {
             tls: Mutex::default(),
             seen: Mutex::default(),
             sni_names: Mutex::default(),
+            closed: AtomicUsize::new(0),
         });
         let shared = Arc::clone(&state);
-        let accept_thread = AcceptThread::start(move |tcp, connection| serve(tcp, connection, &shared));
+        let accept_thread = AcceptThread::start(move |tcp, connection| {
+            serve(tcp, connection, &shared);
+            shared.closed.fetch_add(1, Ordering::SeqCst);
+        });
         Self {
             port: accept_thread.port,
             state,
@@ -123,6 +129,11 @@ impl Origin {
         self.accept_thread.connections()
     }
 
+    /// The number of connections that were closed.
+    pub(crate) fn closed_connections(&self) -> usize {
+        self.state.closed.load(Ordering::SeqCst)
+    }
+
     /// The SNI names of the clients.
     pub(crate) fn sni_names(&self) -> Vec<String> {
         self.state.sni_names.lock().unwrap().clone()
@@ -132,7 +143,7 @@ impl Origin {
 fn serve(tcp: TcpStream, connection: usize, state: &OriginState) {
     let tls = state.tls.lock().unwrap().clone();
     tcp.set_nodelay(true).unwrap();
-    tcp.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    tcp.set_read_timeout(Some(super::TIMEOUT)).unwrap();
     let mut reader = Reader::new(match tls {
         None => Stream::Plain(tcp),
         Some(config) => {

@@ -31,7 +31,7 @@ impl ProxyProcess {
             .env_clear();
         let process = ServeProcess::spawn(&mut command, dir.path());
         let mut proxy = None;
-        wait_until(15, || {
+        wait_until(|| {
             let addresses = process.listen_addresses("proxy listener started");
             proxy = addresses
                 .iter()
@@ -66,10 +66,10 @@ impl ProxyProcess {
         self.signal(Signal::TERM);
     }
 
-    /// Waits for its end, at most `seconds`.
-    pub(crate) fn wait_exit(&mut self, seconds: u64) -> ExitStatus {
+    /// Waits for its end.
+    pub(crate) fn wait_exit(&mut self) -> ExitStatus {
         let mut ended = None;
-        wait_until(seconds, || {
+        wait_until(|| {
             ended = self.process.try_wait();
             ended.is_some()
         });

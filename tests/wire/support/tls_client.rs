@@ -10,7 +10,6 @@ use graphward::types::Clock;
 use rcgen::{CertifiedKey, KeyPair};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConnection, StreamOwned};
-use tokio::time::Duration;
 
 /// A directory with a certificate, its key, and its CA.
 pub(crate) struct TestPki {
@@ -62,7 +61,7 @@ impl TestPki {
 
     /// The same over an open connection.
     pub(crate) fn handshake_over(&self, tcp: TcpStream, name: &str, alpn: &[&[u8]]) -> io::Result<TlsConnection> {
-        tcp.set_read_timeout(Some(Duration::from_secs(8)))?;
+        tcp.set_read_timeout(Some(super::TIMEOUT))?;
         let config = tls::client(Some(&self.path("ca.pem")), alpn).unwrap();
         let name = ServerName::try_from(name.to_owned()).unwrap();
         let connection = ClientConnection::new(config, name).unwrap();
