@@ -4,12 +4,10 @@ use std::fs::File;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Child;
-use std::time::Duration;
 
 use http::Request;
 use http_body_util::{BodyExt as _, Full};
 use serde_json::{Value, json};
-use tokio::time::sleep;
 
 use crate::support::{Client, Sidecar, TestResponse, get, graphward_command, replace_file, together, wait_until};
 
@@ -28,6 +26,8 @@ ca_file = "ca.pem"
 connect_to = {{ "graph.facebook.com" = "{}" }}
 [token]
 source = {{ file = "token" }}
+[heal]
+hold_timeout = "30s"
 "#,
         fake.graph
     );
@@ -38,7 +38,10 @@ source = {{ file = "token" }}
     let expired = fake.post_control("/tokens/expire", &json!({"all": true})).await;
     assert_eq!(expired.json()["expired"], 1);
     let dropping = async {
-        sleep(Duration::from_millis(100)).await;
+        wait_until("Graph rejects it", async || {
+            get(fake.control, "/state").await.json()["counts"]["rejected"] == 1
+        })
+        .await;
         let issued = fake.post_control("/tokens", &json!({})).await.json();
         replace_file(&dir.path().join("token"), issued["access_token"].as_str().unwrap());
     };

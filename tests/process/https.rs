@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use super::support::{Graph, Sidecar, graphward_command, replace_file, settings, together};
+use super::support::{Graph, Sidecar, graphward_command, replace_file, settings, together, wait_until};
 
 fn ca(dir: &Path, args: &[&str]) -> Output {
     graphward_command(dir, &[&["ca", "--out", "pki"], args].concat())
@@ -34,7 +34,7 @@ const TLS: &str = "[listen]\ntls = { cert = \"pki/cert.pem\", key = \"pki/key.pe
 /// A sidecar with the certificate that `ca` creates.
 async fn sidecar(graph: &Graph, dir: &Path) -> Sidecar {
     assert!(ca(dir, &[]).status.success());
-    let settings = settings(graph, "file = \"token\"", "").replace("[listen]\n", TLS);
+    let settings = settings(graph, "file = \"token\"", "[heal]\nhold_timeout = \"30s\"\n").replace("[listen]\n", TLS);
     Sidecar::start(dir, &settings).await
 }
 
@@ -80,7 +80,7 @@ async fn an_expired_token_is_healed_through_a_tunnel() {
     graph.sim.expire_all();
     let next = graph.sim.issue(None);
     let swap = async {
-        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        wait_until("Graph rejects it", async || graph.sim.rejected() == 1).await;
         replace_file(&token, &next);
     };
     let args = ["--http1.1", me];

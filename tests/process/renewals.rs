@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use fake_graph::{Effect, EndpointKind, Fault};
 use rustix::process::Signal;
+use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
 use crate::support::{
-    APP_SECRET, Client, Graph, Sidecar, assert_quick, exchange_config, exclusive, fact, fingerprint, replace_file,
-    settings, together, wait_until,
+    APP_SECRET, Client, Graph, Sidecar, TIMEOUT, exchange_config, exclusive, fact, fingerprint, replace_file, settings,
+    together, wait_until,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -21,28 +22,31 @@ async fn an_app_does_not_notice_that_its_tokens_live_for_five_seconds() {
     let graph = Graph::with_token_ttl(ttl).await;
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("token");
-    let first = graph.sim.issue(Some(ttl));
+    let first = graph.issue_nearly_expired();
     fs::write(&file, &first).unwrap();
     let settings = settings(&graph, "file = \"token\"", &exchange_config(dir.path()));
     let sidecar = Sidecar::start(dir.path(), &settings).await;
 
     let mut client = Client::connect(sidecar.proxy).await;
     let (started, mut sent) = (Instant::now(), Vec::new());
-    while started.elapsed() < 3 * ttl {
+    while graph.sim.counts().exchanges < 5 {
+        assert!(started.elapsed() < TIMEOUT, "{:?}", graph.sim.counts());
         let text = format!("message {}", sent.len());
         assert_eq!(client.text(&text).await.status, 200);
         sent.push(text);
         sleep(Duration::from_millis(20)).await;
     }
-    let counts = graph.sim.counts();
+    let (counts, took) = (graph.sim.counts(), started.elapsed());
     fact(&format!(
-        "{} messages in 15 s of tokens of 5 s: {} renewals, {} rejections",
+        "{} messages in {took:?} of tokens of 5 s: {} renewals, {} rejections",
         sent.len(),
         counts.exchanges,
         counts.rejected
     ));
-    assert_eq!(counts.rejected, 0, "each was renewed before its expiry");
-    assert!((4..=12).contains(&counts.exchanges), "{counts:?}");
+    assert_eq!(counts.rejected, 0, "each was renewed before Graph rejected it");
+    // They are due after half of their lifetime, less jitter and two roundings of Graph to whole seconds.
+    let most = 1 + took.as_millis() / 1_000;
+    assert!(u128::from(counts.exchanges) <= most, "{counts:?}");
     graph.assert_accepted_once(sent);
 
     wait_until("the stored token is in use", async || {
@@ -52,7 +56,7 @@ async fn an_app_does_not_notice_that_its_tokens_live_for_five_seconds() {
     .await;
     assert_eq!(file_mode(&file), 0o600);
     let series = r#"graphward_token_refreshes_total{tenant="default",outcome="renewed"}"#;
-    assert!(sidecar.metric(series).await >= 4);
+    wait_until("the renewals are counted", async || sidecar.metric(series).await >= 4).await;
     let stored = fs::read_to_string(&file).unwrap();
     let secrets = [first.as_str(), stored.trim(), APP_SECRET];
     sidecar.assert_reveals_none_of(&secrets).await;
@@ -112,23 +116,29 @@ async fn two_hundred_kills_at_random_moments_leave_a_usable_token() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_waits_for_a_renewal_but_not_for_long() {
     let _turn = together().await;
-    for (delay, stored) in [(Duration::from_secs(1), true), (Duration::from_secs(60), false)] {
+    for stored in [true, false] {
         let graph = Graph::with_token_ttl(Duration::from_secs(600)).await;
         let dir = tempfile::tempdir().unwrap();
         let first = graph.sim.issue(None);
         fs::write(dir.path().join("token"), &first).unwrap();
         graph.set_nearly_expired(&first);
-        let slow = Fault::once(Effect::Delay(delay));
-        graph.sim.inject_fault_on(EndpointKind::Exchange, slow);
+        graph
+            .sim
+            .inject_fault_on(EndpointKind::Exchange, Fault::once(Effect::Hold));
         let settings = settings(&graph, "file = \"token\"", &exchange_config(dir.path()));
         let mut sidecar = Sidecar::start(dir.path(), &settings).await;
         wait_until("it renews", async || graph.sim.counts().exchanges == 1).await;
-        let signaled_at = Instant::now();
         sidecar.signal(Signal::TERM);
+        if stored {
+            wait_until("it is stopping", async || {
+                TcpStream::connect(sidecar.proxy).await.is_err()
+            })
+            .await;
+            graph.sim.release_held(1);
+        }
         assert!(sidecar.wait_exit().await.success());
-        assert_quick(signaled_at.elapsed(), Duration::from_secs(6));
         let found = fs::read_to_string(dir.path().join("token")).unwrap();
-        assert_eq!(found.trim() != first, stored, "after {delay:?}");
+        assert_eq!(found.trim() != first, stored);
     }
 }
 

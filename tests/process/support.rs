@@ -42,21 +42,6 @@ pub(crate) async fn wait_until(what: &str, mut condition: impl AsyncFnMut() -> b
     }
 }
 
-/// Asserts that something was as quick as on an idle machine. On a busy one, the limit grows as the start of a process
-/// takes longer than the usual ten milliseconds.
-pub(crate) fn assert_quick(took: Duration, limit: Duration) {
-    if took > limit {
-        let starts = (0..5).map(|_| {
-            let started = Instant::now();
-            graphward_command(Path::new("/"), &["--version"]).output().unwrap();
-            started.elapsed()
-        });
-        let slowdown = starts.max().unwrap().as_secs_f64() / 0.010;
-        let limit = limit.mul_f64(slowdown.max(1.0));
-        assert!(took <= limit, "{took:?}, where {limit:?} are allowed");
-    }
-}
-
 /// Replaces a file atomically.
 pub(crate) fn replace_file(path: &Path, content: impl AsRef<[u8]>) {
     let mut file = tempfile::NamedTempFile::new_in(path.parent().unwrap()).unwrap();

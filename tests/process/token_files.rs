@@ -10,12 +10,12 @@ use rustix::process::Signal;
 use tokio::time::{Instant, sleep};
 
 use crate::support::{
-    Client, Graph, Sidecar, TIMEOUT, Unseen, assert_quick, exclusive, fact, fingerprint, replace_file,
-    retarget_symlink, settings, together, wait_until,
+    Client, Graph, Sidecar, TIMEOUT, Unseen, exclusive, fact, fingerprint, replace_file, retarget_symlink, settings,
+    together, wait_until,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_file_renamed_into_place_is_in_use_within_100_ms() {
+async fn a_file_renamed_into_place_is_in_use_without_a_poll() {
     measure_pickup("renamed", "", "token", |path, token, _| {
         replace_file(path, token);
     })
@@ -23,7 +23,7 @@ async fn a_file_renamed_into_place_is_in_use_within_100_ms() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_file_written_in_place_is_in_use_within_100_ms() {
+async fn a_file_written_in_place_is_in_use_without_a_poll() {
     measure_pickup("in place", "", "token", |path, token, _| {
         fs::write(path, token).unwrap();
     })
@@ -31,7 +31,7 @@ async fn a_file_written_in_place_is_in_use_within_100_ms() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_kubernetes_volume_that_swaps_its_data_link_is_in_use_within_100_ms() {
+async fn a_kubernetes_volume_that_swaps_its_data_link_is_in_use_without_a_poll() {
     measure_pickup("kubernetes", "", "volume/token", |path, token, number| {
         let volume = path.parent().unwrap();
         fs::create_dir_all(volume).unwrap();
@@ -49,7 +49,7 @@ async fn a_kubernetes_volume_that_swaps_its_data_link_is_in_use_within_100_ms() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_key_of_an_env_file_is_in_use_within_100_ms() {
+async fn a_key_of_an_env_file_is_in_use_without_a_poll() {
     let source = ", key = \"WHATSAPP_ACCESS_TOKEN\"";
     measure_pickup("key", source, ".env", |path, token, number| {
         let text = format!("# number {number}\r\nOTHER=1\r\nexport WHATSAPP_ACCESS_TOKEN='{token}' # new\r\n");
@@ -59,7 +59,7 @@ async fn a_key_of_an_env_file_is_in_use_within_100_ms() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_pointer_into_json_is_in_use_within_100_ms() {
+async fn a_pointer_into_json_is_in_use_without_a_poll() {
     let source = ", pointer = \"/data/0/access_token\"";
     measure_pickup("pointer", source, "token.json", |path, token, number| {
         let text = format!(r#"{{"data":[{{"number":{number},"access_token":"{token}"}}]}}"#);
@@ -69,7 +69,7 @@ async fn a_pointer_into_json_is_in_use_within_100_ms() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_token_in_byte_order_mark_quotes_scheme_and_crlf_is_in_use_within_100_ms() {
+async fn a_token_in_byte_order_mark_quotes_scheme_and_crlf_is_in_use_without_a_poll() {
     measure_pickup("dressed", "", "token", |path, token, number| {
         let text = match number % 4 {
             0 => format!("\u{feff}{token}\r\n"),
@@ -83,7 +83,7 @@ async fn a_token_in_byte_order_mark_quotes_scheme_and_crlf_is_in_use_within_100_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_file_in_a_recreated_directory_is_in_use_within_100_ms() {
+async fn a_file_in_a_recreated_directory_is_in_use_without_a_poll() {
     let drop_into = |path: &Path, token: &str, number: u32| {
         let directory = path.parent().unwrap();
         if number.is_multiple_of(3) {
@@ -129,7 +129,7 @@ async fn measure_pickup(name: &str, more: &str, file: &str, drop_into: impl Fn(&
     let path = dir.path().join(file);
     drop_into(&path, &graph.sim.issue(None), 0);
     let source = format!("file = {path:?}{more}");
-    let sidecar = Sidecar::start(dir.path(), &settings(&graph, &source, "")).await;
+    let sidecar = Sidecar::start(dir.path(), &settings(&graph, &source, DEBUG_LOG)).await;
     let mut client = Client::connect(sidecar.proxy).await;
     assert_eq!(client.text("first").await.status, 200);
     let mut took = Vec::new();
@@ -143,8 +143,25 @@ async fn measure_pickup(name: &str, more: &str, file: &str, drop_into: impl Fn(&
     took.sort();
     let (median, worst) = (took[took.len() / 2], took[took.len() - 1]);
     fact(&format!("drop, {name}: median {median:?}, worst {worst:?}"));
-    assert_quick(median, Duration::from_millis(100));
-    assert_quick(worst, Duration::from_secs(1));
+    wait_until("each change is in the log", async || {
+        changes(&sidecar).iter().sum::<usize>() >= DROPS as usize
+    })
+    .await;
+    let [by_event, by_poll] = changes(&sidecar);
+    // A poll may happen to come between the change and its event.
+    assert!(by_event > by_poll, "{by_event} of {DROPS} by an event");
+}
+
+const DEBUG_LOG: &str = "[log]\nlevel = \"debug\"\n";
+
+/// The number of changes of the file that an event announced, and of those that a poll found.
+fn changes(sidecar: &Sidecar) -> [usize; 2] {
+    let events = sidecar.log_events();
+    let changes = events
+        .iter()
+        .filter(|event| event["message"] == "a watched file changed");
+    let (by_event, by_poll): (Vec<_>, Vec<_>) = changes.partition(|change| change["by_event"] == true);
+    [by_event.len(), by_poll.len()]
 }
 
 /// Sends one message after the other until Graph receives one with this token.
@@ -167,7 +184,7 @@ async fn a_directory_may_be_created_after_the_start() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("late/later/token");
     let source = format!("file = {path:?}");
-    let sidecar = Sidecar::start(dir.path(), &settings(&graph, &source, "")).await;
+    let sidecar = Sidecar::start(dir.path(), &settings(&graph, &source, DEBUG_LOG)).await;
     let mut client = Client::connect(sidecar.proxy).await;
     assert_eq!(client.text("too early").await.status, 503);
     let token = graph.sim.issue(None);
@@ -175,24 +192,22 @@ async fn a_directory_may_be_created_after_the_start() {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(&path, &token).unwrap();
     wait_until("the token is in use", async || client.text("now?").await.status == 200).await;
-    let took = started.elapsed();
-    fact(&format!("drop, late directory: {took:?}"));
-    assert_quick(took, Duration::from_secs(1));
+    fact(&format!("drop, late directory: {:?}", started.elapsed()));
     let token = graph.sim.issue(None);
     let started = Instant::now();
     replace_file(&path, &token);
-    let took = pickup_time(&graph, &mut client, &token, started).await;
-    assert_quick(took, Duration::from_secs(1));
+    pickup_time(&graph, &mut client, &token, started).await;
+    wait_until("an event announced a change", async || changes(&sidecar)[0] > 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_change_without_an_event_is_in_use_within_2_s() {
+async fn a_change_without_an_event_is_found_by_a_poll() {
     let _turn = together().await;
     let graph = Graph::start().await;
     let dir = tempfile::tempdir().unwrap();
     let mut file = Unseen::new(dir.path(), &graph.sim.issue(None));
     let source = format!("file = {:?}", file.path());
-    let sidecar = Sidecar::start(dir.path(), &settings(&graph, &source, "")).await;
+    let sidecar = Sidecar::start(dir.path(), &settings(&graph, &source, DEBUG_LOG)).await;
     let mut client = Client::connect(sidecar.proxy).await;
     assert_eq!(client.text("first").await.status, 200);
     let mut took = Vec::new();
@@ -203,9 +218,8 @@ async fn a_change_without_an_event_is_in_use_within_2_s() {
         took.push(pickup_time(&graph, &mut client, &token, started).await);
     }
     fact(&format!("drop, no event: {took:?}"));
-    took.iter().for_each(|took| assert_quick(*took, Duration::from_secs(2)));
-    // With events it would have been faster.
-    assert!(took.iter().any(|took| *took > Duration::from_millis(200)), "{took:?}");
+    wait_until("each change is in the log", async || changes(&sidecar)[1] >= 3).await;
+    assert_eq!(changes(&sidecar)[0], 0, "an event announced one");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

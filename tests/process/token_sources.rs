@@ -5,11 +5,12 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+
+use fake_graph::{Effect, EndpointKind, Fault};
 
 use crate::support::{
-    APP_SECRET, Client, Graph, Sidecar, exchange_config, fingerprint, graphward_command, replace_file, settings,
-    together, wait_until,
+    APP_SECRET, Client, Graph, Sidecar, TIMEOUT, exchange_config, fingerprint, graphward_command, replace_file,
+    settings, together, wait_until,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -116,7 +117,10 @@ async fn a_token_is_exchanged_before_its_expiry_and_stored_in_its_file() {
     let _turn = together().await;
     let dir = tempfile::tempdir().unwrap();
     let graph = Graph::start().await;
-    let first = graph.sim.issue(Some(Duration::from_secs(6)));
+    let first = graph.issue_nearly_expired();
+    graph
+        .sim
+        .inject_fault_on(EndpointKind::Exchange, Fault::once(Effect::Hold));
     let env = dir.path().join(".env");
     fs::write(&env, format!("# the app's\nTOKEN='{first}'\nOTHER=1\n")).unwrap();
     let source = "file = \".env\", key = \"TOKEN\"";
@@ -125,6 +129,7 @@ async fn a_token_is_exchanged_before_its_expiry_and_stored_in_its_file() {
     assert_eq!(client.text("before").await.status, 200);
     graph.assert_last_token(&first);
     wait_until("it is renewed", async || graph.sim.counts().exchanges > 0).await;
+    graph.sim.release_held(1);
     wait_until("the renewed token is in use", async || {
         client.text("after").await.status == 200 && graph.last_fingerprint() != Some(fingerprint(&first))
     })
@@ -146,7 +151,7 @@ async fn a_renewed_token_of_a_variable_is_found_by_the_next_process() {
     let _turn = together().await;
     let dir = tempfile::tempdir().unwrap();
     let graph = Graph::start().await;
-    let first = graph.sim.issue(Some(Duration::from_secs(6)));
+    let first = graph.issue_nearly_expired();
     let more = format!("store = {{ file = \"renewed\" }}\n{}", exchange_config(dir.path()));
     let file = settings(&graph, "env = \"WHATSAPP_TOKEN\"", &more);
     let serve = async || {
@@ -217,15 +222,14 @@ impl StubService {
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let mut stream = stream.unwrap();
-                stream.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+                stream.set_read_timeout(Some(TIMEOUT)).unwrap();
                 let mut request = Vec::new();
                 let mut piece = [0; 4096];
-                // A body may follow the head, and is short.
-                while let Ok(read @ 1..) = stream.read(&mut piece) {
+                // The bodies are JSON documents.
+                while !(request.ends_with(b"}") || request.starts_with(b"GET ") && request.ends_with(b"\r\n\r\n")) {
+                    let read = stream.read(&mut piece).unwrap();
+                    assert!(read > 0, "the request is not complete");
                     request.extend_from_slice(&piece[..read]);
-                    if request.starts_with(b"GET ") && request.ends_with(b"\r\n\r\n") {
-                        break;
-                    }
                 }
                 requests.lock().unwrap().push(String::from_utf8(request).unwrap());
                 let body = response_body.lock().unwrap().clone();

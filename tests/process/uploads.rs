@@ -27,7 +27,7 @@ async fn a_hundred_mebibytes_of_media_survive_an_expiry_in_little_memory_and_lea
     let old = graph.sim.issue(None);
     replace_file(&path, &old);
     let source = format!("file = {path:?}");
-    let more = format!("[heal]\nspool_dir = {spool:?}\n");
+    let more = format!("[heal]\nhold_timeout = \"30s\"\nspool_dir = {spool:?}\n");
     let sidecar = Sidecar::start(dir.path(), &settings(&graph, &source, &more)).await;
     let mut client = Client::connect(sidecar.proxy).await;
     assert_eq!(client.text("before").await.status, 200);

@@ -23,7 +23,7 @@ async fn load_text(source: &mut FileSource) -> String {
     source.load().await.unwrap().secret.expose().to_owned()
 }
 
-/// Whether an event announces a change: there is no poll meanwhile.
+/// Returns whether an event announces a change: there is no poll meanwhile.
 async fn is_notified(source: &mut FileSource) -> bool {
     source.files.poll_interval = 2 * EVENT_TIMEOUT;
     timeout(EVENT_TIMEOUT, source.changed()).await.is_ok()

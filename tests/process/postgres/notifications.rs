@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout};
 
 use super::server::Database;
 use super::support::{CONFIG_QUERY, CONFIG_TABLE, TENANT_ID, load_token, open, settings};
-use crate::support::{TIMEOUT, assert_quick};
+use crate::support::wait_until;
 
 fn listening_source(url: &str) -> PostgresSource {
     open(
@@ -29,7 +29,7 @@ async fn changes_within(source: &mut PostgresSource, millis: u64) -> bool {
 }
 
 #[tokio::test]
-async fn a_notification_is_noticed_within_a_second_and_once() {
+async fn a_notification_is_noticed_before_the_next_poll_and_once() {
     let database = Database::with(CONFIG_TABLE);
     let mut source = listening_source(&database.url());
     assert_eq!(load_token(&mut source).await, "EAAGlive");
@@ -39,11 +39,11 @@ async fn a_notification_is_noticed_within_a_second_and_once() {
     let started = Instant::now();
     // The waiting future may be dropped at any time.
     let mut notified = false;
-    while !notified && started.elapsed() < TIMEOUT {
+    // Polls come once a minute.
+    while !notified && started.elapsed() < Duration::from_secs(30) {
         notified = changes_within(&mut source, 20).await;
     }
     assert!(notified);
-    assert_quick(started.elapsed(), Duration::from_secs(1));
     assert_eq!(load_token(&mut source).await, "EAAGnext");
     assert!(!changes_within(&mut source, 300).await);
 
@@ -105,7 +105,7 @@ async fn a_busy_channel_causes_at_most_ten_loads_a_second() {
         }
         database
     });
-    while started.elapsed() < Duration::from_secs(1) {
+    while loads == 0 || !storm.is_finished() {
         if changes_within(&mut source, 50).await {
             load_token(&mut source).await;
             loads += 1;
@@ -113,7 +113,8 @@ async fn a_busy_channel_causes_at_most_ten_loads_a_second() {
     }
     let database = storm.join().unwrap();
     assert_eq!(database.url(), url);
-    assert!((1..=11).contains(&loads), "{loads} loads");
+    let most = 1 + started.elapsed().as_millis() / 100;
+    assert!((1..=most).contains(&loads), "{loads} loads, at most {most}");
 }
 
 #[tokio::test]
@@ -126,15 +127,21 @@ async fn without_a_channel_it_polls_and_keeps_no_connection() {
             ..settings(CONFIG_QUERY, &[TENANT_ID])
         },
     );
+    let started = Instant::now();
     assert_eq!(load_token(&mut source).await, "EAAGlive");
+    // Without a load, `changed` completes once per interval, not at once each time.
+    for turn in 1..=2 {
+        assert!(changes_within(&mut source, 30_000).await);
+        let waited = started.elapsed();
+        assert!(waited > turn * Duration::from_millis(1_300), "{waited:?}");
+    }
     database.psql(WRITE);
-    assert!(!changes_within(&mut source, 100).await);
     assert!(changes_within(&mut source, 30_000).await);
     assert_eq!(load_token(&mut source).await, "EAAGnext");
-    // Without a load, `changed` completes once per interval, not at once each time.
-    assert!(changes_within(&mut source, 30_000).await);
-    assert!(!changes_within(&mut source, 100).await);
     let count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'graphward'";
     let here = format!("{count} AND datname = '{}'", database.name);
-    assert_eq!(database.psql(&here), "0");
+    wait_until("the connection of the load has ended", async || {
+        database.psql(&here) == "0"
+    })
+    .await;
 }

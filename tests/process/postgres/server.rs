@@ -123,7 +123,7 @@ impl Server {
             supervisor: shell,
             _stdin: stdin,
         });
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + crate::support::TIMEOUT;
         let pid = self.data().join("postmaster.pid");
         while !fs::read_to_string(&pid).is_ok_and(|text| text.lines().any(|line| line.trim() == "ready")) {
             let log = || fs::read_to_string(self.folder.path().join("server.log"));

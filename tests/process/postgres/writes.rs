@@ -11,9 +11,14 @@ use super::support::{
     CONFIG_QUERY, CONFIG_TABLE, CONFIG_UPDATE, NUMBER_QUERY, NUMBER_TABLE, NUMBER_UPDATE, PHONE_NUMBER_ID, TENANT_ID,
     error_chain, load_token, open, secret, settings, source, token, writable_settings,
 };
+use crate::support::wait_until;
 
 const TOKEN_AND_PREVIOUS: &str = "SELECT access_token, previous_access_token FROM tenant_whatsapp_config \
     WHERE is_active AND tenant_id = '6f1d8c1e-4b1a-4c55-9a57-0d3c3f6e2a11'";
+/// Finds a row while a statement sleeps, and after it has committed.
+const SLEEPING: &str = "SELECT 'EAAGsleeps' FROM pg_stat_activity WHERE datname = current_database() \
+    AND wait_event = 'PgSleep' UNION SELECT DISTINCT access_token FROM tenant_whatsapp_config \
+    WHERE access_token = 'EAAGdropped'";
 const DISTINCT_TOKENS: &str = "SELECT count(DISTINCT access_token) FROM tenant_whatsapp_config";
 
 /// A source with this `update`.
@@ -100,9 +105,14 @@ async fn a_concurrent_write_during_a_store_is_a_conflict() {
     let before = source.load().await.unwrap().secret.fingerprint();
     let concurrent_write = "BEGIN; UPDATE tenant_whatsapp_config SET access_token = 'EAAGdropped'; \
         SELECT pg_sleep(1); COMMIT";
+    let url = database.url();
     let (outcome, database) = tokio::join!(
         async {
-            tokio::time::sleep(Duration::from_millis(300)).await;
+            // The other one has written, and sleeps.
+            wait_until("the row is locked", async || {
+                super::support::source(&url, SLEEPING, &[]).load().await.is_ok()
+            })
+            .await;
             // It reads the row as it was, and waits for the lock on it.
             source.store(&token("EAAGrenewed"), before).await
         },
@@ -120,7 +130,7 @@ async fn a_concurrent_write_during_a_store_is_a_conflict() {
 async fn a_store_whose_connection_breaks_is_repeated_and_happens_once() {
     let database = Database::with(CONFIG_TABLE);
     database.psql(
-        "CREATE FUNCTION slow() RETURNS trigger AS 'BEGIN PERFORM pg_sleep(0.5); RETURN NEW; END' LANGUAGE plpgsql; \
+        "CREATE FUNCTION slow() RETURNS trigger AS 'BEGIN PERFORM pg_sleep(2); RETURN NEW; END' LANGUAGE plpgsql; \
          CREATE TRIGGER slow BEFORE UPDATE ON tenant_whatsapp_config FOR EACH ROW EXECUTE FUNCTION slow()",
     );
     let mut source = open(&database.url(), writable_settings());

@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use bytes::Bytes;
 use graphward::net::Tasks;
@@ -14,6 +13,8 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+
+use super::TIMEOUT;
 
 pub(crate) type Body = BoxBody<Bytes, Infallible>;
 
@@ -29,9 +30,6 @@ pub(crate) struct TestResponse {
     pub(crate) body: Bytes,
 }
 
-/// The limit for a response in these tests.
-const RESPONSE_TIMEOUT: Duration = Duration::from_secs(40);
-
 impl Client {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.unwrap();
@@ -39,6 +37,11 @@ impl Client {
         let (sender, connection) = handshake(TokioIo::new(stream)).await.unwrap();
         drop(Tasks::default().spawn(connection));
         Self { address, sender }
+    }
+
+    /// Returns whether the connection has been closed.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.sender.is_closed()
     }
 
     /// Sends a request and reads its response, or returns the connection's error.
@@ -55,7 +58,7 @@ impl Client {
                 body: body.collect().await?.to_bytes(),
             })
         };
-        timeout(RESPONSE_TIMEOUT, sending).await.expect("no response")
+        timeout(TIMEOUT, sending).await.expect("no response")
     }
 
     pub(crate) async fn send(&mut self, request: Request<Body>) -> TestResponse {

@@ -11,6 +11,8 @@ use graphward::net::ca::{CertAuthority, CertSpec};
 use graphward::types::{Clock, Secret};
 use tokio::net::TcpListener;
 
+use super::TIMEOUT;
+
 pub(crate) struct Graph {
     pub(crate) sim: FakeGraph,
     pub(crate) running: RunningServer,
@@ -22,7 +24,8 @@ impl Graph {
         Self::with_token_ttl(None).await
     }
 
-    /// A fake Graph whose tokens have this lifetime.
+    /// A fake Graph whose tokens have this lifetime. It accepts them for a while after their expiry, so that a busy machine
+    /// that renews late changes nothing.
     pub(crate) async fn with_token_ttl(token_ttl: impl Into<Option<Duration>>) -> Self {
         let clock = Clock::system();
         let authority = CertAuthority::new(&clock).unwrap();
@@ -32,6 +35,7 @@ impl Graph {
         let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
         let sim = FakeGraph::new(FakeGraphConfig {
             token_ttl: token_ttl.into(),
+            expiry_grace: TIMEOUT,
             ..FakeGraphConfig::new(fake_graph::Clock::system())
         });
         let running = sim.start(listener, Some(acceptor.unwrap())).unwrap();
