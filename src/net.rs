@@ -30,7 +30,7 @@ pub use listen::{InMemoryConnector, Listener};
 pub use listen_addr::{ListenAddr, ListenAddrError};
 pub use phase::Phase;
 pub use serve::{ConnectionInfo, ServeConfig, serve};
-pub use server_cert::{CertReloader, ServerCert, ServerCertError};
+pub use server_cert::{CertReloader, ServerCert, ServerCertError, TlsFiles};
 pub use shutdown::{Shutdown, ShutdownPhase};
 pub use sniff::TransportSecurity;
 pub use tasks::Tasks;

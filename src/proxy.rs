@@ -31,6 +31,7 @@ mod credential;
 mod dead_token;
 mod deliver;
 mod headers;
+mod heal;
 mod outbound;
 mod prefix;
 mod proof_warning;
@@ -53,10 +54,11 @@ use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 
 pub use body::BodyError;
-pub use buffer::{BodyLimits, BufferBudgets};
+pub use buffer::BufferBudgets;
 pub use byte_budget::ByteBudget;
 pub use concurrency_limit::ConcurrencyLimit;
 pub use dead_token::{DeadTokenCache, DeadTokenPolicy};
+pub use heal::HealConfig;
 pub use proof_warning::ProofWarning;
 pub use record::{AccessLogFilter, RequestTelemetry};
 pub use spool::Spool;
@@ -164,7 +166,7 @@ impl Proxy {
         record.target = Some(outbound.target.clone());
         let scrub_config = outbound.scrub_config(tenant);
         let BufferedBody { body, replay, findings } =
-            buffer::receive(incoming, &tenant.body_limits, &self.budgets, scrub_config).await?;
+            buffer::receive(incoming, &tenant.heal, tenant.idle_timeout, &self.budgets, scrub_config).await?;
         outbound.apply_findings(&findings);
         outbound.check_length(&body)?;
         let credential = if outbound.uses_tenant_credential() {

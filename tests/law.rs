@@ -374,6 +374,6 @@ fn is_text(name: &str) -> bool {
     let endings = ["rs", "md", "toml", "yaml", "yml", "sh", "py", "js", "mjs", "service"];
     match name.rsplit_once('.') {
         Some((_, ending)) => endings.contains(&ending),
-        None => matches!(name, "run" | "Dockerfile"),
+        None => matches!(name, "run" | "lines" | "curl" | "Dockerfile"),
     }
 }

@@ -272,7 +272,7 @@ impl ClientPreferences {
     }
 }
 
-/// Whether this is `gzip`, or `*` as PHP clients send, with a weight above 0.
+/// Returns whether this is `gzip`, or `*` as PHP clients send, with a weight above 0.
 fn offers_gzip(coding: &str) -> bool {
     let (coding, weight) = coding.split_once(';').unwrap_or((coding, ""));
     let weight = weight.trim().trim_start_matches("q=");

@@ -69,7 +69,7 @@ impl VirtualHost {
         }
     }
 
-    /// Whether this host accepts tokens of a family.
+    /// Returns whether this host accepts tokens of a family.
     pub(crate) const fn accepts(self, family: TokenFamily) -> bool {
         match self {
             Self::Graph | Self::Video | Self::Rupload | Self::Lookaside => {

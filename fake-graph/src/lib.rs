@@ -164,7 +164,7 @@ impl FakeGraph {
         lock(&self.0.tokens).add(token, about);
     }
 
-    /// Whether a call with this token would be accepted now.
+    /// Returns whether a call with this token would be accepted now.
     #[must_use]
     pub fn is_alive(&self, token: &str) -> bool {
         let now = self.0.now();

@@ -59,7 +59,7 @@ fn max_file_bytes(mime: &str) -> u64 {
     }
 }
 
-/// Whether an id is or was that of a file.
+/// Returns whether an id is or was that of a file.
 pub(crate) fn is_media_id(state: &State, id: &str) -> bool {
     lock(&state.media).contains_key(id)
 }
@@ -162,7 +162,7 @@ fn find_download(state: &State, call: &Call) -> Option<Reply> {
     )
 }
 
-/// Whether the host serves this user agent. Reports say that it refuses a missing one and those of Node's fetch
+/// Returns whether the host serves this user agent. Reports say that it refuses a missing one and those of Node's fetch
 /// libraries, and serves `node`, curl, Python, Ruby and Java.
 fn is_allowed_user_agent(call: &Call) -> bool {
     let agent = call.header("user-agent").unwrap_or_default().trim();

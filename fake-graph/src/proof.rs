@@ -24,7 +24,7 @@ pub(crate) fn check(state: &State, call: &Call, token: &str, kind: TokenType) ->
     }
 }
 
-/// Whether a call's proof is `absent`, `right` or `wrong`.
+/// Describes a call's proof: `absent`, `right` or `wrong`.
 pub(crate) fn proof_state(state: &State, call: &Call) -> &'static str {
     let token = match &call.credential {
         CallCredential::Parameter(token) | CallCredential::Header(token) => token.as_str(),
@@ -37,7 +37,7 @@ pub(crate) fn proof_state(state: &State, call: &Call) -> &'static str {
     }
 }
 
-/// Whether the call's proof, if it has one, is that of the token.
+/// Returns whether the call's proof, if it has one, is that of the token.
 fn verify(state: &State, call: &Call, token: &str) -> Option<bool> {
     let proof = call.text("appsecret_proof")?;
     let secret = &state.config.app_secret;

@@ -256,7 +256,7 @@ pub(crate) const fn served_version(version: Option<Version>) -> &'static str {
     }
 }
 
-/// Whether this version exists or existed.
+/// Returns whether this version exists or existed.
 pub(crate) fn is_known_version(version: Option<Version>) -> bool {
     version.is_none_or(|version| version <= LATEST_VERSION)
 }

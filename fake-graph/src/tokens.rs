@@ -199,7 +199,7 @@ impl TokenTable {
     }
 }
 
-/// Whether a text can be the id of an object.
+/// Returns whether a text can be the id of an object.
 pub(crate) fn is_id(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }

@@ -5,12 +5,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::alert::{AlertSender, Webhook, WebhookUrlError};
-use crate::config::{AppConfig, Config, HealConfig, ListenConfig};
+use crate::config::{AppConfig, Config, ListenConfig};
 use crate::graph::{Destinations, Origin, OriginError};
 use crate::net::tls::{self, TlsError};
 use crate::net::{CertReloader, Connector, ConnectorConfig, ListenAddr, Listener, ServerCert, ServerCertError, Tasks};
 use crate::proxy::{
-    AllowedHosts, BodyLimits, BufferBudgets, ByteBudget, ConcurrencyLimit, DeadTokenCache, PassthroughHost,
+    AllowedHosts, BufferBudgets, ByteBudget, ConcurrencyLimit, DeadTokenCache, HealConfig, PassthroughHost,
     ProofWarning, Proxy, RequestTelemetry, Spool, Tenant, TunnelHosts, Upstream, UpstreamSettings,
 };
 use crate::telemetry::metrics::Metrics;
@@ -113,8 +113,7 @@ pub(super) async fn load_server_cert(
     let Some(files) = &config.listen.tls else {
         return Ok(None);
     };
-    let (cert, key) = (files.cert.clone(), files.key.clone());
-    ServerCert::load(cert, key, clock).await.map(Some)
+    ServerCert::load(files.clone(), clock).await.map(Some)
 }
 
 /// Returns the hosts to which CONNECT may open a tunnel.
@@ -228,7 +227,7 @@ pub(super) fn build_proxy(config: &Config, deps: ProxyDeps<'_>) -> Result<Proxy,
 }
 
 fn build_tenant(config: &Config, deps: ProxyDeps<'_>) -> Result<Tenant, StartError> {
-    let (upstream, heal) = (&config.upstream, &config.heal);
+    let upstream = &config.upstream;
     let connector = match deps.connector {
         Some(connector) => connector,
         None => Connector::from_config(ConnectorConfig {
@@ -247,18 +246,12 @@ fn build_tenant(config: &Config, deps: ProxyDeps<'_>) -> Result<Tenant, StartErr
         clock: deps.clock,
         destinations: deps.destinations,
         upstream: Upstream::new(&connector, settings, deps.tasks),
-        body_limits: BodyLimits {
-            memory_bytes: heal.body_memory,
-            disk_bytes: heal.body_disk,
-            spool: check_spool(heal.spool.clone()),
-            idle_timeout: upstream.idle_timeout,
+        heal: HealConfig {
+            spool: check_spool(config.heal.spool.clone()),
+            ..config.heal.clone()
         },
-        client_credentials: heal.client_credentials,
         links: config.links,
         via: upstream.via,
-        token_wait: heal.token_wait,
-        hold_timeout: heal.hold_timeout,
-        dead_token_policy: heal.dead_token,
         dead_token_cache: DeadTokenCache::default(),
         idle_timeout: upstream.idle_timeout,
         proof_warning: ProofWarning::default(),

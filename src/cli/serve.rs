@@ -31,7 +31,7 @@ pub(super) fn run(args: &ServeArgs) -> Exit {
         Err(error) => return print_error(&error, Exit::Usage),
     };
     let deps = Dependencies::default();
-    if let Err(error) = install_stdout_logger(config.log.settings(), deps.metrics.dropped_log_lines()) {
+    if let Err(error) = install_stdout_logger(config.log.output, deps.metrics.dropped_log_lines()) {
         return print_error(&error, Exit::Failed);
     }
     disable_core_dumps();

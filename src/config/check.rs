@@ -15,6 +15,7 @@ use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
+use std::path::Path;
 
 use serde_json::{Map, Value as Json, json};
 
@@ -342,10 +343,9 @@ fn read_text(place: Place<'_>, kinds: &[&Json], node: &Node, text: &str) -> Resu
         "size" => bounded(&SIZES).map(Json::from),
         format => {
             let text = texts::check(format, text)?;
-            // A relative path is relative to the file that it is written in.
-            let is_path = format.ends_with("path") && !text.is_empty();
-            if let (Provenance::File { path, .. }, true) = (&node.provenance, is_path) {
-                return Ok(json!(path.with_file_name(text).to_string_lossy()));
+            if format.ends_with("path") && !text.is_empty() {
+                let path = node.provenance.resolve(Path::new(&text));
+                return Ok(json!(path.to_str().unwrap_or(&text)));
             }
             Ok(json!(text))
         }

@@ -15,8 +15,12 @@ pub(super) const CONFIG: &str = "GRAPHWARD_CONFIG";
 
 /// The names of the variables that `--help` lists; the rest follows from the keys' names.
 pub fn common_env_vars() -> impl Iterator<Item = &'static str> {
-    let short = ALIASES.iter().chain(&SECRETS).map(|(name, _)| *name);
-    short.chain([CONFIG])
+    let secrets = SECRETS.into_iter().map(|(name, _)| name);
+    ALIASES
+        .into_iter()
+        .map(|(name, _, _)| name)
+        .chain(secrets)
+        .chain([CONFIG])
 }
 
 /// The variables of the process that are graphward's. A value that is not Unicode comes with its strange bytes replaced, so

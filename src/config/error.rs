@@ -1,7 +1,7 @@
 //! Where a value comes from, and what is wrong with it, without repeating a secret.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::types::might_be_secret;
@@ -91,6 +91,18 @@ impl fmt::Display for Diagnostic {
 }
 
 // === impl Provenance ===
+
+impl Provenance {
+    /// The absolute path of one that is written here: it is relative to the file, or else to the current directory.
+    pub(super) fn resolve(&self, path: &Path) -> PathBuf {
+        let directory = match self {
+            Self::File { path, .. } => path.parent(),
+            Self::Default | Self::Environment(_) | Self::Flag(_) => None,
+        };
+        let path = directory.map_or_else(|| path.to_owned(), |directory| directory.join(path));
+        std::path::absolute(&path).unwrap_or(path)
+    }
+}
 
 impl fmt::Display for Provenance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -19,12 +19,12 @@ use serde::Deserialize;
 use serde::de::Deserializer;
 
 use crate::admin::ReadinessPolicy;
-use crate::graph::{ClientCredentialPolicy, ProofMode};
-use crate::net::{HttpVersion, ListenAddr};
-use crate::proxy::{AccessLogFilter, DeadTokenPolicy, LinkRewriteConfig, Spool};
+use crate::graph::ProofMode;
+use crate::net::{HttpVersion, ListenAddr, TlsFiles};
+use crate::proxy::{AccessLogFilter, HealConfig, LinkRewriteConfig};
 use crate::renew::RenewerConfig;
 use crate::source::{StoreConfig, TokenSource};
-use crate::telemetry::{LogFormat, LogLevel, LogSettings};
+use crate::telemetry::LogSettings;
 use crate::types::{MaybeSecret, OneOrMany, SecretRef};
 
 /// The configuration of graphward.
@@ -73,18 +73,6 @@ pub struct ListenConfig {
     /// Further hosts, on port 443, that CONNECT is passed through to, without a token.
     #[schemars(extend("format" = "host"))]
     pub tunnel_hosts: Vec<String>,
-}
-
-/// A certificate and its key.
-#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq)]
-#[serde(default, deny_unknown_fields)]
-pub struct TlsFiles {
-    /// PEM: the certificate, and behind it those that issued it.
-    #[schemars(extend("format" = "optional-path"))]
-    pub cert: PathBuf,
-    /// PEM: the certificate's private key.
-    #[schemars(extend("format" = "optional-path"))]
-    pub key: PathBuf,
 }
 
 /// How Graph is reached.
@@ -156,38 +144,6 @@ pub struct TokenConfig {
     pub renew_before: Duration,
 }
 
-/// How rejected requests are healed.
-#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
-#[serde(deny_unknown_fields)]
-pub struct HealConfig {
-    /// The longest time that a request waits for a token; at most 10m.
-    #[schemars(extend("formatMaximum" = "10m"))]
-    pub token_wait: Duration,
-    /// How long requests are held after Graph first rejects a token and there is no newer one yet; at most 10m.
-    #[schemars(extend("formatMaximum" = "10m"))]
-    pub hold_timeout: Duration,
-    /// What happens to requests while the token is known to be dead and there is no newer one.
-    pub dead_token: DeadTokenPolicy,
-    /// How much of one request's body is kept in memory; at most 1GiB.
-    #[schemars(extend("formatMaximum" = "1GiB"))]
-    pub body_memory: u64,
-    /// How much of all bodies is kept in memory; at most 1TiB.
-    #[schemars(extend("formatMaximum" = "1TiB"))]
-    pub memory_total: u64,
-    /// How much of one request's body is kept on disk; at most 1TiB.
-    #[schemars(extend("formatMaximum" = "1TiB"))]
-    pub body_disk: u64,
-    /// How much of all bodies is kept on disk; at most 1TiB.
-    #[schemars(extend("formatMaximum" = "1TiB"))]
-    pub disk_total: u64,
-    /// The directory for bodies on disk: an absolute path, "" for the system's temporary directory, or "off".
-    #[serde(rename = "spool_dir")]
-    #[schemars(with = "String", extend("format" = "spool-dir"))]
-    pub spool: Spool,
-    /// What happens to a token that the app itself sends.
-    pub client_credentials: ClientCredentialPolicy,
-}
-
 /// When graphward is ready.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
 #[serde(deny_unknown_fields)]
@@ -207,12 +163,11 @@ pub struct AlertConfig {
 
 /// What is logged, and how.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
-#[serde(deny_unknown_fields)]
+#[schemars(extend("additionalProperties" = false))]
 pub struct LogConfig {
-    /// The shape of a line.
-    pub format: LogFormat,
-    /// The log level.
-    pub level: LogLevel,
+    /// How lines are written.
+    #[serde(flatten)]
+    pub output: LogSettings,
     /// Which requests are logged.
     pub requests: AccessLogFilter,
 }
@@ -237,17 +192,4 @@ fn proof<'de, D: Deserializer<'de>>(from: D) -> Result<Option<ProofMode>, D::Err
         Proof::Timed => Some(ProofMode::Timestamped),
         Proof::Off => None,
     })
-}
-
-// === impl LogConfig ===
-
-impl LogConfig {
-    /// The settings of the logger.
-    #[must_use]
-    pub fn settings(&self) -> LogSettings {
-        LogSettings {
-            format: self.format,
-            level: self.level,
-        }
-    }
 }

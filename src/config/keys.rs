@@ -14,16 +14,17 @@ use super::schema::{alternatives, json_schema};
 
 /// What the names of all variables begin with.
 pub(super) const PREFIX: &str = "GRAPHWARD_";
-/// The variables of the most common keys. Every other key is set by `GRAPHWARD_<SECTION>_<KEY>`.
-pub(super) const ALIASES: [(&str, &str); 8] = [
-    ("GRAPHWARD_LISTEN", "listen.proxy"),
-    ("GRAPHWARD_ADMIN", "listen.admin"),
-    ("GRAPHWARD_ORIGIN", "upstream.origin"),
-    ("GRAPHWARD_CA_FILE", "upstream.ca_file"),
-    ("GRAPHWARD_TOKEN_FILE", "token.source.file"),
-    ("GRAPHWARD_APP_ID", "app.id"),
-    ("GRAPHWARD_APP_SECRET_FILE", "app.secret.file"),
-    ("GRAPHWARD_LOG", "log.level"),
+/// The most common keys, whose variables have short names, and the keys' flags. Every other key is set by
+/// `GRAPHWARD_<SECTION>_<KEY>`.
+pub(super) const ALIASES: [(&str, &str, &str); 8] = [
+    ("GRAPHWARD_LISTEN", "--listen", "listen.proxy"),
+    ("GRAPHWARD_ADMIN", "--admin", "listen.admin"),
+    ("GRAPHWARD_ORIGIN", "--origin", "upstream.origin"),
+    ("GRAPHWARD_CA_FILE", "--ca-file", "upstream.ca_file"),
+    ("GRAPHWARD_TOKEN_FILE", "--token-file", "token.source.file"),
+    ("GRAPHWARD_APP_ID", "--app-id", "app.id"),
+    ("GRAPHWARD_APP_SECRET_FILE", "--app-secret-file", "app.secret.file"),
+    ("GRAPHWARD_LOG", "--log", "log.level"),
 ];
 /// Variables that hold a secret: only their names become part of the configuration, as the value of a key.
 pub(super) const SECRETS: [(&str, &str); 2] = [
@@ -39,30 +40,41 @@ pub(super) struct Keys {
     paths: BTreeSet<String>,
     /// Those of the variables that set them, by name.
     variables: BTreeMap<String, String>,
+    /// Those of tables whose keys are free: they are set in the file only.
+    free_tables: Vec<String>,
 }
 
 impl Keys {
     /// The keys of the configuration.
     pub(super) fn new() -> Self {
         let schema = json_schema();
-        let mut paths = BTreeSet::new();
-        collect(&schema, "", &mut paths);
+        let (mut paths, mut free_tables) = (BTreeSet::new(), Vec::new());
+        collect(&schema, "", &mut paths, &mut free_tables);
         let settings = paths.iter().filter(|path| path.contains('.'));
-        let name = |path: &str| format!("{PREFIX}{}", path.replace('.', "_").to_uppercase());
-        let named = settings.map(|path| (name(path), path.clone()));
-        let short = ALIASES.iter().chain(&SECRETS);
-        let short = short.map(|(name, path)| ((*name).to_owned(), (*path).to_owned()));
+        let named = settings.map(|path| (variable_of(path), path.clone()));
+        let short = ALIASES.map(|(name, _, path)| (name, path)).into_iter().chain(SECRETS);
+        let short = short.map(|(name, path)| (name.to_owned(), path.to_owned()));
         let variables = named.chain(short).collect();
         Self {
             schema,
             paths,
             variables,
+            free_tables,
         }
     }
 
     /// The path of the key that a variable sets.
     pub(super) fn variable(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(String::as_str)
+    }
+
+    /// The table with free keys that a variable seems to set a key of.
+    pub(super) fn free_table(&self, name: &str) -> Option<&String> {
+        let is_below = |path: &&String| {
+            name.strip_prefix(&variable_of(path))
+                .is_some_and(|key| key.starts_with('_'))
+        };
+        self.free_tables.iter().find(is_below)
     }
 
     /// The names of all variables that set a key.
@@ -93,19 +105,27 @@ impl Keys {
     }
 }
 
-/// Adds the keys of a schema, of all its alternatives and of the items of its lists.
-fn collect(schema: &Json, path: &str, keys: &mut BTreeSet<String>) {
+/// The variable of a key.
+fn variable_of(path: &str) -> String {
+    format!("{PREFIX}{}", path.replace('.', "_").to_uppercase())
+}
+
+/// Adds the keys and the tables with free keys of a schema, of all its alternatives and of the items of its lists.
+fn collect(schema: &Json, path: &str, keys: &mut BTreeSet<String>, free_tables: &mut Vec<String>) {
+    if schema.get("additionalProperties").is_some_and(Json::is_object) {
+        free_tables.push(path.to_owned());
+    }
     for (name, property) in schema.get("properties").and_then(Json::as_object).into_iter().flatten() {
         let path = if path.is_empty() {
             name.clone()
         } else {
             format!("{path}.{name}")
         };
-        collect(property, &path, keys);
+        collect(property, &path, keys, free_tables);
         keys.insert(path);
     }
     let inner = alternatives(schema).into_iter().filter(|inner| *inner != schema);
     for inner in inner.chain(schema.get("items")) {
-        collect(inner, path, keys);
+        collect(inner, path, keys, free_tables);
     }
 }

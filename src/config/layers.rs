@@ -18,7 +18,7 @@ use super::check::Checker;
 use super::environment::{CONFIG, EnvVars, environment_tree, unknown_variables};
 use super::error::{ConfigError, Diagnostic, Provenance, closest};
 use super::file::Config;
-use super::keys::Keys;
+use super::keys::{ALIASES, Keys};
 use super::tree::{Node, Value};
 use super::validate::Validator;
 
@@ -158,6 +158,12 @@ fn merge(path: &Path, text: &str, flags: Overrides, vars: &EnvVars) -> Result<Lo
     let mut warnings = Vec::new();
     let is_used = |name: &&String| layers.iter().any(|layer| refers_to(layer, name));
     for name in unknown_variables(vars, &keys).filter(|name| !is_used(name)) {
+        if let Some(table) = keys.free_table(name) {
+            warnings.push(format!(
+                "the environment variable {name} sets nothing: the keys of `{table}` are set in the file only"
+            ));
+            continue;
+        }
         let known = keys.variables().chain([CONFIG]);
         match closest(&name.to_uppercase(), known, 0.8) {
             Some(meant) => {
@@ -193,7 +199,7 @@ fn find_file(flags: &Overrides, vars: &EnvVars, searched: &[&Path]) -> Result<Op
         None => searched.to_vec(),
     };
     for path in paths {
-        let path = absolute(path);
+        let path = Provenance::Default.resolve(path);
         match std::fs::read_to_string(&path) {
             Ok(text) => return Ok(Some((path, text))),
             Err(error) if named.is_none() && error.kind() == io::ErrorKind::NotFound => {}
@@ -207,35 +213,27 @@ fn find_file(flags: &Overrides, vars: &EnvVars, searched: &[&Path]) -> Result<Op
     Ok(None)
 }
 
-fn absolute(path: &Path) -> PathBuf {
-    std::path::absolute(path).unwrap_or_else(|_unknown_directory| path.to_owned())
-}
-
 /// The flags as a layer.
 fn flag_tree(flags: Overrides) -> Node {
     let mut tree = Node::empty_table(&Provenance::Default);
-    let listen = flags.listen.iter();
-    let listen = listen.map(|address| Node::new(&Provenance::Flag("--listen"), Value::Text(address.trim().to_owned())));
-    let listen = (!flags.listen.is_empty()).then(|| Value::List(listen.collect()));
+    let address = |address: &String| Node::new(&Provenance::Flag("--listen"), Value::Text(address.trim().to_owned()));
+    let listen = flags.listen.iter().map(address).collect();
     let text = |text: Option<String>| text.map(Value::Text);
-    for (flag, path, value) in [
-        ("--listen", &["listen", "proxy"][..], listen),
-        ("--admin", &["listen", "admin"], text(flags.admin)),
-        ("--origin", &["upstream", "origin"], text(flags.origin)),
-        ("--ca-file", &["upstream", "ca_file"], text(flags.ca_file)),
-        ("--token-file", &["token", "source", "file"], text(flags.token_file)),
-        ("--app-id", &["app", "id"], text(flags.app_id)),
-        (
-            "--app-secret-file",
-            &["app", "secret", "file"],
-            text(flags.app_secret_file),
-        ),
-        ("--log", &["log", "level"], text(flags.log)),
-    ] {
-        if let Some(value) = value {
-            // The paths are different, so nothing is in the way.
-            drop(tree.insert(path, Node::new(&Provenance::Flag(flag), value)));
-        }
+    // In the order of `ALIASES`.
+    let values = [
+        (!flags.listen.is_empty()).then_some(Value::List(listen)),
+        text(flags.admin),
+        text(flags.origin),
+        text(flags.ca_file),
+        text(flags.token_file),
+        text(flags.app_id),
+        text(flags.app_secret_file),
+        text(flags.log),
+    ];
+    for ((_, flag, path), value) in ALIASES.into_iter().zip(values) {
+        let keys: Vec<&str> = path.split('.').collect();
+        // The paths are different, so nothing is in the way.
+        drop(value.map(|value| tree.insert(&keys, Node::new(&Provenance::Flag(flag), value))));
     }
     tree
 }

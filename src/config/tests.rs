@@ -175,7 +175,7 @@ fn every_key_can_be_changed() {
     assert_eq!(heal.spool, Spool::Directory(PathBuf::from("/var/spool")));
     assert_eq!(heal.client_credentials, ClientCredentialPolicy::Keep);
     assert_eq!(config.ready.tokens, ReadinessPolicy::Ignore);
-    assert_eq!(config.log.format, LogFormat::Text);
-    assert_eq!(config.log.level, LogLevel::Trace);
+    assert_eq!(config.log.output.format, LogFormat::Text);
+    assert_eq!(config.log.output.level, LogLevel::Trace);
     assert_eq!(config.log.requests, AccessLogFilter::All);
 }

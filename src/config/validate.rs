@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::error::{Diagnostic, Provenance};
-use super::file::{Config, GRAPH, ListenConfig, TlsFiles};
+use super::file::{Config, GRAPH, ListenConfig};
+use crate::net::TlsFiles;
 use crate::renew::RenewerConfig;
 use crate::source::TokenSource;
 use crate::types::SIZES;
@@ -99,16 +100,12 @@ impl Validator<'_> {
             let message = "is also a source's file, which a renewal would overwrite; use another file";
             self.report(["token.store", "token.source"], message);
         }
-        let renewer = match &token.renew {
-            Some(RenewerConfig::Exchange { .. }) => "exchange",
-            Some(RenewerConfig::Mint { .. }) => "mint",
-            Some(
-                RenewerConfig::Instagram {}
-                | RenewerConfig::Threads {}
-                | RenewerConfig::Http(_)
-                | RenewerConfig::Exec(_),
-            )
-            | None => return,
+        let renewer = if matches!(token.renew, Some(RenewerConfig::Exchange { .. })) {
+            "exchange"
+        } else if matches!(token.renew, Some(RenewerConfig::Mint { .. })) {
+            "mint"
+        } else {
+            return;
         };
         for (key, is_set) in [("app.id", app.id.is_some()), ("app.secret", app.secret.is_some())] {
             if !is_set {

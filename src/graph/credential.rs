@@ -52,7 +52,7 @@ pub enum AuthScheme {
 }
 
 impl ParameterCredential {
-    /// Whether the app's credential is kept, so that the tenant's must not be added.
+    /// Returns whether the app's credential is kept, so that the tenant's must not be added.
     #[must_use]
     pub const fn is_forwarded(self) -> bool {
         match self {
@@ -89,8 +89,8 @@ pub fn parse_authorization(value: &[u8]) -> HeaderCredential {
     }
 }
 
-/// Whether this is a value that client libraries send when they have no token: empty, white space, or their language's
-/// null (`None`, `null`, `undefined`, in any case).
+/// Returns whether this is a value that client libraries send when they have no token: empty, white space, or their
+/// language's null (`None`, `null`, `undefined`, in any case).
 pub fn is_placeholder(token: impl Iterator<Item = u8> + Clone) -> bool {
     let is_blank = token.clone().all(|byte| byte.is_ascii_whitespace());
     let equals_ignoring_case = |name: &[u8]| {
@@ -102,7 +102,7 @@ pub fn is_placeholder(token: impl Iterator<Item = u8> + Clone) -> bool {
     is_blank || equals_ignoring_case(b"none") || equals_ignoring_case(b"null") || equals_ignoring_case(b"undefined")
 }
 
-/// Whether this is an app token, `<app id>|<secret>`, which apps send where Graph accepts nothing else.
+/// Returns whether this is an app token, `<app id>|<secret>`, which apps send where Graph accepts nothing else.
 pub fn is_app_token(token: impl Iterator<Item = u8>) -> bool {
     let mut digits = 0_usize;
     for byte in token {

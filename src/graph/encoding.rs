@@ -96,7 +96,7 @@ fn coding_name(member: &[u8]) -> &[u8] {
         .trim_ascii_end()
 }
 
-/// Whether a member is `*;q=0`, "nothing else": it offers nothing, so it needs no restriction.
+/// Returns whether a member is `*;q=0`, "nothing else": it offers nothing, so it needs no restriction.
 fn is_forbidden_wildcard(member: &[u8]) -> bool {
     let mut weight_digits = member.iter().filter(|byte| byte.is_ascii_digit()).peekable();
     coding_name(member) == b"*" && weight_digits.peek().is_some() && weight_digits.all(|digit| *digit == b'0')

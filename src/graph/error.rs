@@ -115,7 +115,7 @@ fn log_safe_string(error: &Map<String, Value>, key: &str) -> Option<String> {
     is_log_safe(text).then(|| text.to_owned())
 }
 
-/// Whether a text may be logged: printable, without spaces, at most [`MAX_LOG_SAFE_BYTES`] bytes.
+/// Returns whether a text may be logged: printable, without spaces, at most [`MAX_LOG_SAFE_BYTES`] bytes.
 pub(super) fn is_log_safe(text: &str) -> bool {
     (1..=MAX_LOG_SAFE_BYTES).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }

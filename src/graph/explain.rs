@@ -30,7 +30,7 @@ pub fn explain(error: &GraphError) -> Explanation {
     Explanation { summary, remediation }
 }
 
-/// Whether a person has to act before a newer token can help: the token's user, or an admin of the app.
+/// Returns whether a person has to act before a newer token can help: the token's user, or an admin of the app.
 #[must_use]
 pub fn is_action_required(error: &GraphError) -> bool {
     match error.code {

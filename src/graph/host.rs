@@ -84,8 +84,8 @@ impl Destination {
         }
     }
 
-    /// Whether a proof may be added to a query that goes there: an Instagram or a Threads app has another secret,
-    /// and the upload and media hosts take addresses as they are.
+    /// Returns whether a proof may be added to a query that goes there: an Instagram or a Threads app has another
+    /// secret, and the upload and media hosts take addresses as they are.
     #[must_use]
     pub fn accepts_proof(&self) -> bool {
         matches!(self.service, GraphService::Graph | GraphService::Video)
@@ -183,7 +183,7 @@ fn service_for(method: &Method, path: &str) -> GraphService {
     }
 }
 
-/// Whether a path is that of a WhatsApp media download.
+/// Returns whether a path is that of a WhatsApp media download.
 #[must_use]
 pub fn is_media_path(path: &str) -> bool {
     path.starts_with("/whatsapp_business/attachments")

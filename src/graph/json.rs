@@ -201,7 +201,8 @@ fn string_end(text: &[u8], start: usize) -> usize {
     text.len()
 }
 
-/// Whether a byte ends a value without quotes: in a nested container it would be a bracket, a quote or a separator.
+/// Returns whether a byte ends a value without quotes: in a nested container it would be a bracket, a quote or a
+/// separator.
 const fn is_value_end(byte: u8) -> bool {
     matches!(byte, 0..=b' ' | b',' | b';' | b'{' | b'}' | b'[' | b']' | b'"' | b'\'')
 }

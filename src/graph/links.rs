@@ -48,7 +48,7 @@ struct LinkRewriter<'a> {
     edits: Vec<Edit>,
 }
 
-/// Whether the response may be that of `GET /{media-id}`: other responses need not be read at all.
+/// Returns whether the response may be that of `GET /{media-id}`: other responses need not be read at all.
 ///
 /// Media ids are digits, and so are those of most other objects.
 #[must_use]
@@ -219,7 +219,8 @@ impl<'a> LinkRewriter<'a> {
     }
 }
 
-/// Whether a document may have a member `paging`, in any escaping of its letters. Most have none, and cost next to nothing.
+/// Returns whether a document may have a member `paging`, in any escaping of its letters. Most have none, and cost next
+/// to nothing.
 fn may_have_paging(text: &[u8]) -> bool {
     PAGING_FINDERS.iter().any(|finder| finder.find(text).is_some())
 }

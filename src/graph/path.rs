@@ -11,8 +11,8 @@ pub struct PathTemplate<'path>(pub(super) &'path str);
 const MAX_TEMPLATE_SEGMENTS: usize = 6;
 const MAX_EDGE_NAME_BYTES: usize = 32;
 
-/// Whether this is an endpoint that makes tokens out of the credentials in its query: below `/oauth/`, or Instagram's
-/// and Threads' `/access_token` and `/refresh_access_token`, with or without a version before.
+/// Returns whether this is an endpoint that makes tokens out of the credentials in its query: below `/oauth/`, or
+/// Instagram's and Threads' `/access_token` and `/refresh_access_token`, with or without a version before.
 pub(super) fn is_token_endpoint(path: &str) -> bool {
     let path = path.split(['?', '#']).next().unwrap_or_default();
     let mut segments = segments_without_version(path);
@@ -35,7 +35,7 @@ pub(super) fn segments_without_version(path: &str) -> impl Iterator<Item = &str>
     segments
 }
 
-/// Whether a segment is a version, such as `v19.0`.
+/// Returns whether a segment is a version, such as `v19.0`.
 pub(super) fn is_version(segment: &str) -> bool {
     let is_digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     segment.len() <= 8
@@ -45,8 +45,8 @@ pub(super) fn is_version(segment: &str) -> bool {
             .is_some_and(|(major, minor)| is_digits(major) && is_digits(minor))
 }
 
-/// Whether a path segment names an edge or an endpoint: those are lower-case words. Tokens, upload ids and signatures
-/// have digits, capitals or other characters, so they are never mistaken for one.
+/// Returns whether a path segment names an edge or an endpoint: those are lower-case words. Tokens, upload ids and
+/// signatures have digits, capitals or other characters, so they are never mistaken for one.
 fn is_edge_name(segment: &str) -> bool {
     segment.len() <= MAX_EDGE_NAME_BYTES && segment.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
 }

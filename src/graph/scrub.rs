@@ -115,8 +115,8 @@ pub fn scrub_query(query: &str, policy: ClientCredentialPolicy) -> Result<(Optio
     Ok((Some(apply(query.as_bytes(), edits).into()), report))
 }
 
-/// Whether a JSON body may contain credentials. Nearly all bodies are short JSON messages. One without a backslash and
-/// without these substrings contains none of the names, even for a tolerant parser.
+/// Returns whether a JSON body may contain credentials. Nearly all bodies are short JSON messages. One without a
+/// backslash and without these substrings contains none of the names, even for a tolerant parser.
 fn may_contain_credentials(body: &[u8]) -> bool {
     memchr(b'\\', body).is_some() || CREDENTIAL_NAME_FINDERS.iter().any(|name| name.find(body).is_some())
 }

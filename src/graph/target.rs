@@ -130,21 +130,21 @@ impl Target {
         self.0.query()
     }
 
-    /// Whether this is a token endpoint. The credentials in its query are data, and the
-    /// tenant's token does not belong there.
+    /// Returns whether this is a token endpoint. The credentials in its query are data, and the tenant's token does not
+    /// belong there.
     #[must_use]
     pub fn is_token_endpoint(&self) -> bool {
         path::is_token_endpoint(self.path())
     }
 
-    /// Whether this is the root, with or without a version, where Graph takes batches.
+    /// Returns whether this is the root, with or without a version, where Graph takes batches.
     #[must_use]
     pub fn is_batch_endpoint(&self) -> bool {
         path::segments_without_version(self.path()).next().is_none()
     }
 
-    /// Whether this is a resumable upload, `/upload:…?sig=…`: an id that is a path with a query, and is taken only
-    /// byte for byte.
+    /// Returns whether this is a resumable upload, `/upload:…?sig=…`: an id that is a path with a query, and is taken
+    /// only byte for byte.
     #[must_use]
     pub fn is_upload(&self) -> bool {
         if !self.path().contains("upload") {

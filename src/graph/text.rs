@@ -100,7 +100,7 @@ impl<'doc> SourceText<'doc> {
     }
 }
 
-/// Whether a name in JSON, with or without quotes, is this one.
+/// Returns whether a name in JSON, with or without quotes, is this one.
 pub(crate) fn is_named(literal: &[u8], name: &[u8]) -> bool {
     match literal.first() {
         Some(b'"' | b'\'') => unescape(literal).map(|(byte, _)| byte).eq(name.iter().copied()),

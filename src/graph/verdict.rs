@@ -84,7 +84,7 @@ pub fn classify_with_error(status: StatusCode, headers: &HeaderMap, body: &[u8])
     (verdict, Some(error))
 }
 
-/// Whether a body has to be read because it may be a token error.
+/// Returns whether a body has to be read because it may be a token error.
 ///
 /// Yes for JSON and JavaScript (Graph says `text/javascript` to old clients) with 400, 401, 403 or 404, and with any
 /// other 4xx whose `WWW-Authenticate` says `"invalid_token"`.
@@ -112,8 +112,8 @@ pub(super) fn rejection_reason(status: StatusCode, error: &GraphError) -> Option
     }
 }
 
-/// Whether an error is about the proof. Code 100 is that of every invalid parameter, so the message has to name this
-/// one; subcode 2207083 of code 1 is a variant of its own.
+/// Returns whether an error is about the proof. Code 100 is that of every invalid parameter, so the message has to name
+/// this one; subcode 2207083 of code 1 is a variant of its own.
 pub(super) fn is_proof_error(error: &GraphError) -> bool {
     match (error.code, error.subcode) {
         (Some(100), _) => error.mentions_appsecret_proof,
@@ -122,7 +122,7 @@ pub(super) fn is_proof_error(error: &GraphError) -> bool {
     }
 }
 
-/// Whether a code is one of Graph's [rate limit] codes (80007 is WhatsApp's per account) or of WhatsApp's own.
+/// Returns whether a code is one of Graph's [rate limit] codes (80007 is WhatsApp's per account) or of WhatsApp's own.
 ///
 /// [rate limit]: https://developers.facebook.com/docs/graph-api/overview/rate-limiting
 pub(super) const fn is_rate_limit(code: i64) -> bool {
@@ -132,7 +132,7 @@ pub(super) const fn is_rate_limit(code: i64) -> bool {
     )
 }
 
-/// Whether a response is JSON, or JavaScript, as Graph calls JSON for old clients.
+/// Returns whether a response is JSON, or JavaScript, as Graph calls JSON for old clients.
 #[must_use]
 pub fn is_json_or_javascript(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_TYPE).is_some_and(|content_type| {
@@ -152,8 +152,8 @@ pub fn classify_head(status: StatusCode, headers: &HeaderMap) -> Verdict {
     }
 }
 
-/// Whether a challenge says `"invalid_token"`: `OAuth "Facebook Platform" "invalid_token" "…"` is not the syntax of RFC
-/// 9110, hence a plain search.
+/// Returns whether a challenge says `"invalid_token"`: `OAuth "Facebook Platform" "invalid_token" "…"` is not the
+/// syntax of RFC 9110, hence a plain search.
 fn has_invalid_token_error(headers: &HeaderMap) -> bool {
     let mut challenges = headers.get_all(WWW_AUTHENTICATE).iter();
     challenges.any(|challenge| contains_ignoring_case(challenge.as_bytes(), b"\"invalid_token\""))

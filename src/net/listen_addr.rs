@@ -25,8 +25,8 @@ pub enum ListenAddr {
 pub struct ListenAddrError(String);
 
 impl ListenAddr {
-    /// Whether the two cannot both be bound: the same socket file, or the same port on the same address or on all
-    /// addresses. Port 0 means any free port and conflicts with nothing.
+    /// Returns whether the two cannot both be bound: the same socket file, or the same port on the same address or on
+    /// all addresses. Port 0 means any free port and conflicts with nothing.
     #[must_use]
     pub fn conflicts_with(&self, other: &Self) -> bool {
         match (self, other) {

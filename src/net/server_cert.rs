@@ -17,6 +17,8 @@ use arc_swap::ArcSwap;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::{InconsistentKeys, ServerConfig};
+use schemars::JsonSchema;
+use serde::Deserialize;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use x509_cert::Certificate;
@@ -29,6 +31,18 @@ use crate::types::{Clock, error_chain};
 
 /// The current certificate and its key.
 pub struct ServerCert(ArcSwap<ServerConfig>);
+
+/// The files of a certificate and its key.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct TlsFiles {
+    /// PEM: the certificate, and behind it those that issued it.
+    #[schemars(extend("format" = "optional-path"))]
+    pub cert: PathBuf,
+    /// PEM: the certificate's private key.
+    #[schemars(extend("format" = "optional-path"))]
+    pub key: PathBuf,
+}
 
 /// Reloads a [`ServerCert`] when its files change.
 #[derive(Debug)]
@@ -117,8 +131,8 @@ impl ServerCert {
     /// # Errors
     ///
     /// [`ServerCertError`] if they cannot be used.
-    pub async fn load(cert: PathBuf, key: PathBuf, clock: Clock) -> Result<(Arc<Self>, CertReloader), ServerCertError> {
-        let mut files = WatchedFiles::new([cert, key]);
+    pub async fn load(files: TlsFiles, clock: Clock) -> Result<(Arc<Self>, CertReloader), ServerCertError> {
+        let mut files = WatchedFiles::new([files.cert, files.key]);
         let pair = read(&mut files).await?;
         pair.log_warnings(&files, &clock);
         let server_cert = Arc::new(Self(ArcSwap::new(pair.config)));

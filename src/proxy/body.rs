@@ -144,7 +144,7 @@ impl Body {
         self
     }
 
-    /// Whether the length is known before the body is sent.
+    /// Returns whether the length is known before the body is sent.
     pub(crate) fn has_known_length(&self) -> bool {
         self.size_hint().exact().is_some()
     }

@@ -41,7 +41,7 @@ pub(crate) enum Unsearched {
 // === impl ScrubConfig ===
 
 impl ScrubConfig<'_> {
-    /// Whether the body has to be in memory before it can be scrubbed.
+    /// Returns whether the body has to be in memory before it can be scrubbed.
     pub(crate) const fn needs_whole_body(&self) -> bool {
         match self.format {
             BodyFormat::Form | BodyFormat::Json => true,
@@ -135,7 +135,7 @@ impl BodyScrubber {
         Ok((out.freeze(), findings))
     }
 
-    /// Whether the scrubbed body is as long as the original.
+    /// Returns whether the scrubbed body is as long as the original.
     pub(crate) fn preserves_length(&self) -> bool {
         self.mode == ScrubMode::Mask
     }

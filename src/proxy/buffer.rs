@@ -20,22 +20,10 @@ use tokio::time::timeout;
 use super::body::Body;
 use super::body_scrub::{ScrubConfig, Unsearched};
 use super::byte_budget::{ByteBudget, BytePermit};
+use super::heal::HealConfig;
 use super::refusal::Refusal;
-use super::spool::{Spool, SpoolReader};
+use super::spool::SpoolReader;
 use crate::graph::scrub::{ScrubMode, ScrubReport};
-
-/// The limits of a body: the size that is buffered for a replay, and the wait for its next frame.
-#[derive(Clone, Debug)]
-pub struct BodyLimits {
-    /// The largest body that is buffered in memory, in bytes.
-    pub memory_bytes: u64,
-    /// The largest body that is spooled to disk, in bytes.
-    pub disk_bytes: u64,
-    /// The directory where bodies are spooled.
-    pub spool: Spool,
-    /// The longest wait for the app's next frame.
-    pub idle_timeout: Duration,
-}
 
 /// The limits of what all requests together may buffer.
 #[derive(Clone, Debug)]
@@ -81,7 +69,9 @@ pub(crate) struct BufferedBody {
 struct BodyReceiver<'a> {
     /// `None` once its end has been read.
     incoming: Option<Incoming>,
-    limits: &'a BodyLimits,
+    heal: &'a HealConfig,
+    /// The longest wait for the app's next frame.
+    idle_timeout: Duration,
     budgets: &'a BufferBudgets,
     /// `None` if there is nothing to scrub, or nothing left.
     scrub_config: Option<ScrubConfig<'a>>,
@@ -100,7 +90,8 @@ struct BodyReceiver<'a> {
 /// [`Refusal::Overloaded`] for its contents. Nothing has been sent then.
 pub(crate) async fn receive(
     incoming: Incoming,
-    limits: &BodyLimits,
+    heal: &HealConfig,
+    idle_timeout: Duration,
     budgets: &BufferBudgets,
     scrub_config: Option<ScrubConfig<'_>>,
 ) -> Result<BufferedBody, Refusal> {
@@ -111,12 +102,13 @@ pub(crate) async fn receive(
     let declared = incoming.size_hint().exact();
     let mut receiver = BodyReceiver {
         incoming: Some(incoming),
-        limits,
+        heal,
+        idle_timeout,
         budgets,
         scrub_config,
         findings,
     };
-    let reserved_bytes = declared.unwrap_or(limits.memory_bytes);
+    let reserved_bytes = declared.unwrap_or(heal.body_memory);
     let (mut prefix, mut memory_permit) = (Bytes::new(), None);
     if reserved_bytes > receiver.memory_limit() {
         receiver.give_up_search(Unsearched::TooLarge)?;
@@ -126,7 +118,7 @@ pub(crate) async fn receive(
             if let Some(scrub_config) = receiver.scrub_config.take() {
                 (prefix, receiver.findings) = scrub_config.scrub_buffer(prefix)?;
             }
-            if prefix.len() as u64 <= limits.memory_bytes {
+            if prefix.len() as u64 <= heal.body_memory {
                 permit.shrink_to(prefix.len() as u64);
                 let storage = ReplayStorage::Memory(prefix);
                 return Ok(Replay::buffered(storage, Some(permit), receiver.findings));
@@ -136,7 +128,7 @@ pub(crate) async fn receive(
     } else {
         receiver.give_up_search(Unsearched::NoMemory)?;
     }
-    if memory_permit.is_none() && declared.is_some_and(|length| length > limits.memory_bytes.max(limits.disk_bytes)) {
+    if memory_permit.is_none() && declared.is_some_and(|length| length > heal.body_memory.max(heal.body_disk)) {
         return receiver.into_streaming(prefix, None);
     }
     receiver.spool_to_disk(prefix, memory_permit).await
@@ -180,7 +172,7 @@ impl BodyReceiver<'_> {
 
     /// The largest body that is received into memory.
     fn memory_limit(&self) -> u64 {
-        let replayable = self.limits.memory_bytes;
+        let replayable = self.heal.body_memory;
         let searched = self.scrub_config.as_ref();
         searched.map_or(replayable, |scrub_config| scrub_config.memory_limit(replayable))
     }
@@ -206,7 +198,7 @@ impl BodyReceiver<'_> {
             Some(scrubber) => scrubber.push(&prefix)?,
             None => prefix,
         };
-        let body = Body::streaming(self.incoming, self.limits.idle_timeout).with_prefix(prefix);
+        let body = Body::streaming(self.incoming, self.idle_timeout).with_prefix(prefix);
         Ok(BufferedBody {
             body: body.with_scrubber(scrubber).with_permit(memory_permit),
             replay: None,
@@ -228,13 +220,13 @@ impl BodyReceiver<'_> {
         prefix: Bytes,
         mut memory_permit: Option<BytePermit>,
     ) -> Result<BufferedBody, Refusal> {
-        let idle_timeout = self.limits.idle_timeout;
+        let idle_timeout = self.idle_timeout;
         let declared = self.remaining().map(|remaining| remaining + prefix.len() as u64);
         let permit = self
             .budgets
             .disk
-            .try_acquire(declared.unwrap_or(self.limits.disk_bytes).min(self.limits.disk_bytes));
-        let writer = match (&permit, self.limits.spool.create().await) {
+            .try_acquire(declared.unwrap_or(self.heal.body_disk).min(self.heal.body_disk));
+        let writer = match (&permit, self.heal.spool.create().await) {
             (Some(_), Ok(writer)) => writer,
             (None, _) => None,
             (Some(_), Err(error)) => {
@@ -262,7 +254,7 @@ impl BodyReceiver<'_> {
                 }
             };
             length += chunk.len() as u64;
-            let stored = length <= self.limits.disk_bytes
+            let stored = length <= self.heal.body_disk
                 && match writer.write(chunk.clone()).await {
                     Ok(()) => true,
                     Err(error) => {
@@ -299,7 +291,7 @@ impl BodyReceiver<'_> {
     /// Reads the next data, or `None` at the end. Trailers are dropped.
     async fn next_data(&mut self) -> Result<Option<Bytes>, Refusal> {
         while let Some(incoming) = &mut self.incoming {
-            match timeout(self.limits.idle_timeout, incoming.frame()).await {
+            match timeout(self.idle_timeout, incoming.frame()).await {
                 Err(_elapsed) => return Err(Refusal::BodyTimeout),
                 Ok(None) => self.incoming = None,
                 Ok(Some(Err(error))) => {

@@ -51,12 +51,12 @@ pub(crate) async fn select(
         None => tokens.prefer_unrejected(token_deadline(tenant)).await?,
     };
     let generation = credential.generation();
-    if tenant.dead_token_policy == DeadTokenPolicy::Forward || !tokens.is_rejected(generation) {
+    if tenant.heal.dead_token == DeadTokenPolicy::Forward || !tokens.is_rejected(generation) {
         return Ok(Admission::Send(credential));
     }
     // Created before the cache is read, so that no recovery in between is missed.
     let recovered = cache.recovered();
-    let should_probe = || tenant.dead_token_policy == DeadTokenPolicy::Probe && cache.try_acquire_probe();
+    let should_probe = || tenant.heal.dead_token == DeadTokenPolicy::Probe && cache.try_acquire_probe();
     if cache.rejection_of(generation).is_none() || (replay.is_some() && should_probe()) {
         return Ok(Admission::Send(credential));
     }
@@ -72,7 +72,7 @@ pub(crate) async fn select(
     };
     outbound.check_family(tenant, &credential)?;
     record.set_rejection(generation, last.reason);
-    if tenant.dead_token_policy == DeadTokenPolicy::Refuse {
+    if tenant.heal.dead_token == DeadTokenPolicy::Refuse {
         return Err(last.to_refusal());
     }
     let Some(response) = &last.response else {
@@ -89,7 +89,9 @@ pub(crate) async fn wait_for_newer(tenant: &Tenant, generation: Generation) -> R
     match tokens.wait_for_newer(generation, deadline).await {
         Err(RefreshError::Failed(_)) => {
             let deadline = token_deadline(tenant);
-            tokens.wait_during_hold(generation, tenant.hold_timeout, deadline).await
+            tokens
+                .wait_during_hold(generation, tenant.heal.hold_timeout, deadline)
+                .await
         }
         result => result,
     }
@@ -131,5 +133,5 @@ pub(crate) fn mark_accepted(tenant: &Tenant, credential: &Credential) {
 }
 
 fn token_deadline(tenant: &Tenant) -> Instant {
-    Instant::now() + tenant.token_wait
+    Instant::now() + tenant.heal.token_wait
 }

@@ -154,7 +154,7 @@ fn strip_headers(response: &mut Response<Body>) {
     }
 }
 
-/// Whether so many bytes of a response may be held; reserves them if so.
+/// Reserves room for so many bytes of a response; returns whether there was enough.
 fn within_budget(bytes: usize, permit: &mut BytePermit) -> bool {
     bytes <= MAX_BUFFERED_BYTES && (bytes <= UNRESERVED_BYTES || permit.try_grow_to(bytes as u64))
 }

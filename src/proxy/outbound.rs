@@ -90,7 +90,7 @@ impl OutboundRequest {
         };
         let mut tenant_scheme = replacement_scheme(header, tenant)?;
         let scrubbed = match tenant_scheme {
-            Some(_) => Target::from_app(&uri, tenant.client_credentials),
+            Some(_) => Target::from_app(&uri, tenant.heal.client_credentials),
             None => Target::from_uri(&uri).map(|target| target.with_report(ScrubReport::default())),
         };
         let ScrubbedTarget { target, report } = scrubbed.map_err(|error| match error {
@@ -131,7 +131,7 @@ impl OutboundRequest {
         })
     }
 
-    /// Whether it carries the tenant's credential.
+    /// Returns whether it carries the tenant's credential.
     pub(crate) fn uses_tenant_credential(&self) -> bool {
         self.tenant_scheme.is_some()
     }
@@ -145,7 +145,7 @@ impl OutboundRequest {
         Some(ScrubConfig {
             format: BodyFormat::from_headers(&self.headers)?,
             is_batch_endpoint: self.target.is_batch_endpoint(),
-            client_credentials: tenant.client_credentials,
+            client_credentials: tenant.heal.client_credentials,
             metrics: &tenant.telemetry.metrics,
         })
     }
@@ -158,7 +158,7 @@ impl OutboundRequest {
         }
     }
 
-    /// Whether this status means that the media host refused the request: its responses have no error envelope.
+    /// Returns whether this status means that the media host refused the request: its responses have no error envelope.
     pub(crate) fn is_media_rejection(&self, status: StatusCode) -> bool {
         let is_media_request = self.destination.service == GraphService::Media || is_media_path(self.target.path());
         is_media_request && matches!(status.as_u16(), 401 | 403 | 404)
@@ -259,7 +259,7 @@ fn replacement_scheme(header: HeaderCredential, tenant: &Tenant) -> Result<Optio
         HeaderCredential::Token(scheme) => scheme,
         HeaderCredential::Other => AuthScheme::Bearer,
     };
-    match tenant.client_credentials {
+    match tenant.heal.client_credentials {
         ClientCredentialPolicy::Replace => {
             tenant.telemetry.metrics.count_client_credential("header");
             Ok(Some(scheme))

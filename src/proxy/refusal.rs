@@ -215,8 +215,8 @@ impl Refusal {
         response
     }
 
-    /// Whether the connection ends with the response. After some requests the next one cannot be found in what the
-    /// client still sends. HTTP/2 has no `Connection` header (RFC 9113, section 8.2.2).
+    /// Returns whether the connection ends with the response. After some requests the next one cannot be found in what
+    /// the client still sends. HTTP/2 has no `Connection` header (RFC 9113, section 8.2.2).
     fn closes_connection(&self, version: Version) -> bool {
         version < Version::HTTP_2
             && matches!(

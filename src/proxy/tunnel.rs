@@ -68,7 +68,7 @@ impl TunnelHosts {
     }
 }
 
-/// Whether a request is a CONNECT of HTTP/1.1. The CONNECT of HTTP/2 is not supported.
+/// Returns whether a request is a CONNECT of HTTP/1.1. The CONNECT of HTTP/2 is not supported.
 pub(crate) fn is_connect(head: &Parts) -> bool {
     head.method == Method::CONNECT && head.version < Version::HTTP_2
 }

@@ -80,7 +80,7 @@ pub(super) fn epoch_seconds(at: SystemTime) -> u64 {
     at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-/// Whether two secrets are equal, compared in full.
+/// Returns whether two secrets are equal, compared in full.
 pub(super) fn same_secret(one: &Secret, other: &Secret) -> bool {
     one.expose() == other.expose()
 }

@@ -194,7 +194,7 @@ impl FernetKey {
         Some(mac)
     }
 
-    /// Whether this key signed the bytes. Takes constant time.
+    /// Returns whether this key signed the bytes. Takes constant time.
     fn has_signed(&self, bytes: &[u8], mac: &[u8; MAC_BYTES]) -> bool {
         self.mac(&[bytes]).is_some_and(|known| known.verify_slice(mac).is_ok())
     }

@@ -361,7 +361,8 @@ fn parent_directory(path: &Path) -> &Path {
     }
 }
 
-/// Whether a path is in a Kubernetes volume, which has directories such as `..data` and `..2026_11_21_08_00_00.1`.
+/// Returns whether a path is in a Kubernetes volume, which has directories such as `..data` and
+/// `..2026_11_21_08_00_00.1`.
 fn is_kubernetes_volume(path: &Path) -> bool {
     path.components().any(|part| match part {
         Component::Normal(name) => name.as_bytes().starts_with(b".."),
@@ -369,7 +370,7 @@ fn is_kubernetes_volume(path: &Path) -> bool {
     })
 }
 
-/// Whether the path itself is a mount point: `docker run -v /a/token:/run/token`.
+/// Returns whether the path itself is a mount point: `docker run -v /a/token:/run/token`.
 fn is_mount_point(mounts: &[u8], path: &Path) -> bool {
     let mut escaped = Vec::new();
     for byte in path.as_os_str().as_bytes() {

@@ -26,11 +26,11 @@ use tracing_subscriber::registry::Registry;
 use lossy_writer::{LineEncoding, LossyWriter};
 
 /// The format and the level of the log (`[log]`).
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, schemars::JsonSchema, serde::Deserialize)]
 pub struct LogSettings {
-    /// The format of a line.
+    /// The shape of a line.
     pub format: LogFormat,
-    /// The least severe level to log.
+    /// The log level.
     pub level: LogLevel,
 }
 

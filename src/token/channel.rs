@@ -184,14 +184,14 @@ impl TokenHandle {
         self.progress.borrow().clone()
     }
 
-    /// Whether there is a credential that Graph has not rejected, and a refresher that would replace it.
+    /// Returns whether there is a credential that Graph has not rejected, and a refresher that would replace it.
     #[must_use]
     pub fn is_usable(&self) -> bool {
         let generation = self.progress.borrow().generation;
         !self.is_closed() && generation.is_some_and(|current| !self.rejections.is_rejected(current))
     }
 
-    /// Whether the refresher has ended: the current credential stays and is never replaced.
+    /// Returns whether the refresher has ended: the current credential stays and is never replaced.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.progress.has_changed().is_err()
@@ -235,7 +235,7 @@ impl TokenHandle {
         self.rejections.mark_accepted(generation);
     }
 
-    /// Whether Graph rejected this generation, and has not accepted it since.
+    /// Returns whether Graph rejected this generation, and has not accepted it since.
     #[must_use]
     pub fn is_rejected(&self, generation: Generation) -> bool {
         self.rejections.is_rejected(generation)

@@ -199,7 +199,7 @@ impl Credential {
         redact(text, self.token.secret.expose().as_bytes())
     }
 
-    /// Whether a decoded text is the token.
+    /// Returns whether a decoded text is the token.
     pub fn matches_token(&self, decoded: impl Iterator<Item = u8>) -> bool {
         decoded.eq(self.token.secret.expose().bytes())
     }

@@ -113,7 +113,7 @@ impl CurrentToken {
         self.expires_at.is_some_and(|at| certainly_expired_at(at) <= now)
     }
 
-    /// Whether it is renewed, and its renewal has not failed.
+    /// Returns whether it is renewed, and its renewal has not failed.
     pub(super) const fn is_auto_renewed(&self) -> bool {
         self.renew_at.is_some() && !self.is_renewal_overdue
     }

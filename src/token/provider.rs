@@ -178,7 +178,7 @@ impl TokenProvider {
         })
     }
 
-    /// Whether a renewed token is still not stored.
+    /// Returns whether a renewed token is still not stored.
     pub(super) const fn has_pending_store(&self) -> bool {
         self.pending_store.is_some()
     }

@@ -70,7 +70,7 @@ impl Rejections {
         }
     }
 
-    /// Whether this generation was rejected, and not accepted since.
+    /// Returns whether this generation was rejected, and not accepted since.
     pub(super) fn is_rejected(&self, generation: Generation) -> bool {
         self.state().is_rejected(generation)
     }
@@ -110,7 +110,7 @@ impl Rejections {
 // === impl RejectionState ===
 
 impl RejectionState {
-    /// Whether a generation was rejected, and not accepted since.
+    /// Returns whether a generation was rejected, and not accepted since.
     #[must_use]
     pub fn is_rejected(self, generation: Generation) -> bool {
         Some(generation) <= self.rejected && self.reinstated != Some(generation)

@@ -46,7 +46,7 @@ pub(super) async fn renew(
     Ok(token)
 }
 
-/// Whether the same token now lives longer. A known expiry is better than an unknown one.
+/// Returns whether the same token now lives longer. A known expiry is better than an unknown one.
 fn extends(renewed: &Token, outgoing: &Token) -> bool {
     match (renewed.expires_at, outgoing.expires_at) {
         (Some(new), Some(old)) => new.duration_since(old).is_ok_and(|longer| longer > MIN_EXTENSION),

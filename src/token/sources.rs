@@ -117,7 +117,7 @@ impl SourceList {
         self.sources.iter().filter_map(reason).collect()
     }
 
-    /// Whether a token can be stored in the active source.
+    /// Returns whether a token can be stored in the active source.
     pub(super) fn active_is_writable(&self) -> bool {
         let tracked = self.sources.get(self.active);
         tracked.is_some_and(|tracked| tracked.source.check_writable().is_ok())

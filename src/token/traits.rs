@@ -177,7 +177,7 @@ impl ObtainError {
         self
     }
 
-    /// Whether a later attempt may succeed without the operator.
+    /// Returns whether a later attempt may succeed without the operator.
     #[must_use]
     pub const fn is_transient(&self) -> bool {
         match self {
@@ -186,7 +186,7 @@ impl ObtainError {
         }
     }
 
-    /// Whether a source returned a token that may not be used, rather than none.
+    /// Returns whether a source returned a token that may not be used, rather than none.
     #[must_use]
     pub fn is_about_source_token(&self) -> bool {
         matches!(
@@ -213,7 +213,7 @@ impl RefreshLock {
         Self(None)
     }
 
-    /// Whether no other replica can hold it, so that none can have renewed the token meanwhile.
+    /// Returns whether no other replica can hold it, so that none can have renewed the token meanwhile.
     #[must_use]
     pub const fn is_uncontended(&self) -> bool {
         self.0.is_none()

@@ -2,7 +2,7 @@
 
 use super::token_family::TokenFamily;
 
-/// Whether a name suggests that its value is a secret.
+/// Returns whether a name suggests that its value is a secret.
 #[must_use]
 pub fn names_secret(key: &str) -> bool {
     let key = key.to_lowercase();
@@ -10,8 +10,8 @@ pub fn names_secret(key: &str) -> bool {
     matches!(key.as_str(), "token" | "secret" | "bearer") || endings.iter().any(|end| key.ends_with(end))
 }
 
-/// Whether a text might be, or contain, a secret: a token's prefix, credentials in a URL, or a run of letters and digits
-/// that is no word. It is used to hide values, so a false positive is better than a leak.
+/// Returns whether a text might be, or contain, a secret: a token's prefix, credentials in a URL, or a run of letters
+/// and digits that is no word. It is used to hide values, so a false positive is better than a leak.
 #[must_use]
 pub fn might_be_secret(text: &str) -> bool {
     let long = text
@@ -31,7 +31,8 @@ pub fn might_be_secret(text: &str) -> bool {
     long || random || TokenFamily::from_token(text.trim()).is_some() || marks.iter().any(|mark| text.contains(mark))
 }
 
-/// Whether a text is certainly one of Meta's tokens. It is used to refuse values, so a miss is better than a false positive.
+/// Returns whether a text is certainly one of Meta's tokens. It is used to refuse values, so a miss is better than a
+/// false positive.
 #[must_use]
 pub fn is_token(text: &str) -> bool {
     let text = text.trim();

@@ -22,9 +22,9 @@ async fn each_way_to_end_has_a_word_of_its_own() {
         .await;
         let app = &proxy.app;
         app.get("/me").await;
-        proxy.graph.enqueue(ScriptedResponse::error(500, 1));
+        proxy.script(ScriptedResponse::error(500, 1));
         app.get("/me").await;
-        proxy.graph.enqueue(ScriptedResponse::json(200, "{").truncated());
+        proxy.script(ScriptedResponse::json(200, "{").truncated());
         app.get("/me").await;
         app.get("/me?access_token=EAAstale").await;
         app.fetch(post(stalled(b"x"))).await;
@@ -39,9 +39,9 @@ async fn each_way_to_end_has_a_word_of_its_own() {
             proxy.graph.next_connect(dial);
             app.get("/me").await;
         }
-        proxy.graph.enqueue(ScriptedResponse::connection_lost());
+        proxy.script(ScriptedResponse::connection_lost());
         app.get("/me").await;
-        proxy.graph.enqueue(ScriptedResponse::no_response());
+        proxy.script(ScriptedResponse::no_response());
         app.get("/me").await;
         proxy.graph.expire_all();
         app.fetch(post(chunked("x".repeat(300), 100))).await;
@@ -52,8 +52,8 @@ async fn each_way_to_end_has_a_word_of_its_own() {
         proxy.rotate_token_to("EAAthird");
         app.get("/me").await;
         proxy.rotate_token_to("EAAfourth");
-        proxy.graph.enqueue(ScriptedResponse::expired());
-        proxy.graph.enqueue(ScriptedResponse::expired());
+        proxy.script(ScriptedResponse::expired());
+        proxy.script(ScriptedResponse::expired());
         app.get("/me").await;
         for (outcome, times) in [
             ("delivered", 2),
@@ -87,7 +87,7 @@ async fn an_app_that_is_gone_before_the_answer_is_counted_as_gone() {
         let proxy = TestProxyBuilder::over(Protocols::new(Protocol::Two, graph))
             .start()
             .await;
-        proxy.graph.enqueue(ScriptedResponse::no_response());
+        proxy.script(ScriptedResponse::no_response());
         assert!(timeout(Duration::from_secs(1), proxy.app.get("/me")).await.is_err());
         sleep(Duration::from_millis(10)).await;
         assert_eq!(proxy.requests_with_outcome("client_disconnected").await, 1);
@@ -99,9 +99,7 @@ async fn an_app_that_is_gone_before_the_answer_is_counted_as_gone() {
 async fn an_app_that_is_gone_within_the_answer_is_counted_as_gone() {
     for protocols in PROTOCOL_PAIRS {
         let proxy = TestProxy::start(protocols).await;
-        proxy
-            .graph
-            .enqueue(ScriptedResponse::json(200, "x".repeat(1_000)).chunked(100, Duration::from_secs(1)));
+        proxy.script(ScriptedResponse::json(200, "x".repeat(1_000)).chunked(100, Duration::from_secs(1)));
         let answer = proxy.app.send(get("/me")).await.unwrap();
         drop(answer);
         sleep(Duration::from_secs(20)).await;

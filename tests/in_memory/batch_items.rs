@@ -60,7 +60,7 @@ async fn triggers_refresh(proxy: &TestProxy, request: http::Request<TestBody>) -
     let loads = proxy.source.loads();
     let body = serde_json::to_string(EXPIRED_ERROR).unwrap();
     let answer = format!(r#"[{{"code":200,"body":"{{}}"}},{{"code":400,"body":{body}}}]"#);
-    proxy.graph.enqueue(ScriptedResponse::json(200, answer.clone()));
+    proxy.script(ScriptedResponse::json(200, answer.clone()));
     let heard = proxy.app.fetch(request).await;
     assert_eq!((heard.status, heard.text()), (200, &*answer));
     sleep(Duration::from_secs(1)).await;
@@ -71,15 +71,15 @@ async fn triggers_refresh(proxy: &TestProxy, request: http::Request<TestBody>) -
 async fn items_lose_their_stale_tokens_and_proofs_and_are_replayed_as_they_were_sent() {
     for protocols in PROTOCOL_PAIRS {
         let proxy = TestProxy::start_with_proof(protocols, ProofMode::PerToken).await;
-        for (number, (kind, body)) in encodings_of(STALE).into_iter().enumerate() {
-            for (turn, sent) in [sized(body.clone()), chunked(body.clone(), 3)].into_iter().enumerate() {
-                proxy.rotate_token_to(&format!("EAAnext{number}{turn}"));
+        for (kind, body) in encodings_of(STALE) {
+            for sent in [sized(body.clone()), chunked(body.clone(), 3)] {
+                proxy.rotate_token_to(&format!("EAAnext{}", proxy.graph.attempts()));
                 assert_eq!(proxy.app.fetch(batch(kind, sent)).await.status, 200);
                 let seen = proxy.graph.requests();
                 let [first, second] = &seen[seen.len() - 2..] else {
                     panic!("two attempts");
                 };
-                assert_eq!(items(first), CLEAN, "{number}");
+                assert_eq!(items(first), CLEAN, "{kind}");
                 assert_eq!(first.body, second.body);
                 let length = first.body.as_ref().unwrap().len().to_string();
                 assert_eq!(first.all("content-length"), [length]);

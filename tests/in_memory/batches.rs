@@ -57,7 +57,7 @@ async fn items_that_were_rejected_are_delivered_and_the_next_call_has_a_newer_to
         ] {
             let proxy = TestProxy::start(protocols).await;
             proxy.add_token(SECOND_TOKEN);
-            proxy.graph.enqueue(reply.clone());
+            proxy.script(reply.clone());
             let answer = proxy.app.fetch(batch()).await;
             assert_eq!((answer.status, &answer.body), (200, &reply.bytes()));
             assert_eq!(answer.header("etag"), "\"7\"");
@@ -79,7 +79,7 @@ async fn a_batch_in_the_query_is_one_too() {
     for protocols in PROTOCOL_PAIRS {
         let proxy = TestProxy::start(protocols).await;
         proxy.add_token(SECOND_TOKEN);
-        proxy.graph.enqueue(batch_response(&[item(400, EXPIRED_ERROR)]));
+        proxy.script(batch_response(&[item(400, EXPIRED_ERROR)]));
         let target = format!("/v21.0/?{BATCH}");
         let answer = proxy.app.fetch(request("POST", &target, sized(""))).await;
         assert_eq!(answer.status, 200);
@@ -103,7 +103,7 @@ async fn items_with_other_errors_and_items_that_are_null_say_nothing_of_the_toke
             vec![item(400, "no JSON"), "7".to_owned()],
         ] {
             let reply = batch_response(&items);
-            proxy.graph.enqueue(reply.clone());
+            proxy.script(reply.clone());
             let answer = proxy.app.fetch(batch()).await;
             assert_eq!(answer.body, reply.bytes());
         }
@@ -123,7 +123,7 @@ async fn an_array_that_answers_no_batch_is_not_read() {
             ("text/csv", BATCH),
             ("application/json", r#"{"text":"batch"}"#),
         ] {
-            proxy.graph.enqueue(batch_response(&[item(400, EXPIRED_ERROR)]));
+            proxy.script(batch_response(&[item(400, EXPIRED_ERROR)]));
             let request = request("POST", "/v21.0/", sized(body));
             proxy.app.fetch(with(request, &[("content-type", kind)])).await;
         }
@@ -137,7 +137,7 @@ async fn an_array_that_answers_no_batch_is_not_read() {
 async fn items_under_an_app_token_say_nothing_of_ours() {
     for protocols in PROTOCOL_PAIRS {
         let proxy = TestProxy::start(protocols).await;
-        proxy.graph.enqueue(batch_response(&[item(400, EXPIRED_ERROR)]));
+        proxy.script(batch_response(&[item(400, EXPIRED_ERROR)]));
         let own = with(batch(), &[("authorization", "Bearer 123|abc")]);
         assert_eq!(proxy.app.fetch(own).await.status, 200);
         sleep(Duration::from_secs(60)).await;
@@ -152,7 +152,7 @@ async fn without_a_newer_token_each_batch_is_still_sent_once() {
     for protocols in PROTOCOL_PAIRS {
         let proxy = TestProxy::start(protocols).await;
         for number in 1..=3 {
-            proxy.graph.enqueue(batch_response(&[item(400, EXPIRED_ERROR)]));
+            proxy.script(batch_response(&[item(400, EXPIRED_ERROR)]));
             let answer = proxy.app.fetch(batch()).await;
             assert_eq!(answer.status, 200);
             let seen = proxy.graph.last_request();
@@ -167,7 +167,7 @@ async fn without_a_newer_token_each_batch_is_still_sent_once() {
 async fn a_batchs_answer_that_breaks_off_is_no_answer() {
     for protocols in PROTOCOL_PAIRS {
         let proxy = TestProxy::start(protocols).await;
-        proxy.graph.enqueue(batch_response(&[item(200, "{}")]).truncated());
+        proxy.script(batch_response(&[item(200, "{}")]).truncated());
         let answer = proxy.app.fetch(batch()).await;
         answer.refused(502, "connection_terminated");
         assert_eq!(proxy.graph.attempts(), 1);

@@ -10,6 +10,12 @@ use crate::support::{
     TestProxyBuilder, TestResponse,
 };
 
+const ALL_POLICIES: [DeadTokenPolicy; 3] = [
+    DeadTokenPolicy::Probe,
+    DeadTokenPolicy::Refuse,
+    DeadTokenPolicy::Forward,
+];
+
 const NOT_SENT_PREFIX: &str = "graphward; error=http_request_denied; details=";
 
 pub(crate) fn proxy_with_policy(protocols: Protocols, policy: DeadTokenPolicy) -> TestProxyBuilder {
@@ -17,6 +23,17 @@ pub(crate) fn proxy_with_policy(protocols: Protocols, policy: DeadTokenPolicy) -
         config.heal.dead_token = policy;
         config.heal.hold_timeout = Duration::ZERO;
     })
+}
+
+/// The same with a hold, when the token has just expired.
+async fn proxy_with_hold(protocols: Protocols, policy: DeadTokenPolicy, hold_timeout: Duration) -> TestProxy {
+    let builder = proxy_with_policy(protocols, policy);
+    let proxy = builder
+        .with(|config| config.heal.hold_timeout = hold_timeout)
+        .start()
+        .await;
+    proxy.graph.expire_all();
+    proxy
 }
 
 /// A proxy that knows that its token is dead, a moment after its only request.
@@ -106,7 +123,7 @@ async fn the_last_rejection_is_the_last() {
     let (proxy, _first) = proxy_with_dead_token(PROTOCOL_PAIRS[0], DeadTokenPolicy::Probe).await;
     sleep(Duration::from_secs(2)).await;
     let loggedout = EXPIRED_ERROR.replace("463", "467");
-    proxy.graph.enqueue(ScriptedResponse::json(400, loggedout.clone()));
+    proxy.script(ScriptedResponse::json(400, loggedout.clone()));
     let probe = proxy.app.post("x").await;
     assert!(!is_repeated(&probe));
     let answer = proxy.app.post("x").await;
@@ -140,7 +157,7 @@ async fn those_who_wait_are_let_go_by_a_probe_that_succeeds() {
             .with(|config| config.heal.hold_timeout = Duration::from_secs(5))
             .start()
             .await;
-        proxy.graph.enqueue(ScriptedResponse::expired());
+        proxy.script(ScriptedResponse::expired());
         let began = Instant::now();
         let unlucky = proxy.app.post("the first");
         let others = async {
@@ -163,11 +180,7 @@ async fn those_who_wait_are_let_go_by_a_probe_that_succeeds() {
 #[tokio::test(start_paused = true)]
 async fn a_new_token_ends_it() {
     for protocols in PROTOCOL_PAIRS {
-        for policy in [
-            DeadTokenPolicy::Probe,
-            DeadTokenPolicy::Refuse,
-            DeadTokenPolicy::Forward,
-        ] {
+        for policy in ALL_POLICIES {
             let (proxy, _last) = proxy_with_dead_token(protocols, policy).await;
             proxy.publish_token(SECOND_TOKEN);
             sleep(Duration::from_millis(10)).await;
@@ -184,12 +197,7 @@ async fn a_new_token_ends_it() {
 async fn a_token_dropped_within_the_hold_serves_those_who_came_meanwhile_with_one_sending() {
     for protocols in PROTOCOL_PAIRS {
         for policy in [DeadTokenPolicy::Probe, DeadTokenPolicy::Refuse] {
-            let builder = proxy_with_policy(protocols, policy);
-            let proxy = builder
-                .with(|config| config.heal.hold_timeout = Duration::from_secs(2))
-                .start()
-                .await;
-            proxy.graph.expire_all();
+            let proxy = proxy_with_hold(protocols, policy, Duration::from_secs(2)).await;
             let began = Instant::now();
             let first = proxy.app.post("the first");
             let meanwhile = async {
@@ -212,17 +220,8 @@ async fn a_token_dropped_within_the_hold_serves_those_who_came_meanwhile_with_on
 #[tokio::test(start_paused = true)]
 async fn after_the_hold_answers_come_at_once() {
     for protocols in PROTOCOL_PAIRS {
-        for policy in [
-            DeadTokenPolicy::Probe,
-            DeadTokenPolicy::Refuse,
-            DeadTokenPolicy::Forward,
-        ] {
-            let builder = proxy_with_policy(protocols, policy);
-            let proxy = builder
-                .with(|config| config.heal.hold_timeout = Duration::from_secs(2))
-                .start()
-                .await;
-            proxy.graph.expire_all();
+        for policy in ALL_POLICIES {
+            let proxy = proxy_with_hold(protocols, policy, Duration::from_secs(2)).await;
             let began = Instant::now();
             let meanwhile = async {
                 sleep(Duration::from_millis(500)).await;
@@ -283,9 +282,7 @@ async fn refuse_sends_none_and_says_what_to_do() {
 async fn a_rejected_probe_is_replayed_once_with_a_token_that_came_meanwhile() {
     let (proxy, _last) = proxy_with_dead_token(PROTOCOL_PAIRS[0], DeadTokenPolicy::Probe).await;
     sleep(Duration::from_secs(1)).await;
-    proxy
-        .graph
-        .enqueue(ScriptedResponse::expired().delayed(Duration::from_millis(200)));
+    proxy.script(ScriptedResponse::expired().delayed(Duration::from_millis(200)));
     let person = proxy.publish_token_after(SECOND_TOKEN, Duration::from_millis(100));
     let (probe, ()) = tokio::join!(proxy.app.post("the probe"), person);
     assert_eq!(probe.status, 200);

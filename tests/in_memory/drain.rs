@@ -24,9 +24,7 @@ async fn a_stop_with_nothing_under_way_takes_no_time() {
 async fn what_began_is_finished() {
     for protocols in PROTOCOL_PAIRS {
         let proxy = TestProxy::start(protocols).await;
-        proxy
-            .graph
-            .enqueue(ScriptedResponse::json(200, "0123456789").chunked(1, Duration::from_secs(2)));
+        proxy.script(ScriptedResponse::json(200, "0123456789").chunked(1, Duration::from_secs(2)));
         let asks = proxy.app.post("x");
         let stops = async {
             sleep(Duration::from_secs(1)).await;
@@ -45,9 +43,7 @@ async fn idle_connections_are_closed_and_no_new_ones_are_taken() {
     let mut request = get("/me");
     request.headers_mut().insert("host", "localhost".parse().unwrap());
     assert_eq!(idle.send_request(request).await.unwrap().status(), 200);
-    proxy
-        .graph
-        .enqueue(ScriptedResponse::json(200, "{}").delayed(Duration::from_secs(10)));
+    proxy.script(ScriptedResponse::json(200, "{}").delayed(Duration::from_secs(10)));
     let late = async {
         sleep(Duration::from_secs(1)).await;
         proxy.stop().await;
@@ -68,9 +64,7 @@ async fn a_token_that_dies_during_the_drain_is_still_healed() {
         let proxy = TestProxy::start(protocols).await;
         proxy.rotate_token();
         proxy.source.set_delay(Duration::from_secs(2));
-        proxy
-            .graph
-            .enqueue(ScriptedResponse::expired().delayed(Duration::from_secs(5)));
+        proxy.script(ScriptedResponse::expired().delayed(Duration::from_secs(5)));
         let stops = async {
             sleep(Duration::from_secs(1)).await;
             proxy.stop().await;
@@ -86,7 +80,7 @@ async fn a_token_that_dies_during_the_drain_is_still_healed() {
 async fn at_the_deadline_what_is_left_is_cut_and_counted() {
     for protocols in PROTOCOL_PAIRS {
         let proxy = TestProxy::start(protocols).await;
-        proxy.graph.enqueue(ScriptedResponse::no_response());
+        proxy.script(ScriptedResponse::no_response());
         let asked = proxy.app.send(post(sized("x")));
         let stops = async {
             sleep(Duration::from_secs(1)).await;
@@ -105,7 +99,7 @@ async fn at_the_deadline_what_is_left_is_cut_and_counted() {
 async fn a_second_stop_ends_at_once() {
     for protocols in PROTOCOL_PAIRS {
         let proxy = TestProxy::start(protocols).await;
-        proxy.graph.enqueue(ScriptedResponse::no_response());
+        proxy.script(ScriptedResponse::no_response());
         let stops = async {
             sleep(Duration::from_secs(1)).await;
             proxy.stop().await;
@@ -123,9 +117,7 @@ async fn a_second_stop_ends_at_once() {
 #[tokio::test(start_paused = true)]
 async fn operators_see_the_drain_and_their_listener_goes_last() {
     let proxy = TestProxyBuilder::new().start().await;
-    proxy
-        .graph
-        .enqueue(ScriptedResponse::json(200, "{}").delayed(Duration::from_secs(10)));
+    proxy.script(ScriptedResponse::json(200, "{}").delayed(Duration::from_secs(10)));
     let loads = async {
         sleep(Duration::from_secs(1)).await;
         assert_eq!(proxy.admin_get("/readyz").await.status, 200);

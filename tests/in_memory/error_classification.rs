@@ -50,13 +50,13 @@ async fn every_other_code_is_delivered_untouched_after_one_attempt() {
         for (number, code) in codes.into_iter().enumerate() {
             for status in [400, [401, 403, 404, 429, 500][number % 5]] {
                 let before = proxy.graph.attempts();
-                proxy.graph.enqueue(ScriptedResponse::error(status, code));
+                proxy.script(ScriptedResponse::error(status, code));
                 let answer = proxy.app.post("x").await;
                 assert_eq!((answer.status, answer.text()), (status, error_envelope(code).as_str()));
                 assert_eq!(proxy.graph.attempts(), before + 1, "{code} {status}");
             }
         }
-        proxy.graph.enqueue(ScriptedResponse::error(400, 0));
+        proxy.script(ScriptedResponse::error(400, 0));
         assert_eq!(proxy.app.post("x").await.code(), 0, "0 alone says nothing");
         assert_eq!(proxy.source.loads(), 1);
         proxy.shutdown().await;
@@ -92,7 +92,7 @@ async fn what_is_no_envelope_is_delivered_untouched() {
             lone(EXPIRED_ERROR.as_bytes()).with("content-encoding", "compress"),
         ] {
             let proxy = TestProxy::start(protocols).await;
-            proxy.graph.enqueue(reply.clone());
+            proxy.script(reply.clone());
             let answer = proxy.app.post("x").await;
             assert_eq!(answer.status, reply.status.as_u16());
             assert!(answer.complete && answer.body == reply.bytes(), "{reply:?}");
@@ -138,7 +138,7 @@ async fn compressed_envelopes_heal_and_are_delivered_as_they_came() {
 async fn a_gzip_bomb_is_delivered_and_not_unfolded() {
     let proxy = TestProxyBuilder::new().start().await;
     let bomb = ScriptedResponse::json(401, vec![b' '; 4 << 20]).gzipped();
-    proxy.graph.enqueue(bomb.clone());
+    proxy.script(bomb.clone());
     assert_eq!(proxy.app.post("x").await.body, bomb.bytes());
     assert_eq!(proxy.graph.attempts(), 1);
     proxy.shutdown().await;
@@ -180,7 +180,7 @@ async fn a_head_whose_challenge_says_nothing_of_a_token_is_delivered() {
             ScriptedResponse::new(401, "text/html", "").with("www-authenticate", r#"OAuth "F P" "invalid_token" "x""#),
             ScriptedResponse::json(404, ""),
         ] {
-            proxy.graph.enqueue(rejection.clone());
+            proxy.script(rejection.clone());
             let answer = proxy.app.fetch(request("HEAD", "/me", sized(""))).await;
             assert_eq!(answer.status, rejection.status.as_u16());
         }

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::support::{
-    EXPIRED_ERROR, FIRST_TOKEN, PROTOCOL_PAIRS, SECOND_TOKEN, ScriptedResponse, TestProxy, TestProxyBuilder, post,
+    EXPIRED_ERROR, FIRST_TOKEN, PROTOCOL_PAIRS, SECOND_TOKEN, ScriptedResponse, TestProxy, TestProxyBuilder, request,
     sized,
 };
 
@@ -71,10 +71,8 @@ async fn there_is_never_a_third_attempt_and_the_second_rejection_is_delivered_by
         proxy.rotate_token();
         proxy.graph.expire_all();
         let second = r#"{ "error" : {"code":190,"message":"the second","error_subcode":460} } "#;
-        proxy.graph.enqueue(ScriptedResponse::expired());
-        proxy
-            .graph
-            .enqueue(ScriptedResponse::json(400, second).with("x-fb-rev", "7"));
+        proxy.script(ScriptedResponse::expired());
+        proxy.script(ScriptedResponse::json(400, second).with("x-fb-rev", "7"));
         let answer = proxy.app.post("x").await;
         assert_eq!((answer.status, answer.text()), (400, second));
         assert_eq!(answer.header("x-fb-rev"), "7");
@@ -91,7 +89,7 @@ async fn where_everything_is_rejected_each_request_is_sent_twice_at_most() {
     proxy.graph.expire_all();
     proxy.graph.reject_with(ScriptedResponse::expired());
     for _ in 0..100 {
-        proxy.graph.enqueue(ScriptedResponse::expired());
+        proxy.script(ScriptedResponse::expired());
     }
     let answers = proxy.post_many(50).await;
     assert!(answers.iter().all(|answer| answer.text() == EXPIRED_ERROR));
@@ -105,9 +103,7 @@ async fn a_late_rejection_of_an_old_token_replays_at_once_and_wipes_nothing() {
     for protocols in PROTOCOL_PAIRS {
         let proxy = TestProxy::start(protocols).await;
         proxy.rotate_token();
-        proxy
-            .graph
-            .enqueue(ScriptedResponse::expired().delayed(Duration::from_secs(5)));
+        proxy.script(ScriptedResponse::expired().delayed(Duration::from_secs(5)));
         let late = async {
             let began = Instant::now();
             assert_eq!(proxy.app.post("late").await.status, 200);
@@ -242,7 +238,7 @@ async fn what_graph_may_have_acted_on_is_never_sent_again() {
             let proxy = TestProxy::start(protocols).await;
             assert_eq!(proxy.app.post("warms the pool").await.status, 200);
             proxy.add_token(SECOND_TOKEN);
-            proxy.graph.enqueue(reply.clone());
+            proxy.script(reply.clone());
             let answer = proxy.app.post("x").await;
             assert!(!answer.complete || answer.status >= 400, "{reply:?}");
             assert_eq!(proxy.graph.attempts(), 2, "{reply:?}");
@@ -266,8 +262,8 @@ async fn a_second_attempt_that_fails_in_transport_is_not_answered_with_the_first
         ] {
             let proxy = TestProxy::start(protocols).await;
             proxy.rotate_token();
-            proxy.graph.enqueue(ScriptedResponse::expired());
-            proxy.graph.enqueue(reply);
+            proxy.script(ScriptedResponse::expired());
+            proxy.script(reply);
             proxy.app.post("x").await.refused(status, error);
             assert_eq!(proxy.graph.attempts(), 2);
             proxy.shutdown().await;
@@ -279,12 +275,10 @@ async fn a_second_attempt_that_fails_in_transport_is_not_answered_with_the_first
 async fn a_get_and_every_other_method_is_healed_too() {
     for protocols in PROTOCOL_PAIRS {
         let proxy = TestProxy::start(protocols).await;
-        for (number, method) in ["GET", "DELETE", "PUT", "PATCH", "OPTIONS"].iter().enumerate() {
-            proxy.rotate_token_to(&format!("EAAtoken{number}"));
-            let mut request = post(sized(""));
-            *request.method_mut() = method.parse().unwrap();
-            assert_eq!(proxy.app.fetch(request).await.status, 200, "{method}");
-            assert_eq!(proxy.graph.last_request().head.method, *method);
+        for method in ["GET", "DELETE", "PUT", "PATCH", "OPTIONS"] {
+            proxy.rotate_token_to(&format!("EAAtoken0{method}"));
+            let seen = proxy.forwarded(request(method, "/v21.0/1/messages", sized(""))).await;
+            assert_eq!(seen.head.method, method);
         }
         assert_eq!(proxy.requests_with_outcome("healed").await, 5);
         proxy.shutdown().await;
@@ -302,9 +296,7 @@ async fn a_connection_that_graph_ends_politely_costs_no_request() {
             sleep(Duration::from_millis(1)).await;
         }
         assert_eq!(proxy.graph.connections(), 5);
-        proxy
-            .graph
-            .enqueue(ScriptedResponse::json(200, "{}").delayed(Duration::from_secs(3)));
+        proxy.script(ScriptedResponse::json(200, "{}").delayed(Duration::from_secs(3)));
         let leaves = async {
             sleep(Duration::from_secs(1)).await;
             proxy.graph.close_connections();

@@ -217,9 +217,7 @@ async fn what_makes_instagrams_and_threads_tokens_gets_none_of_ours() {
                 ("graph.threads.net", "/refresh_access_token?access_token=THAA"),
                 ("graph.threads.net", "/oauth/access_token?code=AQ"),
             ] {
-                proxy
-                    .graph
-                    .enqueue(ScriptedResponse::json(200, r#"{"access_token":"new"}"#));
+                proxy.script(ScriptedResponse::json(200, r#"{"access_token":"new"}"#));
                 let answer = proxy.app.fetch(with(get(target), &[("host", host)])).await;
                 assert_eq!(answer.text(), r#"{"access_token":"new"}"#);
                 let seen = proxy.graph.last_request();

@@ -73,9 +73,7 @@ async fn a_rejection_that_only_its_asker_can_read_is_not_repeated() {
         .await;
     proxy.graph.expire_all();
     let call = format!("/**/ mine({EXPIRED_ERROR});");
-    proxy
-        .graph
-        .enqueue(ScriptedResponse::new(400, "text/javascript", call.clone()));
+    proxy.script(ScriptedResponse::new(400, "text/javascript", call.clone()));
     assert_eq!(proxy.app.get("/me?callback=mine").await.text(), call);
     let last = proxy.app.get("/me").await;
     assert_eq!(last.text(), EXPIRED_ERROR);
@@ -107,7 +105,7 @@ async fn an_item_of_a_batch_keeps_nothing_back() {
             .await;
         let item = serde_json::to_string(EXPIRED_ERROR).unwrap();
         let answer = format!(r#"[{{"code":400,"body":{item}}}]"#);
-        proxy.graph.enqueue(ScriptedResponse::json(200, answer));
+        proxy.script(ScriptedResponse::json(200, answer));
         let batch = with(
             request(
                 "POST",
@@ -212,7 +210,7 @@ async fn the_refresher_hears_graphs_own_reason_wherever_it_is_said() {
         let proxy = proxy_with_policy(PROTOCOL_PAIRS[0], DeadTokenPolicy::Probe)
             .start()
             .await;
-        proxy.graph.enqueue(reply);
+        proxy.script(reply);
         proxy.app.fetch(asked).await;
         sleep(Duration::from_millis(10)).await;
         let said = logged.lines_containing("Graph rejected the token");
@@ -228,9 +226,9 @@ async fn the_refresher_hears_why_the_second_token_was_rejected_too() {
         .start()
         .await;
     proxy.rotate_token();
-    proxy.graph.enqueue(ScriptedResponse::expired());
+    proxy.script(ScriptedResponse::expired());
     let second = EXPIRED_ERROR.replace("463", "492");
-    proxy.graph.enqueue(ScriptedResponse::json(400, second));
+    proxy.script(ScriptedResponse::json(400, second));
     proxy.app.get("/me").await;
     sleep(Duration::from_millis(10)).await;
     let said = logged.lines_containing("Graph rejected the token");

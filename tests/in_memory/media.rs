@@ -54,7 +54,7 @@ async fn the_link_of_a_look_up_leads_to_the_host_that_the_app_named() {
                     .chunked(1, Duration::ZERO),
             ] {
                 for target in [ID, "/1037543291543636?phone_number_id=1"] {
-                    proxy.graph.enqueue(reply.clone());
+                    proxy.script(reply.clone());
                     let zipped = [("host", host), ("accept-encoding", "gzip")];
                     let answer = proxy.app.fetch(with(get(target), &zipped)).await;
                     let here = format!(r"http:\/\/{host}");
@@ -76,7 +76,7 @@ async fn the_link_of_a_look_up_leads_to_the_host_that_the_app_named() {
 async fn a_weak_validator_stays_as_it_is() {
     let proxy = TestProxyBuilder::new().start().await;
     let weak = ScriptedResponse::json(200, media_object(CDN_ORIGIN)).with("etag", r#"W/"5f""#);
-    proxy.graph.enqueue(weak);
+    proxy.script(weak);
     assert_eq!(proxy.app.get(ID).await.header("etag"), r#"W/"5f""#);
     proxy.shutdown().await;
 }
@@ -99,7 +99,7 @@ async fn assert_untouched(
     request: http::Request<crate::support::TestBody>,
     reply: ScriptedResponse,
 ) {
-    proxy.graph.enqueue(reply.clone());
+    proxy.script(reply.clone());
     let answer = proxy.app.fetch(request).await;
     assert_eq!(answer.body, reply.bytes());
     let expected = reply.into_response();
@@ -167,7 +167,7 @@ async fn nothing_else_has_its_links_changed() {
 async fn a_look_up_that_breaks_off_is_no_answer() {
     for protocols in PROTOCOL_PAIRS {
         let proxy = TestProxy::start(protocols).await;
-        proxy.graph.enqueue(media_response(&truncated_object(40)).truncated());
+        proxy.script(media_response(&truncated_object(40)).truncated());
         let answer = proxy.app.get(ID).await;
         answer.refused(502, "connection_terminated");
         proxy.shutdown().await;
@@ -211,7 +211,7 @@ async fn a_download_goes_to_the_media_host_with_our_bearer_and_its_own_query() {
 async fn the_link_of_a_look_up_is_good_for_a_download() {
     for protocols in PROTOCOL_PAIRS {
         let proxy = TestProxy::start(protocols).await;
-        proxy.graph.enqueue(media_response(&media_object(CDN_ORIGIN)));
+        proxy.script(media_response(&media_object(CDN_ORIGIN)));
         let found: serde_json::Value = serde_json::from_slice(&proxy.app.get(ID).await.body).unwrap();
         let url = found["url"].as_str().unwrap();
         assert_eq!(url, format!("http://localhost:8080{FILE}"));
@@ -230,7 +230,7 @@ fn not_found_page(status: u16) -> ScriptedResponse {
 
 /// Another token is dropped while the media host is thinking.
 async fn fetch_during_rotation(proxy: &TestProxy, first: ScriptedResponse) -> TestResponse {
-    proxy.graph.enqueue(first.delayed(Duration::from_secs(3)));
+    proxy.script(first.delayed(Duration::from_secs(3)));
     let swap = async {
         tokio::time::sleep(Duration::from_secs(1)).await;
         proxy.publish_token(SECOND_TOKEN);
@@ -261,8 +261,8 @@ async fn a_download_that_is_refused_is_sent_again_if_the_token_is_another_by_now
 async fn a_download_is_never_sent_a_third_time() {
     for protocols in PROTOCOL_PAIRS {
         let proxy = TestProxy::start(protocols).await;
-        proxy.graph.enqueue(not_found_page(404).delayed(Duration::from_secs(3)));
-        proxy.graph.enqueue(not_found_page(403));
+        proxy.script(not_found_page(404).delayed(Duration::from_secs(3)));
+        proxy.script(not_found_page(403));
         let swap = async {
             tokio::time::sleep(Duration::from_secs(1)).await;
             proxy.source.publish(SECOND_TOKEN);
@@ -282,7 +282,7 @@ async fn a_download_that_is_refused_with_the_token_in_use_is_delivered() {
     for protocols in PROTOCOL_PAIRS {
         let proxy = TestProxy::start(protocols).await;
         for status in [404, 401, 403] {
-            proxy.graph.enqueue(not_found_page(status));
+            proxy.script(not_found_page(status));
             assert_eq!(proxy.app.get(FILE).await.status, status);
         }
         assert_eq!(proxy.graph.attempts(), 3);
@@ -300,7 +300,7 @@ async fn a_download_that_is_refused_with_the_token_in_use_is_delivered() {
 #[tokio::test(start_paused = true)]
 async fn an_objects_404_is_no_refusal_of_media() {
     let proxy = TestProxyBuilder::new().start().await;
-    proxy.graph.enqueue(not_found_page(404).delayed(Duration::from_secs(3)));
+    proxy.script(not_found_page(404).delayed(Duration::from_secs(3)));
     let swap = async {
         tokio::time::sleep(Duration::from_secs(1)).await;
         proxy.source.publish(SECOND_TOKEN);
@@ -316,7 +316,7 @@ async fn a_redirect_is_the_apps_to_follow() {
     for protocols in PROTOCOL_PAIRS {
         let proxy = TestProxy::start(protocols).await;
         let moved = ScriptedResponse::new(302, "image/jpeg", "").with("location", location);
-        proxy.graph.enqueue(moved);
+        proxy.script(moved);
         let answer = proxy.app.get("/v21.0/1/picture").await;
         assert_eq!((answer.status, answer.header("location")), (302, location));
         assert_eq!((proxy.graph.attempts(), proxy.graph.connections()), (1, 1));

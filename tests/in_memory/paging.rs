@@ -29,7 +29,7 @@ fn rewritten_page(rest: &str) -> String {
 }
 
 async fn fetch_page(proxy: &TestProxy, reply: ScriptedResponse) -> crate::support::TestResponse {
-    proxy.graph.enqueue(reply);
+    proxy.script(reply);
     let answer = proxy.app.get(EDGE).await;
     assert!(answer.complete);
     answer
@@ -91,7 +91,7 @@ async fn links_elsewhere_and_pages_of_graphs_own_hosts_stay() {
                 text
             );
         }
-        proxy.graph.enqueue(ScriptedResponse::json(200, page(GRAPH_ORIGIN, "")));
+        proxy.script(ScriptedResponse::json(200, page(GRAPH_ORIGIN, "")));
         let named = with(crate::support::get(EDGE), &[("host", "graph.facebook.com")]);
         assert_eq!(proxy.app.fetch(named).await.text(), page(GRAPH_ORIGIN, ""));
         proxy.shutdown().await;
@@ -121,9 +121,7 @@ async fn links_in_the_bodies_of_a_batchs_items_lead_here_too() {
             let body = serde_json::to_string(body).unwrap();
             format!(r#"[{{"code":200,"body":{body}}},null,{{"code":200,"body":"[]"}}]"#)
         };
-        proxy
-            .graph
-            .enqueue(ScriptedResponse::json(200, batch(&page(GRAPH_ORIGIN, &token))));
+        proxy.script(ScriptedResponse::json(200, batch(&page(GRAPH_ORIGIN, &token))));
         let answer = proxy.app.post("x").await;
         assert_eq!(answer.text(), batch(&rewritten_page("")));
         proxy.shutdown().await;
@@ -193,7 +191,7 @@ async fn a_page_that_breaks_off_or_stalls_is_no_answer() {
             ScriptedResponse::json(200, page(GRAPH_ORIGIN, "")).truncated(),
             ScriptedResponse::json(200, page(GRAPH_ORIGIN, "")).stalled(),
         ] {
-            proxy.graph.enqueue(reply);
+            proxy.script(reply);
             let answer = proxy.app.get(EDGE).await;
             answer.refused(502, "connection_terminated");
         }
@@ -214,7 +212,7 @@ async fn what_is_no_page_is_not_read() {
             ScriptedResponse::json(200, text.strip_suffix('}').unwrap().to_owned()),
         ] {
             let sent = reply.bytes();
-            proxy.graph.enqueue(reply);
+            proxy.script(reply);
             assert_eq!(proxy.app.fetch(post(sized("x"))).await.body, sent);
         }
         proxy.shutdown().await;

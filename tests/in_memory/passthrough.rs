@@ -44,7 +44,7 @@ async fn answers_are_delivered_byte_for_byte_however_they_come() {
         let proxy = TestProxy::start(protocols).await;
         for number in 0..50 {
             let reply = random_response(&mut random).with("x-number", &number.to_string());
-            proxy.graph.enqueue(reply.clone());
+            proxy.script(reply.clone());
             let answer = proxy.app.post("x").await;
             assert_eq!(answer.status, reply.status.as_u16());
             assert!(
@@ -72,7 +72,7 @@ async fn a_length_that_graph_declares_is_declared_to_the_app() {
             ScriptedResponse::error(400, 100),
         ] {
             let length = reply.bytes().len().to_string();
-            proxy.graph.enqueue(reply);
+            proxy.script(reply);
             proxy.graph.expire_all();
             assert_eq!(proxy.app.post("x").await.header("content-length"), length);
         }

@@ -207,7 +207,7 @@ async fn a_timed_proof_tells_the_time_of_its_attempt() {
 
 async fn assert_proof_error_passed_on(proxy: &TestProxy, body: &'static str) {
     let (attempts, loads) = (proxy.graph.attempts(), proxy.source.loads());
-    proxy.graph.enqueue(ScriptedResponse::json(400, body).with(
+    proxy.script(ScriptedResponse::json(400, body).with(
         "www-authenticate",
         r#"OAuth "Facebook Platform" "invalid_request" "appsecret_proof""#,
     ));
@@ -254,7 +254,7 @@ async fn a_refused_proof_is_delivered_counted_and_explained_once_for_each_token(
 async fn an_apps_own_proof_that_is_refused_is_its_own_business() {
     let log = LogCapture::at_info();
     let proxy = TestProxyBuilder::new().with_proof(ProofMode::PerToken).start().await;
-    proxy.graph.enqueue(ScriptedResponse::json(400, WRONG_PROOF_ERROR));
+    proxy.script(ScriptedResponse::json(400, WRONG_PROOF_ERROR));
     let own = with(get("/app?appsecret_proof=ab"), &[("authorization", "Bearer 123|abc")]);
     assert_eq!(proxy.app.fetch(own).await.text(), WRONG_PROOF_ERROR);
     assert!(log.lines_containing("appsecret_proof:").is_empty());
@@ -269,9 +269,9 @@ async fn neither_the_apps_secret_nor_a_proof_shows() {
             let proxy = TestProxy::start_with_proof(protocols, proving).await;
             proxy.rotate_token();
             assert_eq!(proxy.app.post("x").await.status, 200);
-            proxy.graph.enqueue(ScriptedResponse::json(400, WRONG_PROOF_ERROR));
+            proxy.script(ScriptedResponse::json(400, WRONG_PROOF_ERROR));
             let mut shown = proxy.app.get("/me").await.text().to_owned();
-            proxy.graph.enqueue(ScriptedResponse::connection_lost());
+            proxy.script(ScriptedResponse::connection_lost());
             shown.push_str(proxy.app.get("/me").await.text());
             shown.push_str(&proxy.metrics().await);
             shown.push_str(&format!("{:?}", proxy.tokens.current()));

@@ -14,7 +14,7 @@ async fn usage_is_passed_on_and_shown() {
     for protocols in PROTOCOL_PAIRS {
         let proxy = TestProxy::start(protocols).await;
         assert!(!proxy.metrics().await.contains("usage_ratio{"));
-        proxy.graph.enqueue(
+        proxy.script(
             ScriptedResponse::json(200, "{}")
                 .with("x-app-usage", APP)
                 .with("x-business-use-case-usage", BUSINESS)
@@ -51,13 +51,13 @@ async fn the_latest_answer_counts_whatever_became_of_it() {
             (ScriptedResponse::json(200, "{}"), 2, "0.02"),
         ] {
             let told = format!(r#"{{"call_count":{calls}}}"#);
-            proxy.graph.enqueue(reply.with("x-app-usage", &told));
+            proxy.script(reply.with("x-app-usage", &told));
             let answer = proxy.app.post("x").await;
             assert_eq!(answer.header("x-app-usage"), told);
             let line = usage_line("app_calls", ratio);
             assert!(proxy.metrics().await.contains(&line), "{line}");
         }
-        proxy.graph.enqueue(ScriptedResponse::json(200, "{}"));
+        proxy.script(ScriptedResponse::json(200, "{}"));
         proxy.app.post("x").await;
         let line = usage_line("app_calls", "0.02");
         assert!(proxy.metrics().await.contains(&line), "silence says nothing");
@@ -93,9 +93,7 @@ async fn usage_that_is_not_understood_is_passed_on_all_the_same() {
             r#"{"call_count":"many"}"#,
             r#"{"call_count":-1}"#,
         ] {
-            proxy
-                .graph
-                .enqueue(ScriptedResponse::json(200, "{}").with("x-app-usage", odd));
+            proxy.script(ScriptedResponse::json(200, "{}").with("x-app-usage", odd));
             let answer = proxy.app.get("/me").await;
             assert_eq!((answer.status, answer.header("x-app-usage")), (200, odd));
         }

@@ -72,8 +72,8 @@ async fn of_a_second_answer_the_newer_token_is_redacted() {
     for protocols in PROTOCOL_PAIRS {
         let proxy = TestProxy::start(protocols).await;
         proxy.rotate_token();
-        proxy.graph.enqueue(response_quoting(FIRST_TOKEN));
-        proxy.graph.enqueue(response_quoting(SECOND_TOKEN));
+        proxy.script(response_quoting(FIRST_TOKEN));
+        proxy.script(response_quoting(SECOND_TOKEN));
         assert_redacted(&proxy.app.post("x").await);
         assert_eq!(proxy.graph.attempts(), 2);
         proxy.shutdown().await;
@@ -91,7 +91,7 @@ async fn every_spelling_of_the_token_is_redacted() {
     ] {
         let proxy = TestProxyBuilder::new().with_token(token).start().await;
         let body = malformed_token_error(&format!("{spelling} twice {spelling}"));
-        proxy.graph.enqueue(ScriptedResponse::json(403, body));
+        proxy.script(ScriptedResponse::json(403, body));
         proxy.graph.expire_all();
         let answer = proxy.app.post("x").await;
         let expected = malformed_token_error("[redacted] twice [redacted]");
@@ -111,7 +111,7 @@ async fn whatever_the_error_the_token_in_it_is_redacted() {
                     .with("www-authenticate", &challenge("…").replace('…', "x"))
                     .with("www-authenticate", &challenge(token))
             };
-            proxy.graph.enqueue(said(FIRST_TOKEN));
+            proxy.script(said(FIRST_TOKEN));
             let answer = proxy.app.fetch(get("/me")).await;
             assert_eq!(answer.text(), body("[redacted]"));
             let challenges = answer.headers.get_all("www-authenticate").iter();
@@ -155,7 +155,7 @@ async fn a_batchs_item_that_quotes_the_token_is_redacted() {
                 ScriptedResponse::json(200, answer(token)),
                 ScriptedResponse::json(200, answer(token)).gzipped(),
             ] {
-                proxy.graph.enqueue(reply.with("etag", "\"7\""));
+                proxy.script(reply.with("etag", "\"7\""));
                 let heard = proxy.app.fetch(with(post(sized("batch=[]")), &form)).await;
                 assert_eq!(heard.text(), answer("[redacted]"));
                 let length = heard.body.len().to_string();
@@ -180,14 +180,14 @@ async fn what_is_no_token_of_ours_is_delivered_byte_for_byte() {
             ScriptedResponse::json(200, format!(r#"{{"access_token":"{FIRST_TOKEN}"}}"#)),
         ] {
             let sent = reply.clone().into_response();
-            proxy.graph.enqueue(reply.clone());
+            proxy.script(reply.clone());
             let answer = proxy.app.get("/me/accounts").await;
             assert_eq!(answer.body, reply.bytes());
             let coding = sent.headers().get("content-encoding");
             assert_eq!(answer.headers.get("content-encoding"), coding);
         }
         // The app's own credential is known to the app.
-        proxy.graph.enqueue(response_quoting("123|abc"));
+        proxy.script(response_quoting("123|abc"));
         let own = with(post(sized("x")), &[("authorization", "Bearer 123|abc")]);
         let answer = proxy.app.fetch(own).await;
         assert_eq!(answer.text(), malformed_token_error("123|abc"));

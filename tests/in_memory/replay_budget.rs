@@ -22,9 +22,7 @@ async fn a_body_is_counted_where_it_is_held_and_by_its_length() {
     ] {
         let proxy = TestProxyBuilder::new().with_small_limits().start().await;
         proxy.rotate_token();
-        proxy
-            .graph
-            .enqueue(ScriptedResponse::expired().delayed(Duration::from_secs(1)));
+        proxy.script(ScriptedResponse::expired().delayed(Duration::from_secs(1)));
         let loads = async {
             sleep(Duration::from_millis(500)).await;
             assert_eq!(proxy.replay_bytes_in(place).await, length, "by {step}");
@@ -41,9 +39,9 @@ async fn a_replayed_body_is_counted_until_graph_has_read_it() {
     for (place, length) in [("memory", MIB), ("disk", 2 * MIB)] {
         let proxy = TestProxyBuilder::new().start().await;
         proxy.rotate_token();
-        proxy.graph.enqueue(ScriptedResponse::expired());
+        proxy.script(ScriptedResponse::expired());
         let slow = ScriptedResponse::json(200, "{}").delayed(Duration::from_secs(1));
-        proxy.graph.enqueue(slow.before_request_body());
+        proxy.script(slow.before_request_body());
         let loads = async {
             sleep(Duration::from_millis(500)).await;
             assert_eq!(proxy.graph.attempts(), 2);
@@ -63,7 +61,7 @@ async fn what_was_spooled_of_a_body_that_streams_is_counted_until_it_is_sent() {
         .start()
         .await;
     let slow = ScriptedResponse::json(200, "{}").delayed(Duration::from_secs(1));
-    proxy.graph.enqueue(slow.before_request_body());
+    proxy.script(slow.before_request_body());
     let loads = async {
         sleep(Duration::from_millis(500)).await;
         assert_eq!(proxy.replay_bytes_in("disk").await, MIB as i64);
@@ -100,13 +98,11 @@ async fn a_body_past_the_budget_of_all_streams_and_the_budget_comes_back() {
         })
         .await;
         proxy.rotate_token();
-        proxy
-            .graph
-            .enqueue(ScriptedResponse::expired().delayed(Duration::from_secs(5)));
+        proxy.script(ScriptedResponse::expired().delayed(Duration::from_secs(5)));
         let second = async {
             sleep(Duration::from_secs(1)).await;
             assert_eq!(proxy.replay_bytes().await, 1_000);
-            proxy.graph.enqueue(ScriptedResponse::expired());
+            proxy.script(ScriptedResponse::expired());
             let answer = proxy.app.fetch(post_file(sized(pattern(600)))).await;
             assert_eq!(answer.text(), EXPIRED_ERROR, "no room to hold it");
         };

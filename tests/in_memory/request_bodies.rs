@@ -1,4 +1,4 @@
-//! Request bodies: held for a replay while there is room, streamed without licence where there is none.
+//! Request bodies: held for a replay while there is room, otherwise streamed and never replayed.
 
 use std::time::Duration;
 
@@ -92,7 +92,7 @@ async fn a_body_past_disk_streams_hears_graphs_words_and_the_next_request_is_fin
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_without_licence_waits_for_the_successor_that_is_coming() {
+async fn a_body_that_cannot_be_replayed_waits_for_the_token_that_is_coming() {
     for protocols in PROTOCOL_PAIRS {
         let proxy = TestProxyBuilder::over(protocols).with_small_limits().start().await;
         proxy.rotate_token();
@@ -262,12 +262,12 @@ async fn graph_may_answer_before_it_has_read_the_body() {
         let proxy = TestProxyBuilder::over(protocols).with_small_limits().start().await;
         let too_large = ScriptedResponse::error(413, 1);
         for body in [sized(pattern(500)), sized(pattern(3_000)), sized(pattern(500_000))] {
-            proxy.graph.enqueue(too_large.clone().before_request_body());
+            proxy.script(too_large.clone().before_request_body());
             let answer = proxy.app.fetch(post_file(body)).await;
             assert_eq!((answer.status, answer.body), (413, too_large.bytes()));
         }
         proxy.rotate_token();
-        proxy.graph.enqueue(ScriptedResponse::expired().before_request_body());
+        proxy.script(ScriptedResponse::expired().before_request_body());
         assert_eq!(proxy.app.fetch(post_file(sized(pattern(3_000)))).await.status, 200);
         proxy.shutdown().await;
     }

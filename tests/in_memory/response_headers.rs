@@ -4,7 +4,7 @@ use tokio::time::sleep;
 
 use crate::support::{
     ConnectOutcome, EXPIRED_ERROR, PROTOCOL_PAIRS, Protocol, Protocols, ScriptedResponse, TestProxy, get, post,
-    request, sized,
+    request, sized, sorted_names,
 };
 
 /// Ways whose Graph side can be written by hand.
@@ -30,10 +30,9 @@ async fn what_would_lead_the_app_round_the_proxy_is_dropped_and_all_else_is_kept
             .with("etag", "\"1\"")
             .with("proxy-status", "http_request_error; e_fb=1")
             .with("x-fb-trace-id", "B");
-        proxy.graph.enqueue(reply);
+        proxy.script(reply);
         let answer = proxy.app.post("x").await;
-        let mut names: Vec<&str> = answer.headers.keys().map(http::HeaderName::as_str).collect();
-        names.sort_unstable();
+        let names = sorted_names(&answer.headers);
         let expected = [
             "content-length",
             "content-type",
@@ -63,8 +62,7 @@ async fn fields_of_one_connection_and_those_it_lists_end_here() {
         ));
         let answer = proxy.app.post("x").await;
         assert_eq!((answer.status, answer.text()), (200, "{}"));
-        let mut names: Vec<&str> = answer.headers.keys().map(http::HeaderName::as_str).collect();
-        names.sort_unstable();
+        let names = sorted_names(&answer.headers);
         assert_eq!(names, ["content-length", "date", "x-three"]);
         proxy.shutdown().await;
     }
@@ -95,14 +93,12 @@ async fn answers_without_a_body_stay_without_one() {
         let answer = proxy.app.fetch(request("HEAD", "/me", sized(""))).await;
         assert_eq!((answer.status, answer.header("content-length")), (200, "4711"));
         for status in [204, 304] {
-            proxy
-                .graph
-                .enqueue(ScriptedResponse::new(status, "", "").with("etag", "\"1\""));
+            proxy.script(ScriptedResponse::new(status, "", "").with("etag", "\"1\""));
             let answer = proxy.app.get("/me").await;
             assert_eq!((answer.status, answer.header("etag")), (status, "\"1\""));
             assert!(answer.complete && answer.body.is_empty());
         }
-        proxy.graph.enqueue(ScriptedResponse::json(200, ""));
+        proxy.script(ScriptedResponse::json(200, ""));
         assert_eq!(proxy.app.get("/me").await.status, 200);
         assert_eq!(proxy.requests_with_outcome("delivered").await, 4);
         proxy.shutdown().await;
@@ -127,7 +123,7 @@ async fn a_change_of_protocol_that_was_not_requested_is_refused() {
 async fn an_answer_that_says_it_is_too_large_to_be_an_envelope_is_not_waited_for() {
     for protocols in HTTP1_UPSTREAM {
         let proxy = TestProxy::start(protocols).await;
-        proxy.graph.enqueue(
+        proxy.script(
             ScriptedResponse::json(401, "x".repeat(70_000))
                 .with("content-length", "70000")
                 .chunked(1_000, std::time::Duration::from_secs(1)),
@@ -213,9 +209,7 @@ async fn an_app_that_reads_slowly_gets_all_of_it() {
     for protocols in PROTOCOL_PAIRS {
         let proxy = TestProxy::start(protocols).await;
         let large: Vec<u8> = (0..2_000_000_u32).map(|position| (position % 249) as u8).collect();
-        proxy
-            .graph
-            .enqueue(ScriptedResponse::new(200, "image/jpeg", large.clone()));
+        proxy.script(ScriptedResponse::new(200, "image/jpeg", large.clone()));
         let response = proxy.app.send(post(sized("x"))).await.unwrap();
         sleep(std::time::Duration::from_secs(300)).await;
         let answer = crate::support::TestResponse::read(response).await;

@@ -68,7 +68,7 @@ async fn collect_outputs(proxy: &TestProxy, seen: &mut String, first: &str, seco
     let repeating =
         format!(r#"{{"error":{{"message":"Malformed access token {first}","code":190,"fbtrace_id":"A"}}}}"#);
     app.fetch(request_with(apps)).await;
-    proxy.graph.enqueue(ScriptedResponse::json(400, repeating));
+    proxy.script(ScriptedResponse::json(400, repeating));
     proxy.rotate_token_to(second);
     app.fetch(request_with(apps)).await;
     for reply in [
@@ -77,7 +77,7 @@ async fn collect_outputs(proxy: &TestProxy, seen: &mut String, first: &str, seco
         ScriptedResponse::json(401, "{").truncated(),
         ScriptedResponse::error(500, 1),
     ] {
-        proxy.graph.enqueue(reply);
+        proxy.script(reply);
         seen.push_str(app.fetch(request_with(apps)).await.text());
     }
     for dial in [

@@ -24,7 +24,7 @@ pub(crate) use graph::{ConnectOutcome, Graph, RecordedRequest};
 pub(crate) use harness::{APP_SECRET, TestProxy, TestProxyBuilder, start_time};
 pub(crate) use log::LogCapture;
 pub(crate) use renewer::ScriptedRenewer;
-pub(crate) use response::TestResponse;
+pub(crate) use response::{TestResponse, sorted_names};
 pub(crate) use scripted_response::{ScriptedResponse, gzip};
 pub(crate) use source::ScriptedSource;
 pub(crate) use tasks::TestTasks;

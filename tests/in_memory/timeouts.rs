@@ -13,14 +13,12 @@ use crate::support::{
 async fn an_answer_that_does_not_come_is_waited_for_as_long_as_configured() {
     for protocols in PROTOCOL_PAIRS {
         let proxy = TestProxy::start(protocols).await;
-        proxy.graph.enqueue(ScriptedResponse::no_response());
+        proxy.script(ScriptedResponse::no_response());
         let began = Instant::now();
         proxy.app.post("x").await.refused(504, "http_response_timeout");
         assert_eq!(began.elapsed().as_secs(), 60);
         assert_eq!(proxy.graph.attempts(), 1);
-        proxy
-            .graph
-            .enqueue(ScriptedResponse::json(200, "{}").delayed(Duration::from_secs(59)));
+        proxy.script(ScriptedResponse::json(200, "{}").delayed(Duration::from_secs(59)));
         assert_eq!(proxy.app.post("x").await.status, 200);
         proxy.shutdown().await;
     }
@@ -36,13 +34,11 @@ async fn the_wait_for_an_answer_counts_from_the_end_of_the_requests_body() {
         .await;
         let slow = || post_file(chunked_with_delay("x".repeat(1_000), 100, Duration::from_secs(20)));
         let began = Instant::now();
-        proxy
-            .graph
-            .enqueue(ScriptedResponse::json(200, "{}").delayed(Duration::from_secs(55)));
+        proxy.script(ScriptedResponse::json(200, "{}").delayed(Duration::from_secs(55)));
         assert_eq!(proxy.app.fetch(slow()).await.status, 200);
         assert_eq!(began.elapsed().as_secs(), 255);
         let began = Instant::now();
-        proxy.graph.enqueue(ScriptedResponse::no_response());
+        proxy.script(ScriptedResponse::no_response());
         proxy.app.fetch(slow()).await.refused(504, "http_response_timeout");
         assert_eq!(began.elapsed().as_secs(), 260);
         proxy.shutdown().await;
@@ -57,16 +53,14 @@ async fn an_answer_that_stalls_half_way_is_cut() {
             ScriptedResponse::json(200, "{\"da").stalled(),
             ScriptedResponse::json(400, "{\"er").stalled(),
         ] {
-            proxy.graph.enqueue(reply.clone());
+            proxy.script(reply.clone());
             let began = Instant::now();
             let answer = proxy.app.post("x").await;
             assert!(!answer.complete && answer.body == reply.bytes(), "{answer:?}");
             assert!((60..=66).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
         }
         assert_eq!(proxy.requests_with_outcome("upstream_aborted").await, 2);
-        proxy
-            .graph
-            .enqueue(ScriptedResponse::json(200, "0123456789").chunked(1, Duration::from_secs(59)));
+        proxy.script(ScriptedResponse::json(200, "0123456789").chunked(1, Duration::from_secs(59)));
         assert!(proxy.app.post("x").await.complete, "slow is not stalled");
         proxy.shutdown().await;
     }
@@ -77,9 +71,7 @@ async fn an_envelope_that_takes_too_long_is_delivered_unread() {
     for protocols in PROTOCOL_PAIRS {
         let proxy = TestProxy::start(protocols).await;
         proxy.rotate_token();
-        proxy
-            .graph
-            .enqueue(ScriptedResponse::expired().chunked(50, Duration::from_secs(2)));
+        proxy.script(ScriptedResponse::expired().chunked(50, Duration::from_secs(2)));
         let answer = proxy.app.post("x").await;
         assert!(answer.complete && (answer.status, answer.text()) == (401, EXPIRED_ERROR));
         assert_eq!(proxy.graph.attempts(), 1);
@@ -167,9 +159,9 @@ async fn a_failed_attempt_says_whether_graph_may_have_processed_the_request() {
         let proxy = TestProxy::start(protocols).await;
         proxy.graph.next_connect(ConnectOutcome::Refused);
         proxy.app.post("x").await.refused(502, "connection_refused");
-        proxy.graph.enqueue(ScriptedResponse::connection_lost());
+        proxy.script(ScriptedResponse::connection_lost());
         proxy.app.post("x").await.refused(502, "connection_terminated");
-        proxy.graph.enqueue(ScriptedResponse::stream_refused());
+        proxy.script(ScriptedResponse::stream_refused());
         proxy.app.post("x").await.refused(502, "connection_terminated");
         assert_eq!(proxy.graph.attempts(), 2, "graphward sends nothing again");
         let logged = log.lines_containing(r#""message":"upstream attempt failed""#);
@@ -231,7 +223,7 @@ async fn an_app_that_is_slower_than_graph_may_be_is_not_taken_for_a_slow_graph()
         let slow = || post_file(chunked_with_delay("x".repeat(1_000), 100, Duration::from_secs(25)));
         assert_eq!(proxy.app.fetch(slow()).await.status, 200);
         let began = Instant::now();
-        proxy.graph.enqueue(ScriptedResponse::no_response());
+        proxy.script(ScriptedResponse::no_response());
         proxy.app.fetch(slow()).await.refused(504, "http_response_timeout");
         assert_eq!(began.elapsed().as_secs(), 260);
         proxy.shutdown().await;

@@ -3,7 +3,8 @@
 use graphward::graph::ClientCredentialPolicy;
 
 use crate::support::{
-    FIRST_TOKEN, PROTOCOL_PAIRS, Protocol, Protocols, TestProxy, TestProxyBuilder, get, post, request, sized, with,
+    FIRST_TOKEN, PROTOCOL_PAIRS, Protocol, Protocols, TestProxy, TestProxyBuilder, get, post, request, sized,
+    sorted_names, with,
 };
 
 #[tokio::test(start_paused = true)]
@@ -235,8 +236,7 @@ async fn what_belongs_to_one_connection_ends_there_and_all_else_is_passed() {
         }
         let seen = proxy.forwarded(with(post(sized("x")), &fields)).await;
         assert_eq!(seen.all("x-custom"), ["1", "2"]);
-        let mut names: Vec<&str> = seen.head.headers.keys().map(http::HeaderName::as_str).collect();
-        names.sort_unstable();
+        let names = sorted_names(&seen.head.headers);
         let mut expected = vec![
             "authorization",
             "content-length",

@@ -71,10 +71,8 @@ fn batch_with_fill(fill: usize) -> String {
 }
 
 fn post_batch(body: TestBody) -> http::Request<TestBody> {
-    with(
-        request("POST", "/v21.0/", body),
-        &[("content-type", "application/json")],
-    )
+    let batch = request("POST", "/v21.0/", body);
+    with(batch, &[("content-type", "application/json")])
 }
 
 #[tokio::test(start_paused = true)]

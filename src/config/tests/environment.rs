@@ -152,9 +152,21 @@ fn the_variable_of_a_key_has_its_type() {
 
 #[test]
 fn maps_with_free_keys_stand_only_in_the_file() {
-    let loaded = load(&[("GRAPHWARD_UPSTREAM_CONNECT_TO_EXAMPLE", "b:2")]).unwrap();
-    assert_eq!(loaded.config, read("").unwrap());
-    assert_eq!(loaded.warnings.len(), 1);
+    for (name, table) in [
+        ("GRAPHWARD_UPSTREAM_CONNECT_TO_X", "upstream.connect_to"),
+        (
+            "GRAPHWARD_UPSTREAM_CONNECT_TO_GRAPH_FACEBOOK_COM",
+            "upstream.connect_to",
+        ),
+        ("GRAPHWARD_TOKEN_SOURCE_HEADERS_X_API_KEY", "token.source.headers"),
+        ("GRAPHWARD_TOKEN_RENEW_HEADERS_AUTHORIZATION", "token.renew.headers"),
+    ] {
+        let loaded = load(&[(name, "hunter2")]).unwrap();
+        assert_eq!(loaded.config, read("").unwrap());
+        let expected =
+            format!("the environment variable {name} sets nothing: the keys of `{table}` are set in the file only");
+        assert_eq!(loaded.warnings, [expected]);
+    }
     let schema = json_schema();
     let free = schema.pointer("/properties/upstream/properties/connect_to/additionalProperties");
     assert!(free.is_some_and(Json::is_object));

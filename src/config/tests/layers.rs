@@ -35,9 +35,9 @@ fn flags() -> Overrides {
     Overrides::default()
 }
 
-fn file(path: &str) -> TokenSource {
+fn file(path: impl Into<PathBuf>) -> TokenSource {
     TokenSource::File(FileSourceConfig {
-        path: PathBuf::from(path),
+        path: path.into(),
         format: Format::Raw,
         fernet_keys: Vec::new(),
     })
@@ -53,7 +53,7 @@ fn flags_win_over_the_environment_over_the_file_over_the_defaults() {
     flags.log = Some("trace".to_owned());
     let loaded = setup.load(flags).unwrap();
     let config = &loaded.config;
-    assert_eq!(config.log.level, LogLevel::Trace);
+    assert_eq!(config.log.output.level, LogLevel::Trace);
     assert_eq!(config.upstream.origin, "https://env");
     assert_eq!(config.listen.admin.to_string(), "127.0.0.1:1");
     assert_eq!(config.listen.proxy[0].to_string(), "127.0.0.1:8080");
@@ -76,16 +76,20 @@ fn the_common_variables_and_every_flag_reach_their_keys() {
         .env("GRAPHWARD_CA_FILE", "env.pem")
         .env("GRAPHWARD_TOKEN_FILE", "env.token")
         .env("GRAPHWARD_APP_ID", "1")
+        .env("GRAPHWARD_APP_SECRET_FILE", "env.secret")
         .env("GRAPHWARD_LOG", "warn");
     let by_env = setup.load(flags()).unwrap().config;
     assert_eq!(by_env.listen.proxy.len(), 2);
     assert_eq!(by_env.listen.proxy[1].to_string(), "unix:/a.sock");
     assert_eq!(by_env.listen.admin.to_string(), "127.0.0.1:2");
     assert_eq!(by_env.upstream.origin, "https://env");
-    assert_eq!(by_env.upstream.ca_file, Some(PathBuf::from("env.pem")));
-    assert_eq!(by_env.token.sources, [file("env.token")]);
+    assert_eq!(by_env.upstream.ca_file, Some(std::path::absolute("env.pem").unwrap()));
+    assert_eq!(by_env.token.sources, [file(std::path::absolute("env.token").unwrap())]);
+    let secret = by_env.app.secret.map(|secret| secret.to_string());
+    let expected = std::path::absolute("env.secret").unwrap();
+    assert_eq!(secret, Some(format!("the file `{}`", expected.display())));
     assert_eq!(by_env.app.id.as_deref(), Some("1"));
-    assert_eq!(by_env.log.level, LogLevel::Warn);
+    assert_eq!(by_env.log.output.level, LogLevel::Warn);
 
     let said = |text: &str| Some(text.to_owned());
     let by_flag = Overrides {
@@ -104,10 +108,13 @@ fn the_common_variables_and_every_flag_reach_their_keys() {
     assert_eq!(by_flag.listen.proxy[0].to_string(), "127.0.0.1:3");
     assert_eq!(by_flag.listen.admin.to_string(), "127.0.0.1:4");
     assert_eq!(by_flag.upstream.origin, "https://flag");
-    assert_eq!(by_flag.upstream.ca_file, Some(PathBuf::from("flag.pem")));
-    assert_eq!(by_flag.token.sources, [file("flag.token")]);
+    assert_eq!(by_flag.upstream.ca_file, Some(std::path::absolute("flag.pem").unwrap()));
+    assert_eq!(
+        by_flag.token.sources,
+        [file(std::path::absolute("flag.token").unwrap())]
+    );
     assert_eq!(by_flag.app.id.as_deref(), Some("2"));
-    assert_eq!(by_flag.log.level, LogLevel::Error);
+    assert_eq!(by_flag.log.output.level, LogLevel::Error);
 }
 
 #[test]
@@ -176,7 +183,7 @@ fn a_list_of_sources_gives_way_to_the_one_that_a_variable_names() {
 #[test]
 fn the_file_is_the_one_named_or_the_first_one_found() {
     let setup = Setup::new("[log]\nlevel = \"error\"");
-    let level = |loaded: LoadedConfig| loaded.config.log.level;
+    let level = |loaded: LoadedConfig| loaded.config.log.output.level;
     for (name, text) in [("etc.toml", "warn"), ("env.toml", "debug"), ("flag.toml", "trace")] {
         std::fs::write(setup.path(name), format!("[log]\nlevel = \"{text}\"")).unwrap();
     }

@@ -146,7 +146,7 @@ impl ItemScan {
     }
 }
 
-/// Whether a relative URL, or an absolute one, is that of a token endpoint.
+/// Returns whether a relative URL, or an absolute one, is that of a token endpoint.
 fn is_token_endpoint_url(url: &[u8]) -> bool {
     let text = String::from_utf8_lossy(url);
     let path = text.find("://").and_then(|at| text.get(at + 3..));

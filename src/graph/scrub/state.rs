@@ -160,7 +160,7 @@ impl Ruling {
         Ok(Self { keeps_token })
     }
 
-    /// Whether a parameter is removed.
+    /// Returns whether a parameter is removed.
     pub(super) const fn removes(self, kind: ParameterKind) -> bool {
         match kind {
             ParameterKind::Other => false,

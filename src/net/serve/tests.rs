@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep};
 use super::super::listen::InMemoryConnector;
 use super::*;
 use crate::net::ca::{CertAuthority, CertSpec};
+use crate::net::server_cert::TlsFiles;
 use crate::types::Clock;
 
 /// A listener with a certificate; its responses are empty.
@@ -19,7 +20,11 @@ async fn serve_with_optional_tls() -> (InMemoryConnector, Shutdown, impl Future<
     let signed = ca.sign(&CertSpec::for_graph(&clock)).unwrap();
     std::fs::write(path("cert"), signed.cert.pem()).unwrap();
     std::fs::write(path("key"), signed.signing_key.serialize_pem()).unwrap();
-    let loaded = ServerCert::load(path("cert"), path("key"), clock).await;
+    let files = TlsFiles {
+        cert: path("cert"),
+        key: path("key"),
+    };
+    let loaded = ServerCert::load(files, clock).await;
     let (server_cert, _reloader) = loaded.unwrap();
     let (listener, connector) = Listener::in_memory();
     let shutdown = Shutdown::default();

@@ -36,7 +36,11 @@ impl TestDir {
     }
 
     async fn load(&self) -> Result<(Arc<ServerCert>, CertReloader), ServerCertError> {
-        ServerCert::load(self.path("cert"), self.path("key"), Clock::system()).await
+        let files = TlsFiles {
+            cert: self.path("cert"),
+            key: self.path("key"),
+        };
+        ServerCert::load(files, Clock::system()).await
     }
 
     async fn load_error(&self) -> String {

@@ -104,7 +104,7 @@ fn parse_assignment(line: &str) -> Option<(&str, &str)> {
     Some((key.trim(), value.trim()))
 }
 
-/// Whether a shell accepts the name, and it is too short to be a token itself.
+/// Returns whether a shell accepts the name, and it is too short to be a token itself.
 fn is_variable_name(key: &str) -> bool {
     const MAX_NAME_BYTES: usize = 64;
     (1..=MAX_NAME_BYTES).contains(&key.len())

@@ -140,7 +140,7 @@ impl fmt::Debug for PgConnection {
 // === impl QueryError ===
 
 impl QueryError {
-    /// Whether the connection was lost, so that a new one may succeed at once.
+    /// Returns whether the connection was lost, so that a new one may succeed at once.
     pub(super) fn is_disconnected(&self) -> bool {
         match self {
             Self::Disconnected => true,
@@ -161,7 +161,7 @@ impl QueryError {
     }
 }
 
-/// Whether the network failed.
+/// Returns whether the network failed.
 pub(super) fn is_io(error: &Error) -> bool {
     io_source(error).is_some() && tls_error(error).is_none()
 }

@@ -141,7 +141,7 @@ impl TokenRow {
     }
 }
 
-/// Whether two expiries are more than a minute apart.
+/// Returns whether two expiries are more than a minute apart.
 fn expiries_differ(one: Option<SystemTime>, other: Option<SystemTime>) -> bool {
     const MINUTE: Duration = Duration::from_secs(60);
     match (one, other) {

@@ -62,7 +62,7 @@ impl TokenRow {
     }
 }
 
-/// Whether a statement uses the parameter with this number.
+/// Returns whether a statement uses the parameter with this number.
 pub(super) fn uses_parameter(statement: &str, number: usize) -> bool {
     let mut after_dollar = statement.split('$').skip(1);
     after_dollar.any(|text| {

@@ -9,8 +9,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 
 use super::{
-    App, FIRST_TOKEN, Graph, Protocol, Protocols, RecordedRequest, SECOND_TOKEN, ScriptedRenewer, ScriptedSource,
-    TestBody, TestResponse, TestTasks, log,
+    App, FIRST_TOKEN, Graph, Protocol, Protocols, RecordedRequest, SECOND_TOKEN, ScriptedRenewer, ScriptedResponse,
+    ScriptedSource, TestBody, TestResponse, TestTasks, log,
 };
 use graphward::app::{self, Dependencies, MissingToken, RunOutcome, ServerHandle, StopSignal};
 use graphward::config::{Config, EnvVars, Overrides};
@@ -232,6 +232,11 @@ impl TestProxy {
     pub(crate) async fn start_with_proof(protocols: Protocols, proof: ProofMode) -> Self {
         let builder = TestProxyBuilder::over(protocols).with_proof(proof);
         builder.start().await
+    }
+
+    /// Sets Graph's response to the next request.
+    pub(crate) fn script(&self, response: ScriptedResponse) {
+        self.graph.enqueue(response);
     }
 
     /// Sends a request that succeeds, and returns what Graph received last.

@@ -17,6 +17,13 @@ pub(crate) struct TestResponse {
     pub(crate) trailers: bool,
 }
 
+/// The names of these fields, sorted.
+pub(crate) fn sorted_names(headers: &HeaderMap) -> Vec<&str> {
+    let mut names: Vec<&str> = headers.keys().map(http::HeaderName::as_str).collect();
+    names.sort_unstable();
+    names
+}
+
 impl TestResponse {
     pub(crate) async fn read(response: Response<Incoming>) -> Self {
         let (head, mut incoming) = response.into_parts();
