@@ -11,7 +11,7 @@ use crate::net::tls::{self, TlsError};
 use crate::net::{CertReloader, Connector, ConnectorConfig, ListenAddr, Listener, ServerCert, ServerCertError, Tasks};
 use crate::proxy::{
     AllowedHosts, BufferBudgets, ByteBudget, ConcurrencyLimit, DeadTokenCache, HealConfig, PassthroughHost,
-    ProofWarning, Proxy, RequestTelemetry, Spool, Tenant, TunnelHosts, Upstream, UpstreamSettings,
+    ProofWarning, Proxy, RequestTelemetry, Spool, Tenant, TunnelHosts, Upstream,
 };
 use crate::telemetry::metrics::Metrics;
 use crate::token::{ProofSettings, RefreshPolicy, TokenHandle, TokenProvider};
@@ -232,20 +232,15 @@ fn build_tenant(config: &Config, deps: ProxyDeps<'_>) -> Result<Tenant, StartErr
         Some(connector) => connector,
         None => Connector::from_config(ConnectorConfig {
             connect_to: upstream.connect_to.clone(),
-            tls: tls::client(upstream.ca_file.as_deref(), upstream.http.alpn())?,
+            tls: tls::client(upstream.ca_file.as_deref(), upstream.settings.http.alpn())?,
             timeout: upstream.connect_timeout,
         }),
-    };
-    let settings = UpstreamSettings {
-        http: upstream.http,
-        connections: upstream.connections.get(),
-        head_timeout: upstream.head_timeout,
     };
     Ok(Tenant {
         tokens: deps.tokens,
         clock: deps.clock,
         destinations: deps.destinations,
-        upstream: Upstream::new(&connector, settings, deps.tasks),
+        upstream: Upstream::new(&connector, upstream.settings.clone(), deps.tasks),
         heal: HealConfig {
             spool: check_spool(config.heal.spool.clone()),
             ..config.heal.clone()

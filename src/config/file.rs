@@ -10,7 +10,6 @@
 //! applies, and a key without a default cannot be built.
 
 use std::collections::HashMap;
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -20,8 +19,8 @@ use serde::de::Deserializer;
 
 use crate::admin::ReadinessPolicy;
 use crate::graph::ProofMode;
-use crate::net::{HttpVersion, ListenAddr, TlsFiles};
-use crate::proxy::{AccessLogFilter, HealConfig, LinkRewriteConfig};
+use crate::net::{ListenAddr, TlsFiles};
+use crate::proxy::{AccessLogFilter, HealConfig, LinkRewriteConfig, UpstreamSettings};
 use crate::renew::RenewerConfig;
 use crate::source::{StoreConfig, TokenSource};
 use crate::telemetry::LogSettings;
@@ -77,7 +76,7 @@ pub struct ListenConfig {
 
 /// How Graph is reached.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
-#[serde(deny_unknown_fields)]
+#[schemars(extend("additionalProperties" = false))]
 pub struct UpstreamConfig {
     /// Graph's address, `https://host` or `https://host:port`, without a path.
     #[schemars(extend("format" = "origin"))]
@@ -89,19 +88,14 @@ pub struct UpstreamConfig {
     /// PEM certificates to trust besides the public ones.
     #[schemars(extend("format" = "path"))]
     pub ca_file: Option<PathBuf>,
-    /// The version of HTTP towards Graph.
-    pub http: HttpVersion,
-    /// The number of independent connection pools, 1 to 64.
-    #[schemars(range(min = 1, max = 64))]
-    pub connections: NonZeroUsize,
+    /// The connections.
+    #[serde(flatten)]
+    pub settings: UpstreamSettings,
     /// Whether requests to Graph get a `Via` header, and Max-Forwards is obeyed.
     pub via: bool,
     /// The limit for name resolution, TCP and TLS together, 1ms to 1d.
     #[schemars(extend("formatMinimum" = "1ms", "formatMaximum" = "1d"))]
     pub connect_timeout: Duration,
-    /// The limit from the end of the request's body to the head of the response, 1ms to 1d.
-    #[schemars(extend("formatMinimum" = "1ms", "formatMaximum" = "1d"))]
-    pub head_timeout: Duration,
     /// The limit between two frames of a body, in either direction, 1ms to 1d.
     #[schemars(extend("formatMinimum" = "1ms", "formatMaximum" = "1d"))]
     pub idle_timeout: Duration,

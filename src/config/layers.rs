@@ -140,41 +140,37 @@ fn merge(path: &Path, text: &str, flags: Overrides, vars: &EnvVars) -> Result<Lo
         let settings = table.entries().iter();
         provenance.extend(settings.map(|(key, node)| (format!("{section}.{key}"), node.provenance.clone())));
     }
-    let (mut diagnostics, invalid) = (checker.diagnostics, checker.invalid);
     let Ok(mut config) = Config::deserialize(Json::Object(merged)) else {
         // The schema is that of the type, so what has been checked can be deserialized. Serde's message may have a value.
+        let mut diagnostics = checker.diagnostics;
         let message = "cannot be read, and the reason is not known";
         diagnostics.push(Diagnostic::new(&Provenance::Default, "", message));
         return Err(ConfigError::new(diagnostics));
     };
     let mut validator = Validator {
         provenance: &provenance,
-        invalid: &invalid,
-        diagnostics: &mut diagnostics,
+        invalid: checker.invalid,
+        diagnostics: checker.diagnostics,
     };
     if is_whole {
         validator.validate(&mut config);
     }
+    let mut diagnostics = validator.diagnostics;
     let mut warnings = Vec::new();
     let is_used = |name: &&String| layers.iter().any(|layer| refers_to(layer, name));
     for name in unknown_variables(vars, &keys).filter(|name| !is_used(name)) {
-        if let Some(table) = keys.free_table(name) {
-            warnings.push(format!(
-                "the environment variable {name} sets nothing: the keys of `{table}` are set in the file only"
-            ));
-            continue;
-        }
         let known = keys.variables().chain([CONFIG]);
-        match closest(&name.to_uppercase(), known, 0.8) {
-            Some(meant) => {
+        let reason = match (keys.free_table(name), closest(&name.to_uppercase(), known, 0.8)) {
+            (Some(table), _) => format!("the keys of `{table}` are set in the file only"),
+            (None, Some(meant)) => {
                 let provenance = Provenance::Environment(Arc::from(name.as_str()));
                 let message = format!("unknown variable; did you mean {meant}?");
                 diagnostics.push(Diagnostic::new(&provenance, "", message));
+                continue;
             }
-            None => warnings.push(format!(
-                "the environment variable {name} sets nothing: there is no such key"
-            )),
-        }
+            (None, None) => "there is no such key".to_owned(),
+        };
+        warnings.push(format!("the environment variable {name} sets nothing: {reason}"));
     }
     if !diagnostics.is_empty() {
         return Err(ConfigError::new(diagnostics));

@@ -157,11 +157,11 @@ fn every_key_can_be_changed() {
     let origin = Origin::parse(&upstream.origin).unwrap();
     assert_eq!((origin.authority().as_str(), origin.host()), ("[::1]:8443", "[::1]"));
     assert_eq!(upstream.ca_file.as_deref(), Some(Path::new("/etc/ca.pem")));
-    assert_eq!(upstream.http, HttpVersion::Http1);
-    assert_eq!(upstream.connections.get(), 64);
+    assert_eq!(upstream.settings.http, HttpVersion::Http1);
+    assert_eq!(upstream.settings.connections.get(), 64);
     assert!(upstream.via);
     assert_eq!(upstream.connect_timeout, Duration::from_millis(1));
-    assert_eq!(upstream.head_timeout, Duration::from_secs(86_400));
+    assert_eq!(upstream.settings.head_timeout, Duration::from_secs(86_400));
     assert_eq!(upstream.idle_timeout, Duration::from_secs(120));
     assert_eq!(upstream.connect_to["graph.facebook.com"], "127.0.0.1:1");
     assert_eq!(upstream.connect_to["::1"], "[::1]:2");

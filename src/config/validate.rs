@@ -14,8 +14,8 @@ pub(super) struct Validator<'a> {
     /// Where settings come from, unless they are defaults.
     pub(super) provenance: &'a BTreeMap<String, Provenance>,
     /// The settings that are invalid by themselves.
-    pub(super) invalid: &'a BTreeSet<String>,
-    pub(super) diagnostics: &'a mut Vec<Diagnostic>,
+    pub(super) invalid: BTreeSet<String>,
+    pub(super) diagnostics: Vec<Diagnostic>,
 }
 
 impl Validator<'_> {
@@ -30,11 +30,8 @@ impl Validator<'_> {
         self.listeners(&config.listen);
         self.token(config);
         let heal = &config.heal;
-        self.sizes(
-            ["heal.body_memory", "heal.memory_total"],
-            [heal.body_memory, heal.memory_total],
-        );
-        self.sizes(["heal.body_disk", "heal.disk_total"], [heal.body_disk, heal.disk_total]);
+        self.sizes(["body_memory", "memory_total"], [heal.body_memory, heal.memory_total]);
+        self.sizes(["body_disk", "disk_total"], [heal.body_disk, heal.disk_total]);
     }
 
     /// Reported at the first of the two settings, or at the second if only that is set. Not reported if one is invalid: it
@@ -49,14 +46,14 @@ impl Validator<'_> {
         self.diagnostics.push(Diagnostic::new(provenance, key, message));
     }
 
-    fn sizes(&mut self, keys: [&str; 2], sizes: [u64; 2]) {
-        let [per_request, total] = keys.map(|key| key.trim_start_matches("heal."));
+    fn sizes(&mut self, [per_request, total]: [&str; 2], sizes: [u64; 2]) {
         if let ([one, all], true) = (sizes.map(|size| SIZES.write(size)), sizes.first() > sizes.last()) {
             let message = format!(
                 "per-request `{per_request}` ({one}) exceeds the total `{total}` ({all}); lower `{per_request}` or raise \
                  `{total}`"
             );
-            self.report(keys, message);
+            let keys = [per_request, total].map(|key| format!("heal.{key}"));
+            self.report(keys.each_ref().map(String::as_str), message);
         }
     }
 
@@ -69,10 +66,8 @@ impl Validator<'_> {
         for (index, address) in listen.proxy.iter().enumerate() {
             let mut earlier = listen.proxy.iter().take(index);
             if let Some(other) = earlier.find(|other| other.conflicts_with(address)) {
-                self.report(
-                    ["listen.proxy"; 2],
-                    format!("{address} conflicts with {other}; remove one"),
-                );
+                let message = format!("{address} conflicts with {other}; remove one");
+                self.report(["listen.proxy"; 2], message);
             }
         }
         if let Some(proxy) = listen.proxy.iter().find(|proxy| proxy.conflicts_with(&listen.admin)) {

@@ -8,6 +8,7 @@
 
 use std::error::Error as _;
 use std::io;
+use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -15,6 +16,8 @@ use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::TokioTimer;
+use schemars::JsonSchema;
+use serde::Deserialize;
 use tokio::time::{Instant, timeout_at};
 
 use super::body::{Body, BodyFailure, UploadProgress};
@@ -31,13 +34,15 @@ pub struct Upstream {
 }
 
 /// The settings of the upstream connections.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
 pub struct UpstreamSettings {
-    /// The versions of HTTP.
+    /// The version of HTTP towards Graph.
     pub http: HttpVersion,
-    /// The number of independent connection pools, at least one.
-    pub connections: usize,
-    /// The longest wait from the end of the request body to the head of the response.
+    /// The number of independent connection pools, 1 to 64.
+    #[schemars(range(min = 1, max = 64))]
+    pub connections: NonZeroUsize,
+    /// The limit from the end of the request's body to the head of the response, 1ms to 1d.
+    #[schemars(extend("formatMinimum" = "1ms", "formatMaximum" = "1d"))]
     pub head_timeout: Duration,
 }
 
@@ -62,7 +67,7 @@ impl Upstream {
             // Graph sends `Proxy-Status` values of several KB, and repeats them.
             .http2_max_header_list_size(128 * 1024)
             .http1_max_buf_size(408 * 1024);
-        let pools = (0..settings.connections.max(1))
+        let pools = (0..settings.connections.get())
             .map(|_| builder.build(connector.clone()))
             .collect();
         Self {

@@ -217,7 +217,7 @@ async fn an_app_that_is_slower_than_graph_may_be_is_not_taken_for_a_slow_graph()
         let proxy = TestProxy::start_with(protocols, |config| {
             config.heal.body_memory = 10;
             config.heal.body_disk = 10;
-            config.upstream.head_timeout = Duration::from_secs(10);
+            config.upstream.settings.head_timeout = Duration::from_secs(10);
         })
         .await;
         let slow = || post_file(chunked_with_delay("x".repeat(1_000), 100, Duration::from_secs(25)));
