@@ -102,10 +102,13 @@ impl ExternalCommand {
         }
     }
 
-    /// The program without its arguments, which may contain secrets.
+    /// The program without its arguments, which may contain secrets. A program that is a whole command line, or a
+    /// variable with its value, ends at the first space or `=`.
     #[must_use]
     pub fn program(&self) -> &str {
-        self.argv.first().map_or("", String::as_str)
+        let end = |letter: char| letter.is_whitespace() || letter == '=';
+        let program = self.argv.first().map_or("", String::as_str);
+        program.split(end).next().unwrap_or_default()
     }
 
     /// Runs it with additional variables and with `input` on stdin; returns its stdout.
@@ -128,7 +131,7 @@ impl ExternalCommand {
         // Passed on, not read.
         let inherited_env = self.inherited_env_names();
         let inherited_env = inherited_env.filter_map(|name| Some((name, std::env::var_os(name)?)));
-        let mut command = tokio::process::Command::new(self.program());
+        let mut command = tokio::process::Command::new(self.argv.first().map_or("", String::as_str));
         command
             .args(self.argv.iter().skip(1))
             .env_clear()

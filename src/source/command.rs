@@ -86,9 +86,7 @@ impl fmt::Display for TokenCommand {
 
 impl fmt::Debug for CommandConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Without the arguments, which may contain a secret.
-        f.debug_struct("CommandConfig")
-            .field("program", &self.argv.first())
-            .finish_non_exhaustive()
+        // Without the command line, which may contain a secret.
+        f.debug_struct("CommandConfig").finish_non_exhaustive()
     }
 }

@@ -184,6 +184,21 @@ async fn what_cannot_be_started_says_why() {
     assert_eq!(error.reason(), "spawn_failed");
 }
 
+#[test]
+fn a_command_line_in_place_of_the_program_is_not_shown() {
+    for (argv, shown) in [
+        (&["/bin/vault", SECRET][..], "/bin/vault"),
+        (&["curl -H 'Authorization: Bearer hunter2'"], "curl"),
+        (&["API_KEY=hunter2", "vault"], "API_KEY"),
+        (&[], ""),
+    ] {
+        let command = program(argv);
+        assert_eq!(command.program(), shown);
+        let text = format!("{command:?}");
+        assert!(!text.contains("hunter2") && !text.contains(SECRET), "{text}");
+    }
+}
+
 #[tokio::test]
 async fn what_takes_too_long_is_killed_with_all_that_it_started() {
     let place = tempfile::tempdir().unwrap();
