@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_off_is_read_as_far_as_it_goes() {
+    fn a_truncated_response_is_read_up_to_its_last_complete_item() {
         let body = format!("[{},{}]", item("400", EXPIRED), item("200", "{}"));
         for end in 0..body.len() {
             let found = rejection_reason(&body.as_bytes()[..end]);

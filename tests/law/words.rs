@@ -55,6 +55,7 @@ fn a_banned_word_would_be_noticed() {
         "# reads as\n# far as it can",
         "tests/support/house.rs",
         "fn a_body_without_licence() {",
+        "fn it_is_read_as_far_as_it_goes() {",
         "the token in hand",
         "an admin who must act",
     ] {
@@ -80,7 +81,7 @@ fn banned_lines(path: &str, text: &str) -> Vec<String> {
         let line = line.to_ascii_lowercase();
         let is_separator = |letter: char| !letter.is_ascii_alphanumeric() && letter != '_';
         let words: Vec<_> = line.split(is_separator).filter(|word| !word.is_empty()).collect();
-        let phrases = format!(" {last} {} ", words.join(" "));
+        let phrases = format!(" {last} {} ", words.join(" ")).replace('_', " ");
         let is_in = |banned: &&&str| match banned.contains(' ') {
             true => phrases.contains(&format!(" {banned} ")),
             false => words.iter().any(|word| word.split('_').any(|part| part == **banned)),
