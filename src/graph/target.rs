@@ -17,8 +17,8 @@ use super::scrub::{ScrubError, ScrubReport, scrub_query};
 /// # Why
 ///
 /// Nothing is normalized: an upload's id is a path like `/upload:MTphd…?sig=ARZ…`, and `%2F`, `//`, `;`, `&&` and
-/// duplicate parameters mean something to Graph. A target without credentials is the app's own
-/// buffer, shared; only one that loses a parameter is built anew.
+/// duplicate parameters mean something to Graph. A target without credentials shares the app's own buffer; only one that
+/// loses a parameter is copied.
 #[derive(Clone, Eq, PartialEq)]
 pub struct Target(PathAndQuery);
 

@@ -1,4 +1,4 @@
-//! The origin of tokens: sources in order, perhaps a renewer, and the rules between them.
+//! The origin of tokens: sources in order, an optional renewer, and the rules between them.
 //!
 //! # Decision table
 //!
@@ -40,7 +40,7 @@ use super::traits::{Inspector, ObtainError, RefreshContext, RefreshLock, Renewer
 use super::vetting::Vetting;
 use crate::graph::Inspection;
 
-/// Obtains tokens from sources in order, and perhaps from a renewer; an inspector may check them.
+/// Obtains tokens from sources in order, and from an optional renewer; an optional inspector checks them.
 pub struct TokenProvider {
     pub(super) sources: SourceList,
     pub(super) vetting: Vetting,

@@ -177,7 +177,8 @@ fn the_image_runs_alone_unprivileged_and_can_be_asked_for_its_health() {
     ] {
         assert!(last.contains(line), "the last stage lacks {line}");
     }
-    assert!(dockerfile.contains("cargo build --profile dist --locked"));
+    let build = "cargo build --profile dist --locked --package graphward --no-default-features";
+    assert!(dockerfile.contains(build), "without the fake Graph");
     assert!(read("config/image.toml").contains("spool_dir = \"/spool\""));
     let ignored = read(".dockerignore");
     assert!(
@@ -208,6 +209,7 @@ fn the_manifests_keep_the_promises_of_a_sidecar() {
         "config/kubernetes/sidecar.yaml",
         &[
             "restartPolicy: Always",
+            "enableServiceLinks: false",
             "path: /startupz",
             "path: /readyz",
             "readOnlyRootFilesystem: true",

@@ -48,7 +48,7 @@ pub enum ScrubError {
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct ScrubReport {
     /// The credentials of the body, taken together. Those of batch items are not counted: the tenant's token is the
-    /// default of the other items all the same.
+    /// default of the other items anyway.
     pub credential: ParameterCredential,
     /// Whether the forwarded body differs from the app's.
     pub is_changed: bool,
