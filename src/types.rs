@@ -16,7 +16,7 @@ pub use error_chain::error_chain;
 pub use secret::{Fingerprint, Secret, SecretError};
 pub(crate) use secret_ref::OneOrMany;
 pub use secret_ref::{MaybeSecret, SecretRef};
-pub use secret_shape::{is_token, might_be_secret, names_secret};
+pub use secret_shape::{has_secret, is_token, might_be_secret, names_secret};
 pub use tenant::{TenantId, TenantIdError};
 pub use token_family::{TOKEN_PREFIXES, TokenFamily};
 pub use units::{SIZES, TIMES, Unit, UnitError, parse_duration};

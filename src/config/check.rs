@@ -8,8 +8,8 @@
 //! `Deserializer` was rejected: it needs twice the code, and has to be called again for every error. So were the crates
 //! that validate JSON Schemas: their messages repeat values.
 //!
-//! The schema's `format` names what a text must be; [`texts`] has the rule. The format of a list or of a table with free
-//! keys is that of its values.
+//! The schema's `pattern` says what a text must be, where the setting is declared; its `format` names what a pattern cannot
+//! say, and [`texts`] has the rule.
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
@@ -21,10 +21,10 @@ use serde_json::{Map, Value as Json, json};
 
 use super::error::{Diagnostic, Provenance, SECRET_REF, nearest, shown};
 use super::keys::{Keys, PREFIX};
-use super::schema::{alternatives, expected, is_kind, is_type, is_unset, keys, strings, text_of, words};
+use super::schema::{alternatives, expected, is_kind, is_type, is_unset, keys, rule, strings, text_of, words};
 use super::texts;
 use super::tree::{Node, Value};
-use crate::types::{SIZES, TIMES, Unit, is_token, names_secret};
+use crate::types::{SIZES, TIMES, Unit, has_secret, is_token, names_secret};
 
 /// Checks layers, and collects what is wrong with them.
 pub(super) struct Checker<'a> {
@@ -42,8 +42,6 @@ pub(super) struct Checker<'a> {
 #[derive(Clone, Copy)]
 struct Place<'a> {
     schema: &'a Json,
-    /// The format of the outer list or table.
-    format: &'a str,
     /// The keys that lead to it.
     path: &'a [&'a str],
 }
@@ -51,16 +49,16 @@ struct Place<'a> {
 impl Checker<'_> {
     /// Returns the sections of a layer with the settings that are valid.
     pub(super) fn check(&mut self, layer: &Node) -> Map<String, Json> {
-        let (schema, format, path) = (&self.keys.schema, "", &[][..]);
-        match self.value(Place { schema, format, path }, layer) {
+        let (schema, path) = (&self.keys.schema, &[][..]);
+        match self.value(Place { schema, path }, layer) {
             Some(Json::Object(sections)) => sections,
             _ => Map::new(),
         }
     }
 
     /// Returns the value as its type deserializes it.
-    fn value(&mut self, mut place: Place<'_>, node: &Node) -> Option<Json> {
-        place.format = text_of(place.schema, "format").unwrap_or(place.format);
+    fn value(&mut self, place: Place<'_>, node: &Node) -> Option<Json> {
+        let format = text_of(place.schema, "format").unwrap_or_default();
         let kinds = alternatives(place.schema);
         let node = &*typed(node, &kinds);
         if node.is_empty() && kinds.iter().any(|kind| is_unset(kind)) {
@@ -70,9 +68,9 @@ impl Checker<'_> {
         let is_reference = expected(&kinds) == "{ file = … } or { env = … }";
         if node
             .text()
-            .is_some_and(|text| is_reference || texts::has_secret(place.format, key, text))
+            .is_some_and(|text| is_reference || has_secret(format, key, text))
         {
-            let advice = match place.format {
+            let advice = match format {
                 _ if kinds.iter().any(|kind| strings(kind, "required").eq(["env"])) => format!("write {SECRET_REF}"),
                 "service-url" => format!("send it in a header, as {SECRET_REF}"),
                 _ => String::new(),
@@ -89,7 +87,7 @@ impl Checker<'_> {
         match &node.value {
             Value::List(items) => self.list(place, schema, node, items),
             Value::Table(entries) => self.table(place, &accepted, node, entries),
-            Value::Text(text) | Value::Variable(text) => match read_text(place, &accepted, node, text) {
+            Value::Text(text) | Value::Variable(text) => match read_text(place.schema, &kinds, node, text) {
                 Ok(value) => Some(value),
                 Err(message) => self.fail(place.path, node, message),
             },
@@ -107,7 +105,7 @@ impl Checker<'_> {
         let item = |node| self.value(Place { schema, ..place }, node);
         // All items are checked, not only those up to the first invalid one.
         let values: Vec<_> = items.iter().map(item).collect();
-        if place.format == "argument" && values.first() == Some(&Some(json!(""))) {
+        if text_of(schema, "format") == Some("argument") && values.first() == Some(&Some(json!(""))) {
             let message = "must be a program and its arguments, [\"vault\", \"read\", \"…\"]; there is no shell";
             return self.fail(place.path, node, message);
         }
@@ -117,20 +115,20 @@ impl Checker<'_> {
     fn table(&mut self, place: Place<'_>, kinds: &[&Json], node: &Node, entries: &[(String, Node)]) -> Option<Json> {
         let schema = self.kind(place, kinds, node)?;
         let free = schema.get("additionalProperties").filter(|free| free.is_object());
-        let free_format = schema.get("propertyNames").and_then(|names| text_of(names, "format"));
+        let names = schema.get("propertyNames").unwrap_or(&Json::Null);
         let (mut values, mut is_valid) = (Map::new(), true);
         for (name, node) in entries {
             let path = &[place.path, &[name]].concat();
             let property = schema.get("properties").and_then(|keys| keys.get(name));
-            let (key, schema, format) = match (property, free) {
-                (Some(property), _) => (Ok(name.clone()), property, ""),
-                (None, Some(free)) => (texts::check(free_format.unwrap_or(""), name), free, place.format),
+            let (key, schema) = match (property, free) {
+                (Some(property), _) => (Ok(name.clone()), property),
+                (None, Some(free)) => (texts::check(names, name), free),
                 (None, None) => {
                     let is_of_other_kind = kinds.iter().any(|kind| keys(kind).any(|key| key == name));
                     let own = strings(schema, "required").next().filter(|_| is_of_other_kind);
                     let message = own.map(|own| format!("is not allowed with `{own}`"));
                     let unknown = || self.unknown(path, node, &keys(schema).collect::<Vec<_>>());
-                    (Err(message.unwrap_or_else(unknown)), schema, "")
+                    (Err(message.unwrap_or_else(unknown)), schema)
                 }
             };
             let value = match key {
@@ -138,7 +136,7 @@ impl Checker<'_> {
                     self.fail(path, node, "is a duplicate key (names are case-insensitive)")
                 }
                 Ok(key) => {
-                    let value = self.value(Place { schema, format, path }, node);
+                    let value = self.value(Place { schema, path }, node);
                     value.map(|value| values.insert(key, value))
                 }
                 Err(message) => self.fail(path, node, message),
@@ -267,7 +265,7 @@ impl Checker<'_> {
             _ => {}
         }
         let expected = expected(kinds);
-        match (&node.value, place.format) {
+        match (&node.value, rule(place.schema, "format").unwrap_or_default()) {
             (Value::Integer(number), "time-span") => format!("must be {expected} with a unit, such as \"{number}s\""),
             (_, "size") => "must be a quoted string with a unit, such as \"64KiB\" or \"1MiB\"".to_owned(),
             (Value::Integer(number), _) if let Some(range) = kinds.iter().find_map(|kind| range(kind)) => {
@@ -320,30 +318,22 @@ fn range(schema: &Json) -> Option<RangeInclusive<i64>> {
     is_type(schema, "integer").then(|| bound("minimum").unwrap_or(0)..=bound("maximum").unwrap_or(i64::MAX))
 }
 
-fn read_text(place: Place<'_>, kinds: &[&Json], node: &Node, text: &str) -> Result<Json, String> {
+fn read_text(schema: &Json, kinds: &[&Json], node: &Node, text: &str) -> Result<Json, String> {
     let words = words(kinds);
-    let bounded = |unit: &Unit| {
-        let bound = |name| {
-            [place.schema]
-                .iter()
-                .chain(kinds)
-                .find_map(|schema| text_of(schema, name))
-        };
-        unit.between(text, bound("formatMinimum"), bound("formatMaximum"))
-    };
-    match place.format {
+    let bounded = |unit: &Unit| unit.between(text, rule(schema, "formatMinimum"), rule(schema, "formatMaximum"));
+    match rule(schema, "format") {
         _ if words.contains(&text) => Ok(json!(text)),
         _ if !words.is_empty() => {
             let hint = nearest(text, words.iter().copied()).map(|word| format!("; did you mean \"{word}\"?"));
             Err(format!("must be {}{}", expected(kinds), hint.unwrap_or_default()))
         }
-        "time-span" => {
+        Some("time-span") => {
             bounded(&TIMES).map(|millis| json!({ "secs": millis / 1000, "nanos": millis % 1000 * 1_000_000 }))
         }
-        "size" => bounded(&SIZES).map(Json::from),
+        Some("size") => bounded(&SIZES).map(Json::from),
         format => {
-            let text = texts::check(format, text)?;
-            if format.ends_with("path") && !text.is_empty() {
+            let text = texts::check(schema, text)?;
+            if format.is_some_and(|format| format.ends_with("path")) && !text.is_empty() {
                 let path = node.provenance.resolve(Path::new(&text));
                 return Ok(json!(path.to_str().unwrap_or(&text)));
             }

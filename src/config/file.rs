@@ -109,7 +109,7 @@ pub struct UpstreamConfig {
 #[serde(deny_unknown_fields)]
 pub struct AppConfig {
     /// The app's id: digits.
-    #[schemars(extend("format" = "id"))]
+    #[schemars(extend("pattern" = r"^[0-9]{1,32}$", "patternErrorMessage" = "must be a numeric id in quotes"))]
     pub id: Option<String>,
     /// Where the app's secret is, for proofs and renewals.
     pub secret: Option<SecretRef>,

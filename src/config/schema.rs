@@ -41,12 +41,21 @@ fn mark_optional(setting: &mut Value) {
     }
 }
 
-/// Removes what is of Rust: null, defaults, links of rustdoc. Durations and sizes are strings with a unit.
+/// Removes what is of Rust: null, defaults, links of rustdoc. Durations and sizes are strings with a unit. What is said of
+/// the texts in a list or a table with free keys moves to those.
 fn simplify(schema: &mut Schema) {
     let Some(object) = schema.as_object_mut() else {
         return;
     };
     object.remove("default");
+    let is_of_many = |name: &&str| object.get(*name).is_some_and(Value::is_object);
+    if let Some(values) = ["items", "additionalProperties"].into_iter().find(is_of_many) {
+        let rules = ["format", "pattern", "patternErrorMessage"].map(|keyword| object.remove_entry(keyword));
+        let values = object.get_mut(values).and_then(Value::as_object_mut);
+        values
+            .into_iter()
+            .for_each(|values| values.extend(rules.iter().flatten().cloned()));
+    }
     if let Some(Value::String(text)) = object.get_mut("description") {
         *text = text.replace("[`", "`").replace("`]", "`").replace('\n', " ");
     }
@@ -100,6 +109,16 @@ pub(super) fn is_type(schema: &Value, name: &str) -> bool {
 
 pub(super) fn text_of<'a>(schema: &'a Value, keyword: &str) -> Option<&'a str> {
     schema.get(keyword)?.as_str()
+}
+
+/// What a schema says by a keyword, or one of its alternatives.
+pub(super) fn rule<'a>(schema: &'a Value, keyword: &str) -> Option<&'a str> {
+    let inner = || {
+        alternatives(schema)
+            .into_iter()
+            .find_map(|schema| text_of(schema, keyword))
+    };
+    text_of(schema, keyword).or_else(inner)
 }
 
 pub(super) fn strings<'a>(schema: &'a Value, keyword: &str) -> impl Iterator<Item = &'a str> {

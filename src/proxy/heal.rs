@@ -35,7 +35,7 @@ pub struct HealConfig {
     pub disk_total: u64,
     /// The directory for bodies on disk: an absolute path, "" for the system's temporary directory, or "off".
     #[serde(rename = "spool_dir")]
-    #[schemars(with = "String", extend("format" = "spool-dir"))]
+    #[schemars(with = "String", extend("pattern" = r"^(|off|/.*)$", "patternErrorMessage" = "must be \"off\", the absolute path of a directory, or \"\" for the system's temporary directory"))]
     pub spool: Spool,
     /// What happens to a token that the app itself sends.
     pub client_credentials: ClientCredentialPolicy,

@@ -26,10 +26,10 @@ pub struct MintRenewer {
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
 pub struct MintSettings {
     /// The id of the system user whose token it is.
-    #[schemars(extend("format" = "id"))]
+    #[schemars(extend("pattern" = r"^[0-9]{1,32}$", "patternErrorMessage" = "must be a numeric id in quotes"))]
     pub system_user: String,
     /// The permissions of the new token.
-    #[schemars(length(min = 1), extend("format" = "scope"))]
+    #[schemars(length(min = 1), extend("pattern" = r"^[a-z0-9_]{1,100}$", "patternErrorMessage" = "must be a permission name, such as \"whatsapp_business_messaging\""))]
     pub scopes: Vec<String>,
     /// Whether the new token expires after 60 days.
     #[serde(default, rename = "set_token_expires_in_60_days")]

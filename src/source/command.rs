@@ -22,7 +22,7 @@ use crate::types::{Clock, error_chain};
 pub struct CommandConfig {
     /// The program, which is searched for in `PATH`, and its arguments. There is no shell.
     #[serde(rename = "exec")]
-    #[schemars(length(min = 1), extend("format" = "argument"))]
+    #[schemars(length(min = 1), extend("format" = "argument", "pattern" = r"^[^\x00]*$", "patternErrorMessage" = "must not contain a NUL"))]
     pub argv: Vec<String>,
     /// The format of its standard output.
     #[serde(flatten)]
@@ -33,7 +33,7 @@ pub struct CommandConfig {
     pub timeout: Duration,
     /// The variables that the command gets besides `PATH` and the like.
     #[serde(default)]
-    #[schemars(extend("format" = "passed-env"))]
+    #[schemars(extend("format" = "passed-env", "pattern" = r"^[A-Za-z_][A-Za-z0-9_]{0,99}$", "patternErrorMessage" = "must be the name of an environment variable (letters, digits and _), not its value"))]
     pub keep_env: Vec<String>,
 }
 

@@ -35,10 +35,10 @@ pub enum Format {
 #[derive(Deserialize, JsonSchema)]
 struct FormatKeys {
     /// The key of the KEY=value line that holds the token.
-    #[schemars(extend("format" = "line-key"))]
+    #[schemars(extend("pattern" = r"^[A-Za-z0-9_.-]{1,100}$", "patternErrorMessage" = "must be the key before the = sign in the file, such as \"WHATSAPP_ACCESS_TOKEN\""))]
     key: Option<String>,
     /// The JSON pointer to the token.
-    #[schemars(extend("format" = "json-pointer"))]
+    #[schemars(extend("pattern" = r"^(/([^~/]|~[01])*)+$", "patternErrorMessage" = "must be a JSON pointer, such as \"/access_token\" or \"/data/token\""))]
     pointer: Option<String>,
 }
 

@@ -13,7 +13,7 @@ use super::decode::{Format, decode_token};
 pub struct EnvSource {
     /// The variable's name.
     #[serde(rename = "env")]
-    #[schemars(extend("format" = "env-name"))]
+    #[schemars(extend("pattern" = r"^[A-Za-z_][A-Za-z0-9_]{0,99}$", "patternErrorMessage" = "must be the name of an environment variable (letters, digits and _), not its value"))]
     pub name: String,
 }
 

@@ -63,7 +63,7 @@ pub use self::endpoint::PostgresError;
 pub struct PostgresSourceConfig {
     /// The database's URL, `postgres://…`.
     #[serde(rename = "postgres")]
-    #[schemars(extend("format" = "postgres-url"))]
+    #[schemars(extend("format" = "postgres-url", "pattern" = r"^postgres(ql)?://[!-~]*$", "patternErrorMessage" = "must be a URL such as \"postgres://graphward@db:5432/app\", or { file = … } or { env = … }"))]
     pub url: MaybeSecret,
     /// The Fernet keys that the column is encrypted with; the first one encrypts, all decrypt.
     #[serde(default, rename = "fernet_key")]
@@ -78,13 +78,13 @@ pub struct PostgresSourceConfig {
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
 pub struct PostgresSettings {
     /// The statement that selects the token.
-    #[schemars(extend("format" = "sql"))]
+    #[schemars(extend("pattern" = r"^[^\x00]*[^\s\x00][^\x00]*$", "patternErrorMessage" = "must be an SQL statement with parameters $1, $2, …"))]
     pub query: String,
     /// The query's `$1`, `$2`, …
     #[serde(default)]
     pub params: Vec<String>,
     /// The statement that stores a renewed token, if one does; the token is `$1`.
-    #[schemars(extend("format" = "sql-update"))]
+    #[schemars(extend("pattern" = r"^[^\x00]*\$1[^\x00]*$", "patternErrorMessage" = "must use $1, the new token; the parameters of query are $2 onward"))]
     pub update: Option<String>,
     /// The channel that is notified of changes, if there is one, spelled as in `pg_notify`. A store notifies it.
     #[schemars(extend("format" = "channel"))]

@@ -29,13 +29,18 @@ pub struct HttpCallConfig {
     #[schemars(with = "String", extend("format" = "service-url"))]
     pub url: Uri,
     /// The JSON pointer to the token in the response.
-    #[schemars(extend("format" = "json-pointer"))]
+    #[schemars(extend("pattern" = r"^(/([^~/]|~[01])*)+$", "patternErrorMessage" = "must be a JSON pointer, such as \"/access_token\" or \"/data/token\""))]
     pub pointer: Option<String>,
     /// The request's headers.
     #[serde(default, deserialize_with = "headers")]
     #[schemars(
         with = "BTreeMap<String, MaybeSecret>",
-        extend("propertyNames" = { "format": "header-name" }, "format" = "header-value")
+        extend(
+            "propertyNames" = { "format": "header-name" },
+            "format" = "header-value",
+            "pattern" = r"^[\t -~]*$",
+            "patternErrorMessage" = "must be a valid header value: printable text on one line"
+        )
     )]
     pub headers: Vec<(HeaderName, MaybeSecret)>,
     /// The limit for the whole call; at most 15s.

@@ -14,7 +14,10 @@ pub enum SecretRef {
     /// A file that holds the secret and nothing else.
     File(#[schemars(extend("format" = "path"))] PathBuf),
     /// An environment variable that holds the secret.
-    Env(#[schemars(extend("format" = "env-name"))] String),
+    Env(
+        #[schemars(extend("pattern" = r"^[A-Za-z_][A-Za-z0-9_]{0,99}$", "patternErrorMessage" = "must be the name of an environment variable (letters, digits and _), not its value"))]
+         String,
+    ),
 }
 
 /// A text that may be a secret.

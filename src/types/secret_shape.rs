@@ -39,6 +39,29 @@ pub fn is_token(text: &str) -> bool {
     TokenFamily::from_token(text).is_some() && text.len() >= 20 && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
+/// Whether a text of this format, which stands at this key, contains a secret. A Slack webhook's URL is a secret by
+/// itself; whether one is, is for the operator to decide.
+#[must_use]
+pub fn has_secret(format: &str, key: &str, text: &str) -> bool {
+    let named = ["auth", "cookie", "key", "secret", "token"];
+    if is_token(text) || format == "header-value" {
+        return is_token(text) || named.iter().any(|word| key.to_ascii_lowercase().contains(word));
+    }
+    let Some((_, url)) = text.split_once("://").filter(|_| format.ends_with("-url")) else {
+        return false;
+    };
+    let (url, query) = url.split_once('?').unwrap_or((url, ""));
+    let (authority, path) = url.split_once('/').unwrap_or((url, ""));
+    // A database's URL may name its user.
+    let is_password = |(user, _): (&str, &str)| format == "service-url" || user.contains(':');
+    let is_secret = |parameter: &str| {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        is_token(value) || (!value.is_empty() && names_secret(name))
+    };
+    let has_password = authority.rsplit_once('@').is_some_and(is_password);
+    has_password || path.split('/').any(is_token) || query.split('&').any(is_secret)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
