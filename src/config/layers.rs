@@ -30,7 +30,7 @@ const DEFAULTS: &str = include_str!("../../config/sidecar.toml");
 
 /// The flags that set keys, which are also the help texts of `graphward serve`. No flag takes a secret: every user can read
 /// the process list.
-#[derive(clap::Args, Clone, Debug, Default, Eq, PartialEq)]
+#[derive(clap::Args, Clone, Debug, Default, Eq, PartialEq, serde::Serialize)]
 pub struct Overrides {
     /// The configuration file
     #[arg(long, value_name = "FILE")]
@@ -41,12 +41,8 @@ pub struct Overrides {
     /// Admin listen address: IP:PORT or unix:/PATH [default: 127.0.0.1:9080]
     #[arg(long, value_name = "ADDRESS")]
     pub admin: Option<String>,
-    /// Graph's origin
-    #[arg(
-        long,
-        value_name = "URL",
-        help = "Graph's origin [default: https://graph.facebook.com]"
-    )]
+    /// Graph's origin [default: <https://graph.facebook.com>]
+    #[arg(long, value_name = "URL")]
     pub origin: Option<String>,
     /// Additional CA certificates (PEM) to trust
     #[arg(long, value_name = "FILE")]
@@ -115,7 +111,7 @@ fn merge(path: &Path, text: &str, flags: Overrides, vars: &EnvVars) -> Result<Lo
     let (file, mut diagnostics) = Node::parse(&Arc::from(path), text);
     let is_whole = diagnostics.is_empty();
     let keys = Keys::new();
-    let flags = flag_tree(flags);
+    let flags = flag_tree(&flags);
     let environment = environment_tree(vars, &keys, &mut diagnostics);
     let (defaults, _) = Node::parse(&Arc::from(Path::new("config/sidecar.toml")), DEFAULTS);
     let layers = [&defaults, &file, &environment, &flags];
@@ -210,26 +206,22 @@ fn find_file(flags: &Overrides, vars: &EnvVars, searched: &[&Path]) -> Result<Op
 }
 
 /// The flags as a layer.
-fn flag_tree(flags: Overrides) -> Node {
+fn flag_tree(flags: &Overrides) -> Node {
+    let set = json!(flags);
     let mut tree = Node::empty_table(&Provenance::Default);
-    let address = |address: &String| Node::new(&Provenance::Flag("--listen"), Value::Text(address.trim().to_owned()));
-    let listen = flags.listen.iter().map(address).collect();
-    let text = |text: Option<String>| text.map(Value::Text);
-    // In the order of `ALIASES`.
-    let values = [
-        (!flags.listen.is_empty()).then_some(Value::List(listen)),
-        text(flags.admin),
-        text(flags.origin),
-        text(flags.ca_file),
-        text(flags.token_file),
-        text(flags.app_id),
-        text(flags.app_secret_file),
-        text(flags.log),
-    ];
-    for ((_, flag, path), value) in ALIASES.into_iter().zip(values) {
+    for (_, flag, path) in ALIASES {
+        let node = |text: &str| Node::new(&Provenance::Flag(flag), Value::Text(text.trim().to_owned()));
+        let value = match set.get(flag.trim_start_matches('-').replace('-', "_")) {
+            Some(Json::String(text)) => node(text),
+            Some(Json::Array(texts)) if !texts.is_empty() => {
+                let texts = texts.iter().filter_map(Json::as_str).map(node).collect();
+                Node::new(&Provenance::Flag(flag), Value::List(texts))
+            }
+            _ => continue,
+        };
         let keys: Vec<&str> = path.split('.').collect();
         // The paths are different, so nothing is in the way.
-        drop(value.map(|value| tree.insert(&keys, Node::new(&Provenance::Flag(flag), value))));
+        drop(tree.insert(&keys, value));
     }
     tree
 }
