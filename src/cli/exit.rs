@@ -9,27 +9,21 @@ use crate::types::error_chain;
 /// The outcome of a command. The numbers are part of the interface for scripts.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Exit {
-    /// 0: success, a requested stop included.
-    Success,
-    /// 1: any failure without a number of its own.
-    Failed,
-    /// 2: invalid command line or configuration.
-    Usage,
-    /// 3: a listener cannot be bound.
-    CannotBind,
-    /// 4: no valid token, with `--require-token`.
-    NoToken,
+    /// Success, a requested stop included.
+    Success = 0,
+    /// Any failure without a number of its own.
+    Failed = 1,
+    /// Invalid command line or configuration.
+    Usage = 2,
+    /// A listener cannot be bound.
+    CannotBind = 3,
+    /// No valid token, with `--require-token`.
+    NoToken = 4,
 }
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        Self::from(match exit {
-            Exit::Success => 0,
-            Exit::Failed => 1,
-            Exit::Usage => 2,
-            Exit::CannotBind => 3,
-            Exit::NoToken => 4,
-        })
+        Self::from(exit as u8)
     }
 }
 

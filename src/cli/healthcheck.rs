@@ -100,8 +100,7 @@ async fn check_ready(admin: &ListenAddr) -> Result<(), String> {
 /// Text for one line of a terminal or of Docker's health log.
 fn one_line(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
-    let words: Vec<_> = text.split_whitespace().collect();
-    let line = words.join(" ");
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     line.chars().filter(|letter| !letter.is_control()).take(400).collect()
 }
 

@@ -93,13 +93,11 @@ pub fn parse_authorization(value: &[u8]) -> HeaderCredential {
 /// language's null (`None`, `null`, `undefined`, in any case).
 pub fn is_placeholder(token: impl Iterator<Item = u8> + Clone) -> bool {
     let is_blank = token.clone().all(|byte| byte.is_ascii_whitespace());
-    let equals_ignoring_case = |name: &[u8]| {
-        token
-            .clone()
-            .map(|byte| byte.to_ascii_lowercase())
-            .eq(name.iter().copied())
-    };
-    is_blank || equals_ignoring_case(b"none") || equals_ignoring_case(b"null") || equals_ignoring_case(b"undefined")
+    let lowercase = token.map(|byte| byte.to_ascii_lowercase());
+    is_blank
+        || ["none", "null", "undefined"]
+            .iter()
+            .any(|null| lowercase.clone().eq(null.bytes()))
 }
 
 /// Returns whether this is an app token, `<app id>|<secret>`, which apps send where Graph accepts nothing else.

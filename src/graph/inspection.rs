@@ -126,14 +126,13 @@ impl Inspection {
 
 impl TokenKind {
     fn from_name(name: &str) -> Option<Self> {
-        let kinds = [
-            ("USER", Self::User),
-            ("PAGE", Self::Page),
-            ("APP", Self::App),
-            ("SYSTEM_USER", Self::SystemUser),
-        ];
-        let mut kinds = kinds.into_iter();
-        kinds.find_map(|(known, kind)| known.eq_ignore_ascii_case(name).then_some(kind))
+        match name.to_ascii_uppercase().as_str() {
+            "USER" => Some(Self::User),
+            "PAGE" => Some(Self::Page),
+            "APP" => Some(Self::App),
+            "SYSTEM_USER" => Some(Self::SystemUser),
+            _ => None,
+        }
     }
 }
 
