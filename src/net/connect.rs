@@ -301,9 +301,7 @@ impl Write for BoxedIo {
 
 impl fmt::Debug for BoxedIo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BoxedIo")
-            .field("http2", &self.is_http2)
-            .finish_non_exhaustive()
+        f.debug_struct("BoxedIo").finish_non_exhaustive()
     }
 }
 

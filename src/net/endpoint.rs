@@ -132,9 +132,7 @@ impl fmt::Display for HttpEndpoint {
 
 impl fmt::Debug for HttpEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HttpEndpoint")
-            .field("url", &self.to_string())
-            .finish_non_exhaustive()
+        write!(f, "HttpEndpoint({self})")
     }
 }
 

@@ -168,10 +168,7 @@ impl ExternalCommand {
 
 impl fmt::Debug for ExternalCommand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ExternalCommand")
-            .field("program", &self.program())
-            .field("timeout", &self.timeout)
-            .finish_non_exhaustive()
+        write!(f, "ExternalCommand({}, {:?})", self.program(), self.timeout)
     }
 }
 

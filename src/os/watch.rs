@@ -166,10 +166,7 @@ impl<const N: usize> WatchedFiles<N> {
 
 impl<const N: usize> fmt::Debug for WatchedFiles<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WatchedFiles")
-            .field("paths", &self.paths)
-            .field("watched", &self.directory_watch.is_some())
-            .finish_non_exhaustive()
+        write!(f, "WatchedFiles({:?})", self.paths)
     }
 }
 

@@ -265,9 +265,7 @@ fn fingerprint_of(token: &Token) -> String {
 
 impl std::fmt::Debug for RenewedTokenStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RenewedTokenStore")
-            .field("source", &self.describe())
-            .finish_non_exhaustive()
+        write!(f, "RenewedTokenStore({})", self.describe())
     }
 }
 

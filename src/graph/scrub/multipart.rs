@@ -247,9 +247,7 @@ impl MultipartScrubber {
 /// Never the bytes.
 impl fmt::Debug for MultipartScrubber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MultipartScrubber")
-            .field("state", &self.state)
-            .finish_non_exhaustive()
+        write!(f, "MultipartScrubber({:?})", self.state)
     }
 }
 

@@ -61,8 +61,6 @@ impl<'a> ScrubOutput<'a> {
 /// Never the bytes.
 impl fmt::Debug for ScrubOutput<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ScrubOutput")
-            .field("is_changed", &self.is_changed)
-            .finish_non_exhaustive()
+        f.debug_struct("ScrubOutput").finish_non_exhaustive()
     }
 }
