@@ -21,7 +21,6 @@ use serde::Deserialize;
 use tokio::time::{Instant, timeout_at};
 
 use super::body::{Body, BodyFailure, UploadProgress};
-use super::refusal::Refusal;
 use crate::net::{ConnectError, Connector, HttpVersion, Tasks};
 use crate::types::error_chain;
 
@@ -44,6 +43,27 @@ pub struct UpstreamSettings {
     /// The limit from the end of the request's body to the head of the response, 1ms to 1d.
     #[schemars(extend("formatMinimum" = "1ms", "formatMaximum" = "1d"))]
     pub head_timeout: Duration,
+}
+
+/// The reason why a request got no response.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UpstreamError {
+    #[error("the request body ended early: {0:?}")]
+    Body(BodyFailure),
+    #[error("cannot connect to {0}")]
+    Unreachable(String),
+    #[error("timed out connecting to {0}")]
+    ConnectTimeout(String),
+    #[error("the certificate of {0} cannot be verified")]
+    UntrustedCertificate(String),
+    #[error("{0} ended the TLS handshake with an alert")]
+    TlsAlert(String),
+    #[error("TLS handshake with {0} failed")]
+    TlsProtocol(String),
+    #[error("timed out waiting for the response")]
+    ResponseTimeout,
+    #[error("the connection closed before the response")]
+    ConnectionClosed,
 }
 
 // === impl Upstream ===
@@ -81,11 +101,11 @@ impl Upstream {
     ///
     /// # Errors
     ///
-    /// The [`Refusal`] that says why there is no response.
-    pub(crate) async fn send(&self, request: Request<Body>) -> Result<Response<Incoming>, Refusal> {
+    /// [`UpstreamError`]
+    pub(crate) async fn send(&self, request: Request<Body>) -> Result<Response<Incoming>, UpstreamError> {
         let index = self.next_pool.fetch_add(1, Ordering::Relaxed) % self.pools.len();
         let Some(pool) = self.pools.get(index) else {
-            return Err(Refusal::ConnectionTerminated);
+            return Err(UpstreamError::ConnectionClosed);
         };
         let (head, body) = request.into_parts();
         let (body, progress) = body.track_upload();
@@ -96,13 +116,13 @@ impl Upstream {
         let response = result.map_err(|error| {
             let body_failure = progress.as_deref().and_then(UploadProgress::failure);
             let host = authority.map(|authority| authority.host().to_owned());
-            let (refusal, fate) = classify_failure(&error, body_failure, host.unwrap_or_default());
+            let (reason, fate) = classify_failure(&error, body_failure, host.unwrap_or_default());
             tracing::debug!(error = error_chain(&error), fate, "upstream attempt failed");
-            refusal
+            reason
         })?;
         // 101 would switch to a protocol that the app did not request (RFC 9110, section 15.2.2).
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            Err(Refusal::ConnectionTerminated)
+            Err(UpstreamError::ConnectionClosed)
         } else {
             Ok(response)
         }
@@ -114,7 +134,7 @@ impl Upstream {
         &self,
         response: F,
         progress: Option<&UploadProgress>,
-    ) -> Result<F::Output, Refusal> {
+    ) -> Result<F::Output, UpstreamError> {
         let mut response = std::pin::pin!(response);
         let mut deadline = Instant::now() + self.head_timeout;
         loop {
@@ -123,53 +143,53 @@ impl Upstream {
             }
             match progress.map(|progress| progress.last_progress() + self.head_timeout) {
                 Some(later_deadline) if later_deadline > deadline => deadline = later_deadline,
-                Some(_) | None => return Err(Refusal::ResponseTimeout),
+                Some(_) | None => return Err(UpstreamError::ResponseTimeout),
             }
         }
     }
 }
 
-/// Finds out why a request got no response. Returns the refusal, and whether Graph may have processed the request, for the
+/// Finds out why a request got no response. Returns the reason, and whether Graph may have processed the request, for the
 /// log.
-fn classify_failure(error: &ClientError, body_failure: Option<BodyFailure>, host: String) -> (Refusal, &'static str) {
+fn classify_failure(error: &ClientError, body: Option<BodyFailure>, host: String) -> (UpstreamError, &'static str) {
     const NOT_SENT: &str = "not_sent";
     const UNKNOWN: &str = "unknown";
-    if let Some(failure) = body_failure {
-        return (failure.into(), UNKNOWN);
+    if let Some(failure) = body {
+        return (UpstreamError::Body(failure), UNKNOWN);
     }
     let mut source = error.source();
     while let Some(cause) = source {
         if let Some(error) = cause.downcast_ref::<ConnectError>() {
-            let refusal = match error {
-                ConnectError::NotHttps => Refusal::TlsProtocol(host),
+            let reason = match error {
+                ConnectError::NotHttps => UpstreamError::TlsProtocol(host),
                 ConnectError::Tls { source, .. } => classify_tls_failure(source, host),
-                ConnectError::Unreachable { .. } => Refusal::ConnectFailed(host),
-                ConnectError::TimedOut { .. } => Refusal::ConnectTimeout(host),
+                ConnectError::Unreachable { .. } => UpstreamError::Unreachable(host),
+                ConnectError::TimedOut { .. } => UpstreamError::ConnectTimeout(host),
             };
-            return (refusal, NOT_SENT);
+            return (reason, NOT_SENT);
         }
         // The connection ended before anything of the request was written.
         if cause.downcast_ref().is_some_and(hyper::Error::is_canceled) {
-            return (Refusal::ConnectionTerminated, NOT_SENT);
+            return (UpstreamError::ConnectionClosed, NOT_SENT);
         }
         if cause.downcast_ref().is_some_and(is_refused_stream) {
-            return (Refusal::ConnectionTerminated, "not_processed");
+            return (UpstreamError::ConnectionClosed, "not_processed");
         }
         source = cause.source();
     }
     if error.is_connect() {
-        (Refusal::ConnectFailed(host), NOT_SENT)
+        (UpstreamError::Unreachable(host), NOT_SENT)
     } else {
-        (Refusal::ConnectionTerminated, UNKNOWN)
+        (UpstreamError::ConnectionClosed, UNKNOWN)
     }
 }
 
 /// Distinguishes TLS failures as RFC 9209 does.
-fn classify_tls_failure(error: &io::Error, host: String) -> Refusal {
+fn classify_tls_failure(error: &io::Error, host: String) -> UpstreamError {
     match error.get_ref().and_then(|cause| cause.downcast_ref()) {
-        Some(rustls::Error::InvalidCertificate(_)) => Refusal::UntrustedCertificate(host),
-        Some(rustls::Error::AlertReceived(_)) => Refusal::TlsAlert(host),
-        _ => Refusal::TlsProtocol(host),
+        Some(rustls::Error::InvalidCertificate(_)) => UpstreamError::UntrustedCertificate(host),
+        Some(rustls::Error::AlertReceived(_)) => UpstreamError::TlsAlert(host),
+        _ => UpstreamError::TlsProtocol(host),
     }
 }
 
