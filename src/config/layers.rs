@@ -41,8 +41,12 @@ pub struct Overrides {
     /// Admin listen address: IP:PORT or unix:/PATH [default: 127.0.0.1:9080]
     #[arg(long, value_name = "ADDRESS")]
     pub admin: Option<String>,
-    /// Graph's origin [default: <https://graph.facebook.com>]
-    #[arg(long, value_name = "URL")]
+    /// Graph's origin
+    #[arg(
+        long,
+        value_name = "URL",
+        help = "Graph's origin [default: https://graph.facebook.com]"
+    )]
     pub origin: Option<String>,
     /// Additional CA certificates (PEM) to trust
     #[arg(long, value_name = "FILE")]
