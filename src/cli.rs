@@ -126,6 +126,7 @@ Environment:
   GRAPHWARD_APP_SECRET_FILE  app secret file, for renewals and appsecret_proof
   GRAPHWARD_APP_SECRET       the app secret
   GRAPHWARD_LOG              log level: error, warn, info, debug or trace
+Every other key, such as [heal] hold_timeout: GRAPHWARD_HEAL_HOLD_TIMEOUT.
 
 Example:
   graphward serve --token-file /run/graphward/token

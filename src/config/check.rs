@@ -271,6 +271,13 @@ impl Checker<'_> {
             (Value::Integer(number), _) if let Some(range) = kinds.iter().find_map(|kind| range(kind)) => {
                 format!("must be between {} and {}, not {number}", range.start(), range.end())
             }
+            (Value::Variable(_), _)
+                if kinds
+                    .iter()
+                    .any(|kind| kind.get("additionalProperties").is_some_and(Json::is_object)) =>
+            {
+                "has keys of its own, which are set in the file only".to_owned()
+            }
             (Value::Variable(_), _) => format!("must be {expected}"),
             (value, _) => format!("must be {expected}, not {}", value.kind()),
         }

@@ -119,12 +119,18 @@ impl fmt::Display for Provenance {
 /// How to write a reference to a secret.
 pub(super) const SECRET_REF: &str = "{ file = \"/run/graphward/secret\" } or { env = \"NAME\" }";
 
-/// A path of keys as a message may show it: a token may have been pasted in the place of a key.
+/// A path of keys as a message may show it: a token or a password may have been pasted in the place of a key.
 pub(super) fn shown(path: &str) -> String {
-    if path.split('.').any(|key| key.len() >= 20 && might_be_secret(key)) {
-        return "(key not shown: may be a secret)".to_owned();
-    }
-    path.escape_debug().take(80).collect()
+    let is_secret = |key: &str| key.contains(['@', '|']) || (key.len() >= 20 && might_be_secret(key));
+    let shown = |key| {
+        if is_secret(key) {
+            "(not shown: may be a secret)"
+        } else {
+            key
+        }
+    };
+    let path: Vec<_> = path.split('.').map(shown).collect();
+    path.join(".").escape_debug().take(80).collect()
 }
 
 /// The candidate that was probably meant.

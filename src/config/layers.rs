@@ -16,7 +16,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::check::Checker;
 use super::environment::{CONFIG, EnvVars, environment_tree, unknown_variables};
-use super::error::{ConfigError, Diagnostic, Provenance, closest};
+use super::error::{ConfigError, Diagnostic, Provenance, closest, shown};
 use super::file::Config;
 use super::keys::{ALIASES, Keys};
 use super::tree::{Node, Value};
@@ -170,7 +170,10 @@ fn merge(path: &Path, text: &str, flags: Overrides, vars: &EnvVars) -> Result<Lo
             }
             (None, None) => "there is no such key".to_owned(),
         };
-        warnings.push(format!("the environment variable {name} sets nothing: {reason}"));
+        warnings.push(format!(
+            "the environment variable {} sets nothing: {reason}",
+            shown(name)
+        ));
     }
     if !diagnostics.is_empty() {
         return Err(ConfigError::new(diagnostics));

@@ -154,6 +154,7 @@ fn the_variable_of_a_key_has_its_type() {
 fn maps_with_free_keys_stand_only_in_the_file() {
     for (name, table) in [
         ("GRAPHWARD_UPSTREAM_CONNECT_TO_X", "upstream.connect_to"),
+        ("GRAPHWARD_UPSTREAM_CONNECT_TO_FOO", "upstream.connect_to"),
         (
             "GRAPHWARD_UPSTREAM_CONNECT_TO_GRAPH_FACEBOOK_COM",
             "upstream.connect_to",
@@ -167,6 +168,10 @@ fn maps_with_free_keys_stand_only_in_the_file() {
             format!("the environment variable {name} sets nothing: the keys of `{table}` are set in the file only");
         assert_eq!(loaded.warnings, [expected]);
     }
+    let error = load(&[("GRAPHWARD_UPSTREAM_CONNECT_TO", "hunter2")]).unwrap_err();
+    let expected =
+        "GRAPHWARD_UPSTREAM_CONNECT_TO: upstream.connect_to: has keys of its own, which are set in the file only";
+    assert!(error.contains(expected), "{error}");
     let schema = json_schema();
     let free = schema.pointer("/properties/upstream/properties/connect_to/additionalProperties");
     assert!(free.is_some_and(Json::is_object));

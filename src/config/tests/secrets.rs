@@ -54,6 +54,13 @@ fn a_secret_in_the_file_is_refused_and_never_repeated() {
 }
 
 #[test]
+fn a_password_in_the_place_of_a_key_is_not_shown_but_its_section_is() {
+    let error = read("[upstream.connect_to]\n\"user:hunter2@host\" = \"b:1\"").unwrap_err().concat();
+    let expected = "upstream.connect_to.(not shown: may be a secret): ";
+    assert!(error.contains(expected) && !error.contains("hunter2"), "{error}");
+}
+
+#[test]
 fn the_advice_for_a_misplaced_secret_names_the_key_that_takes_it() {
     let token = "write `[token] source = { file = ";
     let app = "write `[app] secret = { file = ";
