@@ -55,7 +55,9 @@ fn a_secret_in_the_file_is_refused_and_never_repeated() {
 
 #[test]
 fn a_password_in_the_place_of_a_key_is_not_shown_but_its_section_is() {
-    let error = read("[upstream.connect_to]\n\"user:hunter2@host\" = \"b:1\"").unwrap_err().concat();
+    let error = read("[upstream.connect_to]\n\"user:hunter2@host\" = \"b:1\"")
+        .unwrap_err()
+        .concat();
     let expected = "upstream.connect_to.(not shown: may be a secret): ";
     assert!(error.contains(expected) && !error.contains("hunter2"), "{error}");
 }
