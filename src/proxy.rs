@@ -213,7 +213,7 @@ impl Proxy {
         tunnels: &TunnelSender,
         record: &mut RequestRecord,
     ) -> Result<Response<Body>, Refusal> {
-        validation::check_origin(&head.headers, &self.allowed_hosts)?;
+        validation::check_origin(&head)?;
         tunnel::open(head, &self.tunnel_hosts, tunnels).await?;
         record.set_outcome(Outcome::Delivered, StatusCode::OK);
         Ok(Response::new(Body::default()))

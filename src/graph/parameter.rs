@@ -102,6 +102,18 @@ pub(super) fn split_parameter(parameter: &[u8]) -> (&[u8], &[u8]) {
     (halves.next().unwrap_or_default(), halves.next().unwrap_or_default())
 }
 
+/// Whether a query makes Graph do something else than the request's method says: `method=delete` deletes, and a batch does
+/// what its items say.
+#[must_use]
+pub fn overrides_method(query: &str) -> bool {
+    query.as_bytes().split(|byte| *byte == b'&').any(|parameter| {
+        let (name, value) = split_parameter(parameter);
+        let is_named = |known: &[u8]| form_decode(name).eq(known.iter().copied());
+        let is_get = || form_decode(value).map(|byte| byte.to_ascii_lowercase()).eq(*b"get");
+        is_named(b"batch") || (is_named(b"method") && !is_get())
+    })
+}
+
 /// The bytes of a form-encoded text, without a copy: `+` is a space, `%` without two digits is itself.
 pub fn form_decode(text: &[u8]) -> impl Iterator<Item = u8> + Clone {
     form_decode_with_len(text).map(|(byte, _)| byte)
@@ -155,6 +167,30 @@ mod tests {
             "Access_token",
         ] {
             assert_eq!(ParameterName::from_encoded(other.as_bytes()), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_query_overrides_the_method_by_its_decoded_names() {
+        for query in [
+            "method=delete",
+            "a=b&%6Dethod=POST",
+            "method=",
+            "method",
+            "method=get&method=delete",
+            "batch=[]",
+        ] {
+            assert!(overrides_method(query), "{query}");
+        }
+        for query in [
+            "",
+            "method=GET",
+            "fields=method",
+            "a=method=delete",
+            "payment_method=x",
+            "method_type=delete",
+        ] {
+            assert!(!overrides_method(query), "{query}");
         }
     }
 

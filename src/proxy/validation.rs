@@ -8,11 +8,12 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use http::header::{HOST, ORIGIN, TRANSFER_ENCODING};
+use http::header::{ACCEPT, HOST, ORIGIN, REFERER, TRANSFER_ENCODING, USER_AGENT};
 use http::request::Parts;
-use http::{HeaderMap, Method, Version};
+use http::{HeaderMap, HeaderValue, Method, Uri, Version};
 
 use super::refusal::Refusal;
+use crate::graph::parameter::overrides_method;
 
 /// The hosts that a request may name.
 #[derive(Clone, Debug)]
@@ -39,14 +40,14 @@ pub(crate) fn validate(head: &Parts, hosts: &AllowedHosts) -> Result<(), Refusal
     if head.method == Method::TRACE {
         return Err(Refusal::MethodNotAllowed("TRACE (it would echo credentials)"));
     }
-    let size = |(name, value): (&http::HeaderName, &http::HeaderValue)| name.as_str().len() + value.len();
+    let size = |(name, value): (&http::HeaderName, &HeaderValue)| name.as_str().len() + value.len();
     if head.headers.iter().map(size).sum::<usize>() > MAX_HEAD_BYTES {
         return Err(Refusal::HeadTooLarge);
     }
     check_framing(&head.headers)?;
     check_target(head)?;
     check_host(head, hosts)?;
-    check_origin(&head.headers, hosts)
+    check_origin(head)
 }
 
 /// Requires that `chunked` is the only transfer coding; hyper would accept it twice.
@@ -141,21 +142,64 @@ fn parse_host_port(authority: &str) -> Option<(&str, &str)> {
 }
 
 /// Rejects requests that a browser sends for a page of another site.
-pub(crate) fn check_origin(headers: &HeaderMap, hosts: &AllowedHosts) -> Result<(), Refusal> {
-    let is_cross_site = headers.get_all("sec-fetch-site").iter().any(|site| {
-        !site.as_bytes().eq_ignore_ascii_case(b"same-origin") && !site.as_bytes().eq_ignore_ascii_case(b"none")
-    });
-    let is_allowed = |origin: &http::HeaderValue| {
-        let origin = origin.to_str().ok().and_then(|origin| origin.parse::<http::Uri>().ok());
-        origin
-            .and_then(|origin| origin.host().map(|host| hosts.allows(host)))
-            .unwrap_or(false)
-    };
-    if is_cross_site || !headers.get_all(ORIGIN).iter().all(is_allowed) {
+///
+/// A request whose query overrides its method changes something although it looks like a link, which browsers follow without
+/// an `Origin`. It is rejected on weaker signs of a browser, too.
+pub(crate) fn check_origin(head: &Parts) -> Result<(), Refusal> {
+    let is_cross_site = |site: &HeaderValue| !["same-origin", "none"].iter().any(|ours| is_word(site, ours));
+    let headers = &head.headers;
+    if headers.get_all("sec-fetch-site").iter().any(is_cross_site)
+        || !headers
+            .get_all(ORIGIN)
+            .iter()
+            .all(|origin| is_same_origin(origin, head))
+        || (head.uri.query().is_some_and(overrides_method) && may_be_browser(head))
+    {
         Err(Refusal::CrossSite)
     } else {
         Ok(())
     }
+}
+
+/// Whether a browser may have sent this request: to open a page, from a page of another site, or without saying either, as
+/// old browsers do, and new ones where they do not trust the connection.
+fn may_be_browser(head: &Parts) -> bool {
+    let headers = &head.headers;
+    let navigates = headers
+        .get_all("sec-fetch-mode")
+        .iter()
+        .any(|mode| is_word(mode, "navigate"));
+    let is_from_elsewhere = headers.get_all(REFERER).iter().any(|page| !is_same_origin(page, head));
+    let starts_like_browser = |agent: &HeaderValue| agent.as_bytes().starts_with(b"Mozilla/");
+    let accepts_pages = |types: &HeaderValue| types.to_str().is_ok_and(|types| types.contains("text/html"));
+    // Browsers send an `Origin` with a POST, and libraries that send `Mozilla/` use POST for this.
+    let is_unmarked_link = (head.method == Method::GET || head.method == Method::HEAD)
+        && !headers.contains_key("sec-fetch-site")
+        && (headers.get(USER_AGENT).is_some_and(starts_like_browser) || headers.get(ACCEPT).is_some_and(accepts_pages));
+    navigates || is_from_elsewhere || is_unmarked_link
+}
+
+/// Whether a URL has the host and the port that a checked request names. Another port of the same machine is another site:
+/// a development server, for example.
+fn is_same_origin(url: &HeaderValue, head: &Parts) -> bool {
+    let url = url.to_str().ok().and_then(|url| url.parse::<Uri>().ok());
+    let Some((url, (authority, _host))) = url.zip(request_host(head)) else {
+        return false;
+    };
+    let default_port = match url.scheme_str() {
+        Some("http") => 80,
+        Some("https") => 443,
+        Some(_) | None => return false,
+    };
+    let [theirs, ours] = [url.authority().map_or("", |authority| authority.as_str()), authority].map(|authority| {
+        let (host, port) = parse_host_port(authority)?;
+        Some((host.to_ascii_lowercase(), port.parse().unwrap_or(default_port)))
+    });
+    theirs.is_some() && theirs == ours
+}
+
+fn is_word(value: &HeaderValue, word: &str) -> bool {
+    value.as_bytes().eq_ignore_ascii_case(word.as_bytes())
 }
 
 // === impl AllowedHosts ===

@@ -89,6 +89,11 @@ fn a_web_page_cannot_use_the_proxy() {
         "Host: localhost\r\nOrigin: null\r\n",
         "Host: localhost\r\nOrigin: http://localhost.evil.example\r\n",
         "Host: localhost\r\nOrigin: http://localhost\r\nOrigin: http://evil.example\r\n",
+        "Host: localhost:8080\r\nOrigin: http://localhost:3000\r\n",
+        "Host: localhost:8080\r\nOrigin: http://localhost\r\n",
+        "Host: localhost:8080\r\nOrigin: http://127.0.0.1:8080\r\n",
+        "Host: localhost:8080\r\nOrigin: http://me@localhost:8080\r\n",
+        "Host: localhost:8080\r\nOrigin: chrome-extension://localhost:8080\r\n",
         "Host: localhost\r\nSec-Fetch-Site: cross-site\r\n",
         "Host: localhost\r\nSec-Fetch-Site: same-site\r\n",
         "Host: localhost\r\nSec-Fetch-Site: none, cross-site\r\n",
@@ -112,10 +117,57 @@ fn a_web_page_cannot_use_the_proxy() {
         "Host: [::1]:8080\r\n",
         "Host: graph.facebook.com\r\n",
         "Host: localhost\r\nSec-Fetch-Site: none\r\n",
-        "Host: localhost\r\nSec-Fetch-Site: same-origin\r\nOrigin: http://localhost:8080\r\n",
+        "Host: localhost:8080\r\nSec-Fetch-Site: same-origin\r\nOrigin: http://localhost:8080\r\n",
+        "Host: localhost\r\nOrigin: http://LOCALHOST:80\r\n",
+        "Host: [::1]:8080\r\nOrigin: https://[::1]:8080\r\n",
     ] {
         let response = round_trip(graphward.proxy, format!("GET /r HTTP/1.1\r\n{fields}\r\n"));
         assert_eq!(response.status, 200, "{fields}");
+    }
+}
+
+#[test]
+fn a_link_in_a_browser_cannot_override_the_method() {
+    const NAVIGATES: &str = "Sec-Fetch-Site: none\r\nSec-Fetch-Mode: navigate\r\n";
+    const FOREIGN: &str = "Referer: https://evil.example/a?b\r\n";
+    const OLD_BROWSER: &str = "User-Agent: Mozilla/5.0 (X11; rv:60.0) Firefox/60.0\r\nAccept: */*\r\n";
+    const JAVA: &str = "User-Agent: Java/17\r\nAccept: text/html, image/gif, */*; q=.2\r\n";
+    let origin = Origin::plain("x");
+    let graphward = TestProxy::start(origin.port);
+    let status = |method: &str, target: &str, fields: &str| {
+        let request = format!("{method} {target} HTTP/1.1\r\nHost: localhost:8080\r\n{fields}\r\n");
+        round_trip(graphward.proxy, request).status
+    };
+    for (method, target, fields) in [
+        ("GET", "/123?method=delete", NAVIGATES),
+        ("GET", "/123?a=b&%6dethod=POST&message=spam", NAVIGATES),
+        ("HEAD", "/123?method=delete", FOREIGN),
+        ("POST", "/123?method=delete", FOREIGN),
+        ("GET", "/123?method=delete", "Referer: http://localhost:3000/\r\n"),
+        ("GET", "/123?method=delete", "Referer: about:blank\r\n"),
+        ("GET", "/123?method=delete", OLD_BROWSER),
+        ("GET", "/123?method=delete", JAVA),
+        ("GET", "/?batch=[%7B%22method%22:%22DELETE%22%7D]", NAVIGATES),
+    ] {
+        assert_eq!(status(method, target, fields), 403, "{method} {target} {fields}");
+        assert_eq!(origin.count(), 0, "{method} {target} {fields}");
+    }
+    for (method, target, fields) in [
+        // What a person opens, and what servers send.
+        ("GET", "/123?fields=id", NAVIGATES),
+        ("GET", "/123?method=get", FOREIGN),
+        ("GET", "/123?fields=payment_method", OLD_BROWSER),
+        ("POST", "/123?method=delete", OLD_BROWSER),
+        ("POST", "/123?method=delete", JAVA),
+        ("GET", "/123?method=delete", ""),
+        (
+            "GET",
+            "/123?method=delete",
+            "Sec-Fetch-Mode: cors\r\nUser-Agent: node\r\n",
+        ),
+        ("GET", "/123?method=delete", "Referer: http://localhost:8080/456\r\n"),
+    ] {
+        assert_eq!(status(method, target, fields), 200, "{method} {target} {fields}");
     }
 }
 
