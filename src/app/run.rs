@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::build::{self, Dependencies, ProxyDeps, StartError};
 use super::event_sink::event_sink;
 use super::secrets;
-use super::signal::StopSignal;
+use super::signal::{SECOND_STOP_AFTER, StopSignal};
 use super::token_provider::{self, HttpClients};
 use crate::admin::{Admin, AdminTenant};
 use crate::config::Config;
@@ -36,7 +36,7 @@ pub enum MissingToken {
 pub enum RunOutcome {
     /// Stopped by a signal; every request in flight was completed.
     Drained,
-    /// Stopped by a signal; this many connections were force-closed.
+    /// Stopped by a signal; this many requests in flight and tunnels to other hosts were closed.
     ForceClosed(usize),
     /// No valid token was found, and [`MissingToken::Exit`] was chosen.
     NoToken,
@@ -156,14 +156,16 @@ pub async fn run(
         None => RunOutcome::NoToken,
         Some(stop) => {
             lifecycle.advance_to(Stage::Draining);
-            tracing::info!(?stop, "draining: waiting for in-flight requests");
+            let requests = proxy.concurrency_limit.inflight();
+            tracing::info!(?stop, requests, "draining: waiting for requests in flight");
             let drained = tokio::select! {
                 drained = drain(&config, &proxy, &shutdown, serving.as_mut()) => drained,
                 Some(_second) = stops.recv() => None,
+                () = announce_second_stop(&proxy) => None,
             };
             match drained {
                 Some(outcome) => outcome,
-                None => force_close(&shutdown, serving.as_mut()).await,
+                None => force_close(&proxy, &shutdown, serving.as_mut()).await,
             }
         }
     };
@@ -237,12 +239,28 @@ async fn drain(
     drained.ok().map(|_force_closed| RunOutcome::Drained)
 }
 
-/// Closes the connections that are still open.
-async fn force_close(shutdown: &Shutdown, serving: Pin<&mut impl Future<Output = Vec<usize>>>) -> RunOutcome {
+/// Says what a second stop signal does, once it counts. Never returns.
+async fn announce_second_stop(proxy: &Proxy) {
+    sleep(SECOND_STOP_AFTER).await;
+    let requests = proxy.concurrency_limit.inflight();
+    tracing::info!("still draining: press Ctrl-C again, or send the signal again, to close {requests} requests in flight");
+    std::future::pending().await
+}
+
+/// Closes the connections that are still open. A connection without a request is no loss.
+async fn force_close(
+    proxy: &Proxy,
+    shutdown: &Shutdown,
+    serving: Pin<&mut impl Future<Output = Vec<usize>>>,
+) -> RunOutcome {
+    let requests = proxy.concurrency_limit.start_closing();
     shutdown.advance_to(ShutdownPhase::Forced);
-    let force_closed = serving.await.into_iter().sum();
-    tracing::warn!(connections = force_closed, "force-closed the remaining connections");
-    RunOutcome::ForceClosed(force_closed)
+    let tunnels: usize = serving.await.into_iter().sum();
+    if requests + tunnels == 0 {
+        return RunOutcome::Drained;
+    }
+    tracing::warn!(requests, tunnels, "closed the remaining requests and tunnels");
+    RunOutcome::ForceClosed(requests + tunnels)
 }
 
 fn serve_config(tasks: &Tasks, shutdown: &Shutdown, server_cert: Option<Arc<ServerCert>>) -> ServeConfig {

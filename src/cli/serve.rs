@@ -6,7 +6,7 @@ use std::path::Path;
 use clap::Args;
 
 use super::exit::{Exit, print_error};
-use crate::app::{self, Dependencies, MissingToken, RunOutcome, StartError};
+use crate::app::{self, Dependencies, Hangup, MissingToken, RunOutcome, StartError};
 use crate::config::{Config, LoadedConfig, Overrides, env_vars};
 use crate::net::Tasks;
 use crate::telemetry::install_stdout_logger;
@@ -52,7 +52,7 @@ pub(super) fn run(args: &ServeArgs) -> Exit {
     };
     let server = async {
         // Signals first: from here on only `app::run` ends the process.
-        let stops = app::stop_signals(&Tasks::default())?;
+        let stops = app::stop_signals(&Tasks::default(), Hangup::Stop)?;
         Ok(app::run(config, deps, missing_token, stops, drop).await)
     };
     match build_runtime().and_then(|runtime| block_on_and_detach(runtime, server)) {

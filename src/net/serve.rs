@@ -54,7 +54,8 @@ pub struct ConnectionInfo {
 }
 
 /// Serves a listener until the shutdown begins and the last connection has ended, or has been force-closed. Returns the
-/// number of force-closed connections. `make_service` makes the service of one connection.
+/// number of force-closed tunnels to other hosts: what is in them is unknown, whereas services know their requests.
+/// `make_service` makes the service of one connection.
 pub async fn serve<F, S, B>(mut listener: Listener, make_service: F, config: ServeConfig) -> usize
 where
     F: Fn(ConnectionInfo) -> S + Clone + Send + 'static,
@@ -72,7 +73,7 @@ where
     } = config;
     let builder = Arc::new(http_builder(&tasks));
     let graceful = GracefulShutdown::new();
-    let mut connections = Connections::default();
+    let (mut connections, mut tunnel_connections) = (Connections::default(), Connections::default());
     let tunnel_channel = server_cert.is_some().then(|| TunnelSender::new(tasks.clone()));
     let (tunnels, mut tunnel_rx) = tunnel_channel.unzip();
     loop {
@@ -94,7 +95,7 @@ where
                 AcceptedTunnel::Terminated(stream) => (stream, None),
                 AcceptedTunnel::Passthrough(client, upstream) => {
                     let watcher = graceful.watcher();
-                    connections.add(tasks.spawn(async move {
+                    tunnel_connections.add(tasks.spawn(async move {
                         if let Err(error) = tunnel::copy_bidirectional(client, upstream).await {
                             tracing::debug!(%error, "tunnel closed with an error");
                         }
@@ -123,7 +124,10 @@ where
     drop((listener, tunnel_rx));
     tokio::select! {
         () = graceful.shutdown() => 0,
-        () = shutdown.wait_for(ShutdownPhase::Forced) => connections.abort_all(),
+        () = shutdown.wait_for(ShutdownPhase::Forced) => {
+            connections.abort_all();
+            tunnel_connections.abort_all()
+        }
     }
 }
 
@@ -240,6 +244,7 @@ impl Connections {
         self.tasks.push(task);
     }
 
+    /// Returns the number of those that were still open.
     fn abort_all(self) -> usize {
         let open = self.tasks.into_iter().filter(|task| !task.is_finished());
         open.inspect(AbortHandle::abort).count()

@@ -16,11 +16,12 @@ struct ConcurrencyLimitState {
     inflight: Gauge,
     limit: i64,
     draining: AtomicBool,
+    closing: AtomicBool,
 }
 
 /// The slot of one request; released when the last byte of the response has been handed over.
 #[derive(Debug)]
-pub(crate) struct InflightGuard(Gauge);
+pub(crate) struct InflightGuard(Arc<ConcurrencyLimitState>);
 
 // === impl ConcurrencyLimit ===
 
@@ -32,6 +33,7 @@ impl ConcurrencyLimit {
             inflight,
             limit: i64::from(limit),
             draining: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
         }))
     }
 
@@ -40,11 +42,24 @@ impl ConcurrencyLimit {
         self.0.draining.store(true, Ordering::Relaxed);
     }
 
+    /// Notes that the requests in flight are closed now, and returns their number.
+    #[must_use]
+    pub fn start_closing(&self) -> usize {
+        self.0.closing.store(true, Ordering::Relaxed);
+        self.inflight()
+    }
+
+    /// The number of requests in flight.
+    #[must_use]
+    pub fn inflight(&self) -> usize {
+        usize::try_from(self.0.inflight.get()).unwrap_or(0)
+    }
+
     pub(crate) fn try_acquire(&self) -> Result<InflightGuard, Refusal> {
         if self.0.draining.load(Ordering::Relaxed) {
             return Err(Refusal::Draining);
         }
-        let guard = InflightGuard(self.0.inflight.clone());
+        let guard = InflightGuard(Arc::clone(&self.0));
         let previous = self.0.inflight.inc();
         if previous < self.0.limit {
             Ok(guard)
@@ -54,9 +69,18 @@ impl ConcurrencyLimit {
     }
 }
 
+// === impl InflightGuard ===
+
+impl InflightGuard {
+    /// Whether graphward closes the requests in flight, because it stops.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.0.closing.load(Ordering::Relaxed)
+    }
+}
+
 impl Drop for InflightGuard {
     fn drop(&mut self) {
-        self.0.dec();
+        self.0.inflight.dec();
     }
 }
 
@@ -69,10 +93,11 @@ mod tests {
         let limit = ConcurrencyLimit::new(Gauge::default(), 1);
         let guard = limit.try_acquire().unwrap();
         assert!(matches!(limit.try_acquire(), Err(Refusal::Overloaded)));
+        assert_eq!(limit.inflight(), 1);
         drop(guard);
         drop(limit.try_acquire().unwrap());
         limit.start_draining();
         assert!(matches!(limit.try_acquire(), Err(Refusal::Draining)));
-        assert_eq!(limit.0.inflight.get(), 0);
+        assert_eq!(limit.inflight(), 0);
     }
 }

@@ -56,7 +56,7 @@ pub(crate) struct RequestRecord {
 /// The outcome of a request, apart from that of its response body.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Outcome {
-    /// There was no response, because the app disconnected.
+    /// There was no response: the app disconnected, or graphward closed the connection.
     NoResponse,
     /// Graph's response, whatever its status: to the first attempt, or to a download's second that was refused too.
     Delivered,
@@ -77,7 +77,7 @@ pub(crate) enum Outcome {
 /// The outcome of a response body.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum ResponseEnd {
-    /// It did not end: if the record is dropped like this, the app disconnected.
+    /// It did not end: if the record is dropped like this, the app disconnected, or graphward closed the connection.
     Unfinished,
     Complete,
     /// The upstream ended the connection after the head.
@@ -134,7 +134,9 @@ impl RequestRecord {
     }
 
     fn outcome_label(&self) -> &'static str {
+        let is_closing = self.inflight_guard.as_ref().is_some_and(InflightGuard::is_closing);
         match (self.outcome, self.response_end) {
+            (Outcome::NoResponse, _) | (_, ResponseEnd::Unfinished) if is_closing => "closed_by_shutdown",
             (Outcome::NoResponse, _) | (_, ResponseEnd::Unfinished) => "client_disconnected",
             (_, ResponseEnd::UpstreamAborted) => "upstream_aborted",
             (Outcome::Delivered, ResponseEnd::Complete) => "delivered",
