@@ -243,7 +243,9 @@ async fn drain(
 async fn announce_second_stop(proxy: &Proxy) {
     sleep(SECOND_STOP_AFTER).await;
     let requests = proxy.concurrency_limit.inflight();
-    tracing::info!("still draining: press Ctrl-C again, or send the signal again, to close {requests} requests in flight");
+    tracing::info!(
+        "still draining: press Ctrl-C again, or send the signal again, to close {requests} requests in flight"
+    );
     std::future::pending().await
 }
 

@@ -100,7 +100,10 @@ fn counts(first_stop: &mut Option<Instant>, now: Instant) -> bool {
 }
 
 fn log_ignored(signal: &'static str) {
-    tracing::info!(signal, "ignored: this signal has no meaning for graphward; SIGTERM stops it");
+    tracing::info!(
+        signal,
+        "ignored: this signal has no meaning for graphward; SIGTERM stops it"
+    );
 }
 
 #[cfg(test)]

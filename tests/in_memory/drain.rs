@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use graphward::app::RunOutcome;
+use tokio::io::AsyncWriteExt as _;
 use tokio::time::{Instant, sleep};
 
 use crate::support::{
-    PROTOCOL_PAIRS, Protocol, Protocols, ScriptedResponse, TestProxy, TestProxyBuilder, get, post, sized,
+    LogCapture, PROTOCOL_PAIRS, Protocol, Protocols, ScriptedResponse, TestProxy, TestProxyBuilder, get, post, sized,
 };
 
 #[tokio::test(start_paused = true)]
@@ -98,6 +99,7 @@ async fn at_the_deadline_what_is_left_is_cut_and_counted() {
 #[tokio::test(start_paused = true)]
 async fn a_second_stop_ends_at_once() {
     for protocols in PROTOCOL_PAIRS {
+        let log = LogCapture::at_info();
         let proxy = TestProxy::start(protocols).await;
         proxy.script(ScriptedResponse::no_response());
         let stops = async {
@@ -111,7 +113,24 @@ async fn a_second_stop_ends_at_once() {
         assert!(answer.is_err());
         assert_eq!(began.elapsed().as_secs(), 2);
         assert_eq!(proxy.wait_exit().await, RunOutcome::ForceClosed(1));
+        assert!(
+            log.text().contains(r#""outcome":"closed_by_shutdown""#),
+            "{}",
+            log.text()
+        );
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_without_a_request_is_no_loss() {
+    let proxy = TestProxy::start(PROTOCOL_PAIRS[0]).await;
+    let mut stalled = proxy.app.raw().await;
+    stalled.write_all(b"GET /me HTT").await.unwrap();
+    sleep(Duration::from_secs(1)).await;
+    proxy.stop().await;
+    sleep(Duration::from_secs(1)).await;
+    proxy.stop().await;
+    assert_eq!(proxy.wait_exit().await, RunOutcome::Drained);
 }
 
 #[tokio::test(start_paused = true)]

@@ -16,6 +16,7 @@ mod renewals;
 mod replicas;
 mod rollback;
 mod secret_leaks;
+mod stops;
 mod support;
 mod token_files;
 mod token_sources;

@@ -169,7 +169,7 @@ async fn idle_connections_do_not_hold_up_a_stop() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_second_signal_ends_it_at_once() {
+async fn a_second_signal_a_second_later_ends_it_at_once() {
     let _turn = together().await;
     for signal in [Signal::TERM, Signal::INT] {
         let dir = tempfile::tempdir().unwrap();
@@ -179,7 +179,10 @@ async fn a_second_signal_ends_it_at_once() {
         let stopping = async {
             wait_until("the request is in flight", async || graph.sim.attempts() == 1).await;
             sidecar.signal(signal);
-            sleep(Duration::from_millis(200)).await;
+            wait_until("it says what a second signal does", async || {
+                sidecar.stdout().contains("press Ctrl-C again")
+            })
+            .await;
             assert_eq!(get(sidecar.admin, "/livez").await.status, 200);
             let signaled_at = Instant::now();
             sidecar.signal(signal);
