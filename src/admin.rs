@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
@@ -51,7 +52,7 @@ pub struct Admin {
     /// The tenants.
     pub tenants: Vec<AdminTenant>,
     /// The readiness policy.
-    pub readiness: ReadinessPolicy,
+    pub readiness: ArcSwap<ReadinessPolicy>,
     /// All metrics.
     pub metrics: Metrics,
     /// The tasks whose panics are counted.
@@ -143,7 +144,7 @@ impl Admin {
         let states = self.tenants.iter();
         let states = states.map(|tenant| (tenant.id.as_str(), TokenState::of(&tenant.tokens)));
         let tenants: BTreeMap<_, _> = states.collect();
-        let tokens_ready = match self.readiness {
+        let tokens_ready = match **self.readiness.load() {
             ReadinessPolicy::Any => tenants.values().any(|state| state.usable),
             ReadinessPolicy::All => tenants.values().all(|state| state.usable),
             ReadinessPolicy::Ignore => true,

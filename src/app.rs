@@ -7,13 +7,14 @@
 
 mod build;
 mod event_sink;
+mod reload;
 mod rollback;
 mod run;
 mod secrets;
 mod signal;
 mod token_provider;
 
-pub use build::{Dependencies, StartError};
+pub use build::{Dependencies, ReloadTrigger, StartError};
 pub use rollback::{RollbackError, roll_back};
 pub use run::{MissingToken, RunOutcome, ServerHandle, run};
 pub use secrets::SecretLoadError;

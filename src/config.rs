@@ -6,8 +6,8 @@
 //! with its file and line and the key that was meant, and no message repeats a value that could be a secret. Layering
 //! crates (figment, config) lose one or the other.
 //!
-//! The configuration is read once. A sidecar's configuration changes with its pod; what changes while it runs is the token,
-//! which its source watches.
+//! The configuration is read at the start, and again when a reload is requested (SIGHUP). It is not watched: half of a change
+//! must not be applied. What changes without a request is the token, which its source watches.
 
 mod check;
 mod environment;
@@ -15,6 +15,7 @@ mod error;
 mod file;
 mod keys;
 mod layers;
+mod reload;
 mod schema;
 mod texts;
 mod tree;
@@ -26,6 +27,7 @@ pub use file::{AlertConfig, AppConfig, Config, ListenConfig, LogConfig, ReadyCon
 #[cfg(fuzzing)]
 pub use layers::of_text;
 pub use layers::{DEFAULT_CONFIG_PATHS, LoadedConfig, Overrides};
+pub use reload::ReloadedConfig;
 pub use schema::json_schema;
 
 #[cfg(test)]

@@ -47,6 +47,7 @@ mod validation;
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::header::MAX_FORWARDS;
 use http::{Method, Request, Response, StatusCode};
@@ -94,8 +95,8 @@ pub struct Proxy {
     pub budgets: BufferBudgets,
     /// The hosts that CONNECT may name.
     pub tunnel_hosts: TunnelHosts,
-    /// The tenant of all requests.
-    pub tenant: Arc<Tenant>,
+    /// The tenant of all requests. A request keeps the one that it began with.
+    pub tenant: ArcSwap<Tenant>,
 }
 
 /// The parts of the second attempt besides the request.
@@ -128,10 +129,11 @@ impl Proxy {
 
     /// Answers one request, always: with Graph's response or with a refusal.
     async fn handle(self: Arc<Self>, request: Request<Incoming>, connection: ConnectionInfo) -> Response<Body> {
-        let mut record = RequestRecord::new(Arc::clone(&self.tenant.telemetry), request.method().clone());
+        let tenant = self.tenant.load_full();
+        let mut record = RequestRecord::new(Arc::clone(&tenant.telemetry), request.method().clone());
         let is_head = request.method() == Method::HEAD;
         let version = request.version();
-        let response = match self.serve(request, &connection, &mut record).await {
+        let response = match self.serve(&tenant, request, &connection, &mut record).await {
             Ok(response) => response,
             Err(refusal) => {
                 record.set_outcome(Outcome::Refused(refusal.label()), refusal.status());
@@ -145,11 +147,11 @@ impl Proxy {
     /// Serves one request: the ten steps, in order.
     async fn serve(
         &self,
+        tenant: &Tenant,
         request: Request<Incoming>,
         connection: &ConnectionInfo,
         record: &mut RequestRecord,
     ) -> Result<Response<Body>, Refusal> {
-        let tenant = &*self.tenant;
         let (head, incoming) = request.into_parts();
 
         record.inflight_guard = Some(self.concurrency_limit.try_acquire()?);

@@ -3,4 +3,4 @@
 mod log;
 pub mod metrics;
 
-pub use log::{LogError, LogFormat, LogLevel, LogSettings, install_stdout_logger, log_subscriber};
+pub use log::{LogError, LogFormat, LogHandle, LogLevel, LogSettings, install_stdout_logger, log_subscriber};

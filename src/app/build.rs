@@ -4,19 +4,24 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::alert::{AlertSender, Webhook, WebhookUrlError};
-use crate::config::{AppConfig, Config, ListenConfig};
+use arc_swap::ArcSwap;
+use tokio::sync::Notify;
+
+use crate::alert::{Webhook, WebhookUrlError};
+use crate::config::{AppConfig, Config, ListenConfig, Overrides};
 use crate::graph::{Destinations, Origin, OriginError};
 use crate::net::tls::{self, TlsError};
 use crate::net::{CertReloader, Connector, ConnectorConfig, ListenAddr, Listener, ServerCert, ServerCertError, Tasks};
 use crate::proxy::{
-    AllowedHosts, BufferBudgets, ByteBudget, ConcurrencyLimit, DeadTokenCache, HealConfig, PassthroughHost,
-    ProofWarning, Proxy, RequestTelemetry, Spool, Tenant, TunnelHosts, Upstream,
+    AllowedHosts, BufferBudgets, ByteBudget, ConcurrencyLimit, HealConfig, PassthroughHost, Proxy, RequestTelemetry,
+    Spool, Tenant, TunnelHosts, Upstream,
 };
+use crate::telemetry::LogHandle;
 use crate::telemetry::metrics::Metrics;
 use crate::token::{ProofSettings, RefreshPolicy, TokenHandle, TokenProvider};
 use crate::types::{Clock, Secret, TenantId};
 
+use super::event_sink::AlertTarget;
 use super::secrets::{self, SecretLoadError};
 use super::token_provider::{HttpClients, TokenProviderError};
 
@@ -39,6 +44,20 @@ pub struct Dependencies {
     pub admin_listener: Option<Listener>,
     /// The maximum number of requests in flight.
     pub max_inflight: u32,
+    /// Requests reloads of the configuration.
+    pub reload: Option<ReloadTrigger>,
+}
+
+/// What a reload needs from outside: a process without it keeps its configuration.
+#[derive(Clone, Debug)]
+pub struct ReloadTrigger {
+    /// A reload is requested. Requests during a reload are one request.
+    pub requested: Arc<Notify>,
+    /// The flags of the start, with the configuration file that was read then: a file that is gone is an error, not a reason
+    /// to use another one.
+    pub overrides: Overrides,
+    /// The log, whose format and level may change.
+    pub log: LogHandle,
 }
 
 /// The reason why the process cannot start.
@@ -86,6 +105,7 @@ impl Default for Dependencies {
             proxy: Vec::new(),
             admin_listener: None,
             max_inflight: MAX_INFLIGHT,
+            reload: None,
         }
     }
 }
@@ -175,16 +195,21 @@ async fn bind(address: &ListenAddr) -> Result<Listener, StartError> {
 /// Builds the alert webhook, if one is configured.
 pub(super) fn build_webhook(
     config: &Config,
-    clients: &HttpClients,
-    clock: Clock,
-    metrics: &Metrics,
-) -> Result<Option<(AlertSender, Webhook)>, StartError> {
+    context: &BuildContext,
+) -> Result<Option<(AlertTarget, Webhook)>, StartError> {
     let Some(url) = &config.alerts.url else {
         return Ok(None);
     };
     let url = secrets::resolve_secret("alerts.url", url)?;
-    let webhook = Webhook::new(url, &clients.internal, clock, metrics.alert_metrics())?;
-    Ok(Some(webhook))
+    let fingerprint = url.fingerprint();
+    let (sender, webhook) = Webhook::new(
+        url,
+        &context.clients.internal,
+        context.clock,
+        context.metrics.alert_metrics(),
+    )?;
+    let url = fingerprint;
+    Ok(Some((AlertTarget { url, sender }, webhook)))
 }
 
 /// Returns what computes `appsecret_proof`, if the app has a secret and proofs are configured.
@@ -202,32 +227,54 @@ pub(super) fn destinations(config: &Config) -> Result<Destinations, OriginError>
     ))
 }
 
+/// What is built from a configuration, at the start and by a reload, is built with these.
+#[derive(Clone, Debug)]
+pub(super) struct BuildContext {
+    pub(super) clients: HttpClients,
+    pub(super) destinations: Destinations,
+    pub(super) tasks: Tasks,
+    pub(super) clock: Clock,
+    pub(super) metrics: Metrics,
+}
+
+impl BuildContext {
+    pub(super) fn new(config: &Config, tasks: Tasks, clock: Clock, metrics: Metrics) -> Result<Self, StartError> {
+        Ok(Self {
+            clients: HttpClients::new(config)?,
+            destinations: destinations(config)?,
+            tasks,
+            clock,
+            metrics,
+        })
+    }
+}
+
 /// The parts that a proxy is built from, besides its settings.
 pub(super) struct ProxyDeps<'a> {
     pub(super) connector: Option<Connector>,
     pub(super) max_inflight: u32,
-    pub(super) clock: Clock,
-    pub(super) tasks: &'a Tasks,
-    pub(super) metrics: &'a Metrics,
+    pub(super) context: &'a BuildContext,
     pub(super) tenant_id: &'a TenantId,
     pub(super) tokens: TokenHandle,
-    pub(super) destinations: Destinations,
     pub(super) addresses: &'a [SocketAddr],
 }
 
 /// Builds the proxy with its one tenant.
 pub(super) fn build_proxy(config: &Config, deps: ProxyDeps<'_>) -> Result<Proxy, StartError> {
+    let BuildContext {
+        destinations, metrics, ..
+    } = deps.context;
     Ok(Proxy {
-        concurrency_limit: ConcurrencyLimit::new(deps.metrics.inflight_requests().clone(), deps.max_inflight),
-        allowed_hosts: allowed_hosts(config, &deps.destinations, deps.addresses),
-        budgets: replay_budget(&config.heal, deps.metrics),
-        tunnel_hosts: tunnel_hosts(config, &deps.destinations),
-        tenant: Arc::new(build_tenant(config, deps)?),
+        concurrency_limit: ConcurrencyLimit::new(metrics.inflight_requests().clone(), deps.max_inflight),
+        allowed_hosts: allowed_hosts(config, destinations, deps.addresses),
+        budgets: replay_budget(&config.heal, metrics),
+        tunnel_hosts: tunnel_hosts(config, destinations),
+        tenant: ArcSwap::from_pointee(build_tenant(config, deps)?),
     })
 }
 
 fn build_tenant(config: &Config, deps: ProxyDeps<'_>) -> Result<Tenant, StartError> {
-    let upstream = &config.upstream;
+    let (upstream, context) = (&config.upstream, deps.context);
     let connector = match deps.connector {
         Some(connector) => connector,
         None => Connector::from_config(ConnectorConfig {
@@ -238,27 +285,45 @@ fn build_tenant(config: &Config, deps: ProxyDeps<'_>) -> Result<Tenant, StartErr
     };
     Ok(Tenant {
         tokens: deps.tokens,
-        clock: deps.clock,
-        destinations: deps.destinations,
-        upstream: Upstream::new(&connector, upstream.settings.clone(), deps.tasks),
-        heal: HealConfig {
-            spool: check_spool(config.heal.spool.clone()),
-            ..config.heal.clone()
-        },
+        clock: context.clock,
+        destinations: context.destinations.clone(),
+        upstream: Arc::new(Upstream::new(&connector, upstream.settings.clone(), &context.tasks)),
+        heal: checked_heal(&config.heal),
         links: config.links,
         via: upstream.via,
-        dead_token_cache: DeadTokenCache::default(),
+        dead_token_cache: Arc::default(),
         idle_timeout: upstream.idle_timeout,
-        proof_warning: ProofWarning::default(),
+        proof_warning: Arc::default(),
         telemetry: Arc::new(RequestTelemetry {
             tenant: deps.tenant_id.clone(),
             access_log: config.log.requests,
-            metrics: deps.metrics.request_metrics(deps.tenant_id),
+            metrics: context.metrics.request_metrics(deps.tenant_id),
         }),
     })
 }
 
-/// Checks at startup that the spool is writable, rather than when the first large body meets an expired token.
+/// Returns a tenant with the settings of this configuration, and with the state of another one.
+pub(super) fn reloaded_tenant(config: &Config, running: &Tenant) -> Tenant {
+    Tenant {
+        heal: checked_heal(&config.heal),
+        links: config.links,
+        proof_warning: Arc::default(),
+        telemetry: Arc::new(RequestTelemetry {
+            access_log: config.log.requests,
+            ..RequestTelemetry::clone(&running.telemetry)
+        }),
+        ..running.clone()
+    }
+}
+
+fn checked_heal(heal: &HealConfig) -> HealConfig {
+    HealConfig {
+        spool: check_spool(heal.spool.clone()),
+        ..heal.clone()
+    }
+}
+
+/// Checks that the spool is writable now, rather than when the first large body meets an expired token.
 fn check_spool(spool: Spool) -> Spool {
     let Spool::Directory(directory) = &spool else {
         return Spool::Off;

@@ -1,20 +1,36 @@
 //! Passes the refresher's events on to the metrics and to the alert webhook.
 
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
+
+use arc_swap::ArcSwapOption;
 
 use crate::alert::AlertSender;
 use crate::telemetry::metrics::{RefreshOutcome, TokenMetrics};
 use crate::token::{ObtainError, Operation, OperationReport, TokenEvent, TokenStatus};
+use crate::types::Fingerprint;
+
+/// Where alerts are sent at the moment.
+#[derive(Debug)]
+pub(super) struct AlertTarget {
+    /// The fingerprint of the webhook's URL.
+    pub(super) url: Fingerprint,
+    /// Sends to the webhook.
+    pub(super) sender: AlertSender,
+}
+
+/// The target that is configured at the moment, if one is.
+pub(super) type SharedAlertTarget = Arc<ArcSwapOption<AlertTarget>>;
 
 /// Returns the sink that counts the refresher's events and sends its alerts.
-pub(super) fn event_sink(metrics: TokenMetrics, alert_sender: Option<AlertSender>) -> impl Fn(&TokenEvent<'_>) + Send {
+pub(super) fn event_sink(metrics: TokenMetrics, alert_target: SharedAlertTarget) -> impl Fn(&TokenEvent<'_>) + Send {
     move |event| match event {
         TokenEvent::OperationFinished(report) => record_attempt(&metrics, report),
         TokenEvent::StatusChanged(status) => record_status(&metrics, status),
         TokenEvent::Alert(alert) => {
             metrics.count_alert(alert.cause.label());
-            if let Some(alert_sender) = &alert_sender {
-                alert_sender.send(alert);
+            if let Some(target) = &*alert_target.load() {
+                target.sender.send(alert);
             }
         }
     }

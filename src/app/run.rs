@@ -5,15 +5,15 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
-use super::build::{self, Dependencies, ProxyDeps, StartError};
-use super::event_sink::event_sink;
-use super::secrets;
+use super::build::{self, BuildContext, Dependencies, ProxyDeps, StartError};
+use super::event_sink::{SharedAlertTarget, event_sink};
+use super::reload::Reloader;
 use super::signal::{SECOND_STOP_AFTER, StopSignal};
-use super::token_provider::{self, HttpClients};
 use crate::admin::{Admin, AdminTenant};
 use crate::config::Config;
 use crate::net::{Lifecycle, Listener, ServeConfig, ServerCert, Shutdown, ShutdownPhase, Stage, Tasks, serve};
@@ -88,39 +88,35 @@ pub async fn run(
     let (shutdown, admin_shutdown) = (Shutdown::default(), Shutdown::default());
     let tenant_id = TenantId::default();
     let token_metrics = metrics.token_metrics(&tenant_id);
-    let app_secret = secrets::app_secret(&config.app)?;
-    let destinations = build::destinations(&config)?;
-    let clients = HttpClients::new(&config)?;
+    let context = BuildContext::new(&config, tasks.clone(), clock, metrics)?;
+    let token_side = context.token_side(&config, &config)?;
+    let provider = deps.token_provider.unwrap_or(token_side.provider);
     let (publisher, tokens) = channel();
-    let publisher = publisher.with_proofs(build::proofs(&config.app, app_secret.as_ref()));
-    let provider = match deps.token_provider {
-        Some(provider) => provider,
-        None => token_provider::token_provider(&config, app_secret, &clients, &destinations, &tasks, clock)?,
-    };
-    let (alert_sender, webhook) = build::build_webhook(&config, &clients, clock, &metrics)?.unzip();
-    let sink = Box::new(event_sink(token_metrics.clone(), alert_sender.clone()));
+    let publisher = publisher.with_proofs(token_side.proofs);
+    let (alert_target, webhook) = build::build_webhook(&config, &context)?.unzip();
+    let alert_target = SharedAlertTarget::new(alert_target.map(Arc::new).into());
+    let sink = Box::new(event_sink(token_metrics.clone(), Arc::clone(&alert_target)));
     let mut schedule = deps.schedule;
-    schedule.renew_before = config.token.renew_before;
+    schedule.renew_before = token_side.renew_before;
+    let (reconfigure, reconfigurations) = mpsc::channel(1);
     let refresher = Refresher::new(tenant_id.clone(), provider, publisher, schedule, clock, sink);
+    let refresher = refresher.with_reconfigurations(reconfigurations);
 
     // Build the request's side: the proxy with its one tenant, and the admin endpoint.
     let proxy_deps = ProxyDeps {
         connector: deps.connector,
         max_inflight: deps.max_inflight,
-        clock,
-        tasks: &tasks,
-        metrics: &metrics,
+        context: &context,
         tenant_id: &tenant_id,
         tokens: tokens.clone(),
-        destinations,
         addresses: &proxy_addresses,
     };
     let proxy = Arc::new(build::build_proxy(&config, proxy_deps)?);
     let admin = Arc::new(Admin {
         lifecycle: lifecycle.clone(),
         tenants: vec![AdminTenant::new(tenant_id, tokens.clone(), token_metrics)],
-        readiness: config.ready.tokens,
-        metrics,
+        readiness: ArcSwap::from_pointee(config.ready.tokens),
+        metrics: context.metrics.clone(),
         tasks: tasks.clone(),
     });
 
@@ -135,6 +131,18 @@ pub async fn run(
     for listener in &listeners.proxy {
         tracing::info!(address = %listener, "proxy listener started");
     }
+    let reloader = deps.reload.map(|trigger| Reloader {
+        trigger,
+        config: config.clone(),
+        context,
+        proxy: Arc::clone(&proxy),
+        admin,
+        server_cert: server_cert.clone(),
+        alert_target: Arc::clone(&alert_target),
+        refresher: reconfigure,
+        reading: Arc::default(),
+    });
+    let reloader = reloader.map(|reloader| tasks.spawn(reloader.run()));
     let proxy_config = serve_config(&tasks, &shutdown, server_cert);
     let mut serving = Box::pin(serve_proxy(listeners.proxy, &proxy, &proxy_config));
     on_start(ServerHandle {
@@ -158,26 +166,18 @@ pub async fn run(
             lifecycle.advance_to(Stage::Draining);
             let requests = proxy.concurrency_limit.inflight();
             tracing::info!(?stop, requests, "draining: waiting for requests in flight");
-            let drained = tokio::select! {
-                drained = drain(&config, &proxy, &shutdown, serving.as_mut()) => drained,
-                Some(_second) = stops.recv() => None,
-                () = announce_second_stop(&proxy) => None,
-            };
-            match drained {
-                Some(outcome) => outcome,
-                None => force_close(&proxy, &shutdown, serving.as_mut()).await,
-            }
+            drain_or_close(stops, config.drain_delay, &proxy, &shutdown, serving.as_mut()).await
         }
     };
 
     // Stop. A renewal in progress is awaited, since its token may be the only valid one.
     drop(timeout(PENDING_RENEWAL_TIMEOUT, tokens.wait_for_renewal()).await);
     refresher.abort();
-    if let Some(reloader) = cert_reloader {
+    for reloader in [cert_reloader, reloader].into_iter().flatten() {
         reloader.abort();
     }
-    if let Some(alert_sender) = alert_sender {
-        alert_sender.close().await;
+    if let Some(target) = alert_target.load_full() {
+        target.sender.close().await;
     }
     // The connection pool goes with the proxy; the tasks of its idle connections would be waited for below.
     drop((serving, proxy));
@@ -224,15 +224,34 @@ fn serve_proxy(
     }))
 }
 
+/// Completes the requests in flight. A second stop signal closes them, and so does the end of the time for them.
+async fn drain_or_close(
+    mut stops: mpsc::Receiver<StopSignal>,
+    delay: Duration,
+    proxy: &Proxy,
+    shutdown: &Shutdown,
+    mut serving: Pin<&mut impl Future<Output = Vec<usize>>>,
+) -> RunOutcome {
+    let drained = tokio::select! {
+        drained = drain(delay, proxy, shutdown, serving.as_mut()) => drained,
+        Some(_second) = stops.recv() => None,
+        () = announce_second_stop(proxy) => None,
+    };
+    match drained {
+        Some(outcome) => outcome,
+        None => force_close(proxy, shutdown, serving).await,
+    }
+}
+
 /// Stops accepting and waits until every connection has ended; `None` if that takes too long.
 async fn drain(
-    config: &Config,
+    delay: Duration,
     proxy: &Proxy,
     shutdown: &Shutdown,
     mut serving: Pin<&mut impl Future<Output = Vec<usize>>>,
 ) -> Option<RunOutcome> {
     // Still accepting during the delay, until load balancers have noticed.
-    drop(timeout(config.drain_delay, &mut serving).await);
+    drop(timeout(delay, &mut serving).await);
     proxy.concurrency_limit.start_draining();
     shutdown.advance_to(ShutdownPhase::Graceful);
     let drained = timeout(DRAIN_TIMEOUT, serving).await;
@@ -246,7 +265,7 @@ async fn announce_second_stop(proxy: &Proxy) {
     tracing::info!(
         "still draining: press Ctrl-C again, or send the signal again, to close {requests} requests in flight"
     );
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// Closes the connections that are still open. A connection without a request is no loss.

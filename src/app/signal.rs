@@ -1,7 +1,7 @@
 //! The signals of the process: those that stop it, SIGHUP, and those that graphward does not act on.
 
 use std::io::{self, IsTerminal as _};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -36,6 +36,14 @@ pub enum Hangup {
 /// a process from the terminal and from a supervisor such as `concurrently`, within milliseconds.
 pub(super) const SECOND_STOP_AFTER: Duration = Duration::from_secs(1);
 
+/// What a signal makes this process do.
+enum Action {
+    Stop(StopSignal),
+    Reload(Arc<Notify>),
+    /// Nothing, for the signal of this name.
+    Ignore(&'static str),
+}
+
 /// Receives the signals of this process, and returns the stop signals that count. From now on, none of SIGTERM, SIGINT,
 /// SIGQUIT, SIGHUP, SIGUSR1 and SIGUSR2 ends the process by itself.
 ///
@@ -44,45 +52,34 @@ pub(super) const SECOND_STOP_AFTER: Duration = Duration::from_secs(1);
 /// The system's error, if a handler cannot be installed.
 pub fn stop_signals(tasks: &Tasks, hangup: Hangup) -> io::Result<mpsc::Receiver<StopSignal>> {
     let (sender, receiver) = mpsc::channel(2);
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut quit = signal(SignalKind::quit())?;
-    let mut hang_up = signal(SignalKind::hangup())?;
-    let mut user_1 = signal(SignalKind::user_defined1())?;
-    let mut user_2 = signal(SignalKind::user_defined2())?;
-    drop(tasks.spawn(async move {
-        let mut first_stop = None;
-        loop {
-            let stop = tokio::select! {
-                Some(()) = terminate.recv() => StopSignal::Terminate,
-                Some(()) = interrupt.recv() => StopSignal::Interrupt,
-                Some(()) = quit.recv() => StopSignal::Quit,
-                Some(()) = hang_up.recv() => match &hangup {
-                    Hangup::Stop => StopSignal::Hangup,
-                    Hangup::Reload(requested) => {
-                        requested.notify_one();
-                        continue;
+    let first_stop = Arc::new(OnceLock::new());
+    let hangup = match hangup {
+        Hangup::Stop => Action::Stop(StopSignal::Hangup),
+        Hangup::Reload(requested) => Action::Reload(requested),
+    };
+    for (kind, action) in [
+        (SignalKind::terminate(), Action::Stop(StopSignal::Terminate)),
+        (SignalKind::interrupt(), Action::Stop(StopSignal::Interrupt)),
+        (SignalKind::quit(), Action::Stop(StopSignal::Quit)),
+        (SignalKind::hangup(), hangup),
+        (SignalKind::user_defined1(), Action::Ignore("SIGUSR1")),
+        (SignalKind::user_defined2(), Action::Ignore("SIGUSR2")),
+    ] {
+        let mut signals = signal(kind)?;
+        let (sender, first_stop) = (sender.clone(), Arc::clone(&first_stop));
+        drop(tasks.spawn(async move {
+            while signals.recv().await.is_some() {
+                match &action {
+                    Action::Stop(stop) if counts(&first_stop, Instant::now()) => drop(sender.send(*stop).await),
+                    Action::Stop(stop) => tracing::debug!(?stop, "ignored: it came within a second of the first one"),
+                    Action::Reload(requested) => requested.notify_one(),
+                    Action::Ignore(signal) => {
+                        tracing::info!(signal, "ignored: this signal has no meaning for graphward");
                     }
-                },
-                Some(()) = user_1.recv() => {
-                    log_ignored("SIGUSR1");
-                    continue;
                 }
-                Some(()) = user_2.recv() => {
-                    log_ignored("SIGUSR2");
-                    continue;
-                }
-                else => return,
-            };
-            if !counts(&mut first_stop, Instant::now()) {
-                tracing::debug!(?stop, "ignored: less than a second after the first stop signal");
-                continue;
             }
-            if sender.send(stop).await.is_err() {
-                return;
-            }
-        }
-    }));
+        }));
+    }
     Ok(receiver)
 }
 
@@ -93,17 +90,9 @@ pub fn has_terminal() -> bool {
 }
 
 /// Whether a stop signal is the first one, or comes late enough to be the second.
-fn counts(first_stop: &mut Option<Instant>, now: Instant) -> bool {
-    let is_first = first_stop.is_none();
-    let first_stop = first_stop.get_or_insert(now);
-    is_first || now.duration_since(*first_stop) >= SECOND_STOP_AFTER
-}
-
-fn log_ignored(signal: &'static str) {
-    tracing::info!(
-        signal,
-        "ignored: this signal has no meaning for graphward; SIGTERM stops it"
-    );
+fn counts(first_stop: &OnceLock<Instant>, now: Instant) -> bool {
+    let is_first = first_stop.set(now).is_ok();
+    is_first || now.duration_since(*first_stop.get_or_init(|| now)) >= SECOND_STOP_AFTER
 }
 
 #[cfg(test)]
@@ -112,10 +101,10 @@ mod tests {
 
     #[test]
     fn signals_within_a_second_of_the_first_are_the_same_request() {
-        let (mut first_stop, start) = (None, Instant::now());
+        let (first_stop, start) = (OnceLock::new(), Instant::now());
         let counted = [0, 3, 400, 999, 1000, 1001].map(|millis| {
             let now = start + Duration::from_millis(millis);
-            counts(&mut first_stop, now)
+            counts(&first_stop, now)
         });
         assert_eq!(counted, [true, false, false, false, true, true]);
     }

@@ -37,7 +37,7 @@ pub enum TokenProviderError {
 }
 
 /// The clients of the control plane, one for each trust. Neither shares a connection with the app's requests.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct HttpClients {
     /// For Graph: https only.
     pub(super) graph: HttpClient,

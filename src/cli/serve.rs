@@ -2,11 +2,13 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use clap::Args;
+use tokio::sync::Notify;
 
 use super::exit::{Exit, print_error};
-use crate::app::{self, Dependencies, Hangup, MissingToken, RunOutcome, StartError};
+use crate::app::{self, Dependencies, Hangup, MissingToken, ReloadTrigger, RunOutcome, StartError};
 use crate::config::{Config, LoadedConfig, Overrides, env_vars};
 use crate::net::Tasks;
 use crate::telemetry::install_stdout_logger;
@@ -30,12 +32,27 @@ pub(super) fn run(args: &ServeArgs) -> Exit {
         Ok(loaded) => loaded,
         Err(error) => return print_error(&error, Exit::Usage),
     };
-    let deps = Dependencies::default();
-    if let Err(error) = install_stdout_logger(config.log.output, deps.metrics.dropped_log_lines()) {
-        return print_error(&error, Exit::Failed);
-    }
+    let mut deps = Dependencies::default();
+    let log = match install_stdout_logger(config.log.output, deps.metrics.dropped_log_lines()) {
+        Ok(log) => log,
+        Err(error) => return print_error(&error, Exit::Failed),
+    };
     disable_core_dumps();
     raise_nofile_limit();
+    let requested = Arc::new(Notify::new());
+    deps.reload = Some(ReloadTrigger {
+        requested: Arc::clone(&requested),
+        overrides: Overrides {
+            config: file.clone().or_else(|| args.overrides.config.clone()),
+            ..args.overrides.clone()
+        },
+        log,
+    });
+    let hangup = if app::has_terminal() {
+        Hangup::Stop
+    } else {
+        Hangup::Reload(requested)
+    };
     let file = file.as_deref().map(Path::display);
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -52,7 +69,7 @@ pub(super) fn run(args: &ServeArgs) -> Exit {
     };
     let server = async {
         // Signals first: from here on only `app::run` ends the process.
-        let stops = app::stop_signals(&Tasks::default(), Hangup::Stop)?;
+        let stops = app::stop_signals(&Tasks::default(), hangup)?;
         Ok(app::run(config, deps, missing_token, stops, drop).await)
     };
     match build_runtime().and_then(|runtime| block_on_and_detach(runtime, server)) {

@@ -144,6 +144,11 @@ impl ServerCert {
         Ok((server_cert, reloader))
     }
 
+    /// Uses the certificate of another one from now on.
+    pub fn replace_with(&self, other: &Self) {
+        self.0.store(other.0.load_full());
+    }
+
     /// Builds TLS with the current certificate.
     pub(super) fn acceptor(&self) -> TlsAcceptor {
         TlsAcceptor::from(self.0.load_full())

@@ -16,7 +16,7 @@ pub struct ByteBudget(Arc<ByteBudgetState>);
 
 #[derive(Debug)]
 struct ByteBudgetState {
-    limit: u64,
+    limit: AtomicU64,
     in_use: AtomicU64,
     gauge: Gauge,
 }
@@ -35,10 +35,15 @@ impl ByteBudget {
     #[must_use]
     pub fn new(limit: u64, gauge: Gauge) -> Self {
         Self(Arc::new(ByteBudgetState {
-            limit,
+            limit: AtomicU64::new(limit),
             in_use: AtomicU64::new(0),
             gauge,
         }))
+    }
+
+    /// Changes the limit; bytes that are reserved stay so.
+    pub fn set_limit(&self, limit: u64) {
+        self.0.limit.store(limit, Ordering::Relaxed);
     }
 
     /// Returns a permit for zero bytes.
@@ -51,7 +56,8 @@ impl ByteBudget {
 
     /// Reserves bytes, unless too few are left.
     pub(super) fn try_acquire(&self, bytes: u64) -> Option<BytePermit> {
-        let reserve = |in_use: u64| in_use.checked_add(bytes).filter(|total| *total <= self.0.limit);
+        let limit = self.0.limit.load(Ordering::Relaxed);
+        let reserve = |in_use: u64| in_use.checked_add(bytes).filter(|total| *total <= limit);
         self.0
             .in_use
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, reserve)

@@ -25,7 +25,7 @@ pub enum AccessLogFilter {
 }
 
 /// The metrics and the log settings for the requests of a tenant.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct RequestTelemetry {
     /// The tenant's name.
     pub tenant: TenantId,

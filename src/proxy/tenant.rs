@@ -12,8 +12,8 @@ use crate::graph::Destinations;
 use crate::token::TokenHandle;
 use crate::types::Clock;
 
-/// The settings and the state that requests of a tenant share.
-#[derive(Debug)]
+/// The settings and the state that requests of a tenant share. A reload replaces the settings; a clone shares the state.
+#[derive(Clone, Debug)]
 pub struct Tenant {
     /// The current credential.
     pub tokens: TokenHandle,
@@ -22,7 +22,7 @@ pub struct Tenant {
     /// The hosts that requests go to; they go nowhere else.
     pub destinations: Destinations,
     /// The connections to those hosts.
-    pub upstream: Upstream,
+    pub upstream: Arc<Upstream>,
     /// How rejected requests are healed, and the limits of what is buffered of a request body.
     pub heal: HealConfig,
     /// The links in responses that are rewritten to point at graphward.
@@ -30,11 +30,11 @@ pub struct Tenant {
     /// Whether graphward adds `Via` to requests and honors `Max-Forwards`.
     pub via: bool,
     /// Graph's last rejection of the credential.
-    pub dead_token_cache: DeadTokenCache,
+    pub dead_token_cache: Arc<DeadTokenCache>,
     /// The longest wait between two frames of a body.
     pub idle_timeout: Duration,
     /// The token whose `appsecret_proof` the operator has been warned about.
-    pub proof_warning: ProofWarning,
+    pub proof_warning: Arc<ProofWarning>,
     /// The metrics and the log settings for requests.
     pub telemetry: Arc<RequestTelemetry>,
 }

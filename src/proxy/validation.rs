@@ -146,13 +146,10 @@ fn parse_host_port(authority: &str) -> Option<(&str, &str)> {
 /// A request whose query overrides its method changes something although it looks like a link, which browsers follow without
 /// an `Origin`. It is rejected on weaker signs of a browser, too.
 pub(crate) fn check_origin(head: &Parts) -> Result<(), Refusal> {
-    let is_cross_site = |site: &HeaderValue| !["same-origin", "none"].iter().any(|ours| is_word(site, ours));
-    let headers = &head.headers;
-    if headers.get_all("sec-fetch-site").iter().any(is_cross_site)
-        || !headers
-            .get_all(ORIGIN)
-            .iter()
-            .all(|origin| is_same_origin(origin, head))
+    let is_cross_site = |site: &HeaderValue| !is_word(site, "same-origin") && !is_word(site, "none");
+    let is_foreign = |origin| !is_same_origin(origin, head);
+    if head.headers.get_all("sec-fetch-site").iter().any(is_cross_site)
+        || head.headers.get_all(ORIGIN).iter().any(is_foreign)
         || (head.uri.query().is_some_and(overrides_method) && may_be_browser(head))
     {
         Err(Refusal::CrossSite)
@@ -165,10 +162,8 @@ pub(crate) fn check_origin(head: &Parts) -> Result<(), Refusal> {
 /// old browsers do, and new ones where they do not trust the connection.
 fn may_be_browser(head: &Parts) -> bool {
     let headers = &head.headers;
-    let navigates = headers
-        .get_all("sec-fetch-mode")
-        .iter()
-        .any(|mode| is_word(mode, "navigate"));
+    let is_navigation = |mode| is_word(mode, "navigate");
+    let navigates = headers.get_all("sec-fetch-mode").iter().any(is_navigation);
     let is_from_elsewhere = headers.get_all(REFERER).iter().any(|page| !is_same_origin(page, head));
     let starts_like_browser = |agent: &HeaderValue| agent.as_bytes().starts_with(b"Mozilla/");
     let accepts_pages = |types: &HeaderValue| types.to_str().is_ok_and(|types| types.contains("text/html"));
@@ -191,11 +186,12 @@ fn is_same_origin(url: &HeaderValue, head: &Parts) -> bool {
         Some("https") => 443,
         Some(_) | None => return false,
     };
-    let [theirs, ours] = [url.authority().map_or("", |authority| authority.as_str()), authority].map(|authority| {
+    let site = |authority: &str| {
         let (host, port) = parse_host_port(authority)?;
         Some((host.to_ascii_lowercase(), port.parse().unwrap_or(default_port)))
-    });
-    theirs.is_some() && theirs == ours
+    };
+    url.authority()
+        .is_some_and(|theirs| site(theirs.as_str()) == site(authority))
 }
 
 fn is_word(value: &HeaderValue, word: &str) -> bool {

@@ -22,6 +22,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::{self, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::Registry;
+use tracing_subscriber::reload;
 
 use lossy_writer::{LineEncoding, LossyWriter};
 
@@ -69,22 +70,43 @@ pub enum LogLevel {
 #[error("logging is already configured")]
 pub struct LogError(#[from] tracing::subscriber::SetGlobalDefaultError);
 
+/// Changes the format and the level of the log while the process runs.
+#[derive(Clone)]
+pub struct LogHandle {
+    layer: reload::Handle<BoxedLayer, Registry>,
+    filter: reload::Handle<Targets, Registry>,
+    make_layer: Arc<dyn Fn(LogFormat) -> BoxedLayer + Send + Sync>,
+}
+
+type BoxedLayer = Box<dyn Layer<Registry> + Send + Sync>;
+
 /// Sends the events of this process to stdout from now on, without ever waiting for the reader of stdout. Lines that are
 /// dropped instead are counted in `dropped`.
 ///
 /// # Errors
 ///
 /// [`LogError`] if logging is already configured.
-pub fn install_stdout_logger(settings: LogSettings, dropped: Counter) -> Result<(), LogError> {
-    let encoding = match (settings.format, std::io::stdout().is_terminal()) {
-        (LogFormat::Json, _) | (LogFormat::Auto, false) => LineEncoding::Json,
-        (LogFormat::Text, false) => LineEncoding::Text,
-        (LogFormat::Text | LogFormat::Auto, true) => LineEncoding::ColoredText,
-    };
+pub fn install_stdout_logger(settings: LogSettings, dropped: Counter) -> Result<LogHandle, LogError> {
     let unreported = Arc::new(AtomicU64::new(0));
-    let make_writer = move || LossyWriter::new(std::io::stdout(), encoding, dropped.clone(), Arc::clone(&unreported));
-    let subscriber = subscriber(settings.level, encoding, make_writer);
-    Ok(tracing::subscriber::set_global_default(subscriber)?)
+    let make_layer = Arc::new(move |format| {
+        let encoding = match (format, std::io::stdout().is_terminal()) {
+            (LogFormat::Json, _) | (LogFormat::Auto, false) => LineEncoding::Json,
+            (LogFormat::Text, false) => LineEncoding::Text,
+            (LogFormat::Text | LogFormat::Auto, true) => LineEncoding::ColoredText,
+        };
+        let (dropped, unreported) = (dropped.clone(), Arc::clone(&unreported));
+        let make_writer =
+            move || LossyWriter::new(std::io::stdout(), encoding, dropped.clone(), Arc::clone(&unreported));
+        line_layer(encoding, make_writer)
+    });
+    let (layer, layer_handle) = reload::Layer::new(make_layer(settings.format));
+    let (filter, filter_handle) = reload::Layer::new(settings.level.target_filter());
+    tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer.with_filter(filter)))?;
+    Ok(LogHandle {
+        layer: layer_handle,
+        filter: filter_handle,
+        make_layer,
+    })
 }
 
 /// Sends events in the same format to another writer.
@@ -103,7 +125,14 @@ fn subscriber<W>(level: LogLevel, encoding: LineEncoding, writer: W) -> impl Sub
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let layer: Box<dyn Layer<Registry> + Send + Sync> = match encoding {
+    tracing_subscriber::registry().with(line_layer(encoding, writer).with_filter(level.target_filter()))
+}
+
+fn line_layer<W>(encoding: LineEncoding, writer: W) -> BoxedLayer
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    match encoding {
         LineEncoding::Json => Box::new(
             fmt::layer()
                 .json()
@@ -114,8 +143,24 @@ where
         ),
         LineEncoding::Text => Box::new(fmt::layer().with_ansi(false).with_writer(writer)),
         LineEncoding::ColoredText => Box::new(fmt::layer().with_writer(writer)),
-    };
-    tracing_subscriber::registry().with(layer.with_filter(level.target_filter()))
+    }
+}
+
+// === impl LogHandle ===
+
+impl LogHandle {
+    /// Logs in this format and at this level from now on.
+    pub fn apply(&self, settings: LogSettings) {
+        // Both fail only if the log is gone.
+        drop(self.layer.reload((self.make_layer)(settings.format)));
+        drop(self.filter.reload(settings.level.target_filter()));
+    }
+}
+
+impl std::fmt::Debug for LogHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LogHandle").finish_non_exhaustive()
+    }
 }
 
 // === impl LogLevel ===

@@ -13,6 +13,7 @@ mod token;
 mod usage;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -48,6 +49,8 @@ struct Families {
     inflight: Gauge,
     replay_buffer_bytes: Family<Labels<1>, Gauge>,
     task_panics: Counter,
+    config_reloads: Family<Labels<1>, Counter>,
+    config_loaded_at: Gauge<f64, AtomicU64>,
     dropped_log_lines: Counter,
     token: TokenMetricFamilies,
     alerts: Family<Labels<1>, Counter>,
@@ -85,7 +88,7 @@ impl Metrics {
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "Build information", build);
         let mut all = Registrar(&mut registry);
-        Self(Arc::new(Families {
+        let metrics = Self(Arc::new(Families {
             requests: all.register("requests", "Requests by outcome"),
             responses: all.register("upstream_responses", "Responses from Graph by verdict"),
             attempts: all.register(
@@ -101,12 +104,23 @@ impl Metrics {
             inflight: all.register("inflight_requests", "Requests in flight"),
             replay_buffer_bytes: all.register("replay_buffer_bytes", "Bytes buffered in case a request is replayed"),
             task_panics: all.register("task_panics", "Tasks that panicked"),
+            config_reloads: all.register("config_reloads", "Reloads of the configuration by result"),
+            config_loaded_at: all.register(
+                "config_last_reload_success_timestamp_seconds",
+                "Time at which the configuration in use was loaded",
+            ),
             dropped_log_lines: all.register("log_lines_dropped", "Log lines dropped because stdout was blocked"),
             token: TokenMetricFamilies::register(&mut all),
             alerts: all.register("alerts", "Alerts by delivery result"),
             usage: UsageMetricFamilies::register(&mut all),
             registry,
-        }))
+        }));
+        // They are there before the first reload, so that an increase is seen.
+        for result in ["applied", "rejected"] {
+            let labels = Labels::without_tenant([("result", result)]);
+            drop(metrics.0.config_reloads.get_or_create(&labels));
+        }
+        metrics
     }
 
     /// Returns a tenant's metrics of the data path.
@@ -164,6 +178,17 @@ impl Metrics {
     #[must_use]
     pub fn dropped_log_lines(&self) -> Counter {
         self.0.dropped_log_lines.clone()
+    }
+
+    /// Counts a reload of the configuration, which was `applied` or `rejected`.
+    pub fn count_config_reload(&self, result: &'static str) {
+        let labels = Labels::without_tenant([("result", result)]);
+        self.0.config_reloads.get_or_create(&labels).inc();
+    }
+
+    /// Sets the time at which the configuration in use was loaded, in seconds since 1970.
+    pub fn set_config_loaded_at(&self, unix_seconds: f64) {
+        self.0.config_loaded_at.set(unix_seconds);
     }
 
     /// Sets the number of tasks that have panicked so far.

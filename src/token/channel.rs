@@ -102,6 +102,16 @@ impl TokenPublisher {
         Self { proofs, ..self }
     }
 
+    /// Replaces the proofs, and that of the current credential: it is the same token, and so the same generation.
+    pub(super) fn set_proofs(&mut self, proofs: Option<ProofSettings>) {
+        self.proofs = proofs;
+        let current = self.current();
+        let current = current.and_then(|current| current.with_proofs(self.proofs.as_ref()).ok());
+        if let Some(current) = current {
+            self.cell.store(Some(Arc::new(current)));
+        }
+    }
+
     /// Begins an attempt that only reads the sources.
     pub fn begin_check(&self) {
         self.progress.send_modify(|progress| progress.attempts_started += 1);

@@ -130,6 +130,11 @@ impl Credential {
         })
     }
 
+    /// The same token in the same generation, with the proof of these settings.
+    pub(super) fn with_proofs(&self, proofs: Option<&ProofSettings>) -> Result<Self, CredentialError> {
+        Self::new(self.generation, self.token.clone(), proofs)
+    }
+
     /// The number of this credential.
     #[must_use]
     pub const fn generation(&self) -> Generation {

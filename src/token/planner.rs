@@ -25,6 +25,8 @@ use super::policy::RefreshPolicy;
 pub enum PlannerEvent {
     /// A source may have changed.
     SourceChanged,
+    /// Sources, renewer and policy may have changed: what failed before may succeed now.
+    Reconfigured(Deadlines),
     /// The action failed.
     Failed(Failure),
     /// The check found no new token.
@@ -141,6 +143,12 @@ impl RefreshPlanner {
     pub fn on_event(&mut self, event: PlannerEvent, now: Instant) -> Action {
         match (event, self.refreshing_for) {
             (PlannerEvent::SourceChanged, _) => self.source_changed = true,
+            (PlannerEvent::Reconfigured(deadlines), _) => {
+                self.current = self.current.map(|current| CurrentGeneration { deadlines, ..current });
+                self.source_changed = true;
+                self.consecutive_failures = 0;
+                self.backoff = None;
+            }
             // A failed check is followed by a refresh if one is needed, so only a failed refresh counts.
             (PlannerEvent::Failed(failure), Some(urgency)) => self.on_failed(urgency, failure, now),
             (PlannerEvent::Failed(_) | PlannerEvent::Unchanged, _) => {}

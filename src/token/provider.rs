@@ -46,7 +46,7 @@ pub struct TokenProvider {
     pub(super) vetting: Vetting,
     renewer: Option<Box<dyn Renewer>>,
     /// A renewed token that is not yet where the next start finds it.
-    pending_store: Option<SourcedToken>,
+    pub(super) pending_store: Option<SourcedToken>,
 }
 
 /// A token that may be used.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use super::channel::TokenPublisher;
@@ -11,6 +12,7 @@ use super::current::{CurrentToken, Maintenance};
 use super::planner::{Action, CurrentGeneration, Failure, PlannerEvent, RefreshPlanner};
 use super::policy::RefreshPolicy;
 use super::provider::{ObtainedToken, RefreshFailure, TokenProvider};
+use super::reconfiguration::{self, Reconfiguration};
 use super::rejections::RejectionState;
 use super::reporter::{EventSink, Operation, OperationReport, Reporter};
 use super::traits::{ObtainError, RefreshContext, Renewer};
@@ -27,6 +29,7 @@ pub struct Refresher {
     rejection_state: RejectionState,
     current: CurrentToken,
     reporter: Reporter,
+    reconfigurations: mpsc::Receiver<Reconfiguration>,
 }
 
 /// The longest sleep, after which deadlines are computed again from wall time.
@@ -56,16 +59,23 @@ impl Refresher {
             rejection_state: RejectionState::default(),
             current: CurrentToken::default(),
             reporter,
+            // Closed: none will come.
+            reconfigurations: mpsc::channel(1).1,
+        }
+    }
+
+    /// Takes what it works with from this channel when that changes.
+    #[must_use]
+    pub fn with_reconfigurations(self, reconfigurations: mpsc::Receiver<Reconfiguration>) -> Self {
+        Self {
+            reconfigurations,
+            ..self
         }
     }
 
     /// Runs until it is dropped, which must be after the last request: a draining request may still need a new token.
     pub async fn run(mut self) {
-        let reasons = self.provider.sources.read_only_reasons();
-        if self.provider.renewer().is_some() && !reasons.is_empty() {
-            let source_count = self.provider.sources.len();
-            self.reporter.report_read_only_sources(&reasons, source_count);
-        }
+        self.report_read_only_sources();
         let mut action = self.planner.next_action(Instant::now());
         loop {
             let event = match action {
@@ -128,6 +138,7 @@ impl Refresher {
         tokio::select! {
             state = self.publisher.rejections.wait_for_change(self.rejection_state) => return self.on_rejection_change(state),
             () = self.provider.sources.changed() => return PlannerEvent::SourceChanged,
+            Some(new) = self.reconfigurations.recv() => return self.reconfigure(new),
             () = sleep_until(wake) => {}
         }
         match maintenance {
@@ -137,6 +148,30 @@ impl Refresher {
         }
         self.warn_of_expiry();
         PlannerEvent::TimerFired(self.current.deadlines(&self.clock))
+    }
+
+    /// Continues with other sources, another renewer and other proofs. The current credential stays.
+    fn reconfigure(&mut self, new: Reconfiguration) -> PlannerEvent {
+        let old = std::mem::replace(&mut self.provider, new.provider);
+        reconfiguration::continue_from(&mut self.provider, old, &new.previous_sources);
+        self.publisher.set_proofs(new.proofs);
+        self.policy.renew_before = new.renew_before;
+        let renewer = self.provider.renewer().map(Renewer::describe);
+        self.reporter.set_origins(self.provider.sources.describe(), renewer);
+        self.report_read_only_sources();
+        if self.publisher.current().is_some() {
+            self.current.is_renewal_overdue = false;
+            self.update_status();
+        }
+        PlannerEvent::Reconfigured(self.current.deadlines(&self.clock))
+    }
+
+    fn report_read_only_sources(&self) {
+        let reasons = self.provider.sources.read_only_reasons();
+        if self.provider.renewer().is_some() && !reasons.is_empty() {
+            let source_count = self.provider.sources.len();
+            self.reporter.report_read_only_sources(&reasons, source_count);
+        }
     }
 
     fn on_rejection_change(&mut self, state: RejectionState) -> PlannerEvent {

@@ -101,6 +101,11 @@ impl Reporter {
         }
     }
 
+    /// Replaces the descriptions of the sources and of the renewer. A failure is reported again.
+    pub(super) fn set_origins(&mut self, sources: String, renewer: Option<String>) {
+        (self.sources, self.renewer, self.last_error) = (sources, renewer, None);
+    }
+
     /// Reports the end of an operation, and its failure if it failed.
     pub(super) fn operation_finished(&mut self, report: OperationReport<'_>, current: Option<&Credential>) {
         self.report_failure(&report, current);

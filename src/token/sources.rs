@@ -60,6 +60,17 @@ impl SourceList {
         }
     }
 
+    /// Continues where another list was. `previous` has, for each source, the index that it had there; one that was not there
+    /// counts as new, and so does its token.
+    pub(super) fn continue_from(&mut self, old: &Self, previous: &[Option<usize>]) {
+        for (tracked, index) in self.sources.iter_mut().zip(previous) {
+            tracked.last_seen = index.and_then(|index| old.sources.get(index)?.last_seen);
+        }
+        let active = previous.iter().position(|index| *index == Some(old.active));
+        // If the active source is gone, every source may replace its token.
+        self.active = active.unwrap_or(self.sources.len());
+    }
+
     pub(super) fn describe(&self) -> String {
         let names: Vec<_> = self.sources.iter().map(TrackedSource::describe).collect();
         names.join(", ")

@@ -16,11 +16,11 @@ use crate::types::Fingerprint;
 pub(super) struct Vetting {
     pub(super) inspector: Option<Box<dyn Inspector>>,
     /// The newest is last.
-    denied: VecDeque<(Fingerprint, DenyReason)>,
+    pub(super) denied: VecDeque<(Fingerprint, DenyReason)>,
 }
 
 #[derive(Clone, Debug)]
-enum DenyReason {
+pub(super) enum DenyReason {
     /// Graph rejected it in use.
     RejectedByGraph,
     /// Graph reported it as invalid at this time, with this message. It is inspected again if there is nothing better.

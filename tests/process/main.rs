@@ -12,6 +12,7 @@ mod fake_graph;
 mod https;
 mod postgres;
 mod process_lifecycle;
+mod reloads;
 mod renewals;
 mod replicas;
 mod rollback;

@@ -47,6 +47,7 @@ enum End {
 }
 
 const BODY: &str = "0123456789";
+const HALF: &str = "01234";
 /// SIGHUP stops a process with a terminal.
 const STOPS: [Signal; 4] = [Signal::TERM, Signal::INT, Signal::QUIT, Signal::HUP];
 
@@ -135,12 +136,12 @@ async fn stop_at(stage: Stage, stop: Signal, end: End) {
         app.write_all(b"ping").await.unwrap();
         read_until(&mut app, "ping").await;
     } else {
-        let sent = if stage == Stage::Uploading { &BODY[..5] } else { BODY };
+        let sent = if stage == Stage::Uploading { HALF } else { BODY };
         let head = "POST /v26.0/1/messages HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n";
         app.write_all(format!("{head}{sent}").as_bytes()).await.unwrap();
         match stage {
             Stage::Idle => read_until(&mut app, BODY).await,
-            Stage::Streaming => read_until(&mut app, &BODY[..5]).await,
+            Stage::Streaming => read_until(&mut app, HALF).await,
             Stage::Connecting | Stage::WaitingForToken | Stage::WaitingForHead => origin.reached.notified().await,
             Stage::Uploading | Stage::InTunnel => {}
         }
@@ -268,7 +269,7 @@ impl Origin {
             }
             pause(Stage::WaitingForHead).await;
             let head = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n";
-            drop(stream.write_all(format!("{head}{}", &BODY[..5]).as_bytes()).await);
+            drop(stream.write_all(format!("{head}{}", HALF).as_bytes()).await);
             pause(Stage::Streaming).await;
             drop(stream.write_all(&BODY.as_bytes()[5..]).await);
             // The connection stays open, as Graph's do.

@@ -4,7 +4,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::ops::Deref;
 use std::path::Path;
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
@@ -23,7 +23,8 @@ pub(crate) struct Sidecar {
 /// A graphward command in a directory, with an empty environment.
 pub(crate) fn graphward_command(dir: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_graphward"));
-    command.args(args).current_dir(dir).env_clear();
+    // Without a terminal, whatever runs the tests.
+    command.args(args).current_dir(dir).env_clear().stdin(Stdio::null());
     command
 }
 

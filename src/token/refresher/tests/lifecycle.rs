@@ -290,6 +290,7 @@ const EXPIRED: fn() -> Inspection = || Inspection {
 
 mod decision_table;
 mod inspection;
+mod reload;
 mod renewals;
 mod sources;
 mod storage;

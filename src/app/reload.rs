@@ -1,0 +1,211 @@
+//! Applies a changed configuration to the running process.
+//!
+//! # Why
+//!
+//! Everything that can fail comes first: the file, the secrets and the certificate are read, and what is made of them is
+//! built beside what runs. Then everything is replaced, which cannot fail. So a faulty configuration changes nothing.
+//!
+//! The token's sources and renewer are built anew even if their section has not changed, since their secrets may have. The
+//! refresher continues with them: no request waits, and the current credential stays until a source has another one.
+//!
+//! The files are read on a thread of their own, because a file on a hanging filesystem must not stop the requests.
+
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use tokio::sync::{Mutex, mpsc};
+use tokio::time::timeout;
+
+use super::build::{self, BuildContext, ReloadTrigger, StartError};
+use super::event_sink::{AlertTarget, SharedAlertTarget};
+use super::secrets;
+use super::token_provider;
+use crate::admin::Admin;
+use crate::alert::Webhook;
+use crate::config::{Config, ConfigError, Overrides, ReloadedConfig, env_vars};
+use crate::net::ServerCert;
+use crate::proxy::{Proxy, Tenant};
+use crate::source::TokenSource;
+use crate::token::Reconfiguration;
+use crate::types::error_chain;
+
+/// Reloads the configuration of a process.
+pub(super) struct Reloader {
+    pub(super) trigger: ReloadTrigger,
+    /// The configuration that the process runs with.
+    pub(super) config: Config,
+    pub(super) context: BuildContext,
+    pub(super) proxy: Arc<Proxy>,
+    pub(super) admin: Arc<Admin>,
+    pub(super) server_cert: Option<Arc<ServerCert>>,
+    pub(super) alert_target: SharedAlertTarget,
+    pub(super) refresher: mpsc::Sender<Reconfiguration>,
+    pub(super) reading: Arc<Mutex<()>>,
+}
+
+/// What replaces the parts of the running process.
+struct Replacement {
+    reloaded: ReloadedConfig,
+    tenant: Tenant,
+    reconfiguration: Reconfiguration,
+    alert_target: Option<AlertTarget>,
+    webhook: Option<Webhook>,
+}
+
+/// The reason why the configuration was not reloaded.
+#[derive(Debug, thiserror::Error)]
+enum ReloadError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Build(#[from] StartError),
+    #[error("reading the configuration and the secrets took longer than {} s", READ_TIMEOUT.as_secs())]
+    TimedOut,
+    #[error("the configuration could not be read")]
+    Panicked(#[from] tokio::task::JoinError),
+}
+
+/// The longest wait for the files.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
+
+// === impl Reloader ===
+
+impl Reloader {
+    /// Reloads when that is requested, until it is dropped.
+    pub(super) async fn run(mut self) {
+        self.context.record_load();
+        loop {
+            self.trigger.requested.notified().await;
+            self.reload().await;
+        }
+    }
+
+    /// Rebuilds from the configuration, and from the secrets that it refers to, what can change while the process runs.
+    async fn reload(&mut self) {
+        let prepared = timeout(READ_TIMEOUT, self.prepare()).await;
+        match prepared.unwrap_or(Err(ReloadError::TimedOut)) {
+            Ok(replacement) => {
+                self.apply(replacement).await;
+                self.context.record_load();
+                self.context.metrics.count_config_reload("applied");
+            }
+            Err(error) => {
+                self.context.metrics.count_config_reload("rejected");
+                let error = error_chain(&error);
+                tracing::error!(
+                    error,
+                    "the configuration was not reloaded; the previous one stays in use"
+                );
+            }
+        }
+    }
+
+    /// Reads and builds everything, or nothing.
+    async fn prepare(&self) -> Result<Replacement, ReloadError> {
+        let (context, overrides) = (self.context.clone(), self.trigger.overrides.clone());
+        let (running, tenant) = (self.config.clone(), self.proxy.tenant.load_full());
+        // A thread that is stuck in a file holds this, so that there is never a second one.
+        let reading = Arc::clone(&self.reading).lock_owned().await;
+        let build = move || {
+            let _held_until_done = reading;
+            context.build(&running, overrides, &tenant)
+        };
+        let replacement = tokio::task::spawn_blocking(build).await??;
+        let loaded = build::load_server_cert(&self.config, self.context.clock).await;
+        if let (Some(server_cert), Some((new, _reloader))) = (&self.server_cert, loaded.map_err(StartError::from)?) {
+            server_cert.replace_with(&new);
+        }
+        Ok(replacement)
+    }
+
+    /// Puts everything in use.
+    async fn apply(&mut self, replacement: Replacement) {
+        let Replacement {
+            reloaded,
+            tenant,
+            reconfiguration,
+            alert_target,
+            webhook,
+        } = replacement;
+        let ReloadedConfig { config, needs_restart } = reloaded;
+        self.trigger.log.apply(config.log.output);
+        self.proxy.tenant.store(Arc::new(tenant));
+        self.proxy.budgets.memory.set_limit(config.heal.memory_total);
+        self.proxy.budgets.disk.set_limit(config.heal.disk_total);
+        self.admin.readiness.store(Arc::new(config.ready.tokens));
+        self.replace_webhook(alert_target, webhook);
+        // The refresher has ended only if it panicked, which readiness reports.
+        drop(self.refresher.send(reconfiguration).await);
+        self.config = config;
+        tracing::info!("reloaded the configuration");
+        if !needs_restart.is_empty() {
+            let keys = needs_restart.join(", ");
+            tracing::warn!(
+                keys,
+                "these keys have changed and are read only at a start; restart graphward to apply them"
+            );
+        }
+    }
+
+    /// A webhook whose URL has not changed stays, since it knows which alerts were delivered.
+    fn replace_webhook(&self, target: Option<AlertTarget>, webhook: Option<Webhook>) {
+        let url = |target: &AlertTarget| target.url;
+        if self.alert_target.load().as_deref().map(url) == target.as_ref().map(url) {
+            return;
+        }
+        let old = self.alert_target.swap(target.map(Arc::new));
+        drop(webhook.map(|webhook| self.context.tasks.spawn(webhook.run())));
+        if let Some(old) = old {
+            drop(self.context.tasks.spawn(async move { old.sender.close().await }));
+        }
+    }
+}
+
+// === impl BuildContext ===
+
+impl BuildContext {
+    fn record_load(&self) {
+        let now = self.clock.now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.metrics.set_config_loaded_at(now.as_secs_f64());
+    }
+
+    /// Reads the files and builds from them.
+    fn build(&self, running: &Config, overrides: Overrides, tenant: &Tenant) -> Result<Replacement, ReloadError> {
+        let loaded = Config::load(overrides, &env_vars())?;
+        for warning in loaded.warnings {
+            tracing::warn!("{warning}");
+        }
+        let reloaded = running.reloaded(loaded.config);
+        let config = &reloaded.config;
+        let reconfiguration = self.token_side(config, running)?;
+        let (alert_target, webhook) = build::build_webhook(config, self)?.unzip();
+        let tenant = build::reloaded_tenant(config, tenant);
+        Ok(Replacement {
+            tenant,
+            reconfiguration,
+            alert_target,
+            webhook,
+            reloaded,
+        })
+    }
+
+    /// Builds what the refresher works with, for a process that ran with another configuration before.
+    pub(super) fn token_side(&self, config: &Config, running: &Config) -> Result<Reconfiguration, StartError> {
+        let Self {
+            clients,
+            destinations,
+            tasks,
+            clock,
+            ..
+        } = self;
+        let app_secret = secrets::app_secret(&config.app)?;
+        let proofs = build::proofs(&config.app, app_secret.as_ref());
+        let before = |source: &TokenSource| running.token.sources.iter().position(|before| before == source);
+        Ok(Reconfiguration {
+            provider: token_provider::token_provider(config, app_secret, clients, destinations, tasks, *clock)?,
+            previous_sources: config.token.sources.iter().map(before).collect(),
+            proofs,
+            renew_before: config.token.renew_before,
+        })
+    }
+}

@@ -1,0 +1,146 @@
+//! Other sources, another renewer and other proofs while the refresher runs.
+
+use tokio::sync::mpsc;
+
+use super::super::super::super::ProofSettings;
+use super::*;
+use crate::graph::ProofMode;
+
+/// A refresher that can be reconfigured.
+async fn start(provider: TokenProvider) -> (TokenHandle, mpsc::Sender<Reconfiguration>) {
+    let (writer, tokens) = channel();
+    let (sender, receiver) = mpsc::channel(1);
+    let (tenant, policy) = (TenantId::default(), RefreshPolicy::default());
+    let clock = Clock::manual(start_date());
+    let refresher = Refresher::new(tenant, provider, writer, policy, clock, Box::new(|_event| {}));
+    drop(spawn(refresher.with_reconfigurations(receiver).run()));
+    tokens.wait_for_first_check().await;
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    (tokens, sender)
+}
+
+async fn reconfigure(
+    sender: &mpsc::Sender<Reconfiguration>,
+    provider: TokenProvider,
+    previous_sources: &[Option<usize>],
+    proofs: impl Into<Option<ProofSettings>>,
+) {
+    let reconfiguration = Reconfiguration {
+        provider,
+        previous_sources: previous_sources.to_vec(),
+        proofs: proofs.into(),
+        renew_before: RefreshPolicy::default().renew_before,
+    };
+    sender.send(reconfiguration).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_credential_of_an_unchanged_source_stays() {
+    let source = FakeStore::named("file");
+    source.put(expiring("old", HOUR));
+    let renewer = ScriptedRenewer::new([Ok(expiring("renewed", 60 * DAY))]);
+    let provider = || TokenProvider::from_source(source.clone()).with_renewer(renewer.clone());
+    let (tokens, sender) = start(provider()).await;
+    tokio::time::sleep(HOUR / 2).await;
+    assert_eq!(in_use(&tokens).unwrap(), "renewed");
+    let generation = tokens.current().unwrap().generation();
+    // The source still has the token from before the renewal, which is not news.
+    reconfigure(&sender, provider(), &[Some(0)], None).await;
+    assert_eq!(tokens.current().unwrap().generation(), generation);
+    assert_eq!(renewer.calls(), 1);
+    source.put(token("next"));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(in_use(&tokens).unwrap(), "next", "the new instance is watched");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_changed_source_serves_the_old_credential_until_it_has_another() {
+    let (first, second) = (FakeStore::named("first"), FakeStore::named("second"));
+    first.put(token("old"));
+    let (tokens, sender) = start(TokenProvider::from_source(first.clone())).await;
+    reconfigure(&sender, TokenProvider::from_source(second.clone()), &[None], None).await;
+    assert_eq!(in_use(&tokens).unwrap(), "old");
+    assert!(tokens.is_usable());
+    first.put(token("of-a-source-that-is-gone"));
+    tokio::time::sleep(MINUTE).await;
+    assert_eq!(in_use(&tokens).unwrap(), "old");
+    second.put(token("new"));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(in_use(&tokens).unwrap(), "new");
+}
+
+#[tokio::test(start_paused = true)]
+async fn if_the_active_source_is_gone_any_other_may_replace_its_token() {
+    let (gone, empty, full) = (
+        FakeStore::named("gone"),
+        FakeStore::named("empty"),
+        FakeStore::named("full"),
+    );
+    gone.put(token("old"));
+    full.put(token("new"));
+    let (tokens, sender) = start(TokenProvider::from_source(gone)).await;
+    let provider = TokenProvider::from_sources(vec![boxed(&empty), boxed(&full)]);
+    reconfigure(&sender, provider, &[None, None], None).await;
+    assert_eq!(in_use(&tokens).unwrap(), "new");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_graph_rejected_stays_rejected() {
+    let source = FakeStore::named("file");
+    source.put(token("dead"));
+    let (tokens, sender) = start(TokenProvider::from_source(source.clone())).await;
+    let generation = tokens.current().unwrap().generation();
+    tokens.mark_rejected(generation, &GraphError::default());
+    reconfigure(&sender, TokenProvider::from_source(source), &[None], None).await;
+    assert!(!tokens.is_usable());
+    assert_eq!(tokens.current().unwrap().generation(), generation);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewer_that_works_now_is_called_at_once() {
+    let source = FakeStore::named("file");
+    source.put(token("old"));
+    let broken = ScriptedRenewer::new([Err("the app's secret is wrong")]);
+    let provider = |renewer: &ScriptedRenewer| TokenProvider::from_source(source.clone()).with_renewer(renewer.clone());
+    let (tokens, sender) = start(provider(&broken)).await;
+    tokens.mark_rejected(tokens.current().unwrap().generation(), &GraphError::default());
+    tokio::time::sleep(HOUR).await;
+    let working = ScriptedRenewer::new([Ok(token("renewed"))]);
+    reconfigure(&sender, provider(&working), &[Some(0)], None).await;
+    assert_eq!(in_use(&tokens).unwrap(), "renewed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_app_secret_is_used_for_the_current_token() {
+    let source = FakeStore::named("file");
+    source.put(token("old"));
+    let provider = || TokenProvider::from_source(source.clone());
+    let (tokens, sender) = start(provider()).await;
+    let generation = tokens.current().unwrap().generation();
+    for (secret, mode) in [("one", ProofMode::PerToken), ("two", ProofMode::Timestamped)] {
+        let proofs = ProofSettings::new(&Secret::new(secret).unwrap(), mode);
+        reconfigure(&sender, provider(), &[Some(0)], proofs).await;
+        let current = tokens.current().unwrap();
+        assert_eq!((current.generation(), current.proof_mode()), (generation, Some(mode)));
+    }
+    reconfigure(&sender, provider(), &[Some(0)], None).await;
+    assert_eq!(tokens.current().unwrap().proof_mode(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewed_token_that_could_not_be_stored_is_stored_by_the_new_source() {
+    let (full_disk, disk) = (FakeStore::writable("file"), FakeStore::writable("file"));
+    full_disk.with_state(|state| state.failures_left = u32::MAX);
+    full_disk.put(token("old"));
+    disk.put(token("old"));
+    let renewer = ScriptedRenewer::new([Ok(token("renewed"))]);
+    let provider = |source: &FakeStore| TokenProvider::from_source(source.clone()).with_renewer(renewer.clone());
+    let (tokens, sender) = start(provider(&full_disk)).await;
+    assert_eq!(reject_current(&tokens).await.unwrap(), "renewed");
+    reconfigure(&sender, provider(&disk), &[Some(0)], None).await;
+    tokio::time::sleep(MINUTE).await;
+    assert_eq!(disk.with_state(|state| state.stored.clone()), ["renewed"]);
+    assert_eq!(in_use(&tokens).unwrap(), "renewed");
+    assert_eq!(renewer.calls(), 1);
+}
