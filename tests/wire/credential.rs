@@ -85,6 +85,7 @@ fn a_web_page_cannot_use_the_proxy() {
         "Host: evil.example\r\n",
         "Host: evil.example:8080\r\n",
         "Host: rebind.evil.example\r\n",
+        "Host: 127.evil.example\r\n",
         "Host: localhost\r\nOrigin: http://evil.example\r\n",
         "Host: localhost\r\nOrigin: null\r\n",
         "Host: localhost\r\nOrigin: http://localhost.evil.example\r\n",
