@@ -263,7 +263,7 @@ async fn announce_second_stop(proxy: &Proxy) {
     sleep(SECOND_STOP_AFTER).await;
     let requests = proxy.concurrency_limit.inflight();
     tracing::info!(
-        "still draining: press Ctrl-C again, or send the signal again, to close {requests} requests in flight"
+        "still draining: press Ctrl-C again, or send the signal again, to close what is left ({requests} requests)"
     );
     std::future::pending::<()>().await;
 }
