@@ -6,7 +6,7 @@ use http::{Method, StatusCode};
 use tokio::time::Instant;
 
 use super::concurrency_limit::InflightGuard;
-use crate::graph::{RejectionReason, Target, Verdict};
+use crate::graph::{ErrorCode, RejectionReason, Target, Verdict};
 use crate::telemetry::metrics::RequestMetrics;
 use crate::token::Generation;
 use crate::types::TenantId;
@@ -44,6 +44,8 @@ pub(crate) struct RequestRecord {
     pub(crate) target: Option<Target>,
     status: Option<StatusCode>,
     pub(crate) verdict: Option<Verdict>,
+    /// The numbers of the last error that Graph returned.
+    pub(crate) error_code: Option<ErrorCode>,
     rejection: Option<(Generation, RejectionReason)>,
     generation: Option<Generation>,
     attempts: u8,
@@ -95,6 +97,7 @@ impl RequestRecord {
             target: None,
             status: None,
             verdict: None,
+            error_code: None,
             rejection: None,
             generation: None,
             attempts: 0,
@@ -159,6 +162,8 @@ impl RequestRecord {
             status = self.status.map(|status| status.as_u16()),
             outcome,
             verdict = self.verdict.map(Verdict::label),
+            code = self.error_code.and_then(|error| error.code),
+            subcode = self.error_code.and_then(|error| error.subcode),
             rejection = rejection.map(RejectionReason::label),
             rejected_generation = rejected.map(Generation::get),
             generation = self.generation.map(Generation::get),
