@@ -9,6 +9,7 @@ mod demo;
 mod durability;
 #[cfg(feature = "fake")]
 mod fake_graph;
+mod hidden_errors;
 mod https;
 mod postgres;
 mod process_lifecycle;
