@@ -26,6 +26,6 @@ pub use exec::{ExecSource, ExecSourceConfig};
 pub use fernet::{Fernet, FernetError};
 pub use file::{FileSource, FileSourceConfig, RollbackOutcome};
 pub use http::{HttpSource, HttpSourceConfig};
-pub use postgres::{PostgresError, PostgresSettings, PostgresSource, PostgresSourceConfig};
+pub use postgres::{DatabaseUrlError, PostgresError, PostgresSettings, PostgresSource, PostgresSourceConfig};
 pub use renewed_store::{RenewedTokenStore, StoreConfig};
 pub use service::{HttpCallConfig, TokenService};

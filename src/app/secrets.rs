@@ -1,4 +1,4 @@
-//! Loads the secrets that the configuration refers to, once, at startup.
+//! Loads the secrets that the configuration refers to.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::config::{AppConfig, env_var};
 use crate::source::Fernet;
-use crate::source::decode::{Format, MAX_DOCUMENT_BYTES, decode};
+use crate::source::decode::{Format, MAX_DOCUMENT_BYTES, decode, locate_text};
 use crate::types::{MaybeSecret, Secret, SecretRef};
 
 /// The reason why a secret cannot be used. It never contains the secret.
@@ -27,7 +27,30 @@ pub struct SecretLoadError {
 /// Loads a secret.
 pub(super) fn load_secret(key: &'static str, secret_ref: &SecretRef) -> Result<Secret, SecretLoadError> {
     let bytes = read_secret(key, secret_ref)?;
-    decode(&bytes, &Format::Raw).map_err(|error| load_error(key, secret_ref, error.to_string()))
+    decode(&bytes, &format_of(secret_ref)).map_err(|error| load_error(key, secret_ref, error.to_string()))
+}
+
+/// Loads a secret text that may have spaces in it.
+fn load_text(key: &'static str, secret_ref: &SecretRef) -> Result<Zeroizing<String>, SecretLoadError> {
+    let bytes = read_secret(key, secret_ref)?;
+    locate_text(&bytes, &format_of(secret_ref)).map_err(|error| load_error(key, secret_ref, error.to_string()))
+}
+
+/// Returns an inline text, or loads the one referred to.
+pub(super) fn resolve_text(key: &'static str, value: &MaybeSecret) -> Result<Zeroizing<String>, SecretLoadError> {
+    match value {
+        MaybeSecret::Ref(secret_ref) => load_text(key, secret_ref),
+        MaybeSecret::Inline(text) => Ok(Zeroizing::new(text.clone())),
+    }
+}
+
+fn format_of(secret_ref: &SecretRef) -> Format {
+    let (key, pointer) = match secret_ref {
+        SecretRef::File { key, pointer, .. } => (key.as_ref(), pointer.as_ref()),
+        SecretRef::Env { pointer, .. } => (None, pointer.as_ref()),
+    };
+    let pointer = pointer.map_or(Format::Raw, |pointer| Format::Pointer(pointer.clone()));
+    key.map_or(pointer, |key| Format::Key(key.clone()))
 }
 
 /// Returns an inline secret, or loads the one referred to.
@@ -75,17 +98,11 @@ fn header_value(name: &HeaderName, configured: &MaybeSecret) -> Result<HeaderVal
     let (text, location) = match configured {
         MaybeSecret::Inline(text) => (Zeroizing::new(text.clone()), "the configuration".to_owned()),
         MaybeSecret::Ref(secret_ref) => {
-            let bytes = read_secret(KEY, secret_ref)?;
-            let text = std::str::from_utf8(&bytes)
-                .map_err(|error| load_error(KEY, secret_ref, error.to_string()))?
-                .trim();
-            if text.is_empty() {
-                return Err(load_error(KEY, secret_ref, "the value is empty".to_owned()));
-            }
+            let text = load_text(KEY, secret_ref)?;
             // A bare key, without the authentication scheme that the header needs.
             let needs_scheme = *name == header::AUTHORIZATION && !text.contains(' ');
             let scheme = if needs_scheme { "Bearer " } else { "" };
-            (Zeroizing::new(format!("{scheme}{text}")), secret_ref.to_string())
+            (Zeroizing::new(format!("{scheme}{}", *text)), secret_ref.to_string())
         }
     };
     let mut value = HeaderValue::from_str(&text).map_err(|_invalid| SecretLoadError {
@@ -99,8 +116,8 @@ fn header_value(name: &HeaderName, configured: &MaybeSecret) -> Result<HeaderVal
 
 fn read_secret(key: &'static str, secret_ref: &SecretRef) -> Result<Zeroizing<Vec<u8>>, SecretLoadError> {
     let read = match secret_ref {
-        SecretRef::File(path) => read_file(path),
-        SecretRef::Env(name) => env_var(name)
+        SecretRef::File { path, .. } => read_file(path),
+        SecretRef::Env { name, .. } => env_var(name)
             .map(String::into_bytes)
             .ok_or_else(|| "it is not set".to_owned()),
     };
@@ -141,7 +158,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("secret");
         std::fs::write(&path, content).unwrap();
-        (folder, SecretRef::File(path))
+        (folder, SecretRef::file(path))
     }
 
     fn load_header(name: HeaderName, content: &str) -> Result<HeaderValue, SecretLoadError> {
@@ -167,8 +184,49 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_is_found_in_a_document_as_a_token_is() {
+        let env_file = "DB='host=db user=u password=\"p q\"'\nAPP_SECRET=hunter2 # the app's\n";
+        let aws = r#"{"Name":"x","SecretString":"{\"app\":{\"secret\":\"hunter2\"},\"auth\":\"Basic aHVu\"}"}"#;
+        for (content, key, pointer, found) in [
+            (env_file, Some("APP_SECRET"), None, "hunter2"),
+            (
+                r#"{"data":{"secret":"hunter2"}}"#,
+                None,
+                Some("/data/secret"),
+                "hunter2",
+            ),
+            (aws, None, Some("/SecretString/app/secret"), "hunter2"),
+            (" \"hunter2\"\n", None, None, "hunter2"),
+        ] {
+            let (_folder, SecretRef::File { path, .. }) = secret_file(content) else {
+                panic!("not a file");
+            };
+            let [key, pointer] = [key, pointer].map(|text: Option<&str>| text.map(str::to_owned));
+            let secret_ref = SecretRef::File { path, key, pointer };
+            assert_eq!(
+                load_secret("app.secret", &secret_ref).unwrap().expose(),
+                found,
+                "{content}"
+            );
+        }
+        for (content, key, pointer, found) in [
+            (env_file, Some("DB"), None, "host=db user=u password=\"p q\""),
+            (aws, None, Some("/SecretString/auth"), "Basic aHVu"),
+            ("host=db password='p q'\n", None, None, "host=db password='p q'"),
+            ("\"postgres://db\"", None, None, "postgres://db"),
+        ] {
+            let (_folder, SecretRef::File { path, .. }) = secret_file(content) else {
+                panic!("not a file");
+            };
+            let [key, pointer] = [key, pointer].map(|text: Option<&str>| text.map(str::to_owned));
+            let text = resolve_text("headers", &MaybeSecret::Ref(SecretRef::File { path, key, pointer }));
+            assert_eq!(*text.unwrap(), found, "{content}");
+        }
+    }
+
+    #[test]
     fn what_is_wrong_with_a_secret_is_said_without_it() {
-        let absent = SecretRef::Env("GRAPHWARD_NO_SUCH_VARIABLE".to_owned());
+        let absent = SecretRef::env("GRAPHWARD_NO_SUCH_VARIABLE".to_owned());
         let error = load_secret("app.secret", &absent).unwrap_err().to_string();
         assert_eq!(
             error,

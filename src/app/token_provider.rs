@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::secrets::{SecretLoadError, load_fernet, load_headers, load_secret, resolve_secret};
+use super::secrets::{SecretLoadError, load_fernet, load_headers, load_secret, resolve_text};
 use crate::config::{AppConfig, Config, TokenConfig};
 use crate::graph::{Destinations, Origin};
 use crate::net::tls::TlsError;
@@ -159,7 +159,7 @@ pub(super) fn file_source(file: &FileSourceConfig) -> Result<FileSource, TokenPr
 }
 
 fn postgres_source(row: &PostgresSourceConfig, tasks: &Tasks) -> Result<PostgresSource, TokenProviderError> {
-    let url = resolve_secret("token.source.postgres", &row.url)?;
+    let url = resolve_text("token.source.postgres", &row.url)?;
     let source = PostgresSource::new(&url, row.settings.clone(), tasks.clone())?;
     Ok(match load_fernet(&row.fernet_keys)? {
         Some(fernet) => source.encrypted_with(fernet),

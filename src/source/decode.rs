@@ -1,12 +1,12 @@
 //! Finds the token in the bytes of a file or of a response.
 
+mod edit;
 mod error;
 mod expiry;
 mod json;
 mod plain_text;
 
 use std::fmt;
-use std::ops::Range;
 use std::time::SystemTime;
 
 use schemars::JsonSchema;
@@ -82,6 +82,21 @@ pub fn decode_token(bytes: &[u8], format: &Format, received_at: Option<SystemTim
     plain_text::to_secret(found).map(Token::without_expiry)
 }
 
+/// Finds a text that may have spaces in it, such as a database's URL or the value of a header.
+///
+/// # Errors
+///
+/// [`DecodeError`] if it is not there.
+pub fn locate_text(bytes: &[u8], format: &Format) -> Result<Zeroizing<String>, DecodeError> {
+    let text = document_text(bytes, format)?;
+    match format {
+        Format::Raw => Ok(plain_text::strip_quotes(text.trim())),
+        Format::Key(key) => plain_text::value_of_key(text, key),
+        Format::Pointer(pointer) => return json::text_at_pointer(text, pointer),
+    }
+    .map(|text| Zeroizing::new(text.to_owned()))
+}
+
 /// Finds the token in the response of a source, and its expiry, which may count from the moment of the request.
 pub(super) fn decode_response(
     bytes: &[u8],
@@ -108,7 +123,7 @@ pub(super) fn replace_token(
     expires_at: Option<SystemTime>,
 ) -> Result<Zeroizing<Vec<u8>>, DecodeError> {
     let text = document_text(bytes, format)?;
-    let mut edits = match format {
+    let edits = match format {
         Format::Raw => {
             let mut line = Zeroizing::new(Vec::with_capacity(encoded.len() + 1));
             line.extend_from_slice(encoded.as_bytes());
@@ -121,26 +136,7 @@ pub(super) fn replace_token(
         }
         Format::Pointer(pointer) => json::edits_for_token(text, pointer, encoded, expires_at)?,
     };
-    edits.sort_by_key(|(span, _)| span.as_ptr());
-    let added: usize = edits.iter().map(|(_, new)| new.len()).sum();
-    // With its full capacity: a vector that grows leaves copies of secrets behind.
-    let mut new = Zeroizing::new(Vec::with_capacity(bytes.len() + added));
-    let mut done = 0;
-    for (piece, replacement) in edits {
-        let replacement = Zeroizing::new(replacement);
-        let Range { start, end } = span_in(piece, bytes);
-        new.extend_from_slice(bytes.get(done..start).unwrap_or_default());
-        new.extend_from_slice(replacement.as_bytes());
-        done = end;
-    }
-    new.extend_from_slice(bytes.get(done..).unwrap_or_default());
-    Ok(new)
-}
-
-/// Returns the range of a piece of the bytes.
-fn span_in(piece: &str, bytes: &[u8]) -> Range<usize> {
-    let start = piece.as_ptr().addr().saturating_sub(bytes.as_ptr().addr());
-    start..start + piece.len()
+    Ok(edit::apply(bytes, edits))
 }
 
 /// Returns the bytes as text without a byte order mark; not only white space.

@@ -31,9 +31,11 @@ mod advisory_lock;
 mod connection;
 mod endpoint;
 mod error;
+mod pooler;
 mod row;
 mod store;
 mod token_row;
+mod url;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -53,17 +55,18 @@ use super::encoding::TokenEncoding;
 use super::fernet::Fernet;
 use crate::net::Tasks;
 use crate::token::{BoxFuture, ObtainError, RefreshLock, Source, StoreOutcome, Token};
-use crate::types::{Fingerprint, MaybeSecret, OneOrMany, Secret, SecretRef};
+use crate::types::{Fingerprint, MaybeSecret, OneOrMany, SecretRef};
 
 pub use self::endpoint::PostgresError;
+pub use self::url::DatabaseUrlError;
 
 /// A row of a PostgreSQL database, and how it is reached.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
 #[schemars(extend("additionalProperties" = false))]
 pub struct PostgresSourceConfig {
-    /// The database's URL, `postgres://…`.
+    /// The database's URL, `postgres://…`, or libpq's `host=… dbname=…`.
     #[serde(rename = "postgres")]
-    #[schemars(extend("format" = "postgres-url", "pattern" = r"^postgres(ql)?://[!-~]*$", "patternErrorMessage" = "must be a URL such as \"postgres://graphward@db:5432/app\", or { file = … } or { env = … }"))]
+    #[schemars(extend("format" = "postgres-url", "pattern" = r"^((jdbc:)?(postgres(ql)?|pgsql|psql|postgis)(\+[a-z0-9_]+)?://[!-~]*|\s*[a-z_]+\s*=.*)$", "patternErrorMessage" = "must be a URL such as \"postgres://graphward@db:5432/app\", or { file = … } or { env = … }"))]
     pub url: MaybeSecret,
     /// The Fernet keys that the column is encrypted with; the first one encrypts, all decrypt.
     #[serde(default, rename = "fernet_key")]
@@ -115,6 +118,8 @@ pub struct PostgresSource {
     debounce_until: Instant,
     /// The number of failed loads in a row.
     consecutive_failures: u32,
+    /// Whether it has been found out, or is being found out, if notifications arrive.
+    notifications_checked: bool,
 }
 
 /// The limit for a load, connecting included.
@@ -137,15 +142,15 @@ const MAX_BACKOFF: Duration = Duration::from_secs(30);
 impl PostgresSource {
     /// Creates a source for the token that `query` returns. The server need not be reachable yet.
     ///
-    /// The URL is `postgres://user:password@host/dbname?sslmode=verify-full`, as libpq reads it; a host that begins with `/`
-    /// (`%2Frun%2Fpostgresql`) is the directory of a socket. TLS is always verified: `require`, `verify-ca` and
+    /// The URL is `postgres://user:password@host/dbname?sslmode=verify-full`, as libpq and the drivers of other languages read
+    /// it; a host that begins with `/` (`%2Frun%2Fpostgresql`) is the directory of a socket. TLS is always verified: `require`, `verify-ca` and
     /// `verify-full` are the same, and `prefer`, the default, uses plain text with a server that has no TLS, but refuses one
     /// whose certificate is not trusted.
     ///
     /// # Errors
     ///
     /// [`PostgresError`] if the settings cannot work.
-    pub fn new(url: &Secret, settings: PostgresSettings, tasks: Tasks) -> Result<Self, PostgresError> {
+    pub fn new(url: &str, settings: PostgresSettings, tasks: Tasks) -> Result<Self, PostgresError> {
         let endpoint = PgEndpoint::new(url, settings.ca_file.as_deref(), tasks)?;
         if settings.query.trim().is_empty() {
             return Err(PostgresError::Query);
@@ -184,6 +189,7 @@ impl PostgresSource {
             next_poll: now + poll_interval,
             debounce_until: now,
             consecutive_failures: 0,
+            notifications_checked: false,
         })
     }
 
@@ -221,6 +227,11 @@ impl PostgresSource {
                 self.consecutive_failures = 0;
                 self.next_poll = now + self.jittered_interval();
             }
+        }
+        if self.listener.is_some() && !std::mem::replace(&mut self.notifications_checked, true) {
+            let endpoint = self.row.endpoint.clone();
+            let tasks = endpoint.tasks.clone();
+            drop(tasks.spawn(async move { pooler::check_notifications(&endpoint).await }));
         }
         loaded
     }

@@ -1,4 +1,4 @@
-//! References to secrets: `{ file = … }` or `{ env = … }`, never the secret itself.
+//! References to secrets: `{ file = … }` or `{ env = … }`, perhaps with a `key` or a `pointer`, never the secret itself.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -8,16 +8,34 @@ use serde::Deserialize;
 
 /// The place of a secret.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
-#[serde(rename_all = "lowercase")]
+#[serde(untagged)]
 #[schemars(extend("format" = "secret"))]
 pub enum SecretRef {
-    /// A file that holds the secret and nothing else.
-    File(#[schemars(extend("format" = "path"))] PathBuf),
+    /// A file that holds the secret.
+    #[schemars(extend("additionalProperties" = false, "not" = { "required": ["key", "pointer"] }))]
+    File {
+        /// The file's path.
+        #[serde(rename = "file")]
+        #[schemars(extend("format" = "path"))]
+        path: PathBuf,
+        /// The key of the KEY=value line that holds the secret.
+        #[schemars(extend("pattern" = r"^[A-Za-z0-9_.-]{1,100}$", "patternErrorMessage" = "must be the key before the = sign in the file, such as \"APP_SECRET\""))]
+        key: Option<String>,
+        /// The JSON pointer to the secret.
+        #[schemars(extend("pattern" = r"^(/([^~/]|~[01])*)+$", "patternErrorMessage" = "must be a JSON pointer, such as \"/app_secret\" or \"/SecretString/app_secret\""))]
+        pointer: Option<String>,
+    },
     /// An environment variable that holds the secret.
-    Env(
+    #[schemars(extend("additionalProperties" = false))]
+    Env {
+        /// The variable's name.
+        #[serde(rename = "env")]
         #[schemars(extend("pattern" = r"^[A-Za-z_][A-Za-z0-9_]{0,99}$", "patternErrorMessage" = "must be the name of an environment variable (letters, digits and _), not its value"))]
-         String,
-    ),
+        name: String,
+        /// The JSON pointer to the secret.
+        #[schemars(extend("pattern" = r"^(/([^~/]|~[01])*)+$", "patternErrorMessage" = "must be a JSON pointer, such as \"/app_secret\" or \"/SecretString/app_secret\""))]
+        pointer: Option<String>,
+    },
 }
 
 /// A text that may be a secret.
@@ -40,11 +58,26 @@ impl fmt::Debug for MaybeSecret {
     }
 }
 
+impl SecretRef {
+    /// A file that holds the secret and nothing else.
+    #[must_use]
+    pub const fn file(path: PathBuf) -> Self {
+        let (key, pointer) = (None, None);
+        Self::File { path, key, pointer }
+    }
+
+    /// A variable that holds the secret and nothing else.
+    #[must_use]
+    pub const fn env(name: String) -> Self {
+        Self::Env { name, pointer: None }
+    }
+}
+
 impl fmt::Display for SecretRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Env(name) => write!(f, "the variable {}", unless_secret(name)),
-            Self::File(path) => {
+            Self::Env { name, .. } => write!(f, "the variable {}", unless_secret(name)),
+            Self::File { path, .. } => {
                 let name = path.file_name().unwrap_or_default().to_string_lossy();
                 write!(f, "the file `{}`", path.with_file_name(unless_secret(&name)).display())
             }

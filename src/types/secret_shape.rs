@@ -47,8 +47,9 @@ pub fn has_secret(format: &str, key: &str, text: &str) -> bool {
     if is_token(text) || format == "header-value" {
         return is_token(text) || named.iter().any(|word| key.to_ascii_lowercase().contains(word));
     }
+    let is_pair_secret = |pair: &str| pair.split_once('=').is_some_and(|(name, _)| names_secret(name));
     let Some((_, url)) = text.split_once("://").filter(|_| format.ends_with("-url")) else {
-        return false;
+        return format == "postgres-url" && text.replace(" =", "=").split_whitespace().any(is_pair_secret);
     };
     let (url, query) = url.split_once('?').unwrap_or((url, ""));
     let (authority, path) = url.split_once('/').unwrap_or((url, ""));

@@ -1,6 +1,7 @@
 //! A token in PostgreSQL, against real servers: reads, notifications, writes, and the lock around a renewal.
 
 mod notifications;
+mod poolers;
 mod reads;
 mod replicas;
 pub(crate) mod server;

@@ -104,6 +104,11 @@ fn example(path: &str) -> (Vec<(String, &'static str)>, &'static str) {
         path if path.ends_with("_timeout") || path.ends_with("_wait") || path.ends_with("_before") => (with(&[]), "7s"),
         path if path.ends_with("file") => (with(&[]), "/a"),
         path if path.ends_with("env") => (with(&[]), "A"),
+        path if let Some((secret, key @ ("key" | "pointer"))) = path.rsplit_once('.') => {
+            let (mut with, file) = example(&format!("{secret}.file"));
+            with.push((format!("GRAPHWARD_{}_FILE", secret.replace('.', "_").to_uppercase()), file));
+            (with, if key == "key" { "A" } else { "/a" })
+        }
         path => panic!("write an example for {path}"),
     }
 }

@@ -28,6 +28,8 @@ fn a_secret_in_the_file_is_refused_and_never_repeated() {
         "[token]\nsource = { postgres = \"postgres://me:SECRET@a/b\", query = \"SELECT 1\" }",
         "[token]\nsource = { postgres = \"postgres://a?password=SECRET\", query = \"SELECT 1\" }",
         "[token]\nsource = { postgres = \"postgres://a\", query = \"SECRET\" }",
+        "[token]\nsource = { postgres = \"host=a password = 'SECRET'\", query = \"SELECT 1\" }",
+        "[token]\nsource = { postgres = \"jdbc:postgresql://a/b?user=u&password=SECRET\", query = \"SELECT 1\" }",
         "[token]\nsource = { file = \"a\", fernet_key = \"SECRET\" }",
         "[token]\nsource = { file = \"a\", fernet_key = [{ env = \"SECRET\" }] }",
         "[token]\nrenew = \"SECRET\"",
@@ -131,14 +133,14 @@ fn a_secret_in_the_place_of_a_file_or_a_variable_is_not_repeated() {
     assert!(address.contains("must be a file path"), "{address}");
     assert!(!address.contains("hunter2"), "{address}");
     for secret in ["ab3456789012345678901234567890cd", "hunter2hunter2hunter2"] {
-        for place in [SecretRef::Env(secret.to_owned()), SecretRef::File(secret.into())] {
+        for place in [SecretRef::env(secret.to_owned()), SecretRef::file(secret.into())] {
             assert!(!place.to_string().contains(secret), "{place}");
         }
     }
     for place in [
-        SecretRef::Env("WHATSAPPACCESSTOKENOFACME".to_owned()),
-        SecretRef::Env("app_secret".to_owned()),
-        SecretRef::File("/run/0123456789abcdef0123456789abcdef/key".into()),
+        SecretRef::env("WHATSAPPACCESSTOKENOFACME".to_owned()),
+        SecretRef::env("app_secret".to_owned()),
+        SecretRef::file("/run/0123456789abcdef0123456789abcdef/key".into()),
     ] {
         assert!(!place.to_string().contains("not shown"), "{place}");
     }

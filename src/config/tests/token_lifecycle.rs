@@ -16,7 +16,7 @@ fn renewal(text: &str) -> RenewerConfig {
 }
 
 fn secret_file(path: &str) -> SecretRef {
-    SecretRef::File(PathBuf::from(path))
+    SecretRef::file(PathBuf::from(path))
 }
 
 #[test]
@@ -24,7 +24,7 @@ fn sources_are_one_place_or_a_list_in_order_inline_or_not() {
     let one = TokenSource::File(FileSourceConfig {
         path: PathBuf::from("/a"),
         format: Format::Key("K".to_owned()),
-        fernet_keys: vec![secret_file("/k"), SecretRef::Env("OLD".to_owned())],
+        fernet_keys: vec![secret_file("/k"), SecretRef::env("OLD".to_owned())],
     });
     let other = TokenSource::Env(EnvSource { name: "B".to_owned() });
     let keys = "fernet_key = [{ file = \"/k\" }, { env = \"OLD\" }]";
@@ -119,7 +119,7 @@ fn a_database_has_a_query_and_may_have_all_the_rest() {
         panic!("not a database");
     };
     assert!(matches!(&row.url, MaybeSecret::Inline(url) if url.ends_with("verify-full")));
-    assert_eq!(row.fernet_keys, [SecretRef::Env("KEY".to_owned())]);
+    assert_eq!(row.fernet_keys, [SecretRef::env("KEY".to_owned())]);
     let row = &row.settings;
     assert!(row.query.starts_with("SELECT api_token"));
     assert_eq!(row.params, ["7"]);
@@ -132,7 +132,7 @@ fn a_database_has_a_query_and_may_have_all_the_rest() {
     let [TokenSource::Postgres(row)] = &sources(least)[..] else {
         panic!("not a database");
     };
-    assert_eq!(row.url, MaybeSecret::Ref(SecretRef::Env("DATABASE_URL".to_owned())));
+    assert_eq!(row.url, MaybeSecret::Ref(SecretRef::env("DATABASE_URL".to_owned())));
     let row = &row.settings;
     assert!(row.update.is_none() && row.listen.is_none() && row.params.is_empty());
 }
@@ -198,7 +198,7 @@ fn every_key_of_a_tokens_life_can_be_changed() {
     assert!(!token.verify && token.renew == Some(RenewerConfig::Threads {}));
     let store = token.store.as_ref().unwrap();
     assert_eq!(store.path, PathBuf::from("/var/lib/graphward/token"));
-    assert_eq!(store.fernet_keys, [SecretRef::Env("KEY".to_owned())]);
+    assert_eq!(store.fernet_keys, [SecretRef::env("KEY".to_owned())]);
     assert_eq!(token.renew_before, Duration::from_secs(3 * 86_400));
     assert_eq!(token.family, Some(TokenFamily::Instagram));
     let url = MaybeSecret::Inline("https://a/b".to_owned());

@@ -6,10 +6,19 @@ use std::time::SystemTime;
 use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
+use super::edit::{self, Edit};
 use super::error::DecodeError;
 use super::expiry::{EXPIRES_AT_KEYS, expires_at, rewrite_date};
 use super::plain_text::{strip_decorations, to_secret};
 use crate::token::Token;
+
+/// What a pointer leads to.
+enum Located<'a, 'p> {
+    /// A value, and the members of the object around it.
+    Value(&'a str, BTreeMap<String, &'a RawValue>),
+    /// A string in which the rest of the pointer leads on: some services put a JSON document into one.
+    InString(&'a str, &'p str),
+}
 
 /// Returns the string at `pointer`, and its expiry if a sibling has it.
 pub(super) fn token_at_pointer(
@@ -17,21 +26,24 @@ pub(super) fn token_at_pointer(
     pointer: &str,
     received_at: Option<SystemTime>,
 ) -> Result<Token, DecodeError> {
-    let (value, siblings) = locate(text, pointer)?;
-    if !value.starts_with('"') {
-        return Err(DecodeError::NotString);
-    }
-    let token: String = serde_json::from_str(value).map_err(|_lone_surrogate| DecodeError::InvalidCharacter)?;
-    let token = Zeroizing::new(token);
+    let (value, siblings) = match locate(text, pointer)? {
+        Located::Value(value, siblings) => (value, siblings),
+        Located::InString(outer, rest) => return token_at_pointer(&unquote(outer)?, rest, received_at),
+    };
     let sibling = |name: &str| serde_json::from_str(siblings.get(name)?.get()).ok();
     Ok(Token {
         expires_at: expires_at(sibling, received_at),
-        ..Token::without_expiry(to_secret(&token)?)
+        ..Token::without_expiry(to_secret(&unquote(value)?)?)
     })
 }
 
-/// A piece of a document and its replacement.
-pub(super) type JsonEdit<'a> = (&'a str, String);
+/// Returns the string at `pointer`.
+pub(super) fn text_at_pointer(text: &str, pointer: &str) -> Result<Zeroizing<String>, DecodeError> {
+    match locate(text, pointer)? {
+        Located::Value(value, _) => unquote(value),
+        Located::InString(outer, rest) => text_at_pointer(&unquote(outer)?, rest),
+    }
+}
 
 /// Returns the edits that put another token into the document: its text, and the dates beside it, which would be wrong.
 pub(super) fn edits_for_token<'a>(
@@ -39,8 +51,19 @@ pub(super) fn edits_for_token<'a>(
     pointer: &str,
     encoded: &str,
     expires_at: Option<SystemTime>,
-) -> Result<Vec<JsonEdit<'a>>, DecodeError> {
-    let (quoted, siblings) = locate(text, pointer)?;
+) -> Result<Vec<Edit<'a>>, DecodeError> {
+    let (quoted, siblings) = match locate(text, pointer)? {
+        Located::Value(value, siblings) => (value, siblings),
+        Located::InString(outer, rest) => {
+            let document = unquote(outer)?;
+            let edited = edit::apply(
+                document.as_bytes(),
+                edits_for_token(&document, rest, encoded, expires_at)?,
+            );
+            let edited = std::str::from_utf8(&edited).map_err(|_not_utf8| DecodeError::Binary)?;
+            return Ok(vec![(outer, serde_json::to_string(edited).map_err(json_error)?)]);
+        }
+    };
     let inner = quoted
         .strip_prefix('"')
         .and_then(|quoted| quoted.strip_suffix('"'))
@@ -60,16 +83,17 @@ pub(super) fn edits_for_token<'a>(
     Ok(std::iter::once(token).chain(dates).collect())
 }
 
-/// Returns the JSON at `pointer`, and the members of the object around it. Nothing is copied but names: the document may
-/// contain other secrets.
-fn locate<'a>(text: &'a str, pointer: &str) -> Result<(&'a str, BTreeMap<String, &'a RawValue>), DecodeError> {
+/// Follows a pointer. Nothing is copied but names: the document may contain other secrets.
+fn locate<'a, 'p>(text: &'a str, pointer: &'p str) -> Result<Located<'a, 'p>, DecodeError> {
     let mut value: &RawValue = serde_json::from_str(text).map_err(json_error)?;
-    let mut siblings = BTreeMap::new();
-    let mut steps = pointer.split('/');
-    if steps.next() != Some("") {
-        return Err(DecodeError::PointerNotFound);
-    }
-    for step in steps {
+    let (mut siblings, mut rest) = (BTreeMap::new(), pointer);
+    while !rest.is_empty() {
+        if value.get().starts_with('"') {
+            return Ok(Located::InString(value.get(), rest));
+        }
+        let steps = rest.strip_prefix('/').ok_or(DecodeError::PointerNotFound)?;
+        let (step, after) = steps.split_at(steps.find('/').unwrap_or(steps.len()));
+        rest = after;
         let name = step.replace("~1", "/").replace("~0", "~");
         siblings = BTreeMap::new();
         let next = if value.get().starts_with('{') {
@@ -84,7 +108,16 @@ fn locate<'a>(text: &'a str, pointer: &str) -> Result<(&'a str, BTreeMap<String,
         };
         value = next.ok_or(DecodeError::PointerNotFound)?;
     }
-    Ok((value.get(), siblings))
+    Ok(Located::Value(value.get(), siblings))
+}
+
+/// Returns the text of a JSON string.
+fn unquote(value: &str) -> Result<Zeroizing<String>, DecodeError> {
+    if !value.starts_with('"') {
+        return Err(DecodeError::NotString);
+    }
+    let text = serde_json::from_str(value).map_err(|_lone_surrogate| DecodeError::InvalidCharacter)?;
+    Ok(Zeroizing::new(text))
 }
 
 #[expect(

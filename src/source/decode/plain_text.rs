@@ -79,7 +79,7 @@ pub(super) fn to_secret(text: &str) -> Result<Secret, DecodeError> {
 const QUOTES: [char; 3] = ['"', '\'', '`'];
 
 /// Removes one pair of quotes.
-fn strip_quotes(text: &str) -> &str {
+pub(super) fn strip_quotes(text: &str) -> &str {
     let quoted = |quote| text.strip_prefix(quote)?.strip_suffix(quote);
     QUOTES.into_iter().find_map(quoted).unwrap_or(text)
 }

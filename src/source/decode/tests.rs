@@ -138,6 +138,45 @@ fn a_key_without_a_token_is_rejected_with_the_reason() {
 }
 
 #[test]
+fn a_pointer_leads_into_a_string_that_is_json_itself() {
+    let aws = |token: &str| {
+        let inner = format!(r#"{{"t":"{token}","list":[{{"t":"Bearer {token}"}}],"expires_at":1795248000}}"#);
+        format!(
+            r#"{{"ARN":"x","SecretString":{}}}"#,
+            serde_json::to_string(&inner).unwrap()
+        )
+    };
+    for at in ["/SecretString/t", "/SecretString/list/0/t"] {
+        let format = pointer(at);
+        assert_eq!(
+            decode_text(aws("EAAGold").as_bytes(), &format).as_deref(),
+            Ok("EAAGold")
+        );
+    }
+    let format = pointer("/SecretString/t");
+    let found = decode_token(aws("EAAGold").as_bytes(), &format, None).unwrap();
+    assert_eq!(
+        found.expires_at,
+        Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_248_000))
+    );
+    // Written back, the string is JSON again, and the rest of it stays.
+    let written = replace_token(aws("EAAGold").as_bytes(), &format, "EAAGnew", found.expires_at).unwrap();
+    let expected = aws("EAAGnew").replacen("Bearer EAAGnew", "Bearer EAAGold", 1);
+    assert_eq!(std::str::from_utf8(&written).unwrap(), expected);
+    for (document, label) in [
+        (r#"{"SecretString":"EAAG"}"#, "invalid_json"),
+        (r#"{"SecretString":"{\"u\":1}"}"#, "pointer_not_found"),
+        (r#"{"SecretString":"{\"t\":1}"}"#, "not_string"),
+    ] {
+        assert_eq!(
+            decode_text(document.as_bytes(), &format).unwrap_err().label(),
+            label,
+            "{document}"
+        );
+    }
+}
+
+#[test]
 fn a_pointer_finds_a_string_and_nothing_else() {
     let json = "\u{feff}{\"access_token\":\"EAAG\",\"data\":[{\"a/b\":\"Bearer EAAH\"}],\"n\":1,\"e\":\"\",\"c\":\"a\\nb\",\"0\":null}";
     for (at, expected) in [

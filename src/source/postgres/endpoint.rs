@@ -1,10 +1,9 @@
-//! The address of the database: the URL of libpq, without its unsafe parameters.
+//! The address of the database, and how it is connected to.
 //!
 //! # Why
 //!
-//! `tokio-postgres` parses the URL. This file adds the rules that it lacks: every mode above `prefer` verifies the
-//! certificate, a password with an `@` must not be parsed as a host and shown, and an error contains nothing of the URL except
-//! the name of a parameter.
+//! [`url`](super::url) and `tokio-postgres` parse the URL. This file adds the rules that both lack: a local socket needs no
+//! TLS, every connection has limits, and what is shown has neither a user nor a password.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,13 +12,13 @@ use std::time::Duration;
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
-use zeroize::Zeroizing;
 
+use super::url::{self, DatabaseUrl, DatabaseUrlError};
 use crate::net::Tasks;
 use crate::net::tls::{TlsError, client};
-use crate::types::Secret;
 
 /// A database and the user that logs in to it.
+#[derive(Clone)]
 pub(super) struct PgEndpoint {
     /// Includes the password, which its `Debug` hides.
     pub(super) config: Config,
@@ -27,6 +26,9 @@ pub(super) struct PgEndpoint {
     pub(super) tls: MakeRustlsConnect,
     /// `postgres host/dbname`: the part that may be shown.
     pub(super) display_name: String,
+    /// A statement that sets the search path of a transaction, if the URL names a schema. A parameter of the connection
+    /// would not work through a connection pooler.
+    set_search_path: String,
     /// Starts the tasks of the connections.
     pub(super) tasks: Tasks,
 }
@@ -34,15 +36,9 @@ pub(super) struct PgEndpoint {
 /// The reason why the settings cannot work. The messages repeat nothing of the URL but the names of its parameters.
 #[derive(Debug, thiserror::Error)]
 pub enum PostgresError {
-    /// Not a URL of a database.
-    #[error(
-        "invalid database URL; expected \
-         postgres://user:password@host/dbname?sslmode=verify-full, with %40 for an @ in the password"
-    )]
-    Url,
-    /// A parameter that is unknown, or whose value is invalid.
-    #[error("unsupported or invalid parameter `{0}` in the database URL{1}")]
-    Parameter(String, &'static str),
+    /// The URL is invalid.
+    #[error(transparent)]
+    Url(#[from] DatabaseUrlError),
     /// `query` is empty.
     #[error("`query` is empty; expected, for example, SELECT access_token FROM … WHERE … = $1")]
     Query,
@@ -63,16 +59,24 @@ const DEFAULT_SOCKET_DIR: &str = "/var/run/postgresql";
 /// The limit for connecting to one host of several.
 const MULTI_HOST_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The defaults, which the URL overrides. TCP keepalive starts after half a minute of silence.
-const DEFAULT_PARAMETERS: &str =
-    "application_name=graphward&keepalives_idle=30&keepalives_interval=5&keepalives_retries=3";
-
-/// The limit for TCP acknowledgments.
+/// The limit for TCP acknowledgments, unless the URL has one.
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl PgEndpoint {
-    pub(super) fn new(url: &Secret, ca_file: Option<&Path>, tasks: Tasks) -> Result<Self, PostgresError> {
-        let mut config = parse_url(url.expose())?;
+    pub(super) fn new(url: &str, ca_file: Option<&Path>, tasks: Tasks) -> Result<Self, PostgresError> {
+        let DatabaseUrl {
+            mut config,
+            search_path,
+            tcp_user_timeout,
+            ignored,
+        } = url::parse(url)?;
+        if !ignored.is_empty() {
+            let parameters = ignored.join(", ");
+            tracing::info!(
+                parameters,
+                "these parameters of the database URL have no effect on graphward"
+            );
+        }
         if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
             config.host_path(DEFAULT_SOCKET_DIR);
         }
@@ -84,8 +88,14 @@ impl PgEndpoint {
         if config.get_hosts().len().max(config.get_hostaddrs().len()) > 1 && config.get_connect_timeout().is_none() {
             config.connect_timeout(MULTI_HOST_CONNECT_TIMEOUT);
         }
-        config.tcp_user_timeout(TCP_USER_TIMEOUT);
+        config.tcp_user_timeout(tcp_user_timeout.unwrap_or(TCP_USER_TIMEOUT));
+        let schemas: Vec<_> = search_path.iter().map(|schema| quote_identifier(schema)).collect();
+        let set_search_path = match schemas.as_slice() {
+            [] => String::new(),
+            schemas => format!("; SET LOCAL search_path = {}", schemas.join(", ")),
+        };
         Ok(Self {
+            set_search_path,
             display_name: display_name(&config),
             config,
             // Direct TLS negotiation requires this ALPN name; other servers ignore it.
@@ -93,54 +103,16 @@ impl PgEndpoint {
             tasks,
         })
     }
+
+    /// Returns the statements that begin a transaction, with the search path that the URL asks for.
+    pub(super) fn begin(&self, statements: &str) -> String {
+        format!("{statements}{}", self.set_search_path)
+    }
 }
 
-fn parse_url(url: &str) -> Result<Config, PostgresError> {
-    let (authority, parameters) = url.split_once('?').unwrap_or((url, ""));
-    if !authority.starts_with("postgres://") && !authority.starts_with("postgresql://") {
-        return Err(PostgresError::Url);
-    }
-    // The text after a second @ would be taken for the host, and shown.
-    if authority.matches('@').count() > 1 || parameters.contains('@') {
-        return Err(PostgresError::Url);
-    }
-    let mut normalized = Zeroizing::new(format!("{authority}?{DEFAULT_PARAMETERS}"));
-    let mut has_ssl_mode = false;
-    for parameter in parameters.split('&').filter(|parameter| !parameter.is_empty()) {
-        let (name, value) = parameter.split_once('=').ok_or(PostgresError::Url)?;
-        let value = match (name, value) {
-            ("sslmode", _) if std::mem::replace(&mut has_ssl_mode, true) => return Err(invalid_parameter(name)),
-            // TLS always verifies chain and name, so these are the same.
-            ("sslmode", "require" | "verify-ca" | "verify-full") => "require",
-            ("sslmode", "disable" | "prefer") => value,
-            ("sslmode", _) => return Err(invalid_parameter(name)),
-            _ => value,
-        };
-        let only_this = Zeroizing::new(format!("postgres://?{name}={value}"));
-        if only_this.parse::<Config>().is_err() {
-            return Err(invalid_parameter(name));
-        }
-        normalized.push_str(&format!("&{name}={value}"));
-    }
-    // The parser's error may repeat a piece of the URL.
-    normalized
-        .parse()
-        .map_err(|_secret: tokio_postgres::Error| PostgresError::Url)
-}
-
-fn invalid_parameter(name: &str) -> PostgresError {
-    let is_name = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
-    if name.is_empty() || name.len() > 40 || !name.bytes().all(is_name) {
-        return PostgresError::Url;
-    }
-    let hint = match name {
-        "sslmode" => ": use disable, prefer or verify-full, once",
-        "sslrootcert" => ": use `ca_file` to add root certificates",
-        "sslcert" | "sslkey" => ": client certificates are not supported; use a password",
-        "passfile" | "service" => ": put all settings into the URL, or read the URL from a file",
-        _ => "",
-    };
-    PostgresError::Parameter(name.to_owned(), hint)
+/// Quotes a name, so that it is read as it is written.
+pub(super) fn quote_identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 fn display_name(config: &Config) -> String {
@@ -167,7 +139,7 @@ mod tests {
     use super::*;
 
     fn endpoint(url: &str) -> Result<PgEndpoint, PostgresError> {
-        PgEndpoint::new(&Secret::new(url).unwrap(), None, Tasks::default())
+        PgEndpoint::new(url, None, Tasks::default())
     }
 
     #[test]

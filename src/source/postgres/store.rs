@@ -52,7 +52,7 @@ impl TokenRow {
         let store_error = |failed| self.store_error(failed);
         let connection = PgConnection::connect(&self.endpoint).await.map_err(store_error)?;
         connection
-            .batch_execute(BEGIN_SERIALIZABLE)
+            .batch_execute(&self.endpoint.begin(BEGIN_SERIALIZABLE))
             .await
             .map_err(store_error)?;
         let current = self.read_token(&connection).await?;

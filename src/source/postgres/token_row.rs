@@ -4,7 +4,7 @@ use tokio_postgres::Row;
 
 use super::super::encoding::TokenEncoding;
 use super::connection::{MAX_ROWS, PgConnection, QueryError};
-use super::endpoint::PgEndpoint;
+use super::endpoint::{PgEndpoint, quote_identifier};
 use super::row::decode_rows;
 use crate::token::{ObtainError, Token};
 
@@ -26,15 +26,15 @@ impl TokenRow {
     pub(super) async fn connect(&self) -> Result<PgConnection, QueryError> {
         let connection = PgConnection::connect(&self.endpoint).await?;
         if let Some(channel) = &self.listen {
-            let channel = channel.replace('"', "\"\"");
-            connection.batch_execute(&format!("LISTEN \"{channel}\"")).await?;
+            let listen = format!("LISTEN {}", quote_identifier(channel));
+            connection.batch_execute(&listen).await?;
         }
         Ok(connection)
     }
 
     /// Runs `query` in a transaction.
     pub(super) async fn query_in_transaction(&self, connection: &PgConnection) -> Result<Vec<Row>, QueryError> {
-        connection.batch_execute(BEGIN_READ).await?;
+        connection.batch_execute(&self.endpoint.begin(BEGIN_READ)).await?;
         let rows = self.query_rows(connection).await?;
         if rows.len() < MAX_ROWS {
             connection.batch_execute("COMMIT").await?;

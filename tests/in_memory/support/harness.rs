@@ -140,7 +140,7 @@ impl TestProxyBuilder {
     pub(crate) fn with_proof(mut self, proof: ProofMode) -> Self {
         let file = NamedTempFile::new().unwrap();
         std::fs::write(file.path(), APP_SECRET).unwrap();
-        self.config.app.secret = Some(SecretRef::File(file.path().to_owned()));
+        self.config.app.secret = Some(SecretRef::file(file.path().to_owned()));
         self.config.app.proof = Some(proof);
         self.app_secret = Some(file);
         self

@@ -246,7 +246,7 @@ fn settings_that_cannot_work_are_refused_at_start() {
     let refused = |change: &dyn Fn(&mut PostgresSettings)| {
         let mut settings = settings("SELECT 1", &[]);
         change(&mut settings);
-        let source = PostgresSource::new(&secret("postgres://u@h/d"), settings, Tasks::default());
+        let source = PostgresSource::new("postgres://u@h/d", settings, Tasks::default());
         source.map(|_| ()).unwrap_err()
     };
     let query = refused(&|settings| settings.query = " ".to_owned());
@@ -257,4 +257,29 @@ fn settings_that_cannot_work_are_refused_at_start() {
     assert!(matches!(listen, PostgresError::Listen));
     let roots = refused(&|settings| settings.ca_file = Some("/nowhere.pem".into()));
     assert!(roots.to_string().contains("/nowhere.pem"));
+}
+
+#[tokio::test]
+async fn a_url_that_an_app_uses_with_another_driver_reaches_the_same_row() {
+    let database =
+        Database::with("CREATE SCHEMA \"tenant a\"; CREATE TABLE \"tenant a\".t AS SELECT 'EAAGschema' AS token");
+    let (sockets, name) = (database.server.sockets().display(), &database.name);
+    let url = database.url();
+    let (_, rest) = url.split_once("://").unwrap();
+    for url in [
+        format!("postgresql+asyncpg://{rest}?schema=tenant%20a&pgbouncer=true&connection_limit=1&pool_timeout=0"),
+        format!("{url}?currentSchema=tenant%20a&gssencmode=disable&client_encoding=UTF8&tcp_user_timeout=9000"),
+        format!("host={sockets} user=postgres dbname={name} search_path='tenant a' target_session_attrs=primary"),
+    ] {
+        assert_eq!(
+            load_token(&mut source(&url, "SELECT token FROM t", &[])).await,
+            "EAAGschema"
+        );
+    }
+    // A socket needs no TLS, and the app's password is read from the pairs.
+    let pairs = format!("host={sockets} user=app password='hunter2' dbname={name} gssencmode=prefer");
+    assert_eq!(
+        load_token(&mut source(&pairs, "SELECT 'EAAGpairs'", &[])).await,
+        "EAAGpairs"
+    );
 }

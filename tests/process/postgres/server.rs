@@ -35,7 +35,8 @@ struct ServerProcess {
 /// Authentication: `app` needs a password, other users none; the network requires TLS.
 const HBA: &str = "local all app scram-sha-256\nlocal all all trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n";
 
-const SUPERVISOR_SCRIPT: &str = r#""$@" & server=$!; read -r _; kill -QUIT "$server"; wait "$server""#;
+const SUPERVISOR_SCRIPT: &str =
+    r#"signal=$1; shift; "$@" & server=$!; read -r _; kill -"$signal" "$server"; wait "$server""#;
 
 // === impl Server ===
 
@@ -94,14 +95,8 @@ impl Server {
 
     /// Starts it.
     pub(crate) fn start(&self) {
-        let mut shell = self.command_as_server_user("sh");
-        shell.args(["-c", SUPERVISOR_SCRIPT, "server"]);
-        shell
-            .arg(bin().join("postgres"))
-            .arg("-D")
-            .arg(self.data())
-            .arg("-k")
-            .arg(self.sockets());
+        let mut shell = self.supervised(&bin().join("postgres"), "QUIT");
+        shell.arg("-D").arg(self.data()).arg("-k").arg(self.sockets());
         shell.arg("-p").arg(self.port.to_string());
         // Of two values of a setting, the last one applies.
         for setting in [
@@ -130,6 +125,13 @@ impl Server {
             assert!(Instant::now() < deadline, "it does not start: {:?}", log());
             sleep(Duration::from_millis(20));
         }
+    }
+
+    /// A command that runs a program as the server's user, and stops it with a signal when its standard input is closed.
+    pub(crate) fn supervised(&self, program: &Path, signal: &str) -> Command {
+        let mut shell = self.command_as_server_user("sh");
+        shell.args(["-c", SUPERVISOR_SCRIPT, "server", signal]).arg(program);
+        shell
     }
 
     /// Stops it at once, as a crash would.
