@@ -106,7 +106,10 @@ fn example(path: &str) -> (Vec<(String, &'static str)>, &'static str) {
         path if path.ends_with("env") => (with(&[]), "A"),
         path if let Some((secret, key @ ("key" | "pointer"))) = path.rsplit_once('.') => {
             let (mut with, file) = example(&format!("{secret}.file"));
-            with.push((format!("GRAPHWARD_{}_FILE", secret.replace('.', "_").to_uppercase()), file));
+            with.push((
+                format!("GRAPHWARD_{}_FILE", secret.replace('.', "_").to_uppercase()),
+                file,
+            ));
             (with, if key == "key" { "A" } else { "/a" })
         }
         path => panic!("write an example for {path}"),
