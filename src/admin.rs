@@ -5,7 +5,7 @@
 //! | `GET /livez`, `/healthz` | 200 while the process serves |
 //! | `GET /startupz` | 200 once the listeners are bound and the first check of the token sources is done |
 //! | `GET /readyz` | 200 or 503, with the reason, as JSON |
-//! | `GET /metrics` | Prometheus text |
+//! | `GET /metrics` | Prometheus text, or OpenMetrics, whichever the scraper asks for |
 //!
 //! # Why
 //!
@@ -15,19 +15,22 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::io::Write as _;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http::header::{ACCEPT, ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 use serde::Serialize;
 
 use crate::net::{Lifecycle, Stage, Tasks};
-use crate::telemetry::metrics::{Metrics, TokenMetrics};
+use crate::telemetry::metrics::{ExpositionFormat, Metrics, TokenMetrics};
 use crate::token::TokenHandle;
 use crate::types::TenantId;
 
@@ -105,20 +108,18 @@ impl Admin {
     + Send
     + use<> {
         let admin = Arc::clone(self);
-        service_fn(move |request: Request<Incoming>| {
-            let response = admin.respond(request.method(), request.uri().path());
-            std::future::ready(Ok(response))
-        })
+        service_fn(move |request: Request<Incoming>| std::future::ready(Ok(admin.respond(&request))))
     }
 
-    fn respond(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
+    fn respond<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
         const NOT_FOUND: &str = "not found; available paths: /livez /healthz /startupz /readyz /metrics\n";
         const NOT_ALLOWED: &str = "method not allowed; use GET or HEAD\n";
-        let response = match path {
+        let method = request.method();
+        let response = match request.uri().path() {
             "/livez" | "/healthz" => respond(StatusCode::OK, TEXT, "ok\n"),
             "/startupz" => self.startup(),
             "/readyz" => self.readiness(),
-            "/metrics" => self.metrics(),
+            "/metrics" => self.metrics(request.headers()),
             _ => return respond(StatusCode::NOT_FOUND, TEXT, NOT_FOUND),
         };
         if *method == Method::GET || *method == Method::HEAD {
@@ -164,14 +165,47 @@ impl Admin {
         respond(status, "application/json", format!("{json}\n"))
     }
 
-    fn metrics(&self) -> Response<Full<Bytes>> {
-        const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    fn metrics(&self, accepted: &HeaderMap) -> Response<Full<Bytes>> {
         self.metrics.set_task_panics(self.tasks.panic_count());
         for AdminTenant { tokens, metrics, .. } in &self.tenants {
             metrics.set_availability(i64::from(tokens.is_usable()), tokens.waiters());
         }
-        respond(StatusCode::OK, OPEN_METRICS, self.metrics.encode())
+        let open_metrics = quality(accepted, ACCEPT, "application/openmetrics-text");
+        let format = if open_metrics > 0.0 && open_metrics >= quality(accepted, ACCEPT, "text/plain") {
+            ExpositionFormat::OpenMetrics
+        } else {
+            ExpositionFormat::Text
+        };
+        let text = self.metrics.encode(format).into_bytes();
+        if quality(accepted, ACCEPT_ENCODING, "gzip") <= 0.0 {
+            return respond(StatusCode::OK, format.content_type(), text);
+        }
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+        let Ok(compressed) = gzip.write_all(&text).and_then(|()| gzip.finish()) else {
+            return respond(StatusCode::OK, format.content_type(), text);
+        };
+        let mut response = respond(StatusCode::OK, format.content_type(), compressed);
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        response
     }
+}
+
+/// The weight that an `Accept` field gives to a value (RFC 9110, section 12.4.2); 0 if it does not name it.
+fn quality(headers: &HeaderMap, field: HeaderName, wanted: &str) -> f32 {
+    let fields = headers.get_all(field).into_iter();
+    let items = fields
+        .filter_map(|field| field.to_str().ok())
+        .flat_map(|field| field.split(','));
+    let weights = items.filter_map(|item| {
+        let mut parts = item.split(';').map(str::trim);
+        if !parts.next()?.eq_ignore_ascii_case(wanted) {
+            return None;
+        }
+        let weight = parts.find_map(|part| part.strip_prefix("q="));
+        weight.map_or(Some(1.0), |weight| weight.parse().ok())
+    });
+    weights.fold(0.0, f32::max)
 }
 
 // === impl TokenState ===

@@ -26,7 +26,7 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
-    use crate::telemetry::metrics::Metrics;
+    use crate::telemetry::metrics::{ExpositionFormat, Metrics};
     use crate::types::TenantId;
 
     fn usage_headers(name: &'static str, value: &str) -> HeaderMap {
@@ -47,11 +47,11 @@ mod tests {
             usage_headers("x-business-use-case-usage", &value)
         };
         record_usage(&HeaderMap::new(), &metrics);
-        assert!(!all.encode().contains("kind="), "{}", all.encode());
+        assert!(!all.encode(ExpositionFormat::Text).contains("kind="));
         for calls in [91, 91, 40] {
             record_usage(&business(calls), &metrics);
             record_usage(&HeaderMap::new(), &metrics);
-            let text = all.encode();
+            let text = all.encode(ExpositionFormat::Text);
             let ratio = f64::from(calls) / 100.0;
             let line = format!(
                 "graphward_graph_rate_limit_usage_ratio{{tenant=\"default\",kind=\"business_calls\"}} {ratio}\n"
@@ -64,7 +64,10 @@ mod tests {
         let value = r#"{"call_count":7}"#;
         record_usage(&usage_headers("x-app-usage", value), &metrics);
         record_usage(&usage_headers("x-page-usage", value), &metrics);
-        assert!(all.encode().contains("kind=\"page_calls\"} 0.07\n"));
+        assert!(
+            all.encode(ExpositionFormat::Text)
+                .contains("kind=\"page_calls\"} 0.07\n")
+        );
     }
 
     #[test]

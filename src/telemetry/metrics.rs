@@ -7,7 +7,9 @@
 //! resolved once, at start, so that a request touches only atomics.
 
 mod alerts;
+mod exposition;
 mod labels;
+mod process;
 mod registrar;
 mod token;
 mod usage;
@@ -15,6 +17,7 @@ mod usage;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use prometheus_client::encoding::text::{encode, encode_registry};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -23,11 +26,13 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 pub use alerts::AlertMetrics;
+pub use exposition::ExpositionFormat;
 pub use token::{RefreshOutcome, TokenMetrics};
 pub use usage::UsageMetrics;
 
 use crate::types::TenantId;
 use labels::Labels;
+use process::ProcessMetrics;
 use registrar::{LatencyFamily, Registrar};
 use token::TokenMetricFamilies;
 use usage::UsageMetricFamilies;
@@ -39,6 +44,8 @@ pub struct Metrics(Arc<Families>);
 #[derive(Debug)]
 struct Families {
     registry: Registry,
+    /// Those of the process, which have no prefix.
+    process: Registry,
     requests: Family<Labels<1>, Counter>,
     responses: Family<Labels<1>, Counter>,
     attempts: Family<Labels<1>, Counter>,
@@ -87,6 +94,8 @@ impl Metrics {
         let mut registry = Registry::with_prefix("graphward");
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "Build information", build);
+        let mut process = Registry::default();
+        process.register_collector(Box::new(ProcessMetrics::new()));
         let mut all = Registrar(&mut registry);
         let metrics = Self(Arc::new(Families {
             requests: all.register("requests", "Requests by outcome"),
@@ -114,6 +123,7 @@ impl Metrics {
             alerts: all.register("alerts", "Alerts by delivery result"),
             usage: UsageMetricFamilies::register(&mut all),
             registry,
+            process,
         }));
         // They are there before the first reload, so that an increase is seen.
         for result in ["applied", "rejected"] {
@@ -197,14 +207,15 @@ impl Metrics {
         self.0.task_panics.inc_by(total.saturating_sub(known));
     }
 
-    /// Encodes all metrics in Prometheus text format (OpenMetrics 1.0).
+    /// Encodes all metrics.
     #[must_use]
-    pub fn encode(&self) -> String {
+    pub fn encode(&self, format: ExpositionFormat) -> String {
         let mut text = String::new();
         // Writing to a string cannot fail; if it did, the operator would see an incomplete text.
-        match prometheus_client::encoding::text::encode(&mut text, &self.0.registry) {
-            Ok(()) | Err(std::fmt::Error) => text,
-        }
+        let _complete = encode_registry(&mut text, &self.0.registry)
+            .and_then(|()| encode(&mut text, &self.0.process))
+            .is_ok();
+        format.convert(text)
     }
 }
 

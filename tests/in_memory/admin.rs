@@ -1,11 +1,12 @@
 //! The operators' listener.
 
+use std::io::Read as _;
 use std::time::Duration;
 
 use graphward::admin::ReadinessPolicy;
 use tokio::time::sleep;
 
-use crate::support::{FIRST_TOKEN, SECOND_TOKEN, TestProxyBuilder, get, request, sized};
+use crate::support::{FIRST_TOKEN, SECOND_TOKEN, TestProxyBuilder, get, request, sized, with};
 
 #[tokio::test(start_paused = true)]
 async fn a_proxy_in_order_is_alive_started_and_ready() {
@@ -110,13 +111,8 @@ async fn metrics_name_every_family_and_count_what_happened() {
     proxy.rotate_token();
     assert_eq!(proxy.app.post("x").await.status, 200);
     let answer = proxy.admin_get("/metrics").await;
-    assert!(
-        answer
-            .header("content-type")
-            .starts_with("application/openmetrics-text; version=1.0.0")
-    );
+    assert!(answer.header("content-type").starts_with("text/plain; version=0.0.4"));
     let text = answer.text();
-    assert!(text.ends_with("# EOF\n"));
     for line in [
         r#"graphward_requests_total{tenant="default",outcome="delivered"} 1"#,
         r#"graphward_requests_total{tenant="default",outcome="healed"} 1"#,
@@ -140,6 +136,50 @@ async fn metrics_name_every_family_and_count_what_happened() {
         "graphward_task_panics_total 0",
     ] {
         assert!(text.lines().any(|said| said == line), "{line}\n{text}");
+    }
+    proxy.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_scraper_gets_the_format_that_it_prefers_and_compressed_if_it_asks() {
+    let proxy = TestProxyBuilder::new().start().await;
+    let prometheus_2 = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,\
+                        text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+    for (accept, is_open_metrics) in [
+        ("*/*", false),
+        ("text/plain", false),
+        ("text/html,application/xhtml+xml,*/*;q=0.8", false),
+        ("application/openmetrics-text;q=0, text/plain", false),
+        ("application/openmetrics-text;q=0.3, text/plain;q=0.4", false),
+        ("application/vnd.google.protobuf", false),
+        (prometheus_2, true),
+        (
+            "APPLICATION/OpenMetrics-Text; version=1.0.0; escaping=underscores;q=0.5,text/plain;q=0.5",
+            true,
+        ),
+    ] {
+        for encoding in ["identity", "gzip;q=0", "br, gzip", "gzip"] {
+            let request = with(get("/metrics"), &[("accept", accept), ("accept-encoding", encoding)]);
+            let answer = proxy.admin().fetch(request).await;
+            let is_gzip = answer.headers.get("content-encoding").is_some();
+            assert_eq!(is_gzip, encoding.ends_with("gzip"), "{encoding}");
+            let body = if is_gzip {
+                let mut body = Vec::new();
+                flate2::read::GzDecoder::new(&*answer.body)
+                    .read_to_end(&mut body)
+                    .unwrap();
+                body
+            } else {
+                answer.body.to_vec()
+            };
+            let text = String::from_utf8(body).unwrap();
+            assert_eq!(text.ends_with("# EOF\n"), is_open_metrics, "{accept}");
+            let content_type = answer.header("content-type");
+            assert_eq!(
+                content_type.starts_with("application/openmetrics-text"),
+                is_open_metrics
+            );
+        }
     }
     proxy.shutdown().await;
 }

@@ -5,6 +5,7 @@ mod webhook;
 use std::time::Duration;
 
 use graphward::alert::Webhook;
+use graphward::telemetry::metrics::ExpositionFormat;
 use graphward::token::{Alert, AlertCause};
 use graphward::types::{Secret, TenantId};
 use tokio::time::{Instant, sleep};
@@ -257,7 +258,7 @@ async fn the_url_shows_nowhere() {
     sleep(MINUTE).await;
     fixture.sender.close().await;
     let shown = format!("{fixture:?}");
-    let shown = format!("{shown} {}", fixture.metrics.encode());
+    let shown = format!("{shown} {}", fixture.metrics.encode(ExpositionFormat::Text));
     let (_fixture, webhook) = AlertFixture::new_idle();
     let shown = format!("{shown} {webhook:?}");
     let logged = log.text();

@@ -36,15 +36,19 @@ impl AlertMetrics {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Metrics;
+    use super::super::{ExpositionFormat, Metrics};
 
     #[test]
     fn the_series_start_at_zero_and_exist_only_with_a_webhook() {
         let metrics = Metrics::new();
-        assert!(!metrics.encode().contains("graphward_alerts_total{"));
+        assert!(
+            !metrics
+                .encode(ExpositionFormat::Text)
+                .contains("graphward_alerts_total{")
+        );
         let alerts = metrics.alert_metrics();
         alerts.failed.inc();
-        let text = metrics.encode();
+        let text = metrics.encode(ExpositionFormat::Text);
         for line in [
             "graphward_alerts_total{result=\"delivered\"} 0\n",
             "graphward_alerts_total{result=\"failed\"} 1\n",

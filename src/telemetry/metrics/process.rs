@@ -1,0 +1,82 @@
+//! The metrics of the process itself, under the names that every Prometheus client library uses.
+//!
+//! # Why
+//!
+//! They are read from the system at each scrape. A crate for `/proc` would bring a parser for all of it; six numbers need
+//! two system calls and one line of numbers.
+
+use std::fs;
+use std::time::SystemTime;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use rustix::param::page_size;
+use rustix::process::{Resource, getrlimit};
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::types::Clock;
+
+/// Reads the metrics of the process at each scrape. What cannot be read is absent.
+#[derive(Debug)]
+pub(super) struct ProcessMetrics {
+    started_at: SystemTime,
+}
+
+impl ProcessMetrics {
+    /// The metrics of a process that has just started.
+    pub(super) fn new() -> Self {
+        Self {
+            started_at: Clock::system().now(),
+        }
+    }
+}
+
+impl Collector for ProcessMetrics {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let mut add = |name, help, metric: &dyn EncodeMetric| {
+            let descriptor = encoder.encode_descriptor(name, help, None, metric.metric_type())?;
+            metric.encode(descriptor)
+        };
+        let time = clock_gettime(ClockId::ProcessCPUTime);
+        let cpu_seconds = time.tv_sec as f64 + time.tv_nsec as f64 / 1e9;
+        add(
+            "process_cpu_seconds",
+            "CPU time used, in seconds.",
+            &ConstCounter::new(cpu_seconds),
+        )?;
+        let started_at = self
+            .started_at
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        add(
+            "process_start_time_seconds",
+            "Start of the process, in seconds since 1970.",
+            &ConstGauge::new(started_at.as_secs_f64()),
+        )?;
+        // The directory that is read is one of them.
+        if let Ok(open) = fs::read_dir("/proc/self/fd") {
+            let open = open.count().saturating_sub(1) as u64;
+            add("process_open_fds", "Open file descriptors.", &ConstGauge::new(open))?;
+        }
+        if let Some(limit) = getrlimit(Resource::Nofile).current {
+            add(
+                "process_max_fds",
+                "Limit of open file descriptors.",
+                &ConstGauge::new(limit),
+            )?;
+        }
+        let sizes = fs::read_to_string("/proc/self/statm").unwrap_or_default();
+        let mut pages = sizes.split(' ').map_while(|number| number.parse::<u64>().ok());
+        for (name, help) in [
+            ("process_virtual_memory_bytes", "Virtual memory, in bytes."),
+            ("process_resident_memory_bytes", "Resident memory, in bytes."),
+        ] {
+            if let Some(pages) = pages.next() {
+                add(name, help, &ConstGauge::new(pages * page_size() as u64))?;
+            }
+        }
+        Ok(())
+    }
+}
