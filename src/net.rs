@@ -2,6 +2,7 @@
 
 pub mod ca;
 mod connect;
+mod dial;
 mod endpoint;
 mod error;
 mod host_name;
@@ -18,9 +19,8 @@ mod tasks;
 pub mod tls;
 mod tunnel;
 
-pub use connect::{
-    BoxedIo, ConnectError, ConnectFuture, Connector, ConnectorConfig, HttpVersion, boxed_io, connect_tcp,
-};
+pub use connect::{BoxedIo, ConnectFuture, Connector, ConnectorConfig, HttpVersion, boxed_io};
+pub use dial::{ConnectError, ConnectFailure, ConnectFailureKind, connect_tcp};
 pub use endpoint::{HttpEndpoint, HttpEndpointError};
 pub use error::BoxError;
 pub use host_name::{HostNameError, dialed_host_name, host_and_port, host_name};

@@ -21,11 +21,11 @@ use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep, sleep, timeout, timeout_at};
+use tokio::time::{Instant, Sleep, sleep, timeout_at};
 use tokio_rustls::TlsConnector;
 use tower_service::Service;
 
+use super::dial::{ConnectError, connect_tcp};
 use super::error::BoxError;
 
 /// Opens a [`BoxedIo`] to the host of a URI. Tests replace it.
@@ -79,36 +79,6 @@ pub struct ConnectorConfig {
     pub tls: Arc<ClientConfig>,
     /// The limit for DNS, TCP and TLS together.
     pub timeout: Duration,
-}
-
-/// The reason why a connection failed.
-#[derive(Debug, thiserror::Error)]
-pub enum ConnectError {
-    /// The URL is not `https`: a token is never sent in plaintext.
-    #[error("only https is allowed")]
-    NotHttps,
-    /// DNS or TCP failed.
-    #[error("cannot connect to {address}")]
-    Unreachable {
-        /// The address.
-        address: String,
-        /// The system's error.
-        source: io::Error,
-    },
-    /// The certificate is not valid for the host, or the server does not support TLS 1.2 or 1.3.
-    #[error("TLS handshake with {host} failed")]
-    Tls {
-        /// The host name that the certificate has to have.
-        host: String,
-        /// The error of rustls.
-        source: io::Error,
-    },
-    /// The time limit passed.
-    #[error("timed out connecting to {address}")]
-    TimedOut {
-        /// The address.
-        address: String,
-    },
 }
 
 /// The transport of a connection in either direction.
@@ -211,21 +181,6 @@ impl ConnectorConfig {
         };
         let alpn = tls.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
         Ok(boxed_io(tls, alpn.as_deref()))
-    }
-}
-
-/// Opens a TCP connection to `host:port`.
-///
-/// # Errors
-///
-/// [`ConnectError::Unreachable`], or [`ConnectError::TimedOut`] after `limit`.
-pub async fn connect_tcp(address: &str, limit: Duration) -> Result<TcpStream, ConnectError> {
-    let address = address.to_owned();
-    match timeout(limit, TcpStream::connect(&address)).await {
-        Ok(tcp) => tcp
-            .and_then(|tcp| tcp.set_nodelay(true).map(|()| tcp))
-            .map_err(|source| ConnectError::Unreachable { address, source }),
-        Err(_elapsed) => Err(ConnectError::TimedOut { address }),
     }
 }
 

@@ -10,7 +10,7 @@
 //! and a read, so a listener without TLS does neither: each kind of connection has a task of its own.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -22,7 +22,7 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::connect::Transport;
 use super::error::BoxError;
@@ -74,6 +74,7 @@ where
     let builder = Arc::new(http_builder(&tasks));
     let graceful = GracefulShutdown::new();
     let (mut connections, mut tunnel_connections) = (Connections::default(), Connections::default());
+    let not_http = Arc::new(NotHttpWarning::default());
     let tunnel_channel = server_cert.is_some().then(|| TunnelSender::new(tasks.clone()));
     let (tunnels, mut tunnel_rx) = tunnel_channel.unzip();
     loop {
@@ -109,6 +110,7 @@ where
             builder: Arc::clone(&builder),
             make_service: make_service.clone(),
             watcher: graceful.watcher(),
+            not_http: Arc::clone(&not_http),
         };
         connections.add(match &server_cert {
             None => {
@@ -148,6 +150,7 @@ struct ConnectionServer<F> {
     builder: Arc<auto::Builder<Tasks>>,
     make_service: F,
     watcher: Watcher,
+    not_http: Arc<NotHttpWarning>,
 }
 
 impl<F, S, B> ConnectionServer<F>
@@ -161,7 +164,7 @@ where
     B::Error: Into<BoxError>,
 {
     async fn serve(self, stream: Box<dyn Transport>, info: ConnectionInfo) {
-        let may_upgrade = info.tunnels.is_some();
+        let (may_upgrade, security) = (info.tunnels.is_some(), info.security);
         let service = (self.make_service)(info);
         let (builder, io) = (self.builder, TokioIo::new(stream));
         let result = if may_upgrade {
@@ -173,6 +176,10 @@ where
         };
         if let Err(error) = result {
             tracing::debug!(%error, "connection closed with an error");
+            let is_not_http = error.downcast_ref().is_some_and(hyper::Error::is_parse);
+            if is_not_http && security == TransportSecurity::Plaintext {
+                self.not_http.warn();
+            }
         }
     }
 
@@ -221,6 +228,28 @@ async fn detect_and_accept(
         },
     };
     Some((stream, security))
+}
+
+/// Warns about clients that do not send HTTP, at most once a minute.
+///
+/// # Why
+///
+/// Most of them speak TLS to a listener without a certificate, and report only a "wrong version number". hyper does not say
+/// which byte it could not parse, and looking at each connection's first byte would cost all of them.
+#[derive(Debug, Default)]
+struct NotHttpWarning(Mutex<Option<Instant>>);
+
+impl NotHttpWarning {
+    fn warn(&self) {
+        let mut warned_at = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if warned_at.is_none_or(|at| at.elapsed() >= Duration::from_secs(60)) {
+            *warned_at = Some(Instant::now());
+            tracing::warn!(
+                "a client did not send HTTP. If it speaks TLS, use http:// in the base URL of the app, or set listen.tls, with \
+                 a certificate from `graphward ca`"
+            );
+        }
+    }
 }
 
 /// The tasks of open connections.

@@ -30,9 +30,6 @@ pub(crate) async fn attempt(
     if let Some(credential) = credential {
         outbound.check_family(tenant, credential)?;
     }
-    if credential.is_some() && outbound.hints.is_whatsapp {
-        tenant.tokens.observe_whatsapp_call();
-    }
     let metrics = &tenant.telemetry.metrics;
     let (attempts_total, head_seconds) = match record.start_attempt(credential.map(Credential::generation)) {
         1 => (&metrics.first_attempts, &metrics.first_head_seconds),
@@ -46,21 +43,15 @@ pub(crate) async fn attempt(
         .await?;
     head_seconds.observe(started_at.elapsed().as_secs_f64());
     record_usage(response.headers(), &metrics.usage);
-    let classified = classify_response(response, outbound, credential, tenant.idle_timeout).await?;
+    let classified = classify_response(response, &outbound.method, credential, tenant.idle_timeout).await?;
     metrics.count_response(classified.verdict.label());
     record.verdict = Some(classified.verdict);
-    record.error_code = classified.error_code.or(record.error_code);
     match (classified.verdict, credential) {
         (Verdict::Success, Some(credential)) => credential::mark_accepted(tenant, credential),
         // Even if this request cannot be healed, the next one can.
         (Verdict::TokenRejected(reason), Some(credential)) => {
             record.set_rejection(credential.generation(), reason);
             credential::mark_rejected(tenant, credential, reason, &classified);
-        }
-        (Verdict::AccountLocked, Some(_)) => {
-            if let Some(error) = classified.error_code {
-                tenant.tokens.observe_account_lock(error);
-            }
         }
         (Verdict::ProofRejected, Some(credential)) => {
             tenant.proof_warning.warn_once(&tenant.telemetry.tenant, credential);
@@ -74,11 +65,7 @@ impl From<UpstreamError> for Refusal {
     fn from(error: UpstreamError) -> Self {
         match error {
             UpstreamError::Body(failure) => failure.into(),
-            UpstreamError::Unreachable(host) => Self::ConnectFailed(host),
-            UpstreamError::ConnectTimeout(host) => Self::ConnectTimeout(host),
-            UpstreamError::UntrustedCertificate(host) => Self::UntrustedCertificate(host),
-            UpstreamError::TlsAlert(host) => Self::TlsAlert(host),
-            UpstreamError::TlsProtocol(host) => Self::TlsProtocol(host),
+            UpstreamError::Connect(failure) => Self::Connect(failure),
             UpstreamError::ResponseTimeout => Self::ResponseTimeout,
             UpstreamError::ConnectionClosed => Self::ConnectionTerminated,
         }

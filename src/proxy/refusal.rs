@@ -11,6 +11,7 @@ use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, Response, StatusCode, Version};
 
 use crate::graph::scrub::ScrubError;
+use crate::net::{ConnectFailure, ConnectFailureKind};
 use crate::token::RefreshError;
 use crate::types::TokenFamily;
 
@@ -40,17 +41,25 @@ pub(crate) enum Refusal {
         reason: String,
     },
     /// The request names a host that graphward does not serve.
-    #[error("this request's Host is not allowed; add it to listen.allowed_hosts")]
-    HostNotAllowed,
+    #[error(
+        "graphward does not serve the host {0}; add it to listen.allowed_hosts if it is a name of graphward, or to \
+         upstream.hosts if it is a Meta host"
+    )]
+    HostNotAllowed(String),
     /// CONNECT or TRACE.
     #[error("graphward does not support {0}")]
     MethodNotAllowed(&'static str),
     /// CONNECT to a host that is neither Graph's nor configured.
     #[error(
-        "graphward opens CONNECT tunnels only to {0}. Add this host to NO_PROXY to bypass graphward, or to \
-         listen.tunnel_hosts"
+        "graphward opens no CONNECT tunnel to {host}, but only to {allowed}, on port 443. Add the host to NO_PROXY to bypass \
+         graphward, or to listen.tunnel_hosts"
     )]
-    TunnelNotAllowed(Arc<str>),
+    TunnelNotAllowed {
+        /// The requested host and port.
+        host: String,
+        /// The hosts to which there are tunnels.
+        allowed: Arc<str>,
+    },
     /// A request that must not be forwarded.
     #[error("graphward cannot forward this request: {0}")]
     MalformedRequest(&'static str),
@@ -87,20 +96,8 @@ pub(crate) enum Refusal {
     #[error("the request body is malformed or incomplete")]
     BodyInterrupted,
     /// There is no connection to the host.
-    #[error("graphward cannot connect to {0}")]
-    ConnectFailed(String),
-    /// The connection took too long.
-    #[error("graphward timed out connecting to {0}")]
-    ConnectTimeout(String),
-    /// The host's certificate cannot be verified.
-    #[error("graphward cannot verify the TLS certificate of {0}; the request was not sent")]
-    UntrustedCertificate(String),
-    /// The host ended the TLS handshake.
-    #[error("{0} rejected the TLS handshake with an alert; the request was not sent")]
-    TlsAlert(String),
-    /// The host has no TLS, or no version of it that graphward supports.
-    #[error("TLS handshake with {0} failed (TLS 1.2 or 1.3 is required); the request was not sent")]
-    TlsProtocol(String),
+    #[error("graphward {0}; the request was not sent")]
+    Connect(ConnectFailure),
     /// Graph sent no response in time.
     #[error("timed out waiting for Graph's response; Graph may or may not have processed the request")]
     ResponseTimeout,
@@ -116,6 +113,9 @@ pub(crate) const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-statu
 /// The methods that graphward forwards.
 pub(crate) const ALLOWED_METHODS: HeaderValue =
     HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+
+/// The longest `details` of `Proxy-Status`: a host name has at most 253 characters.
+const MAX_DETAILS: usize = 400;
 
 /// The fixed properties of a variant.
 struct ErrorProperties {
@@ -143,6 +143,7 @@ impl Refusal {
     }
 
     const fn properties(&self) -> ErrorProperties {
+        use ConnectFailureKind as K;
         use StatusCode as S;
         const DENIED: &str = "http_request_denied";
         const REQUEST_ERROR: &str = "http_request_error";
@@ -152,8 +153,8 @@ impl Refusal {
             Self::Draining => (S::SERVICE_UNAVAILABLE, DENIED, "refused_draining", 990_001, true),
             Self::Overloaded => (S::SERVICE_UNAVAILABLE, "connection_limit_reached", "refused_overloaded", 990_002, true),
             Self::NoCredential { permanent: false, .. } => (S::SERVICE_UNAVAILABLE, "proxy_internal_error", "refused_no_token", 990_003, true),
-            Self::NoCredential { permanent: true, .. } => (S::SERVICE_UNAVAILABLE, CONFIGURATION_ERROR, "refused_no_token", 990_003, true),
-            Self::HostNotAllowed => (S::MISDIRECTED_REQUEST, DENIED, "refused_host_not_allowed", 990_004, false),
+            Self::NoCredential { permanent: true, .. } => (S::SERVICE_UNAVAILABLE, CONFIGURATION_ERROR, "refused_no_token", 990_003, false),
+            Self::HostNotAllowed(_) => (S::MISDIRECTED_REQUEST, DENIED, "refused_host_not_allowed", 990_004, false),
             Self::MethodNotAllowed(_) => (S::METHOD_NOT_ALLOWED, DENIED, "refused_method_not_allowed", 990_005, false),
             Self::MalformedRequest(_) => (S::BAD_REQUEST, REQUEST_ERROR, "refused_malformed", 990_006, false),
             Self::HeadTooLarge => (S::REQUEST_HEADER_FIELDS_TOO_LARGE, REQUEST_ERROR, "refused_head_too_large", 990_007, false),
@@ -162,16 +163,19 @@ impl Refusal {
             Self::LengthRequired(_) => (S::LENGTH_REQUIRED, REQUEST_ERROR, "refused_length_required", 990_010, false),
             Self::BodyTimeout => (S::REQUEST_TIMEOUT, REQUEST_ERROR, "request_body_timeout", 990_011, false),
             Self::BodyInterrupted => (S::BAD_REQUEST, REQUEST_ERROR, "request_body_incomplete", 990_012, false),
-            Self::ConnectFailed(_) => (S::BAD_GATEWAY, "connection_refused", "upstream_connect_failed", 990_013, true),
-            Self::ConnectTimeout(_) => (S::GATEWAY_TIMEOUT, "connection_timeout", "upstream_connect_timeout", 990_014, true),
-            Self::UntrustedCertificate(_) => (S::BAD_GATEWAY, "tls_certificate_error", "upstream_tls_failed", 990_015, false),
-            Self::TlsAlert(_) => (S::BAD_GATEWAY, "tls_alert_received", "upstream_tls_failed", 990_015, false),
-            Self::TlsProtocol(_) => (S::BAD_GATEWAY, "tls_protocol_error", "upstream_tls_failed", 990_015, false),
+            Self::Connect(ConnectFailure { kind: K::Name, .. }) => (S::BAD_GATEWAY, "dns_error", "upstream_connect_failed", 990_013, true),
+            Self::Connect(ConnectFailure { kind: K::Refused, .. }) => (S::BAD_GATEWAY, "connection_refused", "upstream_connect_failed", 990_013, true),
+            Self::Connect(ConnectFailure { kind: K::Unroutable, .. }) => (S::BAD_GATEWAY, "destination_ip_unroutable", "upstream_connect_failed", 990_013, true),
+            Self::Connect(ConnectFailure { kind: K::TimedOut, .. }) => (S::GATEWAY_TIMEOUT, "connection_timeout", "upstream_connect_timeout", 990_014, true),
+            Self::Connect(ConnectFailure { kind: K::Certificate, .. }) => (S::BAD_GATEWAY, "tls_certificate_error", "upstream_tls_failed", 990_015, false),
+            Self::Connect(ConnectFailure { kind: K::TlsAlert, .. }) => (S::BAD_GATEWAY, "tls_alert_received", "upstream_tls_failed", 990_015, false),
+            Self::Connect(ConnectFailure { kind: K::Tls, .. }) => (S::BAD_GATEWAY, "tls_protocol_error", "upstream_tls_failed", 990_015, false),
+            Self::Connect(ConnectFailure { kind: K::Exhausted, .. }) => (S::SERVICE_UNAVAILABLE, "proxy_internal_error", "refused_exhausted", 990_022, true),
             Self::ResponseTimeout => (S::GATEWAY_TIMEOUT, "http_response_timeout", "upstream_response_timeout", 990_016, false),
             Self::ConnectionTerminated => (S::BAD_GATEWAY, "connection_terminated", "upstream_connection_terminated", 990_017, false),
             Self::ScrubFailed(_) => (S::BAD_REQUEST, REQUEST_ERROR, "refused_scrub_failed", 990_018, false),
             Self::FamilyMismatch { .. } => (S::MISDIRECTED_REQUEST, CONFIGURATION_ERROR, "refused_token_family", 990_019, false),
-            Self::TunnelNotAllowed(_) => (S::FORBIDDEN, DENIED, "refused_tunnel_not_allowed", 990_020, false),
+            Self::TunnelNotAllowed { .. } => (S::FORBIDDEN, DENIED, "refused_tunnel_not_allowed", 990_020, false),
             Self::DeadToken { .. } => (S::SERVICE_UNAVAILABLE, CONFIGURATION_ERROR, "refused_dead_token", 990_021, true),
         };
         ErrorProperties {
@@ -181,6 +185,19 @@ impl Refusal {
             code,
             transient,
         }
+    }
+
+    /// The host and the cause, as `details` of `Proxy-Status` (RFC 9209, section 2.1.5): visible ASCII.
+    fn details(&self) -> Option<String> {
+        let text = if let Self::HostNotAllowed(host) | Self::TunnelNotAllowed { host, .. } = self {
+            host.clone()
+        } else if let Self::Connect(ConnectFailure { host, cause, .. }) = self {
+            format!("{host}: {cause}")
+        } else {
+            return None;
+        };
+        let is_plain = |letter: &char| matches!(letter, ' '..='~') && !matches!(letter, '"' | '\\');
+        Some(text.chars().filter(is_plain).take(MAX_DETAILS).collect())
     }
 
     /// The response: an error in Graph's format, without a token, not to be cached.
@@ -200,10 +217,12 @@ impl Refusal {
             HeaderValue::from_static("application/json; charset=UTF-8"),
         );
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Ok(value) = HeaderValue::from_str(&format!("graphward; error={}", properties.error)) {
+        let details = self.details().map(|details| format!("; details=\"{details}\""));
+        let proxy_status = format!("graphward; error={}{}", properties.error, details.unwrap_or_default());
+        if let Ok(value) = HeaderValue::from_str(&proxy_status) {
             headers.insert(PROXY_STATUS, value);
         }
-        if properties.status == StatusCode::SERVICE_UNAVAILABLE {
+        if properties.status == StatusCode::SERVICE_UNAVAILABLE && transient {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         if matches!(self, Self::MethodNotAllowed(_)) {
@@ -224,7 +243,7 @@ impl Refusal {
                 Self::Draining
                     // A client that wanted a tunnel may be sending its first bytes already.
                     | Self::MethodNotAllowed(_)
-                    | Self::TunnelNotAllowed(_)
+                    | Self::TunnelNotAllowed { .. }
                     | Self::MalformedRequest(_)
                     | Self::HeadTooLarge
                     | Self::BodyTimeout

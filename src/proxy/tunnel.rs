@@ -16,7 +16,7 @@ use http::{HeaderMap, Method, Version};
 use hyper::upgrade::OnUpgrade;
 
 use super::refusal::Refusal;
-use crate::net::{ConnectError, TunnelSender, connect_tcp};
+use crate::net::{TunnelSender, connect_tcp};
 
 /// The hosts that CONNECT may name.
 #[derive(Clone, Debug)]
@@ -94,15 +94,13 @@ pub(crate) async fn open(mut head: Parts, hosts: &TunnelHosts, tunnels: &TunnelS
     }
     let is_requested = |other: &&PassthroughHost| other.host.eq_ignore_ascii_case(host) && port == HTTPS_PORT;
     let Some(passthrough) = hosts.passthrough.iter().find(is_requested) else {
-        return Err(Refusal::TunnelNotAllowed(Arc::clone(&hosts.host_list)));
+        return Err(Refusal::TunnelNotAllowed {
+            host: format!("{host}:{port}"),
+            allowed: Arc::clone(&hosts.host_list),
+        });
     };
     let connected = connect_tcp(&passthrough.address, hosts.connect_timeout).await;
-    let stream = connected.map_err(|error| match error {
-        ConnectError::TimedOut { .. } => Refusal::ConnectTimeout(passthrough.host.clone()),
-        ConnectError::Unreachable { .. } | ConnectError::NotHttps | ConnectError::Tls { .. } => {
-            Refusal::ConnectFailed(passthrough.host.clone())
-        }
-    })?;
+    let stream = connected.map_err(|error| Refusal::Connect(error.to_failure(passthrough.host.clone())))?;
     tunnels.pass_through(upgrade, stream);
     Ok(())
 }

@@ -7,7 +7,6 @@
 //! was written. graphward never repeats one here, because it cannot know whether Graph has acted on it.
 
 use std::error::Error as _;
-use std::io;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -21,7 +20,7 @@ use serde::Deserialize;
 use tokio::time::{Instant, timeout_at};
 
 use super::body::{Body, BodyFailure, UploadProgress};
-use crate::net::{ConnectError, Connector, HttpVersion, Tasks};
+use crate::net::{ConnectError, ConnectFailure, ConnectFailureKind, Connector, HttpVersion, Tasks};
 use crate::types::error_chain;
 
 /// The connections to the upstream.
@@ -50,16 +49,8 @@ pub struct UpstreamSettings {
 pub(crate) enum UpstreamError {
     #[error("the request body ended early: {0:?}")]
     Body(BodyFailure),
-    #[error("cannot connect to {0}")]
-    Unreachable(String),
-    #[error("timed out connecting to {0}")]
-    ConnectTimeout(String),
-    #[error("the certificate of {0} cannot be verified")]
-    UntrustedCertificate(String),
-    #[error("{0} ended the TLS handshake with an alert")]
-    TlsAlert(String),
-    #[error("TLS handshake with {0} failed")]
-    TlsProtocol(String),
+    #[error("no connection: {0}")]
+    Connect(ConnectFailure),
     #[error("timed out waiting for the response")]
     ResponseTimeout,
     #[error("the connection closed before the response")]
@@ -160,13 +151,7 @@ fn classify_failure(error: &ClientError, body: Option<BodyFailure>, host: String
     let mut source = error.source();
     while let Some(cause) = source {
         if let Some(error) = cause.downcast_ref::<ConnectError>() {
-            let reason = match error {
-                ConnectError::NotHttps => UpstreamError::TlsProtocol(host),
-                ConnectError::Tls { source, .. } => classify_tls_failure(source, host),
-                ConnectError::Unreachable { .. } => UpstreamError::Unreachable(host),
-                ConnectError::TimedOut { .. } => UpstreamError::ConnectTimeout(host),
-            };
-            return (reason, NOT_SENT);
+            return (UpstreamError::Connect(error.to_failure(host)), NOT_SENT);
         }
         // The connection ended before anything of the request was written.
         if cause.downcast_ref().is_some_and(hyper::Error::is_canceled) {
@@ -178,18 +163,14 @@ fn classify_failure(error: &ClientError, body: Option<BodyFailure>, host: String
         source = cause.source();
     }
     if error.is_connect() {
-        (UpstreamError::Unreachable(host), NOT_SENT)
+        let failure = ConnectFailure {
+            host,
+            kind: ConnectFailureKind::Refused,
+            cause: error_chain(error),
+        };
+        (UpstreamError::Connect(failure), NOT_SENT)
     } else {
         (UpstreamError::ConnectionClosed, UNKNOWN)
-    }
-}
-
-/// Distinguishes TLS failures as RFC 9209 does.
-fn classify_tls_failure(error: &io::Error, host: String) -> UpstreamError {
-    match error.get_ref().and_then(|cause| cause.downcast_ref()) {
-        Some(rustls::Error::InvalidCertificate(_)) => UpstreamError::UntrustedCertificate(host),
-        Some(rustls::Error::AlertReceived(_)) => UpstreamError::TlsAlert(host),
-        _ => UpstreamError::TlsProtocol(host),
     }
 }
 

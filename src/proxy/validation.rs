@@ -108,10 +108,9 @@ fn check_host(head: &Parts, hosts: &AllowedHosts) -> Result<(), Refusal> {
         (_, _) => {}
     }
     let mut named = target.into_iter().chain(host_header);
-    if named.all(|(host, _port)| hosts.allows(host)) {
-        Ok(())
-    } else {
-        Err(Refusal::HostNotAllowed)
+    match named.find(|(host, _port)| !hosts.allows(host)) {
+        None => Ok(()),
+        Some((host, _port)) => Err(Refusal::HostNotAllowed(host.to_owned())),
     }
 }
 

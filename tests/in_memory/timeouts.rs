@@ -90,7 +90,10 @@ async fn without_a_token_a_request_is_refused_and_told_when_to_come_again() {
             let began = Instant::now();
             let answer = proxy.app.post("x").await;
             answer.refused(503, error);
-            assert_eq!(answer.header("retry-after"), "1");
+            // A retry helps only if the fault can pass by itself.
+            assert_eq!(answer.header("retry-after"), if permanent { "" } else { "1" });
+            let is_transient = format!("\"is_transient\":{}", !permanent);
+            assert!(answer.text().contains(&is_transient), "{}", answer.text());
             assert!(began.elapsed() < Duration::from_secs(1));
         }
         let refused = r#"graphward_token_files_rejected_total{tenant="default",reason="refused"}"#;
@@ -137,18 +140,66 @@ async fn a_slow_look_is_waited_for_as_long_as_configured_and_ends_for_the_others
 #[tokio::test(start_paused = true)]
 async fn a_failed_connection_says_what_failed() {
     for protocols in PROTOCOL_PAIRS {
+        let log = LogCapture::at_info();
         let proxy = TestProxy::start(protocols).await;
-        for (dial, status, error) in [
-            (ConnectOutcome::Refused, 502, "connection_refused"),
-            (ConnectOutcome::TimedOut, 504, "connection_timeout"),
-            (ConnectOutcome::UntrustedCert, 502, "tls_protocol_error"),
+        for (dial, status, error, cause) in [
+            (ConnectOutcome::Refused, 502, "connection_refused", "connection refused"),
+            (
+                ConnectOutcome::NameNotFound,
+                502,
+                "dns_error",
+                "Name or service not known",
+            ),
+            (
+                ConnectOutcome::NoRoute,
+                502,
+                "destination_ip_unroutable",
+                "network unreachable",
+            ),
+            (
+                ConnectOutcome::NoDescriptor,
+                503,
+                "proxy_internal_error",
+                "Too many open files",
+            ),
+            (
+                ConnectOutcome::TimedOut,
+                504,
+                "connection_timeout",
+                "timed out connecting to",
+            ),
+            (
+                ConnectOutcome::UntrustedCert,
+                502,
+                "tls_certificate_error",
+                "UnknownIssuer",
+            ),
         ] {
             proxy.graph.next_connect(dial);
-            proxy.app.post("x").await.refused(status, error);
+            let answer = proxy.app.post("x").await;
+            answer.refused(status, error);
+            for said in [answer.text(), log.lines_containing(error_label(error)).last().unwrap()] {
+                assert!(
+                    said.contains("graph.facebook.com") && said.contains(cause),
+                    "{cause}: {said}"
+                );
+            }
+            let details = answer.header("proxy-status");
+            assert!(details.contains("; details=\"graph.facebook.com"), "{details}");
         }
         assert_eq!(proxy.graph.attempts(), 0);
         assert_eq!(proxy.app.post("x").await.status, 200, "the next one connects");
         proxy.shutdown().await;
+    }
+}
+
+/// The outcome of a request with this error of RFC 9209.
+fn error_label(error: &str) -> &'static str {
+    match error {
+        "proxy_internal_error" => "refused_exhausted",
+        "connection_timeout" => "upstream_connect_timeout",
+        "tls_certificate_error" => "upstream_tls_failed",
+        _ => "upstream_connect_failed",
     }
 }
 

@@ -1,7 +1,7 @@
 //! Listeners: Unix sockets, a port that is taken, two protocols on one port.
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::Command;
 
@@ -104,4 +104,28 @@ fn the_admin_paths_are_on_a_separate_listener_and_read_only() {
         H2c::connect(graphward.admin).get(1, "/livez"),
         super::support::h2c::Outcome::Status(200, _)
     ));
+}
+
+#[test]
+fn a_tls_handshake_on_a_listener_without_tls_is_logged_once_with_the_remedy() {
+    let origin = Origin::plain("x");
+    let process = ProxyProcess::start(origin.port, ProxyConfig::default(), "");
+    // The first bytes of a ClientHello of TLS 1.3 and of TLS 1.0.
+    for hello in [
+        &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..],
+        b"\x16\x03\x00\x00\x54",
+    ] {
+        let mut stream = TcpStream::connect(process.proxy).unwrap();
+        stream.write_all(hello).unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut answer = Vec::new();
+        drop(stream.read_to_end(&mut answer));
+    }
+    assert_eq!(get(process.proxy, "/r").status, 200);
+    let events = process.log_events();
+    let warnings: Vec<_> = events.iter().filter(|event| event["level"] == "WARN").collect();
+    let hints = warnings
+        .iter()
+        .filter(|event| event["message"].as_str().unwrap().contains("listen.tls"));
+    assert_eq!(hints.count(), 1, "{warnings:?}");
 }

@@ -103,6 +103,9 @@ fn row_37_a_tunnel_to_any_other_host_is_refused_without_a_connection() {
         assert_eq!(response.status, status, "{target} {fields}: {response:?}");
         assert!(!response.proxy_error().is_empty());
         if response.text().contains("990020") {
+            assert!(response.text().contains(&format!("no CONNECT tunnel to {target},")));
+            let details = response.field("proxy-status").unwrap();
+            assert!(details.ends_with(&format!("; details=\"{target}\"")), "{details}");
             assert!(
                 response
                     .text()

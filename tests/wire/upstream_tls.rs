@@ -257,4 +257,11 @@ fn an_origin_that_does_not_listen_causes_a_502_until_it_listens() {
     let graphward = TestProxy::start(port);
     let response = get(graphward.proxy, "/r");
     response.assert_refused(502, "connection_refused");
+    assert!(
+        response
+            .text()
+            .contains("graph.facebook.com: Connection refused (os error 111)"),
+        "{}",
+        response.text()
+    );
 }

@@ -49,6 +49,9 @@ pub(crate) struct RecordedRequest {
 #[derive(Clone, Debug)]
 pub(crate) enum ConnectOutcome {
     Refused,
+    NameNotFound,
+    NoRoute,
+    NoDescriptor,
     TimedOut,
     UntrustedCert,
     /// One request's head is read, these bytes are sent, and that is all.
@@ -164,9 +167,22 @@ impl Graph {
                 let source = io::ErrorKind::ConnectionRefused.into();
                 return Err(ConnectError::Unreachable { address, source });
             }
+            Some(ConnectOutcome::NoRoute) => {
+                let source = io::ErrorKind::NetworkUnreachable.into();
+                return Err(ConnectError::Unreachable { address, source });
+            }
+            Some(ConnectOutcome::NameNotFound) => {
+                let source = io::Error::other("Name or service not known");
+                return Err(ConnectError::Resolve { address, source });
+            }
+            Some(ConnectOutcome::NoDescriptor) => {
+                let source = rustix::io::Errno::MFILE.into();
+                return Err(ConnectError::Exhausted { address, source });
+            }
             Some(ConnectOutcome::TimedOut) => return Err(ConnectError::TimedOut { address }),
             Some(ConnectOutcome::UntrustedCert) => {
-                let source = io::ErrorKind::InvalidData.into();
+                let untrusted = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+                let source = io::Error::new(io::ErrorKind::InvalidData, untrusted);
                 return Err(ConnectError::Tls { host, source });
             }
             Some(ConnectOutcome::Raw(_)) | None => {}

@@ -135,6 +135,7 @@ impl RawResponse {
     pub(crate) fn proxy_error(&self) -> String {
         let status = self.field("proxy-status").unwrap_or_default();
         let error = status.strip_prefix("graphward; error=");
+        let error = error.and_then(|error| error.split(';').next());
         error.unwrap_or_default().to_owned()
     }
 
