@@ -32,6 +32,7 @@ mod dead_token;
 mod deliver;
 mod headers;
 mod heal;
+mod outage;
 mod outbound;
 mod prefix;
 mod proof_warning;
@@ -60,6 +61,7 @@ pub use byte_budget::ByteBudget;
 pub use concurrency_limit::ConcurrencyLimit;
 pub use dead_token::{DeadTokenCache, DeadTokenPolicy};
 pub use heal::HealConfig;
+pub use outage::OutageLog;
 pub use proof_warning::ProofWarning;
 pub use record::{AccessLogFilter, RequestTelemetry};
 pub use spool::Spool;
@@ -136,7 +138,7 @@ impl Proxy {
         let response = match self.serve(&tenant, request, &connection, &mut record).await {
             Ok(response) => response,
             Err(refusal) => {
-                record.set_outcome(Outcome::Refused(refusal.label()), refusal.status());
+                record.set_refusal(&refusal);
                 refusal.into_response(version).map(Body::from)
             }
         };

@@ -24,7 +24,6 @@ mod alert;
 mod channel;
 mod credential;
 mod current;
-mod observations;
 mod planner;
 mod policy;
 mod provider;

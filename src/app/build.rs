@@ -13,8 +13,8 @@ use crate::graph::{Destinations, Origin, OriginError};
 use crate::net::tls::{self, TlsError};
 use crate::net::{CertReloader, Connector, ConnectorConfig, ListenAddr, Listener, ServerCert, ServerCertError, Tasks};
 use crate::proxy::{
-    AllowedHosts, BufferBudgets, ByteBudget, ConcurrencyLimit, HealConfig, PassthroughHost, Proxy, RequestTelemetry,
-    Spool, Tenant, TunnelHosts, Upstream,
+    AllowedHosts, BufferBudgets, ByteBudget, ConcurrencyLimit, HealConfig, OutageLog, PassthroughHost, Proxy,
+    RequestTelemetry, Spool, Tenant, TunnelHosts, Upstream,
 };
 use crate::telemetry::LogHandle;
 use crate::telemetry::metrics::Metrics;
@@ -221,11 +221,10 @@ pub(super) fn proofs(app: &AppConfig, secret: Option<&Secret>) -> Option<ProofSe
 pub(super) fn destinations(config: &Config) -> Result<Destinations, OriginError> {
     let additional = config.upstream.hosts.iter();
     let additional = additional.map(|host| Origin::parse(&format!("https://{host}")));
-    let destinations = Destinations::new(
+    Ok(Destinations::new(
         Origin::parse(&config.upstream.origin)?,
         additional.collect::<Result<Vec<_>, _>>()?,
-    );
-    Ok(destinations.with_token_family(config.token.family))
+    ))
 }
 
 /// What is built from a configuration, at the start and by a reload, is built with these.
@@ -257,6 +256,8 @@ pub(super) struct ProxyDeps<'a> {
     pub(super) context: &'a BuildContext,
     pub(super) tenant_id: &'a TenantId,
     pub(super) tokens: TokenHandle,
+    /// The description of the token's sources.
+    pub(super) sources: String,
     pub(super) addresses: &'a [SocketAddr],
 }
 
@@ -284,6 +285,7 @@ fn build_tenant(config: &Config, deps: ProxyDeps<'_>) -> Result<Tenant, StartErr
             timeout: upstream.connect_timeout,
         }),
     };
+    let outage = OutageLog::new(deps.tenant_id.clone(), deps.tokens.clone());
     Ok(Tenant {
         tokens: deps.tokens,
         clock: context.clock,
@@ -299,19 +301,21 @@ fn build_tenant(config: &Config, deps: ProxyDeps<'_>) -> Result<Tenant, StartErr
             tenant: deps.tenant_id.clone(),
             access_log: config.log.requests,
             metrics: context.metrics.request_metrics(deps.tenant_id),
+            outage: Arc::new(outage),
+            sources: deps.sources,
         }),
     })
 }
 
 /// Returns a tenant with the settings of this configuration, and with the state of another one.
-pub(super) fn reloaded_tenant(config: &Config, running: &Tenant) -> Tenant {
+pub(super) fn reloaded_tenant(config: &Config, sources: String, running: &Tenant) -> Tenant {
     Tenant {
         heal: checked_heal(&config.heal),
-        destinations: running.destinations.clone().with_token_family(config.token.family),
         links: config.links,
         proof_warning: Arc::default(),
         telemetry: Arc::new(RequestTelemetry {
             access_log: config.log.requests,
+            sources,
             ..RequestTelemetry::clone(&running.telemetry)
         }),
         ..running.clone()

@@ -179,7 +179,7 @@ impl BuildContext {
         let config = &reloaded.config;
         let reconfiguration = self.token_side(config, running)?;
         let (alert_target, webhook) = build::build_webhook(config, self)?.unzip();
-        let tenant = build::reloaded_tenant(config, tenant);
+        let tenant = build::reloaded_tenant(config, reconfiguration.provider.describe_sources(), tenant);
         Ok(Replacement {
             tenant,
             reconfiguration,
@@ -200,10 +200,9 @@ impl BuildContext {
         } = self;
         let app_secret = secrets::app_secret(&config.app)?;
         let proofs = build::proofs(&config.app, app_secret.as_ref());
-        let destinations = destinations.clone().with_token_family(config.token.family);
         let before = |source: &TokenSource| running.token.sources.iter().position(|before| before == source);
         Ok(Reconfiguration {
-            provider: token_provider::token_provider(config, app_secret, clients, &destinations, tasks, *clock)?,
+            provider: token_provider::token_provider(config, app_secret, clients, destinations, tasks, *clock)?,
             previous_sources: config.token.sources.iter().map(before).collect(),
             proofs,
             renew_before: config.token.renew_before,

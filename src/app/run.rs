@@ -91,6 +91,7 @@ pub async fn run(
     let context = BuildContext::new(&config, tasks.clone(), clock, metrics)?;
     let token_side = context.token_side(&config, &config)?;
     let provider = deps.token_provider.unwrap_or(token_side.provider);
+    let sources = provider.describe_sources();
     let (publisher, tokens) = channel();
     let publisher = publisher.with_proofs(token_side.proofs);
     let (alert_target, webhook) = build::build_webhook(&config, &context)?.unzip();
@@ -109,6 +110,7 @@ pub async fn run(
         context: &context,
         tenant_id: &tenant_id,
         tokens: tokens.clone(),
+        sources,
         addresses: &proxy_addresses,
     };
     let proxy = Arc::new(build::build_proxy(&config, proxy_deps)?);
@@ -121,10 +123,7 @@ pub async fn run(
     });
 
     // Start. The admin endpoint comes first: probes are answered while the first token is looked for.
-    tracing::info!(address = %listeners.admin, "admin listener started");
-    let admin_service = admin.service();
-    let admin_config = serve_config(&tasks, &admin_shutdown, None);
-    drop(tasks.spawn(serve(listeners.admin, move |_info| admin_service.clone(), admin_config)));
+    start_admin(listeners.admin, &admin, serve_config(&tasks, &admin_shutdown, None));
     let refresher = tasks.spawn(refresher.run());
     drop(webhook.map(|webhook| tasks.spawn(webhook.run())));
     let cert_reloader = cert_reloader.map(|reloader| tasks.spawn(reloader.run()));
@@ -188,6 +187,13 @@ pub async fn run(
     }
     tracing::info!(exit = ?outcome, "stopped");
     Ok(outcome)
+}
+
+/// Serves the listener of the operators.
+fn start_admin(listener: Listener, admin: &Arc<Admin>, config: ServeConfig) {
+    tracing::info!(address = %listener, "admin listener started");
+    let (service, tasks) = (admin.service(), config.tasks.clone());
+    drop(tasks.spawn(serve(listener, move |_info| service.clone(), config)));
 }
 
 /// Waits for the first token and lets the process serve. Returns only if no token comes and the process has to exit.

@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 
-use http::{Response, StatusCode};
+use http::Response;
 use tokio::time::Instant;
 
 use super::body::Body;
@@ -72,19 +72,14 @@ pub(crate) async fn select(
     };
     outbound.check_family(tenant, &credential)?;
     record.set_rejection(generation, last.reason);
-    record.error_code = Some(last.error.error_code());
     if tenant.heal.dead_token == DeadTokenPolicy::Refuse {
         return Err(last.to_refusal());
     }
     let Some(response) = &last.response else {
         return Ok(Admission::Send(credential));
     };
-    let mut response = response.clone().map(Body::from);
-    if outbound.hints.hides_status {
-        *response.status_mut() = StatusCode::OK;
-    }
     record.set_outcome(Outcome::UnhealedNotSent, response.status());
-    Ok(Admission::Respond(Box::new(response)))
+    Ok(Admission::Respond(Box::new(response.clone().map(Body::from))))
 }
 
 /// Waits for a newer credential while one is being obtained, and then for `heal.hold_timeout`, since an operator may be

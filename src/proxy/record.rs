@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use http::{Method, StatusCode};
 use tokio::time::Instant;
+use tracing::Level;
 
 use super::concurrency_limit::InflightGuard;
-use crate::graph::{ErrorCode, RejectionReason, Target, Verdict};
+use super::outage::OutageLog;
+use super::refusal::Refusal;
+use crate::graph::{RejectionReason, Target, Verdict};
 use crate::telemetry::metrics::RequestMetrics;
 use crate::token::Generation;
 use crate::types::TenantId;
@@ -33,6 +36,10 @@ pub struct RequestTelemetry {
     pub access_log: AccessLogFilter,
     /// The tenant's metrics of the data path.
     pub metrics: RequestMetrics,
+    /// The tenant's requests that were lost for lack of a token.
+    pub outage: Arc<OutageLog>,
+    /// The description of the token's sources.
+    pub sources: String,
 }
 
 /// The record of a request so far. It is written when it is dropped, for whatever reason.
@@ -44,13 +51,13 @@ pub(crate) struct RequestRecord {
     pub(crate) target: Option<Target>,
     status: Option<StatusCode>,
     pub(crate) verdict: Option<Verdict>,
-    /// The numbers of the last error that Graph returned.
-    pub(crate) error_code: Option<ErrorCode>,
     rejection: Option<(Generation, RejectionReason)>,
     generation: Option<Generation>,
     attempts: u8,
     response_bytes: u64,
     outcome: Outcome,
+    /// The message of the refusal.
+    refusal: Option<String>,
     response_end: ResponseEnd,
     pub(crate) inflight_guard: Option<InflightGuard>,
 }
@@ -97,12 +104,12 @@ impl RequestRecord {
             target: None,
             status: None,
             verdict: None,
-            error_code: None,
             rejection: None,
             generation: None,
             attempts: 0,
             response_bytes: 0,
             outcome: Outcome::NoResponse,
+            refusal: None,
             response_end: ResponseEnd::Unfinished,
             inflight_guard: None,
         })
@@ -122,6 +129,11 @@ impl RequestRecord {
     pub(crate) fn set_outcome(&mut self, outcome: Outcome, status: StatusCode) {
         self.outcome = outcome;
         self.status = Some(status);
+    }
+
+    pub(crate) fn set_refusal(&mut self, refusal: &Refusal) {
+        self.set_outcome(Outcome::Refused(refusal.label()), refusal.status());
+        self.refusal = Some(refusal.to_string());
     }
 
     pub(crate) fn add_response_bytes(&mut self, bytes: usize) {
@@ -152,27 +164,53 @@ impl RequestRecord {
         }
     }
 
+    /// The severity of the outcome: a lost request is an error, and one that was refused or has no response is a warning.
+    fn level(&self) -> Level {
+        match (self.outcome, self.response_end) {
+            (Outcome::NoResponse, _) | (_, ResponseEnd::Unfinished) => Level::INFO,
+            (Outcome::UnhealedNotReplayable | Outcome::UnhealedNoNewerToken, _)
+            | (Outcome::UnhealedRejectedAgain | Outcome::UnhealedNotSent, _) => Level::ERROR,
+            (Outcome::Refused(label), _) if is_lost_for_lack_of_a_token(label) => Level::ERROR,
+            (Outcome::Refused(_), _) | (_, ResponseEnd::UpstreamAborted) => Level::WARN,
+            (Outcome::Delivered | Outcome::Healed, ResponseEnd::Complete) => Level::INFO,
+        }
+    }
+
     fn log(&self, outcome: &'static str) {
         let (rejected, rejection) = self.rejection.unzip();
-        tracing::info!(
-            tenant = %self.telemetry.tenant,
-            method = method_label(&self.method),
-            // Not `target`: a JSON line already has a field of that name, the module.
-            path = self.target.as_ref().map(|target| tracing::field::display(target.path_template())),
-            status = self.status.map(|status| status.as_u16()),
-            outcome,
-            verdict = self.verdict.map(Verdict::label),
-            code = self.error_code.and_then(|error| error.code),
-            subcode = self.error_code.and_then(|error| error.subcode),
-            rejection = rejection.map(RejectionReason::label),
-            rejected_generation = rejected.map(Generation::get),
-            generation = self.generation.map(Generation::get),
-            attempts = self.attempts,
-            response_bytes = self.response_bytes,
-            duration_ms = u64::try_from(self.started_at.elapsed().as_millis()).unwrap_or(u64::MAX),
-            "request"
-        );
+        macro_rules! log_at {
+            ($level:expr) => {
+                tracing::event!(
+                    $level,
+                    tenant = %self.telemetry.tenant,
+                    method = method_label(&self.method),
+                    // Not `target`: a JSON line already has a field of that name, the module.
+                    path = self.target.as_ref().map(|target| tracing::field::display(target.path_template())),
+                    status = self.status.map(|status| status.as_u16()),
+                    outcome,
+                    refusal = self.refusal,
+                    verdict = self.verdict.map(Verdict::label),
+                    rejection = rejection.map(RejectionReason::label),
+                    rejected_generation = rejected.map(Generation::get),
+                    generation = self.generation.map(Generation::get),
+                    attempts = self.attempts,
+                    response_bytes = self.response_bytes,
+                    duration_ms = u64::try_from(self.started_at.elapsed().as_millis()).unwrap_or(u64::MAX),
+                    "request"
+                )
+            };
+        }
+        match self.level() {
+            Level::ERROR => log_at!(Level::ERROR),
+            Level::WARN => log_at!(Level::WARN),
+            _ => log_at!(Level::INFO),
+        }
     }
+}
+
+/// Returns whether a refusal, by its label, is a request that a token would have served.
+fn is_lost_for_lack_of_a_token(refusal: &str) -> bool {
+    matches!(refusal, "refused_no_token" | "refused_dead_token")
 }
 
 /// The name of a standard method. The name of another one could be anything, of any length.
@@ -189,6 +227,21 @@ impl Drop for RequestRecord {
         let metrics = &self.telemetry.metrics;
         metrics.count_request(label);
         metrics.request_seconds.observe(self.started_at.elapsed().as_secs_f64());
+        match self.outcome {
+            Outcome::Delivered | Outcome::Healed if self.verdict == Some(Verdict::Success) => {
+                self.telemetry.outage.record_success();
+            }
+            Outcome::Refused(label) if !is_lost_for_lack_of_a_token(label) => {}
+            Outcome::NoResponse | Outcome::Delivered | Outcome::Healed => {}
+            Outcome::UnhealedNotReplayable
+            | Outcome::UnhealedNoNewerToken
+            | Outcome::UnhealedRejectedAgain
+            | Outcome::UnhealedNotSent
+            | Outcome::Refused(_) => {
+                let rejection = self.rejection.map(|(_, reason)| reason);
+                self.telemetry.outage.record_loss(rejection, &self.telemetry.sources);
+            }
+        }
         let succeeded = label == "delivered"
             && self
                 .status

@@ -119,6 +119,12 @@ impl TokenProvider {
         self
     }
 
+    /// Describes the sources: `file /run/graphward/token`.
+    #[must_use]
+    pub fn describe_sources(&self) -> String {
+        self.sources.describe()
+    }
+
     /// The renewer, if there is one.
     pub(super) fn renewer(&self) -> Option<&dyn Renewer> {
         self.renewer.as_deref()

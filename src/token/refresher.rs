@@ -139,7 +139,6 @@ impl Refresher {
             state = self.publisher.rejections.wait_for_change(self.rejection_state) => return self.on_rejection_change(state),
             () = self.provider.sources.changed() => return PlannerEvent::SourceChanged,
             Some(new) = self.reconfigurations.recv() => return self.reconfigure(new),
-            () = self.publisher.observations.changed() => return self.on_observation(),
             () = sleep_until(wake) => {}
         }
         match maintenance {
@@ -173,15 +172,6 @@ impl Refresher {
             let source_count = self.provider.sources.len();
             self.reporter.report_read_only_sources(&reasons, source_count);
         }
-    }
-
-    /// Reports what requests have observed.
-    fn on_observation(&mut self) -> PlannerEvent {
-        if let Some(error) = self.publisher.observations.take_account_lock() {
-            self.reporter.report_account_lock(error);
-        }
-        self.update_status();
-        PlannerEvent::TimerFired(self.current.deadlines(&self.clock))
     }
 
     fn on_rejection_change(&mut self, state: RejectionState) -> PlannerEvent {
@@ -218,8 +208,7 @@ impl Refresher {
             ..found.token
         };
         let expiry = token.expires_at.map_or(inspected, Expiry::At);
-        let family = found.inspection.as_ref().and_then(|it| it.family);
-        let credential = match self.publisher.publish(token, family) {
+        let credential = match self.publisher.publish(token) {
             Ok(credential) => credential,
             Err(error) => {
                 let message = format!(
@@ -311,11 +300,7 @@ impl Refresher {
     /// Derives the time of the renewal, the status and the warnings from the current token.
     fn update_status(&mut self) {
         self.current.schedule_renewal(&self.policy, self.provider.renewer());
-        let missing = if self.publisher.observations.is_whatsapp_called() {
-            self.current.take_newly_missing_scopes()
-        } else {
-            Vec::new()
-        };
+        let missing = self.current.take_newly_missing_scopes();
         self.reporter.status_changed(&self.current);
         if !missing.is_empty() {
             self.reporter.report_missing_scopes(&missing);

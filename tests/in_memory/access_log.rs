@@ -7,8 +7,8 @@ use graphward::proxy::AccessLogFilter;
 use tokio::time::{sleep, timeout};
 
 use crate::support::{
-    ConnectOutcome, LogCapture, PROTOCOL_PAIRS, Protocol, Protocols, ScriptedResponse, TestProxy, TestProxyBuilder,
-    chunked, get, post, request, sized, stalled,
+    ConnectOutcome, LogCapture, PROTOCOL_PAIRS, Protocol, Protocols, SECOND_TOKEN, ScriptedResponse, TestProxy,
+    TestProxyBuilder, chunked, get, post, request, sized, stalled,
 };
 
 #[tokio::test(start_paused = true)]
@@ -147,82 +147,6 @@ async fn a_record_says_what_happened_and_never_which_object_or_query() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_record_has_the_code_and_the_subcode_of_graphs_error() {
-    let log = LogCapture::at_info();
-    let proxy = TestProxyBuilder::new().start().await;
-    for reply in [
-        ScriptedResponse::error(403, 10),
-        ScriptedResponse::error(429, 130_429),
-        ScriptedResponse::error(409, 100),
-        ScriptedResponse::json(
-            400,
-            r#"{"error":{"message":"EAAGhunter2","code":"100","error_subcode":33}}"#,
-        ),
-        ScriptedResponse::json(404, "no JSON"),
-    ] {
-        proxy.script(reply);
-        proxy.app.get("/me").await;
-    }
-    proxy.graph.expire_all();
-    proxy.app.get("/me").await;
-    proxy.shutdown().await;
-    let found: Vec<_> = log
-        .lines_containing(r#""message":"request""#)
-        .iter()
-        .map(|line| {
-            let record: serde_json::Value = serde_json::from_str(line).unwrap();
-            let verdict = record["verdict"].as_str().map(str::to_owned);
-            (verdict, record["code"].as_i64(), record["subcode"].as_i64())
-        })
-        .collect();
-    let expected = [
-        (Some("permission"), Some(10), None),
-        (Some("throttled"), Some(130_429), None),
-        (Some("refused"), Some(100), None),
-        (Some("refused"), Some(100), Some(33)),
-        (Some("opaque"), None, None),
-        (Some("token_rejected"), Some(190), Some(463)),
-    ];
-    let expected = expected.map(|(verdict, code, subcode)| (verdict.map(str::to_owned), code, subcode));
-    assert_eq!(found, expected);
-    assert!(!log.text().contains("hunter2"));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_locked_account_and_a_missing_permission_are_counted_and_the_lock_is_an_alert() {
-    let log = LogCapture::at_info();
-    let proxy = TestProxyBuilder::new().start().await;
-    for code in [131_031, 368, 131_031, 10, 200, 131_005] {
-        proxy.script(ScriptedResponse::error(403, code));
-        assert_eq!(proxy.app.post("x").await.code(), code);
-    }
-    sleep(Duration::from_secs(1)).await;
-    for (series, value) in [
-        (
-            r#"graphward_upstream_responses_total{tenant="default",verdict="account_locked"}"#,
-            3,
-        ),
-        (
-            r#"graphward_upstream_responses_total{tenant="default",verdict="permission"}"#,
-            3,
-        ),
-        (
-            r#"graphward_token_alerts_total{tenant="default",cause="account_locked"}"#,
-            1,
-        ),
-        (r#"graphward_token_usable{tenant="default"}"#, 1),
-    ] {
-        assert_eq!(proxy.metric(series).await, value, "{series}");
-    }
-    proxy.shutdown().await;
-    let alerts = log.lines_containing(r#""cause":"account_locked""#);
-    assert!(
-        alerts.len() == 1 && alerts[0].contains("Business Manager"),
-        "{alerts:?}"
-    );
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_method_of_the_apps_own_is_forwarded_but_not_written_to_the_log() {
     let logged = LogCapture::at_info();
     let proxy = TestProxyBuilder::new()
@@ -260,4 +184,149 @@ async fn a_dead_token_without_a_successor_is_one_warning() {
     assert_eq!(warning["cause"], "rejected");
     let action = warning["remediation"].as_str().unwrap();
     assert!(action.contains("store a new token in "), "{action}");
+}
+
+/// The levels and the messages of the log, apart from `INFO`.
+fn warnings_and_errors(log: &LogCapture) -> Vec<(String, serde_json::Value)> {
+    let text = log.text();
+    let events = text.lines().map(|line| serde_json::from_str(line).unwrap());
+    let loud = events.filter(|event: &serde_json::Value| event["level"] == "WARN" || event["level"] == "ERROR");
+    loud.map(|event| (event["level"].as_str().unwrap().to_owned(), event))
+        .collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_is_an_error_after_the_hold_and_again_each_minute_with_the_number_of_lost_requests() {
+    for access_log in [AccessLogFilter::None, AccessLogFilter::Problems] {
+        let log = LogCapture::at_info();
+        let proxy = TestProxyBuilder::new()
+            .with(move |config| config.log.requests = access_log)
+            .start()
+            .await;
+        let outages = || {
+            let events = warnings_and_errors(&log);
+            let errors = events
+                .into_iter()
+                .filter(|(level, event)| level == "ERROR" && event["message"] != "request");
+            errors.map(|(_level, event)| event).collect::<Vec<_>>()
+        };
+        proxy.graph.expire_all();
+        let (answer, ()) = tokio::join!(proxy.app.get("/me"), async {
+            sleep(Duration::from_millis(1900)).await;
+            assert!(outages().is_empty(), "the hold is not over");
+        });
+        assert_eq!(answer.status, 401);
+        for _ in 0..5 {
+            sleep(Duration::from_secs(10)).await;
+            assert_eq!(proxy.app.get("/me").await.status, 401);
+        }
+        let [first] = &outages()[..] else {
+            panic!("{:?}", outages());
+        };
+        assert_eq!(first["lost_requests"], 1);
+        let message = first["message"].as_str().unwrap();
+        assert!(
+            message.starts_with("requests are being lost: Graph rejected the token"),
+            "{message}"
+        );
+        assert_eq!(first["remediation"], "Store a valid token in test source.");
+        sleep(Duration::from_secs(15)).await;
+        assert_eq!(proxy.app.get("/me").await.status, 401);
+        let again = outages();
+        assert_eq!(again.len(), 2);
+        assert_eq!(
+            (again[1]["lost_requests"].as_u64(), again[1]["lost_in_all"].as_u64()),
+            (Some(6), Some(7))
+        );
+        proxy.publish_token(SECOND_TOKEN);
+        sleep(Duration::from_millis(1)).await;
+        assert_eq!(proxy.app.get("/me").await.status, 200);
+        let events = warnings_and_errors(&log);
+        let (level, end) = events.last().unwrap();
+        assert_eq!(
+            (level.as_str(), end["lost_requests"].as_u64()),
+            ("WARN", Some(7)),
+            "{end}"
+        );
+        proxy.shutdown().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_without_any_token_is_as_loud() {
+    for permanent in [false, true] {
+        let log = LogCapture::at_info();
+        let proxy = TestProxyBuilder::new().empty().start().await;
+        proxy.source.set_empty(permanent);
+        sleep(Duration::from_secs(70)).await;
+        for _ in 0..3 {
+            assert_eq!(proxy.app.get("/me").await.status, 503);
+        }
+        let events = warnings_and_errors(&log);
+        let outages: Vec<_> = events
+            .iter()
+            .filter(|(_, event)| event["remediation"].is_string())
+            .collect();
+        let [(level, outage)] = &outages[..] else {
+            panic!("{outages:?}");
+        };
+        assert_eq!(level, "ERROR");
+        assert_eq!(outage["message"], "requests are being lost: there is no token");
+        assert!(
+            outage["error"].as_str().unwrap().starts_with("the source is "),
+            "{outage}"
+        );
+        proxy.shutdown().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_request_is_an_error_and_a_refused_one_a_warning() {
+    let log = LogCapture::at_info();
+    let proxy = TestProxyBuilder::new()
+        .with(|config| {
+            config.log.requests = AccessLogFilter::All;
+            config.heal.client_credentials = ClientCredentialPolicy::Refuse;
+        })
+        .start()
+        .await;
+    proxy.app.get("/me").await;
+    proxy.app.get("/me?access_token=EAAstale").await;
+    proxy.graph.next_connect(ConnectOutcome::Refused);
+    proxy.graph.close_connections();
+    sleep(Duration::from_millis(1)).await;
+    proxy.app.get("/me").await;
+    proxy.rotate_token();
+    proxy.app.get("/me").await;
+    proxy.graph.expire_all();
+    proxy.app.get("/me").await;
+    // The next one is a probe.
+    proxy.app.get("/me").await;
+    proxy.app.get("/me").await;
+    proxy.shutdown().await;
+    let lines = log.lines_containing(r#""message":"request""#);
+    let levels: Vec<(String, String)> = lines
+        .iter()
+        .map(|line| {
+            let event: serde_json::Value = serde_json::from_str(line).unwrap();
+            let text = |name: &str| event[name].as_str().unwrap().to_owned();
+            (text("outcome"), text("level"))
+        })
+        .collect();
+    let levels: Vec<_> = levels
+        .iter()
+        .map(|(outcome, level)| (outcome.as_str(), level.as_str()))
+        .collect();
+    assert_eq!(
+        levels,
+        [
+            ("delivered", "INFO"),
+            ("refused_client_credential", "WARN"),
+            ("upstream_connect_failed", "WARN"),
+            ("healed", "INFO"),
+            ("unhealed_no_newer_token", "ERROR"),
+            ("unhealed_no_newer_token", "ERROR"),
+            ("unhealed_not_sent", "ERROR"),
+        ]
+    );
 }

@@ -12,7 +12,6 @@ mod dead_tokens;
 mod drain;
 mod error_classification;
 mod healing;
-mod hidden_errors;
 mod hosts;
 mod last_rejections;
 mod media;
