@@ -38,7 +38,7 @@ fn item_rejection(item: &[u8]) -> Option<(RejectionReason, GraphError)> {
         }
     }
     let code = str::from_utf8(code?).ok()?.trim_matches('"').parse().ok()?;
-    let status = StatusCode::from_u16(code).ok().filter(StatusCode::is_client_error)?;
+    let status = StatusCode::from_u16(code).ok()?;
     let body: String = serde_json::from_slice(body?).ok()?;
     let json = HeaderValue::from_static("application/json");
     let headers = HeaderMap::from_iter([(CONTENT_TYPE, json)]);
@@ -85,7 +85,12 @@ mod tests {
                 Some(RejectionReason::Invalidated),
             ),
             (vec![item("\"400\"", EXPIRED)], Some(RejectionReason::Expired)),
-            (vec![item("400", DENIED), item("200", EXPIRED)], None),
+            (vec![item("400", DENIED), item("200", DENIED)], None),
+            // The item asked for that status: `me?suppress_http_code=1`.
+            (
+                vec![item("400", DENIED), item("200", EXPIRED)],
+                Some(RejectionReason::Expired),
+            ),
             (vec![item("500", EXPIRED), item("429", EXPIRED)], None),
             (vec![item("400", "no JSON"), "7".into(), "[]".into()], None),
             (vec![r#"{"code":400,"body":null}"#.into(), "{}".into()], None),

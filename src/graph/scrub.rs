@@ -39,6 +39,7 @@ use memchr::memmem::Finder;
 
 use super::credential::ClientCredentialPolicy;
 use super::edit::{apply, apply_in_place};
+use super::hints::RequestHints;
 pub use state::{ScrubError, ScrubMode, ScrubReport};
 
 use multipart::MultipartScrubber;
@@ -83,14 +84,18 @@ pub fn scrub(
     policy: ClientCredentialPolicy,
     body: Bytes,
 ) -> Result<(Bytes, ScrubReport), ScrubError> {
-    let mut report = ScrubReport::default();
+    let hints = RequestHints::from_body(&body);
+    let mut report = ScrubReport {
+        hints,
+        ..ScrubReport::default()
+    };
     let edits = match format {
         BodyFormat::Form => whole::form_edits(&body, policy, &mut report)?,
         BodyFormat::Json if may_contain_credentials(&body) => whole::json_edits(&body, policy, &mut report)?,
         BodyFormat::Json => Vec::new(),
         BodyFormat::Multipart { boundary } => {
             let (edited, report) = multipart::scrub_in_memory(boundary, policy, &body)?;
-            return Ok((edited.unwrap_or(body), report));
+            return Ok((edited.unwrap_or(body), ScrubReport { hints, ..report }));
         }
     };
     if edits.is_empty() {

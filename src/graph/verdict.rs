@@ -8,7 +8,8 @@ use super::error::GraphError;
 /// The meaning of a response. Exactly one variant leads to a replay.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Verdict {
-    /// 1xx, 2xx, 3xx: delivered unread. So is the 200 of a batch, even if items failed: others may have run.
+    /// 1xx, 2xx, 3xx: delivered unread. So is the 200 of a batch, even if items failed: others may have run. A 2xx that is
+    /// an error envelope is not one.
     Success,
     /// Graph rejects the token, and did not process the request. A newer token helps.
     TokenRejected(RejectionReason),
@@ -16,11 +17,15 @@ pub enum Verdict {
     ProofRejected,
     /// A rate limit: status 429, or one of Graph's limit codes under another status. A newer token does not help.
     Throttled,
-    /// Any other error envelope with a 4xx: permissions, parameters, policy. A newer token has the same permissions.
+    /// A permission or a capability is missing: a business admin must grant it. A newer token has the same permissions.
+    Permission,
+    /// Meta has blocked or locked the account. A newer token does not help.
+    AccountLocked,
+    /// Any other error envelope: parameters, policy.
     Refused,
     /// 5xx, or Graph's "service unavailable" under another status. Whether Graph processed the request is unknown.
     ServerError,
-    /// A 4xx whose body is not an error envelope, or was not read.
+    /// A 4xx whose body is not an error envelope, or was not read; a 2xx that may be one, and could not be read.
     Opaque,
 }
 
@@ -44,44 +49,45 @@ pub enum RejectionReason {
 
 /// Classifies a response. Total: any status, any headers, any bytes.
 ///
-/// `body` is the whole body without its content encoding; it is read only if [`may_be_token_error`] says so, or for the
-/// other 4xx if it is there.
+/// `body` is the whole body without its content encoding; it is empty if it was not read.
 ///
 /// [`Verdict::TokenRejected`] needs a suspicious head *and* a top-level error envelope with one of the codes of
 /// `rejection_reason`. The status alone decides nothing: a rejected token is 401 if it was sent in a header, 400 if it was
-/// sent as a parameter, 404 in one recording; neither does `type`, since `OAuthException` is the type of most errors.
+/// sent as a parameter, 404 in one recording, and 200 if the request asked for that ([`may_be_hidden_error`]); neither
+/// does `type`, since `OAuthException` is the type of most errors.
 #[must_use]
 pub fn classify(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Verdict {
     classify_with_error(status, headers, body).0
 }
 
-/// Classifies a response, and returns the envelope, if it had to be read.
+/// Classifies a response, and returns its error envelope, if the body is one.
 #[must_use]
 pub fn classify_with_error(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> (Verdict, Option<GraphError>) {
-    if !status.is_client_error() {
-        let verdict = if status.as_u16() >= 500 {
-            Verdict::ServerError
-        } else {
-            Verdict::Success
-        };
-        return (verdict, None);
-    }
-    if status == StatusCode::TOO_MANY_REQUESTS {
-        return (Verdict::Throttled, None);
-    }
-    let Some(error) = GraphError::parse(body) else {
-        return (Verdict::Opaque, None);
+    let error = GraphError::parse(body);
+    let verdict = match (status.as_u16(), &error) {
+        (500.., _) => Verdict::ServerError,
+        (429, _) => Verdict::Throttled,
+        (200..=299 | 400..=499, Some(error)) => classify_error(status, headers, error),
+        (400..=499, None) => Verdict::Opaque,
+        (_, _) => Verdict::Success,
     };
-    let verdict = match rejection_reason(status, &error) {
-        Some(rejection) if may_be_token_error(status, headers) => Verdict::TokenRejected(rejection),
-        _ if is_proof_error(&error) => Verdict::ProofRejected,
-        _ => match (error.code, error.is_transient) {
-            (Some(code), _) if is_rate_limit(code) => Verdict::Throttled,
-            (Some(2), _) | (Some(1), Some(true)) => Verdict::ServerError,
-            _ => Verdict::Refused,
-        },
-    };
-    (verdict, Some(error))
+    (verdict, error)
+}
+
+fn classify_error(status: StatusCode, headers: &HeaderMap, error: &GraphError) -> Verdict {
+    let may_reject_token = may_be_token_error(status, headers) || may_be_hidden_error(status, headers);
+    match rejection_reason(status, error) {
+        Some(rejection) if may_reject_token => return Verdict::TokenRejected(rejection),
+        _ if is_proof_error(error) => return Verdict::ProofRejected,
+        Some(_) | None => {}
+    }
+    match (error.code, error.is_transient) {
+        (Some(code), _) if is_rate_limit(code) => Verdict::Throttled,
+        (Some(2), _) | (Some(1), Some(true)) => Verdict::ServerError,
+        (Some(3 | 10 | 200..=299 | 131_005), _) => Verdict::Permission,
+        (Some(368 | 131_031), _) => Verdict::AccountLocked,
+        (_, _) => Verdict::Refused,
+    }
 }
 
 /// Returns whether a body has to be read because it may be a token error.
@@ -93,6 +99,19 @@ pub fn may_be_token_error(status: StatusCode, headers: &HeaderMap) -> bool {
     status.is_client_error()
         && is_json_or_javascript(headers)
         && (matches!(status.as_u16(), 400 | 401 | 403 | 404) || has_invalid_token_error(headers))
+}
+
+/// Returns whether a body is read because it may be an error envelope: a 4xx with JSON or JavaScript.
+#[must_use]
+pub fn may_be_error(status: StatusCode, headers: &HeaderMap) -> bool {
+    status.is_client_error() && is_json_or_javascript(headers)
+}
+
+/// Returns whether a 2xx has to be read because it may be an error: the request asked Graph for this status whatever
+/// happens, by `suppress_http_code`, `suppress_response_codes` or `callback`.
+#[must_use]
+pub fn may_be_hidden_error(status: StatusCode, headers: &HeaderMap) -> bool {
+    status.is_success() && is_json_or_javascript(headers)
 }
 
 /// The codes that mean "Graph rejects this access token", and what the subcode adds.
@@ -175,6 +194,8 @@ impl Verdict {
             Self::TokenRejected(_) => "token_rejected",
             Self::ProofRejected => "proof_rejected",
             Self::Throttled => "throttled",
+            Self::Permission => "permission",
+            Self::AccountLocked => "account_locked",
             Self::Refused => "refused",
             Self::ServerError => "server_error",
             Self::Opaque => "opaque",

@@ -43,9 +43,10 @@ pub(crate) async fn attempt(
         .await?;
     head_seconds.observe(started_at.elapsed().as_secs_f64());
     record_usage(response.headers(), &metrics.usage);
-    let classified = classify_response(response, &outbound.method, credential, tenant.idle_timeout).await?;
+    let classified = classify_response(response, outbound, credential, tenant.idle_timeout).await?;
     metrics.count_response(classified.verdict.label());
     record.verdict = Some(classified.verdict);
+    record.error_code = classified.error_code.or(record.error_code);
     match (classified.verdict, credential) {
         (Verdict::Success, Some(credential)) => credential::mark_accepted(tenant, credential),
         // Even if this request cannot be healed, the next one can.

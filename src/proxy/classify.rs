@@ -2,7 +2,8 @@
 //!
 //! # Why
 //!
-//! What was read becomes a body again: a response is delivered byte for byte. Successes are never read. An error envelope
+//! What was read becomes a body again: a response is delivered byte for byte. Successes are never read, unless the request
+//! asked Graph for status 200 whatever happens: then only the body tells a success from an error. An error envelope
 //! is small and arrives at once, so waiting for it costs the app nothing measurable; one that turns out large or slow is
 //! delivered unread.
 
@@ -18,17 +19,20 @@ use hyper::body::Incoming;
 use tokio::time::timeout;
 
 use super::body::Body;
+use super::outbound::OutboundRequest;
 use super::prefix::Prefix;
 use super::refusal::Refusal;
 use crate::graph::encoding;
-use crate::graph::verdict::{classify, classify_head, classify_with_error, may_be_token_error};
-use crate::graph::{GraphError, Verdict};
+use crate::graph::verdict::{classify, classify_head, classify_with_error, may_be_error, may_be_hidden_error};
+use crate::graph::{ErrorCode, GraphError, Verdict};
 use crate::token::Credential;
 
 /// A response and its verdict.
 #[derive(Debug)]
 pub(crate) struct ClassifiedResponse {
     pub(crate) verdict: Verdict,
+    /// The numbers of Graph's error, if the response is one that was read.
+    pub(crate) error_code: Option<ErrorCode>,
     /// Details, if Graph rejected the token.
     pub(crate) token_rejection: Option<Box<TokenRejection>>,
     pub(crate) response: Response<Body>,
@@ -55,7 +59,7 @@ const ENVELOPE_TIMEOUT: Duration = Duration::from_secs(5);
 /// [`Refusal::ConnectionTerminated`] if the upstream ends the connection within the envelope: its meaning is unknown.
 pub(crate) async fn classify_response(
     response: Response<Incoming>,
-    method: &Method,
+    outbound: &OutboundRequest,
     credential: Option<&Credential>,
     idle_timeout: Duration,
 ) -> Result<ClassifiedResponse, Refusal> {
@@ -63,15 +67,22 @@ pub(crate) async fn classify_response(
     if let (true, Some(credential)) = (head.status.is_client_error(), credential) {
         redact_challenges(&mut head.headers, credential);
     }
-    if *method == Method::HEAD {
-        return Ok(classify_head_response(head, Body::streaming(incoming, idle_timeout)));
+    let hides_status = outbound.hints.hides_status && may_be_hidden_error(head.status, &head.headers);
+    if outbound.method == Method::HEAD {
+        let mut classified = classify_head_response(head, Body::streaming(incoming, idle_timeout));
+        if hides_status && classified.verdict == Verdict::Success {
+            classified.verdict = Verdict::Opaque;
+        }
+        return Ok(classified);
     }
     let unread = |verdict, head, body| ClassifiedResponse {
         verdict,
+        error_code: None,
         token_rejection: None,
         response: Response::from_parts(head, body),
     };
-    if !may_be_token_error(head.status, &head.headers) || incoming.size_hint().lower() > MAX_ERROR_BYTES as u64 {
+    let may_be_error = hides_status || may_be_error(head.status, &head.headers);
+    if !may_be_error || incoming.size_hint().lower() > MAX_ERROR_BYTES as u64 {
         let verdict = classify(head.status, &head.headers, b"");
         return Ok(unread(verdict, head, Body::streaming(incoming, idle_timeout)));
     }
@@ -80,13 +91,20 @@ pub(crate) async fn classify_response(
     let complete = timeout(ENVELOPE_TIMEOUT, read).await.unwrap_or(Ok(false))?;
     let prefix = prefix.into_bytes();
     if !complete {
+        // No envelope is that large.
+        let verdict = if hides_status && prefix.len() > MAX_ERROR_BYTES {
+            Verdict::Success
+        } else {
+            Verdict::Opaque
+        };
         let body = Body::streaming(incoming, idle_timeout).with_prefix(prefix);
-        return Ok(unread(Verdict::Opaque, head, body));
+        return Ok(unread(verdict, head, body));
     }
     let Some(envelope) = encoding::decode(&head.headers, &prefix, MAX_ERROR_BYTES) else {
         return Ok(unread(Verdict::Opaque, head, Body::from(prefix)));
     };
     let (verdict, error) = classify_with_error(head.status, &head.headers, &envelope);
+    let error_code = error.as_ref().map(GraphError::error_code);
     let redacted = credential.and_then(|credential| credential.redacted(&envelope));
     let token_rejection = match (verdict, error) {
         (Verdict::TokenRejected(_), Some(error)) => {
@@ -111,6 +129,7 @@ pub(crate) async fn classify_response(
     };
     Ok(ClassifiedResponse {
         verdict,
+        error_code,
         token_rejection,
         response: Response::from_parts(head, Body::from(body)),
     })
@@ -127,6 +146,7 @@ fn classify_head_response(head: Parts, body: Body) -> ClassifiedResponse {
     });
     ClassifiedResponse {
         verdict,
+        error_code: None,
         token_rejection,
         response: Response::from_parts(head, body),
     }

@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 
-use http::Response;
+use http::{Response, StatusCode};
 use tokio::time::Instant;
 
 use super::body::Body;
@@ -72,14 +72,19 @@ pub(crate) async fn select(
     };
     outbound.check_family(tenant, &credential)?;
     record.set_rejection(generation, last.reason);
+    record.error_code = Some(last.error.error_code());
     if tenant.heal.dead_token == DeadTokenPolicy::Refuse {
         return Err(last.to_refusal());
     }
     let Some(response) = &last.response else {
         return Ok(Admission::Send(credential));
     };
+    let mut response = response.clone().map(Body::from);
+    if outbound.hints.hides_status {
+        *response.status_mut() = StatusCode::OK;
+    }
     record.set_outcome(Outcome::UnhealedNotSent, response.status());
-    Ok(Admission::Respond(Box::new(response.clone().map(Body::from))))
+    Ok(Admission::Respond(Box::new(response)))
 }
 
 /// Waits for a newer credential while one is being obtained, and then for `heal.hold_timeout`, since an operator may be

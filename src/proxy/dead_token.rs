@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use http::header::CONTENT_ENCODING;
-use http::{HeaderValue, Response};
+use http::{HeaderValue, Response, StatusCode};
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 use tokio::time::Instant;
@@ -145,7 +145,11 @@ pub(crate) fn cached_response<B>(response: &Response<B>, envelope: Bytes) -> Opt
         return None;
     }
     let mut cached = Response::new(envelope);
-    *cached.status_mut() = response.status();
+    // A request may have asked for status 200 whatever happens.
+    *cached.status_mut() = match response.status() {
+        status if status.is_success() => StatusCode::UNAUTHORIZED,
+        status => status,
+    };
     let headers = cached.headers_mut();
     headers.clone_from(response.headers());
     strip_response_headers(headers);

@@ -15,7 +15,7 @@ use crate::graph::links::is_media_lookup;
 use crate::graph::scrub::{BodyFormat, ScrubError, ScrubReport};
 use crate::graph::{
     AuthScheme, ClientCredentialPolicy, Destination, GraphService, HeaderCredential, ParameterCredential,
-    ScrubbedTarget, Target, TargetError, parse_authorization, restrict_accept_encoding,
+    RequestHints, ScrubbedTarget, Target, TargetError, parse_authorization, restrict_accept_encoding,
 };
 use crate::net::TransportSecurity;
 use crate::token::Credential;
@@ -37,6 +37,8 @@ pub(crate) struct OutboundRequest {
     is_file_upload: bool,
     /// Whether it is a batch whose items all carry the tenant's credential. Only its response body tells their results.
     pub(crate) is_batch: bool,
+    /// What its parameters say about it.
+    pub(crate) hints: RequestHints,
     /// The links of the response that are rewritten.
     pub(crate) links: Option<Box<LinkRewrite>>,
 }
@@ -121,6 +123,7 @@ impl OutboundRequest {
         Ok(Self {
             takes_proof: destination.accepts_proof() && !is_upload,
             is_file_upload: is_upload || destination.service == GraphService::Upload,
+            hints: RequestHints::from_target(target.path(), target.query()),
             method,
             target,
             headers,
@@ -153,6 +156,7 @@ impl OutboundRequest {
     /// Applies what the scrubber found: if the body keeps a credential, the request carries no other one.
     pub(crate) fn apply_findings(&mut self, findings: &ScrubReport) {
         self.is_batch |= findings.has_batch && !findings.has_item_tokens;
+        self.hints = self.hints.or(findings.hints);
         if findings.credential.is_forwarded() {
             self.tenant_scheme = None;
         }

@@ -141,7 +141,11 @@ impl GraphResponse {
             Verdict::ServerError => transient("graph_error", "temporarily unavailable"),
             Verdict::TokenRejected(_) => permanent("token_rejected", token_dead),
             Verdict::ProofRejected => permanent("app_refused", APP_REMEDIATION),
-            Verdict::Refused | Verdict::Opaque | Verdict::Success => match error.code {
+            Verdict::Permission
+            | Verdict::AccountLocked
+            | Verdict::Refused
+            | Verdict::Opaque
+            | Verdict::Success => match error.code {
                 Some(190 | 102) => permanent("token_rejected", token_dead),
                 Some(101) => permanent("app_refused", APP_REMEDIATION),
                 Some(1) if is_app_secret_error(body) => permanent("app_refused", APP_REMEDIATION),

@@ -12,6 +12,7 @@ mod dead_tokens;
 mod drain;
 mod error_classification;
 mod healing;
+mod hidden_errors;
 mod hosts;
 mod last_rejections;
 mod media;

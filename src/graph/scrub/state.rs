@@ -8,6 +8,7 @@
 //! once a token to keep has been found.
 
 use super::super::credential::{ClientCredentialPolicy, ParameterCredential};
+use super::super::hints::RequestHints;
 use super::super::parameter::{ParameterKind, ParameterName};
 
 /// The longest credential with its name, in bytes. Tokens have a few hundred.
@@ -56,6 +57,8 @@ pub struct ScrubReport {
     pub has_batch: bool,
     /// Whether an item of the batch keeps its own token: its rejection says nothing about the tenant's token.
     pub has_item_tokens: bool,
+    /// What else the body says about the request. Unknown if the body streams.
+    pub hints: RequestHints,
 }
 
 /// The rule for the credentials of a body, or of a batch item, that has been read whole.
