@@ -101,10 +101,11 @@ enum CliCommand {
 }
 
 const EXPLAIN_HELP: &str = "\
-Prints two lines: the cause and the fix. The input is never printed, because Graph's message may
-contain the token.
+Prints the cause, the fix, and where to create a token if one is needed. The input is never
+printed, because Graph's message may contain the token.
 
 Examples:
+  graphward explain 190 463
   graphward explain '{\"error\":{\"message\":\"...\",\"code\":190,\"error_subcode\":463}}'
   graphward explain < answer.json
 

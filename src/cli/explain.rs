@@ -3,11 +3,13 @@
 //! # Why
 //!
 //! People paste what they were shown: an error body, a batch item, a log line with JSON in its middle, JSON in a JSON
-//! string. So the error is searched for in all of it. The output depends on codes alone: Graph's message may contain the
-//! whole token, and without quotes the shell may split it into several arguments. So the input is never printed, not even
-//! in messages about the command line.
+//! string, an exception of a client library, two numbers. So the error is searched for in all of it, and several arguments
+//! are one text that the shell has split. The output depends on codes alone, and the input is never printed, since Graph's
+//! message may contain the whole token.
 
-use std::ffi::OsString;
+mod plain_text;
+
+use std::ffi::{OsStr, OsString};
 use std::io::{IsTerminal as _, Read as _};
 
 use clap::Args;
@@ -19,10 +21,10 @@ use crate::graph::{Explanation, GraphError, Inspection, explain};
 /// The argument of `graphward explain`.
 #[derive(Args, Clone, Debug, Default, Eq, PartialEq)]
 pub struct ExplainArgs {
-    /// Graph's response, in single quotes: an error body, a batch item, a debug_token response, or text containing one of
-    /// them [default: standard input]
-    #[arg(value_name = "JSON", allow_hyphen_values = true, trailing_var_arg = true)]
-    pub json: Vec<OsString>,
+    /// A code, a code and a subcode, or text containing Graph's error: its response in single quotes, a debug_token
+    /// response, a log line, an exception of a client library [default: standard input]
+    #[arg(value_name = "ERROR", allow_hyphen_values = true, trailing_var_arg = true)]
+    pub error: Vec<OsString>,
 }
 
 /// The maximum read from standard input, in bytes.
@@ -32,33 +34,34 @@ const MAX_JSON_STARTS: usize = 1000;
 /// The maximum depth of JSON strings within JSON.
 const MAX_NESTING: u8 = 4;
 
-/// Prints the cause in one line and the fix in another.
+/// Prints the cause in one line, the fix in another, and where a token is created in a third if one is needed.
 pub(super) fn run(args: &ExplainArgs) -> Exit {
-    let text = match &*args.json {
+    let text = match &*args.error {
         [] => match read_stdin() {
             Ok(text) => text,
             Err(exit) => return exit,
         },
-        [json] => json.as_encoded_bytes().to_vec(),
-        [_, _, ..] => {
-            print_message("explain takes one argument: put the JSON in single quotes");
-            return Exit::Usage;
-        }
+        words => words.join(OsStr::new(" ")).as_encoded_bytes().to_vec(),
     };
-    let Some(Explanation { summary, remediation }) = explain_text(&text) else {
+    let Some(explanation) = explain_text(&text) else {
         print_message(
-            "no Graph error found: expected JSON, or text containing JSON, with `error`, `code` and `message`, or the `data` \
-             of debug_token",
+            "no Graph error found: expected a code such as 190, Graph's response, or text containing its error; a status of \
+             HTTP alone says nothing",
         );
         return Exit::Failed;
     };
-    print_lines(&format!("{summary}\n{remediation}"))
+    let Explanation { summary, remediation } = &explanation;
+    let token_creation = explanation.token_creation().map(|line| format!("\n{line}"));
+    print_lines(&format!(
+        "{summary}\n{remediation}{}",
+        token_creation.unwrap_or_default()
+    ))
 }
 
 fn read_stdin() -> Result<Vec<u8>, Exit> {
     let input = std::io::stdin();
     if input.is_terminal() {
-        print_message("pass Graph's response as an argument or on standard input");
+        print_message("pass a code, or Graph's response, as an argument or on standard input");
         return Err(Exit::Usage);
     }
     let mut text = Vec::new();
@@ -75,6 +78,7 @@ fn read_stdin() -> Result<Vec<u8>, Exit> {
 fn explain_text(text: &[u8]) -> Option<Explanation> {
     let mut budget = MAX_JSON_STARTS;
     find_in_text(text, MAX_NESTING, &mut budget)
+        .or_else(|| plain_text::find_error(&String::from_utf8_lossy(text)).map(|error| explain(&error)))
 }
 
 /// Searches a text for JSON, and then the text without one level of escaping.
@@ -180,91 +184,4 @@ fn explain_valid_token(inspection: &Inspection) -> Explanation {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const ERROR_OBJECT: &str = r#"{"message":"Error validating access token: EAABsbCS1","type":"OAuthException","code":190,"error_subcode":463,"fbtrace_id":"AZ"}"#;
-
-    fn summary_of(text: &str) -> Option<String> {
-        explain_text(text.as_bytes()).map(|said| said.summary)
-    }
-
-    #[test]
-    fn an_error_is_found_however_it_was_shown() {
-        let envelope = format!(r#"{{"error":{ERROR_OBJECT}}}"#);
-        let quoted = serde_json::to_string(&envelope).unwrap();
-        let twice = serde_json::to_string(&quoted).unwrap();
-        for text in [
-            ERROR_OBJECT.to_owned(),
-            envelope.clone(),
-            format!("\u{feff}\n {envelope} \n"),
-            format!("/**/ cb({envelope});"),
-            format!(r#"{{"code":401,"headers":[{{"name":"a","value":"b"}}],"body":{quoted}}}"#),
-            format!(r#"[null,{{"code":200,"body":"{{}}"}},{{"code":400,"body":{quoted}}}]"#),
-            r#"{"data":{"is_valid":false,"error":{"code":190,"message":"m","subcode":463}}}"#.to_owned(),
-            r#"{"is_valid":false,"error":{"code":190,"message":"m","subcode":463}}"#.to_owned(),
-            format!("2025-10-05 [worker-3] ERROR {{oops send failed (401): {envelope} retrying"),
-            format!(r#"{{"level":"error","msg":"send failed","response":{quoted}}}"#),
-            format!(r#"{{"level":"error","code":"E1","response":{{"data":{envelope}}}}}"#),
-            format!(r#"{{"log":{twice}}}"#),
-            format!("12:00 send failed: {quoted}"),
-            format!(r#"{{"message":"send failed","code":17,"cause":{envelope}}}"#),
-            format!("{{\"level\":\"info\"}}\n{{\"level\":\"error\",\"error\":{ERROR_OBJECT}}}\n"),
-        ] {
-            let said = summary_of(&text).unwrap_or_else(|| panic!("{text}"));
-            assert_eq!(said, "The token has expired (code 190, subcode 463).");
-        }
-    }
-
-    #[test]
-    fn what_is_no_error_of_graphs_is_not_taken_for_one() {
-        for text in [
-            "",
-            "190",
-            "no JSON",
-            "{",
-            "{}",
-            "[[[]]]",
-            r#"{"code":200,"body":"{\"id\":\"1\"}"}"#,
-            r#"{"error":"invalid_token"}"#,
-            r#"{"error":{"message":"no code"}}"#,
-            r#"{"data":{"id":"1"}}"#,
-            r#"{"messages":[{"id":"wamid.1"}]}"#,
-        ] {
-            assert_eq!(summary_of(text), None, "{text}");
-        }
-    }
-
-    #[test]
-    fn a_webhooks_error_and_a_refusal_are_explained_too() {
-        let webhook =
-            r#"{"statuses":[{"status":"failed","errors":[{"code":131047,"title":"Re-engagement message"}]}]}"#;
-        assert!(summary_of(webhook).unwrap().contains("24 hours"));
-        let refusal = r#"{"error":{"message":"m","type":"GraphwardException","code":990003}}"#;
-        assert!(
-            summary_of(refusal)
-                .unwrap()
-                .contains("graphward generated this response")
-        );
-    }
-
-    #[test]
-    fn a_living_token_is_called_that_and_what_it_lacks_is_named() {
-        let valid = r#"{"data":{"is_valid":true,"expires_at":0}}"#;
-        assert_eq!(summary_of(valid).unwrap(), "The token is valid.");
-        let lacks = r#"{"data":{"is_valid":true,"scopes":["whatsapp_business_management"]}}"#;
-        assert_eq!(
-            summary_of(lacks).unwrap(),
-            "The token is valid, but lacks whatsapp_business_messaging."
-        );
-    }
-
-    #[test]
-    fn what_is_long_and_deep_ends_soon() {
-        for text in ["{".repeat(1 << 20), "[".repeat(1 << 20), "{\"a\":".repeat(1 << 18)] {
-            assert_eq!(summary_of(&text), None);
-        }
-        let nested = (0..40).fold(ERROR_OBJECT.to_owned(), |inside, _| format!(r#"{{"a":[{inside}]}}"#));
-        assert!(summary_of(&nested).is_some());
-    }
-}
+mod tests;

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 /// # Why
 ///
 /// The message is not kept: "Malformed access token EAAB…" repeats the whole token, and the text is localized and
-/// reworded, so only two facts of it are kept. The document is read as a generic value, not into a strict struct:
+/// reworded, so only three facts of it are kept. The document is read as a generic value, not into a strict struct:
 /// `error_data` alone has been seen as object, string and array.
 ///
 /// [documented]: https://developers.facebook.com/docs/graph-api/guides/error-handling
@@ -31,6 +31,8 @@ pub struct GraphError {
     /// Whether the message says that the app cannot be validated: its id or its state is wrong. A hint for people only,
     /// since the message may be translated.
     pub app_validation_failed: bool,
+    /// Whether the message mentions the app's secret, which it does if that is wrong. A hint for people only, too.
+    pub client_secret_refused: bool,
 }
 
 /// The two numbers of an error: all of it that logs and metrics may depend on.
@@ -72,15 +74,25 @@ impl GraphError {
     pub fn from_object(error: &Map<String, Value>) -> Self {
         let message = error.get("message").and_then(Value::as_str);
         let integer = |key: &str| error.get(key).and_then(as_integer);
-        let mentions = |word: &str| message.is_some_and(|message| message.contains(word));
         Self {
             code: integer("code"),
             subcode: integer("error_subcode").or_else(|| integer("subcode")),
             kind: log_safe_string(error, "type"),
             is_transient: error.get("is_transient").and_then(Value::as_bool),
             fbtrace_id: log_safe_string(error, "fbtrace_id"),
+            ..Self::from_message(message.unwrap_or_default())
+        }
+    }
+
+    /// Returns an error without numbers, with the facts that are kept of a message.
+    #[must_use]
+    pub fn from_message(message: &str) -> Self {
+        let mentions = |word: &str| message.contains(word);
+        Self {
             mentions_appsecret_proof: mentions("appsecret_proof"),
             app_validation_failed: mentions("rror validating application") && !mentions("system error"),
+            client_secret_refused: mentions("client secret") || mentions("client_secret"),
+            ..Self::default()
         }
     }
 
@@ -160,6 +172,7 @@ mod tests {
             fbtrace_id: Some("AZ-HzGEkq".to_owned()),
             mentions_appsecret_proof: false,
             app_validation_failed: false,
+            client_secret_refused: false,
         };
         assert_eq!(GraphError::parse(body), Some(expected));
     }

@@ -3,8 +3,7 @@
 //! # Why
 //!
 //! Graph's message is written for the caller, is localized, and may repeat the whole token; so graphward never repeats
-//! it. An explanation depends on the code and the subcode alone, and on the two facts that [`GraphError`] keeps of a
-//! message.
+//! it. An explanation depends on the code and the subcode alone, and on the facts that [`GraphError`] keeps of a message.
 
 use super::error::GraphError;
 use super::verdict::is_proof_error;
@@ -40,6 +39,28 @@ pub fn is_action_required(error: &GraphError) -> bool {
     }
 }
 
+// === impl Explanation ===
+
+impl Explanation {
+    /// Says where a token is created, if this error calls for one.
+    #[must_use]
+    pub fn token_creation(&self) -> Option<&'static str> {
+        let needs_token = [
+            REPLACE_TOKEN,
+            LOG_IN_AGAIN,
+            PASTE_TOKEN_AGAIN,
+            AUTHORIZE_APP,
+            GRANT_PERMISSION,
+        ];
+        needs_token.contains(&self.remediation).then_some(TOKEN_CREATION)
+    }
+}
+
+const TOKEN_CREATION: &str = "Where a token is created: for WhatsApp, Pages and ads, business.facebook.com > Settings > System users > Generate \
+     token; for Instagram and Threads, the dashboard of the app at developers.facebook.com/apps; a person's token comes \
+     from a login to the app.";
+const AUTHORIZE_APP: &str = "The token's user must authorize the app again; then put the token of that login where graphward's token source \
+     reads it.";
 const REPLACE_TOKEN: &str = "If no renewer is configured, put a new token where graphward's token source reads it: a rejected token cannot \
      be exchanged for a new one.";
 const LOG_IN_AGAIN: &str = "The token's user must log in to the app again; then put the token of that login where graphward's token source \
@@ -48,6 +69,8 @@ const PASTE_TOKEN_AGAIN: &str = "Put the complete token of the right app and hos
      breaks or `Bearer`.";
 const SET_APP_SECRET: &str =
     "Set `app.secret` to the secret of the app that the token was issued for, so that graphward adds the proof.";
+const REPLACE_APP_SECRET: &str = "Copy the secret of the app with the configured id from developers.facebook.com/apps, App settings > Basic, into \
+     `app.secret`; a new token does not help.";
 const REDUCE_RATE: &str = "The token is not the cause; reduce the app's request rate and retry later; the `X-App-Usage` and \
      `X-Business-Use-Case-Usage` response headers report the usage.";
 const RETRY_LATER: &str =
@@ -87,6 +110,8 @@ fn describe(error: &GraphError) -> (&'static str, &'static str) {
             longer valid",
             REPLACE_TOKEN),
 
+        (1, _) if error.client_secret_refused => ("Graph rejects the app secret: it was reset, or is another app's",
+            REPLACE_APP_SECRET),
         (1, _) => ("Graph failed with an unknown error; the request may have taken effect", RETRY_LATER),
         (2, _) => ("Graph is temporarily unavailable; the request may have taken effect", RETRY_LATER),
         (3, _) => ("The app lacks the capability or permission for this method", GRANT_PERMISSION),
@@ -148,8 +173,7 @@ const fn describe_token_error(subcode: i64) -> (&'static str, &'static str) {
         456 => ("Graph rejects the token because its session is malformed", PASTE_TOKEN_AGAIN),
         457 => ("Graph rejects the token because its session has an unaccepted origin", PASTE_TOKEN_AGAIN),
         458 => ("The token's user has removed the app, or never installed it",
-            "The token's user must authorize the app again; then put the token of that login where graphward's token \
-            source reads it."),
+            AUTHORIZE_APP),
         459 => ("Meta requires the token's user to complete a security check",
             "The token's user must log in at facebook.com and complete the check; a new token of that user does not \
             help before that."),
@@ -191,6 +215,9 @@ const fn describe_whatsapp_error(code: i64) -> (&'static str, &'static str) {
         131_026 => ("The message cannot be delivered: the recipient has no WhatsApp account, uses an old version, or \
             has not accepted the terms",
             SKIP_RECIPIENT),
+        131_030 => ("The recipient's number is not in the list of the test number, which may send only to that list",
+            "Add the recipient at developers.facebook.com/apps, WhatsApp > API setup, or send from a registered number; a \
+            new token does not help."),
         131_031 => ("Meta has locked the WhatsApp Business account", CHECK_BUSINESS_MANAGER),
         131_042 => ("WhatsApp cannot bill the account",
             "A business admin must fix the payment method in Business Manager; a new token does not help."),

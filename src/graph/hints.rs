@@ -80,9 +80,18 @@ mod tests {
             "callback=cb",
             "suppress_http_code",
         ] {
-            assert!(RequestHints::from_target("/v25.0/me", Some(query)).hides_status, "{query}");
+            assert!(
+                RequestHints::from_target("/v25.0/me", Some(query)).hides_status,
+                "{query}"
+            );
         }
-        for query in [None, Some(""), Some("fields=callback"), Some("callback_url=x"), Some("xsuppress_http_code=1")] {
+        for query in [
+            None,
+            Some(""),
+            Some("fields=callback"),
+            Some("callback_url=x"),
+            Some("xsuppress_http_code=1"),
+        ] {
             assert!(!RequestHints::from_target("/me", query).hides_status, "{query:?}");
         }
         for body in [

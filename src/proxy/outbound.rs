@@ -14,8 +14,8 @@ use crate::graph::host::is_media_path;
 use crate::graph::links::is_media_lookup;
 use crate::graph::scrub::{BodyFormat, ScrubError, ScrubReport};
 use crate::graph::{
-    AuthScheme, ClientCredentialPolicy, Destination, GraphService, HeaderCredential, ParameterCredential,
-    RequestHints, ScrubbedTarget, Target, TargetError, parse_authorization, restrict_accept_encoding,
+    AuthScheme, ClientCredentialPolicy, Destination, GraphService, HeaderCredential, ParameterCredential, RequestHints,
+    ScrubbedTarget, Target, TargetError, parse_authorization, restrict_accept_encoding,
 };
 use crate::net::TransportSecurity;
 use crate::token::Credential;

@@ -12,7 +12,6 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
-use memchr::memmem;
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use serde_json::Value;
@@ -141,17 +140,15 @@ impl GraphResponse {
             Verdict::ServerError => transient("graph_error", "temporarily unavailable"),
             Verdict::TokenRejected(_) => permanent("token_rejected", token_dead),
             Verdict::ProofRejected => permanent("app_refused", APP_REMEDIATION),
-            Verdict::Permission
-            | Verdict::AccountLocked
-            | Verdict::Refused
-            | Verdict::Opaque
-            | Verdict::Success => match error.code {
-                Some(190 | 102) => permanent("token_rejected", token_dead),
-                Some(101) => permanent("app_refused", APP_REMEDIATION),
-                Some(1) if is_app_secret_error(body) => permanent("app_refused", APP_REMEDIATION),
-                Some(1 | 2) => transient("graph_error", "temporarily unavailable"),
-                Some(_) | None => permanent("refused", refused),
-            },
+            Verdict::Permission | Verdict::AccountLocked | Verdict::Refused | Verdict::Opaque | Verdict::Success => {
+                match error.code {
+                    Some(190 | 102) => permanent("token_rejected", token_dead),
+                    Some(101) => permanent("app_refused", APP_REMEDIATION),
+                    Some(1) if error.client_secret_refused => permanent("app_refused", APP_REMEDIATION),
+                    Some(1 | 2) => transient("graph_error", "temporarily unavailable"),
+                    Some(_) | None => permanent("refused", refused),
+                }
+            }
         }
     }
 }
@@ -166,11 +163,6 @@ fn reason_for_status(status: StatusCode) -> &'static str {
         status if status.is_server_error() => "graph_error",
         _ => "not_understood",
     }
-}
-
-/// Detects "Error validating client secret.", which names the parameter in words.
-fn is_app_secret_error(body: &[u8]) -> bool {
-    memmem::find(body, b"client secret").is_some() || memmem::find(body, b"client_secret").is_some()
 }
 
 /// Reads token and seconds from a body: JSON, or `access_token=…&expires=…` as very old versions of Graph send.

@@ -52,6 +52,8 @@ async fn items_that_were_rejected_are_delivered_and_the_next_call_has_a_newer_to
         for reply in [
             batch_response(&[item(200, r#"{"id":"1"}"#), item(400, EXPIRED_ERROR)]),
             batch_response(&[item(401, EXPIRED_ERROR), "null".to_owned()]),
+            // The item asked for that status: `me?suppress_http_code=1`.
+            batch_response(&[item(200, EXPIRED_ERROR)]),
             batch_response(&[item(400, EXPIRED_ERROR)]).gzipped(),
             batch_response(&[item(400, EXPIRED_ERROR)]).chunked(9, Duration::from_millis(1)),
         ] {
@@ -97,7 +99,7 @@ async fn items_with_other_errors_and_items_that_are_null_say_nothing_of_the_toke
         for items in [
             vec![],
             vec!["null".to_owned(), "null".to_owned()],
-            vec![item(200, EXPIRED_ERROR)],
+            vec![item(200, "{}")],
             vec![item(400, &error_envelope(100)), item(403, &error_envelope(10))],
             vec![item(500, EXPIRED_ERROR), item(429, &error_envelope(4))],
             vec![item(400, "no JSON"), "7".to_owned()],

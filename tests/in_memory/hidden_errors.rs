@@ -7,8 +7,8 @@ use tokio::time::sleep;
 
 use crate::dead_tokens::{is_repeated, proxy_with_dead_token};
 use crate::support::{
-    EXPIRED_ERROR, PROTOCOL_PAIRS, ScriptedResponse, TestBody, TestProxy, TestProxyBuilder, get, gzip,
-    request, sized, with,
+    EXPIRED_ERROR, PROTOCOL_PAIRS, ScriptedResponse, TestBody, TestProxy, TestProxyBuilder, get, gzip, request, sized,
+    with,
 };
 
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -50,7 +50,10 @@ async fn a_token_error_with_status_200_is_healed_where_the_request_asks_for_that
             proxy.rotate_token();
             proxy.graph.reject_with(ScriptedResponse::json(200, EXPIRED_ERROR));
             let target = request.uri().clone();
-            assert_eq!(proxy.app.fetch(request).await.text(), r#"{"messages":[{"id":"wamid.1"}]}"#);
+            assert_eq!(
+                proxy.app.fetch(request).await.text(),
+                r#"{"messages":[{"id":"wamid.1"}]}"#
+            );
             assert_eq!(proxy.graph.attempts(), 2, "{target}");
             assert_eq!(proxy.requests_with_outcome("healed").await, 1);
             proxy.shutdown().await;
@@ -63,7 +66,10 @@ async fn a_token_error_in_json_p_or_compressed_is_healed_too() {
     let jsonp = format!("/**/ cb({EXPIRED_ERROR});");
     let zipped = gzip(EXPIRED_ERROR.as_bytes());
     for (target, reply) in [
-        ("/me?callback=cb", ScriptedResponse::new(200, "text/javascript; charset=UTF-8", jsonp)),
+        (
+            "/me?callback=cb",
+            ScriptedResponse::new(200, "text/javascript; charset=UTF-8", jsonp),
+        ),
         (
             "/me?suppress_http_code=1",
             ScriptedResponse::json(200, zipped).with("content-encoding", "gzip"),
@@ -134,7 +140,10 @@ async fn every_other_answer_with_status_200_is_delivered_untouched() {
             (ScriptedResponse::error(200, 4), "throttled"),
             (ScriptedResponse::json(200, "{}"), "success"),
             (ScriptedResponse::json(200, large.clone()), "success"),
-            (ScriptedResponse::json(200, large.clone()).chunked(1000, Duration::ZERO), "success"),
+            (
+                ScriptedResponse::json(200, large.clone()).chunked(1000, Duration::ZERO),
+                "success",
+            ),
             (ScriptedResponse::new(200, "image/jpeg", EXPIRED_ERROR), "success"),
         ] {
             let proxy = TestProxy::start(protocols).await;

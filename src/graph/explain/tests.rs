@@ -65,8 +65,8 @@ fn no_new_token_is_requested_where_a_token_does_not_help() {
     for code in [
         1, 2, 3, 4, 5, 10, 12, 17, 32, 33, 100, 101, 104, 145, 200, 275, 299, 341, 368, 506, 613, 803, 2500, 2635,
         3962, 6001, 80_000, 80_007, 80_014, 130_429, 130_497, 131_000, 131_005, 131_008, 131_009, 131_016, 131_021,
-        131_026, 131_031, 131_042, 131_045, 131_047, 131_048, 131_049, 131_051, 131_052, 131_053, 131_056, 131_064,
-        132_001, 133_010, 133_016, 135_000, 139_999, 1_609_005, 990_003, 424_242, -1,
+        131_026, 131_030, 131_031, 131_042, 131_045, 131_047, 131_048, 131_049, 131_051, 131_052, 131_053, 131_056,
+        131_064, 132_001, 133_010, 133_016, 135_000, 139_999, 1_609_005, 990_003, 424_242, -1,
     ] {
         assert!(!matches!(verdict(code, None), Verdict::TokenRejected(_)));
         let action = remediation(code, None);
@@ -134,6 +134,7 @@ proptest! {
         subcode in prop_oneof![any::<Option<i64>>(), (450_i64..500).prop_map(Some)],
         proof: bool,
         app: bool,
+        client_secret: bool,
     ) {
         let error = GraphError {
             code,
@@ -142,6 +143,7 @@ proptest! {
             fbtrace_id: Some("EAAsecret".to_owned()),
             mentions_appsecret_proof: proof,
             app_validation_failed: app,
+            client_secret_refused: client_secret,
             is_transient: None,
         };
         let Explanation { summary, remediation } = explain(&error);

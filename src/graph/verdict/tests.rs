@@ -185,7 +185,10 @@ fn errors_inside_a_success_are_part_of_it() {
     );
     assert_eq!(verdict_of(200, "false"), Verdict::Success);
     assert_eq!(verdict_of(200, r#"{"error":"invalid_token"}"#), Verdict::Success);
-    assert_eq!(verdict_of(200, r#"{"data":[{"error":{"code":190}}]}"#), Verdict::Success);
+    assert_eq!(
+        verdict_of(200, r#"{"data":[{"error":{"code":190}}]}"#),
+        Verdict::Success
+    );
 }
 
 #[test]
