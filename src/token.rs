@@ -24,6 +24,7 @@ mod alert;
 mod channel;
 mod credential;
 mod current;
+mod observations;
 mod planner;
 mod policy;
 mod provider;

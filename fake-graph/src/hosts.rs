@@ -88,7 +88,7 @@ impl TokenFamily {
     pub(crate) fn from_token(token: &str) -> Self {
         if token.starts_with("IGAA") || token.starts_with("IGQ") {
             Self::Instagram
-        } else if token.starts_with("THAA") {
+        } else if token.starts_with("THAA") || token.starts_with("THQ") {
             Self::Threads
         } else {
             Self::Facebook

@@ -221,10 +221,11 @@ pub(super) fn proofs(app: &AppConfig, secret: Option<&Secret>) -> Option<ProofSe
 pub(super) fn destinations(config: &Config) -> Result<Destinations, OriginError> {
     let additional = config.upstream.hosts.iter();
     let additional = additional.map(|host| Origin::parse(&format!("https://{host}")));
-    Ok(Destinations::new(
+    let destinations = Destinations::new(
         Origin::parse(&config.upstream.origin)?,
         additional.collect::<Result<Vec<_>, _>>()?,
-    ))
+    );
+    Ok(destinations.with_token_family(config.token.family))
 }
 
 /// What is built from a configuration, at the start and by a reload, is built with these.
@@ -311,6 +312,7 @@ fn build_tenant(config: &Config, deps: ProxyDeps<'_>) -> Result<Tenant, StartErr
 pub(super) fn reloaded_tenant(config: &Config, sources: String, running: &Tenant) -> Tenant {
     Tenant {
         heal: checked_heal(&config.heal),
+        destinations: running.destinations.clone().with_token_family(config.token.family),
         links: config.links,
         proof_warning: Arc::default(),
         telemetry: Arc::new(RequestTelemetry {

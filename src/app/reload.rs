@@ -200,9 +200,10 @@ impl BuildContext {
         } = self;
         let app_secret = secrets::app_secret(&config.app)?;
         let proofs = build::proofs(&config.app, app_secret.as_ref());
+        let destinations = destinations.clone().with_token_family(config.token.family);
         let before = |source: &TokenSource| running.token.sources.iter().position(|before| before == source);
         Ok(Reconfiguration {
-            provider: token_provider::token_provider(config, app_secret, clients, destinations, tasks, *clock)?,
+            provider: token_provider::token_provider(config, app_secret, clients, &destinations, tasks, *clock)?,
             previous_sources: config.token.sources.iter().map(before).collect(),
             proofs,
             renew_before: config.token.renew_before,

@@ -24,7 +24,7 @@ use crate::proxy::{AccessLogFilter, HealConfig, LinkRewriteConfig, UpstreamSetti
 use crate::renew::RenewerConfig;
 use crate::source::{StoreConfig, TokenSource};
 use crate::telemetry::LogSettings;
-use crate::types::{MaybeSecret, OneOrMany, SecretRef};
+use crate::types::{MaybeSecret, OneOrMany, SecretRef, TokenFamily};
 
 /// The configuration of graphward.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
@@ -131,6 +131,8 @@ pub struct TokenConfig {
     pub renew: Option<RenewerConfig>,
     /// Where renewed tokens are stored if the source cannot be written to.
     pub store: Option<StoreConfig>,
+    /// The family of a token whose first letters do not tell it.
+    pub family: Option<TokenFamily>,
     /// Whether Graph is asked about a token before it is used, and daily after that.
     pub verify: bool,
     /// How long before its expiry a token is renewed, at the least; at most 60d.

@@ -32,7 +32,7 @@ pub struct GraphError {
     /// since the message may be translated.
     pub app_validation_failed: bool,
     /// Whether the message mentions the app's secret, which it does if that is wrong. A hint for people only, too.
-    pub client_secret_refused: bool,
+    pub app_secret_refused: bool,
 }
 
 /// The two numbers of an error: all of it that logs and metrics may depend on.
@@ -91,7 +91,7 @@ impl GraphError {
         Self {
             mentions_appsecret_proof: mentions("appsecret_proof"),
             app_validation_failed: mentions("rror validating application") && !mentions("system error"),
-            client_secret_refused: mentions("client secret") || mentions("client_secret"),
+            app_secret_refused: mentions("client secret") || mentions("client_secret"),
             ..Self::default()
         }
     }
@@ -172,7 +172,7 @@ mod tests {
             fbtrace_id: Some("AZ-HzGEkq".to_owned()),
             mentions_appsecret_proof: false,
             app_validation_failed: false,
-            client_secret_refused: false,
+            app_secret_refused: false,
         };
         assert_eq!(GraphError::parse(body), Some(expected));
     }

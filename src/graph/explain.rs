@@ -110,7 +110,7 @@ fn describe(error: &GraphError) -> (&'static str, &'static str) {
             longer valid",
             REPLACE_TOKEN),
 
-        (1, _) if error.client_secret_refused => ("Graph rejects the app secret: it was reset, or is another app's",
+        (1, _) if error.app_secret_refused => ("Graph rejects the app secret: it was reset, or is another app's",
             REPLACE_APP_SECRET),
         (1, _) => ("Graph failed with an unknown error; the request may have taken effect", RETRY_LATER),
         (2, _) => ("Graph is temporarily unavailable; the request may have taken effect", RETRY_LATER),

@@ -7,13 +7,16 @@
 //! | `rupload.facebook.com` | resumable uploads of binaries, scheme `OAuth` | the same |
 //! | `lookaside.fbsbx.com` | downloads of WhatsApp media, `Bearer` only | the same |
 //! | `graph.instagram.com`, `api.instagram.com` | the API with Instagram login | `IGAA…`, `IGQ…` |
-//! | `graph.threads.net`, `graph.threads.com` | Threads | `THAA…` |
+//! | `graph.threads.net`, `graph.threads.com` | Threads | `THAA…`, `THQ…` |
 //!
 //! # Why
 //!
 //! Graph answers a token of one family at another's host with "Cannot parse access token", a 190 that a newer token does
 //! not cure, and the token has been disclosed to another service. So families are kept apart here, before anything is
 //! sent. Content networks (`scontent…`) take no token and are not listed.
+//!
+//! A prefix that is not in [`TOKEN_PREFIXES`](crate::types::TOKEN_PREFIXES) tells no family, and Meta may introduce one any
+//! day. Then `token.family` decides, else the host that has called the token valid, else the origin.
 
 use http::Method;
 
@@ -49,6 +52,8 @@ pub struct Destination {
 pub struct Destinations {
     main: Destination,
     others: Box<[Destination]>,
+    /// The configured family of tokens with an unknown prefix.
+    token_family: Option<TokenFamily>,
 }
 
 /// The hosts that go with `https://graph.facebook.com`.
@@ -102,7 +107,27 @@ impl Destinations {
         Self {
             main: Destination::from_origin(main),
             others: others.into_iter().map(Destination::from_origin).collect(),
+            token_family: None,
         }
+    }
+
+    /// The same with a family for tokens with an unknown prefix (`token.family`).
+    #[must_use]
+    pub fn with_token_family(self, token_family: Option<TokenFamily>) -> Self {
+        Self { token_family, ..self }
+    }
+
+    /// The configured family of tokens with an unknown prefix.
+    #[must_use]
+    pub const fn configured_family(&self) -> Option<TokenFamily> {
+        self.token_family
+    }
+
+    /// The family of tokens about which nothing is known: the configured one, else the origin's, else Facebook.
+    #[must_use]
+    pub fn default_family(&self) -> TokenFamily {
+        let family = self.token_family.or(self.main.family);
+        family.unwrap_or(TokenFamily::Facebook)
     }
 
     /// The origin: where a request goes that names no other host.
@@ -155,14 +180,14 @@ impl Destinations {
             .unwrap_or(&self.main)
     }
 
-    /// Checks that a token is of the host's family. A token of unknown family counts as the origin's, and an origin of
-    /// unknown family as Facebook's; a host of unknown family is there because an operator configured it.
+    /// Checks that a token is of the host's family. A token of unknown family is of the [default](Self::default_family); a
+    /// host of unknown family is there because an operator configured it.
     ///
     /// # Errors
     ///
     /// The token's family, if it is another.
     pub fn check_token_family(&self, token: Option<TokenFamily>, destination: &Destination) -> Result<(), TokenFamily> {
-        let token = token.or(self.main.family).unwrap_or(TokenFamily::Facebook);
+        let token = token.unwrap_or_else(|| self.default_family());
         match destination.family {
             Some(family) if family != token => Err(token),
             Some(_) | None => Ok(()),
@@ -268,5 +293,13 @@ mod tests {
         }
         assert!(is_allowed(None, "graph.facebook.com"));
         assert!(!is_allowed(None, "graph.instagram.com"));
+        let all = all.with_token_family(Some(Instagram));
+        let is_allowed = |token, host| all.check_token_family(token, all.find(host).unwrap()).is_ok();
+        assert!(is_allowed(None, "graph.instagram.com"));
+        assert!(!is_allowed(None, "graph.facebook.com"));
+        assert!(
+            is_allowed(Some(Facebook), "graph.facebook.com"),
+            "a prefix is more certain"
+        );
     }
 }

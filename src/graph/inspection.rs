@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::error::{GraphError, as_integer, is_log_safe, strip_jsonp};
 use super::verdict::rejection_reason;
+use crate::types::TokenFamily;
 
 /// The properties of a token.
 ///
@@ -18,6 +19,8 @@ use super::verdict::rejection_reason;
 pub struct Inspection {
     /// The reason why it is invalid, if it is.
     pub error: Option<GraphError>,
+    /// The family of the host that has called it valid.
+    pub family: Option<TokenFamily>,
     /// The kind of its owner.
     pub kind: Option<TokenKind>,
     /// The app it was issued for.
@@ -84,6 +87,7 @@ impl Inspection {
         };
         Some(Self {
             error: rejection_error,
+            family: None,
             kind: data.get("type").and_then(Value::as_str).and_then(TokenKind::from_name),
             app_id: data.get("app_id").and_then(as_id),
             expires_at: Expiry::from_json(data.get("expires_at")),

@@ -30,6 +30,9 @@ pub(crate) async fn attempt(
     if let Some(credential) = credential {
         outbound.check_family(tenant, credential)?;
     }
+    if credential.is_some() && outbound.hints.is_whatsapp {
+        tenant.tokens.observe_whatsapp_call();
+    }
     let metrics = &tenant.telemetry.metrics;
     let (attempts_total, head_seconds) = match record.start_attempt(credential.map(Credential::generation)) {
         1 => (&metrics.first_attempts, &metrics.first_head_seconds),
@@ -53,6 +56,11 @@ pub(crate) async fn attempt(
         (Verdict::TokenRejected(reason), Some(credential)) => {
             record.set_rejection(credential.generation(), reason);
             credential::mark_rejected(tenant, credential, reason, &classified);
+        }
+        (Verdict::AccountLocked, Some(_)) => {
+            if let Some(error) = classified.error_code {
+                tenant.tokens.observe_account_lock(error);
+            }
         }
         (Verdict::ProofRejected, Some(credential)) => {
             tenant.proof_warning.warn_once(&tenant.telemetry.tenant, credential);

@@ -56,11 +56,36 @@ impl DebugTokenInspector {
         }
     }
 
+    /// Asks at the host of the token's family. If nothing tells the family, and the likeliest host cannot read the token, the
+    /// others are asked: the one that calls it valid is right.
     async fn inspect_token(&mut self, token: &Token) -> Result<Inspection, ObtainError> {
-        let main = self.destinations.main().family;
-        let family = request::token_family(&token.secret)
-            .or(main)
-            .unwrap_or(TokenFamily::Facebook);
+        let known = request::token_family(&token.secret).or_else(|| self.destinations.configured_family());
+        let first = known.unwrap_or_else(|| self.destinations.default_family());
+        let result = self.inspect_at(first, token).await;
+        let cannot_be_read = match &result {
+            Ok(inspection) => inspection.error.as_ref().is_some_and(|error| error.subcode.is_none()),
+            Err(error) => matches!(error, ObtainError::Permanent { .. }),
+        };
+        if known.is_some() || !cannot_be_read {
+            return result;
+        }
+        let main = self.destinations.main().origin.clone();
+        for family in TokenFamily::ALL.into_iter().filter(|family| *family != first) {
+            let origin = self.destinations.graph_origin(family).filter(|origin| **origin != main);
+            if let Some(origin) = origin.cloned()
+                && let Ok(inspection) = self.probe_me(&origin, token).await
+                && inspection.error.is_none()
+            {
+                return Ok(Inspection {
+                    family: Some(family),
+                    ..inspection
+                });
+            }
+        }
+        result
+    }
+
+    async fn inspect_at(&mut self, family: TokenFamily, token: &Token) -> Result<Inspection, ObtainError> {
         let Some(origin) = self.destinations.graph_origin(family).cloned() else {
             let message = format!("no {family} host is configured to inspect the token; add it to upstream.hosts");
             return Err(ObtainError::transient("no_host", message));

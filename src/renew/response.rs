@@ -144,7 +144,7 @@ impl GraphResponse {
                 match error.code {
                     Some(190 | 102) => permanent("token_rejected", token_dead),
                     Some(101) => permanent("app_refused", APP_REMEDIATION),
-                    Some(1) if error.client_secret_refused => permanent("app_refused", APP_REMEDIATION),
+                    Some(1) if error.app_secret_refused => permanent("app_refused", APP_REMEDIATION),
                     Some(1 | 2) => transient("graph_error", "temporarily unavailable"),
                     Some(_) | None => permanent("refused", refused),
                 }

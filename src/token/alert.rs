@@ -31,6 +31,8 @@ pub enum AlertCause {
     Rejected,
     /// Graph rejected it for a reason that a new token does not fix: its user must act first.
     ActionRequired,
+    /// Meta has blocked or locked the account.
+    AccountLocked,
     /// The token could not be renewed.
     RenewalFailed,
     /// A token from a source was not used.
@@ -52,6 +54,7 @@ impl AlertCause {
             Self::DataAccess(_) => "data_access",
             Self::Rejected => "rejected",
             Self::ActionRequired => "action_required",
+            Self::AccountLocked => "account_locked",
             Self::RenewalFailed => "renewal_failed",
             Self::SourceTokenRejected => "source_token_rejected",
             Self::ScopesMissing => "scopes_missing",
@@ -64,7 +67,7 @@ impl AlertCause {
     pub const fn days(self) -> Option<u8> {
         match self {
             Self::Expiry(days) | Self::DataAccess(days) => Some(days),
-            Self::Rejected | Self::ActionRequired | Self::RenewalFailed => None,
+            Self::Rejected | Self::ActionRequired | Self::AccountLocked | Self::RenewalFailed => None,
             Self::SourceTokenRejected | Self::ScopesMissing | Self::StoreFailed => None,
         }
     }
@@ -74,7 +77,7 @@ impl AlertCause {
     pub const fn severity(self) -> &'static str {
         match self {
             Self::Expiry(..=3) | Self::DataAccess(..=3) | Self::Rejected | Self::ActionRequired => "page",
-            Self::StoreFailed => "page",
+            Self::AccountLocked | Self::StoreFailed => "page",
             Self::Expiry(_) | Self::DataAccess(_) | Self::RenewalFailed => "ticket",
             Self::SourceTokenRejected | Self::ScopesMissing => "ticket",
         }

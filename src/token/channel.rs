@@ -16,26 +16,31 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use super::credential::{Credential, CredentialError, Generation, ProofSettings, Token};
+use super::observations::Observations;
 use super::rejections::{Rejections, WaiterGuard};
 use super::traits::ObtainError;
-use crate::graph::GraphError;
+use crate::graph::{ErrorCode, GraphError};
+use crate::types::TokenFamily;
 
 /// Creates the two ends of a tenant's channel.
 #[must_use]
 pub fn channel() -> (TokenPublisher, TokenHandle) {
     let cell = Arc::new(ArcSwapOption::empty());
     let rejections = Arc::new(Rejections::default());
+    let observations = Arc::new(Observations::default());
     let (sender, progress) = watch::channel(RefreshProgress::default());
     let publisher = TokenPublisher {
         proofs: None,
         cell: Arc::clone(&cell),
         progress: sender,
         rejections: Arc::clone(&rejections),
+        observations: Arc::clone(&observations),
     };
     let handle = TokenHandle {
         cell,
         progress,
         rejections,
+        observations,
     };
     (publisher, handle)
 }
@@ -47,6 +52,7 @@ pub struct TokenPublisher {
     cell: Arc<ArcSwapOption<Credential>>,
     progress: watch::Sender<RefreshProgress>,
     pub(super) rejections: Arc<Rejections>,
+    pub(super) observations: Arc<Observations>,
 }
 
 /// The requests' end.
@@ -55,6 +61,7 @@ pub struct TokenHandle {
     cell: Arc<ArcSwapOption<Credential>>,
     progress: watch::Receiver<RefreshProgress>,
     rejections: Arc<Rejections>,
+    observations: Arc<Observations>,
 }
 
 /// The progress of the refresher, for waiting requests.
@@ -130,12 +137,21 @@ impl TokenPublisher {
     /// # Errors
     ///
     /// [`CredentialError`] if the token cannot be sent in a header; then the current one stays.
-    pub fn publish(&self, token: Token) -> Result<Arc<Credential>, CredentialError> {
+    pub fn publish(
+        &self,
+        token: Token,
+        inspected_family: Option<TokenFamily>,
+    ) -> Result<Arc<Credential>, CredentialError> {
         let generation = match self.progress.borrow().generation {
             None => Generation::FIRST,
             Some(generation) => generation.next(),
         };
-        let credential = Arc::new(Credential::new(generation, token, self.proofs.as_ref())?);
+        let credential = Arc::new(Credential::new(
+            generation,
+            token,
+            inspected_family,
+            self.proofs.as_ref(),
+        )?);
         self.cell.store(Some(Arc::clone(&credential)));
         self.progress.send_modify(|progress| {
             progress.attempts_finished = progress.attempts_started;
@@ -243,6 +259,16 @@ impl TokenHandle {
     /// about another token in the body: the credential is usable again.
     pub fn mark_accepted(&self, generation: Generation) {
         self.rejections.mark_accepted(generation);
+    }
+
+    /// Reports that the app has called WhatsApp, whose permissions matter only then. Never waits.
+    pub fn observe_whatsapp_call(&self) {
+        self.observations.add_whatsapp_call();
+    }
+
+    /// Reports that Meta has locked the account. Never waits.
+    pub fn observe_account_lock(&self, error: ErrorCode) {
+        self.observations.add_account_lock(error);
     }
 
     /// Returns whether Graph rejected this generation, and has not accepted it since.

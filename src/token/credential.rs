@@ -102,6 +102,7 @@ impl Credential {
     pub(super) fn new(
         generation: Generation,
         token: Token,
+        inspected_family: Option<TokenFamily>,
         proofs: Option<&ProofSettings>,
     ) -> Result<Self, CredentialError> {
         let header_value = |scheme: &str| {
@@ -122,7 +123,7 @@ impl Credential {
         Ok(Self {
             generation,
             fingerprint: token.secret.fingerprint(),
-            family: TokenFamily::from_token(text),
+            family: TokenFamily::from_token(text).or(inspected_family),
             token,
             bearer,
             oauth,
@@ -132,7 +133,7 @@ impl Credential {
 
     /// The same token in the same generation, with the proof of these settings.
     pub(super) fn with_proofs(&self, proofs: Option<&ProofSettings>) -> Result<Self, CredentialError> {
-        Self::new(self.generation, self.token.clone(), proofs)
+        Self::new(self.generation, self.token.clone(), self.family, proofs)
     }
 
     /// The number of this credential.
@@ -147,7 +148,7 @@ impl Credential {
         self.fingerprint
     }
 
-    /// The family of hosts that it is for; `None` if its text does not show it.
+    /// The family of hosts that it is for; `None` if neither its prefix nor its inspection tells it.
     #[must_use]
     pub const fn family(&self) -> Option<TokenFamily> {
         self.family
@@ -245,7 +246,7 @@ mod tests {
     #[test]
     fn a_credential_recognizes_its_own_token() {
         let token = Token::without_expiry(Secret::new("EAAGm0PX4/ZCps").unwrap());
-        let credential = Credential::new(Generation::FIRST, token, None).unwrap();
+        let credential = Credential::new(Generation::FIRST, token, None, None).unwrap();
         let text = br"Malformed access token EAAGm0PX4\/ZCps";
         let redacted = credential.redacted(text).unwrap();
         assert_eq!(redacted, &b"Malformed access token [redacted]"[..]);

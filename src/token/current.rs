@@ -22,8 +22,8 @@ pub(super) struct CurrentToken {
     renew_at: Option<SystemTime>,
     pub(super) inspection: Option<Inspection>,
     pub(super) inspected_at: Option<SystemTime>,
-    /// The permissions that it lacks.
-    missing_scopes: Vec<&'static str>,
+    /// The permissions that it lacks; `None` while WhatsApp is not called.
+    missing_scopes: Option<Vec<&'static str>>,
     /// The time of the next inspection.
     inspect_at: Option<Instant>,
     /// The time of the next attempt to store it.
@@ -45,8 +45,8 @@ pub struct TokenStatus {
     pub renew_at: Option<SystemTime>,
     /// The time at which it was last inspected.
     pub inspected_at: Option<SystemTime>,
-    /// The number of permissions that it lacks and WhatsApp requires.
-    pub missing_scope_count: usize,
+    /// The number of permissions that it lacks and WhatsApp requires; `None` while WhatsApp is not called.
+    pub missing_scope_count: Option<usize>,
 }
 
 /// Work besides checks and refreshes.
@@ -122,11 +122,8 @@ impl CurrentToken {
     pub(super) fn take_newly_missing_scopes(&mut self) -> Vec<&'static str> {
         let missing = self.inspection.as_ref().map(Inspection::missing_scopes);
         let missing = missing.unwrap_or_default();
-        if self.missing_scopes == missing {
-            return Vec::new();
-        }
-        self.missing_scopes.clone_from(&missing);
-        missing
+        let known = self.missing_scopes.replace(missing.clone()).unwrap_or_default();
+        if known == missing { Vec::new() } else { missing }
     }
 
     /// Returns its dates on the monotonic clock, by the current relation of the two clocks.
@@ -165,7 +162,7 @@ impl CurrentToken {
             data_access_expires_at: inspection.and_then(|it| it.data_access_expires_at.as_system_time()),
             renew_at: self.renew_at,
             inspected_at: self.inspected_at,
-            missing_scope_count: self.missing_scopes.len(),
+            missing_scope_count: self.missing_scopes.as_ref().map(Vec::len),
         }
     }
 }

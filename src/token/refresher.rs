@@ -139,6 +139,7 @@ impl Refresher {
             state = self.publisher.rejections.wait_for_change(self.rejection_state) => return self.on_rejection_change(state),
             () = self.provider.sources.changed() => return PlannerEvent::SourceChanged,
             Some(new) = self.reconfigurations.recv() => return self.reconfigure(new),
+            () = self.publisher.observations.changed() => return self.on_observation(),
             () = sleep_until(wake) => {}
         }
         match maintenance {
@@ -172,6 +173,15 @@ impl Refresher {
             let source_count = self.provider.sources.len();
             self.reporter.report_read_only_sources(&reasons, source_count);
         }
+    }
+
+    /// Reports what requests have observed.
+    fn on_observation(&mut self) -> PlannerEvent {
+        if let Some(error) = self.publisher.observations.take_account_lock() {
+            self.reporter.report_account_lock(error);
+        }
+        self.update_status();
+        PlannerEvent::TimerFired(self.current.deadlines(&self.clock))
     }
 
     fn on_rejection_change(&mut self, state: RejectionState) -> PlannerEvent {
@@ -208,7 +218,8 @@ impl Refresher {
             ..found.token
         };
         let expiry = token.expires_at.map_or(inspected, Expiry::At);
-        let credential = match self.publisher.publish(token) {
+        let family = found.inspection.as_ref().and_then(|it| it.family);
+        let credential = match self.publisher.publish(token, family) {
             Ok(credential) => credential,
             Err(error) => {
                 let message = format!(
@@ -300,7 +311,11 @@ impl Refresher {
     /// Derives the time of the renewal, the status and the warnings from the current token.
     fn update_status(&mut self) {
         self.current.schedule_renewal(&self.policy, self.provider.renewer());
-        let missing = self.current.take_newly_missing_scopes();
+        let missing = if self.publisher.observations.is_whatsapp_called() {
+            self.current.take_newly_missing_scopes()
+        } else {
+            Vec::new()
+        };
         self.reporter.status_changed(&self.current);
         if !missing.is_empty() {
             self.reporter.report_missing_scopes(&missing);

@@ -6,7 +6,7 @@ use super::alert::{Alert, AlertCause};
 use super::credential::Credential;
 use super::current::{CurrentToken, TokenStatus};
 use super::traits::ObtainError;
-use crate::graph::{Expiry, GraphError, explain, is_action_required};
+use crate::graph::{ErrorCode, Expiry, GraphError, explain, is_action_required};
 use crate::types::{Rfc3339Timestamp, TenantId, error_chain};
 
 /// An operation of the refresher.
@@ -239,6 +239,17 @@ impl Reporter {
         );
     }
 
+    /// Reports that Meta has locked the account.
+    pub(super) fn report_account_lock(&self, error: ErrorCode) {
+        let ErrorCode { code, subcode } = error;
+        let explanation = explain(&GraphError {
+            code,
+            subcode,
+            ..GraphError::default()
+        });
+        self.send_alert(AlertCause::AccountLocked, &explanation.summary, explanation.remediation);
+    }
+
     /// Reports missing permissions.
     pub(super) fn report_missing_scopes(&self, missing: &[&str]) {
         self.send_alert(
@@ -247,7 +258,7 @@ impl Reporter {
                 "The token lacks the permission {}, which WhatsApp requires.",
                 missing.join(" and ")
             ),
-            "If the app sends WhatsApp messages, issue a token with that permission.",
+            "The app calls WhatsApp: issue a token with that permission.",
         );
     }
 

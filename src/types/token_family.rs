@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-/// The API that a host belongs to, or that a token is for.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// The API that a host belongs to, or that a token is for (`token.family`).
+#[derive(Clone, Copy, Debug, Eq, PartialEq, schemars::JsonSchema, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum TokenFamily {
     /// Facebook, WhatsApp, Pages, Marketing.
     Facebook,
@@ -13,17 +14,22 @@ pub enum TokenFamily {
     Threads,
 }
 
-/// The prefixes of tokens. Facebook's are those of page, user and system user tokens.
-pub const TOKEN_PREFIXES: [(&str, TokenFamily); 4] = [
+/// The prefixes of tokens. Facebook's are those of page, user and system user tokens. Meta documents none of them, and has
+/// changed them before: `IGQ` and `THQ` are those of older tokens.
+pub const TOKEN_PREFIXES: [(&str, TokenFamily); 5] = [
     ("EAA", TokenFamily::Facebook),
     ("IGAA", TokenFamily::Instagram),
     ("IGQ", TokenFamily::Instagram),
     ("THAA", TokenFamily::Threads),
+    ("THQ", TokenFamily::Threads),
 ];
 
 // === impl TokenFamily ===
 
 impl TokenFamily {
+    /// All families.
+    pub const ALL: [Self; 3] = [Self::Facebook, Self::Instagram, Self::Threads];
+
     /// The family of a token, by its prefix; `None` for an unknown prefix.
     #[must_use]
     pub fn from_token(token: &str) -> Option<Self> {
@@ -76,6 +82,9 @@ mod tests {
             ("IGAAJ", Some(TokenFamily::Instagram)),
             ("IGQVJ", Some(TokenFamily::Instagram)),
             ("THAAB", Some(TokenFamily::Threads)),
+            ("THQWJ", Some(TokenFamily::Threads)),
+            ("IGZZJ", None),
+            ("THAB", None),
             ("123|abc", None),
             ("", None),
         ] {

@@ -100,12 +100,12 @@ async fn an_error_with_status_200_does_not_make_a_dead_token_usable_again() {
         assert_eq!(proxy.graph.attempts(), 2, "{target}");
         assert_eq!(proxy.admin_get("/readyz").await.status, 503, "{target}");
         // A response to HEAD has no body, so it proves nothing either.
-        proxy.graph.enqueue(ScriptedResponse::json(200, ""));
+        proxy.script(ScriptedResponse::json(200, ""));
         sleep(Duration::from_secs(2)).await;
         proxy.app.fetch(request("HEAD", target, sized(""))).await;
         assert_eq!(proxy.admin_get("/readyz").await.status, 503, "{target}");
         // A success does.
-        proxy.graph.enqueue(ScriptedResponse::json(200, "{}"));
+        proxy.script(ScriptedResponse::json(200, "{}"));
         sleep(Duration::from_secs(2)).await;
         assert_eq!(proxy.app.get(target).await.text(), "{}");
         assert_eq!(proxy.admin_get("/readyz").await.status, 200, "{target}");
@@ -147,7 +147,7 @@ async fn every_other_answer_with_status_200_is_delivered_untouched() {
             (ScriptedResponse::new(200, "image/jpeg", EXPIRED_ERROR), "success"),
         ] {
             let proxy = TestProxy::start(protocols).await;
-            proxy.graph.enqueue(reply.clone());
+            proxy.script(reply.clone());
             let answer = proxy.app.get("/me?suppress_http_code=1").await;
             assert_eq!(answer.status, 200);
             assert!(answer.complete && answer.body == reply.bytes(), "{verdict}");
@@ -162,7 +162,7 @@ async fn every_other_answer_with_status_200_is_delivered_untouched() {
 async fn a_slow_answer_with_status_200_is_neither_a_success_nor_lost() {
     let proxy = TestProxyBuilder::new().start().await;
     let slow = ScriptedResponse::json(200, EXPIRED_ERROR).chunked(20, Duration::from_secs(2));
-    proxy.graph.enqueue(slow);
+    proxy.script(slow);
     assert_eq!(proxy.app.get("/me?suppress_http_code=1").await.text(), EXPIRED_ERROR);
     assert_eq!(responses_with_verdict(&proxy, "opaque").await, 1);
     proxy.shutdown().await;

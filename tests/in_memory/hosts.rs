@@ -1,6 +1,7 @@
 //! Which host a request goes to, and which token may go there.
 
 use graphward::config::Config;
+use graphward::types::TokenFamily;
 
 use crate::support::{
     FIRST_TOKEN, LogCapture, PROTOCOL_PAIRS, Protocol, ScriptedResponse, TestProxy, TestProxyBuilder, get, request,
@@ -155,6 +156,17 @@ async fn no_token_goes_to_another_familys_host() {
                 ["graph.threads.net"; 2],
                 [ADDITIONAL_HOSTS[1], "graph.instagram.com"],
             ),
+            (
+                "THQWJtoken0of0the0tests",
+                ["graph.threads.net"; 2],
+                [MAIN, "graph.instagram.com"],
+            ),
+            // A prefix that tells nothing: the origin's family.
+            (
+                "XYZtoken0of0the0tests",
+                [MAIN, ADDITIONAL_HOSTS[0]],
+                ["graph.instagram.com", "graph.threads.net"],
+            ),
         ] {
             let proxy = TestProxyBuilder::over(protocols).with_token(token).start().await;
             for host in others {
@@ -174,6 +186,27 @@ async fn no_token_goes_to_another_familys_host() {
             }
             proxy.shutdown().await;
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_whose_prefix_tells_nothing_goes_to_the_configured_familys_host() {
+    for (token, family, host) in [
+        ("XYZtoken0of0the0tests", TokenFamily::Threads, "graph.threads.net"),
+        ("IGZtoken0of0the0tests", TokenFamily::Instagram, "graph.instagram.com"),
+        ("THAAtoken0of0the0tests", TokenFamily::Facebook, "graph.threads.net"),
+    ] {
+        let proxy = TestProxyBuilder::new()
+            .with_token(token)
+            .with(|config| config.token.family = Some(family))
+            .start()
+            .await;
+        for other in [MAIN, "graph.instagram.com", "graph.threads.net"] {
+            let status = if other == host { 200 } else { 421 };
+            let named = with(get("/v21.0/me"), &[("host", other)]);
+            assert_eq!(proxy.app.fetch(named).await.status, status, "{token} {other}");
+        }
+        proxy.shutdown().await;
     }
 }
 

@@ -160,7 +160,7 @@ fn no_public_type_shows_a_token_in_its_debug_form() {
     let envelope = format!(r#"{{"error":{{"message":"Malformed access token {text}","code":190}}}}"#);
     let error = graphward::graph::GraphError::parse(envelope.as_bytes()).unwrap();
     let (writer, tokens) = graphward::token::channel();
-    let credential = writer.publish(Token::without_expiry(secret.clone())).unwrap();
+    let credential = writer.publish(Token::without_expiry(secret.clone()), None).unwrap();
     let mut shown = format!(
         "{secret:?} {:?} {cleaned:?} {error:?}",
         Token::without_expiry(secret.clone())

@@ -46,6 +46,7 @@ fn example(path: &str) -> (Vec<(String, &'static str)>, &'static str) {
         "links.media" | "token.verify" => (with(&[]), "false"),
         "app.id" => (with(&[]), "12"),
         "app.proof" => (with(&[]), "off"),
+        "token.family" => (with(&[]), "threads"),
         "token.source" => (with(&[file]), "{}"),
         "token.source.key" => (with(&[file]), "KEY"),
         "token.source.pointer" => (with(&[file]), "/a"),

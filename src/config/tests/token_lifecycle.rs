@@ -3,7 +3,7 @@
 use super::*;
 use crate::renew::{MintSettings, RenewerConfig, TokenLifetime};
 use crate::source::{CommandConfig, ExecSourceConfig, HttpSourceConfig};
-use crate::types::{MaybeSecret, SecretRef};
+use crate::types::{MaybeSecret, SecretRef, TokenFamily};
 
 fn sources(text: &str) -> Vec<TokenSource> {
     read(text).unwrap().token.sources
@@ -182,6 +182,7 @@ fn every_key_of_a_tokens_life_can_be_changed() {
         source = [{ file = "t.json", pointer = "/a~1b" }, { env = "B" }]
         renew = { threads = {} }
         store = { file = "/var/lib/graphward/token", fernet_key = { env = "KEY" } }
+        family = "instagram"
         verify = false
         renew_before = "3d"
         [app]
@@ -199,6 +200,7 @@ fn every_key_of_a_tokens_life_can_be_changed() {
     assert_eq!(store.path, PathBuf::from("/var/lib/graphward/token"));
     assert_eq!(store.fernet_keys, [SecretRef::env("KEY".to_owned())]);
     assert_eq!(token.renew_before, Duration::from_secs(3 * 86_400));
+    assert_eq!(token.family, Some(TokenFamily::Instagram));
     let url = MaybeSecret::Inline("https://a/b".to_owned());
     assert_eq!(config.alerts.url, Some(url));
 }

@@ -143,7 +143,7 @@ proptest! {
             fbtrace_id: Some("EAAsecret".to_owned()),
             mentions_appsecret_proof: proof,
             app_validation_failed: app,
-            client_secret_refused: client_secret,
+            app_secret_refused: client_secret,
             is_transient: None,
         };
         let Explanation { summary, remediation } = explain(&error);

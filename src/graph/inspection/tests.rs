@@ -19,6 +19,7 @@ fn at(seconds: u64) -> SystemTime {
 #[test]
 fn every_field_of_the_documented_response_is_read() {
     let expected = Inspection {
+        family: None,
         error: None,
         kind: Some(TokenKind::SystemUser),
         app_id: Some("1234567890".to_owned()),

@@ -203,3 +203,43 @@ async fn a_token_goes_to_no_host_of_another_family() {
     assert_eq!(error.reason(), "no_host");
     assert_eq!(world.sim.recorded_calls().len(), 1);
 }
+
+#[tokio::test]
+async fn a_prefix_that_tells_no_family_is_inspected_where_it_is_configured_or_else_found_out() {
+    let world = TestGraph::start().await;
+    // The fake Graph takes any prefix that it does not know for Facebook's.
+    let token = "XYZ0a0token0of0tomorrow";
+    world.sim.register_token(token, None);
+    let hosts = || {
+        let others = ["https://graph.facebook.com", "https://graph.instagram.com"];
+        Destinations::new(origin("https://graph.threads.net"), others.map(origin))
+    };
+    let asked = || {
+        let calls = world.sim.recorded_calls().into_iter();
+        let hosts: Vec<_> = calls.map(|call| call.host).collect();
+        world.sim.reset();
+        world.sim.register_token(token, None);
+        hosts
+    };
+    let mut inspector = DebugTokenInspector::new(&world.client, hosts(), None);
+    let said = inspect(&mut inspector, token).await.unwrap();
+    assert!(said.error.is_none());
+    assert_eq!(said.family, Some(crate::types::TokenFamily::Facebook));
+    assert_eq!(asked(), ["graph.threads.net", "graph.facebook.com"]);
+
+    let configured = hosts().with_token_family(Some(crate::types::TokenFamily::Facebook));
+    let mut inspector = DebugTokenInspector::new(&world.client, configured, None);
+    assert!(inspect(&mut inspector, token).await.unwrap().error.is_none());
+    assert_eq!(asked(), ["graph.facebook.com"]);
+
+    // A known prefix goes to its own host, whatever is configured, and so does no other token.
+    for known in ["THQWJ0an0older0token", "IGQVJ0an0older0token"] {
+        let everywhere = hosts().with_token_family(Some(crate::types::TokenFamily::Facebook));
+        let mut inspector = DebugTokenInspector::new(&world.client, everywhere, None);
+        assert!(
+            inspect(&mut inspector, known).await.unwrap().error.is_some(),
+            "Graph does not know it"
+        );
+        assert_eq!(asked().len(), 1, "{known}");
+    }
+}

@@ -153,12 +153,19 @@ impl TokenMetrics {
     }
 
     /// Sets what is known of the current token: its expiry and that of its data access (seconds since 1970; `None` is
-    /// unknown or never), and the number of permissions that it lacks.
-    pub fn set_token_details(&self, expiry: Option<f64>, data_access_expiry: Option<f64>, missing_scopes: usize) {
+    /// unknown or never), and the number of permissions that it lacks, if that matters.
+    pub fn set_token_details(
+        &self,
+        expiry: Option<f64>,
+        data_access_expiry: Option<f64>,
+        missing_scopes: Option<usize>,
+    ) {
         let all = &self.families;
         self.set_timestamp(&all.expires_at, expiry);
         self.set_timestamp(&all.data_access_expires_at, data_access_expiry);
-        self.set(&all.missing_scopes, i64::try_from(missing_scopes).unwrap_or(i64::MAX));
+        if let Some(count) = missing_scopes {
+            self.set(&all.missing_scopes, i64::try_from(count).unwrap_or(i64::MAX));
+        }
     }
 
     /// Sets the time at which Graph inspected the current token (seconds since 1970).

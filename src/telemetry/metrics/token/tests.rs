@@ -19,17 +19,18 @@ fn an_unknown_time_is_absent_and_not_1970() {
     let metrics = Metrics::new();
     let token = metrics.token_metrics(&shop());
     token.set_current_token(1, None);
-    token.set_token_details(None, None, 0);
+    token.set_token_details(None, None, None);
     token.set_renewal_due(None);
     for name in [
         "token_expiry_timestamp_seconds",
         "token_data_access_expiry_timestamp_seconds",
         "token_last_inspected_timestamp_seconds",
+        "token_missing_scopes",
         "token_renewal_due_timestamp_seconds",
     ] {
         assert_eq!(samples_of(&metrics, name), Vec::<String>::new(), "{name}");
     }
-    token.set_token_details(Some(1_764_547_200.0), Some(1_769_904_000.5), 2);
+    token.set_token_details(Some(1_764_547_200.0), Some(1_769_904_000.5), Some(2));
     token.set_renewal_due(Some(1_763_683_200.0));
     token.set_inspected_at(1_763_600_000.0);
     for (name, value) in [
@@ -42,7 +43,7 @@ fn an_unknown_time_is_absent_and_not_1970() {
         let shown = format!("graphward_{name}{{tenant=\"shop\"}} {value}");
         assert_eq!(samples_of(&metrics, name), [shown]);
     }
-    token.set_token_details(None, None, 0);
+    token.set_token_details(None, None, None);
     token.set_renewal_due(None);
     assert_eq!(
         samples_of(&metrics, "token_expiry"),
@@ -57,7 +58,7 @@ fn a_new_token_clears_the_details_of_the_old_one() {
     let metrics = Metrics::new();
     let token = metrics.token_metrics(&shop());
     token.set_current_token(1, Some(100.0));
-    token.set_token_details(Some(100.0), Some(50.0), 1);
+    token.set_token_details(Some(100.0), Some(50.0), Some(1));
     token.set_inspected_at(10.0);
     token.set_current_token(2, Some(900.0));
     assert_eq!(

@@ -36,7 +36,7 @@ impl Row {
 
     fn use_token(&mut self, token: Token) -> String {
         let text = token.secret.expose().to_owned();
-        self.current = Some(Credential::new(Generation::FIRST, token, None).unwrap());
+        self.current = Some(Credential::new(Generation::FIRST, token, None, None).unwrap());
         self.current_is_dead = false;
         text
     }

@@ -1,6 +1,7 @@
 //! The inspection of a token before it is used, and daily after that.
 
 use super::*;
+use crate::graph::ErrorCode;
 
 fn provider(file: &FakeStore, graph: &FakeInspector) -> TokenProvider {
     TokenProvider::from_source(file.clone()).with_inspector(graph.clone())
@@ -82,6 +83,7 @@ async fn the_current_token_is_inspected_daily_and_its_expiry_is_updated() {
     let (file, graph) = (FakeStore::named("file"), FakeInspector::default());
     file.put(token("one"));
     let (tokens, alerts) = start(provider(&file, &graph)).await;
+    tokens.observe_whatsapp_call();
     graph.set(
         "one",
         Inspection {
@@ -105,6 +107,47 @@ async fn the_current_token_is_inspected_daily_and_its_expiry_is_updated() {
     assert_eq!(alerts.causes(), later, "nothing is reported twice");
     assert!((6..=8).contains(&graph.calls().len()), "{}", graph.calls().len());
     assert!(tokens.is_usable());
+}
+
+#[tokio::test(start_paused = true)]
+async fn missing_permissions_are_reported_once_and_only_if_whatsapp_is_called() {
+    let (file, graph) = (FakeStore::named("file"), FakeInspector::default());
+    file.put(token("one"));
+    graph.set(
+        "one",
+        Inspection {
+            scopes: Some(vec!["instagram_basic".to_owned()]),
+            ..Inspection::default()
+        },
+    );
+    let (tokens, alerts) = start(provider(&file, &graph)).await;
+    tokio::time::sleep(3 * DAY).await;
+    assert_eq!(alerts.causes(), [], "this app has no need of them");
+    for _ in 0..3 {
+        tokens.observe_whatsapp_call();
+        tokio::time::sleep(DAY).await;
+        assert_eq!(alerts.causes(), [AlertCause::ScopesMissing]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_locked_account_is_reported_once_a_day() {
+    let file = FakeStore::named("file");
+    file.put(token("one"));
+    let (tokens, alerts) = start(TokenProvider::from_source(file)).await;
+    let locked = ErrorCode {
+        code: Some(131_031),
+        subcode: None,
+    };
+    for _ in 0..3 {
+        for _ in 0..8 {
+            tokens.observe_account_lock(locked);
+            tokio::time::sleep(3 * 60 * MINUTE).await;
+        }
+    }
+    assert_eq!(alerts.causes(), [AlertCause::AccountLocked; 3]);
+    assert!(alerts.text().contains("Business Manager") && alerts.text().contains("131031"));
+    assert!(tokens.is_usable(), "the token is not the cause");
 }
 
 #[tokio::test(start_paused = true)]
