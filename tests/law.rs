@@ -23,6 +23,8 @@ mod ladder;
 mod parameters;
 #[path = "law/picture.rs"]
 mod picture;
+#[path = "law/prefixes.rs"]
+mod prefixes;
 #[path = "law/replay.rs"]
 mod replay;
 #[path = "law/rust_version.rs"]

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use graphward::config::{Config, EnvVars, Overrides, common_env_vars, env_var_names};
-use graphward::types::TOKEN_PREFIXES;
 
 use super::{read, root, text_files};
 
@@ -47,19 +46,6 @@ fn the_docs_name_every_alert_about_a_metric_beside_it() {
     let names: BTreeSet<_> = names.map(str::to_owned).collect();
     assert!(names.len() >= 25, "{names:?}");
     assert_eq!(told, names, "{METRICS} on the left, alerts.yaml on the right");
-}
-
-#[test]
-fn the_docs_name_every_prefix_of_tokens() {
-    for path in ["docs/limits.md", "src/graph/host.rs"] {
-        let text = read(path);
-        for (prefix, family) in TOKEN_PREFIXES {
-            assert!(
-                text.contains(&format!("`{prefix}…`")),
-                "{path} lacks {prefix} of {family}"
-            );
-        }
-    }
 }
 
 #[test]
