@@ -131,7 +131,9 @@ impl Reply {
     pub(crate) fn into_response(self, call: &Call, usage: HeaderMap) -> Response<ResponseBody> {
         let mut headers = HeaderMap::new();
         let mut body = self.body;
-        let mut status = self.status;
+        // The client looks for errors in the body only.
+        let hides_status = self.kind == ReplyKind::Error && call.text("suppress_http_code").is_some();
+        let mut status = if hides_status { StatusCode::OK } else { self.status };
         if self.kind != ReplyKind::NotGraph {
             add_graph_headers(&mut headers, self.kind, &self.trace, call);
             headers.extend(usage);

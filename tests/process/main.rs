@@ -10,6 +10,7 @@ mod durability;
 #[cfg(feature = "fake")]
 mod failed_connections;
 mod fake_graph;
+mod hidden_errors;
 mod https;
 mod postgres;
 mod process_lifecycle;

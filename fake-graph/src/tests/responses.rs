@@ -129,3 +129,13 @@ async fn a_picture_is_a_302_unless_told_otherwise_and_a_head_has_no_body() {
         assert!(head.header("content-length").parse::<u64>().unwrap() > 100);
     }
 }
+
+#[tokio::test]
+async fn an_error_has_status_200_if_the_call_suppresses_statuses() {
+    let world = TestGraph::start().await;
+    let answer = world.get(&format!("{PHONE}?suppress_http_code=1"), "EAAdead").await;
+    assert_eq!(
+        (answer.status.as_u16(), &answer.json()["error"]["code"]),
+        (200, &190.into())
+    );
+}
