@@ -7,8 +7,8 @@ mod concurrency;
 #[cfg(feature = "fake")]
 mod demo;
 mod durability;
-#[cfg(feature = "fake")]
 mod failed_connections;
+#[cfg(feature = "fake")]
 mod fake_graph;
 mod hidden_errors;
 mod https;
