@@ -16,6 +16,7 @@ mod hidden_errors;
 mod hosts;
 mod last_rejections;
 mod media;
+mod outages;
 mod paging;
 mod passthrough;
 mod proofs;
