@@ -12,6 +12,7 @@ mod rollback;
 mod run;
 mod secrets;
 mod signal;
+mod state;
 mod token_provider;
 
 pub use build::{Dependencies, ReloadTrigger, StartError};

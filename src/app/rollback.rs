@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::token_provider::{HttpClients, TokenProviderError, build_source, file_source, with_store};
+use super::state::state_dir;
+use super::token_provider::{HttpClients, SourceDeps, TokenProviderError, build_source, file_source, with_store};
 use crate::config::Config;
 use crate::net::Tasks;
 use crate::net::tls::TlsError;
@@ -53,15 +54,21 @@ async fn roll_back_first_source(config: &Config, clock: Clock) -> Result<(String
     let token_config = &config.token;
     let clients = HttpClients::new(config)?;
     let (mut first_error, tasks) = (None, Tasks::default());
+    let deps = SourceDeps {
+        internal: &clients.internal,
+        tasks: &tasks,
+        clock,
+        state_dir: state_dir(&config.state),
+    };
     for (index, source) in token_config.sources.iter().enumerate() {
         let (location, result) = match (&token_config.store, source) {
             (Some(store), source) => {
-                let inner = build_source(source, &clients.internal, &tasks, clock)?;
+                let inner = build_source(source, &deps)?;
                 let mut stored = with_store(inner, store, index, clock)?;
                 (stored.describe(), stored.roll_back().await)
             }
             (None, TokenSource::File(config)) => {
-                let file = file_source(config)?;
+                let file = file_source(config, &deps)?;
                 (file.describe(), file.roll_back().await)
             }
             (None, TokenSource::Env(_) | TokenSource::Http(_) | TokenSource::Exec(_) | TokenSource::Postgres(_)) => {

@@ -1,8 +1,10 @@
 //! Builds the token provider of `[token]`: its sources, its store, its renewer and its inspector.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::secrets::{SecretLoadError, load_fernet, load_headers, load_secret, resolve_text};
+use super::state::state_dir;
 use crate::config::{AppConfig, Config, TokenConfig};
 use crate::graph::{Destinations, Origin};
 use crate::net::tls::TlsError;
@@ -31,6 +33,9 @@ pub enum TokenProviderError {
     /// The renewer needs the app's credentials.
     #[error("token.renew needs app.id and app.secret")]
     NoAppCredentials,
+    /// The app could be locked out of its own file by a renewal.
+    #[error("{0}")]
+    FileAccess(String),
     /// The renewer's host is not configured.
     #[error("token.renew needs {0}: add it to upstream.hosts")]
     NoHost(&'static str),
@@ -74,8 +79,15 @@ struct ProviderDeps<'a> {
     destinations: &'a Destinations,
     app: Option<AppCredentials>,
     app_secret: Option<Secret>,
-    tasks: &'a Tasks,
-    clock: Clock,
+    sources: SourceDeps<'a>,
+}
+
+/// The parts that a source is built from, besides its settings.
+pub(super) struct SourceDeps<'a> {
+    pub(super) internal: &'a HttpClient,
+    pub(super) tasks: &'a Tasks,
+    pub(super) clock: Clock,
+    pub(super) state_dir: Option<PathBuf>,
 }
 
 /// Builds the token provider of `[token]`.
@@ -92,8 +104,12 @@ pub(super) fn token_provider(
         destinations,
         app: app_credentials(&config.app, app_secret.as_ref()),
         app_secret,
-        tasks,
-        clock,
+        sources: SourceDeps {
+            internal: &clients.internal,
+            tasks,
+            clock,
+            state_dir: state_dir(&config.state),
+        },
     };
     build_token_provider(&config.token, &deps)
 }
@@ -104,11 +120,15 @@ fn build_token_provider(
 ) -> Result<TokenProvider, TokenProviderError> {
     let mut sources = Vec::new();
     for (index, source) in token_config.sources.iter().enumerate() {
-        let source = build_source(source, &deps.clients.internal, deps.tasks, deps.clock)?;
+        let built = build_source(source, &deps.sources)?;
         sources.push(match &token_config.store {
-            Some(store) => Box::new(with_store(source, store, index, deps.clock)?),
-            None => source,
+            Some(store) => Box::new(with_store(built, store, index, deps.sources.clock)?),
+            None => built,
         });
+        if let (TokenSource::File(file), None, Some(_)) = (source, &token_config.store, &token_config.renew) {
+            let keeps_access = FileSource::new(file.path.clone(), file.format.clone()).check_keeps_access();
+            keeps_access.map_err(TokenProviderError::FileAccess)?;
+        }
     }
     let provider = TokenProvider::from_sources(sources);
     let provider = match &token_config.renew {
@@ -131,29 +151,27 @@ fn app_credentials(app: &AppConfig, secret: Option<&Secret>) -> Option<AppCreden
 }
 
 /// Builds one source of `[token] source`.
-pub(super) fn build_source(
-    source: &TokenSource,
-    internal: &HttpClient,
-    tasks: &Tasks,
-    clock: Clock,
-) -> Result<Box<dyn Source>, TokenProviderError> {
+pub(super) fn build_source(source: &TokenSource, deps: &SourceDeps<'_>) -> Result<Box<dyn Source>, TokenProviderError> {
     Ok(match source {
-        TokenSource::File(file) => Box::new(file_source(file)?),
+        TokenSource::File(file) => Box::new(file_source(file, deps)?),
         TokenSource::Env(variable) => Box::new(variable.clone()),
         TokenSource::Http(service) => Box::new(HttpSource::new(
-            token_service(&service.call, internal, clock)?,
+            token_service(&service.call, deps.internal, deps.clock)?,
             service.poll_interval,
         )),
-        TokenSource::Exec(command) => Box::new(ExecSource::new(command.clone(), clock)),
-        TokenSource::Postgres(row) => Box::new(postgres_source(row, tasks)?),
+        TokenSource::Exec(command) => Box::new(ExecSource::new(command.clone(), deps.clock)),
+        TokenSource::Postgres(row) => Box::new(postgres_source(row, deps.tasks)?),
     })
 }
 
 /// Builds a file source.
-pub(super) fn file_source(file: &FileSourceConfig) -> Result<FileSource, TokenProviderError> {
-    let source = FileSource::new(file.path.clone(), file.format.clone());
+pub(super) fn file_source(file: &FileSourceConfig, deps: &SourceDeps<'_>) -> Result<FileSource, TokenProviderError> {
+    let mut source = FileSource::new(file.path.clone(), file.format.clone());
+    if let Some(state_dir) = &deps.state_dir {
+        source = source.with_state_dir(state_dir.clone());
+    }
     Ok(match load_fernet(&file.fernet_keys)? {
-        Some(fernet) => source.encrypted_with(fernet),
+        Some(fernet) => source.encrypted_with(fernet, file.plain),
         None => source,
     })
 }
@@ -162,7 +180,7 @@ fn postgres_source(row: &PostgresSourceConfig, tasks: &Tasks) -> Result<Postgres
     let url = resolve_text("token.source.postgres", &row.url)?;
     let source = PostgresSource::new(&url, row.settings.clone(), tasks.clone())?;
     Ok(match load_fernet(&row.fernet_keys)? {
-        Some(fernet) => source.encrypted_with(fernet),
+        Some(fernet) => source.encrypted_with(fernet, row.plain),
         None => source,
     })
 }
@@ -191,7 +209,7 @@ fn with_renewer(
     renewal: &RenewerConfig,
     deps: &ProviderDeps<'_>,
 ) -> Result<TokenProvider, TokenProviderError> {
-    let clock = deps.clock;
+    let clock = deps.sources.clock;
     let api = |family| {
         Ok::<_, TokenProviderError>(GraphApi {
             client: deps.clients.graph.clone(),

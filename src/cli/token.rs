@@ -16,7 +16,7 @@ use super::serve::build_runtime;
 use crate::app::{RollbackError, roll_back};
 use crate::config::{Config, ConfigError, Overrides, env_vars};
 use crate::os::watch::read_file;
-use crate::source::decode::{DecodeError, Format, MAX_DOCUMENT_BYTES, decode};
+use crate::source::decode::{DecodeError, Format, MAX_DOCUMENT_BYTES, decode, decode_token};
 use crate::source::{Fernet, FernetError};
 use crate::types::{Clock, Secret};
 
@@ -31,8 +31,8 @@ pub struct TokenArgs {
 enum TokenCommand {
     /// Roll back to the token before the last renewal; a second rollback undoes it
     ///
-    /// Swaps the token in the token.source or token.store file with the previous one saved beside it. A running sidecar
-    /// picks it up. Exits with 1 if there is no previous token.
+    /// Swaps the token in the token.source or token.store file with the previous one, which is kept in the state.dir
+    /// directory or in the token.store file. A running sidecar picks it up. Exits with 1 if there is no previous token.
     Rollback(RollbackArgs),
     /// Encrypt a token with Fernet, read from stdin or a hidden prompt
     Seal(EncryptArgs),
@@ -152,5 +152,5 @@ fn read_token() -> Result<Secret, TokenCommandError> {
         let mut stdin = stdin.lock().take(max_bytes);
         stdin.read_to_end(&mut bytes).map_err(TokenCommandError::Read)?;
     }
-    Ok(decode(&bytes, &Format::Raw)?)
+    Ok(decode_token(&bytes, &Format::Raw, None)?.secret)
 }

@@ -43,6 +43,8 @@ pub struct Config {
     pub heal: HealConfig,
     /// Which links in responses point at graphward.
     pub links: LinkRewriteConfig,
+    /// What graphward remembers across restarts.
+    pub state: StateConfig,
     /// When graphward is ready.
     pub ready: ReadyConfig,
     /// Where alerts are sent.
@@ -138,6 +140,15 @@ pub struct TokenConfig {
     /// How long before its expiry a token is renewed, at the least; at most 60d.
     #[schemars(extend("formatMaximum" = "60d"))]
     pub renew_before: Duration,
+}
+
+/// What graphward remembers across restarts.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct StateConfig {
+    /// The directory; without it `$STATE_DIRECTORY`, else `$XDG_STATE_HOME/graphward`, else nothing is remembered.
+    #[schemars(extend("format" = "path"))]
+    pub dir: Option<PathBuf>,
 }
 
 /// When graphward is ready.

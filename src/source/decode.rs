@@ -1,9 +1,11 @@
 //! Finds the token in the bytes of a file or of a response.
 
 mod edit;
+mod env_file;
 mod error;
 mod expiry;
 mod json;
+mod not_a_token;
 mod plain_text;
 
 use std::fmt;
@@ -14,6 +16,7 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 pub use error::DecodeError;
+pub(super) use plain_text::{LocatedText, strip_decorations};
 
 use crate::token::{ObtainError, Token};
 use crate::types::Secret;
@@ -52,18 +55,17 @@ impl From<FormatKeys> for Format {
 /// The largest JSON or `.env` document that is searched for a token: 64 KiB.
 pub const MAX_DOCUMENT_BYTES: usize = 64 * 1024;
 
-/// Finds the token.
+/// Finds a secret: what is a token's [`decode_token`] checks.
 ///
 /// Tolerated, because people and tools produce it: a UTF-8 byte order mark, CR LF, blank lines, white space, quotes
-/// (`"`, `'`, `` ` ``) and `Bearer` or `OAuth` around the token; in `.env` files also `export`, comments and repeated
-/// keys, of which the last counts.
+/// (`"`, `'`, `` ` ``) and `Bearer` or `OAuth` around the secret; in `.env` files what their loaders read.
 ///
 /// # Errors
 ///
-/// [`DecodeError`] for everything that Graph would reject as "Malformed access token" or "Cannot parse access token": the
-/// last good token is better than such a one.
+/// [`DecodeError`] if there is none.
 pub fn decode(bytes: &[u8], format: &Format) -> Result<Secret, DecodeError> {
-    decode_token(bytes, format, None).map(|token| token.secret)
+    let located = locate(bytes, format, None)?;
+    plain_text::to_secret(undecorated(&located.text, format)?)
 }
 
 /// Finds the token, and its expiry if a JSON document has it beside the token: a date, or a number of seconds from
@@ -71,15 +73,43 @@ pub fn decode(bytes: &[u8], format: &Format) -> Result<Secret, DecodeError> {
 ///
 /// # Errors
 ///
-/// As [`decode`].
+/// [`DecodeError`] as for [`decode`], and for everything that Graph would reject as "Malformed access token" or "Cannot parse
+/// access token": the last good token is better than such a one.
 pub fn decode_token(bytes: &[u8], format: &Format, received_at: Option<SystemTime>) -> Result<Token, DecodeError> {
-    let text = document_text(bytes, format)?;
-    let found = match format {
-        Format::Raw => plain_text::single_line(text)?,
-        Format::Key(key) => plain_text::value_of_key(text, key)?,
-        Format::Pointer(pointer) => return json::token_at_pointer(text, pointer, received_at),
+    to_token(&locate(bytes, format, received_at)?, format)
+}
+
+/// Finds the text at the place of the token.
+pub(super) fn locate(
+    bytes: &[u8],
+    format: &Format,
+    received_at: Option<SystemTime>,
+) -> Result<LocatedText, DecodeError> {
+    let document = document(bytes, format)?;
+    let text = match format {
+        Format::Raw => Zeroizing::new(plain_text::bare_text(utf8(document)?)?.to_owned()),
+        Format::Key(key) => env_file::value_of_key(document, key)?,
+        Format::Pointer(pointer) => return json::text_at_pointer(utf8(document)?, pointer, received_at),
     };
-    plain_text::to_secret(found).map(Token::without_expiry)
+    Ok(LocatedText { text, expires_at: None })
+}
+
+/// Converts a text to a token. This is the one place where it is decided what a token is.
+pub(super) fn to_token(located: &LocatedText, format: &Format) -> Result<Token, DecodeError> {
+    let text = undecorated(&located.text, format)?;
+    not_a_token::check(text)?;
+    Ok(Token {
+        expires_at: located.expires_at,
+        ..Token::without_expiry(plain_text::to_secret(text)?)
+    })
+}
+
+fn undecorated<'a>(text: &'a str, format: &Format) -> Result<&'a str, DecodeError> {
+    let line = match format {
+        Format::Raw => plain_text::single_line(text)?,
+        Format::Key(_) | Format::Pointer(_) => text,
+    };
+    strip_decorations(line)
 }
 
 /// Finds a text that may have spaces in it, such as a database's URL or the value of a header.
@@ -88,13 +118,11 @@ pub fn decode_token(bytes: &[u8], format: &Format, received_at: Option<SystemTim
 ///
 /// [`DecodeError`] if it is not there.
 pub fn locate_text(bytes: &[u8], format: &Format) -> Result<Zeroizing<String>, DecodeError> {
-    let text = document_text(bytes, format)?;
-    match format {
-        Format::Raw => Ok(plain_text::strip_quotes(text.trim())),
-        Format::Key(key) => plain_text::value_of_key(text, key),
-        Format::Pointer(pointer) => return json::text_at_pointer(text, pointer),
+    if *format == Format::Raw {
+        let text = utf8(document(bytes, format)?)?.trim();
+        return Ok(Zeroizing::new(plain_text::strip_quotes(text).to_owned()));
     }
-    .map(|text| Zeroizing::new(text.to_owned()))
+    Ok(locate(bytes, format, None)?.text)
 }
 
 /// Finds the token in the response of a source, and its expiry, which may count from the moment of the request.
@@ -122,7 +150,6 @@ pub(super) fn replace_token(
     encoded: &str,
     expires_at: Option<SystemTime>,
 ) -> Result<Zeroizing<Vec<u8>>, DecodeError> {
-    let text = document_text(bytes, format)?;
     let edits = match format {
         Format::Raw => {
             let mut line = Zeroizing::new(Vec::with_capacity(encoded.len() + 1));
@@ -131,16 +158,19 @@ pub(super) fn replace_token(
             return Ok(line);
         }
         Format::Key(key) => {
-            let value = plain_text::strip_decorations(plain_text::value_of_key(text, key)?)?;
-            vec![(value, encoded.to_owned())]
+            let value = env_file::written_value(document(bytes, format)?, key)?;
+            vec![(strip_decorations(value)?, encoded.to_owned())]
         }
-        Format::Pointer(pointer) => json::edits_for_token(text, pointer, encoded, expires_at)?,
+        Format::Pointer(pointer) => {
+            let text = utf8(document(bytes, format)?)?;
+            json::edits_for_token(text, pointer, encoded, expires_at)?
+        }
     };
     Ok(edit::apply(bytes, edits))
 }
 
-/// Returns the bytes as text without a byte order mark; not only white space.
-fn document_text<'a>(bytes: &'a [u8], format: &Format) -> Result<&'a str, DecodeError> {
+/// Returns the bytes without a byte order mark; text, perhaps in another encoding than UTF-8, and not only white space.
+fn document<'a>(bytes: &'a [u8], format: &Format) -> Result<&'a [u8], DecodeError> {
     let limit = match format {
         Format::Raw => Secret::MAX_BYTES,
         Format::Key(_) | Format::Pointer(_) => MAX_DOCUMENT_BYTES,
@@ -152,16 +182,17 @@ fn document_text<'a>(bytes: &'a [u8], format: &Format) -> Result<&'a str, Decode
         return Err(DecodeError::Utf16);
     }
     let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
-    let Ok(text) = std::str::from_utf8(bytes) else {
-        return Err(DecodeError::Binary);
-    };
-    if text.contains('\0') {
+    if bytes.contains(&b'\0') {
         return Err(DecodeError::Binary);
     }
-    if text.trim().is_empty() {
+    if bytes.trim_ascii().is_empty() {
         return Err(DecodeError::Empty);
     }
-    Ok(text)
+    Ok(bytes)
+}
+
+fn utf8(document: &[u8]) -> Result<&str, DecodeError> {
+    std::str::from_utf8(document).map_err(|_position| DecodeError::Binary)
 }
 
 #[cfg(test)]

@@ -1,7 +1,10 @@
 //! The encoding of a token in a file or a column: its format, and its encryption if there is one.
 
+use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::decode::{self, DecodeError, Format};
@@ -14,6 +17,18 @@ use crate::types::Secret;
 pub(super) struct TokenEncoding {
     pub(super) format: Format,
     pub(super) fernet: Option<Fernet>,
+    pub(super) plain: PlainTokens,
+}
+
+/// What happens to a token that is not encrypted, where Fernet keys are configured.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub enum PlainTokens {
+    /// It is refused: a key is configured so that no token is stored without encryption.
+    #[default]
+    Refuse,
+    /// It is used: the app has not encrypted all of its rows yet. A renewal encrypts it.
+    Accept,
 }
 
 /// The reason why bytes contain no token, or a token cannot be put into them.
@@ -25,6 +40,8 @@ pub(super) enum EncodingError {
     Fernet(#[from] FernetError),
     #[error("it is encrypted with Fernet; set `fernet_key` to the key that decrypts it")]
     Encrypted,
+    #[error("reading failed ({0})")]
+    Unreadable(io::ErrorKind),
     #[error("the new token contains a character that this format cannot represent; check that it is a token")]
     Unrepresentable,
 }
@@ -32,23 +49,38 @@ pub(super) enum EncodingError {
 // === impl TokenEncoding ===
 
 impl TokenEncoding {
+    /// The encoding of a token in this format, without encryption.
+    pub(super) const fn new(format: Format) -> Self {
+        Self {
+            format,
+            fernet: None,
+            plain: PlainTokens::Refuse,
+        }
+    }
+
+    /// Sets the keys, and what happens to a token that is not encrypted.
+    pub(super) fn encrypt_with(&mut self, keys: Fernet, plain: PlainTokens) {
+        (self.fernet, self.plain) = (Some(keys), plain);
+    }
+
     /// Decodes the token in these bytes.
     pub(super) fn decode(&self, bytes: &[u8]) -> Result<Token, EncodingError> {
-        let token = decode::decode_token(bytes, &self.format, None)?;
-        let Some(keys) = &self.fernet else {
-            // No token of Graph begins like this.
-            let is_encrypted = token.secret.expose().starts_with("gAAAAA");
-            return if is_encrypted {
-                Err(EncodingError::Encrypted)
-            } else {
-                Ok(token)
-            };
-        };
-        let plaintext = keys.decrypt(token.secret.expose())?;
-        Ok(Token {
-            secret: decode::decode(plaintext.as_bytes(), &Format::Raw)?,
-            ..token
-        })
+        let located = decode::locate(bytes, &self.format, None)?;
+        // No token of Graph begins like this.
+        let is_encrypted = decode::strip_decorations(&located.text).is_ok_and(|text| text.starts_with("gAAAA"));
+        match (&self.fernet, self.plain) {
+            (None, _) if is_encrypted => return Err(EncodingError::Encrypted),
+            (Some(_), PlainTokens::Accept) if !is_encrypted => {}
+            (Some(keys), _) => {
+                let text = keys.decrypt(decode::strip_decorations(&located.text)?)?;
+                return Ok(Token {
+                    expires_at: located.expires_at,
+                    ..decode::decode_token(text.as_bytes(), &Format::Raw, None)?
+                });
+            }
+            (None, _) => {}
+        }
+        Ok(decode::to_token(&located, &self.format)?)
     }
 
     /// Returns the bytes with this token instead of the old one; the rest is unchanged.
@@ -65,6 +97,33 @@ impl TokenEncoding {
             Err(EncodingError::Unrepresentable)
         }
     }
+}
+
+/// A token in a JSON document of graphward's own.
+#[derive(Serialize)]
+pub(super) struct EncodedToken<'a> {
+    access_token: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<u64>,
+}
+
+impl<'a> EncodedToken<'a> {
+    pub(super) fn new(access_token: &'a str, expires_at: Option<SystemTime>) -> Self {
+        Self {
+            access_token,
+            expires_at: expires_at.map(epoch_seconds),
+        }
+    }
+}
+
+/// Decodes a token in such a document, which may have been written before a key was configured.
+pub(super) fn decode_at_pointer(bytes: &[u8], pointer: &str, keys: Option<&Fernet>) -> Result<Token, EncodingError> {
+    let encoding = TokenEncoding {
+        fernet: keys.cloned(),
+        plain: PlainTokens::Accept,
+        ..TokenEncoding::new(Format::Pointer(pointer.to_owned()))
+    };
+    encoding.decode(bytes)
 }
 
 /// Encodes a secret, encrypted if there are keys.
@@ -94,6 +153,7 @@ impl EncodingError {
             Self::Decode(error) => error.label(),
             Self::Fernet(error) => error.label(),
             Self::Encrypted => "encrypted",
+            Self::Unreadable(_) => "unreadable",
             Self::Unrepresentable => "invalid_character",
         }
     }

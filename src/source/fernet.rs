@@ -4,7 +4,7 @@
 //!
 //! Fernet is small and will not change (version 0x80: a date, an IV, AES-128-CBC, HMAC-SHA256, all of it in URL-safe
 //! base64), so it is implemented by hand over well-known ciphers: the `fernet` crate has one error for a wrong key, a truncated
-//! column and a bare token, and the operator needs to know which it is. It reads what Python's `cryptography` reads. The
+//! column and a bare token, and the operator needs to know which it is. It reads what Python's `cryptography` reads (checked in `tests/clients`). The
 //! date is ignored: a token may be in a column for as long as it is valid.
 
 use std::fmt;
@@ -30,12 +30,11 @@ pub struct Fernet(Arc<[FernetKey]>);
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum FernetError {
     /// There is no key.
-    #[error("no Fernet key is configured; generate one with `graphward token keygen`")]
+    #[error("no Fernet key is configured; set `fernet_key` to the key that the token is encrypted with")]
     NoKeys,
     /// The key is invalid.
     #[error(
-        "invalid Fernet key: it must be 32 bytes in URL-safe base64 (44 characters); copy it again or generate one with \
-         `graphward token keygen`"
+        "invalid Fernet key: it must be 32 bytes in base64 (44 characters); copy the key that the app encrypts with again"
     )]
     InvalidKey,
     /// Not a Fernet token, perhaps a bare token.
@@ -72,10 +71,12 @@ const BLOCK_BYTES: usize = 16;
 const MAC_BYTES: usize = 32;
 
 /// Written with padding, read with or without.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &alphabet::URL_SAFE,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
+const BASE64: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, CONFIG);
+/// For a key that was not generated but typed: Python ignores the bits that are too many.
+const KEY_BASE64: GeneralPurpose =
+    GeneralPurpose::new(&alphabet::URL_SAFE, CONFIG.with_decode_allow_trailing_bits(true));
+const CONFIG: GeneralPurposeConfig =
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
 
 // === impl Fernet ===
 
@@ -84,7 +85,7 @@ impl Fernet {
     ///
     /// # Errors
     ///
-    /// [`FernetError`] if there is no key, or one is not 32 bytes in URL-safe base64.
+    /// [`FernetError`] if there is no key, or one is not 32 bytes in base64.
     #[expect(clippy::needless_pass_by_value, reason = "the keys are moved here, and zeroed")]
     pub fn new(keys: Vec<Secret>) -> Result<Self, FernetError> {
         if keys.is_empty() {
@@ -118,11 +119,11 @@ impl Fernet {
     ///
     /// [`FernetError`] if the text is invalid, or no key decrypts it.
     pub fn decrypt(&self, text: &str) -> Result<Zeroizing<String>, FernetError> {
-        let text = text.trim();
+        let text = normalized(text);
         if !text.starts_with("gAAAA") {
             return Err(FernetError::NotFernet);
         }
-        let bytes = BASE64.decode(text).map_err(|error| match error {
+        let bytes = BASE64.decode(text.as_bytes()).map_err(|error| match error {
             base64::DecodeError::InvalidLength(_)
             | base64::DecodeError::InvalidLastSymbol { .. }
             | base64::DecodeError::InvalidPadding => FernetError::Truncated,
@@ -175,7 +176,9 @@ impl fmt::Debug for Fernet {
 
 impl FernetKey {
     fn new(key: &Secret) -> Result<Self, FernetError> {
-        let bytes = BASE64.decode(key.expose()).map(Zeroizing::new);
+        let bytes = KEY_BASE64
+            .decode(normalized(key.expose()).as_bytes())
+            .map(Zeroizing::new);
         let bytes = bytes.map_err(|_position| FernetError::InvalidKey)?;
         let (signing, encryption) = bytes
             .split_first_chunk::<HALF_KEY_BYTES>()
@@ -228,6 +231,18 @@ impl FernetKey {
         }
         BASE64.encode(bytes)
     }
+}
+
+/// Returns a text in the URL-safe alphabet without white space: Python's `urlsafe_b64decode` reads both alphabets, and
+/// passes over line breaks.
+fn normalized(text: &str) -> Zeroizing<String> {
+    let signs = text.chars().filter(|sign| !sign.is_whitespace());
+    let url_safe = signs.map(|sign| match sign {
+        '+' => '-',
+        '/' => '_',
+        other => other,
+    });
+    Zeroizing::new(url_safe.collect())
 }
 
 // === impl FernetError ===

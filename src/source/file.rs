@@ -7,8 +7,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::decode::Format;
-use super::encoding::{EncodingError, TokenEncoding, same_secret};
+use super::encoding::{EncodingError, PlainTokens, TokenEncoding, same_secret};
 use super::fernet::Fernet;
+use super::previous_tokens::PreviousTokens;
 use super::token_file::{TokenFile, TokenFileError};
 use crate::os::watch::WatchedFiles;
 use crate::token::{BoxFuture, ObtainError, RefreshLock, Source, StoreOutcome, Token};
@@ -29,6 +30,9 @@ pub struct FileSourceConfig {
     #[serde(default, rename = "fernet_key")]
     #[schemars(with = "OneOrMany<SecretRef>")]
     pub fernet_keys: Vec<SecretRef>,
+    /// What happens to a token that is not encrypted, if there are keys.
+    #[serde(default)]
+    pub plain: PlainTokens,
 }
 
 /// A source that reads a file.
@@ -37,6 +41,7 @@ pub struct FileSource {
     files: WatchedFiles<1>,
     file: TokenFile,
     encoding: TokenEncoding,
+    previous: Option<PreviousTokens>,
 }
 
 /// The result of a rollback.
@@ -55,15 +60,35 @@ impl FileSource {
         Self {
             files: WatchedFiles::new([path.clone()]),
             file: TokenFile::new(path),
-            encoding: TokenEncoding { format, fernet: None },
+            encoding: TokenEncoding::new(format),
+            previous: None,
         }
     }
 
-    /// Sets the keys with which the token is encrypted.
+    /// Sets the keys with which the token is encrypted, and what happens to one that is not.
     #[must_use]
-    pub fn encrypted_with(mut self, keys: Fernet) -> Self {
-        self.encoding.fernet = Some(keys);
+    pub fn encrypted_with(mut self, keys: Fernet, plain: PlainTokens) -> Self {
+        self.encoding.encrypt_with(keys, plain);
         self
+    }
+
+    /// Sets the directory where the previous token is kept. Without one, it is not kept.
+    #[must_use]
+    pub fn with_state_dir(mut self, state_dir: PathBuf) -> Self {
+        self.previous = Some(PreviousTokens::new(state_dir, &self.file.canonical_path()));
+        self
+    }
+
+    /// Checks that a replaced file has the owner, the group, the mode and the ACL of the file that is there.
+    ///
+    /// # Errors
+    ///
+    /// A message for the operator: the app could be locked out of its own file.
+    pub fn check_keeps_access(&self) -> Result<(), String> {
+        match self.file.check_writable() {
+            Err(error @ TokenFileError::Access(_)) => Err(error.describe(&self.file)),
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 
     /// Exchanges the token with the previous one.
@@ -73,8 +98,9 @@ impl FileSource {
     /// [`ObtainError`] if there is no previous token, or the file cannot be written.
     pub async fn roll_back(&self) -> Result<RollbackOutcome, ObtainError> {
         let lock = self.file.lock().await?;
-        let (file, encoding) = (self.file.clone(), self.encoding.clone());
-        let blocking = self.file.run_under_lock(move || Ok(swap_previous(&file, &encoding)));
+        let (file, encoding, previous) = (self.file.clone(), self.encoding.clone(), self.previous.clone());
+        let work = move || Ok(restore_previous(&file, &encoding, previous.as_ref()));
+        let blocking = self.file.run_under_lock(work);
         let done = blocking.await;
         drop(lock);
         done.map_err(|error| error.into_obtain_error(&self.file))?
@@ -100,8 +126,14 @@ impl FileSource {
     }
 
     async fn store_if_unchanged(&self, token: &Token, expected: Fingerprint) -> Result<StoreOutcome, ObtainError> {
-        let (file, encoding, token) = (self.file.clone(), self.encoding.clone(), token.clone());
-        let work = move || Ok(compare_and_store(&file, &encoding, &token, expected));
+        let (file, encoding, previous) = (self.file.clone(), self.encoding.clone(), self.previous.clone());
+        let token = token.clone();
+        let work = move || {
+            let stored = compare_and_store(&file, &encoding, &token, expected, |replaced| {
+                keep_previous(previous.as_ref(), replaced, &encoding);
+            });
+            Ok(stored)
+        };
         let done = self.file.run_under_lock(work).await;
         done.map_err(|error| error.into_obtain_error(&self.file))?
     }
@@ -145,6 +177,7 @@ fn compare_and_store(
     encoding: &TokenEncoding,
     token: &Token,
     expected: Fingerprint,
+    keep: impl FnOnce(&Token),
 ) -> Result<StoreOutcome, ObtainError> {
     let path = file.path();
     let bytes = file.read().map_err(|error| read_failed(path, error))?;
@@ -158,44 +191,49 @@ fn compare_and_store(
     let updated = encoding
         .replace_token(&bytes, token)
         .map_err(|error| undecodable(path, error))?;
-    file.replace(&updated, Some(&bytes))
-        .map_err(|error| error.into_obtain_error(file))?;
+    keep(&current);
+    file.replace(&updated).map_err(|error| error.into_obtain_error(file))?;
     Ok(StoreOutcome::Stored)
 }
 
-fn swap_previous(file: &TokenFile, encoding: &TokenEncoding) -> Result<RollbackOutcome, ObtainError> {
-    let path = file.path();
-    let no_previous = || {
-        let what = format!(
-            "there is no previous token to roll back to: `{}.previous`, which each renewal writes, is missing or has the \
-             same token",
-            path.display()
-        );
+/// Keeps the token that is about to be replaced. A renewed token is worth more than a rollback: a failure is only told.
+fn keep_previous(previous: Option<&PreviousTokens>, replaced: &Token, encoding: &TokenEncoding) {
+    let Some(previous) = previous else {
+        return;
+    };
+    if let Err(error) = previous.push(replaced, encoding.fernet.as_ref()) {
+        let path = previous.path().display();
+        tracing::warn!(%error, "the previous token cannot be kept in `{path}`, so there will be no rollback to it");
+    }
+}
+
+fn restore_previous(
+    file: &TokenFile,
+    encoding: &TokenEncoding,
+    previous: Option<&PreviousTokens>,
+) -> Result<RollbackOutcome, ObtainError> {
+    let no_previous = |reason: String| {
+        let what = format!("there is no previous token to roll back to: {reason}");
         ObtainError::permanent("no_previous_token", what)
     };
-    let previous = match file.read_previous() {
-        Ok(previous) => previous,
-        Err(TokenFileError::Write(error)) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(no_previous());
-        }
-        Err(error) => return Err(error.into_obtain_error(file)),
-    };
-    let token = encoding.decode(&previous).map_err(|error| {
-        let what = format!("the previous token in `{}.previous` is not usable", path.display());
-        ObtainError::permanent(error.label(), what).with_source(error)
-    })?;
+    let previous =
+        previous.ok_or_else(|| no_previous("none is kept without a state directory; set state.dir".to_owned()))?;
+    let kept_in = previous.path().display();
     let current = file.read().unwrap_or_default();
     let replaced = encoding.decode(&current).ok();
-    if replaced
-        .as_ref()
-        .is_some_and(|now| same_secret(&now.secret, &token.secret))
-    {
-        return Err(no_previous());
+    let found = previous.other_than(replaced.as_ref().map(|token| &token.secret), encoding.fernet.as_ref());
+    let token = found
+        .map_err(|error| {
+            let what = format!("the previous token in `{kept_in}` is not usable");
+            ObtainError::permanent(error.label(), what).with_source(error)
+        })?
+        .ok_or_else(|| no_previous(format!("`{kept_in}`, which each renewal writes, has no other token")))?;
+    let updated = encoding.replace_token(&current, &token);
+    let updated = updated.map_err(|error| undecodable(file.path(), error))?;
+    if let Some(replaced) = &replaced {
+        keep_previous(Some(previous), replaced, encoding);
     }
-    // The text around the token may have been edited since; if it cannot be decoded, the previous file is restored as it was.
-    let updated = encoding.replace_token(&current, &token).unwrap_or(previous);
-    file.swap_with_previous(&updated, &current)
-        .map_err(|error| error.into_obtain_error(file))?;
+    file.replace(&updated).map_err(|error| error.into_obtain_error(file))?;
     Ok(RollbackOutcome {
         from: replaced.map(|token| token.secret.fingerprint()),
         to: token.secret.fingerprint(),

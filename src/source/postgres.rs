@@ -51,7 +51,7 @@ use self::endpoint::PgEndpoint;
 use self::error::into_obtain_error;
 use self::token_row::{TokenRow, uses_parameter};
 use super::decode::Format;
-use super::encoding::TokenEncoding;
+use super::encoding::{PlainTokens, TokenEncoding};
 use super::fernet::Fernet;
 use crate::net::Tasks;
 use crate::token::{BoxFuture, ObtainError, RefreshLock, Source, StoreOutcome, Token};
@@ -72,6 +72,9 @@ pub struct PostgresSourceConfig {
     #[serde(default, rename = "fernet_key")]
     #[schemars(with = "OneOrMany<SecretRef>")]
     pub fernet_keys: Vec<SecretRef>,
+    /// What happens to a token that is not encrypted, if there are keys.
+    #[serde(default)]
+    pub plain: PlainTokens,
     /// The row.
     #[serde(flatten)]
     pub settings: PostgresSettings,
@@ -178,10 +181,7 @@ impl PostgresSource {
                 params: settings.params,
                 update: settings.update,
                 listen,
-                encoding: TokenEncoding {
-                    format: Format::Raw,
-                    fernet: None,
-                },
+                encoding: TokenEncoding::new(Format::Raw),
             },
             poll_interval,
             max_lock_hold: MAX_LOCK_HOLD,
@@ -193,10 +193,10 @@ impl PostgresSource {
         })
     }
 
-    /// Sets the keys with which the column is encrypted.
+    /// Sets the keys with which the column is encrypted, and what happens to one that is not.
     #[must_use]
-    pub fn encrypted_with(mut self, keys: Fernet) -> Self {
-        self.row.encoding.fernet = Some(keys);
+    pub fn encrypted_with(mut self, keys: Fernet, plain: PlainTokens) -> Self {
+        self.row.encoding.encrypt_with(keys, plain);
         self
     }
 

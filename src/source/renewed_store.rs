@@ -194,7 +194,7 @@ impl RenewedTokenStore {
             let target = file.clone();
             let written = file.run_under_lock(move || {
                 let bytes = record.encode(keys.as_ref(), now)?;
-                target.replace(&bytes, None)
+                target.replace(&bytes)
             });
             written.await.map_err(|error| error.into_obtain_error(&file))
         }

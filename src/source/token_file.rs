@@ -3,11 +3,12 @@
 //! # Why
 //!
 //! A renewal may invalidate the previous token, so the file must contain one of the two as a whole at every instant: a
-//! temporary file beside it is written, synced and renamed over it, and the directory is synced, too. The previous token
-//! stays as `NAME.previous`, which is in place before the new one is.
+//! temporary file beside it is written, synced and renamed over it, and the directory is synced, too. It has the owner, the
+//! group, the mode and the ACL of the file that it replaces, since the app may read the file as well; where they cannot be
+//! kept, the file is not replaced.
 //!
-//! This is done by hand, because crates for atomic writes either do not sync the directory or know neither the previous file
-//! nor the lock, and their errors do not say which part of a Kubernetes volume or a bind mount is read-only.
+//! This is done by hand, because crates for atomic writes either do not sync the directory or do not know the lock, and
+//! their errors do not say which part of a Kubernetes volume or a bind mount is read-only.
 //!
 //! The lock is a file of its own, `NAME.lock`, since the token file is another inode after each renewal. The kernel releases
 //! it when its holder dies; it is never removed, as another process may just have opened it. Temporary files are locked by
@@ -22,7 +23,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use rustix::fs::{Access, CWD, Mode, OFlags, RenameFlags, access, renameat_with};
+use rustix::fs::{Access, Mode, OFlags, XattrFlags, access, fremovexattr, fsetxattr, getxattr};
 use rustix::io::Errno;
 use tempfile::NamedTempFile;
 use tokio::time::sleep;
@@ -46,6 +47,8 @@ pub(super) enum TokenFileError {
     ManagedByKubernetes,
     #[error("the file itself is a mount point (bind mount) and cannot be replaced; mount its directory instead")]
     BindMount,
+    #[error("its owner, group, mode or ACL would change, as graphward's user may not set them ({0})")]
+    Access(io::Error),
     #[error("its directory is not writable ({0})")]
     Directory(io::Error),
     #[error("writing failed ({0})")]
@@ -84,9 +87,9 @@ impl TokenFile {
         read_file(&self.path)
     }
 
-    /// Reads the previous file.
-    pub(super) fn read_previous(&self) -> Result<Zeroizing<Vec<u8>>, TokenFileError> {
-        read_file(&with_suffix(&self.resolve_target()?, ".previous")).map_err(TokenFileError::Write)
+    /// Returns the path without symbolic links, if the file's directory exists.
+    pub(super) fn canonical_path(&self) -> PathBuf {
+        self.resolve_target().unwrap_or_else(|_missing| self.path.clone())
     }
 
     /// Checks whether the file can be replaced, without a trace.
@@ -99,44 +102,15 @@ impl TokenFile {
         if is_mount_point(&mounts, &target) {
             return Err(TokenFileError::BindMount);
         }
-        Ok(())
+        let probe = tempfile::tempfile_in(parent_directory(&target)).map_err(TokenFileError::from_io)?;
+        copy_access(&target, &probe)
     }
 
-    /// Replaces the file, and the previous file with `previous`.
-    pub(super) fn replace(&self, bytes: &[u8], previous: Option<&[u8]>) -> Result<(), TokenFileError> {
+    /// Replaces the file.
+    pub(super) fn replace(&self, bytes: &[u8]) -> Result<(), TokenFileError> {
         let target = self.resolve_target()?;
         remove_stale_temp_files(&target);
-        let metadata = fs::metadata(&target).ok();
-        let temp_file = write_temp_file(&target, bytes, metadata.as_ref())?;
-        if let Some(previous) = previous {
-            let previous_file = write_temp_file(&target, previous, metadata.as_ref())?;
-            persist(previous_file, &with_suffix(&target, ".previous"))?;
-        }
-        persist(temp_file, &target)?;
-        sync_directory(&target)
-    }
-
-    /// Replaces the file with `bytes`, which contain the previous token, and the previous file with `current`. Atomically
-    /// where the filesystem can exchange two files; on others neither token is ever lost.
-    pub(super) fn swap_with_previous(&self, bytes: &[u8], current: &[u8]) -> Result<(), TokenFileError> {
-        let target = self.resolve_target()?;
-        remove_stale_temp_files(&target);
-        let metadata = fs::metadata(&target).ok();
-        let previous = with_suffix(&target, ".previous");
-        persist(write_temp_file(&target, bytes, metadata.as_ref())?, &previous)?;
-        match renameat_with(CWD, &previous, CWD, &target, RenameFlags::EXCHANGE) {
-            // The replaced file may have been readable for others. If another user owns it, its mode stays.
-            Ok(()) => drop(fs::set_permissions(&previous, fs::Permissions::from_mode(0o600))),
-            // There is no file to exchange it with …
-            Err(Errno::NOENT) => fs::rename(&previous, &target).map_err(TokenFileError::from_io)?,
-            // … or the filesystem cannot exchange files.
-            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
-                let previous_file = write_temp_file(&target, current, metadata.as_ref())?;
-                fs::rename(&previous, &target).map_err(TokenFileError::from_io)?;
-                persist(previous_file, &previous)?;
-            }
-            Err(error) => return Err(TokenFileError::from_io(error.into())),
-        }
+        persist(write_temp_file(&target, bytes)?, &target)?;
         sync_directory(&target)
     }
 
@@ -257,7 +231,9 @@ impl TokenFileError {
     pub(super) fn into_obtain_error(self, file: &TokenFile) -> ObtainError {
         let what = self.describe(file);
         match self {
-            Self::ManagedByKubernetes | Self::BindMount => ObtainError::permanent("not_writable", what),
+            Self::ManagedByKubernetes | Self::BindMount | Self::Access(_) => {
+                ObtainError::permanent("not_writable", what)
+            }
             Self::Directory(_) => ObtainError::transient("not_writable", what),
             Self::Write(_) => ObtainError::transient("write_failed", what),
         }
@@ -284,28 +260,60 @@ async fn run_blocking<T: Send + 'static>(
     }
 }
 
-/// Writes and syncs a temporary file that only its owner can access. The owner of the file is kept, where that is permitted.
-fn write_temp_file(target: &Path, bytes: &[u8], metadata: Option<&Metadata>) -> Result<NamedTempFile, TokenFileError> {
+/// Writes and syncs a temporary file that those can access who can access the target; without a target, only this user.
+fn write_temp_file(target: &Path, bytes: &[u8]) -> Result<NamedTempFile, TokenFileError> {
     let (prefix, suffix) = temp_file_affixes(target);
-    let write = || {
-        let mut temp_file = tempfile::Builder::new()
-            .prefix(&prefix)
-            .suffix(suffix)
-            .tempfile_in(parent_directory(target))?;
-        let file = temp_file.as_file();
-        // If another process removes it before it is locked, the rename fails. Without locks no process removes it.
-        drop(file.try_lock());
-        if let Some(original) = metadata {
-            // Only root may do that; otherwise the file belongs to this user.
-            drop(fchown(file, Some(original.uid()), Some(original.gid())));
-            let mode = original.mode() & 0o600 | 0o400;
-            file.set_permissions(fs::Permissions::from_mode(mode))?;
-        }
-        temp_file.write_all(bytes)?;
-        temp_file.as_file().sync_all()?;
-        Ok(temp_file)
+    let mut builder = tempfile::Builder::new();
+    let created = builder
+        .prefix(&prefix)
+        .suffix(suffix)
+        .tempfile_in(parent_directory(target));
+    let mut temp_file = created.map_err(TokenFileError::from_io)?;
+    // If another process removes it before it is locked, the rename fails. Without locks no process removes it.
+    drop(temp_file.as_file().try_lock());
+    copy_access(target, temp_file.as_file())?;
+    let written = temp_file.write_all(bytes).and_then(|()| temp_file.as_file().sync_all());
+    written.map_err(TokenFileError::from_io)?;
+    Ok(temp_file)
+}
+
+/// Gives a new file the owner, the group, the mode and the ACL of the file that it replaces, if there is one.
+fn copy_access(original: &Path, new: &File) -> Result<(), TokenFileError> {
+    let copied = match fs::metadata(original) {
+        Ok(metadata) => copy_owner_and_mode(&metadata, new).and_then(|()| Ok(copy_acl(original, new)?)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
     };
-    write().map_err(TokenFileError::from_io)
+    copied.map_err(TokenFileError::Access)
+}
+
+fn copy_owner_and_mode(original: &Metadata, new: &File) -> io::Result<()> {
+    let now = new.metadata()?;
+    if (now.uid(), now.gid()) != (original.uid(), original.gid()) {
+        fchown(new, Some(original.uid()), Some(original.gid()))?;
+    }
+    new.set_permissions(fs::Permissions::from_mode(original.mode() & 0o7777))
+}
+
+fn copy_acl(original: &Path, new: &File) -> Result<(), Errno> {
+    const ATTRIBUTE: &str = "system.posix_acl_access";
+    const MAX_BYTES: usize = 64 * 1024;
+    let mut acl = vec![0; MAX_BYTES];
+    match getxattr(original, ATTRIBUTE, acl.as_mut_slice()) {
+        Ok(length) => fsetxattr(
+            new,
+            ATTRIBUTE,
+            acl.get(..length).unwrap_or_default(),
+            XattrFlags::empty(),
+        ),
+        // The directory may have given the new file an ACL, which the original does not have.
+        Err(Errno::NODATA) => match fremovexattr(new, ATTRIBUTE) {
+            Err(Errno::NODATA) => Ok(()),
+            removed => removed,
+        },
+        Err(Errno::NOTSUP) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 fn persist(temp_file: NamedTempFile, path: &Path) -> Result<(), TokenFileError> {

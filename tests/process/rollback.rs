@@ -20,13 +20,13 @@ async fn a_running_sidecar_uses_the_token_that_a_rollback_restores() {
     let (first, second) = (graph.sim.issue(None), graph.sim.issue(None));
     let path = dir.path().join("token");
     replace_file(&path, &first);
-    let config = settings(&graph, "file = \"token\"", "");
+    let config = settings(&graph, "file = \"token\"", "[state]\ndir = \"state\"\n");
     let sidecar = Sidecar::start(dir.path(), &config).await;
     let refused = token_command(dir.path(), &["rollback"], "");
     assert_eq!(refused.status.code(), Some(1));
     assert!(text(&refused.stderr).contains("there is no previous token to roll back to"));
 
-    let mut source = FileSource::new(path.clone(), Format::Raw);
+    let mut source = FileSource::new(path.clone(), Format::Raw).with_state_dir(dir.path().join("state"));
     store_token(&mut source, &second, &first).await;
     sidecar.wait_until_uses(&graph, &second).await;
     let back = token_command(dir.path(), &["rollback"], "");

@@ -241,6 +241,10 @@ async fn a_rejected_file_leaves_the_token_in_use_and_the_reason_in_the_log() {
         (b"\x00\x9f\x92\x96 no text", "binary"),
         (b"EAAG\x07control", "invalid_character"),
         (b"EAAG two words", "invalid_character"),
+        (b"${META_TOKEN}\n", "unresolved_variable"),
+        (b"<YOUR_TOKEN>", "placeholder"),
+        (b"op://vault/meta/token", "reference"),
+        (b"EAAGm0PX4ZCps # mine", "invalid_character"),
         (&[b'E'; 16 * 1024 + 1], "too_long"),
         (&[b'E'; 80 * 1024], "too_long"),
         (b" \r\n", "empty"),
@@ -263,7 +267,13 @@ async fn a_rejected_file_leaves_the_token_in_use_and_the_reason_in_the_log() {
     assert_eq!(client.text("still").await.status, 200);
     assert_eq!(sidecar.metric("graphward_token_generation").await, 1);
 
-    for reason in ["empty", "binary", "invalid_character", "too_long"] {
+    for reason in [
+        "empty",
+        "binary",
+        "invalid_character",
+        "unresolved_variable",
+        "too_long",
+    ] {
         let events = sidecar.log_events();
         let line = events.iter().find(|line| line["reason"] == reason);
         let line = line.unwrap_or_else(|| panic!("{reason} is not in the log"));

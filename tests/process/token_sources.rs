@@ -73,6 +73,41 @@ async fn a_forgotten_file_does_not_hide_what_a_command_prints() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_source_puts_a_text_in_use_that_is_no_token() {
+    let _turn = together().await;
+    let dir = tempfile::tempdir().unwrap();
+    let graph = Graph::start().await;
+    let placeholder = "${META_TOKEN}";
+    fs::write(dir.path().join("token"), placeholder).unwrap();
+    fs::write(dir.path().join(".env"), format!("TOKEN=\"{placeholder}\"\n")).unwrap();
+    let service = StubService::start(&format!(r#"{{"access_token":"{placeholder}"}}"#));
+    let http = format!(
+        "http = \"http://127.0.0.1:{}\", pointer = \"/access_token\"",
+        service.port
+    );
+    for source in [
+        "file = \"token\"",
+        "file = \".env\", key = \"TOKEN\"",
+        "env = \"TOKEN\"",
+        "exec = [\"/bin/cat\", \"token\"]",
+        &http,
+    ] {
+        let mut command = graphward_command(dir.path(), &["serve"]);
+        let config = settings(&graph, source, "");
+        let sidecar = Sidecar::start_with(dir.path(), &config, command.env("TOKEN", placeholder)).await;
+        let mut client = Client::connect(sidecar.proxy).await;
+        assert_eq!(client.text("hello").await.status, 503, "{source}");
+        let rejected = sidecar
+            .log_events()
+            .into_iter()
+            .any(|line| line["reason"] == "unresolved_variable");
+        assert!(rejected, "{source}: {}", sidecar.stdout());
+        sidecar.assert_reveals_none_of(&[placeholder]).await;
+    }
+    assert_eq!(graph.last_fingerprint(), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_webhook_gets_the_alerts() {
     let _turn = together().await;
     let dir = tempfile::tempdir().unwrap();

@@ -40,6 +40,7 @@ fn file(path: impl Into<PathBuf>) -> TokenSource {
         path: path.into(),
         format: Format::Raw,
         fernet_keys: Vec::new(),
+        plain: crate::source::PlainTokens::Refuse,
     })
 }
 

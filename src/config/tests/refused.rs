@@ -49,7 +49,7 @@ fn a_place_is_of_one_kind_and_has_what_that_kind_needs() {
         ),
         (
             "[token]\nsource = { file = \"a\", zzz = 1 }",
-            "known keys: fernet_key, file, key, pointer",
+            "known keys: fernet_key, file, key, plain, pointer",
         ),
         (
             "[token]\nsource = { file = \"a\", pointer = \"access_token\" }",

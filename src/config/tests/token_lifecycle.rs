@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::renew::{MintSettings, RenewerConfig, TokenLifetime};
-use crate::source::{CommandConfig, ExecSourceConfig, HttpSourceConfig};
+use crate::source::{CommandConfig, ExecSourceConfig, HttpSourceConfig, PlainTokens};
 use crate::types::{MaybeSecret, SecretRef, TokenFamily};
 
 fn sources(text: &str) -> Vec<TokenSource> {
@@ -25,6 +25,7 @@ fn sources_are_one_place_or_a_list_in_order_inline_or_not() {
         path: PathBuf::from("/a"),
         format: Format::Key("K".to_owned()),
         fernet_keys: vec![secret_file("/k"), SecretRef::env("OLD".to_owned())],
+        plain: PlainTokens::Refuse,
     });
     let other = TokenSource::Env(EnvSource { name: "B".to_owned() });
     let keys = "fernet_key = [{ file = \"/k\" }, { env = \"OLD\" }]";

@@ -20,6 +20,32 @@ pub enum DecodeError {
     /// A control character, a space or a non-ASCII character inside the token.
     #[error("the token contains a space, a control character or a non-ASCII character; copy only the token again")]
     InvalidCharacter,
+    /// A punctuation mark that no token has, such as the one of a comment.
+    #[error(
+        "the token contains `{0}`, which no token of Graph does; copy only the token again, without comments, line \
+         continuations and code"
+    )]
+    ForbiddenCharacter(char),
+    /// `${NAME}`, `{{ name }}`: what a shell or a template would have replaced.
+    #[error(
+        "it refers to a variable that was not replaced; write the token itself, or define the variable in the same file"
+    )]
+    UnresolvedVariable,
+    /// A URL, a path, or the address of a secret in a store.
+    #[error(
+        "it is the address of a secret (a URL, a path, op://, vault: or the like) or has a label, not the token; write the \
+         token itself, or use an exec source that gets it"
+    )]
+    Reference,
+    /// The text of a template.
+    #[error("it is a placeholder; write the token to it")]
+    Placeholder,
+    /// Encrypted by SOPS, Ansible Vault and the like.
+    #[error("it is encrypted by another tool; decrypt it with that tool, or use an exec source that does")]
+    EncryptedElsewhere,
+    /// Base64 of JSON or of a token.
+    #[error("it is base64 of JSON or of a token; decode it first")]
+    Base64,
     /// A quotation mark at one end only.
     #[error("the token has an unbalanced quotation mark; remove it or add the other one")]
     UnbalancedQuote,
@@ -60,7 +86,12 @@ impl DecodeError {
             Self::TooLong => "too_long",
             Self::Utf16 => "utf16",
             Self::Binary => "binary",
-            Self::InvalidCharacter => "invalid_character",
+            Self::InvalidCharacter | Self::ForbiddenCharacter(_) => "invalid_character",
+            Self::UnresolvedVariable => "unresolved_variable",
+            Self::Reference => "reference",
+            Self::Placeholder => "placeholder",
+            Self::EncryptedElsewhere => "encrypted_elsewhere",
+            Self::Base64 => "base64",
             Self::UnbalancedQuote => "unbalanced_quote",
             Self::MultipleLines => "multiple_lines",
             Self::MissingPointer => "missing_pointer",

@@ -9,8 +9,7 @@ use zeroize::Zeroizing;
 use super::edit::{self, Edit};
 use super::error::DecodeError;
 use super::expiry::{EXPIRES_AT_KEYS, expires_at, rewrite_date};
-use super::plain_text::{strip_decorations, to_secret};
-use crate::token::Token;
+use super::plain_text::{LocatedText, strip_decorations};
 
 /// What a pointer leads to.
 enum Located<'a, 'p> {
@@ -21,28 +20,20 @@ enum Located<'a, 'p> {
 }
 
 /// Returns the string at `pointer`, and its expiry if a sibling has it.
-pub(super) fn token_at_pointer(
+pub(super) fn text_at_pointer(
     text: &str,
     pointer: &str,
     received_at: Option<SystemTime>,
-) -> Result<Token, DecodeError> {
+) -> Result<LocatedText, DecodeError> {
     let (value, siblings) = match locate(text, pointer)? {
         Located::Value(value, siblings) => (value, siblings),
-        Located::InString(outer, rest) => return token_at_pointer(&unquote(outer)?, rest, received_at),
+        Located::InString(outer, rest) => return text_at_pointer(&unquote(outer)?, rest, received_at),
     };
     let sibling = |name: &str| serde_json::from_str(siblings.get(name)?.get()).ok();
-    Ok(Token {
+    Ok(LocatedText {
+        text: unquote(value)?,
         expires_at: expires_at(sibling, received_at),
-        ..Token::without_expiry(to_secret(&unquote(value)?)?)
     })
-}
-
-/// Returns the string at `pointer`.
-pub(super) fn text_at_pointer(text: &str, pointer: &str) -> Result<Zeroizing<String>, DecodeError> {
-    match locate(text, pointer)? {
-        Located::Value(value, _) => unquote(value),
-        Located::InString(outer, rest) => text_at_pointer(&unquote(outer)?, rest),
-    }
 }
 
 /// Returns the edits that put another token into the document: its text, and the dates beside it, which would be wrong.

@@ -1,29 +1,45 @@
 //! A token in plain text: alone, or as the value of a key.
 
+use std::time::SystemTime;
+
+use zeroize::Zeroizing;
+
 use super::error::DecodeError;
 use crate::graph::credential::is_placeholder;
 use crate::types::{Secret, SecretError};
 
-/// Returns the only line, which is the token.
-pub(super) fn single_line(text: &str) -> Result<&str, DecodeError> {
+/// The text at the place of the token: a token, something in its place, or an encrypted token.
+pub(crate) struct LocatedText {
+    pub(crate) text: Zeroizing<String>,
+    /// The expiry of the token, if it is beside it.
+    pub(crate) expires_at: Option<SystemTime>,
+}
+
+/// Returns the text around which there may only be white space, if it is neither JSON nor lines with keys.
+pub(super) fn bare_text(text: &str) -> Result<&str, DecodeError> {
     let text = text.trim();
-    if text.starts_with(['{', '[']) {
+    if is_json(text) {
         return Err(DecodeError::MissingPointer);
     }
-    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let is_assignment = |line: &str| {
         parse_assignment(line).is_some_and(|(key, value)| {
             // `…==` at the end of base64 is padding.
             is_variable_name(key) && value.bytes().any(|byte| byte != b'=')
         })
     };
+    let mut lines = text.lines().map(str::trim);
     if lines
-        .clone()
-        .find(|line| !line.starts_with('#'))
+        .find(|line| !line.is_empty() && !line.starts_with('#'))
         .is_some_and(is_assignment)
     {
         return Err(DecodeError::MissingKey);
     }
+    Ok(text)
+}
+
+/// Returns the only line, which is the token.
+pub(super) fn single_line(text: &str) -> Result<&str, DecodeError> {
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     match (lines.next(), lines.next()) {
         (Some(line), None) => Ok(line),
         (Some(_), Some(_)) => Err(DecodeError::MultipleLines),
@@ -31,32 +47,8 @@ pub(super) fn single_line(text: &str) -> Result<&str, DecodeError> {
     }
 }
 
-/// Returns the last value that is assigned to `key`.
-pub(super) fn value_of_key<'a>(text: &'a str, key: &str) -> Result<&'a str, DecodeError> {
-    let (_, value) = text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.starts_with('#'))
-        .filter_map(parse_assignment)
-        .rfind(|(name, _)| *name == key)
-        .ok_or(DecodeError::KeyNotFound)?;
-    for quote in QUOTES {
-        let Some(inner) = value.strip_prefix(quote) else {
-            continue;
-        };
-        let (inner, after) = inner.split_once(quote).ok_or(DecodeError::UnbalancedQuote)?;
-        let after = after.trim_start();
-        return if after.is_empty() || after.starts_with('#') {
-            Ok(inner)
-        } else {
-            Err(DecodeError::UnbalancedQuote)
-        };
-    }
-    Ok(strip_comment(value))
-}
-
 /// Returns the token without the decorations that people and tools add.
-pub(super) fn strip_decorations(text: &str) -> Result<&str, DecodeError> {
+pub(crate) fn strip_decorations(text: &str) -> Result<&str, DecodeError> {
     let text = strip_quotes(strip_scheme(strip_quotes(text.trim()).trim())).trim();
     if is_placeholder(text.bytes()) {
         return Err(DecodeError::Empty);
@@ -67,16 +59,17 @@ pub(super) fn strip_decorations(text: &str) -> Result<&str, DecodeError> {
     Ok(text)
 }
 
-/// Converts the token to a secret.
+/// Converts a text to a secret.
 pub(super) fn to_secret(text: &str) -> Result<Secret, DecodeError> {
-    Secret::new(strip_decorations(text)?).map_err(|error| match error {
+    Secret::new(text).map_err(|error| match error {
         SecretError::Empty => DecodeError::Empty,
         SecretError::InvalidCharacter => DecodeError::InvalidCharacter,
         SecretError::TooLong => DecodeError::TooLong,
     })
 }
 
-const QUOTES: [char; 3] = ['"', '\'', '`'];
+/// The quotation marks that tools put around a value.
+pub(super) const QUOTES: [char; 3] = ['"', '\'', '`'];
 
 /// Removes one pair of quotes.
 pub(super) fn strip_quotes(text: &str) -> &str {
@@ -112,14 +105,11 @@ fn is_variable_name(key: &str) -> bool {
         && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
-/// Removes a comment after an unquoted value: a `#` begins one only after white space.
-fn strip_comment(value: &str) -> &str {
-    let mut before = None;
-    for (at, sign) in value.char_indices() {
-        if sign == '#' && before.is_none_or(char::is_whitespace) {
-            return value.get(..at).unwrap_or(value);
-        }
-        before = Some(sign);
-    }
-    value
+/// Returns whether a text begins like a JSON object or list, and not like `{{ token }}` or `[TOKEN]`.
+fn is_json(text: &str) -> bool {
+    let begins = |open: char, next: &[char]| {
+        let inner = text.strip_prefix(open).map(str::trim_start);
+        inner.is_some_and(|inner| inner.is_empty() || inner.starts_with(next))
+    };
+    begins('{', &['"', '\'', '}']) || begins('[', &['"', '\'', ']', '{', '['])
 }

@@ -6,9 +6,8 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::super::decode::Format;
-use super::super::encoding::{EncodingError, TokenEncoding, encode_secret, epoch_seconds};
-use super::super::fernet::{Fernet, FernetError};
+use super::super::encoding::{EncodedToken, EncodingError, decode_at_pointer, encode_secret, epoch_seconds};
+use super::super::fernet::Fernet;
 use super::super::token_file::TokenFileError;
 use crate::token::Token;
 
@@ -37,19 +36,12 @@ pub(super) enum RecordError {
 #[derive(Serialize)]
 struct RecordJson<'a> {
     #[serde(flatten)]
-    current: TokenJson<'a>,
+    current: EncodedToken<'a>,
     renewed_from: &'a str,
     source: &'a str,
     stored_at: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    previous: Option<TokenJson<'a>>,
-}
-
-#[derive(Serialize)]
-struct TokenJson<'a> {
-    access_token: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    expires_at: Option<u64>,
+    previous: Option<EncodedToken<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -62,7 +54,7 @@ struct LineageJson {
 
 impl RenewalRecord {
     pub(super) fn decode(bytes: &[u8], keys: Option<&Fernet>) -> Result<Self, RecordError> {
-        let token = decode_token(bytes, "/access_token", keys).map_err(RecordError::Token)?;
+        let token = decode_at_pointer(bytes, "/access_token", keys).map_err(RecordError::Token)?;
         let Ok(LineageJson { renewed_from, source }) = serde_json::from_slice(bytes) else {
             return Err(RecordError::MissingLineage);
         };
@@ -70,7 +62,7 @@ impl RenewalRecord {
             token,
             renewed_from,
             source,
-            previous: decode_token(bytes, "/previous/access_token", keys).ok(),
+            previous: decode_at_pointer(bytes, "/previous/access_token", keys).ok(),
         })
     }
 
@@ -81,15 +73,9 @@ impl RenewalRecord {
             .previous
             .as_ref()
             .map(|token| (encode_secret(&token.secret, keys), token.expires_at));
-        let previous = previous_text.as_ref().map(|(text, end)| TokenJson {
-            access_token: text,
-            expires_at: end.map(epoch_seconds),
-        });
+        let previous = previous_text.as_ref().map(|(text, end)| EncodedToken::new(text, *end));
         let json = RecordJson {
-            current: TokenJson {
-                access_token: &access_token,
-                expires_at: self.token.expires_at.map(epoch_seconds),
-            },
+            current: EncodedToken::new(&access_token, self.token.expires_at),
             renewed_from: &self.renewed_from,
             source: &self.source,
             stored_at: epoch_seconds(now),
@@ -101,18 +87,6 @@ impl RenewalRecord {
         serde_json::to_writer_pretty(&mut *bytes, &json).map_err(|error| TokenFileError::Write(error.into()))?;
         bytes.push(b'\n');
         Ok(bytes)
-    }
-}
-
-fn decode_token(bytes: &[u8], pointer: &str, keys: Option<&Fernet>) -> Result<Token, EncodingError> {
-    let encoding = |keys| TokenEncoding {
-        format: Format::Pointer(pointer.to_owned()),
-        fernet: keys,
-    };
-    match encoding(keys.cloned()).decode(bytes) {
-        // The record was written before a key was configured.
-        Err(EncodingError::Fernet(FernetError::NotFernet)) => encoding(None).decode(bytes),
-        read => read,
     }
 }
 

@@ -89,36 +89,52 @@ async fn different_names_of_one_file_contend_for_one_lock() {
 #[test]
 fn stale_temporary_files_are_removed_and_those_in_use_are_not() {
     let (directory, file) = token_file();
-    file.replace(b"one", None).unwrap();
+    file.replace(b"one").unwrap();
     fs::write(directory.path().join(".token.dead.tmp"), "half").unwrap();
-    let working = write_temp_file(&file.resolve_target().unwrap(), b"half", None).unwrap();
+    let working = write_temp_file(&file.resolve_target().unwrap(), b"half").unwrap();
     fs::write(directory.path().join(".token.backup"), "a person's").unwrap();
-    file.replace(b"two", Some(b"one")).unwrap();
+    file.replace(b"two").unwrap();
     let in_use = working.path().file_name().unwrap().to_str().unwrap();
-    let mut expected = vec![in_use, ".token.backup", "token", "token.previous"];
+    let mut expected = vec![in_use, ".token.backup", "token"];
     expected.sort_unstable();
     assert_eq!(file_names(&directory), expected);
     drop(working);
     assert_eq!(file.read().unwrap().as_slice(), b"two");
-    assert_eq!(file.read_previous().unwrap().as_slice(), b"one");
 }
 
+/// The ACL of a file: its owner and the user 12345 may write, the group may read.
+const ACL: [u8; 44] = [
+    2, 0, 0, 0, // version
+    1, 0, 6, 0, 255, 255, 255, 255, // owner
+    2, 0, 6, 0, 0x39, 0x30, 0, 0, // user 12345
+    4, 0, 4, 0, 255, 255, 255, 255, // group
+    16, 0, 6, 0, 255, 255, 255, 255, // mask
+    32, 0, 0, 0, 255, 255, 255, 255, // others
+];
+
 #[test]
-fn the_token_and_its_predecessor_are_swapped_even_if_one_is_missing() {
+fn a_replaced_file_keeps_its_acl_and_gets_none_from_its_directory() {
     let (directory, file) = token_file();
-    file.replace(b"two", Some(b"one")).unwrap();
-    fs::set_permissions(file.path(), fs::Permissions::from_mode(0o644)).unwrap();
-    file.swap_with_previous(b"one, edited", b"two").unwrap();
-    assert_eq!(file.read().unwrap().as_slice(), b"one, edited");
-    assert_eq!(file.read_previous().unwrap().as_slice(), b"two");
-    for name in ["token", "token.previous"] {
-        let mode = fs::metadata(directory.path().join(name)).unwrap().mode();
-        assert_eq!(mode & 0o777, 0o600, "{name}");
+    fs::write(file.path(), "one").unwrap();
+    let set = |path: &Path, name: &str| rustix::fs::setxattr(path, name, &ACL, XattrFlags::empty());
+    let acl_of = |path: &Path| {
+        let mut acl = [0; 64];
+        getxattr(path, "system.posix_acl_access", acl.as_mut_slice()).map(|length| acl[..length].to_vec())
+    };
+    if set(directory.path(), "system.posix_acl_default") == Err(Errno::NOTSUP) {
+        // This filesystem has no ACLs, so none can be lost.
+        assert_eq!(acl_of(file.path()), Err(Errno::NOTSUP));
+        return;
     }
-    fs::remove_file(file.path()).unwrap();
-    file.swap_with_previous(b"two", b"").unwrap();
-    assert_eq!(file.read().unwrap().as_slice(), b"two");
-    assert_eq!(file_names(&directory), ["token"]);
+    assert_eq!(acl_of(file.path()), Err(Errno::NODATA));
+    file.replace(b"two").unwrap();
+    assert_eq!(acl_of(file.path()), Err(Errno::NODATA));
+    set(file.path(), "system.posix_acl_access").unwrap();
+    let before = (acl_of(file.path()), fs::metadata(file.path()).unwrap().mode());
+    assert_eq!(file.check_writable().ok(), Some(()));
+    file.replace(b"three").unwrap();
+    assert_eq!((acl_of(file.path()), fs::metadata(file.path()).unwrap().mode()), before);
+    assert_eq!(before.0.unwrap(), ACL);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use graphward::net::Tasks;
-use graphward::source::{Fernet, PostgresError, PostgresSettings, PostgresSource};
+use graphward::source::{Fernet, PlainTokens, PostgresError, PostgresSettings, PostgresSource};
 use graphward::token::Source as _;
 
 use super::server::{Database, Server};
@@ -78,7 +78,10 @@ async fn a_fernet_column_is_decrypted_or_the_error_says_what_to_do() {
     let both = Fernet::new(vec![new.clone(), old.clone()]).unwrap();
     let encrypted = Fernet::new(vec![old]).unwrap().encrypt(&secret("EAAGencrypted"));
     let database = Database::with(CONFIG_TABLE);
-    let with = |keys: &Fernet| open(&database.url(), settings(CONFIG_QUERY, &[TENANT_ID])).encrypted_with(keys.clone());
+    let open_with = |keys: &Fernet, plain| {
+        open(&database.url(), settings(CONFIG_QUERY, &[TENANT_ID])).encrypted_with(keys.clone(), plain)
+    };
+    let with = |keys: &Fernet| open_with(keys, PlainTokens::Refuse);
     let error = with(&both).load().await.unwrap_err();
     assert!(!error.is_transient());
     assert!(
@@ -87,9 +90,24 @@ async fn a_fernet_column_is_decrypted_or_the_error_says_what_to_do() {
         error_chain(&error)
     );
 
+    // A row that is not encrypted yet.
+    let mut accepting = open_with(&both, PlainTokens::Accept);
+    let plain = load_token(&mut accepting).await;
+    assert_eq!(
+        plain,
+        load_token(&mut source(&database.url(), CONFIG_QUERY, &[TENANT_ID])).await
+    );
+
     let update = format!("UPDATE tenant_whatsapp_config SET access_token = '{encrypted}'");
     database.psql(&update);
     assert_eq!(load_token(&mut with(&both)).await, "EAAGencrypted");
+    assert_eq!(load_token(&mut accepting).await, "EAAGencrypted");
+    // As MIME writes base64: in lines, and in the other alphabet.
+    let (first, rest) = encrypted.split_at(40);
+    let lines = format!("{first}\r\n{rest}\n").replace('-', "+").replace('_', "/");
+    database.psql(&format!("UPDATE tenant_whatsapp_config SET access_token = '{lines}'"));
+    assert_eq!(load_token(&mut with(&both)).await, "EAAGencrypted");
+    database.psql(&update);
     let error = with(&Fernet::new(vec![new]).unwrap()).load().await;
     let error = error_chain(&error.unwrap_err());
     assert!(error.contains("no configured Fernet key decrypts it"), "{error}");
@@ -159,6 +177,12 @@ async fn a_result_without_a_token_is_explained_and_never_repeated() {
             "invalid_character",
             "was rejected",
         ),
+        (
+            "SELECT '${META_TOKEN}'",
+            "unresolved_variable",
+            "a variable that was not replaced",
+        ),
+        ("SELECT 'op://vault/meta/token'", "reference", "the address of a secret"),
         (
             "SELECT t || generate_series(1, 300000000) FROM secrets",
             "multiple_rows",

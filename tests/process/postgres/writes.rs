@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use graphward::source::PlainTokens;
 use graphward::source::{Fernet, PostgresSettings, PostgresSource};
 use graphward::token::{Source as _, StoreOutcome, Token};
 use tokio::time::timeout;
@@ -76,7 +77,7 @@ async fn a_token_is_stored_encrypted_if_the_column_is() {
     database.psql(&format!(
         "UPDATE tenant_whatsapp_config SET access_token = '{encrypted}' WHERE tenant_id = '{TENANT_ID}'"
     ));
-    let mut source = open(&database.url(), writable_settings()).encrypted_with(keys.clone());
+    let mut source = open(&database.url(), writable_settings()).encrypted_with(keys.clone(), PlainTokens::Refuse);
     let before = source.load().await.unwrap().secret.fingerprint();
     let outcome = source.store(&token("EAAGrenewed"), before).await;
     assert_eq!(outcome.unwrap(), StoreOutcome::Stored);

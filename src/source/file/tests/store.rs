@@ -18,8 +18,27 @@ async fn store(source: &mut FileSource, new: &str, expected: &str) -> Result<Sto
     source.store(&token(new), fingerprint(expected)).await
 }
 
-fn previous(path: &Path) -> PathBuf {
-    path.with_file_name("token.previous")
+/// The directory for previous tokens, apart from the file's own.
+fn state_dir(path: &Path) -> PathBuf {
+    path.parent().unwrap().with_extension("state")
+}
+
+/// A source that keeps the previous token.
+fn source(path: &Path, format: Format) -> FileSource {
+    FileSource::new(path.to_owned(), format).with_state_dir(state_dir(path))
+}
+
+/// The content of the only file with previous tokens.
+fn kept(path: &Path) -> String {
+    let files: Vec<_> = fs::read_dir(state_dir(path))
+        .unwrap()
+        .map(|file| file.unwrap().path())
+        .collect();
+    assert_eq!(
+        (files.len(), mode(&files[0]), mode(&state_dir(path))),
+        (1, 0o600, 0o700)
+    );
+    fs::read_to_string(&files[0]).unwrap()
 }
 
 fn mode(path: &Path) -> u32 {
@@ -31,7 +50,7 @@ async fn a_stored_token_is_loaded_after_a_restart() {
     let (directory, path) = temp_token_path();
     fs::write(&path, "EAAfirst\n").unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-    let mut source = FileSource::new(path.clone(), Format::Raw);
+    let mut source = source(&path, Format::Raw);
     assert_eq!(source.check_writable(), Ok(()));
     assert_eq!(load_text(&mut source).await, "EAAfirst");
     let outcome = store(&mut source, "EAAsecond", "EAAfirst").await.unwrap();
@@ -39,46 +58,61 @@ async fn a_stored_token_is_loaded_after_a_restart() {
     assert!(is_notified(&mut source).await);
     assert_eq!(load_text(&mut source).await, "EAAsecond");
     assert_eq!(fs::read(&path).unwrap(), b"EAAsecond\n");
-    assert_eq!(fs::read(previous(&path)).unwrap(), b"EAAfirst\n");
-    assert_eq!((mode(&path), mode(&previous(&path))), (0o600, 0o600));
-    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
+    assert!(kept(&path).contains("EAAfirst"));
+    assert_eq!(mode(&path), 0o644);
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
 
     // A repeated store changes nothing: the previous token stays the previous one.
     let outcome = store(&mut source, "EAAsecond", "EAAfirst").await.unwrap();
     assert_eq!(outcome, StoreOutcome::Stored);
-    assert_eq!(fs::read(previous(&path)).unwrap(), b"EAAfirst\n");
+    assert!(kept(&path).contains("EAAfirst") && !kept(&path).contains("EAAsecond"));
+    fs::remove_dir_all(state_dir(&path)).unwrap();
 }
 
 #[tokio::test]
-async fn surrounding_text_mode_and_owner_are_preserved() {
-    for (before, format, after) in [
+async fn surrounding_text_mode_and_owner_are_preserved_and_only_the_token_is_kept() {
+    for (before, format, after, new_mode) in [
         (
-            "# mine\nexport A='EAAfirst' # x\r\nB=2",
+            "# mine\nexport A='EAAfirst' # x\r\nB=hunter2",
             Format::Key("A".to_owned()),
-            "# mine\nexport A='EAAsecond' # x\r\nB=2",
+            "# mine\nexport A='EAAsecond' # x\r\nB=hunter2",
+            0o640,
         ),
         (
-            "{ \"a\": [\"EAAfirst\"],\"b\": 1.0 }",
+            "{ \"a\": [\"EAAfirst\"],\"b\": \"hunter2\" }",
             Format::Pointer("/a/0".to_owned()),
-            "{ \"a\": [\"EAAsecond\"],\"b\": 1.0 }",
+            "{ \"a\": [\"EAAsecond\"],\"b\": \"hunter2\" }",
+            0o464,
         ),
     ] {
-        let (_directory, path) = temp_token_path();
+        let (directory, path) = temp_token_path();
         fs::write(&path, before).unwrap();
         // Only root may change the owner; for other users the file stays their own.
         drop(chown(&path, Some(12_345), Some(12_346)));
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(new_mode)).unwrap();
         let owner = fs::metadata(&path).unwrap();
-        let mut source = FileSource::new(path.clone(), format);
+        let mut source = source(&path, format);
         store(&mut source, "EAAsecond", "EAAfirst").await.unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), after);
-        assert_eq!(fs::read_to_string(previous(&path)).unwrap(), before);
-        for path in [&path, &previous(&path)] {
-            let now = fs::metadata(path).unwrap();
-            assert_eq!((now.uid(), now.gid()), (owner.uid(), owner.gid()));
-            assert_eq!(mode(path), 0o400);
-        }
+        let now = fs::metadata(&path).unwrap();
+        assert_eq!((now.uid(), now.gid()), (owner.uid(), owner.gid()));
+        assert_eq!(mode(&path), new_mode);
+        assert!(kept(&path).contains("EAAfirst") && !kept(&path).contains("hunter2"));
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+        fs::remove_dir_all(state_dir(&path)).unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_state_directory_that_cannot_be_written_does_not_stop_a_renewal() {
+    let (_directory, path) = temp_token_path();
+    fs::write(&path, "EAAfirst").unwrap();
+    fs::write(state_dir(&path), "a file").unwrap();
+    let mut source = source(&path, Format::Raw);
+    let outcome = store(&mut source, "EAAsecond", "EAAfirst").await.unwrap();
+    assert_eq!(outcome, StoreOutcome::Stored);
+    assert_eq!(load_text(&mut source).await, "EAAsecond");
+    fs::remove_file(state_dir(&path)).unwrap();
 }
 
 #[tokio::test]
@@ -127,7 +161,6 @@ async fn a_symlink_target_is_replaced_and_the_symlink_stays() {
     store(&mut source, "EAAsecond", "EAAfirst").await.unwrap();
     assert!(fs::symlink_metadata(&path).unwrap().is_symlink());
     assert_eq!(fs::read(&real).unwrap(), b"EAAsecond\n");
-    assert_eq!(fs::read(previous(&real)).unwrap(), b"EAAfirst");
     assert!(is_notified(&mut source).await);
 }
 
@@ -178,7 +211,7 @@ async fn an_encrypted_token_is_decrypted_and_its_successor_encrypted() {
     let encrypted = before.encrypt(&Secret::new("EAAfirst").unwrap());
     fs::write(&path, format!("A=1\nTOKEN=\"{encrypted}\"\n")).unwrap();
     let format = Format::Key("TOKEN".to_owned());
-    let mut source = FileSource::new(path.clone(), format.clone()).encrypted_with(both);
+    let mut source = FileSource::new(path.clone(), format.clone()).encrypted_with(both, PlainTokens::Refuse);
     assert_eq!(load_text(&mut source).await, "EAAfirst");
     store(&mut source, "EAAsecond", "EAAfirst").await.unwrap();
     assert_eq!(load_text(&mut source).await, "EAAsecond");
@@ -188,7 +221,7 @@ async fn an_encrypted_token_is_decrypted_and_its_successor_encrypted() {
         "{text}"
     );
 
-    let mut without_new_key = FileSource::new(path.clone(), format.clone()).encrypted_with(before);
+    let mut without_new_key = FileSource::new(path.clone(), format.clone()).encrypted_with(before, PlainTokens::Refuse);
     let error = without_new_key.load().await.unwrap_err();
     assert_eq!((error.reason(), error.is_transient()), ("fernet_wrong_key", false));
     assert!(
@@ -198,18 +231,33 @@ async fn an_encrypted_token_is_decrypted_and_its_successor_encrypted() {
     let error = FileSource::new(path.clone(), format.clone()).load().await.unwrap_err();
     assert!(error.to_string().contains("`fernet_key`"), "{error}");
     let alone = Fernet::new(vec![new]).unwrap();
+
     assert_eq!(
-        load_text(&mut FileSource::new(path.clone(), format.clone()).encrypted_with(alone.clone())).await,
+        load_text(
+            &mut FileSource::new(path.clone(), format.clone()).encrypted_with(alone.clone(), PlainTokens::Refuse)
+        )
+        .await,
         "EAAsecond"
     );
     fs::write(&path, "TOKEN=EAAbare").unwrap();
-    let error = FileSource::new(path, format)
-        .encrypted_with(alone)
-        .load()
-        .await
-        .unwrap_err();
+    let mut refusing = FileSource::new(path.clone(), format.clone()).encrypted_with(alone.clone(), PlainTokens::Refuse);
+    let error = refusing.load().await.unwrap_err();
     assert_eq!(error.reason(), "not_fernet");
     assert!(!format!("{error:?}").contains("EAAbare"));
+
+    // A token that is not encrypted yet is used where that is wanted, and its successor is encrypted.
+    let mut accepting = FileSource::new(path.clone(), format).encrypted_with(alone, PlainTokens::Accept);
+    assert_eq!(load_text(&mut accepting).await, "EAAbare");
+    store(&mut accepting, "EAAsealed", "EAAbare").await.unwrap();
+    assert_eq!(load_text(&mut accepting).await, "EAAsealed");
+    assert!(fs::read_to_string(&path).unwrap().starts_with("TOKEN=gAAAA"));
+    for (text, reason) in [
+        ("gAAAAwrong", "fernet_truncated"),
+        ("${TOKEN_OF_META}", "unresolved_variable"),
+    ] {
+        fs::write(&path, format!("TOKEN={text}")).unwrap();
+        assert_eq!(accepting.load().await.unwrap_err().reason(), reason);
+    }
 }
 
 #[tokio::test]
@@ -222,7 +270,6 @@ async fn lock_files_send_no_notification() {
     let working = async {
         for _ in 0..5 {
             drop(other.lock().await.unwrap());
-            fs::write(previous(&path), "EAAzeroth").unwrap();
             sleep(Duration::from_millis(100)).await;
         }
     };
@@ -235,7 +282,7 @@ async fn lock_files_send_no_notification() {
 async fn a_rollback_restores_the_previous_token_and_a_second_one_undoes_it() {
     let (_directory, path) = temp_token_path();
     fs::write(&path, "A=EAAfirst\n").unwrap();
-    let mut source = FileSource::new(path.clone(), Format::Key("A".to_owned()));
+    let mut source = source(&path, Format::Key("A".to_owned()));
     let error = source.roll_back().await.unwrap_err();
     assert_eq!(error.reason(), "no_previous_token");
     store(&mut source, "EAAsecond", "EAAfirst").await.unwrap();
@@ -250,21 +297,30 @@ async fn a_rollback_restores_the_previous_token_and_a_second_one_undoes_it() {
     let forth = source.roll_back().await.unwrap();
     assert_eq!((forth.from, forth.to), (Some(first), second));
     assert_eq!(fs::read(&path).unwrap(), b"B=2\nA=EAAsecond\n");
+    fs::remove_dir_all(state_dir(&path)).unwrap();
+
+    let without = FileSource::new(path, Format::Key("A".to_owned()));
+    let error = without.roll_back().await.unwrap_err();
+    assert_eq!(error.reason(), "no_previous_token");
+    assert!(error.to_string().contains("state.dir"), "{error}");
 }
 
 #[tokio::test]
 async fn a_rollback_repairs_an_unusable_file_and_fails_without_a_usable_previous_one() {
     let (_directory, path) = temp_token_path();
-    let source = FileSource::new(path.clone(), Format::Raw);
-    fs::write(previous(&path), "EAAfirst").unwrap();
+    let mut source = source(&path, Format::Raw);
+    fs::write(&path, "EAAfirst").unwrap();
+    store(&mut source, "EAAsecond", "EAAfirst").await.unwrap();
     fs::write(&path, "EAA half \0").unwrap();
     let back = source.roll_back().await.unwrap();
     assert_eq!((back.from, back.to), (None, fingerprint("EAAfirst")));
-    assert_eq!(fs::read(&path).unwrap(), b"EAAfirst");
-    let error = source.roll_back().await.unwrap_err();
-    assert_eq!((error.reason(), error.is_transient()), ("binary", false));
-    assert_eq!(fs::read(&path).unwrap(), b"EAAfirst");
-    fs::write(previous(&path), "EAAfirst").unwrap();
+    assert_eq!(fs::read(&path).unwrap(), b"EAAfirst\n");
     let error = source.roll_back().await.unwrap_err();
     assert_eq!(error.reason(), "no_previous_token");
+    let file = fs::read_dir(state_dir(&path)).unwrap().next().unwrap().unwrap().path();
+    fs::write(file, "no JSON").unwrap();
+    let error = source.roll_back().await.unwrap_err();
+    assert_eq!((error.reason(), error.is_transient()), ("invalid_json", false));
+    assert_eq!(fs::read(&path).unwrap(), b"EAAfirst\n");
+    fs::remove_dir_all(state_dir(&path)).unwrap();
 }

@@ -1,0 +1,17 @@
+//! The directory for what graphward remembers across restarts.
+
+use std::path::PathBuf;
+
+use crate::config::{StateConfig, env_var};
+
+/// Returns the state directory: `state.dir`, else systemd's `$STATE_DIRECTORY`, else `$XDG_STATE_HOME/graphward`.
+pub(super) fn state_dir(config: &StateConfig) -> Option<PathBuf> {
+    let absolute = |path: PathBuf| Some(path).filter(|path| path.is_absolute());
+    let systemd = || {
+        // systemd separates several directories by colons.
+        let all = env_var("STATE_DIRECTORY")?;
+        absolute(all.split(':').next()?.into())
+    };
+    let user = || Some(absolute(env_var("XDG_STATE_HOME")?.into())?.join("graphward"));
+    config.dir.clone().or_else(systemd).or_else(user)
+}
