@@ -96,14 +96,12 @@ fn example(path: &str) -> (Vec<(String, &'static str)>, &'static str) {
         "heal.body_memory" | "heal.body_disk" => (with(&[]), "7B"),
         "heal.memory_total" | "heal.disk_total" => (with(&[]), "7GiB"),
         "heal.spool_dir" => (with(&[]), "off"),
-        "state.dir" => (with(&[]), "/var/lib/graphward"),
-        "ready.tokens" => (with(&[]), "all"),
+        "ready.tokens" | "log.requests" => (with(&[]), "all"),
         "alerts.url" => (with(&[]), "https://a/b"),
         "log.format" => (with(&[]), "json"),
         "log.level" => (with(&[]), "debug"),
-        "log.requests" => (with(&[]), "all"),
         path if path.ends_with("_timeout") || path.ends_with("_wait") || path.ends_with("_before") => (with(&[]), "7s"),
-        path if path.ends_with("file") => (with(&[]), "/a"),
+        path if path.ends_with("file") || path == "state.dir" => (with(&[]), "/a"),
         path if path.ends_with("env") => (with(&[]), "A"),
         path if let Some((secret, key @ ("key" | "pointer"))) = path.rsplit_once('.') => {
             let (mut with, file) = example(&format!("{secret}.file"));
