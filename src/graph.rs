@@ -60,7 +60,7 @@ pub mod verdict;
 pub use batch::find_batch_rejection;
 pub use credential::{AuthScheme, ClientCredentialPolicy, HeaderCredential, ParameterCredential, parse_authorization};
 pub use encoding::{decode, restrict_accept_encoding};
-pub use error::{ErrorCode, GraphError};
+pub use error::GraphError;
 pub use explain::{Explanation, explain, is_action_required};
 pub use hints::RequestHints;
 pub use host::{Destination, Destinations, GraphService, OTHER_GRAPH_HOSTS};

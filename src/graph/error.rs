@@ -35,25 +35,7 @@ pub struct GraphError {
     pub app_secret_refused: bool,
 }
 
-/// The two numbers of an error: all of it that logs and metrics may depend on.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct ErrorCode {
-    /// See [`GraphError::code`].
-    pub code: Option<i64>,
-    /// See [`GraphError::subcode`].
-    pub subcode: Option<i64>,
-}
-
 impl GraphError {
-    /// Returns its numbers.
-    #[must_use]
-    pub const fn error_code(&self) -> ErrorCode {
-        ErrorCode {
-            code: self.code,
-            subcode: self.subcode,
-        }
-    }
-
     /// Reads an envelope: JSON with or without a byte order mark, or JSON-P (`callback({…});`).
     ///
     /// `None` if the body is not a JSON object whose `error` is an object: HTML, a truncated reply, a batch's

@@ -46,10 +46,9 @@ pub(crate) async fn attempt(
         .await?;
     head_seconds.observe(started_at.elapsed().as_secs_f64());
     record_usage(response.headers(), &metrics.usage);
-    let classified = classify_response(response, outbound, credential, tenant.idle_timeout).await?;
+    let classified = classify_response(response, outbound, credential, tenant.idle_timeout, record).await?;
     metrics.count_response(classified.verdict.label());
     record.verdict = Some(classified.verdict);
-    record.error_code = classified.error_code.or(record.error_code);
     match (classified.verdict, credential) {
         (Verdict::Success, Some(credential)) => credential::mark_accepted(tenant, credential),
         // Even if this request cannot be healed, the next one can.
@@ -58,7 +57,7 @@ pub(crate) async fn attempt(
             credential::mark_rejected(tenant, credential, reason, &classified);
         }
         (Verdict::AccountLocked, Some(_)) => {
-            if let Some(error) = classified.error_code {
+            if let Some(error) = &record.error {
                 tenant.tokens.observe_account_lock(error);
             }
         }

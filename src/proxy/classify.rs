@@ -21,18 +21,17 @@ use tokio::time::timeout;
 use super::body::Body;
 use super::outbound::OutboundRequest;
 use super::prefix::Prefix;
+use super::record::RequestRecord;
 use super::refusal::Refusal;
 use crate::graph::encoding;
 use crate::graph::verdict::{classify, classify_head, classify_with_error, may_be_error, may_be_hidden_error};
-use crate::graph::{ErrorCode, GraphError, Verdict};
+use crate::graph::{GraphError, Verdict};
 use crate::token::Credential;
 
 /// A response and its verdict.
 #[derive(Debug)]
 pub(crate) struct ClassifiedResponse {
     pub(crate) verdict: Verdict,
-    /// The numbers of Graph's error, if the response is one that was read.
-    pub(crate) error_code: Option<ErrorCode>,
     /// Details, if Graph rejected the token.
     pub(crate) token_rejection: Option<Box<TokenRejection>>,
     pub(crate) response: Response<Body>,
@@ -51,8 +50,8 @@ const MAX_ERROR_BYTES: usize = 64 * 1024;
 /// The longest wait for a complete envelope.
 const ENVELOPE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Reads as much of a response as the verdict needs. `idle_timeout` bounds the waits between later frames. The credential
-/// is redacted, because Graph quotes a token that it finds malformed.
+/// Reads as much of a response as the verdict needs, and records the error in it. `idle_timeout` bounds the waits between
+/// later frames. The credential is redacted, because Graph quotes a token that it finds malformed.
 ///
 /// # Errors
 ///
@@ -62,6 +61,7 @@ pub(crate) async fn classify_response(
     outbound: &OutboundRequest,
     credential: Option<&Credential>,
     idle_timeout: Duration,
+    record: &mut RequestRecord,
 ) -> Result<ClassifiedResponse, Refusal> {
     let (mut head, mut incoming) = response.into_parts();
     if let (true, Some(credential)) = (head.status.is_client_error(), credential) {
@@ -77,7 +77,6 @@ pub(crate) async fn classify_response(
     }
     let unread = |verdict, head, body| ClassifiedResponse {
         verdict,
-        error_code: None,
         token_rejection: None,
         response: Response::from_parts(head, body),
     };
@@ -104,7 +103,9 @@ pub(crate) async fn classify_response(
         return Ok(unread(Verdict::Opaque, head, Body::from(prefix)));
     };
     let (verdict, error) = classify_with_error(head.status, &head.headers, &envelope);
-    let error_code = error.as_ref().map(GraphError::error_code);
+    if let Some(error) = &error {
+        record.error = Some(Box::new(error.clone()));
+    }
     let redacted = credential.and_then(|credential| credential.redacted(&envelope));
     let token_rejection = match (verdict, error) {
         (Verdict::TokenRejected(_), Some(error)) => {
@@ -129,7 +130,6 @@ pub(crate) async fn classify_response(
     };
     Ok(ClassifiedResponse {
         verdict,
-        error_code,
         token_rejection,
         response: Response::from_parts(head, Body::from(body)),
     })
@@ -146,7 +146,6 @@ fn classify_head_response(head: Parts, body: Body) -> ClassifiedResponse {
     });
     ClassifiedResponse {
         verdict,
-        error_code: None,
         token_rejection,
         response: Response::from_parts(head, body),
     }

@@ -72,7 +72,7 @@ pub(crate) async fn select(
     };
     outbound.check_family(tenant, &credential)?;
     record.set_rejection(generation, last.reason);
-    record.error_code = Some(last.error.error_code());
+    record.error = Some(Box::new(last.error.clone()));
     if tenant.heal.dead_token == DeadTokenPolicy::Refuse {
         return Err(last.to_refusal());
     }

@@ -109,7 +109,7 @@ impl Delivery<'_> {
             // request gets a newer token.
             self.tenant.tokens.mark_rejected(credential.generation(), &error);
             record.set_rejection(credential.generation(), reason);
-            record.error_code = Some(error.error_code());
+            record.error = Some(Box::new(error));
             // Graph quotes a token that it finds malformed.
             redacted = credential.redacted(&text);
         }

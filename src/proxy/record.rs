@@ -9,7 +9,7 @@ use tracing::Level;
 use super::concurrency_limit::InflightGuard;
 use super::outage::OutageLog;
 use super::refusal::Refusal;
-use crate::graph::{ErrorCode, RejectionReason, Target, Verdict};
+use crate::graph::{GraphError, RejectionReason, Target, Verdict};
 use crate::telemetry::metrics::RequestMetrics;
 use crate::token::Generation;
 use crate::types::TenantId;
@@ -51,8 +51,8 @@ pub(crate) struct RequestRecord {
     pub(crate) target: Option<Target>,
     status: Option<StatusCode>,
     pub(crate) verdict: Option<Verdict>,
-    /// The numbers of the last error that Graph returned.
-    pub(crate) error_code: Option<ErrorCode>,
+    /// The last error that Graph returned.
+    pub(crate) error: Option<Box<GraphError>>,
     rejection: Option<(Generation, RejectionReason)>,
     generation: Option<Generation>,
     attempts: u8,
@@ -106,7 +106,7 @@ impl RequestRecord {
             target: None,
             status: None,
             verdict: None,
-            error_code: None,
+            error: None,
             rejection: None,
             generation: None,
             attempts: 0,
@@ -193,8 +193,8 @@ impl RequestRecord {
                     outcome,
                     refusal = self.refusal,
                     verdict = self.verdict.map(Verdict::label),
-                    code = self.error_code.and_then(|error| error.code),
-                    subcode = self.error_code.and_then(|error| error.subcode),
+                    code = self.error.as_ref().and_then(|error| error.code),
+                    subcode = self.error.as_ref().and_then(|error| error.subcode),
                     rejection = rejection.map(RejectionReason::label),
                     rejected_generation = rejected.map(Generation::get),
                     generation = self.generation.map(Generation::get),

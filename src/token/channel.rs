@@ -19,7 +19,7 @@ use super::credential::{Credential, CredentialError, Generation, ProofSettings, 
 use super::observations::Observations;
 use super::rejections::{Rejections, WaiterGuard};
 use super::traits::ObtainError;
-use crate::graph::{ErrorCode, GraphError};
+use crate::graph::GraphError;
 use crate::types::TokenFamily;
 
 /// Creates the two ends of a tenant's channel.
@@ -267,7 +267,7 @@ impl TokenHandle {
     }
 
     /// Reports that Meta has locked the account. Never waits.
-    pub fn observe_account_lock(&self, error: ErrorCode) {
+    pub fn observe_account_lock(&self, error: &GraphError) {
         self.observations.add_account_lock(error);
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::graph::ErrorCode;
+use crate::graph::GraphError;
 
 /// The observations so far.
 #[derive(Debug, Default)]
@@ -23,7 +23,7 @@ pub(super) struct Observations {
 struct AccountLock {
     observed_at: Option<Instant>,
     /// The error, until it is reported.
-    unreported: Option<ErrorCode>,
+    unreported: Option<GraphError>,
 }
 
 /// The interval at which a lock is reported again.
@@ -43,19 +43,19 @@ impl Observations {
     }
 
     /// Records that Graph reports the account as locked. A repetition within a day changes nothing.
-    pub(super) fn add_account_lock(&self, error: ErrorCode) {
+    pub(super) fn add_account_lock(&self, error: &GraphError) {
         let mut lock = self.account_lock.lock().unwrap_or_else(PoisonError::into_inner);
         if lock.observed_at.is_none_or(|at| at.elapsed() >= LOCK_REPORT_INTERVAL) {
             *lock = AccountLock {
                 observed_at: Some(Instant::now()),
-                unreported: Some(error),
+                unreported: Some(error.clone()),
             };
             self.changed.notify_one();
         }
     }
 
     /// Returns the lock that is still to be reported.
-    pub(super) fn take_account_lock(&self) -> Option<ErrorCode> {
+    pub(super) fn take_account_lock(&self) -> Option<GraphError> {
         let mut lock = self.account_lock.lock().unwrap_or_else(PoisonError::into_inner);
         lock.unreported.take()
     }

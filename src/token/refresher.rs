@@ -178,7 +178,7 @@ impl Refresher {
     /// Reports what requests have observed.
     fn on_observation(&mut self) -> PlannerEvent {
         if let Some(error) = self.publisher.observations.take_account_lock() {
-            self.reporter.report_account_lock(error);
+            self.reporter.report_account_lock(&error);
         }
         self.update_status();
         PlannerEvent::TimerFired(self.current.deadlines(&self.clock))

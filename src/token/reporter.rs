@@ -6,7 +6,7 @@ use super::alert::{Alert, AlertCause};
 use super::credential::Credential;
 use super::current::{CurrentToken, TokenStatus};
 use super::traits::ObtainError;
-use crate::graph::{ErrorCode, Expiry, GraphError, explain, is_action_required};
+use crate::graph::{Expiry, GraphError, explain, is_action_required};
 use crate::types::{Rfc3339Timestamp, TenantId, error_chain};
 
 /// An operation of the refresher.
@@ -240,13 +240,8 @@ impl Reporter {
     }
 
     /// Reports that Meta has locked the account.
-    pub(super) fn report_account_lock(&self, error: ErrorCode) {
-        let ErrorCode { code, subcode } = error;
-        let explanation = explain(&GraphError {
-            code,
-            subcode,
-            ..GraphError::default()
-        });
+    pub(super) fn report_account_lock(&self, error: &GraphError) {
+        let explanation = explain(error);
         self.send_alert(AlertCause::AccountLocked, &explanation.summary, explanation.remediation);
     }
 

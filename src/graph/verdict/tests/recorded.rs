@@ -130,6 +130,40 @@ const RECORDED: &[(u16, &str, Verdict)] = &[
         r#"{"error":{"message":"There was a problem uploading your video. Please try again.","type":"OAuthException","code":6001,"error_subcode":1363037,"error_data":{"start_offset":0,"end_offset":1}}}"#,
         Verdict::Refused,
     ),
+    // koala#334
+    (
+        403,
+        r#"{"error":{"message":"(#200) Must have a valid access_token to access this endpoint","type":"OAuthException","code":200}}"#,
+        Verdict::Permission,
+    ),
+    (
+        403,
+        r#"{"error":{"message":"(#10) Application does not have permission for this action","type":"OAuthException","code":10,"fbtrace_id":"A"}}"#,
+        Verdict::Permission,
+    ),
+    (
+        403,
+        r#"{"error":{"message":"(#131005) Access denied","type":"OAuthException","code":131005,"error_data":{"messaging_product":"whatsapp","details":"Access denied"},"fbtrace_id":"A"}}"#,
+        Verdict::Permission,
+    ),
+    // whatsapp-business-jaspers-market#1
+    (
+        403,
+        r#"{"error":{"message":"(#131031) Business Account locked","type":"OAuthException","code":131031,"error_data":{"messaging_product":"whatsapp","details":"Business account has been locked."},"fbtrace_id":"A"}}"#,
+        Verdict::AccountLocked,
+    ),
+    // heyoo#94
+    (
+        400,
+        r#"{"error":{"message":"(#131030) Recipient phone number not in allowed list","type":"OAuthException","code":131030,"error_data":{"messaging_product":"whatsapp","details":"Recipient phone number not in allowed list: Add recipient phone number to recipient list and try again."},"fbtrace_id":"A"}}"#,
+        Verdict::Refused,
+    ),
+    // the same as above to a request with `suppress_http_code=1`
+    (
+        200,
+        r#"{"error":{"message":"Session has expired at unix time 1334415600.","type":"OAuthException","code":102}}"#,
+        EXPIRED,
+    ),
     // token endpoints
     (
         400,

@@ -1,7 +1,6 @@
 //! The inspection of a token before it is used, and daily after that.
 
 use super::*;
-use crate::graph::ErrorCode;
 
 fn provider(file: &FakeStore, graph: &FakeInspector) -> TokenProvider {
     TokenProvider::from_source(file.clone()).with_inspector(graph.clone())
@@ -135,13 +134,13 @@ async fn a_locked_account_is_reported_once_a_day() {
     let file = FakeStore::named("file");
     file.put(token("one"));
     let (tokens, alerts) = start(TokenProvider::from_source(file)).await;
-    let locked = ErrorCode {
+    let locked = GraphError {
         code: Some(131_031),
-        subcode: None,
+        ..GraphError::default()
     };
     for _ in 0..3 {
         for _ in 0..8 {
-            tokens.observe_account_lock(locked);
+            tokens.observe_account_lock(&locked);
             tokio::time::sleep(3 * 60 * MINUTE).await;
         }
     }
