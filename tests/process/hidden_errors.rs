@@ -2,7 +2,7 @@
 
 use fake_graph::Fault;
 
-use crate::support::{Client, Graph, Sidecar, Unseen, get, settings, together};
+use crate::support::{Client, Graph, Sidecar, Unseen, get, settings, together, wait_until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dead_token_is_noticed_and_healed_though_every_status_is_200() {
@@ -23,10 +23,10 @@ async fn a_dead_token_is_noticed_and_healed_though_every_status_is_200() {
     assert_eq!(get(sidecar.admin, "/readyz").await.status, 503);
 
     file.drop(&graph.sim.issue(None));
-    assert!(
-        client.get(target).await.json().get("id").is_some(),
-        "the newer token is used"
-    );
+    wait_until("the newer token is used", async || {
+        client.get(target).await.json().get("id").is_some()
+    })
+    .await;
     assert_eq!(get(sidecar.admin, "/readyz").await.status, 200);
 
     // An error that says nothing of the token passes through, and has a verdict of its own.
