@@ -11,6 +11,7 @@ mod body_credentials;
 mod dead_tokens;
 mod drain;
 mod error_classification;
+mod graph_errors;
 mod healing;
 mod hidden_errors;
 mod hosts;
