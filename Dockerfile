@@ -1,4 +1,4 @@
-# graphward alone: one static binary, no shell, no root, nothing writable except /spool.
+# graphward alone: one static binary, no shell, no root, nothing writable except /spool and /var/lib/graphward.
 #
 #   docker build -t graphward .
 
@@ -17,14 +17,15 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/build/target \
     cargo build --profile dist --locked --package graphward --no-default-features \
     && cp target/dist/graphward /graphward \
-    && mkdir -p /empty/spool /empty/run/graphward
+    && mkdir -p /empty/spool /empty/run/graphward /empty/var/lib/graphward \
+    && chmod 1777 /empty/var/lib/graphward
 
 FROM scratch
 COPY --from=build --chown=65532:65532 /empty/ /
 COPY --from=build /graphward /graphward
 COPY config/image.toml /etc/graphward/graphward.toml
 USER 65532:65532
-VOLUME ["/spool"]
+VOLUME ["/spool", "/var/lib/graphward"]
 EXPOSE 8080 9080
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=5s --timeout=3s --start-period=5s --retries=3 CMD ["/graphward", "healthcheck"]

@@ -11,6 +11,7 @@ use tokio::sync::{broadcast, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::endpoint::{DAY, Failure, WebhookUrlError, check, shown_part};
+use super::memory::AlertMemory;
 use super::payload::payload;
 use crate::net::HttpClient;
 use crate::telemetry::metrics::AlertMetrics;
@@ -37,6 +38,7 @@ pub struct Webhook {
     client: HttpClient,
     clock: Clock,
     metrics: AlertMetrics,
+    memory: Option<AlertMemory>,
     /// In the order of arrival, or of the last attempt; one for each cause of each tenant.
     waiting: Vec<QueuedAlert>,
     /// A settled cause is not attempted again before this moment.
@@ -117,6 +119,7 @@ impl Webhook {
             client: client.with_timeout(ATTEMPT_TIMEOUT),
             clock,
             metrics: metrics.clone(),
+            memory: None,
             waiting: Vec::new(),
             not_before: HashMap::new(),
             paused_until: Instant::now(),
@@ -124,6 +127,13 @@ impl Webhook {
         };
         let sender = AlertSender { alerts, stop, metrics };
         Ok((sender, webhook))
+    }
+
+    /// Adds the memory of what was delivered before this start.
+    #[must_use]
+    pub fn with_memory(mut self, memory: AlertMemory) -> Self {
+        self.memory = Some(memory);
+        self
     }
 
     /// Runs until [`AlertSender::close`], or until it is dropped.
@@ -152,8 +162,14 @@ impl Webhook {
                 },
                 _ = self.stop.changed(), if !is_stopping => {}
                 Some(()) = due => if let Some(next) = next {
-                    let result = self.attempt(&next).await;
-                    self.settle(next, result);
+                    match self.remembered(&next.alert).await {
+                        Some(remaining) => self.forget(&next.alert, remaining),
+                        None => {
+                            let result = self.attempt(&next).await;
+                            self.remember(&next.alert, &result).await;
+                            self.settle(next, result);
+                        }
+                    }
                 }
             }
         }
@@ -203,6 +219,25 @@ impl Webhook {
         let mut next = waiting.min_by_key(|queued| (due(queued), queued.attempts))?.clone();
         next.due = due(&next).max(self.paused_until);
         Some(next)
+    }
+
+    /// Returns for how much longer an alert is not repeated that was delivered before the start, or by another replica.
+    async fn remembered(&self, alert: &Alert) -> Option<Duration> {
+        self.memory.as_ref()?.remaining(alert, self.clock.now()).await
+    }
+
+    async fn remember(&self, alert: &Alert, result: &Result<(), Failure>) {
+        if let (Some(memory), Ok(())) = (&self.memory, result) {
+            memory.record(alert, self.clock.now()).await;
+        }
+    }
+
+    /// Removes an alert that was delivered already.
+    fn forget(&mut self, alert: &Alert, remaining: Duration) {
+        let key = key(alert);
+        self.metrics.suppressed.inc();
+        self.waiting.retain(|queued| self::key(&queued.alert) != key);
+        self.not_before.insert(key, Instant::now() + remaining);
     }
 
     async fn attempt(&self, queued: &QueuedAlert) -> Result<(), Failure> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
-use crate::alert::{Webhook, WebhookUrlError};
+use crate::alert::{AlertMemory, Webhook, WebhookUrlError};
 use crate::config::{AppConfig, Config, ListenConfig, Overrides};
 use crate::graph::{Destinations, Origin, OriginError};
 use crate::net::tls::{self, TlsError};
@@ -23,6 +23,7 @@ use crate::types::{Clock, Secret, TenantId};
 
 use super::event_sink::AlertTarget;
 use super::secrets::{self, SecretLoadError};
+use super::state::{report_state_dir, state_dir};
 use super::token_provider::{HttpClients, TokenProviderError};
 
 /// The parts that tests and benchmarks replace. An absent or empty field is built from the configuration.
@@ -208,6 +209,10 @@ pub(super) fn build_webhook(
         context.clock,
         context.metrics.alert_metrics(),
     )?;
+    let webhook = match state_dir(&config.state) {
+        Some(directory) => webhook.with_memory(AlertMemory::new(&directory)),
+        None => webhook,
+    };
     let url = fingerprint;
     Ok(Some((AlertTarget { url, sender }, webhook)))
 }
@@ -240,6 +245,7 @@ pub(super) struct BuildContext {
 
 impl BuildContext {
     pub(super) fn new(config: &Config, tasks: Tasks, clock: Clock, metrics: Metrics) -> Result<Self, StartError> {
+        report_state_dir(&config.state);
         Ok(Self {
             clients: HttpClients::new(config)?,
             destinations: destinations(config)?,

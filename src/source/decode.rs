@@ -134,7 +134,7 @@ pub(super) fn decode_response(
 ) -> Result<Token, ObtainError> {
     decode_token(bytes, format, Some(requested_at)).map_err(|error| {
         let message = format!("the response of {source} was rejected: {error}");
-        ObtainError::permanent(error.label(), message)
+        ObtainError::permanent(error.label(), message).about_content(bytes)
     })
 }
 

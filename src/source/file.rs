@@ -116,7 +116,7 @@ impl FileSource {
         let token = self
             .encoding
             .decode(&bytes)
-            .map_err(|error| undecodable(self.path(), error))?;
+            .map_err(|error| undecodable(self.path(), error).about_content(&bytes))?;
         // The token is at least as old as the file: a token of unknown expiry is renewed by its age, across restarts.
         let metadata = tokio::fs::metadata(self.path()).await;
         Ok(Token {

@@ -55,6 +55,8 @@ pub(super) struct Reporter {
     renewer: Option<String>,
     /// The error that was reported last.
     last_error: Option<String>,
+    /// The content that it was about.
+    last_content: Option<u64>,
 }
 
 // === impl Operation ===
@@ -98,6 +100,7 @@ impl Reporter {
             sources,
             renewer,
             last_error: None,
+            last_content: None,
         }
     }
 
@@ -188,7 +191,9 @@ impl Reporter {
         };
         let (tenant, reason, cause) = (&self.tenant, error.reason(), std::error::Error::source(error));
         let (message, cause) = (error.to_string(), cause.map(error_chain));
-        if self.last_error.as_ref() == Some(&message) || matches!(error, ObtainError::NothingNew) {
+        let content = error.refused_content();
+        let is_repeated = self.last_error.as_ref() == Some(&message) && self.last_content == content;
+        if is_repeated || matches!(error, ObtainError::NothingNew) {
             tracing::debug!(%tenant, operation = operation.label(), error = message, "no newer token");
             return;
         }
@@ -210,7 +215,7 @@ impl Reporter {
         } else {
             tracing::warn!(%tenant, reason, error = message, cause, "no token is available yet");
         }
-        self.last_error = Some(message);
+        (self.last_error, self.last_content) = (Some(message), content);
     }
 
     /// Warns that the token expires soon, and is not renewed.

@@ -8,7 +8,9 @@
 use std::any::Any;
 use std::fmt;
 use std::future::{Future, ready};
+use std::hash::{BuildHasher as _, RandomState};
 use std::pin::Pin;
+use std::sync::LazyLock;
 use std::time::SystemTime;
 
 use super::credential::{Credential, Token};
@@ -141,6 +143,8 @@ pub enum ObtainError {
         reason: &'static str,
         /// The cause.
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
+        /// A keyed hash of the content that was refused, if it is about one.
+        content: Option<u64>,
     },
     /// The sources were read and have only the current token.
     #[error("the source has no newer token")]
@@ -165,6 +169,7 @@ impl ObtainError {
             message: message.into(),
             reason,
             source: None,
+            content: None,
         }
     }
 
@@ -175,6 +180,25 @@ impl ObtainError {
             *source = Some(cause.into());
         }
         self
+    }
+
+    /// Notes which content was refused, so that another one with the same fault is reported again. The key of the hash is
+    /// random and of this process, so the hash says nothing about the content.
+    #[must_use]
+    pub fn about_content(mut self, refused: &[u8]) -> Self {
+        static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+        if let Self::Permanent { content, .. } = &mut self {
+            *content = Some(KEY.hash_one(refused));
+        }
+        self
+    }
+
+    /// The hash of the content that was refused.
+    pub(super) const fn refused_content(&self) -> Option<u64> {
+        match self {
+            Self::Permanent { content, .. } => *content,
+            Self::Transient { .. } | Self::NothingNew => None,
+        }
     }
 
     /// Returns whether a later attempt may succeed without the operator.

@@ -1,5 +1,6 @@
 //! The delivery of alerts to a webhook that follows a script, in paused time; tests/wire has the same over sockets.
 
+mod memory;
 mod webhook;
 
 use std::time::Duration;

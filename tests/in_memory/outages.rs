@@ -152,3 +152,25 @@ async fn a_lost_request_is_an_error_and_a_refused_one_a_warning() {
         ]
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn another_content_with_the_same_fault_is_reported_again_and_the_same_one_is_not() {
+    let log = LogCapture::at_info();
+    let proxy = TestProxyBuilder::new().start().await;
+    let contents: [&[u8]; 6] = [
+        b"${META_TOKEN}",
+        b"${META_TOKEN}",
+        b"$META",
+        b"$META",
+        b"changeme",
+        b"$META",
+    ];
+    for content in contents {
+        proxy.source.publish_garbage(content);
+        sleep(Duration::from_secs(10)).await;
+    }
+    let told = log.lines_containing("the source is not readable");
+    assert_eq!(told.len(), 4, "{told:?}");
+    assert!(!log.text().contains("META") && !log.text().contains("changeme"));
+    proxy.shutdown().await;
+}

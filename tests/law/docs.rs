@@ -172,14 +172,16 @@ fn the_image_runs_alone_unprivileged_and_can_be_asked_for_its_health() {
         "STOPSIGNAL SIGTERM",
         "CMD [\"/graphward\", \"healthcheck\"]",
         "ENTRYPOINT [\"/graphward\"]",
-        "VOLUME [\"/spool\"]",
+        "VOLUME [\"/spool\", \"/var/lib/graphward\"]",
         "config/image.toml /etc/graphward/graphward.toml",
     ] {
         assert!(last.contains(line), "the last stage lacks {line}");
     }
     let build = "cargo build --profile dist --locked --package graphward --no-default-features";
     assert!(dockerfile.contains(build), "without the fake Graph");
-    assert!(read("config/image.toml").contains("spool_dir = \"/spool\""));
+    for line in ["spool_dir = \"/spool\"", "dir = \"/var/lib/graphward\""] {
+        assert!(read("config/image.toml").contains(line), "{line}");
+    }
     let ignored = read(".dockerignore");
     assert!(
         ["target", ".git", "**/.env", "token"]

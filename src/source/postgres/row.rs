@@ -31,9 +31,10 @@ pub(super) fn decode_rows(source: &str, rows: &[Row], encoding: &TokenEncoding) 
         );
         return Err(ObtainError::permanent("column_count", what));
     }
-    let mut token = encoding.decode(token_column(source, row)?).map_err(|error| {
+    let column = token_column(source, row)?;
+    let mut token = encoding.decode(column).map_err(|error| {
         let what = format!("the token in {source} was rejected: {error}");
-        ObtainError::permanent(error.label(), what)
+        ObtainError::permanent(error.label(), what).about_content(column)
     })?;
     if row.len() == 2 {
         token.expires_at = expiry_column(source, row)?;

@@ -28,6 +28,8 @@ struct SourceResponse {
     delay: Duration,
     /// Whether a person has to act, if nothing can be shown.
     permanent: bool,
+    /// The content that cannot be read.
+    content: &'static [u8],
 }
 
 impl ScriptedSource {
@@ -46,6 +48,13 @@ impl ScriptedSource {
         let mut shown = lock(&self.0.response);
         shown.token = None;
         shown.permanent = permanent;
+    }
+
+    /// Shows a content that is not a token, and says so.
+    pub(crate) fn publish_garbage(&self, content: &'static [u8]) {
+        self.set_empty(true);
+        lock(&self.0.response).content = content;
+        self.0.changed.notify_one();
     }
 
     pub(crate) fn set_expiry(&self, at: SystemTime) {
@@ -80,11 +89,9 @@ impl Source for ScriptedSource {
                     reason: "missing",
                     source: None,
                 }),
-                (None, true) => Err(ObtainError::Permanent {
-                    message: "the source is not readable".to_owned(),
-                    reason: "refused",
-                    source: None,
-                }),
+                (None, true) => {
+                    Err(ObtainError::permanent("refused", "the source is not readable").about_content(shown.content))
+                }
             }
         })
     }
