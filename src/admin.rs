@@ -31,7 +31,7 @@ use serde::Serialize;
 
 use crate::net::{Lifecycle, Stage, Tasks};
 use crate::telemetry::metrics::{ExpositionFormat, Metrics, TokenMetrics};
-use crate::token::TokenHandle;
+use crate::token::{Standing, TokenHandle};
 use crate::types::TenantId;
 
 /// The tenants that need a usable token for the process to be ready.
@@ -216,12 +216,18 @@ impl TokenState {
         let progress = tokens.progress();
         let failure = progress.last_error.map(|failure| failure.to_string());
         let reason = match (progress.generation, failure) {
+            _ if usable && tokens.standing() == Standing::Doubted => if tokens.is_unanswerable() {
+                "token in use; Graph rejected a request and could not be asked whether it accepts the token; asking again"
+            } else {
+                "token in use; Graph rejected a request and is being asked whether it accepts the token"
+            }
+            .to_owned(),
             _ if usable => "token available".to_owned(),
             _ if tokens.is_closed() => "the token refresh task panicked; restart graphward".to_owned(),
             (None, None) => "the first token source check is in progress".to_owned(),
             (None, Some(failure)) => format!("no token: {failure}"),
-            (Some(_), None) => "Graph rejected the token; a refresh is in progress".to_owned(),
-            (Some(_), Some(failure)) => format!("Graph rejected the token and the refresh failed: {failure}"),
+            (Some(_), None) => "Graph rejected the token; a refresh is in progress, and Graph is asked about the token again".to_owned(),
+            (Some(_), Some(failure)) => format!("Graph rejected the token and is asked about it again; the refresh failed: {failure}"),
         };
         Self { usable, reason }
     }

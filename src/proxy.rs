@@ -75,7 +75,7 @@ pub use headers::fuzzing;
 
 use crate::graph::Verdict;
 use crate::net::{ConnectionInfo, TunnelSender};
-use crate::token::Credential;
+use crate::token::{Credential, RefreshError};
 use attempt::attempt;
 use body::Body;
 use buffer::{BufferedBody, Replay};
@@ -105,6 +105,12 @@ pub struct Proxy {
 struct Healing {
     credential: Arc<Credential>,
     replay: Replay,
+}
+
+/// How a request ends without a second attempt.
+struct Unhealed {
+    outcome: Outcome,
+    verdict: Verdict,
 }
 
 // === impl Proxy ===
@@ -171,7 +177,7 @@ impl Proxy {
         let scrub_config = outbound.scrub_config(tenant);
         let BufferedBody { body, replay, findings } =
             buffer::receive(incoming, &tenant.heal, tenant.idle_timeout, &self.budgets, scrub_config).await?;
-        outbound.apply_findings(&findings);
+        outbound.apply_findings(findings.as_ref());
         outbound.check_length(&body)?;
         let credential = if outbound.uses_tenant_credential() {
             match credential::select(tenant, &outbound, replay.as_ref(), record).await? {
@@ -193,7 +199,10 @@ impl Proxy {
         let Healing { credential, replay } = match heal(tenant, &outbound, &first, sent_credential, replay).await {
             Ok(healing) => healing,
             // The app gets Graph's own response.
-            Err(outcome) => return delivery(sent_credential).deliver(first, outcome, record).await,
+            Err(unhealed) => {
+                record.set_verdict(unhealed.verdict);
+                return delivery(sent_credential).deliver(first, unhealed.outcome, record).await;
+            }
         };
 
         let sent_credential = Some(&*credential);
@@ -231,25 +240,39 @@ async fn heal(
     first: &ClassifiedResponse,
     credential: Option<&Credential>,
     replay: Option<Replay>,
-) -> Result<Healing, Outcome> {
-    let Some(generation) = credential.map(Credential::generation) else {
-        return Err(Outcome::Delivered);
+) -> Result<Healing, Unhealed> {
+    let unhealed = |outcome| Unhealed {
+        outcome,
+        verdict: first.verdict,
     };
-    match (first.verdict, replay) {
-        (Verdict::TokenRejected(_), None) => Err(Outcome::UnhealedNotReplayable),
-        // Graph states that it did not process the request, so sending it again is safe.
-        (Verdict::TokenRejected(_), Some(replay)) => match credential::wait_for_newer(tenant, generation).await {
-            Ok(credential) => Ok(Healing { credential, replay }),
-            Err(_error) => Err(Outcome::UnhealedNoNewerToken),
+    let Some(generation) = credential.map(Credential::generation) else {
+        return Err(unhealed(Outcome::Delivered));
+    };
+    match (first.rejected_request(), replay) {
+        (Some(rejected), replay) => match (
+            credential::wait_for_healing(tenant, rejected, replay.as_ref()).await,
+            replay,
+        ) {
+            // Graph states that it did not process the request, so sending it again is safe.
+            (Ok(credential), Some(replay)) => Ok(Healing { credential, replay }),
+            (Err(RefreshError::StillValid), _) => Err(Unhealed {
+                outcome: Outcome::Delivered,
+                verdict: Verdict::WrongTokenKind,
+            }),
+            (_, None) => Err(unhealed(Outcome::UnhealedNotReplayable)),
+            (Err(_error), Some(_)) => {
+                credential::remember_if_dead(tenant, rejected, first);
+                Err(unhealed(Outcome::UnhealedNoNewerToken))
+            }
         },
         // The media host sends no error code: a refused download is replayed only if there is a newer token by now.
-        (_, Some(replay))
+        (None, Some(replay))
             if let Some(credential) = credential::newer_than(tenant, generation)
                 && outbound.is_media_rejection(first.response.status()) =>
         {
             Ok(Healing { credential, replay })
         }
-        (_, _) => Err(Outcome::Delivered),
+        (None, _) => Err(unhealed(Outcome::Delivered)),
     }
 }
 

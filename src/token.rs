@@ -22,31 +22,40 @@
 
 mod alert;
 mod channel;
+mod confirmation;
 mod credential;
 mod current;
+mod doubts;
 mod observations;
 mod planner;
 mod policy;
+mod progress;
 mod provider;
 mod reconfiguration;
 mod refresher;
+mod rejection;
 mod rejections;
 mod renewal;
 mod reporter;
 mod sources;
+mod suspicion;
 mod traits;
 mod vetting;
 mod warnings;
 
 pub use alert::{Alert, AlertCause};
-pub use channel::{RefreshError, RefreshProgress, TokenHandle, TokenPublisher, channel};
+pub use channel::{TokenHandle, TokenPublisher, channel};
 pub use credential::{Credential, CredentialError, Generation, ProofSettings, Token};
 pub use current::TokenStatus;
 pub use planner::{Action, CurrentGeneration, Deadlines, Failure, PlannerEvent, RefreshPlanner};
 pub use policy::{RefreshPolicy, Validity};
+pub use progress::{RefreshError, RefreshProgress};
 pub use provider::TokenProvider;
 pub use reconfiguration::Reconfiguration;
 pub use refresher::Refresher;
-pub use rejections::RejectionState;
+pub use rejection::{Liveness, RejectedRequest, RejectionReport, Standing, SuspicionId};
+pub use rejections::AttemptStart;
 pub use reporter::{EventSink, Operation, OperationReport, TokenEvent};
-pub use traits::{BoxFuture, Inspector, ObtainError, RefreshLock, RenewalRequest, Renewer, Source, StoreOutcome};
+pub use traits::{
+    BoxFuture, Inspector, LivenessCheck, ObtainError, RefreshLock, RenewalRequest, Renewer, Source, StoreOutcome,
+};

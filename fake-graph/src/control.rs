@@ -1,5 +1,6 @@
 //! The control listener: a small JSON API by which a test in any language controls the fake.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
@@ -56,6 +57,13 @@ struct InvalidateRequest {
     reason: Option<InvalidationReason>,
 }
 
+/// `POST /edges`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EdgesRequest {
+    page_token: BTreeSet<String>,
+}
+
 /// `POST /faults`
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -101,6 +109,11 @@ impl ControlApi {
             ("POST", "/tokens") => issue_token(state, parse_body(body)?),
             ("POST", "/tokens/set") => update_token(state, parse_body(body)?),
             ("POST", "/tokens/expire") => invalidate_tokens(state, parse_body(body)?),
+            ("POST", "/edges") => {
+                let EdgesRequest { page_token } = parse_body(body)?;
+                *lock(&state.page_edges) = page_token;
+                Ok(json!({"success": true}))
+            }
             ("POST", "/faults") => {
                 let (endpoint, fault) = parse_fault(parse_body(body)?)?;
                 let mut faults = lock(&state.faults);
@@ -120,7 +133,7 @@ impl ControlApi {
                 None => Err((
                     StatusCode::NOT_FOUND,
                     "the control API has GET /state, GET /messages, GET /calls, POST /tokens, POST /tokens/set, \
-                     POST /tokens/expire, POST /faults, POST /usage and POST /reset"
+                     POST /tokens/expire, POST /edges, POST /faults, POST /usage and POST /reset"
                         .to_owned(),
                 )),
             },
@@ -132,7 +145,7 @@ impl ControlApi {
 fn allowed_method(path: &str) -> Option<&'static str> {
     match path {
         "/state" | "/messages" | "/calls" => Some("GET"),
-        "/tokens" | "/tokens/set" | "/tokens/expire" | "/faults" | "/usage" | "/reset" => Some("POST"),
+        "/tokens" | "/tokens/set" | "/tokens/expire" | "/edges" | "/faults" | "/usage" | "/reset" => Some("POST"),
         _ => None,
     }
 }

@@ -70,6 +70,12 @@ impl GraphFailure {
         failure
     }
 
+    /// A token of another kind than the edge needs: the code of a dead token, without a subcode.
+    pub(crate) fn page_token_required() -> Self {
+        let failure = Self::invalid_token(None, "This method must be called with a Page Access Token");
+        failure.with_status(StatusCode::BAD_REQUEST)
+    }
+
     /// An object that does not exist, or that this token may not see: Graph does not distinguish them.
     pub(crate) fn unsupported_request(method: &http::Method, id: &str) -> Self {
         let verb = match method.as_str() {

@@ -206,6 +206,11 @@ impl FakeGraph {
         lock(&self.0.tokens).update(token, change)
     }
 
+    /// Sets the edges that only a page's token may call: others get code 190 without a subcode, whatever their state.
+    pub fn set_page_edges(&self, edges: &[&str]) {
+        *lock(&self.0.page_edges) = edges.iter().map(ToString::to_string).collect();
+    }
+
     /// Adds a fault for the next data calls.
     pub fn fault(&self, fault: Fault) {
         self.inject_fault_on(EndpointKind::Data, fault);

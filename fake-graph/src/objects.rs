@@ -45,6 +45,11 @@ pub(crate) fn phone(state: &State, call: &Call, id: &str) -> Result<Reply, Graph
     Ok(reply_with_fields(call, object))
 }
 
+/// An edge without objects.
+pub(crate) fn empty_list() -> Reply {
+    Reply::json(&json!({"data": []}))
+}
+
 /// The requested fields and the id.
 pub(crate) fn reply_with_fields(call: &Call, object: Value) -> Reply {
     let asked = call.text("fields");

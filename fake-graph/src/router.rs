@@ -13,7 +13,7 @@ use crate::failure::GraphFailure;
 use crate::faults::EndpointKind;
 use crate::hosts::VirtualHost;
 use crate::reply::{Reply, is_known_version};
-use crate::state::State;
+use crate::state::{State, lock};
 use crate::tokens::{TokenType, is_id};
 use crate::{batch, debug_token, instagram_threads, media, messages, oauth, objects, pages, proof, uploads, videos};
 
@@ -54,6 +54,10 @@ fn route(state: &State, call: &Call) -> Result<Reply, GraphFailure> {
     }
     if matches!(call.host, VirtualHost::Instagram | VirtualHost::Threads) {
         return instagram_threads::account(call, &path);
+    }
+    let needs_page_token = path.last().is_some_and(|edge| lock(&state.page_edges).contains(*edge));
+    if needs_page_token && bearer.kind != TokenType::Page {
+        return Err(GraphFailure::page_token_required());
     }
     match (verb, path.as_slice()) {
         ("POST", []) => batch::execute(call, |item| dispatch(state, item)),
@@ -115,6 +119,7 @@ fn route_object(
         ("POST", ["uploads"]) => uploads::create_session(state, call, id),
         ("POST", ["videos"]) if call.host != VirtualHost::Graph => videos::publish(state, call),
         ("POST", ["video_reels"]) => videos::reel(state, call),
+        ("GET", ["leadgen_forms"]) => Ok(objects::empty_list()),
         ("GET", ["picture"]) => Ok(objects::picture(call)),
         ("GET" | "POST" | "DELETE", ["subscriptions"]) => objects::subscriptions(call, bearer.kind),
         ("POST", ["access_tokens"]) => oauth::create_system_user_token(state, call, bearer.kind),

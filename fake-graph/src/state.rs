@@ -1,6 +1,6 @@
 //! The state and the configuration of a fake Graph.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -110,6 +110,8 @@ pub(crate) struct State {
     /// A permit for each held call that may go on.
     pub(crate) releases: Semaphore,
     pub(crate) usage: Mutex<HeaderMap>,
+    /// The edges that only a page's token may call.
+    pub(crate) page_edges: Mutex<BTreeSet<String>>,
     pub(crate) attempts: AtomicU64,
     pub(crate) rejected: AtomicU64,
     pub(crate) accepted: AtomicU64,
@@ -184,6 +186,7 @@ impl State {
             faults: Mutex::default(),
             releases: Semaphore::new(0),
             usage: Mutex::new(usage::default_headers()),
+            page_edges: Mutex::new(default_page_edges()),
             attempts: AtomicU64::new(0),
             rejected: AtomicU64::new(0),
             accepted: AtomicU64::new(0),
@@ -272,6 +275,7 @@ impl State {
         lock(&self.videos).clear();
         lock(&self.faults).clear();
         *lock(&self.usage) = usage::default_headers();
+        *lock(&self.page_edges) = default_page_edges();
         let counters = [
             &self.attempts,
             &self.rejected,
@@ -286,6 +290,11 @@ impl State {
             counter.store(0, Ordering::Relaxed);
         }
     }
+}
+
+/// The edges that only a page's token may call, as with Graph.
+fn default_page_edges() -> BTreeSet<String> {
+    BTreeSet::from(["leadgen_forms".to_owned()])
 }
 
 /// The number of messages that are kept. The count goes on.

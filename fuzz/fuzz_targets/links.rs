@@ -6,7 +6,7 @@
 use arbitrary::Arbitrary;
 use graphward::graph::host::MEDIA_HOST;
 use graphward::graph::links::{rewrite_media_link, rewrite_paging_links};
-use graphward::graph::{RejectionReason, Verdict, classify, find_batch_rejection};
+use graphward::graph::{Rejection, Verdict, classify, find_batch_rejection};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
@@ -152,7 +152,7 @@ fn is_token(parameter: &str) -> bool {
     })
 }
 
-fn rejection(item: &Value) -> Option<RejectionReason> {
+fn rejection(item: &Value) -> Option<Rejection> {
     let code = match item.get("code")? {
         Value::String(code) => code.parse().ok(),
         code => code.as_u64().and_then(|code| u16::try_from(code).ok()),

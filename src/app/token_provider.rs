@@ -10,8 +10,8 @@ use crate::graph::{Destinations, Origin};
 use crate::net::tls::TlsError;
 use crate::net::{AllowedSchemes, HttpClient, HttpClientConfig, HttpEndpoint, Tasks};
 use crate::renew::{
-    AppCredentials, DebugTokenInspector, ExchangeRenewer, ExecRenewer, GraphApi, HttpRenewer, MintRenewer,
-    RefreshRenewer, RenewerConfig,
+    AppCredentials, DebugTokenInspector, ExchangeRenewer, ExecRenewer, GraphApi, GraphLivenessCheck, HttpRenewer,
+    MeRequest, MintRenewer, RefreshRenewer, RenewerConfig,
 };
 use crate::source::decode::Format;
 use crate::source::{
@@ -135,11 +135,17 @@ fn build_token_provider(
         Some(renewal) => with_renewer(provider, renewal, deps)?,
         None => provider,
     };
+    let (graph, destinations) = (&deps.clients.graph, deps.destinations);
+    let me = MeRequest::new(graph.clone(), destinations.clone(), deps.app_secret.clone());
     if !token_config.verify {
-        return Ok(provider);
+        return Ok(provider.with_liveness_check(GraphLivenessCheck::new(None, me)));
     }
-    let inspector = DebugTokenInspector::new(&deps.clients.graph, deps.destinations.clone(), deps.app.clone());
-    Ok(provider.with_inspector(inspector.with_app_secret(deps.app_secret.clone())))
+    let inspector = || {
+        let inspector = DebugTokenInspector::new(graph, destinations.clone(), deps.app.clone());
+        inspector.with_app_secret(deps.app_secret.clone())
+    };
+    let provider = provider.with_liveness_check(GraphLivenessCheck::new(Some(inspector()), me));
+    Ok(provider.with_inspector(inspector()))
 }
 
 /// Returns the app's id and secret, if both are configured.

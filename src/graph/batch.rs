@@ -6,10 +6,10 @@ use http::{HeaderValue, StatusCode};
 use super::error::GraphError;
 use super::json::{Container, Member, Token, tokens};
 use super::text::is_named;
-use super::verdict::{RejectionReason, Verdict, classify_with_error};
+use super::verdict::{Rejection, Verdict, classify_with_error};
 
 /// Finds the first item whose token Graph rejects: an item that [`classify`](super::verdict::classify) would call
-/// [`Verdict::TokenRejected`] if it were a response of its own. Returns the reason and Graph's error.
+/// [`Verdict::TokenRejected`] if it were a response of its own. Returns the rejection and Graph's error.
 ///
 /// Other items may have been executed, so the batch must not be sent again: the response is delivered as it is, and the
 /// next request gets a newer token.
@@ -17,7 +17,7 @@ use super::verdict::{RejectionReason, Verdict, classify_with_error};
 /// Items may be `null`, and lack parts. What follows the item that is found is not read, and a truncated response is read
 /// up to its last complete item.
 #[must_use]
-pub fn find_batch_rejection(body: &[u8]) -> Option<(RejectionReason, GraphError)> {
+pub fn find_batch_rejection(body: &[u8]) -> Option<(Rejection, GraphError)> {
     let mut elements = tokens(body, 0..body.len());
     let Some(Token::Open(Container::Array, _)) = elements.next() else {
         return None;
@@ -27,7 +27,7 @@ pub fn find_batch_rejection(body: &[u8]) -> Option<(RejectionReason, GraphError)
     items.filter(|item| item.ends_with(b"}")).find_map(item_rejection)
 }
 
-fn item_rejection(item: &[u8]) -> Option<(RejectionReason, GraphError)> {
+fn item_rejection(item: &[u8]) -> Option<(Rejection, GraphError)> {
     let (mut code, mut body) = (None, None);
     for Member { name, value } in tokens(item, 0..item.len()).filter_map(Token::member) {
         let (name, value) = (item.get(name)?, item.get(value)?);
@@ -43,17 +43,18 @@ fn item_rejection(item: &[u8]) -> Option<(RejectionReason, GraphError)> {
     let json = HeaderValue::from_static("application/json");
     let headers = HeaderMap::from_iter([(CONTENT_TYPE, json)]);
     match classify_with_error(status, &headers, body.as_bytes()) {
-        (Verdict::TokenRejected(reason), Some(error)) => Some((reason, error)),
+        (Verdict::TokenRejected(rejection), Some(error)) => Some((rejection, error)),
         (_, _) => None,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::verdict::RejectionReason;
     use super::*;
 
     fn rejection_reason(body: &[u8]) -> Option<RejectionReason> {
-        find_batch_rejection(body).map(|(why, _error)| why)
+        find_batch_rejection(body).map(|(rejection, _error)| rejection.reason)
     }
 
     #[test]

@@ -167,8 +167,8 @@ fn describe(error: &GraphError) -> (&'static str, &'static str) {
 #[rustfmt::skip]
 const fn describe_token_error(subcode: i64) -> (&'static str, &'static str) {
     match subcode {
-        0 => ("Graph rejects the token: it is malformed or truncated, belongs to another app or host, was revoked, or \
-            the app secret was reset",
+        0 => ("Graph rejects the token: it is malformed or truncated, belongs to another app or host, was revoked, the \
+            app secret was reset, or the request needs another kind of token, such as a page's",
             PASTE_TOKEN_AGAIN),
         456 => ("Graph rejects the token because its session is malformed", PASTE_TOKEN_AGAIN),
         457 => ("Graph rejects the token because its session has an unaccepted origin", PASTE_TOKEN_AGAIN),

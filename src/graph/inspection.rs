@@ -6,7 +6,7 @@ use http::StatusCode;
 use serde_json::{Map, Value};
 
 use super::error::{GraphError, as_integer, is_log_safe, strip_jsonp};
-use super::verdict::rejection_reason;
+use super::verdict::rejection;
 use crate::types::TokenFamily;
 
 /// The properties of a token.
@@ -106,7 +106,7 @@ impl Inspection {
             return document.get("id").map(|_id| Self::default());
         }
         let error = GraphError::parse(body).filter(|_| status.is_client_error())?;
-        rejection_reason(status, &error).map(|_reason| Self {
+        rejection(status, &error).map(|_rejection| Self {
             error: Some(error),
             ..Self::default()
         })

@@ -8,6 +8,11 @@ use percent_encoding::percent_decode;
 #[derive(Clone, Copy)]
 pub struct PathTemplate<'path>(pub(super) &'path str);
 
+/// The endpoint that a path names, whatever its version and the ids in it: requests with the same one need the same kind
+/// of token. It is a hash, so two endpoints may rarely share one.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct EndpointId(pub(crate) u64);
+
 const MAX_TEMPLATE_SEGMENTS: usize = 6;
 const MAX_EDGE_NAME_BYTES: usize = 32;
 
@@ -51,6 +56,26 @@ fn is_edge_name(segment: &str) -> bool {
     segment.len() <= MAX_EDGE_NAME_BYTES && segment.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
 }
 
+// === impl EndpointId ===
+
+impl EndpointId {
+    /// Computes the endpoint of a path: FNV-1a of its words, with one placeholder for everything that is not a word.
+    #[must_use]
+    pub fn of_path(path: &str) -> Self {
+        const OFFSET: u64 = 0xCBF2_9CE4_8422_2325;
+        const PRIME: u64 = 0x0100_0000_01B3;
+        let words = segments_without_version(path).map(|segment| if is_edge_name(segment) { segment } else { "{}" });
+        let bytes = words.flat_map(|word| word.bytes().chain([b'/']));
+        Self(bytes.fold(OFFSET, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME)))
+    }
+
+    /// The number.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
 // === impl PathTemplate ===
 
 impl fmt::Display for PathTemplate<'_> {
@@ -74,5 +99,27 @@ impl fmt::Display for PathTemplate<'_> {
 impl fmt::Debug for PathTemplate<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_depends_on_neither_version_nor_ids() {
+        let of = EndpointId::of_path;
+        assert_eq!(of("/v21.0/106540352242922/messages"), of("/v25.0//1/messages"));
+        assert_eq!(of("/17841400000000000_1/comments"), of("/act_1/comments"));
+        for other in [
+            "/v21.0/1/media",
+            "/v21.0/1",
+            "/v21.0/messages",
+            "/v21.0/1/messages/2",
+            "/",
+        ] {
+            assert_ne!(of("/v21.0/1/messages"), of(other), "{other}");
+        }
+        assert_eq!(of("/"), of("/v21.0/"));
     }
 }

@@ -8,7 +8,7 @@ use http::uri::{Parts, PathAndQuery, Scheme};
 
 use super::credential::ClientCredentialPolicy;
 use super::origin::Origin;
-use super::path::{self, PathTemplate};
+use super::path::{self, EndpointId, PathTemplate};
 use super::proof::AppSecretProof;
 use super::scrub::{ScrubError, ScrubReport, scrub_query};
 
@@ -152,6 +152,12 @@ impl Target {
         }
         let first = path::segments_without_version(self.path()).next().unwrap_or_default();
         first.starts_with("upload:") || first.starts_with("upload%3A")
+    }
+
+    /// The endpoint that the path names.
+    #[must_use]
+    pub fn endpoint_id(&self) -> EndpointId {
+        EndpointId::of_path(self.path())
     }
 
     /// The form of the path that a log may show.

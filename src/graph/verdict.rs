@@ -12,7 +12,10 @@ pub enum Verdict {
     /// an error envelope is not one.
     Success,
     /// Graph rejects the token, and did not process the request. A newer token helps.
-    TokenRejected(RejectionReason),
+    TokenRejected(Rejection),
+    /// Graph rejected the token for this request, but accepts it otherwise: the request needs a token of another kind, or
+    /// carries one of its own. A response alone does not show this; Graph has to be asked.
+    WrongTokenKind,
     /// `appsecret_proof` is missing or invalid. A newer token does not help: the app's secret has to be configured.
     ProofRejected,
     /// A rate limit: status 429, or one of Graph's limit codes under another status. A newer token does not help.
@@ -27,6 +30,30 @@ pub enum Verdict {
     ServerError,
     /// A 4xx whose body is not an error envelope, or was not read; a 2xx that may be one, and could not be read.
     Opaque,
+}
+
+/// A rejection of a token.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Rejection {
+    /// The reason that Graph gives.
+    pub reason: RejectionReason,
+    /// What it proves.
+    pub proof: RejectionProof,
+}
+
+/// What a rejection proves about the token.
+///
+/// # Why
+///
+/// Graph answers code 190 without a subcode to a request that needs a page's token and has a user's, although that token
+/// is valid. Only the message tells the two cases apart, and messages are localized. So such a rejection proves nothing,
+/// and Graph is asked.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum RejectionProof {
+    /// The session behind the token has ended.
+    SessionEnded,
+    /// Nothing: the token may be valid.
+    Unproven,
 }
 
 /// The reason why Graph rejects a token. It tells operators what to do; it never decides whether to replay, since a
@@ -52,7 +79,7 @@ pub enum RejectionReason {
 /// `body` is the whole body without its content encoding; it is empty if it was not read.
 ///
 /// [`Verdict::TokenRejected`] needs a suspicious head *and* a top-level error envelope with one of the codes of
-/// `rejection_reason`. The status alone decides nothing: a rejected token is 401 if it was sent in a header, 400 if it was
+/// `rejection`. The status alone decides nothing: a rejected token is 401 if it was sent in a header, 400 if it was
 /// sent as a parameter, 404 in one recording, and 200 if the request asked for that ([`may_be_hidden_error`]); neither
 /// does `type`, since `OAuthException` is the type of most errors.
 #[must_use]
@@ -76,7 +103,7 @@ pub fn classify_with_error(status: StatusCode, headers: &HeaderMap, body: &[u8])
 
 fn classify_error(status: StatusCode, headers: &HeaderMap, error: &GraphError) -> Verdict {
     let may_reject_token = may_be_token_error(status, headers) || may_be_hidden_error(status, headers);
-    match rejection_reason(status, error) {
+    match rejection(status, error) {
         Some(rejection) if may_reject_token => return Verdict::TokenRejected(rejection),
         _ if is_proof_error(error) => return Verdict::ProofRejected,
         Some(_) | None => {}
@@ -114,12 +141,12 @@ pub fn may_be_hidden_error(status: StatusCode, headers: &HeaderMap) -> bool {
     status.is_success() && is_json_or_javascript(headers)
 }
 
-/// The codes that mean "Graph rejects this access token", and what the subcode adds.
+/// Reads the codes that mean "Graph rejects this access token", and what the subcode adds.
 ///
 /// 190 with any subcode or none; 102, and 450 and 452 of the legacy API, which are about sessions; 0 only together with
 /// 401, as WhatsApp documents it, since other errors have code 0 as well.
-pub(super) fn rejection_reason(status: StatusCode, error: &GraphError) -> Option<RejectionReason> {
-    match (error.code?, error.subcode.unwrap_or(0)) {
+pub(super) fn rejection(status: StatusCode, error: &GraphError) -> Option<Rejection> {
+    let reason = match (error.code?, error.subcode.unwrap_or(0)) {
         (190, 0 | 456 | 457) => Some(RejectionReason::Malformed),
         (190, 463 | 468 | 493) => Some(RejectionReason::Expired),
         (190, 459 | 464 | 492) => Some(RejectionReason::ActionRequired),
@@ -128,7 +155,13 @@ pub(super) fn rejection_reason(status: StatusCode, error: &GraphError) -> Option
         (452, _) => Some(RejectionReason::Invalidated),
         (0, _) if status == StatusCode::UNAUTHORIZED => Some(RejectionReason::Invalidated),
         _ => None,
-    }
+    }?;
+    // 492 is about a role on one page, and an unknown subcode may be about anything.
+    let proof = match (error.code?, error.subcode.unwrap_or(0)) {
+        (190, 456..=468 | 493) | (102 | 450 | 452, _) => RejectionProof::SessionEnded,
+        _ => RejectionProof::Unproven,
+    };
+    Some(Rejection { reason, proof })
 }
 
 /// Returns whether an error is about the proof. Code 100 is that of every invalid parameter, so the message has to name
@@ -165,7 +198,10 @@ pub fn is_json_or_javascript(headers: &HeaderMap) -> bool {
 #[must_use]
 pub fn classify_head(status: StatusCode, headers: &HeaderMap) -> Verdict {
     if may_be_token_error(status, headers) && has_invalid_token_error(headers) {
-        Verdict::TokenRejected(RejectionReason::Invalidated)
+        Verdict::TokenRejected(Rejection {
+            reason: RejectionReason::Invalidated,
+            proof: RejectionProof::Unproven,
+        })
     } else {
         classify(status, headers, b"")
     }
@@ -192,6 +228,7 @@ impl Verdict {
         match self {
             Self::Success => "success",
             Self::TokenRejected(_) => "token_rejected",
+            Self::WrongTokenKind => "wrong_token_kind",
             Self::ProofRejected => "proof_rejected",
             Self::Throttled => "throttled",
             Self::Permission => "permission",

@@ -39,6 +39,7 @@ pub(crate) async fn attempt(
         _ => (&metrics.second_attempts, &metrics.second_head_seconds),
     };
     attempts_total.inc();
+    let start = tenant.tokens.start_attempt();
     let started_at = Instant::now();
     let response = tenant
         .upstream
@@ -46,15 +47,17 @@ pub(crate) async fn attempt(
         .await?;
     head_seconds.observe(started_at.elapsed().as_secs_f64());
     record_usage(response.headers(), &metrics.usage);
-    let classified = classify_response(response, outbound, credential, tenant.idle_timeout, record).await?;
-    metrics.count_response(classified.verdict.label());
-    record.verdict = Some(classified.verdict);
+    let mut classified = classify_response(response, outbound, credential, tenant.idle_timeout, record).await?;
+    record.set_verdict(classified.verdict);
     match (classified.verdict, credential) {
-        (Verdict::Success, Some(credential)) => credential::mark_accepted(tenant, credential),
+        (Verdict::Success, Some(credential)) => {
+            let endpoint = outbound.target.endpoint_id();
+            tenant.tokens.mark_accepted(credential.generation(), endpoint, start);
+        }
         // Even if this request cannot be healed, the next one can.
-        (Verdict::TokenRejected(reason), Some(credential)) => {
-            record.set_rejection(credential.generation(), reason);
-            credential::mark_rejected(tenant, credential, reason, &classified);
+        (Verdict::TokenRejected(rejection), Some(credential)) => {
+            record.set_rejection(credential.generation(), rejection.reason);
+            credential::report_rejection(tenant, outbound, credential, &mut classified);
         }
         (Verdict::AccountLocked, Some(_)) => {
             if let Some(error) = &record.error {

@@ -61,8 +61,8 @@ pub(crate) struct BufferedBody {
     pub(crate) body: Body,
     /// The permission for the second, if the body could be buffered.
     pub(crate) replay: Option<Replay>,
-    /// The findings of the scrubber; empty if it did not run, or if the body is still to arrive.
-    pub(crate) findings: ScrubReport,
+    /// What the scrubber found so far; `None` if the body is not searched.
+    pub(crate) findings: Option<ScrubReport>,
 }
 
 /// A body being received.
@@ -75,7 +75,7 @@ struct BodyReceiver<'a> {
     budgets: &'a BufferBudgets,
     /// `None` if there is nothing to scrub, or nothing left.
     scrub_config: Option<ScrubConfig<'a>>,
-    findings: ScrubReport,
+    findings: Option<ScrubReport>,
 }
 
 /// Receives and scrubs a request body, and returns a [`Replay`] if the body fits.
@@ -95,10 +95,15 @@ pub(crate) async fn receive(
     budgets: &BufferBudgets,
     scrub_config: Option<ScrubConfig<'_>>,
 ) -> Result<BufferedBody, Refusal> {
-    let findings = ScrubReport::default();
+    let nothing_found = Some(ScrubReport::default());
     if incoming.is_end_stream() {
-        return Ok(Replay::buffered(ReplayStorage::Memory(Bytes::new()), None, findings));
+        return Ok(Replay::buffered(
+            ReplayStorage::Memory(Bytes::new()),
+            None,
+            nothing_found,
+        ));
     }
+    let findings = nothing_found.filter(|_| scrub_config.is_some());
     let declared = incoming.size_hint().exact();
     let mut receiver = BodyReceiver {
         incoming: Some(incoming),
@@ -116,7 +121,8 @@ pub(crate) async fn receive(
         prefix = receiver.read_into_memory(declared, &mut permit).await?;
         if receiver.incoming.is_none() {
             if let Some(scrub_config) = receiver.scrub_config.take() {
-                (prefix, receiver.findings) = scrub_config.scrub_buffer(prefix)?;
+                let (scrubbed, findings) = scrub_config.scrub_buffer(prefix)?;
+                (prefix, receiver.findings) = (scrubbed, Some(findings));
             }
             if prefix.len() as u64 <= heal.body_memory {
                 permit.shrink_to(prefix.len() as u64);
@@ -180,7 +186,10 @@ impl BodyReceiver<'_> {
     /// Gives up the search of a body that would have to be in memory for that.
     fn give_up_search(&mut self, reason: Unsearched) -> Result<(), Refusal> {
         match self.scrub_config.take_if(|config| config.needs_whole_body()) {
-            Some(config) => config.forward_unsearched(reason),
+            Some(config) => {
+                self.findings = None;
+                config.forward_unsearched(reason)
+            }
             None => Ok(()),
         }
     }
@@ -249,7 +258,7 @@ impl BodyReceiver<'_> {
                 (None, None) => Bytes::new(),
                 (None, Some(scrubber)) => {
                     let (rest, findings) = scrubber.finish()?;
-                    self.findings = findings;
+                    self.findings = Some(findings);
                     rest
                 }
             };
@@ -313,7 +322,7 @@ impl BodyReceiver<'_> {
 
 impl Replay {
     /// Returns the body for the first attempt and the permission for the second.
-    fn buffered(storage: ReplayStorage, permit: Option<BytePermit>, findings: ScrubReport) -> BufferedBody {
+    fn buffered(storage: ReplayStorage, permit: Option<BytePermit>, findings: Option<ScrubReport>) -> BufferedBody {
         let body = match &storage {
             ReplayStorage::Memory(bytes) => Body::from(bytes.clone()),
             ReplayStorage::Disk(reader) => Body::default().with_spool(reader.reopened_at_start()),

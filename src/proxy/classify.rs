@@ -26,7 +26,7 @@ use super::refusal::Refusal;
 use crate::graph::encoding;
 use crate::graph::verdict::{classify, classify_head, classify_with_error, may_be_error, may_be_hidden_error};
 use crate::graph::{GraphError, Verdict};
-use crate::token::Credential;
+use crate::token::{Credential, RejectedRequest};
 
 /// A response and its verdict.
 #[derive(Debug)]
@@ -43,6 +43,17 @@ pub(crate) struct TokenRejection {
     pub(crate) error: GraphError,
     /// The body of the response, redacted and without a content coding. `None` for a response to HEAD.
     pub(crate) envelope: Option<Bytes>,
+    /// The rejection as it was reported; `None` until then, and for a credential of the app's own.
+    pub(crate) reported: Option<RejectedRequest>,
+}
+
+// === impl ClassifiedResponse ===
+
+impl ClassifiedResponse {
+    /// The rejection of the tenant's token, if it is one.
+    pub(crate) fn rejected_request(&self) -> Option<&RejectedRequest> {
+        self.token_rejection.as_deref()?.reported.as_ref()
+    }
 }
 
 /// The most that is read of a response, and the largest size of a decompressed one, in bytes.
@@ -117,6 +128,7 @@ pub(crate) async fn classify_response(
             Some(Box::new(TokenRejection {
                 error,
                 envelope: Some(envelope),
+                reported: None,
             }))
         }
         (_, _) => None,
@@ -142,6 +154,7 @@ fn classify_head_response(head: Parts, body: Body) -> ClassifiedResponse {
         Box::new(TokenRejection {
             error: GraphError::invalid_token(),
             envelope: None,
+            reported: None,
         })
     });
     ClassifiedResponse {

@@ -6,9 +6,11 @@
 //! hold other requests back: most such items have a token of the app's own.
 //!
 //! A request that can be replayed probes before any request waits, so a wrong rejection is corrected within one round
-//! trip. Requests that wait meanwhile are released by the first success, as they are by a newer token.
+//! trip. Requests that were not sent meanwhile are released by the first success that began after it, as they are by a newer
+//! token. A request that was rejected stays held: only a newer token, or Graph's answer that it accepts this one, helps it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{Response, StatusCode};
 use tokio::time::Instant;
@@ -21,8 +23,8 @@ use super::outbound::OutboundRequest;
 use super::record::{Outcome, RequestRecord};
 use super::refusal::Refusal;
 use super::tenant::Tenant;
-use crate::graph::{GraphError, RejectionReason};
-use crate::token::{Credential, Generation, RefreshError};
+use crate::graph::Verdict;
+use crate::token::{Credential, Generation, RefreshError, RejectedRequest, RejectionReport};
 
 /// The decision on a request.
 #[derive(Debug)]
@@ -51,23 +53,23 @@ pub(crate) async fn select(
         None => tokens.prefer_unrejected(token_deadline(tenant)).await?,
     };
     let generation = credential.generation();
-    if tenant.heal.dead_token == DeadTokenPolicy::Forward || !tokens.is_rejected(generation) {
+    let Some(unsent) = tokens.unsent_request(generation) else {
+        return Ok(Admission::Send(credential));
+    };
+    let policy = tenant.heal.dead_token;
+    let should_probe = || policy == DeadTokenPolicy::Probe && cache.try_acquire_probe();
+    if policy == DeadTokenPolicy::Forward
+        || cache.rejection_of(&unsent).is_none()
+        || (replay.is_some() && should_probe())
+    {
         return Ok(Admission::Send(credential));
     }
-    // Created before the cache is read, so that no recovery in between is missed.
-    let recovered = cache.recovered();
-    let should_probe = || tenant.heal.dead_token == DeadTokenPolicy::Probe && cache.try_acquire_probe();
-    if cache.rejection_of(generation).is_none() || (replay.is_some() && should_probe()) {
-        return Ok(Admission::Send(credential));
+    match wait_for_newer(tenant, &unsent).await {
+        Ok(fresh) => return Ok(Admission::Send(fresh)),
+        Err(RefreshError::StillValid) => return Ok(Admission::Send(credential)),
+        Err(_) => {}
     }
-    // Cancel-safe: both futures only wait.
-    tokio::select! {
-        fresh = wait_for_newer(tenant, generation) => if let Ok(fresh) = fresh {
-            return Ok(Admission::Send(fresh));
-        },
-        () = recovered => {}
-    }
-    let Some(last) = cache.rejection_of(generation).filter(|_| !should_probe()) else {
+    let Some(last) = cache.rejection_of(&unsent).filter(|_| !should_probe()) else {
         return Ok(Admission::Send(credential));
     };
     outbound.check_family(tenant, &credential)?;
@@ -87,19 +89,32 @@ pub(crate) async fn select(
     Ok(Admission::Respond(Box::new(response)))
 }
 
-/// Waits for a newer credential while one is being obtained, and then for `heal.hold_timeout`, since an operator may be
-/// about to provide one.
-pub(crate) async fn wait_for_newer(tenant: &Tenant, generation: Generation) -> Result<Arc<Credential>, RefreshError> {
-    let (tokens, deadline) = (&tenant.tokens, token_deadline(tenant));
-    match tokens.wait_for_newer(generation, deadline).await {
-        Err(RefreshError::Failed(_)) => {
-            let deadline = token_deadline(tenant);
-            tokens
-                .wait_during_hold(generation, tenant.heal.hold_timeout, deadline)
-                .await
+/// Waits for a credential with which a rejected request can be sent again. A request that cannot be sent again does not
+/// wait.
+///
+/// # Errors
+///
+/// [`RefreshError::StillValid`] if Graph accepts the present one, so that its response is delivered; any other if there is no
+/// newer one.
+pub(crate) async fn wait_for_healing(
+    tenant: &Tenant,
+    rejected: &RejectedRequest,
+    replay: Option<&Replay>,
+) -> Result<Arc<Credential>, RefreshError> {
+    match replay {
+        Some(_) => wait_for_newer(tenant, rejected).await,
+        None => {
+            let now = Instant::now();
+            tenant.tokens.wait_for_successor(rejected, Duration::ZERO, now).await
         }
-        result => result,
     }
+}
+
+async fn wait_for_newer(tenant: &Tenant, request: &RejectedRequest) -> Result<Arc<Credential>, RefreshError> {
+    let newer = tenant
+        .tokens
+        .wait_for_successor(request, tenant.heal.hold_timeout, token_deadline(tenant));
+    newer.await
 }
 
 /// Returns the current credential if it is newer than this one.
@@ -108,32 +123,40 @@ pub(crate) fn newer_than(tenant: &Tenant, generation: Generation) -> Option<Arc<
     (current.generation() > generation).then_some(current)
 }
 
-/// Notes that Graph rejected a request that had this credential.
-pub(crate) fn mark_rejected(
+/// Reports that Graph rejected a request that had this credential.
+pub(crate) fn report_rejection(
     tenant: &Tenant,
+    outbound: &OutboundRequest,
     credential: &Credential,
-    reason: RejectionReason,
-    classified: &ClassifiedResponse,
+    classified: &mut ClassifiedResponse,
 ) {
-    let generation = credential.generation();
-    let rejection = classified.token_rejection.as_deref();
-    let error = rejection.map_or_else(GraphError::invalid_token, |rejection| rejection.error.clone());
-    tenant.tokens.mark_rejected(generation, &error);
-    let envelope = rejection.and_then(|rejection| rejection.envelope.clone());
-    tenant.dead_token_cache.store(LastRejection {
-        generation,
-        reason,
-        error,
-        response: envelope.and_then(|envelope| cached_response(&classified.response, envelope)),
+    let (Verdict::TokenRejected(rejection), Some(details)) = (classified.verdict, &mut classified.token_rejection)
+    else {
+        return;
+    };
+    let reported = tenant.tokens.report_rejection(RejectionReport {
+        generation: credential.generation(),
+        proof: outbound.proof_of(rejection),
+        endpoint: outbound.target.endpoint_id(),
+        error: &details.error,
     });
+    details.reported = Some(reported);
+    remember_if_dead(tenant, &reported, classified);
 }
 
-/// Notes that Graph accepted this credential.
-pub(crate) fn mark_accepted(tenant: &Tenant, credential: &Credential) {
-    let generation = credential.generation();
-    if tenant.tokens.is_rejected(generation) {
-        tenant.tokens.mark_accepted(generation);
-        tenant.dead_token_cache.clear(generation);
+/// Remembers a rejection for the requests that are not sent, if the token is dead.
+pub(crate) fn remember_if_dead(tenant: &Tenant, rejected: &RejectedRequest, classified: &ClassifiedResponse) {
+    let Some(dead) = tenant.tokens.unsent_request(rejected.generation()) else {
+        return;
+    };
+    if let (Verdict::TokenRejected(rejection), Some(details)) = (classified.verdict, &classified.token_rejection) {
+        let envelope = details.envelope.clone();
+        tenant.dead_token_cache.store(LastRejection {
+            suspicion: dead.suspicion(),
+            reason: rejection.reason,
+            error: details.error.clone(),
+            response: envelope.and_then(|envelope| cached_response(&classified.response, envelope)),
+        });
     }
 }
 

@@ -14,14 +14,12 @@ use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use http::header::CONTENT_ENCODING;
 use http::{HeaderValue, Response, StatusCode};
-use tokio::sync::Notify;
-use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 
 use super::headers::{strip_representation_headers, strip_response_headers};
 use super::refusal::{PROXY_STATUS, Refusal};
 use crate::graph::{Explanation, GraphError, RejectionReason, explain};
-use crate::token::Generation;
+use crate::token::{RejectedRequest, SuspicionId};
 
 /// The treatment of requests while the token is known to be dead and there is no newer one (`heal.dead_token`).
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, schemars::JsonSchema, serde::Deserialize)]
@@ -43,14 +41,13 @@ pub struct DeadTokenCache {
     created_at: Instant,
     /// In milliseconds since `created_at`.
     last_probe_millis: AtomicU64,
-    /// Notified when Graph accepts the credential after all.
-    recovered: Notify,
 }
 
 /// A rejection of a credential.
 #[derive(Debug)]
 pub(crate) struct LastRejection {
-    pub(crate) generation: Generation,
+    /// The suspicion that it belongs to: a rejection before the last acceptance is out of date.
+    pub(crate) suspicion: SuspicionId,
     pub(crate) reason: RejectionReason,
     pub(crate) error: GraphError,
     /// `None` if Graph's response cannot be given to another request.
@@ -72,28 +69,22 @@ impl Default for DeadTokenCache {
             last: ArcSwapOption::empty(),
             created_at: Instant::now(),
             last_probe_millis: AtomicU64::new(0),
-            recovered: Notify::new(),
         }
     }
 }
 
 impl DeadTokenCache {
-    /// Graph's last rejection of this generation.
-    pub(crate) fn rejection_of(&self, generation: Generation) -> Option<Arc<LastRejection>> {
+    /// Graph's last rejection of the token that a request was not sent with.
+    pub(crate) fn rejection_of(&self, unsent: &RejectedRequest) -> Option<Arc<LastRejection>> {
         let last = self.last.load_full();
-        last.filter(|last| last.generation == generation)
+        last.filter(|last| last.suspicion == unsent.suspicion())
     }
 
-    /// Completes when Graph accepts a rejected credential. A recovery after this call is not missed.
-    pub(crate) fn recovered(&self) -> Notified<'_> {
-        self.recovered.notified()
-    }
-
-    /// Stores a rejection. The first one of a generation counts as a probe.
+    /// Stores a rejection. The first one of a suspicion counts as a probe.
     pub(crate) fn store(&self, last: LastRejection) {
         match self.last.load_full() {
-            Some(known) if known.generation > last.generation => return,
-            Some(known) if known.generation == last.generation => {
+            Some(known) if known.suspicion > last.suspicion => return,
+            Some(known) if known.suspicion == last.suspicion => {
                 if last.response.is_none() && known.response.is_some() {
                     return;
                 }
@@ -101,14 +92,6 @@ impl DeadTokenCache {
             Some(_) | None => self.last_probe_millis.store(self.elapsed_millis(), Ordering::Relaxed),
         }
         self.last.store(Some(Arc::new(last)));
-    }
-
-    /// Forgets the rejection of this generation, and releases all requests that wait.
-    pub(crate) fn clear(&self, generation: Generation) {
-        if self.rejection_of(generation).is_some() {
-            self.last.store(None);
-        }
-        self.recovered.notify_waiters();
     }
 
     /// Returns whether a probe is due; then the caller is the one that sends it.

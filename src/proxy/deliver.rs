@@ -27,7 +27,7 @@ use crate::graph::encoding;
 use crate::graph::host::MEDIA_HOST;
 use crate::graph::links::{rewrite_media_link, rewrite_paging_links};
 use crate::graph::verdict::is_json_or_javascript;
-use crate::token::Credential;
+use crate::token::{Credential, RejectionReport};
 
 /// The largest response that is read, and the largest size of a decompressed one, in bytes.
 const MAX_BUFFERED_BYTES: usize = 8 * 1024 * 1024;
@@ -103,12 +103,18 @@ impl Delivery<'_> {
         };
         let mut redacted = None;
         if let Some(credential) = self.batch_credential()
-            && let Some((reason, error)) = find_batch_rejection(&text)
+            && let Some((rejection, error)) = find_batch_rejection(&text)
         {
             // Reported, not awaited: some items may have taken effect, so the app gets this response, and the next
             // request gets a newer token.
-            self.tenant.tokens.mark_rejected(credential.generation(), &error);
-            record.set_rejection(credential.generation(), reason);
+            let generation = credential.generation();
+            self.tenant.tokens.report_rejection(RejectionReport {
+                generation,
+                proof: self.outbound.proof_of(rejection),
+                endpoint: self.outbound.target.endpoint_id(),
+                error: &error,
+            });
+            record.set_rejection(generation, rejection.reason);
             record.error = Some(Box::new(error));
             // Graph quotes a token that it finds malformed.
             redacted = credential.redacted(&text);

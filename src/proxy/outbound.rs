@@ -14,8 +14,8 @@ use crate::graph::host::is_media_path;
 use crate::graph::links::is_media_lookup;
 use crate::graph::scrub::{BodyFormat, ScrubError, ScrubReport};
 use crate::graph::{
-    AuthScheme, ClientCredentialPolicy, Destination, GraphService, HeaderCredential, ParameterCredential, RequestHints,
-    ScrubbedTarget, Target, TargetError, parse_authorization, restrict_accept_encoding,
+    AuthScheme, ClientCredentialPolicy, Destination, GraphService, HeaderCredential, ParameterCredential, Rejection,
+    RejectionProof, RequestHints, ScrubbedTarget, Target, TargetError, parse_authorization, restrict_accept_encoding,
 };
 use crate::net::TransportSecurity;
 use crate::token::Credential;
@@ -35,6 +35,8 @@ pub(crate) struct OutboundRequest {
     takes_proof: bool,
     /// Whether the body is a file, regardless of its `Content-Type`.
     is_file_upload: bool,
+    /// What a rejection of it can prove at most: nothing, if a credential in its body may be what Graph rejects.
+    strongest_proof: RejectionProof,
     /// Whether it is a batch whose items all carry the tenant's credential. Only its response body tells their results.
     pub(crate) is_batch: bool,
     /// What its parameters say about it.
@@ -129,6 +131,7 @@ impl OutboundRequest {
             headers,
             destination,
             tenant_scheme,
+            strongest_proof: RejectionProof::SessionEnded,
             is_batch: report.has_batch && !report.has_item_tokens,
             links,
         })
@@ -154,11 +157,23 @@ impl OutboundRequest {
     }
 
     /// Applies what the scrubber found: if the body keeps a credential, the request carries no other one.
-    pub(crate) fn apply_findings(&mut self, findings: &ScrubReport) {
+    pub(crate) fn apply_findings(&mut self, findings: Option<&ScrubReport>) {
+        let Some(findings) = findings else {
+            self.strongest_proof = RejectionProof::Unproven;
+            return;
+        };
         self.is_batch |= findings.has_batch && !findings.has_item_tokens;
         self.hints = self.hints.or(findings.hints);
         if findings.credential.is_forwarded() {
             self.tenant_scheme = None;
+        }
+    }
+
+    /// What a rejection of this request proves about the tenant's credential.
+    pub(crate) const fn proof_of(&self, rejection: Rejection) -> RejectionProof {
+        match self.strongest_proof {
+            RejectionProof::SessionEnded => rejection.proof,
+            RejectionProof::Unproven => RejectionProof::Unproven,
         }
     }
 

@@ -50,7 +50,8 @@ pub(crate) struct RequestRecord {
     method: Method,
     pub(crate) target: Option<Target>,
     status: Option<StatusCode>,
-    pub(crate) verdict: Option<Verdict>,
+    verdict: Option<Verdict>,
+    is_verdict_counted: bool,
     /// The last error that Graph returned.
     pub(crate) error: Option<Box<GraphError>>,
     rejection: Option<(Generation, RejectionReason)>,
@@ -106,6 +107,7 @@ impl RequestRecord {
             target: None,
             status: None,
             verdict: None,
+            is_verdict_counted: true,
             error: None,
             rejection: None,
             generation: None,
@@ -120,9 +122,25 @@ impl RequestRecord {
 
     /// Counts an attempt and returns its number: 1 is the first.
     pub(crate) fn start_attempt(&mut self, generation: Option<Generation>) -> u8 {
+        self.count_response();
         self.generation = generation;
         self.attempts += 1;
         self.attempts
+    }
+
+    /// Sets what the last response means.
+    pub(crate) const fn set_verdict(&mut self, verdict: Verdict) {
+        self.verdict = Some(verdict);
+        self.is_verdict_counted = false;
+    }
+
+    /// Counts the response to the attempt before. Its verdict may change until the request ends, or is sent again.
+    fn count_response(&mut self) {
+        if let Some(verdict) = self.verdict
+            && !std::mem::replace(&mut self.is_verdict_counted, true)
+        {
+            self.telemetry.metrics.count_response(verdict.label());
+        }
     }
 
     pub(crate) fn set_rejection(&mut self, generation: Generation, rejection: RejectionReason) {
@@ -228,6 +246,7 @@ fn method_label(method: &Method) -> &str {
 
 impl Drop for RequestRecord {
     fn drop(&mut self) {
+        self.count_response();
         let label = self.outcome_label();
         let metrics = &self.telemetry.metrics;
         metrics.count_request(label);

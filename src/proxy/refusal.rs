@@ -266,7 +266,7 @@ impl From<RefreshError> for Refusal {
     fn from(error: RefreshError) -> Self {
         let (reason, permanent) = match &error {
             RefreshError::Failed(reason) => (reason.to_string(), !Arc::as_ref(reason).is_transient()),
-            RefreshError::TimedOut => (error.to_string(), false),
+            RefreshError::TimedOut | RefreshError::StillValid => (error.to_string(), false),
             RefreshError::Closed => (error.to_string(), true),
         };
         Self::NoCredential { reason, permanent }

@@ -140,15 +140,18 @@ impl GraphResponse {
             Verdict::ServerError => transient("graph_error", "temporarily unavailable"),
             Verdict::TokenRejected(_) => permanent("token_rejected", token_dead),
             Verdict::ProofRejected => permanent("app_refused", APP_REMEDIATION),
-            Verdict::Permission | Verdict::AccountLocked | Verdict::Refused | Verdict::Opaque | Verdict::Success => {
-                match error.code {
-                    Some(190 | 102) => permanent("token_rejected", token_dead),
-                    Some(101) => permanent("app_refused", APP_REMEDIATION),
-                    Some(1) if error.app_secret_refused => permanent("app_refused", APP_REMEDIATION),
-                    Some(1 | 2) => transient("graph_error", "temporarily unavailable"),
-                    Some(_) | None => permanent("refused", refused),
-                }
-            }
+            Verdict::Permission
+            | Verdict::AccountLocked
+            | Verdict::WrongTokenKind
+            | Verdict::Refused
+            | Verdict::Opaque
+            | Verdict::Success => match error.code {
+                Some(190 | 102) => permanent("token_rejected", token_dead),
+                Some(101) => permanent("app_refused", APP_REMEDIATION),
+                Some(1) if error.app_secret_refused => permanent("app_refused", APP_REMEDIATION),
+                Some(1 | 2) => transient("graph_error", "temporarily unavailable"),
+                Some(_) | None => permanent("refused", refused),
+            },
         }
     }
 }

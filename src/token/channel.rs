@@ -13,14 +13,17 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
+use super::confirmation::{Confirmation, LivenessCheckSlot};
 use super::credential::{Credential, CredentialError, Generation, ProofSettings, Token};
 use super::observations::Observations;
-use super::rejections::{Rejections, WaiterGuard};
+use super::progress::{RefreshError, RefreshProgress};
+use super::rejection::{Decision, RejectedRequest, RejectionReport, Standing};
+use super::rejections::{AttemptStart, Rejections, WaiterGuard};
 use super::traits::ObtainError;
-use crate::graph::GraphError;
-use crate::types::TokenFamily;
+use crate::graph::{EndpointId, GraphError};
+use crate::types::{TenantId, TokenFamily};
 
 /// Creates the two ends of a tenant's channel.
 #[must_use]
@@ -62,39 +65,6 @@ pub struct TokenHandle {
     progress: watch::Receiver<RefreshProgress>,
     rejections: Arc<Rejections>,
     observations: Arc<Observations>,
-}
-
-/// The progress of the refresher, for waiting requests.
-#[derive(Clone, Debug, Default)]
-pub struct RefreshProgress {
-    /// The current generation.
-    pub generation: Option<Generation>,
-    /// The number of attempts that have begun.
-    pub attempts_started: u64,
-    /// The number of attempts that have ended; the first check is one.
-    pub attempts_finished: u64,
-    /// The number of the last attempt that may renew the token.
-    last_renewal_attempt: u64,
-    /// Whether a request gets the last failure at once.
-    pub is_backing_off: bool,
-    /// The last failure since the current credential was published.
-    pub last_error: Option<Arc<ObtainError>>,
-    /// The number of the last attempt that failed.
-    last_failed_attempt: u64,
-}
-
-/// The reason why there is no newer credential.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum RefreshError {
-    /// An attempt that began after the request failed; or the refresher is in backoff after a failure.
-    #[error("the token could not be refreshed")]
-    Failed(#[source] Arc<ObtainError>),
-    /// The deadline passed.
-    #[error("timed out waiting for a newer token")]
-    TimedOut,
-    /// The refresher has ended.
-    #[error("the token refresh task has stopped")]
-    Closed,
 }
 
 /// The most requests that are held: each of them keeps its body.
@@ -152,6 +122,7 @@ impl TokenPublisher {
             inspected_family,
             self.proofs.as_ref(),
         )?);
+        self.rejections.begin_generation(generation);
         self.cell.store(Some(Arc::clone(&credential)));
         self.progress.send_modify(|progress| {
             progress.attempts_finished = progress.attempts_started;
@@ -192,6 +163,11 @@ impl TokenPublisher {
     #[must_use]
     pub fn current(&self) -> Option<Arc<Credential>> {
         self.cell.load_full()
+    }
+
+    /// The questions to Graph about its credentials.
+    pub(super) fn confirmation(&self, tenant: TenantId, check: LivenessCheckSlot) -> Confirmation {
+        Confirmation::new(tenant, Arc::clone(&self.rejections), Arc::clone(&self.cell), check)
     }
 }
 
@@ -250,15 +226,15 @@ impl TokenHandle {
         self.rejections.waiters()
     }
 
-    /// Reports that Graph rejected this generation. Never waits; repeated calls merge; an old generation changes nothing.
-    pub fn mark_rejected(&self, generation: Generation, error: &GraphError) {
-        self.rejections.mark_rejected(generation, error);
+    /// Returns what an attempt has to remember when it begins.
+    #[must_use]
+    pub fn start_attempt(&self) -> AttemptStart {
+        self.rejections.start_attempt()
     }
 
-    /// Reports that Graph accepted this generation. If Graph rejected it before, that was a temporary fault of Graph, or
-    /// about another token in the body: the credential is usable again.
-    pub fn mark_accepted(&self, generation: Generation) {
-        self.rejections.mark_accepted(generation);
+    /// Reports that Graph rejected a request. Never waits; an old generation changes nothing.
+    pub fn report_rejection(&self, report: RejectionReport<'_>) -> RejectedRequest {
+        self.rejections.on_rejected(report)
     }
 
     /// Reports that the app has called WhatsApp, whose permissions matter only then. Never waits.
@@ -271,7 +247,36 @@ impl TokenHandle {
         self.observations.add_account_lock(error);
     }
 
-    /// Returns whether Graph rejected this generation, and has not accepted it since.
+    /// Reports that Graph rejected this generation, and that there is no doubt about it.
+    pub fn mark_rejected(&self, generation: Generation, error: &GraphError) -> RejectedRequest {
+        self.rejections.mark_dead(generation, error)
+    }
+
+    /// Reports that Graph accepted an attempt. If it began after the last rejection, the credential is usable again.
+    pub fn mark_accepted(&self, generation: Generation, endpoint: EndpointId, start: AttemptStart) {
+        self.rejections.on_accepted(generation, endpoint, start);
+    }
+
+    /// What graphward thinks of the current credential.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        self.rejections.suspicion.borrow().standing
+    }
+
+    /// Returns whether Graph was asked about the current credential, and did not answer.
+    #[must_use]
+    pub fn is_unanswerable(&self) -> bool {
+        self.rejections.suspicion.borrow().is_unanswerable
+    }
+
+    /// The wait of a request that is not sent because this generation is dead; `None` if it is not dead.
+    #[must_use]
+    pub fn unsent_request(&self, generation: Generation) -> Option<RejectedRequest> {
+        let suspicion = || self.rejections.suspicion.borrow().unsent_request(generation);
+        self.is_rejected(generation).then(suspicion).flatten()
+    }
+
+    /// Returns whether this generation is dead, or not the current one any more.
     #[must_use]
     pub fn is_rejected(&self, generation: Generation) -> bool {
         self.rejections.is_rejected(generation)
@@ -318,11 +323,8 @@ impl TokenHandle {
         let than = than.into();
         let _waiter = WaiterGuard::new(&self.rejections);
         let attempts_at_start = self.progress.borrow().attempts_started;
-        let is_outcome_known = |progress: &RefreshProgress| {
-            progress.generation > than
-                || progress.last_failed_attempt > attempts_at_start
-                || progress.is_backing_off && progress.last_error.is_some()
-        };
+        let is_outcome_known =
+            |progress: &RefreshProgress| progress.generation > than || progress.has_failed_since(attempts_at_start);
         let progress = self.wait_by(deadline, is_outcome_known).await?;
         match progress.last_error {
             Some(error) if progress.generation <= than => Err(RefreshError::Failed(error)),
@@ -330,29 +332,55 @@ impl TokenHandle {
         }
     }
 
-    /// Waits for a credential newer than `than`, whatever fails meanwhile, until `hold_timeout` after `than` was first
-    /// rejected: a new token may be about to be delivered.
+    /// Waits for a credential newer than that of a rejected request: while one is being obtained, while Graph is asked
+    /// about the present one, and until `hold_timeout` after it was first rejected, since the operator may be about to
+    /// provide a new one. Neither other requests' answers nor failures end this wait.
     ///
     /// # Errors
     ///
-    /// [`RefreshError::TimedOut`] after the hold, at the deadline, or at once if too many requests are held;
-    /// [`RefreshError::Closed`] if the refresher has ended.
-    pub async fn wait_during_hold(
+    /// [`RefreshError`]; [`RefreshError::StillValid`] if Graph accepts the present one. Too many requests are not held.
+    pub async fn wait_for_successor(
         &self,
-        than: Generation,
+        request: &RejectedRequest,
         hold_timeout: Duration,
         deadline: Instant,
     ) -> Result<Arc<Credential>, RefreshError> {
-        let until = self
-            .rejections
-            .first_rejection(than)
-            .map_or(deadline, |(at, _)| deadline.min(at + hold_timeout));
+        let (mut progress, mut suspicion) = (self.progress.clone(), self.rejections.suspicion.subscribe());
         let _waiter = WaiterGuard::new(&self.rejections);
-        if until <= Instant::now() || self.waiters() > MAX_HELD_REQUESTS {
-            return Err(RefreshError::TimedOut);
+        let hold_end = if self.waiters() > MAX_HELD_REQUESTS {
+            request.held_since
+        } else {
+            request.held_since + hold_timeout
+        };
+        let attempts_at_start = progress.borrow().attempts_started;
+        loop {
+            let decision = suspicion.borrow_and_update().decide(request);
+            let progress_now = progress.borrow_and_update().clone();
+            if progress_now.generation > Some(request.generation()) {
+                return self.current().ok_or(RefreshError::Closed);
+            }
+            let is_pending =
+                !progress_now.has_failed_since(attempts_at_start) && self.is_rejected(request.generation());
+            let until = match decision {
+                Decision::Release => return Err(RefreshError::StillValid),
+                Decision::AwaitAnswer => deadline,
+                Decision::Hold if is_pending => deadline,
+                Decision::Hold => deadline.min(hold_end),
+            };
+            if until <= Instant::now() {
+                return Err(progress_now
+                    .last_error
+                    .map_or(RefreshError::TimedOut, RefreshError::Failed));
+            }
+            // Cancel-safe: all three only wait.
+            tokio::select! {
+                open = progress.changed() => if open.is_err() {
+                    return Err(RefreshError::Closed);
+                },
+                _ = suspicion.changed() => {}
+                () = sleep_until(until) => {}
+            }
         }
-        self.wait_by(until, |progress| progress.generation > Some(than)).await?;
-        self.current().ok_or(RefreshError::Closed)
     }
 
     /// Returns the progress once `done` holds.

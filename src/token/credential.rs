@@ -71,6 +71,7 @@ impl Generation {
         self.0.get()
     }
 
+    #[cfg(test)]
     pub(super) fn from_number(number: u64) -> Option<Self> {
         NonZeroU64::new(number).map(Self)
     }

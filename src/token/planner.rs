@@ -33,6 +33,8 @@ pub enum PlannerEvent {
     Unchanged,
     /// The action obtained a credential.
     Obtained(CurrentGeneration),
+    /// Graph rejected a request, which does not prove that the token is dead.
+    Doubted,
     /// Graph rejected this generation.
     Rejected(Generation),
     /// Graph accepted this generation after a rejection.
@@ -100,6 +102,8 @@ pub struct RefreshPlanner {
     consecutive_bad_renewals: u32,
     backoff: Option<Backoff>,
     last_refresh_at: Option<Instant>,
+    /// When the sources were last checked for a token that may be dead.
+    doubt_checked_at: Option<Instant>,
     /// The urgency of the last action, if that was [`Action::Refresh`].
     refreshing_for: Option<Urgency>,
 }
@@ -119,6 +123,9 @@ struct Backoff {
     urgency: Urgency,
 }
 
+/// The shortest time between two checks for a token that may be dead.
+const MIN_DOUBT_INTERVAL: Duration = Duration::from_secs(10);
+
 // === impl RefreshPlanner ===
 
 impl RefreshPlanner {
@@ -135,6 +142,7 @@ impl RefreshPlanner {
             consecutive_bad_renewals: 0,
             backoff: None,
             last_refresh_at: None,
+            doubt_checked_at: None,
             refreshing_for: None,
         }
     }
@@ -156,6 +164,7 @@ impl RefreshPlanner {
                 self.current = self.current.map(|current| CurrentGeneration { deadlines, ..current });
             }
             (PlannerEvent::Obtained(current), _) => self.on_obtained(current, now),
+            (PlannerEvent::Doubted, _) => self.on_doubted(now),
             (PlannerEvent::Rejected(generation), _) => self.on_rejected(generation, now),
             (PlannerEvent::Accepted(generation), _) => {
                 self.rejected = self.rejected.filter(|rejected| *rejected != generation);
@@ -210,11 +219,21 @@ impl RefreshPlanner {
     fn on_obtained(&mut self, current: CurrentGeneration, now: Instant) {
         self.current = Some(current);
         self.renewed_at = current.renewed.then_some(now);
+        self.doubt_checked_at = None;
         self.consecutive_failures = 0;
         self.backoff = None;
         // A renewer whose tokens are due at once must not be called in a loop.
         if current.renewed && current.deadlines.renew_at.is_some_and(|due| due <= now) {
             self.on_bad_renewal(Urgency::Due, now);
+        }
+    }
+
+    /// A newer token would heal at once, but a request that needs another kind of token may come every second.
+    fn on_doubted(&mut self, now: Instant) {
+        let is_recent = |at: Instant| now < at + MIN_DOUBT_INTERVAL;
+        if !self.doubt_checked_at.is_some_and(is_recent) {
+            self.doubt_checked_at = Some(now);
+            self.source_changed = true;
         }
     }
 

@@ -24,8 +24,8 @@
 //!   and using it would alternate between two tokens forever. New is what differs *from what the source returned last*.
 //!   That holds while the current token is valid; once it is dead, any token that Graph has not rejected is worth a try,
 //!   from any source: an expired file does not hide a valid row.
-//! * Between the renewer's response and the store nothing else happens: no check, no other call. So a kill can lose a renewed
-//!   token only in that moment; after it, the next start finds the token. A token that cannot be stored is kept and stored
+//! * Between the renewer's response and the store nothing else happens. So a kill can lose a renewed token only in that
+//!   moment; after it, the next start finds the token. A token that cannot be stored is kept and stored
 //!   later, and used before that only if the current token is dead.
 
 use std::fmt;
@@ -36,7 +36,9 @@ use futures_util::StreamExt as _;
 use super::credential::{Credential, Token};
 use super::renewal::renew;
 use super::sources::{LoadedSource, SourceList, SourcedToken, drain};
-use super::traits::{Inspector, ObtainError, RefreshContext, RefreshLock, Renewer, Source, StoreOutcome};
+use super::traits::{
+    Inspector, LivenessCheck, ObtainError, RefreshContext, RefreshLock, Renewer, Source, StoreOutcome,
+};
 use super::vetting::Vetting;
 use crate::graph::Inspection;
 
@@ -44,6 +46,7 @@ use crate::graph::Inspection;
 pub struct TokenProvider {
     pub(super) sources: SourceList,
     pub(super) vetting: Vetting,
+    pub(super) liveness_check: Option<Box<dyn LivenessCheck>>,
     renewer: Option<Box<dyn Renewer>>,
     /// A renewed token that is not yet where the next start finds it.
     pub(super) pending_store: Option<SourcedToken>,
@@ -100,6 +103,7 @@ impl TokenProvider {
         Self {
             sources: SourceList::new(sources),
             vetting: Vetting::default(),
+            liveness_check: None,
             renewer: None,
             pending_store: None,
         }
@@ -125,7 +129,13 @@ impl TokenProvider {
         self.sources.describe()
     }
 
-    /// The renewer, if there is one.
+    /// Adds the question that is asked when Graph rejects a request without proving that the token is dead.
+    #[must_use]
+    pub fn with_liveness_check(mut self, check: impl LivenessCheck) -> Self {
+        self.liveness_check = Some(Box::new(check));
+        self
+    }
+
     pub(super) fn renewer(&self) -> Option<&dyn Renewer> {
         self.renewer.as_deref()
     }
@@ -384,9 +394,7 @@ impl Check {
 
 impl From<ObtainError> for RefreshFailure {
     fn from(error: ObtainError) -> Self {
-        Self {
-            error,
-            renewer_called: false,
-        }
+        let renewer_called = false;
+        Self { error, renewer_called }
     }
 }

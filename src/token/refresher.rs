@@ -7,12 +7,14 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use super::channel::TokenPublisher;
+use super::confirmation::{Confirmation, LivenessCheckSlot};
 use super::credential::{Credential, Token};
 use super::current::{CurrentToken, Maintenance};
 use super::planner::{Action, CurrentGeneration, Failure, PlannerEvent, RefreshPlanner};
 use super::policy::RefreshPolicy;
 use super::provider::{ObtainedToken, RefreshFailure, TokenProvider};
 use super::reconfiguration::{self, Reconfiguration};
+use super::rejection::Standing;
 use super::rejections::RejectionState;
 use super::reporter::{EventSink, Operation, OperationReport, Reporter};
 use super::traits::{ObtainError, RefreshContext, Renewer};
@@ -30,6 +32,8 @@ pub struct Refresher {
     current: CurrentToken,
     reporter: Reporter,
     reconfigurations: mpsc::Receiver<Reconfiguration>,
+    confirmation: Option<Confirmation>,
+    liveness_check: LivenessCheckSlot,
 }
 
 /// The longest sleep, after which deadlines are computed again from wall time.
@@ -42,12 +46,15 @@ impl Refresher {
     #[must_use]
     pub fn new(
         tenant: TenantId,
-        provider: TokenProvider,
+        mut provider: TokenProvider,
         publisher: TokenPublisher,
         policy: RefreshPolicy,
         clock: Clock,
         event_sink: EventSink,
     ) -> Self {
+        let liveness_check = LivenessCheckSlot::default();
+        liveness_check.put(provider.liveness_check.take());
+        let confirmation = publisher.confirmation(tenant.clone(), liveness_check.clone());
         let renewer = provider.renewer().map(Renewer::describe);
         let reporter = Reporter::new(tenant, event_sink, provider.sources.describe(), renewer);
         Self {
@@ -59,6 +66,8 @@ impl Refresher {
             rejection_state: RejectionState::default(),
             current: CurrentToken::default(),
             reporter,
+            confirmation: Some(confirmation),
+            liveness_check,
             // Closed: none will come.
             reconfigurations: mpsc::channel(1).1,
         }
@@ -75,6 +84,14 @@ impl Refresher {
 
     /// Runs until it is dropped, which must be after the last request: a draining request may still need a new token.
     pub async fn run(mut self) {
+        match self.confirmation.take() {
+            // One task, so that the end of one is the end of both.
+            Some(confirmation) => drop(futures_util::future::join(self.refresh(), confirmation.run()).await),
+            None => self.refresh().await,
+        }
+    }
+
+    async fn refresh(mut self) {
         self.report_read_only_sources();
         let mut action = self.planner.next_action(Instant::now());
         loop {
@@ -104,14 +121,22 @@ impl Refresher {
             _ => self.publisher.begin_check(),
         }
         let (current, now) = (self.publisher.current(), self.clock.now());
-        let is_rejected = |current: &Credential| self.rejection_state.is_rejected(current.generation());
+        let is_rejected = |current: &Credential| self.rejection_state.is_dead(current.generation());
         let context = RefreshContext {
             current: current.as_deref(),
             current_is_dead: current.as_deref().is_none_or(is_rejected) || self.current.has_expired(now),
             now,
         };
         let found = match operation {
-            Operation::Check => self.provider.check_sources(context).await.map_err(RefreshFailure::from),
+            // A source that hangs does not delay what a dead token needs. Cancel-safe: the check after it finds the same.
+            Operation::Check => tokio::select! {
+                biased;
+                found = self.provider.check_sources(context) => found.map_err(RefreshFailure::from),
+                () = self.publisher.rejections.wait_until_dead(), if !context.current_is_dead => {
+                    self.publisher.finish_unchanged();
+                    return PlannerEvent::Unchanged;
+                }
+            },
             Operation::Refresh => self.provider.refresh(context).await.map(Some),
         };
         match found {
@@ -136,7 +161,7 @@ impl Refresher {
             _ => (until, None),
         };
         tokio::select! {
-            state = self.publisher.rejections.wait_for_change(self.rejection_state) => return self.on_rejection_change(state),
+            state = self.publisher.rejections.wait_for_change(&self.rejection_state) => return self.on_rejection_change(state),
             () = self.provider.sources.changed() => return PlannerEvent::SourceChanged,
             Some(new) = self.reconfigurations.recv() => return self.reconfigure(new),
             () = self.publisher.observations.changed() => return self.on_observation(),
@@ -155,6 +180,7 @@ impl Refresher {
     fn reconfigure(&mut self, new: Reconfiguration) -> PlannerEvent {
         let old = std::mem::replace(&mut self.provider, new.provider);
         reconfiguration::continue_from(&mut self.provider, old, &new.previous_sources);
+        self.liveness_check.put(self.provider.liveness_check.take());
         self.publisher.set_proofs(new.proofs);
         self.policy.renew_before = new.renew_before;
         let renewer = self.provider.renewer().map(Renewer::describe);
@@ -185,25 +211,29 @@ impl Refresher {
     }
 
     fn on_rejection_change(&mut self, state: RejectionState) -> PlannerEvent {
-        self.rejection_state = state;
-        let Some(generation) = state.rejected else {
+        let before = std::mem::replace(&mut self.rejection_state, state);
+        let state = &self.rejection_state;
+        let Some(generation) = state.generation else {
             return PlannerEvent::Unchanged;
         };
         let current = self.publisher.current();
         let current = current.filter(|current| current.generation() == generation);
-        if state.is_rejected(generation) {
-            if let Some(current) = current {
-                self.provider.vetting.deny(current.fingerprint());
-                let first_rejection = self.publisher.rejections.first_rejection(generation);
-                let error = first_rejection.as_ref().map(|(_, error)| error);
-                self.reporter.report_rejected(&current, error);
+        let was_dead = before.is_dead(generation);
+        match (state.standing, current) {
+            (Standing::Dead, _) if was_dead && before.episode == state.episode => PlannerEvent::Unchanged,
+            (Standing::Dead, current) => {
+                if let Some(current) = current {
+                    self.provider.vetting.deny(current.fingerprint());
+                    self.reporter.report_rejected(&current, state.error.as_ref());
+                }
+                PlannerEvent::Rejected(generation)
             }
-            PlannerEvent::Rejected(generation)
-        } else {
-            if let Some(current) = current {
+            (Standing::Trusted | Standing::Doubted, Some(current)) if was_dead => {
                 self.provider.vetting.reinstate(current.fingerprint());
+                PlannerEvent::Accepted(generation)
             }
-            PlannerEvent::Accepted(generation)
+            (Standing::Doubted, Some(_)) => PlannerEvent::Doubted,
+            (Standing::Trusted | Standing::Doubted, _) => PlannerEvent::Unchanged,
         }
     }
 
@@ -284,7 +314,7 @@ impl Refresher {
                     .record_inspection(inspection, self.clock.now(), &self.policy);
                 self.update_status();
                 if let Some(error) = error {
-                    self.publisher.rejections.mark_rejected(current.generation(), &error);
+                    self.publisher.rejections.mark_dead(current.generation(), &error);
                 }
             }
             Ok(None) => self.current.postpone(Maintenance::Inspect),

@@ -1,119 +1,228 @@
-//! The rejections that requests report to the refresher, and the number of requests that wait for it.
+//! What requests report about the current token, and the number of requests that wait for a newer one.
+//!
+//! # Why
+//!
+//! The state is a [`Suspicion`] inside a `watch` channel: requests change it, and requests, the refresher and the question
+//! to Graph wait for its changes. A request that succeeds while nothing is suspected takes no lock: it reads two atomics, and
+//! marks its endpoint.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 
-use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 
 use super::credential::Generation;
-use crate::graph::GraphError;
+use super::rejection::{EndpointHistory, Liveness, RejectedRequest, RejectionReport, Standing};
+use super::suspicion::Suspicion;
+use crate::graph::{EndpointId, GraphError, RejectionProof};
 
 /// The rejections that requests report.
 #[derive(Debug, Default)]
 pub(super) struct Rejections {
-    /// The highest rejected generation; 0 for none.
-    rejected: AtomicU64,
-    /// The generation that Graph accepted after a rejection; 0 for none.
-    reinstated: AtomicU64,
-    /// The first rejection of the highest rejected generation. Never locked across an await.
-    first_rejection: Mutex<Option<FirstRejection>>,
+    pub(super) suspicion: watch::Sender<Suspicion>,
+    /// The current generation; 0 for none.
+    generation: AtomicU64,
+    /// The generation that is not trusted; 0 for none.
+    suspected: AtomicU64,
+    /// The generation that is dead; 0 for none.
+    dead: AtomicU64,
+    /// The number of rejections.
+    count: AtomicU64,
+    /// The endpoints that have succeeded with the current token: a Bloom filter with one hash. An endpoint that is taken for
+    /// another one causes more questions, never fewer.
+    succeeded: [AtomicU64; SUCCEEDED_WORDS],
     waiters: AtomicUsize,
-    changed: Notify,
 }
 
-/// The rejections so far.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct RejectionState {
-    /// The highest rejected generation.
-    pub rejected: Option<Generation>,
-    /// The generation that Graph accepted after a rejection.
-    pub reinstated: Option<Generation>,
-}
+/// The number of rejections when an attempt began: only an attempt that began after the last one can refute it.
+#[derive(Clone, Copy, Debug)]
+pub struct AttemptStart(u64);
 
-#[derive(Debug)]
-struct FirstRejection {
-    generation: Generation,
-    at: Instant,
-    error: GraphError,
+/// What the refresher knows of the rejections.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(super) struct RejectionState {
+    pub(super) generation: Option<Generation>,
+    pub(super) standing: Standing,
+    /// The number of the rejection with which the suspicion began.
+    pub(super) episode: Option<u64>,
+    /// Graph's reason, if the token is dead.
+    pub(super) error: Option<GraphError>,
 }
 
 /// Counts a waiting request while it lives.
 pub(super) struct WaiterGuard<'a>(&'a AtomicUsize);
 
+const SUCCEEDED_WORDS: usize = 16;
+
 // === impl Rejections ===
 
 impl Rejections {
-    /// Records that Graph rejected this generation. A repetition, or the rejection of an older one, changes nothing.
-    pub(super) fn mark_rejected(&self, generation: Generation, error: &GraphError) {
-        let number = generation.get();
-        let first = self.rejected.fetch_max(number, Ordering::AcqRel) < number;
-        let again = self
-            .reinstated
-            .compare_exchange(number, 0, Ordering::AcqRel, Ordering::Relaxed)
-            .is_ok();
-        if first || again {
-            *self.first_rejection.lock().unwrap_or_else(PoisonError::into_inner) = Some(FirstRejection {
-                generation,
-                at: Instant::now(),
-                error: error.clone(),
+    /// Forgets what was reported about the generation before. Called before a request can use the new one.
+    pub(super) fn begin_generation(&self, generation: Generation) {
+        for word in &self.succeeded {
+            word.store(0, Ordering::Relaxed);
+        }
+        self.change(|suspicion| suspicion.begin_generation(generation));
+    }
+
+    /// Returns what an attempt has to remember when it begins.
+    pub(super) fn start_attempt(&self) -> AttemptStart {
+        AttemptStart(self.count.load(Ordering::Acquire))
+    }
+
+    /// Records that Graph rejected a request.
+    pub(super) fn on_rejected(&self, report: RejectionReport<'_>) -> RejectedRequest {
+        let history = self.history(report.endpoint);
+        self.change(|suspicion| suspicion.on_rejected(report, history, Instant::now()))
+    }
+
+    /// Records that Graph rejected this generation, and that there is no doubt about it.
+    pub(super) fn mark_dead(&self, generation: Generation, error: &GraphError) -> RejectedRequest {
+        self.on_rejected(RejectionReport {
+            generation,
+            proof: RejectionProof::SessionEnded,
+            endpoint: EndpointId::of_path("/"),
+            error,
+        })
+    }
+
+    /// Records that Graph accepted an attempt of this generation.
+    pub(super) fn on_accepted(&self, generation: Generation, endpoint: EndpointId, start: AttemptStart) {
+        let (word, bit) = self.position(endpoint);
+        if word.load(Ordering::Relaxed) & bit == 0 {
+            word.fetch_or(bit, Ordering::Relaxed);
+        }
+        if self.suspected.load(Ordering::Acquire) == generation.get() {
+            self.suspicion.send_if_modified(|suspicion| {
+                let changed = suspicion.on_accepted(generation, start.0);
+                self.publish(suspicion);
+                changed
             });
-            self.changed.notify_one();
         }
     }
 
-    /// Records that Graph accepted this generation. The common case costs one atomic load.
-    pub(super) fn mark_accepted(&self, generation: Generation) {
-        let number = generation.get();
-        if self.rejected.load(Ordering::Acquire) == number && self.reinstated.swap(number, Ordering::AcqRel) != number {
-            self.changed.notify_one();
-        }
-    }
-
-    /// Returns whether this generation was rejected, and not accepted since.
+    /// Returns whether this generation is dead, or an older one than the current.
     pub(super) fn is_rejected(&self, generation: Generation) -> bool {
-        self.state().is_rejected(generation)
+        self.dead.load(Ordering::Acquire) == generation.get()
+            || self.generation.load(Ordering::Acquire) > generation.get()
     }
 
-    /// Returns when and why this generation was first rejected.
-    pub(super) fn first_rejection(&self, generation: Generation) -> Option<(Instant, GraphError)> {
-        let first = self.first_rejection.lock().unwrap_or_else(PoisonError::into_inner);
-        let first = first.as_ref()?;
-        (first.generation == generation).then(|| (first.at, first.error.clone()))
+    /// Returns the state once it differs from `known`. Cancel-safe.
+    pub(super) async fn wait_for_change(&self, known: &RejectionState) -> RejectionState {
+        let mut suspicion = self.suspicion.subscribe();
+        let changed = suspicion
+            .wait_for(|suspicion| RejectionState::of(suspicion) != *known)
+            .await;
+        let state = changed.map(|suspicion| RejectionState::of(&suspicion));
+        match state {
+            Ok(state) => state,
+            // Its sender is `self`.
+            Err(_closed) => std::future::pending().await,
+        }
     }
 
-    /// Returns the rejections once they differ from `known`. Cancel-safe.
-    pub(super) async fn wait_for_change(&self, known: RejectionState) -> RejectionState {
+    /// Completes when the current token is dead. Cancel-safe.
+    pub(super) async fn wait_until_dead(&self) {
+        let mut suspicion = self.suspicion.subscribe();
+        let is_dead = |suspicion: &Suspicion| suspicion.standing == Standing::Dead;
+        if suspicion.wait_for(is_dead).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Waits until Graph is to be asked about a generation, and begins the question.
+    pub(super) async fn next_question(&self) -> Generation {
+        let mut suspicion = self.suspicion.subscribe();
         loop {
-            let changed = self.changed.notified();
-            let state = self.state();
-            if state != known {
-                return state;
+            let due = suspicion.borrow_and_update().question_due();
+            match due {
+                Some(at) if at <= Instant::now() => {
+                    let generation = self.change(|suspicion| {
+                        suspicion.begin_question(Instant::now());
+                        suspicion.generation
+                    });
+                    if let Some(generation) = generation {
+                        return generation;
+                    }
+                }
+                // Cancel-safe: both futures only wait.
+                Some(at) => tokio::select! {
+                    () = sleep_until(at) => {}
+                    _ = suspicion.changed() => {}
+                },
+                None => drop(suspicion.changed().await),
             }
-            changed.await;
         }
     }
 
-    fn state(&self) -> RejectionState {
-        let load = |number: &AtomicU64| Generation::from_number(number.load(Ordering::Acquire));
-        RejectionState {
-            rejected: load(&self.rejected),
-            reinstated: load(&self.reinstated),
-        }
+    /// Records the answer.
+    pub(super) fn on_answer(&self, generation: Generation, answer: Liveness) {
+        self.change(|suspicion| suspicion.on_answer(generation, answer, Instant::now()));
     }
 
     pub(super) fn waiters(&self) -> usize {
         self.waiters.load(Ordering::Relaxed)
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Suspicion) -> T) -> T {
+        let mut result = None;
+        self.suspicion.send_modify(|suspicion| {
+            result = Some(change(suspicion));
+            self.publish(suspicion);
+        });
+        #[expect(clippy::expect_used, reason = "the closure has run")]
+        result.expect("changed")
+    }
+
+    /// Copies what requests read without a lock. Called while the state is locked.
+    fn publish(&self, suspicion: &Suspicion) {
+        let generation = suspicion.generation.map_or(0, Generation::get);
+        let (suspected, dead) = match suspicion.standing {
+            Standing::Trusted => (0, 0),
+            Standing::Doubted => (generation, 0),
+            Standing::Dead => (generation, generation),
+        };
+        self.generation.store(generation, Ordering::Release);
+        self.suspected.store(suspected, Ordering::Release);
+        self.dead.store(dead, Ordering::Release);
+        self.count.store(suspicion.rejections, Ordering::Release);
+    }
+
+    fn history(&self, endpoint: EndpointId) -> EndpointHistory {
+        let (word, bit) = self.position(endpoint);
+        if word.load(Ordering::Relaxed) & bit == 0 {
+            EndpointHistory::NeverSucceeded
+        } else {
+            EndpointHistory::Succeeded
+        }
+    }
+
+    fn position(&self, endpoint: EndpointId) -> (&AtomicU64, u64) {
+        let hash = endpoint.get();
+        let [first, rest @ ..] = &self.succeeded;
+        let index = (hash >> 6) % (SUCCEEDED_WORDS as u64);
+        let word = index
+            .checked_sub(1)
+            .and_then(|index| rest.get(usize::try_from(index).ok()?));
+        (word.unwrap_or(first), 1 << (hash % 64))
     }
 }
 
 // === impl RejectionState ===
 
 impl RejectionState {
-    /// Returns whether a generation was rejected, and not accepted since.
-    #[must_use]
-    pub fn is_rejected(self, generation: Generation) -> bool {
-        Some(generation) <= self.rejected && self.reinstated != Some(generation)
+    fn of(suspicion: &Suspicion) -> Self {
+        Self {
+            generation: suspicion.generation,
+            standing: suspicion.standing,
+            episode: suspicion.episode(),
+            error: suspicion.error.clone(),
+        }
+    }
+
+    /// Returns whether this generation is dead.
+    pub(super) fn is_dead(&self, generation: Generation) -> bool {
+        self.standing == Standing::Dead && self.generation == Some(generation)
     }
 }
 

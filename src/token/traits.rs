@@ -14,6 +14,7 @@ use std::sync::LazyLock;
 use std::time::SystemTime;
 
 use super::credential::{Credential, Token};
+use super::rejection::Liveness;
 use crate::graph::Inspection;
 use crate::types::Fingerprint;
 
@@ -119,6 +120,12 @@ pub trait Inspector: Send + 'static {
     ///
     /// `Ok` with an error inside means that the token is invalid; an error means that Graph could not be asked.
     fn inspect<'a>(&'a mut self, token: &'a Token) -> BoxFuture<'a, Result<Inspection, ObtainError>>;
+}
+
+/// The question to Graph whether it accepts a token now.
+pub trait LivenessCheck: Send + 'static {
+    /// Asks Graph. May be dropped at any moment; the caller bounds its time.
+    fn check<'a>(&'a mut self, token: &'a Token) -> BoxFuture<'a, Liveness>;
 }
 
 /// The reason why there is no new token. The messages name sources and reasons, never contents.

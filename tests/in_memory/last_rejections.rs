@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use graphward::graph::GraphError;
 use graphward::proxy::DeadTokenPolicy;
+use graphward::token::Liveness;
 use tokio::time::{Instant, sleep};
 
 use crate::dead_tokens::{assert_repeated, is_repeated, proxy_with_dead_token, proxy_with_policy};
@@ -210,10 +211,11 @@ async fn the_refresher_hears_graphs_own_reason_wherever_it_is_said() {
         let proxy = proxy_with_policy(PROTOCOL_PAIRS[0], DeadTokenPolicy::Probe)
             .start()
             .await;
+        proxy.graph.expire_all();
         proxy.script(reply);
         proxy.app.fetch(asked).await;
         sleep(Duration::from_millis(10)).await;
-        let said = logged.lines_containing("Graph rejected the token");
+        let said = logged.lines_containing("Graph rejected the token ");
         assert!(matches!(&said[..], [one] if one.contains(reason)), "{said:?}");
         proxy.shutdown().await;
     }
@@ -228,10 +230,12 @@ async fn the_refresher_hears_why_the_second_token_was_rejected_too() {
     proxy.rotate_token();
     proxy.script(ScriptedResponse::expired());
     let second = EXPIRED_ERROR.replace("463", "492");
+    let answer = GraphError::parse(second.as_bytes()).unwrap();
+    proxy.liveness.set_answer(Liveness::Dead(answer));
     proxy.script(ScriptedResponse::json(400, second));
     proxy.app.get("/me").await;
     sleep(Duration::from_millis(10)).await;
-    let said = logged.lines_containing("Graph rejected the token");
+    let said = logged.lines_containing("Graph rejected the token ");
     assert_eq!(said.len(), 2, "{said:?}");
     assert!(
         said[0].contains("subcode 463)") && said[1].contains("subcode 492)"),

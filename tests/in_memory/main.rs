@@ -8,6 +8,7 @@ mod alerts;
 mod batch_items;
 mod batches;
 mod body_credentials;
+mod confirmation;
 mod dead_tokens;
 mod drain;
 mod error_classification;

@@ -4,6 +4,7 @@
 
 mod cli;
 mod concurrency;
+mod confirmation;
 #[cfg(feature = "fake")]
 mod demo;
 mod durability;

@@ -230,3 +230,30 @@ async fn what_debug_token_says_is_set_and_the_calls_of_each_endpoint_are_counted
         (&json!(3), &json!(1), &json!(0))
     );
 }
+
+#[tokio::test]
+async fn an_edge_can_be_reserved_for_tokens_of_pages() {
+    let control = Control::start().await;
+    let token = control.graph.issue(None);
+    let page = control.ok("POST", "/tokens", json!({"kind": "page"})).await;
+    let page = page["access_token"].as_str().unwrap().to_owned();
+    let status_of = async |path: &str, token: &str| {
+        let request = request("GET", path, token, &[], "");
+        control.graph.handle(request).await.unwrap().status()
+    };
+    assert_eq!(
+        status_of("/v26.0/1065/leadgen_forms", &token).await,
+        400,
+        "as with Graph"
+    );
+    assert_eq!(status_of("/v26.0/1065/leadgen_forms", &page).await, 200);
+    control
+        .ok("POST", "/edges", json!({"page_token": ["message_templates"]}))
+        .await;
+    assert_eq!(status_of("/1065/message_templates", &token).await, 400);
+    assert_eq!(status_of("/1065/message_templates", &page).await, 200);
+    assert_eq!(status_of("/1065/leadgen_forms", &token).await, 200);
+    assert_eq!(control.get_me(&token).await, 200, "the token is alive");
+    control.ok("POST", "/reset", Value::Null).await;
+    assert_eq!(status_of("/1065/message_templates", &token).await, 200);
+}

@@ -49,11 +49,14 @@ fn every_rejected_token_needs_a_new_token_or_an_operator_action() {
     let dead = TOKEN_ERROR_SUBCODES.map(|subcode| (190, Some(subcode)));
     let others = [190, 102, 450, 452, 0].map(|code| (code, None));
     for (code, subcode) in dead.into_iter().chain(others) {
-        let Verdict::TokenRejected(reason) = verdict(code, subcode) else {
+        let Verdict::TokenRejected(rejection) = verdict(code, subcode) else {
             panic!("{code} {subcode:?} is no rejection");
         };
         let error = error(code, subcode);
-        assert_eq!(is_action_required(&error), reason == RejectionReason::ActionRequired);
+        assert_eq!(
+            is_action_required(&error),
+            rejection.reason == RejectionReason::ActionRequired
+        );
         let asks_for_new_token =
             [REPLACE_TOKEN, LOG_IN_AGAIN, PASTE_TOKEN_AGAIN].contains(&explain(&error).remediation);
         assert!(asks_for_new_token || is_action_required(&error) || subcode == Some(458));

@@ -22,13 +22,19 @@ fn verdict_of(status: u16, body: &str) -> Verdict {
     classify(StatusCode::from_u16(status).unwrap(), &json(), body.as_bytes())
 }
 
-const EXPIRED: Verdict = Verdict::TokenRejected(RejectionReason::Expired);
-const INVALIDATED: Verdict = Verdict::TokenRejected(RejectionReason::Invalidated);
-const MALFORMED: Verdict = Verdict::TokenRejected(RejectionReason::Malformed);
+const EXPIRED: Verdict = rejected(RejectionReason::Expired, RejectionProof::SessionEnded);
+const REVOKED: Verdict = rejected(RejectionReason::Invalidated, RejectionProof::SessionEnded);
+const INVALIDATED: Verdict = rejected(RejectionReason::Invalidated, RejectionProof::Unproven);
+const MALFORMED: Verdict = rejected(RejectionReason::Malformed, RejectionProof::Unproven);
+
+const fn rejected(reason: RejectionReason, proof: RejectionProof) -> Verdict {
+    Verdict::TokenRejected(Rejection { reason, proof })
+}
 
 #[test]
 fn each_token_error_code_is_recognized_at_each_status_that_may_carry_it() {
     for status in [400, 401, 403, 404] {
+        const SESSION_CODES: [i64; 3] = [102, 450, 452];
         for (code, subcode, expected) in [
             (190, 0, RejectionReason::Malformed),
             (190, 456, RejectionReason::Malformed),
@@ -52,11 +58,12 @@ fn each_token_error_code_is_recognized_at_each_status_that_may_carry_it() {
             (452, 0, RejectionReason::Invalidated),
         ] {
             let body = format!("{{\"error\":{{\"code\":{code},\"error_subcode\":{subcode}}}}}");
-            assert_eq!(
-                verdict_of(status, &body),
-                Verdict::TokenRejected(expected),
-                "{status} {body}"
-            );
+            let proof = if SESSION_CODES.contains(&code) || matches!(subcode, 456..=468 | 493) {
+                RejectionProof::SessionEnded
+            } else {
+                RejectionProof::Unproven
+            };
+            assert_eq!(verdict_of(status, &body), rejected(expected, proof), "{status} {body}");
         }
     }
 }
@@ -256,6 +263,41 @@ fn only_json_and_javascript_may_be_token_errors() {
 }
 
 #[test]
+fn only_codes_about_the_session_prove_that_it_has_ended() {
+    let proof_of = |status: u16, code: i64, subcode: Option<i64>| {
+        let subcode = subcode.map_or_else(String::new, |subcode| format!(",\"error_subcode\":{subcode}"));
+        let body = format!("{{\"error\":{{\"code\":{code}{subcode}}}}}");
+        if let Verdict::TokenRejected(Rejection { proof, .. }) = verdict_of(status, &body) {
+            Some(proof)
+        } else {
+            None
+        }
+    };
+    let ended = Some(RejectionProof::SessionEnded);
+    let unproven = Some(RejectionProof::Unproven);
+    for subcode in (456..=468).chain([493]) {
+        assert_eq!(proof_of(400, 190, Some(subcode)), ended, "{subcode}");
+    }
+    for code in [102, 450, 452] {
+        assert_eq!(proof_of(401, code, None), ended, "{code}");
+    }
+    for subcode in [
+        None,
+        Some(0),
+        Some(455),
+        Some(469),
+        Some(492),
+        Some(494),
+        Some(2_069_032),
+        Some(-1),
+    ] {
+        assert_eq!(proof_of(400, 190, subcode), unproven, "{subcode:?}");
+    }
+    assert_eq!(proof_of(401, 0, None), unproven);
+    assert_eq!(proof_of(400, 0, None), None);
+}
+
+#[test]
 fn labels_are_distinct() {
     let verdicts = [
         Verdict::Success,
@@ -267,6 +309,7 @@ fn labels_are_distinct() {
         Verdict::Refused,
         Verdict::ServerError,
         Verdict::Opaque,
+        Verdict::WrongTokenKind,
     ];
     let rejections = [
         RejectionReason::Expired,
@@ -279,7 +322,7 @@ fn labels_are_distinct() {
         .into_iter()
         .chain(rejections.map(RejectionReason::label))
         .collect();
-    assert_eq!(labels.len(), 13);
+    assert_eq!(labels.len(), 14);
 }
 
 proptest! {

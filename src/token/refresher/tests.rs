@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use super::super::{Generation, RefreshError, TokenEvent, channel};
 use super::*;
 use crate::graph::GraphError;
-use support::{FakeRenewer, FakeSource, in_five_seconds, spawn, start};
+use support::{FakeRenewer, FakeSource, accept, in_five_seconds, spawn, start};
 
 #[tokio::test(start_paused = true)]
 async fn five_hundred_waiters_are_served_by_one_renewal() {
@@ -117,7 +117,7 @@ async fn a_token_delivered_during_backoff_is_in_use_within_milliseconds() {
     source.put("first");
     let tokens = start(&source, None).await;
     let old = tokens.current().unwrap().generation();
-    tokens.mark_rejected(old, &GraphError::default());
+    let rejected = tokens.mark_rejected(old, &GraphError::default());
     assert!(matches!(
         tokens.wait_for_newer(old, in_five_seconds()).await,
         Err(RefreshError::Failed(_))
@@ -125,7 +125,7 @@ async fn a_token_delivered_during_backoff_is_in_use_within_milliseconds() {
     let before = Instant::now();
     source.put("second");
     let held = tokens
-        .wait_during_hold(old, Duration::from_secs(2), in_five_seconds())
+        .wait_for_successor(&rejected, Duration::from_secs(2), in_five_seconds())
         .await
         .unwrap();
     assert_eq!(held.generation(), old.next());
@@ -139,16 +139,17 @@ async fn requests_are_held_until_the_hold_is_over_and_not_longer() {
     let tokens = start(&source, None).await;
     let old = tokens.current().unwrap().generation();
     let hold = Duration::from_secs(2);
-    tokens.mark_rejected(old, &GraphError::default());
+    let rejected = tokens.mark_rejected(old, &GraphError::default());
     let before = Instant::now();
     assert!(matches!(
-        tokens.wait_during_hold(old, hold, in_five_seconds()).await,
-        Err(RefreshError::TimedOut)
+        tokens.wait_for_successor(&rejected, hold, in_five_seconds()).await,
+        Err(RefreshError::Failed(_))
     ));
     assert_eq!(before.elapsed(), hold);
+    let rejected = tokens.mark_rejected(old, &GraphError::default());
     assert!(matches!(
-        tokens.wait_during_hold(old, hold, in_five_seconds()).await,
-        Err(RefreshError::TimedOut)
+        tokens.wait_for_successor(&rejected, hold, in_five_seconds()).await,
+        Err(RefreshError::Failed(_))
     ));
     assert_eq!(before.elapsed(), hold, "the hold counts from the first rejection");
 }
@@ -160,16 +161,19 @@ async fn the_number_of_held_requests_is_limited_and_the_next_fails_at_once() {
     let tokens = start(&source, None).await;
     let old = tokens.current().unwrap().generation();
     let hold = Duration::from_secs(2);
-    tokens.mark_rejected(old, &GraphError::default());
     let before = Instant::now();
+    let rejected = tokens.mark_rejected(old, &GraphError::default());
+    tokens.wait_for_newer(old, in_five_seconds()).await.unwrap_err();
+    let refreshed_after = before.elapsed();
     let waiters = (0..4097).map(|_| async {
-        let _late = tokens.wait_during_hold(old, hold, in_five_seconds()).await.unwrap_err();
+        let late = tokens.wait_for_successor(&rejected, hold, in_five_seconds()).await;
+        late.unwrap_err();
         before.elapsed()
     });
     let waited = futures_util::future::join_all(waiters).await;
     let (last, held) = waited.split_last().unwrap();
     assert!(held.iter().all(|waited| *waited == hold));
-    assert_eq!(*last, Duration::ZERO);
+    assert_eq!(*last, refreshed_after);
     assert_eq!(tokens.waiters(), 0);
 }
 
@@ -222,7 +226,7 @@ async fn a_refresher_that_panicked_is_seen_at_once() {
         Err(RefreshError::Closed)
     ));
     assert!(before.elapsed() < Duration::from_millis(10), "without a wait");
-    tokens.mark_accepted(old);
+    accept(&tokens, old);
     assert!(tokens.is_closed() && !tokens.is_usable());
 }
 
@@ -234,13 +238,18 @@ async fn a_token_that_graph_accepts_again_is_usable_until_the_next_rejection() {
     let current = tokens.current().unwrap().generation();
     tokens.mark_rejected(current, &GraphError::default());
     assert!(!tokens.is_usable());
-    tokens.mark_accepted(current);
+    accept(&tokens, current);
     assert!(tokens.is_usable());
     tokio::time::sleep(Duration::from_secs(60)).await;
-    tokens.mark_rejected(current, &GraphError::default());
+    let rejected = tokens.mark_rejected(current, &GraphError::default());
     assert!(!tokens.is_usable());
     let (before, hold) = (Instant::now(), Duration::from_secs(2));
-    assert!(tokens.wait_during_hold(current, hold, in_five_seconds()).await.is_err());
+    assert!(
+        tokens
+            .wait_for_successor(&rejected, hold, in_five_seconds())
+            .await
+            .is_err()
+    );
     assert_eq!(before.elapsed(), hold, "the hold is a new one");
 }
 

@@ -1,6 +1,6 @@
 //! A scripted Graph: takes some tokens and rejects all others, unless the script says otherwise.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use super::scripted_response::HeadOutcome;
 use super::{Protocol, ScriptedResponse, TestBody, TestTasks, connection, lock};
 use graphward::net::{BoxError, BoxedIo, ConnectError, Connector, boxed_io};
+use graphward::types::Secret;
 
 /// A scripted Graph. Clones are the same Graph.
 #[derive(Clone)]
@@ -28,6 +29,7 @@ struct GraphState {
     script: Mutex<VecDeque<ScriptedResponse>>,
     success: Mutex<ScriptedResponse>,
     rejection: Mutex<ScriptedResponse>,
+    edges: Mutex<HashMap<String, ScriptedResponse>>,
     connects: Mutex<VecDeque<ConnectOutcome>>,
     connections: AtomicUsize,
     goaway: watch::Sender<u32>,
@@ -78,6 +80,7 @@ impl Graph {
             script: Mutex::default(),
             success: Mutex::new(ScriptedResponse::json(200, r#"{"messages":[{"id":"wamid.1"}]}"#)),
             rejection: Mutex::new(ScriptedResponse::expired()),
+            edges: Mutex::default(),
             connects: Mutex::default(),
             connections: AtomicUsize::new(0),
             goaway: watch::Sender::new(0),
@@ -86,6 +89,14 @@ impl Graph {
 
     pub(crate) fn accept(&self, token: &str) {
         lock(&self.0.tokens).insert(token.to_owned());
+    }
+
+    /// Whether it takes this token.
+    pub(crate) fn accepts(&self, token: &Secret) -> bool {
+        let tokens = lock(&self.0.tokens);
+        tokens
+            .iter()
+            .any(|known| Secret::new(known).unwrap().fingerprint() == token.fingerprint())
     }
 
     /// No token is good any more.
@@ -106,6 +117,11 @@ impl Graph {
     /// What dead tokens hear from now on.
     pub(crate) fn reject_with(&self, reply: ScriptedResponse) {
         *lock(&self.0.rejection) = reply;
+    }
+
+    /// What good tokens hear from now on at paths that end like this.
+    pub(crate) fn respond_at(&self, edge: &str, reply: ScriptedResponse) {
+        lock(&self.0.edges).insert(edge.to_owned(), reply);
     }
 
     /// How the next connection is made.
@@ -233,8 +249,13 @@ impl Graph {
         assert_eq!(host_of(&head), host, "a host is told another's name");
         let is_valid = bearer_token(&head).is_some_and(|token| lock(&self.0.tokens).contains(&token));
         let scripted = lock(&self.0.script).pop_front();
+        let path = head.uri.path().to_owned();
         let number = self.record(host, head);
         let reply = scripted.unwrap_or_else(|| {
+            let edges = lock(&self.0.edges);
+            if is_valid && let Some((_, reply)) = edges.iter().find(|(edge, _)| path.ends_with(*edge)) {
+                return reply.clone();
+            }
             let usual = if is_valid { &self.0.success } else { &self.0.rejection };
             lock(usual).clone()
         });

@@ -9,8 +9,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 
 use super::{
-    App, FIRST_TOKEN, Graph, Protocol, Protocols, RecordedRequest, SECOND_TOKEN, ScriptedRenewer, ScriptedResponse,
-    ScriptedSource, TestBody, TestResponse, TestTasks, log,
+    App, FIRST_TOKEN, Graph, Protocol, Protocols, RecordedRequest, SECOND_TOKEN, ScriptedLiveness, ScriptedRenewer,
+    ScriptedResponse, ScriptedSource, TestBody, TestResponse, TestTasks, log,
 };
 use graphward::app::{self, Dependencies, MissingToken, RunOutcome, ServerHandle, StopSignal};
 use graphward::config::{Config, EnvVars, Overrides};
@@ -41,6 +41,7 @@ pub(crate) struct TestProxy {
     pub(crate) app: App,
     pub(crate) source: ScriptedSource,
     pub(crate) renewer: ScriptedRenewer,
+    pub(crate) liveness: ScriptedLiveness,
     pub(crate) tokens: TokenHandle,
     pub(crate) stages: Lifecycle,
     pub(crate) stop_signals: mpsc::Sender<StopSignal>,
@@ -161,7 +162,8 @@ impl TestProxyBuilder {
             source.set_token(token);
         }
         source.set_delay(self.source_delay);
-        let supply = TokenProvider::from_source(source.clone());
+        let liveness = ScriptedLiveness::new(graph.clone());
+        let supply = TokenProvider::from_source(source.clone()).with_liveness_check(liveness.clone());
         let supply = if self.has_renewer {
             supply.with_renewer(renewer.clone())
         } else {
@@ -206,6 +208,7 @@ impl TestProxyBuilder {
             admin: App::new(admin_dialer, tasks.clone(), Protocol::Http1),
             source,
             renewer,
+            liveness,
             tokens,
             stages,
             stop_signals: stops,

@@ -36,17 +36,17 @@ const RECORDED: &[(u16, &str, Verdict)] = &[
     (
         400,
         r#"{"error":{"message":"Error validating access token: The session has been invalidated because the user changed their password or Facebook has changed the session for security reasons.","type":"OAuthException","code":190,"error_subcode":460}}"#,
-        INVALIDATED,
+        REVOKED,
     ),
     (
         400,
         r#"{"error":{"message":"Error validating access token: The session is invalid because the user logged out.","type":"OAuthException","code":190,"error_subcode":467}}"#,
-        INVALIDATED,
+        REVOKED,
     ),
     (
         400,
         r#"{"error":{"message":"Error validating access token: The user has not authorized application 1.","type":"OAuthException","code":190,"error_subcode":458}}"#,
-        INVALIDATED,
+        REVOKED,
     ),
     // koala#26, under its newer and its older code
     (
@@ -91,7 +91,7 @@ const RECORDED: &[(u16, &str, Verdict)] = &[
     (
         400,
         r#"{"error":{"message":"Error validating access token: Session does not match current stored session.","error_user_msg":"…","type":"OAuthException","code":190,"error_subcode":460}}"#,
-        INVALIDATED,
+        REVOKED,
     ),
     (
         400,

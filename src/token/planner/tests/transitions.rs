@@ -214,3 +214,20 @@ fn a_rejection_or_the_expiry_ends_the_backoff_of_a_due_renewal() {
         Action::Refresh
     );
 }
+
+#[test]
+fn a_doubt_reads_the_sources_but_not_more_often_than_every_ten_seconds_and_renews_nothing() {
+    let mut now = Instant::now();
+    let mut planner = planner_with_token(now);
+    assert_eq!(planner.on_event(PlannerEvent::Doubted, now), Action::Check);
+    assert_eq!(planner.on_event(PlannerEvent::Unchanged, now), IDLE);
+    now += 9 * SECOND;
+    assert_eq!(planner.on_event(PlannerEvent::Doubted, now), IDLE);
+    now += SECOND;
+    assert_eq!(planner.on_event(PlannerEvent::Doubted, now), Action::Check);
+    assert_eq!(planner.on_event(event_failed(true), now), IDLE);
+    assert_eq!(
+        planner.on_event(PlannerEvent::Rejected(generation(1)), now),
+        Action::Refresh
+    );
+}

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::Notify;
 
-use super::super::super::{BoxFuture, RenewalRequest, Renewer, Source, TokenHandle, channel};
+use super::super::super::{BoxFuture, Generation, RenewalRequest, Renewer, Source, TokenHandle, channel};
 use super::super::*;
+use crate::graph::EndpointId;
 use crate::types::Secret;
 
 /// A source with the token that the test puts there.
@@ -110,6 +111,11 @@ pub(super) async fn start(source: &FakeSource, renewer: Option<&FakeRenewer>) ->
 #[expect(clippy::disallowed_methods, reason = "these tests end with their runtime")]
 pub(super) fn spawn<T: Send + 'static>(task: impl Future<Output = T> + Send + 'static) -> tokio::task::JoinHandle<T> {
     tokio::spawn(task)
+}
+
+/// Reports a success that began after everything so far.
+pub(super) fn accept(tokens: &TokenHandle, generation: Generation) {
+    tokens.mark_accepted(generation, EndpointId::of_path("/me"), tokens.start_attempt());
 }
 
 pub(super) fn in_five_seconds() -> Instant {

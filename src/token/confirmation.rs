@@ -1,0 +1,103 @@
+//! Asks Graph whether it accepts the current token, when a rejection does not prove that it does not.
+//!
+//! # Why
+//!
+//! It runs beside the refresher, not in it: the question must not wait for a source that hangs, nor a source for the
+//! question. It is one loop, so there is one question at a time.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use tokio::time::timeout;
+
+use super::credential::Credential;
+use super::rejection::Liveness;
+use super::rejections::Rejections;
+use super::traits::LivenessCheck;
+use crate::types::TenantId;
+
+/// Asks the questions of one tenant.
+pub(super) struct Confirmation {
+    tenant: TenantId,
+    rejections: Arc<Rejections>,
+    current: Arc<ArcSwapOption<Credential>>,
+    /// `None` if Graph cannot be asked.
+    check: Option<Box<dyn LivenessCheck>>,
+    /// The one for the next question, if it has changed.
+    next_check: LivenessCheckSlot,
+}
+
+/// A slot in which the refresher leaves the question after the configuration has changed.
+#[derive(Clone, Default)]
+pub(super) struct LivenessCheckSlot(Arc<Mutex<Option<Box<dyn LivenessCheck>>>>);
+
+/// The longest wait for an answer: requests are held meanwhile.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+
+impl LivenessCheckSlot {
+    pub(super) fn put(&self, check: Option<Box<dyn LivenessCheck>>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = check;
+    }
+
+    fn take(&self) -> Option<Box<dyn LivenessCheck>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl Confirmation {
+    pub(super) const fn new(
+        tenant: TenantId,
+        rejections: Arc<Rejections>,
+        current: Arc<ArcSwapOption<Credential>>,
+        next_check: LivenessCheckSlot,
+    ) -> Self {
+        Self {
+            tenant,
+            rejections,
+            current,
+            check: None,
+            next_check,
+        }
+    }
+
+    /// Runs until it is dropped.
+    pub(super) async fn run(mut self) {
+        loop {
+            let generation = self.rejections.next_question().await;
+            let current = self.current.load_full();
+            let answer = match current.filter(|current| current.generation() == generation) {
+                Some(current) => self.ask(&current).await,
+                None => Liveness::Unknown,
+            };
+            self.rejections.on_answer(generation, answer);
+        }
+    }
+
+    async fn ask(&mut self, current: &Credential) -> Liveness {
+        self.check = self.next_check.take().or_else(|| self.check.take());
+        let Some(check) = &mut self.check else {
+            return Liveness::Unknown;
+        };
+        let answer = timeout(ANSWER_TIMEOUT, check.check(current.token())).await;
+        let answer = answer.unwrap_or(Liveness::Unknown);
+        let (tenant, generation) = (&self.tenant, current.generation().get());
+        match &answer {
+            Liveness::Alive => tracing::info!(
+                %tenant,
+                generation,
+                "Graph accepts the token: a request that it rejected needs another kind of token, such as a page's, or has a \
+                 token of its own in its body"
+            ),
+            Liveness::Dead(error) => {
+                tracing::debug!(%tenant, generation, code = error.code, "Graph confirmed that the token is dead");
+            }
+            Liveness::Unknown => tracing::warn!(
+                %tenant,
+                generation,
+                "Graph rejected a request and could not be asked whether it still accepts the token"
+            ),
+        }
+        answer
+    }
+}

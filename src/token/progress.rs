@@ -1,0 +1,52 @@
+//! The progress of the refresher, as waiting requests see it.
+
+use std::sync::Arc;
+
+use super::credential::Generation;
+use super::traits::ObtainError;
+
+/// The progress of the refresher, for waiting requests.
+#[derive(Clone, Debug, Default)]
+pub struct RefreshProgress {
+    /// The current generation.
+    pub generation: Option<Generation>,
+    /// The number of attempts that have begun.
+    pub attempts_started: u64,
+    /// The number of attempts that have ended; the first check is one.
+    pub attempts_finished: u64,
+    /// The number of the last attempt that may renew the token.
+    pub(super) last_renewal_attempt: u64,
+    /// Whether a request gets the last failure at once.
+    pub is_backing_off: bool,
+    /// The last failure since the current credential was published.
+    pub last_error: Option<Arc<ObtainError>>,
+    /// The number of the last attempt that failed.
+    pub(super) last_failed_attempt: u64,
+}
+
+/// The reason why there is no newer credential.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum RefreshError {
+    /// An attempt that began after the request failed; or the refresher is in backoff after a failure.
+    #[error("the token could not be refreshed")]
+    Failed(#[source] Arc<ObtainError>),
+    /// The deadline passed.
+    #[error("timed out waiting for a newer token")]
+    TimedOut,
+    /// The refresher has ended.
+    #[error("the token refresh task has stopped")]
+    Closed,
+    /// Graph accepts the token, so none is needed: a request that was rejected needs a token of another kind, and one that
+    /// was not sent can be sent.
+    #[error("Graph accepts the current token")]
+    StillValid,
+}
+
+// === impl RefreshProgress ===
+
+impl RefreshProgress {
+    /// Returns whether an attempt that began later has failed, or the refresher is in backoff after one.
+    pub(super) const fn has_failed_since(&self, attempts_started: u64) -> bool {
+        self.last_failed_attempt > attempts_started || self.is_backing_off && self.last_error.is_some()
+    }
+}

@@ -1,0 +1,285 @@
+mod interleavings;
+
+use super::*;
+
+const HOLD: Duration = Duration::from_secs(2);
+const SECOND: Duration = Duration::from_secs(1);
+
+pub(super) fn generation(number: u64) -> Generation {
+    Generation::from_number(number).unwrap()
+}
+
+fn endpoint(name: &str) -> EndpointId {
+    EndpointId::of_path(name)
+}
+
+pub(super) fn suspicion() -> Suspicion {
+    let mut suspicion = Suspicion::default();
+    suspicion.begin_generation(generation(1));
+    suspicion
+}
+
+fn dead() -> Liveness {
+    Liveness::Dead(GraphError::invalid_token())
+}
+
+fn reject(suspicion: &mut Suspicion, at: EndpointId, history: EndpointHistory, now: Instant) -> RejectedRequest {
+    let report = RejectionReport {
+        generation: generation(1),
+        proof: RejectionProof::Unproven,
+        endpoint: at,
+        error: &GraphError::invalid_token(),
+    };
+    suspicion.on_rejected(report, history, now)
+}
+
+/// A rejection by an endpoint that has never succeeded.
+fn reject_new(suspicion: &mut Suspicion, name: &str, now: Instant) -> RejectedRequest {
+    reject(suspicion, endpoint(name), EndpointHistory::NeverSucceeded, now)
+}
+
+/// A rejection by one that has.
+fn reject_used(suspicion: &mut Suspicion, name: &str, now: Instant) -> RejectedRequest {
+    reject(suspicion, endpoint(name), EndpointHistory::Succeeded, now)
+}
+
+pub(super) fn reject_proven(suspicion: &mut Suspicion, now: Instant) -> RejectedRequest {
+    let report = RejectionReport {
+        generation: generation(1),
+        proof: RejectionProof::SessionEnded,
+        endpoint: endpoint("/me"),
+        error: &GraphError::invalid_token(),
+    };
+    suspicion.on_rejected(report, EndpointHistory::Succeeded, now)
+}
+
+/// Asks at the time at which a question is due, and answers at once.
+#[track_caller]
+fn answer(suspicion: &mut Suspicion, answer: Liveness) -> Instant {
+    let due = suspicion.question_due().expect("a question is due");
+    suspicion.begin_question(due);
+    suspicion.on_answer(generation(1), answer, due);
+    due
+}
+
+#[test]
+fn a_rejection_that_proves_the_end_is_believed_without_a_question() {
+    let (mut suspicion, now) = (suspicion(), Instant::now());
+    let request = reject_proven(&mut suspicion, now);
+    assert_eq!(suspicion.standing, Standing::Dead);
+    assert_eq!(suspicion.decide(&request), Decision::Hold);
+    assert_eq!(
+        suspicion.question_due(),
+        Some(now + FIRST_REPETITION),
+        "asked again without traffic"
+    );
+}
+
+#[test]
+fn an_endpoint_that_needs_another_kind_of_token_is_asked_about_once_in_thirty_seconds() {
+    let (mut suspicion, now) = (suspicion(), Instant::now());
+    let request = reject_new(&mut suspicion, "/1/leadgen_forms", now);
+    assert_eq!(
+        (suspicion.standing, suspicion.decide(&request)),
+        (Standing::Doubted, Decision::AwaitAnswer)
+    );
+    assert_eq!(answer(&mut suspicion, Liveness::Alive), now);
+    assert_eq!(
+        (suspicion.standing, suspicion.decide(&request)),
+        (Standing::Trusted, Decision::Release)
+    );
+    for millis in [1, 500, 29_999] {
+        let request = reject_new(
+            &mut suspicion,
+            "/v25.0/2/leadgen_forms",
+            now + Duration::from_millis(millis),
+        );
+        assert_eq!(suspicion.decide(&request), Decision::Release, "{millis}");
+        assert_eq!(
+            (suspicion.standing, suspicion.question_due()),
+            (Standing::Trusted, None)
+        );
+    }
+    let request = reject_new(&mut suspicion, "/1/leadgen_forms", now + WRONG_KIND_LIFETIME);
+    assert_eq!(suspicion.decide(&request), Decision::AwaitAnswer);
+    // Another endpoint has a question of its own, at once.
+    assert_eq!(answer(&mut suspicion, Liveness::Alive), now + WRONG_KIND_LIFETIME);
+    let request = reject_new(&mut suspicion, "/1/tabs", now + WRONG_KIND_LIFETIME);
+    assert_eq!(suspicion.decide(&request), Decision::AwaitAnswer);
+    assert_eq!(suspicion.question_due(), Some(now + WRONG_KIND_LIFETIME));
+}
+
+#[test]
+fn an_endpoint_that_has_succeeded_is_asked_about_each_time_but_once_a_second_at_most() {
+    let (mut suspicion, now) = (suspicion(), Instant::now());
+    let first = reject_used(&mut suspicion, "/1/messages", now);
+    assert_eq!(answer(&mut suspicion, Liveness::Alive), now);
+    assert_eq!(suspicion.decide(&first), Decision::Release);
+    let second = reject_used(&mut suspicion, "/1/messages", now + SECOND / 2);
+    assert_eq!(
+        suspicion.decide(&second),
+        Decision::AwaitAnswer,
+        "the answer is not about this one"
+    );
+    assert_eq!(answer(&mut suspicion, dead()), now + SECOND);
+    assert_eq!(
+        (suspicion.standing, suspicion.decide(&second)),
+        (Standing::Dead, Decision::Hold)
+    );
+}
+
+#[test]
+fn an_endpoint_that_succeeds_after_it_was_taken_for_the_wrong_one_is_asked_about_again() {
+    let (mut suspicion, now) = (suspicion(), Instant::now());
+    reject_new(&mut suspicion, "/1/messages", now);
+    answer(&mut suspicion, Liveness::Alive);
+    let revoked = reject_used(&mut suspicion, "/1/messages", now + 5 * SECOND);
+    assert_eq!(suspicion.decide(&revoked), Decision::AwaitAnswer);
+}
+
+#[test]
+fn a_rejection_by_another_endpoint_during_a_question_needs_another_question() {
+    let (mut suspicion, now) = (suspicion(), Instant::now());
+    let first = reject_new(&mut suspicion, "/1/tabs", now);
+    suspicion.begin_question(now);
+    let same = reject_new(&mut suspicion, "/1/tabs", now);
+    let other = reject_new(&mut suspicion, "/1/messages", now);
+    suspicion.on_answer(generation(1), Liveness::Alive, now + SECOND / 4);
+    assert_eq!(suspicion.decide(&first), Decision::Release);
+    assert_eq!(suspicion.decide(&same), Decision::Release, "its endpoint is known now");
+    assert_eq!(suspicion.decide(&other), Decision::AwaitAnswer);
+    answer(&mut suspicion, dead());
+    assert_eq!(suspicion.decide(&other), Decision::Hold);
+}
+
+#[test]
+fn successes_of_other_requests_do_not_take_the_answer_from_those_that_wait() {
+    let (mut suspicion, now) = (suspicion(), Instant::now());
+    let request = reject_new(&mut suspicion, "/1/leadgen_forms", now);
+    suspicion.begin_question(now);
+    assert!(suspicion.on_accepted(generation(1), suspicion.rejections));
+    assert_eq!(
+        (suspicion.standing, suspicion.decide(&request)),
+        (Standing::Trusted, Decision::AwaitAnswer)
+    );
+    suspicion.on_answer(generation(1), Liveness::Alive, now + SECOND / 4);
+    assert_eq!(suspicion.decide(&request), Decision::Release);
+    let next = reject_new(&mut suspicion, "/1/leadgen_forms", now + SECOND);
+    assert_eq!(suspicion.decide(&next), Decision::Release, "the answer was remembered");
+}
+
+#[test]
+fn a_success_that_began_before_the_last_rejection_arrived_refutes_nothing() {
+    let (mut suspicion, now) = (suspicion(), Instant::now());
+    let before = suspicion.rejections;
+    reject_proven(&mut suspicion, now);
+    assert!(!suspicion.on_accepted(generation(1), before));
+    let between = suspicion.rejections;
+    let request = reject_proven(&mut suspicion, now + SECOND);
+    assert!(!suspicion.on_accepted(generation(1), between));
+    assert_eq!(suspicion.standing, Standing::Dead);
+    assert_eq!(request.held_since, now, "it is still the same hold");
+    assert!(suspicion.on_accepted(generation(1), suspicion.rejections));
+    assert_eq!(suspicion.standing, Standing::Trusted);
+    assert_eq!(
+        suspicion.decide(&request),
+        Decision::Hold,
+        "what was rejected waits for a newer token"
+    );
+}
+
+#[test]
+fn without_an_answer_one_endpoint_holds_up_no_other() {
+    let (mut suspicion, now) = (suspicion(), Instant::now());
+    let request = reject_new(&mut suspicion, "/1/leadgen_forms", now);
+    answer(&mut suspicion, Liveness::Unknown);
+    assert_eq!(
+        (suspicion.standing, suspicion.decide(&request)),
+        (Standing::Doubted, Decision::Hold)
+    );
+    assert!(suspicion.is_unanswerable);
+    assert!(suspicion.unsent_request(generation(1)).is_none());
+    reject_new(&mut suspicion, "/1/leadgen_forms", now + SECOND);
+    answer(&mut suspicion, Liveness::Unknown);
+    assert_eq!(suspicion.standing, Standing::Doubted, "twice, within a second");
+    reject_new(&mut suspicion, "/1/leadgen_forms", now + HOLD);
+    assert_eq!(suspicion.standing, Standing::Dead, "three times, over two seconds");
+}
+
+#[test]
+fn without_an_answer_a_second_endpoint_is_convincing_unless_a_success_lies_between() {
+    let (mut suspicion, now) = (suspicion(), Instant::now());
+    reject_new(&mut suspicion, "/1/leadgen_forms", now);
+    answer(&mut suspicion, Liveness::Unknown);
+    assert!(suspicion.on_accepted(generation(1), suspicion.rejections));
+    reject_new(&mut suspicion, "/1/tabs", now + SECOND);
+    answer(&mut suspicion, Liveness::Unknown);
+    assert_eq!(suspicion.standing, Standing::Doubted);
+    reject_new(&mut suspicion, "/1/messages", now + 2 * SECOND);
+    assert_eq!(suspicion.standing, Standing::Dead);
+    answer(&mut suspicion, Liveness::Alive);
+    assert_eq!(suspicion.standing, Standing::Trusted, "the answer counts more");
+}
+
+#[test]
+fn a_suspect_without_traffic_is_asked_about_with_growing_pauses() {
+    for first in [dead(), Liveness::Unknown] {
+        let (mut suspicion, now) = (suspicion(), Instant::now());
+        reject_new(&mut suspicion, "/1/messages", now);
+        let mut last = answer(&mut suspicion, first.clone());
+        for seconds in [2, 4, 8, 16, 32, 64, 128, 256, 300, 300] {
+            let at = answer(&mut suspicion, first.clone());
+            assert_eq!(at - last, Duration::from_secs(seconds), "{first:?}");
+            last = at;
+        }
+        answer(&mut suspicion, Liveness::Alive);
+        assert_eq!(
+            (suspicion.standing, suspicion.question_due()),
+            (Standing::Trusted, None)
+        );
+    }
+}
+
+#[test]
+fn an_answer_about_the_token_before_changes_nothing() {
+    let (mut suspicion, now) = (suspicion(), Instant::now());
+    let old = reject_new(&mut suspicion, "/1/messages", now);
+    suspicion.begin_question(now);
+    suspicion.begin_generation(generation(2));
+    suspicion.on_answer(generation(1), dead(), now + SECOND);
+    assert_eq!(
+        (suspicion.standing, suspicion.question_due()),
+        (Standing::Trusted, None)
+    );
+    assert_eq!(
+        suspicion.decide(&old),
+        Decision::Hold,
+        "a newer token is there, or about to be"
+    );
+    let late = reject_proven(&mut suspicion, now + SECOND);
+    assert_eq!(
+        (suspicion.standing, suspicion.decide(&late)),
+        (Standing::Trusted, Decision::Hold)
+    );
+}
+
+#[test]
+fn no_more_endpoints_are_remembered_than_the_limit() {
+    let (mut suspicion, now) = (suspicion(), Instant::now());
+    for number in 0_u8..100 {
+        let name = format!(
+            "/1/{}{}",
+            char::from(b'a' + number / 10),
+            char::from(b'a' + number % 10)
+        );
+        reject_new(&mut suspicion, &name, now);
+        answer(&mut suspicion, Liveness::Alive);
+    }
+    assert_eq!(suspicion.wrong_kind.len(), MAX_ENDPOINTS);
+    let request = reject_new(&mut suspicion, "/1/aa", now);
+    assert_eq!(
+        suspicion.decide(&request),
+        Decision::AwaitAnswer,
+        "the oldest was forgotten"
+    );
+}
