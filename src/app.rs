@@ -10,6 +10,7 @@ mod event_sink;
 mod reload;
 mod rollback;
 mod run;
+mod secret_files;
 mod secrets;
 mod signal;
 mod state;

@@ -18,6 +18,7 @@ use tokio::time::timeout;
 
 use super::build::{self, BuildContext, ReloadTrigger, StartError};
 use super::event_sink::{AlertTarget, SharedAlertTarget};
+use super::secret_files::SecretFiles;
 use super::secrets;
 use super::token_provider;
 use crate::admin::Admin;
@@ -41,6 +42,16 @@ pub(super) struct Reloader {
     pub(super) alert_target: SharedAlertTarget,
     pub(super) refresher: mpsc::Sender<Reconfiguration>,
     pub(super) reading: Arc<Mutex<()>>,
+    pub(super) secret_files: SecretFiles,
+}
+
+/// The reason for a reload.
+#[derive(Clone, Copy, Debug)]
+enum ReloadCause {
+    /// It was requested: the configuration is read, too.
+    Requested,
+    /// A secret has changed: it is used with the running configuration.
+    SecretChanged,
 }
 
 /// What replaces the parts of the running process.
@@ -71,21 +82,28 @@ const READ_TIMEOUT: Duration = Duration::from_secs(10);
 // === impl Reloader ===
 
 impl Reloader {
-    /// Reloads when that is requested, until it is dropped.
+    /// Reloads when that is requested, or when a secret has changed, until it is dropped.
     pub(super) async fn run(mut self) {
         self.context.record_load();
         loop {
-            self.trigger.requested.notified().await;
-            self.reload().await;
+            let cause = tokio::select! {
+                () = self.trigger.requested.notified() => ReloadCause::Requested,
+                () = self.secret_files.changed() => ReloadCause::SecretChanged,
+            };
+            tracing::info!(?cause, "reading the configuration and its secrets again");
+            self.reload(cause).await;
         }
     }
 
     /// Rebuilds from the configuration, and from the secrets that it refers to, what can change while the process runs.
-    async fn reload(&mut self) {
-        let prepared = timeout(READ_TIMEOUT, self.prepare()).await;
+    async fn reload(&mut self, cause: ReloadCause) {
+        let prepared = timeout(READ_TIMEOUT, self.prepare(cause)).await;
         match prepared.unwrap_or(Err(ReloadError::TimedOut)) {
             Ok(replacement) => {
                 self.apply(replacement).await;
+                if matches!(cause, ReloadCause::Requested) {
+                    self.secret_files = SecretFiles::watch(&self.config.secret_files).await;
+                }
                 self.context.record_load();
                 self.context.metrics.count_config_reload("applied");
             }
@@ -101,14 +119,21 @@ impl Reloader {
     }
 
     /// Reads and builds everything, or nothing.
-    async fn prepare(&self) -> Result<Replacement, ReloadError> {
+    async fn prepare(&self, cause: ReloadCause) -> Result<Replacement, ReloadError> {
         let (context, overrides) = (self.context.clone(), self.trigger.overrides.clone());
         let (running, tenant) = (self.config.clone(), self.proxy.tenant.load_full());
         // A thread that is stuck in a file holds this, so that there is never a second one.
         let reading = Arc::clone(&self.reading).lock_owned().await;
         let build = move || {
             let _held_until_done = reading;
-            context.build(&running, overrides, &tenant)
+            let reloaded = match cause {
+                ReloadCause::Requested => load(&running, overrides)?,
+                ReloadCause::SecretChanged => ReloadedConfig {
+                    config: running.clone(),
+                    needs_restart: Vec::new(),
+                },
+            };
+            context.build(&running, reloaded, &tenant)
         };
         let replacement = tokio::task::spawn_blocking(build).await??;
         let loaded = build::load_server_cert(&self.config, self.context.clock).await;
@@ -161,6 +186,15 @@ impl Reloader {
     }
 }
 
+/// Reads the configuration.
+fn load(running: &Config, overrides: Overrides) -> Result<ReloadedConfig, ConfigError> {
+    let loaded = Config::load(overrides, &env_vars())?;
+    for warning in loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(running.reloaded(loaded.config))
+}
+
 // === impl BuildContext ===
 
 impl BuildContext {
@@ -169,13 +203,8 @@ impl BuildContext {
         self.metrics.set_config_loaded_at(now.as_secs_f64());
     }
 
-    /// Reads the files and builds from them.
-    fn build(&self, running: &Config, overrides: Overrides, tenant: &Tenant) -> Result<Replacement, ReloadError> {
-        let loaded = Config::load(overrides, &env_vars())?;
-        for warning in loaded.warnings {
-            tracing::warn!("{warning}");
-        }
-        let reloaded = running.reloaded(loaded.config);
+    /// Reads the secrets and builds from them.
+    fn build(&self, running: &Config, reloaded: ReloadedConfig, tenant: &Tenant) -> Result<Replacement, ReloadError> {
         let config = &reloaded.config;
         let reconfiguration = self.token_side(config, running)?;
         let (alert_target, webhook) = build::build_webhook(config, self)?.unzip();

@@ -13,6 +13,7 @@ use tokio::time::{sleep, timeout};
 use super::build::{self, BuildContext, Dependencies, ProxyDeps, StartError};
 use super::event_sink::{SharedAlertTarget, event_sink};
 use super::reload::Reloader;
+use super::secret_files::SecretFiles;
 use super::signal::{SECOND_STOP_AFTER, StopSignal};
 use crate::admin::{Admin, AdminTenant};
 use crate::config::Config;
@@ -89,6 +90,11 @@ pub async fn run(
     let tenant_id = TenantId::default();
     let token_metrics = metrics.token_metrics(&tenant_id);
     let context = BuildContext::new(&config, tasks.clone(), clock, metrics)?;
+    // Watched before they are read: no change in between is missed.
+    let reload = match deps.reload {
+        Some(trigger) => Some((trigger, SecretFiles::watch(&config.secret_files).await)),
+        None => None,
+    };
     let token_side = context.token_side(&config, &config)?;
     let provider = deps.token_provider.unwrap_or(token_side.provider);
     let sources = provider.describe_sources();
@@ -130,8 +136,9 @@ pub async fn run(
     for listener in &listeners.proxy {
         tracing::info!(address = %listener, "proxy listener started");
     }
-    let reloader = deps.reload.map(|trigger| Reloader {
+    let reloader = reload.map(|(trigger, secret_files)| Reloader {
         trigger,
+        secret_files,
         config: config.clone(),
         context,
         proxy: Arc::clone(&proxy),

@@ -15,7 +15,7 @@ use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value as Json, json};
 
@@ -36,6 +36,8 @@ pub(super) struct Checker<'a> {
     pub(super) diagnostics: Vec<Diagnostic>,
     /// The settings, `section.key`, that are invalid in any layer.
     pub(super) invalid: BTreeSet<String>,
+    /// The files of secrets.
+    pub(super) secret_files: BTreeSet<PathBuf>,
 }
 
 /// What a value must be, and where it is.
@@ -154,6 +156,9 @@ impl Checker<'_> {
             .collect();
         if let ([one, other], false) = (excluded.as_slice(), excluded.iter().any(lacks)) {
             return self.exclude(place, node, one, other);
+        }
+        if let (Some("Secret file"), Some(Json::String(path))) = (text_of(schema, "title"), values.get("file")) {
+            self.secret_files.insert(path.into());
         }
         // A section keeps the settings that are valid.
         (is_valid || place.path.len() < 2).then_some(Json::Object(values))

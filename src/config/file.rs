@@ -9,7 +9,7 @@
 //! The defaults are in `config/sidecar.toml`, which is the lowest layer: what operators copy from cannot differ from what
 //! applies, and a key without a default cannot be built.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -55,6 +55,9 @@ pub struct Config {
     /// a sidecar's only client stops with it.
     #[serde(skip)]
     pub drain_delay: Duration,
+    /// The files of the secrets that the configuration refers to, which are read again when they change.
+    #[serde(skip)]
+    pub secret_files: BTreeSet<PathBuf>,
 }
 
 /// Where graphward listens, and for whom.

@@ -125,6 +125,7 @@ fn merge(path: &Path, text: &str, flags: Overrides, vars: &EnvVars) -> Result<Lo
         is_whole,
         diagnostics,
         invalid: BTreeSet::new(),
+        secret_files: BTreeSet::new(),
     };
     let mut merged = Map::new();
     let mut provenance = BTreeMap::new();
@@ -147,6 +148,7 @@ fn merge(path: &Path, text: &str, flags: Overrides, vars: &EnvVars) -> Result<Lo
         diagnostics.push(Diagnostic::new(&Provenance::Default, "", message));
         return Err(ConfigError::new(diagnostics));
     };
+    config.secret_files = checker.secret_files;
     let mut validator = Validator {
         provenance: &provenance,
         invalid: checker.invalid,

@@ -12,7 +12,7 @@ use serde::Deserialize;
 #[schemars(extend("format" = "secret"))]
 pub enum SecretRef {
     /// A file that holds the secret.
-    #[schemars(extend("additionalProperties" = false, "not" = { "required": ["key", "pointer"] }))]
+    #[schemars(extend("title" = "Secret file", "additionalProperties" = false, "not" = { "required": ["key", "pointer"] }))]
     File {
         /// The file's path.
         #[serde(rename = "file")]

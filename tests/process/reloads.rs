@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use rustix::process::Signal;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use crate::support::{
@@ -214,6 +214,80 @@ async fn secrets_are_read_again() {
     setup.hang_up().await;
     wait_until("the proof is right", async || proof().await == "right").await;
     assert_eq!(setup.sidecar.metric("graphward_token_generation").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_secret_whose_file_changes_is_read_again_without_a_signal() {
+    let _turn = together().await;
+    let document = |secret: &str| format!(r#"{{"SecretString":"{{\"app\":\"{secret}\"}}"}}"#);
+    let wrong = APP_SECRET.replace('0', "f");
+    let write_secret = |dir: &Path| fs::write(dir.join("app.json"), document(&wrong)).unwrap();
+    let app = "verify = false\n[app]\nid = \"1234567890123456\"\n\
+        secret = { file = \"app.json\", pointer = \"/SecretString/app\" }\n";
+    let setup = Setup::start_with(app, write_secret).await;
+    let proof = async || {
+        get(setup.sidecar.proxy, "/v26.0/me?fields=id").await;
+        setup.graph.sim.recorded_calls().last().unwrap().proof
+    };
+    assert_eq!(proof().await, "wrong");
+    // What is no secret changes nothing, and is told.
+    replace_file(&setup.path("app.json"), "{\"SecretString\":\"hunter2\"}");
+    wait_until("the secret is rejected", async || {
+        setup.sidecar.metric(REJECTED).await == 1
+    })
+    .await;
+    assert!(setup.logged(&["was not reloaded", "app.secret", "app.json"]));
+    assert_eq!(proof().await, "wrong");
+    replace_file(&setup.path("app.json"), document(APP_SECRET));
+    wait_until("the proof is right", async || proof().await == "right").await;
+    // The configuration itself is read only when that is asked for.
+    replace_file(&setup.path("graphward.toml"), "no configuration");
+    replace_file(&setup.path("app.json"), document(&wrong));
+    wait_until("the proof is wrong", async || proof().await == "wrong").await;
+    setup
+        .sidecar
+        .assert_reveals_none_of(&["hunter2", APP_SECRET, &wrong])
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_that_refuses_a_replaced_key_is_asked_with_the_next_one() {
+    let _turn = together().await;
+    let service = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = service.local_addr().unwrap();
+    let (dir, graph) = (tempfile::tempdir().unwrap(), Graph::start().await);
+    let token = graph.sim.issue(None);
+    let body = format!("{{\"t\":\"{token}\"}}");
+    // Only the new key is accepted.
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = service.accept().await.unwrap();
+            let mut head = vec![0; 4096];
+            let length = stream.read(&mut head).await.unwrap();
+            let is_new = String::from_utf8_lossy(&head[..length]).contains("Bearer new-key");
+            let (status, body) = if is_new {
+                ("200 OK", body.as_str())
+            } else {
+                ("401 Unauthorized", "")
+            };
+            let length = body.len();
+            let answer = format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}");
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    fs::write(dir.path().join(".env"), "SERVICE_KEY=old-key\n").unwrap();
+    let source = format!(
+        "http = \"http://{address}\", pointer = \"/t\", poll_interval = \"1d\", \
+         headers = {{ Authorization = {{ file = \".env\", key = \"SERVICE_KEY\" }} }}"
+    );
+    let sidecar = Sidecar::start(dir.path(), &settings(&graph, &source, "")).await;
+    wait_until("the key is refused", async || {
+        sidecar.stdout().contains("not authorized")
+    })
+    .await;
+    replace_file(&dir.path().join(".env"), "OTHER=1\nSERVICE_KEY='new-key'\n");
+    sidecar.wait_until_uses(&graph, &token).await;
+    sidecar.assert_reveals_none_of(&["old-key", "new-key"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

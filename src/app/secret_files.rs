@@ -1,0 +1,36 @@
+//! The files of the secrets, watched for changes.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use futures_util::future::{join_all, select_all};
+
+use crate::os::watch::WatchedFiles;
+
+/// The files of the secrets that a configuration refers to.
+pub(super) struct SecretFiles(Vec<WatchedFiles<1>>);
+
+// === impl SecretFiles ===
+
+impl SecretFiles {
+    /// Watches these files from now on.
+    pub(super) async fn watch(paths: &BTreeSet<PathBuf>) -> Self {
+        let mut files: Vec<_> = paths.iter().map(|path| WatchedFiles::new([path.clone()])).collect();
+        drop(join_all(files.iter_mut().map(WatchedFiles::read)).await);
+        Self(files)
+    }
+
+    /// Waits until one of them has another content. Cancel-safe.
+    pub(super) async fn changed(&mut self) {
+        let changes = self.0.iter_mut().map(|file| {
+            Box::pin(async {
+                file.changed().await;
+                drop(file.read().await);
+            })
+        });
+        match changes.collect::<Vec<_>>() {
+            none if none.is_empty() => std::future::pending().await,
+            changes => drop(select_all(changes).await),
+        }
+    }
+}
