@@ -5,12 +5,14 @@ mod ca;
 mod demo;
 mod exit;
 mod explain;
+mod exposure;
 #[cfg(feature = "fake")]
 mod fake_graph;
 mod file;
 mod healthcheck;
 mod serve;
 mod token;
+mod usage;
 
 use std::process::ExitCode;
 
@@ -35,8 +37,8 @@ pub fn main() -> ExitCode {
     match Cli::try_parse() {
         Ok(cli) => run(cli).into(),
         Err(error) => {
-            // `--help` and `--version` arrive here, too. If the output is closed, the exit code is all that is left.
-            drop(error.print());
+            // `--help` and `--version` arrive here, too.
+            usage::print(&error);
             let code = u8::try_from(error.exit_code());
             code.map_or_else(|_negative| Exit::Usage.into(), ExitCode::from)
         }
@@ -127,6 +129,7 @@ Environment:
   GRAPHWARD_APP_SECRET_FILE  app secret file, for renewals and appsecret_proof
   GRAPHWARD_APP_SECRET       the app secret
   GRAPHWARD_LOG              log level: error, warn, info, debug or trace
+  GRAPHWARD_LOG_REQUESTS     logged requests: none, problems or all
 Every other key, such as [heal] hold_timeout: GRAPHWARD_HEAL_HOLD_TIMEOUT.
 
 Example:
@@ -167,6 +170,8 @@ mod tests {
             "token",
             "--log",
             "debug",
+            "--log-requests",
+            "all",
             "--config",
             "a.toml",
             "--require-token",

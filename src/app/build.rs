@@ -11,7 +11,9 @@ use crate::alert::{AlertMemory, Webhook, WebhookUrlError};
 use crate::config::{AppConfig, Config, ListenConfig, Overrides};
 use crate::graph::{Destinations, Origin, OriginError};
 use crate::net::tls::{self, TlsError};
-use crate::net::{CertReloader, Connector, ConnectorConfig, ListenAddr, Listener, ServerCert, ServerCertError, Tasks};
+use crate::net::{
+    CertReloader, Connector, ConnectorConfig, ListenAddr, Listener, ServerCert, ServerCertError, SocketMode, Tasks,
+};
 use crate::proxy::{
     AllowedHosts, BufferBudgets, ByteBudget, ConcurrencyLimit, HealConfig, OutageLog, PassthroughHost, Proxy,
     RequestTelemetry, Spool, Tenant, TunnelHosts, Upstream,
@@ -172,20 +174,20 @@ pub(super) async fn bind_listeners(
 ) -> Result<Listeners, StartError> {
     if proxy.is_empty() {
         for address in &config.proxy {
-            proxy.push(bind(address).await?);
+            proxy.push(bind(address, config.socket_mode).await?);
         }
     }
     let admin = match admin {
         Some(listener) => listener,
-        None => bind(&config.admin).await?,
+        None => bind(&config.admin, config.socket_mode).await?,
     };
     Ok(Listeners { proxy, admin })
 }
 
-async fn bind(address: &ListenAddr) -> Result<Listener, StartError> {
+async fn bind(address: &ListenAddr, socket_mode: SocketMode) -> Result<Listener, StartError> {
     let bound = match address {
         ListenAddr::Tcp(address) => Listener::tcp(*address).await,
-        ListenAddr::Unix(path) => Listener::unix(path).await,
+        ListenAddr::Unix(path) => Listener::unix(path, socket_mode).await,
     };
     bound.map_err(|source| StartError::Bind {
         address: address.to_string(),
@@ -310,6 +312,7 @@ fn build_tenant(config: &Config, deps: ProxyDeps<'_>) -> Result<Tenant, StartErr
             metrics: context.metrics.request_metrics(deps.tenant_id),
             outage: Arc::new(outage),
             sources: deps.sources,
+            notices: Arc::default(),
         }),
     })
 }

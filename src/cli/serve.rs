@@ -8,6 +8,7 @@ use clap::Args;
 use tokio::sync::Notify;
 
 use super::exit::{Exit, print_error};
+use super::exposure::warn_of_exposure;
 use crate::app::{self, Dependencies, Hangup, MissingToken, ReloadTrigger, RunOutcome, StartError};
 use crate::config::{Config, LoadedConfig, Overrides, env_vars};
 use crate::net::Tasks;
@@ -62,6 +63,7 @@ pub(super) fn run(args: &ServeArgs) -> Exit {
     for warning in warnings {
         tracing::warn!("{warning}");
     }
+    warn_of_exposure(&config);
     let missing_token = if args.require_token {
         MissingToken::Exit
     } else {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::types::might_be_secret;
+use crate::types::{might_be_secret, shown_path};
 
 /// Everything that is wrong with a configuration, in the order of the file.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -108,8 +108,8 @@ impl fmt::Display for Provenance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => f.write_str("default"),
-            Self::File { path, line: 0 } => write!(f, "`{}`", path.display()),
-            Self::File { path, line } => write!(f, "`{}:{line}`", path.display()),
+            Self::File { path, line: 0 } => write!(f, "`{}`", shown_path(path)),
+            Self::File { path, line } => write!(f, "`{}:{line}`", shown_path(path)),
             Self::Environment(name) => f.write_str(name),
             Self::Flag(name) => f.write_str(name),
         }

@@ -19,7 +19,7 @@ use serde::de::Deserializer;
 
 use crate::admin::ReadinessPolicy;
 use crate::graph::ProofMode;
-use crate::net::{ListenAddr, TlsFiles};
+use crate::net::{ListenAddr, SocketMode, TlsFiles};
 use crate::proxy::{AccessLogFilter, HealConfig, LinkRewriteConfig, UpstreamSettings};
 use crate::renew::RenewerConfig;
 use crate::source::{StoreConfig, TokenSource};
@@ -69,6 +69,8 @@ pub struct ListenConfig {
     pub proxy: Vec<ListenAddr>,
     /// The address that operators connect to: health and metrics.
     pub admin: ListenAddr,
+    /// The permissions of Unix sockets, in octal.
+    pub socket_mode: SocketMode,
     /// Host names that the app may use besides loopback names, the listeners' own and the upstream's.
     #[schemars(extend("format" = "host"))]
     pub allowed_hosts: Vec<String>,

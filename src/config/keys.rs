@@ -16,7 +16,7 @@ use super::schema::{alternatives, json_schema};
 pub(super) const PREFIX: &str = "GRAPHWARD_";
 /// The most common keys, whose variables have short names, and the keys' flags. Every other key is set by
 /// `GRAPHWARD_<SECTION>_<KEY>`.
-pub(super) const ALIASES: [(&str, &str, &str); 8] = [
+pub(super) const ALIASES: [(&str, &str, &str); 9] = [
     ("GRAPHWARD_LISTEN", "--listen", "listen.proxy"),
     ("GRAPHWARD_ADMIN", "--admin", "listen.admin"),
     ("GRAPHWARD_ORIGIN", "--origin", "upstream.origin"),
@@ -25,6 +25,7 @@ pub(super) const ALIASES: [(&str, &str, &str); 8] = [
     ("GRAPHWARD_APP_ID", "--app-id", "app.id"),
     ("GRAPHWARD_APP_SECRET_FILE", "--app-secret-file", "app.secret.file"),
     ("GRAPHWARD_LOG", "--log", "log.level"),
+    ("GRAPHWARD_LOG_REQUESTS", "--log-requests", "log.requests"),
 ];
 /// Variables that hold a secret: only their names become part of the configuration, as the value of a key.
 pub(super) const SECRETS: [(&str, &str); 2] = [

@@ -21,6 +21,7 @@ use super::file::Config;
 use super::keys::{ALIASES, Keys};
 use super::tree::{Node, Value};
 use super::validate::Validator;
+use crate::types::shown_path;
 
 /// Where a file is looked for if none is named.
 pub const DEFAULT_CONFIG_PATHS: [&str; 2] = ["graphward.toml", "/etc/graphward/graphward.toml"];
@@ -63,6 +64,9 @@ pub struct Overrides {
     /// Log level: error, warn, info, debug or trace [default: info]
     #[arg(long, value_name = "LEVEL")]
     pub log: Option<String>,
+    /// Logged requests: none, problems or all [default: problems]
+    #[arg(long, value_name = "REQUESTS")]
+    pub log_requests: Option<String>,
 }
 
 /// A configuration and where it comes from.
@@ -205,7 +209,7 @@ fn find_file(flags: &Overrides, vars: &EnvVars, searched: &[&Path]) -> Result<Op
             Ok(text) => return Ok(Some((path, text))),
             Err(error) if named.is_none() && error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
-                let message = format!("cannot read the configuration file `{}`: {error}", path.display());
+                let message = format!("cannot read the configuration file `{}`: {error}", shown_path(&path));
                 let provenance = named.map(|(_, provenance)| provenance);
                 return Err(Diagnostic::new(&provenance.unwrap_or_default(), "", message));
             }

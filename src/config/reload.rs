@@ -26,7 +26,7 @@ impl Config {
     #[must_use]
     pub fn reloaded(&self, new: Self) -> ReloadedConfig {
         let listen = changed_keys!("listen", self.listen, &new.listen,
-            ListenConfig: proxy admin allowed_hosts tls tunnel_hosts);
+            ListenConfig: proxy admin socket_mode allowed_hosts tls tunnel_hosts);
         let upstream = changed_keys!("upstream", self.upstream, &new.upstream,
             UpstreamConfig: origin hosts ca_file via connect_timeout idle_timeout connect_to; apart from settings);
         let settings = changed_keys!("upstream", self.upstream.settings, &new.upstream.settings,

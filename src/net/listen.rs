@@ -7,10 +7,11 @@ use std::path::Path;
 
 use tempfile::TempPath;
 use tokio::io::DuplexStream;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, UnixListener, UnixSocket};
 use tokio::sync::mpsc;
 
 use super::connect::Transport;
+use super::socket_mode::SocketMode;
 
 /// A bound TCP, Unix or in-memory listener.
 #[derive(Debug)]
@@ -23,6 +24,9 @@ enum ListenerKind {
     Unix(UnixListener, TempPath),
     InMemory(mpsc::Receiver<DuplexStream>),
 }
+
+/// The number of connections that may wait to be accepted, as the standard library has it.
+const BACKLOG: u32 = 1024;
 
 /// Connects to a [`Listener::in_memory`].
 #[derive(Clone, Debug)]
@@ -40,12 +44,12 @@ impl Listener {
         Ok(Self(ListenerKind::Tcp(TcpListener::bind(address).await?)))
     }
 
-    /// Listens on a Unix socket. A stale socket file, on which no process listens, is replaced; any other file is not.
+    /// Listens on a Unix socket with these permissions, whatever the umask. A stale socket file, on which no process listens, is replaced; any other file is not.
     ///
     /// # Errors
     ///
     /// The system's error; [`io::ErrorKind::AddrInUse`] if a process listens there, or the file is not a socket.
-    pub async fn unix(path: &Path) -> io::Result<Self> {
+    pub async fn unix(path: &Path, mode: SocketMode) -> io::Result<Self> {
         use std::os::unix::fs::FileTypeExt as _;
         let stale = match tokio::fs::symlink_metadata(path).await {
             Ok(file) if file.file_type().is_socket() => {
@@ -58,8 +62,13 @@ impl Listener {
         if stale {
             tokio::fs::remove_file(path).await?;
         }
-        let listener = UnixListener::bind(path)?;
-        Ok(Self(ListenerKind::Unix(listener, TempPath::try_from_path(path)?)))
+        let socket = UnixSocket::new_stream()?;
+        socket.bind(path)?;
+        let file = TempPath::try_from_path(path)?;
+        // No process can connect before `listen`, so none connects by the permissions of the umask.
+        tokio::fs::set_permissions(path, mode.permissions()).await?;
+        let listener = socket.listen(BACKLOG)?;
+        Ok(Self(ListenerKind::Unix(listener, file)))
     }
 
     /// An in-memory listener and its connector, for tests with paused time.
@@ -123,7 +132,7 @@ impl InMemoryConnector {
 
 #[cfg(test)]
 mod tests {
-    use tokio::net::{UnixSocket, UnixStream};
+    use tokio::net::UnixStream;
 
     use super::*;
 
@@ -132,8 +141,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("socket");
         drop(UnixListener::bind(&path).unwrap());
-        let listener = Listener::unix(&path).await.unwrap();
-        let bind_error = || async { Listener::unix(&path).await.unwrap_err().kind() };
+        let listener = Listener::unix(&path, SocketMode::GROUP).await.unwrap();
+        let bind_error = || async { Listener::unix(&path, SocketMode::GROUP).await.unwrap_err().kind() };
         assert_eq!(bind_error().await, io::ErrorKind::AddrInUse);
         drop(listener);
         assert!(!path.exists());

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use tracing::Level;
 
 use super::concurrency_limit::InflightGuard;
+use super::notices::OnceNotices;
 use super::outage::OutageLog;
 use super::refusal::Refusal;
 use crate::graph::{GraphError, RejectionReason, Target, Verdict};
@@ -40,6 +41,8 @@ pub struct RequestTelemetry {
     pub outage: Arc<OutageLog>,
     /// The description of the token's sources.
     pub sources: String,
+    /// What the log says once.
+    pub notices: Arc<OnceNotices>,
 }
 
 /// The record of a request so far. It is written when it is dropped, for whatever reason.
@@ -251,6 +254,7 @@ impl Drop for RequestRecord {
         let metrics = &self.telemetry.metrics;
         metrics.count_request(label);
         metrics.request_seconds.observe(self.started_at.elapsed().as_secs_f64());
+        self.telemetry.notices.give(&self.telemetry.tenant, label, metrics);
         match self.outcome {
             Outcome::Delivered | Outcome::Healed if self.verdict == Some(Verdict::Success) => {
                 self.telemetry.outage.record_success();

@@ -14,8 +14,8 @@ mod registrar;
 mod token;
 mod usage;
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 
 use prometheus_client::encoding::text::{encode, encode_registry};
 use prometheus_client::metrics::counter::Counter;
@@ -83,6 +83,7 @@ pub struct RequestMetrics {
     pub usage: UsageMetrics,
     delivered_requests: Counter,
     successful_responses: Counter,
+    client_credential: Arc<OnceLock<&'static str>>,
 }
 
 // === impl Metrics ===
@@ -152,6 +153,7 @@ impl Metrics {
             first_attempts: counter(&all.attempts, ("attempt", "first")),
             second_attempts: counter(&all.attempts, ("attempt", "second")),
             usage: all.usage.for_tenant(tenant),
+            client_credential: Arc::default(),
             delivered_requests: counter(&all.requests, ("outcome", "delivered")),
             successful_responses: counter(&all.responses, ("verdict", "success")),
             tenant: tenant.clone(),
@@ -248,7 +250,14 @@ impl RequestMetrics {
 
     /// Counts a credential of the app's that was replaced: in the `header`, the `query` or the `body`.
     pub fn count_client_credential(&self, location: &'static str) {
+        self.client_credential.get_or_init(|| location);
         self.count(&self.metrics.0.client_credentials, "location", location);
+    }
+
+    /// Where the first credential of the app's that was replaced stood, if there was one.
+    #[must_use]
+    pub fn client_credential_location(&self) -> Option<&'static str> {
+        self.client_credential.get().copied()
     }
 
     /// Counts a body that was forwarded without a search for credentials; `reason` is a value of a closed list.

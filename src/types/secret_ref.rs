@@ -1,10 +1,12 @@
 //! References to secrets: `{ file = … }` or `{ env = … }`, perhaps with a `key` or a `pointer`, never the secret itself.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+
+use super::secret_shape::is_token;
 
 /// The place of a secret.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
@@ -77,12 +79,16 @@ impl fmt::Display for SecretRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Env { name, .. } => write!(f, "the variable {}", unless_secret(name)),
-            Self::File { path, .. } => {
-                let name = path.file_name().unwrap_or_default().to_string_lossy();
-                write!(f, "the file `{}`", path.with_file_name(unless_secret(&name)).display())
-            }
+            Self::File { path, .. } => write!(f, "the file `{}`", shown_path(path)),
         }
     }
+}
+
+/// The path as a message may show it: a secret may have been written in the place of the file's name.
+#[must_use]
+pub fn shown_path(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(unless_secret(&name)).display().to_string()
 }
 
 /// The name of a file or a variable, unless it looks like a secret that was written in its place: a long row of letters
@@ -90,7 +96,7 @@ impl fmt::Display for SecretRef {
 fn unless_secret(name: &str) -> &str {
     let lower = name.bytes().any(|byte| byte.is_ascii_lowercase());
     let mut rows = name.split(|letter: char| !letter.is_ascii_alphanumeric());
-    if lower && rows.any(|row| row.len() >= 20) {
+    if is_token(name) || (lower && rows.any(|row| row.len() >= 20)) {
         "(not shown: may be a secret)"
     } else {
         name

@@ -103,6 +103,58 @@ fn an_invalid_command_line_exits_with_2() {
 }
 
 #[test]
+fn a_word_that_is_a_token_is_not_repeated() {
+    let dir = tempfile::tempdir().unwrap();
+    let token = "EAAGm0PX4ZCpsBAKZAhunter2hunter2";
+    let short = "EAAGhunter2";
+    for line in [
+        "serve TOKEN",
+        "TOKEN",
+        "serve --token TOKEN",
+        "--token=TOKEN",
+        "--TOKEN",
+        "serve --config TOKEN",
+        "--config=TOKEN",
+        "--config dir/TOKEN",
+        "--token-file TOKEN --require-token",
+        "--app-secret-file TOKEN",
+        "--ca-file TOKEN",
+        "--listen TOKEN",
+        "--admin TOKEN",
+        "--origin TOKEN",
+        "--app-id TOKEN",
+        "--log TOKEN",
+        "--log-requests TOKEN",
+        "healthcheck TOKEN",
+        "healthcheck --admin TOKEN",
+        "token TOKEN",
+        "token rollback TOKEN",
+        "ca --unknown=TOKEN",
+        "version TOKEN",
+        "explain --TOKEN",
+    ] {
+        for token in [token, short] {
+            // The name of a file that has no digits and letters of a token is not taken for one.
+            if token == short && line.contains("file") | line.contains("--config") {
+                continue;
+            }
+            let line = line.replace("TOKEN", token);
+            let args: Vec<_> = line.split(' ').collect();
+            let output = graphward_command(dir.path(), &args).output().unwrap();
+            let shown = [output.stdout, output.stderr].concat();
+            let shown = String::from_utf8_lossy(&shown);
+            assert!(
+                !output.status.success() && !shown.contains("hunter2"),
+                "{line}: {shown}"
+            );
+        }
+    }
+    let mut command = graphward_command(dir.path(), &["serve"]);
+    let output = command.env("GRAPHWARD_CONFIG", token).output().unwrap();
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("hunter2"));
+}
+
+#[test]
 fn help_shows_commands_files_variables_and_an_example() {
     let dir = tempfile::tempdir().unwrap();
     let output = graphward_command(dir.path(), &["--help"]).output().unwrap();

@@ -11,6 +11,7 @@ mod durability;
 mod failed_connections;
 #[cfg(feature = "fake")]
 mod fake_graph;
+mod first_notices;
 mod hidden_errors;
 mod https;
 mod postgres;

@@ -33,6 +33,7 @@ fn example(path: &str) -> (Vec<(String, &'static str)>, &'static str) {
     match path {
         "listen.proxy" | "listen.admin" => (with(&[]), "unix:/run/a.sock"),
         "listen.tls" | "app.secret" | "token.store" | "token.renew" | "upstream.connect_to" => (with(&[]), "{}"),
+        "listen.socket_mode" => (with(&[]), "0600"),
         "listen.tls.cert" => (with(&[("LISTEN_TLS_KEY", "k.pem")]), "c.pem"),
         "listen.tls.key" => (with(&[("LISTEN_TLS_CERT", "c.pem")]), "k.pem"),
         "listen.tunnel_hosts" => (

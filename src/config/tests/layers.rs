@@ -103,6 +103,7 @@ fn the_common_variables_and_every_flag_reach_their_keys() {
         app_id: said("2"),
         app_secret_file: said("flag.secret"),
         log: said("error"),
+        log_requests: said("all"),
     };
     let by_flag = setup.load(by_flag).unwrap().config;
     assert_eq!(by_flag.listen.proxy.len(), 1);

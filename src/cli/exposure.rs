@@ -1,0 +1,97 @@
+//! Warns at the start of what others may reach or read: listeners, and files with secrets.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use crate::config::Config;
+use crate::net::ListenAddr;
+use crate::source::TokenSource;
+
+/// Logs a warning for each listener and each file that is exposed.
+pub(super) fn warn_of_exposure(config: &Config) {
+    let listen = &config.listen;
+    for address in listen.proxy.iter().filter(|address| is_exposed(address)) {
+        tracing::warn!(
+            %address,
+            "the proxy listens on more than this machine: every client that reaches it uses the token. Listen on 127.0.0.1 \
+             or on a Unix socket, or let only the app connect (a firewall, a NetworkPolicy)"
+        );
+    }
+    if is_exposed(&listen.admin) {
+        let address = &listen.admin;
+        tracing::warn!(%address, "the admin endpoint listens on more than this machine; let only your monitoring connect");
+    }
+    let sources = config.token.sources.iter().filter_map(|source| match source {
+        TokenSource::File(file) => Some(&file.path),
+        TokenSource::Env(_) | TokenSource::Http(_) | TokenSource::Exec(_) | TokenSource::Postgres(_) => None,
+    });
+    let store = config.token.store.as_ref().map(|store| &store.path);
+    let key = listen.tls.as_ref().map(|tls| &tls.key);
+    for file in sources.chain(store).chain(key).chain(&config.secret_files) {
+        if is_readable_by_others(file) {
+            let file = file.display();
+            tracing::warn!(%file, "a file with a secret is readable by every user of this machine; chmod it to 0640 or 0600");
+        }
+    }
+}
+
+fn is_exposed(address: &ListenAddr) -> bool {
+    matches!(address, ListenAddr::Tcp(address) if !address.ip().to_canonical().is_loopback())
+}
+
+/// Whether the permissions of a file and of all directories above it let any user read it.
+fn is_readable_by_others(file: &Path) -> bool {
+    // Links are followed: Kubernetes mounts secrets by way of two of them.
+    let Ok(file) = file.canonicalize() else {
+        return false;
+    };
+    let allows = |path: &Path, bit: u32| path.metadata().is_ok_and(|about| about.permissions().mode() & bit != 0);
+    allows(&file, 0o004) && file.ancestors().skip(1).all(|directory| allows(directory, 0o001))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{Permissions, create_dir, set_permissions, write};
+
+    use super::*;
+
+    #[test]
+    fn others_read_a_file_only_if_every_directory_lets_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let (inner, file) = (folder.path().join("inner"), folder.path().join("inner/token"));
+        create_dir(&inner).unwrap();
+        write(&file, "hunter2").unwrap();
+        for (folder_mode, inner_mode, file_mode, expected) in [
+            (0o755, 0o711, 0o644, true),
+            (0o755, 0o711, 0o640, false),
+            (0o755, 0o710, 0o644, false),
+            (0o700, 0o755, 0o644, false),
+        ] {
+            for (path, mode) in [(folder.path(), folder_mode), (&inner, inner_mode), (&file, file_mode)] {
+                set_permissions(path, Permissions::from_mode(mode)).unwrap();
+            }
+            assert_eq!(
+                is_readable_by_others(&file),
+                expected,
+                "{folder_mode:o} {inner_mode:o} {file_mode:o}"
+            );
+        }
+        assert!(!is_readable_by_others(&folder.path().join("absent")));
+    }
+
+    #[test]
+    fn only_loopback_and_sockets_are_not_exposed() {
+        for (address, expected) in [
+            ("127.0.0.1:80", false),
+            ("127.8.8.8:80", false),
+            ("[::1]:80", false),
+            ("[::ffff:127.0.0.1]:80", false),
+            ("unix:/a", false),
+            ("0.0.0.0:80", true),
+            ("[::]:80", true),
+            ("10.0.0.1:80", true),
+        ] {
+            assert_eq!(is_exposed(&address.parse().unwrap()), expected, "{address}");
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! What the log says once: the first request, and an app that still sends a token of its own.
+//!
+//! # Why
+//!
+//! A new installation that does not work is most often one that the app does not use. With the default log, requests that
+//! succeed leave no line, so the first one is told, whatever becomes of it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::telemetry::metrics::RequestMetrics;
+use crate::types::TenantId;
+
+/// The notices that were given.
+#[derive(Debug, Default)]
+pub struct OnceNotices {
+    first_request: AtomicBool,
+    client_credential: AtomicBool,
+}
+
+impl OnceNotices {
+    /// Gives the notices that are due after a request.
+    pub(crate) fn give(&self, tenant: &TenantId, outcome: &str, metrics: &RequestMetrics) {
+        if is_due(&self.first_request) {
+            tracing::info!(%tenant, outcome, "the first request has arrived: the app goes through graphward");
+        }
+        if let Some(location) = metrics.client_credential_location()
+            && is_due(&self.client_credential)
+        {
+            tracing::warn!(
+                %tenant,
+                location,
+                "the app still sends a token of its own, which graphward replaces: remove it from the app, which then \
+                 needs no secret (see heal.client_credentials)"
+            );
+        }
+    }
+}
+
+/// Returns whether a notice has not been given yet, and marks it as given.
+fn is_due(given: &AtomicBool) -> bool {
+    // Most requests find it given, and do not write.
+    !given.load(Ordering::Relaxed) && !given.swap(true, Ordering::Relaxed)
+}

@@ -1,0 +1,89 @@
+//! What the log says once: what others may reach or read, the first request, and a token that the app sends itself.
+
+use std::fs::{Permissions, set_permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
+
+use crate::support::{Graph, Sidecar, get, replace_file, settings, together, wait_until};
+
+/// The number of lines of the log with these words.
+fn lines(sidecar: &Sidecar, words: &str) -> usize {
+    sidecar.stdout().lines().filter(|line| line.contains(words)).count()
+}
+
+const EXPOSED: [&str; 3] = [
+    "the proxy listens on more than this machine",
+    "the admin endpoint listens on more than this machine",
+    "a file with a secret is readable by every user",
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn exposed_listeners_and_files_are_warned_about_at_the_start() {
+    let _turn = together().await;
+    let (dir, graph) = (tempfile::tempdir().unwrap(), Graph::start().await);
+    let secret = "[app]\nsecret = { file = \"app.json\", pointer = \"/s\" }";
+    let text = settings(&graph, "file = \"token\"", secret);
+    let (token, app) = (dir.path().join("token"), dir.path().join("app.json"));
+    replace_file(&token, graph.sim.issue(None));
+    replace_file(&app, "{\"s\":\"hunter2hunter2\"}");
+    // The usual setup is not warned about.
+    let sidecar = Sidecar::start(dir.path(), &text).await;
+    assert!(
+        EXPOSED.iter().all(|words| lines(&sidecar, words) == 0),
+        "{}",
+        sidecar.stdout()
+    );
+    drop(sidecar);
+    for path in [dir.path(), &token, &app] {
+        set_permissions(path, Permissions::from_mode(0o755)).unwrap();
+    }
+    let sidecar = Sidecar::start(dir.path(), &text.replace("127.0.0.1:0", "0.0.0.0:0")).await;
+    let counts = EXPOSED.map(|words| lines(&sidecar, words));
+    assert_eq!(counts, [1, 1, 2], "{}", sidecar.stdout());
+    assert!(!sidecar.stdout().contains("hunter2"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_unix_socket_has_its_configured_permissions_whatever_the_umask() {
+    let _turn = together().await;
+    let graph = Graph::start().await;
+    for (line, mode) in [
+        ("", 0o660),
+        ("socket_mode = \"0600\"\n", 0o600),
+        ("socket_mode = \"666\"\n", 0o666),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("proxy.sock");
+        let text = settings(&graph, "file = \"token\"", "");
+        let text = text.replacen("\"127.0.0.1:0\"", &format!("\"unix:{}\"\n{line}", socket.display()), 1);
+        let mut command = Command::new("sh");
+        command.args(["-c", "umask 0; exec \"$0\" serve", env!("CARGO_BIN_EXE_graphward")]);
+        let command = command.current_dir(dir.path()).env_clear().env("PATH", "/usr/bin:/bin");
+        let _sidecar = Sidecar::start_with(dir.path(), &text, command).await;
+        assert_eq!(socket.metadata().unwrap().permissions().mode() & 0o777, mode, "{line}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_request_and_a_token_of_the_app_are_told_once() {
+    let _turn = together().await;
+    let (dir, graph) = (tempfile::tempdir().unwrap(), Graph::start().await);
+    replace_file(&dir.path().join("token"), graph.sim.issue(None));
+    let sidecar = Sidecar::start(dir.path(), &settings(&graph, "file = \"token\"", "")).await;
+    let (first, own) = (
+        "the first request has arrived",
+        "the app still sends a token of its own",
+    );
+    assert_eq!(lines(&sidecar, first), 0);
+    for _ in 0..3 {
+        get(sidecar.proxy, "/v26.0/me").await;
+    }
+    wait_until("the first request is told", async || lines(&sidecar, first) == 1).await;
+    assert_eq!(lines(&sidecar, own), 0);
+    for _ in 0..3 {
+        get(sidecar.proxy, "/v26.0/me?access_token=EAAGhunter2hunter2hunter2").await;
+    }
+    wait_until("the app's token is told", async || lines(&sidecar, own) == 1).await;
+    assert_eq!((lines(&sidecar, first), lines(&sidecar, own)), (1, 1));
+    sidecar.assert_reveals_none_of(&["hunter2"]).await;
+}
