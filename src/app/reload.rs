@@ -42,7 +42,6 @@ pub(super) struct Reloader {
     pub(super) alert_target: SharedAlertTarget,
     pub(super) refresher: mpsc::Sender<Reconfiguration>,
     pub(super) reading: Arc<Mutex<()>>,
-    pub(super) secret_files: SecretFiles,
 }
 
 /// The reason for a reload.
@@ -83,15 +82,18 @@ const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Reloader {
     /// Reloads when that is requested, or when a secret has changed, until it is dropped.
-    pub(super) async fn run(mut self) {
+    pub(super) async fn run(mut self, mut secret_files: SecretFiles) {
         self.context.record_load();
         loop {
             let cause = tokio::select! {
                 () = self.trigger.requested.notified() => ReloadCause::Requested,
-                () = self.secret_files.changed() => ReloadCause::SecretChanged,
+                () = secret_files.changed() => ReloadCause::SecretChanged,
             };
             tracing::info!(?cause, "reading the configuration and its secrets again");
             self.reload(cause).await;
+            if matches!(cause, ReloadCause::Requested) {
+                secret_files = SecretFiles::watch(&self.config.secret_files).await;
+            }
         }
     }
 
@@ -101,9 +103,6 @@ impl Reloader {
         match prepared.unwrap_or(Err(ReloadError::TimedOut)) {
             Ok(replacement) => {
                 self.apply(replacement).await;
-                if matches!(cause, ReloadCause::Requested) {
-                    self.secret_files = SecretFiles::watch(&self.config.secret_files).await;
-                }
                 self.context.record_load();
                 self.context.metrics.count_config_reload("applied");
             }

@@ -91,10 +91,7 @@ pub async fn run(
     let token_metrics = metrics.token_metrics(&tenant_id);
     let context = BuildContext::new(&config, tasks.clone(), clock, metrics)?;
     // Watched before they are read: no change in between is missed.
-    let reload = match deps.reload {
-        Some(trigger) => Some((trigger, SecretFiles::watch(&config.secret_files).await)),
-        None => None,
-    };
+    let secret_files = SecretFiles::watch(&config.secret_files).await;
     let token_side = context.token_side(&config, &config)?;
     let provider = deps.token_provider.unwrap_or(token_side.provider);
     let sources = provider.describe_sources();
@@ -136,9 +133,8 @@ pub async fn run(
     for listener in &listeners.proxy {
         tracing::info!(address = %listener, "proxy listener started");
     }
-    let reloader = reload.map(|(trigger, secret_files)| Reloader {
+    let reloader = deps.reload.map(|trigger| Reloader {
         trigger,
-        secret_files,
         config: config.clone(),
         context,
         proxy: Arc::clone(&proxy),
@@ -148,7 +144,7 @@ pub async fn run(
         refresher: reconfigure,
         reading: Arc::default(),
     });
-    let reloader = reloader.map(|reloader| tasks.spawn(reloader.run()));
+    let reloader = reloader.map(|reloader| tasks.spawn(reloader.run(secret_files)));
     let proxy_config = serve_config(&tasks, &shutdown, server_cert);
     let mut serving = Box::pin(serve_proxy(listeners.proxy, &proxy, &proxy_config));
     on_start(ServerHandle {

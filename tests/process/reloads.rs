@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use graphward::net::Tasks;
 use rustix::process::Signal;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -259,7 +260,8 @@ async fn a_service_that_refuses_a_replaced_key_is_asked_with_the_next_one() {
     let token = graph.sim.issue(None);
     let body = format!("{{\"t\":\"{token}\"}}");
     // Only the new key is accepted.
-    tokio::spawn(async move {
+    let tasks = Tasks::default();
+    let _service = tasks.spawn(async move {
         loop {
             let (mut stream, _) = service.accept().await.unwrap();
             let mut head = vec![0; 4096];
