@@ -18,13 +18,13 @@ use tokio::time::Instant;
 use super::body::Body;
 use super::buffer::Replay;
 use super::classify::ClassifiedResponse;
-use super::dead_token::{DeadTokenPolicy, LastRejection, cached_response};
+use super::dead_token::{DeadTokenPolicy, LastRejection, cached_response, invalid_token_response};
 use super::outbound::OutboundRequest;
 use super::record::{Outcome, RequestRecord};
 use super::refusal::Refusal;
 use super::tenant::Tenant;
 use crate::graph::Verdict;
-use crate::token::{Credential, Generation, RefreshError, RejectedRequest, RejectionReport};
+use crate::token::{Credential, Generation, ObtainError, RefreshError, RejectedRequest, RejectionReport};
 
 /// The decision on a request.
 #[derive(Debug)]
@@ -48,9 +48,15 @@ pub(crate) async fn select(
 ) -> Result<Admission, Refusal> {
     let (tokens, cache) = (&tenant.tokens, &tenant.dead_token_cache);
     let credential = match replay {
-        Some(_) => tokens.current_or_wait(token_deadline(tenant)).await?,
+        Some(_) => tokens.current_or_wait(token_deadline(tenant)).await,
         // There is no second attempt, so the first one needs a credential that Graph has not rejected.
-        None => tokens.prefer_unrejected(token_deadline(tenant)).await?,
+        None => tokens.prefer_unrejected(token_deadline(tenant)).await,
+    };
+    let credential = match credential {
+        Err(RefreshError::Failed(error)) if error.is_about_source_token() => {
+            return respond_dead_at_start(tenant, outbound, &error, record);
+        }
+        credential => credential?,
     };
     let generation = credential.generation();
     let Some(unsent) = tokens.unsent_request(generation) else {
@@ -87,6 +93,25 @@ pub(crate) async fn select(
     }
     record.set_outcome(Outcome::UnhealedNotSent, response.status());
     Ok(Admission::Respond(Box::new(response)))
+}
+
+/// Answers a request as if the token had died later: the only token was dead when graphward found it.
+fn respond_dead_at_start(
+    tenant: &Tenant,
+    outbound: &OutboundRequest,
+    error: &ObtainError,
+    record: &mut RequestRecord,
+) -> Result<Admission, Refusal> {
+    let reason = format!("{error}.");
+    if tenant.heal.dead_token == DeadTokenPolicy::Refuse {
+        return Err(Refusal::DeadToken { reason });
+    }
+    let mut response = invalid_token_response(&reason);
+    if outbound.hints.hides_status {
+        *response.status_mut() = StatusCode::OK;
+    }
+    record.set_outcome(Outcome::UnhealedNotSent, response.status());
+    Ok(Admission::Respond(Box::new(response.map(Body::from))))
 }
 
 /// Waits for a credential with which a rejected request can be sent again. A request that cannot be sent again does not

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
-use http::header::CONTENT_ENCODING;
+use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderValue, Response, StatusCode};
 use tokio::time::Instant;
 
@@ -119,6 +119,21 @@ impl LastRejection {
             reason: format!("{summary} {remediation}"),
         }
     }
+}
+
+/// Graph's response to a dead token, with what clients read of it, where no request of the app has been sent with the token.
+pub(crate) fn invalid_token_response(reason: &str) -> Response<Bytes> {
+    let message = serde_json::Value::String(format!("Error validating access token: {reason}"));
+    let body =
+        format!(r#"{{"error":{{"message":{message},"type":"OAuthException","code":190,"fbtrace_id":"graphward"}}}}"#);
+    let mut response = Response::new(Bytes::from(body));
+    *response.status_mut() = StatusCode::UNAUTHORIZED;
+    let headers = response.headers_mut();
+    let json = HeaderValue::from_static("application/json; charset=UTF-8");
+    headers.insert(CONTENT_TYPE, json);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.append(PROXY_STATUS, CACHED_RESPONSE_STATUS);
+    response
 }
 
 /// Graph's response as any other request may get it, without a content coding. `None` for a JSONP response, which only

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use graphward::graph::ClientCredentialPolicy;
-use graphward::proxy::AccessLogFilter;
+use graphward::proxy::{AccessLogFilter, DeadTokenPolicy};
 use tokio::time::sleep;
 
 use crate::support::{ConnectOutcome, LogCapture, SECOND_TOKEN, TestProxyBuilder};
@@ -173,4 +173,42 @@ async fn another_content_with_the_same_fault_is_reported_again_and_the_same_one_
     assert_eq!(told.len(), 4, "{told:?}");
     assert!(!log.text().contains("META") && !log.text().contains("changeme"));
     proxy.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_is_dead_at_the_start_and_one_that_dies_later_look_the_same_to_the_app() {
+    for policy in [
+        DeadTokenPolicy::Probe,
+        DeadTokenPolicy::Forward,
+        DeadTokenPolicy::Refuse,
+    ] {
+        let later = TestProxyBuilder::new()
+            .with(move |config| config.heal.dead_token = policy)
+            .start()
+            .await;
+        later.graph.expire_all();
+        later.app.get("/me").await;
+        let at_start = TestProxyBuilder::new()
+            .empty()
+            .with(move |config| config.heal.dead_token = policy)
+            .start()
+            .await;
+        at_start.source.set_dead();
+        sleep(Duration::from_secs(70)).await;
+        let [later_answer, start_answer] = [later.app.get("/me").await, at_start.app.get("/me").await];
+        assert_eq!(
+            (start_answer.status, start_answer.code()),
+            (later_answer.status, later_answer.code())
+        );
+        let kind = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap()["error"]["type"].clone();
+        assert_eq!(kind(start_answer.text()), kind(later_answer.text()));
+        assert!(
+            start_answer
+                .text()
+                .contains("Graph calls the token from test source invalid")
+        );
+        assert_eq!(start_answer.header("retry-after"), later_answer.header("retry-after"));
+        later.shutdown().await;
+        at_start.shutdown().await;
+    }
 }

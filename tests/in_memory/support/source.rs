@@ -30,6 +30,8 @@ struct SourceResponse {
     permanent: bool,
     /// The content that cannot be read.
     content: &'static [u8],
+    /// Whether it has a token that Graph calls invalid.
+    dead: bool,
 }
 
 impl ScriptedSource {
@@ -55,6 +57,12 @@ impl ScriptedSource {
         self.set_empty(true);
         lock(&self.0.response).content = content;
         self.0.changed.notify_one();
+    }
+
+    /// Shows a token that Graph calls invalid.
+    pub(crate) fn set_dead(&self) {
+        self.set_empty(true);
+        lock(&self.0.response).dead = true;
     }
 
     pub(crate) fn set_expiry(&self, at: SystemTime) {
@@ -89,6 +97,10 @@ impl Source for ScriptedSource {
                     reason: "missing",
                     source: None,
                 }),
+                (None, _) if shown.dead => {
+                    let what = "Graph calls the token from test source invalid";
+                    Err(ObtainError::permanent("rejected_by_inspection", what))
+                }
                 (None, true) => {
                     Err(ObtainError::permanent("refused", "the source is not readable").about_content(shown.content))
                 }
