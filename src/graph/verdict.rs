@@ -184,6 +184,18 @@ pub(super) const fn is_rate_limit(code: i64) -> bool {
     )
 }
 
+/// Returns whether a body may quote the token of the request: a text with an error status, of Graph or of a proxy before it.
+#[must_use]
+pub fn may_quote_token(status: StatusCode, headers: &HeaderMap) -> bool {
+    let is_text = |content_type: &[u8]| {
+        let texts: [&[u8]; 5] = [b"text/", b"json", b"javascript", b"xml", b"form-urlencoded"];
+        texts.iter().any(|text| contains_ignoring_case(content_type, text))
+    };
+    let content_type = headers.get(CONTENT_TYPE);
+    (status.is_client_error() || status.is_server_error())
+        && content_type.is_none_or(|text| text.is_empty() || is_text(text.as_bytes()))
+}
+
 /// Returns whether a response is JSON, or JavaScript, as Graph calls JSON for old clients.
 #[must_use]
 pub fn is_json_or_javascript(headers: &HeaderMap) -> bool {

@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, Entry, WWW_AUTHENTICATE};
+use http::header::CONTENT_ENCODING;
 use http::response::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response};
 use http_body::Body as _;
@@ -24,7 +24,9 @@ use super::prefix::Prefix;
 use super::record::RequestRecord;
 use super::refusal::Refusal;
 use crate::graph::encoding;
-use crate::graph::verdict::{classify, classify_head, classify_with_error, may_be_error, may_be_hidden_error};
+use crate::graph::verdict::{
+    classify, classify_head, classify_with_error, may_be_error, may_be_hidden_error, may_quote_token,
+};
 use crate::graph::{GraphError, Verdict};
 use crate::token::{Credential, RejectedRequest};
 
@@ -75,8 +77,8 @@ pub(crate) async fn classify_response(
     record: &mut RequestRecord,
 ) -> Result<ClassifiedResponse, Refusal> {
     let (mut head, mut incoming) = response.into_parts();
-    if let (true, Some(credential)) = (head.status.is_client_error(), credential) {
-        redact_challenges(&mut head.headers, credential);
+    if let (false, Some(credential)) = (head.status.is_success(), credential) {
+        redact_headers(&mut head.headers, credential);
     }
     let hides_status = outbound.hints.hides_status && may_be_hidden_error(head.status, &head.headers);
     if outbound.method == Method::HEAD {
@@ -92,7 +94,8 @@ pub(crate) async fn classify_response(
         response: Response::from_parts(head, body),
     };
     let may_be_error = hides_status || may_be_error(head.status, &head.headers);
-    if !may_be_error || incoming.size_hint().lower() > MAX_ERROR_BYTES as u64 {
+    let is_read = may_be_error || (credential.is_some() && may_quote_token(head.status, &head.headers));
+    if !is_read || incoming.size_hint().lower() > MAX_ERROR_BYTES as u64 {
         let verdict = classify(head.status, &head.headers, b"");
         return Ok(unread(verdict, head, Body::streaming(incoming, idle_timeout)));
     }
@@ -102,10 +105,10 @@ pub(crate) async fn classify_response(
     let prefix = prefix.into_bytes();
     if !complete {
         // No envelope is that large.
-        let verdict = if hides_status && prefix.len() > MAX_ERROR_BYTES {
-            Verdict::Success
-        } else {
-            Verdict::Opaque
+        let verdict = match may_be_error {
+            true if hides_status && prefix.len() > MAX_ERROR_BYTES => Verdict::Success,
+            true => Verdict::Opaque,
+            false => classify(head.status, &head.headers, b""),
         };
         let body = Body::streaming(incoming, idle_timeout).with_prefix(prefix);
         return Ok(unread(verdict, head, body));
@@ -113,7 +116,11 @@ pub(crate) async fn classify_response(
     let Some(envelope) = encoding::decode(&head.headers, &prefix, MAX_ERROR_BYTES) else {
         return Ok(unread(Verdict::Opaque, head, Body::from(prefix)));
     };
-    let (verdict, error) = classify_with_error(head.status, &head.headers, &envelope);
+    let (verdict, error) = if may_be_error {
+        classify_with_error(head.status, &head.headers, &envelope)
+    } else {
+        (classify(head.status, &head.headers, b""), None)
+    };
     if let Some(error) = &error {
         record.error = Some(Box::new(error.clone()));
     }
@@ -164,16 +171,14 @@ fn classify_head_response(head: Parts, body: Body) -> ClassifiedResponse {
     }
 }
 
-/// Redacts the token in `WWW-Authenticate`, where Graph repeats its error message.
-fn redact_challenges(headers: &mut HeaderMap, credential: &Credential) {
-    let Entry::Occupied(mut challenges) = headers.entry(WWW_AUTHENTICATE) else {
-        return;
-    };
-    for challenge in challenges.iter_mut() {
-        if let Some(redacted) = credential.redacted(challenge.as_bytes())
+/// Redacts the token in all headers: Graph repeats its error message in `WWW-Authenticate`, and a proxy before it may repeat
+/// the request in any other.
+fn redact_headers(headers: &mut HeaderMap, credential: &Credential) {
+    for value in headers.values_mut() {
+        if let Some(redacted) = credential.redacted(value.as_bytes())
             && let Ok(redacted) = HeaderValue::from_maybe_shared(redacted)
         {
-            *challenge = redacted;
+            *value = redacted;
         }
     }
 }

@@ -124,6 +124,50 @@ async fn whatever_the_error_the_token_in_it_is_redacted() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn any_text_with_an_error_status_and_any_header_is_redacted() {
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxy::start(protocols).await;
+        for (status, content_type) in [
+            (400, "text/html; charset=utf-8"),
+            (402, "text/plain"),
+            (404, "application/xml"),
+            (413, "application/problem+json"),
+            (429, "application/json"),
+            (500, "application/json"),
+            (502, "text/html"),
+            (503, ""),
+        ] {
+            let body = |token: &str| format!("<p>GET /me?access_token={token}</p>");
+            for gzipped in [false, true] {
+                let reply = ScriptedResponse::new(status, content_type, body(FIRST_TOKEN))
+                    .with("x-request", &format!("/me?access_token={FIRST_TOKEN}&x=1"));
+                proxy.script(if gzipped { reply.gzipped() } else { reply });
+                let answer = proxy.app.fetch(get("/me")).await;
+                assert_eq!(answer.status, status);
+                assert_eq!(answer.text(), body("[redacted]"), "{content_type}");
+                assert_eq!(answer.header("x-request"), "/me?access_token=[redacted]&x=1");
+                assert_eq!(answer.header("content-encoding"), "");
+            }
+        }
+        // A redirect has a token in its target, and no body that is searched.
+        let target = |token: &str| format!("https://graph.facebook.com/v26.0/me?access_token={token}");
+        proxy.script(ScriptedResponse::json(302, "").with("location", &target(FIRST_TOKEN)));
+        assert_eq!(proxy.app.get("/me").await.header("location"), target("[redacted]"));
+        // What is no text, what is larger than the bound, and a success are delivered byte for byte.
+        let large = format!("{}{FIRST_TOKEN}", "x".repeat(70_000));
+        for (status, content_type, body) in [
+            (500, "image/png", FIRST_TOKEN),
+            (500, "text/plain", large.as_str()),
+            (200, "text/plain", FIRST_TOKEN),
+        ] {
+            proxy.script(ScriptedResponse::new(status, content_type, body.to_owned()));
+            assert_eq!(proxy.app.get("/me").await.text(), body);
+        }
+        proxy.shutdown().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_challenge_to_a_head_is_redacted_too() {
     for protocols in PROTOCOL_PAIRS {
         let proxy = TestProxy::start(protocols).await;
