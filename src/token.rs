@@ -59,3 +59,4 @@ pub use reporter::{EventSink, Operation, OperationReport, TokenEvent};
 pub use traits::{
     BoxFuture, Inspector, LivenessCheck, ObtainError, RefreshLock, RenewalRequest, Renewer, Source, StoreOutcome,
 };
+pub use vetting::InspectionScope;

@@ -11,8 +11,12 @@ use crate::reply::Reply;
 use crate::state::{State, lock};
 use crate::tokens::{TokenInfo, TokenType};
 
-/// Inspects a token. The answer is a 200 even if the token is dead.
+/// Inspects a token. The answer is a 200 even if the token is dead. A system user is no developer of the app, so its token
+/// may not even inspect itself.
 pub(crate) fn inspect(state: &State, call: &Call, bearer: &ValidToken) -> Result<Reply, GraphFailure> {
+    if bearer.kind == TokenType::SystemUser {
+        return Err(GraphFailure::new(100, NOT_A_DEVELOPER_MESSAGE));
+    }
     let input = call.required("input_token")?;
     let now = state.now();
     let tokens = lock(&state.tokens);
@@ -66,6 +70,9 @@ pub(crate) fn inspect(state: &State, call: &Call, bearer: &ValidToken) -> Result
 
 /// The error for another app's token.
 const APP_MISMATCH_MESSAGE: &str = "(#100) The App_id in the input_token did not match the Viewing App";
+/// The error for a token that may not inspect.
+const NOT_A_DEVELOPER_MESSAGE: &str = "(#100) You must provide an app access token, or a user access token that is an owner or \
+     developer of the app";
 /// The only page.
 const PAGE_ID: &str = "104857600000001";
 

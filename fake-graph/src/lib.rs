@@ -87,7 +87,7 @@ pub use hosts::TokenFamily;
 pub use invalidation::InvalidationReason;
 pub use server::RunningServer;
 pub use state::{AcceptedMessage, Counts, FakeGraphConfig, ProofPolicy};
-pub use tokens::{Expiry, TokenChange, TokenType};
+pub use tokens::{AppTokenPolicy, Expiry, TokenChange, TokenType};
 
 use call::Call;
 use control::ControlApi;

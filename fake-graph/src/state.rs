@@ -17,7 +17,7 @@ use crate::clock::Clock;
 use crate::faults::{EndpointKind, FaultQueue};
 use crate::hosts::TokenFamily;
 use crate::stored::{StoredMedia, UploadSession, VideoUpload};
-use crate::tokens::{App, TokenInfo, TokenTable, TokenType};
+use crate::tokens::{App, AppTokenPolicy, TokenInfo, TokenTable, TokenType};
 use crate::{random, usage};
 
 /// The configuration of a fake Graph.
@@ -35,6 +35,8 @@ pub struct FakeGraphConfig {
     pub app_secret: String,
     /// Whether calls need an `appsecret_proof`.
     pub proof: ProofPolicy,
+    /// Which app tokens are accepted.
+    pub app_tokens: AppTokenPolicy,
     /// The origin of `paging.next`.
     pub graph_origin: String,
     /// The origin of media URLs.
@@ -154,6 +156,7 @@ impl FakeGraphConfig {
             app_id: "1234567890123456".to_owned(),
             app_secret: "0123456789abcdef0123456789abcdef".to_owned(),
             proof: ProofPolicy::Optional,
+            app_tokens: AppTokenPolicy::Any,
             graph_origin: "https://graph.facebook.com".to_owned(),
             media_origin: "https://lookaside.fbsbx.com".to_owned(),
             upload_origin: "https://rupload.facebook.com".to_owned(),
@@ -206,6 +209,7 @@ impl State {
         App {
             id: &self.config.app_id,
             secret: &self.config.app_secret,
+            tokens: self.config.app_tokens,
         }
     }
 

@@ -81,11 +81,22 @@ struct TokenEntry {
     invalidation: Option<(InvalidationReason, SystemTime)>,
 }
 
+/// Which app tokens are accepted.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum AppTokenPolicy {
+    /// `<id>|<secret>`, and those that `client_credentials` issues.
+    #[default]
+    Any,
+    /// Only those that `client_credentials` issues.
+    Issued,
+}
+
 /// The app that the tokens belong to.
 #[derive(Clone, Copy)]
 pub(crate) struct App<'a> {
     pub(crate) id: &'a str,
     pub(crate) secret: &'a str,
+    pub(crate) tokens: AppTokenPolicy,
 }
 
 /// A token as the control API shows it.
@@ -167,7 +178,9 @@ impl TokenTable {
             };
         }
         match token.split_once('|') {
-            Some((id, secret)) if id == app.id && secret == app.secret => Ok(TokenType::App),
+            Some((id, secret)) if id == app.id && secret == app.secret && app.tokens == AppTokenPolicy::Any => {
+                Ok(TokenType::App)
+            }
             Some((id, _)) if id == app.id => Err(GraphFailure::invalid_token(
                 None,
                 "Invalid OAuth access token signature.",
@@ -278,7 +291,11 @@ impl TokenEntry {
 mod tests {
     use super::*;
 
-    const APP: App<'static> = App { id: "42", secret: "s" };
+    const APP: App<'static> = App {
+        id: "42",
+        secret: "s",
+        tokens: AppTokenPolicy::Any,
+    };
 
     fn at(seconds: u64) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)

@@ -66,6 +66,7 @@ fn record_attempt(metrics: &TokenMetrics, report: &OperationReport<'_>) {
 
 fn record_status(metrics: &TokenMetrics, status: &TokenStatus) {
     metrics.set_renewal_due(status.renew_at.map(unix_seconds));
+    metrics.set_expiry_known(i64::from(status.is_expiry_known));
     // Before the first inspection only a source can have given an expiry, and missing scopes are unknown.
     if let Some(at) = status.inspected_at {
         metrics.set_token_details(

@@ -10,7 +10,7 @@ use crate::graph::{Destinations, Origin};
 use crate::net::tls::TlsError;
 use crate::net::{AllowedSchemes, HttpClient, HttpClientConfig, HttpEndpoint, Tasks};
 use crate::renew::{
-    AppCredentials, DebugTokenInspector, ExchangeRenewer, ExecRenewer, GraphApi, GraphLivenessCheck, HttpRenewer,
+    AppCredentials, DebugTokenInspector, ExchangeRenewer, ExchangeSettings, ExecRenewer, GraphApi, GraphLivenessCheck, HttpRenewer,
     MeRequest, MintRenewer, RefreshRenewer, RenewerConfig,
 };
 use crate::source::decode::Format;
@@ -18,7 +18,7 @@ use crate::source::{
     ExecSource, FileSource, FileSourceConfig, HttpCallConfig, HttpSource, PostgresError, PostgresSource,
     PostgresSourceConfig, RenewedTokenStore, StoreConfig, TokenService, TokenSource,
 };
-use crate::token::{Source, TokenProvider};
+use crate::token::{InspectionScope, Source, TokenProvider};
 use crate::types::{Clock, Secret, TokenFamily};
 
 /// The reason why the token provider cannot be built.
@@ -138,6 +138,9 @@ fn build_token_provider(
     let (graph, destinations) = (&deps.clients.graph, deps.destinations);
     let me = MeRequest::new(graph.clone(), destinations.clone(), deps.app_secret.clone());
     if !token_config.verify {
+        // A date in the past is a hint all the same.
+        let provider = provider.with_inspector(me.clone());
+        let provider = provider.with_inspection_scope(InspectionScope::ExpiredTokens);
         return Ok(provider.with_liveness_check(GraphLivenessCheck::new(None, me)));
     }
     let inspector = || {
@@ -224,9 +227,16 @@ fn with_renewer(
         })
     };
     Ok(match renewal {
-        RenewerConfig::Exchange { lifetime } => {
+        RenewerConfig::Exchange {
+            lifetime,
+            unknown_expiry,
+        } => {
+            let settings = ExchangeSettings {
+                lifetime: *lifetime,
+                unknown_expiry: *unknown_expiry,
+            };
             let app = deps.app.clone().ok_or(TokenProviderError::NoAppCredentials)?;
-            provider.with_renewer(ExchangeRenewer::new(api(TokenFamily::Facebook)?, app, *lifetime))
+            provider.with_renewer(ExchangeRenewer::new(api(TokenFamily::Facebook)?, app, settings))
         }
         RenewerConfig::Mint { token, settings } => {
             let app = deps.app.clone().ok_or(TokenProviderError::NoAppCredentials)?;

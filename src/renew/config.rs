@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::exchange::UnknownExpiry;
 use super::mint::MintSettings;
 use super::request::TokenLifetime;
 use crate::source::{CommandConfig, HttpCallConfig};
@@ -17,6 +18,9 @@ pub enum RenewerConfig {
         /// Whether to ask for 60 days, which has to be done for a system user's token.
         #[serde(default, rename = "set_token_expires_in_60_days")]
         lifetime: TokenLifetime,
+        /// Whether a token whose expiry is unknown is exchanged, although it may never expire.
+        #[serde(default, rename = "when_expiry_unknown")]
+        unknown_expiry: UnknownExpiry,
     },
     /// A system user's `access_tokens`.
     #[schemars(extend("additionalProperties" = false))]

@@ -2,9 +2,11 @@
 //!
 //! # Why
 //!
-//! The app token asks, because it does not expire and Graph tells it about dead tokens, too. Where there is none, or Graph
-//! refuses it (a wrong secret, a token of another app), the token inspects itself: Graph allows it, and a rejection is then
-//! a result. Instagram and Threads have no such endpoint; there only `/me` shows whether the token is accepted.
+//! The app token asks, because it does not expire and Graph tells it about dead tokens, too. It is `<id>|<secret>`; some apps
+//! accept only one that Graph has issued for their secret, so that is asked for where the other is refused. Without an app
+//! token (no secret, a wrong one, a token of another app), the token inspects itself, and a rejection is then a result. Graph
+//! allows that to users who develop the app, but not to system users: there, and at Instagram and Threads, which have no
+//! such endpoint, only `/me` shows whether the token is accepted, and nothing shows when it expires.
 
 use std::time::Duration;
 
@@ -15,6 +17,7 @@ use crate::net::HttpClient;
 use crate::token::{BoxFuture, Inspector, ObtainError, Token};
 use crate::types::{Secret, TokenFamily};
 
+use super::me::MeRequest;
 use super::request::{self, AppCredentials, GraphRequest};
 use super::response::{GraphResponse, Remediations, send};
 
@@ -26,6 +29,8 @@ pub struct DebugTokenInspector {
     app: Option<AppCredentials>,
     /// Signs the proof of a token that inspects itself: some apps demand a proof of every call.
     app_secret: Option<Secret>,
+    /// The app token that Graph has issued, where it refuses `<id>|<secret>`.
+    issued_app_token: Option<Secret>,
     /// Graph rejected the app token when it was last sent.
     app_token_rejected: bool,
 }
@@ -43,6 +48,7 @@ impl DebugTokenInspector {
             destinations,
             app_secret: app.as_ref().map(|app| app.secret.clone()),
             app,
+            issued_app_token: None,
             app_token_rejected: false,
         }
     }
@@ -95,7 +101,8 @@ impl DebugTokenInspector {
             (TokenFamily::Facebook, None) => return self.inspect_with_own_token(&origin, token).await,
             (TokenFamily::Facebook, Some(app)) => app,
         };
-        match self.inspect_with_app_token(&origin, token, app).await {
+        let app = app.clone();
+        match self.inspect_with_app_token(&origin, token, &app).await {
             Ok(inspection) => {
                 self.app_token_rejected = false;
                 Ok(inspection)
@@ -104,7 +111,7 @@ impl DebugTokenInspector {
                 if !std::mem::replace(&mut self.app_token_rejected, true) {
                     tracing::warn!(
                         %error,
-                        "Graph rejected app.id and app.secret for debug_token; inspecting the token with itself instead. \
+                        "Graph rejected app.id and app.secret for debug_token, so the expiry of the token may be unknown. \
                          Check that app.id and app.secret belong to the token's app"
                     );
                 }
@@ -115,29 +122,54 @@ impl DebugTokenInspector {
     }
 
     async fn inspect_with_app_token(
-        &self,
+        &mut self,
         origin: &Origin,
         token: &Token,
         app: &AppCredentials,
     ) -> Result<Inspection, ObtainError> {
-        let app_token = app.app_token().map_err(|error| {
-            let message = "app.id and app.secret do not form a valid app token; fix them";
-            ObtainError::permanent("app_refused", message).with_source(error)
-        })?;
-        let request = debug_token_request(origin, token, &app_token);
-        let response = self.send(request).await?;
+        let app_token = match &self.issued_app_token {
+            Some(issued) => issued.clone(),
+            None => app.app_token().map_err(|error| {
+                let message = "app.id and app.secret do not form a valid app token; fix them";
+                ObtainError::permanent("app_refused", message).with_source(error)
+            })?,
+        };
+        match self.inspect_as(&app_token, origin, token).await {
+            Err(error) if error.reason() == "token_rejected" => {}
+            result => return result,
+        }
+        self.issued_app_token = None;
+        let issued = self.send(app_token_request(origin, app)).await?.secret()?;
+        let inspection = self.inspect_as(&issued, origin, token).await?;
+        self.issued_app_token = Some(issued);
+        Ok(inspection)
+    }
+
+    async fn inspect_as(&self, app_token: &Secret, origin: &Origin, token: &Token) -> Result<Inspection, ObtainError> {
+        let response = self.send(debug_token_request(origin, token, app_token)).await?;
         parse_debug_token(&response)?.ok_or_else(|| response.error())
     }
 
-    /// Sends the proof that some apps demand of every call; then none, because every app refuses a wrong one.
+    /// Sends the proof that some apps demand of every call; then none, because every app refuses a wrong one. A token that
+    /// may not inspect itself is sent to `/me`.
     async fn inspect_with_own_token(&self, origin: &Origin, token: &Token) -> Result<Inspection, ObtainError> {
         let without_proof = debug_token_request(origin, token, &token.secret);
-        let Some(app_secret) = &self.app_secret else {
-            return self.send_own_token_request(without_proof).await;
+        let inspected = match &self.app_secret {
+            None => self.send_own_token_request(without_proof).await,
+            Some(app_secret) => {
+                let with_proof = debug_token_request(origin, token, &token.secret);
+                let with_proof = with_proof.appsecret_proof(app_secret, &token.secret);
+                match self.send_own_token_request(with_proof).await {
+                    Err(error) if error.reason() == "app_refused" => self.send_own_token_request(without_proof).await,
+                    result => result,
+                }
+            }
         };
-        let with_proof = debug_token_request(origin, token, &token.secret).appsecret_proof(app_secret, &token.secret);
-        match self.send_own_token_request(with_proof).await {
-            Err(ObtainError::Permanent { .. }) => self.send_own_token_request(without_proof).await,
+        match inspected {
+            Err(ObtainError::Permanent { .. }) => {
+                let me = MeRequest::new(self.client.clone(), self.destinations.clone(), self.app_secret.clone());
+                me.ask_facebook(origin, token).await
+            }
             result => result,
         }
     }
@@ -187,6 +219,13 @@ fn debug_token_request<'a>(origin: &'a Origin, token: &Token, access_token: &Sec
     GraphRequest::get(origin, "/debug_token")
         .secret_param("input_token", &token.secret)
         .secret_param("access_token", access_token)
+}
+
+fn app_token_request<'a>(origin: &'a Origin, app: &AppCredentials) -> GraphRequest<'a> {
+    GraphRequest::get(origin, "/oauth/access_token")
+        .param("grant_type", "client_credentials")
+        .param("client_id", &app.id)
+        .secret_param("client_secret", &app.secret)
 }
 
 /// Reads the response of `debug_token`; `None` if it is not one.

@@ -6,9 +6,13 @@
 //!
 //! # Why
 //!
-//! A dead token is not sent: Graph does not exchange it, however often it is asked.
+//! A dead token is not sent: Graph does not exchange it, however often it is asked. Nor is one whose expiry is unknown, unless
+//! the operator wants it: it may be a token that never expires, and the exchange would replace it with one of 60 days.
 
 use std::time::{Duration, SystemTime};
+
+use schemars::JsonSchema;
+use serde::Deserialize;
 
 use crate::token::{BoxFuture, ObtainError, RenewalRequest, Renewer, Token};
 
@@ -21,27 +25,54 @@ use super::response::Remediations;
 pub struct ExchangeRenewer {
     api: GraphApi,
     app: AppCredentials,
-    lifetime: TokenLifetime,
+    settings: ExchangeSettings,
+}
+
+/// How tokens are exchanged.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ExchangeSettings {
+    /// How long the new token lives.
+    pub lifetime: TokenLifetime,
+    /// What happens to a token whose expiry is unknown.
+    pub unknown_expiry: UnknownExpiry,
+}
+
+/// What happens to a token whose expiry is unknown (`when_expiry_unknown`).
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(from = "bool")]
+pub enum UnknownExpiry {
+    /// It stays.
+    #[default]
+    Keep,
+    /// It is exchanged once it is a day old.
+    Exchange,
+}
+
+impl From<bool> for UnknownExpiry {
+    fn from(is_exchanged: bool) -> Self {
+        if is_exchanged { Self::Exchange } else { Self::Keep }
+    }
 }
 
 impl ExchangeRenewer {
     /// Exchanges tokens of an app.
     #[must_use]
-    pub const fn new(api: GraphApi, app: AppCredentials, lifetime: TokenLifetime) -> Self {
-        Self { api, app, lifetime }
+    pub const fn new(api: GraphApi, app: AppCredentials, settings: ExchangeSettings) -> Self {
+        Self { api, app, settings }
     }
 
     async fn exchange(&self, renewal: RenewalRequest<'_>) -> Result<Token, ObtainError> {
         if renewal.is_dead {
             return Err(REMEDIATIONS.dead_token_error("exchanged"));
         }
+        let lifetime = self.settings.lifetime;
         let request = GraphRequest::get(&self.api.origin, "/oauth/access_token")
             .param("grant_type", "fb_exchange_token")
             .param("client_id", &self.app.id)
             .secret_param("client_secret", &self.app.secret)
-            .lifetime(self.lifetime)
+            .lifetime(lifetime)
             .secret_param("fb_exchange_token", &renewal.token.secret);
-        self.api.request_token(request, self.lifetime, REMEDIATIONS).await
+        self.api.request_token(request, lifetime, REMEDIATIONS).await
     }
 }
 
@@ -59,7 +90,10 @@ impl Renewer for ExchangeRenewer {
 
     /// An expired token cannot be exchanged, and the response says when the next one expires.
     fn renew_at_if_expiry_unknown(&self, seen_at: SystemTime) -> Option<SystemTime> {
-        Some(seen_at + DAY)
+        match self.settings.unknown_expiry {
+            UnknownExpiry::Keep => None,
+            UnknownExpiry::Exchange => Some(seen_at + DAY),
+        }
     }
 
     fn describe(&self) -> String {

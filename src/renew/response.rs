@@ -88,10 +88,7 @@ impl Remediations {
 impl GraphResponse {
     /// Reads the token, which was requested at `requested_at` with this lifetime.
     pub(super) fn token(&self, requested_at: SystemTime, lifetime: TokenLifetime) -> Result<Token, ObtainError> {
-        let is_success = self.response.status().is_success();
-        let Some((secret, seconds)) = parse_token_response(self.response.body()).filter(|_| is_success) else {
-            return Err(self.error());
-        };
+        let (secret, seconds) = self.granted()?;
         let expires_at = match (seconds, lifetime) {
             (Some(seconds), _) => add_seconds(requested_at, seconds),
             // Not every response says when the token that it grants expires.
@@ -106,6 +103,18 @@ impl GraphResponse {
             expires_at,
             ..Token::without_expiry(secret)
         })
+    }
+
+    /// Reads a token that does not expire.
+    pub(super) fn secret(&self) -> Result<Secret, ObtainError> {
+        self.granted().map(|(secret, _seconds)| secret)
+    }
+
+    /// The token, and the seconds until it expires.
+    fn granted(&self) -> Result<(Secret, Option<i64>), ObtainError> {
+        let is_success = self.response.status().is_success();
+        let granted = parse_token_response(self.response.body()).filter(|_| is_success);
+        granted.ok_or_else(|| self.error())
     }
 
     /// The reason why the response does not hold what was asked for.

@@ -1,7 +1,7 @@
 //! The encoding of a token in a file or a column: its format, and its encryption if there is one.
 
 use std::io;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -139,6 +139,16 @@ pub(super) fn epoch_seconds(at: SystemTime) -> u64 {
     at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
+/// Returns whether two expiries are more than a minute apart.
+pub(super) fn expiries_differ(one: Option<SystemTime>, other: Option<SystemTime>) -> bool {
+    const MINUTE: Duration = Duration::from_secs(60);
+    match (one, other) {
+        (Some(one), Some(other)) => one.max(other).duration_since(one.min(other)).unwrap_or_default() > MINUTE,
+        (None, None) => false,
+        (Some(_), None) | (None, Some(_)) => true,
+    }
+}
+
 /// Returns whether two secrets are equal, compared in full.
 pub(super) fn same_secret(one: &Secret, other: &Secret) -> bool {
     one.expose() == other.expose()
@@ -156,5 +166,20 @@ impl EncodingError {
             Self::Unreadable(_) => "unreadable",
             Self::Unrepresentable => "invalid_character",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expiries_within_a_minute_are_equal() {
+        let at = |seconds| Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+        assert!(!expiries_differ(at(100), at(160)));
+        assert!(expiries_differ(at(161), at(100)));
+        assert!(expiries_differ(at(100), None));
+        assert!(!expiries_differ(None, None));
+        assert_eq!(epoch_seconds(SystemTime::UNIX_EPOCH + Duration::from_millis(1_500)), 1);
     }
 }

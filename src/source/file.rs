@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::decode::Format;
-use super::encoding::{EncodingError, PlainTokens, TokenEncoding, same_secret};
+use super::encoding::{EncodingError, PlainTokens, TokenEncoding, expiries_differ, same_secret};
 use super::fernet::Fernet;
 use super::previous_tokens::PreviousTokens;
 use super::token_file::{TokenFile, TokenFileError};
@@ -182,16 +182,22 @@ fn compare_and_store(
     let path = file.path();
     let bytes = file.read().map_err(|error| read_failed(path, error))?;
     let current = encoding.decode(&bytes).map_err(|error| undecodable(path, error))?;
-    if same_secret(&current.secret, &token.secret) {
+    let is_same = same_secret(&current.secret, &token.secret);
+    // Only a date that is there can be updated.
+    let has_other_date = current.expires_at.is_some() && expiries_differ(current.expires_at, token.expires_at);
+    if is_same && !has_other_date {
         return Ok(StoreOutcome::Stored);
     }
-    if current.secret.fingerprint() != expected {
+    if !is_same && current.secret.fingerprint() != expected {
         return Ok(StoreOutcome::Conflict);
     }
     let updated = encoding
         .replace_token(&bytes, token)
         .map_err(|error| undecodable(path, error))?;
-    keep(&current);
+    // The previous token stays if only the date changes.
+    if !is_same {
+        keep(&current);
+    }
     file.replace(&updated).map_err(|error| error.into_obtain_error(file))?;
     Ok(StoreOutcome::Stored)
 }

@@ -14,7 +14,7 @@ use record::{RecordError, RenewalRecord};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::encoding::same_secret;
+use super::encoding::{expiries_differ, same_secret};
 use super::fernet::Fernet;
 use super::file::RollbackOutcome;
 use super::token_file::TokenFile;
@@ -171,17 +171,24 @@ impl RenewedTokenStore {
             (Err(_unreachable), Some(last_seen)) => Lineage::from_source(last_seen),
             (Err(error), None) => return Err(error),
         };
-        if same_secret(&lineage.token.secret, &token.secret) {
+        let is_same = same_secret(&lineage.token.secret, &token.secret);
+        if is_same && !expiries_differ(lineage.token.expires_at, token.expires_at) {
             return Ok(StoreOutcome::Stored);
         }
-        if lineage.token.secret.fingerprint() != expected {
+        if !is_same && lineage.token.secret.fingerprint() != expected {
             return Ok(StoreOutcome::Conflict);
         }
+        // The previous token stays if only the expiry changes.
+        let previous = match lineage.record {
+            Some(record) if is_same => record.previous,
+            None if is_same => None,
+            _ => Some(lineage.token),
+        };
         self.write_record(RenewalRecord {
             token: token.clone(),
             renewed_from: lineage.root_fingerprint,
             source: self.inner.describe(),
-            previous: Some(lineage.token),
+            previous,
         })
         .await?;
         Ok(StoreOutcome::Stored)

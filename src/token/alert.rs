@@ -25,6 +25,8 @@ pub struct Alert {
 pub enum AlertCause {
     /// The token expires within this number of days: 14, 7, 3 or 1.
     Expiry(u8),
+    /// The time at which the token expires is unknown.
+    ExpiryUnknown,
     /// Its data access expires within this number of days.
     DataAccess(u8),
     /// Graph rejected the current token.
@@ -51,6 +53,7 @@ impl AlertCause {
     pub const fn label(self) -> &'static str {
         match self {
             Self::Expiry(_) => "expiry",
+            Self::ExpiryUnknown => "expiry_unknown",
             Self::DataAccess(_) => "data_access",
             Self::Rejected => "rejected",
             Self::ActionRequired => "action_required",
@@ -68,7 +71,7 @@ impl AlertCause {
         match self {
             Self::Expiry(days) | Self::DataAccess(days) => Some(days),
             Self::Rejected | Self::ActionRequired | Self::AccountLocked | Self::RenewalFailed => None,
-            Self::SourceTokenRejected | Self::ScopesMissing | Self::StoreFailed => None,
+            Self::ExpiryUnknown | Self::SourceTokenRejected | Self::ScopesMissing | Self::StoreFailed => None,
         }
     }
 
@@ -79,7 +82,7 @@ impl AlertCause {
             Self::Expiry(..=3) | Self::DataAccess(..=3) | Self::Rejected | Self::ActionRequired => "page",
             Self::AccountLocked | Self::StoreFailed => "page",
             Self::Expiry(_) | Self::DataAccess(_) | Self::RenewalFailed => "ticket",
-            Self::SourceTokenRejected | Self::ScopesMissing => "ticket",
+            Self::ExpiryUnknown | Self::SourceTokenRejected | Self::ScopesMissing => "ticket",
         }
     }
 }

@@ -9,6 +9,7 @@ use super::planner::Deadlines;
 use super::policy::{RefreshPolicy, Validity};
 use super::provider::TokenProvider;
 use super::traits::Renewer;
+use super::vetting::REINSPECT_INTERVAL;
 use super::warnings::ExpiryWarnings;
 use crate::graph::{Expiry, Inspection};
 use crate::types::Clock;
@@ -18,7 +19,7 @@ use crate::types::Clock;
 pub(super) struct CurrentToken {
     /// The time at which it was issued, or first seen by graphward.
     issued_at: Option<SystemTime>,
-    expires_at: Option<SystemTime>,
+    expiry: Expiry,
     renew_at: Option<SystemTime>,
     pub(super) inspection: Option<Inspection>,
     pub(super) inspected_at: Option<SystemTime>,
@@ -26,6 +27,10 @@ pub(super) struct CurrentToken {
     missing_scopes: Option<Vec<&'static str>>,
     /// The time of the next inspection.
     inspect_at: Option<Instant>,
+    /// The time at which Graph was last asked about it because its date had passed.
+    expiry_asked_at: Option<Instant>,
+    /// The time of the next notice that its expiry is unknown.
+    expiry_notice_at: Option<Instant>,
     /// The time of the next attempt to store it.
     retry_store_at: Option<Instant>,
     /// Whether its renewal failed.
@@ -37,6 +42,8 @@ pub(super) struct CurrentToken {
 /// The status of the current token, for metrics and alerts.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct TokenStatus {
+    /// Whether the time at which it expires is known, or that it never does.
+    pub is_expiry_known: bool,
     /// The time at which it expires; `None` if unknown or never.
     pub expires_at: Option<SystemTime>,
     /// The time at which its data access expires; `None` if unknown or never.
@@ -60,6 +67,10 @@ pub(super) enum Maintenance {
 
 /// The time until the next inspection if one failed.
 const INSPECTION_RETRY_INTERVAL: Duration = Duration::from_secs(60 * 60);
+/// The time until the first notice that a token's expiry is unknown: an inspection that failed has been repeated by then.
+const FIRST_EXPIRY_NOTICE: Duration = Duration::from_secs(60 * 60);
+/// The time between such notices.
+const EXPIRY_NOTICE_INTERVAL: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// The time between attempts to store a token.
 const STORE_RETRY_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -73,7 +84,8 @@ impl CurrentToken {
     ) -> Self {
         let mut current = Self {
             issued_at: Some(credential.modified_at().map_or(now, |since| since.min(now))),
-            expires_at: credential.expires_at(),
+            expiry: credential.expires_at().map_or(Expiry::Unknown, Expiry::At),
+            expiry_notice_at: Some(Instant::now() + FIRST_EXPIRY_NOTICE),
             inspect_at: Some(Instant::now() + INSPECTION_RETRY_INTERVAL.min(policy.inspect_interval)),
             retry_store_at: Some(Instant::now() + STORE_RETRY_INTERVAL),
             ..Self::default()
@@ -87,7 +99,12 @@ impl CurrentToken {
     /// Records an inspection.
     pub(super) fn record_inspection(&mut self, inspection: Inspection, now: SystemTime, policy: &RefreshPolicy) {
         self.issued_at = inspection.issued_at.or(self.issued_at);
-        self.expires_at = inspection.expires_at.as_system_time().or(self.expires_at);
+        self.expiry = match (inspection.expires_at, self.expiry) {
+            // Graph accepts it, so the date is wrong.
+            (Expiry::Unknown, Expiry::At(_)) if self.has_expired(now) && inspection.error.is_none() => Expiry::Unknown,
+            (Expiry::Unknown, known) => known,
+            (reported, _) => reported,
+        };
         self.inspection = Some(inspection);
         self.inspected_at = Some(now);
         // With jitter, so that replicas do not inspect at the same moment.
@@ -97,20 +114,39 @@ impl CurrentToken {
 
     /// Decides when it is renewed.
     pub(super) fn schedule_renewal(&mut self, policy: &RefreshPolicy, renewer: Option<&dyn Renewer>) {
-        let inspection = self.inspection.as_ref();
-        let never_expires = inspection.is_some_and(|it| it.expires_at == Expiry::Never);
-        self.renew_at = match (renewer, self.issued_at, self.expires_at) {
-            (Some(renewer), Some(issued_at), Some(expires_at)) => {
+        self.renew_at = match (renewer, self.issued_at, self.expiry) {
+            (Some(renewer), Some(issued_at), Expiry::At(expires_at)) => {
                 let due = policy.renew_at(Validity { issued_at, expires_at }, fastrand::f64());
                 Some(due.max(renewer.earliest_renewal(issued_at)).min(expires_at))
             }
-            (Some(renewer), Some(issued_at), None) if !never_expires => renewer.renew_at_if_expiry_unknown(issued_at),
+            (Some(renewer), Some(issued_at), Expiry::Unknown) => renewer.renew_at_if_expiry_unknown(issued_at),
             (_, _, _) => None,
         };
     }
 
     pub(super) fn has_expired(&self, now: SystemTime) -> bool {
-        self.expires_at.is_some_and(|at| certainly_expired_at(at) <= now)
+        let expires_at = self.expiry.as_system_time();
+        expires_at.is_some_and(|at| certainly_expired_at(at) <= now)
+    }
+
+    /// Returns whether Graph is to be asked about it now because its date has passed.
+    pub(super) fn take_expiry_question(&mut self, now: SystemTime) -> bool {
+        let asked_lately = self.expiry_asked_at.is_some_and(|at| at.elapsed() < REINSPECT_INTERVAL);
+        if asked_lately || !self.has_expired(now) {
+            return false;
+        }
+        self.expiry_asked_at = Some(Instant::now());
+        true
+    }
+
+    /// Returns whether the operator is to be told now that its expiry is unknown.
+    pub(super) fn take_expiry_notice(&mut self) -> bool {
+        let is_due = self.expiry_notice_at.is_some_and(|at| at <= Instant::now());
+        if !is_due || self.expiry != Expiry::Unknown || self.is_auto_renewed() {
+            return false;
+        }
+        self.expiry_notice_at = Some(Instant::now() + EXPIRY_NOTICE_INTERVAL);
+        true
     }
 
     /// Returns whether it is renewed, and its renewal has not failed.
@@ -131,7 +167,7 @@ impl CurrentToken {
         let instant = |at: SystemTime| clock.instant_at(at);
         Deadlines {
             renew_at: self.renew_at.map(instant),
-            expires_at: self.expires_at.map(|at| instant(certainly_expired_at(at))),
+            expires_at: self.expiry.as_system_time().map(|at| instant(certainly_expired_at(at))),
         }
     }
 
@@ -158,7 +194,8 @@ impl CurrentToken {
     pub(super) fn status(&self) -> TokenStatus {
         let inspection = self.inspection.as_ref();
         TokenStatus {
-            expires_at: self.expires_at,
+            is_expiry_known: self.expiry != Expiry::Unknown,
+            expires_at: self.expiry.as_system_time(),
             data_access_expires_at: inspection.and_then(|it| it.data_access_expires_at.as_system_time()),
             renew_at: self.renew_at,
             inspected_at: self.inspected_at,

@@ -7,11 +7,12 @@
 //! | valid | the active source, or one before it, returns a token that it did not return last time | that token, from then on its source is the active one |
 //! | valid | a source returns the token that it returned last time: the one before a renewal | the current token stays |
 //! | valid | a source after the active one changes | the current token stays; the other is used when it is needed |
-//! | valid | the new token is expired, was rejected, or is invalid by inspection | the current token stays; an alert |
+//! | valid | the new token was rejected, is invalid by inspection, or has expired by its date and Graph cannot be asked | the current token stays; an alert |
 //! | due for renewal | no source has a new token | the renewer's, once it is stored |
+//! | due for renewal | the renewer returns the same token with a later expiry | the current token, whose expiry is stored |
 //! | due for renewal | storing fails | the current token stays; the renewed token is kept, stored later, then used |
 //! | due for renewal | another replica stored a token meanwhile | that token |
-//! | rejected or expired | a source has a token that Graph has not rejected and that has not expired | that token, of the first such source |
+//! | rejected or expired | a source has a token that Graph accepts, or has not rejected before its date | that token, of the first such source |
 //! | rejected or expired | no source has one, there is a renewer | the renewer's, used even if storing fails, and stored later |
 //! | rejected or expired | no source has one, there is no renewer | none: an error; sources and Graph are tried again later |
 //! | renewed, not yet stored | another token is found in its source or one before it | that token; the renewed token is not stored any more |
@@ -39,7 +40,7 @@ use super::sources::{LoadedSource, SourceList, SourcedToken, drain};
 use super::traits::{
     Inspector, LivenessCheck, ObtainError, RefreshContext, RefreshLock, Renewer, Source, StoreOutcome,
 };
-use super::vetting::Vetting;
+use super::vetting::{InspectionScope, Vetting};
 use crate::graph::Inspection;
 
 /// Obtains tokens from sources in order, and from an optional renewer; an optional inspector checks them.
@@ -136,6 +137,14 @@ impl TokenProvider {
         self
     }
 
+    /// Sets which tokens are inspected.
+    #[must_use]
+    pub const fn with_inspection_scope(mut self, scope: InspectionScope) -> Self {
+        self.vetting.scope = scope;
+        self
+    }
+
+    /// The renewer, if there is one.
     pub(super) fn renewer(&self) -> Option<&dyn Renewer> {
         self.renewer.as_deref()
     }
@@ -296,14 +305,15 @@ impl TokenProvider {
             Some(token) => token,
             None => renew(&mut **renewer, outgoing, context).await?,
         };
-        let store_error = match self.store_renewed(&renewed, outgoing).await {
+        let store_error = match self.store_renewed(&renewed).await {
             Ok(StoreOutcome::Stored) => None,
             // The next start finds the other token, so it is the one to use.
             Ok(StoreOutcome::Conflict) => match self.check_sources(context).await {
                 Ok(Some(found)) => return Ok(found),
-                Ok(None) | Err(_) => self.store_renewed(&renewed, outgoing).await.err(),
+                Ok(None) | Err(_) => self.store_renewed(&renewed).await.err(),
             },
-            Err(error) if context.current_is_dead => Some(error),
+            // The start after this finds the same token, and asks Graph about its date.
+            Err(error) if context.current_is_dead || is_same_token(&renewed, outgoing) => Some(error),
             Err(error) => return Err(error),
         };
         drop(lock);
@@ -331,10 +341,8 @@ impl TokenProvider {
     }
 
     /// Stores a renewed token where the next start finds it. A source that is read-only was reported at start.
-    async fn store_renewed(&mut self, renewed: &Token, outgoing: &Token) -> Result<StoreOutcome, ObtainError> {
-        // A token whose expiry was extended is stored already, and would replace the previous one.
-        let is_same = renewed.secret.fingerprint() == outgoing.secret.fingerprint();
-        if is_same || !self.sources.active_is_writable() {
+    async fn store_renewed(&mut self, renewed: &Token) -> Result<StoreOutcome, ObtainError> {
+        if !self.sources.active_is_writable() {
             return Ok(StoreOutcome::Stored);
         }
         let pending = self.pending_store.insert(self.sources.for_active(renewed));
@@ -355,6 +363,10 @@ impl TokenProvider {
             tracing::warn!(%error, "failed to restore the token from before the renewal");
         }
     }
+}
+
+fn is_same_token(one: &Token, other: &Token) -> bool {
+    one.secret.fingerprint() == other.secret.fingerprint()
 }
 
 impl fmt::Debug for TokenProvider {

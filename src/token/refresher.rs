@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::channel::TokenPublisher;
 use super::confirmation::{Confirmation, LivenessCheckSlot};
-use super::credential::{Credential, Token};
+use super::credential::Token;
 use super::current::{CurrentToken, Maintenance};
 use super::planner::{Action, CurrentGeneration, Failure, PlannerEvent, RefreshPlanner};
 use super::policy::RefreshPolicy;
@@ -113,6 +113,13 @@ impl Refresher {
 
     async fn run_operation(&mut self, operation: Operation) -> PlannerEvent {
         let started_at = Instant::now();
+        if self.current.take_expiry_question(self.clock.now()) {
+            self.inspect().await;
+            let is_alive = !self.current.has_expired(self.clock.now()) && !self.is_current_rejected();
+            if is_alive && operation == Operation::Refresh {
+                return PlannerEvent::TimerFired(self.current.deadlines(&self.clock));
+            }
+        }
         if operation == Operation::Refresh {
             self.publisher.end_backoff();
         }
@@ -121,10 +128,9 @@ impl Refresher {
             _ => self.publisher.begin_check(),
         }
         let (current, now) = (self.publisher.current(), self.clock.now());
-        let is_rejected = |current: &Credential| self.rejection_state.is_dead(current.generation());
         let context = RefreshContext {
             current: current.as_deref(),
-            current_is_dead: current.as_deref().is_none_or(is_rejected) || self.current.has_expired(now),
+            current_is_dead: self.is_current_rejected() || self.current.has_expired(now),
             now,
         };
         let found = match operation {
@@ -149,6 +155,12 @@ impl Refresher {
             }
             Err(failure) => self.finish_failed(operation, started_at, failure),
         }
+    }
+
+    /// Returns whether Graph has rejected the current token, or there is none.
+    fn is_current_rejected(&self) -> bool {
+        let current = self.publisher.current();
+        current.is_none_or(|current| self.rejection_state.is_dead(current.generation()))
     }
 
     /// Every branch is cancel-safe: nothing is lost when another one completes first.
@@ -242,12 +254,17 @@ impl Refresher {
             let report = OperationReport::new(operation, started_at.elapsed(), Err(error));
             self.reporter.report_failure(&report, None);
         }
-        let inspected = found.inspection.as_ref().map_or(Expiry::Unknown, |it| it.expires_at);
+        // What Graph says counts more than what the source says, and a token that Graph accepts has not expired.
+        let now = self.clock.now();
+        let hint = found.token.expires_at.filter(|at| *at > now);
+        let expiry = match found.inspection.as_ref().map(|it| it.expires_at) {
+            None | Some(Expiry::Unknown) => hint.map_or(Expiry::Unknown, Expiry::At),
+            Some(reported) => reported,
+        };
         let token = Token {
-            expires_at: inspected.as_system_time().or(found.token.expires_at),
+            expires_at: expiry.as_system_time(),
             ..found.token
         };
-        let expiry = token.expires_at.map_or(inspected, Expiry::At);
         let family = found.inspection.as_ref().and_then(|it| it.family);
         let credential = match self.publisher.publish(token, family) {
             Ok(credential) => credential,
@@ -307,7 +324,13 @@ impl Refresher {
         let Some(current) = self.publisher.current() else {
             return self.current.postpone(Maintenance::Inspect);
         };
-        match self.provider.vetting.inspect(current.token()).await {
+        let vetting = &mut self.provider.vetting;
+        let inspected = if self.current.has_expired(self.clock.now()) {
+            vetting.ask(current.token()).await
+        } else {
+            vetting.inspect(current.token()).await
+        };
+        match inspected {
             Ok(Some(inspection)) => {
                 let error = inspection.error.clone();
                 self.current
@@ -361,6 +384,9 @@ impl Refresher {
             && let Some(days) = self.current.expiry_warnings.take_due(expires_at, now)
         {
             self.reporter.warn_expiry(days, expires_at, now, &self.current);
+        }
+        if self.current.take_expiry_notice() {
+            self.reporter.report_unknown_expiry();
         }
         if let Some(expires_at) = status.data_access_expires_at
             && let Some(days) = self.current.data_access_warnings.take_due(expires_at, now)

@@ -232,6 +232,16 @@ impl Reporter {
         self.send_alert(AlertCause::Expiry(days), &summary, &remediation);
     }
 
+    /// Reports that the expiry of the token is unknown.
+    pub(super) fn report_unknown_expiry(&self) {
+        self.send_alert(
+            AlertCause::ExpiryUnknown,
+            "graphward does not know when the token expires, so it cannot warn before that.",
+            "Set app.id and app.secret to those of the token's app and leave token.verify on, so that Graph tells the expiry; \
+             or write it beside the token, as `expires_at` in JSON or as a second column.",
+        );
+    }
+
     /// Warns that the token's data access expires soon. A renewal does not change that.
     pub(super) fn warn_data_access_expiry(&self, days: u8, expires_at: SystemTime, now: SystemTime) {
         self.send_alert(

@@ -51,7 +51,7 @@ pub trait Source: Send + 'static {
     }
 
     /// Stores a renewed token durably where the next start finds it, and keeps the previous one for a rollback; but only if
-    /// the source still has the `expected` token. Called under the lock.
+    /// the source still has the `expected` token. If the token is the same, only its expiry is stored. Called under the lock.
     fn store<'a>(
         &'a mut self,
         _token: &'a Token,

@@ -1,7 +1,13 @@
-//! Decides whether a token may be used: Graph has not rejected it, it has not expired, and its inspection finds it valid.
+//! Decides whether a token may be used: Graph has not rejected it, and its inspection finds it valid.
+//!
+//! # Why
+//!
+//! The date at which a source says that a token expires is a hint: tokens are prolonged, dates are not always updated, and
+//! clocks are wrong. So Graph is asked about a token whose date has passed, even if no other token is inspected. Only if
+//! Graph cannot be asked, the date counts.
 
 use std::collections::VecDeque;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant, timeout};
 
@@ -9,14 +15,25 @@ use super::credential::Token;
 use super::sources::timed_out;
 use super::traits::{Inspector, ObtainError, RefreshContext};
 use crate::graph::{Inspection, explain};
-use crate::types::Fingerprint;
+use crate::types::{Fingerprint, Rfc3339Timestamp};
 
 /// The checks before a token is used, and the tokens that failed them.
 #[derive(Default)]
 pub(super) struct Vetting {
     pub(super) inspector: Option<Box<dyn Inspector>>,
+    pub(super) scope: InspectionScope,
     /// The newest is last.
     pub(super) denied: VecDeque<(Fingerprint, DenyReason)>,
+}
+
+/// Which tokens are inspected.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum InspectionScope {
+    /// All of them.
+    #[default]
+    AllTokens,
+    /// Those that have expired, according to their source.
+    ExpiredTokens,
 }
 
 #[derive(Clone, Debug)]
@@ -25,12 +42,14 @@ pub(super) enum DenyReason {
     RejectedByGraph,
     /// Graph reported it as invalid at this time, with this message. It is inspected again if there is nothing better.
     FailedInspection(Instant, String),
+    /// The date in its source has passed, and Graph could not be asked at this time; with the message.
+    Unconfirmed(Instant, String),
 }
 
 /// The longest that an inspection delays a token.
 const INSPECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// The time until a token that failed its inspection is inspected again, if there is nothing better.
-const REINSPECT_INTERVAL: Duration = Duration::from_secs(10);
+pub(super) const REINSPECT_INTERVAL: Duration = Duration::from_secs(10);
 /// The number of denied tokens that are remembered.
 const MAX_DENIED_TOKENS: usize = 256;
 
@@ -49,8 +68,16 @@ impl Vetting {
         self.reason(token).is_some()
     }
 
-    /// Asks Graph about a token; `None` without an inspector.
+    /// Asks Graph about a token that has not expired; `None` if such tokens are not inspected.
     pub(super) async fn inspect(&mut self, token: &Token) -> Result<Option<Inspection>, ObtainError> {
+        match self.scope {
+            InspectionScope::AllTokens => self.ask(token).await,
+            InspectionScope::ExpiredTokens => Ok(None),
+        }
+    }
+
+    /// Asks Graph about a token; `None` without an inspector.
+    pub(super) async fn ask(&mut self, token: &Token) -> Result<Option<Inspection>, ObtainError> {
         let Some(inspector) = &mut self.inspector else {
             return Ok(None);
         };
@@ -76,26 +103,44 @@ impl Vetting {
                 return Err(ObtainError::permanent("rejected_by_inspection", message));
             }
             Some(DenyReason::FailedInspection(..)) if context.current_is_dead => {}
-            Some(_) => {
+            Some(DenyReason::Unconfirmed(at, message)) if at.elapsed() < REINSPECT_INTERVAL => {
+                return Err(ObtainError::transient("expired", message));
+            }
+            Some(DenyReason::Unconfirmed(..)) => {}
+            Some(DenyReason::FailedInspection(..) | DenyReason::RejectedByGraph) => {
                 let message = format!(
                     "Graph has already rejected the token {fingerprint} from {source}, so it is not used again; replace it"
                 );
                 return Err(ObtainError::permanent("previously_rejected", message));
             }
         }
-        if token.expires_at.is_some_and(|at| at <= context.now) {
-            let message = format!("the token {fingerprint} from {source} has expired; replace it");
-            return Err(ObtainError::permanent("expired", message));
-        }
-        let inspection = match self.inspect(token).await {
-            Ok(inspection) => inspection,
-            Err(error) => {
+        let expired_at = token.expires_at.filter(|at| *at <= context.now);
+        let inspected = match expired_at {
+            Some(_) => self.ask(token).await,
+            None => self.inspect(token).await,
+        };
+        let inspection = match (inspected, expired_at) {
+            (Ok(Some(inspection)), _) => Some(inspection),
+            (Ok(None), None) => None,
+            (Err(error), None) => {
                 let text = "using the token without inspection because Graph could not be reached";
                 tracing::warn!(%fingerprint, source, %error, "{text}");
                 None
             }
+            (Ok(None), Some(at)) => {
+                return Err(ObtainError::permanent(
+                    "expired",
+                    expired_message(fingerprint, source, at),
+                ));
+            }
+            (Err(error), Some(at)) => {
+                let message = expired_message(fingerprint, source, at);
+                self.add(fingerprint, DenyReason::Unconfirmed(Instant::now(), message.clone()));
+                return Err(ObtainError::transient("expired", message).with_source(error));
+            }
         };
         let Some(reason) = inspection.as_ref().and_then(|it| invalid_reason(it, context)) else {
+            self.reinstate(fingerprint);
             return Ok(inspection);
         };
         let message = format!(
@@ -120,6 +165,15 @@ impl Vetting {
         }
         self.denied.push_back((token, reason));
     }
+}
+
+/// Says that the date in the source has passed.
+fn expired_message(fingerprint: Fingerprint, source: &str, expired_at: SystemTime) -> String {
+    let date = Rfc3339Timestamp(expired_at);
+    format!(
+        "the token {fingerprint} from {source} has expired: the date recorded there is {date}, and Graph could not be asked \
+         about it; replace the token, or correct the date"
+    )
 }
 
 /// Explains why an inspected token is invalid, as one sentence; `None` if it is valid.

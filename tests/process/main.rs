@@ -8,6 +8,7 @@ mod confirmation;
 #[cfg(feature = "fake")]
 mod demo;
 mod durability;
+mod expiry;
 mod failed_connections;
 #[cfg(feature = "fake")]
 mod fake_graph;

@@ -59,6 +59,7 @@ async fn ends_scopes_and_targets_are_told_as_they_were_set_and_by_me_permissions
         data_access_expires_at: Some(Expiry::At(now - day)),
         scopes: Some(vec!["whatsapp_business_messaging".to_owned()]),
         target_ids: Some(vec!["1".to_owned(), "2".to_owned()]),
+        kind: Some(TokenType::User),
         ..TokenChange::default()
     };
     assert!(world.graph.update_token(&token, change));
@@ -84,7 +85,7 @@ async fn ends_scopes_and_targets_are_told_as_they_were_set_and_by_me_permissions
         (&data["is_valid"], &data["error"]["subcode"]),
         (&json!(false), &json!(463))
     );
-    assert_eq!(data["type"], "SYSTEM_USER", "a dead token is described as well");
+    assert_eq!(data["type"], "USER", "a dead token is described as well");
 }
 
 #[tokio::test]
@@ -93,6 +94,7 @@ async fn an_app_is_told_nothing_of_another_apps_token_but_the_token_is() {
     let token = world.graph.issue(None);
     let change = TokenChange {
         app_id: Some("99".to_owned()),
+        kind: Some(TokenType::User),
         ..TokenChange::default()
     };
     assert!(world.graph.update_token(&token, change));
@@ -104,6 +106,15 @@ async fn an_app_is_told_nothing_of_another_apps_token_but_the_token_is() {
     assert_eq!(data.get("type"), None);
     let own = debug_token(&world, &token, &token).await;
     assert_eq!((&own["is_valid"], &own["app_id"]), (&json!(true), &json!("99")));
+}
+
+#[tokio::test]
+async fn a_system_user_may_not_inspect_tokens_not_even_its_own() {
+    let world = TestGraph::start().await;
+    let token = world.graph.issue(None);
+    let path = format!("/debug_token?input_token={token}");
+    assert_eq!(world.get(&path, &token).await.error_codes(), (400, 100, None));
+    assert_eq!(debug_token(&world, &token, APP).await["is_valid"], true);
 }
 
 #[tokio::test]

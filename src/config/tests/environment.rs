@@ -70,9 +70,8 @@ fn example(path: &str) -> (Vec<(String, &'static str)>, &'static str) {
         "token.source.update" => (with(&row), "UPDATE a SET b = $1"),
         "token.source.listen" => (with(&row), "changed"),
         "token.source.ca_file" => (with(&row), "ca.pem"),
-        "token.renew.exchange" | "token.renew.exchange.set_token_expires_in_60_days" => {
-            (with(&app), if path.ends_with("days") { "true" } else { "{}" })
-        }
+        "token.renew.exchange" => (with(&app), "{}"),
+        path if path.starts_with("token.renew.exchange.") => (with(&app), "true"),
         "token.renew.mint" => (with(&[&app[..], &mint].concat()), "{}"),
         "token.renew.mint.system_user" => (with(&[&app[..], &mint[1..]].concat()), "7"),
         "token.renew.mint.token" => (with(&[&app[..], &mint].concat()), "{}"),

@@ -192,7 +192,7 @@ fn a_renewal_has_one_way_and_what_the_way_needs() {
         ),
         (
             "[token]\nrenew = { exchange = true }",
-            "must be { set_token_expires_in_60_days = … }",
+            "must be { set_token_expires_in_60_days = …, when_expiry_unknown = … }",
         ),
         ("[token]\nrenew = { threads = { a = 1 } }", "the table takes no keys"),
         (

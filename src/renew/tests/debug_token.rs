@@ -5,8 +5,8 @@ use crate::graph::{Destinations, Expiry, Inspection, TokenKind};
 use crate::renew::DebugTokenInspector;
 use crate::types::Secret;
 use fake_graph::{
-    Effect, EndpointKind, Expiry as SimExpiry, Fault, InvalidationReason, ProofPolicy, TokenChange, TokenFamily,
-    TokenType,
+    AppTokenPolicy, Effect, EndpointKind, Expiry as SimExpiry, Fault, InvalidationReason, ProofPolicy, TokenChange,
+    TokenFamily, TokenType,
 };
 
 fn error_codes(inspection: &Inspection) -> (Option<i64>, Option<i64>) {
@@ -51,7 +51,8 @@ async fn an_inspection_reads_all_fields_of_a_living_token() {
     let asking = |call: usize| calls[call].access_tokens[0].state;
     assert_eq!((asking(0), asking(1), calls.len()), ("app", "alive", 2));
     let forever = world.sim.issue(None);
-    let said = inspect(&mut world.debug_token(None), &forever).await.unwrap();
+    let mut inspector = world.debug_token(Some(test_app(APP_SECRET)));
+    let said = inspect(&mut inspector, &forever).await.unwrap();
     assert_eq!(
         (said.expires_at, said.kind),
         (Expiry::Never, Some(TokenKind::SystemUser))
@@ -74,10 +75,10 @@ async fn a_dead_token_is_a_result_for_the_app_token_and_for_itself() {
 #[tokio::test]
 async fn a_refused_app_token_is_replaced_by_the_token_itself_once() {
     let world = TestGraph::start().await;
-    let token = world.sim.issue(None);
+    let token = world.issue_for_developer(None);
     let mut wrong = world.debug_token(Some(test_app("ffffffffffffffffffffffffffffffff")));
     let said = inspect(&mut wrong, &token).await.unwrap();
-    assert_eq!(said.kind, Some(TokenKind::SystemUser));
+    assert_eq!(said.kind, Some(TokenKind::User));
     assert_eq!(
         world.sim.counts().inspections,
         3,
@@ -94,7 +95,7 @@ async fn a_refused_app_token_is_replaced_by_the_token_itself_once() {
 #[tokio::test]
 async fn another_apps_token_is_not_dead_because_graph_reports_nothing_about_it() {
     let world = TestGraph::start().await;
-    let token = world.sim.issue(None);
+    let token = world.issue_for_developer(None);
     let change = TokenChange {
         app_id: Some("99".to_owned()),
         ..TokenChange::default()
@@ -147,13 +148,63 @@ async fn an_app_that_demands_proofs_rejects_a_token_alone() {
 #[tokio::test]
 async fn a_token_that_inspects_itself_sends_the_proof_that_its_app_may_demand() {
     let world = TestGraph::with(|settings| settings.proof = ProofPolicy::Required).await;
-    let token = world.sim.issue(Some(Duration::from_secs(600)));
+    let token = world.issue_for_developer(Some(Duration::from_secs(600)));
     let error = inspect(&mut world.debug_token(None), &token).await.unwrap_err();
     assert!(!error.is_transient(), "without the secret there is no proof: {error}");
     let secret = Secret::new(APP_SECRET).unwrap();
     let mut inspector = world.debug_token(None).with_app_secret(Some(secret));
     let said = inspect(&mut inspector, &token).await.unwrap();
     assert!(said.error.is_none() && said.expires_at.as_system_time().is_some());
+}
+
+#[tokio::test]
+async fn a_system_users_token_may_not_inspect_itself_but_shows_at_me_that_it_lives() {
+    let world = TestGraph::with(|settings| settings.proof = ProofPolicy::Required).await;
+    let wrong = "ffffffffffffffffffffffffffffffff";
+    for (app, secret, me_calls) in [
+        (None, Some(APP_SECRET), 1),
+        (Some(test_app(wrong)), Some(APP_SECRET), 1),
+        (Some(test_app(APP_SECRET)), None, 0),
+    ] {
+        world.sim.reset();
+        let token = world.sim.issue(Some(DAY));
+        let secret = secret.map(|secret| Secret::new(secret).unwrap());
+        let mut inspector = world.debug_token(app).with_app_secret(secret);
+        let said = inspect(&mut inspector, &token).await.unwrap();
+        assert_eq!(said.error, None);
+        assert_eq!(said.expires_at == Expiry::Unknown, me_calls > 0);
+        let calls = world.sim.recorded_calls();
+        let to_me = calls.iter().filter(|call| call.target.starts_with("/me?"));
+        assert_eq!(to_me.count(), me_calls);
+        world.sim.revoke(&token);
+        let said = inspect(&mut inspector, &token).await.unwrap();
+        assert_eq!(error_codes(&said), (Some(190), Some(466)));
+    }
+    // A wrong secret leaves no way to ask an app that demands proofs.
+    let token = world.sim.issue(Some(DAY));
+    let error = inspect(&mut world.debug_token(Some(test_app(wrong))), &token).await;
+    assert_eq!(error.unwrap_err().reason(), "app_refused");
+}
+
+#[tokio::test]
+async fn where_id_and_secret_are_no_app_token_graph_issues_one_for_them() {
+    let world = TestGraph::with(|settings| settings.app_tokens = AppTokenPolicy::Issued).await;
+    let token = world.sim.issue(Some(DAY));
+    let mut inspector = world.debug_token(Some(test_app(APP_SECRET)));
+    for inspections in [2, 3, 4] {
+        let said = inspect(&mut inspector, &token).await.unwrap();
+        assert!(said.expires_at.as_system_time().is_some());
+        let counts = world.sim.counts();
+        assert_eq!(
+            (counts.inspections, counts.exchanges),
+            (inspections, 1),
+            "it is asked for once"
+        );
+    }
+    // The secret is not the app's.
+    let mut wrong = world.debug_token(Some(test_app("ffffffffffffffffffffffffffffffff")));
+    let said = inspect(&mut wrong, &token).await.unwrap();
+    assert_eq!((said.error, said.expires_at), (None, Expiry::Unknown));
 }
 
 #[tokio::test]
@@ -230,7 +281,11 @@ async fn a_prefix_that_tells_no_family_is_inspected_where_it_is_configured_or_el
     let configured = hosts().with_token_family(Some(crate::types::TokenFamily::Facebook));
     let mut inspector = DebugTokenInspector::new(&world.client, configured, None);
     assert!(inspect(&mut inspector, token).await.unwrap().error.is_none());
-    assert_eq!(asked(), ["graph.facebook.com"]);
+    assert_eq!(
+        asked(),
+        ["graph.facebook.com"; 2],
+        "debug_token is refused, and /me is not"
+    );
 
     // A known prefix goes to its own host, whatever is configured, and so does no other token.
     for known in ["THQWJ0an0older0token", "IGQVJ0an0older0token"] {

@@ -1,11 +1,11 @@
 use std::time::Duration;
 
 use super::support::{
-    APP_SECRET, CALL_TIMEOUT, TestGraph, api, client_with_response, exchange, renew_dead, renew_live, seconds_left,
-    secret, test_app,
+    APP_SECRET, CALL_TIMEOUT, DAY, TestGraph, api, client_with_response, exchange, renew_dead, renew_live,
+    seconds_left, secret, test_app,
 };
 use crate::net::{HttpClient, HttpClientConfig};
-use crate::renew::{ExchangeRenewer, TokenLifetime};
+use crate::renew::{ExchangeRenewer, ExchangeSettings, TokenLifetime, UnknownExpiry};
 use crate::token::Renewer as _;
 use fake_graph::{Effect, EndpointKind, Fault, TokenResponse};
 
@@ -33,6 +33,27 @@ async fn a_living_token_is_exchanged_and_when_the_new_one_ends_is_known() {
 }
 
 #[tokio::test]
+async fn a_token_of_unknown_expiry_is_exchanged_only_if_the_operator_wants_it() {
+    let world = TestGraph::start().await;
+    let seen_at = world.clock.now();
+    let renew_at = |unknown_expiry| {
+        let settings = ExchangeSettings {
+            unknown_expiry,
+            ..ExchangeSettings::default()
+        };
+        let api = api(&world.client, "https://graph.facebook.com");
+        ExchangeRenewer::new(api, test_app(APP_SECRET), settings).renew_at_if_expiry_unknown(seen_at)
+    };
+    assert_eq!(
+        renew_at(UnknownExpiry::Keep),
+        None,
+        "it may be a token that never expires"
+    );
+    assert_eq!(renew_at(UnknownExpiry::Exchange), Some(seen_at + DAY));
+    assert_eq!(world.threads().renew_at_if_expiry_unknown(seen_at), Some(seen_at + DAY));
+}
+
+#[tokio::test]
 async fn a_dead_token_is_not_even_sent_and_the_error_says_what_to_do() {
     let world = TestGraph::start().await;
     let old = world.sim.issue(None);
@@ -55,7 +76,7 @@ async fn a_token_that_graph_knows_to_be_dead_and_a_wrong_app_need_an_operator() 
         let mut wrong = test_app(secret_of_app);
         wrong.id = id.to_owned();
         let api = api(&world.client, "https://graph.facebook.com");
-        let mut exchange = ExchangeRenewer::new(api, wrong, TokenLifetime::Default);
+        let mut exchange = ExchangeRenewer::new(api, wrong, ExchangeSettings::default());
         let error = renew_live(&mut exchange, &old).await.unwrap_err();
         assert_eq!((error.reason(), error.is_transient()), (reason, false), "{error}");
         assert!(error.to_string().contains("set app.id and app.secret"));

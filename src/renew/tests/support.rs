@@ -14,12 +14,12 @@ use crate::graph::{Destinations, Origin};
 use crate::net::ca::{CertAuthority, CertSpec};
 use crate::net::{HttpClient, HttpClientConfig, HttpVersion, Tasks};
 use crate::renew::{
-    AppCredentials, DebugTokenInspector, ExchangeRenewer, GraphApi, MintRenewer, MintSettings, RefreshRenewer,
-    TokenLifetime,
+    AppCredentials, DebugTokenInspector, ExchangeRenewer, ExchangeSettings, GraphApi, MintRenewer, MintSettings,
+    RefreshRenewer, TokenLifetime,
 };
 use crate::token::{Inspector as _, ObtainError, RenewalRequest, Renewer, Token};
 use crate::types::{Clock, Secret};
-use fake_graph::{FakeGraph, FakeGraphConfig, RunningServer, TokenChange};
+use fake_graph::{FakeGraph, FakeGraphConfig, RunningServer, TokenChange, TokenType};
 
 pub(super) const APP_SECRET: &str = "0123456789abcdef0123456789abcdef";
 pub(super) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -82,6 +82,17 @@ impl TestGraph {
 
     pub(super) fn instagram(&self) -> RefreshRenewer {
         RefreshRenewer::instagram(api(&self.client, "https://graph.instagram.com"))
+    }
+
+    /// Issues a token of a user, who develops the app, so that the token may inspect itself.
+    pub(super) fn issue_for_developer(&self, ttl: Option<Duration>) -> String {
+        let token = self.sim.issue(ttl);
+        let change = TokenChange {
+            kind: Some(TokenType::User),
+            ..TokenChange::default()
+        };
+        assert!(self.sim.update_token(&token, change));
+        token
     }
 
     pub(super) fn debug_token(&self, app: Option<AppCredentials>) -> DebugTokenInspector {
@@ -161,7 +172,11 @@ pub(super) fn api(client: &HttpClient, host: &str) -> GraphApi {
 
 pub(super) fn exchange(client: &HttpClient, lifetime: TokenLifetime) -> ExchangeRenewer {
     let api = api(client, "https://graph.facebook.com");
-    ExchangeRenewer::new(api, test_app(APP_SECRET), lifetime)
+    let settings = ExchangeSettings {
+        lifetime,
+        ..ExchangeSettings::default()
+    };
+    ExchangeRenewer::new(api, test_app(APP_SECRET), settings)
 }
 
 pub(super) fn mint(client: &HttpClient, lifetime: TokenLifetime) -> MintRenewer {

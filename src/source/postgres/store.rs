@@ -1,10 +1,10 @@
 //! Stores a renewed token where the query finds it: compare and set, in one transaction.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio_postgres::error::SqlState;
 
-use super::super::encoding::{encode_secret, epoch_seconds, same_secret};
+use super::super::encoding::{encode_secret, epoch_seconds, expiries_differ, same_secret};
 use super::connection::{PgConnection, QueryError};
 use super::error::into_obtain_error;
 use super::token_row::{TokenRow, uses_parameter};
@@ -57,10 +57,12 @@ impl TokenRow {
             .map_err(store_error)?;
         let current = self.read_token(&connection).await?;
         // Dropping the connection rolls back what is not committed.
-        if same_secret(&current.secret, &token.secret) {
+        let is_same = same_secret(&current.secret, &token.secret);
+        let writes_expiry = uses_parameter(update, self.params.len() + 2);
+        if is_same && !(writes_expiry && expiries_differ(current.expires_at, token.expires_at)) {
             return Ok(StoreOutcome::Stored);
         }
-        if current.secret.fingerprint() != expected {
+        if !is_same && current.secret.fingerprint() != expected {
             return Ok(StoreOutcome::Conflict);
         }
         self.write_token(&connection, update, token).await?;
@@ -138,30 +140,5 @@ impl TokenRow {
         } else {
             StoreError::Permanent(error)
         }
-    }
-}
-
-/// Returns whether two expiries are more than a minute apart.
-fn expiries_differ(one: Option<SystemTime>, other: Option<SystemTime>) -> bool {
-    const MINUTE: Duration = Duration::from_secs(60);
-    match (one, other) {
-        (Some(one), Some(other)) => one.max(other).duration_since(one.min(other)).unwrap_or_default() > MINUTE,
-        (None, None) => false,
-        (Some(_), None) | (None, Some(_)) => true,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn expiries_within_a_minute_are_equal() {
-        let at = |seconds| Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
-        assert!(!expiries_differ(at(100), at(160)));
-        assert!(expiries_differ(at(161), at(100)));
-        assert!(expiries_differ(at(100), None));
-        assert!(!expiries_differ(None, None));
-        assert_eq!(epoch_seconds(SystemTime::UNIX_EPOCH + Duration::from_millis(1_500)), 1);
     }
 }

@@ -18,6 +18,7 @@ type TimestampFamily = Family<Labels<0>, Gauge<f64, AtomicU64>>;
 pub(super) struct TokenMetricFamilies {
     generation: Family<Labels<0>, Gauge>,
     expires_at: TimestampFamily,
+    expiry_known: Family<Labels<0>, Gauge>,
     data_access_expires_at: TimestampFamily,
     missing_scopes: Family<Labels<0>, Gauge>,
     inspected_at: TimestampFamily,
@@ -64,6 +65,10 @@ impl TokenMetricFamilies {
             expires_at: all.register(
                 "token_expiry_timestamp_seconds",
                 "Expiry of the current token; absent if unknown or never",
+            ),
+            expiry_known: all.register(
+                "token_expiry_known",
+                "1 if the expiry of the current token is known, or that it never expires; otherwise 0",
             ),
             data_access_expires_at: all.register(
                 "token_data_access_expiry_timestamp_seconds",
@@ -166,6 +171,11 @@ impl TokenMetrics {
         if let Some(count) = missing_scopes {
             self.set(&all.missing_scopes, i64::try_from(count).unwrap_or(i64::MAX));
         }
+    }
+
+    /// Sets the number of current tokens whose expiry is known, 0 or 1.
+    pub fn set_expiry_known(&self, known_tokens: i64) {
+        self.set(&self.families.expiry_known, known_tokens);
     }
 
     /// Sets the time at which Graph inspected the current token (seconds since 1970).

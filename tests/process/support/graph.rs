@@ -27,17 +27,22 @@ impl Graph {
     /// A fake Graph whose tokens have this lifetime. It accepts them for a while after their expiry, so that a busy machine
     /// that renews late changes nothing.
     pub(crate) async fn with_token_ttl(token_ttl: impl Into<Option<Duration>>) -> Self {
+        let token_ttl = token_ttl.into();
+        Self::with(|config| config.token_ttl = token_ttl).await
+    }
+
+    /// A fake Graph with another configuration.
+    pub(crate) async fn with(configure: impl FnOnce(&mut FakeGraphConfig)) -> Self {
         let clock = Clock::system();
         let authority = CertAuthority::new(&clock).unwrap();
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("ca.pem"), authority.pem()).unwrap();
         let acceptor = authority.acceptor(&CertSpec::for_graph(&clock), HttpVersion::Auto.alpn());
         let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
-        let sim = FakeGraph::new(FakeGraphConfig {
-            token_ttl: token_ttl.into(),
-            expiry_grace: TIMEOUT,
-            ..FakeGraphConfig::new(fake_graph::Clock::system())
-        });
+        let mut config = FakeGraphConfig::new(fake_graph::Clock::system());
+        config.expiry_grace = TIMEOUT;
+        configure(&mut config);
+        let sim = FakeGraph::new(config);
         let running = sim.start(listener, Some(acceptor.unwrap())).unwrap();
         Self { sim, running, dir }
     }

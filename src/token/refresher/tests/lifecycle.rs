@@ -289,6 +289,7 @@ const EXPIRED: fn() -> Inspection = || Inspection {
 };
 
 mod decision_table;
+mod expiry;
 mod inspection;
 mod reload;
 mod renewals;

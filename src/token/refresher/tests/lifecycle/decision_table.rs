@@ -124,7 +124,6 @@ async fn valid_and_a_new_token_that_may_not_be_used_stays_with_an_error() {
     file.put(token("current"));
     assert_eq!(row.check().await.unwrap().as_deref(), Some("current"));
     for (unusable, reason) in [
-        (expiring("expired", Duration::ZERO), "expired"),
         (token("rejected"), "previously_rejected"),
         (token("invalid"), "rejected_by_inspection"),
     ] {
@@ -133,6 +132,13 @@ async fn valid_and_a_new_token_that_may_not_be_used_stays_with_an_error() {
         assert_eq!(error.reason(), reason);
         assert!(error.is_about_source_token());
     }
+    assert!(!row.current_is_dead);
+
+    // Graph cannot be asked.
+    file.put(token("current"));
+    let mut row = Row::start(provider_of(&[&file])).await;
+    file.put(expiring("expired", Duration::ZERO));
+    assert_eq!(row.check().await.unwrap_err().reason(), "expired");
     assert!(!row.current_is_dead);
 }
 

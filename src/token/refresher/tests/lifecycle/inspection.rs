@@ -94,10 +94,16 @@ async fn the_current_token_is_inspected_daily_and_its_expiry_is_updated() {
     );
     tokio::time::sleep(DAY).await;
     assert_eq!(graph.calls().len(), 2);
-    assert_eq!(alerts.causes(), [AlertCause::ScopesMissing, AlertCause::DataAccess(7)]);
+    let first = [
+        AlertCause::ExpiryUnknown,
+        AlertCause::ScopesMissing,
+        AlertCause::DataAccess(7),
+    ];
+    assert_eq!(alerts.causes(), first);
     assert!(alerts.text().contains("whatsapp_business_management"));
     tokio::time::sleep(5 * DAY).await;
     let later = [
+        AlertCause::ExpiryUnknown,
         AlertCause::ScopesMissing,
         AlertCause::DataAccess(7),
         AlertCause::DataAccess(3),
@@ -111,7 +117,7 @@ async fn the_current_token_is_inspected_daily_and_its_expiry_is_updated() {
 #[tokio::test(start_paused = true)]
 async fn missing_permissions_are_reported_once_and_only_if_whatsapp_is_called() {
     let (file, graph) = (FakeStore::named("file"), FakeInspector::default());
-    file.put(token("one"));
+    file.put(expiring("one", 600 * DAY));
     graph.set(
         "one",
         Inspection {
@@ -132,7 +138,7 @@ async fn missing_permissions_are_reported_once_and_only_if_whatsapp_is_called() 
 #[tokio::test(start_paused = true)]
 async fn a_locked_account_is_reported_once_a_day() {
     let file = FakeStore::named("file");
-    file.put(token("one"));
+    file.put(expiring("one", 600 * DAY));
     let (tokens, alerts) = start(TokenProvider::from_source(file)).await;
     let locked = GraphError {
         code: Some(131_031),
@@ -157,7 +163,7 @@ async fn a_current_token_that_inspection_rejects_is_marked_before_any_request_fa
     graph.set("one", EXPIRED());
     tokio::time::sleep(DAY).await;
     assert!(!tokens.is_usable());
-    assert_eq!(alerts.causes(), [AlertCause::Rejected]);
+    assert_eq!(alerts.causes(), [AlertCause::ExpiryUnknown, AlertCause::Rejected]);
     file.put(token("two"));
     tokio::time::sleep(Duration::from_millis(1)).await;
     assert!(tokens.is_usable());
@@ -185,6 +191,11 @@ async fn an_expiry_of_never_is_not_read_as_1970() {
 async fn the_expiry_of_a_renewed_token_comes_from_graph_and_a_rejected_one_is_rolled_back() {
     let (file, graph) = (FakeStore::writable("file"), FakeInspector::default());
     file.put(expiring("one", HOUR));
+    let in_an_hour = Inspection {
+        expires_at: Expiry::At(start_date() + HOUR),
+        ..Inspection::default()
+    };
+    graph.set("one", in_an_hour);
     graph.set("bad", EXPIRED());
     graph.set(
         "two",

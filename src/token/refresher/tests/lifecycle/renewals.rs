@@ -94,7 +94,15 @@ async fn the_same_token_with_a_later_expiry_is_a_renewal() {
     assert_eq!(tokens.current().unwrap().expires_at(), Some(start_date() + 60 * DAY));
     assert_eq!(renewer.calls(), 1);
     assert!(alerts.causes().is_empty());
-    assert!(file.with_state(|state| state.stored.is_empty()), "it is there already");
+    assert_eq!(
+        file.with_state(|state| state.stored.clone()),
+        ["one"],
+        "with its new expiry"
+    );
+    assert_eq!(
+        file.with_state(|state| state.current.clone()).unwrap().expires_at,
+        Some(start_date() + 60 * DAY)
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,90 @@
+//! `GET /me?fields=id`: shows whether Graph accepts a token where nothing else does.
+//!
+//! # Why
+//!
+//! Every living token of a user, a page or a system user may read its own id, and Graph answers 190 or 102 if it is dead.
+//! Whatever else Graph answers says nothing about the token.
+
+use crate::graph::{Destinations, Inspection, Origin};
+use crate::net::HttpClient;
+use crate::token::{BoxFuture, Inspector, ObtainError, Token};
+use crate::types::{Secret, TokenFamily};
+
+use super::request::{self, GraphRequest};
+use super::response::{GraphResponse, Remediations, send};
+
+/// The call of `/me`, at the host of the token's family.
+#[derive(Clone, Debug)]
+pub struct MeRequest {
+    client: HttpClient,
+    destinations: Destinations,
+    /// Signs the proof that some apps demand of every call.
+    app_secret: Option<Secret>,
+}
+
+const REMEDIATIONS: Remediations = Remediations {
+    token_dead: "Operator action: put a valid token into the token source.",
+    refused: "Operator action: check the token, and app.secret if it is set.",
+};
+
+// === impl MeRequest ===
+
+impl MeRequest {
+    /// Calls the hosts of these destinations.
+    #[must_use]
+    pub const fn new(client: HttpClient, destinations: Destinations, app_secret: Option<Secret>) -> Self {
+        Self {
+            client,
+            destinations,
+            app_secret,
+        }
+    }
+
+    /// Asks: first with the proof, then without, because a wrong proof is refused, whatever the token.
+    ///
+    /// # Errors
+    ///
+    /// [`ObtainError`] if there is no answer, or one that says nothing about the token.
+    pub async fn ask(&self, token: &Token) -> Result<Inspection, ObtainError> {
+        let known = request::token_family(&token.secret).or_else(|| self.destinations.configured_family());
+        let family = known.unwrap_or_else(|| self.destinations.default_family());
+        let origin = self.destinations.graph_origin(family).ok_or_else(|| {
+            let message = format!("no {family} host is configured to ask about the token; add it to upstream.hosts");
+            ObtainError::transient("no_host", message)
+        })?;
+        match family {
+            TokenFamily::Facebook => self.ask_facebook(origin, token).await,
+            TokenFamily::Instagram | TokenFamily::Threads => self.send(me(origin, token)).await,
+        }
+    }
+
+    /// Asks a host of Facebook's.
+    pub(super) async fn ask_facebook(&self, origin: &Origin, token: &Token) -> Result<Inspection, ObtainError> {
+        if let Some(secret) = &self.app_secret
+            && let Ok(answer) = self
+                .send(me(origin, token).appsecret_proof(secret, &token.secret))
+                .await
+        {
+            return Ok(answer);
+        }
+        self.send(me(origin, token)).await
+    }
+
+    async fn send(&self, request: GraphRequest<'_>) -> Result<Inspection, ObtainError> {
+        let response: GraphResponse = send(&self.client, request, REMEDIATIONS).await?;
+        let inspection = Inspection::from_me_response(response.response.status(), response.response.body());
+        inspection.ok_or_else(|| response.error())
+    }
+}
+
+impl Inspector for MeRequest {
+    fn inspect<'a>(&'a mut self, token: &'a Token) -> BoxFuture<'a, Result<Inspection, ObtainError>> {
+        Box::pin(self.ask(token))
+    }
+}
+
+fn me<'a>(origin: &'a Origin, token: &Token) -> GraphRequest<'a> {
+    GraphRequest::get(origin, "/me")
+        .param("fields", "id")
+        .secret_param("access_token", &token.secret)
+}
