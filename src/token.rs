@@ -26,6 +26,7 @@ mod confirmation;
 mod credential;
 mod current;
 mod doubts;
+mod maintenance;
 mod observations;
 mod planner;
 mod policy;

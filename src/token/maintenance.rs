@@ -1,0 +1,82 @@
+//! The work of the refresher besides checks and refreshes: inspections, warnings, stores that have failed.
+
+use super::current::Maintenance;
+use super::refresher::Refresher;
+
+impl Refresher {
+    /// Inspects the current token. If it is invalid, it is marked as rejected, as if a request had been rejected.
+    pub(super) async fn inspect(&mut self) {
+        let Some(current) = self.publisher.current() else {
+            return self.current.postpone(Maintenance::Inspect);
+        };
+        let vetting = &mut self.provider.vetting;
+        let inspected = if self.current.has_expired(self.clock.now()) {
+            vetting.ask(current.token()).await
+        } else {
+            vetting.inspect(current.token()).await
+        };
+        match inspected {
+            Ok(Some(inspection)) => {
+                let error = inspection.error.clone();
+                self.current
+                    .record_inspection(inspection, self.clock.now(), &self.policy);
+                self.update_status();
+                if let Some(error) = error {
+                    self.publisher.rejections.mark_dead(current.generation(), &error);
+                }
+            }
+            Ok(None) => self.current.postpone(Maintenance::Inspect),
+            Err(error) => {
+                let tenant = &self.reporter.tenant;
+                tracing::info!(%tenant, %error, "failed to inspect the current token; retrying in an hour");
+                self.current.postpone(Maintenance::Inspect);
+            }
+        }
+    }
+
+    /// Tries again to store the renewed token. The first failure was reported.
+    pub(super) async fn retry_store(&mut self) {
+        let tenant = &self.reporter.tenant;
+        match self.provider.retry_store().await {
+            Ok(()) => tracing::info!(%tenant, "stored the renewed token"),
+            Err(error) => {
+                tracing::debug!(%tenant, %error, "failed again to store the renewed token");
+                self.current.postpone(Maintenance::RetryStore);
+            }
+        }
+    }
+
+    /// Derives the time of the renewal, the status and the warnings from the current token.
+    pub(super) fn update_status(&mut self) {
+        self.current.schedule_renewal(&self.policy, self.provider.renewer());
+        let missing = if self.publisher.observations.is_whatsapp_called() {
+            self.current.take_newly_missing_scopes()
+        } else {
+            Vec::new()
+        };
+        self.reporter.status_changed(&self.current);
+        if !missing.is_empty() {
+            self.reporter.report_missing_scopes(&missing);
+        }
+        self.warn_of_expiry();
+    }
+
+    /// Warns of expiries that are near, unless the token is renewed in time.
+    pub(super) fn warn_of_expiry(&mut self) {
+        let now = self.clock.now();
+        let status = self.current.status();
+        if let Some(expires_at) = status.expires_at.filter(|_| !self.current.is_auto_renewed())
+            && let Some(days) = self.current.expiry_warnings.take_due(expires_at, now)
+        {
+            self.reporter.warn_expiry(days, expires_at, now, &self.current);
+        }
+        if self.current.take_expiry_notice() {
+            self.reporter.report_unknown_expiry();
+        }
+        if let Some(expires_at) = status.data_access_expires_at
+            && let Some(days) = self.current.data_access_warnings.take_due(expires_at, now)
+        {
+            self.reporter.warn_data_access_expiry(days, expires_at, now);
+        }
+    }
+}
