@@ -58,6 +58,7 @@ pub use rejection::{Liveness, RejectedRequest, RejectionReport, Standing, Suspic
 pub use rejections::AttemptStart;
 pub use reporter::{EventSink, Operation, OperationReport, TokenEvent};
 pub use traits::{
-    BoxFuture, Inspector, LivenessCheck, ObtainError, RefreshLock, RenewalRequest, Renewer, Source, StoreOutcome,
+    BoxFuture, Inspector, LivenessCheck, ObtainError, ProofAnswer, ProofCheck, RefreshLock, RenewalRequest, Renewer, Source,
+    StoreOutcome,
 };
 pub use vetting::InspectionScope;

@@ -305,7 +305,6 @@ fn build_tenant(config: &Config, deps: ProxyDeps<'_>) -> Result<Tenant, StartErr
         via: upstream.via,
         dead_token_cache: Arc::default(),
         idle_timeout: upstream.idle_timeout,
-        proof_warning: Arc::default(),
         telemetry: Arc::new(RequestTelemetry {
             tenant: deps.tenant_id.clone(),
             access_log: config.log.requests,
@@ -323,7 +322,6 @@ pub(super) fn reloaded_tenant(config: &Config, sources: String, running: &Tenant
         heal: checked_heal(&config.heal),
         destinations: running.destinations.clone().with_token_family(config.token.family),
         links: config.links,
-        proof_warning: Arc::default(),
         telemetry: Arc::new(RequestTelemetry {
             access_log: config.log.requests,
             sources,

@@ -52,6 +52,8 @@ pub(super) struct HttpClients {
 
 /// The longest call of Graph: a replica that waits for its turn to renew does not wait much longer.
 const GRAPH_CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest call of Graph for an answer that something waits for.
+const QUESTION_TIMEOUT: Duration = Duration::from_secs(3);
 /// The longest call of an internal service, unless the configuration sets another limit.
 const INTERNAL_CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -136,7 +138,9 @@ fn build_token_provider(
         None => provider,
     };
     let (graph, destinations) = (&deps.clients.graph, deps.destinations);
-    let me = MeRequest::new(graph.clone(), destinations.clone(), deps.app_secret.clone());
+    let client = graph.with_timeout(QUESTION_TIMEOUT);
+    let me = MeRequest::new(client, destinations.clone(), deps.app_secret.clone());
+    let provider = provider.with_proof_check(me.clone());
     if !token_config.verify {
         // A date in the past is a hint all the same.
         let provider = provider.with_inspector(me.clone());

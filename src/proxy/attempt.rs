@@ -65,7 +65,7 @@ pub(crate) async fn attempt(
             }
         }
         (Verdict::ProofRejected, Some(credential)) => {
-            tenant.proof_warning.warn_once(&tenant.telemetry.tenant, credential);
+            tenant.tokens.observe_proof_rejection(credential.generation());
         }
         (_, _) => {}
     }

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use super::dead_token::DeadTokenCache;
 use super::heal::HealConfig;
-use super::proof_warning::ProofWarning;
 use super::record::RequestTelemetry;
 use super::upstream::Upstream;
 use crate::graph::Destinations;
@@ -33,8 +32,6 @@ pub struct Tenant {
     pub dead_token_cache: Arc<DeadTokenCache>,
     /// The longest wait between two frames of a body.
     pub idle_timeout: Duration,
-    /// The token whose `appsecret_proof` the operator has been warned about.
-    pub proof_warning: Arc<ProofWarning>,
     /// The metrics and the log settings for requests.
     pub telemetry: Arc<RequestTelemetry>,
 }

@@ -7,7 +7,7 @@
 
 use crate::graph::{Destinations, Inspection, Origin};
 use crate::net::HttpClient;
-use crate::token::{BoxFuture, Inspector, ObtainError, Token};
+use crate::token::{BoxFuture, Inspector, ObtainError, ProofAnswer, ProofCheck, Token};
 use crate::types::{Secret, TokenFamily};
 
 use super::request::{self, GraphRequest};
@@ -80,6 +80,27 @@ impl MeRequest {
 impl Inspector for MeRequest {
     fn inspect<'a>(&'a mut self, token: &'a Token) -> BoxFuture<'a, Result<Inspection, ObtainError>> {
         Box::pin(self.ask(token))
+    }
+}
+
+impl ProofCheck for MeRequest {
+    fn check_proof<'a>(&'a mut self, token: &'a Token) -> BoxFuture<'a, ProofAnswer> {
+        Box::pin(async move {
+            let origin = self.destinations.graph_origin(TokenFamily::Facebook);
+            let (Some(origin), Some(app_secret)) = (origin, &self.app_secret) else {
+                return ProofAnswer::Unknown;
+            };
+            let with_proof = self.send(me(origin, token).appsecret_proof(app_secret, &token.secret));
+            match (with_proof.await, self.send(me(origin, token)).await) {
+                (Ok(Inspection { error: None, .. }), _) => ProofAnswer::Accepted,
+                (Err(error), without) if error.reason() == "app_refused" => match without {
+                    Ok(Inspection { error: None, .. }) => ProofAnswer::OnlyWithout,
+                    Err(error) if error.reason() == "app_refused" => ProofAnswer::Refused,
+                    Ok(_) | Err(_) => ProofAnswer::Unknown,
+                },
+                (_, _) => ProofAnswer::Unknown,
+            }
+        })
     }
 }
 

@@ -35,6 +35,8 @@ pub enum AlertCause {
     ActionRequired,
     /// Meta has blocked or locked the account.
     AccountLocked,
+    /// Graph rejects the app's proofs, and accepts requests without them.
+    ProofRejected,
     /// The token could not be renewed.
     RenewalFailed,
     /// A token from a source was not used.
@@ -58,6 +60,7 @@ impl AlertCause {
             Self::Rejected => "rejected",
             Self::ActionRequired => "action_required",
             Self::AccountLocked => "account_locked",
+            Self::ProofRejected => "proof_rejected",
             Self::RenewalFailed => "renewal_failed",
             Self::SourceTokenRejected => "source_token_rejected",
             Self::ScopesMissing => "scopes_missing",
@@ -71,6 +74,7 @@ impl AlertCause {
         match self {
             Self::Expiry(days) | Self::DataAccess(days) => Some(days),
             Self::Rejected | Self::ActionRequired | Self::AccountLocked | Self::RenewalFailed => None,
+            Self::ProofRejected => None,
             Self::ExpiryUnknown | Self::SourceTokenRejected | Self::ScopesMissing | Self::StoreFailed => None,
         }
     }
@@ -82,7 +86,7 @@ impl AlertCause {
             Self::Expiry(..=3) | Self::DataAccess(..=3) | Self::Rejected | Self::ActionRequired => "page",
             Self::AccountLocked | Self::StoreFailed => "page",
             Self::Expiry(_) | Self::DataAccess(_) | Self::RenewalFailed => "ticket",
-            Self::ExpiryUnknown | Self::SourceTokenRejected | Self::ScopesMissing => "ticket",
+            Self::ExpiryUnknown | Self::ProofRejected | Self::SourceTokenRejected | Self::ScopesMissing => "ticket",
         }
     }
 }

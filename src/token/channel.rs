@@ -51,7 +51,7 @@ pub fn channel() -> (TokenPublisher, TokenHandle) {
 /// The refresher's end. Not `Clone`: one writer.
 #[derive(Debug)]
 pub struct TokenPublisher {
-    proofs: Option<ProofSettings>,
+    pub(super) proofs: Option<ProofSettings>,
     cell: Arc<ArcSwapOption<Credential>>,
     progress: watch::Sender<RefreshProgress>,
     pub(super) rejections: Arc<Rejections>,
@@ -80,7 +80,10 @@ impl TokenPublisher {
     }
 
     /// Replaces the proofs, and that of the current credential: it is the same token, and so the same generation.
-    pub(super) fn set_proofs(&mut self, proofs: Option<ProofSettings>) {
+    pub(super) fn set_proofs(&mut self, mut proofs: Option<ProofSettings>) {
+        if let (Some(new), Some(old)) = (&mut proofs, &self.proofs) {
+            new.continue_from(old);
+        }
         self.proofs = proofs;
         let current = self.current();
         let current = current.and_then(|current| current.with_proofs(self.proofs.as_ref()).ok());
@@ -245,6 +248,11 @@ impl TokenHandle {
     /// Reports that Meta has locked the account. Never waits.
     pub fn observe_account_lock(&self, error: &GraphError) {
         self.observations.add_account_lock(error);
+    }
+
+    /// Reports that Graph rejected the `appsecret_proof` of a request with this generation, or misses one. Never waits.
+    pub fn observe_proof_rejection(&self, generation: Generation) {
+        self.observations.add_proof_rejection(generation);
     }
 
     /// Reports that Graph rejected this generation, and that there is no doubt about it.

@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -37,17 +39,22 @@ pub struct Credential {
     proof: CredentialProof,
 }
 
-/// The settings for the proofs of an app's tokens.
+/// The settings for the proofs of an app's tokens. Clones share whether proofs are suspended.
 #[derive(Clone, Debug)]
 pub struct ProofSettings {
     signer: ProofSigner,
     mode: ProofMode,
+    /// The fingerprint of the app's secret.
+    secret: Fingerprint,
+    /// Graph refuses the proofs of this secret, and accepts requests without one.
+    is_suspended: Arc<AtomicBool>,
 }
 
 /// The way in which a credential gets its proof.
 enum CredentialProof {
     None,
-    Precomputed(AppSecretProof),
+    /// Not sent while suspended.
+    Precomputed(AppSecretProof, Arc<AtomicBool>),
     Timed(ProofSigner),
 }
 
@@ -116,9 +123,12 @@ impl Credential {
         let text = token.secret.expose();
         let proof = match proofs {
             None => CredentialProof::None,
-            Some(ProofSettings { signer, mode }) => match mode {
-                ProofMode::PerToken => CredentialProof::Precomputed(signer.sign(text.as_bytes())),
-                ProofMode::Timestamped => CredentialProof::Timed(signer.clone()),
+            Some(settings) => match settings.mode {
+                ProofMode::PerToken => {
+                    let proof = settings.signer.sign(text.as_bytes());
+                    CredentialProof::Precomputed(proof, Arc::clone(&settings.is_suspended))
+                }
+                ProofMode::Timestamped => CredentialProof::Timed(settings.signer.clone()),
             },
         };
         Ok(Self {
@@ -158,8 +168,8 @@ impl Credential {
     /// Passes the proof of this token to `write`, if the app has a secret: the precomputed one, or one for this moment.
     pub fn with_proof(&self, now: impl FnOnce() -> SystemTime, write: impl FnOnce(&AppSecretProof)) {
         match &self.proof {
-            CredentialProof::None => {}
-            CredentialProof::Precomputed(proof) => write(proof),
+            CredentialProof::Precomputed(proof, is_suspended) if !is_suspended.load(Ordering::Relaxed) => write(proof),
+            CredentialProof::None | CredentialProof::Precomputed(..) => {}
             CredentialProof::Timed(signer) => {
                 write(&signer.sign_at(self.token.secret.expose().as_bytes(), now()));
             }
@@ -171,7 +181,7 @@ impl Credential {
     pub const fn proof_mode(&self) -> Option<ProofMode> {
         match self.proof {
             CredentialProof::None => None,
-            CredentialProof::Precomputed(_) => Some(ProofMode::PerToken),
+            CredentialProof::Precomputed(..) => Some(ProofMode::PerToken),
             CredentialProof::Timed(_) => Some(ProofMode::Timestamped),
         }
     }
@@ -226,7 +236,25 @@ impl ProofSettings {
         Self {
             signer: ProofSigner::new(app_secret.expose().as_bytes()),
             mode,
+            secret: app_secret.fingerprint(),
+            is_suspended: Arc::default(),
         }
+    }
+
+    /// Keeps what is known about the proofs of the same secret.
+    pub(super) fn continue_from(&mut self, old: &Self) {
+        if self.secret == old.secret {
+            self.is_suspended = Arc::clone(&old.is_suspended);
+        }
+    }
+
+    /// Sends no proofs of this secret any more.
+    pub(super) fn suspend(&self) {
+        self.is_suspended.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_suspended(&self) -> bool {
+        self.is_suspended.load(Ordering::Relaxed)
     }
 }
 

@@ -1,7 +1,18 @@
 //! The work of the refresher besides checks and refreshes: inspections, warnings, stores that have failed.
 
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::credential::ProofSettings;
 use super::current::Maintenance;
+use super::planner::PlannerEvent;
 use super::refresher::Refresher;
+use super::traits::ProofAnswer;
+use crate::graph::ProofMode;
+
+/// The longest wait for Graph's answer about a proof.
+const PROOF_CHECK_TIMEOUT: Duration = Duration::from_secs(6);
 
 impl Refresher {
     /// Inspects the current token. If it is invalid, it is marked as rejected, as if a request had been rejected.
@@ -32,6 +43,43 @@ impl Refresher {
                 self.current.postpone(Maintenance::Inspect);
             }
         }
+    }
+
+    /// Acts on what requests have observed.
+    pub(super) async fn on_observation(&mut self) -> PlannerEvent {
+        if let Some(error) = self.publisher.observations.take_account_lock() {
+            self.reporter.report_account_lock(&error);
+        }
+        if self.publisher.observations.take_proof_rejection() {
+            self.on_proof_rejected().await;
+        }
+        self.update_status();
+        PlannerEvent::TimerFired(self.current.deadlines(&self.clock))
+    }
+
+    /// Finds out why Graph rejected a proof, and sends none any more if that helps. Says it once for each token.
+    async fn on_proof_rejected(&mut self) {
+        let Some(current) = self.publisher.current() else {
+            return;
+        };
+        let is_suspended = self.publisher.proofs.as_ref().is_some_and(ProofSettings::is_suspended);
+        if is_suspended || self.explained_proof == Some(current.generation()) {
+            return;
+        }
+        let answer = match (current.proof_mode(), &mut self.provider.proof_check) {
+            (Some(ProofMode::PerToken), Some(check)) => {
+                let answer = timeout(PROOF_CHECK_TIMEOUT, check.check_proof(current.token())).await;
+                answer.unwrap_or(ProofAnswer::Unknown)
+            }
+            (_, _) => ProofAnswer::Refused,
+        };
+        if let (ProofAnswer::OnlyWithout, Some(proofs)) = (answer, &self.publisher.proofs) {
+            proofs.suspend();
+        }
+        if answer != ProofAnswer::Unknown {
+            self.explained_proof = Some(current.generation());
+        }
+        self.reporter.report_proof_rejected(&current, answer);
     }
 
     /// Tries again to store the renewed token. The first failure was reported.

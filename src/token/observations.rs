@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::credential::Generation;
 use crate::graph::GraphError;
 
 /// The observations so far.
@@ -15,6 +16,7 @@ pub(super) struct Observations {
     whatsapp_called: AtomicBool,
     /// Never locked across an await.
     account_lock: Mutex<AccountLock>,
+    proof_rejection: Mutex<ProofRejection>,
     changed: Notify,
 }
 
@@ -26,6 +28,15 @@ struct AccountLock {
     unreported: Option<GraphError>,
 }
 
+/// The last observation that Graph rejected a proof.
+#[derive(Debug, Default)]
+struct ProofRejection {
+    observed: Option<(Generation, Instant)>,
+    is_unhandled: bool,
+}
+
+/// The shortest interval between questions to Graph because of a rejected proof.
+const PROOF_QUESTION_INTERVAL: Duration = Duration::from_secs(60);
 /// The interval at which a lock is reported again.
 const LOCK_REPORT_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -58,6 +69,27 @@ impl Observations {
     pub(super) fn take_account_lock(&self) -> Option<GraphError> {
         let mut lock = self.account_lock.lock().unwrap_or_else(PoisonError::into_inner);
         lock.unreported.take()
+    }
+
+    /// Records that Graph rejected a proof. A repetition within a minute changes nothing.
+    pub(super) fn add_proof_rejection(&self, generation: Generation) {
+        let mut rejection = self.proof_rejection.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_repetition = rejection
+            .observed
+            .is_some_and(|(known, at)| known == generation && at.elapsed() < PROOF_QUESTION_INTERVAL);
+        if !is_repetition {
+            *rejection = ProofRejection {
+                observed: Some((generation, Instant::now())),
+                is_unhandled: true,
+            };
+            self.changed.notify_one();
+        }
+    }
+
+    /// Returns whether a rejected proof is still to be handled.
+    pub(super) fn take_proof_rejection(&self) -> bool {
+        let mut rejection = self.proof_rejection.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut rejection.is_unhandled)
     }
 
     /// Completes after a new observation. Cancel-safe.

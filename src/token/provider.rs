@@ -38,7 +38,7 @@ use super::credential::{Credential, Token};
 use super::renewal::renew;
 use super::sources::{LoadedSource, SourceList, SourcedToken, drain};
 use super::traits::{
-    Inspector, LivenessCheck, ObtainError, RefreshContext, RefreshLock, Renewer, Source, StoreOutcome,
+    Inspector, LivenessCheck, ObtainError, ProofCheck, RefreshContext, RefreshLock, Renewer, Source, StoreOutcome,
 };
 use super::vetting::{InspectionScope, Vetting};
 use crate::graph::Inspection;
@@ -48,6 +48,7 @@ pub struct TokenProvider {
     pub(super) sources: SourceList,
     pub(super) vetting: Vetting,
     pub(super) liveness_check: Option<Box<dyn LivenessCheck>>,
+    pub(super) proof_check: Option<Box<dyn ProofCheck>>,
     renewer: Option<Box<dyn Renewer>>,
     /// A renewed token that is not yet where the next start finds it.
     pub(super) pending_store: Option<SourcedToken>,
@@ -105,6 +106,7 @@ impl TokenProvider {
             sources: SourceList::new(sources),
             vetting: Vetting::default(),
             liveness_check: None,
+            proof_check: None,
             renewer: None,
             pending_store: None,
         }
@@ -134,6 +136,13 @@ impl TokenProvider {
     #[must_use]
     pub fn with_liveness_check(mut self, check: impl LivenessCheck) -> Self {
         self.liveness_check = Some(Box::new(check));
+        self
+    }
+
+    /// Adds the question that is asked when Graph refuses a proof.
+    #[must_use]
+    pub fn with_proof_check(mut self, check: impl ProofCheck) -> Self {
+        self.proof_check = Some(Box::new(check));
         self
     }
 

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::channel::TokenPublisher;
 use super::confirmation::{Confirmation, LivenessCheckSlot};
-use super::credential::Token;
+use super::credential::{Generation, Token};
 use super::current::{CurrentToken, Maintenance};
 use super::planner::{Action, CurrentGeneration, Failure, PlannerEvent, RefreshPlanner};
 use super::policy::RefreshPolicy;
@@ -34,6 +34,8 @@ pub struct Refresher {
     reconfigurations: mpsc::Receiver<Reconfiguration>,
     confirmation: Option<Confirmation>,
     liveness_check: LivenessCheckSlot,
+    /// The generation whose rejected proof was explained last.
+    pub(super) explained_proof: Option<Generation>,
 }
 
 /// The longest sleep, after which deadlines are computed again from wall time.
@@ -70,6 +72,7 @@ impl Refresher {
             liveness_check,
             // Closed: none will come.
             reconfigurations: mpsc::channel(1).1,
+            explained_proof: None,
         }
     }
 
@@ -176,7 +179,7 @@ impl Refresher {
             state = self.publisher.rejections.wait_for_change(&self.rejection_state) => return self.on_rejection_change(state),
             () = self.provider.sources.changed() => return PlannerEvent::SourceChanged,
             Some(new) = self.reconfigurations.recv() => return self.reconfigure(new),
-            () = self.publisher.observations.changed() => return self.on_observation(),
+            () = self.publisher.observations.changed() => return self.on_observation().await,
             () = sleep_until(wake) => {}
         }
         match maintenance {
@@ -194,6 +197,7 @@ impl Refresher {
         reconfiguration::continue_from(&mut self.provider, old, &new.previous_sources);
         self.liveness_check.put(self.provider.liveness_check.take());
         self.publisher.set_proofs(new.proofs);
+        self.explained_proof = None;
         self.policy.renew_before = new.renew_before;
         let renewer = self.provider.renewer().map(Renewer::describe);
         self.reporter.set_origins(self.provider.sources.describe(), renewer);
@@ -211,15 +215,6 @@ impl Refresher {
             let source_count = self.provider.sources.len();
             self.reporter.report_read_only_sources(&reasons, source_count);
         }
-    }
-
-    /// Reports what requests have observed.
-    fn on_observation(&mut self) -> PlannerEvent {
-        if let Some(error) = self.publisher.observations.take_account_lock() {
-            self.reporter.report_account_lock(&error);
-        }
-        self.update_status();
-        PlannerEvent::TimerFired(self.current.deadlines(&self.clock))
     }
 
     fn on_rejection_change(&mut self, state: RejectionState) -> PlannerEvent {

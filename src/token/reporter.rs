@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 use super::alert::{Alert, AlertCause};
 use super::credential::Credential;
 use super::current::{CurrentToken, TokenStatus};
-use super::traits::ObtainError;
-use crate::graph::{Expiry, GraphError, explain, is_action_required};
+use super::traits::{ObtainError, ProofAnswer};
+use crate::graph::{Expiry, GraphError, ProofMode, explain, is_action_required};
 use crate::types::{Rfc3339Timestamp, TenantId, error_chain};
 
 /// An operation of the refresher.
@@ -230,6 +230,38 @@ impl Reporter {
         };
         let summary = format!("The token expires {}.", format_expiry(expires_at, now));
         self.send_alert(AlertCause::Expiry(days), &summary, &remediation);
+    }
+
+    /// Explains why Graph rejects proofs.
+    pub(super) fn report_proof_rejected(&self, current: &Credential, answer: ProofAnswer) {
+        const OTHER_APP: &str =
+            "Graph rejected the appsecret_proof: app.secret does not belong to the app that issued the token";
+        let (tenant, generation) = (&self.tenant, current.generation().get());
+        let message = match (current.proof_mode(), answer) {
+            (_, ProofAnswer::OnlyWithout) => {
+                return self.send_alert(
+                    AlertCause::ProofRejected,
+                    &format!("{OTHER_APP}. It accepts requests without a proof, so graphward sends none until app.secret changes."),
+                    "Set app.secret to the secret of the app that issued the token, or app.proof to \"off\".",
+                );
+            }
+            (_, ProofAnswer::Accepted) => {
+                tracing::warn!(%tenant, generation, "Graph rejected the appsecret_proof of a request, but accepts it otherwise");
+                return;
+            }
+            (_, ProofAnswer::Unknown) => {
+                "Graph rejected the appsecret_proof, and could not be asked whether it needs one"
+            }
+            (None, ProofAnswer::Refused) => {
+                "Graph requires an appsecret_proof: set app.secret to the secret of the app that issued the token"
+            }
+            (Some(ProofMode::PerToken), ProofAnswer::Refused) => OTHER_APP,
+            (Some(ProofMode::Timestamped), ProofAnswer::Refused) => {
+                "Graph rejected the appsecret_proof: app.secret does not belong to the app that issued the token, or the \
+                 system clock is off by minutes"
+            }
+        };
+        tracing::warn!(%tenant, generation, "{message}; requests fail until this is fixed, and a new token does not help");
     }
 
     /// Reports that the expiry of the token is unknown.

@@ -128,6 +128,25 @@ pub trait LivenessCheck: Send + 'static {
     fn check<'a>(&'a mut self, token: &'a Token) -> BoxFuture<'a, Liveness>;
 }
 
+/// The question to Graph whether it accepts the proofs of the app's secret.
+pub trait ProofCheck: Send + 'static {
+    /// Asks Graph about a token once with its proof and once without. Bounded in time.
+    fn check_proof<'a>(&'a mut self, token: &'a Token) -> BoxFuture<'a, ProofAnswer>;
+}
+
+/// Graph's answer about a proof.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ProofAnswer {
+    /// The proof is accepted.
+    Accepted,
+    /// Requests are accepted without the proof, and refused with it.
+    OnlyWithout,
+    /// Requests are refused with and without it.
+    Refused,
+    /// Graph could not be asked, or its answer says nothing about the proof.
+    Unknown,
+}
+
 /// The reason why there is no new token. The messages name sources and reasons, never contents.
 #[derive(Debug, thiserror::Error)]
 pub enum ObtainError {
