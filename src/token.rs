@@ -20,6 +20,7 @@
 //! * Check first, renew second: after a rejection the refresher reads the sources before it spends a renewal.
 //!   `fb_exchange_token` cannot revive an expired token, so a new token in a source is what heals.
 
+mod admin_token;
 mod alert;
 mod channel;
 mod confirmation;

@@ -17,7 +17,7 @@ use super::response::Remediations;
 pub struct MintRenewer {
     settings: MintSettings,
     /// The token of an admin, or of an admin system user: it outlives those that are minted with it.
-    admin_token: Secret,
+    admin_token: Token,
     api: GraphApi,
     app: AppCredentials,
 }
@@ -42,7 +42,7 @@ impl MintRenewer {
     pub const fn new(settings: MintSettings, admin_token: Secret, api: GraphApi, app: AppCredentials) -> Self {
         Self {
             settings,
-            admin_token,
+            admin_token: Token::without_expiry(admin_token),
             api,
             app,
         }
@@ -59,8 +59,8 @@ impl MintRenewer {
             .param("business_app", &self.app.id)
             .param("scope", &scopes.join(","))
             .lifetime(*lifetime)
-            .appsecret_proof(&self.app.secret, &self.admin_token)
-            .secret_param("access_token", &self.admin_token);
+            .appsecret_proof(&self.app.secret, &self.admin_token.secret)
+            .secret_param("access_token", &self.admin_token.secret);
         self.api.request_token(request, *lifetime, REMEDIATIONS).await
     }
 }
@@ -75,6 +75,10 @@ const REMEDIATIONS: Remediations = Remediations {
 impl Renewer for MintRenewer {
     fn renew<'a>(&'a mut self, _request: RenewalRequest<'a>) -> BoxFuture<'a, Result<Token, ObtainError>> {
         Box::pin(self.mint())
+    }
+
+    fn own_token(&self) -> Option<&Token> {
+        Some(&self.admin_token)
     }
 
     fn describe(&self) -> String {

@@ -39,6 +39,10 @@ pub enum AlertCause {
     ProofRejected,
     /// The token could not be renewed.
     RenewalFailed,
+    /// The token that the renewer depends on expires within this number of days.
+    AdminTokenExpiry(u8),
+    /// Graph rejects the token that the renewer depends on.
+    AdminTokenRejected,
     /// A token from a source was not used.
     SourceTokenRejected,
     /// The token lacks a permission that WhatsApp requires.
@@ -62,6 +66,8 @@ impl AlertCause {
             Self::AccountLocked => "account_locked",
             Self::ProofRejected => "proof_rejected",
             Self::RenewalFailed => "renewal_failed",
+            Self::AdminTokenExpiry(_) => "admin_token_expiry",
+            Self::AdminTokenRejected => "admin_token_rejected",
             Self::SourceTokenRejected => "source_token_rejected",
             Self::ScopesMissing => "scopes_missing",
             Self::StoreFailed => "store_failed",
@@ -72,9 +78,9 @@ impl AlertCause {
     #[must_use]
     pub const fn days(self) -> Option<u8> {
         match self {
-            Self::Expiry(days) | Self::DataAccess(days) => Some(days),
+            Self::Expiry(days) | Self::DataAccess(days) | Self::AdminTokenExpiry(days) => Some(days),
             Self::Rejected | Self::ActionRequired | Self::AccountLocked | Self::RenewalFailed => None,
-            Self::ProofRejected => None,
+            Self::ProofRejected | Self::AdminTokenRejected => None,
             Self::ExpiryUnknown | Self::SourceTokenRejected | Self::ScopesMissing | Self::StoreFailed => None,
         }
     }
@@ -86,6 +92,7 @@ impl AlertCause {
             Self::Expiry(..=3) | Self::DataAccess(..=3) | Self::Rejected | Self::ActionRequired => "page",
             Self::AccountLocked | Self::StoreFailed => "page",
             Self::Expiry(_) | Self::DataAccess(_) | Self::RenewalFailed => "ticket",
+            Self::AdminTokenExpiry(_) | Self::AdminTokenRejected => "ticket",
             Self::ExpiryUnknown | Self::ProofRejected | Self::SourceTokenRejected | Self::ScopesMissing => "ticket",
         }
     }

@@ -63,6 +63,8 @@ pub(super) enum Maintenance {
     Inspect,
     /// Store the renewed token that could not be stored.
     RetryStore,
+    /// Check the token that the renewer depends on.
+    CheckAdminToken,
 }
 
 /// The time until the next inspection if one failed.
@@ -188,6 +190,8 @@ impl CurrentToken {
             Maintenance::RetryStore => {
                 self.retry_store_at = Some(Instant::now() + STORE_RETRY_INTERVAL);
             }
+            // It postpones itself.
+            Maintenance::CheckAdminToken => {}
         }
     }
 

@@ -2,19 +2,60 @@
 
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::credential::ProofSettings;
 use super::current::Maintenance;
 use super::planner::PlannerEvent;
 use super::refresher::Refresher;
-use super::traits::ProofAnswer;
+use super::traits::{ProofAnswer, Renewer};
 use crate::graph::ProofMode;
 
 /// The longest wait for Graph's answer about a proof.
 const PROOF_CHECK_TIMEOUT: Duration = Duration::from_secs(6);
 
 impl Refresher {
+    /// Returns the next task and its time.
+    pub(super) fn next_maintenance(&self) -> Option<(Instant, Maintenance)> {
+        let admin_token = self.admin_token.check_at.map(|at| (at, Maintenance::CheckAdminToken));
+        let current = self.current.next_maintenance(&self.provider);
+        current.into_iter().chain(admin_token).min_by_key(|(at, _)| *at)
+    }
+
+    pub(super) async fn maintain(&mut self, task: Maintenance) {
+        match task {
+            Maintenance::Inspect => self.inspect().await,
+            Maintenance::RetryStore => self.retry_store().await,
+            Maintenance::CheckAdminToken => self.check_admin_token().await,
+        }
+    }
+
+    /// Inspects the token that the renewer depends on, at the start and daily, and warns of its expiry.
+    async fn check_admin_token(&mut self) {
+        let token = self.provider.renewer().and_then(Renewer::own_token).cloned();
+        if self.admin_token.take_inspection()
+            && let Some(token) = token
+        {
+            match self.provider.vetting.inspect(&token).await {
+                Ok(Some(inspection)) => {
+                    let interval = self.policy.inspect_interval;
+                    if let Some(news) = self.admin_token.record_inspection(&inspection, interval) {
+                        self.reporter.report_admin_token(news, self.clock.now());
+                    }
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    let tenant = &self.reporter.tenant;
+                    tracing::info!(%tenant, %error, "failed to inspect the admin token; retrying in an hour");
+                }
+            }
+        }
+        let now = self.clock.now();
+        if let Some(news) = self.admin_token.take_warning(now) {
+            self.reporter.report_admin_token(news, now);
+        }
+    }
+
     /// Inspects the current token. If it is invalid, it is marked as rejected, as if a request had been rejected.
     pub(super) async fn inspect(&mut self) {
         let Some(current) = self.publisher.current() else {

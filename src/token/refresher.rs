@@ -6,10 +6,11 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
+use super::admin_token::AdminToken;
 use super::channel::TokenPublisher;
 use super::confirmation::{Confirmation, LivenessCheckSlot};
 use super::credential::{Generation, Token};
-use super::current::{CurrentToken, Maintenance};
+use super::current::CurrentToken;
 use super::planner::{Action, CurrentGeneration, Failure, PlannerEvent, RefreshPlanner};
 use super::policy::RefreshPolicy;
 use super::provider::{ObtainedToken, RefreshFailure, TokenProvider};
@@ -36,6 +37,7 @@ pub struct Refresher {
     liveness_check: LivenessCheckSlot,
     /// The generation whose rejected proof was explained last.
     pub(super) explained_proof: Option<Generation>,
+    pub(super) admin_token: AdminToken,
 }
 
 /// The longest sleep, after which deadlines are computed again from wall time.
@@ -57,6 +59,8 @@ impl Refresher {
         let liveness_check = LivenessCheckSlot::default();
         liveness_check.put(provider.liveness_check.take());
         let confirmation = publisher.confirmation(tenant.clone(), liveness_check.clone());
+        let mut admin_token = AdminToken::default();
+        admin_token.set_renewer(provider.renewer());
         let renewer = provider.renewer().map(Renewer::describe);
         let reporter = Reporter::new(tenant, event_sink, provider.sources.describe(), renewer);
         Self {
@@ -73,6 +77,7 @@ impl Refresher {
             // Closed: none will come.
             reconfigurations: mpsc::channel(1).1,
             explained_proof: None,
+            admin_token,
         }
     }
 
@@ -168,7 +173,7 @@ impl Refresher {
 
     /// Every branch is cancel-safe: nothing is lost when another one completes first.
     async fn wait(&mut self, until: Option<Instant>) -> PlannerEvent {
-        let maintenance = self.current.next_maintenance(&self.provider);
+        let maintenance = self.next_maintenance();
         let latest = Instant::now() + MAX_SLEEP;
         let until = until.map_or(latest, |until| until.min(latest));
         let (wake, maintenance) = match maintenance {
@@ -182,10 +187,8 @@ impl Refresher {
             () = self.publisher.observations.changed() => return self.on_observation().await,
             () = sleep_until(wake) => {}
         }
-        match maintenance {
-            Some(Maintenance::Inspect) => self.inspect().await,
-            Some(Maintenance::RetryStore) => self.retry_store().await,
-            None => {}
+        if let Some(task) = maintenance {
+            self.maintain(task).await;
         }
         self.warn_of_expiry();
         PlannerEvent::TimerFired(self.current.deadlines(&self.clock))
@@ -198,6 +201,7 @@ impl Refresher {
         self.liveness_check.put(self.provider.liveness_check.take());
         self.publisher.set_proofs(new.proofs);
         self.explained_proof = None;
+        self.admin_token.set_renewer(self.provider.renewer());
         self.policy.renew_before = new.renew_before;
         let renewer = self.provider.renewer().map(Renewer::describe);
         self.reporter.set_origins(self.provider.sources.describe(), renewer);

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use super::admin_token::AdminTokenNews;
 use super::alert::{Alert, AlertCause};
 use super::credential::Credential;
 use super::current::{CurrentToken, TokenStatus};
@@ -230,6 +231,21 @@ impl Reporter {
         };
         let summary = format!("The token expires {}.", format_expiry(expires_at, now));
         self.send_alert(AlertCause::Expiry(days), &summary, &remediation);
+    }
+
+    /// Reports on the token that the renewer depends on.
+    pub(super) fn report_admin_token(&self, news: AdminTokenNews, now: SystemTime) {
+        let (cause, what) = match news {
+            AdminTokenNews::Rejected => (AlertCause::AdminTokenRejected, "is rejected by Graph".to_owned()),
+            AdminTokenNews::Expiry(expires_at, days) => {
+                let what = format!("expires {}", format_expiry(expires_at, now));
+                (AlertCause::AdminTokenExpiry(days), what)
+            }
+        };
+        let summary = format!("The admin token of `mint` {what}; graphward cannot renew the token without it.");
+        let remediation = "Create a new admin token in Business settings, System users, and put it where token.renew.mint.token \
+             refers to.";
+        self.send_alert(cause, &summary, remediation);
     }
 
     /// Explains why Graph rejects proofs.

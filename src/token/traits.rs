@@ -90,6 +90,11 @@ pub trait Renewer: Send + 'static {
         None
     }
 
+    /// Returns the token that renewals need besides the outgoing one. Default: none.
+    fn own_token(&self) -> Option<&Token> {
+        None
+    }
+
     /// Describes the renewer for logs and alerts: `fb_exchange_token`. Never a secret.
     fn describe(&self) -> String;
 }
