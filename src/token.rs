@@ -29,6 +29,7 @@ mod current;
 mod doubts;
 mod maintenance;
 mod observations;
+mod obtained;
 mod planner;
 mod policy;
 mod progress;

@@ -35,13 +35,13 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 
 use super::credential::{Credential, Token};
+use super::obtained::{ObtainedToken, RefreshFailure};
 use super::renewal::renew;
 use super::sources::{LoadedSource, SourceList, SourcedToken, drain};
 use super::traits::{
     Inspector, LivenessCheck, ObtainError, ProofCheck, RefreshContext, RefreshLock, Renewer, Source, StoreOutcome,
 };
 use super::vetting::{InspectionScope, Vetting};
-use crate::graph::Inspection;
 
 /// Obtains tokens from sources in order, and from an optional renewer; an optional inspector checks them.
 pub struct TokenProvider {
@@ -52,30 +52,6 @@ pub struct TokenProvider {
     renewer: Option<Box<dyn Renewer>>,
     /// A renewed token that is not yet where the next start finds it.
     pub(super) pending_store: Option<SourcedToken>,
-}
-
-/// A token that may be used.
-#[derive(Debug)]
-pub(super) struct ObtainedToken {
-    pub(super) token: Token,
-    /// The result of its inspection, if Graph could be asked.
-    pub(super) inspection: Option<Inspection>,
-    /// Whether the renewer returned it.
-    pub(super) renewed: bool,
-    /// The description of its source or renewer.
-    pub(super) source: String,
-    /// The reason why it would be lost at a restart, if it would.
-    pub(super) store_error: Option<ObtainError>,
-    /// The reason why a token of a source before it was not used, if there was one.
-    pub(super) skipped_error: Option<ObtainError>,
-}
-
-/// The reason why a refresh failed.
-#[derive(Debug)]
-pub(super) struct RefreshFailure {
-    pub(super) error: ObtainError,
-    /// Whether the renewer was called: then the error is not about a token of a source.
-    pub(super) renewer_called: bool,
 }
 
 /// The result of reading the sources.
@@ -387,21 +363,6 @@ impl fmt::Debug for TokenProvider {
     }
 }
 
-// === impl ObtainedToken ===
-
-impl ObtainedToken {
-    const fn new(token: Token, inspection: Option<Inspection>, source: String) -> Self {
-        Self {
-            token,
-            inspection,
-            renewed: false,
-            source,
-            store_error: None,
-            skipped_error: None,
-        }
-    }
-}
-
 // === impl Check ===
 
 impl Check {
@@ -410,12 +371,5 @@ impl Check {
             found,
             dead_candidate: None,
         }
-    }
-}
-
-impl From<ObtainError> for RefreshFailure {
-    fn from(error: ObtainError) -> Self {
-        let renewer_called = false;
-        Self { error, renewer_called }
     }
 }
