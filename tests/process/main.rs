@@ -17,6 +17,7 @@ mod hidden_errors;
 mod https;
 mod postgres;
 mod process_lifecycle;
+mod proofs;
 mod reloads;
 mod renewals;
 mod replicas;

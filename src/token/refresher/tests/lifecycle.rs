@@ -249,6 +249,14 @@ fn boxed(source: &FakeStore) -> Box<dyn Source> {
 
 async fn start(provider: TokenProvider) -> (TokenHandle, RecordedAlerts) {
     let (writer, tokens) = channel();
+    let alerts = start_refresher(provider, writer);
+    tokens.wait_for_first_check().await;
+    // The check that the first token caused is over, too.
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    (tokens, alerts)
+}
+
+fn start_refresher(provider: TokenProvider, writer: TokenPublisher) -> RecordedAlerts {
     let alerts = RecordedAlerts::default();
     let recorded = Arc::clone(&alerts.0);
     let event_sink = Box::new(move |event: &TokenEvent<'_>| {
@@ -260,10 +268,7 @@ async fn start(provider: TokenProvider) -> (TokenHandle, RecordedAlerts) {
     let (tenant, policy) = (TenantId::default(), RefreshPolicy::default());
     let refresher = Refresher::new(tenant, provider, writer, policy, clock, event_sink);
     drop(spawn(refresher.run()));
-    tokens.wait_for_first_check().await;
-    // The check that the first token caused is over, too.
-    tokio::time::sleep(Duration::from_millis(1)).await;
-    (tokens, alerts)
+    alerts
 }
 
 fn in_use(tokens: &TokenHandle) -> Option<String> {
@@ -288,9 +293,11 @@ const EXPIRED: fn() -> Inspection = || Inspection {
     ..Inspection::default()
 };
 
+mod admin_token;
 mod decision_table;
 mod expiry;
 mod inspection;
+mod proofs;
 mod reload;
 mod renewals;
 mod sources;
