@@ -50,6 +50,7 @@ pub use alert::{Alert, AlertCause};
 pub use channel::{TokenHandle, TokenPublisher, channel};
 pub use credential::{Credential, CredentialError, Generation, ProofSettings, Token};
 pub use current::TokenStatus;
+pub use observations::Observations;
 pub use planner::{Action, CurrentGeneration, Deadlines, Failure, PlannerEvent, RefreshPlanner};
 pub use policy::{RefreshPolicy, Validity};
 pub use progress::{RefreshError, RefreshProgress};
@@ -60,7 +61,7 @@ pub use rejection::{Liveness, RejectedRequest, RejectionReport, Standing, Suspic
 pub use rejections::AttemptStart;
 pub use reporter::{EventSink, Operation, OperationReport, TokenEvent};
 pub use traits::{
-    BoxFuture, Inspector, LivenessCheck, ObtainError, ProofAnswer, ProofCheck, RefreshLock, RenewalRequest, Renewer, Source,
-    StoreOutcome,
+    BoxFuture, Inspector, LivenessCheck, ObtainError, ProofAnswer, ProofCheck, RefreshLock, RenewalRequest, Renewer,
+    Source, StoreOutcome,
 };
 pub use vetting::InspectionScope;

@@ -10,8 +10,8 @@ use crate::graph::{Destinations, Origin};
 use crate::net::tls::TlsError;
 use crate::net::{AllowedSchemes, HttpClient, HttpClientConfig, HttpEndpoint, Tasks};
 use crate::renew::{
-    AppCredentials, DebugTokenInspector, ExchangeRenewer, ExchangeSettings, ExecRenewer, GraphApi, GraphLivenessCheck, HttpRenewer,
-    MeRequest, MintRenewer, RefreshRenewer, RenewerConfig,
+    AppCredentials, DebugTokenInspector, ExchangeRenewer, ExchangeSettings, ExecRenewer, GraphApi, GraphLivenessCheck,
+    HttpRenewer, MeRequest, MintRenewer, RefreshRenewer, RenewerConfig,
 };
 use crate::source::decode::Format;
 use crate::source::{

@@ -31,7 +31,7 @@ pub(crate) async fn attempt(
         outbound.check_family(tenant, credential)?;
     }
     if credential.is_some() && outbound.hints.is_whatsapp {
-        tenant.tokens.observe_whatsapp_call();
+        tenant.tokens.observations.add_whatsapp_call();
     }
     let metrics = &tenant.telemetry.metrics;
     let (attempts_total, head_seconds) = match record.start_attempt(credential.map(Credential::generation)) {
@@ -61,11 +61,11 @@ pub(crate) async fn attempt(
         }
         (Verdict::AccountLocked, Some(_)) => {
             if let Some(error) = &record.error {
-                tenant.tokens.observe_account_lock(error);
+                tenant.tokens.observations.add_account_lock(error);
             }
         }
         (Verdict::ProofRejected, Some(credential)) => {
-            tenant.tokens.observe_proof_rejection(credential.generation());
+            tenant.tokens.observations.add_proof_rejection(credential.generation());
         }
         (_, _) => {}
     }

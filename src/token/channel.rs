@@ -64,7 +64,8 @@ pub struct TokenHandle {
     cell: Arc<ArcSwapOption<Credential>>,
     progress: watch::Receiver<RefreshProgress>,
     rejections: Arc<Rejections>,
-    observations: Arc<Observations>,
+    /// What requests observe besides rejections.
+    pub observations: Arc<Observations>,
 }
 
 /// The most requests that are held: each of them keeps its body.
@@ -238,21 +239,6 @@ impl TokenHandle {
     /// Reports that Graph rejected a request. Never waits; an old generation changes nothing.
     pub fn report_rejection(&self, report: RejectionReport<'_>) -> RejectedRequest {
         self.rejections.on_rejected(report)
-    }
-
-    /// Reports that the app has called WhatsApp, whose permissions matter only then. Never waits.
-    pub fn observe_whatsapp_call(&self) {
-        self.observations.add_whatsapp_call();
-    }
-
-    /// Reports that Meta has locked the account. Never waits.
-    pub fn observe_account_lock(&self, error: &GraphError) {
-        self.observations.add_account_lock(error);
-    }
-
-    /// Reports that Graph rejected the `appsecret_proof` of a request with this generation, or misses one. Never waits.
-    pub fn observe_proof_rejection(&self, generation: Generation) {
-        self.observations.add_proof_rejection(generation);
     }
 
     /// Reports that Graph rejected this generation, and that there is no doubt about it.

@@ -12,7 +12,7 @@ use crate::graph::GraphError;
 
 /// The observations so far.
 #[derive(Debug, Default)]
-pub(super) struct Observations {
+pub struct Observations {
     whatsapp_called: AtomicBool,
     /// Never locked across an await.
     account_lock: Mutex<AccountLock>,
@@ -42,7 +42,7 @@ const LOCK_REPORT_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Observations {
     /// Records that the app has called WhatsApp. The common case costs one atomic load.
-    pub(super) fn add_whatsapp_call(&self) {
+    pub fn add_whatsapp_call(&self) {
         if !self.is_whatsapp_called() && !self.whatsapp_called.swap(true, Ordering::Relaxed) {
             self.changed.notify_one();
         }
@@ -54,7 +54,7 @@ impl Observations {
     }
 
     /// Records that Graph reports the account as locked. A repetition within a day changes nothing.
-    pub(super) fn add_account_lock(&self, error: &GraphError) {
+    pub fn add_account_lock(&self, error: &GraphError) {
         let mut lock = self.account_lock.lock().unwrap_or_else(PoisonError::into_inner);
         if lock.observed_at.is_none_or(|at| at.elapsed() >= LOCK_REPORT_INTERVAL) {
             *lock = AccountLock {
@@ -72,7 +72,7 @@ impl Observations {
     }
 
     /// Records that Graph rejected a proof. A repetition within a minute changes nothing.
-    pub(super) fn add_proof_rejection(&self, generation: Generation) {
+    pub fn add_proof_rejection(&self, generation: Generation) {
         let mut rejection = self.proof_rejection.lock().unwrap_or_else(PoisonError::into_inner);
         let is_repetition = rejection
             .observed

@@ -82,7 +82,7 @@ async fn the_current_token_is_inspected_daily_and_its_expiry_is_updated() {
     let (file, graph) = (FakeStore::named("file"), FakeInspector::default());
     file.put(token("one"));
     let (tokens, alerts) = start(provider(&file, &graph)).await;
-    tokens.observe_whatsapp_call();
+    tokens.observations.add_whatsapp_call();
     graph.set(
         "one",
         Inspection {
@@ -129,7 +129,7 @@ async fn missing_permissions_are_reported_once_and_only_if_whatsapp_is_called() 
     tokio::time::sleep(3 * DAY).await;
     assert_eq!(alerts.causes(), [], "this app has no need of them");
     for _ in 0..3 {
-        tokens.observe_whatsapp_call();
+        tokens.observations.add_whatsapp_call();
         tokio::time::sleep(DAY).await;
         assert_eq!(alerts.causes(), [AlertCause::ScopesMissing]);
     }
@@ -146,7 +146,7 @@ async fn a_locked_account_is_reported_once_a_day() {
     };
     for _ in 0..3 {
         for _ in 0..8 {
-            tokens.observe_account_lock(&locked);
+            tokens.observations.add_account_lock(&locked);
             tokio::time::sleep(3 * 60 * MINUTE).await;
         }
     }
