@@ -4,6 +4,7 @@ use std::fs;
 use std::time::{Duration, SystemTime};
 
 use fake_graph::{AppTokenPolicy, Effect, EndpointKind, Fault, TokenResponse};
+use graphward::types::Clock;
 
 use crate::support::{Client, Graph, Sidecar, exchange_config, settings, together, wait_until};
 
@@ -80,7 +81,8 @@ async fn a_renewal_that_prolongs_the_same_token_stores_its_expiry() {
         let dir = tempfile::tempdir().unwrap();
         let token = graph.issue_nearly_expired();
         let path = dir.path().join("token.json");
-        let now = SystemTime::now()
+        let now = Clock::system()
+            .now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap()
             .as_secs();
@@ -151,7 +153,7 @@ async fn a_token_of_unknown_expiry_is_exchanged_only_if_the_operator_wants_it() 
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("token");
         fs::write(&path, &token).unwrap();
-        let three_days_ago = SystemTime::now() - Duration::from_secs(3 * 24 * 60 * 60);
+        let three_days_ago = Clock::system().now() - Duration::from_secs(3 * 24 * 60 * 60);
         fs::File::options()
             .write(true)
             .open(&path)
