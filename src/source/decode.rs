@@ -91,7 +91,11 @@ pub(super) fn locate(
         Format::Key(key) => env_file::value_of_key(document, key)?,
         Format::Pointer(pointer) => return json::text_at_pointer(utf8(document)?, pointer, received_at),
     };
-    Ok(LocatedText { text, expires_at: None })
+    Ok(LocatedText {
+        text,
+        expires_at: None,
+        expiry_key: None,
+    })
 }
 
 /// Converts a text to a token. This is the one place where it is decided what a token is.
@@ -100,6 +104,7 @@ pub(super) fn to_token(located: &LocatedText, format: &Format) -> Result<Token, 
     not_a_token::check(text)?;
     Ok(Token {
         expires_at: located.expires_at,
+        expiry_key: located.expiry_key.map(Into::into),
         ..Token::without_expiry(plain_text::to_secret(text)?)
     })
 }

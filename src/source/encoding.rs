@@ -75,6 +75,7 @@ impl TokenEncoding {
                 let text = keys.decrypt(decode::strip_decorations(&located.text)?)?;
                 return Ok(Token {
                     expires_at: located.expires_at,
+                    expiry_key: located.expiry_key.map(Into::into),
                     ..decode::decode_token(text.as_bytes(), &Format::Raw, None)?
                 });
             }

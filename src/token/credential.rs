@@ -24,6 +24,8 @@ pub struct Token {
     pub secret: Secret,
     /// The time at which it expires; `None` means unknown or never.
     pub expires_at: Option<SystemTime>,
+    /// The key or the column beside it that says so, for messages.
+    pub expiry_key: Option<Box<str>>,
     /// The time at which its source was modified, if the source knows: the date of a file. The token is at least that old.
     pub modified_at: Option<SystemTime>,
 }
@@ -99,6 +101,7 @@ impl Token {
         Self {
             secret,
             expires_at: None,
+            expiry_key: None,
             modified_at: None,
         }
     }

@@ -128,13 +128,10 @@ impl Vetting {
                 None
             }
             (Ok(None), Some(at)) => {
-                return Err(ObtainError::permanent(
-                    "expired",
-                    expired_message(fingerprint, source, at),
-                ));
+                return Err(ObtainError::permanent("expired", expired_message(token, source, at)));
             }
             (Err(error), Some(at)) => {
-                let message = expired_message(fingerprint, source, at);
+                let message = expired_message(token, source, at);
                 self.add(fingerprint, DenyReason::Unconfirmed(Instant::now(), message.clone()));
                 return Err(ObtainError::transient("expired", message).with_source(error));
             }
@@ -168,11 +165,13 @@ impl Vetting {
 }
 
 /// Says that the date in the source has passed.
-fn expired_message(fingerprint: Fingerprint, source: &str, expired_at: SystemTime) -> String {
-    let date = Rfc3339Timestamp(expired_at);
+fn expired_message(token: &Token, source: &str, expired_at: SystemTime) -> String {
+    let (fingerprint, date) = (token.secret.fingerprint(), Rfc3339Timestamp(expired_at));
+    let key = token.expiry_key.as_deref().map(|key| format!(" `{key}`"));
+    let key = key.unwrap_or_default();
     format!(
-        "the token {fingerprint} from {source} has expired: the date recorded there is {date}, and Graph could not be asked \
-         about it; replace the token, or correct the date"
+        "the token {fingerprint} from {source} has expired: the date{key} recorded there is {date}, and Graph could not be \
+         asked about it; replace the token, or correct the date"
     )
 }
 

@@ -37,6 +37,12 @@ pub(super) fn expires_at(
     received_at.checked_add(Duration::try_from_secs_f64(seconds).ok()?)
 }
 
+/// Returns the name of the date among the members of an object.
+pub(super) fn expiry_key(member: impl Fn(&str) -> Option<Value>) -> Option<&'static str> {
+    let is_date = |name: &&str| member(name).is_some_and(|value| parse_date(&value).is_some());
+    EXPIRES_AT_KEYS.into_iter().find(is_date)
+}
+
 /// Formats a date like the original; `None` if the original is not a date.
 pub(super) fn rewrite_date(original: &str, expires_at: Option<SystemTime>) -> Option<String> {
     let value: Value = serde_json::from_str(original).ok()?;

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::edit::{self, Edit};
 use super::error::DecodeError;
-use super::expiry::{EXPIRES_AT_KEYS, expires_at, rewrite_date};
+use super::expiry::{EXPIRES_AT_KEYS, expires_at, expiry_key, rewrite_date};
 use super::plain_text::{LocatedText, strip_decorations};
 
 /// What a pointer leads to.
@@ -33,6 +33,7 @@ pub(super) fn text_at_pointer(
     Ok(LocatedText {
         text: unquote(value)?,
         expires_at: expires_at(sibling, received_at),
+        expiry_key: expiry_key(sibling),
     })
 }
 

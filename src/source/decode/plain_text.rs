@@ -13,6 +13,8 @@ pub(crate) struct LocatedText {
     pub(crate) text: Zeroizing<String>,
     /// The expiry of the token, if it is beside it.
     pub(crate) expires_at: Option<SystemTime>,
+    /// The key of that expiry.
+    pub(crate) expiry_key: Option<&'static str>,
 }
 
 /// Returns the text around which there may only be white space, if it is neither JSON nor lines with keys.

@@ -38,6 +38,7 @@ pub(super) fn decode_rows(source: &str, rows: &[Row], encoding: &TokenEncoding) 
     })?;
     if row.len() == 2 {
         token.expires_at = expiry_column(source, row)?;
+        token.expiry_key = row.columns().get(1).map(|column| column.name().into());
     }
     Ok(token)
 }

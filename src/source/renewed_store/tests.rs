@@ -245,3 +245,28 @@ async fn a_rollback_restores_the_previous_token_and_a_second_one_undoes_it() {
     assert!(error.to_string().contains("is in use"), "{error}");
     assert_eq!(case.load_after_restart().await, "EAAother");
 }
+
+#[tokio::test]
+async fn the_later_expiry_of_the_same_token_is_kept_and_so_is_the_previous_token() {
+    let mut case = Fixture::new();
+    let later = |text| Token {
+        expires_at: Some(UNIX_EPOCH + Duration::from_secs(1_900_000_000)),
+        ..token(text)
+    };
+    assert_eq!(case.load_text().await, "EAAfirst");
+    for text in ["EAAfirst", "EAAsecond"] {
+        if text == "EAAsecond" {
+            assert_eq!(case.store_token(text, "EAAfirst").await, StoreOutcome::Stored);
+        }
+        let expected = token(text).secret.fingerprint();
+        let outcome = case.store.store(&later(text), expected).await;
+        assert_eq!(outcome.unwrap(), StoreOutcome::Stored);
+        let found = store_over(&case.source, &case.directory).load().await.unwrap();
+        assert_eq!(
+            (found.secret.expose(), found.expires_at),
+            (text, later(text).expires_at)
+        );
+    }
+    let outcome = case.store.roll_back().await.unwrap();
+    assert_eq!(outcome.to, token("EAAfirst").secret.fingerprint());
+}

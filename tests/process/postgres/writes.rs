@@ -246,6 +246,29 @@ async fn the_new_expiry_is_stored_with_the_token_or_the_store_fails() {
 }
 
 #[tokio::test]
+async fn the_later_expiry_of_the_same_token_is_stored_if_the_update_writes_it() {
+    let database = Database::with(CONFIG_TABLE);
+    database.psql("UPDATE tenant_whatsapp_config SET expires_at = to_timestamp(1000000000)");
+    let query = "SELECT access_token, expires_at FROM tenant_whatsapp_config WHERE tenant_id = $1 AND is_active";
+    let prolonged = Token {
+        expires_at: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_900_000_000)),
+        ..token("EAAGlive")
+    };
+    let update = "UPDATE tenant_whatsapp_config SET access_token = $1, expires_at = to_timestamp($3) \
+        WHERE tenant_id = $2 AND is_active";
+    for (update, is_stored) in [(CONFIG_UPDATE, false), (update, true)] {
+        let mut source = source_with_update(&database.url(), query, update);
+        let loaded = source.load().await.unwrap();
+        assert_eq!(loaded.expiry_key.as_deref(), Some("expires_at"));
+        let outcome = source.store(&prolonged, loaded.secret.fingerprint()).await;
+        assert_eq!(outcome.unwrap(), StoreOutcome::Stored);
+        let expires_at = source.load().await.unwrap().expires_at;
+        assert_eq!(expires_at == prolonged.expires_at, is_stored);
+    }
+    assert_eq!(database.psql(TOKEN_AND_PREVIOUS), "EAAGlive|");
+}
+
+#[tokio::test]
 async fn a_store_notifies_the_other_replicas_at_once() {
     let database = Database::with(CONFIG_TABLE);
     let listening = || {
