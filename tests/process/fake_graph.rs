@@ -58,7 +58,10 @@ hold_timeout = "30s"
     assert_eq!(texts, ["before", "during"]);
     let state = get(fake.control, "/state").await.json();
     assert_eq!(state["counts"]["rejected"], 1);
-    assert_eq!(state["counts"]["attempts"], 3);
+    let calls = get(fake.control, "/calls").await.json();
+    let sent = calls["data"].as_array().unwrap().iter();
+    let sent = sent.filter(|call| call["target"].as_str().unwrap().contains("/messages"));
+    assert_eq!(sent.count(), 3, "graphward also asks /me about each token");
 }
 
 /// A running fake Graph; killed when dropped.

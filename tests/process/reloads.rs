@@ -224,7 +224,7 @@ async fn a_secret_whose_file_changes_is_read_again_without_a_signal() {
     let wrong = APP_SECRET.replace('0', "f");
     let write_secret = |dir: &Path| fs::write(dir.join("app.json"), document(&wrong)).unwrap();
     let app = "verify = false\n[app]\nid = \"1234567890123456\"\n\
-        secret = { file = \"app.json\", pointer = \"/SecretString/app\" }\n";
+        proof = \"timed\"\nsecret = { file = \"app.json\", pointer = \"/SecretString/app\" }\n";
     let setup = Setup::start_with(app, write_secret).await;
     let proof = async || {
         get(setup.sidecar.proxy, "/v26.0/me?fields=id").await;
