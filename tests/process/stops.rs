@@ -177,6 +177,7 @@ async fn stop_at(stage: Stage, stop: Signal, end: End) {
         let outcomes: Vec<_> = sidecar
             .log_events()
             .iter()
+            .filter(|event| event["method"].is_string())
             .filter_map(|event| event["outcome"].as_str().map(str::to_owned))
             .collect();
         let expected = if stage == Stage::InTunnel {
