@@ -225,6 +225,7 @@ impl TokenState {
             _ if usable => "token available".to_owned(),
             _ if tokens.is_closed() => "the token refresh task panicked; restart graphward".to_owned(),
             (None, None) => "the first token source check is in progress".to_owned(),
+            (_, Some(failure)) if progress.withdrawal.is_some() => format!("the token was withdrawn: {failure}"),
             (None, Some(failure)) => format!("no token: {failure}"),
             (Some(_), None) => "Graph rejected the token; a refresh is in progress, and Graph is asked about the token again".to_owned(),
             (Some(_), Some(failure)) => format!("Graph rejected the token and is asked about it again; the refresh failed: {failure}"),

@@ -3,6 +3,7 @@
 //! All of them keep the contract of [`crate::token::Source`]: a bounded read, no secret in an error, and a `changed` that may
 //! be dropped at any moment. When a read fails, the current token stays in use.
 
+mod absent;
 mod command;
 mod config;
 pub mod decode;
@@ -17,8 +18,10 @@ mod postgres;
 mod previous_tokens;
 mod renewed_store;
 mod service;
+mod token_cache;
 mod token_file;
 
+pub use absent::AbsentPolicy;
 pub use command::CommandConfig;
 pub(crate) use command::TokenCommand;
 pub use config::TokenSource;
@@ -31,3 +34,4 @@ pub use http::{HttpSource, HttpSourceConfig};
 pub use postgres::{DatabaseUrlError, PostgresError, PostgresSettings, PostgresSource, PostgresSourceConfig};
 pub use renewed_store::{RenewedTokenStore, StoreConfig};
 pub use service::{HttpCallConfig, TokenService};
+pub use token_cache::{CacheConfig, FileTokenCache};

@@ -27,6 +27,7 @@ mod confirmation;
 mod credential;
 mod current;
 mod doubts;
+mod last_known_good;
 mod maintenance;
 mod observations;
 mod obtained;
@@ -62,6 +63,6 @@ pub use rejections::AttemptStart;
 pub use reporter::{EventSink, Operation, OperationReport, TokenEvent};
 pub use traits::{
     BoxFuture, Inspector, LivenessCheck, ObtainError, ProofAnswer, ProofCheck, RefreshLock, RenewalRequest, Renewer,
-    Source, StoreOutcome,
+    Source, StoreOutcome, TokenCache,
 };
 pub use vetting::InspectionScope;

@@ -27,6 +27,7 @@ pub(super) fn event_sink(metrics: TokenMetrics, alert_target: SharedAlertTarget)
     move |event| match event {
         TokenEvent::OperationFinished(report) => record_attempt(&metrics, report),
         TokenEvent::StatusChanged(status) => record_status(&metrics, status),
+        TokenEvent::Withdrawn => metrics.forget_current_token(),
         TokenEvent::Alert(alert) => {
             metrics.count_alert(alert.cause.label());
             if let Some(target) = &*alert_target.load() {
@@ -42,6 +43,8 @@ fn record_attempt(metrics: &TokenMetrics, report: &OperationReport<'_>) {
         Ok(Some(_)) => ("obtained", RefreshOutcome::Found),
         Ok(None) | Err(ObtainError::NothingNew) => ("unchanged", RefreshOutcome::Unchanged),
         Err(ObtainError::Transient { .. }) => ("failed", RefreshOutcome::Failed),
+        // The alert says so, and the source is in order.
+        Err(ObtainError::Absent { .. }) => ("unchanged", RefreshOutcome::Unchanged),
         Err(ObtainError::Permanent { .. }) if report.renewer_called => ("refused", RefreshOutcome::ActionRequired),
         Err(error @ ObtainError::Permanent { .. }) => {
             metrics.count_rejected_file(error.reason());

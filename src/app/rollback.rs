@@ -59,6 +59,7 @@ async fn roll_back_first_source(config: &Config, clock: Clock) -> Result<(String
         tasks: &tasks,
         clock,
         state_dir: state_dir(&config.state),
+        absent: token_config.absent,
     };
     for (index, source) in token_config.sources.iter().enumerate() {
         let (location, result) = match (&token_config.store, source) {

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use sha2::{Digest as _, Sha256};
+
 use super::secrets::{SecretLoadError, load_fernet, load_headers, load_secret, resolve_text};
 use super::state::state_dir;
 use crate::config::{AppConfig, Config, TokenConfig};
@@ -15,8 +17,8 @@ use crate::renew::{
 };
 use crate::source::decode::Format;
 use crate::source::{
-    ExecSource, FileSource, FileSourceConfig, HttpCallConfig, HttpSource, PostgresError, PostgresSource,
-    PostgresSourceConfig, RenewedTokenStore, StoreConfig, TokenService, TokenSource,
+    AbsentPolicy, ExecSource, FileSource, FileSourceConfig, FileTokenCache, HttpCallConfig, HttpSource, PostgresError,
+    PostgresSource, PostgresSourceConfig, RenewedTokenStore, StoreConfig, TokenService, TokenSource,
 };
 use crate::token::{InspectionScope, Source, TokenProvider};
 use crate::types::{Clock, Secret, TokenFamily};
@@ -90,6 +92,7 @@ pub(super) struct SourceDeps<'a> {
     pub(super) tasks: &'a Tasks,
     pub(super) clock: Clock,
     pub(super) state_dir: Option<PathBuf>,
+    pub(super) absent: AbsentPolicy,
 }
 
 /// Builds the token provider of `[token]`.
@@ -111,6 +114,7 @@ pub(super) fn token_provider(
             tasks,
             clock,
             state_dir: state_dir(&config.state),
+            absent: config.token.absent,
         },
     };
     build_token_provider(&config.token, &deps)
@@ -132,7 +136,12 @@ fn build_token_provider(
             keeps_access.map_err(TokenProviderError::FileAccess)?;
         }
     }
+    let cache = build_cache(token_config, &sources, deps.sources.clock)?;
     let provider = TokenProvider::from_sources(sources);
+    let provider = match cache {
+        Some(cache) => provider.with_cache(cache),
+        None => provider,
+    };
     let provider = match &token_config.renew {
         Some(renewal) => with_renewer(provider, renewal, deps)?,
         None => provider,
@@ -168,18 +177,18 @@ pub(super) fn build_source(source: &TokenSource, deps: &SourceDeps<'_>) -> Resul
     Ok(match source {
         TokenSource::File(file) => Box::new(file_source(file, deps)?),
         TokenSource::Env(variable) => Box::new(variable.clone()),
-        TokenSource::Http(service) => Box::new(HttpSource::new(
-            token_service(&service.call, deps.internal, deps.clock)?,
-            service.poll_interval,
-        )),
-        TokenSource::Exec(command) => Box::new(ExecSource::new(command.clone(), deps.clock)),
-        TokenSource::Postgres(row) => Box::new(postgres_source(row, deps.tasks)?),
+        TokenSource::Http(service) => {
+            let call = token_service(&service.call, deps.internal, deps.clock)?;
+            Box::new(HttpSource::new(call, service.poll_interval).with_absent(deps.absent))
+        }
+        TokenSource::Exec(command) => Box::new(ExecSource::new(command.clone(), deps.clock).with_absent(deps.absent)),
+        TokenSource::Postgres(row) => Box::new(postgres_source(row, deps.tasks)?.with_absent(deps.absent)),
     })
 }
 
 /// Builds a file source.
 pub(super) fn file_source(file: &FileSourceConfig, deps: &SourceDeps<'_>) -> Result<FileSource, TokenProviderError> {
-    let mut source = FileSource::new(file.path.clone(), file.format.clone());
+    let mut source = FileSource::new(file.path.clone(), file.format.clone()).with_absent(deps.absent);
     if let Some(state_dir) = &deps.state_dir {
         source = source.with_state_dir(state_dir.clone());
     }
@@ -187,6 +196,32 @@ pub(super) fn file_source(file: &FileSourceConfig, deps: &SourceDeps<'_>) -> Res
         Some(fernet) => source.encrypted_with(fernet, file.plain),
         None => source,
     })
+}
+
+/// Builds the cache for the last token that Graph accepted, if one is configured.
+fn build_cache(
+    config: &TokenConfig,
+    sources: &[Box<dyn Source>],
+    clock: Clock,
+) -> Result<Option<FileTokenCache>, SecretLoadError> {
+    let Some(cache) = &config.cache else {
+        return Ok(None);
+    };
+    let keys = load_fernet(&cache.fernet_keys)?;
+    Ok(keys.map(|keys| FileTokenCache::new(cache.path.clone(), keys, identify(config, sources), clock)))
+}
+
+/// Returns a hash of what the tokens of these sources are for: another tenant's row, URL or command has another one.
+fn identify(config: &TokenConfig, sources: &[Box<dyn Source>]) -> String {
+    let mut hash = Sha256::new();
+    for (config, source) in config.sources.iter().zip(sources) {
+        hash.update(format!("{config:?} {}", source.describe()));
+        if let TokenSource::Exec(command) = config {
+            hash.update(command.command.argv.join("\0"));
+        }
+    }
+    let digits = hash.finalize().into_iter().take(8).map(|byte| format!("{byte:02x}"));
+    digits.collect()
 }
 
 fn postgres_source(row: &PostgresSourceConfig, tasks: &Tasks) -> Result<PostgresSource, TokenProviderError> {

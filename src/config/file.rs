@@ -22,7 +22,7 @@ use crate::graph::ProofMode;
 use crate::net::{ListenAddr, SocketMode, TlsFiles};
 use crate::proxy::{AccessLogFilter, HealConfig, LinkRewriteConfig, UpstreamSettings};
 use crate::renew::RenewerConfig;
-use crate::source::{StoreConfig, TokenSource};
+use crate::source::{AbsentPolicy, CacheConfig, StoreConfig, TokenSource};
 use crate::telemetry::LogSettings;
 use crate::types::{MaybeSecret, OneOrMany, SecretRef, TokenFamily};
 
@@ -140,6 +140,10 @@ pub struct TokenConfig {
     pub store: Option<StoreConfig>,
     /// The family of a token whose first letters do not tell it.
     pub family: Option<TokenFamily>,
+    /// Where the last token that Graph accepted is cached, for a start at which every source fails.
+    pub cache: Option<CacheConfig>,
+    /// What happens to the token if its source says that it has none.
+    pub absent: AbsentPolicy,
     /// Whether Graph is asked about a token before it is used, and daily after that.
     pub verify: bool,
     /// How long before its expiry a token is renewed, at the least; at most 60d.

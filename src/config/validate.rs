@@ -95,6 +95,13 @@ impl Validator<'_> {
             let message = "is also a source's file, which a renewal would overwrite; use another file";
             self.report(["token.store", "token.source"], message);
         }
+        let cache = token.cache.as_ref().map(|cache| &cache.path);
+        let is_cached_in =
+            |source: &TokenSource| matches!(source, TokenSource::File(file) if Some(&file.path) == cache);
+        if cache.is_some() && (cache == store || token.sources.iter().any(is_cached_in)) {
+            let message = "is also the file of a source or of `token.store`; use another file";
+            self.report(["token.cache", "token.source"], message);
+        }
         let renewer = if matches!(token.renew, Some(RenewerConfig::Exchange { .. })) {
             "exchange"
         } else if matches!(token.renew, Some(RenewerConfig::Mint { .. })) {

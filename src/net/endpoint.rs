@@ -32,8 +32,11 @@ pub enum HttpEndpointError {
     /// 401 or 403.
     #[error("{0}: not authorized; fix the configured headers")]
     Unauthorized(StatusCode),
-    /// 404 or 410.
-    #[error("{0}: not found; fix the URL, or add the tenant to the service")]
+    /// 410, or 404 with a JSON document: the service was reached, and says that there is nothing.
+    #[error("{0}: not found; add the tenant to the service, or fix the URL")]
+    Absent(StatusCode),
+    /// Any other 404: a gateway without a backend answers like this, too.
+    #[error("{0}: not found, and not by the service itself (no JSON); fix the URL, or see that the service is up")]
     NotFound(StatusCode),
     /// 3xx.
     #[error(
@@ -156,10 +159,24 @@ fn check_status(response: Response<Bytes>) -> Result<Response<Bytes>, HttpEndpoi
         200..=299 => Ok(response),
         300..=399 => Err(HttpEndpointError::Redirect(status)),
         401 | 403 => Err(HttpEndpointError::Unauthorized(status)),
-        404 | 410 => Err(HttpEndpointError::NotFound(status)),
+        410 => Err(HttpEndpointError::Absent(status)),
+        404 if is_json(&response) => Err(HttpEndpointError::Absent(status)),
+        404 => Err(HttpEndpointError::NotFound(status)),
         408 | 425 | 429 | 500.. => Err(HttpEndpointError::Unavailable(status)),
         _ => Err(HttpEndpointError::UnexpectedStatus(status)),
     }
+}
+
+/// Returns whether the body is a JSON document, and not declared to be something else.
+fn is_json(response: &Response<Bytes>) -> bool {
+    let content_type = response.headers().get(CONTENT_TYPE);
+    let is_declared = content_type.is_none_or(|value| {
+        let value = value.as_bytes().to_ascii_lowercase();
+        let media_type = value.split(|byte| *byte == b';').next().unwrap_or_default();
+        let media_type = media_type.trim_ascii();
+        media_type == b"application/json" || media_type.ends_with(b"+json")
+    });
+    is_declared && serde_json::from_slice::<serde::de::IgnoredAny>(response.body()).is_ok()
 }
 
 // === impl HttpEndpointError ===
@@ -171,7 +188,7 @@ impl HttpEndpointError {
         match self {
             Self::Request(error) => error.reason(),
             Self::Unauthorized(_) => "unauthorized",
-            Self::NotFound(_) => "not_found",
+            Self::Absent(_) | Self::NotFound(_) => "not_found",
             Self::Redirect(_) => "redirect",
             Self::Unavailable(_) | Self::UnexpectedStatus(_) => "unexpected_status",
         }
@@ -183,6 +200,7 @@ impl HttpEndpointError {
         match self {
             Self::Request(HttpClientError::ResponseTooLarge | HttpClientError::InvalidUrl(_))
             | Self::Unauthorized(_)
+            | Self::Absent(_)
             | Self::NotFound(_)
             | Self::Redirect(_)
             | Self::UnexpectedStatus(_) => false,

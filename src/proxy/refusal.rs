@@ -32,6 +32,9 @@ pub(crate) enum Refusal {
         /// Whether an operator has to act.
         permanent: bool,
     },
+    /// The source of the token says that there is none.
+    #[error("graphward has no token for this request, because its source says that there is none: {0}")]
+    TokenWithdrawn(String),
     /// Graph has rejected the token, and there is no newer one.
     #[error(
         "Graph has rejected graphward's token, so this request was not sent (heal.dead_token = \"refuse\"): {reason}"
@@ -177,6 +180,7 @@ impl Refusal {
             Self::FamilyMismatch { .. } => (S::MISDIRECTED_REQUEST, CONFIGURATION_ERROR, "refused_token_family", 990_019, false),
             Self::TunnelNotAllowed { .. } => (S::FORBIDDEN, DENIED, "refused_tunnel_not_allowed", 990_020, false),
             Self::DeadToken { .. } => (S::SERVICE_UNAVAILABLE, CONFIGURATION_ERROR, "refused_dead_token", 990_021, true),
+            Self::TokenWithdrawn(_) => (S::FORBIDDEN, CONFIGURATION_ERROR, "refused_token_withdrawn", 990_022, false),
         };
         ErrorProperties {
             status,
@@ -265,6 +269,7 @@ impl From<ScrubError> for Refusal {
 impl From<RefreshError> for Refusal {
     fn from(error: RefreshError) -> Self {
         let (reason, permanent) = match &error {
+            RefreshError::Failed(reason) if reason.is_absence() => return Self::TokenWithdrawn(reason.to_string()),
             RefreshError::Failed(reason) => (reason.to_string(), !Arc::as_ref(reason).is_transient()),
             RefreshError::TimedOut | RefreshError::StillValid => (error.to_string(), false),
             RefreshError::Closed => (error.to_string(), true),

@@ -11,6 +11,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::absent::AbsentPolicy;
 use super::decode::{Format, decode_response};
 use crate::os::command::ExternalCommand;
 use crate::token::{ObtainError, Token};
@@ -47,6 +48,7 @@ pub(crate) struct TokenCommand {
     command: ExternalCommand,
     format: Format,
     clock: Clock,
+    absent: AbsentPolicy,
 }
 
 // === impl TokenCommand ===
@@ -58,7 +60,13 @@ impl TokenCommand {
             command: ExternalCommand::new(config.argv, config.keep_env, config.timeout),
             format: config.format,
             clock,
+            absent: AbsentPolicy::Keep,
         }
+    }
+
+    /// Sets what it means if the output says that there is no token.
+    pub(super) fn with_absent(self, absent: AbsentPolicy) -> Self {
+        Self { absent, ..self }
     }
 
     /// Runs the command with this standard input and these additional variables.
@@ -72,7 +80,7 @@ impl TokenCommand {
                 ObtainError::permanent(error.reason(), message)
             }
         })?;
-        decode_response(&stdout, &self.format, started_at, &self)
+        decode_response(&stdout, &self.format, started_at, &self, self.absent)
     }
 }
 

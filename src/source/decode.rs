@@ -18,6 +18,7 @@ use zeroize::Zeroizing;
 pub use error::DecodeError;
 pub(super) use plain_text::{LocatedText, strip_decorations};
 
+use super::absent::AbsentPolicy;
 use crate::token::{ObtainError, Token};
 use crate::types::Secret;
 
@@ -136,10 +137,16 @@ pub(super) fn decode_response(
     format: &Format,
     requested_at: SystemTime,
     source: &dyn fmt::Display,
+    absent: AbsentPolicy,
 ) -> Result<Token, ObtainError> {
     decode_token(bytes, format, Some(requested_at)).map_err(|error| {
         let message = format!("the response of {source} was rejected: {error}");
-        ObtainError::permanent(error.label(), message).about_content(bytes)
+        let rejected = ObtainError::permanent(error.label(), message).about_content(bytes);
+        if error == DecodeError::Null {
+            absent.apply(rejected)
+        } else {
+            rejected
+        }
     })
 }
 

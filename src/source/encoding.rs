@@ -158,6 +158,11 @@ pub(super) fn same_secret(one: &Secret, other: &Secret) -> bool {
 // === impl EncodingError ===
 
 impl EncodingError {
+    /// Returns whether there is no token on purpose.
+    pub(super) const fn is_null(self) -> bool {
+        matches!(self, Self::Decode(DecodeError::Null))
+    }
+
     /// Its name in logs and metrics.
     pub(super) const fn label(self) -> &'static str {
         match self {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::absent::AbsentPolicy;
 use super::command::{CommandConfig, TokenCommand};
 use super::poll_interval::PollInterval;
 use crate::token::{BoxFuture, ObtainError, Source, Token};
@@ -29,6 +30,9 @@ pub struct ExecSource {
     poll_interval: PollInterval,
 }
 
+/// The time between two runs while the token is dead: a command costs more than a request.
+const LOOK_INTERVAL: Duration = Duration::from_secs(10);
+
 // === impl ExecSource ===
 
 impl ExecSource {
@@ -39,6 +43,13 @@ impl ExecSource {
             command: TokenCommand::new(config.command, clock),
             poll_interval: PollInterval::new(config.poll_interval),
         }
+    }
+
+    /// Sets what it means if the output has `null` in place of the token; the default is nothing.
+    #[must_use]
+    pub fn with_absent(mut self, absent: AbsentPolicy) -> Self {
+        self.command = self.command.with_absent(absent);
+        self
     }
 }
 
@@ -55,6 +66,10 @@ impl Source for ExecSource {
 
     fn changed(&mut self) -> BoxFuture<'_, ()> {
         Box::pin(self.poll_interval.tick())
+    }
+
+    fn look_interval(&self) -> Option<Duration> {
+        Some(LOOK_INTERVAL)
     }
 
     fn describe(&self) -> String {

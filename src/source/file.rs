@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::absent::AbsentPolicy;
 use super::decode::Format;
 use super::encoding::{EncodingError, PlainTokens, TokenEncoding, expiries_differ, same_secret};
 use super::fernet::Fernet;
@@ -42,6 +43,7 @@ pub struct FileSource {
     file: TokenFile,
     encoding: TokenEncoding,
     previous: Option<PreviousTokens>,
+    absent: AbsentPolicy,
 }
 
 /// The result of a rollback.
@@ -62,7 +64,14 @@ impl FileSource {
             file: TokenFile::new(path),
             encoding: TokenEncoding::new(format),
             previous: None,
+            absent: AbsentPolicy::Keep,
         }
+    }
+
+    /// Sets what it means if the file is missing or has `null` in place of the token.
+    #[must_use]
+    pub fn with_absent(self, absent: AbsentPolicy) -> Self {
+        Self { absent, ..self }
     }
 
     /// Sets the keys with which the token is encrypted, and what happens to one that is not.
@@ -112,11 +121,23 @@ impl FileSource {
 
     async fn read(&mut self) -> Result<Token, ObtainError> {
         let [read] = self.files.read().await;
-        let bytes = read.map_err(|error| read_failed(self.path(), error))?;
-        let token = self
-            .encoding
-            .decode(&bytes)
-            .map_err(|error| undecodable(self.path(), error).about_content(&bytes))?;
+        let is_missing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+        let bytes = read.map_err(|error| {
+            let policy = if is_missing(&error) {
+                self.absent
+            } else {
+                AbsentPolicy::Keep
+            };
+            policy.apply(read_failed(self.path(), error))
+        })?;
+        let token = self.encoding.decode(&bytes).map_err(|error| {
+            let policy = if error.is_null() {
+                self.absent
+            } else {
+                AbsentPolicy::Keep
+            };
+            policy.apply(undecodable(self.path(), error).about_content(&bytes))
+        })?;
         // The token is at least as old as the file: a token of unknown expiry is renewed by its age, across restarts.
         let metadata = tokio::fs::metadata(self.path()).await;
         Ok(Token {

@@ -8,6 +8,7 @@ use ::http::header::ETAG;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::absent::AbsentPolicy;
 use super::poll_interval::PollInterval;
 use super::service::{HttpCallConfig, TokenService};
 use crate::token::{BoxFuture, ObtainError, Source, Token};
@@ -44,17 +45,27 @@ struct CachedToken {
     token: Token,
 }
 
+/// The time between two requests while the token is dead.
+const LOOK_INTERVAL: Duration = Duration::from_secs(2);
+
 // === impl HttpSource ===
 
 impl HttpSource {
     /// Creates a source that asks this service about once every `poll_interval`.
     #[must_use]
-    pub const fn new(service: TokenService, poll_interval: Duration) -> Self {
+    pub fn new(service: TokenService, poll_interval: Duration) -> Self {
         Self {
-            service,
+            service: service.with_absent(AbsentPolicy::Withdraw),
             poll_interval: PollInterval::new(Some(poll_interval)),
             cached: None,
         }
+    }
+
+    /// Sets what it means if the service says that there is no token; the default is that the token was withdrawn.
+    #[must_use]
+    pub fn with_absent(mut self, absent: AbsentPolicy) -> Self {
+        self.service = self.service.with_absent(absent.or(AbsentPolicy::Withdraw));
+        self
     }
 
     async fn fetch(&mut self) -> Result<Token, ObtainError> {
@@ -88,6 +99,10 @@ impl Source for HttpSource {
 
     fn changed(&mut self) -> BoxFuture<'_, ()> {
         Box::pin(self.poll_interval.tick())
+    }
+
+    fn look_interval(&self) -> Option<Duration> {
+        Some(LOOK_INTERVAL)
     }
 
     fn describe(&self) -> String {

@@ -50,6 +50,7 @@ use self::connection::{MAX_ROWS, PgConnection, QueryError};
 use self::endpoint::PgEndpoint;
 use self::error::into_obtain_error;
 use self::token_row::{TokenRow, uses_parameter};
+use super::absent::AbsentPolicy;
 use super::decode::Format;
 use super::encoding::{PlainTokens, TokenEncoding};
 use super::fernet::Fernet;
@@ -125,6 +126,8 @@ pub struct PostgresSource {
     notifications_checked: bool,
 }
 
+/// The time between two loads while the token is dead.
+const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 /// The limit for a load, connecting included.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(9);
 /// The limit for a store, retries included.
@@ -182,6 +185,7 @@ impl PostgresSource {
                 update: settings.update,
                 listen,
                 encoding: TokenEncoding::new(Format::Raw),
+                absent: AbsentPolicy::Withdraw,
             },
             poll_interval,
             max_lock_hold: MAX_LOCK_HOLD,
@@ -197,6 +201,13 @@ impl PostgresSource {
     #[must_use]
     pub fn encrypted_with(mut self, keys: Fernet, plain: PlainTokens) -> Self {
         self.row.encoding.encrypt_with(keys, plain);
+        self
+    }
+
+    /// Sets what it means if the query returns no row or NULL; the default is that the token was withdrawn.
+    #[must_use]
+    pub const fn with_absent(mut self, absent: AbsentPolicy) -> Self {
+        self.row.absent = absent.or(AbsentPolicy::Withdraw);
         self
     }
 
@@ -327,6 +338,10 @@ impl Source for PostgresSource {
 
     fn changed(&mut self) -> BoxFuture<'_, ()> {
         Box::pin(self.wait_for_change())
+    }
+
+    fn look_interval(&self) -> Option<Duration> {
+        Some(LOOK_INTERVAL)
     }
 
     fn describe(&self) -> String {

@@ -9,6 +9,7 @@
 mod record;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use record::{RecordError, RenewalRecord};
 use schemars::JsonSchema;
@@ -132,7 +133,7 @@ impl RenewedTokenStore {
                 })
             }
             (Ok(token), _) => Ok(Lineage::from_source(token)),
-            (Err(error), Some(record)) if record.source == self.inner.describe() => {
+            (Err(error), Some(record)) if !error.is_absence() && record.source == self.inner.describe() => {
                 tracing::debug!(error = %error, "the source is unavailable; using the last renewed token");
                 Ok(Lineage::from_record(record))
             }
@@ -221,6 +222,10 @@ impl Source for RenewedTokenStore {
                 () = self.files.changed() => {}
             }
         })
+    }
+
+    fn look_interval(&self) -> Option<Duration> {
+        self.inner.look_interval()
     }
 
     fn describe(&self) -> String {

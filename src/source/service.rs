@@ -15,6 +15,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
+use super::absent::AbsentPolicy;
 use super::decode::{Format, decode_response};
 use crate::net::{HttpEndpoint, HttpEndpointError};
 use crate::token::{ObtainError, Token};
@@ -71,6 +72,7 @@ pub struct TokenService {
     endpoint: HttpEndpoint,
     format: Format,
     clock: Clock,
+    absent: AbsentPolicy,
 }
 
 // === impl TokenService ===
@@ -84,7 +86,13 @@ impl TokenService {
             endpoint,
             format,
             clock,
+            absent: AbsentPolicy::Keep,
         }
+    }
+
+    /// Sets what it means if the service says that there is no token.
+    pub(super) fn with_absent(self, absent: AbsentPolicy) -> Self {
+        Self { absent, ..self }
     }
 
     pub(super) fn now(&self) -> SystemTime {
@@ -104,15 +112,15 @@ impl TokenService {
     }
 
     pub(super) fn decode(&self, response: &Response<Bytes>, requested_at: SystemTime) -> Result<Token, ObtainError> {
-        decode_response(response.body(), &self.format, requested_at, &self)
+        decode_response(response.body(), &self.format, requested_at, &self, self.absent)
     }
 
     fn failed(&self, error: &HttpEndpointError) -> ObtainError {
         let message = format!("failed to get a token from {self}: {}", error_chain(error));
-        if error.is_transient() {
-            ObtainError::transient(error.reason(), message)
-        } else {
-            ObtainError::permanent(error.reason(), message)
+        match error {
+            HttpEndpointError::Absent(_) => self.absent.apply(ObtainError::permanent(error.reason(), message)),
+            _ if error.is_transient() => ObtainError::transient(error.reason(), message),
+            _ => ObtainError::permanent(error.reason(), message),
         }
     }
 }

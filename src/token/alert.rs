@@ -43,6 +43,8 @@ pub enum AlertCause {
     AdminTokenExpiry(u8),
     /// Graph rejects the token that the renewer depends on.
     AdminTokenRejected,
+    /// Its source says that there is no token any more.
+    Withdrawn,
     /// A token from a source was not used.
     SourceTokenRejected,
     /// The token lacks a permission that WhatsApp requires.
@@ -68,6 +70,7 @@ impl AlertCause {
             Self::RenewalFailed => "renewal_failed",
             Self::AdminTokenExpiry(_) => "admin_token_expiry",
             Self::AdminTokenRejected => "admin_token_rejected",
+            Self::Withdrawn => "withdrawn",
             Self::SourceTokenRejected => "source_token_rejected",
             Self::ScopesMissing => "scopes_missing",
             Self::StoreFailed => "store_failed",
@@ -80,7 +83,7 @@ impl AlertCause {
         match self {
             Self::Expiry(days) | Self::DataAccess(days) | Self::AdminTokenExpiry(days) => Some(days),
             Self::Rejected | Self::ActionRequired | Self::AccountLocked | Self::RenewalFailed => None,
-            Self::ProofRejected | Self::AdminTokenRejected => None,
+            Self::ProofRejected | Self::AdminTokenRejected | Self::Withdrawn => None,
             Self::ExpiryUnknown | Self::SourceTokenRejected | Self::ScopesMissing | Self::StoreFailed => None,
         }
     }
@@ -90,7 +93,7 @@ impl AlertCause {
     pub const fn severity(self) -> &'static str {
         match self {
             Self::Expiry(..=3) | Self::DataAccess(..=3) | Self::Rejected | Self::ActionRequired => "page",
-            Self::AccountLocked | Self::StoreFailed => "page",
+            Self::AccountLocked | Self::StoreFailed | Self::Withdrawn => "page",
             Self::Expiry(_) | Self::DataAccess(_) | Self::RenewalFailed => "ticket",
             Self::AdminTokenExpiry(_) | Self::AdminTokenRejected => "ticket",
             Self::ExpiryUnknown | Self::ProofRejected | Self::SourceTokenRejected | Self::ScopesMissing => "ticket",

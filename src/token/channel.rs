@@ -128,13 +128,14 @@ impl TokenPublisher {
         )?);
         self.rejections.begin_generation(generation);
         self.cell.store(Some(Arc::clone(&credential)));
-        self.progress.send_modify(|progress| {
-            progress.attempts_finished = progress.attempts_started;
-            progress.generation = Some(generation);
-            progress.is_backing_off = false;
-            progress.last_error = None;
-        });
+        self.progress.send_modify(|progress| progress.begin_generation(generation));
         Ok(credential)
+    }
+
+    /// Ends the attempt with the withdrawal of the token. Requests get the source's statement until there is another one.
+    pub fn withdraw(&self, statement: Arc<ObtainError>) {
+        self.cell.store(None);
+        self.progress.send_modify(|progress| progress.withdraw(statement));
     }
 
     /// Ends the attempt without a new credential.
@@ -145,11 +146,7 @@ impl TokenPublisher {
 
     /// Ends the attempt with a failure, which the requests get that waited when it began.
     pub fn finish_failed(&self, error: Arc<ObtainError>) {
-        self.progress.send_modify(|progress| {
-            progress.attempts_finished = progress.attempts_started;
-            progress.last_failed_attempt = progress.attempts_started;
-            progress.last_error = Some(error);
-        });
+        self.progress.send_modify(|progress| progress.fail(error));
     }
 
     /// Lets requests get the last failure at once from now on.
@@ -193,8 +190,8 @@ impl TokenHandle {
     /// Returns whether there is a credential that Graph has not rejected, and a refresher that would replace it.
     #[must_use]
     pub fn is_usable(&self) -> bool {
-        let generation = self.progress.borrow().generation;
-        !self.is_closed() && generation.is_some_and(|current| !self.rejections.is_rejected(current))
+        let current = self.current().map(|credential| credential.generation());
+        !self.is_closed() && current.is_some_and(|current| !self.rejections.is_rejected(current))
     }
 
     /// Returns whether the refresher has ended: the current credential stays and is never replaced.
@@ -320,9 +317,9 @@ impl TokenHandle {
         let is_outcome_known =
             |progress: &RefreshProgress| progress.generation > than || progress.has_failed_since(attempts_at_start);
         let progress = self.wait_by(deadline, is_outcome_known).await?;
-        match progress.last_error {
-            Some(error) if progress.generation <= than => Err(RefreshError::Failed(error)),
-            Some(_) | None => self.current().ok_or(RefreshError::Closed),
+        match progress.failure(than) {
+            Some(error) => Err(RefreshError::Failed(error)),
+            None => self.current().ok_or(RefreshError::Closed),
         }
     }
 
@@ -350,6 +347,9 @@ impl TokenHandle {
         loop {
             let decision = suspicion.borrow_and_update().decide(request);
             let progress_now = progress.borrow_and_update().clone();
+            if let Some(statement) = progress_now.withdrawal {
+                return Err(RefreshError::Failed(statement));
+            }
             if progress_now.generation > Some(request.generation()) {
                 return self.current().ok_or(RefreshError::Closed);
             }

@@ -65,6 +65,8 @@ pub(super) enum Maintenance {
     RetryStore,
     /// Check the token that the renewer depends on.
     CheckAdminToken,
+    /// Write the cache of the last token that Graph accepted.
+    UpdateCache,
 }
 
 /// The time until the next inspection if one failed.
@@ -178,7 +180,10 @@ impl CurrentToken {
         let retry_store = self.retry_store_at.filter(|_| provider.has_pending_store());
         let retry_store = retry_store.map(|at| (at, Maintenance::RetryStore));
         let inspect = self.inspect_at.map(|at| (at, Maintenance::Inspect));
-        retry_store.into_iter().chain(inspect).min_by_key(|(at, _)| *at)
+        let update_cache = provider.last_known_good.next_update();
+        let update_cache = update_cache.map(|at| (at, Maintenance::UpdateCache));
+        let tasks = retry_store.into_iter().chain(inspect).chain(update_cache);
+        tasks.min_by_key(|(at, _)| *at)
     }
 
     /// Postpones a task until its next attempt.
@@ -190,8 +195,8 @@ impl CurrentToken {
             Maintenance::RetryStore => {
                 self.retry_store_at = Some(Instant::now() + STORE_RETRY_INTERVAL);
             }
-            // It postpones itself.
-            Maintenance::CheckAdminToken => {}
+            // They have times of their own.
+            Maintenance::CheckAdminToken | Maintenance::UpdateCache => {}
         }
     }
 

@@ -27,6 +27,7 @@ impl Refresher {
             Maintenance::Inspect => self.inspect().await,
             Maintenance::RetryStore => self.retry_store().await,
             Maintenance::CheckAdminToken => self.check_admin_token().await,
+            Maintenance::UpdateCache => self.provider.last_known_good.update().await,
         }
     }
 

@@ -1,6 +1,7 @@
 //! The result of a check or a refresh.
 
 use super::credential::Token;
+use super::sources::SourcedToken;
 use super::traits::ObtainError;
 use crate::graph::Inspection;
 
@@ -28,6 +29,13 @@ pub(super) struct RefreshFailure {
     pub(super) renewer_called: bool,
 }
 
+/// The result of reading the sources.
+pub(super) struct Check {
+    pub(super) found: Result<Option<ObtainedToken>, ObtainError>,
+    /// The first token that may not be used, if there is no current one.
+    pub(super) dead_candidate: Option<SourcedToken>,
+}
+
 // === impl ObtainedToken ===
 
 impl ObtainedToken {
@@ -39,6 +47,17 @@ impl ObtainedToken {
             source,
             store_error: None,
             skipped_error: None,
+        }
+    }
+}
+
+// === impl Check ===
+
+impl Check {
+    pub(super) const fn of(found: Result<Option<ObtainedToken>, ObtainError>) -> Self {
+        Self {
+            found,
+            dead_candidate: None,
         }
     }
 }

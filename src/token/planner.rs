@@ -6,6 +6,9 @@
 //! goes in, an action comes out, `now` is an argument, and a proptest tries event sequences that no test author would
 //! think of. There is no clock, no I/O and no randomness here: jitter is drawn outside and passed in with the event.
 //!
+//! Looks and renewals have separate clocks. A look is free, so a dead token's sources are read every few seconds; a renewal
+//! has a cost, so its backoff grows, and no look shortens it.
+//!
 //! A token that is due for renewal is not dead. Its renewal is not urgent: failures are followed by ever longer backoffs, up
 //! to an hour, while it stays in use. A dead token is urgent, and ends such a backoff.
 //!
@@ -39,6 +42,8 @@ pub enum PlannerEvent {
     Rejected(Generation),
     /// Graph accepted this generation after a rejection.
     Accepted(Generation),
+    /// The source withdrew the current credential.
+    Withdrawn,
     /// The wait is over. The deadlines are computed again from wall time: monotonic time stops while a machine is
     /// suspended.
     TimerFired(Deadlines),
@@ -104,6 +109,9 @@ pub struct RefreshPlanner {
     last_refresh_at: Option<Instant>,
     /// When the sources were last checked for a token that may be dead.
     doubt_checked_at: Option<Instant>,
+    /// The time between two looks at the sources while there is no valid token; `None` if no source has to be looked at.
+    look_interval: Option<Duration>,
+    next_look: Option<Instant>,
     /// The urgency of the last action, if that was [`Action::Refresh`].
     refreshing_for: Option<Urgency>,
 }
@@ -143,8 +151,21 @@ impl RefreshPlanner {
             backoff: None,
             last_refresh_at: None,
             doubt_checked_at: None,
+            look_interval: None,
+            next_look: None,
             refreshing_for: None,
         }
+    }
+
+    /// Sets the time between two looks at the sources while there is no valid token.
+    #[must_use]
+    pub const fn with_look_interval(self, look_interval: Option<Duration>) -> Self {
+        Self { look_interval, ..self }
+    }
+
+    /// Has the sources looked at then, whatever the state of the token.
+    pub const fn schedule_look(&mut self, at: Instant) {
+        self.next_look = Some(at);
     }
 
     /// Records an event and returns the next action. Not called while an action is in progress.
@@ -169,6 +190,7 @@ impl RefreshPlanner {
             (PlannerEvent::Accepted(generation), _) => {
                 self.rejected = self.rejected.filter(|rejected| *rejected != generation);
             }
+            (PlannerEvent::Withdrawn, _) => self.current = None,
         }
         self.next_action(now)
     }
@@ -176,13 +198,19 @@ impl RefreshPlanner {
     /// Returns the next action without a new event.
     pub fn next_action(&mut self, now: Instant) -> Action {
         self.refreshing_for = None;
-        if self.source_changed {
+        let urgency = self.urgency(now);
+        if let (Some(interval), Some(Urgency::Dead)) = (self.look_interval, urgency) {
+            self.next_look.get_or_insert(now + interval);
+        }
+        let is_look_due = self.next_look.is_some_and(|at| at <= now);
+        if self.source_changed || is_look_due {
             self.source_changed = false;
+            self.next_look = None;
             return Action::Check;
         }
         let deadlines = self.current.map(|current| current.deadlines).unwrap_or_default();
-        let Some(urgency) = self.urgency(now) else {
-            return Action::Wait(deadlines.renew_at.or(deadlines.expires_at));
+        let Some(urgency) = urgency else {
+            return Action::Wait(earliest(deadlines.renew_at.or(deadlines.expires_at), self.next_look));
         };
         let backoff_until = self
             .backoff
@@ -196,12 +224,15 @@ impl RefreshPlanner {
             // A token that expires during its backoff is urgent from then on.
             let expires_at = deadlines.expires_at.filter(|at| *at > now);
             let until = expires_at.map_or(until, |at| until.min(at));
+            let until = self.next_look.map_or(until, |at| until.min(at));
             return match urgency {
                 Urgency::Dead => Action::BackOff(until),
                 Urgency::Due => Action::Wait(Some(until)),
             };
         }
         self.last_refresh_at = Some(now);
+        // A refresh reads the sources, too.
+        self.next_look = None;
         self.refreshing_for = Some(urgency);
         Action::Refresh
     }
@@ -281,6 +312,10 @@ impl RefreshPlanner {
             urgency,
         });
     }
+}
+
+fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    one.into_iter().chain(other).min()
 }
 
 fn doubled(base: Duration, times: u32) -> Duration {

@@ -20,6 +20,8 @@ pub struct RefreshProgress {
     pub is_backing_off: bool,
     /// The last failure since the current credential was published.
     pub last_error: Option<Arc<ObtainError>>,
+    /// The statement of the source that withdrew the token, until there is another one.
+    pub withdrawal: Option<Arc<ObtainError>>,
     /// The number of the last attempt that failed.
     pub(super) last_failed_attempt: u64,
 }
@@ -47,6 +49,33 @@ pub enum RefreshError {
 impl RefreshProgress {
     /// Returns whether an attempt that began later has failed, or the refresher is in backoff after one.
     pub(super) const fn has_failed_since(&self, attempts_started: u64) -> bool {
-        self.last_failed_attempt > attempts_started || self.is_backing_off && self.last_error.is_some()
+        self.withdrawal.is_some()
+            || self.last_failed_attempt > attempts_started
+            || self.is_backing_off && self.last_error.is_some()
+    }
+
+    /// Returns the reason why there is no credential newer than `than`.
+    pub(super) fn failure(&self, than: Option<Generation>) -> Option<Arc<ObtainError>> {
+        let last_error = self.last_error.as_ref().filter(|_| self.generation <= than);
+        self.withdrawal.as_ref().or(last_error).cloned()
+    }
+
+    pub(super) fn begin_generation(&mut self, generation: Generation) {
+        self.attempts_finished = self.attempts_started;
+        self.generation = Some(generation);
+        self.is_backing_off = false;
+        self.last_error = None;
+        self.withdrawal = None;
+    }
+
+    pub(super) fn fail(&mut self, error: Arc<ObtainError>) {
+        self.attempts_finished = self.attempts_started;
+        self.last_failed_attempt = self.attempts_started;
+        self.last_error = Some(error);
+    }
+
+    pub(super) fn withdraw(&mut self, statement: Arc<ObtainError>) {
+        self.withdrawal = Some(Arc::clone(&statement));
+        self.fail(statement);
     }
 }

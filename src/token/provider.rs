@@ -18,6 +18,9 @@
 //! | renewed, not yet stored | another token is found in its source or one before it | that token; the renewed token is not stored any more |
 //! | none | only an expired or rejected token, and a renewer | the renewer's, made from that token |
 //! | any | the renewer's token is invalid by inspection | an error; the previous token is stored again |
+//! | any | its source says that it has no token | the current token stays for [`WITHDRAWAL_INTERVAL`], and is not renewed |
+//! | any | its source says so again, and no other source has a token | none: the token is withdrawn |
+//! | none yet | every source fails, and none says that it has no token | the cache's, until a source has one |
 //!
 //! # Why
 //!
@@ -28,6 +31,8 @@
 //! * Between the renewer's response and the store nothing else happens. So a kill can lose a renewed token only in that
 //!   moment; after it, the next start finds the token. A token that cannot be stored is kept and stored
 //!   later, and used before that only if the current token is dead.
+//! * A token is withdrawn only by the source that it came from, and only by two statements: a failure, and a source that never
+//!   had the token, prove nothing.
 
 use std::fmt;
 use std::time::Duration;
@@ -35,11 +40,13 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 
 use super::credential::{Credential, Token};
-use super::obtained::{ObtainedToken, RefreshFailure};
+use super::last_known_good::LastKnownGood;
+use super::obtained::{Check, ObtainedToken, RefreshFailure};
 use super::renewal::renew;
-use super::sources::{LoadedSource, SourceList, SourcedToken, drain};
+use super::sources::{LoadedSource, Reach, SourceList, SourcedToken, drain};
 use super::traits::{
     Inspector, LivenessCheck, ObtainError, ProofCheck, RefreshContext, RefreshLock, Renewer, Source, StoreOutcome,
+    TokenCache,
 };
 use super::vetting::{InspectionScope, Vetting};
 
@@ -49,16 +56,10 @@ pub struct TokenProvider {
     pub(super) vetting: Vetting,
     pub(super) liveness_check: Option<Box<dyn LivenessCheck>>,
     pub(super) proof_check: Option<Box<dyn ProofCheck>>,
+    pub(super) last_known_good: LastKnownGood,
     renewer: Option<Box<dyn Renewer>>,
     /// A renewed token that is not yet where the next start finds it.
     pub(super) pending_store: Option<SourcedToken>,
-}
-
-/// The result of reading the sources.
-struct Check {
-    found: Result<Option<ObtainedToken>, ObtainError>,
-    /// The first token that may not be used, if there is no current one.
-    dead_candidate: Option<SourcedToken>,
 }
 
 /// The longest wait for the renewal lock. A holder that is stopped but not dead is ignored after this.
@@ -83,6 +84,7 @@ impl TokenProvider {
             vetting: Vetting::default(),
             liveness_check: None,
             proof_check: None,
+            last_known_good: LastKnownGood::default(),
             renewer: None,
             pending_store: None,
         }
@@ -122,6 +124,13 @@ impl TokenProvider {
         self
     }
 
+    /// Adds a cache for the last token that Graph accepted.
+    #[must_use]
+    pub fn with_cache(mut self, cache: impl TokenCache) -> Self {
+        self.last_known_good = LastKnownGood::new(Box::new(cache));
+        self
+    }
+
     /// Sets which tokens are inspected.
     #[must_use]
     pub const fn with_inspection_scope(mut self, scope: InspectionScope) -> Self {
@@ -145,7 +154,7 @@ impl TokenProvider {
         &mut self,
         context: RefreshContext<'_>,
     ) -> Result<Option<ObtainedToken>, ObtainError> {
-        self.check(context).await.found
+        self.check(Reach::Due, context).await.found
     }
 
     /// Returns another token than the current one: from a source, else renewed and stored.
@@ -155,9 +164,11 @@ impl TokenProvider {
     /// [`ObtainError::NothingNew`] if no source has one and there is no renewer; else the error of a source, the renewer or
     /// the storage. A source that cannot be read does not prevent a renewal.
     pub(super) async fn refresh(&mut self, context: RefreshContext<'_>) -> Result<ObtainedToken, RefreshFailure> {
-        let Check { found, dead_candidate } = self.check(context).await;
+        let Check { found, dead_candidate } = self.check(Reach::All, context).await;
+        let is_settled = !self.is_unsettled();
         let outgoing = match (found, context.current, dead_candidate) {
             (Ok(Some(found)), _, _) => return Ok(found),
+            (Err(error), Some(_), _) if !is_settled => return Err(error.into()),
             (_, Some(current), _) if self.renewer.is_some() => current.token().clone(),
             // A start that finds only a dead token: a renewer that accepts dead tokens can start from it.
             (_, None, Some(candidate)) if self.renewer.is_some() => {
@@ -177,7 +188,7 @@ impl TokenProvider {
         };
         // Another replica may have renewed the token during the wait for the lock.
         if !lock.is_uncontended()
-            && let Ok(Some(found)) = self.check_sources(context).await
+            && let Ok(Some(found)) = self.check(Reach::All, context).await.found
         {
             return Ok(found);
         }
@@ -186,6 +197,22 @@ impl TokenProvider {
             error,
             renewer_called: true,
         })
+    }
+
+    /// Returns whether no source shows the current token's place any more, or none has shown it yet: then it is not renewed,
+    /// and the sources are read again soon.
+    pub(super) fn is_unsettled(&self) -> bool {
+        self.sources.is_active_unknown() || self.sources.is_absence_suspected()
+    }
+
+    /// Forgets the current token, if its source withdrew it; returns whether it did.
+    pub(super) fn take_withdrawal(&mut self, error: &ObtainError) -> bool {
+        let is_withdrawn = error.is_absence() && self.sources.is_absence_confirmed();
+        if is_withdrawn {
+            self.pending_store = None;
+            self.last_known_good.erase();
+        }
+        is_withdrawn
     }
 
     /// Returns whether a renewed token is still not stored.
@@ -209,14 +236,57 @@ impl TokenProvider {
         Ok(())
     }
 
-    async fn check(&mut self, context: RefreshContext<'_>) -> Check {
+    async fn check(&mut self, reach: Reach, context: RefreshContext<'_>) -> Check {
+        let check = self.read_sources(reach, context).await;
+        match check.found {
+            // Another source may have a token.
+            Err(_) if !context.current_is_dead && self.sources.is_absence_confirmed() => {
+                let context = RefreshContext {
+                    current_is_dead: true,
+                    ..context
+                };
+                self.read_sources(Reach::All, context).await
+            }
+            Err(error) if context.current.is_none() && check.dead_candidate.is_none() => {
+                Check::of(self.find_last_known_good(error, context).await)
+            }
+            found => Check { found, ..check },
+        }
+    }
+
+    /// Returns the cache's token, or the error of the sources if it may not be used.
+    async fn find_last_known_good(
+        &mut self,
+        error: ObtainError,
+        context: RefreshContext<'_>,
+    ) -> Result<Option<ObtainedToken>, ObtainError> {
+        match self.sources.absence_count() {
+            0 => {}
+            all if all == self.sources.len() => self.last_known_good.erase(),
+            _ => self.last_known_good.forbid(),
+        }
+        let Some(found) = self.last_known_good.find(&mut self.vetting, context).await else {
+            return Err(error);
+        };
+        tracing::warn!(%error, "every token source failed; using the last token that Graph accepted");
+        self.sources.forget_active();
+        Ok(Some(found))
+    }
+
+    async fn read_sources(&mut self, reach: Reach, context: RefreshContext<'_>) -> Check {
         let current = context.current.map(Credential::fingerprint);
         let (mut first_error, mut skipped_error, mut dead_candidate) = (None, None, None);
-        let active = self.sources.active;
-        let mut loads = self.sources.load(context);
+        let (active, is_active_unknown) = (self.sources.active, self.sources.is_active_unknown());
+        let mut shown_by = None;
+        let mut loads = self.sources.load(reach, context);
         while let Some(LoadedSource { index, result, tracked }) = loads.next().await {
             let token = match result {
                 Ok(token) => token,
+                // The statement that withdraws the token matters more than another source's failure.
+                Err(error) if error.is_absence() && (index == active || is_active_unknown) => {
+                    first_error = Some(error);
+                    continue;
+                }
                 Err(error) => {
                     first_error = first_error.or(Some(error));
                     continue;
@@ -225,6 +295,7 @@ impl TokenProvider {
             let is_new = tracked.record_if_new(token.secret.fingerprint());
             if Some(token.secret.fingerprint()) == current {
                 if context.current_is_dead {
+                    shown_by = shown_by.or(Some(index));
                     continue;
                 }
                 // The current token is still there, and the sources after it do not matter.
@@ -269,6 +340,12 @@ impl TokenProvider {
                 }
             }
         }
+        drop(loads);
+        if let Some(index) = shown_by
+            && self.sources.is_absence_confirmed()
+        {
+            self.sources.active = index;
+        }
         Check {
             found: skipped_error.or(first_error).map_or(Ok(None), Err),
             dead_candidate,
@@ -293,7 +370,7 @@ impl TokenProvider {
         let store_error = match self.store_renewed(&renewed).await {
             Ok(StoreOutcome::Stored) => None,
             // The next start finds the other token, so it is the one to use.
-            Ok(StoreOutcome::Conflict) => match self.check_sources(context).await {
+            Ok(StoreOutcome::Conflict) => match self.check(Reach::All, context).await.found {
                 Ok(Some(found)) => return Ok(found),
                 Ok(None) | Err(_) => self.store_renewed(&renewed).await.err(),
             },
@@ -360,16 +437,5 @@ impl fmt::Debug for TokenProvider {
             .field("sources", &self.sources.describe())
             .field("renewer", &self.renewer().map(Renewer::describe))
             .finish_non_exhaustive()
-    }
-}
-
-// === impl Check ===
-
-impl Check {
-    const fn of(found: Result<Option<ObtainedToken>, ObtainError>) -> Self {
-        Self {
-            found,
-            dead_candidate: None,
-        }
     }
 }

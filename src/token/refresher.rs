@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep_until};
 use super::admin_token::AdminToken;
 use super::channel::TokenPublisher;
 use super::confirmation::{Confirmation, LivenessCheckSlot};
-use super::credential::{Generation, Token};
+use super::credential::{Credential, Generation, Token};
 use super::current::CurrentToken;
 use super::obtained::{ObtainedToken, RefreshFailure};
 use super::planner::{Action, CurrentGeneration, Failure, PlannerEvent, RefreshPlanner};
@@ -19,6 +19,7 @@ use super::reconfiguration::{self, Reconfiguration};
 use super::rejection::Standing;
 use super::rejections::RejectionState;
 use super::reporter::{EventSink, Operation, OperationReport, Reporter};
+use super::sources::WITHDRAWAL_INTERVAL;
 use super::traits::{ObtainError, RefreshContext, Renewer};
 use crate::graph::Expiry;
 use crate::types::{Clock, TenantId};
@@ -62,12 +63,16 @@ impl Refresher {
         let confirmation = publisher.confirmation(tenant.clone(), liveness_check.clone());
         let mut admin_token = AdminToken::default();
         admin_token.set_renewer(provider.renewer());
+        // Drawn once, so that replicas do not look at the same moments.
+        let jitter = 0.9 + fastrand::f64() / 5.0;
+        let look_interval = provider.sources.look_interval();
+        let look_interval = look_interval.map(|interval| interval.mul_f64(jitter));
         let renewer = provider.renewer().map(Renewer::describe);
         let reporter = Reporter::new(tenant, event_sink, provider.sources.describe(), renewer);
         Self {
             provider,
             publisher,
-            planner: RefreshPlanner::new(policy),
+            planner: RefreshPlanner::new(policy).with_look_interval(look_interval),
             policy,
             clock,
             rejection_state: RejectionState::default(),
@@ -154,7 +159,7 @@ impl Refresher {
             },
             Operation::Refresh => self.provider.refresh(context).await.map(Some),
         };
-        match found {
+        let event = match found {
             Ok(Some(found)) => self.publish(operation, started_at, found),
             Ok(None) => {
                 self.publisher.finish_unchanged();
@@ -162,8 +167,33 @@ impl Refresher {
                 self.reporter.operation_finished(report, None);
                 PlannerEvent::Unchanged
             }
-            Err(failure) => self.finish_failed(operation, started_at, failure),
+            Err(failure) => match current {
+                Some(current) if self.provider.take_withdrawal(&failure.error) => {
+                    self.withdraw(operation, started_at, &current, failure.error)
+                }
+                _ => self.finish_failed(operation, started_at, failure),
+            },
+        };
+        if self.publisher.current().is_some() && self.provider.is_unsettled() {
+            self.planner.schedule_look(Instant::now() + WITHDRAWAL_INTERVAL);
         }
+        event
+    }
+
+    fn withdraw(
+        &mut self,
+        operation: Operation,
+        started_at: Instant,
+        current: &Credential,
+        statement: ObtainError,
+    ) -> PlannerEvent {
+        self.reporter.report_withdrawn(current, &statement);
+        let report = OperationReport::new(operation, started_at.elapsed(), Err(&statement));
+        self.reporter.operation_finished(report, None);
+        self.publisher.withdraw(Arc::new(statement));
+        self.current = CurrentToken::default();
+        self.reporter.status_changed(&self.current);
+        PlannerEvent::Withdrawn
     }
 
     /// Returns whether Graph has rejected the current token, or there is none.
@@ -175,6 +205,7 @@ impl Refresher {
     /// Every branch is cancel-safe: nothing is lost when another one completes first.
     async fn wait(&mut self, until: Option<Instant>) -> PlannerEvent {
         let maintenance = self.next_maintenance();
+        let candidate = self.provider.last_known_good.candidate();
         let latest = Instant::now() + MAX_SLEEP;
         let until = until.map_or(latest, |until| until.min(latest));
         let (wake, maintenance) = match maintenance {
@@ -183,6 +214,12 @@ impl Refresher {
         };
         tokio::select! {
             state = self.publisher.rejections.wait_for_change(&self.rejection_state) => return self.on_rejection_change(state),
+            () = self.publisher.rejections.wait_until_accepted(candidate) => {
+                if let Some(current) = self.publisher.current() {
+                    self.provider.last_known_good.on_accepted(&current);
+                }
+                return PlannerEvent::Unchanged;
+            }
             () = self.provider.sources.changed() => return PlannerEvent::SourceChanged,
             Some(new) = self.reconfigurations.recv() => return self.reconfigure(new),
             () = self.publisher.observations.changed() => return self.on_observation().await,
@@ -236,12 +273,14 @@ impl Refresher {
             (Standing::Dead, current) => {
                 if let Some(current) = current {
                     self.provider.vetting.deny(current.fingerprint());
+                    self.provider.last_known_good.on_rejected(&current);
                     self.reporter.report_rejected(&current, state.error.as_ref());
                 }
                 PlannerEvent::Rejected(generation)
             }
             (Standing::Trusted | Standing::Doubted, Some(current)) if was_dead => {
                 self.provider.vetting.reinstate(current.fingerprint());
+                self.provider.last_known_good.on_accepted(&current);
                 PlannerEvent::Accepted(generation)
             }
             (Standing::Doubted, Some(_)) => PlannerEvent::Doubted,
@@ -290,6 +329,8 @@ impl Refresher {
         if let Some(error) = found.store_error {
             self.reporter.report_store_failed(&error);
         }
+        let is_inspected = found.inspection.is_some();
+        self.provider.last_known_good.on_published(&credential, is_inspected);
         self.current = CurrentToken::new(&credential, found.inspection, self.clock.now(), &self.policy);
         self.update_status();
         PlannerEvent::Obtained(CurrentGeneration {

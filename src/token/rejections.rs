@@ -3,12 +3,12 @@
 //! # Why
 //!
 //! The state is a [`Suspicion`] inside a `watch` channel: requests change it, and requests, the refresher and the question
-//! to Graph wait for its changes. A request that succeeds while nothing is suspected takes no lock: it reads two atomics, and
-//! marks its endpoint.
+//! to Graph wait for its changes. A request that succeeds while nothing is suspected takes no lock: it reads three atomics,
+//! and marks its endpoint.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::credential::Generation;
@@ -31,6 +31,9 @@ pub(super) struct Rejections {
     /// The endpoints that have succeeded with the current token: a Bloom filter with one hash. An endpoint that is taken for
     /// another one causes more questions, never fewer.
     succeeded: [AtomicU64; SUCCEEDED_WORDS],
+    /// The highest accepted generation; 0 for none.
+    accepted: AtomicU64,
+    newly_accepted: Notify,
     waiters: AtomicUsize,
 }
 
@@ -88,6 +91,11 @@ impl Rejections {
 
     /// Records that Graph accepted an attempt of this generation.
     pub(super) fn on_accepted(&self, generation: Generation, endpoint: EndpointId, start: AttemptStart) {
+        let number = generation.get();
+        if self.accepted.load(Ordering::Relaxed) < number && self.accepted.fetch_max(number, Ordering::AcqRel) < number
+        {
+            self.newly_accepted.notify_one();
+        }
         let (word, bit) = self.position(endpoint);
         if word.load(Ordering::Relaxed) & bit == 0 {
             word.fetch_or(bit, Ordering::Relaxed);
@@ -152,6 +160,16 @@ impl Rejections {
                 },
                 None => drop(suspicion.changed().await),
             }
+        }
+    }
+
+    /// Waits until Graph has accepted this generation; forever if there is none. Cancel-safe.
+    pub(super) async fn wait_until_accepted(&self, generation: Option<Generation>) {
+        let Some(generation) = generation else {
+            return std::future::pending().await;
+        };
+        while self.accepted.load(Ordering::Acquire) < generation.get() {
+            self.newly_accepted.notified().await;
         }
     }
 

@@ -39,6 +39,8 @@ pub enum TokenEvent<'a> {
     OperationFinished(OperationReport<'a>),
     /// The status of the current token has changed.
     StatusChanged(TokenStatus),
+    /// The source withdrew the current token.
+    Withdrawn,
     /// The operator should know something.
     Alert(&'a Alert),
 }
@@ -182,6 +184,19 @@ impl Reporter {
         let hint = self.replace_token_hint();
         let remediation = format!("graphward is checking its sources for a newer token{then}, {hint}");
         self.send_alert(AlertCause::Rejected, &summary, &remediation);
+    }
+
+    /// Reports that the source of the current token withdrew it.
+    pub(super) fn report_withdrawn(&mut self, current: &Credential, statement: &ObtainError) {
+        let fingerprint = current.fingerprint();
+        let summary = format!("Requests are refused, because the token {fingerprint} was withdrawn: {statement}.");
+        let remediation = format!(
+            "If this is intended, do nothing; otherwise {}",
+            self.replace_token_hint()
+        );
+        (self.event_sink)(&TokenEvent::Withdrawn);
+        self.send_alert(AlertCause::Withdrawn, &summary, &remediation);
+        self.last_error = Some(statement.to_string());
     }
 
     /// Reports a failure in one line. A repeated error is reported once; that the sources have no newer token was reported

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::future::select_all;
 use futures_util::stream::FuturesOrdered;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::credential::Token;
 use super::traits::{ObtainError, RefreshContext, RefreshLock, Source, StoreOutcome};
@@ -14,8 +14,17 @@ use crate::types::Fingerprint;
 /// The sources of a tenant; the first has priority.
 pub(super) struct SourceList {
     sources: Vec<TrackedSource>,
-    /// The index of the source that the current token came from.
+    /// The index of the source that the current token came from; the number of sources if it came from none of them.
     pub(super) active: usize,
+}
+
+/// The sources that a check reads.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Reach {
+    /// Those that may replace the current token.
+    All,
+    /// Of those, the ones that announced a change, and the ones whose look interval is over.
+    Due,
 }
 
 /// A source, and the token that it returned last.
@@ -24,6 +33,19 @@ pub(super) struct TrackedSource {
     last_seen: Option<Fingerprint>,
     /// The source announced a change that no load has seen.
     notified: bool,
+    loaded_at: Option<Instant>,
+    absence: Absence,
+}
+
+/// How certainly a source has no token any more.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum Absence {
+    #[default]
+    None,
+    /// It said so, first at this time.
+    Suspected(Instant),
+    /// It said so again later.
+    Confirmed,
 }
 
 /// A token, and the index of the source that it is from or for.
@@ -40,6 +62,9 @@ pub(super) struct LoadedSource<'a> {
     pub(super) tracked: &'a mut TrackedSource,
 }
 
+/// The time between the two statements of a source that withdraw a token: a row may be deleted and inserted again, and a
+/// service may restart.
+pub(super) const WITHDRAWAL_INTERVAL: Duration = Duration::from_secs(2);
 /// The longest load. Sources have limits of their own; this one is for a source that hangs.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(20);
 /// The longest store.
@@ -53,6 +78,8 @@ impl SourceList {
             source,
             last_seen: None,
             notified: false,
+            loaded_at: None,
+            absence: Absence::None,
         };
         Self {
             sources: sources.into_iter().map(tracked).collect(),
@@ -80,6 +107,46 @@ impl SourceList {
         self.sources.len()
     }
 
+    /// Returns the shortest look interval of a source, if one has any.
+    pub(super) fn look_interval(&self) -> Option<Duration> {
+        let intervals = self.sources.iter().filter_map(|tracked| tracked.source.look_interval());
+        intervals.min()
+    }
+
+    /// Returns whether the current token came from none of the sources.
+    pub(super) fn is_active_unknown(&self) -> bool {
+        self.active >= self.sources.len()
+    }
+
+    /// Records that the current token came from none of the sources.
+    pub(super) fn forget_active(&mut self) {
+        self.active = self.sources.len();
+    }
+
+    /// Returns whether the source of the current token said at least once that it has none.
+    pub(super) fn is_absence_suspected(&self) -> bool {
+        self.givers().any(|tracked| tracked.absence != Absence::None)
+    }
+
+    /// Returns whether the source of the current token said twice that it has none.
+    pub(super) fn is_absence_confirmed(&self) -> bool {
+        self.givers().any(|tracked| tracked.absence == Absence::Confirmed)
+    }
+
+    /// Returns the number of sources that say that they have no token.
+    pub(super) fn absence_count(&self) -> usize {
+        let absent = self.sources.iter().filter(|tracked| tracked.absence != Absence::None);
+        absent.count()
+    }
+
+    /// Returns the source that can withdraw the current token: the one that it came from, or any if that is unknown.
+    fn givers(&self) -> impl Iterator<Item = &TrackedSource> {
+        let (active, any) = (self.active, self.is_active_unknown());
+        let sources = self.sources.iter().enumerate();
+        let givers = sources.filter(move |(index, _)| any || *index == active);
+        givers.map(|(_, tracked)| tracked)
+    }
+
     /// Completes when a source may have changed. Cancel-safe.
     pub(super) async fn changed(&mut self) {
         if self.sources.is_empty() {
@@ -95,16 +162,23 @@ impl SourceList {
     /// Reads all sources if the current token is dead, else those up to the active one and those that announced a change.
     pub(super) fn load(
         &mut self,
+        reach: Reach,
         context: RefreshContext<'_>,
     ) -> FuturesOrdered<impl Future<Output = LoadedSource<'_>> + use<'_>> {
         let (active, all) = (self.active, context.current_is_dead);
+        let is_looking = reach == Reach::Due && (all || self.is_active_unknown());
         let sources = self.sources.iter_mut().enumerate();
-        let sources = sources.filter(move |(index, tracked)| all || tracked.notified || *index <= active);
+        let sources = sources.filter(move |(index, tracked)| {
+            let is_wanted = (all || *index <= active) && (!is_looking || tracked.is_look_due());
+            tracked.notified || is_wanted
+        });
         let loads = sources.map(|(index, tracked)| async move {
+            tracked.loaded_at = Some(Instant::now());
             let loaded = timeout(LOAD_TIMEOUT, tracked.source.load()).await;
             tracked.notified = false;
             let hung = |_elapsed| Err(timed_out(&tracked.describe(), "respond", LOAD_TIMEOUT));
             let result = loaded.unwrap_or_else(hung);
+            tracked.record_absence(&result);
             LoadedSource { index, result, tracked }
         });
         loads.collect()
@@ -169,6 +243,27 @@ impl TrackedSource {
 
     pub(super) fn describe(&self) -> String {
         self.source.describe()
+    }
+
+    fn record_absence(&mut self, result: &Result<Token, ObtainError>) {
+        self.absence = match (self.absence, result) {
+            (Absence::None, Err(error)) if error.is_absence() => Absence::Suspected(Instant::now()),
+            (Absence::Suspected(at), Err(error)) if error.is_absence() && at.elapsed() >= WITHDRAWAL_INTERVAL => {
+                Absence::Confirmed
+            }
+            (known, Err(error)) if error.is_absence() => known,
+            (_, Ok(_) | Err(_)) => Absence::None,
+        };
+    }
+
+    /// Returns whether the source has not been read for about its look interval (the planner's is a little shorter or longer),
+    /// or has to repeat its statement.
+    fn is_look_due(&self) -> bool {
+        let is_over = |at: Instant| {
+            let interval = self.source.look_interval();
+            interval.is_some_and(|interval| at.elapsed() >= interval.mul_f64(0.85))
+        };
+        matches!(self.absence, Absence::Suspected(_)) || self.loaded_at.is_none_or(is_over)
     }
 }
 

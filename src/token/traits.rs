@@ -11,7 +11,7 @@ use std::future::{Future, ready};
 use std::hash::{BuildHasher as _, RandomState};
 use std::pin::Pin;
 use std::sync::LazyLock;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::credential::{Credential, Token};
 use super::rejection::Liveness;
@@ -30,6 +30,12 @@ pub trait Source: Send + 'static {
     /// of the next poll, for example) must be kept in `self`. Default: never.
     fn changed(&mut self) -> BoxFuture<'_, ()> {
         Box::pin(std::future::pending())
+    }
+
+    /// Returns how often the source is read while the current token is dead, if reading it is cheap and a change may be
+    /// missed. Default: only after a change and before a renewal.
+    fn look_interval(&self) -> Option<Duration> {
+        None
     }
 
     /// Describes the source for logs and alerts: `file /run/graphward/token`. Never a secret.
@@ -60,6 +66,18 @@ pub trait Source: Send + 'static {
         let what = format!("{} is read-only", self.describe());
         Box::pin(ready(Err(ObtainError::permanent("not_writable", what))))
     }
+}
+
+/// A place for the last token that Graph accepted, which is read at a start at which every source fails.
+pub trait TokenCache: Send + 'static {
+    /// Reads the token. Bounded in size.
+    fn load(&mut self) -> BoxFuture<'_, Result<Option<Token>, ObtainError>>;
+
+    /// Replaces the token durably; `None` erases it.
+    fn replace<'a>(&'a mut self, token: Option<&'a Token>) -> BoxFuture<'a, Result<(), ObtainError>>;
+
+    /// Describes the cache for logs. Never a secret.
+    fn describe(&self) -> String;
 }
 
 /// The renewal lock, released on drop.
@@ -177,6 +195,14 @@ pub enum ObtainError {
         /// A keyed hash of the content that was refused, if it is about one.
         content: Option<u64>,
     },
+    /// The source says that there is no token, and means it: the token was withdrawn.
+    #[error("{message}")]
+    Absent {
+        /// What the source says, and what to do.
+        message: String,
+        /// A word of a closed list, for metrics.
+        reason: &'static str,
+    },
     /// The sources were read and have only the current token.
     #[error("the source has no newer token")]
     NothingNew,
@@ -204,6 +230,14 @@ impl ObtainError {
         }
     }
 
+    /// Creates the statement of a source that there is no token; `reason` is a word of a closed list.
+    pub fn absent(reason: &'static str, message: impl Into<String>) -> Self {
+        Self::Absent {
+            message: message.into(),
+            reason,
+        }
+    }
+
     /// Adds the cause, which must not contain a secret.
     #[must_use]
     pub fn with_source(mut self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
@@ -228,7 +262,7 @@ impl ObtainError {
     pub(super) const fn refused_content(&self) -> Option<u64> {
         match self {
             Self::Permanent { content, .. } => *content,
-            Self::Transient { .. } | Self::NothingNew => None,
+            Self::Transient { .. } | Self::Absent { .. } | Self::NothingNew => None,
         }
     }
 
@@ -237,8 +271,14 @@ impl ObtainError {
     pub const fn is_transient(&self) -> bool {
         match self {
             Self::Transient { .. } | Self::NothingNew => true,
-            Self::Permanent { .. } => false,
+            Self::Permanent { .. } | Self::Absent { .. } => false,
         }
+    }
+
+    /// Returns whether a source says that there is no token.
+    #[must_use]
+    pub const fn is_absence(&self) -> bool {
+        matches!(self, Self::Absent { .. })
     }
 
     /// Returns whether a source returned a token that may not be used, rather than none.
@@ -254,7 +294,7 @@ impl ObtainError {
     #[must_use]
     pub const fn reason(&self) -> &'static str {
         match self {
-            Self::Transient { reason, .. } | Self::Permanent { reason, .. } => reason,
+            Self::Transient { reason, .. } | Self::Permanent { reason, .. } | Self::Absent { reason, .. } => reason,
             Self::NothingNew => "unchanged",
         }
     }

@@ -72,6 +72,9 @@ pub enum DecodeError {
     /// Nothing at the pointer.
     #[error("the JSON has no value at the configured `pointer`; a pointer looks like /access_token or /data/0/token")]
     PointerNotFound,
+    /// `null` at the pointer.
+    #[error("the JSON value at the configured `pointer` is null: there is no token")]
+    Null,
     /// Not a string at the pointer.
     #[error("the JSON value at the configured `pointer` is not a string; point to the token itself")]
     NotString,
@@ -99,6 +102,7 @@ impl DecodeError {
             Self::KeyNotFound => "key_not_found",
             Self::InvalidJson { .. } => "invalid_json",
             Self::PointerNotFound => "pointer_not_found",
+            Self::Null => "null",
             Self::NotString => "not_string",
         }
     }

@@ -29,6 +29,9 @@ pub(super) fn text_at_pointer(
         Located::Value(value, siblings) => (value, siblings),
         Located::InString(outer, rest) => return text_at_pointer(&unquote(outer)?, rest, received_at),
     };
+    if value == "null" {
+        return Err(DecodeError::Null);
+    }
     let sibling = |name: &str| serde_json::from_str(siblings.get(name)?.get()).ok();
     Ok(LocatedText {
         text: unquote(value)?,

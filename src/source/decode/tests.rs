@@ -186,7 +186,7 @@ fn a_pointer_finds_a_string_and_nothing_else() {
         ("/access_token", Ok("EAAG")),
         ("/data/0/a~1b", Ok("EAAH")),
         ("/n", Err(DecodeError::NotString)),
-        ("/0", Err(DecodeError::NotString)),
+        ("/0", Err(DecodeError::Null)),
         ("", Err(DecodeError::NotString)),
         ("/data", Err(DecodeError::NotString)),
         ("/e", Err(DecodeError::Empty)),

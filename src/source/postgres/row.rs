@@ -5,17 +5,23 @@ use std::time::{Duration, SystemTime};
 use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, Type};
 
+use super::super::absent::AbsentPolicy;
 use super::super::encoding::TokenEncoding;
 use crate::token::{ObtainError, Token};
 
 /// Returns the token in these rows, of which there must be one.
-pub(super) fn decode_rows(source: &str, rows: &[Row], encoding: &TokenEncoding) -> Result<Token, ObtainError> {
+pub(super) fn decode_rows(
+    source: &str,
+    rows: &[Row],
+    encoding: &TokenEncoding,
+    absent: AbsentPolicy,
+) -> Result<Token, ObtainError> {
     let row = match rows {
         [row] => row,
         [] => {
             let what =
                 format!("`query` returned no row from {source}; insert the row, or fix the WHERE clause and `params`");
-            return Err(ObtainError::transient("missing", what));
+            return Err(absent.apply(ObtainError::transient("missing", what)));
         }
         _ => {
             let what = format!(
@@ -31,7 +37,7 @@ pub(super) fn decode_rows(source: &str, rows: &[Row], encoding: &TokenEncoding) 
         );
         return Err(ObtainError::permanent("column_count", what));
     }
-    let column = token_column(source, row)?;
+    let column = token_column(source, row, absent)?;
     let mut token = encoding.decode(column).map_err(|error| {
         let what = format!("the token in {source} was rejected: {error}");
         ObtainError::permanent(error.label(), what).about_content(column)
@@ -66,7 +72,7 @@ fn raw_column(row: &Row, index: usize) -> Option<(&Type, Option<&[u8]>)> {
     Some((column_type, bytes))
 }
 
-fn token_column<'a>(source: &str, row: &'a Row) -> Result<&'a [u8], ObtainError> {
+fn token_column<'a>(source: &str, row: &'a Row, absent: AbsentPolicy) -> Result<&'a [u8], ObtainError> {
     let (column_type, bytes) = raw_column(row, 0).unwrap_or((&Type::UNKNOWN, None));
     let hint = match *column_type {
         Type::TEXT | Type::VARCHAR | Type::BPCHAR | Type::NAME | Type::UNKNOWN | Type::BYTEA => None,
@@ -83,7 +89,7 @@ fn token_column<'a>(source: &str, row: &'a Row) -> Result<&'a [u8], ObtainError>
     }
     bytes.ok_or_else(|| {
         let what = format!("the token column in {source} is NULL; store a token in it");
-        ObtainError::permanent("empty", what)
+        absent.apply(ObtainError::permanent("empty", what))
     })
 }
 

@@ -2,6 +2,7 @@
 
 use tokio_postgres::Row;
 
+use super::super::absent::AbsentPolicy;
 use super::super::encoding::TokenEncoding;
 use super::connection::{MAX_ROWS, PgConnection, QueryError};
 use super::endpoint::{PgEndpoint, quote_identifier};
@@ -16,6 +17,8 @@ pub(super) struct TokenRow {
     pub(super) update: Option<String>,
     pub(super) listen: Option<String>,
     pub(super) encoding: TokenEncoding,
+    /// What it means if there is no row, or NULL.
+    pub(super) absent: AbsentPolicy,
 }
 
 /// The server's limit is shorter than the client's.
@@ -50,7 +53,7 @@ impl TokenRow {
 
     /// Returns the token in the rows of `query`.
     pub(super) fn decode(&self, rows: &[Row]) -> Result<Token, ObtainError> {
-        decode_rows(&self.endpoint.display_name, rows, &self.encoding)
+        decode_rows(&self.endpoint.display_name, rows, &self.encoding, self.absent)
     }
 
     /// Explains why no token can be stored here, and what to do.

@@ -149,9 +149,16 @@ impl TokenMetrics {
     /// This resets what was known of the previous one: [`Self::set_token_details`] and [`Self::set_inspected_at`] are
     /// called after this.
     pub fn set_current_token(&self, generation: u64, expiry: Option<f64>) {
+        self.forget_current_token();
         let all = &self.families;
         self.set(&all.generation, i64::try_from(generation).unwrap_or(i64::MAX));
         self.set_timestamp(&all.expires_at, expiry);
+    }
+
+    /// Resets what was known of the current token, because there is none any more.
+    pub fn forget_current_token(&self) {
+        let all = &self.families;
+        self.set_timestamp(&all.expires_at, None);
         self.set_timestamp(&all.data_access_expires_at, None);
         self.set_timestamp(&all.inspected_at, None);
         all.missing_scopes.remove(&Labels::only(&self.tenant));

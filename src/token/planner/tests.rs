@@ -253,3 +253,57 @@ fn a_token_that_graph_accepts_again_needs_no_refresh() {
         Action::Refresh
     );
 }
+
+const LOOK: Duration = Duration::from_secs(2);
+
+#[test]
+fn a_dead_tokens_sources_are_looked_at_on_a_clock_that_no_backoff_delays() {
+    let start = Instant::now();
+    let mut planner = RefreshPlanner::new(RefreshPolicy::default()).with_look_interval(Some(LOOK));
+    assert_eq!(planner.next_action(start), Action::Check);
+    assert_eq!(planner.on_event(event_found(1), start), IDLE);
+    let mut action = planner.on_event(PlannerEvent::Rejected(generation(1)), start);
+    let (mut now, mut checks, mut refreshes) = (start, 0, 0);
+    while now < start + 10 * MINUTE {
+        let event = match action {
+            Action::Check => {
+                checks += 1;
+                event_failed(true)
+            }
+            Action::Refresh => {
+                refreshes += 1;
+                event_failed(true)
+            }
+            Action::BackOff(until) => {
+                assert!(until > now && until <= now + LOOK, "{:?}", until - now);
+                now = until;
+                TIMER_FIRED
+            }
+            Action::Wait(_) => panic!("a dead token is looked after"),
+        };
+        action = planner.on_event(event, now);
+    }
+    assert!((280..=300).contains(&checks), "{checks} looks in ten minutes");
+    // After 1, 2, 4 … 60 s, as without looks.
+    assert!((14..=17).contains(&refreshes), "{refreshes} refreshes in ten minutes");
+}
+
+#[test]
+fn a_look_is_scheduled_once_whatever_the_state_of_the_token() {
+    let now = Instant::now();
+    let mut planner = planner_with_token(now);
+    planner.schedule_look(now + LOOK);
+    assert_eq!(planner.on_event(PlannerEvent::Unchanged, now), wait_until(now + LOOK));
+    assert_eq!(planner.on_event(TIMER_FIRED, now + LOOK), Action::Check);
+    assert_eq!(planner.on_event(PlannerEvent::Unchanged, now + LOOK), IDLE);
+}
+
+#[test]
+fn a_withdrawn_token_leaves_none() {
+    let now = Instant::now();
+    let mut planner = planner_with_token(now).with_look_interval(Some(LOOK));
+    assert_eq!(planner.on_event(PlannerEvent::Withdrawn, now), Action::Refresh);
+    assert_eq!(planner.on_event(event_failed(false), now), backoff_until(now + LOOK));
+    assert_eq!(planner.on_event(TIMER_FIRED, now + LOOK), Action::Check);
+    assert_eq!(planner.on_event(event_found(2), now + LOOK), IDLE);
+}

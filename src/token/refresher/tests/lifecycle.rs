@@ -31,6 +31,9 @@ struct FakeStoreState {
     /// The token that another replica stores during a renewal.
     conflicting_token: Option<Token>,
     is_hanging: bool,
+    /// Whether the source says that there is no token, if it has none.
+    is_absent: bool,
+    look_interval: Option<Duration>,
     locks: u32,
     loads: u32,
     stored: Vec<String>,
@@ -54,6 +57,18 @@ impl FakeStore {
         self.1.notify_one();
     }
 
+    /// The source says from now on that there is no token.
+    fn withdraw(&self) {
+        self.with_state(|state| (state.current, state.is_absent) = (None, true));
+        self.1.notify_one();
+    }
+
+    /// The source fails from now on.
+    fn disconnect(&self) {
+        self.with_state(|state| (state.current, state.is_absent) = (None, false));
+        self.1.notify_one();
+    }
+
     fn with_state<T>(&self, inspect: impl FnOnce(&mut FakeStoreState) -> T) -> T {
         inspect(&mut self.0.lock().unwrap())
     }
@@ -68,12 +83,20 @@ impl Source for FakeStore {
         if self.with_state(|state| state.is_hanging) {
             return Box::pin(std::future::pending());
         }
-        let missing = || ObtainError::transient("missing", format!("{} is empty", self.describe()));
+        let is_absent = self.with_state(|state| state.is_absent);
+        let missing = || match format!("{} is empty", self.describe()) {
+            message if is_absent => ObtainError::absent("missing", message),
+            message => ObtainError::transient("missing", message),
+        };
         Box::pin(std::future::ready(token.ok_or_else(missing)))
     }
 
     fn changed(&mut self) -> BoxFuture<'_, ()> {
         Box::pin(self.1.notified())
+    }
+
+    fn look_interval(&self) -> Option<Duration> {
+        self.with_state(|state| state.look_interval)
     }
 
     fn describe(&self) -> String {
@@ -297,8 +320,11 @@ mod admin_token;
 mod decision_table;
 mod expiry;
 mod inspection;
+mod last_known_good;
+mod looks;
 mod proofs;
 mod reload;
 mod renewals;
 mod sources;
 mod storage;
+mod withdrawal;

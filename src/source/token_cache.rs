@@ -1,0 +1,142 @@
+//! A file for the last token that Graph accepted, always encrypted.
+//!
+//! # Why
+//!
+//! The file names what the token was for, as a hash of the sources' configuration: if the operator changes the source, a start
+//! at which the new one fails must not use the token of the old one.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::decode::Format;
+use super::encoding::{PlainTokens, TokenEncoding, encode_secret, epoch_seconds};
+use super::fernet::Fernet;
+use super::token_file::{TokenFile, TokenFileError};
+use crate::token::{BoxFuture, ObtainError, Token, TokenCache};
+use crate::types::{Clock, OneOrMany, SecretRef};
+
+/// Where the last token that Graph accepted is cached.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct CacheConfig {
+    /// The file's path.
+    #[serde(rename = "file")]
+    #[schemars(extend("format" = "path"))]
+    pub path: PathBuf,
+    /// The Fernet keys that the token is encrypted with; the first one encrypts, all decrypt.
+    #[serde(rename = "fernet_key")]
+    #[schemars(with = "OneOrMany<SecretRef>")]
+    pub fernet_keys: Vec<SecretRef>,
+}
+
+/// A [`TokenCache`] in a file.
+#[derive(Debug)]
+pub struct FileTokenCache {
+    file: TokenFile,
+    keys: Fernet,
+    /// What the cached token is for.
+    sources: String,
+    clock: Clock,
+}
+
+#[derive(Serialize)]
+struct CacheJson<'a> {
+    access_token: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<u64>,
+    sources: &'a str,
+    stored_at: u64,
+}
+
+#[derive(Deserialize)]
+struct SourcesJson {
+    sources: String,
+}
+
+// === impl FileTokenCache ===
+
+impl FileTokenCache {
+    /// Creates a cache in this file. `sources` stands for what a cached token is for: another one is ignored.
+    #[must_use]
+    pub fn new(path: PathBuf, keys: Fernet, sources: String, clock: Clock) -> Self {
+        Self {
+            file: TokenFile::new(path),
+            keys,
+            sources,
+            clock,
+        }
+    }
+
+    fn decode(&self, bytes: &[u8]) -> Result<Option<Token>, ObtainError> {
+        let is_ours = |json: SourcesJson| json.sources == self.sources;
+        if !serde_json::from_slice(bytes).is_ok_and(is_ours) {
+            return Ok(None);
+        }
+        let mut encoding = TokenEncoding::new(Format::Pointer("/access_token".to_owned()));
+        encoding.encrypt_with(self.keys.clone(), PlainTokens::Refuse);
+        encoding.decode(bytes).map(Some).map_err(|error| {
+            let message = format!("the {} was rejected: {error}", self.describe());
+            ObtainError::permanent(error.label(), message)
+        })
+    }
+
+    fn encode(&self, token: &Token, now: SystemTime) -> Zeroizing<Vec<u8>> {
+        let access_token = encode_secret(&token.secret, Some(&self.keys));
+        let json = CacheJson {
+            access_token: &access_token,
+            expires_at: token.expires_at.map(epoch_seconds),
+            sources: &self.sources,
+            stored_at: epoch_seconds(now),
+        };
+        // Texts and numbers can always be written as JSON.
+        Zeroizing::new(serde_json::to_vec_pretty(&json).unwrap_or_default())
+    }
+
+    fn failed(&self, action: &str, error: TokenFileError) -> ObtainError {
+        let message = format!("failed to {action} the {}", self.describe());
+        ObtainError::transient("cache_failed", message).with_source(error)
+    }
+}
+
+impl TokenCache for FileTokenCache {
+    fn load(&mut self) -> BoxFuture<'_, Result<Option<Token>, ObtainError>> {
+        Box::pin(async {
+            let file = self.file.clone();
+            let read = move || match file.read() {
+                Ok(bytes) => Ok(Some(bytes)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(TokenFileError::Write(error)),
+            };
+            match self.file.run_under_lock(read).await {
+                Ok(Some(bytes)) => self.decode(&bytes),
+                Ok(None) => Ok(None),
+                Err(error) => Err(self.failed("read", error)),
+            }
+        })
+    }
+
+    fn replace<'a>(&'a mut self, token: Option<&'a Token>) -> BoxFuture<'a, Result<(), ObtainError>> {
+        let bytes = token.map(|token| self.encode(token, self.clock.now()));
+        Box::pin(async {
+            let file = self.file.clone();
+            let write = move || match bytes {
+                Some(bytes) => file.replace(&bytes),
+                None => file.remove(),
+            };
+            let written = self.file.run_under_lock(write).await;
+            written.map_err(|error| self.failed("write", error))
+        })
+    }
+
+    fn describe(&self) -> String {
+        format!("cache {}", self.file.path().display())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,191 @@
+//! The cache of the last token that Graph accepted.
+
+use super::super::super::super::TokenCache;
+use super::*;
+
+/// A cache that outlives the refresher.
+#[derive(Clone, Default)]
+struct FakeCache(Arc<Mutex<FakeCacheState>>);
+
+#[derive(Default)]
+struct FakeCacheState {
+    token: Option<Token>,
+    /// The number of writes that fail before one succeeds.
+    failures_left: u32,
+}
+
+impl FakeCache {
+    fn content(&self) -> Option<String> {
+        let state = self.0.lock().unwrap();
+        state.token.as_ref().map(|token| token.secret.expose().to_owned())
+    }
+
+    fn holding(token: Token) -> Self {
+        let cache = Self::default();
+        cache.0.lock().unwrap().token = Some(token);
+        cache
+    }
+}
+
+impl TokenCache for FakeCache {
+    fn load(&mut self) -> BoxFuture<'_, Result<Option<Token>, ObtainError>> {
+        let token = self.0.lock().unwrap().token.clone();
+        Box::pin(std::future::ready(Ok(token)))
+    }
+
+    fn replace<'a>(&'a mut self, token: Option<&'a Token>) -> BoxFuture<'a, Result<(), ObtainError>> {
+        let mut state = self.0.lock().unwrap();
+        let written = if state.failures_left > 0 {
+            state.failures_left -= 1;
+            Err(ObtainError::transient("disk", "the disk is full"))
+        } else {
+            state.token = token.cloned();
+            Ok(())
+        };
+        Box::pin(std::future::ready(written))
+    }
+
+    fn describe(&self) -> String {
+        "the cache".to_owned()
+    }
+}
+
+/// A source that is looked at.
+fn source_named(name: &'static str) -> FakeStore {
+    let source = FakeStore::named(name);
+    source.with_state(|state| state.look_interval = Some(Duration::from_secs(2)));
+    source
+}
+
+async fn start_with(cache: &FakeCache, sources: &[&FakeStore]) -> TokenHandle {
+    let sources = sources.iter().map(|source| boxed(source)).collect();
+    let provider = TokenProvider::from_sources(sources).with_cache(cache.clone());
+    start(provider).await.0
+}
+
+async fn accept(tokens: &TokenHandle) {
+    tokens.mark_accepted(tokens.current().unwrap().generation());
+    tokio::time::sleep(Duration::from_millis(1)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_tokens_that_graph_accepted_are_cached_and_the_newest_one_counts() {
+    let (cache, row) = (FakeCache::default(), source_named("row"));
+    row.put(token("one"));
+    let tokens = start_with(&cache, &[&row]).await;
+    tokio::time::sleep(HOUR).await;
+    assert_eq!(cache.content(), None);
+    accept(&tokens).await;
+    assert_eq!(cache.content().unwrap(), "one");
+    row.put(token("two"));
+    tokio::time::sleep(HOUR).await;
+    assert_eq!(cache.content().unwrap(), "one");
+    accept(&tokens).await;
+    assert_eq!(cache.content().unwrap(), "two");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_write_is_repeated() {
+    let (cache, row) = (FakeCache::default(), source_named("row"));
+    cache.0.lock().unwrap().failures_left = 3;
+    row.put(token("one"));
+    let tokens = start_with(&cache, &[&row]).await;
+    accept(&tokens).await;
+    assert_eq!(cache.content(), None);
+    tokio::time::sleep(4 * MINUTE).await;
+    assert_eq!(cache.content().unwrap(), "one");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_at_which_every_source_fails_uses_the_cache_until_a_source_answers() {
+    for answer in ["cached", "new"] {
+        let (cache, row, file) = (
+            FakeCache::holding(token("cached")),
+            source_named("row"),
+            source_named("file"),
+        );
+        let tokens = start_with(&cache, &[&row, &file]).await;
+        assert_eq!(in_use(&tokens).unwrap(), "cached");
+        let generation = tokens.current().unwrap().generation().get();
+        tokio::time::sleep(HOUR).await;
+        // The source announces nothing: it is looked at.
+        file.with_state(|state| state.current = Some(token(answer)));
+        tokio::time::sleep(Duration::from_millis(2300)).await;
+        assert_eq!(in_use(&tokens).unwrap(), answer);
+        let is_new = u64::from(answer == "new");
+        assert_eq!(tokens.current().unwrap().generation().get(), generation + is_new);
+        // From then on, the source is the one that counts.
+        let loads = file.with_state(|state| state.loads);
+        tokio::time::sleep(HOUR).await;
+        assert!(file.with_state(|state| state.loads) <= loads + 1);
+        file.disconnect();
+        tokio::time::sleep(HOUR).await;
+        assert_eq!(in_use(&tokens).unwrap(), answer);
+        file.withdraw();
+        tokio::time::sleep(MINUTE).await;
+        assert_eq!((in_use(&tokens), cache.content()), (None, None));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_cache_is_not_used_if_a_source_says_that_there_is_no_token() {
+    let (cache, row, file) = (
+        FakeCache::holding(token("cached")),
+        source_named("row"),
+        source_named("file"),
+    );
+    row.withdraw();
+    let tokens = start_with(&cache, &[&file, &row]).await;
+    row.disconnect();
+    tokio::time::sleep(HOUR).await;
+    assert_eq!(in_use(&tokens), None, "even if it cannot be asked later");
+    assert_eq!(
+        cache.content().unwrap(),
+        "cached",
+        "the other source may have given the token"
+    );
+    file.withdraw();
+    row.withdraw();
+    tokio::time::sleep(HOUR).await;
+    assert_eq!((in_use(&tokens), cache.content()), (None, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_or_expired_token_of_the_cache_is_not_used_and_not_kept() {
+    let row = source_named("row");
+    let expired = Token {
+        expires_at: Some(start_date() - DAY),
+        ..token("expired")
+    };
+    let tokens = start_with(&FakeCache::holding(expired), &[&source_named("unreachable")]).await;
+    assert_eq!(in_use(&tokens), None);
+    let cache = FakeCache::holding(token("cached"));
+    let tokens = start_with(&cache, &[&row]).await;
+    assert_eq!(reject_current(&tokens).await.unwrap(), "cached");
+    tokio::time::sleep(MINUTE).await;
+    assert_eq!(cache.content(), None);
+    // It was a fault of Graph.
+    accept(&tokens).await;
+    assert_eq!(cache.content().unwrap(), "cached");
+    row.put(token("one"));
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(in_use(&tokens).unwrap(), "one");
+    assert_eq!(reject_current(&tokens).await.unwrap(), "one");
+    tokio::time::sleep(MINUTE).await;
+    assert_eq!(cache.content().unwrap(), "cached", "another token died");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_from_the_cache_is_not_renewed_and_can_be_withdrawn() {
+    let (cache, row) = (FakeCache::holding(expiring("cached", HOUR)), source_named("row"));
+    let renewer = ScriptedRenewer::new([Ok(token("renewed"))]);
+    let provider = TokenProvider::from_source(row.clone()).with_renewer(renewer.clone());
+    let (tokens, alerts) = start(provider.with_cache(cache.clone())).await;
+    assert_eq!(in_use(&tokens).unwrap(), "cached");
+    tokio::time::sleep(50 * MINUTE).await;
+    assert_eq!(renewer.calls(), 0, "its source may have a newer one");
+    row.with_state(|state| state.is_absent = true);
+    tokio::time::sleep(MINUTE).await;
+    assert_eq!((in_use(&tokens), cache.content()), (None, None));
+    assert!(alerts.causes().contains(&AlertCause::Withdrawn));
+}

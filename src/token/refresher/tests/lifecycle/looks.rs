@@ -1,0 +1,69 @@
+//! How often the sources are read while the token is dead.
+
+use super::*;
+
+fn with_looks(name: &'static str, every: Duration) -> FakeStore {
+    let store = FakeStore::named(name);
+    store.with_state(|state| state.look_interval = Some(every));
+    store.put(token(name));
+    store
+}
+
+/// The loads in five minutes.
+async fn loads_meanwhile(store: &FakeStore) -> u32 {
+    let before = store.with_state(|state| state.loads);
+    tokio::time::sleep(5 * MINUTE).await;
+    store.with_state(|state| state.loads) - before
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_tokens_sources_are_read_every_few_seconds_and_a_living_tokens_are_not() {
+    let row = with_looks("row", Duration::from_secs(2));
+    let renewer = ScriptedRenewer::new([Err("out of order")]);
+    let (tokens, _) = start(TokenProvider::from_source(row.clone()).with_renewer(renewer.clone())).await;
+    assert_eq!(loads_meanwhile(&row).await, 0);
+    assert_eq!(reject_current(&tokens).await.unwrap(), "row");
+    let loads = loads_meanwhile(&row).await;
+    assert!((130..=185).contains(&loads), "{loads} loads in five minutes");
+    assert!(renewer.calls() <= 20, "{} renewals in five minutes", renewer.calls());
+    // The source announces nothing, and graphward finds the new token.
+    row.with_state(|state| state.current = Some(token("new")));
+    tokio::time::sleep(Duration::from_millis(2300)).await;
+    assert_eq!(in_use(&tokens).unwrap(), "new");
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_source_is_read_at_its_own_interval() {
+    let row = with_looks("row", Duration::from_secs(2));
+    let command = with_looks("command", Duration::from_secs(10));
+    let file = FakeStore::named("file");
+    file.put(token("file"));
+    let sources = vec![boxed(&row), boxed(&command), boxed(&file)];
+    let (tokens, _) = start(TokenProvider::from_sources(sources)).await;
+    for name in ["command", "file", "file"] {
+        assert_eq!(reject_current(&tokens).await.unwrap(), name);
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    }
+    let command_loads = command.with_state(|state| state.loads);
+    let file_loads = file.with_state(|state| state.loads);
+    let loads = loads_meanwhile(&row).await;
+    assert!((130..=185).contains(&loads), "{loads} loads of the row in five minutes");
+    let loads = command.with_state(|state| state.loads) - command_loads;
+    assert!(
+        (25..=45).contains(&loads),
+        "{loads} runs of the command in five minutes"
+    );
+    let loads = file.with_state(|state| state.loads) - file_loads;
+    assert!(loads <= 15, "{loads} loads of the file in five minutes");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_without_a_token_finds_one_within_seconds() {
+    let row = with_looks("row", Duration::from_secs(2));
+    row.disconnect();
+    let (tokens, _) = start(TokenProvider::from_source(row.clone())).await;
+    tokio::time::sleep(5 * MINUTE).await;
+    row.with_state(|state| state.current = Some(token("new")));
+    tokio::time::sleep(Duration::from_millis(2300)).await;
+    assert_eq!(in_use(&tokens).unwrap(), "new");
+}
