@@ -28,3 +28,4 @@ mod support;
 mod token_files;
 mod token_sources;
 mod uploads;
+mod withdrawals;

@@ -6,7 +6,7 @@ use futures_util::FutureExt as _;
 use graphward::net::HttpEndpoint;
 use graphward::renew::HttpRenewer;
 use graphward::source::decode::Format;
-use graphward::source::{HttpSource, TokenService};
+use graphward::source::{AbsentPolicy, HttpSource, TokenService};
 use graphward::token::{ObtainError, RenewalRequest, Renewer as _, Source as _, Token};
 use graphward::types::{Clock, Secret};
 use http::{HeaderMap, HeaderValue, Uri};
@@ -140,7 +140,7 @@ async fn an_error_says_what_the_operator_must_fix_or_that_graphward_retries() {
     }
     for (body, reason) in [
         ("", "empty"),
-        ("{\"accessToken\":null}", "not_string"),
+        ("{\"accessToken\":null}", "null"),
         ("{\"accessToken\":\"\"}", "empty"),
         ("{\"accessToken\":\"null\"}", "empty"),
         ("{\"token\":\"x\"}", "pointer_not_found"),
@@ -149,6 +149,67 @@ async fn an_error_says_what_the_operator_must_fix_or_that_graphward_retries() {
         service.set_response("200 OK", "", body);
         let (error, text) = load_error(&mut source).await;
         assert_eq!((error.reason(), error.is_transient()), (reason, false), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn only_the_service_itself_can_say_that_there_is_no_token() {
+    let service = CredentialService::http();
+    let source = || source(credential_url("http", service.port));
+    let json = r#"{"error":"no such tenant"}"#;
+    for (status, fields, body, is_absence) in [
+        ("410 Gone", "", "", true),
+        ("410 Gone", "Content-Type: text/html\r\n", "<h1>Gone</h1>", true),
+        ("404 Not Found", "Content-Type: application/json\r\n", json, true),
+        (
+            "404 Not Found",
+            "Content-Type: Application/JSON; charset=utf-8\r\n",
+            json,
+            true,
+        ),
+        (
+            "404 Not Found",
+            "Content-Type: application/problem+json\r\n",
+            json,
+            true,
+        ),
+        ("404 Not Found", "", json, true),
+        ("200 OK", "", r#"{"accessToken":null}"#, true),
+        // nginx's, Traefik's and Envoy's answers without a backend.
+        (
+            "404 Not Found",
+            "Content-Type: text/plain\r\n",
+            "default backend - 404",
+            false,
+        ),
+        (
+            "404 Not Found",
+            "Content-Type: text/plain; charset=utf-8\r\n",
+            "404 page not found",
+            false,
+        ),
+        ("404 Not Found", "Content-Type: text/html\r\n", "<h1>404</h1>", false),
+        ("404 Not Found", "", "", false),
+        ("404 Not Found", "Content-Type: application/json\r\n", "", false),
+        ("404 Not Found", "Content-Type: text/html\r\n", json, false),
+        ("403 Forbidden", "Content-Type: application/json\r\n", json, false),
+        (
+            "503 Service Unavailable",
+            "Content-Type: application/json\r\n",
+            json,
+            false,
+        ),
+        ("204 No Content", "", "", false),
+        ("200 OK", "", "{}", false),
+        ("200 OK", "", r#"{"accessToken":""}"#, false),
+        ("200 OK", "", r#"{"data":null}"#, false),
+    ] {
+        service.set_response(status, fields, body);
+        let (error, text) = load_error(&mut source()).await;
+        assert_eq!(error.is_absence(), is_absence, "{status} {fields} {body}: {text}");
+        let mut keeping = source().with_absent(AbsentPolicy::Keep);
+        let (error, text) = load_error(&mut keeping).await;
+        assert!(!error.is_absence(), "{text}");
     }
 }
 

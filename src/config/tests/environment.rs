@@ -32,7 +32,9 @@ fn example(path: &str) -> (Vec<(String, &'static str)>, &'static str) {
     ];
     match path {
         "listen.proxy" | "listen.admin" => (with(&[]), "unix:/run/a.sock"),
-        "listen.tls" | "app.secret" | "token.store" | "token.renew" | "upstream.connect_to" => (with(&[]), "{}"),
+        "listen.tls" | "app.secret" | "token.store" | "token.cache" | "token.renew" | "upstream.connect_to" => {
+            (with(&[]), "{}")
+        }
         "listen.socket_mode" => (with(&[]), "0600"),
         "listen.tls.cert" => (with(&[("LISTEN_TLS_KEY", "k.pem")]), "c.pem"),
         "listen.tls.key" => (with(&[("LISTEN_TLS_CERT", "c.pem")]), "k.pem"),
@@ -90,6 +92,14 @@ fn example(path: &str) -> (Vec<(String, &'static str)>, &'static str) {
         ),
         "token.store.fernet_key.file" => (with(&[("TOKEN_STORE_FILE", "/a")]), "/k"),
         "token.store.fernet_key.env" => (with(&[("TOKEN_STORE_FILE", "/a")]), "K"),
+        "token.absent" => (with(&[]), "keep"),
+        "token.cache.file" => (with(&[("TOKEN_CACHE_FERNET_KEY_FILE", "/k")]), "/a"),
+        "token.cache.fernet_key" => (
+            with(&[("TOKEN_CACHE_FILE", "/a"), ("TOKEN_CACHE_FERNET_KEY_FILE", "/k")]),
+            "{}",
+        ),
+        "token.cache.fernet_key.file" => (with(&[("TOKEN_CACHE_FILE", "/a")]), "/k"),
+        "token.cache.fernet_key.env" => (with(&[("TOKEN_CACHE_FILE", "/a")]), "K"),
         "heal.dead_token" | "heal.client_credentials" => (with(&[]), "refuse"),
         "heal.body_memory" | "heal.body_disk" => (with(&[]), "7B"),
         "heal.memory_total" | "heal.disk_total" => (with(&[]), "7GiB"),

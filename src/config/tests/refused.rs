@@ -210,6 +210,15 @@ fn a_renewal_has_one_way_and_what_the_way_needs() {
             "use another file",
         ),
         ("[token]\nstore = { fernet_key = { env = \"A\" } }", "is missing `file`"),
+        ("[token]\ncache = { file = \"/a\" }", "is missing `fernet_key`"),
+        (
+            "[token]\nsource = { file = \"/a\" }\ncache = { file = \"/a\", fernet_key = { env = \"K\" } }",
+            "use another file",
+        ),
+        (
+            "[token]\nabsent = \"delete\"",
+            "one of \"auto\", \"withdraw\", \"keep\"",
+        ),
         ("[token]\nverify = \"no\"", "must be true or false"),
         ("[token]\nrenew_before = \"61d\"", "between 0 and 60d, not 61d"),
     ]);

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::renew::{MintSettings, RenewerConfig, TokenLifetime, UnknownExpiry};
-use crate::source::{CommandConfig, ExecSourceConfig, HttpSourceConfig, PlainTokens};
+use crate::source::{AbsentPolicy, CommandConfig, ExecSourceConfig, HttpSourceConfig, PlainTokens};
 use crate::types::{MaybeSecret, SecretRef, TokenFamily};
 
 fn sources(text: &str) -> Vec<TokenSource> {
@@ -204,6 +204,8 @@ fn every_key_of_a_tokens_life_can_be_changed() {
         renew = { threads = {} }
         store = { file = "/var/lib/graphward/token", fernet_key = { env = "KEY" } }
         family = "instagram"
+        cache = { file = "/var/lib/graphward/last-good", fernet_key = [{ env = "KEY" }, { file = "old" }] }
+        absent = "keep"
         verify = false
         renew_before = "3d"
         [app]
@@ -220,6 +222,10 @@ fn every_key_of_a_tokens_life_can_be_changed() {
     let store = token.store.as_ref().unwrap();
     assert_eq!(store.path, PathBuf::from("/var/lib/graphward/token"));
     assert_eq!(store.fernet_keys, [SecretRef::env("KEY".to_owned())]);
+    let cache = token.cache.as_ref().unwrap();
+    assert_eq!(cache.path, PathBuf::from("/var/lib/graphward/last-good"));
+    assert_eq!(cache.fernet_keys.len(), 2);
+    assert_eq!(token.absent, AbsentPolicy::Keep);
     assert_eq!(token.renew_before, Duration::from_secs(3 * 86_400));
     assert_eq!(token.family, Some(TokenFamily::Instagram));
     let url = MaybeSecret::Inline("https://a/b".to_owned());

@@ -122,11 +122,8 @@ async fn assert_load_fails(url: &str, query: &str, params: &[&str], reason: &str
     let error = error.expect_err(query);
     let message = format!("{} {error:?}", error_chain(&error));
     assert_eq!(error.reason(), reason, "{message}");
-    assert_eq!(
-        error.is_transient(),
-        ["missing", "timeout"].contains(&reason),
-        "{message}"
-    );
+    assert_eq!(error.is_transient(), reason == "timeout", "{message}");
+    assert_eq!(error.is_absence(), ["missing", "empty"].contains(&reason), "{message}");
     assert!(message.contains(words), "{message}");
     assert!(!message.contains("EAAGsecret"), "{message}");
 }
