@@ -23,6 +23,7 @@
 mod admin_token;
 mod alert;
 mod channel;
+mod check;
 mod confirmation;
 mod credential;
 mod current;
@@ -30,7 +31,6 @@ mod doubts;
 mod last_known_good;
 mod maintenance;
 mod observations;
-mod obtained;
 mod planner;
 mod policy;
 mod progress;

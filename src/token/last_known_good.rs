@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
+use super::check::ObtainedToken;
 use super::credential::{Credential, Generation, Token};
-use super::obtained::ObtainedToken;
 use super::sources::timed_out;
 use super::traits::{ObtainError, RefreshContext, TokenCache};
 use super::vetting::Vetting;
@@ -24,6 +24,7 @@ pub(super) struct LastKnownGood {
     cache: Option<Box<dyn TokenCache>>,
     /// The generation that is cached once Graph accepts it.
     candidate: Option<Generation>,
+    /// The next write, and its time.
     pending: Option<(Instant, CacheUpdate)>,
     use_at_start: UseAtStart,
     /// A failure was reported, and no write has succeeded since.
@@ -64,6 +65,14 @@ impl LastKnownGood {
         }
     }
 
+    /// Continues where another one was.
+    pub(super) fn continue_from(&mut self, old: Self) {
+        *self = Self {
+            cache: self.cache.take(),
+            ..old
+        };
+    }
+
     /// Returns the cached token, if it may be used.
     pub(super) async fn find(&mut self, vetting: &mut Vetting, context: RefreshContext<'_>) -> Option<ObtainedToken> {
         let cache = self
@@ -89,13 +98,10 @@ impl LastKnownGood {
         }
     }
 
-    /// Records a new current token, which Graph may have accepted already.
-    pub(super) fn on_published(&mut self, credential: &Credential, is_inspected: bool) {
+    /// Records a new current token.
+    pub(super) const fn on_published(&mut self, generation: Generation) {
         self.use_at_start = UseAtStart::Allowed;
-        self.candidate = Some(credential.generation());
-        if is_inspected {
-            self.on_accepted(credential);
-        }
+        self.candidate = Some(generation);
     }
 
     /// The generation that is cached once Graph accepts it.

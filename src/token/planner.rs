@@ -159,8 +159,14 @@ impl RefreshPlanner {
 
     /// Sets the time between two looks at the sources while there is no valid token.
     #[must_use]
-    pub const fn with_look_interval(self, look_interval: Option<Duration>) -> Self {
-        Self { look_interval, ..self }
+    pub const fn with_look_interval(mut self, look_interval: Option<Duration>) -> Self {
+        self.set_look_interval(look_interval);
+        self
+    }
+
+    /// Changes the time between two looks at the sources.
+    pub const fn set_look_interval(&mut self, look_interval: Option<Duration>) {
+        self.look_interval = look_interval;
     }
 
     /// Has the sources looked at then, whatever the state of the token.

@@ -37,13 +37,11 @@
 use std::fmt;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
-
-use super::credential::{Credential, Token};
+use super::check::{Check, ObtainedToken, RefreshFailure, read_sources};
+use super::credential::Token;
 use super::last_known_good::LastKnownGood;
-use super::obtained::{Check, ObtainedToken, RefreshFailure};
 use super::renewal::renew;
-use super::sources::{LoadedSource, Reach, SourceList, SourcedToken, drain};
+use super::sources::{Reach, SourceList, SourcedToken};
 use super::traits::{
     Inspector, LivenessCheck, ObtainError, ProofCheck, RefreshContext, RefreshLock, Renewer, Source, StoreOutcome,
     TokenCache,
@@ -202,7 +200,7 @@ impl TokenProvider {
     /// Returns whether no source shows the current token's place any more, or none has shown it yet: then it is not renewed,
     /// and the sources are read again soon.
     pub(super) fn is_unsettled(&self) -> bool {
-        self.sources.is_active_unknown() || self.sources.is_absence_suspected()
+        self.sources.is_from_cache() || self.sources.is_absence_suspected()
     }
 
     /// Forgets the current token, if its source withdrew it; returns whether it did.
@@ -237,15 +235,21 @@ impl TokenProvider {
     }
 
     async fn check(&mut self, reach: Reach, context: RefreshContext<'_>) -> Check {
-        let check = self.read_sources(reach, context).await;
-        match check.found {
+        let mut check = read_sources(&mut self.sources, &mut self.vetting, reach, context).await;
+        if check.found.is_err() && !context.current_is_dead && self.sources.is_absence_confirmed() {
             // Another source may have a token.
-            Err(_) if !context.current_is_dead && self.sources.is_absence_confirmed() => {
-                let context = RefreshContext {
-                    current_is_dead: true,
-                    ..context
-                };
-                self.read_sources(Reach::All, context).await
+            let context = RefreshContext {
+                current_is_dead: true,
+                ..context
+            };
+            check = read_sources(&mut self.sources, &mut self.vetting, Reach::All, context).await;
+        }
+        match check.found {
+            Ok(Some(_)) => {
+                let active = self.sources.active;
+                // The token in the source replaces the renewed one, which could not be stored.
+                self.pending_store.take_if(|pending| pending.source_index >= active);
+                check
             }
             Err(error) if context.current.is_none() && check.dead_candidate.is_none() => {
                 Check::of(self.find_last_known_good(error, context).await)
@@ -269,87 +273,8 @@ impl TokenProvider {
             return Err(error);
         };
         tracing::warn!(%error, "every token source failed; using the last token that Graph accepted");
-        self.sources.forget_active();
+        self.sources.set_from_cache();
         Ok(Some(found))
-    }
-
-    async fn read_sources(&mut self, reach: Reach, context: RefreshContext<'_>) -> Check {
-        let current = context.current.map(Credential::fingerprint);
-        let (mut first_error, mut skipped_error, mut dead_candidate) = (None, None, None);
-        let (active, is_active_unknown) = (self.sources.active, self.sources.is_active_unknown());
-        let mut shown_by = None;
-        let mut loads = self.sources.load(reach, context);
-        while let Some(LoadedSource { index, result, tracked }) = loads.next().await {
-            let token = match result {
-                Ok(token) => token,
-                // The statement that withdraws the token matters more than another source's failure.
-                Err(error) if error.is_absence() && (index == active || is_active_unknown) => {
-                    first_error = Some(error);
-                    continue;
-                }
-                Err(error) => {
-                    first_error = first_error.or(Some(error));
-                    continue;
-                }
-            };
-            let is_new = tracked.record_if_new(token.secret.fingerprint());
-            if Some(token.secret.fingerprint()) == current {
-                if context.current_is_dead {
-                    shown_by = shown_by.or(Some(index));
-                    continue;
-                }
-                // The current token is still there, and the sources after it do not matter.
-                drain(loads).await;
-                self.sources.active = index;
-                return Check::of(skipped_error.map_or(Ok(None), Err));
-            }
-            let has_priority = is_new && index <= active;
-            if !(context.current_is_dead || has_priority) {
-                continue;
-            }
-            let source = tracked.describe();
-            match self.vetting.admit(&token, &source, context).await {
-                Ok(inspection) => {
-                    if context.current_is_dead {
-                        drop(loads);
-                    } else {
-                        drain(loads).await;
-                    }
-                    self.sources.active = index;
-                    // The token in the source replaces the renewed one, which could not be stored.
-                    self.pending_store.take_if(|pending| pending.source_index >= index);
-                    return Check::of(Ok(Some(ObtainedToken {
-                        skipped_error,
-                        ..ObtainedToken::new(token, inspection, source)
-                    })));
-                }
-                Err(error) => {
-                    let is_known = error.reason() == "previously_rejected";
-                    if context.current.is_none() {
-                        dead_candidate.get_or_insert(SourcedToken {
-                            source_index: index,
-                            token,
-                        });
-                    }
-                    // That a token may not be used is reported once.
-                    if is_new {
-                        skipped_error = skipped_error.or(Some(error));
-                    } else if !is_known {
-                        first_error = first_error.or(Some(error));
-                    }
-                }
-            }
-        }
-        drop(loads);
-        if let Some(index) = shown_by
-            && self.sources.is_absence_confirmed()
-        {
-            self.sources.active = index;
-        }
-        Check {
-            found: skipped_error.or(first_error).map_or(Ok(None), Err),
-            dead_candidate,
-        }
     }
 
     async fn renew_and_store(

@@ -8,10 +8,10 @@ use tokio::time::{Instant, sleep_until};
 
 use super::admin_token::AdminToken;
 use super::channel::TokenPublisher;
+use super::check::{ObtainedToken, RefreshFailure};
 use super::confirmation::{Confirmation, LivenessCheckSlot};
 use super::credential::{Credential, Generation, Token};
 use super::current::CurrentToken;
-use super::obtained::{ObtainedToken, RefreshFailure};
 use super::planner::{Action, CurrentGeneration, Failure, PlannerEvent, RefreshPlanner};
 use super::policy::RefreshPolicy;
 use super::provider::TokenProvider;
@@ -63,16 +63,12 @@ impl Refresher {
         let confirmation = publisher.confirmation(tenant.clone(), liveness_check.clone());
         let mut admin_token = AdminToken::default();
         admin_token.set_renewer(provider.renewer());
-        // Drawn once, so that replicas do not look at the same moments.
-        let jitter = 0.9 + fastrand::f64() / 5.0;
-        let look_interval = provider.sources.look_interval();
-        let look_interval = look_interval.map(|interval| interval.mul_f64(jitter));
         let renewer = provider.renewer().map(Renewer::describe);
         let reporter = Reporter::new(tenant, event_sink, provider.sources.describe(), renewer);
         Self {
+            planner: RefreshPlanner::new(policy).with_look_interval(jittered_look_interval(&provider)),
             provider,
             publisher,
-            planner: RefreshPlanner::new(policy).with_look_interval(look_interval),
             policy,
             clock,
             rejection_state: RejectionState::default(),
@@ -244,6 +240,7 @@ impl Refresher {
         let renewer = self.provider.renewer().map(Renewer::describe);
         self.reporter.set_origins(self.provider.sources.describe(), renewer);
         self.report_read_only_sources();
+        self.planner.set_look_interval(jittered_look_interval(&self.provider));
         if self.publisher.current().is_some() {
             self.current.is_renewal_overdue = false;
             self.update_status();
@@ -329,8 +326,10 @@ impl Refresher {
         if let Some(error) = found.store_error {
             self.reporter.report_store_failed(&error);
         }
-        let is_inspected = found.inspection.is_some();
-        self.provider.last_known_good.on_published(&credential, is_inspected);
+        self.provider.last_known_good.on_published(credential.generation());
+        if found.inspection.is_some() {
+            self.provider.last_known_good.on_accepted(&credential);
+        }
         self.current = CurrentToken::new(&credential, found.inspection, self.clock.now(), &self.policy);
         self.update_status();
         PlannerEvent::Obtained(CurrentGeneration {
@@ -359,6 +358,12 @@ impl Refresher {
             jitter: fastrand::f64(),
         })
     }
+}
+
+/// Returns the time between two looks at the sources, drawn once, so that replicas do not look at the same moments.
+fn jittered_look_interval(provider: &TokenProvider) -> Option<Duration> {
+    let interval = provider.sources.look_interval()?;
+    Some(interval.mul_f64(0.9 + fastrand::f64() / 5.0))
 }
 
 impl std::fmt::Debug for Refresher {

@@ -16,6 +16,7 @@ pub(super) struct SourceList {
     sources: Vec<TrackedSource>,
     /// The index of the source that the current token came from; the number of sources if it came from none of them.
     pub(super) active: usize,
+    cache_was_used: bool,
 }
 
 /// The sources that a check reads.
@@ -84,6 +85,7 @@ impl SourceList {
         Self {
             sources: sources.into_iter().map(tracked).collect(),
             active: 0,
+            cache_was_used: false,
         }
     }
 
@@ -96,6 +98,7 @@ impl SourceList {
         let active = previous.iter().position(|index| *index == Some(old.active));
         // If the active source is gone, every source may replace its token.
         self.active = active.unwrap_or(self.sources.len());
+        self.cache_was_used = old.is_from_cache();
     }
 
     pub(super) fn describe(&self) -> String {
@@ -113,13 +116,14 @@ impl SourceList {
         intervals.min()
     }
 
-    /// Returns whether the current token came from none of the sources.
-    pub(super) fn is_active_unknown(&self) -> bool {
-        self.active >= self.sources.len()
+    /// Returns whether the current token came from the cache, and no source has shown one since.
+    pub(super) fn is_from_cache(&self) -> bool {
+        self.cache_was_used && self.active >= self.sources.len()
     }
 
-    /// Records that the current token came from none of the sources.
-    pub(super) fn forget_active(&mut self) {
+    /// Records that the current token came from the cache.
+    pub(super) fn set_from_cache(&mut self) {
+        self.cache_was_used = true;
         self.active = self.sources.len();
     }
 
@@ -139,9 +143,9 @@ impl SourceList {
         absent.count()
     }
 
-    /// Returns the source that can withdraw the current token: the one that it came from, or any if that is unknown.
+    /// Returns the source that can withdraw the current token: the one that it came from, or any if it came from the cache.
     fn givers(&self) -> impl Iterator<Item = &TrackedSource> {
-        let (active, any) = (self.active, self.is_active_unknown());
+        let (active, any) = (self.active, self.is_from_cache());
         let sources = self.sources.iter().enumerate();
         let givers = sources.filter(move |(index, _)| any || *index == active);
         givers.map(|(_, tracked)| tracked)
@@ -166,7 +170,7 @@ impl SourceList {
         context: RefreshContext<'_>,
     ) -> FuturesOrdered<impl Future<Output = LoadedSource<'_>> + use<'_>> {
         let (active, all) = (self.active, context.current_is_dead);
-        let is_looking = reach == Reach::Due && (all || self.is_active_unknown());
+        let is_looking = reach == Reach::Due && (all || self.is_from_cache());
         let sources = self.sources.iter_mut().enumerate();
         let sources = sources.filter(move |(index, tracked)| {
             let is_wanted = (all || *index <= active) && (!is_looking || tracked.is_look_due());

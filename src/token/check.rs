@@ -1,0 +1,159 @@
+//! One check of the sources: which of them is read, and which token is used. The rules are in the decision table of
+//! `provider`.
+
+use futures_util::StreamExt as _;
+
+use super::credential::{Credential, Token};
+use super::sources::{LoadedSource, Reach, SourceList, SourcedToken, drain};
+use super::traits::{ObtainError, RefreshContext};
+use super::vetting::Vetting;
+use crate::graph::Inspection;
+
+/// Reads the sources, and returns the first token that may be used.
+pub(super) async fn read_sources(
+    sources: &mut SourceList,
+    vetting: &mut Vetting,
+    reach: Reach,
+    context: RefreshContext<'_>,
+) -> Check {
+    let current = context.current.map(Credential::fingerprint);
+    let (mut first_error, mut skipped_error, mut dead_candidate, mut shown_by) = (None, None, None, None);
+    let (active, is_from_cache) = (sources.active, sources.is_from_cache());
+    let mut loads = sources.load(reach, context);
+    while let Some(LoadedSource { index, result, tracked }) = loads.next().await {
+        let token = match result {
+            Ok(token) => token,
+            // The statement that withdraws the token matters more than another source's failure.
+            Err(error) if error.is_absence() && (index == active || is_from_cache) => {
+                first_error = Some(error);
+                continue;
+            }
+            Err(error) => {
+                first_error = first_error.or(Some(error));
+                continue;
+            }
+        };
+        let is_new = tracked.record_if_new(token.secret.fingerprint());
+        if Some(token.secret.fingerprint()) == current {
+            if context.current_is_dead {
+                shown_by = shown_by.or(Some(index));
+                continue;
+            }
+            // The current token is still there, and the sources after it do not matter.
+            drain(loads).await;
+            sources.active = index;
+            return Check::of(skipped_error.map_or(Ok(None), Err));
+        }
+        let has_priority = is_new && index <= active;
+        if !(context.current_is_dead || has_priority) {
+            continue;
+        }
+        let source = tracked.describe();
+        match vetting.admit(&token, &source, context).await {
+            Ok(inspection) => {
+                if context.current_is_dead {
+                    drop(loads);
+                } else {
+                    drain(loads).await;
+                }
+                sources.active = index;
+                return Check::of(Ok(Some(ObtainedToken {
+                    skipped_error,
+                    ..ObtainedToken::new(token, inspection, source)
+                })));
+            }
+            Err(error) => {
+                let is_known = error.reason() == "previously_rejected";
+                if context.current.is_none() {
+                    dead_candidate.get_or_insert(SourcedToken {
+                        source_index: index,
+                        token,
+                    });
+                }
+                // That a token may not be used is reported once.
+                if is_new {
+                    skipped_error = skipped_error.or(Some(error));
+                } else if !is_known {
+                    first_error = first_error.or(Some(error));
+                }
+            }
+        }
+    }
+    drop(loads);
+    // Another source still has the token that its own source withdraws.
+    if let Some(index) = shown_by
+        && sources.is_absence_confirmed()
+    {
+        sources.active = index;
+    }
+    Check {
+        found: skipped_error.or(first_error).map_or(Ok(None), Err),
+        dead_candidate,
+    }
+}
+
+/// A token that may be used.
+#[derive(Debug)]
+pub(super) struct ObtainedToken {
+    pub(super) token: Token,
+    /// The result of its inspection, if Graph could be asked.
+    pub(super) inspection: Option<Inspection>,
+    /// Whether the renewer returned it.
+    pub(super) renewed: bool,
+    /// The description of its source or renewer.
+    pub(super) source: String,
+    /// The reason why it would be lost at a restart, if it would.
+    pub(super) store_error: Option<ObtainError>,
+    /// The reason why a token of a source before it was not used, if there was one.
+    pub(super) skipped_error: Option<ObtainError>,
+}
+
+/// The reason why a refresh failed.
+#[derive(Debug)]
+pub(super) struct RefreshFailure {
+    pub(super) error: ObtainError,
+    /// Whether the renewer was called: then the error is not about a token of a source.
+    pub(super) renewer_called: bool,
+}
+
+/// The result of reading the sources.
+pub(super) struct Check {
+    pub(super) found: Result<Option<ObtainedToken>, ObtainError>,
+    /// The first token that may not be used, if there is no current one.
+    pub(super) dead_candidate: Option<SourcedToken>,
+}
+
+// === impl ObtainedToken ===
+
+impl ObtainedToken {
+    pub(super) const fn new(token: Token, inspection: Option<Inspection>, source: String) -> Self {
+        Self {
+            token,
+            inspection,
+            renewed: false,
+            source,
+            store_error: None,
+            skipped_error: None,
+        }
+    }
+}
+
+// === impl Check ===
+
+impl Check {
+    pub(super) const fn of(found: Result<Option<ObtainedToken>, ObtainError>) -> Self {
+        Self {
+            found,
+            dead_candidate: None,
+        }
+    }
+}
+
+impl From<ObtainError> for RefreshFailure {
+    fn from(error: ObtainError) -> Self {
+        Self {
+            error,
+            renewer_called: false,
+        }
+    }
+}
