@@ -58,7 +58,7 @@ async fn a_deactivated_row_refuses_requests_until_it_is_active_again() {
         .await;
         let attempts = graph.sim.counts();
         let refused = client.text("after").await;
-        assert_eq!(refusal_code(&refused), Some(990_022));
+        assert_eq!(refusal_code(&refused), Some(990_023));
         assert_eq!(refused.json()["error"]["is_transient"], false);
         assert!(!refused.headers.contains_key("retry-after"));
         assert_eq!(format!("{:?}", graph.sim.counts()), format!("{attempts:?}"), "not sent");
@@ -146,7 +146,7 @@ async fn a_restart_while_the_database_is_down_serves_with_the_last_token_that_gr
     let sidecar = Sidecar::start(dir.path(), &settings).await;
     let mut client = Client::connect(sidecar.proxy).await;
     let refused = client.text("third").await;
-    assert_eq!((refused.status, refusal_code(&refused)), (403, Some(990_022)));
+    assert_eq!((refused.status, refusal_code(&refused)), (403, Some(990_023)));
     wait_until("the cache is erased", async || !cache.exists()).await;
     sidecar.assert_reveals_none_of(&[&first, &second]).await;
 }
