@@ -117,10 +117,14 @@ impl TokenService {
 
     fn failed(&self, error: &HttpEndpointError) -> ObtainError {
         let message = format!("failed to get a token from {self}: {}", error_chain(error));
-        match error {
-            HttpEndpointError::Absent(_) => self.absent.apply(ObtainError::permanent(error.reason(), message)),
-            _ if error.is_transient() => ObtainError::transient(error.reason(), message),
-            _ => ObtainError::permanent(error.reason(), message),
+        if error.is_transient() {
+            return ObtainError::transient(error.reason(), message);
+        }
+        let permanent = ObtainError::permanent(error.reason(), message);
+        if matches!(error, HttpEndpointError::Absent(_)) {
+            self.absent.apply(permanent)
+        } else {
+            permanent
         }
     }
 }

@@ -19,6 +19,9 @@ fn example(path: &str) -> (Vec<(String, &'static str)>, &'static str) {
     };
     let file = ("TOKEN_SOURCE_FILE", "/a");
     let http = ("TOKEN_SOURCE_HTTP", "http://a");
+    let tls = [("LISTEN_TLS_KEY", "k.pem"), ("LISTEN_TLS_CERT", "c.pem")];
+    let store = [("TOKEN_STORE_FILE", "/a"), ("TOKEN_STORE_FERNET_KEY_FILE", "/k")];
+    let cache = [("TOKEN_CACHE_FILE", "/a"), ("TOKEN_CACHE_FERNET_KEY_FILE", "/k")];
     let exec = ("TOKEN_SOURCE_EXEC", "a,b");
     let row = [
         ("TOKEN_SOURCE_POSTGRES", "postgres://a"),
@@ -32,16 +35,11 @@ fn example(path: &str) -> (Vec<(String, &'static str)>, &'static str) {
     ];
     match path {
         "listen.proxy" | "listen.admin" => (with(&[]), "unix:/run/a.sock"),
-        "listen.tls" | "app.secret" | "token.store" | "token.cache" | "token.renew" | "upstream.connect_to" => {
-            (with(&[]), "{}")
-        }
+        "listen.tls" | "app.secret" | "token.store" | "token.renew" | "upstream.connect_to" => (with(&[]), "{}"),
         "listen.socket_mode" => (with(&[]), "0600"),
-        "listen.tls.cert" => (with(&[("LISTEN_TLS_KEY", "k.pem")]), "c.pem"),
-        "listen.tls.key" => (with(&[("LISTEN_TLS_CERT", "c.pem")]), "k.pem"),
-        "listen.tunnel_hosts" => (
-            with(&[("LISTEN_TLS_KEY", "k.pem"), ("LISTEN_TLS_CERT", "c.pem")]),
-            "a,b",
-        ),
+        "listen.tls.cert" => (with(&tls[..1]), "c.pem"),
+        "listen.tls.key" => (with(&tls[1..]), "k.pem"),
+        "listen.tunnel_hosts" => (with(&tls), "a,b"),
         "listen.allowed_hosts" | "upstream.hosts" => (with(&[]), "a,b"),
         "upstream.origin" => (with(&[]), "https://a"),
         "upstream.http" | "upstream.connections" => (with(&[]), "2"),
@@ -54,8 +52,7 @@ fn example(path: &str) -> (Vec<(String, &'static str)>, &'static str) {
         "token.source.key" => (with(&[file]), "KEY"),
         "token.source.pointer" => (with(&[file]), "/a"),
         "token.source.fernet_key" => (with(&[file, ("TOKEN_SOURCE_FERNET_KEY_FILE", "/k")]), "{}"),
-        "token.source.fernet_key.file" => (with(&[file]), "/k"),
-        "token.source.fernet_key.env" => (with(&[file]), "K"),
+        "token.source.fernet_key.file" | "token.source.fernet_key.env" => (with(&[file]), "K"),
         "token.source.plain" => (with(&[file]), "accept"),
         "token.source.http" | "token.renew.http" => (with(&[]), "http://a/b"),
         "token.source.headers" => (with(&[http]), "{}"),
@@ -81,25 +78,17 @@ fn example(path: &str) -> (Vec<(String, &'static str)>, &'static str) {
         "token.renew.mint.token.env" => (with(&[&app[..], &[mint[0], mint[2]]].concat()), "B"),
         "token.renew.mint.scopes" => (with(&[&app[..], &mint[..2]].concat()), "c"),
         "token.renew.mint.set_token_expires_in_60_days" => (with(&[&app[..], &mint].concat()), "true"),
-        "token.renew.instagram" | "token.renew.threads" => (with(&[]), "{}"),
+        "token.cache" | "token.renew.instagram" | "token.renew.threads" => (with(&[]), "{}"),
         "token.renew.key" | "token.renew.keep_env" => (with(&[("TOKEN_RENEW_EXEC", "a")]), "KEY"),
         "token.renew.pointer" => (with(&[("TOKEN_RENEW_HTTP", "http://a")]), "/a"),
         "token.renew.headers" => (with(&[("TOKEN_RENEW_HTTP", "http://a")]), "{}"),
         "token.renew.timeout" => (with(&[("TOKEN_RENEW_HTTP", "http://a")]), "7s"),
-        "token.store.fernet_key" => (
-            with(&[("TOKEN_STORE_FILE", "/a"), ("TOKEN_STORE_FERNET_KEY_FILE", "/k")]),
-            "{}",
-        ),
-        "token.store.fernet_key.file" => (with(&[("TOKEN_STORE_FILE", "/a")]), "/k"),
-        "token.store.fernet_key.env" => (with(&[("TOKEN_STORE_FILE", "/a")]), "K"),
+        "token.store.fernet_key" => (with(&store), "{}"),
+        "token.store.fernet_key.file" | "token.store.fernet_key.env" => (with(&store[..1]), "K"),
         "token.absent" => (with(&[]), "keep"),
-        "token.cache.file" => (with(&[("TOKEN_CACHE_FERNET_KEY_FILE", "/k")]), "/a"),
-        "token.cache.fernet_key" => (
-            with(&[("TOKEN_CACHE_FILE", "/a"), ("TOKEN_CACHE_FERNET_KEY_FILE", "/k")]),
-            "{}",
-        ),
-        "token.cache.fernet_key.file" => (with(&[("TOKEN_CACHE_FILE", "/a")]), "/k"),
-        "token.cache.fernet_key.env" => (with(&[("TOKEN_CACHE_FILE", "/a")]), "K"),
+        "token.cache.file" => (with(&cache[1..]), "/a"),
+        "token.cache.fernet_key" => (with(&cache), "{}"),
+        "token.cache.fernet_key.file" | "token.cache.fernet_key.env" => (with(&cache[..1]), "K"),
         "heal.dead_token" | "heal.client_credentials" => (with(&[]), "refuse"),
         "heal.body_memory" | "heal.body_disk" => (with(&[]), "7B"),
         "heal.memory_total" | "heal.disk_total" => (with(&[]), "7GiB"),
