@@ -128,7 +128,8 @@ impl TokenPublisher {
         )?);
         self.rejections.begin_generation(generation);
         self.cell.store(Some(Arc::clone(&credential)));
-        self.progress.send_modify(|progress| progress.begin_generation(generation));
+        self.progress
+            .send_modify(|progress| progress.begin_generation(generation));
         Ok(credential)
     }
 

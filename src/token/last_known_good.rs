@@ -110,8 +110,11 @@ impl LastKnownGood {
     }
 
     /// Records that Graph accepted the current token.
-    pub(super) fn on_accepted(&mut self, credential: &Credential) {
+    pub(super) fn on_accepted(&mut self, credential: Option<&Credential>) {
         self.candidate = None;
+        let Some(credential) = credential else {
+            return;
+        };
         self.pending = Some((Instant::now(), CacheUpdate::Store(credential.token().clone())));
     }
 

@@ -197,6 +197,12 @@ impl TokenProvider {
         })
     }
 
+    /// Returns the time between two looks at the sources, with jitter, so that replicas do not look at the same moments.
+    pub(super) fn jittered_look_interval(&self) -> Option<Duration> {
+        let interval = self.sources.look_interval()?;
+        Some(interval.mul_f64(0.9 + fastrand::f64() / 5.0))
+    }
+
     /// Returns whether no source shows the current token's place any more, or none has shown it yet: then it is not renewed,
     /// and the sources are read again soon.
     pub(super) fn is_unsettled(&self) -> bool {

@@ -66,7 +66,7 @@ impl Refresher {
         let renewer = provider.renewer().map(Renewer::describe);
         let reporter = Reporter::new(tenant, event_sink, provider.sources.describe(), renewer);
         Self {
-            planner: RefreshPlanner::new(policy).with_look_interval(jittered_look_interval(&provider)),
+            planner: RefreshPlanner::new(policy).with_look_interval(provider.jittered_look_interval()),
             provider,
             publisher,
             policy,
@@ -102,7 +102,7 @@ impl Refresher {
     }
 
     async fn refresh(mut self) {
-        self.report_read_only_sources();
+        self.reporter.report_read_only_sources(&self.provider);
         let mut action = self.planner.next_action(Instant::now());
         loop {
             let event = match action {
@@ -201,7 +201,6 @@ impl Refresher {
     /// Every branch is cancel-safe: nothing is lost when another one completes first.
     async fn wait(&mut self, until: Option<Instant>) -> PlannerEvent {
         let maintenance = self.next_maintenance();
-        let candidate = self.provider.last_known_good.candidate();
         let latest = Instant::now() + MAX_SLEEP;
         let until = until.map_or(latest, |until| until.min(latest));
         let (wake, maintenance) = match maintenance {
@@ -210,10 +209,8 @@ impl Refresher {
         };
         tokio::select! {
             state = self.publisher.rejections.wait_for_change(&self.rejection_state) => return self.on_rejection_change(state),
-            () = self.publisher.rejections.wait_until_accepted(candidate) => {
-                if let Some(current) = self.publisher.current() {
-                    self.provider.last_known_good.on_accepted(&current);
-                }
+            () = self.publisher.rejections.wait_until_accepted(self.provider.last_known_good.candidate()) => {
+                self.provider.last_known_good.on_accepted(self.publisher.current().as_deref());
                 return PlannerEvent::Unchanged;
             }
             () = self.provider.sources.changed() => return PlannerEvent::SourceChanged,
@@ -239,21 +236,13 @@ impl Refresher {
         self.policy.renew_before = new.renew_before;
         let renewer = self.provider.renewer().map(Renewer::describe);
         self.reporter.set_origins(self.provider.sources.describe(), renewer);
-        self.report_read_only_sources();
-        self.planner.set_look_interval(jittered_look_interval(&self.provider));
+        self.reporter.report_read_only_sources(&self.provider);
+        self.planner.set_look_interval(self.provider.jittered_look_interval());
         if self.publisher.current().is_some() {
             self.current.is_renewal_overdue = false;
             self.update_status();
         }
         PlannerEvent::Reconfigured(self.current.deadlines(&self.clock))
-    }
-
-    fn report_read_only_sources(&self) {
-        let reasons = self.provider.sources.read_only_reasons();
-        if self.provider.renewer().is_some() && !reasons.is_empty() {
-            let source_count = self.provider.sources.len();
-            self.reporter.report_read_only_sources(&reasons, source_count);
-        }
     }
 
     fn on_rejection_change(&mut self, state: RejectionState) -> PlannerEvent {
@@ -277,7 +266,7 @@ impl Refresher {
             }
             (Standing::Trusted | Standing::Doubted, Some(current)) if was_dead => {
                 self.provider.vetting.reinstate(current.fingerprint());
-                self.provider.last_known_good.on_accepted(&current);
+                self.provider.last_known_good.on_accepted(Some(&current));
                 PlannerEvent::Accepted(generation)
             }
             (Standing::Doubted, Some(_)) => PlannerEvent::Doubted,
@@ -310,10 +299,8 @@ impl Refresher {
                     found.source
                 );
                 let error = ObtainError::permanent("invalid_header_value", message).with_source(error);
-                let failure = RefreshFailure {
-                    error,
-                    renewer_called: found.renewed,
-                };
+                let renewer_called = found.renewed;
+                let failure = RefreshFailure { error, renewer_called };
                 return self.finish_failed(operation, started_at, failure);
             }
         };
@@ -328,7 +315,7 @@ impl Refresher {
         }
         self.provider.last_known_good.on_published(credential.generation());
         if found.inspection.is_some() {
-            self.provider.last_known_good.on_accepted(&credential);
+            self.provider.last_known_good.on_accepted(Some(&credential));
         }
         self.current = CurrentToken::new(&credential, found.inspection, self.clock.now(), &self.policy);
         self.update_status();
@@ -358,12 +345,6 @@ impl Refresher {
             jitter: fastrand::f64(),
         })
     }
-}
-
-/// Returns the time between two looks at the sources, drawn once, so that replicas do not look at the same moments.
-fn jittered_look_interval(provider: &TokenProvider) -> Option<Duration> {
-    let interval = provider.sources.look_interval()?;
-    Some(interval.mul_f64(0.9 + fastrand::f64() / 5.0))
 }
 
 impl std::fmt::Debug for Refresher {

@@ -6,6 +6,7 @@ use super::admin_token::AdminTokenNews;
 use super::alert::{Alert, AlertCause};
 use super::credential::Credential;
 use super::current::{CurrentToken, TokenStatus};
+use super::provider::TokenProvider;
 use super::traits::{ObtainError, ProofAnswer};
 use crate::graph::{Expiry, GraphError, ProofMode, explain, is_action_required};
 use crate::types::{Rfc3339Timestamp, TenantId, error_chain};
@@ -141,8 +142,12 @@ impl Reporter {
     }
 
     /// Reports at start that renewed tokens cannot be stored in some of the sources, or in all of them.
-    pub(super) fn report_read_only_sources(&self, reasons: &[String], source_count: usize) {
-        let which = if reasons.len() == source_count {
+    pub(super) fn report_read_only_sources(&self, provider: &TokenProvider) {
+        let reasons = provider.sources.read_only_reasons();
+        if provider.renewer().is_none() || reasons.is_empty() {
+            return;
+        }
+        let which = if reasons.len() == provider.sources.len() {
             ""
         } else {
             " of some sources"

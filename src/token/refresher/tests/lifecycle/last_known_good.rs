@@ -2,6 +2,7 @@
 
 use super::super::super::super::TokenCache;
 use super::*;
+use crate::graph::EndpointId;
 
 /// A cache that outlives the refresher.
 #[derive(Clone, Default)]
@@ -64,7 +65,8 @@ async fn start_with(cache: &FakeCache, sources: &[&FakeStore]) -> TokenHandle {
 }
 
 async fn accept(tokens: &TokenHandle) {
-    tokens.mark_accepted(tokens.current().unwrap().generation());
+    let (generation, start) = (tokens.current().unwrap().generation(), tokens.start_attempt());
+    tokens.mark_accepted(generation, EndpointId::of_path("/me"), start);
     tokio::time::sleep(Duration::from_millis(1)).await;
 }
 
