@@ -5,8 +5,9 @@
 //! The file names what the token was for, as a hash of the sources' configuration: if the operator changes the source, a start
 //! at which the new one fails must not use the token of the old one.
 
+use std::fs::{self, File};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use schemars::JsonSchema;
@@ -126,7 +127,7 @@ impl TokenCache for FileTokenCache {
             let file = self.file.clone();
             let write = move || match bytes {
                 Some(bytes) => file.replace(&bytes),
-                None => file.remove(),
+                None => remove(&file.canonical_path()).map_err(TokenFileError::Write),
             };
             let written = self.file.run_under_lock(write).await;
             written.map_err(|error| self.failed("write", error))
@@ -135,6 +136,14 @@ impl TokenCache for FileTokenCache {
 
     fn describe(&self) -> String {
         format!("cache {}", self.file.path().display())
+    }
+}
+
+/// Removes the file durably, if it exists.
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed.and_then(|()| File::open(path.parent().unwrap_or(path))?.sync_all()),
     }
 }
 

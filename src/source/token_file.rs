@@ -114,16 +114,6 @@ impl TokenFile {
         sync_directory(&target)
     }
 
-    /// Removes the file durably, if it exists.
-    pub(super) fn remove(&self) -> Result<(), TokenFileError> {
-        let target = self.resolve_target()?;
-        match fs::remove_file(&target) {
-            Ok(()) => sync_directory(&target),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(TokenFileError::from_io(error)),
-        }
-    }
-
     /// Waits for the lock. Cancel-safe: a canceled wait leaves nothing locked.
     pub(super) async fn lock(&self) -> Result<RefreshLock, ObtainError> {
         loop {
