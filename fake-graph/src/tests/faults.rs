@@ -68,7 +68,8 @@ async fn trouble_spares_the_calls_that_are_about_tokens() {
     world
         .graph
         .fault(Fault::once(Effect::HtmlPage(StatusCode::BAD_GATEWAY)));
-    let debug = world.get(&format!("/debug_token?input_token={token}"), &token).await;
+    let app = "1234567890123456|0123456789abcdef0123456789abcdef";
+    let debug = world.get(&format!("/debug_token?input_token={token}"), app).await;
     assert_eq!(debug.status, 200);
     let page = world.get("/me", &token).await;
     assert_eq!(page.status, 502);

@@ -94,7 +94,7 @@ async fn debug_token_is_a_200_for_the_living_and_the_dead() {
             .unwrap()
             .contains(&json!("whatsapp_business_messaging"))
     );
-    let forever = world.get(&debug(&immortal), &mortal).await.json();
+    let forever = world.get(&debug(&immortal), APP).await.json();
     assert_eq!(forever["data"]["expires_at"], 0);
 
     world.graph.invalidate(&mortal, InvalidationReason::PasswordChanged);

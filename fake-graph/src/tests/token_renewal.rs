@@ -111,7 +111,8 @@ async fn a_mint_wants_a_living_caller_its_proof_the_app_and_scopes() {
     }
     let limited = format!("{right}&set_token_expires_in_60_days=true");
     let minted = mint(&limited).await.text("access_token");
-    let debug = world.get(&format!("/debug_token?input_token={minted}"), &minted).await;
+    let app = "1234567890123456|0123456789abcdef0123456789abcdef";
+    let debug = world.get(&format!("/debug_token?input_token={minted}"), app).await;
     let data = debug.json()["data"].clone();
     let life = data["expires_at"].as_i64().unwrap() - data["issued_at"].as_i64().unwrap();
     assert_eq!((life, &data["scopes"]), (5_183_944, &json!(["a", "b"])));
