@@ -10,7 +10,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -68,17 +68,7 @@ pub(crate) struct UploadProgress {
     last_progress_millis: AtomicU64,
     /// The app has to send the next byte. The idle timeout bounds that wait.
     waiting_for_client: AtomicBool,
-    failure: OnceLock<BodyFailure>,
-}
-
-/// The reason why a request body ended early: the kind of a [`BodyError`]. HTTP/2 sends a body in a task of its own, and
-/// the error of the request then says only that the stream was reset.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum BodyFailure {
-    Interrupted,
-    IdleTimeout,
-    Spool,
-    ScrubFailed(ScrubError),
+    failure: Mutex<Option<Refusal>>,
 }
 
 // === impl Body ===
@@ -129,7 +119,7 @@ impl Body {
             started_at: Instant::now(),
             last_progress_millis: AtomicU64::new(0),
             waiting_for_client: AtomicBool::new(false),
-            failure: OnceLock::new(),
+            failure: Mutex::default(),
         });
         self.upload_progress = Some(Arc::clone(&progress));
         (self, Some(progress))
@@ -279,20 +269,16 @@ impl UploadProgress {
         self.waiting_for_client.store(false, Ordering::Relaxed);
     }
 
+    /// Records an error of the body: the first one counts.
     fn record_failure(&self, error: &BodyError) {
-        let failure = match error {
-            BodyError::Interrupted(_) => BodyFailure::Interrupted,
-            BodyError::IdleTimeout => BodyFailure::IdleTimeout,
-            BodyError::Spool(_) => BodyFailure::Spool,
-            BodyError::ScrubFailed(error) => BodyFailure::ScrubFailed(*error),
-        };
-        // The first error counts.
-        let _first = self.failure.get_or_init(|| failure);
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        failure.get_or_insert_with(|| error.into());
     }
 
-    /// The reason why the body ended early, if it did.
-    pub(crate) fn failure(&self) -> Option<BodyFailure> {
-        self.failure.get().copied()
+    /// Takes the reason why the body ended early, if it did. HTTP/2 sends a body in a task of its own, and the error of the
+    /// request then says only that the stream was reset.
+    pub(crate) fn take_failure(&self) -> Option<Refusal> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// The time at which a byte was last handed over; now, while the app has to send the next one.
@@ -304,16 +290,16 @@ impl UploadProgress {
     }
 }
 
-// === impl BodyFailure ===
+// === impl BodyError ===
 
-impl From<BodyFailure> for Refusal {
-    fn from(failure: BodyFailure) -> Self {
-        match failure {
+impl From<&BodyError> for Refusal {
+    fn from(error: &BodyError) -> Self {
+        match error {
             // The app's fault, not Graph's: these must not count against the upstream.
-            BodyFailure::Interrupted => Self::BodyInterrupted,
-            BodyFailure::IdleTimeout => Self::BodyTimeout,
-            BodyFailure::ScrubFailed(error) => error.into(),
-            BodyFailure::Spool => Self::ConnectionTerminated,
+            BodyError::Interrupted(_) => Self::BodyInterrupted,
+            BodyError::IdleTimeout => Self::BodyTimeout,
+            BodyError::ScrubFailed(error) => (*error).into(),
+            BodyError::Spool(_) => Self::ConnectionTerminated,
         }
     }
 }

@@ -27,7 +27,7 @@ use crate::graph::encoding;
 use crate::graph::host::MEDIA_HOST;
 use crate::graph::links::{rewrite_media_link, rewrite_paging_links};
 use crate::graph::verdict::is_json_or_javascript;
-use crate::token::{Credential, RejectionReport};
+use crate::token::Credential;
 
 /// The largest response that is read, and the largest size of a decompressed one, in bytes.
 const MAX_BUFFERED_BYTES: usize = 8 * 1024 * 1024;
@@ -107,14 +107,9 @@ impl Delivery<'_> {
         {
             // Reported, not awaited: some items may have taken effect, so the app gets this response, and the next
             // request gets a newer token.
-            let generation = credential.generation();
-            self.tenant.tokens.report_rejection(RejectionReport {
-                generation,
-                proof: self.outbound.proof_of(rejection),
-                endpoint: self.outbound.target.endpoint_id(),
-                error: &error,
-            });
-            record.set_rejection(generation, rejection.reason);
+            let report = self.outbound.rejection_report(credential, rejection, &error);
+            self.tenant.tokens.report_rejection(report);
+            record.set_rejection(credential.generation(), rejection.reason);
             record.error = Some(Box::new(error));
             // Graph quotes a token that it finds malformed.
             redacted = credential.redacted(&text);
