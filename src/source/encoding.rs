@@ -4,7 +4,7 @@ use std::io;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use zeroize::Zeroizing;
 
 use super::decode::{self, DecodeError, Format};
@@ -42,6 +42,8 @@ pub(super) enum EncodingError {
     Encrypted,
     #[error("reading failed ({0})")]
     Unreadable(io::ErrorKind),
+    #[error("`renewed_from` or `source` is missing")]
+    MissingLineage,
     #[error("the new token contains a character that this format cannot represent; check that it is a token")]
     Unrepresentable,
 }
@@ -102,19 +104,32 @@ impl TokenEncoding {
 
 /// A token in a JSON document of graphward's own.
 #[derive(Serialize)]
-pub(super) struct EncodedToken<'a> {
-    access_token: &'a str,
+pub(super) struct EncodedToken {
+    #[serde(serialize_with = "as_text")]
+    access_token: Zeroizing<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<u64>,
 }
 
-impl<'a> EncodedToken<'a> {
-    pub(super) fn new(access_token: &'a str, expires_at: Option<SystemTime>) -> Self {
+impl EncodedToken {
+    pub(super) fn new(token: &Token, keys: Option<&Fernet>) -> Self {
         Self {
-            access_token,
-            expires_at: expires_at.map(epoch_seconds),
+            access_token: encode_secret(&token.secret, keys),
+            expires_at: token.expires_at.map(epoch_seconds),
         }
     }
+}
+
+fn as_text<S: Serializer>(text: &Zeroizing<String>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(text)
+}
+
+/// Encodes such a document.
+pub(super) fn encode_document(document: &impl Serialize) -> io::Result<Zeroizing<Vec<u8>>> {
+    // With room for two tokens, escapes included: a vector that grows leaves copies of secrets behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(5 * Secret::MAX_BYTES));
+    serde_json::to_writer_pretty(&mut *bytes, document)?;
+    Ok(bytes)
 }
 
 /// Decodes a token in such a document, which may have been written before a key was configured.
@@ -170,6 +185,7 @@ impl EncodingError {
             Self::Fernet(error) => error.label(),
             Self::Encrypted => "encrypted",
             Self::Unreadable(_) => "unreadable",
+            Self::MissingLineage => "missing_lineage",
             Self::Unrepresentable => "invalid_character",
         }
     }

@@ -10,7 +10,7 @@ use super::absent::AbsentPolicy;
 use super::decode::Format;
 use super::encoding::{EncodingError, PlainTokens, TokenEncoding, expiries_differ, same_secret};
 use super::fernet::Fernet;
-use super::previous_tokens::PreviousTokens;
+use super::previous_tokens::{PreviousTokens, no_previous};
 use super::token_file::{TokenFile, TokenFileError};
 use crate::os::watch::WatchedFiles;
 use crate::token::{BoxFuture, ObtainError, RefreshLock, Source, StoreOutcome, Token};
@@ -40,10 +40,16 @@ pub struct FileSourceConfig {
 #[derive(Debug)]
 pub struct FileSource {
     files: WatchedFiles<1>,
+    store: TokenStore,
+    absent: AbsentPolicy,
+}
+
+/// The file, and how it is written.
+#[derive(Clone, Debug)]
+struct TokenStore {
     file: TokenFile,
     encoding: TokenEncoding,
     previous: Option<PreviousTokens>,
-    absent: AbsentPolicy,
 }
 
 /// The result of a rollback.
@@ -61,9 +67,11 @@ impl FileSource {
     pub fn new(path: PathBuf, format: Format) -> Self {
         Self {
             files: WatchedFiles::new([path.clone()]),
-            file: TokenFile::new(path),
-            encoding: TokenEncoding::new(format),
-            previous: None,
+            store: TokenStore {
+                file: TokenFile::new(path),
+                encoding: TokenEncoding::new(format),
+                previous: None,
+            },
             absent: AbsentPolicy::Keep,
         }
     }
@@ -77,14 +85,15 @@ impl FileSource {
     /// Sets the keys with which the token is encrypted, and what happens to one that is not.
     #[must_use]
     pub fn encrypted_with(mut self, keys: Fernet, plain: PlainTokens) -> Self {
-        self.encoding.encrypt_with(keys, plain);
+        self.store.encoding.encrypt_with(keys, plain);
         self
     }
 
     /// Sets the directory where the previous token is kept. Without one, it is not kept.
     #[must_use]
     pub fn with_state_dir(mut self, state_dir: PathBuf) -> Self {
-        self.previous = Some(PreviousTokens::new(state_dir, &self.file.canonical_path()));
+        let file = self.store.file.canonical_path();
+        self.store.previous = Some(PreviousTokens::new(state_dir, &file));
         self
     }
 
@@ -94,8 +103,8 @@ impl FileSource {
     ///
     /// A message for the operator: the app could be locked out of its own file.
     pub fn check_keeps_access(&self) -> Result<(), String> {
-        match self.file.check_writable() {
-            Err(error @ TokenFileError::Access(_)) => Err(error.describe(&self.file)),
+        match self.store.file.check_writable() {
+            Err(error @ TokenFileError::Access(_)) => Err(error.describe(&self.store.file)),
             Ok(()) | Err(_) => Ok(()),
         }
     }
@@ -106,37 +115,30 @@ impl FileSource {
     ///
     /// [`ObtainError`] if there is no previous token, or the file cannot be written.
     pub async fn roll_back(&self) -> Result<RollbackOutcome, ObtainError> {
-        let lock = self.file.lock().await?;
-        let (file, encoding, previous) = (self.file.clone(), self.encoding.clone(), self.previous.clone());
-        let work = move || Ok(restore_previous(&file, &encoding, previous.as_ref()));
-        let blocking = self.file.run_under_lock(work);
-        let done = blocking.await;
+        let lock = self.store.file.lock().await?;
+        let done = self.run_blocking(TokenStore::restore_previous).await;
         drop(lock);
-        done.map_err(|error| error.into_obtain_error(&self.file))?
+        done
     }
 
     fn path(&self) -> &Path {
-        self.file.path()
+        self.store.file.path()
     }
 
     async fn read(&mut self) -> Result<Token, ObtainError> {
         let [read] = self.files.read().await;
-        let is_missing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
         let bytes = read.map_err(|error| {
-            let policy = if is_missing(&error) {
-                self.absent
-            } else {
-                AbsentPolicy::Keep
-            };
-            policy.apply(read_failed(self.path(), error))
+            let is_missing = error.kind() == io::ErrorKind::NotFound;
+            let failed = read_failed(self.path(), error);
+            if is_missing { self.absent.apply(failed) } else { failed }
         })?;
-        let token = self.encoding.decode(&bytes).map_err(|error| {
-            let policy = if error.is_null() {
-                self.absent
+        let token = self.store.encoding.decode(&bytes).map_err(|error| {
+            let undecodable = undecodable(self.path(), error).about_content(&bytes);
+            if error.is_null() {
+                self.absent.apply(undecodable)
             } else {
-                AbsentPolicy::Keep
-            };
-            policy.apply(undecodable(self.path(), error).about_content(&bytes))
+                undecodable
+            }
         })?;
         // The token is at least as old as the file: a token of unknown expiry is renewed by its age, across restarts.
         let metadata = tokio::fs::metadata(self.path()).await;
@@ -146,17 +148,13 @@ impl FileSource {
         })
     }
 
-    async fn store_if_unchanged(&self, token: &Token, expected: Fingerprint) -> Result<StoreOutcome, ObtainError> {
-        let (file, encoding, previous) = (self.file.clone(), self.encoding.clone(), self.previous.clone());
-        let token = token.clone();
-        let work = move || {
-            let stored = compare_and_store(&file, &encoding, &token, expected, |replaced| {
-                keep_previous(previous.as_ref(), replaced, &encoding);
-            });
-            Ok(stored)
-        };
-        let done = self.file.run_under_lock(work).await;
-        done.map_err(|error| error.into_obtain_error(&self.file))?
+    async fn run_blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&TokenStore) -> Result<T, ObtainError> + Send + 'static,
+    ) -> Result<T, ObtainError> {
+        let store = self.store.clone();
+        let done = self.store.file.run_under_lock(move || Ok(work(&store))).await;
+        done.map_err(|error| error.into_obtain_error(&self.store.file))?
     }
 }
 
@@ -174,12 +172,12 @@ impl Source for FileSource {
     }
 
     fn check_writable(&self) -> Result<(), String> {
-        let writable = self.file.check_writable();
-        writable.map_err(|error| error.describe(&self.file))
+        let writable = self.store.file.check_writable();
+        writable.map_err(|error| error.describe(&self.store.file))
     }
 
     fn lock(&mut self) -> BoxFuture<'_, Result<RefreshLock, ObtainError>> {
-        Box::pin(self.file.lock())
+        Box::pin(self.store.file.lock())
     }
 
     fn store<'a>(
@@ -187,84 +185,71 @@ impl Source for FileSource {
         token: &'a Token,
         expected: Fingerprint,
     ) -> BoxFuture<'a, Result<StoreOutcome, ObtainError>> {
-        Box::pin(self.store_if_unchanged(token, expected))
+        let token = token.clone();
+        Box::pin(self.run_blocking(move |store| store.compare_and_store(&token, expected)))
     }
 }
 
-/// Stores a token if the file still has the `expected` one. A file that is missing or has no token is not created: it is being
-/// written, or was removed.
-fn compare_and_store(
-    file: &TokenFile,
-    encoding: &TokenEncoding,
-    token: &Token,
-    expected: Fingerprint,
-    keep: impl FnOnce(&Token),
-) -> Result<StoreOutcome, ObtainError> {
-    let path = file.path();
-    let bytes = file.read().map_err(|error| read_failed(path, error))?;
-    let current = encoding.decode(&bytes).map_err(|error| undecodable(path, error))?;
-    let is_same = same_secret(&current.secret, &token.secret);
-    // Only a date that is there can be updated.
-    let has_other_date = current.expires_at.is_some() && expiries_differ(current.expires_at, token.expires_at);
-    if is_same && !has_other_date {
-        return Ok(StoreOutcome::Stored);
-    }
-    if !is_same && current.secret.fingerprint() != expected {
-        return Ok(StoreOutcome::Conflict);
-    }
-    let updated = encoding
-        .replace_token(&bytes, token)
-        .map_err(|error| undecodable(path, error))?;
-    // The previous token stays if only the date changes.
-    if !is_same {
-        keep(&current);
-    }
-    file.replace(&updated).map_err(|error| error.into_obtain_error(file))?;
-    Ok(StoreOutcome::Stored)
-}
+// === impl TokenStore ===
 
-/// Keeps the token that is about to be replaced. A renewed token is worth more than a rollback: a failure is only told.
-fn keep_previous(previous: Option<&PreviousTokens>, replaced: &Token, encoding: &TokenEncoding) {
-    let Some(previous) = previous else {
-        return;
-    };
-    if let Err(error) = previous.push(replaced, encoding.fernet.as_ref()) {
-        let path = previous.path().display();
-        tracing::warn!(%error, "the previous token cannot be kept in `{path}`, so there will be no rollback to it");
+impl TokenStore {
+    /// Stores a token if the file still has the `expected` one. A file that is missing or has no token is not created: it is
+    /// being written, or was removed.
+    fn compare_and_store(&self, token: &Token, expected: Fingerprint) -> Result<StoreOutcome, ObtainError> {
+        let path = self.file.path();
+        let bytes = self.file.read().map_err(|error| read_failed(path, error))?;
+        let decoded = self.encoding.decode(&bytes);
+        let current = decoded.map_err(|error| undecodable(path, error))?;
+        let is_same = same_secret(&current.secret, &token.secret);
+        // Only a date that is there can be updated.
+        let has_other_date = current.expires_at.is_some() && expiries_differ(current.expires_at, token.expires_at);
+        if is_same && !has_other_date {
+            return Ok(StoreOutcome::Stored);
+        }
+        if !is_same && current.secret.fingerprint() != expected {
+            return Ok(StoreOutcome::Conflict);
+        }
+        // The previous token stays if only the date changes.
+        self.replace(&bytes, token, (!is_same).then_some(&current))?;
+        Ok(StoreOutcome::Stored)
     }
-}
 
-fn restore_previous(
-    file: &TokenFile,
-    encoding: &TokenEncoding,
-    previous: Option<&PreviousTokens>,
-) -> Result<RollbackOutcome, ObtainError> {
-    let no_previous = |reason: String| {
-        let what = format!("there is no previous token to roll back to: {reason}");
-        ObtainError::permanent("no_previous_token", what)
-    };
-    let previous =
-        previous.ok_or_else(|| no_previous("none is kept without a state directory; set state.dir".to_owned()))?;
-    let kept_in = previous.path().display();
-    let current = file.read().unwrap_or_default();
-    let replaced = encoding.decode(&current).ok();
-    let found = previous.other_than(replaced.as_ref().map(|token| &token.secret), encoding.fernet.as_ref());
-    let token = found
-        .map_err(|error| {
-            let what = format!("the previous token in `{kept_in}` is not usable");
-            ObtainError::permanent(error.label(), what).with_source(error)
-        })?
-        .ok_or_else(|| no_previous(format!("`{kept_in}`, which each renewal writes, has no other token")))?;
-    let updated = encoding.replace_token(&current, &token);
-    let updated = updated.map_err(|error| undecodable(file.path(), error))?;
-    if let Some(replaced) = &replaced {
-        keep_previous(Some(previous), replaced, encoding);
+    /// Exchanges the token with the newest one that was kept.
+    fn restore_previous(&self) -> Result<RollbackOutcome, ObtainError> {
+        let previous = self.previous.as_ref();
+        let previous = previous.ok_or_else(|| no_previous("none is kept without a state directory; set state.dir"))?;
+        let kept_in = previous.path().display();
+        let current = self.file.read().unwrap_or_default();
+        let replaced = self.encoding.decode(&current).ok();
+        let secret = replaced.as_ref().map(|token| &token.secret);
+        let found = previous.other_than(secret, self.encoding.fernet.as_ref());
+        let token = found
+            .map_err(|error| {
+                let what = format!("the previous token in `{kept_in}` is not usable");
+                ObtainError::permanent(error.label(), what).with_source(error)
+            })?
+            .ok_or_else(|| no_previous(&format!("`{kept_in}`, which each renewal writes, has no other token")))?;
+        self.replace(&current, &token, replaced.as_ref())?;
+        Ok(RollbackOutcome {
+            from: replaced.map(|token| token.secret.fingerprint()),
+            to: token.secret.fingerprint(),
+        })
     }
-    file.replace(&updated).map_err(|error| error.into_obtain_error(file))?;
-    Ok(RollbackOutcome {
-        from: replaced.map(|token| token.secret.fingerprint()),
-        to: token.secret.fingerprint(),
-    })
+
+    /// Puts a token into the contents of the file, and keeps the replaced one, if there is one. A renewed token is worth more
+    /// than a rollback: a failure to keep one is only told.
+    fn replace(&self, bytes: &[u8], token: &Token, replaced: Option<&Token>) -> Result<(), ObtainError> {
+        let updated = self.encoding.replace_token(bytes, token);
+        let updated = updated.map_err(|error| undecodable(self.file.path(), error))?;
+        if let (Some(previous), Some(replaced)) = (&self.previous, replaced)
+            && let Err(error) = previous.push(replaced, self.encoding.fernet.as_ref())
+        {
+            let path = previous.path().display();
+            tracing::warn!(%error, "the previous token cannot be kept in `{path}`, so there will be no rollback to it");
+        }
+        let stored = self.file.replace(&updated);
+        stored.map_err(|error| error.into_obtain_error(&self.file))
+    }
 }
 
 fn undecodable(path: &Path, error: EncodingError) -> ObtainError {

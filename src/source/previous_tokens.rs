@@ -16,12 +16,11 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
-use zeroize::Zeroizing;
 
-use super::encoding::{EncodedToken, EncodingError, decode_at_pointer, encode_secret, same_secret};
+use super::encoding::{EncodedToken, EncodingError, decode_at_pointer, encode_document, same_secret};
 use super::fernet::Fernet;
 use super::token_file::{TokenFile, TokenFileError};
-use crate::token::Token;
+use crate::token::{ObtainError, Token};
 use crate::types::Secret;
 
 /// The previous tokens of one file.
@@ -35,8 +34,14 @@ pub(super) struct PreviousTokens {
 const KEPT: usize = 2;
 
 #[derive(Serialize)]
-struct PreviousJson<'a> {
-    previous: Vec<EncodedToken<'a>>,
+struct PreviousJson {
+    previous: Vec<EncodedToken>,
+}
+
+/// The error of a rollback to a token that is not there.
+pub(super) fn no_previous(reason: &str) -> ObtainError {
+    let message = format!("there is no previous token to roll back to: {reason}");
+    ObtainError::permanent("no_previous_token", message)
 }
 
 impl PreviousTokens {
@@ -61,19 +66,11 @@ impl PreviousTokens {
         created.map_err(TokenFileError::Directory)?;
         let older = self.load(keys).unwrap_or_default();
         let older = older.iter().filter(|older| !same_secret(&older.secret, &token.secret));
-        let kept: Vec<_> = std::iter::once(token).chain(older).take(KEPT).collect();
-        let texts: Vec<_> = kept.iter().map(|token| encode_secret(&token.secret, keys)).collect();
-        let previous = kept
-            .iter()
-            .zip(&texts)
-            .map(|(token, text)| EncodedToken::new(text, token.expires_at));
-        // With its full capacity, escapes included: a vector that grows leaves copies of secrets behind.
-        let length: usize = texts.iter().map(|text| 2 * text.len() + 128).sum();
-        let mut bytes = Zeroizing::new(Vec::with_capacity(length));
+        let kept = std::iter::once(token).chain(older).take(KEPT);
         let json = PreviousJson {
-            previous: previous.collect(),
+            previous: kept.map(|token| EncodedToken::new(token, keys)).collect(),
         };
-        serde_json::to_writer_pretty(&mut *bytes, &json).map_err(|error| TokenFileError::Write(error.into()))?;
+        let bytes = encode_document(&json).map_err(TokenFileError::Write)?;
         self.file.replace(&bytes)
     }
 

@@ -11,13 +11,14 @@ mod record;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use record::{RecordError, RenewalRecord};
+use record::RenewalRecord;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::encoding::{expiries_differ, same_secret};
+use super::encoding::{EncodingError, expiries_differ, same_secret};
 use super::fernet::Fernet;
 use super::file::RollbackOutcome;
+use super::previous_tokens::no_previous;
 use super::token_file::TokenFile;
 use crate::os::watch::WatchedFiles;
 use crate::token::{BoxFuture, ObtainError, RefreshLock, Source, StoreOutcome, Token};
@@ -91,14 +92,11 @@ impl RenewedTokenStore {
         let current = self.current().await;
         let renewed = current.ok().and_then(|lineage| Some((lineage.record?, lineage.token)));
         let path = self.file.path().display();
-        let no_previous = |reason: String| {
-            let message = format!("there is no previous token to roll back to: {reason}");
-            ObtainError::permanent("no_previous_token", message)
-        };
-        let (record, from) = renewed.ok_or_else(|| no_previous(format!("no renewed token from `{path}` is in use")))?;
+        let (record, from) =
+            renewed.ok_or_else(|| no_previous(&format!("no renewed token from `{path}` is in use")))?;
         let to = record
             .previous
-            .ok_or_else(|| no_previous(format!("`{path}` contains only the current token")))?;
+            .ok_or_else(|| no_previous(&format!("`{path}` contains only the current token")))?;
         let outcome = RollbackOutcome {
             from: Some(from.secret.fingerprint()),
             to: to.secret.fingerprint(),
@@ -147,7 +145,7 @@ impl RenewedTokenStore {
         let record = match &read {
             Ok(bytes) => RenewalRecord::decode(bytes, self.keys.as_ref()),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
-            Err(error) => Err(RecordError::Unreadable(error.kind())),
+            Err(error) => Err(EncodingError::Unreadable(error.kind())),
         };
         match record {
             Ok(record) => {

@@ -5,17 +5,15 @@
 //! The file names what the token was for, as a hash of the sources' configuration: if the operator changes the source, a start
 //! at which the new one fails must not use the token of the old one.
 
-use std::fs::{self, File};
 use std::io;
-use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::decode::Format;
-use super::encoding::{PlainTokens, TokenEncoding, encode_secret, epoch_seconds};
+use super::encoding::{EncodedToken, PlainTokens, TokenEncoding, encode_document, epoch_seconds};
 use super::fernet::Fernet;
 use super::token_file::{TokenFile, TokenFileError};
 use crate::token::{BoxFuture, ObtainError, Token, TokenCache};
@@ -47,9 +45,8 @@ pub struct FileTokenCache {
 
 #[derive(Serialize)]
 struct CacheJson<'a> {
-    access_token: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    expires_at: Option<u64>,
+    #[serde(flatten)]
+    token: EncodedToken,
     sources: &'a str,
     stored_at: u64,
 }
@@ -86,16 +83,12 @@ impl FileTokenCache {
         })
     }
 
-    fn encode(&self, token: &Token, now: SystemTime) -> Zeroizing<Vec<u8>> {
-        let access_token = encode_secret(&token.secret, Some(&self.keys));
-        let json = CacheJson {
-            access_token: &access_token,
-            expires_at: token.expires_at.map(epoch_seconds),
+    fn encode(&self, token: &Token) -> io::Result<Zeroizing<Vec<u8>>> {
+        encode_document(&CacheJson {
+            token: EncodedToken::new(token, Some(&self.keys)),
             sources: &self.sources,
-            stored_at: epoch_seconds(now),
-        };
-        // Texts and numbers can always be written as JSON.
-        Zeroizing::new(serde_json::to_vec_pretty(&json).unwrap_or_default())
+            stored_at: epoch_seconds(self.clock.now()),
+        })
     }
 
     fn failed(&self, action: &str, error: TokenFileError) -> ObtainError {
@@ -122,12 +115,12 @@ impl TokenCache for FileTokenCache {
     }
 
     fn replace<'a>(&'a mut self, token: Option<&'a Token>) -> BoxFuture<'a, Result<(), ObtainError>> {
-        let bytes = token.map(|token| self.encode(token, self.clock.now()));
+        let bytes = token.map(|token| self.encode(token));
         Box::pin(async {
             let file = self.file.clone();
             let write = move || match bytes {
-                Some(bytes) => file.replace(&bytes),
-                None => remove(&file.canonical_path()).map_err(TokenFileError::Write),
+                Some(bytes) => file.replace(&bytes.map_err(TokenFileError::Write)?),
+                None => file.remove(),
             };
             let written = self.file.run_under_lock(write).await;
             written.map_err(|error| self.failed("write", error))
@@ -136,14 +129,6 @@ impl TokenCache for FileTokenCache {
 
     fn describe(&self) -> String {
         format!("cache {}", self.file.path().display())
-    }
-}
-
-/// Removes the file durably, if it exists.
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        removed => removed.and_then(|()| File::open(path.parent().unwrap_or(path))?.sync_all()),
     }
 }
 

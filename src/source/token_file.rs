@@ -110,8 +110,20 @@ impl TokenFile {
     pub(super) fn replace(&self, bytes: &[u8]) -> Result<(), TokenFileError> {
         let target = self.resolve_target()?;
         remove_stale_temp_files(&target);
-        persist(write_temp_file(&target, bytes)?, &target)?;
+        let persisted = write_temp_file(&target, bytes)?.persist(&target);
+        persisted.map_err(|error| TokenFileError::from_io(error.error))?;
         sync_directory(&target)
+    }
+
+    /// Removes the file durably, if it exists.
+    pub(super) fn remove(&self) -> Result<(), TokenFileError> {
+        let target = self.canonical_path();
+        match fs::remove_file(&target) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed
+                .map_err(TokenFileError::Write)
+                .and_then(|()| sync_directory(&target)),
+        }
     }
 
     /// Waits for the lock. Cancel-safe: a canceled wait leaves nothing locked.
@@ -157,7 +169,7 @@ impl TokenFile {
             }
             Err(other) => return Err(other),
         };
-        let path = with_suffix(&target, ".lock");
+        let path = target.with_added_extension("lock");
         let flags = OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
         let mode = Mode::RUSR | Mode::WUSR;
         let opened = match rustix::fs::open(&path, flags | OFlags::RDWR | OFlags::CREATE, mode) {
@@ -254,10 +266,8 @@ impl TokenFileError {
 async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, TokenFileError> + Send + 'static,
 ) -> Result<T, TokenFileError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(error) => Err(TokenFileError::Write(io::Error::other(error))),
-    }
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(TokenFileError::Write(io::Error::other(error))))
 }
 
 /// Writes and syncs a temporary file that those can access who can access the target; without a target, only this user.
@@ -316,13 +326,6 @@ fn copy_acl(original: &Path, new: &File) -> Result<(), Errno> {
     }
 }
 
-fn persist(temp_file: NamedTempFile, path: &Path) -> Result<(), TokenFileError> {
-    match temp_file.persist(path) {
-        Ok(_file) => Ok(()),
-        Err(error) => Err(TokenFileError::from_io(error.error)),
-    }
-}
-
 /// Syncs the directory.
 fn sync_directory(target: &Path) -> Result<(), TokenFileError> {
     let synced = File::open(parent_directory(target)).and_then(|directory| directory.sync_all());
@@ -354,12 +357,6 @@ fn temp_file_affixes(target: &Path) -> (OsString, &'static str) {
     prefix.push(target.file_name().unwrap_or_default());
     prefix.push(".");
     (prefix, ".tmp")
-}
-
-fn with_suffix(target: &Path, suffix: &str) -> PathBuf {
-    let mut path = target.as_os_str().to_owned();
-    path.push(suffix);
-    path.into()
 }
 
 fn parent_directory(path: &Path) -> &Path {

@@ -61,46 +61,12 @@ const SCHEMES: [&str; 5] = ["postgres", "postgresql", "pgsql", "psql", "postgis"
 
 /// Parameters that tell another driver how to use its connections, besides all that begin with `pool`. graphward has one
 /// connection, uses no named statements, and speaks UTF-8.
-const IGNORED: [&str; 38] = [
-    "ApplicationName",
-    "TimeZone",
-    "advisory_locks",
-    "async_fallback",
-    "binary_parameters",
-    "checkout_timeout",
-    "client_encoding",
-    "command_timeout",
-    "connection_limit",
-    "default_query_exec_mode",
-    "encoding",
-    "fallback_application_name",
-    "gssdelegation",
-    "gsslib",
-    "idle_in_transaction_session_timeout",
-    "idle_timeout",
-    "krbsrvname",
-    "lock_timeout",
-    "loginTimeout",
-    "max_connections",
-    "max_overflow",
-    "pgbouncer",
-    "preferQueryMode",
-    "prepareThreshold",
-    "prepared_statement_cache_size",
-    "prepared_statements",
-    "reaping_frequency",
-    "single_use_connections",
-    "socketTimeout",
-    "socket_timeout",
-    "sslcompression",
-    "sslsni",
-    "statement_cache_size",
-    "statement_timeout",
-    "supa",
-    "timezone",
-    "uselibpqcompat",
-    "workaround",
-];
+const IGNORED: &str = "ApplicationName TimeZone advisory_locks async_fallback binary_parameters checkout_timeout client_encoding \
+    command_timeout connection_limit default_query_exec_mode encoding fallback_application_name gssdelegation \
+    gsslib idle_in_transaction_session_timeout idle_timeout krbsrvname lock_timeout loginTimeout \
+    max_connections max_overflow pgbouncer preferQueryMode prepareThreshold prepared_statement_cache_size \
+    prepared_statements reaping_frequency single_use_connections socketTimeout socket_timeout sslcompression \
+    sslsni statement_cache_size statement_timeout supa timezone uselibpqcompat workaround";
 
 /// Parses a URL, or libpq's form of `key=value` pairs.
 pub(super) fn parse(text: &str) -> Result<DatabaseUrl, DatabaseUrlError> {
@@ -223,7 +189,7 @@ fn meaning<'a>(name: &'a str, value: &'a str) -> Option<Meaning<'a>> {
         ("schema" | "currentSchema" | "search_path" | "schema_search_path", _) => Meaning::SearchPath,
         ("gssencmode", "disable" | "prefer") | ("sslrootcert", "system") | ("sslaccept", "strict") => Meaning::Ignored,
         ("sslmode" | "ssl" | "gssencmode" | "sslrootcert" | "sslaccept", _) => return None,
-        (name, _) if name.starts_with("pool") || IGNORED.contains(&name) => Meaning::Ignored,
+        (name, _) if name.starts_with("pool") || IGNORED.split(' ').any(|known| known == name) => Meaning::Ignored,
         (name, value) => Meaning::Driver(name, value),
     })
 }
