@@ -114,7 +114,7 @@ fn jsonp_argument(body: &[u8]) -> Option<&[u8]> {
 }
 
 /// A number, or a string that is one.
-pub(super) fn as_integer(value: &Value) -> Option<i64> {
+pub(crate) fn as_integer(value: &Value) -> Option<i64> {
     match value {
         Value::Number(number) => number.as_i64(),
         Value::String(text) => text.trim().parse().ok(),

@@ -180,16 +180,16 @@ impl DebugTokenInspector {
             return Ok(inspection);
         }
         // Graph rejects a call with a dead token, which says that it is dead.
-        let probe = parse_me(&response).filter(|inspection| inspection.error.is_some());
-        probe.ok_or_else(|| response.error())
+        let probe = response.inspection()?;
+        if probe.error.is_some() {
+            Ok(probe)
+        } else {
+            Err(response.error())
+        }
     }
 
     async fn probe_me(&self, origin: &Origin, token: &Token) -> Result<Inspection, ObtainError> {
-        let request = GraphRequest::get(origin, "/me")
-            .param("fields", "id")
-            .secret_param("access_token", &token.secret);
-        let response = self.send(request).await?;
-        parse_me(&response).ok_or_else(|| response.error())
+        self.send(GraphRequest::me(origin, token)).await?.inspection()
     }
 
     async fn send(&self, request: GraphRequest<'_>) -> Result<GraphResponse, ObtainError> {
@@ -243,8 +243,4 @@ fn parse_debug_token(response: &GraphResponse) -> Result<Option<Inspection>, Obt
         return Err(ObtainError::permanent("app_refused", message));
     }
     Ok(response.status().is_success().then_some(inspection))
-}
-
-fn parse_me(response: &GraphResponse) -> Option<Inspection> {
-    Inspection::from_me_response(response.response.status(), response.response.body())
 }

@@ -11,7 +11,7 @@ use crate::token::{BoxFuture, Inspector, ObtainError, ProofAnswer, ProofCheck, T
 use crate::types::{Secret, TokenFamily};
 
 use super::request::{self, GraphRequest};
-use super::response::{GraphResponse, Remediations, send};
+use super::response::{Remediations, send};
 
 /// The call of `/me`, at the host of the token's family.
 #[derive(Clone, Debug)]
@@ -46,7 +46,7 @@ impl MeRequest {
     ///
     /// [`ObtainError`] if there is no answer, or one that says nothing about the token.
     pub async fn ask(&self, token: &Token) -> Result<Inspection, ObtainError> {
-        let known = request::token_family(&token.secret).or_else(|| self.destinations.configured_family());
+        let known = request::token_family(&token.secret);
         let family = known.unwrap_or_else(|| self.destinations.default_family());
         let origin = self.destinations.graph_origin(family).ok_or_else(|| {
             let message = format!("no {family} host is configured to ask about the token; add it to upstream.hosts");
@@ -54,7 +54,7 @@ impl MeRequest {
         })?;
         match family {
             TokenFamily::Facebook => self.ask_facebook(origin, token).await,
-            TokenFamily::Instagram | TokenFamily::Threads => self.send(me(origin, token)).await,
+            TokenFamily::Instagram | TokenFamily::Threads => self.send(GraphRequest::me(origin, token)).await,
         }
     }
 
@@ -62,18 +62,16 @@ impl MeRequest {
     pub(super) async fn ask_facebook(&self, origin: &Origin, token: &Token) -> Result<Inspection, ObtainError> {
         if let Some(secret) = &self.app_secret
             && let Ok(answer) = self
-                .send(me(origin, token).appsecret_proof(secret, &token.secret))
+                .send(GraphRequest::me(origin, token).appsecret_proof(secret, &token.secret))
                 .await
         {
             return Ok(answer);
         }
-        self.send(me(origin, token)).await
+        self.send(GraphRequest::me(origin, token)).await
     }
 
     async fn send(&self, request: GraphRequest<'_>) -> Result<Inspection, ObtainError> {
-        let response: GraphResponse = send(&self.client, request, REMEDIATIONS).await?;
-        let inspection = Inspection::from_me_response(response.response.status(), response.response.body());
-        inspection.ok_or_else(|| response.error())
+        send(&self.client, request, REMEDIATIONS).await?.inspection()
     }
 }
 
@@ -90,8 +88,8 @@ impl ProofCheck for MeRequest {
             let (Some(origin), Some(app_secret)) = (origin, &self.app_secret) else {
                 return ProofAnswer::Unknown;
             };
-            let with_proof = self.send(me(origin, token).appsecret_proof(app_secret, &token.secret));
-            match (with_proof.await, self.send(me(origin, token)).await) {
+            let with_proof = self.send(GraphRequest::me(origin, token).appsecret_proof(app_secret, &token.secret));
+            match (with_proof.await, self.send(GraphRequest::me(origin, token)).await) {
                 (Ok(Inspection { error: None, .. }), _) => ProofAnswer::Accepted,
                 (Err(error), without) if error.reason() == "app_refused" => match without {
                     Ok(Inspection { error: None, .. }) => ProofAnswer::OnlyWithout,
@@ -102,10 +100,4 @@ impl ProofCheck for MeRequest {
             }
         })
     }
-}
-
-fn me<'a>(origin: &'a Origin, token: &Token) -> GraphRequest<'a> {
-    GraphRequest::get(origin, "/me")
-        .param("fields", "id")
-        .secret_param("access_token", &token.secret)
 }

@@ -20,6 +20,7 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use crate::graph::{Origin, ProofSigner};
+use crate::token::Token;
 use crate::types::{Secret, SecretError, TokenFamily};
 
 /// A call of Graph that is being built.
@@ -61,6 +62,13 @@ impl<'a> GraphRequest<'a> {
     /// A GET with its parameters in the query. The path is shown in errors and has no secret.
     pub(super) const fn get(origin: &'a Origin, path: &'a str) -> Self {
         Self::new(Method::GET, origin, path)
+    }
+
+    /// `GET /me?fields=id`, which every living token may call.
+    pub(super) fn me(origin: &'a Origin, token: &Token) -> Self {
+        Self::get(origin, "/me")
+            .param("fields", "id")
+            .secret_param("access_token", &token.secret)
     }
 
     /// A POST with its parameters in a form.

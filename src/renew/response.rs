@@ -18,7 +18,8 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use crate::graph::credential::is_placeholder;
-use crate::graph::{GraphError, Verdict, classify};
+use crate::graph::error::as_integer;
+use crate::graph::{GraphError, Inspection, Verdict, classify};
 use crate::net::HttpClient;
 use crate::token::{ObtainError, Token};
 use crate::types::Secret;
@@ -105,6 +106,12 @@ impl GraphResponse {
         })
     }
 
+    /// Reads what the answer to `/me` says about the token that called it.
+    pub(super) fn inspection(&self) -> Result<Inspection, ObtainError> {
+        let inspection = Inspection::from_me_response(self.response.status(), self.response.body());
+        inspection.ok_or_else(|| self.error())
+    }
+
     /// Reads a token that does not expire.
     pub(super) fn secret(&self) -> Result<Secret, ObtainError> {
         self.granted().map(|(secret, _seconds)| secret)
@@ -180,8 +187,8 @@ fn reason_for_status(status: StatusCode) -> &'static str {
 /// Reads token and seconds from a body: JSON, or `access_token=…&expires=…` as very old versions of Graph send.
 fn parse_token_response(body: &[u8]) -> Option<(Secret, Option<i64>)> {
     if let Ok(response) = serde_json::from_slice::<TokenResponseBody<'_>>(body) {
-        let seconds = response.expires_in.as_ref().and_then(parse_integer);
-        let seconds = seconds.or_else(|| response.expires.as_ref().and_then(parse_integer));
+        let seconds = response.expires_in.as_ref().and_then(as_integer);
+        let seconds = seconds.or_else(|| response.expires.as_ref().and_then(as_integer));
         let token = Zeroizing::new(response.access_token.into_owned());
         return Some((parse_secret(&token)?, seconds.filter(|it| *it != 0)));
     }
@@ -203,14 +210,6 @@ fn parse_secret(text: &str) -> Option<Secret> {
         return None;
     }
     Secret::new(text).ok()
-}
-
-fn parse_integer(value: &Value) -> Option<i64> {
-    match value {
-        Value::Number(number) => number.as_i64(),
-        Value::String(text) => text.trim().parse().ok(),
-        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
-    }
 }
 
 /// Returns `start` for a negative number, and `None`, which means "never", if the sum is out of range.
