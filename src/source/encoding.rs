@@ -67,7 +67,7 @@ impl TokenEncoding {
 
     /// Decodes the token in these bytes.
     pub(super) fn decode(&self, bytes: &[u8]) -> Result<Token, EncodingError> {
-        let located = decode::locate(bytes, &self.format, None)?;
+        let mut located = decode::locate(bytes, &self.format, None)?;
         // No token of Graph begins like this.
         let is_encrypted = decode::strip_decorations(&located.text).is_ok_and(|text| text.starts_with("gAAAA"));
         match (&self.fernet, self.plain) {
@@ -75,11 +75,8 @@ impl TokenEncoding {
             (Some(_), PlainTokens::Accept) if !is_encrypted => {}
             (Some(keys), _) => {
                 let text = keys.decrypt(decode::strip_decorations(&located.text)?)?;
-                return Ok(Token {
-                    expires_at: located.expires_at,
-                    expiry_key: located.expiry_key.map(Into::into),
-                    ..decode::decode_token(text.as_bytes(), &Format::Raw, None)?
-                });
+                located.text = decode::locate(text.as_bytes(), &Format::Raw, None)?.text;
+                return Ok(decode::to_token(&located, &Format::Raw)?);
             }
             (None, _) => {}
         }

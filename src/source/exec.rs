@@ -55,13 +55,7 @@ impl ExecSource {
 
 impl Source for ExecSource {
     fn load(&mut self) -> BoxFuture<'_, Result<Token, ObtainError>> {
-        Box::pin(async {
-            // Reset first, too: a load that is canceled counts as one.
-            self.poll_interval.reset();
-            let found = self.command.run(&[], &[]).await;
-            self.poll_interval.reset();
-            found
-        })
+        Box::pin(self.poll_interval.poll(self.command.run(&[], &[])))
     }
 
     fn changed(&mut self) -> BoxFuture<'_, ()> {

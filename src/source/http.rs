@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::absent::AbsentPolicy;
-use super::poll_interval::PollInterval;
+use super::poll_interval::{PollInterval, default_poll_interval};
 use super::service::{HttpCallConfig, TokenService};
 use crate::token::{BoxFuture, ObtainError, Source, Token};
 
@@ -24,10 +24,6 @@ pub struct HttpSourceConfig {
     #[serde(default = "default_poll_interval")]
     #[schemars(extend("formatMinimum" = "100ms", "formatMaximum" = "1d"))]
     pub poll_interval: Duration,
-}
-
-fn default_poll_interval() -> Duration {
-    Duration::from_secs(60)
 }
 
 /// A token that a service returns.
@@ -67,34 +63,28 @@ impl HttpSource {
         self.service = self.service.with_absent(absent.or(AbsentPolicy::Withdraw));
         self
     }
+}
 
-    async fn fetch(&mut self) -> Result<Token, ObtainError> {
-        let etag = self.cached.as_ref().map(|cached| &cached.etag);
-        let requested_at = self.service.now();
-        let Some(response) = self.service.get(etag).await? else {
-            let cached = self.cached.as_ref().map(|cached| cached.token.clone());
-            return cached.ok_or(ObtainError::NothingNew);
-        };
-        // An unusable response must be fetched again, whatever its entity tag.
-        self.cached = None;
-        let found = self.service.decode(&response, requested_at)?;
-        self.cached = response.headers().get(ETAG).map(|etag| CachedToken {
-            etag: etag.clone(),
-            token: found.clone(),
-        });
-        Ok(found)
-    }
+/// Fetches the token, or returns the cached one if the service says that it is current.
+async fn fetch(service: &TokenService, cached: &mut Option<CachedToken>) -> Result<Token, ObtainError> {
+    let requested_at = service.now();
+    let Some(response) = service.get(cached.as_ref().map(|cached| &cached.etag)).await? else {
+        let token = cached.as_ref().map(|cached| cached.token.clone());
+        return token.ok_or(ObtainError::NothingNew);
+    };
+    // An unusable response must be fetched again, whatever its entity tag.
+    *cached = None;
+    let found = service.decode(&response, requested_at)?;
+    *cached = response.headers().get(ETAG).map(|etag| CachedToken {
+        etag: etag.clone(),
+        token: found.clone(),
+    });
+    Ok(found)
 }
 
 impl Source for HttpSource {
     fn load(&mut self) -> BoxFuture<'_, Result<Token, ObtainError>> {
-        Box::pin(async {
-            // Reset first, too: a load that is canceled counts as one.
-            self.poll_interval.reset();
-            let found = self.fetch().await;
-            self.poll_interval.reset();
-            found
-        })
+        Box::pin(self.poll_interval.poll(fetch(&self.service, &mut self.cached)))
     }
 
     fn changed(&mut self) -> BoxFuture<'_, ()> {

@@ -11,6 +11,11 @@ pub(super) struct PollInterval {
     next_poll: Option<Instant>,
 }
 
+/// How often a source is read, unless the operator says otherwise.
+pub(super) fn default_poll_interval() -> Duration {
+    Duration::from_secs(60)
+}
+
 // === impl PollInterval ===
 
 impl PollInterval {
@@ -37,6 +42,14 @@ impl PollInterval {
             }
             None => std::future::pending().await,
         }
+    }
+
+    /// Polls, which starts the period again. It starts first, too: a poll that is canceled counts as one.
+    pub(super) async fn poll<T>(&mut self, poll: impl Future<Output = T>) -> T {
+        self.reset();
+        let polled = poll.await;
+        self.reset();
+        polled
     }
 
     fn next_tick(&mut self) -> Option<Instant> {

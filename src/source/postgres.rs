@@ -54,6 +54,7 @@ use super::absent::AbsentPolicy;
 use super::decode::Format;
 use super::encoding::{PlainTokens, TokenEncoding};
 use super::fernet::Fernet;
+use super::poll_interval::default_poll_interval;
 use crate::net::Tasks;
 use crate::token::{BoxFuture, ObtainError, RefreshLock, Source, StoreOutcome, Token};
 use crate::types::{Fingerprint, MaybeSecret, OneOrMany, SecretRef};
@@ -103,10 +104,6 @@ pub struct PostgresSettings {
     /// PEM certificates to trust besides the public ones.
     #[schemars(extend("format" = "path"))]
     pub ca_file: Option<PathBuf>,
-}
-
-fn default_poll_interval() -> Duration {
-    Duration::from_secs(60)
 }
 
 /// A token in a row.
