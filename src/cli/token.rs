@@ -64,10 +64,10 @@ enum TokenCommandError {
     Config(#[from] ConfigError),
     #[error("cannot roll back")]
     Rollback(#[from] RollbackError),
-    #[error("cannot read the key from `{}`", path.display())]
-    KeyFile { path: PathBuf, source: io::Error },
-    #[error("`{}` does not contain a valid key", path.display())]
-    InvalidKey { path: PathBuf, source: DecodeError },
+    #[error("cannot read the key from `{}`", .0.display())]
+    KeyFile(PathBuf, #[source] io::Error),
+    #[error("`{}` does not contain a valid key", .0.display())]
+    InvalidKey(PathBuf, #[source] DecodeError),
     #[error("cannot use the key")]
     Key(#[from] FernetError),
     #[error("cannot read the token")]
@@ -92,8 +92,8 @@ pub(super) fn run(args: TokenArgs) -> Exit {
     let exit = match &error {
         TokenCommandError::Config(_)
         | TokenCommandError::Rollback(RollbackError::Sources(_) | RollbackError::Tls(_) | RollbackError::NoFile)
-        | TokenCommandError::KeyFile { .. }
-        | TokenCommandError::InvalidKey { .. }
+        | TokenCommandError::KeyFile(..)
+        | TokenCommandError::InvalidKey(..)
         | TokenCommandError::Key(_) => Exit::Usage,
         TokenCommandError::Rollback(RollbackError::Obtain(_) | RollbackError::RefreshInProgress)
         | TokenCommandError::Read(_)
@@ -122,14 +122,8 @@ fn rollback(args: RollbackArgs) -> Result<Zeroizing<String>, TokenCommandError> 
 
 fn encrypt(args: &EncryptArgs) -> Result<Zeroizing<String>, TokenCommandError> {
     let path = &args.key_file;
-    let key = read_file(path).map_err(|source| TokenCommandError::KeyFile {
-        path: path.clone(),
-        source,
-    })?;
-    let key = decode(&key, &Format::Raw).map_err(|source| TokenCommandError::InvalidKey {
-        path: path.clone(),
-        source,
-    })?;
+    let key = read_file(path).map_err(|source| TokenCommandError::KeyFile(path.clone(), source))?;
+    let key = decode(&key, &Format::Raw).map_err(|source| TokenCommandError::InvalidKey(path.clone(), source))?;
     let keys = Fernet::new(vec![key])?;
     Ok(Zeroizing::new(keys.encrypt(&read_token()?)))
 }

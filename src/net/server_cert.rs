@@ -56,38 +56,17 @@ pub struct CertReloader {
 #[derive(Debug, thiserror::Error)]
 pub enum ServerCertError {
     /// A file cannot be read.
-    #[error("cannot read `{}`", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The system's error.
-        source: io::Error,
-    },
+    #[error("cannot read `{}`", .0.display())]
+    Read(PathBuf, #[source] io::Error),
     /// A file is too large for a certificate or key.
-    #[error("`{}` is larger than 64 KiB; expected a PEM certificate or key", path.display())]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-    },
+    #[error("`{}` is larger than 64 KiB; expected a PEM certificate or key", .0.display())]
+    TooLarge(PathBuf),
     /// The file has no PEM certificate.
-    #[error("`{}` has no PEM certificate (-----BEGIN CERTIFICATE-----)", path.display())]
-    NoCertificate {
-        /// The file.
-        path: PathBuf,
-        /// The parser's error.
-        source: pem::Error,
-    },
+    #[error("`{}` has no PEM certificate (-----BEGIN CERTIFICATE-----)", .0.display())]
+    NoCertificate(PathBuf, #[source] pem::Error),
     /// The file has no PEM key, or an encrypted one.
-    #[error(
-        "`{}` has no unencrypted PEM private key (-----BEGIN PRIVATE KEY-----)",
-        path.display()
-    )]
-    NoKey {
-        /// The file.
-        path: PathBuf,
-        /// The parser's error.
-        source: pem::Error,
-    },
+    #[error("`{}` has no unencrypted PEM private key (-----BEGIN PRIVATE KEY-----)", .0.display())]
+    NoKey(PathBuf, #[source] pem::Error),
     /// The key belongs to another certificate.
     #[error(
         "the key in `{}` does not match the certificate in `{}`; the leaf certificate must come first",
@@ -200,14 +179,10 @@ impl CertAndKey {
     fn parse(paths: &[PathBuf; 2], cert: ReadResult, key: ReadResult) -> Result<Self, ServerCertError> {
         let [cert_path, key_path] = paths;
         let (cert, key) = (checked_contents(cert_path, cert)?, checked_contents(key_path, key)?);
-        let chain = tls::parse_certificates(&cert).map_err(|source| ServerCertError::NoCertificate {
-            path: cert_path.clone(),
-            source,
-        })?;
-        let key = PrivateKeyDer::from_pem_slice(&key).map_err(|source| ServerCertError::NoKey {
-            path: key_path.clone(),
-            source,
-        })?;
+        let no_certificate = |source| ServerCertError::NoCertificate(cert_path.clone(), source);
+        let chain = tls::parse_certificates(&cert).map_err(no_certificate)?;
+        let no_key = |source| ServerCertError::NoKey(key_path.clone(), source);
+        let key = PrivateKeyDer::from_pem_slice(&key).map_err(no_key)?;
         let not_after = chain.first().and_then(|leaf| not_after(leaf));
         let config = tls::server(chain, key, HttpVersion::Auto.alpn()).map_err(|source| {
             let (cert, key) = (cert_path.clone(), key_path.clone());
@@ -255,8 +230,8 @@ fn checked_contents(path: &Path, read: ReadResult) -> Result<zeroize::Zeroizing<
     let path = path.to_path_buf();
     match read {
         Ok(bytes) if u64::try_from(bytes.len()).is_ok_and(|length| length <= MAX_FILE_BYTES) => Ok(bytes),
-        Ok(_longer) => Err(ServerCertError::TooLarge { path }),
-        Err(source) => Err(ServerCertError::Read { path, source }),
+        Ok(_longer) => Err(ServerCertError::TooLarge(path)),
+        Err(source) => Err(ServerCertError::Read(path, source)),
     }
 }
 
