@@ -65,9 +65,12 @@ pub struct Admin {
 /// The state of a tenant that the admin listener reports.
 #[derive(Debug)]
 pub struct AdminTenant {
-    id: TenantId,
-    tokens: TokenHandle,
-    metrics: TokenMetrics,
+    /// Its id.
+    pub id: TenantId,
+    /// Its token.
+    pub tokens: TokenHandle,
+    /// The metrics of its token.
+    pub metrics: TokenMetrics,
 }
 
 /// The body of `/readyz`.
@@ -86,16 +89,6 @@ struct TokenState {
 }
 
 const TEXT: &str = "text/plain; charset=utf-8";
-
-// === impl AdminTenant ===
-
-impl AdminTenant {
-    /// Takes a tenant's name, its token, and the metrics of the token.
-    #[must_use]
-    pub const fn new(id: TenantId, tokens: TokenHandle, metrics: TokenMetrics) -> Self {
-        Self { id, tokens, metrics }
-    }
-}
 
 // === impl Admin ===
 

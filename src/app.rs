@@ -20,5 +20,5 @@ pub use build::{Dependencies, ReloadTrigger, StartError};
 pub use rollback::{RollbackError, roll_back};
 pub use run::{MissingToken, RunOutcome, ServerHandle, run};
 pub use secrets::SecretLoadError;
-pub use signal::{Hangup, StopSignal, has_terminal, stop_signals};
+pub use signal::{StopSignal, has_terminal, stop_signals};
 pub use token_provider::TokenProviderError;

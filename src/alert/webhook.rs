@@ -131,8 +131,8 @@ impl Webhook {
 
     /// Adds the memory of what was delivered before this start.
     #[must_use]
-    pub fn with_memory(mut self, memory: AlertMemory) -> Self {
-        self.memory = Some(memory);
+    pub fn with_memory(mut self, memory: Option<AlertMemory>) -> Self {
+        self.memory = memory;
         self
     }
 

@@ -211,12 +211,12 @@ pub(super) fn build_webhook(
         context.clock,
         context.metrics.alert_metrics(),
     )?;
-    let webhook = match state_dir(&config.state) {
-        Some(directory) => webhook.with_memory(AlertMemory::new(&directory)),
-        None => webhook,
+    let memory = state_dir(&config.state).map(|directory| AlertMemory::new(&directory));
+    let target = AlertTarget {
+        url: fingerprint,
+        sender,
     };
-    let url = fingerprint;
-    Ok(Some((AlertTarget { url, sender }, webhook)))
+    Ok(Some((target, webhook.with_memory(memory))))
 }
 
 /// Returns what computes `appsecret_proof`, if the app has a secret and proofs are configured.

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use arc_swap::ArcSwapOption;
 
 use crate::alert::AlertSender;
-use crate::telemetry::metrics::{RefreshOutcome, TokenMetrics};
+use crate::telemetry::metrics::TokenMetrics;
 use crate::token::{ObtainError, Operation, OperationReport, TokenEvent, TokenStatus};
 use crate::types::Fingerprint;
 
@@ -39,27 +39,27 @@ pub(super) fn event_sink(metrics: TokenMetrics, alert_target: SharedAlertTarget)
 
 fn record_attempt(metrics: &TokenMetrics, report: &OperationReport<'_>) {
     let (result, refresh) = match &report.outcome {
-        Ok(Some(_)) if report.renewer_called => ("obtained", RefreshOutcome::Renewed),
-        Ok(Some(_)) => ("obtained", RefreshOutcome::Found),
-        Ok(None) | Err(ObtainError::NothingNew) => ("unchanged", RefreshOutcome::Unchanged),
-        Err(ObtainError::Transient { .. }) => ("failed", RefreshOutcome::Failed),
+        Ok(Some(_)) if report.renewer_called => ("obtained", "renewed"),
+        Ok(Some(_)) => ("obtained", "found"),
+        Ok(None) | Err(ObtainError::NothingNew) => ("unchanged", "unchanged"),
+        Err(ObtainError::Transient { .. }) => ("failed", "failed"),
         // The alert says so, and the source is in order.
-        Err(ObtainError::Absent { .. }) => ("unchanged", RefreshOutcome::Unchanged),
-        Err(ObtainError::Permanent { .. }) if report.renewer_called => ("refused", RefreshOutcome::ActionRequired),
+        Err(ObtainError::Absent { .. }) => ("unchanged", "unchanged"),
+        Err(ObtainError::Permanent { .. }) if report.renewer_called => ("refused", "action_required"),
         Err(error @ ObtainError::Permanent { .. }) => {
             metrics.count_rejected_file(error.reason());
-            if error.is_about_source_token() {
-                ("refused", RefreshOutcome::RejectedByVerify)
+            let refresh = if error.is_about_source_token() {
+                "rejected_by_verify"
             } else {
-                ("refused", RefreshOutcome::ActionRequired)
-            }
+                "action_required"
+            };
+            ("refused", refresh)
         }
     };
     metrics.count_attempt(report.operation.label(), result, report.duration.as_secs_f64());
     // A check that finds the current token is not a refresh.
-    match (report.operation, refresh) {
-        (Operation::Check, RefreshOutcome::Unchanged) => {}
-        (Operation::Check | Operation::Refresh, refresh) => metrics.count_refresh(refresh),
+    if report.operation == Operation::Refresh || refresh != "unchanged" {
+        metrics.count_refresh(refresh);
     }
     if let Ok(Some(credential)) = report.outcome {
         let expires_at = credential.expires_at().map(unix_seconds);

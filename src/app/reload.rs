@@ -144,22 +144,15 @@ impl Reloader {
 
     /// Puts everything in use.
     async fn apply(&mut self, replacement: Replacement) {
-        let Replacement {
-            reloaded,
-            tenant,
-            reconfiguration,
-            alert_target,
-            webhook,
-        } = replacement;
-        let ReloadedConfig { config, needs_restart } = reloaded;
+        let ReloadedConfig { config, needs_restart } = replacement.reloaded;
         self.trigger.log.apply(config.log.output);
-        self.proxy.tenant.store(Arc::new(tenant));
+        self.proxy.tenant.store(Arc::new(replacement.tenant));
         self.proxy.budgets.memory.set_limit(config.heal.memory_total);
         self.proxy.budgets.disk.set_limit(config.heal.disk_total);
         self.admin.readiness.store(Arc::new(config.ready.tokens));
-        self.replace_webhook(alert_target, webhook);
+        self.replace_webhook(replacement.alert_target, replacement.webhook);
         // The refresher has ended only if it panicked, which readiness reports.
-        drop(self.refresher.send(reconfiguration).await);
+        drop(self.refresher.send(replacement.reconfiguration).await);
         self.config = config;
         tracing::info!("reloaded the configuration");
         if !needs_restart.is_empty() {
@@ -219,19 +212,14 @@ impl BuildContext {
 
     /// Builds what the refresher works with, for a process that ran with another configuration before.
     pub(super) fn token_side(&self, config: &Config, running: &Config) -> Result<Reconfiguration, StartError> {
-        let Self {
-            clients,
-            destinations,
-            tasks,
-            clock,
-            ..
-        } = self;
         let app_secret = secrets::app_secret(&config.app)?;
         let proofs = build::proofs(&config.app, app_secret.as_ref());
-        let destinations = destinations.clone().with_token_family(config.token.family);
+        let destinations = self.destinations.clone().with_token_family(config.token.family);
+        let (clients, tasks) = (&self.clients, &self.tasks);
+        let provider = token_provider::token_provider(config, app_secret, clients, &destinations, tasks, self.clock)?;
         let before = |source: &TokenSource| running.token.sources.iter().position(|before| before == source);
         Ok(Reconfiguration {
-            provider: token_provider::token_provider(config, app_secret, clients, &destinations, tasks, *clock)?,
+            provider,
             previous_sources: config.token.sources.iter().map(before).collect(),
             proofs,
             renew_before: config.token.renew_before,

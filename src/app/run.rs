@@ -117,9 +117,14 @@ pub async fn run(
         addresses: &proxy_addresses,
     };
     let proxy = Arc::new(build::build_proxy(&config, proxy_deps)?);
+    let tenant = AdminTenant {
+        id: tenant_id,
+        tokens: tokens.clone(),
+        metrics: token_metrics,
+    };
     let admin = Arc::new(Admin {
         lifecycle: lifecycle.clone(),
-        tenants: vec![AdminTenant::new(tenant_id, tokens.clone(), token_metrics)],
+        tenants: vec![tenant],
         readiness: ArcSwap::from_pointee(config.ready.tokens),
         metrics: context.metrics.clone(),
         tasks: tasks.clone(),

@@ -26,14 +26,12 @@ pub struct SecretLoadError {
 
 /// Loads a secret.
 pub(super) fn load_secret(key: &'static str, secret_ref: &SecretRef) -> Result<Secret, SecretLoadError> {
-    let bytes = read_secret(key, secret_ref)?;
-    decode(&bytes, &format_of(secret_ref)).map_err(|error| load_error(key, secret_ref, error.to_string()))
+    load(key, secret_ref, decode)
 }
 
 /// Loads a secret text that may have spaces in it.
 fn load_text(key: &'static str, secret_ref: &SecretRef) -> Result<Zeroizing<String>, SecretLoadError> {
-    let bytes = read_secret(key, secret_ref)?;
-    locate_text(&bytes, &format_of(secret_ref)).map_err(|error| load_error(key, secret_ref, error.to_string()))
+    load(key, secret_ref, locate_text)
 }
 
 /// Returns an inline text, or loads the one referred to.
@@ -42,15 +40,6 @@ pub(super) fn resolve_text(key: &'static str, value: &MaybeSecret) -> Result<Zer
         MaybeSecret::Ref(secret_ref) => load_text(key, secret_ref),
         MaybeSecret::Inline(text) => Ok(Zeroizing::new(text.clone())),
     }
-}
-
-fn format_of(secret_ref: &SecretRef) -> Format {
-    let (key, pointer) = match secret_ref {
-        SecretRef::File { key, pointer, .. } => (key.as_ref(), pointer.as_ref()),
-        SecretRef::Env { pointer, .. } => (None, pointer.as_ref()),
-    };
-    let pointer = pointer.map_or(Format::Raw, |pointer| Format::Pointer(pointer.clone()));
-    key.map_or(pointer, |key| Format::Key(key.clone()))
 }
 
 /// Returns an inline secret, or loads the one referred to.
@@ -114,15 +103,23 @@ fn header_value(name: &HeaderName, configured: &MaybeSecret) -> Result<HeaderVal
     Ok(value)
 }
 
-fn read_secret(key: &'static str, secret_ref: &SecretRef) -> Result<Zeroizing<Vec<u8>>, SecretLoadError> {
-    let read = match secret_ref {
-        SecretRef::File { path, .. } => read_file(path),
-        SecretRef::Env { name, .. } => env_var(name)
-            .map(String::into_bytes)
-            .ok_or_else(|| "it is not set".to_owned()),
+fn load<T, E: ToString>(
+    key: &'static str,
+    secret_ref: &SecretRef,
+    decode: impl FnOnce(&[u8], &Format) -> Result<T, E>,
+) -> Result<T, SecretLoadError> {
+    let (read, key_in_file, pointer) = match secret_ref {
+        SecretRef::File { path, key, pointer } => (read_file(path), key.as_ref(), pointer.as_ref()),
+        SecretRef::Env { name, pointer } => {
+            let value = env_var(name).map(String::into_bytes);
+            (value.ok_or_else(|| "it is not set".to_owned()), None, pointer.as_ref())
+        }
     };
-    read.map(Zeroizing::new)
-        .map_err(|reason| load_error(key, secret_ref, reason))
+    let pointer = pointer.map_or(Format::Raw, |pointer| Format::Pointer(pointer.clone()));
+    let format = key_in_file.map_or(pointer, |key| Format::Key(key.clone()));
+    let bytes = read.map(Zeroizing::new);
+    let decoded = bytes.and_then(|bytes| decode(&bytes, &format).map_err(|error| error.to_string()));
+    decoded.map_err(|reason| load_error(key, secret_ref, reason))
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>, String> {

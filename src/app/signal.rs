@@ -23,15 +23,6 @@ pub enum StopSignal {
     Hangup,
 }
 
-/// What SIGHUP means.
-#[derive(Clone, Debug)]
-pub enum Hangup {
-    /// The terminal was closed: the process stops, so that none is left without a terminal.
-    Stop,
-    /// The operator asks for a reload, which this announces.
-    Reload(Arc<Notify>),
-}
-
 /// A stop signal counts as the second one from this time after the first. Before that it is the same request: Ctrl-C reaches
 /// a process from the terminal and from a supervisor such as `concurrently`, within milliseconds.
 pub(super) const SECOND_STOP_AFTER: Duration = Duration::from_secs(1);
@@ -45,18 +36,16 @@ enum Action {
 }
 
 /// Receives the signals of this process, and returns the stop signals that count. From now on, none of SIGTERM, SIGINT,
-/// SIGQUIT, SIGHUP, SIGUSR1 and SIGUSR2 ends the process by itself.
+/// SIGQUIT, SIGHUP, SIGUSR1 and SIGUSR2 ends the process by itself. SIGHUP asks for a reload, which `reload` announces.
+/// Without `reload` it is a stop signal: the terminal was closed, and no process stays without a terminal.
 ///
 /// # Errors
 ///
 /// The system's error, if a handler cannot be installed.
-pub fn stop_signals(tasks: &Tasks, hangup: Hangup) -> io::Result<mpsc::Receiver<StopSignal>> {
+pub fn stop_signals(tasks: &Tasks, reload: Option<Arc<Notify>>) -> io::Result<mpsc::Receiver<StopSignal>> {
     let (sender, receiver) = mpsc::channel(2);
     let first_stop = Arc::new(OnceLock::new());
-    let hangup = match hangup {
-        Hangup::Stop => Action::Stop(StopSignal::Hangup),
-        Hangup::Reload(requested) => Action::Reload(requested),
-    };
+    let hangup = reload.map_or(Action::Stop(StopSignal::Hangup), Action::Reload);
     for (kind, action) in [
         (SignalKind::terminate(), Action::Stop(StopSignal::Terminate)),
         (SignalKind::interrupt(), Action::Stop(StopSignal::Interrupt)),

@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::secrets::{SecretLoadError, load_fernet, load_headers, load_secret, resolve_text};
 use super::state::state_dir;
-use crate::config::{AppConfig, Config, TokenConfig};
+use crate::config::{Config, TokenConfig};
 use crate::graph::{Destinations, Origin};
 use crate::net::tls::TlsError;
 use crate::net::{AllowedSchemes, HttpClient, HttpClientConfig, HttpEndpoint, Tasks};
@@ -104,10 +104,12 @@ pub(super) fn token_provider(
     tasks: &Tasks,
     clock: Clock,
 ) -> Result<TokenProvider, TokenProviderError> {
+    let token_config = &config.token;
+    let app = config.app.id.clone().zip(app_secret.clone());
     let deps = ProviderDeps {
         clients,
         destinations,
-        app: app_credentials(&config.app, app_secret.as_ref()),
+        app: app.map(|(id, secret)| AppCredentials { id, secret }),
         app_secret,
         sources: SourceDeps {
             internal: &clients.internal,
@@ -117,13 +119,6 @@ pub(super) fn token_provider(
             absent: config.token.absent,
         },
     };
-    build_token_provider(&config.token, &deps)
-}
-
-fn build_token_provider(
-    token_config: &TokenConfig,
-    deps: &ProviderDeps<'_>,
-) -> Result<TokenProvider, TokenProviderError> {
     let mut sources = Vec::new();
     for (index, source) in token_config.sources.iter().enumerate() {
         let built = build_source(source, &deps.sources)?;
@@ -143,11 +138,10 @@ fn build_token_provider(
         None => provider,
     };
     let provider = match &token_config.renew {
-        Some(renewal) => with_renewer(provider, renewal, deps)?,
+        Some(renewal) => with_renewer(provider, renewal, &deps)?,
         None => provider,
     };
-    let (graph, destinations) = (&deps.clients.graph, deps.destinations);
-    let client = graph.with_timeout(QUESTION_TIMEOUT);
+    let client = clients.graph.with_timeout(QUESTION_TIMEOUT);
     let me = MeRequest::new(client, destinations.clone(), deps.app_secret.clone());
     let provider = provider.with_proof_check(me.clone());
     if !token_config.verify {
@@ -157,19 +151,11 @@ fn build_token_provider(
         return Ok(provider.with_liveness_check(GraphLivenessCheck::new(None, me)));
     }
     let inspector = || {
-        let inspector = DebugTokenInspector::new(graph, destinations.clone(), deps.app.clone());
+        let inspector = DebugTokenInspector::new(&clients.graph, destinations.clone(), deps.app.clone());
         inspector.with_app_secret(deps.app_secret.clone())
     };
     let provider = provider.with_liveness_check(GraphLivenessCheck::new(Some(inspector()), me));
     Ok(provider.with_inspector(inspector()))
-}
-
-/// Returns the app's id and secret, if both are configured.
-fn app_credentials(app: &AppConfig, secret: Option<&Secret>) -> Option<AppCredentials> {
-    Some(AppCredentials {
-        id: app.id.clone()?,
-        secret: secret?.clone(),
-    })
 }
 
 /// Builds one source of `[token] source`.

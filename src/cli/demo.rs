@@ -29,7 +29,7 @@ use self::screen::{Color, line};
 use super::exit::{Exit, print_error};
 use super::fake_graph::{FakeGraphError, tls_acceptor};
 use super::serve::build_runtime;
-use crate::app::{self, Dependencies, Hangup, MissingToken, RunOutcome, ServerHandle, StartError, StopSignal};
+use crate::app::{self, Dependencies, MissingToken, RunOutcome, ServerHandle, StartError, StopSignal};
 use crate::config::{Config, ConfigError, EnvVars, Overrides};
 use crate::net::Tasks;
 use crate::net::tls::TlsError;
@@ -72,7 +72,7 @@ pub(super) fn run(args: &DemoArgs) -> Exit {
 
 async fn run_demo(length: Duration) -> Result<Exit, DemoError> {
     let tasks = Tasks::default();
-    let mut interrupts = app::stop_signals(&tasks, Hangup::Stop)?;
+    let mut interrupts = app::stop_signals(&tasks, None)?;
     let dir = tempfile::Builder::new().prefix("graphward-demo-").tempdir()?;
     let graph = FakeGraph::new(FakeGraphConfig::new(fake_graph::Clock::system()));
     let graph_server = start_graph(&graph, &dir).await?;

@@ -13,7 +13,7 @@ use tokio_rustls::TlsAcceptor;
 use super::exit::{Exit, print_error, print_message};
 use super::file::write_file;
 use super::serve::build_runtime;
-use crate::app::{self, Hangup};
+use crate::app;
 use crate::net::ca::{CertAuthority, CertSpec, CertificateError};
 use crate::net::{HttpVersion, Tasks};
 use crate::types::{Clock, Secret, SecretError};
@@ -102,7 +102,7 @@ pub(super) fn run(args: &FakeGraphArgs) -> Exit {
 impl FakeGraphArgs {
     async fn serve(&self) -> Result<(), FakeGraphError> {
         let tasks = Tasks::default();
-        let mut stops = app::stop_signals(&tasks, Hangup::Stop)?;
+        let mut stops = app::stop_signals(&tasks, None)?;
         let graph = FakeGraph::new(self.config()?);
         for path in &self.accept_token_file {
             graph.register_token(read_secret(path)?.expose(), None);

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 use super::exit::{Exit, print_error};
 use super::exposure::warn_of_exposure;
-use crate::app::{self, Dependencies, Hangup, MissingToken, ReloadTrigger, RunOutcome, StartError};
+use crate::app::{self, Dependencies, MissingToken, ReloadTrigger, RunOutcome, StartError};
 use crate::config::{Config, LoadedConfig, Overrides, env_vars};
 use crate::net::Tasks;
 use crate::telemetry::install_stdout_logger;
@@ -49,11 +49,7 @@ pub(super) fn run(args: &ServeArgs) -> Exit {
         },
         log,
     });
-    let hangup = if app::has_terminal() {
-        Hangup::Stop
-    } else {
-        Hangup::Reload(requested)
-    };
+    let reload = Some(requested).filter(|_| !app::has_terminal());
     let file = file.as_deref().map(Path::display);
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -71,7 +67,7 @@ pub(super) fn run(args: &ServeArgs) -> Exit {
     };
     let server = async {
         // Signals first: from here on only `app::run` ends the process.
-        let stops = app::stop_signals(&Tasks::default(), hangup)?;
+        let stops = app::stop_signals(&Tasks::default(), reload)?;
         Ok(app::run(config, deps, missing_token, stops, drop).await)
     };
     match build_runtime().and_then(|runtime| block_on_and_detach(runtime, server)) {

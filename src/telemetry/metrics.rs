@@ -27,7 +27,7 @@ use prometheus_client::registry::Registry;
 
 pub use alerts::AlertMetrics;
 pub use exposition::ExpositionFormat;
-pub use token::{RefreshOutcome, TokenMetrics};
+pub use token::TokenMetrics;
 pub use usage::UsageMetrics;
 
 use crate::types::TenantId;

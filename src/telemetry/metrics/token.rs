@@ -39,22 +39,16 @@ pub struct TokenMetrics {
     families: TokenMetricFamilies,
 }
 
-/// The outcome of a refresh.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum RefreshOutcome {
-    /// A source had a newer token.
-    Found,
-    /// A renewer issued one.
-    Renewed,
-    /// All sources were read, and have the current token.
-    Unchanged,
-    /// The refresh failed, and a retry can succeed.
-    Failed,
-    /// The refresh failed, and an operator has to act.
-    ActionRequired,
-    /// A source had a token that did not pass verification.
-    RejectedByVerify,
-}
+/// The outcomes of a refresh: a source had a newer token; a renewer issued one; all sources have the current token; a retry
+/// can succeed; an operator has to act; a source had a token that did not pass verification.
+const REFRESH_OUTCOMES: [&str; 6] = [
+    "found",
+    "renewed",
+    "unchanged",
+    "failed",
+    "action_required",
+    "rejected_by_verify",
+];
 
 // === impl TokenMetricFamilies ===
 
@@ -107,8 +101,8 @@ impl TokenMetricFamilies {
 
     /// Returns a tenant's metrics. Its refreshes begin at 0, so that `increase` sees the first of each outcome.
     pub(super) fn for_tenant(&self, tenant: &TenantId) -> TokenMetrics {
-        for refresh in RefreshOutcome::ALL {
-            let labels = Labels::new(tenant, [("outcome", refresh.label())]);
+        for outcome in REFRESH_OUTCOMES {
+            let labels = Labels::new(tenant, [("outcome", outcome)]);
             drop(self.refreshes.get_or_create(&labels));
         }
         TokenMetrics {
@@ -135,8 +129,8 @@ impl TokenMetrics {
     }
 
     /// Counts a refresh by its outcome.
-    pub fn count_refresh(&self, outcome: RefreshOutcome) {
-        self.count(&self.families.refreshes, "outcome", outcome.label());
+    pub fn count_refresh(&self, outcome: &'static str) {
+        self.count(&self.families.refreshes, "outcome", outcome);
     }
 
     /// Counts an alert; `cause` is a value of a closed list.
@@ -214,32 +208,6 @@ impl TokenMetrics {
         match at {
             Some(at) => drop(family.get_or_create(&labels).set(at)),
             None => drop(family.remove(&labels)),
-        }
-    }
-}
-
-// === impl RefreshOutcome ===
-
-impl RefreshOutcome {
-    const ALL: [Self; 6] = [
-        Self::Found,
-        Self::Renewed,
-        Self::Unchanged,
-        Self::Failed,
-        Self::ActionRequired,
-        Self::RejectedByVerify,
-    ];
-
-    /// The label for metrics and logs.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Found => "found",
-            Self::Renewed => "renewed",
-            Self::Unchanged => "unchanged",
-            Self::Failed => "failed",
-            Self::ActionRequired => "action_required",
-            Self::RejectedByVerify => "rejected_by_verify",
         }
     }
 }

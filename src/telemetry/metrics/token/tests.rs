@@ -79,7 +79,7 @@ fn each_refresh_is_counted_by_outcome_and_its_series_exists_from_the_start() {
     let metrics = Metrics::new();
     let token = metrics.token_metrics(&shop());
     assert_eq!(samples_of(&metrics, "token_refreshes_total").len(), 6);
-    for (times, refresh) in RefreshOutcome::ALL.into_iter().enumerate() {
+    for (times, refresh) in REFRESH_OUTCOMES.into_iter().enumerate() {
         for _ in 0..=times {
             token.count_refresh(refresh);
         }
