@@ -202,7 +202,7 @@ impl OutboundRequest {
     pub(crate) fn check_family(&self, tenant: &Tenant, credential: &Credential) -> Result<(), Refusal> {
         let checked = tenant
             .destinations
-            .check_token_family(credential.family(), &self.destination);
+            .check_token_family(credential.family, &self.destination);
         checked.map_err(|token| Refusal::FamilyMismatch {
             token,
             host: self.destination.origin.host().to_owned(),
@@ -234,8 +234,8 @@ impl OutboundRequest {
         headers.extend(self.headers.iter().map(|(name, value)| (name.clone(), value.clone())));
         if let (Some(scheme), Some(credential)) = (self.tenant_scheme, credential) {
             let value = match scheme {
-                AuthScheme::Bearer => credential.bearer(),
-                AuthScheme::OAuth => credential.oauth(),
+                AuthScheme::Bearer => &credential.bearer,
+                AuthScheme::OAuth => &credential.oauth,
             };
             headers.insert(AUTHORIZATION, value.clone());
         }

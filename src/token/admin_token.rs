@@ -22,15 +22,6 @@ pub(super) struct AdminToken {
     is_rejected: bool,
 }
 
-/// What the operator is to be told about it.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum AdminTokenNews {
-    /// Graph rejects it.
-    Rejected,
-    /// It expires then, within this number of days.
-    Expiry(SystemTime, u8),
-}
-
 /// The time between checks, and until the next inspection if one failed.
 const CHECK_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
@@ -64,18 +55,18 @@ impl AdminToken {
         true
     }
 
-    /// Records an inspection; the next one is after `interval`.
-    pub(super) fn record_inspection(&mut self, inspection: &Inspection, interval: Duration) -> Option<AdminTokenNews> {
+    /// Records an inspection; the next one is after `interval`. Returns whether Graph has begun to reject the token.
+    pub(super) fn record_inspection(&mut self, inspection: &Inspection, interval: Duration) -> bool {
         self.inspect_at = Some(Instant::now() + interval);
         self.expiry = inspection.expires_at;
         let was_rejected = std::mem::replace(&mut self.is_rejected, inspection.error.is_some());
-        (self.is_rejected && !was_rejected).then_some(AdminTokenNews::Rejected)
+        self.is_rejected && !was_rejected
     }
 
-    /// Returns the warning that is due now.
-    pub(super) fn take_warning(&mut self, now: SystemTime) -> Option<AdminTokenNews> {
+    /// Returns the time of its expiry if a warning is due now, with the days left.
+    pub(super) fn take_warning(&mut self, now: SystemTime) -> Option<(SystemTime, u8)> {
         let expires_at = self.expiry.as_system_time().filter(|_| !self.is_rejected)?;
         let days = self.warnings.take_due(expires_at, now)?;
-        Some(AdminTokenNews::Expiry(expires_at, days))
+        Some((expires_at, days))
     }
 }

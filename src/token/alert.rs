@@ -59,44 +59,39 @@ impl AlertCause {
     /// The word for logs, metrics and alerts.
     #[must_use]
     pub const fn label(self) -> &'static str {
-        match self {
-            Self::Expiry(_) => "expiry",
-            Self::ExpiryUnknown => "expiry_unknown",
-            Self::DataAccess(_) => "data_access",
-            Self::Rejected => "rejected",
-            Self::ActionRequired => "action_required",
-            Self::AccountLocked => "account_locked",
-            Self::ProofRejected => "proof_rejected",
-            Self::RenewalFailed => "renewal_failed",
-            Self::AdminTokenExpiry(_) => "admin_token_expiry",
-            Self::AdminTokenRejected => "admin_token_rejected",
-            Self::Withdrawn => "withdrawn",
-            Self::SourceTokenRejected => "source_token_rejected",
-            Self::ScopesMissing => "scopes_missing",
-            Self::StoreFailed => "store_failed",
-        }
-    }
-
-    /// The day threshold of an alert about an expiry.
-    #[must_use]
-    pub const fn days(self) -> Option<u8> {
-        match self {
-            Self::Expiry(days) | Self::DataAccess(days) | Self::AdminTokenExpiry(days) => Some(days),
-            Self::Rejected | Self::ActionRequired | Self::AccountLocked | Self::RenewalFailed => None,
-            Self::ProofRejected | Self::AdminTokenRejected | Self::Withdrawn => None,
-            Self::ExpiryUnknown | Self::SourceTokenRejected | Self::ScopesMissing | Self::StoreFailed => None,
-        }
+        self.properties().0
     }
 
     /// The severity, as in `config/prometheus/alerts.yaml`.
     #[must_use]
     pub const fn severity(self) -> &'static str {
+        self.properties().1
+    }
+
+    /// The day threshold of an alert about an expiry.
+    #[must_use]
+    pub const fn days(self) -> Option<u8> {
+        self.properties().2
+    }
+
+    const fn properties(self) -> (&'static str, &'static str, Option<u8>) {
         match self {
-            Self::Expiry(..=3) | Self::DataAccess(..=3) | Self::Rejected | Self::ActionRequired => "page",
-            Self::AccountLocked | Self::StoreFailed | Self::Withdrawn => "page",
-            Self::Expiry(_) | Self::DataAccess(_) | Self::RenewalFailed => "ticket",
-            Self::AdminTokenExpiry(_) | Self::AdminTokenRejected => "ticket",
-            Self::ExpiryUnknown | Self::ProofRejected | Self::SourceTokenRejected | Self::ScopesMissing => "ticket",
+            Self::Expiry(days @ ..=3) => ("expiry", "page", Some(days)),
+            Self::Expiry(days) => ("expiry", "ticket", Some(days)),
+            Self::ExpiryUnknown => ("expiry_unknown", "ticket", None),
+            Self::DataAccess(days @ ..=3) => ("data_access", "page", Some(days)),
+            Self::DataAccess(days) => ("data_access", "ticket", Some(days)),
+            Self::Rejected => ("rejected", "page", None),
+            Self::ActionRequired => ("action_required", "page", None),
+            Self::AccountLocked => ("account_locked", "page", None),
+            Self::ProofRejected => ("proof_rejected", "ticket", None),
+            Self::RenewalFailed => ("renewal_failed", "ticket", None),
+            Self::AdminTokenExpiry(days) => ("admin_token_expiry", "ticket", Some(days)),
+            Self::AdminTokenRejected => ("admin_token_rejected", "ticket", None),
+            Self::Withdrawn => ("withdrawn", "page", None),
+            Self::SourceTokenRejected => ("source_token_rejected", "ticket", None),
+            Self::ScopesMissing => ("scopes_missing", "ticket", None),
+            Self::StoreFailed => ("store_failed", "page", None),
         }
     }
 }

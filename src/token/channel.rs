@@ -169,7 +169,13 @@ impl TokenPublisher {
 
     /// The questions to Graph about its credentials.
     pub(super) fn confirmation(&self, tenant: TenantId, check: LivenessCheckSlot) -> Confirmation {
-        Confirmation::new(tenant, Arc::clone(&self.rejections), Arc::clone(&self.cell), check)
+        Confirmation {
+            tenant,
+            rejections: Arc::clone(&self.rejections),
+            current: Arc::clone(&self.cell),
+            check: None,
+            next_check: check,
+        }
     }
 }
 

@@ -19,13 +19,13 @@ use crate::types::TenantId;
 
 /// Asks the questions of one tenant.
 pub(super) struct Confirmation {
-    tenant: TenantId,
-    rejections: Arc<Rejections>,
-    current: Arc<ArcSwapOption<Credential>>,
+    pub(super) tenant: TenantId,
+    pub(super) rejections: Arc<Rejections>,
+    pub(super) current: Arc<ArcSwapOption<Credential>>,
     /// `None` if Graph cannot be asked.
-    check: Option<Box<dyn LivenessCheck>>,
+    pub(super) check: Option<Box<dyn LivenessCheck>>,
     /// The one for the next question, if it has changed.
-    next_check: LivenessCheckSlot,
+    pub(super) next_check: LivenessCheckSlot,
 }
 
 /// A slot in which the refresher leaves the question after the configuration has changed.
@@ -46,21 +46,6 @@ impl LivenessCheckSlot {
 }
 
 impl Confirmation {
-    pub(super) const fn new(
-        tenant: TenantId,
-        rejections: Arc<Rejections>,
-        current: Arc<ArcSwapOption<Credential>>,
-        next_check: LivenessCheckSlot,
-    ) -> Self {
-        Self {
-            tenant,
-            rejections,
-            current,
-            check: None,
-            next_check,
-        }
-    }
-
     /// Runs until it is dropped.
     pub(super) async fn run(mut self) {
         loop {

@@ -35,9 +35,12 @@ pub struct Credential {
     generation: Generation,
     token: Token,
     fingerprint: Fingerprint,
-    family: Option<TokenFamily>,
-    bearer: HeaderValue,
-    oauth: HeaderValue,
+    /// The family of hosts that it is for; `None` if neither its prefix nor its inspection tells it.
+    pub family: Option<TokenFamily>,
+    /// `Bearer <token>`, marked sensitive.
+    pub bearer: HeaderValue,
+    /// `OAuth <token>`, marked sensitive: the scheme of Meta's upload documentation.
+    pub oauth: HeaderValue,
     proof: CredentialProof,
 }
 
@@ -162,12 +165,6 @@ impl Credential {
         self.fingerprint
     }
 
-    /// The family of hosts that it is for; `None` if neither its prefix nor its inspection tells it.
-    #[must_use]
-    pub const fn family(&self) -> Option<TokenFamily> {
-        self.family
-    }
-
     /// Passes the proof of this token to `write`, if the app has a secret: the precomputed one, or one for this moment.
     pub fn with_proof(&self, now: impl FnOnce() -> SystemTime, write: impl FnOnce(&AppSecretProof)) {
         match &self.proof {
@@ -193,24 +190,6 @@ impl Credential {
     #[must_use]
     pub const fn expires_at(&self) -> Option<SystemTime> {
         self.token.expires_at
-    }
-
-    /// The time at which its source was modified, if the source knows.
-    #[must_use]
-    pub const fn modified_at(&self) -> Option<SystemTime> {
-        self.token.modified_at
-    }
-
-    /// `Bearer <token>`, marked sensitive.
-    #[must_use]
-    pub const fn bearer(&self) -> &HeaderValue {
-        &self.bearer
-    }
-
-    /// `OAuth <token>`, marked sensitive: the scheme of Meta's upload documentation.
-    #[must_use]
-    pub const fn oauth(&self) -> &HeaderValue {
-        &self.oauth
     }
 
     /// Returns the text with `[redacted]` in place of the token, in any encoding; `None` if the text does not contain it.

@@ -87,7 +87,7 @@ impl CurrentToken {
         policy: &RefreshPolicy,
     ) -> Self {
         let mut current = Self {
-            issued_at: Some(credential.modified_at().map_or(now, |since| since.min(now))),
+            issued_at: Some(credential.token().modified_at.map_or(now, |since| since.min(now))),
             expiry: credential.expires_at().map_or(Expiry::Unknown, Expiry::At),
             expiry_notice_at: Some(Instant::now() + FIRST_EXPIRY_NOTICE),
             inspect_at: Some(Instant::now() + INSPECTION_RETRY_INTERVAL.min(policy.inspect_interval)),
@@ -177,7 +177,7 @@ impl CurrentToken {
 
     /// Returns the next maintenance task and its time.
     pub(super) fn next_maintenance(&self, provider: &TokenProvider) -> Option<(Instant, Maintenance)> {
-        let retry_store = self.retry_store_at.filter(|_| provider.has_pending_store());
+        let retry_store = self.retry_store_at.filter(|_| provider.pending_store.is_some());
         let retry_store = retry_store.map(|at| (at, Maintenance::RetryStore));
         let inspect = self.inspect_at.map(|at| (at, Maintenance::Inspect));
         let update_cache = provider.last_known_good.next_update();

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
+use super::alert::AlertCause;
 use super::credential::ProofSettings;
 use super::current::Maintenance;
 use super::planner::PlannerEvent;
 use super::refresher::Refresher;
+use super::reporter::format_expiry;
 use super::traits::{ProofAnswer, Renewer};
 use crate::graph::ProofMode;
 
@@ -40,8 +42,9 @@ impl Refresher {
             match self.provider.vetting.inspect(&token).await {
                 Ok(Some(inspection)) => {
                     let interval = self.policy.inspect_interval;
-                    if let Some(news) = self.admin_token.record_inspection(&inspection, interval) {
-                        self.reporter.report_admin_token(news, self.clock.now());
+                    if self.admin_token.record_inspection(&inspection, interval) {
+                        let cause = AlertCause::AdminTokenRejected;
+                        self.reporter.report_admin_token(cause, "is rejected by Graph");
                     }
                 }
                 Ok(None) => {}
@@ -52,8 +55,10 @@ impl Refresher {
             }
         }
         let now = self.clock.now();
-        if let Some(news) = self.admin_token.take_warning(now) {
-            self.reporter.report_admin_token(news, now);
+        if let Some((expires_at, days)) = self.admin_token.take_warning(now) {
+            let what = format!("expires {}", format_expiry(expires_at, now));
+            self.reporter
+                .report_admin_token(AlertCause::AdminTokenExpiry(days), &what);
         }
     }
 

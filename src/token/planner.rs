@@ -110,8 +110,8 @@ pub struct RefreshPlanner {
     /// When the sources were last checked for a token that may be dead.
     doubt_checked_at: Option<Instant>,
     /// The time between two looks at the sources while there is no valid token; `None` if no source has to be looked at.
-    look_interval: Option<Duration>,
-    next_look: Option<Instant>,
+    pub(super) look_interval: Option<Duration>,
+    pub(super) next_look: Option<Instant>,
     /// The urgency of the last action, if that was [`Action::Refresh`].
     refreshing_for: Option<Urgency>,
 }
@@ -155,23 +155,6 @@ impl RefreshPlanner {
             next_look: None,
             refreshing_for: None,
         }
-    }
-
-    /// Sets the time between two looks at the sources while there is no valid token.
-    #[must_use]
-    pub const fn with_look_interval(mut self, look_interval: Option<Duration>) -> Self {
-        self.set_look_interval(look_interval);
-        self
-    }
-
-    /// Changes the time between two looks at the sources.
-    pub const fn set_look_interval(&mut self, look_interval: Option<Duration>) {
-        self.look_interval = look_interval;
-    }
-
-    /// Has the sources looked at then, whatever the state of the token.
-    pub const fn schedule_look(&mut self, at: Instant) {
-        self.next_look = Some(at);
     }
 
     /// Records an event and returns the next action. Not called while an action is in progress.

@@ -219,11 +219,6 @@ impl TokenProvider {
         is_withdrawn
     }
 
-    /// Returns whether a renewed token is still not stored.
-    pub(super) const fn has_pending_store(&self) -> bool {
-        self.pending_store.is_some()
-    }
-
     /// Tries again to store a renewed token. A token that was stored there meanwhile stays.
     ///
     /// # Errors

@@ -65,8 +65,10 @@ impl Refresher {
         admin_token.set_renewer(provider.renewer());
         let renewer = provider.renewer().map(Renewer::describe);
         let reporter = Reporter::new(tenant, event_sink, provider.sources.describe(), renewer);
+        let mut planner = RefreshPlanner::new(policy);
+        planner.look_interval = provider.jittered_look_interval();
         Self {
-            planner: RefreshPlanner::new(policy).with_look_interval(provider.jittered_look_interval()),
+            planner,
             provider,
             publisher,
             policy,
@@ -171,7 +173,7 @@ impl Refresher {
             },
         };
         if self.publisher.current().is_some() && self.provider.is_unsettled() {
-            self.planner.schedule_look(Instant::now() + WITHDRAWAL_INTERVAL);
+            self.planner.next_look = Some(Instant::now() + WITHDRAWAL_INTERVAL);
         }
         event
     }
@@ -237,7 +239,7 @@ impl Refresher {
         let renewer = self.provider.renewer().map(Renewer::describe);
         self.reporter.set_origins(self.provider.sources.describe(), renewer);
         self.reporter.report_read_only_sources(&self.provider);
-        self.planner.set_look_interval(self.provider.jittered_look_interval());
+        self.planner.look_interval = self.provider.jittered_look_interval();
         if self.publisher.current().is_some() {
             self.current.is_renewal_overdue = false;
             self.update_status();

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::admin_token::AdminTokenNews;
 use super::alert::{Alert, AlertCause};
 use super::credential::Credential;
 use super::current::{CurrentToken, TokenStatus};
@@ -254,14 +253,7 @@ impl Reporter {
     }
 
     /// Reports on the token that the renewer depends on.
-    pub(super) fn report_admin_token(&self, news: AdminTokenNews, now: SystemTime) {
-        let (cause, what) = match news {
-            AdminTokenNews::Rejected => (AlertCause::AdminTokenRejected, "is rejected by Graph".to_owned()),
-            AdminTokenNews::Expiry(expires_at, days) => {
-                let what = format!("expires {}", format_expiry(expires_at, now));
-                (AlertCause::AdminTokenExpiry(days), what)
-            }
-        };
+    pub(super) fn report_admin_token(&self, cause: AlertCause, what: &str) {
         let summary = format!("The admin token of `mint` {what}; graphward cannot renew the token without it.");
         let remediation = "Create a new admin token in Business settings, System users, and put it where token.renew.mint.token \
              refers to.";
@@ -365,7 +357,7 @@ fn to_sentence(text: &str) -> String {
 }
 
 /// `in 3 days, at 2026-11-21T09:30:00Z`.
-fn format_expiry(expires_at: SystemTime, now: SystemTime) -> String {
+pub(super) fn format_expiry(expires_at: SystemTime, now: SystemTime) -> String {
     const HOUR: u64 = 60 * 60;
     let left = match expires_at.duration_since(now).unwrap_or_default().as_secs() {
         0 => "now".to_owned(),

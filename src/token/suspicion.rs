@@ -99,12 +99,7 @@ impl Suspicion {
         history: EndpointHistory,
         now: Instant,
     ) -> RejectedRequest {
-        let RejectionReport {
-            generation,
-            proof,
-            endpoint,
-            error,
-        } = report;
+        let (generation, proof, endpoint) = (report.generation, report.proof, report.endpoint);
         self.wrong_kind.retain(|(_, until)| *until > now);
         let kind = match proof {
             RejectionProof::SessionEnded => RequestKind::Proven,
@@ -130,9 +125,9 @@ impl Suspicion {
             (Standing::Dead, _) => self.asked_through = number,
             (_, RejectionProof::SessionEnded) => {
                 self.doubts.clear();
-                self.die(error.clone(), now);
+                self.die(report.error.clone(), now);
             }
-            (_, RejectionProof::Unproven) => self.doubt(endpoint, history, error, now),
+            (_, RejectionProof::Unproven) => self.doubt(endpoint, history, report.error, now),
         }
         request(number, held_since)
     }

@@ -259,7 +259,8 @@ const LOOK: Duration = Duration::from_secs(2);
 #[test]
 fn a_dead_tokens_sources_are_looked_at_on_a_clock_that_no_backoff_delays() {
     let start = Instant::now();
-    let mut planner = RefreshPlanner::new(RefreshPolicy::default()).with_look_interval(Some(LOOK));
+    let mut planner = RefreshPlanner::new(RefreshPolicy::default());
+    planner.look_interval = Some(LOOK);
     assert_eq!(planner.next_action(start), Action::Check);
     assert_eq!(planner.on_event(event_found(1), start), IDLE);
     let mut action = planner.on_event(PlannerEvent::Rejected(generation(1)), start);
@@ -292,7 +293,7 @@ fn a_dead_tokens_sources_are_looked_at_on_a_clock_that_no_backoff_delays() {
 fn a_look_is_scheduled_once_whatever_the_state_of_the_token() {
     let now = Instant::now();
     let mut planner = planner_with_token(now);
-    planner.schedule_look(now + LOOK);
+    planner.next_look = Some(now + LOOK);
     assert_eq!(planner.on_event(PlannerEvent::Unchanged, now), wait_until(now + LOOK));
     assert_eq!(planner.on_event(TIMER_FIRED, now + LOOK), Action::Check);
     assert_eq!(planner.on_event(PlannerEvent::Unchanged, now + LOOK), IDLE);
@@ -301,7 +302,8 @@ fn a_look_is_scheduled_once_whatever_the_state_of_the_token() {
 #[test]
 fn a_withdrawn_token_leaves_none() {
     let now = Instant::now();
-    let mut planner = planner_with_token(now).with_look_interval(Some(LOOK));
+    let mut planner = planner_with_token(now);
+    planner.look_interval = Some(LOOK);
     assert_eq!(planner.on_event(PlannerEvent::Withdrawn, now), Action::Refresh);
     assert_eq!(planner.on_event(event_failed(false), now), backoff_until(now + LOOK));
     assert_eq!(planner.on_event(TIMER_FIRED, now + LOOK), Action::Check);

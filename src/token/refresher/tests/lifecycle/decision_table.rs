@@ -162,10 +162,10 @@ async fn due_and_a_failed_store_stays_until_the_same_renewed_token_is_stored() {
     let renewer = ScriptedRenewer::new([Ok(token("renewed")), Ok(token("another"))]);
     let mut row = Row::start(provider_of(&[&first, &second]).with_renewer(renewer.clone())).await;
     assert_eq!(row.refresh().await, Err("disk"));
-    assert!(row.provider.has_pending_store() && !row.current_is_dead);
+    assert!(row.provider.pending_store.is_some() && !row.current_is_dead);
     assert_eq!(row.refresh().await.unwrap(), "renewed");
     assert_eq!((renewer.calls(), stored(&second)), (1, vec!["renewed".to_owned()]));
-    assert!(!row.provider.has_pending_store());
+    assert!(row.provider.pending_store.is_none());
 }
 
 #[tokio::test(start_paused = true)]
@@ -199,7 +199,7 @@ async fn dead_and_no_usable_token_uses_the_renewers_even_if_it_cannot_be_stored_
     let provider = provider_of(&[&first, &second]).with_renewer(renewer.clone());
     let mut row = Row::start(provider).await.reject();
     assert_eq!(row.refresh().await.unwrap(), "renewed");
-    assert!(row.provider.has_pending_store());
+    assert!(row.provider.pending_store.is_some());
     row.provider.retry_store().await.unwrap();
     assert_eq!(stored(&second), ["renewed"]);
     assert_eq!(renewer.0.lock().unwrap().were_dead, [true]);
@@ -223,7 +223,7 @@ async fn not_yet_stored_and_another_token_in_the_source_uses_that_and_stores_not
     assert_eq!(row.refresh().await.unwrap(), "renewed");
     second.put(token("concurrent"));
     assert_eq!(row.check().await.unwrap().as_deref(), Some("concurrent"));
-    assert!(!row.provider.has_pending_store());
+    assert!(row.provider.pending_store.is_none());
     row.provider.retry_store().await.unwrap();
     assert!(stored(&second).is_empty());
 }
