@@ -65,12 +65,9 @@ pub struct Admin {
 /// The state of a tenant that the admin listener reports.
 #[derive(Debug)]
 pub struct AdminTenant {
-    /// Its id.
-    pub id: TenantId,
-    /// Its token.
-    pub tokens: TokenHandle,
-    /// The metrics of its token.
-    pub metrics: TokenMetrics,
+    id: TenantId,
+    tokens: TokenHandle,
+    metrics: TokenMetrics,
 }
 
 /// The body of `/readyz`.
@@ -89,6 +86,16 @@ struct TokenState {
 }
 
 const TEXT: &str = "text/plain; charset=utf-8";
+
+// === impl AdminTenant ===
+
+impl AdminTenant {
+    /// Takes a tenant's name, its token, and the metrics of the token.
+    #[must_use]
+    pub const fn new(id: TenantId, tokens: TokenHandle, metrics: TokenMetrics) -> Self {
+        Self { id, tokens, metrics }
+    }
+}
 
 // === impl Admin ===
 

@@ -117,14 +117,9 @@ pub async fn run(
         addresses: &proxy_addresses,
     };
     let proxy = Arc::new(build::build_proxy(&config, proxy_deps)?);
-    let tenant = AdminTenant {
-        id: tenant_id,
-        tokens: tokens.clone(),
-        metrics: token_metrics,
-    };
     let admin = Arc::new(Admin {
         lifecycle: lifecycle.clone(),
-        tenants: vec![tenant],
+        tenants: vec![AdminTenant::new(tenant_id, tokens.clone(), token_metrics)],
         readiness: ArcSwap::from_pointee(config.ready.tokens),
         metrics: context.metrics.clone(),
         tasks: tasks.clone(),
