@@ -14,6 +14,7 @@ use http::{HeaderMap, HeaderValue, Method, Uri, Version};
 
 use super::refusal::Refusal;
 use crate::graph::parameter::overrides_method;
+use crate::types::is_token;
 
 /// The hosts that a request may name.
 #[derive(Clone, Debug)]
@@ -110,8 +111,13 @@ fn check_host(head: &Parts, hosts: &AllowedHosts) -> Result<(), Refusal> {
     let mut named = target.into_iter().chain(host_header);
     match named.find(|(host, _port)| !hosts.allows(host)) {
         None => Ok(()),
-        Some((host, _port)) => Err(Refusal::HostNotAllowed(host.to_owned())),
+        Some((host, _port)) => Err(Refusal::HostNotAllowed(shown_host(host).to_owned())),
     }
+}
+
+/// The host as a message shows it: a base URL may be made of a token by mistake.
+fn shown_host(host: &str) -> &str {
+    if is_token(host) { "(not shown: a token)" } else { host }
 }
 
 /// The host of a checked request: with the port as it was written, and without.
