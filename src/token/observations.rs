@@ -92,6 +92,11 @@ impl Observations {
         std::mem::take(&mut rejection.is_unhandled)
     }
 
+    /// Forgets the last rejected proof: the next one is about another secret, and no repetition.
+    pub(super) fn forget_proof_rejection(&self) {
+        *self.proof_rejection.lock().unwrap_or_else(PoisonError::into_inner) = ProofRejection::default();
+    }
+
     /// Completes after a new observation. Cancel-safe.
     pub(super) async fn changed(&self) {
         self.changed.notified().await;

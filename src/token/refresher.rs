@@ -234,6 +234,7 @@ impl Refresher {
         self.liveness_check.put(self.provider.liveness_check.take());
         self.publisher.set_proofs(new.proofs);
         self.explained_proof = None;
+        self.publisher.observations.forget_proof_rejection();
         self.admin_token.set_renewer(self.provider.renewer());
         self.policy.renew_before = new.renew_before;
         let renewer = self.provider.renewer().map(Renewer::describe);

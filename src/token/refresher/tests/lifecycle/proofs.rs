@@ -6,7 +6,7 @@ use crate::graph::ProofMode;
 
 /// Answers as the test says, and counts the questions.
 #[derive(Clone)]
-struct FakeProofCheck(Arc<Mutex<(ProofAnswer, usize)>>);
+pub(super) struct FakeProofCheck(pub(super) Arc<Mutex<(ProofAnswer, usize)>>);
 
 impl ProofCheck for FakeProofCheck {
     fn check_proof<'a>(&'a mut self, _token: &'a Token) -> BoxFuture<'a, ProofAnswer> {

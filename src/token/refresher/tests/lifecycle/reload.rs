@@ -2,7 +2,8 @@
 
 use tokio::sync::mpsc;
 
-use super::super::super::super::ProofSettings;
+use super::super::super::super::{ProofAnswer, ProofSettings};
+use super::proofs::FakeProofCheck;
 use super::*;
 use crate::graph::ProofMode;
 
@@ -143,4 +144,21 @@ async fn a_renewed_token_that_could_not_be_stored_is_stored_by_the_new_source() 
     assert_eq!(disk.with_state(|state| state.stored.clone()), ["renewed"]);
     assert_eq!(in_use(&tokens).unwrap(), "renewed");
     assert_eq!(renewer.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn graph_is_asked_at_once_about_the_proofs_of_each_wrong_secret() {
+    let source = FakeStore::named("file");
+    source.put(token("old"));
+    let check = FakeProofCheck(Arc::new(Mutex::new((ProofAnswer::OnlyWithout, 0))));
+    let provider = || TokenProvider::from_source(source.clone()).with_proof_check(check.clone());
+    let (tokens, sender) = start(provider()).await;
+    for (secret, questions) in [("one", 1), ("two", 2)] {
+        let proofs = ProofSettings::new(&Secret::new(secret).unwrap(), ProofMode::PerToken);
+        reconfigure(&sender, provider(), &[Some(0)], proofs).await;
+        let generation = tokens.current().unwrap().generation();
+        tokens.observations.add_proof_rejection(generation);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert_eq!(check.0.lock().unwrap().1, questions, "{secret}");
+    }
 }
