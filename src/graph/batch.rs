@@ -18,16 +18,27 @@ use super::verdict::{Rejection, Verdict, classify_with_error};
 /// up to its last complete item.
 #[must_use]
 pub fn find_batch_rejection(body: &[u8]) -> Option<(Rejection, GraphError)> {
-    let mut elements = tokens(body, 0..body.len());
-    let Some(Token::Open(Container::Array, _)) = elements.next() else {
-        return None;
-    };
-    let elements = elements.take_while(|token| *token != Token::Close);
-    let items = elements.filter_map(|token| token.member().and_then(|item| body.get(item.value)));
-    items.filter(|item| item.ends_with(b"}")).find_map(item_rejection)
+    items(body).find_map(|item| match classify_item(item) {
+        Some((Verdict::TokenRejected(rejection), Some(error))) => Some((rejection, error)),
+        Some(_) | None => None,
+    })
 }
 
-fn item_rejection(item: &[u8]) -> Option<(Rejection, GraphError)> {
+/// Returns whether an item succeeded, so that Graph accepts its token.
+#[must_use]
+pub fn has_accepted_item(body: &[u8]) -> bool {
+    items(body).any(|item| matches!(classify_item(item), Some((Verdict::Success, _))))
+}
+
+fn items(body: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut elements = tokens(body, 0..body.len());
+    let is_array = matches!(elements.next(), Some(Token::Open(Container::Array, _)));
+    let elements = elements.take_while(move |token| is_array && *token != Token::Close);
+    let items = elements.filter_map(|token| token.member().and_then(|item| body.get(item.value)));
+    items.filter(|item| item.ends_with(b"}"))
+}
+
+fn classify_item(item: &[u8]) -> Option<(Verdict, Option<GraphError>)> {
     let (mut code, mut body) = (None, None);
     for Member { name, value } in tokens(item, 0..item.len()).filter_map(Token::member) {
         let (name, value) = (item.get(name)?, item.get(value)?);
@@ -42,10 +53,7 @@ fn item_rejection(item: &[u8]) -> Option<(Rejection, GraphError)> {
     let body: String = serde_json::from_slice(body?).ok()?;
     let json = HeaderValue::from_static("application/json");
     let headers = HeaderMap::from_iter([(CONTENT_TYPE, json)]);
-    match classify_with_error(status, &headers, body.as_bytes()) {
-        (Verdict::TokenRejected(rejection), Some(error)) => Some((rejection, error)),
-        (_, _) => None,
-    }
+    Some(classify_with_error(status, &headers, body.as_bytes()))
 }
 
 #[cfg(test)]
@@ -99,6 +107,19 @@ mod tests {
         ] {
             let body = format!("[{}]", items.join(","));
             assert_eq!(rejection_reason(body.as_bytes()), expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn an_item_that_succeeded_shows_that_the_token_is_accepted() {
+        for (items, expected) in [
+            (vec![item("400", EXPIRED), item("200", "{}")], true),
+            (vec![item("400", EXPIRED), item("200", EXPIRED)], false),
+            (vec![item("400", DENIED), "null".into()], false),
+            (vec![], false),
+        ] {
+            let body = format!("[{}]", items.join(","));
+            assert_eq!(has_accepted_item(body.as_bytes()), expected, "{body}");
         }
     }
 

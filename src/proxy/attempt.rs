@@ -49,6 +49,7 @@ pub(crate) async fn attempt(
     let mut classified = classify_response(response, outbound, credential, tenant.idle_timeout, record).await?;
     record.set_verdict(classified.verdict);
     match (classified.verdict, credential) {
+        (Verdict::Success, Some(_)) if outbound.is_batch => classified.batch_start = Some(start),
         (Verdict::Success, Some(credential)) => {
             let endpoint = outbound.target.endpoint_id();
             tenant.tokens.mark_accepted(credential.generation(), endpoint, start);

@@ -28,7 +28,7 @@ use crate::graph::verdict::{
     classify, classify_head, classify_with_error, may_be_error, may_be_hidden_error, may_quote_token,
 };
 use crate::graph::{GraphError, Verdict};
-use crate::token::{Credential, RejectedRequest};
+use crate::token::{AttemptStart, Credential, RejectedRequest};
 
 /// A response and its verdict.
 #[derive(Debug)]
@@ -36,6 +36,8 @@ pub(crate) struct ClassifiedResponse {
     pub(crate) verdict: Verdict,
     /// Details, if Graph rejected the token.
     pub(crate) token_rejection: Option<Box<TokenRejection>>,
+    /// The start of the attempt, if it was a batch: its items say whether Graph accepted the token.
+    pub(crate) batch_start: Option<AttemptStart>,
     pub(crate) response: Response<Body>,
 }
 
@@ -91,6 +93,7 @@ pub(crate) async fn classify_response(
     let unread = |verdict, head, body| ClassifiedResponse {
         verdict,
         token_rejection: None,
+        batch_start: None,
         response: Response::from_parts(head, body),
     };
     let may_be_error = hides_status || may_be_error(head.status, &head.headers);
@@ -150,6 +153,7 @@ pub(crate) async fn classify_response(
     Ok(ClassifiedResponse {
         verdict,
         token_rejection,
+        batch_start: None,
         response: Response::from_parts(head, Body::from(body)),
     })
 }
@@ -167,6 +171,7 @@ fn classify_head_response(head: Parts, body: Body) -> ClassifiedResponse {
     ClassifiedResponse {
         verdict,
         token_rejection,
+        batch_start: None,
         response: Response::from_parts(head, body),
     }
 }

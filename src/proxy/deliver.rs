@@ -22,12 +22,12 @@ use super::prefix::Prefix;
 use super::record::{Outcome, RequestRecord};
 use super::refusal::Refusal;
 use super::tenant::Tenant;
-use crate::graph::batch::find_batch_rejection;
+use crate::graph::batch::{find_batch_rejection, has_accepted_item};
 use crate::graph::encoding;
 use crate::graph::host::MEDIA_HOST;
 use crate::graph::links::{rewrite_media_link, rewrite_paging_links};
 use crate::graph::verdict::is_json_or_javascript;
-use crate::token::Credential;
+use crate::token::{AttemptStart, Credential};
 
 /// The largest response that is read, and the largest size of a decompressed one, in bytes.
 const MAX_BUFFERED_BYTES: usize = 8 * 1024 * 1024;
@@ -68,7 +68,7 @@ impl Delivery<'_> {
             && is_json_or_javascript(response.headers())
             && !response.body().is_end_stream()
         {
-            return self.read_and_rewrite(response, record).await;
+            return self.read_and_rewrite(response, classified.batch_start, record).await;
         }
         Ok(response)
     }
@@ -82,6 +82,7 @@ impl Delivery<'_> {
     async fn read_and_rewrite(
         &self,
         response: Response<Body>,
+        batch_start: Option<AttemptStart>,
         record: &mut RequestRecord,
     ) -> Result<Response<Body>, Refusal> {
         let (mut head, mut body) = response.into_parts();
@@ -102,8 +103,16 @@ impl Delivery<'_> {
             return Ok(forward(head, Body::from(original), permit));
         };
         let mut redacted = None;
+        let batch_rejection = self.batch_credential().and_then(|_| find_batch_rejection(&text));
+        if let (Some(credential), Some(start)) = (self.batch_credential(), batch_start)
+            && (batch_rejection.is_none() || has_accepted_item(&text))
+        {
+            let endpoint = self.outbound.target.endpoint_id();
+            let tokens = &self.tenant.tokens;
+            tokens.mark_accepted(credential.generation(), endpoint, start);
+        }
         if let Some(credential) = self.batch_credential()
-            && let Some((rejection, error)) = find_batch_rejection(&text)
+            && let Some((rejection, error)) = batch_rejection
         {
             // Reported, not awaited: some items may have taken effect, so the app gets this response, and the next
             // request gets a newer token.

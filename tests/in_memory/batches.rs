@@ -166,6 +166,28 @@ async fn without_a_newer_token_each_batch_is_still_sent_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_batch_is_accepted_only_if_an_item_is() {
+    for (items, is_accepted) in [
+        (vec![item(400, EXPIRED_ERROR), item(200, EXPIRED_ERROR)], false),
+        (vec![item(200, "{}"), item(200, "{}")], true),
+    ] {
+        let proxy = TestProxy::start(PROTOCOL_PAIRS[0]).await;
+        proxy.script(batch_response(&[item(400, EXPIRED_ERROR)]));
+        assert_eq!(proxy.app.fetch(batch()).await.status, 200);
+        assert!(!proxy.tokens.is_usable());
+        proxy.script(batch_response(&items).chunked(9, Duration::from_millis(10)));
+        let while_it_arrives = async {
+            sleep(Duration::from_millis(50)).await;
+            assert!(!proxy.tokens.is_usable(), "its status says nothing");
+        };
+        let (answer, ()) = tokio::join!(proxy.app.fetch(batch()), while_it_arrives);
+        assert_eq!(answer.status, 200);
+        assert_eq!(proxy.tokens.is_usable(), is_accepted);
+        proxy.shutdown().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_batchs_answer_that_breaks_off_is_no_answer() {
     for protocols in PROTOCOL_PAIRS {
         let proxy = TestProxy::start(protocols).await;
