@@ -15,29 +15,14 @@ use super::error::BoxError;
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// The CA file cannot be read.
-    #[error("cannot read the CA file `{}`", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The system's error.
-        source: io::Error,
-    },
+    #[error("cannot read the CA file `{}`", .0.display())]
+    Read(PathBuf, #[source] io::Error),
     /// The CA file is not PEM, or has no certificate.
-    #[error("the CA file `{}` has no valid PEM certificate (-----BEGIN CERTIFICATE-----)", path.display())]
-    Pem {
-        /// The file.
-        path: PathBuf,
-        /// The parser's error.
-        source: pem::Error,
-    },
+    #[error("the CA file `{}` has no valid PEM certificate (-----BEGIN CERTIFICATE-----)", .0.display())]
+    Pem(PathBuf, #[source] pem::Error),
     /// A certificate in the CA file cannot be a trust anchor.
-    #[error("the CA file `{}` has a certificate that is not a valid trust anchor", path.display())]
-    Root {
-        /// The file.
-        path: PathBuf,
-        /// The error of rustls.
-        source: rustls::Error,
-    },
+    #[error("the CA file `{}` has a certificate that is not a valid trust anchor", .0.display())]
+    Root(PathBuf, #[source] rustls::Error),
     /// rustls rejected the configuration.
     #[error("cannot configure TLS")]
     Setup(#[from] rustls::Error),
@@ -93,19 +78,11 @@ pub(super) fn parse_certificates(text: &[u8]) -> Result<Vec<CertificateDer<'stat
 
 fn add_roots(roots: &mut RootCertStore, path: &Path) -> Result<(), TlsError> {
     let path_buf = || path.to_path_buf();
-    let text = std::fs::read(path).map_err(|source| TlsError::Read {
-        path: path_buf(),
-        source,
-    })?;
-    let certificates = parse_certificates(&text).map_err(|source| TlsError::Pem {
-        path: path_buf(),
-        source,
-    })?;
+    let text = std::fs::read(path).map_err(|source| TlsError::Read(path_buf(), source))?;
+    let certificates = parse_certificates(&text).map_err(|source| TlsError::Pem(path_buf(), source))?;
     for certificate in certificates {
-        roots.add(certificate).map_err(|source| TlsError::Root {
-            path: path_buf(),
-            source,
-        })?;
+        let added = roots.add(certificate);
+        added.map_err(|source| TlsError::Root(path_buf(), source))?;
     }
     Ok(())
 }
