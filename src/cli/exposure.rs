@@ -21,10 +21,7 @@ pub(super) fn warn_of_exposure(config: &Config) {
         let address = &listen.admin;
         tracing::warn!(%address, "the admin endpoint listens on more than this machine; let only your monitoring connect");
     }
-    let sources = config.token.sources.iter().filter_map(|source| match source {
-        TokenSource::File(file) => Some(&file.path),
-        TokenSource::Env(_) | TokenSource::Http(_) | TokenSource::Exec(_) | TokenSource::Postgres(_) => None,
-    });
+    let sources = config.token.sources.iter().filter_map(TokenSource::file);
     let store = config.token.store.as_ref().map(|store| &store.path);
     let key = listen.tls.as_ref().map(|tls| &tls.key);
     for file in sources.chain(store).chain(key).chain(&config.secret_files) {

@@ -89,25 +89,20 @@ impl Validator<'_> {
             self.report(["app.proof", "app.secret"], "requires `app.secret`");
         }
         let store = token.store.as_ref().map(|store| &store.path);
-        let is_stored_in =
-            |source: &TokenSource| matches!(source, TokenSource::File(file) if Some(&file.path) == store);
-        if token.sources.iter().any(is_stored_in) {
+        let mut files = token.sources.iter().filter_map(TokenSource::file);
+        if files.clone().any(|file| Some(file) == store) {
             let message = "is also a source's file, which a renewal would overwrite; use another file";
             self.report(["token.store", "token.source"], message);
         }
         let cache = token.cache.as_ref().map(|cache| &cache.path);
-        let is_cached_in =
-            |source: &TokenSource| matches!(source, TokenSource::File(file) if Some(&file.path) == cache);
-        if cache.is_some() && (cache == store || token.sources.iter().any(is_cached_in)) {
+        if cache.is_some() && (cache == store || files.any(|file| Some(file) == cache)) {
             let message = "is also the file of a source or of `token.store`; use another file";
             self.report(["token.cache", "token.source"], message);
         }
-        let renewer = if matches!(token.renew, Some(RenewerConfig::Exchange { .. })) {
-            "exchange"
-        } else if matches!(token.renew, Some(RenewerConfig::Mint { .. })) {
-            "mint"
-        } else {
-            return;
+        let renewer = match &token.renew {
+            Some(RenewerConfig::Exchange { .. }) => "exchange",
+            Some(RenewerConfig::Mint { .. }) => "mint",
+            Some(_) | None => return,
         };
         for (key, is_set) in [("app.id", app.id.is_some()), ("app.secret", app.secret.is_some())] {
             if !is_set {

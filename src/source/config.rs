@@ -1,5 +1,7 @@
 //! The sources that can be configured.
 
+use std::path::PathBuf;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -23,4 +25,15 @@ pub enum TokenSource {
     Exec(ExecSourceConfig),
     /// A row of a PostgreSQL database.
     Postgres(Box<PostgresSourceConfig>),
+}
+
+impl TokenSource {
+    /// The file that holds the token, if one does.
+    #[must_use]
+    pub const fn file(&self) -> Option<&PathBuf> {
+        match self {
+            Self::File(file) => Some(&file.path),
+            Self::Env(_) | Self::Http(_) | Self::Exec(_) | Self::Postgres(_) => None,
+        }
+    }
 }
