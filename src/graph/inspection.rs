@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use http::StatusCode;
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::error::{GraphError, as_integer, is_log_safe, strip_jsonp};
@@ -48,7 +49,8 @@ pub enum Expiry {
 }
 
 /// The kind of a token, as `debug_token` reports it.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum TokenKind {
     /// A user's.
     User,
@@ -85,10 +87,11 @@ impl Inspection {
             Some(false) => Some(error.map_or_else(GraphError::invalid_token, GraphError::from_object)),
             None => Some(GraphError::from_object(error?)),
         };
+        let kind = data.get("type").and_then(Value::as_str);
         Some(Self {
             error: rejection_error,
             family: None,
-            kind: data.get("type").and_then(Value::as_str).and_then(TokenKind::from_name),
+            kind: kind.and_then(|kind| serde_json::from_value(kind.to_ascii_uppercase().into()).ok()),
             app_id: data.get("app_id").and_then(as_id),
             expires_at: Expiry::from_json(data.get("expires_at")),
             data_access_expires_at: Expiry::from_json(data.get("data_access_expires_at")),
@@ -122,20 +125,6 @@ impl Inspection {
                 .filter(|required| !scopes.iter().any(|scope| scope == required))
                 .collect(),
             Some(_) | None => Vec::new(),
-        }
-    }
-}
-
-// === impl TokenKind ===
-
-impl TokenKind {
-    fn from_name(name: &str) -> Option<Self> {
-        match name.to_ascii_uppercase().as_str() {
-            "USER" => Some(Self::User),
-            "PAGE" => Some(Self::Page),
-            "APP" => Some(Self::App),
-            "SYSTEM_USER" => Some(Self::SystemUser),
-            _ => None,
         }
     }
 }

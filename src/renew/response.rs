@@ -7,7 +7,6 @@
 //! secret is code 1, like "an unknown error", and only its text tells the two apart.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -138,7 +137,7 @@ impl GraphResponse {
         } else {
             status
         };
-        let codes = ErrorCodes(&error);
+        let codes = codes_of(&error);
         let transient = |reason, state| {
             let message = format!("{endpoint} is {state}: {codes}");
             ObtainError::transient(reason, message)
@@ -218,21 +217,12 @@ fn add_seconds(start: SystemTime, seconds: i64) -> Option<SystemTime> {
     start.checked_add(Duration::from_secs(seconds))
 }
 
-/// The codes of an error, on one line.
-struct ErrorCodes<'a>(&'a GraphError);
-
-impl fmt::Display for ErrorCodes<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.code {
-            Some(code) => write!(f, "code {code}")?,
-            None => f.write_str("no code")?,
-        }
-        if let Some(subcode) = self.0.subcode {
-            write!(f, ", subcode {subcode}")?;
-        }
-        if let Some(trace) = &self.0.fbtrace_id {
-            write!(f, ", fbtrace_id {trace}")?;
-        }
-        Ok(())
-    }
+/// Returns the codes of an error, on one line.
+fn codes_of(error: &GraphError) -> String {
+    let code = error
+        .code
+        .map_or_else(|| "no code".to_owned(), |code| format!("code {code}"));
+    let subcode = error.subcode.map(|subcode| format!(", subcode {subcode}"));
+    let trace = error.fbtrace_id.as_ref().map(|trace| format!(", fbtrace_id {trace}"));
+    [code, subcode.unwrap_or_default(), trace.unwrap_or_default()].concat()
 }
