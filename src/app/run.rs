@@ -43,6 +43,17 @@ pub enum RunOutcome {
     NoToken,
 }
 
+impl RunOutcome {
+    /// Its name, for the log.
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Drained => "drained",
+            Self::ForceClosed(_) => "force_closed",
+            Self::NoToken => "no_token",
+        }
+    }
+}
+
 /// A running process, as seen from outside.
 #[derive(Clone, Debug)]
 pub struct ServerHandle {
@@ -167,7 +178,7 @@ pub async fn run(
         Some(stop) => {
             lifecycle.advance_to(Stage::Draining);
             let requests = proxy.concurrency_limit.inflight();
-            tracing::info!(?stop, requests, "draining: waiting for requests in flight");
+            tracing::info!(%stop, requests, "draining: waiting for requests in flight");
             drain_or_close(stops, config.drain_delay, &proxy, &shutdown, serving.as_mut()).await
         }
     };
@@ -188,7 +199,7 @@ pub async fn run(
     if timeout(ADMIN_DRAIN_TIMEOUT, tasks.wait()).await.is_err() {
         admin_shutdown.advance_to(ShutdownPhase::Forced);
     }
-    tracing::info!(exit = ?outcome, "stopped");
+    tracing::info!(outcome = outcome.label(), "stopped");
     Ok(outcome)
 }
 

@@ -1,5 +1,6 @@
 //! The signals of the process: those that stop it, SIGHUP, and those that graphward does not act on.
 
+use std::fmt;
 use std::io::{self, IsTerminal as _};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -21,6 +22,17 @@ pub enum StopSignal {
     Quit,
     /// SIGHUP: the terminal was closed.
     Hangup,
+}
+
+impl fmt::Display for StopSignal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Terminate => "SIGTERM",
+            Self::Interrupt => "SIGINT",
+            Self::Quit => "SIGQUIT",
+            Self::Hangup => "SIGHUP",
+        })
+    }
 }
 
 /// A stop signal counts as the second one from this time after the first. Before that it is the same request: Ctrl-C reaches
@@ -60,7 +72,10 @@ pub fn stop_signals(tasks: &Tasks, reload: Option<Arc<Notify>>) -> io::Result<mp
             while signals.recv().await.is_some() {
                 match &action {
                     Action::Stop(stop) if counts(&first_stop, Instant::now()) => drop(sender.send(*stop).await),
-                    Action::Stop(stop) => tracing::debug!(?stop, "ignored: it came within a second of the first one"),
+                    Action::Stop(stop) => tracing::debug!(
+                        %stop,
+                        "ignored: it came within a second of the first one"
+                    ),
                     Action::Reload(requested) => requested.notify_one(),
                     Action::Ignore(signal) => {
                         tracing::info!(signal, "ignored: this signal has no meaning for graphward");

@@ -22,7 +22,7 @@ pub enum DecodeError {
     InvalidCharacter,
     /// A punctuation mark that no token has, such as the one of a comment.
     #[error(
-        "the token contains `{0}`, which no token of Graph does; copy only the token again, without comments, line \
+        "the token contains `{0}`, and no token of Graph does; copy only the token again, without comments, line \
          continuations and code"
     )]
     ForbiddenCharacter(char),
