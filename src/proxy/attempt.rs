@@ -9,6 +9,7 @@ use super::outbound::OutboundRequest;
 use super::record::RequestRecord;
 use super::refusal::Refusal;
 use super::tenant::Tenant;
+use super::upstream::UpstreamError;
 use super::usage::record_usage;
 use crate::graph::Verdict;
 use crate::token::Credential;
@@ -70,4 +71,15 @@ pub(crate) async fn attempt(
         (_, _) => {}
     }
     Ok(classified)
+}
+
+impl From<UpstreamError> for Refusal {
+    fn from(error: UpstreamError) -> Self {
+        match error {
+            UpstreamError::Body(failure) => failure.into(),
+            UpstreamError::Connect(failure) => Self::Connect(failure),
+            UpstreamError::ResponseTimeout => Self::ResponseTimeout,
+            UpstreamError::ConnectionClosed => Self::ConnectionTerminated,
+        }
+    }
 }

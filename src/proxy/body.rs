@@ -10,7 +10,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -68,7 +68,17 @@ pub(crate) struct UploadProgress {
     last_progress_millis: AtomicU64,
     /// The app has to send the next byte. The idle timeout bounds that wait.
     waiting_for_client: AtomicBool,
-    failure: Mutex<Option<Refusal>>,
+    failure: OnceLock<BodyFailure>,
+}
+
+/// The reason why a request body ended early: the kind of a [`BodyError`]. HTTP/2 sends a body in a task of its own, and
+/// the error of the request then says only that the stream was reset.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum BodyFailure {
+    Interrupted,
+    IdleTimeout,
+    Spool,
+    ScrubFailed(ScrubError),
 }
 
 // === impl Body ===
@@ -119,7 +129,7 @@ impl Body {
             started_at: Instant::now(),
             last_progress_millis: AtomicU64::new(0),
             waiting_for_client: AtomicBool::new(false),
-            failure: Mutex::default(),
+            failure: OnceLock::new(),
         });
         self.upload_progress = Some(Arc::clone(&progress));
         (self, Some(progress))
@@ -269,16 +279,20 @@ impl UploadProgress {
         self.waiting_for_client.store(false, Ordering::Relaxed);
     }
 
-    /// Records an error of the body: the first one counts.
     fn record_failure(&self, error: &BodyError) {
-        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
-        failure.get_or_insert_with(|| error.into());
+        let failure = match error {
+            BodyError::Interrupted(_) => BodyFailure::Interrupted,
+            BodyError::IdleTimeout => BodyFailure::IdleTimeout,
+            BodyError::Spool(_) => BodyFailure::Spool,
+            BodyError::ScrubFailed(error) => BodyFailure::ScrubFailed(*error),
+        };
+        // The first error counts.
+        let _first = self.failure.get_or_init(|| failure);
     }
 
-    /// Takes the reason why the body ended early, if it did. HTTP/2 sends a body in a task of its own, and the error of the
-    /// request then says only that the stream was reset.
-    pub(crate) fn take_failure(&self) -> Option<Refusal> {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+    /// The reason why the body ended early, if it did.
+    pub(crate) fn failure(&self) -> Option<BodyFailure> {
+        self.failure.get().copied()
     }
 
     /// The time at which a byte was last handed over; now, while the app has to send the next one.
@@ -290,16 +304,16 @@ impl UploadProgress {
     }
 }
 
-// === impl BodyError ===
+// === impl BodyFailure ===
 
-impl From<&BodyError> for Refusal {
-    fn from(error: &BodyError) -> Self {
-        match error {
+impl From<BodyFailure> for Refusal {
+    fn from(failure: BodyFailure) -> Self {
+        match failure {
             // The app's fault, not Graph's: these must not count against the upstream.
-            BodyError::Interrupted(_) => Self::BodyInterrupted,
-            BodyError::IdleTimeout => Self::BodyTimeout,
-            BodyError::ScrubFailed(error) => (*error).into(),
-            BodyError::Spool(_) => Self::ConnectionTerminated,
+            BodyFailure::Interrupted => Self::BodyInterrupted,
+            BodyFailure::IdleTimeout => Self::BodyTimeout,
+            BodyFailure::ScrubFailed(error) => error.into(),
+            BodyFailure::Spool => Self::ConnectionTerminated,
         }
     }
 }

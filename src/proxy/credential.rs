@@ -12,7 +12,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{Response, StatusCode};
 use tokio::time::Instant;
 
@@ -25,7 +24,7 @@ use super::record::{Outcome, RequestRecord};
 use super::refusal::Refusal;
 use super::tenant::Tenant;
 use crate::graph::Verdict;
-use crate::token::{Credential, Generation, RefreshError, RejectedRequest};
+use crate::token::{Credential, Generation, ObtainError, RefreshError, RejectedRequest, RejectionReport};
 
 /// The decision on a request.
 #[derive(Debug)]
@@ -55,14 +54,7 @@ pub(crate) async fn select(
     };
     let credential = match credential {
         Err(RefreshError::Failed(error)) if error.is_about_source_token() => {
-            // The only token was dead when graphward found it: the answer is as if it had died later.
-            let reason = format!("{error}.");
-            return match tenant.heal.dead_token {
-                DeadTokenPolicy::Refuse => Err(Refusal::DeadToken { reason }),
-                DeadTokenPolicy::Probe | DeadTokenPolicy::Forward => {
-                    Ok(respond(invalid_token_response(&reason), outbound, record))
-                }
-            };
+            return respond_dead_at_start(tenant, outbound, &error, record);
         }
         credential => credential?,
     };
@@ -95,16 +87,31 @@ pub(crate) async fn select(
     let Some(response) = &last.response else {
         return Ok(Admission::Send(credential));
     };
-    Ok(respond(response.clone(), outbound, record))
-}
-
-/// Answers a request that is not sent as Graph would.
-fn respond(mut response: Response<Bytes>, outbound: &OutboundRequest, record: &mut RequestRecord) -> Admission {
+    let mut response = response.clone().map(Body::from);
     if outbound.hints.hides_status {
         *response.status_mut() = StatusCode::OK;
     }
     record.set_outcome(Outcome::UnhealedNotSent, response.status());
-    Admission::Respond(Box::new(response.map(Body::from)))
+    Ok(Admission::Respond(Box::new(response)))
+}
+
+/// Answers a request as if the token had died later: the only token was dead when graphward found it.
+fn respond_dead_at_start(
+    tenant: &Tenant,
+    outbound: &OutboundRequest,
+    error: &ObtainError,
+    record: &mut RequestRecord,
+) -> Result<Admission, Refusal> {
+    let reason = format!("{error}.");
+    if tenant.heal.dead_token == DeadTokenPolicy::Refuse {
+        return Err(Refusal::DeadToken { reason });
+    }
+    let mut response = invalid_token_response(&reason);
+    if outbound.hints.hides_status {
+        *response.status_mut() = StatusCode::OK;
+    }
+    record.set_outcome(Outcome::UnhealedNotSent, response.status());
+    Ok(Admission::Respond(Box::new(response.map(Body::from))))
 }
 
 /// Waits for a credential with which a rejected request can be sent again. A request that cannot be sent again does not
@@ -152,8 +159,12 @@ pub(crate) fn report_rejection(
     else {
         return;
     };
-    let report = outbound.rejection_report(credential, rejection, &details.error);
-    let reported = tenant.tokens.report_rejection(report);
+    let reported = tenant.tokens.report_rejection(RejectionReport {
+        generation: credential.generation(),
+        proof: outbound.proof_of(rejection),
+        endpoint: outbound.target.endpoint_id(),
+        error: &details.error,
+    });
     details.reported = Some(reported);
     remember_if_dead(tenant, &reported, classified);
 }

@@ -27,7 +27,7 @@ use crate::graph::encoding;
 use crate::graph::host::MEDIA_HOST;
 use crate::graph::links::{rewrite_media_link, rewrite_paging_links};
 use crate::graph::verdict::is_json_or_javascript;
-use crate::token::{AttemptStart, Credential};
+use crate::token::{AttemptStart, Credential, RejectionReport};
 
 /// The largest response that is read, and the largest size of a decompressed one, in bytes.
 const MAX_BUFFERED_BYTES: usize = 8 * 1024 * 1024;
@@ -68,7 +68,8 @@ impl Delivery<'_> {
             && is_json_or_javascript(response.headers())
             && !response.body().is_end_stream()
         {
-            return self.read_and_rewrite(response, classified.batch_start, record).await;
+            // Boxed, so that the future of every other request stays small.
+            return Box::pin(self.read_and_rewrite(response, classified.batch_start, record)).await;
         }
         Ok(response)
     }
@@ -116,9 +117,14 @@ impl Delivery<'_> {
         {
             // Reported, not awaited: some items may have taken effect, so the app gets this response, and the next
             // request gets a newer token.
-            let report = self.outbound.rejection_report(credential, rejection, &error);
-            self.tenant.tokens.report_rejection(report);
-            record.set_rejection(credential.generation(), rejection.reason);
+            let generation = credential.generation();
+            self.tenant.tokens.report_rejection(RejectionReport {
+                generation,
+                proof: self.outbound.proof_of(rejection),
+                endpoint: self.outbound.target.endpoint_id(),
+                error: &error,
+            });
+            record.set_rejection(generation, rejection.reason);
             record.error = Some(Box::new(error));
             // Graph quotes a token that it finds malformed.
             redacted = credential.redacted(&text);

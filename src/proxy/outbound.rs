@@ -14,12 +14,11 @@ use crate::graph::host::is_media_path;
 use crate::graph::links::is_media_lookup;
 use crate::graph::scrub::{BodyFormat, ScrubError, ScrubReport};
 use crate::graph::{
-    AuthScheme, ClientCredentialPolicy, Destination, GraphError, GraphService, HeaderCredential, ParameterCredential,
-    Rejection, RejectionProof, RequestHints, ScrubbedTarget, Target, TargetError, parse_authorization,
-    restrict_accept_encoding,
+    AuthScheme, ClientCredentialPolicy, Destination, GraphService, HeaderCredential, ParameterCredential, Rejection,
+    RejectionProof, RequestHints, ScrubbedTarget, Target, TargetError, parse_authorization, restrict_accept_encoding,
 };
 use crate::net::TransportSecurity;
-use crate::token::{Credential, RejectionReport};
+use crate::token::Credential;
 
 /// The request as it is sent to Graph, to which each attempt adds a credential.
 #[derive(Debug)]
@@ -170,21 +169,11 @@ impl OutboundRequest {
         }
     }
 
-    /// The report of a rejection, with what it proves about the tenant's credential.
-    pub(crate) fn rejection_report<'a>(
-        &self,
-        credential: &Credential,
-        rejection: Rejection,
-        error: &'a GraphError,
-    ) -> RejectionReport<'a> {
-        RejectionReport {
-            generation: credential.generation(),
-            proof: match self.strongest_proof {
-                RejectionProof::SessionEnded => rejection.proof,
-                RejectionProof::Unproven => RejectionProof::Unproven,
-            },
-            endpoint: self.target.endpoint_id(),
-            error,
+    /// What a rejection of this request proves about the tenant's credential.
+    pub(crate) const fn proof_of(&self, rejection: Rejection) -> RejectionProof {
+        match self.strongest_proof {
+            RejectionProof::SessionEnded => rejection.proof,
+            RejectionProof::Unproven => RejectionProof::Unproven,
         }
     }
 

@@ -192,9 +192,11 @@ impl RequestRecord {
     fn level(&self) -> Level {
         match (self.outcome, self.response_end) {
             (Outcome::NoResponse, _) | (_, ResponseEnd::Unfinished) => Level::INFO,
-            (outcome, _) if outcome.is_loss() => Level::ERROR,
+            (Outcome::UnhealedNotReplayable | Outcome::UnhealedNoNewerToken, _)
+            | (Outcome::UnhealedRejectedAgain | Outcome::UnhealedNotSent, _) => Level::ERROR,
+            (Outcome::Refused(label), _) if is_lost_for_lack_of_a_token(label) => Level::ERROR,
             (Outcome::Refused(_), _) | (_, ResponseEnd::UpstreamAborted) => Level::WARN,
-            (_, ResponseEnd::Complete) => Level::INFO,
+            (Outcome::Delivered | Outcome::Healed, ResponseEnd::Complete) => Level::INFO,
         }
     }
 
@@ -232,16 +234,9 @@ impl RequestRecord {
     }
 }
 
-impl Outcome {
-    /// Returns whether a token that Graph accepts would have served the request.
-    fn is_loss(self) -> bool {
-        match self {
-            Self::NoResponse | Self::Delivered | Self::Healed => false,
-            Self::Refused(label) => matches!(label, "refused_no_token" | "refused_dead_token"),
-            Self::UnhealedNotReplayable | Self::UnhealedNoNewerToken => true,
-            Self::UnhealedRejectedAgain | Self::UnhealedNotSent => true,
-        }
-    }
+/// Returns whether a refusal, by its label, is a request that a token would have served.
+fn is_lost_for_lack_of_a_token(refusal: &str) -> bool {
+    matches!(refusal, "refused_no_token" | "refused_dead_token")
 }
 
 /// The name of a standard method. The name of another one could be anything, of any length.
@@ -260,12 +255,20 @@ impl Drop for RequestRecord {
         metrics.count_request(label);
         metrics.request_seconds.observe(self.started_at.elapsed().as_secs_f64());
         self.telemetry.notices.give(&self.telemetry.tenant, label, metrics);
-        if self.outcome.is_loss() {
-            let rejection = self.rejection.map(|(_, reason)| reason);
-            self.telemetry.outage.record_loss(rejection, &self.telemetry.sources);
-        } else if matches!(self.outcome, Outcome::Delivered | Outcome::Healed) && self.verdict == Some(Verdict::Success)
-        {
-            self.telemetry.outage.record_success();
+        match self.outcome {
+            Outcome::Delivered | Outcome::Healed if self.verdict == Some(Verdict::Success) => {
+                self.telemetry.outage.record_success();
+            }
+            Outcome::Refused(label) if !is_lost_for_lack_of_a_token(label) => {}
+            Outcome::NoResponse | Outcome::Delivered | Outcome::Healed => {}
+            Outcome::UnhealedNotReplayable
+            | Outcome::UnhealedNoNewerToken
+            | Outcome::UnhealedRejectedAgain
+            | Outcome::UnhealedNotSent
+            | Outcome::Refused(_) => {
+                let rejection = self.rejection.map(|(_, reason)| reason);
+                self.telemetry.outage.record_loss(rejection, &self.telemetry.sources);
+            }
         }
         let succeeded = label == "delivered"
             && self

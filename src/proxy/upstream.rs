@@ -19,8 +19,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::time::{Instant, timeout_at};
 
-use super::body::{Body, UploadProgress};
-use super::refusal::Refusal;
+use super::body::{Body, BodyFailure, UploadProgress};
 use crate::net::{ConnectError, ConnectFailure, ConnectFailureKind, Connector, HttpVersion, Tasks};
 use crate::types::error_chain;
 
@@ -43,6 +42,19 @@ pub struct UpstreamSettings {
     /// The limit from the end of the request's body to the head of the response, 1ms to 1d.
     #[schemars(extend("formatMinimum" = "1ms", "formatMaximum" = "1d"))]
     pub head_timeout: Duration,
+}
+
+/// The reason why a request got no response.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UpstreamError {
+    #[error("the request body ended early: {0:?}")]
+    Body(BodyFailure),
+    #[error("no connection: {0}")]
+    Connect(ConnectFailure),
+    #[error("timed out waiting for the response")]
+    ResponseTimeout,
+    #[error("the connection closed before the response")]
+    ConnectionClosed,
 }
 
 // === impl Upstream ===
@@ -80,11 +92,11 @@ impl Upstream {
     ///
     /// # Errors
     ///
-    /// The reason why there is no response, as the refusal that the app gets
-    pub(crate) async fn send(&self, request: Request<Body>) -> Result<Response<Incoming>, Refusal> {
+    /// [`UpstreamError`]
+    pub(crate) async fn send(&self, request: Request<Body>) -> Result<Response<Incoming>, UpstreamError> {
         let index = self.next_pool.fetch_add(1, Ordering::Relaxed) % self.pools.len();
         let Some(pool) = self.pools.get(index) else {
-            return Err(Refusal::ConnectionTerminated);
+            return Err(UpstreamError::ConnectionClosed);
         };
         let (head, body) = request.into_parts();
         let (body, progress) = body.track_upload();
@@ -93,7 +105,7 @@ impl Upstream {
             .with_head_timeout(pool.request(Request::from_parts(head, body)), progress.as_deref())
             .await?;
         let response = result.map_err(|error| {
-            let body_failure = progress.as_deref().and_then(UploadProgress::take_failure);
+            let body_failure = progress.as_deref().and_then(UploadProgress::failure);
             let host = authority.map(|authority| authority.host().to_owned());
             let (reason, fate) = classify_failure(&error, body_failure, host.unwrap_or_default());
             tracing::debug!(error = error_chain(&error), fate, "upstream attempt failed");
@@ -101,7 +113,7 @@ impl Upstream {
         })?;
         // 101 would switch to a protocol that the app did not request (RFC 9110, section 15.2.2).
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            Err(Refusal::ConnectionTerminated)
+            Err(UpstreamError::ConnectionClosed)
         } else {
             Ok(response)
         }
@@ -113,7 +125,7 @@ impl Upstream {
         &self,
         response: F,
         progress: Option<&UploadProgress>,
-    ) -> Result<F::Output, Refusal> {
+    ) -> Result<F::Output, UpstreamError> {
         let mut response = std::pin::pin!(response);
         let mut deadline = Instant::now() + self.head_timeout;
         loop {
@@ -122,7 +134,7 @@ impl Upstream {
             }
             match progress.map(|progress| progress.last_progress() + self.head_timeout) {
                 Some(later_deadline) if later_deadline > deadline => deadline = later_deadline,
-                Some(_) | None => return Err(Refusal::ResponseTimeout),
+                Some(_) | None => return Err(UpstreamError::ResponseTimeout),
             }
         }
     }
@@ -130,23 +142,23 @@ impl Upstream {
 
 /// Finds out why a request got no response. Returns the reason, and whether Graph may have processed the request, for the
 /// log.
-fn classify_failure(error: &ClientError, body: Option<Refusal>, host: String) -> (Refusal, &'static str) {
+fn classify_failure(error: &ClientError, body: Option<BodyFailure>, host: String) -> (UpstreamError, &'static str) {
     const NOT_SENT: &str = "not_sent";
     const UNKNOWN: &str = "unknown";
     if let Some(failure) = body {
-        return (failure, UNKNOWN);
+        return (UpstreamError::Body(failure), UNKNOWN);
     }
     let mut source = error.source();
     while let Some(cause) = source {
         if let Some(error) = cause.downcast_ref::<ConnectError>() {
-            return (Refusal::Connect(error.to_failure(host)), NOT_SENT);
+            return (UpstreamError::Connect(error.to_failure(host)), NOT_SENT);
         }
         // The connection ended before anything of the request was written.
         if cause.downcast_ref().is_some_and(hyper::Error::is_canceled) {
-            return (Refusal::ConnectionTerminated, NOT_SENT);
+            return (UpstreamError::ConnectionClosed, NOT_SENT);
         }
         if cause.downcast_ref().is_some_and(is_refused_stream) {
-            return (Refusal::ConnectionTerminated, "not_processed");
+            return (UpstreamError::ConnectionClosed, "not_processed");
         }
         source = cause.source();
     }
@@ -156,9 +168,9 @@ fn classify_failure(error: &ClientError, body: Option<Refusal>, host: String) ->
             kind: ConnectFailureKind::Refused,
             cause: error_chain(error),
         };
-        (Refusal::Connect(failure), NOT_SENT)
+        (UpstreamError::Connect(failure), NOT_SENT)
     } else {
-        (Refusal::ConnectionTerminated, UNKNOWN)
+        (UpstreamError::ConnectionClosed, UNKNOWN)
     }
 }
 
