@@ -15,7 +15,7 @@
 //! # Why
 //!
 //! * Single flight is structural: one refresher, so one refresh at a time. A client that disconnects cannot cancel it.
-//! * Failure destroys nothing: a credential stays until a newer one replaces it, or its source says twice that there is none.
+//! * Failure destroys nothing: a credential stays until a newer one replaces it, or its source withdraws it.
 //!   Graph's rejection, not graphward's guess of the expiry, takes it out of use.
 //! * Check first, renew second: after a rejection the refresher reads the sources before it spends a renewal.
 //!   `fb_exchange_token` cannot revive an expired token, so a new token in a source is what heals.

@@ -1,4 +1,4 @@
-//! TCP connections by name, and the reasons why there is none.
+//! TCP connections by name, and the reasons why one cannot be made.
 //!
 //! # Why
 //!

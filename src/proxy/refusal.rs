@@ -32,8 +32,8 @@ pub(crate) enum Refusal {
         /// Whether an operator has to act.
         permanent: bool,
     },
-    /// The source of the token says that there is none.
-    #[error("graphward has no token for this request, because its source says that there is none: {0}")]
+    /// The source of the token says that it has no token.
+    #[error("graphward has no token for this request, because its source says that it has no token: {0}")]
     TokenWithdrawn(String),
     /// Graph has rejected the token, and there is no newer one.
     #[error(

@@ -63,7 +63,7 @@ pub const MAX_DOCUMENT_BYTES: usize = 64 * 1024;
 ///
 /// # Errors
 ///
-/// [`DecodeError`] if there is none.
+/// [`DecodeError`] if the content holds no token.
 pub fn decode(bytes: &[u8], format: &Format) -> Result<Secret, DecodeError> {
     let located = locate(bytes, format, None)?;
     plain_text::to_secret(undecorated(&located.text, format)?)

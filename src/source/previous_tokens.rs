@@ -74,7 +74,7 @@ impl PreviousTokens {
         self.file.replace(&bytes)
     }
 
-    /// Returns the newest token other than this one; `None` if there is none.
+    /// Returns the newest token other than this one; `None` without one.
     pub(super) fn other_than(
         &self,
         current: Option<&Secret>,

@@ -124,7 +124,7 @@ impl LastKnownGood {
         self.pending = Some((Instant::now(), CacheUpdate::Erase(Some(credential.fingerprint()))));
     }
 
-    /// Does not use the cached token, because a source said that there is none.
+    /// Does not use the cached token, because a source said that it has no token.
     pub(super) fn forbid(&mut self) {
         if self.use_at_start == UseAtStart::Allowed {
             self.use_at_start = UseAtStart::Forbidden;

@@ -194,7 +194,7 @@ impl Refresher {
         PlannerEvent::Withdrawn
     }
 
-    /// Returns whether Graph has rejected the current token, or there is none.
+    /// Returns whether Graph has rejected the current token, or no token is there.
     fn is_current_rejected(&self) -> bool {
         let current = self.publisher.current();
         current.is_none_or(|current| self.rejection_state.is_dead(current.generation()))

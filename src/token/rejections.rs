@@ -163,7 +163,7 @@ impl Rejections {
         }
     }
 
-    /// Waits until Graph has accepted this generation; forever if there is none. Cancel-safe.
+    /// Waits until Graph has accepted this generation; forever without one. Cancel-safe.
     pub(super) async fn wait_until_accepted(&self, generation: Option<Generation>) {
         let Some(generation) = generation else {
             return std::future::pending().await;

@@ -141,7 +141,7 @@ async fn a_restart_while_the_database_is_down_serves_with_the_last_token_that_gr
     server.psql("postgres", &format!("UPDATE tokens SET token = '{second}'"));
     sidecar.wait_until_uses(&graph, &second).await;
     drop(sidecar);
-    // At a start at which the database says that there is none, the cache does not count.
+    // At a start at which the database says that it has no token, the cache does not count.
     server.psql("postgres", "DELETE FROM tokens");
     let sidecar = Sidecar::start(dir.path(), &settings).await;
     let mut client = Client::connect(sidecar.proxy).await;

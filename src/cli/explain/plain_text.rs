@@ -99,7 +99,7 @@ fn labeled(pair: &[Word<'_>], names: &[&str]) -> Option<i64> {
     let [name, number] = pair else {
         return None;
     };
-    // Not a sign: `errorSubcode=-1` means that there is none.
+    // Not a sign: `errorSubcode=-1` means that there was no subcode.
     let is_separator = |gap: &str| gap.chars().all(|c| " \t\\'\"`:=->()[]#".contains(c)) && !gap.ends_with('-');
     (names.contains(&name.text) && is_separator(number.gap)).then(|| number.text.parse().ok())?
 }

@@ -149,7 +149,7 @@ impl TokenMetrics {
         self.set_timestamp(&all.expires_at, expiry);
     }
 
-    /// Resets what was known of the current token, because there is none any more.
+    /// Resets what was known of the current token, which has been withdrawn.
     pub fn forget_current_token(&self) {
         let all = &self.families;
         self.set_timestamp(&all.expires_at, None);
