@@ -18,7 +18,7 @@
 //! | renewed, not yet stored | another token is found in its source or one before it | that token; the renewed token is not stored any more |
 //! | none | only an expired or rejected token, and a renewer | the renewer's, made from that token |
 //! | any | the renewer's token is invalid by inspection | an error; the previous token is stored again |
-//! | any | its source says that it has no token | the current token stays for [`WITHDRAWAL_INTERVAL`], and is not renewed |
+//! | any | its source says that it has no token | the current token stays for `WITHDRAWAL_INTERVAL`, and is not renewed |
 //! | any | its source says so again, and no other source has a token | none: the token is withdrawn |
 //! | none yet | every source fails, and none says that it has no token | the cache's, until a source has one |
 //!

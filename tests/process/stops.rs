@@ -22,7 +22,7 @@ use crate::support::{Graph, Sidecar, get, graphward_command, replace_file, setti
 /// What a request is doing when the stop comes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Stage {
-    /// There is none, on a connection that is kept alive.
+    /// Nothing: the connection is idle.
     Idle,
     /// graphward connects to Graph.
     Connecting,

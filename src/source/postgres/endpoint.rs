@@ -2,7 +2,7 @@
 //!
 //! # Why
 //!
-//! [`url`](super::url) and `tokio-postgres` parse the URL. This file adds the rules that both lack: a local socket needs no
+//! [`url`] and `tokio-postgres` parse the URL. This file adds the rules that both lack: a local socket needs no
 //! TLS, every connection has limits, and what is shown has neither a user nor a password.
 
 use std::path::Path;
