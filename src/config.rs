@@ -21,7 +21,7 @@ mod texts;
 mod tree;
 mod validate;
 
-pub use environment::{EnvVars, common_env_vars, env_var, env_var_names, env_vars};
+pub use environment::{EnvVars, common_env_vars, env_var_names, env_vars};
 pub use error::{ConfigError, Diagnostic, Provenance};
 pub use file::{
     AlertConfig, AppConfig, Config, ListenConfig, LogConfig, ReadyConfig, StateConfig, TokenConfig, UpstreamConfig,

@@ -3,6 +3,7 @@
 mod clock;
 mod date;
 mod error_chain;
+mod nearest;
 mod secret;
 mod secret_ref;
 mod secret_shape;
@@ -13,6 +14,7 @@ mod units;
 pub use clock::Clock;
 pub use date::Rfc3339Timestamp;
 pub use error_chain::error_chain;
+pub use nearest::{closest, nearest};
 pub use secret::{Fingerprint, Secret, SecretError};
 pub(crate) use secret_ref::OneOrMany;
 pub use secret_ref::{MaybeSecret, SecretRef, shown_path};

@@ -7,7 +7,7 @@ use std::path::Path;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use zeroize::Zeroizing;
 
-use crate::config::{AppConfig, env_var};
+use crate::config::AppConfig;
 use crate::source::Fernet;
 use crate::source::decode::{Format, MAX_DOCUMENT_BYTES, decode, locate_text};
 use crate::types::{MaybeSecret, Secret, SecretRef};
@@ -22,6 +22,11 @@ pub struct SecretLoadError {
     pub location: String,
     /// The problem and its fix.
     pub reason: String,
+}
+
+/// Returns a variable of the process.
+pub(super) fn env_var(name: &str) -> Option<String> {
+    std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
 }
 
 /// Loads a secret.

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::config::{StateConfig, env_var};
+use super::secrets::env_var;
+use crate::config::StateConfig;
 
 /// Returns the state directory: `state.dir`, else systemd's `$STATE_DIRECTORY`, else `$XDG_STATE_HOME/graphward`.
 pub(super) fn state_dir(config: &StateConfig) -> Option<PathBuf> {

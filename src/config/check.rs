@@ -19,12 +19,14 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value as Json, json};
 
-use super::error::{Diagnostic, Provenance, SECRET_REF, nearest, shown};
-use super::keys::{Keys, PREFIX};
-use super::schema::{alternatives, expected, is_kind, is_type, is_unset, keys, rule, strings, text_of, words};
+use super::error::{Diagnostic, Provenance, SECRET_REF, shown};
+use super::keys::{Keys, variable_of};
+use super::schema::{
+    alternatives, expected, free_keys, is_kind, is_type, is_unset, keys, rule, strings, text_of, words,
+};
 use super::texts;
 use super::tree::{Node, Value};
-use crate::types::{SIZES, TIMES, Unit, has_secret, is_token, names_secret};
+use crate::types::{SIZES, TIMES, Unit, has_secret, is_token, names_secret, nearest};
 
 /// Checks layers, and collects what is wrong with them.
 pub(super) struct Checker<'a> {
@@ -34,10 +36,10 @@ pub(super) struct Checker<'a> {
     /// Whether the layers are whole. If not, a missing key is no error: it may be in what could not be read.
     pub(super) is_whole: bool,
     pub(super) diagnostics: Vec<Diagnostic>,
-    /// The settings, `section.key`, that are invalid in any layer.
-    pub(super) invalid: BTreeSet<String>,
     /// The files of secrets.
     pub(super) secret_files: BTreeSet<PathBuf>,
+    /// The variables of secrets.
+    pub(super) secret_vars: BTreeSet<String>,
 }
 
 /// What a value must be, and where it is.
@@ -72,12 +74,7 @@ impl Checker<'_> {
             .text()
             .is_some_and(|text| is_reference || has_secret(format, key, text))
         {
-            let advice = match format {
-                _ if kinds.iter().any(|kind| strings(kind, "required").eq(["env"])) => format!("write {SECRET_REF}"),
-                "service-url" => format!("send it in a header, as {SECRET_REF}"),
-                _ => String::new(),
-            };
-            return self.fail(place.path, node, self.misplaced(place.path, node, &advice));
+            return self.fail(place.path, node, self.misplaced(place, node));
         }
         let is_out =
             |range: RangeInclusive<i64>| matches!(&node.value, Value::Integer(number) if !range.contains(number));
@@ -116,7 +113,7 @@ impl Checker<'_> {
 
     fn table(&mut self, place: Place<'_>, kinds: &[&Json], node: &Node, entries: &[(String, Node)]) -> Option<Json> {
         let schema = self.kind(place, kinds, node)?;
-        let free = schema.get("additionalProperties").filter(|free| free.is_object());
+        let free = free_keys(schema);
         let names = schema.get("propertyNames").unwrap_or(&Json::Null);
         let (mut values, mut is_valid) = (Map::new(), true);
         for (name, node) in entries {
@@ -151,15 +148,15 @@ impl Checker<'_> {
         }
         let excluded: Vec<_> = schema
             .get("not")
-            .into_iter()
-            .flat_map(|not| strings(not, "required"))
-            .collect();
+            .map_or_else(Vec::new, |not| strings(not, "required").collect());
         if let ([one, other], false) = (excluded.as_slice(), excluded.iter().any(lacks)) {
             return self.exclude(place, node, one, other);
         }
         if let (Some("Secret file"), Some(Json::String(path))) = (text_of(schema, "title"), values.get("file")) {
             self.secret_files.insert(path.into());
         }
+        self.secret_vars
+            .extend(values.get("env").and_then(Json::as_str).map(str::to_owned));
         // A section keeps the settings that are valid.
         (is_valid || place.path.len() < 2).then_some(Json::Object(values))
     }
@@ -203,7 +200,8 @@ impl Checker<'_> {
             return String::new();
         };
         if holds_secret(name, node) {
-            return self.misplaced(path, node, "");
+            let schema = &Json::Null;
+            return self.misplaced(Place { schema, path }, node);
         }
         let meant = nearest(name, known.iter().copied());
         let elsewhere = || self.keys.elsewhere(name);
@@ -225,9 +223,39 @@ impl Checker<'_> {
         })
     }
 
-    /// The message for a secret that is written where a reference to it belongs: at this key, if there is an advice for it,
-    /// or at the key that has most of the words.
-    fn misplaced(&self, path: &[&str], node: &Node, advice: &str) -> String {
+    /// The message for a secret that is written where a reference to it belongs: at this key if it takes one, or else at the
+    /// key that has most of the words.
+    fn misplaced(&self, Place { schema, path }: Place<'_>, node: &Node) -> String {
+        let takes_reference = |kind: &Json| strings(kind, "required").eq(["env"]);
+        let is_here = alternatives(schema).into_iter().any(takes_reference);
+        let there = if is_here {
+            path.join(".")
+        } else {
+            self.secret_key(path, node)
+        };
+        let place = match node.provenance {
+            Provenance::File { .. } | Provenance::Default => "the configuration file",
+            Provenance::Environment(_) => "this variable",
+            Provenance::Flag(_) => "a flag",
+        };
+        let remedy = match node.provenance {
+            _ if !is_here && text_of(schema, "format") == Some("service-url") => {
+                format!("send it in a header, as {SECRET_REF}")
+            }
+            Provenance::Environment(_) | Provenance::Flag(_) => {
+                format!("set {0}_FILE or {0}_ENV", variable_of(&there))
+            }
+            _ if is_here => format!("write {SECRET_REF}"),
+            Provenance::File { .. } | Provenance::Default => {
+                format!("write `[{} = {SECRET_REF}`", there.replacen('.', "] ", 1))
+            }
+        };
+        format!("secrets must not appear in {place} (value not shown): {remedy}")
+    }
+
+    /// The key that takes a reference to a secret and that a path and a value fit best; the last one of several is the
+    /// token's.
+    fn secret_key(&self, path: &[&str], node: &Node) -> String {
         let written = path.join("_").to_lowercase();
         let token = node.text().is_some_and(is_token).then_some("token");
         let written: BTreeSet<_> = written.split(['_', '-', '.']).chain(token).collect();
@@ -235,37 +263,14 @@ impl Checker<'_> {
             let words: BTreeSet<_> = path.split(['.', '_']).collect();
             (words.intersection(&written).count(), Reverse(path.split('.').count()))
         };
-        // The token's is the last one of those that fit as well.
-        let there = self
-            .keys
-            .settings()
-            .filter_map(|path| path.strip_suffix(".env"))
-            .max_by_key(fit);
-        let there = there.unwrap_or_default();
-        if let Provenance::Environment(_) = node.provenance {
-            let path = if advice.is_empty() {
-                there.to_owned()
-            } else {
-                path.join(".")
-            };
-            let name = format!("{PREFIX}{}", path.replace('.', "_").to_uppercase());
-            return format!(
-                "secrets must not appear in this variable (value not shown): set {name}_FILE or {name}_ENV"
-            );
-        }
-        let there = there.replacen('.', "] ", 1);
-        let advice = if advice.is_empty() {
-            format!("write `[{there} = {SECRET_REF}`")
-        } else {
-            advice.to_owned()
-        };
-        format!("secrets must not appear in the configuration file (value not shown): {advice}")
+        let references = self.keys.settings().filter_map(|path| path.strip_suffix(".env"));
+        references.max_by_key(fit).unwrap_or_default().to_owned()
     }
 
     /// The message for a value of another type than the schema accepts.
     fn mismatch(&self, place: Place<'_>, kinds: &[&Json], node: &Node) -> String {
         match place.path {
-            [name] if holds_secret(name, node) => return self.misplaced(place.path, node, ""),
+            [name] if holds_secret(name, node) => return self.misplaced(place, node),
             [name] => return format!("is a section: write [{name}] once, with its keys below it"),
             _ => {}
         }
@@ -276,11 +281,7 @@ impl Checker<'_> {
             (Value::Integer(number), _) if let Some(range) = kinds.iter().find_map(|kind| range(kind)) => {
                 format!("must be between {} and {}, not {number}", range.start(), range.end())
             }
-            (Value::Variable(_), _)
-                if kinds
-                    .iter()
-                    .any(|kind| kind.get("additionalProperties").is_some_and(Json::is_object)) =>
-            {
+            (Value::Variable(_), _) if kinds.iter().any(|kind| free_keys(kind).is_some()) => {
                 "has keys of its own, which are set in the file only".to_owned()
             }
             (Value::Variable(_), _) => format!("must be {expected}"),
@@ -295,9 +296,6 @@ impl Checker<'_> {
     }
 
     fn fail<T>(&mut self, path: &[&str], node: &Node, message: impl Into<String>) -> Option<T> {
-        if let [section, key, ..] = path {
-            self.invalid.insert(format!("{section}.{key}"));
-        }
         let key = shown(&path.join("."));
         self.diagnostics.push(Diagnostic::new(&node.provenance, &key, message));
         None

@@ -1,13 +1,14 @@
 //! The environment: a variable for every key, and short names for the most common ones.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+
+use regex_lite::Regex;
 
 use super::error::{Diagnostic, Provenance};
-use super::keys::{ALIASES, Keys, PREFIX, SECRETS};
+use super::keys::{Keys, PREFIX, SHORT_NAMES};
 use super::tree::{Node, Value};
 
-/// The variables whose names begin with `GRAPHWARD_`, without empty ones.
+/// The variables whose names begin with `GRAPHWARD_`; an empty one counts as unset.
 pub type EnvVars = BTreeMap<String, String>;
 
 /// The variable that names the configuration file.
@@ -15,12 +16,7 @@ pub(super) const CONFIG: &str = "GRAPHWARD_CONFIG";
 
 /// The names of the variables that `--help` lists; the rest follows from the keys' names.
 pub fn common_env_vars() -> impl Iterator<Item = &'static str> {
-    let secrets = SECRETS.into_iter().map(|(name, _)| name);
-    ALIASES
-        .into_iter()
-        .map(|(name, _, _)| name)
-        .chain(secrets)
-        .chain([CONFIG])
+    SHORT_NAMES.into_iter().map(|(name, _)| name).chain([CONFIG])
 }
 
 /// The variables of the process that are graphward's. A value that is not Unicode comes with its strange bytes replaced, so
@@ -29,8 +25,7 @@ pub fn common_env_vars() -> impl Iterator<Item = &'static str> {
 pub fn env_vars() -> EnvVars {
     let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
     let vars = std::env::vars_os().map(|(name, value)| (text(name), text(value)));
-    vars.filter(|(name, value)| name.starts_with(PREFIX) && !value.is_empty())
-        .collect()
+    vars.filter(|(name, _)| name.starts_with(PREFIX)).collect()
 }
 
 /// The names of all variables that are read.
@@ -39,54 +34,46 @@ pub fn env_var_names() -> Vec<String> {
     Keys::new().variables().chain([CONFIG]).map(str::to_owned).collect()
 }
 
-/// A variable of the process, for secrets that are in one.
-#[must_use]
-pub fn env_var(name: &str) -> Option<String> {
-    std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
-}
-
-/// The environment as a layer. Variables that contradict each other are reported.
-pub(super) fn environment_tree(vars: &EnvVars, keys: &Keys, diagnostics: &mut Vec<Diagnostic>) -> Node {
-    let mut tree = Node::empty_table(&Provenance::Default);
-    for (name, value) in vars.iter().filter(|(_, value)| !value.is_empty()) {
+/// A layer of variables, or of flags by the names of their variables. Those that contradict each other are reported.
+pub(super) fn layer(
+    vars: &EnvVars,
+    keys: &Keys,
+    provenance: fn(&str) -> Provenance,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Node {
+    let mut layer = Node::empty_table(&Provenance::Default);
+    for (name, value) in vars {
         let Some(path) = keys.variable(name) else { continue };
+        let holds_secret = |(short, path): &(&str, &str)| short == name && path.ends_with(".env");
         let value = match value.as_str() {
-            _ if SECRETS.iter().any(|(secret, _)| *secret == name) => Value::Text(name.clone()),
+            _ if SHORT_NAMES.iter().any(holds_secret) => Value::Text(name.clone()),
             "{}" => Value::Table(Vec::new()),
             text => Value::Variable(text.to_owned()),
         };
-        let provenance = Provenance::Environment(Arc::from(name.as_str()));
         let keys: Vec<&str> = path.split('.').collect();
-        if let Err(other) = tree.insert(&keys, Node::new(&provenance, value)) {
+        if let Err(other) = layer.insert(&keys, Node::new(&provenance(name), value)) {
             let message = format!("is set together with {other}; unset one of them");
-            diagnostics.push(Diagnostic::new(&provenance, path, message));
+            diagnostics.push(Diagnostic::new(&provenance(name), path, message));
         }
     }
-    tree
+    layer
 }
 
 /// The variables that set nothing, and that Kubernetes did not set.
 pub(super) fn unknown_variables<'a>(vars: &'a EnvVars, keys: &Keys) -> impl Iterator<Item = &'a String> {
     let is_unknown = |(name, value): &(&String, &String)| {
-        !value.is_empty() && *name != CONFIG && keys.variable(name).is_none() && !is_service_link(name, value)
+        *name != CONFIG && keys.variable(name).is_none() && !is_service_link(name, value)
     };
     vars.iter().filter(is_unknown).map(|(name, _)| name)
 }
 
 /// Whether Kubernetes set the variable: it does for every Service of the namespace, here one that is named `graphward` or
-/// `graphward-…`.
+/// `graphward-…`. `NAME_PORT` is a URL, and `NAME_PORT_8080_TCP_ADDR` and the like are its parts.
 fn is_service_link(name: &str, value: &str) -> bool {
-    let rest = name.strip_prefix(PREFIX).unwrap_or(name);
-    let is_own = rest.starts_with("SERVICE_") || rest == "PORT" || rest.starts_with("PORT_");
-    let is_host = rest.ends_with("_SERVICE_HOST") || rest.ends_with("_SERVICE_PORT") || rest.contains("_SERVICE_PORT_");
-    // `NAME_PORT` is a URL, and `NAME_PORT_8080_TCP_ADDR` and the like are its parts.
-    let is_url = rest.ends_with("_PORT") && value.contains("://");
-    let is_part = rest.split_once("_PORT_").is_some_and(|(_, part)| {
-        let mut words = part.split('_');
-        let is_port = words.next().is_some_and(|port| port.parse::<u16>().is_ok());
-        is_port && matches!(words.next(), Some("TCP" | "UDP" | "SCTP"))
-    });
-    is_own || is_host || is_url || is_part
+    let link = "^GRAPHWARD_(.+_)?(SERVICE_(HOST|PORT(_.+)?)|PORT_[0-9]+_(TCP|UDP|SCTP)(_.+)?)$";
+    let is_own = name.starts_with("GRAPHWARD_SERVICE_") || name.starts_with("GRAPHWARD_PORT_");
+    let is_url = name.ends_with("_PORT") && value.contains("://");
+    is_own || is_url || name == "GRAPHWARD_PORT" || Regex::new(link).is_ok_and(|link| link.is_match(name))
 }
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ pub enum Provenance {
     /// An environment variable.
     Environment(Arc<str>),
     /// A flag of the command line.
-    Flag(&'static str),
+    Flag(Arc<str>),
     /// It is not set anywhere.
     #[default]
     Default,
@@ -81,6 +81,12 @@ impl Diagnostic {
             message: message.into(),
         }
     }
+
+    /// Whether it is about this setting, or about a key below it.
+    pub(super) fn is_about(&self, setting: &str) -> bool {
+        let rest = self.key.strip_prefix(setting);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    }
 }
 
 impl fmt::Display for Diagnostic {
@@ -110,8 +116,7 @@ impl fmt::Display for Provenance {
             Self::Default => f.write_str("default"),
             Self::File { path, line: 0 } => write!(f, "`{}`", shown_path(path)),
             Self::File { path, line } => write!(f, "`{}:{line}`", shown_path(path)),
-            Self::Environment(name) => f.write_str(name),
-            Self::Flag(name) => f.write_str(name),
+            Self::Environment(name) | Self::Flag(name) => f.write_str(name),
         }
     }
 }
@@ -131,23 +136,4 @@ pub(super) fn shown(path: &str) -> String {
     };
     let path: Vec<_> = path.split('.').map(shown).collect();
     path.join(".").escape_debug().take(80).collect()
-}
-
-/// The candidate that was probably meant.
-pub(super) fn nearest<'a>(written: &str, candidates: impl Iterator<Item = &'a str> + Clone) -> Option<&'a str> {
-    let written = written.to_lowercase();
-    let is_prefix = |candidate: &&str| {
-        let is_long_enough = written.len().min(candidate.len()) >= 3;
-        is_long_enough && (written.starts_with(candidate) || candidate.starts_with(&written))
-    };
-    closest(&written, candidates.clone(), 0.6).or_else(|| candidates.clone().find(is_prefix))
-}
-
-/// The candidate that is most similar to a text, if it is at least this similar: 1 is the same.
-pub(super) fn closest<'a>(written: &str, candidates: impl Iterator<Item = &'a str>, least: f64) -> Option<&'a str> {
-    let score = |candidate| (strsim::normalized_damerau_levenshtein(written, candidate), candidate);
-    let close = candidates.map(score).filter(|(score, _)| *score >= least);
-    close
-        .max_by(|(one, _), (two, _)| one.total_cmp(two))
-        .map(|(_, candidate)| candidate)
 }

@@ -9,13 +9,14 @@
 //! The defaults are in `config/sidecar.toml`, which is the lowest layer: what operators copy from cannot differ from what
 //! applies, and a key without a default cannot be built.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::Deserializer;
+use serde_json::Value;
 
 use crate::admin::ReadinessPolicy;
 use crate::graph::ProofMode;
@@ -55,6 +56,9 @@ pub struct Config {
     /// a sidecar's only client stops with it.
     #[serde(skip)]
     pub drain_delay: Duration,
+    /// The settings of `[listen]` and `[upstream]`, which stay until a restart, as they were read.
+    #[serde(skip)]
+    pub(super) until_restart: BTreeMap<String, Value>,
     /// The files of the secrets that the configuration refers to, which are read again when they change.
     #[serde(skip)]
     pub secret_files: BTreeSet<PathBuf>,

@@ -9,26 +9,24 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value as Json;
 
-use super::error::nearest;
-use super::schema::{alternatives, json_schema};
+use super::error::Provenance;
+use super::schema::{alternatives, free_keys, json_schema};
+use crate::types::nearest;
 
 /// What the names of all variables begin with.
 pub(super) const PREFIX: &str = "GRAPHWARD_";
-/// The most common keys, whose variables have short names, and the keys' flags. Every other key is set by
-/// `GRAPHWARD_<SECTION>_<KEY>`.
-pub(super) const ALIASES: [(&str, &str, &str); 9] = [
-    ("GRAPHWARD_LISTEN", "--listen", "listen.proxy"),
-    ("GRAPHWARD_ADMIN", "--admin", "listen.admin"),
-    ("GRAPHWARD_ORIGIN", "--origin", "upstream.origin"),
-    ("GRAPHWARD_CA_FILE", "--ca-file", "upstream.ca_file"),
-    ("GRAPHWARD_TOKEN_FILE", "--token-file", "token.source.file"),
-    ("GRAPHWARD_APP_ID", "--app-id", "app.id"),
-    ("GRAPHWARD_APP_SECRET_FILE", "--app-secret-file", "app.secret.file"),
-    ("GRAPHWARD_LOG", "--log", "log.level"),
-    ("GRAPHWARD_LOG_REQUESTS", "--log-requests", "log.requests"),
-];
-/// Variables that hold a secret: only their names become part of the configuration, as the value of a key.
-pub(super) const SECRETS: [(&str, &str); 2] = [
+/// The most common keys, whose variables have short names, which most flags share. Every other key is set by
+/// `GRAPHWARD_<SECTION>_<KEY>`. A variable for `env` holds the secret: only its name becomes part of the configuration.
+pub(super) const SHORT_NAMES: [(&str, &str); 11] = [
+    ("GRAPHWARD_LISTEN", "listen.proxy"),
+    ("GRAPHWARD_ADMIN", "listen.admin"),
+    ("GRAPHWARD_ORIGIN", "upstream.origin"),
+    ("GRAPHWARD_CA_FILE", "upstream.ca_file"),
+    ("GRAPHWARD_TOKEN_FILE", "token.source.file"),
+    ("GRAPHWARD_APP_ID", "app.id"),
+    ("GRAPHWARD_APP_SECRET_FILE", "app.secret.file"),
+    ("GRAPHWARD_LOG", "log.level"),
+    ("GRAPHWARD_LOG_REQUESTS", "log.requests"),
     ("GRAPHWARD_TOKEN", "token.source.env"),
     ("GRAPHWARD_APP_SECRET", "app.secret.env"),
 ];
@@ -37,8 +35,8 @@ pub(super) const SECRETS: [(&str, &str); 2] = [
 pub(super) struct Keys {
     /// The schema that has them.
     pub(super) schema: Json,
-    /// Their paths: `section`, `section.key` and below.
-    paths: BTreeSet<String>,
+    /// The paths of all settings and of the keys below them.
+    settings: BTreeSet<String>,
     /// Those of the variables that set them, by name.
     variables: BTreeMap<String, String>,
     /// Those of tables whose keys are free: they are set in the file only.
@@ -49,16 +47,14 @@ impl Keys {
     /// The keys of the configuration.
     pub(super) fn new() -> Self {
         let schema = json_schema();
-        let (mut paths, mut free_tables) = (BTreeSet::new(), Vec::new());
-        collect(&schema, "", &mut paths, &mut free_tables);
-        let settings = paths.iter().filter(|path| path.contains('.'));
-        let named = settings.map(|path| (variable_of(path), path.clone()));
-        let short = ALIASES.map(|(name, _, path)| (name, path)).into_iter().chain(SECRETS);
-        let short = short.map(|(name, path)| (name.to_owned(), path.to_owned()));
+        let (mut settings, mut free_tables) = (BTreeSet::new(), Vec::new());
+        collect(&schema, "", &mut settings, &mut free_tables);
+        let named = settings.iter().map(|path| (variable_of(path), path.clone()));
+        let short = SHORT_NAMES.map(|(name, path)| (name.to_owned(), path.to_owned()));
         let variables = named.chain(short).collect();
         Self {
             schema,
-            paths,
+            settings,
             variables,
             free_tables,
         }
@@ -85,7 +81,7 @@ impl Keys {
 
     /// The paths of all settings and of the keys below them.
     pub(super) fn settings(&self) -> impl Iterator<Item = &str> {
-        self.paths.iter().map(String::as_str).filter(|path| path.contains('.'))
+        self.settings.iter().map(String::as_str)
     }
 
     /// A key that is, or is nearly, one of another section; or the name of a variable or a flag.
@@ -107,13 +103,19 @@ impl Keys {
 }
 
 /// The variable of a key.
-fn variable_of(path: &str) -> String {
+pub(super) fn variable_of(path: &str) -> String {
     format!("{PREFIX}{}", path.replace('.', "_").to_uppercase())
 }
 
+/// The flag that has the name of a variable.
+pub(super) fn flag_of(variable: &str) -> Provenance {
+    let name = variable.trim_start_matches(PREFIX).to_lowercase();
+    Provenance::Flag(format!("--{}", name.replace('_', "-")).into())
+}
+
 /// Adds the keys and the tables with free keys of a schema, of all its alternatives and of the items of its lists.
-fn collect(schema: &Json, path: &str, keys: &mut BTreeSet<String>, free_tables: &mut Vec<String>) {
-    if schema.get("additionalProperties").is_some_and(Json::is_object) {
+fn collect(schema: &Json, path: &str, settings: &mut BTreeSet<String>, free_tables: &mut Vec<String>) {
+    if free_keys(schema).is_some() {
         free_tables.push(path.to_owned());
     }
     for (name, property) in schema.get("properties").and_then(Json::as_object).into_iter().flatten() {
@@ -122,11 +124,13 @@ fn collect(schema: &Json, path: &str, keys: &mut BTreeSet<String>, free_tables: 
         } else {
             format!("{path}.{name}")
         };
-        collect(property, &path, keys, free_tables);
-        keys.insert(path);
+        collect(property, &path, settings, free_tables);
+        if path.contains('.') {
+            settings.insert(path);
+        }
     }
     let inner = alternatives(schema).into_iter().filter(|inner| *inner != schema);
     for inner in inner.chain(schema.get("items")) {
-        collect(inner, path, keys, free_tables);
+        collect(inner, path, settings, free_tables);
     }
 }

@@ -15,13 +15,13 @@ use serde::Deserialize as _;
 use serde_json::{Map, Value as Json, json};
 
 use super::check::Checker;
-use super::environment::{CONFIG, EnvVars, environment_tree, unknown_variables};
-use super::error::{ConfigError, Diagnostic, Provenance, closest, shown};
+use super::environment::{CONFIG, EnvVars, layer, unknown_variables};
+use super::error::{ConfigError, Diagnostic, Provenance, shown};
 use super::file::Config;
-use super::keys::{ALIASES, Keys};
-use super::tree::{Node, Value};
+use super::keys::{Keys, flag_of, variable_of};
+use super::tree::Node;
 use super::validate::Validator;
-use crate::types::shown_path;
+use crate::types::{closest, shown_path};
 
 /// Where a file is looked for if none is named.
 pub const DEFAULT_CONFIG_PATHS: [&str; 2] = ["graphward.toml", "/etc/graphward/graphward.toml"];
@@ -93,10 +93,12 @@ impl Config {
     }
 
     pub(super) fn load_from(flags: Overrides, vars: &EnvVars, searched: &[&Path]) -> Result<LoadedConfig, ConfigError> {
-        let found = find_file(&flags, vars, searched).map_err(|diagnostic| ConfigError::new(vec![diagnostic]))?;
+        let mut vars = vars.clone();
+        vars.retain(|_, value| !value.is_empty());
+        let found = find_file(&flags, &vars, searched).map_err(|diagnostic| ConfigError::new(vec![diagnostic]))?;
         let (file, text) = found.unzip();
         let path = file.as_deref().unwrap_or_else(|| Path::new(""));
-        let mut loaded = merge(path, &text.unwrap_or_default(), flags, vars)?;
+        let mut loaded = merge(path, &text.unwrap_or_default(), flags, &vars)?;
         loaded.file = file;
         Ok(loaded)
     }
@@ -119,8 +121,9 @@ fn merge(path: &Path, text: &str, flags: Overrides, vars: &EnvVars) -> Result<Lo
     let (file, mut diagnostics) = Node::parse(&Arc::from(path), text);
     let is_whole = diagnostics.is_empty();
     let keys = Keys::new();
-    let flags = flag_tree(&flags);
-    let environment = environment_tree(vars, &keys, &mut diagnostics);
+    let mut layer = |vars: &EnvVars, provenance| layer(vars, &keys, provenance, &mut diagnostics);
+    let flags = layer(&flag_vars(&flags), flag_of);
+    let environment = layer(vars, |name| Provenance::Environment(name.into()));
     let (defaults, _) = Node::parse(&Arc::from(Path::new("config/sidecar.toml")), DEFAULTS);
     let layers = [&defaults, &file, &environment, &flags];
     let mut checker = Checker {
@@ -128,8 +131,8 @@ fn merge(path: &Path, text: &str, flags: Overrides, vars: &EnvVars) -> Result<Lo
         flags: &flags,
         is_whole,
         diagnostics,
-        invalid: BTreeSet::new(),
         secret_files: BTreeSet::new(),
+        secret_vars: BTreeSet::new(),
     };
     let mut merged = Map::new();
     let mut provenance = BTreeMap::new();
@@ -145,7 +148,8 @@ fn merge(path: &Path, text: &str, flags: Overrides, vars: &EnvVars) -> Result<Lo
         let settings = table.entries().iter();
         provenance.extend(settings.map(|(key, node)| (format!("{section}.{key}"), node.provenance.clone())));
     }
-    let Ok(mut config) = Config::deserialize(Json::Object(merged)) else {
+    let merged = Json::Object(merged);
+    let Ok(mut config) = Config::deserialize(&merged) else {
         // The schema is that of the type, so what has been checked can be deserialized. Serde's message may have a value.
         let mut diagnostics = checker.diagnostics;
         let message = "cannot be read, and the reason is not known";
@@ -153,23 +157,29 @@ fn merge(path: &Path, text: &str, flags: Overrides, vars: &EnvVars) -> Result<Lo
         return Err(ConfigError::new(diagnostics));
     };
     config.secret_files = checker.secret_files;
-    let mut validator = Validator {
-        provenance: &provenance,
-        invalid: checker.invalid,
-        diagnostics: checker.diagnostics,
-    };
-    if is_whole {
-        validator.validate(&mut config);
+    for section in ["listen", "upstream"] {
+        let settings = merged.get(section).and_then(Json::as_object).into_iter().flatten();
+        let settings = settings.map(|(key, value)| (format!("{section}.{key}"), value.clone()));
+        config.until_restart.extend(settings);
     }
-    let mut diagnostics = validator.diagnostics;
+    let mut diagnostics = checker.diagnostics;
+    if is_whole {
+        let (provenance, checked) = (&provenance, &diagnostics);
+        let validator = Validator {
+            provenance,
+            checked,
+            diagnostics: Vec::new(),
+        };
+        let found = validator.validate(&mut config);
+        diagnostics.extend(found);
+    }
     let mut warnings = Vec::new();
-    let is_used = |name: &&String| layers.iter().any(|layer| refers_to(layer, name));
-    for name in unknown_variables(vars, &keys).filter(|name| !is_used(name)) {
+    for name in unknown_variables(vars, &keys).filter(|name| !checker.secret_vars.contains(*name)) {
         let known = keys.variables().chain([CONFIG]);
         let reason = match (keys.free_table(name), closest(&name.to_uppercase(), known, 0.8)) {
             (Some(table), _) => format!("the keys of `{table}` are set in the file only"),
             (None, Some(meant)) => {
-                let provenance = Provenance::Environment(Arc::from(name.as_str()));
+                let provenance = Provenance::Environment(name.as_str().into());
                 let message = format!("unknown variable; did you mean {meant}?");
                 diagnostics.push(Diagnostic::new(&provenance, "", message));
                 continue;
@@ -195,9 +205,10 @@ fn merge(path: &Path, text: &str, flags: Overrides, vars: &EnvVars) -> Result<Lo
 /// The file and its text. One that was named has to be there; one that is only looked for need not be, but if it is there
 /// and cannot be read, that is an error too: the defaults in its place would be a surprise.
 fn find_file(flags: &Overrides, vars: &EnvVars, searched: &[&Path]) -> Result<Option<(PathBuf, String)>, Diagnostic> {
-    let flag = flags.config.clone().map(|path| (path, Provenance::Flag("--config")));
-    let variable = vars.get(CONFIG).filter(|path| !path.is_empty());
-    let variable = variable.map(|path| (PathBuf::from(path), Provenance::Environment(Arc::from(CONFIG))));
+    let flag = flags.config.clone().map(|path| (path, flag_of(CONFIG)));
+    let variable = vars
+        .get(CONFIG)
+        .map(|path| (PathBuf::from(path), Provenance::Environment(CONFIG.into())));
     let named = flag.or(variable);
     let paths = match &named {
         Some((path, _)) => vec![path.as_path()],
@@ -218,30 +229,15 @@ fn find_file(flags: &Overrides, vars: &EnvVars, searched: &[&Path]) -> Result<Op
     Ok(None)
 }
 
-/// The flags as a layer.
-fn flag_tree(flags: &Overrides) -> Node {
-    let set = json!(flags);
-    let mut tree = Node::empty_table(&Provenance::Default);
-    for (_, flag, path) in ALIASES {
-        let node = |text: &str| Node::new(&Provenance::Flag(flag), Value::Text(text.trim().to_owned()));
-        let value = match set.get(flag.trim_start_matches('-').replace('-', "_")) {
-            Some(Json::String(text)) => node(text),
-            Some(Json::Array(texts)) if !texts.is_empty() => {
-                let texts = texts.iter().filter_map(Json::as_str).map(node).collect();
-                Node::new(&Provenance::Flag(flag), Value::List(texts))
-            }
-            _ => continue,
-        };
-        let keys: Vec<&str> = path.split('.').collect();
-        // The paths are different, so nothing is in the way.
-        drop(tree.insert(&keys, value));
-    }
-    tree
-}
-
-/// Whether a variable is the place of a secret, by `{ env = NAME }` anywhere.
-fn refers_to(node: &Node, variable: &str) -> bool {
-    let is_named =
-        |(key, node): &(String, Node)| (key == "env" && node.text() == Some(variable)) || refers_to(node, variable);
-    node.items().iter().any(|item| refers_to(item, variable)) || node.entries().iter().any(is_named)
+/// The flags that are set, by the names of their variables.
+fn flag_vars(flags: &Overrides) -> EnvVars {
+    let flags = json!(flags);
+    let set = flags.as_object().into_iter().flatten().filter_map(|(flag, value)| {
+        let texts = value
+            .as_array()
+            .map_or_else(|| std::slice::from_ref(value), Vec::as_slice);
+        let texts: Vec<_> = texts.iter().filter_map(Json::as_str).map(str::trim).collect();
+        (!texts.is_empty()).then(|| (variable_of(flag), texts.join(",")))
+    });
+    set.collect()
 }

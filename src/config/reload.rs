@@ -1,7 +1,6 @@
 //! What a running process takes over from a new configuration.
 
-use super::file::{Config, ListenConfig, UpstreamConfig};
-use crate::proxy::UpstreamSettings;
+use super::file::Config;
 
 /// What a running process uses of a new configuration.
 #[derive(Clone, Debug)]
@@ -9,15 +8,7 @@ pub struct ReloadedConfig {
     /// The new configuration with the sections that stay until a restart.
     pub config: Config,
     /// The keys that have changed and wait for a restart.
-    pub needs_restart: Vec<&'static str>,
-}
-
-/// The keys of a section that differ. All have to be named, so that a new one is not forgotten.
-macro_rules! changed_keys {
-    ($section:literal, $old:expr, $new:expr, $type:ident: $($key:ident)+ $(; apart from $nested:ident)?) => {{
-        let $type { $($key,)+ $($nested: _)? } = $new;
-        [$((*$key != $old.$key).then_some(concat!($section, ".", stringify!($key)))),+]
-    }};
+    pub needs_restart: Vec<String>,
 }
 
 impl Config {
@@ -25,18 +16,16 @@ impl Config {
     /// until a restart: an address may be in use elsewhere, and requests may be in flight.
     #[must_use]
     pub fn reloaded(&self, new: Self) -> ReloadedConfig {
-        let listen = changed_keys!("listen", self.listen, &new.listen,
-            ListenConfig: proxy admin socket_mode allowed_hosts tls tunnel_hosts);
-        let upstream = changed_keys!("upstream", self.upstream, &new.upstream,
-            UpstreamConfig: origin hosts ca_file via connect_timeout idle_timeout connect_to; apart from settings);
-        let settings = changed_keys!("upstream", self.upstream.settings, &new.upstream.settings,
-            UpstreamSettings: http connections head_timeout);
-        let changed = listen.into_iter().chain(upstream).chain(settings);
+        let changed = new
+            .until_restart
+            .iter()
+            .filter(|(key, value)| self.until_restart.get(*key) != Some(value));
         ReloadedConfig {
-            needs_restart: changed.flatten().collect(),
+            needs_restart: changed.map(|(key, _)| key.clone()).collect(),
             config: Self {
                 listen: self.listen.clone(),
                 upstream: self.upstream.clone(),
+                until_restart: self.until_restart.clone(),
                 drain_delay: self.drain_delay,
                 ..new
             },

@@ -126,6 +126,11 @@ pub(super) fn strings<'a>(schema: &'a Value, keyword: &str) -> impl Iterator<Ite
     list.into_iter().flatten().filter_map(Value::as_str)
 }
 
+/// The schema of the values of a table's free keys, if it has such keys.
+pub(super) fn free_keys(schema: &Value) -> Option<&Value> {
+    schema.get("additionalProperties").filter(|free| free.is_object())
+}
+
 pub(super) fn keys(schema: &Value) -> impl Iterator<Item = &str> + Clone {
     let properties = schema.get("properties").and_then(Value::as_object);
     properties

@@ -7,7 +7,7 @@
 //!
 //! A syntax error hides no other error: what could be read besides is checked as well.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -91,8 +91,8 @@ impl Node {
         }
     }
 
-    /// Puts a value at a path of keys, below tables that are made on the way. Returns the value that is there already, or
-    /// above it.
+    /// Puts a value at a path of keys, below tables that are made on the way. Returns the provenance of the value that is
+    /// there already, or above it.
     pub(super) fn insert(&mut self, path: &[&str], node: Self) -> Result<(), Provenance> {
         let (Value::Table(entries), Some((key, rest))) = (&mut self.value, path.split_first()) else {
             return Err(self.provenance.clone());
@@ -113,14 +113,10 @@ impl Node {
     /// Reads what can be read of a file's text, and reports the syntax errors, at most one for each line.
     pub(super) fn parse(path: &Arc<Path>, text: &str) -> (Self, Vec<Diagnostic>) {
         let starts = text.match_indices('\n').map(|(end, _)| end + 1);
-        let mut source = Source {
-            path,
-            text,
-            starts: [0].into_iter().chain(starts).collect(),
-            damaged: BTreeSet::new(),
-        };
+        let starts = [0].into_iter().chain(starts).collect();
+        let source = Source { path, text, starts };
         let (_, mut errors) = DeTable::parse_recoverable(text);
-        let rest = source.without_broken_keys(&errors);
+        let rest = source.without_broken_lines(&errors);
         let (table, more) = DeTable::parse_recoverable(&rest);
         errors.extend(more);
         let mut messages = BTreeMap::new();
@@ -128,13 +124,10 @@ impl Node {
             let span = error.span().unwrap_or_default();
             let line = source.line(span.start);
             let message = match error.message() {
-                "duplicate key" => source.duplicate(span),
+                DUPLICATE => source.duplicate(span),
                 message => {
-                    source.damaged.insert(line);
-                    format!(
-                        "TOML syntax error at column {}: {message}",
-                        1 + source.before(span.start).chars().count()
-                    )
+                    let column = 1 + source.before(span.start).chars().count();
+                    format!("TOML syntax error at column {column}: {message}")
                 }
             };
             // One mistake often makes the parser stumble over the rest of its line.
@@ -168,43 +161,44 @@ struct Source<'a> {
     text: &'a str,
     /// The offsets of its lines.
     starts: Vec<usize>,
-    /// The lines with syntax errors: their values are not what was meant.
-    damaged: BTreeSet<usize>,
 }
 
+/// The parser's message for a key or a table that is there twice, which is the only error that is not one of syntax.
+const DUPLICATE: &str = "duplicate key";
+
 impl Source<'_> {
-    /// The text with blanks in the place of what makes the parser stop, a key without a value, or lose its way, a table
-    /// whose header is broken.
-    fn without_broken_keys(&self, errors: &[Error]) -> String {
-        let starts = ["key with no value", "unclosed table", "unclosed array table"];
-        let is_broken = |error: &&Error| starts.iter().any(|start| error.message().starts_with(start));
+    /// The text with blanks in the place of the lines with syntax errors, whose values are not what was meant. A broken
+    /// header is either read in spite of its error, or blank like the keys below it.
+    fn without_broken_lines(&self, errors: &[Error]) -> String {
+        let syntax = errors.iter().filter(|error| error.message() != DUPLICATE);
         let line = |error: &Error| self.line(error.span().unwrap_or_default().start);
-        let broken: BTreeSet<_> = errors.iter().filter(is_broken).map(line).collect();
+        let broken: BTreeMap<_, _> = syntax.rev().map(|error| (line(error), error.message())).collect();
+        let headers = ["key with no value", "unclosed table", "unclosed array table"];
         let mut is_lost = false;
         let kept = |(line, number): (&str, usize)| {
-            let is_broken = broken.contains(&number);
-            if is_broken || line.trim_start().starts_with('[') {
-                is_lost = is_broken && line.contains(['[', ']']);
+            let (error, is_header) = (broken.get(&number), line.trim_start().starts_with('['));
+            if error.is_some() || is_header {
+                let stops = |error: &&str| headers.iter().any(|start| error.starts_with(start));
+                is_lost = error.is_some_and(stops) && line.contains(['[', ']']);
             }
-            let blank = " ".repeat(line.len() - 1) + "\n";
-            if is_broken || is_lost { blank } else { line.to_owned() }
+            let is_blank = is_lost || (error.is_some() && !is_header);
+            let blank = || " ".repeat(line.len() - 1) + "\n";
+            if is_blank { blank() } else { line.to_owned() }
         };
         self.text.split_inclusive('\n').zip(1..).map(kept).collect()
     }
 
     fn entries(&self, table: &DeTable<'_>) -> Vec<(String, Node)> {
-        let entries = table.iter().filter_map(|(key, value)| {
-            let node = self.node(key.span().start, value.get_ref())?;
-            Some((key.span().start, (key.get_ref().to_string(), node)))
+        let entries = table.iter().map(|(key, value)| {
+            let offset = key.span().start;
+            (offset, (key.get_ref().to_string(), self.node(offset, value.get_ref())))
         });
         entries.collect::<BTreeMap<_, _>>().into_values().collect()
     }
 
-    fn node(&self, offset: usize, value: &DeValue<'_>) -> Option<Node> {
-        let line = self.line(offset);
+    fn node(&self, offset: usize, value: &DeValue<'_>) -> Node {
         let value = match value {
             DeValue::Table(table) => Value::Table(self.entries(table)),
-            _ if self.damaged.contains(&line) => return None,
             DeValue::String(text) => Value::Text(text.to_string()),
             DeValue::Integer(number) => {
                 let parsed = i64::from_str_radix(number.as_str(), number.radix());
@@ -215,10 +209,10 @@ impl Source<'_> {
             DeValue::Datetime(_) => Value::Other("a date"),
             DeValue::Array(items) => {
                 let item = |item: &Spanned<DeValue<'_>>| self.node(item.span().start, item.get_ref());
-                Value::List(items.iter().filter_map(item).collect())
+                Value::List(items.iter().map(item).collect())
             }
         };
-        Some(Node::new(&self.provenance(line), value))
+        Node::new(&self.provenance(self.line(offset)), value)
     }
 
     fn provenance(&self, line: usize) -> Provenance {
@@ -244,10 +238,10 @@ impl Source<'_> {
         let text = [before, "renamed", after.split('\n').next().unwrap_or_default()].concat();
         let (table, _) = DeTable::parse_recoverable(&text);
         let name = written.trim_matches(['"', '\'']);
-        let first = sibling(table.get_ref(), span.start, name);
-        let first = first.map_or_else(String::new, |start| {
-            format!(", first defined on line {}", self.line(start))
-        });
+        let mut beside = holder(table.get_ref(), span.start).into_iter().flat_map(DeTable::keys);
+        let first = beside.find(|key| key.get_ref() == name);
+        let first = first.map(|key| format!(", first defined on line {}", self.line(key.span().start)));
+        let first = first.unwrap_or_default();
         let header = self.before(span.start).trim_start();
         let mut keys = header.split('.').chain([name]);
         if keys.any(|key| might_be_secret(key) && !names_secret(key)) {
@@ -260,15 +254,14 @@ impl Source<'_> {
     }
 }
 
-/// Where the key of this name is beside the key at an offset.
-fn sibling(table: &DeTable<'_>, offset: usize, name: &str) -> Option<usize> {
-    let keys = || table.keys().map(|key| (key.span().start, key.get_ref()));
-    if keys().any(|(start, _)| start == offset) {
-        return keys().find(|(_, key)| *key == name).map(|(start, _)| start);
+/// The table that has the key at an offset.
+fn holder<'a, 'b>(table: &'a DeTable<'b>, offset: usize) -> Option<&'a DeTable<'b>> {
+    if table.keys().any(|key| key.span().start == offset) {
+        return Some(table);
     }
     let values = table
         .values()
         .flat_map(|value| value.get_ref().as_array().into_iter().flatten().chain([value]));
     let mut tables = values.filter_map(|value| value.get_ref().as_table());
-    tables.find_map(|table| sibling(table, offset, name))
+    tables.find_map(|table| holder(table, offset))
 }

@@ -1,6 +1,6 @@
 //! What one setting cannot know about another.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::error::{Diagnostic, Provenance};
 use super::file::{Config, GRAPH, ListenConfig};
@@ -13,14 +13,14 @@ use crate::types::SIZES;
 pub(super) struct Validator<'a> {
     /// Where settings come from, unless they are defaults.
     pub(super) provenance: &'a BTreeMap<String, Provenance>,
-    /// The settings that are invalid by themselves.
-    pub(super) invalid: BTreeSet<String>,
+    /// What is wrong with single settings.
+    pub(super) checked: &'a [Diagnostic],
     pub(super) diagnostics: Vec<Diagnostic>,
 }
 
 impl Validator<'_> {
     /// Checks what must agree, and completes the defaults that depend on other settings.
-    pub(super) fn validate(&mut self, config: &mut Config) {
+    pub(super) fn validate(mut self, config: &mut Config) -> Vec<Diagnostic> {
         if !self.provenance.contains_key("upstream.hosts") && config.upstream.origin != GRAPH {
             config.upstream.hosts.clear();
         }
@@ -32,12 +32,17 @@ impl Validator<'_> {
         let heal = &config.heal;
         self.sizes(["body_memory", "memory_total"], [heal.body_memory, heal.memory_total]);
         self.sizes(["body_disk", "disk_total"], [heal.body_disk, heal.disk_total]);
+        self.diagnostics
     }
 
     /// Reported at the first of the two settings, or at the second if only that is set. Not reported if one is invalid: it
     /// would be the default then that was compared.
     fn report(&mut self, keys: [&str; 2], message: impl Into<String>) {
-        if keys.iter().any(|key| self.invalid.contains(*key)) {
+        if self
+            .checked
+            .iter()
+            .any(|checked| keys.iter().any(|key| checked.is_about(key)))
+        {
             return;
         }
         let [first, _] = keys;

@@ -187,7 +187,7 @@ fn the_descriptions_are_for_those_who_write_a_file() {
 fn the_shipped_schema_is_that_of_the_types() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/graphward.schema.json");
     let schema = serde_json::to_string_pretty(&json_schema()).unwrap() + "\n";
-    if env_var("UPDATE_SCHEMA").is_some() {
+    if std::env::var_os("UPDATE_SCHEMA").is_some() {
         std::fs::write(&path, &schema).unwrap();
     }
     let shipped = std::fs::read_to_string(&path).unwrap();

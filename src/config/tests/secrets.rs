@@ -106,6 +106,11 @@ fn a_secret_in_a_variable_is_not_said_to_be_in_the_file() {
             "GRAPHWARD_ALERTS_URL_FILE or GRAPHWARD_ALERTS_URL_ENV",
         ),
         (
+            "GRAPHWARD_TOKEN_SOURCE_EXEC",
+            TOKEN,
+            "GRAPHWARD_TOKEN_SOURCE_FILE or GRAPHWARD_TOKEN_SOURCE_ENV",
+        ),
+        (
             "GRAPHWARD_TOKEN_RENEW_MINT_TOKEN",
             "hunter2",
             "GRAPHWARD_TOKEN_RENEW_MINT_TOKEN_FILE or GRAPHWARD_TOKEN_RENEW_MINT_TOKEN_ENV",
@@ -125,6 +130,54 @@ fn a_secret_in_a_variable_is_not_said_to_be_in_the_file() {
             assert!(env_var_names().iter().any(|known| known == name), "{name}");
         }
     }
+}
+
+#[test]
+fn a_secret_in_a_flag_is_not_said_to_be_in_the_file() {
+    let flag = |set: fn(&mut Overrides) -> &mut Option<String>| {
+        let mut flags = Overrides::default();
+        *set(&mut flags) = Some(TOKEN.to_owned());
+        flags
+    };
+    let listen = Overrides {
+        listen: vec!["127.0.0.1:1".to_owned(), TOKEN.to_owned()],
+        ..Overrides::default()
+    };
+    for (flags, start, key) in [
+        (flag(|flags| &mut flags.app_id), "--app-id: app.id", "TOKEN_SOURCE"),
+        (flag(|flags| &mut flags.log), "--log: log.level", "TOKEN_SOURCE"),
+        (flag(|flags| &mut flags.admin), "--admin: listen.admin", "TOKEN_SOURCE"),
+        (
+            flag(|flags| &mut flags.token_file),
+            "--token-file: token.source.file",
+            "TOKEN_SOURCE",
+        ),
+        (
+            flag(|flags| &mut flags.app_secret_file),
+            "--app-secret-file: app.secret.file",
+            "APP_SECRET",
+        ),
+        (listen, "--listen: listen.proxy", "TOKEN_SOURCE"),
+    ] {
+        let error = Config::load_from(flags, &EnvVars::new(), &[]).unwrap_err();
+        let said: Vec<_> = error.diagnostics().iter().map(ToString::to_string).collect();
+        let rest = format!("set GRAPHWARD_{key}_FILE or GRAPHWARD_{key}_ENV");
+        let expected = format!("{start}: secrets must not appear in a flag (value not shown): {rest}");
+        assert_eq!(said, [expected]);
+    }
+}
+
+#[test]
+fn a_password_in_a_services_url_belongs_in_a_header_wherever_the_url_is_set() {
+    let vars = EnvVars::from([(
+        "GRAPHWARD_TOKEN_SOURCE_HTTP".to_owned(),
+        "http://me:hunter2@a".to_owned(),
+    )]);
+    let said = Config::load_from(Overrides::default(), &vars, &[])
+        .unwrap_err()
+        .to_string();
+    let expected = "secrets must not appear in this variable (value not shown): send it in a header, as { file = ";
+    assert!(said.contains(expected) && !said.contains("hunter2"), "{said}");
 }
 
 #[test]
