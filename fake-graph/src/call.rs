@@ -182,6 +182,11 @@ impl Call {
         self.text(name).ok_or_else(|| GraphFailure::missing_parameter(name))
     }
 
+    /// Whether it asks only whether its token works, as graphward does; see [`EndpointKind::Me`](crate::EndpointKind::Me).
+    pub(crate) fn asks_whether_token_works(&self) -> bool {
+        self.raw_path == "/me" && self.raw_query.starts_with("fields=id&access_token=")
+    }
+
     fn param(&self, name: &str) -> Option<&str> {
         let found = self.params.iter().find(|(_, key, _)| key == name);
         found.map(|(_, _, value)| value.as_str())

@@ -21,6 +21,8 @@ pub enum EndpointKind {
     Refresh,
     /// `/debug_token`
     DebugToken,
+    /// `/me?fields=id&access_token=…`, without a version: a question about a token, not about data.
+    Me,
     /// Other calls about tokens: logins and revocations. They have no faults.
     Other,
 }

@@ -31,6 +31,7 @@ pub(crate) fn classify(call: &Call) -> EndpointKind {
         [_, "access_tokens"] if call.method == http::Method::POST => EndpointKind::Mint,
         ["refresh_access_token"] => EndpointKind::Refresh,
         ["debug_token"] => EndpointKind::DebugToken,
+        ["me"] if call.asks_whether_token_works() => EndpointKind::Me,
         ["oauth", ..] | ["access_token", ..] | [_, "access_tokens"] => EndpointKind::Other,
         _ => EndpointKind::Data,
     }

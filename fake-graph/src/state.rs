@@ -242,7 +242,7 @@ impl State {
             EndpointKind::Mint => &self.system_user_tokens,
             EndpointKind::Refresh => &self.refreshes,
             EndpointKind::DebugToken => &self.inspections,
-            EndpointKind::Other => return,
+            EndpointKind::Me | EndpointKind::Other => return,
         };
         counter.fetch_add(1, Ordering::Relaxed);
     }

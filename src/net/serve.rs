@@ -6,10 +6,15 @@
 //! well, so that tests can check them. The header timeout is ten minutes, not seconds, because hyper counts an idle
 //! keep-alive connection as one whose head is slow, and a connection closed under an app's pool is a lost request.
 //!
+//! A request that a client sent before a shutdown is read, even if its connection was idle or still waited to be accepted:
+//! closing a socket with unread bytes resets the connection, and the client cannot know what became of its request.
+//!
 //! With TLS configured, a connection may still be plaintext, and may become a tunnel. Detecting both costs an allocation
 //! and a read, so a listener without TLS does neither: each kind of connection has a task of its own.
 
+use std::convert::Infallible;
 use std::io;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,9 +24,9 @@ use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use hyper_util::server::graceful::GracefulConnection;
 use tokio::sync::mpsc;
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, yield_now};
 use tokio::time::{Instant, timeout};
 
 use super::connect::Transport;
@@ -72,15 +77,20 @@ where
         server_cert,
     } = config;
     let builder = Arc::new(http_builder(&tasks));
-    let graceful = GracefulShutdown::new();
+    // Every open connection holds a sender.
+    let (open, mut all_closed) = mpsc::channel::<Infallible>(1);
     let (mut connections, mut tunnel_connections) = (Connections::default(), Connections::default());
     let not_http = Arc::new(NotHttpWarning::default());
     let tunnel_channel = server_cert.is_some().then(|| TunnelSender::new(tasks.clone()));
     let (tunnels, mut tunnel_rx) = tunnel_channel.unzip();
+    let mut accepting = true;
     loop {
         let (stream, tunnels) = tokio::select! {
             biased;
-            () = shutdown.wait_for(ShutdownPhase::Graceful) => break,
+            () = shutdown.wait_for(ShutdownPhase::Graceful), if accepting => {
+                accepting = false;
+                continue;
+            }
             stream = listener.accept() => match stream {
                 Ok(stream) => (stream, tunnels.clone()),
                 Err(error) => {
@@ -88,28 +98,34 @@ where
                         () = pause_after_accept_error(&error) => {}
                         () = shutdown.wait_for(ShutdownPhase::Graceful) => {}
                     }
-                    continue;
+                    if accepting {
+                        continue;
+                    }
+                    break;
                 }
             },
             tunnel = next_tunnel(&mut tunnel_rx) => match tunnel {
                 // Tunnels are not nested.
                 AcceptedTunnel::Terminated(stream) => (stream, None),
                 AcceptedTunnel::Passthrough(client, upstream) => {
-                    let watcher = graceful.watcher();
+                    let open = open.clone();
                     tunnel_connections.add(tasks.spawn(async move {
                         if let Err(error) = tunnel::copy_bidirectional(client, upstream).await {
                             tracing::debug!(%error, "tunnel closed with an error");
                         }
-                        drop(watcher);
+                        drop(open);
                     }));
                     continue;
                 }
             },
+            // No connection is waiting any more.
+            () = yield_now(), if !accepting => break,
         };
         let connection = ConnectionServer {
             builder: Arc::clone(&builder),
             make_service: make_service.clone(),
-            watcher: graceful.watcher(),
+            shutdown: shutdown.clone(),
+            _open: open.clone(),
             not_http: Arc::clone(&not_http),
         };
         connections.add(match &server_cert {
@@ -119,13 +135,13 @@ where
             }
             Some(server_cert) => {
                 let server_cert = Arc::clone(server_cert);
-                tasks.spawn(connection.serve_detecting_tls(stream, server_cert, tunnels, shutdown.clone()))
+                tasks.spawn(connection.serve_detecting_tls(stream, server_cert, tunnels))
             }
         });
     }
-    drop((listener, tunnel_rx));
+    drop((listener, tunnel_rx, open));
     tokio::select! {
-        () = graceful.shutdown() => 0,
+        _ = all_closed.recv() => 0,
         () = shutdown.wait_for(ShutdownPhase::Forced) => {
             connections.abort_all();
             tunnel_connections.abort_all()
@@ -149,7 +165,9 @@ async fn next_tunnel(tunnel_rx: &mut Option<mpsc::Receiver<AcceptedTunnel>>) -> 
 struct ConnectionServer<F> {
     builder: Arc<auto::Builder<Tasks>>,
     make_service: F,
-    watcher: Watcher,
+    shutdown: Shutdown,
+    /// Dropped when the connection has ended.
+    _open: mpsc::Sender<Infallible>,
     not_http: Arc<NotHttpWarning>,
 }
 
@@ -166,13 +184,13 @@ where
     async fn serve(self, stream: Box<dyn Transport>, info: ConnectionInfo) {
         let (may_upgrade, security) = (info.tunnels.is_some(), info.security);
         let service = (self.make_service)(info);
-        let (builder, io) = (self.builder, TokioIo::new(stream));
+        let io = TokioIo::new(stream);
         let result = if may_upgrade {
-            let connection = builder.serve_connection_with_upgrades(io, service);
-            self.watcher.watch(connection.into_owned()).await
+            let connection = self.builder.serve_connection_with_upgrades(io, service);
+            serve_gracefully(connection.into_owned(), self.shutdown).await
         } else {
-            let connection = builder.serve_connection(io, service);
-            self.watcher.watch(connection.into_owned()).await
+            let connection = self.builder.serve_connection(io, service);
+            serve_gracefully(connection.into_owned(), self.shutdown).await
         };
         if let Err(error) = result {
             tracing::debug!(%error, "connection closed with an error");
@@ -189,17 +207,44 @@ where
         stream: Box<dyn Transport>,
         server_cert: Arc<ServerCert>,
         tunnels: Option<TunnelSender>,
-        shutdown: Shutdown,
     ) {
-        let accepted = tokio::select! {
-            biased;
-            // No request has begun, so none is lost.
-            () = shutdown.wait_for(ShutdownPhase::Graceful) => None,
-            accepted = detect_and_accept(stream, &server_cert) => accepted,
-        };
-        if let Some((stream, security)) = accepted {
+        let accepting = pin!(detect_and_accept(stream, &server_cert));
+        // If the shutdown begins first, no request has begun, so none is lost.
+        if let Some(Some((stream, security))) = before_shutdown(accepting, self.shutdown.clone()).await {
             self.serve(stream, ConnectionInfo { security, tunnels }).await;
         }
+    }
+}
+
+/// Serves a connection until it ends. Once the shutdown begins, it ends after the current request.
+#[expect(clippy::manual_async_fn, reason = "that an async fn is Send is not inferred here")]
+fn serve_gracefully<C>(connection: C, shutdown: Shutdown) -> impl Future<Output = Result<(), C::Error>> + Send
+where
+    C: GracefulConnection<Error: Send> + Send,
+{
+    async move {
+        let mut connection = pin!(connection);
+        if let Some(result) = before_shutdown(connection.as_mut(), shutdown).await {
+            return result;
+        }
+        connection.as_mut().graceful_shutdown();
+        connection.await
+    }
+}
+
+/// Returns the output of a future; `None` if the shutdown begins first, and the future has then been polled once more with
+/// all that had arrived.
+async fn before_shutdown<F: Future>(mut future: Pin<&mut F>, shutdown: Shutdown) -> Option<F::Output> {
+    tokio::select! {
+        biased;
+        output = &mut future => return Some(output),
+        () = shutdown.wait_for(ShutdownPhase::Graceful) => {}
+    }
+    tokio::select! {
+        biased;
+        output = future => Some(output),
+        // The runtime looks for arrived data before it goes on here.
+        () = yield_now() => None,
     }
 }
 

@@ -51,7 +51,7 @@ async fn if_graph_cannot_be_asked_the_date_counts_and_is_named() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("token.json"), json(&token, LONG_AGO)).unwrap();
     let source = "file = \"token.json\", pointer = \"/access_token\"";
-    for kind in [EndpointKind::DebugToken, EndpointKind::Data] {
+    for kind in [EndpointKind::DebugToken, EndpointKind::Me] {
         graph.sim.inject_fault_on(
             kind,
             Fault {

@@ -31,6 +31,7 @@ mod process;
 mod request_bodies;
 mod request_heads;
 mod request_targets;
+mod shutdown;
 mod support;
 mod tunnels;
 mod uploads;

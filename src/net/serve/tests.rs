@@ -11,6 +11,8 @@ use crate::net::ca::{CertAuthority, CertSpec};
 use crate::net::server_cert::TlsFiles;
 use crate::types::Clock;
 
+const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+
 /// A listener with a certificate; its responses are empty.
 async fn serve_with_optional_tls() -> (InMemoryConnector, Shutdown, impl Future<Output = usize>) {
     let place = tempfile::tempdir().unwrap();
@@ -65,7 +67,7 @@ async fn connections_without_a_request_do_not_delay_shutdown() {
     let began = Instant::now();
     let stopping = async {
         let mut clients = Vec::new();
-        for sent in [&b""[..], b"\x16\x03", b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"] {
+        for sent in [&b""[..], b"\x16\x03", REQUEST] {
             let mut client = connector.connect().await;
             client.write_all(sent).await.unwrap();
             clients.push(client);
@@ -77,4 +79,28 @@ async fn connections_without_a_request_do_not_delay_shutdown() {
     let (aborted, _clients) = tokio::join!(serving, stopping);
     assert_eq!(aborted, 0);
     assert!(began.elapsed() < Duration::from_secs(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_that_were_sent_before_a_shutdown_are_answered() {
+    let (connector, shutdown, serving) = serve_with_optional_tls().await;
+    let clients = async {
+        let mut idle = connector.connect().await;
+        idle.write_all(REQUEST).await.unwrap();
+        sleep(Duration::from_secs(1)).await;
+        let mut untouched = connector.connect().await;
+        sleep(Duration::from_secs(1)).await;
+        let mut not_accepted = connector.connect().await;
+        for client in [&mut idle, &mut untouched, &mut not_accepted] {
+            client.write_all(REQUEST).await.unwrap();
+        }
+        shutdown.advance_to(ShutdownPhase::Graceful);
+        for (mut client, responses) in [(idle, 2), (untouched, 1), (not_accepted, 1)] {
+            let mut received = String::new();
+            client.read_to_string(&mut received).await.unwrap();
+            assert_eq!(received.matches("HTTP/1.1 200 OK").count(), responses, "{received}");
+        }
+    };
+    let (aborted, ()) = tokio::join!(serving, clients);
+    assert_eq!(aborted, 0);
 }

@@ -229,9 +229,8 @@ async fn tokens_of_other_families_are_inspected_on_their_own_hosts() {
                 .all(|call| call.host == host && call.target.starts_with("/me?fields=id&"))
         );
 
-        world
-            .sim
-            .fault(Fault::once(Effect::HtmlPage(http::StatusCode::BAD_GATEWAY)));
+        let fault = Fault::once(Effect::HtmlPage(http::StatusCode::BAD_GATEWAY));
+        world.sim.inject_fault_on(EndpointKind::Me, fault);
         let error = inspect(&mut inspector, &token).await.unwrap_err();
         assert!(error.is_transient());
     }
