@@ -12,12 +12,12 @@
 //! With TLS configured, a connection may still be plaintext, and may become a tunnel. Detecting both costs an allocation
 //! and a read, so a listener without TLS does neither: each kind of connection has a task of its own.
 
-use std::convert::Infallible;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
@@ -26,7 +26,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulConnection;
 use tokio::sync::mpsc;
-use tokio::task::{AbortHandle, yield_now};
+use tokio::task::yield_now;
 use tokio::time::{Instant, timeout};
 
 use super::connect::Transport;
@@ -61,9 +61,9 @@ pub struct ConnectionInfo {
 /// Serves a listener until the shutdown begins and the last connection has ended, or has been force-closed. Returns the
 /// number of force-closed tunnels to other hosts: what is in them is unknown, whereas services know their requests.
 /// `make_service` makes the service of one connection.
-pub async fn serve<F, S, B>(mut listener: Listener, make_service: F, config: ServeConfig) -> usize
+pub async fn serve<F, S, B>(listener: Listener, make_service: F, config: ServeConfig) -> usize
 where
-    F: Fn(ConnectionInfo) -> S + Clone + Send + 'static,
+    F: Fn(ConnectionInfo) -> S + Send + Sync + 'static,
     S: Service<Request<Incoming>, Response = Response<B>> + Send + 'static,
     S::Future: Send + 'static,
     S::Error: Into<BoxError>,
@@ -71,15 +71,33 @@ where
     B::Data: Send,
     B::Error: Into<BoxError>,
 {
+    let (builder, shutdown) = (http_builder(&config.tasks), config.shutdown.clone());
+    let serve_http = move |stream, info: ConnectionInfo| -> BoxFuture<'static, _> {
+        let (io, may_upgrade) = (TokioIo::new(stream), info.tunnels.is_some());
+        let (service, shutdown) = (make_service(info), shutdown.clone());
+        if may_upgrade {
+            let connection = builder.serve_connection_with_upgrades(io, service).into_owned();
+            Box::pin(serve_gracefully(connection, shutdown))
+        } else {
+            let connection = builder.serve_connection(io, service).into_owned();
+            Box::pin(serve_gracefully(connection, shutdown))
+        }
+    };
+    accept(listener, Arc::new(serve_http), config).await
+}
+
+/// Serves HTTP on a connection until it ends. Each connection has a service of its own.
+type ServeHttp = dyn Fn(Box<dyn Transport>, ConnectionInfo) -> BoxFuture<'static, Result<(), BoxError>> + Send + Sync;
+
+/// Accepts connections and tunnels until the shutdown begins, and waits for their end.
+async fn accept(mut listener: Listener, serve_http: Arc<ServeHttp>, config: ServeConfig) -> usize {
     let ServeConfig {
         tasks,
         shutdown,
         server_cert,
     } = config;
-    let builder = Arc::new(http_builder(&tasks));
     // Every open connection holds a sender.
-    let (open, mut all_closed) = mpsc::channel::<Infallible>(1);
-    let (mut connections, mut tunnel_connections) = (Connections::default(), Connections::default());
+    let (open, mut force_closed) = mpsc::unbounded_channel();
     let not_http = Arc::new(NotHttpWarning::default());
     let tunnel_channel = server_cert.is_some().then(|| TunnelSender::new(tasks.clone()));
     let (tunnels, mut tunnel_rx) = tunnel_channel.unzip();
@@ -108,12 +126,15 @@ where
                 // Tunnels are not nested.
                 AcceptedTunnel::Terminated(stream) => (stream, None),
                 AcceptedTunnel::Passthrough(client, upstream) => {
-                    let open = open.clone();
-                    tunnel_connections.add(tasks.spawn(async move {
-                        if let Err(error) = tunnel::copy_bidirectional(client, upstream).await {
-                            tracing::debug!(%error, "tunnel closed with an error");
+                    let (open, shutdown) = (open.clone(), shutdown.clone());
+                    drop(tasks.spawn(async move {
+                        tokio::select! {
+                            result = tunnel::copy_bidirectional(client, upstream) => if let Err(error) = result {
+                                tracing::debug!(%error, "tunnel closed with an error");
+                            },
+                            // The receiver is there until all senders are gone.
+                            () = shutdown.wait_for(ShutdownPhase::Forced) => drop(open.send(ForceClosedTunnel)),
                         }
-                        drop(open);
                     }));
                     continue;
                 }
@@ -122,13 +143,12 @@ where
             () = yield_now(), if !accepting => break,
         };
         let connection = ConnectionServer {
-            builder: Arc::clone(&builder),
-            make_service: make_service.clone(),
+            serve_http: Arc::clone(&serve_http),
             shutdown: shutdown.clone(),
-            _open: open.clone(),
             not_http: Arc::clone(&not_http),
+            _open: open.clone(),
         };
-        connections.add(match &server_cert {
+        drop(match &server_cert {
             None => {
                 let security = TransportSecurity::Plaintext;
                 tasks.spawn(connection.serve(stream, ConnectionInfo { security, tunnels }))
@@ -140,14 +160,15 @@ where
         });
     }
     drop((listener, tunnel_rx, open));
-    tokio::select! {
-        _ = all_closed.recv() => 0,
-        () = shutdown.wait_for(ShutdownPhase::Forced) => {
-            connections.abort_all();
-            tunnel_connections.abort_all()
-        }
+    let mut tunnels = 0;
+    while let Some(ForceClosedTunnel) = force_closed.recv().await {
+        tunnels += 1;
     }
+    tunnels
 }
+
+/// A tunnel that was force-closed.
+struct ForceClosedTunnel;
 
 /// Receives the next tunnel; waits forever where tunnels are not allowed. Cancel-safe.
 async fn next_tunnel(tunnel_rx: &mut Option<mpsc::Receiver<AcceptedTunnel>>) -> AcceptedTunnel {
@@ -162,37 +183,18 @@ async fn next_tunnel(tunnel_rx: &mut Option<mpsc::Receiver<AcceptedTunnel>>) -> 
 }
 
 /// Serves one connection.
-struct ConnectionServer<F> {
-    builder: Arc<auto::Builder<Tasks>>,
-    make_service: F,
+struct ConnectionServer {
+    serve_http: Arc<ServeHttp>,
     shutdown: Shutdown,
-    /// Dropped when the connection has ended.
-    _open: mpsc::Sender<Infallible>,
     not_http: Arc<NotHttpWarning>,
+    /// Dropped when the connection has ended.
+    _open: mpsc::UnboundedSender<ForceClosedTunnel>,
 }
 
-impl<F, S, B> ConnectionServer<F>
-where
-    F: Fn(ConnectionInfo) -> S,
-    S: Service<Request<Incoming>, Response = Response<B>> + Send + 'static,
-    S::Future: Send + 'static,
-    S::Error: Into<BoxError>,
-    B: Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<BoxError>,
-{
+impl ConnectionServer {
     async fn serve(self, stream: Box<dyn Transport>, info: ConnectionInfo) {
-        let (may_upgrade, security) = (info.tunnels.is_some(), info.security);
-        let service = (self.make_service)(info);
-        let io = TokioIo::new(stream);
-        let result = if may_upgrade {
-            let connection = self.builder.serve_connection_with_upgrades(io, service);
-            serve_gracefully(connection.into_owned(), self.shutdown).await
-        } else {
-            let connection = self.builder.serve_connection(io, service);
-            serve_gracefully(connection.into_owned(), self.shutdown).await
-        };
-        if let Err(error) = result {
+        let security = info.security;
+        if let Err(error) = (self.serve_http)(stream, info).await {
             tracing::debug!(%error, "connection closed with an error");
             let is_not_http = error.downcast_ref().is_some_and(hyper::Error::is_parse);
             if is_not_http && security == TransportSecurity::Plaintext {
@@ -210,31 +212,31 @@ where
     ) {
         let accepting = pin!(detect_and_accept(stream, &server_cert));
         // If the shutdown begins first, no request has begun, so none is lost.
-        if let Some(Some((stream, security))) = before_shutdown(accepting, self.shutdown.clone()).await {
+        if let Some(Some((stream, security))) = before_shutdown(accepting, &self.shutdown).await {
             self.serve(stream, ConnectionInfo { security, tunnels }).await;
         }
     }
 }
 
-/// Serves a connection until it ends. Once the shutdown begins, it ends after the current request.
-#[expect(clippy::manual_async_fn, reason = "that an async fn is Send is not inferred here")]
-fn serve_gracefully<C>(connection: C, shutdown: Shutdown) -> impl Future<Output = Result<(), C::Error>> + Send
+/// Serves a connection until it ends. Once the shutdown begins, it ends after the current request, or by force.
+async fn serve_gracefully<C>(connection: C, shutdown: Shutdown) -> Result<(), C::Error>
 where
-    C: GracefulConnection<Error: Send> + Send,
+    C: GracefulConnection,
 {
-    async move {
-        let mut connection = pin!(connection);
-        if let Some(result) = before_shutdown(connection.as_mut(), shutdown).await {
-            return result;
-        }
-        connection.as_mut().graceful_shutdown();
-        connection.await
+    let mut connection = pin!(connection);
+    if let Some(result) = before_shutdown(connection.as_mut(), &shutdown).await {
+        return result;
+    }
+    connection.as_mut().graceful_shutdown();
+    tokio::select! {
+        result = connection => result,
+        () = shutdown.wait_for(ShutdownPhase::Forced) => Ok(()),
     }
 }
 
 /// Returns the output of a future; `None` if the shutdown begins first, and the future has then been polled once more with
 /// all that had arrived.
-async fn before_shutdown<F: Future>(mut future: Pin<&mut F>, shutdown: Shutdown) -> Option<F::Output> {
+async fn before_shutdown<F: Future>(mut future: Pin<&mut F>, shutdown: &Shutdown) -> Option<F::Output> {
     tokio::select! {
         biased;
         output = &mut future => return Some(output),
@@ -294,34 +296,6 @@ impl NotHttpWarning {
                  a certificate from `graphward ca`"
             );
         }
-    }
-}
-
-/// The tasks of open connections.
-///
-/// # Why
-///
-/// They are force-closed by aborting their tasks, so that no connection has to check for that at each wake-up.
-#[derive(Debug, Default)]
-struct Connections {
-    tasks: Vec<AbortHandle>,
-    /// The number of tasks at which finished ones are removed.
-    prune_threshold: usize,
-}
-
-impl Connections {
-    fn add(&mut self, task: AbortHandle) {
-        if self.tasks.len() >= self.prune_threshold {
-            self.tasks.retain(|task| !task.is_finished());
-            self.prune_threshold = (self.tasks.len() * 2).max(64);
-        }
-        self.tasks.push(task);
-    }
-
-    /// Returns the number of those that were still open.
-    fn abort_all(self) -> usize {
-        let open = self.tasks.into_iter().filter(|task| !task.is_finished());
-        open.inspect(AbortHandle::abort).count()
     }
 }
 
