@@ -33,5 +33,5 @@ pub use file::{FileSource, FileSourceConfig, RollbackOutcome};
 pub use http::{HttpSource, HttpSourceConfig};
 pub use postgres::{DatabaseUrlError, PostgresError, PostgresSettings, PostgresSource, PostgresSourceConfig};
 pub use renewed_store::{RenewedTokenStore, StoreConfig};
-pub use service::{HttpCallConfig, TokenService};
+pub use service::{HttpCallConfig, ServiceTextError, TokenService, service_header, service_url};
 pub use token_cache::{CacheConfig, FileTokenCache};

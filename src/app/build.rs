@@ -221,7 +221,7 @@ pub(super) fn build_webhook(
 
 /// Returns what computes `appsecret_proof`, if the app has a secret and proofs are configured.
 pub(super) fn proofs(app: &AppConfig, secret: Option<&Secret>) -> Option<ProofSettings> {
-    Some(ProofSettings::new(secret?, app.proof?))
+    Some(ProofSettings::new(secret?, app.proof))
 }
 
 /// Returns Graph's origin and the additional hosts.

@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use zeroize::Zeroizing;
 
 use crate::config::AppConfig;
+use crate::graph::ProofMode;
 use crate::source::Fernet;
 use crate::source::decode::{Format, MAX_DOCUMENT_BYTES, decode, locate_text};
 use crate::types::{MaybeSecret, Secret, SecretRef};
@@ -145,7 +146,7 @@ fn load_error(key: &'static str, secret_ref: &SecretRef, reason: String) -> Secr
 
 /// Loads the app's secret, if one is configured and used: for proofs, renewals or inspections.
 pub(super) fn app_secret(app: &AppConfig) -> Result<Option<Secret>, SecretLoadError> {
-    let is_used = app.proof.is_some() || app.id.is_some();
+    let is_used = app.proof != ProofMode::Off || app.id.is_some();
     let secret_ref = app.secret.as_ref().filter(|_| is_used);
     secret_ref
         .map(|secret_ref| load_secret("app.secret", secret_ref))

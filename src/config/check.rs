@@ -54,10 +54,10 @@ impl Checker<'_> {
     /// Returns the sections of a layer with the settings that are valid.
     pub(super) fn check(&mut self, layer: &Node) -> Map<String, Json> {
         let (schema, path) = (&self.keys.schema, &[][..]);
-        match self.value(Place { schema, path }, layer) {
-            Some(Json::Object(sections)) => sections,
-            _ => Map::new(),
-        }
+        let sections = self.value(Place { schema, path }, layer);
+        sections
+            .and_then(|sections| sections.as_object().cloned())
+            .unwrap_or_default()
     }
 
     /// Returns the value as its type deserializes it.
@@ -70,10 +70,8 @@ impl Checker<'_> {
         }
         let key = place.path.last().copied().unwrap_or_default();
         let is_reference = expected(&kinds) == "{ file = … } or { env = … }";
-        if node
-            .text()
-            .is_some_and(|text| is_reference || has_secret(format, key, text))
-        {
+        let is_misplaced = |text: &str| is_reference || has_secret(format, key, text);
+        if node.text().is_some_and(is_misplaced) {
             return self.fail(place.path, node, self.misplaced(place, node));
         }
         let is_out =
@@ -306,20 +304,19 @@ impl Checker<'_> {
 /// and one value may stand for a list.
 fn typed<'a>(node: &'a Node, kinds: &[&Json]) -> Cow<'a, Node> {
     let accepts = |name: &str| kinds.iter().any(|schema| is_type(schema, name));
-    let typed = if let Value::Variable(text) = &node.value {
-        let item = |item: &str| Node::new(&node.provenance, Value::Variable(item.trim().to_owned()));
-        match text.parse::<bool>() {
-            _ if accepts("array") => Some(Value::List(text.split(',').map(item).collect())),
-            _ if accepts("integer") && !accepts("string") => text.parse().ok().map(Value::Integer),
-            Ok(on) if accepts("boolean") => Some(Value::Boolean(on)),
-            Ok(_) | Err(_) => None,
+    let value = match &node.value {
+        Value::Variable(text) if accepts("array") => {
+            let item = |item: &str| Node::new(&node.provenance, Value::Variable(item.trim().to_owned()));
+            Some(Value::List(text.split(',').map(item).collect()))
         }
-    } else {
-        let is_one_of_many = accepts("array") && kinds.len() > 1 && !matches!(node.value, Value::List(_));
-        is_one_of_many.then(|| Value::List(vec![node.clone()]))
+        Value::Variable(text) if accepts("integer") && !accepts("string") => text.parse().ok().map(Value::Integer),
+        Value::Variable(text) if accepts("boolean") => text.parse().ok().map(Value::Boolean),
+        Value::Variable(_) | Value::List(_) => None,
+        _ => (accepts("array") && kinds.len() > 1).then(|| Value::List(vec![node.clone()])),
     };
-    let owned = typed.map(|value| Cow::Owned(Node::new(&node.provenance, value)));
-    owned.unwrap_or(Cow::Borrowed(node))
+    value.map_or(Cow::Borrowed(node), |value| {
+        Cow::Owned(Node::new(&node.provenance, value))
+    })
 }
 
 /// The range of an integer.
@@ -354,6 +351,8 @@ fn read_text(schema: &Json, kinds: &[&Json], node: &Node, text: &str) -> Result<
 
 /// Whether an unknown key was given a secret, by its name or by its value.
 fn holds_secret(name: &str, node: &Node) -> bool {
-    node.items().iter().any(|item| holds_secret(name, item))
-        || node.text().is_some_and(|text| names_secret(name) || is_token(text))
+    match &node.value {
+        Value::List(items) => items.iter().any(|item| holds_secret(name, item)),
+        _ => node.text().is_some_and(|text| names_secret(name) || is_token(text)),
+    }
 }

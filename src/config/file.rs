@@ -15,7 +15,6 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde::de::Deserializer;
 use serde_json::Value;
 
 use crate::admin::ReadinessPolicy;
@@ -125,9 +124,7 @@ pub struct AppConfig {
     /// Where the app's secret is, for proofs and renewals.
     pub secret: Option<SecretRef>,
     /// Which proofs are made if there is a secret.
-    #[serde(deserialize_with = "proof")]
-    #[schemars(with = "Proof")]
-    pub proof: Option<ProofMode>,
+    pub proof: ProofMode,
 }
 
 /// The life of a token.
@@ -194,22 +191,3 @@ pub struct LogConfig {
 
 /// The origin of Graph.
 pub(super) const GRAPH: &str = "https://graph.facebook.com";
-/// Which proofs are made.
-#[derive(Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-enum Proof {
-    /// One for each token.
-    Auto,
-    /// One for each attempt, with `appsecret_time`.
-    Timed,
-    /// No proofs.
-    Off,
-}
-
-fn proof<'de, D: Deserializer<'de>>(from: D) -> Result<Option<ProofMode>, D::Error> {
-    Ok(match Proof::deserialize(from)? {
-        Proof::Auto => Some(ProofMode::PerToken),
-        Proof::Timed => Some(ProofMode::Timestamped),
-        Proof::Off => None,
-    })
-}

@@ -49,6 +49,7 @@ impl Keys {
         let schema = json_schema();
         let (mut settings, mut free_tables) = (BTreeSet::new(), Vec::new());
         collect(&schema, "", &mut settings, &mut free_tables);
+        settings.retain(|path| path.contains('.'));
         let named = settings.iter().map(|path| (variable_of(path), path.clone()));
         let short = SHORT_NAMES.map(|(name, path)| (name.to_owned(), path.to_owned()));
         let variables = named.chain(short).collect();
@@ -86,7 +87,7 @@ impl Keys {
 
     /// A key that is, or is nearly, one of another section; or the name of a variable or a flag.
     pub(super) fn elsewhere(&self, name: &str) -> Option<String> {
-        if let Some(path) = self.variable(&format!("{PREFIX}{}", name.to_uppercase()))
+        if let Some(path) = self.variable(&variable_of(name))
             && let [section, key, rest @ ..] = path.split('.').collect::<Vec<_>>().as_slice()
             && *key != name
         {
@@ -113,24 +114,19 @@ pub(super) fn flag_of(variable: &str) -> Provenance {
     Provenance::Flag(format!("--{}", name.replace('_', "-")).into())
 }
 
-/// Adds the keys and the tables with free keys of a schema, of all its alternatives and of the items of its lists.
-fn collect(schema: &Json, path: &str, settings: &mut BTreeSet<String>, free_tables: &mut Vec<String>) {
+/// Adds the keys below a prefix, and the tables with free keys, of a schema, of all its alternatives and of the items of its
+/// lists.
+fn collect(schema: &Json, prefix: &str, settings: &mut BTreeSet<String>, free_tables: &mut Vec<String>) {
     if free_keys(schema).is_some() {
-        free_tables.push(path.to_owned());
+        free_tables.push(prefix.trim_end_matches('.').to_owned());
     }
     for (name, property) in schema.get("properties").and_then(Json::as_object).into_iter().flatten() {
-        let path = if path.is_empty() {
-            name.clone()
-        } else {
-            format!("{path}.{name}")
-        };
-        collect(property, &path, settings, free_tables);
-        if path.contains('.') {
-            settings.insert(path);
-        }
+        let path = format!("{prefix}{name}");
+        collect(property, &format!("{path}."), settings, free_tables);
+        settings.insert(path);
     }
     let inner = alternatives(schema).into_iter().filter(|inner| *inner != schema);
     for inner in inner.chain(schema.get("items")) {
-        collect(inner, path, settings, free_tables);
+        collect(inner, prefix, settings, free_tables);
     }
 }

@@ -6,7 +6,7 @@
 //! Merging within a setting was rejected: half of a source from the file and half from the environment is a third source
 //! that no file states. Every layer's values are checked, as an invalid one will not stay hidden.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -76,8 +76,6 @@ pub struct LoadedConfig {
     pub config: Config,
     /// The file that was read, if there was one.
     pub file: Option<PathBuf>,
-    /// Where each setting comes from; those not listed are defaults.
-    pub provenance: BTreeMap<String, Provenance>,
     /// Variables that look like graphward's but set nothing, for the log.
     pub warnings: Vec<String>,
 }
@@ -135,7 +133,6 @@ fn merge(path: &Path, text: &str, flags: Overrides, vars: &EnvVars) -> Result<Lo
         secret_vars: BTreeSet::new(),
     };
     let mut merged = Map::new();
-    let mut provenance = BTreeMap::new();
     for layer in layers {
         for (section, settings) in checker.check(layer) {
             let merged = merged.entry(section).or_insert_with(|| json!({}));
@@ -143,10 +140,6 @@ fn merge(path: &Path, text: &str, flags: Overrides, vars: &EnvVars) -> Result<Lo
                 merged.extend(settings);
             }
         }
-    }
-    for (section, table) in layers.iter().skip(1).flat_map(|layer| layer.entries()) {
-        let settings = table.entries().iter();
-        provenance.extend(settings.map(|(key, node)| (format!("{section}.{key}"), node.provenance.clone())));
     }
     let merged = Json::Object(merged);
     let Ok(mut config) = Config::deserialize(&merged) else {
@@ -164,10 +157,9 @@ fn merge(path: &Path, text: &str, flags: Overrides, vars: &EnvVars) -> Result<Lo
     }
     let mut diagnostics = checker.diagnostics;
     if is_whole {
-        let (provenance, checked) = (&provenance, &diagnostics);
         let validator = Validator {
-            provenance,
-            checked,
+            layers: [&flags, &environment, &file],
+            checked: &diagnostics,
             diagnostics: Vec::new(),
         };
         let found = validator.validate(&mut config);
@@ -197,7 +189,6 @@ fn merge(path: &Path, text: &str, flags: Overrides, vars: &EnvVars) -> Result<Lo
     Ok(LoadedConfig {
         config,
         file: None,
-        provenance,
         warnings,
     })
 }
@@ -205,24 +196,20 @@ fn merge(path: &Path, text: &str, flags: Overrides, vars: &EnvVars) -> Result<Lo
 /// The file and its text. One that was named has to be there; one that is only looked for need not be, but if it is there
 /// and cannot be read, that is an error too: the defaults in its place would be a surprise.
 fn find_file(flags: &Overrides, vars: &EnvVars, searched: &[&Path]) -> Result<Option<(PathBuf, String)>, Diagnostic> {
-    let flag = flags.config.clone().map(|path| (path, flag_of(CONFIG)));
-    let variable = vars
-        .get(CONFIG)
-        .map(|path| (PathBuf::from(path), Provenance::Environment(CONFIG.into())));
-    let named = flag.or(variable);
-    let paths = match &named {
-        Some((path, _)) => vec![path.as_path()],
-        None => searched.to_vec(),
-    };
-    for path in paths {
+    let flag = flags.config.as_deref().map(|path| (path, flag_of(CONFIG)));
+    let variable = || Some((Path::new(vars.get(CONFIG)?), Provenance::Environment(CONFIG.into())));
+    let searched = searched.iter().map(|path| (*path, Provenance::Default));
+    let paths = flag
+        .or_else(variable)
+        .map_or_else(|| searched.collect(), |named| vec![named]);
+    for (path, provenance) in paths {
         let path = Provenance::Default.resolve(path);
         match std::fs::read_to_string(&path) {
             Ok(text) => return Ok(Some((path, text))),
-            Err(error) if named.is_none() && error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) if provenance == Provenance::Default && error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
                 let message = format!("cannot read the configuration file `{}`: {error}", shown_path(&path));
-                let provenance = named.map(|(_, provenance)| provenance);
-                return Err(Diagnostic::new(&provenance.unwrap_or_default(), "", message));
+                return Err(Diagnostic::new(&provenance, "", message));
             }
         }
     }

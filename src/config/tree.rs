@@ -63,15 +63,6 @@ impl Node {
         }
     }
 
-    /// The items of a list; none for any other value.
-    pub(super) fn items(&self) -> &[Self] {
-        if let Value::List(items) = &self.value {
-            items
-        } else {
-            &[]
-        }
-    }
-
     pub(super) fn get(&self, key: &str) -> Option<&Self> {
         let mut entries = self.entries().iter();
         entries.find(|(name, _)| name == key).map(|(_, node)| node)

@@ -1,9 +1,9 @@
 //! What one setting cannot know about another.
 
-use std::collections::BTreeMap;
-
 use super::error::{Diagnostic, Provenance};
 use super::file::{Config, GRAPH, ListenConfig};
+use super::tree::Node;
+use crate::graph::ProofMode;
 use crate::net::TlsFiles;
 use crate::renew::RenewerConfig;
 use crate::source::TokenSource;
@@ -11,17 +11,17 @@ use crate::types::SIZES;
 
 /// Reports settings that contradict each other.
 pub(super) struct Validator<'a> {
-    /// Where settings come from, unless they are defaults.
-    pub(super) provenance: &'a BTreeMap<String, Provenance>,
+    /// Where settings come from, the highest layer first, unless they are defaults.
+    pub(super) layers: [&'a Node; 3],
     /// What is wrong with single settings.
     pub(super) checked: &'a [Diagnostic],
     pub(super) diagnostics: Vec<Diagnostic>,
 }
 
-impl Validator<'_> {
+impl<'a> Validator<'a> {
     /// Checks what must agree, and completes the defaults that depend on other settings.
     pub(super) fn validate(mut self, config: &mut Config) -> Vec<Diagnostic> {
-        if !self.provenance.contains_key("upstream.hosts") && config.upstream.origin != GRAPH {
+        if self.provenance("upstream.hosts").is_none() && config.upstream.origin != GRAPH {
             config.upstream.hosts.clear();
         }
         if config.listen.tls == Some(TlsFiles::default()) {
@@ -46,9 +46,17 @@ impl Validator<'_> {
             return;
         }
         let [first, _] = keys;
-        let set = keys.iter().find_map(|key| Some((*key, self.provenance.get(*key)?)));
+        let set = keys.iter().find_map(|key| Some((*key, self.provenance(key)?)));
         let (key, provenance) = set.unwrap_or((first, &Provenance::Default));
         self.diagnostics.push(Diagnostic::new(provenance, key, message));
+    }
+
+    /// Where a setting comes from, unless it is a default.
+    fn provenance(&self, setting: &str) -> Option<&'a Provenance> {
+        let (section, key) = setting.split_once('.')?;
+        self.layers
+            .iter()
+            .find_map(|layer| Some(&layer.get(section)?.get(key)?.provenance))
     }
 
     fn sizes(&mut self, [per_request, total]: [&str; 2], sizes: [u64; 2]) {
@@ -90,7 +98,7 @@ impl Validator<'_> {
 
     fn token(&mut self, config: &Config) {
         let (token, app) = (&config.token, &config.app);
-        if app.secret.is_none() && app.proof == Some(crate::graph::ProofMode::Timestamped) {
+        if app.secret.is_none() && app.proof == ProofMode::Timestamped {
             self.report(["app.proof", "app.secret"], "requires `app.secret`");
         }
         let store = token.store.as_ref().map(|store| &store.path);

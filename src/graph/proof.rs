@@ -16,13 +16,18 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
 /// The kind of proofs (`app.proof`).
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, schemars::JsonSchema, serde::Deserialize)]
 pub enum ProofMode {
     /// One for each token.
     #[default]
+    #[serde(rename = "auto")]
     PerToken,
-    /// One for each attempt, with `appsecret_time`, good for five minutes.
+    /// One for each attempt, with `appsecret_time`.
+    #[serde(rename = "timed")]
     Timestamped,
+    /// No proofs.
+    #[serde(rename = "off")]
+    Off,
 }
 
 /// A proof as the query parameters that carry it: `appsecret_proof=…`, and `appsecret_time=…` if it is timed.

@@ -10,6 +10,8 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING, UPGRADE};
+use http::uri::Authority;
 use http::{HeaderName, HeaderValue, Response, Uri};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -54,15 +56,60 @@ fn default_timeout() -> Duration {
     Duration::from_secs(5)
 }
 
-/// Deserializes a checked URL.
-fn url<'de, D: Deserializer<'de>>(from: D) -> Result<Uri, D::Error> {
-    String::deserialize(from)?.parse().map_err(D::Error::custom)
+/// The reason why a text cannot be a URL or a header of a service. It does not repeat the text.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum ServiceTextError {
+    /// Another scheme, or no host.
+    #[error("must be an http:// or https:// URL, such as \"http://tenant-service:3007/token\"")]
+    Url,
+    /// `{tenant}`.
+    #[error("contains {{: templates are not supported; write the tenant's name")]
+    Template,
+    /// A character that names do not have.
+    #[error("must be a header name")]
+    HeaderName,
+    /// A header of the connection.
+    #[error("cannot be set: graphward sets this header")]
+    OwnHeader,
 }
 
-/// Deserializes the checked headers of a call.
+/// Reads a service's URL: `http` or `https`, and a host.
+///
+/// # Errors
+///
+/// [`ServiceTextError`] for anything else.
+pub fn service_url(text: &str) -> Result<Uri, ServiceTextError> {
+    if text.contains('{') {
+        return Err(ServiceTextError::Template);
+    }
+    let url: Uri = text.parse().map_err(|_quotes_the_text| ServiceTextError::Url)?;
+    let is_host = |host: &Authority| !host.host().is_empty() && !host.as_str().ends_with(':');
+    let is_valid = matches!(url.scheme_str(), Some("http" | "https")) && url.authority().is_some_and(is_host);
+    is_valid.then_some(url).ok_or(ServiceTextError::Url)
+}
+
+/// Reads the name of a header of a call. Headers of the connection are graphward's own.
+///
+/// # Errors
+///
+/// [`ServiceTextError`] for anything else.
+pub fn service_header(name: &str) -> Result<HeaderName, ServiceTextError> {
+    let own = [CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING, UPGRADE];
+    let name = name.parse().map_err(|_quotes_the_text| ServiceTextError::HeaderName)?;
+    if own.contains(&name) {
+        Err(ServiceTextError::OwnHeader)
+    } else {
+        Ok(name)
+    }
+}
+
+fn url<'de, D: Deserializer<'de>>(from: D) -> Result<Uri, D::Error> {
+    service_url(&String::deserialize(from)?).map_err(D::Error::custom)
+}
+
 fn headers<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<(HeaderName, MaybeSecret)>, D::Error> {
     let headers = BTreeMap::<String, MaybeSecret>::deserialize(from)?.into_iter();
-    let headers = headers.map(|(name, value)| Ok((name.parse().map_err(D::Error::custom)?, value)));
+    let headers = headers.map(|(name, value)| Ok((service_header(&name).map_err(D::Error::custom)?, value)));
     headers.collect()
 }
 

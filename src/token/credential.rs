@@ -127,15 +127,13 @@ impl Credential {
         };
         let (bearer, oauth) = (header_value("Bearer")?, header_value("OAuth")?);
         let text = token.secret.expose();
-        let proof = match proofs {
-            None => CredentialProof::None,
-            Some(settings) => match settings.mode {
-                ProofMode::PerToken => {
-                    let proof = settings.signer.sign(text.as_bytes());
-                    CredentialProof::Precomputed(proof, Arc::clone(&settings.is_suspended))
-                }
-                ProofMode::Timestamped => CredentialProof::Timed(settings.signer.clone()),
-            },
+        let proof = match proofs.map(|settings| (settings.mode, settings)) {
+            None | Some((ProofMode::Off, _)) => CredentialProof::None,
+            Some((ProofMode::PerToken, settings)) => {
+                let proof = settings.signer.sign(text.as_bytes());
+                CredentialProof::Precomputed(proof, Arc::clone(&settings.is_suspended))
+            }
+            Some((ProofMode::Timestamped, settings)) => CredentialProof::Timed(settings.signer.clone()),
         };
         Ok(Self {
             generation,
@@ -176,13 +174,13 @@ impl Credential {
         }
     }
 
-    /// The kind of proofs of this token, if there are any.
+    /// The kind of proofs of this token.
     #[must_use]
-    pub const fn proof_mode(&self) -> Option<ProofMode> {
+    pub const fn proof_mode(&self) -> ProofMode {
         match self.proof {
-            CredentialProof::None => None,
-            CredentialProof::Precomputed(..) => Some(ProofMode::PerToken),
-            CredentialProof::Timed(_) => Some(ProofMode::Timestamped),
+            CredentialProof::None => ProofMode::Off,
+            CredentialProof::Precomputed(..) => ProofMode::PerToken,
+            CredentialProof::Timed(_) => ProofMode::Timestamped,
         }
     }
 

@@ -114,7 +114,7 @@ impl Refresher {
             return;
         }
         let answer = match (current.proof_mode(), &mut self.provider.proof_check) {
-            (Some(ProofMode::PerToken), Some(check)) => {
+            (ProofMode::PerToken, Some(check)) => {
                 let answer = timeout(PROOF_CHECK_TIMEOUT, check.check_proof(current.token())).await;
                 answer.unwrap_or(ProofAnswer::Unknown)
             }

@@ -280,11 +280,11 @@ impl Reporter {
             (_, ProofAnswer::Unknown) => {
                 "Graph rejected the appsecret_proof, and could not be asked whether it needs one"
             }
-            (None, ProofAnswer::Refused) => {
+            (ProofMode::Off, ProofAnswer::Refused) => {
                 "Graph requires an appsecret_proof: set app.secret to the secret of the app that issued the token"
             }
-            (Some(ProofMode::PerToken), ProofAnswer::Refused) => OTHER_APP,
-            (Some(ProofMode::Timestamped), ProofAnswer::Refused) => {
+            (ProofMode::PerToken, ProofAnswer::Refused) => OTHER_APP,
+            (ProofMode::Timestamped, ProofAnswer::Refused) => {
                 "Graph rejected the appsecret_proof: app.secret does not belong to the app that issued the token, or the \
                  system clock is off by minutes"
             }

@@ -93,7 +93,7 @@ async fn the_apps_own_proof_gives_way_to_ours_and_without_a_secret_to_none() {
             TestProxyBuilder::over(protocols),
             TestProxyBuilder::over(protocols)
                 .with_proof(ProofMode::PerToken)
-                .with(|config| config.app.proof = None),
+                .with(|config| config.app.proof = ProofMode::Off),
         ] {
             let proxy = builder.start().await;
             assert_eq!(proxy.app.get(target).await.status, 200);

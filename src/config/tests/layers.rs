@@ -59,12 +59,7 @@ fn flags_win_over_the_environment_over_the_file_over_the_defaults() {
     assert_eq!(config.listen.admin.to_string(), "127.0.0.1:1");
     assert_eq!(config.listen.proxy[0].to_string(), "127.0.0.1:8080");
 
-    let place = |key| loaded.provenance.get(key).map(ToString::to_string);
     let path = setup.path("graphward.toml");
-    assert_eq!(place("log.level").as_deref(), Some("--log"));
-    assert_eq!(place("upstream.origin").as_deref(), Some("GRAPHWARD_ORIGIN"));
-    assert_eq!(place("listen.admin"), Some(format!("`{}:6`", path.display())));
-    assert_eq!(place("listen.proxy"), None);
     assert_eq!(loaded.file, Some(path));
 }
 
@@ -165,6 +160,28 @@ fn errors_name_the_variable_or_the_flag_and_a_hidden_value_is_checked_too() {
     assert!(shown[0].contains("graphward.toml:2`: log.level: must be one of"));
     assert!(shown[1].starts_with("GRAPHWARD_LISTEN: listen.proxy: must be an IP address"));
     assert!(shown[2].starts_with("--origin: upstream.origin: must start with `https://`"));
+}
+
+#[test]
+fn a_contradiction_is_reported_where_the_setting_that_applies_is_set() {
+    let text = "[heal]\nbody_memory = \"1MiB\"\n[listen]\nadmin = \"127.0.0.1:8080\"";
+    let setup = Setup::new(text);
+    let starts_with = |setup: &Setup, flags, start: &str| {
+        let error = setup.load(flags).unwrap_err();
+        let said: Vec<_> = error.diagnostics().iter().map(ToString::to_string).collect();
+        assert!(said.len() == 1 && said[0].starts_with(start), "{said:?}");
+    };
+    let path = setup.path("graphward.toml");
+    starts_with(
+        &setup,
+        flags(),
+        &format!("`{}:4`: listen.admin: the admin listener", path.display()),
+    );
+    let setup = setup.env("GRAPHWARD_ADMIN", "127.0.0.1:8080");
+    starts_with(&setup, flags(), "GRAPHWARD_ADMIN: listen.admin: the admin listener");
+    let mut flags = flags();
+    flags.admin = Some("127.0.0.1:8080".to_owned());
+    starts_with(&setup, flags, "--admin: listen.admin: the admin listener");
 }
 
 #[test]

@@ -142,7 +142,7 @@ impl TestProxyBuilder {
         let file = NamedTempFile::new().unwrap();
         std::fs::write(file.path(), APP_SECRET).unwrap();
         self.config.app.secret = Some(SecretRef::file(file.path().to_owned()));
-        self.config.app.proof = Some(proof);
+        self.config.app.proof = proof;
         self.app_secret = Some(file);
         self
     }

@@ -123,10 +123,10 @@ async fn a_new_app_secret_is_used_for_the_current_token() {
         let proofs = ProofSettings::new(&Secret::new(secret).unwrap(), mode);
         reconfigure(&sender, provider(), &[Some(0)], proofs).await;
         let current = tokens.current().unwrap();
-        assert_eq!((current.generation(), current.proof_mode()), (generation, Some(mode)));
+        assert_eq!((current.generation(), current.proof_mode()), (generation, mode));
     }
     reconfigure(&sender, provider(), &[Some(0)], None).await;
-    assert_eq!(tokens.current().unwrap().proof_mode(), None);
+    assert_eq!(tokens.current().unwrap().proof_mode(), ProofMode::Off);
 }
 
 #[tokio::test(start_paused = true)]
