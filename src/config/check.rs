@@ -128,17 +128,15 @@ impl Checker<'_> {
                     (Err(message.unwrap_or_else(unknown)), schema)
                 }
             };
-            let value = match key {
-                Ok(key) if values.contains_key(&key) => {
+            let value = match &key {
+                Ok(key) if values.contains_key(key) => {
                     self.fail(path, node, "is a duplicate key (names are case-insensitive)")
                 }
-                Ok(key) => {
-                    let value = self.value(Place { schema, path }, node);
-                    value.map(|value| values.insert(key, value))
-                }
+                Ok(_) => self.value(Place { schema, path }, node),
                 Err(message) => self.fail(path, node, message),
             };
             is_valid &= value.is_some();
+            values.extend(key.ok().zip(value));
         }
         let lacks = |name: &&str| node.get(name).is_none();
         if let Some(missing) = is_valid.then(|| strings(schema, "required").find(lacks)).flatten() {
@@ -203,14 +201,14 @@ impl Checker<'_> {
         }
         let meant = nearest(name, known.iter().copied());
         let elsewhere = || self.keys.elsewhere(name);
-        let is_elsewhere = |path: &str| path.split_once('.').is_some_and(|(_, key)| key == *name);
+        let is_elsewhere = |path: &String| path.split_once('.').is_some_and(|(_, key)| key == *name);
         let near = meant.map(|meant| format!("unknown key; did you mean `{meant}`?"));
         let message = match outer {
             [] if matches!(node.value, Value::Table(_)) => {
                 meant.map(|meant| format!("unknown section; did you mean [{meant}]?"))
             }
             [] => elsewhere(),
-            [_] if self.keys.settings().any(is_elsewhere) => elsewhere(),
+            [_] if self.keys.settings.iter().any(is_elsewhere) => elsewhere(),
             [_] => near.or_else(elsewhere),
             [..] => near,
         };
@@ -261,7 +259,7 @@ impl Checker<'_> {
             let words: BTreeSet<_> = path.split(['.', '_']).collect();
             (words.intersection(&written).count(), Reverse(path.split('.').count()))
         };
-        let references = self.keys.settings().filter_map(|path| path.strip_suffix(".env"));
+        let references = self.keys.settings.iter().filter_map(|path| path.strip_suffix(".env"));
         references.max_by_key(fit).unwrap_or_default().to_owned()
     }
 
@@ -312,7 +310,9 @@ fn typed<'a>(node: &'a Node, kinds: &[&Json]) -> Cow<'a, Node> {
         Value::Variable(text) if accepts("integer") && !accepts("string") => text.parse().ok().map(Value::Integer),
         Value::Variable(text) if accepts("boolean") => text.parse().ok().map(Value::Boolean),
         Value::Variable(_) | Value::List(_) => None,
-        _ => (accepts("array") && kinds.len() > 1).then(|| Value::List(vec![node.clone()])),
+        Value::Text(_) | Value::Integer(_) | Value::Boolean(_) | Value::Other(_) | Value::Table(_) => {
+            (accepts("array") && kinds.len() > 1).then(|| Value::List(vec![node.clone()]))
+        }
     };
     value.map_or(Cow::Borrowed(node), |value| {
         Cow::Owned(Node::new(&node.provenance, value))
@@ -351,8 +351,8 @@ fn read_text(schema: &Json, kinds: &[&Json], node: &Node, text: &str) -> Result<
 
 /// Whether an unknown key was given a secret, by its name or by its value.
 fn holds_secret(name: &str, node: &Node) -> bool {
-    match &node.value {
-        Value::List(items) => items.iter().any(|item| holds_secret(name, item)),
-        _ => node.text().is_some_and(|text| names_secret(name) || is_token(text)),
+    if let Value::List(items) = &node.value {
+        return items.iter().any(|item| holds_secret(name, item));
     }
+    node.text().is_some_and(|text| names_secret(name) || is_token(text))
 }

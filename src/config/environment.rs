@@ -31,7 +31,7 @@ pub fn env_vars() -> EnvVars {
 /// The names of all variables that are read.
 #[must_use]
 pub fn env_var_names() -> Vec<String> {
-    Keys::new().variables().chain([CONFIG]).map(str::to_owned).collect()
+    Keys::new().variables.into_keys().chain([CONFIG.to_owned()]).collect()
 }
 
 /// A layer of variables, or of flags by the names of their variables. Those that contradict each other are reported.
@@ -41,9 +41,9 @@ pub(super) fn layer(
     provenance: fn(&str) -> Provenance,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Node {
-    let mut layer = Node::empty_table(&Provenance::Default);
+    let mut layer = Node::new(&Provenance::Default, Value::Table(Vec::new()));
     for (name, value) in vars {
-        let Some(path) = keys.variable(name) else { continue };
+        let Some(path) = keys.variables.get(name) else { continue };
         let holds_secret = |(short, path): &(&str, &str)| short == name && path.ends_with(".env");
         let value = match value.as_str() {
             _ if SHORT_NAMES.iter().any(holds_secret) => Value::Text(name.clone()),
@@ -62,7 +62,7 @@ pub(super) fn layer(
 /// The variables that set nothing, and that Kubernetes did not set.
 pub(super) fn unknown_variables<'a>(vars: &'a EnvVars, keys: &Keys) -> impl Iterator<Item = &'a String> {
     let is_unknown = |(name, value): &(&String, &String)| {
-        *name != CONFIG && keys.variable(name).is_none() && !is_service_link(name, value)
+        *name != CONFIG && !keys.variables.contains_key(*name) && !is_service_link(name, value)
     };
     vars.iter().filter(is_unknown).map(|(name, _)| name)
 }
@@ -108,7 +108,11 @@ mod tests {
             assert!(!is_service_link(name, "9080"), "{name}");
         }
         let keys = Keys::new();
-        let mistaken: Vec<_> = keys.variables().filter(|name| is_service_link(name, "a://b")).collect();
+        let mistaken: Vec<_> = keys
+            .variables
+            .keys()
+            .filter(|name| is_service_link(name, "a://b"))
+            .collect();
         assert!(mistaken.is_empty(), "{mistaken:?}");
     }
 }

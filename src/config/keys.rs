@@ -36,9 +36,9 @@ pub(super) struct Keys {
     /// The schema that has them.
     pub(super) schema: Json,
     /// The paths of all settings and of the keys below them.
-    settings: BTreeSet<String>,
+    pub(super) settings: BTreeSet<String>,
     /// Those of the variables that set them, by name.
-    variables: BTreeMap<String, String>,
+    pub(super) variables: BTreeMap<String, String>,
     /// Those of tables whose keys are free: they are set in the file only.
     free_tables: Vec<String>,
 }
@@ -61,11 +61,6 @@ impl Keys {
         }
     }
 
-    /// The path of the key that a variable sets.
-    pub(super) fn variable(&self, name: &str) -> Option<&str> {
-        self.variables.get(name).map(String::as_str)
-    }
-
     /// The table with free keys that a variable seems to set a key of.
     pub(super) fn free_table(&self, name: &str) -> Option<&String> {
         let is_below = |path: &&String| {
@@ -75,19 +70,9 @@ impl Keys {
         self.free_tables.iter().find(is_below)
     }
 
-    /// The names of all variables that set a key.
-    pub(super) fn variables(&self) -> impl Iterator<Item = &str> {
-        self.variables.keys().map(String::as_str)
-    }
-
-    /// The paths of all settings and of the keys below them.
-    pub(super) fn settings(&self) -> impl Iterator<Item = &str> {
-        self.settings.iter().map(String::as_str)
-    }
-
     /// A key that is, or is nearly, one of another section; or the name of a variable or a flag.
     pub(super) fn elsewhere(&self, name: &str) -> Option<String> {
-        if let Some(path) = self.variable(&variable_of(name))
+        if let Some(path) = self.variables.get(&variable_of(name))
             && let [section, key, rest @ ..] = path.split('.').collect::<Vec<_>>().as_slice()
             && *key != name
         {
@@ -95,7 +80,7 @@ impl Keys {
             let close = " }".repeat(rest.len());
             return Some(format!("unknown key here; write `[{section}] {key} = {open}…{close}`"));
         }
-        let keys = self.settings().filter_map(|path| path.split_once('.'));
+        let keys = self.settings.iter().filter_map(|path| path.split_once('.'));
         let keys: Vec<_> = keys.filter(|(_, key)| !key.contains('.')).collect();
         let meant = nearest(name, keys.iter().map(|(_, key)| *key))?;
         let (section, _) = keys.iter().find(|(_, key)| *key == meant)?;

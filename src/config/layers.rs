@@ -95,10 +95,7 @@ impl Config {
         vars.retain(|_, value| !value.is_empty());
         let found = find_file(&flags, &vars, searched).map_err(|diagnostic| ConfigError::new(vec![diagnostic]))?;
         let (file, text) = found.unzip();
-        let path = file.as_deref().unwrap_or_else(|| Path::new(""));
-        let mut loaded = merge(path, &text.unwrap_or_default(), flags, &vars)?;
-        loaded.file = file;
-        Ok(loaded)
+        merge(file, &text.unwrap_or_default(), flags, &vars)
     }
 }
 
@@ -110,13 +107,13 @@ impl Config {
 #[cfg(any(fuzzing, test))]
 #[cfg_attr(not(fuzzing), expect(unreachable_pub, reason = "it is public for the fuzz targets"))]
 pub fn of_text(text: &str) -> Result<Config, ConfigError> {
-    let loaded = merge(Path::new("/etc/g.toml"), text, Overrides::default(), &EnvVars::new())?;
+    let loaded = merge(Some("/etc/g.toml".into()), text, Overrides::default(), &EnvVars::new())?;
     Ok(loaded.config)
 }
 
 /// Lays the layers over each other, or reports everything that is wrong with them.
-fn merge(path: &Path, text: &str, flags: Overrides, vars: &EnvVars) -> Result<LoadedConfig, ConfigError> {
-    let (file, mut diagnostics) = Node::parse(&Arc::from(path), text);
+fn merge(path: Option<PathBuf>, text: &str, flags: Overrides, vars: &EnvVars) -> Result<LoadedConfig, ConfigError> {
+    let (file, mut diagnostics) = Node::parse(&path.clone().unwrap_or_default().into(), text);
     let is_whole = diagnostics.is_empty();
     let keys = Keys::new();
     let mut layer = |vars: &EnvVars, provenance| layer(vars, &keys, provenance, &mut diagnostics);
@@ -141,10 +138,9 @@ fn merge(path: &Path, text: &str, flags: Overrides, vars: &EnvVars) -> Result<Lo
             }
         }
     }
-    let merged = Json::Object(merged);
+    let (merged, mut diagnostics) = (Json::Object(merged), checker.diagnostics);
     let Ok(mut config) = Config::deserialize(&merged) else {
         // The schema is that of the type, so what has been checked can be deserialized. Serde's message may have a value.
-        let mut diagnostics = checker.diagnostics;
         let message = "cannot be read, and the reason is not known";
         diagnostics.push(Diagnostic::new(&Provenance::Default, "", message));
         return Err(ConfigError::new(diagnostics));
@@ -155,7 +151,6 @@ fn merge(path: &Path, text: &str, flags: Overrides, vars: &EnvVars) -> Result<Lo
         let settings = settings.map(|(key, value)| (format!("{section}.{key}"), value.clone()));
         config.until_restart.extend(settings);
     }
-    let mut diagnostics = checker.diagnostics;
     if is_whole {
         let validator = Validator {
             layers: [&flags, &environment, &file],
@@ -167,7 +162,7 @@ fn merge(path: &Path, text: &str, flags: Overrides, vars: &EnvVars) -> Result<Lo
     }
     let mut warnings = Vec::new();
     for name in unknown_variables(vars, &keys).filter(|name| !checker.secret_vars.contains(*name)) {
-        let known = keys.variables().chain([CONFIG]);
+        let known = keys.variables.keys().map(String::as_str).chain([CONFIG]);
         let reason = match (keys.free_table(name), closest(&name.to_uppercase(), known, 0.8)) {
             (Some(table), _) => format!("the keys of `{table}` are set in the file only"),
             (None, Some(meant)) => {
@@ -188,7 +183,7 @@ fn merge(path: &Path, text: &str, flags: Overrides, vars: &EnvVars) -> Result<Lo
     }
     Ok(LoadedConfig {
         config,
-        file: None,
+        file: path,
         warnings,
     })
 }

@@ -82,8 +82,8 @@ fn sidecar_toml_shows_every_key_that_exists() {
         .flat_map(|(section, table)| table.entries().iter().map(move |(key, _)| format!("{section}.{key}")))
         .collect();
     let keys = Keys::new();
-    let (settings, below): (Vec<_>, Vec<_>) = keys.settings().partition(|path| path.split('.').count() == 2);
-    let settings: BTreeSet<_> = settings.into_iter().map(str::to_owned).collect();
+    let (settings, below): (Vec<_>, Vec<_>) = keys.settings.iter().partition(|path| path.split('.').count() == 2);
+    let settings: BTreeSet<_> = settings.into_iter().cloned().collect();
     assert_eq!(shown, settings);
     for path in below {
         let (_, key) = path.rsplit_once('.').unwrap();

@@ -50,10 +50,6 @@ impl Node {
         }
     }
 
-    pub(super) fn empty_table(provenance: &Provenance) -> Self {
-        Self::new(provenance, Value::Table(Vec::new()))
-    }
-
     /// The entries of a table; none for any other value.
     pub(super) fn entries(&self) -> &[(String, Self)] {
         if let Value::Table(entries) = &self.value {

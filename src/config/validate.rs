@@ -38,11 +38,8 @@ impl<'a> Validator<'a> {
     /// Reported at the first of the two settings, or at the second if only that is set. Not reported if one is invalid: it
     /// would be the default then that was compared.
     fn report(&mut self, keys: [&str; 2], message: impl Into<String>) {
-        if self
-            .checked
-            .iter()
-            .any(|checked| keys.iter().any(|key| checked.is_about(key)))
-        {
+        let is_invalid = |key: &&str| self.checked.iter().any(|checked| checked.is_about(key));
+        if keys.iter().any(is_invalid) {
             return;
         }
         let [first, _] = keys;
@@ -54,9 +51,8 @@ impl<'a> Validator<'a> {
     /// Where a setting comes from, unless it is a default.
     fn provenance(&self, setting: &str) -> Option<&'a Provenance> {
         let (section, key) = setting.split_once('.')?;
-        self.layers
-            .iter()
-            .find_map(|layer| Some(&layer.get(section)?.get(key)?.provenance))
+        let mut layers = self.layers.into_iter();
+        layers.find_map(|layer| Some(&layer.get(section)?.get(key)?.provenance))
     }
 
     fn sizes(&mut self, [per_request, total]: [&str; 2], sizes: [u64; 2]) {

@@ -151,7 +151,7 @@ fn the_schema_refuses_what_the_program_refuses_if_it_can_say_so() {
 
 #[test]
 fn a_setting_that_is_not_set_is_empty_for_the_schema_and_the_program() {
-    for path in Keys::new().settings().filter(|path| path.split('.').count() == 2) {
+    for path in Keys::new().settings.iter().filter(|path| path.split('.').count() == 2) {
         let (section, key) = path.split_once('.').unwrap();
         let text = format!("[{section}]\n{key} = {{}}");
         assert_eq!(read(&text).is_ok(), is_accepted(&text), "{text}");
