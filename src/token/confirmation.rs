@@ -3,7 +3,7 @@
 //! # Why
 //!
 //! It runs beside the refresher, not in it: the question must not wait for a source that hangs, nor a source for the
-//! question. It is one loop, so there is one question at a time.
+//! question. It is one loop, so there is one question at a time. A newer token ends the question about the one before.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -52,7 +52,14 @@ impl Confirmation {
             let generation = self.rejections.next_question().await;
             let current = self.current.load_full();
             let answer = match current.filter(|current| current.generation() == generation) {
-                Some(current) => self.ask(&current).await,
+                Some(current) => {
+                    let rejections = Arc::clone(&self.rejections);
+                    // Cancel-safe: an answer about an old token changes nothing.
+                    tokio::select! {
+                        answer = self.ask(&current) => answer,
+                        () = rejections.wait_until_replaced(generation) => continue,
+                    }
+                }
                 None => Liveness::Unknown,
             };
             self.rejections.on_answer(generation, answer);

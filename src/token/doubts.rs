@@ -18,11 +18,13 @@ struct Doubt {
     history: EndpointHistory,
     /// The number of its first rejection.
     first: u64,
+    /// The number of the first that counts as evidence.
+    first_counted: u64,
     /// The number of its last one.
     last: u64,
     first_at: Instant,
     last_at: Instant,
-    /// The number of rejections since `first_at`, and since the last acceptance of any request.
+    /// The number of rejections since `first_at`, and since the last acceptance of any request: only these are evidence.
     count: u32,
     error: GraphError,
 }
@@ -47,7 +49,7 @@ impl Doubts {
     ) {
         if let Some(doubt) = self.0.iter_mut().find(|doubt| doubt.endpoint == endpoint) {
             if doubt.count == 0 {
-                doubt.first_at = now;
+                (doubt.first_counted, doubt.first_at) = (number, now);
             }
             (doubt.last, doubt.last_at, doubt.count) = (number, now, doubt.count.saturating_add(1));
             doubt.history = history;
@@ -60,6 +62,7 @@ impl Doubts {
             endpoint,
             history,
             first: number,
+            first_counted: number,
             last: number,
             first_at: now,
             last_at: now,
@@ -80,9 +83,24 @@ impl Doubts {
 
     /// Takes a success as evidence against all of them. They stay, because requests wait for an answer about them.
     pub(super) fn refute(&mut self) {
+        self.refute_through(u64::MAX);
+    }
+
+    /// Takes the success of a request that began after the rejection with this number as evidence against those up to it.
+    pub(super) fn refute_through(&mut self, number: u64) {
         for doubt in &mut self.0 {
-            doubt.count = 0;
+            if doubt.last <= number {
+                doubt.count = 0;
+            } else if doubt.first_counted <= number && doubt.count > 0 {
+                (doubt.count, doubt.first_counted, doubt.first_at) = (1, doubt.last, doubt.last_at);
+            }
         }
+    }
+
+    /// Takes the rejections by this endpoint as no evidence: it is known to need another kind of token.
+    pub(super) fn discount(&mut self, endpoint: EndpointId) {
+        let known = self.0.iter_mut().filter(|doubt| doubt.endpoint == endpoint);
+        known.for_each(|doubt| doubt.count = 0);
     }
 
     /// Removes those up to this number that a success has refuted.

@@ -258,14 +258,23 @@ impl Refresher {
         let current = current.filter(|current| current.generation() == generation);
         let was_dead = before.is_dead(generation);
         match (state.standing, current) {
-            (Standing::Dead, _) if was_dead && before.episode == state.episode => PlannerEvent::Unchanged,
             (Standing::Dead, current) => {
+                let is_known = was_dead && before.episode == state.episode;
                 if let Some(current) = current {
-                    self.provider.vetting.deny(current.fingerprint());
-                    self.provider.last_known_good.on_rejected(&current);
-                    self.reporter.report_rejected(&current, state.error.as_ref());
+                    // A token that only counts as dead, because Graph cannot be asked, stays where it is.
+                    if state.is_proven && !(is_known && before.is_proven) {
+                        self.provider.vetting.deny(current.fingerprint());
+                        self.provider.last_known_good.on_rejected(&current);
+                    }
+                    if !is_known {
+                        self.reporter.report_rejected(&current, state.error.as_ref());
+                    }
                 }
-                PlannerEvent::Rejected(generation)
+                if is_known {
+                    PlannerEvent::Unchanged
+                } else {
+                    PlannerEvent::Rejected(generation)
+                }
             }
             (Standing::Trusted | Standing::Doubted, Some(current)) if was_dead => {
                 self.provider.vetting.reinstate(current.fingerprint());

@@ -59,8 +59,6 @@ pub struct SuspicionId(u64);
 pub(super) enum RequestKind {
     /// Its rejection proves nothing.
     Unproven(EndpointId, EndpointHistory),
-    /// Its endpoint is known to need another kind of token.
-    WrongKind,
     /// Its rejection proves that the token is dead.
     Proven,
     /// It was not sent, because the token is dead.

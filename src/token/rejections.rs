@@ -22,7 +22,7 @@ pub(super) struct Rejections {
     pub(super) suspicion: watch::Sender<Suspicion>,
     /// The current generation; 0 for none.
     generation: AtomicU64,
-    /// The generation that is not trusted; 0 for none.
+    /// The generation whose next acceptance matters; 0 for none.
     suspected: AtomicU64,
     /// The generation that is dead; 0 for none.
     dead: AtomicU64,
@@ -50,6 +50,8 @@ pub(super) struct RejectionState {
     pub(super) episode: Option<u64>,
     /// Graph's reason, if the token is dead.
     pub(super) error: Option<GraphError>,
+    /// Whether Graph said that the token is dead: if not, it may live.
+    pub(super) is_proven: bool,
 }
 
 /// Counts a waiting request while it lives.
@@ -163,6 +165,15 @@ impl Rejections {
         }
     }
 
+    /// Completes when a newer generation has replaced this one. Cancel-safe.
+    pub(super) async fn wait_until_replaced(&self, generation: Generation) {
+        let mut suspicion = self.suspicion.subscribe();
+        let is_replaced = |suspicion: &Suspicion| suspicion.generation > Some(generation);
+        if suspicion.wait_for(is_replaced).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// Waits until Graph has accepted this generation; forever without one. Cancel-safe.
     pub(super) async fn wait_until_accepted(&self, generation: Option<Generation>) {
         let Some(generation) = generation else {
@@ -195,11 +206,9 @@ impl Rejections {
     /// Copies what requests read without a lock. Called while the state is locked.
     fn publish(&self, suspicion: &Suspicion) {
         let generation = suspicion.generation.map_or(0, Generation::get);
-        let (suspected, dead) = match suspicion.standing {
-            Standing::Trusted => (0, 0),
-            Standing::Doubted => (generation, 0),
-            Standing::Dead => (generation, generation),
-        };
+        let suspected = if suspicion.awaits_acceptance() { generation } else { 0 };
+        let is_dead = suspicion.standing == Standing::Dead;
+        let dead = if is_dead { generation } else { 0 };
         self.generation.store(generation, Ordering::Release);
         self.suspected.store(suspected, Ordering::Release);
         self.dead.store(dead, Ordering::Release);
@@ -235,6 +244,7 @@ impl RejectionState {
             standing: suspicion.standing,
             episode: suspicion.episode(),
             error: suspicion.error.clone(),
+            is_proven: suspicion.is_proven(),
         }
     }
 

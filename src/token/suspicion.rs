@@ -6,6 +6,7 @@
 //! | any other rejection | Graph is asked whether it accepts the token |
 //! | answer: dead | the token is dead |
 //! | answer: alive | the requests that were rejected before the question need another kind of token |
+//! | a rejection by an endpoint of which this is known, while nothing contradicts it | it is taken for the same; Graph is asked again soon |
 //! | no answer | the token is dead only if enough other requests are rejected as well: see [`Doubts::is_convincing`] |
 //! | an acceptance | the token is trusted again, if the accepted attempt began after the last rejection had arrived |
 //! | a newer generation | everything is forgotten |
@@ -16,6 +17,11 @@
 //! each other on their way. Both are questions of order, so the order is all there is here: events go in, `now` is an
 //! argument, and rejections have numbers. An answer or an acceptance counts for the rejections before the question or
 //! the attempt, never for a later one. A proptest tries the interleavings.
+//!
+//! The exception is an endpoint that needs another kind of token: its rejections are delivered at once for 30 seconds, so
+//! one that follows the end of the token can be delivered, too. That ends as soon as anything contradicts it: a rejection
+//! by another endpoint, or by one that has succeeded, until Graph has answered; a death; or the answer to a question that is
+//! asked five seconds after the last one, unless a request that began after the rejection succeeds.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -42,7 +48,7 @@ pub(super) struct Suspicion {
     proven: u64,
     /// The unproven rejections that no answer covers.
     doubts: Doubts,
-    /// The endpoints that reject this living token, and until when that is taken for granted.
+    /// The endpoints that reject this living token, and until when that is taken for granted if nothing contradicts it.
     wrong_kind: VecDeque<(EndpointId, Instant)>,
     question: Question,
     /// The rejections up to this number arrived before a question that Graph answered with "alive".
@@ -61,12 +67,16 @@ enum Question {
     #[default]
     None,
     Due(Instant),
+    /// Due, unless a request succeeds before: only rejections that were delivered cause it.
+    Recheck(Instant),
     /// Asked when so many rejections had arrived.
     InFlight(u64),
 }
 
 /// How long an endpoint is taken for one that needs another kind of token.
 const WRONG_KIND_LIFETIME: Duration = Duration::from_secs(30);
+/// The shortest time between a question and one that only rejections cause that were delivered at once.
+const RECHECK_INTERVAL: Duration = Duration::from_secs(5);
 /// The shortest time between two questions that are not about a new endpoint.
 const MIN_QUESTION_INTERVAL: Duration = Duration::from_secs(1);
 /// The time until graphward asks again by itself, doubled each time up to the next constant.
@@ -92,6 +102,11 @@ impl Suspicion {
         self.episode.map(|(number, _at)| number)
     }
 
+    /// Returns whether Graph said in the present suspicion that the token is dead.
+    pub(super) fn is_proven(&self) -> bool {
+        self.episode.is_some_and(|(number, _at)| self.proven >= number)
+    }
+
     /// Records a rejection of the current generation.
     pub(super) fn on_rejected(
         &mut self,
@@ -103,7 +118,6 @@ impl Suspicion {
         self.wrong_kind.retain(|(_, until)| *until > now);
         let kind = match proof {
             RejectionProof::SessionEnded => RequestKind::Proven,
-            RejectionProof::Unproven if self.needs_other_kind(endpoint, history) => RequestKind::WrongKind,
             RejectionProof::Unproven => RequestKind::Unproven(endpoint, history),
         };
         let request = |number, held_since| RejectedRequest {
@@ -112,11 +126,15 @@ impl Suspicion {
             number,
             kind,
         };
-        if self.generation != Some(generation) || matches!(kind, RequestKind::WrongKind) {
+        if self.generation != Some(generation) {
             return request(self.rejections, now);
         }
         self.rejections += 1;
         let number = self.rejections;
+        if proof == RejectionProof::Unproven && self.needs_other_kind(endpoint, history) {
+            self.recheck_later(now);
+            return request(number, now);
+        }
         let (_, held_since) = *self.episode.get_or_insert((number, now));
         if proof == RejectionProof::SessionEnded {
             self.proven = number;
@@ -132,15 +150,35 @@ impl Suspicion {
         request(number, held_since)
     }
 
+    /// Returns whether an endpoint is known to need another kind of token, and nothing contradicts it.
     fn needs_other_kind(&self, endpoint: EndpointId, history: EndpointHistory) -> bool {
-        let mut known = self.wrong_kind.iter();
-        history == EndpointHistory::NeverSucceeded && known.any(|(known, _until)| *known == endpoint)
+        let is_contradicted = self.standing != Standing::Trusted || history == EndpointHistory::Succeeded;
+        !is_contradicted && self.has_needed_other_kind(endpoint)
+    }
+
+    fn has_needed_other_kind(&self, endpoint: EndpointId) -> bool {
+        self.wrong_kind.iter().any(|(known, _until)| *known == endpoint)
+    }
+
+    /// Returns whether an acceptance changes anything.
+    pub(super) fn awaits_acceptance(&self) -> bool {
+        self.standing != Standing::Trusted || matches!(self.question, Question::Recheck(_))
     }
 
     /// Records that Graph accepted an attempt that began after so many rejections. Returns whether anything changed.
     pub(super) fn on_accepted(&mut self, generation: Generation, rejections_at_start: u64) -> bool {
-        let is_newer = self.generation == Some(generation) && rejections_at_start == self.rejections;
-        if !is_newer || self.standing == Standing::Trusted {
+        if self.generation != Some(generation) {
+            return false;
+        }
+        if rejections_at_start < self.rejections {
+            self.doubts.refute_through(rejections_at_start);
+            return false;
+        }
+        if self.standing == Standing::Trusted {
+            if matches!(self.question, Question::Recheck(_)) {
+                self.asked_through = self.rejections;
+                self.question = Question::None;
+            }
             return false;
         }
         self.trust();
@@ -165,7 +203,7 @@ impl Suspicion {
             return Decision::Hold;
         }
         match request.kind {
-            RequestKind::NotSent | RequestKind::WrongKind => Decision::Release,
+            RequestKind::NotSent => Decision::Release,
             RequestKind::Proven => Decision::Hold,
             RequestKind::Unproven(endpoint, history) => {
                 if request.number <= self.alive_through || self.needs_other_kind(endpoint, history) {
@@ -182,7 +220,7 @@ impl Suspicion {
     /// Returns when Graph is to be asked, unless a question is in flight.
     pub(super) const fn question_due(&self) -> Option<Instant> {
         match self.question {
-            Question::Due(at) => Some(at),
+            Question::Due(at) | Question::Recheck(at) => Some(at),
             Question::None | Question::InFlight(_) => None,
         }
     }
@@ -221,6 +259,7 @@ impl Suspicion {
     fn on_alive(&mut self, asked: u64, now: Instant) {
         self.alive_through = asked;
         for endpoint in self.doubts.take_covered(asked) {
+            self.wrong_kind.retain(|(known, _until)| *known != endpoint);
             if self.wrong_kind.len() == MAX_ENDPOINTS {
                 self.wrong_kind.pop_front();
             }
@@ -236,6 +275,8 @@ impl Suspicion {
             self.standing = Standing::Doubted;
             self.episode = Some((number, now));
             self.ask_about_doubts(now);
+        } else if asked < self.rejections {
+            self.recheck_later(now);
         }
     }
 
@@ -253,6 +294,9 @@ impl Suspicion {
     fn doubt(&mut self, endpoint: EndpointId, history: EndpointHistory, error: &GraphError, now: Instant) {
         self.standing = Standing::Doubted;
         self.doubts.record(endpoint, history, self.rejections, error, now);
+        if history == EndpointHistory::NeverSucceeded && self.has_needed_other_kind(endpoint) {
+            self.doubts.discount(endpoint);
+        }
         if self.is_unanswerable && self.doubts.is_convincing() {
             self.die_of_doubt(now);
         } else {
@@ -273,6 +317,14 @@ impl Suspicion {
         };
         let at = self.question_due().map_or(at, |due| due.min(at));
         self.question = Question::Due(at);
+    }
+
+    /// Asks again after rejections that were delivered at once, unless a request succeeds in the next second.
+    fn recheck_later(&mut self, now: Instant) {
+        if matches!(self.question, Question::None) {
+            let not_before = self.last_asked_at.map_or(now, |at| at + RECHECK_INTERVAL);
+            self.question = Question::Recheck(not_before.max(now + MIN_QUESTION_INTERVAL));
+        }
     }
 
     /// Asks again later: requests may not come, or not be sent.

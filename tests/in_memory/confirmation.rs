@@ -15,20 +15,20 @@ use crate::support::{
 };
 
 /// What Graph answers a user's token where only a page's will do.
-const WRONG_KIND: &str = r#"{"error":{"message":"This method must be called with a Page Access Token","type":"OAuthException","code":190,"fbtrace_id":"A"}}"#;
-const FORMS: &str = "/v21.0/1234/leadgen_forms";
+pub(crate) const WRONG_KIND: &str = r#"{"error":{"message":"This method must be called with a Page Access Token","type":"OAuthException","code":190,"fbtrace_id":"A"}}"#;
+pub(crate) const FORMS: &str = "/v21.0/1234/leadgen_forms";
 
-fn wrong_kind() -> ScriptedResponse {
+pub(crate) fn wrong_kind() -> ScriptedResponse {
     ScriptedResponse::json(400, WRONG_KIND)
 }
 
 /// What a token that was revoked without a subcode hears.
-fn bare_rejection() -> ScriptedResponse {
+pub(crate) fn bare_rejection() -> ScriptedResponse {
     ScriptedResponse::error(400, 190)
 }
 
 /// A proxy with a renewer, whose Graph rejects every token at one edge.
-async fn proxy_with_wrong_edge(protocols: Protocols) -> TestProxy {
+pub(crate) async fn proxy_with_wrong_edge(protocols: Protocols) -> TestProxy {
     let proxy = TestProxyBuilder::over(protocols).with_renewer().start().await;
     proxy.graph.respond_at("leadgen_forms", wrong_kind());
     proxy
@@ -64,6 +64,7 @@ async fn an_edge_that_needs_another_kind_of_token_stops_no_other_request() {
             Vec::<String>::new()
         );
         assert_eq!(logged.lines_containing(r#""verdict":"wrong_token_kind""#).len(), 5);
+        assert_eq!(proxy.app.post("x").await.status, 200);
         sleep(Duration::from_secs(31)).await;
         assert_eq!(proxy.app.get(FORMS).await.text(), WRONG_KIND);
         assert_eq!(proxy.liveness.calls(), 2, "it holds for 30 seconds");
@@ -304,6 +305,27 @@ async fn a_doubt_that_cannot_be_resolved_is_told_by_readyz() {
     let ready = proxy.admin_get("/readyz").await;
     assert!(ready.text().contains("token available"), "{}", ready.text());
     proxy.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_newer_token_ends_the_question_about_the_one_before() {
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::over(protocols).start().await;
+        proxy.graph.respond_at("leadgen_forms", wrong_kind());
+        proxy.liveness.set_delay(Duration::from_secs(60));
+        let began = Instant::now();
+        let operator = async {
+            sleep(Duration::from_millis(100)).await;
+            proxy.liveness.set_delay(Duration::ZERO);
+            proxy.graph.expire_all();
+            proxy.publish_token(SECOND_TOKEN);
+        };
+        let (wrong, ()) = tokio::join!(proxy.app.get(FORMS), operator);
+        assert_eq!(wrong.text(), WRONG_KIND, "of the new token");
+        assert!(began.elapsed() < Duration::from_millis(150), "{:?}", began.elapsed());
+        assert_eq!(proxy.liveness.calls(), 2);
+        proxy.shutdown().await;
+    }
 }
 
 /// The token dies while hundreds of requests are in flight, and Graph's answers overtake each other: acceptances of attempts

@@ -16,6 +16,7 @@ mod graph_errors;
 mod healing;
 mod hidden_errors;
 mod hosts;
+mod known_edges;
 mod last_rejections;
 mod media;
 mod outages;

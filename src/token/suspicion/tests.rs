@@ -95,10 +95,9 @@ fn an_endpoint_that_needs_another_kind_of_token_is_asked_about_once_in_thirty_se
             now + Duration::from_millis(millis),
         );
         assert_eq!(suspicion.decide(&request), Decision::Release, "{millis}");
-        assert_eq!(
-            (suspicion.standing, suspicion.question_due()),
-            (Standing::Trusted, None)
-        );
+        assert_eq!(suspicion.standing, Standing::Trusted);
+        suspicion.on_accepted(generation(1), suspicion.rejections);
+        assert_eq!(suspicion.question_due(), None, "the token lives");
     }
     let request = reject_new(&mut suspicion, "/1/leadgen_forms", now + WRONG_KIND_LIFETIME);
     assert_eq!(suspicion.decide(&request), Decision::AwaitAnswer);
@@ -146,10 +145,86 @@ fn a_rejection_by_another_endpoint_during_a_question_needs_another_question() {
     let other = reject_new(&mut suspicion, "/1/messages", now);
     suspicion.on_answer(generation(1), Liveness::Alive, now + SECOND / 4);
     assert_eq!(suspicion.decide(&first), Decision::Release);
-    assert_eq!(suspicion.decide(&same), Decision::Release, "its endpoint is known now");
     assert_eq!(suspicion.decide(&other), Decision::AwaitAnswer);
+    assert_eq!(
+        suspicion.decide(&same),
+        Decision::AwaitAnswer,
+        "its endpoint is known now, but the other one may contradict it"
+    );
+    let mut alive = suspicion.clone();
+    answer(&mut alive, Liveness::Alive);
+    assert_eq!(alive.decide(&same), Decision::Release);
     answer(&mut suspicion, dead());
     assert_eq!(suspicion.decide(&other), Decision::Hold);
+    assert_eq!(suspicion.decide(&same), Decision::Hold);
+}
+
+#[test]
+fn a_rejection_by_a_known_endpoint_waits_while_another_endpoint_contradicts_what_is_known() {
+    for contradict in [reject_new, reject_used] {
+        let (mut suspicion, now) = (suspicion(), Instant::now());
+        reject_new(&mut suspicion, "/1/leadgen_forms", now);
+        answer(&mut suspicion, Liveness::Alive);
+        contradict(&mut suspicion, "/1/messages", now + SECOND);
+        let known = reject_new(&mut suspicion, "/1/leadgen_forms", now + SECOND);
+        assert_eq!(suspicion.decide(&known), Decision::AwaitAnswer);
+        let mut alive = suspicion.clone();
+        answer(&mut alive, Liveness::Alive);
+        assert_eq!(alive.decide(&known), Decision::Release);
+        let next = reject_new(&mut alive, "/1/leadgen_forms", now + 2 * SECOND);
+        assert_eq!(alive.decide(&next), Decision::Release, "it is known still");
+        let mut unknown = suspicion.clone();
+        answer(&mut unknown, Liveness::Unknown);
+        assert_eq!(unknown.decide(&known), Decision::Hold);
+        assert_eq!(unknown.standing, Standing::Doubted, "a known endpoint is no evidence");
+        answer(&mut suspicion, dead());
+        assert_eq!(suspicion.decide(&known), Decision::Hold);
+    }
+}
+
+#[test]
+fn what_is_known_of_an_endpoint_is_checked_again_unless_a_request_succeeds() {
+    let (mut suspicion, now) = (suspicion(), Instant::now());
+    reject_new(&mut suspicion, "/1/leadgen_forms", now);
+    answer(&mut suspicion, Liveness::Alive);
+    for (millis, due) in [(1, 5_000), (4_500, 5_500)] {
+        let at = now + Duration::from_millis(millis);
+        let before = suspicion.rejections;
+        reject_new(&mut suspicion, "/1/leadgen_forms", at);
+        assert!(suspicion.awaits_acceptance());
+        suspicion.on_accepted(generation(1), before);
+        assert_eq!(suspicion.question_due(), Some(now + Duration::from_millis(due)));
+        suspicion.on_accepted(generation(1), suspicion.rejections);
+        assert_eq!((suspicion.question_due(), suspicion.awaits_acceptance()), (None, false));
+    }
+    let last = reject_new(&mut suspicion, "/1/leadgen_forms", now + 20 * SECOND);
+    assert_eq!(suspicion.decide(&last), Decision::Release);
+    assert_eq!(answer(&mut suspicion, dead()), now + 21 * SECOND);
+    let next = reject_new(&mut suspicion, "/1/leadgen_forms", now + 21 * SECOND);
+    assert_eq!(
+        (suspicion.standing, suspicion.decide(&next)),
+        (Standing::Dead, Decision::Hold)
+    );
+}
+
+#[test]
+fn a_success_between_the_rejections_of_a_busy_endpoint_counts() {
+    let (mut suspicion, now) = (suspicion(), Instant::now());
+    reject_new(&mut suspicion, "/1/leadgen_forms", now);
+    answer(&mut suspicion, Liveness::Unknown);
+    // Every success has begun before the last rejection arrived.
+    for tenth in 1..100 {
+        let before = suspicion.rejections;
+        reject_new(&mut suspicion, "/1/leadgen_forms", now + SECOND / 10 * tenth);
+        suspicion.on_accepted(generation(1), before);
+        if suspicion
+            .question_due()
+            .is_some_and(|due| due <= now + SECOND / 10 * tenth)
+        {
+            answer(&mut suspicion, Liveness::Unknown);
+        }
+        assert_eq!(suspicion.standing, Standing::Doubted);
+    }
 }
 
 #[test]

@@ -318,6 +318,7 @@ const EXPIRED: fn() -> Inspection = || Inspection {
 
 mod admin_token;
 mod decision_table;
+mod doubts;
 mod expiry;
 mod inspection;
 mod last_known_good;

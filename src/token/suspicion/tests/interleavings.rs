@@ -32,10 +32,13 @@ struct InFlight {
     endpoint: u8,
     rejections_at_start: u64,
     is_accepted: Option<bool>,
+    /// Whether the token was dead when Graph judged it.
+    was_dead: bool,
 }
 
 struct WaitingRequest {
     request: RejectedRequest,
+    endpoint: u8,
     /// When Graph rejected it, the token was dead: a newer one would have healed it.
     would_heal: bool,
     is_released: bool,
@@ -73,6 +76,8 @@ struct Model {
     waiting: Vec<WaitingRequest>,
     /// What Graph answers to the question in flight, once it has arrived there.
     question: Option<Option<Liveness>>,
+    /// Graph has said that it accepts the token.
+    was_alive: bool,
 }
 
 impl Model {
@@ -82,10 +87,12 @@ impl Model {
                 endpoint,
                 rejections_at_start: self.suspicion.rejections,
                 is_accepted: None,
+                was_dead: false,
             }),
             Event::Judge(index) => {
                 if let Some(mut request) = take(&mut self.unjudged, index) {
                     request.is_accepted = Some(!self.is_dead && request.endpoint < WRONG_KIND);
+                    request.was_dead = self.is_dead;
                     self.judged.push(request);
                 }
             }
@@ -106,6 +113,7 @@ impl Model {
             }
             Event::AnswerArrives(true) => {
                 if let Some(Some(answer)) = self.question.take_if(|answer| answer.is_some()) {
+                    self.was_alive |= answer == Liveness::Alive;
                     self.suspicion.on_answer(generation(1), answer, self.now);
                 }
             }
@@ -154,9 +162,19 @@ impl Model {
         let request_at_rest = self.suspicion.on_rejected(report, history, self.now);
         self.waiting.push(WaitingRequest {
             request: request_at_rest,
-            would_heal: request.endpoint < WRONG_KIND,
+            endpoint: request.endpoint,
+            would_heal: request.was_dead,
             is_released: false,
         });
+    }
+
+    /// A request that would heal may be let go only because of what its endpoint is known for, and only while no other
+    /// endpoint contradicts that.
+    fn may_release(&self, waiting: &WaitingRequest) -> bool {
+        let is_known = waiting.endpoint >= WRONG_KIND && self.was_alive;
+        let contradicts =
+            |other: &WaitingRequest| other.would_heal && !other.is_released && other.endpoint != waiting.endpoint;
+        !waiting.would_heal || (is_known && !self.waiting.iter().any(contradicts))
     }
 }
 
@@ -177,6 +195,7 @@ proptest! {
             judged: Vec::new(),
             waiting: Vec::new(),
             question: None,
+            was_alive: false,
         };
         let mut was_unanswered = false;
         for event in events {
@@ -185,11 +204,12 @@ proptest! {
             if !model.is_dead && !was_unanswered {
                 prop_assert_ne!(model.suspicion.standing, Standing::Dead, "a living token is taken for dead");
             }
-            for waiting in &mut model.waiting {
+            for index in 0..model.waiting.len() {
+                let waiting = &model.waiting[index];
                 match model.suspicion.decide(&waiting.request) {
                     Decision::Release => {
-                        prop_assert!(!waiting.would_heal, "let go inside its hold: {:?}", waiting.request);
-                        waiting.is_released = true;
+                        prop_assert!(model.may_release(waiting), "let go inside its hold: {:?}", waiting.request);
+                        model.waiting[index].is_released = true;
                     }
                     Decision::AwaitAnswer => {
                         let is_asked = model.question.is_some() || model.suspicion.question_due().is_some();

@@ -6,7 +6,7 @@ use crate::graph::EndpointId;
 
 /// A cache that outlives the refresher.
 #[derive(Clone, Default)]
-struct FakeCache(Arc<Mutex<FakeCacheState>>);
+pub(super) struct FakeCache(Arc<Mutex<FakeCacheState>>);
 
 #[derive(Default)]
 struct FakeCacheState {
@@ -16,7 +16,7 @@ struct FakeCacheState {
 }
 
 impl FakeCache {
-    fn content(&self) -> Option<String> {
+    pub(super) fn content(&self) -> Option<String> {
         let state = self.0.lock().unwrap();
         state.token.as_ref().map(|token| token.secret.expose().to_owned())
     }
@@ -52,19 +52,19 @@ impl TokenCache for FakeCache {
 }
 
 /// A source that is looked at.
-fn source_named(name: &'static str) -> FakeStore {
+pub(super) fn source_named(name: &'static str) -> FakeStore {
     let source = FakeStore::named(name);
     source.with_state(|state| state.look_interval = Some(Duration::from_secs(2)));
     source
 }
 
-async fn start_with(cache: &FakeCache, sources: &[&FakeStore]) -> TokenHandle {
+pub(super) async fn start_with(cache: &FakeCache, sources: &[&FakeStore]) -> TokenHandle {
     let sources = sources.iter().map(|source| boxed(source)).collect();
     let provider = TokenProvider::from_sources(sources).with_cache(cache.clone());
     start(provider).await.0
 }
 
-async fn accept(tokens: &TokenHandle) {
+pub(super) async fn accept(tokens: &TokenHandle) {
     let (generation, start) = (tokens.current().unwrap().generation(), tokens.start_attempt());
     tokens.mark_accepted(generation, EndpointId::of_path("/me"), start);
     tokio::time::sleep(Duration::from_millis(1)).await;
