@@ -47,6 +47,14 @@ pub enum ReadinessPolicy {
     Ignore,
 }
 
+/// When graphward is ready.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, schemars::JsonSchema, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReadyConfig {
+    /// How many tokens have to be usable.
+    pub tokens: ReadinessPolicy,
+}
+
 /// The state that the admin listener reports.
 #[derive(Debug)]
 pub struct Admin {

@@ -30,3 +30,14 @@ mod webhook;
 pub use endpoint::WebhookUrlError;
 pub use memory::AlertMemory;
 pub use webhook::{AlertSender, Webhook};
+
+use crate::types::MaybeSecret;
+
+/// Where alerts are sent.
+#[derive(Clone, Debug, Eq, PartialEq, schemars::JsonSchema, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AlertConfig {
+    /// The webhook's URL, or a reference to it if it is a secret.
+    #[schemars(extend("format" = "service-url"))]
+    pub url: Option<MaybeSecret>,
+}

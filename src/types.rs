@@ -17,7 +17,7 @@ pub use error_chain::error_chain;
 pub use nearest::{closest, nearest};
 pub use secret::{Fingerprint, Secret, SecretError};
 pub(crate) use secret_ref::OneOrMany;
-pub use secret_ref::{MaybeSecret, SecretRef, shown_path};
+pub use secret_ref::{HIDDEN, MaybeSecret, SecretRef, shown_path};
 pub use secret_shape::{has_secret, is_token, might_be_secret, names_secret};
 pub use tenant::{TenantId, TenantIdError};
 pub use token_family::{TOKEN_PREFIXES, TokenFamily};

@@ -8,11 +8,12 @@ use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
 use crate::alert::{AlertMemory, Webhook, WebhookUrlError};
-use crate::config::{AppConfig, Config, ListenConfig, Overrides};
+use crate::config::{AppConfig, Config, Overrides};
 use crate::graph::{Destinations, Origin, OriginError};
 use crate::net::tls::{self, TlsError};
 use crate::net::{
-    CertReloader, Connector, ConnectorConfig, ListenAddr, Listener, ServerCert, ServerCertError, SocketMode, Tasks,
+    CertReloader, Connector, ConnectorConfig, ListenAddr, ListenConfig, Listener, ServerCert, ServerCertError,
+    SocketMode, Tasks,
 };
 use crate::proxy::{
     AllowedHosts, BufferBudgets, ByteBudget, ConcurrencyLimit, HealConfig, OutageLog, PassthroughHost, Proxy,

@@ -148,11 +148,10 @@ impl Checker<'_> {
         if let ([one, other], false) = (excluded.as_slice(), excluded.iter().any(lacks)) {
             return self.exclude(place, node, one, other);
         }
-        if let (Some("Secret file"), Some(Json::String(path))) = (text_of(schema, "title"), values.get("file")) {
-            self.secret_files.insert(path.into());
-        }
-        self.secret_vars
-            .extend(values.get("env").and_then(Json::as_str).map(str::to_owned));
+        let text = |key: &str| values.get(key).and_then(Json::as_str);
+        let secret_file = text("file").filter(|_| text_of(schema, "title") == Some("Secret file"));
+        self.secret_files.extend(secret_file.map(PathBuf::from));
+        self.secret_vars.extend(text("env").map(str::to_owned));
         // A section keeps the settings that are valid.
         (is_valid || place.path.len() < 2).then_some(Json::Object(values))
     }
@@ -192,9 +191,7 @@ impl Checker<'_> {
 
     /// What is wrong with a key that a table does not have, and which one was probably meant.
     fn unknown(&self, path: &[&str], node: &Node, known: &[&str]) -> String {
-        let [outer @ .., name] = path else {
-            return String::new();
-        };
+        let (name, outer) = path.split_last().unwrap_or((&"", &[]));
         if holds_secret(name, node) {
             let schema = &Json::Null;
             return self.misplaced(Place { schema, path }, node);
@@ -202,11 +199,10 @@ impl Checker<'_> {
         let meant = nearest(name, known.iter().copied());
         let elsewhere = || self.keys.elsewhere(name);
         let is_elsewhere = |path: &String| path.split_once('.').is_some_and(|(_, key)| key == *name);
+        let section = || meant.map(|meant| format!("unknown section; did you mean [{meant}]?"));
         let near = meant.map(|meant| format!("unknown key; did you mean `{meant}`?"));
         let message = match outer {
-            [] if matches!(node.value, Value::Table(_)) => {
-                meant.map(|meant| format!("unknown section; did you mean [{meant}]?"))
-            }
+            [] if matches!(node.value, Value::Table(_)) => section(),
             [] => elsewhere(),
             [_] if self.keys.settings.iter().any(is_elsewhere) => elsewhere(),
             [_] => near.or_else(elsewhere),
@@ -340,11 +336,9 @@ fn read_text(schema: &Json, kinds: &[&Json], node: &Node, text: &str) -> Result<
         Some("size") => bounded(&SIZES).map(Json::from),
         format => {
             let text = texts::check(schema, text)?;
-            if format.is_some_and(|format| format.ends_with("path")) && !text.is_empty() {
-                let path = node.provenance.resolve(Path::new(&text));
-                return Ok(json!(path.to_str().unwrap_or(&text)));
-            }
-            Ok(json!(text))
+            let is_path = format.is_some_and(|format| format.ends_with("path")) && !text.is_empty();
+            let path = is_path.then(|| node.provenance.resolve(Path::new(&text)));
+            Ok(json!(path.as_deref().and_then(Path::to_str).unwrap_or(&text)))
         }
     }
 }

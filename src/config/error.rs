@@ -4,12 +4,13 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::types::{might_be_secret, shown_path};
+use crate::types::{HIDDEN, might_be_secret, shown_path};
 
 /// Everything that is wrong with a configuration, in the order of the file.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ConfigError {
-    diagnostics: Vec<Diagnostic>,
+    /// The errors, at least one.
+    pub diagnostics: Vec<Diagnostic>,
 }
 
 /// One error: where, in which key, and what to do.
@@ -50,12 +51,6 @@ impl ConfigError {
         diagnostics.sort_by(|one, other| one.provenance.cmp(&other.provenance));
         Self { diagnostics }
     }
-
-    /// The errors, at least one.
-    #[must_use]
-    pub fn diagnostics(&self) -> &[Diagnostic] {
-        &self.diagnostics
-    }
 }
 
 impl fmt::Display for ConfigError {
@@ -64,8 +59,7 @@ impl fmt::Display for ConfigError {
             1 => write!(f, "invalid configuration:")?,
             count => write!(f, "invalid configuration ({count} errors):")?,
         }
-        let mut diagnostics = self.diagnostics.iter();
-        diagnostics.try_for_each(|diagnostic| write!(f, "\n  {diagnostic}"))
+        self.diagnostics.iter().try_for_each(|error| write!(f, "\n  {error}"))
     }
 }
 
@@ -101,11 +95,10 @@ impl fmt::Display for Diagnostic {
 impl Provenance {
     /// The absolute path of one that is written here: it is relative to the file, or else to the current directory.
     pub(super) fn resolve(&self, path: &Path) -> PathBuf {
-        let directory = match self {
-            Self::File { path, .. } => path.parent(),
-            Self::Default | Self::Environment(_) | Self::Flag(_) => None,
+        let path = match self {
+            Self::File { path: file, .. } => file.with_file_name(path),
+            Self::Default | Self::Environment(_) | Self::Flag(_) => path.to_owned(),
         };
-        let path = directory.map_or_else(|| path.to_owned(), |directory| directory.join(path));
         std::path::absolute(&path).unwrap_or(path)
     }
 }
@@ -127,13 +120,7 @@ pub(super) const SECRET_REF: &str = "{ file = \"/run/graphward/secret\" } or { e
 /// A path of keys as a message may show it: a token or a password may have been pasted in the place of a key.
 pub(super) fn shown(path: &str) -> String {
     let is_secret = |key: &str| key.contains(['@', '|']) || (key.len() >= 20 && might_be_secret(key));
-    let shown = |key| {
-        if is_secret(key) {
-            "(not shown: may be a secret)"
-        } else {
-            key
-        }
-    };
+    let shown = |key| if is_secret(key) { HIDDEN } else { key };
     let path: Vec<_> = path.split('.').map(shown).collect();
     path.join(".").escape_debug().take(80).collect()
 }

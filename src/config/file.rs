@@ -17,14 +17,15 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::admin::ReadinessPolicy;
+use crate::admin::ReadyConfig;
+use crate::alert::AlertConfig;
 use crate::graph::ProofMode;
-use crate::net::{ListenAddr, SocketMode, TlsFiles};
+use crate::net::ListenConfig;
 use crate::proxy::{AccessLogFilter, HealConfig, LinkRewriteConfig, UpstreamSettings};
 use crate::renew::RenewerConfig;
 use crate::source::{AbsentPolicy, CacheConfig, StoreConfig, TokenSource};
 use crate::telemetry::LogSettings;
-use crate::types::{MaybeSecret, OneOrMany, SecretRef, TokenFamily};
+use crate::types::{OneOrMany, SecretRef, TokenFamily};
 
 /// The configuration of graphward.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
@@ -61,27 +62,6 @@ pub struct Config {
     /// The files of the secrets that the configuration refers to, which are read again when they change.
     #[serde(skip)]
     pub secret_files: BTreeSet<PathBuf>,
-}
-
-/// Where graphward listens, and for whom.
-#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
-#[serde(deny_unknown_fields)]
-pub struct ListenConfig {
-    /// The addresses that the app connects to, one or a list: `IP:PORT` or `unix:/path`.
-    #[schemars(with = "OneOrMany<ListenAddr>")]
-    pub proxy: Vec<ListenAddr>,
-    /// The address that operators connect to: health and metrics.
-    pub admin: ListenAddr,
-    /// The permissions of Unix sockets, in octal.
-    pub socket_mode: SocketMode,
-    /// Host names that the app may use besides loopback names, the listeners' own and the upstream's.
-    #[schemars(extend("format" = "host"))]
-    pub allowed_hosts: Vec<String>,
-    /// The certificate for clients that insist on https.
-    pub tls: Option<TlsFiles>,
-    /// Further hosts, on port 443, that CONNECT is passed through to, without a token.
-    #[schemars(extend("format" = "host"))]
-    pub tunnel_hosts: Vec<String>,
 }
 
 /// How Graph is reached.
@@ -159,23 +139,6 @@ pub struct StateConfig {
     /// The directory; without it `$STATE_DIRECTORY`, else `$XDG_STATE_HOME/graphward`, else nothing is remembered.
     #[schemars(extend("format" = "path"))]
     pub dir: Option<PathBuf>,
-}
-
-/// When graphward is ready.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
-#[serde(deny_unknown_fields)]
-pub struct ReadyConfig {
-    /// How many tokens have to be usable.
-    pub tokens: ReadinessPolicy,
-}
-
-/// Where alerts are sent.
-#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
-#[serde(deny_unknown_fields)]
-pub struct AlertConfig {
-    /// The webhook's URL, or a reference to it if it is a secret.
-    #[schemars(extend("format" = "service-url"))]
-    pub url: Option<MaybeSecret>,
 }
 
 /// What is logged, and how.

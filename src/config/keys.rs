@@ -63,10 +63,7 @@ impl Keys {
 
     /// The table with free keys that a variable seems to set a key of.
     pub(super) fn free_table(&self, name: &str) -> Option<&String> {
-        let is_below = |path: &&String| {
-            name.strip_prefix(&variable_of(path))
-                .is_some_and(|key| key.starts_with('_'))
-        };
+        let is_below = |path: &&String| name.starts_with(&(variable_of(path) + "_"));
         self.free_tables.iter().find(is_below)
     }
 

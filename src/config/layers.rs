@@ -173,10 +173,8 @@ fn merge(path: Option<PathBuf>, text: &str, flags: Overrides, vars: &EnvVars) ->
             }
             (None, None) => "there is no such key".to_owned(),
         };
-        warnings.push(format!(
-            "the environment variable {} sets nothing: {reason}",
-            shown(name)
-        ));
+        let name = shown(name);
+        warnings.push(format!("the environment variable {name} sets nothing: {reason}"));
     }
     if !diagnostics.is_empty() {
         return Err(ConfigError::new(diagnostics));
@@ -194,9 +192,8 @@ fn find_file(flags: &Overrides, vars: &EnvVars, searched: &[&Path]) -> Result<Op
     let flag = flags.config.as_deref().map(|path| (path, flag_of(CONFIG)));
     let variable = || Some((Path::new(vars.get(CONFIG)?), Provenance::Environment(CONFIG.into())));
     let searched = searched.iter().map(|path| (*path, Provenance::Default));
-    let paths = flag
-        .or_else(variable)
-        .map_or_else(|| searched.collect(), |named| vec![named]);
+    let named = flag.or_else(variable);
+    let paths = named.map_or_else(|| searched.collect(), |named| vec![named]);
     for (path, provenance) in paths {
         let path = Provenance::Default.resolve(path);
         match std::fs::read_to_string(&path) {

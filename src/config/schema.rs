@@ -51,10 +51,9 @@ fn simplify(schema: &mut Schema) {
     let is_of_many = |name: &&str| object.get(*name).is_some_and(Value::is_object);
     if let Some(values) = ["items", "additionalProperties"].into_iter().find(is_of_many) {
         let rules = ["format", "pattern", "patternErrorMessage"].map(|keyword| object.remove_entry(keyword));
-        let values = object.get_mut(values).and_then(Value::as_object_mut);
-        values
-            .into_iter()
-            .for_each(|values| values.extend(rules.iter().flatten().cloned()));
+        if let Some(Value::Object(values)) = object.get_mut(values) {
+            values.extend(rules.into_iter().flatten());
+        }
     }
     if let Some(Value::String(text)) = object.get_mut("description") {
         *text = text.replace("[`", "`").replace("`]", "`").replace('\n', " ");
@@ -113,12 +112,8 @@ pub(super) fn text_of<'a>(schema: &'a Value, keyword: &str) -> Option<&'a str> {
 
 /// What a schema says by a keyword, or one of its alternatives.
 pub(super) fn rule<'a>(schema: &'a Value, keyword: &str) -> Option<&'a str> {
-    let inner = || {
-        alternatives(schema)
-            .into_iter()
-            .find_map(|schema| text_of(schema, keyword))
-    };
-    text_of(schema, keyword).or_else(inner)
+    let mut schemas = [schema].into_iter().chain(alternatives(schema));
+    schemas.find_map(|schema| text_of(schema, keyword))
 }
 
 pub(super) fn strings<'a>(schema: &'a Value, keyword: &str) -> impl Iterator<Item = &'a str> {
@@ -133,16 +128,13 @@ pub(super) fn free_keys(schema: &Value) -> Option<&Value> {
 
 pub(super) fn keys(schema: &Value) -> impl Iterator<Item = &str> + Clone {
     let properties = schema.get("properties").and_then(Value::as_object);
-    properties
-        .into_iter()
-        .flat_map(|properties| properties.keys().map(String::as_str))
+    properties.into_iter().flat_map(Map::keys).map(String::as_str)
 }
 
 /// Whether a schema accepts a kind of value, as [`Value::kind`](super::tree::Value::kind) names it.
 pub(super) fn is_kind(schema: &Value, kind: &str) -> bool {
-    TYPES
-        .iter()
-        .any(|(name, given, _)| *given == kind && is_type(schema, name))
+    let mut types = TYPES.iter();
+    types.any(|(name, given, _)| *given == kind && is_type(schema, name))
 }
 
 /// The texts that alternatives accept, if they are listed.
@@ -159,25 +151,17 @@ pub(super) fn expected(kinds: &[&Value]) -> String {
         return format!("one of \"{}\"", words.join("\", \""));
     }
     let describe = |schema: &&Value| {
-        let (name, _, description) = TYPES.iter().find(|(name, ..)| is_type(schema, name))?;
-        Some(if *name == "object" {
-            describe_table(schema)
+        let (_, _, description) = TYPES.iter().find(|(name, ..)| is_type(schema, name))?;
+        let required: Vec<_> = strings(schema, "required").collect();
+        let shown = if required.is_empty() {
+            keys(schema).collect()
         } else {
-            (*description).to_owned()
+            required
+        };
+        Some(match shown.as_slice() {
+            [] => (*description).to_owned(),
+            keys => format!("{{ {} = … }}", keys.join(" = …, ")),
         })
     };
     kinds.iter().filter_map(describe).collect::<Vec<_>>().join(" or ")
-}
-
-fn describe_table(schema: &Value) -> String {
-    let required = strings(schema, "required").collect::<Vec<_>>();
-    let shown = if required.is_empty() {
-        keys(schema).collect()
-    } else {
-        required
-    };
-    match shown.as_slice() {
-        [] => "a table".to_owned(),
-        keys => format!("{{ {} = … }}", keys.join(" = …, ")),
-    }
 }

@@ -1,10 +1,10 @@
 //! What one setting cannot know about another.
 
 use super::error::{Diagnostic, Provenance};
-use super::file::{Config, GRAPH, ListenConfig};
+use super::file::{Config, GRAPH};
 use super::tree::Node;
 use crate::graph::ProofMode;
-use crate::net::TlsFiles;
+use crate::net::{ListenConfig, TlsFiles};
 use crate::renew::RenewerConfig;
 use crate::source::TokenSource;
 use crate::types::SIZES;
@@ -42,9 +42,8 @@ impl<'a> Validator<'a> {
         if keys.iter().any(is_invalid) {
             return;
         }
-        let [first, _] = keys;
         let set = keys.iter().find_map(|key| Some((*key, self.provenance(key)?)));
-        let (key, provenance) = set.unwrap_or((first, &Provenance::Default));
+        let (key, provenance) = set.unwrap_or((keys[0], &Provenance::Default));
         self.diagnostics.push(Diagnostic::new(provenance, key, message));
     }
 

@@ -11,7 +11,31 @@ use tokio::net::{TcpListener, UnixListener, UnixSocket};
 use tokio::sync::mpsc;
 
 use super::connect::Transport;
+use super::listen_addr::ListenAddr;
+use super::server_cert::TlsFiles;
 use super::socket_mode::SocketMode;
+use crate::types::OneOrMany;
+
+/// Where graphward listens, and for whom.
+#[derive(Clone, Debug, Eq, PartialEq, schemars::JsonSchema, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListenConfig {
+    /// The addresses that the app connects to, one or a list: `IP:PORT` or `unix:/path`.
+    #[schemars(with = "OneOrMany<ListenAddr>")]
+    pub proxy: Vec<ListenAddr>,
+    /// The address that operators connect to: health and metrics.
+    pub admin: ListenAddr,
+    /// The permissions of Unix sockets, in octal.
+    pub socket_mode: SocketMode,
+    /// Host names that the app may use besides loopback names, the listeners' own and the upstream's.
+    #[schemars(extend("format" = "host"))]
+    pub allowed_hosts: Vec<String>,
+    /// The certificate for clients that insist on https.
+    pub tls: Option<TlsFiles>,
+    /// Further hosts, on port 443, that CONNECT is passed through to, without a token.
+    #[schemars(extend("format" = "host"))]
+    pub tunnel_hosts: Vec<String>,
+}
 
 /// A bound TCP, Unix or in-memory listener.
 #[derive(Debug)]

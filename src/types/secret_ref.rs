@@ -91,13 +91,16 @@ pub fn shown_path(path: &Path) -> String {
     path.with_file_name(unless_secret(&name)).display().to_string()
 }
 
+/// The text that messages show in place of one that may be a secret.
+pub const HIDDEN: &str = "(not shown: may be a secret)";
+
 /// The name of a file or a variable, unless it looks like a secret that was written in its place: a long row of letters
 /// and digits, not all in capitals.
 fn unless_secret(name: &str) -> &str {
     let lower = name.bytes().any(|byte| byte.is_ascii_lowercase());
     let mut rows = name.split(|letter: char| !letter.is_ascii_alphanumeric());
     if is_token(name) || (lower && rows.any(|row| row.len() >= 20)) {
-        "(not shown: may be a secret)"
+        HIDDEN
     } else {
         name
     }

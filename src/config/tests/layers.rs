@@ -155,7 +155,7 @@ fn errors_name_the_variable_or_the_flag_and_a_hidden_value_is_checked_too() {
     let mut flags = flags();
     flags.origin = Some("http://a".to_owned());
     let error = setup.load(flags).unwrap_err();
-    let shown: Vec<_> = error.diagnostics().iter().map(ToString::to_string).collect();
+    let shown: Vec<_> = error.diagnostics.iter().map(ToString::to_string).collect();
     assert_eq!(shown.len(), 3, "{shown:#?}");
     assert!(shown[0].contains("graphward.toml:2`: log.level: must be one of"));
     assert!(shown[1].starts_with("GRAPHWARD_LISTEN: listen.proxy: must be an IP address"));
@@ -168,7 +168,7 @@ fn a_contradiction_is_reported_where_the_setting_that_applies_is_set() {
     let setup = Setup::new(text);
     let starts_with = |setup: &Setup, flags, start: &str| {
         let error = setup.load(flags).unwrap_err();
-        let said: Vec<_> = error.diagnostics().iter().map(ToString::to_string).collect();
+        let said: Vec<_> = error.diagnostics.iter().map(ToString::to_string).collect();
         assert!(said.len() == 1 && said[0].starts_with(start), "{said:?}");
     };
     let path = setup.path("graphward.toml");

@@ -160,7 +160,7 @@ fn a_secret_in_a_flag_is_not_said_to_be_in_the_file() {
         (listen, "--listen: listen.proxy", "TOKEN_SOURCE"),
     ] {
         let error = Config::load_from(flags, &EnvVars::new(), &[]).unwrap_err();
-        let said: Vec<_> = error.diagnostics().iter().map(ToString::to_string).collect();
+        let said: Vec<_> = error.diagnostics.iter().map(ToString::to_string).collect();
         let rest = format!("set GRAPHWARD_{key}_FILE or GRAPHWARD_{key}_ENV");
         let expected = format!("{start}: secrets must not appear in a flag (value not shown): {rest}");
         assert_eq!(said, [expected]);
