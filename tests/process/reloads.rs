@@ -177,7 +177,7 @@ async fn keys_that_need_a_restart_are_named_and_the_others_are_applied() {
         .iter()
         .filter(|event| event["level"] == "WARN" && event["keys"].is_string());
     let keys: Vec<_> = warnings.map(|event| event["keys"].as_str().unwrap()).collect();
-    assert_eq!(keys, ["listen.proxy, upstream.via, upstream.http"; 2]);
+    assert_eq!(keys, ["listen.proxy, upstream.http, upstream.via"; 2]);
     let response = get(setup.sidecar.proxy, "/v26.0/me?access_token=EAAGother").await;
     assert_eq!(response.status, 403);
     assert_eq!(get(setup.sidecar.proxy, "/v26.0/me").await.status, 200);
