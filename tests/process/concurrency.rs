@@ -16,11 +16,8 @@ async fn two_hundred_posts_with_a_dead_token_succeed_with_one_check_and_one_repl
     const POSTS: u32 = 200;
     let _turn = together().await;
     let graph = Graph::start().await;
-    let dir = tempfile::tempdir().unwrap();
     let old = graph.sim.issue(None);
-    let mut file = Unseen::new(dir.path(), &old);
-    let source = format!("file = {:?}", file.path());
-    let sidecar = Sidecar::start(dir.path(), &settings(&graph, &source, "")).await;
+    let (mut file, sidecar) = Unseen::start(&graph, &old, "").await;
     let mut clients = Vec::new();
     for _ in 0..POSTS {
         clients.push(Client::connect(sidecar.proxy).await);

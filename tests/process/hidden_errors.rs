@@ -2,17 +2,14 @@
 
 use fake_graph::Fault;
 
-use crate::support::{Client, Graph, Sidecar, Unseen, get, settings, together, wait_until};
+use crate::support::{Client, Graph, Unseen, get, together, wait_until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dead_token_is_noticed_and_healed_though_every_status_is_200() {
     let _turn = together().await;
     let graph = Graph::start().await;
-    let dir = tempfile::tempdir().unwrap();
     let old = graph.sim.issue(None);
-    let mut file = Unseen::new(dir.path(), &old);
-    let source = format!("file = {:?}", file.path());
-    let sidecar = Sidecar::start(dir.path(), &settings(&graph, &source, "")).await;
+    let (mut file, sidecar) = Unseen::start(&graph, &old, "").await;
     let mut client = Client::connect(sidecar.proxy).await;
     let target = "/v26.0/me?fields=id&suppress_http_code=1";
     assert!(client.get(target).await.json().get("id").is_some());

@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod cli;
+mod colors;
 mod concurrency;
 mod confirmation;
 #[cfg(feature = "fake")]

@@ -1,7 +1,6 @@
 //! Every kind of stop at every stage of a request: it is completed, or a second signal closes it and says so.
 
-use std::fs::{self, File};
-use std::os::fd::OwnedFd;
+use std::fs;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -10,14 +9,12 @@ use futures_util::future::join_all;
 use graphward::net::ca::{CertAuthority, CertSpec};
 use graphward::net::{HttpVersion, Tasks};
 use graphward::types::Clock;
-use rustix::fs::OFlags;
 use rustix::process::Signal;
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
-use crate::support::{Graph, Sidecar, get, graphward_command, replace_file, settings, together, wait_until};
+use crate::support::{Graph, Sidecar, get, graphward_command, replace_file, settings, terminal, together, wait_until};
 
 /// What a request is doing when the stop comes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -301,21 +298,6 @@ hold_timeout = "60s"
 "#
         )
     }
-}
-
-/// A terminal: the end that has to stay open, and the end that a process gets.
-fn terminal() -> (OwnedFd, File) {
-    let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-    grantpt(&controller).unwrap();
-    unlockpt(&controller).unwrap();
-    let name = ptsname(&controller, Vec::new()).unwrap();
-    let end = rustix::fs::open(
-        name.as_c_str(),
-        OFlags::RDWR | OFlags::NOCTTY,
-        rustix::fs::Mode::empty(),
-    )
-    .unwrap();
-    (controller, File::from(end))
 }
 
 /// Reads until the text has arrived.

@@ -5,6 +5,8 @@ mod graph;
 #[path = "../support/serve_process.rs"]
 mod serve_process;
 mod sidecar;
+mod terminal;
+mod unseen;
 
 use std::fs;
 use std::io::Write as _;
@@ -17,6 +19,8 @@ use tokio::time::{Instant, sleep};
 pub(crate) use client::{Body, Client, TestResponse, get, text_message};
 pub(crate) use graph::{Graph, fingerprint};
 pub(crate) use sidecar::{APP_SECRET, Sidecar, exchange_config, graphward_command, sample, settings};
+pub(crate) use terminal::terminal;
+pub(crate) use unseen::Unseen;
 
 /// The longest wait for an event that must come, with room for a busy machine.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
@@ -54,42 +58,6 @@ pub(crate) fn retarget_symlink(link: &Path, target: &Path) {
     let next = link.with_file_name("..next");
     std::os::unix::fs::symlink(target, &next).unwrap();
     fs::rename(next, link).unwrap();
-}
-
-/// A token file whose changes cause no event where the sidecar watches, as on a network filesystem.
-///
-/// The named file is a link to a link to the file. graphward watches the directories of the first and of the last; the test
-/// replaces the middle one.
-pub(crate) struct Unseen {
-    dir: std::path::PathBuf,
-    replacements: u32,
-}
-
-impl Unseen {
-    pub(crate) fn new(dir: &Path, content: &str) -> Self {
-        for directory in ["named", "middle", "end-0"] {
-            fs::create_dir(dir.join(directory)).unwrap();
-        }
-        fs::write(dir.join("end-0/token"), content).unwrap();
-        std::os::unix::fs::symlink(dir.join("end-0/token"), dir.join("middle/token")).unwrap();
-        std::os::unix::fs::symlink(dir.join("middle/token"), dir.join("named/token")).unwrap();
-        Self {
-            dir: dir.to_path_buf(),
-            replacements: 0,
-        }
-    }
-
-    pub(crate) fn path(&self) -> std::path::PathBuf {
-        self.dir.join("named/token")
-    }
-
-    pub(crate) fn drop(&mut self, content: &str) {
-        self.replacements += 1;
-        let end = self.dir.join(format!("end-{}", self.replacements));
-        fs::create_dir(&end).unwrap();
-        fs::write(end.join("token"), content).unwrap();
-        retarget_symlink(&self.dir.join("middle/token"), &end.join("token"));
-    }
 }
 
 /// Prints a figure, which `--nocapture` shows.

@@ -204,10 +204,7 @@ async fn a_directory_may_be_created_after_the_start() {
 async fn a_change_without_an_event_is_found_by_a_poll() {
     let _turn = together().await;
     let graph = Graph::start().await;
-    let dir = tempfile::tempdir().unwrap();
-    let mut file = Unseen::new(dir.path(), &graph.sim.issue(None));
-    let source = format!("file = {:?}", file.path());
-    let sidecar = Sidecar::start(dir.path(), &settings(&graph, &source, DEBUG_LOG)).await;
+    let (mut file, sidecar) = Unseen::start(&graph, &graph.sim.issue(None), DEBUG_LOG).await;
     let mut client = Client::connect(sidecar.proxy).await;
     assert_eq!(client.text("first").await.status, 200);
     let mut took = Vec::new();
