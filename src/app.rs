@@ -6,6 +6,7 @@
 //! [`Dependencies`] (a clock, a connector, a token provider, listeners); everything else is the same as in production.
 
 mod build;
+mod context;
 mod event_sink;
 mod reload;
 mod rollback;
@@ -17,6 +18,7 @@ mod state;
 mod token_provider;
 
 pub use build::{Dependencies, ReloadTrigger, StartError};
+pub use context::UpstreamError;
 pub use rollback::{RollbackError, roll_back};
 pub use run::{MissingToken, RunOutcome, ServerHandle, run};
 pub use secrets::SecretLoadError;

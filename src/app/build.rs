@@ -8,12 +8,12 @@ use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
 use crate::alert::{AlertMemory, Webhook, WebhookUrlError};
-use crate::config::{AppConfig, Config, Overrides};
-use crate::graph::{Destinations, Origin, OriginError};
-use crate::net::tls::{self, TlsError};
+use crate::config::{Config, Overrides};
+use crate::graph::Destinations;
+use crate::net::tls;
 use crate::net::{
     CertReloader, Connector, ConnectorConfig, ListenAddr, ListenConfig, Listener, ServerCert, ServerCertError,
-    SocketMode, Tasks,
+    SocketMode,
 };
 use crate::proxy::{
     AllowedHosts, BufferBudgets, ByteBudget, ConcurrencyLimit, HealConfig, OutageLog, PassthroughHost, Proxy,
@@ -21,13 +21,14 @@ use crate::proxy::{
 };
 use crate::telemetry::LogHandle;
 use crate::telemetry::metrics::Metrics;
-use crate::token::{ProofSettings, RefreshPolicy, TokenHandle, TokenProvider};
-use crate::types::{Clock, Secret, TenantId};
+use crate::token::{RefreshPolicy, TokenHandle, TokenProvider};
+use crate::types::{Clock, TenantId};
 
+use super::context::{BuildContext, UpstreamError};
 use super::event_sink::AlertTarget;
 use super::secrets::{self, SecretLoadError};
-use super::state::{report_state_dir, state_dir};
-use super::token_provider::{HttpClients, TokenProviderError};
+use super::state::state_dir;
+use super::token_provider::TokenProviderError;
 
 /// The parts that tests and benchmarks replace. An absent or empty field is built from the configuration.
 #[derive(Debug)]
@@ -75,9 +76,9 @@ pub enum StartError {
         /// The system's error.
         source: io::Error,
     },
-    /// TLS to Graph cannot be configured.
-    #[error("cannot set up TLS to Graph")]
-    Tls(#[from] TlsError),
+    /// The upstream cannot be used as configured.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
     /// A secret cannot be loaded.
     #[error(transparent)]
     Secret(#[from] SecretLoadError),
@@ -90,9 +91,6 @@ pub enum StartError {
     /// TLS to the app cannot be configured.
     #[error("cannot use listen.tls")]
     ServerTls(#[from] ServerCertError),
-    /// `upstream.origin` is invalid.
-    #[error("upstream.origin is not a valid origin")]
-    Origin(#[from] OriginError),
 }
 
 /// The default maximum of requests in flight. Each may hold a body, and Graph throttles long before.
@@ -208,7 +206,7 @@ pub(super) fn build_webhook(
     let fingerprint = url.fingerprint();
     let (sender, webhook) = Webhook::new(
         url,
-        &context.clients.internal,
+        &context.internal_client,
         context.clock,
         context.metrics.alert_metrics(),
     )?;
@@ -218,45 +216,6 @@ pub(super) fn build_webhook(
         sender,
     };
     Ok(Some((target, webhook.with_memory(memory))))
-}
-
-/// Returns what computes `appsecret_proof`, if the app has a secret and proofs are configured.
-pub(super) fn proofs(app: &AppConfig, secret: Option<&Secret>) -> Option<ProofSettings> {
-    Some(ProofSettings::new(secret?, app.proof))
-}
-
-/// Returns Graph's origin and the additional hosts.
-pub(super) fn destinations(config: &Config) -> Result<Destinations, OriginError> {
-    let additional = config.upstream.hosts.iter();
-    let additional = additional.map(|host| Origin::parse(&format!("https://{host}")));
-    let destinations = Destinations::new(
-        Origin::parse(&config.upstream.origin)?,
-        additional.collect::<Result<Vec<_>, _>>()?,
-    );
-    Ok(destinations.with_token_family(config.token.family))
-}
-
-/// What is built from a configuration, at the start and by a reload, is built with these.
-#[derive(Clone, Debug)]
-pub(super) struct BuildContext {
-    pub(super) clients: HttpClients,
-    pub(super) destinations: Destinations,
-    pub(super) tasks: Tasks,
-    pub(super) clock: Clock,
-    pub(super) metrics: Metrics,
-}
-
-impl BuildContext {
-    pub(super) fn new(config: &Config, tasks: Tasks, clock: Clock, metrics: Metrics) -> Result<Self, StartError> {
-        report_state_dir(&config.state);
-        Ok(Self {
-            clients: HttpClients::new(config)?,
-            destinations: destinations(config)?,
-            tasks,
-            clock,
-            metrics,
-        })
-    }
 }
 
 /// The parts that a proxy is built from, besides its settings.
@@ -291,7 +250,8 @@ fn build_tenant(config: &Config, deps: ProxyDeps<'_>) -> Result<Tenant, StartErr
         Some(connector) => connector,
         None => Connector::from_config(ConnectorConfig {
             connect_to: upstream.connect_to.clone(),
-            tls: tls::client(upstream.ca_file.as_deref(), upstream.settings.http.alpn())?,
+            tls: tls::client(upstream.ca_file.as_deref(), upstream.settings.http.alpn())
+                .map_err(UpstreamError::from)?,
             timeout: upstream.connect_timeout,
         }),
     };

@@ -16,18 +16,18 @@ use std::time::{Duration, UNIX_EPOCH};
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::timeout;
 
-use super::build::{self, BuildContext, ReloadTrigger, StartError};
+use super::build::{self, ReloadTrigger, StartError};
+use super::context::BuildContext;
 use super::event_sink::{AlertTarget, SharedAlertTarget};
 use super::secret_files::SecretFiles;
 use super::secrets;
-use super::token_provider;
 use crate::admin::Admin;
 use crate::alert::Webhook;
 use crate::config::{Config, ConfigError, Overrides, ReloadedConfig, env_vars};
 use crate::net::ServerCert;
 use crate::proxy::{Proxy, Tenant};
 use crate::source::TokenSource;
-use crate::token::Reconfiguration;
+use crate::token::{ProofSettings, Reconfiguration};
 use crate::types::error_chain;
 
 /// Reloads the configuration of a process.
@@ -220,15 +220,13 @@ impl BuildContext {
     /// Builds what the refresher works with, for a process that ran with another configuration before.
     pub(super) fn token_side(&self, config: &Config, running: &Config) -> Result<Reconfiguration, StartError> {
         let app_secret = secrets::app_secret(&config.app)?;
-        let proofs = build::proofs(&config.app, app_secret.as_ref());
-        let destinations = self.destinations.clone().with_token_family(config.token.family);
-        let (clients, tasks) = (&self.clients, &self.tasks);
-        let provider = token_provider::token_provider(config, app_secret, clients, &destinations, tasks, self.clock)?;
+        let proofs = app_secret.as_ref().zip(config.app.proof);
+        let provider = self.token_provider(config, app_secret.clone())?;
         let before = |source: &TokenSource| running.token.sources.iter().position(|before| before == source);
         Ok(Reconfiguration {
             provider,
             previous_sources: config.token.sources.iter().map(before).collect(),
-            proofs,
+            proofs: proofs.map(|(secret, mode)| ProofSettings::new(secret, mode)),
             renew_before: config.token.renew_before,
         })
     }

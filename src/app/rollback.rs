@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::state::state_dir;
-use super::token_provider::{HttpClients, SourceDeps, TokenProviderError, build_source, file_source, with_store};
+use super::context::{BuildContext, UpstreamError};
+use super::token_provider::{TokenProviderError, file_source, with_store};
 use crate::config::Config;
 use crate::net::Tasks;
-use crate::net::tls::TlsError;
 use crate::source::{RollbackOutcome, TokenSource};
+use crate::telemetry::metrics::Metrics;
 use crate::token::{ObtainError, Source as _};
 use crate::types::Clock;
 
@@ -19,9 +19,9 @@ pub enum RollbackError {
     /// The sources cannot be built.
     #[error(transparent)]
     Sources(#[from] TokenProviderError),
-    /// TLS cannot be configured.
-    #[error("cannot set up TLS")]
-    Tls(#[from] TlsError),
+    /// The upstream cannot be used as configured.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
     /// Renewed tokens are not written to a file.
     #[error(
         "nothing to roll back: neither token.source nor token.store is a file. For a database source, restore the previous \
@@ -52,24 +52,17 @@ pub async fn roll_back(config: &Config, clock: Clock) -> Result<(String, Rollbac
 
 async fn roll_back_first_source(config: &Config, clock: Clock) -> Result<(String, RollbackOutcome), RollbackError> {
     let token_config = &config.token;
-    let clients = HttpClients::new(config)?;
-    let (mut first_error, tasks) = (None, Tasks::default());
-    let deps = SourceDeps {
-        internal: &clients.internal,
-        tasks: &tasks,
-        clock,
-        state_dir: state_dir(&config.state),
-        absent: token_config.absent,
-    };
+    let context = BuildContext::new(config, Tasks::default(), clock, Metrics::new())?;
+    let mut first_error = None;
     for (index, source) in token_config.sources.iter().enumerate() {
         let (location, result) = match (&token_config.store, source) {
             (Some(store), source) => {
-                let inner = build_source(source, &deps)?;
+                let inner = context.source(config, source)?;
                 let mut stored = with_store(inner, store, index, clock)?;
                 (stored.describe(), stored.roll_back().await)
             }
-            (None, TokenSource::File(config)) => {
-                let file = file_source(config, &deps)?;
+            (None, TokenSource::File(file)) => {
+                let file = file_source(config, file)?;
                 (file.describe(), file.roll_back().await)
             }
             (None, TokenSource::Env(_) | TokenSource::Http(_) | TokenSource::Exec(_) | TokenSource::Postgres(_)) => {

@@ -1,23 +1,22 @@
 //! Builds the token provider of `[token]`: its sources, its store, its renewer and its inspector.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
+use super::context::BuildContext;
 use super::secrets::{SecretLoadError, load_fernet, load_headers, load_secret, resolve_text};
 use super::state::state_dir;
 use crate::config::{Config, TokenConfig};
 use crate::graph::{Destinations, Origin};
-use crate::net::tls::TlsError;
-use crate::net::{AllowedSchemes, HttpClient, HttpClientConfig, HttpEndpoint, Tasks};
+use crate::net::{HttpEndpoint, Tasks};
 use crate::renew::{
     AppCredentials, DebugTokenInspector, ExchangeRenewer, ExchangeSettings, ExecRenewer, GraphApi, GraphLivenessCheck,
     HttpRenewer, MeRequest, MintRenewer, RefreshRenewer, RenewerConfig,
 };
 use crate::source::decode::Format;
 use crate::source::{
-    AbsentPolicy, ExecSource, FileSource, FileSourceConfig, FileTokenCache, HttpCallConfig, HttpSource, PostgresError,
+    ExecSource, FileSource, FileSourceConfig, FileTokenCache, HttpCallConfig, HttpSource, PostgresError,
     PostgresSource, PostgresSourceConfig, RenewedTokenStore, StoreConfig, TokenService, TokenSource,
 };
 use crate::token::{InspectionScope, Source, TokenProvider};
@@ -43,140 +42,125 @@ pub enum TokenProviderError {
     NoHost(&'static str),
 }
 
-/// The clients of the control plane, one for each trust. Neither shares a connection with the app's requests.
-#[derive(Clone, Debug)]
-pub(super) struct HttpClients {
-    /// For Graph: https only.
-    pub(super) graph: HttpClient,
-    /// To internal services and the webhook.
-    pub(super) internal: HttpClient,
-}
-
-/// The longest call of Graph: a replica that waits for its turn to renew does not wait much longer.
-const GRAPH_CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest call of Graph for an answer that something waits for.
 const QUESTION_TIMEOUT: Duration = Duration::from_secs(3);
-/// The longest call of an internal service, unless the configuration sets another limit.
-const INTERNAL_CALL_TIMEOUT: Duration = Duration::from_secs(5);
-
-impl HttpClients {
-    /// Builds both with the upstream's `connect_to` and roots.
-    pub(super) fn new(config: &Config) -> Result<Self, TlsError> {
-        let upstream = &config.upstream;
-        let client_config = |schemes| HttpClientConfig {
-            connect_to: upstream.connect_to.clone(),
-            ca_file: upstream.ca_file.clone(),
-            connect_timeout: upstream.connect_timeout,
-            schemes,
-            unix_socket: None,
+impl BuildContext {
+    /// Builds the token provider of `[token]`.
+    pub(super) fn token_provider(
+        &self,
+        config: &Config,
+        app_secret: Option<Secret>,
+    ) -> Result<TokenProvider, TokenProviderError> {
+        let token_config = &config.token;
+        let destinations = self.destinations.clone().with_token_family(token_config.family);
+        let app = config.app.id.clone().zip(app_secret.clone());
+        let app = app.map(|(id, secret)| AppCredentials { id, secret });
+        let mut sources = Vec::new();
+        for (index, source) in token_config.sources.iter().enumerate() {
+            let built = self.source(config, source)?;
+            sources.push(match &token_config.store {
+                Some(store) => Box::new(with_store(built, store, index, self.clock)?),
+                None => built,
+            });
+            if let (TokenSource::File(file), None, Some(_)) = (source, &token_config.store, &token_config.renew) {
+                let keeps_access = FileSource::new(file.path.clone(), file.format.clone()).check_keeps_access();
+                keeps_access.map_err(TokenProviderError::FileAccess)?;
+            }
+        }
+        let cache = build_cache(token_config, &sources, self.clock)?;
+        let mut provider = TokenProvider::from_sources(sources);
+        if let Some(cache) = cache {
+            provider = provider.with_cache(cache);
+        }
+        if let Some(renewal) = &token_config.renew {
+            provider = self.with_renewer(provider, renewal, &destinations, app.clone())?;
+        }
+        let client = self.graph_client.with_timeout(QUESTION_TIMEOUT);
+        let me = MeRequest::new(client, destinations.clone(), app_secret.clone());
+        let provider = provider.with_proof_check(me.clone());
+        if !token_config.verify {
+            // A date in the past is a hint all the same.
+            let provider = provider.with_inspector(me.clone());
+            let provider = provider.with_inspection_scope(InspectionScope::ExpiredTokens);
+            return Ok(provider.with_liveness_check(GraphLivenessCheck::new(None, me)));
+        }
+        let inspector = || {
+            let inspector = DebugTokenInspector::new(&self.graph_client, destinations.clone(), app.clone());
+            inspector.with_app_secret(app_secret.clone())
         };
-        Ok(Self {
-            graph: HttpClient::new(client_config(AllowedSchemes::Https), GRAPH_CALL_TIMEOUT)?,
-            internal: HttpClient::new(client_config(AllowedSchemes::HttpAndHttps), INTERNAL_CALL_TIMEOUT)?,
+        let provider = provider.with_liveness_check(GraphLivenessCheck::new(Some(inspector()), me));
+        Ok(provider.with_inspector(inspector()))
+    }
+
+    /// Builds one source of `[token] source`.
+    pub(super) fn source(&self, config: &Config, source: &TokenSource) -> Result<Box<dyn Source>, TokenProviderError> {
+        let absent = config.token.absent;
+        Ok(match source {
+            TokenSource::File(file) => Box::new(file_source(config, file)?),
+            TokenSource::Env(variable) => Box::new(variable.clone()),
+            TokenSource::Http(service) => {
+                let call = self.token_service(&service.call)?;
+                Box::new(HttpSource::new(call, service.poll_interval).with_absent(absent))
+            }
+            TokenSource::Exec(command) => Box::new(ExecSource::new(command.clone(), self.clock).with_absent(absent)),
+            TokenSource::Postgres(row) => Box::new(postgres_source(row, &self.tasks)?.with_absent(absent)),
         })
     }
-}
 
-/// The parts that a token provider is built from, besides its settings.
-struct ProviderDeps<'a> {
-    clients: &'a HttpClients,
-    destinations: &'a Destinations,
-    app: Option<AppCredentials>,
-    app_secret: Option<Secret>,
-    sources: SourceDeps<'a>,
-}
-
-/// The parts that a source is built from, besides its settings.
-pub(super) struct SourceDeps<'a> {
-    pub(super) internal: &'a HttpClient,
-    pub(super) tasks: &'a Tasks,
-    pub(super) clock: Clock,
-    pub(super) state_dir: Option<PathBuf>,
-    pub(super) absent: AbsentPolicy,
-}
-
-/// Builds the token provider of `[token]`.
-pub(super) fn token_provider(
-    config: &Config,
-    app_secret: Option<Secret>,
-    clients: &HttpClients,
-    destinations: &Destinations,
-    tasks: &Tasks,
-    clock: Clock,
-) -> Result<TokenProvider, TokenProviderError> {
-    let token_config = &config.token;
-    let app = config.app.id.clone().zip(app_secret.clone());
-    let deps = ProviderDeps {
-        clients,
-        destinations,
-        app: app.map(|(id, secret)| AppCredentials { id, secret }),
-        app_secret,
-        sources: SourceDeps {
-            internal: &clients.internal,
-            tasks,
-            clock,
-            state_dir: state_dir(&config.state),
-            absent: config.token.absent,
-        },
-    };
-    let mut sources = Vec::new();
-    for (index, source) in token_config.sources.iter().enumerate() {
-        let built = build_source(source, &deps.sources)?;
-        sources.push(match &token_config.store {
-            Some(store) => Box::new(with_store(built, store, index, deps.sources.clock)?),
-            None => built,
-        });
-        if let (TokenSource::File(file), None, Some(_)) = (source, &token_config.store, &token_config.renew) {
-            let keeps_access = FileSource::new(file.path.clone(), file.format.clone()).check_keeps_access();
-            keeps_access.map_err(TokenProviderError::FileAccess)?;
-        }
+    fn with_renewer(
+        &self,
+        provider: TokenProvider,
+        renewal: &RenewerConfig,
+        destinations: &Destinations,
+        app: Option<AppCredentials>,
+    ) -> Result<TokenProvider, TokenProviderError> {
+        let api = |family| {
+            Ok::<_, TokenProviderError>(GraphApi {
+                client: self.graph_client.clone(),
+                origin: origin_for(destinations, family)?,
+                clock: self.clock,
+            })
+        };
+        let app = app.ok_or(TokenProviderError::NoAppCredentials);
+        Ok(match renewal {
+            RenewerConfig::Exchange {
+                lifetime,
+                unknown_expiry,
+            } => {
+                let settings = ExchangeSettings {
+                    lifetime: *lifetime,
+                    unknown_expiry: *unknown_expiry,
+                };
+                provider.with_renewer(ExchangeRenewer::new(api(TokenFamily::Facebook)?, app?, settings))
+            }
+            RenewerConfig::Mint { token, settings } => {
+                let app = app?;
+                let token = load_secret("token.renew.mint.token", token)?;
+                let api = api(TokenFamily::Facebook)?;
+                provider.with_renewer(MintRenewer::new(settings.clone(), token, api, app))
+            }
+            RenewerConfig::Instagram {} => {
+                provider.with_renewer(RefreshRenewer::instagram(api(TokenFamily::Instagram)?))
+            }
+            RenewerConfig::Threads {} => provider.with_renewer(RefreshRenewer::threads(api(TokenFamily::Threads)?)),
+            RenewerConfig::Http(call) => provider.with_renewer(HttpRenewer::new(self.token_service(call)?)),
+            RenewerConfig::Exec(command) => provider.with_renewer(ExecRenewer::new(command.clone(), self.clock)),
+        })
     }
-    let cache = build_cache(token_config, &sources, deps.sources.clock)?;
-    let provider = TokenProvider::from_sources(sources);
-    let provider = match cache {
-        Some(cache) => provider.with_cache(cache),
-        None => provider,
-    };
-    let provider = match &token_config.renew {
-        Some(renewal) => with_renewer(provider, renewal, &deps)?,
-        None => provider,
-    };
-    let client = clients.graph.with_timeout(QUESTION_TIMEOUT);
-    let me = MeRequest::new(client, destinations.clone(), deps.app_secret.clone());
-    let provider = provider.with_proof_check(me.clone());
-    if !token_config.verify {
-        // A date in the past is a hint all the same.
-        let provider = provider.with_inspector(me.clone());
-        let provider = provider.with_inspection_scope(InspectionScope::ExpiredTokens);
-        return Ok(provider.with_liveness_check(GraphLivenessCheck::new(None, me)));
-    }
-    let inspector = || {
-        let inspector = DebugTokenInspector::new(&clients.graph, destinations.clone(), deps.app.clone());
-        inspector.with_app_secret(deps.app_secret.clone())
-    };
-    let provider = provider.with_liveness_check(GraphLivenessCheck::new(Some(inspector()), me));
-    Ok(provider.with_inspector(inspector()))
-}
 
-/// Builds one source of `[token] source`.
-pub(super) fn build_source(source: &TokenSource, deps: &SourceDeps<'_>) -> Result<Box<dyn Source>, TokenProviderError> {
-    Ok(match source {
-        TokenSource::File(file) => Box::new(file_source(file, deps)?),
-        TokenSource::Env(variable) => Box::new(variable.clone()),
-        TokenSource::Http(service) => {
-            let call = token_service(&service.call, deps.internal, deps.clock)?;
-            Box::new(HttpSource::new(call, service.poll_interval).with_absent(deps.absent))
-        }
-        TokenSource::Exec(command) => Box::new(ExecSource::new(command.clone(), deps.clock).with_absent(deps.absent)),
-        TokenSource::Postgres(row) => Box::new(postgres_source(row, deps.tasks)?.with_absent(deps.absent)),
-    })
+    fn token_service(&self, call: &HttpCallConfig) -> Result<TokenService, SecretLoadError> {
+        let client = self.internal_client.with_timeout(call.timeout);
+        let endpoint = HttpEndpoint::new(call.url.clone(), load_headers(&call.headers)?, client);
+        let format = call.pointer.clone().map_or(Format::Raw, Format::Pointer);
+        Ok(TokenService::new(endpoint, format, self.clock))
+    }
 }
 
 /// Builds a file source.
-pub(super) fn file_source(file: &FileSourceConfig, deps: &SourceDeps<'_>) -> Result<FileSource, TokenProviderError> {
-    let mut source = FileSource::new(file.path.clone(), file.format.clone()).with_absent(deps.absent);
-    if let Some(state_dir) = &deps.state_dir {
-        source = source.with_state_dir(state_dir.clone());
+pub(super) fn file_source(config: &Config, file: &FileSourceConfig) -> Result<FileSource, TokenProviderError> {
+    let mut source = FileSource::new(file.path.clone(), file.format.clone()).with_absent(config.token.absent);
+    if let Some(state_dir) = state_dir(&config.state) {
+        source = source.with_state_dir(state_dir);
     }
     Ok(match load_fernet(&file.fernet_keys)? {
         Some(fernet) => source.encrypted_with(fernet, file.plain),
@@ -236,53 +220,6 @@ pub(super) fn with_store(
         Some(fernet) => stored.encrypted_with(fernet),
         None => stored,
     })
-}
-
-fn with_renewer(
-    provider: TokenProvider,
-    renewal: &RenewerConfig,
-    deps: &ProviderDeps<'_>,
-) -> Result<TokenProvider, TokenProviderError> {
-    let clock = deps.sources.clock;
-    let api = |family| {
-        Ok::<_, TokenProviderError>(GraphApi {
-            client: deps.clients.graph.clone(),
-            origin: origin_for(deps.destinations, family)?,
-            clock,
-        })
-    };
-    Ok(match renewal {
-        RenewerConfig::Exchange {
-            lifetime,
-            unknown_expiry,
-        } => {
-            let settings = ExchangeSettings {
-                lifetime: *lifetime,
-                unknown_expiry: *unknown_expiry,
-            };
-            let app = deps.app.clone().ok_or(TokenProviderError::NoAppCredentials)?;
-            provider.with_renewer(ExchangeRenewer::new(api(TokenFamily::Facebook)?, app, settings))
-        }
-        RenewerConfig::Mint { token, settings } => {
-            let app = deps.app.clone().ok_or(TokenProviderError::NoAppCredentials)?;
-            let token = load_secret("token.renew.mint.token", token)?;
-            let api = api(TokenFamily::Facebook)?;
-            provider.with_renewer(MintRenewer::new(settings.clone(), token, api, app))
-        }
-        RenewerConfig::Instagram {} => provider.with_renewer(RefreshRenewer::instagram(api(TokenFamily::Instagram)?)),
-        RenewerConfig::Threads {} => provider.with_renewer(RefreshRenewer::threads(api(TokenFamily::Threads)?)),
-        RenewerConfig::Http(call) => {
-            provider.with_renewer(HttpRenewer::new(token_service(call, &deps.clients.internal, clock)?))
-        }
-        RenewerConfig::Exec(command) => provider.with_renewer(ExecRenewer::new(command.clone(), clock)),
-    })
-}
-
-fn token_service(call: &HttpCallConfig, internal: &HttpClient, clock: Clock) -> Result<TokenService, SecretLoadError> {
-    let client = internal.with_timeout(call.timeout);
-    let endpoint = HttpEndpoint::new(call.url.clone(), load_headers(&call.headers)?, client);
-    let format = call.pointer.clone().map_or(Format::Raw, Format::Pointer);
-    Ok(TokenService::new(endpoint, format, clock))
 }
 
 /// Returns the origin that renews tokens of a family.

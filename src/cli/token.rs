@@ -91,7 +91,7 @@ pub(super) fn run(args: TokenArgs) -> Exit {
     };
     let exit = match &error {
         TokenCommandError::Config(_)
-        | TokenCommandError::Rollback(RollbackError::Sources(_) | RollbackError::Tls(_) | RollbackError::NoFile)
+        | TokenCommandError::Rollback(RollbackError::Sources(_) | RollbackError::Upstream(_) | RollbackError::NoFile)
         | TokenCommandError::KeyFile(..)
         | TokenCommandError::InvalidKey(..)
         | TokenCommandError::Key(_) => Exit::Usage,
