@@ -292,28 +292,19 @@ pub(super) fn reloaded_tenant(config: &Config, sources: String, running: &Tenant
     }
 }
 
-fn checked_heal(heal: &HealConfig) -> HealConfig {
-    HealConfig {
-        spool: check_spool(heal.spool.clone()),
-        ..heal.clone()
-    }
-}
-
 /// Checks that the spool is writable now, rather than when the first large body meets an expired token.
-fn check_spool(spool: Spool) -> Spool {
-    let Spool::Directory(directory) = &spool else {
-        return Spool::Off;
-    };
-    match tempfile::tempfile_in(directory) {
-        Ok(_probe) => spool,
-        Err(error) => {
-            tracing::warn!(
-                %error,
-                directory = %directory.display(),
-                "spool directory is not writable: bodies larger than heal.body_memory are streamed and cannot be replayed; \
-                 set heal.spool_dir to a writable directory"
-            );
-            Spool::Off
-        }
+fn checked_heal(heal: &HealConfig) -> HealConfig {
+    let mut heal = heal.clone();
+    if let Spool::Directory(directory) = &heal.spool
+        && let Err(error) = tempfile::tempfile_in(directory)
+    {
+        tracing::warn!(
+            %error,
+            directory = %directory.display(),
+            "spool directory is not writable: bodies larger than heal.body_memory are streamed and cannot be replayed; set \
+             heal.spool_dir to a writable directory"
+        );
+        heal.spool = Spool::Off;
     }
+    heal
 }

@@ -1,4 +1,5 @@
-//! Warns at the start of what others may reach or read: listeners, and files with secrets.
+//! Warns at the start of what others may reach or read: listeners, and files with secrets. The key of `[listen] tls` is
+//! checked whenever it is read.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -23,8 +24,7 @@ pub(super) fn warn_of_exposure(config: &Config) {
     }
     let sources = config.token.sources.iter().filter_map(TokenSource::file);
     let store = config.token.store.as_ref().map(|store| &store.path);
-    let key = listen.tls.as_ref().map(|tls| &tls.key);
-    for file in sources.chain(store).chain(key).chain(&config.secret_files) {
+    for file in sources.chain(store).chain(&config.secret_files) {
         if is_readable_by_others(file) {
             let file = file.display();
             tracing::warn!(%file, "a file with a secret is readable by every user of this machine; chmod it to 0640 or 0600");

@@ -150,39 +150,28 @@ impl FakeGraphArgs {
         let scheme = if self.plain { "http" } else { "https" };
         let origin = format!("{scheme}://{}", graph.address);
         let control = format!("http://{}", control.address);
-        let shown = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
-        let (ca, token_file) = (shown(&self.ca_out), shown(&self.token_out));
-        let trust = match &ca {
-            Some(ca) => format!(" --cacert {ca}"),
+        let trust = match &self.ca_out {
+            Some(ca) => format!(" --cacert {}", ca.display()),
             None if self.plain => String::new(),
             None => " -k".to_owned(),
         };
-        let token = token_file.as_ref().map(|path| format!("$(cat {path})"));
-        let token = token.as_deref().unwrap_or("TOKEN");
-        let issue = self.token_out.is_none();
-        let lines = [
-            ("graph", Some(origin.clone())),
-            ("control", Some(control.clone())),
-            ("ca", ca),
-            ("token", token_file),
-            ("issue", issue.then(|| format!("curl -X POST {control}/tokens"))),
-            (
-                "call",
-                Some(format!(
-                    "curl{trust} -H \"Authorization: Bearer {token}\" {origin}/v26.0/me"
-                )),
-            ),
-            (
-                "expire",
-                Some(format!("curl -d '{{\"all\":true}}' {control}/tokens/expire")),
-            ),
-            ("state", Some(format!("curl {control}/state"))),
-        ];
-        for (label, value) in lines {
-            if let Some(value) = value {
-                writeln!(out, "{label:<8} {value}")?;
-            }
+        writeln!(out, "graph    {origin}\ncontrol  {control}")?;
+        if let Some(ca) = &self.ca_out {
+            writeln!(out, "ca       {}", ca.display())?;
         }
+        let token = if let Some(path) = &self.token_out {
+            writeln!(out, "token    {}", path.display())?;
+            format!("$(cat {})", path.display())
+        } else {
+            writeln!(out, "issue    curl -X POST {control}/tokens")?;
+            "TOKEN".to_owned()
+        };
+        writeln!(
+            out,
+            "call     curl{trust} -H \"Authorization: Bearer {token}\" {origin}/v26.0/me\n\
+             expire   curl -d '{{\"all\":true}}' {control}/tokens/expire\n\
+             state    curl {control}/state"
+        )?;
         out.flush()
     }
 }

@@ -39,42 +39,41 @@ impl Collector for ProcessMetrics {
             let descriptor = encoder.encode_descriptor(name, help, None, metric.metric_type())?;
             metric.encode(descriptor)
         };
-        let time = clock_gettime(ClockId::ProcessCPUTime);
-        let cpu_seconds = time.tv_sec as f64 + time.tv_nsec as f64 / 1e9;
-        add(
-            "process_cpu_seconds",
-            "CPU time used, in seconds.",
-            &ConstCounter::new(cpu_seconds),
-        )?;
-        let started_at = self
-            .started_at
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
-        add(
-            "process_start_time_seconds",
-            "Start of the process, in seconds since 1970.",
-            &ConstGauge::new(started_at.as_secs_f64()),
-        )?;
+        let cpu = clock_gettime(ClockId::ProcessCPUTime);
+        let cpu = ConstCounter::new(cpu.tv_sec as f64 + cpu.tv_nsec as f64 / 1e9);
+        add("process_cpu_seconds", "CPU time used, in seconds.", &cpu)?;
+
+        let started_at = self.started_at.duration_since(SystemTime::UNIX_EPOCH);
         // The directory that is read is one of them.
-        if let Ok(open) = fs::read_dir("/proc/self/fd") {
-            let open = open.count().saturating_sub(1) as u64;
-            add("process_open_fds", "Open file descriptors.", &ConstGauge::new(open))?;
-        }
-        if let Some(limit) = getrlimit(Resource::Nofile).current {
-            add(
+        let open = fs::read_dir("/proc/self/fd").map(|open| open.count().saturating_sub(1) as u64);
+        let sizes = fs::read_to_string("/proc/self/statm").unwrap_or_default();
+        let pages = sizes.split(' ').map_while(|number| number.parse::<u64>().ok());
+        let mut bytes = pages.map(|pages| pages * page_size() as u64);
+        for (name, help, value) in [
+            (
+                "process_start_time_seconds",
+                "Start of the process, in seconds since 1970.",
+                started_at.ok().map(|since_1970| since_1970.as_secs()),
+            ),
+            ("process_open_fds", "Open file descriptors.", open.ok()),
+            (
                 "process_max_fds",
                 "Limit of open file descriptors.",
-                &ConstGauge::new(limit),
-            )?;
-        }
-        let sizes = fs::read_to_string("/proc/self/statm").unwrap_or_default();
-        let mut pages = sizes.split(' ').map_while(|number| number.parse::<u64>().ok());
-        for (name, help) in [
-            ("process_virtual_memory_bytes", "Virtual memory, in bytes."),
-            ("process_resident_memory_bytes", "Resident memory, in bytes."),
+                getrlimit(Resource::Nofile).current,
+            ),
+            (
+                "process_virtual_memory_bytes",
+                "Virtual memory, in bytes.",
+                bytes.next(),
+            ),
+            (
+                "process_resident_memory_bytes",
+                "Resident memory, in bytes.",
+                bytes.next(),
+            ),
         ] {
-            if let Some(pages) = pages.next() {
-                add(name, help, &ConstGauge::new(pages * page_size() as u64))?;
+            if let Some(value) = value {
+                add(name, help, &ConstGauge::new(value))?;
             }
         }
         Ok(())
