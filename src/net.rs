@@ -21,7 +21,7 @@ pub mod tls;
 mod tunnel;
 
 pub use connect::{BoxedIo, ConnectFuture, Connector, ConnectorConfig, HttpVersion, boxed_io};
-pub use dial::{ConnectError, ConnectFailure, ConnectFailureKind, connect_tcp};
+pub use dial::{ConnectFailure, ConnectFailureKind, connect_tcp};
 pub use endpoint::{HttpEndpoint, HttpEndpointError};
 pub use error::BoxError;
 pub use host_name::{HostNameError, dialed_host_name, host_and_port, host_name};

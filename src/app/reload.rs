@@ -144,22 +144,15 @@ impl Reloader {
 
     /// Puts everything in use.
     async fn apply(&mut self, replacement: Replacement) {
-        let Replacement {
-            reloaded,
-            tenant,
-            reconfiguration,
-            alert_target,
-            webhook,
-        } = replacement;
-        let ReloadedConfig { config, needs_restart } = reloaded;
+        let ReloadedConfig { config, needs_restart } = replacement.reloaded;
         self.trigger.log.apply(config.log.output);
-        self.proxy.tenant.store(Arc::new(tenant));
+        self.proxy.tenant.store(Arc::new(replacement.tenant));
         self.proxy.budgets.memory.set_limit(config.heal.memory_total);
         self.proxy.budgets.disk.set_limit(config.heal.disk_total);
         self.admin.readiness.store(Arc::new(config.ready.tokens));
-        self.replace_webhook(alert_target, webhook);
+        self.replace_webhook(replacement.alert_target, replacement.webhook);
         // The refresher has ended only if it panicked, which readiness reports.
-        drop(self.refresher.send(reconfiguration).await);
+        drop(self.refresher.send(replacement.reconfiguration).await);
         self.config = config;
         tracing::info!("reloaded the configuration");
         if !needs_restart.is_empty() {

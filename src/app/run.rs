@@ -247,7 +247,8 @@ fn serve_proxy(
     }))
 }
 
-/// Completes the requests in flight. A second stop signal closes them, and so does the end of the time for them.
+/// Stops accepting and completes the requests in flight. A second stop signal closes them, and so does the end of the time for
+/// them.
 async fn drain_or_close(
     mut stops: mpsc::Receiver<StopSignal>,
     delay: Duration,
@@ -255,30 +256,22 @@ async fn drain_or_close(
     shutdown: &Shutdown,
     mut serving: Pin<&mut impl Future<Output = Vec<usize>>>,
 ) -> RunOutcome {
-    let drained = tokio::select! {
-        drained = drain(delay, proxy, shutdown, serving.as_mut()) => drained,
-        Some(_second) = stops.recv() => None,
-        () = announce_second_stop(proxy) => None,
+    let drained = async {
+        // Still accepting during the delay, until load balancers have noticed.
+        drop(timeout(delay, &mut serving).await);
+        proxy.concurrency_limit.start_draining();
+        shutdown.advance_to(ShutdownPhase::Graceful);
+        timeout(DRAIN_TIMEOUT, &mut serving).await.is_ok()
     };
-    match drained {
-        Some(outcome) => outcome,
-        None => force_close(proxy, shutdown, serving).await,
+    let is_drained = tokio::select! {
+        is_drained = drained => is_drained,
+        Some(_second) = stops.recv() => false,
+        () = announce_second_stop(proxy) => false,
+    };
+    if is_drained {
+        return RunOutcome::Drained;
     }
-}
-
-/// Stops accepting and waits until every connection has ended; `None` if that takes too long.
-async fn drain(
-    delay: Duration,
-    proxy: &Proxy,
-    shutdown: &Shutdown,
-    mut serving: Pin<&mut impl Future<Output = Vec<usize>>>,
-) -> Option<RunOutcome> {
-    // Still accepting during the delay, until load balancers have noticed.
-    drop(timeout(delay, &mut serving).await);
-    proxy.concurrency_limit.start_draining();
-    shutdown.advance_to(ShutdownPhase::Graceful);
-    let drained = timeout(DRAIN_TIMEOUT, serving).await;
-    drained.ok().map(|_force_closed| RunOutcome::Drained)
+    force_close(proxy, shutdown, serving).await
 }
 
 /// Says what a second stop signal does, once it counts. Never returns.

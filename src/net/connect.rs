@@ -25,7 +25,7 @@ use tokio::time::{Instant, Sleep, sleep, timeout_at};
 use tokio_rustls::TlsConnector;
 use tower_service::Service;
 
-use super::dial::{ConnectError, connect_tcp};
+use super::dial::{ConnectFailure, connect_tcp};
 use super::error::BoxError;
 
 /// Opens a [`BoxedIo`] to the host of a URI. Tests replace it.
@@ -154,12 +154,13 @@ impl HttpVersion {
 // === impl ConnectorConfig ===
 
 impl ConnectorConfig {
-    async fn connect(&self, uri: &Uri) -> Result<BoxedIo, ConnectError> {
+    async fn connect(&self, uri: &Uri) -> Result<BoxedIo, ConnectFailure> {
         let deadline = Instant::now() + self.timeout;
-        let (Some("https"), Some(host)) = (uri.scheme_str(), uri.host()) else {
-            return Err(ConnectError::NotHttps);
-        };
+        let host = uri.host().unwrap_or_default();
         let host = host.trim_start_matches('[').trim_end_matches(']');
+        if uri.scheme_str() != Some("https") {
+            return Err(ConnectFailure::tls(host, &io::Error::other("only https is allowed")));
+        }
         let port = uri.port_u16().unwrap_or(443);
         let address = match self.connect_to.get(host) {
             Some(override_address) => override_address.clone(),
@@ -167,18 +168,13 @@ impl ConnectorConfig {
             None => format!("{host}:{port}"),
         };
 
-        let tcp = connect_tcp(&address, self.timeout).await?;
-        let tls_error = |source| ConnectError::Tls {
-            host: host.to_owned(),
-            source,
-        };
-        let name = ServerName::try_from(host.to_owned())
-            .map_err(|error| tls_error(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
+        let tcp = connect_tcp(host, &address, self.timeout).await?;
+        let tls_failure = |error| ConnectFailure::tls(host, &error);
+        let name = ServerName::try_from(host.to_owned()).map_err(|error| tls_failure(io::Error::other(error)))?;
         let handshake = TlsConnector::from(Arc::clone(&self.tls)).connect(name, tcp);
-        let tls = match timeout_at(deadline, handshake).await {
-            Ok(tls) => tls.map_err(tls_error)?,
-            Err(_elapsed) => return Err(ConnectError::TimedOut { address }),
-        };
+        let tls = timeout_at(deadline, handshake).await;
+        let tls = tls.map_err(|_elapsed| ConnectFailure::timed_out(host))?;
+        let tls = tls.map_err(tls_failure)?;
         let alpn = tls.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
         Ok(boxed_io(tls, alpn.as_deref()))
     }

@@ -5,7 +5,6 @@
 //! An operator who reads "cannot connect" looks at the network. So a name that cannot be resolved, a refusal and a lack of
 //! file descriptors are told apart here, where the system's errors are.
 
-use std::fmt;
 use std::fs::File;
 use std::io;
 use std::time::Duration;
@@ -14,54 +13,9 @@ use rustix::io::Errno;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
-/// The reason why a connection failed.
-#[derive(Debug, thiserror::Error)]
-pub enum ConnectError {
-    /// The URL is not `https`: a token is never sent in plaintext.
-    #[error("only https is allowed")]
-    NotHttps,
-    /// The name has no address, or the name server did not answer.
-    #[error("cannot resolve {address}")]
-    Resolve {
-        /// The address, with the name in it.
-        address: String,
-        /// The resolver's error.
-        source: io::Error,
-    },
-    /// TCP failed.
-    #[error("cannot connect to {address}")]
-    Unreachable {
-        /// The address.
-        address: String,
-        /// The system's error.
-        source: io::Error,
-    },
-    /// The process or the machine has no file descriptor, port or memory left for a connection.
-    #[error("no file descriptor, port or memory is left for a connection to {address}")]
-    Exhausted {
-        /// The address.
-        address: String,
-        /// The system's error.
-        source: io::Error,
-    },
-    /// The certificate is not valid for the host, or the server does not support TLS 1.2 or 1.3.
-    #[error("TLS handshake with {host} failed")]
-    Tls {
-        /// The host name that the certificate has to have.
-        host: String,
-        /// The error of rustls.
-        source: io::Error,
-    },
-    /// The time limit passed.
-    #[error("timed out connecting to {address}")]
-    TimedOut {
-        /// The address.
-        address: String,
-    },
-}
-
 /// A connection that failed, as it is reported to people and programs.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{} {host}: {cause}", .kind.label())]
 pub struct ConnectFailure {
     /// The host.
     pub host: String,
@@ -71,114 +25,114 @@ pub struct ConnectFailure {
     pub cause: String,
 }
 
-/// The kind of a failed connection.
+/// The reason why a connection failed; TLS failures are told apart as RFC 9209 does.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ConnectFailureKind {
-    /// The name cannot be resolved.
+    /// The name has no address, or the name server did not answer.
     Name,
     /// The host, or a firewall before it, refused.
     Refused,
     /// There is no route.
     Unroutable,
-    /// The process or the machine lacks something.
+    /// The process or the machine has no file descriptor, port or memory left for a connection.
     Exhausted,
-    /// It took too long.
+    /// It took longer than the limit.
     TimedOut,
     /// The certificate cannot be verified.
     Certificate,
     /// The host ended the TLS handshake.
     TlsAlert,
-    /// The host has no TLS, or no version of it that is supported.
+    /// The host has no TLS, or no version of it that is supported; or the URL is not `https`: a token is never sent in plaintext.
     Tls,
-}
-
-// === impl ConnectError ===
-
-impl ConnectError {
-    /// Describes the failure to connect to a host; TLS failures are told apart as RFC 9209 does.
-    #[must_use]
-    pub fn to_failure(&self, host: String) -> ConnectFailure {
-        use io::ErrorKind::{HostUnreachable, NetworkUnreachable};
-        let kind = match self {
-            Self::NotHttps => ConnectFailureKind::Tls,
-            Self::Resolve { .. } => ConnectFailureKind::Name,
-            Self::Unreachable { source, .. } if matches!(source.kind(), HostUnreachable | NetworkUnreachable) => {
-                ConnectFailureKind::Unroutable
-            }
-            Self::Unreachable { .. } => ConnectFailureKind::Refused,
-            Self::Exhausted { .. } => ConnectFailureKind::Exhausted,
-            Self::TimedOut { .. } => ConnectFailureKind::TimedOut,
-            Self::Tls { source, .. } => match source.get_ref().and_then(|cause| cause.downcast_ref()) {
-                Some(rustls::Error::InvalidCertificate(_)) => ConnectFailureKind::Certificate,
-                Some(rustls::Error::AlertReceived(_)) => ConnectFailureKind::TlsAlert,
-                _ => ConnectFailureKind::Tls,
-            },
-        };
-        let cause = match self {
-            Self::TimedOut { .. } => "longer than upstream.connect_timeout".to_owned(),
-            Self::NotHttps => self.to_string(),
-            Self::Resolve { source, .. }
-            | Self::Unreachable { source, .. }
-            | Self::Exhausted { source, .. }
-            | Self::Tls { source, .. } => source.to_string(),
-        };
-        ConnectFailure { host, kind, cause }
-    }
 }
 
 // === impl ConnectFailure ===
 
-impl fmt::Display for ConnectFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = match self.kind {
-            ConnectFailureKind::Name => "cannot resolve the name",
-            ConnectFailureKind::Refused => "cannot connect to",
-            ConnectFailureKind::Unroutable => "has no route to",
-            ConnectFailureKind::Exhausted => {
-                "lacks a file descriptor (raise LimitNOFILE or ulimit -n), a port or memory for a connection to"
-            }
-            ConnectFailureKind::TimedOut => "timed out connecting to",
-            ConnectFailureKind::Certificate => "cannot verify the TLS certificate of",
-            ConnectFailureKind::TlsAlert | ConnectFailureKind::Tls => "cannot agree on TLS 1.2 or 1.3 with",
+impl ConnectFailure {
+    /// Describes a connection that took longer than the limit.
+    #[must_use]
+    pub fn timed_out(host: &str) -> Self {
+        Self {
+            host: host.to_owned(),
+            kind: ConnectFailureKind::TimedOut,
+            cause: "longer than upstream.connect_timeout".to_owned(),
+        }
+    }
+
+    /// Describes a failure of TCP.
+    #[must_use]
+    pub fn tcp(host: &str, error: &io::Error) -> Self {
+        let kind = match error.kind() {
+            _ if is_exhaustion(error) => ConnectFailureKind::Exhausted,
+            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => ConnectFailureKind::Unroutable,
+            _ => ConnectFailureKind::Refused,
         };
-        write!(f, "{what} {}: {}", self.host, self.cause)
+        Self::new(host, kind, error)
+    }
+
+    /// Describes a failure of a TLS handshake.
+    #[must_use]
+    pub fn tls(host: &str, error: &io::Error) -> Self {
+        let kind = match error.get_ref().and_then(|cause| cause.downcast_ref()) {
+            Some(rustls::Error::InvalidCertificate(_)) => ConnectFailureKind::Certificate,
+            Some(rustls::Error::AlertReceived(_)) => ConnectFailureKind::TlsAlert,
+            _ => ConnectFailureKind::Tls,
+        };
+        Self::new(host, kind, error)
+    }
+
+    fn new(host: &str, kind: ConnectFailureKind, error: &io::Error) -> Self {
+        Self {
+            host: host.to_owned(),
+            kind,
+            cause: error.to_string(),
+        }
     }
 }
 
-/// Opens a TCP connection to `host:port`.
+// === impl ConnectFailureKind ===
+
+impl ConnectFailureKind {
+    /// What the process cannot do; the host follows.
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Name => "cannot resolve the name",
+            Self::Refused => "cannot connect to",
+            Self::Unroutable => "has no route to",
+            Self::Exhausted => {
+                "lacks a file descriptor (raise LimitNOFILE or ulimit -n), a port or memory for a connection to"
+            }
+            Self::TimedOut => "timed out connecting to",
+            Self::Certificate => "cannot verify the TLS certificate of",
+            Self::TlsAlert | Self::Tls => "cannot agree on TLS 1.2 or 1.3 with",
+        }
+    }
+}
+
+/// Opens a TCP connection for a host, to a `host:port` that may be another one.
 ///
 /// # Errors
 ///
-/// [`ConnectError::Resolve`], [`ConnectError::Unreachable`] or [`ConnectError::Exhausted`], or [`ConnectError::TimedOut`]
-/// after `limit`.
-pub async fn connect_tcp(address: &str, limit: Duration) -> Result<TcpStream, ConnectError> {
-    let connected = timeout(limit, resolve_and_connect(address)).await;
-    connected.unwrap_or_else(|_elapsed| {
-        Err(ConnectError::TimedOut {
-            address: address.to_owned(),
-        })
-    })
+/// [`ConnectFailure`], [`ConnectFailureKind::TimedOut`] after `limit`.
+pub async fn connect_tcp(host: &str, address: &str, limit: Duration) -> Result<TcpStream, ConnectFailure> {
+    let connected = timeout(limit, resolve_and_connect(host, address)).await;
+    connected.unwrap_or_else(|_elapsed| Err(ConnectFailure::timed_out(host)))
 }
 
-async fn resolve_and_connect(address: &str) -> Result<TcpStream, ConnectError> {
-    let to = || address.to_owned();
+async fn resolve_and_connect(host: &str, address: &str) -> Result<TcpStream, ConnectFailure> {
     let addresses: Vec<_> = match lookup_host(address).await {
         Ok(addresses) => addresses.collect(),
         // The resolver needs descriptors, too, and reports a lack of them as a failure of the name server.
-        Err(source) => {
-            let address = to();
+        Err(error) => {
             return Err(match File::open("/dev/null") {
-                Err(source) if is_exhaustion(&source) => ConnectError::Exhausted { address, source },
-                Ok(_) | Err(_) => ConnectError::Resolve { address, source },
+                Err(error) if is_exhaustion(&error) => ConnectFailure::tcp(host, &error),
+                Ok(_) | Err(_) => ConnectFailure::new(host, ConnectFailureKind::Name, &error),
             });
         }
     };
     let connected = TcpStream::connect(&*addresses).await;
     let connected = connected.and_then(|tcp| tcp.set_nodelay(true).map(|()| tcp));
-    connected.map_err(|source| match to() {
-        address if is_exhaustion(&source) => ConnectError::Exhausted { address, source },
-        address => ConnectError::Unreachable { address, source },
-    })
+    connected.map_err(|error| ConnectFailure::tcp(host, &error))
 }
 
 /// Returns whether the system lacks something of its own for a connection, whatever the network is like.
@@ -218,15 +172,17 @@ mod tests {
     async fn a_name_that_does_not_resolve_is_not_called_unreachable() {
         // A label has at most 63 letters: the resolver knows without asking a name server.
         let address = format!("{}.invalid:443", "a".repeat(64));
-        let error = connect_tcp(&address, Duration::from_secs(60)).await.unwrap_err();
-        assert!(matches!(error, ConnectError::Resolve { .. }), "{error:?}");
+        let error = connect_tcp("the name", &address, Duration::from_secs(60))
+            .await
+            .unwrap_err();
+        assert_eq!(error.kind, ConnectFailureKind::Name, "{error}");
         let closed = std::net::TcpListener::bind("127.0.0.1:0")
             .unwrap()
             .local_addr()
             .unwrap();
-        let error = connect_tcp(&closed.to_string(), Duration::from_secs(60))
+        let error = connect_tcp("the host", &closed.to_string(), Duration::from_secs(60))
             .await
             .unwrap_err();
-        assert!(matches!(error, ConnectError::Unreachable { .. }), "{error:?}");
+        assert_eq!(error.kind, ConnectFailureKind::Refused, "{error}");
     }
 }

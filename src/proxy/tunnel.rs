@@ -99,8 +99,8 @@ pub(crate) async fn open(mut head: Parts, hosts: &TunnelHosts, tunnels: &TunnelS
             allowed: Arc::clone(&hosts.host_list),
         });
     };
-    let connected = connect_tcp(&passthrough.address, hosts.connect_timeout).await;
-    let stream = connected.map_err(|error| Refusal::Connect(error.to_failure(passthrough.host.clone())))?;
+    let connected = connect_tcp(&passthrough.host, &passthrough.address, hosts.connect_timeout).await;
+    let stream = connected.map_err(Refusal::Connect)?;
     tunnels.pass_through(upgrade, stream);
     Ok(())
 }

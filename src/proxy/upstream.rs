@@ -20,7 +20,7 @@ use serde::Deserialize;
 use tokio::time::{Instant, timeout_at};
 
 use super::body::{Body, BodyFailure, UploadProgress};
-use crate::net::{ConnectError, ConnectFailure, ConnectFailureKind, Connector, HttpVersion, Tasks};
+use crate::net::{ConnectFailure, ConnectFailureKind, Connector, HttpVersion, Tasks};
 use crate::types::error_chain;
 
 /// The connections to the upstream.
@@ -150,8 +150,8 @@ fn classify_failure(error: &ClientError, body: Option<BodyFailure>, host: String
     }
     let mut source = error.source();
     while let Some(cause) = source {
-        if let Some(error) = cause.downcast_ref::<ConnectError>() {
-            return (UpstreamError::Connect(error.to_failure(host)), NOT_SENT);
+        if let Some(failure) = cause.downcast_ref::<ConnectFailure>() {
+            return (UpstreamError::Connect(failure.clone()), NOT_SENT);
         }
         // The connection ended before anything of the request was written.
         if cause.downcast_ref().is_some_and(hyper::Error::is_canceled) {

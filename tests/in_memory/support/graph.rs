@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use super::scripted_response::HeadOutcome;
 use super::{Protocol, ScriptedResponse, TestBody, TestTasks, connection, lock};
-use graphward::net::{BoxError, BoxedIo, ConnectError, Connector, boxed_io};
+use graphward::net::{BoxError, BoxedIo, ConnectFailure, ConnectFailureKind, Connector, boxed_io};
 use graphward::types::Secret;
 
 /// A scripted Graph. Clones are the same Graph.
@@ -169,37 +169,33 @@ impl Graph {
         })
     }
 
-    fn connect(&self, uri: &Uri) -> Result<BoxedIo, ConnectError> {
+    fn connect(&self, uri: &Uri) -> Result<BoxedIo, ConnectFailure> {
         assert_eq!(uri.scheme_str(), Some("https"));
         let host = uri.host().unwrap_or_default().to_owned();
         assert!(
             host == "graph.facebook.com" || OTHER_HOSTS.contains(&host.as_str()),
             "{host} was dialled"
         );
-        let address = format!("{host}:443");
         let dial = lock(&self.0.connects).pop_front();
         match dial {
             Some(ConnectOutcome::Refused) => {
-                let source = io::ErrorKind::ConnectionRefused.into();
-                return Err(ConnectError::Unreachable { address, source });
+                return Err(ConnectFailure::tcp(&host, &io::ErrorKind::ConnectionRefused.into()));
             }
             Some(ConnectOutcome::NoRoute) => {
-                let source = io::ErrorKind::NetworkUnreachable.into();
-                return Err(ConnectError::Unreachable { address, source });
+                return Err(ConnectFailure::tcp(&host, &io::ErrorKind::NetworkUnreachable.into()));
             }
             Some(ConnectOutcome::NameNotFound) => {
-                let source = io::Error::other("Name or service not known");
-                return Err(ConnectError::Resolve { address, source });
+                let (kind, cause) = (ConnectFailureKind::Name, "Name or service not known".to_owned());
+                return Err(ConnectFailure { host, kind, cause });
             }
             Some(ConnectOutcome::NoDescriptor) => {
-                let source = rustix::io::Errno::MFILE.into();
-                return Err(ConnectError::Exhausted { address, source });
+                return Err(ConnectFailure::tcp(&host, &rustix::io::Errno::MFILE.into()));
             }
-            Some(ConnectOutcome::TimedOut) => return Err(ConnectError::TimedOut { address }),
+            Some(ConnectOutcome::TimedOut) => return Err(ConnectFailure::timed_out(&host)),
             Some(ConnectOutcome::UntrustedCert) => {
                 let untrusted = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
-                let source = io::Error::new(io::ErrorKind::InvalidData, untrusted);
-                return Err(ConnectError::Tls { host, source });
+                let error = io::Error::new(io::ErrorKind::InvalidData, untrusted);
+                return Err(ConnectFailure::tls(&host, &error));
             }
             Some(ConnectOutcome::Raw(_)) | None => {}
         }
