@@ -213,13 +213,15 @@ impl BuildContext {
     /// Builds what the refresher works with, for a process that ran with another configuration before.
     pub(super) fn token_side(&self, config: &Config, running: &Config) -> Result<Reconfiguration, StartError> {
         let app_secret = secrets::app_secret(&config.app)?;
-        let proofs = app_secret.as_ref().zip(config.app.proof);
-        let provider = self.token_provider(config, app_secret.clone())?;
+        let proofs = app_secret
+            .as_ref()
+            .map(|secret| ProofSettings::new(secret, config.app.proof));
+        let provider = self.token_provider(config, app_secret)?;
         let before = |source: &TokenSource| running.token.sources.iter().position(|before| before == source);
         Ok(Reconfiguration {
             provider,
             previous_sources: config.token.sources.iter().map(before).collect(),
-            proofs: proofs.map(|(secret, mode)| ProofSettings::new(secret, mode)),
+            proofs,
             renew_before: config.token.renew_before,
         })
     }
