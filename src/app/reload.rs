@@ -90,7 +90,7 @@ impl Reloader {
                 () = secret_files.changed() => ReloadCause::SecretChanged,
             };
             tracing::info!(?cause, "reading the configuration and its secrets again");
-            self.reload(cause).await;
+            Box::pin(self.reload(cause)).await;
             if matches!(cause, ReloadCause::Requested) {
                 secret_files = SecretFiles::watch(&self.config.secret_files).await;
             }

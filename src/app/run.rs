@@ -16,7 +16,6 @@ use super::event_sink::{SharedAlertTarget, event_sink};
 use super::reload::Reloader;
 use super::secret_files::SecretFiles;
 use super::signal::{SECOND_STOP_AFTER, StopSignal};
-use super::state::report_state_dir;
 use crate::admin::{Admin, AdminTenant};
 use crate::config::Config;
 use crate::net::{Lifecycle, Listener, ServeConfig, ServerCert, Shutdown, ShutdownPhase, Stage, Tasks, serve};
@@ -102,7 +101,6 @@ pub async fn run(
     let (shutdown, admin_shutdown) = (Shutdown::default(), Shutdown::default());
     let tenant_id = TenantId::default();
     let token_metrics = metrics.token_metrics(&tenant_id);
-    report_state_dir(&config.state);
     let context = BuildContext::new(&config, tasks.clone(), clock, metrics)?;
     // Watched before they are read: no change in between is missed.
     let secret_files = SecretFiles::watch(&config.secret_files).await;

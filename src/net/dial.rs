@@ -62,10 +62,13 @@ impl ConnectFailure {
     /// Describes a failure of TCP.
     #[must_use]
     pub fn tcp(host: &str, error: &io::Error) -> Self {
-        let kind = match error.kind() {
-            _ if is_exhaustion(error) => ConnectFailureKind::Exhausted,
-            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => ConnectFailureKind::Unroutable,
-            _ => ConnectFailureKind::Refused,
+        use io::ErrorKind::{HostUnreachable, NetworkUnreachable};
+        let kind = if is_exhaustion(error) {
+            ConnectFailureKind::Exhausted
+        } else if matches!(error.kind(), HostUnreachable | NetworkUnreachable) {
+            ConnectFailureKind::Unroutable
+        } else {
+            ConnectFailureKind::Refused
         };
         Self::new(host, kind, error)
     }
