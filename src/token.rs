@@ -28,6 +28,7 @@ mod confirmation;
 mod credential;
 mod current;
 mod doubts;
+mod error;
 mod last_known_good;
 mod maintenance;
 mod observations;
@@ -51,6 +52,7 @@ pub use alert::{Alert, AlertCause};
 pub use channel::{TokenHandle, TokenPublisher, channel};
 pub use credential::{Credential, CredentialError, Generation, ProofSettings, Token};
 pub use current::TokenStatus;
+pub use error::{ErrorKind, ObtainError};
 pub use observations::Observations;
 pub use planner::{Action, CurrentGeneration, Deadlines, Failure, PlannerEvent, RefreshPlanner};
 pub use policy::{RefreshPolicy, Validity};
@@ -62,7 +64,7 @@ pub use rejection::{Liveness, RejectedRequest, RejectionReport, Standing, Suspic
 pub use rejections::AttemptStart;
 pub use reporter::{EventSink, Operation, OperationReport, TokenEvent};
 pub use traits::{
-    BoxFuture, Inspector, LivenessCheck, ObtainError, ProofAnswer, ProofCheck, RefreshLock, RenewalRequest, Renewer,
-    Source, StoreOutcome, TokenCache,
+    BoxFuture, Inspector, LivenessCheck, ProofAnswer, ProofCheck, RefreshLock, RenewalRequest, Renewer, Source,
+    StoreOutcome, TokenCache,
 };
 pub use vetting::InspectionScope;

@@ -7,7 +7,7 @@ use arc_swap::ArcSwapOption;
 
 use crate::alert::AlertSender;
 use crate::telemetry::metrics::TokenMetrics;
-use crate::token::{ObtainError, Operation, OperationReport, TokenEvent, TokenStatus};
+use crate::token::{ErrorKind, Operation, OperationReport, TokenEvent, TokenStatus};
 use crate::types::Fingerprint;
 
 /// Where alerts are sent at the moment.
@@ -41,20 +41,22 @@ fn record_attempt(metrics: &TokenMetrics, report: &OperationReport<'_>) {
     let (result, refresh) = match &report.outcome {
         Ok(Some(_)) if report.renewer_called => ("obtained", "renewed"),
         Ok(Some(_)) => ("obtained", "found"),
-        Ok(None) | Err(ObtainError::NothingNew) => ("unchanged", "unchanged"),
-        Err(ObtainError::Transient { .. }) => ("failed", "failed"),
-        // The alert says so, and the source is in order.
-        Err(ObtainError::Absent { .. }) => ("unchanged", "unchanged"),
-        Err(ObtainError::Permanent { .. }) if report.renewer_called => ("refused", "action_required"),
-        Err(error @ ObtainError::Permanent { .. }) => {
-            metrics.count_rejected_file(error.reason());
-            let refresh = if error.is_about_source_token() {
-                "rejected_by_verify"
-            } else {
-                "action_required"
-            };
-            ("refused", refresh)
-        }
+        Ok(None) => ("unchanged", "unchanged"),
+        Err(error) => match error.kind() {
+            // After a withdrawal, the alert says so, and the source is in order.
+            ErrorKind::NothingNew | ErrorKind::Absent => ("unchanged", "unchanged"),
+            ErrorKind::Transient => ("failed", "failed"),
+            ErrorKind::Permanent if report.renewer_called => ("refused", "action_required"),
+            ErrorKind::Permanent => {
+                metrics.count_rejected_file(error.reason());
+                let refresh = if error.is_about_source_token() {
+                    "rejected_by_verify"
+                } else {
+                    "action_required"
+                };
+                ("refused", refresh)
+            }
+        },
     };
     metrics.count_attempt(report.operation.label(), result, report.duration.as_secs_f64());
     // A check that finds the current token is not a refresh.

@@ -70,7 +70,7 @@ impl DebugTokenInspector {
         let result = self.inspect_at(first, token).await;
         let cannot_be_read = match &result {
             Ok(inspection) => inspection.error.as_ref().is_some_and(|error| error.subcode.is_none()),
-            Err(error) => matches!(error, ObtainError::Permanent { .. }),
+            Err(error) => !error.is_transient(),
         };
         if known.is_some() || !cannot_be_read {
             return result;
@@ -107,7 +107,7 @@ impl DebugTokenInspector {
                 self.app_token_rejected = false;
                 Ok(inspection)
             }
-            Err(error @ ObtainError::Permanent { .. }) => {
+            Err(error) if !error.is_transient() => {
                 if !std::mem::replace(&mut self.app_token_rejected, true) {
                     tracing::warn!(
                         %error,
@@ -166,7 +166,7 @@ impl DebugTokenInspector {
             }
         };
         match inspected {
-            Err(ObtainError::Permanent { .. }) => {
+            Err(error) if !error.is_transient() => {
                 let me = MeRequest::new(self.client.clone(), self.destinations.clone(), self.app_secret.clone());
                 me.ask_facebook(origin, token).await
             }

@@ -70,7 +70,7 @@ async fn fetch(service: &TokenService, cached: &mut Option<CachedToken>) -> Resu
     let requested_at = service.now();
     let Some(response) = service.get(cached.as_ref().map(|cached| &cached.etag)).await? else {
         let token = cached.as_ref().map(|cached| cached.token.clone());
-        return token.ok_or(ObtainError::NothingNew);
+        return token.ok_or_else(ObtainError::nothing_new);
     };
     // An unusable response must be fetched again, whatever its entity tag.
     *cached = None;

@@ -15,35 +15,29 @@ use arc_swap::ArcSwapOption;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::confirmation::{Confirmation, LivenessCheckSlot};
 use super::credential::{Credential, CredentialError, Generation, ProofSettings, Token};
+use super::error::ObtainError;
 use super::observations::Observations;
 use super::progress::{RefreshError, RefreshProgress};
 use super::rejection::{Decision, RejectedRequest, RejectionReport, Standing};
 use super::rejections::{AttemptStart, Rejections, WaiterGuard};
-use super::traits::ObtainError;
 use crate::graph::{EndpointId, GraphError};
-use crate::types::{TenantId, TokenFamily};
+use crate::types::TokenFamily;
 
 /// Creates the two ends of a tenant's channel.
 #[must_use]
 pub fn channel() -> (TokenPublisher, TokenHandle) {
-    let cell = Arc::new(ArcSwapOption::empty());
-    let rejections = Arc::new(Rejections::default());
-    let observations = Arc::new(Observations::default());
     let (sender, progress) = watch::channel(RefreshProgress::default());
+    let handle = TokenHandle {
+        cell: Arc::default(),
+        progress,
+        rejections: Arc::default(),
+        observations: Arc::default(),
+    };
     let publisher = TokenPublisher {
         proofs: None,
-        cell: Arc::clone(&cell),
         progress: sender,
-        rejections: Arc::clone(&rejections),
-        observations: Arc::clone(&observations),
-    };
-    let handle = TokenHandle {
-        cell,
-        progress,
-        rejections,
-        observations,
+        handle: handle.clone(),
     };
     (publisher, handle)
 }
@@ -52,10 +46,9 @@ pub fn channel() -> (TokenPublisher, TokenHandle) {
 #[derive(Debug)]
 pub struct TokenPublisher {
     pub(super) proofs: Option<ProofSettings>,
-    cell: Arc<ArcSwapOption<Credential>>,
     progress: watch::Sender<RefreshProgress>,
-    pub(super) rejections: Arc<Rejections>,
-    pub(super) observations: Arc<Observations>,
+    /// What requests see, and report.
+    pub(super) handle: TokenHandle,
 }
 
 /// The requests' end.
@@ -63,7 +56,7 @@ pub struct TokenPublisher {
 pub struct TokenHandle {
     cell: Arc<ArcSwapOption<Credential>>,
     progress: watch::Receiver<RefreshProgress>,
-    rejections: Arc<Rejections>,
+    pub(super) rejections: Arc<Rejections>,
     /// What requests observe besides rejections.
     pub observations: Arc<Observations>,
 }
@@ -89,7 +82,7 @@ impl TokenPublisher {
         let current = self.current();
         let current = current.and_then(|current| current.with_proofs(self.proofs.as_ref()).ok());
         if let Some(current) = current {
-            self.cell.store(Some(Arc::new(current)));
+            self.handle.cell.store(Some(Arc::new(current)));
         }
     }
 
@@ -126,8 +119,8 @@ impl TokenPublisher {
             inspected_family,
             self.proofs.as_ref(),
         )?);
-        self.rejections.begin_generation(generation);
-        self.cell.store(Some(Arc::clone(&credential)));
+        self.handle.rejections.begin_generation(generation);
+        self.handle.cell.store(Some(Arc::clone(&credential)));
         self.progress
             .send_modify(|progress| progress.begin_generation(generation));
         Ok(credential)
@@ -135,7 +128,7 @@ impl TokenPublisher {
 
     /// Ends the attempt with the withdrawal of the token. Requests get the source's statement until there is another one.
     pub fn withdraw(&self, statement: Arc<ObtainError>) {
-        self.cell.store(None);
+        self.handle.cell.store(None);
         self.progress.send_modify(|progress| progress.withdraw(statement));
     }
 
@@ -164,18 +157,7 @@ impl TokenPublisher {
     /// The current credential.
     #[must_use]
     pub fn current(&self) -> Option<Arc<Credential>> {
-        self.cell.load_full()
-    }
-
-    /// The questions to Graph about its credentials.
-    pub(super) fn confirmation(&self, tenant: TenantId, check: LivenessCheckSlot) -> Confirmation {
-        Confirmation {
-            tenant,
-            rejections: Arc::clone(&self.rejections),
-            current: Arc::clone(&self.cell),
-            check: None,
-            next_check: check,
-        }
+        self.handle.current()
     }
 }
 
@@ -320,11 +302,16 @@ impl TokenHandle {
     ) -> Result<Arc<Credential>, RefreshError> {
         let than = than.into();
         let _waiter = WaiterGuard::new(&self.rejections);
-        let attempts_at_start = self.progress.borrow().attempts_started;
+        let mut progress = self.progress.clone();
+        let attempts_at_start = progress.borrow().attempts_started;
         let is_outcome_known =
             |progress: &RefreshProgress| progress.generation > than || progress.has_failed_since(attempts_at_start);
-        let progress = self.wait_by(deadline, is_outcome_known).await?;
-        match progress.failure(than) {
+        let failure = match timeout_at(deadline, progress.wait_for(is_outcome_known)).await {
+            Ok(Ok(progress)) => progress.failure(than),
+            Ok(Err(_closed)) => return Err(RefreshError::Closed),
+            Err(_elapsed) => return Err(RefreshError::TimedOut),
+        };
+        match failure {
             Some(error) => Err(RefreshError::Failed(error)),
             None => self.current().ok_or(RefreshError::Closed),
         }
@@ -381,20 +368,6 @@ impl TokenHandle {
                 _ = suspicion.changed() => {}
                 () = sleep_until(until) => {}
             }
-        }
-    }
-
-    /// Returns the progress once `done` holds.
-    async fn wait_by(
-        &self,
-        deadline: Instant,
-        done: impl FnMut(&RefreshProgress) -> bool,
-    ) -> Result<RefreshProgress, RefreshError> {
-        let mut progress = self.progress.clone();
-        match timeout_at(deadline, progress.wait_for(done)).await {
-            Ok(Ok(progress)) => Ok(progress.clone()),
-            Ok(Err(_closed)) => Err(RefreshError::Closed),
-            Err(_elapsed) => Err(RefreshError::TimedOut),
         }
     }
 }

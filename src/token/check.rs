@@ -4,8 +4,9 @@
 use futures_util::StreamExt as _;
 
 use super::credential::{Credential, Token};
+use super::error::ObtainError;
 use super::sources::{LoadedSource, Reach, SourceList, SourcedToken, drain};
-use super::traits::{ObtainError, RefreshContext};
+use super::traits::RefreshContext;
 use super::vetting::Vetting;
 use crate::graph::Inspection;
 
@@ -108,14 +109,6 @@ pub(super) struct ObtainedToken {
     pub(super) skipped_error: Option<ObtainError>,
 }
 
-/// The reason why a refresh failed.
-#[derive(Debug)]
-pub(super) struct RefreshFailure {
-    pub(super) error: ObtainError,
-    /// Whether the renewer was called: then the error is not about a token of a source.
-    pub(super) renewer_called: bool,
-}
-
 /// The result of reading the sources.
 pub(super) struct Check {
     pub(super) found: Result<Option<ObtainedToken>, ObtainError>,
@@ -145,15 +138,6 @@ impl Check {
         Self {
             found,
             dead_candidate: None,
-        }
-    }
-}
-
-impl From<ObtainError> for RefreshFailure {
-    fn from(error: ObtainError) -> Self {
-        Self {
-            error,
-            renewer_called: false,
         }
     }
 }

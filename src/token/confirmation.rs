@@ -8,24 +8,22 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
 use tokio::time::timeout;
 
+use super::channel::TokenHandle;
 use super::credential::Credential;
 use super::rejection::Liveness;
-use super::rejections::Rejections;
 use super::traits::LivenessCheck;
 use crate::types::TenantId;
 
 /// Asks the questions of one tenant.
 pub(super) struct Confirmation {
-    pub(super) tenant: TenantId,
-    pub(super) rejections: Arc<Rejections>,
-    pub(super) current: Arc<ArcSwapOption<Credential>>,
+    tenant: TenantId,
+    tokens: TokenHandle,
     /// `None` if Graph cannot be asked.
-    pub(super) check: Option<Box<dyn LivenessCheck>>,
+    check: Option<Box<dyn LivenessCheck>>,
     /// The one for the next question, if it has changed.
-    pub(super) next_check: LivenessCheckSlot,
+    next_check: LivenessCheckSlot,
 }
 
 /// A slot in which the refresher leaves the question after the configuration has changed.
@@ -46,23 +44,30 @@ impl LivenessCheckSlot {
 }
 
 impl Confirmation {
+    pub(super) const fn new(tenant: TenantId, tokens: TokenHandle, next_check: LivenessCheckSlot) -> Self {
+        Self {
+            tenant,
+            tokens,
+            check: None,
+            next_check,
+        }
+    }
+
     /// Runs until it is dropped.
     pub(super) async fn run(mut self) {
+        let rejections = Arc::clone(&self.tokens.rejections);
         loop {
-            let generation = self.rejections.next_question().await;
-            let current = self.current.load_full();
+            let generation = rejections.next_question().await;
+            let current = self.tokens.current();
             let answer = match current.filter(|current| current.generation() == generation) {
-                Some(current) => {
-                    let rejections = Arc::clone(&self.rejections);
-                    // Cancel-safe: an answer about an old token changes nothing.
-                    tokio::select! {
-                        answer = self.ask(&current) => answer,
-                        () = rejections.wait_until_replaced(generation) => continue,
-                    }
-                }
+                // Cancel-safe: an answer about an old token changes nothing.
+                Some(current) => tokio::select! {
+                    answer = self.ask(&current) => answer,
+                    () = rejections.wait_until_replaced(generation) => continue,
+                },
                 None => Liveness::Unknown,
             };
-            self.rejections.on_answer(generation, answer);
+            rejections.on_answer(generation, answer);
         }
     }
 

@@ -7,7 +7,6 @@ use tokio::time::Instant;
 use super::credential::Credential;
 use super::planner::Deadlines;
 use super::policy::{RefreshPolicy, Validity};
-use super::provider::TokenProvider;
 use super::traits::Renewer;
 use super::vetting::REINSPECT_INTERVAL;
 use super::warnings::ExpiryWarnings;
@@ -26,13 +25,13 @@ pub(super) struct CurrentToken {
     /// The permissions that it lacks; `None` while WhatsApp is not called.
     missing_scopes: Option<Vec<&'static str>>,
     /// The time of the next inspection.
-    inspect_at: Option<Instant>,
+    pub(super) inspect_at: Option<Instant>,
     /// The time at which Graph was last asked about it because its date had passed.
     expiry_asked_at: Option<Instant>,
     /// The time of the next notice that its expiry is unknown.
     expiry_notice_at: Option<Instant>,
-    /// The time of the next attempt to store it.
-    retry_store_at: Option<Instant>,
+    /// The time of the next attempt to store it, if it is not stored.
+    pub(super) retry_store_at: Option<Instant>,
     /// Whether its renewal failed.
     pub(super) is_renewal_overdue: bool,
     pub(super) expiry_warnings: ExpiryWarnings,
@@ -54,19 +53,6 @@ pub struct TokenStatus {
     pub inspected_at: Option<SystemTime>,
     /// The number of permissions that it lacks and WhatsApp requires; `None` while WhatsApp is not called.
     pub missing_scope_count: Option<usize>,
-}
-
-/// Work besides checks and refreshes.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Maintenance {
-    /// Inspect the current token.
-    Inspect,
-    /// Store the renewed token that could not be stored.
-    RetryStore,
-    /// Check the token that the renewer depends on.
-    CheckAdminToken,
-    /// Write the cache of the last token that Graph accepted.
-    UpdateCache,
 }
 
 /// The time until the next inspection if one failed.
@@ -175,29 +161,14 @@ impl CurrentToken {
         }
     }
 
-    /// Returns the next maintenance task and its time.
-    pub(super) fn next_maintenance(&self, provider: &TokenProvider) -> Option<(Instant, Maintenance)> {
-        let retry_store = self.retry_store_at.filter(|_| provider.pending_store.is_some());
-        let retry_store = retry_store.map(|at| (at, Maintenance::RetryStore));
-        let inspect = self.inspect_at.map(|at| (at, Maintenance::Inspect));
-        let update_cache = provider.last_known_good.next_update();
-        let update_cache = update_cache.map(|at| (at, Maintenance::UpdateCache));
-        let tasks = retry_store.into_iter().chain(inspect).chain(update_cache);
-        tasks.min_by_key(|(at, _)| *at)
+    /// Sets the time of the next inspection after one that failed.
+    pub(super) fn postpone_inspection(&mut self) {
+        self.inspect_at = Some(Instant::now() + INSPECTION_RETRY_INTERVAL);
     }
 
-    /// Postpones a task until its next attempt.
-    pub(super) fn postpone(&mut self, task: Maintenance) {
-        match task {
-            Maintenance::Inspect => {
-                self.inspect_at = Some(Instant::now() + INSPECTION_RETRY_INTERVAL);
-            }
-            Maintenance::RetryStore => {
-                self.retry_store_at = Some(Instant::now() + STORE_RETRY_INTERVAL);
-            }
-            // They have times of their own.
-            Maintenance::CheckAdminToken | Maintenance::UpdateCache => {}
-        }
+    /// Sets the time of the next attempt to store it after one that failed.
+    pub(super) fn postpone_store(&mut self) {
+        self.retry_store_at = Some(Instant::now() + STORE_RETRY_INTERVAL);
     }
 
     pub(super) fn status(&self) -> TokenStatus {

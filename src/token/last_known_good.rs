@@ -13,8 +13,9 @@ use tokio::time::{Instant, timeout};
 
 use super::check::ObtainedToken;
 use super::credential::{Credential, Generation, Token};
+use super::error::ObtainError;
 use super::sources::timed_out;
-use super::traits::{ObtainError, RefreshContext, TokenCache};
+use super::traits::{RefreshContext, TokenCache};
 use super::vetting::Vetting;
 use crate::types::Fingerprint;
 

@@ -6,12 +6,24 @@ use tokio::time::{Instant, timeout};
 
 use super::alert::AlertCause;
 use super::credential::ProofSettings;
-use super::current::Maintenance;
 use super::planner::PlannerEvent;
 use super::refresher::Refresher;
 use super::reporter::format_expiry;
 use super::traits::{ProofAnswer, Renewer};
 use crate::graph::ProofMode;
+
+/// Work besides checks and refreshes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Maintenance {
+    /// Store the renewed token that could not be stored.
+    RetryStore,
+    /// Inspect the current token.
+    Inspect,
+    /// Write the cache of the last token that Graph accepted.
+    UpdateCache,
+    /// Check the token that the renewer depends on.
+    CheckAdminToken,
+}
 
 /// The longest wait for Graph's answer about a proof.
 const PROOF_CHECK_TIMEOUT: Duration = Duration::from_secs(6);
@@ -19,9 +31,18 @@ const PROOF_CHECK_TIMEOUT: Duration = Duration::from_secs(6);
 impl Refresher {
     /// Returns the next task and its time.
     pub(super) fn next_maintenance(&self) -> Option<(Instant, Maintenance)> {
-        let admin_token = self.admin_token.check_at.map(|at| (at, Maintenance::CheckAdminToken));
-        let current = self.current.next_maintenance(&self.provider);
-        current.into_iter().chain(admin_token).min_by_key(|(at, _)| *at)
+        let is_stored = self.provider.pending_store.is_none();
+        let tasks = [
+            (
+                self.current.retry_store_at.filter(|_| !is_stored),
+                Maintenance::RetryStore,
+            ),
+            (self.current.inspect_at, Maintenance::Inspect),
+            (self.provider.last_known_good.next_update(), Maintenance::UpdateCache),
+            (self.admin_token.check_at, Maintenance::CheckAdminToken),
+        ];
+        let tasks = tasks.into_iter().filter_map(|(at, task)| Some((at?, task)));
+        tasks.min_by_key(|(at, _)| *at)
     }
 
     pub(super) async fn maintain(&mut self, task: Maintenance) {
@@ -65,7 +86,7 @@ impl Refresher {
     /// Inspects the current token. If it is invalid, it is marked as rejected, as if a request had been rejected.
     pub(super) async fn inspect(&mut self) {
         let Some(current) = self.publisher.current() else {
-            return self.current.postpone(Maintenance::Inspect);
+            return self.current.postpone_inspection();
         };
         let vetting = &mut self.provider.vetting;
         let inspected = if self.current.has_expired(self.clock.now()) {
@@ -80,24 +101,24 @@ impl Refresher {
                     .record_inspection(inspection, self.clock.now(), &self.policy);
                 self.update_status();
                 if let Some(error) = error {
-                    self.publisher.rejections.mark_dead(current.generation(), &error);
+                    self.publisher.handle.rejections.mark_dead(current.generation(), &error);
                 }
             }
-            Ok(None) => self.current.postpone(Maintenance::Inspect),
+            Ok(None) => self.current.postpone_inspection(),
             Err(error) => {
                 let tenant = &self.reporter.tenant;
                 tracing::info!(%tenant, %error, "failed to inspect the current token; retrying in an hour");
-                self.current.postpone(Maintenance::Inspect);
+                self.current.postpone_inspection();
             }
         }
     }
 
     /// Acts on what requests have observed.
     pub(super) async fn on_observation(&mut self) -> PlannerEvent {
-        if let Some(error) = self.publisher.observations.take_account_lock() {
+        if let Some(error) = self.publisher.handle.observations.take_account_lock() {
             self.reporter.report_account_lock(&error);
         }
-        if self.publisher.observations.take_proof_rejection() {
+        if self.publisher.handle.observations.take_proof_rejection() {
             self.on_proof_rejected().await;
         }
         self.update_status();
@@ -136,7 +157,7 @@ impl Refresher {
             Ok(()) => tracing::info!(%tenant, "stored the renewed token"),
             Err(error) => {
                 tracing::debug!(%tenant, %error, "failed again to store the renewed token");
-                self.current.postpone(Maintenance::RetryStore);
+                self.current.postpone_store();
             }
         }
     }
@@ -144,7 +165,7 @@ impl Refresher {
     /// Derives the time of the renewal, the status and the warnings from the current token.
     pub(super) fn update_status(&mut self) {
         self.current.schedule_renewal(&self.policy, self.provider.renewer());
-        let missing = if self.publisher.observations.is_whatsapp_called() {
+        let missing = if self.publisher.handle.observations.is_whatsapp_called() {
             self.current.take_newly_missing_scopes()
         } else {
             Vec::new()

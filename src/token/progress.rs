@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::credential::Generation;
-use super::traits::ObtainError;
+use super::error::ObtainError;
 
 /// The progress of the refresher, for waiting requests.
 #[derive(Clone, Debug, Default)]

@@ -37,14 +37,14 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::check::{Check, ObtainedToken, RefreshFailure, read_sources};
+use super::check::{Check, ObtainedToken, read_sources};
 use super::credential::Token;
+use super::error::ObtainError;
 use super::last_known_good::LastKnownGood;
 use super::renewal::renew;
 use super::sources::{Reach, SourceList, SourcedToken};
 use super::traits::{
-    Inspector, LivenessCheck, ObtainError, ProofCheck, RefreshContext, RefreshLock, Renewer, Source, StoreOutcome,
-    TokenCache,
+    Inspector, LivenessCheck, ProofCheck, RefreshContext, RefreshLock, Renewer, Source, StoreOutcome, TokenCache,
 };
 use super::vetting::{InspectionScope, Vetting};
 
@@ -159,22 +159,22 @@ impl TokenProvider {
     ///
     /// # Errors
     ///
-    /// [`ObtainError::NothingNew`] if no source has one and there is no renewer; else the error of a source, the renewer or
+    /// [`ObtainError::nothing_new`] if no source has one and there is no renewer; else the error of a source, the renewer or
     /// the storage. A source that cannot be read does not prevent a renewal.
-    pub(super) async fn refresh(&mut self, context: RefreshContext<'_>) -> Result<ObtainedToken, RefreshFailure> {
+    pub(super) async fn refresh(&mut self, context: RefreshContext<'_>) -> Result<ObtainedToken, ObtainError> {
         let Check { found, dead_candidate } = self.check(Reach::All, context).await;
         let is_settled = !self.is_unsettled();
         let outgoing = match (found, context.current, dead_candidate) {
             (Ok(Some(found)), _, _) => return Ok(found),
-            (Err(error), Some(_), _) if !is_settled => return Err(error.into()),
+            (Err(error), Some(_), _) if !is_settled => return Err(error),
             (_, Some(current), _) if self.renewer.is_some() => current.token().clone(),
             // A start that finds only a dead token: a renewer that accepts dead tokens can start from it.
             (_, None, Some(candidate)) if self.renewer.is_some() => {
                 self.sources.active = candidate.source_index;
                 candidate.token
             }
-            (Ok(None), _, _) => return Err(ObtainError::NothingNew.into()),
-            (Err(error), _, _) => return Err(error.into()),
+            (Ok(None), _, _) => return Err(ObtainError::nothing_new()),
+            (Err(error), _, _) => return Err(error),
         };
         let lock = match self.sources.lock(self.sources.active, LOCK_TIMEOUT).await {
             Err(error) if context.current_is_dead => {
@@ -191,10 +191,7 @@ impl TokenProvider {
             return Ok(found);
         }
         let renewed = self.renew_and_store(&outgoing, lock, context).await;
-        renewed.map_err(|error| RefreshFailure {
-            error,
-            renewer_called: true,
-        })
+        renewed.map_err(ObtainError::from_renewer)
     }
 
     /// Returns the time between two looks at the sources, with jitter, so that replicas do not look at the same moments.
@@ -286,7 +283,7 @@ impl TokenProvider {
     ) -> Result<ObtainedToken, ObtainError> {
         let pending = self.usable_pending_token(outgoing, context);
         let Some(renewer) = &mut self.renewer else {
-            return Err(ObtainError::NothingNew);
+            return Err(ObtainError::nothing_new());
         };
         let source = renewer.describe();
         let renewed = match pending {

@@ -8,10 +8,11 @@ use tokio::time::{Instant, sleep_until};
 
 use super::admin_token::AdminToken;
 use super::channel::TokenPublisher;
-use super::check::{ObtainedToken, RefreshFailure};
+use super::check::ObtainedToken;
 use super::confirmation::{Confirmation, LivenessCheckSlot};
 use super::credential::{Credential, Generation, Token};
 use super::current::CurrentToken;
+use super::error::ObtainError;
 use super::planner::{Action, CurrentGeneration, Failure, PlannerEvent, RefreshPlanner};
 use super::policy::RefreshPolicy;
 use super::provider::TokenProvider;
@@ -20,7 +21,7 @@ use super::rejection::Standing;
 use super::rejections::RejectionState;
 use super::reporter::{EventSink, Operation, OperationReport, Reporter};
 use super::sources::WITHDRAWAL_INTERVAL;
-use super::traits::{ObtainError, RefreshContext, Renewer};
+use super::traits::{RefreshContext, Renewer};
 use crate::graph::Expiry;
 use crate::types::{Clock, TenantId};
 
@@ -35,7 +36,6 @@ pub struct Refresher {
     pub(super) current: CurrentToken,
     pub(super) reporter: Reporter,
     reconfigurations: mpsc::Receiver<Reconfiguration>,
-    confirmation: Option<Confirmation>,
     liveness_check: LivenessCheckSlot,
     /// The generation whose rejected proof was explained last.
     pub(super) explained_proof: Option<Generation>,
@@ -60,7 +60,6 @@ impl Refresher {
     ) -> Self {
         let liveness_check = LivenessCheckSlot::default();
         liveness_check.put(provider.liveness_check.take());
-        let confirmation = publisher.confirmation(tenant.clone(), liveness_check.clone());
         let mut admin_token = AdminToken::default();
         admin_token.set_renewer(provider.renewer());
         let renewer = provider.renewer().map(Renewer::describe);
@@ -76,7 +75,6 @@ impl Refresher {
             rejection_state: RejectionState::default(),
             current: CurrentToken::default(),
             reporter,
-            confirmation: Some(confirmation),
             liveness_check,
             // Closed: none will come.
             reconfigurations: mpsc::channel(1).1,
@@ -95,12 +93,11 @@ impl Refresher {
     }
 
     /// Runs until it is dropped, which must be after the last request: a draining request may still need a new token.
-    pub async fn run(mut self) {
-        match self.confirmation.take() {
-            // One task, so that the end of one is the end of both.
-            Some(confirmation) => drop(futures_util::future::join(self.refresh(), confirmation.run()).await),
-            None => self.refresh().await,
-        }
+    pub async fn run(self) {
+        let (tenant, tokens) = (self.reporter.tenant.clone(), self.publisher.handle.clone());
+        let confirmation = Confirmation::new(tenant, tokens, self.liveness_check.clone());
+        // One task, so that the end of one is the end of both.
+        futures_util::future::join(self.refresh(), confirmation.run()).await;
     }
 
     async fn refresh(mut self) {
@@ -149,8 +146,8 @@ impl Refresher {
             // A source that hangs does not delay what a dead token needs. Cancel-safe: the check after it finds the same.
             Operation::Check => tokio::select! {
                 biased;
-                found = self.provider.check_sources(context) => found.map_err(RefreshFailure::from),
-                () = self.publisher.rejections.wait_until_dead(), if !context.current_is_dead => {
+                found = self.provider.check_sources(context) => found,
+                () = self.publisher.handle.rejections.wait_until_dead(), if !context.current_is_dead => {
                     self.publisher.finish_unchanged();
                     return PlannerEvent::Unchanged;
                 }
@@ -165,11 +162,11 @@ impl Refresher {
                 self.reporter.operation_finished(report, None);
                 PlannerEvent::Unchanged
             }
-            Err(failure) => match current {
-                Some(current) if self.provider.take_withdrawal(&failure.error) => {
-                    self.withdraw(operation, started_at, &current, failure.error)
+            Err(error) => match current {
+                Some(current) if self.provider.take_withdrawal(&error) => {
+                    self.withdraw(operation, started_at, &current, error)
                 }
-                _ => self.finish_failed(operation, started_at, failure),
+                _ => self.finish_failed(operation, started_at, error),
             },
         };
         if self.publisher.current().is_some() && self.provider.is_unsettled() {
@@ -210,14 +207,14 @@ impl Refresher {
             _ => (until, None),
         };
         tokio::select! {
-            state = self.publisher.rejections.wait_for_change(&self.rejection_state) => return self.on_rejection_change(state),
-            () = self.publisher.rejections.wait_until_accepted(self.provider.last_known_good.candidate()) => {
+            state = self.publisher.handle.rejections.wait_for_change(&self.rejection_state) => return self.on_rejection_change(state),
+            () = self.publisher.handle.rejections.wait_until_accepted(self.provider.last_known_good.candidate()) => {
                 self.provider.last_known_good.on_accepted(self.publisher.current().as_deref());
                 return PlannerEvent::Unchanged;
             }
             () = self.provider.sources.changed() => return PlannerEvent::SourceChanged,
             Some(new) = self.reconfigurations.recv() => return self.reconfigure(new),
-            () = self.publisher.observations.changed() => return self.on_observation().await,
+            () = self.publisher.handle.observations.changed() => return self.on_observation().await,
             () = sleep_until(wake) => {}
         }
         if let Some(task) = maintenance {
@@ -234,7 +231,7 @@ impl Refresher {
         self.liveness_check.put(self.provider.liveness_check.take());
         self.publisher.set_proofs(new.proofs);
         self.explained_proof = None;
-        self.publisher.observations.forget_proof_rejection();
+        self.publisher.handle.observations.forget_proof_rejection();
         self.admin_token.set_renewer(self.provider.renewer());
         self.policy.renew_before = new.renew_before;
         let renewer = self.provider.renewer().map(Renewer::describe);
@@ -311,9 +308,8 @@ impl Refresher {
                     found.source
                 );
                 let error = ObtainError::permanent("invalid_header_value", message).with_source(error);
-                let renewer_called = found.renewed;
-                let failure = RefreshFailure { error, renewer_called };
-                return self.finish_failed(operation, started_at, failure);
+                let error = if found.renewed { error.from_renewer() } else { error };
+                return self.finish_failed(operation, started_at, error);
             }
         };
         self.reporter.report_published(&credential, &found.source, expiry);
@@ -338,12 +334,8 @@ impl Refresher {
         })
     }
 
-    fn finish_failed(&mut self, operation: Operation, started_at: Instant, failure: RefreshFailure) -> PlannerEvent {
-        let RefreshFailure { error, renewer_called } = failure;
-        let report = OperationReport {
-            renewer_called,
-            ..OperationReport::new(operation, started_at.elapsed(), Err(&error))
-        };
+    fn finish_failed(&mut self, operation: Operation, started_at: Instant, error: ObtainError) -> PlannerEvent {
+        let report = OperationReport::new(operation, started_at.elapsed(), Err(&error));
         self.reporter
             .operation_finished(report, self.publisher.current().as_deref());
         if operation == Operation::Refresh {

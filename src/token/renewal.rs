@@ -5,8 +5,9 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::credential::Token;
+use super::error::ObtainError;
 use super::sources::timed_out;
-use super::traits::{ObtainError, RefreshContext, RenewalRequest, Renewer};
+use super::traits::{RefreshContext, RenewalRequest, Renewer};
 
 /// The longest renewal.
 const RENEW_TIMEOUT: Duration = Duration::from_secs(20);

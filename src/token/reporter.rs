@@ -5,8 +5,9 @@ use std::time::{Duration, SystemTime};
 use super::alert::{Alert, AlertCause};
 use super::credential::Credential;
 use super::current::{CurrentToken, TokenStatus};
+use super::error::{ErrorKind, ObtainError};
 use super::provider::TokenProvider;
-use super::traits::{ObtainError, ProofAnswer};
+use super::traits::ProofAnswer;
 use crate::graph::{Expiry, GraphError, ProofMode, explain, is_action_required};
 use crate::types::{Rfc3339Timestamp, TenantId, error_chain};
 
@@ -28,7 +29,7 @@ pub struct OperationReport<'a> {
     pub duration: Duration,
     /// The credential that is now current; `None` if there is no new one; or the error.
     pub outcome: Result<Option<&'a Credential>, &'a ObtainError>,
-    /// Whether the renewer was called: then an error is not about a token of a source.
+    /// Whether the renewer was called.
     pub renewer_called: bool,
 }
 
@@ -78,8 +79,8 @@ impl Operation {
 // === impl OperationReport ===
 
 impl<'a> OperationReport<'a> {
-    /// The report of an operation that did not call the renewer.
-    pub(super) const fn new(
+    /// The report of an operation that found no token in the renewer.
+    pub(super) fn new(
         operation: Operation,
         duration: Duration,
         outcome: Result<Option<&'a Credential>, &'a ObtainError>,
@@ -88,7 +89,7 @@ impl<'a> OperationReport<'a> {
             operation,
             duration,
             outcome,
-            renewer_called: false,
+            renewer_called: outcome.is_err_and(ObtainError::is_from_renewer),
         }
     }
 }
@@ -213,12 +214,12 @@ impl Reporter {
         let (message, cause) = (error.to_string(), cause.map(error_chain));
         let content = error.refused_content();
         let is_repeated = self.last_error.as_ref() == Some(&message) && self.last_content == content;
-        if is_repeated || matches!(error, ObtainError::NothingNew) {
+        if is_repeated || error.kind() == ErrorKind::NothingNew {
             tracing::debug!(%tenant, operation = operation.label(), error = message, "no newer token");
             return;
         }
         let suffix = cause.as_ref().map(|cause| format!(" ({cause})")).unwrap_or_default();
-        if !report.renewer_called && error.is_about_source_token() {
+        if !error.is_from_renewer() && error.is_about_source_token() {
             let summary = format!("{message}{suffix}.");
             self.send_alert(AlertCause::SourceTokenRejected, &summary, &self.replace_token_hint());
         } else if operation == Operation::Refresh && self.renewer.is_some() {

@@ -8,7 +8,8 @@ use futures_util::stream::FuturesOrdered;
 use tokio::time::{Instant, timeout};
 
 use super::credential::Token;
-use super::traits::{ObtainError, RefreshContext, RefreshLock, Source, StoreOutcome};
+use super::error::ObtainError;
+use super::traits::{RefreshContext, RefreshLock, Source, StoreOutcome};
 use crate::types::Fingerprint;
 
 /// The sources of a tenant; the first has priority.

@@ -8,12 +8,11 @@
 use std::any::Any;
 use std::fmt;
 use std::future::{Future, ready};
-use std::hash::{BuildHasher as _, RandomState};
 use std::pin::Pin;
-use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
 use super::credential::{Credential, Token};
+use super::error::ObtainError;
 use super::rejection::Liveness;
 use crate::graph::Inspection;
 use crate::types::Fingerprint;
@@ -168,136 +167,6 @@ pub enum ProofAnswer {
     Refused,
     /// Graph could not be asked, or its answer says nothing about the proof.
     Unknown,
-}
-
-/// The reason why there is no new token. The messages name sources and reasons, never contents.
-#[derive(Debug, thiserror::Error)]
-pub enum ObtainError {
-    /// A later attempt may succeed.
-    #[error("{message}")]
-    Transient {
-        /// A sentence on the attempt and its failure.
-        message: String,
-        /// A word of a closed list, for metrics.
-        reason: &'static str,
-        /// The cause.
-        source: Option<Box<dyn std::error::Error + Send + Sync>>,
-    },
-    /// The operator must act.
-    #[error("{message}")]
-    Permanent {
-        /// The same, and what to do.
-        message: String,
-        /// A word of a closed list, for metrics.
-        reason: &'static str,
-        /// The cause.
-        source: Option<Box<dyn std::error::Error + Send + Sync>>,
-        /// A keyed hash of the content that was refused, if it is about one.
-        content: Option<u64>,
-    },
-    /// The source says that there is no token, and means it: the token was withdrawn.
-    #[error("{message}")]
-    Absent {
-        /// What the source says, and what to do.
-        message: String,
-        /// A word of a closed list, for metrics.
-        reason: &'static str,
-    },
-    /// The sources were read and have only the current token.
-    #[error("the source has no newer token")]
-    NothingNew,
-}
-
-// === impl ObtainError ===
-
-impl ObtainError {
-    /// Creates an error that a later attempt may not meet; `reason` is a word of a closed list.
-    pub fn transient(reason: &'static str, message: impl Into<String>) -> Self {
-        Self::Transient {
-            message: message.into(),
-            reason,
-            source: None,
-        }
-    }
-
-    /// Creates an error whose `message` tells the operator what to do; `reason` is a word of a closed list.
-    pub fn permanent(reason: &'static str, message: impl Into<String>) -> Self {
-        Self::Permanent {
-            message: message.into(),
-            reason,
-            source: None,
-            content: None,
-        }
-    }
-
-    /// Creates the statement of a source that there is no token; `reason` is a word of a closed list.
-    pub fn absent(reason: &'static str, message: impl Into<String>) -> Self {
-        Self::Absent {
-            message: message.into(),
-            reason,
-        }
-    }
-
-    /// Adds the cause, which must not contain a secret.
-    #[must_use]
-    pub fn with_source(mut self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        if let Self::Transient { source, .. } | Self::Permanent { source, .. } = &mut self {
-            *source = Some(cause.into());
-        }
-        self
-    }
-
-    /// Notes which content was refused, so that another one with the same fault is reported again. The key of the hash is
-    /// random and of this process, so the hash says nothing about the content.
-    #[must_use]
-    pub fn about_content(mut self, refused: &[u8]) -> Self {
-        static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
-        if let Self::Permanent { content, .. } = &mut self {
-            *content = Some(KEY.hash_one(refused));
-        }
-        self
-    }
-
-    /// The hash of the content that was refused.
-    pub(super) const fn refused_content(&self) -> Option<u64> {
-        match self {
-            Self::Permanent { content, .. } => *content,
-            Self::Transient { .. } | Self::Absent { .. } | Self::NothingNew => None,
-        }
-    }
-
-    /// Returns whether a later attempt may succeed without the operator.
-    #[must_use]
-    pub const fn is_transient(&self) -> bool {
-        match self {
-            Self::Transient { .. } | Self::NothingNew => true,
-            Self::Permanent { .. } | Self::Absent { .. } => false,
-        }
-    }
-
-    /// Returns whether a source says that there is no token.
-    #[must_use]
-    pub const fn is_absence(&self) -> bool {
-        matches!(self, Self::Absent { .. })
-    }
-
-    /// Returns whether a source returned a token that may not be used, rather than none.
-    #[must_use]
-    pub fn is_about_source_token(&self) -> bool {
-        matches!(
-            self.reason(),
-            "rejected_by_inspection" | "previously_rejected" | "expired"
-        )
-    }
-
-    /// A word of a closed list, for metrics.
-    #[must_use]
-    pub const fn reason(&self) -> &'static str {
-        match self {
-            Self::Transient { reason, .. } | Self::Permanent { reason, .. } | Self::Absent { reason, .. } => reason,
-            Self::NothingNew => "unchanged",
-        }
-    }
 }
 
 // === impl RefreshLock ===

@@ -12,8 +12,9 @@ use std::time::{Duration, SystemTime};
 use tokio::time::{Instant, timeout};
 
 use super::credential::Token;
+use super::error::ObtainError;
 use super::sources::timed_out;
-use super::traits::{Inspector, ObtainError, RefreshContext};
+use super::traits::{Inspector, RefreshContext};
 use crate::graph::{Inspection, explain};
 use crate::types::{Fingerprint, Rfc3339Timestamp};
 

@@ -47,11 +47,7 @@ impl Renewer for ScriptedRenewer {
             let number = self.0.calls.fetch_add(1, Ordering::Relaxed) + 1;
             tokio::time::sleep(Duration::from_millis(20)).await;
             if self.0.failing.load(Ordering::Relaxed) {
-                return Err(ObtainError::Transient {
-                    message: "the mint is out of order".to_owned(),
-                    reason: "broken",
-                    source: None,
-                });
+                return Err(ObtainError::transient("broken", "the mint is out of order"));
             }
             let token = format!("EAAminted{number}");
             self.0.graph.accept(&token);

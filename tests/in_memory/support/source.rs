@@ -92,11 +92,7 @@ impl Source for ScriptedSource {
                     expires_at: shown.expires_at,
                     ..Token::without_expiry(Secret::new(&token).unwrap())
                 }),
-                (None, false) => Err(ObtainError::Transient {
-                    message: "the source is empty".to_owned(),
-                    reason: "missing",
-                    source: None,
-                }),
+                (None, false) => Err(ObtainError::transient("missing", "the source is empty")),
                 (None, _) if shown.dead => {
                     let what = "Graph calls the token from test source invalid";
                     Err(ObtainError::permanent("rejected_by_inspection", what))

@@ -45,11 +45,7 @@ impl Source for FakeSource {
         let token = self.0.token.lock().unwrap().clone();
         Box::pin(async move {
             tokio::time::sleep(Duration::from_millis(1)).await;
-            let text = token.ok_or(ObtainError::Transient {
-                message: "nothing there".to_owned(),
-                reason: "missing",
-                source: None,
-            })?;
+            let text = token.ok_or(ObtainError::transient("missing", "nothing there"))?;
             Ok(Token::without_expiry(Secret::new(&text).unwrap()))
         })
     }
@@ -74,11 +70,7 @@ impl Renewer for FakeRenewer {
             let number = self.0.calls.fetch_add(1, Ordering::Relaxed) + 1;
             tokio::time::sleep(Duration::from_millis(20)).await;
             if self.0.fails.load(Ordering::Relaxed) {
-                return Err(ObtainError::Transient {
-                    message: "out of order".to_owned(),
-                    reason: "broken",
-                    source: None,
-                });
+                return Err(ObtainError::transient("broken", "out of order"));
             }
             Ok(Token::without_expiry(
                 Secret::new(&format!("renewed-{number}")).unwrap(),

@@ -61,7 +61,7 @@ impl Row {
             now: start_date(),
         };
         let refreshed = self.provider.refresh(context).await;
-        let obtained = refreshed.map_err(|failure| failure.error.reason())?;
+        let obtained = refreshed.map_err(|error| error.reason())?;
         Ok(self.use_token(obtained.token))
     }
 }

@@ -1,0 +1,134 @@
+//! The reason why there is no new token.
+
+use std::error::Error;
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::LazyLock;
+
+/// The reason why there is no new token. The messages name sources and reasons, never contents.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct ObtainError {
+    kind: ErrorKind,
+    message: String,
+    reason: &'static str,
+    source: Option<Box<dyn Error + Send + Sync>>,
+    /// A keyed hash of the content that was refused, if it is about one.
+    content: Option<u64>,
+    is_from_renewer: bool,
+}
+
+/// What follows from an error.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ErrorKind {
+    /// A later attempt may succeed.
+    Transient,
+    /// The operator must act.
+    Permanent,
+    /// The source says that there is no token, and means it: the token was withdrawn.
+    Absent,
+    /// The sources were read and have only the current token.
+    NothingNew,
+}
+
+// === impl ObtainError ===
+
+impl ObtainError {
+    /// Creates an error that a later attempt may not meet; `reason` is a word of a closed list.
+    pub fn transient(reason: &'static str, message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Transient, reason, message.into())
+    }
+
+    /// Creates an error whose `message` tells the operator what to do; `reason` is a word of a closed list.
+    pub fn permanent(reason: &'static str, message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Permanent, reason, message.into())
+    }
+
+    /// Creates the statement of a source that there is no token; `reason` is a word of a closed list.
+    pub fn absent(reason: &'static str, message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Absent, reason, message.into())
+    }
+
+    /// The sources have only the current token.
+    #[must_use]
+    pub fn nothing_new() -> Self {
+        let message = "the source has no newer token".to_owned();
+        Self::new(ErrorKind::NothingNew, "unchanged", message)
+    }
+
+    const fn new(kind: ErrorKind, reason: &'static str, message: String) -> Self {
+        Self {
+            kind,
+            message,
+            reason,
+            source: None,
+            content: None,
+            is_from_renewer: false,
+        }
+    }
+
+    /// Adds the cause, which must not contain a secret.
+    #[must_use]
+    pub fn with_source(mut self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.source = Some(cause.into());
+        self
+    }
+
+    /// Notes which content was refused, so that another one with the same fault is reported again. The key of the hash is
+    /// random and of this process, so the hash says nothing about the content.
+    #[must_use]
+    pub fn about_content(mut self, refused: &[u8]) -> Self {
+        static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+        self.content = Some(KEY.hash_one(refused));
+        self
+    }
+
+    /// Notes that the renewer was called: the error is not about a token of a source.
+    pub(super) fn from_renewer(self) -> Self {
+        Self {
+            is_from_renewer: true,
+            ..self
+        }
+    }
+
+    /// What follows from it.
+    #[must_use]
+    pub const fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// A word of a closed list, for metrics.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        self.reason
+    }
+
+    /// The hash of the content that was refused.
+    pub(super) const fn refused_content(&self) -> Option<u64> {
+        self.content
+    }
+
+    pub(super) const fn is_from_renewer(&self) -> bool {
+        self.is_from_renewer
+    }
+
+    /// Returns whether a later attempt may succeed without the operator.
+    #[must_use]
+    pub const fn is_transient(&self) -> bool {
+        matches!(self.kind, ErrorKind::Transient | ErrorKind::NothingNew)
+    }
+
+    /// Returns whether a source says that there is no token.
+    #[must_use]
+    pub const fn is_absence(&self) -> bool {
+        matches!(self.kind, ErrorKind::Absent)
+    }
+
+    /// Returns whether a token was there that may not be used, rather than none.
+    #[must_use]
+    pub fn is_about_source_token(&self) -> bool {
+        matches!(
+            self.reason,
+            "rejected_by_inspection" | "previously_rejected" | "expired"
+        )
+    }
+}
