@@ -12,6 +12,13 @@
 //! When Graph rejects a credential, a request reports *which one* by its [`Generation`] and waits for a newer one; a late
 //! rejection of an old generation changes nothing.
 //!
+//! Who owns what:
+//!
+//! * `provider`: the sources, the renewer, the checks of their tokens (`vetting`), the cache (`last_known_good`).
+//! * `refresher`: the provider, and the status of the current token (`current`); `reporter` is its voice.
+//! * `channel`: what the refresher publishes (`credential`, `progress`) and what requests report (`rejections`).
+//! * `rejections`: one `suspicion`, a pure machine that decides whether the token is dead. `confirmation` asks Graph for it.
+//!
 //! # Why
 //!
 //! * Single flight is structural: one refresher, so one refresh at a time. A client that disconnects cannot cancel it.
@@ -62,7 +69,7 @@ pub use reconfiguration::Reconfiguration;
 pub use refresher::Refresher;
 pub use rejection::{Liveness, RejectedRequest, RejectionReport, Standing, SuspicionId};
 pub use rejections::AttemptStart;
-pub use reporter::{EventSink, Operation, OperationReport, TokenEvent};
+pub use reporter::{EventSink, Operation, OperationOutcome, OperationReport, TokenEvent};
 pub use traits::{
     BoxFuture, Inspector, LivenessCheck, ProofAnswer, ProofCheck, RefreshLock, RenewalRequest, Renewer, Source,
     StoreOutcome, TokenCache,

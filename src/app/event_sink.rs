@@ -7,7 +7,7 @@ use arc_swap::ArcSwapOption;
 
 use crate::alert::AlertSender;
 use crate::telemetry::metrics::TokenMetrics;
-use crate::token::{ErrorKind, Operation, OperationReport, TokenEvent, TokenStatus};
+use crate::token::{ErrorKind, Operation, OperationOutcome, OperationReport, TokenEvent, TokenStatus};
 use crate::types::Fingerprint;
 
 /// Where alerts are sent at the moment.
@@ -39,14 +39,14 @@ pub(super) fn event_sink(metrics: TokenMetrics, alert_target: SharedAlertTarget)
 
 fn record_attempt(metrics: &TokenMetrics, report: &OperationReport<'_>) {
     let (result, refresh) = match &report.outcome {
-        Ok(Some(_)) if report.renewer_called => ("obtained", "renewed"),
-        Ok(Some(_)) => ("obtained", "found"),
-        Ok(None) => ("unchanged", "unchanged"),
-        Err(error) => match error.kind() {
+        OperationOutcome::Renewed(_) => ("obtained", "renewed"),
+        OperationOutcome::Found(_) => ("obtained", "found"),
+        OperationOutcome::Unchanged => ("unchanged", "unchanged"),
+        OperationOutcome::Failed(error) => match error.kind() {
             // After a withdrawal, the alert says so, and the source is in order.
             ErrorKind::NothingNew | ErrorKind::Absent => ("unchanged", "unchanged"),
             ErrorKind::Transient => ("failed", "failed"),
-            ErrorKind::Permanent if report.renewer_called => ("refused", "action_required"),
+            ErrorKind::Permanent if error.is_from_renewer() => ("refused", "action_required"),
             ErrorKind::Permanent => {
                 metrics.count_rejected_file(error.reason());
                 let refresh = if error.is_about_source_token() {
@@ -63,7 +63,7 @@ fn record_attempt(metrics: &TokenMetrics, report: &OperationReport<'_>) {
     if report.operation == Operation::Refresh || refresh != "unchanged" {
         metrics.count_refresh(refresh);
     }
-    if let Ok(Some(credential)) = report.outcome {
+    if let OperationOutcome::Found(credential) | OperationOutcome::Renewed(credential) = report.outcome {
         let expires_at = credential.expires_at().map(unix_seconds);
         metrics.set_current_token(credential.generation().get(), expires_at);
     }

@@ -107,7 +107,9 @@ impl ObtainError {
         self.content
     }
 
-    pub(super) const fn is_from_renewer(&self) -> bool {
+    /// Returns whether the renewer was called.
+    #[must_use]
+    pub const fn is_from_renewer(&self) -> bool {
         self.is_from_renewer
     }
 

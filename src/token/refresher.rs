@@ -19,7 +19,7 @@ use super::provider::TokenProvider;
 use super::reconfiguration::{self, Reconfiguration};
 use super::rejection::Standing;
 use super::rejections::RejectionState;
-use super::reporter::{EventSink, Operation, OperationReport, Reporter};
+use super::reporter::{EventSink, Operation, OperationOutcome, Reporter};
 use super::sources::WITHDRAWAL_INTERVAL;
 use super::traits::{RefreshContext, Renewer};
 use crate::graph::Expiry;
@@ -121,7 +121,7 @@ impl Refresher {
     }
 
     async fn run_operation(&mut self, operation: Operation) -> PlannerEvent {
-        let started_at = Instant::now();
+        self.reporter.operation_started(operation);
         if self.current.take_expiry_question(self.clock.now()) {
             self.inspect().await;
             let is_alive = !self.current.has_expired(self.clock.now()) && !self.is_current_rejected();
@@ -155,18 +155,15 @@ impl Refresher {
             Operation::Refresh => self.provider.refresh(context).await.map(Some),
         };
         let event = match found {
-            Ok(Some(found)) => self.publish(operation, started_at, found),
+            Ok(Some(found)) => self.publish(operation, found),
             Ok(None) => {
                 self.publisher.finish_unchanged();
-                let report = OperationReport::new(operation, started_at.elapsed(), Ok(None));
-                self.reporter.operation_finished(report, None);
+                self.reporter.operation_finished(OperationOutcome::Unchanged);
                 PlannerEvent::Unchanged
             }
             Err(error) => match current {
-                Some(current) if self.provider.take_withdrawal(&error) => {
-                    self.withdraw(operation, started_at, &current, error)
-                }
-                _ => self.finish_failed(operation, started_at, error),
+                Some(current) if self.provider.take_withdrawal(&error) => self.withdraw(&current, error),
+                _ => self.finish_failed(operation, error),
             },
         };
         if self.publisher.current().is_some() && self.provider.is_unsettled() {
@@ -175,16 +172,9 @@ impl Refresher {
         event
     }
 
-    fn withdraw(
-        &mut self,
-        operation: Operation,
-        started_at: Instant,
-        current: &Credential,
-        statement: ObtainError,
-    ) -> PlannerEvent {
+    fn withdraw(&mut self, current: &Credential, statement: ObtainError) -> PlannerEvent {
         self.reporter.report_withdrawn(current, &statement);
-        let report = OperationReport::new(operation, started_at.elapsed(), Err(&statement));
-        self.reporter.operation_finished(report, None);
+        self.reporter.operation_finished(OperationOutcome::Failed(&statement));
         self.publisher.withdraw(Arc::new(statement));
         self.current = CurrentToken::default();
         self.reporter.status_changed(&self.current);
@@ -283,10 +273,9 @@ impl Refresher {
         }
     }
 
-    fn publish(&mut self, operation: Operation, started_at: Instant, found: ObtainedToken) -> PlannerEvent {
+    fn publish(&mut self, operation: Operation, found: ObtainedToken) -> PlannerEvent {
         if let Some(error) = &found.skipped_error {
-            let report = OperationReport::new(operation, started_at.elapsed(), Err(error));
-            self.reporter.report_failure(&report, None);
+            self.reporter.report_failure(error, None);
         }
         // What Graph says counts more than what the source says, and a token that Graph accepts has not expired.
         let now = self.clock.now();
@@ -309,15 +298,16 @@ impl Refresher {
                 );
                 let error = ObtainError::permanent("invalid_header_value", message).with_source(error);
                 let error = if found.renewed { error.from_renewer() } else { error };
-                return self.finish_failed(operation, started_at, error);
+                return self.finish_failed(operation, error);
             }
         };
         self.reporter.report_published(&credential, &found.source, expiry);
-        let report = OperationReport {
-            renewer_called: found.renewed,
-            ..OperationReport::new(operation, started_at.elapsed(), Ok(Some(&credential)))
+        let outcome = if found.renewed {
+            OperationOutcome::Renewed
+        } else {
+            OperationOutcome::Found
         };
-        self.reporter.operation_finished(report, None);
+        self.reporter.operation_finished(outcome(&credential));
         if let Some(error) = found.store_error {
             self.reporter.report_store_failed(&error);
         }
@@ -334,10 +324,10 @@ impl Refresher {
         })
     }
 
-    fn finish_failed(&mut self, operation: Operation, started_at: Instant, error: ObtainError) -> PlannerEvent {
-        let report = OperationReport::new(operation, started_at.elapsed(), Err(&error));
+    fn finish_failed(&mut self, operation: Operation, error: ObtainError) -> PlannerEvent {
         self.reporter
-            .operation_finished(report, self.publisher.current().as_deref());
+            .report_failure(&error, self.publisher.current().as_deref());
+        self.reporter.operation_finished(OperationOutcome::Failed(&error));
         if operation == Operation::Refresh {
             self.current.is_renewal_overdue = true;
             self.warn_of_expiry();

@@ -119,24 +119,28 @@ impl Rejections {
 
     /// Returns the state once it differs from `known`. Cancel-safe.
     pub(super) async fn wait_for_change(&self, known: &RejectionState) -> RejectionState {
-        let mut suspicion = self.suspicion.subscribe();
-        let changed = suspicion
-            .wait_for(|suspicion| RejectionState::of(suspicion) != *known)
-            .await;
-        let state = changed.map(|suspicion| RejectionState::of(&suspicion));
-        match state {
-            Ok(state) => state,
-            // Its sender is `self`.
-            Err(_closed) => std::future::pending().await,
-        }
+        self.wait_until(|suspicion| RejectionState::of(suspicion) != *known)
+            .await
     }
 
     /// Completes when the current token is dead. Cancel-safe.
     pub(super) async fn wait_until_dead(&self) {
+        self.wait_until(|suspicion| suspicion.standing == Standing::Dead).await;
+    }
+
+    /// Completes when a newer generation has replaced this one. Cancel-safe.
+    pub(super) async fn wait_until_replaced(&self, generation: Generation) {
+        self.wait_until(|suspicion| suspicion.generation > Some(generation))
+            .await;
+    }
+
+    async fn wait_until(&self, condition: impl FnMut(&Suspicion) -> bool) -> RejectionState {
         let mut suspicion = self.suspicion.subscribe();
-        let is_dead = |suspicion: &Suspicion| suspicion.standing == Standing::Dead;
-        if suspicion.wait_for(is_dead).await.is_err() {
-            std::future::pending::<()>().await;
+        let state = suspicion.wait_for(condition).await.map(|it| RejectionState::of(&it));
+        match state {
+            Ok(state) => state,
+            // Its sender is `self`.
+            Err(_closed) => std::future::pending().await,
         }
     }
 
@@ -162,15 +166,6 @@ impl Rejections {
                 },
                 None => drop(suspicion.changed().await),
             }
-        }
-    }
-
-    /// Completes when a newer generation has replaced this one. Cancel-safe.
-    pub(super) async fn wait_until_replaced(&self, generation: Generation) {
-        let mut suspicion = self.suspicion.subscribe();
-        let is_replaced = |suspicion: &Suspicion| suspicion.generation > Some(generation);
-        if suspicion.wait_for(is_replaced).await.is_err() {
-            std::future::pending::<()>().await;
         }
     }
 

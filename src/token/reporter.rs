@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use tokio::time::Instant;
+
 use super::alert::{Alert, AlertCause};
 use super::credential::Credential;
 use super::current::{CurrentToken, TokenStatus};
@@ -27,10 +29,21 @@ pub struct OperationReport<'a> {
     pub operation: Operation,
     /// Its duration.
     pub duration: Duration,
-    /// The credential that is now current; `None` if there is no new one; or the error.
-    pub outcome: Result<Option<&'a Credential>, &'a ObtainError>,
-    /// Whether the renewer was called.
-    pub renewer_called: bool,
+    /// What it led to.
+    pub outcome: OperationOutcome<'a>,
+}
+
+/// What an operation led to.
+#[derive(Clone, Copy, Debug)]
+pub enum OperationOutcome<'a> {
+    /// There is no new token.
+    Unchanged,
+    /// A token from a source is now current.
+    Found(&'a Credential),
+    /// A token from the renewer is now current.
+    Renewed(&'a Credential),
+    /// There is no new token, for this reason.
+    Failed(&'a ObtainError),
 }
 
 /// An event in the life of a token.
@@ -53,6 +66,8 @@ pub type EventSink = Box<dyn Fn(&TokenEvent<'_>) + Send>;
 pub(super) struct Reporter {
     pub(super) tenant: TenantId,
     event_sink: EventSink,
+    /// The operation in progress, or the last one, and its start.
+    operation: (Operation, Instant),
     /// The description of the sources.
     sources: String,
     /// The description of the renewer, if there is one.
@@ -76,31 +91,14 @@ impl Operation {
     }
 }
 
-// === impl OperationReport ===
-
-impl<'a> OperationReport<'a> {
-    /// The report of an operation that found no token in the renewer.
-    pub(super) fn new(
-        operation: Operation,
-        duration: Duration,
-        outcome: Result<Option<&'a Credential>, &'a ObtainError>,
-    ) -> Self {
-        Self {
-            operation,
-            duration,
-            outcome,
-            renewer_called: outcome.is_err_and(ObtainError::is_from_renewer),
-        }
-    }
-}
-
 // === impl Reporter ===
 
 impl Reporter {
-    pub(super) const fn new(tenant: TenantId, event_sink: EventSink, sources: String, renewer: Option<String>) -> Self {
+    pub(super) fn new(tenant: TenantId, event_sink: EventSink, sources: String, renewer: Option<String>) -> Self {
         Self {
             tenant,
             event_sink,
+            operation: (Operation::Check, Instant::now()),
             sources,
             renewer,
             last_error: None,
@@ -113,10 +111,19 @@ impl Reporter {
         (self.sources, self.renewer, self.last_error) = (sources, renewer, None);
     }
 
-    /// Reports the end of an operation, and its failure if it failed.
-    pub(super) fn operation_finished(&mut self, report: OperationReport<'_>, current: Option<&Credential>) {
-        self.report_failure(&report, current);
-        (self.event_sink)(&TokenEvent::OperationFinished(report));
+    /// Notes the beginning of an operation.
+    pub(super) fn operation_started(&mut self, operation: Operation) {
+        self.operation = (operation, Instant::now());
+    }
+
+    /// Reports the end of the operation.
+    pub(super) fn operation_finished(&self, outcome: OperationOutcome<'_>) {
+        let (operation, started_at) = self.operation;
+        (self.event_sink)(&TokenEvent::OperationFinished(OperationReport {
+            operation,
+            duration: started_at.elapsed(),
+            outcome,
+        }));
     }
 
     pub(super) fn status_changed(&self, current: &CurrentToken) {
@@ -201,15 +208,13 @@ impl Reporter {
         );
         (self.event_sink)(&TokenEvent::Withdrawn);
         self.send_alert(AlertCause::Withdrawn, &summary, &remediation);
-        self.last_error = Some(statement.to_string());
+        (self.last_error, self.last_content) = (Some(statement.to_string()), None);
     }
 
     /// Reports a failure in one line. A repeated error is reported once; that the sources have no newer token was reported
     /// when the token was rejected.
-    pub(super) fn report_failure(&mut self, report: &OperationReport<'_>, current: Option<&Credential>) {
-        let (operation, Err(error)) = (report.operation, report.outcome) else {
-            return;
-        };
+    pub(super) fn report_failure(&mut self, error: &ObtainError, current: Option<&Credential>) {
+        let (operation, _started_at) = self.operation;
         let (tenant, reason, cause) = (&self.tenant, error.reason(), std::error::Error::source(error));
         let (message, cause) = (error.to_string(), cause.map(error_chain));
         let content = error.refused_content();
