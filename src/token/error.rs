@@ -83,7 +83,7 @@ impl ObtainError {
     }
 
     /// Notes that the renewer was called: the error is not about a token of a source.
-    pub(super) fn from_renewer(self) -> Self {
+    pub(super) fn by_renewer(self) -> Self {
         Self {
             is_from_renewer: true,
             ..self

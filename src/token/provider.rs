@@ -191,7 +191,7 @@ impl TokenProvider {
             return Ok(found);
         }
         let renewed = self.renew_and_store(&outgoing, lock, context).await;
-        renewed.map_err(ObtainError::from_renewer)
+        renewed.map_err(ObtainError::by_renewer)
     }
 
     /// Returns the time between two looks at the sources, with jitter, so that replicas do not look at the same moments.

@@ -297,7 +297,7 @@ impl Refresher {
                     found.source
                 );
                 let error = ObtainError::permanent("invalid_header_value", message).with_source(error);
-                let error = if found.renewed { error.from_renewer() } else { error };
+                let error = if found.renewed { error.by_renewer() } else { error };
                 return self.finish_failed(operation, error);
             }
         };

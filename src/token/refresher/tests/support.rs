@@ -45,7 +45,7 @@ impl Source for FakeSource {
         let token = self.0.token.lock().unwrap().clone();
         Box::pin(async move {
             tokio::time::sleep(Duration::from_millis(1)).await;
-            let text = token.ok_or(ObtainError::transient("missing", "nothing there"))?;
+            let text = token.ok_or_else(|| ObtainError::transient("missing", "nothing there"))?;
             Ok(Token::without_expiry(Secret::new(&text).unwrap()))
         })
     }
