@@ -1,7 +1,7 @@
 //! What requests observe besides rejections, and the operator may have to know.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -15,24 +15,20 @@ use crate::graph::GraphError;
 pub struct Observations {
     whatsapp_called: AtomicBool,
     /// Never locked across an await.
-    account_lock: Mutex<AccountLock>,
-    proof_rejection: Mutex<ProofRejection>,
+    rejections: Mutex<ObservedRejections>,
     changed: Notify,
 }
 
-/// The last observation that Meta has locked the account.
+/// Rejections that are not about the token.
 #[derive(Debug, Default)]
-struct AccountLock {
-    observed_at: Option<Instant>,
+struct ObservedRejections {
+    /// When Meta was last seen to have locked the account.
+    lock_at: Option<Instant>,
     /// The error, until it is reported.
-    unreported: Option<GraphError>,
-}
-
-/// The last observation that Graph rejected a proof.
-#[derive(Debug, Default)]
-struct ProofRejection {
-    observed: Option<(Generation, Instant)>,
-    is_unhandled: bool,
+    unreported_lock: Option<GraphError>,
+    /// When Graph was last seen to reject a proof, and of which token.
+    proof_at: Option<(Generation, Instant)>,
+    is_proof_unhandled: bool,
 }
 
 /// The shortest interval between questions to Graph because of a rejected proof.
@@ -55,50 +51,48 @@ impl Observations {
 
     /// Records that Graph reports the account as locked. A repetition within a day changes nothing.
     pub fn add_account_lock(&self, error: &GraphError) {
-        let mut lock = self.account_lock.lock().unwrap_or_else(PoisonError::into_inner);
-        if lock.observed_at.is_none_or(|at| at.elapsed() >= LOCK_REPORT_INTERVAL) {
-            *lock = AccountLock {
-                observed_at: Some(Instant::now()),
-                unreported: Some(error.clone()),
-            };
+        let mut rejections = self.rejections();
+        if rejections.lock_at.is_none_or(|at| at.elapsed() >= LOCK_REPORT_INTERVAL) {
+            rejections.lock_at = Some(Instant::now());
+            rejections.unreported_lock = Some(error.clone());
             self.changed.notify_one();
         }
     }
 
     /// Returns the lock that is still to be reported.
     pub(super) fn take_account_lock(&self) -> Option<GraphError> {
-        let mut lock = self.account_lock.lock().unwrap_or_else(PoisonError::into_inner);
-        lock.unreported.take()
+        self.rejections().unreported_lock.take()
     }
 
     /// Records that Graph rejected a proof. A repetition within a minute changes nothing.
     pub fn add_proof_rejection(&self, generation: Generation) {
-        let mut rejection = self.proof_rejection.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_repetition = rejection
-            .observed
-            .is_some_and(|(known, at)| known == generation && at.elapsed() < PROOF_QUESTION_INTERVAL);
-        if !is_repetition {
-            *rejection = ProofRejection {
-                observed: Some((generation, Instant::now())),
-                is_unhandled: true,
-            };
+        let mut rejections = self.rejections();
+        let is_repeated =
+            |(known, at): (Generation, Instant)| known == generation && at.elapsed() < PROOF_QUESTION_INTERVAL;
+        if !rejections.proof_at.is_some_and(is_repeated) {
+            rejections.proof_at = Some((generation, Instant::now()));
+            rejections.is_proof_unhandled = true;
             self.changed.notify_one();
         }
     }
 
     /// Returns whether a rejected proof is still to be handled.
     pub(super) fn take_proof_rejection(&self) -> bool {
-        let mut rejection = self.proof_rejection.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut rejection.is_unhandled)
+        std::mem::take(&mut self.rejections().is_proof_unhandled)
     }
 
     /// Forgets the last rejected proof: the next one is about another secret, and no repetition.
     pub(super) fn forget_proof_rejection(&self) {
-        *self.proof_rejection.lock().unwrap_or_else(PoisonError::into_inner) = ProofRejection::default();
+        let mut rejections = self.rejections();
+        (rejections.proof_at, rejections.is_proof_unhandled) = (None, false);
     }
 
     /// Completes after a new observation. Cancel-safe.
     pub(super) async fn changed(&self) {
         self.changed.notified().await;
+    }
+
+    fn rejections(&self) -> MutexGuard<'_, ObservedRejections> {
+        self.rejections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
