@@ -166,7 +166,9 @@ impl Webhook {
                         Some(remaining) => self.forget(&next.alert, remaining),
                         None => {
                             let result = self.attempt(&next).await;
-                            self.remember(&next.alert, &result).await;
+                            if let (Some(memory), Ok(())) = (&self.memory, &result) {
+                                memory.record(&next.alert, self.clock.now()).await;
+                            }
                             self.settle(next, result);
                         }
                     }
@@ -224,12 +226,6 @@ impl Webhook {
     /// Returns for how much longer an alert is not repeated that was delivered before the start, or by another replica.
     async fn remembered(&self, alert: &Alert) -> Option<Duration> {
         self.memory.as_ref()?.remaining(alert, self.clock.now()).await
-    }
-
-    async fn remember(&self, alert: &Alert, result: &Result<(), Failure>) {
-        if let (Some(memory), Ok(())) = (&self.memory, result) {
-            memory.record(alert, self.clock.now()).await;
-        }
     }
 
     /// Removes an alert that was delivered already.

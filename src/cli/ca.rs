@@ -109,14 +109,18 @@ fn generate(args: &CaArgs, clock: &Clock) -> Result<(), CaError> {
 
     // The key first: a sidecar that watches both files sees a matching pair when the certificate changes.
     let key = Zeroizing::new(signed.signing_key.serialize_pem());
-    write(&args.out, KEY_FILE, &key, 0o600)?;
+    let write = |name, text: &str, mode| {
+        let path = output_path(name);
+        write_file(&path, text, mode).map_err(|source| CaError::Write { path, source })
+    };
+    write(KEY_FILE, &key, 0o600)?;
     let chain = format!("{}{}", signed.cert.pem(), authority.pem());
-    write(&args.out, CERT_FILE, &chain, 0o644)?;
-    write(&args.out, CA_FILE, authority.pem(), 0o644)?;
+    write(CERT_FILE, &chain, 0o644)?;
+    write(CA_FILE, authority.pem(), 0o644)?;
     let system_roots = SYSTEM_CA_BUNDLES.iter().find_map(read_ca_bundle);
     if let Some(roots) = &system_roots {
         let bundle = format!("{}\n{}", roots.trim_end(), authority.pem());
-        write(&args.out, BUNDLE_FILE, &bundle, 0o644)?;
+        write(BUNDLE_FILE, &bundle, 0o644)?;
     }
     let out = args.out.canonicalize().unwrap_or_else(|_absent| args.out.clone());
     let text = instructions(&out, args.days, system_roots.as_deref());
@@ -127,11 +131,6 @@ fn generate(args: &CaArgs, clock: &Clock) -> Result<(), CaError> {
 fn read_ca_bundle(path: &&str) -> Option<String> {
     let text = std::fs::read_to_string(path).ok()?;
     text.contains("-----BEGIN CERTIFICATE-----").then_some(text)
-}
-
-fn write(dir: &Path, name: &str, text: &str, mode: u32) -> Result<(), CaError> {
-    let path = dir.join(name);
-    write_file(&path, text, mode).map_err(|source| CaError::Write { path, source })
 }
 
 /// Returns the text that says how to use the files.
