@@ -88,8 +88,12 @@ type BoxedLayer = Box<dyn Layer<Registry> + Send + Sync>;
 /// [`LogError`] if logging is already configured.
 pub fn install_stdout_logger(settings: LogSettings, dropped: Counter) -> Result<LogHandle, LogError> {
     let unreported = Arc::new(AtomicU64::new(0));
-    let make_layer = Arc::new(move |format: LogFormat| {
-        let encoding = format.encoding(std::io::stdout().is_terminal());
+    let make_layer = Arc::new(move |format| {
+        let encoding = match (format, std::io::stdout().is_terminal()) {
+            (LogFormat::Json, _) | (LogFormat::Auto, false) => LineEncoding::Json,
+            (LogFormat::Text, false) => LineEncoding::Text,
+            (LogFormat::Text | LogFormat::Auto, true) => LineEncoding::ColoredText,
+        };
         let (dropped, unreported) = (dropped.clone(), Arc::clone(&unreported));
         let make_writer =
             move || LossyWriter::new(std::io::stdout(), encoding, dropped.clone(), Arc::clone(&unreported));
@@ -110,8 +114,18 @@ pub fn log_subscriber<W>(settings: LogSettings, writer: W) -> impl Subscriber + 
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let layer = line_layer(settings.format.encoding(false), writer);
-    tracing_subscriber::registry().with(layer.with_filter(settings.level.target_filter()))
+    let encoding = match settings.format {
+        LogFormat::Json | LogFormat::Auto => LineEncoding::Json,
+        LogFormat::Text => LineEncoding::Text,
+    };
+    subscriber(settings.level, encoding, writer)
+}
+
+fn subscriber<W>(level: LogLevel, encoding: LineEncoding, writer: W) -> impl Subscriber + Send + Sync
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    tracing_subscriber::registry().with(line_layer(encoding, writer).with_filter(level.target_filter()))
 }
 
 fn line_layer<W>(encoding: LineEncoding, writer: W) -> BoxedLayer
@@ -146,19 +160,6 @@ impl LogHandle {
 impl std::fmt::Debug for LogHandle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("LogHandle").finish_non_exhaustive()
-    }
-}
-
-// === impl LogFormat ===
-
-impl LogFormat {
-    /// Returns the encoding of lines that go to a terminal, or to anything else.
-    const fn encoding(self, is_terminal: bool) -> LineEncoding {
-        match (self, is_terminal) {
-            (Self::Json, _) | (Self::Auto, false) => LineEncoding::Json,
-            (Self::Text, false) => LineEncoding::Text,
-            (Self::Text | Self::Auto, true) => LineEncoding::ColoredText,
-        }
     }
 }
 
@@ -203,8 +204,7 @@ mod tests {
     fn logged(level: LogLevel, encoding: LineEncoding, events: impl FnOnce()) -> String {
         let captured = CapturedLog::default();
         let writer = captured.clone();
-        let layer = line_layer(encoding, move || writer.clone()).with_filter(level.target_filter());
-        let subscriber = tracing_subscriber::registry().with(layer);
+        let subscriber = subscriber(level, encoding, move || writer.clone());
         tracing::subscriber::with_default(subscriber, events);
         String::from_utf8(captured.0.lock().unwrap().clone()).unwrap()
     }

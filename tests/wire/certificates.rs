@@ -42,7 +42,7 @@ async fn a_client_that_trusts_the_ca_is_served_and_others_are_not() {
     let leaf = CertSpec::for_graph(&clock);
     assert_eq!(connect(&trusted, &trusted, &leaf).await, Ok(400));
     let refused = connect(&untrusted, &trusted, &leaf).await.unwrap_err();
-    assert!(refused.contains("Tls"), "{refused}");
+    assert!(refused.contains("kind: Certificate"), "{refused}");
 }
 
 #[tokio::test]
@@ -52,9 +52,9 @@ async fn a_wrong_name_and_an_expired_certificate_are_refused() {
     let mut wrong = CertSpec::for_graph(&clock);
     wrong.names = vec!["graph.example.com".to_owned()];
     let refused = connect(&trusted, &trusted, &wrong).await.unwrap_err();
-    assert!(refused.contains("NotValidForName"), "{refused}");
+    assert!(refused.contains("certificate not valid for name"), "{refused}");
     let mut expired = CertSpec::for_graph(&clock);
     expired.not_after = clock.now() - Duration::from_secs(60);
     let refused = connect(&trusted, &trusted, &expired).await.unwrap_err();
-    assert!(refused.contains("Expired"), "{refused}");
+    assert!(refused.contains("certificate expired"), "{refused}");
 }
