@@ -184,7 +184,7 @@ impl Call {
 
     /// Whether it asks only whether its token works, as graphward does; see [`EndpointKind::Me`](crate::EndpointKind::Me).
     pub(crate) fn asks_whether_token_works(&self) -> bool {
-        self.raw_path == "/me" && self.raw_query.starts_with("fields=id&access_token=")
+        self.raw_path == "/me" && (self.raw_query == "fields=id" || self.raw_query.starts_with("fields=id&"))
     }
 
     fn param(&self, name: &str) -> Option<&str> {

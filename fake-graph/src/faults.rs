@@ -21,7 +21,7 @@ pub enum EndpointKind {
     Refresh,
     /// `/debug_token`
     DebugToken,
-    /// `/me?fields=id&access_token=…`, without a version: a question about a token, not about data.
+    /// `/me?fields=id`, without a version: a question about a token, not about data.
     Me,
     /// Other calls about tokens: logins and revocations. They have no faults.
     Other,

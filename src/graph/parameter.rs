@@ -104,14 +104,28 @@ pub(super) fn split_parameter(parameter: &[u8]) -> (&[u8], &[u8]) {
 
 /// Whether a query makes Graph do something else than the request's method says: `method=delete` deletes, and a batch does
 /// what its items say.
+///
+/// # Why
+///
+/// Graph reads parameters as PHP does, in more spellings than one, and which ones is not documented. A spelling too many
+/// here costs an unusual link; one too few deletes an object.
 #[must_use]
 pub fn overrides_method(query: &str) -> bool {
-    query.as_bytes().split(|byte| *byte == b'&').any(|parameter| {
-        let (name, value) = split_parameter(parameter);
-        let is_named = |known: &[u8]| form_decode(name).eq(known.iter().copied());
-        let is_get = || form_decode(value).map(|byte| byte.to_ascii_lowercase()).eq(*b"get");
-        is_named(b"batch") || (is_named(b"method") && !is_get())
-    })
+    query
+        .as_bytes()
+        .split(|byte| matches!(byte, b'&' | b';'))
+        .any(|parameter| {
+            let (name, value) = split_parameter(parameter);
+            let name = form_decode(name).skip_while(|byte| *byte == b' ');
+            let name = name.take_while(|byte| !matches!(byte, b'[' | b'\0'));
+            let is_named = |known: &[u8]| {
+                name.clone()
+                    .map(|byte| byte.to_ascii_lowercase())
+                    .eq(known.iter().copied())
+            };
+            let is_get = || form_decode(value).map(|byte| byte.to_ascii_lowercase()).eq(*b"get");
+            is_named(b"batch") || (is_named(b"method") && !is_get())
+        })
 }
 
 /// The bytes of a form-encoded text, without a copy: `+` is a space, `%` without two digits is itself.
@@ -179,6 +193,12 @@ mod tests {
             "method",
             "method=get&method=delete",
             "batch=[]",
+            "METHOD=delete",
+            "method[]=delete",
+            "method%5B0%5D=delete",
+            "fields=id;method=delete",
+            "+method=delete",
+            "method%00x=delete",
         ] {
             assert!(overrides_method(query), "{query}");
         }

@@ -103,7 +103,10 @@ impl Delivery<'_> {
         let Some(text) = encoding::decode(&head.headers, &original, MAX_BUFFERED_BYTES) else {
             return Ok(forward(head, Body::from(original), permit));
         };
-        let mut redacted = None;
+        // Graph quotes a token that it finds malformed, in the item that it rejects or in another.
+        let redacted = self
+            .batch_credential()
+            .and_then(|credential| credential.redacted(&text));
         let batch_rejection = self.batch_credential().and_then(|_| find_batch_rejection(&text));
         if let (Some(credential), Some(start)) = (self.batch_credential(), batch_start)
             && (batch_rejection.is_none() || has_accepted_item(&text))
@@ -126,8 +129,6 @@ impl Delivery<'_> {
             });
             record.set_rejection(generation, rejection.reason);
             record.error = Some(Box::new(error));
-            // Graph quotes a token that it finds malformed.
-            redacted = credential.redacted(&text);
         }
         let rewritten = self.rewrite_links(redacted.as_deref().unwrap_or(&text));
         // The body of a compressed response is held decompressed while a slow app reads it.

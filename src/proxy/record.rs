@@ -172,10 +172,14 @@ impl RequestRecord {
         self.response_end = ResponseEnd::UpstreamAborted;
     }
 
+    /// Whether graphward is closing the connections of requests that have not ended.
+    fn is_closing(&self) -> bool {
+        self.inflight_guard.as_ref().is_some_and(InflightGuard::is_closing)
+    }
+
     fn outcome_label(&self) -> &'static str {
-        let is_closing = self.inflight_guard.as_ref().is_some_and(InflightGuard::is_closing);
         match (self.outcome, self.response_end) {
-            (Outcome::NoResponse, _) | (_, ResponseEnd::Unfinished) if is_closing => "closed_by_shutdown",
+            (Outcome::NoResponse, _) | (_, ResponseEnd::Unfinished) if self.is_closing() => "closed_by_shutdown",
             (Outcome::NoResponse, _) | (_, ResponseEnd::Unfinished) => "client_disconnected",
             (_, ResponseEnd::UpstreamAborted) => "upstream_aborted",
             (Outcome::Delivered, ResponseEnd::Complete) => "delivered",
@@ -191,6 +195,7 @@ impl RequestRecord {
     /// The severity of the outcome: a lost request is an error, and one that was refused or has no response is a warning.
     fn level(&self) -> Level {
         match (self.outcome, self.response_end) {
+            (Outcome::NoResponse, _) | (_, ResponseEnd::Unfinished) if self.is_closing() => Level::WARN,
             (Outcome::NoResponse, _) | (_, ResponseEnd::Unfinished) => Level::INFO,
             (Outcome::UnhealedNotReplayable | Outcome::UnhealedNoNewerToken, _)
             | (Outcome::UnhealedRejectedAgain | Outcome::UnhealedNotSent, _) => Level::ERROR,

@@ -179,7 +179,7 @@ impl Refusal {
             Self::ScrubFailed(_) => (S::BAD_REQUEST, REQUEST_ERROR, "refused_scrub_failed", 990_018, false),
             Self::FamilyMismatch { .. } => (S::MISDIRECTED_REQUEST, CONFIGURATION_ERROR, "refused_token_family", 990_019, false),
             Self::TunnelNotAllowed { .. } => (S::FORBIDDEN, DENIED, "refused_tunnel_not_allowed", 990_020, false),
-            Self::DeadToken { .. } => (S::SERVICE_UNAVAILABLE, CONFIGURATION_ERROR, "refused_dead_token", 990_021, true),
+            Self::DeadToken { .. } => (S::SERVICE_UNAVAILABLE, CONFIGURATION_ERROR, "refused_dead_token", 990_021, false),
             Self::TokenWithdrawn(_) => (S::FORBIDDEN, CONFIGURATION_ERROR, "refused_token_withdrawn", 990_023, false),
         };
         ErrorProperties {

@@ -16,6 +16,7 @@ use http::{HeaderMap, Method, Version};
 use hyper::upgrade::OnUpgrade;
 
 use super::refusal::Refusal;
+use super::validation::shown_host;
 use crate::net::{TunnelSender, connect_tcp};
 
 /// The hosts that CONNECT may name.
@@ -95,7 +96,7 @@ pub(crate) async fn open(mut head: Parts, hosts: &TunnelHosts, tunnels: &TunnelS
     let is_requested = |other: &&PassthroughHost| other.host.eq_ignore_ascii_case(host) && port == HTTPS_PORT;
     let Some(passthrough) = hosts.passthrough.iter().find(is_requested) else {
         return Err(Refusal::TunnelNotAllowed {
-            host: format!("{host}:{port}"),
+            host: format!("{}:{port}", shown_host(host)),
             allowed: Arc::clone(&hosts.host_list),
         });
     };

@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderValue, Method, Uri, Version};
 
 use super::refusal::Refusal;
 use crate::graph::parameter::overrides_method;
-use crate::types::is_token;
+use crate::types::TOKEN_PREFIXES;
 
 /// The hosts that a request may name.
 #[derive(Clone, Debug)]
@@ -115,9 +115,18 @@ fn check_host(head: &Parts, hosts: &AllowedHosts) -> Result<(), Refusal> {
     }
 }
 
-/// The host as a message shows it: a base URL may be made of a token by mistake.
-fn shown_host(host: &str) -> &str {
-    if is_token(host) { "(not shown: a token)" } else { host }
+/// The host as a message shows it: a base URL may be made of a token by mistake. Parsers of URLs make a host lowercase.
+pub(crate) fn shown_host(host: &str) -> &str {
+    let has_prefix = |prefix: &str| {
+        host.get(..prefix.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+    };
+    let is_label = host.len() >= 20 && host.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    if is_label && TOKEN_PREFIXES.iter().any(|(prefix, _family)| has_prefix(prefix)) {
+        "(not shown: a token)"
+    } else {
+        host
+    }
 }
 
 /// The host of a checked request: with the port as it was written, and without.
@@ -149,18 +158,29 @@ fn parse_host_port(authority: &str) -> Option<(&str, &str)> {
 /// Rejects requests that a browser sends for a page of another site.
 ///
 /// A request whose query overrides its method changes something although it looks like a link, which browsers follow without
-/// an `Origin`. It is rejected on weaker signs of a browser, too.
+/// an `Origin`; and old browsers send none with a form. Both are rejected on weaker signs of a browser, too.
 pub(crate) fn check_origin(head: &Parts) -> Result<(), Refusal> {
     let is_cross_site = |site: &HeaderValue| !is_word(site, "same-origin") && !is_word(site, "none");
     let is_foreign = |origin| !is_same_origin(origin, head);
     if head.headers.get_all("sec-fetch-site").iter().any(is_cross_site)
         || head.headers.get_all(ORIGIN).iter().any(is_foreign)
         || (head.uri.query().is_some_and(overrides_method) && may_be_browser(head))
+        || is_form_of_old_browser(head)
     {
         Err(Refusal::CrossSite)
     } else {
         Ok(())
     }
+}
+
+/// Whether a browser that sends neither `Origin` nor `Sec-Fetch-Site` posts a form of another site.
+fn is_form_of_old_browser(head: &Parts) -> bool {
+    let headers = &head.headers;
+    !is_safe(&head.method)
+        && !headers.contains_key(ORIGIN)
+        && !headers.contains_key("sec-fetch-site")
+        && headers.get(USER_AGENT).is_some_and(is_browser_agent)
+        && is_from_elsewhere(head)
 }
 
 /// Whether a browser may have sent this request: to open a page, from a page of another site, or without saying either, as
@@ -169,14 +189,26 @@ fn may_be_browser(head: &Parts) -> bool {
     let headers = &head.headers;
     let is_navigation = |mode| is_word(mode, "navigate");
     let navigates = headers.get_all("sec-fetch-mode").iter().any(is_navigation);
-    let is_from_elsewhere = headers.get_all(REFERER).iter().any(|page| !is_same_origin(page, head));
-    let starts_like_browser = |agent: &HeaderValue| agent.as_bytes().starts_with(b"Mozilla/");
     let accepts_pages = |types: &HeaderValue| types.to_str().is_ok_and(|types| types.contains("text/html"));
     // Browsers send an `Origin` with a POST, and libraries that send `Mozilla/` use POST for this.
-    let is_unmarked_link = (head.method == Method::GET || head.method == Method::HEAD)
+    let is_unmarked_link = is_safe(&head.method)
         && !headers.contains_key("sec-fetch-site")
-        && (headers.get(USER_AGENT).is_some_and(starts_like_browser) || headers.get(ACCEPT).is_some_and(accepts_pages));
-    navigates || is_from_elsewhere || is_unmarked_link
+        && (headers.get(USER_AGENT).is_some_and(is_browser_agent) || headers.get(ACCEPT).is_some_and(accepts_pages));
+    navigates || is_from_elsewhere(head) || is_unmarked_link
+}
+
+fn is_safe(method: &Method) -> bool {
+    method == Method::GET || method == Method::HEAD
+}
+
+fn is_browser_agent(agent: &HeaderValue) -> bool {
+    agent.as_bytes().starts_with(b"Mozilla/")
+}
+
+/// Whether a page of another site led to this request.
+fn is_from_elsewhere(head: &Parts) -> bool {
+    let mut pages = head.headers.get_all(REFERER).iter();
+    pages.any(|page| !is_same_origin(page, head))
 }
 
 /// Whether a URL has the host and the port that a checked request names. Another port of the same machine is another site:

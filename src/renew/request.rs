@@ -2,7 +2,8 @@
 //!
 //! # Why
 //!
-//! Graph takes tokens and app secrets as parameters of these calls, where the proxy sends a header. The renewals of living
+//! A token that authenticates a call travels in the `Authorization` header, as the proxy sends it. A token that a call is
+//! about, and the app's secret, are parameters. The renewals of living
 //! tokens are GETs with secrets in the query, because that is what Meta documents: Graph takes a form as well, as an option of
 //! one client library shows, but no document promises it, and a call that is made every seven weeks must not fail on the
 //! day on which it is needed. Only Graph sees the query, because it travels inside TLS; errors and logs show a request's
@@ -12,8 +13,8 @@
 //! their own, which they do not zero, so it would protect nothing.
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE};
-use http::{Method, Request};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -29,6 +30,8 @@ pub(super) struct GraphRequest<'a> {
     origin: &'a Origin,
     path: &'a str,
     params: String,
+    /// The token in the `Authorization` header.
+    bearer: Option<&'a Secret>,
 }
 
 /// How long a renewed token lives (`set_token_expires_in_60_days`).
@@ -65,10 +68,12 @@ impl<'a> GraphRequest<'a> {
     }
 
     /// `GET /me?fields=id`, which every living token may call.
-    pub(super) fn me(origin: &'a Origin, token: &Token) -> Self {
-        Self::get(origin, "/me")
-            .param("fields", "id")
-            .secret_param("access_token", &token.secret)
+    pub(super) fn me(origin: &'a Origin, token: &'a Token) -> Self {
+        let request = Self::get(origin, "/me").param("fields", "id");
+        Self {
+            bearer: Some(&token.secret),
+            ..request
+        }
     }
 
     /// A POST with its parameters in a form.
@@ -82,6 +87,7 @@ impl<'a> GraphRequest<'a> {
             origin,
             path,
             params: String::new(),
+            bearer: None,
         }
     }
 
@@ -126,7 +132,12 @@ impl<'a> GraphRequest<'a> {
 
     pub(super) fn build(self) -> Result<Request<Bytes>, http::Error> {
         let url = format!("{}{}", self.origin, self.path);
-        let request = Request::builder().header(ACCEPT, "application/json");
+        let mut request = Request::builder().header(ACCEPT, "application/json");
+        if let Some(token) = self.bearer {
+            let mut value = HeaderValue::try_from(format!("Bearer {}", token.expose()))?;
+            value.set_sensitive(true);
+            request = request.header(AUTHORIZATION, value);
+        }
         if self.method == Method::GET {
             return request.uri(format!("{url}?{}", self.params)).body(Bytes::new());
         }
@@ -176,6 +187,16 @@ mod tests {
             ..app
         };
         assert_eq!(invalid.app_token().unwrap_err(), SecretError::InvalidCharacter);
+    }
+
+    #[test]
+    fn the_token_that_authenticates_a_call_is_in_no_url() {
+        let origin = Origin::parse("https://graph.example").unwrap();
+        let token = Token::without_expiry(Secret::new("EAAGhush0123456789").unwrap());
+        let request = GraphRequest::me(&origin, &token).build().unwrap();
+        assert_eq!(request.uri(), "https://graph.example/me?fields=id");
+        let value = &request.headers()[AUTHORIZATION];
+        assert!(value == "Bearer EAAGhush0123456789" && value.is_sensitive());
     }
 
     #[test]

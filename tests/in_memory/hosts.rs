@@ -83,6 +83,31 @@ async fn under_our_own_name_the_path_decides() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_token_in_the_place_of_a_host_is_shown_nowhere() {
+    const TOKEN: &str = "EAAGm0PX4ZCpsBAKZCmistake0123456789";
+    for protocols in PROTOCOL_PAIRS {
+        let log = LogCapture::at_trace();
+        let proxy = TestProxy::start(protocols).await;
+        for request in [
+            with(get("/v21.0/me"), &[("host", TOKEN)]),
+            with(get("/v21.0/me"), &[("host", &format!("{TOKEN}:8080"))]),
+            get(&format!("http://{TOKEN}/v21.0/me")),
+            get(&format!("https://{}:443/v21.0/me", TOKEN.to_ascii_lowercase())),
+        ] {
+            let answer = proxy.app.fetch(request).await;
+            answer.refused(421, "http_request_denied");
+            let shown = format!("{} {:?}", answer.text(), answer.headers);
+            assert!(!shown.to_ascii_lowercase().contains("0123456789"), "{shown}");
+        }
+        let metrics = proxy.metrics().await;
+        proxy.shutdown().await;
+        for shown in [log.text(), metrics] {
+            assert!(!shown.contains(TOKEN), "{shown}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_host_outside_the_list_is_refused_and_no_connection_is_made() {
     for protocols in PROTOCOL_PAIRS {
         let log = LogCapture::at_info();

@@ -213,6 +213,21 @@ async fn a_batchs_item_that_quotes_the_token_is_redacted() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_batch_that_repeats_the_token_without_a_rejection_is_redacted() {
+    let token = "EAAa0123456789012345678901234567890";
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxyBuilder::over(protocols).with_token(token).start().await;
+        let answer =
+            |token: &str| format!(r#"[{{"code":200,"body":"{{\"next\":\"https://x/?access_token={token}\"}}"}}]"#);
+        proxy.script(ScriptedResponse::json(200, answer(token)));
+        let heard = proxy.app.fetch(with(post(sized("batch=[]")), &form)).await;
+        assert_eq!(heard.text(), answer("[redacted]"));
+        proxy.shutdown().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_no_token_of_ours_is_delivered_byte_for_byte() {
     for protocols in PROTOCOL_PAIRS {
         let proxy = TestProxy::start(protocols).await;

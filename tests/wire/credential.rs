@@ -132,6 +132,7 @@ fn a_link_in_a_browser_cannot_override_the_method() {
     const NAVIGATES: &str = "Sec-Fetch-Site: none\r\nSec-Fetch-Mode: navigate\r\n";
     const FOREIGN: &str = "Referer: https://evil.example/a?b\r\n";
     const OLD_BROWSER: &str = "User-Agent: Mozilla/5.0 (X11; rv:60.0) Firefox/60.0\r\nAccept: */*\r\n";
+    const FORM_OF_OLD_BROWSER: &str = "User-Agent: Mozilla/4.0 (MSIE 8.0)\r\nReferer: https://evil.example/form\r\n";
     const JAVA: &str = "User-Agent: Java/17\r\nAccept: text/html, image/gif, */*; q=.2\r\n";
     let origin = Origin::plain("x");
     let graphward = TestProxy::start(origin.port);
@@ -149,6 +150,14 @@ fn a_link_in_a_browser_cannot_override_the_method() {
         ("GET", "/123?method=delete", OLD_BROWSER),
         ("GET", "/123?method=delete", JAVA),
         ("GET", "/?batch=[%7B%22method%22:%22DELETE%22%7D]", NAVIGATES),
+        // PHP's other spellings of a parameter.
+        ("GET", "/123?METHOD=delete", NAVIGATES),
+        ("GET", "/123?method[]=delete", NAVIGATES),
+        ("GET", "/123?fields=id;method=delete", FOREIGN),
+        ("GET", "/123?%20method=delete", OLD_BROWSER),
+        // A form that a browser without `Origin` posts.
+        ("POST", "/123/feed?message=spam", FORM_OF_OLD_BROWSER),
+        ("DELETE", "/123", FORM_OF_OLD_BROWSER),
     ] {
         assert_eq!(status(method, target, fields), 403, "{method} {target} {fields}");
         assert_eq!(origin.count(), 0, "{method} {target} {fields}");
@@ -160,6 +169,8 @@ fn a_link_in_a_browser_cannot_override_the_method() {
         ("GET", "/123?fields=payment_method", OLD_BROWSER),
         ("POST", "/123?method=delete", OLD_BROWSER),
         ("POST", "/123?method=delete", JAVA),
+        ("POST", "/123/feed", FOREIGN),
+        ("GET", "/123?fields=id", FORM_OF_OLD_BROWSER),
         ("GET", "/123?method=delete", ""),
         (
             "GET",

@@ -190,7 +190,7 @@ class Graph:
     def calls(self):
         """All calls of clients that reached Graph, with their credentials; not graphward's own `debug_token` and `/me`."""
         calls = self._get("/calls")["data"]
-        return [call for call in calls if not call["target"].startswith(("/debug_token", "/me?fields=id&access_token="))]
+        return [call for call in calls if not call["target"].startswith(("/debug_token", "/me?fields=id"))]
 
     def _get(self, path):
         with urllib.request.urlopen(self.control + path, timeout=TIMEOUT) as answer:
