@@ -16,8 +16,8 @@
 //!   dropped, because the newest describes the present. An alert with fewer attempts goes first, so that a dead webhook does
 //!   not hold up a new alert.
 //! * The day is measured on the monotonic clock, so that setting the clock back cannot silence a cause.
-//! * A restart, and replicas that share the directory for state, remember what was delivered, in a file. It is only a hint: if
-//!   it is lost or stale, an alert is sent twice.
+//! * A restart, and replicas that share the directory for state, remember what was delivered, in a file; replicas that read
+//!   the same row, in the database. Both are only a hint: if it is lost or stale, an alert is sent twice.
 //! * The webhook may receive an alert twice: after a timeout graphward cannot know whether the first one arrived.
 //! * The URL is a secret, because anyone who has it may write to the channel: only its scheme and host are ever shown.
 //!   Redirects are not followed, and at most one word of the webhook's response is logged, because it may repeat the URL.

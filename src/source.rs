@@ -31,7 +31,9 @@ pub use exec::{ExecSource, ExecSourceConfig};
 pub use fernet::{Fernet, FernetError};
 pub use file::{FileSource, FileSourceConfig, RollbackOutcome};
 pub use http::{HttpSource, HttpSourceConfig};
-pub use postgres::{DatabaseUrlError, PostgresError, PostgresSettings, PostgresSource, PostgresSourceConfig};
+pub use postgres::{
+    DatabaseUrlError, PostgresDeliveries, PostgresError, PostgresSettings, PostgresSource, PostgresSourceConfig,
+};
 pub use renewed_store::{RenewedTokenStore, StoreConfig};
 pub use service::{HttpCallConfig, ServiceTextError, TokenService, service_header, service_url};
 pub use token_cache::{CacheConfig, FileTokenCache};

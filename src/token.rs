@@ -55,7 +55,7 @@ mod traits;
 mod vetting;
 mod warnings;
 
-pub use alert::{Alert, AlertCause};
+pub use alert::{Alert, AlertCause, DeliveryMemory};
 pub use channel::{TokenHandle, TokenPublisher, channel};
 pub use credential::{Credential, CredentialError, Generation, ProofSettings, Token};
 pub use current::TokenStatus;

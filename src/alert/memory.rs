@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::fs;
 
 use super::endpoint::DAY;
-use crate::token::Alert;
+use crate::token::{Alert, BoxFuture, DeliveryMemory};
 
 /// The alerts that were delivered within a day, in a file.
 #[derive(Clone, Debug)]
@@ -31,24 +31,6 @@ impl AlertMemory {
     pub fn new(directory: &Path) -> Self {
         Self {
             path: directory.join("alerts.json"),
-        }
-    }
-
-    /// Returns for how much longer an alert is not repeated; `None` if it was not delivered within a day.
-    pub(super) async fn remaining(&self, alert: &Alert, now: SystemTime) -> Option<Duration> {
-        let delivered_at = *self.read(now).await.get(&key(alert))?;
-        (UNIX_EPOCH + Duration::from_secs(delivered_at) + DAY)
-            .duration_since(now)
-            .ok()
-    }
-
-    /// Notes that an alert was delivered.
-    pub(super) async fn record(&self, alert: &Alert, now: SystemTime) {
-        let mut deliveries = self.read(now).await;
-        deliveries.insert(key(alert), unix_seconds(now));
-        if let Err(error) = self.write(&deliveries).await {
-            let path = self.path.display();
-            tracing::warn!(%error, %path, "cannot remember a delivered alert; it may be sent again after a restart");
         }
     }
 
@@ -75,10 +57,25 @@ impl AlertMemory {
     }
 }
 
-/// The name of an alert in the file.
-fn key(alert: &Alert) -> String {
-    let days = alert.cause.days().map(|days| format!("/{days}"));
-    format!("{}/{}{}", alert.tenant, alert.cause.label(), days.unwrap_or_default())
+impl DeliveryMemory for AlertMemory {
+    fn begin<'a>(&'a mut self, alert: &'a Alert, now: SystemTime) -> BoxFuture<'a, Option<SystemTime>> {
+        Box::pin(async move {
+            let delivered_at = *self.read(now).await.get(&alert.key())?;
+            Some(UNIX_EPOCH + Duration::from_secs(delivered_at))
+        })
+    }
+
+    fn finish<'a>(&'a mut self, alert: &'a Alert, delivered_at: Option<SystemTime>) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            let Some(at) = delivered_at else { return };
+            let mut deliveries = self.read(at).await;
+            deliveries.insert(alert.key(), unix_seconds(at));
+            if let Err(error) = self.write(&deliveries).await {
+                let path = self.path.display();
+                tracing::warn!(%error, %path, "cannot remember a delivered alert; it may be sent again after a restart");
+            }
+        })
+    }
 }
 
 fn unix_seconds(at: SystemTime) -> u64 {

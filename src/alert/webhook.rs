@@ -11,11 +11,10 @@ use tokio::sync::{broadcast, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::endpoint::{DAY, Failure, WebhookUrlError, check, shown_part};
-use super::memory::AlertMemory;
 use super::payload::payload;
 use crate::net::HttpClient;
 use crate::telemetry::metrics::AlertMetrics;
-use crate::token::{Alert, AlertCause};
+use crate::token::{Alert, AlertCause, DeliveryMemory};
 use crate::types::{Clock, Secret, TenantId};
 
 /// Sends alerts to the webhook task. Clones send to the same one.
@@ -38,7 +37,7 @@ pub struct Webhook {
     client: HttpClient,
     clock: Clock,
     metrics: AlertMetrics,
-    memory: Option<AlertMemory>,
+    memories: Vec<Box<dyn DeliveryMemory>>,
     /// In the order of arrival, or of the last attempt; one for each cause of each tenant.
     waiting: Vec<QueuedAlert>,
     /// A settled cause is not attempted again before this moment.
@@ -119,7 +118,7 @@ impl Webhook {
             client: client.with_timeout(ATTEMPT_TIMEOUT),
             clock,
             metrics: metrics.clone(),
-            memory: None,
+            memories: Vec::new(),
             waiting: Vec::new(),
             not_before: HashMap::new(),
             paused_until: Instant::now(),
@@ -129,10 +128,10 @@ impl Webhook {
         Ok((sender, webhook))
     }
 
-    /// Adds the memory of what was delivered before this start.
+    /// Adds a memory of what was delivered before this start, or by other replicas.
     #[must_use]
-    pub fn with_memory(mut self, memory: Option<AlertMemory>) -> Self {
-        self.memory = memory;
+    pub fn with_memory(mut self, memory: impl DeliveryMemory) -> Self {
+        self.memories.push(Box::new(memory));
         self
     }
 
@@ -162,18 +161,33 @@ impl Webhook {
                 },
                 _ = self.stop.changed(), if !is_stopping => {}
                 Some(()) = due => if let Some(next) = next {
-                    match self.remembered(&next.alert).await {
-                        Some(remaining) => self.forget(&next.alert, remaining),
-                        None => {
-                            let result = self.attempt(&next).await;
-                            if let (Some(memory), Ok(())) = (&self.memory, &result) {
-                                memory.record(&next.alert, self.clock.now()).await;
-                            }
-                            self.settle(next, result);
-                        }
-                    }
+                    self.deliver(next).await;
                 }
             }
+        }
+    }
+
+    /// Makes an attempt, unless the alert was delivered before the start, or by another replica, less than a day ago.
+    async fn deliver(&mut self, next: QueuedAlert) {
+        let now = self.clock.now();
+        let mut known = None;
+        for memory in &mut self.memories {
+            known = known.max(memory.begin(&next.alert, now).await);
+        }
+        let remaining = known.and_then(|at| (at + DAY).duration_since(now).ok());
+        // The clock of a replica that noted a later time is wrong.
+        let remaining = remaining.filter(|remaining| *remaining <= DAY + COOLDOWN);
+        let result = match remaining {
+            Some(_) => None,
+            None => Some(self.attempt(&next).await),
+        };
+        let delivered_at = matches!(result, Some(Ok(()))).then(|| self.clock.now());
+        for memory in &mut self.memories {
+            memory.finish(&next.alert, delivered_at).await;
+        }
+        match result {
+            Some(result) => self.settle(next, result),
+            None => self.forget(&next.alert, remaining.unwrap_or_default()),
         }
     }
 
@@ -221,11 +235,6 @@ impl Webhook {
         let mut next = waiting.min_by_key(|queued| (due(queued), queued.attempts))?.clone();
         next.due = due(&next).max(self.paused_until);
         Some(next)
-    }
-
-    /// Returns for how much longer an alert is not repeated that was delivered before the start, or by another replica.
-    async fn remembered(&self, alert: &Alert) -> Option<Duration> {
-        self.memory.as_ref()?.remaining(alert, self.clock.now()).await
     }
 
     /// Removes an alert that was delivered already.

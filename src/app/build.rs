@@ -28,7 +28,7 @@ use super::context::{BuildContext, UpstreamError};
 use super::event_sink::AlertTarget;
 use super::secrets::{self, SecretLoadError};
 use super::state::state_dir;
-use super::token_provider::TokenProviderError;
+use super::token_provider::{TokenProviderError, shared_deliveries};
 
 /// The parts that tests and benchmarks replace. An absent or empty field is built from the configuration.
 #[derive(Debug)]
@@ -204,18 +204,23 @@ pub(super) fn build_webhook(
     };
     let url = secrets::resolve_secret("alerts.url", url)?;
     let fingerprint = url.fingerprint();
-    let (sender, webhook) = Webhook::new(
+    let (sender, mut webhook) = Webhook::new(
         url,
         &context.internal_client,
         context.clock,
         context.metrics.alert_metrics(),
     )?;
-    let memory = state_dir(&config.state).map(|directory| AlertMemory::new(&directory));
+    if let Some(directory) = state_dir(&config.state) {
+        webhook = webhook.with_memory(AlertMemory::new(&directory));
+    }
+    if let Some(deliveries) = shared_deliveries(&config.token, &context.tasks)? {
+        webhook = webhook.with_memory(deliveries);
+    }
     let target = AlertTarget {
         url: fingerprint,
         sender,
     };
-    Ok(Some((target, webhook.with_memory(memory))))
+    Ok(Some((target, webhook)))
 }
 
 /// The parts that a proxy is built from, besides its settings.

@@ -16,8 +16,8 @@ use crate::renew::{
 };
 use crate::source::decode::Format;
 use crate::source::{
-    ExecSource, FileSource, FileSourceConfig, FileTokenCache, HttpCallConfig, HttpSource, PostgresError,
-    PostgresSource, PostgresSourceConfig, RenewedTokenStore, StoreConfig, TokenService, TokenSource,
+    ExecSource, FileSource, FileSourceConfig, FileTokenCache, HttpCallConfig, HttpSource, PostgresDeliveries,
+    PostgresError, PostgresSource, PostgresSourceConfig, RenewedTokenStore, StoreConfig, TokenService, TokenSource,
 };
 use crate::token::{InspectionScope, Source, TokenProvider};
 use crate::types::{Clock, Secret, TokenFamily};
@@ -201,6 +201,18 @@ fn postgres_source(row: &PostgresSourceConfig, tasks: &Tasks) -> Result<Postgres
         Some(fernet) => source.encrypted_with(fernet, row.plain),
         None => source,
     })
+}
+
+/// Returns what replicas know about each other's alerts, if they share a database.
+pub(super) fn shared_deliveries(
+    config: &TokenConfig,
+    tasks: &Tasks,
+) -> Result<Option<PostgresDeliveries>, TokenProviderError> {
+    let row = config.sources.iter().find_map(|source| match source {
+        TokenSource::Postgres(row) => Some(row),
+        TokenSource::File(_) | TokenSource::Env(_) | TokenSource::Http(_) | TokenSource::Exec(_) => None,
+    });
+    row.map(|row| Ok(postgres_source(row, tasks)?.deliveries())).transpose()
 }
 
 /// Wraps a source whose renewed tokens are kept in the store. A stored token descends from the token of one source, so each

@@ -29,6 +29,7 @@
 
 mod advisory_lock;
 mod connection;
+mod deliveries;
 mod endpoint;
 mod error;
 mod pooler;
@@ -59,6 +60,7 @@ use crate::net::Tasks;
 use crate::token::{BoxFuture, ObtainError, RefreshLock, Source, StoreOutcome, Token};
 use crate::types::{Fingerprint, MaybeSecret, OneOrMany, SecretRef};
 
+pub use self::deliveries::PostgresDeliveries;
 pub use self::endpoint::PostgresError;
 pub use self::url::DatabaseUrlError;
 
@@ -212,6 +214,12 @@ impl PostgresSource {
     #[must_use]
     pub fn with_max_lock_hold(self, max_lock_hold: Duration) -> Self {
         Self { max_lock_hold, ..self }
+    }
+
+    /// Returns what replicas that read this row know about each other's alerts.
+    #[must_use]
+    pub fn deliveries(&self) -> PostgresDeliveries {
+        PostgresDeliveries::new(self.row.endpoint.clone(), &self.row.query, &self.row.params)
     }
 
     async fn load_row(&mut self) -> Result<Token, ObtainError> {

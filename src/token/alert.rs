@@ -5,7 +5,20 @@
 //! The worst moment to learn of an expiry is the expiry. An alert is one sentence on what happened and one on what to do;
 //! the log, the metrics and the webhook get the same one.
 
+use std::fmt::Debug;
+use std::time::SystemTime;
+
+use super::traits::BoxFuture;
 use crate::types::TenantId;
+
+/// A place where processes note which alerts were delivered. What fails there does not keep an alert from being delivered.
+pub trait DeliveryMemory: Debug + Send + Sync + 'static {
+    /// Waits while another process delivers an alert, and returns when this one was delivered last.
+    fn begin<'a>(&'a mut self, alert: &'a Alert, now: SystemTime) -> BoxFuture<'a, Option<SystemTime>>;
+
+    /// Ends what `begin` began, and notes when the alert was delivered; `None` if it was not.
+    fn finish<'a>(&'a mut self, alert: &'a Alert, delivered_at: Option<SystemTime>) -> BoxFuture<'a, ()>;
+}
 
 /// Something that the operator should know.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -51,6 +64,17 @@ pub enum AlertCause {
     ScopesMissing,
     /// A renewed token could not be stored, and will be lost when graphward restarts.
     StoreFailed,
+}
+
+// === impl Alert ===
+
+impl Alert {
+    /// Its name in a memory: the tenant, the cause, and the threshold in days.
+    #[must_use]
+    pub fn key(&self) -> String {
+        let days = self.cause.days().map(|days| format!("/{days}"));
+        format!("{}/{}{}", self.tenant, self.cause.label(), days.unwrap_or_default())
+    }
 }
 
 // === impl AlertCause ===

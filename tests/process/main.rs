@@ -21,6 +21,7 @@ mod process_lifecycle;
 mod proofs;
 mod reloads;
 mod renewals;
+mod replica_alerts;
 mod replicas;
 mod rollback;
 mod secret_leaks;

@@ -204,17 +204,34 @@ impl SharedFile {
 }
 
 /// A row that processes share.
-struct SharedRow(Database);
+pub(crate) struct SharedRow(pub(crate) Database);
 
 impl SharedRow {
-    fn with(token: &str) -> Self {
+    pub(crate) fn with(token: &str) -> Self {
         Self(Database::with(&format!(
             "CREATE TABLE tenant_whatsapp_config (tenant_id text, access_token text, is_active boolean); \
              INSERT INTO tenant_whatsapp_config VALUES ('acme', '{token}', true)"
         )))
     }
 
-    fn source(&self) -> String {
+    pub(crate) fn replace_token(&self, token: &str) {
+        self.0.psql(&format!(
+            "UPDATE tenant_whatsapp_config SET access_token = '{token}'; NOTIFY tokens"
+        ));
+    }
+
+    pub(crate) fn withdraw(&self) {
+        self.0
+            .psql("UPDATE tenant_whatsapp_config SET is_active = false; NOTIFY tokens");
+    }
+
+    /// Refuses new connections, and keeps those that are open.
+    pub(crate) fn forbid_connections(&self) {
+        self.0
+            .psql("UPDATE pg_database SET datallowconn = false WHERE datname = current_database()");
+    }
+
+    pub(crate) fn source(&self) -> String {
         let url = self.0.url();
         format!(
             "postgres = \"{url}\", params = [\"acme\"], listen = \"tokens\", \

@@ -239,14 +239,14 @@ async fn a_start_with_a_dead_token_mints_a_new_one() {
 }
 
 /// An internal service that sends the same body to every request and records the requests. It runs until the tests end.
-struct StubService {
-    port: u16,
+pub(crate) struct StubService {
+    pub(crate) port: u16,
     requests: Arc<Mutex<Vec<String>>>,
     response_body: Arc<Mutex<String>>,
 }
 
 impl StubService {
-    fn start(response_body: &str) -> Self {
+    pub(crate) fn start(response_body: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let service = Self {
             port: listener.local_addr().unwrap().port(),
@@ -279,7 +279,7 @@ impl StubService {
         body.clone_into(&mut self.response_body.lock().unwrap());
     }
 
-    fn requests(&self) -> Vec<String> {
+    pub(crate) fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap().clone()
     }
 }

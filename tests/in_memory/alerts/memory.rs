@@ -17,7 +17,7 @@ async fn an_alert_that_was_delivered_before_a_restart_or_by_another_replica_is_n
         drop(
             fixture
                 .tasks
-                .spawn(webhook.with_memory(Some(AlertMemory::new(state.path()))).run()),
+                .spawn(webhook.with_memory(AlertMemory::new(state.path())).run()),
         );
         fixture
     };
@@ -62,7 +62,7 @@ async fn a_damaged_memory_sends_an_alert_twice_rather_than_never() {
         drop(
             fixture
                 .tasks
-                .spawn(webhook.with_memory(Some(AlertMemory::new(state.path()))).run()),
+                .spawn(webhook.with_memory(AlertMemory::new(state.path())).run()),
         );
         fixture.sender.send(&test_alert("default", AlertCause::Expiry(7)));
         sleep(Duration::from_secs(1)).await;

@@ -1,0 +1,116 @@
+//! What replicas that read the same row know about each other's alerts.
+//!
+//! # Why
+//!
+//! Graphward has no table of its own, and needs no right to create one. An advisory lock with two numbers can be read by
+//! every session: the first number stands for the alert, the second is the minute of its delivery. Each replica that
+//! delivered the alert, or learned that it was delivered, holds the lock, so the note survives as long as one of them does.
+//! The age is read from the note, so that one which a connection pooler keeps too long does no harm.
+//!
+//! While a replica delivers, it holds the lock of a transaction, as for a renewal: the others wait, and if it dies, go on.
+
+use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use sha2::{Digest as _, Sha256};
+
+use super::advisory_lock::{acquire, lock_key};
+use super::connection::{PgConnection, QueryError};
+use super::endpoint::PgEndpoint;
+use crate::token::{Alert, BoxFuture, DeliveryMemory};
+
+/// The alerts about one row.
+pub struct PostgresDeliveries {
+    endpoint: PgEndpoint,
+    /// The key of the row's renewal lock.
+    row: i64,
+    /// Holds the lock while an alert is delivered.
+    turn: Option<PgConnection>,
+    /// Holds the notes.
+    session: Option<PgConnection>,
+}
+
+/// The longest time that others wait for a replica that hangs: longer than an attempt to deliver an alert takes.
+const MAX_TURN: Duration = Duration::from_secs(25);
+
+/// The last delivery among the notes of all sessions with this database.
+const LAST_NOTE: &str = "SELECT max(objid::bigint)::text FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2 \
+     AND classid = $1::oid AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+
+// === impl PostgresDeliveries ===
+
+impl PostgresDeliveries {
+    pub(super) fn new(endpoint: PgEndpoint, query: &str, params: &[String]) -> Self {
+        Self {
+            endpoint,
+            row: lock_key(query, params),
+            turn: None,
+            session: None,
+        }
+    }
+
+    async fn take_turn(&mut self, alert: &Alert) -> Result<Option<SystemTime>, QueryError> {
+        // Another key than the one of the renewal lock, which is held for longer.
+        self.turn = acquire(&self.endpoint, !self.row, MAX_TURN).await?;
+        let Some(turn) = &self.turn else {
+            return Ok(None);
+        };
+        let rows = turn.query(LAST_NOTE, &[&self.number(alert)]).await?;
+        let minute = rows.first().and_then(|row| row.try_get::<_, Option<String>>(0).ok()?);
+        let minute: Option<u64> = minute.and_then(|minute| minute.parse().ok());
+        let delivered_at = minute.map(|minute| UNIX_EPOCH + Duration::from_secs(minute * 60));
+        if let Some(at) = delivered_at {
+            self.note(alert, at).await?;
+        }
+        Ok(delivered_at)
+    }
+
+    async fn note(&mut self, alert: &Alert, at: SystemTime) -> Result<(), QueryError> {
+        const NOTE: &str = "SELECT pg_advisory_lock_shared($1, $2)";
+        let minute = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() / 60;
+        let (alert, minute) = (self.number(alert), minute.to_string());
+        let note = [Some(alert.as_str()), Some(minute.as_str())];
+        if let Some(session) = &self.session
+            && session.execute(NOTE, &note).await.is_ok()
+        {
+            return Ok(());
+        }
+        let session = self.session.insert(PgConnection::connect(&self.endpoint).await?);
+        session.execute(NOTE, &note).await.map(drop)
+    }
+
+    /// Returns the number that stands for an alert about this row; a positive one for PostgreSQL, too.
+    fn number(&self, alert: &Alert) -> String {
+        let digest = Sha256::digest(format!("{}/{}", self.row, alert.key()));
+        let bytes = digest.first_chunk().copied().unwrap_or_default();
+        (u32::from_be_bytes(bytes) >> 1).to_string()
+    }
+}
+
+impl DeliveryMemory for PostgresDeliveries {
+    fn begin<'a>(&'a mut self, alert: &'a Alert, _now: SystemTime) -> BoxFuture<'a, Option<SystemTime>> {
+        Box::pin(async move {
+            self.take_turn(alert).await.unwrap_or_else(|error| {
+                tracing::debug!(?error, "cannot find out whether another replica delivered an alert");
+                None
+            })
+        })
+    }
+
+    fn finish<'a>(&'a mut self, alert: &'a Alert, delivered_at: Option<SystemTime>) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            if let Some(at) = delivered_at
+                && let Err(error) = self.note(alert, at).await
+            {
+                tracing::debug!(?error, "cannot tell other replicas that an alert was delivered");
+            }
+            self.turn = None;
+        })
+    }
+}
+
+impl fmt::Debug for PostgresDeliveries {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PostgresDeliveries({})", self.endpoint.display_name)
+    }
+}
