@@ -25,7 +25,8 @@ async fn a_dead_tokens_sources_are_read_every_few_seconds_and_a_living_tokens_ar
     assert_eq!(reject_current(&tokens).await.unwrap(), "row");
     let loads = loads_meanwhile(&row).await;
     assert!((130..=200).contains(&loads), "{loads} loads in five minutes");
-    assert!(renewer.calls() <= 20, "{} renewals in five minutes", renewer.calls());
+    // Fifteen or so, with random pauses of up to a minute: one test in a hundred has more than twenty.
+    assert!(renewer.calls() <= 40, "{} renewals in five minutes", renewer.calls());
     // The source announces nothing, and graphward finds the new token.
     row.with_state(|state| state.current = Some(token("new")));
     tokio::time::sleep(Duration::from_millis(2300)).await;
