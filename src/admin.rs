@@ -1,4 +1,4 @@
-//! The admin listener: liveness, readiness, metrics.
+//! The admin listener: liveness, readiness, metrics, and changes of the token.
 //!
 //! | request | response |
 //! |---|---|
@@ -6,23 +6,30 @@
 //! | `GET /startupz` | 200 once the listeners are bound and the first check of the token sources is done |
 //! | `GET /readyz` | 200 or 503, with the reason, as JSON |
 //! | `GET /metrics` | Prometheus text, or OpenMetrics, whichever the scraper asks for |
+//! | `GET /admin/token-status` | 200, with the same JSON as `/readyz` |
+//! | `PUT /admin/token` | `{"access_token": …}`: check the token, store it, use it |
+//! | `POST /admin/rollback` | restore the previous token, and use it |
 //!
 //! # Why
 //!
 //! Readiness is about this process and its tokens, not about Graph: a probe that follows the upstream takes every replica
 //! out of service when it is needed most. One dead account must not take the others out of service either, hence the
-//! policy. The admin listener cannot change anything.
+//! policy.
+
+mod changes;
+mod response;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use http::header::{ACCEPT, ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE};
+use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -31,8 +38,11 @@ use serde::Serialize;
 
 use crate::net::{Lifecycle, Stage, Tasks};
 use crate::telemetry::metrics::{ExpositionFormat, Metrics, TokenMetrics};
-use crate::token::{Standing, TokenHandle};
+use crate::token::{Operator, Standing, TokenHandle};
 use crate::types::TenantId;
+
+use changes::{Change, Target};
+use response::{TEXT, json_response, not_allowed, respond};
 
 /// The tenants that need a usable token for the process to be ready.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, schemars::JsonSchema, serde::Deserialize)]
@@ -60,8 +70,12 @@ pub struct ReadyConfig {
 pub struct Admin {
     /// The stage of the process.
     pub lifecycle: Lifecycle,
-    /// The tenants.
+    /// The tenants. Changes are about the first.
     pub tenants: Vec<AdminTenant>,
+    /// The address of the listener, if other machines can reach it: then it changes no token.
+    pub exposed_on: Option<SocketAddr>,
+    /// Identifies the sources of the token, so that a command finds out whether it has the same configuration.
+    pub source_identity: ArcSwap<String>,
     /// The readiness policy.
     pub readiness: ArcSwap<ReadinessPolicy>,
     /// All metrics.
@@ -75,14 +89,18 @@ pub struct Admin {
 pub struct AdminTenant {
     id: TenantId,
     tokens: TokenHandle,
+    operator: Operator,
     metrics: TokenMetrics,
 }
 
-/// The body of `/readyz`.
+/// The body of `/readyz` and of `/admin/token-status`.
 #[derive(Serialize)]
 struct Readiness<'a> {
     ready: bool,
     stage: &'static str,
+    /// Whether the listener changes tokens.
+    accepts_changes: bool,
+    source_identity: &'a str,
     tenants: BTreeMap<&'a str, TokenState>,
 }
 
@@ -91,17 +109,23 @@ struct Readiness<'a> {
 struct TokenState {
     usable: bool,
     reason: String,
+    /// The fingerprint of the token, if there is one.
+    token: Option<String>,
+    generation: Option<u64>,
 }
-
-const TEXT: &str = "text/plain; charset=utf-8";
 
 // === impl AdminTenant ===
 
 impl AdminTenant {
-    /// Takes a tenant's name, its token, and the metrics of the token.
+    /// Takes a tenant's name, its token, what changes the token, and the metrics of the token.
     #[must_use]
-    pub const fn new(id: TenantId, tokens: TokenHandle, metrics: TokenMetrics) -> Self {
-        Self { id, tokens, metrics }
+    pub const fn new(id: TenantId, tokens: TokenHandle, operator: Operator, metrics: TokenMetrics) -> Self {
+        Self {
+            id,
+            tokens,
+            operator,
+            metrics,
+        }
     }
 }
 
@@ -116,27 +140,43 @@ impl Admin {
     + Send
     + use<> {
         let admin = Arc::clone(self);
-        service_fn(move |request: Request<Incoming>| std::future::ready(Ok(admin.respond(&request))))
+        service_fn(move |request: Request<Incoming>| {
+            let admin = Arc::clone(&admin);
+            async move { Ok(admin.respond(request).await) }
+        })
     }
 
-    fn respond<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
-        const NOT_FOUND: &str = "not found; available paths: /livez /healthz /startupz /readyz /metrics\n";
-        const NOT_ALLOWED: &str = "method not allowed; use GET or HEAD\n";
+    async fn respond(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let Some((change, tenant)) = Change::from_path(request.uri().path()).zip(self.tenants.first()) else {
+            return self.respond_to_read(&request);
+        };
+        if request.method() != change.method() {
+            return not_allowed(change.method());
+        }
+        let target = Target {
+            id: &tenant.id,
+            operator: &tenant.operator,
+            exposed_on: self.exposed_on,
+        };
+        change.respond(&target, request).await
+    }
+
+    fn respond_to_read<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+        const NOT_FOUND: &str = "not found; available paths: /livez /healthz /startupz /readyz /metrics /admin/token-status \
+             /admin/token /admin/rollback\n";
         let method = request.method();
         let response = match request.uri().path() {
             "/livez" | "/healthz" => respond(StatusCode::OK, TEXT, "ok\n"),
             "/startupz" => self.startup(),
-            "/readyz" => self.readiness(),
+            "/readyz" => self.readiness(StatusCode::SERVICE_UNAVAILABLE),
+            "/admin/token-status" => self.readiness(StatusCode::OK),
             "/metrics" => self.metrics(request.headers()),
             _ => return respond(StatusCode::NOT_FOUND, TEXT, NOT_FOUND),
         };
         if *method == Method::GET || *method == Method::HEAD {
             return response;
         }
-        let mut not_allowed = respond(StatusCode::METHOD_NOT_ALLOWED, TEXT, NOT_ALLOWED);
-        let allowed = HeaderValue::from_static("GET, HEAD");
-        not_allowed.headers_mut().insert(ALLOW, allowed);
-        not_allowed
+        not_allowed("GET, HEAD")
     }
 
     fn startup(&self) -> Response<Full<Bytes>> {
@@ -148,7 +188,8 @@ impl Admin {
         }
     }
 
-    fn readiness(&self) -> Response<Full<Bytes>> {
+    /// Returns what is known of the process and its tokens, with status 200 if it is ready.
+    fn readiness(&self, status_if_not_ready: StatusCode) -> Response<Full<Bytes>> {
         let stage = self.lifecycle.current();
         let states = self.tenants.iter();
         let states = states.map(|tenant| (tenant.id.as_str(), TokenState::of(&tenant.tokens)));
@@ -161,16 +202,16 @@ impl Admin {
         let readiness = Readiness {
             ready: stage == Stage::Serving && tokens_ready,
             stage: stage.label(),
+            accepts_changes: self.exposed_on.is_none(),
+            source_identity: &self.source_identity.load(),
             tenants,
         };
         let status = if readiness.ready {
             StatusCode::OK
         } else {
-            StatusCode::SERVICE_UNAVAILABLE
+            status_if_not_ready
         };
-        // Maps with text keys, numbers and texts can always be written as JSON.
-        let json = serde_json::to_string(&readiness).unwrap_or_default();
-        respond(status, "application/json", format!("{json}\n"))
+        json_response(status, &readiness)
     }
 
     fn metrics(&self, accepted: &HeaderMap) -> Response<Full<Bytes>> {
@@ -238,15 +279,12 @@ impl TokenState {
             (Some(_), None) => "Graph rejected the token; a refresh is in progress, and Graph is asked about the token again".to_owned(),
             (Some(_), Some(failure)) => format!("Graph rejected the token and is asked about it again; the refresh failed: {failure}"),
         };
-        Self { usable, reason }
+        let current = tokens.current();
+        Self {
+            usable,
+            reason,
+            token: current.as_ref().map(|current| current.fingerprint().to_string()),
+            generation: current.map(|current| current.generation().get()),
+        }
     }
-}
-
-fn respond(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body.into()));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
 }

@@ -1,5 +1,6 @@
 //! The command line: its commands, each in a file of its own.
 
+mod admin_client;
 mod ca;
 #[cfg(feature = "fake")]
 mod demo;
@@ -96,7 +97,7 @@ enum CliCommand {
     /// Explain a Graph API error and how to fix it
     #[command(after_help = EXPLAIN_HELP)]
     Explain(ExplainArgs),
-    /// Roll back to the previous token, or encrypt one with Fernet
+    /// Set the token, roll back to the previous one, or encrypt one with Fernet
     Token(TokenArgs),
     /// Print the version
     Version,

@@ -21,7 +21,7 @@
 //! | 3 | [`alert`] | the alert webhook |
 //! | 4 | [`renew`] | renewals and inspections, at Graph and at internal services |
 //! | 4 | [`proxy`] | the data path: ten steps, in `proxy.rs` |
-//! | 5 | [`admin`] | the admin endpoint: health and metrics |
+//! | 5 | [`admin`] | the admin endpoint: health, metrics, and changes of the token |
 //! | 6 | [`config`] | the file, the environment and the flags, validated |
 //! | 7 | [`app`] | the process from start to exit, in `app/run.rs` |
 //! | 8 | [`cli`] | the commands |

@@ -25,11 +25,11 @@ pub use absent::AbsentPolicy;
 pub use command::CommandConfig;
 pub(crate) use command::TokenCommand;
 pub use config::TokenSource;
-pub use encoding::PlainTokens;
+pub use encoding::{PlainTokens, encode_token};
 pub use env::EnvSource;
 pub use exec::{ExecSource, ExecSourceConfig};
 pub use fernet::{Fernet, FernetError};
-pub use file::{FileSource, FileSourceConfig, RollbackOutcome};
+pub use file::{FileSource, FileSourceConfig};
 pub use http::{HttpSource, HttpSourceConfig};
 pub use postgres::{
     DatabaseUrlError, PostgresDeliveries, PostgresError, PostgresSettings, PostgresSource, PostgresSourceConfig,

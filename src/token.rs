@@ -39,6 +39,7 @@ mod error;
 mod last_known_good;
 mod maintenance;
 mod observations;
+mod operator;
 mod planner;
 mod policy;
 mod progress;
@@ -61,6 +62,7 @@ pub use credential::{Credential, CredentialError, Generation, ProofSettings, Tok
 pub use current::TokenStatus;
 pub use error::{ErrorKind, ObtainError};
 pub use observations::Observations;
+pub use operator::{Operator, TokenChange};
 pub use planner::{Action, CurrentGeneration, Deadlines, Failure, PlannerEvent, RefreshPlanner};
 pub use policy::{RefreshPolicy, Validity};
 pub use progress::{RefreshError, RefreshProgress};
@@ -71,7 +73,7 @@ pub use rejection::{Liveness, RejectedRequest, RejectionReport, Standing, Suspic
 pub use rejections::AttemptStart;
 pub use reporter::{EventSink, Operation, OperationOutcome, OperationReport, TokenEvent};
 pub use traits::{
-    BoxFuture, Inspector, LivenessCheck, ProofAnswer, ProofCheck, RefreshLock, RenewalRequest, Renewer, Source,
-    StoreOutcome, TokenCache,
+    BoxFuture, Inspector, LivenessCheck, OperatorCommand, ProofAnswer, ProofCheck, RefreshLock, RenewalRequest,
+    Renewer, Source, StoreOutcome, TokenCache,
 };
 pub use vetting::InspectionScope;

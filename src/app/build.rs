@@ -7,13 +7,14 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
+use crate::admin::{Admin, AdminTenant};
 use crate::alert::{AlertMemory, Webhook, WebhookUrlError};
 use crate::config::{Config, Overrides};
 use crate::graph::Destinations;
 use crate::net::tls;
 use crate::net::{
-    CertReloader, Connector, ConnectorConfig, ListenAddr, ListenConfig, Listener, ServerCert, ServerCertError,
-    SocketMode,
+    CertReloader, Connector, ConnectorConfig, Lifecycle, ListenAddr, ListenConfig, Listener, ServerCert,
+    ServerCertError, SocketMode,
 };
 use crate::proxy::{
     AllowedHosts, BufferBudgets, ByteBudget, ConcurrencyLimit, HealConfig, OutageLog, PassthroughHost, Proxy,
@@ -28,7 +29,7 @@ use super::context::{BuildContext, UpstreamError};
 use super::event_sink::AlertTarget;
 use super::secrets::{self, SecretLoadError};
 use super::state::state_dir;
-use super::token_provider::{TokenProviderError, shared_deliveries};
+use super::token_provider::{TokenProviderError, shared_deliveries, source_identity};
 
 /// The parts that tests and benchmarks replace. An absent or empty field is built from the configuration.
 #[derive(Debug)]
@@ -221,6 +222,27 @@ pub(super) fn build_webhook(
         sender,
     };
     Ok(Some((target, webhook)))
+}
+
+/// Builds the admin endpoint of a process with one tenant.
+pub(super) fn build_admin(
+    config: &Config,
+    context: &BuildContext,
+    tenant: AdminTenant,
+    listener: &Listener,
+    lifecycle: &Lifecycle,
+    sources: &str,
+) -> Arc<Admin> {
+    let is_exposed = |address: &SocketAddr| !address.ip().to_canonical().is_loopback();
+    Arc::new(Admin {
+        lifecycle: lifecycle.clone(),
+        tenants: vec![tenant],
+        exposed_on: listener.local_addr().filter(is_exposed),
+        source_identity: ArcSwap::from_pointee(source_identity(&config.token, sources)),
+        readiness: ArcSwap::from_pointee(config.ready.tokens),
+        metrics: context.metrics.clone(),
+        tasks: context.tasks.clone(),
+    })
 }
 
 /// The parts that a proxy is built from, besides its settings.

@@ -21,6 +21,7 @@ use super::context::BuildContext;
 use super::event_sink::{AlertTarget, SharedAlertTarget};
 use super::secret_files::SecretFiles;
 use super::secrets;
+use super::token_provider::source_identity;
 use crate::admin::Admin;
 use crate::alert::Webhook;
 use crate::config::{Config, ConfigError, Overrides, ReloadedConfig, env_vars};
@@ -150,6 +151,9 @@ impl Reloader {
         self.proxy.budgets.memory.set_limit(config.heal.memory_total);
         self.proxy.budgets.disk.set_limit(config.heal.disk_total);
         self.admin.readiness.store(Arc::new(config.ready.tokens));
+        let sources = replacement.reconfiguration.provider.describe_sources();
+        let identity = source_identity(&config.token, &sources);
+        self.admin.source_identity.store(Arc::new(identity));
         self.replace_webhook(replacement.alert_target, replacement.webhook);
         // The refresher has ended only if it panicked, which readiness reports.
         drop(self.refresher.send(replacement.reconfiguration).await);

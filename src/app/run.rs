@@ -5,7 +5,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
@@ -114,9 +113,8 @@ pub async fn run(
     let sink = Box::new(event_sink(token_metrics.clone(), Arc::clone(&alert_target)));
     let mut schedule = deps.schedule;
     schedule.renew_before = token_side.renew_before;
-    let (reconfigure, reconfigurations) = mpsc::channel(1);
-    let refresher = Refresher::new(tenant_id.clone(), provider, publisher, schedule, clock, sink);
-    let refresher = refresher.with_reconfigurations(reconfigurations);
+    let mut refresher = Refresher::new(tenant_id.clone(), provider, publisher, schedule, clock, sink);
+    let reconfigure = refresher.reconfigurations();
 
     // Build the request's side: the proxy with its one tenant, and the admin endpoint.
     let proxy_deps = ProxyDeps {
@@ -125,17 +123,12 @@ pub async fn run(
         context: &context,
         tenant_id: &tenant_id,
         tokens: tokens.clone(),
-        sources,
+        sources: sources.clone(),
         addresses: &proxy_addresses,
     };
     let proxy = Arc::new(build::build_proxy(&config, proxy_deps)?);
-    let admin = Arc::new(Admin {
-        lifecycle: lifecycle.clone(),
-        tenants: vec![AdminTenant::new(tenant_id, tokens.clone(), token_metrics)],
-        readiness: ArcSwap::from_pointee(config.ready.tokens),
-        metrics: context.metrics.clone(),
-        tasks: tasks.clone(),
-    });
+    let tenant = AdminTenant::new(tenant_id, tokens.clone(), refresher.operator(), token_metrics);
+    let admin = build::build_admin(&config, &context, tenant, &listeners.admin, &lifecycle, &sources);
 
     // Start. The admin endpoint comes first: probes are answered while the first token is looked for.
     start_admin(listeners.admin, &admin, serve_config(&tasks, &admin_shutdown, None));

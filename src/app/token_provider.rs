@@ -157,7 +157,7 @@ impl BuildContext {
 }
 
 /// Builds a file source.
-pub(super) fn file_source(config: &Config, file: &FileSourceConfig) -> Result<FileSource, TokenProviderError> {
+fn file_source(config: &Config, file: &FileSourceConfig) -> Result<FileSource, TokenProviderError> {
     let mut source = FileSource::new(file.path.clone(), file.format.clone()).with_absent(config.token.absent);
     if let Some(state_dir) = state_dir(&config.state) {
         source = source.with_state_dir(state_dir);
@@ -192,6 +192,13 @@ fn identify(config: &TokenConfig, sources: &[Box<dyn Source>]) -> String {
     }
     let digits = hash.finalize().into_iter().take(8).map(|byte| format!("{byte:02x}"));
     digits.collect()
+}
+
+/// Returns a hash that is the same for two processes that read and store the token in the same places; `sources` describes
+/// the sources.
+pub(super) fn source_identity(config: &TokenConfig, sources: &str) -> String {
+    let hash = Sha256::digest(format!("{:?} {:?} {sources}", config.sources, config.store));
+    hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn postgres_source(row: &PostgresSourceConfig, tasks: &Tasks) -> Result<PostgresSource, TokenProviderError> {

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clap::Args;
-use http::{Request, StatusCode};
+use http::{Method, StatusCode};
 
+use super::admin_client::AdminClient;
 use super::exit::{Exit, print_lines, print_message};
 use super::serve::build_runtime;
 use crate::config::{Config, Overrides, env_vars};
-use crate::net::{AllowedSchemes, HttpClient, HttpClientConfig, HttpClientError, ListenAddr};
+use crate::net::{HttpClientError, ListenAddr};
 use crate::types::error_chain;
 
 /// The flags of `healthcheck`.
@@ -67,22 +68,9 @@ fn admin_address(args: HealthcheckArgs) -> Result<ListenAddr, String> {
 const HEALTHCHECK_TIMEOUT: Duration = Duration::from_secs(2);
 
 async fn check_ready(admin: &ListenAddr) -> Result<(), String> {
-    let admin = admin.local_dial_address();
-    let (authority, unix_socket) = match &admin {
-        ListenAddr::Tcp(address) => (address.to_string(), None),
-        ListenAddr::Unix(path) => ("localhost".to_owned(), Some(path.clone())),
-    };
-    let config = HttpClientConfig {
-        schemes: AllowedSchemes::HttpAndHttps,
-        unix_socket,
-        ..HttpClientConfig::default()
-    };
-    let cannot_query =
-        |error: &dyn std::error::Error| format!("not ready: cannot query {admin}: {}", error_chain(error));
-    let client = HttpClient::new(config, HEALTHCHECK_TIMEOUT).map_err(|error| cannot_query(&error))?;
-    let request = Request::get(format!("http://{authority}/readyz")).body(Bytes::new());
-    let request = request.map_err(|error| cannot_query(&error))?;
-    match client.send(request).await {
+    let client = AdminClient::new(admin, HEALTHCHECK_TIMEOUT).map_err(|error| format!("not ready: {error}"))?;
+    let admin = &client.address;
+    match client.send(Method::GET, "/readyz", Bytes::new()).await {
         Ok(response) if response.status() == StatusCode::OK => Ok(()),
         Ok(response) => Err(format!(
             "not ready: {admin} returned {}: {}",
@@ -93,7 +81,7 @@ async fn check_ready(admin: &ListenAddr) -> Result<(), String> {
             "not ready: no response from {admin} within {} s",
             HEALTHCHECK_TIMEOUT.as_secs()
         )),
-        Err(error) => Err(cannot_query(&error)),
+        Err(error) => Err(format!("not ready: cannot query {admin}: {}", error_chain(&error))),
     }
 }
 

@@ -1,9 +1,12 @@
-//! `graphward token`: rolls back, encrypts, and generates keys.
+//! `graphward token`: sets a token, rolls back, encrypts, and generates keys.
 //!
 //! # Why
 //!
 //! A token is never an argument: every user of the machine can read the process list, and shells write histories. It is
 //! read from stdin, or from a prompt that hides it.
+//!
+//! A running sidecar changes its token itself, so that it is checked by what uses it, and is in use when the command ends.
+//! The token is sent only to a process that has the same sources: another one may listen at the configured address.
 
 use std::io::{self, IsTerminal as _, Read as _};
 use std::path::PathBuf;
@@ -11,29 +14,38 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use zeroize::Zeroizing;
 
-use super::exit::{Exit, print_error, print_lines};
+use super::admin_client::{find_sidecar, request_change};
+use super::exit::{Exit, print_error, print_lines, print_message};
 use super::serve::build_runtime;
-use crate::app::{RollbackError, roll_back};
+use crate::app::{ConfiguredToken, StartError};
 use crate::config::{Config, ConfigError, Overrides, env_vars};
+use crate::net::ListenAddr;
 use crate::os::watch::read_file;
 use crate::source::decode::{DecodeError, Format, MAX_DOCUMENT_BYTES, decode, decode_token};
 use crate::source::{Fernet, FernetError};
-use crate::types::{Clock, Secret};
+use crate::token::{ObtainError, OperatorCommand, Token, TokenChange};
+use crate::types::Clock;
 
 /// The arguments of `graphward token`.
 #[derive(Args, Debug)]
 pub struct TokenArgs {
     #[command(subcommand)]
-    command: TokenCommand,
+    command: Subcommands,
 }
 
 #[derive(Debug, Subcommand)]
-enum TokenCommand {
-    /// Roll back to the token before the last renewal; a second rollback undoes it
+enum Subcommands {
+    /// Check a token, read from stdin or a hidden prompt, and store it
+    ///
+    /// A running sidecar of this configuration does it, through its admin listener, and uses the token at once. Without one,
+    /// this command stores the token in the file or row of token.source, or in token.store. Says which of the two it was.
+    Set(ChangeArgs),
+    /// Roll back to the token before the last change; a second rollback undoes it
     ///
     /// Swaps the token in the token.source or token.store file with the previous one, which is kept in the state.dir
-    /// directory or in the token.store file. A running sidecar picks it up. Exits with 1 if there is no previous token.
-    Rollback(RollbackArgs),
+    /// directory or in the token.store file: through a running sidecar as `set` does, or without one. Exits with 1 if there
+    /// is no previous token.
+    Rollback(ChangeArgs),
     /// Encrypt a token with Fernet, read from stdin or a hidden prompt
     Seal(EncryptArgs),
     /// Generate a Fernet key
@@ -41,13 +53,16 @@ enum TokenCommand {
 }
 
 #[derive(Args, Debug)]
-struct RollbackArgs {
+struct ChangeArgs {
     /// The sidecar's configuration file
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Token file, as configured for the sidecar [default: /run/graphward/token]
     #[arg(long, value_name = "FILE")]
     token_file: Option<String>,
+    /// Do not ask Graph about the token; a running sidecar asks as its configuration says
+    #[arg(long)]
+    offline: bool,
 }
 
 #[derive(Args, Debug)]
@@ -62,8 +77,12 @@ struct EncryptArgs {
 enum TokenCommandError {
     #[error(transparent)]
     Config(#[from] ConfigError),
-    #[error("cannot roll back")]
-    Rollback(#[from] RollbackError),
+    #[error(transparent)]
+    Build(#[from] StartError),
+    #[error("the token was not changed")]
+    Change(#[from] ObtainError),
+    #[error("the sidecar at {0} did not change the token: {1}")]
+    Refused(ListenAddr, String),
     #[error("cannot read the key from `{}`", .0.display())]
     KeyFile(PathBuf, #[source] io::Error),
     #[error("`{}` does not contain a valid key", .0.display())]
@@ -78,24 +97,30 @@ enum TokenCommandError {
     Process(#[source] io::Error),
 }
 
+/// Graph has issued no shorter token.
+const SHORTEST_TOKEN: usize = 100;
+
 /// Runs the command and prints its result.
 pub(super) fn run(args: TokenArgs) -> Exit {
     let result = match args.command {
-        TokenCommand::Rollback(args) => rollback(args),
-        TokenCommand::Seal(args) => encrypt(&args),
-        TokenCommand::Keygen => keygen(),
+        Subcommands::Set(args) => read_token().and_then(|token| change(args, OperatorCommand::Set(token))),
+        Subcommands::Rollback(args) => change(args, OperatorCommand::RollBack),
+        Subcommands::Seal(args) => encrypt(&args),
+        Subcommands::Keygen => keygen(),
     };
     let error = match result {
         Ok(line) => return print_lines(&line),
         Err(error) => error,
     };
     let exit = match &error {
+        TokenCommandError::Change(error) if error.reason() == "not_writable" => Exit::Usage,
         TokenCommandError::Config(_)
-        | TokenCommandError::Rollback(RollbackError::Sources(_) | RollbackError::Upstream(_) | RollbackError::NoFile)
+        | TokenCommandError::Build(_)
         | TokenCommandError::KeyFile(..)
         | TokenCommandError::InvalidKey(..)
         | TokenCommandError::Key(_) => Exit::Usage,
-        TokenCommandError::Rollback(RollbackError::Obtain(_) | RollbackError::RefreshInProgress)
+        TokenCommandError::Change(_)
+        | TokenCommandError::Refused(..)
         | TokenCommandError::Read(_)
         | TokenCommandError::Token(_)
         | TokenCommandError::Process(_) => Exit::Failed,
@@ -103,21 +128,45 @@ pub(super) fn run(args: TokenArgs) -> Exit {
     print_error(&error, exit)
 }
 
-fn rollback(args: RollbackArgs) -> Result<Zeroizing<String>, TokenCommandError> {
+/// Changes the token through a sidecar of this configuration, or in its source if none runs.
+fn change(args: ChangeArgs, command: OperatorCommand) -> Result<Zeroizing<String>, TokenCommandError> {
     let flags = Overrides {
         config: args.config,
         token_file: args.token_file,
         ..Overrides::default()
     };
-    let config = Config::load(flags, &env_vars())?.config;
-    let runtime = build_runtime().map_err(TokenCommandError::Process)?;
-    let (location, rolled_back) = runtime.block_on(roll_back(&config, Clock::system()))?;
-    let from = match rolled_back.from {
-        Some(from) => format!("{from} is kept; a second rollback restores it"),
-        None => "the replaced content was not a valid token".to_owned(),
+    let mut config = Config::load(flags, &env_vars())?.config;
+    if args.offline {
+        (config.token.verify, config.app.secret) = (false, None);
+    }
+    let admin = config.listen.admin.clone();
+    let mut token = ConfiguredToken::new(config, Clock::system())?;
+    let done = match command {
+        OperatorCommand::Set(_) => "stored",
+        OperatorCommand::RollBack => "rolled back to",
     };
-    let to = rolled_back.to;
-    Ok(Zeroizing::new(format!("{location}: rolled back to {to}; {from}")))
+    let runtime = build_runtime().map_err(TokenCommandError::Process)?;
+    let (answer, by) = runtime.block_on(async {
+        match find_sidecar(&admin, &token.source_identity).await {
+            Ok(()) => {
+                let answer = request_change(&admin, &command).await;
+                let answer = answer.map_err(|error| TokenCommandError::Refused(admin.clone(), error));
+                answer.map(|answer| (answer, format!("by the sidecar at {admin}, which uses it now")))
+            }
+            Err(reason) => {
+                let answer = token.change(command).await?;
+                Ok((answer, format!("by this command, as {reason}")))
+            }
+        }
+    })?;
+    let TokenChange {
+        token,
+        previous,
+        stored_in,
+    } = answer;
+    let previous = previous.as_deref().unwrap_or("no valid token");
+    let line = format!("{stored_in}: {done} {token}, {by}; {previous} was there before");
+    Ok(Zeroizing::new(line))
 }
 
 fn encrypt(args: &EncryptArgs) -> Result<Zeroizing<String>, TokenCommandError> {
@@ -125,7 +174,7 @@ fn encrypt(args: &EncryptArgs) -> Result<Zeroizing<String>, TokenCommandError> {
     let key = read_file(path).map_err(|source| TokenCommandError::KeyFile(path.clone(), source))?;
     let key = decode(&key, &Format::Raw).map_err(|source| TokenCommandError::InvalidKey(path.clone(), source))?;
     let keys = Fernet::new(vec![key])?;
-    Ok(Zeroizing::new(keys.encrypt(&read_token()?)))
+    Ok(Zeroizing::new(keys.encrypt(&read_token()?.secret)))
 }
 
 fn keygen() -> Result<Zeroizing<String>, TokenCommandError> {
@@ -135,7 +184,7 @@ fn keygen() -> Result<Zeroizing<String>, TokenCommandError> {
 }
 
 /// Reads the token from a prompt that hides it, or from stdin if that is not a terminal.
-fn read_token() -> Result<Secret, TokenCommandError> {
+fn read_token() -> Result<Token, TokenCommandError> {
     let stdin = io::stdin();
     let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_DOCUMENT_BYTES));
     if stdin.is_terminal() {
@@ -146,5 +195,9 @@ fn read_token() -> Result<Secret, TokenCommandError> {
         let mut stdin = stdin.lock().take(max_bytes);
         stdin.read_to_end(&mut bytes).map_err(TokenCommandError::Read)?;
     }
-    Ok(decode_token(&bytes, &Format::Raw, None)?.secret)
+    let token = decode_token(&bytes, &Format::Raw, None)?;
+    if bytes.len() < SHORTEST_TOKEN {
+        print_message("warning: tokens of Graph are longer; check that it was copied to its end");
+    }
+    Ok(token)
 }

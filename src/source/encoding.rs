@@ -129,6 +129,15 @@ pub(super) fn encode_document(document: &impl Serialize) -> io::Result<Zeroizing
     Ok(bytes)
 }
 
+/// Encodes a token as `PUT /admin/token` takes it.
+///
+/// # Errors
+///
+/// The error of the encoder.
+pub fn encode_token(token: &Token) -> io::Result<Zeroizing<Vec<u8>>> {
+    encode_document(&EncodedToken::new(token, None))
+}
+
 /// Decodes a token in such a document, which may have been written before a key was configured.
 pub(super) fn decode_at_pointer(bytes: &[u8], pointer: &str, keys: Option<&Fernet>) -> Result<Token, EncodingError> {
     let encoding = TokenEncoding {

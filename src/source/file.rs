@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use zeroize::Zeroizing;
 
 use super::absent::AbsentPolicy;
 use super::decode::Format;
@@ -50,15 +51,6 @@ struct TokenStore {
     file: TokenFile,
     encoding: TokenEncoding,
     previous: Option<PreviousTokens>,
-}
-
-/// The result of a rollback.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct RollbackOutcome {
-    /// The token that was replaced, if it was usable. It is kept, so a second rollback undoes the first.
-    pub from: Option<Fingerprint>,
-    /// The token that is there now.
-    pub to: Fingerprint,
 }
 
 impl FileSource {
@@ -109,18 +101,6 @@ impl FileSource {
         }
     }
 
-    /// Exchanges the token with the previous one.
-    ///
-    /// # Errors
-    ///
-    /// [`ObtainError`] if there is no previous token, or the file cannot be written.
-    pub async fn roll_back(&self) -> Result<RollbackOutcome, ObtainError> {
-        let lock = self.store.file.lock().await?;
-        let done = self.run_blocking(TokenStore::restore_previous).await;
-        drop(lock);
-        done
-    }
-
     fn path(&self) -> &Path {
         self.store.file.path()
     }
@@ -146,6 +126,14 @@ impl FileSource {
             modified_at: metadata.and_then(|about| about.modified()).ok(),
             ..token
         })
+    }
+
+    async fn run_under_lock(
+        &self,
+        work: impl FnOnce(&TokenStore) -> Result<(), ObtainError> + Send + 'static,
+    ) -> Result<(), ObtainError> {
+        let _lock = self.store.file.lock().await?;
+        self.run_blocking(work).await
     }
 
     async fn run_blocking<T: Send + 'static>(
@@ -188,6 +176,15 @@ impl Source for FileSource {
         let token = token.clone();
         Box::pin(self.run_blocking(move |store| store.compare_and_store(&token, expected)))
     }
+
+    fn replace<'a>(&'a mut self, token: &'a Token) -> BoxFuture<'a, Result<(), ObtainError>> {
+        let token = token.clone();
+        Box::pin(self.run_under_lock(move |store| store.overwrite(&token)))
+    }
+
+    fn roll_back(&mut self) -> BoxFuture<'_, Result<(), ObtainError>> {
+        Box::pin(self.run_under_lock(TokenStore::restore_previous))
+    }
 }
 
 // === impl TokenStore ===
@@ -214,12 +211,34 @@ impl TokenStore {
         Ok(StoreOutcome::Stored)
     }
 
+    /// Stores a token in place of the one that is there, of none, or of a text that is no token.
+    fn overwrite(&self, token: &Token) -> Result<(), ObtainError> {
+        let bytes = self.content()?;
+        let replaced = match self.encoding.decode(&bytes) {
+            Ok(replaced) if same_secret(&replaced.secret, &token.secret) => return Ok(()),
+            Ok(replaced) => Some(replaced),
+            Err(EncodingError::Decode(error)) if error.is_about_document() => {
+                return Err(undecodable(self.file.path(), error.into()));
+            }
+            Err(_) => None,
+        };
+        self.replace(&bytes, token, replaced.as_ref())
+    }
+
+    /// Returns the content; nothing if the file is missing.
+    fn content(&self) -> Result<Zeroizing<Vec<u8>>, ObtainError> {
+        match self.file.read() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Zeroizing::default()),
+            read => read.map_err(|error| read_failed(self.file.path(), error)),
+        }
+    }
+
     /// Exchanges the token with the newest one that was kept.
-    fn restore_previous(&self) -> Result<RollbackOutcome, ObtainError> {
+    fn restore_previous(&self) -> Result<(), ObtainError> {
         let previous = self.previous.as_ref();
         let previous = previous.ok_or_else(|| no_previous("none is kept without a state directory; set state.dir"))?;
         let kept_in = previous.path().display();
-        let current = self.file.read().unwrap_or_default();
+        let current = self.content()?;
         let replaced = self.encoding.decode(&current).ok();
         let secret = replaced.as_ref().map(|token| &token.secret);
         let found = previous.other_than(secret, self.encoding.fernet.as_ref());
@@ -229,11 +248,7 @@ impl TokenStore {
                 ObtainError::permanent(error.label(), what).with_source(error)
             })?
             .ok_or_else(|| no_previous(&format!("`{kept_in}`, which each renewal writes, has no other token")))?;
-        self.replace(&current, &token, replaced.as_ref())?;
-        Ok(RollbackOutcome {
-            from: replaced.map(|token| token.secret.fingerprint()),
-            to: token.secret.fingerprint(),
-        })
+        self.replace(&current, &token, replaced.as_ref())
     }
 
     /// Puts a token into the contents of the file, and keeps the replaced one, if there is one. A renewed token is worth more

@@ -17,7 +17,6 @@ use serde::Deserialize;
 
 use super::encoding::{EncodingError, expiries_differ, same_secret};
 use super::fernet::Fernet;
-use super::file::RollbackOutcome;
 use super::previous_tokens::no_previous;
 use super::token_file::TokenFile;
 use crate::os::watch::WatchedFiles;
@@ -82,33 +81,22 @@ impl RenewedTokenStore {
         self
     }
 
-    /// Exchanges the token with the previous one.
-    ///
-    /// # Errors
-    ///
-    /// [`ObtainError`] if the file is not in use, or has no previous token.
-    pub async fn roll_back(&mut self) -> Result<RollbackOutcome, ObtainError> {
-        let lock = self.file.lock().await?;
+    /// Exchanges the token with the previous one; an error if the file is not in use, or has no previous token.
+    async fn restore_previous(&mut self) -> Result<(), ObtainError> {
+        let _lock = self.file.lock().await?;
         let current = self.current().await;
-        let renewed = current.ok().and_then(|lineage| Some((lineage.record?, lineage.token)));
         let path = self.file.path().display();
-        let (record, from) =
-            renewed.ok_or_else(|| no_previous(&format!("no renewed token from `{path}` is in use")))?;
+        let record = current.ok().and_then(|lineage| lineage.record);
+        let record = record.ok_or_else(|| no_previous(&format!("no renewed token from `{path}` is in use")))?;
         let to = record
             .previous
             .ok_or_else(|| no_previous(&format!("`{path}` contains only the current token")))?;
-        let outcome = RollbackOutcome {
-            from: Some(from.secret.fingerprint()),
-            to: to.secret.fingerprint(),
-        };
         self.write_record(RenewalRecord {
             token: to,
             previous: Some(record.token),
             ..record
         })
-        .await?;
-        drop(lock);
-        Ok(outcome)
+        .await
     }
 
     /// Returns the token in use: the record's, if it was renewed from the token of the inner source, or that is unreachable.
@@ -246,6 +234,10 @@ impl Source for RenewedTokenStore {
         expected: Fingerprint,
     ) -> BoxFuture<'a, Result<StoreOutcome, ObtainError>> {
         Box::pin(self.store_if_unchanged(token, expected))
+    }
+
+    fn roll_back(&mut self) -> BoxFuture<'_, Result<(), ObtainError>> {
+        Box::pin(self.restore_previous())
     }
 }
 

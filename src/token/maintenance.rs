@@ -1,4 +1,5 @@
-//! The work of the refresher besides checks and refreshes: inspections, warnings, stores that have failed.
+//! The work of the refresher besides checks and refreshes: inspections, warnings, stores that have failed, changes by the
+//! operator.
 
 use std::time::Duration;
 
@@ -6,9 +7,10 @@ use tokio::time::{Instant, timeout};
 
 use super::alert::AlertCause;
 use super::credential::ProofSettings;
+use super::operator::OperatorRequest;
 use super::planner::PlannerEvent;
 use super::refresher::Refresher;
-use super::reporter::format_expiry;
+use super::reporter::{Operation, format_expiry};
 use super::traits::{ProofAnswer, Renewer};
 use crate::graph::ProofMode;
 
@@ -52,6 +54,34 @@ impl Refresher {
             Maintenance::CheckAdminToken => self.check_admin_token().await,
             Maintenance::UpdateCache => self.provider.last_known_good.update().await,
         }
+    }
+
+    /// Does what the operator requests, unless the request was given up. A stop waits for it as for a renewal.
+    pub(super) async fn on_operator_request(&mut self, request: OperatorRequest) -> PlannerEvent {
+        let OperatorRequest { command, reply } = request;
+        if reply.is_closed() {
+            return PlannerEvent::Unchanged;
+        }
+        self.reporter.operation_started(Operation::Refresh);
+        self.publisher.begin_renewal();
+        let current = self.publisher.current();
+        let context = self.refresh_context(current.as_deref());
+        let applied = self.provider.apply(command, context).await;
+        let in_use = current.map(|current| current.fingerprint());
+        let (result, found) = match applied {
+            Ok(found) => (Ok(found.change_from(in_use)), Some(found)),
+            Err(error) => (Err(error), None),
+        };
+        let event = match found {
+            Some(found) if in_use != Some(found.token.secret.fingerprint()) => self.publish(Operation::Refresh, found),
+            Some(_) | None => {
+                self.publisher.finish_unchanged();
+                PlannerEvent::Unchanged
+            }
+        };
+        // The operator may have given up meanwhile.
+        drop(reply.send(result));
+        event
     }
 
     /// Inspects the token that the renewer depends on, at the start and daily, and warns of its expiry.

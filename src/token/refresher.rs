@@ -13,6 +13,7 @@ use super::confirmation::{Confirmation, LivenessCheckSlot};
 use super::credential::{Credential, Generation, Token};
 use super::current::CurrentToken;
 use super::error::ObtainError;
+use super::operator::{Operator, OperatorRequest};
 use super::planner::{Action, CurrentGeneration, Failure, PlannerEvent, RefreshPlanner};
 use super::policy::RefreshPolicy;
 use super::provider::TokenProvider;
@@ -36,6 +37,7 @@ pub struct Refresher {
     pub(super) current: CurrentToken,
     pub(super) reporter: Reporter,
     reconfigurations: mpsc::Receiver<Reconfiguration>,
+    operator_requests: mpsc::Receiver<OperatorRequest>,
     liveness_check: LivenessCheckSlot,
     /// The generation whose rejected proof was explained last.
     pub(super) explained_proof: Option<Generation>,
@@ -78,18 +80,24 @@ impl Refresher {
             liveness_check,
             // Closed: none will come.
             reconfigurations: mpsc::channel(1).1,
+            operator_requests: mpsc::channel(1).1,
             explained_proof: None,
             admin_token,
         }
     }
 
-    /// Takes what it works with from this channel when that changes.
-    #[must_use]
-    pub fn with_reconfigurations(self, reconfigurations: mpsc::Receiver<Reconfiguration>) -> Self {
-        Self {
-            reconfigurations,
-            ..self
-        }
+    /// Returns a channel for what it works with, when that changes.
+    pub fn reconfigurations(&mut self) -> mpsc::Sender<Reconfiguration> {
+        let (sender, reconfigurations) = mpsc::channel(1);
+        self.reconfigurations = reconfigurations;
+        sender
+    }
+
+    /// Returns what requests changes of the token from it.
+    pub fn operator(&mut self) -> Operator {
+        let (operator, requests) = Operator::channel();
+        self.operator_requests = requests;
+        operator
     }
 
     /// Runs until it is dropped, which must be after the last request: a draining request may still need a new token.
@@ -136,12 +144,8 @@ impl Refresher {
             Some(_) if operation == Operation::Refresh => self.publisher.begin_renewal(),
             _ => self.publisher.begin_check(),
         }
-        let (current, now) = (self.publisher.current(), self.clock.now());
-        let context = RefreshContext {
-            current: current.as_deref(),
-            current_is_dead: self.is_current_rejected() || self.current.has_expired(now),
-            now,
-        };
+        let current = self.publisher.current();
+        let context = self.refresh_context(current.as_deref());
         let found = match operation {
             // A source that hangs does not delay what a dead token needs. Cancel-safe: the check after it finds the same.
             Operation::Check => tokio::select! {
@@ -204,6 +208,7 @@ impl Refresher {
             }
             () = self.provider.sources.changed() => return PlannerEvent::SourceChanged,
             Some(new) = self.reconfigurations.recv() => return self.reconfigure(new),
+            Some(request) = self.operator_requests.recv() => return self.on_operator_request(request).await,
             () = self.publisher.handle.observations.changed() => return self.on_observation().await,
             () = sleep_until(wake) => {}
         }
@@ -212,6 +217,15 @@ impl Refresher {
         }
         self.warn_of_expiry();
         PlannerEvent::TimerFired(self.current.deadlines(&self.clock))
+    }
+
+    pub(super) fn refresh_context<'a>(&self, current: Option<&'a Credential>) -> RefreshContext<'a> {
+        let now = self.clock.now();
+        RefreshContext {
+            current,
+            current_is_dead: self.is_current_rejected() || self.current.has_expired(now),
+            now,
+        }
     }
 
     /// Continues with other sources, another renewer and other proofs. The current credential stays.
@@ -273,7 +287,7 @@ impl Refresher {
         }
     }
 
-    fn publish(&mut self, operation: Operation, found: ObtainedToken) -> PlannerEvent {
+    pub(super) fn publish(&mut self, operation: Operation, found: ObtainedToken) -> PlannerEvent {
         if let Some(error) = &found.skipped_error {
             self.reporter.report_failure(error, None);
         }

@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout};
 
 use super::credential::Token;
 use super::error::ObtainError;
-use super::traits::{RefreshContext, RefreshLock, Source, StoreOutcome};
+use super::traits::{OperatorCommand, RefreshContext, RefreshLock, Source, StoreOutcome};
 use crate::types::Fingerprint;
 
 /// The sources of a tenant; the first has priority.
@@ -71,6 +71,8 @@ pub(super) const WITHDRAWAL_INTERVAL: Duration = Duration::from_secs(2);
 const LOAD_TIMEOUT: Duration = Duration::from_secs(20);
 /// The longest store.
 const STORE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest change by the operator, the wait for the renewal lock included.
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(35);
 
 // === impl SourceList ===
 
@@ -211,6 +213,34 @@ impl SourceList {
     pub(super) fn active_is_writable(&self) -> bool {
         let tracked = self.sources.get(self.active);
         tracked.is_some_and(|tracked| tracked.source.check_writable().is_ok())
+    }
+
+    /// Changes the token as the operator requests, and returns it with the description of its source: of the active one, or if
+    /// that is read-only, of the nearest before it, whose token is used rather than that of the active one.
+    pub(super) async fn change(&mut self, command: &OperatorCommand) -> Result<(Token, String), ObtainError> {
+        let candidates = self.sources.iter_mut().enumerate().take(self.active.saturating_add(1));
+        let writable = candidates
+            .rev()
+            .find(|(_, tracked)| tracked.source.check_writable().is_ok());
+        let Some((index, tracked)) = writable else {
+            let reasons = self.read_only_reasons().join("; ");
+            let advice = "put it there yourself, or set token.store = { file = PATH }";
+            let what = format!("graphward cannot store it ({reasons}); {advice}");
+            return Err(ObtainError::permanent("not_writable", what));
+        };
+        let source = tracked.describe();
+        let changed = async {
+            match command {
+                OperatorCommand::Set(token) => tracked.source.replace(token).await?,
+                OperatorCommand::RollBack => tracked.source.roll_back().await?,
+            }
+            tracked.source.load().await
+        };
+        let changed = timeout(CHANGE_TIMEOUT, changed).await;
+        let token = changed.unwrap_or_else(|_elapsed| Err(timed_out(&source, "store the token", CHANGE_TIMEOUT)))?;
+        tracked.last_seen = Some(token.secret.fingerprint());
+        self.active = index;
+        Ok((token, source))
     }
 
     /// Returns a token that belongs into the active source.

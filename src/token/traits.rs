@@ -65,6 +65,40 @@ pub trait Source: Send + 'static {
         let what = format!("{} is read-only", self.describe());
         Box::pin(ready(Err(ObtainError::permanent("not_writable", what))))
     }
+
+    /// Stores a token of the operator under the lock, whatever is here. Default: it replaces the token that is here.
+    fn replace<'a>(&'a mut self, token: &'a Token) -> BoxFuture<'a, Result<(), ObtainError>> {
+        Box::pin(async move {
+            let _lock = self.lock().await?;
+            let replaced = self.load().await?.secret.fingerprint();
+            match self.store(token, replaced).await? {
+                StoreOutcome::Stored => Ok(()),
+                StoreOutcome::Conflict => {
+                    let what = format!("{} got another token at the same moment; try again", self.describe());
+                    Err(ObtainError::transient("conflict", what))
+                }
+            }
+        })
+    }
+
+    /// Exchanges the token with the previous one, under the lock. Default: none is kept.
+    fn roll_back(&mut self) -> BoxFuture<'_, Result<(), ObtainError>> {
+        let what = format!(
+            "there is no previous token to roll back to: graphward keeps none for {}; in a database, restore the one that \
+             `update` saves with SQL",
+            self.describe()
+        );
+        Box::pin(ready(Err(ObtainError::permanent("no_previous_token", what))))
+    }
+}
+
+/// A change of the token that the operator requests.
+#[derive(Debug)]
+pub enum OperatorCommand {
+    /// Check this token, store it, and use it.
+    Set(Token),
+    /// Restore the previous token, and use it.
+    RollBack,
 }
 
 /// A place for the last token that Graph accepted, which is read at a start at which every source fails.

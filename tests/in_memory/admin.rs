@@ -6,7 +6,7 @@ use std::time::Duration;
 use graphward::admin::ReadinessPolicy;
 use tokio::time::sleep;
 
-use crate::support::{FIRST_TOKEN, SECOND_TOKEN, TestProxyBuilder, get, request, sized, with};
+use crate::support::{FIRST_TOKEN, SECOND_TOKEN, TestProxyBuilder, get, request, sized, stalled, with};
 
 #[tokio::test(start_paused = true)]
 async fn a_proxy_in_order_is_alive_started_and_ready() {
@@ -87,6 +87,36 @@ async fn a_rejected_token_is_not_ready_until_there_is_a_newer_one() {
     assert_eq!(proxy.admin_get("/readyz").await.status, 200);
     assert_eq!(proxy.metric(r#"graphward_token_usable{tenant="default"}"#).await, 1);
     assert_eq!(proxy.metric(r#"graphward_token_generation{tenant="default"}"#).await, 2);
+    proxy.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_waits_for_the_check_in_progress_and_says_why_it_is_not_possible() {
+    let proxy = TestProxyBuilder::new().start().await;
+    proxy.source.set_delay(Duration::from_secs(10));
+    proxy.publish_token(SECOND_TOKEN);
+    sleep(Duration::from_secs(1)).await;
+    let started = tokio::time::Instant::now();
+    let body = format!("{{\"access_token\": \"{FIRST_TOKEN}\"}}");
+    let mut put = request("PUT", "/admin/token", sized(body));
+    put.headers_mut().insert("graphward-admin", "yes".parse().unwrap());
+    let answer = proxy.admin().fetch(put).await;
+    assert_eq!(answer.status, 409, "{}", answer.text());
+    assert!(answer.text().contains("read-only"), "{}", answer.text());
+    assert!(!answer.text().contains(FIRST_TOKEN));
+    assert_eq!(started.elapsed().as_secs(), 9);
+    assert_eq!(proxy.tokens.current().unwrap().generation().get(), 2);
+    proxy.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_whose_body_does_not_arrive_is_given_up() {
+    let proxy = TestProxyBuilder::new().start().await;
+    let mut put = request("PUT", "/admin/token", stalled(b"{"));
+    put.headers_mut().insert("graphward-admin", "yes".parse().unwrap());
+    let answer = proxy.admin().fetch(put).await;
+    assert_eq!(answer.status, 400, "{}", answer.text());
+    assert!(answer.text().contains("within 5 s"), "{}", answer.text());
     proxy.shutdown().await;
 }
 

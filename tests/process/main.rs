@@ -2,6 +2,7 @@
 //! fake Graph that counts the requests it receives.
 #![cfg(test)]
 
+mod admin_changes;
 mod cli;
 mod colors;
 mod concurrency;

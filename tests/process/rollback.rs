@@ -10,7 +10,7 @@ use graphward::source::{FileSource, RenewedTokenStore};
 use graphward::token::{Source, StoreOutcome, Token};
 use graphward::types::{Clock, Secret};
 
-use crate::support::{Graph, Sidecar, graphward_command, replace_file, settings, together};
+use crate::support::{Client, Graph, Sidecar, graphward_command, replace_file, settings, together};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_running_sidecar_uses_the_token_that_a_rollback_restores() {
@@ -35,7 +35,7 @@ async fn a_running_sidecar_uses_the_token_that_a_rollback_restores() {
     let fingerprints = [&first, &second].map(|token| fingerprint_of(token));
     assert!(
         stdout.contains(&format!(
-            "rolled back to {}; {} is kept",
+            "rolled back to {}, by this command, as no sidecar runs at 127.0.0.1:0; {} was there before",
             fingerprints[0], fingerprints[1]
         )),
         "{stdout}"
@@ -114,7 +114,7 @@ fn an_error_of_a_token_command_does_not_contain_the_token() {
         (&["seal", "--key-file", "good"], "EAAG hunter2", 1, "not a valid token"),
         (&["seal", "--key-file", "good"], "", 1, "not a valid token"),
         (&["seal"], "", 2, "--key-file"),
-        (&["rollback", "--config", "env.toml"], "", 2, "nothing to roll back"),
+        (&["rollback", "--config", "env.toml"], "", 2, "NAME is read-only"),
         (&["rollback", "--config", "bad.toml"], "", 2, "did you mean `source`"),
         (
             &["rollback", "--token-file", "absent"],
@@ -129,6 +129,155 @@ fn an_error_of_a_token_command_does_not_contain_the_token() {
         assert!(stderr.contains(words), "{args:?}: {stderr}");
         assert!(!stderr.contains("hunter2") && output.stdout.is_empty());
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_running_sidecar_changes_the_token_itself_and_the_command_says_so() {
+    let _turn = together().await;
+    let dir = tempfile::tempdir().unwrap();
+    let graph = Graph::start().await;
+    let [first, second, dead] = std::array::from_fn(|_| graph.sim.issue(None));
+    graph.sim.expire(&dead);
+    let path = dir.path().join("token");
+    replace_file(&path, &first);
+    let admin = dir.path().join("admin.sock");
+    let config = settings(&graph, "file = \"token\"", "[state]\ndir = \"state\"\n");
+    let config = config.replace(
+        "admin = \"127.0.0.1:0\"",
+        &format!("admin = \"unix:{}\"", admin.display()),
+    );
+    let sidecar = Sidecar::start(dir.path(), &config).await;
+    sidecar.wait_until_uses(&graph, &first).await;
+
+    let set = token_command(dir.path(), &["set"], &format!("{second}\n"));
+    assert_eq!(set.status.code(), Some(0), "{}", text(&set.stderr));
+    let stdout = text(&set.stdout);
+    for words in [
+        "stored",
+        "by the sidecar at unix:",
+        "uses it now",
+        &fingerprint_of(&second),
+        &fingerprint_of(&first),
+    ] {
+        assert!(stdout.contains(words), "{words}: {stdout}");
+    }
+    let mut client = Client::connect(sidecar.proxy).await;
+    assert_eq!(client.text("hello").await.status, 200);
+    graph.assert_last_token(&second);
+    let refused = token_command(dir.path(), &["set"], &dead);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(
+        text(&refused.stderr).contains("Graph reports it as invalid"),
+        "{}",
+        text(&refused.stderr)
+    );
+    let back = token_command(dir.path(), &["rollback"], "");
+    assert!(
+        text(&back.stdout).contains("by the sidecar at"),
+        "{}",
+        text(&back.stderr)
+    );
+    assert_eq!(client.text("hello").await.status, 200);
+    graph.assert_last_token(&first);
+
+    // A configuration with another source is not that of the sidecar, which gets no token from the command.
+    let other = config.replace("file = \"token\"", "file = \"other\"");
+    fs::write(dir.path().join("other.toml"), other).unwrap();
+    let args = ["set", "--config", "other.toml"];
+    let set_other = token_command(dir.path(), &args, &second);
+    let stdout = text(&set_other.stdout);
+    assert!(
+        stdout.contains("by this command, as what runs at unix:"),
+        "{stdout} {}",
+        text(&set_other.stderr)
+    );
+    assert_eq!(
+        fs::read_to_string(dir.path().join("other")).unwrap(),
+        format!("{second}\n")
+    );
+    assert_eq!(fs::read_to_string(&path).unwrap(), format!("{first}\n"));
+    for output in [set, refused, back, set_other] {
+        let shown = text(&output.stdout) + &text(&output.stderr);
+        assert!(
+            [&first, &second, &dead].iter().all(|token| !shown.contains(*token)),
+            "{shown}"
+        );
+    }
+    let log = sidecar.stdout() + &sidecar.stderr();
+    assert!(
+        [&first, &second, &dead].iter().all(|token| !log.contains(*token)),
+        "{log}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_sidecar_the_command_checks_and_stores_the_token() {
+    let _turn = together().await;
+    let dir = tempfile::tempdir().unwrap();
+    let graph = Graph::start().await;
+    let [first, second, dead] = std::array::from_fn(|_| graph.sim.issue(None));
+    graph.sim.expire(&dead);
+    let path = dir.path().join(".env");
+    fs::write(&path, format!("A=1\nTOKEN={first}\n")).unwrap();
+    let source = "file = \".env\", key = \"TOKEN\"";
+    fs::write(
+        dir.path().join("graphward.toml"),
+        settings(&graph, source, "[state]\ndir = \"state\"\n"),
+    )
+    .unwrap();
+    for (args, input, code, words) in [
+        (&["set"][..], second.as_str(), 0, "by this command, as no sidecar runs"),
+        (&["rollback"], "", 0, "rolled back to"),
+        (&["set"], &dead, 1, "Graph reports it as invalid"),
+        (&["set"], "${META_TOKEN}", 1, "variable"),
+        (&["set"], "", 1, "contains no token"),
+        (&["set", "EAAGhunter2"], "", 2, "unexpected argument"),
+        (&["set", "--offline"], &dead, 0, "stored"),
+    ] {
+        let output = token_command(dir.path(), args, input);
+        let shown = text(&output.stdout) + &text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {shown}");
+        assert!(shown.contains(words), "{args:?}: {shown}");
+        let secrets = [first.as_str(), &second, &dead, "hunter2"];
+        assert!(secrets.iter().all(|token| !shown.contains(token)), "{shown}");
+        let expected = match args {
+            ["set"] if code == 0 => &second,
+            ["set", "--offline"] => &dead,
+            _ => &first,
+        };
+        assert_eq!(
+            fs::read_to_string(&path).unwrap(),
+            format!("A=1\nTOKEN={expected}\n"),
+            "{args:?}"
+        );
+    }
+    // A process that is no sidecar gets nothing but the question.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let admin = format!("admin = \"{}\"", listener.local_addr().unwrap());
+    let config = settings(&graph, source, "").replace("admin = \"127.0.0.1:0\"", &admin);
+    fs::write(dir.path().join("graphward.toml"), config).unwrap();
+    let stranger = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = vec![0; 64 * 1024];
+        let length = std::io::Read::read(&mut stream, &mut request).unwrap();
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+            .unwrap();
+        drop(stream);
+        drop(listener);
+        String::from_utf8_lossy(&request[..length]).into_owned()
+    });
+    let set = token_command(dir.path(), &["set"], &second);
+    assert!(
+        text(&set.stdout).contains("is no sidecar with these token sources"),
+        "{}",
+        text(&set.stderr)
+    );
+    let request = stranger.join().unwrap();
+    assert!(
+        request.starts_with("GET /admin/token-status ") && !request.contains(&second),
+        "{request}"
+    );
 }
 
 /// Runs `graphward token …` with this input.

@@ -81,6 +81,14 @@ pub enum DecodeError {
 }
 
 impl DecodeError {
+    /// Returns whether the bytes look like another document than one for a token, which must not be overwritten.
+    pub(in super::super) const fn is_about_document(self) -> bool {
+        matches!(
+            self,
+            Self::TooLong | Self::Utf16 | Self::Binary | Self::MultipleLines | Self::MissingPointer | Self::MissingKey
+        )
+    }
+
     /// Its name in logs and metrics.
     #[must_use]
     pub const fn label(self) -> &'static str {

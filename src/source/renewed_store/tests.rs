@@ -223,8 +223,7 @@ async fn an_encrypted_record_contains_no_token_and_an_unencrypted_one_is_still_r
     assert_eq!(load_text(&mut encrypted).await, "EAAthird");
     // Without the key the record is not used.
     assert_eq!(case.load_after_restart().await, "EAAfirst");
-    let back = encrypted.roll_back().await.unwrap();
-    assert_eq!(back.to, expected);
+    encrypted.roll_back().await.unwrap();
     assert_eq!(load_text(&mut encrypted).await, "EAAsecond");
 }
 
@@ -234,9 +233,7 @@ async fn a_rollback_restores_the_previous_token_and_a_second_one_undoes_it() {
     let error = case.store.roll_back().await.unwrap_err();
     assert_eq!(error.reason(), "no_previous_token");
     case.store_token("EAAsecond", "EAAfirst").await;
-    let back = case.store.roll_back().await.unwrap();
-    let fingerprints = ["EAAfirst", "EAAsecond"].map(|text| token(text).secret.fingerprint());
-    assert_eq!((back.from, back.to), (Some(fingerprints[1]), fingerprints[0]));
+    case.store.roll_back().await.unwrap();
     assert_eq!(case.load_after_restart().await, "EAAfirst");
     case.store.roll_back().await.unwrap();
     assert_eq!(case.load_after_restart().await, "EAAsecond");
@@ -267,6 +264,6 @@ async fn the_later_expiry_of_the_same_token_is_kept_and_so_is_the_previous_token
             (text, later(text).expires_at)
         );
     }
-    let outcome = case.store.roll_back().await.unwrap();
-    assert_eq!(outcome.to, token("EAAfirst").secret.fingerprint());
+    case.store.roll_back().await.unwrap();
+    assert_eq!(case.load_text().await, "EAAfirst");
 }

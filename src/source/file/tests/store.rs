@@ -289,17 +289,14 @@ async fn a_rollback_restores_the_previous_token_and_a_second_one_undoes_it() {
     assert_eq!(load_text(&mut source).await, "EAAsecond");
     // The text around the token was edited since.
     fs::write(&path, "B=2\nA=EAAsecond\n").unwrap();
-    let back = source.roll_back().await.unwrap();
-    let (first, second) = (fingerprint("EAAfirst"), fingerprint("EAAsecond"));
-    assert_eq!((back.from, back.to), (Some(second), first));
+    source.roll_back().await.unwrap();
     assert!(is_notified(&mut source).await);
     assert_eq!(fs::read(&path).unwrap(), b"B=2\nA=EAAfirst\n");
-    let forth = source.roll_back().await.unwrap();
-    assert_eq!((forth.from, forth.to), (Some(first), second));
+    source.roll_back().await.unwrap();
     assert_eq!(fs::read(&path).unwrap(), b"B=2\nA=EAAsecond\n");
     fs::remove_dir_all(state_dir(&path)).unwrap();
 
-    let without = FileSource::new(path, Format::Key("A".to_owned()));
+    let mut without = FileSource::new(path, Format::Key("A".to_owned()));
     let error = without.roll_back().await.unwrap_err();
     assert_eq!(error.reason(), "no_previous_token");
     assert!(error.to_string().contains("state.dir"), "{error}");
@@ -312,8 +309,7 @@ async fn a_rollback_repairs_an_unusable_file_and_fails_without_a_usable_previous
     fs::write(&path, "EAAfirst").unwrap();
     store(&mut source, "EAAsecond", "EAAfirst").await.unwrap();
     fs::write(&path, "EAA half \0").unwrap();
-    let back = source.roll_back().await.unwrap();
-    assert_eq!((back.from, back.to), (None, fingerprint("EAAfirst")));
+    source.roll_back().await.unwrap();
     assert_eq!(fs::read(&path).unwrap(), b"EAAfirst\n");
     let error = source.roll_back().await.unwrap_err();
     assert_eq!(error.reason(), "no_previous_token");

@@ -323,6 +323,7 @@ mod expiry;
 mod inspection;
 mod last_known_good;
 mod looks;
+mod operator;
 mod proofs;
 mod reload;
 mod renewals;

@@ -10,11 +10,11 @@ use crate::graph::ProofMode;
 /// A refresher that can be reconfigured.
 async fn start(provider: TokenProvider) -> (TokenHandle, mpsc::Sender<Reconfiguration>) {
     let (writer, tokens) = channel();
-    let (sender, receiver) = mpsc::channel(1);
     let (tenant, policy) = (TenantId::default(), RefreshPolicy::default());
     let clock = Clock::manual(start_date());
-    let refresher = Refresher::new(tenant, provider, writer, policy, clock, Box::new(|_event| {}));
-    drop(spawn(refresher.with_reconfigurations(receiver).run()));
+    let mut refresher = Refresher::new(tenant, provider, writer, policy, clock, Box::new(|_event| {}));
+    let sender = refresher.reconfigurations();
+    drop(spawn(refresher.run()));
     tokens.wait_for_first_check().await;
     tokio::time::sleep(Duration::from_millis(1)).await;
     (tokens, sender)

@@ -1,0 +1,168 @@
+//! Changes of the token through the admin listener: who may make them, and what they answer.
+//!
+//! # Why
+//!
+//! There is no key, so only what proves to come from this machine is accepted: every address of the listener is loopback or
+//! a Unix socket. A web page in a browser on this machine is no exception to distrust: it can send a request anywhere, but
+//! not with a header of its own, unless the answer to a preflight request allows it, and no answer here does. A page that
+//! made its own name resolve to loopback could, but then names itself in `Host`.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::HOST;
+use http::uri::Authority;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
+use serde_json::json;
+use tokio::time::timeout;
+
+use super::response::json_response;
+use crate::source::decode::{DecodeError, Format, decode_token};
+use crate::token::{ObtainError, Operator, OperatorCommand, Token, TokenChange};
+use crate::types::{TenantId, error_chain};
+
+/// A change that a path stands for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Change {
+    /// `PUT /admin/token`.
+    Set,
+    /// `POST /admin/rollback`.
+    RollBack,
+}
+
+/// The tenant whose token is changed.
+pub(super) struct Target<'a> {
+    pub(super) id: &'a TenantId,
+    pub(super) operator: &'a Operator,
+    /// The address of the admin listener, if other machines can reach it.
+    pub(super) exposed_on: Option<SocketAddr>,
+}
+
+/// The reason why a change was refused. No message repeats anything of the request.
+#[derive(Debug, thiserror::Error)]
+enum ChangeError {
+    #[error(
+        "other machines can reach the admin listener, on {0}, so it changes no token; set listen.admin to a loopback \
+         address or to unix:/PATH, or replace the token in its source"
+    )]
+    Exposed(SocketAddr),
+    #[error("a change of the token needs the header `Graphward-Admin: yes`, which no web page can send")]
+    NoHeader,
+    #[error("a change of the token needs the Host localhost, 127.0.0.1 or [::1]")]
+    ForeignHost,
+    #[error("there is no such tenant or parameter; the only tenant is `?tenant={0}`, which may be left out")]
+    UnknownTenant(TenantId),
+    #[error("the body is larger than 16 KiB, or did not arrive within {} s", BODY_TIMEOUT.as_secs())]
+    Body,
+    #[error("the token of {{\"access_token\": \"…\"}} in the body was refused: {0}")]
+    Token(#[from] DecodeError),
+    #[error("the token was not changed: {}", error_chain(.0))]
+    Obtain(#[from] ObtainError),
+}
+
+/// The header that a change needs, with the value `yes`.
+const ADMIN_HEADER: &str = "graphward-admin";
+/// The largest body.
+const MAX_BODY_BYTES: usize = 16 * 1024;
+/// The longest wait for a body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(5);
+
+// === impl Change ===
+
+impl Change {
+    pub(super) fn from_path(path: &str) -> Option<Self> {
+        match path {
+            "/admin/token" => Some(Self::Set),
+            "/admin/rollback" => Some(Self::RollBack),
+            _ => None,
+        }
+    }
+
+    /// The only method of its path.
+    pub(super) const fn method(self) -> &'static str {
+        match self {
+            Self::Set => "PUT",
+            Self::RollBack => "POST",
+        }
+    }
+
+    /// Makes the change, and answers what has changed or why nothing has.
+    pub(super) async fn respond(self, target: &Target<'_>, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let tenant = target.id.as_str();
+        match self.make(target, request).await {
+            Ok(change) => {
+                let TokenChange { token, stored_in, .. } = &change;
+                tracing::info!(tenant, token, stored_in, "the operator changed the token");
+                json_response(StatusCode::OK, &change)
+            }
+            Err(error) => {
+                let message = error.to_string();
+                tracing::warn!(tenant, message, "refused a change of the token");
+                json_response(error.status(), &json!({ "error": { "message": message } }))
+            }
+        }
+    }
+
+    async fn make(self, target: &Target<'_>, request: Request<Incoming>) -> Result<TokenChange, ChangeError> {
+        check_access(target, &request)?;
+        let command = match self {
+            Self::Set => OperatorCommand::Set(read_token(request.into_body()).await?),
+            Self::RollBack => OperatorCommand::RollBack,
+        };
+        Ok(target.operator.request(command).await?)
+    }
+}
+
+fn check_access(target: &Target<'_>, request: &Request<Incoming>) -> Result<(), ChangeError> {
+    if let Some(address) = target.exposed_on {
+        return Err(ChangeError::Exposed(address));
+    }
+    if request.headers().get(ADMIN_HEADER).is_none_or(|value| value != "yes") {
+        return Err(ChangeError::NoHeader);
+    }
+    let fields = request.headers().get_all(HOST).iter();
+    let fields = fields.map(|host| host.to_str().ok().and_then(|host| host.parse().ok()));
+    let mut hosts = fields.chain(request.uri().authority().cloned().map(Some)).peekable();
+    let has_host = hosts.peek().is_some();
+    if !has_host || !hosts.all(|host| host.as_ref().is_some_and(is_loopback)) {
+        return Err(ChangeError::ForeignHost);
+    }
+    let tenant = request.uri().query().map(|query| query.strip_prefix("tenant="));
+    if tenant.is_some_and(|tenant| tenant != Some(target.id.as_str())) {
+        return Err(ChangeError::UnknownTenant(target.id.clone()));
+    }
+    Ok(())
+}
+
+fn is_loopback(authority: &Authority) -> bool {
+    let host = authority.host();
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    address.map_or_else(|_name| host.eq_ignore_ascii_case("localhost"), |it| it.is_loopback())
+}
+
+/// Reads the token as one in a file is read.
+async fn read_token(body: Incoming) -> Result<Token, ChangeError> {
+    let collected = timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY_BYTES).collect()).await;
+    let Ok(Ok(body)) = collected else {
+        return Err(ChangeError::Body);
+    };
+    let format = Format::Pointer("/access_token".to_owned());
+    Ok(decode_token(&body.to_bytes(), &format, None)?)
+}
+
+// === impl ChangeError ===
+
+impl ChangeError {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Exposed(_) | Self::NoHeader | Self::ForeignHost => StatusCode::FORBIDDEN,
+            Self::UnknownTenant(_) => StatusCode::NOT_FOUND,
+            Self::Body | Self::Token(_) => StatusCode::BAD_REQUEST,
+            Self::Obtain(error) if error.is_transient() => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Obtain(_) => StatusCode::CONFLICT,
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! The responses of the admin listener.
+
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, Response, StatusCode};
+use http_body_util::Full;
+use serde::Serialize;
+
+pub(super) const TEXT: &str = "text/plain; charset=utf-8";
+
+pub(super) fn not_allowed(allowed: &'static str) -> Response<Full<Bytes>> {
+    let mut response = respond(
+        StatusCode::METHOD_NOT_ALLOWED,
+        TEXT,
+        format!("method not allowed; use {}\n", allowed.replace(", ", " or ")),
+    );
+    let headers = response.headers_mut();
+    headers.insert(ALLOW, HeaderValue::from_static(allowed));
+    response
+}
+
+pub(super) fn json_response(status: StatusCode, body: &impl Serialize) -> Response<Full<Bytes>> {
+    // Maps with text keys, numbers and texts can always be written as JSON.
+    let json = serde_json::to_string(body).unwrap_or_default();
+    respond(status, "application/json", format!("{json}\n"))
+}
+
+pub(super) fn respond(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,101 @@
+//! Requests to the admin listener of a running sidecar.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
+use serde_json::Value;
+
+use crate::net::{AllowedSchemes, HttpClient, HttpClientConfig, HttpClientError, ListenAddr};
+use crate::source::encode_token;
+use crate::token::{OperatorCommand, TokenChange};
+use crate::types::error_chain;
+
+/// A client of one admin listener on this machine.
+pub(super) struct AdminClient {
+    pub(super) address: ListenAddr,
+    authority: String,
+    client: HttpClient,
+}
+
+impl AdminClient {
+    /// Creates a client whose requests take no longer than this.
+    pub(super) fn new(admin: &ListenAddr, timeout: Duration) -> Result<Self, String> {
+        let address = admin.local_dial_address();
+        let (authority, unix_socket) = match &address {
+            ListenAddr::Tcp(address) => (address.to_string(), None),
+            ListenAddr::Unix(path) => ("localhost".to_owned(), Some(path.clone())),
+        };
+        let config = HttpClientConfig {
+            schemes: AllowedSchemes::HttpAndHttps,
+            unix_socket,
+            ..HttpClientConfig::default()
+        };
+        let client = HttpClient::new(config, timeout).map_err(|error| error_chain(&error))?;
+        Ok(Self {
+            address,
+            authority,
+            client,
+        })
+    }
+
+    /// Sends a request with the header that changes need.
+    pub(super) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Response<Bytes>, HttpClientError> {
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("http://{}{path}", self.authority))
+            .header("graphward-admin", "yes")
+            .body(body)
+            .map_err(|error| HttpClientError::InvalidUrl(error.into()))?;
+        self.client.send(request).await
+    }
+}
+
+/// The longest wait for an answer to the question whether a sidecar runs.
+const FIND_TIMEOUT: Duration = Duration::from_secs(2);
+/// The longest wait for a change: longer than a sidecar waits for one.
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Finds out whether a sidecar with the same token sources listens there and changes tokens; the error says why not.
+pub(super) async fn find_sidecar(admin: &ListenAddr, source_identity: &str) -> Result<(), String> {
+    let client = AdminClient::new(admin, FIND_TIMEOUT)?;
+    let address = &client.address;
+    let answer = client.send(Method::GET, "/admin/token-status", Bytes::new()).await;
+    let answer = answer.map_err(|_error| format!("no sidecar runs at {address}"))?;
+    let status: Value = serde_json::from_slice(answer.body()).unwrap_or_default();
+    if status.get("source_identity") != Some(&source_identity.into()) {
+        return Err(format!("what runs at {address} is no sidecar with these token sources"));
+    }
+    if status.get("accepts_changes") != Some(&true.into()) {
+        return Err(format!(
+            "the sidecar at {address} changes no token, since other machines can reach that address"
+        ));
+    }
+    Ok(())
+}
+
+/// Lets a sidecar change its token.
+pub(super) async fn request_change(admin: &ListenAddr, command: &OperatorCommand) -> Result<TokenChange, String> {
+    let client = AdminClient::new(admin, CHANGE_TIMEOUT)?;
+    let answer = match command {
+        OperatorCommand::Set(token) => {
+            let body = encode_token(token).map_err(|error| error.to_string())?;
+            client.send(Method::PUT, "/admin/token", body.to_vec().into()).await
+        }
+        OperatorCommand::RollBack => client.send(Method::POST, "/admin/rollback", Bytes::new()).await,
+    };
+    let answer = answer.map_err(|error| error_chain(&error))?;
+    let body: Value = serde_json::from_slice(answer.body()).unwrap_or_default();
+    match answer.status() {
+        StatusCode::OK => serde_json::from_value(body).map_err(|error| error.to_string()),
+        status => {
+            let message = body.pointer("/error/message").and_then(Value::as_str);
+            Err(format!("{status}: {}", message.unwrap_or_default()))
+        }
+    }
+}

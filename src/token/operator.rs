@@ -1,0 +1,143 @@
+//! Changes of the token that the operator requests: another token, or the previous one.
+//!
+//! # Why
+//!
+//! The refresher alone publishes credentials and writes to the sources, so a change is a message to it. What is not known to
+//! work changes nothing: a token is checked before it is stored, and a rollback to a token that may not be used is undone.
+//!
+//! A command that runs without a refresher changes the sources in the same way, with a provider of its own.
+
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+use super::check::ObtainedToken;
+use super::error::ObtainError;
+use super::provider::TokenProvider;
+use super::traits::{OperatorCommand, RefreshContext};
+use crate::types::Fingerprint;
+
+/// What has changed; tokens are shown by their fingerprints.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct TokenChange {
+    /// The token that is there now.
+    pub token: String,
+    /// The valid token that was there before, if there was one.
+    pub previous: Option<String>,
+    /// The description of the source.
+    pub stored_in: String,
+}
+
+/// Requests changes from a refresher.
+#[derive(Clone, Debug)]
+pub struct Operator(mpsc::Sender<OperatorRequest>);
+
+/// A request, and where its result goes.
+#[derive(Debug)]
+pub(super) struct OperatorRequest {
+    pub(super) command: OperatorCommand,
+    pub(super) reply: oneshot::Sender<Result<TokenChange, ObtainError>>,
+}
+
+/// The longest wait for a change: longer than one that waits for the renewal lock takes.
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(45);
+
+// === impl Operator ===
+
+impl Operator {
+    /// Creates the operator's end and the refresher's end.
+    pub(super) fn channel() -> (Self, mpsc::Receiver<OperatorRequest>) {
+        let (sender, requests) = mpsc::channel(1);
+        (Self(sender), requests)
+    }
+
+    /// Requests a change, and waits until the token is stored and in use.
+    ///
+    /// # Errors
+    ///
+    /// [`ObtainError`] if nothing has changed; after a timeout it is unknown whether something has.
+    pub async fn request(&self, command: OperatorCommand) -> Result<TokenChange, ObtainError> {
+        let (reply, changed) = oneshot::channel();
+        let changed = async {
+            // If the refresher has ended, the send fails and drops the reply.
+            drop(self.0.send(OperatorRequest { command, reply }).await);
+            changed.await
+        };
+        match timeout(CHANGE_TIMEOUT, changed).await {
+            Ok(Ok(changed)) => changed,
+            Ok(Err(_)) | Err(_) => {
+                let limit = CHANGE_TIMEOUT.as_secs();
+                let message = format!("it is not done within {limit} s; look at the status before another attempt");
+                Err(ObtainError::transient("timeout", message))
+            }
+        }
+    }
+}
+
+// === impl TokenProvider ===
+
+impl TokenProvider {
+    /// Changes the token where no refresher runs.
+    ///
+    /// # Errors
+    ///
+    /// [`ObtainError`] if nothing has changed.
+    pub async fn change_token(
+        &mut self,
+        command: OperatorCommand,
+        now: SystemTime,
+    ) -> Result<TokenChange, ObtainError> {
+        let context = RefreshContext {
+            current: None,
+            current_is_dead: true,
+            now,
+        };
+        // Whether there is a token or not, the active source is known after this.
+        let found = self.check_sources(context).await.ok().flatten();
+        let changed = self.apply(command, context).await?;
+        Ok(changed.change_from(found.map(|found| found.token.secret.fingerprint())))
+    }
+
+    /// Changes the token in its source, and returns the one that is there now.
+    pub(super) async fn apply(
+        &mut self,
+        command: OperatorCommand,
+        context: RefreshContext<'_>,
+    ) -> Result<ObtainedToken, ObtainError> {
+        let inspection = match &command {
+            OperatorCommand::Set(token) => Some(self.vetting.admit(token, "the operator", context).await?),
+            OperatorCommand::RollBack => None,
+        };
+        let (token, source) = self.sources.change(&command).await?;
+        let admitted = match inspection {
+            Some(inspection) => Ok(inspection),
+            None => self.vetting.admit(&token, &source, context).await,
+        };
+        match admitted {
+            Ok(inspection) => {
+                self.pending_store = None;
+                Ok(ObtainedToken::new(token, inspection, source))
+            }
+            Err(error) => {
+                // A second rollback undoes the first.
+                self.sources.change(&command).await?;
+                Err(error)
+            }
+        }
+    }
+}
+
+// === impl ObtainedToken ===
+
+impl ObtainedToken {
+    /// Describes the change that led to it.
+    pub(super) fn change_from(&self, previous: Option<Fingerprint>) -> TokenChange {
+        TokenChange {
+            token: self.token.secret.fingerprint().to_string(),
+            previous: previous.map(|previous| previous.to_string()),
+            stored_in: self.source.clone(),
+        }
+    }
+}
