@@ -57,8 +57,10 @@ enum ChangeError {
     UnknownTenant(TenantId),
     #[error("the body is larger than 16 KiB, or did not arrive within {} s", BODY_TIMEOUT.as_secs())]
     Body,
+    #[error("the body is not JSON (line {line}, column {column}); expected {{\"access_token\": \"…\"}}")]
+    NotJson { line: usize, column: usize },
     #[error("the token of {{\"access_token\": \"…\"}} in the body was refused: {0}")]
-    Token(#[from] DecodeError),
+    Token(DecodeError),
     #[error("the token was not changed: {}", error_chain(.0))]
     Obtain(#[from] ObtainError),
 }
@@ -100,7 +102,7 @@ impl Change {
             }
             Err(error) => {
                 let message = error.to_string();
-                tracing::warn!(tenant, message, "refused a change of the token");
+                tracing::warn!(tenant, reason = message, "refused a change of the token");
                 json_response(error.status(), &json!({ "error": { "message": message } }))
             }
         }
@@ -160,9 +162,19 @@ impl ChangeError {
         match self {
             Self::Exposed(_) | Self::NoHeader | Self::ForeignHost => StatusCode::FORBIDDEN,
             Self::UnknownTenant(_) => StatusCode::NOT_FOUND,
-            Self::Body | Self::Token(_) => StatusCode::BAD_REQUEST,
+            Self::Body | Self::NotJson { .. } | Self::Token(_) => StatusCode::BAD_REQUEST,
             Self::Obtain(error) if error.is_transient() => StatusCode::SERVICE_UNAVAILABLE,
             Self::Obtain(_) => StatusCode::CONFLICT,
+        }
+    }
+}
+
+impl From<DecodeError> for ChangeError {
+    fn from(error: DecodeError) -> Self {
+        if let DecodeError::InvalidJson { line, column } = error {
+            Self::NotJson { line, column }
+        } else {
+            Self::Token(error)
         }
     }
 }

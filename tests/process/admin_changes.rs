@@ -80,7 +80,7 @@ async fn what_is_no_token_or_is_dead_is_refused_with_the_reason_and_the_old_one_
     let large = document(&"x".repeat(16 * 1024));
     for (body, status, reason) in [
         ("", 400, "contains no token"),
-        ("EAAGhunter2", 400, "invalid JSON"),
+        ("EAAGhunter2", 400, "the body is not JSON (line 1, column 1); expected"),
         ("{\"token\": \"EAAGhunter2\"}", 400, "has no value at"),
         ("[]", 400, "has no value at"),
         ("{\"access_token\": 7}", 400, "not a string"),
