@@ -74,6 +74,16 @@ impl LastKnownGood {
         };
     }
 
+    /// Returns whether there is a cached token that may be used.
+    pub(super) async fn is_filled(&mut self) -> bool {
+        match &mut self.cache {
+            Some(cache) if self.use_at_start == UseAtStart::Allowed => {
+                matches!(timeout(CACHE_TIMEOUT, cache.load()).await, Ok(Ok(Some(_))))
+            }
+            Some(_) | None => false,
+        }
+    }
+
     /// Returns the cached token, if it may be used.
     pub(super) async fn find(&mut self, vetting: &mut Vetting, context: RefreshContext<'_>) -> Option<ObtainedToken> {
         let cache = self

@@ -37,12 +37,14 @@
 use std::fmt;
 use std::time::Duration;
 
+use tokio::time::timeout;
+
 use super::check::{Check, ObtainedToken, read_sources};
 use super::credential::Token;
 use super::error::ObtainError;
 use super::last_known_good::LastKnownGood;
 use super::renewal::renew;
-use super::sources::{Reach, SourceList, SourcedToken};
+use super::sources::{Reach, SourceList, SourcedToken, timed_out};
 use super::traits::{
     Inspector, LivenessCheck, ProofCheck, RefreshContext, RefreshLock, Renewer, Source, StoreOutcome, TokenCache,
 };
@@ -60,6 +62,9 @@ pub struct TokenProvider {
     pub(super) pending_store: Option<SourcedToken>,
 }
 
+/// The longest wait for the sources at a start before the cached token is used: requests wait as well, for
+/// `heal.token_wait`.
+const START_PATIENCE: Duration = Duration::from_secs(1);
 /// The longest wait for the renewal lock. A holder that is stopped but not dead is ignored after this.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(25);
 /// The longest wait for it in the background, where it delays everything else.
@@ -233,7 +238,7 @@ impl TokenProvider {
     }
 
     async fn check(&mut self, reach: Reach, context: RefreshContext<'_>) -> Check {
-        let mut check = read_sources(&mut self.sources, &mut self.vetting, reach, context).await;
+        let mut check = self.read_with_patience(reach, context).await;
         if check.found.is_err() && !context.current_is_dead && self.sources.is_absence_confirmed() {
             // Another source may have a token.
             let context = RefreshContext {
@@ -254,6 +259,20 @@ impl TokenProvider {
             }
             found => Check { found, ..check },
         }
+    }
+
+    /// Reads the sources. At a start at which a token is in the cache, sources that hang count as failed after
+    /// [`START_PATIENCE`].
+    async fn read_with_patience(&mut self, reach: Reach, context: RefreshContext<'_>) -> Check {
+        let is_cached = context.current.is_none() && self.last_known_good.is_filled().await;
+        let reading = read_sources(&mut self.sources, &mut self.vetting, reach, context);
+        if !is_cached {
+            return reading.await;
+        }
+        timeout(START_PATIENCE, reading).await.unwrap_or_else(|_elapsed| {
+            let error = timed_out("the token sources", "respond", START_PATIENCE);
+            Check::of(Err(error))
+        })
     }
 
     /// Returns the cache's token, or the error of the sources if it may not be used.

@@ -135,9 +135,11 @@ impl SourceList {
         self.givers().any(|tracked| tracked.absence != Absence::None)
     }
 
-    /// Returns whether the source of the current token said twice that it has none.
+    /// Returns whether the source of the current token said twice that it has none. A token from the cache is withdrawn only
+    /// by all sources together: one that cannot be asked may have given it.
     pub(super) fn is_absence_confirmed(&self) -> bool {
-        self.givers().any(|tracked| tracked.absence == Absence::Confirmed)
+        let mut givers = self.givers().peekable();
+        givers.peek().is_some() && givers.all(|tracked| tracked.absence == Absence::Confirmed)
     }
 
     /// Returns the number of sources that say that they have no token.
@@ -146,7 +148,7 @@ impl SourceList {
         absent.count()
     }
 
-    /// Returns the source that can withdraw the current token: the one that it came from, or any if it came from the cache.
+    /// Returns the sources that may have given the current token: the one that it came from, or all if it came from the cache.
     fn givers(&self) -> impl Iterator<Item = &TrackedSource> {
         let (active, any) = (self.active, self.is_from_cache());
         let sources = self.sources.iter().enumerate();

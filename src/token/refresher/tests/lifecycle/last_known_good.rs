@@ -191,3 +191,39 @@ async fn a_token_from_the_cache_is_not_renewed_and_can_be_withdrawn() {
     assert_eq!((in_use(&tokens), cache.content()), (None, None));
     assert!(alerts.causes().contains(&AlertCause::Withdrawn));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_hangs_at_a_start_delays_the_cached_token_by_a_second_only() {
+    let (cache, row, file) = (
+        FakeCache::holding(token("cached")),
+        source_named("row"),
+        source_named("file"),
+    );
+    row.with_state(|state| state.is_hanging = true);
+    let start = Instant::now();
+    let tokens = start_with(&cache, &[&row, &file]).await;
+    tokens.current_or_wait(start + Duration::from_secs(5)).await.unwrap();
+    assert!(start.elapsed() <= Duration::from_secs(2), "{:?}", start.elapsed());
+    assert_eq!(in_use(&tokens).unwrap(), "cached");
+    row.with_state(|state| state.is_hanging = false);
+    row.put(token("one"));
+    tokio::time::sleep(MINUTE).await;
+    assert_eq!(in_use(&tokens).unwrap(), "one");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_without_a_token_does_not_withdraw_the_cached_one_while_another_fails() {
+    let (cache, row, file) = (
+        FakeCache::holding(token("cached")),
+        source_named("row"),
+        source_named("file"),
+    );
+    let tokens = start_with(&cache, &[&row, &file]).await;
+    assert_eq!(in_use(&tokens).unwrap(), "cached");
+    file.withdraw();
+    tokio::time::sleep(HOUR).await;
+    assert_eq!(in_use(&tokens).unwrap(), "cached", "the row may have given it");
+    row.withdraw();
+    tokio::time::sleep(MINUTE).await;
+    assert_eq!((in_use(&tokens), cache.content()), (None, None));
+}
