@@ -30,6 +30,8 @@ pub(super) enum QueryError {
     TimedOut,
     /// The connection was closed while it waited for notifications.
     Disconnected,
+    /// There is no connection: the driver, the server or a pooler before it reported an error.
+    Connect(Error),
     /// The driver or the server reported an error.
     Postgres(Error),
 }
@@ -49,7 +51,8 @@ pub(super) const MAX_ROWS: usize = 100;
 impl PgConnection {
     pub(super) async fn connect(endpoint: &PgEndpoint) -> Result<Self, QueryError> {
         let connecting = Box::pin(endpoint.config.connect(endpoint.tls.clone()));
-        let (client, mut connection) = with_timeout(CONNECT_TIMEOUT, connecting).await?;
+        let connected = with_timeout(CONNECT_TIMEOUT, connecting).await;
+        let (client, mut connection) = connected.map_err(QueryError::into_connect)?;
         let (sender, notifications) = watch::channel(());
         drop(endpoint.tasks.spawn(async move {
             let drive = async {
@@ -144,7 +147,7 @@ impl QueryError {
     pub(super) fn is_disconnected(&self) -> bool {
         match self {
             Self::Disconnected => true,
-            Self::TimedOut => false,
+            Self::TimedOut | Self::Connect(_) => false,
             Self::Postgres(error) => match error.code() {
                 Some(code) => *code == SqlState::ADMIN_SHUTDOWN || *code == SqlState::CRASH_SHUTDOWN,
                 None => error.is_closed() || is_io(error),
@@ -152,10 +155,18 @@ impl QueryError {
         }
     }
 
+    /// The same as an error of the connection.
+    fn into_connect(self) -> Self {
+        match self {
+            Self::Postgres(error) => Self::Connect(error),
+            other => other,
+        }
+    }
+
     /// The server's error code, if the server reported the error.
     pub(super) fn code(&self) -> Option<&SqlState> {
         match self {
-            Self::Postgres(error) => error.code(),
+            Self::Connect(error) | Self::Postgres(error) => error.code(),
             Self::TimedOut | Self::Disconnected => None,
         }
     }

@@ -12,15 +12,18 @@ use crate::token::ObtainError;
 
 /// Explains why an action, `read` or `store the token in`, failed at `source`.
 pub(super) fn into_obtain_error(source: &str, action: &str, failed: QueryError) -> ObtainError {
+    let is_connecting = matches!(failed, QueryError::Connect(_));
     let error = match failed {
         QueryError::TimedOut => return ObtainError::transient("timeout", format!("{source} timed out")),
         QueryError::Disconnected => {
             return ObtainError::transient("connection_closed", format!("{source} closed the connection"));
         }
-        QueryError::Postgres(error) => error,
+        QueryError::Connect(error) | QueryError::Postgres(error) => error,
     };
-    if let Some(server_error) = error.as_db_error() {
-        return from_server_error(source, action, server_error);
+    match error.as_db_error() {
+        Some(refusal) if is_connecting => return from_refused_connection(source, refusal),
+        Some(server_error) => return from_server_error(source, action, server_error),
+        None => {}
     }
     if let Some(rustls::Error::InvalidCertificate(_)) = tls_error(&error) {
         let what = format!(
@@ -35,6 +38,28 @@ pub(super) fn into_obtain_error(source: &str, action: &str, failed: QueryError) 
     }
     let what = format!("{source} rejected the connection; check the password and `sslmode` in its URL");
     ObtainError::permanent("connection_rejected", what).with_source(error)
+}
+
+/// Explains why the server, or a pooler before it, refused the connection. No value of a statement has been sent yet, so its
+/// message can be shown. Poolers have one code for nearly everything.
+fn from_refused_connection(source: &str, error: &DbError) -> ObtainError {
+    let (code, message) = (error.code().code(), error.message());
+    let class = code.get(..2).unwrap_or_default();
+    let is_about_url = ["parameter", "no such", "not exist", "config"]
+        .iter()
+        .any(|words| message.contains(words));
+    let what = |why: &str| format!("cannot connect to {source}: {message}; {why} (SQLSTATE {code})");
+    match class {
+        "28" => ObtainError::permanent(
+            "login",
+            what("check user and password in the URL, and pg_hba.conf or the users of the pooler"),
+        ),
+        "08" | "53" | "57" | "58" if !is_about_url => ObtainError::transient("unavailable", what("graphward retries")),
+        _ => ObtainError::permanent(
+            "connection_rejected",
+            what("fix the database, the user or `options` in the URL; a pooler passes few parameters on"),
+        ),
+    }
 }
 
 fn from_server_error(source: &str, action: &str, error: &DbError) -> ObtainError {

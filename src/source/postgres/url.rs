@@ -36,6 +36,12 @@ pub enum DatabaseUrlError {
          a / and %3F for a ? in the password, or `host=… user=… password=… dbname=…`; set `key` if it is a line of a .env file"
     )]
     Invalid,
+    /// The form of .NET, with semicolons.
+    #[error(
+        "the database URL has the form of Npgsql (`Host=…;Username=…`), which graphward does not read; write \
+         postgres://user:password@host/dbname, or `host=… user=… password=… dbname=…` with spaces"
+    )]
+    DotNet,
     /// A parameter that is unknown, or whose value is invalid.
     #[error("unsupported or invalid parameter `{0}` in the database URL: {1}")]
     Parameter(String, &'static str),
@@ -66,7 +72,7 @@ const IGNORED: &str = "ApplicationName TimeZone advisory_locks async_fallback bi
     gsslib idle_in_transaction_session_timeout idle_timeout krbsrvname lock_timeout loginTimeout \
     max_connections max_overflow pgbouncer preferQueryMode prepareThreshold prepared_statement_cache_size \
     prepared_statements reaping_frequency single_use_connections socketTimeout socket_timeout sslcompression \
-    sslsni statement_cache_size statement_timeout supa timezone uselibpqcompat workaround";
+    sslsni statement_cache_capacity statement_cache_size statement_timeout supa timezone uselibpqcompat workaround";
 
 /// Parses a URL, or libpq's form of `key=value` pairs.
 pub(super) fn parse(text: &str) -> Result<DatabaseUrl, DatabaseUrlError> {
@@ -79,6 +85,7 @@ pub(super) fn parse(text: &str) -> Result<DatabaseUrl, DatabaseUrlError> {
             }
             (authority, url_parameters(parameters)?)
         }
+        None if is_dot_net(text) => return Err(DatabaseUrlError::DotNet),
         None => ("", pairs(text).ok_or(DatabaseUrlError::Invalid)?),
     };
     let mut url = Zeroizing::new(format!("postgres://{authority}?{DEFAULT_PARAMETERS}"));
@@ -139,9 +146,19 @@ fn url_parameters(query: &str) -> Result<Vec<Parameter>, DatabaseUrlError> {
     let parameters = query.split('&').filter(|parameter| !parameter.is_empty());
     let parameters = parameters.map(|parameter| {
         let (name, value) = parameter.split_once('=').ok_or(DatabaseUrlError::Invalid)?;
-        Ok((name.to_owned(), Zeroizing::new(value.to_owned())))
+        // sqlx writes `ssl-mode`.
+        Ok((name.replace('-', "_"), Zeroizing::new(value.to_owned())))
     });
     parameters.collect()
+}
+
+/// Returns whether a text has the form `Host=db;Username=app;…`.
+fn is_dot_net(text: &str) -> bool {
+    let text = text.to_lowercase();
+    text.contains(';')
+        && ["host=", "server=", "data source="]
+            .iter()
+            .any(|start| text.starts_with(start))
 }
 
 /// Parses `host=db user=app password='a b'`: a quote or a backslash in a value has a backslash before it.
@@ -175,6 +192,11 @@ fn pair_value(text: &str) -> Option<(Zeroizing<String>, &str)> {
 
 /// Returns the meaning of a parameter; `None` if it is unknown, or its value cannot be honored.
 fn meaning<'a>(name: &'a str, value: &'a str) -> Option<Meaning<'a>> {
+    let name = match name {
+        "ssl_mode" => "sslmode",
+        "ssl_root_cert" => "sslrootcert",
+        name => name,
+    };
     Some(match (name, value) {
         // TLS always verifies chain and name, so these are the same.
         ("sslmode" | "ssl", "require" | "verify-ca" | "verify-full" | "verify%2Dca" | "verify%2Dfull")
@@ -220,6 +242,23 @@ mod tests {
     use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 
     use super::*;
+
+    #[test]
+    fn the_names_of_sqlx_are_read_and_the_form_of_npgsql_is_named() {
+        let parsed = parse("postgres://app@db/shop?ssl-mode=disable&statement-cache-capacity=0").unwrap();
+        assert_eq!(parsed.config.get_ssl_mode(), SslMode::Disable);
+        assert_eq!(parsed.ignored, ["statement_cache_capacity"]);
+        let refused = parse("postgres://app@db/shop?ssl-cert=a.pem").unwrap_err().to_string();
+        assert!(refused.contains("`ssl_cert`"), "{refused}");
+        for text in [
+            "Host=db;Port=5432;Username=app;Password=hush;Database=shop",
+            "Server=db;User Id=app;Password=hush",
+            "Data Source=db;Password=hush",
+        ] {
+            let refused = parse(text).unwrap_err().to_string();
+            assert!(refused.contains("Npgsql") && !refused.contains("hush"), "{refused}");
+        }
+    }
 
     fn config(url: &str) -> Config {
         parse(url).unwrap_or_else(|error| panic!("{url}: {error}")).config

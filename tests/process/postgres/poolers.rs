@@ -84,3 +84,37 @@ async fn a_pooler_that_keeps_sessions_is_not_warned_about() {
     let log = log_through_pooler("session").await;
     assert!(!log.contains("`listen` has no effect"), "{log}");
 }
+
+#[tokio::test]
+async fn what_a_pooler_or_the_server_refuses_while_it_connects_is_no_fault_of_the_statement() {
+    let database = Database {
+        server: Server::new().into(),
+        name: "postgres".to_owned(),
+    };
+    let _pooler = Pooler::start(&database, "transaction").await;
+    let sockets = database.server.sockets().display();
+    let graph = Graph::start().await;
+    for (parameters, cause) in [
+        (
+            "port=6432 dbname=postgres options='-csearch_path=tn'",
+            "unsupported startup parameter",
+        ),
+        ("port=6432 dbname=unknown", "bouncer config error"),
+        (
+            "dbname=postgres options='-c no_such=5'",
+            "unrecognized configuration parameter",
+        ),
+        ("dbname=unknown", "does not exist"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let source = format!("postgres = \"host={sockets} user=postgres {parameters}\", query = \"SELECT 'x'\"");
+        let sidecar = Sidecar::start(dir.path(), &settings(&graph, &source, "")).await;
+        wait_until("the failure is logged", async || {
+            sidecar.stdout().contains("cannot connect to")
+        })
+        .await;
+        let log = sidecar.stdout();
+        assert!(log.contains(cause) && log.contains("in the URL"), "{parameters}: {log}");
+        assert!(!log.contains("the statement"), "{parameters}: {log}");
+    }
+}
