@@ -74,7 +74,7 @@ pub use validation::AllowedHosts;
 pub use headers::fuzzing;
 
 use crate::graph::Verdict;
-use crate::net::{ConnectionInfo, TunnelSender};
+use crate::net::ConnectionInfo;
 use crate::token::{Credential, RefreshError};
 use attempt::attempt;
 use body::Body;
@@ -163,10 +163,8 @@ impl Proxy {
         let (head, incoming) = request.into_parts();
 
         record.inflight_guard = Some(self.concurrency_limit.try_acquire()?);
-        if let Some(tunnels) = &connection.tunnels
-            && tunnel::is_connect(&head)
-        {
-            return Box::pin(self.tunnel(head, tunnels, record)).await;
+        if head.method == Method::CONNECT {
+            return Box::pin(self.tunnel(head, connection, record)).await;
         }
         validation::validate(&head, &self.allowed_hosts)?;
         if validation::is_asterisk_form(&head) || (tenant.via && is_final_recipient(&head)) {
@@ -223,11 +221,11 @@ impl Proxy {
     async fn tunnel(
         &self,
         head: http::request::Parts,
-        tunnels: &TunnelSender,
+        connection: &ConnectionInfo,
         record: &mut RequestRecord,
     ) -> Result<Response<Body>, Refusal> {
         validation::check_origin(&head)?;
-        tunnel::open(head, &self.tunnel_hosts, tunnels).await?;
+        tunnel::open(head, &self.tunnel_hosts, connection).await?;
         record.set_outcome(Outcome::Delivered, StatusCode::OK);
         Ok(Response::new(Body::default()))
     }

@@ -270,7 +270,8 @@ async fn announce_second_stop(proxy: &Proxy) {
     sleep(SECOND_STOP_AFTER).await;
     let requests = proxy.concurrency_limit.inflight();
     tracing::info!(
-        "still draining: press Ctrl-C again, or send the signal again, to close what is left ({requests} requests)"
+        requests,
+        "still draining: press Ctrl-C again, or send the signal again, to close what is left"
     );
     std::future::pending::<()>().await;
 }

@@ -139,7 +139,7 @@ async fn resolve_and_connect(host: &str, address: &str) -> Result<TcpStream, Con
 }
 
 /// Returns whether the system lacks something of its own for a connection, whatever the network is like.
-fn is_exhaustion(error: &io::Error) -> bool {
+pub(super) fn is_exhaustion(error: &io::Error) -> bool {
     let Some(errno) = Errno::from_io_error(error) else {
         return false;
     };

@@ -30,6 +30,7 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, timeout};
 
 use super::connect::Transport;
+use super::dial::is_exhaustion;
 use super::error::BoxError;
 use super::listen::Listener;
 use super::server_cert::ServerCert;
@@ -337,7 +338,12 @@ async fn pause_after_accept_error(error: &io::Error) {
     if matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) {
         return;
     }
-    tracing::warn!(%error, "cannot accept connections; retrying in 1 s");
+    let advice = if is_exhaustion(error) {
+        "; raise LimitNOFILE or ulimit -n"
+    } else {
+        ""
+    };
+    tracing::warn!(%error, "cannot accept connections; retrying in 1 s{advice}");
     tokio::time::sleep(Duration::from_secs(1)).await;
 }
 

@@ -49,9 +49,17 @@ pub(crate) enum Refusal {
          upstream.hosts if it is a Meta host"
     )]
     HostNotAllowed(String),
-    /// CONNECT or TRACE.
-    #[error("graphward does not support {0}")]
-    MethodNotAllowed(&'static str),
+    /// TRACE.
+    #[error("graphward does not support TRACE, which would echo credentials")]
+    Trace,
+    /// CONNECT on a connection that cannot become a tunnel.
+    #[error("graphward cannot open a CONNECT tunnel to {host} here: {reason}")]
+    TunnelNotPossible {
+        /// The requested host and port.
+        host: String,
+        /// The reason, and what to do.
+        reason: &'static str,
+    },
     /// CONNECT to a host that is neither Graph's nor configured.
     #[error(
         "graphward opens no CONNECT tunnel to {host}, but only to {allowed}, on port 443. Add the host to NO_PROXY to bypass \
@@ -158,7 +166,7 @@ impl Refusal {
             Self::NoCredential { permanent: false, .. } => (S::SERVICE_UNAVAILABLE, "proxy_internal_error", "refused_no_token", 990_003, true),
             Self::NoCredential { permanent: true, .. } => (S::SERVICE_UNAVAILABLE, CONFIGURATION_ERROR, "refused_no_token", 990_003, false),
             Self::HostNotAllowed(_) => (S::MISDIRECTED_REQUEST, DENIED, "refused_host_not_allowed", 990_004, false),
-            Self::MethodNotAllowed(_) => (S::METHOD_NOT_ALLOWED, DENIED, "refused_method_not_allowed", 990_005, false),
+            Self::Trace | Self::TunnelNotPossible { .. } => (S::METHOD_NOT_ALLOWED, DENIED, "refused_method_not_allowed", 990_005, false),
             Self::MalformedRequest(_) => (S::BAD_REQUEST, REQUEST_ERROR, "refused_malformed", 990_006, false),
             Self::HeadTooLarge => (S::REQUEST_HEADER_FIELDS_TOO_LARGE, REQUEST_ERROR, "refused_head_too_large", 990_007, false),
             Self::CrossSite => (S::FORBIDDEN, DENIED, "refused_cross_site", 990_008, false),
@@ -193,7 +201,10 @@ impl Refusal {
 
     /// The host and the cause, as `details` of `Proxy-Status` (RFC 9209, section 2.1.5): visible ASCII.
     fn details(&self) -> Option<String> {
-        let text = if let Self::HostNotAllowed(host) | Self::TunnelNotAllowed { host, .. } = self {
+        let text = if let Self::HostNotAllowed(host)
+        | Self::TunnelNotAllowed { host, .. }
+        | Self::TunnelNotPossible { host, .. } = self
+        {
             host.clone()
         } else if let Self::Connect(ConnectFailure { host, cause, .. }) = self {
             format!("{host}: {cause}")
@@ -229,7 +240,7 @@ impl Refusal {
         if properties.status == StatusCode::SERVICE_UNAVAILABLE && transient {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
-        if matches!(self, Self::MethodNotAllowed(_)) {
+        if properties.status == StatusCode::METHOD_NOT_ALLOWED {
             headers.insert(ALLOW, ALLOWED_METHODS);
         }
         if self.closes_connection(version) {
@@ -246,7 +257,8 @@ impl Refusal {
                 self,
                 Self::Draining
                     // A client that wanted a tunnel may be sending its first bytes already.
-                    | Self::MethodNotAllowed(_)
+                    | Self::Trace
+                    | Self::TunnelNotPossible { .. }
                     | Self::TunnelNotAllowed { .. }
                     | Self::MalformedRequest(_)
                     | Self::HeadTooLarge

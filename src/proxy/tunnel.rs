@@ -12,12 +12,12 @@ use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::request::Parts;
-use http::{HeaderMap, Method, Version};
+use http::{HeaderMap, Version};
 use hyper::upgrade::OnUpgrade;
 
 use super::refusal::Refusal;
 use super::validation::shown_host;
-use crate::net::{TunnelSender, connect_tcp};
+use crate::net::{ConnectionInfo, TransportSecurity, connect_tcp};
 
 /// The hosts that CONNECT may name.
 #[derive(Clone, Debug)]
@@ -69,22 +69,33 @@ impl TunnelHosts {
     }
 }
 
-/// Returns whether a request is a CONNECT of HTTP/1.1. The CONNECT of HTTP/2 is not supported.
-pub(crate) fn is_connect(head: &Parts) -> bool {
-    head.method == Method::CONNECT && head.version < Version::HTTP_2
-}
-
 /// Opens the requested tunnel. It is open once the response, a 200, has been sent.
 ///
 /// # Errors
 ///
 /// The [`Refusal`] that says why the tunnel is not opened.
-pub(crate) async fn open(mut head: Parts, hosts: &TunnelHosts, tunnels: &TunnelSender) -> Result<(), Refusal> {
+pub(crate) async fn open(mut head: Parts, hosts: &TunnelHosts, connection: &ConnectionInfo) -> Result<(), Refusal> {
     check_no_body(&head.headers)?;
     let upgrade = head.extensions.remove::<OnUpgrade>();
     let (host, port) = parse_authority(&head)?;
-    let Some(upgrade) = upgrade else {
-        return Err(Refusal::MethodNotAllowed("CONNECT on this connection"));
+    let not_possible = |reason| Refusal::TunnelNotPossible {
+        host: format!("{}:{port}", shown_host(host)),
+        reason,
+    };
+    let (tunnels, upgrade) = match (&connection.tunnels, upgrade) {
+        _ if head.version >= Version::HTTP_2 => return Err(not_possible("tunnels require HTTP/1.1")),
+        (Some(tunnels), Some(upgrade)) => (tunnels, upgrade),
+        (None, _) if connection.security == TransportSecurity::Tls => {
+            return Err(not_possible(
+                "this connection is a tunnel, and tunnels cannot be nested",
+            ));
+        }
+        (_, _) => {
+            return Err(not_possible(
+                "the listener has no certificate. Set listen.tls, with a certificate from `graphward ca`, or remove \
+                 HTTPS_PROXY and use graphward's address as the base URL",
+            ));
+        }
     };
     let is_graph_host = |(name, extra_port): &(String, u16)| {
         name.eq_ignore_ascii_case(host) && (port == HTTPS_PORT || port == *extra_port)

@@ -33,13 +33,8 @@ const MAX_HEAD_BYTES: usize = 64 * 1024;
 ///
 /// The [`Refusal`] that says what is wrong.
 pub(crate) fn validate(head: &Parts, hosts: &AllowedHosts) -> Result<(), Refusal> {
-    if head.method == Method::CONNECT {
-        return Err(Refusal::MethodNotAllowed(
-            "CONNECT on this connection: tunnels require listen.tls and HTTP/1.1, and cannot be nested",
-        ));
-    }
     if head.method == Method::TRACE {
-        return Err(Refusal::MethodNotAllowed("TRACE (it would echo credentials)"));
+        return Err(Refusal::Trace);
     }
     let size = |(name, value): (&http::HeaderName, &HeaderValue)| name.as_str().len() + value.len();
     if head.headers.iter().map(size).sum::<usize>() > MAX_HEAD_BYTES {

@@ -46,8 +46,8 @@ pub enum AlertCause {
     Rejected,
     /// Graph rejected it for a reason that a new token does not fix: its user must act first.
     ActionRequired,
-    /// Meta has blocked or locked the account.
-    AccountLocked,
+    /// Meta has blocked or locked the account, with the code of its error: each is reported.
+    AccountLocked(i64),
     /// Graph rejects the app's proofs, and accepts requests without them.
     ProofRejected,
     /// The token could not be renewed.
@@ -69,11 +69,17 @@ pub enum AlertCause {
 // === impl Alert ===
 
 impl Alert {
-    /// Its name in a memory: the tenant, the cause, and the threshold in days.
+    /// Its name in a memory: the tenant, the cause, and the threshold in days or the code of Graph's error.
     #[must_use]
     pub fn key(&self) -> String {
-        let days = self.cause.days().map(|days| format!("/{days}"));
-        format!("{}/{}{}", self.tenant, self.cause.label(), days.unwrap_or_default())
+        let name = format!("{}/{}", self.tenant, self.cause.label());
+        if let AlertCause::AccountLocked(detail) = self.cause {
+            format!("{name}/{detail}")
+        } else {
+            self.cause
+                .days()
+                .map_or_else(|| name.clone(), |days| format!("{name}/{days}"))
+        }
     }
 }
 
@@ -107,7 +113,7 @@ impl AlertCause {
             Self::DataAccess(days) => ("data_access", "ticket", Some(days)),
             Self::Rejected => ("rejected", "page", None),
             Self::ActionRequired => ("action_required", "page", None),
-            Self::AccountLocked => ("account_locked", "page", None),
+            Self::AccountLocked(_) => ("account_locked", "page", None),
             Self::ProofRejected => ("proof_rejected", "ticket", None),
             Self::RenewalFailed => ("renewal_failed", "ticket", None),
             Self::AdminTokenExpiry(days) => ("admin_token_expiry", "ticket", Some(days)),

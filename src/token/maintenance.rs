@@ -145,7 +145,7 @@ impl Refresher {
 
     /// Acts on what requests have observed.
     pub(super) async fn on_observation(&mut self) -> PlannerEvent {
-        if let Some(error) = self.publisher.handle.observations.take_account_lock() {
+        for error in self.publisher.handle.observations.take_account_locks() {
             self.reporter.report_account_lock(&error);
         }
         if self.publisher.handle.observations.take_proof_rejection() {

@@ -1,5 +1,6 @@
 //! What requests observe besides rejections, and the operator may have to know.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -22,10 +23,10 @@ pub struct Observations {
 /// Rejections that are not about the token.
 #[derive(Debug, Default)]
 struct ObservedRejections {
-    /// When Meta was last seen to have locked the account.
-    lock_at: Option<Instant>,
-    /// The error, until it is reported.
-    unreported_lock: Option<GraphError>,
+    /// When Meta was last seen to have locked the account, by the code of the error.
+    locked_at: BTreeMap<Option<i64>, Instant>,
+    /// The errors that are still to be reported.
+    unreported_locks: Vec<GraphError>,
     /// When Graph was last seen to reject a proof, and of which token.
     proof_at: Option<(Generation, Instant)>,
     is_proof_unhandled: bool,
@@ -49,19 +50,20 @@ impl Observations {
         self.whatsapp_called.load(Ordering::Relaxed)
     }
 
-    /// Records that Graph reports the account as locked. A repetition within a day changes nothing.
+    /// Records that Graph reports the account as locked. A repetition of the code within a day changes nothing.
     pub fn add_account_lock(&self, error: &GraphError) {
         let mut rejections = self.rejections();
-        if rejections.lock_at.is_none_or(|at| at.elapsed() >= LOCK_REPORT_INTERVAL) {
-            rejections.lock_at = Some(Instant::now());
-            rejections.unreported_lock = Some(error.clone());
+        let last = rejections.locked_at.get(&error.code);
+        if last.is_none_or(|at| at.elapsed() >= LOCK_REPORT_INTERVAL) {
+            rejections.locked_at.insert(error.code, Instant::now());
+            rejections.unreported_locks.push(error.clone());
             self.changed.notify_one();
         }
     }
 
-    /// Returns the lock that is still to be reported.
-    pub(super) fn take_account_lock(&self) -> Option<GraphError> {
-        self.rejections().unreported_lock.take()
+    /// Returns the locks that are still to be reported.
+    pub(super) fn take_account_locks(&self) -> Vec<GraphError> {
+        std::mem::take(&mut self.rejections().unreported_locks)
     }
 
     /// Records that Graph rejected a proof. A repetition within a minute changes nothing.

@@ -323,7 +323,8 @@ impl Reporter {
     /// Reports that Meta has locked the account.
     pub(super) fn report_account_lock(&self, error: &GraphError) {
         let explanation = explain(error);
-        self.send_alert(AlertCause::AccountLocked, &explanation.summary, explanation.remediation);
+        let cause = AlertCause::AccountLocked(error.code.unwrap_or_default());
+        self.send_alert(cause, &explanation.summary, explanation.remediation);
     }
 
     /// Reports missing permissions.

@@ -16,7 +16,7 @@ use super::error::ObtainError;
 use super::sources::timed_out;
 use super::traits::{Inspector, RefreshContext};
 use crate::graph::{Inspection, explain};
-use crate::types::{Fingerprint, Rfc3339Timestamp};
+use crate::types::{Fingerprint, Rfc3339Timestamp, error_chain};
 
 /// The checks before a token is used, and the tokens that failed them.
 #[derive(Default)]
@@ -125,7 +125,7 @@ impl Vetting {
             (Ok(None), None) => None,
             (Err(error), None) => {
                 let text = "using the token without inspection because Graph could not be reached";
-                tracing::warn!(%fingerprint, source, %error, "{text}");
+                tracing::warn!(%fingerprint, source, error = error_chain(&error), "{text}");
                 None
             }
             (Ok(None), Some(at)) => {

@@ -68,7 +68,7 @@ async fn a_locked_account_and_a_missing_permission_are_counted_and_the_lock_is_a
         ),
         (
             r#"graphward_token_alerts_total{tenant="default",cause="account_locked"}"#,
-            1,
+            2,
         ),
         (r#"graphward_token_usable{tenant="default"}"#, 1),
     ] {
@@ -77,7 +77,7 @@ async fn a_locked_account_and_a_missing_permission_are_counted_and_the_lock_is_a
     proxy.shutdown().await;
     let alerts = log.lines_containing(r#""cause":"account_locked""#);
     assert!(
-        alerts.len() == 1 && alerts[0].contains("Business Manager"),
+        alerts.len() == 2 && alerts[0].contains("Business Manager"),
         "{alerts:?}"
     );
 }

@@ -122,6 +122,29 @@ fn row_37_a_tunnel_to_any_other_host_is_refused_without_a_connection() {
 }
 
 #[test]
+fn a_tunnel_that_a_connection_cannot_become_is_refused_with_its_host_and_what_to_do() {
+    let origin = Origin::plain("x");
+    let graphward = TestProxy::start(origin.port);
+    for (target, shown) in [
+        ("api.openai.com:443", "api.openai.com:443"),
+        (GRAPH, GRAPH),
+        ("169.254.169.254:80", "169.254.169.254:80"),
+        ("eaagm0px4zcpsbakzcmistake0123456789:443", "(not shown: a token):443"),
+    ] {
+        let response =
+            Client::connect(graphward.proxy).round_trip(format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n"));
+        assert_eq!(response.status, 405, "{response:?}");
+        let text = response.text();
+        assert!(
+            text.contains(&format!("tunnel to {shown} here")) && text.contains("Set listen.tls"),
+            "{text}"
+        );
+        let details = response.field("proxy-status").unwrap();
+        assert!(details.ends_with(&format!("; details=\"{shown}\"")), "{details}");
+    }
+}
+
+#[test]
 fn row_37_http2_opens_no_tunnel_and_tunnels_do_not_nest() {
     let (origin, pki) = (Origin::plain("x"), TestPki::new());
     let graphward = tls_proxy(&origin, &pki);
@@ -132,7 +155,11 @@ fn row_37_http2_opens_no_tunnel_and_tunnels_do_not_nest() {
     assert!(!matches!(outcome, h2c::Outcome::Status(200..300, _)), "{outcome:?}");
     let (mut stream, _head) = open_tunnel(graphward.proxy, GRAPH);
     write!(stream, "CONNECT {GRAPH} HTTP/1.1\r\nHost: {GRAPH}\r\n\r\n").unwrap();
-    assert!(read_head(&mut stream).starts_with("HTTP/1.1 405 "));
+    let refusal = read_head(&mut stream);
+    assert!(
+        refusal.starts_with("HTTP/1.1 405 ") && refusal.contains("graph.facebook.com:443"),
+        "{refusal}"
+    );
     assert_eq!(origin.count(), 0);
 }
 

@@ -18,7 +18,7 @@ struct Word<'a> {
 }
 
 /// Sentences of Graph's, in lower case, with the code and the subcode that they come with. The first that matches counts.
-const KNOWN_SENTENCES: [(&str, i64, i64); 24] = [
+const KNOWN_SENTENCES: [(&str, i64, i64); 25] = [
     ("error validating client secret", 1, 0),
     ("error validating application", 101, 0),
     ("error validating verification code", 100, 36_009),
@@ -29,6 +29,7 @@ const KNOWN_SENTENCES: [(&str, i64, i64); 24] = [
     ("changed their password", 190, 460),
     ("changed the password", 190, 460),
     ("user logged out", 190, 467),
+    ("engaged the app in longer than 90 days", 190, 493),
     ("log in to www.facebook.com and follow", 190, 459),
     ("not a confirmed user", 190, 464),
     ("malformed access token", 190, 0),
@@ -61,6 +62,11 @@ pub(super) fn find_error(text: &str) -> Option<GraphError> {
         .or_else(|| typed_codes(&words))
         .or_else(|| known_sentence().map(|(_, code, subcode)| (*code, Some(*subcode))))?;
     let subcode = words.windows(2).find_map(|pair| labeled(pair, &SUBCODE_NAMES));
+    // Libraries print `(#190) …` without the subcode, which the sentence tells.
+    let of_sentence = known_sentence()
+        .filter(|(_, known, _)| *known == code)
+        .map(|(_, _, subcode)| *subcode);
+    let typical_subcode = typical_subcode.or(of_sentence);
     Some(GraphError {
         code: Some(code),
         subcode: subcode.or(typical_subcode).filter(|subcode| *subcode > 0),

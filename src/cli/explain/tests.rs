@@ -85,7 +85,7 @@ fn what_is_long_and_deep_ends_soon() {
 
 /// What people paste, with the codes in it: issues of public repositories, and what client libraries print. Names, ids and
 /// tokens are made up.
-const CORPUS: [(&str, &str); 47] = [
+const CORPUS: [(&str, &str); 52] = [
     ("190", "(code 190)"),
     ("190 463", "(code 190, subcode 463)"),
     (" 190/463 \n", "(code 190, subcode 463)"),
@@ -113,6 +113,24 @@ const CORPUS: [(&str, &str); 47] = [
         "(code 190)",
     ),
     ("GraphAPIError('(#200) Permissions error')", "(code 200)"),
+    // The code without its subcode, which the sentence tells.
+    (
+        "(#190) Error validating access token: Session has expired on Saturday, 28-Nov-26 05:00:00 PST.",
+        "(code 190, subcode 463)",
+    ),
+    (
+        "FacebookApiException: (#190) Error validating access token: The session has been invalidated because the user changed their password",
+        "(code 190, subcode 460)",
+    ),
+    (
+        "The access token is invalid since the user hasn't engaged the app in longer than 90 days. code 190",
+        "(code 190, subcode 493)",
+    ),
+    (
+        "code: 190, message: 'Error validating access token: The user has not authorized application 1.'",
+        "(code 190, subcode 458)",
+    ),
+    ("(#10) Session has expired", "(code 10)"),
     // facebook_business
     (
         "facebook_business.exceptions.FacebookRequestError: \n\n  Message: Call was not successful\n  Method:  GET\n  Path:    https://graph.facebook.com/v25.0/act_1/campaigns\n  Params:  {'limit': 25}\n\n  Status:  400\n  Response:\n    {\n      \"error\": {\n        \"message\": \"Error validating access token\",\n        \"type\": \"OAuthException\",\n        \"code\": 190,\n        \"error_subcode\": 460,\n        \"fbtrace_id\": \"A\"\n      }\n    }\n",

@@ -18,7 +18,7 @@ pub enum DecodeError {
     #[error("it is binary data, not plain text; check whether it is encrypted, compressed or the wrong file")]
     Binary,
     /// A control character, a space or a non-ASCII character inside the token.
-    #[error("the token contains a space, a control character or a non-ASCII character; copy only the token again")]
+    #[error("it contains a space, a control character or a non-ASCII character; copy it again, and nothing else")]
     InvalidCharacter,
     /// A punctuation mark that no token has, such as the one of a comment.
     #[error(
@@ -47,7 +47,9 @@ pub enum DecodeError {
     #[error("it is base64 of JSON or of a token; decode it first")]
     Base64,
     /// A quotation mark at one end only.
-    #[error("the token has an unbalanced quotation mark; remove it or add the other one")]
+    #[error(
+        "it has an unbalanced quotation mark, or is Python's `b'…'`; keep only what is between the quotation marks"
+    )]
     UnbalancedQuote,
     /// Several lines instead of one token.
     #[error("it has several lines; keep only the line with the token, or set `key` or `pointer` to locate the token")]
@@ -56,7 +58,9 @@ pub enum DecodeError {
     #[error("it is JSON, not a bare token; set `pointer` to locate the token, for example pointer = \"/access_token\"")]
     MissingPointer,
     /// `KEY=value` lines instead of a bare token.
-    #[error("it has KEY=value lines, not a bare token; set `key`, for example key = \"WHATSAPP_ACCESS_TOKEN\"")]
+    #[error(
+        "it has KEY=value lines; set `key` to the name of the line, for example key = \"WHATSAPP_ACCESS_TOKEN\" for a token"
+    )]
     MissingKey,
     /// No such key.
     #[error("no line assigns the configured `key`; add KEY=token, or fix `key` (case matters)")]

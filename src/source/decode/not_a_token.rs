@@ -29,7 +29,7 @@ pub(super) fn check(text: &str) -> Result<(), DecodeError> {
     if text.contains('$') || text.contains("{{") || (text.starts_with('%') && text.ends_with('%')) {
         return Err(DecodeError::UnresolvedVariable);
     }
-    if is_placeholder(text) {
+    if is_placeholder(text) && !text.contains("://") {
         return Err(DecodeError::Placeholder);
     }
     // A URL, a path, an ARN, `vault:secret/data/meta#token`; no token has either.

@@ -157,9 +157,10 @@ impl QueryError {
 
     /// The same as an error of the connection.
     fn into_connect(self) -> Self {
-        match self {
-            Self::Postgres(error) => Self::Connect(error),
-            other => other,
+        if let Self::Postgres(error) = self {
+            Self::Connect(error)
+        } else {
+            self
         }
     }
 

@@ -3,7 +3,7 @@
 use super::*;
 
 /// Texts, and why each is no token.
-const REFUSED: [(&str, &str); 63] = [
+const REFUSED: [(&str, &str); 64] = [
     ("${META_TOKEN}", "unresolved_variable"),
     ("$META_TOKEN", "unresolved_variable"),
     ("${{ secrets.META_TOKEN }}", "unresolved_variable"),
@@ -23,6 +23,10 @@ const REFUSED: [(&str, &str); 63] = [
     ("EAAG # mine", "invalid_character"),
     ("EAAG // mine", "reference"),
     ("<YOUR_TOKEN>", "placeholder"),
+    (
+        "https://graph.facebook.com/me?access_token=EAAGm0PX4ZCpsBAKZC",
+        "reference",
+    ),
     ("<your token>", "placeholder"),
     ("[YOUR_TOKEN]", "placeholder"),
     ("YOUR_ACCESS_TOKEN", "placeholder"),

@@ -150,7 +150,7 @@ async fn a_locked_account_is_reported_once_a_day() {
             tokio::time::sleep(3 * 60 * MINUTE).await;
         }
     }
-    assert_eq!(alerts.causes(), [AlertCause::AccountLocked; 3]);
+    assert_eq!(alerts.causes(), [AlertCause::AccountLocked(131_031); 3]);
     assert!(alerts.text().contains("Business Manager") && alerts.text().contains("131031"));
     assert!(tokens.is_usable(), "the token is not the cause");
 }
@@ -243,4 +243,21 @@ async fn frequent_source_notifications_do_not_inspect_a_dead_token_each_time() {
     file.put(token("better"));
     tokio::time::sleep(Duration::from_millis(1)).await;
     assert_eq!(in_use(&tokens).unwrap(), "better");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_block_of_one_action_does_not_hide_that_the_whole_account_is_locked() {
+    let file = FakeStore::named("file");
+    file.put(expiring("one", 600 * DAY));
+    let (tokens, alerts) = start(TokenProvider::from_source(file)).await;
+    for code in [368, 131_031, 368] {
+        let locked = GraphError {
+            code: Some(code),
+            ..GraphError::default()
+        };
+        tokens.observations.add_account_lock(&locked);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let causes = [AlertCause::AccountLocked(368), AlertCause::AccountLocked(131_031)];
+    assert_eq!(alerts.causes(), causes);
 }
