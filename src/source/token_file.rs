@@ -14,8 +14,10 @@
 //! it when its holder dies; it is never removed, as another process may just have opened it. Temporary files are locked by
 //! their writers, so that those left behind by a crash are recognized, and removed by the next writer.
 
+mod lock;
+
 use std::ffi::OsString;
-use std::fs::{self, File, Metadata, TryLockError};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
@@ -31,13 +33,14 @@ use zeroize::Zeroizing;
 
 use crate::os::watch::read_file;
 use crate::token::{ObtainError, RefreshLock};
+use lock::{HeldLock, LockAttempt};
 
 /// The path of a file that may not exist yet.
 #[derive(Clone, Debug)]
 pub(super) struct TokenFile {
     path: PathBuf,
     /// The last lock, while it is held.
-    held_lock: Arc<Mutex<Weak<File>>>,
+    held_lock: Arc<Mutex<Weak<HeldLock>>>,
 }
 
 /// The reason why the file cannot be written.
@@ -53,14 +56,6 @@ pub(super) enum TokenFileError {
     Directory(io::Error),
     #[error("writing failed ({0})")]
     Write(io::Error),
-}
-
-/// The result of one attempt to lock.
-enum LockAttempt {
-    Acquired(File),
-    Contended,
-    /// The filesystem has no locks, or the file cannot be written.
-    Unsupported,
 }
 
 /// The time between attempts to acquire a lock.
@@ -156,7 +151,7 @@ impl TokenFile {
         run_blocking(move || (work(), drop(held_lock)).0).await
     }
 
-    fn held_lock(&self) -> MutexGuard<'_, Weak<File>> {
+    fn held_lock(&self) -> MutexGuard<'_, Weak<HeldLock>> {
         self.held_lock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -169,33 +164,7 @@ impl TokenFile {
             }
             Err(other) => return Err(other),
         };
-        let path = target.with_added_extension("lock");
-        let flags = OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let mode = Mode::RUSR | Mode::WUSR;
-        let opened = match rustix::fs::open(&path, flags | OFlags::RDWR | OFlags::CREATE, mode) {
-            // A lock file of another user can be locked through a read-only handle.
-            Err(Errno::ACCESS | Errno::PERM | Errno::ROFS) => rustix::fs::open(&path, flags | OFlags::RDONLY, mode),
-            opened => opened,
-        };
-        let file = match opened {
-            Ok(file) => File::from(file),
-            Err(Errno::NOENT) => return Ok(LockAttempt::Unsupported),
-            Err(error) => return Err(TokenFileError::Write(error.into())),
-        };
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Ok(LockAttempt::Contended),
-            Err(TryLockError::Error(error)) => {
-                tracing::warn!(%error, path = %path.display(), "the filesystem does not support file locks; replicas may each renew the token");
-                return Ok(LockAttempt::Unsupported);
-            }
-        }
-        let is_same_file = |there: &Metadata, held: &Metadata| (there.dev(), there.ino()) == (held.dev(), held.ino());
-        match (fs::symlink_metadata(&path), file.metadata()) {
-            (Ok(there), Ok(held)) if is_same_file(&there, &held) => Ok(LockAttempt::Acquired(file)),
-            // The lock file was removed before it was locked, and others lock a new one.
-            (Ok(_) | Err(_), Ok(_) | Err(_)) => Ok(LockAttempt::Contended),
-        }
+        lock::try_lock(target.with_added_extension("lock")).map_err(TokenFileError::Write)
     }
 
     /// Resolves symbolic links: the link stays, and its target is replaced.

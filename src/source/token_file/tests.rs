@@ -1,4 +1,5 @@
 use std::os::unix::fs::symlink;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tempfile::TempDir;
 use tokio::time::timeout;
@@ -51,6 +52,32 @@ async fn a_canceled_wait_leaves_nothing_locked() {
     }
     // An attempt on another thread completes, and its lock is dropped there.
     assert_free(&file).await;
+}
+
+#[tokio::test]
+async fn nothing_of_a_lock_stays_in_the_directory() {
+    let (directory, file) = token_file();
+    let names = || file_names(&directory);
+    let before = names();
+    for _ in 0..3 {
+        let held = file.lock().await.unwrap();
+        assert_ne!(names(), before);
+        drop(held);
+        assert_eq!(names(), before);
+    }
+    // Many take turns, each with a lock of its own.
+    let holders = AtomicUsize::new(0);
+    let turns = (0..8).map(|_| async {
+        for _ in 0..5 {
+            let held = file.lock().await.unwrap();
+            assert_eq!(holders.fetch_add(1, Ordering::SeqCst), 0, "two hold it");
+            sleep(Duration::from_millis(1)).await;
+            holders.fetch_sub(1, Ordering::SeqCst);
+            drop(held);
+        }
+    });
+    futures_util::future::join_all(turns).await;
+    assert_eq!(names(), before);
 }
 
 #[tokio::test]
