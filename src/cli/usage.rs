@@ -1,6 +1,6 @@
 //! Prints errors of the command line, which repeat its words, without those that may be secrets.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 
 use crate::types::might_be_secret;
 
@@ -8,7 +8,13 @@ use crate::types::might_be_secret;
 pub(super) fn print(error: &clap::Error) {
     let words = std::env::args_os().skip(1);
     let words: Vec<_> = words.map(|word| word.to_string_lossy().into_owned()).collect();
-    let text = error.render().ansi().to_string();
+    let has_colors =
+        std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let text = if has_colors {
+        error.render().ansi().to_string()
+    } else {
+        error.render().to_string()
+    };
     match without_secrets(&text, &words) {
         Some(text) => drop(write!(std::io::stderr(), "{text}")),
         // With the colors that the terminal understands.

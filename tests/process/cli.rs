@@ -147,6 +147,10 @@ fn a_word_that_is_a_token_is_not_repeated() {
                 !output.status.success() && !shown.contains("hunter2"),
                 "{line}: {shown}"
             );
+            assert!(
+                !shown.contains('\u{1b}'),
+                "colors, although it is no terminal: {line}: {shown}"
+            );
         }
     }
     let mut command = graphward_command(dir.path(), &["serve"]);
