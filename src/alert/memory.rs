@@ -13,10 +13,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::fs;
 
-use super::endpoint::DAY;
-use crate::token::{Alert, BoxFuture, DeliveryMemory};
+use crate::token::{Alert, BoxFuture, DeliveryMemory, MAX_REPEAT_INTERVAL};
 
-/// The alerts that were delivered within a day, in a file.
+/// The alerts that were delivered within a week, in a file.
 #[derive(Clone, Debug)]
 pub struct AlertMemory {
     path: PathBuf,
@@ -34,12 +33,12 @@ impl AlertMemory {
         }
     }
 
-    /// Reads the deliveries of the last day. A date in the future is one of a clock that was wrong.
+    /// Reads the deliveries of the last week. A date in the future is one of a clock that was wrong.
     async fn read(&self, now: SystemTime) -> Deliveries {
         let text = fs::read(&self.path).await.unwrap_or_default();
         let mut deliveries: Deliveries = serde_json::from_slice(&text).unwrap_or_default();
         let now = unix_seconds(now);
-        deliveries.retain(|_key, at| (now.saturating_sub(DAY.as_secs())..=now).contains(at));
+        deliveries.retain(|_key, at| (now.saturating_sub(MAX_REPEAT_INTERVAL.as_secs())..=now).contains(at));
         deliveries
     }
 

@@ -10,7 +10,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::endpoint::{DAY, Failure, WebhookUrlError, check, shown_part};
+use super::endpoint::{Failure, WebhookUrlError, check, shown_part};
 use super::payload::payload;
 use crate::net::HttpClient;
 use crate::telemetry::metrics::AlertMetrics;
@@ -167,16 +167,17 @@ impl Webhook {
         }
     }
 
-    /// Makes an attempt, unless the alert was delivered before the start, or by another replica, less than a day ago.
+    /// Makes an attempt, unless the alert was delivered before the start, or by another replica, within its interval.
     async fn deliver(&mut self, next: QueuedAlert) {
         let now = self.clock.now();
         let mut known = None;
         for memory in &mut self.memories {
             known = known.max(memory.begin(&next.alert, now).await);
         }
-        let remaining = known.and_then(|at| (at + DAY).duration_since(now).ok());
+        let interval = next.alert.cause.repeat_interval();
+        let remaining = known.and_then(|at| (at + interval).duration_since(now).ok());
         // The clock of a replica that noted a later time is wrong.
-        let remaining = remaining.filter(|remaining| *remaining <= DAY + COOLDOWN);
+        let remaining = remaining.filter(|remaining| *remaining <= interval + COOLDOWN);
         let result = match remaining {
             Some(_) => None,
             None => Some(self.attempt(&next).await),
@@ -265,7 +266,7 @@ impl Webhook {
             Ok(()) => {
                 self.metrics.delivered.inc();
                 self.overflow_logged = false;
-                self.not_before.insert(key, now + DAY);
+                self.not_before.insert(key.clone(), now + key.1.repeat_interval());
                 tracing::info!(webhook, %tenant, cause, days, "alert delivered");
             }
             Err(failure) if failure.advice.is_none() && attempts < MAX_ATTEMPTS && !self.is_stopping() => {

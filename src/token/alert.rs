@@ -6,7 +6,7 @@
 //! the log, the metrics and the webhook get the same one.
 
 use std::fmt::Debug;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::traits::BoxFuture;
 use crate::types::TenantId;
@@ -19,6 +19,9 @@ pub trait DeliveryMemory: Debug + Send + Sync + 'static {
     /// Ends what `begin` began, and notes when the alert was delivered; `None` if it was not.
     fn finish<'a>(&'a mut self, alert: &'a Alert, delivered_at: Option<SystemTime>) -> BoxFuture<'a, ()>;
 }
+
+/// The longest time after which an alert is delivered again: a week.
+pub const MAX_REPEAT_INTERVAL: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// Something that the operator should know.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -102,6 +105,16 @@ impl AlertCause {
     #[must_use]
     pub const fn days(self) -> Option<u8> {
         self.properties().2
+    }
+
+    /// The time after which it is delivered again.
+    #[must_use]
+    pub const fn repeat_interval(self) -> Duration {
+        if matches!(self, Self::ExpiryUnknown) {
+            MAX_REPEAT_INTERVAL
+        } else {
+            Duration::from_secs(24 * 60 * 60)
+        }
     }
 
     const fn properties(self) -> (&'static str, &'static str, Option<u8>) {

@@ -1,5 +1,6 @@
 use tokio::time::advance;
 
+use super::super::endpoint::DAY;
 use super::*;
 use crate::telemetry::metrics::Metrics;
 

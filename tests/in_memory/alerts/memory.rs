@@ -48,6 +48,25 @@ async fn an_alert_that_was_delivered_before_a_restart_or_by_another_replica_is_n
 }
 
 #[tokio::test(start_paused = true)]
+async fn that_the_expiry_is_unknown_is_told_once_a_week_however_often_the_process_restarts() {
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    let state = tempfile::tempdir().unwrap();
+    // The clock of a process begins with it.
+    let starts: Vec<_> = (0..15).map(|_| AlertFixture::new_idle()).collect();
+    let mut delivered = 0;
+    for (day, (fixture, webhook)) in starts.into_iter().enumerate() {
+        let webhook = webhook.with_memory(AlertMemory::new(state.path()));
+        drop(fixture.tasks.spawn(webhook.run()));
+        fixture.sender.send(&test_alert("default", AlertCause::ExpiryUnknown));
+        sleep(Duration::from_secs(1)).await;
+        delivered += fixture.counters()[0];
+        assert_eq!(delivered, 1 + day as u64 / 7, "day {day}");
+        fixture.sender.close().await;
+        sleep(DAY).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_damaged_memory_sends_an_alert_twice_rather_than_never() {
     for content in [
         "",
