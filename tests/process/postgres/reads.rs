@@ -213,7 +213,10 @@ async fn a_wrong_password_is_reported_and_not_shown() {
     let nowhere = database.url().replace(&format!("/{}", database.name), "/nowhere");
     let error = source(&nowhere, "SELECT 'EAAGx'", &[]).load().await;
     let message = error_chain(&error.unwrap_err());
-    assert!(message.contains("\"nowhere\" does not exist; fix the URL"), "{message}");
+    assert!(
+        message.contains("\"nowhere\" does not exist; fix the database"),
+        "{message}"
+    );
 }
 
 #[tokio::test]
