@@ -203,7 +203,7 @@ impl Webhook {
         let queued = self.waiting.iter_mut().find(|queued| self::key(&queued.alert) == key);
         if queued.is_some() || not_before > now + COOLDOWN {
             self.metrics.suppressed.inc();
-            tracing::debug!(tenant = %key.0, cause = key.1.label(), "duplicate alert suppressed: already sent within 24 hours or queued");
+            tracing::debug!(tenant = %key.0, cause = key.1.label(), "duplicate alert suppressed: already delivered within its interval, or queued");
             if let Some(queued) = queued {
                 (queued.alert, queued.received_at) = (alert, received_at);
             }

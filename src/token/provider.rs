@@ -37,14 +37,12 @@
 use std::fmt;
 use std::time::Duration;
 
-use tokio::time::timeout;
-
 use super::check::{Check, ObtainedToken, read_sources};
 use super::credential::Token;
 use super::error::ObtainError;
 use super::last_known_good::LastKnownGood;
 use super::renewal::renew;
-use super::sources::{Reach, SourceList, SourcedToken, timed_out};
+use super::sources::{LOAD_TIMEOUT, Reach, SourceList, SourcedToken};
 use super::traits::{
     Inspector, LivenessCheck, ProofCheck, RefreshContext, RefreshLock, Renewer, Source, StoreOutcome, TokenCache,
 };
@@ -60,9 +58,11 @@ pub struct TokenProvider {
     renewer: Option<Box<dyn Renewer>>,
     /// A renewed token that is not yet where the next start finds it.
     pub(super) pending_store: Option<SourcedToken>,
+    /// Whether the sources have been read.
+    has_read: bool,
 }
 
-/// The longest wait for the sources at a start before the cached token is used: requests wait as well, for
+/// The longest wait for each source at a start before the cached token is used: requests wait as well, for
 /// `heal.token_wait`.
 const START_PATIENCE: Duration = Duration::from_secs(1);
 /// The longest wait for the renewal lock. A holder that is stopped but not dead is ignored after this.
@@ -90,6 +90,7 @@ impl TokenProvider {
             last_known_good: LastKnownGood::default(),
             renewer: None,
             pending_store: None,
+            has_read: false,
         }
     }
 
@@ -261,18 +262,16 @@ impl TokenProvider {
         }
     }
 
-    /// Reads the sources. At a start at which a token is in the cache, sources that hang count as failed after
-    /// [`START_PATIENCE`].
+    /// Reads the sources. At the first check, if a token is in the cache, a source that does not answer within
+    /// [`START_PATIENCE`] counts as failed; later ones have their whole time.
     async fn read_with_patience(&mut self, reach: Reach, context: RefreshContext<'_>) -> Check {
-        let is_cached = context.current.is_none() && self.last_known_good.is_filled().await;
-        let reading = read_sources(&mut self.sources, &mut self.vetting, reach, context);
-        if !is_cached {
-            return reading.await;
-        }
-        timeout(START_PATIENCE, reading).await.unwrap_or_else(|_elapsed| {
-            let error = timed_out("the token sources", "respond", START_PATIENCE);
-            Check::of(Err(error))
-        })
+        let is_first = !std::mem::replace(&mut self.has_read, true);
+        self.sources.load_limit = if is_first && context.current.is_none() && self.last_known_good.is_filled().await {
+            START_PATIENCE
+        } else {
+            LOAD_TIMEOUT
+        };
+        read_sources(&mut self.sources, &mut self.vetting, reach, context).await
     }
 
     /// Returns the cache's token, or the error of the sources if it may not be used.

@@ -18,6 +18,8 @@ pub(super) struct SourceList {
     /// The index of the source that the current token came from; the number of sources if it came from none of them.
     pub(super) active: usize,
     cache_was_used: bool,
+    /// The longest load.
+    pub(super) load_limit: Duration,
 }
 
 /// The sources that a check reads.
@@ -68,7 +70,7 @@ pub(super) struct LoadedSource<'a> {
 /// service may restart.
 pub(super) const WITHDRAWAL_INTERVAL: Duration = Duration::from_secs(2);
 /// The longest load. Sources have limits of their own; this one is for a source that hangs.
-const LOAD_TIMEOUT: Duration = Duration::from_secs(20);
+pub(super) const LOAD_TIMEOUT: Duration = Duration::from_secs(20);
 /// The longest store.
 const STORE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest change by the operator, the wait for the renewal lock included.
@@ -89,6 +91,7 @@ impl SourceList {
             sources: sources.into_iter().map(tracked).collect(),
             active: 0,
             cache_was_used: false,
+            load_limit: LOAD_TIMEOUT,
         }
     }
 
@@ -174,7 +177,7 @@ impl SourceList {
         reach: Reach,
         context: RefreshContext<'_>,
     ) -> FuturesOrdered<impl Future<Output = LoadedSource<'_>> + use<'_>> {
-        let (active, all) = (self.active, context.current_is_dead);
+        let (active, all, limit) = (self.active, context.current_is_dead, self.load_limit);
         let is_looking = reach == Reach::Due && (all || self.is_from_cache());
         let sources = self.sources.iter_mut().enumerate();
         let sources = sources.filter(move |(index, tracked)| {
@@ -183,9 +186,9 @@ impl SourceList {
         });
         let loads = sources.map(|(index, tracked)| async move {
             tracked.loaded_at = Some(Instant::now());
-            let loaded = timeout(LOAD_TIMEOUT, tracked.source.load()).await;
+            let loaded = timeout(limit, tracked.source.load()).await;
             tracked.notified = false;
-            let hung = |_elapsed| Err(timed_out(&tracked.describe(), "respond", LOAD_TIMEOUT));
+            let hung = |_elapsed| Err(timed_out(&tracked.describe(), "respond", limit));
             let result = loaded.unwrap_or_else(hung);
             tracked.record_absence(&result);
             LoadedSource { index, result, tracked }

@@ -31,6 +31,8 @@ struct FakeStoreState {
     /// The token that another replica stores during a renewal.
     conflicting_token: Option<Token>,
     is_hanging: bool,
+    /// The time that a load takes.
+    delay: Duration,
     /// Whether the source says that there is no token, if it has none.
     is_absent: bool,
     look_interval: Option<Duration>,
@@ -88,7 +90,14 @@ impl Source for FakeStore {
             message if is_absent => ObtainError::absent("missing", message),
             message => ObtainError::transient("missing", message),
         };
-        Box::pin(std::future::ready(token.ok_or_else(missing)))
+        let (result, delay) = (token.ok_or_else(missing), self.with_state(|state| state.delay));
+        if delay.is_zero() {
+            return Box::pin(std::future::ready(result));
+        }
+        Box::pin(async move {
+            tokio::time::sleep(delay).await;
+            result
+        })
     }
 
     fn changed(&mut self) -> BoxFuture<'_, ()> {

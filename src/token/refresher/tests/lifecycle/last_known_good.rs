@@ -212,6 +212,41 @@ async fn a_source_that_hangs_at_a_start_delays_the_cached_token_by_a_second_only
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_source_that_hangs_at_a_start_hides_no_token_of_another_one() {
+    let (cache, row, file) = (
+        FakeCache::holding(token("cached")),
+        source_named("row"),
+        source_named("file"),
+    );
+    row.with_state(|state| state.is_hanging = true);
+    file.put(token("two"));
+    let start = Instant::now();
+    let tokens = start_with(&cache, &[&row, &file]).await;
+    tokens.current_or_wait(start + Duration::from_secs(5)).await.unwrap();
+    assert_eq!(in_use(&tokens).unwrap(), "two");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cached_token_that_may_not_be_used_does_not_hurry_a_slow_source() {
+    let expired = Token {
+        expires_at: Some(start_date() - DAY),
+        ..token("expired")
+    };
+    let (cache, command) = (FakeCache::holding(expired), source_named("command"));
+    command.with_state(|state| state.is_hanging = true);
+    let tokens = start_with(&cache, &[&command]).await;
+    assert_eq!(in_use(&tokens), None);
+    // It answers after two seconds, each time.
+    command.with_state(|state| {
+        state.is_hanging = false;
+        state.delay = Duration::from_secs(2);
+        state.current = Some(token("new"));
+    });
+    tokio::time::sleep(MINUTE).await;
+    assert_eq!(in_use(&tokens).unwrap(), "new");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_source_without_a_token_does_not_withdraw_the_cached_one_while_another_fails() {
     let (cache, row, file) = (
         FakeCache::holding(token("cached")),
