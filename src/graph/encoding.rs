@@ -10,8 +10,8 @@ use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderMap};
 /// Restricts the app's `Accept-Encoding` to what [`decode`] can read, so that a verdict is always possible. Returns the
 /// value that replaces all that the app sent; `None` if the app's may stay.
 ///
-/// Members are kept byte for byte, with their weights, `q=0` included. `*` becomes `gzip`: a client that takes
-/// anything takes that, and Graph might choose a coding that graphward does not know. If nothing is left it becomes
+/// Members are kept byte for byte, with their weights, `q=0` included. `*` is left out: PHP's SDK sends it with every request
+/// and cannot decode anything, and Graph might choose a coding that graphward does not know. If nothing is left it becomes
 /// `identity`. An absent header stays absent: Graph does not compress unless it is asked to.
 #[must_use]
 pub fn restrict_accept_encoding(headers: &HeaderMap) -> Option<HeaderValue> {
@@ -24,20 +24,10 @@ pub fn restrict_accept_encoding(headers: &HeaderMap) -> Option<HeaderValue> {
     if offered().all(is_supported) {
         return None;
     }
-    let offers_gzip = offered().any(|member| Coding::from_name(coding_name(member)) == Some(Coding::Gzip));
-    let mut supported = Vec::new();
-    for member in offered() {
-        let (coding, rest): (&[u8], _) = match member {
-            _ if is_supported(member) => (b"", member),
-            [b'*', weight @ ..] if coding_name(member) == b"*" && !offers_gzip => (b"gzip", weight),
-            _ => continue,
-        };
-        if !supported.is_empty() {
-            supported.extend_from_slice(b", ");
-        }
-        supported.extend_from_slice(coding);
-        supported.extend_from_slice(rest);
-    }
+    let supported = offered()
+        .filter(|member| is_supported(member))
+        .collect::<Vec<_>>()
+        .join(&b", "[..]);
     // Pieces of valid values make a valid value. A lone `*;q=0` would forbid every response.
     let is_usable = !supported.is_empty() && !is_forbidden_wildcard(&supported);
     let value = is_usable.then(|| HeaderValue::from_bytes(&supported).ok()).flatten();

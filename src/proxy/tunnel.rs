@@ -140,7 +140,9 @@ fn parse_authority(head: &Parts) -> Result<(&str, u16), Refusal> {
     if head.uri.scheme().is_some() || authority.as_str().contains('@') {
         return Err(NOT_HOST_PORT);
     }
-    Ok((authority.host(), authority.port_u16().ok_or(NOT_HOST_PORT)?))
+    // With the dot of the DNS root it is the same host.
+    let host = authority.host().strip_suffix('.').unwrap_or_else(|| authority.host());
+    Ok((host, authority.port_u16().ok_or(NOT_HOST_PORT)?))
 }
 
 #[cfg(test)]
@@ -178,6 +180,8 @@ mod tests {
                 "{target} {version:?} {fields:?}"
             );
         }
+        let head = connect_request("graph.facebook.com.:443", Version::HTTP_11, &[host]);
+        assert_eq!(parse_authority(&head).unwrap(), ("graph.facebook.com", 443));
     }
 
     #[test]
