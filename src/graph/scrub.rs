@@ -40,6 +40,7 @@ use memchr::memmem::Finder;
 use super::credential::ClientCredentialPolicy;
 use super::edit::{apply, apply_in_place};
 use super::hints::RequestHints;
+use super::parameter::parse_hex;
 pub use state::{ScrubError, ScrubMode, ScrubReport};
 
 use multipart::MultipartScrubber;
@@ -120,10 +121,33 @@ pub fn scrub_query(query: &str, policy: ClientCredentialPolicy) -> Result<(Optio
     Ok((Some(apply(query.as_bytes(), edits).into()), report))
 }
 
-/// Returns whether a JSON body may contain credentials. Nearly all bodies are short JSON messages. One without a
-/// backslash and without these substrings contains none of the names, even for a tolerant parser.
+/// Returns whether a JSON body may contain credentials. Nearly all bodies are short JSON messages. One without these
+/// substrings, and without an escape that may spell a letter of a name, contains none of the names, even for a tolerant
+/// parser.
 fn may_contain_credentials(body: &[u8]) -> bool {
-    memchr(b'\\', body).is_some() || CREDENTIAL_NAME_FINDERS.iter().any(|name| name.find(body).is_some())
+    may_spell_a_letter(body) || CREDENTIAL_NAME_FINDERS.iter().any(|name| name.find(body).is_some())
+}
+
+const fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_'
+}
+
+/// Returns whether an escape in a JSON text may stand for a letter, a digit or `_`: one of ASCII's, or one that JSON does not
+/// have. Line breaks, quotation marks, umlauts and emojis do not, and nearly every message has one of those.
+fn may_spell_a_letter(text: &[u8]) -> bool {
+    let mut rest = text;
+    while let Some((_before, escape)) = memchr(b'\\', rest).and_then(|at| rest.split_at_checked(at + 1)) {
+        let length = match escape {
+            [b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', ..] => 1,
+            [b'u', digits @ ..] => match digits.get(..4).and_then(parse_hex) {
+                Some(code) if !u8::try_from(code).is_ok_and(is_name_byte) => 5,
+                Some(_) | None => return true,
+            },
+            _ => return true,
+        };
+        rest = escape.get(length..).unwrap_or_default();
+    }
+    false
 }
 
 // === impl BodyFormat ===

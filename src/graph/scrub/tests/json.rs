@@ -228,3 +228,37 @@ fn depth_needs_no_memory() {
     let sent = format!("{{\"a\":{deep},\"access_token\":{deep}}}");
     assert_eq!(replaced(&sent).0, format!("{{\"a\":{deep}}}"));
 }
+
+#[test]
+fn only_an_escape_that_may_spell_a_letter_makes_a_body_be_read() {
+    for text in [
+        r"\u0061ccess_token",
+        r"acce\u0073s_token",
+        r"\u0041",
+        r"access\u005ftoken",
+        r"access\u005Ftoken",
+        r"\u0039",
+        // Escapes that JSON does not have.
+        r"\x61ccess_token",
+        r"\u{61}ccess_token",
+        r"\access_token",
+        r"\141ccess_token",
+        r"\u",
+        r"\u00",
+        r"\",
+        r"line\nbreak \u0061",
+    ] {
+        assert!(may_spell_a_letter(text.as_bytes()), "{text}");
+    }
+    for text in [
+        "",
+        "plain",
+        r#"a\nb\t\"c\" \/ \\"#,
+        r"\\u0061ccess_token",
+        r"M\u00fcller \ud83d\ude00 \u20ac",
+        r"\u003cb\u003e \u0026 \u0022 \u000a",
+        "a real line\nand ü",
+    ] {
+        assert!(!may_spell_a_letter(text.as_bytes()), "{text}");
+    }
+}
