@@ -30,7 +30,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use graphward::app::{self, Dependencies, MissingToken};
 use graphward::config::{Config, EnvVars, Overrides};
-use graphward::net::{BoxError, Connector, Listener, Stage, Tasks, boxed_io};
+use graphward::net::{Connector, Listener, Stage, Tasks, boxed_io};
 use graphward::telemetry::{LogFormat, LogLevel, LogSettings, log_subscriber};
 use graphward::token::{BoxFuture, ObtainError, Source, Token, TokenProvider};
 use graphward::types::Secret;
@@ -130,7 +130,7 @@ async fn proxy(tasks: &Tasks) -> (DuplexStream, mpsc::Sender<app::StopSignal>) {
     let seams = Dependencies {
         connector: Some(Connector::new(move |_uri| {
             let wire = boxed_io(serve(&upstreams), None);
-            async move { Ok::<_, BoxError>(wire) }
+            async move { Ok(wire) }
         })),
         token_provider: Some(TokenProvider::from_source(Fixed)),
         proxy: vec![listener],

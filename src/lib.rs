@@ -20,7 +20,8 @@
 //! | 3 | [`source`] | where tokens are read and stored |
 //! | 3 | [`alert`] | the alert webhook |
 //! | 4 | [`renew`] | renewals and inspections, at Graph and at internal services |
-//! | 4 | [`proxy`] | the data path: ten steps, in `proxy.rs` |
+//! | 4 | [`upstream`] | the connections to Graph |
+//! | 5 | [`proxy`] | the data path: ten steps, in `proxy.rs` |
 //! | 5 | [`admin`] | the admin endpoint: health, metrics, and changes of the token |
 //! | 6 | [`config`] | the file, the environment and the flags, validated |
 //! | 7 | [`app`] | the process from start to exit, in `app/run.rs` |
@@ -53,8 +54,10 @@ pub mod token;
 pub mod alert;
 pub mod source;
 
-pub mod proxy;
 pub mod renew;
+pub mod upstream;
+
+pub mod proxy;
 
 pub mod admin;
 

@@ -30,6 +30,7 @@ mod concurrency_limit;
 mod credential;
 mod dead_token;
 mod deliver;
+mod exchange;
 mod headers;
 mod heal;
 mod notices;
@@ -41,7 +42,6 @@ mod refusal;
 mod spool;
 mod tenant;
 mod tunnel;
-mod upstream;
 mod usage;
 mod validation;
 
@@ -55,7 +55,7 @@ use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 
-pub use body::BodyError;
+pub use body::{Body, BodyError};
 pub use buffer::BufferBudgets;
 pub use byte_budget::ByteBudget;
 pub use concurrency_limit::ConcurrencyLimit;
@@ -67,7 +67,6 @@ pub use record::{AccessLogFilter, RequestTelemetry};
 pub use spool::Spool;
 pub use tenant::{LinkRewriteConfig, Tenant};
 pub use tunnel::{PassthroughHost, TunnelHosts};
-pub use upstream::{Upstream, UpstreamSettings};
 pub use validation::AllowedHosts;
 
 #[cfg(fuzzing)]
@@ -77,7 +76,6 @@ use crate::graph::Verdict;
 use crate::net::ConnectionInfo;
 use crate::token::{Credential, RefreshError};
 use attempt::attempt;
-use body::Body;
 use buffer::{BufferedBody, Replay};
 use classify::ClassifiedResponse;
 use credential::Admission;

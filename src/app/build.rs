@@ -14,16 +14,17 @@ use crate::graph::Destinations;
 use crate::net::tls;
 use crate::net::{
     CertReloader, Connector, ConnectorConfig, Lifecycle, ListenAddr, ListenConfig, Listener, ServerCert,
-    ServerCertError, SocketMode,
+    ServerCertError, SocketMode, TimeLimit,
 };
 use crate::proxy::{
     AllowedHosts, BufferBudgets, ByteBudget, ConcurrencyLimit, HealConfig, OutageLog, PassthroughHost, Proxy,
-    RequestTelemetry, Spool, Tenant, TunnelHosts, Upstream,
+    RequestTelemetry, Spool, Tenant, TunnelHosts,
 };
 use crate::telemetry::LogHandle;
 use crate::telemetry::metrics::Metrics;
 use crate::token::{RefreshPolicy, TokenHandle, TokenProvider};
 use crate::types::{Clock, TenantId};
+use crate::upstream::Upstream;
 
 use super::context::{BuildContext, UpstreamError};
 use super::event_sink::AlertTarget;
@@ -287,7 +288,8 @@ fn build_tenant(config: &Config, deps: ProxyDeps<'_>) -> Result<Tenant, StartErr
         tokens: deps.tokens,
         clock: context.clock,
         destinations: context.destinations.clone(),
-        upstream: Arc::new(Upstream::new(&connector, upstream.settings.clone(), &context.tasks)),
+        upstream: Arc::new(Upstream::new(connector, upstream.settings.http, context.tasks.clone())),
+        head_timeout: TimeLimit::new(upstream.settings.head_timeout),
         heal: checked_heal(&config.heal),
         links: config.links,
         via: upstream.via,

@@ -1,6 +1,7 @@
 //! A process from its start to its exit.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,6 +72,8 @@ pub struct ServerHandle {
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(25);
 /// The longest wait for a renewal in progress when the process stops.
 const PENDING_RENEWAL_TIMEOUT: Duration = Duration::from_secs(3);
+/// The most connections to the admin endpoint at a time.
+const MAX_ADMIN_CONNECTIONS: NonZeroU32 = NonZeroU32::new(256).unwrap();
 /// The longest wait for the connections of the admin endpoint when the process stops.
 const ADMIN_DRAIN_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -131,7 +134,11 @@ pub async fn run(
     let admin = build::build_admin(&config, &context, tenant, &listeners.admin, &lifecycle, &sources);
 
     // Start. The admin endpoint comes first: probes are answered while the first token is looked for.
-    start_admin(listeners.admin, &admin, serve_config(&tasks, &admin_shutdown, None));
+    start_admin(
+        listeners.admin,
+        &admin,
+        serve_config(&tasks, &admin_shutdown, None, MAX_ADMIN_CONNECTIONS),
+    );
     let refresher = tasks.spawn(refresher.run());
     drop(webhook.map(|webhook| tasks.spawn(webhook.run())));
     let cert_reloader = cert_reloader.map(|reloader| tasks.spawn(reloader.run()));
@@ -150,7 +157,7 @@ pub async fn run(
         reading: Arc::default(),
     });
     let reloader = reloader.map(|reloader| tasks.spawn(reloader.run(secret_files)));
-    let proxy_config = serve_config(&tasks, &shutdown, server_cert);
+    let proxy_config = serve_config(&tasks, &shutdown, server_cert, config.listen.max_connections);
     let mut serving = Box::pin(serve_proxy(listeners.proxy, &proxy, &proxy_config));
     on_start(ServerHandle {
         proxy: proxy_addresses,
@@ -292,10 +299,16 @@ async fn force_close(
     RunOutcome::ForceClosed(requests + tunnels)
 }
 
-fn serve_config(tasks: &Tasks, shutdown: &Shutdown, server_cert: Option<Arc<ServerCert>>) -> ServeConfig {
+fn serve_config(
+    tasks: &Tasks,
+    shutdown: &Shutdown,
+    server_cert: Option<Arc<ServerCert>>,
+    max_connections: NonZeroU32,
+) -> ServeConfig {
     ServeConfig {
         tasks: tasks.clone(),
         shutdown: shutdown.clone(),
         server_cert,
+        max_connections,
     }
 }

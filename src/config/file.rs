@@ -21,11 +21,12 @@ use crate::admin::ReadyConfig;
 use crate::alert::AlertConfig;
 use crate::graph::ProofMode;
 use crate::net::ListenConfig;
-use crate::proxy::{AccessLogFilter, HealConfig, LinkRewriteConfig, UpstreamSettings};
+use crate::proxy::{AccessLogFilter, HealConfig, LinkRewriteConfig};
 use crate::renew::RenewerConfig;
 use crate::source::{AbsentPolicy, CacheConfig, StoreConfig, TokenSource};
 use crate::telemetry::LogSettings;
 use crate::types::{OneOrMany, SecretRef, TokenFamily};
+use crate::upstream::UpstreamSettings;
 
 /// The configuration of graphward.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]

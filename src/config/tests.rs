@@ -113,11 +113,11 @@ fn every_key_can_be_changed() {
         allowed_hosts = ["Graph.Local"]
         tls = { cert = "c.pem", key = "k.pem" }
         tunnel_hosts = ["Api.Example.com"]
+        max_connections = 64
         [upstream]
         origin = "https://[::1]:8443/"
         ca_file = "ca.pem"
         http = "1.1"
-        connections = 64
         via = true
         connect_timeout = "1ms"
         head_timeout = "1d"
@@ -158,7 +158,7 @@ fn every_key_can_be_changed() {
     assert_eq!((origin.authority().as_str(), origin.host()), ("[::1]:8443", "[::1]"));
     assert_eq!(upstream.ca_file.as_deref(), Some(Path::new("/etc/ca.pem")));
     assert_eq!(upstream.settings.http, HttpVersion::Http1);
-    assert_eq!(upstream.settings.connections.get(), 64);
+    assert_eq!(config.listen.max_connections.get(), 64);
     assert!(upstream.via);
     assert_eq!(upstream.connect_timeout, Duration::from_millis(1));
     assert_eq!(upstream.settings.head_timeout, Duration::from_secs(86_400));

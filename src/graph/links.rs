@@ -53,6 +53,9 @@ struct LinkRewriter<'a> {
 /// Media ids are digits, and so are those of most other objects.
 #[must_use]
 pub fn is_media_lookup(method: &Method, path: &str) -> bool {
+    if method != Method::GET {
+        return false;
+    }
     let path = path.strip_suffix('/').unwrap_or(path);
     let mut segments = path.split('/');
     let (root, first, second) = (segments.next(), segments.next(), segments.next());
@@ -61,11 +64,7 @@ pub fn is_media_lookup(method: &Method, path: &str) -> bool {
         (Some(id), None) => id,
         _ => return false,
     };
-    method == Method::GET
-        && root == Some("")
-        && segments.next().is_none()
-        && !id.is_empty()
-        && id.bytes().all(|byte| byte.is_ascii_digit())
+    root == Some("") && segments.next().is_none() && !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Rewrites the scheme and host of the top-level `url` of the response to a media look-up to `base`.

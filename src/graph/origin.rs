@@ -2,12 +2,17 @@
 
 use std::fmt;
 
-use http::Uri;
 use http::uri::{Authority, InvalidUri, PathAndQuery, Scheme};
+use http::{HeaderValue, Uri};
 
 /// An upstream's scheme, which is always `https`, and authority.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub struct Origin(Authority);
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Origin {
+    authority: Authority,
+    /// The length of the host, which the authority begins with: to find it out costs more than a request should.
+    host_length: usize,
+    host_header: HeaderValue,
+}
 
 /// The reason why a text cannot be an origin.
 #[derive(Debug, thiserror::Error)]
@@ -55,25 +60,36 @@ impl Origin {
         if !matches!(path, "" | "/") || text.contains('#') {
             return Err(OriginError::Path);
         }
-        Ok(Self(authority))
+        let host_header = HeaderValue::from_str(authority.as_str()).map_err(|_error| OriginError::Authority)?;
+        Ok(Self {
+            host_length: authority.host().len(),
+            authority,
+            host_header,
+        })
     }
 
     /// The host alone; an IPv6 address in its brackets.
     #[must_use]
     pub fn host(&self) -> &str {
-        self.0.host()
+        self.authority.as_str().get(..self.host_length).unwrap_or_default()
     }
 
-    /// Host, and port if one was given: the value of `Host`.
+    /// The value of `Host`.
+    #[must_use]
+    pub const fn host_header(&self) -> &HeaderValue {
+        &self.host_header
+    }
+
+    /// Host, and port if one was given.
     #[must_use]
     pub const fn authority(&self) -> &Authority {
-        &self.0
+        &self.authority
     }
 }
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "https://{}", self.0)
+        write!(f, "https://{}", self.authority)
     }
 }
 

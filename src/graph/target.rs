@@ -4,10 +4,9 @@ use std::fmt;
 
 use bytes::Bytes;
 use http::Uri;
-use http::uri::{Parts, PathAndQuery, Scheme};
+use http::uri::PathAndQuery;
 
 use super::credential::ClientCredentialPolicy;
-use super::origin::Origin;
 use super::path::{self, EndpointId, PathTemplate};
 use super::proof::AppSecretProof;
 use super::scrub::{ScrubError, ScrubReport, scrub_query};
@@ -84,15 +83,15 @@ impl Target {
         }
     }
 
-    /// The URI to send it to. Copies nothing: three reference counts.
+    /// The origin-form URI. Copies nothing: a reference count.
     #[must_use]
-    pub fn to_uri(&self, origin: &Origin) -> Uri {
-        Self::build_uri(origin, self.0.clone())
+    pub fn to_uri(&self) -> Uri {
+        Uri::from(self.0.clone())
     }
 
     /// The same with a proof as its last parameters.
     #[must_use]
-    pub fn to_uri_with_proof(&self, origin: &Origin, proof: &AppSecretProof) -> Uri {
+    pub fn to_uri_with_proof(&self, proof: &AppSecretProof) -> Uri {
         let sent = self.0.as_str();
         let mut target = String::with_capacity(sent.len() + 1 + proof.as_query().len());
         target.push_str(sent);
@@ -103,19 +102,8 @@ impl Target {
         }
         target.push_str(proof.as_query());
         #[expect(clippy::expect_used, reason = "parameters behind a valid target")]
-        Self::build_uri(
-            origin,
-            PathAndQuery::from_maybe_shared(Bytes::from(target)).expect("still valid"),
-        )
-    }
-
-    fn build_uri(origin: &Origin, target: PathAndQuery) -> Uri {
-        let mut parts = Parts::default();
-        parts.scheme = Some(Scheme::HTTPS);
-        parts.authority = Some(origin.authority().clone());
-        parts.path_and_query = Some(target);
-        #[expect(clippy::expect_used, reason = "it fails only if a part is missing")]
-        Uri::from_parts(parts).expect("all parts are given")
+        let target = PathAndQuery::from_maybe_shared(Bytes::from(target)).expect("still valid");
+        Uri::from(target)
     }
 
     /// The path, as sent.

@@ -11,37 +11,47 @@ use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::Uri;
+use http::uri::Authority;
 use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep, timeout_at};
 use tokio_rustls::TlsConnector;
-use tower_service::Service;
 
 use super::dial::{ConnectFailure, connect_tcp};
-use super::error::BoxError;
 
-/// Opens a [`BoxedIo`] to the host of a URI. Tests replace it.
-///
-/// hyper-util clones its connector for each request, so a clone is a reference count.
+/// Opens a [`BoxedIo`] to a host and port. Tests replace it.
 #[derive(Clone)]
-pub struct Connector(Arc<dyn Fn(Uri) -> ConnectFuture + Send + Sync>);
+pub struct Connector(Arc<dyn Fn(Authority) -> ConnectFuture + Send + Sync>);
 
 /// The future of a [`BoxedIo`].
-pub type ConnectFuture = Pin<Box<dyn Future<Output = Result<BoxedIo, BoxError>> + Send>>;
+pub type ConnectFuture = Pin<Box<dyn Future<Output = Result<BoxedIo, ConnectFailure>> + Send>>;
 
 /// An open connection over any transport.
 pub struct BoxedIo {
-    io: TokioIo<Box<dyn Transport>>,
+    io: TokioIo<CountedReads>,
     is_http2: bool,
+    counters: Arc<IoCounters>,
     write_error: Option<DelayedWriteError>,
+}
+
+/// The bytes that went through a connection.
+#[derive(Debug, Default)]
+pub struct IoCounters {
+    read: AtomicU64,
+    written: AtomicU64,
+}
+
+/// Counts what is read.
+struct CountedReads {
+    io: Box<dyn Transport>,
+    counters: Arc<IoCounters>,
 }
 
 /// A write error that is reported after a delay.
@@ -87,9 +97,14 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transport for T {}
 
 /// Wraps any transport; `alpn` is the protocol that ALPN selected.
 pub fn boxed_io(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, alpn: Option<&[u8]>) -> BoxedIo {
+    let counters = Arc::<IoCounters>::default();
     BoxedIo {
-        io: TokioIo::new(Box::new(io)),
+        io: TokioIo::new(CountedReads {
+            io: Box::new(io),
+            counters: Arc::clone(&counters),
+        }),
         is_http2: alpn == Some(b"h2"),
+        counters,
         write_error: None,
     }
 }
@@ -101,33 +116,24 @@ impl Connector {
     #[must_use]
     pub fn from_config(config: ConnectorConfig) -> Self {
         let config = Arc::new(config);
-        Self::new(move |uri| {
+        Self::new(move |authority| {
             let config = Arc::clone(&config);
-            async move { config.connect(&uri).await.map_err(BoxError::from) }
+            async move { config.connect(&authority).await }
         })
     }
 
     /// A connector that calls a function.
     pub fn new<F, O>(connect: F) -> Self
     where
-        F: Fn(Uri) -> O + Send + Sync + 'static,
-        O: Future<Output = Result<BoxedIo, BoxError>> + Send + 'static,
+        F: Fn(Authority) -> O + Send + Sync + 'static,
+        O: Future<Output = Result<BoxedIo, ConnectFailure>> + Send + 'static,
     {
-        Self(Arc::new(move |uri| Box::pin(connect(uri))))
-    }
-}
-
-impl Service<Uri> for Connector {
-    type Response = BoxedIo;
-    type Error = BoxError;
-    type Future = ConnectFuture;
-
-    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(()))
+        Self(Arc::new(move |authority| Box::pin(connect(authority))))
     }
 
-    fn call(&mut self, uri: Uri) -> ConnectFuture {
-        (self.0)(uri)
+    /// Opens a connection to an `https` host.
+    pub fn connect(&self, authority: Authority) -> ConnectFuture {
+        (self.0)(authority)
     }
 }
 
@@ -154,14 +160,10 @@ impl HttpVersion {
 // === impl ConnectorConfig ===
 
 impl ConnectorConfig {
-    async fn connect(&self, uri: &Uri) -> Result<BoxedIo, ConnectFailure> {
+    async fn connect(&self, authority: &Authority) -> Result<BoxedIo, ConnectFailure> {
         let deadline = Instant::now() + self.timeout;
-        let host = uri.host().unwrap_or_default();
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        if uri.scheme_str() != Some("https") {
-            return Err(ConnectFailure::tls(host, &io::Error::other("only https is allowed")));
-        }
-        let port = uri.port_u16().unwrap_or(443);
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+        let port = authority.port_u16().unwrap_or(443);
         let address = match self.connect_to.get(host) {
             Some(override_address) => override_address.clone(),
             None if host.contains(':') => format!("[{host}]:{port}"),
@@ -173,7 +175,7 @@ impl ConnectorConfig {
         let name = ServerName::try_from(host.to_owned()).map_err(|error| tls_failure(io::Error::other(error)))?;
         let handshake = TlsConnector::from(Arc::clone(&self.tls)).connect(name, tcp);
         let tls = timeout_at(deadline, handshake).await;
-        let tls = tls.map_err(|_elapsed| ConnectFailure::timed_out(host))?;
+        let tls = tls.map_err(|_elapsed| ConnectFailure::timed_out(host, "the TLS handshake did not end"))?;
         let tls = tls.map_err(tls_failure)?;
         let alpn = tls.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
         Ok(boxed_io(tls, alpn.as_deref()))
@@ -186,11 +188,23 @@ impl ConnectorConfig {
 const WRITE_ERROR_DELAY: Duration = Duration::from_millis(250);
 
 impl BoxedIo {
+    /// Returns whether ALPN selected HTTP/2.
+    #[must_use]
+    pub const fn is_http2(&self) -> bool {
+        self.is_http2
+    }
+
+    /// The bytes that go through it from now on.
+    #[must_use]
+    pub fn counters(&self) -> Arc<IoCounters> {
+        Arc::clone(&self.counters)
+    }
+
     /// Writes, and reports an error after a delay.
     fn delay_write_error<T>(
         &mut self,
         cx: &mut Context<'_>,
-        write: impl FnOnce(Pin<&mut TokioIo<Box<dyn Transport>>>, &mut Context<'_>) -> Poll<io::Result<T>>,
+        write: impl FnOnce(Pin<&mut TokioIo<CountedReads>>, &mut Context<'_>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         let write_error = match self.write_error.take() {
             Some(write_error) => write_error,
@@ -208,16 +222,6 @@ impl BoxedIo {
     }
 }
 
-impl Connection for BoxedIo {
-    fn connected(&self) -> Connected {
-        if self.is_http2 {
-            Connected::new().negotiated_h2()
-        } else {
-            Connected::new()
-        }
-    }
-}
-
 impl Read for BoxedIo {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_read(cx, buf)
@@ -226,7 +230,9 @@ impl Read for BoxedIo {
 
 impl Write for BoxedIo {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.delay_write_error(cx, |io, cx| io.poll_write(cx, buf))
+        let written = ready!(self.delay_write_error(cx, |io, cx| io.poll_write(cx, buf)))?;
+        self.counters.add_written(written);
+        Poll::Ready(Ok(written))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -246,7 +252,67 @@ impl Write for BoxedIo {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.delay_write_error(cx, |io, cx| io.poll_write_vectored(cx, bufs))
+        let written = ready!(self.delay_write_error(cx, |io, cx| io.poll_write_vectored(cx, bufs)))?;
+        self.counters.add_written(written);
+        Poll::Ready(Ok(written))
+    }
+}
+
+// === impl CountedReads ===
+
+impl AsyncRead for CountedReads {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let state = Pin::new(&mut self.io).poll_read(cx, buf);
+        let count = (buf.filled().len() - before) as u64;
+        self.counters.read.fetch_add(count, Ordering::Relaxed);
+        state
+    }
+}
+
+impl AsyncWrite for CountedReads {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+    }
+}
+
+// === impl IoCounters ===
+
+impl IoCounters {
+    /// The number of bytes that were read.
+    #[must_use]
+    pub fn read(&self) -> u64 {
+        self.read.load(Ordering::Relaxed)
+    }
+
+    /// The number of bytes that the transport took.
+    #[must_use]
+    pub fn written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
+    }
+
+    fn add_written(&self, count: usize) {
+        self.written.fetch_add(count as u64, Ordering::Relaxed);
     }
 }
 
@@ -258,12 +324,10 @@ impl fmt::Debug for BoxedIo {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use bytes::Bytes;
     use http::Request;
     use http_body_util::Full;
-    use tokio::io::ReadBuf;
-
-    use super::*;
 
     /// Accepts some bytes, then fails; only after that there is an answer to read.
     #[derive(Default)]

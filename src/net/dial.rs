@@ -5,13 +5,19 @@
 //! An operator who reads "cannot connect" looks at the network. So a name that cannot be resolved, a refusal and a lack of
 //! file descriptors are told apart here, where the system's errors are.
 
+use std::fmt;
 use std::fs::File;
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use rustix::io::Errno;
-use tokio::net::{TcpStream, lookup_host};
-use tokio::time::timeout;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::resolve::resolve;
 
 /// A connection that failed, as it is reported to people and programs.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -46,16 +52,19 @@ pub enum ConnectFailureKind {
     Tls,
 }
 
+/// The next address is tried after this time without an answer (RFC 8305, section 8).
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+
 // === impl ConnectFailure ===
 
 impl ConnectFailure {
-    /// Describes a connection that took longer than the limit.
+    /// Describes a connection that took longer than the limit; `state` says what had been done until then.
     #[must_use]
-    pub fn timed_out(host: &str) -> Self {
+    pub fn timed_out(host: &str, state: &str) -> Self {
         Self {
             host: host.to_owned(),
             kind: ConnectFailureKind::TimedOut,
-            cause: "longer than upstream.connect_timeout".to_owned(),
+            cause: format!("longer than upstream.connect_timeout ({state})"),
         }
     }
 
@@ -112,30 +121,110 @@ impl ConnectFailureKind {
     }
 }
 
-/// Opens a TCP connection for a host, to a `host:port` that may be another one.
+/// Opens a TCP connection for a host, to a `host:port` that may be another one: to the first of its addresses that answers
+/// (RFC 8305).
 ///
 /// # Errors
 ///
 /// [`ConnectFailure`], [`ConnectFailureKind::TimedOut`] after `limit`.
 pub async fn connect_tcp(host: &str, address: &str, limit: Duration) -> Result<TcpStream, ConnectFailure> {
-    let connected = timeout(limit, resolve_and_connect(host, address)).await;
-    connected.unwrap_or_else(|_elapsed| Err(ConnectFailure::timed_out(host)))
-}
-
-async fn resolve_and_connect(host: &str, address: &str) -> Result<TcpStream, ConnectFailure> {
-    let addresses: Vec<_> = match lookup_host(address).await {
-        Ok(addresses) => addresses.collect(),
-        // The resolver needs descriptors, too, and reports a lack of them as a failure of the name server.
-        Err(error) => {
+    let deadline = Instant::now() + limit;
+    let addresses = match timeout_at(deadline, resolve(address)).await {
+        Ok(Ok(addresses)) => addresses,
+        Ok(Err(error)) => {
+            // The resolver needs descriptors, too, and reports a lack of them as a failure of the name server.
             return Err(match File::open("/dev/null") {
                 Err(error) if is_exhaustion(&error) => ConnectFailure::tcp(host, &error),
                 Ok(_) | Err(_) => ConnectFailure::new(host, ConnectFailureKind::Name, &error),
             });
         }
+        Err(_elapsed) => {
+            let error = io::Error::other("the name server does not answer");
+            return Err(ConnectFailure::new(host, ConnectFailureKind::Name, &error));
+        }
     };
-    let connected = TcpStream::connect(&*addresses).await;
-    let connected = connected.and_then(|tcp| tcp.set_nodelay(true).map(|()| tcp));
-    connected.map_err(|error| ConnectFailure::tcp(host, &error))
+    let mut attempts = Attempts::default();
+    match timeout_at(deadline, attempts.race(&addresses)).await {
+        Ok(Some(tcp)) => {
+            // It fails only if the peer has closed the connection; the handshake will say so.
+            drop(tcp.set_nodelay(true));
+            Ok(tcp)
+        }
+        Ok(None) => Err(attempts.into_failure(host)),
+        Err(_elapsed) => Err(ConnectFailure::timed_out(host, &attempts.to_string())),
+    }
+}
+
+/// The addresses that were tried, each with the error that it failed with.
+#[derive(Debug, Default)]
+struct Attempts(Vec<(SocketAddr, Option<io::Error>)>);
+
+impl Attempts {
+    /// Tries one address after the other: the next one when one fails, or does not answer for [`ATTEMPT_DELAY`]. `None` if
+    /// all fail.
+    async fn race(&mut self, addresses: &[SocketAddr]) -> Option<TcpStream> {
+        let mut running = FuturesUnordered::new();
+        let mut rest = by_alternating_family(addresses).into_iter();
+        loop {
+            if let Some(address) = rest.next() {
+                let index = self.0.len();
+                self.0.push((address, None));
+                running.push(async move { (index, TcpStream::connect(address).await) });
+            }
+            let finished = match rest.len() {
+                0 => running.next().await,
+                _ => match timeout(ATTEMPT_DELAY, running.next()).await {
+                    Ok(finished) => finished,
+                    Err(_elapsed) => continue,
+                },
+            };
+            match finished? {
+                (_, Ok(connected)) => return Some(connected),
+                (index, Err(error)) => {
+                    if let Some((_address, failure)) = self.0.get_mut(index) {
+                        *failure = Some(error);
+                    }
+                }
+            }
+        }
+    }
+
+    fn into_failure(self, host: &str) -> ConnectFailure {
+        let cause = self.to_string();
+        let failures: Vec<_> = self.0.into_iter().filter_map(|(_address, failure)| failure).collect();
+        let lacking = failures.iter().find(|failure| is_exhaustion(failure));
+        let no_address = io::Error::from(io::ErrorKind::NotFound);
+        let failure = ConnectFailure::tcp(host, lacking.or_else(|| failures.first()).unwrap_or(&no_address));
+        ConnectFailure { cause, ..failure }
+    }
+}
+
+impl fmt::Display for Attempts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (address, failure)) in self.0.iter().enumerate() {
+            f.write_str(if index == 0 { "" } else { "; " })?;
+            match failure {
+                Some(error) => write!(f, "{address}: {error}")?,
+                None => write!(f, "{address}: no answer")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The addresses in the order of RFC 8305, section 4: as the system sorted them, but with the families in turn.
+fn by_alternating_family(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
+    let is_first_family = |address: &&SocketAddr| Some(address.is_ipv6()) == addresses.first().map(SocketAddr::is_ipv6);
+    let (mut first, mut second) = (
+        addresses.iter().filter(is_first_family),
+        addresses.iter().filter(|address| !is_first_family(address)),
+    );
+    let mut ordered = Vec::with_capacity(addresses.len());
+    while ordered.len() < addresses.len() {
+        ordered.extend(first.next());
+        ordered.extend(second.next());
+    }
+    ordered
 }
 
 /// Returns whether the system lacks something of its own for a connection, whatever the network is like.
@@ -169,6 +258,76 @@ mod tests {
         assert!(!is_exhaustion(&io::Error::other(
             "failed to lookup address information"
         )));
+    }
+
+    /// A listener that accepts nothing and whose queue is full: the system drops what else arrives.
+    fn silent_listener() -> (socket2::Socket, Vec<socket2::Socket>, SocketAddr) {
+        let listener = socket2::Socket::new(socket2::Domain::IPV6, socket2::Type::STREAM, None).unwrap();
+        listener
+            .bind(&SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, 0)).into())
+            .unwrap();
+        listener.listen(0).unwrap();
+        let address = listener.local_addr().unwrap().as_socket().unwrap();
+        let fill = || {
+            let client = socket2::Socket::new(socket2::Domain::IPV6, socket2::Type::STREAM, None).unwrap();
+            client.set_nonblocking(true).unwrap();
+            drop(client.connect(&address.into()));
+            client
+        };
+        let queue = std::iter::repeat_with(fill).take(4).collect();
+        (listener, queue, address)
+    }
+
+    #[tokio::test]
+    async fn an_address_that_does_not_answer_delays_no_other() {
+        let (_listener, _queue, silent) = silent_listener();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let alive = listener.local_addr().unwrap();
+        let mut attempts = Attempts::default();
+        let connected = attempts.race(&[silent, alive]).await.unwrap();
+        assert_eq!(connected.peer_addr().unwrap(), alive);
+        assert_eq!(attempts.to_string(), format!("{silent}: no answer; {alive}: no answer"));
+        let limit = Duration::from_millis(300);
+        let failure = connect_tcp("the host", &silent.to_string(), limit)
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(failure.contains(&format!("{silent}: no answer")), "{failure}");
+    }
+
+    #[tokio::test]
+    async fn an_error_names_each_address_that_was_tried() {
+        let closed = || {
+            std::net::TcpListener::bind("127.0.0.1:0")
+                .unwrap()
+                .local_addr()
+                .unwrap()
+        };
+        let (first, second) = (closed(), closed());
+        let mut attempts = Attempts::default();
+        assert!(attempts.race(&[first, second]).await.is_none());
+        let failure = attempts.into_failure("the host");
+        assert_eq!(failure.kind, ConnectFailureKind::Refused);
+        for address in [first, second] {
+            assert!(
+                failure.cause.contains(&format!("{address}: Connection refused")),
+                "{failure}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_families_take_turns_and_the_first_of_the_system_begins() {
+        let parse =
+            |text: &str| -> Vec<SocketAddr> { text.split(' ').map(|address| address.parse().unwrap()).collect() };
+        let sorted = parse("[::1]:1 [::2]:1 [::3]:1 1.1.1.1:1 2.2.2.2:1");
+        assert_eq!(
+            by_alternating_family(&sorted),
+            parse("[::1]:1 1.1.1.1:1 [::2]:1 2.2.2.2:1 [::3]:1")
+        );
+        let sorted = parse("1.1.1.1:1 [::1]:1 2.2.2.2:1");
+        assert_eq!(by_alternating_family(&sorted), sorted);
+        assert_eq!(by_alternating_family(&[]), []);
     }
 
     #[tokio::test]

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::Path;
 
 use tempfile::TempPath;
@@ -27,6 +28,9 @@ pub struct ListenConfig {
     pub admin: ListenAddr,
     /// The permissions of Unix sockets, in octal.
     pub socket_mode: SocketMode,
+    /// The most connections of the app at a time, on each of its addresses, 1 to 1000000. Those past it are refused.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub max_connections: NonZeroU32,
     /// Host names that the app may use besides loopback names, the listeners' own and the upstream's.
     #[schemars(extend("format" = "host"))]
     pub allowed_hosts: Vec<String>,

@@ -13,6 +13,7 @@
 //! and a read, so a listener without TLS does neither: each kind of connection has a task of its own.
 
 use std::io;
+use std::num::NonZeroU32;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -25,13 +26,15 @@ use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulConnection;
-use tokio::sync::mpsc;
+use tokio::io::AsyncWriteExt as _;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::yield_now;
 use tokio::time::{Instant, timeout};
 
 use super::connect::Transport;
 use super::dial::is_exhaustion;
 use super::error::BoxError;
+use super::lazy_timer::LazyTimer;
 use super::listen::Listener;
 use super::server_cert::ServerCert;
 use super::shutdown::{Shutdown, ShutdownPhase};
@@ -48,6 +51,8 @@ pub struct ServeConfig {
     pub shutdown: Shutdown,
     /// With a certificate, connections may be TLS and may become tunnels.
     pub server_cert: Option<Arc<ServerCert>>,
+    /// The most open connections at a time.
+    pub max_connections: NonZeroU32,
 }
 
 /// The facts about a connection that its service gets.
@@ -96,7 +101,9 @@ async fn accept(mut listener: Listener, serve_http: Arc<ServeHttp>, config: Serv
         tasks,
         shutdown,
         server_cert,
+        max_connections,
     } = config;
+    let slots = Arc::new(Semaphore::new(max_connections.get() as usize));
     // Every open connection holds a sender.
     let (open, mut force_closed) = mpsc::unbounded_channel();
     let not_http = Arc::new(NotHttpWarning::default());
@@ -143,11 +150,16 @@ async fn accept(mut listener: Listener, serve_http: Arc<ServeHttp>, config: Serv
             // No connection is waiting any more.
             () = yield_now(), if !accepting => break,
         };
+        let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
+            drop(tasks.spawn(refuse(stream)));
+            continue;
+        };
         let connection = ConnectionServer {
             serve_http: Arc::clone(&serve_http),
             shutdown: shutdown.clone(),
             not_http: Arc::clone(&not_http),
             _open: open.clone(),
+            _slot: slot,
         };
         drop(match &server_cert {
             None => {
@@ -166,6 +178,14 @@ async fn accept(mut listener: Listener, serve_http: Arc<ServeHttp>, config: Serv
         tunnels += 1;
     }
     tunnels
+}
+
+/// Answers a connection that is one too many, and closes it.
+async fn refuse(mut stream: Box<dyn Transport>) {
+    tracing::warn!("a connection was refused: listen.max_connections are open");
+    let write = stream.write_all(TOO_MANY_CONNECTIONS.as_bytes());
+    // Whether the client is there to read it makes no difference.
+    drop(timeout(Duration::from_secs(1), write).await);
 }
 
 /// A tunnel that was force-closed.
@@ -190,6 +210,7 @@ struct ConnectionServer {
     not_http: Arc<NotHttpWarning>,
     /// Dropped when the connection has ended.
     _open: mpsc::UnboundedSender<ForceClosedTunnel>,
+    _slot: OwnedSemaphorePermit,
 }
 
 impl ConnectionServer {
@@ -300,6 +321,15 @@ impl NotHttpWarning {
     }
 }
 
+/// The response to a connection past `listen.max_connections`, in Graph's format.
+const TOO_MANY_CONNECTIONS: &str = concat!(
+    "HTTP/1.1 503 Service Unavailable\r\n",
+    "content-type: application/json; charset=UTF-8\r\n",
+    "proxy-status: graphward; error=connection_limit_reached\r\n",
+    "retry-after: 1\r\nconnection: close\r\ncontent-length: 192\r\n\r\n",
+    r#"{"error":{"message":"graphward has too many connections; reduce them, or raise listen.max_connections.","#,
+    r#""type":"GraphwardException","code":990002,"is_transient":true,"fbtrace_id":"graphward"}}"#,
+);
 /// The limit for a TLS handshake with a client.
 const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The limit for receiving the head of a request, idle time before it included.
@@ -310,7 +340,7 @@ fn http_builder(tasks: &Tasks) -> auto::Builder<Tasks> {
     let mut builder = auto::Builder::new(tasks.clone());
     builder
         .http1()
-        .timer(TokioTimer::new())
+        .timer(LazyTimer::default())
         .header_read_timeout(HEADER_READ_TIMEOUT)
         // An app that closes its side has given up on the request. It may retry, and then both must not be sent. HTTP
         // clients do not half-close; one that does counts as disconnected.

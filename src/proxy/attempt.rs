@@ -5,11 +5,11 @@ use tokio::time::Instant;
 use super::body::Body;
 use super::classify::{ClassifiedResponse, classify_response};
 use super::credential;
+use super::exchange::{ExchangeError, exchange};
 use super::outbound::OutboundRequest;
 use super::record::RequestRecord;
 use super::refusal::Refusal;
 use super::tenant::Tenant;
-use super::upstream::UpstreamError;
 use super::usage::record_usage;
 use crate::graph::Verdict;
 use crate::token::Credential;
@@ -41,13 +41,10 @@ pub(crate) async fn attempt(
     attempts_total.inc();
     let start = tenant.tokens.start_attempt();
     let started_at = Instant::now();
-    let response = tenant
-        .upstream
-        .send(outbound.to_request(tenant, credential, body))
-        .await?;
+    let exchange = exchange(tenant, outbound, credential, body).await?;
     head_seconds.observe(started_at.elapsed().as_secs_f64());
-    record_usage(response.headers(), &metrics.usage);
-    let mut classified = classify_response(response, outbound, credential, tenant.idle_timeout, record).await?;
+    record_usage(exchange.response.headers(), &metrics.usage);
+    let mut classified = classify_response(exchange, outbound, credential, tenant.idle_timeout, record).await?;
     record.set_verdict(classified.verdict);
     match (classified.verdict, credential) {
         (Verdict::Success, Some(_)) if outbound.is_batch => classified.batch_start = Some(start),
@@ -73,13 +70,13 @@ pub(crate) async fn attempt(
     Ok(classified)
 }
 
-impl From<UpstreamError> for Refusal {
-    fn from(error: UpstreamError) -> Self {
+impl From<ExchangeError> for Refusal {
+    fn from(error: ExchangeError) -> Self {
         match error {
-            UpstreamError::Body(failure) => failure.into(),
-            UpstreamError::Connect(failure) => Self::Connect(failure),
-            UpstreamError::ResponseTimeout => Self::ResponseTimeout,
-            UpstreamError::ConnectionClosed => Self::ConnectionTerminated,
+            ExchangeError::Body(failure) => failure.into(),
+            ExchangeError::Connect(failure) => Self::Connect(failure),
+            ExchangeError::ResponseTimeout => Self::ResponseTimeout,
+            ExchangeError::ConnectionClosed => Self::ConnectionTerminated,
         }
     }
 }

@@ -25,12 +25,13 @@ use super::record::RequestRecord;
 use super::refusal::Refusal;
 use super::spool::SpoolReader;
 use crate::graph::scrub::ScrubError;
+use crate::upstream::Lease;
 
 /// Spooled data, then data that was read early, then data that is still to arrive.
 #[derive(Debug, Default)]
-pub(crate) struct Body {
+pub struct Body {
     prefix: Option<Bytes>,
-    spool: Option<SpoolReader>,
+    spool: Option<Box<SpoolReader>>,
     incoming: Option<Incoming>,
     /// Removes client credentials from what arrives.
     scrubber: Option<Box<BodyScrubber>>,
@@ -40,8 +41,17 @@ pub(crate) struct Body {
     upload_progress: Option<Arc<UploadProgress>>,
     /// Held until the bytes have been handed over.
     permit: Option<BytePermit>,
+    /// The connection on which `incoming` arrives: it serves others when the last byte has come.
+    lease: Option<Box<Lease<Self>>>,
     /// Completed with the last byte.
     record: Option<Box<RequestRecord>>,
+}
+
+/// All bytes of a body.
+#[derive(Debug)]
+pub(crate) enum HeldBytes {
+    InMemory(Option<Bytes>),
+    OnDisk(Box<SpoolReader>),
 }
 
 /// The reason why a body ended early.
@@ -104,7 +114,7 @@ impl Body {
     /// Puts the spooled part before the rest.
     pub(crate) fn with_spool(self, reader: SpoolReader) -> Self {
         Self {
-            spool: Some(reader),
+            spool: Some(Box::new(reader)),
             ..self
         }
     }
@@ -118,6 +128,25 @@ impl Body {
     /// Holds the permit until the bytes have been handed over.
     pub(crate) fn with_permit(self, permit: Option<BytePermit>) -> Self {
         Self { permit, ..self }
+    }
+
+    /// Keeps the connection on which it arrives from serving others before its last byte.
+    pub(crate) fn with_lease(mut self, lease: Lease<Self>) -> Self {
+        if self.is_end_stream() {
+            lease.complete();
+        } else {
+            self.lease = Some(Box::new(lease));
+        }
+        self
+    }
+
+    /// What another body with the same bytes needs, if all of them are held.
+    pub(crate) fn held_bytes(&self) -> Option<HeldBytes> {
+        match (&self.incoming, &self.spool) {
+            (None, None) => Some(HeldBytes::InMemory(self.prefix.clone())),
+            (None, Some(reader)) => Some(HeldBytes::OnDisk(Box::new(reader.reopened_at_start()))),
+            (Some(_), _) => None,
+        }
     }
 
     /// Reports the progress of the body, unless it is in memory as a whole.
@@ -147,6 +176,13 @@ impl Body {
     /// Returns whether the length is known before the body is sent.
     pub(crate) fn has_known_length(&self) -> bool {
         self.size_hint().exact().is_some()
+    }
+
+    /// Whether all bytes of the declared length have come. An HTTP/2 peer may end a stream in a frame without data, for which
+    /// the reader of a body with a length does not wait.
+    fn has_declared_length(&self) -> bool {
+        let rest = self.incoming.as_ref().and_then(|incoming| incoming.size_hint().exact());
+        rest == Some(0) && self.prefix.is_none() && self.spool.is_none() && self.scrubber.is_none()
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
@@ -225,9 +261,12 @@ impl http_body::Body for Body {
                 None => {}
             }
         }
-        let finished = next.is_none() || body.is_end_stream();
+        let finished = next.is_none() || body.is_end_stream() || body.has_declared_length();
         if finished && !matches!(next, Some(Err(_))) {
             body.permit = None;
+            if let Some(lease) = body.lease.take() {
+                lease.complete();
+            }
             if let Some(mut record) = body.record.take() {
                 record.mark_complete();
             }
@@ -244,7 +283,7 @@ impl http_body::Body for Body {
 
     fn size_hint(&self) -> SizeHint {
         let buffered = self.prefix.as_ref().map_or(0, |prefix| prefix.len() as u64)
-            + self.spool.as_ref().map_or(0, SpoolReader::remaining);
+            + self.spool.as_ref().map_or(0, |spool| spool.remaining());
         let Some(incoming) = &self.incoming else {
             return SizeHint::with_exact(buffered);
         };
@@ -262,6 +301,21 @@ impl From<Bytes> for Body {
         Self {
             prefix: non_empty(bytes),
             ..Self::default()
+        }
+    }
+}
+
+impl From<HeldBytes> for Body {
+    fn from(held: HeldBytes) -> Self {
+        match held {
+            HeldBytes::InMemory(prefix) => Self {
+                prefix,
+                ..Self::default()
+            },
+            HeldBytes::OnDisk(reader) => Self {
+                spool: Some(reader),
+                ..Self::default()
+            },
         }
     }
 }

@@ -15,10 +15,10 @@ use http::header::CONTENT_ENCODING;
 use http::response::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response};
 use http_body::Body as _;
-use hyper::body::Incoming;
 use tokio::time::timeout;
 
 use super::body::Body;
+use super::exchange::Exchange;
 use super::outbound::OutboundRequest;
 use super::prefix::Prefix;
 use super::record::RequestRecord;
@@ -72,19 +72,20 @@ const ENVELOPE_TIMEOUT: Duration = Duration::from_secs(5);
 ///
 /// [`Refusal::ConnectionTerminated`] if the upstream ends the connection within the envelope: its meaning is unknown.
 pub(crate) async fn classify_response(
-    response: Response<Incoming>,
+    exchange: Exchange,
     outbound: &OutboundRequest,
     credential: Option<&Credential>,
     idle_timeout: Duration,
     record: &mut RequestRecord,
 ) -> Result<ClassifiedResponse, Refusal> {
+    let Exchange { response, lease } = exchange;
     let (mut head, mut incoming) = response.into_parts();
     if let (false, Some(credential)) = (head.status.is_success(), credential) {
         redact_headers(&mut head.headers, credential);
     }
     let hides_status = outbound.hints.hides_status && may_be_hidden_error(head.status, &head.headers);
     if outbound.method == Method::HEAD {
-        let mut classified = classify_head_response(head, Body::streaming(incoming, idle_timeout));
+        let mut classified = classify_head_response(head, Body::streaming(incoming, idle_timeout).with_lease(lease));
         if hides_status && classified.verdict == Verdict::Success {
             classified.verdict = Verdict::Opaque;
         }
@@ -100,7 +101,11 @@ pub(crate) async fn classify_response(
     let is_read = may_be_error || (credential.is_some() && may_quote_token(head.status, &head.headers));
     if !is_read || incoming.size_hint().lower() > MAX_ERROR_BYTES as u64 {
         let verdict = classify(head.status, &head.headers, b"");
-        return Ok(unread(verdict, head, Body::streaming(incoming, idle_timeout)));
+        return Ok(unread(
+            verdict,
+            head,
+            Body::streaming(incoming, idle_timeout).with_lease(lease),
+        ));
     }
     let mut prefix = Prefix::default();
     let read = prefix.read(&mut incoming, |length| length <= MAX_ERROR_BYTES);
@@ -113,9 +118,12 @@ pub(crate) async fn classify_response(
             true => Verdict::Opaque,
             false => classify(head.status, &head.headers, b""),
         };
-        let body = Body::streaming(incoming, idle_timeout).with_prefix(prefix);
+        let body = Body::streaming(incoming, idle_timeout)
+            .with_lease(lease)
+            .with_prefix(prefix);
         return Ok(unread(verdict, head, body));
     }
+    lease.complete();
     let Some(envelope) = encoding::decode(&head.headers, &prefix, MAX_ERROR_BYTES) else {
         return Ok(unread(Verdict::Opaque, head, Body::from(prefix)));
     };

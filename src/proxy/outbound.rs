@@ -12,10 +12,12 @@ use super::tenant::{LinkRewriteConfig, Tenant};
 use super::validation;
 use crate::graph::host::is_media_path;
 use crate::graph::links::is_media_lookup;
+use crate::graph::parameter::overrides_method;
 use crate::graph::scrub::{BodyFormat, ScrubError, ScrubReport};
 use crate::graph::{
-    AuthScheme, ClientCredentialPolicy, Destination, GraphService, HeaderCredential, ParameterCredential, Rejection,
-    RejectionProof, RequestHints, ScrubbedTarget, Target, TargetError, parse_authorization, restrict_accept_encoding,
+    AuthScheme, ClientCredentialPolicy, Destination, GraphService, HeaderCredential, Origin, ParameterCredential,
+    Rejection, RejectionProof, RequestHints, ScrubbedTarget, Target, TargetError, parse_authorization,
+    restrict_accept_encoding,
 };
 use crate::net::TransportSecurity;
 use crate::token::Credential;
@@ -121,6 +123,8 @@ impl OutboundRequest {
             headers.append(VIA, HeaderValue::from_static("1.1 graphward"));
             decrement_max_forwards(&mut headers);
         }
+        // The clone of each attempt has places for so many names, and hashes none of them again.
+        headers.reserve(ADDED_HEADERS);
         let is_upload = target.is_upload();
         Ok(Self {
             takes_proof: destination.accepts_proof() && !is_upload,
@@ -135,6 +139,17 @@ impl OutboundRequest {
             is_batch: report.has_batch && !report.has_item_tokens,
             links,
         })
+    }
+
+    /// The origin that it goes to.
+    pub(crate) const fn origin(&self) -> &Origin {
+        &self.destination.origin
+    }
+
+    /// Returns whether Graph may process it twice without harm: it reads, and issues no token.
+    pub(crate) fn is_idempotent(&self) -> bool {
+        let reads = self.method == Method::GET || self.method == Method::HEAD;
+        reads && !self.target.query().is_some_and(overrides_method) && !self.target.is_token_endpoint()
     }
 
     /// Returns whether it carries the tenant's credential.
@@ -218,9 +233,7 @@ impl OutboundRequest {
         let mut request = Request::new(body);
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.uri(tenant, credential);
-        // A clone would have no room left, and grow twice.
-        let mut headers = HeaderMap::with_capacity(self.headers.len() + ADDED_HEADERS);
-        headers.extend(self.headers.iter().map(|(name, value)| (name.clone(), value.clone())));
+        let mut headers = self.headers.clone();
         if let (Some(scheme), Some(credential)) = (self.tenant_scheme, credential) {
             let value = match scheme {
                 AuthScheme::Bearer => &credential.bearer,
@@ -233,15 +246,14 @@ impl OutboundRequest {
     }
 
     fn uri(&self, tenant: &Tenant, credential: Option<&Credential>) -> Uri {
-        let origin = &self.destination.origin;
         let mut proven_uri = None;
         if let (Some(_), true, Some(credential)) = (self.tenant_scheme, self.takes_proof, credential) {
             credential.with_proof(
                 || tenant.clock.now(),
-                |proof| proven_uri = Some(self.target.to_uri_with_proof(origin, proof)),
+                |proof| proven_uri = Some(self.target.to_uri_with_proof(proof)),
             );
         }
-        proven_uri.unwrap_or_else(|| self.target.to_uri(origin))
+        proven_uri.unwrap_or_else(|| self.target.to_uri())
     }
 }
 

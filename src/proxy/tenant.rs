@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::body::Body;
 use super::dead_token::DeadTokenCache;
 use super::heal::HealConfig;
 use super::record::RequestTelemetry;
-use super::upstream::Upstream;
 use crate::graph::Destinations;
+use crate::net::TimeLimit;
 use crate::token::TokenHandle;
 use crate::types::Clock;
+use crate::upstream::Upstream;
 
 /// The settings and the state that requests of a tenant share. A reload replaces the settings; a clone shares the state.
 #[derive(Clone, Debug)]
@@ -21,7 +23,9 @@ pub struct Tenant {
     /// The hosts that requests go to; they go nowhere else.
     pub destinations: Destinations,
     /// The connections to those hosts.
-    pub upstream: Arc<Upstream>,
+    pub upstream: Arc<Upstream<Body>>,
+    /// The limit from the end of a request's body to the head of the response.
+    pub head_timeout: TimeLimit,
     /// How rejected requests are healed, and the limits of what is buffered of a request body.
     pub heal: HealConfig,
     /// The links in responses that are rewritten to point at graphward.

@@ -272,7 +272,7 @@ async fn neither_the_apps_secret_nor_a_proof_shows() {
             proxy.script(ScriptedResponse::json(400, WRONG_PROOF_ERROR));
             let mut shown = proxy.app.get("/me").await.text().to_owned();
             proxy.script(ScriptedResponse::connection_lost());
-            shown.push_str(proxy.app.get("/me").await.text());
+            shown.push_str(proxy.app.post("x").await.text());
             shown.push_str(&proxy.metrics().await);
             shown.push_str(&format!("{:?}", proxy.tokens.current()));
             let proofs: Vec<String> = proxy

@@ -10,7 +10,7 @@ use socket2::{Domain, Socket, Type};
 #[test]
 fn an_invalid_configuration_exits_with_2_and_prints_every_error() {
     let dir = tempfile::tempdir().unwrap();
-    let text = "[upstream]\nhead_timeot = \"5s\"\nconnections = 100\n[token]\naccess_token = \"EAAGhunter2\"\n";
+    let text = "[upstream]\nhead_timeot = \"5s\"\nvia = 100\n[token]\naccess_token = \"EAAGhunter2\"\n";
     std::fs::write(dir.path().join("graphward.toml"), text).unwrap();
     for args in [&["serve"][..], &[]] {
         let output = graphward_command(dir.path(), args).output().unwrap();
@@ -27,10 +27,7 @@ fn an_invalid_configuration_exits_with_2_and_prints_every_error() {
             "{stderr}"
         );
         assert!(stderr.contains("did you mean `head_timeout`?"), "{stderr}");
-        assert!(
-            stderr.contains(&format!("`{path}:3`: upstream.connections: ")),
-            "{stderr}"
-        );
+        assert!(stderr.contains(&format!("`{path}:3`: upstream.via: ")), "{stderr}");
         assert!(
             stderr.contains(&format!("`{path}:5`: token.access_token: ")),
             "{stderr}"

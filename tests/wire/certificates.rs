@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fake_graph::{FakeGraph, FakeGraphConfig};
+use graphward::graph::Origin;
 use graphward::net::ca::{CertAuthority, CertSpec};
-use graphward::net::{Connector, ConnectorConfig, HttpVersion, tls};
+use graphward::net::{Connector, ConnectorConfig, HttpVersion, Tasks, tls};
 use graphward::types::Clock;
+use graphward::upstream::Upstream;
+use http::Request;
 use http_body_util::Empty;
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
 use tokio::net::TcpListener;
 
 /// Connects a client that trusts `trusted` to a listener whose certificate is `leaf`, signed by `signer`.
@@ -27,12 +28,17 @@ async fn connect(trusted: &CertAuthority, signer: &CertAuthority, leaf: &CertSpe
         tls: tls::client(Some(ca.path()), HttpVersion::Auto.alpn()).unwrap(),
         timeout: crate::support::TIMEOUT,
     });
-    let client = Client::builder(TokioExecutor::new()).build::<_, Empty<Bytes>>(connector);
-    let response = client.get("https://graph.facebook.com/me".parse().unwrap()).await;
+    let upstream = Upstream::new(connector, HttpVersion::Auto, Tasks::default());
+    let origin = Origin::parse("https://graph.facebook.com").unwrap();
+    let status = match upstream.wait(&origin).await {
+        Ok(mut lease) => {
+            let request = Request::get("/me").body(Empty::<Bytes>::new()).unwrap();
+            Ok(lease.send(request).await.unwrap().status().as_u16())
+        }
+        Err(failure) => Err(format!("{failure:?}")),
+    };
     running.stop().await;
-    response
-        .map(|response| response.status().as_u16())
-        .map_err(|error| format!("{error:?}"))
+    status
 }
 
 #[tokio::test]

@@ -35,5 +35,6 @@ mod shutdown;
 mod support;
 mod tunnels;
 mod uploads;
+mod upstream_connections;
 mod upstream_responses;
 mod upstream_tls;

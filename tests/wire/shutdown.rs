@@ -20,6 +20,7 @@ async fn requests_that_were_sent_before_a_shutdown_are_answered() {
     let address = listener.local_addr().unwrap();
     let shutdown = Shutdown::default();
     let config = ServeConfig {
+        max_connections: std::num::NonZeroU32::MAX,
         tasks: Tasks::default(),
         shutdown: shutdown.clone(),
         server_cert: None,

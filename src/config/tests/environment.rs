@@ -42,7 +42,7 @@ fn example(path: &str) -> (Vec<(String, &'static str)>, &'static str) {
         "listen.tunnel_hosts" => (with(&tls), "a,b"),
         "listen.allowed_hosts" | "upstream.hosts" => (with(&[]), "a,b"),
         "upstream.origin" => (with(&[]), "https://a"),
-        "upstream.http" | "upstream.connections" => (with(&[]), "2"),
+        "upstream.http" | "listen.max_connections" => (with(&[]), "2"),
         "upstream.via" | "links.paging" => (with(&[]), "true"),
         "links.media" | "token.verify" => (with(&[]), "false"),
         "app.id" => (with(&[]), "12"),
@@ -134,7 +134,7 @@ fn every_key_of_the_schema_is_set_by_its_variable() {
 #[test]
 fn the_variable_of_a_key_has_its_type() {
     let loaded = load(&[
-        ("GRAPHWARD_UPSTREAM_CONNECTIONS", "many"),
+        ("GRAPHWARD_LISTEN_MAX_CONNECTIONS", "many"),
         ("GRAPHWARD_UPSTREAM_VIA", "yes"),
         ("GRAPHWARD_UPSTREAM_HOSTS", "a, b:1"),
         ("GRAPHWARD_HEAL_HOLD_TIMEOUT", "5"),
@@ -143,8 +143,8 @@ fn the_variable_of_a_key_has_its_type() {
     let error = loaded.unwrap_err();
     for line in [
         "GRAPHWARD_HEAL_HOLD_TIMEOUT: heal.hold_timeout: must be an integer followed by",
+        "GRAPHWARD_LISTEN_MAX_CONNECTIONS: listen.max_connections: must be an integer",
         "GRAPHWARD_LOG_LEVEL: log.level: must be one of",
-        "GRAPHWARD_UPSTREAM_CONNECTIONS: upstream.connections: must be an integer",
         "GRAPHWARD_UPSTREAM_HOSTS: upstream.hosts: must be a name without a port",
         "GRAPHWARD_UPSTREAM_VIA: upstream.via: must be true or false",
     ] {

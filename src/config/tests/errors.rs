@@ -3,13 +3,13 @@ use super::{each, error, errors};
 #[test]
 fn all_errors_are_reported_at_once_in_the_order_of_the_file() {
     let said = errors(
-        "[upstream]\norigin = \"http://graph.facebook.com\"\nhead_timeuot = \"5s\"\nconnections = 65\n\n[heal]\n\
+        "[upstream]\norigin = \"http://graph.facebook.com\"\nhead_timeuot = \"5s\"\nvia = 65\n\n[heal]\n\
          body_memory = \"1MB\"\nhold_timeout = 2\n[lgo]\nlevel = \"info\"\n[ready]\ntokens = true\n",
     );
     let starts = [
         "`/etc/g.toml:2`: upstream.origin: must start with `https://`; tokens are never sent over plain http",
         "`/etc/g.toml:3`: upstream.head_timeuot: unknown key; did you mean `head_timeout`?",
-        "`/etc/g.toml:4`: upstream.connections: must be between 1 and 64, not 65",
+        "`/etc/g.toml:4`: upstream.via: must be true or false, not an integer",
         "`/etc/g.toml:7`: heal.body_memory: must be an integer followed by B, KiB, MiB, GiB or TiB",
         "`/etc/g.toml:8`: heal.hold_timeout: must be a quoted string with a unit, such as \"2s\"",
         "`/etc/g.toml:9`: lgo: unknown section; did you mean [log]?",
@@ -27,9 +27,15 @@ fn the_upstream_is_https_and_its_limits_can_be_met() {
         ("[upstream]\norigin = \"https://a/v23.0\"", "must not contain a path"),
         ("[upstream]\nhttp = 1.1", "one of \"auto\", \"1.1\", \"2\", not a float"),
         ("[upstream]\nhttp = \"3\"", "one of \"auto\", \"1.1\", \"2\""),
-        ("[upstream]\nconnections = \"2\"", "an integer (unquoted), not a string"),
-        ("[upstream]\nconnections = 0", "between 1 and 64, not 0"),
-        ("[upstream]\nconnections = 0x40_0000_0000_0000_0000", "between 1 and 64"),
+        (
+            "[listen]\nmax_connections = \"2\"",
+            "an integer (unquoted), not a string",
+        ),
+        ("[listen]\nmax_connections = 0", "between 1 and 1000000, not 0"),
+        (
+            "[listen]\nmax_connections = 0x40_0000_0000_0000_0000",
+            "between 1 and 1000000",
+        ),
         ("[upstream]\nvia = \"true\"", "must be true or false"),
         ("[upstream]\nconnect_timeout = \"0\"", "between 1ms and 1d, not 0"),
         ("[upstream]\nhead_timeout = \"2d\"", "between 1ms and 1d, not 2d"),
@@ -127,7 +133,7 @@ fn an_unknown_key_gets_the_nearest_known_one_or_all_there_are() {
     for (text, words) in [
         ("[upstream]\nhead-timeout = \"5s\"", "did you mean `head_timeout`?"),
         ("[upstream]\nconnectTimeout = \"5s\"", "did you mean `connect_timeout`?"),
-        ("connections = 2", "did you mean `connections` under [upstream]?"),
+        ("max_connections = 2", "did you mean `max_connections` under [listen]?"),
         (
             "[listen]\norigin = \"https://a\"",
             "did you mean `origin` under [upstream]?",

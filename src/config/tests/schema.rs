@@ -124,8 +124,8 @@ fn the_schema_and_the_program_accept_every_text_that_is_shipped() {
 #[test]
 fn the_schema_refuses_what_the_program_refuses_if_it_can_say_so() {
     for text in [
-        "[upstream]\nconnections = 999",
-        "[upstream]\nconnections = \"2\"",
+        "[listen]\nmax_connections = 0",
+        "[listen]\nmax_connections = \"2\"",
         "[token]\nsource = []",
         "[token]\nsource = {}",
         "[token]\nsource = { file = \"/a\", env = \"A\" }",

@@ -31,6 +31,7 @@ async fn serve_with_optional_tls() -> (InMemoryConnector, Shutdown, impl Future<
     let (listener, connector) = Listener::in_memory();
     let shutdown = Shutdown::default();
     let settings = ServeConfig {
+        max_connections: NonZeroU32::MAX,
         tasks: Tasks::default(),
         shutdown: shutdown.clone(),
         server_cert: Some(server_cert),

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Request, Response, Uri};
+use http::uri::Authority;
+use http::{Request, Response};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use tokio::sync::watch;
@@ -163,15 +164,14 @@ impl Graph {
 
     pub(crate) fn connector(&self) -> Connector {
         let graph = self.clone();
-        Connector::new(move |uri: Uri| {
-            let opened = graph.connect(&uri);
-            async move { opened.map_err(BoxError::from) }
+        Connector::new(move |authority: Authority| {
+            let opened = graph.connect(&authority);
+            async move { opened }
         })
     }
 
-    fn connect(&self, uri: &Uri) -> Result<BoxedIo, ConnectFailure> {
-        assert_eq!(uri.scheme_str(), Some("https"));
-        let host = uri.host().unwrap_or_default().to_owned();
+    fn connect(&self, authority: &Authority) -> Result<BoxedIo, ConnectFailure> {
+        let host = authority.host().to_owned();
         assert!(
             host == "graph.facebook.com" || OTHER_HOSTS.contains(&host.as_str()),
             "{host} was dialled"
@@ -191,7 +191,7 @@ impl Graph {
             Some(ConnectOutcome::NoDescriptor) => {
                 return Err(ConnectFailure::tcp(&host, &rustix::io::Errno::MFILE.into()));
             }
-            Some(ConnectOutcome::TimedOut) => return Err(ConnectFailure::timed_out(&host)),
+            Some(ConnectOutcome::TimedOut) => return Err(ConnectFailure::timed_out(&host, "no answer")),
             Some(ConnectOutcome::UntrustedCert) => {
                 let untrusted = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
                 let error = io::Error::new(io::ErrorKind::InvalidData, untrusted);

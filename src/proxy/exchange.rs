@@ -1,0 +1,164 @@
+//! One exchange with Graph: a request is sent, and the head of its response awaited.
+//!
+//! # Why
+//!
+//! Sending again is not the replay. A request that Graph has provably not processed may be sent once more on another
+//! connection, and so may a GET or HEAD that changes nothing, if a connection that had served others ended before a byte of
+//! the response. Everything else may have been processed, and graphward cannot know.
+
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+use tokio::time::timeout;
+
+use super::body::{Body, BodyFailure, UploadProgress};
+use super::outbound::OutboundRequest;
+use super::tenant::Tenant;
+use crate::net::{ConnectFailure, TimeLimit};
+use crate::token::Credential;
+use crate::types::error_chain;
+use crate::upstream::{Fate, Lease, SendError};
+
+/// The reason why a request got no response.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ExchangeError {
+    #[error("the request body ended early: {0:?}")]
+    Body(BodyFailure),
+    #[error("no connection: {0}")]
+    Connect(ConnectFailure),
+    #[error("timed out waiting for the response")]
+    ResponseTimeout,
+    #[error("the connection closed before the response")]
+    ConnectionClosed,
+}
+
+/// The head of a response, and the connection on which its body arrives.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    pub(crate) response: Response<Incoming>,
+    /// To be dropped after the body: then the connection serves other requests.
+    pub(crate) lease: Lease<Body>,
+}
+
+/// Sends a request, and waits for the head of its response.
+///
+/// # Errors
+///
+/// [`ExchangeError`]
+pub(crate) async fn exchange(
+    tenant: &Tenant,
+    outbound: &OutboundRequest,
+    credential: Option<&Credential>,
+    body: Body,
+) -> Result<Exchange, ExchangeError> {
+    let mut lease = match tenant.upstream.take_open(outbound.origin()).await {
+        Some(lease) => lease,
+        None => Box::pin(new_connection(tenant, outbound)).await?,
+    };
+    let held = body.held_bytes();
+    let (body, progress) = body.track_upload();
+    let sent = {
+        let sent = pin!(lease.send(outbound.to_request(tenant, credential, body)));
+        with_head_timeout(sent, &tenant.head_timeout, progress.as_deref()).await?
+    };
+    let error = match sent {
+        Ok(response) => return checked(response, lease),
+        Err(error) => error,
+    };
+    log_failure(&error);
+    let (request, progress) = match (error, held) {
+        // As it was, with its body untouched.
+        (SendError::HandedBack(request), _) => (*request, progress),
+        (SendError::Ended(ended), Some(held)) if may_be_sent_again(ended.fate, outbound) => {
+            let (body, progress) = Body::from(held).track_upload();
+            (outbound.to_request(tenant, credential, body), progress)
+        }
+        (SendError::Ended(_), _) => return Err(connection_closed(progress.as_deref())),
+    };
+    // Boxed, so that the future of every other request stays small.
+    Box::pin(send_again(tenant, outbound, request, progress)).await
+}
+
+/// Waits for a connection that has not been idle.
+async fn new_connection(tenant: &Tenant, outbound: &OutboundRequest) -> Result<Lease<Body>, ExchangeError> {
+    let connected = timeout(tenant.head_timeout.length, tenant.upstream.wait(outbound.origin())).await;
+    let connected = connected.map_err(|_elapsed| ExchangeError::ResponseTimeout)?;
+    connected.map_err(|failure| {
+        tracing::debug!(error = %failure, fate = "not_sent", "upstream attempt failed");
+        ExchangeError::Connect(failure)
+    })
+}
+
+/// Sends a request once more, on another connection.
+async fn send_again(
+    tenant: &Tenant,
+    outbound: &OutboundRequest,
+    request: Request<Body>,
+    progress: Option<Arc<UploadProgress>>,
+) -> Result<Exchange, ExchangeError> {
+    let mut lease = new_connection(tenant, outbound).await?;
+    let sent = {
+        let sent = pin!(lease.send(request));
+        with_head_timeout(sent, &tenant.head_timeout, progress.as_deref()).await?
+    };
+    match sent {
+        Ok(response) => checked(response, lease),
+        Err(error) => {
+            log_failure(&error);
+            Err(connection_closed(progress.as_deref()))
+        }
+    }
+}
+
+fn may_be_sent_again(fate: Fate, outbound: &OutboundRequest) -> bool {
+    match fate {
+        Fate::NotSent | Fate::NotProcessed => true,
+        Fate::Unanswered => outbound.is_idempotent(),
+        Fate::Unknown => false,
+    }
+}
+
+fn log_failure(error: &SendError<Body>) {
+    tracing::debug!(
+        error = error_chain(error),
+        fate = error.fate().as_str(),
+        "upstream attempt failed"
+    );
+}
+
+/// The error after a connection has ended: what broke off the body of the request counts first.
+fn connection_closed(progress: Option<&UploadProgress>) -> ExchangeError {
+    let failure = progress.and_then(UploadProgress::failure);
+    failure.map_or(ExchangeError::ConnectionClosed, ExchangeError::Body)
+}
+
+/// 101 would switch to a protocol that the app did not request (RFC 9110, section 15.2.2).
+fn checked(response: Response<Incoming>, lease: Lease<Body>) -> Result<Exchange, ExchangeError> {
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(ExchangeError::ConnectionClosed);
+    }
+    Ok(Exchange { response, lease })
+}
+
+/// Waits while bytes of the request are still moving, or the app still has to send some, and then for the head timeout. A
+/// slow app is not a slow Graph: the body has an idle timeout of its own.
+async fn with_head_timeout<F: Future>(
+    mut response: Pin<&mut F>,
+    limit: &TimeLimit,
+    progress: Option<&UploadProgress>,
+) -> Result<F::Output, ExchangeError> {
+    let mut expired = limit.start();
+    loop {
+        tokio::select! {
+            biased;
+            response = response.as_mut() => return Ok(response),
+            () = &mut expired => {}
+        }
+        match progress.map(|progress| progress.last_progress() + limit.length) {
+            Some(later_deadline) if later_deadline > expired.deadline() => expired.extend(later_deadline),
+            Some(_) | None => return Err(ExchangeError::ResponseTimeout),
+        }
+    }
+}
