@@ -137,8 +137,8 @@ Example:
   graphward serve --token-file /run/graphward/token
   curl http://127.0.0.1:8080/v25.0/me
 
-Signals: SIGTERM and SIGINT complete the requests in flight; the second one, a second later, closes
-them. SIGHUP reloads the configuration and its secrets, except in a terminal.
+Signals: SIGTERM, SIGINT and SIGQUIT complete the requests in flight; a second one, at least a second
+later, closes them. SIGHUP reloads the configuration and its secrets, except in a terminal.
 
 Exit codes: 0 clean shutdown, 1 other failure, 2 usage or configuration, 3 cannot bind, 4 no valid
 token with --require-token.";

@@ -15,7 +15,7 @@
 //! Who owns what:
 //!
 //! * `provider`: the sources, the renewer, the checks of their tokens (`vetting`), the cache (`last_known_good`).
-//! * `refresher`: the provider, and the status of the current token (`current`); `reporter` is its voice.
+//! * `refresher`: the provider, and the status of the current token (`current`); `reporter` tells the log, the metrics and the webhook.
 //! * `channel`: what the refresher publishes (`credential`, `progress`) and what requests report (`rejections`).
 //! * `rejections`: one `suspicion`, a pure machine that decides whether the token is dead. `confirmation` asks Graph for it.
 //!

@@ -3,7 +3,7 @@
 //! # Why
 //!
 //! A new installation that does not work is most often one that the app does not use. With the default log, requests that
-//! succeed leave no line, so the first one is told, whatever becomes of it.
+//! succeed leave no line, so graphward logs the first one, whatever its outcome.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -237,7 +237,7 @@ impl TokenHandle {
         self.rejections.on_accepted(generation, endpoint, start);
     }
 
-    /// What graphward thinks of the current credential.
+    /// Returns whether Graph accepts the current credential, as known so far.
     #[must_use]
     pub fn standing(&self) -> Standing {
         self.rejections.suspicion.borrow().standing

@@ -31,7 +31,7 @@ struct Doubt {
 
 /// The most endpoints that are remembered.
 pub(super) const MAX_ENDPOINTS: usize = 64;
-/// So many rejections by one endpoint, over at least this time, are convincing.
+/// This many rejections by one endpoint, over at least this time, are convincing.
 const CONVINCING_COUNT: u32 = 3;
 const CONVINCING_TIME: Duration = Duration::from_secs(2);
 

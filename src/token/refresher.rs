@@ -191,7 +191,7 @@ impl Refresher {
         current.is_none_or(|current| self.rejection_state.is_dead(current.generation()))
     }
 
-    /// Every branch is cancel-safe: nothing is lost when another one completes first.
+    /// Waits for the next event. Every branch is cancel-safe: nothing is lost when another one completes first.
     async fn wait(&mut self, until: Option<Instant>) -> PlannerEvent {
         let maintenance = self.next_maintenance();
         let latest = Instant::now() + MAX_SLEEP;

@@ -5,7 +5,7 @@ use tokio::time::Instant;
 use super::credential::Generation;
 use crate::graph::{EndpointId, GraphError, RejectionProof};
 
-/// What graphward thinks of the current token.
+/// Whether Graph accepts the current token, as known so far.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Standing {
     /// Graph accepts it.

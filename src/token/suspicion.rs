@@ -58,7 +58,7 @@ pub(super) struct Suspicion {
     last_asked_at: Option<Instant>,
     /// Whether the last question had no answer.
     pub(super) is_unanswerable: bool,
-    /// How often graphward asked without being caused to by a request.
+    /// The number of questions that no request caused.
     repetitions: u32,
 }
 
@@ -69,13 +69,13 @@ enum Question {
     Due(Instant),
     /// Due, unless a request succeeds before: only rejections that were delivered cause it.
     Recheck(Instant),
-    /// Asked when so many rejections had arrived.
+    /// Asked when this many rejections had arrived.
     InFlight(u64),
 }
 
 /// How long an endpoint is taken for one that needs another kind of token.
 const WRONG_KIND_LIFETIME: Duration = Duration::from_secs(30);
-/// The shortest time between a question and one that only rejections cause that were delivered at once.
+/// The shortest time between two questions if only rejections that were delivered at once cause the second.
 const RECHECK_INTERVAL: Duration = Duration::from_secs(5);
 /// The shortest time between two questions that are not about a new endpoint.
 const MIN_QUESTION_INTERVAL: Duration = Duration::from_secs(1);

@@ -47,7 +47,7 @@ impl<B> SendError<B> {
 }
 
 impl<B> SendError<B> {
-    /// What became of the request.
+    /// Returns what became of the request.
     #[must_use]
     pub const fn fate(&self) -> Fate {
         match self {
