@@ -16,7 +16,7 @@ use super::decode::Format;
 use super::encoding::{EncodedToken, PlainTokens, TokenEncoding, encode_document, epoch_seconds};
 use super::fernet::Fernet;
 use super::token_file::{TokenFile, TokenFileError};
-use crate::token::{BoxFuture, ObtainError, Token, TokenCache};
+use crate::token::{BoxFuture, CachedToken, ObtainError, TokenCache};
 use crate::types::{Clock, OneOrMany, SecretRef};
 
 /// Where the last token that Graph accepted is cached.
@@ -48,12 +48,14 @@ struct CacheJson<'a> {
     #[serde(flatten)]
     token: EncodedToken,
     sources: &'a str,
+    source: &'a str,
     stored_at: u64,
 }
 
 #[derive(Deserialize)]
 struct SourcesJson {
     sources: String,
+    source: String,
 }
 
 // === impl FileTokenCache ===
@@ -70,23 +72,25 @@ impl FileTokenCache {
         }
     }
 
-    fn decode(&self, bytes: &[u8]) -> Result<Option<Token>, ObtainError> {
-        let is_ours = |json: SourcesJson| json.sources == self.sources;
-        if !serde_json::from_slice(bytes).is_ok_and(is_ours) {
-            return Ok(None);
-        }
+    fn decode(&self, bytes: &[u8]) -> Result<Option<CachedToken>, ObtainError> {
+        let source = match serde_json::from_slice(bytes) {
+            Ok(SourcesJson { sources, source }) if sources == self.sources => source,
+            Ok(_) | Err(_) => return Ok(None),
+        };
         let mut encoding = TokenEncoding::new(Format::Pointer("/access_token".to_owned()));
         encoding.encrypt_with(self.keys.clone(), PlainTokens::Refuse);
-        encoding.decode(bytes).map(Some).map_err(|error| {
+        let decoded = encoding.decode(bytes).map(|token| Some(CachedToken { token, source }));
+        decoded.map_err(|error| {
             let message = format!("the {} was rejected: {error}", self.describe());
             ObtainError::permanent(error.label(), message)
         })
     }
 
-    fn encode(&self, token: &Token) -> io::Result<Zeroizing<Vec<u8>>> {
+    fn encode(&self, cached: &CachedToken) -> io::Result<Zeroizing<Vec<u8>>> {
         encode_document(&CacheJson {
-            token: EncodedToken::new(token, Some(&self.keys)),
+            token: EncodedToken::new(&cached.token, Some(&self.keys)),
             sources: &self.sources,
+            source: &cached.source,
             stored_at: epoch_seconds(self.clock.now()),
         })
     }
@@ -98,7 +102,7 @@ impl FileTokenCache {
 }
 
 impl TokenCache for FileTokenCache {
-    fn load(&mut self) -> BoxFuture<'_, Result<Option<Token>, ObtainError>> {
+    fn load(&mut self) -> BoxFuture<'_, Result<Option<CachedToken>, ObtainError>> {
         Box::pin(async {
             let file = self.file.clone();
             let read = move || match file.read() {
@@ -114,7 +118,7 @@ impl TokenCache for FileTokenCache {
         })
     }
 
-    fn replace<'a>(&'a mut self, token: Option<&'a Token>) -> BoxFuture<'a, Result<(), ObtainError>> {
+    fn replace<'a>(&'a mut self, token: Option<&'a CachedToken>) -> BoxFuture<'a, Result<(), ObtainError>> {
         let bytes = token.map(|token| self.encode(token));
         Box::pin(async {
             let file = self.file.clone();

@@ -12,10 +12,10 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use super::check::ObtainedToken;
-use super::credential::{Credential, Generation, Token};
+use super::credential::{Credential, Generation};
 use super::error::ObtainError;
 use super::sources::timed_out;
-use super::traits::{RefreshContext, TokenCache};
+use super::traits::{CachedToken, RefreshContext, TokenCache};
 use super::vetting::Vetting;
 use crate::types::Fingerprint;
 
@@ -25,6 +25,8 @@ pub(super) struct LastKnownGood {
     cache: Option<Box<dyn TokenCache>>,
     /// The generation that is cached once Graph accepts it.
     candidate: Option<Generation>,
+    /// The description of the source that the current token came from.
+    source: String,
     /// The next write, and its time.
     pending: Option<(Instant, CacheUpdate)>,
     use_at_start: UseAtStart,
@@ -46,7 +48,7 @@ enum UseAtStart {
 /// A write to the cache.
 #[derive(Clone)]
 enum CacheUpdate {
-    Store(Token),
+    Store(CachedToken),
     /// Erase this token; any token if there is no fingerprint.
     Erase(Option<Fingerprint>),
 }
@@ -84,24 +86,28 @@ impl LastKnownGood {
         }
     }
 
-    /// Returns the cached token, if it may be used.
-    pub(super) async fn find(&mut self, vetting: &mut Vetting, context: RefreshContext<'_>) -> Option<ObtainedToken> {
+    /// Returns the cached token, if it may be used, and the description of the source that it came from.
+    pub(super) async fn find(
+        &mut self,
+        vetting: &mut Vetting,
+        context: RefreshContext<'_>,
+    ) -> Option<(ObtainedToken, String)> {
         let cache = self
             .cache
             .as_mut()
             .filter(|_| self.use_at_start == UseAtStart::Allowed)?;
         let source = cache.describe();
         let found = match timeout(CACHE_TIMEOUT, cache.load()).await {
-            Ok(Ok(Some(token))) => vetting
-                .admit(&token, &source, context)
+            Ok(Ok(Some(cached))) => vetting
+                .admit(&cached.token, &source, context)
                 .await
-                .map(|found| (token, found)),
+                .map(|found| (cached, found)),
             Ok(Ok(None)) => return None,
             Ok(Err(error)) => Err(error),
             Err(_elapsed) => Err(timed_out(&source, "respond", CACHE_TIMEOUT)),
         };
         match found {
-            Ok((token, inspection)) => Some(ObtainedToken::new(token, inspection, source)),
+            Ok((cached, inspection)) => Some((ObtainedToken::new(cached.token, inspection, source), cached.source)),
             Err(error) => {
                 tracing::warn!(%error, "the last token that Graph accepted cannot be used");
                 None
@@ -110,7 +116,8 @@ impl LastKnownGood {
     }
 
     /// Records a new current token.
-    pub(super) const fn on_published(&mut self, generation: Generation) {
+    pub(super) fn on_published(&mut self, generation: Generation, source: String) {
+        self.source = source;
         self.use_at_start = UseAtStart::Allowed;
         self.candidate = Some(generation);
     }
@@ -126,7 +133,11 @@ impl LastKnownGood {
         let Some(credential) = credential else {
             return;
         };
-        self.pending = Some((Instant::now(), CacheUpdate::Store(credential.token().clone())));
+        let cached = CachedToken {
+            token: credential.token().clone(),
+            source: self.source.clone(),
+        };
+        self.pending = Some((Instant::now(), CacheUpdate::Store(cached)));
     }
 
     /// Records that Graph rejected the current token for good.
@@ -180,10 +191,10 @@ impl LastKnownGood {
 
 async fn apply(cache: &mut dyn TokenCache, update: &CacheUpdate) -> Result<(), ObtainError> {
     match update {
-        CacheUpdate::Store(token) => cache.replace(Some(token)).await,
+        CacheUpdate::Store(cached) => cache.replace(Some(cached)).await,
         CacheUpdate::Erase(None) => cache.replace(None).await,
         CacheUpdate::Erase(Some(fingerprint)) => match cache.load().await {
-            Ok(Some(token)) if token.secret.fingerprint() == *fingerprint => cache.replace(None).await,
+            Ok(Some(cached)) if cached.token.secret.fingerprint() == *fingerprint => cache.replace(None).await,
             Ok(_) => Ok(()),
             // What cannot be read may be the rejected token.
             Err(_unreadable) => cache.replace(None).await,

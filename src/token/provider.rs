@@ -54,7 +54,7 @@ pub struct TokenProvider {
     pub(super) vetting: Vetting,
     pub(super) liveness_check: Option<Box<dyn LivenessCheck>>,
     pub(super) proof_check: Option<Box<dyn ProofCheck>>,
-    pub(super) last_known_good: LastKnownGood,
+    pub(super) last_known_good: Box<LastKnownGood>,
     renewer: Option<Box<dyn Renewer>>,
     /// A renewed token that is not yet where the next start finds it.
     pub(super) pending_store: Option<SourcedToken>,
@@ -87,7 +87,7 @@ impl TokenProvider {
             vetting: Vetting::default(),
             liveness_check: None,
             proof_check: None,
-            last_known_good: LastKnownGood::default(),
+            last_known_good: Box::default(),
             renewer: None,
             pending_store: None,
             has_read: false,
@@ -131,7 +131,7 @@ impl TokenProvider {
     /// Adds a cache for the last token that Graph accepted.
     #[must_use]
     pub fn with_cache(mut self, cache: impl TokenCache) -> Self {
-        self.last_known_good = LastKnownGood::new(Box::new(cache));
+        self.last_known_good = Box::new(LastKnownGood::new(Box::new(cache)));
         self
     }
 
@@ -285,11 +285,11 @@ impl TokenProvider {
             all if all == self.sources.len() => self.last_known_good.erase(),
             _ => self.last_known_good.forbid(),
         }
-        let Some(found) = self.last_known_good.find(&mut self.vetting, context).await else {
+        let Some((found, source)) = self.last_known_good.find(&mut self.vetting, context).await else {
             return Err(error);
         };
         tracing::warn!(%error, "every token source failed; using the last token that Graph accepted");
-        self.sources.set_from_cache();
+        self.sources.set_from_cache(&source);
         Ok(Some(found))
     }
 

@@ -23,7 +23,7 @@ pub struct Reconfiguration {
 pub(super) fn continue_from(provider: &mut TokenProvider, old: TokenProvider, previous_sources: &[Option<usize>]) {
     provider.sources.continue_from(&old.sources, previous_sources);
     provider.vetting.denied = old.vetting.denied;
-    provider.last_known_good.continue_from(old.last_known_good);
+    provider.last_known_good.continue_from(*old.last_known_good);
     provider.pending_store = old.pending_store.and_then(|pending| {
         let mut sources = previous_sources.iter();
         let source_index = sources.position(|index| *index == Some(pending.source_index))?;

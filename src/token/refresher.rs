@@ -325,7 +325,10 @@ impl Refresher {
         if let Some(error) = found.store_error {
             self.reporter.report_store_failed(&error);
         }
-        self.provider.last_known_good.on_published(credential.generation());
+        let source = self.provider.sources.describe_active();
+        self.provider
+            .last_known_good
+            .on_published(credential.generation(), source);
         if found.inspection.is_some() {
             self.provider.last_known_good.on_accepted(Some(&credential));
         }

@@ -18,6 +18,8 @@ pub(super) struct SourceList {
     /// The index of the source that the current token came from; the number of sources if it came from none of them.
     pub(super) active: usize,
     cache_was_used: bool,
+    /// The source that gave the cached token.
+    cached_source: Option<usize>,
     /// The longest load.
     pub(super) load_limit: Duration,
 }
@@ -91,6 +93,7 @@ impl SourceList {
             sources: sources.into_iter().map(tracked).collect(),
             active: 0,
             cache_was_used: false,
+            cached_source: None,
             load_limit: LOAD_TIMEOUT,
         }
     }
@@ -127,8 +130,9 @@ impl SourceList {
         self.cache_was_used && self.active >= self.sources.len()
     }
 
-    /// Records that the current token came from the cache.
-    pub(super) fn set_from_cache(&mut self) {
+    /// Records that the current token came from the cache, and from which source into it.
+    pub(super) fn set_from_cache(&mut self, source: &str) {
+        self.cached_source = self.sources.iter().position(|tracked| tracked.describe() == source);
         self.cache_was_used = true;
         self.active = self.sources.len();
     }
@@ -138,8 +142,7 @@ impl SourceList {
         self.givers().any(|tracked| tracked.absence != Absence::None)
     }
 
-    /// Returns whether the source of the current token said twice that it has none. A token from the cache is withdrawn only
-    /// by all sources together: one that cannot be asked may have given it.
+    /// Returns whether the source of the current token said twice that it has none.
     pub(super) fn is_absence_confirmed(&self) -> bool {
         let mut givers = self.givers().peekable();
         givers.peek().is_some() && givers.all(|tracked| tracked.absence == Absence::Confirmed)
@@ -151,12 +154,27 @@ impl SourceList {
         absent.count()
     }
 
-    /// Returns the sources that may have given the current token: the one that it came from, or all if it came from the cache.
+    /// Returns the source that gave the current token, also if it came from the cache; all sources, if that one is unknown.
     fn givers(&self) -> impl Iterator<Item = &TrackedSource> {
-        let (active, any) = (self.active, self.is_from_cache());
+        let giver = if self.is_from_cache() {
+            self.cached_source
+        } else {
+            Some(self.active)
+        };
         let sources = self.sources.iter().enumerate();
-        let givers = sources.filter(move |(index, _)| any || *index == active);
+        let givers = sources.filter(move |(index, _)| giver.is_none_or(|giver| giver == *index));
         givers.map(|(_, tracked)| tracked)
+    }
+
+    /// Describes the source that the current token belongs to.
+    pub(super) fn describe_active(&self) -> String {
+        let index = if self.is_from_cache() {
+            self.cached_source
+        } else {
+            Some(self.active)
+        };
+        let tracked = index.and_then(|index| self.sources.get(index));
+        tracked.map(TrackedSource::describe).unwrap_or_default()
     }
 
     /// Completes when a source may have changed. Cancel-safe.

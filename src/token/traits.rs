@@ -101,13 +101,22 @@ pub enum OperatorCommand {
     RollBack,
 }
 
+/// A token in a cache.
+#[derive(Clone, Debug)]
+pub struct CachedToken {
+    /// The token.
+    pub token: Token,
+    /// The description of the source that it came from, which alone can withdraw it.
+    pub source: String,
+}
+
 /// A place for the last token that Graph accepted, which is read at a start at which every source fails.
 pub trait TokenCache: Send + 'static {
     /// Reads the token. Bounded in size.
-    fn load(&mut self) -> BoxFuture<'_, Result<Option<Token>, ObtainError>>;
+    fn load(&mut self) -> BoxFuture<'_, Result<Option<CachedToken>, ObtainError>>;
 
     /// Replaces the token durably; `None` erases it.
-    fn replace<'a>(&'a mut self, token: Option<&'a Token>) -> BoxFuture<'a, Result<(), ObtainError>>;
+    fn replace<'a>(&'a mut self, token: Option<&'a CachedToken>) -> BoxFuture<'a, Result<(), ObtainError>>;
 
     /// Describes the cache for logs. Never a secret.
     fn describe(&self) -> String;

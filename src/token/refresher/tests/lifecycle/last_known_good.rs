@@ -1,6 +1,6 @@
 //! The cache of the last token that Graph accepted.
 
-use super::super::super::super::TokenCache;
+use super::super::super::super::{CachedToken, TokenCache};
 use super::*;
 use crate::graph::EndpointId;
 
@@ -10,7 +10,7 @@ pub(super) struct FakeCache(Arc<Mutex<FakeCacheState>>);
 
 #[derive(Default)]
 struct FakeCacheState {
-    token: Option<Token>,
+    token: Option<CachedToken>,
     /// The number of writes that fail before one succeeds.
     failures_left: u32,
 }
@@ -18,23 +18,30 @@ struct FakeCacheState {
 impl FakeCache {
     pub(super) fn content(&self) -> Option<String> {
         let state = self.0.lock().unwrap();
-        state.token.as_ref().map(|token| token.secret.expose().to_owned())
+        state
+            .token
+            .as_ref()
+            .map(|cached| cached.token.secret.expose().to_owned())
     }
 
     fn holding(token: Token) -> Self {
-        let cache = Self::default();
-        cache.0.lock().unwrap().token = Some(token);
+        Self::holding_from("", token)
+    }
+
+    fn holding_from(source: &str, token: Token) -> Self {
+        let (cache, source) = (Self::default(), source.to_owned());
+        cache.0.lock().unwrap().token = Some(CachedToken { token, source });
         cache
     }
 }
 
 impl TokenCache for FakeCache {
-    fn load(&mut self) -> BoxFuture<'_, Result<Option<Token>, ObtainError>> {
+    fn load(&mut self) -> BoxFuture<'_, Result<Option<CachedToken>, ObtainError>> {
         let token = self.0.lock().unwrap().token.clone();
         Box::pin(std::future::ready(Ok(token)))
     }
 
-    fn replace<'a>(&'a mut self, token: Option<&'a Token>) -> BoxFuture<'a, Result<(), ObtainError>> {
+    fn replace<'a>(&'a mut self, token: Option<&'a CachedToken>) -> BoxFuture<'a, Result<(), ObtainError>> {
         let mut state = self.0.lock().unwrap();
         let written = if state.failures_left > 0 {
             state.failures_left -= 1;
@@ -244,6 +251,30 @@ async fn a_cached_token_that_may_not_be_used_does_not_hurry_a_slow_source() {
     });
     tokio::time::sleep(MINUTE).await;
     assert_eq!(in_use(&tokens).unwrap(), "new");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cached_token_is_withdrawn_by_the_source_that_gave_it_and_by_no_other() {
+    let (cache, row, file) = (FakeCache::default(), source_named("row"), source_named("file"));
+    row.put(token("cached"));
+    let tokens = start_with(&cache, &[&file, &row]).await;
+    accept(&tokens).await;
+    assert_eq!(cache.content().unwrap(), "cached");
+    row.disconnect();
+    // A restart, at which both fail.
+    let tokens = start_with(&cache, &[&file, &row]).await;
+    assert_eq!(in_use(&tokens).unwrap(), "cached");
+    file.withdraw();
+    tokio::time::sleep(HOUR).await;
+    assert_eq!(in_use(&tokens).unwrap(), "cached", "the row gave it");
+    file.disconnect();
+    row.withdraw();
+    tokio::time::sleep(MINUTE).await;
+    assert_eq!((in_use(&tokens), cache.content()), (None, None));
+    // So it is if a token of the cache is all that a start knows.
+    let cache = FakeCache::holding_from("row", token("cached"));
+    let tokens = start_with(&cache, &[&file, &row]).await;
+    assert_eq!(in_use(&tokens), None, "the row says that there is none");
 }
 
 #[tokio::test(start_paused = true)]
