@@ -130,6 +130,8 @@ async fn a_restart_while_the_database_is_down_serves_with_the_last_token_that_gr
         assert_eq!(fs::metadata(&cache).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(!fs::read_to_string(&cache).unwrap().contains(&first));
     }
+    // No look of graphward may come between the start of the database and the new token.
+    server.psql("postgres", &format!("UPDATE tokens SET token = '{second}'"));
     server.stop();
     let sidecar = Sidecar::start(dir.path(), &settings).await;
     let mut client = Client::connect(sidecar.proxy).await;
@@ -138,7 +140,6 @@ async fn a_restart_while_the_database_is_down_serves_with_the_last_token_that_gr
     assert_eq!(get(sidecar.admin, "/readyz").await.status, 200);
     // The database comes back with another token.
     server.start();
-    server.psql("postgres", &format!("UPDATE tokens SET token = '{second}'"));
     sidecar.wait_until_uses(&graph, &second).await;
     drop(sidecar);
     // At a start at which the database says that it has no token, the cache does not count.
