@@ -4,8 +4,8 @@
 //!
 //! What was read becomes a body again: a response is delivered byte for byte. Successes are never read, unless the request
 //! asked Graph for status 200 whatever happens: then only the body tells a success from an error. An error envelope
-//! is small and arrives at once, so waiting for it costs the app nothing measurable; one that turns out large or slow is
-//! delivered unread.
+//! is small and arrives at once, so waiting for it costs the app nothing measurable. One that turns out large is delivered
+//! unread. One that does not end is judged by what came: by a whole envelope, else by `WWW-Authenticate`.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -45,7 +45,7 @@ pub(crate) struct ClassifiedResponse {
 #[derive(Debug)]
 pub(crate) struct TokenRejection {
     pub(crate) error: GraphError,
-    /// The body of the response, redacted and without a content coding. `None` for a response to HEAD.
+    /// The body of the response, redacted and without a content coding. `None` if the head alone tells of the rejection.
     pub(crate) envelope: Option<Bytes>,
     /// The rejection as it was reported; `None` until then, and for a credential of the app's own.
     pub(crate) reported: Option<RejectedRequest>,
@@ -70,7 +70,7 @@ const ENVELOPE_TIMEOUT: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 ///
-/// [`Refusal::ConnectionTerminated`] if the upstream ends the connection within the envelope: its meaning is unknown.
+/// [`Refusal::ConnectionTerminated`] if the upstream ends the connection within the envelope, and what came has no meaning.
 pub(crate) async fn classify_response(
     exchange: Exchange,
     outbound: &OutboundRequest,
@@ -109,21 +109,29 @@ pub(crate) async fn classify_response(
     }
     let mut prefix = Prefix::default();
     let read = prefix.read(&mut incoming, |length| length <= MAX_ERROR_BYTES);
-    let complete = timeout(ENVELOPE_TIMEOUT, read).await.unwrap_or(Ok(false))?;
+    let read = timeout(ENVELOPE_TIMEOUT, read).await;
     let prefix = prefix.into_bytes();
-    if !complete {
-        // No envelope is that large.
-        let verdict = match may_be_error {
-            true if hides_status && prefix.len() > MAX_ERROR_BYTES => Verdict::Success,
-            true => Verdict::Opaque,
-            false => classify(head.status, &head.headers, b""),
-        };
+    let ended_in_time = matches!(read, Ok(Ok(true)));
+    let is_late_or_cut = matches!(read, Err(_) | Ok(Err(_)));
+    if !ended_in_time && !(is_late_or_cut && may_be_error && is_envelope(&head.headers, &prefix)) {
         let body = Body::streaming(incoming, idle_timeout)
             .with_lease(lease)
             .with_prefix(prefix);
+        if is_late_or_cut && matches!(classify_head(head.status, &head.headers), Verdict::TokenRejected(_)) {
+            return Ok(classify_head_response(head, body));
+        }
+        let is_large = !read.unwrap_or(Ok(true))?;
+        let verdict = match may_be_error {
+            // No envelope is that large.
+            true if hides_status && is_large => Verdict::Success,
+            true => Verdict::Opaque,
+            false => classify(head.status, &head.headers, b""),
+        };
         return Ok(unread(verdict, head, body));
     }
-    lease.complete();
+    if ended_in_time {
+        lease.complete();
+    }
     let Some(envelope) = encoding::decode(&head.headers, &prefix, MAX_ERROR_BYTES) else {
         return Ok(unread(Verdict::Opaque, head, Body::from(prefix)));
     };
@@ -166,7 +174,12 @@ pub(crate) async fn classify_response(
     })
 }
 
-/// The response to a HEAD, whose verdict comes from the head alone.
+/// Returns whether what came of a body is a whole error envelope.
+fn is_envelope(headers: &HeaderMap, prefix: &[u8]) -> bool {
+    encoding::decode(headers, prefix, MAX_ERROR_BYTES).is_some_and(|text| GraphError::parse(&text).is_some())
+}
+
+/// A response whose verdict comes from the head alone: to a HEAD, or with a body that does not come.
 fn classify_head_response(head: Parts, body: Body) -> ClassifiedResponse {
     let verdict = classify_head(head.status, &head.headers);
     let token_rejection = matches!(verdict, Verdict::TokenRejected(_)).then(|| {

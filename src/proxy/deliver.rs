@@ -5,13 +5,17 @@
 //! Nearly every response body is forwarded unread. graphward reads only those that may contain a link to rewrite (media
 //! look-ups, and all if `links.paging` is on), and those to a batch: its status 200 hides the results of its items, and a
 //! rejected item is the only sign of a dead token. Such a response is held until it is complete, up to
-//! [`MAX_BUFFERED_BYTES`]. A larger one is forwarded unchanged, and so is one larger than [`UNRESERVED_BYTES`] while the
-//! budget of all requests together is used up: many large responses at once cannot exhaust the memory.
+//! [`MAX_BUFFERED_BYTES`] and [`READ_TIMEOUT`]. A larger or later one is forwarded unchanged, and so is one larger than
+//! [`UNRESERVED_BYTES`] while the budget of all requests together is used up: many large responses at once cannot exhaust
+//! the memory.
+
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
 use http::header::CONTENT_LENGTH;
 use http_body::Body as _;
+use tokio::time::timeout;
 
 use super::body::Body;
 use super::byte_budget::{ByteBudget, BytePermit};
@@ -33,6 +37,9 @@ use crate::token::{AttemptStart, Credential, RejectionReport};
 const MAX_BUFFERED_BYTES: usize = 8 * 1024 * 1024;
 /// The part of each response that may be read regardless of the budget, in bytes: media look-ups have a few hundred.
 const UNRESERVED_BYTES: usize = 64 * 1024;
+
+/// The longest time that a response is held in order to be read. A later one is forwarded unchanged.
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The facts that the delivery of a response depends on.
 #[derive(Debug)]
@@ -92,9 +99,8 @@ impl Delivery<'_> {
         }
         let mut permit = self.memory_budget.empty_permit();
         let mut prefix = Prefix::default();
-        let complete = prefix
-            .read(&mut body, |length| within_budget(length, &mut permit))
-            .await?;
+        let read = prefix.read(&mut body, |length| within_budget(length, &mut permit));
+        let complete = timeout(READ_TIMEOUT, read).await.unwrap_or(Ok(false))?;
         let original = prefix.into_bytes();
         let forward = |head, body: Body, permit| Response::from_parts(head, body.with_permit(Some(permit)));
         if !complete {

@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::support::{
     ConnectOutcome, EXPIRED_ERROR, FIRST_TOKEN, LogCapture, PROTOCOL_PAIRS, Protocol, SECOND_TOKEN, ScriptedResponse,
-    TestProxy, TestProxyBuilder, chunked_with_delay, post_file,
+    TestProxy, TestProxyBuilder, TestResponse, chunked_with_delay, error_envelope, get, post_file,
 };
 
 #[tokio::test(start_paused = true)]
@@ -71,10 +71,73 @@ async fn an_envelope_that_takes_too_long_is_delivered_unread() {
     for protocols in PROTOCOL_PAIRS {
         let proxy = TestProxy::start(protocols).await;
         proxy.rotate_token();
-        proxy.script(ScriptedResponse::expired().chunked(50, Duration::from_secs(2)));
+        // No challenge in the head, and no envelope that is whole in time.
+        proxy.script(ScriptedResponse::json(401, EXPIRED_ERROR).chunked(50, Duration::from_secs(2)));
         let answer = proxy.app.post("x").await;
         assert!(answer.complete && (answer.status, answer.text()) == (401, EXPIRED_ERROR));
         assert_eq!(proxy.graph.attempts(), 1);
+        proxy.shutdown().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rejection_whose_body_does_not_end_is_judged_by_what_came() {
+    let half = &EXPIRED_ERROR[..EXPIRED_ERROR.len() / 2];
+    let challenge = (
+        "www-authenticate",
+        r#"OAuth "Facebook Platform" "invalid_token" "Error validating access token""#,
+    );
+    let stalled_or_cut = [ScriptedResponse::stalled, ScriptedResponse::truncated];
+    for protocols in PROTOCOL_PAIRS {
+        for end in stalled_or_cut {
+            for rejection in [
+                // All of the envelope but not the end of the body.
+                end(ScriptedResponse::json(401, EXPIRED_ERROR)),
+                end(ScriptedResponse::json(400, EXPIRED_ERROR).gzipped()),
+                // The head says it.
+                end(ScriptedResponse::json(401, half).with(challenge.0, challenge.1)),
+                end(ScriptedResponse::json(400, "").with(challenge.0, challenge.1)),
+                ScriptedResponse::expired().chunked(50, Duration::from_secs(2)),
+            ] {
+                let proxy = TestProxy::start(protocols).await;
+                proxy.rotate_token();
+                proxy.script(rejection.clone());
+                let began = Instant::now();
+                let answer = proxy.app.post("x").await;
+                assert_eq!((answer.status, proxy.graph.attempts()), (200, 2), "{rejection:?}");
+                assert!(began.elapsed() < Duration::from_secs(6), "{rejection:?}");
+                proxy.shutdown().await;
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_whose_body_stalls_after_its_envelope_is_delivered_whole() {
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxy::start(protocols).await;
+        let envelope = error_envelope(100);
+        proxy.script(ScriptedResponse::error(400, 100).stalled());
+        let answer = proxy.app.post("x").await;
+        assert!(answer.complete && answer.text() == envelope, "{answer:?}");
+        proxy.script(ScriptedResponse::json(200, "{}"));
+        assert_eq!(proxy.app.post("x").await.status, 200, "on another connection");
+        proxy.shutdown().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_read_whole_is_held_for_a_minute_in_all() {
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxy::start(protocols).await;
+        // Each frame comes in time.
+        let body = r#"{"url":"https://lookaside.fbsbx.com/whatsapp_business/attachments/?mid=7"}"#;
+        let began = Instant::now();
+        proxy.script(ScriptedResponse::json(200, body).chunked(7, Duration::from_secs(20)));
+        let response = proxy.app.send(get("/v21.0/1037543291543636")).await.unwrap();
+        assert_eq!(began.elapsed().as_secs(), 60);
+        let answer = TestResponse::read(response).await;
+        assert!(answer.complete && answer.text() == body, "unchanged: {answer:?}");
         proxy.shutdown().await;
     }
 }
