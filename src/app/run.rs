@@ -245,7 +245,7 @@ fn serve_proxy(
     }))
 }
 
-/// Stops accepting and completes the requests in flight. A second stop signal closes them, and so does the end of the time for
+/// Refuses new requests and completes those in flight. A second stop signal closes them, and so does the end of the time for
 /// them.
 async fn drain_or_close(
     mut stops: mpsc::Receiver<StopSignal>,
@@ -267,6 +267,8 @@ async fn drain_or_close(
         () = announce_second_stop(proxy) => false,
     };
     if is_drained {
+        // Connections that came meanwhile have no request.
+        shutdown.advance_to(ShutdownPhase::Forced);
         return RunOutcome::Drained;
     }
     force_close(proxy, shutdown, serving).await

@@ -12,24 +12,25 @@
 //! With TLS configured, a connection may still be plaintext, and may become a tunnel. Detecting both costs an allocation
 //! and a read, so a listener without TLS does neither: each kind of connection has a task of its own.
 
+mod connection;
+
 use std::io;
 use std::num::NonZeroU32;
-use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
-use hyper::service::Service;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulConnection;
 use tokio::io::AsyncWriteExt as _;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::yield_now;
-use tokio::time::{Instant, timeout};
+use tokio::time::{sleep, timeout};
 
 use super::connect::Transport;
 use super::dial::is_exhaustion;
@@ -38,9 +39,13 @@ use super::lazy_timer::LazyTimer;
 use super::listen::Listener;
 use super::server_cert::ServerCert;
 use super::shutdown::{Shutdown, ShutdownPhase};
-use super::sniff::{TransportSecurity, detect_tls};
+use super::sniff::TransportSecurity;
 use super::tasks::Tasks;
-use super::tunnel::{self, AcceptedTunnel, TunnelSender};
+use super::tunnel::{AcceptedTunnel, TunnelSender};
+pub use connection::ConnectionInfo;
+use connection::{
+    ConnectionServer, ForceClosedTunnel, HEADER_READ_TIMEOUT, NotHttpWarning, ServeHttp, pass_through, serve_gracefully,
+};
 
 /// The parameters of [`serve`] besides a listener and services.
 #[derive(Clone, Debug)]
@@ -53,15 +58,6 @@ pub struct ServeConfig {
     pub server_cert: Option<Arc<ServerCert>>,
     /// The most open connections at a time.
     pub max_connections: NonZeroU32,
-}
-
-/// The facts about a connection that its service gets.
-#[derive(Clone, Debug)]
-pub struct ConnectionInfo {
-    /// The security of the transport.
-    pub security: TransportSecurity,
-    /// Takes the connection if it becomes a tunnel, where that is allowed.
-    pub tunnels: Option<TunnelSender>,
 }
 
 /// Serves a listener until the shutdown begins and the last connection has ended, or has been force-closed. Returns the
@@ -81,21 +77,25 @@ where
     let serve_http = move |stream, info: ConnectionInfo| -> BoxFuture<'static, _> {
         let (io, may_upgrade) = (TokioIo::new(stream), info.tunnels.is_some());
         let (service, shutdown) = (make_service(info), shutdown.clone());
+        let has_served = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&has_served);
+        let service = service_fn(move |request| {
+            flag.store(true, Ordering::Relaxed);
+            service.call(request)
+        });
         if may_upgrade {
             let connection = builder.serve_connection_with_upgrades(io, service).into_owned();
-            Box::pin(serve_gracefully(connection, shutdown))
+            Box::pin(serve_gracefully(connection, shutdown, has_served))
         } else {
             let connection = builder.serve_connection(io, service).into_owned();
-            Box::pin(serve_gracefully(connection, shutdown))
+            Box::pin(serve_gracefully(connection, shutdown, has_served))
         }
     };
     accept(listener, Arc::new(serve_http), config).await
 }
 
-/// Serves HTTP on a connection until it ends. Each connection has a service of its own.
-type ServeHttp = dyn Fn(Box<dyn Transport>, ConnectionInfo) -> BoxFuture<'static, Result<(), BoxError>> + Send + Sync;
-
-/// Accepts connections and tunnels until the shutdown begins, and waits for their end.
+/// Accepts connections and tunnels until the shutdown begins, and waits for their end. Connections that come in the meantime
+/// are served too, briefly: they hold nothing up.
 async fn accept(mut listener: Listener, serve_http: Arc<ServeHttp>, config: ServeConfig) -> usize {
     let ServeConfig {
         tasks,
@@ -104,12 +104,13 @@ async fn accept(mut listener: Listener, serve_http: Arc<ServeHttp>, config: Serv
         max_connections,
     } = config;
     let slots = Arc::new(Semaphore::new(max_connections.get() as usize));
-    // Every open connection holds a sender.
+    // Every connection from before the shutdown holds a sender.
     let (open, mut force_closed) = mpsc::unbounded_channel();
+    let mut open = Some(open);
     let not_http = Arc::new(NotHttpWarning::default());
     let tunnel_channel = server_cert.is_some().then(|| TunnelSender::new(tasks.clone()));
     let (tunnels, mut tunnel_rx) = tunnel_channel.unzip();
-    let mut accepting = true;
+    let (mut accepting, mut force_closed_tunnels) = (true, 0);
     loop {
         let (stream, tunnels) = tokio::select! {
             biased;
@@ -117,38 +118,27 @@ async fn accept(mut listener: Listener, serve_http: Arc<ServeHttp>, config: Serv
                 accepting = false;
                 continue;
             }
-            stream = listener.accept() => match stream {
-                Ok(stream) => (stream, tunnels.clone()),
-                Err(error) => {
-                    tokio::select! {
-                        () = pause_after_accept_error(&error) => {}
-                        () = shutdown.wait_for(ShutdownPhase::Graceful) => {}
-                    }
-                    if accepting {
-                        continue;
-                    }
-                    break;
-                }
-            },
+            stream = accept_next(&mut listener) => (stream, tunnels.clone()),
             tunnel = next_tunnel(&mut tunnel_rx) => match tunnel {
                 // Tunnels are not nested.
                 AcceptedTunnel::Terminated(stream) => (stream, None),
                 AcceptedTunnel::Passthrough(client, upstream) => {
-                    let (open, shutdown) = (open.clone(), shutdown.clone());
-                    drop(tasks.spawn(async move {
-                        tokio::select! {
-                            result = tunnel::copy_bidirectional(client, upstream) => if let Err(error) = result {
-                                tracing::debug!(%error, "tunnel closed with an error");
-                            },
-                            // The receiver is there until all senders are gone.
-                            () = shutdown.wait_for(ShutdownPhase::Forced) => drop(open.send(ForceClosedTunnel)),
-                        }
-                    }));
+                    drop(tasks.spawn(pass_through(client, upstream, shutdown.clone(), open.clone())));
                     continue;
                 }
             },
-            // No connection is waiting any more.
-            () = yield_now(), if !accepting => break,
+            // No connection from before the shutdown is waiting any more.
+            () = yield_now(), if !accepting && open.is_some() => {
+                (open, tunnel_rx) = (None, None);
+                continue;
+            }
+            closed = force_closed.recv() => match closed {
+                Some(ForceClosedTunnel) => {
+                    force_closed_tunnels += 1;
+                    continue;
+                }
+                None => return force_closed_tunnels,
+            },
         };
         let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
             drop(tasks.spawn(refuse(stream)));
@@ -172,12 +162,16 @@ async fn accept(mut listener: Listener, serve_http: Arc<ServeHttp>, config: Serv
             }
         });
     }
-    drop((listener, tunnel_rx, open));
-    let mut tunnels = 0;
-    while let Some(ForceClosedTunnel) = force_closed.recv().await {
-        tunnels += 1;
+}
+
+/// Accepts the next connection. Cancel-safe.
+async fn accept_next(listener: &mut Listener) -> Box<dyn Transport> {
+    loop {
+        match listener.accept().await {
+            Ok(stream) => return stream,
+            Err(error) => pause_after_accept_error(&error).await,
+        }
     }
-    tunnels
 }
 
 /// Answers a connection that is one too many, and closes it.
@@ -187,9 +181,6 @@ async fn refuse(mut stream: Box<dyn Transport>) {
     // Whether the client is there to read it makes no difference.
     drop(timeout(Duration::from_secs(1), write).await);
 }
-
-/// A tunnel that was force-closed.
-struct ForceClosedTunnel;
 
 /// Receives the next tunnel; waits forever where tunnels are not allowed. Cancel-safe.
 async fn next_tunnel(tunnel_rx: &mut Option<mpsc::Receiver<AcceptedTunnel>>) -> AcceptedTunnel {
@@ -203,124 +194,6 @@ async fn next_tunnel(tunnel_rx: &mut Option<mpsc::Receiver<AcceptedTunnel>>) -> 
     }
 }
 
-/// Serves one connection.
-struct ConnectionServer {
-    serve_http: Arc<ServeHttp>,
-    shutdown: Shutdown,
-    not_http: Arc<NotHttpWarning>,
-    /// Dropped when the connection has ended.
-    _open: mpsc::UnboundedSender<ForceClosedTunnel>,
-    _slot: OwnedSemaphorePermit,
-}
-
-impl ConnectionServer {
-    async fn serve(self, stream: Box<dyn Transport>, info: ConnectionInfo) {
-        let security = info.security;
-        if let Err(error) = (self.serve_http)(stream, info).await {
-            tracing::debug!(%error, "connection closed with an error");
-            let is_not_http = error.downcast_ref().is_some_and(hyper::Error::is_parse);
-            if is_not_http && security == TransportSecurity::Plaintext {
-                self.not_http.warn();
-            }
-        }
-    }
-
-    /// Detects whether the connection is TLS, then serves HTTP, which may become a tunnel.
-    async fn serve_detecting_tls(
-        self,
-        stream: Box<dyn Transport>,
-        server_cert: Arc<ServerCert>,
-        tunnels: Option<TunnelSender>,
-    ) {
-        let accepting = pin!(detect_and_accept(stream, &server_cert));
-        // If the shutdown begins first, no request has begun, so none is lost.
-        if let Some(Some((stream, security))) = before_shutdown(accepting, &self.shutdown).await {
-            self.serve(stream, ConnectionInfo { security, tunnels }).await;
-        }
-    }
-}
-
-/// Serves a connection until it ends. Once the shutdown begins, it ends after the current request, or by force.
-async fn serve_gracefully<C>(connection: C, shutdown: Shutdown) -> Result<(), C::Error>
-where
-    C: GracefulConnection,
-{
-    let mut connection = pin!(connection);
-    if let Some(result) = before_shutdown(connection.as_mut(), &shutdown).await {
-        return result;
-    }
-    connection.as_mut().graceful_shutdown();
-    tokio::select! {
-        result = connection => result,
-        () = shutdown.wait_for(ShutdownPhase::Forced) => Ok(()),
-    }
-}
-
-/// Returns the output of a future; `None` if the shutdown begins first, and the future has then been polled once more with
-/// all that had arrived.
-async fn before_shutdown<F: Future>(mut future: Pin<&mut F>, shutdown: &Shutdown) -> Option<F::Output> {
-    tokio::select! {
-        biased;
-        output = &mut future => return Some(output),
-        () = shutdown.wait_for(ShutdownPhase::Graceful) => {}
-    }
-    tokio::select! {
-        biased;
-        output = future => Some(output),
-        // The runtime looks for arrived data before it goes on here.
-        () = yield_now() => None,
-    }
-}
-
-/// Detects TLS and performs the handshake; `None` if the connection ends or times out before.
-async fn detect_and_accept(
-    stream: Box<dyn Transport>,
-    server_cert: &ServerCert,
-) -> Option<(Box<dyn Transport>, TransportSecurity)> {
-    let Ok(detected) = timeout(HEADER_READ_TIMEOUT, detect_tls(stream)).await else {
-        tracing::debug!("connection closed: no data received before the header timeout");
-        return None;
-    };
-    let (security, stream) = detected?;
-    let stream: Box<dyn Transport> = match security {
-        TransportSecurity::Plaintext => Box::new(stream),
-        TransportSecurity::Tls => match timeout(TLS_HANDSHAKE_TIMEOUT, server_cert.acceptor().accept(stream)).await {
-            Ok(Ok(stream)) => Box::new(stream),
-            Ok(Err(error)) => {
-                tracing::debug!(%error, "TLS handshake failed");
-                return None;
-            }
-            Err(_elapsed) => {
-                tracing::debug!("TLS handshake timed out");
-                return None;
-            }
-        },
-    };
-    Some((stream, security))
-}
-
-/// Warns about clients that do not send HTTP, at most once a minute.
-///
-/// # Why
-///
-/// Most of them speak TLS to a listener without a certificate, and report only a "wrong version number". hyper does not say
-/// which byte it could not parse, and looking at each connection's first byte would cost all of them.
-#[derive(Debug, Default)]
-struct NotHttpWarning(Mutex<Option<Instant>>);
-
-impl NotHttpWarning {
-    fn warn(&self) {
-        let mut warned_at = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if warned_at.is_none_or(|at| at.elapsed() >= Duration::from_secs(60)) {
-            *warned_at = Some(Instant::now());
-            tracing::warn!(
-                "a client did not send HTTP. If it speaks TLS, use http:// in the base URL of the app, or set listen.tls, with \
-                 a certificate from `graphward ca`"
-            );
-        }
-    }
-}
-
 /// The response to a connection past `listen.max_connections`, in Graph's format.
 const TOO_MANY_CONNECTIONS: &str = concat!(
     "HTTP/1.1 503 Service Unavailable\r\n",
@@ -330,11 +203,6 @@ const TOO_MANY_CONNECTIONS: &str = concat!(
     r#"{"error":{"message":"graphward has too many connections; reduce them, or raise listen.max_connections.","#,
     r#""type":"GraphwardException","code":990002,"is_transient":true,"fbtrace_id":"graphward"}}"#,
 );
-/// The limit for a TLS handshake with a client.
-const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// The limit for receiving the head of a request, idle time before it included.
-const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(600);
-
 /// HTTP/1.1, and HTTP/2 with prior knowledge or by ALPN, with their limits.
 fn http_builder(tasks: &Tasks) -> auto::Builder<Tasks> {
     let mut builder = auto::Builder::new(tasks.clone());
@@ -374,7 +242,7 @@ async fn pause_after_accept_error(error: &io::Error) {
         ""
     };
     tracing::warn!(%error, "cannot accept connections; retrying in 1 s{advice}");
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    sleep(Duration::from_secs(1)).await;
 }
 
 #[cfg(test)]

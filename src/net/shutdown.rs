@@ -8,7 +8,8 @@ pub enum ShutdownPhase {
     /// Connections are accepted.
     #[default]
     Running,
-    /// No connection is accepted. HTTP/1.1 connections close after the current request, HTTP/2 connections send GOAWAY.
+    /// HTTP/1.1 connections close after the current request, HTTP/2 connections send GOAWAY. New ones are accepted only to
+    /// tell their requests so.
     Graceful,
     /// The remaining connections are force-closed.
     Forced,

@@ -38,7 +38,7 @@ async fn what_began_is_finished() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn idle_connections_are_closed_and_no_new_ones_are_taken() {
+async fn idle_connections_are_closed_and_new_ones_are_told_of_the_stop() {
     let proxy = TestProxyBuilder::new().start().await;
     let mut idle = proxy.app.connect().await;
     let mut request = get("/me");
@@ -50,7 +50,9 @@ async fn idle_connections_are_closed_and_no_new_ones_are_taken() {
         proxy.stop().await;
         sleep(Duration::from_secs(1)).await;
         assert!(idle.is_closed());
-        assert!(proxy.app.send(post(sized("too late"))).await.is_err());
+        let refused = proxy.app.post("too late").await;
+        refused.refused(503, "http_request_denied");
+        assert!(refused.text().contains("990001"), "{}", refused.text());
     };
     let (answer, ()) = tokio::join!(proxy.app.post("x"), late);
     assert_eq!(answer.status, 200);

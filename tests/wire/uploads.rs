@@ -61,6 +61,28 @@ fn row_24_an_early_413_is_read_although_the_origin_resets_the_connection() {
 }
 
 #[test]
+fn row_24_an_early_413_reaches_an_app_that_sends_on_whatever_happens() {
+    // It closes with unread bytes, which resets the connection to graphward.
+    let origin = Origin::scripted(|exchange| {
+        exchange.write(TOO_LARGE);
+        ConnectionAction::Close
+    });
+    let graphward = TestProxy::start_with(origin.port, STREAMING);
+    let piece = "a".repeat(256 * 1024);
+    for round in 0..10 {
+        let mut client = Client::connect(graphward.proxy);
+        client.send(format!(
+            "POST /r HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/octet-stream\r\nContent-Length: {}\r\n\r\n",
+            64 * piece.len()
+        ));
+        // As clients do that read the response after the body.
+        let sent = (0..64).take_while(|_| client.send(&piece)).count();
+        let response = client.response();
+        assert_eq!(response.status, 413, "row 24, round {round}, after {sent} pieces");
+    }
+}
+
+#[test]
 fn row_25_after_a_declined_upgrade_the_next_bytes_are_a_request() {
     let origin = Origin::plain("x");
     let graphward = TestProxy::start(origin.port);

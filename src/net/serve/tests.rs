@@ -6,6 +6,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, sleep};
 
 use super::super::listen::InMemoryConnector;
+use super::connection::{FIRST_REQUEST_TIMEOUT, TLS_HANDSHAKE_TIMEOUT};
 use super::*;
 use crate::net::ca::{CertAuthority, CertSpec};
 use crate::net::server_cert::TlsFiles;
@@ -104,4 +105,50 @@ async fn requests_that_were_sent_before_a_shutdown_are_answered() {
     };
     let (aborted, ()) = tokio::join!(serving, clients);
     assert_eq!(aborted, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn half_a_request_head_delays_shutdown_by_a_second_unless_the_rest_comes() {
+    for (rest, response) in [(&b""[..], ""), (&REQUEST[10..], "HTTP/1.1 200 OK")] {
+        let (connector, shutdown, serving) = serve_with_optional_tls().await;
+        let stopping = async {
+            let mut client = connector.connect().await;
+            client.write_all(&REQUEST[..10]).await.unwrap();
+            sleep(Duration::from_secs(1)).await;
+            let began = Instant::now();
+            shutdown.advance_to(ShutdownPhase::Graceful);
+            sleep(FIRST_REQUEST_TIMEOUT / 2).await;
+            client.write_all(rest).await.unwrap();
+            let mut received = String::new();
+            client.read_to_string(&mut received).await.unwrap();
+            assert!(received.starts_with(response), "{received}");
+            assert!(began.elapsed() <= FIRST_REQUEST_TIMEOUT, "{:?}", began.elapsed());
+        };
+        let (aborted, ()) = tokio::join!(serving, stopping);
+        assert_eq!(aborted, 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn connections_that_come_during_a_shutdown_are_served_while_it_waits_and_hold_nothing_up() {
+    let (connector, shutdown, serving) = serve_with_optional_tls().await;
+    let clients = async {
+        let mut half = connector.connect().await;
+        half.write_all(&REQUEST[..10]).await.unwrap();
+        sleep(Duration::from_secs(1)).await;
+        shutdown.advance_to(ShutdownPhase::Graceful);
+        sleep(FIRST_REQUEST_TIMEOUT / 4).await;
+        let _silent = connector.connect().await;
+        let mut late = connector.connect().await;
+        // Not at once.
+        sleep(FIRST_REQUEST_TIMEOUT / 4).await;
+        late.write_all(REQUEST).await.unwrap();
+        let mut received = [0; 15];
+        late.read_exact(&mut received).await.unwrap();
+        assert_eq!(&received, b"HTTP/1.1 200 OK");
+        Instant::now()
+    };
+    let (aborted, answered_at) = tokio::join!(serving, clients);
+    assert_eq!(aborted, 0);
+    assert!(answered_at.elapsed() <= FIRST_REQUEST_TIMEOUT / 2);
 }
