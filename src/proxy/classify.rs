@@ -113,7 +113,8 @@ pub(crate) async fn classify_response(
     let prefix = prefix.into_bytes();
     let ended_in_time = matches!(read, Ok(Ok(true)));
     let is_late_or_cut = matches!(read, Err(_) | Ok(Err(_)));
-    if !ended_in_time && !(is_late_or_cut && may_be_error && is_envelope(&head.headers, &prefix)) {
+    let is_readable = ended_in_time || (is_late_or_cut && may_be_error && is_envelope(&head.headers, &prefix));
+    if !is_readable {
         let body = Body::streaming(incoming, idle_timeout)
             .with_lease(lease)
             .with_prefix(prefix);

@@ -82,7 +82,7 @@ async fn an_envelope_that_takes_too_long_is_delivered_unread() {
 
 #[tokio::test(start_paused = true)]
 async fn a_rejection_whose_body_does_not_end_is_judged_by_what_came() {
-    let half = &EXPIRED_ERROR[..EXPIRED_ERROR.len() / 2];
+    let (half, _rest) = EXPIRED_ERROR.split_at(EXPIRED_ERROR.len() / 2);
     let challenge = (
         "www-authenticate",
         r#"OAuth "Facebook Platform" "invalid_token" "Error validating access token""#,

@@ -75,7 +75,7 @@ impl ConnectionServer {
         // If the shutdown begins first, no request has begun, so none is lost.
         let accepted = match self.shutdown.current() {
             ShutdownPhase::Running => before_shutdown(accepting, &self.shutdown).await,
-            _ => timeout(FIRST_REQUEST_TIMEOUT, accepting).await.ok(),
+            ShutdownPhase::Graceful | ShutdownPhase::Forced => timeout(FIRST_REQUEST_TIMEOUT, accepting).await.ok(),
         };
         if let Some(Some((stream, security))) = accepted {
             self.serve(stream, ConnectionInfo { security, tunnels }).await;
@@ -171,8 +171,10 @@ pub(super) async fn pass_through(
             tracing::debug!(%error, "tunnel closed with an error");
         },
         () = shutdown.wait_for(ShutdownPhase::Forced) => {
-            // The receiver is there until all senders are gone.
-            drop(open.map(|open| open.send(ForceClosedTunnel)));
+            if let Some(open) = open {
+                // The receiver is there until all senders are gone.
+                drop(open.send(ForceClosedTunnel));
+            }
         }
     }
 }
