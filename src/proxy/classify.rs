@@ -70,7 +70,7 @@ const ENVELOPE_TIMEOUT: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 ///
-/// [`Refusal::ConnectionTerminated`] if the upstream ends the connection within the envelope, and what came has no meaning.
+/// [`Refusal::ConnectionTerminated`] if the upstream ends the connection within the envelope: its meaning is unknown.
 pub(crate) async fn classify_response(
     exchange: Exchange,
     outbound: &OutboundRequest,
@@ -109,28 +109,28 @@ pub(crate) async fn classify_response(
     }
     let mut prefix = Prefix::default();
     let read = prefix.read(&mut incoming, |length| length <= MAX_ERROR_BYTES);
-    let read = timeout(ENVELOPE_TIMEOUT, read).await;
+    let (ended, is_late) = match timeout(ENVELOPE_TIMEOUT, read).await {
+        Ok(read) => (read?, false),
+        Err(_elapsed) => (false, true),
+    };
     let prefix = prefix.into_bytes();
-    let ended_in_time = matches!(read, Ok(Ok(true)));
-    let is_late_or_cut = matches!(read, Err(_) | Ok(Err(_)));
-    let is_readable = ended_in_time || (is_late_or_cut && may_be_error && is_envelope(&head.headers, &prefix));
+    let is_readable = ended || (is_late && may_be_error && is_envelope(&head.headers, &prefix));
     if !is_readable {
         let body = Body::streaming(incoming, idle_timeout)
             .with_lease(lease)
             .with_prefix(prefix);
-        if is_late_or_cut && matches!(classify_head(head.status, &head.headers), Verdict::TokenRejected(_)) {
+        if is_late && matches!(classify_head(head.status, &head.headers), Verdict::TokenRejected(_)) {
             return Ok(classify_head_response(head, body));
         }
-        let is_large = !read.unwrap_or(Ok(true))?;
         let verdict = match may_be_error {
             // No envelope is that large.
-            true if hides_status && is_large => Verdict::Success,
+            true if hides_status && !is_late => Verdict::Success,
             true => Verdict::Opaque,
             false => classify(head.status, &head.headers, b""),
         };
         return Ok(unread(verdict, head, body));
     }
-    if ended_in_time {
+    if ended {
         lease.complete();
     }
     let Some(envelope) = encoding::decode(&head.headers, &prefix, MAX_ERROR_BYTES) else {
