@@ -12,8 +12,6 @@
 //! With TLS configured, a connection may still be plaintext, and may become a tunnel. Detecting both costs an allocation
 //! and a read, so a listener without TLS does neither: each kind of connection has a task of its own.
 
-mod connection;
-
 use std::io;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -38,14 +36,14 @@ use super::error::BoxError;
 use super::lazy_timer::LazyTimer;
 use super::listen::Listener;
 use super::server_cert::ServerCert;
+use super::server_connection::{
+    ConnectionInfo, ConnectionServer, ForceClosedTunnel, HEADER_READ_TIMEOUT, NotHttpWarning, ServeHttp, pass_through,
+    serve_gracefully,
+};
 use super::shutdown::{Shutdown, ShutdownPhase};
 use super::sniff::TransportSecurity;
 use super::tasks::Tasks;
 use super::tunnel::{AcceptedTunnel, TunnelSender};
-pub use connection::ConnectionInfo;
-use connection::{
-    ConnectionServer, ForceClosedTunnel, HEADER_READ_TIMEOUT, NotHttpWarning, ServeHttp, pass_through, serve_gracefully,
-};
 
 /// The parameters of [`serve`] besides a listener and services.
 #[derive(Clone, Debug)]

@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, sleep};
 
 use super::super::listen::InMemoryConnector;
-use super::connection::{FIRST_REQUEST_TIMEOUT, TLS_HANDSHAKE_TIMEOUT};
+use super::super::server_connection::{FIRST_REQUEST_TIMEOUT, TLS_HANDSHAKE_TIMEOUT};
 use super::*;
 use crate::net::ca::{CertAuthority, CertSpec};
 use crate::net::server_cert::TlsFiles;

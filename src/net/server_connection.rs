@@ -12,12 +12,12 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::net::connect::Transport;
-use crate::net::error::BoxError;
-use crate::net::server_cert::ServerCert;
-use crate::net::shutdown::{Shutdown, ShutdownPhase};
-use crate::net::sniff::{TransportSecurity, detect_tls};
-use crate::net::tunnel::{self, TunnelSender};
+use super::connect::Transport;
+use super::error::BoxError;
+use super::server_cert::ServerCert;
+use super::shutdown::{Shutdown, ShutdownPhase};
+use super::sniff::{TransportSecurity, detect_tls};
+use super::tunnel::{self, TunnelSender};
 
 /// The limit for receiving the head of a request, idle time before it included.
 pub(super) const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(600);
