@@ -13,7 +13,7 @@ mod units;
 
 pub use clock::Clock;
 pub use date::Rfc3339Timestamp;
-pub use error_chain::error_chain;
+pub use error_chain::{AnyError, error_chain};
 pub use nearest::{closest, nearest};
 pub use secret::{Fingerprint, Secret, SecretError};
 pub(crate) use secret_ref::OneOrMany;

@@ -4,7 +4,6 @@ use http::StatusCode;
 
 use crate::call::{Call, CallCredential};
 use crate::failure::GraphFailure;
-use crate::hosts::TokenFamily;
 use crate::invalidation::InvalidationReason;
 use crate::state::{State, lock};
 use crate::tokens::TokenType;
@@ -30,11 +29,12 @@ pub(crate) fn authenticate(state: &State, call: &Call) -> Result<ValidToken, Gra
             ));
         }
     };
-    if !call.host.accepts(TokenFamily::from_token(token)) {
+    let now = state.now();
+    let tokens = lock(&state.tokens);
+    if !call.host.accepts(tokens.family(token)) {
         return Err(InvalidationReason::cannot_parse().with_status(status));
     }
-    let now = state.now();
-    let kind = lock(&state.tokens).check(token, state.app_credentials(), now);
+    let kind = tokens.check(token, state.app_credentials(), now);
     let bearer = ValidToken {
         token: token.clone(),
         kind: kind.map_err(|failure| failure.with_status(status))?,

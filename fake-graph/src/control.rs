@@ -156,7 +156,14 @@ fn issue_token(state: &State, request: TokenRequest) -> Result<Value, ApiError> 
     let token = match request.token {
         None => state.issue(request.family.unwrap_or_default(), ttl),
         Some(token) => {
-            let about = TokenInfo::new(TokenType::SystemUser, state.now(), ttl);
+            let known = TokenFamily::from_token(&token);
+            if known.is_some() && request.family.is_some_and(|family| Some(family) != known) {
+                return Err(bad_request("\"family\" contradicts the first letters of \"token\""));
+            }
+            let about = TokenInfo {
+                family: request.family,
+                ..TokenInfo::new(TokenType::SystemUser, state.now(), ttl)
+            };
             lock(&state.tokens).add(&token, about);
             token
         }
@@ -169,7 +176,7 @@ fn update_token(state: &State, mut request: TokenRequest) -> Result<Value, ApiEr
     let token = token.ok_or_else(|| bad_request("\"token\" is missing"))?;
     if request.family.is_some() {
         return Err(bad_request(
-            "a token's family follows from its first letters and cannot be changed",
+            "a token's family follows from its first letters or its registration, and cannot be changed",
         ));
     }
     apply_change(state, &token, parse_change(state, &request)?)

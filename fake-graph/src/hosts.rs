@@ -85,13 +85,14 @@ impl VirtualHost {
 // === impl TokenFamily ===
 
 impl TokenFamily {
-    pub(crate) fn from_token(token: &str) -> Self {
+    /// The family of a token, by its first letters; `None` for an unknown beginning.
+    pub(crate) fn from_token(token: &str) -> Option<Self> {
         if token.starts_with("IGAA") || token.starts_with("IGQ") {
-            Self::Instagram
+            Some(Self::Instagram)
         } else if token.starts_with("THAA") || token.starts_with("THQ") {
-            Self::Threads
+            Some(Self::Threads)
         } else {
-            Self::Facebook
+            token.starts_with("EAA").then_some(Self::Facebook)
         }
     }
 

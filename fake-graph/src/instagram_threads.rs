@@ -33,7 +33,7 @@ pub(crate) fn refresh(state: &State, call: &Call) -> Result<Reply, GraphFailure>
     let family = requested_family(call, ["ig_refresh_token", "th_refresh_token"])?;
     let bearer = authenticate(state, call)?;
     check_exchangeable(state, &bearer.token)?;
-    if TokenFamily::from_token(&bearer.token) != family {
+    if lock(&state.tokens).family(&bearer.token) != family {
         return Err(InvalidationReason::cannot_parse().with_status(StatusCode::BAD_REQUEST));
     }
     let token_info = lock(&state.tokens).info(&bearer.token);

@@ -122,7 +122,7 @@ fn find_download(state: &State, call: &Call) -> Option<Reply> {
     let CallCredential::Header(token) = &call.credential else {
         return None;
     };
-    if TokenFamily::from_token(token) != TokenFamily::Facebook || !matches!(call.method.as_str(), "GET" | "HEAD") {
+    if lock(&state.tokens).family(token) != TokenFamily::Facebook || !matches!(call.method.as_str(), "GET" | "HEAD") {
         return None;
     }
     if call.host == VirtualHost::Lookaside && (call.raw_path != DOWNLOAD_PATH || !is_allowed_user_agent(call)) {

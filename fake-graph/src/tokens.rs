@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::clock::unix_seconds;
 use crate::digest::fingerprint;
 use crate::failure::GraphFailure;
+use crate::hosts::TokenFamily;
 use crate::invalidation::InvalidationReason;
 
 /// Whose token it is.
@@ -65,6 +66,8 @@ pub(crate) struct TokenInfo {
     pub(crate) target_ids: Vec<String>,
     /// The app's id, if it is another app.
     pub(crate) app_id: Option<String>,
+    /// The family that it was registered for. It counts if the token's first letters tell none.
+    pub(crate) family: Option<TokenFamily>,
 }
 
 /// All tokens.
@@ -160,6 +163,12 @@ impl TokenTable {
         self.tokens.get(token).map(|entry| entry.info.clone())
     }
 
+    /// The family of a token: by its first letters, else the one that it was registered for, else Facebook.
+    pub(crate) fn family(&self, token: &str) -> TokenFamily {
+        let registered = || self.tokens.get(token).and_then(|entry| entry.info.family);
+        TokenFamily::from_token(token).or_else(registered).unwrap_or_default()
+    }
+
     /// Changes a token. Returns whether it is known.
     pub(crate) fn update(&mut self, token: &str, change: TokenChange) -> bool {
         let entry = self.tokens.get_mut(token);
@@ -234,6 +243,7 @@ impl TokenInfo {
             scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
             target_ids: Vec::new(),
             app_id: None,
+            family: None,
         }
     }
 

@@ -105,8 +105,8 @@ pub(crate) fn transfer(state: &State, call: &Call, path: &[&str]) -> Reply {
     let known = match &call.credential {
         // The only documented scheme for it.
         CallCredential::Header(token) if scheme.eq_ignore_ascii_case("oauth") => {
-            TokenFamily::from_token(token) == TokenFamily::Facebook
-                && lock(&state.tokens).check(token, state.app_credentials(), now).is_ok()
+            let tokens = lock(&state.tokens);
+            tokens.family(token) == TokenFamily::Facebook && tokens.check(token, state.app_credentials(), now).is_ok()
         }
         CallCredential::Header(_) | CallCredential::Parameter(_) | CallCredential::Missing => false,
     };

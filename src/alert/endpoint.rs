@@ -66,7 +66,7 @@ pub(super) fn check(response: &Response<Bytes>, url: &str, now: SystemTime) -> R
     })
 }
 
-impl<E: std::error::Error> From<E> for Failure {
+impl<E: std::error::Error + 'static> From<E> for Failure {
     /// Without a response, a later attempt may succeed.
     fn from(error: E) -> Self {
         Self {

@@ -180,7 +180,7 @@ pub async fn run(
             lifecycle.advance_to(Stage::Draining);
             let requests = proxy.concurrency_limit.inflight();
             tracing::info!(%stop, requests, "draining: waiting for requests in flight");
-            drain_or_close(stops, config.drain_delay, &proxy, &shutdown, serving.as_mut()).await
+            drain_or_close(stop, stops, config.drain_delay, &proxy, &shutdown, serving.as_mut()).await
         }
     };
 
@@ -248,6 +248,7 @@ fn serve_proxy(
 /// Refuses new requests and completes those in flight. A second stop signal closes them, and so does the end of the time for
 /// them.
 async fn drain_or_close(
+    first_stop: StopSignal,
     mut stops: mpsc::Receiver<StopSignal>,
     delay: Duration,
     proxy: &Proxy,
@@ -264,7 +265,7 @@ async fn drain_or_close(
     let is_drained = tokio::select! {
         is_drained = drained => is_drained,
         Some(_second) = stops.recv() => false,
-        () = announce_second_stop(proxy) => false,
+        () = announce_second_stop(first_stop, proxy) => false,
     };
     if is_drained {
         // Connections that came meanwhile have no request.
@@ -275,13 +276,11 @@ async fn drain_or_close(
 }
 
 /// Says what a second stop signal does, once it counts. Never returns.
-async fn announce_second_stop(proxy: &Proxy) {
+async fn announce_second_stop(first_stop: StopSignal, proxy: &Proxy) {
     sleep(SECOND_STOP_AFTER).await;
     let requests = proxy.concurrency_limit.inflight();
-    tracing::info!(
-        requests,
-        "still draining: press Ctrl-C again, or send the signal again, to close what is left"
-    );
+    let how = first_stop.repetition();
+    tracing::info!(requests, "still draining: {how} to close what is left");
     std::future::pending::<()>().await;
 }
 

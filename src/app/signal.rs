@@ -24,6 +24,18 @@ pub enum StopSignal {
     Hangup,
 }
 
+impl StopSignal {
+    /// What the operator does to send it again. Only SIGINT may have come from a keyboard that is still there.
+    pub(super) const fn repetition(self) -> &'static str {
+        match self {
+            Self::Interrupt => "press Ctrl-C again, or send SIGINT",
+            Self::Terminate => "send SIGTERM again",
+            Self::Quit => "send SIGQUIT again",
+            Self::Hangup => "send SIGTERM",
+        }
+    }
+}
+
 impl fmt::Display for StopSignal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

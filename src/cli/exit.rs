@@ -1,10 +1,9 @@
 //! The exit codes of commands.
 
-use std::error::Error;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use crate::types::error_chain;
+use crate::types::{AnyError, error_chain};
 
 /// The outcome of a command. The numbers are part of the interface for scripts.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -28,7 +27,7 @@ impl From<Exit> for ExitCode {
 }
 
 /// Prints an error and its causes to stderr, in one line.
-pub(super) fn print_error(error: &dyn Error, exit: Exit) -> Exit {
+pub(super) fn print_error(error: &AnyError, exit: Exit) -> Exit {
     print_message(&error_chain(error));
     exit
 }

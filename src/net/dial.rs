@@ -228,7 +228,7 @@ fn by_alternating_family(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
 }
 
 /// Returns whether the system lacks something of its own for a connection, whatever the network is like.
-pub(super) fn is_exhaustion(error: &io::Error) -> bool {
+fn is_exhaustion(error: &io::Error) -> bool {
     let Some(errno) = Errno::from_io_error(error) else {
         return false;
     };

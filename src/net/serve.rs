@@ -31,7 +31,6 @@ use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 
 use super::connect::Transport;
-use super::dial::is_exhaustion;
 use super::error::BoxError;
 use super::lazy_timer::LazyTimer;
 use super::listen::Listener;
@@ -44,6 +43,7 @@ use super::shutdown::{Shutdown, ShutdownPhase};
 use super::sniff::TransportSecurity;
 use super::tasks::Tasks;
 use super::tunnel::{AcceptedTunnel, TunnelSender};
+use crate::types::error_chain;
 
 /// The parameters of [`serve`] besides a listener and services.
 #[derive(Clone, Debug)]
@@ -234,12 +234,7 @@ async fn pause_after_accept_error(error: &io::Error) {
     if matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) {
         return;
     }
-    let advice = if is_exhaustion(error) {
-        "; raise LimitNOFILE or ulimit -n"
-    } else {
-        ""
-    };
-    tracing::warn!(%error, "cannot accept connections; retrying in 1 s{advice}");
+    tracing::warn!(error = error_chain(error), "cannot accept connections; retrying in 1 s");
     sleep(Duration::from_secs(1)).await;
 }
 

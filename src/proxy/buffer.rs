@@ -24,6 +24,7 @@ use super::heal::HealConfig;
 use super::refusal::Refusal;
 use super::spool::SpoolReader;
 use crate::graph::scrub::{ScrubMode, ScrubReport};
+use crate::types::error_chain;
 
 /// The limits of what all requests together may buffer.
 #[derive(Clone, Debug)]
@@ -239,7 +240,10 @@ impl BodyReceiver<'_> {
             (Some(_), Ok(writer)) => writer,
             (None, _) => None,
             (Some(_), Err(error)) => {
-                tracing::warn!(%error, "cannot spool a request body; streaming it without replay");
+                tracing::warn!(
+                    error = error_chain(&error),
+                    "cannot spool a request body; streaming it without replay"
+                );
                 None
             }
         };

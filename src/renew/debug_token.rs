@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use crate::graph::{Destinations, Inspection, Origin};
 use crate::net::HttpClient;
 use crate::token::{BoxFuture, Inspector, ObtainError, Token};
-use crate::types::{Secret, TokenFamily};
+use crate::types::{Secret, TokenFamily, error_chain};
 
 use super::me::MeRequest;
 use super::request::{self, AppCredentials, GraphRequest};
@@ -110,7 +110,7 @@ impl DebugTokenInspector {
             Err(error) if !error.is_transient() => {
                 if !std::mem::replace(&mut self.app_token_rejected, true) {
                     tracing::warn!(
-                        %error,
+                        error = error_chain(&error),
                         "Graph rejected app.id and app.secret for debug_token, so the expiry of the token may be unknown. \
                          Check that app.id and app.secret belong to the token's app"
                     );

@@ -8,6 +8,7 @@
 
 use crate::graph::Inspection;
 use crate::token::{BoxFuture, Inspector, Liveness, LivenessCheck, ObtainError, Token};
+use crate::types::error_chain;
 
 use super::debug_token::DebugTokenInspector;
 use super::me::MeRequest;
@@ -48,7 +49,8 @@ impl LivenessCheck for GraphLivenessCheck {
                 }
                 Ok(_) => Liveness::Unknown,
                 Err(error) => {
-                    tracing::debug!(%error, "Graph did not say whether it accepts the token");
+                    let error = error_chain(&error);
+                    tracing::debug!(error, "Graph did not say whether it accepts the token");
                     Liveness::Unknown
                 }
             }

@@ -21,7 +21,7 @@ use super::previous_tokens::no_previous;
 use super::token_file::TokenFile;
 use crate::os::watch::WatchedFiles;
 use crate::token::{BoxFuture, ObtainError, RefreshLock, Source, StoreOutcome, Token};
-use crate::types::{Clock, Fingerprint, OneOrMany, SecretRef};
+use crate::types::{Clock, Fingerprint, OneOrMany, SecretRef, error_chain};
 
 /// Where renewed tokens are stored.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
@@ -120,7 +120,8 @@ impl RenewedTokenStore {
             }
             (Ok(token), _) => Ok(Lineage::from_source(token)),
             (Err(error), Some(record)) if !error.is_absence() && record.source == self.inner.describe() => {
-                tracing::debug!(error = %error, "the source is unavailable; using the last renewed token");
+                let error = error_chain(&error);
+                tracing::debug!(error, "the source is unavailable; using the last renewed token");
                 Ok(Lineage::from_record(record))
             }
             (Err(error), _) => Err(error),

@@ -47,8 +47,9 @@ pub enum AlertCause {
     DataAccess(u8),
     /// Graph rejected the current token.
     Rejected,
-    /// Graph rejected it for a reason that a new token does not fix: its user must act first.
-    ActionRequired,
+    /// Graph rejected it for a reason that a new token does not fix: its user must act first. Each subcode, or else code, of
+    /// Graph's error is reported.
+    ActionRequired(i64),
     /// Meta has blocked or locked the account, with the code of its error: each is reported.
     AccountLocked(i64),
     /// Graph rejects the app's proofs, and accepts requests without them.
@@ -76,7 +77,7 @@ impl Alert {
     #[must_use]
     pub fn key(&self) -> String {
         let name = format!("{}/{}", self.tenant, self.cause.label());
-        if let AlertCause::AccountLocked(detail) = self.cause {
+        if let AlertCause::AccountLocked(detail) | AlertCause::ActionRequired(detail) = self.cause {
             format!("{name}/{detail}")
         } else {
             self.cause
@@ -125,7 +126,7 @@ impl AlertCause {
             Self::DataAccess(days @ ..=3) => ("data_access", "page", Some(days)),
             Self::DataAccess(days) => ("data_access", "ticket", Some(days)),
             Self::Rejected => ("rejected", "page", None),
-            Self::ActionRequired => ("action_required", "page", None),
+            Self::ActionRequired(_) => ("action_required", "page", None),
             Self::AccountLocked(_) => ("account_locked", "page", None),
             Self::ProofRejected => ("proof_rejected", "ticket", None),
             Self::RenewalFailed => ("renewal_failed", "ticket", None),

@@ -17,7 +17,7 @@ use super::error::ObtainError;
 use super::sources::timed_out;
 use super::traits::{CachedToken, RefreshContext, TokenCache};
 use super::vetting::Vetting;
-use crate::types::Fingerprint;
+use crate::types::{Fingerprint, error_chain};
 
 /// The cache, if there is one, and what is to be written to it.
 #[derive(Default)]
@@ -109,7 +109,8 @@ impl LastKnownGood {
         match found {
             Ok((cached, inspection)) => Some((ObtainedToken::new(cached.token, inspection, source), cached.source)),
             Err(error) => {
-                tracing::warn!(%error, "the last token that Graph accepted cannot be used");
+                let error = error_chain(&error);
+                tracing::warn!(error, "the last token that Graph accepted cannot be used");
                 None
             }
         }
@@ -182,7 +183,11 @@ impl LastKnownGood {
             return;
         };
         if !self.has_failed {
-            tracing::warn!(%error, "failed to write the cache of the last token that Graph accepted; retrying each minute");
+            let error = error_chain(&error);
+            tracing::warn!(
+                error,
+                "failed to write the cache of the last token that Graph accepted; retrying each minute"
+            );
         }
         self.has_failed = true;
         self.pending = Some((Instant::now() + RETRY_INTERVAL, update));

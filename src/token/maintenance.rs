@@ -13,6 +13,7 @@ use super::refresher::Refresher;
 use super::reporter::{Operation, format_expiry};
 use super::traits::{ProofAnswer, Renewer};
 use crate::graph::ProofMode;
+use crate::types::error_chain;
 
 /// Work besides checks and refreshes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -101,7 +102,7 @@ impl Refresher {
                 Ok(None) => {}
                 Err(error) => {
                     let tenant = &self.reporter.tenant;
-                    tracing::info!(%tenant, %error, "failed to inspect the admin token; retrying in an hour");
+                    tracing::info!(%tenant, error = error_chain(&error), "failed to inspect the admin token; retrying in an hour");
                 }
             }
         }
@@ -137,7 +138,7 @@ impl Refresher {
             Ok(None) => self.current.postpone_inspection(),
             Err(error) => {
                 let tenant = &self.reporter.tenant;
-                tracing::info!(%tenant, %error, "failed to inspect the current token; retrying in an hour");
+                tracing::info!(%tenant, error = error_chain(&error), "failed to inspect the current token; retrying in an hour");
                 self.current.postpone_inspection();
             }
         }
@@ -186,7 +187,7 @@ impl Refresher {
         match self.provider.retry_store().await {
             Ok(()) => tracing::info!(%tenant, "stored the renewed token"),
             Err(error) => {
-                tracing::debug!(%tenant, %error, "failed again to store the renewed token");
+                tracing::debug!(%tenant, error = error_chain(&error), "failed again to store the renewed token");
                 self.current.postpone_store();
             }
         }

@@ -47,6 +47,7 @@ use super::traits::{
     Inspector, LivenessCheck, ProofCheck, RefreshContext, RefreshLock, Renewer, Source, StoreOutcome, TokenCache,
 };
 use super::vetting::{InspectionScope, Vetting};
+use crate::types::error_chain;
 
 /// Obtains tokens from sources in order, and from an optional renewer; an optional inspector checks them.
 pub struct TokenProvider {
@@ -185,7 +186,7 @@ impl TokenProvider {
         let lock = match self.sources.lock(self.sources.active, LOCK_TIMEOUT).await {
             Err(error) if context.current_is_dead => {
                 let text = "renewing the token without the renewal lock; other replicas may renew it, too";
-                tracing::warn!(%error, "{text}");
+                tracing::warn!(error = error_chain(&error), "{text}");
                 RefreshLock::uncontended()
             }
             locked => locked?,
@@ -288,7 +289,11 @@ impl TokenProvider {
         let Some((found, source)) = self.last_known_good.find(&mut self.vetting, context).await else {
             return Err(error);
         };
-        tracing::warn!(%error, "every token source failed; using the last token that Graph accepted");
+        let error = error_chain(&error);
+        tracing::warn!(
+            error,
+            "every token source failed; using the last token that Graph accepted"
+        );
         self.sources.set_from_cache(&source);
         Ok(Some(found))
     }
@@ -363,7 +368,8 @@ impl TokenProvider {
         }
         let previous = self.sources.for_active(outgoing);
         if let Err(error) = self.sources.store(&previous).await {
-            tracing::warn!(%error, "failed to restore the token from before the renewal");
+            let error = error_chain(&error);
+            tracing::warn!(error, "failed to restore the token from before the renewal");
         }
     }
 }

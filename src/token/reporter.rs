@@ -187,7 +187,8 @@ impl Reporter {
         let explanation = explain(error);
         let summary = format!("Graph rejected the token {fingerprint}: {}", explanation.summary);
         if is_action_required(error) {
-            return self.send_alert(AlertCause::ActionRequired, &summary, explanation.remediation);
+            let cause = AlertCause::ActionRequired(error.subcode.or(error.code).unwrap_or_default());
+            return self.send_alert(cause, &summary, explanation.remediation);
         }
         let then = match &self.renewer {
             Some(renewer) => format!(" and will renew it with {renewer} if there is none; if that fails"),

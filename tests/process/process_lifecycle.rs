@@ -171,7 +171,10 @@ async fn idle_connections_do_not_hold_up_a_stop() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_signal_a_second_later_ends_it_at_once() {
     let _turn = together().await;
-    for signal in [Signal::TERM, Signal::INT] {
+    for (signal, again) in [
+        (Signal::TERM, "still draining: send SIGTERM again to close what is left"),
+        (Signal::INT, "still draining: press Ctrl-C again, or send SIGINT to"),
+    ] {
         let dir = tempfile::tempdir().unwrap();
         let (graph, mut sidecar) = graph_and_sidecar(dir.path()).await;
         let mut client = Client::connect(sidecar.proxy).await;
@@ -180,7 +183,7 @@ async fn a_second_signal_a_second_later_ends_it_at_once() {
             wait_until("the request is in flight", async || graph.sim.attempts() == 1).await;
             sidecar.signal(signal);
             wait_until("it says what a second signal does", async || {
-                sidecar.stdout().contains("press Ctrl-C again")
+                sidecar.stdout().contains(again)
             })
             .await;
             assert_eq!(get(sidecar.admin, "/livez").await.status, 200);

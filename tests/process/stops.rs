@@ -109,22 +109,8 @@ async fn check(stage: Stage, ends: &[End]) {
     join_all(cases.map(|(stop, end)| stop_at(stage, stop, end))).await;
 }
 
-async fn stop_at(stage: Stage, stop: Signal, end: End) {
-    let case = format!("{stop:?} while {stage:?}, {end:?}");
-    let dir = tempfile::tempdir().unwrap();
-    let origin = Origin::start(stage, dir.path()).await;
-    let token = dir.path().join("token");
-    replace_file(&token, "EAAGm0PX4ZCpsBA");
-    let mut command = graphward_command(dir.path(), &["serve"]);
-    let (_terminal, stdin) = if stop == Signal::HUP {
-        let (terminal, stdin) = terminal();
-        (Some(terminal), Stdio::from(stdin))
-    } else {
-        (None, Stdio::null())
-    };
-    command.stdin(stdin);
-    let mut sidecar = Sidecar::start_with(dir.path(), &origin.settings(), &mut command).await;
-
+/// Returns the app's connection, with its request at this stage.
+async fn bring_to(stage: Stage, origin: &Origin, sidecar: &Sidecar) -> TcpStream {
     let mut app = TcpStream::connect(sidecar.proxy).await.unwrap();
     if stage == Stage::InTunnel {
         let connect = "CONNECT echo.example:443 HTTP/1.1\r\nHost: echo.example:443\r\n\r\n";
@@ -148,6 +134,25 @@ async fn stop_at(stage: Stage, stop: Signal, end: End) {
         })
         .await;
     }
+    app
+}
+
+async fn stop_at(stage: Stage, stop: Signal, end: End) {
+    let case = format!("{stop:?} while {stage:?}, {end:?}");
+    let dir = tempfile::tempdir().unwrap();
+    let origin = Origin::start(stage, dir.path()).await;
+    let token = dir.path().join("token");
+    replace_file(&token, "EAAGm0PX4ZCpsBA");
+    let mut command = graphward_command(dir.path(), &["serve"]);
+    let (_terminal, stdin) = if stop == Signal::HUP {
+        let (terminal, stdin) = terminal();
+        (Some(terminal), Stdio::from(stdin))
+    } else {
+        (None, Stdio::null())
+    };
+    command.stdin(stdin);
+    let mut sidecar = Sidecar::start_with(dir.path(), &origin.settings(), &mut command).await;
+    let mut app = bring_to(stage, &origin, &sidecar).await;
 
     sidecar.signal(stop);
     if end == End::Completed {
@@ -156,7 +161,12 @@ async fn stop_at(stage: Stage, stop: Signal, end: End) {
     wait_until("it drains", async || sidecar.stdout().contains("draining: ")).await;
     let mut answer = Vec::new();
     if end == End::Closed {
-        let again = "press Ctrl-C again";
+        let again = match stop {
+            Signal::INT => "press Ctrl-C again",
+            Signal::QUIT => "send SIGQUIT again",
+            // No keyboard sent the first, and a closed terminal sends no second one.
+            _ => "send SIGTERM",
+        };
         wait_until("it says what the second signal does", async || {
             sidecar.stdout().contains(again)
         })

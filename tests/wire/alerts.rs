@@ -111,7 +111,7 @@ impl AlertFixture {
     fn send(&self, tenant: &str) {
         self.sender.send(&Alert {
             tenant: TenantId::new(tenant).unwrap(),
-            cause: AlertCause::ActionRequired,
+            cause: AlertCause::ActionRequired(459),
             summary: "The user changed the password.".to_owned(),
             remediation: "The user logs in again.".to_owned(),
         });

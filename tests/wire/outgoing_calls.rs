@@ -23,7 +23,7 @@ async fn call(client: &HttpClient, url: Uri) -> Result<Response<Bytes>, HttpClie
     let request = Request::get(url).body(Bytes::new()).unwrap();
     let response = client.send(request).await;
     if let Err(error) = &response {
-        let text = format!("{} {error:?}", error_chain(&error));
+        let text = format!("{} {error:?}", error_chain(error));
         assert!(!text.contains(QUERY_SECRET) && !text.contains("key="), "{text}");
         assert!(!text.contains("credentials"), "{text}");
     }

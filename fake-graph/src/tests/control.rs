@@ -136,6 +136,8 @@ async fn what_cannot_be_is_refused_in_words() {
         ("POST", "/faults", json!({"kind": "html_page", "status": 7})),
         ("POST", "/faults", json!([])),
         ("POST", "/tokens", json!({"family": "whatsapp"})),
+        ("POST", "/tokens", json!({"token": "EAAx", "family": "threads"})),
+        ("POST", "/tokens", json!({"token": "THQx", "family": "instagram"})),
         ("POST", "/tokens", json!({"kind": "king"})),
         ("POST", "/tokens/set", json!({"ttl": "4s"})),
         ("POST", "/tokens/set", json!({"token": "EAAx", "family": "threads"})),
@@ -176,6 +178,35 @@ async fn tokens_of_a_family_are_issued_and_usage_is_set() {
     assert_eq!(control.ok("POST", "/faults", fault).await["faults_pending"], 2);
     let fault = json!({"kind": "null_item"});
     assert_eq!(control.ok("POST", "/faults", fault).await["faults_pending"], 3);
+}
+
+#[tokio::test]
+async fn a_token_with_an_unknown_beginning_is_of_the_family_that_it_is_registered_for() {
+    let control = Control::start().await;
+    let hosts = [
+        ("facebook", "https://graph.facebook.com/me"),
+        ("instagram", "https://graph.instagram.com/me"),
+        ("threads", "https://graph.threads.net/me"),
+    ];
+    let check = async |token: &str, its: &str| {
+        for (family, url) in hosts {
+            let expected = if family == its { 200 } else { 401 };
+            let answer = control.graph.handle(request("GET", url, token, &[], "")).await;
+            assert_eq!(answer.unwrap().status(), expected, "{token} at {url}");
+        }
+    };
+    for (family, _) in hosts {
+        let token = format!("ZZZ{family}");
+        control
+            .ok("POST", "/tokens", json!({"token": token, "family": family}))
+            .await;
+        check(&token, family).await;
+    }
+    control.ok("POST", "/tokens", json!({"token": "ZZZ"})).await;
+    check("ZZZ", "facebook").await;
+    let named = json!({"token": "THQ1", "family": "threads"});
+    control.ok("POST", "/tokens", named).await;
+    check("THQ1", "threads").await;
 }
 
 #[tokio::test]

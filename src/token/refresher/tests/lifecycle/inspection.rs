@@ -214,18 +214,24 @@ async fn the_expiry_of_a_renewed_token_comes_from_graph_and_a_rejected_one_is_ro
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rejection_that_requires_action_has_its_own_alert() {
+async fn each_rejection_that_requires_another_action_has_its_own_alert() {
     let file = FakeStore::named("file");
     file.put(token("one"));
     let (tokens, alerts) = start(TokenProvider::from_source(file.clone())).await;
-    let checkpoint = GraphError {
-        code: Some(190),
-        subcode: Some(459),
-        ..GraphError::default()
-    };
-    tokens.mark_rejected(tokens.current().unwrap().generation(), &checkpoint);
-    tokio::time::sleep(MINUTE).await;
-    assert_eq!(alerts.causes(), [AlertCause::ActionRequired]);
+    // A checkpoint; the successor's user is not confirmed.
+    for (subcode, successor) in [(459, "two"), (464, "three")] {
+        let error = GraphError {
+            code: Some(190),
+            subcode: Some(subcode),
+            ..GraphError::default()
+        };
+        tokens.mark_rejected(tokens.current().unwrap().generation(), &error);
+        tokio::time::sleep(MINUTE).await;
+        file.put(token(successor));
+        tokio::time::sleep(MINUTE).await;
+    }
+    let causes = [AlertCause::ActionRequired(459), AlertCause::ActionRequired(464)];
+    assert_eq!(alerts.causes(), causes);
 }
 
 #[tokio::test(start_paused = true)]
