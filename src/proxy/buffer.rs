@@ -11,7 +11,7 @@
 
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
@@ -114,31 +114,27 @@ pub(crate) async fn receive(
         scrub_config,
         findings,
     };
-    let reserved_bytes = declared.unwrap_or(heal.body_memory);
-    let (mut prefix, mut memory_permit) = (Bytes::new(), None);
-    if reserved_bytes > receiver.memory_limit() {
+    if declared.is_some_and(|length| length > receiver.memory_limit()) {
         receiver.give_up_search(Unsearched::TooLarge)?;
-    } else if let Some(mut permit) = budgets.memory.try_acquire(reserved_bytes) {
-        prefix = receiver.read_into_memory(declared, &mut permit).await?;
-        if receiver.incoming.is_none() {
-            if let Some(scrub_config) = receiver.scrub_config.take() {
-                let (scrubbed, findings) = scrub_config.scrub_buffer(prefix)?;
-                (prefix, receiver.findings) = (scrubbed, Some(findings));
-            }
-            if prefix.len() as u64 <= heal.body_memory {
-                permit.shrink_to(prefix.len() as u64);
-                let storage = ReplayStorage::Memory(prefix);
-                return Ok(Replay::buffered(storage, Some(permit), receiver.findings));
-            }
+        if declared.is_some_and(|length| length > heal.body_memory.max(heal.body_disk)) {
+            return receiver.into_streaming(Bytes::new(), None);
         }
-        memory_permit = Some(permit);
-    } else {
-        receiver.give_up_search(Unsearched::NoMemory)?;
+        return receiver.spool_to_disk(Bytes::new(), None).await;
     }
-    if memory_permit.is_none() && declared.is_some_and(|length| length > heal.body_memory.max(heal.body_disk)) {
-        return receiver.into_streaming(prefix, None);
+    let mut permit = budgets.memory.empty_permit();
+    let mut prefix = receiver.read_into_memory(declared, &mut permit).await?;
+    if receiver.incoming.is_none() {
+        if let Some(scrub_config) = receiver.scrub_config.take() {
+            let (scrubbed, findings) = scrub_config.scrub_buffer(prefix)?;
+            (prefix, receiver.findings) = (scrubbed, Some(findings));
+        }
+        if prefix.len() as u64 <= heal.body_memory {
+            permit.shrink_to(prefix.len() as u64);
+            let storage = ReplayStorage::Memory(prefix);
+            return Ok(Replay::buffered(storage, Some(permit), receiver.findings));
+        }
     }
-    receiver.spool_to_disk(prefix, memory_permit).await
+    receiver.spool_to_disk(prefix, Some(permit)).await
 }
 
 // === impl BodyReceiver ===
@@ -157,16 +153,20 @@ impl BodyReceiver<'_> {
             self.incoming = None;
             return Ok(next.unwrap_or_default());
         }
-        let mut buffer = BytesMut::with_capacity(usize::try_from(declared.unwrap_or_default()).unwrap_or_default());
+        let mut buffer = Vec::new();
         while let Some(data) = next {
-            let length = (buffer.len() + data.len()) as u64;
-            let failure = if length > limit {
-                Some(Unsearched::TooLarge)
-            } else if length > buffer.capacity() as u64 && !permit.try_grow_to(limit.min(2 * length)) {
-                Some(Unsearched::NoMemory)
-            } else {
-                None
-            };
+            let length = buffer.len() + data.len();
+            let mut failure = None;
+            if length as u64 > limit {
+                failure = Some(Unsearched::TooLarge);
+            } else if length > buffer.capacity() {
+                let capacity = declared.unwrap_or(limit).clamp(length as u64, 2 * length as u64);
+                if permit.try_grow_to(capacity) {
+                    buffer.reserve_exact(usize::try_from(capacity).unwrap_or(length) - buffer.len());
+                } else {
+                    failure = Some(Unsearched::NoMemory);
+                }
+            }
             buffer.extend_from_slice(&data);
             if let Some(reason) = failure {
                 self.give_up_search(reason)?;
@@ -174,7 +174,7 @@ impl BodyReceiver<'_> {
             }
             next = self.next_data().await?;
         }
-        Ok(buffer.freeze())
+        Ok(buffer.into_boxed_slice().into())
     }
 
     /// The largest body that is received into memory.
@@ -231,25 +231,17 @@ impl BodyReceiver<'_> {
         mut memory_permit: Option<BytePermit>,
     ) -> Result<BufferedBody, Refusal> {
         let idle_timeout = self.idle_timeout;
-        let declared = self.remaining().map(|remaining| remaining + prefix.len() as u64);
-        let permit = self
-            .budgets
-            .disk
-            .try_acquire(declared.unwrap_or(self.heal.body_disk).min(self.heal.body_disk));
-        let writer = match (&permit, self.heal.spool.create().await) {
-            (Some(_), Ok(writer)) => writer,
-            (None, _) => None,
-            (Some(_), Err(error)) => {
-                tracing::warn!(
-                    error = error_chain(&error),
-                    "cannot spool a request body; streaming it without replay"
-                );
-                None
-            }
-        };
-        let (Some(mut writer), Some(mut permit)) = (writer, permit) else {
+        let writer = self.heal.spool.create().await.unwrap_or_else(|error| {
+            tracing::warn!(
+                error = error_chain(&error),
+                "cannot spool a request body; streaming it without replay"
+            );
+            None
+        });
+        let Some(mut writer) = writer else {
             return self.into_streaming(prefix, memory_permit);
         };
+        let mut permit = self.budgets.disk.empty_permit();
         let scrub_config = self.scrub_config.take();
         let mut scrubber = scrub_config.and_then(|scrub_config| scrub_config.start_streaming(ScrubMode::Remove));
         let mut length = 0;
@@ -268,6 +260,7 @@ impl BodyReceiver<'_> {
             };
             length += chunk.len() as u64;
             let stored = length <= self.heal.body_disk
+                && permit.try_grow_to(length)
                 && match writer.write(chunk.clone()).await {
                     Ok(()) => true,
                     Err(error) => {

@@ -3,7 +3,9 @@
 //! # Why
 //!
 //! Each request has a limit, but ten thousand may be in flight. No request waits for bytes: one that gets none
-//! continues without a buffer.
+//! continues without a buffer. Bytes are reserved when they are there, not when they may come: otherwise a few clients that
+//! send nothing would take the whole budget. The last eighth is for small buffers: a message must not lose its replay
+//! because others upload videos.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,6 +29,9 @@ pub(crate) struct BytePermit {
     budget: ByteBudget,
     bytes: u64,
 }
+
+/// The largest buffer that may take the last eighth of a budget.
+const SMALL_BYTES: u64 = 64 * 1024;
 
 // === impl ByteBudget ===
 
@@ -54,19 +59,10 @@ impl ByteBudget {
         }
     }
 
-    /// Reserves bytes, unless too few are left.
-    pub(super) fn try_acquire(&self, bytes: u64) -> Option<BytePermit> {
+    /// The bytes that buffers of this size may take together.
+    fn limit_for(&self, bytes: u64) -> u64 {
         let limit = self.0.limit.load(Ordering::Relaxed);
-        let reserve = |in_use: u64| in_use.checked_add(bytes).filter(|total| *total <= limit);
-        self.0
-            .in_use
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, reserve)
-            .ok()?;
-        self.0.gauge.inc_by(to_i64(bytes));
-        Some(BytePermit {
-            budget: self.clone(),
-            bytes,
-        })
+        if bytes <= SMALL_BYTES { limit } else { limit - limit / 8 }
     }
 }
 
@@ -75,12 +71,20 @@ impl ByteBudget {
 impl BytePermit {
     /// Reserves more, so that the permit covers `bytes`; returns whether enough were left.
     pub(super) fn try_grow_to(&mut self, bytes: u64) -> bool {
+        let state = &self.budget.0;
         let missing = bytes.saturating_sub(self.bytes);
-        let Some(mut acquired) = self.budget.try_acquire(missing) else {
-            return false;
+        let limit = self.budget.limit_for(bytes);
+        let reserve = |in_use: u64| {
+            in_use
+                .checked_add(missing)
+                .filter(|total| missing == 0 || *total <= limit)
         };
-        self.bytes += std::mem::take(&mut acquired.bytes);
-        true
+        let reserved = state.in_use.fetch_update(Ordering::Relaxed, Ordering::Relaxed, reserve);
+        if reserved.is_ok() {
+            state.gauge.inc_by(to_i64(missing));
+            self.bytes += missing;
+        }
+        reserved.is_ok()
     }
 
     /// Releases what turned out not to be needed.
@@ -104,4 +108,41 @@ impl Drop for BytePermit {
 
 fn to_i64(bytes: u64) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_in_use_is_the_sum_of_the_permits_and_within_the_limit_of_the_largest(
+            steps in proptest::collection::vec((0_usize..6, 0_u64..3 * SMALL_BYTES, any::<bool>()), 1..200),
+        ) {
+            let limit = 8 * SMALL_BYTES;
+            let budget = ByteBudget::new(limit, Gauge::default());
+            let mut permits: Vec<_> = (0..6).map(|_| budget.empty_permit()).collect();
+            for (at, bytes, ends) in steps {
+                let before = permits[at].bytes;
+                let others = permits.iter().map(|permit| permit.bytes).sum::<u64>() - before;
+                if permits[at].try_grow_to(bytes) {
+                    prop_assert_eq!(permits[at].bytes, before.max(bytes));
+                } else {
+                    let room = if bytes <= SMALL_BYTES { limit } else { limit - SMALL_BYTES };
+                    prop_assert!(others + bytes > room);
+                }
+                if ends {
+                    permits[at].shrink_to(bytes / 2);
+                }
+                let sum: u64 = permits.iter().map(|permit| permit.bytes).sum();
+                prop_assert!(sum <= limit);
+                prop_assert_eq!(budget.0.in_use.load(Ordering::Relaxed), sum);
+                prop_assert_eq!(budget.0.gauge.get(), to_i64(sum));
+            }
+            drop(permits);
+            prop_assert_eq!((budget.0.in_use.load(Ordering::Relaxed), budget.0.gauge.get()), (0, 0));
+        }
+    }
 }

@@ -165,7 +165,7 @@ async fn long_pages_are_read_while_there_is_memory_for_them_and_short_ones_alway
         })
         .await;
         let long = |length: usize| format!("{}{}", page(GRAPH_ORIGIN, ""), " ".repeat(length));
-        for (length, is_read) in [(60, true), (190, true), (250, false), (60, true)] {
+        for (length, is_read) in [(60, true), (170, true), (250, false), (60, true)] {
             let text = long(length * 1024);
             let replies = [
                 ScriptedResponse::json(200, text.clone()).chunked(16 * 1024, Duration::ZERO),
