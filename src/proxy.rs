@@ -64,7 +64,7 @@ pub use heal::HealConfig;
 pub use notices::OnceNotices;
 pub use outage::OutageLog;
 pub use record::{AccessLogFilter, RequestTelemetry};
-pub use spool::Spool;
+pub use spool::{Spool, SpoolThreads};
 pub use tenant::{LinkRewriteConfig, Tenant};
 pub use tunnel::{PassthroughHost, TunnelHosts};
 pub use validation::AllowedHosts;

@@ -18,7 +18,7 @@ use crate::net::{
 };
 use crate::proxy::{
     AllowedHosts, BufferBudgets, ByteBudget, ConcurrencyLimit, HealConfig, OutageLog, PassthroughHost, Proxy,
-    RequestTelemetry, Spool, Tenant, TunnelHosts,
+    RequestTelemetry, Spool, SpoolThreads, Tenant, TunnelHosts,
 };
 use crate::telemetry::LogHandle;
 use crate::telemetry::metrics::Metrics;
@@ -126,6 +126,7 @@ fn replay_budget(heal: &HealConfig, metrics: &Metrics) -> BufferBudgets {
     BufferBudgets {
         memory: ByteBudget::new(heal.memory_total, metrics.replay_buffer_bytes("memory")),
         disk: ByteBudget::new(heal.disk_total, metrics.replay_buffer_bytes("disk")),
+        threads: SpoolThreads::default(),
     }
 }
 

@@ -12,6 +12,7 @@ use super::exposure::warn_of_exposure;
 use crate::app::{self, Dependencies, MissingToken, ReloadTrigger, RunOutcome, StartError};
 use crate::config::{Config, LoadedConfig, Overrides, env_vars};
 use crate::net::Tasks;
+use crate::proxy::SpoolThreads;
 use crate::telemetry::install_stdout_logger;
 
 /// The flags of `graphward serve`.
@@ -88,16 +89,19 @@ fn block_on_and_detach<F: Future>(runtime: tokio::runtime::Runtime, future: F) -
     output
 }
 
-/// Builds a runtime with one thread, and a few blocking threads for files.
+/// Builds a runtime with one thread, and blocking threads for files, which come and go as they are needed.
 ///
 /// One thread forwards some fifty thousand small requests a second, about a hundred times what Graph lets one phone
 /// number send. A second thread would only add the cost of waking it.
 pub(super) fn build_runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .max_blocking_threads(8)
+        .max_blocking_threads(SpoolThreads::MAX + OTHER_BLOCKING_THREADS)
         .build()
 }
+
+/// The blocking threads for everything but the spool: a file on a network filesystem that hangs holds one of them.
+const OTHER_BLOCKING_THREADS: usize = 56;
 
 /// Disables core dumps, which would contain the tokens, and keeps other processes of the same user from attaching.
 fn disable_core_dumps() {

@@ -22,7 +22,7 @@ use super::body_scrub::{ScrubConfig, Unsearched};
 use super::byte_budget::{ByteBudget, BytePermit};
 use super::heal::HealConfig;
 use super::refusal::Refusal;
-use super::spool::SpoolReader;
+use super::spool::{SpoolFile, SpoolThreads};
 use crate::graph::scrub::{ScrubMode, ScrubReport};
 use crate::types::error_chain;
 
@@ -33,6 +33,8 @@ pub struct BufferBudgets {
     pub memory: ByteBudget,
     /// On disk.
     pub disk: ByteBudget,
+    /// The threads that write there.
+    pub threads: SpoolThreads,
 }
 
 /// Bytes in memory with their permit.
@@ -52,7 +54,7 @@ pub(crate) struct Replay {
 #[derive(Debug)]
 enum ReplayStorage {
     Memory(Bytes),
-    Disk(SpoolReader),
+    Disk(SpoolFile),
 }
 
 /// A request body that is ready to be sent.
@@ -231,14 +233,19 @@ impl BodyReceiver<'_> {
         mut memory_permit: Option<BytePermit>,
     ) -> Result<BufferedBody, Refusal> {
         let idle_timeout = self.idle_timeout;
-        let writer = self.heal.spool.create().await.unwrap_or_else(|error| {
-            tracing::warn!(
-                error = error_chain(&error),
-                "cannot spool a request body; streaming it without replay"
-            );
-            None
-        });
-        let Some(mut writer) = writer else {
+        let file = self
+            .heal
+            .spool
+            .create(&self.budgets.threads)
+            .await
+            .unwrap_or_else(|error| {
+                tracing::warn!(
+                    error = error_chain(&error),
+                    "cannot spool a request body; streaming it without replay"
+                );
+                None
+            });
+        let Some(mut file) = file else {
             return self.into_streaming(prefix, memory_permit);
         };
         let mut permit = self.budgets.disk.empty_permit();
@@ -261,7 +268,7 @@ impl BodyReceiver<'_> {
             length += chunk.len() as u64;
             let stored = length <= self.heal.body_disk
                 && permit.try_grow_to(length)
-                && match writer.write(chunk.clone()).await {
+                && match file.write(chunk.clone()).await {
                     Ok(()) => true,
                     Err(error) => {
                         tracing::warn!(%error, "cannot continue spooling a request body; streaming the rest without replay");
@@ -274,7 +281,7 @@ impl BodyReceiver<'_> {
                 let body = Body::streaming(self.incoming, idle_timeout).with_prefix(chunk);
                 return Ok(BufferedBody {
                     body: body
-                        .with_spool(writer.reader())
+                        .with_spool(file.reader())
                         .with_scrubber(scrubber)
                         .with_permit(memory_permit.or(Some(permit))),
                     replay: None,
@@ -284,11 +291,7 @@ impl BodyReceiver<'_> {
             drop(memory_permit.take());
             if is_last {
                 permit.shrink_to(length);
-                return Ok(Replay::buffered(
-                    ReplayStorage::Disk(writer.reader()),
-                    Some(permit),
-                    self.findings,
-                ));
+                return Ok(Replay::buffered(ReplayStorage::Disk(file), Some(permit), self.findings));
             }
             next = self.next_data().await?;
         }
@@ -322,7 +325,7 @@ impl Replay {
     fn buffered(storage: ReplayStorage, permit: Option<BytePermit>, findings: Option<ScrubReport>) -> BufferedBody {
         let body = match &storage {
             ReplayStorage::Memory(bytes) => Body::from(bytes.clone()),
-            ReplayStorage::Disk(reader) => Body::default().with_spool(reader.reopened_at_start()),
+            ReplayStorage::Disk(file) => Body::default().with_spool(file.reader()),
         };
         let replay = Some(Self { storage, permit });
         BufferedBody { body, replay, findings }
@@ -334,7 +337,7 @@ impl Replay {
         let Self { storage, permit } = self;
         match storage {
             ReplayStorage::Memory(bytes) => Body::from(Bytes::from_owner(PermitBytes { bytes, _permit: permit })),
-            ReplayStorage::Disk(reader) => Body::default().with_spool(reader).with_permit(permit),
+            ReplayStorage::Disk(file) => Body::default().with_spool(file.reader()).with_permit(permit),
         }
     }
 }

@@ -1,16 +1,23 @@
 //! Spools request bodies to disk, each in an unlinked file, so that nothing is left after a crash.
+//!
+//! # Why
+//!
+//! Token files are read and written on the same pool of blocking threads. A disk that hangs under the bodies must not delay
+//! a new token, so the spool uses a few of the threads at a time, and the pool has many more.
 
+use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
-use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
+use futures_util::future::BoxFuture;
 use serde::Deserialize;
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
 
 /// The directory where bodies are spooled, if any (`heal.spool_dir`).
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
@@ -32,20 +39,24 @@ impl From<String> for Spool {
     }
 }
 
-/// Writes a body to its file.
-#[derive(Debug)]
-pub(crate) struct SpoolWriter {
+/// The threads on which bodies are written and read.
+#[derive(Clone, Debug)]
+pub struct SpoolThreads(Arc<Semaphore>);
+
+/// A body in its file, as much of it as has been written.
+#[derive(Clone, Debug)]
+pub(crate) struct SpoolFile {
     file: Arc<File>,
     length: u64,
+    threads: SpoolThreads,
 }
 
 /// Reads a spooled body from its start; several readers may share a file.
-#[derive(Debug)]
 pub(crate) struct SpoolReader {
-    file: Arc<File>,
+    spooled: SpoolFile,
     offset: u64,
-    end: u64,
-    pending_read: Option<JoinHandle<io::Result<Bytes>>>,
+    /// Never locked: only a mutex makes the reader `Sync`.
+    pending_read: Option<Mutex<BoxFuture<'static, io::Result<Bytes>>>>,
 }
 
 /// The number of bytes that are read at a time.
@@ -53,63 +64,78 @@ const READ_CHUNK_BYTES: u64 = 128 * 1024;
 
 impl Spool {
     /// Creates a file, mode 0600, without a name: it disappears with its last handle, even after `kill -9`.
-    pub(crate) async fn create(&self) -> io::Result<Option<SpoolWriter>> {
+    pub(crate) async fn create(&self, threads: &SpoolThreads) -> io::Result<Option<SpoolFile>> {
         let Self::Directory(directory) = self else {
             return Ok(None);
         };
         let directory = directory.clone();
-        let file = spawn_blocking(move || tempfile::tempfile_in(directory))
-            .await
-            .map_err(io::Error::other)??;
-        Ok(Some(SpoolWriter {
+        let file = threads.run(move || tempfile::tempfile_in(directory)).await?;
+        Ok(Some(SpoolFile {
             file: Arc::new(file),
             length: 0,
+            threads: threads.clone(),
         }))
     }
 }
 
-// === impl SpoolWriter ===
+// === impl SpoolThreads ===
 
-impl SpoolWriter {
+impl SpoolThreads {
+    /// The most threads at a time.
+    pub const MAX: usize = 8;
+
+    /// Works on a blocking thread, which stays counted until the work is done, even if this future is dropped.
+    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+        let thread = Arc::clone(&self.0).acquire_owned().await.map_err(io::Error::other)?;
+        let done = spawn_blocking(move || {
+            let _counted = thread;
+            work()
+        });
+        done.await.map_err(io::Error::other)?
+    }
+}
+
+impl Default for SpoolThreads {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(Self::MAX)))
+    }
+}
+
+// === impl SpoolFile ===
+
+impl SpoolFile {
     /// Appends bytes.
     pub(crate) async fn write(&mut self, bytes: Bytes) -> io::Result<()> {
         if bytes.is_empty() {
             return Ok(());
         }
         let (file, at, length) = (Arc::clone(&self.file), self.length, bytes.len() as u64);
-        spawn_blocking(move || file.write_all_at(&bytes, at))
-            .await
-            .map_err(io::Error::other)??;
+        self.threads.run(move || file.write_all_at(&bytes, at)).await?;
         self.length += length;
         Ok(())
     }
 
     /// Returns a reader of what has been written so far.
     pub(crate) fn reader(&self) -> SpoolReader {
-        SpoolReader::new(&self.file, self.length)
+        SpoolReader {
+            spooled: self.clone(),
+            offset: 0,
+            pending_read: None,
+        }
     }
 }
 
 // === impl SpoolReader ===
 
 impl SpoolReader {
-    fn new(file: &Arc<File>, end: u64) -> Self {
-        Self {
-            file: Arc::clone(file),
-            offset: 0,
-            end,
-            pending_read: None,
-        }
-    }
-
     /// The number of bytes that are still to be read.
     pub(crate) const fn remaining(&self) -> u64 {
-        self.end - self.offset
+        self.spooled.length - self.offset
     }
 
     /// Returns another reader of the same body, from its start.
     pub(crate) fn reopened_at_start(&self) -> Self {
-        Self::new(&self.file, self.end)
+        self.spooled.reader()
     }
 
     /// Reads the next chunk; `None` at the end.
@@ -117,21 +143,69 @@ impl SpoolReader {
         if self.remaining() == 0 {
             return Poll::Ready(None);
         }
-        let (file, at) = (Arc::clone(&self.file), self.offset);
-        let length = usize::try_from(self.remaining().min(READ_CHUNK_BYTES)).unwrap_or(usize::MAX);
         let read = self.pending_read.get_or_insert_with(|| {
-            spawn_blocking(move || {
-                let mut chunk = BytesMut::zeroed(length);
+            let SpoolFile { file, length, threads } = self.spooled.clone();
+            let at = self.offset;
+            let read = move || {
+                let length = (length - at).min(READ_CHUNK_BYTES);
+                let mut chunk = BytesMut::zeroed(usize::try_from(length).unwrap_or(usize::MAX));
                 file.read_exact_at(&mut chunk, at)?;
                 Ok(chunk.freeze())
-            })
+            };
+            Mutex::new(Box::pin(async move { threads.run(read).await }))
         });
-        let chunk = ready!(Pin::new(read).poll(cx));
+        let chunk = ready!(read.get_mut().unwrap_or_else(PoisonError::into_inner).as_mut().poll(cx));
         self.pending_read = None;
-        let chunk = chunk.unwrap_or_else(|error| Err(io::Error::other(error)));
         if let Ok(chunk) = &chunk {
             self.offset += chunk.len() as u64;
         }
         Poll::Ready(Some(chunk))
+    }
+}
+
+impl fmt::Debug for SpoolReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SpoolReader")
+            .field("offset", &self.offset)
+            .field("length", &self.spooled.length)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_disk_that_hangs_leaves_threads_for_token_files() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .max_blocking_threads(SpoolThreads::MAX + 1)
+            .build()
+            .unwrap();
+        let (release, hangs) = channel::<()>();
+        let hangs = Arc::new(Mutex::new(hangs));
+        runtime.block_on(async {
+            let threads = SpoolThreads::default();
+            let mut bodies: Vec<_> = (0..10 * SpoolThreads::MAX)
+                .map(|_| {
+                    let hangs = Arc::clone(&hangs);
+                    Box::pin(threads.run(move || Ok(hangs.lock().unwrap().recv().is_ok())))
+                })
+                .collect();
+            for body in &mut bodies {
+                assert!(body.as_mut().now_or_never().is_none());
+            }
+            // Even those that gave up are counted while they hang.
+            bodies.truncate(SpoolThreads::MAX / 2);
+            let mut late = Box::pin(threads.run(|| Ok(())));
+            assert!(late.as_mut().now_or_never().is_none());
+            spawn_blocking(|| "token").await.unwrap();
+            drop(release);
+            late.await.unwrap();
+        });
     }
 }
