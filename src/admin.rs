@@ -38,7 +38,7 @@ use serde::Serialize;
 
 use crate::net::{Lifecycle, Stage, Tasks};
 use crate::telemetry::metrics::{ExpositionFormat, Metrics, TokenMetrics};
-use crate::token::{Operator, Standing, TokenHandle};
+use crate::token::{OperatorHandle, TokenHandle, TokenHealth};
 use crate::types::TenantId;
 
 use changes::{Change, Target};
@@ -89,7 +89,7 @@ pub struct Admin {
 pub struct AdminTenant {
     id: TenantId,
     tokens: TokenHandle,
-    operator: Operator,
+    operator: OperatorHandle,
     metrics: TokenMetrics,
 }
 
@@ -119,7 +119,7 @@ struct TokenState {
 impl AdminTenant {
     /// Takes a tenant's name, its token, what changes the token, and the metrics of the token.
     #[must_use]
-    pub const fn new(id: TenantId, tokens: TokenHandle, operator: Operator, metrics: TokenMetrics) -> Self {
+    pub const fn new(id: TenantId, tokens: TokenHandle, operator: OperatorHandle, metrics: TokenMetrics) -> Self {
         Self {
             id,
             tokens,
@@ -265,7 +265,7 @@ impl TokenState {
         let progress = tokens.progress();
         let failure = progress.last_error.map(|failure| failure.to_string());
         let reason = match (progress.generation, failure) {
-            _ if usable && tokens.standing() == Standing::Doubted => if tokens.is_unanswerable() {
+            _ if usable && tokens.health() == TokenHealth::Doubted => if tokens.is_unanswerable() {
                 "token in use; Graph rejected a request and could not be asked whether it accepts the token; asking again"
             } else {
                 "token in use; Graph rejected a request and is being asked whether it accepts the token"

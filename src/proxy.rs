@@ -30,7 +30,7 @@ mod concurrency_limit;
 mod credential;
 mod dead_token;
 mod deliver;
-mod exchange;
+mod forward;
 mod headers;
 mod heal;
 mod notices;

@@ -62,14 +62,14 @@ pub use credential::{Credential, CredentialError, Generation, ProofSettings, Tok
 pub use current::TokenStatus;
 pub use error::{ErrorKind, ObtainError};
 pub use observations::Observations;
-pub use operator::{Operator, TokenChange};
+pub use operator::{OperatorHandle, TokenChange};
 pub use planner::{Action, CurrentGeneration, Deadlines, Failure, PlannerEvent, RefreshPlanner};
 pub use policy::{RefreshPolicy, Validity};
 pub use progress::{RefreshError, RefreshProgress};
 pub use provider::TokenProvider;
 pub use reconfiguration::Reconfiguration;
 pub use refresher::Refresher;
-pub use rejection::{Liveness, RejectedRequest, RejectionReport, Standing, SuspicionId};
+pub use rejection::{Liveness, RejectedRequest, RejectionReport, SuspicionId, TokenHealth};
 pub use rejections::AttemptStart;
 pub use reporter::{EventSink, Operation, OperationOutcome, OperationReport, TokenEvent};
 pub use traits::{

@@ -21,7 +21,7 @@ use tokio::time::timeout;
 
 use super::response::json_response;
 use crate::source::decode::{DecodeError, Format, decode_token};
-use crate::token::{ObtainError, Operator, OperatorCommand, Token, TokenChange};
+use crate::token::{ObtainError, OperatorCommand, OperatorHandle, Token, TokenChange};
 use crate::types::{TenantId, error_chain};
 
 /// A change that a path stands for.
@@ -36,7 +36,7 @@ pub(super) enum Change {
 /// The tenant whose token is changed.
 pub(super) struct Target<'a> {
     pub(super) id: &'a TenantId,
-    pub(super) operator: &'a Operator,
+    pub(super) operator: &'a OperatorHandle,
     /// The address of the admin listener, if other machines can reach it.
     pub(super) exposed_on: Option<SocketAddr>,
 }

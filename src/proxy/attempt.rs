@@ -5,7 +5,7 @@ use tokio::time::Instant;
 use super::body::Body;
 use super::classify::{ClassifiedResponse, classify_response};
 use super::credential;
-use super::exchange::{ExchangeError, exchange};
+use super::forward::{ForwardError, forward};
 use super::outbound::OutboundRequest;
 use super::record::RequestRecord;
 use super::refusal::Refusal;
@@ -41,10 +41,10 @@ pub(crate) async fn attempt(
     attempts_total.inc();
     let start = tenant.tokens.start_attempt();
     let started_at = Instant::now();
-    let exchange = exchange(tenant, outbound, credential, body).await?;
+    let response = forward(tenant, outbound, credential, body).await?;
     head_seconds.observe(started_at.elapsed().as_secs_f64());
-    record_usage(exchange.response.headers(), &metrics.usage);
-    let mut classified = classify_response(exchange, outbound, credential, tenant.idle_timeout, record).await?;
+    record_usage(response.head.headers(), &metrics.usage);
+    let mut classified = classify_response(response, outbound, credential, tenant.idle_timeout, record).await?;
     record.set_verdict(classified.verdict);
     match (classified.verdict, credential) {
         (Verdict::Success, Some(_)) if outbound.is_batch => classified.batch_start = Some(start),
@@ -70,13 +70,13 @@ pub(crate) async fn attempt(
     Ok(classified)
 }
 
-impl From<ExchangeError> for Refusal {
-    fn from(error: ExchangeError) -> Self {
+impl From<ForwardError> for Refusal {
+    fn from(error: ForwardError) -> Self {
         match error {
-            ExchangeError::Body(failure) => failure.into(),
-            ExchangeError::Connect(failure) => Self::Connect(failure),
-            ExchangeError::ResponseTimeout => Self::ResponseTimeout,
-            ExchangeError::ConnectionClosed => Self::ConnectionTerminated,
+            ForwardError::Body(failure) => failure.into(),
+            ForwardError::Connect(failure) => Self::Connect(failure),
+            ForwardError::ResponseTimeout => Self::ResponseTimeout,
+            ForwardError::ConnectionClosed => Self::ConnectionTerminated,
         }
     }
 }

@@ -18,7 +18,7 @@ use http_body::Body as _;
 use tokio::time::timeout;
 
 use super::body::Body;
-use super::exchange::Exchange;
+use super::forward::UpstreamResponse;
 use super::outbound::OutboundRequest;
 use super::prefix::Prefix;
 use super::record::RequestRecord;
@@ -72,13 +72,13 @@ const ENVELOPE_TIMEOUT: Duration = Duration::from_secs(5);
 ///
 /// [`Refusal::ConnectionTerminated`] if the upstream ends the connection within the envelope: its meaning is unknown.
 pub(crate) async fn classify_response(
-    exchange: Exchange,
+    response: UpstreamResponse,
     outbound: &OutboundRequest,
     credential: Option<&Credential>,
     idle_timeout: Duration,
     record: &mut RequestRecord,
 ) -> Result<ClassifiedResponse, Refusal> {
-    let Exchange { response, lease } = exchange;
+    let UpstreamResponse { head: response, lease } = response;
     let (mut head, mut incoming) = response.into_parts();
     if let (false, Some(credential)) = (head.status.is_success(), credential) {
         redact_headers(&mut head.headers, credential);

@@ -19,7 +19,7 @@ use super::credential::{Credential, CredentialError, Generation, ProofSettings, 
 use super::error::ObtainError;
 use super::observations::Observations;
 use super::progress::{RefreshError, RefreshProgress};
-use super::rejection::{Decision, RejectedRequest, RejectionReport, Standing};
+use super::rejection::{Decision, RejectedRequest, RejectionReport, TokenHealth};
 use super::rejections::{AttemptStart, Rejections, WaiterGuard};
 use crate::graph::{EndpointId, GraphError};
 use crate::types::TokenFamily;
@@ -239,8 +239,8 @@ impl TokenHandle {
 
     /// Returns whether Graph accepts the current credential, as known so far.
     #[must_use]
-    pub fn standing(&self) -> Standing {
-        self.rejections.suspicion.borrow().standing
+    pub fn health(&self) -> TokenHealth {
+        self.rejections.suspicion.borrow().health
     }
 
     /// Returns whether Graph was asked about the current credential, and did not answer.

@@ -32,7 +32,7 @@ pub struct TokenChange {
 
 /// Requests changes from a refresher.
 #[derive(Clone, Debug)]
-pub struct Operator(mpsc::Sender<OperatorRequest>);
+pub struct OperatorHandle(mpsc::Sender<OperatorRequest>);
 
 /// A request, and where its result goes.
 #[derive(Debug)]
@@ -44,9 +44,9 @@ pub(super) struct OperatorRequest {
 /// The longest wait for a change: longer than one that waits for the renewal lock takes.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(45);
 
-// === impl Operator ===
+// === impl OperatorHandle ===
 
-impl Operator {
+impl OperatorHandle {
     /// Creates the operator's end and the refresher's end.
     pub(super) fn channel() -> (Self, mpsc::Receiver<OperatorRequest>) {
         let (sender, requests) = mpsc::channel(1);

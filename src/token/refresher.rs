@@ -13,12 +13,12 @@ use super::confirmation::{Confirmation, LivenessCheckSlot};
 use super::credential::{Credential, Generation, Token};
 use super::current::CurrentToken;
 use super::error::ObtainError;
-use super::operator::{Operator, OperatorRequest};
+use super::operator::{OperatorHandle, OperatorRequest};
 use super::planner::{Action, CurrentGeneration, Failure, PlannerEvent, RefreshPlanner};
 use super::policy::RefreshPolicy;
 use super::provider::TokenProvider;
 use super::reconfiguration::{self, Reconfiguration};
-use super::rejection::Standing;
+use super::rejection::TokenHealth;
 use super::rejections::RejectionState;
 use super::reporter::{EventSink, Operation, OperationOutcome, Reporter};
 use super::sources::WITHDRAWAL_INTERVAL;
@@ -94,8 +94,8 @@ impl Refresher {
     }
 
     /// Returns what requests changes of the token from it.
-    pub fn operator(&mut self) -> Operator {
-        let (operator, requests) = Operator::channel();
+    pub fn operator(&mut self) -> OperatorHandle {
+        let (operator, requests) = OperatorHandle::channel();
         self.operator_requests = requests;
         operator
     }
@@ -258,8 +258,8 @@ impl Refresher {
         let current = self.publisher.current();
         let current = current.filter(|current| current.generation() == generation);
         let was_dead = before.is_dead(generation);
-        match (state.standing, current) {
-            (Standing::Dead, current) => {
+        match (state.health, current) {
+            (TokenHealth::Dead, current) => {
                 let is_known = was_dead && before.episode == state.episode;
                 if let Some(current) = current {
                     // A token that only counts as dead, because Graph cannot be asked, stays where it is.
@@ -277,13 +277,13 @@ impl Refresher {
                     PlannerEvent::Rejected(generation)
                 }
             }
-            (Standing::Trusted | Standing::Doubted, Some(current)) if was_dead => {
+            (TokenHealth::Trusted | TokenHealth::Doubted, Some(current)) if was_dead => {
                 self.provider.vetting.reinstate(current.fingerprint());
                 self.provider.last_known_good.on_accepted(Some(&current));
                 PlannerEvent::Accepted(generation)
             }
-            (Standing::Doubted, Some(_)) => PlannerEvent::Doubted,
-            (Standing::Trusted | Standing::Doubted, _) => PlannerEvent::Unchanged,
+            (TokenHealth::Doubted, Some(_)) => PlannerEvent::Doubted,
+            (TokenHealth::Trusted | TokenHealth::Doubted, _) => PlannerEvent::Unchanged,
         }
     }
 

@@ -7,7 +7,7 @@ use crate::graph::{EndpointId, GraphError, RejectionProof};
 
 /// Whether Graph accepts the current token, as known so far.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum Standing {
+pub enum TokenHealth {
     /// Graph accepts it.
     #[default]
     Trusted,

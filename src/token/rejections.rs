@@ -12,7 +12,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::credential::Generation;
-use super::rejection::{EndpointHistory, Liveness, RejectedRequest, RejectionReport, Standing};
+use super::rejection::{EndpointHistory, Liveness, RejectedRequest, RejectionReport, TokenHealth};
 use super::suspicion::Suspicion;
 use crate::graph::{EndpointId, GraphError, RejectionProof};
 
@@ -45,7 +45,7 @@ pub struct AttemptStart(u64);
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(super) struct RejectionState {
     pub(super) generation: Option<Generation>,
-    pub(super) standing: Standing,
+    pub(super) health: TokenHealth,
     /// The number of the rejection with which the suspicion began.
     pub(super) episode: Option<u64>,
     /// Graph's reason, if the token is dead.
@@ -125,7 +125,7 @@ impl Rejections {
 
     /// Completes when the current token is dead. Cancel-safe.
     pub(super) async fn wait_until_dead(&self) {
-        self.wait_until(|suspicion| suspicion.standing == Standing::Dead).await;
+        self.wait_until(|suspicion| suspicion.health == TokenHealth::Dead).await;
     }
 
     /// Completes when a newer generation has replaced this one. Cancel-safe.
@@ -202,7 +202,7 @@ impl Rejections {
     fn publish(&self, suspicion: &Suspicion) {
         let generation = suspicion.generation.map_or(0, Generation::get);
         let suspected = if suspicion.awaits_acceptance() { generation } else { 0 };
-        let is_dead = suspicion.standing == Standing::Dead;
+        let is_dead = suspicion.health == TokenHealth::Dead;
         let dead = if is_dead { generation } else { 0 };
         self.generation.store(generation, Ordering::Release);
         self.suspected.store(suspected, Ordering::Release);
@@ -236,7 +236,7 @@ impl RejectionState {
     fn of(suspicion: &Suspicion) -> Self {
         Self {
             generation: suspicion.generation,
-            standing: suspicion.standing,
+            health: suspicion.health,
             episode: suspicion.episode(),
             error: suspicion.error.clone(),
             is_proven: suspicion.is_proven(),
@@ -245,7 +245,7 @@ impl RejectionState {
 
     /// Returns whether this generation is dead.
     pub(super) fn is_dead(&self, generation: Generation) -> bool {
-        self.standing == Standing::Dead && self.generation == Some(generation)
+        self.health == TokenHealth::Dead && self.generation == Some(generation)
     }
 }
 

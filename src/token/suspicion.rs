@@ -30,14 +30,16 @@ use tokio::time::Instant;
 
 use super::credential::Generation;
 use super::doubts::{Doubts, MAX_ENDPOINTS};
-use super::rejection::{Decision, EndpointHistory, Liveness, RejectedRequest, RejectionReport, RequestKind, Standing};
+use super::rejection::{
+    Decision, EndpointHistory, Liveness, RejectedRequest, RejectionReport, RequestKind, TokenHealth,
+};
 use crate::graph::{EndpointId, GraphError, RejectionProof};
 
 /// What is known about the token of one generation.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Suspicion {
     pub(super) generation: Option<Generation>,
-    pub(super) standing: Standing,
+    pub(super) health: TokenHealth,
     /// The number of rejections so far, over all generations.
     pub(super) rejections: u64,
     /// The number of the first rejection since the token was trusted, and its time: the hold begins then.
@@ -139,8 +141,8 @@ impl Suspicion {
         if proof == RejectionProof::SessionEnded {
             self.proven = number;
         }
-        match (self.standing, proof) {
-            (Standing::Dead, _) => self.asked_through = number,
+        match (self.health, proof) {
+            (TokenHealth::Dead, _) => self.asked_through = number,
             (_, RejectionProof::SessionEnded) => {
                 self.doubts.clear();
                 self.die(report.error.clone(), now);
@@ -152,7 +154,7 @@ impl Suspicion {
 
     /// Returns whether an endpoint is known to need another kind of token, and nothing contradicts it.
     fn needs_other_kind(&self, endpoint: EndpointId, history: EndpointHistory) -> bool {
-        let is_contradicted = self.standing != Standing::Trusted || history == EndpointHistory::Succeeded;
+        let is_contradicted = self.health != TokenHealth::Trusted || history == EndpointHistory::Succeeded;
         !is_contradicted && self.has_needed_other_kind(endpoint)
     }
 
@@ -162,7 +164,7 @@ impl Suspicion {
 
     /// Returns whether an acceptance changes anything.
     pub(super) fn awaits_acceptance(&self) -> bool {
-        self.standing != Standing::Trusted || matches!(self.question, Question::Recheck(_))
+        self.health != TokenHealth::Trusted || matches!(self.question, Question::Recheck(_))
     }
 
     /// Records that Graph accepted an attempt that began after so many rejections. Returns whether anything changed.
@@ -174,7 +176,7 @@ impl Suspicion {
             self.doubts.refute_through(rejections_at_start);
             return false;
         }
-        if self.standing == Standing::Trusted {
+        if self.health == TokenHealth::Trusted {
             if matches!(self.question, Question::Recheck(_)) {
                 self.asked_through = self.rejections;
                 self.question = Question::None;
@@ -188,7 +190,7 @@ impl Suspicion {
     /// The wait of a request that is not sent because the token is dead; `None` if it is not dead.
     pub(super) fn unsent_request(&self, generation: Generation) -> Option<RejectedRequest> {
         let (number, held_since) = self.episode?;
-        let is_dead = self.standing == Standing::Dead && self.generation == Some(generation);
+        let is_dead = self.health == TokenHealth::Dead && self.generation == Some(generation);
         is_dead.then_some(RejectedRequest {
             generation,
             held_since,
@@ -199,7 +201,7 @@ impl Suspicion {
 
     /// Decides what a rejected request does.
     pub(super) fn decide(&self, request: &RejectedRequest) -> Decision {
-        if self.generation != Some(request.generation) || self.standing == Standing::Dead {
+        if self.generation != Some(request.generation) || self.health == TokenHealth::Dead {
             return Decision::Hold;
         }
         match request.kind {
@@ -268,11 +270,11 @@ impl Suspicion {
         if asked < self.proven {
             return self.repeat_later(now);
         }
-        if self.standing != Standing::Trusted {
+        if self.health != TokenHealth::Trusted {
             self.trust();
         }
         if let Some(number) = self.doubts.first_number() {
-            self.standing = Standing::Doubted;
+            self.health = TokenHealth::Doubted;
             self.episode = Some((number, now));
             self.ask_about_doubts(now);
         } else if asked < self.rejections {
@@ -282,17 +284,17 @@ impl Suspicion {
 
     fn on_no_answer(&mut self, asked: u64, now: Instant) {
         self.doubts.drop_refuted(asked);
-        if self.standing == Standing::Doubted && self.doubts.is_convincing() {
+        if self.health == TokenHealth::Doubted && self.doubts.is_convincing() {
             self.die_of_doubt(now);
-        } else if self.standing != Standing::Dead && self.doubts.has_later_than(asked) {
+        } else if self.health != TokenHealth::Dead && self.doubts.has_later_than(asked) {
             self.ask_about_doubts(now);
-        } else if self.standing != Standing::Trusted {
+        } else if self.health != TokenHealth::Trusted {
             self.repeat_later(now);
         }
     }
 
     fn doubt(&mut self, endpoint: EndpointId, history: EndpointHistory, error: &GraphError, now: Instant) {
-        self.standing = Standing::Doubted;
+        self.health = TokenHealth::Doubted;
         self.doubts.record(endpoint, history, self.rejections, error, now);
         if history == EndpointHistory::NeverSucceeded && self.has_needed_other_kind(endpoint) {
             self.doubts.discount(endpoint);
@@ -344,7 +346,7 @@ impl Suspicion {
     }
 
     fn die(&mut self, error: GraphError, now: Instant) {
-        self.standing = Standing::Dead;
+        self.health = TokenHealth::Dead;
         self.error.get_or_insert(error);
         self.wrong_kind.clear();
         self.asked_through = self.rejections;
@@ -353,10 +355,10 @@ impl Suspicion {
 
     /// Ends the suspicion. A question stays, since the requests that caused it wait for its answer.
     fn trust(&mut self) {
-        if self.standing == Standing::Dead && matches!(self.question, Question::Due(_)) {
+        if self.health == TokenHealth::Dead && matches!(self.question, Question::Due(_)) {
             self.question = Question::None;
         }
-        self.standing = Standing::Trusted;
+        self.health = TokenHealth::Trusted;
         self.episode = None;
         self.error = None;
         self.doubts.refute();

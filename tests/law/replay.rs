@@ -10,11 +10,11 @@ const CALLS: [(&str, &[&str]); 7] = [
     (".handle(", &["src/proxy.rs: service"]),
     (".serve(", &["src/proxy.rs: handle"]),
     ("attempt", &["src/proxy.rs: serve", "src/proxy.rs: serve"]),
-    ("exchange(tenant", &["src/proxy/attempt.rs: attempt"]),
-    ("send_again(", &["src/proxy/exchange.rs: exchange"]),
+    ("forward(tenant", &["src/proxy/attempt.rs: attempt"]),
+    ("send_again(", &["src/proxy/forward.rs: forward"]),
     (
         "lease.send(",
-        &["src/proxy/exchange.rs: exchange", "src/proxy/exchange.rs: send_again"],
+        &["src/proxy/forward.rs: forward", "src/proxy/forward.rs: send_again"],
     ),
     (
         ".try_send_request(",
@@ -23,7 +23,7 @@ const CALLS: [(&str, &[&str]); 7] = [
 ];
 /// The files that may not repeat anything. Elsewhere it is the functions of [`CALLS`] that may not.
 const PATH: [&str; 2] = ["src/proxy.rs", "src/proxy/attempt.rs"];
-const EXCHANGE: &str = "src/proxy/exchange.rs";
+const FORWARD: &str = "src/proxy/forward.rs";
 
 #[test]
 fn there_is_no_third_attempt() {
@@ -71,19 +71,19 @@ fn a_third_attempt_would_be_noticed() {
         (
             PATH[1],
             "    attempts_total.inc();",
-            "    exchange(tenant, outbound, credential, body).await?;\n    attempts_total.inc();".to_owned(),
+            "    forward(tenant, outbound, credential, body).await?;\n    attempts_total.inc();".to_owned(),
         ),
         (PATH[0], second, format!("        let again = async || {{}};\n{second}")),
         (PATH[0], second, format!("        while true {{}}\n{second}")),
         (PATH[0], second, format!("        let again = || attempt;\n{second}")),
         // A third time on a connection, and a loop around what writes to one.
         (
-            EXCHANGE,
+            FORWARD,
             "    log_failure(&error);\n    let",
             "    log_failure(&error);\n    lease.send(request).await;\n    let".to_owned(),
         ),
         (
-            EXCHANGE,
+            FORWARD,
             "    let held = body.held_bytes();",
             "    let held = loop {};".to_owned(),
         ),

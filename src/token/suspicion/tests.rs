@@ -66,7 +66,7 @@ fn answer(suspicion: &mut Suspicion, answer: Liveness) -> Instant {
 fn a_rejection_that_proves_the_end_is_believed_without_a_question() {
     let (mut suspicion, now) = (suspicion(), Instant::now());
     let request = reject_proven(&mut suspicion, now);
-    assert_eq!(suspicion.standing, Standing::Dead);
+    assert_eq!(suspicion.health, TokenHealth::Dead);
     assert_eq!(suspicion.decide(&request), Decision::Hold);
     assert_eq!(
         suspicion.question_due(),
@@ -80,13 +80,13 @@ fn an_endpoint_that_needs_another_kind_of_token_is_asked_about_once_in_thirty_se
     let (mut suspicion, now) = (suspicion(), Instant::now());
     let request = reject_new(&mut suspicion, "/1/leadgen_forms", now);
     assert_eq!(
-        (suspicion.standing, suspicion.decide(&request)),
-        (Standing::Doubted, Decision::AwaitAnswer)
+        (suspicion.health, suspicion.decide(&request)),
+        (TokenHealth::Doubted, Decision::AwaitAnswer)
     );
     assert_eq!(answer(&mut suspicion, Liveness::Alive), now);
     assert_eq!(
-        (suspicion.standing, suspicion.decide(&request)),
-        (Standing::Trusted, Decision::Release)
+        (suspicion.health, suspicion.decide(&request)),
+        (TokenHealth::Trusted, Decision::Release)
     );
     for millis in [1, 500, 29_999] {
         let request = reject_new(
@@ -95,7 +95,7 @@ fn an_endpoint_that_needs_another_kind_of_token_is_asked_about_once_in_thirty_se
             now + Duration::from_millis(millis),
         );
         assert_eq!(suspicion.decide(&request), Decision::Release, "{millis}");
-        assert_eq!(suspicion.standing, Standing::Trusted);
+        assert_eq!(suspicion.health, TokenHealth::Trusted);
         suspicion.on_accepted(generation(1), suspicion.rejections);
         assert_eq!(suspicion.question_due(), None, "the token lives");
     }
@@ -122,8 +122,8 @@ fn an_endpoint_that_has_succeeded_is_asked_about_each_time_but_once_a_second_at_
     );
     assert_eq!(answer(&mut suspicion, dead()), now + SECOND);
     assert_eq!(
-        (suspicion.standing, suspicion.decide(&second)),
-        (Standing::Dead, Decision::Hold)
+        (suspicion.health, suspicion.decide(&second)),
+        (TokenHealth::Dead, Decision::Hold)
     );
 }
 
@@ -176,7 +176,7 @@ fn a_rejection_by_a_known_endpoint_waits_while_another_endpoint_contradicts_what
         let mut unknown = suspicion.clone();
         answer(&mut unknown, Liveness::Unknown);
         assert_eq!(unknown.decide(&known), Decision::Hold);
-        assert_eq!(unknown.standing, Standing::Doubted, "a known endpoint is no evidence");
+        assert_eq!(unknown.health, TokenHealth::Doubted, "a known endpoint is no evidence");
         answer(&mut suspicion, dead());
         assert_eq!(suspicion.decide(&known), Decision::Hold);
     }
@@ -202,8 +202,8 @@ fn what_is_known_of_an_endpoint_is_checked_again_unless_a_request_succeeds() {
     assert_eq!(answer(&mut suspicion, dead()), now + 21 * SECOND);
     let next = reject_new(&mut suspicion, "/1/leadgen_forms", now + 21 * SECOND);
     assert_eq!(
-        (suspicion.standing, suspicion.decide(&next)),
-        (Standing::Dead, Decision::Hold)
+        (suspicion.health, suspicion.decide(&next)),
+        (TokenHealth::Dead, Decision::Hold)
     );
 }
 
@@ -223,7 +223,7 @@ fn a_success_between_the_rejections_of_a_busy_endpoint_counts() {
         {
             answer(&mut suspicion, Liveness::Unknown);
         }
-        assert_eq!(suspicion.standing, Standing::Doubted);
+        assert_eq!(suspicion.health, TokenHealth::Doubted);
     }
 }
 
@@ -234,8 +234,8 @@ fn successes_of_other_requests_do_not_take_the_answer_from_those_that_wait() {
     suspicion.begin_question(now);
     assert!(suspicion.on_accepted(generation(1), suspicion.rejections));
     assert_eq!(
-        (suspicion.standing, suspicion.decide(&request)),
-        (Standing::Trusted, Decision::AwaitAnswer)
+        (suspicion.health, suspicion.decide(&request)),
+        (TokenHealth::Trusted, Decision::AwaitAnswer)
     );
     suspicion.on_answer(generation(1), Liveness::Alive, now + SECOND / 4);
     assert_eq!(suspicion.decide(&request), Decision::Release);
@@ -252,10 +252,10 @@ fn a_success_that_began_before_the_last_rejection_arrived_refutes_nothing() {
     let between = suspicion.rejections;
     let request = reject_proven(&mut suspicion, now + SECOND);
     assert!(!suspicion.on_accepted(generation(1), between));
-    assert_eq!(suspicion.standing, Standing::Dead);
+    assert_eq!(suspicion.health, TokenHealth::Dead);
     assert_eq!(request.held_since, now, "it is still the same hold");
     assert!(suspicion.on_accepted(generation(1), suspicion.rejections));
-    assert_eq!(suspicion.standing, Standing::Trusted);
+    assert_eq!(suspicion.health, TokenHealth::Trusted);
     assert_eq!(
         suspicion.decide(&request),
         Decision::Hold,
@@ -269,16 +269,16 @@ fn without_an_answer_one_endpoint_holds_up_no_other() {
     let request = reject_new(&mut suspicion, "/1/leadgen_forms", now);
     answer(&mut suspicion, Liveness::Unknown);
     assert_eq!(
-        (suspicion.standing, suspicion.decide(&request)),
-        (Standing::Doubted, Decision::Hold)
+        (suspicion.health, suspicion.decide(&request)),
+        (TokenHealth::Doubted, Decision::Hold)
     );
     assert!(suspicion.is_unanswerable);
     assert!(suspicion.unsent_request(generation(1)).is_none());
     reject_new(&mut suspicion, "/1/leadgen_forms", now + SECOND);
     answer(&mut suspicion, Liveness::Unknown);
-    assert_eq!(suspicion.standing, Standing::Doubted, "twice, within a second");
+    assert_eq!(suspicion.health, TokenHealth::Doubted, "twice, within a second");
     reject_new(&mut suspicion, "/1/leadgen_forms", now + HOLD);
-    assert_eq!(suspicion.standing, Standing::Dead, "three times, over two seconds");
+    assert_eq!(suspicion.health, TokenHealth::Dead, "three times, over two seconds");
 }
 
 #[test]
@@ -289,11 +289,11 @@ fn without_an_answer_a_second_endpoint_is_convincing_unless_a_success_lies_betwe
     assert!(suspicion.on_accepted(generation(1), suspicion.rejections));
     reject_new(&mut suspicion, "/1/tabs", now + SECOND);
     answer(&mut suspicion, Liveness::Unknown);
-    assert_eq!(suspicion.standing, Standing::Doubted);
+    assert_eq!(suspicion.health, TokenHealth::Doubted);
     reject_new(&mut suspicion, "/1/messages", now + 2 * SECOND);
-    assert_eq!(suspicion.standing, Standing::Dead);
+    assert_eq!(suspicion.health, TokenHealth::Dead);
     answer(&mut suspicion, Liveness::Alive);
-    assert_eq!(suspicion.standing, Standing::Trusted, "the answer counts more");
+    assert_eq!(suspicion.health, TokenHealth::Trusted, "the answer counts more");
 }
 
 #[test]
@@ -309,8 +309,8 @@ fn a_suspect_without_traffic_is_asked_about_with_growing_pauses() {
         }
         answer(&mut suspicion, Liveness::Alive);
         assert_eq!(
-            (suspicion.standing, suspicion.question_due()),
-            (Standing::Trusted, None)
+            (suspicion.health, suspicion.question_due()),
+            (TokenHealth::Trusted, None)
         );
     }
 }
@@ -323,8 +323,8 @@ fn an_answer_about_the_token_before_changes_nothing() {
     suspicion.begin_generation(generation(2));
     suspicion.on_answer(generation(1), dead(), now + SECOND);
     assert_eq!(
-        (suspicion.standing, suspicion.question_due()),
-        (Standing::Trusted, None)
+        (suspicion.health, suspicion.question_due()),
+        (TokenHealth::Trusted, None)
     );
     assert_eq!(
         suspicion.decide(&old),
@@ -333,8 +333,8 @@ fn an_answer_about_the_token_before_changes_nothing() {
     );
     let late = reject_proven(&mut suspicion, now + SECOND);
     assert_eq!(
-        (suspicion.standing, suspicion.decide(&late)),
-        (Standing::Trusted, Decision::Hold)
+        (suspicion.health, suspicion.decide(&late)),
+        (TokenHealth::Trusted, Decision::Hold)
     );
 }
 

@@ -202,7 +202,7 @@ proptest! {
             model.apply(event);
             was_unanswered |= matches!(event, Event::AnswerArrives(false));
             if !model.is_dead && !was_unanswered {
-                prop_assert_ne!(model.suspicion.standing, Standing::Dead, "a living token is taken for dead");
+                prop_assert_ne!(model.suspicion.health, TokenHealth::Dead, "a living token is taken for dead");
             }
             for index in 0..model.waiting.len() {
                 let waiting = &model.waiting[index];

@@ -1,6 +1,6 @@
 //! A token that only counts as dead: Graph cannot be asked, and enough requests were rejected.
 
-use super::super::super::super::{RejectionReport, Standing};
+use super::super::super::super::{RejectionReport, TokenHealth};
 use super::last_known_good::{FakeCache, accept, source_named, start_with};
 use super::*;
 use crate::graph::{EndpointId, RejectionProof};
@@ -21,7 +21,7 @@ async fn reject_at_two_endpoints(tokens: &TokenHandle) {
         reject_unproven(tokens, path).await;
     }
     tokio::time::sleep(2 * MINUTE).await;
-    assert_eq!(tokens.standing(), Standing::Dead);
+    assert_eq!(tokens.health(), TokenHealth::Dead);
 }
 
 #[tokio::test(start_paused = true)]

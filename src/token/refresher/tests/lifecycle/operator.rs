@@ -1,9 +1,9 @@
 //! Changes that the operator requests.
 
-use super::super::super::super::{Operator, OperatorCommand};
+use super::super::super::super::{OperatorCommand, OperatorHandle};
 use super::*;
 
-async fn start_with_operator(provider: TokenProvider) -> (TokenHandle, Operator) {
+async fn start_with_operator(provider: TokenProvider) -> (TokenHandle, OperatorHandle) {
     let (publisher, tokens) = channel();
     let (tenant, policy) = (TenantId::default(), RefreshPolicy::default());
     let clock = Clock::manual(start_date());

@@ -1,4 +1,4 @@
-//! One exchange with Graph: a request is sent, and the head of its response awaited.
+//! Forwards a request to Graph, and waits for the head of its response.
 //!
 //! # Why
 //!
@@ -23,7 +23,7 @@ use crate::upstream::{Fate, Lease, SendError};
 
 /// The reason why a request got no response.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ExchangeError {
+pub(crate) enum ForwardError {
     #[error("the request body ended early: {0:?}")]
     Body(BodyFailure),
     #[error("no connection: {0}")]
@@ -36,8 +36,8 @@ pub(crate) enum ExchangeError {
 
 /// The head of a response, and the connection on which its body arrives.
 #[derive(Debug)]
-pub(crate) struct Exchange {
-    pub(crate) response: Response<Incoming>,
+pub(crate) struct UpstreamResponse {
+    pub(crate) head: Response<Incoming>,
     /// To be dropped after the body: then the connection serves other requests.
     pub(crate) lease: Lease<Body>,
 }
@@ -46,13 +46,13 @@ pub(crate) struct Exchange {
 ///
 /// # Errors
 ///
-/// [`ExchangeError`]
-pub(crate) async fn exchange(
+/// [`ForwardError`]
+pub(crate) async fn forward(
     tenant: &Tenant,
     outbound: &OutboundRequest,
     credential: Option<&Credential>,
     body: Body,
-) -> Result<Exchange, ExchangeError> {
+) -> Result<UpstreamResponse, ForwardError> {
     let mut lease = match tenant.upstream.take_open(outbound.origin()).await {
         Some(lease) => lease,
         None => Box::pin(new_connection(tenant, outbound)).await?,
@@ -82,12 +82,12 @@ pub(crate) async fn exchange(
 }
 
 /// Waits for a connection that has not been idle.
-async fn new_connection(tenant: &Tenant, outbound: &OutboundRequest) -> Result<Lease<Body>, ExchangeError> {
+async fn new_connection(tenant: &Tenant, outbound: &OutboundRequest) -> Result<Lease<Body>, ForwardError> {
     let connected = timeout(tenant.head_timeout.length, tenant.upstream.wait(outbound.origin())).await;
-    let connected = connected.map_err(|_elapsed| ExchangeError::ResponseTimeout)?;
+    let connected = connected.map_err(|_elapsed| ForwardError::ResponseTimeout)?;
     connected.map_err(|failure| {
         tracing::debug!(error = %failure, fate = "not_sent", "upstream attempt failed");
-        ExchangeError::Connect(failure)
+        ForwardError::Connect(failure)
     })
 }
 
@@ -97,7 +97,7 @@ async fn send_again(
     outbound: &OutboundRequest,
     request: Request<Body>,
     progress: Option<Arc<UploadProgress>>,
-) -> Result<Exchange, ExchangeError> {
+) -> Result<UpstreamResponse, ForwardError> {
     let mut lease = new_connection(tenant, outbound).await?;
     let sent = {
         let sent = pin!(lease.send(request));
@@ -129,17 +129,17 @@ fn log_failure(error: &SendError<Body>) {
 }
 
 /// The error after a connection has ended: what broke off the body of the request counts first.
-fn connection_closed(progress: Option<&UploadProgress>) -> ExchangeError {
+fn connection_closed(progress: Option<&UploadProgress>) -> ForwardError {
     let failure = progress.and_then(UploadProgress::failure);
-    failure.map_or(ExchangeError::ConnectionClosed, ExchangeError::Body)
+    failure.map_or(ForwardError::ConnectionClosed, ForwardError::Body)
 }
 
 /// 101 would switch to a protocol that the app did not request (RFC 9110, section 15.2.2).
-fn checked(response: Response<Incoming>, lease: Lease<Body>) -> Result<Exchange, ExchangeError> {
+fn checked(response: Response<Incoming>, lease: Lease<Body>) -> Result<UpstreamResponse, ForwardError> {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        return Err(ExchangeError::ConnectionClosed);
+        return Err(ForwardError::ConnectionClosed);
     }
-    Ok(Exchange { response, lease })
+    Ok(UpstreamResponse { head: response, lease })
 }
 
 /// Waits while bytes of the request are still moving, or the app still has to send some, and then for the head timeout. A
@@ -148,7 +148,7 @@ async fn with_head_timeout<F: Future>(
     mut response: Pin<&mut F>,
     limit: &TimeLimit,
     progress: Option<&UploadProgress>,
-) -> Result<F::Output, ExchangeError> {
+) -> Result<F::Output, ForwardError> {
     let mut expired = limit.start();
     loop {
         tokio::select! {
@@ -158,7 +158,7 @@ async fn with_head_timeout<F: Future>(
         }
         match progress.map(|progress| progress.last_progress() + limit.length) {
             Some(later_deadline) if later_deadline > expired.deadline() => expired.extend(later_deadline),
-            Some(_) | None => return Err(ExchangeError::ResponseTimeout),
+            Some(_) | None => return Err(ForwardError::ResponseTimeout),
         }
     }
 }
