@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use crate::config::AppConfig;
 use crate::graph::ProofMode;
 use crate::source::Fernet;
-use crate::source::decode::{Format, MAX_DOCUMENT_BYTES, decode, locate_text};
+use crate::source::decode::{DecodeError, Format, MAX_DOCUMENT_BYTES, decode, decode_token, locate_text};
 use crate::types::{MaybeSecret, Secret, SecretRef};
 
 /// The reason why a secret cannot be used. It never contains the secret.
@@ -30,34 +30,26 @@ pub(super) fn env_var(name: &str) -> Option<String> {
     std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
 }
 
-/// Loads a secret.
-pub(super) fn load_secret(key: &'static str, secret_ref: &SecretRef) -> Result<Secret, SecretLoadError> {
+/// Loads a secret of a service.
+fn load_secret(key: &'static str, secret_ref: &SecretRef) -> Result<Secret, SecretLoadError> {
     load(key, secret_ref, decode)
 }
 
-/// Loads a secret text that may have spaces in it.
-fn load_text(key: &'static str, secret_ref: &SecretRef) -> Result<Zeroizing<String>, SecretLoadError> {
-    load(key, secret_ref, locate_text)
+/// Loads a token of Graph, or the secret of an app: what is in its place without being one is known.
+pub(super) fn load_meta_secret(key: &'static str, secret_ref: &SecretRef) -> Result<Secret, SecretLoadError> {
+    load(key, secret_ref, |bytes, format| {
+        decode_token(bytes, format, None).map(|token| token.secret)
+    })
 }
 
-/// Returns an inline text, or loads the one referred to.
+/// Returns a text that may have spaces in it: an inline one, or the one referred to.
 pub(super) fn resolve_text(key: &'static str, value: &MaybeSecret) -> Result<Zeroizing<String>, SecretLoadError> {
-    match value {
-        MaybeSecret::Ref(secret_ref) => load_text(key, secret_ref),
-        MaybeSecret::Inline(text) => Ok(Zeroizing::new(text.clone())),
-    }
+    resolve(key, value, locate_text)
 }
 
 /// Returns an inline secret, or loads the one referred to.
 pub(super) fn resolve_secret(key: &'static str, value: &MaybeSecret) -> Result<Secret, SecretLoadError> {
-    match value {
-        MaybeSecret::Ref(secret_ref) => load_secret(key, secret_ref),
-        MaybeSecret::Inline(text) => Secret::new(text).map_err(|error| SecretLoadError {
-            key,
-            location: "the configuration".to_owned(),
-            reason: error.to_string(),
-        }),
-    }
+    resolve(key, value, decode)
 }
 
 /// Loads the Fernet keys, if any are configured.
@@ -90,29 +82,46 @@ pub(super) fn load_headers(configured: &[(HeaderName, MaybeSecret)]) -> Result<H
 
 fn header_value(name: &HeaderName, configured: &MaybeSecret) -> Result<HeaderValue, SecretLoadError> {
     const KEY: &str = "headers";
-    let (text, location) = match configured {
-        MaybeSecret::Inline(text) => (Zeroizing::new(text.clone()), "the configuration".to_owned()),
-        MaybeSecret::Ref(secret_ref) => {
-            let text = load_text(KEY, secret_ref)?;
-            // A bare key, without the authentication scheme that the header needs.
-            let needs_scheme = *name == header::AUTHORIZATION && !text.contains(' ');
-            let scheme = if needs_scheme { "Bearer " } else { "" };
-            (Zeroizing::new(format!("{scheme}{}", *text)), secret_ref.to_string())
-        }
-    };
+    let mut text = resolve_text(KEY, configured)?;
+    // A bare key, without the authentication scheme that the header needs.
+    if *name == header::AUTHORIZATION && matches!(configured, MaybeSecret::Ref(_)) && !text.contains(' ') {
+        text = Zeroizing::new(format!("Bearer {}", *text));
+    }
     let mut value = HeaderValue::from_str(&text).map_err(|_invalid| SecretLoadError {
         key: KEY,
-        location,
+        location: location_of(configured),
         reason: format!("not a valid {name} header value: must be one line of visible ASCII"),
     })?;
     value.set_sensitive(true);
     Ok(value)
 }
 
-fn load<T, E: ToString>(
+fn location_of(value: &MaybeSecret) -> String {
+    match value {
+        MaybeSecret::Inline(_) => "the configuration".to_owned(),
+        MaybeSecret::Ref(secret_ref) => secret_ref.to_string(),
+    }
+}
+
+fn resolve<T>(
+    key: &'static str,
+    value: &MaybeSecret,
+    decode: impl FnOnce(&[u8], &Format) -> Result<T, DecodeError>,
+) -> Result<T, SecretLoadError> {
+    match value {
+        MaybeSecret::Ref(secret_ref) => load(key, secret_ref, decode),
+        MaybeSecret::Inline(text) => decode(text.as_bytes(), &Format::Raw).map_err(|error| SecretLoadError {
+            key,
+            location: location_of(value),
+            reason: error.to_string(),
+        }),
+    }
+}
+
+fn load<T>(
     key: &'static str,
     secret_ref: &SecretRef,
-    decode: impl FnOnce(&[u8], &Format) -> Result<T, E>,
+    decode: impl FnOnce(&[u8], &Format) -> Result<T, DecodeError>,
 ) -> Result<T, SecretLoadError> {
     let (read, key_in_file, pointer) = match secret_ref {
         SecretRef::File { path, key, pointer } => (read_file(path), key.as_ref(), pointer.as_ref()),
@@ -149,7 +158,7 @@ pub(super) fn app_secret(app: &AppConfig) -> Result<Option<Secret>, SecretLoadEr
     let is_used = app.proof != ProofMode::Off || app.id.is_some();
     let secret_ref = app.secret.as_ref().filter(|_| is_used);
     secret_ref
-        .map(|secret_ref| load_secret("app.secret", secret_ref))
+        .map(|secret_ref| load_meta_secret("app.secret", secret_ref))
         .transpose()
 }
 
@@ -207,7 +216,7 @@ mod tests {
             let [key, pointer] = [key, pointer].map(|text: Option<&str>| text.map(str::to_owned));
             let secret_ref = SecretRef::File { path, key, pointer };
             assert_eq!(
-                load_secret("app.secret", &secret_ref).unwrap().expose(),
+                load_meta_secret("app.secret", &secret_ref).unwrap().expose(),
                 found,
                 "{content}"
             );
@@ -228,9 +237,82 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_of_meta_is_judged_as_a_token_and_named_by_its_setting() {
+        const MINT: &str = "token.renew.mint.token";
+        for (key, content, pointer, reason) in [
+            (MINT, "changeme", None, "it is a placeholder"),
+            (MINT, "${META_ADMIN_TOKEN}", None, "a variable that was not replaced"),
+            (MINT, "op://vault/meta/admin", None, "the address of a secret"),
+            ("app.secret", "<APP_SECRET>", None, "it is a placeholder"),
+            (
+                "app.secret",
+                "${{ secrets.APP_SECRET }}",
+                None,
+                "a variable that was not replaced",
+            ),
+            (
+                "app.secret",
+                "ENC[AES256_GCM,data:x]",
+                None,
+                "encrypted by another tool",
+            ),
+            ("app.secret", "{\"s\":7}", Some("/s"), "is not a string"),
+            ("app.secret", "{\"s\":{}}", Some("/s"), "is not a string"),
+            ("app.secret", "{\"s\":\"\"}", Some("/s"), "it is empty"),
+            ("app.secret", "{\"s\":null}", Some("/s"), "is null"),
+            ("app.secret", "\n", None, "it is empty"),
+            ("app.secret", "{\"s\":\"x\"}", None, "set `pointer` to locate the value"),
+            (
+                "app.secret",
+                "{\"s\":\"x\"}",
+                Some("/s/t"),
+                "the value at /s is a string that is not JSON",
+            ),
+        ] {
+            let (_folder, secret_ref) = secret_file(content);
+            let SecretRef::File { path, key: in_file, .. } = secret_ref else {
+                panic!("not a file");
+            };
+            let pointer = pointer.map(str::to_owned);
+            let secret_ref = SecretRef::File {
+                path,
+                key: in_file,
+                pointer,
+            };
+            let error = load_meta_secret(key, &secret_ref).unwrap_err().to_string();
+            assert!(
+                error.starts_with(&format!("cannot use {key} from {secret_ref}: ")),
+                "{error}"
+            );
+            assert!(error.contains(reason), "{content}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_secret_that_a_tool_should_have_replaced_is_refused_wherever_it_is() {
+        for value in ["Bearer ${KEY}", "op://vault/service/key"] {
+            let error = load_header(header::AUTHORIZATION, value).unwrap_err().to_string();
+            assert!(error.starts_with("cannot use headers from the file"), "{error}");
+            let inline = MaybeSecret::Inline(value.to_owned());
+            let error = resolve_text("token.source.postgres", &inline).unwrap_err();
+            assert_eq!(error.location, "the configuration");
+            let (_folder, key_ref) = secret_file(value.trim_start_matches("Bearer "));
+            let error = load_fernet(&[key_ref]).unwrap_err().to_string();
+            assert!(error.starts_with("cannot use fernet_key from the file"), "{error}");
+        }
+        let inline = MaybeSecret::Inline("https://hooks.example/$HOOK".to_owned());
+        assert!(
+            resolve_secret("alerts.url", &inline)
+                .unwrap_err()
+                .reason
+                .contains("not replaced")
+        );
+    }
+
+    #[test]
     fn what_is_wrong_with_a_secret_is_said_without_it() {
         let absent = SecretRef::env("GRAPHWARD_NO_SUCH_VARIABLE".to_owned());
-        let error = load_secret("app.secret", &absent).unwrap_err().to_string();
+        let error = load_meta_secret("app.secret", &absent).unwrap_err().to_string();
         assert_eq!(
             error,
             "cannot use app.secret from the variable GRAPHWARD_NO_SUCH_VARIABLE: it is not set"

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sha2::{Digest as _, Sha256};
 
 use super::context::BuildContext;
-use super::secrets::{SecretLoadError, load_fernet, load_headers, load_secret, resolve_text};
+use super::secrets::{SecretLoadError, load_fernet, load_headers, load_meta_secret, resolve_text};
 use super::state::state_dir;
 use crate::config::{Config, TokenConfig};
 use crate::graph::{Destinations, Origin};
@@ -135,7 +135,7 @@ impl BuildContext {
             }
             RenewerConfig::Mint { token, settings } => {
                 let app = app?;
-                let token = load_secret("token.renew.mint.token", token)?;
+                let token = load_meta_secret("token.renew.mint.token", token)?;
                 let api = api(TokenFamily::Facebook)?;
                 provider.with_renewer(MintRenewer::new(settings.clone(), token, api, app))
             }

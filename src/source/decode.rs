@@ -56,17 +56,19 @@ impl From<FormatKeys> for Format {
 /// The largest JSON or `.env` document that is searched for a token: 64 KiB.
 pub const MAX_DOCUMENT_BYTES: usize = 64 * 1024;
 
-/// Finds a secret: what is a token's [`decode_token`] checks.
+/// Finds a secret of any service; one of Meta is found by [`decode_token`], which knows what it cannot be.
 ///
 /// Tolerated, because people and tools produce it: a UTF-8 byte order mark, CR LF, blank lines, white space, quotes
 /// (`"`, `'`, `` ` ``) and `Bearer` or `OAuth` around the secret; in `.env` files what their loaders read.
 ///
 /// # Errors
 ///
-/// [`DecodeError`] if the content holds no token.
+/// [`DecodeError`] if the content holds no secret, or one that another tool should have replaced.
 pub fn decode(bytes: &[u8], format: &Format) -> Result<Secret, DecodeError> {
     let located = locate(bytes, format, None)?;
-    plain_text::to_secret(undecorated(&located.text, format)?)
+    let text = undecorated(&located.text, format)?;
+    not_a_token::check_resolved(text)?;
+    plain_text::to_secret(text)
 }
 
 /// Finds the token, and its expiry if a JSON document has it beside the token: a date, or a number of seconds from
@@ -122,13 +124,16 @@ fn undecorated<'a>(text: &'a str, format: &Format) -> Result<&'a str, DecodeErro
 ///
 /// # Errors
 ///
-/// [`DecodeError`] if it is not there.
+/// As [`decode`].
 pub fn locate_text(bytes: &[u8], format: &Format) -> Result<Zeroizing<String>, DecodeError> {
-    if *format == Format::Raw {
+    let text = if *format == Format::Raw {
         let text = utf8(document(bytes, format)?)?.trim();
-        return Ok(Zeroizing::new(plain_text::strip_quotes(text).to_owned()));
-    }
-    Ok(locate(bytes, format, None)?.text)
+        Zeroizing::new(plain_text::strip_quotes(text).to_owned())
+    } else {
+        locate(bytes, format, None)?.text
+    };
+    not_a_token::check_resolved(&text)?;
+    Ok(text)
 }
 
 /// Finds the token in the response of a source, and its expiry, which may count from the moment of the request.

@@ -32,7 +32,7 @@ pub enum PlainTokens {
 }
 
 /// The reason why bytes contain no token, or a token cannot be put into them.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub(super) enum EncodingError {
     #[error(transparent)]
     Decode(#[from] DecodeError),
@@ -180,12 +180,12 @@ pub(super) fn same_secret(one: &Secret, other: &Secret) -> bool {
 
 impl EncodingError {
     /// Returns whether there is no token on purpose.
-    pub(super) const fn is_null(self) -> bool {
+    pub(super) const fn is_null(&self) -> bool {
         matches!(self, Self::Decode(DecodeError::Null))
     }
 
     /// Its name in logs and metrics.
-    pub(super) const fn label(self) -> &'static str {
+    pub(super) const fn label(&self) -> &'static str {
         match self {
             Self::Decode(error) => error.label(),
             Self::Fernet(error) => error.label(),

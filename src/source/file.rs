@@ -113,7 +113,7 @@ impl FileSource {
             if is_missing { self.absent.apply(failed) } else { failed }
         })?;
         let token = self.store.encoding.decode(&bytes).map_err(|error| {
-            let undecodable = undecodable(self.path(), error).about_content(&bytes);
+            let undecodable = undecodable(self.path(), &error).about_content(&bytes);
             if error.is_null() {
                 self.absent.apply(undecodable)
             } else {
@@ -196,7 +196,7 @@ impl TokenStore {
         let path = self.file.path();
         let bytes = self.file.read().map_err(|error| read_failed(path, error))?;
         let decoded = self.encoding.decode(&bytes);
-        let current = decoded.map_err(|error| undecodable(path, error))?;
+        let current = decoded.map_err(|error| undecodable(path, &error))?;
         let is_same = same_secret(&current.secret, &token.secret);
         // Only a date that is there can be updated.
         let has_other_date = current.expires_at.is_some() && expiries_differ(current.expires_at, token.expires_at);
@@ -218,7 +218,7 @@ impl TokenStore {
             Ok(replaced) if same_secret(&replaced.secret, &token.secret) => return Ok(()),
             Ok(replaced) => Some(replaced),
             Err(EncodingError::Decode(error)) if error.is_about_document() => {
-                return Err(undecodable(self.file.path(), error.into()));
+                return Err(undecodable(self.file.path(), &error.into()));
             }
             Err(_) => None,
         };
@@ -255,7 +255,7 @@ impl TokenStore {
     /// than a rollback: a failure to keep one is only told.
     fn replace(&self, bytes: &[u8], token: &Token, replaced: Option<&Token>) -> Result<(), ObtainError> {
         let updated = self.encoding.replace_token(bytes, token);
-        let updated = updated.map_err(|error| undecodable(self.file.path(), error))?;
+        let updated = updated.map_err(|error| undecodable(self.file.path(), &error))?;
         if let (Some(previous), Some(replaced)) = (&self.previous, replaced)
             && let Err(error) = previous.push(replaced, self.encoding.fernet.as_ref())
         {
@@ -267,7 +267,7 @@ impl TokenStore {
     }
 }
 
-fn undecodable(path: &Path, error: EncodingError) -> ObtainError {
+fn undecodable(path: &Path, error: &EncodingError) -> ObtainError {
     let what = format!("the file `{}` was rejected: {error}", path.display());
     ObtainError::permanent(error.label(), what)
 }

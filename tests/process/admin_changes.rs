@@ -79,7 +79,7 @@ async fn what_is_no_token_or_is_dead_is_refused_with_the_reason_and_the_old_one_
     sidecar.wait_until_uses(&graph, &living).await;
     let large = document(&"x".repeat(16 * 1024));
     for (body, status, reason) in [
-        ("", 400, "contains no token"),
+        ("", 400, "it is empty"),
         ("EAAGhunter2", 400, "the body is not JSON (line 1, column 1); expected"),
         ("{\"token\": \"EAAGhunter2\"}", 400, "has no value at"),
         ("[]", 400, "has no value at"),

@@ -230,7 +230,7 @@ async fn without_a_sidecar_the_command_checks_and_stores_the_token() {
         (&["rollback"], "", 0, "rolled back to"),
         (&["set"], &dead, 1, "Graph reports it as invalid"),
         (&["set"], "${META_TOKEN}", 1, "variable"),
-        (&["set"], "", 1, "contains no token"),
+        (&["set"], "", 1, "it is empty"),
         (&["set", "EAAGhunter2"], "", 2, "unexpected argument"),
         (&["set", "--offline"], &dead, 0, "stored"),
     ] {

@@ -15,7 +15,7 @@ pub(super) fn is_accepted(text: &str) -> bool {
     diagnostics.is_empty() && accepts(SCHEMA.get_or_init(json_schema), &json_of(&root))
 }
 
-fn json_of(node: &Node) -> Json {
+pub(super) fn json_of(node: &Node) -> Json {
     match &node.value {
         Value::Text(text) | Value::Variable(text) => json!(text),
         Value::Integer(number) => json!(number),

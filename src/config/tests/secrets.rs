@@ -1,10 +1,89 @@
 use proptest::prelude::*;
 
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::{Value as Json, json};
+
+use super::schema::json_of;
 use super::{error, errors, read};
-use crate::config::{Config, EnvVars, Overrides, env_var_names};
+use crate::config::tree::Node;
+use crate::config::{Config, EnvVars, Overrides, env_var_names, json_schema};
 use crate::types::SecretRef;
 
+/// Configurations with each reference to a secret that there is, each to a file of its own.
+const REFERENCES: [&str; 6] = [
+    "[app]\nid = \"1\"\nsecret = { file = \"a1\" }\n\
+     [alerts]\nurl = { file = \"a2\" }\n\
+     [token]\nsource = [{ file = \"t\", fernet_key = [{ file = \"a3\" }, { file = \"a4\", key = \"K\" }] }]\n\
+     store = { file = \"s\", fernet_key = { file = \"a5\" } }\n\
+     cache = { file = \"c\", fernet_key = { file = \"a6\", pointer = \"/SecretString/key\" } }\n\
+     renew = { mint = { system_user = \"1\", scopes = [\"x\"], token = { file = \"a7\" } } }",
+    "[token]\nsource = { http = \"https://a\", headers = { x-key = { file = \"b1\" } } }",
+    "[token]\nsource = { postgres = { file = \"c1\" }, query = \"SELECT 1\", fernet_key = { file = \"c2\" } }",
+    "[token]\nrenew = { http = \"https://a\", headers = { x-key = { file = \"d1\" } } }",
+    "[token]\nsource = [{ file = \"t\" }, { postgres = { file = \"e1\" }, query = \"SELECT 1\" }]",
+    "[token]\nsource = { env = \"T\" }",
+];
+
 const TOKEN: &str = "EAAGm0PX4ZCpsBAKZAhunter2hunter2";
+
+#[test]
+fn every_file_of_a_secret_is_watched() {
+    let expected = secret_places(&json_schema(), "");
+    let mut tested = BTreeSet::new();
+    for text in REFERENCES {
+        let (root, _) = Node::parse(&Arc::from(Path::new("")), text);
+        let mut files = BTreeSet::new();
+        for (place, file) in references(&json_of(&root), "") {
+            // A token's own file has other ways to be seen.
+            if expected.contains(&place) {
+                files.insert(Path::new("/etc").join(file));
+                tested.insert(place);
+            }
+        }
+        assert_eq!(read(text).unwrap().secret_files, files, "{text}");
+    }
+    assert_eq!(tested, expected, "a setting that refers to a secret is not tested");
+}
+
+/// The settings that the schema lets refer to a secret. Free keys are `x-key`.
+fn secret_places(schema: &Json, place: &str) -> BTreeSet<String> {
+    if schema.get("title") == Some(&json!("Secret file")) {
+        return [place.to_owned()].into();
+    }
+    let below = |key: &str| format!("{place}.{key}");
+    let keys = schema.get("properties").and_then(Json::as_object).into_iter().flatten();
+    let mut inner: Vec<_> = keys.map(|(key, schema)| (schema, below(key))).collect();
+    inner.extend(
+        schema
+            .get("additionalProperties")
+            .map(|schema| (schema, below("x-key"))),
+    );
+    inner.extend(schema.get("items").map(|schema| (schema, place.to_owned())));
+    for kinds in ["anyOf", "oneOf", "allOf"] {
+        let kinds = schema.get(kinds).and_then(Json::as_array).into_iter().flatten();
+        inner.extend(kinds.map(|schema| (schema, place.to_owned())));
+    }
+    let found = inner.iter().flat_map(|(schema, place)| secret_places(schema, place));
+    found.collect()
+}
+
+/// The tables of a configuration that have the key `file`, and its values.
+fn references(value: &Json, place: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    if let Some(file) = value.get("file").and_then(Json::as_str) {
+        found.push((place.to_owned(), file.to_owned()));
+    }
+    for (key, value) in value.as_object().into_iter().flatten() {
+        found.extend(references(value, &format!("{place}.{key}")));
+    }
+    for item in value.as_array().into_iter().flatten() {
+        found.extend(references(item, place));
+    }
+    found
+}
 
 #[test]
 fn a_secret_in_the_file_is_refused_and_never_repeated() {

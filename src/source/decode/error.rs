@@ -1,14 +1,14 @@
 //! The reasons why bytes contain no token.
 
 /// The reason why bytes contain no token. The messages say what to do, and repeat nothing of the content.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum DecodeError {
     /// Nothing, white space, a scheme alone, or a placeholder such as `null`.
-    #[error("it contains no token; write the token to it")]
+    #[error("it is empty, or has only a scheme or a word such as `null`; write the value to it")]
     Empty,
     /// More than [`Secret::MAX_BYTES`](crate::types::Secret::MAX_BYTES) for a token, or than 64 KiB for a document around one.
     #[error(
-        "it is too large: a token may have at most 16 KiB, a JSON or .env document at most 64 KiB; check that it is the right file"
+        "it is too large: a token or another secret may have at most 16 KiB, a JSON or .env document at most 64 KiB; check that it is the right file"
     )]
     TooLong,
     /// UTF-16, by its byte order mark.
@@ -22,23 +22,23 @@ pub enum DecodeError {
     InvalidCharacter,
     /// A punctuation mark that no token has, such as the one of a comment.
     #[error(
-        "the token contains `{0}`, and no token of Graph does; copy only the token again, without comments, line \
+        "it contains `{0}`, which no token or app secret does; copy only the value again, without comments, line \
          continuations and code"
     )]
     ForbiddenCharacter(char),
     /// `${NAME}`, `{{ name }}`: what a shell or a template would have replaced.
     #[error(
-        "it refers to a variable that was not replaced; write the token itself, or define the variable in the same file"
+        "it refers to a variable that was not replaced; write the value itself, or in a .env file define the variable there"
     )]
     UnresolvedVariable,
     /// A URL, a path, or the address of a secret in a store.
     #[error(
-        "it is the address of a secret (a URL, a path, op://, vault: or the like) or has a label, not the token; write the \
-         token itself, or use an exec source that gets it"
+        "it is the address of a secret (a URL, a path, op://, vault: or the like) or has a label; write the secret \
+         itself, or for the token use an exec source that gets it"
     )]
     Reference,
     /// The text of a template.
-    #[error("it is a placeholder; write the token to it")]
+    #[error("it is a placeholder; write the value to it")]
     Placeholder,
     /// Encrypted by SOPS, Ansible Vault and the like.
     #[error("it is encrypted by another tool; decrypt it with that tool, or use an exec source that does")]
@@ -52,10 +52,12 @@ pub enum DecodeError {
     )]
     UnbalancedQuote,
     /// Several lines instead of one token.
-    #[error("it has several lines; keep only the line with the token, or set `key` or `pointer` to locate the token")]
+    #[error("it has several lines; keep only the line with the value, or set `key` or `pointer` to locate it")]
     MultipleLines,
     /// JSON instead of a bare token.
-    #[error("it is JSON, not a bare token; set `pointer` to locate the token, for example pointer = \"/access_token\"")]
+    #[error(
+        "it is JSON, not a bare value; set `pointer` to locate the value, for example pointer = \"/access_token\" for a token"
+    )]
     MissingPointer,
     /// `KEY=value` lines instead of a bare token.
     #[error(
@@ -63,30 +65,36 @@ pub enum DecodeError {
     )]
     MissingKey,
     /// No such key.
-    #[error("no line assigns the configured `key`; add KEY=token, or fix `key` (case matters)")]
+    #[error("no line assigns the configured `key`; add KEY=value, or fix `key` (case matters)")]
     KeyNotFound,
     /// Not JSON.
-    #[error("invalid JSON (line {line}, column {column}); fix it, or remove `pointer` if it is a bare token")]
+    #[error("invalid JSON (line {line}, column {column}); fix it, or remove `pointer` if it is a bare value")]
     InvalidJson {
         /// From 1.
         line: usize,
         /// From 1; 0 before a line's first character.
         column: usize,
     },
+    /// The pointer leads on into a string that is not JSON.
+    #[error("the value at {pointer} is a string that is not JSON; fix it, or end `pointer` there")]
+    NotJsonInString {
+        /// The pointer to the string.
+        pointer: Box<str>,
+    },
     /// Nothing at the pointer.
     #[error("the JSON has no value at the configured `pointer`; a pointer looks like /access_token or /data/0/token")]
     PointerNotFound,
     /// `null` at the pointer.
-    #[error("the JSON value at the configured `pointer` is null: there is no token")]
+    #[error("the JSON value at the configured `pointer` is null")]
     Null,
     /// Not a string at the pointer.
-    #[error("the JSON value at the configured `pointer` is not a string; point to the token itself")]
+    #[error("the JSON value at the configured `pointer` is not a string; point to the value itself")]
     NotString,
 }
 
 impl DecodeError {
     /// Returns whether the bytes look like another document than one for a token, which must not be overwritten.
-    pub(in super::super) const fn is_about_document(self) -> bool {
+    pub(in super::super) const fn is_about_document(&self) -> bool {
         matches!(
             self,
             Self::TooLong | Self::Utf16 | Self::Binary | Self::MultipleLines | Self::MissingPointer | Self::MissingKey
@@ -95,7 +103,7 @@ impl DecodeError {
 
     /// Its name in logs and metrics.
     #[must_use]
-    pub const fn label(self) -> &'static str {
+    pub const fn label(&self) -> &'static str {
         match self {
             Self::Empty => "empty",
             Self::TooLong => "too_long",
@@ -112,7 +120,7 @@ impl DecodeError {
             Self::MissingPointer => "missing_pointer",
             Self::MissingKey => "missing_key",
             Self::KeyNotFound => "key_not_found",
-            Self::InvalidJson { .. } => "invalid_json",
+            Self::InvalidJson { .. } | Self::NotJsonInString { .. } => "invalid_json",
             Self::PointerNotFound => "pointer_not_found",
             Self::Null => "null",
             Self::NotString => "not_string",

@@ -15,8 +15,16 @@ use super::plain_text::{LocatedText, strip_decorations};
 enum Located<'a, 'p> {
     /// A value, and the members of the object around it.
     Value(&'a str, BTreeMap<String, &'a RawValue>),
-    /// A string in which the rest of the pointer leads on: some services put a JSON document into one.
-    InString(&'a str, &'p str),
+    /// A string into which the pointer leads on: some services put a JSON document into one.
+    InString(InString<'a, 'p>),
+}
+
+struct InString<'a, 'p> {
+    quoted: &'a str,
+    /// The part of the pointer that leads to the string.
+    pointer: &'p str,
+    /// The part that leads on in it.
+    rest: &'p str,
 }
 
 /// Returns the string at `pointer`, and its expiry if a sibling has it.
@@ -27,7 +35,10 @@ pub(super) fn text_at_pointer(
 ) -> Result<LocatedText, DecodeError> {
     let (value, siblings) = match locate(text, pointer)? {
         Located::Value(value, siblings) => (value, siblings),
-        Located::InString(outer, rest) => return text_at_pointer(&unquote(outer)?, rest, received_at),
+        Located::InString(string) => {
+            let found = text_at_pointer(&unquote(string.quoted)?, string.rest, received_at);
+            return found.map_err(|error| string.locate_error(error));
+        }
     };
     if value == "null" {
         return Err(DecodeError::Null);
@@ -49,14 +60,16 @@ pub(super) fn edits_for_token<'a>(
 ) -> Result<Vec<Edit<'a>>, DecodeError> {
     let (quoted, siblings) = match locate(text, pointer)? {
         Located::Value(value, siblings) => (value, siblings),
-        Located::InString(outer, rest) => {
-            let document = unquote(outer)?;
-            let edited = edit::apply(
-                document.as_bytes(),
-                edits_for_token(&document, rest, encoded, expires_at)?,
-            );
+        Located::InString(string) => {
+            let document = unquote(string.quoted)?;
+            let edits = edits_for_token(&document, string.rest, encoded, expires_at);
+            let edits = edits.map_err(|error| string.locate_error(error))?;
+            let edited = edit::apply(document.as_bytes(), edits);
             let edited = std::str::from_utf8(&edited).map_err(|_not_utf8| DecodeError::Binary)?;
-            return Ok(vec![(outer, serde_json::to_string(edited).map_err(json_error)?)]);
+            return Ok(vec![(
+                string.quoted,
+                serde_json::to_string(edited).map_err(json_error)?,
+            )]);
         }
     };
     let inner = quoted
@@ -78,13 +91,33 @@ pub(super) fn edits_for_token<'a>(
     Ok(std::iter::once(token).chain(dates).collect())
 }
 
+// === impl InString ===
+
+impl InString<'_, '_> {
+    /// Says which string is not JSON: a line and a column would be those of the text in it.
+    fn locate_error(&self, error: DecodeError) -> DecodeError {
+        let inner = match &error {
+            DecodeError::InvalidJson { .. } => "",
+            DecodeError::NotJsonInString { pointer } => pointer,
+            _ => return error,
+        };
+        DecodeError::NotJsonInString {
+            pointer: format!("{}{inner}", self.pointer).into(),
+        }
+    }
+}
+
 /// Follows a pointer. Nothing is copied but names: the document may contain other secrets.
 fn locate<'a, 'p>(text: &'a str, pointer: &'p str) -> Result<Located<'a, 'p>, DecodeError> {
     let mut value: &RawValue = serde_json::from_str(text).map_err(json_error)?;
     let (mut siblings, mut rest) = (BTreeMap::new(), pointer);
     while !rest.is_empty() {
         if value.get().starts_with('"') {
-            return Ok(Located::InString(value.get(), rest));
+            return Ok(Located::InString(InString {
+                quoted: value.get(),
+                pointer: pointer.strip_suffix(rest).unwrap_or(pointer),
+                rest,
+            }));
         }
         let steps = rest.strip_prefix('/').ok_or(DecodeError::PointerNotFound)?;
         let (step, after) = steps.split_at(steps.find('/').unwrap_or(steps.len()));

@@ -12,20 +12,9 @@ use zeroize::Zeroizing;
 use super::error::DecodeError;
 use crate::types::TokenFamily;
 
-/// Refuses a text that is no token, with the reason.
+/// Refuses a text that is no token, and no app secret, with the reason.
 pub(super) fn check(text: &str) -> Result<(), DecodeError> {
-    let starts = |beginnings: &[&str]| beginnings.iter().any(|beginning| text.starts_with(beginning));
-    if starts(&[
-        "ENC[",
-        "ENC(",
-        "{cipher}",
-        "$ANSIBLE_VAULT",
-        "-----BEGIN",
-        "encrypted:",
-        "vault:v",
-    ]) {
-        return Err(DecodeError::EncryptedElsewhere);
-    }
+    check_resolved(text)?;
     if text.contains('$') || text.contains("{{") || (text.starts_with('%') && text.ends_with('%')) {
         return Err(DecodeError::UnresolvedVariable);
     }
@@ -45,6 +34,43 @@ pub(super) fn check(text: &str) -> Result<(), DecodeError> {
     } else {
         Ok(())
     }
+}
+
+/// Refuses what another tool should have replaced, in the place of any secret: a key, a password, the URL of a database.
+/// Other services choose their secrets freely, so words such as `changeme` are not judged here.
+pub(super) fn check_resolved(text: &str) -> Result<(), DecodeError> {
+    /// The beginnings of encrypted texts.
+    const ENCRYPTED: &str = "ENC[ ENC( {cipher} $ANSIBLE_VAULT -----BEGIN encrypted: vault:v";
+    /// The beginnings of addresses in stores of secrets.
+    const ADDRESSES: &str = "op:// vault: arn:aws: ssm: file: secretref: ref+ doppler:// infisical:// bws:// akv:// \
+                             awssm:// gcpsm:// keyring:// keychain://";
+    let begins = |text: &str, beginnings: &str| beginnings.split_whitespace().any(|it| text.starts_with(it));
+    if begins(text, ENCRYPTED) {
+        return Err(DecodeError::EncryptedElsewhere);
+    }
+    let is_part = |sign: char| sign.is_whitespace() || "=:@/\"'".contains(sign);
+    let encloses = |(open, close): (&str, &str)| text.split_once(open).is_some_and(|(_, rest)| rest.contains(close));
+    if [("${", "}"), ("$(", ")"), ("{{", "}}"), ("<%", "%>")]
+        .into_iter()
+        .any(encloses)
+        || text.split(is_part).any(is_variable)
+    {
+        return Err(DecodeError::UnresolvedVariable);
+    }
+    if text.split_whitespace().any(|word| begins(word, ADDRESSES)) {
+        Err(DecodeError::Reference)
+    } else {
+        Ok(())
+    }
+}
+
+/// Returns whether a text is `$NAME` or `%NAME%`.
+fn is_variable(text: &str) -> bool {
+    let enclosed = text.strip_prefix('%').and_then(|text| text.strip_suffix('%'));
+    let is_upper = |byte: u8| byte.is_ascii_uppercase() || byte == b'_';
+    text.strip_prefix('$').or(enclosed).is_some_and(|name| {
+        name.bytes().next().is_some_and(is_upper) && name.bytes().all(|byte| is_upper(byte) || byte.is_ascii_digit())
+    })
 }
 
 /// Returns whether a text is one that a template has in place of a token: `<TOKEN>`, `[TOKEN]`, `__TOKEN__`, `EAA...`,

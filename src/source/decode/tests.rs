@@ -195,7 +195,7 @@ fn a_pointer_finds_a_string_and_nothing_else() {
         ("access_token", Err(DecodeError::PointerNotFound)),
     ] {
         let result = decode_text(json.as_bytes(), &pointer(at));
-        assert_eq!(result.as_deref().map_err(|error| *error), expected, "{at}");
+        assert_eq!(result.as_deref().map_err(Clone::clone), expected, "{at}");
     }
     let bare = decode_text(b"\"EAAG\"", &pointer(""));
     assert_eq!(bare.as_deref(), Ok("EAAG"));
@@ -211,6 +211,29 @@ fn invalid_json_is_reported_by_position_and_never_by_content() {
         decode_text(deep.as_bytes(), &pointer("")).unwrap_err().label(),
         "invalid_json"
     );
+}
+
+#[test]
+fn a_string_that_is_not_json_is_named_by_its_pointer() {
+    for (document, at, place) in [
+        (r#"{"SecretString":"EAAG"}"#, "/SecretString/token", "/SecretString"),
+        (r#"{"SecretString":""}"#, "/SecretString/token", "/SecretString"),
+        (r#"{"a":["{\"t\":EAAG}"]}"#, "/a/0/t", "/a/0"),
+        (r#"{"a":"{\"b\":\"EAAG\"}"}"#, "/a/b/0/t", "/a/b"),
+        (r#""EAAG""#, "/t", ""),
+    ] {
+        let expected = DecodeError::NotJsonInString { pointer: place.into() };
+        assert_eq!(decode_text(document.as_bytes(), &pointer(at)), Err(expected.clone()));
+        assert_eq!(replace(document, &pointer(at), None), Err(expected.clone()));
+        assert!(
+            expected
+                .to_string()
+                .contains(&format!("the value at {place} is a string that is not JSON"))
+        );
+    }
+    // What is wrong with JSON in a string is told as with any other.
+    let number = decode_text(br#"{"SecretString":"{\"token\":7}"}"#, &pointer("/SecretString/token"));
+    assert_eq!(number, Err(DecodeError::NotString));
 }
 
 #[test]

@@ -116,10 +116,64 @@ fn a_bare_token_with_a_quote_at_one_end_or_cut_by_a_backslash_is_refused() {
 }
 
 #[test]
-fn a_secret_that_is_no_token_of_graph_is_not_judged_as_one() {
-    for text in ["pa$$word", "a/b+c==", "redacted", "https://u:p@host"] {
+fn a_secret_of_another_service_is_refused_only_if_a_tool_should_have_replaced_it() {
+    for (text, reason) in [
+        ("${SERVICE_KEY}", "unresolved_variable"),
+        ("Bearer ${SERVICE_KEY}", "unresolved_variable"),
+        ("Bearer $SERVICE_KEY", "unresolved_variable"),
+        ("postgres://app:$PGPASSWORD@db/app", "unresolved_variable"),
+        ("host=db password='$PGPASSWORD'", "unresolved_variable"),
+        ("postgres://app:%PGPASSWORD%@db/app", "unresolved_variable"),
+        ("$(cat /run/key)", "unresolved_variable"),
+        ("Bearer {{ .Values.key }}", "unresolved_variable"),
+        ("<%= ENV['KEY'] %>", "unresolved_variable"),
+        ("op://vault/service/key", "reference"),
+        ("Bearer op://vault/service/key", "reference"),
+        ("vault:secret/data/service#key", "reference"),
+        ("arn:aws:secretsmanager:eu-west-1:1:secret:key", "reference"),
+        ("ref+awsssm://service/key", "reference"),
+        ("file:///run/secrets/key", "reference"),
+        ("ENC[AES256_GCM,data:abc]", "encrypted_elsewhere"),
+        ("vault:v1:8SDd3WHDOjf7mq69", "encrypted_elsewhere"),
+    ] {
+        assert_eq!(
+            locate_text(text.as_bytes(), &Format::Raw).unwrap_err().label(),
+            reason,
+            "{text}"
+        );
+        let document = serde_json::json!({ "k": text }).to_string();
+        assert_eq!(
+            locate_text(document.as_bytes(), &pointer("/k")).unwrap_err().label(),
+            reason,
+            "{text}"
+        );
+        let secret = text.replace("Bearer ", "");
+        if !secret.contains(' ') {
+            assert_eq!(
+                decode(secret.as_bytes(), &Format::Raw).unwrap_err().label(),
+                reason,
+                "{secret}"
+            );
+        }
+    }
+    for text in [
+        "pa$$word",
+        "$aact_prod_000MzkwODA2",
+        "a/b+c==",
+        "redacted",
+        "changeme",
+        "https://u:p@host",
+        "postgres://postgres:changeme@db/app?sslmode=require",
+        "jdbc:postgresql://db/app?user=u&password=100%25",
+    ] {
         let secret = decode(text.as_bytes(), &Format::Raw);
         assert_eq!(secret.map(|secret| secret.expose().to_owned()).as_deref(), Ok(text));
+        assert_eq!(
+            locate_text(text.as_bytes(), &Format::Raw)
+                .as_deref()
+                .map(String::as_str),
+            Ok(text)
+        );
     }
 }
 

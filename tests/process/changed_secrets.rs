@@ -1,0 +1,140 @@
+//! Secrets whose files change while the process runs: they are used without a signal, and what is no secret changes nothing.
+
+use std::fs;
+
+use graphward::source::Fernet;
+use graphward::types::Secret;
+
+use crate::postgres::server::Database;
+use crate::support::{
+    APP_SECRET, Client, Graph, Sidecar, exchange_config, get, graphward_command, replace_file, settings, together,
+    wait_until,
+};
+
+const REJECTED: &str = "graphward_config_reloads_total{result=\"rejected\"} ";
+const KEYS: [&str; 3] = [
+    "cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4=",
+    "RVhBTVBMRUtFWUVYQU1QTEVLRVlFWEFNUExFS0VZQUE=",
+    "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+];
+
+fn seal(key: &str, token: &str) -> String {
+    let fernet = Fernet::new(vec![Secret::new(key).unwrap()]).unwrap();
+    fernet.encrypt(&Secret::new(token).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_changed_fernet_key_is_taken_before_or_after_the_token_that_it_encrypts() {
+    let _turn = together().await;
+    let (dir, graph) = (tempfile::tempdir().unwrap(), Graph::start().await);
+    let [first, second, third] = [(); 3].map(|()| graph.sim.issue(None));
+    let path = |name: &str| dir.path().join(name);
+    fs::write(path("key.json"), format!("{{\"key\":\"{}\"}}", KEYS[0])).unwrap();
+    fs::write(path("token"), seal(KEYS[0], &first)).unwrap();
+    let source = "file = \"token\", fernet_key = { file = \"key.json\", pointer = \"/key\" }";
+    let sidecar = Sidecar::start(dir.path(), &settings(&graph, source, "")).await;
+    sidecar.wait_until_uses(&graph, &first).await;
+    // The token first: it cannot be decrypted yet, and the one before stays in use.
+    replace_file(&path("token"), seal(KEYS[1], &second));
+    wait_until("it cannot be decrypted", async || {
+        sidecar.stdout().contains("no configured Fernet key decrypts it")
+    })
+    .await;
+    assert_eq!(get(sidecar.proxy, "/v26.0/me").await.status, 200);
+    graph.assert_last_token(&first);
+    replace_file(&path("key.json"), format!("{{\"key\":\"{}\"}}", KEYS[1]));
+    sidecar.wait_until_uses(&graph, &second).await;
+    // The key first, after something that is none.
+    replace_file(&path("key.json"), "{\"key\":\"${FERNET_KEY}\"}");
+    wait_until("the key is rejected", async || sidecar.metric(REJECTED).await == 1).await;
+    assert_eq!(get(sidecar.proxy, "/v26.0/me").await.status, 200);
+    replace_file(&path("key.json"), format!("{{\"key\":\"{}\"}}", KEYS[2]));
+    replace_file(&path("token"), seal(KEYS[2], &third));
+    sidecar.wait_until_uses(&graph, &third).await;
+    sidecar.assert_reveals_none_of(&KEYS).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_changed_database_url_is_taken_and_one_that_is_no_url_changes_nothing() {
+    let _turn = together().await;
+    let (dir, graph) = (tempfile::tempdir().unwrap(), Graph::start().await);
+    let [first, second] = [(); 2].map(|()| graph.sim.issue(None));
+    let [old, new] = [&first, &second].map(|token| {
+        Database::with(&format!(
+            "CREATE TABLE t (token text); INSERT INTO t VALUES ('{token}')"
+        ))
+    });
+    let env_file = dir.path().join(".env");
+    fs::write(&env_file, format!("DATABASE_URL='{}'\n", old.url())).unwrap();
+    let source = "postgres = { file = \".env\", key = \"DATABASE_URL\" }, query = \"SELECT token FROM t\", \
+                  poll_interval = \"1d\"";
+    let sidecar = Sidecar::start(dir.path(), &settings(&graph, source, "")).await;
+    sidecar.wait_until_uses(&graph, &first).await;
+    for (faults, text) in ["${POSTGRES_URL}", "postgres://app:$PGPASSWORD@db/app", "mysql://db"]
+        .iter()
+        .enumerate()
+    {
+        replace_file(&env_file, format!("DATABASE_URL='{text}'\n"));
+        wait_until("it is rejected", async || {
+            sidecar.metric(REJECTED).await == faults as u64 + 1
+        })
+        .await;
+        assert_eq!(get(sidecar.proxy, "/v26.0/me").await.status, 200);
+    }
+    graph.assert_last_token(&first);
+    replace_file(&env_file, format!("DATABASE_URL='{}'\n", new.url()));
+    sidecar.wait_until_uses(&graph, &second).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_admin_token_that_is_none_is_refused_and_the_one_before_mints_on() {
+    let _turn = together().await;
+    let (dir, graph) = (tempfile::tempdir().unwrap(), Graph::start().await);
+    let (token, admin) = (graph.sim.issue(None), graph.sim.issue(None));
+    let path = |name: &str| dir.path().join(name);
+    fs::write(path("token"), &token).unwrap();
+    fs::write(path("admin"), &admin).unwrap();
+    let mint = "renew = { mint = { system_user = \"100001234567890\", token = { file = \"admin\" }, \
+                scopes = [\"whatsapp_business_messaging\"], set_token_expires_in_60_days = true } }";
+    let app = exchange_config(dir.path());
+    let app = app.get(app.find("[app]").unwrap()..).unwrap();
+    let file = settings(&graph, "file = \"token\"", &format!("{mint}\n{app}"));
+    let sidecar = Sidecar::start(dir.path(), &file).await;
+    sidecar.wait_until_uses(&graph, &token).await;
+    let refused = [
+        "changeme",
+        "${META_ADMIN_TOKEN}",
+        "op://vault/meta/admin",
+        "<ADMIN_TOKEN>",
+    ];
+    for (faults, text) in refused.iter().enumerate() {
+        replace_file(&path("admin"), text);
+        wait_until("it is rejected", async || {
+            sidecar.metric(REJECTED).await == faults as u64 + 1
+        })
+        .await;
+    }
+    assert!(
+        sidecar
+            .stdout()
+            .contains("cannot use token.renew.mint.token from the file")
+    );
+    assert!(graph.sim.expire(&token));
+    let mut client = Client::connect(sidecar.proxy).await;
+    assert_eq!(client.text("by the next one").await.status, 200);
+    let stored = fs::read_to_string(path("token")).unwrap();
+    graph.assert_last_token(stored.trim());
+    assert_eq!(graph.sim.counts().system_user_tokens, 1);
+    sidecar.assert_reveals_none_of(&[&admin, APP_SECRET]).await;
+    // A start is refused, and says what is wrong.
+    for text in refused {
+        fs::write(path("admin"), text).unwrap();
+        let output = graphward_command(dir.path(), &["serve"]).output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            !output.status.success() && error.contains("token.renew.mint.token"),
+            "{error}"
+        );
+        assert!(!error.contains(text), "{error}");
+    }
+}
