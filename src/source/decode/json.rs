@@ -96,10 +96,12 @@ pub(super) fn edits_for_token<'a>(
 impl InString<'_, '_> {
     /// Says which string is not JSON: a line and a column would be those of the text in it.
     fn locate_error(&self, error: DecodeError) -> DecodeError {
-        let inner = match &error {
-            DecodeError::InvalidJson { .. } => "",
-            DecodeError::NotJsonInString { pointer } => pointer,
-            _ => return error,
+        let inner = if let DecodeError::NotJsonInString { pointer } = &error {
+            pointer
+        } else if matches!(error, DecodeError::InvalidJson { .. }) {
+            ""
+        } else {
+            return error;
         };
         DecodeError::NotJsonInString {
             pointer: format!("{}{inner}", self.pointer).into(),
