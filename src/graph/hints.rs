@@ -40,7 +40,7 @@ impl RequestHints {
             let is_named = |known: &&[u8]| form_decode(name).eq(known.iter().copied());
             STATUS_HIDING_PARAMETERS.iter().any(is_named)
         };
-        let is_whatsapp = |segment: &str| segment.starts_with("whatsapp_") || segment == "message_templates";
+        let is_whatsapp = |segment: &[u8]| segment.starts_with(b"whatsapp_") || segment == b"message_templates";
         let query = query.unwrap_or_default().as_bytes();
         Self {
             hides_status: query.split(|byte| *byte == b'&').any(hides_status),

@@ -60,7 +60,7 @@ pub fn is_media_lookup(method: &Method, path: &str) -> bool {
     let mut segments = path.split('/');
     let (root, first, second) = (segments.next(), segments.next(), segments.next());
     let id = match (first, second) {
-        (Some(version), Some(id)) if is_version(version) => id,
+        (Some(version), Some(id)) if is_version(version.as_bytes()) => id,
         (Some(id), None) => id,
         _ => return false,
     };

@@ -19,11 +19,10 @@ const MAX_EDGE_NAME_BYTES: usize = 32;
 /// Returns whether this is an endpoint that makes tokens out of the credentials in its query: below `/oauth/`, or
 /// Instagram's and Threads' `/access_token` and `/refresh_access_token`, with or without a version before.
 pub(super) fn is_token_endpoint(path: &str) -> bool {
-    let path = path.split(['?', '#']).next().unwrap_or_default();
     let mut segments = segments_without_version(path);
     let (first, is_last) = (segments.next(), segments.next().is_none());
-    let matches_decoded = |segment: &str, name: &[u8]| {
-        percent_decode(segment.as_bytes())
+    let matches_decoded = |segment: &[u8], name: &[u8]| {
+        percent_decode(segment)
             .map(|byte| byte.to_ascii_lowercase())
             .eq(name.iter().copied())
     };
@@ -33,27 +32,30 @@ pub(super) fn is_token_endpoint(path: &str) -> bool {
     })
 }
 
-/// The segments of a path, without empty ones and a version in front.
-pub(super) fn segments_without_version(path: &str) -> impl Iterator<Item = &str> {
-    let mut segments = path.split('/').filter(|segment| !segment.is_empty()).peekable();
+/// The segments of a path, without empty ones and a version in front. Bytes, because each request is split so, and splitting
+/// a `str` costs five times as much.
+pub(super) fn segments_without_version(path: &str) -> impl Iterator<Item = &[u8]> {
+    let segments = path.as_bytes().split(|byte| *byte == b'/');
+    let mut segments = segments.filter(|segment| !segment.is_empty()).peekable();
     segments.next_if(|first| is_version(first));
     segments
 }
 
 /// Returns whether a segment is a version, such as `v19.0`.
-pub(super) fn is_version(segment: &str) -> bool {
-    let is_digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    segment.len() <= 8
-        && segment
-            .strip_prefix('v')
-            .and_then(|number| number.split_once('.'))
-            .is_some_and(|(major, minor)| is_digits(major) && is_digits(minor))
+pub(super) fn is_version(segment: &[u8]) -> bool {
+    let is_digits = |text: &[u8]| !text.is_empty() && text.iter().all(u8::is_ascii_digit);
+    let [b'v', number @ ..] = segment else {
+        return false;
+    };
+    let mut numbers = number.splitn(2, |byte| *byte == b'.');
+    segment.len() <= 8 && numbers.next().is_some_and(is_digits) && numbers.next().is_some_and(is_digits)
 }
 
 /// Returns whether a path segment names an edge or an endpoint: those are lower-case words. Tokens, upload ids and
 /// signatures have digits, capitals or other characters, so they are never mistaken for one.
-fn is_edge_name(segment: &str) -> bool {
-    segment.len() <= MAX_EDGE_NAME_BYTES && segment.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+fn is_edge_name(segment: &[u8]) -> bool {
+    let is_letter = |byte: &u8| byte.is_ascii_lowercase() || *byte == b'_';
+    segment.len() <= MAX_EDGE_NAME_BYTES && segment.iter().all(is_letter)
 }
 
 // === impl EndpointId ===
@@ -64,9 +66,9 @@ impl EndpointId {
     pub fn of_path(path: &str) -> Self {
         const OFFSET: u64 = 0xCBF2_9CE4_8422_2325;
         const PRIME: u64 = 0x0100_0000_01B3;
-        let words = segments_without_version(path).map(|segment| if is_edge_name(segment) { segment } else { "{}" });
-        let bytes = words.flat_map(|word| word.bytes().chain([b'/']));
-        Self(bytes.fold(OFFSET, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME)))
+        let add = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(PRIME);
+        let words = segments_without_version(path).map(|segment| if is_edge_name(segment) { segment } else { b"{}" });
+        Self(words.fold(OFFSET, |hash, word| add(word.iter().fold(hash, add), &b'/')))
     }
 
     /// The number.
@@ -83,7 +85,7 @@ impl fmt::Display for PathTemplate<'_> {
         let mut segments = self.0.strip_prefix('/').unwrap_or(self.0).split('/');
         for segment in segments.by_ref().take(MAX_TEMPLATE_SEGMENTS) {
             f.write_str("/")?;
-            f.write_str(if is_edge_name(segment) || is_version(segment) {
+            f.write_str(if is_edge_name(segment.as_bytes()) || is_version(segment.as_bytes()) {
                 segment
             } else {
                 "{id}"

@@ -139,7 +139,7 @@ impl Target {
             return false;
         }
         let first = path::segments_without_version(self.path()).next().unwrap_or_default();
-        first.starts_with("upload:") || first.starts_with("upload%3A")
+        first.starts_with(b"upload:") || first.starts_with(b"upload%3A")
     }
 
     /// The endpoint that the path names.

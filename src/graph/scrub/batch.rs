@@ -151,7 +151,8 @@ fn is_token_endpoint_url(url: &[u8]) -> bool {
     let text = String::from_utf8_lossy(url);
     let path = text.find("://").and_then(|at| text.get(at + 3..));
     let path = path.and_then(|behind| behind.find('/').and_then(|at| behind.get(at..)));
-    is_token_endpoint(path.unwrap_or(&text).trim_ascii())
+    let path = path.unwrap_or(&text).trim_ascii().split(['?', '#']).next();
+    path.is_some_and(is_token_endpoint)
 }
 
 #[cfg(test)]
