@@ -36,23 +36,71 @@ pub(crate) fn validate(head: &Parts, hosts: &AllowedHosts) -> Result<(), Refusal
     if head.method == Method::TRACE {
         return Err(Refusal::Trace);
     }
-    let size = |(name, value): (&http::HeaderName, &HeaderValue)| name.as_str().len() + value.len();
-    if head.headers.iter().map(size).sum::<usize>() > MAX_HEAD_BYTES {
+    let headers = CheckedHeaders::of(&head.headers);
+    if headers.size > MAX_HEAD_BYTES {
         return Err(Refusal::HeadTooLarge);
     }
-    check_framing(&head.headers)?;
+    check_framing(&headers)?;
     check_target(head)?;
-    check_host(head, hosts)?;
-    check_origin(head)
+    check_host(head, &headers, hosts)?;
+    if headers.are_of_browser || head.uri.query().is_some() {
+        check_origin(head)?;
+    }
+    Ok(())
+}
+
+/// What the checks need of the headers, from one walk: every look-up by name computes a hash.
+#[derive(Default)]
+struct CheckedHeaders<'head> {
+    /// The bytes of all names and values.
+    size: usize,
+    host: Field<'head>,
+    transfer_encoding: Field<'head>,
+    /// Whether there is one that browsers send and [`check_origin`] reads.
+    are_of_browser: bool,
+}
+
+/// The value of a header that may stand only once.
+#[derive(Clone, Copy, Default)]
+enum Field<'head> {
+    #[default]
+    Absent,
+    Once(&'head HeaderValue),
+    Repeated,
+}
+
+impl<'head> CheckedHeaders<'head> {
+    fn of(headers: &'head HeaderMap) -> Self {
+        let mut checked = Self::default();
+        for (name, value) in headers {
+            let text = name.as_str();
+            checked.size += text.len() + value.len();
+            match *name {
+                HOST => checked.host.add(value),
+                TRANSFER_ENCODING => checked.transfer_encoding.add(value),
+                ORIGIN | REFERER => checked.are_of_browser = true,
+                _ => checked.are_of_browser |= text.starts_with("sec-fetch-"),
+            }
+        }
+        checked
+    }
+}
+
+impl<'head> Field<'head> {
+    fn add(&mut self, value: &'head HeaderValue) {
+        *self = match self {
+            Self::Absent => Self::Once(value),
+            Self::Once(_) | Self::Repeated => Self::Repeated,
+        };
+    }
 }
 
 /// Requires that `chunked` is the only transfer coding; hyper would accept it twice.
-fn check_framing(headers: &HeaderMap) -> Result<(), Refusal> {
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    match (codings.next(), codings.next()) {
-        (None, _) => Ok(()),
-        (Some(only), None) if only.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
-        (Some(_), _) => Err(Refusal::MalformedRequest(
+fn check_framing(headers: &CheckedHeaders<'_>) -> Result<(), Refusal> {
+    match headers.transfer_encoding {
+        Field::Absent => Ok(()),
+        Field::Once(only) if only.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        Field::Once(_) | Field::Repeated => Err(Refusal::MalformedRequest(
             "the only supported Transfer-Encoding is `chunked`",
         )),
     }
@@ -78,16 +126,14 @@ pub(crate) fn is_asterisk_form(head: &Parts) -> bool {
 }
 
 /// Requires one well-formed, allowed host; if the request names two, they must be equal.
-fn check_host(head: &Parts, hosts: &AllowedHosts) -> Result<(), Refusal> {
+fn check_host(head: &Parts, headers: &CheckedHeaders<'_>, hosts: &AllowedHosts) -> Result<(), Refusal> {
     const NOT_HOST_PORT: Refusal = Refusal::MalformedRequest("the Host header is not host[:port]");
     const NO_AUTHORITY: Refusal = Refusal::MalformedRequest("the authority of the request target is not host[:port]");
-    let mut fields = head.headers.get_all(HOST).iter();
-    let (host_header, None) = (fields.next(), fields.next()) else {
-        return Err(Refusal::MalformedRequest("the request has more than one Host header"));
+    let host_header = match headers.host {
+        Field::Absent => None,
+        Field::Once(value) => Some(value.to_str().ok().and_then(parse_host_port).ok_or(NOT_HOST_PORT)?),
+        Field::Repeated => return Err(Refusal::MalformedRequest("the request has more than one Host header")),
     };
-    let host_header = host_header
-        .map(|value| value.to_str().ok().and_then(parse_host_port).ok_or(NOT_HOST_PORT))
-        .transpose()?;
     let target = head.uri.authority();
     let target = target
         .map(|authority| parse_host_port(authority.as_str()).ok_or(NO_AUTHORITY))
@@ -130,7 +176,11 @@ pub(crate) fn request_host(head: &Parts) -> Option<(&str, &str)> {
         Some(authority) => authority.as_str(),
         None => head.headers.get(HOST)?.to_str().ok()?,
     };
-    parse_host_port(authority).map(|(host, _port)| (authority, host))
+    let host = match authority.strip_prefix('[') {
+        Some(address) => split_at_byte(address, b']').0,
+        None => split_at_byte(authority, b':').0,
+    };
+    Some((authority, host))
 }
 
 /// Parses `host[:port]` (RFC 9110, section 7.2) and nothing else, in particular no user info.
@@ -140,7 +190,7 @@ fn parse_host_port(authority: &str) -> Option<(&str, &str)> {
             address.parse::<Ipv6Addr>().ok()?;
             (address, if rest.is_empty() { "" } else { rest.strip_prefix(':')? })
         }
-        None => authority.split_once(':').unwrap_or((authority, "")),
+        None => split_at_byte(authority, b':'),
     };
     let is_host_byte = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b':');
     let digits = port.bytes().all(|digit| digit.is_ascii_digit());
@@ -148,6 +198,13 @@ fn parse_host_port(authority: &str) -> Option<(&str, &str)> {
         && host.bytes().all(is_host_byte)
         && (port.is_empty() || digits && port.parse::<u16>().is_ok());
     is_valid.then_some((host, port))
+}
+
+/// The text before an ASCII byte, and the text behind it. For texts of a few bytes, where `split_once` costs more than it finds.
+fn split_at_byte(text: &str, separator: u8) -> (&str, &str) {
+    let at = text.bytes().position(|byte| byte == separator);
+    at.and_then(|at| Some((text.get(..at)?, text.get(at + 1..)?)))
+        .unwrap_or((text, ""))
 }
 
 /// Rejects requests that a browser sends for a page of another site.
