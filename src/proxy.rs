@@ -22,6 +22,7 @@
 
 mod attempt;
 mod body;
+mod body_error;
 mod body_scrub;
 mod buffer;
 mod byte_budget;
@@ -55,7 +56,8 @@ use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 
-pub use body::{Body, BodyError};
+pub use body::Body;
+pub use body_error::BodyError;
 pub use buffer::BufferBudgets;
 pub use byte_budget::ByteBudget;
 pub use concurrency_limit::ConcurrencyLimit;

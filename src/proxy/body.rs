@@ -2,12 +2,11 @@
 //!
 //! # Why
 //!
-//! One concrete type replaces every boxed body: nothing is allocated for it, and the future that carries it stays
-//! small. Trailers are dropped in both directions: Graph has none, and a trailer is a header that was not scrubbed.
+//! One concrete type replaces every boxed body: nothing is allocated for one in memory, and the future that carries it
+//! stays small. Trailers are dropped in both directions: Graph has none, and a trailer is a header that was not scrubbed.
 //! The wait for the next frame is bounded by the idle timeout. Its timer is created only when there is something to
 //! wait for, so a body that has already arrived costs none.
 
-use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -19,22 +18,30 @@ use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep};
 
+use super::body_error::{BodyError, BodyFailure};
 use super::body_scrub::BodyScrubber;
 use super::byte_budget::BytePermit;
 use super::record::RequestRecord;
-use super::refusal::Refusal;
 use super::spool::SpoolReader;
-use crate::graph::scrub::ScrubError;
 use crate::upstream::Lease;
 
 /// Spooled data, then data that was read early, then data that is still to arrive.
 #[derive(Debug, Default)]
 pub struct Body {
     prefix: Option<Bytes>,
-    spool: Option<Box<SpoolReader>>,
+    /// All that is not in memory. A request moves its bodies dozens of times, so they are a few words.
+    rest: Option<Box<BodyRest>>,
+    /// Completed with the last byte.
+    record: Option<Box<RequestRecord>>,
+}
+
+/// The part of a body that is spooled or still to arrive.
+#[derive(Debug, Default)]
+struct BodyRest {
+    spool: Option<SpoolReader>,
     incoming: Option<Incoming>,
     /// Removes client credentials from what arrives.
-    scrubber: Option<Box<BodyScrubber>>,
+    scrubber: Option<BodyScrubber>,
     /// The longest wait for the next frame of `incoming`, and the timer of the wait that has begun.
     idle_timeout: Duration,
     idle_timer: Option<Pin<Box<Sleep>>>,
@@ -42,33 +49,14 @@ pub struct Body {
     /// Held until the bytes have been handed over.
     permit: Option<BytePermit>,
     /// The connection on which `incoming` arrives: it serves others when the last byte has come.
-    lease: Option<Box<Lease<Self>>>,
-    /// Completed with the last byte.
-    record: Option<Box<RequestRecord>>,
+    lease: Option<Lease<Body>>,
 }
 
 /// All bytes of a body.
 #[derive(Debug)]
 pub(crate) enum HeldBytes {
     InMemory(Option<Bytes>),
-    OnDisk(Box<SpoolReader>),
-}
-
-/// The reason why a body ended early.
-#[derive(Debug, thiserror::Error)]
-pub enum BodyError {
-    /// The peer that sends the body ended it early.
-    #[error("the body was interrupted")]
-    Interrupted(#[source] hyper::Error),
-    /// No frame within the idle timeout.
-    #[error("timed out waiting for body data")]
-    IdleTimeout,
-    /// The spooled part cannot be read.
-    #[error("cannot read the spooled request body")]
-    Spool(#[source] io::Error),
-    /// The body has a client credential that must not be forwarded and cannot be removed.
-    #[error("cannot remove client credentials from the body")]
-    ScrubFailed(#[source] ScrubError),
+    OnDisk(SpoolReader),
 }
 
 /// The progress of a request body: the wait for the head of the response begins with its last byte.
@@ -81,24 +69,18 @@ pub(crate) struct UploadProgress {
     failure: OnceLock<BodyFailure>,
 }
 
-/// The reason why a request body ended early: the kind of a [`BodyError`]. HTTP/2 sends a body in a task of its own, and
-/// the error of the request then says only that the stream was reset.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum BodyFailure {
-    Interrupted,
-    IdleTimeout,
-    Spool,
-    ScrubFailed(ScrubError),
-}
-
 // === impl Body ===
 
 impl Body {
     /// Streams what arrives on the connection.
     pub(crate) fn streaming(incoming: impl Into<Option<Incoming>>, idle_timeout: Duration) -> Self {
-        Self {
+        let rest = BodyRest {
             incoming: incoming.into(),
             idle_timeout,
+            ..BodyRest::default()
+        };
+        Self {
+            rest: Some(Box::new(rest)),
             ..Self::default()
         }
     }
@@ -112,22 +94,25 @@ impl Body {
     }
 
     /// Puts the spooled part before the rest.
-    pub(crate) fn with_spool(self, reader: SpoolReader) -> Self {
-        Self {
-            spool: Some(Box::new(reader)),
-            ..self
-        }
+    pub(crate) fn with_spool(mut self, reader: SpoolReader) -> Self {
+        self.rest_mut().spool = Some(reader);
+        self
     }
 
     /// Passes what arrives on the connection through this scrubber.
-    pub(crate) fn with_scrubber(self, scrubber: Option<BodyScrubber>) -> Self {
-        let scrubber = scrubber.map(Box::new);
-        Self { scrubber, ..self }
+    pub(crate) fn with_scrubber(mut self, scrubber: Option<BodyScrubber>) -> Self {
+        if scrubber.is_some() {
+            self.rest_mut().scrubber = scrubber;
+        }
+        self
     }
 
     /// Holds the permit until the bytes have been handed over.
-    pub(crate) fn with_permit(self, permit: Option<BytePermit>) -> Self {
-        Self { permit, ..self }
+    pub(crate) fn with_permit(mut self, permit: Option<BytePermit>) -> Self {
+        if permit.is_some() {
+            self.rest_mut().permit = permit;
+        }
+        self
     }
 
     /// Keeps the connection on which it arrives from serving others before its last byte.
@@ -135,32 +120,39 @@ impl Body {
         if self.is_end_stream() {
             lease.complete();
         } else {
-            self.lease = Some(Box::new(lease));
+            self.rest_mut().lease = Some(lease);
         }
         self
     }
 
     /// What another body with the same bytes needs, if all of them are held.
     pub(crate) fn held_bytes(&self) -> Option<HeldBytes> {
-        match (&self.incoming, &self.spool) {
+        let Some(rest) = &self.rest else {
+            return Some(HeldBytes::InMemory(self.prefix.clone()));
+        };
+        match (&rest.incoming, &rest.spool) {
             (None, None) => Some(HeldBytes::InMemory(self.prefix.clone())),
-            (None, Some(reader)) => Some(HeldBytes::OnDisk(Box::new(reader.reopened_at_start()))),
+            (None, Some(reader)) => Some(HeldBytes::OnDisk(reader.reopened_at_start())),
             (Some(_), _) => None,
         }
     }
 
     /// Reports the progress of the body, unless it is in memory as a whole.
     pub(crate) fn track_upload(mut self) -> (Self, Option<Arc<UploadProgress>>) {
-        if self.spool.is_none() && self.incoming.is_none() {
+        let Some(rest) = self
+            .rest
+            .as_mut()
+            .filter(|rest| rest.spool.is_some() || rest.incoming.is_some())
+        else {
             return (self, None);
-        }
+        };
         let progress = Arc::new(UploadProgress {
             started_at: Instant::now(),
             last_progress_millis: AtomicU64::new(0),
             waiting_for_client: AtomicBool::new(false),
             failure: OnceLock::new(),
         });
-        self.upload_progress = Some(Arc::clone(&progress));
+        rest.upload_progress = Some(Arc::clone(&progress));
         (self, Some(progress))
     }
 
@@ -178,24 +170,56 @@ impl Body {
         self.size_hint().exact().is_some()
     }
 
+    fn rest_mut(&mut self) -> &mut BodyRest {
+        self.rest.get_or_insert_default()
+    }
+
     /// Whether all bytes of the declared length have come. An HTTP/2 peer may end a stream in a frame without data, for which
     /// the reader of a body with a length does not wait.
     fn has_declared_length(&self) -> bool {
-        let rest = self.incoming.as_ref().and_then(|incoming| incoming.size_hint().exact());
-        rest == Some(0) && self.prefix.is_none() && self.spool.is_none() && self.scrubber.is_none()
+        self.prefix.is_none() && self.rest.as_ref().is_some_and(|rest| rest.has_declared_length())
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
         // The spooled part arrived first.
+        if let Some(rest) = &mut self.rest
+            && let Some(chunk) = ready!(rest.poll_spooled(cx))
+        {
+            return Poll::Ready(Some(chunk));
+        }
+        if let Some(prefix) = self.prefix.take() {
+            return Poll::Ready(Some(Ok(prefix)));
+        }
+        match &mut self.rest {
+            Some(rest) => rest.poll_incoming(cx),
+            None => Poll::Ready(None),
+        }
+    }
+}
+
+// === impl BodyRest ===
+
+impl BodyRest {
+    fn is_end_stream(&self) -> bool {
+        self.spool.is_none() && self.incoming.as_ref().is_none_or(Incoming::is_end_stream) && self.scrubber.is_none()
+    }
+
+    fn has_declared_length(&self) -> bool {
+        let rest = self.incoming.as_ref().and_then(|incoming| incoming.size_hint().exact());
+        rest == Some(0) && self.spool.is_none() && self.scrubber.is_none()
+    }
+
+    fn poll_spooled(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
         if let Some(reader) = &mut self.spool {
             if let Some(chunk) = ready!(reader.poll_chunk(cx)) {
                 return Poll::Ready(Some(chunk.map_err(BodyError::Spool)));
             }
             self.spool = None;
         }
-        if let Some(prefix) = self.prefix.take() {
-            return Poll::Ready(Some(Ok(prefix)));
-        }
+        Poll::Ready(None)
+    }
+
+    fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
         while let Some(incoming) = &mut self.incoming {
             let Poll::Ready(frame) = Pin::new(&mut *incoming).poll_frame(cx) else {
                 let timer = self
@@ -242,18 +266,17 @@ impl http_body::Body for Body {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let body = self.get_mut();
-        let Poll::Ready(next) = body.poll_next(cx) else {
-            if let (Some(progress), None) = (&body.upload_progress, &body.spool) {
-                progress.waiting_for_client.store(true, Ordering::Relaxed);
-            }
-            return Poll::Pending;
-        };
-        if let Some(progress) = &body.upload_progress {
-            progress.record_progress();
-            if let Some(Err(error)) = &next {
-                progress.record_failure(error);
+        let next = body.poll_next(cx);
+        if let Some(rest) = &body.rest
+            && let Some(progress) = &rest.upload_progress
+        {
+            match &next {
+                Poll::Pending if rest.spool.is_none() => progress.waiting_for_client.store(true, Ordering::Relaxed),
+                Poll::Pending => {}
+                Poll::Ready(next) => progress.record(next.as_ref()),
             }
         }
+        let next = ready!(next);
         if let Some(record) = &mut body.record {
             match &next {
                 Some(Ok(data)) => record.add_response_bytes(data.len()),
@@ -263,9 +286,11 @@ impl http_body::Body for Body {
         }
         let finished = next.is_none() || body.is_end_stream() || body.has_declared_length();
         if finished && !matches!(next, Some(Err(_))) {
-            body.permit = None;
-            if let Some(lease) = body.lease.take() {
-                lease.complete();
+            if let Some(rest) = &mut body.rest {
+                rest.permit = None;
+                if let Some(lease) = rest.lease.take() {
+                    lease.complete();
+                }
             }
             if let Some(mut record) = body.record.take() {
                 record.mark_complete();
@@ -275,20 +300,19 @@ impl http_body::Body for Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.prefix.is_none()
-            && self.spool.is_none()
-            && self.incoming.as_ref().is_none_or(Incoming::is_end_stream)
-            && self.scrubber.is_none()
+        self.prefix.is_none() && self.rest.as_ref().is_none_or(|rest| rest.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        let buffered = self.prefix.as_ref().map_or(0, |prefix| prefix.len() as u64)
-            + self.spool.as_ref().map_or(0, |spool| spool.remaining());
-        let Some(incoming) = &self.incoming else {
+        let prefix = self.prefix.as_ref().map_or(0, |prefix| prefix.len() as u64);
+        let Some(rest) = &self.rest else {
+            return SizeHint::with_exact(prefix);
+        };
+        let buffered = prefix + rest.spool.as_ref().map_or(0, SpoolReader::remaining);
+        let Some(incoming) = &rest.incoming else {
             return SizeHint::with_exact(buffered);
         };
-        let scrubber = self.scrubber.as_ref();
-        let preserves_length = scrubber.is_none_or(|scrubber| scrubber.preserves_length());
+        let preserves_length = rest.scrubber.as_ref().is_none_or(BodyScrubber::preserves_length);
         match incoming.size_hint().exact().filter(|_| preserves_length) {
             Some(exact) => SizeHint::with_exact(buffered + exact),
             None => SizeHint::default(),
@@ -312,10 +336,7 @@ impl From<HeldBytes> for Body {
                 prefix,
                 ..Self::default()
             },
-            HeldBytes::OnDisk(reader) => Self {
-                spool: Some(reader),
-                ..Self::default()
-            },
+            HeldBytes::OnDisk(reader) => Self::default().with_spool(reader),
         }
     }
 }
@@ -327,21 +348,18 @@ fn non_empty(bytes: Bytes) -> Option<Bytes> {
 // === impl UploadProgress ===
 
 impl UploadProgress {
-    fn record_progress(&self) {
+    fn record(&self, next: Option<&Result<Bytes, BodyError>>) {
         let millis = u64::try_from(self.started_at.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.last_progress_millis.store(millis, Ordering::Relaxed);
         self.waiting_for_client.store(false, Ordering::Relaxed);
+        if let Some(Err(error)) = next {
+            self.record_failure(error);
+        }
     }
 
     fn record_failure(&self, error: &BodyError) {
-        let failure = match error {
-            BodyError::Interrupted(_) => BodyFailure::Interrupted,
-            BodyError::IdleTimeout => BodyFailure::IdleTimeout,
-            BodyError::Spool(_) => BodyFailure::Spool,
-            BodyError::ScrubFailed(error) => BodyFailure::ScrubFailed(*error),
-        };
         // The first error counts.
-        let _first = self.failure.get_or_init(|| failure);
+        let _first = self.failure.get_or_init(|| error.into());
     }
 
     /// The reason why the body ended early, if it did.
@@ -355,19 +373,5 @@ impl UploadProgress {
             return Instant::now();
         }
         self.started_at + Duration::from_millis(self.last_progress_millis.load(Ordering::Relaxed))
-    }
-}
-
-// === impl BodyFailure ===
-
-impl From<BodyFailure> for Refusal {
-    fn from(failure: BodyFailure) -> Self {
-        match failure {
-            // The app's fault, not Graph's: these must not count against the upstream.
-            BodyFailure::Interrupted => Self::BodyInterrupted,
-            BodyFailure::IdleTimeout => Self::BodyTimeout,
-            BodyFailure::ScrubFailed(error) => error.into(),
-            BodyFailure::Spool => Self::ConnectionTerminated,
-        }
     }
 }

@@ -13,7 +13,8 @@ use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::time::timeout;
 
-use super::body::{Body, BodyFailure, UploadProgress};
+use super::body::{Body, UploadProgress};
+use super::body_error::BodyFailure;
 use super::outbound::OutboundRequest;
 use super::tenant::Tenant;
 use crate::net::{ConnectFailure, TimeLimit};

@@ -1,0 +1,58 @@
+//! Why a body ends early.
+
+use std::io;
+
+use super::refusal::Refusal;
+use crate::graph::scrub::ScrubError;
+
+/// The reason why a body ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// The peer that sends the body ended it early.
+    #[error("the body was interrupted")]
+    Interrupted(#[source] hyper::Error),
+    /// No frame within the idle timeout.
+    #[error("timed out waiting for body data")]
+    IdleTimeout,
+    /// The spooled part cannot be read.
+    #[error("cannot read the spooled request body")]
+    Spool(#[source] io::Error),
+    /// The body has a client credential that must not be forwarded and cannot be removed.
+    #[error("cannot remove client credentials from the body")]
+    ScrubFailed(#[source] ScrubError),
+}
+
+/// The reason why a request body ended early: the kind of a [`BodyError`]. HTTP/2 sends a body in a task of its own, and
+/// the error of the request then says only that the stream was reset.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum BodyFailure {
+    Interrupted,
+    IdleTimeout,
+    Spool,
+    ScrubFailed(ScrubError),
+}
+
+// === impl BodyFailure ===
+
+impl From<&BodyError> for BodyFailure {
+    fn from(error: &BodyError) -> Self {
+        match error {
+            BodyError::Interrupted(_) => Self::Interrupted,
+            BodyError::IdleTimeout => Self::IdleTimeout,
+            BodyError::Spool(_) => Self::Spool,
+            BodyError::ScrubFailed(error) => Self::ScrubFailed(*error),
+        }
+    }
+}
+
+impl From<BodyFailure> for Refusal {
+    fn from(failure: BodyFailure) -> Self {
+        match failure {
+            // The app's fault, not Graph's: these must not count against the upstream.
+            BodyFailure::Interrupted => Self::BodyInterrupted,
+            BodyFailure::IdleTimeout => Self::BodyTimeout,
+            BodyFailure::ScrubFailed(error) => error.into(),
+            BodyFailure::Spool => Self::ConnectionTerminated,
+        }
+    }
+}
