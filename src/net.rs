@@ -3,6 +3,8 @@
 pub mod ca;
 mod connect;
 mod dial;
+mod dialer;
+mod egress;
 mod endpoint;
 mod error;
 mod host_name;
@@ -25,6 +27,10 @@ mod tunnel;
 
 pub use connect::{BoxedIo, ConnectFuture, Connector, ConnectorConfig, HttpVersion, IoCounters, boxed_io};
 pub use dial::{ConnectFailure, ConnectFailureKind, connect_tcp};
+pub use dialer::{Dialed, Dialer, VIA_GRAPHWARD};
+pub use egress::{
+    EGRESS_VARIABLES, EgressProxy, EgressProxyError, EgressProxyUrl, EgressVariables, NO_EGRESS_PROXY, is_proxy_url,
+};
 pub use endpoint::{HttpEndpoint, HttpEndpointError};
 pub use error::BoxError;
 pub use host_name::{HostNameError, dialed_host_name, host_and_port, host_name};

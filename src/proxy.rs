@@ -68,7 +68,7 @@ pub use outage::OutageLog;
 pub use record::{AccessLogFilter, RequestTelemetry};
 pub use spool::{Spool, SpoolThreads};
 pub use tenant::{LinkRewriteConfig, Tenant};
-pub use tunnel::{PassthroughHost, TunnelHosts};
+pub use tunnel::TunnelHosts;
 pub use validation::AllowedHosts;
 
 #[cfg(fuzzing)]
@@ -225,7 +225,7 @@ impl Proxy {
         record: &mut RequestRecord,
     ) -> Result<Response<Body>, Refusal> {
         validation::check_origin(&head)?;
-        tunnel::open(head, &self.tunnel_hosts, connection).await?;
+        Box::pin(tunnel::open(head, &self.tunnel_hosts, connection)).await?;
         record.set_outcome(Outcome::Delivered, StatusCode::OK);
         Ok(Response::new(Body::default()))
     }

@@ -17,8 +17,8 @@ use crate::net::{
     ServerCertError, SocketMode, TimeLimit,
 };
 use crate::proxy::{
-    AllowedHosts, BufferBudgets, ByteBudget, ConcurrencyLimit, HealConfig, OutageLog, PassthroughHost, Proxy,
-    RequestTelemetry, Spool, SpoolThreads, Tenant, TunnelHosts,
+    AllowedHosts, BufferBudgets, ByteBudget, ConcurrencyLimit, HealConfig, OutageLog, Proxy, RequestTelemetry, Spool,
+    SpoolThreads, Tenant, TunnelHosts,
 };
 use crate::telemetry::LogHandle;
 use crate::telemetry::metrics::Metrics;
@@ -142,24 +142,12 @@ pub(super) async fn load_server_cert(
 }
 
 /// Returns the hosts to which CONNECT may open a tunnel.
-fn tunnel_hosts(config: &Config, destinations: &Destinations) -> TunnelHosts {
-    let upstream = &config.upstream;
-    let graph = destinations.all().map(|to| {
+fn tunnel_hosts(config: &Config, context: &BuildContext) -> TunnelHosts {
+    let graph = context.destinations.all().map(|to| {
         let port = to.origin.authority().port_u16().unwrap_or(443);
         (to.origin.host().to_owned(), port)
     });
-    let passthrough = |host: &String| PassthroughHost {
-        host: host.clone(),
-        address: match upstream.connect_to.get(host) {
-            Some(override_address) => override_address.clone(),
-            None => format!("{host}:443"),
-        },
-    };
-    TunnelHosts::new(
-        graph,
-        config.listen.tunnel_hosts.iter().map(passthrough).collect(),
-        upstream.connect_timeout,
-    )
+    TunnelHosts::new(graph, config.listen.tunnel_hosts.clone(), context.dialer.clone())
 }
 
 /// The bound listeners.
@@ -268,7 +256,7 @@ pub(super) fn build_proxy(config: &Config, deps: ProxyDeps<'_>) -> Result<Proxy,
         concurrency_limit: ConcurrencyLimit::new(metrics.inflight_requests().clone(), deps.max_inflight),
         allowed_hosts: allowed_hosts(config, destinations, deps.addresses),
         budgets: replay_budget(&config.heal, metrics),
-        tunnel_hosts: tunnel_hosts(config, destinations),
+        tunnel_hosts: tunnel_hosts(config, deps.context),
         tenant: ArcSwap::from_pointee(build_tenant(config, deps)?),
     })
 }
@@ -278,10 +266,9 @@ fn build_tenant(config: &Config, deps: ProxyDeps<'_>) -> Result<Tenant, StartErr
     let connector = match deps.connector {
         Some(connector) => connector,
         None => Connector::from_config(ConnectorConfig {
-            connect_to: upstream.connect_to.clone(),
+            dialer: context.dialer.clone(),
             tls: tls::client(upstream.ca_file.as_deref(), upstream.settings.http.alpn())
                 .map_err(UpstreamError::from)?,
-            timeout: upstream.connect_timeout,
         }),
     };
     let outage = OutageLog::new(deps.tenant_id.clone(), deps.tokens.clone());

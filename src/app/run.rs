@@ -104,6 +104,7 @@ pub async fn run(
     let tenant_id = TenantId::default();
     let token_metrics = metrics.token_metrics(&tenant_id);
     let context = BuildContext::new(&config, tasks.clone(), clock, metrics)?;
+    context.check_egress_proxy(&proxy_addresses, admin_address).await?;
     // Watched before they are read: no change in between is missed.
     let secret_files = SecretFiles::watch(&config.secret_files).await;
     let token_side = context.token_side(&config, &config)?;

@@ -253,7 +253,9 @@ impl Checker<'_> {
         let written: BTreeSet<_> = written.split(['_', '-', '.']).chain(token).collect();
         let fit = |path: &&str| {
             let words: BTreeSet<_> = path.split(['.', '_']).collect();
-            (words.intersection(&written).count(), Reverse(path.split('.').count()))
+            let is_of_token = token.is_some_and(|token| words.contains(token));
+            let length = Reverse(path.split('.').count());
+            (is_of_token, words.intersection(&written).count(), length)
         };
         let references = self.keys.settings.iter().filter_map(|path| path.strip_suffix(".env"));
         references.max_by_key(fit).unwrap_or_default().to_owned()

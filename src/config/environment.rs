@@ -7,8 +7,9 @@ use regex_lite::Regex;
 use super::error::{Diagnostic, Provenance};
 use super::keys::{Keys, PREFIX, SHORT_NAMES};
 use super::tree::{Node, Value};
+use crate::net::EGRESS_VARIABLES;
 
-/// The variables whose names begin with `GRAPHWARD_`; an empty one counts as unset.
+/// The variables whose names begin with `GRAPHWARD_`, and those about egress proxies; an empty one counts as unset.
 pub type EnvVars = BTreeMap<String, String>;
 
 /// The variable that names the configuration file.
@@ -25,7 +26,8 @@ pub fn common_env_vars() -> impl Iterator<Item = &'static str> {
 pub fn env_vars() -> EnvVars {
     let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
     let vars = std::env::vars_os().map(|(name, value)| (text(name), text(value)));
-    vars.filter(|(name, _)| name.starts_with(PREFIX)).collect()
+    vars.filter(|(name, _)| name.starts_with(PREFIX) || EGRESS_VARIABLES.contains(&name.as_str()))
+        .collect()
 }
 
 /// The names of all variables that are read.
@@ -62,7 +64,10 @@ pub(super) fn layer(
 /// The variables that set nothing, and that Kubernetes did not set.
 pub(super) fn unknown_variables<'a>(vars: &'a EnvVars, keys: &Keys) -> impl Iterator<Item = &'a String> {
     let is_unknown = |(name, value): &(&String, &String)| {
-        *name != CONFIG && !keys.variables.contains_key(*name) && !is_service_link(name, value)
+        name.starts_with(PREFIX)
+            && *name != CONFIG
+            && !keys.variables.contains_key(*name)
+            && !is_service_link(name, value)
     };
     vars.iter().filter(is_unknown).map(|(name, _)| name)
 }

@@ -20,12 +20,12 @@ use serde_json::Value;
 use crate::admin::ReadyConfig;
 use crate::alert::AlertConfig;
 use crate::graph::ProofMode;
-use crate::net::ListenConfig;
+use crate::net::{EgressVariables, ListenConfig};
 use crate::proxy::{AccessLogFilter, HealConfig, LinkRewriteConfig};
 use crate::renew::RenewerConfig;
 use crate::source::{AbsentPolicy, CacheConfig, StoreConfig, TokenSource};
 use crate::telemetry::LogSettings;
-use crate::types::{OneOrMany, SecretRef, TokenFamily};
+use crate::types::{MaybeSecret, OneOrMany, SecretRef, TokenFamily};
 use crate::upstream::UpstreamSettings;
 
 /// The configuration of graphward.
@@ -60,6 +60,9 @@ pub struct Config {
     /// The settings of `[listen]` and `[upstream]`, which stay until a restart, as they were read.
     #[serde(skip)]
     pub(super) until_restart: BTreeMap<String, Value>,
+    /// The egress proxy of the environment.
+    #[serde(skip)]
+    pub egress_variables: EgressVariables,
     /// The files of the secrets that the configuration refers to, which are read again when they change.
     #[serde(skip)]
     pub secret_files: BTreeSet<PathBuf>,
@@ -79,6 +82,10 @@ pub struct UpstreamConfig {
     /// PEM certificates to trust besides the public ones.
     #[schemars(extend("format" = "path"))]
     pub ca_file: Option<PathBuf>,
+    /// The egress proxy for https, `http://host:port` or `https://host:port`, or a reference to its URL if that has a
+    /// password; "none" for none. The default is that of the environment, HTTPS_PROXY.
+    #[schemars(extend("format" = "proxy-url"))]
+    pub proxy: Option<MaybeSecret>,
     /// The connections.
     #[serde(flatten)]
     pub settings: UpstreamSettings,

@@ -21,6 +21,7 @@ use super::file::Config;
 use super::keys::{Keys, flag_of, variable_of};
 use super::tree::Node;
 use super::validate::Validator;
+use crate::net::EgressVariables;
 use crate::types::{closest, shown_path};
 
 /// Where a file is looked for if none is named.
@@ -146,6 +147,7 @@ fn merge(path: Option<PathBuf>, text: &str, flags: Overrides, vars: &EnvVars) ->
         return Err(ConfigError::new(diagnostics));
     };
     config.secret_files = checker.secret_files;
+    config.egress_variables = EgressVariables::read(|name| vars.get(name).cloned());
     for section in ["listen", "upstream"] {
         let settings = merged.get(section).and_then(Json::as_object).into_iter().flatten();
         let settings = settings.map(|(key, value)| (format!("{section}.{key}"), value.clone()));

@@ -27,6 +27,7 @@ impl Config {
                 upstream: self.upstream.clone(),
                 until_restart: self.until_restart.clone(),
                 drain_delay: self.drain_delay,
+                egress_variables: self.egress_variables.clone(),
                 ..new
             },
         }

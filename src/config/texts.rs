@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::schema::rule;
 use crate::graph::Origin;
-use crate::net::{ListenAddr, dialed_host_name, host_and_port, host_name};
+use crate::net::{ListenAddr, NO_EGRESS_PROXY, dialed_host_name, host_and_port, host_name, is_proxy_url};
 use crate::source::{service_header, service_url};
 
 /// Returns the normal form of a text that a schema describes, or says what it must be.
@@ -31,6 +31,10 @@ pub(super) fn check(schema: &Value, text: &str) -> Result<String, String> {
         ("host-port", _) => shown(host_and_port(text)),
         ("header-name", _) => shown(service_header(text)),
         ("service-url", _) => shown(service_url(text)),
+        ("proxy-url", _) => must(
+            text == NO_EGRESS_PROXY || (text.contains("://") && is_proxy_url(text)),
+            "must be `http://host:port` or `https://host:port` of a proxy for CONNECT, or \"none\"",
+        ),
         ("optional-path", _) if text.is_empty() => Ok(String::new()),
         // A webhook's address, say, or a database's with its password, or a private key.
         ("path" | "optional-path", _) => must(

@@ -6,7 +6,6 @@
 //! tests can pass a [`Connector`] whose [`BoxedIo`]s are in-memory pipes, and everything above (framing, pooling, early
 //! closes, ALPN) runs as in production.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::pin::Pin;
@@ -19,12 +18,12 @@ use http::uri::Authority;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep, timeout_at};
-use tokio_rustls::TlsConnector;
 
-use super::dial::{ConnectFailure, connect_tcp};
+use super::dial::ConnectFailure;
+use super::dialer::{Dialed, Dialer, start_tls};
+use super::host_name::without_brackets;
 
 /// Opens a [`BoxedIo`] to a host and port. Tests replace it.
 #[derive(Clone)]
@@ -83,12 +82,11 @@ pub enum HttpVersion {
 /// The settings of connections to the upstream.
 #[derive(Clone, Debug)]
 pub struct ConnectorConfig {
-    /// Host name -> `host:port` to connect to instead. SNI, `Host` and the name in the certificate stay those of the key.
-    pub connect_to: HashMap<String, String>,
+    /// Opens the connections; its limit includes TLS here. SNI, `Host` and the name in the certificate are those of the host,
+    /// wherever it leads.
+    pub dialer: Dialer,
     /// TLS settings; their ALPN list follows [`HttpVersion::alpn`].
     pub tls: Arc<ClientConfig>,
-    /// The limit for DNS, TCP and TLS together.
-    pub timeout: Duration,
 }
 
 /// The transport of a connection in either direction.
@@ -161,22 +159,21 @@ impl HttpVersion {
 
 impl ConnectorConfig {
     async fn connect(&self, authority: &Authority) -> Result<BoxedIo, ConnectFailure> {
-        let deadline = Instant::now() + self.timeout;
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+        let deadline = Instant::now() + self.dialer.timeout;
+        let host = without_brackets(authority.host());
         let port = authority.port_u16().unwrap_or(443);
-        let address = match self.connect_to.get(host) {
-            Some(override_address) => override_address.clone(),
-            None if host.contains(':') => format!("[{host}]:{port}"),
-            None => format!("{host}:{port}"),
-        };
+        match self.dialer.dial(host, port).await? {
+            Dialed::Direct(tcp) => self.start_tls(tcp, host, deadline).await,
+            Dialed::Tunneled(tunnel) => self.start_tls(tunnel, host, deadline).await,
+        }
+    }
 
-        let tcp = connect_tcp(host, &address, self.timeout).await?;
-        let tls_failure = |error| ConnectFailure::tls(host, &error);
-        let name = ServerName::try_from(host.to_owned()).map_err(|error| tls_failure(io::Error::other(error)))?;
-        let handshake = TlsConnector::from(Arc::clone(&self.tls)).connect(name, tcp);
-        let tls = timeout_at(deadline, handshake).await;
-        let tls = tls.map_err(|_elapsed| ConnectFailure::timed_out(host, "the TLS handshake did not end"))?;
-        let tls = tls.map_err(tls_failure)?;
+    async fn start_tls<I>(&self, io: I, host: &str, deadline: Instant) -> Result<BoxedIo, ConnectFailure>
+    where
+        I: Transport + 'static,
+    {
+        let handshake = timeout_at(deadline, start_tls(io, host, &self.tls)).await;
+        let tls = handshake.map_err(|_elapsed| ConnectFailure::timed_out(host, "the TLS handshake did not end"))??;
         let alpn = tls.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
         Ok(boxed_io(tls, alpn.as_deref()))
     }

@@ -1,5 +1,7 @@
 //! Names of hosts, and the addresses that are dialed in their place, as people write them.
 
+use std::borrow::Cow;
+
 use http::uri::Authority;
 use rustls::pki_types::ServerName;
 
@@ -27,7 +29,7 @@ pub fn host_name(text: &str) -> Result<String, HostNameError> {
 ///
 /// As [`host_name`].
 pub fn dialed_host_name(text: &str) -> Result<String, HostNameError> {
-    host_name(text).map(|host| host.trim_start_matches('[').trim_end_matches(']').to_owned())
+    host_name(text).map(|host| without_brackets(&host).to_owned())
 }
 
 /// Reads a `host:port` to dial.
@@ -40,6 +42,20 @@ pub fn host_and_port(text: &str) -> Result<String, HostNameError> {
         Some((name, Some(port))) => Ok(format!("{name}:{port}")),
         Some((_name, None)) => wrong("must have a port, such as \"graph.facebook.com:443\""),
         None => wrong("must be \"host:port\", such as \"127.0.0.1:18443\""),
+    }
+}
+
+/// The host of a URL, which has brackets if it is an IPv6 address, without them.
+pub(super) fn without_brackets(host: &str) -> &str {
+    host.trim_start_matches('[').trim_end_matches(']')
+}
+
+/// The host as it stands before a port.
+pub(super) fn bracketed(host: &str) -> Cow<'_, str> {
+    if host.contains(':') {
+        format!("[{host}]").into()
+    } else {
+        host.into()
     }
 }
 

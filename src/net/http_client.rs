@@ -6,8 +6,8 @@
 //! of its own over HTTP/1.1 and closes it: no pool can go stale, and no call shares a connection with the app's requests. The
 //! data path never uses this client.
 //!
-//! Redirects are not followed and proxies of the environment are not used, because another host would receive the
-//! secrets. Nothing is retried: the caller decides that. Secrets travel in a URL's path and query, so an error names the
+//! Redirects are not followed, because another host would receive the secrets. An egress proxy sees the host of an https URL
+//! and no more. Nothing is retried: the caller decides that. Secrets travel in a URL's path and query, so an error names the
 //! host and the port only.
 //!
 //! reqwest asks our resolver for a name's addresses, which is how `upstream.connect_to` applies. It takes the port from
@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use http::uri::Scheme;
 use http::{Request, Response, Uri};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper_util::client::legacy;
@@ -31,7 +32,10 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use rustls::ClientConfig;
 use tokio::time::timeout;
 
+use super::dialer::Dialer;
+use super::egress::ProxyServer;
 use super::error::BoxError;
+use super::host_name::without_brackets;
 use super::tls::{self, TlsError};
 use crate::types::error_chain;
 
@@ -47,12 +51,10 @@ type Exchange = dyn Fn(Request<Bytes>) -> BoxFuture<'static, Result<Response<Byt
 /// The settings of an [`HttpClient`]: the way to servers, and the trust in them.
 #[derive(Clone, Debug)]
 pub struct HttpClientConfig {
-    /// Host name -> `host:port` to connect to instead. SNI, `Host` and the certificate's name stay the key's.
-    pub connect_to: HashMap<String, String>,
+    /// The way to hosts. SNI, `Host` and the certificate's name stay the host's.
+    pub dialer: Dialer,
     /// A PEM file with roots to trust besides Mozilla's.
     pub ca_file: Option<PathBuf>,
-    /// The limit for name look-up, TCP and TLS together.
-    pub connect_timeout: Duration,
     /// The URLs that may be called.
     pub schemes: AllowedSchemes,
     /// The Unix socket to connect to, whatever host the URL names.
@@ -105,9 +107,8 @@ struct ConnectToResolver(HashMap<String, String>);
 impl Default for HttpClientConfig {
     fn default() -> Self {
         Self {
-            connect_to: HashMap::new(),
+            dialer: Dialer::default(),
             ca_file: None,
-            connect_timeout: Duration::from_secs(5),
             schemes: AllowedSchemes::Https,
             unix_socket: None,
         }
@@ -124,11 +125,12 @@ impl HttpClient {
     /// [`TlsError`] if the CA file cannot be used.
     pub fn new(config: HttpClientConfig, timeout: Duration) -> Result<Self, TlsError> {
         let tls = tls::client(config.ca_file.as_deref(), &[b"http/1.1"])?;
+        let dialer = Arc::new(config.dialer);
         let mut builder = reqwest::Client::builder()
             .tls_backend_preconfigured(ClientConfig::clone(&tls))
             .https_only(config.schemes == AllowedSchemes::Https)
-            .dns_resolver(ConnectToResolver(config.connect_to))
-            .connect_timeout(config.connect_timeout)
+            .connect_timeout(dialer.timeout)
+            .dns_resolver(ConnectToResolver(dialer.connect_to.clone()))
             .http1_only()
             .pool_max_idle_per_host(0)
             .redirect(reqwest::redirect::Policy::none())
@@ -137,10 +139,16 @@ impl HttpClient {
         if let Some(path) = config.unix_socket {
             builder = builder.unix_socket(path);
         }
+        if dialer.egress.is_set() {
+            builder = builder.proxy(egress_proxy(Arc::clone(&dialer)));
+        }
         let client = builder
             .build()
             .map_err(|error| TlsError::HttpClient(root_cause(error)))?;
-        Ok(Self::from_fn(move |request| execute(client.clone(), request), timeout))
+        Ok(Self::from_fn(
+            move |request| execute(client.clone(), Arc::clone(&dialer), request),
+            timeout,
+        ))
     }
 
     /// A client whose calls this function answers.
@@ -177,9 +185,30 @@ impl HttpClient {
     }
 }
 
-async fn execute(client: reqwest::Client, request: Request<Bytes>) -> Result<Response<Bytes>, HttpClientError> {
+/// Applies the egress proxy to https.
+fn egress_proxy(dialer: Arc<Dialer>) -> reqwest::Proxy {
+    let authorization = dialer.egress.authorization().cloned();
+    let proxy = reqwest::Proxy::custom(move |url| {
+        let host = url.host_str().filter(|_| url.scheme() == "https")?;
+        let proxy = dialer.proxy_for(without_brackets(host))?;
+        Some(proxy.uri().to_string())
+    });
+    match authorization {
+        Some(authorization) => proxy.custom_http_auth(authorization),
+        None => proxy,
+    }
+}
+
+async fn execute(
+    client: reqwest::Client,
+    dialer: Arc<Dialer>,
+    request: Request<Bytes>,
+) -> Result<Response<Bytes>, HttpClientError> {
     let address = host_and_port(request.uri());
-    let failed = |error| HttpClientError::from_reqwest(error, &address);
+    let is_https = request.uri().scheme() == Some(&Scheme::HTTPS);
+    let host = request.uri().host().filter(|_| is_https).map(without_brackets);
+    let proxy = host.and_then(|host| dialer.proxy_for(host));
+    let failed = |error| HttpClientError::from_reqwest(error, &address, proxy);
     let request = request.try_into().map_err(failed)?;
     let response = client.execute(request).await.map_err(failed)?;
     let (head, body) = Response::<reqwest::Body>::from(response).into_parts();
@@ -237,13 +266,16 @@ impl fmt::Debug for HttpClient {
 // === impl HttpClientError ===
 
 impl HttpClientError {
-    fn from_reqwest(error: reqwest::Error, address: &str) -> Self {
+    fn from_reqwest(error: reqwest::Error, address: &str, proxy: Option<&ProxyServer>) -> Self {
         if error.is_builder() {
             Self::InvalidUrl(root_cause(error))
         } else if error.is_connect() {
             Self::Connect {
                 address: address.to_owned(),
-                source: root_cause(error),
+                source: match proxy {
+                    Some(proxy) => format!("{} (through {proxy})", root_cause(error)).into(),
+                    None => root_cause(error),
+                },
             }
         } else {
             Self::Interrupted(root_cause(error))

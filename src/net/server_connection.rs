@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use hyper_util::server::graceful::GracefulConnection;
-use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, timeout};
@@ -162,7 +161,7 @@ async fn detect_and_accept(
 /// Copies what a tunnel to another host carries, until it ends or is force-closed.
 pub(super) async fn pass_through(
     client: Box<dyn Transport>,
-    upstream: TcpStream,
+    upstream: Box<dyn Transport>,
     shutdown: Shutdown,
     open: Option<mpsc::UnboundedSender<ForceClosedTunnel>>,
 ) {

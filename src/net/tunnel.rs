@@ -12,11 +12,11 @@ use std::time::Duration;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::timeout;
 
 use super::connect::Transport;
+use super::dialer::Dialed;
 use super::tasks::Tasks;
 
 /// Passes tunnels from the CONNECT request to the accept loop.
@@ -31,7 +31,7 @@ pub(super) enum AcceptedTunnel {
     /// graphward serves it.
     Terminated(Box<dyn Transport>),
     /// It leads to another host; its bytes are copied unread.
-    Passthrough(Box<dyn Transport>, TcpStream),
+    Passthrough(Box<dyn Transport>, Box<dyn Transport>),
 }
 
 // === impl TunnelSender ===
@@ -49,7 +49,11 @@ impl TunnelSender {
     }
 
     /// Copies bytes both ways once the answer to the CONNECT is written.
-    pub fn pass_through(&self, upgrade: OnUpgrade, upstream: TcpStream) {
+    pub fn pass_through(&self, upgrade: OnUpgrade, upstream: Dialed) {
+        let upstream: Box<dyn Transport> = match upstream {
+            Dialed::Direct(tcp) => Box::new(tcp),
+            Dialed::Tunneled(tunnel) => Box::new(tunnel),
+        };
         self.send_after_upgrade(upgrade, |stream| AcceptedTunnel::Passthrough(stream, upstream));
     }
 

@@ -8,16 +8,15 @@
 //! token. There are no tunnels to other hosts: they would let every client of graphward reach what graphward reaches.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING, VIA};
 use http::request::Parts;
 use http::{HeaderMap, Version};
 use hyper::upgrade::OnUpgrade;
 
 use super::refusal::Refusal;
 use super::validation::shown_host;
-use crate::net::{ConnectionInfo, TransportSecurity, connect_tcp};
+use crate::net::{ConnectionInfo, Dialer, TransportSecurity, VIA_GRAPHWARD};
 
 /// The hosts that CONNECT may name.
 #[derive(Clone, Debug)]
@@ -25,20 +24,11 @@ pub struct TunnelHosts {
     /// Graph's hosts, whose tunnels graphward terminates.
     graph_hosts: Vec<(String, u16)>,
     /// Other hosts, whose tunnels graphward passes through.
-    passthrough: Vec<PassthroughHost>,
-    /// The longest wait for a connection to one of the other hosts.
-    connect_timeout: Duration,
+    passthrough: Vec<String>,
+    /// Opens connections to the other hosts.
+    dialer: Dialer,
     /// All hosts, for an error message.
     host_list: Arc<str>,
-}
-
-/// A host to whose port 443 CONNECT is passed through.
-#[derive(Clone, Debug)]
-pub struct PassthroughHost {
-    /// The name of the host.
-    pub host: String,
-    /// The `host:port` that graphward connects to.
-    pub address: String,
 }
 
 /// The port of https.
@@ -49,21 +39,14 @@ const HTTPS_PORT: u16 = 443;
 impl TunnelHosts {
     /// Takes Graph's hosts, each with a port that CONNECT may name besides 443, and the other hosts.
     #[must_use]
-    pub fn new(
-        graph_hosts: impl IntoIterator<Item = (String, u16)>,
-        passthrough: Vec<PassthroughHost>,
-        connect_timeout: Duration,
-    ) -> Self {
+    pub fn new(graph_hosts: impl IntoIterator<Item = (String, u16)>, passthrough: Vec<String>, dialer: Dialer) -> Self {
         let graph_hosts: Vec<_> = graph_hosts.into_iter().collect();
         let names = graph_hosts.iter().map(|(host, _port)| host);
-        let names: Vec<_> = names
-            .chain(passthrough.iter().map(|other| &other.host))
-            .cloned()
-            .collect();
+        let names: Vec<_> = names.chain(&passthrough).cloned().collect();
         Self {
             graph_hosts,
             passthrough,
-            connect_timeout,
+            dialer,
             host_list: names.join(", ").into(),
         }
     }
@@ -82,7 +65,13 @@ pub(crate) async fn open(mut head: Parts, hosts: &TunnelHosts, connection: &Conn
         host: format!("{}:{port}", shown_host(host)),
         reason,
     };
+    let is_own = head.headers.get_all(VIA).iter().any(|via| via == VIA_GRAPHWARD);
     let (tunnels, upgrade) = match (&connection.tunnels, upgrade) {
+        _ if is_own => {
+            return Err(not_possible(
+                "the request is graphward's own: HTTPS_PROXY or upstream.proxy names a graphward",
+            ));
+        }
         _ if head.version >= Version::HTTP_2 => return Err(not_possible("tunnels require HTTP/1.1")),
         (Some(tunnels), Some(upgrade)) => (tunnels, upgrade),
         (None, _) if connection.security == TransportSecurity::Tls => {
@@ -104,15 +93,14 @@ pub(crate) async fn open(mut head: Parts, hosts: &TunnelHosts, connection: &Conn
         tunnels.terminate(upgrade);
         return Ok(());
     }
-    let is_requested = |other: &&PassthroughHost| other.host.eq_ignore_ascii_case(host) && port == HTTPS_PORT;
+    let is_requested = |other: &&String| other.eq_ignore_ascii_case(host) && port == HTTPS_PORT;
     let Some(passthrough) = hosts.passthrough.iter().find(is_requested) else {
         return Err(Refusal::TunnelNotAllowed {
             host: format!("{}:{port}", shown_host(host)),
             allowed: Arc::clone(&hosts.host_list),
         });
     };
-    let connected = connect_tcp(&passthrough.host, &passthrough.address, hosts.connect_timeout).await;
-    let stream = connected.map_err(Refusal::Connect)?;
+    let stream = hosts.dialer.dial(passthrough, port).await.map_err(Refusal::Connect)?;
     tunnels.pass_through(upgrade, stream);
     Ok(())
 }

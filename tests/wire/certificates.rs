@@ -8,7 +8,7 @@ use bytes::Bytes;
 use fake_graph::{FakeGraph, FakeGraphConfig};
 use graphward::graph::Origin;
 use graphward::net::ca::{CertAuthority, CertSpec};
-use graphward::net::{Connector, ConnectorConfig, HttpVersion, Tasks, tls};
+use graphward::net::{Connector, ConnectorConfig, Dialer, HttpVersion, Tasks, tls};
 use graphward::types::Clock;
 use graphward::upstream::Upstream;
 use http::Request;
@@ -24,9 +24,12 @@ async fn connect(trusted: &CertAuthority, signer: &CertAuthority, leaf: &CertSpe
     let mut ca = tempfile::NamedTempFile::new().unwrap();
     ca.write_all(trusted.pem().as_bytes()).unwrap();
     let connector = Connector::from_config(ConnectorConfig {
-        connect_to: [("graph.facebook.com".to_owned(), running.address.to_string())].into(),
+        dialer: Dialer {
+            connect_to: [("graph.facebook.com".to_owned(), running.address.to_string())].into(),
+            timeout: crate::support::TIMEOUT,
+            ..Dialer::default()
+        },
         tls: tls::client(Some(ca.path()), HttpVersion::Auto.alpn()).unwrap(),
-        timeout: crate::support::TIMEOUT,
     });
     let upstream = Upstream::new(connector, HttpVersion::Auto, Tasks::default());
     let origin = Origin::parse("https://graph.facebook.com").unwrap();

@@ -19,6 +19,7 @@ mod connection_failures;
 mod credential;
 mod credential_services;
 mod dependency_versions;
+mod egress;
 mod fault_injection;
 mod framing;
 mod http2;

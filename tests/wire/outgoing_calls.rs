@@ -119,7 +119,7 @@ async fn without_a_connection_the_error_has_the_cause_and_the_host_but_not_the_u
     let https_only = client_with(|config| config.schemes = AllowedSchemes::Https, TIMEOUT);
     let secure = CredentialService::https(&CertAuthority::new(&Clock::system()).unwrap(), &localhost_leaf());
     // The service waits for the rest of the handshake.
-    let impatient = client_with(|config| config.connect_timeout = CALL_TIMEOUT, TIMEOUT);
+    let impatient = client_with(|config| config.dialer.timeout = CALL_TIMEOUT, TIMEOUT);
     for (client, url, words) in [
         (
             &client,
@@ -158,7 +158,7 @@ async fn each_call_has_a_connection_of_its_own_and_sends_no_userinfo() {
     let origin = Origin::plain("ok");
     let address = format!("127.0.0.1:{}", origin.port);
     let connect_to = HashMap::from([("graph.facebook.com".to_owned(), address)]);
-    let client = client_with(|config| config.connect_to = connect_to, TIMEOUT);
+    let client = client_with(|config| config.dialer.connect_to = connect_to, TIMEOUT);
     let url = format!("https://me:{QUERY_SECRET}@graph.facebook.com/a?key={QUERY_SECRET}");
     let url: Uri = url.parse().unwrap();
     for connection in 0..3 {
@@ -182,7 +182,7 @@ async fn the_port_of_a_connect_to_address_counts_only_if_the_url_names_none() {
     service.set_response("200 OK", "", "right");
     other.set_response("200 OK", "", "wrong");
     let connect_to = HashMap::from([("tenants.internal".to_owned(), format!("127.0.0.1:{}", service.port))]);
-    let client = client_with(|config| config.connect_to = connect_to, TIMEOUT);
+    let client = client_with(|config| config.dialer.connect_to = connect_to, TIMEOUT);
     let response = call(&client, Uri::from_static("http://tenants.internal/")).await;
     assert_eq!(response.unwrap().body(), "right");
     let url = format!("http://tenants.internal:{}/", other.port);

@@ -8,6 +8,7 @@
 pub(crate) mod accept;
 pub(crate) mod client;
 pub(crate) mod credential_service;
+pub(crate) mod egress_proxy;
 pub(crate) mod h2_origin;
 pub(crate) mod h2c;
 pub(crate) mod harness;

@@ -42,6 +42,7 @@ fn example(path: &str) -> (Vec<(String, &'static str)>, &'static str) {
         "listen.tunnel_hosts" => (with(&tls), "a,b"),
         "listen.allowed_hosts" | "upstream.hosts" => (with(&[]), "a,b"),
         "upstream.origin" => (with(&[]), "https://a"),
+        "upstream.proxy" => (with(&[]), "http://a:3128"),
         "upstream.http" | "listen.max_connections" => (with(&[]), "2"),
         "upstream.via" | "links.paging" => (with(&[]), "true"),
         "links.media" | "token.verify" => (with(&[]), "false"),

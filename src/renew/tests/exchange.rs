@@ -4,7 +4,7 @@ use super::support::{
     APP_SECRET, CALL_TIMEOUT, DAY, TestGraph, api, client_with_response, exchange, renew_dead, renew_live,
     seconds_left, secret, test_app,
 };
-use crate::net::{HttpClient, HttpClientConfig};
+use crate::net::{Dialer, HttpClient, HttpClientConfig};
 use crate::renew::{ExchangeRenewer, ExchangeSettings, TokenLifetime, UnknownExpiry};
 use crate::token::Renewer as _;
 use fake_graph::{Effect, EndpointKind, Fault, TokenResponse};
@@ -194,7 +194,10 @@ async fn a_closed_port_and_an_untrusted_certificate_are_connection_failures() {
     let port = world.address().port();
     for address in ["127.0.0.1:1".to_owned(), format!("127.0.0.1:{port}")] {
         let config = HttpClientConfig {
-            connect_to: [("graph.facebook.com".to_owned(), address)].into(),
+            dialer: Dialer {
+                connect_to: [("graph.facebook.com".to_owned(), address)].into(),
+                ..Dialer::default()
+            },
             ..HttpClientConfig::default()
         };
         let client = HttpClient::new(config, CALL_TIMEOUT).unwrap();

@@ -12,7 +12,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::graph::{Destinations, Origin};
 use crate::net::ca::{CertAuthority, CertSpec};
-use crate::net::{HttpClient, HttpClientConfig, HttpVersion, Tasks};
+use crate::net::{Dialer, HttpClient, HttpClientConfig, HttpVersion, Tasks};
 use crate::renew::{
     AppCredentials, DebugTokenInspector, ExchangeRenewer, ExchangeSettings, GraphApi, MintRenewer, MintSettings,
     RefreshRenewer, TokenLifetime,
@@ -112,7 +112,10 @@ fn trusting_client(authority: &CertAuthority, graph: SocketAddr) -> HttpClient {
     ca.write_all(authority.pem().as_bytes()).unwrap();
     let hosts = ["graph.facebook.com", "graph.instagram.com", "graph.threads.net"];
     let config = HttpClientConfig {
-        connect_to: hosts.map(|host| (host.to_owned(), graph.to_string())).into(),
+        dialer: Dialer {
+            connect_to: hosts.map(|host| (host.to_owned(), graph.to_string())).into(),
+            ..Dialer::default()
+        },
         ca_file: Some(ca.path().to_owned()),
         ..HttpClientConfig::default()
     };

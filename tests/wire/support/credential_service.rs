@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use graphward::net::ca::{CertAuthority, CertSpec};
-use graphward::net::{AllowedSchemes, HttpClient, HttpClientConfig};
+use graphward::net::{AllowedSchemes, Dialer, HttpClient, HttpClientConfig};
 use graphward::types::Clock;
 use http::Uri;
 use tokio::time::Duration;
@@ -132,7 +132,10 @@ pub(crate) fn client_with(change: impl FnOnce(&mut HttpClientConfig), timeout: D
     std::fs::write(&roots, super::CA.pem()).unwrap();
     let mut config = HttpClientConfig {
         ca_file: Some(roots),
-        connect_timeout: super::TIMEOUT,
+        dialer: Dialer {
+            timeout: super::TIMEOUT,
+            ..Dialer::default()
+        },
         schemes: AllowedSchemes::HttpAndHttps,
         ..HttpClientConfig::default()
     };
