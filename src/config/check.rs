@@ -255,7 +255,7 @@ impl Checker<'_> {
             let words: BTreeSet<_> = path.split(['.', '_']).collect();
             let is_of_token = token.is_some_and(|token| words.contains(token));
             let length = Reverse(path.split('.').count());
-            (is_of_token, words.intersection(&written).count(), length)
+            (words.intersection(&written).count(), is_of_token, length)
         };
         let references = self.keys.settings.iter().filter_map(|path| path.strip_suffix(".env"));
         references.max_by_key(fit).unwrap_or_default().to_owned()
