@@ -15,6 +15,7 @@ use crate::types::SecretRef;
 /// Configurations with each reference to a secret that there is, each to a file of its own.
 const REFERENCES: [&str; 6] = [
     "[app]\nid = \"1\"\nsecret = { file = \"a1\" }\n\
+     [upstream]\nproxy = { file = \"a8\" }\n\
      [alerts]\nurl = { file = \"a2\" }\n\
      [token]\nsource = [{ file = \"t\", fernet_key = [{ file = \"a3\" }, { file = \"a4\", key = \"K\" }] }]\n\
      store = { file = \"s\", fernet_key = { file = \"a5\" } }\n\
