@@ -5,6 +5,9 @@
 //! A variable, a mounted secret or a service has the token that the operator put there, and its renewal must survive a
 //! restart all the same. The record names the token from which it was renewed: as long as the source has that one, the
 //! record's is newer. If the operator puts another token there, the record is ignored, and the operator need not delete it.
+//!
+//! The date in the record decides nothing here: Graph is asked about its token, and then about the source's, which may live
+//! longer. To choose between them by their dates was rejected, since dates are hints.
 
 mod record;
 
@@ -105,18 +108,9 @@ impl RenewedTokenStore {
         if let Ok(token) = &inner {
             self.last_seen = Some(token.clone());
         }
-        let record = self.read_record().await;
-        let now = self.clock.now();
-        let is_expired = |token: &Token| token.expires_at.is_some_and(|end| end <= now);
-        match (inner, record) {
+        match (inner, self.read_record().await) {
             (Ok(token), Some(record)) if record.renewed_from == fingerprint_of(&token) => {
-                // An expired token does not hide one that may be valid.
-                let is_superseded = is_expired(&record.token) && !is_expired(&token);
-                Ok(if is_superseded {
-                    Lineage::from_source(token)
-                } else {
-                    Lineage::from_record(record)
-                })
+                Ok(Lineage::from_record(record))
             }
             (Ok(token), _) => Ok(Lineage::from_source(token)),
             (Err(error), Some(record)) if !error.is_absence() && record.source == self.inner.describe() => {
@@ -199,6 +193,11 @@ impl RenewedTokenStore {
 impl Source for RenewedTokenStore {
     fn load(&mut self) -> BoxFuture<'_, Result<Token, ObtainError>> {
         Box::pin(async { self.current().await.map(|lineage| lineage.token) })
+    }
+
+    /// The token of the inner source, from which the loaded one was renewed.
+    fn older_token(&self) -> Option<Token> {
+        self.last_seen.clone()
     }
 
     fn changed(&mut self) -> BoxFuture<'_, ()> {

@@ -21,7 +21,13 @@ pub(super) async fn read_sources(
     let (mut first_error, mut skipped_error, mut dead_candidate, mut shown_by) = (None, None, None, None);
     let (active, is_from_cache) = (sources.active, sources.is_from_cache());
     let mut loads = sources.load(reach, context);
-    while let Some(LoadedSource { index, result, tracked }) = loads.next().await {
+    while let Some(LoadedSource {
+        index,
+        result,
+        older,
+        tracked,
+    }) = loads.next().await
+    {
         let token = match result {
             Ok(token) => token,
             // The statement that withdraws the token matters more than another source's failure.
@@ -34,48 +40,55 @@ pub(super) async fn read_sources(
                 continue;
             }
         };
-        let is_new = tracked.record_if_new(token.secret.fingerprint());
-        if Some(token.secret.fingerprint()) == current {
-            if context.current_is_dead {
-                shown_by = shown_by.or(Some(index));
+        let loaded = token.secret.fingerprint();
+        let is_new = tracked.record_if_new(loaded);
+        let has_priority = is_new && index <= active;
+        let source = tracked.describe();
+        let older = older.filter(|older| older.secret.fingerprint() != loaded);
+        // An older token does not replace a living one.
+        let older = older.map(|older| (older, context.current_is_dead));
+        let newest = (token, context.current_is_dead || has_priority);
+        for (token, is_wanted) in [Some(newest), older].into_iter().flatten() {
+            if Some(token.secret.fingerprint()) == current {
+                if context.current_is_dead {
+                    shown_by = shown_by.or(Some(index));
+                    continue;
+                }
+                // The current token is still there, and the sources after it do not matter.
+                drain(loads).await;
+                sources.active = index;
+                return Check::of(skipped_error.map_or(Ok(None), Err));
+            }
+            if !is_wanted {
                 continue;
             }
-            // The current token is still there, and the sources after it do not matter.
-            drain(loads).await;
-            sources.active = index;
-            return Check::of(skipped_error.map_or(Ok(None), Err));
-        }
-        let has_priority = is_new && index <= active;
-        if !(context.current_is_dead || has_priority) {
-            continue;
-        }
-        let source = tracked.describe();
-        match vetting.admit(&token, &source, context).await {
-            Ok(inspection) => {
-                if context.current_is_dead {
-                    drop(loads);
-                } else {
-                    drain(loads).await;
+            match vetting.admit(&token, &source, context).await {
+                Ok(inspection) => {
+                    if context.current_is_dead {
+                        drop(loads);
+                    } else {
+                        drain(loads).await;
+                    }
+                    sources.active = index;
+                    return Check::of(Ok(Some(ObtainedToken {
+                        skipped_error,
+                        ..ObtainedToken::new(token, inspection, source)
+                    })));
                 }
-                sources.active = index;
-                return Check::of(Ok(Some(ObtainedToken {
-                    skipped_error,
-                    ..ObtainedToken::new(token, inspection, source)
-                })));
-            }
-            Err(error) => {
-                let is_known = error.reason() == "previously_rejected";
-                if context.current.is_none() {
-                    dead_candidate.get_or_insert(SourcedToken {
-                        source_index: index,
-                        token,
-                    });
-                }
-                // That a token may not be used is reported once.
-                if is_new {
-                    skipped_error = skipped_error.or(Some(error));
-                } else if !is_known {
-                    first_error = first_error.or(Some(error));
+                Err(error) => {
+                    let is_known = error.reason() == "previously_rejected";
+                    if context.current.is_none() {
+                        dead_candidate.get_or_insert(SourcedToken {
+                            source_index: index,
+                            token,
+                        });
+                    }
+                    // That a token may not be used is reported once.
+                    if is_new {
+                        skipped_error = skipped_error.or(Some(error));
+                    } else if !is_known {
+                        first_error = first_error.or(Some(error));
+                    }
                 }
             }
         }

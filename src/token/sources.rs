@@ -65,6 +65,8 @@ pub(super) struct SourcedToken {
 pub(super) struct LoadedSource<'a> {
     pub(super) index: usize,
     pub(super) result: Result<Token, ObtainError>,
+    /// Another token that may be used if the loaded one may not.
+    pub(super) older: Option<Token>,
     pub(super) tracked: &'a mut TrackedSource,
 }
 
@@ -209,7 +211,12 @@ impl SourceList {
             let hung = |_elapsed| Err(timed_out(&tracked.describe(), "respond", limit));
             let result = loaded.unwrap_or_else(hung);
             tracked.record_absence(&result);
-            LoadedSource { index, result, tracked }
+            LoadedSource {
+                index,
+                result,
+                older: tracked.source.older_token(),
+                tracked,
+            }
         });
         loads.collect()
     }

@@ -25,6 +25,11 @@ pub trait Source: Send + 'static {
     /// Reads the current token. Bounded in time and size.
     fn load(&mut self) -> BoxFuture<'_, Result<Token, ObtainError>>;
 
+    /// Returns an older token that is still in this source, to be used if Graph rejects the loaded one. Default: there is none.
+    fn older_token(&self) -> Option<Token> {
+        None
+    }
+
     /// Completes when the token may have changed. Cancel-safe: it is often dropped and called again, so its state (the time
     /// of the next poll, for example) must be kept in `self`. Default: never.
     fn changed(&mut self) -> BoxFuture<'_, ()> {

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use fake_graph::{AppTokenPolicy, Effect, EndpointKind, Fault, TokenResponse};
 use graphward::types::Clock;
 
-use crate::support::{Client, Graph, Sidecar, exchange_config, settings, together, wait_until};
+use crate::support::{Client, Graph, Sidecar, exchange_config, fingerprint, settings, together, wait_until};
 
 /// 2001-09-09T01:46:40Z.
 const LONG_AGO: u64 = 1_000_000_000;
@@ -40,6 +40,30 @@ async fn a_living_token_whose_recorded_expiry_has_passed_is_served() {
         let known = "graphward_token_expiry_known{tenant=\"default\"}";
         assert!(sidecar.metrics().await.contains(&format!("{known} 0\n")), "{source}");
         sidecar.assert_reveals_none_of(&[&token]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_renewed_token_whose_date_has_passed_is_served_and_a_dead_one_gives_way_to_the_source() {
+    let _turn = together().await;
+    let graph = Graph::start().await;
+    let [older, renewed] = [(); 2].map(|()| graph.sim.issue(None));
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("token"), &older).unwrap();
+    let source = format!("file {}", dir.path().join("token").display());
+    let record = serde_json::json!({
+        "access_token": renewed, "expires_at": LONG_AGO, "stored_at": LONG_AGO,
+        "renewed_from": fingerprint(&older), "source": source,
+    });
+    fs::write(dir.path().join("renewed"), record.to_string()).unwrap();
+    for expected in [&renewed, &older] {
+        for verify in ["true", "false"] {
+            let store = format!("verify = {verify}\nstore = {{ file = \"renewed\" }}");
+            let settings = settings(&graph, "file = \"token\"", &store);
+            let sidecar = Sidecar::start(dir.path(), &settings).await;
+            sidecar.wait_until_uses(&graph, expected).await;
+        }
+        graph.sim.expire(&renewed);
     }
 }
 

@@ -25,6 +25,7 @@ struct FakeStore(Arc<Mutex<FakeStoreState>>, Arc<tokio::sync::Notify>);
 struct FakeStoreState {
     name: &'static str,
     current: Option<Token>,
+    older: Option<Token>,
     is_writable: bool,
     /// The number of stores that fail before one succeeds.
     failures_left: u32,
@@ -98,6 +99,10 @@ impl Source for FakeStore {
             tokio::time::sleep(delay).await;
             result
         })
+    }
+
+    fn older_token(&self) -> Option<Token> {
+        self.with_state(|state| state.older.clone())
     }
 
     fn changed(&mut self) -> BoxFuture<'_, ()> {

@@ -116,6 +116,68 @@ async fn a_token_that_graph_calls_dead_when_its_date_passes_is_renewed() {
     assert_eq!(in_use(&tokens).unwrap(), "two");
 }
 
+/// A source whose renewed token expired yesterday, by its date, and that has the token from before as well.
+fn renewed_store(older: Token) -> FakeStore {
+    let store = FakeStore::writable("store");
+    store.put(expired("renewed"));
+    store.with_state(|state| state.older = Some(older));
+    store
+}
+
+#[tokio::test(start_paused = true)]
+async fn graph_is_asked_about_the_renewed_token_before_the_older_one() {
+    for older in [token("older"), expired("older"), expiring("older", DAY)] {
+        let (store, graph) = (renewed_store(older), FakeInspector::default());
+        let (tokens, alerts) = start(provider(&store, &graph)).await;
+        assert_eq!(in_use(&tokens).unwrap(), "renewed");
+        assert_eq!((graph.calls(), alerts.causes()), (vec!["renewed".to_owned()], vec![]));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_older_token_is_used_if_graph_rejects_the_renewed_one_or_cannot_be_asked() {
+    for older in [token("older"), expired("older")] {
+        let (store, graph) = (renewed_store(older), FakeInspector::default());
+        graph.set("renewed", EXPIRED());
+        let (tokens, alerts) = start(provider(&store, &graph)).await;
+        assert_eq!(in_use(&tokens).unwrap(), "older");
+        assert_eq!(alerts.causes(), [AlertCause::SourceTokenRejected]);
+        assert_eq!(graph.calls(), ["renewed", "older"]);
+        // It is in the source, so it stays, and a newer one replaces it.
+        store.1.notify_one();
+        tokio::time::sleep(HOUR).await;
+        assert_eq!(
+            (in_use(&tokens).unwrap(), tokens.is_usable()),
+            ("older".to_owned(), true)
+        );
+        store.put(token("another"));
+        tokio::time::sleep(MINUTE).await;
+        assert_eq!(in_use(&tokens).unwrap(), "another");
+    }
+    let (store, graph) = (renewed_store(token("older")), FakeInspector::default());
+    graph.0.lock().unwrap().is_unreachable = true;
+    let (tokens, _) = start(provider(&store, &graph)).await;
+    assert_eq!(in_use(&tokens).unwrap(), "older");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewed_token_that_dies_in_use_gives_way_to_the_older_one_once() {
+    let (store, graph) = (FakeStore::writable("store"), FakeInspector::default());
+    store.put(token("renewed"));
+    store.with_state(|state| state.older = Some(token("older")));
+    let (tokens, _) = start(provider(&store, &graph)).await;
+    assert_eq!(in_use(&tokens).unwrap(), "renewed");
+    for text in ["renewed", "older"] {
+        graph.set(text, EXPIRED());
+        assert_eq!(
+            reject_current(&tokens).await.unwrap(),
+            "older",
+            "after the end of {text}"
+        );
+    }
+    assert!(!tokens.is_usable(), "both are dead");
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_unknown_expiry_is_reported_weekly() {
     let file = FakeStore::writable("file");
