@@ -9,10 +9,10 @@
 //!
 //! # Why
 //!
-//! * The refresher reports the same problem all day, so a cause, with its day threshold, is delivered once in 24 hours for
-//!   each tenant. Only a delivery suppresses: after a failure the next alert of the cause is sent, but not within ten
-//!   minutes.
-//! * Channel and queue are bounded: a newer alert of the same cause replaces the older one, and beyond 256 the oldest is
+//! * The refresher reports the same problem all day, so a cause, with its day threshold or its reason, is delivered once in 24
+//!   hours for each tenant. Another reason is another problem; beyond eight reasons, a cause has become noise. Only a delivery
+//!   suppresses: after a failure the next alert is sent, but not within ten minutes.
+//! * Channel and queue are bounded: a newer alert of the same cause and reason replaces the older one, and beyond 256 the oldest is
 //!   dropped, because the newest describes the present. An alert with fewer attempts goes first, so that a dead webhook does
 //!   not hold up a new alert.
 //! * The day is measured on the monotonic clock, so that setting the clock back cannot silence a cause.

@@ -59,6 +59,8 @@ enum ChangeError {
     Body,
     #[error("the body is not JSON (line {line}, column {column}); expected {{\"access_token\": \"…\"}}")]
     NotJson { line: usize, column: usize },
+    #[error("the body needs `access_token`, which {0}; expected {{\"access_token\": \"…\"}}")]
+    NoToken(&'static str),
     #[error("the token of {{\"access_token\": \"…\"}} in the body was refused: {0}")]
     Token(DecodeError),
     #[error("the token was not changed: {}", error_chain(.0))]
@@ -162,7 +164,7 @@ impl ChangeError {
         match self {
             Self::Exposed(_) | Self::NoHeader | Self::ForeignHost => StatusCode::FORBIDDEN,
             Self::UnknownTenant(_) => StatusCode::NOT_FOUND,
-            Self::Body | Self::NotJson { .. } | Self::Token(_) => StatusCode::BAD_REQUEST,
+            Self::Body | Self::NotJson { .. } | Self::NoToken(_) | Self::Token(_) => StatusCode::BAD_REQUEST,
             Self::Obtain(error) if error.is_transient() => StatusCode::SERVICE_UNAVAILABLE,
             Self::Obtain(_) => StatusCode::CONFLICT,
         }
@@ -171,10 +173,15 @@ impl ChangeError {
 
 impl From<DecodeError> for ChangeError {
     fn from(error: DecodeError) -> Self {
+        const NO_TOKEN: [(DecodeError, &str); 3] = [
+            (DecodeError::PointerNotFound, "is missing"),
+            (DecodeError::Null, "is null"),
+            (DecodeError::NotString, "is not a string"),
+        ];
         if let DecodeError::InvalidJson { line, column } = error {
-            Self::NotJson { line, column }
-        } else {
-            Self::Token(error)
+            return Self::NotJson { line, column };
         }
+        let missing = NO_TOKEN.iter().find(|(kind, _)| *kind == error);
+        missing.map_or(Self::Token(error), |(_, text)| Self::NoToken(text))
     }
 }

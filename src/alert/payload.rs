@@ -40,6 +40,7 @@ mod tests {
         let alert = Alert {
             tenant: TenantId::new("shop").unwrap(),
             cause,
+            reason: String::new(),
             summary: summary.to_owned(),
             remediation: remediation.to_owned(),
         };

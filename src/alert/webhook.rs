@@ -38,9 +38,9 @@ pub struct Webhook {
     clock: Clock,
     metrics: AlertMetrics,
     memories: Vec<Box<dyn DeliveryMemory>>,
-    /// In the order of arrival, or of the last attempt; one for each cause of each tenant.
+    /// In the order of arrival, or of the last attempt; one for each key.
     waiting: Vec<QueuedAlert>,
-    /// A settled cause is not attempted again before this moment.
+    /// A settled alert is not attempted again before this moment.
     not_before: HashMap<AlertKey, Instant>,
     /// The webhook asked for no request before this moment.
     paused_until: Instant,
@@ -59,11 +59,19 @@ struct QueuedAlert {
     due: Instant,
 }
 
-type AlertKey = (TenantId, AlertCause);
+/// The unit of suppression.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+struct AlertKey {
+    tenant: TenantId,
+    cause: AlertCause,
+    reason: String,
+}
 
 /// The most alerts that wait; a tenant has a dozen causes, most of which exclude each other.
 const MAX_WAITING: usize = 256;
-/// A cause that was given up is not attempted again within this time.
+/// The most reasons of one cause of a tenant that are delivered in its interval.
+const MAX_REASONS: usize = 8;
+/// An alert that was given up is not attempted again within this time.
 const COOLDOWN: Duration = Duration::from_secs(10 * 60);
 /// The most attempts for an alert, within 63 minutes.
 const MAX_ATTEMPTS: u32 = 8;
@@ -77,8 +85,8 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 impl AlertSender {
     /// Hands an alert to the webhook task, without waiting.
     ///
-    /// It is suppressed if the same cause of the same tenant was delivered within 24 hours. If an alert of the cause waits,
-    /// this one replaces it.
+    /// It is suppressed if the same cause of the same tenant was delivered within 24 hours for the same reason, or for many
+    /// reasons. If an alert of the same cause and reason waits, this one replaces it.
     pub fn send(&self, alert: &Alert) {
         if self.alerts.send(alert.clone()).is_err() {
             self.metrics.dropped.inc();
@@ -177,7 +185,7 @@ impl Webhook {
         let interval = next.alert.cause.repeat_interval();
         let remaining = known.and_then(|at| (at + interval).duration_since(now).ok());
         // The clock of a replica that noted a later time is wrong.
-        let remaining = remaining.filter(|remaining| *remaining <= interval + COOLDOWN);
+        let remaining = remaining.filter(|it| !it.is_zero() && *it <= interval + COOLDOWN);
         let result = match remaining {
             Some(_) => None,
             None => Some(self.attempt(&next).await),
@@ -201,9 +209,16 @@ impl Webhook {
         let (key, now, received_at) = (key(&alert), Instant::now(), self.clock.now());
         let not_before = self.not_before.get(&key).copied().unwrap_or(now);
         let queued = self.waiting.iter_mut().find(|queued| self::key(&queued.alert) == key);
-        if queued.is_some() || not_before > now + COOLDOWN {
+        let is_settled = |(other, until): &(&AlertKey, &Instant)| {
+            **until > now + COOLDOWN && other.cause == key.cause && other.tenant == key.tenant
+        };
+        let settled = self.not_before.iter().filter(is_settled).count();
+        if queued.is_some() || not_before > now + COOLDOWN || settled >= MAX_REASONS {
             self.metrics.suppressed.inc();
-            tracing::debug!(tenant = %key.0, cause = key.1.label(), "duplicate alert suppressed: already delivered within its interval, or queued");
+            tracing::debug!(
+                ?key,
+                "duplicate alert suppressed: already delivered within its interval, or queued"
+            );
             if let Some(queued) = queued {
                 (queued.alert, queued.received_at) = (alert, received_at);
             }
@@ -238,12 +253,17 @@ impl Webhook {
         Some(next)
     }
 
-    /// Removes an alert that was delivered already.
+    /// Removes an alert that was delivered already, unless its interval is almost over: then it waits for the end.
     fn forget(&mut self, alert: &Alert, remaining: Duration) {
-        let key = key(alert);
+        let (key, not_before) = (key(alert), Instant::now() + remaining);
+        let queued = self.waiting.iter_mut().find(|queued| self::key(&queued.alert) == key);
+        if let Some(queued) = queued.filter(|_| remaining <= COOLDOWN) {
+            queued.due = not_before;
+            return;
+        }
         self.metrics.suppressed.inc();
         self.waiting.retain(|queued| self::key(&queued.alert) != key);
-        self.not_before.insert(key, Instant::now() + remaining);
+        self.not_before.insert(key, not_before);
     }
 
     async fn attempt(&self, queued: &QueuedAlert) -> Result<(), Failure> {
@@ -261,12 +281,18 @@ impl Webhook {
         let (key, now, webhook) = (key(&queued.alert), Instant::now(), &self.shown);
         self.waiting.retain(|queued| self::key(&queued.alert) != key);
         self.not_before.retain(|_, until| *until > now);
-        let (tenant, cause, days, attempts) = (key.0.clone(), key.1.label(), key.1.days(), queued.attempts + 1);
+        let (tenant, cause, days, attempts) = (
+            key.tenant.clone(),
+            key.cause.label(),
+            key.cause.days(),
+            queued.attempts + 1,
+        );
         match result {
             Ok(()) => {
                 self.metrics.delivered.inc();
                 self.overflow_logged = false;
-                self.not_before.insert(key.clone(), now + key.1.repeat_interval());
+                let interval = key.cause.repeat_interval();
+                self.not_before.insert(key, now + interval);
                 tracing::info!(webhook, %tenant, cause, days, "alert delivered");
             }
             Err(failure) if failure.advice.is_none() && attempts < MAX_ATTEMPTS && !self.is_stopping() => {
@@ -301,9 +327,12 @@ impl Drop for Webhook {
     }
 }
 
-/// The unit of suppression.
 fn key(alert: &Alert) -> AlertKey {
-    (alert.tenant.clone(), alert.cause)
+    AlertKey {
+        tenant: alert.tenant.clone(),
+        cause: alert.cause,
+        reason: alert.reason.clone(),
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::secrets::{SecretLoadError, resolve_text};
-use super::state::report_state_dir;
+use super::state::prepare_state_dir;
 use crate::config::Config;
 use crate::graph::{Destinations, Origin, OriginError};
 use crate::net::tls::{self, TlsError};
@@ -55,7 +55,7 @@ const INTERNAL_CALL_TIMEOUT: Duration = Duration::from_secs(5);
 impl BuildContext {
     /// Builds the clients with the upstream's `connect_to` and roots.
     pub(super) fn new(config: &Config, tasks: Tasks, clock: Clock, metrics: Metrics) -> Result<Self, UpstreamError> {
-        report_state_dir(&config.state);
+        prepare_state_dir(&config.state);
         let upstream = &config.upstream;
         let dialer = Dialer {
             connect_to: upstream.connect_to.clone(),

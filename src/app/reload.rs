@@ -79,6 +79,18 @@ enum ReloadError {
 /// The longest wait for the files.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
+// === impl ReloadCause ===
+
+impl ReloadCause {
+    /// What happened, for the log.
+    const fn description(self) -> &'static str {
+        match self {
+            Self::Requested => "the operator requested it",
+            Self::SecretChanged => "the file of a secret changed",
+        }
+    }
+}
+
 // === impl Reloader ===
 
 impl Reloader {
@@ -90,7 +102,10 @@ impl Reloader {
                 () = self.trigger.requested.notified() => ReloadCause::Requested,
                 () = secret_files.changed() => ReloadCause::SecretChanged,
             };
-            tracing::info!(?cause, "reading the configuration and its secrets again");
+            tracing::info!(
+                cause = cause.description(),
+                "reading the configuration and its secrets again"
+            );
             Box::pin(self.reload(cause)).await;
             if matches!(cause, ReloadCause::Requested) {
                 secret_files = SecretFiles::watch(&self.config.secret_files).await;

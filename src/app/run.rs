@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 
 use super::build::{self, Dependencies, ProxyDeps, StartError};
 use super::context::BuildContext;
-use super::event_sink::{SharedAlertTarget, event_sink};
+use super::event_sink::{SharedAlertTarget, event_sink, notice_memory};
 use super::reload::Reloader;
 use super::secret_files::SecretFiles;
 use super::signal::{SECOND_STOP_AFTER, StopSignal};
@@ -118,6 +118,7 @@ pub async fn run(
     let mut schedule = deps.schedule;
     schedule.renew_before = token_side.renew_before;
     let mut refresher = Refresher::new(tenant_id.clone(), provider, publisher, schedule, clock, sink);
+    refresher.set_notice_memory(notice_memory(&config.state, &alert_target));
     let reconfigure = refresher.reconfigurations();
 
     // Build the request's side: the proxy with its one tenant, and the admin endpoint.

@@ -1,29 +1,93 @@
 //! The directory for what graphward remembers across restarts.
 
-use std::path::PathBuf;
+use std::env::{split_paths, var_os};
+use std::ffi::OsString;
+use std::fs::DirBuilder;
+use std::io::{self, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
 
-use super::secrets::env_var;
 use crate::config::StateConfig;
+use crate::types::error_chain;
 
 /// Returns the state directory: `state.dir`, else systemd's `$STATE_DIRECTORY`, else `$XDG_STATE_HOME/graphward`.
 pub(super) fn state_dir(config: &StateConfig) -> Option<PathBuf> {
-    let absolute = |path: PathBuf| Some(path).filter(|path| path.is_absolute());
-    let systemd = || {
-        // systemd separates several directories by colons.
-        let all = env_var("STATE_DIRECTORY")?;
-        absolute(all.split(':').next()?.into())
-    };
-    let user = || Some(absolute(env_var("XDG_STATE_HOME")?.into())?.join("graphward"));
-    config.dir.clone().or_else(systemd).or_else(user)
+    config.dir.clone().or_else(|| default_dir(|name| var_os(name)))
 }
 
-/// Says at the start what is off without a state directory.
-pub(super) fn report_state_dir(config: &StateConfig) {
-    match state_dir(config) {
-        Some(directory) => tracing::info!(directory = %directory.display(), "state directory"),
-        None => tracing::info!(
+/// Returns the directory that the environment names. systemd separates several by colons; a relative path is passed over.
+fn default_dir(var: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    let absolute = |name| split_paths(&var(name)?).find(|path| path.is_absolute());
+    absolute("STATE_DIRECTORY").or_else(|| Some(absolute("XDG_STATE_HOME")?.join("graphward")))
+}
+
+/// Creates the state directory, and says what is off without one that can be written.
+pub(super) fn prepare_state_dir(config: &StateConfig) {
+    let Some(path) = state_dir(config) else {
+        tracing::info!(
             "no state directory: `graphward token rollback` has no previous token of a file, and alerts are repeated after a \
              restart; set state.dir to a persistent, writable directory"
+        );
+        return;
+    };
+    let directory = path.display();
+    match try_write(&path) {
+        Ok(()) => tracing::info!(%directory, "state directory"),
+        Err(error) => tracing::warn!(
+            %directory,
+            error = error_chain(&error),
+            "the state directory cannot be written: until it can, `graphward token rollback` has no previous token of a \
+             file, and alerts are repeated after a restart; set state.dir to a persistent, writable directory"
         ),
+    }
+}
+
+fn try_write(directory: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    tempfile::tempfile_in(directory)?.write_all(b"graphward")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_names_the_state_directory() {
+        for (systemd, user, expected) in [
+            (Some("/var/lib/graphward"), None, Some("/var/lib/graphward")),
+            (
+                Some("/var/lib/graphward"),
+                Some("/home/a/.local/state"),
+                Some("/var/lib/graphward"),
+            ),
+            (Some("/var/lib/a:/var/lib/b"), None, Some("/var/lib/a")),
+            (Some("state:/var/lib/b"), None, Some("/var/lib/b")),
+            (
+                Some("state"),
+                Some("/home/a/.local/state"),
+                Some("/home/a/.local/state/graphward"),
+            ),
+            (
+                Some(""),
+                Some("/home/a/.local/state"),
+                Some("/home/a/.local/state/graphward"),
+            ),
+            (Some("::"), None, None),
+            (
+                None,
+                Some("/home/a/.local/state"),
+                Some("/home/a/.local/state/graphward"),
+            ),
+            (None, Some(".local/state"), None),
+            (None, Some(""), None),
+            (None, None, None),
+        ] {
+            let var = |name: &str| match name {
+                "STATE_DIRECTORY" => systemd.map(OsString::from),
+                "XDG_STATE_HOME" => user.map(OsString::from),
+                _ => panic!("{name}"),
+            };
+            assert_eq!(default_dir(var), expected.map(PathBuf::from), "{systemd:?}, {user:?}");
+        }
     }
 }

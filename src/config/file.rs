@@ -57,7 +57,7 @@ pub struct Config {
     /// a sidecar's only client stops with it.
     #[serde(skip)]
     pub drain_delay: Duration,
-    /// The settings of `[listen]` and `[upstream]`, which stay until a restart, as they were read.
+    /// The settings of `[listen]`, `[state]` and `[upstream]`, which stay until a restart, as they were read.
     #[serde(skip)]
     pub(super) until_restart: BTreeMap<String, Value>,
     /// The egress proxy of the environment.

@@ -148,7 +148,7 @@ fn merge(path: Option<PathBuf>, text: &str, flags: Overrides, vars: &EnvVars) ->
     };
     config.secret_files = checker.secret_files;
     config.egress_variables = EgressVariables::read(|name| vars.get(name).cloned());
-    for section in ["listen", "upstream"] {
+    for section in ["listen", "state", "upstream"] {
         let settings = merged.get(section).and_then(Json::as_object).into_iter().flatten();
         let settings = settings.map(|(key, value)| (format!("{section}.{key}"), value.clone()));
         config.until_restart.extend(settings);

@@ -24,6 +24,7 @@ impl Config {
             needs_restart: changed.map(|(key, _)| key.clone()).collect(),
             config: Self {
                 listen: self.listen.clone(),
+                state: self.state.clone(),
                 upstream: self.upstream.clone(),
                 until_restart: self.until_restart.clone(),
                 drain_delay: self.drain_delay,
@@ -41,21 +42,24 @@ mod tests {
     #[test]
     fn what_needs_a_restart_stays_and_is_named() {
         let old = of_text("[listen]\nproxy = \"127.0.0.1:1\"\n[heal]\ntoken_wait = \"1s\"").unwrap();
-        let new =
-            "[listen]\nproxy = \"127.0.0.1:2\"\n[upstream]\nhttp = \"1.1\"\nhosts = []\n[heal]\ntoken_wait = \"2s\"";
+        let new = "[listen]\nproxy = \"127.0.0.1:2\"\n[state]\ndir = \"/s\"\n[upstream]\nhttp = \"1.1\"\nhosts = []\n[heal]\ntoken_wait = \"2s\"";
         let new = of_text(new).unwrap();
         let reloaded = old.reloaded(new.clone());
         assert_eq!(
             reloaded.needs_restart,
-            ["listen.proxy", "upstream.hosts", "upstream.http"]
+            ["listen.proxy", "state.dir", "upstream.hosts", "upstream.http"]
         );
         assert_eq!(
-            (&reloaded.config.listen, &reloaded.config.upstream),
-            (&old.listen, &old.upstream)
+            (
+                &reloaded.config.listen,
+                &reloaded.config.state,
+                &reloaded.config.upstream
+            ),
+            (&old.listen, &old.state, &old.upstream)
         );
         assert_eq!(reloaded.config.heal, new.heal);
         // The next reload still says so.
-        assert_eq!(reloaded.config.reloaded(new).needs_restart.len(), 3);
+        assert_eq!(reloaded.config.reloaded(new).needs_restart.len(), 4);
         assert!(old.reloaded(old.clone()).needs_restart.is_empty());
     }
 }

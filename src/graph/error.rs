@@ -66,6 +66,13 @@ impl GraphError {
         }
     }
 
+    /// Returns the known ones of code and subcode: `190/460`.
+    #[must_use]
+    pub fn codes(&self) -> String {
+        let numbers = [self.code, self.subcode].into_iter().flatten();
+        numbers.map(|number| number.to_string()).collect::<Vec<_>>().join("/")
+    }
+
     /// Returns an error without numbers, with the facts that are kept of a message.
     #[must_use]
     pub fn from_message(message: &str) -> Self {

@@ -140,11 +140,11 @@ impl GraphResponse {
         let codes = codes_of(&error);
         let transient = |reason, state| {
             let message = format!("{endpoint} is {state}: {codes}");
-            ObtainError::transient(reason, message)
+            ObtainError::transient(reason, message).with_codes(error.codes())
         };
         let permanent = |reason, remediation| {
             let message = format!("{endpoint} rejected the request: {codes}. {remediation}");
-            ObtainError::permanent(reason, message)
+            ObtainError::permanent(reason, message).with_codes(error.codes())
         };
         let Remediations { token_dead, refused } = self.remediations;
         if error.app_validation_failed {

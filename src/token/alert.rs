@@ -30,6 +30,9 @@ pub struct Alert {
     pub tenant: TenantId,
     /// The cause.
     pub cause: AlertCause,
+    /// Tells two alerts of the same cause apart, so that one does not suppress the other: a word of a closed list, the code
+    /// and the subcode of Graph's error, or both. Empty if the cause says it all.
+    pub reason: String,
     /// One sentence on what happened, without a secret.
     pub summary: String,
     /// One sentence on what to do.
@@ -47,11 +50,10 @@ pub enum AlertCause {
     DataAccess(u8),
     /// Graph rejected the current token.
     Rejected,
-    /// Graph rejected it for a reason that a new token does not fix: its user must act first. Each subcode, or else code, of
-    /// Graph's error is reported.
-    ActionRequired(i64),
-    /// Meta has blocked or locked the account, with the code of its error: each is reported.
-    AccountLocked(i64),
+    /// Graph rejected it for a reason that a new token does not fix: its user must act first.
+    ActionRequired,
+    /// Meta has blocked or locked the account.
+    AccountLocked,
     /// Graph rejects the app's proofs, and accepts requests without them.
     ProofRejected,
     /// The token could not be renewed.
@@ -73,17 +75,16 @@ pub enum AlertCause {
 // === impl Alert ===
 
 impl Alert {
-    /// Its name in a memory: the tenant, the cause, and the threshold in days or the code of Graph's error.
+    /// Its name in a memory: the tenant, the cause, and the threshold in days or the reason.
     #[must_use]
     pub fn key(&self) -> String {
-        let name = format!("{}/{}", self.tenant, self.cause.label());
-        if let AlertCause::AccountLocked(detail) | AlertCause::ActionRequired(detail) = self.cause {
-            format!("{name}/{detail}")
-        } else {
-            self.cause
-                .days()
-                .map_or_else(|| name.clone(), |days| format!("{name}/{days}"))
-        }
+        let days = self.cause.days().map(|days| days.to_string());
+        let parts = [
+            self.tenant.as_str(),
+            self.cause.label(),
+            days.as_ref().unwrap_or(&self.reason),
+        ];
+        parts.join("/").trim_end_matches('/').to_owned()
     }
 }
 
@@ -126,8 +127,8 @@ impl AlertCause {
             Self::DataAccess(days @ ..=3) => ("data_access", "page", Some(days)),
             Self::DataAccess(days) => ("data_access", "ticket", Some(days)),
             Self::Rejected => ("rejected", "page", None),
-            Self::ActionRequired(_) => ("action_required", "page", None),
-            Self::AccountLocked(_) => ("account_locked", "page", None),
+            Self::ActionRequired => ("action_required", "page", None),
+            Self::AccountLocked => ("account_locked", "page", None),
             Self::ProofRejected => ("proof_rejected", "ticket", None),
             Self::RenewalFailed => ("renewal_failed", "ticket", None),
             Self::AdminTokenExpiry(days) => ("admin_token_expiry", "ticket", Some(days)),

@@ -29,7 +29,7 @@ pub(super) struct CurrentToken {
     /// The time at which Graph was last asked about it because its date had passed.
     expiry_asked_at: Option<Instant>,
     /// The time of the next notice that its expiry is unknown.
-    expiry_notice_at: Option<Instant>,
+    pub(super) expiry_notice_at: Option<Instant>,
     /// The time of the next attempt to store it, if it is not stored.
     pub(super) retry_store_at: Option<Instant>,
     /// Whether its renewal failed.
@@ -59,8 +59,6 @@ pub struct TokenStatus {
 const INSPECTION_RETRY_INTERVAL: Duration = Duration::from_secs(60 * 60);
 /// The time until the first notice that a token's expiry is unknown: an inspection that failed has been repeated by then.
 const FIRST_EXPIRY_NOTICE: Duration = Duration::from_secs(60 * 60);
-/// The time between such notices.
-const EXPIRY_NOTICE_INTERVAL: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// The time between attempts to store a token.
 const STORE_RETRY_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -129,14 +127,10 @@ impl CurrentToken {
         true
     }
 
-    /// Returns whether the operator is to be told now that its expiry is unknown.
-    pub(super) fn take_expiry_notice(&mut self) -> bool {
-        let is_due = self.expiry_notice_at.is_some_and(|at| at <= Instant::now());
-        if !is_due || self.expiry != Expiry::Unknown || self.is_auto_renewed() {
-            return false;
-        }
-        self.expiry_notice_at = Some(Instant::now() + EXPIRY_NOTICE_INTERVAL);
-        true
+    /// Returns when the operator is to be told that its expiry is unknown.
+    pub(super) fn next_expiry_notice(&self) -> Option<Instant> {
+        let is_unknown = self.expiry == Expiry::Unknown && !self.is_auto_renewed();
+        self.expiry_notice_at.filter(|_| is_unknown)
     }
 
     /// Returns whether it is renewed, and its renewal has not failed.

@@ -11,6 +11,8 @@ pub struct ObtainError {
     kind: ErrorKind,
     message: String,
     reason: &'static str,
+    /// The code and the subcode of Graph's error, if it is about one.
+    codes: String,
     source: Option<Box<dyn Error + Send + Sync>>,
     /// A keyed hash of the content that was refused, if it is about one.
     content: Option<u64>,
@@ -60,6 +62,7 @@ impl ObtainError {
             kind,
             message,
             reason,
+            codes: String::new(),
             source: None,
             content: None,
             is_from_renewer: false,
@@ -71,6 +74,12 @@ impl ObtainError {
     pub fn with_source(mut self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.source = Some(cause.into());
         self
+    }
+
+    /// Adds the code and the subcode of Graph's error: `190/460`.
+    #[must_use]
+    pub fn with_codes(self, codes: String) -> Self {
+        Self { codes, ..self }
     }
 
     /// Notes which content was refused, so that another one with the same fault is reported again. The key of the hash is
@@ -100,6 +109,13 @@ impl ObtainError {
     #[must_use]
     pub const fn reason(&self) -> &'static str {
         self.reason
+    }
+
+    /// The reason for alerts: the word, and what Graph said.
+    #[must_use]
+    pub fn alert_reason(&self) -> String {
+        let parts = [self.reason, &self.codes];
+        parts.join("/").trim_end_matches('/').to_owned()
     }
 
     /// The hash of the content that was refused.

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-use super::alert::AlertCause;
+use super::alert::{AlertCause, MAX_REPEAT_INTERVAL};
 use super::credential::ProofSettings;
 use super::operator::OperatorRequest;
 use super::planner::PlannerEvent;
 use super::refresher::Refresher;
-use super::reporter::{Operation, format_expiry};
+use super::reporter::Operation;
 use super::traits::{ProofAnswer, Renewer};
+use super::warnings::format_expiry;
 use crate::graph::ProofMode;
 use crate::types::error_chain;
 
@@ -26,6 +27,8 @@ pub(super) enum Maintenance {
     UpdateCache,
     /// Check the token that the renewer depends on.
     CheckAdminToken,
+    /// Report that the expiry of the current token is unknown.
+    ReportUnknownExpiry,
 }
 
 /// The longest wait for Graph's answer about a proof.
@@ -43,6 +46,7 @@ impl Refresher {
             (self.current.inspect_at, Maintenance::Inspect),
             (self.provider.last_known_good.next_update(), Maintenance::UpdateCache),
             (self.admin_token.check_at, Maintenance::CheckAdminToken),
+            (self.current.next_expiry_notice(), Maintenance::ReportUnknownExpiry),
         ];
         let tasks = tasks.into_iter().filter_map(|(at, task)| Some((at?, task)));
         tasks.min_by_key(|(at, _)| *at)
@@ -54,6 +58,7 @@ impl Refresher {
             Maintenance::RetryStore => self.retry_store().await,
             Maintenance::CheckAdminToken => self.check_admin_token().await,
             Maintenance::UpdateCache => self.provider.last_known_good.update().await,
+            Maintenance::ReportUnknownExpiry => self.report_unknown_expiry().await,
         }
     }
 
@@ -95,8 +100,9 @@ impl Refresher {
                 Ok(Some(inspection)) => {
                     let interval = self.policy.inspect_interval;
                     if self.admin_token.record_inspection(&inspection, interval) {
-                        let cause = AlertCause::AdminTokenRejected;
-                        self.reporter.report_admin_token(cause, "is rejected by Graph");
+                        let (cause, error) = (AlertCause::AdminTokenRejected, inspection.error.unwrap_or_default());
+                        self.reporter
+                            .report_admin_token(cause, &error.codes(), "is rejected by Graph");
                     }
                 }
                 Ok(None) => {}
@@ -110,7 +116,7 @@ impl Refresher {
         if let Some((expires_at, days)) = self.admin_token.take_warning(now) {
             let what = format!("expires {}", format_expiry(expires_at, now));
             self.reporter
-                .report_admin_token(AlertCause::AdminTokenExpiry(days), &what);
+                .report_admin_token(AlertCause::AdminTokenExpiry(days), "", &what);
         }
     }
 
@@ -193,6 +199,25 @@ impl Refresher {
         }
     }
 
+    /// Reports that the expiry of the current token is unknown, unless that was reported within a week, by this process, before
+    /// its start, or by another one.
+    async fn report_unknown_expiry(&mut self) {
+        let (alert, now) = (self.reporter.unknown_expiry_alert(), self.clock.now());
+        let reported_at = match &mut self.notice_memory {
+            Some(memory) => memory.begin(&alert, now).await,
+            None => None,
+        };
+        let again_at = reported_at.map(|at| at + MAX_REPEAT_INTERVAL).filter(|at| *at > now);
+        if again_at.is_none() {
+            self.reporter.send(&alert);
+        }
+        if let Some(memory) = &mut self.notice_memory {
+            memory.finish(&alert, again_at.is_none().then_some(now)).await;
+        }
+        let again_at = again_at.unwrap_or(now + MAX_REPEAT_INTERVAL);
+        self.current.expiry_notice_at = Some(self.clock.instant_at(again_at));
+    }
+
     /// Derives the time of the renewal, the status and the warnings from the current token.
     pub(super) fn update_status(&mut self) {
         self.current.schedule_renewal(&self.policy, self.provider.renewer());
@@ -216,9 +241,6 @@ impl Refresher {
             && let Some(days) = self.current.expiry_warnings.take_due(expires_at, now)
         {
             self.reporter.warn_expiry(days, expires_at, now, &self.current);
-        }
-        if self.current.take_expiry_notice() {
-            self.reporter.report_unknown_expiry();
         }
         if let Some(expires_at) = status.data_access_expires_at
             && let Some(days) = self.current.data_access_warnings.take_due(expires_at, now)

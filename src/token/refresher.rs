@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use super::admin_token::AdminToken;
+use super::alert::DeliveryMemory;
 use super::channel::TokenPublisher;
 use super::check::ObtainedToken;
 use super::confirmation::{Confirmation, LivenessCheckSlot};
@@ -42,6 +43,8 @@ pub struct Refresher {
     /// The generation whose rejected proof was explained last.
     pub(super) explained_proof: Option<Generation>,
     pub(super) admin_token: AdminToken,
+    /// Remembers the last notice that the expiry is unknown.
+    pub(super) notice_memory: Option<Box<dyn DeliveryMemory>>,
 }
 
 /// The longest sleep, after which deadlines are computed again from wall time.
@@ -83,7 +86,13 @@ impl Refresher {
             operator_requests: mpsc::channel(1).1,
             explained_proof: None,
             admin_token,
+            notice_memory: None,
         }
+    }
+
+    /// Sets the memory of the last notice that the expiry is unknown, from before this start or of another process.
+    pub fn set_notice_memory(&mut self, memory: Option<impl DeliveryMemory>) {
+        self.notice_memory = memory.map(|memory| Box::new(memory) as Box<dyn DeliveryMemory>);
     }
 
     /// Returns a channel for what it works with, when that changes.

@@ -10,6 +10,7 @@ use super::current::{CurrentToken, TokenStatus};
 use super::error::{ErrorKind, ObtainError};
 use super::provider::TokenProvider;
 use super::traits::ProofAnswer;
+use super::warnings::format_expiry;
 use crate::graph::{Expiry, GraphError, ProofMode, explain, is_action_required};
 use crate::types::{Rfc3339Timestamp, TenantId, error_chain};
 
@@ -162,6 +163,7 @@ impl Reporter {
         let reasons = reasons.join("; ");
         self.send_alert(
             AlertCause::StoreFailed,
+            "read_only",
             &format!("Renewed tokens{which} cannot be stored ({reasons}); they will be lost when graphward restarts."),
             "Set token.store = { file = \"…\" } to a persistent, writable path.",
         );
@@ -171,6 +173,7 @@ impl Reporter {
     pub(super) fn report_store_failed(&self, error: &ObtainError) {
         self.send_alert(
             AlertCause::StoreFailed,
+            error.reason(),
             &format!("The renewed token is in use but could not be stored: {error}."),
             "Fix the storage before graphward restarts; the renewed token exists only in memory. graphward retries every \
              minute.",
@@ -182,13 +185,17 @@ impl Reporter {
         let fingerprint = current.fingerprint();
         let Some(error) = error else {
             let summary = format!("Graph rejected the token {fingerprint}.");
-            return self.send_alert(AlertCause::Rejected, &summary, &self.replace_token_hint());
+            return self.send_alert(AlertCause::Rejected, "", &summary, &self.replace_token_hint());
         };
         let explanation = explain(error);
         let summary = format!("Graph rejected the token {fingerprint}: {}", explanation.summary);
         if is_action_required(error) {
-            let cause = AlertCause::ActionRequired(error.subcode.or(error.code).unwrap_or_default());
-            return self.send_alert(cause, &summary, explanation.remediation);
+            return self.send_alert(
+                AlertCause::ActionRequired,
+                &error.codes(),
+                &summary,
+                explanation.remediation,
+            );
         }
         let then = match &self.renewer {
             Some(renewer) => format!(" and will renew it with {renewer} if there is none; if that fails"),
@@ -196,7 +203,7 @@ impl Reporter {
         };
         let hint = self.replace_token_hint();
         let remediation = format!("graphward is checking its sources for a newer token{then}, {hint}");
-        self.send_alert(AlertCause::Rejected, &summary, &remediation);
+        self.send_alert(AlertCause::Rejected, &error.codes(), &summary, &remediation);
     }
 
     /// Reports that the source of the current token withdrew it.
@@ -208,7 +215,7 @@ impl Reporter {
             self.replace_token_hint()
         );
         (self.event_sink)(&TokenEvent::Withdrawn);
-        self.send_alert(AlertCause::Withdrawn, &summary, &remediation);
+        self.send_alert(AlertCause::Withdrawn, statement.reason(), &summary, &remediation);
         (self.last_error, self.last_content) = (Some(statement.to_string()), None);
     }
 
@@ -227,7 +234,12 @@ impl Reporter {
         let suffix = cause.as_ref().map(|cause| format!(" ({cause})")).unwrap_or_default();
         if !error.is_from_renewer() && error.is_about_source_token() {
             let summary = format!("{message}{suffix}.");
-            self.send_alert(AlertCause::SourceTokenRejected, &summary, &self.replace_token_hint());
+            self.send_alert(
+                AlertCause::SourceTokenRejected,
+                &error.alert_reason(),
+                &summary,
+                &self.replace_token_hint(),
+            );
         } else if operation == Operation::Refresh && self.renewer.is_some() {
             let advice = if error.is_transient() {
                 "graphward retries automatically; if the error persists, fix its cause"
@@ -236,7 +248,7 @@ impl Reporter {
             };
             let summary = format!("The token could not be renewed: {message}{suffix}.");
             let remediation = format!("{advice}, or {}", self.replace_token_hint());
-            self.send_alert(AlertCause::RenewalFailed, &summary, &remediation);
+            self.send_alert(AlertCause::RenewalFailed, &error.alert_reason(), &summary, &remediation);
         } else if current.is_some() {
             tracing::warn!(%tenant, reason, error = message, cause, "no newer token; the current token stays in use");
         } else {
@@ -256,15 +268,15 @@ impl Reporter {
             None => self.replace_token_hint(),
         };
         let summary = format!("The token expires {}.", format_expiry(expires_at, now));
-        self.send_alert(AlertCause::Expiry(days), &summary, &remediation);
+        self.send_alert(AlertCause::Expiry(days), "", &summary, &remediation);
     }
 
     /// Reports on the token that the renewer depends on.
-    pub(super) fn report_admin_token(&self, cause: AlertCause, what: &str) {
+    pub(super) fn report_admin_token(&self, cause: AlertCause, reason: &str, what: &str) {
         let summary = format!("The admin token of `mint` {what}; graphward cannot renew the token without it.");
         let remediation = "Create a new admin token in Business settings, System users, and put it where token.renew.mint.token \
              refers to.";
-        self.send_alert(cause, &summary, remediation);
+        self.send_alert(cause, reason, &summary, remediation);
     }
 
     /// Explains why Graph rejects proofs.
@@ -276,6 +288,7 @@ impl Reporter {
             (_, ProofAnswer::OnlyWithout) => {
                 return self.send_alert(
                     AlertCause::ProofRejected,
+                    "",
                     &format!("{OTHER_APP}. It accepts requests without a proof, so graphward sends none until app.secret changes."),
                     "Set app.secret to the secret of the app that issued the token, or app.proof to \"off\".",
                 );
@@ -299,20 +312,22 @@ impl Reporter {
         tracing::warn!(%tenant, generation, "{message}; requests fail until this is fixed, and a new token does not help");
     }
 
-    /// Reports that the expiry of the token is unknown.
-    pub(super) fn report_unknown_expiry(&self) {
-        self.send_alert(
+    /// The alert that the expiry of the token is unknown.
+    pub(super) fn unknown_expiry_alert(&self) -> Alert {
+        self.alert(
             AlertCause::ExpiryUnknown,
+            "",
             "graphward does not know when the token expires, so it cannot warn before that.",
             "Set app.id and app.secret to those of the token's app and leave token.verify on, so that Graph tells the expiry; \
              or write it beside the token, as `expires_at` in JSON or as a second column.",
-        );
+        )
     }
 
     /// Warns that the token's data access expires soon. A renewal does not change that.
     pub(super) fn warn_data_access_expiry(&self, days: u8, expires_at: SystemTime, now: SystemTime) {
         self.send_alert(
             AlertCause::DataAccess(days),
+            "",
             &format!(
                 "The token's data access expires {}; Graph will then reject its requests.",
                 format_expiry(expires_at, now)
@@ -324,14 +339,15 @@ impl Reporter {
     /// Reports that Meta has locked the account.
     pub(super) fn report_account_lock(&self, error: &GraphError) {
         let explanation = explain(error);
-        let cause = AlertCause::AccountLocked(error.code.unwrap_or_default());
-        self.send_alert(cause, &explanation.summary, explanation.remediation);
+        let (summary, remediation) = (&explanation.summary, explanation.remediation);
+        self.send_alert(AlertCause::AccountLocked, &error.codes(), summary, remediation);
     }
 
     /// Reports missing permissions.
     pub(super) fn report_missing_scopes(&self, missing: &[&str]) {
         self.send_alert(
             AlertCause::ScopesMissing,
+            &missing.join("+"),
             &format!(
                 "The token lacks the permission {}, which WhatsApp requires.",
                 missing.join(" and ")
@@ -344,15 +360,25 @@ impl Reporter {
         format!("store a new token in {}.", self.sources)
     }
 
-    fn send_alert(&self, cause: AlertCause, summary: &str, remediation: &str) {
-        let (summary, remediation) = (to_sentence(summary), to_sentence(remediation));
-        tracing::warn!(tenant = %self.tenant, cause = cause.label(), remediation, "{summary}");
-        (self.event_sink)(&TokenEvent::Alert(&Alert {
+    fn send_alert(&self, cause: AlertCause, reason: &str, summary: &str, remediation: &str) {
+        self.send(&self.alert(cause, reason, summary, remediation));
+    }
+
+    fn alert(&self, cause: AlertCause, reason: &str, summary: &str, remediation: &str) -> Alert {
+        Alert {
             tenant: self.tenant.clone(),
             cause,
-            summary,
-            remediation,
-        }));
+            reason: reason.to_owned(),
+            summary: to_sentence(summary),
+            remediation: to_sentence(remediation),
+        }
+    }
+
+    /// Logs an alert and passes it on.
+    pub(super) fn send(&self, alert: &Alert) {
+        let (cause, remediation) = (alert.cause.label(), &alert.remediation);
+        tracing::warn!(tenant = %self.tenant, cause, remediation, "{}", alert.summary);
+        (self.event_sink)(&TokenEvent::Alert(alert));
     }
 }
 
@@ -362,17 +388,4 @@ fn to_sentence(text: &str) -> String {
     let first = letters.next().map(char::to_uppercase);
     let text: String = first.into_iter().flatten().chain(letters).collect();
     format!("{}.", text.trim_end_matches('.'))
-}
-
-/// `in 3 days, at 2026-11-21T09:30:00Z`.
-pub(super) fn format_expiry(expires_at: SystemTime, now: SystemTime) -> String {
-    const HOUR: u64 = 60 * 60;
-    let left = match expires_at.duration_since(now).unwrap_or_default().as_secs() {
-        0 => "now".to_owned(),
-        seconds if seconds < 2 * 60 => format!("in {seconds} seconds"),
-        seconds if seconds < 2 * HOUR => format!("in {} minutes", seconds / 60),
-        seconds if seconds < 48 * HOUR => format!("in {} hours", seconds / HOUR),
-        seconds => format!("in {} days", seconds / (24 * HOUR)),
-    };
-    format!("{left}, at {}", Rfc3339Timestamp(expires_at))
 }

@@ -41,8 +41,9 @@ pub enum InspectionScope {
 pub(super) enum DenyReason {
     /// Graph rejected it in use.
     RejectedByGraph,
-    /// Graph reported it as invalid at this time, with this message. It is inspected again if there is nothing better.
-    FailedInspection(Instant, String),
+    /// Graph reported it as invalid at this time, with this message and these codes. It is inspected again if there is nothing
+    /// better.
+    FailedInspection(Instant, String, String),
     /// The date in its source has passed, and Graph could not be asked at this time; with the message.
     Unconfirmed(Instant, String),
 }
@@ -98,10 +99,10 @@ impl Vetting {
         match self.reason(fingerprint) {
             None => {}
             // A source that often announces changes does not cause an inspection each time.
-            Some(DenyReason::FailedInspection(at, message))
+            Some(DenyReason::FailedInspection(at, message, codes))
                 if context.current_is_dead && at.elapsed() < REINSPECT_INTERVAL =>
             {
-                return Err(ObtainError::permanent("rejected_by_inspection", message));
+                return Err(ObtainError::permanent("rejected_by_inspection", message).with_codes(codes));
             }
             Some(DenyReason::FailedInspection(..)) if context.current_is_dead => {}
             Some(DenyReason::Unconfirmed(at, message)) if at.elapsed() < REINSPECT_INTERVAL => {
@@ -144,11 +145,11 @@ impl Vetting {
         let message = format!(
             "the token {fingerprint} from {source} was rejected because Graph reports it as invalid: {reason} Replace it"
         );
-        self.add(
-            fingerprint,
-            DenyReason::FailedInspection(Instant::now(), message.clone()),
-        );
-        Err(ObtainError::permanent("rejected_by_inspection", message))
+        let error = inspection.and_then(|inspection| inspection.error);
+        let codes = error.map(|error| error.codes()).unwrap_or_default();
+        let denied = DenyReason::FailedInspection(Instant::now(), message.clone(), codes.clone());
+        self.add(fingerprint, denied);
+        Err(ObtainError::permanent("rejected_by_inspection", message).with_codes(codes))
     }
 
     fn reason(&self, token: Fingerprint) -> Option<DenyReason> {

@@ -1,6 +1,8 @@
-//! The times of the warnings of an expiry: 14, 7, 3 and 1 days before it, each once.
+//! The times of the warnings of an expiry: 14, 7, 3 and 1 days before it, each once; and the words for it.
 
 use std::time::{Duration, SystemTime};
+
+use crate::types::Rfc3339Timestamp;
 
 /// The warnings about one expiry of one token.
 #[derive(Clone, Copy, Debug, Default)]
@@ -25,6 +27,19 @@ impl ExpiryWarnings {
         self.last_warned_days = Some(days);
         Some(days)
     }
+}
+
+/// `in 3 days, at 2026-11-21T09:30:00Z`.
+pub(super) fn format_expiry(expires_at: SystemTime, now: SystemTime) -> String {
+    const HOUR: u64 = 60 * 60;
+    let left = match expires_at.duration_since(now).unwrap_or_default().as_secs() {
+        0 => "now".to_owned(),
+        seconds if seconds < 2 * 60 => format!("in {seconds} seconds"),
+        seconds if seconds < 2 * HOUR => format!("in {} minutes", seconds / 60),
+        seconds if seconds < 48 * HOUR => format!("in {} hours", seconds / HOUR),
+        seconds => format!("in {} days", seconds / (24 * HOUR)),
+    };
+    format!("{left}, at {}", Rfc3339Timestamp(expires_at))
 }
 
 #[cfg(test)]

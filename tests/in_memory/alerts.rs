@@ -22,8 +22,16 @@ fn test_alert(tenant: &str, cause: AlertCause) -> Alert {
     Alert {
         tenant: TenantId::new(tenant).unwrap(),
         cause,
+        reason: String::new(),
         summary: format!("The token of {tenant} has trouble."),
         remediation: "An operator must fix it.".to_owned(),
+    }
+}
+
+fn with_reason(cause: AlertCause, reason: &str) -> Alert {
+    Alert {
+        reason: reason.to_owned(),
+        ..test_alert("default", cause)
     }
 }
 

@@ -4,7 +4,7 @@ use std::fs::{Permissions, set_permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
-use crate::support::{Graph, Sidecar, get, replace_file, settings, together, wait_until};
+use crate::support::{Graph, Sidecar, get, graphward_command, replace_file, settings, together, wait_until};
 
 /// The number of lines of the log with these words.
 fn lines(sidecar: &Sidecar, words: &str) -> usize {
@@ -86,4 +86,56 @@ async fn the_first_request_and_a_token_of_the_app_are_told_once() {
     wait_until("the app's token is told", async || lines(&sidecar, own) == 1).await;
     assert_eq!((lines(&sidecar, first), lines(&sidecar, own)), (1, 1));
     sidecar.assert_reveals_none_of(&["hunter2"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_state_directory_is_created_at_the_start_and_one_that_cannot_be_written_is_warned_of() {
+    let _turn = together().await;
+    let (dir, graph) = (tempfile::tempdir().unwrap(), Graph::start().await);
+    replace_file(&dir.path().join("token"), graph.sim.issue(None));
+    let start = async |state: &str, systemd: &str| {
+        let text = settings(&graph, "file = \"token\"", &format!("[state]\ndir = \"{state}\"\n"));
+        let mut command = graphward_command(dir.path(), &["serve"]);
+        Sidecar::start_with(dir.path(), &text, command.env("STATE_DIRECTORY", systemd)).await
+    };
+    let warning = "the state directory cannot be written";
+    for (state, cause) in [
+        ("token/state", "Not a directory"),
+        ("token", "File exists"),
+        ("/proc/nonexistent", "No such file or directory"),
+        (&"x".repeat(300), "File name too long"),
+    ] {
+        let sidecar = start(state, "").await;
+        let log = sidecar.stdout();
+        let line = log.lines().find(|line| line.contains(warning)).expect(state);
+        for word in [
+            "WARN",
+            cause,
+            state,
+            "graphward token rollback",
+            "alerts are repeated",
+            "set state.dir",
+        ] {
+            assert!(line.contains(word), "{state}: {word}: {line}");
+        }
+        assert_eq!(lines(&sidecar, "\"state directory\""), 0, "{log}");
+    }
+    let absolute = dir.path().join("of-systemd");
+    for (state, systemd, created) in [
+        ("new/state", "", dir.path().join("new/state")),
+        ("", absolute.to_str().unwrap(), absolute.clone()),
+    ] {
+        let sidecar = start(state, systemd).await;
+        let told = format!("\"directory\":\"{}\"", created.display());
+        assert_eq!(
+            (lines(&sidecar, &told), lines(&sidecar, warning)),
+            (1, 0),
+            "{}",
+            sidecar.stdout()
+        );
+        assert_eq!(created.metadata().unwrap().permissions().mode() & 0o777, 0o700);
+        assert_eq!(created.read_dir().unwrap().count(), 0, "the trial leaves nothing");
+    }
+    let sidecar = start("", "relative").await;
+    assert_eq!(lines(&sidecar, "no state directory"), 1, "{}", sidecar.stdout());
 }

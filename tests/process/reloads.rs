@@ -164,7 +164,7 @@ async fn a_faulty_configuration_changes_nothing_and_is_told_in_full() {
 async fn keys_that_need_a_restart_are_named_and_the_others_are_applied() {
     let _turn = together().await;
     let setup = Setup::start("").await;
-    let more = "[heal]\nclient_credentials = \"refuse\"";
+    let more = "[heal]\nclient_credentials = \"refuse\"\n[state]\ndir = \"other\"";
     let text = settings(&setup.graph, "file = \"token\"", more);
     let text = text
         .replacen("127.0.0.1:0", "127.0.0.1:1", 1)
@@ -177,7 +177,9 @@ async fn keys_that_need_a_restart_are_named_and_the_others_are_applied() {
         .iter()
         .filter(|event| event["level"] == "WARN" && event["keys"].is_string());
     let keys: Vec<_> = warnings.map(|event| event["keys"].as_str().unwrap()).collect();
-    assert_eq!(keys, ["listen.proxy, upstream.http, upstream.via"; 2]);
+    assert_eq!(keys, ["listen.proxy, state.dir, upstream.http, upstream.via"; 2]);
+    assert!(setup.logged(&["\"cause\":\"the operator requested it\""]));
+    assert!(!setup.path("other").exists(), "the directory is the one of the start");
     let response = get(setup.sidecar.proxy, "/v26.0/me?access_token=EAAGother").await;
     assert_eq!(response.status, 403);
     assert_eq!(get(setup.sidecar.proxy, "/v26.0/me").await.status, 200);

@@ -111,7 +111,8 @@ impl AlertFixture {
     fn send(&self, tenant: &str) {
         self.sender.send(&Alert {
             tenant: TenantId::new(tenant).unwrap(),
-            cause: AlertCause::ActionRequired(459),
+            cause: AlertCause::ActionRequired,
+            reason: "190/459".to_owned(),
             summary: "The user changed the password.".to_owned(),
             remediation: "The user logs in again.".to_owned(),
         });

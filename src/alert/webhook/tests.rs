@@ -68,6 +68,7 @@ fn alert(tenant: &str, cause: AlertCause, summary: &str) -> Alert {
     Alert {
         tenant: TenantId::new(tenant).unwrap(),
         cause,
+        reason: String::new(),
         summary: summary.to_owned(),
         remediation: "y".to_owned(),
     }

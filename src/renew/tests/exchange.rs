@@ -86,6 +86,7 @@ async fn a_token_that_graph_knows_to_be_dead_and_a_wrong_app_need_an_operator() 
         .await
         .unwrap_err();
     assert_eq!((error.reason(), error.is_transient()), ("token_rejected", false));
+    assert_eq!(error.alert_reason(), "token_rejected/190/463");
     let text = error.to_string();
     let start = "graph.facebook.com/oauth/access_token rejected the request: code 190, subcode 463, fbtrace_id A";
     assert!(text.starts_with(start), "{text}");

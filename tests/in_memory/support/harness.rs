@@ -28,6 +28,8 @@ pub(crate) struct TestProxyBuilder {
     require_token: bool,
     source_delay: Duration,
     max_inflight: u32,
+    /// It shows the start time when this is created.
+    clock: Clock,
     /// Where the app's secret is until the start.
     app_secret: Option<NamedTempFile>,
 }
@@ -71,6 +73,7 @@ impl TestProxyBuilder {
             require_token: false,
             source_delay: Duration::ZERO,
             max_inflight: Dependencies::default().max_inflight,
+            clock: Clock::manual(start_time()),
             app_secret: None,
         }
     }
@@ -172,7 +175,7 @@ impl TestProxyBuilder {
         let (proxy, proxy_dialer) = Listener::in_memory();
         let (admin, admin_dialer) = Listener::in_memory();
         let deps = Dependencies {
-            clock: Clock::manual(start_time()),
+            clock: self.clock,
             connector: Some(graph.connector()),
             token_provider: Some(supply),
             proxy: vec![proxy],

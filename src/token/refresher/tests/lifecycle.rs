@@ -195,7 +195,8 @@ impl Renewer for ScriptedRenewer {
             state.next.front().cloned()
         };
         let result = result.unwrap_or(Err("no result is left"));
-        let result = result.map_err(|message| ObtainError::transient("broken", message));
+        let failed = |message: &'static str| ObtainError::transient("broken", message).with_codes(message.to_owned());
+        let result = result.map_err(failed);
         Box::pin(std::future::ready(result))
     }
 
@@ -256,6 +257,12 @@ impl RecordedAlerts {
     fn causes(&self) -> Vec<AlertCause> {
         let alerts = self.0.lock().unwrap();
         alerts.iter().map(|alert| alert.cause).collect()
+    }
+
+    /// What a memory of deliveries knows them by.
+    fn keys(&self) -> Vec<String> {
+        let alerts = self.0.lock().unwrap();
+        alerts.iter().map(Alert::key).collect()
     }
 
     fn text(&self) -> String {

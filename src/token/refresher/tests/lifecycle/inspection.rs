@@ -150,7 +150,7 @@ async fn a_locked_account_is_reported_once_a_day() {
             tokio::time::sleep(3 * 60 * MINUTE).await;
         }
     }
-    assert_eq!(alerts.causes(), [AlertCause::AccountLocked(131_031); 3]);
+    assert_eq!(alerts.keys(), ["default/account_locked/131031"; 3]);
     assert!(alerts.text().contains("Business Manager") && alerts.text().contains("131031"));
     assert!(tokens.is_usable(), "the token is not the cause");
 }
@@ -230,8 +230,48 @@ async fn each_rejection_that_requires_another_action_has_its_own_alert() {
         file.put(token(successor));
         tokio::time::sleep(MINUTE).await;
     }
-    let causes = [AlertCause::ActionRequired(459), AlertCause::ActionRequired(464)];
-    assert_eq!(alerts.causes(), causes);
+    let keys = ["default/action_required/190/459", "default/action_required/190/464"];
+    assert_eq!(alerts.keys(), keys);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_reason_of_a_rejection_a_refused_token_and_a_failed_renewal_has_its_own_alert() {
+    let (file, graph) = (FakeStore::named("file"), FakeInspector::default());
+    let error = |subcode| GraphError {
+        code: Some(190),
+        subcode: Some(subcode),
+        ..GraphError::default()
+    };
+    for (text, subcode) in [("expired", 463), ("late", 463), ("revoked", 460)] {
+        let refused = Inspection {
+            error: Some(error(subcode)),
+            ..Inspection::default()
+        };
+        graph.set(text, refused);
+    }
+    file.put(expiring("one", 600 * DAY));
+    let renewer = ScriptedRenewer::new([Err("100/33"), Err("100/33"), Err("10")]);
+    let (tokens, alerts) = start(provider(&file, &graph).with_renewer(renewer)).await;
+    for bad in ["expired", "late", "revoked"] {
+        file.put(token(bad));
+        tokio::time::sleep(MINUTE).await;
+    }
+    for subcode in [460, 463] {
+        tokens.mark_rejected(tokens.current().unwrap().generation(), &error(subcode));
+        tokio::time::sleep(HOUR).await;
+        file.put(expiring(&format!("after-{subcode}"), 600 * DAY));
+        tokio::time::sleep(MINUTE).await;
+    }
+    let keys: std::collections::BTreeSet<_> = alerts.keys().into_iter().collect();
+    let expected = [
+        "default/rejected/190/460",
+        "default/rejected/190/463",
+        "default/renewal_failed/broken/10",
+        "default/renewal_failed/broken/100/33",
+        "default/source_token_rejected/rejected_by_inspection/190/460",
+        "default/source_token_rejected/rejected_by_inspection/190/463",
+    ];
+    assert!(expected.iter().all(|key| keys.contains(*key)), "{keys:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -264,6 +304,6 @@ async fn a_block_of_one_action_does_not_hide_that_the_whole_account_is_locked() 
         tokens.observations.add_account_lock(&locked);
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    let causes = [AlertCause::AccountLocked(368), AlertCause::AccountLocked(131_031)];
-    assert_eq!(alerts.causes(), causes);
+    let keys = ["default/account_locked/368", "default/account_locked/131031"];
+    assert_eq!(alerts.keys(), keys);
 }
