@@ -10,6 +10,10 @@ use std::path::{Path, PathBuf};
 use crate::config::StateConfig;
 use crate::types::error_chain;
 
+/// What is off without a state directory, and what to do.
+const WITHOUT_ONE: &str = "`graphward token rollback` has no previous token of a file, and alerts are repeated after a restart; \
+     set state.dir to a persistent, writable directory";
+
 /// Returns the state directory: `state.dir`, else systemd's `$STATE_DIRECTORY`, else `$XDG_STATE_HOME/graphward`.
 pub(super) fn state_dir(config: &StateConfig) -> Option<PathBuf> {
     config.dir.clone().or_else(|| default_dir(|name| var_os(name)))
@@ -24,11 +28,7 @@ fn default_dir(var: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
 /// Creates the state directory, and says what is off without one that can be written.
 pub(super) fn prepare_state_dir(config: &StateConfig) {
     let Some(path) = state_dir(config) else {
-        tracing::info!(
-            "no state directory: `graphward token rollback` has no previous token of a file, and alerts are repeated after a \
-             restart; set state.dir to a persistent, writable directory"
-        );
-        return;
+        return tracing::info!("no state directory: {WITHOUT_ONE}");
     };
     let directory = path.display();
     match try_write(&path) {
@@ -36,8 +36,7 @@ pub(super) fn prepare_state_dir(config: &StateConfig) {
         Err(error) => tracing::warn!(
             %directory,
             error = error_chain(&error),
-            "the state directory cannot be written: until it can, `graphward token rollback` has no previous token of a \
-             file, and alerts are repeated after a restart; set state.dir to a persistent, writable directory"
+            "the state directory cannot be written: until it can, {WITHOUT_ONE}"
         ),
     }
 }

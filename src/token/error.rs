@@ -118,6 +118,15 @@ impl ObtainError {
         parts.join("/").trim_end_matches('/').to_owned()
     }
 
+    /// What a repetition of it has in common with it. Each message about an answer of Graph has another trace id.
+    pub(super) fn identity(&self) -> String {
+        if self.is_from_renewer && !self.codes.is_empty() {
+            self.alert_reason()
+        } else {
+            self.message.clone()
+        }
+    }
+
     /// The hash of the content that was refused.
     pub(super) const fn refused_content(&self) -> Option<u64> {
         self.content

@@ -73,7 +73,7 @@ pub(super) struct Reporter {
     sources: String,
     /// The description of the renewer, if there is one.
     renewer: Option<String>,
-    /// The error that was reported last.
+    /// The identity of the error that was reported last.
     last_error: Option<String>,
     /// The content that it was about.
     last_content: Option<u64>,
@@ -216,7 +216,7 @@ impl Reporter {
         );
         (self.event_sink)(&TokenEvent::Withdrawn);
         self.send_alert(AlertCause::Withdrawn, statement.reason(), &summary, &remediation);
-        (self.last_error, self.last_content) = (Some(statement.to_string()), None);
+        (self.last_error, self.last_content) = (Some(statement.identity()), None);
     }
 
     /// Reports a failure in one line. A repeated error is reported once; that the sources have no newer token was reported
@@ -225,8 +225,8 @@ impl Reporter {
         let (operation, _started_at) = self.operation;
         let (tenant, reason, cause) = (&self.tenant, error.reason(), std::error::Error::source(error));
         let (message, cause) = (error.to_string(), cause.map(error_chain));
-        let content = error.refused_content();
-        let is_repeated = self.last_error.as_ref() == Some(&message) && self.last_content == content;
+        let (identity, content) = (error.identity(), error.refused_content());
+        let is_repeated = self.last_error.as_ref() == Some(&identity) && self.last_content == content;
         if is_repeated || error.kind() == ErrorKind::NothingNew {
             tracing::debug!(%tenant, operation = operation.label(), error = message, "no newer token");
             return;
@@ -254,7 +254,7 @@ impl Reporter {
         } else {
             tracing::warn!(%tenant, reason, error = message, cause, "no token is available yet");
         }
-        (self.last_error, self.last_content) = (Some(message), content);
+        (self.last_error, self.last_content) = (Some(identity), content);
     }
 
     /// Warns that the token expires soon, and is not renewed.

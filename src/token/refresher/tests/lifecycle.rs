@@ -195,7 +195,10 @@ impl Renewer for ScriptedRenewer {
             state.next.front().cloned()
         };
         let result = result.unwrap_or(Err("no result is left"));
-        let failed = |message: &'static str| ObtainError::transient("broken", message).with_codes(message.to_owned());
+        let failed = |message: &'static str| {
+            let codes = message.split(' ').next().unwrap_or_default();
+            ObtainError::transient("broken", message).with_codes(codes.to_owned())
+        };
         let result = result.map_err(failed);
         Box::pin(std::future::ready(result))
     }

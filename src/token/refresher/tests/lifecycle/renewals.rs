@@ -152,6 +152,28 @@ async fn renewed_tokens_that_graph_rejects_at_once_cause_no_retry_storm() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_of_graph_that_differs_in_its_trace_id_is_reported_once() {
+    let file = FakeStore::writable("file");
+    file.put(expiring("one", 600 * DAY));
+    let refusals = [
+        "100/33 fbtrace_id A",
+        "100/33 fbtrace_id B",
+        "100/33 fbtrace_id C",
+        "10 fbtrace_id D",
+    ];
+    let renewer = ScriptedRenewer::new(refusals.map(Err));
+    let (_tokens, alerts) = start(TokenProvider::from_source(file).with_renewer(renewer.clone())).await;
+    tokio::time::sleep(550 * DAY).await;
+    assert!(renewer.calls() > 4);
+    let keys = [
+        "default/renewal_failed/broken/100/33",
+        "default/renewal_failed/broken/10",
+    ];
+    assert_eq!(alerts.keys(), keys);
+    assert!(alerts.text().contains("fbtrace_id A") && !alerts.text().contains("fbtrace_id B"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn failed_renewals_keep_the_token_and_alert_once() {
     let file = FakeStore::writable("file");
     file.put(expiring("one", 60 * DAY));
