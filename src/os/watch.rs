@@ -5,11 +5,14 @@
 //! Directories are watched, never the file: an atomic rename replaces the file's inode, and Kubernetes swaps the symlink
 //! `..data` beside it, so a watch on the file would follow the deleted inode. An event only triggers a read; the content,
 //! compared with that of the last read, decides. Network filesystems send no events, and a directory may appear late, so the
-//! content is also compared once a second; reading a few hundred bytes is cheap.
+//! content is also compared once a second; reading a few hundred bytes is cheap. Events of other names are ignored: an
+//! application may write a file beside the token a thousand times a second.
 //!
 //! This is kept by hand over `notify`: its debouncers report events, not content, and its polling watcher compares
 //! modification times, which a mounted secret need not change.
 
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
@@ -50,9 +53,17 @@ enum Snapshot {
     Unreadable(io::ErrorKind),
 }
 
-/// Watched directories, by name and inode: a replaced directory is another one.
-struct DirectoryWatch {
+/// The directories to watch, and the names in them whose events count.
+#[derive(Default, Eq, PartialEq)]
+struct WatchTargets {
+    /// By name and inode: a replaced directory is another one.
     directories: Vec<(PathBuf, u64)>,
+    names: BTreeSet<OsString>,
+}
+
+/// Watched directories.
+struct DirectoryWatch {
+    targets: Arc<WatchTargets>,
     /// A directory was removed, and its watch with it. The next directory of that name may get the same inode.
     directory_removed: Arc<AtomicBool>,
     _watcher: RecommendedWatcher,
@@ -151,15 +162,14 @@ impl<const N: usize> WatchedFiles<N> {
     /// Watches the directories that are relevant now, if they have changed.
     async fn rewatch(&mut self) {
         let paths = self.paths.clone();
-        let directories = self
-            .run_blocking(move || watched_directories(&paths))
+        let targets = self
+            .run_blocking(move || WatchTargets::of(&paths))
             .await
             .unwrap_or_default();
-        let is_current = |watch: &DirectoryWatch| {
-            watch.directories == directories && !watch.directory_removed.load(Ordering::Relaxed)
-        };
+        let is_current =
+            |watch: &DirectoryWatch| *watch.targets == targets && !watch.directory_removed.load(Ordering::Relaxed);
         if !self.directory_watch.as_ref().is_some_and(is_current) {
-            self.directory_watch = DirectoryWatch::start(directories, &self.event_notify);
+            self.directory_watch = DirectoryWatch::start(targets, &self.event_notify);
         }
     }
 }
@@ -181,14 +191,58 @@ impl Snapshot {
     }
 }
 
+// === impl WatchTargets ===
+
+impl WatchTargets {
+    /// Finds the directories in which a change of these files causes an event: their parents, or the nearest ancestors that
+    /// exist; and the real parents of files that are symlinks.
+    fn of(paths: &[PathBuf]) -> Self {
+        let mut targets = Self::default();
+        for path in paths {
+            let absolute = std::path::absolute(path).unwrap_or_else(|_error| path.clone());
+            let real = path.canonicalize().ok();
+            let real_parent = real.as_deref().and_then(Path::parent).map(Path::to_path_buf);
+            let inode = |directory: PathBuf| {
+                let inode = std::fs::metadata(&directory).ok()?.ino();
+                Some((directory, inode))
+            };
+            let ancestors = absolute.ancestors().skip(1).map(Path::to_path_buf);
+            let nearest = ancestors.filter_map(inode).take(1);
+            for (directory, inode) in nearest.chain(real_parent.and_then(inode)) {
+                if !targets.directories.iter().any(|(_, known)| *known == inode) {
+                    targets.directories.push((directory, inode));
+                }
+            }
+            let link = absolute.read_link().ok();
+            for path in [Some(&absolute), real.as_ref(), link.as_ref()].into_iter().flatten() {
+                targets.names.extend(path.iter().map(OsStr::to_owned));
+            }
+        }
+        targets
+    }
+
+    /// Returns whether an event may be about the files: about a part of their paths, or about the links of Kubernetes, which
+    /// begin with two dots.
+    fn concerns(&self, event: &Event) -> bool {
+        let is_ours = |name: &OsStr| self.names.contains(name) || name.as_encoded_bytes().starts_with(b"..");
+        let mut paths = event.paths.iter();
+        event.paths.is_empty() || event.need_rescan() || paths.any(|path| path.file_name().is_none_or(is_ours))
+    }
+}
+
 // === impl DirectoryWatch ===
 
 impl DirectoryWatch {
-    /// Notifies of any event in these directories; `None` if the system has no watch left.
-    fn start(directories: Vec<(PathBuf, u64)>, event_notify: &Arc<Notify>) -> Option<Self> {
+    /// Notifies of the events that count; `None` if the system has no watch left.
+    fn start(targets: WatchTargets, event_notify: &Arc<Notify>) -> Option<Self> {
         let (event_notify, directory_removed) = (Arc::clone(event_notify), Arc::new(AtomicBool::new(false)));
         let removed = Arc::clone(&directory_removed);
+        let targets = Arc::new(targets);
+        let watched = Arc::clone(&targets);
         let on_event = move |event: notify::Result<Event>| {
+            if event.as_ref().is_ok_and(|event| !watched.concerns(event)) {
+                return;
+            }
             match event.map(|event| event.kind) {
                 // Reading opens the file; notifying of that would never end.
                 Ok(EventKind::Access(_)) => return,
@@ -201,14 +255,14 @@ impl DirectoryWatch {
         let mut watcher = notify::recommended_watcher(on_event)
             .inspect_err(|error| tracing::debug!(%error, "file events unavailable; polling"))
             .ok()?;
-        for (directory, _inode) in &directories {
+        for (directory, _inode) in &targets.directories {
             watcher
                 .watch(directory, RecursiveMode::NonRecursive)
                 .inspect_err(|error| tracing::debug!(%error, ?directory, "cannot watch this directory; polling"))
                 .ok()?;
         }
         Some(Self {
-            directories,
+            targets,
             directory_removed,
             _watcher: watcher,
         })
@@ -233,27 +287,5 @@ pub fn read_file(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     Ok(bytes)
 }
 
-/// Returns the directories in which a change of the files causes an event: their parents, or the nearest ancestors that
-/// exist; and the real parents of files that are symlinks.
-fn watched_directories(paths: &[PathBuf]) -> Vec<(PathBuf, u64)> {
-    let mut found = Vec::new();
-    for path in paths {
-        let absolute = std::path::absolute(path).unwrap_or_else(|_error| path.clone());
-        let ancestors = absolute.ancestors().skip(1).map(Path::to_path_buf);
-        let real_parent = path
-            .canonicalize()
-            .ok()
-            .and_then(|real| real.parent().map(Path::to_path_buf));
-        let inode = |directory: PathBuf| {
-            let inode = std::fs::metadata(&directory).ok()?.ino();
-            Some((directory, inode))
-        };
-        let nearest = ancestors.filter_map(inode).take(1);
-        for (directory, inode) in nearest.chain(real_parent.and_then(inode)) {
-            if !found.iter().any(|(_, known)| *known == inode) {
-                found.push((directory, inode));
-            }
-        }
-    }
-    found
-}
+#[cfg(test)]
+mod tests;
