@@ -49,13 +49,15 @@ async fn every_way_to_replace_a_file_causes_an_event() {
     type Replace = fn(&Path);
     let ways: [(&str, Replace); 4] = [
         ("written in place", |dir| {
-            fs::write(dir.join("token"), "second").unwrap()
+            fs::write(dir.join("token"), "second").unwrap();
         }),
         ("renamed over it", |dir| {
             fs::write(dir.join("token.tmp"), "second").unwrap();
             fs::rename(dir.join("token.tmp"), dir.join("token")).unwrap();
         }),
-        ("removed", |dir| fs::remove_file(dir.join("token")).unwrap()),
+        ("removed", |dir| {
+            fs::remove_file(dir.join("token")).unwrap();
+        }),
         ("a link to another", |dir| {
             fs::write(dir.join("other"), "second").unwrap();
             fs::remove_file(dir.join("token")).unwrap();
