@@ -7,6 +7,7 @@ mod dialer;
 mod egress;
 mod endpoint;
 mod error;
+mod flood_guard;
 mod host_name;
 mod http_client;
 mod lazy_timer;

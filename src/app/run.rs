@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use prometheus_client::metrics::counter::Counter;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
@@ -18,7 +19,7 @@ use super::secret_files::SecretFiles;
 use super::signal::{SECOND_STOP_AFTER, StopSignal};
 use crate::admin::{Admin, AdminTenant};
 use crate::config::Config;
-use crate::net::{Lifecycle, Listener, ServeConfig, ServerCert, Shutdown, ShutdownPhase, Stage, Tasks, serve};
+use crate::net::{Lifecycle, Listener, ServeConfig, Shutdown, ShutdownPhase, Stage, Tasks, serve};
 use crate::proxy::Proxy;
 use crate::token::{Refresher, TokenHandle, channel};
 use crate::types::TenantId;
@@ -92,7 +93,7 @@ pub async fn run(
     on_start: impl FnOnce(ServerHandle),
 ) -> Result<RunOutcome, StartError> {
     // Bind. A port that is in use fails the start before anything runs.
-    let (clock, metrics) = (deps.clock, deps.metrics);
+    let (clock, cut_floods, metrics) = (deps.clock, deps.metrics.cut_floods(), deps.metrics);
     let listeners = build::bind_listeners(&config.listen, deps.proxy, deps.admin_listener).await?;
     let proxy_addresses: Vec<_> = listeners.proxy.iter().filter_map(Listener::local_addr).collect();
     let admin_address = listeners.admin.local_addr();
@@ -136,11 +137,8 @@ pub async fn run(
     let admin = build::build_admin(&config, &context, tenant, &listeners.admin, &lifecycle, &sources);
 
     // Start. The admin endpoint comes first: probes are answered while the first token is looked for.
-    start_admin(
-        listeners.admin,
-        &admin,
-        serve_config(&tasks, &admin_shutdown, None, MAX_ADMIN_CONNECTIONS),
-    );
+    let serve_config = |shutdown: &Shutdown| serve_config(&tasks, shutdown, &cut_floods);
+    start_admin(listeners.admin, &admin, serve_config(&admin_shutdown));
     let refresher = tasks.spawn(refresher.run());
     drop(webhook.map(|webhook| tasks.spawn(webhook.run())));
     let cert_reloader = cert_reloader.map(|reloader| tasks.spawn(reloader.run()));
@@ -159,7 +157,11 @@ pub async fn run(
         reading: Arc::default(),
     });
     let reloader = reloader.map(|reloader| tasks.spawn(reloader.run(secret_files)));
-    let proxy_config = serve_config(&tasks, &shutdown, server_cert, config.listen.max_connections);
+    let proxy_config = ServeConfig {
+        server_cert,
+        max_connections: config.listen.max_connections,
+        ..serve_config(&shutdown)
+    };
     let mut serving = Box::pin(serve_proxy(listeners.proxy, &proxy, &proxy_config));
     on_start(ServerHandle {
         proxy: proxy_addresses,
@@ -302,16 +304,13 @@ async fn force_close(
     RunOutcome::ForceClosed(requests + tunnels)
 }
 
-fn serve_config(
-    tasks: &Tasks,
-    shutdown: &Shutdown,
-    server_cert: Option<Arc<ServerCert>>,
-    max_connections: NonZeroU32,
-) -> ServeConfig {
+/// The configuration for the admin endpoint's listener, from which that of the app's listeners differs.
+fn serve_config(tasks: &Tasks, shutdown: &Shutdown, cut_floods: &Counter) -> ServeConfig {
     ServeConfig {
         tasks: tasks.clone(),
         shutdown: shutdown.clone(),
-        server_cert,
-        max_connections,
+        server_cert: None,
+        max_connections: MAX_ADMIN_CONNECTIONS,
+        cut_floods: cut_floods.clone(),
     }
 }

@@ -25,6 +25,7 @@ use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use prometheus_client::metrics::counter::Counter;
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::yield_now;
@@ -32,6 +33,7 @@ use tokio::time::{sleep, timeout};
 
 use super::connect::Transport;
 use super::error::BoxError;
+use super::flood_guard::FloodGuard;
 use super::lazy_timer::LazyTimer;
 use super::listen::Listener;
 use super::server_cert::ServerCert;
@@ -56,6 +58,8 @@ pub struct ServeConfig {
     pub server_cert: Option<Arc<ServerCert>>,
     /// The most open connections at a time.
     pub max_connections: NonZeroU32,
+    /// Counts HTTP/2 connections that were cut because the client flooded them.
+    pub cut_floods: Counter,
 }
 
 /// Serves a listener until the shutdown begins and the last connection has ended, or has been force-closed. Returns the
@@ -72,8 +76,12 @@ where
     B::Error: Into<BoxError>,
 {
     let (builder, shutdown) = (http_builder(&config.tasks), config.shutdown.clone());
+    let cut_floods = config.cut_floods.clone();
     let serve_http = move |stream, info: ConnectionInfo| -> BoxFuture<'static, _> {
-        let (io, may_upgrade) = (TokioIo::new(stream), info.tunnels.is_some());
+        let (io, may_upgrade) = (
+            TokioIo::new(FloodGuard::new(stream, cut_floods.clone())),
+            info.tunnels.is_some(),
+        );
         let (service, shutdown) = (make_service(info), shutdown.clone());
         let has_served = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&has_served);
@@ -100,6 +108,7 @@ async fn accept(mut listener: Listener, serve_http: Arc<ServeHttp>, config: Serv
         shutdown,
         server_cert,
         max_connections,
+        ..
     } = config;
     let slots = Arc::new(Semaphore::new(max_connections.get() as usize));
     // Every connection from before the shutdown holds a sender.

@@ -59,6 +59,7 @@ struct Families {
     config_reloads: Family<Labels<1>, Counter>,
     config_loaded_at: Gauge<f64, AtomicU64>,
     dropped_log_lines: Counter,
+    cut_floods: Counter,
     token: TokenMetricFamilies,
     alerts: Family<Labels<1>, Counter>,
     usage: UsageMetricFamilies,
@@ -120,6 +121,10 @@ impl Metrics {
                 "Time at which the configuration in use was loaded",
             ),
             dropped_log_lines: all.register("log_lines_dropped", "Log lines dropped because stdout was blocked"),
+            cut_floods: all.register(
+                "http2_floods_cut",
+                "HTTP/2 connections closed because the client flooded them",
+            ),
             token: TokenMetricFamilies::register(&mut all),
             alerts: all.register("alerts", "Alerts by delivery result"),
             usage: UsageMetricFamilies::register(&mut all),
@@ -190,6 +195,12 @@ impl Metrics {
     #[must_use]
     pub fn dropped_log_lines(&self) -> Counter {
         self.0.dropped_log_lines.clone()
+    }
+
+    /// The number of HTTP/2 connections that were closed because the client flooded them.
+    #[must_use]
+    pub fn cut_floods(&self) -> Counter {
+        self.0.cut_floods.clone()
     }
 
     /// Counts a reload of the configuration, which was `applied` or `rejected`.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::support::h2c::{
     self, CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, Outcome, PING, RST_STREAM, SETTINGS, WINDOW_UPDATE,
 };
-use super::support::{H2c, Origin, ProxyConfig, ProxyProcess, TestProxy, sleep_millis, wait_until};
+use super::support::{H2c, Origin, ProxyConfig, ProxyProcess, TestProxy, client, sleep_millis, wait_until};
 
 const ENHANCE_YOUR_CALM: u32 = 11;
 
@@ -157,6 +157,76 @@ fn floods_of_small_frames_cost_no_memory() {
         );
     }
     assert_eq!(origin.take().len(), 6, "warm, and once after each flood");
+}
+
+#[test]
+fn a_flood_of_frames_that_carry_nothing_is_cut_and_counted() {
+    let origin = Origin::plain("x");
+    let graphward = TestProxy::start(origin.port);
+    let open = h2c::frame(HEADERS, END_HEADERS, 1, &post());
+    let floods = [
+        ("PING", h2c::frame(PING, 0, 0, &[7; 8])),
+        ("PING ACK", h2c::frame(PING, 1, 0, &[7; 8])),
+        ("SETTINGS", h2c::frame(SETTINGS, 0, 0, &[])),
+        ("WINDOW_UPDATE", h2c::frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1])),
+        (
+            "WINDOW_UPDATE of a stream",
+            h2c::frame(WINDOW_UPDATE, 0, 1, &[0, 0, 0, 1]),
+        ),
+        ("PRIORITY", h2c::frame(2, 0, 3, &[0, 0, 0, 0, 1])),
+        ("unknown", h2c::frame(99, 0, 1, &[0; 8])),
+        ("empty DATA", h2c::frame(DATA, 0, 1, &[])),
+        ("padding", h2c::frame(DATA, 8, 1, &[0])),
+    ];
+    let mut healthy = H2c::connect(graphward.proxy);
+    for (stream, (what, piece)) in (1..).step_by(2).zip(&floods) {
+        let mut client = H2c::connect(graphward.proxy);
+        client.send(&open);
+        client.send(piece.repeat(900));
+        // Each round is read at once: a connection that is closed with unread bytes is reset, and its GOAWAY lost.
+        let round = [piece.repeat(100), h2c::frame(PING, 0, 0, b"a round!")].concat();
+        let answered = |frame: &h2c::Frame| frame.kind == PING && frame.payload == b"a round!";
+        let code = loop {
+            assert!(client.send(&round), "{what}");
+            if let Some(code) = client.goaway_before(answered) {
+                break code;
+            }
+        };
+        assert_eq!(code, ENHANCE_YOUR_CALM, "{what}");
+        let mut client = H2c::connect(graphward.proxy);
+        client.send(&open);
+        send_until_refused(&mut client, (0..1_000).map(|_| piece.repeat(100)));
+        assert!(matches!(client.goaway(), Some(_) | None), "{what}");
+        assert_eq!(
+            healthy.get(stream, "/beside"),
+            Outcome::Status(200, b"x".to_vec()),
+            "{what}"
+        );
+    }
+    let metrics = client::get(graphward.admin, "/metrics").text();
+    let line = metrics
+        .lines()
+        .find(|line| line.starts_with("graphward_http2_floods_cut_total"));
+    let cut: usize = line.unwrap().rsplit_once(' ').unwrap().1.parse().unwrap();
+    assert!(cut >= 12, "{cut} of {}", 2 * floods.len());
+}
+
+#[test]
+fn a_client_with_windows_pings_and_priorities_is_no_flood() {
+    let origin = Origin::plain("x");
+    let graphward = TestProxy::start(origin.port);
+    let mut client = H2c::connect(graphward.proxy);
+    let beside = [
+        h2c::frame(2, 0, 0x7fff_fff1, &[0, 0, 0, 0, 1]),
+        h2c::frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1]),
+        h2c::frame(PING, 0, 0, &[7; 8]),
+        h2c::frame(SETTINGS, 0, 0, &[]),
+    ];
+    for stream in streams().take(1_000) {
+        client.send(beside.concat());
+        assert_eq!(client.get(stream, "/"), Outcome::Status(200, b"x".to_vec()), "{stream}");
+    }
+    assert_eq!(origin.count(), 1_000);
 }
 
 /// A new stream of the connection that is not part of the flood.

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use graphward::net::{Listener, ServeConfig, Shutdown, ShutdownPhase, Tasks, serve};
+use graphward::telemetry::metrics::Metrics;
 use http::Response;
 use http_body_util::Empty;
 use hyper::service::service_fn;
@@ -24,6 +25,7 @@ async fn requests_that_were_sent_before_a_shutdown_are_answered() {
         tasks: Tasks::default(),
         shutdown: shutdown.clone(),
         server_cert: None,
+        cut_floods: Metrics::new().cut_floods(),
     };
     let service = |_info| service_fn(async |_request| Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new())));
     let clients = async {

@@ -36,6 +36,7 @@ async fn serve_with_optional_tls() -> (InMemoryConnector, Shutdown, impl Future<
         tasks: Tasks::default(),
         shutdown: shutdown.clone(),
         server_cert: Some(server_cert),
+        cut_floods: Counter::default(),
     };
     let services =
         |_info| service_fn(async |_request| Ok::<_, Infallible>(Response::new(Empty::<bytes::Bytes>::new())));

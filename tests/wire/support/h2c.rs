@@ -129,7 +129,12 @@ impl H2c {
 
     /// Reads until GOAWAY, whose error code it returns, or the end.
     pub(crate) fn goaway(&mut self) -> Option<u32> {
-        while let Some(frame) = self.next() {
+        self.goaway_before(|_frame| false)
+    }
+
+    /// The same; it ends at this frame, too.
+    pub(crate) fn goaway_before(&mut self, is_last: impl Fn(&Frame) -> bool) -> Option<u32> {
+        while let Some(frame) = self.next().filter(|frame| !is_last(frame)) {
             if frame.kind == GOAWAY {
                 return Some(number(&frame.payload[4..8]));
             }
