@@ -137,8 +137,7 @@ pub async fn run(
     let admin = build::build_admin(&config, &context, tenant, &listeners.admin, &lifecycle, &sources);
 
     // Start. The admin endpoint comes first: probes are answered while the first token is looked for.
-    let serve_config = |shutdown: &Shutdown| serve_config(&tasks, shutdown, &cut_floods);
-    start_admin(listeners.admin, &admin, serve_config(&admin_shutdown));
+    start_admin(listeners.admin, &admin, serve_config(&tasks, &admin_shutdown, &cut_floods));
     let refresher = tasks.spawn(refresher.run());
     drop(webhook.map(|webhook| tasks.spawn(webhook.run())));
     let cert_reloader = cert_reloader.map(|reloader| tasks.spawn(reloader.run()));
@@ -160,7 +159,7 @@ pub async fn run(
     let proxy_config = ServeConfig {
         server_cert,
         max_connections: config.listen.max_connections,
-        ..serve_config(&shutdown)
+        ..serve_config(&tasks, &shutdown, &cut_floods)
     };
     let mut serving = Box::pin(serve_proxy(listeners.proxy, &proxy, &proxy_config));
     on_start(ServerHandle {
