@@ -137,7 +137,11 @@ pub async fn run(
     let admin = build::build_admin(&config, &context, tenant, &listeners.admin, &lifecycle, &sources);
 
     // Start. The admin endpoint comes first: probes are answered while the first token is looked for.
-    start_admin(listeners.admin, &admin, serve_config(&tasks, &admin_shutdown, &cut_floods));
+    start_admin(
+        listeners.admin,
+        &admin,
+        serve_config(&tasks, &admin_shutdown, &cut_floods),
+    );
     let refresher = tasks.spawn(refresher.run());
     drop(webhook.map(|webhook| tasks.spawn(webhook.run())));
     let cert_reloader = cert_reloader.map(|reloader| tasks.spawn(reloader.run()));
