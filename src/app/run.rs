@@ -19,7 +19,9 @@ use super::secret_files::SecretFiles;
 use super::signal::{SECOND_STOP_AFTER, StopSignal};
 use crate::admin::{Admin, AdminTenant};
 use crate::config::Config;
-use crate::net::{Lifecycle, Listener, ServeConfig, Shutdown, ShutdownPhase, Stage, Tasks, serve};
+use crate::net::{
+    Lifecycle, ListenConfig, Listener, ServeConfig, ServerCert, Shutdown, ShutdownPhase, Stage, Tasks, serve,
+};
 use crate::proxy::Proxy;
 use crate::token::{Refresher, TokenHandle, channel};
 use crate::types::TenantId;
@@ -160,11 +162,11 @@ pub async fn run(
         reading: Arc::default(),
     });
     let reloader = reloader.map(|reloader| tasks.spawn(reloader.run(secret_files)));
-    let proxy_config = ServeConfig {
+    let proxy_config = for_app(
+        serve_config(&tasks, &shutdown, &cut_floods),
+        &config.listen,
         server_cert,
-        max_connections: config.listen.max_connections,
-        ..serve_config(&tasks, &shutdown, &cut_floods)
-    };
+    );
     let mut serving = Box::pin(serve_proxy(listeners.proxy, &proxy, &proxy_config));
     on_start(ServerHandle {
         proxy: proxy_addresses,
@@ -307,7 +309,7 @@ async fn force_close(
     RunOutcome::ForceClosed(requests + tunnels)
 }
 
-/// The configuration for the admin endpoint's listener, from which that of the app's listeners differs.
+/// The configuration for the listener of the admin endpoint.
 fn serve_config(tasks: &Tasks, shutdown: &Shutdown, cut_floods: &Counter) -> ServeConfig {
     ServeConfig {
         tasks: tasks.clone(),
@@ -315,5 +317,14 @@ fn serve_config(tasks: &Tasks, shutdown: &Shutdown, cut_floods: &Counter) -> Ser
         server_cert: None,
         max_connections: MAX_ADMIN_CONNECTIONS,
         cut_floods: cut_floods.clone(),
+    }
+}
+
+/// The same for the listeners of the app.
+fn for_app(config: ServeConfig, listen: &ListenConfig, server_cert: Option<Arc<ServerCert>>) -> ServeConfig {
+    ServeConfig {
+        server_cert,
+        max_connections: listen.max_connections,
+        ..config
     }
 }
