@@ -139,11 +139,8 @@ pub async fn run(
     let admin = build::build_admin(&config, &context, tenant, &listeners.admin, &lifecycle, &sources);
 
     // Start. The admin endpoint comes first: probes are answered while the first token is looked for.
-    start_admin(
-        listeners.admin,
-        &admin,
-        serve_config(&tasks, &admin_shutdown, &cut_floods),
-    );
+    let admin_config = serve_config(&tasks, &admin_shutdown, &cut_floods);
+    start_admin(listeners.admin, &admin, admin_config);
     let refresher = tasks.spawn(refresher.run());
     drop(webhook.map(|webhook| tasks.spawn(webhook.run())));
     let cert_reloader = cert_reloader.map(|reloader| tasks.spawn(reloader.run()));
@@ -162,11 +159,8 @@ pub async fn run(
         reading: Arc::default(),
     });
     let reloader = reloader.map(|reloader| tasks.spawn(reloader.run(secret_files)));
-    let proxy_config = for_app(
-        serve_config(&tasks, &shutdown, &cut_floods),
-        &config.listen,
-        server_cert,
-    );
+    let proxy_config = serve_config(&tasks, &shutdown, &cut_floods);
+    let proxy_config = for_app(proxy_config, &config.listen, server_cert);
     let mut serving = Box::pin(serve_proxy(listeners.proxy, &proxy, &proxy_config));
     on_start(ServerHandle {
         proxy: proxy_addresses,
