@@ -20,8 +20,6 @@ pub use api::GraphApi;
 pub use config::RenewerConfig;
 pub use debug_token::DebugTokenInspector;
 pub use exchange::{ExchangeRenewer, ExchangeSettings, UnknownExpiry};
-pub use exec::ExecRenewer;
-pub use http::HttpRenewer;
 pub use liveness::GraphLivenessCheck;
 pub use me::MeRequest;
 pub use mint::{MintRenewer, MintSettings};

@@ -25,7 +25,7 @@ pub use absent::AbsentPolicy;
 pub use command::CommandConfig;
 pub(crate) use command::TokenCommand;
 pub use config::TokenSource;
-pub use encoding::{PlainTokens, encode_token};
+pub use encoding::{EncryptionConfig, PlainTokens, encode_token};
 pub use env::EnvSource;
 pub use exec::{ExecSource, ExecSourceConfig};
 pub use fernet::{Fernet, FernetError};
@@ -34,6 +34,7 @@ pub use http::{HttpSource, HttpSourceConfig};
 pub use postgres::{
     DatabaseUrlError, PostgresDeliveries, PostgresError, PostgresSettings, PostgresSource, PostgresSourceConfig,
 };
-pub use renewed_store::{RenewedTokenStore, StoreConfig};
+pub use renewed_store::RenewedTokenStore;
 pub use service::{HttpCallConfig, ServiceTextError, TokenService, service_header, service_url};
-pub use token_cache::{CacheConfig, FileTokenCache};
+pub use token_cache::FileTokenCache;
+pub use token_file::StoreConfig;

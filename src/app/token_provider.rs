@@ -11,13 +11,14 @@ use crate::config::{Config, TokenConfig};
 use crate::graph::{Destinations, Origin};
 use crate::net::{HttpEndpoint, Tasks};
 use crate::renew::{
-    AppCredentials, DebugTokenInspector, ExchangeRenewer, ExchangeSettings, ExecRenewer, GraphApi, GraphLivenessCheck,
-    HttpRenewer, MeRequest, MintRenewer, RefreshRenewer, RenewerConfig,
+    AppCredentials, DebugTokenInspector, ExchangeRenewer, ExchangeSettings, GraphApi, GraphLivenessCheck, MeRequest,
+    MintRenewer, RefreshRenewer, RenewerConfig,
 };
 use crate::source::decode::Format;
 use crate::source::{
     ExecSource, FileSource, FileSourceConfig, FileTokenCache, HttpCallConfig, HttpSource, PostgresDeliveries,
-    PostgresError, PostgresSource, PostgresSourceConfig, RenewedTokenStore, StoreConfig, TokenService, TokenSource,
+    PostgresError, PostgresSource, PostgresSourceConfig, RenewedTokenStore, StoreConfig, TokenCommand, TokenService,
+    TokenSource,
 };
 use crate::token::{InspectionScope, Source, TokenProvider};
 use crate::types::{Clock, Secret, TokenFamily};
@@ -143,8 +144,8 @@ impl BuildContext {
                 provider.with_renewer(RefreshRenewer::instagram(api(TokenFamily::Instagram)?))
             }
             RenewerConfig::Threads {} => provider.with_renewer(RefreshRenewer::threads(api(TokenFamily::Threads)?)),
-            RenewerConfig::Http(call) => provider.with_renewer(HttpRenewer::new(self.token_service(call)?)),
-            RenewerConfig::Exec(command) => provider.with_renewer(ExecRenewer::new(command.clone(), self.clock)),
+            RenewerConfig::Http(call) => provider.with_renewer(self.token_service(call)?),
+            RenewerConfig::Exec(command) => provider.with_renewer(TokenCommand::new(command.clone(), self.clock)),
         })
     }
 
@@ -162,10 +163,7 @@ fn file_source(config: &Config, file: &FileSourceConfig) -> Result<FileSource, T
     if let Some(state_dir) = state_dir(&config.state) {
         source = source.with_state_dir(state_dir);
     }
-    Ok(match load_fernet(&file.fernet_keys)? {
-        Some(fernet) => source.encrypted_with(fernet, file.plain),
-        None => source,
-    })
+    Ok(source.encrypted_with(load_fernet(&file.encryption.fernet_keys)?, file.encryption.plain))
 }
 
 /// Builds the cache for the last token that Graph accepted, if one is configured.
@@ -204,10 +202,7 @@ pub(super) fn source_identity(config: &TokenConfig, sources: &str) -> String {
 fn postgres_source(row: &PostgresSourceConfig, tasks: &Tasks) -> Result<PostgresSource, TokenProviderError> {
     let url = resolve_text("token.source.postgres", &row.url)?;
     let source = PostgresSource::new(&url, row.settings.clone(), tasks.clone())?;
-    Ok(match load_fernet(&row.fernet_keys)? {
-        Some(fernet) => source.encrypted_with(fernet, row.plain),
-        None => source,
-    })
+    Ok(source.encrypted_with(load_fernet(&row.encryption.fernet_keys)?, row.encryption.plain))
 }
 
 /// Returns what replicas know about each other's alerts, if they share a database.
@@ -235,10 +230,7 @@ pub(super) fn with_store(
         path.push(format!(".{}", index + 1));
     }
     let stored = RenewedTokenStore::new(source, path.into(), clock);
-    Ok(match load_fernet(&store.fernet_keys)? {
-        Some(fernet) => stored.encrypted_with(fernet),
-        None => stored,
-    })
+    Ok(stored.encrypted_with(load_fernet(&store.fernet_keys)?))
 }
 
 /// Returns the origin that renews tokens of a family.

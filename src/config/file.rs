@@ -23,7 +23,7 @@ use crate::graph::ProofMode;
 use crate::net::{EgressVariables, ListenConfig};
 use crate::proxy::{AccessLogFilter, HealConfig, LinkRewriteConfig};
 use crate::renew::RenewerConfig;
-use crate::source::{AbsentPolicy, CacheConfig, StoreConfig, TokenSource};
+use crate::source::{AbsentPolicy, StoreConfig, TokenSource};
 use crate::telemetry::LogSettings;
 use crate::types::{MaybeSecret, OneOrMany, SecretRef, TokenFamily};
 use crate::upstream::UpstreamSettings;
@@ -130,7 +130,8 @@ pub struct TokenConfig {
     /// The family of a token whose first letters do not tell it.
     pub family: Option<TokenFamily>,
     /// Where the last token that Graph accepted is cached, for a start at which every source fails.
-    pub cache: Option<CacheConfig>,
+    #[schemars(extend("required" = ["file", "fernet_key"]))]
+    pub cache: Option<StoreConfig>,
     /// What happens to the token if its source says that it has none.
     pub absent: AbsentPolicy,
     /// Whether Graph is asked about a token before it is used, and daily after that.

@@ -13,33 +13,14 @@ use crate::source::TokenService;
 use crate::token::{BoxFuture, ObtainError, RenewalRequest, Renewer, Token};
 
 /// Renews by a service: `POST {"fingerprint":"01234567","dead":false}`.
-#[derive(Debug)]
-pub struct HttpRenewer {
-    service: TokenService,
-}
-
-// === impl HttpRenewer ===
-
-impl HttpRenewer {
-    /// Renews by this service.
-    #[must_use]
-    pub const fn new(service: TokenService) -> Self {
-        Self { service }
-    }
-
-    async fn request_token(&self, request: RenewalRequest<'_>) -> Result<Token, ObtainError> {
+impl Renewer for TokenService {
+    fn renew<'a>(&'a mut self, request: RenewalRequest<'a>) -> BoxFuture<'a, Result<Token, ObtainError>> {
         let fingerprint = request.token.secret.fingerprint().to_string();
         let body = json!({ "fingerprint": fingerprint, "dead": request.is_dead });
-        self.service.post(Bytes::from(body.to_string())).await
-    }
-}
-
-impl Renewer for HttpRenewer {
-    fn renew<'a>(&'a mut self, request: RenewalRequest<'a>) -> BoxFuture<'a, Result<Token, ObtainError>> {
-        Box::pin(self.request_token(request))
+        Box::pin(self.post(Bytes::from(body.to_string())))
     }
 
     fn describe(&self) -> String {
-        self.service.to_string()
+        self.to_string()
     }
 }

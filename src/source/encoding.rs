@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use super::decode::{self, DecodeError, Format};
 use super::fernet::{Fernet, FernetError};
 use crate::token::Token;
-use crate::types::Secret;
+use crate::types::{OneOrMany, Secret, SecretRef};
 
 /// The location of the token in the bytes, and the keys it is encrypted with.
 #[derive(Clone, Debug)]
@@ -29,6 +29,18 @@ pub enum PlainTokens {
     Refuse,
     /// It is used: the app has not encrypted all of its rows yet. A renewal encrypts it.
     Accept,
+}
+
+/// The encryption of a token in a file or a column.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq)]
+pub struct EncryptionConfig {
+    /// The Fernet keys that the token is encrypted with; the first one encrypts, all decrypt.
+    #[serde(default, rename = "fernet_key")]
+    #[schemars(with = "OneOrMany<SecretRef>")]
+    pub fernet_keys: Vec<SecretRef>,
+    /// What happens to a token that is not encrypted, if there are keys.
+    #[serde(default)]
+    pub plain: PlainTokens,
 }
 
 /// The reason why bytes contain no token, or a token cannot be put into them.
@@ -60,9 +72,9 @@ impl TokenEncoding {
         }
     }
 
-    /// Sets the keys, and what happens to a token that is not encrypted.
-    pub(super) fn encrypt_with(&mut self, keys: Fernet, plain: PlainTokens) {
-        (self.fernet, self.plain) = (Some(keys), plain);
+    /// Sets the keys, if there are any, and what happens to a token that is not encrypted.
+    pub(super) fn encrypt_with(&mut self, keys: Option<Fernet>, plain: PlainTokens) {
+        (self.fernet, self.plain) = (keys, plain);
     }
 
     /// Decodes the token in these bytes.

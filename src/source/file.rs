@@ -9,13 +9,13 @@ use zeroize::Zeroizing;
 
 use super::absent::AbsentPolicy;
 use super::decode::Format;
-use super::encoding::{EncodingError, PlainTokens, TokenEncoding, expiries_differ, same_secret};
+use super::encoding::{EncodingError, EncryptionConfig, PlainTokens, TokenEncoding, expiries_differ, same_secret};
 use super::fernet::Fernet;
 use super::previous_tokens::{PreviousTokens, no_previous};
 use super::token_file::{TokenFile, TokenFileError};
 use crate::os::watch::WatchedFiles;
 use crate::token::{BoxFuture, ObtainError, RefreshLock, Source, StoreOutcome, Token};
-use crate::types::{Fingerprint, OneOrMany, SecretRef};
+use crate::types::Fingerprint;
 
 /// A file that holds the token.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
@@ -28,13 +28,9 @@ pub struct FileSourceConfig {
     /// The location of the token in the file.
     #[serde(flatten)]
     pub format: Format,
-    /// The Fernet keys that the token is encrypted with; the first one encrypts, all decrypt.
-    #[serde(default, rename = "fernet_key")]
-    #[schemars(with = "OneOrMany<SecretRef>")]
-    pub fernet_keys: Vec<SecretRef>,
-    /// What happens to a token that is not encrypted, if there are keys.
-    #[serde(default)]
-    pub plain: PlainTokens,
+    /// The encryption of the token.
+    #[serde(flatten)]
+    pub encryption: EncryptionConfig,
 }
 
 /// A source that reads a file.
@@ -74,9 +70,9 @@ impl FileSource {
         Self { absent, ..self }
     }
 
-    /// Sets the keys with which the token is encrypted, and what happens to one that is not.
+    /// Sets the keys with which the token is encrypted, if it is, and what happens to one that is not.
     #[must_use]
-    pub fn encrypted_with(mut self, keys: Fernet, plain: PlainTokens) -> Self {
+    pub fn encrypted_with(mut self, keys: Option<Fernet>, plain: PlainTokens) -> Self {
         self.store.encoding.encrypt_with(keys, plain);
         self
     }

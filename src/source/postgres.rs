@@ -50,15 +50,15 @@ use tokio_postgres::Row;
 use self::connection::{MAX_ROWS, PgConnection, QueryError};
 use self::endpoint::PgEndpoint;
 use self::error::into_obtain_error;
-use self::token_row::{TokenRow, uses_parameter};
+use self::token_row::TokenRow;
 use super::absent::AbsentPolicy;
 use super::decode::Format;
-use super::encoding::{PlainTokens, TokenEncoding};
+use super::encoding::{EncryptionConfig, PlainTokens, TokenEncoding};
 use super::fernet::Fernet;
 use super::poll_interval::default_poll_interval;
 use crate::net::Tasks;
 use crate::token::{BoxFuture, ObtainError, RefreshLock, Source, StoreOutcome, Token};
-use crate::types::{Fingerprint, MaybeSecret, OneOrMany, SecretRef};
+use crate::types::{Fingerprint, MaybeSecret};
 
 pub use self::deliveries::PostgresDeliveries;
 pub use self::endpoint::PostgresError;
@@ -72,13 +72,9 @@ pub struct PostgresSourceConfig {
     #[serde(rename = "postgres")]
     #[schemars(extend("format" = "postgres-url", "pattern" = r"^((jdbc:)?(postgres(ql)?|pgsql|psql|postgis)(\+[a-z0-9_]+)?://[!-~]*|\s*[a-z_]+\s*=.*)$", "patternErrorMessage" = "must be a URL such as \"postgres://graphward@db:5432/app\", or { file = … } or { env = … }"))]
     pub url: MaybeSecret,
-    /// The Fernet keys that the column is encrypted with; the first one encrypts, all decrypt.
-    #[serde(default, rename = "fernet_key")]
-    #[schemars(with = "OneOrMany<SecretRef>")]
-    pub fernet_keys: Vec<SecretRef>,
-    /// What happens to a token that is not encrypted, if there are keys.
-    #[serde(default)]
-    pub plain: PlainTokens,
+    /// The encryption of the column.
+    #[serde(flatten)]
+    pub encryption: EncryptionConfig,
     /// The row.
     #[serde(flatten)]
     pub settings: PostgresSettings,
@@ -94,7 +90,7 @@ pub struct PostgresSettings {
     #[serde(default)]
     pub params: Vec<String>,
     /// The statement that stores a renewed token, if one does; the token is `$1`.
-    #[schemars(extend("pattern" = r"^[^\x00]*\$1[^\x00]*$", "patternErrorMessage" = "must use $1, the new token; the parameters of query are $2 onward"))]
+    #[schemars(extend("pattern" = r"^[^\x00]*\$1([^0-9\x00][^\x00]*)?$", "patternErrorMessage" = "must use $1, the new token; the parameters of query are $2 onward"))]
     pub update: Option<String>,
     /// The channel that is notified of changes, if there is one, spelled as in `pg_notify`. A store notifies it.
     #[schemars(extend("format" = "channel"))]
@@ -135,8 +131,6 @@ const STORE_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_LOCK_HOLD: Duration = Duration::from_secs(25);
 /// The shortest time between two loads.
 const MIN_POLL_INTERVAL: Duration = Duration::from_millis(100);
-/// The longest time between two loads.
-const MAX_POLL_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
 /// The first backoff after a failed load, doubled with each further one …
 const INITIAL_BACKOFF: Duration = Duration::from_millis(500);
 /// … up to this.
@@ -154,27 +148,10 @@ impl PostgresSource {
     ///
     /// # Errors
     ///
-    /// [`PostgresError`] if the settings cannot work.
+    /// [`PostgresError`] if the database cannot be reached like this.
     pub fn new(url: &str, settings: PostgresSettings, tasks: Tasks) -> Result<Self, PostgresError> {
         let endpoint = PgEndpoint::new(url, settings.ca_file.as_deref(), tasks)?;
-        if settings.query.trim().is_empty() {
-            return Err(PostgresError::Query);
-        }
-        let listen = settings.listen;
-        if listen.as_ref().is_some_and(|channel| {
-            // The limit is NAMEDATALEN: PostgreSQL would truncate a longer name, and never notify it.
-            !(1..=63).contains(&channel.len()) || channel.contains('\0')
-        }) {
-            return Err(PostgresError::Listen);
-        }
-        if settings
-            .update
-            .as_ref()
-            .is_some_and(|update| !uses_parameter(update, 1))
-        {
-            return Err(PostgresError::Update);
-        }
-        let poll_interval = settings.poll_interval.clamp(MIN_POLL_INTERVAL, MAX_POLL_INTERVAL);
+        let poll_interval = settings.poll_interval;
         let now = Instant::now();
         Ok(Self {
             row: TokenRow {
@@ -182,7 +159,7 @@ impl PostgresSource {
                 query: settings.query,
                 params: settings.params,
                 update: settings.update,
-                listen,
+                listen: settings.listen,
                 encoding: TokenEncoding::new(Format::Raw),
                 absent: AbsentPolicy::Withdraw,
             },
@@ -196,9 +173,9 @@ impl PostgresSource {
         })
     }
 
-    /// Sets the keys with which the column is encrypted, and what happens to one that is not.
+    /// Sets the keys with which the column is encrypted, if it is, and what happens to one that is not.
     #[must_use]
-    pub fn encrypted_with(mut self, keys: Fernet, plain: PlainTokens) -> Self {
+    pub fn encrypted_with(mut self, keys: Option<Fernet>, plain: PlainTokens) -> Self {
         self.row.encoding.encrypt_with(keys, plain);
         self
     }

@@ -15,8 +15,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use record::RenewalRecord;
-use schemars::JsonSchema;
-use serde::Deserialize;
 
 use super::encoding::{EncodingError, expiries_differ, same_secret};
 use super::fernet::Fernet;
@@ -24,21 +22,7 @@ use super::previous_tokens::no_previous;
 use super::token_file::TokenFile;
 use crate::os::watch::WatchedFiles;
 use crate::token::{BoxFuture, ObtainError, RefreshLock, Source, StoreOutcome, Token};
-use crate::types::{Clock, Fingerprint, OneOrMany, SecretRef, error_chain};
-
-/// Where renewed tokens are stored.
-#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
-#[serde(deny_unknown_fields)]
-pub struct StoreConfig {
-    /// The file's path.
-    #[serde(rename = "file")]
-    #[schemars(extend("format" = "path"))]
-    pub path: PathBuf,
-    /// The Fernet keys that the token is encrypted with; the first one encrypts, all decrypt.
-    #[serde(default, rename = "fernet_key")]
-    #[schemars(with = "OneOrMany<SecretRef>")]
-    pub fernet_keys: Vec<SecretRef>,
-}
+use crate::types::{Clock, Fingerprint, error_chain};
 
 /// A source, and a file for tokens that were renewed from it.
 pub struct RenewedTokenStore {
@@ -77,11 +61,10 @@ impl RenewedTokenStore {
         }
     }
 
-    /// Sets the keys with which the file is encrypted.
+    /// Sets the keys with which the file is encrypted, if it is.
     #[must_use]
-    pub fn encrypted_with(mut self, keys: Fernet) -> Self {
-        self.keys = Some(keys);
-        self
+    pub fn encrypted_with(self, keys: Option<Fernet>) -> Self {
+        Self { keys, ..self }
     }
 
     /// Exchanges the token with the previous one; an error if the file is not in use, or has no previous token.

@@ -8,7 +8,6 @@
 use std::io;
 use std::path::PathBuf;
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -17,21 +16,7 @@ use super::encoding::{EncodedToken, PlainTokens, TokenEncoding, encode_document,
 use super::fernet::Fernet;
 use super::token_file::{TokenFile, TokenFileError};
 use crate::token::{BoxFuture, CachedToken, ObtainError, TokenCache};
-use crate::types::{Clock, OneOrMany, SecretRef};
-
-/// Where the last token that Graph accepted is cached.
-#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
-#[serde(deny_unknown_fields)]
-pub struct CacheConfig {
-    /// The file's path.
-    #[serde(rename = "file")]
-    #[schemars(extend("format" = "path"))]
-    pub path: PathBuf,
-    /// The Fernet keys that the token is encrypted with; the first one encrypts, all decrypt.
-    #[serde(rename = "fernet_key")]
-    #[schemars(with = "OneOrMany<SecretRef>")]
-    pub fernet_keys: Vec<SecretRef>,
-}
+use crate::types::Clock;
 
 /// A [`TokenCache`] in a file.
 #[derive(Debug)]
@@ -78,7 +63,7 @@ impl FileTokenCache {
             Ok(_) | Err(_) => return Ok(None),
         };
         let mut encoding = TokenEncoding::new(Format::Pointer("/access_token".to_owned()));
-        encoding.encrypt_with(self.keys.clone(), PlainTokens::Refuse);
+        encoding.encrypt_with(Some(self.keys.clone()), PlainTokens::Refuse);
         let decoded = encoding.decode(bytes).map(|token| Some(CachedToken { token, source }));
         decoded.map_err(|error| {
             let message = format!("the {} was rejected: {error}", self.describe());

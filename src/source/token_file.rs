@@ -27,13 +27,30 @@ use std::time::Duration;
 
 use rustix::fs::{Access, Mode, OFlags, XattrFlags, access, fremovexattr, fsetxattr, getxattr};
 use rustix::io::Errno;
+use schemars::JsonSchema;
+use serde::Deserialize;
 use tempfile::NamedTempFile;
 use tokio::time::sleep;
 use zeroize::Zeroizing;
 
 use crate::os::watch::read_file;
 use crate::token::{ObtainError, RefreshLock};
+use crate::types::{OneOrMany, SecretRef};
 use lock::{HeldLock, LockAttempt};
+
+/// A file of graphward's own for a token.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct StoreConfig {
+    /// The file's path.
+    #[serde(rename = "file")]
+    #[schemars(extend("format" = "path"))]
+    pub path: PathBuf,
+    /// The Fernet keys that the token is encrypted with; the first one encrypts, all decrypt.
+    #[serde(default, rename = "fernet_key")]
+    #[schemars(with = "OneOrMany<SecretRef>")]
+    pub fernet_keys: Vec<SecretRef>,
+}
 
 /// The path of a file that may not exist yet.
 #[derive(Clone, Debug)]

@@ -4,7 +4,6 @@ use std::net::TcpListener;
 
 use futures_util::FutureExt as _;
 use graphward::net::HttpEndpoint;
-use graphward::renew::HttpRenewer;
 use graphward::source::decode::Format;
 use graphward::source::{AbsentPolicy, HttpSource, TokenService};
 use graphward::token::{ObtainError, RenewalRequest, Renewer as _, Source as _, Token};
@@ -300,13 +299,13 @@ async fn a_poll_is_due_after_the_interval_though_each_wait_is_cancelled() {
     assert_eq!(source.changed().now_or_never(), None);
 }
 
-fn http_renewer(service: &CredentialService, timeout: Duration) -> HttpRenewer {
+fn http_renewer(service: &CredentialService, timeout: Duration) -> TokenService {
     let mut headers = HeaderMap::new();
     headers.insert("authorization", HeaderValue::from_static("Bearer s3cret-of-the-query"));
     let format = Format::Pointer("/access_token".to_owned());
     let url = credential_url("http", service.port);
     let endpoint = HttpEndpoint::new(url, headers, service_client(timeout));
-    HttpRenewer::new(TokenService::new(endpoint, format, Clock::system()))
+    TokenService::new(endpoint, format, Clock::system())
 }
 
 #[tokio::test]

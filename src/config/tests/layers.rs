@@ -39,8 +39,7 @@ fn file(path: impl Into<PathBuf>) -> TokenSource {
     TokenSource::File(FileSourceConfig {
         path: path.into(),
         format: Format::Raw,
-        fernet_keys: Vec::new(),
-        plain: crate::source::PlainTokens::Refuse,
+        encryption: crate::source::EncryptionConfig::default(),
     })
 }
 

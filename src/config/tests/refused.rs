@@ -110,6 +110,17 @@ fn a_command_and_a_database_have_what_they_need() {
             "must use $1, the new token",
         ),
         (
+            "[token]\nsource = { postgres = \"postgres://a\", query = \"SELECT 1\", update = \"UPDATE a SET b = $10\" }",
+            "must use $1, the new token",
+        ),
+        (
+            &format!(
+                "[token]\nsource = {{ postgres = \"postgres://a\", query = \"SELECT 1\", listen = \"{}\" }}",
+                "x".repeat(64)
+            ),
+            "a PostgreSQL channel name",
+        ),
+        (
             "[token]\nsource = { postgres = \"postgres://a\", query = \"SELECT 1\", params = [1] }",
             "must be a quoted string",
         ),

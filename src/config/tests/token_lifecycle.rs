@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::renew::{MintSettings, RenewerConfig, TokenLifetime, UnknownExpiry};
-use crate::source::{AbsentPolicy, CommandConfig, ExecSourceConfig, HttpSourceConfig, PlainTokens};
+use crate::source::{AbsentPolicy, CommandConfig, EncryptionConfig, ExecSourceConfig, HttpSourceConfig, PlainTokens};
 use crate::types::{MaybeSecret, SecretRef, TokenFamily};
 
 fn sources(text: &str) -> Vec<TokenSource> {
@@ -24,8 +24,10 @@ fn sources_are_one_place_or_a_list_in_order_inline_or_not() {
     let one = TokenSource::File(FileSourceConfig {
         path: PathBuf::from("/a"),
         format: Format::Key("K".to_owned()),
-        fernet_keys: vec![secret_file("/k"), SecretRef::env("OLD".to_owned())],
-        plain: PlainTokens::Refuse,
+        encryption: EncryptionConfig {
+            fernet_keys: vec![secret_file("/k"), SecretRef::env("OLD".to_owned())],
+            plain: PlainTokens::Refuse,
+        },
     });
     let other = TokenSource::Env(EnvSource { name: "B".to_owned() });
     let keys = "fernet_key = [{ file = \"/k\" }, { env = \"OLD\" }]";
@@ -120,7 +122,7 @@ fn a_database_has_a_query_and_may_have_all_the_rest() {
         panic!("not a database");
     };
     assert!(matches!(&row.url, MaybeSecret::Inline(url) if url.ends_with("verify-full")));
-    assert_eq!(row.fernet_keys, [SecretRef::env("KEY".to_owned())]);
+    assert_eq!(row.encryption.fernet_keys, [SecretRef::env("KEY".to_owned())]);
     let row = &row.settings;
     assert!(row.query.starts_with("SELECT api_token"));
     assert_eq!(row.params, ["7"]);

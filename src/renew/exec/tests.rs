@@ -1,22 +1,23 @@
 use std::time::Duration;
 
 use super::*;
+use crate::source::CommandConfig;
 use crate::source::decode::Format;
-use crate::types::Secret;
+use crate::types::{Clock, Secret};
 
 const OLD_TOKEN: &str = "EAAGm0PX4ZCpsBAKZA";
 
-fn shell_renewer(script: &str, format: Format) -> ExecRenewer {
+fn shell_renewer(script: &str, format: Format) -> TokenCommand {
     let command = CommandConfig {
         argv: ["sh", "-c", script].map(str::to_owned).into(),
         format,
         timeout: Duration::from_secs(60),
         keep_env: Vec::new(),
     };
-    ExecRenewer::new(command, Clock::system())
+    TokenCommand::new(command, Clock::system())
 }
 
-async fn renew(renewer: &mut ExecRenewer, dead: bool) -> Result<Token, ObtainError> {
+async fn renew(renewer: &mut TokenCommand, dead: bool) -> Result<Token, ObtainError> {
     let token = Token::without_expiry(Secret::new(OLD_TOKEN).unwrap());
     let token = &token;
     renewer.renew(RenewalRequest { token, is_dead: dead }).await

@@ -39,15 +39,6 @@ pub enum PostgresError {
     /// The URL is invalid.
     #[error(transparent)]
     Url(#[from] DatabaseUrlError),
-    /// `query` is empty.
-    #[error("`query` is empty; expected, for example, SELECT access_token FROM … WHERE … = $1")]
-    Query,
-    /// `update` would not write the token.
-    #[error("`update` must use $1, the new token; for example UPDATE … SET access_token = $1 WHERE … = $2")]
-    Update,
-    /// `listen` cannot be the name of a channel.
-    #[error("`listen` must be a channel name of 1 to 63 bytes")]
-    Listen,
     /// TLS cannot be set up.
     #[error(transparent)]
     Tls(#[from] TlsError),

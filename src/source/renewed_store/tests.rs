@@ -211,7 +211,7 @@ async fn an_encrypted_record_contains_no_token_and_an_unencrypted_one_is_still_r
     let mut case = Fixture::new();
     case.store_token("EAAsecond", "EAAfirst").await;
     let keys = Fernet::new(vec![Fernet::generate().unwrap()]).unwrap();
-    let mut encrypted = store_over(&case.source, &case.directory).encrypted_with(keys.clone());
+    let mut encrypted = store_over(&case.source, &case.directory).encrypted_with(Some(keys.clone()));
     assert_eq!(load_text(&mut encrypted).await, "EAAsecond");
     let expected = token("EAAsecond").secret.fingerprint();
     encrypted.store(&token("EAAthird"), expected).await.unwrap();

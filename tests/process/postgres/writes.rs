@@ -77,7 +77,7 @@ async fn a_token_is_stored_encrypted_if_the_column_is() {
     database.psql(&format!(
         "UPDATE tenant_whatsapp_config SET access_token = '{encrypted}' WHERE tenant_id = '{TENANT_ID}'"
     ));
-    let mut source = open(&database.url(), writable_settings()).encrypted_with(keys.clone(), PlainTokens::Refuse);
+    let mut source = open(&database.url(), writable_settings()).encrypted_with(Some(keys.clone()), PlainTokens::Refuse);
     let before = source.load().await.unwrap().secret.fingerprint();
     let outcome = source.store(&token("EAAGrenewed"), before).await;
     assert_eq!(outcome.unwrap(), StoreOutcome::Stored);

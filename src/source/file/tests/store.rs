@@ -211,7 +211,7 @@ async fn an_encrypted_token_is_decrypted_and_its_successor_encrypted() {
     let encrypted = before.encrypt(&Secret::new("EAAfirst").unwrap());
     fs::write(&path, format!("A=1\nTOKEN=\"{encrypted}\"\n")).unwrap();
     let format = Format::Key("TOKEN".to_owned());
-    let mut source = FileSource::new(path.clone(), format.clone()).encrypted_with(both, PlainTokens::Refuse);
+    let mut source = FileSource::new(path.clone(), format.clone()).encrypted_with(Some(both), PlainTokens::Refuse);
     assert_eq!(load_text(&mut source).await, "EAAfirst");
     store(&mut source, "EAAsecond", "EAAfirst").await.unwrap();
     assert_eq!(load_text(&mut source).await, "EAAsecond");
@@ -221,7 +221,8 @@ async fn an_encrypted_token_is_decrypted_and_its_successor_encrypted() {
         "{text}"
     );
 
-    let mut without_new_key = FileSource::new(path.clone(), format.clone()).encrypted_with(before, PlainTokens::Refuse);
+    let mut without_new_key =
+        FileSource::new(path.clone(), format.clone()).encrypted_with(Some(before), PlainTokens::Refuse);
     let error = without_new_key.load().await.unwrap_err();
     assert_eq!((error.reason(), error.is_transient()), ("fernet_wrong_key", false));
     assert!(
@@ -234,19 +235,20 @@ async fn an_encrypted_token_is_decrypted_and_its_successor_encrypted() {
 
     assert_eq!(
         load_text(
-            &mut FileSource::new(path.clone(), format.clone()).encrypted_with(alone.clone(), PlainTokens::Refuse)
+            &mut FileSource::new(path.clone(), format.clone()).encrypted_with(Some(alone.clone()), PlainTokens::Refuse)
         )
         .await,
         "EAAsecond"
     );
     fs::write(&path, "TOKEN=EAAbare").unwrap();
-    let mut refusing = FileSource::new(path.clone(), format.clone()).encrypted_with(alone.clone(), PlainTokens::Refuse);
+    let mut refusing =
+        FileSource::new(path.clone(), format.clone()).encrypted_with(Some(alone.clone()), PlainTokens::Refuse);
     let error = refusing.load().await.unwrap_err();
     assert_eq!(error.reason(), "not_fernet");
     assert!(!format!("{error:?}").contains("EAAbare"));
 
     // A token that is not encrypted yet is used where that is wanted, and its successor is encrypted.
-    let mut accepting = FileSource::new(path.clone(), format).encrypted_with(alone, PlainTokens::Accept);
+    let mut accepting = FileSource::new(path.clone(), format).encrypted_with(Some(alone), PlainTokens::Accept);
     assert_eq!(load_text(&mut accepting).await, "EAAbare");
     store(&mut accepting, "EAAsealed", "EAAbare").await.unwrap();
     assert_eq!(load_text(&mut accepting).await, "EAAsealed");
