@@ -14,8 +14,8 @@ use super::endpoint::{Failure, WebhookUrlError, check, shown_part};
 use super::payload::payload;
 use crate::net::HttpClient;
 use crate::telemetry::metrics::AlertMetrics;
-use crate::token::{Alert, AlertCause, DeliveryMemory};
-use crate::types::{Clock, Secret, TenantId};
+use crate::token::{Alert, DeliveryMemory};
+use crate::types::{Clock, Secret};
 
 /// Sends alerts to the webhook task. Clones send to the same one.
 #[derive(Clone, Debug)]
@@ -41,7 +41,7 @@ pub struct Webhook {
     /// In the order of arrival, or of the last attempt; one for each key.
     waiting: Vec<QueuedAlert>,
     /// A settled alert is not attempted again before this moment.
-    not_before: HashMap<AlertKey, Instant>,
+    not_before: HashMap<String, Instant>,
     /// The webhook asked for no request before this moment.
     paused_until: Instant,
     /// Whether a full queue has been logged since the last delivery.
@@ -51,20 +51,14 @@ pub struct Webhook {
 /// An alert that waits.
 #[derive(Clone, Debug)]
 struct QueuedAlert {
+    /// The unit of suppression: [`Alert::key`].
+    key: String,
     alert: Alert,
     received_at: SystemTime,
     /// The number of attempts so far.
     attempts: u32,
     /// The moment of the next attempt.
     due: Instant,
-}
-
-/// The unit of suppression.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
-struct AlertKey {
-    tenant: TenantId,
-    cause: AlertCause,
-    reason: String,
 }
 
 /// The most alerts that wait; a tenant has a dozen causes, most of which exclude each other.
@@ -196,7 +190,7 @@ impl Webhook {
         }
         match result {
             Some(result) => self.settle(next, result),
-            None => self.forget(&next.alert, remaining.unwrap_or_default()),
+            None => self.forget(next.key, remaining.unwrap_or_default()),
         }
     }
 
@@ -206,17 +200,16 @@ impl Webhook {
     }
 
     fn enqueue(&mut self, alert: Alert) {
-        let (key, now, received_at) = (key(&alert), Instant::now(), self.clock.now());
+        let (key, now, received_at) = (alert.key(), Instant::now(), self.clock.now());
         let not_before = self.not_before.get(&key).copied().unwrap_or(now);
-        let queued = self.waiting.iter_mut().find(|queued| self::key(&queued.alert) == key);
-        let is_settled = |(other, until): &(&AlertKey, &Instant)| {
-            **until > now + COOLDOWN && other.cause == key.cause && other.tenant == key.tenant
-        };
+        let queued = self.waiting.iter_mut().find(|queued| queued.key == key);
+        let cause = format!("{}/{}/", alert.tenant, alert.cause.label());
+        let is_settled = |(other, until): &(&String, &Instant)| other.starts_with(&cause) && **until > now + COOLDOWN;
         let settled = self.not_before.iter().filter(is_settled).count();
         if queued.is_some() || not_before > now + COOLDOWN || settled >= MAX_REASONS {
             self.metrics.suppressed.inc();
             tracing::debug!(
-                ?key,
+                key,
                 "duplicate alert suppressed: already delivered within its interval, or queued"
             );
             if let Some(queued) = queued {
@@ -225,6 +218,7 @@ impl Webhook {
             return;
         }
         self.waiting.push(QueuedAlert {
+            key,
             alert,
             received_at,
             attempts: 0,
@@ -254,15 +248,15 @@ impl Webhook {
     }
 
     /// Removes an alert that was delivered already, unless its interval is almost over: then it waits for the end.
-    fn forget(&mut self, alert: &Alert, remaining: Duration) {
-        let (key, not_before) = (key(alert), Instant::now() + remaining);
-        let queued = self.waiting.iter_mut().find(|queued| self::key(&queued.alert) == key);
+    fn forget(&mut self, key: String, remaining: Duration) {
+        let not_before = Instant::now() + remaining;
+        let queued = self.waiting.iter_mut().find(|queued| queued.key == key);
         if let Some(queued) = queued.filter(|_| remaining <= COOLDOWN) {
             queued.due = not_before;
             return;
         }
         self.metrics.suppressed.inc();
-        self.waiting.retain(|queued| self::key(&queued.alert) != key);
+        self.waiting.retain(|queued| queued.key != key);
         self.not_before.insert(key, not_before);
     }
 
@@ -278,20 +272,15 @@ impl Webhook {
     /// part of a second, of four seconds, and so on, up to 40 minutes. `backon` would retry one alert and hold up the others;
     /// its delays would replace one line.
     fn settle(&mut self, mut queued: QueuedAlert, result: Result<(), Failure>) {
-        let (key, now, webhook) = (key(&queued.alert), Instant::now(), &self.shown);
-        self.waiting.retain(|queued| self::key(&queued.alert) != key);
+        let (key, now, webhook) = (queued.key.clone(), Instant::now(), &self.shown);
+        self.waiting.retain(|queued| queued.key != key);
         self.not_before.retain(|_, until| *until > now);
-        let (tenant, cause, days, attempts) = (
-            key.tenant.clone(),
-            key.cause.label(),
-            key.cause.days(),
-            queued.attempts + 1,
-        );
+        let (tenant, cause, attempts) = (queued.alert.tenant.clone(), queued.alert.cause, queued.attempts + 1);
+        let (interval, cause, days) = (cause.repeat_interval(), cause.label(), cause.days());
         match result {
             Ok(()) => {
                 self.metrics.delivered.inc();
                 self.overflow_logged = false;
-                let interval = key.cause.repeat_interval();
                 self.not_before.insert(key, now + interval);
                 tracing::info!(webhook, %tenant, cause, days, "alert delivered");
             }
@@ -324,14 +313,6 @@ impl Drop for Webhook {
             self.metrics.dropped.inc_by(u64::try_from(alerts).unwrap_or(u64::MAX));
             tracing::warn!(webhook = %self.shown, alerts, "stopped with undelivered alerts; they are in this log");
         }
-    }
-}
-
-fn key(alert: &Alert) -> AlertKey {
-    AlertKey {
-        tenant: alert.tenant.clone(),
-        cause: alert.cause,
-        reason: alert.reason.clone(),
     }
 }
 

@@ -3,6 +3,8 @@ use tokio::time::advance;
 use super::super::endpoint::DAY;
 use super::*;
 use crate::telemetry::metrics::Metrics;
+use crate::token::AlertCause;
+use crate::types::TenantId;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
