@@ -16,9 +16,8 @@ use crate::renew::{
 };
 use crate::source::decode::Format;
 use crate::source::{
-    ExecSource, FileSource, FileSourceConfig, FileTokenCache, HttpCallConfig, HttpSource, PostgresDeliveries,
-    PostgresError, PostgresSource, PostgresSourceConfig, RenewedTokenStore, StoreConfig, TokenCommand, TokenService,
-    TokenSource,
+    FileSource, FileSourceConfig, FileTokenCache, HttpCallConfig, PolledSource, PostgresDeliveries, PostgresError,
+    PostgresSource, PostgresSourceConfig, RenewedTokenStore, StoreConfig, TokenCommand, TokenService, TokenSource,
 };
 use crate::token::{InspectionScope, Source, TokenProvider};
 use crate::types::{Clock, Secret, TokenFamily};
@@ -101,9 +100,12 @@ impl BuildContext {
             TokenSource::Env(variable) => Box::new(variable.clone()),
             TokenSource::Http(service) => {
                 let call = self.token_service(&service.call)?;
-                Box::new(HttpSource::new(call, service.poll_interval).with_absent(absent))
+                Box::new(PolledSource::new(call.with_absent(absent), Some(service.poll_interval)))
             }
-            TokenSource::Exec(command) => Box::new(ExecSource::new(command.clone(), self.clock).with_absent(absent)),
+            TokenSource::Exec(config) => {
+                let command = TokenCommand::new(config.command.clone(), self.clock).with_absent(absent);
+                Box::new(PolledSource::new(command, config.poll_interval))
+            }
             TokenSource::Postgres(row) => Box::new(postgres_source(row, &self.tasks)?.with_absent(absent)),
         })
     }

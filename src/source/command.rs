@@ -1,4 +1,4 @@
-//! A command whose output holds a token.
+//! A command whose output holds a token, such as the client of a secret store.
 //!
 //! # Why
 //!
@@ -13,6 +13,7 @@ use serde::Deserialize;
 
 use super::absent::AbsentPolicy;
 use super::decode::{Format, decode_response};
+use super::polled::{PolledSource, TokenCall};
 use crate::os::command::ExternalCommand;
 use crate::token::{ObtainError, Token};
 use crate::types::{Clock, error_chain};
@@ -38,13 +39,28 @@ pub struct CommandConfig {
     pub keep_env: Vec<String>,
 }
 
+/// A command that prints the token, and may run from time to time.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
+#[schemars(extend("additionalProperties" = false, "not" = { "required": ["key", "pointer"] }))]
+pub struct ExecSourceConfig {
+    /// The command.
+    #[serde(flatten)]
+    pub command: CommandConfig,
+    /// How often the command runs, 100ms to 1d; without it, only when a token is wanted.
+    #[schemars(extend("formatMinimum" = "100ms", "formatMaximum" = "1d"))]
+    pub poll_interval: Option<Duration>,
+}
+
 fn default_timeout() -> Duration {
     Duration::from_secs(10)
 }
 
+/// The source that runs a command.
+pub type ExecSource = PolledSource<TokenCommand>;
+
 /// A command that is run for a token.
 #[derive(Debug)]
-pub(crate) struct TokenCommand {
+pub struct TokenCommand {
     command: ExternalCommand,
     format: Format,
     clock: Clock,
@@ -55,7 +71,8 @@ pub(crate) struct TokenCommand {
 
 impl TokenCommand {
     /// Creates a command. Relative expiries count from `clock`.
-    pub(crate) fn new(config: CommandConfig, clock: Clock) -> Self {
+    #[must_use]
+    pub fn new(config: CommandConfig, clock: Clock) -> Self {
         Self {
             command: ExternalCommand::new(config.argv, config.keep_env, config.timeout),
             format: config.format,
@@ -64,8 +81,9 @@ impl TokenCommand {
         }
     }
 
-    /// Sets what it means if the output says that there is no token.
-    pub(super) fn with_absent(self, absent: AbsentPolicy) -> Self {
+    /// Sets what it means if the output has `null` in place of the token; the default is nothing.
+    #[must_use]
+    pub fn with_absent(self, absent: AbsentPolicy) -> Self {
         Self { absent, ..self }
     }
 
@@ -84,6 +102,15 @@ impl TokenCommand {
     }
 }
 
+impl TokenCall for TokenCommand {
+    /// A command costs more than a request.
+    const LOOK_INTERVAL: Duration = Duration::from_secs(10);
+
+    async fn call(&mut self) -> Result<Token, ObtainError> {
+        self.run(&[], &[]).await
+    }
+}
+
 impl fmt::Display for TokenCommand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "command {}", self.command.program())
@@ -98,3 +125,6 @@ impl fmt::Debug for CommandConfig {
         f.debug_struct("CommandConfig").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -55,7 +55,7 @@ use super::absent::AbsentPolicy;
 use super::decode::Format;
 use super::encoding::{EncryptionConfig, PlainTokens, TokenEncoding};
 use super::fernet::Fernet;
-use super::poll_interval::default_poll_interval;
+use super::polled::default_poll_interval;
 use crate::net::Tasks;
 use crate::token::{BoxFuture, ObtainError, RefreshLock, Source, StoreOutcome, Token};
 use crate::types::{Fingerprint, MaybeSecret};

@@ -1,4 +1,4 @@
-//! A credential service whose responses hold a token.
+//! An internal credential service, whose responses hold a token: `GET http://tenant-service:3007/tenants/acme/credentials/meta`.
 //!
 //! # Why
 //!
@@ -10,7 +10,7 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, ETAG, HOST, TE, TRANSFER_ENCODING, UPGRADE};
 use http::uri::Authority;
 use http::{HeaderName, HeaderValue, Response, Uri};
 use schemars::JsonSchema;
@@ -19,6 +19,7 @@ use serde::de::{Deserializer, Error as _};
 
 use super::absent::AbsentPolicy;
 use super::decode::{Format, decode_response};
+use super::polled::{PolledSource, TokenCall, default_poll_interval};
 use crate::net::{HttpEndpoint, HttpEndpointError};
 use crate::token::{ObtainError, Token};
 use crate::types::{Clock, MaybeSecret, error_chain};
@@ -52,9 +53,25 @@ pub struct HttpCallConfig {
     pub timeout: Duration,
 }
 
+/// A credential service that is asked for the token from time to time.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
+#[schemars(extend("additionalProperties" = false))]
+pub struct HttpSourceConfig {
+    /// The call.
+    #[serde(flatten)]
+    pub call: HttpCallConfig,
+    /// How often the service is asked, 100ms to 1d.
+    #[serde(default = "default_poll_interval")]
+    #[schemars(extend("formatMinimum" = "100ms", "formatMaximum" = "1d"))]
+    pub poll_interval: Duration,
+}
+
 fn default_timeout() -> Duration {
     Duration::from_secs(5)
 }
+
+/// The source that asks a service.
+pub type HttpSource = PolledSource<TokenService>;
 
 /// The reason why a text cannot be a URL or a header of a service. It does not repeat the text.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -120,6 +137,14 @@ pub struct TokenService {
     format: Format,
     clock: Clock,
     absent: AbsentPolicy,
+    cached: Option<CachedToken>,
+}
+
+/// The last token, and the entity tag that the service gave it.
+#[derive(Debug)]
+struct CachedToken {
+    etag: HeaderValue,
+    token: Token,
 }
 
 // === impl TokenService ===
@@ -134,31 +159,26 @@ impl TokenService {
             format,
             clock,
             absent: AbsentPolicy::Keep,
+            cached: None,
         }
     }
 
-    /// Sets what it means if the service says that there is no token.
-    pub(super) fn with_absent(self, absent: AbsentPolicy) -> Self {
+    /// Sets what it means if the service says that there is no token; the default is nothing.
+    /// [`AbsentPolicy::Auto`] is a withdrawal.
+    #[must_use]
+    pub fn with_absent(self, absent: AbsentPolicy) -> Self {
+        let absent = absent.or(AbsentPolicy::Withdraw);
         Self { absent, ..self }
-    }
-
-    pub(super) fn now(&self) -> SystemTime {
-        self.clock.now()
-    }
-
-    /// Gets the response, or `None` if the one with this entity tag is still current.
-    pub(super) async fn get(&self, etag: Option<&HeaderValue>) -> Result<Option<Response<Bytes>>, ObtainError> {
-        self.endpoint.get(etag).await.map_err(|error| self.failed(&error))
     }
 
     /// Returns the token that the service answers to a JSON document.
     pub(crate) async fn post(&self, document: Bytes) -> Result<Token, ObtainError> {
-        let requested_at = self.now();
+        let requested_at = self.clock.now();
         let response = self.endpoint.post(document).await;
         self.decode(&response.map_err(|error| self.failed(&error))?, requested_at)
     }
 
-    pub(super) fn decode(&self, response: &Response<Bytes>, requested_at: SystemTime) -> Result<Token, ObtainError> {
+    fn decode(&self, response: &Response<Bytes>, requested_at: SystemTime) -> Result<Token, ObtainError> {
         decode_response(response.body(), &self.format, requested_at, &self, self.absent)
     }
 
@@ -173,6 +193,28 @@ impl TokenService {
         } else {
             permanent
         }
+    }
+}
+
+impl TokenCall for TokenService {
+    const LOOK_INTERVAL: Duration = Duration::from_secs(2);
+
+    /// Fetches the token, or returns the cached one if the service says that it is current.
+    async fn call(&mut self) -> Result<Token, ObtainError> {
+        let requested_at = self.clock.now();
+        let response = self.endpoint.get(self.cached.as_ref().map(|cached| &cached.etag)).await;
+        let Some(response) = response.map_err(|error| self.failed(&error))? else {
+            let token = self.cached.as_ref().map(|cached| cached.token.clone());
+            return token.ok_or_else(ObtainError::nothing_new);
+        };
+        // An unusable response must be fetched again, whatever its entity tag.
+        self.cached = None;
+        let found = self.decode(&response, requested_at)?;
+        self.cached = response.headers().get(ETAG).map(|etag| CachedToken {
+            etag: etag.clone(),
+            token: found.clone(),
+        });
+        Ok(found)
     }
 }
 

@@ -32,7 +32,12 @@ fn source(url: Uri) -> HttpSource {
 }
 
 fn source_with(endpoint: HttpEndpoint, format: Format) -> HttpSource {
-    HttpSource::new(TokenService::new(endpoint, format, Clock::system()), POLL_INTERVAL)
+    source_of(endpoint, format, AbsentPolicy::Auto)
+}
+
+fn source_of(endpoint: HttpEndpoint, format: Format, absent: AbsentPolicy) -> HttpSource {
+    let service = TokenService::new(endpoint, format, Clock::system());
+    HttpSource::new(service.with_absent(absent), Some(POLL_INTERVAL))
 }
 
 async fn load_token(source: &mut HttpSource) -> String {
@@ -154,7 +159,10 @@ async fn an_error_says_what_the_operator_must_fix_or_that_graphward_retries() {
 #[tokio::test]
 async fn only_the_service_itself_can_say_that_there_is_no_token() {
     let service = CredentialService::http();
-    let source = || source(credential_url("http", service.port));
+    let source = |absent| {
+        let endpoint = endpoint(credential_url("http", service.port), TIMEOUT);
+        source_of(endpoint, Format::Pointer("/accessToken".to_owned()), absent)
+    };
     let json = r#"{"error":"no such tenant"}"#;
     for (status, fields, body, is_absence) in [
         ("410 Gone", "", "", true),
@@ -204,10 +212,9 @@ async fn only_the_service_itself_can_say_that_there_is_no_token() {
         ("200 OK", "", r#"{"data":null}"#, false),
     ] {
         service.set_response(status, fields, body);
-        let (error, text) = load_error(&mut source()).await;
+        let (error, text) = load_error(&mut source(AbsentPolicy::Auto)).await;
         assert_eq!(error.is_absence(), is_absence, "{status} {fields} {body}: {text}");
-        let mut keeping = source().with_absent(AbsentPolicy::Keep);
-        let (error, text) = load_error(&mut keeping).await;
+        let (error, text) = load_error(&mut source(AbsentPolicy::Keep)).await;
         assert!(!error.is_absence(), "{text}");
     }
 }

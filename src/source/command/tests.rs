@@ -4,7 +4,7 @@ use futures_util::FutureExt as _;
 use tokio::time::{Instant, timeout};
 
 use super::*;
-use crate::source::decode::Format;
+use crate::token::Source as _;
 
 const SECRET: &str = "EAAGm0PX4ZCpsBAKZA";
 
@@ -15,8 +15,7 @@ fn shell_source(script: &str, format: Format, poll_interval: Option<Duration>) -
         timeout: Duration::from_secs(60),
         keep_env: Vec::new(),
     };
-    let config = ExecSourceConfig { command, poll_interval };
-    ExecSource::new(config, Clock::system())
+    ExecSource::new(TokenCommand::new(command, Clock::system()), poll_interval)
 }
 
 #[tokio::test]
