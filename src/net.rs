@@ -1,6 +1,7 @@
 //! Sockets, TLS, tasks and shutdown: what the listeners and the upstream connections are built on.
 
 pub mod ca;
+mod client_reader;
 mod connect;
 mod dial;
 mod dialer;
@@ -26,6 +27,7 @@ mod tasks;
 pub mod tls;
 mod tunnel;
 
+pub use client_reader::ClientReader;
 pub use connect::{BoxedIo, ConnectFuture, Connector, ConnectorConfig, HttpVersion, IoCounters, boxed_io};
 pub use dial::{ConnectFailure, ConnectFailureKind, connect_tcp};
 pub use dialer::{Dialed, Dialer, VIA_GRAPHWARD};

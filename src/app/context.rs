@@ -78,9 +78,7 @@ impl BuildContext {
             metrics,
         })
     }
-}
 
-impl BuildContext {
     /// Checks that the egress proxy is not graphward itself, and logs it.
     pub(super) async fn check_egress_proxy(
         &self,
@@ -89,7 +87,7 @@ impl BuildContext {
     ) -> Result<(), UpstreamError> {
         let egress = &self.dialer.egress;
         let listeners: Vec<_> = proxy.iter().copied().chain(admin).collect();
-        egress.check_is_foreign(&listeners).await?;
+        Box::pin(egress.check_is_foreign(&listeners)).await?;
         if egress.is_set() {
             tracing::info!(proxy = %egress, "hosts are reached through an egress proxy, unless NO_PROXY excepts them");
         }
@@ -101,12 +99,8 @@ impl BuildContext {
 fn egress_proxy(config: &Config) -> Result<EgressProxy, UpstreamError> {
     const KEY: &str = "upstream.proxy";
     let variables = &config.egress_variables;
-    let configured = config
-        .upstream
-        .proxy
-        .as_ref()
-        .map(|url| resolve_text(KEY, url))
-        .transpose()?;
+    let configured = config.upstream.proxy.as_ref();
+    let configured = configured.map(|url| resolve_text(KEY, url)).transpose()?;
     let proxy = match configured {
         Some(url) if url.as_str() == NO_EGRESS_PROXY => None,
         Some(url) => Some(EgressProxyUrl { set_by: KEY, url }),

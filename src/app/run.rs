@@ -77,6 +77,8 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(25);
 const PENDING_RENEWAL_TIMEOUT: Duration = Duration::from_secs(3);
 /// The most connections to the admin endpoint at a time.
 const MAX_ADMIN_CONNECTIONS: NonZeroU32 = NonZeroU32::new(256).unwrap();
+/// How long a client of the admin endpoint may read nothing of a response.
+const ADMIN_SEND_TIMEOUT: Duration = Duration::from_secs(60);
 /// The longest wait for the connections of the admin endpoint when the process stops.
 const ADMIN_DRAIN_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -310,6 +312,7 @@ fn serve_config(tasks: &Tasks, shutdown: &Shutdown, cut_floods: &Counter) -> Ser
         shutdown: shutdown.clone(),
         server_cert: None,
         max_connections: MAX_ADMIN_CONNECTIONS,
+        send_timeout: ADMIN_SEND_TIMEOUT,
         cut_floods: cut_floods.clone(),
     }
 }
@@ -319,6 +322,7 @@ fn for_app(config: ServeConfig, listen: &ListenConfig, server_cert: Option<Arc<S
     ServeConfig {
         server_cert,
         max_connections: listen.max_connections,
+        send_timeout: listen.send_timeout,
         ..config
     }
 }

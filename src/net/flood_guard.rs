@@ -80,7 +80,7 @@ const GOAWAY: u8 = 7;
 const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
 const PADDED: u8 = 8;
-const ENHANCE_YOUR_CALM: u32 = 11;
+const ENHANCE_YOUR_CALM: u8 = 11;
 
 // === impl FloodGuard ===
 
@@ -278,17 +278,9 @@ impl FrameHead {
 }
 
 /// GOAWAY: streams up to the last one may have been processed.
-fn goaway(last_stream: u32) -> [u8; 17] {
-    let mut frame = [0; 17];
-    let head = [0, 0, 8, GOAWAY, 0, 0, 0, 0, 0].into_iter();
-    let payload = last_stream
-        .to_be_bytes()
-        .into_iter()
-        .chain(ENHANCE_YOUR_CALM.to_be_bytes());
-    for (to, from) in frame.iter_mut().zip(head.chain(payload)) {
-        *to = from;
-    }
-    frame
+const fn goaway(last_stream: u32) -> [u8; 17] {
+    let [a, b, c, d] = last_stream.to_be_bytes();
+    [0, 0, 8, GOAWAY, 0, 0, 0, 0, 0, a, b, c, d, 0, 0, 0, ENHANCE_YOUR_CALM]
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::Path;
+use std::time::Duration;
 
 use tempfile::TempPath;
 use tokio::io::DuplexStream;
@@ -31,6 +32,9 @@ pub struct ListenConfig {
     /// The most connections of the app at a time, on each of its addresses, 1 to 1000000. Those past it are refused.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub max_connections: NonZeroU32,
+    /// How long a client may read nothing of a response before it is given up, 1ms to 1d.
+    #[schemars(extend("formatMinimum" = "1ms", "formatMaximum" = "1d"))]
+    pub send_timeout: Duration,
     /// Host names that the app may use besides loopback names, the listeners' own and the upstream's.
     #[schemars(extend("format" = "host"))]
     pub allowed_hosts: Vec<String>,

@@ -31,10 +31,11 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 
+use super::client_reader::StreamSpawner;
 use super::connect::Transport;
 use super::error::BoxError;
 use super::flood_guard::FloodGuard;
-use super::lazy_timer::LazyTimer;
+use super::lazy_timer::{LazyTimer, TimeLimit};
 use super::listen::Listener;
 use super::server_cert::ServerCert;
 use super::server_connection::{
@@ -58,6 +59,8 @@ pub struct ServeConfig {
     pub server_cert: Option<Arc<ServerCert>>,
     /// The most open connections at a time.
     pub max_connections: NonZeroU32,
+    /// How long a client may read nothing of a response.
+    pub send_timeout: Duration,
     /// Counts HTTP/2 connections that were cut because the client flooded them.
     pub cut_floods: Counter,
 }
@@ -75,7 +78,11 @@ where
     B::Data: Send,
     B::Error: Into<BoxError>,
 {
-    let (builder, shutdown) = (http_builder(&config.tasks), config.shutdown.clone());
+    let streams = StreamSpawner {
+        tasks: config.tasks.clone(),
+        send_timeout: TimeLimit::new(config.send_timeout),
+    };
+    let (builder, shutdown) = (http_builder(streams), config.shutdown.clone());
     let cut_floods = config.cut_floods.clone();
     let serve_http = move |stream, info: ConnectionInfo| -> BoxFuture<'static, _> {
         let (io, may_upgrade) = (
@@ -108,8 +115,10 @@ async fn accept(mut listener: Listener, serve_http: Arc<ServeHttp>, config: Serv
         shutdown,
         server_cert,
         max_connections,
+        send_timeout,
         ..
     } = config;
+    let send_timeout = TimeLimit::new(send_timeout);
     let slots = Arc::new(Semaphore::new(max_connections.get() as usize));
     // Every connection from before the shutdown holds a sender.
     let (open, mut force_closed) = mpsc::unbounded_channel();
@@ -154,6 +163,7 @@ async fn accept(mut listener: Listener, serve_http: Arc<ServeHttp>, config: Serv
         let connection = ConnectionServer {
             serve_http: Arc::clone(&serve_http),
             shutdown: shutdown.clone(),
+            send_timeout: send_timeout.clone(),
             not_http: Arc::clone(&not_http),
             _open: open.clone(),
             _slot: slot,
@@ -211,8 +221,8 @@ const TOO_MANY_CONNECTIONS: &str = concat!(
     r#""type":"GraphwardException","code":990002,"is_transient":true,"fbtrace_id":"graphward"}}"#,
 );
 /// HTTP/1.1, and HTTP/2 with prior knowledge or by ALPN, with their limits.
-fn http_builder(tasks: &Tasks) -> auto::Builder<Tasks> {
-    let mut builder = auto::Builder::new(tasks.clone());
+fn http_builder(streams: StreamSpawner) -> auto::Builder<StreamSpawner> {
+    let mut builder = auto::Builder::new(streams);
     builder
         .http1()
         .timer(LazyTimer::default())

@@ -11,8 +11,10 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::client_reader::until_client_stalls;
 use super::connect::Transport;
 use super::error::BoxError;
+use super::lazy_timer::TimeLimit;
 use super::server_cert::ServerCert;
 use super::shutdown::{Shutdown, ShutdownPhase};
 use super::sniff::{TransportSecurity, detect_tls};
@@ -45,6 +47,7 @@ pub(super) struct ForceClosedTunnel;
 pub(super) struct ConnectionServer {
     pub(super) serve_http: Arc<ServeHttp>,
     pub(super) shutdown: Shutdown,
+    pub(super) send_timeout: TimeLimit,
     pub(super) not_http: Arc<NotHttpWarning>,
     /// Dropped when the connection has ended. `None` if it came during the shutdown.
     pub(super) _open: Option<mpsc::UnboundedSender<ForceClosedTunnel>>,
@@ -54,7 +57,8 @@ pub(super) struct ConnectionServer {
 impl ConnectionServer {
     pub(super) async fn serve(self, stream: Box<dyn Transport>, info: ConnectionInfo) {
         let security = info.security;
-        if let Err(error) = (self.serve_http)(stream, info).await {
+        let serving = (self.serve_http)(stream, info);
+        if let Some(Err(error)) = until_client_stalls(serving, self.send_timeout).await {
             tracing::debug!(%error, "connection closed with an error");
             let is_not_http = error.downcast_ref().is_some_and(hyper::Error::is_parse);
             if is_not_http && security == TransportSecurity::Plaintext {

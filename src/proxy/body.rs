@@ -23,6 +23,7 @@ use super::body_scrub::BodyScrubber;
 use super::byte_budget::BytePermit;
 use super::record::RequestRecord;
 use super::spool::SpoolReader;
+use crate::net::ClientReader;
 use crate::upstream::Lease;
 
 /// Spooled data, then data that was read early, then data that is still to arrive.
@@ -160,6 +161,8 @@ impl Body {
     pub(crate) fn with_record(mut self, mut record: Box<RequestRecord>) -> Self {
         if self.is_end_stream() {
             record.mark_complete();
+        } else {
+            record.reader = ClientReader::current();
         }
         self.record = Some(record);
         self
@@ -266,6 +269,9 @@ impl http_body::Body for Body {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let body = self.get_mut();
+        if let Some(record) = &body.record {
+            record.record_room();
+        }
         let next = body.poll_next(cx);
         if let Some(rest) = &body.rest
             && let Some(progress) = &rest.upload_progress

@@ -11,6 +11,7 @@ use super::notices::OnceNotices;
 use super::outage::OutageLog;
 use super::refusal::Refusal;
 use crate::graph::{GraphError, RejectionReason, Target, Verdict};
+use crate::net::ClientReader;
 use crate::telemetry::metrics::RequestMetrics;
 use crate::token::Generation;
 use crate::types::TenantId;
@@ -65,6 +66,8 @@ pub(crate) struct RequestRecord {
     /// The message of the refusal.
     refusal: Option<String>,
     response_end: ResponseEnd,
+    /// The client, once the response is on its way to it.
+    pub(crate) reader: Option<Arc<ClientReader>>,
     pub(crate) inflight_guard: Option<InflightGuard>,
 }
 
@@ -119,6 +122,7 @@ impl RequestRecord {
             outcome: Outcome::NoResponse,
             refusal: None,
             response_end: ResponseEnd::Unfinished,
+            reader: None,
             inflight_guard: None,
         })
     }
@@ -162,6 +166,16 @@ impl RequestRecord {
 
     pub(crate) fn add_response_bytes(&mut self, bytes: usize) {
         self.response_bytes += bytes as u64;
+        if let Some(reader) = &self.reader {
+            reader.record_piece();
+        }
+    }
+
+    /// Records that the client has room for more of the response, or needs no more.
+    pub(crate) fn record_room(&self) {
+        if let Some(reader) = &self.reader {
+            reader.record_room();
+        }
     }
 
     pub(crate) fn mark_complete(&mut self) {
@@ -177,8 +191,14 @@ impl RequestRecord {
         self.inflight_guard.as_ref().is_some_and(InflightGuard::is_closing)
     }
 
+    /// Whether the response was given up because the client did not read it.
+    fn has_stalled(&self) -> bool {
+        self.reader.as_ref().is_some_and(|reader| reader.has_stalled())
+    }
+
     fn outcome_label(&self) -> &'static str {
         match (self.outcome, self.response_end) {
+            (_, ResponseEnd::Unfinished) if self.has_stalled() => "client_stalled",
             (Outcome::NoResponse, _) | (_, ResponseEnd::Unfinished) if self.is_closing() => "closed_by_shutdown",
             (Outcome::NoResponse, _) | (_, ResponseEnd::Unfinished) => "client_disconnected",
             (_, ResponseEnd::UpstreamAborted) => "upstream_aborted",
@@ -195,6 +215,7 @@ impl RequestRecord {
     /// The severity of the outcome: a lost request is an error, and one that was refused or has no response is a warning.
     fn level(&self) -> Level {
         match (self.outcome, self.response_end) {
+            (_, ResponseEnd::Unfinished) if self.has_stalled() => Level::WARN,
             (Outcome::NoResponse, _) | (_, ResponseEnd::Unfinished) if self.is_closing() => Level::WARN,
             (Outcome::NoResponse, _) | (_, ResponseEnd::Unfinished) => Level::INFO,
             (Outcome::UnhealedNotReplayable | Outcome::UnhealedNoNewerToken, _)
@@ -254,6 +275,7 @@ fn method_label(method: &Method) -> &str {
 
 impl Drop for RequestRecord {
     fn drop(&mut self) {
+        self.record_room();
         self.count_response();
         let label = self.outcome_label();
         let metrics = &self.telemetry.metrics;

@@ -30,6 +30,7 @@ mod request_bodies;
 mod request_validation;
 mod response_headers;
 mod secret_leaks;
+mod stalled_clients;
 mod support;
 mod timeouts;
 mod token_injection;

@@ -25,6 +25,7 @@ async fn requests_that_were_sent_before_a_shutdown_are_answered() {
         tasks: Tasks::default(),
         shutdown: shutdown.clone(),
         server_cert: None,
+        send_timeout: super::support::TIMEOUT,
         cut_floods: Metrics::new().cut_floods(),
     };
     let service = |_info| service_fn(async |_request| Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new())));

@@ -7,7 +7,7 @@ use h2::Reason;
 
 use super::support::client::{get, get_request, post_request};
 use super::support::h2_origin::{H2Action, H2Origin};
-use super::support::{Client, ConnectionAction, Origin, ProxyConfig, TestProxy, wait_until};
+use super::support::{Client, ConnectionAction, H2c, Origin, ProxyConfig, TestProxy, h2c, wait_until};
 
 #[test]
 fn a_request_that_the_origin_refused_is_sent_once_more_on_another_connection() {
@@ -145,6 +145,53 @@ fn apps_that_do_not_read_stall_no_other_request() {
         assert_eq!(healthy.round_trip(get_request("/me")).status, 200);
     }
     drop(stuck);
+}
+
+#[test]
+fn responses_that_an_app_does_not_read_are_given_up_and_its_connection_serves_on() {
+    let origin = H2Origin::scripted(None, |_connection, path| match path {
+        "/large" => H2Action::Body(1 << 20),
+        // More than the system buffers for a connection.
+        "/huge" => H2Action::Body(32 << 20),
+        _ => H2Action::Answer,
+    });
+    let graphward = TestProxy::start_with(origin.port, ProxyConfig::listen("send_timeout = \"1s\""));
+    let mut app = H2c::connect(graphward.proxy);
+    // The window of the connection has room for all; the window of a stream has 64 KiB.
+    app.send(h2c::frame(h2c::WINDOW_UPDATE, 0, 0, &(1u32 << 30).to_be_bytes()));
+    let stuck: Vec<u32> = (0..64).map(|number| 2 * number + 1).collect();
+    for stream in &stuck {
+        app.request(*stream, &h2c::request_fields(b"GET", b"/large"));
+    }
+    let mut stuck_http1: Vec<_> = (0..2).map(|_| Client::connect(graphward.proxy)).collect();
+    for client in &mut stuck_http1 {
+        assert!(client.send(get_request("/huge")));
+    }
+    app.request(129, &h2c::request_fields(b"GET", b"/healthy"));
+    let (mut given_up, mut is_served) = (Vec::new(), false);
+    while given_up.len() < stuck.len() || !is_served {
+        let frame = app.next().unwrap();
+        if frame.kind == h2c::RST_STREAM {
+            assert_eq!(frame.payload, [0, 0, 0, 8], "CANCEL");
+            given_up.push(frame.stream);
+        }
+        is_served |= frame.stream == 129 && frame.kind == h2c::DATA && frame.payload == b"over h2";
+    }
+    given_up.sort_unstable();
+    assert_eq!(given_up, stuck);
+    assert_eq!(app.get(131, "/after"), h2c::Outcome::Status(200, b"over h2".to_vec()));
+    let count = || {
+        let metrics = get(graphward.admin, "/metrics").text();
+        let series = r#"graphward_requests_total{tenant="default",outcome="client_stalled"} "#;
+        let mut lines = metrics
+            .lines()
+            .filter_map(|line| line.strip_prefix(series)?.parse::<usize>().ok());
+        lines.next().unwrap_or_default()
+    };
+    assert!(wait_until(|| count() == 66), "{}", count());
+    for client in &mut stuck_http1 {
+        assert!(!client.response().complete);
+    }
 }
 
 #[test]

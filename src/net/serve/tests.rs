@@ -36,6 +36,7 @@ async fn serve_with_optional_tls() -> (InMemoryConnector, Shutdown, impl Future<
         tasks: Tasks::default(),
         shutdown: shutdown.clone(),
         server_cert: Some(server_cert),
+        send_timeout: Duration::from_secs(60),
         cut_floods: Counter::default(),
     };
     let services =

@@ -195,7 +195,7 @@ impl TestProxyBuilder {
         let run = app::run(self.config, deps, missing_token, stop_receiver, on_start);
         tasks.spawn(async move {
             // The test may be over.
-            ended.send(run.await.unwrap()).ok();
+            ended.send(Box::pin(run).await.unwrap()).ok();
         });
         let ServerHandle {
             tokens,
