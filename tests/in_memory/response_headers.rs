@@ -211,7 +211,7 @@ async fn an_app_that_reads_slowly_gets_all_of_it() {
         let large: Vec<u8> = (0..2_000_000_u32).map(|position| (position % 249) as u8).collect();
         proxy.script(ScriptedResponse::new(200, "image/jpeg", large.clone()));
         let response = proxy.app.send(post(sized("x"))).await.unwrap();
-        sleep(std::time::Duration::from_secs(300)).await;
+        sleep(std::time::Duration::from_secs(240)).await;
         let answer = crate::support::TestResponse::read(response).await;
         assert!(answer.complete && answer.body == large);
         proxy.shutdown().await;
