@@ -55,20 +55,14 @@ pub(super) fn resolve_secret(key: &'static str, value: &MaybeSecret) -> Result<S
 /// Loads the Fernet keys, if any are configured.
 pub(super) fn load_fernet(key_refs: &[SecretRef]) -> Result<Option<Fernet>, SecretLoadError> {
     const KEY: &str = "fernet_key";
-    let Some(first) = key_refs.first() else {
-        return Ok(None);
-    };
-    let keys: Result<Vec<_>, _> = key_refs.iter().map(|key_ref| load_secret(KEY, key_ref)).collect();
-    match Fernet::new(keys?) {
-        Ok(fernet) => Ok(Some(fernet)),
-        // The invalid key is found by trying each key alone.
-        Err(error) => {
-            let is_invalid =
-                |key_ref: &&SecretRef| load_secret(KEY, key_ref).is_ok_and(|key| Fernet::new(vec![key]).is_err());
-            let key_ref = key_refs.iter().find(is_invalid).unwrap_or(first);
-            Err(load_error(KEY, key_ref, error.to_string()))
-        }
-    }
+    let keys = key_refs.iter().map(|key_ref| {
+        let key = load_secret(KEY, key_ref)?;
+        let checked = Fernet::new(vec![key.clone()]);
+        checked.map_err(|error| load_error(KEY, key_ref, error.to_string()))?;
+        Ok(key)
+    });
+    // Each key is valid, so the only error is that there are none.
+    Ok(Fernet::new(keys.collect::<Result<_, _>>()?).ok())
 }
 
 /// Loads the headers for calls to a service. Their values are marked as sensitive.

@@ -156,13 +156,18 @@ impl SourceList {
         absent.count()
     }
 
-    /// Returns the source that gave the current token, also if it came from the cache; all sources, if that one is unknown.
-    fn givers(&self) -> impl Iterator<Item = &TrackedSource> {
-        let giver = if self.is_from_cache() {
+    /// Returns the index of the source that gave the current token, also if it came from the cache; `None` if it is unknown.
+    fn giver(&self) -> Option<usize> {
+        if self.is_from_cache() {
             self.cached_source
         } else {
             Some(self.active)
-        };
+        }
+    }
+
+    /// Returns the source that gave the current token, also if it came from the cache; all sources, if that one is unknown.
+    fn givers(&self) -> impl Iterator<Item = &TrackedSource> {
+        let giver = self.giver();
         let sources = self.sources.iter().enumerate();
         let givers = sources.filter(move |(index, _)| giver.is_none_or(|giver| giver == *index));
         givers.map(|(_, tracked)| tracked)
@@ -170,12 +175,7 @@ impl SourceList {
 
     /// Describes the source that the current token belongs to.
     pub(super) fn describe_active(&self) -> String {
-        let index = if self.is_from_cache() {
-            self.cached_source
-        } else {
-            Some(self.active)
-        };
-        let tracked = index.and_then(|index| self.sources.get(index));
+        let tracked = self.giver().and_then(|index| self.sources.get(index));
         tracked.map(TrackedSource::describe).unwrap_or_default()
     }
 
