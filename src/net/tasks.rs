@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use futures_util::FutureExt as _;
 use tokio::sync::Notify;
 
 /// The tasks of a process. They are counted, so that a drain can wait for them, and so are their panics.
@@ -32,10 +33,8 @@ impl Tasks {
         self.0.running.fetch_add(1, Ordering::Relaxed);
         let guard = TaskGuard(Arc::clone(&self.0));
         #[expect(clippy::disallowed_methods, reason = "all others call this")]
-        let handle = tokio::spawn(async move {
-            let _counted = guard;
-            let _output = task.await;
-        });
+        // Not an async block, which would hold the task twice: as it was given, and as it is awaited.
+        let handle = tokio::spawn(task.map(move |_output| drop(guard)));
         handle.abort_handle()
     }
 
