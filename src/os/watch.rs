@@ -26,7 +26,7 @@ use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use rustix::fs::{Mode, OFlags};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{Mutex, Notify};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use zeroize::Zeroizing;
 
 /// The content of a file, or the error of reading it.
@@ -74,6 +74,10 @@ struct DirectoryWatch {
 pub const MAX_FILE_BYTES: u64 = 64 * 1024;
 /// The default of [`WatchedFiles::poll_interval`].
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// The rest of the thread that reads events after one that does not count, and the time in which it takes those that have
+/// come since.
+const REST: Duration = Duration::from_millis(20);
+const WAKE_TIME: Duration = Duration::from_millis(2);
 /// A writer that truncates and then writes causes more than one event; the last one counts …
 const DEBOUNCE: Duration = Duration::from_millis(15);
 /// … within this many debounce intervals.
@@ -239,8 +243,14 @@ impl DirectoryWatch {
         let removed = Arc::clone(&directory_removed);
         let targets = Arc::new(targets);
         let watched = Arc::clone(&targets);
+        let mut awake_since = Instant::now();
         let on_event = move |event: notify::Result<Event>| {
             if event.as_ref().is_ok_and(|event| !watched.concerns(event)) {
+                // Many events that are read at once cost little, but each that wakes this thread does.
+                if awake_since.elapsed() > WAKE_TIME {
+                    std::thread::sleep(REST);
+                    awake_since = Instant::now();
+                }
                 return;
             }
             match event.map(|event| event.kind) {

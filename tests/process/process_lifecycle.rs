@@ -141,7 +141,10 @@ async fn a_signal_lets_requests_finish_and_the_process_exits_with_0() {
             wait_until("the idle connection is closed", async || idle.is_closed()).await;
             assert!(idle.try_send(text_message("too late")).await.is_err());
             let told = Client::connect(sidecar.proxy).await.text("a new one").await;
-            assert_eq!((told.status, told.json()["error"]["code"].as_i64()), (503, Some(990_001)));
+            assert_eq!(
+                (told.status, told.json()["error"]["code"].as_i64()),
+                (503, Some(990_001))
+            );
             graph.sim.release_held(1);
         };
         let (response, ()) = futures_util::future::join(busy.text("in flight"), stopping).await;
