@@ -5,7 +5,8 @@
 //! hyper takes more of a response's body only when there is room for it, so a client that stands still keeps the response,
 //! and its stream or connection to Graph, for as long as it likes. No write fails and none blocks over HTTP/2, where the
 //! window of one stream is full and the others go on. So the task that drives an HTTP/1.1 connection, or a stream of HTTP/2,
-//! watches whether hyper comes back for more after it was given a piece, and ends if it does not.
+//! watches whether hyper comes back for more after it was given a piece, and ends if it does not. What hyper has taken of a
+//! small response it holds itself: there, the socket tells whether the client reads.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -48,6 +49,11 @@ impl ClientReader {
     /// Records that a piece of a response was handed over, and that it is not the last one.
     pub fn record_piece(&self) {
         self.pieces.fetch_add(1, Ordering::Relaxed);
+        self.has_room.store(false, Ordering::Relaxed);
+    }
+
+    /// Records that what was handed over still waits for room in the socket.
+    pub(super) fn record_blocked(&self) {
         self.has_room.store(false, Ordering::Relaxed);
     }
 

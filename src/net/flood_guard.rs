@@ -17,11 +17,15 @@ use prometheus_client::metrics::counter::Counter;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
-/// A connection whose floods are cut.
+use super::client_reader::ClientReader;
+
+/// A connection whose floods are cut. It also tells the [`ClientReader`] of writes for which the socket has no room.
 pub(super) struct FloodGuard<I> {
     io: I,
     protocol: Protocol,
     cut_floods: Counter,
+    /// Whether the last write found no room.
+    is_blocked: bool,
 }
 
 enum Protocol {
@@ -90,11 +94,27 @@ impl<I> FloodGuard<I> {
             io,
             protocol: Protocol::Unknown(0),
             cut_floods,
+            is_blocked: false,
         }
     }
 }
 
 impl<I: AsyncWrite + Unpin> FloodGuard<I> {
+    /// Records whether a write found room.
+    fn watch<T>(&mut self, write: Poll<T>) -> Poll<T> {
+        let was_blocked = std::mem::replace(&mut self.is_blocked, write.is_pending());
+        if (was_blocked || self.is_blocked)
+            && let Some(reader) = ClientReader::current()
+        {
+            match (was_blocked, self.is_blocked) {
+                (_, false) => reader.record_room(),
+                (false, true) => reader.record_piece(),
+                (true, true) => reader.record_blocked(),
+            }
+        }
+        write
+    }
+
     /// Says why the connection ends, if that can be written at once and the last frame is whole.
     fn cut(&mut self, cx: &mut Context<'_>) -> io::Error {
         self.cut_floods.inc();
@@ -120,13 +140,15 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for FloodGuard<I> {
 
 impl<I: AsyncWrite + Unpin> AsyncWrite for FloodGuard<I> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.io).poll_write(cx, buf))?;
+        let write = Pin::new(&mut self.io).poll_write(cx, buf);
+        let written = ready!(self.watch(write))?;
         self.protocol.send(buf.get(..written).unwrap_or_default());
         Poll::Ready(Ok(written))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
+        let flush = Pin::new(&mut self.io).poll_flush(cx);
+        self.watch(flush)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -142,7 +164,8 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for FloodGuard<I> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, bufs))?;
+        let write = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+        let written = ready!(self.watch(write))?;
         let mut rest = written;
         for buf in bufs {
             let sent = buf.get(..rest.min(buf.len())).unwrap_or_default();
