@@ -1,10 +1,9 @@
-//! What every part that is built from a configuration is built with, at the start and by a reload.
+//! The clients and resources that the parts of a process share, at the start and on a reload.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::secrets::{SecretLoadError, resolve_text};
-use super::state::prepare_state_dir;
 use crate::config::Config;
 use crate::graph::{Destinations, Origin, OriginError};
 use crate::net::tls::{self, TlsError};
@@ -24,6 +23,8 @@ pub(super) struct BuildContext {
     pub(super) internal_client: HttpClient,
     /// For connections to Graph and to the hosts of tunnels.
     pub(super) dialer: Dialer,
+    /// The URL of the egress proxy that the start has found.
+    egress_url: Option<EgressProxyUrl>,
     pub(super) destinations: Destinations,
     pub(super) tasks: Tasks,
     pub(super) clock: Clock,
@@ -47,19 +48,21 @@ pub enum UpstreamError {
     EgressProxy(#[from] EgressProxyError),
 }
 
+/// The key of the egress proxy's URL.
+pub(super) const EGRESS_KEY: &str = "upstream.proxy";
 /// The longest call of Graph: a replica that waits for its turn to renew does not wait much longer.
 const GRAPH_CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest call of an internal service, unless the configuration sets another limit.
 const INTERNAL_CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl BuildContext {
-    /// Builds the clients with the upstream's `connect_to` and roots.
+    /// Builds the clients, the dialer and the destinations of `[upstream]`.
     pub(super) fn new(config: &Config, tasks: Tasks, clock: Clock, metrics: Metrics) -> Result<Self, UpstreamError> {
-        prepare_state_dir(&config.state);
         let upstream = &config.upstream;
+        let egress_url = egress_url(config)?;
         let dialer = Dialer {
             connect_to: upstream.connect_to.clone(),
-            egress: egress_proxy(config)?,
+            egress: egress_proxy(config, egress_url.as_ref())?,
             timeout: upstream.connect_timeout,
         };
         let client_config = |schemes| HttpClientConfig {
@@ -72,11 +75,17 @@ impl BuildContext {
             graph_client: HttpClient::new(client_config(AllowedSchemes::Https), GRAPH_CALL_TIMEOUT)?,
             internal_client: HttpClient::new(client_config(AllowedSchemes::HttpAndHttps), INTERNAL_CALL_TIMEOUT)?,
             dialer,
+            egress_url,
             destinations: destinations(config)?,
             tasks,
             clock,
             metrics,
         })
+    }
+
+    /// Returns whether a configuration now has another egress proxy than at the start. Its URL may be in a file.
+    pub(super) fn is_egress_changed(&self, config: &Config) -> Result<bool, UpstreamError> {
+        Ok(egress_url(config)? != self.egress_url)
     }
 
     /// Checks that the egress proxy is not graphward itself, and logs it.
@@ -87,30 +96,34 @@ impl BuildContext {
     ) -> Result<(), UpstreamError> {
         let egress = &self.dialer.egress;
         let listeners: Vec<_> = proxy.iter().copied().chain(admin).collect();
-        Box::pin(egress.check_is_foreign(&listeners)).await?;
+        Box::pin(egress.check_not_own_listener(&listeners)).await?;
         if egress.is_set() {
-            tracing::info!(proxy = %egress, "hosts are reached through an egress proxy, unless NO_PROXY excepts them");
+            tracing::info!(proxy = %egress, "using an egress proxy for https, except for hosts in NO_PROXY and upstream.connect_to");
         }
         Ok(())
     }
 }
 
-/// Returns the egress proxy of the configuration, or else that of the environment.
-fn egress_proxy(config: &Config) -> Result<EgressProxy, UpstreamError> {
-    const KEY: &str = "upstream.proxy";
-    let variables = &config.egress_variables;
+/// Returns the URL of the egress proxy in the configuration, or else that in the environment.
+fn egress_url(config: &Config) -> Result<Option<EgressProxyUrl>, UpstreamError> {
     let configured = config.upstream.proxy.as_ref();
-    let configured = configured.map(|url| resolve_text(KEY, url)).transpose()?;
-    let proxy = match configured {
+    let configured = configured.map(|url| resolve_text(EGRESS_KEY, url)).transpose()?;
+    Ok(match configured {
         Some(url) if url.as_str() == NO_EGRESS_PROXY => None,
-        Some(url) => Some(EgressProxyUrl { set_by: KEY, url }),
-        None => variables.proxy.clone(),
-    };
-    let Some(proxy) = proxy else {
+        Some(url) => Some(EgressProxyUrl {
+            set_by: EGRESS_KEY,
+            url,
+        }),
+        None => config.egress_variables.proxy.clone(),
+    })
+}
+
+fn egress_proxy(config: &Config, url: Option<&EgressProxyUrl>) -> Result<EgressProxy, UpstreamError> {
+    let Some(url) = url else {
         return Ok(EgressProxy::default());
     };
     let tls = tls::client(config.upstream.ca_file.as_deref(), &[b"http/1.1"])?;
-    Ok(EgressProxy::new(&proxy, &variables.no_proxy, tls)?)
+    Ok(EgressProxy::new(url, &config.egress_variables.no_proxy, tls)?)
 }
 
 /// Returns Graph's origin and the additional hosts.

@@ -17,7 +17,7 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::time::timeout;
 
 use super::build::{self, ReloadTrigger, StartError};
-use super::context::BuildContext;
+use super::context::{BuildContext, EGRESS_KEY};
 use super::event_sink::{AlertTarget, SharedAlertTarget};
 use super::secret_files::SecretFiles;
 use super::secrets;
@@ -141,13 +141,17 @@ impl Reloader {
         let reading = Arc::clone(&self.reading).lock_owned().await;
         let build = move || {
             let _held_until_done = reading;
-            let reloaded = match cause {
+            let mut reloaded = match cause {
                 ReloadCause::Requested => load(&running, overrides)?,
                 ReloadCause::SecretChanged => ReloadedConfig {
                     config: running.clone(),
                     needs_restart: Vec::new(),
                 },
             };
+            // The connections to Graph keep the proxy that the start has found.
+            if context.is_egress_changed(&reloaded.config).map_err(StartError::from)? {
+                reloaded.needs_restart.push(EGRESS_KEY.to_owned());
+            }
             context.build(&running, reloaded, &tenant)
         };
         let replacement = tokio::task::spawn_blocking(build).await??;

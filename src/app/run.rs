@@ -17,6 +17,7 @@ use super::event_sink::{SharedAlertTarget, event_sink, notice_memory};
 use super::reload::Reloader;
 use super::secret_files::SecretFiles;
 use super::signal::{SECOND_STOP_AFTER, StopSignal};
+use super::state::prepare_state_dir;
 use crate::admin::{Admin, AdminTenant};
 use crate::config::Config;
 use crate::net::{
@@ -71,7 +72,7 @@ pub struct ServerHandle {
     pub lifecycle: Lifecycle,
 }
 
-/// The longest wait for connections to end before they are closed: shorter than the 30 s after which Kubernetes kills.
+/// The longest wait for connections to end before they are closed. With the three limits below, a stop takes 30.5 s at most.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(25);
 /// The longest wait for a renewal in progress when the process stops.
 const PENDING_RENEWAL_TIMEOUT: Duration = Duration::from_secs(3);
@@ -108,6 +109,7 @@ pub async fn run(
     let (shutdown, admin_shutdown) = (Shutdown::default(), Shutdown::default());
     let tenant_id = TenantId::default();
     let token_metrics = metrics.token_metrics(&tenant_id);
+    prepare_state_dir(&config.state);
     let context = BuildContext::new(&config, tasks.clone(), clock, metrics)?;
     context.check_egress_proxy(&proxy_addresses, admin_address).await?;
     // Watched before they are read: no change in between is missed.
@@ -273,7 +275,7 @@ async fn drain_or_close(
         () = announce_second_stop(first_stop, proxy) => false,
     };
     if is_drained {
-        // Connections that came meanwhile have no request.
+        // Only connections from during the drain are left; their requests are refused anyway.
         shutdown.advance_to(ShutdownPhase::Forced);
         return RunOutcome::Drained;
     }

@@ -25,12 +25,12 @@ pub enum StopSignal {
 }
 
 impl StopSignal {
-    /// What the operator does to send it again. Only SIGINT may have come from a keyboard that is still there.
+    /// What the operator does to send it again. After SIGHUP the terminal is gone, so SIGTERM is named.
     pub(super) const fn repetition(self) -> &'static str {
         match self {
             Self::Interrupt => "press Ctrl-C again, or send SIGINT",
             Self::Terminate => "send SIGTERM again",
-            Self::Quit => "send SIGQUIT again",
+            Self::Quit => "press Ctrl-\\ again, or send SIGQUIT",
             Self::Hangup => "send SIGTERM",
         }
     }

@@ -69,7 +69,7 @@ pub(super) fn run(args: &ServeArgs) -> Exit {
     let server = async {
         // Signals first: from here on only `app::run` ends the process.
         let stops = app::stop_signals(&Tasks::default(), reload)?;
-        Ok(app::run(config, deps, missing_token, stops, drop).await)
+        Ok(Box::pin(app::run(config, deps, missing_token, stops, drop)).await)
     };
     match build_runtime().and_then(|runtime| block_on_and_detach(runtime, server)) {
         Ok(Ok(RunOutcome::Drained)) => Exit::Success,

@@ -36,7 +36,7 @@ pub struct ConnectFailure {
 pub enum ConnectFailureKind {
     /// The name has no address, or the name server did not answer.
     Name,
-    /// The host, or a firewall before it, refused.
+    /// The host, a firewall before it, or the egress proxy refused.
     Refused,
     /// There is no route.
     Unroutable,

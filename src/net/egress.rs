@@ -1,9 +1,10 @@
-//! The egress proxy: what names it, and which hosts are reached through it.
+//! The egress proxy: its configuration, and the hosts that are reached through it.
 //!
 //! # Why
 //!
-//! Networks that let traffic out only through a proxy announce it by `HTTPS_PROXY` and `NO_PROXY`. hyper-util's matcher reads
-//! them as curl does, and decides for the requests of the app and for the control plane alike.
+//! Networks that let traffic out only through a proxy announce it by `HTTPS_PROXY` and `NO_PROXY`, in capitals or, if there is
+//! none, in small letters. `ALL_PROXY` is ignored. hyper-util's matcher applies `NO_PROXY`, to the requests of the app and to
+//! the control plane alike.
 //!
 //! Only https goes through the proxy, which then sees the names of hosts and no tokens. Calls of internal services over plain
 //! http are direct, because the proxy could read them.
@@ -26,7 +27,7 @@ use super::resolve::resolve;
 /// The URL of an egress proxy, which may hold a password, and the name of what sets it.
 #[derive(Clone, Eq, PartialEq)]
 pub struct EgressProxyUrl {
-    /// The variable or the key.
+    /// The environment variable or the configuration key that set it.
     pub set_by: &'static str,
     /// The URL.
     pub url: Zeroizing<String>,
@@ -61,7 +62,7 @@ pub enum EgressProxyError {
     Url(&'static str),
     /// One of the process's own listeners.
     #[error(
-        "{set_by} names {listener}, where graphward itself listens: that is for the app. Unset it for graphward, or set \
+        "{set_by} names {listener}, where graphward itself listens. Set HTTPS_PROXY only in the app's environment, or set \
          upstream.proxy = \"none\""
     )]
     OwnListener {
@@ -149,7 +150,7 @@ impl EgressProxy {
     /// # Errors
     ///
     /// [`EgressProxyError::OwnListener`]
-    pub async fn check_is_foreign(&self, listeners: &[SocketAddr]) -> Result<(), EgressProxyError> {
+    pub async fn check_not_own_listener(&self, listeners: &[SocketAddr]) -> Result<(), EgressProxyError> {
         let Some(proxy) = self.0.as_deref() else {
             return Ok(());
         };
@@ -159,7 +160,7 @@ impl EgressProxy {
         let Ok(Ok(addresses)) = timeout(LOOK_UP_TIMEOUT, resolve(&proxy.address())).await else {
             return Ok(());
         };
-        let own = |listener: &&SocketAddr| addresses.iter().any(|address| leads_to(*address, **listener));
+        let own = |listener: &&SocketAddr| addresses.iter().any(|address| is_reached_by(*address, **listener));
         match listeners.iter().find(own) {
             Some(listener) => Err(EgressProxyError::OwnListener {
                 set_by: proxy.set_by,
@@ -204,7 +205,7 @@ fn proxy_server(url: &str) -> Option<Intercept> {
 }
 
 /// Returns whether a connection to an address reaches a listener of this process.
-fn leads_to(address: SocketAddr, listener: SocketAddr) -> bool {
+fn is_reached_by(address: SocketAddr, listener: SocketAddr) -> bool {
     let ip = match address.ip().to_canonical() {
         // A client that connects to no address in particular reaches this machine.
         ip if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),

@@ -74,10 +74,11 @@ struct DirectoryWatch {
 pub const MAX_FILE_BYTES: u64 = 64 * 1024;
 /// The default of [`WatchedFiles::poll_interval`].
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
-/// The rest of the thread that reads events after one that does not count, and the time in which it takes those that have
-/// come since.
-const REST: Duration = Duration::from_millis(20);
-const WAKE_TIME: Duration = Duration::from_millis(2);
+/// The pause of the watcher's thread after an event of another file, so that a burst of them is read as one batch. A change of
+/// a watched file is noticed so much later at most.
+const IGNORED_EVENT_PAUSE: Duration = Duration::from_millis(20);
+/// The time for such a batch.
+const BATCH_TIME: Duration = Duration::from_millis(2);
 /// A writer that truncates and then writes causes more than one event; the last one counts …
 const DEBOUNCE: Duration = Duration::from_millis(15);
 /// … within this many debounce intervals.
@@ -243,13 +244,13 @@ impl DirectoryWatch {
         let removed = Arc::clone(&directory_removed);
         let targets = Arc::new(targets);
         let watched = Arc::clone(&targets);
-        let mut awake_since = Instant::now();
+        let mut batch_started_at = Instant::now();
         let on_event = move |event: notify::Result<Event>| {
             if event.as_ref().is_ok_and(|event| !watched.concerns(event)) {
                 // Many events that are read at once cost little, but each that wakes this thread does.
-                if awake_since.elapsed() > WAKE_TIME {
-                    std::thread::sleep(REST);
-                    awake_since = Instant::now();
+                if batch_started_at.elapsed() > BATCH_TIME {
+                    std::thread::sleep(IGNORED_EVENT_PAUSE);
+                    batch_started_at = Instant::now();
                 }
                 return;
             }

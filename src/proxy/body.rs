@@ -30,7 +30,7 @@ use crate::upstream::Lease;
 #[derive(Debug, Default)]
 pub struct Body {
     prefix: Option<Bytes>,
-    /// All that is not in memory. A request moves its bodies dozens of times, so they are a few words.
+    /// All that is not in memory. Boxed, because a request moves its bodies dozens of times.
     rest: Option<Box<BodyRest>>,
     /// Completed with the last byte.
     record: Option<Box<RequestRecord>>,
@@ -179,8 +179,8 @@ impl Body {
 
     /// Whether all bytes of the declared length have come. An HTTP/2 peer may end a stream in a frame without data, for which
     /// the reader of a body with a length does not wait.
-    fn has_declared_length(&self) -> bool {
-        self.prefix.is_none() && self.rest.as_ref().is_some_and(|rest| rest.has_declared_length())
+    fn has_all_declared_bytes(&self) -> bool {
+        self.prefix.is_none() && self.rest.as_ref().is_some_and(|rest| rest.has_all_declared_bytes())
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
@@ -207,7 +207,7 @@ impl BodyRest {
         self.spool.is_none() && self.incoming.as_ref().is_none_or(Incoming::is_end_stream) && self.scrubber.is_none()
     }
 
-    fn has_declared_length(&self) -> bool {
+    fn has_all_declared_bytes(&self) -> bool {
         let rest = self.incoming.as_ref().and_then(|incoming| incoming.size_hint().exact());
         rest == Some(0) && self.spool.is_none() && self.scrubber.is_none()
     }
@@ -290,7 +290,7 @@ impl http_body::Body for Body {
                 None => {}
             }
         }
-        let finished = next.is_none() || body.is_end_stream() || body.has_declared_length();
+        let finished = next.is_none() || body.is_end_stream() || body.has_all_declared_bytes();
         if finished && !matches!(next, Some(Err(_))) {
             if let Some(rest) = &mut body.rest {
                 rest.permit = None;

@@ -43,7 +43,7 @@ pub(crate) fn validate(head: &Parts, hosts: &AllowedHosts) -> Result<(), Refusal
     check_framing(&headers)?;
     check_target(head)?;
     check_host(head, &headers, hosts)?;
-    if headers.are_of_browser || head.uri.query().is_some() {
+    if headers.has_browser_headers || head.uri.query().is_some() {
         check_origin(head)?;
     }
     Ok(())
@@ -57,7 +57,7 @@ struct CheckedHeaders<'head> {
     host: Field<'head>,
     transfer_encoding: Field<'head>,
     /// Whether there is one that browsers send and [`check_origin`] reads.
-    are_of_browser: bool,
+    has_browser_headers: bool,
 }
 
 /// The value of a header that may stand only once.
@@ -78,8 +78,8 @@ impl<'head> CheckedHeaders<'head> {
             match *name {
                 HOST => checked.host.add(value),
                 TRANSFER_ENCODING => checked.transfer_encoding.add(value),
-                ORIGIN | REFERER => checked.are_of_browser = true,
-                _ => checked.are_of_browser |= text.starts_with("sec-fetch-"),
+                ORIGIN | REFERER => checked.has_browser_headers = true,
+                _ => checked.has_browser_headers |= text.starts_with("sec-fetch-"),
             }
         }
         checked
@@ -200,7 +200,7 @@ fn parse_host_port(authority: &str) -> Option<(&str, &str)> {
     is_valid.then_some((host, port))
 }
 
-/// The text before an ASCII byte, and the text behind it. For texts of a few bytes, where `split_once` costs more than it finds.
+/// The text before an ASCII byte, and the text behind it. `str::split_once` costs more for texts this short.
 fn split_at_byte(text: &str, separator: u8) -> (&str, &str) {
     let at = text.bytes().position(|byte| byte == separator);
     at.and_then(|at| Some((text.get(..at)?, text.get(at + 1..)?)))

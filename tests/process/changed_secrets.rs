@@ -138,3 +138,27 @@ async fn an_admin_token_that_is_none_is_refused_and_the_one_before_mints_on() {
         assert!(!error.contains(text), "{error}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_changed_url_of_the_egress_proxy_is_said_to_need_a_restart() {
+    let _turn = together().await;
+    let (dir, graph) = (tempfile::tempdir().unwrap(), Graph::start().await);
+    let token = graph.sim.issue(None);
+    fs::write(dir.path().join("token"), &token).unwrap();
+    fs::write(dir.path().join("proxy-url"), "http://app:Hunter2@proxy.example:3128").unwrap();
+    let file = settings(&graph, "file = \"token\"", "");
+    let (before, upstream) = file.split_once("[upstream]\n").unwrap();
+    let file = format!("{before}[upstream]\nproxy = {{ file = \"proxy-url\" }}\n{upstream}");
+    let sidecar = Sidecar::start(dir.path(), &file).await;
+    sidecar.wait_until_uses(&graph, &token).await;
+    replace_file(&dir.path().join("proxy-url"), "http://app:Hunter3@proxy.example:3128");
+    wait_until("the restart is advised", async || {
+        let log = sidecar.stdout();
+        let mut lines = log
+            .lines()
+            .filter(|line| line.contains("restart graphward to apply them"));
+        lines.any(|line| line.contains("\"upstream.proxy\""))
+    })
+    .await;
+    sidecar.assert_reveals_none_of(&["Hunter2", "Hunter3"]).await;
+}

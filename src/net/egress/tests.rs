@@ -103,9 +103,9 @@ async fn a_listener_of_its_own_is_refused_however_it_is_spelled() {
         ("http://192.0.2.1:8080", "0.0.0.0:8080", false),
     ] {
         let listeners = ["127.0.0.1:9080".parse().unwrap(), listener.parse().unwrap()];
-        let checked = proxy(url, "").unwrap().check_is_foreign(&listeners).await;
+        let checked = proxy(url, "").unwrap().check_not_own_listener(&listeners).await;
         assert_eq!(checked.is_err(), is_own, "{url} {listener}");
     }
     let listeners = ["127.0.0.1:9080".parse().unwrap()];
-    assert_eq!(EgressProxy::default().check_is_foreign(&listeners).await, Ok(()));
+    assert_eq!(EgressProxy::default().check_not_own_listener(&listeners).await, Ok(()));
 }
