@@ -1,7 +1,9 @@
 //! Sockets, TLS, tasks and shutdown: what the listeners and the upstream connections are built on.
 
+mod activity;
 pub mod ca;
 mod client_reader;
+mod client_stream;
 mod connect;
 mod dial;
 mod dialer;
@@ -20,14 +22,15 @@ mod resolve;
 mod serve;
 mod server_cert;
 mod server_connection;
+mod server_http;
 mod shutdown;
-mod sniff;
 mod socket_mode;
 mod tasks;
 pub mod tls;
 mod tunnel;
 
 pub use client_reader::ClientReader;
+pub use client_stream::TransportSecurity;
 pub use connect::{BoxedIo, ConnectFuture, Connector, ConnectorConfig, HttpVersion, IoCounters, boxed_io};
 pub use dial::{ConnectFailure, ConnectFailureKind, connect_tcp};
 pub use dialer::{Dialed, Dialer, VIA_GRAPHWARD};
@@ -38,16 +41,15 @@ pub use endpoint::{HttpEndpoint, HttpEndpointError};
 pub use error::BoxError;
 pub use host_name::{HostNameError, dialed_host_name, host_and_port, host_name};
 pub use http_client::{AllowedSchemes, HttpClient, HttpClientConfig, HttpClientError};
-pub use lazy_timer::{LazySleep, LazyTimer, TimeLimit};
+pub use lazy_timer::{LazySleep, TimeLimit};
 pub use lifecycle::{Lifecycle, Stage};
 pub use listen::{InMemoryConnector, ListenConfig, Listener};
 pub use listen_addr::{ListenAddr, ListenAddrError};
 pub use phase::Phase;
 pub use serve::{ServeConfig, serve};
 pub use server_cert::{CertReloader, ServerCert, ServerCertError, TlsFiles};
-pub use server_connection::ConnectionInfo;
+pub use server_http::{ConnectionInfo, HttpServer, http_server};
 pub use shutdown::{Shutdown, ShutdownPhase};
-pub use sniff::TransportSecurity;
 pub use socket_mode::SocketMode;
 pub use tasks::Tasks;
 pub use tunnel::TunnelSender;

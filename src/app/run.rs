@@ -21,7 +21,8 @@ use super::state::prepare_state_dir;
 use crate::admin::{Admin, AdminTenant};
 use crate::config::Config;
 use crate::net::{
-    Lifecycle, ListenConfig, Listener, ServeConfig, ServerCert, Shutdown, ShutdownPhase, Stage, Tasks, serve,
+    Lifecycle, ListenConfig, Listener, ServeConfig, ServerCert, Shutdown, ShutdownPhase, Stage, Tasks, http_server,
+    serve,
 };
 use crate::proxy::Proxy;
 use crate::token::{Refresher, TokenHandle, channel};
@@ -80,6 +81,10 @@ const PENDING_RENEWAL_TIMEOUT: Duration = Duration::from_secs(3);
 const MAX_ADMIN_CONNECTIONS: NonZeroU32 = NonZeroU32::new(256).unwrap();
 /// How long a client of the admin endpoint may read nothing of a response.
 const ADMIN_SEND_TIMEOUT: Duration = Duration::from_secs(60);
+/// The limit for receiving the head of a request of the app.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// The limit for receiving the head of a request to the admin endpoint.
+const ADMIN_HEAD_TIMEOUT: Duration = Duration::from_secs(3);
 /// The longest wait for the connections of the admin endpoint when the process stops.
 const ADMIN_DRAIN_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -215,7 +220,13 @@ pub async fn run(
 fn start_admin(listener: Listener, admin: &Arc<Admin>, config: ServeConfig) {
     tracing::info!(address = %listener, "admin listener started");
     let (service, tasks) = (admin.service(), config.tasks.clone());
-    drop(tasks.spawn(serve(listener, move |_info| service.clone(), config)));
+    let http_server = http_server(
+        move |_info| service.clone(),
+        &tasks,
+        config.send_timeout,
+        &config.cut_floods,
+    );
+    drop(tasks.spawn(serve(listener, http_server, config)));
 }
 
 /// Waits for the first token and lets the process serve. Returns only if no token comes and the process has to exit.
@@ -246,10 +257,18 @@ fn serve_proxy(
     proxy: &Arc<Proxy>,
     config: &ServeConfig,
 ) -> impl Future<Output = Vec<usize>> + use<> {
-    join_all(listeners.into_iter().map(|listener| {
-        let proxy = Arc::clone(proxy);
-        serve(listener, move |connection| proxy.service(connection), config.clone())
-    }))
+    let proxy = Arc::clone(proxy);
+    let http_server = http_server(
+        move |info| proxy.service(info),
+        &config.tasks,
+        config.send_timeout,
+        &config.cut_floods,
+    );
+    join_all(
+        listeners
+            .into_iter()
+            .map(|listener| serve(listener, http_server.clone(), config.clone())),
+    )
 }
 
 /// Refuses new requests and completes those in flight. A second stop signal closes them, and so does the end of the time for
@@ -315,6 +334,7 @@ fn serve_config(tasks: &Tasks, shutdown: &Shutdown, cut_floods: &Counter) -> Ser
         server_cert: None,
         max_connections: MAX_ADMIN_CONNECTIONS,
         send_timeout: ADMIN_SEND_TIMEOUT,
+        head_timeout: ADMIN_HEAD_TIMEOUT,
         cut_floods: cut_floods.clone(),
     }
 }
@@ -325,6 +345,7 @@ fn for_app(config: ServeConfig, listen: &ListenConfig, server_cert: Option<Arc<S
         server_cert,
         max_connections: listen.max_connections,
         send_timeout: listen.send_timeout,
+        head_timeout: HEAD_TIMEOUT,
         ..config
     }
 }

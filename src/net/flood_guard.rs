@@ -97,6 +97,10 @@ impl<I> FloodGuard<I> {
             is_blocked: false,
         }
     }
+
+    pub(super) fn into_inner(self) -> I {
+        self.io
+    }
 }
 
 impl<I: AsyncWrite + Unpin> FloodGuard<I> {

@@ -7,20 +7,19 @@
 //! limit: it fires too early, and is armed again for the rest of the time. So the runtime's timers are touched once in
 //! minutes.
 
-use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use hyper::rt::Timer;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// A source of [`LazySleep`]s that share armed timers. Their limits should have the same length.
 #[derive(Clone, Debug, Default)]
-pub struct LazyTimer(Arc<Mutex<Vec<Pin<Box<Sleep>>>>>);
+struct LazyTimer(Arc<Mutex<Vec<Pin<Box<Sleep>>>>>);
 
 /// Waits until a deadline.
+#[derive(Debug)]
 pub struct LazySleep {
     deadline: Instant,
     /// Armed for the deadline, or for an earlier time; `None` before the first poll.
@@ -43,8 +42,7 @@ const MAX_KEPT: usize = 64;
 
 impl LazyTimer {
     /// Waits until a deadline.
-    #[must_use]
-    pub fn until(&self, deadline: Instant) -> LazySleep {
+    fn until(&self, deadline: Instant) -> LazySleep {
         LazySleep {
             deadline,
             armed: None,
@@ -56,21 +54,6 @@ impl LazyTimer {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let kept = kept.filter(|kept| kept.deadline() <= deadline);
         kept.unwrap_or_else(|| Box::pin(sleep_until(deadline)))
-    }
-}
-
-#[expect(clippy::disallowed_types, reason = "the trait has the type of the standard library")]
-impl Timer for LazyTimer {
-    fn sleep(&self, duration: Duration) -> Pin<Box<dyn hyper::rt::Sleep>> {
-        Box::pin(self.until(Instant::now() + duration))
-    }
-
-    fn sleep_until(&self, deadline: std::time::Instant) -> Pin<Box<dyn hyper::rt::Sleep>> {
-        Box::pin(self.until(deadline.into()))
-    }
-
-    fn now(&self) -> std::time::Instant {
-        Instant::now().into_std()
     }
 }
 
@@ -122,8 +105,6 @@ impl Future for LazySleep {
     }
 }
 
-impl hyper::rt::Sleep for LazySleep {}
-
 impl Drop for LazySleep {
     fn drop(&mut self) {
         if let Some(armed) = self.armed.take()
@@ -134,14 +115,6 @@ impl Drop for LazySleep {
                 kept.push(armed);
             }
         }
-    }
-}
-
-impl fmt::Debug for LazySleep {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LazySleep")
-            .field("deadline", &self.deadline)
-            .finish_non_exhaustive()
     }
 }
 

@@ -199,9 +199,11 @@ impl BodyReceiver<'_> {
 
     /// Streams a body that cannot be buffered: first `prefix`, which `memory_permit` covers, then what arrives.
     fn into_streaming(self, prefix: Bytes, memory_permit: Option<BytePermit>) -> Result<BufferedBody, Refusal> {
-        let mode = match self.remaining() {
-            Some(_declared) => ScrubMode::Mask,
-            None => ScrubMode::Remove,
+        let is_declared = |incoming: &Incoming| incoming.size_hint().exact().is_some();
+        let mode = if self.incoming.as_ref().is_none_or(is_declared) {
+            ScrubMode::Mask
+        } else {
+            ScrubMode::Remove
         };
         let mut scrubber = self
             .scrub_config
@@ -216,13 +218,6 @@ impl BodyReceiver<'_> {
             replay: None,
             findings: self.findings,
         })
-    }
-
-    /// The declared length of what is still to arrive.
-    fn remaining(&self) -> Option<u64> {
-        self.incoming
-            .as_ref()
-            .map_or(Some(0), |incoming| incoming.size_hint().exact())
     }
 
     /// Spools a body, beginning with `prefix`, which `memory_permit` covers until it is written. If spooling fails, at

@@ -8,6 +8,7 @@ mod alerts;
 mod batch_items;
 mod batches;
 mod body_credentials;
+mod client_connections;
 mod confirmation;
 mod dead_tokens;
 mod drain;

@@ -18,6 +18,7 @@ mod fake_graph;
 mod first_notices;
 mod hidden_errors;
 mod https;
+mod memory;
 mod postgres;
 mod process_lifecycle;
 mod proofs;

@@ -15,6 +15,7 @@
 mod advisories;
 mod alerts;
 mod certificates;
+mod client_connections;
 mod connection_failures;
 mod credential;
 mod credential_services;

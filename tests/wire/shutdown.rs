@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use graphward::net::{Listener, ServeConfig, Shutdown, ShutdownPhase, Tasks, serve};
+use graphward::net::{Listener, ServeConfig, Shutdown, ShutdownPhase, Tasks, http_server, serve};
 use graphward::telemetry::metrics::Metrics;
 use http::Response;
 use http_body_util::Empty;
@@ -27,8 +27,10 @@ async fn requests_that_were_sent_before_a_shutdown_are_answered() {
         server_cert: None,
         send_timeout: super::support::TIMEOUT,
         cut_floods: Metrics::new().cut_floods(),
+        head_timeout: std::time::Duration::MAX,
     };
     let service = |_info| service_fn(async |_request| Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new())));
+    let http_server = http_server(service, &config.tasks, config.send_timeout, &config.cut_floods);
     let clients = async {
         // The first connection is accepted before the second one, which is served.
         let untouched = TcpStream::connect(address).await.unwrap();
@@ -52,6 +54,6 @@ async fn requests_that_were_sent_before_a_shutdown_are_answered() {
             assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
         }
     };
-    let (_aborted, ()) = tokio::join!(serve(listener, service, config), clients);
+    let (_aborted, ()) = tokio::join!(serve(listener, http_server, config), clients);
     assert!(TcpStream::connect(address).await.is_err());
 }

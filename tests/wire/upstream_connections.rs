@@ -195,28 +195,6 @@ fn responses_that_an_app_does_not_read_are_given_up_and_its_connection_serves_on
 }
 
 #[test]
-fn a_connection_past_the_limit_is_refused_in_the_format_of_graph_until_another_one_closes() {
-    let origin = Origin::plain("x");
-    let graphward = TestProxy::start_with(origin.port, ProxyConfig::listen("max_connections = 2"));
-    let mut open: Vec<_> = (0..2).map(|_| Client::connect(graphward.proxy)).collect();
-    for client in &mut open {
-        assert_eq!(client.round_trip(get_request("/r")).status, 200);
-    }
-    let mut refused = Client::connect(graphward.proxy);
-    let response = refused.response();
-    response.assert_refused(503, "connection_limit_reached");
-    assert!(
-        response.complete && response.text().contains("\"code\":990002"),
-        "{response:?}"
-    );
-    assert!(refused.is_closed());
-    open.pop();
-    assert!(wait_until(|| get(graphward.proxy, "/r").status == 200));
-    // The admin endpoint has connections of its own.
-    assert_eq!(get(graphward.admin, "/livez").status, 200);
-}
-
-#[test]
 fn a_connection_whose_response_was_given_up_serves_no_other_request() {
     let origin = Origin::scripted(|exchange| {
         exchange.read_body();

@@ -1,17 +1,20 @@
 use std::convert::Infallible;
 
+use http::Response;
 use http_body_util::Empty;
 use hyper::service::service_fn;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, sleep};
 
 use super::super::listen::InMemoryConnector;
-use super::super::server_connection::{FIRST_REQUEST_TIMEOUT, TLS_HANDSHAKE_TIMEOUT};
+use super::super::server_connection::TLS_HANDSHAKE_TIMEOUT;
+use super::super::server_http::{FIRST_REQUEST_TIMEOUT, IDLE_TIMEOUT, http_server};
 use super::*;
 use crate::net::ca::{CertAuthority, CertSpec};
 use crate::net::server_cert::TlsFiles;
 use crate::types::Clock;
 
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 
 /// A listener with a certificate; its responses are empty.
@@ -38,17 +41,19 @@ async fn serve_with_optional_tls() -> (InMemoryConnector, Shutdown, impl Future<
         server_cert: Some(server_cert),
         send_timeout: Duration::from_secs(60),
         cut_floods: Counter::default(),
+        head_timeout: HEAD_TIMEOUT,
     };
     let services =
         |_info| service_fn(async |_request| Ok::<_, Infallible>(Response::new(Empty::<bytes::Bytes>::new())));
-    (connector, shutdown, serve(listener, services, settings))
+    let http_server = http_server(services, &settings.tasks, settings.send_timeout, &settings.cut_floods);
+    (connector, shutdown, serve(listener, http_server, settings))
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_handshake_that_never_comes_and_one_that_never_ends_are_given_up() {
     let (connector, _shutdown, serving) = serve_with_optional_tls().await;
     let clients = async {
-        for (sent, limit) in [(&b""[..], HEADER_READ_TIMEOUT), (b"\x16\x03", TLS_HANDSHAKE_TIMEOUT)] {
+        for (sent, limit) in [(&b""[..], IDLE_TIMEOUT), (b"\x16\x03", TLS_HANDSHAKE_TIMEOUT)] {
             let mut client = connector.connect().await;
             client.write_all(sent).await.unwrap();
             let began = Instant::now();

@@ -1,0 +1,213 @@
+//! The open connections of a listener, and what each of them is doing.
+//!
+//! # Why
+//!
+//! At the limit, the connection that has been idle for the longest makes room: a client keeps connections open in case it
+//! needs them, and can open another. Only if none is idle is a new one refused. Idle connections are not kept in order, which
+//! would cost every request: each notes a number when it falls idle, and they are compared when room is needed.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+/// The open connections of a listener.
+pub(super) struct OpenConnections {
+    limit: usize,
+    /// The number of times that a connection was opened, or fell idle.
+    turns: AtomicU64,
+    /// By the turn at which they were opened.
+    open: Mutex<BTreeMap<u64, Arc<Activity>>>,
+}
+
+/// A place among the open connections; given up when it is dropped.
+pub(super) struct OpenConnection(pub(super) Arc<Activity>);
+
+/// What a connection is doing.
+pub(super) struct Activity {
+    connections: Arc<OpenConnections>,
+    opened: u64,
+    requests: AtomicUsize,
+    has_served: AtomicBool,
+    /// Bytes have come since the last request.
+    has_input: AtomicBool,
+    /// The last response has not been written to its end.
+    is_writing: AtomicBool,
+    idle_since: AtomicU64,
+    make_room: Notify,
+}
+
+/// A request; it ends when this is dropped.
+pub(super) struct ActiveRequest(Arc<Activity>);
+
+/// The open connections among which an idle one keeps its server: 17 KiB of memory.
+const CROWD: usize = 256;
+
+// === impl OpenConnections ===
+
+impl OpenConnections {
+    pub(super) fn new(limit: NonZeroU32) -> Arc<Self> {
+        Arc::new(Self {
+            limit: limit.get() as usize,
+            turns: AtomicU64::new(0),
+            open: Mutex::default(),
+        })
+    }
+
+    /// Returns a place for a new connection. At the limit, the one that has been idle for the longest is closed; `None` if
+    /// none is idle.
+    pub(super) fn admit(self: &Arc<Self>) -> Option<OpenConnection> {
+        let opened = self.next_turn();
+        let activity = Arc::new(Activity {
+            connections: Arc::clone(self),
+            opened,
+            requests: AtomicUsize::new(0),
+            has_served: AtomicBool::new(false),
+            has_input: AtomicBool::new(false),
+            is_writing: AtomicBool::new(false),
+            idle_since: AtomicU64::new(opened),
+            make_room: Notify::new(),
+        });
+        let mut open = self.lock();
+        if open.len() >= self.limit {
+            let idle = open.values().filter(|activity| activity.is_idle());
+            let oldest = idle.min_by_key(|activity| activity.idle_since())?;
+            oldest.make_room.notify_one();
+            let opened = oldest.opened;
+            // It does not count while it closes.
+            open.remove(&opened);
+        }
+        open.insert(opened, Arc::clone(&activity));
+        Some(OpenConnection(activity))
+    }
+
+    fn next_turn(&self) -> u64 {
+        self.turns.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Activity>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.connections.lock().remove(&self.0.opened);
+    }
+}
+
+// === impl Activity ===
+
+impl Activity {
+    /// Notes that a server is made for what comes now.
+    pub(super) fn begin_serving(&self) {
+        self.has_served.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether it is idle, and so many connections are open that it should give up its server.
+    pub(super) fn is_idle_in_a_crowd(&self) -> bool {
+        self.is_idle() && self.connections.lock().len() > CROWD
+    }
+
+    /// Notes the head of a request.
+    pub(super) fn begin_request(self: &Arc<Self>) -> ActiveRequest {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.has_served.store(true, Ordering::Relaxed);
+        self.has_input.store(false, Ordering::Relaxed);
+        ActiveRequest(Arc::clone(self))
+    }
+
+    /// Notes that bytes have come.
+    pub(super) fn note_input(&self) {
+        self.has_input.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes that there are bytes to be written.
+    pub(super) fn begin_write(&self) {
+        self.is_writing.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes that all bytes have been written.
+    pub(super) fn end_write(&self) {
+        self.is_writing.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether a request has begun since a server was made.
+    pub(super) fn has_served(&self) -> bool {
+        self.has_served.load(Ordering::Relaxed)
+    }
+
+    /// Whether nothing is on its way in either direction.
+    pub(super) fn is_idle(&self) -> bool {
+        self.requests.load(Ordering::Relaxed) == 0
+            && !self.has_input.load(Ordering::Relaxed)
+            && !self.is_writing.load(Ordering::Relaxed)
+    }
+
+    /// Whether the head of a request has begun, and has not ended yet.
+    pub(super) fn is_receiving_head(&self) -> bool {
+        self.requests.load(Ordering::Relaxed) == 0 && self.has_input.load(Ordering::Relaxed)
+    }
+
+    /// The turn at which it fell idle last: smaller for those that have been idle for longer.
+    pub(super) fn idle_since(&self) -> u64 {
+        self.idle_since.load(Ordering::Relaxed)
+    }
+
+    /// Waits until the connection has to make room for another one.
+    pub(super) async fn wait_to_make_room(&self) {
+        self.make_room.notified().await;
+    }
+}
+
+impl Drop for ActiveRequest {
+    fn drop(&mut self) {
+        let activity = &self.0;
+        activity.has_input.store(false, Ordering::Relaxed);
+        activity
+            .idle_since
+            .store(activity.connections.next_turn(), Ordering::Relaxed);
+        activity.requests.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn has_to_close(connection: &OpenConnection) -> bool {
+        let connection = &connection.0;
+        !connection.connections.lock().contains_key(&connection.opened)
+    }
+
+    #[test]
+    fn the_connection_that_has_been_idle_for_the_longest_makes_room_and_a_busy_one_never() {
+        let connections = OpenConnections::new(NonZeroU32::new(4).unwrap());
+        let open: Vec<_> = (0..4).map(|_| connections.admit().unwrap()).collect();
+        let requests: Vec<_> = open.iter().map(|connection| connection.0.begin_request()).collect();
+        assert!(connections.admit().is_none(), "all of them serve requests");
+        let mut requests: Vec<_> = requests.into_iter().map(Some).collect();
+        for at in [2, 0, 3] {
+            requests[at] = None;
+        }
+        open[0].0.begin_write();
+        open[3].0.note_input();
+        let fifth = connections.admit().unwrap();
+        assert_eq!(
+            open.iter().map(has_to_close).collect::<Vec<_>>(),
+            [false, false, true, false]
+        );
+        let _busy = fifth.0.begin_request();
+        assert!(
+            connections.admit().is_none(),
+            "a response is written, a head arrives, two serve requests, one closes"
+        );
+        open[0].0.end_write();
+        let sixth = connections.admit().unwrap();
+        assert!(has_to_close(&open[0]));
+        drop((open, sixth));
+        assert_eq!(connections.lock().len(), 1);
+    }
+}

@@ -1,0 +1,114 @@
+//! Memory under load.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::sleep;
+
+use crate::support::{Graph, Sidecar, exclusive, fact, replace_file, settings};
+
+const KIB: usize = 1024;
+
+/// A sidecar with a valid token, and open files enough on both sides.
+async fn start(graph: &Graph, dir: &Path) -> Sidecar {
+    let limits = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limits.maximum,
+        ..limits
+    };
+    setrlimit(Resource::Nofile, raised).unwrap();
+    let token = dir.join("token");
+    replace_file(&token, graph.sim.issue(None));
+    let mut command = Command::new("/bin/sh");
+    command.args([
+        "-c",
+        "ulimit -S -n 256; exec \"$0\" serve",
+        env!("CARGO_BIN_EXE_graphward"),
+    ]);
+    command.current_dir(dir).env_clear().stdin(Stdio::null());
+    let settings = settings(graph, &format!("file = {token:?}"), "");
+    let sidecar = Sidecar::start_with(dir, &settings, &mut command).await;
+    let limits = sidecar.proc("limits");
+    let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let files: Vec<_> = files.split_whitespace().skip(3).take(2).collect();
+    assert_eq!(files.first(), files.get(1), "the soft limit is raised to the hard one");
+    sidecar
+}
+
+/// The memory limit of the Kubernetes manifest, in KiB.
+fn manifest_limit() -> u64 {
+    let manifest = include_str!("../../config/kubernetes/sidecar.yaml");
+    let (_, limit) = manifest.split_once("limits: {memory: ").unwrap();
+    let (mebibytes, _) = limit.split_once("Mi}").unwrap();
+    mebibytes.parse::<u64>().unwrap() * 1024
+}
+
+/// Opens connections and sends this on each of them, or as much of it as is taken.
+async fn open_all(address: SocketAddr, count: usize, bytes: &[u8]) -> Vec<TcpStream> {
+    join_all((0..count).map(|_| async {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        drop(stream.write_all(bytes).await);
+        stream
+    }))
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn unfinished_heads_stay_within_the_memory_limit_of_the_manifests() {
+    let _turn = exclusive().await;
+    let (graph, dir) = (Graph::start().await, tempfile::tempdir().unwrap());
+    let sidecar = start(&graph, dir.path()).await;
+    let idle = sidecar.memory_kib("VmHWM");
+
+    let head = format!(
+        "GET /me HTTP/1.1\r\nHost: localhost\r\nX-Long: {}",
+        "a".repeat(407 * KIB)
+    );
+    for length in [70 * KIB, 407 * KIB] {
+        let head = &head.as_bytes()[..length];
+        let heads = tokio::join!(open_all(sidecar.proxy, 500, head), open_all(sidecar.admin, 500, head));
+        sleep(Duration::from_millis(500)).await;
+        drop(heads);
+    }
+    let heads = sidecar.memory_kib("VmHWM");
+
+    fact(&format!(
+        "memory: {idle} KiB before, at most {heads} KiB with 1,000 unfinished heads"
+    ));
+    assert!(heads < manifest_limit(), "{heads} KiB");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn idle_connections_take_little_memory_each_and_serve_on() {
+    const CONNECTIONS: u64 = 2_000;
+    let _turn = exclusive().await;
+    let (graph, dir) = (Graph::start().await, tempfile::tempdir().unwrap());
+    let sidecar = start(&graph, dir.path()).await;
+    let idle = sidecar.memory_kib("VmRSS");
+    let mut clients = Vec::new();
+    for _ in 0..CONNECTIONS {
+        clients.push(TcpStream::connect(sidecar.proxy).await.unwrap());
+    }
+    for round in ["first", "second"] {
+        for client in &mut clients {
+            client
+                .write_all(b"GET /v26.0/me HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                .await
+                .unwrap();
+            let mut answer = vec![0; 16 * KIB];
+            let read = client.read(&mut answer).await.unwrap();
+            assert!(answer[..read].starts_with(b"HTTP/1.1 200 OK"), "{round}");
+        }
+        sleep(Duration::from_secs(3)).await;
+    }
+    let growth = sidecar.memory_kib("VmRSS") - idle;
+    fact(&format!("memory: {growth} KiB for {CONNECTIONS} idle connections"));
+    // 10,000 in 64 MiB, of which the process takes 8 by itself.
+    assert!(growth * 10_000 / CONNECTIONS < 56 * 1024, "{growth} KiB");
+}
