@@ -230,8 +230,8 @@ impl Frames {
                     self.earn(PER_REQUEST);
                 }
                 DATA if head.carries_data() => {}
-                // hyper counts them.
-                RST_STREAM | CONTINUATION | GOAWAY => {}
+                // h2 limits these by itself.
+                RST_STREAM | CONTINUATION => {}
                 _ => self.spend()?,
             }
         }
