@@ -30,7 +30,7 @@ impl StopSignal {
         match self {
             Self::Interrupt => "press Ctrl-C again, or send SIGINT",
             Self::Terminate => "send SIGTERM again",
-            Self::Quit => "press Ctrl-\\ again, or send SIGQUIT",
+            Self::Quit => "send SIGQUIT again",
             Self::Hangup => "send SIGTERM",
         }
     }

@@ -73,16 +73,16 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const MAX_ALLOWANCE: u32 = 1_000;
 /// What a request earns.
 const PER_REQUEST: u32 = 10;
-/// What a frame of a response earns: a window update for the stream, one for the connection, and a ping.
-const PER_WRITTEN_DATA: u32 = 4;
+/// What a frame of a response earns: a ping, and what is for its bytes.
+const PER_WRITTEN_DATA: u32 = 2;
+/// A window update for the stream, and one for the connection: Go's client sends both for each 4 KiB that it reads.
+const PER_WRITTEN_4_KIB: u32 = 2;
 const PER_SECOND: u64 = 10;
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
 const GOAWAY: u8 = 7;
 const CONTINUATION: u8 = 9;
-const END_STREAM: u8 = 1;
 const PADDED: u8 = 8;
 const ENHANCE_YOUR_CALM: u8 = 11;
 
@@ -231,7 +231,7 @@ impl Frames {
                 }
                 DATA if head.carries_data() => {}
                 // h2 limits these by itself.
-                RST_STREAM | CONTINUATION => {}
+                CONTINUATION => {}
                 _ => self.spend()?,
             }
         }
@@ -241,13 +241,14 @@ impl Frames {
     fn send(&mut self, mut bytes: &[u8]) {
         while let Some(head) = self.written.next(&mut bytes) {
             if head.kind == DATA {
-                self.earn(PER_WRITTEN_DATA);
+                let pieces = u32::try_from(head.length.div_ceil(4096)).unwrap_or(MAX_ALLOWANCE);
+                self.earn(PER_WRITTEN_DATA.saturating_add(PER_WRITTEN_4_KIB.saturating_mul(pieces)));
             }
         }
     }
 
     fn earn(&mut self, frames: u32) {
-        self.allowance = MAX_ALLOWANCE.min(self.allowance + frames);
+        self.allowance = MAX_ALLOWANCE.min(self.allowance.saturating_add(frames));
     }
 
     fn spend(&mut self) -> Result<(), Flood> {
@@ -297,10 +298,10 @@ impl FrameHeads {
 // === impl FrameHead ===
 
 impl FrameHead {
-    /// Whether a DATA frame has data, or ends its stream. A short one with padding may have none.
+    /// Whether a DATA frame has data. A short one with padding may have none.
     const fn carries_data(self) -> bool {
         let may_be_padding = self.flags & PADDED != 0 && self.length <= 256;
-        self.flags & END_STREAM != 0 || (self.length > 0 && !may_be_padding)
+        self.length > 0 && !may_be_padding
     }
 }
 
@@ -365,7 +366,7 @@ mod tests {
         for _ in 0..10_000 {
             protocol.receive(&frame(HEADERS, 4, &[0; 40])).unwrap();
             protocol.receive(&frame(DATA, 0, &[0; 10])).unwrap();
-            protocol.receive(&frame(DATA, END_STREAM, &[])).unwrap();
+            protocol.receive(&frame(DATA, 1, &[])).unwrap();
             protocol.receive(&frame(6, 0, &[0; 8]).repeat(8)).unwrap();
             for _ in 0..5 {
                 protocol.send(&frame(DATA, 0, b"x"));
@@ -380,5 +381,13 @@ mod tests {
         http1.receive(b"PRI * HTTP/1.1\r\n\r\n").unwrap();
         assert!(matches!(http1, Protocol::Http1));
         http1.receive(&frame(6, 0, &[0; 8]).repeat(5_000)).unwrap();
+    }
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_updates_its_windows_for_each_4_kib_of_a_download_is_no_flood() {
+        let mut protocol = after_preface();
+        for _ in 0..10_000 {
+            protocol.send(&frame(DATA, 0, &[0; 16 * 1024]));
+            protocol.receive(&frame(8, 0, &[0, 0, 0x10, 0]).repeat(2 * 4)).unwrap();
+        }
     }
 }

@@ -3,9 +3,10 @@
 //! # Why
 //!
 //! hyper keeps 16 KiB of buffers and more for a connection, even if it waits for days. So where hundreds are open, one that
-//! falls idle is taken apart: what remains is the stream, and its next bytes get a new server. hyper closes a connection at once if it is idle, and not otherwise: if graphward were mistaken, the
-//! client would be told to close. A connection that may become a tunnel cannot be taken apart. The alternative was another
-//! allocator, which gives the memory of a burst back: mimalloc needs 9 MiB more at rest, and more for 400 uploads.
+//! falls idle is taken apart: what remains is the stream, and its next bytes get a new server. hyper closes a connection at
+//! once if it is idle, and not otherwise: if graphward were mistaken, the client would be told to close. HTTP/2 connections,
+//! and those that may become a tunnel, are not taken apart. The alternative was another allocator, which gives the memory of a
+//! burst back: mimalloc needs 9 MiB more at rest, and more for 400 uploads.
 //!
 //! Limits for which hyper has defaults are written down here as well, so that tests can check them. hyper counts an idle
 //! connection as one whose head is slow, and a connection closed under an app's pool is a lost request. So the limit for a
@@ -70,7 +71,8 @@ type Served = BoxFuture<'static, Result<Option<ClientStream>, BoxError>>;
 const TICK: Duration = Duration::from_secs(1);
 /// The time after which an idle connection is closed.
 pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
-/// The limit for a first request while the process stops: what comes now is told so, and half a head holds no stop up.
+/// The limit for the first request of a connection while the process stops: it gets 503, and an incomplete head does not delay
+/// the stop.
 pub(super) const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
 /// The largest head, its end included, and the most bytes that are read or written at a time. The proxy's own limit is
 /// stricter.

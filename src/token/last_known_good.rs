@@ -116,6 +116,13 @@ impl LastKnownGood {
         }
     }
 
+    /// Returns the description of the source that the cached token came from.
+    pub(super) async fn cached_source(&mut self) -> Option<String> {
+        let cache = self.cache.as_mut()?;
+        let cached = timeout(CACHE_TIMEOUT, cache.load()).await.ok()?.ok()??;
+        Some(cached.source)
+    }
+
     /// Records a new current token.
     pub(super) fn on_published(&mut self, generation: Generation, source: String) {
         self.source = source;

@@ -281,10 +281,14 @@ impl TokenProvider {
         error: ObtainError,
         context: RefreshContext<'_>,
     ) -> Result<Option<ObtainedToken>, ObtainError> {
-        match self.sources.absence_count() {
-            0 => {}
-            all if all == self.sources.len() => self.last_known_good.erase(),
-            _ => self.last_known_good.forbid(),
+        let absent = self.sources.absence_count();
+        if absent > 0 {
+            self.last_known_good.forbid();
+            let source = self.last_known_good.cached_source().await;
+            // If it is unknown which source gave the token, all of them have to say that they have none.
+            if absent == self.sources.len() || source.is_some_and(|source| self.sources.is_absent(&source)) {
+                self.last_known_good.erase();
+            }
         }
         let Some((found, source)) = self.last_known_good.find(&mut self.vetting, context).await else {
             return Err(error);

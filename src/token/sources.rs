@@ -150,6 +150,12 @@ impl SourceList {
         givers.peek().is_some() && givers.all(|tracked| tracked.absence == Absence::Confirmed)
     }
 
+    /// Returns whether the source of this description says that it has no token.
+    pub(super) fn is_absent(&self, description: &str) -> bool {
+        let mut absent = self.sources.iter().filter(|tracked| tracked.absence != Absence::None);
+        absent.any(|tracked| tracked.describe() == description)
+    }
+
     /// Returns the number of sources that say that they have no token.
     pub(super) fn absence_count(&self) -> usize {
         let absent = self.sources.iter().filter(|tracked| tracked.absence != Absence::None);

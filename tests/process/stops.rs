@@ -163,7 +163,7 @@ async fn stop_at(stage: Stage, stop: Signal, end: End) {
     if end == End::Closed {
         let again = match stop {
             Signal::INT => "press Ctrl-C again",
-            Signal::QUIT => r"press Ctrl-\ again, or send SIGQUIT",
+            Signal::QUIT => "send SIGQUIT again",
             // No keyboard sent the first, and a closed terminal sends no second one.
             _ => "send SIGTERM",
         };

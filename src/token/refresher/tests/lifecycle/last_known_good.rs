@@ -275,6 +275,18 @@ async fn a_cached_token_is_withdrawn_by_the_source_that_gave_it_and_by_no_other(
     let cache = FakeCache::holding_from("row", token("cached"));
     let tokens = start_with(&cache, &[&file, &row]).await;
     assert_eq!(in_use(&tokens), None, "the row says that there is none");
+    tokio::time::sleep(MINUTE).await;
+    assert_eq!(cache.content(), None, "and the next start must not use it either");
+    let cache = FakeCache::holding_from("row", token("cached"));
+    row.disconnect();
+    file.withdraw();
+    let tokens = start_with(&cache, &[&file, &row]).await;
+    tokio::time::sleep(MINUTE).await;
+    assert_eq!(
+        (in_use(&tokens), cache.content().as_deref()),
+        (None, Some("cached")),
+        "the file did not give it"
+    );
 }
 
 #[tokio::test(start_paused = true)]
