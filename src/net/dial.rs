@@ -36,8 +36,10 @@ pub struct ConnectFailure {
 pub enum ConnectFailureKind {
     /// The name has no address, or the name server did not answer.
     Name,
-    /// The host, a firewall before it, or the egress proxy refused.
+    /// The host, or a firewall before it, refused.
     Refused,
+    /// The egress proxy denied the tunnel: a wrong password, or a host that it does not allow.
+    EgressDenied,
     /// There is no route.
     Unroutable,
     /// The process or the machine has no file descriptor, port or memory left for a connection.
@@ -109,7 +111,7 @@ impl ConnectFailureKind {
     const fn label(self) -> &'static str {
         match self {
             Self::Name => "cannot resolve the name",
-            Self::Refused => "cannot connect to",
+            Self::Refused | Self::EgressDenied => "cannot connect to",
             Self::Unroutable => "has no route to",
             Self::Exhausted => {
                 "lacks a file descriptor (raise LimitNOFILE or ulimit -n), a port or memory for a connection to"

@@ -61,6 +61,16 @@ enum TunnelError {
     Interrupted(#[from] hyper::Error),
 }
 
+impl TunnelError {
+    fn kind(&self) -> ConnectFailureKind {
+        match self {
+            Self::Unauthorized => ConnectFailureKind::EgressDenied,
+            Self::Refused(StatusCode::FORBIDDEN) => ConnectFailureKind::EgressDenied,
+            Self::Refused(_) | Self::Interrupted(_) => ConnectFailureKind::Refused,
+        }
+    }
+}
+
 /// The name of graphward in `Via`, by which it knows a request of its own.
 pub const VIA_GRAPHWARD: HeaderValue = HeaderValue::from_static("1.1 graphward");
 
@@ -117,7 +127,7 @@ async fn open_tunnel(proxy: &ProxyServer, target: &str, limit: Duration) -> Resu
         };
         requested.map(TokioIo::new).map_err(|error| ConnectFailure {
             host: address.clone(),
-            kind: ConnectFailureKind::Refused,
+            kind: error.kind(),
             cause: error.to_string(),
         })
     };

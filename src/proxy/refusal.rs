@@ -176,6 +176,7 @@ impl Refusal {
             Self::BodyInterrupted => (S::BAD_REQUEST, REQUEST_ERROR, "request_body_incomplete", 990_012, false),
             Self::Connect(ConnectFailure { kind: K::Name, .. }) => (S::BAD_GATEWAY, "dns_error", "upstream_connect_failed", 990_013, true),
             Self::Connect(ConnectFailure { kind: K::Refused, .. }) => (S::BAD_GATEWAY, "connection_refused", "upstream_connect_failed", 990_013, true),
+            Self::Connect(ConnectFailure { kind: K::EgressDenied, .. }) => (S::BAD_GATEWAY, CONFIGURATION_ERROR, "upstream_connect_failed", 990_013, false),
             Self::Connect(ConnectFailure { kind: K::Unroutable, .. }) => (S::BAD_GATEWAY, "destination_ip_unroutable", "upstream_connect_failed", 990_013, true),
             Self::Connect(ConnectFailure { kind: K::TimedOut, .. }) => (S::GATEWAY_TIMEOUT, "connection_timeout", "upstream_connect_timeout", 990_014, true),
             Self::Connect(ConnectFailure { kind: K::Certificate, .. }) => (S::BAD_GATEWAY, "tls_certificate_error", "upstream_tls_failed", 990_015, false),

@@ -114,6 +114,9 @@ fn what_the_proxy_answers_is_the_cause_in_the_message_and_in_the_log() {
             assert!(process.stdout().contains(expected), "{url}: {}", process.stdout());
         }
         assert!(details.contains(&proxy), "{details}");
+        // A wrong password and a forbidden host do not pass by themselves.
+        let is_transient = !cause.contains("407") && !cause.contains("403");
+        assert!(text.contains(&format!(r#""is_transient":{is_transient}"#)), "{text}");
         let everything = text + &process.stdout() + &process.stderr();
         assert!(!everything.contains("hunter2"), "{everything}");
     }
