@@ -144,7 +144,7 @@ impl EgressProxy {
         proxy.matcher.intercept(&uri).map(|_same| proxy)
     }
 
-    /// Checks that the proxy is none of the process's own listeners: the environment that recipes export for the app may be
+    /// Checks that the proxy is not one of the process's own listeners: the environment that recipes export for the app may be
     /// that of graphward, too. A name that cannot be resolved now is checked no further.
     ///
     /// # Errors

@@ -25,7 +25,7 @@ pub trait Source: Send + 'static {
     /// Reads the current token. Bounded in time and size.
     fn load(&mut self) -> BoxFuture<'_, Result<Token, ObtainError>>;
 
-    /// Returns an older token that is still in this source, to be used if Graph rejects the loaded one. Default: there is none.
+    /// Returns an older token that is still in this source, to be used if Graph rejects the loaded one. By default it has no such token.
     fn older_token(&self) -> Option<Token> {
         None
     }

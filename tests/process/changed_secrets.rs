@@ -44,7 +44,7 @@ async fn a_changed_fernet_key_is_taken_before_or_after_the_token_that_it_encrypt
     graph.assert_last_token(&first);
     replace_file(&path("key.json"), format!("{{\"key\":\"{}\"}}", KEYS[1]));
     sidecar.wait_until_uses(&graph, &second).await;
-    // The key first, after something that is none.
+    // The key first, after a text that is not a key.
     replace_file(&path("key.json"), "{\"key\":\"${FERNET_KEY}\"}");
     wait_until("the key is rejected", async || sidecar.metric(REJECTED).await == 1).await;
     assert_eq!(get(sidecar.proxy, "/v26.0/me").await.status, 200);
