@@ -78,7 +78,7 @@ pub(super) const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
 /// stricter.
 const BUFFER_BYTES: usize = 72 * 1024;
 
-/// Returns a server of HTTP for [`serve`](super::serve); `make_service` makes the service of one stream.
+/// Returns a server of HTTP for [`serve`](super::serve()); `make_service` makes the service of one stream.
 pub fn http_server<F, S, B>(make_service: F, tasks: &Tasks, send_timeout: Duration, cut_floods: &Counter) -> HttpServer
 where
     F: Fn(ConnectionInfo) -> S + Send + Sync + 'static,
