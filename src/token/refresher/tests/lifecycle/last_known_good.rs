@@ -274,7 +274,7 @@ async fn a_cached_token_is_withdrawn_by_the_source_that_gave_it_and_by_no_other(
     // So it is if a token of the cache is all that a start knows.
     let cache = FakeCache::holding_from("row", token("cached"));
     let tokens = start_with(&cache, &[&file, &row]).await;
-    assert_eq!(in_use(&tokens), None, "the row says that there is none");
+    assert_eq!(in_use(&tokens), None, "the row says that it has no token");
     tokio::time::sleep(MINUTE).await;
     assert_eq!(cache.content(), None, "and the next start must not use it either");
     let cache = FakeCache::holding_from("row", token("cached"));
