@@ -43,7 +43,7 @@ pub(crate) async fn attempt(
     let started_at = Instant::now();
     let response = forward(tenant, outbound, credential, body).await?;
     head_seconds.observe(started_at.elapsed().as_secs_f64());
-    record_usage(response.head.headers(), &metrics.usage);
+    record_usage(response.headers(), &metrics.usage);
     let mut classified = classify_response(response, outbound, credential, tenant.idle_timeout, record).await?;
     record.set_verdict(classified.verdict);
     match (classified.verdict, credential) {

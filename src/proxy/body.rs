@@ -23,8 +23,8 @@ use super::body_scrub::BodyScrubber;
 use super::byte_budget::BytePermit;
 use super::record::RequestRecord;
 use super::spool::SpoolReader;
-use crate::net::ClientReader;
-use crate::upstream::Lease;
+use crate::net::{BoxError, ClientReader};
+use crate::upstream::ResponseBody;
 
 /// Spooled data, then data that was read early, then data that is still to arrive.
 #[derive(Debug, Default)]
@@ -40,17 +40,22 @@ pub struct Body {
 #[derive(Debug, Default)]
 struct BodyRest {
     spool: Option<SpoolReader>,
-    incoming: Option<Incoming>,
+    arriving: Option<Arriving>,
     /// Removes client credentials from what arrives.
     scrubber: Option<BodyScrubber>,
-    /// The longest wait for the next frame of `incoming`, and the timer of the wait that has begun.
+    /// The longest wait for the next frame of `arriving`, and the timer of the wait that has begun.
     idle_timeout: Duration,
     idle_timer: Option<Pin<Box<Sleep>>>,
     upload_progress: Option<Arc<UploadProgress>>,
     /// Held until the bytes have been handed over.
     permit: Option<BytePermit>,
-    /// The connection on which `incoming` arrives: it serves others when the last byte has come.
-    lease: Option<Lease<Body>>,
+}
+
+/// The part of a body that is still to arrive.
+#[derive(Debug)]
+enum Arriving {
+    Request(Incoming),
+    Response(ResponseBody<Body>),
 }
 
 /// All bytes of a body.
@@ -73,10 +78,19 @@ pub(crate) struct UploadProgress {
 // === impl Body ===
 
 impl Body {
-    /// Streams what arrives on the connection.
-    pub(crate) fn streaming(incoming: impl Into<Option<Incoming>>, idle_timeout: Duration) -> Self {
+    /// Streams what the app still sends.
+    pub(crate) fn request(incoming: Option<Incoming>, idle_timeout: Duration) -> Self {
+        Self::streaming(incoming.map(Arriving::Request), idle_timeout)
+    }
+
+    /// Streams what Graph sends.
+    pub(crate) fn response(body: ResponseBody<Self>, idle_timeout: Duration) -> Self {
+        Self::streaming(Some(Arriving::Response(body)), idle_timeout)
+    }
+
+    fn streaming(arriving: Option<Arriving>, idle_timeout: Duration) -> Self {
         let rest = BodyRest {
-            incoming: incoming.into(),
+            arriving,
             idle_timeout,
             ..BodyRest::default()
         };
@@ -116,22 +130,12 @@ impl Body {
         self
     }
 
-    /// Keeps the connection on which it arrives from serving others before its last byte.
-    pub(crate) fn with_lease(mut self, lease: Lease<Self>) -> Self {
-        if self.is_end_stream() {
-            lease.complete();
-        } else {
-            self.rest_mut().lease = Some(lease);
-        }
-        self
-    }
-
     /// What another body with the same bytes needs, if all of them are held.
     pub(crate) fn held_bytes(&self) -> Option<HeldBytes> {
         let Some(rest) = &self.rest else {
             return Some(HeldBytes::InMemory(self.prefix.clone()));
         };
-        match (&rest.incoming, &rest.spool) {
+        match (&rest.arriving, &rest.spool) {
             (None, None) => Some(HeldBytes::InMemory(self.prefix.clone())),
             (None, Some(reader)) => Some(HeldBytes::OnDisk(reader.reopened_at_start())),
             (Some(_), _) => None,
@@ -143,7 +147,7 @@ impl Body {
         let Some(rest) = self
             .rest
             .as_mut()
-            .filter(|rest| rest.spool.is_some() || rest.incoming.is_some())
+            .filter(|rest| rest.spool.is_some() || rest.arriving.is_some())
         else {
             return (self, None);
         };
@@ -194,7 +198,7 @@ impl Body {
             return Poll::Ready(Some(Ok(prefix)));
         }
         match &mut self.rest {
-            Some(rest) => rest.poll_incoming(cx),
+            Some(rest) => rest.poll_arriving(cx),
             None => Poll::Ready(None),
         }
     }
@@ -204,11 +208,11 @@ impl Body {
 
 impl BodyRest {
     fn is_end_stream(&self) -> bool {
-        self.spool.is_none() && self.incoming.as_ref().is_none_or(Incoming::is_end_stream) && self.scrubber.is_none()
+        self.spool.is_none() && self.arriving.as_ref().is_none_or(Arriving::is_end_stream) && self.scrubber.is_none()
     }
 
     fn has_all_declared_bytes(&self) -> bool {
-        let rest = self.incoming.as_ref().and_then(|incoming| incoming.size_hint().exact());
+        let rest = self.arriving.as_ref().and_then(|arriving| arriving.size_hint().exact());
         rest == Some(0) && self.spool.is_none() && self.scrubber.is_none()
     }
 
@@ -222,9 +226,9 @@ impl BodyRest {
         Poll::Ready(None)
     }
 
-    fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
-        while let Some(incoming) = &mut self.incoming {
-            let Poll::Ready(frame) = Pin::new(&mut *incoming).poll_frame(cx) else {
+    fn poll_arriving(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+        while let Some(arriving) = &mut self.arriving {
+            let Poll::Ready(frame) = Pin::new(&mut *arriving).poll_frame(cx) else {
                 let timer = self
                     .idle_timer
                     .get_or_insert_with(|| Box::pin(sleep(self.idle_timeout)));
@@ -232,10 +236,10 @@ impl BodyRest {
                 return Poll::Ready(Some(Err(BodyError::IdleTimeout)));
             };
             self.idle_timer = None;
-            let ended = incoming.is_end_stream();
+            let ended = arriving.is_end_stream();
             let data = match frame {
                 None => {
-                    self.incoming = None;
+                    self.arriving = None;
                     match self.scrubber.take() {
                         Some(mut scrubber) => scrubber.finish().map(|(rest, _report)| rest),
                         None => break,
@@ -260,6 +264,32 @@ impl BodyRest {
             }
         }
         Poll::Ready(None)
+    }
+}
+
+impl http_body::Body for Arriving {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match self.get_mut() {
+            Self::Request(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+            Self::Response(body) => Pin::new(body).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Request(body) => body.is_end_stream(),
+            Self::Response(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Request(body) => body.size_hint(),
+            Self::Response(body) => body.size_hint(),
+        }
     }
 }
 
@@ -294,9 +324,6 @@ impl http_body::Body for Body {
         if finished && !matches!(next, Some(Err(_))) {
             if let Some(rest) = &mut body.rest {
                 rest.permit = None;
-                if let Some(lease) = rest.lease.take() {
-                    lease.complete();
-                }
             }
             if let Some(mut record) = body.record.take() {
                 record.mark_complete();
@@ -315,11 +342,11 @@ impl http_body::Body for Body {
             return SizeHint::with_exact(prefix);
         };
         let buffered = prefix + rest.spool.as_ref().map_or(0, SpoolReader::remaining);
-        let Some(incoming) = &rest.incoming else {
+        let Some(arriving) = &rest.arriving else {
             return SizeHint::with_exact(buffered);
         };
         let preserves_length = rest.scrubber.as_ref().is_none_or(BodyScrubber::preserves_length);
-        match incoming.size_hint().exact().filter(|_| preserves_length) {
+        match arriving.size_hint().exact().filter(|_| preserves_length) {
             Some(exact) => SizeHint::with_exact(buffered + exact),
             None => SizeHint::default(),
         }

@@ -4,13 +4,14 @@ use std::io;
 
 use super::refusal::Refusal;
 use crate::graph::scrub::ScrubError;
+use crate::net::BoxError;
 
 /// The reason why a body ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
     /// The peer that sends the body ended it early.
     #[error("the body was interrupted")]
-    Interrupted(#[source] hyper::Error),
+    Interrupted(#[source] BoxError),
     /// No frame within the idle timeout.
     #[error("timed out waiting for body data")]
     IdleTimeout,

@@ -212,7 +212,7 @@ impl BodyReceiver<'_> {
             Some(scrubber) => scrubber.push(&prefix)?,
             None => prefix,
         };
-        let body = Body::streaming(self.incoming, self.idle_timeout).with_prefix(prefix);
+        let body = Body::request(self.incoming, self.idle_timeout).with_prefix(prefix);
         Ok(BufferedBody {
             body: body.with_scrubber(scrubber).with_permit(memory_permit),
             replay: None,
@@ -273,7 +273,7 @@ impl BodyReceiver<'_> {
             if !stored {
                 // A finished scrubber has nothing left.
                 let scrubber = scrubber.filter(|_| !is_last);
-                let body = Body::streaming(self.incoming, idle_timeout).with_prefix(chunk);
+                let body = Body::request(self.incoming, idle_timeout).with_prefix(chunk);
                 return Ok(BufferedBody {
                     body: body
                         .with_spool(file.reader())

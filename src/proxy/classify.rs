@@ -18,7 +18,6 @@ use http_body::Body as _;
 use tokio::time::timeout;
 
 use super::body::Body;
-use super::forward::UpstreamResponse;
 use super::outbound::OutboundRequest;
 use super::prefix::Prefix;
 use super::record::RequestRecord;
@@ -29,6 +28,7 @@ use crate::graph::verdict::{
 };
 use crate::graph::{GraphError, Verdict};
 use crate::token::{AttemptStart, Credential, RejectedRequest};
+use crate::upstream::ResponseBody;
 
 /// A response and its verdict.
 #[derive(Debug)]
@@ -72,20 +72,19 @@ const ENVELOPE_TIMEOUT: Duration = Duration::from_secs(5);
 ///
 /// [`Refusal::ConnectionTerminated`] if the upstream ends the connection within the envelope: its meaning is unknown.
 pub(crate) async fn classify_response(
-    response: UpstreamResponse,
+    response: Response<ResponseBody<Body>>,
     outbound: &OutboundRequest,
     credential: Option<&Credential>,
     idle_timeout: Duration,
     record: &mut RequestRecord,
 ) -> Result<ClassifiedResponse, Refusal> {
-    let UpstreamResponse { head: response, lease } = response;
     let (mut head, mut incoming) = response.into_parts();
     if let (false, Some(credential)) = (head.status.is_success(), credential) {
         redact_headers(&mut head.headers, credential);
     }
     let hides_status = outbound.hints.hides_status && may_be_hidden_error(head.status, &head.headers);
     if outbound.method == Method::HEAD {
-        let mut classified = classify_head_response(head, Body::streaming(incoming, idle_timeout).with_lease(lease));
+        let mut classified = classify_head_response(head, Body::response(incoming, idle_timeout));
         if hides_status && classified.verdict == Verdict::Success {
             classified.verdict = Verdict::Opaque;
         }
@@ -101,11 +100,7 @@ pub(crate) async fn classify_response(
     let is_read = may_be_error || (credential.is_some() && may_quote_token(head.status, &head.headers));
     if !is_read || incoming.size_hint().lower() > MAX_ERROR_BYTES as u64 {
         let verdict = classify(head.status, &head.headers, b"");
-        return Ok(unread(
-            verdict,
-            head,
-            Body::streaming(incoming, idle_timeout).with_lease(lease),
-        ));
+        return Ok(unread(verdict, head, Body::response(incoming, idle_timeout)));
     }
     let mut prefix = Prefix::default();
     let read = prefix.read(&mut incoming, |length| length <= MAX_ERROR_BYTES);
@@ -116,9 +111,7 @@ pub(crate) async fn classify_response(
     let prefix = prefix.into_bytes();
     let is_readable = ended || (is_late && may_be_error && is_envelope(&head.headers, &prefix));
     if !is_readable {
-        let body = Body::streaming(incoming, idle_timeout)
-            .with_lease(lease)
-            .with_prefix(prefix);
+        let body = Body::response(incoming, idle_timeout).with_prefix(prefix);
         if is_late && matches!(classify_head(head.status, &head.headers), Verdict::TokenRejected(_)) {
             return Ok(classify_head_response(head, body));
         }
@@ -129,9 +122,6 @@ pub(crate) async fn classify_response(
             false => classify(head.status, &head.headers, b""),
         };
         return Ok(unread(verdict, head, body));
-    }
-    if ended {
-        lease.complete();
     }
     let Some(envelope) = encoding::decode(&head.headers, &prefix, MAX_ERROR_BYTES) else {
         return Ok(unread(Verdict::Opaque, head, Body::from(prefix)));

@@ -10,7 +10,6 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use http::{Request, Response, StatusCode};
-use hyper::body::Incoming;
 use tokio::time::timeout;
 
 use super::body::{Body, UploadProgress};
@@ -20,7 +19,7 @@ use super::tenant::Tenant;
 use crate::net::{ConnectFailure, TimeLimit};
 use crate::token::Credential;
 use crate::types::error_chain;
-use crate::upstream::{Fate, Lease, SendError};
+use crate::upstream::{Fate, Lease, ResponseBody, SendError};
 
 /// The reason why a request got no response.
 #[derive(Debug, thiserror::Error)]
@@ -35,14 +34,6 @@ pub(crate) enum ForwardError {
     ConnectionClosed,
 }
 
-/// The head of a response, and the connection on which its body arrives.
-#[derive(Debug)]
-pub(crate) struct UpstreamResponse {
-    pub(crate) head: Response<Incoming>,
-    /// To be dropped after the body: then the connection serves other requests.
-    pub(crate) lease: Lease<Body>,
-}
-
 /// Sends a request, and waits for the head of its response.
 ///
 /// # Errors
@@ -53,8 +44,8 @@ pub(crate) async fn forward(
     outbound: &OutboundRequest,
     credential: Option<&Credential>,
     body: Body,
-) -> Result<UpstreamResponse, ForwardError> {
-    let mut lease = match tenant.upstream.take_open(outbound.origin()).await {
+) -> Result<Response<ResponseBody<Body>>, ForwardError> {
+    let lease = match tenant.upstream.take_open(outbound.origin()).await {
         Some(lease) => lease,
         None => Box::pin(new_connection(tenant, outbound)).await?,
     };
@@ -65,7 +56,7 @@ pub(crate) async fn forward(
         with_head_timeout(sent, &tenant.head_timeout, progress.as_deref()).await?
     };
     let error = match sent {
-        Ok(response) => return checked(response, lease),
+        Ok(response) => return checked(response),
         Err(error) => error,
     };
     log_failure(&error);
@@ -98,14 +89,14 @@ async fn send_again(
     outbound: &OutboundRequest,
     request: Request<Body>,
     progress: Option<Arc<UploadProgress>>,
-) -> Result<UpstreamResponse, ForwardError> {
-    let mut lease = new_connection(tenant, outbound).await?;
+) -> Result<Response<ResponseBody<Body>>, ForwardError> {
+    let lease = new_connection(tenant, outbound).await?;
     let sent = {
         let sent = pin!(lease.send(request));
         with_head_timeout(sent, &tenant.head_timeout, progress.as_deref()).await?
     };
     match sent {
-        Ok(response) => checked(response, lease),
+        Ok(response) => checked(response),
         Err(error) => {
             log_failure(&error);
             Err(connection_closed(progress.as_deref()))
@@ -136,11 +127,11 @@ fn connection_closed(progress: Option<&UploadProgress>) -> ForwardError {
 }
 
 /// 101 would switch to a protocol that the app did not request (RFC 9110, section 15.2.2).
-fn checked(response: Response<Incoming>, lease: Lease<Body>) -> Result<UpstreamResponse, ForwardError> {
+fn checked(response: Response<ResponseBody<Body>>) -> Result<Response<ResponseBody<Body>>, ForwardError> {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Err(ForwardError::ConnectionClosed);
     }
-    Ok(UpstreamResponse { head: response, lease })
+    Ok(response)
 }
 
 /// Waits while bytes of the request are still moving, or the app still has to send some, and then for the head timeout. A

@@ -11,19 +11,19 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::future::ready;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
-use futures_util::future::Either;
 use http::{Request, Response};
-use hyper::body::Incoming;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::connection::{Connection, Http1, Http2, NewConnection, RequestBody, Stream, handshake};
+use super::connection::{Connection, NewConnection, handshake};
 use super::error::SendError;
+use super::http1::Http1;
+use super::http2::{Http2, Stream};
+use super::request_body::RequestBody;
+use super::response_body::ResponseBody;
 use crate::graph::Origin;
 use crate::net::{ConnectFailure, ConnectFailureKind, Connector, HttpVersion, Tasks};
 use crate::types::error_chain;
@@ -297,18 +297,17 @@ impl<B: RequestBody> Lease<B> {
     /// # Errors
     ///
     /// [`SendError`]
-    pub fn send(&mut self, request: Request<B>) -> impl Future<Output = Result<Response<Incoming>, SendError<B>>> {
-        match &mut self.connection {
-            Some(Connection::Http1(connection)) => {
-                Either::Left(connection.send(&self.pool.origin, request).left_future())
-            }
-            Some(Connection::Http2(stream)) => Either::Left(stream.send(&self.pool.origin, request).right_future()),
-            None => Either::Right(ready(Err(SendError::HandedBack(Box::new(request))))),
-        }
+    pub async fn send(mut self, request: Request<B>) -> Result<Response<ResponseBody<B>>, SendError<B>> {
+        let response = match &mut self.connection {
+            Some(Connection::Http1(connection)) => connection.send(&self.pool.origin, request).await,
+            Some(Connection::Http2(stream)) => stream.send(&self.pool.origin, request).await,
+            None => Err(SendError::HandedBack(Box::new(request))),
+        };
+        response.map(|response| response.map(|incoming| ResponseBody::new(incoming, self)))
     }
 
     /// Ends the lease after the last byte of the response.
-    pub fn complete(mut self) {
+    pub(super) fn complete(mut self) {
         if let Some(Connection::Http1(connection)) = &mut self.connection {
             connection.complete();
         }

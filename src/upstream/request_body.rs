@@ -1,0 +1,10 @@
+//! What can be sent as the body of a request.
+
+use bytes::Bytes;
+use http_body::Body;
+
+use crate::net::BoxError;
+
+/// A request body.
+pub trait RequestBody: Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static {}
+impl<B: Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static> RequestBody for B {}

@@ -1,0 +1,79 @@
+//! The body of a response, with the connection on which it arrives.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::pool::Lease;
+use super::request_body::RequestBody;
+use crate::net::BoxError;
+
+/// The body of a response. Its connection serves other requests after the last byte; dropped earlier, it closes an HTTP/1.1
+/// connection, and resets an HTTP/2 stream.
+pub struct ResponseBody<B: RequestBody> {
+    incoming: Incoming,
+    /// `None` after the last byte.
+    lease: Option<Lease<B>>,
+}
+
+// === impl ResponseBody ===
+
+impl<B: RequestBody> ResponseBody<B> {
+    pub(super) fn new(incoming: Incoming, lease: Lease<B>) -> Self {
+        let mut body = Self {
+            incoming,
+            lease: Some(lease),
+        };
+        if body.is_complete() {
+            body.complete();
+        }
+        body
+    }
+
+    /// Whether all bytes have come. An HTTP/2 peer may end a stream in a frame without data, for which the reader of a body
+    /// with a length does not wait.
+    fn is_complete(&self) -> bool {
+        self.incoming.is_end_stream() || self.incoming.size_hint().exact() == Some(0)
+    }
+
+    fn complete(&mut self) {
+        if let Some(lease) = self.lease.take() {
+            lease.complete();
+        }
+    }
+}
+
+impl<B: RequestBody> Body for ResponseBody<B> {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let body = self.get_mut();
+        let frame = ready!(Pin::new(&mut body.incoming).poll_frame(cx));
+        match &frame {
+            Some(Err(_)) => {}
+            None => body.complete(),
+            Some(Ok(_)) if body.is_complete() => body.complete(),
+            Some(Ok(_)) => {}
+        }
+        Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+impl<B: RequestBody> fmt::Debug for ResponseBody<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ResponseBody")
+    }
+}
