@@ -34,7 +34,7 @@ async fn connect(trusted: &CertAuthority, signer: &CertAuthority, leaf: &CertSpe
     let upstream = Upstream::new(connector, HttpVersion::Auto, Tasks::default());
     let origin = Origin::parse("https://graph.facebook.com").unwrap();
     let status = match upstream.wait(&origin).await {
-        Ok(mut lease) => {
+        Ok(lease) => {
             let request = Request::get("/me").body(Empty::<Bytes>::new()).unwrap();
             Ok(lease.send(request).await.unwrap().status().as_u16())
         }
