@@ -43,6 +43,7 @@ mod refusal;
 mod spool;
 mod tenant;
 mod tunnel;
+mod upload_progress;
 mod usage;
 mod validation;
 

@@ -8,11 +8,11 @@
 
 mod connection;
 mod error;
+mod exchange;
 mod http1;
 mod http2;
 mod pool;
 mod request_body;
-mod response_body;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -23,9 +23,9 @@ use serde::Deserialize;
 use tokio::task::AbortHandle;
 
 pub use error::{ConnectionEnded, Fate, SendError};
+pub use exchange::ResponseBody;
 pub use pool::Lease;
 pub use request_body::RequestBody;
-pub use response_body::ResponseBody;
 
 use crate::graph::Origin;
 use crate::net::{ConnectFailure, Connector, HttpVersion, Tasks};

@@ -8,21 +8,21 @@
 //! wait for, so a body that has already arrived costs none.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Sleep, sleep};
 
-use super::body_error::{BodyError, BodyFailure};
+use super::body_error::BodyError;
 use super::body_scrub::BodyScrubber;
 use super::byte_budget::BytePermit;
 use super::record::RequestRecord;
 use super::spool::SpoolReader;
+use super::upload_progress::UploadProgress;
 use crate::net::{BoxError, ClientReader};
 use crate::upstream::ResponseBody;
 
@@ -63,16 +63,6 @@ enum Arriving {
 pub(crate) enum HeldBytes {
     InMemory(Option<Bytes>),
     OnDisk(SpoolReader),
-}
-
-/// The progress of a request body: the wait for the head of the response begins with its last byte.
-#[derive(Debug)]
-pub(crate) struct UploadProgress {
-    started_at: Instant,
-    last_progress_millis: AtomicU64,
-    /// The app has to send the next byte. The idle timeout bounds that wait.
-    waiting_for_client: AtomicBool,
-    failure: OnceLock<BodyFailure>,
 }
 
 // === impl Body ===
@@ -151,12 +141,7 @@ impl Body {
         else {
             return (self, None);
         };
-        let progress = Arc::new(UploadProgress {
-            started_at: Instant::now(),
-            last_progress_millis: AtomicU64::new(0),
-            waiting_for_client: AtomicBool::new(false),
-            failure: OnceLock::new(),
-        });
+        let progress = Arc::new(UploadProgress::start());
         rest.upload_progress = Some(Arc::clone(&progress));
         (self, Some(progress))
     }
@@ -307,7 +292,7 @@ impl http_body::Body for Body {
             && let Some(progress) = &rest.upload_progress
         {
             match &next {
-                Poll::Pending if rest.spool.is_none() => progress.waiting_for_client.store(true, Ordering::Relaxed),
+                Poll::Pending if rest.spool.is_none() => progress.wait_for_client(),
                 Poll::Pending => {}
                 Poll::Ready(next) => progress.record(next.as_ref()),
             }
@@ -376,35 +361,4 @@ impl From<HeldBytes> for Body {
 
 fn non_empty(bytes: Bytes) -> Option<Bytes> {
     (!bytes.is_empty()).then_some(bytes)
-}
-
-// === impl UploadProgress ===
-
-impl UploadProgress {
-    fn record(&self, next: Option<&Result<Bytes, BodyError>>) {
-        let millis = u64::try_from(self.started_at.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.last_progress_millis.store(millis, Ordering::Relaxed);
-        self.waiting_for_client.store(false, Ordering::Relaxed);
-        if let Some(Err(error)) = next {
-            self.record_failure(error);
-        }
-    }
-
-    fn record_failure(&self, error: &BodyError) {
-        // The first error counts.
-        let _first = self.failure.get_or_init(|| error.into());
-    }
-
-    /// The reason why the body ended early, if it did.
-    pub(crate) fn failure(&self) -> Option<BodyFailure> {
-        self.failure.get().copied()
-    }
-
-    /// The time at which a byte was last handed over; now, while the app has to send the next one.
-    pub(crate) fn last_progress(&self) -> Instant {
-        if self.waiting_for_client.load(Ordering::Relaxed) {
-            return Instant::now();
-        }
-        self.started_at + Duration::from_millis(self.last_progress_millis.load(Ordering::Relaxed))
-    }
 }

@@ -12,10 +12,11 @@ use std::sync::Arc;
 use http::{Request, Response, StatusCode};
 use tokio::time::timeout;
 
-use super::body::{Body, UploadProgress};
+use super::body::Body;
 use super::body_error::BodyFailure;
 use super::outbound::OutboundRequest;
 use super::tenant::Tenant;
+use super::upload_progress::UploadProgress;
 use crate::net::{ConnectFailure, TimeLimit};
 use crate::token::Credential;
 use crate::types::error_chain;

@@ -14,16 +14,13 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use http::{Request, Response};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::connection::{Connection, NewConnection, handshake};
-use super::error::SendError;
 use super::http1::Http1;
 use super::http2::{Http2, Stream};
 use super::request_body::RequestBody;
-use super::response_body::ResponseBody;
 use crate::graph::Origin;
 use crate::net::{ConnectFailure, ConnectFailureKind, Connector, HttpVersion, Tasks};
 use crate::types::error_chain;
@@ -60,8 +57,8 @@ type Waiter<B> = oneshot::Sender<Result<Lease<B>, ConnectFailure>>;
 /// the response is [`complete`](Self::complete).
 pub struct Lease<B: RequestBody> {
     /// `None` once it serves others.
-    connection: Option<Connection<B>>,
-    pool: Arc<Pool<B>>,
+    pub(super) connection: Option<Connection<B>>,
+    pub(super) pool: Arc<Pool<B>>,
 }
 
 /// An idle connection is closed after this time, before Graph closes it: then no request meets a closed one.
@@ -290,20 +287,6 @@ impl<B: RequestBody> Lease<B> {
             Some(Connection::Http1(connection)) => connection.ready().await,
             Some(Connection::Http2(_)) | None => Ok(()),
         }
-    }
-
-    /// Sends a request in origin-form, and waits for the head of the response.
-    ///
-    /// # Errors
-    ///
-    /// [`SendError`]
-    pub async fn send(mut self, request: Request<B>) -> Result<Response<ResponseBody<B>>, SendError<B>> {
-        let response = match &mut self.connection {
-            Some(Connection::Http1(connection)) => connection.send(&self.pool.origin, request).await,
-            Some(Connection::Http2(stream)) => stream.send(&self.pool.origin, request).await,
-            None => Err(SendError::HandedBack(Box::new(request))),
-        };
-        response.map(|response| response.map(|incoming| ResponseBody::new(incoming, self)))
     }
 
     /// Ends the lease after the last byte of the response.

@@ -18,7 +18,7 @@ const CALLS: [(&str, &[&str]); 7] = [
     ),
     (
         ".try_send_request(",
-        &["src/upstream/connection.rs: send", "src/upstream/connection.rs: send"],
+        &["src/upstream/http1.rs: send", "src/upstream/http2.rs: send"],
     ),
 ];
 /// The files that may not repeat anything. Elsewhere it is the functions of [`CALLS`] that may not.

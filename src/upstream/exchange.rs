@@ -1,13 +1,16 @@
-//! The body of a response, with the connection on which it arrives.
+//! One exchange on a connection: the request, the head of the response, and its body.
 
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use super::connection::Connection;
+use super::error::SendError;
 use super::pool::Lease;
 use super::request_body::RequestBody;
 use crate::net::BoxError;
@@ -20,10 +23,28 @@ pub struct ResponseBody<B: RequestBody> {
     lease: Option<Lease<B>>,
 }
 
+// === impl Lease ===
+
+impl<B: RequestBody> Lease<B> {
+    /// Sends a request in origin-form, and waits for the head of the response.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`]
+    pub async fn send(mut self, request: Request<B>) -> Result<Response<ResponseBody<B>>, SendError<B>> {
+        let response = match &mut self.connection {
+            Some(Connection::Http1(connection)) => connection.send(&self.pool.origin, request).await,
+            Some(Connection::Http2(stream)) => stream.send(&self.pool.origin, request).await,
+            None => Err(SendError::HandedBack(Box::new(request))),
+        };
+        response.map(|response| response.map(|incoming| ResponseBody::new(incoming, self)))
+    }
+}
+
 // === impl ResponseBody ===
 
 impl<B: RequestBody> ResponseBody<B> {
-    pub(super) fn new(incoming: Incoming, lease: Lease<B>) -> Self {
+    fn new(incoming: Incoming, lease: Lease<B>) -> Self {
         let mut body = Self {
             incoming,
             lease: Some(lease),
