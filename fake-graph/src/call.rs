@@ -173,8 +173,14 @@ impl Call {
         if let Some(text) = self.param(name) {
             return Some(text.to_owned());
         }
-        let value = self.json.get(name)?;
-        Some(value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+        self.json.get(name).map(json_text)
+    }
+
+    /// All parameters of this name, as text.
+    pub(crate) fn texts(&self, name: &str) -> impl Iterator<Item = String> {
+        let params = self.params.iter().filter(move |(_, key, _)| key == name);
+        let member = self.json.get(name).map(json_text);
+        params.map(|(_, _, value)| value.clone()).chain(member)
     }
 
     /// A parameter that a call must have, as text.
@@ -201,11 +207,8 @@ impl Call {
     pub(crate) fn params_with_location(&self) -> impl Iterator<Item = (&'static str, &str, String)> {
         let params = self.params.iter();
         let params = params.map(|(location, name, value)| (*location, name.as_str(), value.clone()));
-        let members = self.json.iter().map(|(name, value)| {
-            let text = value.as_str().map(str::to_owned);
-            ("json", name.as_str(), text.unwrap_or_else(|| value.to_string()))
-        });
-        params.chain(members)
+        let members = self.json.iter();
+        params.chain(members.map(|(name, value)| ("json", name.as_str(), json_text(value))))
     }
 
     /// All parameters without the credential, for the record of a message.
@@ -283,6 +286,11 @@ fn offers_gzip(coding: &str) -> bool {
     let weight = weight.trim().trim_start_matches("q=");
     let is_zero = !weight.is_empty() && weight.trim_matches(['0', '.']).is_empty();
     matches!(coding.trim(), "gzip" | "*") && !is_zero
+}
+
+/// A JSON string's text, or another value as JSON.
+fn json_text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 fn with_location(

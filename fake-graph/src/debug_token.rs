@@ -22,7 +22,11 @@ pub(crate) fn inspect(state: &State, call: &Call, bearer: &ValidToken) -> Result
     let tokens = lock(&state.tokens);
     let checked = tokens.check(&input, state.app_credentials(), now);
     let asking_app = tokens.info(&bearer.token).and_then(|about| about.app_id);
-    let about = tokens.info(&input).or_else(|| {
+    let about = tokens.info(&input);
+    let targets = about
+        .as_ref()
+        .map(|about| tokens.owners.scope_targets(&about.grant.targets));
+    let about = about.or_else(|| {
         // The app's id and secret are a token that was never issued.
         let kind = checked.as_ref().ok()?;
         Some(TokenInfo::new(*kind, now, None))
@@ -58,7 +62,10 @@ pub(crate) fn inspect(state: &State, call: &Call, bearer: &ValidToken) -> Result
         add("issued_at", unix_seconds(about.issued_at).into());
         if about.kind != TokenType::App {
             add("user_id", USER_ID.into());
-            add("granular_scopes", granular_scopes(&about));
+            add(
+                "granular_scopes",
+                granular_scopes(&about.scopes, &targets.unwrap_or_default()),
+            );
             add("scopes", about.scopes.into());
         }
         if about.kind == TokenType::Page {
@@ -86,12 +93,12 @@ const fn kind_name(kind: TokenType) -> &'static str {
 }
 
 /// Each scope and its objects. Without objects, it is for all.
-fn granular_scopes(about: &TokenInfo) -> Value {
-    let scopes = about.scopes.iter().map(|scope| {
-        if about.target_ids.is_empty() {
+fn granular_scopes(scopes: &[String], targets: &[String]) -> Value {
+    let scopes = scopes.iter().map(|scope| {
+        if targets.is_empty() {
             json!({"scope": scope})
         } else {
-            json!({"scope": scope, "target_ids": about.target_ids})
+            json!({"scope": scope, "target_ids": targets})
         }
     });
     scopes.collect()

@@ -70,6 +70,13 @@ impl GraphFailure {
         failure
     }
 
+    /// An authorization code that is not exchanged.
+    pub(crate) fn invalid_code(subcode: i64, message: &str) -> Self {
+        let mut failure = Self::new(100, message).with_subcode(subcode);
+        failure.challenge_error = "invalid_code";
+        failure
+    }
+
     /// A token of another kind than the edge needs: the code of a dead token, without a subcode.
     pub(crate) fn page_token_required() -> Self {
         let failure = Self::invalid_token(None, "This method must be called with a Page Access Token");

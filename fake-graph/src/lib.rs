@@ -19,23 +19,31 @@
 //! - A token of Instagram or Threads that is too young is refused with code 100. Its 24 hours shrink with `--token-ttl`,
 //!   to a sixtieth of that.
 //! - Only users and system users can issue system-user tokens (200).
+//! - A system user's new token may act on the objects of its newest token, else on those of the token that issues it.
+//! - A code that was refused because of its `redirect_uri` has not been used.
 //!
 //! It is all of Meta's hosts, distinguished by the host of a call, so that a call to the wrong host fails as it would
 //! there. Under any other name it answers for all of them.
 //!
 //! Answers are computed from a parsed call without waiting. Only bodies and faults take time, and tests may pause it.
 
+mod access;
+mod answer;
 mod auth;
 mod batch;
 mod body;
 mod call;
 mod call_log;
 mod clock;
+mod codes;
 mod control;
+mod control_request;
+mod control_tokens;
 mod debug_token;
 mod digest;
 mod failure;
 mod faults;
+mod grants;
 mod hosts;
 mod instagram_threads;
 mod invalidation;
@@ -43,6 +51,7 @@ mod media;
 mod messages;
 mod multipart;
 mod oauth;
+mod object_uses;
 mod objects;
 mod pacific_time;
 mod pages;
@@ -68,31 +77,29 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use http::{Request, Response, StatusCode};
+use http::{Request, Response};
 use http_body::Body;
 use hyper::service::Service;
 use tokio::net::TcpListener;
-use tokio::sync::SemaphorePermit;
 use tokio_rustls::TlsAcceptor;
 
 pub use body::{ConnectionAborted, ResponseBody};
 pub use call_log::{AuthorizationHeader, ParameterCredential, RecordedBatchItem, RecordedCall};
 pub use clock::Clock;
-pub use control::parse_duration;
+pub use codes::CodeRequest;
+pub use control_request::parse_duration;
 pub use faults::{Effect, EndpointKind, Fault, FaultTiming, TokenResponse};
 pub use hosts::TokenFamily;
 pub use invalidation::InvalidationReason;
+pub use object_uses::{ObjectUse, Violation};
 pub use server::RunningServer;
 pub use state::{AcceptedMessage, Counts, FakeGraphConfig, ProofPolicy};
 pub use tokens::{AppTokenPolicy, Expiry, TokenChange, TokenType};
 
-use call::Call;
 use control::ControlApi;
-use parse::{ClientDisconnected, ParsedRequest};
-use reply::Reply;
+use parse::ClientDisconnected;
 use state::{State, lock};
 use tokens::TokenInfo;
 
@@ -121,9 +128,11 @@ impl FakeGraph {
         let arrival = parse::parse_request(request)
             .await
             .map_err(|ClientDisconnected| ConnectionAborted)?;
-        let seen = record::record(state, &arrival.call, &arrival.raw);
+        let items = batch::parse_items(&arrival.call);
+        let seen = record::record(state, &arrival.call, &items, &arrival.raw);
         let number = lock(&state.calls).add(seen);
-        let response = answer_call(state, arrival).await?;
+        access::record(state, &arrival.call, &items);
+        let response = answer::answer_call(state, arrival).await?;
         lock(&state.calls).record_status(number, response.status());
         Ok(response)
     }
@@ -206,6 +215,18 @@ impl FakeGraph {
         lock(&self.0.tokens).update(token, change)
     }
 
+    /// Issues an authorization code, which `/oauth/access_token` accepts once.
+    #[must_use]
+    pub fn issue_code(&self, request: CodeRequest) -> String {
+        lock(&self.0.codes).issue(request, self.0.now())
+    }
+
+    /// Sets the phone numbers of a business account. A token that may act on the account may act on them.
+    pub fn set_phone_numbers(&self, account: &str, ids: &[&str]) {
+        let ids = ids.iter().map(ToString::to_string).collect();
+        lock(&self.0.tokens).owners.set_phone_numbers(account.to_owned(), ids);
+    }
+
     /// Sets the edges that only a page's token may call: others get code 190 without a subcode, whatever their state.
     pub fn set_page_edges(&self, edges: &[&str]) {
         *lock(&self.0.page_edges) = edges.iter().map(ToString::to_string).collect();
@@ -248,6 +269,18 @@ impl FakeGraph {
         lock(&self.0.calls).iter().cloned().collect()
     }
 
+    /// How many calls with each token named each object, by token and object.
+    #[must_use]
+    pub fn object_uses(&self) -> Vec<ObjectUse> {
+        lock(&self.0.object_uses).uses()
+    }
+
+    /// The first 1,000 calls with a token that may not act on an object they name, in order.
+    #[must_use]
+    pub fn violations(&self) -> Vec<Violation> {
+        lock(&self.0.object_uses).violations().to_vec()
+    }
+
     /// The counts so far.
     #[must_use]
     pub fn counts(&self) -> Counts {
@@ -266,82 +299,10 @@ impl FakeGraph {
         self.counts().rejected
     }
 
-    /// Forgets messages, calls, media, uploads, faults, usage and counts. Tokens stay.
+    /// Forgets messages, calls, media, uploads, faults, usage and counts. Tokens, accounts and codes stay.
     pub fn reset(&self) {
         self.0.reset();
     }
-}
-
-/// Answers a call.
-async fn answer_call(state: &State, arrival: ParsedRequest) -> Result<Response<ResponseBody>, ConnectionAborted> {
-    let ParsedRequest {
-        call,
-        within_limit: fits,
-        ..
-    } = arrival;
-    if !fits {
-        return Ok(Reply::error_page(StatusCode::PAYLOAD_TOO_LARGE).into_response(&call, state.usage_headers()));
-    }
-    let endpoint = router::classify(&call);
-    state.count_call(endpoint);
-    let fault = if endpoint != EndpointKind::Data || auth::authenticate(state, &call).is_ok() {
-        lock(&state.faults).take_next(endpoint)
-    } else {
-        state.rejected.fetch_add(1, Ordering::Relaxed);
-        lock(&state.faults).take_next_for_dead_token(endpoint)
-    };
-    match fault {
-        None => Ok(router::dispatch(state, &call).into_response(&call, state.usage_headers())),
-        Some(fault) => {
-            state.faults_injected.fetch_add(1, Ordering::Relaxed);
-            apply_fault(state, call, fault).await
-        }
-    }
-}
-
-/// Answers a call that has a fault.
-async fn apply_fault(state: &State, mut call: Call, fault: Fault) -> Result<Response<ResponseBody>, ConnectionAborted> {
-    if let Effect::TokenResponse(grant) = fault.effect {
-        call.token_response = grant;
-    }
-    let call = &call;
-    let handled_first = match fault.timing {
-        FaultTiming::BeforeHandling => None,
-        FaultTiming::AfterHandling => Some(router::dispatch(state, call)),
-    };
-    let reply_or_dispatch = |early: Option<Reply>| early.unwrap_or_else(|| router::dispatch(state, call));
-    let reply = match fault.effect {
-        Effect::Error { code, subcode, status } => {
-            let failure = router::injected_error(call, code, subcode, status);
-            Reply::failure(&failure)
-        }
-        Effect::MalformedToken => Reply::failure(&auth::malformed_token(call)),
-        Effect::NullBatchItem => reply_or_dispatch(handled_first).without_first_item(),
-        Effect::HtmlPage(status) => Reply::error_page(status),
-        Effect::TokenResponse(_) => reply_or_dispatch(handled_first),
-        Effect::Delay(by) => {
-            tokio::time::sleep(by).await;
-            reply_or_dispatch(handled_first)
-        }
-        Effect::Hold => {
-            // The semaphore is never closed.
-            drop(state.releases.acquire().await.map(SemaphorePermit::forget));
-            reply_or_dispatch(handled_first)
-        }
-        Effect::Hang => std::future::pending().await,
-        Effect::Reset => return Err(ConnectionAborted),
-        Effect::Stall => {
-            return Ok(reply_or_dispatch(handled_first)
-                .into_response(call, state.usage_headers())
-                .map(ResponseBody::stalled));
-        }
-        Effect::Truncate => {
-            return Ok(reply_or_dispatch(handled_first)
-                .into_response(call, state.usage_headers())
-                .map(ResponseBody::truncated));
-        }
-    };
-    Ok(reply.into_response(call, state.usage_headers()))
 }
 
 impl<B> Service<Request<B>> for FakeGraph

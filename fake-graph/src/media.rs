@@ -7,6 +7,7 @@ use http::StatusCode;
 use http::header::{ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_RANGE};
 use serde_json::json;
 
+use crate::access;
 use crate::call::{Call, CallCredential};
 use crate::clock::unix_seconds;
 use crate::digest::sha256_hex;
@@ -15,10 +16,9 @@ use crate::hosts::{TokenFamily, VirtualHost};
 use crate::random;
 use crate::reply::Reply;
 use crate::state::{State, lock};
-use crate::stored::StoredMedia;
 
 /// `POST /{phone-id}/media`
-pub(crate) fn upload(state: &State, call: &Call) -> Result<Reply, GraphFailure> {
+pub(crate) fn upload(state: &State, call: &Call, token: &str, phone: &str) -> Result<Reply, GraphFailure> {
     if call.text("messaging_product").as_deref() != Some("whatsapp") {
         return Err(GraphFailure::missing_parameter("messaging_product"));
     }
@@ -30,18 +30,9 @@ pub(crate) fn upload(state: &State, call: &Call) -> Result<Reply, GraphFailure> 
     if file.size > max_file_bytes(&file.mime) {
         return Err(GraphFailure::new(100, "(#100) Invalid parameter: File Too Large"));
     }
-    let mut stored_media = lock(&state.media);
-    let files = stored_media.values().filter_map(|media| media.file.as_ref());
-    let stored_bytes: usize = files.filter_map(|file| file.bytes.as_ref()).map(Bytes::len).sum();
-    file.bytes = file
-        .bytes
-        .filter(|bytes| stored_bytes + bytes.len() <= MAX_STORED_BYTES);
     let id = random::object_id();
-    let media = StoredMedia {
-        hash: random::hash(),
-        file: Some(file),
-    };
-    stored_media.insert(id.clone(), media);
+    access::claim(state, token, phone, &id);
+    lock(&state.media).insert(id.clone(), random::hash(), file, MAX_STORED_BYTES);
     Ok(Reply::json(&json!({"id": id})))
 }
 
@@ -61,7 +52,7 @@ fn max_file_bytes(mime: &str) -> u64 {
 
 /// Returns whether an id is or was that of a file.
 pub(crate) fn is_media_id(state: &State, id: &str) -> bool {
-    lock(&state.media).contains_key(id)
+    lock(&state.media).get(id).is_some()
 }
 
 /// `GET /{media-id}`
@@ -98,10 +89,11 @@ const URL_TTL_SECONDS: i64 = 300;
 
 /// `DELETE /{media-id}`
 pub(crate) fn delete(state: &State, call: &Call, id: &str) -> Result<Reply, GraphFailure> {
-    let mut media = lock(&state.media);
-    let file = media.get_mut(id).and_then(|media| media.file.take());
-    file.map(|_deleted| Reply::success())
-        .ok_or_else(|| GraphFailure::unsupported_request(&call.method, id))
+    if lock(&state.media).delete(id) {
+        Ok(Reply::success())
+    } else {
+        Err(GraphFailure::unsupported_request(&call.method, id))
+    }
 }
 
 /// `GET https://lookaside.fbsbx.com/whatsapp_business/attachments/?mid&ext&hash`
@@ -130,6 +122,7 @@ fn find_download(state: &State, call: &Call) -> Option<Reply> {
     }
     let now = state.now();
     lock(&state.tokens).check(token, state.app_credentials(), now).ok()?;
+    access::check(state, call, token).ok()?;
     let id = call.text("mid")?;
     let until: i64 = call.text("ext")?.parse().ok()?;
     let media = lock(&state.media);

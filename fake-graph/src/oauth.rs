@@ -5,7 +5,9 @@ use std::time::Duration;
 use http::StatusCode;
 use serde_json::{Value, json};
 
+use crate::auth::ValidToken;
 use crate::call::{Call, CallCredential};
+use crate::clock::unix_seconds;
 use crate::failure::GraphFailure;
 use crate::faults::TokenResponse;
 use crate::hosts::TokenFamily;
@@ -31,11 +33,15 @@ pub(crate) fn access_token(state: &State, call: &Call) -> Result<Reply, GraphFai
             lock(&state.tokens).add(&token, about);
             Ok(Reply::json(&json!({"access_token": token, "token_type": "bearer"})))
         }
-        // Codes come from a login dialog, which the fake does not have: all codes have been used.
-        _ if call.text("code").is_some() => {
-            Err(GraphFailure::new(100, "This authorization code has been used.").with_subcode(36_009))
+        _ => {
+            let code = call.required("code")?;
+            let now = state.now();
+            let change = lock(&state.codes).redeem(&code, call, now)?;
+            let ttl = state.config.token_ttl.unwrap_or(LONG_LIVED_TTL);
+            let mut about = TokenInfo::new(change.kind.unwrap_or(TokenType::User), now, Some(ttl));
+            about.apply(change);
+            Ok(issue_described(state, call, about, None, TokenFamily::Facebook))
         }
-        _ => Err(GraphFailure::missing_parameter("code")),
     }
 }
 
@@ -53,9 +59,10 @@ pub(crate) fn revoke(state: &State, call: &Call) -> Result<Reply, GraphFailure> 
 pub(crate) fn create_system_user_token(
     state: &State,
     call: &Call,
-    caller_kind: TokenType,
+    caller: &ValidToken,
+    id: &str,
 ) -> Result<Reply, GraphFailure> {
-    match caller_kind {
+    match caller.kind {
         TokenType::User | TokenType::SystemUser => {}
         TokenType::Page | TokenType::App => return Err(GraphFailure::from_code(200)),
     }
@@ -72,6 +79,10 @@ pub(crate) fn create_system_user_token(
     };
     let mut about = TokenInfo::new(TokenType::SystemUser, state.now(), ttl);
     about.scopes = scope.split(',').map(|scope| scope.trim().to_owned()).collect();
+    let tokens = lock(&state.tokens);
+    let grant = tokens.owners.newest_grant(id).or_else(|| tokens.grant(&caller.token));
+    about.grant = grant.cloned().unwrap_or_default();
+    drop(tokens);
     if call.token_response == TokenResponse::Expired {
         about.expires_at = Some(about.issued_at);
     }
@@ -84,9 +95,9 @@ pub(crate) fn create_system_user_token(
 }
 
 /// `DELETE /{system-user-id}/access_tokens`
-pub(crate) fn revoke_all(state: &State) -> Reply {
+pub(crate) fn revoke_all(state: &State, id: &str) -> Reply {
     let now = state.now();
-    lock(&state.tokens).invalidate_all(InvalidationReason::Revoked, now);
+    lock(&state.tokens).invalidate_listing(id, InvalidationReason::Revoked, now);
     Reply::success()
 }
 
@@ -109,41 +120,48 @@ pub(crate) fn issue_successor(state: &State, call: &Call, old: &str, family: Tok
             ..known
         };
     }
-    let mut seconds = i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX);
-    let token = match call.token_response {
-        TokenResponse::Normal
-        | TokenResponse::WithoutExpiry
-        | TokenResponse::FormEncoded
-        | TokenResponse::Oversized => state.store_new_token(family, about),
-        TokenResponse::Expired => {
+    issue_described(state, call, about, Some(old), family)
+}
+
+/// Issues a token with these properties, and answers as the call's fault says. `old` is the token that it replaces.
+fn issue_described(state: &State, call: &Call, mut about: TokenInfo, old: Option<&str>, family: TokenFamily) -> Reply {
+    let now = state.now();
+    let mut seconds = about.expires_at.map(|at| unix_seconds(at) - unix_seconds(now));
+    let token = match (call.token_response, old) {
+        (TokenResponse::Expired, _) => {
             about.expires_at = Some(now - HOUR);
-            seconds = -3600;
+            seconds = Some(-3600);
             state.store_new_token(family, about)
         }
-        TokenResponse::SameToken => {
-            let ends = about.expires_at.map(Expiry::At);
+        (TokenResponse::SameToken, Some(old)) => {
             let later = TokenChange {
-                expires_at: ends,
+                expires_at: about.expires_at.map(Expiry::At),
                 ..TokenChange::default()
             };
             lock(&state.tokens).update(old, later);
             old.to_owned()
         }
+        (
+            TokenResponse::Normal
+            | TokenResponse::WithoutExpiry
+            | TokenResponse::FormEncoded
+            | TokenResponse::SameToken
+            | TokenResponse::Oversized,
+            _,
+        ) => state.store_new_token(family, about),
     };
+    if call.token_response == TokenResponse::FormEncoded {
+        let expires = seconds.map(|seconds| format!("&expires={seconds}")).unwrap_or_default();
+        let form = format!("access_token={token}{expires}");
+        return Reply::file(StatusCode::OK, "text/plain; charset=UTF-8", form.into());
+    }
     let mut answer = json!({"access_token": token, "token_type": "bearer"});
-    match call.token_response {
-        TokenResponse::FormEncoded => {
-            let form = format!("access_token={token}&expires={seconds}");
-            return Reply::file(StatusCode::OK, "text/plain; charset=UTF-8", form.into());
-        }
-        TokenResponse::WithoutExpiry => {}
-        TokenResponse::Normal | TokenResponse::SameToken | TokenResponse::Expired => {
-            insert_field(&mut answer, "expires_in", seconds.into());
-        }
-        TokenResponse::Oversized => {
-            insert_field(&mut answer, "expires_in", seconds.into());
-            add_padding(&mut answer);
-        }
+    let seconds = seconds.filter(|_| call.token_response != TokenResponse::WithoutExpiry);
+    if let Some(seconds) = seconds {
+        insert_field(&mut answer, "expires_in", seconds.into());
+    }
+    if call.token_response == TokenResponse::Oversized {
+        add_padding(&mut answer);
     }
     Reply::json(&answer)
 }

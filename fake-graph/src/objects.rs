@@ -1,18 +1,22 @@
 //! The other objects: one user, phone numbers, templates, a picture.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::call::Call;
 use crate::failure::GraphFailure;
 use crate::oauth::USER_ID;
-use crate::pages::{self, parse_fields, select_fields};
+use crate::pages::{self, PagedEdge, parse_fields, select_fields};
 use crate::reply::Reply;
 use crate::state::{State, lock};
-use crate::tokens::TokenType;
+use crate::tokens::{TokenType, is_id};
 
-/// `GET /me`
-pub(crate) fn me(call: &Call) -> Reply {
-    reply_with_fields(call, json!({"name": "Fake Graph System User", "id": USER_ID}))
+/// `GET /me`: a token with a name answers with it, so that a test sees which token a call had.
+pub(crate) fn me(state: &State, call: &Call, token: &str) -> Reply {
+    let tokens = lock(&state.tokens);
+    let name = tokens.grant(token).and_then(|grant| grant.name.as_deref());
+    let user = json!({"name": name.unwrap_or("Fake Graph System User"), "id": USER_ID});
+    drop(tokens);
+    reply_with_fields(call, user)
 }
 
 /// `GET /me/permissions`
@@ -27,22 +31,66 @@ pub(crate) fn permissions(state: &State, token: &str) -> Reply {
 
 /// `GET /{phone-id}`: every id that is not a file's is a phone number's, and a business account's with templates.
 pub(crate) fn phone(state: &State, call: &Call, id: &str) -> Result<Reply, GraphFailure> {
-    let mut object = json!({
-        "verified_name": "Fake Graph",
-        "code_verification_status": "VERIFIED",
-        "display_phone_number": "+1 555-010-0100",
-        "quality_rating": "GREEN",
-        "platform_type": "CLOUD_API",
-        "throughput": {"level": "STANDARD"},
-        "id": id,
-    });
+    Ok(reply_with_fields(call, phone_with_templates(state, call, id)?))
+}
+
+/// `GET /?ids=1,2`: the objects of [`phone`] by their ids.
+pub(crate) fn by_ids(state: &State, call: &Call) -> Result<Reply, GraphFailure> {
+    let ids = call.required("ids")?;
+    let fields = call.text("fields");
+    let mut objects = Map::new();
+    for id in ids.split(',').map(str::trim) {
+        if !is_id(id) {
+            return Err(GraphFailure::unsupported_request(&call.method, id));
+        }
+        let object = select_fields(phone_with_templates(state, call, id)?, fields.as_deref());
+        objects.insert(id.to_owned(), object);
+    }
+    Ok(Reply::json(&objects))
+}
+
+/// `GET /{waba-id}/phone_numbers`: those that were set for the account, or one.
+pub(crate) fn phone_numbers(state: &State, call: &Call, account: &str) -> Result<Reply, GraphFailure> {
+    let tokens = lock(&state.tokens);
+    let ids = tokens.owners.phone_numbers(account).map(<[String]>::to_vec);
+    drop(tokens);
+    let ids = ids.unwrap_or_else(|| vec![DEFAULT_PHONE_ID.to_owned()]);
+    let list = PagedEdge {
+        owner: account,
+        name: "phone_numbers",
+        length: ids.len(),
+        item: &|index| ids.get(index).map_or(Value::Null, |id| phone_object(state, id)),
+    };
+    Ok(Reply::json(&pages::list(state, call, &list)?))
+}
+
+/// The phone number of an account whose phone numbers were not set.
+const DEFAULT_PHONE_ID: &str = "106540352242922";
+
+fn phone_with_templates(state: &State, call: &Call, id: &str) -> Result<Value, GraphFailure> {
+    let mut object = phone_object(state, id);
     let asked = call.text("fields").unwrap_or_default();
     let nested = parse_fields(&asked).find(|field| field.name == pages::TEMPLATES_EDGE);
     if let (Some(field), Some(object)) = (nested, object.as_object_mut()) {
         let page = pages::nested_templates(state, call, id, &field)?;
         object.insert(pages::TEMPLATES_EDGE.to_owned(), page);
     }
-    Ok(reply_with_fields(call, object))
+    Ok(object)
+}
+
+/// A phone number. The numbers of an account differ in their last digits.
+fn phone_object(state: &State, id: &str) -> Value {
+    let has_account = lock(&state.tokens).owners.account(id).is_some();
+    let last_digits = id.get(id.len().saturating_sub(4)..).filter(|_| has_account);
+    json!({
+        "verified_name": "Fake Graph",
+        "code_verification_status": "VERIFIED",
+        "display_phone_number": format!("+1 555-010-{:0>4}", last_digits.unwrap_or("0100")),
+        "quality_rating": "GREEN",
+        "platform_type": "CLOUD_API",
+        "throughput": {"level": "STANDARD"},
+        "id": id,
+    })
 }
 
 /// An edge without objects.

@@ -1,4 +1,4 @@
-//! Lists in pages: message templates as an edge, in a batch, or nested in their account.
+//! Lists in pages: an account's phone numbers, and its message templates as an edge, in a batch, or nested in it.
 //!
 //! The URLs of the next and the previous page are absolute and on the effective version, and have the token in them
 //! if it came as a parameter.
@@ -11,8 +11,16 @@ use crate::failure::GraphFailure;
 use crate::reply::{Reply, served_version};
 use crate::state::State;
 
-/// The edge that has pages.
+/// The edge that can also be nested in its account.
 pub(crate) const TEMPLATES_EDGE: &str = "message_templates";
+
+/// A list of an object that is answered in pages.
+pub(crate) struct PagedEdge<'a> {
+    pub(crate) owner: &'a str,
+    pub(crate) name: &'static str,
+    pub(crate) length: usize,
+    pub(crate) item: &'a dyn Fn(usize) -> Value,
+}
 
 /// A requested field: `message_templates.limit(2).after(x){name,status}`.
 #[derive(Debug, Eq, PartialEq)]
@@ -32,6 +40,15 @@ struct PageRequest<'a> {
 
 /// `GET /{waba-id}/message_templates`
 pub(crate) fn templates(state: &State, call: &Call, id: &str) -> Result<Reply, GraphFailure> {
+    let mut page = list(state, call, &PagedEdge::templates(id))?;
+    if let (Some(fields), Some(page)) = (call.text("summary"), page.as_object_mut()) {
+        page.insert("summary".to_owned(), summary(&fields));
+    }
+    Ok(Reply::json(&page))
+}
+
+/// The page of a list that a call asks for.
+pub(crate) fn list(state: &State, call: &Call, edge: &PagedEdge<'_>) -> Result<Value, GraphFailure> {
     let fields = call.text("fields");
     let asked = PageRequest {
         limit: call.text("limit"),
@@ -39,11 +56,7 @@ pub(crate) fn templates(state: &State, call: &Call, id: &str) -> Result<Reply, G
         before: call.text("before"),
         fields: fields.as_deref(),
     };
-    let mut page = render_page(state, call, id, &asked, call.paging_params())?;
-    if let (Some(fields), Some(page)) = (call.text("summary"), page.as_object_mut()) {
-        page.insert("summary".to_owned(), summary(&fields));
-    }
-    Ok(Reply::json(&page))
+    render_page(state, call, edge, &asked, call.paging_params())
 }
 
 /// The same list as a field of the account.
@@ -60,13 +73,13 @@ pub(crate) fn nested_templates(
         fields: field.subfields,
     };
     let kept = field.subfields.map(|inner| ("fields", inner));
-    render_page(state, call, id, &asked, kept.into_iter())
+    render_page(state, call, &PagedEdge::templates(id), &asked, kept.into_iter())
 }
 
 fn render_page<'a>(
     state: &State,
     call: &'a Call,
-    id: &str,
+    edge: &PagedEdge<'_>,
     request: &PageRequest<'_>,
     params: impl Iterator<Item = (&'a str, &'a str)>,
 ) -> Result<Value, GraphFailure> {
@@ -80,8 +93,8 @@ fn render_page<'a>(
         (None, Some(before)) => before.saturating_sub(limit),
         (None, None) => 0,
     };
-    let end = first.saturating_add(limit).min(TEMPLATE_COUNT);
-    let data = (first..end).map(|index| select_fields(template_at(index), request.fields));
+    let end = first.saturating_add(limit).min(edge.length);
+    let data = (first..end).map(|index| select_fields((edge.item)(index), request.fields));
     let mut answer = json!({"data": data.collect::<Vec<_>>()});
     if first >= end {
         return Ok(answer);
@@ -99,12 +112,13 @@ fn render_page<'a>(
     let origin = &state.config.graph_origin;
     let version = served_version(call.version);
     let link = |direction: &str, cursor: &str| {
-        format!("{origin}/{version}/{id}/{TEMPLATES_EDGE}?{kept}limit={limit}&{direction}={cursor}")
+        let PagedEdge { owner, name, .. } = edge;
+        format!("{origin}/{version}/{owner}/{name}?{kept}limit={limit}&{direction}={cursor}")
     };
     let (before, after) = (format!("{CURSOR_PREFIX}{first}"), format!("{CURSOR_PREFIX}{}", end - 1));
     let mut paging = json!({"cursors": {"before": before, "after": after}});
     if let Some(paging) = paging.as_object_mut() {
-        if end < TEMPLATE_COUNT {
+        if end < edge.length {
             paging.insert("next".to_owned(), link("after", &after).into());
         }
         if first > 0 {
@@ -185,6 +199,20 @@ pub(crate) fn parse_fields(text: &str) -> impl Iterator<Item = FieldSpec<'_>> {
         letter == ',' && depth == 0
     };
     text.split(between).map(FieldSpec::new)
+}
+
+// === impl PagedEdge ===
+
+impl<'a> PagedEdge<'a> {
+    /// The message templates of an account.
+    const fn templates(owner: &'a str) -> Self {
+        Self {
+            owner,
+            name: TEMPLATES_EDGE,
+            length: TEMPLATE_COUNT,
+            item: &template_at,
+        }
+    }
 }
 
 // === impl FieldSpec ===

@@ -16,6 +16,11 @@ pub(crate) fn app_token_suffix() -> String {
     alphanumeric(27)
 }
 
+/// An authorization code: `AQ` and some 200 letters and digits.
+pub(crate) fn code() -> String {
+    format!("AQ{}", alphanumeric(206))
+}
+
 /// An object's id: 15 or 16 digits.
 pub(crate) fn object_id() -> String {
     fastrand::u64(100_000_000_000_000..10_000_000_000_000_000).to_string()

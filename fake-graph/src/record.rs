@@ -11,7 +11,7 @@ use crate::digest::fingerprint;
 use crate::faults::EndpointKind;
 use crate::state::{State, lock};
 use crate::tokens::TokenType;
-use crate::{batch, proof, router};
+use crate::{proof, router};
 
 /// A request on the wire, before it is parsed.
 pub(crate) struct RawRequest {
@@ -23,13 +23,12 @@ pub(crate) struct RawRequest {
     pub(crate) sha256: String,
 }
 
-/// Describes a call.
-pub(crate) fn record(state: &State, call: &Call, wire: &RawRequest) -> RecordedCall {
+/// Describes a call and its batch items.
+pub(crate) fn record(state: &State, call: &Call, items: &[Call], wire: &RawRequest) -> RecordedCall {
     let text = |name: HeaderName| {
         let value = call.headers.get(name)?;
         Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
     };
-    let items = batch::parse_items(call);
     let mut tokens: Vec<(&'static str, String)> = call
         .params_with_location()
         .filter(|(_, name, value)| *name == "access_token" && !value.is_empty())
@@ -57,7 +56,7 @@ pub(crate) fn record(state: &State, call: &Call, wire: &RawRequest) -> RecordedC
             .params_with_location()
             .map(|(location, name, _)| (location, name.to_owned()))
             .collect(),
-        items: record_batch_items(state, call, &items),
+        items: record_batch_items(state, call, items),
         access_tokens: tokens
             .into_iter()
             .map(|(location, token)| ParameterCredential {

@@ -15,7 +15,9 @@ use crate::hosts::VirtualHost;
 use crate::reply::{Reply, is_known_version};
 use crate::state::{State, lock};
 use crate::tokens::{TokenType, is_id};
-use crate::{batch, debug_token, instagram_threads, media, messages, oauth, objects, pages, proof, uploads, videos};
+use crate::{
+    access, batch, debug_token, instagram_threads, media, messages, oauth, objects, pages, proof, uploads, videos,
+};
 
 /// Answers a call.
 pub(crate) fn dispatch(state: &State, call: &Call) -> Reply {
@@ -53,6 +55,7 @@ fn route(state: &State, call: &Call) -> Result<Reply, GraphFailure> {
         let (major, minor) = call.version.unwrap_or_default();
         return Err(GraphFailure::unknown_path(&format!("v{major}.{minor}")));
     }
+    access::check(state, call, &bearer.token)?;
     if matches!(call.host, VirtualHost::Instagram | VirtualHost::Threads) {
         return instagram_threads::account(call, &path);
     }
@@ -62,9 +65,10 @@ fn route(state: &State, call: &Call) -> Result<Reply, GraphFailure> {
     }
     match (verb, path.as_slice()) {
         ("POST", []) => batch::execute(call, |item| dispatch(state, item)),
+        ("GET", []) if call.text("ids").is_some() => objects::by_ids(state, call),
         ("GET", ["debug_token"]) => debug_token::inspect(state, call, &bearer),
         ("GET", ["me"]) => match bearer.kind {
-            TokenType::User | TokenType::Page | TokenType::SystemUser => Ok(objects::me(call)),
+            TokenType::User | TokenType::Page | TokenType::SystemUser => Ok(objects::me(state, call, &bearer.token)),
             TokenType::App => Err(no_user_error()),
         },
         ("GET", ["me", "permissions"]) => Ok(objects::permissions(state, &bearer.token)),
@@ -115,16 +119,17 @@ fn route_object(
         ("GET", []) => objects::phone(state, call, id),
         ("DELETE", []) => media::delete(state, call, id),
         ("POST", ["messages"]) => messages::send(state, call, bearer, id),
-        ("POST", ["media"]) => media::upload(state, call),
+        ("POST", ["media"]) => media::upload(state, call, &bearer.token, id),
+        ("GET", ["phone_numbers"]) => objects::phone_numbers(state, call, id),
         ("GET", ["message_templates"]) => pages::templates(state, call, id),
-        ("POST", ["uploads"]) => uploads::create_session(state, call, id),
-        ("POST", ["videos"]) if call.host != VirtualHost::Graph => videos::publish(state, call),
-        ("POST", ["video_reels"]) => videos::reel(state, call),
+        ("POST", ["uploads"]) => uploads::create_session(state, call, &bearer.token, id),
+        ("POST", ["videos"]) if call.host != VirtualHost::Graph => videos::publish(state, call, &bearer.token, id),
+        ("POST", ["video_reels"]) => videos::reel(state, call, &bearer.token, id),
         ("GET", ["leadgen_forms"]) => Ok(objects::empty_list()),
         ("GET", ["picture"]) => Ok(objects::picture(call)),
         ("GET" | "POST" | "DELETE", ["subscriptions"]) => objects::subscriptions(call, bearer.kind),
-        ("POST", ["access_tokens"]) => oauth::create_system_user_token(state, call, bearer.kind),
-        ("DELETE", ["access_tokens"]) => Ok(oauth::revoke_all(state)),
+        ("POST", ["access_tokens"]) => oauth::create_system_user_token(state, call, bearer, id),
+        ("DELETE", ["access_tokens"]) => Ok(oauth::revoke_all(state, id)),
         (_, []) => Err(GraphFailure::unsupported_request(&call.method, id)),
         (_, edge) => Err(GraphFailure::unknown_path(&edge.join("/"))),
     }

@@ -14,9 +14,12 @@ use tokio::sync::Semaphore;
 
 use crate::call_log::CallLog;
 use crate::clock::Clock;
+use crate::codes::CodeTable;
 use crate::faults::{EndpointKind, FaultQueue};
+use crate::grants::Targets;
 use crate::hosts::TokenFamily;
-use crate::stored::{StoredMedia, UploadSession, VideoUpload};
+use crate::object_uses::ObjectUseLog;
+use crate::stored::{MediaStore, UploadSession, VideoUpload};
 use crate::tokens::{App, AppTokenPolicy, TokenInfo, TokenTable, TokenType};
 use crate::{random, usage};
 
@@ -97,6 +100,8 @@ pub struct Counts {
     pub refreshes: u64,
     /// Calls of `/debug_token`.
     pub inspections: u64,
+    /// Calls and batch items with a token that may not act on an object they name.
+    pub violations: u64,
 }
 
 /// The state of a fake Graph.
@@ -105,9 +110,13 @@ pub(crate) struct State {
     pub(crate) tokens: Mutex<TokenTable>,
     pub(crate) messages: Mutex<VecDeque<AcceptedMessage>>,
     pub(crate) calls: Mutex<CallLog>,
-    pub(crate) media: Mutex<HashMap<String, StoredMedia>>,
+    pub(crate) media: Mutex<MediaStore>,
     pub(crate) uploads: Mutex<HashMap<String, UploadSession>>,
     pub(crate) videos: Mutex<HashMap<String, VideoUpload>>,
+    /// The objects to which files and uploads belong.
+    pub(crate) created: Mutex<HashMap<String, Targets>>,
+    pub(crate) object_uses: Mutex<ObjectUseLog>,
+    pub(crate) codes: Mutex<CodeTable>,
     pub(crate) faults: Mutex<FaultQueue>,
     /// A permit for each held call that may go on.
     pub(crate) releases: Semaphore,
@@ -186,6 +195,9 @@ impl State {
             media: Mutex::default(),
             uploads: Mutex::default(),
             videos: Mutex::default(),
+            created: Mutex::default(),
+            object_uses: Mutex::default(),
+            codes: Mutex::default(),
             faults: Mutex::default(),
             releases: Semaphore::new(0),
             usage: Mutex::new(usage::default_headers()),
@@ -267,16 +279,19 @@ impl State {
             system_user_tokens: self.system_user_tokens.load(Ordering::Relaxed),
             refreshes: self.refreshes.load(Ordering::Relaxed),
             inspections: self.inspections.load(Ordering::Relaxed),
+            violations: lock(&self.object_uses).violation_count(),
         }
     }
 
-    /// Forgets messages, calls, media, uploads, faults, usage and counts. Tokens stay, since graphward holds them.
+    /// Forgets messages, calls, media, uploads, faults, usage and counts. Tokens, accounts and codes stay, since graphward holds them.
     pub(crate) fn reset(&self) {
         lock(&self.messages).clear();
         lock(&self.calls).clear();
-        lock(&self.media).clear();
+        *lock(&self.media) = MediaStore::default();
         lock(&self.uploads).clear();
         lock(&self.videos).clear();
+        lock(&self.created).clear();
+        *lock(&self.object_uses) = ObjectUseLog::default();
         lock(&self.faults).clear();
         *lock(&self.usage) = usage::default_headers();
         *lock(&self.page_edges) = default_page_edges();

@@ -4,6 +4,7 @@
 mod support;
 
 mod batches;
+mod codes;
 mod control;
 mod debug_token;
 mod faults;
@@ -11,10 +12,12 @@ mod hosts;
 mod media;
 mod messages;
 mod oauth;
+mod object_uses;
 mod paging;
 mod proofs;
 mod recorded_calls;
 mod responses;
+mod targets;
 mod token_renewal;
 mod tokens;
 mod uploads;

@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::clock::unix_seconds;
 use crate::digest::fingerprint;
 use crate::failure::GraphFailure;
+use crate::grants::{Grant, ObjectOwners};
 use crate::hosts::TokenFamily;
 use crate::invalidation::InvalidationReason;
 
@@ -49,10 +50,12 @@ pub struct TokenChange {
     pub data_access_expires_at: Option<Expiry>,
     /// Its scopes.
     pub scopes: Option<Vec<String>>,
-    /// The objects for which the scopes hold. An empty list is all objects.
+    /// The objects for which the scopes hold. Other tokens with targets may not act on these. An empty list is all objects.
     pub target_ids: Option<Vec<String>>,
     /// The id of its app. `debug_token` tells other apps nothing about it.
     pub app_id: Option<String>,
+    /// The name by which records show it, instead of its fingerprint. Its successors inherit it.
+    pub name: Option<String>,
 }
 
 /// The properties of a token, except whether it is alive.
@@ -63,7 +66,7 @@ pub(crate) struct TokenInfo {
     pub(crate) expires_at: Option<SystemTime>,
     pub(crate) data_access_expires_at: Option<SystemTime>,
     pub(crate) scopes: Vec<String>,
-    pub(crate) target_ids: Vec<String>,
+    pub(crate) grant: Grant,
     /// The app's id, if it is another app.
     pub(crate) app_id: Option<String>,
     /// The family that it was registered for. It counts if the token's first letters tell none.
@@ -74,6 +77,7 @@ pub(crate) struct TokenInfo {
 #[derive(Default)]
 pub(crate) struct TokenTable {
     tokens: HashMap<String, TokenEntry>,
+    pub(crate) owners: ObjectOwners,
     issued_count: u64,
     expiry_grace: Duration,
 }
@@ -106,6 +110,7 @@ pub(crate) struct App<'a> {
 #[derive(Serialize)]
 pub(crate) struct TokenSummary {
     fingerprint: String,
+    name: Option<String>,
     kind: TokenType,
     state: Value,
     issued_at: i64,
@@ -125,12 +130,15 @@ impl TokenTable {
 
     pub(crate) fn add(&mut self, token: &str, about: TokenInfo) {
         self.issued_count += 1;
+        self.owners.add(&about.grant);
         let entry = TokenEntry {
             sequence: self.issued_count,
             info: about,
             invalidation: None,
         };
-        self.tokens.insert(token.to_owned(), entry);
+        if let Some(old) = self.tokens.insert(token.to_owned(), entry) {
+            self.owners.remove(&old.info.grant);
+        }
     }
 
     pub(crate) const fn issued_count(&self) -> u64 {
@@ -145,10 +153,25 @@ impl TokenTable {
 
     /// Invalidates all tokens except app tokens. Returns their number.
     pub(crate) fn invalidate_all(&mut self, reason: InvalidationReason, now: SystemTime) -> usize {
+        self.invalidate_where(reason, now, |_| true)
+    }
+
+    /// Invalidates the tokens that list an object; if no token lists it, all except app tokens.
+    pub(crate) fn invalidate_listing(&mut self, id: &str, reason: InvalidationReason, now: SystemTime) {
+        let is_listed = self.owners.newest_grant(id).is_some();
+        self.invalidate_where(reason, now, |grant| !is_listed || grant.lists(id));
+    }
+
+    fn invalidate_where(
+        &mut self,
+        reason: InvalidationReason,
+        now: SystemTime,
+        selects: impl Fn(&Grant) -> bool,
+    ) -> usize {
         let users = self
             .tokens
             .values_mut()
-            .filter(|entry| entry.info.kind != TokenType::App);
+            .filter(|entry| entry.info.kind != TokenType::App && selects(&entry.info.grant));
         users
             .filter_map(|entry| entry.invalidate(reason, now).then_some(()))
             .count()
@@ -171,11 +194,23 @@ impl TokenTable {
 
     /// Changes a token. Returns whether it is known.
     pub(crate) fn update(&mut self, token: &str, change: TokenChange) -> bool {
-        let entry = self.tokens.get_mut(token);
-        entry.is_some_and(|entry| {
-            entry.info.apply(change);
-            true
-        })
+        let Some(entry) = self.tokens.get_mut(token) else {
+            return false;
+        };
+        self.owners.remove(&entry.info.grant);
+        entry.info.apply(change);
+        self.owners.add(&entry.info.grant);
+        true
+    }
+
+    /// The grant of a token, if it is known.
+    pub(crate) fn grant(&self, token: &str) -> Option<&Grant> {
+        self.tokens.get(token).map(|entry| &entry.info.grant)
+    }
+
+    /// Whether a token may act on an object. A token that was never issued, such as `<id>|<secret>`, may act on all.
+    pub(crate) fn may_act_on(&self, token: &str, id: &str) -> bool {
+        self.grant(token).is_none_or(|grant| self.owners.may_act_on(grant, id))
     }
 
     /// Checks a token as Graph does.
@@ -209,6 +244,7 @@ impl TokenTable {
         entries.sort_by_key(|(_, entry)| entry.sequence);
         let shown = entries.into_iter().map(|(token, entry)| TokenSummary {
             fingerprint: fingerprint(token),
+            name: entry.info.grant.name.as_deref().map(str::to_owned),
             kind: entry.info.kind,
             state: entry.invalidation_at(now).map_or_else(
                 || Value::from("alive"),
@@ -241,13 +277,14 @@ impl TokenInfo {
             expires_at: ttl.map(|ttl| now + ttl),
             data_access_expires_at: (kind == TokenType::User).then(|| now + DATA_ACCESS_TTL),
             scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
-            target_ids: Vec::new(),
+            grant: Grant::default(),
             app_id: None,
             family: None,
         }
     }
 
-    fn apply(&mut self, change: TokenChange) {
+    /// Changes what the change names.
+    pub(crate) fn apply(&mut self, change: TokenChange) {
         let to_time = |until| match until {
             Expiry::At(at) => Some(at),
             Expiry::Never => None,
@@ -262,7 +299,10 @@ impl TokenInfo {
             self.scopes = scopes;
         }
         if let Some(targets) = change.target_ids {
-            self.target_ids = targets;
+            self.grant.targets = targets.into();
+        }
+        if let Some(name) = change.name {
+            self.grant.name = Some(name.into());
         }
         if change.app_id.is_some() {
             self.app_id = change.app_id;

@@ -5,6 +5,7 @@
 
 use serde_json::{Value, json};
 
+use crate::access;
 use crate::call::Call;
 use crate::failure::GraphFailure;
 use crate::random;
@@ -13,7 +14,7 @@ use crate::state::{State, lock};
 use crate::stored::UploadSession;
 
 /// `POST /{app-id}/uploads`
-pub(crate) fn create_session(state: &State, call: &Call, id: &str) -> Result<Reply, GraphFailure> {
+pub(crate) fn create_session(state: &State, call: &Call, token: &str, id: &str) -> Result<Reply, GraphFailure> {
     if id != state.config.app_id {
         return Err(GraphFailure::unsupported_request(&call.method, id));
     }
@@ -30,6 +31,7 @@ pub(crate) fn create_session(state: &State, call: &Call, id: &str) -> Result<Rep
         length,
         offset: 0,
     };
+    access::claim(state, token, id, &name);
     lock(&state.uploads).insert(name, session);
     Ok(reply)
 }

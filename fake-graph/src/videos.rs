@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use serde_json::{Value, json};
 
+use crate::access;
 use crate::call::{Call, CallCredential};
 use crate::failure::GraphFailure;
 use crate::hosts::TokenFamily;
@@ -13,11 +14,13 @@ use crate::state::{State, lock};
 use crate::stored::VideoUpload;
 
 /// `POST https://graph-video.facebook.com/{id}/videos`
-pub(crate) fn publish(state: &State, call: &Call) -> Result<Reply, GraphFailure> {
+pub(crate) fn publish(state: &State, call: &Call, token: &str, parent: &str) -> Result<Reply, GraphFailure> {
     match call.text("upload_phase").as_deref() {
         Some("start") => {
             let length = integer_parameter(call, "file_size")?;
             let (id, session) = (random::object_id(), random::object_id());
+            access::claim(state, token, parent, &id);
+            access::claim(state, token, parent, &session);
             let video = VideoUpload {
                 session: session.clone(),
                 length: Some(length),
@@ -62,7 +65,7 @@ pub(crate) fn publish(state: &State, call: &Call) -> Result<Reply, GraphFailure>
 }
 
 /// `POST /{page-id}/video_reels`
-pub(crate) fn reel(state: &State, call: &Call) -> Result<Reply, GraphFailure> {
+pub(crate) fn reel(state: &State, call: &Call, token: &str, page: &str) -> Result<Reply, GraphFailure> {
     let mut videos = lock(&state.videos);
     match call.text("upload_phase").as_deref() {
         Some("start") => {
@@ -72,6 +75,7 @@ pub(crate) fn reel(state: &State, call: &Call) -> Result<Reply, GraphFailure> {
                 length: None,
                 offset: 0,
             };
+            access::claim(state, token, page, &id);
             videos.insert(id.clone(), video);
             let origin = &state.config.upload_origin;
             let version = served_version(call.version);
@@ -102,26 +106,29 @@ pub(crate) fn transfer(state: &State, call: &Call, path: &[&str]) -> Reply {
     let now = state.now();
     let scheme = call.header("authorization").unwrap_or_default();
     let scheme = scheme.split(' ').next().unwrap_or_default();
-    let known = match &call.credential {
+    let token = match &call.credential {
         // The only documented scheme for it.
         CallCredential::Header(token) if scheme.eq_ignore_ascii_case("oauth") => {
             let tokens = lock(&state.tokens);
-            tokens.family(token) == TokenFamily::Facebook && tokens.check(token, state.app_credentials(), now).is_ok()
+            let is_facebook = tokens.family(token) == TokenFamily::Facebook;
+            Some(token).filter(|_| is_facebook && tokens.check(token, state.app_credentials(), now).is_ok())
         }
-        CallCredential::Header(_) | CallCredential::Parameter(_) | CallCredential::Missing => false,
+        CallCredential::Header(_) | CallCredential::Parameter(_) | CallCredential::Missing => None,
     };
-    if !known {
+    let Some(token) = token else {
         return debug_info_reply(
             StatusCode::UNAUTHORIZED,
             "NotAuthorizedError",
             "Error validating the access token of the upload",
         );
-    }
+    };
     let (["video-upload", _, id], "POST") = (path, call.method.as_str()) else {
         return debug_info_reply(StatusCode::NOT_FOUND, "NotFoundError", "There is no such upload");
     };
+    let may_act = access::check(state, call, token).is_ok();
     let mut videos = lock(&state.videos);
-    let Some(video) = videos.get_mut(*id).filter(|video| video.session.is_empty()) else {
+    let video = videos.get_mut(*id);
+    let Some(video) = video.filter(|video| may_act && video.session.is_empty()) else {
         return debug_info_reply(StatusCode::NOT_FOUND, "NotFoundError", "There is no such upload");
     };
     if call.header("file_url").is_some() {

@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 
 use super::support::{loopback, request, text};
 
-struct Control {
-    graph: FakeGraph,
+pub(crate) struct Control {
+    pub(crate) graph: FakeGraph,
     running: RunningServer,
 }
 
 impl Control {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let graph = FakeGraph::new(FakeGraphConfig::new(Clock::system()));
         let running = graph.start_control(loopback().await).unwrap();
         Self { graph, running }
@@ -32,7 +32,7 @@ impl Control {
         Response::from_parts(head, body.collect().await.unwrap().to_bytes())
     }
 
-    async fn call(&self, method: &str, path: &str, body: Value) -> (StatusCode, Value) {
+    pub(crate) async fn call(&self, method: &str, path: &str, body: Value) -> (StatusCode, Value) {
         let body = if body.is_null() {
             String::new()
         } else {
@@ -42,7 +42,7 @@ impl Control {
         (answer.status(), serde_json::from_slice(answer.body()).unwrap())
     }
 
-    async fn ok(&self, method: &str, path: &str, body: Value) -> Value {
+    pub(crate) async fn ok(&self, method: &str, path: &str, body: Value) -> Value {
         let (status, answer) = self.call(method, path, body).await;
         assert_eq!(status, 200, "{answer}");
         answer
