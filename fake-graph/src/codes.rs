@@ -15,7 +15,7 @@ pub struct CodeRequest {
     pub redirect_uri: Option<String>,
     /// The lifetime of the code. The default is ten minutes.
     pub ttl: Option<Duration>,
-    /// How the token for it differs from a user's that lasts 60 days.
+    /// How the token for it differs from one of a user that lasts 60 days.
     pub token: TokenChange,
 }
 

@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 
 use crate::auth::ValidToken;
 use crate::call::{Call, CallCredential};
-use crate::clock::unix_seconds;
 use crate::failure::GraphFailure;
 use crate::faults::TokenResponse;
 use crate::hosts::TokenFamily;
@@ -40,7 +39,8 @@ pub(crate) fn access_token(state: &State, call: &Call) -> Result<Reply, GraphFai
             let ttl = state.config.token_ttl.unwrap_or(LONG_LIVED_TTL);
             let mut about = TokenInfo::new(change.kind.unwrap_or(TokenType::User), now, Some(ttl));
             about.apply(change);
-            Ok(issue_described(state, call, about, None, TokenFamily::Facebook))
+            let lifetime = about.expires_at.map(|at| at.duration_since(now).unwrap_or_default());
+            Ok(issue_described(state, call, about, lifetime, None))
         }
     }
 }
@@ -120,16 +120,29 @@ pub(crate) fn issue_successor(state: &State, call: &Call, old: &str, family: Tok
             ..known
         };
     }
-    issue_described(state, call, about, Some(old), family)
+    let predecessor = Predecessor { token: old, family };
+    issue_described(state, call, about, Some(ttl), Some(predecessor))
 }
 
-/// Issues a token with these properties, and answers as the call's fault says. `old` is the token that it replaces.
-fn issue_described(state: &State, call: &Call, mut about: TokenInfo, old: Option<&str>, family: TokenFamily) -> Reply {
-    let now = state.now();
-    let mut seconds = about.expires_at.map(|at| unix_seconds(at) - unix_seconds(now));
-    let token = match (call.token_response, old) {
+/// The token that a new one replaces.
+struct Predecessor<'a> {
+    token: &'a str,
+    family: TokenFamily,
+}
+
+/// Issues a token with these properties and this lifetime, and answers as the call's fault says.
+fn issue_described(
+    state: &State,
+    call: &Call,
+    mut about: TokenInfo,
+    lifetime: Option<Duration>,
+    predecessor: Option<Predecessor<'_>>,
+) -> Reply {
+    let mut seconds = lifetime.map(|lifetime| i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX));
+    let family = predecessor.as_ref().map_or(TokenFamily::Facebook, |old| old.family);
+    let token = match (call.token_response, predecessor) {
         (TokenResponse::Expired, _) => {
-            about.expires_at = Some(now - HOUR);
+            about.expires_at = Some(state.now() - HOUR);
             seconds = Some(-3600);
             state.store_new_token(family, about)
         }
@@ -138,8 +151,8 @@ fn issue_described(state: &State, call: &Call, mut about: TokenInfo, old: Option
                 expires_at: about.expires_at.map(Expiry::At),
                 ..TokenChange::default()
             };
-            lock(&state.tokens).update(old, later);
-            old.to_owned()
+            lock(&state.tokens).update(old.token, later);
+            old.token.to_owned()
         }
         (
             TokenResponse::Normal

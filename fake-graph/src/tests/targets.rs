@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 
 use super::control::Control;
 use super::support::{TestGraph, bytes_request, request, text};
-use crate::{TokenChange, TokenType};
+use crate::{TokenChange, TokenFamily, TokenType};
 
 const FOREIGN: (u16, i64, Option<i64>) = (400, 100, Some(33));
 
@@ -40,6 +40,8 @@ async fn a_token_acts_on_its_objects_and_on_those_that_no_token_lists_but_on_no_
         ("/v26.0/201", &a, false),
         ("/v26.0/101", &b, false),
         ("/101_7", &b, false),
+        ("/%31%30%31", &b, false),
+        ("/v26.0//101", &b, false),
         ("/101/no_such_edge", &b, false),
         ("/v26.0/999", &b, true),
         ("/v26.0/201", &all, true),
@@ -58,6 +60,11 @@ async fn a_token_acts_on_its_objects_and_on_those_that_no_token_lists_but_on_no_
             assert_eq!(answer.json()["error"]["type"], "GraphMethodException");
         }
     }
+    let in_json = json!({"phone_number_id": 101, "messaging_product": "whatsapp"});
+    let answer = world.post_json("/v26.0/999/messages", &b, &in_json).await;
+    assert_eq!(answer.error_codes(), FOREIGN);
+    let by_method = world.post_form("/101?method=delete", &b, "").await;
+    assert_eq!(by_method.error_codes(), FOREIGN);
     let message = world.post_json("/v26.0/101/messages", &b, &text("x")).await;
     assert_eq!(message.error_codes(), FOREIGN);
     let says = message.json()["error"]["message"].clone();
@@ -69,6 +76,27 @@ async fn a_token_acts_on_its_objects_and_on_those_that_no_token_lists_but_on_no_
     );
     assert_eq!(world.post_json("/v26.0/101/messages", &a, &text("x")).await.status, 200);
     assert_eq!(world.graph.counts().accepted, 1);
+}
+
+#[tokio::test]
+async fn accounts_of_instagram_and_threads_are_protected_too() {
+    let world = TestGraph::start().await;
+    for (family, host) in [
+        (TokenFamily::Instagram, "graph.instagram.com"),
+        (TokenFamily::Threads, "graph.threads.net"),
+    ] {
+        let (a, b) = (world.graph.issue_for(family, None), world.graph.issue_for(family, None));
+        for (token, target) in [(&a, "101"), (&b, "201")] {
+            let change = TokenChange {
+                target_ids: Some(vec![target.to_owned()]),
+                ..TokenChange::default()
+            };
+            assert!(world.graph.update_token(token, change));
+        }
+        assert_eq!(world.get(&format!("https://{host}/v1.0/101"), &a).await.status, 200);
+        let foreign = world.get(&format!("https://{host}/v1.0/101"), &b).await;
+        assert_eq!(foreign.error_codes(), FOREIGN);
+    }
 }
 
 #[tokio::test]
