@@ -30,10 +30,9 @@ pub(super) struct Activity {
     connections: Arc<OpenConnections>,
     opened: u64,
     requests: AtomicUsize,
-    has_served: AtomicBool,
     /// Bytes have come since the last request.
     has_input: AtomicBool,
-    /// The last response has not been written to its end.
+    /// A response has not been written to its end: over HTTP/2, a stream is open.
     is_writing: AtomicBool,
     idle_since: AtomicU64,
     make_room: Notify,
@@ -64,7 +63,6 @@ impl OpenConnections {
             connections: Arc::clone(self),
             opened,
             requests: AtomicUsize::new(0),
-            has_served: AtomicBool::new(false),
             has_input: AtomicBool::new(false),
             is_writing: AtomicBool::new(false),
             idle_since: AtomicU64::new(opened),
@@ -101,11 +99,6 @@ impl Drop for OpenConnection {
 // === impl Activity ===
 
 impl Activity {
-    /// Notes that a server is made for what comes now.
-    pub(super) fn begin_serving(&self) {
-        self.has_served.store(false, Ordering::Relaxed);
-    }
-
     /// Whether it is idle, and so many connections are open that it should give up its server.
     pub(super) fn is_idle_in_a_crowd(&self) -> bool {
         self.is_idle() && self.connections.lock().len() > CROWD
@@ -114,7 +107,6 @@ impl Activity {
     /// Notes the head of a request.
     pub(super) fn begin_request(self: &Arc<Self>) -> ActiveRequest {
         self.requests.fetch_add(1, Ordering::Relaxed);
-        self.has_served.store(true, Ordering::Relaxed);
         self.has_input.store(false, Ordering::Relaxed);
         ActiveRequest(Arc::clone(self))
     }
@@ -134,16 +126,14 @@ impl Activity {
         self.is_writing.store(false, Ordering::Relaxed);
     }
 
-    /// Whether a request has begun since a server was made.
-    pub(super) fn has_served(&self) -> bool {
-        self.has_served.load(Ordering::Relaxed)
-    }
-
     /// Whether nothing is on its way in either direction.
     pub(super) fn is_idle(&self) -> bool {
-        self.requests.load(Ordering::Relaxed) == 0
-            && !self.has_input.load(Ordering::Relaxed)
-            && !self.is_writing.load(Ordering::Relaxed)
+        self.has_no_request() && !self.has_input.load(Ordering::Relaxed)
+    }
+
+    /// Whether there is no request whose head has arrived and whose response has not been written.
+    pub(super) fn has_no_request(&self) -> bool {
+        self.requests.load(Ordering::Relaxed) == 0 && !self.is_writing.load(Ordering::Relaxed)
     }
 
     /// Whether the head of a request has begun, and has not ended yet.

@@ -5,11 +5,17 @@
 //! hyper bounds what it buffers and how many streams are reset, not how much work a peer makes: PING, SETTINGS, WINDOW_UPDATE,
 //! PRIORITY, unknown and empty frames are read, and answered, for as long as they come. So they are counted here, where the
 //! bytes of a connection pass. A connection has an allowance of them; what real clients send them for, requests and the data
-//! of responses, earns more, and so does time: keep-alive pings never end a connection. Connections that do not begin with
-//! the preface of HTTP/2 are not looked at again.
+//! of responses, earns more, and so does time: keep-alive pings never end a connection. h2 limits resets, small DATA frames
+//! and header blocks by itself; what it cuts is counted and logged in the same way.
+//!
+//! Here, too, is the only place to see when a response has been written to its end: h2 holds what is left of it for as long
+//! as the client's windows are closed.
 
+use std::collections::BTreeSet;
+use std::error::Error as _;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -17,35 +23,40 @@ use prometheus_client::metrics::counter::Counter;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
+use super::activity::Activity;
 use super::client_reader::ClientReader;
 
 /// A connection whose floods are cut. It also tells the [`ClientReader`] of writes for which the socket has no room.
 pub(super) struct FloodGuard<I> {
     io: I,
-    protocol: Protocol,
-    cut_floods: Counter,
+    /// `None` for HTTP/1.1.
+    http2: Option<Box<Http2>>,
     /// Whether the last write found no room.
     is_blocked: bool,
 }
 
-enum Protocol {
-    /// So many bytes are those of the preface.
-    Unknown(usize),
-    Http1,
-    Http2(Box<Frames>),
+/// A connection of HTTP/2.
+struct Http2 {
+    frames: Frames,
+    activity: Arc<Activity>,
+    cut_floods: Counter,
 }
 
 /// The frames of a connection.
 struct Frames {
+    /// The length of what is to come of the client's preface.
+    preface: usize,
     read: FrameHeads,
     written: FrameHeads,
     /// The last stream that the peer has opened.
     last_stream: u32,
+    /// The streams of which the response has not ended.
+    open: BTreeSet<u32>,
     allowance: u32,
     refilled_at: Instant,
 }
 
-/// Finds the heads of frames in bytes that come in pieces.
+/// Finds the heads of whole frames in bytes that come in pieces.
 #[derive(Default)]
 struct FrameHeads {
     head: [u8; 9],
@@ -63,12 +74,18 @@ struct FrameHead {
     stream: u32,
 }
 
-/// The peer sends too many frames that carry nothing.
+/// The peer sends too much of what makes work and is of no use.
 #[derive(Debug, thiserror::Error)]
-#[error("the client floods the connection with HTTP/2 frames that carry nothing")]
-struct Flood;
+#[error("the client floods the connection with HTTP/2 {0}")]
+struct Flood(&'static str);
 
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// What graphward counts.
+const EMPTY_FRAMES: Flood = Flood("frames that carry nothing");
+/// What h2 limits; it does not say which of them it was.
+const LIMITED_BY_H2: Flood = Flood("resets, small DATA frames, or endless header blocks");
+
+/// The most open streams that a client may have.
+pub(super) const MAX_STREAMS: u32 = 256;
 /// The most frames without a use that a connection may have sent ahead.
 const MAX_ALLOWANCE: u32 = 1_000;
 /// What a request earns.
@@ -81,20 +98,38 @@ const PER_SECOND: u64 = 10;
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
 const GOAWAY: u8 = 7;
 const CONTINUATION: u8 = 9;
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
 const PADDED: u8 = 8;
 const ENHANCE_YOUR_CALM: u8 = 11;
+/// RFC 9113, section 3.4.
+const PREFACE_BYTES: usize = 24;
 
 // === impl FloodGuard ===
 
 impl<I> FloodGuard<I> {
-    pub(super) const fn new(io: I, cut_floods: Counter) -> Self {
+    /// Guards a connection of HTTP/1.1.
+    pub(super) const fn http1(io: I) -> Self {
         Self {
             io,
-            protocol: Protocol::Unknown(0),
-            cut_floods,
+            http2: None,
             is_blocked: false,
+        }
+    }
+
+    /// Guards a connection of HTTP/2, which begins with the preface.
+    pub(super) fn http2(io: I, activity: Arc<Activity>, cut_floods: Counter) -> Self {
+        let frames = Frames::new();
+        Self {
+            http2: Some(Box::new(Http2 {
+                frames,
+                activity,
+                cut_floods,
+            })),
+            ..Self::http1(io)
         }
     }
 
@@ -119,17 +154,27 @@ impl<I: AsyncWrite + Unpin> FloodGuard<I> {
         write
     }
 
-    /// Says why the connection ends, if that can be written at once and the last frame is whole.
-    fn cut(&mut self, cx: &mut Context<'_>) -> io::Error {
-        self.cut_floods.inc();
-        tracing::warn!("{Flood}; it is closed");
-        if let Protocol::Http2(frames) = &self.protocol
-            && frames.written.is_between_frames()
-        {
-            // What the peer does not read cannot be told; the connection ends in either case.
-            drop(Pin::new(&mut self.io).poll_write(cx, &goaway(frames.last_stream)));
+    /// Counts what the peer sent. If it is a flood, the peer is told, if that can be written at once and the last frame is
+    /// whole.
+    fn receive(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> io::Result<()> {
+        let Some(http2) = &mut self.http2 else { return Ok(()) };
+        let received = http2.frames.receive(bytes);
+        http2.note_open_streams();
+        received.map_err(|flood| {
+            flood.report(&http2.cut_floods);
+            if http2.frames.written.is_between_frames() {
+                // What the peer does not read cannot be told; the connection ends in either case.
+                drop(Pin::new(&mut self.io).poll_write(cx, &goaway(http2.frames.last_stream)));
+            }
+            io::Error::other(flood)
+        })
+    }
+
+    fn send(&mut self, bytes: &[u8]) {
+        if let Some(http2) = &mut self.http2 {
+            http2.frames.send(bytes);
+            http2.note_open_streams();
         }
-        io::Error::other(Flood)
     }
 }
 
@@ -138,7 +183,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for FloodGuard<I> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
         let read = buf.filled().get(before..).unwrap_or_default();
-        Poll::Ready(self.protocol.receive(read).map_err(|Flood| self.cut(cx)))
+        Poll::Ready(self.receive(cx, read))
     }
 }
 
@@ -146,7 +191,7 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for FloodGuard<I> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let write = Pin::new(&mut self.io).poll_write(cx, buf);
         let written = ready!(self.watch(write))?;
-        self.protocol.send(buf.get(..written).unwrap_or_default());
+        self.send(buf.get(..written).unwrap_or_default());
         Poll::Ready(Ok(written))
     }
 
@@ -173,39 +218,39 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for FloodGuard<I> {
         let mut rest = written;
         for buf in bufs {
             let sent = buf.get(..rest.min(buf.len())).unwrap_or_default();
-            self.protocol.send(sent);
+            self.send(sent);
             rest -= sent.len();
         }
         Poll::Ready(Ok(written))
     }
 }
 
-// === impl Protocol ===
+// === impl Http2 ===
 
-impl Protocol {
-    fn receive(&mut self, mut bytes: &[u8]) -> Result<(), Flood> {
-        if let Self::Unknown(matched) = self {
-            let expected = PREFACE.get(*matched..).unwrap_or_default();
-            let (preface, rest) = bytes.split_at(expected.len().min(bytes.len()));
-            if !expected.starts_with(preface) {
-                *self = Self::Http1;
-            } else if preface.len() < expected.len() {
-                *matched += preface.len();
-            } else {
-                *self = Self::Http2(Box::new(Frames::new()));
-            }
-            bytes = rest;
-        }
-        match self {
-            Self::Http2(frames) => frames.receive(bytes),
-            Self::Unknown(_) | Self::Http1 => Ok(()),
+impl Http2 {
+    fn note_open_streams(&self) {
+        if self.frames.open.is_empty() {
+            self.activity.end_write();
+        } else {
+            self.activity.begin_write();
         }
     }
+}
 
-    fn send(&mut self, bytes: &[u8]) {
-        if let Self::Http2(frames) = self {
-            frames.send(bytes);
-        }
+// === impl Flood ===
+
+impl Flood {
+    fn report(&self, cut_floods: &Counter) {
+        cut_floods.inc();
+        tracing::warn!("{self}; it is closed");
+    }
+}
+
+/// Reports a connection that h2 closed because the client exceeded one of its limits.
+pub(super) fn report_cut_by_h2(error: &hyper::Error, cut_floods: &Counter) {
+    let error = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
+    if error.is_some_and(|error| error.is_library() && error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM)) {
+        LIMITED_BY_H2.report(cut_floods);
     }
 }
 
@@ -214,24 +259,32 @@ impl Protocol {
 impl Frames {
     fn new() -> Self {
         Self {
+            preface: PREFACE_BYTES,
             read: FrameHeads::default(),
             written: FrameHeads::default(),
             last_stream: 0,
+            open: BTreeSet::new(),
             allowance: MAX_ALLOWANCE,
             refilled_at: Instant::now(),
         }
     }
 
-    fn receive(&mut self, mut bytes: &[u8]) -> Result<(), Flood> {
+    fn receive(&mut self, bytes: &[u8]) -> Result<(), Flood> {
+        let (preface, mut bytes) = bytes.split_at(self.preface.min(bytes.len()));
+        self.preface -= preface.len();
         while let Some(head) = self.read.next(&mut bytes) {
             match head.kind {
-                HEADERS => {
-                    self.last_stream = self.last_stream.max(head.stream);
+                // h2 limits these by itself.
+                HEADERS | CONTINUATION if head.flags & END_HEADERS == 0 => {}
+                HEADERS | CONTINUATION => {
                     self.earn(PER_REQUEST);
+                    self.open(head.stream);
+                }
+                RST_STREAM => {
+                    self.open.remove(&head.stream);
+                    self.spend()?;
                 }
                 DATA if head.carries_data() => {}
-                // h2 limits these by itself.
-                CONTINUATION => {}
                 _ => self.spend()?,
             }
         }
@@ -240,11 +293,23 @@ impl Frames {
 
     fn send(&mut self, mut bytes: &[u8]) {
         while let Some(head) = self.written.next(&mut bytes) {
+            if head.kind == RST_STREAM || (matches!(head.kind, DATA | HEADERS) && head.flags & END_STREAM != 0) {
+                self.open.remove(&head.stream);
+            }
             if head.kind == DATA {
                 let pieces = u32::try_from(head.length.div_ceil(4096)).unwrap_or(MAX_ALLOWANCE);
                 self.earn(PER_WRITTEN_DATA.saturating_add(PER_WRITTEN_4_KIB.saturating_mul(pieces)));
             }
         }
+    }
+
+    /// Notes the whole head of a request, unless it is the trailers of one.
+    fn open(&mut self, stream: u32) {
+        // Past the limit, h2 refuses streams.
+        if stream > self.last_stream && self.open.len() < MAX_STREAMS as usize {
+            self.open.insert(stream);
+        }
+        self.last_stream = self.last_stream.max(stream);
     }
 
     fn earn(&mut self, frames: u32) {
@@ -257,7 +322,7 @@ impl Frames {
             self.refilled_at += Duration::from_secs(earned / PER_SECOND);
             self.earn(u32::try_from(earned).unwrap_or(MAX_ALLOWANCE).min(MAX_ALLOWANCE));
         }
-        self.allowance = self.allowance.checked_sub(1).ok_or(Flood)?;
+        self.allowance = self.allowance.checked_sub(1).ok_or(EMPTY_FRAMES)?;
         Ok(())
     }
 }
@@ -265,23 +330,26 @@ impl Frames {
 // === impl FrameHeads ===
 
 impl FrameHeads {
-    /// Returns the next head, and advances to what is behind it.
+    /// Returns the head of the next frame of which the end is among these bytes, and advances to what is behind it.
     fn next(&mut self, bytes: &mut &[u8]) -> Option<FrameHead> {
-        let (payload, rest) = bytes.split_at(self.payload.min(bytes.len()));
-        self.payload -= payload.len();
         let missing = self.head.get_mut(self.filled..).unwrap_or_default();
-        let (head, rest) = rest.split_at(missing.len().min(rest.len()));
+        let (head, rest) = bytes.split_at(missing.len().min(bytes.len()));
         for (to, from) in missing.iter_mut().zip(head) {
             *to = *from;
         }
-        *bytes = rest;
         self.filled += head.len();
-        if self.filled < self.head.len() {
-            return None;
-        }
         let [a, b, c, kind, flags, d, e, f, g] = self.head;
         let length = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
-        (self.filled, self.payload) = (0, length);
+        if self.filled == self.head.len() && !head.is_empty() {
+            self.payload = length;
+        }
+        let (payload, rest) = rest.split_at(self.payload.min(rest.len()));
+        self.payload -= payload.len();
+        *bytes = rest;
+        if self.filled < self.head.len() || self.payload > 0 {
+            return None;
+        }
+        self.filled = 0;
         Some(FrameHead {
             length,
             kind,
@@ -291,7 +359,7 @@ impl FrameHeads {
     }
 
     const fn is_between_frames(&self) -> bool {
-        self.filled == 0 && self.payload == 0
+        self.filled == 0
     }
 }
 
@@ -312,82 +380,4 @@ const fn goaway(last_stream: u32) -> [u8; 17] {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
-        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-        [&length[1..], &[kind, flags, 0, 0, 0, 1], payload].concat()
-    }
-
-    fn after_preface() -> Protocol {
-        let mut protocol = Protocol::Unknown(0);
-        for piece in PREFACE.chunks(7) {
-            assert!(matches!(protocol, Protocol::Unknown(_)));
-            protocol.receive(piece).unwrap();
-        }
-        protocol
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn frames_that_carry_nothing_are_a_flood_however_the_bytes_come() {
-        for (what, frame) in [
-            ("PING", frame(6, 0, &[7; 8])),
-            ("PING ACK", frame(6, 1, &[7; 8])),
-            ("SETTINGS", frame(4, 0, &[])),
-            ("WINDOW_UPDATE", frame(8, 0, &[0, 0, 0, 1])),
-            ("PRIORITY", frame(2, 0, &[0; 5])),
-            ("unknown", frame(99, 0, &[0; 300])),
-            ("empty DATA", frame(DATA, 0, &[])),
-            ("padding", frame(DATA, PADDED, &[2, 0, 0])),
-        ] {
-            for pieces in [1, 5, 9, 100, 16_000] {
-                let mut protocol = after_preface();
-                let flood = frame.repeat(1_001);
-                let (last, rest) = flood.split_last().unwrap();
-                let head = rest.len() - frame.len() + 8;
-                let (allowed, end) = rest.split_at(head);
-                assert!(
-                    allowed.chunks(pieces).all(|piece| protocol.receive(piece).is_ok()),
-                    "{what}"
-                );
-                let end = [end, &[*last]].concat();
-                assert!(
-                    end.chunks(pieces).any(|piece| protocol.receive(piece).is_err()),
-                    "{what}"
-                );
-            }
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_clients_send_for_their_requests_and_responses_is_no_flood() {
-        let mut protocol = after_preface();
-        for _ in 0..10_000 {
-            protocol.receive(&frame(HEADERS, 4, &[0; 40])).unwrap();
-            protocol.receive(&frame(DATA, 0, &[0; 10])).unwrap();
-            protocol.receive(&frame(DATA, 1, &[])).unwrap();
-            protocol.receive(&frame(6, 0, &[0; 8]).repeat(8)).unwrap();
-            for _ in 0..5 {
-                protocol.send(&frame(DATA, 0, b"x"));
-                protocol.receive(&frame(8, 0, &[0, 0, 0, 1]).repeat(2)).unwrap();
-            }
-        }
-        for _ in 0..10_000 {
-            tokio::time::advance(Duration::from_millis(500)).await;
-            protocol.receive(&frame(6, 0, &[0; 8]).repeat(4)).unwrap();
-        }
-        let mut http1 = Protocol::Unknown(0);
-        http1.receive(b"PRI * HTTP/1.1\r\n\r\n").unwrap();
-        assert!(matches!(http1, Protocol::Http1));
-        http1.receive(&frame(6, 0, &[0; 8]).repeat(5_000)).unwrap();
-    }
-    #[tokio::test(start_paused = true)]
-    async fn a_client_that_updates_its_windows_for_each_4_kib_of_a_download_is_no_flood() {
-        let mut protocol = after_preface();
-        for _ in 0..10_000 {
-            protocol.send(&frame(DATA, 0, &[0; 16 * 1024]));
-            protocol.receive(&frame(8, 0, &[0, 0, 0x10, 0]).repeat(2 * 4)).unwrap();
-        }
-    }
-}
+mod tests;

@@ -34,7 +34,7 @@ use super::activity::Activity;
 use super::client_reader::StreamSpawner;
 use super::client_stream::{ClientProtocol, ClientStream, TransportSecurity};
 use super::error::BoxError;
-use super::flood_guard::FloodGuard;
+use super::flood_guard::{FloodGuard, MAX_STREAMS, report_cut_by_h2};
 use super::lazy_timer::TimeLimit;
 use super::shutdown::{Shutdown, ShutdownPhase};
 use super::tasks::Tasks;
@@ -71,8 +71,8 @@ type Served = BoxFuture<'static, Result<Option<ClientStream>, BoxError>>;
 const TICK: Duration = Duration::from_secs(1);
 /// The time after which an idle connection is closed.
 pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
-/// The limit for the first request of a connection while the process stops: it gets 503, and an incomplete head does not delay
-/// the stop.
+/// The limit for a request on a connection that has none while the process stops: it gets 503, and neither an incomplete head
+/// nor an HTTP/2 client that answers no PING delays the stop.
 pub(super) const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
 /// The largest head, its end included, and the most bytes that are read or written at a time. The proxy's own limit is
 /// stricter.
@@ -106,7 +106,6 @@ where
         move |mut stream: ClientStream, protocol, info: ConnectionInfo, life: ConnectionLife| -> Served {
             let may_upgrade = info.tunnels.is_some();
             let (service, activity) = (make_service(info), Arc::clone(&life.activity));
-            activity.begin_serving();
             let service = service_fn(move |request| {
                 let active = activity.begin_request();
                 let response = service.call(request);
@@ -117,13 +116,19 @@ where
                 })
             });
             if protocol == ClientProtocol::Http2 {
-                let stream = TokioIo::new(FloodGuard::new(stream, cut_floods.clone()));
-                let connection = http2.serve_connection(stream, service);
+                let cut_floods = cut_floods.clone();
+                let stream = FloodGuard::http2(stream, Arc::clone(&life.activity), cut_floods.clone());
+                let connection = http2.serve_connection(TokioIo::new(stream), service);
                 let close = http2::Connection::graceful_shutdown;
-                return Box::pin(async move { Ok(life.serve_to_end(pin!(connection), close).await.map(|()| None)?) });
+                return Box::pin(async move {
+                    let served = life.serve_to_end(pin!(connection), close).await;
+                    Ok(served
+                        .inspect_err(|error| report_cut_by_h2(error, &cut_floods))
+                        .map(|()| None)?)
+                });
             }
             stream.activity = Some(Arc::clone(&life.activity));
-            let stream = TokioIo::new(FloodGuard::new(stream, cut_floods.clone()));
+            let stream = TokioIo::new(FloodGuard::http1(stream));
             let mut connection = http1.serve_connection(stream, service);
             if may_upgrade {
                 let connection = connection.with_upgrades();
@@ -156,7 +161,7 @@ fn http2_builder(streams: StreamSpawner) -> http2::Builder<StreamSpawner> {
     let mut builder = http2::Builder::new(streams);
     builder
         .timer(TokioTimer::new())
-        .max_concurrent_streams(256)
+        .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(64 * 1024)
         .max_pending_accept_reset_streams(20)
         .max_local_error_reset_streams(256)
@@ -190,8 +195,8 @@ impl ConnectionLife {
         }
     }
 
-    /// Serves a connection until it ends: after the current request if it has to, or by force. One that has not brought a
-    /// whole request head by then has [`FIRST_REQUEST_TIMEOUT`] for it.
+    /// Serves a connection until it ends: after the current requests if it has to, or by force. One that has none has
+    /// [`FIRST_REQUEST_TIMEOUT`] for the whole head of one.
     async fn serve_to_end<C>(&self, mut connection: Pin<&mut C>, close: fn(Pin<&mut C>)) -> hyper::Result<()>
     where
         C: Future<Output = hyper::Result<()>>,
@@ -199,12 +204,12 @@ impl ConnectionLife {
         if let Some(result) = self.before_end(connection.as_mut()).await {
             return result;
         }
-        // hyper closes an idle connection now, but waits for the rest of a head.
+        // hyper closes an idle connection now, but waits for the rest of a head, and over HTTP/2 for the answer to a PING.
         close(connection.as_mut());
         let brings_no_request = async {
             sleep(FIRST_REQUEST_TIMEOUT).await;
-            if self.activity.has_served() {
-                std::future::pending::<()>().await;
+            while !self.activity.has_no_request() {
+                sleep(FIRST_REQUEST_TIMEOUT).await;
             }
         };
         tokio::select! {

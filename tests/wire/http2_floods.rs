@@ -213,12 +213,63 @@ fn a_flood_of_frames_that_carry_nothing_is_cut_and_counted() {
             "{what}"
         );
     }
-    let metrics = client::get(graphward.admin, "/metrics").text();
+    let cut = cut_floods(graphward.admin);
+    assert!(cut >= 12, "{cut} of {}", 2 * floods.len());
+}
+
+fn cut_floods(admin: SocketAddr) -> usize {
+    let metrics = client::get(admin, "/metrics").text();
     let line = metrics
         .lines()
         .find(|line| line.starts_with("graphward_http2_floods_cut_total"));
-    let cut: usize = line.unwrap().rsplit_once(' ').unwrap().1.parse().unwrap();
-    assert!(cut >= 12, "{cut} of {}", 2 * floods.len());
+    line.unwrap().rsplit_once(' ').unwrap().1.parse().unwrap()
+}
+
+#[test]
+fn a_flood_that_h2_cuts_is_counted_as_any_other_is() {
+    let origin = Origin::plain("x");
+    let graphward = TestProxy::start(origin.port);
+    let get = h2c::block(&h2c::request_fields(b"GET", b"/flood"));
+    let post = post();
+    let each_stream = |pair: &dyn Fn(u32) -> [Vec<u8>; 2]| streams().flat_map(|stream| pair(stream).concat()).collect();
+    let open = |flags, block: &[u8]| h2c::frame(HEADERS, flags, 1, block);
+    let bomb = [&get[..], &h2c::block(&[(b"x", &[b'a'; 60])]).repeat(10_000)].concat();
+    let bomb_pieces = bomb.chunks(16_000).enumerate().flat_map(|(number, piece)| {
+        let kind = if number == 0 { HEADERS } else { CONTINUATION };
+        h2c::frame(kind, 0, 1, piece)
+    });
+    let floods: [(&str, Vec<u8>); 5] = [
+        (
+            "rapid reset",
+            each_stream(&|stream| {
+                let head = h2c::frame(HEADERS, END_HEADERS | END_STREAM, stream, &get);
+                [head, h2c::frame(RST_STREAM, 0, stream, &[0, 0, 0, 8])]
+            }),
+        ),
+        (
+            "provoked resets",
+            each_stream(&|stream| {
+                let head = h2c::frame(HEADERS, END_HEADERS, stream, &post);
+                [head, h2c::frame(WINDOW_UPDATE, 0, stream, &[0x7f, 255, 255, 255])]
+            }),
+        ),
+        (
+            "small DATA",
+            [open(END_HEADERS, &post), h2c::frame(DATA, 0, 1, b"x").repeat(100_000)].concat(),
+        ),
+        (
+            "empty CONTINUATION",
+            [open(0, &post), h2c::frame(CONTINUATION, 0, 1, &[]).repeat(10_000)].concat(),
+        ),
+        ("a header bomb", bomb_pieces.collect()),
+    ];
+    for (cut, (what, flood)) in (1..).zip(floods) {
+        let mut client = H2c::connect(graphward.proxy);
+        client.send(flood);
+        assert!(matches!(client.goaway(), Some(ENHANCE_YOUR_CALM) | None), "{what}");
+        assert!(wait_until(|| cut_floods(graphward.admin) == cut), "{what}");
+        assert!(is_served(&graphward), "{what}");
+    }
 }
 
 #[test]
