@@ -1,5 +1,7 @@
 //! The app's credentials, and the values that client libraries send when they have none.
 
+use super::sign::is_token_slot;
+
 /// The policy for credentials that the app sends (`heal.client_credentials`).
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, schemars::JsonSchema, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -19,7 +21,7 @@ pub enum ParameterCredential {
     /// The request has no credential, or is for a token endpoint, where it is data.
     #[default]
     None,
-    /// Only values that mean "no token"; they are removed.
+    /// Only values that mean "no token", or name a tenant; they are removed.
     Placeholder,
     /// A token; it is removed ([`ClientCredentialPolicy::Replace`]).
     Removed,
@@ -34,6 +36,8 @@ pub enum ParameterCredential {
 pub enum HeaderCredential {
     /// No credential: an empty value, a scheme alone, or a value that means "no token".
     Absent,
+    /// `tenant:NAME`: the name of a tenant in the place of its token.
+    TokenSlot(AuthScheme),
     /// An app token.
     AppToken(AuthScheme),
     /// Some other token.
@@ -82,6 +86,8 @@ pub fn parse_authorization(value: &[u8]) -> HeaderCredential {
     };
     if is_placeholder(token.iter().copied()) {
         HeaderCredential::Absent
+    } else if is_token_slot(token.iter().copied()) {
+        HeaderCredential::TokenSlot(scheme)
     } else if is_app_token(token.iter().copied()) {
         HeaderCredential::AppToken(scheme)
     } else {
@@ -144,12 +150,14 @@ mod tests {
 
     #[test]
     fn tokens_are_recognized_by_scheme_and_format() {
-        use HeaderCredential::{AppToken, Other, Token};
+        use HeaderCredential::{AppToken, Other, Token, TokenSlot};
         for (value, expected) in [
             ("Bearer EAAG", Token(AuthScheme::Bearer)),
             ("bEARER  EAAG ", Token(AuthScheme::Bearer)),
             ("OAuth EAAG", Token(AuthScheme::OAuth)),
             ("oauth EAAG", Token(AuthScheme::OAuth)),
+            ("Bearer tenant:acme", TokenSlot(AuthScheme::Bearer)),
+            ("OAuth tenant:", TokenSlot(AuthScheme::OAuth)),
             ("Bearer 123|abc", AppToken(AuthScheme::Bearer)),
             ("OAuth 123|", AppToken(AuthScheme::OAuth)),
             ("Bearer |abc", Token(AuthScheme::Bearer)),

@@ -3,6 +3,7 @@
 use std::iter;
 
 use super::credential::{is_app_token, is_placeholder};
+use super::sign::is_token_slot;
 
 /// The kind of a parameter. Later kinds outweigh earlier ones where several are taken together.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -13,6 +14,8 @@ pub enum ParameterKind {
     Proof,
     /// `access_token` with nothing in it
     Placeholder,
+    /// `access_token` with the name of a tenant
+    TokenSlot,
     /// `access_token` with an app token
     AppToken,
     /// `access_token` with any other
@@ -52,6 +55,7 @@ impl ParameterKind {
             ParameterName::Batch => Self::Other,
             ParameterName::Proof => Self::Proof,
             ParameterName::Token if is_placeholder(value.clone()) => Self::Placeholder,
+            ParameterName::Token if is_token_slot(value.clone()) => Self::TokenSlot,
             ParameterName::Token if is_app_token(value) => Self::AppToken,
             ParameterName::Token => Self::Token,
         }
@@ -220,6 +224,7 @@ mod tests {
             ("access_token=EAAG", ParameterKind::Token),
             ("access_token=12%7cs", ParameterKind::AppToken),
             ("access_token=%6eull", ParameterKind::Placeholder),
+            ("access_token=tenant%3Aacme", ParameterKind::TokenSlot),
             ("access_token", ParameterKind::Placeholder),
             ("appsecret_proof=", ParameterKind::Proof),
             ("batch=[]", ParameterKind::Other),

@@ -156,7 +156,7 @@ impl Target {
 
     /// Adds what was found in the query.
     #[must_use]
-    pub const fn with_report(self, report: ScrubReport) -> ScrubbedTarget {
+    pub fn with_report(self, report: ScrubReport) -> ScrubbedTarget {
         ScrubbedTarget { target: self, report }
     }
 

@@ -90,7 +90,9 @@ impl OutboundRequest {
             (None, _) => HeaderCredential::Absent,
             (Some(only), None) => parse_authorization(only.as_bytes()),
             (Some(first), Some(_)) => match parse_authorization(first.as_bytes()) {
-                HeaderCredential::Token(scheme) | HeaderCredential::AppToken(scheme) => HeaderCredential::Token(scheme),
+                HeaderCredential::Token(scheme)
+                | HeaderCredential::TokenSlot(scheme)
+                | HeaderCredential::AppToken(scheme) => HeaderCredential::Token(scheme),
                 HeaderCredential::Absent | HeaderCredential::Other => HeaderCredential::Other,
             },
         };
@@ -287,6 +289,7 @@ fn replacement_scheme(header: HeaderCredential, tenant: &Tenant) -> Result<Optio
         // An app token names its app, and is used where Graph accepts nothing else.
         HeaderCredential::AppToken(_) => return Ok(None),
         HeaderCredential::Absent => return Ok(Some(AuthScheme::Bearer)),
+        HeaderCredential::TokenSlot(scheme) => return Ok(Some(scheme)),
         HeaderCredential::Token(scheme) => scheme,
         HeaderCredential::Other => AuthScheme::Bearer,
     };

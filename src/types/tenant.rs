@@ -3,29 +3,31 @@
 use std::fmt;
 use std::sync::Arc;
 
-/// A tenant's name: 1 to 64 characters of `a-z`, `0-9`, `_` and `-`.
+/// A tenant's name: 1 to 128 of the characters `A-Z a-z 0-9 . _ : @ -`, but not `.` or `..`. Case counts.
 ///
-/// It is used in metric labels, logs and query strings, so it is checked where it enters and nowhere else.
+/// It is used in headers, paths, file names, metric labels, logs and query strings, so it is checked where it enters and
+/// nowhere else.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct TenantId(Arc<str>);
 
 /// The text is not a valid tenant name.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("a tenant name is 1 to 64 characters of a-z, 0-9, _ and -")]
+#[error("a tenant name is 1 to 128 of the characters A-Z a-z 0-9 . _ : @ - and is not . or ..")]
 pub struct TenantIdError;
+
+/// The longest name, in bytes.
+const MAX_BYTES: usize = 128;
 
 impl TenantId {
     /// Validates a name.
     ///
     /// # Errors
     ///
-    /// [`TenantIdError`] if the name is empty, longer than 64 bytes, or contains another character.
+    /// [`TenantIdError`] if the name is empty, too long, `.` or `..`, or contains another character.
     pub fn new(name: &str) -> Result<Self, TenantIdError> {
-        let is_valid = (1..=64).contains(&name.len())
-            && name
-                .bytes()
-                .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'));
-        if is_valid {
+        let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._:@-".contains(&byte);
+        let is_valid = (1..=MAX_BYTES).contains(&name.len()) && name.bytes().all(is_allowed);
+        if is_valid && name != "." && name != ".." {
             Ok(Self(Arc::from(name)))
         } else {
             Err(TenantIdError)
@@ -57,10 +59,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_that_would_break_a_label_or_a_path_is_refused() {
-        for name in ["", "A", "a b", "a/b", "a\"b", "ü", &"a".repeat(65)] {
+    fn a_name_that_would_break_a_path_a_header_or_a_label_is_refused() {
+        for name in ["", ".", "..", "a b", "a/b", "a\"b", "a%2fb", "a\nb", "ü", &"a".repeat(129)] {
             assert_eq!(TenantId::new(name), Err(TenantIdError), "{name:?}");
         }
-        assert_eq!(TenantId::new("shop-7_eu").unwrap().as_str(), "shop-7_eu");
+        for name in ["shop-7_eu", "...", "-", "Acme:7@eu.example", &"a".repeat(128)] {
+            assert_eq!(TenantId::new(name).unwrap().as_str(), name);
+        }
+        assert_ne!(TenantId::new("Acme"), TenantId::new("acme"));
     }
 }

@@ -16,10 +16,11 @@ use std::ops::Range;
 use super::super::credential::ClientCredentialPolicy;
 use super::super::edit::{Edit, remove_members, remove_parameters};
 use super::super::json::{Member, Token, tokens};
-use super::super::parameter::ParameterKind;
+use super::super::parameter::{ParameterKind, form_decode, split_parameter};
 use super::super::path::is_token_endpoint;
+use super::super::sign::{TenantSigns, behind_origin};
 use super::super::text::{SourceText, is_named};
-use super::member::{classify_member, parse_name};
+use super::member::{classify_member, parse_name, unescape_member};
 use super::state::{Ruling, ScrubError, ScrubReport};
 
 /// Finds the edits that clean a batch.
@@ -54,8 +55,9 @@ fn item_edits(
     policy: ClientCredentialPolicy,
     report: &mut ScrubReport,
 ) -> Result<Vec<Edit>, ScrubError> {
-    let mut scan = ItemScan::new(Ruling::REMOVE_ALL);
+    let mut scan = ItemScan::new(Ruling::REMOVE_ALL, std::mem::take(&mut report.signs));
     scan.scan_object(text, item.clone(), ObjectLevel::Item);
+    report.signs = std::mem::take(&mut scan.signs);
     if scan.calls_token_endpoint {
         report.has_item_tokens |= scan.strongest >= ParameterKind::AppToken;
         return Ok(Vec::new());
@@ -63,7 +65,7 @@ fn item_edits(
     let ruling = Ruling::new(scan.strongest, policy)?;
     if ruling.keeps_token {
         report.has_item_tokens = true;
-        scan = ItemScan::new(ruling);
+        scan = ItemScan::new(ruling, TenantSigns::default());
         scan.scan_object(text, item, ObjectLevel::Item);
     }
     Ok(scan.edits)
@@ -76,6 +78,7 @@ struct ItemScan {
     /// The strongest parameter.
     strongest: ParameterKind,
     calls_token_endpoint: bool,
+    signs: TenantSigns,
     edits: Vec<Edit>,
 }
 
@@ -89,11 +92,12 @@ enum ObjectLevel {
 // === impl ItemScan ===
 
 impl ItemScan {
-    const fn new(ruling: Ruling) -> Self {
+    const fn new(ruling: Ruling, signs: TenantSigns) -> Self {
         Self {
             ruling,
             strongest: ParameterKind::Other,
             calls_token_endpoint: false,
+            signs,
             edits: Vec::new(),
         }
     }
@@ -103,7 +107,11 @@ impl ItemScan {
             if level == ObjectLevel::Item && parse_name(text.slice(member.name.clone())).is_none() {
                 self.scan_item_member(text, member);
             }
-            self.is_removed(classify_member(text, member))
+            let kind = classify_member(text, member);
+            if kind == ParameterKind::TokenSlot {
+                self.signs.add_token_slot(unescape_member(text, member));
+            }
+            self.is_removed(kind)
         });
         self.edits.extend(edits);
     }
@@ -116,6 +124,7 @@ impl ItemScan {
             Some(b'"' | b'\'') if is_named(name, b"relative_url") => {
                 let url = text.unescape_at(value);
                 self.calls_token_endpoint |= is_token_endpoint_url(url.bytes());
+                self.signs.add_relative_url(url.bytes());
                 if let Some(mark) = memchr::memchr(b'?', url.bytes()) {
                     self.scan_parameters(&url, mark + 1);
                 }
@@ -135,7 +144,13 @@ impl ItemScan {
     /// The parameters from `start` to the end of the text.
     fn scan_parameters(&mut self, text: &SourceText<'_>, start: usize) {
         let edits = remove_parameters(text, start..text.bytes().len(), |parameter| {
-            self.is_removed(ParameterKind::from_encoded(text.slice(parameter)))
+            let parameter = text.slice(parameter);
+            let kind = ParameterKind::from_encoded(parameter);
+            if kind == ParameterKind::TokenSlot {
+                let (_name, value) = split_parameter(parameter);
+                self.signs.add_token_slot(form_decode(value));
+            }
+            self.is_removed(kind)
         });
         self.edits.extend(edits);
     }
@@ -149,9 +164,7 @@ impl ItemScan {
 /// Returns whether a relative URL, or an absolute one, is that of a token endpoint.
 fn is_token_endpoint_url(url: &[u8]) -> bool {
     let text = String::from_utf8_lossy(url);
-    let path = text.find("://").and_then(|at| text.get(at + 3..));
-    let path = path.and_then(|behind| behind.find('/').and_then(|at| behind.get(at..)));
-    let path = path.unwrap_or(&text).trim_ascii().split(['?', '#']).next();
+    let path = behind_origin(&text).split(['?', '#']).next();
     path.is_some_and(is_token_endpoint)
 }
 

@@ -35,3 +35,11 @@ pub(super) fn classify_member(text: &SourceText<'_>, member: &Member) -> Paramet
         (Some(_), _) => ParameterKind::Token,
     }
 }
+
+/// The decoded value of a member that is a string.
+pub(super) fn unescape_member<'text>(
+    text: &'text SourceText<'_>,
+    member: &Member,
+) -> impl Iterator<Item = u8> + use<'text> {
+    unescape(text.slice(member.value.clone())).map(|(byte, _)| byte)
+}

@@ -285,6 +285,9 @@ impl BufferedField {
             return Ok(Decision::Keep);
         }
         let kind = ParameterKind::from_decoded(self.name, value.iter().copied());
+        if kind == ParameterKind::TokenSlot {
+            scrub_state.report.signs.add_token_slot(value.iter().copied());
+        }
         let decision = scrub_state.decide(kind, &self.bytes)?;
         match (decision, scrub_state.mode) {
             (Decision::Keep, _) => out.forward(&self.bytes),

@@ -10,6 +10,7 @@
 use super::super::credential::{ClientCredentialPolicy, ParameterCredential};
 use super::super::hints::RequestHints;
 use super::super::parameter::{ParameterKind, ParameterName};
+use super::super::sign::TenantSigns;
 
 /// The longest credential with its name, in bytes. Tokens have a few hundred.
 pub(super) const MAX_FIELD_BYTES: usize = 16 * 1024;
@@ -46,7 +47,7 @@ pub enum ScrubError {
 }
 
 /// The result of scrubbing a body.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct ScrubReport {
     /// The credentials of the body, taken together. Those of batch items are not counted: the tenant's token is the
     /// default of the other items anyway.
@@ -59,6 +60,8 @@ pub struct ScrubReport {
     pub has_item_tokens: bool,
     /// What else the body says about the request. Unknown if the body streams.
     pub hints: RequestHints,
+    /// What it says about the tenant: ids are read from the items of a batch only.
+    pub signs: TenantSigns,
 }
 
 /// The rule for the credentials of a body, or of a batch item, that has been read whole.
@@ -132,7 +135,7 @@ impl ScrubReport {
     pub(super) const fn set_strongest(&mut self, strongest: ParameterKind, policy: ClientCredentialPolicy) {
         self.credential = match (strongest, policy) {
             (ParameterKind::Other | ParameterKind::Proof, _) => ParameterCredential::None,
-            (ParameterKind::Placeholder, _) => ParameterCredential::Placeholder,
+            (ParameterKind::Placeholder | ParameterKind::TokenSlot, _) => ParameterCredential::Placeholder,
             (ParameterKind::AppToken, _) => ParameterCredential::AppToken,
             (ParameterKind::Token, ClientCredentialPolicy::Keep) => ParameterCredential::Kept,
             (ParameterKind::Token, ClientCredentialPolicy::Replace | ClientCredentialPolicy::Refuse) => {
@@ -158,7 +161,9 @@ impl Ruling {
             (ParameterKind::Token, ClientCredentialPolicy::Refuse) => return Err(ScrubError::ClientCredential),
             (ParameterKind::Token, ClientCredentialPolicy::Keep) | (ParameterKind::AppToken, _) => true,
             (ParameterKind::Token, ClientCredentialPolicy::Replace)
-            | (ParameterKind::Placeholder | ParameterKind::Proof | ParameterKind::Other, _) => false,
+            | (ParameterKind::TokenSlot | ParameterKind::Placeholder | ParameterKind::Proof | ParameterKind::Other, _) => {
+                false
+            }
         };
         Ok(Self { keeps_token })
     }
@@ -167,7 +172,7 @@ impl Ruling {
     pub(super) const fn removes(self, kind: ParameterKind) -> bool {
         match kind {
             ParameterKind::Other => false,
-            ParameterKind::Placeholder => true,
+            ParameterKind::Placeholder | ParameterKind::TokenSlot => true,
             ParameterKind::Proof | ParameterKind::AppToken | ParameterKind::Token => !self.keeps_token,
         }
     }
@@ -209,7 +214,7 @@ impl ScrubState {
         self.strongest = before.max(kind);
         match (kind, self.policy) {
             (ParameterKind::Other, _) => Ok(Decision::Keep),
-            (ParameterKind::Placeholder, _) => Ok(Decision::Remove),
+            (ParameterKind::Placeholder | ParameterKind::TokenSlot, _) => Ok(Decision::Remove),
             (ParameterKind::Token, ClientCredentialPolicy::Refuse) => Err(ScrubError::ClientCredential),
             (ParameterKind::Token, ClientCredentialPolicy::Replace) if self.keeps_token => {
                 // An app token was put back already, at the end of the form.
@@ -263,8 +268,8 @@ impl ScrubState {
     }
 
     /// The report at the end of the form.
-    pub(super) const fn report(&self) -> ScrubReport {
-        let mut report = self.report;
+    pub(super) fn report(&self) -> ScrubReport {
+        let mut report = self.report.clone();
         report.set_strongest(self.strongest, self.policy);
         report
     }

@@ -4,6 +4,7 @@ mod clients;
 mod forms;
 mod json;
 mod multipart;
+mod tenants;
 
 use http::HeaderValue;
 

@@ -8,7 +8,7 @@ use super::super::json::{Container, Member, Token, tokens};
 use super::super::parameter::{ParameterKind, ParameterName, form_decode, split_parameter};
 use super::super::text::SourceText;
 use super::batch;
-use super::member::{classify_member, parse_name};
+use super::member::{classify_member, parse_name, unescape_member};
 use super::state::{Ruling, ScrubError, ScrubReport, check_length};
 
 /// Finds the edits that clean a form, or a query without its `?`.
@@ -39,6 +39,9 @@ pub(super) fn form_edits(
             return false;
         }
         let kind = ParameterKind::from_decoded(name, form_decode(value));
+        if kind == ParameterKind::TokenSlot {
+            report.signs.add_token_slot(form_decode(value));
+        }
         strongest = strongest.max(kind);
         Ruling::REMOVE_ALL.removes(kind)
     });
@@ -78,6 +81,9 @@ pub(super) fn json_edits(
             batches.push(member.clone());
         }
         let kind = classify_member(&text, member);
+        if kind == ParameterKind::TokenSlot {
+            report.signs.add_token_slot(unescape_member(&text, member));
+        }
         strongest = strongest.max(kind);
         Ruling::REMOVE_ALL.removes(kind)
     });

@@ -1,0 +1,149 @@
+//! What a request says about the tenant that it is for: names in the place of a token, and ids of objects.
+//!
+//! # Why
+//!
+//! A client library has a token for each client, but not each has a header or a base URL for each call. So `tenant:NAME` may
+//! stand wherever a token may: in `Authorization`, in a query, a form, a multipart form, a JSON body, in the items of a batch.
+//! It is the only sign that also comes through CONNECT, and from libraries that have Graph's address built in. No token of
+//! Meta has a colon.
+
+use std::borrow::Cow;
+
+use super::parameter::{form_decode, split_parameter};
+use super::path::segments_without_version;
+
+/// The signs among the parameters of a request, in their order, each once.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct TenantSigns {
+    /// The names that stand in the place of a token, without `tenant:`. They need not be valid.
+    pub token_slots: Vec<Box<str>>,
+    /// What may be the id of an object that belongs to a tenant: a phone number, a business account, a page.
+    pub object_ids: Vec<Box<str>>,
+}
+
+/// What is before the name of a tenant in the place of a token.
+const TOKEN_SLOT_PREFIX: &[u8] = b"tenant:";
+/// The most that is kept of a name or an id, in bytes. No tenant has a longer one.
+const MAX_SIGN_BYTES: usize = 129;
+
+/// Returns whether the value in the place of a token is `tenant:NAME`.
+pub fn is_token_slot(value: impl Iterator<Item = u8>) -> bool {
+    let mut value = value.skip_while(u8::is_ascii_whitespace);
+    TOKEN_SLOT_PREFIX.iter().all(|byte| value.next() == Some(*byte))
+}
+
+// === impl TenantSigns ===
+
+impl TenantSigns {
+    /// Adds the name in a value for which [`is_token_slot`] holds.
+    pub fn add_token_slot(&mut self, value: impl Iterator<Item = u8>) {
+        let value = value.skip_while(u8::is_ascii_whitespace);
+        push(&mut self.token_slots, value.skip(TOKEN_SLOT_PREFIX.len()));
+    }
+
+    /// Adds the ids in a target: the first segment of its path after the version, `phone_number_id` and `ids` of its query.
+    pub fn add_target(&mut self, path: &str, query: Option<&str>) {
+        if let Some(first) = segments_without_version(path).next() {
+            push(&mut self.object_ids, percent_encoding::percent_decode(first));
+        }
+        let query = query.unwrap_or_default().as_bytes();
+        for parameter in query.split(|byte| *byte == b'&') {
+            let (name, value) = split_parameter(parameter);
+            let is_named = |known: &[u8]| form_decode(name).eq(known.iter().copied());
+            if is_named(b"phone_number_id") {
+                push(&mut self.object_ids, form_decode(value));
+            } else if is_named(b"ids") {
+                let ids: Vec<u8> = form_decode(value).collect();
+                for id in ids.split(|byte| *byte == b',') {
+                    push(&mut self.object_ids, id.iter().copied());
+                }
+            }
+        }
+    }
+
+    /// Adds the ids in the `relative_url` of a batch item.
+    pub(super) fn add_relative_url(&mut self, url: &[u8]) {
+        let url = String::from_utf8_lossy(url);
+        let path_and_query = behind_origin(&url).split('#').next().unwrap_or_default();
+        match path_and_query.split_once('?') {
+            Some((path, query)) => self.add_target(path, Some(query)),
+            None => self.add_target(path_and_query, None),
+        }
+    }
+}
+
+/// A relative URL as it is, and what is behind the host of an absolute one.
+pub(super) fn behind_origin(url: &str) -> &str {
+    let url = url.trim_ascii();
+    let Some((_scheme, behind)) = url.split_once("://") else {
+        return url;
+    };
+    behind.find('/').and_then(|at| behind.get(at..)).unwrap_or_default()
+}
+
+fn push(signs: &mut Vec<Box<str>>, sign: impl Iterator<Item = u8>) {
+    let bytes: Vec<u8> = sign.take(MAX_SIGN_BYTES).collect();
+    let sign = match String::from_utf8_lossy(bytes.trim_ascii()) {
+        Cow::Borrowed(text) => Box::from(text),
+        Cow::Owned(text) => text.into_boxed_str(),
+    };
+    if !sign.is_empty() && !signs.contains(&sign) {
+        signs.push(sign);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(path: &str, query: Option<&str>) -> Vec<String> {
+        let mut signs = TenantSigns::default();
+        signs.add_target(path, query);
+        signs.object_ids.into_iter().map(String::from).collect()
+    }
+
+    #[test]
+    fn a_name_in_the_place_of_a_token_is_recognized_and_kept_as_it_is() {
+        let mut signs = TenantSigns::default();
+        for value in ["tenant:acme", " tenant:Acme ", "tenant:acme", "tenant:a:b@c", "tenant:"] {
+            assert!(is_token_slot(value.bytes()), "{value}");
+            signs.add_token_slot(value.bytes());
+        }
+        assert_eq!(signs.token_slots, ["acme".into(), "Acme".into(), "a:b@c".into()]);
+        for value in ["", "tenant", "Tenant:acme", "xtenant:acme", "EAAGtenant:", "tenant acme"] {
+            assert!(!is_token_slot(value.bytes()), "{value}");
+        }
+        let mut signs = TenantSigns::default();
+        signs.add_token_slot(format!("tenant:{}", "a".repeat(500)).bytes());
+        assert_eq!(signs.token_slots[0].len(), MAX_SIGN_BYTES, "too long to be a name");
+    }
+
+    #[test]
+    fn ids_are_read_from_the_path_and_from_two_parameters() {
+        assert_eq!(ids("/v25.0/106540352242922/messages", None), ["106540352242922"]);
+        assert_eq!(ids("//10654%30//media", Some("fields=id")), ["106540"]);
+        assert_eq!(
+            ids("/v25.0/998", Some("a=b&phone_number_id=1%30&ids=7")),
+            ["998", "10", "7"]
+        );
+        assert_eq!(ids("/", Some("ids=1,2%2C3,,1")), ["1", "2", "3"]);
+        assert_eq!(ids("/me", Some("xphone_number_id=4&ids")), ["me"]);
+        assert!(ids("/v25.0/", None).is_empty());
+    }
+
+    #[test]
+    fn the_url_of_a_batch_item_may_be_relative_or_absolute() {
+        for url in [
+            "106/messages?phone_number_id=7",
+            "/v25.0/106/messages?phone_number_id=7#x",
+            " https://graph.facebook.com/v25.0/106?phone_number_id=7",
+        ] {
+            let mut signs = TenantSigns::default();
+            signs.add_relative_url(url.as_bytes());
+            assert_eq!(signs.object_ids, ["106".into(), "7".into()], "{url}");
+        }
+        let mut signs = TenantSigns::default();
+        signs.add_relative_url(b"https://graph.facebook.com");
+        assert_eq!(signs, TenantSigns::default());
+    }
+}
