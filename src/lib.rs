@@ -21,6 +21,7 @@
 //! | 3 | [`alert`] | the alert webhook |
 //! | 4 | [`renew`] | renewals and inspections, at Graph and at internal services |
 //! | 4 | [`upstream`] | the connections to Graph |
+//! | 4 | [`tenants`] | the tenants, and the one that a request is for |
 //! | 5 | [`proxy`] | the data path: ten steps, in `proxy.rs` |
 //! | 5 | [`admin`] | the admin endpoint: health, metrics, and changes of the token |
 //! | 6 | [`config`] | the file, the environment and the flags, validated |
@@ -55,6 +56,7 @@ pub mod alert;
 pub mod source;
 
 pub mod renew;
+pub mod tenants;
 pub mod upstream;
 
 pub mod proxy;

@@ -110,7 +110,14 @@ mod tests {
             signs.add_token_slot(value.bytes());
         }
         assert_eq!(signs.token_slots, ["acme".into(), "Acme".into(), "a:b@c".into()]);
-        for value in ["", "tenant", "Tenant:acme", "xtenant:acme", "EAAGtenant:", "tenant acme"] {
+        for value in [
+            "",
+            "tenant",
+            "Tenant:acme",
+            "xtenant:acme",
+            "EAAGtenant:",
+            "tenant acme",
+        ] {
             assert!(!is_token_slot(value.bytes()), "{value}");
         }
         let mut signs = TenantSigns::default();

@@ -1,5 +1,6 @@
 //! The name of a tenant: checked once, then usable as a metric label and in a path.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -41,6 +42,12 @@ impl TenantId {
     }
 }
 
+impl Borrow<str> for TenantId {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
 impl Default for TenantId {
     /// The tenant of a configuration without tenants: `default`.
     fn default() -> Self {
@@ -60,7 +67,18 @@ mod tests {
 
     #[test]
     fn a_name_that_would_break_a_path_a_header_or_a_label_is_refused() {
-        for name in ["", ".", "..", "a b", "a/b", "a\"b", "a%2fb", "a\nb", "ü", &"a".repeat(129)] {
+        for name in [
+            "",
+            ".",
+            "..",
+            "a b",
+            "a/b",
+            "a\"b",
+            "a%2fb",
+            "a\nb",
+            "ü",
+            &"a".repeat(129),
+        ] {
             assert_eq!(TenantId::new(name), Err(TenantIdError), "{name:?}");
         }
         for name in ["shop-7_eu", "...", "-", "Acme:7@eu.example", &"a".repeat(128)] {

@@ -161,9 +161,10 @@ impl Ruling {
             (ParameterKind::Token, ClientCredentialPolicy::Refuse) => return Err(ScrubError::ClientCredential),
             (ParameterKind::Token, ClientCredentialPolicy::Keep) | (ParameterKind::AppToken, _) => true,
             (ParameterKind::Token, ClientCredentialPolicy::Replace)
-            | (ParameterKind::TokenSlot | ParameterKind::Placeholder | ParameterKind::Proof | ParameterKind::Other, _) => {
-                false
-            }
+            | (
+                ParameterKind::TokenSlot | ParameterKind::Placeholder | ParameterKind::Proof | ParameterKind::Other,
+                _,
+            ) => false,
         };
         Ok(Self { keeps_token })
     }

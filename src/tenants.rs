@@ -1,0 +1,13 @@
+//! The tenants of a process, and the one that a request is for.
+//!
+//! # Why
+//!
+//! There is no order of precedence among the signs of a request. A message whose metadata were mixed up would go out with the
+//! token of whoever the first sign names; here it is refused, because its signs disagree. And nothing is guessed: a request
+//! without a sign has a tenant only if the operator has configured one for such requests.
+
+mod directory;
+mod route;
+
+pub use directory::{Directory, DirectoryBuilder, Entry, Standing};
+pub use route::{RouteError, Sign, SignKind, route};

@@ -1,0 +1,159 @@
+//! Finds the tenant that a request is for, from its signs.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::directory::{Directory, Entry, Standing};
+use crate::types::TenantId;
+
+/// A sign of the tenant that a request is for.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Sign<'request> {
+    /// Where it stands.
+    pub kind: SignKind,
+    /// The name of a tenant, or the id of an object. It need not be valid.
+    pub value: &'request str,
+}
+
+/// Where a sign stands.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum SignKind {
+    /// The listener is the tenant's own.
+    Listener,
+    /// The path begins with `/-/NAME/`.
+    Prefix,
+    /// The header of `routing.header`.
+    Header,
+    /// `tenant:NAME` in the place of a token.
+    TokenSlot,
+    /// An object of the request belongs to the tenant.
+    Object,
+}
+
+/// The reason why a request has no tenant.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum RouteError {
+    /// No sign names a tenant.
+    #[error("the request does not say which tenant it is for")]
+    Unnamed,
+    /// A sign names a tenant that does not exist.
+    #[error("{kind} names the tenant {name:?}, which does not exist")]
+    Unknown {
+        /// Where it stands.
+        kind: SignKind,
+        /// The name.
+        name: Box<str>,
+    },
+    /// Two signs name two tenants.
+    #[error("{} names the tenant {}, but {} the tenant {}", first.0, first.1, second.0, second.1)]
+    Disagreement {
+        /// One of them.
+        first: (SignKind, TenantId),
+        /// Another one.
+        second: (SignKind, TenantId),
+    },
+    /// The tenant was deactivated or withdrawn.
+    #[error("the tenant {0} is not active")]
+    Inactive(TenantId),
+}
+
+/// Finds the tenant that all signs name. An id that belongs to no tenant is no sign. The result does not depend on the order of
+/// the signs.
+///
+/// # Errors
+///
+/// [`RouteError`]
+pub fn route<'directory, T>(
+    directory: &'directory Directory<T>,
+    signs: &[Sign<'_>],
+) -> Result<&'directory Arc<Entry<T>>, RouteError> {
+    let mut unknown: Option<Sign<'_>> = None;
+    let (mut first, mut last): (Option<Named<'_, T>>, Option<Named<'_, T>>) = (None, None);
+    for sign in signs {
+        let found = match sign.kind {
+            SignKind::Object => directory.owner_of(sign.value),
+            SignKind::Listener | SignKind::Prefix | SignKind::Header | SignKind::TokenSlot => {
+                let found = directory.find(sign.value);
+                if found.is_none() {
+                    unknown = Some(unknown.map_or(*sign, |other| other.min(*sign)));
+                }
+                found
+            }
+        };
+        if let Some(entry) = found {
+            let named = Named { kind: sign.kind, entry };
+            first = Some(first.map_or(named, |other| other.before(named)));
+            last = Some(last.map_or(named, |other| other.after(named)));
+        }
+    }
+    if let Some(Sign { kind, value }) = unknown {
+        return Err(RouteError::Unknown {
+            kind,
+            name: value.into(),
+        });
+    }
+    let entry = match (first, last) {
+        (Some(first), Some(last)) if first.entry.id != last.entry.id => {
+            return Err(RouteError::Disagreement {
+                first: (first.kind, first.entry.id.clone()),
+                second: (last.kind, last.entry.id.clone()),
+            });
+        }
+        (Some(named), _) => named.entry,
+        (None, _) => directory.fallback().ok_or(RouteError::Unnamed)?,
+    };
+    match entry.standing {
+        Standing::Active => Ok(entry),
+        Standing::Inactive => Err(RouteError::Inactive(entry.id.clone())),
+    }
+}
+
+/// A tenant, and where the sign stands that names it.
+struct Named<'directory, T> {
+    kind: SignKind,
+    entry: &'directory Arc<Entry<T>>,
+}
+
+// === impl Named ===
+
+impl<T> Clone for Named<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Named<'_, T> {}
+
+impl<'directory, T> Named<'directory, T> {
+    /// The one whose tenant comes first by name, and of two with the same tenant the one whose kind comes first.
+    fn before(self, other: Self) -> Self {
+        if other.key() < self.key() { other } else { self }
+    }
+
+    /// The one whose tenant comes last by name, and of two with the same tenant the one whose kind comes first.
+    fn after(self, other: Self) -> Self {
+        let is_later = other.entry.id > self.entry.id || (other.entry.id == self.entry.id && other.kind < self.kind);
+        if is_later { other } else { self }
+    }
+
+    fn key(self) -> (&'directory TenantId, SignKind) {
+        (&self.entry.id, self.kind)
+    }
+}
+
+// === impl SignKind ===
+
+impl fmt::Display for SignKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Listener => "the listener",
+            Self::Prefix => "the prefix of the path",
+            Self::Header => "the header of routing.header",
+            Self::TokenSlot => "the place of the token",
+            Self::Object => "an id",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;
