@@ -40,6 +40,8 @@ mod outbound;
 mod prefix;
 mod record;
 mod refusal;
+mod route;
+mod settings;
 mod spool;
 mod tenant;
 mod tunnel;
@@ -67,8 +69,10 @@ pub use heal::HealConfig;
 pub use notices::OnceNotices;
 pub use outage::OutageLog;
 pub use record::{AccessLogFilter, RequestTelemetry};
+pub use route::Tenants;
+pub use settings::{LinkRewriteConfig, Settings};
 pub use spool::{Spool, SpoolThreads};
-pub use tenant::{LinkRewriteConfig, Tenant};
+pub use tenant::Tenant;
 pub use tunnel::TunnelHosts;
 pub use validation::AllowedHosts;
 
@@ -79,6 +83,7 @@ use crate::graph::Verdict;
 use crate::net::ConnectionInfo;
 use crate::token::{Credential, RefreshError};
 use attempt::attempt;
+use body_scrub::MustSearch;
 use buffer::{BufferedBody, Replay};
 use classify::ClassifiedResponse;
 use credential::Admission;
@@ -98,8 +103,8 @@ pub struct Proxy {
     pub budgets: BufferBudgets,
     /// The hosts that CONNECT may name.
     pub tunnel_hosts: TunnelHosts,
-    /// The tenant of all requests. A request keeps the one that it began with.
-    pub tenant: ArcSwap<Tenant>,
+    /// The tenants. A request keeps those that it began with.
+    pub tenants: ArcSwap<Tenants>,
 }
 
 /// The parts of the second attempt besides the request.
@@ -138,11 +143,12 @@ impl Proxy {
 
     /// Answers one request, always: with Graph's response or with a refusal.
     async fn handle(self: Arc<Self>, request: Request<Incoming>, connection: ConnectionInfo) -> Response<Body> {
-        let tenant = self.tenant.load_full();
-        let mut record = RequestRecord::new(Arc::clone(&tenant.telemetry), request.method().clone());
+        let tenants = self.tenants.load_full();
+        let telemetry = tenants.only().map_or(&tenants.unnamed, |only| &only.tenant.telemetry);
+        let mut record = RequestRecord::new(Arc::clone(telemetry), request.method().clone());
         let is_head = request.method() == Method::HEAD;
         let version = request.version();
-        let response = match self.serve(&tenant, request, &connection, &mut record).await {
+        let response = match self.serve(&tenants, request, &connection, &mut record).await {
             Ok(response) => response,
             Err(refusal) => {
                 record.set_refusal(&refusal);
@@ -156,26 +162,47 @@ impl Proxy {
     /// Serves one request: the ten steps, in order.
     async fn serve(
         &self,
-        tenant: &Tenant,
+        tenants: &Tenants,
         request: Request<Incoming>,
         connection: &ConnectionInfo,
         record: &mut RequestRecord,
     ) -> Result<Response<Body>, Refusal> {
-        let (head, incoming) = request.into_parts();
+        let (mut head, incoming) = request.into_parts();
+        let settings = &*tenants.settings;
 
         record.inflight_guard = Some(self.concurrency_limit.try_acquire()?);
         if head.method == Method::CONNECT {
             return Box::pin(self.tunnel(head, connection, record)).await;
         }
         validation::validate(&head, &self.allowed_hosts)?;
-        if validation::is_asterisk_form(&head) || (tenant.via && is_final_recipient(&head)) {
+        if validation::is_asterisk_form(&head) || (settings.via && is_final_recipient(&head)) {
             return Ok(options_response(record));
         }
-        let mut outbound = OutboundRequest::from_app(head, connection.security, tenant)?;
+        let mut signs = tenants.take_signs(&mut head, None)?;
+        let in_parameters = signs.as_mut().map(|signs| &mut signs.parameters);
+        let mut outbound = OutboundRequest::from_app(head, connection.security, settings, in_parameters)?;
         record.target = Some(outbound.target.clone());
-        let scrub_config = outbound.scrub_config(tenant);
-        let BufferedBody { body, replay, findings } =
-            buffer::receive(incoming, &tenant.heal, tenant.idle_timeout, &self.budgets, scrub_config).await?;
+        if let Some(tenant) = tenants.route_head(signs.as_deref())? {
+            record.set_tenant(&tenant.telemetry);
+        }
+        outbound.count_client_credentials(record.metrics());
+        let mut scrub_config = outbound.scrub_config(settings, record.metrics());
+        if let (Some(signs), Some(scrub_config)) = (&signs, &mut scrub_config)
+            && !signs.name_a_tenant(&tenants.directory)
+        {
+            scrub_config.must_search = Some(MustSearch::Tenant);
+        }
+        let mut received = buffer::receive(
+            incoming,
+            &settings.heal,
+            settings.idle_timeout,
+            &self.budgets,
+            scrub_config,
+        )
+        .await?;
+        let tenant = tenants.route_with_body(signs.as_deref_mut(), &mut received)?;
+        record.set_tenant(&tenant.telemetry);
+        let BufferedBody { body, replay, findings } = received;
         outbound.apply_findings(findings.as_ref());
         outbound.check_length(&body)?;
         let credential = if outbound.uses_tenant_credential() {

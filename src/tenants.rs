@@ -2,9 +2,9 @@
 //!
 //! # Why
 //!
-//! There is no order of precedence among the signs of a request. A message whose metadata were mixed up would go out with the
-//! token of whoever the first sign names; here it is refused, because its signs disagree. And nothing is guessed: a request
-//! without a sign has a tenant only if the operator has configured one for such requests.
+//! There is no order of precedence among the signs of a request. With one, a message whose metadata were mixed up would go out
+//! with the token of the tenant that its first sign names; here it is refused, because its signs disagree. And nothing is
+//! guessed: a request without a sign has a tenant only if the operator has configured one for such requests.
 
 mod directory;
 mod route;

@@ -17,11 +17,12 @@ use crate::net::{
     ServerCertError, SocketMode, TimeLimit,
 };
 use crate::proxy::{
-    AllowedHosts, BufferBudgets, ByteBudget, ConcurrencyLimit, HealConfig, OutageLog, Proxy, RequestTelemetry, Spool,
-    SpoolThreads, Tenant, TunnelHosts,
+    AllowedHosts, BufferBudgets, ByteBudget, ConcurrencyLimit, HealConfig, OutageLog, Proxy, RequestTelemetry,
+    Settings, Spool, SpoolThreads, Tenant, Tenants, TunnelHosts,
 };
 use crate::telemetry::LogHandle;
 use crate::telemetry::metrics::Metrics;
+use crate::tenants::{Directory, Entry, Standing};
 use crate::token::{RefreshPolicy, TokenHandle, TokenProvider};
 use crate::types::{Clock, TenantId};
 use crate::upstream::Upstream;
@@ -247,7 +248,7 @@ pub(super) struct ProxyDeps<'a> {
     pub(super) addresses: &'a [SocketAddr],
 }
 
-/// Builds the proxy with its one tenant.
+/// Builds the proxy with its tenants.
 pub(super) fn build_proxy(config: &Config, deps: ProxyDeps<'_>) -> Result<Proxy, StartError> {
     let BuildContext {
         destinations, metrics, ..
@@ -257,11 +258,11 @@ pub(super) fn build_proxy(config: &Config, deps: ProxyDeps<'_>) -> Result<Proxy,
         allowed_hosts: allowed_hosts(config, destinations, deps.addresses),
         budgets: replay_budget(&config.heal, metrics),
         tunnel_hosts: tunnel_hosts(config, deps.context),
-        tenant: ArcSwap::from_pointee(build_tenant(config, deps)?),
+        tenants: ArcSwap::from_pointee(build_tenants(config, deps)?),
     })
 }
 
-fn build_tenant(config: &Config, deps: ProxyDeps<'_>) -> Result<Tenant, StartError> {
+fn build_tenants(config: &Config, deps: ProxyDeps<'_>) -> Result<Tenants, StartError> {
     let (upstream, context) = (&config.upstream, deps.context);
     let connector = match deps.connector {
         Some(connector) => connector,
@@ -271,41 +272,89 @@ fn build_tenant(config: &Config, deps: ProxyDeps<'_>) -> Result<Tenant, StartErr
                 .map_err(UpstreamError::from)?,
         }),
     };
-    let outage = OutageLog::new(deps.tenant_id.clone(), deps.tokens.clone());
-    Ok(Tenant {
-        tokens: deps.tokens,
+    let settings = Arc::new(Settings {
         clock: context.clock,
-        destinations: context.destinations.clone(),
+        destinations: context.destinations.clone().with_token_family(None),
         upstream: Arc::new(Upstream::new(connector, upstream.settings.http, context.tasks.clone())),
         head_timeout: TimeLimit::new(upstream.settings.head_timeout),
         heal: checked_heal(&config.heal),
         links: config.links,
         via: upstream.via,
-        dead_token_cache: Arc::default(),
         idle_timeout: upstream.idle_timeout,
-        telemetry: Arc::new(RequestTelemetry {
-            tenant: deps.tenant_id.clone(),
+    });
+    let outage = OutageLog::new(deps.tenant_id.clone(), deps.tokens.clone());
+    let telemetry = |tenant: &TenantId, outage, sources| {
+        Arc::new(RequestTelemetry {
+            tenant: tenant.clone(),
             access_log: config.log.requests,
-            metrics: context.metrics.request_metrics(deps.tenant_id),
-            outage: Arc::new(outage),
-            sources: deps.sources,
+            metrics: context.metrics.request_metrics(tenant),
+            outage,
+            sources,
             notices: Arc::default(),
-        }),
+        })
+    };
+    let tenant = Tenant {
+        settings: Arc::clone(&settings),
+        tokens: deps.tokens,
+        family: config.token.family,
+        dead_token_cache: Arc::default(),
+        telemetry: telemetry(deps.tenant_id, Some(Arc::new(outage)), deps.sources),
+    };
+    Ok(Tenants {
+        settings,
+        directory: directory_of(deps.tenant_id.clone(), tenant),
+        header: None,
+        unnamed: telemetry(&TenantId::unnamed(), None, String::new()),
     })
 }
 
-/// Returns a tenant with the settings of this configuration, and with the state of another one.
-pub(super) fn reloaded_tenant(config: &Config, sources: String, running: &Tenant) -> Tenant {
-    Tenant {
+fn directory_of(id: TenantId, tenant: Tenant) -> Directory<Tenant> {
+    let mut builder = Directory::builder();
+    let entry = Entry {
+        id,
+        standing: Standing::Active,
+        tenant,
+    };
+    // The only one has the name for itself.
+    drop(builder.add(entry, []));
+    builder.build()
+}
+
+/// Returns the tenants with the settings of this configuration, and with the state of running ones.
+pub(super) fn reloaded_tenants(config: &Config, sources: &str, running: &Tenants) -> Tenants {
+    let settings = Arc::new(Settings {
         heal: checked_heal(&config.heal),
-        destinations: running.destinations.clone().with_token_family(config.token.family),
         links: config.links,
-        telemetry: Arc::new(RequestTelemetry {
+        ..Settings::clone(&running.settings)
+    });
+    let telemetry = |telemetry: &RequestTelemetry, sources: &str| {
+        Arc::new(RequestTelemetry {
             access_log: config.log.requests,
-            sources,
-            ..RequestTelemetry::clone(&running.telemetry)
-        }),
-        ..running.clone()
+            sources: sources.to_owned(),
+            ..telemetry.clone()
+        })
+    };
+    let mut builder = Directory::builder();
+    for entry in running.directory.entries() {
+        let tenant = Tenant {
+            settings: Arc::clone(&settings),
+            family: config.token.family,
+            telemetry: telemetry(&entry.tenant.telemetry, sources),
+            ..entry.tenant.clone()
+        };
+        let entry = Entry {
+            id: entry.id.clone(),
+            standing: entry.standing,
+            tenant,
+        };
+        // They had their names for themselves before.
+        drop(builder.add(entry, []));
+    }
+    Tenants {
+        settings,
+        directory: builder.build(),
+        header: running.header.clone(),
+        unnamed: telemetry(&running.unnamed, ""),
     }
 }
 

@@ -26,7 +26,7 @@ use crate::admin::Admin;
 use crate::alert::Webhook;
 use crate::config::{Config, ConfigError, Overrides, ReloadedConfig, env_vars};
 use crate::net::ServerCert;
-use crate::proxy::{Proxy, Tenant};
+use crate::proxy::{Proxy, Tenants};
 use crate::source::TokenSource;
 use crate::token::{ProofSettings, Reconfiguration};
 use crate::types::error_chain;
@@ -57,7 +57,7 @@ enum ReloadCause {
 /// What replaces the parts of the running process.
 struct Replacement {
     reloaded: ReloadedConfig,
-    tenant: Tenant,
+    tenants: Tenants,
     reconfiguration: Reconfiguration,
     alert_target: Option<AlertTarget>,
     webhook: Option<Webhook>,
@@ -136,7 +136,7 @@ impl Reloader {
     /// Reads and builds everything, or nothing.
     async fn prepare(&self, cause: ReloadCause) -> Result<Replacement, ReloadError> {
         let (context, overrides) = (self.context.clone(), self.trigger.overrides.clone());
-        let (running, tenant) = (self.config.clone(), self.proxy.tenant.load_full());
+        let (running, tenants) = (self.config.clone(), self.proxy.tenants.load_full());
         // A thread that is stuck in a file holds this, so that there is never a second one.
         let reading = Arc::clone(&self.reading).lock_owned().await;
         let build = move || {
@@ -152,7 +152,7 @@ impl Reloader {
             if context.is_egress_changed(&reloaded.config).map_err(StartError::from)? {
                 reloaded.needs_restart.push(EGRESS_KEY.to_owned());
             }
-            context.build(&running, reloaded, &tenant)
+            context.build(&running, reloaded, &tenants)
         };
         let replacement = tokio::task::spawn_blocking(build).await??;
         let loaded = build::load_server_cert(&self.config, self.context.clock).await;
@@ -166,7 +166,7 @@ impl Reloader {
     async fn apply(&mut self, replacement: Replacement) {
         let ReloadedConfig { config, needs_restart } = replacement.reloaded;
         self.trigger.log.apply(config.log.output);
-        self.proxy.tenant.store(Arc::new(replacement.tenant));
+        self.proxy.tenants.store(Arc::new(replacement.tenants));
         self.proxy.budgets.memory.set_limit(config.heal.memory_total);
         self.proxy.budgets.disk.set_limit(config.heal.disk_total);
         self.admin.readiness.store(Arc::new(config.ready.tokens));
@@ -219,13 +219,13 @@ impl BuildContext {
     }
 
     /// Reads the secrets and builds from them.
-    fn build(&self, running: &Config, reloaded: ReloadedConfig, tenant: &Tenant) -> Result<Replacement, ReloadError> {
+    fn build(&self, running: &Config, reloaded: ReloadedConfig, tenants: &Tenants) -> Result<Replacement, ReloadError> {
         let config = &reloaded.config;
         let reconfiguration = self.token_side(config, running)?;
         let (alert_target, webhook) = build::build_webhook(config, self)?.unzip();
-        let tenant = build::reloaded_tenant(config, reconfiguration.provider.describe_sources(), tenant);
+        let tenants = build::reloaded_tenants(config, &reconfiguration.provider.describe_sources(), tenants);
         Ok(Replacement {
-            tenant,
+            tenants,
             reconfiguration,
             alert_target,
             webhook,

@@ -1,6 +1,7 @@
 //! The app's credentials, and the values that client libraries send when they have none.
 
-use super::sign::is_token_slot;
+/// What is before the name of a tenant in the place of a token.
+pub(super) const TOKEN_SLOT_PREFIX: &[u8] = b"tenant:";
 
 /// The policy for credentials that the app sends (`heal.client_credentials`).
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, schemars::JsonSchema, serde::Deserialize)]
@@ -104,6 +105,12 @@ pub fn is_placeholder(token: impl Iterator<Item = u8> + Clone) -> bool {
         || ["none", "null", "undefined"]
             .iter()
             .any(|null| lowercase.clone().eq(null.bytes()))
+}
+
+/// Returns whether the value in the place of a token is `tenant:NAME`.
+pub fn is_token_slot(value: impl Iterator<Item = u8>) -> bool {
+    let mut value = value.skip_while(u8::is_ascii_whitespace);
+    TOKEN_SLOT_PREFIX.iter().all(|byte| value.next() == Some(*byte))
 }
 
 /// Returns whether this is an app token, `<app id>|<secret>`, which apps send where Graph accepts nothing else.

@@ -2,8 +2,7 @@
 
 use std::iter;
 
-use super::credential::{is_app_token, is_placeholder};
-use super::sign::is_token_slot;
+use super::credential::{is_app_token, is_placeholder, is_token_slot};
 
 /// The kind of a parameter. Later kinds outweigh earlier ones where several are taken together.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]

@@ -41,6 +41,7 @@ use super::credential::ClientCredentialPolicy;
 use super::edit::{apply, apply_in_place};
 use super::hints::RequestHints;
 use super::parameter::parse_hex;
+use super::sign::TenantSigns;
 pub use state::{ScrubError, ScrubMode, ScrubReport};
 
 use multipart::MultipartScrubber;
@@ -219,6 +220,12 @@ impl Scrubber {
     pub fn finish(&mut self, out: &mut BytesMut) -> Result<ScrubReport, ScrubError> {
         self.feed(&[], InputState::End, out)?;
         Ok(self.state.report())
+    }
+
+    /// What the fields so far say about the tenant.
+    #[must_use]
+    pub fn signs(&self) -> Option<&TenantSigns> {
+        self.state.report.signs.as_deref()
     }
 
     fn feed(&mut self, data: &[u8], input_state: InputState, out: &mut BytesMut) -> Result<(), ScrubError> {

@@ -9,6 +9,7 @@
 
 use std::borrow::Cow;
 
+use super::credential::{TOKEN_SLOT_PREFIX, is_token_slot};
 use super::parameter::{form_decode, split_parameter};
 use super::path::segments_without_version;
 
@@ -21,16 +22,8 @@ pub struct TenantSigns {
     pub object_ids: Vec<Box<str>>,
 }
 
-/// What is before the name of a tenant in the place of a token.
-const TOKEN_SLOT_PREFIX: &[u8] = b"tenant:";
 /// The most that is kept of a name or an id, in bytes. No tenant has a longer one.
 const MAX_SIGN_BYTES: usize = 129;
-
-/// Returns whether the value in the place of a token is `tenant:NAME`.
-pub fn is_token_slot(value: impl Iterator<Item = u8>) -> bool {
-    let mut value = value.skip_while(u8::is_ascii_whitespace);
-    TOKEN_SLOT_PREFIX.iter().all(|byte| value.next() == Some(*byte))
-}
 
 // === impl TenantSigns ===
 
@@ -56,6 +49,31 @@ impl TenantSigns {
                 let ids: Vec<u8> = form_decode(value).collect();
                 for id in ids.split(|byte| *byte == b',') {
                     push(&mut self.object_ids, id.iter().copied());
+                }
+            }
+        }
+    }
+
+    /// Adds the name in an `Authorization` header: `Bearer tenant:NAME`.
+    pub fn add_authorization(&mut self, value: &[u8]) {
+        let Some(scheme_end) = value.iter().position(u8::is_ascii_whitespace) else {
+            return;
+        };
+        let token = value.get(scheme_end..).unwrap_or_default().iter().copied();
+        if is_token_slot(token.clone()) {
+            self.add_token_slot(token);
+        }
+    }
+
+    /// Adds what was found elsewhere in the request.
+    pub fn add(&mut self, other: Self) {
+        for (signs, others) in [
+            (&mut self.token_slots, other.token_slots),
+            (&mut self.object_ids, other.object_ids),
+        ] {
+            for sign in others {
+                if !signs.contains(&sign) {
+                    signs.push(sign);
                 }
             }
         }

@@ -44,7 +44,8 @@ pub(crate) async fn attempt(
     let response = forward(tenant, outbound, credential, body).await?;
     head_seconds.observe(started_at.elapsed().as_secs_f64());
     record_usage(response.headers(), &metrics.usage);
-    let mut classified = classify_response(response, outbound, credential, tenant.idle_timeout, record).await?;
+    let mut classified =
+        classify_response(response, outbound, credential, tenant.settings.idle_timeout, record).await?;
     record.set_verdict(classified.verdict);
     match (classified.verdict, credential) {
         (Verdict::Success, Some(_)) if outbound.is_batch => classified.batch_start = Some(start),

@@ -24,6 +24,7 @@ use super::record::RequestRecord;
 use super::spool::SpoolReader;
 use super::upload_progress::UploadProgress;
 use crate::net::{BoxError, ClientReader};
+use crate::types::TenantId;
 use crate::upstream::ResponseBody;
 
 /// Spooled data, then data that was read early, then data that is still to arrive.
@@ -110,6 +111,20 @@ impl Body {
             self.rest_mut().scrubber = scrubber;
         }
         self
+    }
+
+    /// Whether what arrives is still to be searched for credentials.
+    pub(crate) fn is_scrubbed(&self) -> bool {
+        self.rest.as_ref().is_some_and(|rest| rest.scrubber.is_some())
+    }
+
+    /// Ends the body with an error if what arrives names another tenant.
+    pub(crate) fn require_tenant(&mut self, tenant: &TenantId) {
+        if let Some(rest) = &mut self.rest
+            && let Some(scrubber) = &mut rest.scrubber
+        {
+            scrubber.tenant = Some(tenant.clone());
+        }
     }
 
     /// Holds the permit until the bytes have been handed over.

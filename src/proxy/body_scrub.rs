@@ -4,21 +4,30 @@ use bytes::{Bytes, BytesMut};
 
 use super::refusal::Refusal;
 use crate::graph::scrub::{self, BodyFormat, MAX_WHOLE_BYTES, ScrubError, ScrubMode, ScrubReport, Scrubber};
-use crate::graph::{ClientCredentialPolicy, ParameterCredential};
+use crate::graph::{ClientCredentialPolicy, ParameterCredential, TenantSigns};
 use crate::telemetry::metrics::RequestMetrics;
+use crate::types::TenantId;
 
 /// The facts about a body that the scrubber needs.
 #[derive(Clone, Debug)]
 pub(crate) struct ScrubConfig<'tenant> {
     /// The format of the parameters in the body.
     pub(crate) format: BodyFormat,
-    /// Whether the request goes where Graph takes batches. A batch is not forwarded unsearched: its items may have
-    /// tokens of their own, and what their rejections mean would be unknown.
-    pub(crate) is_batch_endpoint: bool,
+    /// Why the body may not be forwarded unsearched, if it may not.
+    pub(crate) must_search: Option<MustSearch>,
     /// The treatment of client credentials.
     pub(crate) client_credentials: ClientCredentialPolicy,
     /// The metrics that count client credentials.
     pub(crate) metrics: &'tenant RequestMetrics,
+}
+
+/// Why a body may not be forwarded unsearched.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum MustSearch {
+    /// It may be a batch: its items may have tokens of their own, and what their rejections mean would be unknown.
+    Batch,
+    /// Nothing else of the request names its tenant.
+    Tenant,
 }
 
 /// Scrubs a multipart form chunk by chunk.
@@ -27,6 +36,8 @@ pub(crate) struct BodyScrubber {
     scrubber: Scrubber,
     mode: ScrubMode,
     metrics: RequestMetrics,
+    /// The only tenant that it may name.
+    pub(crate) tenant: Option<TenantId>,
 }
 
 /// The reason why a JSON body or a form is forwarded without being searched for credentials.
@@ -74,6 +85,7 @@ impl ScrubConfig<'_> {
             scrubber: Scrubber::new(boundary, self.client_credentials, mode),
             mode,
             metrics: self.metrics.clone(),
+            tenant: None,
         })
     }
 
@@ -81,12 +93,15 @@ impl ScrubConfig<'_> {
     ///
     /// # Errors
     ///
-    /// A batch is refused, with [`Refusal::ScrubFailed`] or [`Refusal::Overloaded`].
+    /// [`Refusal::ScrubFailed`], [`Refusal::Unsearchable`] or [`Refusal::Overloaded`] if it must be searched.
     pub(crate) fn forward_unsearched(&self, reason: Unsearched) -> Result<(), Refusal> {
-        match (self.is_batch_endpoint, reason) {
-            (true, Unsearched::TooLarge) => return Err(Refusal::ScrubFailed("the batch is longer than 8 MiB")),
-            (true, Unsearched::NoMemory) => return Err(Refusal::Overloaded),
-            (false, _) => {}
+        match (self.must_search, reason) {
+            (Some(MustSearch::Batch), Unsearched::TooLarge) => {
+                return Err(Refusal::ScrubFailed("the batch is longer than 8 MiB"));
+            }
+            (Some(MustSearch::Tenant), Unsearched::TooLarge) => return Err(Refusal::Unsearchable),
+            (Some(MustSearch::Batch | MustSearch::Tenant), Unsearched::NoMemory) => return Err(Refusal::Overloaded),
+            (None, _) => {}
         }
         let reason = reason.label();
         tracing::warn!(reason, "forwarding a request body without searching it for credentials");
@@ -114,6 +129,7 @@ impl BodyScrubber {
     pub(crate) fn push(&mut self, data: &[u8]) -> Result<Bytes, ScrubError> {
         let mut out = BytesMut::with_capacity(data.len());
         self.scrubber.push(data, &mut out)?;
+        self.check_tenant(self.scrubber.signs())?;
         Ok(out.freeze())
     }
 
@@ -131,8 +147,22 @@ impl BodyScrubber {
 
     fn finish_into(&mut self, mut out: BytesMut) -> Result<(Bytes, ScrubReport), ScrubError> {
         let findings = self.scrubber.finish(&mut out)?;
+        self.check_tenant(findings.signs.as_deref())?;
         count_client_credential(&findings, &self.metrics);
         Ok((out.freeze(), findings))
+    }
+
+    /// The rest of the request has its tenant already, and may be on its way.
+    fn check_tenant(&self, signs: Option<&TenantSigns>) -> Result<(), ScrubError> {
+        let (Some(tenant), Some(signs)) = (&self.tenant, signs) else {
+            return Ok(());
+        };
+        if signs.token_slots.iter().any(|name| **name != *tenant.as_str()) {
+            return Err(ScrubError::CannotScrub(
+                "it names another tenant than the head of the request",
+            ));
+        }
+        Ok(())
     }
 
     /// Returns whether the scrubbed body is as long as the original.

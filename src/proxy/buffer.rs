@@ -68,6 +68,15 @@ pub(crate) struct BufferedBody {
     pub(crate) findings: Option<ScrubReport>,
 }
 
+// === impl BufferedBody ===
+
+impl BufferedBody {
+    /// Whether it may name a tenant in a part that has not arrived yet.
+    pub(crate) fn may_name_a_tenant(&self) -> bool {
+        self.body.is_scrubbed()
+    }
+}
+
 /// A body being received.
 struct BodyReceiver<'a> {
     /// `None` once its end has been read.

@@ -62,7 +62,7 @@ pub(crate) async fn select(
     let Some(unsent) = tokens.unsent_request(generation) else {
         return Ok(Admission::Send(credential));
     };
-    let policy = tenant.heal.dead_token;
+    let policy = tenant.settings.heal.dead_token;
     let should_probe = || policy == DeadTokenPolicy::Probe && cache.try_acquire_probe();
     if policy == DeadTokenPolicy::Forward
         || cache.rejection_of(&unsent).is_none()
@@ -81,7 +81,7 @@ pub(crate) async fn select(
     outbound.check_family(tenant, &credential)?;
     record.set_rejection(generation, last.reason);
     record.error = Some(Box::new(last.error.clone()));
-    if tenant.heal.dead_token == DeadTokenPolicy::Refuse {
+    if tenant.settings.heal.dead_token == DeadTokenPolicy::Refuse {
         return Err(last.to_refusal());
     }
     let Some(response) = &last.response else {
@@ -103,7 +103,7 @@ fn respond_dead_at_start(
     record: &mut RequestRecord,
 ) -> Result<Admission, Refusal> {
     let reason = format!("{error}.");
-    if tenant.heal.dead_token == DeadTokenPolicy::Refuse {
+    if tenant.settings.heal.dead_token == DeadTokenPolicy::Refuse {
         return Err(Refusal::DeadToken { reason });
     }
     let mut response = invalid_token_response(&reason);
@@ -138,7 +138,7 @@ pub(crate) async fn wait_for_healing(
 async fn wait_for_newer(tenant: &Tenant, request: &RejectedRequest) -> Result<Arc<Credential>, RefreshError> {
     let newer = tenant
         .tokens
-        .wait_for_successor(request, tenant.heal.hold_timeout, token_deadline(tenant));
+        .wait_for_successor(request, tenant.settings.heal.hold_timeout, token_deadline(tenant));
     newer.await
 }
 
@@ -186,5 +186,5 @@ pub(crate) fn remember_if_dead(tenant: &Tenant, rejected: &RejectedRequest, clas
 }
 
 fn token_deadline(tenant: &Tenant) -> Instant {
-    Instant::now() + tenant.heal.token_wait
+    Instant::now() + tenant.settings.heal.token_wait
 }

@@ -150,7 +150,7 @@ impl Delivery<'_> {
     /// Returns the text with its links pointing at graphward; `None` if there is nothing to rewrite.
     fn rewrite_links(&self, text: &[u8]) -> Option<Bytes> {
         let LinkRewrite { base, links } = self.outbound.links.as_deref()?;
-        let is_graph_host = |host: &str| self.tenant.destinations.find(host).is_some();
+        let is_graph_host = |host: &str| self.tenant.settings.destinations.find(host).is_some();
         // If the media host is not a destination, as with a fake Graph, the origin serves its downloads.
         let is_media_host = |host: &str| is_graph_host(host) || host.eq_ignore_ascii_case(MEDIA_HOST);
         let is_token = |decoded: &mut dyn Iterator<Item = u8>| {

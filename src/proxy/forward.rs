@@ -46,7 +46,7 @@ pub(crate) async fn forward(
     credential: Option<&Credential>,
     body: Body,
 ) -> Result<Response<ResponseBody<Body>>, ForwardError> {
-    let lease = match tenant.upstream.take_open(outbound.origin()).await {
+    let lease = match tenant.settings.upstream.take_open(outbound.origin()).await {
         Some(lease) => lease,
         None => Box::pin(new_connection(tenant, outbound)).await?,
     };
@@ -54,7 +54,7 @@ pub(crate) async fn forward(
     let (body, progress) = body.track_upload();
     let sent = {
         let sent = pin!(lease.send(outbound.to_request(tenant, credential, body)));
-        with_head_timeout(sent, &tenant.head_timeout, progress.as_deref()).await?
+        with_head_timeout(sent, &tenant.settings.head_timeout, progress.as_deref()).await?
     };
     let error = match sent {
         Ok(response) => return checked(response),
@@ -76,7 +76,11 @@ pub(crate) async fn forward(
 
 /// Waits for a connection that has not been idle.
 async fn new_connection(tenant: &Tenant, outbound: &OutboundRequest) -> Result<Lease<Body>, ForwardError> {
-    let connected = timeout(tenant.head_timeout.length, tenant.upstream.wait(outbound.origin())).await;
+    let connected = timeout(
+        tenant.settings.head_timeout.length,
+        tenant.settings.upstream.wait(outbound.origin()),
+    )
+    .await;
     let connected = connected.map_err(|_elapsed| ForwardError::ResponseTimeout)?;
     connected.map_err(|failure| {
         tracing::debug!(error = %failure, fate = "not_sent", "upstream attempt failed");
@@ -94,7 +98,7 @@ async fn send_again(
     let lease = new_connection(tenant, outbound).await?;
     let sent = {
         let sent = pin!(lease.send(request));
-        with_head_timeout(sent, &tenant.head_timeout, progress.as_deref()).await?
+        with_head_timeout(sent, &tenant.settings.head_timeout, progress.as_deref()).await?
     };
     match sent {
         Ok(response) => checked(response),

@@ -5,10 +5,11 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
 
 use super::body::Body;
-use super::body_scrub::ScrubConfig;
+use super::body_scrub::{MustSearch, ScrubConfig};
 use super::headers::strip_request_headers;
 use super::refusal::Refusal;
-use super::tenant::{LinkRewriteConfig, Tenant};
+use super::settings::{LinkRewriteConfig, Settings};
+use super::tenant::Tenant;
 use super::validation;
 use crate::graph::host::is_media_path;
 use crate::graph::links::is_media_lookup;
@@ -16,10 +17,11 @@ use crate::graph::parameter::overrides_method;
 use crate::graph::scrub::{BodyFormat, ScrubError, ScrubReport};
 use crate::graph::{
     AuthScheme, ClientCredentialPolicy, Destination, GraphService, HeaderCredential, Origin, ParameterCredential,
-    Rejection, RejectionProof, RequestHints, ScrubbedTarget, Target, TargetError, parse_authorization,
+    Rejection, RejectionProof, RequestHints, ScrubbedTarget, Target, TargetError, TenantSigns, parse_authorization,
     restrict_accept_encoding,
 };
 use crate::net::TransportSecurity;
+use crate::telemetry::metrics::RequestMetrics;
 use crate::token::Credential;
 
 /// The request as it is sent to Graph, to which each attempt adds a credential.
@@ -41,6 +43,10 @@ pub(crate) struct OutboundRequest {
     strongest_proof: RejectionProof,
     /// Whether it is a batch whose items all carry the tenant's credential. Only its response body tells their results.
     pub(crate) is_batch: bool,
+    /// Whether the app's `Authorization` header was replaced.
+    replaces_header: bool,
+    /// Whether a token was removed from the query.
+    replaces_parameter: bool,
     /// What its parameters say about it.
     pub(crate) hints: RequestHints,
     /// The links of the response that are rewritten.
@@ -71,12 +77,17 @@ impl OutboundRequest {
     ///
     /// [`Refusal::ClientCredential`] if it has a credential and the configuration refuses those,
     /// [`Refusal::MalformedRequest`] if its target is not a path.
-    pub(crate) fn from_app(head: Parts, security: TransportSecurity, tenant: &Tenant) -> Result<Self, Refusal> {
+    pub(crate) fn from_app(
+        head: Parts,
+        security: TransportSecurity,
+        settings: &Settings,
+        mut signs: Option<&mut TenantSigns>,
+    ) -> Result<Self, Refusal> {
         let request_host = validation::request_host(&head);
-        let destinations = &tenant.destinations;
+        let destinations = &settings.destinations;
         let host = request_host.map(|(_authority, host)| host);
         let destination = destinations.route(host, &head.method, head.uri.path()).clone();
-        let links = request_host.and_then(|(authority, host)| link_rewrite(&head, authority, host, security, tenant));
+        let links = request_host.and_then(|(authority, host)| link_rewrite(&head, authority, host, security, settings));
         let Parts {
             method,
             uri,
@@ -96,9 +107,15 @@ impl OutboundRequest {
                 HeaderCredential::Absent | HeaderCredential::Other => HeaderCredential::Other,
             },
         };
-        let mut tenant_scheme = replacement_scheme(header, tenant)?;
+        if let Some(signs) = signs.as_deref_mut() {
+            for value in headers.get_all(AUTHORIZATION) {
+                signs.add_authorization(value.as_bytes());
+            }
+            signs.add_target(uri.path(), uri.query());
+        }
+        let mut tenant_scheme = replacement_scheme(header, settings.heal.client_credentials)?;
         let scrubbed = match tenant_scheme {
-            Some(_) => Target::from_app(&uri, tenant.heal.client_credentials),
+            Some(_) => Target::from_app(&uri, settings.heal.client_credentials),
             None => Target::from_uri(&uri).map(|target| target.with_report(ScrubReport::default())),
         };
         let ScrubbedTarget { target, report } = scrubbed.map_err(|error| match error {
@@ -106,11 +123,11 @@ impl OutboundRequest {
             TargetError::Scrub(ScrubError::ClientCredential) => Refusal::ClientCredential("query"),
             TargetError::Scrub(ScrubError::CannotScrub(reason)) => Refusal::ScrubFailed(reason),
         })?;
+        if let (Some(signs), Some(in_query)) = (signs, report.signs) {
+            signs.add(*in_query);
+        }
         if tenant_scheme.is_some() {
             headers.remove(AUTHORIZATION);
-        }
-        if report.credential == ParameterCredential::Removed {
-            tenant.telemetry.metrics.count_client_credential("query");
         }
         if report.credential.is_forwarded() || target.is_token_endpoint() {
             tenant_scheme = None;
@@ -121,7 +138,7 @@ impl OutboundRequest {
         if destination.service == GraphService::Media && !headers.contains_key(USER_AGENT) {
             headers.insert(USER_AGENT, DEFAULT_USER_AGENT);
         }
-        if tenant.via {
+        if settings.via {
             headers.append(VIA, HeaderValue::from_static("1.1 graphward"));
             decrement_max_forwards(&mut headers);
         }
@@ -139,6 +156,9 @@ impl OutboundRequest {
             tenant_scheme,
             strongest_proof: RejectionProof::SessionEnded,
             is_batch: report.has_batch && !report.has_item_tokens,
+            replaces_header: matches!(header, HeaderCredential::Token(_) | HeaderCredential::Other)
+                && tenant_scheme.is_some(),
+            replaces_parameter: report.credential == ParameterCredential::Removed,
             links,
         })
     }
@@ -154,6 +174,16 @@ impl OutboundRequest {
         reads && !self.target.query().is_some_and(overrides_method) && !self.target.is_token_endpoint()
     }
 
+    /// Counts the credentials of the app that were replaced.
+    pub(crate) fn count_client_credentials(&self, metrics: &RequestMetrics) {
+        if self.replaces_header {
+            metrics.count_client_credential("header");
+        }
+        if self.replaces_parameter {
+            metrics.count_client_credential("query");
+        }
+    }
+
     /// Returns whether it carries the tenant's credential.
     pub(crate) fn uses_tenant_credential(&self) -> bool {
         self.tenant_scheme.is_some()
@@ -161,15 +191,15 @@ impl OutboundRequest {
 
     /// The scrubber settings for its body. `None` if it carries the app's credential, or if the body is a file, regardless of
     /// its `Content-Type`, since curl sends files as forms.
-    pub(crate) fn scrub_config<'tenant>(&self, tenant: &'tenant Tenant) -> Option<ScrubConfig<'tenant>> {
+    pub(crate) fn scrub_config<'a>(&self, settings: &Settings, metrics: &'a RequestMetrics) -> Option<ScrubConfig<'a>> {
         if !self.uses_tenant_credential() || self.is_file_upload {
             return None;
         }
         Some(ScrubConfig {
             format: BodyFormat::from_headers(&self.headers)?,
-            is_batch_endpoint: self.target.is_batch_endpoint(),
-            client_credentials: tenant.heal.client_credentials,
-            metrics: &tenant.telemetry.metrics,
+            must_search: self.target.is_batch_endpoint().then_some(MustSearch::Batch),
+            client_credentials: settings.heal.client_credentials,
+            metrics,
         })
     }
 
@@ -206,9 +236,9 @@ impl OutboundRequest {
     ///
     /// [`Refusal::FamilyMismatch`] if the credential is of another token family.
     pub(crate) fn check_family(&self, tenant: &Tenant, credential: &Credential) -> Result<(), Refusal> {
-        let checked = tenant
-            .destinations
-            .check_token_family(credential.family, &self.destination);
+        let destinations = &tenant.settings.destinations;
+        let family = credential.family.or(tenant.family);
+        let checked = destinations.check_token_family(family, &self.destination);
         checked.map_err(|token| Refusal::FamilyMismatch {
             token,
             host: self.destination.origin.host().to_owned(),
@@ -251,7 +281,7 @@ impl OutboundRequest {
         let mut proven_uri = None;
         if let (Some(_), true, Some(credential)) = (self.tenant_scheme, self.takes_proof, credential) {
             credential.with_proof(
-                || tenant.clock.now(),
+                || tenant.settings.clock.now(),
                 |proof| proven_uri = Some(self.target.to_uri_with_proof(proof)),
             );
         }
@@ -266,16 +296,16 @@ fn link_rewrite(
     authority: &str,
     host: &str,
     security: TransportSecurity,
-    tenant: &Tenant,
+    settings: &Settings,
 ) -> Option<Box<LinkRewrite>> {
     let links = LinkRewriteConfig {
-        media: tenant.links.media && is_media_lookup(&head.method, head.uri.path()),
-        paging: tenant.links.paging,
+        media: settings.links.media && is_media_lookup(&head.method, head.uri.path()),
+        paging: settings.links.paging,
     };
     if !(links.media || links.paging) {
         return None;
     }
-    if tenant.destinations.find(host).is_some() {
+    if settings.destinations.find(host).is_some() {
         return None;
     }
     let base = format!("{}://{authority}", security.scheme());
@@ -284,7 +314,7 @@ fn link_rewrite(
 
 /// Decides whether the tenant's credential replaces the app's `Authorization` header, and under which scheme. `None` if the
 /// app's header is kept.
-fn replacement_scheme(header: HeaderCredential, tenant: &Tenant) -> Result<Option<AuthScheme>, Refusal> {
+fn replacement_scheme(header: HeaderCredential, policy: ClientCredentialPolicy) -> Result<Option<AuthScheme>, Refusal> {
     let scheme = match header {
         // An app token names its app, and is used where Graph accepts nothing else.
         HeaderCredential::AppToken(_) => return Ok(None),
@@ -293,11 +323,8 @@ fn replacement_scheme(header: HeaderCredential, tenant: &Tenant) -> Result<Optio
         HeaderCredential::Token(scheme) => scheme,
         HeaderCredential::Other => AuthScheme::Bearer,
     };
-    match tenant.heal.client_credentials {
-        ClientCredentialPolicy::Replace => {
-            tenant.telemetry.metrics.count_client_credential("header");
-            Ok(Some(scheme))
-        }
+    match policy {
+        ClientCredentialPolicy::Replace => Ok(Some(scheme)),
         ClientCredentialPolicy::Refuse => Err(Refusal::ClientCredential("Authorization header")),
         ClientCredentialPolicy::Keep => Ok(None),
     }

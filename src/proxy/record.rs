@@ -38,8 +38,8 @@ pub struct RequestTelemetry {
     pub access_log: AccessLogFilter,
     /// The tenant's metrics of the data path.
     pub metrics: RequestMetrics,
-    /// The tenant's requests that were lost for lack of a token.
-    pub outage: Arc<OutageLog>,
+    /// The tenant's requests that were lost for lack of a token; `None` for requests without a tenant.
+    pub outage: Option<Arc<OutageLog>>,
     /// The description of the token's sources.
     pub sources: String,
     /// What the log says once.
@@ -125,6 +125,18 @@ impl RequestRecord {
             reader: None,
             inflight_guard: None,
         })
+    }
+
+    /// Sets the tenant of the request.
+    pub(crate) fn set_tenant(&mut self, telemetry: &Arc<RequestTelemetry>) {
+        if !Arc::ptr_eq(&self.telemetry, telemetry) {
+            self.telemetry = Arc::clone(telemetry);
+        }
+    }
+
+    /// The metrics of the tenant, or of requests without one.
+    pub(crate) fn metrics(&self) -> &RequestMetrics {
+        &self.telemetry.metrics
     }
 
     /// Counts an attempt and returns its number: 1 is the first.
@@ -284,7 +296,9 @@ impl Drop for RequestRecord {
         self.telemetry.notices.give(&self.telemetry.tenant, label, metrics);
         match self.outcome {
             Outcome::Delivered | Outcome::Healed if self.verdict == Some(Verdict::Success) => {
-                self.telemetry.outage.record_success();
+                if let Some(outage) = &self.telemetry.outage {
+                    outage.record_success();
+                }
             }
             Outcome::Refused(label) if !is_lost_for_lack_of_a_token(label) => {}
             Outcome::NoResponse | Outcome::Delivered | Outcome::Healed => {}
@@ -294,7 +308,9 @@ impl Drop for RequestRecord {
             | Outcome::UnhealedNotSent
             | Outcome::Refused(_) => {
                 let rejection = self.rejection.map(|(_, reason)| reason);
-                self.telemetry.outage.record_loss(rejection, &self.telemetry.sources);
+                if let Some(outage) = &self.telemetry.outage {
+                    outage.record_loss(rejection, &self.telemetry.sources);
+                }
             }
         }
         let succeeded = label == "delivered"

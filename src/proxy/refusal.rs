@@ -12,6 +12,7 @@ use http::{HeaderName, HeaderValue, Response, StatusCode, Version};
 
 use crate::graph::scrub::ScrubError;
 use crate::net::{ConnectFailure, ConnectFailureKind};
+use crate::tenants::RouteError;
 use crate::token::RefreshError;
 use crate::types::TokenFamily;
 
@@ -106,6 +107,18 @@ pub(crate) enum Refusal {
     /// The app did not send the whole body, or framed it wrongly.
     #[error("the request body is malformed or incomplete")]
     BodyInterrupted,
+    /// The signs of the request name no tenant, or not one.
+    #[error(
+        "graphward does not know which tenant this request is for: {0}. Name it in the header of routing.header, as \
+         tenant:NAME in the place of the token, or in the path as /-/NAME/…"
+    )]
+    Route(RouteError),
+    /// Only the body can name the tenant, and it is too large to be searched.
+    #[error(
+        "graphward does not know which tenant this request is for, and its body is too large to be searched for a name. Name \
+         the tenant in the header of routing.header, in the Authorization header as tenant:NAME, or in the path as /-/NAME/…"
+    )]
+    Unsearchable,
     /// There is no connection to the host.
     #[error("graphward {0}; the request was not sent")]
     Connect(ConnectFailure),
@@ -189,6 +202,11 @@ impl Refusal {
             Self::FamilyMismatch { .. } => (S::MISDIRECTED_REQUEST, CONFIGURATION_ERROR, "refused_token_family", 990_019, false),
             Self::TunnelNotAllowed { .. } => (S::FORBIDDEN, DENIED, "refused_tunnel_not_allowed", 990_020, false),
             Self::DeadToken { .. } => (S::SERVICE_UNAVAILABLE, CONFIGURATION_ERROR, "refused_dead_token", 990_021, false),
+            Self::Route(RouteError::Unnamed) => (S::BAD_REQUEST, REQUEST_ERROR, "refused_no_tenant", 990_024, false),
+            Self::Route(RouteError::Unknown { .. }) => (S::NOT_FOUND, DENIED, "refused_unknown_tenant", 990_025, false),
+            Self::Route(RouteError::Inactive(_)) => (S::FORBIDDEN, DENIED, "refused_inactive_tenant", 990_026, false),
+            Self::Route(RouteError::Disagreement { .. }) => (S::FORBIDDEN, DENIED, "refused_tenants_disagree", 990_027, false),
+            Self::Unsearchable => (S::PAYLOAD_TOO_LARGE, REQUEST_ERROR, "refused_body_unsearched", 990_028, false),
             Self::TokenWithdrawn(_) => (S::FORBIDDEN, CONFIGURATION_ERROR, "refused_token_withdrawn", 990_023, false),
         };
         ErrorProperties {
@@ -266,6 +284,7 @@ impl Refusal {
                     | Self::BodyTimeout
                     | Self::BodyInterrupted
                     | Self::ScrubFailed(_)
+                    | Self::Unsearchable
             )
     }
 }

@@ -1,60 +1,24 @@
 //! A tenant: one set of rules with one token.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::body::Body;
 use super::dead_token::DeadTokenCache;
-use super::heal::HealConfig;
 use super::record::RequestTelemetry;
-use crate::graph::Destinations;
-use crate::net::TimeLimit;
+use super::settings::Settings;
 use crate::token::TokenHandle;
-use crate::types::Clock;
-use crate::upstream::Upstream;
+use crate::types::TokenFamily;
 
-/// The settings and the state that requests of a tenant share. A reload replaces the settings; a clone shares the state.
+/// What the requests of a tenant share. A clone shares the state; a reload makes one with other settings.
 #[derive(Clone, Debug)]
 pub struct Tenant {
+    /// What the requests of all tenants share.
+    pub settings: Arc<Settings>,
     /// The current credential.
     pub tokens: TokenHandle,
-    /// Wall time, for proofs that contain it.
-    pub clock: Clock,
-    /// The hosts that requests go to; they go nowhere else.
-    pub destinations: Destinations,
-    /// The connections to those hosts.
-    pub upstream: Arc<Upstream<Body>>,
-    /// The limit from the end of a request's body to the head of the response.
-    pub head_timeout: TimeLimit,
-    /// How rejected requests are healed, and the limits of what is buffered of a request body.
-    pub heal: HealConfig,
-    /// The links in responses that are rewritten to point at graphward.
-    pub links: LinkRewriteConfig,
-    /// Whether graphward adds `Via` to requests and honors `Max-Forwards`.
-    pub via: bool,
+    /// The family of its tokens, if neither their prefix nor their inspection tells it (`token.family`).
+    pub family: Option<TokenFamily>,
     /// Graph's last rejection of the credential.
     pub dead_token_cache: Arc<DeadTokenCache>,
-    /// The longest wait between two frames of a body.
-    pub idle_timeout: Duration,
     /// The metrics and the log settings for requests.
     pub telemetry: Arc<RequestTelemetry>,
-}
-
-/// The links in responses that are rewritten to point at graphward (`[links]`).
-#[derive(Clone, Copy, Debug, Eq, PartialEq, schemars::JsonSchema, serde::Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct LinkRewriteConfig {
-    /// Links to WhatsApp media.
-    pub media: bool,
-    /// Links to the next and the previous page.
-    pub paging: bool,
-}
-
-impl Default for LinkRewriteConfig {
-    fn default() -> Self {
-        Self {
-            media: true,
-            paging: false,
-        }
-    }
 }

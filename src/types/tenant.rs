@@ -35,6 +35,12 @@ impl TenantId {
         }
     }
 
+    /// The place of a tenant in records of requests that name none: an empty name, which no tenant has.
+    #[must_use]
+    pub fn unnamed() -> Self {
+        Self(Arc::from(""))
+    }
+
     /// The name.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -55,9 +55,9 @@ fn item_edits(
     policy: ClientCredentialPolicy,
     report: &mut ScrubReport,
 ) -> Result<Vec<Edit>, ScrubError> {
-    let mut scan = ItemScan::new(Ruling::REMOVE_ALL, std::mem::take(&mut report.signs));
+    let mut scan = ItemScan::new(Ruling::REMOVE_ALL, std::mem::take(report.signs_mut()));
     scan.scan_object(text, item.clone(), ObjectLevel::Item);
-    report.signs = std::mem::take(&mut scan.signs);
+    *report.signs_mut() = std::mem::take(&mut scan.signs);
     if scan.calls_token_endpoint {
         report.has_item_tokens |= scan.strongest >= ParameterKind::AppToken;
         return Ok(Vec::new());

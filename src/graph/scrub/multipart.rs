@@ -286,7 +286,7 @@ impl BufferedField {
         }
         let kind = ParameterKind::from_decoded(self.name, value.iter().copied());
         if kind == ParameterKind::TokenSlot {
-            scrub_state.report.signs.add_token_slot(value.iter().copied());
+            scrub_state.report.signs_mut().add_token_slot(value.iter().copied());
         }
         let decision = scrub_state.decide(kind, &self.bytes)?;
         match (decision, scrub_state.mode) {

@@ -61,7 +61,7 @@ pub struct ScrubReport {
     /// What else the body says about the request. Unknown if the body streams.
     pub hints: RequestHints,
     /// What it says about the tenant: ids are read from the items of a batch only.
-    pub signs: TenantSigns,
+    pub signs: Option<Box<TenantSigns>>,
 }
 
 /// The rule for the credentials of a body, or of a batch item, that has been read whole.
@@ -131,6 +131,11 @@ pub(super) const fn check_length(name: ParameterName, length: usize) -> Result<(
 // === impl ScrubReport ===
 
 impl ScrubReport {
+    /// What it says about the tenant, to be added to.
+    pub(super) fn signs_mut(&mut self) -> &mut TenantSigns {
+        self.signs.get_or_insert_default()
+    }
+
     /// Sets the credential that follows from the strongest parameter.
     pub(super) const fn set_strongest(&mut self, strongest: ParameterKind, policy: ClientCredentialPolicy) {
         self.credential = match (strongest, policy) {

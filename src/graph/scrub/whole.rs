@@ -40,7 +40,7 @@ pub(super) fn form_edits(
         }
         let kind = ParameterKind::from_decoded(name, form_decode(value));
         if kind == ParameterKind::TokenSlot {
-            report.signs.add_token_slot(form_decode(value));
+            report.signs_mut().add_token_slot(form_decode(value));
         }
         strongest = strongest.max(kind);
         Ruling::REMOVE_ALL.removes(kind)
@@ -82,7 +82,7 @@ pub(super) fn json_edits(
         }
         let kind = classify_member(&text, member);
         if kind == ParameterKind::TokenSlot {
-            report.signs.add_token_slot(unescape_member(&text, member));
+            report.signs_mut().add_token_slot(unescape_member(&text, member));
         }
         strongest = strongest.max(kind);
         Ruling::REMOVE_ALL.removes(kind)

@@ -1,0 +1,224 @@
+//! Finds the tenant of a request: from its head before its body is received, and again with what its body says.
+//!
+//! # Why
+//!
+//! Most requests name their tenant in the head. Then a wrong name is refused before a body is received, and the body counts
+//! against the tenant's own limits. A token slot in a body is read only with the body, so the signs are looked at a second time,
+//! all of them. A process with one tenant looks for no signs: its app may use the same header for something of its own.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderName, Uri};
+
+use super::buffer::BufferedBody;
+use super::record::RequestTelemetry;
+use super::refusal::Refusal;
+use super::settings::Settings;
+use super::tenant::Tenant;
+use crate::graph::TenantSigns;
+use crate::tenants::{Directory, Entry, RouteError, Sign, SignKind, route};
+use crate::types::TenantId;
+
+/// The tenants at one moment, and what they share.
+#[derive(Debug)]
+pub struct Tenants {
+    /// What their requests share.
+    pub settings: Arc<Settings>,
+    /// The tenants.
+    pub directory: Directory<Tenant>,
+    /// The header that names a tenant (`routing.header`).
+    pub header: Option<HeaderName>,
+    /// For requests whose tenant is not known.
+    pub unnamed: Arc<RequestTelemetry>,
+}
+
+/// The signs of a request that have been read.
+#[derive(Debug, Default)]
+pub(crate) struct RequestSigns {
+    listener: Option<TenantId>,
+    prefix: Option<Box<str>>,
+    headers: Vec<Box<str>>,
+    /// What stands in the place of a token, and among the parameters.
+    pub(crate) parameters: TenantSigns,
+}
+
+/// The path of a request to a tenant begins with it, and the tenant's name.
+const PREFIX: &str = "/-/";
+
+// === impl Tenants ===
+
+impl Tenants {
+    /// The tenant of all requests, if no other one is configured.
+    pub(crate) fn only(&self) -> Option<&Arc<Entry<Tenant>>> {
+        self.directory
+            .fallback()
+            .filter(|_| self.directory.entries().len() == 1)
+    }
+
+    /// Takes the signs out of the head of a request: what names a tenant and is not Graph's. `None` if there is one tenant only.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::MalformedRequest`] if nothing valid is left of the path behind its prefix.
+    pub(crate) fn take_signs(
+        &self,
+        head: &mut Parts,
+        listener: Option<&TenantId>,
+    ) -> Result<Option<Box<RequestSigns>>, Refusal> {
+        if self.only().is_some() {
+            return Ok(None);
+        }
+        let mut signs = Box::new(RequestSigns {
+            listener: listener.cloned(),
+            ..RequestSigns::default()
+        });
+        if let Some(header) = &self.header
+            && let http::header::Entry::Occupied(entry) = head.headers.entry(header)
+        {
+            let (_name, values) = entry.remove_entry_mult();
+            signs.headers = values.map(|value| text_of(value.as_bytes())).collect();
+        }
+        if let Some((name, uri)) = split_prefix(&head.uri)? {
+            signs.prefix = Some(name);
+            head.uri = uri;
+        }
+        Ok(Some(signs))
+    }
+
+    /// Finds the tenant that the head names; `None` if it names none, and the body may do so.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Route`]
+    pub(crate) fn route_head(&self, signs: Option<&RequestSigns>) -> Result<Option<&Tenant>, Refusal> {
+        match self.route(signs) {
+            Ok(entry) => Ok(Some(&entry.tenant)),
+            Err(RouteError::Unnamed) => Ok(None),
+            Err(error) => Err(Refusal::Route(error)),
+        }
+    }
+
+    /// Finds the tenant that all signs name, those of the body included.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Route`]; [`Refusal::Unsearchable`] if only the body can name a tenant, and it is too large to be searched.
+    pub(crate) fn route_with_body(
+        &self,
+        signs: Option<&mut RequestSigns>,
+        received: &mut BufferedBody,
+    ) -> Result<&Tenant, Refusal> {
+        let Some(signs) = signs else {
+            return self.route(None).map(|entry| &entry.tenant).map_err(Refusal::Route);
+        };
+        let is_named_by_head = signs.name_a_tenant(&self.directory);
+        if let Some(in_body) = received.findings.as_mut().and_then(|findings| findings.signs.take()) {
+            signs.parameters.add(*in_body);
+        }
+        let entry = self.route(Some(signs)).map_err(Refusal::Route);
+        if received.may_name_a_tenant() {
+            if !is_named_by_head {
+                return Err(Refusal::Unsearchable);
+            }
+            if let Ok(entry) = entry {
+                received.body.require_tenant(&entry.id);
+            }
+        }
+        entry.map(|entry| &entry.tenant)
+    }
+
+    fn route(&self, signs: Option<&RequestSigns>) -> Result<&Arc<Entry<Tenant>>, RouteError> {
+        let Some(signs) = signs else {
+            return self.directory.fallback().ok_or(RouteError::Unnamed);
+        };
+        let all = signs.all();
+        route(&self.directory, &all)
+    }
+}
+
+// === impl RequestSigns ===
+
+impl RequestSigns {
+    fn all(&self) -> Vec<Sign<'_>> {
+        let mut all: Vec<Sign<'_>> = Vec::with_capacity(8);
+        let mut add = |kind, value| all.push(Sign { kind, value });
+        if let Some(name) = &self.listener {
+            add(SignKind::Listener, name.as_str());
+        }
+        if let Some(name) = &self.prefix {
+            add(SignKind::Prefix, name);
+        }
+        self.headers.iter().for_each(|name| add(SignKind::Header, name));
+        let TenantSigns {
+            token_slots,
+            object_ids,
+        } = &self.parameters;
+        token_slots.iter().for_each(|name| add(SignKind::TokenSlot, name));
+        object_ids.iter().for_each(|id| add(SignKind::Object, id));
+        all
+    }
+
+    /// Returns whether what has been read names a tenant.
+    pub(crate) fn name_a_tenant(&self, directory: &Directory<Tenant>) -> bool {
+        let is_sign = |sign: &Sign<'_>| sign.kind != SignKind::Object || directory.owner_of(sign.value).is_some();
+        self.all().iter().any(is_sign)
+    }
+}
+
+/// Splits `/-/NAME/rest?query` into the name and `/rest?query`; `None` if the path begins otherwise.
+fn split_prefix(uri: &Uri) -> Result<Option<(Box<str>, Uri)>, Refusal> {
+    let Some(rest) = uri
+        .path_and_query()
+        .and_then(|target| target.as_str().strip_prefix(PREFIX))
+    else {
+        return Ok(None);
+    };
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (name, behind) = rest.split_at(end);
+    let name: Cow<'_, [u8]> = percent_encoding::percent_decode_str(name).into();
+    let target = if behind.starts_with('/') {
+        Cow::Borrowed(behind)
+    } else {
+        Cow::Owned(format!("/{behind}"))
+    };
+    let malformed = |_error| Refusal::MalformedRequest("nothing valid follows the tenant in its path");
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(PathAndQuery::try_from(&*target).map_err(malformed)?);
+    let uri = Uri::from_parts(parts).map_err(|_error| Refusal::MalformedRequest("its path names no tenant"))?;
+    Ok(Some((text_of(&name), uri)))
+}
+
+fn text_of(bytes: &[u8]) -> Box<str> {
+    String::from_utf8_lossy(bytes).trim().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_prefix_is_taken_off_and_every_other_byte_of_the_target_stays() {
+        let split = |uri: &'static str| {
+            let (name, uri) = split_prefix(&Uri::from_static(uri)).unwrap()?;
+            Some((name.into_string(), uri.to_string()))
+        };
+        let expect = |name: &str, uri: &str| Some((name.to_owned(), uri.to_owned()));
+        assert_eq!(
+            split("/-/acme/v25.0//1%2F?a=/-/b/"),
+            expect("acme", "/v25.0//1%2F?a=/-/b/")
+        );
+        assert_eq!(
+            split("http://localhost:8080/-/a%40b/me"),
+            expect("a@b", "http://localhost:8080/me")
+        );
+        assert_eq!(split("/-/acme"), expect("acme", "/"));
+        assert_eq!(split("/-/acme?ids=1"), expect("acme", "/?ids=1"));
+        assert_eq!(split("/-//me"), expect("", "/me"));
+        for other in ["/", "/-", "/v25.0/-/acme/me", "/me?x=/-/acme/"] {
+            assert_eq!(split(other), None, "{other}");
+        }
+    }
+}

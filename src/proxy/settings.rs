@@ -1,0 +1,51 @@
+//! What the requests of all tenants share: settings, and the connections to Graph.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::body::Body;
+use super::heal::HealConfig;
+use crate::graph::Destinations;
+use crate::net::TimeLimit;
+use crate::types::Clock;
+use crate::upstream::Upstream;
+
+/// What the requests of all tenants share. A reload replaces it.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Wall time, for proofs that contain it.
+    pub clock: Clock,
+    /// The hosts that requests go to; they go nowhere else.
+    pub destinations: Destinations,
+    /// The connections to those hosts.
+    pub upstream: Arc<Upstream<Body>>,
+    /// The limit from the end of a request's body to the head of the response.
+    pub head_timeout: TimeLimit,
+    /// How rejected requests are healed, and the limits of what is buffered of a request body.
+    pub heal: HealConfig,
+    /// The links in responses that are rewritten to point at graphward.
+    pub links: LinkRewriteConfig,
+    /// Whether graphward adds `Via` to requests and honors `Max-Forwards`.
+    pub via: bool,
+    /// The longest wait between two frames of a body.
+    pub idle_timeout: Duration,
+}
+
+/// The links in responses that are rewritten to point at graphward (`[links]`).
+#[derive(Clone, Copy, Debug, Eq, PartialEq, schemars::JsonSchema, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LinkRewriteConfig {
+    /// Links to WhatsApp media.
+    pub media: bool,
+    /// Links to the next and the previous page.
+    pub paging: bool,
+}
+
+impl Default for LinkRewriteConfig {
+    fn default() -> Self {
+        Self {
+            media: true,
+            paging: false,
+        }
+    }
+}
