@@ -28,7 +28,7 @@ mod payload;
 mod webhook;
 
 pub use endpoint::WebhookUrlError;
-pub use memory::AlertMemory;
+pub use memory::{AlertMemory, NoticeMemory};
 pub use webhook::{AlertSender, Webhook};
 
 use crate::types::MaybeSecret;

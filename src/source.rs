@@ -4,35 +4,33 @@
 //! be dropped at any moment. When a read fails, the current token stays in use.
 
 mod absent;
-mod command;
 mod config;
 pub mod decode;
 mod encoding;
 mod env;
+mod exec;
 mod fernet;
 mod file;
+mod http;
 mod polled;
 mod postgres;
 mod previous_tokens;
 mod renewed_store;
-mod service;
 mod token_cache;
 mod token_file;
 
 pub use absent::AbsentPolicy;
-pub use command::{CommandConfig, ExecSource, ExecSourceConfig, TokenCommand};
 pub use config::TokenSource;
 pub use encoding::{EncryptionConfig, PlainTokens, encode_token};
 pub use env::EnvSource;
+pub use exec::{CommandConfig, ExecSourceConfig, TokenCommand};
 pub use fernet::{Fernet, FernetError};
 pub use file::{FileSource, FileSourceConfig};
+pub use http::{HttpCallConfig, HttpSourceConfig, ServiceTextError, TokenService, service_header, service_url};
 pub use polled::{PolledSource, TokenCall};
 pub use postgres::{
     DatabaseUrlError, PostgresDeliveries, PostgresError, PostgresSettings, PostgresSource, PostgresSourceConfig,
 };
 pub use renewed_store::RenewedTokenStore;
-pub use service::{
-    HttpCallConfig, HttpSource, HttpSourceConfig, ServiceTextError, TokenService, service_header, service_url,
-};
 pub use token_cache::FileTokenCache;
 pub use token_file::StoreConfig;

@@ -56,7 +56,7 @@ mod traits;
 mod vetting;
 mod warnings;
 
-pub use alert::{Alert, AlertCause, DeliveryMemory, MAX_REPEAT_INTERVAL};
+pub use alert::{Alert, AlertCause, AlertKey, DeliveryMemory, MAX_REPEAT_INTERVAL};
 pub use channel::{TokenHandle, TokenPublisher, channel};
 pub use credential::{Credential, CredentialError, Generation, ProofSettings, Token};
 pub use current::TokenStatus;

@@ -9,11 +9,14 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use arc_swap::ArcSwapOption;
 use tokio::fs;
 
-use crate::token::{Alert, BoxFuture, DeliveryMemory, MAX_REPEAT_INTERVAL};
+use super::webhook::AlertSender;
+use crate::token::{AlertKey, BoxFuture, DeliveryMemory, MAX_REPEAT_INTERVAL};
 
 /// The alerts that were delivered within a week, in a file.
 #[derive(Clone, Debug)]
@@ -21,8 +24,18 @@ pub struct AlertMemory {
     path: PathBuf,
 }
 
+/// Remembers when the operator was last told of an unknown expiry: with a webhook, its deliveries, which it notes itself;
+/// without one, the lines in the log.
+#[derive(Debug)]
+pub struct NoticeMemory {
+    deliveries: AlertMemory,
+    webhook: Arc<ArcSwapOption<AlertSender>>,
+}
+
 /// The seconds since 1970 at which each alert was delivered last.
 type Deliveries = BTreeMap<String, u64>;
+
+// === impl AlertMemory ===
 
 impl AlertMemory {
     /// Creates the memory in this directory.
@@ -57,18 +70,18 @@ impl AlertMemory {
 }
 
 impl DeliveryMemory for AlertMemory {
-    fn begin<'a>(&'a mut self, alert: &'a Alert, now: SystemTime) -> BoxFuture<'a, Option<SystemTime>> {
+    fn begin<'a>(&'a mut self, alert: &'a AlertKey, now: SystemTime) -> BoxFuture<'a, Option<SystemTime>> {
         Box::pin(async move {
-            let delivered_at = *self.read(now).await.get(&alert.key())?;
+            let delivered_at = *self.read(now).await.get(&alert.to_string())?;
             Some(UNIX_EPOCH + Duration::from_secs(delivered_at))
         })
     }
 
-    fn finish<'a>(&'a mut self, alert: &'a Alert, delivered_at: Option<SystemTime>) -> BoxFuture<'a, ()> {
+    fn finish<'a>(&'a mut self, alert: &'a AlertKey, delivered_at: Option<SystemTime>) -> BoxFuture<'a, ()> {
         Box::pin(async move {
             let Some(at) = delivered_at else { return };
             let mut deliveries = self.read(at).await;
-            deliveries.insert(alert.key(), unix_seconds(at));
+            deliveries.insert(alert.to_string(), unix_seconds(at));
             if let Err(error) = self.write(&deliveries).await {
                 let path = self.path.display();
                 tracing::warn!(%error, %path, "cannot remember a delivered alert; it may be sent again after a restart");
@@ -77,6 +90,66 @@ impl DeliveryMemory for AlertMemory {
     }
 }
 
+// === impl NoticeMemory ===
+
+impl NoticeMemory {
+    /// Creates the memory in this directory, of a process that has this webhook at the moment.
+    #[must_use]
+    pub fn new(directory: &Path, webhook: Arc<ArcSwapOption<AlertSender>>) -> Self {
+        Self {
+            deliveries: AlertMemory::new(directory),
+            webhook,
+        }
+    }
+}
+
+impl DeliveryMemory for NoticeMemory {
+    fn begin<'a>(&'a mut self, alert: &'a AlertKey, now: SystemTime) -> BoxFuture<'a, Option<SystemTime>> {
+        self.deliveries.begin(alert, now)
+    }
+
+    fn finish<'a>(&'a mut self, alert: &'a AlertKey, delivered_at: Option<SystemTime>) -> BoxFuture<'a, ()> {
+        let in_log_only = delivered_at.filter(|_| self.webhook.load().is_none());
+        self.deliveries.finish(alert, in_log_only)
+    }
+}
+
 fn unix_seconds(at: SystemTime) -> u64 {
     at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::webhook::Webhook;
+    use super::*;
+    use crate::net::HttpClient;
+    use crate::telemetry::metrics::Metrics;
+    use crate::token::AlertCause;
+    use crate::types::{Clock, Secret, TenantId};
+
+    #[tokio::test]
+    async fn a_notice_in_the_log_is_remembered_only_if_no_webhook_tells_it() {
+        let (state, now) = (
+            tempfile::tempdir().unwrap(),
+            UNIX_EPOCH + Duration::from_secs(1_759_276_800),
+        );
+        let target = Arc::new(ArcSwapOption::empty());
+        let mut memory = NoticeMemory::new(state.path(), Arc::clone(&target));
+        let notice = AlertKey {
+            tenant: TenantId::default(),
+            cause: AlertCause::ExpiryUnknown,
+            reason: String::new(),
+        };
+        let url = Secret::new("https://hooks.example.com/x").unwrap();
+        let client = HttpClient::from_fn(|_request| std::future::pending(), Duration::from_secs(1));
+        let (sender, _webhook) = Webhook::new(url, &client, Clock::system(), Metrics::new().alert_metrics()).unwrap();
+        target.store(Some(Arc::new(sender)));
+        memory.finish(&notice, Some(now)).await;
+        assert_eq!(memory.begin(&notice, now).await, None);
+        target.store(None);
+        memory.finish(&notice, None).await;
+        assert_eq!(memory.begin(&notice, now).await, None);
+        memory.finish(&notice, Some(now)).await;
+        assert_eq!(memory.begin(&notice, now).await, Some(now));
+    }
 }

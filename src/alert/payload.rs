@@ -10,19 +10,19 @@ use crate::types::Rfc3339Timestamp;
 /// Writes an alert as JSON: `text` for Slack and compatible webhooks, the other members for programs.
 pub(super) fn payload(alert: &Alert, sent_at: SystemTime) -> String {
     let [summary, remediation] = [&alert.summary, &alert.remediation].map(|text| text.trim().trim_end_matches('.'));
-    let text = format!("{summary}. {remediation}. (graphward, tenant {})", alert.tenant);
+    let text = format!("{summary}. {remediation}. (graphward, tenant {})", alert.key.tenant);
     let mut payload = json!({
         // Slack makes links, mentions and entities with these three characters.
         // See <https://docs.slack.dev/messaging/formatting-message-text#escaping>.
         "text": text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;"),
-        "tenant": alert.tenant.as_str(),
-        "cause": alert.cause.label(),
-        "severity": alert.cause.severity(),
+        "tenant": alert.key.tenant.as_str(),
+        "cause": alert.key.cause.label(),
+        "severity": alert.key.cause.severity(),
         "summary": alert.summary,
         "remediation": alert.remediation,
         "at": Rfc3339Timestamp(sent_at).to_string(),
     });
-    if let (Some(days), Value::Object(members)) = (alert.cause.days(), &mut payload) {
+    if let (Some(days), Value::Object(members)) = (alert.key.cause.days(), &mut payload) {
         members.insert("days".to_owned(), days.into());
     }
     payload.to_string()
@@ -33,14 +33,16 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::token::AlertCause;
+    use crate::token::{AlertCause, AlertKey};
     use crate::types::TenantId;
 
     fn read(cause: AlertCause, summary: &str, remediation: &str) -> Value {
         let alert = Alert {
-            tenant: TenantId::new("shop").unwrap(),
-            cause,
-            reason: String::new(),
+            key: AlertKey {
+                tenant: TenantId::new("shop").unwrap(),
+                cause,
+                reason: String::new(),
+            },
             summary: summary.to_owned(),
             remediation: remediation.to_owned(),
         };

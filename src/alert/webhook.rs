@@ -14,8 +14,8 @@ use super::endpoint::{Failure, WebhookUrlError, check, shown_part};
 use super::payload::payload;
 use crate::net::HttpClient;
 use crate::telemetry::metrics::AlertMetrics;
-use crate::token::{Alert, DeliveryMemory};
-use crate::types::{Clock, Secret};
+use crate::token::{Alert, AlertKey, DeliveryMemory};
+use crate::types::{Clock, Fingerprint, Secret};
 
 /// Sends alerts to the webhook task. Clones send to the same one.
 #[derive(Clone, Debug)]
@@ -24,6 +24,7 @@ pub struct AlertSender {
     alerts: broadcast::Sender<Alert>,
     stop: watch::Sender<bool>,
     metrics: AlertMetrics,
+    url: Fingerprint,
 }
 
 /// Delivers alerts, one at a time.
@@ -41,7 +42,7 @@ pub struct Webhook {
     /// In the order of arrival, or of the last attempt; one for each key.
     waiting: Vec<QueuedAlert>,
     /// A settled alert is not attempted again before this moment.
-    not_before: HashMap<String, Instant>,
+    not_before: HashMap<AlertKey, Instant>,
     /// The webhook asked for no request before this moment.
     paused_until: Instant,
     /// Whether a full queue has been logged since the last delivery.
@@ -51,8 +52,6 @@ pub struct Webhook {
 /// An alert that waits.
 #[derive(Clone, Debug)]
 struct QueuedAlert {
-    /// The unit of suppression: [`Alert::key`].
-    key: String,
     alert: Alert,
     received_at: SystemTime,
     /// The number of attempts so far.
@@ -84,8 +83,14 @@ impl AlertSender {
     pub fn send(&self, alert: &Alert) {
         if self.alerts.send(alert.clone()).is_err() {
             self.metrics.dropped.inc();
-            tracing::debug!(tenant = %alert.tenant, cause = alert.cause.label(), "alert dropped: the webhook task has stopped");
+            tracing::debug!(alert = %alert.key, "alert dropped: the webhook task has stopped");
         }
+    }
+
+    /// Returns the fingerprint of the webhook's URL.
+    #[must_use]
+    pub const fn url(&self) -> Fingerprint {
+        self.url
     }
 
     /// Gives every waiting alert one more attempt, for at most two seconds in all, and drops the rest. Returns at once if
@@ -116,7 +121,7 @@ impl Webhook {
             alerts: alert_receiver,
             stop: stop_receiver,
             shown: shown_part(url.expose())?,
-            url,
+            url: url.clone(),
             client: client.with_timeout(ATTEMPT_TIMEOUT),
             clock,
             metrics: metrics.clone(),
@@ -126,7 +131,12 @@ impl Webhook {
             paused_until: Instant::now(),
             overflow_logged: false,
         };
-        let sender = AlertSender { alerts, stop, metrics };
+        let sender = AlertSender {
+            alerts,
+            stop,
+            metrics,
+            url: url.fingerprint(),
+        };
         Ok((sender, webhook))
     }
 
@@ -174,9 +184,9 @@ impl Webhook {
         let now = self.clock.now();
         let mut known = None;
         for memory in &mut self.memories {
-            known = known.max(memory.begin(&next.alert, now).await);
+            known = known.max(memory.begin(&next.alert.key, now).await);
         }
-        let interval = next.alert.cause.repeat_interval();
+        let interval = next.alert.key.cause.repeat_interval();
         let remaining = known.and_then(|at| (at + interval).duration_since(now).ok());
         // The clock of a replica that noted a later time is wrong.
         let remaining = remaining.filter(|it| !it.is_zero() && *it <= interval + COOLDOWN);
@@ -186,11 +196,11 @@ impl Webhook {
         };
         let delivered_at = matches!(result, Some(Ok(()))).then(|| self.clock.now());
         for memory in &mut self.memories {
-            memory.finish(&next.alert, delivered_at).await;
+            memory.finish(&next.alert.key, delivered_at).await;
         }
         match result {
             Some(result) => self.settle(next, result),
-            None => self.forget(next.key, remaining.unwrap_or_default()),
+            None => self.forget(next.alert.key, remaining.unwrap_or_default()),
         }
     }
 
@@ -200,16 +210,15 @@ impl Webhook {
     }
 
     fn enqueue(&mut self, alert: Alert) {
-        let (key, now, received_at) = (alert.key(), Instant::now(), self.clock.now());
-        let not_before = self.not_before.get(&key).copied().unwrap_or(now);
-        let queued = self.waiting.iter_mut().find(|queued| queued.key == key);
-        let cause = format!("{}/{}/", alert.tenant, alert.cause.label());
-        let is_settled = |(other, until): &(&String, &Instant)| other.starts_with(&cause) && **until > now + COOLDOWN;
+        let (key, now, received_at) = (&alert.key, Instant::now(), self.clock.now());
+        let not_before = self.not_before.get(key).copied().unwrap_or(now);
+        let queued = self.waiting.iter_mut().find(|queued| queued.alert.key == *key);
+        let is_settled = |(other, until): &(&AlertKey, &Instant)| other.has_cause_of(key) && **until > now + COOLDOWN;
         let settled = self.not_before.iter().filter(is_settled).count();
         if queued.is_some() || not_before > now + COOLDOWN || settled >= MAX_REASONS {
             self.metrics.suppressed.inc();
             tracing::debug!(
-                key,
+                %key,
                 "duplicate alert suppressed: already delivered within its interval, or queued"
             );
             if let Some(queued) = queued {
@@ -218,7 +227,6 @@ impl Webhook {
             return;
         }
         self.waiting.push(QueuedAlert {
-            key,
             alert,
             received_at,
             attempts: 0,
@@ -248,15 +256,15 @@ impl Webhook {
     }
 
     /// Removes an alert that was delivered already, unless its interval is almost over: then it waits for the end.
-    fn forget(&mut self, key: String, remaining: Duration) {
+    fn forget(&mut self, key: AlertKey, remaining: Duration) {
         let not_before = Instant::now() + remaining;
-        let queued = self.waiting.iter_mut().find(|queued| queued.key == key);
+        let queued = self.waiting.iter_mut().find(|queued| queued.alert.key == key);
         if let Some(queued) = queued.filter(|_| remaining <= COOLDOWN) {
             queued.due = not_before;
             return;
         }
         self.metrics.suppressed.inc();
-        self.waiting.retain(|queued| queued.key != key);
+        self.waiting.retain(|queued| queued.alert.key != key);
         self.not_before.insert(key, not_before);
     }
 
@@ -272,10 +280,10 @@ impl Webhook {
     /// part of a second, of four seconds, and so on, up to 40 minutes. `backon` would retry one alert and hold up the others;
     /// its delays would replace one line.
     fn settle(&mut self, mut queued: QueuedAlert, result: Result<(), Failure>) {
-        let (key, now, webhook) = (queued.key.clone(), Instant::now(), &self.shown);
-        self.waiting.retain(|queued| queued.key != key);
+        let (key, now, webhook) = (queued.alert.key.clone(), Instant::now(), &self.shown);
+        self.waiting.retain(|queued| queued.alert.key != key);
         self.not_before.retain(|_, until| *until > now);
-        let (tenant, cause, attempts) = (queued.alert.tenant.clone(), queued.alert.cause, queued.attempts + 1);
+        let (tenant, cause, attempts) = (key.tenant.clone(), key.cause, queued.attempts + 1);
         let (interval, cause, days) = (cause.repeat_interval(), cause.label(), cause.days());
         match result {
             Ok(()) => {

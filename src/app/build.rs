@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
 use crate::admin::{Admin, AdminTenant};
-use crate::alert::{AlertMemory, Webhook, WebhookUrlError};
+use crate::alert::{AlertMemory, AlertSender, Webhook, WebhookUrlError};
 use crate::config::{Config, Overrides};
 use crate::graph::Destinations;
 use crate::net::tls;
@@ -28,7 +28,6 @@ use crate::types::{Clock, TenantId};
 use crate::upstream::Upstream;
 
 use super::context::{BuildContext, UpstreamError};
-use super::event_sink::AlertTarget;
 use super::secrets::{self, SecretLoadError};
 use super::state::state_dir;
 use super::token_provider::{TokenProviderError, shared_deliveries, source_identity};
@@ -123,7 +122,7 @@ fn allowed_hosts(config: &Config, destinations: &Destinations, addresses: &[Sock
 }
 
 /// Returns the limits of what all requests together may buffer.
-fn replay_budget(heal: &HealConfig, metrics: &Metrics) -> BufferBudgets {
+fn buffer_budgets(heal: &HealConfig, metrics: &Metrics) -> BufferBudgets {
     BufferBudgets {
         memory: ByteBudget::new(heal.memory_total, metrics.replay_buffer_bytes("memory")),
         disk: ByteBudget::new(heal.disk_total, metrics.replay_buffer_bytes("disk")),
@@ -190,12 +189,11 @@ async fn bind(address: &ListenAddr, socket_mode: SocketMode) -> Result<Listener,
 pub(super) fn build_webhook(
     config: &Config,
     context: &BuildContext,
-) -> Result<Option<(AlertTarget, Webhook)>, StartError> {
+) -> Result<Option<(AlertSender, Webhook)>, StartError> {
     let Some(url) = &config.alerts.url else {
         return Ok(None);
     };
     let url = secrets::resolve_secret("alerts.url", url)?;
-    let fingerprint = url.fingerprint();
     let (sender, mut webhook) = Webhook::new(
         url,
         &context.internal_client,
@@ -208,11 +206,7 @@ pub(super) fn build_webhook(
     if let Some(deliveries) = shared_deliveries(&config.token, &context.tasks)? {
         webhook = webhook.with_memory(deliveries);
     }
-    let target = AlertTarget {
-        url: fingerprint,
-        sender,
-    };
-    Ok(Some((target, webhook)))
+    Ok(Some((sender, webhook)))
 }
 
 /// Builds the admin endpoint of a process with one tenant.
@@ -256,7 +250,7 @@ pub(super) fn build_proxy(config: &Config, deps: ProxyDeps<'_>) -> Result<Proxy,
     Ok(Proxy {
         concurrency_limit: ConcurrencyLimit::new(metrics.inflight_requests().clone(), deps.max_inflight),
         allowed_hosts: allowed_hosts(config, destinations, deps.addresses),
-        budgets: replay_budget(&config.heal, metrics),
+        budgets: buffer_budgets(&config.heal, metrics),
         tunnel_hosts: tunnel_hosts(config, deps.context),
         tenants: ArcSwap::from_pointee(build_tenants(config, deps)?),
     })

@@ -18,12 +18,12 @@ use tokio::time::timeout;
 
 use super::build::{self, ReloadTrigger, StartError};
 use super::context::{BuildContext, EGRESS_KEY};
-use super::event_sink::{AlertTarget, SharedAlertTarget};
+use super::event_sink::SharedAlertSender;
 use super::secret_files::SecretFiles;
 use super::secrets;
 use super::token_provider::source_identity;
 use crate::admin::Admin;
-use crate::alert::Webhook;
+use crate::alert::{AlertSender, Webhook};
 use crate::config::{Config, ConfigError, Overrides, ReloadedConfig, env_vars};
 use crate::net::ServerCert;
 use crate::proxy::{Proxy, Tenants};
@@ -40,7 +40,7 @@ pub(super) struct Reloader {
     pub(super) proxy: Arc<Proxy>,
     pub(super) admin: Arc<Admin>,
     pub(super) server_cert: Option<Arc<ServerCert>>,
-    pub(super) alert_target: SharedAlertTarget,
+    pub(super) alert_sender: SharedAlertSender,
     pub(super) refresher: mpsc::Sender<Reconfiguration>,
     pub(super) reading: Arc<Mutex<()>>,
 }
@@ -59,7 +59,7 @@ struct Replacement {
     reloaded: ReloadedConfig,
     tenants: Tenants,
     reconfiguration: Reconfiguration,
-    alert_target: Option<AlertTarget>,
+    alert_sender: Option<AlertSender>,
     webhook: Option<Webhook>,
 }
 
@@ -173,7 +173,7 @@ impl Reloader {
         let sources = replacement.reconfiguration.provider.describe_sources();
         let identity = source_identity(&config.token, &sources);
         self.admin.source_identity.store(Arc::new(identity));
-        self.replace_webhook(replacement.alert_target, replacement.webhook);
+        self.replace_webhook(replacement.alert_sender, replacement.webhook);
         // The refresher has ended only if it panicked, which readiness reports.
         drop(self.refresher.send(replacement.reconfiguration).await);
         self.config = config;
@@ -188,15 +188,14 @@ impl Reloader {
     }
 
     /// A webhook whose URL has not changed stays, since it knows which alerts were delivered.
-    fn replace_webhook(&self, target: Option<AlertTarget>, webhook: Option<Webhook>) {
-        let url = |target: &AlertTarget| target.url;
-        if self.alert_target.load().as_deref().map(url) == target.as_ref().map(url) {
+    fn replace_webhook(&self, sender: Option<AlertSender>, webhook: Option<Webhook>) {
+        if self.alert_sender.load().as_deref().map(AlertSender::url) == sender.as_ref().map(AlertSender::url) {
             return;
         }
-        let old = self.alert_target.swap(target.map(Arc::new));
+        let old = self.alert_sender.swap(sender.map(Arc::new));
         drop(webhook.map(|webhook| self.context.tasks.spawn(webhook.run())));
         if let Some(old) = old {
-            drop(self.context.tasks.spawn(async move { old.sender.close().await }));
+            drop(self.context.tasks.spawn(async move { old.close().await }));
         }
     }
 }
@@ -222,12 +221,12 @@ impl BuildContext {
     fn build(&self, running: &Config, reloaded: ReloadedConfig, tenants: &Tenants) -> Result<Replacement, ReloadError> {
         let config = &reloaded.config;
         let reconfiguration = self.token_side(config, running)?;
-        let (alert_target, webhook) = build::build_webhook(config, self)?.unzip();
+        let (alert_sender, webhook) = build::build_webhook(config, self)?.unzip();
         let tenants = build::reloaded_tenants(config, &reconfiguration.provider.describe_sources(), tenants);
         Ok(Replacement {
             tenants,
             reconfiguration,
-            alert_target,
+            alert_sender,
             webhook,
             reloaded,
         })

@@ -1,5 +1,6 @@
 //! A process from its start to its exit.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::pin::Pin;
@@ -7,18 +8,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use prometheus_client::metrics::counter::Counter;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
 use super::build::{self, Dependencies, ProxyDeps, StartError};
 use super::context::BuildContext;
-use super::event_sink::{SharedAlertTarget, event_sink, notice_memory};
+use super::event_sink::{SharedAlertSender, event_sink};
 use super::reload::Reloader;
 use super::secret_files::SecretFiles;
 use super::signal::{SECOND_STOP_AFTER, StopSignal};
-use super::state::prepare_state_dir;
+use super::state::{prepare_state_dir, state_dir};
 use crate::admin::{Admin, AdminTenant};
+use crate::alert::NoticeMemory;
 use crate::config::Config;
 use crate::net::{
     Lifecycle, ListenConfig, Listener, ServeConfig, ServerCert, Shutdown, ShutdownPhase, Stage, Tasks, http_server,
@@ -103,7 +104,7 @@ pub async fn run(
     on_start: impl FnOnce(ServerHandle),
 ) -> Result<RunOutcome, StartError> {
     // Bind. A port that is in use fails the start before anything runs.
-    let (clock, cut_floods, metrics) = (deps.clock, deps.metrics.cut_floods(), deps.metrics);
+    let (clock, metrics) = (deps.clock, deps.metrics);
     let listeners = build::bind_listeners(&config.listen, deps.proxy, deps.admin_listener).await?;
     let proxy_addresses: Vec<_> = listeners.proxy.iter().filter_map(Listener::local_addr).collect();
     let admin_address = listeners.admin.local_addr();
@@ -124,13 +125,14 @@ pub async fn run(
     let sources = provider.describe_sources();
     let (publisher, tokens) = channel();
     let publisher = publisher.with_proofs(token_side.proofs);
-    let (alert_target, webhook) = build::build_webhook(&config, &context)?.unzip();
-    let alert_target = SharedAlertTarget::new(alert_target.map(Arc::new).into());
-    let sink = Box::new(event_sink(token_metrics.clone(), Arc::clone(&alert_target)));
+    let (alert_sender, webhook) = build::build_webhook(&config, &context)?.unzip();
+    let alert_sender = SharedAlertSender::new(alert_sender.map(Arc::new).into());
+    let sink = Box::new(event_sink(token_metrics.clone(), Arc::clone(&alert_sender)));
     let mut schedule = deps.schedule;
     schedule.renew_before = token_side.renew_before;
     let mut refresher = Refresher::new(tenant_id.clone(), provider, publisher, schedule, clock, sink);
-    refresher.set_notice_memory(notice_memory(&config.state, &alert_target));
+    let notice_memory = state_dir(&config.state).map(|dir| NoticeMemory::new(&dir, Arc::clone(&alert_sender)));
+    refresher.set_notice_memory(notice_memory);
     let reconfigure = refresher.reconfigurations();
 
     // Build the request's side: the proxy with its one tenant, and the admin endpoint.
@@ -148,7 +150,8 @@ pub async fn run(
     let admin = build::build_admin(&config, &context, tenant, &listeners.admin, &lifecycle, &sources);
 
     // Start. The admin endpoint comes first: probes are answered while the first token is looked for.
-    let admin_config = serve_config(&tasks, &admin_shutdown, &cut_floods);
+    let admin_config = admin_serve_config(&context, &admin_shutdown);
+    let proxy_config = proxy_serve_config(&context, &config.listen, server_cert.clone(), &shutdown);
     start_admin(listeners.admin, &admin, admin_config);
     let refresher = tasks.spawn(refresher.run());
     drop(webhook.map(|webhook| tasks.spawn(webhook.run())));
@@ -162,14 +165,12 @@ pub async fn run(
         context,
         proxy: Arc::clone(&proxy),
         admin,
-        server_cert: server_cert.clone(),
-        alert_target: Arc::clone(&alert_target),
+        server_cert,
+        alert_sender: Arc::clone(&alert_sender),
         refresher: reconfigure,
         reading: Arc::default(),
     });
     let reloader = reloader.map(|reloader| tasks.spawn(reloader.run(secret_files)));
-    let proxy_config = serve_config(&tasks, &shutdown, &cut_floods);
-    let proxy_config = for_app(proxy_config, &config.listen, server_cert);
     let mut serving = Box::pin(serve_proxy(listeners.proxy, &proxy, &proxy_config));
     on_start(ServerHandle {
         proxy: proxy_addresses,
@@ -178,22 +179,16 @@ pub async fn run(
         lifecycle: lifecycle.clone(),
     });
 
-    // Serve. Stop signals are received from the start: a source that hangs must not keep the process from stopping.
-    let stop = tokio::select! {
-        stop = stop_requested(&mut stops) => Some(stop),
-        () = serve_until_token_missing(&tokens, missing_token, &lifecycle) => None,
-        _ = &mut serving => None,
-    };
-
-    // Drain, unless the exit is for lack of a token.
-    let outcome = match stop {
-        None => RunOutcome::NoToken,
-        Some(stop) => {
+    // Serve, then drain. Stop signals are received from the start: a source that hangs must not keep the process from stopping.
+    let outcome = tokio::select! {
+        stop = stop_requested(&mut stops) => {
             lifecycle.advance_to(Stage::Draining);
             let requests = proxy.concurrency_limit.inflight();
             tracing::info!(%stop, requests, "draining: waiting for requests in flight");
             drain_or_close(stop, stops, config.drain_delay, &proxy, &shutdown, serving.as_mut()).await
         }
+        () = serve_unless_token_missing(&tokens, missing_token, &lifecycle) => RunOutcome::NoToken,
+        never = accept(serving.as_mut()) => match never {},
     };
 
     // Stop. A renewal in progress is awaited, since its token may be the only valid one.
@@ -202,8 +197,8 @@ pub async fn run(
     for reloader in [cert_reloader, reloader].into_iter().flatten() {
         reloader.abort();
     }
-    if let Some(target) = alert_target.load_full() {
-        target.sender.close().await;
+    if let Some(sender) = alert_sender.load_full() {
+        sender.close().await;
     }
     // The connection pool goes with the proxy; the tasks of its idle connections would be waited for below.
     drop((serving, proxy));
@@ -230,7 +225,7 @@ fn start_admin(listener: Listener, admin: &Arc<Admin>, config: ServeConfig) {
 }
 
 /// Waits for the first token and lets the process serve. Returns only if no token comes and the process has to exit.
-async fn serve_until_token_missing(tokens: &TokenHandle, missing_token: MissingToken, lifecycle: &Lifecycle) {
+async fn serve_unless_token_missing(tokens: &TokenHandle, missing_token: MissingToken, lifecycle: &Lifecycle) {
     tokens.wait_for_first_check().await;
     if missing_token == MissingToken::Exit {
         // The token of the sources may have expired, and a renewal may replace it.
@@ -241,6 +236,12 @@ async fn serve_until_token_missing(tokens: &TokenHandle, missing_token: MissingT
     }
     lifecycle.advance_to(Stage::Serving);
     std::future::pending::<()>().await;
+}
+
+/// Accepts connections, which ends only after a stop.
+async fn accept(serving: Pin<&mut impl Future<Output = Vec<usize>>>) -> Infallible {
+    drop(serving.await);
+    std::future::pending().await
 }
 
 /// Waits for the first stop signal. If its sender is gone, only the end of the process stops it.
@@ -326,26 +327,33 @@ async fn force_close(
     RunOutcome::ForceClosed(requests + tunnels)
 }
 
-/// The configuration for the listener of the admin endpoint.
-fn serve_config(tasks: &Tasks, shutdown: &Shutdown, cut_floods: &Counter) -> ServeConfig {
+/// Returns how the listener of the operators is served.
+fn admin_serve_config(context: &BuildContext, shutdown: &Shutdown) -> ServeConfig {
     ServeConfig {
-        tasks: tasks.clone(),
+        tasks: context.tasks.clone(),
         shutdown: shutdown.clone(),
         server_cert: None,
         max_connections: MAX_ADMIN_CONNECTIONS,
         send_timeout: ADMIN_SEND_TIMEOUT,
         head_timeout: ADMIN_HEAD_TIMEOUT,
-        cut_floods: cut_floods.clone(),
+        cut_floods: context.metrics.cut_floods(),
     }
 }
 
-/// The same for the listeners of the app.
-fn for_app(config: ServeConfig, listen: &ListenConfig, server_cert: Option<Arc<ServerCert>>) -> ServeConfig {
+/// Returns how the listeners of the app are served.
+fn proxy_serve_config(
+    context: &BuildContext,
+    listen: &ListenConfig,
+    server_cert: Option<Arc<ServerCert>>,
+    shutdown: &Shutdown,
+) -> ServeConfig {
     ServeConfig {
+        tasks: context.tasks.clone(),
+        shutdown: shutdown.clone(),
         server_cert,
         max_connections: listen.max_connections,
         send_timeout: listen.send_timeout,
         head_timeout: HEAD_TIMEOUT,
-        ..config
+        cut_floods: context.metrics.cut_floods(),
     }
 }

@@ -44,6 +44,7 @@ pub enum TokenProviderError {
 
 /// The longest call of Graph for an answer that something waits for.
 const QUESTION_TIMEOUT: Duration = Duration::from_secs(3);
+
 impl BuildContext {
     /// Builds the token provider of `[token]`.
     pub(super) fn token_provider(
@@ -67,9 +68,8 @@ impl BuildContext {
                 keeps_access.map_err(TokenProviderError::FileAccess)?;
             }
         }
-        let cache = build_cache(token_config, &sources, self.clock)?;
         let mut provider = TokenProvider::from_sources(sources);
-        if let Some(cache) = cache {
+        if let Some(cache) = build_cache(token_config, &provider.describe_sources(), self.clock)? {
             provider = provider.with_cache(cache);
         }
         if let Some(renewal) = &token_config.renew {
@@ -169,36 +169,27 @@ fn file_source(config: &Config, file: &FileSourceConfig) -> Result<FileSource, T
 }
 
 /// Builds the cache for the last token that Graph accepted, if one is configured.
-fn build_cache(
-    config: &TokenConfig,
-    sources: &[Box<dyn Source>],
-    clock: Clock,
-) -> Result<Option<FileTokenCache>, SecretLoadError> {
+fn build_cache(config: &TokenConfig, sources: &str, clock: Clock) -> Result<Option<FileTokenCache>, SecretLoadError> {
     let Some(cache) = &config.cache else {
         return Ok(None);
     };
     let keys = load_fernet(&cache.fernet_keys)?;
-    Ok(keys.map(|keys| FileTokenCache::new(cache.path.clone(), keys, identify(config, sources), clock)))
+    Ok(keys.map(|keys| FileTokenCache::new(cache.path.clone(), keys, source_identity(config, sources), clock)))
 }
 
-/// Returns a hash of what the tokens of these sources are for: another tenant's row, URL or command has another one.
-fn identify(config: &TokenConfig, sources: &[Box<dyn Source>]) -> String {
+/// Returns a hash of what the tokens of these sources are for: another tenant's row, URL or command has another one. It is the
+/// same for two processes that read and store the token in the same places. `sources` describes the sources.
+pub(super) fn source_identity(config: &TokenConfig, sources: &str) -> String {
     let mut hash = Sha256::new();
-    for (config, source) in config.sources.iter().zip(sources) {
-        hash.update(format!("{config:?} {}", source.describe()));
-        if let TokenSource::Exec(command) = config {
-            hash.update(command.command.argv.join("\0"));
+    hash.update(format!("{:?} {sources}", config.sources));
+    for source in &config.sources {
+        // Its `Debug` leaves the arguments out.
+        if let TokenSource::Exec(exec) = source {
+            hash.update(exec.command.argv.join("\0"));
         }
     }
     let digits = hash.finalize().into_iter().take(8).map(|byte| format!("{byte:02x}"));
     digits.collect()
-}
-
-/// Returns a hash that is the same for two processes that read and store the token in the same places; `sources` describes
-/// the sources.
-pub(super) fn source_identity(config: &TokenConfig, sources: &str) -> String {
-    let hash = Sha256::digest(format!("{:?} {:?} {sources}", config.sources, config.store));
-    hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn postgres_source(row: &PostgresSourceConfig, tasks: &Tasks) -> Result<PostgresSource, TokenProviderError> {

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::command::ExecSourceConfig;
 use super::env::EnvSource;
+use super::exec::ExecSourceConfig;
 use super::file::FileSourceConfig;
+use super::http::HttpSourceConfig;
 use super::postgres::PostgresSourceConfig;
-use super::service::HttpSourceConfig;
 
 /// Where a token is read from.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]

@@ -1,4 +1,9 @@
 //! A source that does not announce changes, and is asked for the token from time to time.
+//!
+//! # Why
+//!
+//! The message of a failed call has the causes in one line, since one line reaches the log, the admin listener and a refused
+//! request. None of these errors contains a secret.
 
 use std::fmt::Display;
 use std::time::Duration;

@@ -179,7 +179,7 @@ impl Source for RenewedTokenStore {
     }
 
     /// The token of the inner source, from which the loaded one was renewed.
-    fn older_token(&self) -> Option<Token> {
+    fn fallback_token(&self) -> Option<Token> {
         self.last_seen.clone()
     }
 

@@ -5,7 +5,7 @@
 //! The worst moment to learn of an expiry is the expiry. An alert is one sentence on what happened and one on what to do;
 //! the log, the metrics and the webhook get the same one.
 
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 use std::time::{Duration, SystemTime};
 
 use super::traits::BoxFuture;
@@ -14,10 +14,10 @@ use crate::types::TenantId;
 /// A place where processes note which alerts were delivered. What fails there does not keep an alert from being delivered.
 pub trait DeliveryMemory: Debug + Send + Sync + 'static {
     /// Waits while another process delivers an alert, and returns when this one was delivered last.
-    fn begin<'a>(&'a mut self, alert: &'a Alert, now: SystemTime) -> BoxFuture<'a, Option<SystemTime>>;
+    fn begin<'a>(&'a mut self, alert: &'a AlertKey, now: SystemTime) -> BoxFuture<'a, Option<SystemTime>>;
 
     /// Ends what `begin` began, and notes when the alert was delivered; `None` if it was not.
-    fn finish<'a>(&'a mut self, alert: &'a Alert, delivered_at: Option<SystemTime>) -> BoxFuture<'a, ()>;
+    fn finish<'a>(&'a mut self, alert: &'a AlertKey, delivered_at: Option<SystemTime>) -> BoxFuture<'a, ()>;
 }
 
 /// The longest time after which an alert is delivered again: a week.
@@ -26,6 +26,17 @@ pub const MAX_REPEAT_INTERVAL: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// Something that the operator should know.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Alert {
+    /// What it is about: two alerts with the same key are the same alert.
+    pub key: AlertKey,
+    /// One sentence on what happened, without a secret.
+    pub summary: String,
+    /// One sentence on what to do.
+    pub remediation: String,
+}
+
+/// The unit of delivery and of suppression. Displayed, it is the name of the alert in a memory.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct AlertKey {
     /// The tenant of the token.
     pub tenant: TenantId,
     /// The cause.
@@ -33,10 +44,6 @@ pub struct Alert {
     /// Tells two alerts of the same cause apart, so that one does not suppress the other: a word of a closed list, the code
     /// and the subcode of Graph's error, or both. Empty if the cause says it all.
     pub reason: String,
-    /// One sentence on what happened, without a secret.
-    pub summary: String,
-    /// One sentence on what to do.
-    pub remediation: String,
 }
 
 /// The cause of an alert.
@@ -72,19 +79,24 @@ pub enum AlertCause {
     StoreFailed,
 }
 
-// === impl Alert ===
+// === impl AlertKey ===
 
-impl Alert {
-    /// Its name in a memory: the tenant, the cause, and the threshold in days or the reason.
+impl AlertKey {
+    /// Returns whether both are alerts of one cause and tenant, for different reasons or thresholds.
     #[must_use]
-    pub fn key(&self) -> String {
-        let days = self.cause.days().map(|days| days.to_string());
-        let parts = [
-            self.tenant.as_str(),
-            self.cause.label(),
-            days.as_ref().unwrap_or(&self.reason),
-        ];
-        parts.join("/").trim_end_matches('/').to_owned()
+    pub fn has_cause_of(&self, other: &Self) -> bool {
+        self.tenant == other.tenant && self.cause.label() == other.cause.label()
+    }
+}
+
+impl fmt::Display for AlertKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.tenant, self.cause.label())?;
+        match self.cause.days() {
+            Some(days) => write!(f, "/{days}"),
+            None if self.reason.is_empty() => Ok(()),
+            None => write!(f, "/{}", self.reason),
+        }
     }
 }
 

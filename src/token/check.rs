@@ -5,7 +5,7 @@ use futures_util::StreamExt as _;
 
 use super::credential::{Credential, Token};
 use super::error::ObtainError;
-use super::sources::{LoadedSource, Reach, SourceList, SourcedToken, drain};
+use super::sources::{LoadedSource, Reach, SourceList, SourcedToken, TokenOrigin, drain};
 use super::traits::RefreshContext;
 use super::vetting::Vetting;
 use crate::graph::Inspection;
@@ -19,19 +19,19 @@ pub(super) async fn read_sources(
 ) -> Check {
     let current = context.current.map(Credential::fingerprint);
     let (mut first_error, mut skipped_error, mut dead_candidate, mut shown_by) = (None, None, None, None);
-    let (active, is_from_cache) = (sources.active, sources.is_from_cache());
+    let origin = sources.token_origin;
     let mut loads = sources.load(reach, context);
     while let Some(LoadedSource {
         index,
         result,
-        older,
+        fallback,
         tracked,
     }) = loads.next().await
     {
         let token = match result {
             Ok(token) => token,
             // The statement that withdraws the token matters more than another source's failure.
-            Err(error) if error.is_absence() && (index == active || is_from_cache) => {
+            Err(error) if error.is_absence() && (origin == TokenOrigin::Source(index) || origin.is_cache()) => {
                 first_error = Some(error);
                 continue;
             }
@@ -42,13 +42,13 @@ pub(super) async fn read_sources(
         };
         let loaded = token.secret.fingerprint();
         let is_new = tracked.record_if_new(loaded);
-        let has_priority = is_new && index <= active;
+        let has_priority = is_new && origin.has_priority(index);
         let source = tracked.describe();
-        let older = older.filter(|older| older.secret.fingerprint() != loaded);
-        // An older token does not replace a living one.
-        let older = older.map(|older| (older, context.current_is_dead));
+        let fallback = fallback.filter(|token| token.secret.fingerprint() != loaded);
+        // A fallback does not replace a living token.
+        let fallback = fallback.map(|token| (token, context.current_is_dead));
         let newest = (token, context.current_is_dead || has_priority);
-        for (token, is_wanted) in [Some(newest), older].into_iter().flatten() {
+        for (token, is_wanted) in [Some(newest), fallback].into_iter().flatten() {
             if Some(token.secret.fingerprint()) == current {
                 if context.current_is_dead {
                     shown_by = shown_by.or(Some(index));
@@ -56,7 +56,7 @@ pub(super) async fn read_sources(
                 }
                 // The current token is still there, and the sources after it do not matter.
                 drain(loads).await;
-                sources.active = index;
+                sources.token_origin = TokenOrigin::Source(index);
                 return Check::of(skipped_error.map_or(Ok(None), Err));
             }
             if !is_wanted {
@@ -69,7 +69,7 @@ pub(super) async fn read_sources(
                     } else {
                         drain(loads).await;
                     }
-                    sources.active = index;
+                    sources.token_origin = TokenOrigin::Source(index);
                     return Check::of(Ok(Some(ObtainedToken {
                         skipped_error,
                         ..ObtainedToken::new(token, inspection, source)
@@ -98,7 +98,7 @@ pub(super) async fn read_sources(
     if let Some(index) = shown_by
         && sources.is_absence_confirmed()
     {
-        sources.active = index;
+        sources.token_origin = TokenOrigin::Source(index);
     }
     Check {
         found: skipped_error.or(first_error).map_or(Ok(None), Err),

@@ -204,7 +204,7 @@ impl Refresher {
     async fn report_unknown_expiry(&mut self) {
         let (alert, now) = (self.reporter.unknown_expiry_alert(), self.clock.now());
         let reported_at = match &mut self.notice_memory {
-            Some(memory) => memory.begin(&alert, now).await,
+            Some(memory) => memory.begin(&alert.key, now).await,
             None => None,
         };
         let again_at = reported_at.map(|at| at + MAX_REPEAT_INTERVAL).filter(|at| *at > now);
@@ -212,7 +212,7 @@ impl Refresher {
             self.reporter.send(&alert);
         }
         if let Some(memory) = &mut self.notice_memory {
-            memory.finish(&alert, again_at.is_none().then_some(now)).await;
+            memory.finish(&alert.key, again_at.is_none().then_some(now)).await;
         }
         let again_at = again_at.unwrap_or(now + MAX_REPEAT_INTERVAL);
         self.current.expiry_notice_at = Some(self.clock.instant_at(again_at));

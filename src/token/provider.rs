@@ -42,7 +42,7 @@ use super::credential::Token;
 use super::error::ObtainError;
 use super::last_known_good::LastKnownGood;
 use super::renewal::renew;
-use super::sources::{LOAD_TIMEOUT, Reach, SourceList, SourcedToken};
+use super::sources::{LOAD_TIMEOUT, Reach, SourceList, SourcedToken, TokenOrigin};
 use super::traits::{
     Inspector, LivenessCheck, ProofCheck, RefreshContext, RefreshLock, Renewer, Source, StoreOutcome, TokenCache,
 };
@@ -177,13 +177,13 @@ impl TokenProvider {
             (_, Some(current), _) if self.renewer.is_some() => current.token().clone(),
             // A start that finds only a dead token: a renewer that accepts dead tokens can start from it.
             (_, None, Some(candidate)) if self.renewer.is_some() => {
-                self.sources.active = candidate.source_index;
+                self.sources.token_origin = TokenOrigin::Source(candidate.source_index);
                 candidate.token
             }
             (Ok(None), _, _) => return Err(ObtainError::nothing_new()),
             (Err(error), _, _) => return Err(error),
         };
-        let lock = match self.sources.lock(self.sources.active, LOCK_TIMEOUT).await {
+        let lock = match self.sources.lock_active(LOCK_TIMEOUT).await {
             Err(error) if context.current_is_dead => {
                 let text = "renewing the token without the renewal lock; other replicas may renew it, too";
                 tracing::warn!(error = error_chain(&error), "{text}");
@@ -210,7 +210,7 @@ impl TokenProvider {
     /// Returns whether no source shows the current token's place any more, or none has shown it yet: then it is not renewed,
     /// and the sources are read again soon.
     pub(super) fn is_unsettled(&self) -> bool {
-        self.sources.is_from_cache() || self.sources.is_absence_suspected()
+        self.sources.token_origin.is_cache() || self.sources.is_absence_suspected()
     }
 
     /// Forgets the current token, if its source withdrew it; returns whether it did.
@@ -251,9 +251,10 @@ impl TokenProvider {
         }
         match check.found {
             Ok(Some(_)) => {
-                let active = self.sources.active;
-                // The token in the source replaces the renewed one, which could not be stored.
-                self.pending_store.take_if(|pending| pending.source_index >= active);
+                // The token in the source, or in one before it, replaces the renewed one, which could not be stored.
+                let origin = self.sources.token_origin;
+                self.pending_store
+                    .take_if(|pending| matches!(origin, TokenOrigin::Source(active) if active <= pending.source_index));
                 check
             }
             Err(error) if context.current.is_none() && check.dead_candidate.is_none() => {
@@ -354,10 +355,10 @@ impl TokenProvider {
 
     /// Stores a renewed token where the next start finds it. A source that is read-only was reported at start.
     async fn store_renewed(&mut self, renewed: &Token) -> Result<StoreOutcome, ObtainError> {
-        if !self.sources.active_is_writable() {
+        let Some(pending) = self.sources.for_active(renewed) else {
             return Ok(StoreOutcome::Stored);
-        }
-        let pending = self.pending_store.insert(self.sources.for_active(renewed));
+        };
+        let pending = self.pending_store.insert(pending);
         let stored = self.sources.store(pending).await;
         if stored.is_ok() {
             self.pending_store = None;
@@ -367,11 +368,9 @@ impl TokenProvider {
 
     /// Stores the previous token again: the renewed one is invalid, and the next start must not find it.
     async fn restore_previous(&mut self, outgoing: &Token) {
-        if !self.sources.active_is_writable() {
-            return;
-        }
-        let previous = self.sources.for_active(outgoing);
-        if let Err(error) = self.sources.store(&previous).await {
+        if let Some(previous) = self.sources.for_active(outgoing)
+            && let Err(error) = self.sources.store(&previous).await
+        {
             let error = error_chain(&error);
             tracing::warn!(error, "failed to restore the token from before the renewal");
         }

@@ -334,7 +334,7 @@ impl Refresher {
         if let Some(error) = found.store_error {
             self.reporter.report_store_failed(&error);
         }
-        let source = self.provider.sources.describe_active();
+        let source = self.provider.sources.describe_current();
         self.provider
             .last_known_good
             .on_published(credential.generation(), source);

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use super::alert::{Alert, AlertCause};
+use super::alert::{Alert, AlertCause, AlertKey};
 use super::credential::Credential;
 use super::current::{CurrentToken, TokenStatus};
 use super::error::{ErrorKind, ObtainError};
@@ -366,9 +366,11 @@ impl Reporter {
 
     fn alert(&self, cause: AlertCause, reason: &str, summary: &str, remediation: &str) -> Alert {
         Alert {
-            tenant: self.tenant.clone(),
-            cause,
-            reason: reason.to_owned(),
+            key: AlertKey {
+                tenant: self.tenant.clone(),
+                cause,
+                reason: reason.to_owned(),
+            },
             summary: to_sentence(summary),
             remediation: to_sentence(remediation),
         }
@@ -376,7 +378,7 @@ impl Reporter {
 
     /// Logs an alert and passes it on.
     pub(super) fn send(&self, alert: &Alert) {
-        let (cause, remediation) = (alert.cause.label(), &alert.remediation);
+        let (cause, remediation) = (alert.key.cause.label(), &alert.remediation);
         tracing::warn!(tenant = %self.tenant, cause, remediation, "{}", alert.summary);
         (self.event_sink)(&TokenEvent::Alert(alert));
     }

@@ -15,13 +15,20 @@ use crate::types::Fingerprint;
 /// The sources of a tenant; the first has priority.
 pub(super) struct SourceList {
     sources: Vec<TrackedSource>,
-    /// The index of the source that the current token came from; the number of sources if it came from none of them.
-    pub(super) active: usize,
-    cache_was_used: bool,
-    /// The source that gave the cached token.
-    cached_source: Option<usize>,
+    pub(super) token_origin: TokenOrigin,
     /// The longest load.
     pub(super) load_limit: Duration,
+}
+
+/// Where the current token came from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum TokenOrigin {
+    /// The source with this index, the active one; before the first token, the first source.
+    Source(usize),
+    /// The cache. The token had come into it from the source with this index, if that is known.
+    Cache(Option<usize>),
+    /// A source that a reload has removed.
+    RemovedSource,
 }
 
 /// The sources that a check reads.
@@ -66,7 +73,7 @@ pub(super) struct LoadedSource<'a> {
     pub(super) index: usize,
     pub(super) result: Result<Token, ObtainError>,
     /// Another token that may be used if the loaded one may not.
-    pub(super) older: Option<Token>,
+    pub(super) fallback: Option<Token>,
     pub(super) tracked: &'a mut TrackedSource,
 }
 
@@ -93,9 +100,7 @@ impl SourceList {
         };
         Self {
             sources: sources.into_iter().map(tracked).collect(),
-            active: 0,
-            cache_was_used: false,
-            cached_source: None,
+            token_origin: TokenOrigin::Source(0),
             load_limit: LOAD_TIMEOUT,
         }
     }
@@ -106,10 +111,14 @@ impl SourceList {
         for (tracked, index) in self.sources.iter_mut().zip(previous) {
             tracked.last_seen = index.and_then(|index| old.sources.get(index)?.last_seen);
         }
-        let active = previous.iter().position(|index| *index == Some(old.active));
-        // If the active source is gone, every source may replace its token.
-        self.active = active.unwrap_or(self.sources.len());
-        self.cache_was_used = old.is_from_cache();
+        self.token_origin = match old.token_origin {
+            TokenOrigin::Source(active) => {
+                let active = previous.iter().position(|index| *index == Some(active));
+                active.map_or(TokenOrigin::RemovedSource, TokenOrigin::Source)
+            }
+            TokenOrigin::Cache(_) => TokenOrigin::Cache(None),
+            TokenOrigin::RemovedSource => TokenOrigin::RemovedSource,
+        };
     }
 
     pub(super) fn describe(&self) -> String {
@@ -127,27 +136,21 @@ impl SourceList {
         intervals.min()
     }
 
-    /// Returns whether the current token came from the cache, and no source has shown one since.
-    pub(super) fn is_from_cache(&self) -> bool {
-        self.cache_was_used && self.active >= self.sources.len()
-    }
-
     /// Records that the current token came from the cache, and from which source into it.
     pub(super) fn set_from_cache(&mut self, source: &str) {
-        self.cached_source = self.sources.iter().position(|tracked| tracked.describe() == source);
-        self.cache_was_used = true;
-        self.active = self.sources.len();
+        let source = self.sources.iter().position(|tracked| tracked.describe() == source);
+        self.token_origin = TokenOrigin::Cache(source);
     }
 
     /// Returns whether the source of the current token said at least once that it has none.
     pub(super) fn is_absence_suspected(&self) -> bool {
-        self.givers().any(|tracked| tracked.absence != Absence::None)
+        self.current_sources().any(|tracked| tracked.absence != Absence::None)
     }
 
     /// Returns whether the source of the current token said twice that it has none.
     pub(super) fn is_absence_confirmed(&self) -> bool {
-        let mut givers = self.givers().peekable();
-        givers.peek().is_some() && givers.all(|tracked| tracked.absence == Absence::Confirmed)
+        let mut sources = self.current_sources().peekable();
+        sources.peek().is_some() && sources.all(|tracked| tracked.absence == Absence::Confirmed)
     }
 
     /// Returns whether the source of this description says that it has no token.
@@ -162,27 +165,23 @@ impl SourceList {
         absent.count()
     }
 
-    /// Returns the index of the source that gave the current token, also if it came from the cache; `None` if it is unknown.
-    fn giver(&self) -> Option<usize> {
-        if self.is_from_cache() {
-            self.cached_source
-        } else {
-            Some(self.active)
-        }
+    /// Returns the source that the current token belongs to, also if it came from the cache; all sources, if it is unknown which
+    /// one that is.
+    fn current_sources(&self) -> impl Iterator<Item = &TrackedSource> {
+        let all = self.sources.as_slice();
+        let sources = match self.token_origin {
+            TokenOrigin::Source(index) | TokenOrigin::Cache(Some(index)) => all.get(index..=index),
+            TokenOrigin::Cache(None) => Some(all),
+            TokenOrigin::RemovedSource => None,
+        };
+        sources.unwrap_or_default().iter()
     }
 
-    /// Returns the source that gave the current token, also if it came from the cache; all sources, if that one is unknown.
-    fn givers(&self) -> impl Iterator<Item = &TrackedSource> {
-        let giver = self.giver();
-        let sources = self.sources.iter().enumerate();
-        let givers = sources.filter(move |(index, _)| giver.is_none_or(|giver| giver == *index));
-        givers.map(|(_, tracked)| tracked)
-    }
-
-    /// Describes the source that the current token belongs to.
-    pub(super) fn describe_active(&self) -> String {
-        let tracked = self.giver().and_then(|index| self.sources.get(index));
-        tracked.map(TrackedSource::describe).unwrap_or_default()
+    /// Describes the source that the current token belongs to; empty, if it is unknown.
+    pub(super) fn describe_current(&self) -> String {
+        let is_known = self.token_origin != TokenOrigin::Cache(None);
+        let source = self.current_sources().next().filter(|_| is_known);
+        source.map(TrackedSource::describe).unwrap_or_default()
     }
 
     /// Completes when a source may have changed. Cancel-safe.
@@ -203,11 +202,11 @@ impl SourceList {
         reach: Reach,
         context: RefreshContext<'_>,
     ) -> FuturesOrdered<impl Future<Output = LoadedSource<'_>> + use<'_>> {
-        let (active, all, limit) = (self.active, context.current_is_dead, self.load_limit);
-        let is_looking = reach == Reach::Due && (all || self.is_from_cache());
+        let (origin, all, limit) = (self.token_origin, context.current_is_dead, self.load_limit);
+        let is_looking = reach == Reach::Due && (all || origin.is_cache());
         let sources = self.sources.iter_mut().enumerate();
         let sources = sources.filter(move |(index, tracked)| {
-            let is_wanted = (all || *index <= active) && (!is_looking || tracked.is_look_due());
+            let is_wanted = (all || origin.has_priority(*index)) && (!is_looking || tracked.is_look_due());
             tracked.notified || is_wanted
         });
         let loads = sources.map(|(index, tracked)| async move {
@@ -220,11 +219,19 @@ impl SourceList {
             LoadedSource {
                 index,
                 result,
-                older: tracked.source.older_token(),
+                fallback: tracked.source.fallback_token(),
                 tracked,
             }
         });
         loads.collect()
+    }
+
+    /// Waits for the renewal lock of the active source, if there is one.
+    pub(super) async fn lock_active(&mut self, limit: Duration) -> Result<RefreshLock, ObtainError> {
+        match self.token_origin {
+            TokenOrigin::Source(index) => self.lock(index, limit).await,
+            TokenOrigin::Cache(_) | TokenOrigin::RemovedSource => Ok(RefreshLock::uncontended()),
+        }
     }
 
     /// Waits for the renewal lock of a source.
@@ -245,19 +252,13 @@ impl SourceList {
         self.sources.iter().filter_map(reason).collect()
     }
 
-    /// Returns whether a token can be stored in the active source.
-    pub(super) fn active_is_writable(&self) -> bool {
-        let tracked = self.sources.get(self.active);
-        tracked.is_some_and(|tracked| tracked.source.check_writable().is_ok())
-    }
-
     /// Changes the token as the operator requests, and returns it with the description of its source: of the active one, or if
     /// that is read-only, of the nearest before it, whose token is used rather than that of the active one.
     pub(super) async fn change(&mut self, command: &OperatorCommand) -> Result<(Token, String), ObtainError> {
-        let candidates = self.sources.iter_mut().enumerate().take(self.active.saturating_add(1));
-        let writable = candidates
-            .rev()
-            .find(|(_, tracked)| tracked.source.check_writable().is_ok());
+        let origin = self.token_origin;
+        let mut candidates = self.sources.iter_mut().enumerate().rev();
+        let writable =
+            candidates.find(|(index, tracked)| origin.has_priority(*index) && tracked.source.check_writable().is_ok());
         let Some((index, tracked)) = writable else {
             let reasons = self.read_only_reasons().join("; ");
             let advice = "put it there yourself, or set token.store = { file = PATH }";
@@ -275,16 +276,20 @@ impl SourceList {
         let changed = timeout(CHANGE_TIMEOUT, changed).await;
         let token = changed.unwrap_or_else(|_elapsed| Err(timed_out(&source, "store the token", CHANGE_TIMEOUT)))?;
         tracked.last_seen = Some(token.secret.fingerprint());
-        self.active = index;
+        self.token_origin = TokenOrigin::Source(index);
         Ok((token, source))
     }
 
-    /// Returns a token that belongs into the active source.
-    pub(super) fn for_active(&self, token: &Token) -> SourcedToken {
-        SourcedToken {
-            source_index: self.active,
+    /// Returns a token that belongs into the active source, if one can be stored there.
+    pub(super) fn for_active(&self, token: &Token) -> Option<SourcedToken> {
+        let TokenOrigin::Source(source_index) = self.token_origin else {
+            return None;
+        };
+        self.sources.get(source_index)?.source.check_writable().ok()?;
+        Some(SourcedToken {
+            source_index,
             token: token.clone(),
-        }
+        })
     }
 
     /// Stores a token in its source, if the source still has the token that it returned last.
@@ -301,6 +306,24 @@ impl SourceList {
             tracked.last_seen = Some(token.secret.fingerprint());
         }
         outcome
+    }
+}
+
+// === impl TokenOrigin ===
+
+impl TokenOrigin {
+    /// Returns whether the current token came from the cache, and no source has shown one since.
+    pub(super) const fn is_cache(self) -> bool {
+        matches!(self, Self::Cache(_))
+    }
+
+    /// Returns whether a new token of this source replaces the current one while that is valid: the source is the active one
+    /// or before it, or there is no active one.
+    pub(super) const fn has_priority(self, index: usize) -> bool {
+        match self {
+            Self::Source(active) => index <= active,
+            Self::Cache(_) | Self::RemovedSource => true,
+        }
     }
 }
 

@@ -25,8 +25,9 @@ pub trait Source: Send + 'static {
     /// Reads the current token. Bounded in time and size.
     fn load(&mut self) -> BoxFuture<'_, Result<Token, ObtainError>>;
 
-    /// Returns an older token that is still in this source, to be used if Graph rejects the loaded one. By default it has no such token.
-    fn older_token(&self) -> Option<Token> {
+    /// Returns another token that is still in this source, to be used if Graph rejects the loaded one: the one from which
+    /// that was renewed. Default: there is none.
+    fn fallback_token(&self) -> Option<Token> {
         None
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use graphward::alert::Webhook;
 use graphward::telemetry::metrics::ExpositionFormat;
-use graphward::token::{Alert, AlertCause};
+use graphward::token::{Alert, AlertCause, AlertKey};
 use graphward::types::{Secret, TenantId};
 use tokio::time::{Instant, sleep};
 
@@ -20,19 +20,20 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 fn test_alert(tenant: &str, cause: AlertCause) -> Alert {
     Alert {
-        tenant: TenantId::new(tenant).unwrap(),
-        cause,
-        reason: String::new(),
+        key: AlertKey {
+            tenant: TenantId::new(tenant).unwrap(),
+            cause,
+            reason: String::new(),
+        },
         summary: format!("The token of {tenant} has trouble."),
         remediation: "An operator must fix it.".to_owned(),
     }
 }
 
 fn with_reason(cause: AlertCause, reason: &str) -> Alert {
-    Alert {
-        reason: reason.to_owned(),
-        ..test_alert("default", cause)
-    }
+    let mut alert = test_alert("default", cause);
+    alert.key.reason = reason.to_owned();
+    alert
 }
 
 fn rejected(tenant: &str) -> Alert {

@@ -6,7 +6,7 @@ use graphward::alert::{AlertSender, Webhook};
 use graphward::net::Tasks;
 use graphward::net::ca::{CertAuthority, CertSpec};
 use graphward::telemetry::metrics::Metrics;
-use graphward::token::{Alert, AlertCause};
+use graphward::token::{Alert, AlertCause, AlertKey};
 use graphward::types::{Clock, Secret, TenantId};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpSocket;
@@ -110,9 +110,11 @@ impl AlertFixture {
 
     fn send(&self, tenant: &str) {
         self.sender.send(&Alert {
-            tenant: TenantId::new(tenant).unwrap(),
-            cause: AlertCause::ActionRequired,
-            reason: "190/459".to_owned(),
+            key: AlertKey {
+                tenant: TenantId::new(tenant).unwrap(),
+                cause: AlertCause::ActionRequired,
+                reason: "190/459".to_owned(),
+            },
             summary: "The user changed the password.".to_owned(),
             remediation: "The user logs in again.".to_owned(),
         });

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use futures_util::FutureExt as _;
 use graphward::net::HttpEndpoint;
 use graphward::source::decode::Format;
-use graphward::source::{AbsentPolicy, HttpSource, TokenService};
+use graphward::source::{AbsentPolicy, PolledSource, TokenService};
 use graphward::token::{ObtainError, RenewalRequest, Renewer as _, Source as _, Token};
 use graphward::types::{Clock, Secret};
 use http::{HeaderMap, HeaderValue, Uri};
@@ -27,25 +27,25 @@ fn endpoint(url: Uri, timeout: Duration) -> HttpEndpoint {
     HttpEndpoint::new(url, headers, service_client(timeout))
 }
 
-fn source(url: Uri) -> HttpSource {
+fn source(url: Uri) -> PolledSource<TokenService> {
     source_with(endpoint(url, TIMEOUT), Format::Pointer("/accessToken".to_owned()))
 }
 
-fn source_with(endpoint: HttpEndpoint, format: Format) -> HttpSource {
+fn source_with(endpoint: HttpEndpoint, format: Format) -> PolledSource<TokenService> {
     source_of(endpoint, format, AbsentPolicy::Auto)
 }
 
-fn source_of(endpoint: HttpEndpoint, format: Format, absent: AbsentPolicy) -> HttpSource {
+fn source_of(endpoint: HttpEndpoint, format: Format, absent: AbsentPolicy) -> PolledSource<TokenService> {
     let service = TokenService::new(endpoint, format, Clock::system());
-    HttpSource::new(service.with_absent(absent), Some(POLL_INTERVAL))
+    PolledSource::new(service.with_absent(absent), Some(POLL_INTERVAL))
 }
 
-async fn load_token(source: &mut HttpSource) -> String {
+async fn load_token(source: &mut PolledSource<TokenService>) -> String {
     source.load().await.unwrap().secret.expose().to_owned()
 }
 
 /// The reason why there is no token; it shows no secret.
-async fn load_error(source: &mut HttpSource) -> (ObtainError, String) {
+async fn load_error(source: &mut PolledSource<TokenService>) -> (ObtainError, String) {
     let error = source.load().await.unwrap_err();
     let text = format!("{error} {error:?} {source:?} {}", source.describe());
     assert!(!text.contains(QUERY_SECRET) && !text.contains(TOKEN), "{text}");

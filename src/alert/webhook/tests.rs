@@ -68,9 +68,11 @@ impl Test {
 
 fn alert(tenant: &str, cause: AlertCause, summary: &str) -> Alert {
     Alert {
-        tenant: TenantId::new(tenant).unwrap(),
-        cause,
-        reason: String::new(),
+        key: AlertKey {
+            tenant: TenantId::new(tenant).unwrap(),
+            cause,
+            reason: String::new(),
+        },
         summary: summary.to_owned(),
         remediation: "y".to_owned(),
     }
@@ -91,7 +93,7 @@ async fn a_cause_is_delivered_once_in_a_day_for_each_tenant_and_each_threshold()
     }
     for (tenant, cause) in causes {
         let delivered = test.deliver();
-        assert_eq!((delivered.tenant.as_str(), delivered.cause), (tenant, cause));
+        assert_eq!((delivered.key.tenant.as_str(), delivered.key.cause), (tenant, cause));
     }
     for _ in 0..23 {
         advance(HOUR).await;
@@ -150,9 +152,9 @@ async fn an_alert_has_eight_attempts_in_about_an_hour_and_may_be_delivered_the_s
         test.enqueue("a", AlertCause::Rejected);
         assert_eq!(test.pause(), COOLDOWN, "a new alert does not end the cooldown");
         test.enqueue("b", AlertCause::Rejected);
-        assert_eq!(test.deliver().tenant.as_str(), "b");
+        assert_eq!(test.deliver().key.tenant.as_str(), "b");
         advance(COOLDOWN).await;
-        assert_eq!(test.deliver().tenant.as_str(), "a");
+        assert_eq!(test.deliver().key.tenant.as_str(), "a");
         assert!(test.is_suppressed("a", AlertCause::Rejected));
     }
 }
@@ -162,12 +164,12 @@ async fn a_new_alert_goes_before_those_that_keep_failing() {
     let mut test = Test::new();
     for tenant in ["a", "b", "c"] {
         test.enqueue(tenant, AlertCause::Rejected);
-        assert_eq!(test.next().alert.tenant.as_str(), tenant);
+        assert_eq!(test.next().alert.key.tenant.as_str(), tenant);
         test.fail(None);
     }
     advance(Duration::from_secs(1)).await;
     test.enqueue("d", AlertCause::Rejected);
-    let delivered: Vec<_> = (0..4).map(|_| test.deliver().tenant).collect();
+    let delivered: Vec<_> = (0..4).map(|_| test.deliver().key.tenant).collect();
     let delivered: Vec<_> = delivered.iter().map(TenantId::as_str).collect();
     assert_eq!(delivered, ["d", "a", "b", "c"]);
 }
@@ -181,8 +183,8 @@ async fn a_pause_that_the_webhook_asked_for_holds_for_all_alerts() {
     test.enqueue("b", AlertCause::Rejected);
     assert_eq!(test.pause(), Duration::from_secs(100));
     advance(Duration::from_secs(100)).await;
-    assert_eq!(test.deliver().tenant.as_str(), "b");
-    assert_eq!(test.deliver().tenant.as_str(), "a");
+    assert_eq!(test.deliver().key.tenant.as_str(), "b");
+    assert_eq!(test.deliver().key.tenant.as_str(), "a");
 }
 
 #[tokio::test(start_paused = true)]
@@ -195,7 +197,7 @@ async fn a_flood_is_bounded_and_the_newest_remain() {
     assert_eq!(test.0.metrics.dropped.get(), 10_000 - 256);
     let mut delivered = Vec::new();
     while !test.is_idle() {
-        delivered.push(test.deliver().tenant.as_str().to_owned());
+        delivered.push(test.deliver().key.tenant.as_str().to_owned());
     }
     let newest: Vec<_> = (10_000 - MAX_WAITING..10_000)
         .map(|number| format!("t{number}"))
@@ -221,5 +223,9 @@ async fn at_a_stop_each_alert_has_one_attempt() {
     }
     assert!(test.is_idle());
     test.enqueue("a", AlertCause::Rejected);
-    assert_eq!(test.next().alert.tenant.as_str(), "a", "there is no cooldown any more");
+    assert_eq!(
+        test.next().alert.key.tenant.as_str(),
+        "a",
+        "there is no cooldown any more"
+    );
 }

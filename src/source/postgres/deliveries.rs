@@ -17,7 +17,7 @@ use sha2::{Digest as _, Sha256};
 use super::advisory_lock::{acquire, lock_key};
 use super::connection::{PgConnection, QueryError};
 use super::endpoint::PgEndpoint;
-use crate::token::{Alert, BoxFuture, DeliveryMemory};
+use crate::token::{AlertKey, BoxFuture, DeliveryMemory};
 
 /// The alerts about one row.
 pub struct PostgresDeliveries {
@@ -49,7 +49,7 @@ impl PostgresDeliveries {
         }
     }
 
-    async fn take_turn(&mut self, alert: &Alert) -> Result<Option<SystemTime>, QueryError> {
+    async fn take_turn(&mut self, alert: &AlertKey) -> Result<Option<SystemTime>, QueryError> {
         // Another key than the one of the renewal lock, which is held for longer.
         self.turn = acquire(&self.endpoint, !self.row, MAX_TURN).await?;
         let Some(turn) = &self.turn else {
@@ -65,7 +65,7 @@ impl PostgresDeliveries {
         Ok(delivered_at)
     }
 
-    async fn note(&mut self, alert: &Alert, at: SystemTime) -> Result<(), QueryError> {
+    async fn note(&mut self, alert: &AlertKey, at: SystemTime) -> Result<(), QueryError> {
         const NOTE: &str = "SELECT pg_advisory_lock_shared($1, $2)";
         let minute = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() / 60;
         let (alert, minute) = (self.number(alert), minute.to_string());
@@ -80,15 +80,15 @@ impl PostgresDeliveries {
     }
 
     /// Returns the number that stands for an alert about this row; a positive one for PostgreSQL, too.
-    fn number(&self, alert: &Alert) -> String {
-        let digest = Sha256::digest(format!("{}/{}", self.row, alert.key()));
+    fn number(&self, alert: &AlertKey) -> String {
+        let digest = Sha256::digest(format!("{}/{alert}", self.row));
         let bytes = digest.first_chunk().copied().unwrap_or_default();
         (u32::from_be_bytes(bytes) >> 1).to_string()
     }
 }
 
 impl DeliveryMemory for PostgresDeliveries {
-    fn begin<'a>(&'a mut self, alert: &'a Alert, _now: SystemTime) -> BoxFuture<'a, Option<SystemTime>> {
+    fn begin<'a>(&'a mut self, alert: &'a AlertKey, _now: SystemTime) -> BoxFuture<'a, Option<SystemTime>> {
         Box::pin(async move {
             self.take_turn(alert).await.unwrap_or_else(|error| {
                 tracing::debug!(?error, "cannot find out whether another replica delivered an alert");
@@ -97,7 +97,7 @@ impl DeliveryMemory for PostgresDeliveries {
         })
     }
 
-    fn finish<'a>(&'a mut self, alert: &'a Alert, delivered_at: Option<SystemTime>) -> BoxFuture<'a, ()> {
+    fn finish<'a>(&'a mut self, alert: &'a AlertKey, delivered_at: Option<SystemTime>) -> BoxFuture<'a, ()> {
         Box::pin(async move {
             if let Some(at) = delivered_at
                 && let Err(error) = self.note(alert, at).await

@@ -147,7 +147,7 @@ async fn a_concurrent_write_is_not_overwritten() {
 }
 
 #[tokio::test]
-async fn the_expiry_is_stored_and_an_expired_record_is_loaded_before_the_older_token() {
+async fn the_expiry_is_stored_and_an_expired_record_is_loaded_before_the_fallback_token() {
     let mut case = Fixture::new();
     let expiring_at = |seconds| Token {
         expires_at: Some(UNIX_EPOCH + Duration::from_secs(seconds)),
@@ -159,13 +159,13 @@ async fn the_expiry_is_stored_and_an_expired_record_is_loaded_before_the_older_t
     assert_eq!(loaded.expires_at, expiring_at(4_000_000_000).expires_at);
     let text = fs::read_to_string(case.path()).unwrap();
     fs::write(case.path(), text.replace("4000000000", "1000000000")).unwrap();
-    let older = |case: &Fixture| case.store.older_token().unwrap().secret.expose().to_owned();
+    let fallback = |case: &Fixture| case.store.fallback_token().unwrap().secret.expose().to_owned();
     assert_eq!(case.load_text().await, "EAAsecond");
-    assert_eq!(older(&case), "EAAfirst");
+    assert_eq!(fallback(&case), "EAAfirst");
     // Graph rejected the record's token, and the older one is renewed.
     assert_eq!(case.store_token("EAAthird", "EAAsecond").await, StoreOutcome::Stored);
     assert_eq!(
-        (case.load_text().await.as_str(), older(&case).as_str()),
+        (case.load_text().await.as_str(), fallback(&case).as_str()),
         ("EAAthird", "EAAfirst")
     );
 }

@@ -25,7 +25,7 @@ struct FakeStore(Arc<Mutex<FakeStoreState>>, Arc<tokio::sync::Notify>);
 struct FakeStoreState {
     name: &'static str,
     current: Option<Token>,
-    older: Option<Token>,
+    fallback: Option<Token>,
     is_writable: bool,
     /// The number of stores that fail before one succeeds.
     failures_left: u32,
@@ -101,8 +101,8 @@ impl Source for FakeStore {
         })
     }
 
-    fn older_token(&self) -> Option<Token> {
-        self.with_state(|state| state.older.clone())
+    fn fallback_token(&self) -> Option<Token> {
+        self.with_state(|state| state.fallback.clone())
     }
 
     fn changed(&mut self) -> BoxFuture<'_, ()> {
@@ -259,13 +259,13 @@ struct RecordedAlerts(Arc<Mutex<Vec<Alert>>>);
 impl RecordedAlerts {
     fn causes(&self) -> Vec<AlertCause> {
         let alerts = self.0.lock().unwrap();
-        alerts.iter().map(|alert| alert.cause).collect()
+        alerts.iter().map(|alert| alert.key.cause).collect()
     }
 
     /// What a memory of deliveries knows them by.
     fn keys(&self) -> Vec<String> {
         let alerts = self.0.lock().unwrap();
-        alerts.iter().map(Alert::key).collect()
+        alerts.iter().map(|alert| alert.key.to_string()).collect()
     }
 
     fn text(&self) -> String {

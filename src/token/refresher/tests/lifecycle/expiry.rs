@@ -117,17 +117,17 @@ async fn a_token_that_graph_calls_dead_when_its_date_passes_is_renewed() {
 }
 
 /// A source whose renewed token expired yesterday, by its date, and that has the token from before as well.
-fn renewed_store(older: Token) -> FakeStore {
+fn renewed_store(fallback: Token) -> FakeStore {
     let store = FakeStore::writable("store");
     store.put(expired("renewed"));
-    store.with_state(|state| state.older = Some(older));
+    store.with_state(|state| state.fallback = Some(fallback));
     store
 }
 
 #[tokio::test(start_paused = true)]
 async fn graph_is_asked_about_the_renewed_token_before_the_older_one() {
-    for older in [token("older"), expired("older"), expiring("older", DAY)] {
-        let (store, graph) = (renewed_store(older), FakeInspector::default());
+    for fallback in [token("older"), expired("older"), expiring("older", DAY)] {
+        let (store, graph) = (renewed_store(fallback), FakeInspector::default());
         let (tokens, alerts) = start(provider(&store, &graph)).await;
         assert_eq!(in_use(&tokens).unwrap(), "renewed");
         assert_eq!((graph.calls(), alerts.causes()), (vec!["renewed".to_owned()], vec![]));
@@ -136,8 +136,8 @@ async fn graph_is_asked_about_the_renewed_token_before_the_older_one() {
 
 #[tokio::test(start_paused = true)]
 async fn the_older_token_is_used_if_graph_rejects_the_renewed_one_or_cannot_be_asked() {
-    for older in [token("older"), expired("older")] {
-        let (store, graph) = (renewed_store(older), FakeInspector::default());
+    for fallback in [token("older"), expired("older")] {
+        let (store, graph) = (renewed_store(fallback), FakeInspector::default());
         graph.set("renewed", EXPIRED());
         let (tokens, alerts) = start(provider(&store, &graph)).await;
         assert_eq!(in_use(&tokens).unwrap(), "older");
@@ -164,7 +164,7 @@ async fn the_older_token_is_used_if_graph_rejects_the_renewed_one_or_cannot_be_a
 async fn a_renewed_token_that_dies_in_use_gives_way_to_the_older_one_once() {
     let (store, graph) = (FakeStore::writable("store"), FakeInspector::default());
     store.put(token("renewed"));
-    store.with_state(|state| state.older = Some(token("older")));
+    store.with_state(|state| state.fallback = Some(token("older")));
     let (tokens, _) = start(provider(&store, &graph)).await;
     assert_eq!(in_use(&tokens).unwrap(), "renewed");
     for text in ["renewed", "older"] {

@@ -3,19 +3,20 @@ use std::time::SystemTime;
 use futures_util::FutureExt as _;
 use tokio::time::{Instant, timeout};
 
+use super::super::polled::PolledSource;
 use super::*;
 use crate::token::Source as _;
 
 const SECRET: &str = "EAAGm0PX4ZCpsBAKZA";
 
-fn shell_source(script: &str, format: Format, poll_interval: Option<Duration>) -> ExecSource {
+fn shell_source(script: &str, format: Format, poll_interval: Option<Duration>) -> PolledSource<TokenCommand> {
     let command = CommandConfig {
         argv: ["sh", "-c", script].map(str::to_owned).into(),
         format,
         timeout: Duration::from_secs(60),
         keep_env: Vec::new(),
     };
-    ExecSource::new(TokenCommand::new(command, Clock::system()), poll_interval)
+    PolledSource::new(TokenCommand::new(command, Clock::system()), poll_interval)
 }
 
 #[tokio::test]

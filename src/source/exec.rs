@@ -1,9 +1,4 @@
-//! A command whose output holds a token, such as the client of a secret store.
-//!
-//! # Why
-//!
-//! The message of a failure has the causes in one line, since one line reaches the log, the admin listener and a refused
-//! request. None of these errors contains a secret.
+//! The source `exec`: a command whose output holds a token, such as the client of a secret store.
 
 use std::fmt;
 use std::time::Duration;
@@ -13,7 +8,7 @@ use serde::Deserialize;
 
 use super::absent::AbsentPolicy;
 use super::decode::{Format, decode_response};
-use super::polled::{PolledSource, TokenCall};
+use super::polled::TokenCall;
 use crate::os::command::ExternalCommand;
 use crate::token::{ObtainError, Token};
 use crate::types::{Clock, error_chain};
@@ -54,9 +49,6 @@ pub struct ExecSourceConfig {
 fn default_timeout() -> Duration {
     Duration::from_secs(10)
 }
-
-/// The source that runs a command.
-pub type ExecSource = PolledSource<TokenCommand>;
 
 /// A command that is run for a token.
 #[derive(Debug)]

@@ -1,9 +1,5 @@
-//! An internal credential service, whose responses hold a token: `GET http://tenant-service:3007/tenants/acme/credentials/meta`.
-//!
-//! # Why
-//!
-//! The message of a failure has the causes in one line, since one line reaches the log, the admin listener and a refused
-//! request. None of these errors contains a secret.
+//! The source `http`: an internal credential service, whose responses hold a token, such as
+//! `GET http://tenant-service:3007/tenants/acme/credentials/meta`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,7 +15,7 @@ use serde::de::{Deserializer, Error as _};
 
 use super::absent::AbsentPolicy;
 use super::decode::{Format, decode_response};
-use super::polled::{PolledSource, TokenCall, default_poll_interval};
+use super::polled::{TokenCall, default_poll_interval};
 use crate::net::{HttpEndpoint, HttpEndpointError};
 use crate::token::{ObtainError, Token};
 use crate::types::{Clock, MaybeSecret, error_chain};
@@ -69,9 +65,6 @@ pub struct HttpSourceConfig {
 fn default_timeout() -> Duration {
     Duration::from_secs(5)
 }
-
-/// The source that asks a service.
-pub type HttpSource = PolledSource<TokenService>;
 
 /// The reason why a text cannot be a URL or a header of a service. It does not repeat the text.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
