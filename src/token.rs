@@ -73,7 +73,7 @@ pub use rejection::{Liveness, RejectedRequest, RejectionReport, SuspicionId, Tok
 pub use rejections::AttemptStart;
 pub use reporter::{EventSink, Operation, OperationOutcome, OperationReport, TokenEvent};
 pub use traits::{
-    BoxFuture, CachedToken, Inspector, LivenessCheck, OperatorCommand, ProofAnswer, ProofCheck, RefreshLock,
-    RenewalRequest, Renewer, Source, StoreOutcome, TokenCache,
+    BoxFuture, CachedToken, Inspector, LivenessCheck, OperatorCommand, ProofAnswer, RefreshLock, RenewalRequest,
+    Renewer, Source, StoreOutcome, TokenCache,
 };
 pub use vetting::InspectionScope;

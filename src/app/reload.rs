@@ -13,7 +13,7 @@
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use super::build::{self, ReloadTrigger, StartError};
@@ -28,7 +28,7 @@ use crate::config::{Config, ConfigError, Overrides, ReloadedConfig, env_vars};
 use crate::net::ServerCert;
 use crate::proxy::{Proxy, Tenants};
 use crate::source::TokenSource;
-use crate::token::{ProofSettings, Reconfiguration};
+use crate::token::{OperatorHandle, ProofSettings, Reconfiguration};
 use crate::types::error_chain;
 
 /// Reloads the configuration of a process.
@@ -41,7 +41,7 @@ pub(super) struct Reloader {
     pub(super) admin: Arc<Admin>,
     pub(super) server_cert: Option<Arc<ServerCert>>,
     pub(super) alert_sender: SharedAlertSender,
-    pub(super) refresher: mpsc::Sender<Reconfiguration>,
+    pub(super) operator: OperatorHandle,
     pub(super) reading: Arc<Mutex<()>>,
 }
 
@@ -175,7 +175,7 @@ impl Reloader {
         self.admin.source_identity.store(Arc::new(identity));
         self.replace_webhook(replacement.alert_sender, replacement.webhook);
         // The refresher has ended only if it panicked, which readiness reports.
-        drop(self.refresher.send(replacement.reconfiguration).await);
+        self.operator.reconfigure(replacement.reconfiguration).await;
         self.config = config;
         tracing::info!("reloaded the configuration");
         if !needs_restart.is_empty() {

@@ -133,7 +133,7 @@ pub async fn run(
     let mut refresher = Refresher::new(tenant_id.clone(), provider, publisher, schedule, clock, sink);
     let notice_memory = state_dir(&config.state).map(|dir| NoticeMemory::new(&dir, Arc::clone(&alert_sender)));
     refresher.set_notice_memory(notice_memory);
-    let reconfigure = refresher.reconfigurations();
+    let operator = refresher.operator();
 
     // Build the request's side: the proxy with its one tenant, and the admin endpoint.
     let proxy_deps = ProxyDeps {
@@ -146,7 +146,7 @@ pub async fn run(
         addresses: &proxy_addresses,
     };
     let proxy = Arc::new(build::build_proxy(&config, proxy_deps)?);
-    let tenant = AdminTenant::new(tenant_id, tokens.clone(), refresher.operator(), token_metrics);
+    let tenant = AdminTenant::new(tenant_id, tokens.clone(), operator.clone(), token_metrics);
     let admin = build::build_admin(&config, &context, tenant, &listeners.admin, &lifecycle, &sources);
 
     // Start. The admin endpoint comes first: probes are answered while the first token is looked for.
@@ -167,7 +167,7 @@ pub async fn run(
         admin,
         server_cert,
         alert_sender: Arc::clone(&alert_sender),
-        refresher: reconfigure,
+        operator,
         reading: Arc::default(),
     });
     let reloader = reloader.map(|reloader| tasks.spawn(reloader.run(secret_files)));

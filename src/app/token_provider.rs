@@ -11,8 +11,8 @@ use crate::config::{Config, TokenConfig};
 use crate::graph::{Destinations, Origin};
 use crate::net::{HttpEndpoint, Tasks};
 use crate::renew::{
-    AppCredentials, DebugTokenInspector, ExchangeRenewer, ExchangeSettings, GraphApi, GraphLivenessCheck, MeRequest,
-    MintRenewer, RefreshRenewer, RenewerConfig,
+    AppCredentials, DebugTokenInspector, ExchangeRenewer, GraphApi, GraphLivenessCheck, MeRequest, MintRenewer,
+    RefreshRenewer, RenewerConfig,
 };
 use crate::source::decode::Format;
 use crate::source::{
@@ -76,20 +76,16 @@ impl BuildContext {
             provider = self.with_renewer(provider, renewal, &destinations, app.clone())?;
         }
         let client = self.graph_client.with_timeout(QUESTION_TIMEOUT);
-        let me = MeRequest::new(client, destinations.clone(), app_secret.clone());
-        let provider = provider.with_proof_check(me.clone());
+        let me = MeRequest::new(client, destinations, app_secret);
         if !token_config.verify {
             // A date in the past is a hint all the same.
             let provider = provider.with_inspector(me.clone());
             let provider = provider.with_inspection_scope(InspectionScope::ExpiredTokens);
             return Ok(provider.with_liveness_check(GraphLivenessCheck::new(None, me)));
         }
-        let inspector = || {
-            let inspector = DebugTokenInspector::new(&self.graph_client, destinations.clone(), app.clone());
-            inspector.with_app_secret(app_secret.clone())
-        };
-        let provider = provider.with_liveness_check(GraphLivenessCheck::new(Some(inspector()), me));
-        Ok(provider.with_inspector(inspector()))
+        let inspector = || DebugTokenInspector::new(me.clone(), app.clone());
+        let provider = provider.with_inspector(inspector());
+        Ok(provider.with_liveness_check(GraphLivenessCheck::new(Some(inspector()), me)))
     }
 
     /// Builds one source of `[token] source`.
@@ -126,15 +122,8 @@ impl BuildContext {
         };
         let app = app.ok_or(TokenProviderError::NoAppCredentials);
         Ok(match renewal {
-            RenewerConfig::Exchange {
-                lifetime,
-                unknown_expiry,
-            } => {
-                let settings = ExchangeSettings {
-                    lifetime: *lifetime,
-                    unknown_expiry: *unknown_expiry,
-                };
-                provider.with_renewer(ExchangeRenewer::new(api(TokenFamily::Facebook)?, app?, settings))
+            RenewerConfig::Exchange(settings) => {
+                provider.with_renewer(ExchangeRenewer::new(api(TokenFamily::Facebook)?, app?, *settings))
             }
             RenewerConfig::Mint { token, settings } => {
                 let app = app?;

@@ -108,7 +108,7 @@ impl<'a> Validator<'a> {
             self.report(["token.cache", "token.source"], message);
         }
         let renewer = match &token.renew {
-            Some(RenewerConfig::Exchange { .. }) => "exchange",
+            Some(RenewerConfig::Exchange(_)) => "exchange",
             Some(RenewerConfig::Mint { .. }) => "mint",
             Some(_) | None => return,
         };

@@ -3,9 +3,8 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::exchange::UnknownExpiry;
+use super::exchange::ExchangeSettings;
 use super::mint::MintSettings;
-use super::request::TokenLifetime;
 use crate::source::{CommandConfig, HttpCallConfig};
 use crate::types::SecretRef;
 
@@ -14,14 +13,7 @@ use crate::types::SecretRef;
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
 pub enum RenewerConfig {
     /// Graph's `fb_exchange_token`.
-    Exchange {
-        /// Whether to ask for 60 days, which has to be done for a system user's token.
-        #[serde(default, rename = "set_token_expires_in_60_days")]
-        lifetime: TokenLifetime,
-        /// Whether a token whose expiry is unknown is exchanged, although it may never expire.
-        #[serde(default, rename = "when_expiry_unknown")]
-        unknown_expiry: UnknownExpiry,
-    },
+    Exchange(ExchangeSettings),
     /// A system user's `access_tokens`.
     #[schemars(extend("additionalProperties" = false))]
     Mint {

@@ -12,9 +12,8 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::graph::{Destinations, Inspection, Origin};
-use crate::net::HttpClient;
-use crate::token::{BoxFuture, Inspector, ObtainError, Token};
+use crate::graph::{Inspection, Origin};
+use crate::token::{BoxFuture, Inspector, ObtainError, ProofAnswer, Token};
 use crate::types::{Secret, TokenFamily, error_chain};
 
 use super::me::MeRequest;
@@ -24,11 +23,10 @@ use super::response::{GraphResponse, Remediations, send};
 /// Inspects tokens.
 #[derive(Debug)]
 pub struct DebugTokenInspector {
-    client: HttpClient,
-    destinations: Destinations,
+    /// Asks where `debug_token` cannot. It has the app's secret even if the app's id is unknown, and signs the proof of a token
+    /// that inspects itself.
+    me: MeRequest,
     app: Option<AppCredentials>,
-    /// Signs the proof of a token that inspects itself: some apps demand a proof of every call.
-    app_secret: Option<Secret>,
     /// The app token that Graph has issued, where it refuses `<id>|<secret>`.
     issued_app_token: Option<Secret>,
     /// Graph rejected the app token when it was last sent.
@@ -40,33 +38,23 @@ const INSPECTION_TIMEOUT: Duration = Duration::from_secs(3);
 
 impl DebugTokenInspector {
     /// Inspects with an app's credentials, or without. Tokens of other families are inspected at those of their hosts that
-    /// are among the destinations.
+    /// are among the destinations of `me`.
     #[must_use]
-    pub fn new(client: &HttpClient, destinations: Destinations, app: Option<AppCredentials>) -> Self {
+    pub const fn new(me: MeRequest, app: Option<AppCredentials>) -> Self {
         Self {
-            client: client.with_timeout(INSPECTION_TIMEOUT),
-            destinations,
-            app_secret: app.as_ref().map(|app| app.secret.clone()),
+            me,
             app,
             issued_app_token: None,
             app_token_rejected: false,
         }
     }
 
-    /// The same with the app's secret, where its id is unknown: it signs the proof of a token that inspects itself.
-    #[must_use]
-    pub fn with_app_secret(self, app_secret: Option<Secret>) -> Self {
-        Self {
-            app_secret: app_secret.or(self.app_secret),
-            ..self
-        }
-    }
-
     /// Asks at the host of the token's family. If nothing tells the family, and the likeliest host cannot read the token, the
     /// others are asked: the one that calls it valid is right.
     async fn inspect_token(&mut self, token: &Token) -> Result<Inspection, ObtainError> {
-        let known = request::token_family(&token.secret).or_else(|| self.destinations.configured_family());
-        let first = known.unwrap_or_else(|| self.destinations.default_family());
+        let destinations = self.me.destinations.clone();
+        let known = request::token_family(&token.secret).or_else(|| destinations.configured_family());
+        let first = known.unwrap_or_else(|| destinations.default_family());
         let result = self.inspect_at(first, token).await;
         let cannot_be_read = match &result {
             Ok(inspection) => inspection.error.as_ref().is_some_and(|error| error.subcode.is_none()),
@@ -75,11 +63,11 @@ impl DebugTokenInspector {
         if known.is_some() || !cannot_be_read {
             return result;
         }
-        let main = self.destinations.main().origin.clone();
+        let main = &destinations.main().origin;
         for family in TokenFamily::ALL.into_iter().filter(|family| *family != first) {
-            let origin = self.destinations.graph_origin(family).filter(|origin| **origin != main);
-            if let Some(origin) = origin.cloned()
-                && let Ok(inspection) = self.probe_me(&origin, token).await
+            let origin = destinations.graph_origin(family).filter(|origin| *origin != main);
+            if let Some(origin) = origin
+                && let Ok(inspection) = self.me.ask_without_proof(origin, token).await
                 && inspection.error.is_none()
             {
                 return Ok(Inspection {
@@ -92,12 +80,11 @@ impl DebugTokenInspector {
     }
 
     async fn inspect_at(&mut self, family: TokenFamily, token: &Token) -> Result<Inspection, ObtainError> {
-        let Some(origin) = self.destinations.graph_origin(family).cloned() else {
-            let message = format!("no {family} host is configured to inspect the token; add it to upstream.hosts");
-            return Err(ObtainError::transient("no_host", message));
-        };
+        let origin = self.me.origin(family)?.clone();
         let app = match (family, &self.app) {
-            (TokenFamily::Instagram | TokenFamily::Threads, _) => return self.probe_me(&origin, token).await,
+            (TokenFamily::Instagram | TokenFamily::Threads, _) => {
+                return self.me.ask_without_proof(&origin, token).await;
+            }
             (TokenFamily::Facebook, None) => return self.inspect_with_own_token(&origin, token).await,
             (TokenFamily::Facebook, Some(app)) => app,
         };
@@ -154,7 +141,7 @@ impl DebugTokenInspector {
     /// may not inspect itself is sent to `/me`.
     async fn inspect_with_own_token(&self, origin: &Origin, token: &Token) -> Result<Inspection, ObtainError> {
         let without_proof = debug_token_request(origin, token, &token.secret);
-        let inspected = match &self.app_secret {
+        let inspected = match &self.me.app_secret {
             None => self.send_own_token_request(without_proof).await,
             Some(app_secret) => {
                 let with_proof = debug_token_request(origin, token, &token.secret);
@@ -166,10 +153,7 @@ impl DebugTokenInspector {
             }
         };
         match inspected {
-            Err(error) if !error.is_transient() => {
-                let me = MeRequest::new(self.client.clone(), self.destinations.clone(), self.app_secret.clone());
-                me.ask_facebook(origin, token).await
-            }
+            Err(error) if !error.is_transient() => self.me.ask_facebook(origin, token).await,
             result => result,
         }
     }
@@ -188,12 +172,8 @@ impl DebugTokenInspector {
         }
     }
 
-    async fn probe_me(&self, origin: &Origin, token: &Token) -> Result<Inspection, ObtainError> {
-        self.send(GraphRequest::me(origin, token)).await?.inspection()
-    }
-
     async fn send(&self, request: GraphRequest<'_>) -> Result<GraphResponse, ObtainError> {
-        send(&self.client, request, REMEDIATIONS).await
+        send(&self.me.client, request, REMEDIATIONS).await
     }
 }
 
@@ -212,6 +192,10 @@ impl Inspector for DebugTokenInspector {
             let inspection = timeout(INSPECTION_TIMEOUT, self.inspect_token(token));
             inspection.await.unwrap_or_else(timed_out)
         })
+    }
+
+    fn check_proof<'a>(&'a mut self, token: &'a Token) -> BoxFuture<'a, ProofAnswer> {
+        self.me.check_proof(token)
     }
 }
 

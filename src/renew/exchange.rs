@@ -29,11 +29,14 @@ pub struct ExchangeRenewer {
 }
 
 /// How tokens are exchanged.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(deny_unknown_fields)]
 pub struct ExchangeSettings {
-    /// How long the new token lives.
+    /// Whether to ask for 60 days, which has to be done for a system user's token.
+    #[serde(default, rename = "set_token_expires_in_60_days")]
     pub lifetime: TokenLifetime,
-    /// What happens to a token whose expiry is unknown.
+    /// Whether a token whose expiry is unknown is exchanged, although it may never expire.
+    #[serde(default, rename = "when_expiry_unknown")]
     pub unknown_expiry: UnknownExpiry,
 }
 

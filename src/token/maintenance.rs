@@ -64,7 +64,10 @@ impl Refresher {
 
     /// Does what the operator requests, unless the request was given up. A stop waits for it as for a renewal.
     pub(super) async fn on_operator_request(&mut self, request: OperatorRequest) -> PlannerEvent {
-        let OperatorRequest { command, reply } = request;
+        let (command, reply) = match request {
+            OperatorRequest::Change(command, reply) => (command, reply),
+            OperatorRequest::Reconfigure(new) => return self.reconfigure(*new),
+        };
         if reply.is_closed() {
             return PlannerEvent::Unchanged;
         }
@@ -171,9 +174,9 @@ impl Refresher {
         if is_suspended || self.explained_proof == Some(current.generation()) {
             return;
         }
-        let answer = match (current.proof_mode(), &mut self.provider.proof_check) {
-            (ProofMode::PerToken, Some(check)) => {
-                let answer = timeout(PROOF_CHECK_TIMEOUT, check.check_proof(current.token())).await;
+        let answer = match (current.proof_mode(), &mut self.provider.vetting.inspector) {
+            (ProofMode::PerToken, Some(inspector)) => {
+                let answer = timeout(PROOF_CHECK_TIMEOUT, inspector.check_proof(current.token())).await;
                 answer.unwrap_or(ProofAnswer::Unknown)
             }
             (_, _) => ProofAnswer::Refused,

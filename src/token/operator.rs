@@ -1,4 +1,4 @@
-//! Changes of the token that the operator requests: another token, or the previous one.
+//! Changes that the operator requests from a refresher: another token, the previous one, or another configuration.
 //!
 //! # Why
 //!
@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use super::check::ObtainedToken;
 use super::error::ObtainError;
 use super::provider::TokenProvider;
+use super::reconfiguration::Reconfiguration;
 use super::traits::{OperatorCommand, RefreshContext};
 use crate::types::Fingerprint;
 
@@ -34,11 +35,13 @@ pub struct TokenChange {
 #[derive(Clone, Debug)]
 pub struct OperatorHandle(mpsc::Sender<OperatorRequest>);
 
-/// A request, and where its result goes.
+/// A request to a refresher.
 #[derive(Debug)]
-pub(super) struct OperatorRequest {
-    pub(super) command: OperatorCommand,
-    pub(super) reply: oneshot::Sender<Result<TokenChange, ObtainError>>,
+pub(super) enum OperatorRequest {
+    /// Change the token, and send the result.
+    Change(OperatorCommand, oneshot::Sender<Result<TokenChange, ObtainError>>),
+    /// Continue with what this has.
+    Reconfigure(Box<Reconfiguration>),
 }
 
 /// The longest wait for a change: longer than one that waits for the renewal lock takes.
@@ -53,7 +56,12 @@ impl OperatorHandle {
         (Self(sender), requests)
     }
 
-    /// Requests a change, and waits until the token is stored and in use.
+    /// Lets the refresher continue with other sources, another renewer and other proofs. A refresher that has ended does not.
+    pub async fn reconfigure(&self, new: Reconfiguration) {
+        drop(self.0.send(OperatorRequest::Reconfigure(Box::new(new))).await);
+    }
+
+    /// Requests a change of the token, and waits until it is stored and in use.
     ///
     /// # Errors
     ///
@@ -62,7 +70,7 @@ impl OperatorHandle {
         let (reply, changed) = oneshot::channel();
         let changed = async {
             // If the refresher has ended, the send fails and drops the reply.
-            drop(self.0.send(OperatorRequest { command, reply }).await);
+            drop(self.0.send(OperatorRequest::Change(command, reply)).await);
             changed.await
         };
         match timeout(CHANGE_TIMEOUT, changed).await {

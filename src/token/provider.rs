@@ -43,9 +43,7 @@ use super::error::ObtainError;
 use super::last_known_good::LastKnownGood;
 use super::renewal::renew;
 use super::sources::{LOAD_TIMEOUT, Reach, SourceList, SourcedToken, TokenOrigin};
-use super::traits::{
-    Inspector, LivenessCheck, ProofCheck, RefreshContext, RefreshLock, Renewer, Source, StoreOutcome, TokenCache,
-};
+use super::traits::{Inspector, LivenessCheck, RefreshContext, RefreshLock, Renewer, Source, StoreOutcome, TokenCache};
 use super::vetting::{InspectionScope, Vetting};
 use crate::types::error_chain;
 
@@ -54,7 +52,6 @@ pub struct TokenProvider {
     pub(super) sources: SourceList,
     pub(super) vetting: Vetting,
     pub(super) liveness_check: Option<Box<dyn LivenessCheck>>,
-    pub(super) proof_check: Option<Box<dyn ProofCheck>>,
     pub(super) last_known_good: Box<LastKnownGood>,
     renewer: Option<Box<dyn Renewer>>,
     /// A renewed token that is not yet where the next start finds it.
@@ -87,7 +84,6 @@ impl TokenProvider {
             sources: SourceList::new(sources),
             vetting: Vetting::default(),
             liveness_check: None,
-            proof_check: None,
             last_known_good: Box::default(),
             renewer: None,
             pending_store: None,
@@ -102,7 +98,7 @@ impl TokenProvider {
         self
     }
 
-    /// Adds an inspector, which checks each token before it is used.
+    /// Adds an inspector, which checks each token before it is used, and is asked when Graph refuses a proof.
     #[must_use]
     pub fn with_inspector(mut self, inspector: impl Inspector) -> Self {
         self.vetting.inspector = Some(Box::new(inspector));
@@ -119,13 +115,6 @@ impl TokenProvider {
     #[must_use]
     pub fn with_liveness_check(mut self, check: impl LivenessCheck) -> Self {
         self.liveness_check = Some(Box::new(check));
-        self
-    }
-
-    /// Adds the question that is asked when Graph refuses a proof.
-    #[must_use]
-    pub fn with_proof_check(mut self, check: impl ProofCheck) -> Self {
-        self.proof_check = Some(Box::new(check));
         self
     }
 

@@ -37,7 +37,7 @@ pub struct Refresher {
     rejection_state: RejectionState,
     pub(super) current: CurrentToken,
     pub(super) reporter: Reporter,
-    reconfigurations: mpsc::Receiver<Reconfiguration>,
+    operator: OperatorHandle,
     operator_requests: mpsc::Receiver<OperatorRequest>,
     liveness_check: LivenessCheckSlot,
     /// The generation whose rejected proof was explained last.
@@ -69,6 +69,7 @@ impl Refresher {
         admin_token.set_renewer(provider.renewer());
         let renewer = provider.renewer().map(Renewer::describe);
         let reporter = Reporter::new(tenant, event_sink, provider.sources.describe(), renewer);
+        let (operator, operator_requests) = OperatorHandle::channel();
         let mut planner = RefreshPlanner::new(policy);
         planner.look_interval = provider.jittered_look_interval();
         Self {
@@ -81,9 +82,8 @@ impl Refresher {
             current: CurrentToken::default(),
             reporter,
             liveness_check,
-            // Closed: none will come.
-            reconfigurations: mpsc::channel(1).1,
-            operator_requests: mpsc::channel(1).1,
+            operator,
+            operator_requests,
             explained_proof: None,
             admin_token,
             notice_memory: None,
@@ -95,18 +95,10 @@ impl Refresher {
         self.notice_memory = memory.map(|memory| Box::new(memory) as Box<dyn DeliveryMemory>);
     }
 
-    /// Returns a channel for what it works with, when that changes.
-    pub fn reconfigurations(&mut self) -> mpsc::Sender<Reconfiguration> {
-        let (sender, reconfigurations) = mpsc::channel(1);
-        self.reconfigurations = reconfigurations;
-        sender
-    }
-
-    /// Returns what requests changes of the token from it.
-    pub fn operator(&mut self) -> OperatorHandle {
-        let (operator, requests) = OperatorHandle::channel();
-        self.operator_requests = requests;
-        operator
+    /// Returns what requests changes from it.
+    #[must_use]
+    pub fn operator(&self) -> OperatorHandle {
+        self.operator.clone()
     }
 
     /// Runs until it is dropped, which must be after the last request: a draining request may still need a new token.
@@ -216,7 +208,6 @@ impl Refresher {
                 return PlannerEvent::Unchanged;
             }
             () = self.provider.sources.changed() => return PlannerEvent::SourceChanged,
-            Some(new) = self.reconfigurations.recv() => return self.reconfigure(new),
             Some(request) = self.operator_requests.recv() => return self.on_operator_request(request).await,
             () = self.publisher.handle.observations.changed() => return self.on_observation().await,
             () = sleep_until(wake) => {}
@@ -238,7 +229,7 @@ impl Refresher {
     }
 
     /// Continues with other sources, another renewer and other proofs. The current credential stays.
-    fn reconfigure(&mut self, new: Reconfiguration) -> PlannerEvent {
+    pub(super) fn reconfigure(&mut self, new: Reconfiguration) -> PlannerEvent {
         let old = std::mem::replace(&mut self.provider, new.provider);
         reconfiguration::continue_from(&mut self.provider, old, &new.previous_sources);
         self.liveness_check.put(self.provider.liveness_check.take());

@@ -191,18 +191,18 @@ pub trait Inspector: Send + 'static {
     ///
     /// `Ok` with an error inside means that the token is invalid; an error means that Graph could not be asked.
     fn inspect<'a>(&'a mut self, token: &'a Token) -> BoxFuture<'a, Result<Inspection, ObtainError>>;
+
+    /// Asks Graph whether it accepts the proofs of the app's secret: about a token once with its proof and once without.
+    /// Bounded in time. Default: it cannot be asked.
+    fn check_proof<'a>(&'a mut self, _token: &'a Token) -> BoxFuture<'a, ProofAnswer> {
+        Box::pin(ready(ProofAnswer::Unknown))
+    }
 }
 
 /// The question to Graph whether it accepts a token now.
 pub trait LivenessCheck: Send + 'static {
     /// Asks Graph. May be dropped at any moment; the caller bounds its time.
     fn check<'a>(&'a mut self, token: &'a Token) -> BoxFuture<'a, Liveness>;
-}
-
-/// The question to Graph whether it accepts the proofs of the app's secret.
-pub trait ProofCheck: Send + 'static {
-    /// Asks Graph about a token once with its proof and once without. Bounded in time.
-    fn check_proof<'a>(&'a mut self, token: &'a Token) -> BoxFuture<'a, ProofAnswer>;
 }
 
 /// Graph's answer about a proof.

@@ -1,7 +1,7 @@
 //! Sources, renewers, stores: what is read, and what is refused.
 
 use super::*;
-use crate::renew::{MintSettings, RenewerConfig, TokenLifetime, UnknownExpiry};
+use crate::renew::{ExchangeSettings, MintSettings, RenewerConfig, TokenLifetime, UnknownExpiry};
 use crate::source::{AbsentPolicy, CommandConfig, EncryptionConfig, ExecSourceConfig, HttpSourceConfig, PlainTokens};
 use crate::types::{MaybeSecret, SecretRef, TokenFamily};
 
@@ -146,28 +146,28 @@ fn a_renewal_is_one_of_six() {
     let unknown_expiry = UnknownExpiry::Keep;
     assert_eq!(
         renewal("{ exchange = {} }"),
-        RenewerConfig::Exchange {
+        RenewerConfig::Exchange(ExchangeSettings {
             lifetime,
             unknown_expiry
-        }
+        })
     );
     let lifetime = TokenLifetime::SixtyDays;
     assert_eq!(
         renewal("{ exchange = { set_token_expires_in_60_days = true } }"),
-        RenewerConfig::Exchange {
+        RenewerConfig::Exchange(ExchangeSettings {
             lifetime,
             unknown_expiry
-        }
+        })
     );
     let renewer = "{ exchange = { when_expiry_unknown = true } }";
     let unknown_expiry = UnknownExpiry::Exchange;
     let lifetime = TokenLifetime::Default;
     assert_eq!(
         renewal(renewer),
-        RenewerConfig::Exchange {
+        RenewerConfig::Exchange(ExchangeSettings {
             lifetime,
             unknown_expiry
-        }
+        })
     );
     let mint =
         "{ mint = { system_user = \"9\", token = { file = \"/t\" }, scopes = [\"whatsapp_business_messaging\"] } }";

@@ -2,7 +2,7 @@ use std::time::{Duration, SystemTime};
 
 use super::support::{APP_SECRET, DAY, TestGraph, inspect, origin, test_app};
 use crate::graph::{Destinations, Expiry, Inspection, TokenKind};
-use crate::renew::DebugTokenInspector;
+use crate::renew::{DebugTokenInspector, MeRequest};
 use crate::types::Secret;
 use fake_graph::{
     AppTokenPolicy, Effect, EndpointKind, Expiry as SimExpiry, Fault, InvalidationReason, ProofPolicy, TokenChange,
@@ -152,7 +152,7 @@ async fn a_token_that_inspects_itself_sends_the_proof_that_its_app_may_demand() 
     let error = inspect(&mut world.debug_token(None), &token).await.unwrap_err();
     assert!(!error.is_transient(), "without the secret there is no proof: {error}");
     let secret = Secret::new(APP_SECRET).unwrap();
-    let mut inspector = world.debug_token(None).with_app_secret(Some(secret));
+    let mut inspector = world.debug_token_with_secret(None, Some(secret));
     let said = inspect(&mut inspector, &token).await.unwrap();
     assert!(said.error.is_none() && said.expires_at.as_system_time().is_some());
 }
@@ -169,7 +169,8 @@ async fn a_system_users_token_may_not_inspect_itself_but_shows_at_me_that_it_liv
         world.sim.reset();
         let token = world.sim.issue(Some(DAY));
         let secret = secret.map(|secret| Secret::new(secret).unwrap());
-        let mut inspector = world.debug_token(app).with_app_secret(secret);
+        let secret = secret.or_else(|| app.as_ref().map(|app| app.secret.clone()));
+        let mut inspector = world.debug_token_with_secret(app, secret);
         let said = inspect(&mut inspector, &token).await.unwrap();
         assert_eq!(said.error, None);
         assert_eq!(said.expires_at == Expiry::Unknown, me_calls > 0);
@@ -241,12 +242,12 @@ async fn a_token_goes_to_no_host_of_another_family() {
     let world = TestGraph::start().await;
     let main = origin("https://graph.facebook.com");
     let alone = Destinations::new(main, []);
-    let mut inspector = DebugTokenInspector::new(&world.client, alone, None);
+    let mut inspector = DebugTokenInspector::new(MeRequest::new(world.client.clone(), alone, None), None);
     let token = world.sim.issue_for(TokenFamily::Threads, None);
     let error = inspect(&mut inspector, &token).await.unwrap_err();
     assert_eq!((error.reason(), error.is_transient()), ("no_host", true));
     let threads = Destinations::new(origin("https://graph.threads.net"), []);
-    let mut inspector = DebugTokenInspector::new(&world.client, threads, None);
+    let mut inspector = DebugTokenInspector::new(MeRequest::new(world.client.clone(), threads, None), None);
     assert!(inspect(&mut inspector, &token).await.is_ok());
     let facebook = world.sim.issue(None);
     let error = inspect(&mut inspector, &facebook).await.unwrap_err();
@@ -271,14 +272,14 @@ async fn a_prefix_that_tells_no_family_is_inspected_where_it_is_configured_or_el
         world.sim.register_token(token, None);
         hosts
     };
-    let mut inspector = DebugTokenInspector::new(&world.client, hosts(), None);
+    let mut inspector = DebugTokenInspector::new(MeRequest::new(world.client.clone(), hosts(), None), None);
     let said = inspect(&mut inspector, token).await.unwrap();
     assert!(said.error.is_none());
     assert_eq!(said.family, Some(crate::types::TokenFamily::Facebook));
     assert_eq!(asked(), ["graph.threads.net", "graph.facebook.com"]);
 
     let configured = hosts().with_token_family(Some(crate::types::TokenFamily::Facebook));
-    let mut inspector = DebugTokenInspector::new(&world.client, configured, None);
+    let mut inspector = DebugTokenInspector::new(MeRequest::new(world.client.clone(), configured, None), None);
     assert!(inspect(&mut inspector, token).await.unwrap().error.is_none());
     assert_eq!(
         asked(),
@@ -289,7 +290,7 @@ async fn a_prefix_that_tells_no_family_is_inspected_where_it_is_configured_or_el
     // A known prefix goes to its own host, whatever is configured, and so does no other token.
     for known in ["THQWJ0an0older0token", "IGQVJ0an0older0token"] {
         let everywhere = hosts().with_token_family(Some(crate::types::TokenFamily::Facebook));
-        let mut inspector = DebugTokenInspector::new(&world.client, everywhere, None);
+        let mut inspector = DebugTokenInspector::new(MeRequest::new(world.client.clone(), everywhere, None), None);
         assert!(
             inspect(&mut inspector, known).await.unwrap().error.is_some(),
             "Graph does not know it"

@@ -8,7 +8,7 @@ use super::support::{
 };
 use crate::graph::Destinations;
 use crate::net::HttpClient;
-use crate::renew::{DebugTokenInspector, TokenLifetime};
+use crate::renew::{DebugTokenInspector, MeRequest, TokenLifetime};
 use crate::token::{ObtainError, Token};
 
 async fn exchange_with_response(status: u16, body: &str) -> Result<Token, ObtainError> {
@@ -18,7 +18,9 @@ async fn exchange_with_response(status: u16, body: &str) -> Result<Token, Obtain
 
 fn inspector(client: &HttpClient) -> DebugTokenInspector {
     let destinations = Destinations::new(origin("https://graph.facebook.com"), []);
-    DebugTokenInspector::new(client, destinations, Some(test_app(APP_SECRET)))
+    let app = test_app(APP_SECRET);
+    let me = MeRequest::new(client.clone(), destinations, Some(app.secret.clone()));
+    DebugTokenInspector::new(me, Some(app))
 }
 
 #[tokio::test]

@@ -14,8 +14,8 @@ use crate::graph::{Destinations, Origin};
 use crate::net::ca::{CertAuthority, CertSpec};
 use crate::net::{Dialer, HttpClient, HttpClientConfig, HttpVersion, Tasks};
 use crate::renew::{
-    AppCredentials, DebugTokenInspector, ExchangeRenewer, ExchangeSettings, GraphApi, MintRenewer, MintSettings,
-    RefreshRenewer, TokenLifetime,
+    AppCredentials, DebugTokenInspector, ExchangeRenewer, ExchangeSettings, GraphApi, MeRequest, MintRenewer,
+    MintSettings, RefreshRenewer, TokenLifetime,
 };
 use crate::token::{Inspector as _, ObtainError, RenewalRequest, Renewer, Token};
 use crate::types::{Clock, Secret};
@@ -96,10 +96,19 @@ impl TestGraph {
     }
 
     pub(super) fn debug_token(&self, app: Option<AppCredentials>) -> DebugTokenInspector {
+        let secret = app.as_ref().map(|app| app.secret.clone());
+        self.debug_token_with_secret(app, secret)
+    }
+
+    pub(super) fn debug_token_with_secret(
+        &self,
+        app: Option<AppCredentials>,
+        secret: Option<Secret>,
+    ) -> DebugTokenInspector {
         let additional = ["https://graph.instagram.com", "https://graph.threads.net"];
         let main = origin("https://graph.facebook.com");
         let destinations = Destinations::new(main, additional.map(origin));
-        DebugTokenInspector::new(&self.client, destinations, app)
+        DebugTokenInspector::new(MeRequest::new(self.client.clone(), destinations, secret), app)
     }
 }
 

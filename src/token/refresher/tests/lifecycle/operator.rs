@@ -7,7 +7,7 @@ async fn start_with_operator(provider: TokenProvider) -> (TokenHandle, OperatorH
     let (publisher, tokens) = channel();
     let (tenant, policy) = (TenantId::default(), RefreshPolicy::default());
     let clock = Clock::manual(start_date());
-    let mut refresher = Refresher::new(tenant, provider, publisher, policy, clock, Box::new(|_event| {}));
+    let refresher = Refresher::new(tenant, provider, publisher, policy, clock, Box::new(|_event| {}));
     let operator = refresher.operator();
     drop(spawn(refresher.run()));
     tokens.wait_for_first_check().await;

@@ -1,6 +1,6 @@
 //! Graph refuses the proofs of the app's secret.
 
-use super::super::super::super::{ProofAnswer, ProofCheck, ProofSettings};
+use super::super::super::super::{ProofAnswer, ProofSettings};
 use super::*;
 use crate::graph::ProofMode;
 
@@ -8,7 +8,11 @@ use crate::graph::ProofMode;
 #[derive(Clone)]
 pub(super) struct FakeProofCheck(pub(super) Arc<Mutex<(ProofAnswer, usize)>>);
 
-impl ProofCheck for FakeProofCheck {
+impl Inspector for FakeProofCheck {
+    fn inspect<'a>(&'a mut self, _token: &'a Token) -> BoxFuture<'a, Result<Inspection, ObtainError>> {
+        Box::pin(std::future::ready(Ok(Inspection::default())))
+    }
+
     fn check_proof<'a>(&'a mut self, _token: &'a Token) -> BoxFuture<'a, ProofAnswer> {
         let mut state = self.0.lock().unwrap();
         state.1 += 1;
@@ -28,7 +32,7 @@ impl Case {
         let file = FakeStore::named("file");
         file.put(expiring("one", 600 * DAY));
         let check = FakeProofCheck(Arc::new(Mutex::new((answer, 0))));
-        let provider = TokenProvider::from_source(file.clone()).with_proof_check(check.clone());
+        let provider = TokenProvider::from_source(file.clone()).with_inspector(check.clone());
         let proofs = ProofSettings::new(&Secret::new("app0secret").unwrap(), mode);
         let (writer, tokens) = channel();
         let alerts = start_refresher(provider, writer.with_proofs(Some(proofs)));

@@ -1,27 +1,25 @@
 //! Other sources, another renewer and other proofs while the refresher runs.
 
-use tokio::sync::mpsc;
-
-use super::super::super::super::{ProofAnswer, ProofSettings};
+use super::super::super::super::{OperatorHandle, ProofAnswer, ProofSettings};
 use super::proofs::FakeProofCheck;
 use super::*;
 use crate::graph::ProofMode;
 
 /// A refresher that can be reconfigured.
-async fn start(provider: TokenProvider) -> (TokenHandle, mpsc::Sender<Reconfiguration>) {
+async fn start(provider: TokenProvider) -> (TokenHandle, OperatorHandle) {
     let (writer, tokens) = channel();
     let (tenant, policy) = (TenantId::default(), RefreshPolicy::default());
     let clock = Clock::manual(start_date());
-    let mut refresher = Refresher::new(tenant, provider, writer, policy, clock, Box::new(|_event| {}));
-    let sender = refresher.reconfigurations();
+    let refresher = Refresher::new(tenant, provider, writer, policy, clock, Box::new(|_event| {}));
+    let operator = refresher.operator();
     drop(spawn(refresher.run()));
     tokens.wait_for_first_check().await;
     tokio::time::sleep(Duration::from_millis(1)).await;
-    (tokens, sender)
+    (tokens, operator)
 }
 
 async fn reconfigure(
-    sender: &mpsc::Sender<Reconfiguration>,
+    operator: &OperatorHandle,
     provider: TokenProvider,
     previous_sources: &[Option<usize>],
     proofs: impl Into<Option<ProofSettings>>,
@@ -32,7 +30,7 @@ async fn reconfigure(
         proofs: proofs.into(),
         renew_before: RefreshPolicy::default().renew_before,
     };
-    sender.send(reconfiguration).await.unwrap();
+    operator.reconfigure(reconfiguration).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
 }
 
@@ -42,12 +40,12 @@ async fn the_credential_of_an_unchanged_source_stays() {
     source.put(expiring("old", HOUR));
     let renewer = ScriptedRenewer::new([Ok(expiring("renewed", 60 * DAY))]);
     let provider = || TokenProvider::from_source(source.clone()).with_renewer(renewer.clone());
-    let (tokens, sender) = start(provider()).await;
+    let (tokens, operator) = start(provider()).await;
     tokio::time::sleep(HOUR / 2).await;
     assert_eq!(in_use(&tokens).unwrap(), "renewed");
     let generation = tokens.current().unwrap().generation();
     // The source still has the token from before the renewal, which is not news.
-    reconfigure(&sender, provider(), &[Some(0)], None).await;
+    reconfigure(&operator, provider(), &[Some(0)], None).await;
     assert_eq!(tokens.current().unwrap().generation(), generation);
     assert_eq!(renewer.calls(), 1);
     source.put(token("next"));
@@ -59,8 +57,8 @@ async fn the_credential_of_an_unchanged_source_stays() {
 async fn a_changed_source_serves_the_old_credential_until_it_has_another() {
     let (first, second) = (FakeStore::named("first"), FakeStore::named("second"));
     first.put(token("old"));
-    let (tokens, sender) = start(TokenProvider::from_source(first.clone())).await;
-    reconfigure(&sender, TokenProvider::from_source(second.clone()), &[None], None).await;
+    let (tokens, operator) = start(TokenProvider::from_source(first.clone())).await;
+    reconfigure(&operator, TokenProvider::from_source(second.clone()), &[None], None).await;
     assert_eq!(in_use(&tokens).unwrap(), "old");
     assert!(tokens.is_usable());
     first.put(token("of-a-source-that-is-gone"));
@@ -80,9 +78,9 @@ async fn if_the_active_source_is_gone_any_other_may_replace_its_token() {
     );
     gone.put(token("old"));
     full.put(token("new"));
-    let (tokens, sender) = start(TokenProvider::from_source(gone)).await;
+    let (tokens, operator) = start(TokenProvider::from_source(gone)).await;
     let provider = TokenProvider::from_sources(vec![boxed(&empty), boxed(&full)]);
-    reconfigure(&sender, provider, &[None, None], None).await;
+    reconfigure(&operator, provider, &[None, None], None).await;
     assert_eq!(in_use(&tokens).unwrap(), "new");
 }
 
@@ -90,10 +88,10 @@ async fn if_the_active_source_is_gone_any_other_may_replace_its_token() {
 async fn a_token_that_graph_rejected_stays_rejected() {
     let source = FakeStore::named("file");
     source.put(token("dead"));
-    let (tokens, sender) = start(TokenProvider::from_source(source.clone())).await;
+    let (tokens, operator) = start(TokenProvider::from_source(source.clone())).await;
     let generation = tokens.current().unwrap().generation();
     tokens.mark_rejected(generation, &GraphError::default());
-    reconfigure(&sender, TokenProvider::from_source(source), &[None], None).await;
+    reconfigure(&operator, TokenProvider::from_source(source), &[None], None).await;
     assert!(!tokens.is_usable());
     assert_eq!(tokens.current().unwrap().generation(), generation);
 }
@@ -104,11 +102,11 @@ async fn a_renewer_that_works_now_is_called_at_once() {
     source.put(token("old"));
     let broken = ScriptedRenewer::new([Err("the app's secret is wrong")]);
     let provider = |renewer: &ScriptedRenewer| TokenProvider::from_source(source.clone()).with_renewer(renewer.clone());
-    let (tokens, sender) = start(provider(&broken)).await;
+    let (tokens, operator) = start(provider(&broken)).await;
     tokens.mark_rejected(tokens.current().unwrap().generation(), &GraphError::default());
     tokio::time::sleep(HOUR).await;
     let working = ScriptedRenewer::new([Ok(token("renewed"))]);
-    reconfigure(&sender, provider(&working), &[Some(0)], None).await;
+    reconfigure(&operator, provider(&working), &[Some(0)], None).await;
     assert_eq!(in_use(&tokens).unwrap(), "renewed");
 }
 
@@ -117,15 +115,15 @@ async fn a_new_app_secret_is_used_for_the_current_token() {
     let source = FakeStore::named("file");
     source.put(token("old"));
     let provider = || TokenProvider::from_source(source.clone());
-    let (tokens, sender) = start(provider()).await;
+    let (tokens, operator) = start(provider()).await;
     let generation = tokens.current().unwrap().generation();
     for (secret, mode) in [("one", ProofMode::PerToken), ("two", ProofMode::Timestamped)] {
         let proofs = ProofSettings::new(&Secret::new(secret).unwrap(), mode);
-        reconfigure(&sender, provider(), &[Some(0)], proofs).await;
+        reconfigure(&operator, provider(), &[Some(0)], proofs).await;
         let current = tokens.current().unwrap();
         assert_eq!((current.generation(), current.proof_mode()), (generation, mode));
     }
-    reconfigure(&sender, provider(), &[Some(0)], None).await;
+    reconfigure(&operator, provider(), &[Some(0)], None).await;
     assert_eq!(tokens.current().unwrap().proof_mode(), ProofMode::Off);
 }
 
@@ -137,9 +135,9 @@ async fn a_renewed_token_that_could_not_be_stored_is_stored_by_the_new_source() 
     disk.put(token("old"));
     let renewer = ScriptedRenewer::new([Ok(token("renewed"))]);
     let provider = |source: &FakeStore| TokenProvider::from_source(source.clone()).with_renewer(renewer.clone());
-    let (tokens, sender) = start(provider(&full_disk)).await;
+    let (tokens, operator) = start(provider(&full_disk)).await;
     assert_eq!(reject_current(&tokens).await.unwrap(), "renewed");
-    reconfigure(&sender, provider(&disk), &[Some(0)], None).await;
+    reconfigure(&operator, provider(&disk), &[Some(0)], None).await;
     tokio::time::sleep(MINUTE).await;
     assert_eq!(disk.with_state(|state| state.stored.clone()), ["renewed"]);
     assert_eq!(in_use(&tokens).unwrap(), "renewed");
@@ -151,11 +149,11 @@ async fn graph_is_asked_at_once_about_the_proofs_of_each_wrong_secret() {
     let source = FakeStore::named("file");
     source.put(token("old"));
     let check = FakeProofCheck(Arc::new(Mutex::new((ProofAnswer::OnlyWithout, 0))));
-    let provider = || TokenProvider::from_source(source.clone()).with_proof_check(check.clone());
-    let (tokens, sender) = start(provider()).await;
+    let provider = || TokenProvider::from_source(source.clone()).with_inspector(check.clone());
+    let (tokens, operator) = start(provider()).await;
     for (secret, questions) in [("one", 1), ("two", 2)] {
         let proofs = ProofSettings::new(&Secret::new(secret).unwrap(), ProofMode::PerToken);
-        reconfigure(&sender, provider(), &[Some(0)], proofs).await;
+        reconfigure(&operator, provider(), &[Some(0)], proofs).await;
         let generation = tokens.current().unwrap().generation();
         tokens.observations.add_proof_rejection(generation);
         tokio::time::sleep(Duration::from_millis(1)).await;
