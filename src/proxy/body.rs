@@ -57,6 +57,12 @@ struct BodyRest {
 enum Arriving {
     Request(Incoming),
     Response(ResponseBody<Body>),
+    /// The upstream has ended it early. hyper drops what it has not written when an error comes, so the error waits until it
+    /// has been asked for again.
+    Interrupted {
+        error: Option<BoxError>,
+        is_asked_for: bool,
+    },
 }
 
 /// All bytes of a body.
@@ -77,6 +83,15 @@ impl Body {
     /// Streams what Graph sends.
     pub(crate) fn response(body: ResponseBody<Self>, idle_timeout: Duration) -> Self {
         Self::streaming(Some(Arriving::Response(body)), idle_timeout)
+    }
+
+    /// What is left of a response that the upstream has ended early: the error.
+    pub(crate) fn interrupted(error: BoxError, idle_timeout: Duration) -> Self {
+        let interrupted = Arriving::Interrupted {
+            error: Some(error),
+            is_asked_for: false,
+        };
+        Self::streaming(Some(interrupted), idle_timeout)
     }
 
     fn streaming(arriving: Option<Arriving>, idle_timeout: Duration) -> Self {
@@ -275,6 +290,13 @@ impl http_body::Body for Arriving {
         match self.get_mut() {
             Self::Request(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
             Self::Response(body) => Pin::new(body).poll_frame(cx),
+            Self::Interrupted { error, is_asked_for } => {
+                if std::mem::replace(is_asked_for, true) {
+                    return Poll::Ready(error.take().map(Err));
+                }
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
         }
     }
 
@@ -282,6 +304,7 @@ impl http_body::Body for Arriving {
         match self {
             Self::Request(body) => body.is_end_stream(),
             Self::Response(body) => body.is_end_stream(),
+            Self::Interrupted { error, .. } => error.is_none(),
         }
     }
 
@@ -289,6 +312,7 @@ impl http_body::Body for Arriving {
         match self {
             Self::Request(body) => body.size_hint(),
             Self::Response(body) => body.size_hint(),
+            Self::Interrupted { .. } => SizeHint::default(),
         }
     }
 }

@@ -5,7 +5,8 @@
 //! What was read becomes a body again: a response is delivered byte for byte. Successes are never read, unless the request
 //! asked Graph for status 200 whatever happens: then only the body tells a success from an error. An error envelope
 //! is small and arrives at once, so waiting for it costs the app nothing measurable. One that turns out large is delivered
-//! unread. One that does not end is judged by what came: by a whole envelope, else by `WWW-Authenticate`.
+//! unread. One that stalls or breaks off is judged by what came: by a whole envelope, else by `WWW-Authenticate`. Each of
+//! them is Graph's explicit word that it rejected the request, whatever became of the connection after it.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -27,6 +28,7 @@ use crate::graph::verdict::{
     classify, classify_head, classify_with_error, may_be_error, may_be_hidden_error, may_quote_token,
 };
 use crate::graph::{GraphError, Verdict};
+use crate::net::BoxError;
 use crate::token::{AttemptStart, Credential, RejectedRequest};
 use crate::upstream::ResponseBody;
 
@@ -51,6 +53,18 @@ pub(crate) struct TokenRejection {
     pub(crate) reported: Option<RejectedRequest>,
 }
 
+/// How the reading of a response's start ended.
+enum PrefixEnd {
+    /// The body has ended.
+    Whole,
+    /// It is larger than an envelope.
+    TooLarge,
+    /// The rest did not come in time.
+    Late,
+    /// The upstream ended it early.
+    Interrupted(BoxError),
+}
+
 // === impl ClassifiedResponse ===
 
 impl ClassifiedResponse {
@@ -70,7 +84,8 @@ const ENVELOPE_TIMEOUT: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 ///
-/// [`Refusal::ConnectionTerminated`] if the upstream ends the connection within the envelope: its meaning is unknown.
+/// [`Refusal::ConnectionTerminated`] if the upstream ends the connection within the envelope, and what came does not tell its
+/// meaning.
 pub(crate) async fn classify_response(
     response: Response<ResponseBody<Body>>,
     outbound: &OutboundRequest,
@@ -104,20 +119,34 @@ pub(crate) async fn classify_response(
     }
     let mut prefix = Prefix::default();
     let read = prefix.read(&mut incoming, |length| length <= MAX_ERROR_BYTES);
-    let (ended, is_late) = match timeout(ENVELOPE_TIMEOUT, read).await {
-        Ok(read) => (read?, false),
-        Err(_elapsed) => (false, true),
+    let end = match timeout(ENVELOPE_TIMEOUT, read).await {
+        Ok(Ok(true)) => PrefixEnd::Whole,
+        Ok(Ok(false)) => PrefixEnd::TooLarge,
+        Ok(Err(error)) => PrefixEnd::Interrupted(error),
+        Err(_elapsed) => PrefixEnd::Late,
     };
     let prefix = prefix.into_bytes();
-    let is_readable = ended || (is_late && may_be_error && is_envelope(&head.headers, &prefix));
+    let is_too_large = matches!(end, PrefixEnd::TooLarge);
+    let is_readable = match end {
+        PrefixEnd::Whole => true,
+        PrefixEnd::TooLarge => false,
+        PrefixEnd::Late | PrefixEnd::Interrupted(_) => may_be_error && is_envelope(&head.headers, &prefix),
+    };
     if !is_readable {
-        let body = Body::response(incoming, idle_timeout).with_prefix(prefix);
-        if is_late && matches!(classify_head(head.status, &head.headers), Verdict::TokenRejected(_)) {
+        let head_verdict = classify_head(head.status, &head.headers);
+        let head_rejects = !is_too_large && matches!(head_verdict, Verdict::TokenRejected(_));
+        let body = match end {
+            PrefixEnd::Interrupted(error) if !head_rejects => return Err(Refusal::response_interrupted(&error)),
+            PrefixEnd::Interrupted(error) => Body::interrupted(error, idle_timeout),
+            PrefixEnd::Whole | PrefixEnd::TooLarge | PrefixEnd::Late => Body::response(incoming, idle_timeout),
+        };
+        let body = body.with_prefix(prefix);
+        if head_rejects {
             return Ok(classify_head_response(head, body));
         }
         let verdict = match may_be_error {
             // No envelope is that large.
-            true if hides_status && !is_late => Verdict::Success,
+            true if hides_status && is_too_large => Verdict::Success,
             true => Verdict::Opaque,
             false => classify(head.status, &head.headers, b""),
         };

@@ -100,7 +100,8 @@ impl Delivery<'_> {
         let mut permit = self.memory_budget.empty_permit();
         let mut prefix = Prefix::default();
         let read = prefix.read(&mut body, |length| within_budget(length, &mut permit));
-        let complete = timeout(READ_TIMEOUT, read).await.unwrap_or(Ok(false))?;
+        let complete = timeout(READ_TIMEOUT, read).await.unwrap_or(Ok(false));
+        let complete = complete.map_err(|error| Refusal::response_interrupted(&error))?;
         let original = prefix.into_bytes();
         let forward = |head, body: Body, permit| Response::from_parts(head, body.with_permit(Some(permit)));
         if !complete {

@@ -1,12 +1,8 @@
 //! Reads the start of a response body.
 
-use std::fmt::Display;
-
 use bytes::{Bytes, BytesMut};
 use http_body::Body;
 use http_body_util::BodyExt as _;
-
-use super::refusal::Refusal;
 
 /// The start of a body. A single frame, the usual case, is kept without a copy.
 #[derive(Debug, Default)]
@@ -22,17 +18,13 @@ impl Prefix {
     ///
     /// # Errors
     ///
-    /// [`Refusal::ConnectionTerminated`] if the upstream ends the body early: its meaning is unknown.
-    pub(crate) async fn read<B>(&mut self, body: &mut B, mut fits: impl FnMut(usize) -> bool) -> Result<bool, Refusal>
+    /// That of the body, if the upstream ends it early.
+    pub(crate) async fn read<B>(&mut self, body: &mut B, mut fits: impl FnMut(usize) -> bool) -> Result<bool, B::Error>
     where
-        B: Body<Data = Bytes, Error: Display> + Unpin,
+        B: Body<Data = Bytes> + Unpin,
     {
         while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|error| {
-                tracing::debug!(%error, "response body interrupted");
-                Refusal::ConnectionTerminated
-            })?;
-            let Ok(data) = frame.into_data() else {
+            let Ok(data) = frame?.into_data() else {
                 continue;
             };
             if self.first.is_empty() && self.joined.is_empty() {

@@ -4,6 +4,7 @@
 //! error in Graph's format, because client libraries parse that and would otherwise report something unrelated. Its code
 //! is not one of Graph's, so that no app starts a login because of it.
 
+use std::fmt::Display;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -156,6 +157,12 @@ struct ErrorProperties {
 // === impl Refusal ===
 
 impl Refusal {
+    /// Refuses a response that the upstream ended early, and whose meaning is therefore unknown.
+    pub(crate) fn response_interrupted(error: &dyn Display) -> Self {
+        tracing::debug!(%error, "response body interrupted");
+        Self::ConnectionTerminated
+    }
+
     /// The label for metrics and logs.
     pub(crate) const fn label(&self) -> &'static str {
         self.properties().label

@@ -81,7 +81,7 @@ async fn an_envelope_that_takes_too_long_is_delivered_unread() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rejection_whose_body_does_not_end_is_judged_by_what_came() {
+async fn a_rejection_whose_body_stalls_or_breaks_off_is_judged_by_what_came() {
     let (half, _rest) = EXPIRED_ERROR.split_at(EXPIRED_ERROR.len() / 2);
     let challenge = (
         "www-authenticate",
@@ -98,6 +98,14 @@ async fn a_rejection_whose_body_does_not_end_is_judged_by_what_came() {
                 .stalled(),
             ScriptedResponse::json(400, "").with(challenge.0, challenge.1).stalled(),
             ScriptedResponse::expired().chunked(50, Duration::from_secs(2)),
+            ScriptedResponse::json(401, EXPIRED_ERROR).truncated(),
+            ScriptedResponse::json(400, EXPIRED_ERROR).gzipped().truncated(),
+            ScriptedResponse::json(401, half)
+                .with(challenge.0, challenge.1)
+                .truncated(),
+            ScriptedResponse::json(400, "")
+                .with(challenge.0, challenge.1)
+                .truncated(),
         ] {
             let proxy = TestProxy::start(protocols).await;
             proxy.rotate_token();
@@ -112,15 +120,36 @@ async fn a_rejection_whose_body_does_not_end_is_judged_by_what_came() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_whose_body_stalls_after_its_envelope_is_delivered_whole() {
+async fn an_error_whose_body_stalls_or_breaks_off_after_its_envelope_is_delivered_whole() {
     for protocols in PROTOCOL_PAIRS {
         let proxy = TestProxy::start(protocols).await;
         let envelope = error_envelope(100);
-        proxy.script(ScriptedResponse::error(400, 100).stalled());
-        let answer = proxy.app.post("x").await;
-        assert!(answer.complete && answer.text() == envelope, "{answer:?}");
+        for error in [
+            ScriptedResponse::error(400, 100).stalled(),
+            ScriptedResponse::error(400, 100).truncated(),
+        ] {
+            proxy.script(error);
+            let answer = proxy.app.post("x").await;
+            assert!(answer.complete && answer.text() == envelope, "{answer:?}");
+        }
         proxy.script(ScriptedResponse::json(200, "{}"));
         assert_eq!(proxy.app.post("x").await.status, 200, "on another connection");
+        proxy.shutdown().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rejection_that_breaks_off_and_is_not_healed_breaks_off_for_the_app() {
+    for protocols in PROTOCOL_PAIRS {
+        let proxy = TestProxy::start(protocols).await;
+        proxy.script(
+            ScriptedResponse::json(401, "{\"error\":")
+                .with("www-authenticate", r#"OAuth "Facebook Platform" "invalid_token" "x""#)
+                .truncated(),
+        );
+        let answer = proxy.app.post("x").await;
+        assert_eq!((answer.status, answer.text()), (401, "{\"error\":"), "{protocols:?}");
+        assert!(!answer.complete, "{protocols:?}");
         proxy.shutdown().await;
     }
 }
