@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::header::RETRY_AFTER;
 use http::{Response, Uri};
 
+use crate::net::host_name;
 use crate::types::error_chain;
 
 /// The reason why a text cannot be a webhook's URL. The message never repeats the text.
@@ -42,7 +43,7 @@ pub(super) fn shown_part(url: &str) -> Result<String, WebhookUrlError> {
     };
     match authority.host() {
         _ if authority.as_str().contains('@') => Err(WebhookUrlError::UserInfo),
-        "" => Err(WebhookUrlError::NotHttp),
+        host if host_name(host).is_err() => Err(WebhookUrlError::NotHttp),
         _ => Ok(format!("{scheme}://{authority}")),
     }
 }
@@ -146,6 +147,8 @@ mod tests {
             ("https://:8443/s3cret", WebhookUrlError::NotHttp),
             ("https://s3cret:s3cret@slack.com/", WebhookUrlError::UserInfo),
             ("s3cret", WebhookUrlError::NotHttp),
+            ("https://$s3cret/x", WebhookUrlError::NotHttp),
+            ("https://%s3cret%:8443/x", WebhookUrlError::NotHttp),
         ] {
             let error = shown_part(text).unwrap_err();
             assert_eq!(error, expected, "{text}");

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::secrets::{SecretLoadError, resolve_text};
+use super::secrets::{SecretLoadError, check_variable, resolve_text};
 use crate::config::Config;
 use crate::graph::{Destinations, Origin, OriginError};
 use crate::net::tls::{self, TlsError};
@@ -114,7 +114,13 @@ fn egress_url(config: &Config) -> Result<Option<EgressProxyUrl>, UpstreamError> 
             set_by: EGRESS_KEY,
             url,
         }),
-        None => config.egress_variables.proxy.clone(),
+        None => {
+            let proxy = config.egress_variables.proxy.as_ref();
+            proxy
+                .map(|proxy| check_variable(proxy.set_by, &proxy.url))
+                .transpose()?;
+            proxy.cloned()
+        }
     })
 }
 

@@ -47,6 +47,16 @@ pub(super) fn resolve_text(key: &'static str, value: &MaybeSecret) -> Result<Zer
     resolve(key, value, locate_text)
 }
 
+/// Checks a variable of the environment that holds a text itself.
+pub(super) fn check_variable(name: &'static str, value: &str) -> Result<(), SecretLoadError> {
+    let located = locate_text(value.as_bytes(), &Format::Raw);
+    located.map(drop).map_err(|error| SecretLoadError {
+        key: name,
+        location: "the environment".to_owned(),
+        reason: error.to_string(),
+    })
+}
+
 /// Returns an inline secret, or loads the one referred to.
 pub(super) fn resolve_secret(key: &'static str, value: &MaybeSecret) -> Result<Secret, SecretLoadError> {
     resolve(key, value, decode)

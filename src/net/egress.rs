@@ -21,7 +21,7 @@ use rustls::ClientConfig;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-use super::host_name::bracketed;
+use super::host_name::{bracketed, host_name};
 use super::resolve::resolve;
 
 /// The URL of an egress proxy, which may hold a password, and the name of what sets it.
@@ -199,7 +199,7 @@ fn proxy_server(url: &str) -> Option<Intercept> {
     let is_http = [Some("http"), Some("https")].contains(&server.uri().scheme_str());
     let is_host = |authority: &Authority| {
         let host = authority.host();
-        !host.is_empty() && (authority.as_str() == host || authority.port_u16().is_some())
+        host_name(host).is_ok() && (authority.as_str() == host || authority.port_u16().is_some())
     };
     (is_http && server.uri().authority().is_some_and(is_host)).then_some(server)
 }

@@ -204,13 +204,32 @@ async fn execute(
     dialer: Arc<Dialer>,
     request: Request<Bytes>,
 ) -> Result<Response<Bytes>, HttpClientError> {
-    let address = host_and_port(request.uri());
-    let is_https = request.uri().scheme() == Some(&Scheme::HTTPS);
-    let host = request.uri().host().filter(|_| is_https).map(without_brackets);
+    let (address, uri) = (host_and_port(request.uri()), request.uri().clone());
+    let is_https = uri.scheme() == Some(&Scheme::HTTPS);
+    let host = uri.host().filter(|_| is_https).map(without_brackets);
     let proxy = host.and_then(|host| dialer.proxy_for(host));
     let failed = |error| HttpClientError::from_reqwest(error, &address, proxy);
     let request = request.try_into().map_err(failed)?;
-    let response = client.execute(request).await.map_err(failed)?;
+    let response = match client.execute(request).await {
+        Ok(response) => response,
+        // reqwest does not tell what the proxy answered. It is asked again; if it opens the tunnel now, so be it.
+        Err(error)
+            if proxy.is_some()
+                && error.is_connect()
+                && !error.is_timeout()
+                && let Some(host) = host =>
+        {
+            let again = dialer.dial(host, uri.port_u16().unwrap_or(443)).await;
+            return Err(again.map_or_else(
+                |failure| HttpClientError::Connect {
+                    address: address.clone(),
+                    source: failure.into(),
+                },
+                |_tunnel| failed(error),
+            ));
+        }
+        Err(error) => return Err(failed(error)),
+    };
     let (head, body) = Response::<reqwest::Body>::from(response).into_parts();
     let body = Limited::new(body, MAX_RESPONSE_BYTES).collect().await;
     let body = body.map_err(|error| match error.downcast::<reqwest::Error>() {

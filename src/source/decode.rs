@@ -16,6 +16,7 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 pub use error::DecodeError;
+pub(super) use not_a_token::check_resolved;
 pub(super) use plain_text::{LocatedText, strip_decorations};
 
 use super::absent::AbsentPolicy;
@@ -67,7 +68,7 @@ pub const MAX_DOCUMENT_BYTES: usize = 64 * 1024;
 pub fn decode(bytes: &[u8], format: &Format) -> Result<Secret, DecodeError> {
     let located = locate(bytes, format, None)?;
     let text = undecorated(&located.text, format)?;
-    not_a_token::check_resolved(text)?;
+    check_resolved(text)?;
     plain_text::to_secret(text)
 }
 
@@ -132,7 +133,7 @@ pub fn locate_text(bytes: &[u8], format: &Format) -> Result<Zeroizing<String>, D
     } else {
         locate(bytes, format, None)?.text
     };
-    not_a_token::check_resolved(&text)?;
+    check_resolved(&text)?;
     Ok(text)
 }
 

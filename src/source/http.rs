@@ -14,9 +14,9 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 
 use super::absent::AbsentPolicy;
-use super::decode::{Format, decode_response};
+use super::decode::{DecodeError, Format, check_resolved, decode_response};
 use super::polled::{TokenCall, default_poll_interval};
-use crate::net::{HttpEndpoint, HttpEndpointError};
+use crate::net::{HttpEndpoint, HttpEndpointError, host_name};
 use crate::token::{ObtainError, Token};
 use crate::types::{Clock, MaybeSecret, error_chain};
 
@@ -72,6 +72,9 @@ pub enum ServiceTextError {
     /// Another scheme, or no host.
     #[error("must be an http:// or https:// URL, such as \"http://tenant-service:3007/token\"")]
     Url,
+    /// `$NAME`, `${NAME}`, `{{ name }}`: what a shell or a template would have replaced.
+    #[error("contains a variable that was not replaced; write its value")]
+    Variable,
     /// `{tenant}`.
     #[error("contains {{: templates are not supported; write the tenant's name")]
     Template,
@@ -89,11 +92,14 @@ pub enum ServiceTextError {
 ///
 /// [`ServiceTextError`] for anything else.
 pub fn service_url(text: &str) -> Result<Uri, ServiceTextError> {
+    if check_resolved(text) == Err(DecodeError::UnresolvedVariable) {
+        return Err(ServiceTextError::Variable);
+    }
     if text.contains('{') {
         return Err(ServiceTextError::Template);
     }
     let url: Uri = text.parse().map_err(|_quotes_the_text| ServiceTextError::Url)?;
-    let is_host = |host: &Authority| !host.host().is_empty() && !host.as_str().ends_with(':');
+    let is_host = |host: &Authority| host_name(host.host()).is_ok() && !host.as_str().ends_with(':');
     let is_valid = matches!(url.scheme_str(), Some("http" | "https")) && url.authority().is_some_and(is_host);
     is_valid.then_some(url).ok_or(ServiceTextError::Url)
 }

@@ -5,6 +5,7 @@ use std::net::TcpListener;
 
 use graphward::config::{Config, EnvVars, Overrides};
 use graphward::net::{Dialer, EgressProxyUrl, HttpClientError, tls};
+use graphward::types::error_chain;
 use http::Request;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -193,13 +194,19 @@ async fn the_control_plane_goes_through_the_proxy_and_plain_http_goes_around_it(
     let plain = Origin::without_tls(|exchange| exchange.ok("plain"));
     assert_eq!(call("http", plain.port, &egress).await.unwrap().body(), "plain");
     assert_eq!(egress.take(), [""; 0]);
-    let forbidding = EgressProxy::answering("403 Forbidden");
-    let error = call("https", origin.port, &forbidding).await.unwrap_err();
-    assert!(matches!(error, HttpClientError::Connect { .. }), "{error:?}");
-    let shown = format!("{error:?}");
-    let proxy = format!("through the egress proxy 127.0.0.1:{} of HTTPS_PROXY", forbidding.port);
-    assert!(shown.contains(&proxy), "{shown}");
-    assert!(!shown.contains("hunter2"), "{shown}");
+    for (answer, cause) in [
+        ("403 Forbidden", "it answered CONNECT with 403 Forbidden"),
+        ("407 Proxy Authentication Required", "it answered 407: check the user"),
+        ("502 Bad Gateway", "it answered CONNECT with 502 Bad Gateway"),
+    ] {
+        let denying = EgressProxy::answering(answer);
+        let error = call("https", origin.port, &denying).await.unwrap_err();
+        assert!(matches!(error, HttpClientError::Connect { .. }), "{error:?}");
+        let shown = error_chain(&error);
+        let proxy = format!("the egress proxy 127.0.0.1:{} of HTTPS_PROXY", denying.port);
+        assert!(shown.contains(cause) && shown.contains(&proxy), "{shown}");
+        assert!(!format!("{shown} {error:?}").contains("hunter2"), "{shown}");
+    }
 }
 
 #[test]
@@ -209,6 +216,11 @@ fn a_proxy_that_is_graphward_itself_is_refused_at_the_start_and_the_variable_nam
         ("HTTPS_PROXY", format!("http://127.0.0.1:{port}")),
         ("https_proxy", format!("http://me:hunter2@localhost:{port}/")),
         ("HTTPS_PROXY", "socks5://me:hunter2@localhost:1080".to_owned()),
+        ("HTTPS_PROXY", "http://$HUNTER2".to_owned()),
+        ("https_proxy", "http://${hunter2}:3128".to_owned()),
+        ("HTTPS_PROXY", "http://$hunter2.example:3128".to_owned()),
+        ("HTTPS_PROXY", "http://me:${hunter2}@localhost:3128".to_owned()),
+        ("HTTPS_PROXY", "%HUNTER2%".to_owned()),
     ] {
         let dir = tempfile::tempdir().unwrap();
         let listen = format!("\"127.0.0.1:{port}\"");
@@ -227,7 +239,11 @@ fn a_proxy_that_is_graphward_itself_is_refused_at_the_start_and_the_variable_nam
         assert_eq!(output.status.code(), Some(2), "{error}");
         assert!(error.contains(name) && !error.contains("hunter2"), "{error}");
         let is_own = error.contains("where graphward itself listens");
-        assert_eq!(is_own, !url.starts_with("socks"), "{error}");
+        assert_eq!(
+            is_own,
+            url.ends_with(&port.to_string()) || url.ends_with('/'),
+            "{error}"
+        );
     }
 }
 
@@ -242,6 +258,11 @@ fn a_password_in_the_configuration_file_is_refused() {
         ("proxy = \"me:hunter2@proxy.example:3128\"", false),
         ("proxy = \"socks5://proxy.example\"", false),
         ("proxy = \"proxy.example:3128\"", false),
+        ("proxy = \"http://$hunter2\"", false),
+        ("proxy = \"http://${hunter2}:3128\"", false),
+        ("connect_to = { \"graph.facebook.com\" = \"$hunter2:443\" }", false),
+        ("origin = \"https://${hunter2}\"", false),
+        ("hosts = [\"$hunter2\"]", false),
     ] {
         let dir = tempfile::tempdir().unwrap();
         let flags = Overrides {

@@ -141,6 +141,26 @@ fn a_service_is_addressed_in_full_and_its_headers_are_its_own() {
             "templates are not supported",
         ),
         (
+            "[token]\nsource = { http = \"http://a/$TENANT/token\" }",
+            "a variable that was not replaced",
+        ),
+        (
+            "[token]\nsource = { http = \"http://a/?tenant=${TENANT}&b\" }",
+            "a variable that was not replaced",
+        ),
+        (
+            "[token]\nsource = { http = \"http://$host/token\" }",
+            "an http:// or https:// URL",
+        ),
+        (
+            "[token]\nrenew = { http = \"http://{{ host }}/token\" }",
+            "a variable that was not replaced",
+        ),
+        (
+            "[alerts]\nurl = \"https://$HOOK/x\"",
+            "a variable that was not replaced",
+        ),
+        (
             "[token]\nsource = { http = \"http://a\", key = \"K\" }",
             "is not allowed with `http`",
         ),

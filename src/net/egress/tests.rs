@@ -70,6 +70,11 @@ fn what_is_no_proxy_for_connect_is_an_error_that_names_the_variable_and_hides_th
         "/hunter2",
         "http://hunter2 example",
         "http://proxy.example:hunter2",
+        "http://$HUNTER",
+        "http://${hunter2}:3128",
+        "http://$hunter2.example:3128",
+        "http://%HUNTER%:3128",
+        "hunter2_$PORT:3128",
         "",
     ] {
         let error = proxy(url, "").unwrap_err();
@@ -81,6 +86,9 @@ fn what_is_no_proxy_for_connect_is_an_error_that_names_the_variable_and_hides_th
         ("https://proxy.example", "proxy.example:443"),
         ("proxy.example:3128", "proxy.example:3128"),
         ("http://me:hunter2@[::1]:3128/", "[::1]:3128"),
+        ("http://me:$hunter2@10.0.0.1:3128", "10.0.0.1:3128"),
+        ("http://egress_proxy:3128", "egress_proxy:3128"),
+        ("http://proxy.example.:3128", "proxy.example.:3128"),
     ] {
         let egress = proxy(url, "").unwrap();
         assert_eq!(egress.to_string(), format!("the egress proxy {address} of HTTPS_PROXY"));

@@ -38,7 +38,7 @@ pub(super) fn check(text: &str) -> Result<(), DecodeError> {
 
 /// Refuses what another tool should have replaced, in the place of any secret: a key, a password, the URL of a database.
 /// Other services choose their secrets freely, so words such as `changeme` are not judged here.
-pub(super) fn check_resolved(text: &str) -> Result<(), DecodeError> {
+pub(in crate::source) fn check_resolved(text: &str) -> Result<(), DecodeError> {
     /// The beginnings of encrypted texts.
     const ENCRYPTED: &str = "ENC[ ENC( {cipher} $ANSIBLE_VAULT -----BEGIN encrypted: vault:v";
     /// The beginnings of addresses in stores of secrets.
@@ -48,7 +48,7 @@ pub(super) fn check_resolved(text: &str) -> Result<(), DecodeError> {
     if begins(text, ENCRYPTED) {
         return Err(DecodeError::EncryptedElsewhere);
     }
-    let is_part = |sign: char| sign.is_whitespace() || "=:@/\"'".contains(sign);
+    let is_part = |sign: char| sign.is_whitespace() || "=:@/?&\"'".contains(sign);
     let encloses = |(open, close): (&str, &str)| text.split_once(open).is_some_and(|(_, rest)| rest.contains(close));
     if [("${", "}"), ("$(", ")"), ("{{", "}}"), ("<%", "%>")]
         .into_iter()
