@@ -7,6 +7,8 @@
 //! The wait for the next frame is bounded by the idle timeout. Its timer is created only when there is something to
 //! wait for, so a body that has already arrived costs none.
 
+mod arriving;
+
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -17,6 +19,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Sleep, sleep};
 
+use self::arriving::Arriving;
 use super::body_error::BodyError;
 use super::body_scrub::BodyScrubber;
 use super::byte_budget::BytePermit;
@@ -41,7 +44,7 @@ pub struct Body {
 #[derive(Debug, Default)]
 struct BodyRest {
     spool: Option<SpoolReader>,
-    arriving: Option<Arriving>,
+    arriving: Option<Arriving<ResponseBody<Body>>>,
     /// Removes client credentials from what arrives.
     scrubber: Option<BodyScrubber>,
     /// The longest wait for the next frame of `arriving`, and the timer of the wait that has begun.
@@ -50,19 +53,6 @@ struct BodyRest {
     upload_progress: Option<Arc<UploadProgress>>,
     /// Held until the bytes have been handed over.
     permit: Option<BytePermit>,
-}
-
-/// The part of a body that is still to arrive.
-#[derive(Debug)]
-enum Arriving {
-    Request(Incoming),
-    Response(ResponseBody<Body>),
-    /// The upstream has ended it early. hyper drops what it has not written when an error comes, so the error waits until it
-    /// has been asked for again.
-    Interrupted {
-        error: Option<BoxError>,
-        is_asked_for: bool,
-    },
 }
 
 /// All bytes of a body.
@@ -94,7 +84,7 @@ impl Body {
         Self::streaming(Some(interrupted), idle_timeout)
     }
 
-    fn streaming(arriving: Option<Arriving>, idle_timeout: Duration) -> Self {
+    fn streaming(arriving: Option<Arriving<ResponseBody<Self>>>, idle_timeout: Duration) -> Self {
         let rest = BodyRest {
             arriving,
             idle_timeout,
@@ -279,41 +269,6 @@ impl BodyRest {
             }
         }
         Poll::Ready(None)
-    }
-}
-
-impl http_body::Body for Arriving {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match self.get_mut() {
-            Self::Request(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
-            Self::Response(body) => Pin::new(body).poll_frame(cx),
-            Self::Interrupted { error, is_asked_for } => {
-                if std::mem::replace(is_asked_for, true) {
-                    return Poll::Ready(error.take().map(Err));
-                }
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Request(body) => body.is_end_stream(),
-            Self::Response(body) => body.is_end_stream(),
-            Self::Interrupted { error, .. } => error.is_none(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Request(body) => body.size_hint(),
-            Self::Response(body) => body.size_hint(),
-            Self::Interrupted { .. } => SizeHint::default(),
-        }
     }
 }
 

@@ -38,7 +38,7 @@ pub(super) fn check(text: &str) -> Result<(), DecodeError> {
 
 /// Refuses what another tool should have replaced, in the place of any secret: a key, a password, the URL of a database.
 /// Other services choose their secrets freely, so words such as `changeme` are not judged here.
-pub(in crate::source) fn check_resolved(text: &str) -> Result<(), DecodeError> {
+pub(crate) fn check_resolved(text: &str) -> Result<(), DecodeError> {
     /// The beginnings of encrypted texts.
     const ENCRYPTED: &str = "ENC[ ENC( {cipher} $ANSIBLE_VAULT -----BEGIN encrypted: vault:v";
     /// The beginnings of addresses in stores of secrets.
