@@ -11,7 +11,7 @@ mod tenant;
 mod token_family;
 mod units;
 
-pub use clock::Clock;
+pub use clock::{Clock, unix_seconds};
 pub use date::Rfc3339Timestamp;
 pub use error_chain::{AnyError, error_chain};
 pub use nearest::{closest, nearest};

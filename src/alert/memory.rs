@@ -17,6 +17,7 @@ use tokio::fs;
 
 use super::webhook::AlertSender;
 use crate::token::{AlertKey, BoxFuture, DeliveryMemory, MAX_REPEAT_INTERVAL};
+use crate::types::unix_seconds;
 
 /// The alerts that were delivered within a week, in a file.
 #[derive(Clone, Debug)]
@@ -112,10 +113,6 @@ impl DeliveryMemory for NoticeMemory {
         let in_log_only = delivered_at.filter(|_| self.webhook.load().is_none());
         self.deliveries.finish(alert, in_log_only)
     }
-}
-
-fn unix_seconds(at: SystemTime) -> u64 {
-    at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The encoding of a token in a file or a column: its format, and its encryption if there is one.
 
 use std::io;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use super::decode::{self, DecodeError, Format};
 use super::fernet::{Fernet, FernetError};
 use crate::token::Token;
-use crate::types::{OneOrMany, Secret, SecretRef};
+use crate::types::{OneOrMany, Secret, SecretRef, unix_seconds};
 
 /// The location of the token in the bytes, and the keys it is encrypted with.
 #[derive(Clone, Debug)]
@@ -124,7 +124,7 @@ impl EncodedToken {
     pub(super) fn new(token: &Token, keys: Option<&Fernet>) -> Self {
         Self {
             access_token: encode_secret(&token.secret, keys),
-            expires_at: token.expires_at.map(epoch_seconds),
+            expires_at: token.expires_at.map(unix_seconds),
         }
     }
 }
@@ -166,11 +166,6 @@ pub(super) fn encode_secret(secret: &Secret, keys: Option<&Fernet>) -> Zeroizing
         Some(keys) => keys.encrypt(secret),
         None => secret.expose().to_owned(),
     })
-}
-
-/// Returns Unix time in whole seconds.
-pub(super) fn epoch_seconds(at: SystemTime) -> u64 {
-    at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 /// Returns whether two expiries are more than a minute apart.
@@ -220,6 +215,6 @@ mod tests {
         assert!(expiries_differ(at(161), at(100)));
         assert!(expiries_differ(at(100), None));
         assert!(!expiries_differ(None, None));
-        assert_eq!(epoch_seconds(SystemTime::UNIX_EPOCH + Duration::from_millis(1_500)), 1);
+        assert_eq!(unix_seconds(SystemTime::UNIX_EPOCH + Duration::from_millis(1_500)), 1);
     }
 }

@@ -9,7 +9,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
 
 use aes::Aes128;
 use aes::cipher::block_padding::Pkcs7;
@@ -20,7 +19,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use crate::types::{Clock, Secret};
+use crate::types::{Clock, Secret, unix_seconds};
 
 /// Keys: each of them decrypts, and the first one encrypts, so a new key goes before the old one.
 #[derive(Clone)]
@@ -152,8 +151,7 @@ impl Fernet {
     /// Encrypts a secret with the first key.
     #[must_use]
     pub fn encrypt(&self, secret: &Secret) -> String {
-        let since = Clock::system().now().duration_since(UNIX_EPOCH);
-        let date = since.unwrap_or_default().as_secs();
+        let date = unix_seconds(Clock::system().now());
         let mut salt = [0; BLOCK_BYTES];
         if getrandom::fill(&mut salt).is_err() {
             // The salt may be half written; `derive_iv` does not depend on it.

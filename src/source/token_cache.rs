@@ -12,11 +12,11 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::decode::Format;
-use super::encoding::{EncodedToken, PlainTokens, TokenEncoding, encode_document, epoch_seconds};
+use super::encoding::{EncodedToken, PlainTokens, TokenEncoding, encode_document};
 use super::fernet::Fernet;
 use super::token_file::{TokenFile, TokenFileError};
 use crate::token::{BoxFuture, CachedToken, ObtainError, TokenCache};
-use crate::types::Clock;
+use crate::types::{Clock, unix_seconds};
 
 /// A [`TokenCache`] in a file.
 #[derive(Debug)]
@@ -76,7 +76,7 @@ impl FileTokenCache {
             token: EncodedToken::new(&cached.token, Some(&self.keys)),
             sources: &self.sources,
             source: &cached.source,
-            stored_at: epoch_seconds(self.clock.now()),
+            stored_at: unix_seconds(self.clock.now()),
         })
     }
 

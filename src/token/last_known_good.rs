@@ -78,12 +78,7 @@ impl LastKnownGood {
 
     /// Returns whether there is a cached token that may be used.
     pub(super) async fn is_filled(&mut self) -> bool {
-        match &mut self.cache {
-            Some(cache) if self.use_at_start == UseAtStart::Allowed => {
-                matches!(timeout(CACHE_TIMEOUT, cache.load()).await, Ok(Ok(Some(_))))
-            }
-            Some(_) | None => false,
-        }
+        self.use_at_start == UseAtStart::Allowed && matches!(self.load().await, Ok(Some(_)))
     }
 
     /// Returns the cached token, if it may be used, and the description of the source that it came from.
@@ -92,19 +87,17 @@ impl LastKnownGood {
         vetting: &mut Vetting,
         context: RefreshContext<'_>,
     ) -> Option<(ObtainedToken, String)> {
-        let cache = self
-            .cache
-            .as_mut()
-            .filter(|_| self.use_at_start == UseAtStart::Allowed)?;
-        let source = cache.describe();
-        let found = match timeout(CACHE_TIMEOUT, cache.load()).await {
-            Ok(Ok(Some(cached))) => vetting
+        if self.use_at_start != UseAtStart::Allowed {
+            return None;
+        }
+        let source = self.cache.as_ref()?.describe();
+        let found = match self.load().await {
+            Ok(Some(cached)) => vetting
                 .admit(&cached.token, &source, context)
                 .await
                 .map(|found| (cached, found)),
-            Ok(Ok(None)) => return None,
-            Ok(Err(error)) => Err(error),
-            Err(_elapsed) => Err(timed_out(&source, "respond", CACHE_TIMEOUT)),
+            Ok(None) => return None,
+            Err(error) => Err(error),
         };
         match found {
             Ok((cached, inspection)) => Some((ObtainedToken::new(cached.token, inspection, source), cached.source)),
@@ -118,9 +111,16 @@ impl LastKnownGood {
 
     /// Returns the description of the source that the cached token came from.
     pub(super) async fn cached_source(&mut self) -> Option<String> {
-        let cache = self.cache.as_mut()?;
-        let cached = timeout(CACHE_TIMEOUT, cache.load()).await.ok()?.ok()??;
-        Some(cached.source)
+        Some(self.load().await.ok()??.source)
+    }
+
+    /// Reads the cache, if there is one.
+    async fn load(&mut self) -> Result<Option<CachedToken>, ObtainError> {
+        let Some(cache) = &mut self.cache else {
+            return Ok(None);
+        };
+        let loaded = timeout(CACHE_TIMEOUT, cache.load()).await;
+        loaded.unwrap_or_else(|_elapsed| Err(timed_out(&cache.describe(), "respond", CACHE_TIMEOUT)))
     }
 
     /// Records a new current token.

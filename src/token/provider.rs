@@ -271,12 +271,12 @@ impl TokenProvider {
         error: ObtainError,
         context: RefreshContext<'_>,
     ) -> Result<Option<ObtainedToken>, ObtainError> {
-        let absent = self.sources.absence_count();
-        if absent > 0 {
+        let absent = self.sources.describe_absent();
+        if !absent.is_empty() {
             self.last_known_good.forbid();
             let source = self.last_known_good.cached_source().await;
             // If it is unknown which source gave the token, all of them have to say that they have none.
-            if absent == self.sources.len() || source.is_some_and(|source| self.sources.is_absent(&source)) {
+            if absent.len() == self.sources.len() || source.is_some_and(|source| absent.contains(&source)) {
                 self.last_known_good.erase();
             }
         }

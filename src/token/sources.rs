@@ -153,16 +153,10 @@ impl SourceList {
         sources.peek().is_some() && sources.all(|tracked| tracked.absence == Absence::Confirmed)
     }
 
-    /// Returns whether the source of this description says that it has no token.
-    pub(super) fn is_absent(&self, description: &str) -> bool {
-        let mut absent = self.sources.iter().filter(|tracked| tracked.absence != Absence::None);
-        absent.any(|tracked| tracked.describe() == description)
-    }
-
-    /// Returns the number of sources that say that they have no token.
-    pub(super) fn absence_count(&self) -> usize {
+    /// Describes the sources that say that they have no token.
+    pub(super) fn describe_absent(&self) -> Vec<String> {
         let absent = self.sources.iter().filter(|tracked| tracked.absence != Absence::None);
-        absent.count()
+        absent.map(TrackedSource::describe).collect()
     }
 
     /// Returns the source that the current token belongs to, also if it came from the cache; all sources, if it is unknown which

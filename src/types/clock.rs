@@ -1,6 +1,6 @@
 //! The only access to wall time.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
@@ -21,6 +21,12 @@ enum ClockKind {
         wall_start: SystemTime,
         started_at: Instant,
     },
+}
+
+/// Returns Unix time in whole seconds; 0 for a date before 1970.
+#[must_use]
+pub fn unix_seconds(at: SystemTime) -> u64 {
+    at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 impl Clock {

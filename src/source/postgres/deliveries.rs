@@ -18,6 +18,7 @@ use super::advisory_lock::{acquire, lock_key};
 use super::connection::{PgConnection, QueryError};
 use super::endpoint::PgEndpoint;
 use crate::token::{AlertKey, BoxFuture, DeliveryMemory};
+use crate::types::unix_seconds;
 
 /// The alerts about one row.
 pub struct PostgresDeliveries {
@@ -67,7 +68,7 @@ impl PostgresDeliveries {
 
     async fn note(&mut self, alert: &AlertKey, at: SystemTime) -> Result<(), QueryError> {
         const NOTE: &str = "SELECT pg_advisory_lock_shared($1, $2)";
-        let minute = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() / 60;
+        let minute = unix_seconds(at) / 60;
         let (alert, minute) = (self.number(alert), minute.to_string());
         let note = [Some(alert.as_str()), Some(minute.as_str())];
         if let Some(session) = &self.session

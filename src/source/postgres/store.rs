@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use tokio_postgres::error::SqlState;
 
-use super::super::encoding::{encode_secret, epoch_seconds, expiries_differ, same_secret};
+use super::super::encoding::{encode_secret, expiries_differ, same_secret};
 use super::connection::{PgConnection, QueryError};
 use super::error::into_obtain_error;
 use super::token_row::{TokenRow, uses_parameter};
 use crate::token::{ObtainError, StoreOutcome, Token};
-use crate::types::Fingerprint;
+use crate::types::{Fingerprint, unix_seconds};
 
 /// The reason why a transaction failed.
 enum StoreError {
@@ -103,7 +103,7 @@ impl TokenRow {
         let value = encode_secret(&token.secret, self.encoding.fernet.as_ref());
         let mut params = vec![Some(value.as_str())];
         params.extend(self.params.iter().map(|text| Some(text.as_str())));
-        let expires_at = token.expires_at.map(|at| epoch_seconds(at).to_string());
+        let expires_at = token.expires_at.map(|at| unix_seconds(at).to_string());
         if uses_parameter(update, params.len() + 1) {
             params.push(expires_at.as_deref());
         }

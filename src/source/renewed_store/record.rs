@@ -5,10 +5,11 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::super::encoding::{EncodedToken, EncodingError, decode_at_pointer, encode_document, epoch_seconds};
+use super::super::encoding::{EncodedToken, EncodingError, decode_at_pointer, encode_document};
 use super::super::fernet::Fernet;
 use super::super::token_file::TokenFileError;
 use crate::token::Token;
+use crate::types::unix_seconds;
 
 /// A renewed token, and the token from which it was renewed.
 pub(super) struct RenewalRecord {
@@ -60,7 +61,7 @@ impl RenewalRecord {
             current: EncodedToken::new(&self.token, keys),
             renewed_from: &self.renewed_from,
             source: &self.source,
-            stored_at: epoch_seconds(now),
+            stored_at: unix_seconds(now),
             previous: self.previous.as_ref().map(|token| EncodedToken::new(token, keys)),
         };
         let mut bytes = encode_document(&json).map_err(TokenFileError::Write)?;
