@@ -23,7 +23,7 @@ use crate::proxy::{
 use crate::telemetry::LogHandle;
 use crate::telemetry::metrics::Metrics;
 use crate::tenants::{Directory, Entry, Standing};
-use crate::token::{RefreshPolicy, TokenHandle, TokenProvider};
+use crate::token::{TokenHandle, TokenProvider};
 use crate::types::{Clock, TenantId};
 use crate::upstream::Upstream;
 
@@ -43,8 +43,6 @@ pub struct Dependencies {
     pub connector: Option<Connector>,
     /// Obtains tokens.
     pub token_provider: Option<TokenProvider>,
-    /// The times at which the refresher acts.
-    pub schedule: RefreshPolicy,
     /// The listeners that the app connects to.
     pub proxy: Vec<Listener>,
     /// The listener of the admin endpoint.
@@ -105,7 +103,6 @@ impl Default for Dependencies {
             metrics: Metrics::new(),
             connector: None,
             token_provider: None,
-            schedule: RefreshPolicy::default(),
             proxy: Vec::new(),
             admin_listener: None,
             max_inflight: MAX_INFLIGHT,

@@ -26,7 +26,7 @@ use crate::net::{
     serve,
 };
 use crate::proxy::Proxy;
-use crate::token::{Refresher, TokenHandle, channel};
+use crate::token::{RefreshPolicy, Refresher, TokenHandle, channel};
 use crate::types::TenantId;
 
 /// The reaction if no valid token is found at startup.
@@ -128,9 +128,11 @@ pub async fn run(
     let (alert_sender, webhook) = build::build_webhook(&config, &context)?.unzip();
     let alert_sender = SharedAlertSender::new(alert_sender.map(Arc::new).into());
     let sink = Box::new(event_sink(token_metrics.clone(), Arc::clone(&alert_sender)));
-    let mut schedule = deps.schedule;
-    schedule.renew_before = token_side.renew_before;
-    let mut refresher = Refresher::new(tenant_id.clone(), provider, publisher, schedule, clock, sink);
+    let policy = RefreshPolicy {
+        renew_before: token_side.renew_before,
+        ..RefreshPolicy::default()
+    };
+    let mut refresher = Refresher::new(tenant_id.clone(), provider, publisher, policy, clock, sink);
     let notice_memory = state_dir(&config.state).map(|dir| NoticeMemory::new(&dir, Arc::clone(&alert_sender)));
     refresher.set_notice_memory(notice_memory);
     let operator = refresher.operator();

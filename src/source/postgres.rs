@@ -34,16 +34,14 @@ mod endpoint;
 mod error;
 mod pooler;
 mod row;
+mod settings;
 mod store;
 mod token_row;
 mod url;
 
 use std::fmt;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use schemars::JsonSchema;
-use serde::Deserialize;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_postgres::Row;
 
@@ -53,61 +51,20 @@ use self::error::into_obtain_error;
 use self::token_row::TokenRow;
 use super::absent::AbsentPolicy;
 use super::decode::Format;
-use super::encoding::{EncryptionConfig, PlainTokens, TokenEncoding};
+use super::encoding::{PlainTokens, TokenEncoding};
 use super::fernet::Fernet;
-use super::polled::default_poll_interval;
 use crate::net::Tasks;
 use crate::token::{BoxFuture, ObtainError, RefreshLock, Source, StoreOutcome, Token};
-use crate::types::{Fingerprint, MaybeSecret};
+use crate::types::Fingerprint;
 
 pub use self::deliveries::PostgresDeliveries;
 pub use self::endpoint::PostgresError;
+pub use self::settings::{PostgresSettings, PostgresSourceConfig};
 pub use self::url::DatabaseUrlError;
-
-/// A row of a PostgreSQL database, and how it is reached.
-#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
-#[schemars(extend("additionalProperties" = false))]
-pub struct PostgresSourceConfig {
-    /// The database's URL, `postgres://…`, or libpq's `host=… dbname=…`.
-    #[serde(rename = "postgres")]
-    #[schemars(extend("format" = "postgres-url", "pattern" = r"^((jdbc:)?(postgres(ql)?|pgsql|psql|postgis)(\+[a-z0-9_]+)?://[!-~]*|\s*[a-z_]+\s*=.*)$", "patternErrorMessage" = "must be a URL such as \"postgres://graphward@db:5432/app\", or { file = … } or { env = … }"))]
-    pub url: MaybeSecret,
-    /// The encryption of the column.
-    #[serde(flatten)]
-    pub encryption: EncryptionConfig,
-    /// The row.
-    #[serde(flatten)]
-    pub settings: PostgresSettings,
-}
-
-/// The settings of a [`PostgresSource`] that are not secrets.
-#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
-pub struct PostgresSettings {
-    /// The statement that selects the token.
-    #[schemars(extend("pattern" = r"^[^\x00]*[^\s\x00][^\x00]*$", "patternErrorMessage" = "must be an SQL statement with parameters $1, $2, …"))]
-    pub query: String,
-    /// The query's `$1`, `$2`, …
-    #[serde(default)]
-    pub params: Vec<String>,
-    /// The statement that stores a renewed token, if one does; the token is `$1`.
-    #[schemars(extend("pattern" = r"^[^\x00]*\$1([^0-9\x00][^\x00]*)?$", "patternErrorMessage" = "must use $1, the new token; the parameters of query are $2 onward"))]
-    pub update: Option<String>,
-    /// The channel that is notified of changes, if there is one, spelled as in `pg_notify`. A store notifies it.
-    #[schemars(extend("format" = "channel"))]
-    pub listen: Option<String>,
-    /// How often the row is read besides, 100ms to 1d.
-    #[serde(default = "default_poll_interval")]
-    #[schemars(extend("formatMinimum" = "100ms", "formatMaximum" = "1d"))]
-    pub poll_interval: Duration,
-    /// PEM certificates to trust besides the public ones.
-    #[schemars(extend("format" = "path"))]
-    pub ca_file: Option<PathBuf>,
-}
 
 /// A token in a row.
 pub struct PostgresSource {
     row: TokenRow,
-    poll_interval: Duration,
     max_lock_hold: Duration,
     /// The connection that listens for notifications.
     listener: Option<PgConnection>,
@@ -151,22 +108,17 @@ impl PostgresSource {
     /// [`PostgresError`] if the database cannot be reached like this.
     pub fn new(url: &str, settings: PostgresSettings, tasks: Tasks) -> Result<Self, PostgresError> {
         let endpoint = PgEndpoint::new(url, settings.ca_file.as_deref(), tasks)?;
-        let poll_interval = settings.poll_interval;
         let now = Instant::now();
         Ok(Self {
+            next_poll: now + settings.poll_interval,
             row: TokenRow {
                 endpoint,
-                query: settings.query,
-                params: settings.params,
-                update: settings.update,
-                listen: settings.listen,
+                settings,
                 encoding: TokenEncoding::new(Format::Raw),
                 absent: AbsentPolicy::Withdraw,
             },
-            poll_interval,
             max_lock_hold: MAX_LOCK_HOLD,
             listener: None,
-            next_poll: now + poll_interval,
             debounce_until: now,
             consecutive_failures: 0,
             notifications_checked: false,
@@ -196,7 +148,7 @@ impl PostgresSource {
     /// Returns what replicas that read this row know about each other's alerts.
     #[must_use]
     pub fn deliveries(&self) -> PostgresDeliveries {
-        PostgresDeliveries::new(self.row.endpoint.clone(), &self.row.query, &self.row.params)
+        PostgresDeliveries::new(self.row.endpoint.clone(), self.row.lock_key())
     }
 
     async fn load_row(&mut self) -> Result<Token, ObtainError> {
@@ -231,7 +183,7 @@ impl PostgresSource {
 
     /// Returns the time until the next poll: a little less than configured, so that replicas do not poll at the same moment.
     fn jittered_interval(&self) -> Duration {
-        self.poll_interval.mul_f64(1.0 - fastrand::f64() / 10.0)
+        self.row.settings.poll_interval.mul_f64(1.0 - fastrand::f64() / 10.0)
     }
 
     /// Returns the time until the next attempt: random, up to a limit that doubles. `backon` would not shorten this: a
@@ -263,7 +215,7 @@ impl PostgresSource {
 
     /// Keeps a connection that has to listen and still can.
     async fn keep_listener(&mut self, connection: PgConnection, result: &Result<Vec<Row>, QueryError>) {
-        if self.row.listen.is_none() {
+        if self.row.settings.listen.is_none() {
             return;
         }
         let usable = match result {
@@ -302,8 +254,7 @@ impl PostgresSource {
 
 async fn acquire_lock(row: &TokenRow, max_lock_hold: Duration) -> Result<RefreshLock, ObtainError> {
     let display_name = &row.endpoint.display_name;
-    let key = advisory_lock::lock_key(&row.query, &row.params);
-    match advisory_lock::acquire(&row.endpoint, key, max_lock_hold).await {
+    match advisory_lock::acquire(&row.endpoint, row.lock_key(), max_lock_hold).await {
         Ok(Some(connection)) => Ok(RefreshLock::with_guard(connection)),
         Ok(None) => {
             let what = format!("another replica holds the renewal lock for the token of {display_name}");
@@ -331,7 +282,7 @@ impl Source for PostgresSource {
     }
 
     fn check_writable(&self) -> Result<(), String> {
-        match self.row.update {
+        match self.row.settings.update {
             Some(_) => Ok(()),
             None => Err(self.row.read_only_reason()),
         }

@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest as _, Sha256};
 
-use super::advisory_lock::{acquire, lock_key};
+use super::advisory_lock::acquire;
 use super::connection::{PgConnection, QueryError};
 use super::endpoint::PgEndpoint;
 use crate::token::{AlertKey, BoxFuture, DeliveryMemory};
@@ -41,10 +41,10 @@ const LAST_NOTE: &str = "SELECT max(objid::bigint)::text FROM pg_locks WHERE loc
 // === impl PostgresDeliveries ===
 
 impl PostgresDeliveries {
-    pub(super) fn new(endpoint: PgEndpoint, query: &str, params: &[String]) -> Self {
+    pub(super) const fn new(endpoint: PgEndpoint, row: i64) -> Self {
         Self {
             endpoint,
-            row: lock_key(query, params),
+            row,
             turn: None,
             session: None,
         }

@@ -31,7 +31,7 @@ impl TokenRow {
     ///
     /// If the response to a commit is lost, the next attempt reads the row, and finds the token there or not.
     pub(super) async fn store(&self, token: &Token, expected: Fingerprint) -> Result<StoreOutcome, ObtainError> {
-        let Some(update) = &self.update else {
+        let Some(update) = &self.settings.update else {
             return Err(ObtainError::permanent("not_writable", self.read_only_reason()));
         };
         let mut attempt = 1;
@@ -58,7 +58,7 @@ impl TokenRow {
         let current = self.read_token(&connection).await?;
         // Dropping the connection rolls back what is not committed.
         let is_same = same_secret(&current.secret, &token.secret);
-        let writes_expiry = uses_parameter(update, self.params.len() + 2);
+        let writes_expiry = uses_parameter(update, self.settings.params.len() + 2);
         if is_same && !(writes_expiry && expiries_differ(current.expires_at, token.expires_at)) {
             return Ok(StoreOutcome::Stored);
         }
@@ -81,7 +81,7 @@ impl TokenRow {
                  in seconds, or NULL) is the parameter after the last of `params`",
             ));
         }
-        if let Some(channel) = &self.listen {
+        if let Some(channel) = &self.settings.listen {
             connection
                 .execute("SELECT pg_notify($1, '')", &[Some(channel)])
                 .await
@@ -102,7 +102,7 @@ impl TokenRow {
     async fn write_token(&self, connection: &PgConnection, update: &str, token: &Token) -> Result<(), StoreError> {
         let value = encode_secret(&token.secret, self.encoding.fernet.as_ref());
         let mut params = vec![Some(value.as_str())];
-        params.extend(self.params.iter().map(|text| Some(text.as_str())));
+        params.extend(self.settings.params.iter().map(|text| Some(text.as_str())));
         let expires_at = token.expires_at.map(|at| unix_seconds(at).to_string());
         if uses_parameter(update, params.len() + 1) {
             params.push(expires_at.as_deref());

@@ -4,18 +4,17 @@ use tokio_postgres::Row;
 
 use super::super::absent::AbsentPolicy;
 use super::super::encoding::TokenEncoding;
+use super::advisory_lock::lock_key;
 use super::connection::{MAX_ROWS, PgConnection, QueryError};
 use super::endpoint::{PgEndpoint, quote_identifier};
 use super::row::decode_rows;
+use super::settings::PostgresSettings;
 use crate::token::{ObtainError, Token};
 
 /// A row in a database, and how it is read and written.
 pub(super) struct TokenRow {
     pub(super) endpoint: PgEndpoint,
-    pub(super) query: String,
-    pub(super) params: Vec<String>,
-    pub(super) update: Option<String>,
-    pub(super) listen: Option<String>,
+    pub(super) settings: PostgresSettings,
     pub(super) encoding: TokenEncoding,
     /// What it means if there is no row, or NULL.
     pub(super) absent: AbsentPolicy,
@@ -28,11 +27,16 @@ impl TokenRow {
     /// Connects, and listens if there is a channel.
     pub(super) async fn connect(&self) -> Result<PgConnection, QueryError> {
         let connection = PgConnection::connect(&self.endpoint).await?;
-        if let Some(channel) = &self.listen {
+        if let Some(channel) = &self.settings.listen {
             let listen = format!("LISTEN {}", quote_identifier(channel));
             connection.batch_execute(&listen).await?;
         }
         Ok(connection)
+    }
+
+    /// Returns the key of the renewal lock.
+    pub(super) fn lock_key(&self) -> i64 {
+        lock_key(&self.settings.query, &self.settings.params)
     }
 
     /// Runs `query` in a transaction.
@@ -47,8 +51,8 @@ impl TokenRow {
 
     /// Runs `query`.
     pub(super) async fn query_rows(&self, connection: &PgConnection) -> Result<Vec<Row>, QueryError> {
-        let params: Vec<_> = self.params.iter().map(String::as_str).collect();
-        connection.query(&self.query, &params).await
+        let params: Vec<_> = self.settings.params.iter().map(String::as_str).collect();
+        connection.query(&self.settings.query, &params).await
     }
 
     /// Returns the token in the rows of `query`.

@@ -1,0 +1,51 @@
+//! The keys of the source `postgres`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::super::encoding::EncryptionConfig;
+use super::super::polled::default_poll_interval;
+use crate::types::MaybeSecret;
+
+/// A row of a PostgreSQL database, and how it is reached.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
+#[schemars(extend("additionalProperties" = false))]
+pub struct PostgresSourceConfig {
+    /// The database's URL, `postgres://…`, or libpq's `host=… dbname=…`.
+    #[serde(rename = "postgres")]
+    #[schemars(extend("format" = "postgres-url", "pattern" = r"^((jdbc:)?(postgres(ql)?|pgsql|psql|postgis)(\+[a-z0-9_]+)?://[!-~]*|\s*[a-z_]+\s*=.*)$", "patternErrorMessage" = "must be a URL such as \"postgres://graphward@db:5432/app\", or { file = … } or { env = … }"))]
+    pub url: MaybeSecret,
+    /// The encryption of the column.
+    #[serde(flatten)]
+    pub encryption: EncryptionConfig,
+    /// The row.
+    #[serde(flatten)]
+    pub settings: PostgresSettings,
+}
+
+/// The settings of a source `postgres` that are not secrets.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
+pub struct PostgresSettings {
+    /// The statement that selects the token.
+    #[schemars(extend("pattern" = r"^[^\x00]*[^\s\x00][^\x00]*$", "patternErrorMessage" = "must be an SQL statement with parameters $1, $2, …"))]
+    pub query: String,
+    /// The query's `$1`, `$2`, …
+    #[serde(default)]
+    pub params: Vec<String>,
+    /// The statement that stores a renewed token, if one does; the token is `$1`.
+    #[schemars(extend("pattern" = r"^[^\x00]*\$1([^0-9\x00][^\x00]*)?$", "patternErrorMessage" = "must use $1, the new token; the parameters of query are $2 onward"))]
+    pub update: Option<String>,
+    /// The channel that is notified of changes, if there is one, spelled as in `pg_notify`. A store notifies it.
+    #[schemars(extend("format" = "channel"))]
+    pub listen: Option<String>,
+    /// How often the row is read besides, 100ms to 1d.
+    #[serde(default = "default_poll_interval")]
+    #[schemars(extend("formatMinimum" = "100ms", "formatMaximum" = "1d"))]
+    pub poll_interval: Duration,
+    /// PEM certificates to trust besides the public ones.
+    #[schemars(extend("format" = "path"))]
+    pub ca_file: Option<PathBuf>,
+}
