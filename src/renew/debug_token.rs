@@ -8,6 +8,7 @@
 //! allows that to users who develop the app, but not to system users: there, and at Instagram and Threads, which have no
 //! such endpoint, only `/me` shows whether the token is accepted, and nothing shows when it expires.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -52,7 +53,7 @@ impl DebugTokenInspector {
     /// Asks at the host of the token's family. If nothing tells the family, and the likeliest host cannot read the token, the
     /// others are asked: the one that calls it valid is right.
     async fn inspect_token(&mut self, token: &Token) -> Result<Inspection, ObtainError> {
-        let destinations = self.me.destinations.clone();
+        let destinations = Arc::clone(&self.me.destinations);
         let known = request::token_family(&token.secret).or_else(|| destinations.configured_family());
         let first = known.unwrap_or_else(|| destinations.default_family());
         let result = self.inspect_at(first, token).await;

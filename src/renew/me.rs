@@ -5,6 +5,8 @@
 //! Every living token of a user, a page or a system user may read its own id, and Graph answers 190 or 102 if it is dead.
 //! Whatever else Graph answers says nothing about the token.
 
+use std::sync::Arc;
+
 use crate::graph::{Destinations, Inspection, Origin};
 use crate::net::HttpClient;
 use crate::token::{BoxFuture, Inspector, ObtainError, ProofAnswer, Token};
@@ -17,7 +19,7 @@ use super::response::{Remediations, send};
 #[derive(Clone, Debug)]
 pub struct MeRequest {
     pub(super) client: HttpClient,
-    pub(super) destinations: Destinations,
+    pub(super) destinations: Arc<Destinations>,
     /// Signs the proof that some apps demand of every call.
     pub(super) app_secret: Option<Secret>,
 }
@@ -32,10 +34,10 @@ const REMEDIATIONS: Remediations = Remediations {
 impl MeRequest {
     /// Calls the hosts of these destinations.
     #[must_use]
-    pub const fn new(client: HttpClient, destinations: Destinations, app_secret: Option<Secret>) -> Self {
+    pub fn new(client: HttpClient, destinations: Destinations, app_secret: Option<Secret>) -> Self {
         Self {
             client,
-            destinations,
+            destinations: Arc::new(destinations),
             app_secret,
         }
     }

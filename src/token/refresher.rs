@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use futures_util::future::join;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
@@ -102,20 +104,23 @@ impl Refresher {
     }
 
     /// Runs until it is dropped, which must be after the last request: a draining request may still need a new token.
-    pub async fn run(self) {
+    ///
+    /// Operations are boxed: at rest, which is nearly always, their state is not there.
+    pub fn run(mut self) -> impl Future<Output = ()> + Send {
         let (tenant, tokens) = (self.reporter.tenant.clone(), self.publisher.handle.clone());
         let confirmation = Confirmation::new(tenant, tokens, self.liveness_check.clone());
         // One task, so that the end of one is the end of both.
-        futures_util::future::join(self.refresh(), confirmation.run()).await;
+        let refresh = async move { self.refresh().await };
+        join(refresh, confirmation.run()).map(drop)
     }
 
-    async fn refresh(mut self) {
+    async fn refresh(&mut self) {
         self.reporter.report_read_only_sources(&self.provider);
         let mut action = self.planner.next_action(Instant::now());
         loop {
             let event = match action {
-                Action::Check => self.run_operation(Operation::Check).await,
-                Action::Refresh => self.run_operation(Operation::Refresh).await,
+                Action::Check => Box::pin(self.run_operation(Operation::Check)).await,
+                Action::Refresh => Box::pin(self.run_operation(Operation::Refresh)).await,
                 Action::Wait(until) => {
                     self.publisher.end_backoff();
                     self.wait(until).await
@@ -208,12 +213,12 @@ impl Refresher {
                 return PlannerEvent::Unchanged;
             }
             () = self.provider.sources.changed() => return PlannerEvent::SourceChanged,
-            Some(request) = self.operator_requests.recv() => return self.on_operator_request(request).await,
-            () = self.publisher.handle.observations.changed() => return self.on_observation().await,
+            Some(request) = self.operator_requests.recv() => return Box::pin(self.on_operator_request(request)).await,
+            () = self.publisher.handle.observations.changed() => return Box::pin(self.on_observation()).await,
             () = sleep_until(wake) => {}
         }
         if let Some(task) = maintenance {
-            self.maintain(task).await;
+            Box::pin(self.maintain(task)).await;
         }
         self.warn_of_expiry();
         PlannerEvent::TimerFired(self.current.deadlines(&self.clock))

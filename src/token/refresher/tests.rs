@@ -299,3 +299,20 @@ fn threads_that_reject_and_wait_lose_no_wake_up() {
         }
     });
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_refresher_at_rest_holds_no_room_for_its_operations() {
+    let provider = TokenProvider::from_source(FakeSource::default());
+    let (tenant, policy) = (TenantId::default(), RefreshPolicy::default());
+    let (publisher, _tokens) = channel();
+    let refresher = Refresher::new(
+        tenant,
+        provider,
+        publisher,
+        policy,
+        Clock::system(),
+        Box::new(|_event| {}),
+    );
+    let (itself, running) = (size_of::<Refresher>(), size_of_val(&refresher.run()));
+    assert!(running <= 2 * itself + 1024, "{running} bytes for one of {itself}");
+}
