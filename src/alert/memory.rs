@@ -20,9 +20,11 @@ use crate::token::{AlertKey, BoxFuture, DeliveryMemory, MAX_REPEAT_INTERVAL};
 use crate::types::unix_seconds;
 
 /// The alerts that were delivered within a week, in a file.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct AlertMemory {
     path: PathBuf,
+    /// It could not be read the last time, which was logged.
+    has_warned: bool,
 }
 
 /// Remembers when the operator was last told of an unknown expiry: with a webhook, its deliveries, which it notes itself;
@@ -44,13 +46,30 @@ impl AlertMemory {
     pub fn new(directory: &Path) -> Self {
         Self {
             path: directory.join("alerts.json"),
+            has_warned: false,
         }
     }
 
     /// Reads the deliveries of the last week. A date in the future is one of a clock that was wrong.
-    async fn read(&self, now: SystemTime) -> Deliveries {
-        let text = fs::read(&self.path).await.unwrap_or_default();
-        let mut deliveries: Deliveries = serde_json::from_slice(&text).unwrap_or_default();
+    async fn read(&mut self, now: SystemTime) -> Deliveries {
+        let read = match fs::read(&self.path).await {
+            Ok(text) => serde_json::from_slice(&text).map_err(|_quotes_the_text| io::ErrorKind::InvalidData.into()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Deliveries::new()),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = &read
+            && !self.has_warned
+        {
+            let path = self.path.display();
+            tracing::warn!(
+                %error,
+                %path,
+                "cannot read which alerts were delivered, so they may be sent again; let graphward read and write the file. \
+                 A damaged one is replaced with the next alert"
+            );
+        }
+        self.has_warned = read.is_err();
+        let mut deliveries: Deliveries = read.unwrap_or_default();
         let now = unix_seconds(now);
         deliveries.retain(|_key, at| (now.saturating_sub(MAX_REPEAT_INTERVAL.as_secs())..=now).contains(at));
         deliveries

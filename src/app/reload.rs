@@ -106,6 +106,8 @@ impl Reloader {
                 cause = cause.description(),
                 "reading the configuration and its secrets again"
             );
+            // Noted before they are read: no change in between is missed.
+            drop(timeout(READ_TIMEOUT, secret_files.note_contents()).await);
             Box::pin(self.reload(cause)).await;
             if matches!(cause, ReloadCause::Requested) {
                 secret_files = SecretFiles::watch(&self.config.secret_files).await;

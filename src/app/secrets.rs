@@ -18,7 +18,7 @@ use crate::types::{MaybeSecret, Secret, SecretRef};
 #[error("cannot use {key} from {location}: {reason}")]
 pub struct SecretLoadError {
     /// The key in the configuration.
-    pub key: &'static str,
+    pub key: String,
     /// The location that it should be read from.
     pub location: String,
     /// The problem and its fix.
@@ -31,68 +31,71 @@ pub(super) fn env_var(name: &str) -> Option<String> {
 }
 
 /// Loads a secret of a service.
-fn load_secret(key: &'static str, secret_ref: &SecretRef) -> Result<Secret, SecretLoadError> {
+fn load_secret(key: &str, secret_ref: &SecretRef) -> Result<Secret, SecretLoadError> {
     load(key, secret_ref, decode)
 }
 
 /// Loads a token of Graph, or the secret of an app: what is in its place without being one is known.
-pub(super) fn load_meta_secret(key: &'static str, secret_ref: &SecretRef) -> Result<Secret, SecretLoadError> {
+pub(super) fn load_meta_secret(key: &str, secret_ref: &SecretRef) -> Result<Secret, SecretLoadError> {
     load(key, secret_ref, |bytes, format| {
         decode_token(bytes, format, None).map(|token| token.secret)
     })
 }
 
 /// Returns a text that may have spaces in it: an inline one, or the one referred to.
-pub(super) fn resolve_text(key: &'static str, value: &MaybeSecret) -> Result<Zeroizing<String>, SecretLoadError> {
+pub(super) fn resolve_text(key: &str, value: &MaybeSecret) -> Result<Zeroizing<String>, SecretLoadError> {
     resolve(key, value, locate_text)
 }
 
 /// Checks a variable of the environment that holds a text itself.
-pub(super) fn check_variable(name: &'static str, value: &str) -> Result<(), SecretLoadError> {
+pub(super) fn check_variable(name: &str, value: &str) -> Result<(), SecretLoadError> {
     let located = locate_text(value.as_bytes(), &Format::Raw);
     located.map(drop).map_err(|error| SecretLoadError {
-        key: name,
+        key: name.to_owned(),
         location: "the environment".to_owned(),
         reason: error.to_string(),
     })
 }
 
 /// Returns an inline secret, or loads the one referred to.
-pub(super) fn resolve_secret(key: &'static str, value: &MaybeSecret) -> Result<Secret, SecretLoadError> {
+pub(super) fn resolve_secret(key: &str, value: &MaybeSecret) -> Result<Secret, SecretLoadError> {
     resolve(key, value, decode)
 }
 
-/// Loads the Fernet keys, if any are configured.
-pub(super) fn load_fernet(key_refs: &[SecretRef]) -> Result<Option<Fernet>, SecretLoadError> {
-    const KEY: &str = "fernet_key";
+/// Loads the Fernet keys of a section, if any are configured.
+pub(super) fn load_fernet(section: &str, key_refs: &[SecretRef]) -> Result<Option<Fernet>, SecretLoadError> {
+    let setting = format!("{section}.fernet_key");
     let keys = key_refs.iter().map(|key_ref| {
-        let key = load_secret(KEY, key_ref)?;
+        let key = load_secret(&setting, key_ref)?;
         let checked = Fernet::new(vec![key.clone()]);
-        checked.map_err(|error| load_error(KEY, key_ref, error.to_string()))?;
+        checked.map_err(|error| load_error(&setting, key_ref, error.to_string()))?;
         Ok(key)
     });
     // Each key is valid, so the only error is that there are none.
     Ok(Fernet::new(keys.collect::<Result<_, _>>()?).ok())
 }
 
-/// Loads the headers for calls to a service. Their values are marked as sensitive.
-pub(super) fn load_headers(configured: &[(HeaderName, MaybeSecret)]) -> Result<HeaderMap, SecretLoadError> {
+/// Loads the headers of a section, for calls to a service. Their values are marked as sensitive.
+pub(super) fn load_headers(
+    section: &str,
+    configured: &[(HeaderName, MaybeSecret)],
+) -> Result<HeaderMap, SecretLoadError> {
     let mut headers = HeaderMap::new();
     for (name, value) in configured {
-        headers.insert(name.clone(), header_value(name, value)?);
+        let setting = format!("{section}.headers.{name}");
+        headers.insert(name.clone(), header_value(&setting, name, value)?);
     }
     Ok(headers)
 }
 
-fn header_value(name: &HeaderName, configured: &MaybeSecret) -> Result<HeaderValue, SecretLoadError> {
-    const KEY: &str = "headers";
-    let mut text = resolve_text(KEY, configured)?;
+fn header_value(setting: &str, name: &HeaderName, configured: &MaybeSecret) -> Result<HeaderValue, SecretLoadError> {
+    let mut text = resolve_text(setting, configured)?;
     // A bare key, without the authentication scheme that the header needs.
     if *name == header::AUTHORIZATION && matches!(configured, MaybeSecret::Ref(_)) && !text.contains(' ') {
         text = Zeroizing::new(format!("Bearer {}", *text));
     }
     let mut value = HeaderValue::from_str(&text).map_err(|_invalid| SecretLoadError {
-        key: KEY,
+        key: setting.to_owned(),
         location: location_of(configured),
         reason: format!("not a valid {name} header value: must be one line of visible ASCII"),
     })?;
@@ -108,14 +111,14 @@ fn location_of(value: &MaybeSecret) -> String {
 }
 
 fn resolve<T>(
-    key: &'static str,
+    key: &str,
     value: &MaybeSecret,
     decode: impl FnOnce(&[u8], &Format) -> Result<T, DecodeError>,
 ) -> Result<T, SecretLoadError> {
     match value {
         MaybeSecret::Ref(secret_ref) => load(key, secret_ref, decode),
         MaybeSecret::Inline(text) => decode(text.as_bytes(), &Format::Raw).map_err(|error| SecretLoadError {
-            key,
+            key: key.to_owned(),
             location: location_of(value),
             reason: error.to_string(),
         }),
@@ -123,7 +126,7 @@ fn resolve<T>(
 }
 
 fn load<T>(
-    key: &'static str,
+    key: &str,
     secret_ref: &SecretRef,
     decode: impl FnOnce(&[u8], &Format) -> Result<T, DecodeError>,
 ) -> Result<T, SecretLoadError> {
@@ -149,9 +152,9 @@ fn read_file(path: &Path) -> Result<Vec<u8>, String> {
     read.map(|_length| bytes).map_err(|error| error.to_string())
 }
 
-fn load_error(key: &'static str, secret_ref: &SecretRef, reason: String) -> SecretLoadError {
+fn load_error(key: &str, secret_ref: &SecretRef, reason: String) -> SecretLoadError {
     SecretLoadError {
-        key,
+        key: key.to_owned(),
         location: secret_ref.to_string(),
         reason,
     }
@@ -179,7 +182,7 @@ mod tests {
 
     fn load_header(name: HeaderName, content: &str) -> Result<HeaderValue, SecretLoadError> {
         let (_folder, place) = secret_file(content);
-        let headers = load_headers(&[(name.clone(), MaybeSecret::Ref(place))])?;
+        let headers = load_headers("token.source", &[(name.clone(), MaybeSecret::Ref(place))])?;
         Ok(headers.get(name).unwrap().clone())
     }
 
@@ -196,7 +199,7 @@ mod tests {
         let name = HeaderName::from_static("x-api-key");
         assert_eq!(load_header(name.clone(), " hunter2 ").unwrap(), "hunter2");
         let plain = MaybeSecret::Inline("acme".to_owned());
-        assert_eq!(load_headers(&[(name, plain)]).unwrap().len(), 1);
+        assert_eq!(load_headers("token.source", &[(name, plain)]).unwrap().len(), 1);
     }
 
     #[test]
@@ -296,13 +299,19 @@ mod tests {
     fn a_secret_that_a_tool_should_have_replaced_is_refused_wherever_it_is() {
         for value in ["Bearer ${KEY}", "op://vault/service/key"] {
             let error = load_header(header::AUTHORIZATION, value).unwrap_err().to_string();
-            assert!(error.starts_with("cannot use headers from the file"), "{error}");
+            assert!(
+                error.starts_with("cannot use token.source.headers.authorization from the file"),
+                "{error}"
+            );
             let inline = MaybeSecret::Inline(value.to_owned());
             let error = resolve_text("token.source.postgres", &inline).unwrap_err();
             assert_eq!(error.location, "the configuration");
             let (_folder, key_ref) = secret_file(value.trim_start_matches("Bearer "));
-            let error = load_fernet(&[key_ref]).unwrap_err().to_string();
-            assert!(error.starts_with("cannot use fernet_key from the file"), "{error}");
+            let error = load_fernet("token.store", &[key_ref]).unwrap_err().to_string();
+            assert!(
+                error.starts_with("cannot use token.store.fernet_key from the file"),
+                "{error}"
+            );
         }
         let inline = MaybeSecret::Inline("https://hooks.example/$HOOK".to_owned());
         assert!(
@@ -327,11 +336,17 @@ mod tests {
         }
         let (_folder, good) = secret_file("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=");
         let (_other, bad) = secret_file("hunter2");
-        assert!(load_fernet(std::slice::from_ref(&good)).unwrap().is_some());
-        assert!(load_fernet(&[]).unwrap().is_none());
-        let error = load_fernet(&[good, bad.clone()]).unwrap_err().to_string();
         assert!(
-            error.starts_with(&format!("cannot use fernet_key from {bad}: ")),
+            load_fernet("token.store", std::slice::from_ref(&good))
+                .unwrap()
+                .is_some()
+        );
+        assert!(load_fernet("token.store", &[]).unwrap().is_none());
+        let error = load_fernet("token.store", &[good, bad.clone()])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.starts_with(&format!("cannot use token.store.fernet_key from {bad}: ")),
             "{error}"
         );
         assert!(!error.contains("hunter2"));

@@ -95,7 +95,7 @@ impl BuildContext {
             TokenSource::File(file) => Box::new(file_source(config, file)?),
             TokenSource::Env(variable) => Box::new(variable.clone()),
             TokenSource::Http(service) => {
-                let call = self.token_service(&service.call)?;
+                let call = self.token_service("token.source", &service.call)?;
                 Box::new(PolledSource::new(call.with_absent(absent), Some(service.poll_interval)))
             }
             TokenSource::Exec(config) => {
@@ -135,14 +135,14 @@ impl BuildContext {
                 provider.with_renewer(RefreshRenewer::instagram(api(TokenFamily::Instagram)?))
             }
             RenewerConfig::Threads {} => provider.with_renewer(RefreshRenewer::threads(api(TokenFamily::Threads)?)),
-            RenewerConfig::Http(call) => provider.with_renewer(self.token_service(call)?),
+            RenewerConfig::Http(call) => provider.with_renewer(self.token_service("token.renew", call)?),
             RenewerConfig::Exec(command) => provider.with_renewer(TokenCommand::new(command.clone(), self.clock)),
         })
     }
 
-    fn token_service(&self, call: &HttpCallConfig) -> Result<TokenService, SecretLoadError> {
+    fn token_service(&self, section: &str, call: &HttpCallConfig) -> Result<TokenService, SecretLoadError> {
         let client = self.internal_client.with_timeout(call.timeout);
-        let endpoint = HttpEndpoint::new(call.url.clone(), load_headers(&call.headers)?, client);
+        let endpoint = HttpEndpoint::new(call.url.clone(), load_headers(section, &call.headers)?, client);
         let format = call.pointer.clone().map_or(Format::Raw, Format::Pointer);
         Ok(TokenService::new(endpoint, format, self.clock))
     }
@@ -154,7 +154,10 @@ fn file_source(config: &Config, file: &FileSourceConfig) -> Result<FileSource, T
     if let Some(state_dir) = state_dir(&config.state) {
         source = source.with_state_dir(state_dir);
     }
-    Ok(source.encrypted_with(load_fernet(&file.encryption.fernet_keys)?, file.encryption.plain))
+    Ok(source.encrypted_with(
+        load_fernet("token.source", &file.encryption.fernet_keys)?,
+        file.encryption.plain,
+    ))
 }
 
 /// Builds the cache for the last token that Graph accepted, if one is configured.
@@ -162,7 +165,7 @@ fn build_cache(config: &TokenConfig, sources: &str, clock: Clock) -> Result<Opti
     let Some(cache) = &config.cache else {
         return Ok(None);
     };
-    let keys = load_fernet(&cache.fernet_keys)?;
+    let keys = load_fernet("token.cache", &cache.fernet_keys)?;
     Ok(keys.map(|keys| FileTokenCache::new(cache.path.clone(), keys, source_identity(config, sources), clock)))
 }
 
@@ -184,7 +187,10 @@ pub(super) fn source_identity(config: &TokenConfig, sources: &str) -> String {
 fn postgres_source(row: &PostgresSourceConfig, tasks: &Tasks) -> Result<PostgresSource, TokenProviderError> {
     let url = resolve_text("token.source.postgres", &row.url)?;
     let source = PostgresSource::new(&url, row.settings.clone(), tasks.clone())?;
-    Ok(source.encrypted_with(load_fernet(&row.encryption.fernet_keys)?, row.encryption.plain))
+    Ok(source.encrypted_with(
+        load_fernet("token.source", &row.encryption.fernet_keys)?,
+        row.encryption.plain,
+    ))
 }
 
 /// Returns what replicas know about each other's alerts, if they share a database.
@@ -212,7 +218,7 @@ pub(super) fn with_store(
         path.push(format!(".{}", index + 1));
     }
     let stored = RenewedTokenStore::new(source, path.into(), clock);
-    Ok(stored.encrypted_with(load_fernet(&store.fernet_keys)?))
+    Ok(stored.encrypted_with(load_fernet("token.store", &store.fernet_keys)?))
 }
 
 /// Returns the origin that renews tokens of a family.

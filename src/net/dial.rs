@@ -18,6 +18,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::resolve::resolve;
+use crate::types::error_chain;
 
 /// A connection that failed, as it is reported to people and programs.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -99,7 +100,7 @@ impl ConnectFailure {
         Self {
             host: host.to_owned(),
             kind,
-            cause: error.to_string(),
+            cause: error_chain(error),
         }
     }
 }
@@ -113,9 +114,7 @@ impl ConnectFailureKind {
             Self::Name => "cannot resolve the name",
             Self::Refused | Self::EgressDenied => "cannot connect to",
             Self::Unroutable => "has no route to",
-            Self::Exhausted => {
-                "lacks a file descriptor (raise LimitNOFILE or ulimit -n), a port or memory for a connection to"
-            }
+            Self::Exhausted => "lacks a file descriptor, a port or memory for a connection to",
             Self::TimedOut => "timed out connecting to",
             Self::Certificate => "cannot verify the TLS certificate of",
             Self::TlsAlert | Self::Tls => "cannot agree on TLS 1.2 or 1.3 with",
@@ -206,7 +205,7 @@ impl fmt::Display for Attempts {
         for (index, (address, failure)) in self.0.iter().enumerate() {
             f.write_str(if index == 0 { "" } else { "; " })?;
             match failure {
-                Some(error) => write!(f, "{address}: {error}")?,
+                Some(error) => write!(f, "{address}: {}", error_chain(error))?,
                 None => write!(f, "{address}: no answer")?,
             }
         }

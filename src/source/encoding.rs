@@ -54,6 +54,8 @@ pub(super) enum EncodingError {
     Encrypted,
     #[error("reading failed ({0})")]
     Unreadable(io::ErrorKind),
+    #[error("it is not a file that graphward wrote, or is damaged; delete it")]
+    Damaged,
     #[error("`renewed_from` or `source` is missing")]
     MissingLineage,
     #[error("the new token contains a character that this format cannot represent; check that it is a token")]
@@ -198,6 +200,7 @@ impl EncodingError {
             Self::Fernet(error) => error.label(),
             Self::Encrypted => "encrypted",
             Self::Unreadable(_) => "unreadable",
+            Self::Damaged => "damaged",
             Self::MissingLineage => "missing_lineage",
             Self::Unrepresentable => "invalid_character",
         }

@@ -64,7 +64,11 @@ impl PreviousTokens {
         let mut builder = DirBuilder::new();
         let created = builder.recursive(true).mode(0o700).create(&self.directory);
         created.map_err(TokenFileError::Directory)?;
-        let older = self.load(keys).unwrap_or_default();
+        let older = self.load(keys).unwrap_or_else(|error| {
+            let path = self.path().display();
+            tracing::warn!(%error, "the previous tokens in `{path}` cannot be read, and are replaced");
+            Vec::new()
+        });
         let older = older.iter().filter(|older| !same_secret(&older.secret, &token.secret));
         let kept = std::iter::once(token).chain(older).take(KEPT);
         let json = PreviousJson {

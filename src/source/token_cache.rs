@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::decode::Format;
-use super::encoding::{EncodedToken, PlainTokens, TokenEncoding, encode_document};
+use super::encoding::{EncodedToken, EncodingError, PlainTokens, TokenEncoding, encode_document};
 use super::fernet::Fernet;
 use super::token_file::{TokenFile, TokenFileError};
 use crate::token::{BoxFuture, CachedToken, ObtainError, TokenCache};
@@ -58,13 +58,13 @@ impl FileTokenCache {
     }
 
     fn decode(&self, bytes: &[u8]) -> Result<Option<CachedToken>, ObtainError> {
-        let source = match serde_json::from_slice(bytes) {
-            Ok(SourcesJson { sources, source }) if sources == self.sources => source,
-            Ok(_) | Err(_) => return Ok(None),
-        };
         let mut encoding = TokenEncoding::new(Format::Pointer("/access_token".to_owned()));
         encoding.encrypt_with(Some(self.keys.clone()), PlainTokens::Refuse);
-        let decoded = encoding.decode(bytes).map(|token| Some(CachedToken { token, source }));
+        let decoded = match serde_json::from_slice(bytes) {
+            Ok(SourcesJson { sources, .. }) if sources != self.sources => return Ok(None),
+            Ok(SourcesJson { source, .. }) => encoding.decode(bytes).map(|token| Some(CachedToken { token, source })),
+            Err(_) => Err(EncodingError::Damaged),
+        };
         decoded.map_err(|error| {
             let message = format!("the {} was rejected: {error}", self.describe());
             ObtainError::permanent(error.label(), message)

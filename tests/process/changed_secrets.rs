@@ -1,9 +1,12 @@
 //! Secrets whose files change while the process runs: they are used without a signal, and what is no secret changes nothing.
 
 use std::fs;
+use std::os::unix::fs::symlink;
+use std::time::Duration;
 
 use graphward::source::Fernet;
 use graphward::types::Secret;
+use tokio::time::sleep;
 
 use crate::postgres::server::Database;
 use crate::support::{
@@ -84,6 +87,41 @@ async fn a_changed_database_url_is_taken_and_one_that_is_no_url_changes_nothing(
     graph.assert_last_token(&first);
     replace_file(&env_file, format!("DATABASE_URL='{}'\n", new.url()));
     sidecar.wait_until_uses(&graph, &second).await;
+}
+
+/// Kubernetes replaces all files of a mounted secret at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_faulty_secret_is_logged_once_and_by_its_setting_if_its_neighbors_change_with_it() {
+    let _turn = together().await;
+    let (dir, graph) = (tempfile::tempdir().unwrap(), Graph::start().await);
+    let path = |name: &str| dir.path().join(name);
+    for (version, first) in [("v1", "hunter2-1"), ("v2", "${HUNTER2}")] {
+        fs::create_dir(path(version)).unwrap();
+        for (name, text) in [("a", first), ("b", version), ("c", version)] {
+            fs::write(path(version).join(name), text).unwrap();
+        }
+    }
+    symlink("v1", path("data")).unwrap();
+    fs::write(path("token"), graph.sim.issue(None)).unwrap();
+    let headers = ["a", "b", "c"].map(|name| format!("X-{name} = {{ file = \"data/{name}\" }}"));
+    let renewer = format!(
+        "renew = {{ http = \"http://127.0.0.1:1/\", headers = {{ {} }} }}",
+        headers.join(", ")
+    );
+    let sidecar = Sidecar::start(dir.path(), &settings(&graph, "file = \"token\"", &renewer)).await;
+    symlink("v2", path("next")).unwrap();
+    fs::rename(path("next"), path("data")).unwrap();
+    wait_until("it is rejected", async || sidecar.metric(REJECTED).await > 0).await;
+    // The contents are compared once a second.
+    sleep(Duration::from_secs(3)).await;
+    let log = sidecar.stdout();
+    let lines: Vec<_> = log.lines().filter(|line| line.contains("was not reloaded")).collect();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(
+        lines[0].contains("cannot use token.renew.headers.x-a from the file"),
+        "{lines:?}"
+    );
+    assert!(!log.contains("HUNTER2"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -65,11 +65,24 @@ async fn the_token_of_another_source_and_damaged_files_are_not_used() {
     let error = cache(&path, OTHER_KEY, "here").load().await.unwrap_err();
     assert_eq!(error.reason(), "fernet_wrong_key");
     let plain = r#"{"access_token":"EAAplain","sources":"here"}"#;
-    for text in ["", "EAAplain", "{}", r#"{"sources":"here"}"#, plain] {
+    for text in [
+        "",
+        "EAAplain",
+        "{}",
+        r#"{"sources":"here"}"#,
+        plain,
+        "\0\u{feff}",
+        "[1]",
+    ] {
         fs::write(&path, text).unwrap();
         let found = cache(&path, KEY, "here").load().await;
-        assert!(matches!(found, Ok(None) | Err(_)), "{text}");
-        assert!(!format!("{found:?}").contains("EAAplain"));
+        let error = found.unwrap_err();
+        let shown = error.to_string();
+        assert!(
+            shown.contains("last-good") && shown.contains("; delete it"),
+            "{text}: {shown}"
+        );
+        assert!(!format!("{error:?}").contains("EAAplain"));
     }
 }
 

@@ -54,6 +54,32 @@ async fn an_alert_that_was_delivered_before_a_restart_or_by_another_replica_is_n
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_damaged_memory_is_warned_about_once_and_replaced_with_the_next_alert() {
+    for garbage in ["", "{", "[1]", "{\"expiry\":\"hunter2\"}", "\0"] {
+        let log = LogCapture::at_info();
+        let state = tempfile::tempdir().unwrap();
+        let path = state.path().join("alerts.json");
+        std::fs::write(&path, garbage).unwrap();
+        let fixture = start(&state);
+        for days in [7, 3] {
+            fixture.sender.send(&test_alert("default", AlertCause::Expiry(days)));
+            sleep(Duration::from_secs(1)).await;
+        }
+        assert_eq!(fixture.counters(), [2, 0, 0, 0], "{garbage}");
+        let lines = log.lines_containing("cannot read which alerts were delivered");
+        assert_eq!(lines.len(), 1, "{garbage}: {lines:?}");
+        assert!(
+            lines[0].contains("alerts.json") && !lines[0].contains("hunter2"),
+            "{lines:?}"
+        );
+        let restarted = start(&state);
+        restarted.sender.send(&test_alert("default", AlertCause::Expiry(7)));
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(restarted.counters(), [0, 0, 1, 0], "{garbage}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn that_the_expiry_is_unknown_is_told_once_a_week_however_often_the_process_restarts() {
     let state = tempfile::tempdir().unwrap();
     // The clock of a process begins with it.

@@ -320,5 +320,9 @@ async fn a_rollback_repairs_an_unusable_file_and_fails_without_a_usable_previous
     let error = source.roll_back().await.unwrap_err();
     assert_eq!((error.reason(), error.is_transient()), ("invalid_json", false));
     assert_eq!(fs::read(&path).unwrap(), b"EAAfirst\n");
+    // The next token replaces what cannot be read.
+    store(&mut source, "EAAthird", "EAAfirst").await.unwrap();
+    source.roll_back().await.unwrap();
+    assert_eq!(fs::read(&path).unwrap(), b"EAAfirst\n");
     fs::remove_dir_all(state_dir(&path)).unwrap();
 }
