@@ -35,11 +35,11 @@ pub struct TokenChange {
 #[derive(Clone, Debug)]
 pub struct OperatorHandle(mpsc::Sender<OperatorRequest>);
 
-/// A request to a refresher.
+/// A request to a refresher. What it has is boxed, because a channel keeps room for 32 of them.
 #[derive(Debug)]
 pub(super) enum OperatorRequest {
     /// Change the token, and send the result.
-    Change(OperatorCommand, oneshot::Sender<Result<TokenChange, ObtainError>>),
+    Change(Box<OperatorCommand>, oneshot::Sender<Result<TokenChange, ObtainError>>),
     /// Continue with what this has.
     Reconfigure(Box<Reconfiguration>),
 }
@@ -70,7 +70,7 @@ impl OperatorHandle {
         let (reply, changed) = oneshot::channel();
         let changed = async {
             // If the refresher has ended, the send fails and drops the reply.
-            drop(self.0.send(OperatorRequest::Change(command, reply)).await);
+            drop(self.0.send(OperatorRequest::Change(Box::new(command), reply)).await);
             changed.await
         };
         match timeout(CHANGE_TIMEOUT, changed).await {
