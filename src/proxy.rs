@@ -54,6 +54,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use http::header::MAX_FORWARDS;
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -137,7 +138,7 @@ impl Proxy {
         let proxy = Arc::clone(self);
         service_fn(move |request| {
             let (proxy, connection) = (Arc::clone(&proxy), connection.clone());
-            async move { Ok(proxy.handle(request, connection).await) }
+            proxy.handle(request, connection).map(Ok)
         })
     }
 

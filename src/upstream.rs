@@ -77,7 +77,7 @@ impl<B: RequestBody> Upstream<B> {
     pub async fn take_open(&self, origin: &Origin) -> Option<Lease<B>> {
         let mut lease = self.pool(origin).take_open()?;
         // One that has ended is replaced by a new one, not by the next that may have ended, too.
-        lease.ready().await.ok().map(|()| lease)
+        lease.is_open().await.then_some(lease)
     }
 
     /// Waits for a connection to an origin: a new one, or one that another request has just finished with.
@@ -90,7 +90,7 @@ impl<B: RequestBody> Upstream<B> {
         loop {
             let mut lease = pool.wait().await?;
             // One that another request has finished with may have ended since.
-            if lease.ready().await.is_ok() {
+            if lease.is_open().await {
                 return Ok(lease);
             }
         }

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, TryFutureExt as _};
 use http::{Request, Response};
 use http_body::Body;
 use http_body_util::BodyExt as _;
@@ -108,12 +108,10 @@ where
             let (service, activity) = (make_service(info), Arc::clone(&life.activity));
             let service = service_fn(move |request| {
                 let active = activity.begin_request();
-                let response = service.call(request);
+                let until_its_end = move |error| (error, &active).0;
                 // Boxed: an idle connection would keep the space for it.
-                Box::pin(async move {
-                    let until_its_end = move |error| (error, &active).0;
-                    Ok::<_, S::Error>(response.await?.map(|body| body.map_err(until_its_end)))
-                })
+                let response = Box::pin(service.call(request));
+                response.map_ok(|response| response.map(|body| body.map_err(until_its_end)))
             });
             if protocol == ClientProtocol::Http2 {
                 let cut_floods = cut_floods.clone();

@@ -28,7 +28,7 @@ use super::spool::SpoolReader;
 use super::upload_progress::UploadProgress;
 use crate::net::{BoxError, ClientReader};
 use crate::types::TenantId;
-use crate::upstream::ResponseBody;
+use crate::upstream::{RequestBody, ResponseBody};
 
 /// Spooled data, then data that was read early, then data that is still to arrive.
 #[derive(Debug, Default)]
@@ -329,6 +329,12 @@ impl http_body::Body for Body {
             Some(exact) => SizeHint::with_exact(buffered + exact),
             None => SizeHint::default(),
         }
+    }
+}
+
+impl RequestBody for Body {
+    fn is_arriving(&self) -> bool {
+        self.rest.as_ref().is_some_and(|rest| rest.arriving.is_some())
     }
 }
 

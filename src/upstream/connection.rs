@@ -19,7 +19,7 @@ pub(super) enum Connection<B: RequestBody> {
 }
 
 /// A new connection, by its HTTP version.
-pub(super) enum NewConnection<B> {
+pub(super) enum NewConnection<B: RequestBody> {
     Http1(Http1<B>),
     Http2(Arc<Http2<B>>),
 }
@@ -36,5 +36,5 @@ pub(super) async fn handshake<B: RequestBody>(
             .await
             .map(NewConnection::Http2);
     }
-    Http1::handshake(io, tasks).await.map(NewConnection::Http1)
+    Http1::handshake(io).await.map(NewConnection::Http1)
 }

@@ -33,7 +33,7 @@ impl<B: RequestBody> Lease<B> {
     /// [`SendError`]
     pub async fn send(mut self, request: Request<B>) -> Result<Response<ResponseBody<B>>, SendError<B>> {
         let response = match &mut self.connection {
-            Some(Connection::Http1(connection)) => connection.send(&self.pool.origin, request).await,
+            Some(Connection::Http1(connection)) => connection.send(&self.pool.origin, request, &self.pool.tasks).await,
             Some(Connection::Http2(stream)) => stream.send(&self.pool.origin, request).await,
             None => Err(SendError::HandedBack(Box::new(request))),
         };
@@ -74,7 +74,10 @@ impl<B: RequestBody> Body for ResponseBody<B> {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let body = self.get_mut();
-        let frame = ready!(Pin::new(&mut body.incoming).poll_frame(cx));
+        let frame = ready!(match body.lease.as_mut().and_then(Lease::http1) {
+            Some(connection) => connection.poll_frame(cx, &mut body.incoming),
+            None => Pin::new(&mut body.incoming).poll_frame(cx),
+        });
         match &frame {
             Some(Err(_)) => {}
             None => body.complete(),

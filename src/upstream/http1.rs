@@ -1,11 +1,25 @@
 //! An HTTP/1.1 connection, and one exchange on it.
+//!
+//! # Why
+//!
+//! A connection that is a task of its own costs each request two wake-ups across tasks. So the request that uses a connection
+//! polls it. An upload that is still to arrive is the exception: it has to go on while the app does not read a response that
+//! has come early, so its connection becomes a task.
 
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures_util::task::AtomicWaker;
 use http::{Request, Response, header};
+use http_body::{Body as _, Frame};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
+use sync_wrapper::SyncWrapper;
 use tokio::time::Instant;
 
 use super::error::{ConnectionEnded, Fate, SendError};
@@ -14,40 +28,57 @@ use crate::graph::Origin;
 use crate::net::{BoxedIo, IoCounters, Tasks};
 
 /// An HTTP/1.1 connection.
-pub(super) struct Http1<B> {
+pub(super) struct Http1<B: RequestBody> {
+    // Dropped before the driver, so that the connection finds that it has to close.
     sender: http1::SendRequest<B>,
+    driver: Driver<B>,
     counters: Arc<IoCounters>,
     /// The end of its last exchange; `None` before the first.
     used_at: Option<Instant>,
-    /// Whether a request has been sent on it whose response is not complete.
+    /// Whether a request has been sent on it that is not sent to its end, or whose response is not complete.
     is_busy: bool,
+}
+
+/// Polls a connection for the task that uses it.
+struct Driver<B: RequestBody> {
+    /// `None` if it is a task, or has ended.
+    connection: Option<SyncWrapper<Box<http1::Connection<BoxedIo, B>>>>,
+    wake_ups: Arc<WakeUps>,
+    /// The same, as the connection takes it.
+    waker: Waker,
+}
+
+/// The wake-ups of a connection, whichever task uses it.
+struct WakeUps {
+    was_woken: AtomicBool,
+    user: AtomicWaker,
 }
 
 /// The largest head of a response.
 const MAX_HEAD_BYTES: usize = 408 * 1024;
+/// How often a connection is polled before other tasks have their turn.
+const MAX_POLLS: u32 = 16;
 
 // === impl Http1 ===
 
 impl<B: RequestBody> Http1<B> {
-    /// Performs the handshake, and runs the connection as a task.
-    pub(super) async fn handshake(io: BoxedIo, tasks: &Tasks) -> hyper::Result<Self> {
+    /// Performs the handshake.
+    pub(super) async fn handshake(io: BoxedIo) -> hyper::Result<Self> {
         let counters = io.counters();
         let mut builder = http1::Builder::new();
         let (sender, connection) = builder.max_buf_size(MAX_HEAD_BYTES).handshake(io).await?;
-        drop(tasks.spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "upstream connection closed with an error");
-            }
-        }));
         Ok(Self {
             sender,
+            driver: Driver::new(connection),
             counters,
             used_at: None,
             is_busy: false,
         })
     }
 
-    pub(super) fn is_closed(&self) -> bool {
+    /// Whether it has ended. What has arrived is read first.
+    pub(super) fn is_closed(&mut self) -> bool {
+        self.driver.poll_woken();
         self.sender.is_closed()
     }
 
@@ -55,14 +86,13 @@ impl<B: RequestBody> Http1<B> {
         self.used_at.is_some_and(|used_at| now.duration_since(used_at) > age)
     }
 
-    /// Waits until it takes a request.
-    pub(super) async fn ready(&mut self) -> hyper::Result<()> {
-        if self.used_at.is_none() {
-            return Ok(());
+    /// Whether it takes a request. What has arrived is read first.
+    pub(super) async fn is_open(&mut self) -> bool {
+        if self.driver.connection.is_none() {
+            // Its task reads.
+            tokio::task::yield_now().await;
         }
-        // The task of the connection reads first: it may find that the peer has closed it.
-        tokio::task::yield_now().await;
-        self.sender.ready().await
+        !self.is_closed()
     }
 
     /// Sends a request in origin-form, and waits for the head of the response.
@@ -70,12 +100,18 @@ impl<B: RequestBody> Http1<B> {
         &mut self,
         origin: &Origin,
         mut request: Request<B>,
+        tasks: &Tasks,
     ) -> impl Future<Output = Result<Response<Incoming>, SendError<B>>> {
         request.headers_mut().insert(header::HOST, origin.host_header().clone());
         let (written, read) = (self.counters.written(), self.counters.read());
         self.is_busy = true;
+        if request.body().is_arriving() {
+            self.driver.spawn(tasks);
+        }
         let response = self.sender.try_send_request(request);
         async move {
+            let mut response = pin!(response);
+            let response = poll_fn(|cx| self.driver.poll(cx, |cx| response.as_mut().poll(cx)));
             let mut error = match response.await {
                 Ok(response) => return Ok(response),
                 Err(error) => error,
@@ -95,14 +131,117 @@ impl<B: RequestBody> Http1<B> {
         }
     }
 
-    /// Records that the response is complete.
+    /// Receives the next frame of the response's body.
+    pub(super) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+        body: &mut Incoming,
+    ) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+        self.driver.poll(cx, |cx| Pin::new(&mut *body).poll_frame(cx))
+    }
+
+    /// Records that the response is complete. The exchange is not, if the peer has answered before it took the whole request.
     pub(super) fn complete(&mut self) {
-        self.is_busy = false;
+        self.is_busy = !self.sender.is_ready();
         self.used_at = Some(Instant::now());
     }
 
-    /// The connection for the next request; none after a response that is not complete.
-    pub(super) fn reusable(self) -> Option<Self> {
-        (!self.is_busy).then_some(self)
+    /// Whether it serves no other request, because an exchange on it is not complete.
+    pub(super) const fn is_busy(&self) -> bool {
+        self.is_busy
     }
 }
+
+// === impl Driver ===
+
+impl<B: RequestBody> Driver<B> {
+    fn new(connection: http1::Connection<BoxedIo, B>) -> Self {
+        let wake_ups = Arc::new(WakeUps {
+            was_woken: AtomicBool::new(true),
+            user: AtomicWaker::new(),
+        });
+        Self {
+            connection: Some(SyncWrapper::new(Box::new(connection))),
+            waker: Waker::from(Arc::clone(&wake_ups)),
+            wake_ups,
+        }
+    }
+
+    /// Polls what the user waits for, and before it the connection, as often as that is woken.
+    fn poll<T>(&mut self, cx: &mut Context<'_>, mut awaited: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
+        for _ in 0..MAX_POLLS {
+            self.poll_woken();
+            if self.connection.is_none() {
+                return awaited(cx);
+            }
+            // Only the connection can wake it.
+            if let Poll::Ready(output) = awaited(&mut Context::from_waker(Waker::noop())) {
+                return Poll::Ready(output);
+            }
+            if self.wake_ups.were_none_before(cx) {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn poll_woken(&mut self) {
+        if let Some(connection) = &mut self.connection
+            && self.wake_ups.was_woken.swap(false, Ordering::AcqRel)
+            && let Poll::Ready(result) = Pin::new(connection.get_mut()).poll(&mut Context::from_waker(&self.waker))
+        {
+            log_end(result);
+            self.connection = None;
+        }
+    }
+
+    /// Makes the connection a task.
+    fn spawn(&mut self, tasks: &Tasks) {
+        if let Some(connection) = self.connection.take() {
+            drop(tasks.spawn(async move { log_end(connection.into_inner().await) }));
+        }
+    }
+}
+
+impl<B: RequestBody> Drop for Driver<B> {
+    /// Closes the connection: TLS says so to the peer.
+    fn drop(&mut self) {
+        self.wake_ups.wake_by_ref();
+        self.poll_woken();
+    }
+}
+
+fn log_end(result: hyper::Result<()>) {
+    if let Err(error) = result {
+        tracing::debug!(%error, "upstream connection closed with an error");
+    }
+}
+
+// === impl WakeUps ===
+
+impl WakeUps {
+    /// Wakes the task from the next wake-up on; `false` if one has come before.
+    fn were_none_before(&self, cx: &Context<'_>) -> bool {
+        let was_woken = || self.was_woken.load(Ordering::Acquire);
+        if was_woken() {
+            return false;
+        }
+        self.user.register(cx.waker());
+        !was_woken()
+    }
+}
+
+impl Wake for WakeUps {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.was_woken.store(true, Ordering::Release);
+        self.user.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -29,7 +29,7 @@ use crate::types::error_chain;
 pub(super) struct Pool<B: RequestBody> {
     pub(super) origin: Origin,
     connector: Connector,
-    tasks: Tasks,
+    pub(super) tasks: Tasks,
     state: Mutex<State<B>>,
 }
 
@@ -222,7 +222,7 @@ impl<B: RequestBody> State<B> {
             return Some(Connection::Http2(stream));
         }
         let now = Instant::now();
-        while let Some(connection) = self.idle.pop() {
+        while let Some(mut connection) = self.idle.pop() {
             if connection.is_older_than(IDLE_TIMEOUT, now) {
                 self.idle.clear();
             } else if !connection.is_closed() {
@@ -270,7 +270,7 @@ impl<B: RequestBody> State<B> {
     fn close_idle(&mut self) {
         let now = Instant::now();
         self.idle
-            .retain(|idle| !idle.is_closed() && !idle.is_older_than(IDLE_TIMEOUT, now));
+            .retain_mut(|idle| !idle.is_closed() && !idle.is_older_than(IDLE_TIMEOUT, now));
         self.http2.retain(|open| {
             let is_idle = open.connection.is_idle() && now.duration_since(open.used_at) > IDLE_TIMEOUT;
             !open.connection.is_closed() && !is_idle
@@ -281,18 +281,25 @@ impl<B: RequestBody> State<B> {
 // === impl Lease ===
 
 impl<B: RequestBody> Lease<B> {
-    /// Waits until the connection takes a request: not at all, unless it has been idle.
-    pub(super) async fn ready(&mut self) -> hyper::Result<()> {
-        match &mut self.connection {
-            Some(Connection::Http1(connection)) => connection.ready().await,
-            Some(Connection::Http2(_)) | None => Ok(()),
+    /// Whether the connection takes a request.
+    pub(super) async fn is_open(&mut self) -> bool {
+        match self.http1() {
+            Some(connection) => connection.is_open().await,
+            None => true,
         }
     }
 
     /// Ends the lease after the last byte of the response.
     pub(super) fn complete(mut self) {
-        if let Some(Connection::Http1(connection)) = &mut self.connection {
+        if let Some(connection) = self.http1() {
             connection.complete();
+        }
+    }
+
+    pub(super) const fn http1(&mut self) -> Option<&mut Http1<B>> {
+        match &mut self.connection {
+            Some(Connection::Http1(connection)) => Some(connection),
+            Some(Connection::Http2(_)) | None => None,
         }
     }
 }
@@ -305,7 +312,7 @@ impl<B: RequestBody> Drop for Lease<B> {
         let mut state = self.pool.state();
         match connection {
             Connection::Http1(connection) => {
-                if let Some(connection) = connection.reusable() {
+                if !connection.is_busy() {
                     self.pool.offer_http1(&mut state, connection);
                 }
             }

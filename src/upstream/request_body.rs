@@ -6,5 +6,7 @@ use http_body::Body;
 use crate::net::BoxError;
 
 /// A request body.
-pub trait RequestBody: Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static {}
-impl<B: Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static> RequestBody for B {}
+pub trait RequestBody: Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static {
+    /// Whether the app still has to send some of it.
+    fn is_arriving(&self) -> bool;
+}

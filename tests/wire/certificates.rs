@@ -4,15 +4,14 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use bytes::Bytes;
 use fake_graph::{FakeGraph, FakeGraphConfig};
 use graphward::graph::Origin;
 use graphward::net::ca::{CertAuthority, CertSpec};
 use graphward::net::{Connector, ConnectorConfig, Dialer, HttpVersion, Tasks, tls};
+use graphward::proxy::Body;
 use graphward::types::Clock;
 use graphward::upstream::Upstream;
 use http::Request;
-use http_body_util::Empty;
 use tokio::net::TcpListener;
 
 /// Connects a client that trusts `trusted` to a listener whose certificate is `leaf`, signed by `signer`.
@@ -35,7 +34,7 @@ async fn connect(trusted: &CertAuthority, signer: &CertAuthority, leaf: &CertSpe
     let origin = Origin::parse("https://graph.facebook.com").unwrap();
     let status = match upstream.wait(&origin).await {
         Ok(lease) => {
-            let request = Request::get("/me").body(Empty::<Bytes>::new()).unwrap();
+            let request = Request::get("/me").body(Body::default()).unwrap();
             Ok(lease.send(request).await.unwrap().status().as_u16())
         }
         Err(failure) => Err(format!("{failure:?}")),
