@@ -28,6 +28,7 @@ mod socket_mode;
 mod tasks;
 pub mod tls;
 mod tunnel;
+mod wake_ups;
 
 pub use client_reader::ClientReader;
 pub use client_stream::TransportSecurity;
@@ -53,3 +54,4 @@ pub use shutdown::{Shutdown, ShutdownPhase};
 pub use socket_mode::SocketMode;
 pub use tasks::Tasks;
 pub use tunnel::TunnelSender;
+pub use wake_ups::WakeUps;

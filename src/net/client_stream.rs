@@ -18,6 +18,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::activity::Activity;
+use super::client_reader::ClientReader;
 use super::connect::Transport;
 
 /// A client's stream.
@@ -27,6 +28,8 @@ pub(super) struct ClientStream {
     transport: Box<dyn Transport>,
     /// Notes what comes and goes, if it is set.
     pub(super) activity: Option<Arc<Activity>>,
+    /// Whether the last write found no room.
+    is_blocked: bool,
 }
 
 /// The security of a connection.
@@ -72,6 +75,7 @@ impl ClientStream {
             unread: Bytes::new(),
             transport,
             activity: None,
+            is_blocked: false,
         }
     }
 
@@ -118,6 +122,21 @@ impl ClientStream {
             activity.begin_write();
         }
     }
+
+    /// Tells the [`ClientReader`] whether a write found room.
+    fn watch<T>(&mut self, write: Poll<T>) -> Poll<T> {
+        let was_blocked = std::mem::replace(&mut self.is_blocked, write.is_pending());
+        if (was_blocked || self.is_blocked)
+            && let Some(reader) = ClientReader::current()
+        {
+            match (was_blocked, self.is_blocked) {
+                (_, false) => reader.record_room(),
+                (false, true) => reader.record_piece(),
+                (true, true) => reader.record_blocked(),
+            }
+        }
+        write
+    }
 }
 
 impl AsyncRead for ClientStream {
@@ -142,7 +161,8 @@ impl AsyncRead for ClientStream {
 impl AsyncWrite for ClientStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.begin_write();
-        Pin::new(&mut self.transport).poll_write(cx, buf)
+        let write = Pin::new(&mut self.transport).poll_write(cx, buf);
+        self.watch(write)
     }
 
     fn poll_write_vectored(
@@ -151,7 +171,8 @@ impl AsyncWrite for ClientStream {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.begin_write();
-        Pin::new(&mut self.transport).poll_write_vectored(cx, bufs)
+        let write = Pin::new(&mut self.transport).poll_write_vectored(cx, bufs);
+        self.watch(write)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -160,7 +181,8 @@ impl AsyncWrite for ClientStream {
 
     /// hyper flushes when it has handed over all that it has to write.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(Pin::new(&mut self.transport).poll_flush(cx))?;
+        let flush = Pin::new(&mut self.transport).poll_flush(cx);
+        ready!(self.watch(flush))?;
         if let Some(activity) = &self.activity {
             activity.end_write();
         }

@@ -15,8 +15,6 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http::uri::Authority;
-use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep, timeout_at};
@@ -34,7 +32,7 @@ pub type ConnectFuture = Pin<Box<dyn Future<Output = Result<BoxedIo, ConnectFail
 
 /// An open connection over any transport.
 pub struct BoxedIo {
-    io: TokioIo<CountedReads>,
+    io: Box<dyn Transport>,
     is_http2: bool,
     counters: Arc<IoCounters>,
     write_error: Option<DelayedWriteError>,
@@ -45,12 +43,6 @@ pub struct BoxedIo {
 pub struct IoCounters {
     read: AtomicU64,
     written: AtomicU64,
-}
-
-/// Counts what is read.
-struct CountedReads {
-    io: Box<dyn Transport>,
-    counters: Arc<IoCounters>,
 }
 
 /// A write error that is reported after a delay.
@@ -95,14 +87,10 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transport for T {}
 
 /// Wraps any transport; `alpn` is the protocol that ALPN selected.
 pub fn boxed_io(io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, alpn: Option<&[u8]>) -> BoxedIo {
-    let counters = Arc::<IoCounters>::default();
     BoxedIo {
-        io: TokioIo::new(CountedReads {
-            io: Box::new(io),
-            counters: Arc::clone(&counters),
-        }),
+        io: Box::new(io),
         is_http2: alpn == Some(b"h2"),
-        counters,
+        counters: Arc::default(),
         write_error: None,
     }
 }
@@ -201,11 +189,11 @@ impl BoxedIo {
     fn delay_write_error<T>(
         &mut self,
         cx: &mut Context<'_>,
-        write: impl FnOnce(Pin<&mut TokioIo<CountedReads>>, &mut Context<'_>) -> Poll<io::Result<T>>,
+        write: impl FnOnce(Pin<&mut dyn Transport>, &mut Context<'_>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         let write_error = match self.write_error.take() {
             Some(write_error) => write_error,
-            None => match ready!(write(Pin::new(&mut self.io), cx)) {
+            None => match ready!(write(Pin::new(&mut *self.io), cx)) {
                 Ok(written) => return Poll::Ready(Ok(written)),
                 Err(error) => DelayedWriteError {
                     error,
@@ -219,13 +207,17 @@ impl BoxedIo {
     }
 }
 
-impl Read for BoxedIo {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buf)
+impl AsyncRead for BoxedIo {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let state = Pin::new(&mut self.io).poll_read(cx, buf);
+        let count = (buf.filled().len() - before) as u64;
+        self.counters.read.fetch_add(count, Ordering::Relaxed);
+        state
     }
 }
 
-impl Write for BoxedIo {
+impl AsyncWrite for BoxedIo {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = ready!(self.delay_write_error(cx, |io, cx| io.poll_write(cx, buf)))?;
         self.counters.add_written(written);
@@ -252,44 +244,6 @@ impl Write for BoxedIo {
         let written = ready!(self.delay_write_error(cx, |io, cx| io.poll_write_vectored(cx, bufs)))?;
         self.counters.add_written(written);
         Poll::Ready(Ok(written))
-    }
-}
-
-// === impl CountedReads ===
-
-impl AsyncRead for CountedReads {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let state = Pin::new(&mut self.io).poll_read(cx, buf);
-        let count = (buf.filled().len() - before) as u64;
-        self.counters.read.fetch_add(count, Ordering::Relaxed);
-        state
-    }
-}
-
-impl AsyncWrite for CountedReads {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
     }
 }
 
@@ -325,6 +279,7 @@ mod tests {
     use bytes::Bytes;
     use http::Request;
     use http_body_util::Full;
+    use hyper_util::rt::TokioIo;
 
     /// Accepts some bytes, then fails; only after that there is an answer to read.
     #[derive(Default)]
@@ -366,7 +321,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_response_that_comes_before_a_broken_pipe_is_read() {
         let io = boxed_io(EarlyResponseIo::default(), None);
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(io)).await.unwrap();
         let request = Request::post("/").body(Full::new(Bytes::from(vec![0; 1 << 20])));
         let response = sender.send_request(request.unwrap());
         let (response, _ended) = tokio::join!(response, connection);

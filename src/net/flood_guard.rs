@@ -24,20 +24,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 use super::activity::Activity;
-use super::client_reader::ClientReader;
 
-/// A connection whose floods are cut. It also tells the [`ClientReader`] of writes for which the socket has no room.
+/// A connection of HTTP/2 whose floods are cut.
 pub(super) struct FloodGuard<I> {
     io: I,
-    /// `None` for HTTP/1.1.
-    http2: Option<Box<Http2>>,
-    /// Whether the last write found no room.
-    is_blocked: bool,
-}
-
-/// A connection of HTTP/2.
-struct Http2 {
-    frames: Frames,
+    frames: Box<Frames>,
     activity: Arc<Activity>,
     cut_floods: Counter,
 }
@@ -110,70 +101,42 @@ const PREFACE_BYTES: usize = 24;
 
 // === impl FloodGuard ===
 
-impl<I> FloodGuard<I> {
-    /// Guards a connection of HTTP/1.1.
-    pub(super) const fn http1(io: I) -> Self {
+impl<I: AsyncWrite + Unpin> FloodGuard<I> {
+    /// Guards a connection, which begins with the preface.
+    pub(super) fn new(io: I, activity: Arc<Activity>, cut_floods: Counter) -> Self {
         Self {
             io,
-            http2: None,
-            is_blocked: false,
+            frames: Box::new(Frames::new()),
+            activity,
+            cut_floods,
         }
-    }
-
-    /// Guards a connection of HTTP/2, which begins with the preface.
-    pub(super) fn http2(io: I, activity: Arc<Activity>, cut_floods: Counter) -> Self {
-        let frames = Frames::new();
-        Self {
-            http2: Some(Box::new(Http2 {
-                frames,
-                activity,
-                cut_floods,
-            })),
-            ..Self::http1(io)
-        }
-    }
-
-    pub(super) fn into_inner(self) -> I {
-        self.io
-    }
-}
-
-impl<I: AsyncWrite + Unpin> FloodGuard<I> {
-    /// Records whether a write found room.
-    fn watch<T>(&mut self, write: Poll<T>) -> Poll<T> {
-        let was_blocked = std::mem::replace(&mut self.is_blocked, write.is_pending());
-        if (was_blocked || self.is_blocked)
-            && let Some(reader) = ClientReader::current()
-        {
-            match (was_blocked, self.is_blocked) {
-                (_, false) => reader.record_room(),
-                (false, true) => reader.record_piece(),
-                (true, true) => reader.record_blocked(),
-            }
-        }
-        write
     }
 
     /// Counts what the peer sent. If it is a flood, the peer is told, if that can be written at once and the last frame is
     /// whole.
     fn receive(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> io::Result<()> {
-        let Some(http2) = &mut self.http2 else { return Ok(()) };
-        let received = http2.frames.receive(bytes);
-        http2.note_open_streams();
+        let received = self.frames.receive(bytes);
+        self.note_open_streams();
         received.map_err(|flood| {
-            flood.report(&http2.cut_floods);
-            if http2.frames.written.is_between_frames() {
+            flood.report(&self.cut_floods);
+            if self.frames.written.is_between_frames() {
                 // What the peer does not read cannot be told; the connection ends in either case.
-                drop(Pin::new(&mut self.io).poll_write(cx, &goaway(http2.frames.last_stream)));
+                drop(Pin::new(&mut self.io).poll_write(cx, &goaway(self.frames.last_stream)));
             }
             io::Error::other(flood)
         })
     }
 
     fn send(&mut self, bytes: &[u8]) {
-        if let Some(http2) = &mut self.http2 {
-            http2.frames.send(bytes);
-            http2.note_open_streams();
+        self.frames.send(bytes);
+        self.note_open_streams();
+    }
+
+    fn note_open_streams(&self) {
+        if self.frames.open.is_empty() {
+            self.activity.end_write();
+        } else {
+            self.activity.begin_write();
         }
     }
 }
@@ -189,15 +152,13 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for FloodGuard<I> {
 
 impl<I: AsyncWrite + Unpin> AsyncWrite for FloodGuard<I> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let write = Pin::new(&mut self.io).poll_write(cx, buf);
-        let written = ready!(self.watch(write))?;
+        let written = ready!(Pin::new(&mut self.io).poll_write(cx, buf))?;
         self.send(buf.get(..written).unwrap_or_default());
         Poll::Ready(Ok(written))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flush = Pin::new(&mut self.io).poll_flush(cx);
-        self.watch(flush)
+        Pin::new(&mut self.io).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -213,8 +174,7 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for FloodGuard<I> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let write = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
-        let written = ready!(self.watch(write))?;
+        let written = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, bufs))?;
         let mut rest = written;
         for buf in bufs {
             let sent = buf.get(..rest.min(buf.len())).unwrap_or_default();
@@ -222,18 +182,6 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for FloodGuard<I> {
             rest -= sent.len();
         }
         Poll::Ready(Ok(written))
-    }
-}
-
-// === impl Http2 ===
-
-impl Http2 {
-    fn note_open_streams(&self) {
-        if self.frames.open.is_empty() {
-            self.activity.end_write();
-        } else {
-            self.activity.begin_write();
-        }
     }
 }
 

@@ -39,6 +39,7 @@ use super::lazy_timer::TimeLimit;
 use super::shutdown::{Shutdown, ShutdownPhase};
 use super::tasks::Tasks;
 use super::tunnel::TunnelSender;
+use super::wake_ups::when_woken;
 
 /// The facts about a connection that its service gets.
 #[derive(Clone, Debug)]
@@ -115,7 +116,7 @@ where
             });
             if protocol == ClientProtocol::Http2 {
                 let cut_floods = cut_floods.clone();
-                let stream = FloodGuard::http2(stream, Arc::clone(&life.activity), cut_floods.clone());
+                let stream = FloodGuard::new(stream, Arc::clone(&life.activity), cut_floods.clone());
                 let connection = http2.serve_connection(TokioIo::new(stream), service);
                 let close = http2::Connection::graceful_shutdown;
                 return Box::pin(async move {
@@ -126,7 +127,7 @@ where
                 });
             }
             stream.activity = Some(Arc::clone(&life.activity));
-            let stream = TokioIo::new(FloodGuard::http1(stream));
+            let stream = TokioIo::new(stream);
             let mut connection = http1.serve_connection(stream, service);
             if may_upgrade {
                 let connection = connection.with_upgrades();
@@ -144,7 +145,7 @@ where
                 if let Poll::Ready(result) = closed {
                     result?;
                     let parts = connection.into_parts();
-                    return Ok(Some(parts.io.into_inner().into_inner().put_back(parts.read_buf)));
+                    return Ok(Some(parts.io.into_inner().put_back(parts.read_buf)));
                 }
                 Ok(life
                     .serve_http1(Pin::new(&mut connection), close)
@@ -182,14 +183,20 @@ impl ConnectionLife {
         tokio::select! {
             biased;
             output = &mut future => return Some(output),
-            () = self.shutdown.wait_for(ShutdownPhase::Graceful) => {}
-            () = self.activity.wait_to_make_room() => {}
+            () = when_woken(self.wait_until_it_has_to_end()) => {}
         }
         tokio::select! {
             biased;
             output = future => Some(output),
             // The runtime looks for arrived data before it goes on here.
             () = yield_now() => None,
+        }
+    }
+
+    async fn wait_until_it_has_to_end(&self) {
+        tokio::select! {
+            () = self.shutdown.wait_for(ShutdownPhase::Graceful) => {}
+            () = self.activity.wait_to_make_room() => {}
         }
     }
 
@@ -225,7 +232,7 @@ impl ConnectionLife {
         tokio::select! {
             biased;
             result = self.serve_to_end(connection, close) => result,
-            () = self.wait_until_overdue() => {
+            () = when_woken(self.wait_until_overdue()) => {
                 tracing::debug!("connection closed: no request, or not the whole head of one, arrived in time");
                 Ok(())
             }

@@ -46,7 +46,7 @@ struct BodyRest {
     spool: Option<SpoolReader>,
     arriving: Option<Arriving<ResponseBody<Body>>>,
     /// Removes client credentials from what arrives.
-    scrubber: Option<BodyScrubber>,
+    scrubber: Option<Box<BodyScrubber>>,
     /// The longest wait for the next frame of `arriving`, and the timer of the wait that has begun.
     idle_timeout: Duration,
     idle_timer: Option<Pin<Box<Sleep>>>,
@@ -113,7 +113,7 @@ impl Body {
     /// Passes what arrives on the connection through this scrubber.
     pub(crate) fn with_scrubber(mut self, scrubber: Option<BodyScrubber>) -> Self {
         if scrubber.is_some() {
-            self.rest_mut().scrubber = scrubber;
+            self.rest_mut().scrubber = scrubber.map(Box::new);
         }
         self
     }
@@ -324,7 +324,10 @@ impl http_body::Body for Body {
         let Some(arriving) = &rest.arriving else {
             return SizeHint::with_exact(buffered);
         };
-        let preserves_length = rest.scrubber.as_ref().is_none_or(BodyScrubber::preserves_length);
+        let preserves_length = rest
+            .scrubber
+            .as_ref()
+            .is_none_or(|scrubber| scrubber.preserves_length());
         match arriving.size_hint().exact().filter(|_| preserves_length) {
             Some(exact) => SizeHint::with_exact(buffered + exact),
             None => SizeHint::default(),

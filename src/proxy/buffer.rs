@@ -130,7 +130,7 @@ pub(crate) async fn receive(
         if declared.is_some_and(|length| length > heal.body_memory.max(heal.body_disk)) {
             return receiver.into_streaming(Bytes::new(), None);
         }
-        return receiver.spool_to_disk(Bytes::new(), None).await;
+        return Box::pin(receiver.spool_to_disk(Bytes::new(), None)).await;
     }
     let mut permit = budgets.memory.empty_permit();
     let mut prefix = receiver.read_into_memory(declared, &mut permit).await?;
@@ -145,7 +145,8 @@ pub(crate) async fn receive(
             return Ok(Replay::buffered(storage, Some(permit), receiver.findings));
         }
     }
-    receiver.spool_to_disk(prefix, Some(permit)).await
+    // Boxed, so that the future of every other request stays small.
+    Box::pin(receiver.spool_to_disk(prefix, Some(permit))).await
 }
 
 // === impl BodyReceiver ===

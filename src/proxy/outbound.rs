@@ -142,8 +142,6 @@ impl OutboundRequest {
             headers.append(VIA, HeaderValue::from_static("1.1 graphward"));
             decrement_max_forwards(&mut headers);
         }
-        // The clone of each attempt has places for so many names, and hashes none of them again.
-        headers.reserve(ADDED_HEADERS);
         let is_upload = target.is_upload();
         Ok(Self {
             takes_proof: destination.accepts_proof() && !is_upload,
@@ -265,7 +263,10 @@ impl OutboundRequest {
         let mut request = Request::new(body);
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.uri(tenant, credential);
-        let mut headers = self.headers.clone();
+        // A clone would have no room for what is added.
+        let mut headers = HeaderMap::with_capacity(self.headers.len() + ADDED_HEADERS);
+        let own = self.headers.iter();
+        headers.extend(own.map(|(name, value)| (name.clone(), value.clone())));
         if let (Some(scheme), Some(credential)) = (self.tenant_scheme, credential) {
             let value = match scheme {
                 AuthScheme::Bearer => &credential.bearer,

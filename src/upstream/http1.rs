@@ -9,23 +9,22 @@
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::task::AtomicWaker;
 use http::{Request, Response, header};
 use http_body::{Body as _, Frame};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
 use sync_wrapper::SyncWrapper;
 use tokio::time::Instant;
 
 use super::error::{ConnectionEnded, Fate, SendError};
 use super::request_body::RequestBody;
 use crate::graph::Origin;
-use crate::net::{BoxedIo, IoCounters, Tasks};
+use crate::net::{BoxedIo, IoCounters, Tasks, WakeUps};
 
 /// An HTTP/1.1 connection.
 pub(super) struct Http1<B: RequestBody> {
@@ -42,16 +41,9 @@ pub(super) struct Http1<B: RequestBody> {
 /// Polls a connection for the task that uses it.
 struct Driver<B: RequestBody> {
     /// `None` if it is a task, or has ended.
-    connection: Option<SyncWrapper<Box<http1::Connection<BoxedIo, B>>>>,
+    connection: Option<SyncWrapper<Box<http1::Connection<TokioIo<BoxedIo>, B>>>>,
     wake_ups: Arc<WakeUps>,
-    /// The same, as the connection takes it.
     waker: Waker,
-}
-
-/// The wake-ups of a connection, whichever task uses it.
-struct WakeUps {
-    was_woken: AtomicBool,
-    user: AtomicWaker,
 }
 
 /// The largest head of a response.
@@ -66,7 +58,7 @@ impl<B: RequestBody> Http1<B> {
     pub(super) async fn handshake(io: BoxedIo) -> hyper::Result<Self> {
         let counters = io.counters();
         let mut builder = http1::Builder::new();
-        let (sender, connection) = builder.max_buf_size(MAX_HEAD_BYTES).handshake(io).await?;
+        let (sender, connection) = builder.max_buf_size(MAX_HEAD_BYTES).handshake(TokioIo::new(io)).await?;
         Ok(Self {
             sender,
             driver: Driver::new(connection),
@@ -155,15 +147,12 @@ impl<B: RequestBody> Http1<B> {
 // === impl Driver ===
 
 impl<B: RequestBody> Driver<B> {
-    fn new(connection: http1::Connection<BoxedIo, B>) -> Self {
-        let wake_ups = Arc::new(WakeUps {
-            was_woken: AtomicBool::new(true),
-            user: AtomicWaker::new(),
-        });
+    fn new(connection: http1::Connection<TokioIo<BoxedIo>, B>) -> Self {
+        let (wake_ups, waker) = WakeUps::new();
         Self {
             connection: Some(SyncWrapper::new(Box::new(connection))),
-            waker: Waker::from(Arc::clone(&wake_ups)),
             wake_ups,
+            waker,
         }
     }
 
@@ -178,7 +167,7 @@ impl<B: RequestBody> Driver<B> {
             if let Poll::Ready(output) = awaited(&mut Context::from_waker(Waker::noop())) {
                 return Poll::Ready(output);
             }
-            if self.wake_ups.were_none_before(cx) {
+            if self.wake_ups.forward_to(cx) {
                 return Poll::Pending;
             }
         }
@@ -188,7 +177,7 @@ impl<B: RequestBody> Driver<B> {
 
     fn poll_woken(&mut self) {
         if let Some(connection) = &mut self.connection
-            && self.wake_ups.was_woken.swap(false, Ordering::AcqRel)
+            && self.wake_ups.take()
             && let Poll::Ready(result) = Pin::new(connection.get_mut()).poll(&mut Context::from_waker(&self.waker))
         {
             log_end(result);
@@ -207,7 +196,7 @@ impl<B: RequestBody> Driver<B> {
 impl<B: RequestBody> Drop for Driver<B> {
     /// Closes the connection: TLS says so to the peer.
     fn drop(&mut self) {
-        self.wake_ups.wake_by_ref();
+        self.waker.wake_by_ref();
         self.poll_woken();
     }
 }
@@ -217,31 +206,3 @@ fn log_end(result: hyper::Result<()>) {
         tracing::debug!(%error, "upstream connection closed with an error");
     }
 }
-
-// === impl WakeUps ===
-
-impl WakeUps {
-    /// Wakes the task from the next wake-up on; `false` if one has come before.
-    fn were_none_before(&self, cx: &Context<'_>) -> bool {
-        let was_woken = || self.was_woken.load(Ordering::Acquire);
-        if was_woken() {
-            return false;
-        }
-        self.user.register(cx.waker());
-        !was_woken()
-    }
-}
-
-impl Wake for WakeUps {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.was_woken.store(true, Ordering::Release);
-        self.user.wake();
-    }
-}
-
-#[cfg(test)]
-mod tests;

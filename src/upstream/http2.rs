@@ -10,7 +10,7 @@ use http::uri::{PathAndQuery, Scheme};
 use http::{Request, Response, Uri, header};
 use hyper::body::Incoming;
 use hyper::client::conn::http2;
-use hyper_util::rt::TokioTimer;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::time::interval;
 
 use super::error::{ConnectionEnded, Fate, SendError};
@@ -55,7 +55,7 @@ impl<B: RequestBody> Http2<B> {
         tasks: &Tasks,
         on_new_limit: impl Fn() + Send + 'static,
     ) -> hyper::Result<Arc<Self>> {
-        let (sender, mut connection) = http2_builder(tasks).handshake(io).await?;
+        let (sender, mut connection) = http2_builder(tasks).handshake(TokioIo::new(io)).await?;
         let limit = Arc::new(StreamLimit::default());
         let shared = Arc::clone(&limit);
         // hyper tells of the peer's SETTINGS only when it is asked.

@@ -36,3 +36,4 @@ mod support;
 mod timeouts;
 mod token_injection;
 mod unsearched_bodies;
+mod upstream_connections;

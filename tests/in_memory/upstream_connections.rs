@@ -1,4 +1,4 @@
-//! Connections over pipes, whose other ends the tests read and write.
+//! HTTP/1.1 connections to Graph over pipes, whose other ends the tests read and write.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -6,16 +6,15 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use graphward::graph::Origin;
+use graphward::net::{BoxError, Connector, HttpVersion, Tasks, boxed_io};
+use graphward::upstream::{Fate, Lease, RequestBody, ResponseBody, Upstream};
 use http::{Method, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
-
-use crate::graph::Origin;
-use crate::net::{BoxError, Connector, HttpVersion, Tasks, boxed_io};
-use crate::upstream::{Fate, Lease, RequestBody, ResponseBody, Upstream};
 
 /// Requests to an origin whose ends of the connections are received here.
 struct Pipes {
