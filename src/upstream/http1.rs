@@ -41,10 +41,12 @@ pub(super) struct Http1<B: RequestBody> {
 /// Polls a connection for the task that uses it.
 struct Driver<B: RequestBody> {
     /// `None` if it is a task, or has ended.
-    connection: Option<SyncWrapper<Box<http1::Connection<TokioIo<BoxedIo>, B>>>>,
+    connection: Option<SyncWrapper<Box<HttpConnection<B>>>>,
     wake_ups: Arc<WakeUps>,
     waker: Waker,
 }
+
+type HttpConnection<B> = http1::Connection<TokioIo<BoxedIo>, B>;
 
 /// The largest head of a response.
 const MAX_HEAD_BYTES: usize = 408 * 1024;
@@ -147,7 +149,7 @@ impl<B: RequestBody> Http1<B> {
 // === impl Driver ===
 
 impl<B: RequestBody> Driver<B> {
-    fn new(connection: http1::Connection<TokioIo<BoxedIo>, B>) -> Self {
+    fn new(connection: HttpConnection<B>) -> Self {
         let (wake_ups, waker) = WakeUps::new();
         Self {
             connection: Some(SyncWrapper::new(Box::new(connection))),
