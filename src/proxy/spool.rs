@@ -4,12 +4,17 @@
 //!
 //! Token files are read and written on the same pool of blocking threads. A disk that hangs under the bodies must not delay
 //! a new token, so the spool uses a few of the threads at a time, and the pool has many more.
+//!
+//! HTTP/2 takes a chunk before the peer has room for it, and holds it until the peer does. Hundreds of bodies would fill the
+//! memory with large chunks, and a body must not wait for another one: so where much has been read and not been sent, chunks
+//! are small.
 
 use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
@@ -41,7 +46,17 @@ impl From<String> for Spool {
 
 /// The threads on which bodies are written and read.
 #[derive(Clone, Debug)]
-pub struct SpoolThreads(Arc<Semaphore>);
+pub struct SpoolThreads {
+    free: Arc<Semaphore>,
+    /// The number of bytes that have been read and not been sent.
+    unsent: Arc<AtomicUsize>,
+}
+
+/// A chunk of a body. It counts until its last byte has been sent.
+struct Chunk {
+    bytes: BytesMut,
+    unsent: Arc<AtomicUsize>,
+}
 
 /// A body in its file, as much of it as has been written.
 #[derive(Clone, Debug)]
@@ -60,7 +75,10 @@ pub(crate) struct SpoolReader {
 }
 
 /// The number of bytes that are read at a time.
-const READ_CHUNK_BYTES: u64 = 128 * 1024;
+const CHUNK_BYTES: u64 = 128 * 1024;
+/// The same where [`MANY_UNSENT_BYTES`] have been read and not been sent.
+const SMALL_CHUNK_BYTES: u64 = 16 * 1024;
+const MANY_UNSENT_BYTES: usize = 4 * 1024 * 1024;
 
 impl Spool {
     /// Creates a file, mode 0600, without a name: it disappears with its last handle, even after `kill -9`.
@@ -86,18 +104,51 @@ impl SpoolThreads {
 
     /// Works on a blocking thread, which stays counted until the work is done, even if this future is dropped.
     async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
-        let thread = Arc::clone(&self.0).acquire_owned().await.map_err(io::Error::other)?;
+        let thread = Arc::clone(&self.free).acquire_owned().await.map_err(io::Error::other)?;
         let done = spawn_blocking(move || {
             let _counted = thread;
             work()
         });
         done.await.map_err(io::Error::other)?
     }
+
+    fn chunk_bytes(&self) -> u64 {
+        if self.unsent.load(Ordering::Relaxed) < MANY_UNSENT_BYTES {
+            CHUNK_BYTES
+        } else {
+            SMALL_CHUNK_BYTES
+        }
+    }
 }
 
 impl Default for SpoolThreads {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(Self::MAX)))
+        Self {
+            free: Arc::new(Semaphore::new(Self::MAX)),
+            unsent: Arc::default(),
+        }
+    }
+}
+
+// === impl Chunk ===
+
+impl Chunk {
+    fn new(length: u64, unsent: Arc<AtomicUsize>) -> Self {
+        let bytes = BytesMut::zeroed(usize::try_from(length).unwrap_or(usize::MAX));
+        unsent.fetch_add(bytes.len(), Ordering::Relaxed);
+        Self { bytes, unsent }
+    }
+}
+
+impl AsRef<[u8]> for Chunk {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        self.unsent.fetch_sub(self.bytes.len(), Ordering::Relaxed);
     }
 }
 
@@ -146,11 +197,11 @@ impl SpoolReader {
         let read = self.pending_read.get_or_insert_with(|| {
             let SpoolFile { file, length, threads } = self.spooled.clone();
             let at = self.offset;
+            let (most, unsent) = (threads.chunk_bytes(), Arc::clone(&threads.unsent));
             let read = move || {
-                let length = (length - at).min(READ_CHUNK_BYTES);
-                let mut chunk = BytesMut::zeroed(usize::try_from(length).unwrap_or(usize::MAX));
-                file.read_exact_at(&mut chunk, at)?;
-                Ok(chunk.freeze())
+                let mut chunk = Chunk::new((length - at).min(most), unsent);
+                file.read_exact_at(&mut chunk.bytes, at)?;
+                Ok(Bytes::from_owner(chunk))
             };
             Mutex::new(Box::pin(async move { threads.run(read).await }))
         });
@@ -174,11 +225,36 @@ impl fmt::Debug for SpoolReader {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
     use std::sync::mpsc::channel;
 
     use futures_util::FutureExt as _;
 
     use super::*;
+
+    #[tokio::test]
+    async fn chunks_are_small_while_much_has_been_read_and_not_been_sent() {
+        let (spool, threads) = (Spool::from(String::new()), SpoolThreads::default());
+        let mut file = spool.create(&threads).await.unwrap().unwrap();
+        file.write(Bytes::from(vec![b'x'; 3 * MANY_UNSENT_BYTES]))
+            .await
+            .unwrap();
+        let mut reader = file.reader();
+        let mut next = async || poll_fn(|cx| reader.poll_chunk(cx)).await.unwrap().unwrap();
+        let mut unsent = Vec::new();
+        for _ in 0..MANY_UNSENT_BYTES as u64 / CHUNK_BYTES {
+            unsent.push(next().await);
+            assert_eq!(unsent.last().unwrap().len() as u64, CHUNK_BYTES);
+        }
+        assert_eq!(next().await.len() as u64, SMALL_CHUNK_BYTES);
+        // A part of a chunk holds all of it.
+        let part = unsent.pop().unwrap().slice(..1);
+        assert_eq!(next().await.len() as u64, SMALL_CHUNK_BYTES);
+        drop(part);
+        assert_eq!(next().await.len() as u64, CHUNK_BYTES);
+        drop(unsent);
+        assert_eq!(threads.unsent.load(Ordering::Relaxed), 0);
+    }
 
     #[test]
     fn a_disk_that_hangs_leaves_threads_for_token_files() {

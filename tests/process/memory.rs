@@ -60,7 +60,7 @@ async fn open_all(address: SocketAddr, count: usize, bytes: &[u8]) -> Vec<TcpStr
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn unfinished_heads_stay_within_the_memory_limit_of_the_manifests() {
+async fn unfinished_heads_and_large_posts_stay_within_the_memory_limit_of_the_manifests() {
     let _turn = exclusive().await;
     let (graph, dir) = (Graph::start().await, tempfile::tempdir().unwrap());
     let sidecar = start(&graph, dir.path()).await;
@@ -78,10 +78,29 @@ async fn unfinished_heads_stay_within_the_memory_limit_of_the_manifests() {
     }
     let heads = sidecar.memory_kib("VmHWM");
 
+    let body = vec![b'b'; 900_000];
+    let (last, most) = body.split_last().unwrap();
+    let head = "POST /v26.0/1/photos HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/octet-stream\r\n\
+                Content-Length: 900000\r\nConnection: close\r\n\r\n";
+    let posts = open_all(sidecar.proxy, 400, &[head.as_bytes(), most].concat()).await;
+    let answers = join_all(posts.into_iter().map(|mut post| async move {
+        post.write_all(&[*last]).await.unwrap();
+        let mut answer = String::new();
+        post.read_to_string(&mut answer).await.unwrap();
+        answer
+    }))
+    .await;
+    for answer in answers {
+        assert!(
+            answer.starts_with("HTTP/1.1 ") && !answer.contains("Graphward"),
+            "{answer}"
+        );
+    }
+    let posts = sidecar.memory_kib("VmHWM");
     fact(&format!(
-        "memory: {idle} KiB before, at most {heads} KiB with 1,000 unfinished heads"
+        "memory: {idle} KiB before, at most {heads} KiB with 1,000 unfinished heads, then {posts} KiB with 400 POSTs of 0.9 MB"
     ));
-    assert!(heads < manifest_limit(), "{heads} KiB");
+    assert!(posts < manifest_limit(), "{posts} KiB");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
