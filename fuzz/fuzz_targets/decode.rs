@@ -18,7 +18,9 @@ fuzz_target!(|input: (u8, &[u8])| {
             let token = secret.expose().as_bytes();
             assert!((1..=16 * 1024).contains(&token.len()));
             assert!(token.iter().all(u8::is_ascii_graphic));
-            if !matches!(format, Format::Pointer(_)) {
+            // A value of a .env file may be put together from others.
+            let is_expanded = matches!(format, Format::Key(_)) && bytes.contains(&b'$');
+            if !is_expanded && !matches!(format, Format::Pointer(_)) {
                 assert!(bytes.windows(token.len()).any(|window| window == token));
             }
             // A token that was dropped bare comes out as it went in.

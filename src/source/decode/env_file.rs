@@ -28,6 +28,7 @@ pub(super) fn value_of_key(file: &[u8], key: &str) -> Result<Zeroizing<String>, 
     let mut expansion = Expansion {
         assignments: &assignments,
         budget: MAX_EXPANSIONS,
+        open: Vec::new(),
         text: Zeroizing::new(Vec::with_capacity(2 * file.len())),
     };
     expansion.append(last_of(&assignments, key.as_bytes()).ok_or(DecodeError::KeyNotFound)?);
@@ -124,12 +125,16 @@ const MAX_EXPANSIONS: u32 = 64;
 struct Expansion<'a> {
     assignments: &'a [Assignment<'a>],
     budget: u32,
+    /// The names of the values that are being expanded, each in the one before.
+    open: Vec<&'a [u8]>,
     text: Zeroizing<Vec<u8>>,
 }
 
-impl Expansion<'_> {
-    /// Appends a value, with the variables in it that the file defines. Other references stay, and are no token.
-    fn append(&mut self, assignment: Assignment<'_>) {
+impl<'a> Expansion<'a> {
+    /// Appends a value, with the variables in it that the file defines. Other references stay, and so does one to a value that
+    /// is being expanded: they are no token.
+    fn append(&mut self, assignment: Assignment<'a>) {
+        self.open.push(assignment.name);
         let mut rest = assignment.value;
         if assignment.quote == Some(b'"') {
             while let Some(before) = rest.strip_suffix(b"\\n").or_else(|| rest.strip_suffix(b"\\r")) {
@@ -141,7 +146,8 @@ impl Expansion<'_> {
             let (before, reference) = rest.split_at(at);
             self.text.extend_from_slice(before);
             let (name, after) = split_reference(reference);
-            let defined = last_of(self.assignments, name).filter(|defined| self.has_room(defined.value));
+            let defined = last_of(self.assignments, name);
+            let defined = defined.filter(|defined| self.has_room(defined.value) && !self.open.contains(&defined.name));
             rest = after;
             if let Some(defined) = defined {
                 self.budget -= 1;
@@ -152,6 +158,7 @@ impl Expansion<'_> {
             }
         }
         self.text.extend_from_slice(rest);
+        self.open.pop();
     }
 
     /// Whether another value may be expanded. The text never grows beyond its capacity, which would leave copies behind.

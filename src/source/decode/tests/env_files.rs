@@ -83,3 +83,20 @@ fn variables_that_multiply_end_soon() {
         Err(DecodeError::UnresolvedVariable)
     );
 }
+
+#[test]
+fn a_value_that_refers_to_itself_stays_as_it_is_written() {
+    for (file, written) in [
+        (&b"TOKEN=$TOKEN?||2"[..], "$TOKEN?||2"),
+        (b"TOKEN=a${TOKEN}b", "a${TOKEN}b"),
+        (b"A=x$TOKEN\nTOKEN=y$A", "yx$TOKEN"),
+        (b"A=x\nTOKEN=$A-$A", "x-x"),
+    ] {
+        let value = super::super::env_file::value_of_key(file, "TOKEN").unwrap();
+        assert_eq!(value.as_str(), written);
+    }
+    assert_eq!(
+        decode_token(b"TOKEN=$TOKEN", &Format::Key("TOKEN".to_owned()), None).unwrap_err(),
+        DecodeError::UnresolvedVariable
+    );
+}
