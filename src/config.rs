@@ -23,7 +23,7 @@ mod validate;
 
 pub use environment::{EnvVars, common_env_vars, env_var_names, env_vars};
 pub use error::{ConfigError, Diagnostic, Provenance};
-pub use file::{AppConfig, Config, LogConfig, StateConfig, TokenConfig, UpstreamConfig};
+pub use file::{AppConfig, Config, LogConfig, RoutingConfig, StateConfig, TenantConfig, TokenConfig, UpstreamConfig};
 #[cfg(fuzzing)]
 pub use layers::of_text;
 pub use layers::{DEFAULT_CONFIG_PATHS, LoadedConfig, Overrides};

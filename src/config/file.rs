@@ -20,12 +20,12 @@ use serde_json::Value;
 use crate::admin::ReadyConfig;
 use crate::alert::AlertConfig;
 use crate::graph::ProofMode;
-use crate::net::{EgressVariables, ListenConfig};
+use crate::net::{EgressVariables, ListenAddr, ListenConfig};
 use crate::proxy::{AccessLogFilter, HealConfig, LinkRewriteConfig};
 use crate::renew::RenewerConfig;
 use crate::source::{AbsentPolicy, StoreConfig, TokenSource};
 use crate::telemetry::LogSettings;
-use crate::types::{MaybeSecret, OneOrMany, SecretRef, TokenFamily};
+use crate::types::{MaybeSecret, OneOrMany, SecretRef, TenantId, TokenFamily};
 use crate::upstream::UpstreamSettings;
 
 /// The configuration of graphward.
@@ -41,6 +41,11 @@ pub struct Config {
     pub app: AppConfig,
     /// The token: where it is read from, and what renews it.
     pub token: TokenConfig,
+    /// The tenants besides the one of `[token]`: a name, and its settings.
+    #[schemars(extend("propertyNames" = { "format": "tenant" }))]
+    pub tenants: BTreeMap<TenantId, TenantConfig>,
+    /// How a request names its tenant.
+    pub routing: RoutingConfig,
     /// How rejected requests are healed.
     pub heal: HealConfig,
     /// Which links in responses point at graphward.
@@ -57,6 +62,9 @@ pub struct Config {
     /// a sidecar's only client stops with it.
     #[serde(skip)]
     pub drain_delay: Duration,
+    /// Whether requests that name no tenant are for the one of `[token]`, or of `[tenants.default]`.
+    #[serde(skip)]
+    pub serves_unnamed: bool,
     /// The settings of `[listen]`, `[state]` and `[upstream]`, which stay until a restart, as they were read.
     #[serde(skip)]
     pub(super) until_restart: BTreeMap<String, Value>,
@@ -139,6 +147,33 @@ pub struct TokenConfig {
     /// How long before its expiry a token is renewed, at the least; at most 60d.
     #[schemars(extend("formatMaximum" = "60d"))]
     pub renew_before: Duration,
+}
+
+/// A tenant: what it lacks of `[app]` and `[token]` is as there, but for the places where tokens are.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
+#[schemars(extend("additionalProperties" = false))]
+pub struct TenantConfig {
+    /// The ids of the objects that belong to it: phone numbers, business accounts, pages. A request for one of them is for this
+    /// tenant.
+    #[schemars(extend("pattern" = r"^[0-9A-Za-z_]{1,64}$", "patternErrorMessage" = "must be the id of an object, in quotes"))]
+    pub ids: Vec<String>,
+    /// Addresses that are its own: `IP:PORT` or `unix:/path`. What arrives there is for this tenant.
+    #[schemars(with = "OneOrMany<ListenAddr>")]
+    pub listen: Vec<ListenAddr>,
+    /// Its Meta app.
+    pub app: AppConfig,
+    /// Its token.
+    #[serde(flatten)]
+    pub token: TokenConfig,
+}
+
+/// How a request names its tenant.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct RoutingConfig {
+    /// A header with the name of the tenant, which is not forwarded.
+    #[schemars(extend("format" = "header-name"))]
+    pub header: Option<String>,
 }
 
 /// What graphward remembers across restarts.

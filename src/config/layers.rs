@@ -139,6 +139,7 @@ fn merge(path: Option<PathBuf>, text: &str, flags: Overrides, vars: &EnvVars) ->
             }
         }
     }
+    complete_tenants(&mut merged);
     let (merged, mut diagnostics) = (Json::Object(merged), checker.diagnostics);
     let Ok(mut config) = Config::deserialize(&merged) else {
         // The schema is that of the type, so what has been checked can be deserialized. Serde's message may have a value.
@@ -186,6 +187,31 @@ fn merge(path: Option<PathBuf>, text: &str, flags: Overrides, vars: &EnvVars) ->
         file: path,
         warnings,
     })
+}
+
+/// Gives each tenant what it lacks of `[app]` and `[token]`, but for the places where tokens are.
+fn complete_tenants(merged: &mut Map<String, Json>) {
+    let table = |settings: Option<&Json>| settings.and_then(Json::as_object).cloned().unwrap_or_default();
+    let mut token = table(merged.get("token"));
+    token.retain(|key, _| !["source", "store", "cache"].contains(&key.as_str()));
+    token.extend(
+        [
+            ("store", Json::Null),
+            ("cache", Json::Null),
+            ("ids", json!([])),
+            ("listen", json!([])),
+        ]
+        .map(|(key, value)| (key.to_owned(), value)),
+    );
+    let app = table(merged.get("app"));
+    let tenants = merged.get_mut("tenants").and_then(Json::as_object_mut);
+    for tenant in tenants.into_iter().flat_map(Map::values_mut) {
+        let (own, mut settings, mut app) = (table(Some(tenant)), token.clone(), app.clone());
+        app.extend(table(own.get("app")));
+        settings.extend(own);
+        settings.insert("app".to_owned(), Json::Object(app));
+        *tenant = Json::Object(settings);
+    }
 }
 
 /// The file and its text. One that was named has to be there; one that is only looked for need not be, but if it is there

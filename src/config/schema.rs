@@ -16,6 +16,14 @@ pub fn json_schema() -> Value {
     for section in drop_required(&mut schema) {
         drop_required(section).for_each(mark_optional);
     }
+    // A tenant has the settings of `[app]` and `[token]`, but for the place of its token.
+    if let Some(tenant) = schema.pointer_mut("/properties/tenants/additionalProperties") {
+        drop_required(tenant).for_each(mark_optional);
+        tenant["required"] = json!(["source"]);
+        if let Some(app) = tenant.pointer_mut("/properties/app") {
+            drop_required(app).for_each(mark_optional);
+        }
+    }
     let mut schema = Schema::try_from(schema).unwrap_or_default();
     RecursiveTransform(simplify).transform(&mut schema);
     schema.to_value()

@@ -5,6 +5,7 @@ mod refused;
 mod schema;
 mod secrets;
 mod syntax;
+mod tenants;
 mod token_lifecycle;
 
 use std::collections::BTreeSet;

@@ -12,6 +12,7 @@ use super::schema::rule;
 use crate::graph::Origin;
 use crate::net::{ListenAddr, NO_EGRESS_PROXY, dialed_host_name, host_and_port, host_name, is_proxy_url};
 use crate::source::{service_header, service_url};
+use crate::types::TenantId;
 
 /// Returns the normal form of a text that a schema describes, or says what it must be.
 pub(super) fn check(schema: &Value, text: &str) -> Result<String, String> {
@@ -29,6 +30,7 @@ pub(super) fn check(schema: &Value, text: &str) -> Result<String, String> {
         ("host", _) => shown(host_name(text)),
         ("dialed-host", _) => shown(dialed_host_name(text)),
         ("host-port", _) => shown(host_and_port(text)),
+        ("tenant", _) => shown(TenantId::new(text)),
         ("header-name", _) => shown(service_header(text)),
         ("service-url", _) => shown(service_url(text)),
         ("proxy-url", _) => must(

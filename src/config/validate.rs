@@ -1,13 +1,16 @@
 //! What one setting cannot know about another.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
 use super::error::{Diagnostic, Provenance};
-use super::file::{Config, GRAPH};
+use super::file::{AppConfig, Config, GRAPH, TokenConfig};
 use super::tree::Node;
 use crate::graph::ProofMode;
-use crate::net::{ListenConfig, TlsFiles};
+use crate::net::TlsFiles;
 use crate::renew::RenewerConfig;
 use crate::source::TokenSource;
-use crate::types::SIZES;
+use crate::types::{SIZES, TenantId};
 
 /// Reports settings that contradict each other.
 pub(super) struct Validator<'a> {
@@ -27,8 +30,14 @@ impl<'a> Validator<'a> {
         if config.listen.tls == Some(TlsFiles::default()) {
             config.listen.tls = None;
         }
-        self.listeners(&config.listen);
-        self.token(config);
+        self.listeners(config);
+        self.tenants(config);
+        if config.serves_unnamed {
+            self.token("token", &config.token, &config.app);
+        }
+        for (id, tenant) in &config.tenants {
+            self.token(&format!("tenants.{id}"), &tenant.token, &tenant.app);
+        }
         let heal = &config.heal;
         self.sizes(["body_memory", "memory_total"], [heal.body_memory, heal.memory_total]);
         self.sizes(["body_disk", "disk_total"], [heal.body_disk, heal.disk_total]);
@@ -65,20 +74,27 @@ impl<'a> Validator<'a> {
         }
     }
 
-    fn listeners(&mut self, listen: &ListenConfig) {
+    fn listeners(&mut self, config: &Config) {
+        let listen = &config.listen;
         let is_half = |tls: &TlsFiles| [&tls.cert, &tls.key].iter().any(|path| path.as_os_str().is_empty());
         if listen.tls.as_ref().is_some_and(is_half) {
             let message = "must have both `cert` and `key`, two PEM files (`graphward ca` makes some)";
             self.report(["listen.tls"; 2], message);
         }
-        for (index, address) in listen.proxy.iter().enumerate() {
-            let mut earlier = listen.proxy.iter().take(index);
-            if let Some(other) = earlier.find(|other| other.conflicts_with(address)) {
+        let shared = listen.proxy.iter().map(|address| ("listen.proxy".to_owned(), address));
+        let own = config.tenants.iter().flat_map(|(id, tenant)| {
+            let key = format!("tenants.{id}");
+            tenant.listen.iter().map(move |address| (key.clone(), address))
+        });
+        let all: Vec<_> = shared.chain(own).collect();
+        for (index, (key, address)) in all.iter().enumerate() {
+            let mut earlier = all.iter().take(index);
+            if let Some((_, other)) = earlier.find(|(_, other)| other.conflicts_with(address)) {
                 let message = format!("{address} conflicts with {other}; remove one");
-                self.report(["listen.proxy"; 2], message);
+                self.report([key; 2], message);
             }
         }
-        if let Some(proxy) = listen.proxy.iter().find(|proxy| proxy.conflicts_with(&listen.admin)) {
+        if let Some((_, proxy)) = all.iter().find(|(_, proxy)| proxy.conflicts_with(&listen.admin)) {
             let message = format!(
                 "the admin listener ({}) and a proxy listener ({proxy}) cannot share an address; change one of them",
                 listen.admin
@@ -91,30 +107,74 @@ impl<'a> Validator<'a> {
         }
     }
 
-    fn token(&mut self, config: &Config) {
-        let (token, app) = (&config.token, &config.app);
+    /// What stands in `[token]` and `[app]`, or in the place of both for another tenant.
+    fn token(&mut self, section: &str, token: &TokenConfig, app: &AppConfig) {
+        let is_tenant = section.starts_with("tenants.");
+        // The settings of a tenant are one key in its section.
+        let key = |key: &str| {
+            let (app_key, token_key) = (key.to_owned(), format!("{section}.{}", key.replacen("token.", "", 1)));
+            match is_tenant {
+                true => section.to_owned(),
+                false if key.starts_with("app.") => app_key,
+                false => token_key,
+            }
+        };
         if app.secret.is_none() && app.proof == ProofMode::Timestamped {
-            self.report(["app.proof", "app.secret"], "requires `app.secret`");
+            self.report([&key("app.proof"), &key("app.secret")], "requires `app.secret`");
         }
         let store = token.store.as_ref().map(|store| &store.path);
         let mut files = token.sources.iter().filter_map(TokenSource::file);
         if files.clone().any(|file| Some(file) == store) {
             let message = "is also a source's file, which a renewal would overwrite; use another file";
-            self.report(["token.store", "token.source"], message);
+            self.report([&key("token.store"), &key("token.source")], message);
         }
         let cache = token.cache.as_ref().map(|cache| &cache.path);
         if cache.is_some() && (cache == store || files.any(|file| Some(file) == cache)) {
             let message = "is also the file of a source or of `token.store`; use another file";
-            self.report(["token.cache", "token.source"], message);
+            self.report([&key("token.cache"), &key("token.source")], message);
         }
         let renewer = match &token.renew {
             Some(RenewerConfig::Exchange(_)) => "exchange",
             Some(RenewerConfig::Mint { .. }) => "mint",
             Some(_) | None => return,
         };
-        for (key, is_set) in [("app.id", app.id.is_some()), ("app.secret", app.secret.is_some())] {
+        for (required, is_set) in [("app.id", app.id.is_some()), ("app.secret", app.secret.is_some())] {
             if !is_set {
-                self.report(["token.renew", key], format!("`{renewer}` requires `{key}`"));
+                let message = format!("`{renewer}` requires `{required}`");
+                self.report([&key("token.renew"), &key(required)], message);
+            }
+        }
+    }
+
+    /// What the tenants must not share, and whose the requests without a sign are.
+    fn tenants(&mut self, config: &mut Config) {
+        let default = TenantId::default();
+        let is_token_set = self.provenance("token.source").is_some();
+        if config.tenants.contains_key(&default) && is_token_set {
+            let message = "is `[token]` by another name, and `token.source` is set, too; remove one";
+            self.report(["tenants.default", "token.source"], message);
+        }
+        config.serves_unnamed = config.tenants.is_empty() || is_token_set || config.tenants.contains_key(&default);
+        let written = |token: &TokenConfig| {
+            let renewed = token
+                .renew
+                .iter()
+                .flat_map(|_| token.sources.iter().filter_map(TokenSource::file));
+            let stores = token.store.iter().chain(&token.cache).map(|store| &store.path);
+            renewed.chain(stores).cloned().collect::<Vec<_>>()
+        };
+        let mut owners: BTreeMap<PathBuf, &TenantId> = BTreeMap::new();
+        for (id, tenant) in &config.tenants {
+            for path in written(&tenant.token) {
+                if let Some(other) = owners.insert(path.clone(), id)
+                    && other != id
+                {
+                    let message = format!(
+                        "{} is also written for the tenant {other}; use another file",
+                        path.display()
+                    );
+                    self.report([&format!("tenants.{id}"); 2], message);
+                }
             }
         }
     }

@@ -4,11 +4,16 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
+use serde::Deserialize;
+
 /// A tenant's name: 1 to 128 of the characters `A-Z a-z 0-9 . _ : @ -`, but not `.` or `..`. Case counts.
 ///
 /// It is used in headers, paths, file names, metric labels, logs and query strings, so it is checked where it enters and
 /// nowhere else.
-#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd)]
+#[serde(try_from = "String")]
+#[schemars(with = "String")]
 pub struct TenantId(Arc<str>);
 
 /// The text is not a valid tenant name.
@@ -45,6 +50,14 @@ impl TenantId {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl TryFrom<String> for TenantId {
+    type Error = TenantIdError;
+
+    fn try_from(name: String) -> Result<Self, TenantIdError> {
+        Self::new(&name)
     }
 }
 

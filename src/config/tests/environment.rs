@@ -96,6 +96,7 @@ fn example(path: &str) -> (Vec<(String, &'static str)>, &'static str) {
         "heal.spool_dir" => (with(&[]), "off"),
         "ready.tokens" | "log.requests" => (with(&[]), "all"),
         "alerts.url" => (with(&[]), "https://a/b"),
+        "routing.header" => (with(&[]), "x-tenant-id"),
         "log.format" => (with(&[]), "json"),
         "log.level" => (with(&[]), "debug"),
         path if path.ends_with("_timeout") || path.ends_with("_wait") || path.ends_with("_before") => (with(&[]), "7s"),

@@ -146,7 +146,7 @@ fn an_unknown_key_gets_the_nearest_known_one_or_all_there_are() {
         ("[ready]\nxyz = 1", "known keys: tokens"),
         (
             "zzz = 1",
-            "known sections: [alerts], [app], [heal], [links], [listen], [log], [ready], [state], [token], [upstream]",
+            "known sections: [alerts], [app], [heal], [links], [listen], [log], [ready], [routing], [state], [tenants], [token], [upstream]",
         ),
         ("log = \"info\"", "is a section: write [log]"),
         ("[[log]]\nlevel = \"info\"", "is a section: write [log]"),
@@ -162,7 +162,7 @@ fn an_unknown_key_gets_the_nearest_known_one_or_all_there_are() {
 fn keys_that_are_not_built_yet_are_refused_and_not_ignored() {
     for text in [
         "[admin]\nkey = { env = \"KEY\" }",
-        "[tenants.a]\nsource = { file = \"/a\" }",
+        "[tenants.a]\nsource = { file = \"/a\" }\nupsert = \"\"",
         "[drain]\npause = \"1s\"",
         "[drain]",
     ] {

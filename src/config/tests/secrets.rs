@@ -13,7 +13,7 @@ use crate::config::{Config, EnvVars, Overrides, env_var_names, json_schema};
 use crate::types::SecretRef;
 
 /// Configurations with each reference to a secret that there is, each to a file of its own.
-const REFERENCES: [&str; 6] = [
+const REFERENCES: [&str; 9] = [
     "[app]\nid = \"1\"\nsecret = { file = \"a1\" }\n\
      [upstream]\nproxy = { file = \"a8\" }\n\
      [alerts]\nurl = { file = \"a2\" }\n\
@@ -26,6 +26,14 @@ const REFERENCES: [&str; 6] = [
     "[token]\nrenew = { http = \"https://a\", headers = { x-key = { file = \"d1\" } } }",
     "[token]\nsource = [{ file = \"t\" }, { postgres = { file = \"e1\" }, query = \"SELECT 1\" }]",
     "[token]\nsource = { env = \"T\" }",
+    "[tenants.x-key]\napp = { id = \"1\", secret = { file = \"f1\" } }\n\
+     source = { file = \"t\", fernet_key = { file = \"f2\" } }\n\
+     store = { file = \"s\", fernet_key = { file = \"f3\" } }\n\
+     cache = { file = \"c\", fernet_key = { file = \"f4\" } }\n\
+     renew = { mint = { system_user = \"1\", scopes = [\"x\"], token = { file = \"f5\" } } }",
+    "[tenants.x-key]\nsource = { http = \"https://a\", headers = { x-key = { file = \"g1\" } } }\n\
+     renew = { http = \"https://a\", headers = { x-key = { file = \"g2\" } } }",
+    "[tenants.x-key]\nsource = { postgres = { file = \"h1\" }, query = \"SELECT 1\" }",
 ];
 
 const TOKEN: &str = "EAAGm0PX4ZCpsBAKZAhunter2hunter2";

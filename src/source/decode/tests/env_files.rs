@@ -92,7 +92,7 @@ fn a_value_that_refers_to_itself_stays_as_it_is_written() {
         (b"A=x$TOKEN\nTOKEN=y$A", "yx$TOKEN"),
         (b"A=x\nTOKEN=$A-$A", "x-x"),
     ] {
-        let value = super::super::env_file::value_of_key(file, "TOKEN").unwrap();
+        let value = env_file::value_of_key(file, "TOKEN").unwrap();
         assert_eq!(value.as_str(), written);
     }
     assert_eq!(
