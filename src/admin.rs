@@ -70,8 +70,8 @@ pub struct ReadyConfig {
 pub struct Admin {
     /// The stage of the process.
     pub lifecycle: Lifecycle,
-    /// The tenants. Changes are about the first.
-    pub tenants: Vec<AdminTenant>,
+    /// The tenants.
+    pub tenants: ArcSwap<Vec<Arc<AdminTenant>>>,
     /// The address of the listener, if other machines can reach it: then it changes no token.
     pub exposed_on: Option<SocketAddr>,
     /// Identifies the sources of the token, so that a command finds out whether it has the same configuration.
@@ -147,18 +147,18 @@ impl Admin {
     }
 
     async fn respond(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        let Some((change, tenant)) = Change::from_path(request.uri().path()).zip(self.tenants.first()) else {
+        let Some(change) = Change::from_path(request.uri().path()) else {
             return self.respond_to_read(&request);
         };
         if request.method() != change.method() {
             return not_allowed(change.method());
         }
-        let target = Target {
+        let tenants = self.tenants.load_full();
+        let targets = tenants.iter().map(|tenant| Target {
             id: &tenant.id,
             operator: &tenant.operator,
-            exposed_on: self.exposed_on,
-        };
-        change.respond(&target, request).await
+        });
+        change.respond(targets.collect(), self.exposed_on, request).await
     }
 
     fn respond_to_read<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
@@ -191,7 +191,8 @@ impl Admin {
     /// Returns what is known of the process and its tokens, with status 200 if it is ready.
     fn readiness(&self, status_if_not_ready: StatusCode) -> Response<Full<Bytes>> {
         let stage = self.lifecycle.current();
-        let states = self.tenants.iter();
+        let tenants = self.tenants.load();
+        let states = tenants.iter();
         let states = states.map(|tenant| (tenant.id.as_str(), TokenState::of(&tenant.tokens)));
         let tenants: BTreeMap<_, _> = states.collect();
         let tokens_ready = match **self.readiness.load() {
@@ -216,7 +217,8 @@ impl Admin {
 
     fn metrics(&self, accepted: &HeaderMap) -> Response<Full<Bytes>> {
         self.metrics.set_task_panics(self.tasks.panic_count());
-        for AdminTenant { tokens, metrics, .. } in &self.tenants {
+        for tenant in &**self.tenants.load() {
+            let AdminTenant { tokens, metrics, .. } = &**tenant;
             metrics.set_availability(i64::from(tokens.is_usable()), tokens.waiters());
         }
         let open_metrics = quality(accepted, ACCEPT, "application/openmetrics-text");

@@ -14,6 +14,7 @@ mod secret_files;
 mod secrets;
 mod signal;
 mod state;
+mod tenants;
 mod token_change;
 mod token_provider;
 

@@ -83,6 +83,7 @@ pub use headers::fuzzing;
 use crate::graph::Verdict;
 use crate::net::ConnectionInfo;
 use crate::token::{Credential, RefreshError};
+use crate::types::TenantId;
 use attempt::attempt;
 use body_scrub::MustSearch;
 use buffer::{BufferedBody, Replay};
@@ -108,6 +109,14 @@ pub struct Proxy {
     pub tenants: ArcSwap<Tenants>,
 }
 
+/// A connection of the app.
+#[derive(Clone, Debug)]
+struct AppConnection {
+    info: ConnectionInfo,
+    /// The tenant whose own its listener is.
+    listener: Option<TenantId>,
+}
+
 /// The parts of the second attempt besides the request.
 struct Healing {
     credential: Arc<Credential>,
@@ -123,10 +132,11 @@ struct Unhealed {
 // === impl Proxy ===
 
 impl Proxy {
-    /// Returns the proxy as the service of a connection.
+    /// Returns the proxy as the service of a connection; `listener` is the tenant whose own its listener is.
     pub fn service(
         self: &Arc<Self>,
-        connection: ConnectionInfo,
+        info: ConnectionInfo,
+        listener: Option<&TenantId>,
     ) -> impl Service<
         Request<Incoming>,
         Response = Response<impl http_body::Body<Data = Bytes, Error = BodyError> + Send + use<>>,
@@ -136,6 +146,10 @@ impl Proxy {
     + Send
     + use<> {
         let proxy = Arc::clone(self);
+        let connection = AppConnection {
+            info,
+            listener: listener.cloned(),
+        };
         service_fn(move |request| {
             let (proxy, connection) = (Arc::clone(&proxy), connection.clone());
             proxy.handle(request, connection).map(Ok)
@@ -143,7 +157,7 @@ impl Proxy {
     }
 
     /// Answers one request, always: with Graph's response or with a refusal.
-    async fn handle(self: Arc<Self>, request: Request<Incoming>, connection: ConnectionInfo) -> Response<Body> {
+    async fn handle(self: Arc<Self>, request: Request<Incoming>, connection: AppConnection) -> Response<Body> {
         let tenants = self.tenants.load_full();
         let telemetry = tenants.only().map_or(&tenants.unnamed, |only| &only.tenant.telemetry);
         let mut record = RequestRecord::new(Arc::clone(telemetry), request.method().clone());
@@ -165,7 +179,7 @@ impl Proxy {
         &self,
         tenants: &Tenants,
         request: Request<Incoming>,
-        connection: &ConnectionInfo,
+        connection: &AppConnection,
         record: &mut RequestRecord,
     ) -> Result<Response<Body>, Refusal> {
         let (mut head, incoming) = request.into_parts();
@@ -173,15 +187,15 @@ impl Proxy {
 
         record.inflight_guard = Some(self.concurrency_limit.try_acquire()?);
         if head.method == Method::CONNECT {
-            return Box::pin(self.tunnel(head, connection, record)).await;
+            return Box::pin(self.tunnel(head, &connection.info, record)).await;
         }
         validation::validate(&head, &self.allowed_hosts)?;
         if validation::is_asterisk_form(&head) || (settings.via && is_final_recipient(&head)) {
             return Ok(options_response(record));
         }
-        let mut signs = tenants.take_signs(&mut head, None)?;
+        let mut signs = tenants.take_signs(&mut head, connection.listener.as_ref())?;
         let in_parameters = signs.as_mut().map(|signs| &mut signs.parameters);
-        let mut outbound = OutboundRequest::from_app(head, connection.security, settings, in_parameters)?;
+        let mut outbound = OutboundRequest::from_app(head, connection.info.security, settings, in_parameters)?;
         record.target = Some(outbound.target.clone());
         if let Some(tenant) = tenants.route_head(signs.as_deref())? {
             record.set_tenant(&tenant.telemetry);
@@ -323,7 +337,7 @@ mod tests {
     /// The size of the future that `serve` returns; it is never called.
     const fn size_of_future<F, A>(_serve: &F) -> usize
     where
-        F: Fn(Arc<Proxy>, Request<Incoming>, ConnectionInfo) -> A,
+        F: Fn(Arc<Proxy>, Request<Incoming>, AppConnection) -> A,
     {
         size_of::<A>()
     }

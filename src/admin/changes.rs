@@ -7,6 +7,7 @@
 //! not with a header of its own, unless the answer to a preflight request allows it, and no answer here does. A page that
 //! made its own name resolve to loopback could, but then names itself in `Host`.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use http::uri::Authority;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
+use percent_encoding::percent_decode_str;
 use serde_json::json;
 use tokio::time::timeout;
 
@@ -33,12 +35,10 @@ pub(super) enum Change {
     RollBack,
 }
 
-/// The tenant whose token is changed.
+/// A tenant whose token can be changed.
 pub(super) struct Target<'a> {
     pub(super) id: &'a TenantId,
     pub(super) operator: &'a OperatorHandle,
-    /// The address of the admin listener, if other machines can reach it.
-    pub(super) exposed_on: Option<SocketAddr>,
 }
 
 /// The reason why a change was refused. No message repeats anything of the request.
@@ -53,8 +53,8 @@ enum ChangeError {
     NoHeader,
     #[error("a change of the token needs the Host localhost, 127.0.0.1 or [::1]")]
     ForeignHost,
-    #[error("there is no such tenant or parameter; the only tenant is `?tenant={0}`, which may be left out")]
-    UnknownTenant(TenantId),
+    #[error("the query must be ?tenant=NAME, or nothing if there is one tenant; the tenants: {0}")]
+    UnknownTenant(String),
     #[error("the body is larger than 16 KiB, or did not arrive within {} s", BODY_TIMEOUT.as_secs())]
     Body,
     #[error("the body is not JSON (line {line}, column {column}); expected {{\"access_token\": \"…\"}}")]
@@ -93,10 +93,24 @@ impl Change {
         }
     }
 
-    /// Makes the change, and answers what has changed or why nothing has.
-    pub(super) async fn respond(self, target: &Target<'_>, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        let tenant = target.id.as_str();
-        match self.make(target, request).await {
+    /// Makes the change, and answers what has changed or why nothing has. `exposed_on` is the address of the listener, if
+    /// other machines can reach it.
+    pub(super) async fn respond(
+        self,
+        targets: Vec<Target<'_>>,
+        exposed_on: Option<SocketAddr>,
+        request: Request<Incoming>,
+    ) -> Response<Full<Bytes>> {
+        let target = find_target(&targets, request.uri().query());
+        let tenant = target.map(|target| target.id.as_str());
+        let made = match check_access(exposed_on, &request) {
+            Ok(()) => match target {
+                Some(target) => self.make(target, request).await,
+                None => Err(ChangeError::UnknownTenant(names(&targets))),
+            },
+            Err(error) => Err(error),
+        };
+        match made {
             Ok(change) => {
                 let TokenChange { token, stored_in, .. } = &change;
                 tracing::info!(tenant, token, stored_in, "the operator changed the token");
@@ -111,7 +125,6 @@ impl Change {
     }
 
     async fn make(self, target: &Target<'_>, request: Request<Incoming>) -> Result<TokenChange, ChangeError> {
-        check_access(target, &request)?;
         let command = match self {
             Self::Set => OperatorCommand::Set(read_token(request.into_body()).await?),
             Self::RollBack => OperatorCommand::RollBack,
@@ -120,8 +133,26 @@ impl Change {
     }
 }
 
-fn check_access(target: &Target<'_>, request: &Request<Incoming>) -> Result<(), ChangeError> {
-    if let Some(address) = target.exposed_on {
+/// The tenant that `?tenant=NAME` names. It may be left out if there is only one.
+fn find_target<'a>(targets: &'a [Target<'a>], query: Option<&str>) -> Option<&'a Target<'a>> {
+    let Some(query) = query else {
+        let [only] = targets else { return None };
+        return Some(only);
+    };
+    let name: Cow<'_, [u8]> = percent_decode_str(query.strip_prefix("tenant=")?).into();
+    targets.iter().find(|target| target.id.as_str().as_bytes() == &*name)
+}
+
+/// The first names, for a message.
+fn names(targets: &[Target<'_>]) -> String {
+    const SHOWN: usize = 5;
+    let names: Vec<_> = targets.iter().map(|target| target.id.as_str()).take(SHOWN).collect();
+    let more = if targets.len() > SHOWN { ", …" } else { "" };
+    format!("{}{more}", names.join(", "))
+}
+
+fn check_access(exposed_on: Option<SocketAddr>, request: &Request<Incoming>) -> Result<(), ChangeError> {
+    if let Some(address) = exposed_on {
         return Err(ChangeError::Exposed(address));
     }
     if request.headers().get(ADMIN_HEADER).is_none_or(|value| value != "yes") {
@@ -133,10 +164,6 @@ fn check_access(target: &Target<'_>, request: &Request<Incoming>) -> Result<(), 
     let has_host = hosts.peek().is_some();
     if !has_host || !hosts.all(|host| host.as_ref().is_some_and(is_loopback)) {
         return Err(ChangeError::ForeignHost);
-    }
-    let tenant = request.uri().query().map(|query| query.strip_prefix("tenant="));
-    if tenant.is_some_and(|tenant| tenant != Some(target.id.as_str())) {
-        return Err(ChangeError::UnknownTenant(target.id.clone()));
     }
     Ok(())
 }

@@ -13,8 +13,8 @@ use crate::config::{Config, Overrides};
 use crate::graph::Destinations;
 use crate::net::tls;
 use crate::net::{
-    CertReloader, Connector, ConnectorConfig, Lifecycle, ListenAddr, ListenConfig, Listener, ServerCert,
-    ServerCertError, SocketMode, TimeLimit,
+    CertReloader, Connector, ConnectorConfig, Lifecycle, ListenAddr, Listener, ServerCert, ServerCertError, SocketMode,
+    TimeLimit,
 };
 use crate::proxy::{
     AllowedHosts, BufferBudgets, ByteBudget, ConcurrencyLimit, HealConfig, OutageLog, Proxy, RequestTelemetry,
@@ -23,13 +23,14 @@ use crate::proxy::{
 use crate::telemetry::LogHandle;
 use crate::telemetry::metrics::Metrics;
 use crate::tenants::{Directory, Entry, Standing};
-use crate::token::{TokenHandle, TokenProvider};
+use crate::token::TokenProvider;
 use crate::types::{Clock, TenantId};
 use crate::upstream::Upstream;
 
 use super::context::{BuildContext, UpstreamError};
 use super::secrets::{self, SecretLoadError};
 use super::state::state_dir;
+use super::tenants::RunningTenant;
 use super::token_provider::{TokenProviderError, shared_deliveries, source_identity};
 
 /// The parts that tests and benchmarks replace. An absent or empty field is built from the configuration.
@@ -149,24 +150,44 @@ fn tunnel_hosts(config: &Config, context: &BuildContext) -> TunnelHosts {
 
 /// The bound listeners.
 pub(super) struct Listeners {
-    pub(super) proxy: Vec<Listener>,
+    pub(super) proxy: Vec<ProxyListener>,
     pub(super) admin: Listener,
+}
+
+/// A listener that the app connects to.
+pub(super) struct ProxyListener {
+    pub(super) listener: Listener,
+    /// The tenant whose own it is.
+    pub(super) tenant: Option<TenantId>,
 }
 
 /// Binds the configured addresses, unless listeners are given.
 pub(super) async fn bind_listeners(
-    config: &ListenConfig,
-    mut proxy: Vec<Listener>,
+    config: &Config,
+    given: Vec<Listener>,
     admin: Option<Listener>,
 ) -> Result<Listeners, StartError> {
+    let listen = &config.listen;
+    let given = given.into_iter();
+    let mut proxy: Vec<_> = given.map(|listener| ProxyListener { listener, tenant: None }).collect();
     if proxy.is_empty() {
-        for address in &config.proxy {
-            proxy.push(bind(address, config.socket_mode).await?);
+        let shared = listen.proxy.iter().map(|address| (address.clone(), None));
+        let own = config.tenants.iter().flat_map(|(id, tenant)| {
+            let id = id.clone();
+            tenant
+                .listen
+                .iter()
+                .map(move |address| (address.clone(), Some(id.clone())))
+        });
+        let addresses: Vec<_> = shared.chain(own).collect();
+        for (address, tenant) in addresses {
+            let listener = bind(&address, listen.socket_mode).await?;
+            proxy.push(ProxyListener { listener, tenant });
         }
     }
     let admin = match admin {
         Some(listener) => listener,
-        None => bind(&config.admin, config.socket_mode).await?,
+        None => bind(&listen.admin, listen.socket_mode).await?,
     };
     Ok(Listeners { proxy, admin })
 }
@@ -206,24 +227,36 @@ pub(super) fn build_webhook(
     Ok(Some((sender, webhook)))
 }
 
-/// Builds the admin endpoint of a process with one tenant.
+/// Builds the admin endpoint.
 pub(super) fn build_admin(
     config: &Config,
     context: &BuildContext,
-    tenant: AdminTenant,
+    tenants: &[&RunningTenant],
     listener: &Listener,
     lifecycle: &Lifecycle,
-    sources: &str,
 ) -> Arc<Admin> {
     let is_exposed = |address: &SocketAddr| !address.ip().to_canonical().is_loopback();
     Arc::new(Admin {
         lifecycle: lifecycle.clone(),
-        tenants: vec![tenant],
+        tenants: ArcSwap::from_pointee(admin_tenants(tenants)),
         exposed_on: listener.local_addr().filter(is_exposed),
-        source_identity: ArcSwap::from_pointee(source_identity(&config.token, sources)),
+        source_identity: ArcSwap::from_pointee(first_source_identity(tenants)),
         readiness: ArcSwap::from_pointee(config.ready.tokens),
         metrics: context.metrics.clone(),
         tasks: context.tasks.clone(),
+    })
+}
+
+/// What the admin endpoint reports of the tenants.
+pub(super) fn admin_tenants(tenants: &[&RunningTenant]) -> Vec<Arc<AdminTenant>> {
+    tenants.iter().map(|tenant| Arc::clone(&tenant.admin)).collect()
+}
+
+/// Identifies the sources of the first tenant's token.
+pub(super) fn first_source_identity(tenants: &[&RunningTenant]) -> String {
+    let first = tenants.first();
+    first.map_or_else(String::new, |first| {
+        source_identity(&first.config.token, &first.sources)
     })
 }
 
@@ -232,29 +265,16 @@ pub(super) struct ProxyDeps<'a> {
     pub(super) connector: Option<Connector>,
     pub(super) max_inflight: u32,
     pub(super) context: &'a BuildContext,
-    pub(super) tenant_id: &'a TenantId,
-    pub(super) tokens: TokenHandle,
-    /// The description of the token's sources.
-    pub(super) sources: String,
+    pub(super) tenants: &'a [&'a RunningTenant],
     pub(super) addresses: &'a [SocketAddr],
 }
 
 /// Builds the proxy with its tenants.
 pub(super) fn build_proxy(config: &Config, deps: ProxyDeps<'_>) -> Result<Proxy, StartError> {
+    let (upstream, context) = (&config.upstream, deps.context);
     let BuildContext {
         destinations, metrics, ..
-    } = deps.context;
-    Ok(Proxy {
-        concurrency_limit: ConcurrencyLimit::new(metrics.inflight_requests().clone(), deps.max_inflight),
-        allowed_hosts: allowed_hosts(config, destinations, deps.addresses),
-        budgets: buffer_budgets(&config.heal, metrics),
-        tunnel_hosts: tunnel_hosts(config, deps.context),
-        tenants: ArcSwap::from_pointee(build_tenants(config, deps)?),
-    })
-}
-
-fn build_tenants(config: &Config, deps: ProxyDeps<'_>) -> Result<Tenants, StartError> {
-    let (upstream, context) = (&config.upstream, deps.context);
+    } = context;
     let connector = match deps.connector {
         Some(connector) => connector,
         None => Connector::from_config(ConnectorConfig {
@@ -263,89 +283,99 @@ fn build_tenants(config: &Config, deps: ProxyDeps<'_>) -> Result<Tenants, StartE
                 .map_err(UpstreamError::from)?,
         }),
     };
-    let settings = Arc::new(Settings {
+    let settings = Settings {
         clock: context.clock,
-        destinations: context.destinations.clone().with_token_family(None),
+        destinations: destinations.clone().with_token_family(None),
         upstream: Arc::new(Upstream::new(connector, upstream.settings.http, context.tasks.clone())),
         head_timeout: TimeLimit::new(upstream.settings.head_timeout),
         heal: checked_heal(&config.heal),
         links: config.links,
         via: upstream.via,
         idle_timeout: upstream.idle_timeout,
-    });
-    let outage = OutageLog::new(deps.tenant_id.clone(), deps.tokens.clone());
-    let telemetry = |tenant: &TenantId, outage, sources| {
-        Arc::new(RequestTelemetry {
-            tenant: tenant.clone(),
-            access_log: config.log.requests,
-            metrics: context.metrics.request_metrics(tenant),
-            outage,
-            sources,
-            notices: Arc::default(),
-        })
     };
-    let tenant = Tenant {
-        settings: Arc::clone(&settings),
-        tokens: deps.tokens,
-        family: config.token.family,
-        dead_token_cache: Arc::default(),
-        telemetry: telemetry(deps.tenant_id, Some(Arc::new(outage)), deps.sources),
-    };
-    Ok(Tenants {
-        settings,
-        directory: directory_of(deps.tenant_id.clone(), tenant),
-        header: None,
-        unnamed: telemetry(&TenantId::unnamed(), None, String::new()),
+    Ok(Proxy {
+        concurrency_limit: ConcurrencyLimit::new(metrics.inflight_requests().clone(), deps.max_inflight),
+        allowed_hosts: allowed_hosts(config, destinations, deps.addresses),
+        budgets: buffer_budgets(&config.heal, metrics),
+        tunnel_hosts: tunnel_hosts(config, context),
+        tenants: ArcSwap::from_pointee(build_tenants(config, context, settings, deps.tenants, None)),
     })
 }
 
-fn directory_of(id: TenantId, tenant: Tenant) -> Directory<Tenant> {
-    let mut builder = Directory::builder();
-    let entry = Entry {
-        id,
-        standing: Standing::Active,
-        tenant,
-    };
-    // The only one has the name for itself.
-    drop(builder.add(entry, []));
-    builder.build()
-}
-
-/// Returns the tenants with the settings of this configuration, and with the state of running ones.
-pub(super) fn reloaded_tenants(config: &Config, sources: &str, running: &Tenants) -> Tenants {
-    let settings = Arc::new(Settings {
+/// Returns the settings of a reloaded configuration, with the connections of a running process.
+pub(super) fn reloaded_settings(config: &Config, running: &Settings) -> Settings {
+    Settings {
         heal: checked_heal(&config.heal),
         links: config.links,
-        ..Settings::clone(&running.settings)
-    });
-    let telemetry = |telemetry: &RequestTelemetry, sources: &str| {
-        Arc::new(RequestTelemetry {
-            access_log: config.log.requests,
-            sources: sources.to_owned(),
-            ..telemetry.clone()
-        })
-    };
-    let mut builder = Directory::builder();
-    for entry in running.directory.entries() {
+        ..running.clone()
+    }
+}
+
+/// Builds the tenants of the proxy. One that `before` has, too, goes on with what it has counted and remembered.
+pub(super) fn build_tenants(
+    config: &Config,
+    context: &BuildContext,
+    settings: Settings,
+    tenants: &[&RunningTenant],
+    before: Option<&Tenants>,
+) -> Tenants {
+    let settings = Arc::new(settings);
+    let telemetry =
+        |id: &TenantId, before: Option<&Arc<RequestTelemetry>>, outage: Option<OutageLog>, sources: &str| {
+            Arc::new(RequestTelemetry {
+                tenant: id.clone(),
+                access_log: config.log.requests,
+                metrics: before.map_or_else(|| context.metrics.request_metrics(id), |before| before.metrics.clone()),
+                outage: before
+                    .and_then(|before| before.outage.clone())
+                    .or_else(|| outage.map(Arc::new)),
+                sources: sources.to_owned(),
+                notices: before.map(|before| Arc::clone(&before.notices)).unwrap_or_default(),
+            })
+        };
+    let mut directory = Directory::builder();
+    for RunningTenant {
+        id,
+        config: own,
+        tokens,
+        sources,
+        ..
+    } in tenants
+    {
+        let before = before.and_then(|before| before.directory.find(id.as_str()));
+        let before = before.map(|entry| &entry.tenant);
+        let outage = OutageLog::new(id.clone(), tokens.clone());
         let tenant = Tenant {
             settings: Arc::clone(&settings),
-            family: config.token.family,
-            telemetry: telemetry(&entry.tenant.telemetry, sources),
-            ..entry.tenant.clone()
+            tokens: tokens.clone(),
+            family: own.token.family,
+            dead_token_cache: before
+                .map(|before| Arc::clone(&before.dead_token_cache))
+                .unwrap_or_default(),
+            telemetry: telemetry(id, before.map(|before| &before.telemetry), Some(outage), sources),
         };
         let entry = Entry {
-            id: entry.id.clone(),
-            standing: entry.standing,
+            id: id.clone(),
+            standing: Standing::Active,
             tenant,
         };
-        // They had their names for themselves before.
-        drop(builder.add(entry, []));
+        let object_ids = config.tenants.get(id).into_iter().flat_map(|tenant| tenant.ids.iter());
+        // The names are keys of one table, so each is there once.
+        drop(directory.add(entry, object_ids.map(|object_id| object_id.as_str().into())));
     }
+    for (object_id, one, other) in directory.shared_objects() {
+        tracing::warn!(
+            id = &**object_id,
+            tenants = %format!("{one}, {other}"),
+            "two tenants have the same id, so it names neither: remove it from one of them"
+        );
+    }
+    let unnamed = before.map(|before| &before.unnamed);
     Tenants {
         settings,
-        directory: builder.build(),
-        header: running.header.clone(),
-        unnamed: telemetry(&running.unnamed, ""),
+        directory: directory.build(),
+        header: config.routing.header.as_deref().and_then(|header| header.parse().ok()),
+        unnamed: telemetry(&TenantId::unnamed(), unnamed, None, ""),
     }
 }
 

@@ -10,6 +10,7 @@
 //!
 //! The files are read on a thread of their own, because a file on a hanging filesystem must not stop the requests.
 
+use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -21,15 +22,15 @@ use super::context::{BuildContext, EGRESS_KEY};
 use super::event_sink::SharedAlertSender;
 use super::secret_files::SecretFiles;
 use super::secrets;
-use super::token_provider::source_identity;
+use super::tenants::{NewTenant, RunningTenant};
 use crate::admin::Admin;
 use crate::alert::{AlertSender, Webhook};
 use crate::config::{Config, ConfigError, Overrides, ReloadedConfig, env_vars};
 use crate::net::ServerCert;
-use crate::proxy::{Proxy, Tenants};
+use crate::proxy::{Proxy, Settings};
 use crate::source::TokenSource;
-use crate::token::{OperatorHandle, ProofSettings, Reconfiguration};
-use crate::types::error_chain;
+use crate::token::{ProofSettings, Reconfiguration};
+use crate::types::{TenantId, error_chain};
 
 /// Reloads the configuration of a process.
 pub(super) struct Reloader {
@@ -41,7 +42,7 @@ pub(super) struct Reloader {
     pub(super) admin: Arc<Admin>,
     pub(super) server_cert: Option<Arc<ServerCert>>,
     pub(super) alert_sender: SharedAlertSender,
-    pub(super) operator: OperatorHandle,
+    pub(super) tenants: Vec<RunningTenant>,
     pub(super) reading: Arc<Mutex<()>>,
 }
 
@@ -57,10 +58,17 @@ enum ReloadCause {
 /// What replaces the parts of the running process.
 struct Replacement {
     reloaded: ReloadedConfig,
-    tenants: Tenants,
-    reconfiguration: Reconfiguration,
+    settings: Settings,
+    tenants: Vec<ReplacementTenant>,
     alert_sender: Option<AlertSender>,
     webhook: Option<Webhook>,
+}
+
+/// What replaces a tenant.
+enum ReplacementTenant {
+    /// It is there already.
+    Running(TenantId, Config, Reconfiguration),
+    New(NewTenant),
 }
 
 /// The reason why the configuration was not reloaded.
@@ -139,6 +147,7 @@ impl Reloader {
     async fn prepare(&self, cause: ReloadCause) -> Result<Replacement, ReloadError> {
         let (context, overrides) = (self.context.clone(), self.trigger.overrides.clone());
         let (running, tenants) = (self.config.clone(), self.proxy.tenants.load_full());
+        let (before, alert_sender) = (self.config.of_tenants(), Arc::clone(&self.alert_sender));
         // A thread that is stuck in a file holds this, so that there is never a second one.
         let reading = Arc::clone(&self.reading).lock_owned().await;
         let build = move || {
@@ -154,7 +163,7 @@ impl Reloader {
             if context.is_egress_changed(&reloaded.config).map_err(StartError::from)? {
                 reloaded.needs_restart.push(EGRESS_KEY.to_owned());
             }
-            context.build(&running, reloaded, &tenants)
+            context.build(&before, reloaded, &tenants.settings, &alert_sender)
         };
         let replacement = tokio::task::spawn_blocking(build).await??;
         let loaded = build::load_server_cert(&self.config, self.context.clock).await;
@@ -168,16 +177,18 @@ impl Reloader {
     async fn apply(&mut self, replacement: Replacement) {
         let ReloadedConfig { config, needs_restart } = replacement.reloaded;
         self.trigger.log.apply(config.log.output);
-        self.proxy.tenants.store(Arc::new(replacement.tenants));
+        self.replace_tenants(replacement.tenants).await;
+        let before = self.proxy.tenants.load_full();
+        let running: Vec<_> = self.tenants.iter().collect();
+        let tenants = build::build_tenants(&config, &self.context, replacement.settings, &running, Some(&before));
+        self.proxy.tenants.store(Arc::new(tenants));
         self.proxy.budgets.memory.set_limit(config.heal.memory_total);
         self.proxy.budgets.disk.set_limit(config.heal.disk_total);
         self.admin.readiness.store(Arc::new(config.ready.tokens));
-        let sources = replacement.reconfiguration.provider.describe_sources();
-        let identity = source_identity(&config.token, &sources);
+        let identity = build::first_source_identity(&running);
         self.admin.source_identity.store(Arc::new(identity));
+        self.admin.tenants.store(Arc::new(build::admin_tenants(&running)));
         self.replace_webhook(replacement.alert_sender, replacement.webhook);
-        // The refresher has ended only if it panicked, which readiness reports.
-        self.operator.reconfigure(replacement.reconfiguration).await;
         self.config = config;
         tracing::info!("reloaded the configuration");
         if !needs_restart.is_empty() {
@@ -186,6 +197,31 @@ impl Reloader {
                 keys,
                 "these keys have changed and are read only at a start; restart graphward to apply them"
             );
+        }
+    }
+
+    /// Reconfigures the tenants that stay, starts the new ones, and lets go of the others.
+    async fn replace_tenants(&mut self, replacements: Vec<ReplacementTenant>) {
+        let mut before = mem::take(&mut self.tenants);
+        for replacement in replacements {
+            let tenant = match replacement {
+                ReplacementTenant::New(tenant) => {
+                    tracing::info!(tenant = %tenant.running.id, "a new tenant");
+                    tenant.start(&self.context)
+                }
+                ReplacementTenant::Running(id, config, reconfiguration) => {
+                    let Some(index) = before.iter().position(|tenant| tenant.id == id) else {
+                        continue;
+                    };
+                    let mut tenant = before.swap_remove(index);
+                    tenant.reconfigure(config, reconfiguration).await;
+                    tenant
+                }
+            };
+            self.tenants.push(tenant);
+        }
+        for gone in &before {
+            tracing::info!(tenant = %gone.id, "a tenant is gone: its requests are refused");
         }
     }
 
@@ -220,14 +256,29 @@ impl BuildContext {
     }
 
     /// Reads the secrets and builds from them.
-    fn build(&self, running: &Config, reloaded: ReloadedConfig, tenants: &Tenants) -> Result<Replacement, ReloadError> {
+    fn build(
+        &self,
+        running: &[(TenantId, Config)],
+        reloaded: ReloadedConfig,
+        settings: &Settings,
+        alert_sender: &SharedAlertSender,
+    ) -> Result<Replacement, ReloadError> {
         let config = &reloaded.config;
-        let reconfiguration = self.token_side(config, running)?;
+        let replacement = |(id, own): (TenantId, Config)| {
+            Ok::<_, StartError>(match running.iter().find(|(before, _)| *before == id) {
+                Some((_, before)) => {
+                    let reconfiguration = self.token_side(&own, before)?;
+                    ReplacementTenant::Running(id, own, reconfiguration)
+                }
+                None => ReplacementTenant::New(NewTenant::build(self, (id, own), alert_sender, None)?),
+            })
+        };
+        let tenants = config.of_tenants().into_iter().map(replacement);
+        let tenants = tenants.collect::<Result<Vec<_>, _>>()?;
         let (alert_sender, webhook) = build::build_webhook(config, self)?.unzip();
-        let tenants = build::reloaded_tenants(config, &reconfiguration.provider.describe_sources(), tenants);
         Ok(Replacement {
+            settings: build::reloaded_settings(config, settings),
             tenants,
-            reconfiguration,
             alert_sender,
             webhook,
             reloaded,

@@ -1,6 +1,7 @@
 //! A process from its start to its exit.
 
 use std::convert::Infallible;
+use std::mem;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::pin::Pin;
@@ -11,22 +12,22 @@ use futures_util::future::join_all;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
-use super::build::{self, Dependencies, ProxyDeps, StartError};
+use super::build::{self, Dependencies, ProxyDeps, ProxyListener, StartError};
 use super::context::BuildContext;
-use super::event_sink::{SharedAlertSender, event_sink};
+use super::event_sink::SharedAlertSender;
 use super::reload::Reloader;
 use super::secret_files::SecretFiles;
 use super::signal::{SECOND_STOP_AFTER, StopSignal};
-use super::state::{prepare_state_dir, state_dir};
-use crate::admin::{Admin, AdminTenant};
-use crate::alert::NoticeMemory;
+use super::state::prepare_state_dir;
+use super::tenants::NewTenant;
+use crate::admin::Admin;
 use crate::config::Config;
 use crate::net::{
     Lifecycle, ListenConfig, Listener, ServeConfig, ServerCert, Shutdown, ShutdownPhase, Stage, Tasks, http_server,
     serve,
 };
 use crate::proxy::Proxy;
-use crate::token::{RefreshPolicy, Refresher, TokenHandle, channel};
+use crate::token::TokenHandle;
 use crate::types::TenantId;
 
 /// The reaction if no valid token is found at startup.
@@ -68,8 +69,8 @@ pub struct ServerHandle {
     pub proxy: Vec<SocketAddr>,
     /// The TCP address of the admin endpoint.
     pub admin: Option<SocketAddr>,
-    /// The current token.
-    pub tokens: TokenHandle,
+    /// The current token of each tenant.
+    pub tokens: Vec<TokenHandle>,
     /// The stage of the process.
     pub lifecycle: Lifecycle,
 }
@@ -105,61 +106,53 @@ pub async fn run(
 ) -> Result<RunOutcome, StartError> {
     // Bind. A port that is in use fails the start before anything runs.
     let (clock, metrics) = (deps.clock, deps.metrics);
-    let listeners = build::bind_listeners(&config.listen, deps.proxy, deps.admin_listener).await?;
-    let proxy_addresses: Vec<_> = listeners.proxy.iter().filter_map(Listener::local_addr).collect();
+    let listeners = build::bind_listeners(&config, deps.proxy, deps.admin_listener).await?;
+    let proxy_addresses: Vec<_> = listeners
+        .proxy
+        .iter()
+        .filter_map(|proxy| proxy.listener.local_addr())
+        .collect();
     let admin_address = listeners.admin.local_addr();
     let (server_cert, cert_reloader) = build::load_server_cert(&config, clock).await?.unzip();
 
     // Build the token's side: sources and renewer, the task that refreshes the token, the alerts about it.
     let (tasks, lifecycle) = (Tasks::default(), Lifecycle::default());
     let (shutdown, admin_shutdown) = (Shutdown::default(), Shutdown::default());
-    let tenant_id = TenantId::default();
-    let token_metrics = metrics.token_metrics(&tenant_id);
     prepare_state_dir(&config.state);
     let context = BuildContext::new(&config, tasks.clone(), clock, metrics)?;
     context.check_egress_proxy(&proxy_addresses, admin_address).await?;
     // Watched before they are read: no change in between is missed.
     let secret_files = SecretFiles::watch(&config.secret_files).await;
-    let token_side = context.token_side(&config, &config)?;
-    let provider = deps.token_provider.unwrap_or(token_side.provider);
-    let sources = provider.describe_sources();
-    let (publisher, tokens) = channel();
-    let publisher = publisher.with_proofs(token_side.proofs);
     let (alert_sender, webhook) = build::build_webhook(&config, &context)?.unzip();
     let alert_sender = SharedAlertSender::new(alert_sender.map(Arc::new).into());
-    let sink = Box::new(event_sink(token_metrics.clone(), Arc::clone(&alert_sender)));
-    let policy = RefreshPolicy {
-        renew_before: token_side.renew_before,
-        ..RefreshPolicy::default()
-    };
-    let mut refresher = Refresher::new(tenant_id.clone(), provider, publisher, policy, clock, sink);
-    let notice_memory = state_dir(&config.state).map(|dir| NoticeMemory::new(&dir, Arc::clone(&alert_sender)));
-    refresher.set_notice_memory(notice_memory);
-    let operator = refresher.operator();
+    let mut provider = deps.token_provider;
+    let tenants = config.of_tenants().into_iter();
+    let tenants = tenants.map(|tenant| NewTenant::build(&context, tenant, &alert_sender, provider.take()));
+    let tenants = tenants.collect::<Result<Vec<_>, _>>()?;
 
-    // Build the request's side: the proxy with its one tenant, and the admin endpoint.
+    let running: Vec<_> = tenants.iter().map(|tenant| &tenant.running).collect();
+
+    // Build the request's side: the proxy with its tenants, and the admin endpoint.
     let proxy_deps = ProxyDeps {
         connector: deps.connector,
         max_inflight: deps.max_inflight,
         context: &context,
-        tenant_id: &tenant_id,
-        tokens: tokens.clone(),
-        sources: sources.clone(),
+        tenants: &running,
         addresses: &proxy_addresses,
     };
     let proxy = Arc::new(build::build_proxy(&config, proxy_deps)?);
-    let tenant = AdminTenant::new(tenant_id, tokens.clone(), operator.clone(), token_metrics);
-    let admin = build::build_admin(&config, &context, tenant, &listeners.admin, &lifecycle, &sources);
+    let admin = build::build_admin(&config, &context, &running, &listeners.admin, &lifecycle);
 
     // Start. The admin endpoint comes first: probes are answered while the first token is looked for.
     let admin_config = admin_serve_config(&context, &admin_shutdown);
     let proxy_config = proxy_serve_config(&context, &config.listen, server_cert.clone(), &shutdown);
     start_admin(listeners.admin, &admin, admin_config);
-    let refresher = tasks.spawn(refresher.run());
+    let mut tenants: Vec<_> = tenants.into_iter().map(|tenant| tenant.start(&context)).collect();
     drop(webhook.map(|webhook| tasks.spawn(webhook.run())));
     let cert_reloader = cert_reloader.map(|reloader| tasks.spawn(reloader.run()));
-    for listener in &listeners.proxy {
-        tracing::info!(address = %listener, "proxy listener started");
+    for ProxyListener { listener, tenant } in &listeners.proxy {
+        let tenant = tenant.as_ref().map(TenantId::as_str);
+        tracing::info!(address = %listener, tenant, "proxy listener started");
     }
     let reloader = deps.reload.map(|trigger| Reloader {
         trigger,
@@ -169,7 +162,7 @@ pub async fn run(
         admin,
         server_cert,
         alert_sender: Arc::clone(&alert_sender),
-        operator,
+        tenants: mem::take(&mut tenants),
         reading: Arc::default(),
     });
     let reloader = reloader.map(|reloader| tasks.spawn(reloader.run(secret_files)));
@@ -177,9 +170,11 @@ pub async fn run(
     on_start(ServerHandle {
         proxy: proxy_addresses,
         admin: admin_address,
-        tokens: tokens.clone(),
+        tokens: tokens_of(&proxy),
         lifecycle: lifecycle.clone(),
     });
+
+    let first_tokens = tokens_of(&proxy);
 
     // Serve, then drain. Stop signals are received from the start: a source that hangs must not keep the process from stopping.
     let outcome = tokio::select! {
@@ -189,13 +184,15 @@ pub async fn run(
             tracing::info!(%stop, requests, "draining: waiting for requests in flight");
             drain_or_close(stop, stops, config.drain_delay, &proxy, &shutdown, serving.as_mut()).await
         }
-        () = serve_unless_token_missing(&tokens, missing_token, &lifecycle) => RunOutcome::NoToken,
+        () = serve_unless_token_missing(&first_tokens, missing_token, &lifecycle) => RunOutcome::NoToken,
         never = accept(serving.as_mut()) => match never {},
     };
 
     // Stop. A renewal in progress is awaited, since its token may be the only valid one.
-    drop(timeout(PENDING_RENEWAL_TIMEOUT, tokens.wait_for_renewal()).await);
-    refresher.abort();
+    let all_tokens = tokens_of(&proxy);
+    let renewals = all_tokens.iter().map(TokenHandle::wait_for_renewal);
+    drop(timeout(PENDING_RENEWAL_TIMEOUT, join_all(renewals)).await);
+    drop(tenants);
     for reloader in [cert_reloader, reloader].into_iter().flatten() {
         reloader.abort();
     }
@@ -213,6 +210,13 @@ pub async fn run(
     Ok(outcome)
 }
 
+/// The tokens of the tenants that there are now.
+fn tokens_of(proxy: &Proxy) -> Vec<TokenHandle> {
+    let tenants = proxy.tenants.load();
+    let entries = tenants.directory.entries();
+    entries.map(|entry| entry.tenant.tokens.clone()).collect()
+}
+
 /// Serves the listener of the operators.
 fn start_admin(listener: Listener, admin: &Arc<Admin>, config: ServeConfig) {
     tracing::info!(address = %listener, "admin listener started");
@@ -226,13 +230,13 @@ fn start_admin(listener: Listener, admin: &Arc<Admin>, config: ServeConfig) {
     drop(tasks.spawn(serve(listener, http_server, config)));
 }
 
-/// Waits for the first token and lets the process serve. Returns only if no token comes and the process has to exit.
-async fn serve_unless_token_missing(tokens: &TokenHandle, missing_token: MissingToken, lifecycle: &Lifecycle) {
-    tokens.wait_for_first_check().await;
+/// Waits for the first tokens and lets the process serve. Returns only if none comes and the process has to exit.
+async fn serve_unless_token_missing(tokens: &[TokenHandle], missing_token: MissingToken, lifecycle: &Lifecycle) {
+    join_all(tokens.iter().map(TokenHandle::wait_for_first_check)).await;
     if missing_token == MissingToken::Exit {
         // The token of the sources may have expired, and a renewal may replace it.
-        tokens.wait_for_first_result().await;
-        if tokens.current().is_none() {
+        join_all(tokens.iter().map(TokenHandle::wait_for_first_result)).await;
+        if tokens.iter().all(|tokens| tokens.current().is_none()) {
             return;
         }
     }
@@ -256,22 +260,20 @@ async fn stop_requested(stops: &mut mpsc::Receiver<StopSignal>) -> StopSignal {
 
 /// Serves every listener of the app.
 fn serve_proxy(
-    listeners: Vec<Listener>,
+    listeners: Vec<ProxyListener>,
     proxy: &Arc<Proxy>,
     config: &ServeConfig,
 ) -> impl Future<Output = Vec<usize>> + use<> {
-    let proxy = Arc::clone(proxy);
-    let http_server = http_server(
-        move |info| proxy.service(info),
-        &config.tasks,
-        config.send_timeout,
-        &config.cut_floods,
-    );
-    join_all(
-        listeners
-            .into_iter()
-            .map(|listener| serve(listener, http_server.clone(), config.clone())),
-    )
+    join_all(listeners.into_iter().map(|ProxyListener { listener, tenant }| {
+        let proxy = Arc::clone(proxy);
+        let http_server = http_server(
+            move |info| proxy.service(info, tenant.as_ref()),
+            &config.tasks,
+            config.send_timeout,
+            &config.cut_floods,
+        );
+        serve(listener, http_server, config.clone())
+    }))
 }
 
 /// Refuses new requests and completes those in flight. A second stop signal closes them, and so does the end of the time for

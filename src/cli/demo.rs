@@ -92,7 +92,8 @@ async fn run_demo(length: Duration) -> Result<Exit, DemoError> {
     let proxy = handle.proxy.first().copied().ok_or(DemoError::StoppedEarly)?;
     let load = Load::new(proxy)?;
     line(Color::Default, &introduction(proxy))?;
-    let mut rotation = Rotation::new(&graph, dir.path(), token, handle.tokens, &load);
+    let tokens = handle.tokens.into_iter().next().ok_or(DemoError::StoppedEarly)?;
+    let mut rotation = Rotation::new(&graph, dir.path(), token, tokens, &load);
     let stopped = async {
         // The time is over, or the user presses Ctrl-C.
         drop(timeout(length, interrupts.recv()).await);

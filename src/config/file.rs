@@ -196,5 +196,23 @@ pub struct LogConfig {
     pub requests: AccessLogFilter,
 }
 
+impl Config {
+    /// The tenants, each with the configuration as it is for that one: with its own `[app]` and `[token]`.
+    #[must_use]
+    pub fn of_tenants(&self) -> Vec<(TenantId, Self)> {
+        let with = |app: &AppConfig, token: &TokenConfig| Self {
+            app: app.clone(),
+            token: token.clone(),
+            tenants: BTreeMap::new(),
+            ..self.clone()
+        };
+        let is_default_apart = self.serves_unnamed && !self.tenants.contains_key(&TenantId::default());
+        let default = is_default_apart.then(|| (TenantId::default(), with(&self.app, &self.token)));
+        let others = self.tenants.iter();
+        let others = others.map(|(id, tenant)| (id.clone(), with(&tenant.app, &tenant.token)));
+        default.into_iter().chain(others).collect()
+    }
+}
+
 /// The origin of Graph.
 pub(super) const GRAPH: &str = "https://graph.facebook.com";

@@ -198,10 +198,11 @@ impl TestProxyBuilder {
             ended.send(Box::pin(run).await.unwrap()).ok();
         });
         let ServerHandle {
-            tokens,
+            mut tokens,
             lifecycle: stages,
             ..
         } = started.await.unwrap();
+        let tokens = tokens.swap_remove(0);
         if !self.require_token && self.source_delay.is_zero() {
             stages.wait_for(Stage::Serving).await;
         }

@@ -1,0 +1,105 @@
+//! The token's side of a tenant: its sources and its renewer, and the task that refreshes its token.
+
+use std::sync::Arc;
+
+use tokio::task::AbortHandle;
+
+use super::build::StartError;
+use super::context::BuildContext;
+use super::event_sink::{SharedAlertSender, event_sink};
+use super::state::state_dir;
+use crate::admin::AdminTenant;
+use crate::alert::NoticeMemory;
+use crate::config::Config;
+use crate::token::{OperatorHandle, Reconfiguration, RefreshPolicy, Refresher, TokenHandle, TokenProvider, channel};
+use crate::types::TenantId;
+
+/// A tenant whose refresher does not run yet.
+pub(super) struct NewTenant {
+    pub(super) running: RunningTenant,
+    refresher: Refresher,
+}
+
+/// A tenant whose refresher runs.
+pub(super) struct RunningTenant {
+    pub(super) id: TenantId,
+    /// The configuration as it is for this tenant.
+    pub(super) config: Config,
+    pub(super) tokens: TokenHandle,
+    /// The description of the token's sources.
+    pub(super) sources: String,
+    pub(super) admin: Arc<AdminTenant>,
+    operator: OperatorHandle,
+    /// `None` until it runs.
+    #[expect(dead_code, reason = "the refresher ends with it")]
+    refresher: Option<RefresherHandle>,
+}
+
+/// The task that refreshes a token, which ends with this.
+struct RefresherHandle(AbortHandle);
+
+// === impl NewTenant ===
+
+impl NewTenant {
+    /// Builds the token's side of a tenant; `provider` replaces that of the configuration.
+    pub(super) fn build(
+        context: &BuildContext,
+        (id, config): (TenantId, Config),
+        alert_sender: &SharedAlertSender,
+        provider: Option<TokenProvider>,
+    ) -> Result<Self, StartError> {
+        let token_side = context.token_side(&config, &config)?;
+        let provider = provider.unwrap_or(token_side.provider);
+        let sources = provider.describe_sources();
+        let (publisher, tokens) = channel();
+        let publisher = publisher.with_proofs(token_side.proofs);
+        let metrics = context.metrics.token_metrics(&id);
+        let sink = Box::new(event_sink(metrics.clone(), Arc::clone(alert_sender)));
+        let policy = RefreshPolicy {
+            renew_before: token_side.renew_before,
+            ..RefreshPolicy::default()
+        };
+        let mut refresher = Refresher::new(id.clone(), provider, publisher, policy, context.clock, sink);
+        let memory = state_dir(&config.state).map(|dir| NoticeMemory::new(&dir, Arc::clone(alert_sender)));
+        refresher.set_notice_memory(memory);
+        let operator = refresher.operator();
+        let running = RunningTenant {
+            admin: Arc::new(AdminTenant::new(id.clone(), tokens.clone(), operator.clone(), metrics)),
+            id,
+            config,
+            tokens,
+            sources,
+            operator,
+            refresher: None,
+        };
+        Ok(Self { running, refresher })
+    }
+
+    /// Starts the refresher.
+    pub(super) fn start(self, context: &BuildContext) -> RunningTenant {
+        let refresher = context.tasks.spawn(self.refresher.run());
+        RunningTenant {
+            refresher: Some(RefresherHandle(refresher)),
+            ..self.running
+        }
+    }
+}
+
+// === impl RunningTenant ===
+
+impl RunningTenant {
+    /// Continues with another configuration.
+    pub(super) async fn reconfigure(&mut self, config: Config, reconfiguration: Reconfiguration) {
+        self.sources = reconfiguration.provider.describe_sources();
+        self.config = config;
+        // The refresher has ended only if it panicked, which readiness reports.
+        self.operator.reconfigure(reconfiguration).await;
+    }
+}
+
+/// A tenant that is dropped refreshes its token no more.
+impl Drop for RefresherHandle {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
