@@ -217,6 +217,9 @@ impl Proxy {
         .await?;
         let tenant = tenants.route_with_body(signs.as_deref_mut(), &mut received)?;
         record.set_tenant(&tenant.telemetry);
+        if signs.is_some() {
+            outbound.name_tenant_in_links(&tenant.telemetry.tenant);
+        }
         let BufferedBody { body, replay, findings } = received;
         outbound.apply_findings(findings.as_ref());
         outbound.check_length(&body)?;

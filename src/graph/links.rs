@@ -117,7 +117,7 @@ impl<'a> LinkRewriter<'a> {
         is_rewritten_host: HostPredicate<'a>,
         is_own_token: TokenPredicate<'a>,
     ) -> Option<Self> {
-        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b":/.-_[]".contains(&byte);
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b":/.-_[]%".contains(&byte);
         (base.bytes().all(is_plain) && is_json(body)).then_some(Self {
             body,
             base,

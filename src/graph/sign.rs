@@ -34,20 +34,24 @@ impl TenantSigns {
         push(&mut self.token_slots, value.skip(TOKEN_SLOT_PREFIX.len()));
     }
 
-    /// Adds the ids in a target: the first segment of its path after the version, `phone_number_id` and `ids` of its query.
+    /// Adds what may be ids in a target: the first segment of its path after the version, `phone_number_id` and `ids` of its query.
     pub fn add_target(&mut self, path: &str, query: Option<&str>) {
         if let Some(first) = segments_without_version(path).next() {
-            push(&mut self.object_ids, percent_encoding::percent_decode(first));
+            let id = percent_encoding::percent_decode(first);
+            push(&mut self.object_ids, id.clone());
+            // `PAGE_POST`: a post belongs to its page.
+            push(&mut self.object_ids, id.take_while(|byte| *byte != b'_'));
         }
         let query = query.unwrap_or_default().as_bytes();
         for parameter in query.split(|byte| *byte == b'&') {
             let (name, value) = split_parameter(parameter);
-            let is_named = |known: &[u8]| form_decode(name).eq(known.iter().copied());
-            if is_named(b"phone_number_id") {
-                push(&mut self.object_ids, form_decode(value));
-            } else if is_named(b"ids") {
+            // `ids`, `ids[]` and `ids[0]` are one list to PHP.
+            let name = form_decode(name).take_while(|byte| *byte != b'[');
+            let is_named = |known: &[u8]| name.clone().eq(known.iter().copied());
+            if is_named(b"phone_number_id") || is_named(b"ids") {
+                // A list, separated by commas or as JSON.
                 let ids: Vec<u8> = form_decode(value).collect();
-                for id in ids.split(|byte| *byte == b',') {
+                for id in ids.split(|byte| b",[]\"".contains(byte)) {
                     push(&mut self.object_ids, id.iter().copied());
                 }
             }
@@ -152,6 +156,11 @@ mod tests {
             ["998", "10", "7"]
         );
         assert_eq!(ids("/", Some("ids=1,2%2C3,,1")), ["1", "2", "3"]);
+        assert_eq!(
+            ids("/", Some("ids=%5B%221%22,+%222%22%5D&ids%5B%5D=3&ids[7]=4")),
+            ["1", "2", "3", "4"]
+        );
+        assert_eq!(ids("/101_7/comments", None), ["101_7", "101"]);
         assert_eq!(ids("/me", Some("xphone_number_id=4&ids")), ["me"]);
         assert!(ids("/v25.0/", None).is_empty());
     }

@@ -8,7 +8,7 @@ use super::body::Body;
 use super::body_scrub::{MustSearch, ScrubConfig};
 use super::headers::strip_request_headers;
 use super::refusal::Refusal;
-use super::settings::{LinkRewriteConfig, Settings};
+use super::settings::{LinkRewriteConfig, Settings, TENANT_PREFIX};
 use super::tenant::Tenant;
 use super::validation;
 use crate::graph::host::is_media_path;
@@ -23,6 +23,7 @@ use crate::graph::{
 use crate::net::TransportSecurity;
 use crate::telemetry::metrics::RequestMetrics;
 use crate::token::Credential;
+use crate::types::TenantId;
 
 /// The request as it is sent to Graph, to which each attempt adds a credential.
 #[derive(Debug)]
@@ -170,6 +171,15 @@ impl OutboundRequest {
     pub(crate) fn is_idempotent(&self) -> bool {
         let reads = self.method == Method::GET || self.method == Method::HEAD;
         reads && !self.target.query().is_some_and(overrides_method) && !self.target.is_token_endpoint()
+    }
+
+    /// Lets the links in the response name the tenant, so that the next request needs no sign.
+    pub(crate) fn name_tenant_in_links(&mut self, tenant: &TenantId) {
+        if let Some(links) = &mut self.links {
+            links.base.push_str(TENANT_PREFIX);
+            // The only character of a name that could be taken for the end of user information.
+            links.base.push_str(&tenant.as_str().replace('@', "%40"));
+        }
     }
 
     /// Counts the credentials of the app that were replaced.

@@ -16,7 +16,7 @@ use http::{HeaderName, Uri};
 use super::buffer::BufferedBody;
 use super::record::RequestTelemetry;
 use super::refusal::Refusal;
-use super::settings::Settings;
+use super::settings::{Settings, TENANT_PREFIX};
 use super::tenant::Tenant;
 use crate::graph::TenantSigns;
 use crate::tenants::{Directory, Entry, RouteError, Sign, SignKind, route};
@@ -44,9 +44,6 @@ pub(crate) struct RequestSigns {
     /// What stands in the place of a token, and among the parameters.
     pub(crate) parameters: TenantSigns,
 }
-
-/// The path of a request to a tenant begins with it, and the tenant's name.
-const PREFIX: &str = "/-/";
 
 // === impl Tenants ===
 
@@ -172,7 +169,7 @@ impl RequestSigns {
 fn split_prefix(uri: &Uri) -> Result<Option<(Box<str>, Uri)>, Refusal> {
     let Some(rest) = uri
         .path_and_query()
-        .and_then(|target| target.as_str().strip_prefix(PREFIX))
+        .and_then(|target| target.as_str().strip_prefix(TENANT_PREFIX))
     else {
         return Ok(None);
     };

@@ -10,6 +10,9 @@ use crate::net::TimeLimit;
 use crate::types::Clock;
 use crate::upstream::Upstream;
 
+/// The path of a request to a tenant begins with it, and the tenant's name.
+pub(super) const TENANT_PREFIX: &str = "/-/";
+
 /// What the requests of all tenants share. A reload replaces it.
 #[derive(Clone, Debug)]
 pub struct Settings {
