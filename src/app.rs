@@ -7,6 +7,7 @@
 
 mod build;
 mod context;
+mod error;
 mod event_sink;
 mod reload;
 mod run;
@@ -18,8 +19,9 @@ mod tenants;
 mod token_change;
 mod token_provider;
 
-pub use build::{Dependencies, ReloadTrigger, StartError};
+pub use build::{Dependencies, ReloadTrigger};
 pub use context::UpstreamError;
+pub use error::StartError;
 pub use run::{MissingToken, RunOutcome, ServerHandle, run};
 pub use secrets::SecretLoadError;
 pub use signal::{StopSignal, has_terminal, stop_signals};

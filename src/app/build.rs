@@ -1,6 +1,5 @@
 //! The parts of a process, built from the configuration.
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -8,7 +7,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
 use crate::admin::{Admin, AdminTenant};
-use crate::alert::{AlertMemory, AlertSender, Webhook, WebhookUrlError};
+use crate::alert::{AlertMemory, AlertSender, Webhook};
 use crate::config::{Config, Overrides};
 use crate::graph::Destinations;
 use crate::net::tls;
@@ -28,10 +27,11 @@ use crate::types::{Clock, TenantId};
 use crate::upstream::Upstream;
 
 use super::context::{BuildContext, UpstreamError};
-use super::secrets::{self, SecretLoadError};
+use super::error::StartError;
+use super::secrets;
 use super::state::state_dir;
 use super::tenants::RunningTenant;
-use super::token_provider::{TokenProviderError, shared_deliveries, source_identity};
+use super::token_provider::{shared_deliveries, source_identity};
 
 /// The parts that tests and benchmarks replace. An absent or empty field is built from the configuration.
 #[derive(Debug)]
@@ -64,34 +64,6 @@ pub struct ReloadTrigger {
     pub overrides: Overrides,
     /// The log, whose format and level may change.
     pub log: LogHandle,
-}
-
-/// The reason why the process cannot start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// A listener cannot be bound.
-    #[error("cannot listen on {address}")]
-    Bind {
-        /// The configured address.
-        address: String,
-        /// The system's error.
-        source: io::Error,
-    },
-    /// The upstream cannot be used as configured.
-    #[error(transparent)]
-    Upstream(#[from] UpstreamError),
-    /// A secret cannot be loaded.
-    #[error(transparent)]
-    Secret(#[from] SecretLoadError),
-    /// `[token]` cannot be used.
-    #[error(transparent)]
-    TokenProvider(#[from] TokenProviderError),
-    /// The webhook's URL is invalid.
-    #[error("cannot use alerts.url")]
-    Webhook(#[from] WebhookUrlError),
-    /// TLS to the app cannot be configured.
-    #[error("cannot use listen.tls")]
-    ServerTls(#[from] ServerCertError),
 }
 
 /// The default maximum of requests in flight. Each may hold a body, and Graph throttles long before.

@@ -17,8 +17,9 @@ use std::time::{Duration, UNIX_EPOCH};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use super::build::{self, ReloadTrigger, StartError};
+use super::build::{self, ReloadTrigger};
 use super::context::{BuildContext, EGRESS_KEY};
+use super::error::StartError;
 use super::event_sink::SharedAlertSender;
 use super::secret_files::SecretFiles;
 use super::secrets;
@@ -67,8 +68,8 @@ struct Replacement {
 /// What replaces a tenant.
 enum ReplacementTenant {
     /// It is there already.
-    Running(TenantId, Config, Reconfiguration),
-    New(NewTenant),
+    Running(TenantId, Box<Config>, Box<Reconfiguration>),
+    New(Box<NewTenant>),
 }
 
 /// The reason why the configuration was not reloaded.
@@ -177,7 +178,7 @@ impl Reloader {
     async fn apply(&mut self, replacement: Replacement) {
         let ReloadedConfig { config, needs_restart } = replacement.reloaded;
         self.trigger.log.apply(config.log.output);
-        self.replace_tenants(replacement.tenants).await;
+        Box::pin(self.replace_tenants(replacement.tenants)).await;
         let before = self.proxy.tenants.load_full();
         let running: Vec<_> = self.tenants.iter().collect();
         let tenants = build::build_tenants(&config, &self.context, replacement.settings, &running, Some(&before));
@@ -214,7 +215,7 @@ impl Reloader {
                         continue;
                     };
                     let mut tenant = before.swap_remove(index);
-                    tenant.reconfigure(config, reconfiguration).await;
+                    tenant.reconfigure(*config, *reconfiguration).await;
                     tenant
                 }
             };
@@ -268,9 +269,9 @@ impl BuildContext {
             Ok::<_, StartError>(match running.iter().find(|(before, _)| *before == id) {
                 Some((_, before)) => {
                     let reconfiguration = self.token_side(&own, before)?;
-                    ReplacementTenant::Running(id, own, reconfiguration)
+                    ReplacementTenant::Running(id, Box::new(own), Box::new(reconfiguration))
                 }
-                None => ReplacementTenant::New(NewTenant::build(self, (id, own), alert_sender, None)?),
+                None => ReplacementTenant::New(Box::new(NewTenant::build(self, id, own, alert_sender, None)?)),
             })
         };
         let tenants = config.of_tenants().into_iter().map(replacement);

@@ -12,8 +12,9 @@ use futures_util::future::join_all;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
-use super::build::{self, Dependencies, ProxyDeps, ProxyListener, StartError};
+use super::build::{self, Dependencies, ProxyDeps, ProxyListener};
 use super::context::BuildContext;
+use super::error::StartError;
 use super::event_sink::SharedAlertSender;
 use super::reload::Reloader;
 use super::secret_files::SecretFiles;
@@ -127,7 +128,7 @@ pub async fn run(
     let alert_sender = SharedAlertSender::new(alert_sender.map(Arc::new).into());
     let mut provider = deps.token_provider;
     let tenants = config.of_tenants().into_iter();
-    let tenants = tenants.map(|tenant| NewTenant::build(&context, tenant, &alert_sender, provider.take()));
+    let tenants = tenants.map(|(id, own)| NewTenant::build(&context, id, own, &alert_sender, provider.take()));
     let tenants = tenants.collect::<Result<Vec<_>, _>>()?;
 
     let running: Vec<_> = tenants.iter().map(|tenant| &tenant.running).collect();

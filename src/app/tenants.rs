@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tokio::task::AbortHandle;
 
-use super::build::StartError;
 use super::context::BuildContext;
+use super::error::StartError;
 use super::event_sink::{SharedAlertSender, event_sink};
 use super::state::state_dir;
 use crate::admin::AdminTenant;
@@ -44,7 +44,8 @@ impl NewTenant {
     /// Builds the token's side of a tenant; `provider` replaces that of the configuration.
     pub(super) fn build(
         context: &BuildContext,
-        (id, config): (TenantId, Config),
+        id: TenantId,
+        config: Config,
         alert_sender: &SharedAlertSender,
         provider: Option<TokenProvider>,
     ) -> Result<Self, StartError> {

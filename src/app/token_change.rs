@@ -1,7 +1,7 @@
 //! Changes the token of a configuration, for commands: in its source, as the refresher of a process would.
 
-use super::build::StartError;
 use super::context::BuildContext;
+use super::error::StartError;
 use super::token_provider::source_identity;
 use crate::config::Config;
 use crate::net::Tasks;

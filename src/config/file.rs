@@ -149,7 +149,7 @@ pub struct TokenConfig {
     pub renew_before: Duration,
 }
 
-/// A tenant: what it lacks of `[app]` and `[token]` is as there, but for the places where tokens are.
+/// A tenant: what it lacks of `[app]` and `[token]` is as there, except the places where tokens are.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
 #[schemars(extend("additionalProperties" = false))]
 pub struct TenantConfig {

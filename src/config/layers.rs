@@ -189,7 +189,7 @@ fn merge(path: Option<PathBuf>, text: &str, flags: Overrides, vars: &EnvVars) ->
     })
 }
 
-/// Gives each tenant what it lacks of `[app]` and `[token]`, but for the places where tokens are.
+/// Gives each tenant what it lacks of `[app]` and `[token]`, except the places where tokens are.
 fn complete_tenants(merged: &mut Map<String, Json>) {
     let table = |settings: Option<&Json>| settings.and_then(Json::as_object).cloned().unwrap_or_default();
     let mut token = table(merged.get("token"));

@@ -16,7 +16,7 @@ pub fn json_schema() -> Value {
     for section in drop_required(&mut schema) {
         drop_required(section).for_each(mark_optional);
     }
-    // A tenant has the settings of `[app]` and `[token]`, but for the place of its token.
+    // A tenant has the settings of `[app]` and `[token]`, except the place of its token.
     if let Some(tenant) = schema.pointer_mut("/properties/tenants/additionalProperties") {
         drop_required(tenant).for_each(mark_optional);
         tenant["required"] = json!(["source"]);

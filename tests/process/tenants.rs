@@ -4,10 +4,12 @@ use std::path::Path;
 
 use bytes::Bytes;
 use fake_graph::TokenChange;
+use graphward::net::Tasks;
 use http::Request;
 use http_body_util::{BodyExt as _, Full};
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use tokio::sync::oneshot;
 
 use crate::support::{Client, Graph, Sidecar, TestResponse, get, replace_file, together, wait_until};
 
@@ -34,8 +36,8 @@ fn config(graph: &Graph, dir: &Path, extra: &str) -> String {
 proxy = "127.0.0.1:0"
 admin = "127.0.0.1:0"
 [upstream]
-ca_file = "{}"
-connect_to = {{ "graph.facebook.com" = "{}" }}
+ca_file = "{0}"
+connect_to = {{ "graph.facebook.com" = "{1}", "lookaside.fbsbx.com" = "{1}" }}
 [routing]
 header = "X-Tenant-Id"
 [tenants.acme]
@@ -44,7 +46,7 @@ source = {{ file = "acme" }}
 [tenants."Shop@eu"]
 ids = ["201"]
 source = {{ file = "Shop@eu" }}
-listen = "unix:{}/shop.sock"
+listen = "unix:{2}/shop.sock"
 {extra}
 "#,
         graph.ca().display(),
@@ -229,7 +231,7 @@ async fn a_request_without_one_tenant_is_refused_before_anything_is_sent() {
         (
             "/v26.0/101",
             &[("content-type", FORM)],
-            "access_token=tenant:nobody-knows",
+            "access_token=tenant:other",
             (404, 990_025),
             "the place of the token",
         ),
@@ -261,10 +263,9 @@ async fn the_dead_token_of_one_tenant_holds_no_other_up_and_a_file_heals_it() {
     let sidecar = Sidecar::start(dir.path(), &config(&graph, dir.path(), "")).await;
     assert_eq!(get(sidecar.proxy, "/v26.0/101").await.status, 200);
     graph.sim.expire(&acme);
-    let held = tokio::spawn({
-        let proxy = sidecar.proxy;
-        async move { get(proxy, "/v26.0/101").await.status }
-    });
+    let (answered, held) = oneshot::channel();
+    let proxy = sidecar.proxy;
+    drop(Tasks::default().spawn(async move { answered.send(get(proxy, "/v26.0/101").await.status) }));
     wait_until("it is known to be dead", async || {
         get(sidecar.admin, "/admin/token-status").await.json()["tenants"]["acme"]["usable"] == false
     })

@@ -1,0 +1,37 @@
+//! The reason why a process cannot start.
+
+use std::io;
+
+use super::context::UpstreamError;
+use super::secrets::SecretLoadError;
+use super::token_provider::TokenProviderError;
+use crate::alert::WebhookUrlError;
+use crate::net::ServerCertError;
+
+/// The reason why the process cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A listener cannot be bound.
+    #[error("cannot listen on {address}")]
+    Bind {
+        /// The configured address.
+        address: String,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// The upstream cannot be used as configured.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
+    /// A secret cannot be loaded.
+    #[error(transparent)]
+    Secret(#[from] SecretLoadError),
+    /// `[token]` cannot be used.
+    #[error(transparent)]
+    TokenProvider(#[from] TokenProviderError),
+    /// The webhook's URL is invalid.
+    #[error("cannot use alerts.url")]
+    Webhook(#[from] WebhookUrlError),
+    /// TLS to the app cannot be configured.
+    #[error("cannot use listen.tls")]
+    ServerTls(#[from] ServerCertError),
+}
