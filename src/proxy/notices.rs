@@ -21,7 +21,11 @@ impl OnceNotices {
     /// Gives the notices that are due after a request.
     pub(crate) fn give(&self, tenant: &TenantId, outcome: &str, metrics: &RequestMetrics) {
         if is_due(&self.first_request) {
-            tracing::info!(%tenant, outcome, "the first request has arrived: the app goes through graphward");
+            tracing::info!(
+                tenant = tenant.name(),
+                outcome,
+                "the first request has arrived: the app goes through graphward"
+            );
         }
         if let Some(location) = metrics.client_credential_location()
             && is_due(&self.client_credential)

@@ -244,10 +244,13 @@ impl RequestRecord {
             ($level:expr) => {
                 tracing::event!(
                     $level,
-                    tenant = %self.telemetry.tenant,
+                    tenant = self.telemetry.tenant.name(),
                     method = method_label(&self.method),
                     // Not `target`: a JSON line already has a field of that name, the module.
-                    path = self.target.as_ref().map(|target| tracing::field::display(target.path_template())),
+                    path = self
+                        .target
+                        .as_ref()
+                        .map(|target| tracing::field::display(target.path_template())),
                     status = self.status.map(|status| status.as_u16()),
                     outcome,
                     refusal = self.refusal,

@@ -109,10 +109,7 @@ pub(crate) enum Refusal {
     #[error("the request body is malformed or incomplete")]
     BodyInterrupted,
     /// The signs of the request name no tenant, or not one.
-    #[error(
-        "graphward does not know which tenant this request is for: {0}. Name it in the header of routing.header, as \
-         tenant:NAME in the place of the token, or in the path as /-/NAME/…"
-    )]
+    #[error("{0}; the request was not sent")]
     Route(RouteError),
     /// Only the body can name the tenant, and it is too large to be searched.
     #[error(

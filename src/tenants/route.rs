@@ -34,10 +34,13 @@ pub enum SignKind {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum RouteError {
     /// No sign names a tenant.
-    #[error("the request does not say which tenant it is for")]
+    #[error(
+        "the request does not say which tenant it is for: name it in the header of routing.header, as tenant:NAME in the place \
+         of the token, or in the path as /-/NAME/…"
+    )]
     Unnamed,
     /// A sign names a tenant that does not exist.
-    #[error("{kind} names the tenant {name:?}, which does not exist")]
+    #[error("{kind} names the tenant {name:?}, which does not exist: correct the name, or configure it")]
     Unknown {
         /// Where it stands.
         kind: SignKind,
@@ -45,7 +48,7 @@ pub enum RouteError {
         name: Box<str>,
     },
     /// Two signs name two tenants.
-    #[error("{} names the tenant {}, but {} the tenant {}", first.0, first.1, second.0, second.1)]
+    #[error("{} names the tenant {}, but {} the tenant {}: all that a request says must agree", first.0, first.1, second.0, second.1)]
     Disagreement {
         /// One of them.
         first: (SignKind, TenantId),
@@ -53,7 +56,7 @@ pub enum RouteError {
         second: (SignKind, TenantId),
     },
     /// The tenant was deactivated or withdrawn.
-    #[error("the tenant {0} is not active")]
+    #[error("the tenant {0} was deactivated or withdrawn")]
     Inactive(TenantId),
 }
 
@@ -148,9 +151,9 @@ impl fmt::Display for SignKind {
         f.write_str(match self {
             Self::Listener => "the listener",
             Self::Prefix => "the prefix of the path",
-            Self::Header => "the header of routing.header",
-            Self::TokenSlot => "the place of the token",
-            Self::Object => "an id",
+            Self::Header => "the tenant header",
+            Self::TokenSlot => "tenant:NAME in the place of the token",
+            Self::Object => "an id in the request",
         })
     }
 }

@@ -46,6 +46,12 @@ impl TenantId {
         Self(Arc::from(""))
     }
 
+    /// The name; `None` if there is none.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        Some(&*self.0).filter(|name| !name.is_empty())
+    }
+
     /// The name.
     #[must_use]
     pub fn as_str(&self) -> &str {

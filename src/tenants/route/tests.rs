@@ -77,7 +77,7 @@ fn signs_that_disagree_are_refused_whichever_they_are() {
     let error = routed(&directory, &[(Object, "3"), (Header, "acme")]).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the header of routing.header names the tenant acme, but an id the tenant shop"
+        "the tenant header names the tenant acme, but an id in the request the tenant shop: all that a request says must agree"
     );
 }
 
@@ -113,10 +113,10 @@ fn an_unknown_name_is_refused_even_beside_a_known_one_and_an_inactive_tenant_is_
     let error = routed(&directory, &[(SignKind::Object, "1"), (SignKind::Header, "acmee")]).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the header of routing.header names the tenant \"acmee\", which does not exist"
+        "the tenant header names the tenant \"acmee\", which does not exist: correct the name, or configure it"
     );
     let error = routed(&directory, &[(SignKind::Object, "4")]).unwrap_err();
-    assert_eq!(error.to_string(), "the tenant gone is not active");
+    assert_eq!(error.to_string(), "the tenant gone was deactivated or withdrawn");
 }
 
 /// The rule, written down a second time: the set of the tenants that are named.
