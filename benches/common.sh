@@ -7,6 +7,8 @@ token=EAAGm0PX4ZCpsBAKZCZBbenchZAqW8ZBJq3uYlmZCfEoZBdRkTn7QxV2iHsLwGc9ZADyZBpt5Z
 # Sets $dir to a directory that is removed at the end, together with the processes that `start` has started.
 begin() {
   dir=$(mktemp -d)
+  # nginx drops its rights, and still reads and writes below it.
+  chmod 711 "$dir"
   pids=()
   trap 'end_all' EXIT
 }
@@ -62,6 +64,7 @@ start_origin() {
 $(nginx_head "origin$port")
   server { listen 127.0.0.1:$port ssl $http2; ssl_certificate $dir/leaf.pem; ssl_certificate_key $dir/leaf.key;
     ssl_protocols TLSv1.3;
+    location = /large { if (\$http_authorization != "Bearer $token") { return 401; } root $dir; }
     location / { if (\$http_authorization != "Bearer $token") { return 401; }
       default_type "application/json; charset=UTF-8"; add_header X-App-Usage '{"call_count":1}';
       add_header facebook-api-version v23.0; return 200 '$answer'; } } }
@@ -95,6 +98,24 @@ wait_for_port() {
   echo "$0: nothing listens on port $1" >&2
   cat "$dir/out.log" >&2
   exit 1
+}
+
+# Prints the CPU time of a process and its children, in nanoseconds.
+cpu() {
+  local total=0 of
+  for of in "$1" $(pgrep -P "$1" || true); do
+    for task in /proc/"$of"/task/*/schedstat; do read -r ns _ <"$task"; total=$((total + ns)); done
+  done
+  echo "$total"
+}
+
+# Prints the most memory that a process and its children have had, together, in KiB.
+most_memory() {
+  local total=0 of
+  for of in "$1" $(pgrep -P "$1" || true); do
+    total=$((total + $(awk '/^VmHWM/ {print $2}' "/proc/$of/status")))
+  done
+  echo "$total"
 }
 
 # Prints a budget of benches/budgets.
