@@ -33,6 +33,7 @@
 //! Words that the field lacks, or that are narrower here. They mean the same in code, logs, metrics, configuration and docs.
 //!
 //! * **Tenant**: one set of rules with one token.
+//! * **Sign**: what in a request names its tenant: a header, `tenant:NAME` in the place of a token, an id.
 //! * **Credential**: a token ready to be added to a request: generation and header value.
 //! * **Generation**: the number of a credential, counted from 1 for each tenant.
 //! * **Source**: where a token is read that another process or person maintains.

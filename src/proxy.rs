@@ -6,7 +6,7 @@
 //! | 2 | admit | `concurrency_limit`: not draining, not overloaded |
 //! | 3 | check | `validation`: host, framing, request target |
 //! | 4 | clean | `outbound`: the request as it is sent to Graph, without the app's credentials |
-//! | 5 | receive | `buffer`: the body, without the app's credentials, and the permission to send it again |
+//! | 5 | receive | `buffer`: the body, without the app's credentials, and the permission to send it again; with it, `route` knows all signs of the tenant |
 //! | 6 | credential | `credential`: the current one, without a lock, unless Graph has rejected it |
 //! | 7 | attempt | `attempt`: the request is sent through `upstream` |
 //! | 8 | classify | `classify`: what the response means |
