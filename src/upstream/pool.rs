@@ -54,7 +54,7 @@ struct OpenHttp2<B> {
 type Waiter<B> = oneshot::Sender<Result<Lease<B>, ConnectFailure>>;
 
 /// A connection in use by one request. Dropped, it serves others; an HTTP/1.1 connection only if nothing was sent on it, or
-/// the response is [`complete`](Self::complete).
+/// the response is complete.
 pub struct Lease<B: RequestBody> {
     /// `None` once it serves others.
     pub(super) connection: Option<Connection<B>>,
