@@ -30,6 +30,7 @@ mod rollback;
 mod secret_leaks;
 mod stops;
 mod support;
+mod tenant_isolation;
 mod tenants;
 mod token_files;
 mod token_sources;
