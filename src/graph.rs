@@ -36,6 +36,7 @@
 //! forwards a part of a request, that it does not understand as it is.
 
 pub mod batch;
+pub mod calls;
 pub mod credential;
 mod edit;
 pub mod encoding;
@@ -59,6 +60,7 @@ pub mod usage;
 pub mod verdict;
 
 pub use batch::find_batch_rejection;
+pub use calls::Calls;
 pub use credential::{AuthScheme, ClientCredentialPolicy, HeaderCredential, ParameterCredential, parse_authorization};
 pub use encoding::{decode, restrict_accept_encoding};
 pub use error::GraphError;

@@ -197,15 +197,21 @@ impl Proxy {
         let in_parameters = signs.as_mut().map(|signs| &mut signs.parameters);
         let mut outbound = OutboundRequest::from_app(head, connection.info.security, settings, in_parameters)?;
         record.target = Some(outbound.target.clone());
-        if let Some(tenant) = tenants.route_head(signs.as_deref())? {
+        let named_by_head = tenants.route_head(signs.as_deref())?;
+        if let Some(tenant) = named_by_head {
             record.set_tenant(&tenant.telemetry);
         }
         outbound.count_client_credentials(record.metrics());
         let mut scrub_config = outbound.scrub_config(settings, record.metrics());
-        if let (Some(signs), Some(scrub_config)) = (&signs, &mut scrub_config)
-            && !signs.name_a_tenant(&tenants.directory)
-        {
-            scrub_config.must_search = Some(MustSearch::Tenant);
+        if let Some(scrub_config) = &mut scrub_config {
+            scrub_config.finds_calls = named_by_head.is_some_and(|tenant| tenant.allow.is_some());
+            if let Some(signs) = &signs
+                && !signs.name_a_tenant(&tenants.directory)
+            {
+                scrub_config.must_search = Some(MustSearch::Tenant);
+                // The body may name a tenant that has rules.
+                scrub_config.finds_calls = true;
+            }
         }
         let mut received = buffer::receive(
             incoming,
@@ -217,6 +223,9 @@ impl Proxy {
         .await?;
         let tenant = tenants.route_with_body(signs.as_deref_mut(), &mut received)?;
         record.set_tenant(&tenant.telemetry);
+        if let Some(rules) = &tenant.allow {
+            outbound.check_allowed(rules, &mut received, &tenant.telemetry.tenant)?;
+        }
         if signs.is_some() {
             outbound.name_tenant_in_links(&tenant.telemetry.tenant);
         }

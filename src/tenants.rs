@@ -6,8 +6,10 @@
 //! with the token of the tenant that its first sign names; here it is refused, because its signs disagree. And nothing is
 //! guessed: a request without a sign has a tenant only if the operator has configured one for such requests.
 
+mod allow;
 mod directory;
 mod route;
 
+pub use allow::{AllowRule, AllowRuleError, AllowRules, NotAllowed};
 pub use directory::{Directory, DirectoryBuilder, Entry, Standing};
 pub use route::{RouteError, Sign, SignKind, route};

@@ -21,7 +21,7 @@ use crate::proxy::{
 };
 use crate::telemetry::LogHandle;
 use crate::telemetry::metrics::Metrics;
-use crate::tenants::{Directory, Entry, Standing};
+use crate::tenants::{AllowRules, Directory, Entry, Standing};
 use crate::token::TokenProvider;
 use crate::types::{Clock, TenantId};
 use crate::upstream::Upstream;
@@ -321,6 +321,7 @@ pub(super) fn build_tenants(
             settings: Arc::clone(&settings),
             tokens: tokens.clone(),
             family: own.token.family,
+            allow: AllowRules::limiting(&own.token.allow),
             dead_token_cache: before
                 .map(|before| Arc::clone(&before.dead_token_cache))
                 .unwrap_or_default(),

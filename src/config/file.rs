@@ -25,6 +25,7 @@ use crate::proxy::{AccessLogFilter, HealConfig, LinkRewriteConfig};
 use crate::renew::RenewerConfig;
 use crate::source::{AbsentPolicy, StoreConfig, TokenSource};
 use crate::telemetry::LogSettings;
+use crate::tenants::AllowRule;
 use crate::types::{MaybeSecret, OneOrMany, SecretRef, TenantId, TokenFamily};
 use crate::upstream::UpstreamSettings;
 
@@ -137,6 +138,9 @@ pub struct TokenConfig {
     pub store: Option<StoreConfig>,
     /// The family of a token whose first letters do not tell it.
     pub family: Option<TokenFamily>,
+    /// Which calls the app may make: rules such as "POST /{id}/messages", or "everything", "send-only", "read-only".
+    #[schemars(with = "OneOrMany<AllowRule>")]
+    pub allow: Vec<AllowRule>,
     /// Where the last token that Graph accepted is cached, for a start at which every source fails.
     #[schemars(extend("required" = ["file", "fernet_key"]))]
     pub cache: Option<StoreConfig>,

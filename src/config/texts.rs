@@ -12,6 +12,7 @@ use super::schema::rule;
 use crate::graph::Origin;
 use crate::net::{ListenAddr, NO_EGRESS_PROXY, dialed_host_name, host_and_port, host_name, is_proxy_url};
 use crate::source::{service_header, service_url};
+use crate::tenants::AllowRule;
 use crate::types::TenantId;
 
 /// Returns the normal form of a text that a schema describes, or says what it must be.
@@ -26,6 +27,7 @@ pub(super) fn check(schema: &Value, text: &str) -> Result<String, String> {
         }
         (_, (Some(pattern), Some(expected))) => must(is_match(pattern), expected),
         ("listen-address", _) => shown(text.parse::<ListenAddr>()),
+        ("allow-rule", _) => shown(text.parse::<AllowRule>()),
         ("origin", _) => origin(text),
         ("host", _) => shown(host_name(text)),
         ("dialed-host", _) => shown(dialed_host_name(text)),

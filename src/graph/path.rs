@@ -18,7 +18,8 @@ const MAX_EDGE_NAME_BYTES: usize = 32;
 
 /// Returns whether this is an endpoint that makes tokens out of the credentials in its query: below `/oauth/`, or
 /// Instagram's and Threads' `/access_token` and `/refresh_access_token`, with or without a version before.
-pub(super) fn is_token_endpoint(path: &str) -> bool {
+#[must_use]
+pub fn is_token_endpoint(path: &str) -> bool {
     let mut segments = segments_without_version(path);
     let (first, is_last) = (segments.next(), segments.next().is_none());
     let matches_decoded = |segment: &[u8], name: &[u8]| {
@@ -34,7 +35,7 @@ pub(super) fn is_token_endpoint(path: &str) -> bool {
 
 /// The segments of a path, without empty ones and a version in front. Bytes, because each request is split so, and splitting
 /// a `str` costs five times as much.
-pub(super) fn segments_without_version(path: &str) -> impl Iterator<Item = &[u8]> {
+pub fn segments_without_version(path: &str) -> impl Iterator<Item = &[u8]> {
     let segments = path.as_bytes().split(|byte| *byte == b'/');
     let mut segments = segments.filter(|segment| !segment.is_empty()).peekable();
     segments.next_if(|first| is_version(first));
@@ -42,7 +43,8 @@ pub(super) fn segments_without_version(path: &str) -> impl Iterator<Item = &[u8]
 }
 
 /// Returns whether a segment is a version, such as `v19.0`.
-pub(super) fn is_version(segment: &[u8]) -> bool {
+#[must_use]
+pub fn is_version(segment: &[u8]) -> bool {
     let is_digits = |text: &[u8]| !text.is_empty() && text.iter().all(u8::is_ascii_digit);
     let [b'v', number @ ..] = segment else {
         return false;

@@ -37,6 +37,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use memchr::memchr;
 use memchr::memmem::Finder;
 
+use super::calls::Calls;
 use super::credential::ClientCredentialPolicy;
 use super::edit::{apply, apply_in_place};
 use super::hints::RequestHints;
@@ -105,6 +106,30 @@ pub fn scrub(
     }
     report.is_changed = true;
     Ok((apply_in_place(body, edits), report))
+}
+
+/// Finds the calls that a body in memory makes.
+///
+/// # Errors
+///
+/// [`ScrubError`] if a field of a multipart form is too long to be read.
+pub fn find_calls(format: &BodyFormat, body: &[u8]) -> Result<Calls, ScrubError> {
+    let mut calls = Calls::default();
+    match format {
+        BodyFormat::Form => calls.add_form(body),
+        BodyFormat::Json => calls.add_json(body),
+        BodyFormat::Multipart { boundary } => {
+            let mut scrubber = Scrubber::new(boundary, ClientCredentialPolicy::Keep, ScrubMode::Mask).finding_calls();
+            let mut discarded = BytesMut::new();
+            scrubber.push(body, &mut discarded)?;
+            calls = scrubber
+                .finish(&mut discarded)?
+                .calls
+                .map(|calls| *calls)
+                .unwrap_or_default();
+        }
+    }
+    Ok(calls)
 }
 
 /// Cleans a query, which is a form: without its `?`.
@@ -203,6 +228,13 @@ impl Scrubber {
         }
     }
 
+    /// Finds the calls that the form makes, too.
+    #[must_use]
+    pub fn finding_calls(mut self) -> Self {
+        self.state.report.calls = Some(Box::default());
+        self
+    }
+
     /// Takes the next bytes, and appends to `out` what may be forwarded.
     ///
     /// # Errors
@@ -226,6 +258,12 @@ impl Scrubber {
     #[must_use]
     pub fn signs(&self) -> Option<&TenantSigns> {
         self.state.report.signs.as_deref()
+    }
+
+    /// The calls that the fields so far make, if they are looked for.
+    #[must_use]
+    pub fn calls(&self) -> Option<&Calls> {
+        self.state.report.calls.as_deref()
     }
 
     fn feed(&mut self, data: &[u8], input_state: InputState, out: &mut BytesMut) -> Result<(), ScrubError> {

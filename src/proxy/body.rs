@@ -26,6 +26,7 @@ use super::byte_budget::BytePermit;
 use super::record::RequestRecord;
 use super::spool::SpoolReader;
 use super::upload_progress::UploadProgress;
+use crate::graph::ScrubError;
 use crate::net::{BoxError, ClientReader};
 use crate::types::TenantId;
 use crate::upstream::{RequestBody, ResponseBody};
@@ -130,6 +131,16 @@ impl Body {
         {
             scrubber.tenant = Some(tenant.clone());
         }
+    }
+
+    /// Forbids what is still to arrive to make another call than the head.
+    ///
+    /// # Errors
+    ///
+    /// [`ScrubError::CannotScrub`] if what has arrived makes one.
+    pub(crate) fn forbid_calls(&mut self) -> Result<(), ScrubError> {
+        let scrubber = self.rest.as_mut().and_then(|rest| rest.scrubber.as_mut());
+        scrubber.map_or(Ok(()), |scrubber| scrubber.forbid_calls())
     }
 
     /// Holds the permit until the bytes have been handed over.

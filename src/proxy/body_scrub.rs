@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::refusal::Refusal;
 use crate::graph::scrub::{self, BodyFormat, MAX_WHOLE_BYTES, ScrubError, ScrubMode, ScrubReport, Scrubber};
-use crate::graph::{ClientCredentialPolicy, ParameterCredential, TenantSigns};
+use crate::graph::{Calls, ClientCredentialPolicy, ParameterCredential, TenantSigns};
 use crate::telemetry::metrics::RequestMetrics;
 use crate::types::TenantId;
 
@@ -15,6 +15,8 @@ pub(crate) struct ScrubConfig<'tenant> {
     pub(crate) format: BodyFormat,
     /// Why the body may not be forwarded unsearched, if it may not.
     pub(crate) must_search: Option<MustSearch>,
+    /// Whether the calls that it makes are looked for, because rules may not allow them.
+    pub(crate) finds_calls: bool,
     /// The treatment of client credentials.
     pub(crate) client_credentials: ClientCredentialPolicy,
     /// The metrics that count client credentials.
@@ -38,6 +40,8 @@ pub(crate) struct BodyScrubber {
     metrics: RequestMetrics,
     /// The only tenant that it may name.
     pub(crate) tenant: Option<TenantId>,
+    /// Whether it may make no call besides that of its head.
+    forbids_calls: bool,
 }
 
 /// The reason why a JSON body or a form is forwarded without being searched for credentials.
@@ -71,9 +75,13 @@ impl ScrubConfig<'_> {
 
     /// Scrubs a body that is in memory. An unchanged body stays the same buffer.
     pub(crate) fn scrub_buffer(&self, body: Bytes) -> Result<(Bytes, ScrubReport), Refusal> {
+        let calls = match self.finds_calls {
+            true => Some(Box::new(scrub::find_calls(&self.format, &body)?)),
+            false => None,
+        };
         let (body, findings) = scrub::scrub(&self.format, self.client_credentials, body)?;
         count_client_credential(&findings, self.metrics);
-        Ok((body, findings))
+        Ok((body, ScrubReport { calls, ..findings }))
     }
 
     /// Scrubs a body chunk by chunk; `None` if it has to be in memory for that.
@@ -81,11 +89,16 @@ impl ScrubConfig<'_> {
         let BodyFormat::Multipart { boundary } = &self.format else {
             return None;
         };
+        let mut scrubber = Scrubber::new(boundary, self.client_credentials, mode);
+        if self.finds_calls {
+            scrubber = scrubber.finding_calls();
+        }
         Some(BodyScrubber {
-            scrubber: Scrubber::new(boundary, self.client_credentials, mode),
+            scrubber,
             mode,
             metrics: self.metrics.clone(),
             tenant: None,
+            forbids_calls: false,
         })
     }
 
@@ -101,6 +114,8 @@ impl ScrubConfig<'_> {
             }
             (Some(MustSearch::Tenant), Unsearched::TooLarge) => return Err(Refusal::Unsearchable),
             (Some(MustSearch::Batch | MustSearch::Tenant), Unsearched::NoMemory) => return Err(Refusal::Overloaded),
+            (None, Unsearched::TooLarge) if self.finds_calls => return Err(Refusal::CallsUnsearched),
+            (None, Unsearched::NoMemory) if self.finds_calls => return Err(Refusal::Overloaded),
             (None, _) => {}
         }
         let reason = reason.label();
@@ -130,6 +145,7 @@ impl BodyScrubber {
         let mut out = BytesMut::with_capacity(data.len());
         self.scrubber.push(data, &mut out)?;
         self.check_tenant(self.scrubber.signs())?;
+        self.check_calls(self.scrubber.calls())?;
         Ok(out.freeze())
     }
 
@@ -148,6 +164,7 @@ impl BodyScrubber {
     fn finish_into(&mut self, mut out: BytesMut) -> Result<(Bytes, ScrubReport), ScrubError> {
         let findings = self.scrubber.finish(&mut out)?;
         self.check_tenant(findings.signs.as_deref())?;
+        self.check_calls(findings.calls.as_deref())?;
         count_client_credential(&findings, &self.metrics);
         Ok((out.freeze(), findings))
     }
@@ -160,6 +177,25 @@ impl BodyScrubber {
         if signs.token_slots.iter().any(|name| **name != *tenant.as_str()) {
             return Err(ScrubError::CannotScrub(
                 "it names another tenant than the head of the request",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Forbids every call besides that of the head, from the start of the body on.
+    ///
+    /// # Errors
+    ///
+    /// [`ScrubError::CannotScrub`] if the body has made one.
+    pub(crate) fn forbid_calls(&mut self) -> Result<(), ScrubError> {
+        self.forbids_calls = true;
+        self.check_calls(self.scrubber.calls())
+    }
+
+    fn check_calls(&self, calls: Option<&Calls>) -> Result<(), ScrubError> {
+        if self.forbids_calls && calls.is_some_and(|calls| !calls.is_empty()) {
+            return Err(ScrubError::CannotScrub(
+                "it has a batch, ids or another method, and is too large to be checked against the rules of `allow`",
             ));
         }
         Ok(())

@@ -3,25 +3,29 @@
 use http::header::{ACCEPT_ENCODING, AUTHORIZATION, MAX_FORWARDS, USER_AGENT, VIA};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
+use http_body::Body as _;
 
 use super::body::Body;
 use super::body_scrub::{MustSearch, ScrubConfig};
+use super::buffer::BufferedBody;
 use super::headers::strip_request_headers;
 use super::refusal::Refusal;
 use super::settings::{LinkRewriteConfig, Settings, TENANT_PREFIX};
 use super::tenant::Tenant;
 use super::validation;
+use crate::graph::calls::METHOD_HEADERS;
 use crate::graph::host::is_media_path;
 use crate::graph::links::is_media_lookup;
 use crate::graph::parameter::overrides_method;
 use crate::graph::scrub::{BodyFormat, ScrubError, ScrubReport};
 use crate::graph::{
-    AuthScheme, ClientCredentialPolicy, Destination, GraphService, HeaderCredential, Origin, ParameterCredential,
-    Rejection, RejectionProof, RequestHints, ScrubbedTarget, Target, TargetError, TenantSigns, parse_authorization,
-    restrict_accept_encoding,
+    AuthScheme, Calls, ClientCredentialPolicy, Destination, GraphService, HeaderCredential, Origin,
+    ParameterCredential, Rejection, RejectionProof, RequestHints, ScrubbedTarget, Target, TargetError, TenantSigns,
+    parse_authorization, restrict_accept_encoding,
 };
 use crate::net::TransportSecurity;
 use crate::telemetry::metrics::RequestMetrics;
+use crate::tenants::AllowRules;
 use crate::token::Credential;
 use crate::types::TenantId;
 
@@ -205,9 +209,43 @@ impl OutboundRequest {
         }
         Some(ScrubConfig {
             format: BodyFormat::from_headers(&self.headers)?,
+            finds_calls: false,
             must_search: self.target.is_batch_endpoint().then_some(MustSearch::Batch),
             client_credentials: settings.heal.client_credentials,
             metrics,
+        })
+    }
+
+    /// Checks each call that it makes: its own, another method, the items of its batch.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::NotAllowed`]; [`Refusal::ScrubFailed`] if a form that streams makes another call than the head.
+    pub(crate) fn check_allowed(
+        &self,
+        rules: &AllowRules,
+        received: &mut BufferedBody,
+        tenant: &TenantId,
+    ) -> Result<(), Refusal> {
+        let mut calls = Calls::default();
+        calls.add_form(self.target.query().unwrap_or_default().as_bytes());
+        for name in METHOD_HEADERS {
+            let methods = self.headers.get_all(name).iter();
+            methods.for_each(|method| calls.add_method(method.as_bytes().iter().copied()));
+        }
+        let in_body = received.findings.as_mut().and_then(|findings| findings.calls.take());
+        let is_unread = in_body.is_none() && !received.body.is_end_stream();
+        if let Some(in_body) = in_body {
+            calls.add(*in_body);
+        } else if received.body.is_scrubbed() {
+            received.body.forbid_calls()?;
+        } else if is_unread && self.uses_tenant_credential() && !self.is_file_upload {
+            calls.unreadable = Some("its body is neither a form nor JSON, or is encoded");
+        }
+        let checked = rules.check(self.method.as_str(), self.target.path(), &calls);
+        checked.map_err(|error| Refusal::NotAllowed {
+            place: rules_place(tenant),
+            error,
         })
     }
 
@@ -338,6 +376,15 @@ fn replacement_scheme(header: HeaderCredential, policy: ClientCredentialPolicy) 
         ClientCredentialPolicy::Replace => Ok(Some(scheme)),
         ClientCredentialPolicy::Refuse => Err(Refusal::ClientCredential("Authorization header")),
         ClientCredentialPolicy::Keep => Ok(None),
+    }
+}
+
+/// The setting that has the rules of a tenant.
+fn rules_place(tenant: &TenantId) -> String {
+    if *tenant == TenantId::default() {
+        "token.allow".to_owned()
+    } else {
+        format!("tenants.{}.allow", tenant.as_str())
     }
 }
 

@@ -13,7 +13,7 @@ use http::{HeaderName, HeaderValue, Response, StatusCode, Version};
 
 use crate::graph::scrub::ScrubError;
 use crate::net::{ConnectFailure, ConnectFailureKind};
-use crate::tenants::RouteError;
+use crate::tenants::{NotAllowed, RouteError};
 use crate::token::RefreshError;
 use crate::types::TokenFamily;
 
@@ -111,6 +111,20 @@ pub(crate) enum Refusal {
     /// The signs of the request name no tenant, or not one.
     #[error("{0}; the request was not sent")]
     Route(RouteError),
+    /// The rules of the tenant do not allow a call that the request makes.
+    #[error("graphward does not forward this request because of the rules of `{place}`: {error}")]
+    NotAllowed {
+        /// The setting.
+        place: String,
+        /// What is not allowed.
+        error: NotAllowed,
+    },
+    /// There are rules, and the body is too large to be searched for what they may not allow.
+    #[error(
+        "graphward cannot check this request against the rules of `allow`, because its body is too large to be searched for a \
+         batch or another method. Send a smaller one, or a file as a multipart form"
+    )]
+    CallsUnsearched,
     /// Only the body can name the tenant, and it is too large to be searched.
     #[error(
         "graphward does not know which tenant this request is for, and its body is too large to be searched for a name. Name \
@@ -210,7 +224,8 @@ impl Refusal {
             Self::Route(RouteError::Unknown { .. }) => (S::NOT_FOUND, DENIED, "refused_unknown_tenant", 990_025, false),
             Self::Route(RouteError::Inactive(_)) => (S::FORBIDDEN, DENIED, "refused_inactive_tenant", 990_026, false),
             Self::Route(RouteError::Disagreement { .. }) => (S::FORBIDDEN, DENIED, "refused_tenants_disagree", 990_027, false),
-            Self::Unsearchable => (S::PAYLOAD_TOO_LARGE, REQUEST_ERROR, "refused_body_unsearched", 990_028, false),
+            Self::NotAllowed { .. } => (S::FORBIDDEN, DENIED, "refused_not_allowed", 990_029, false),
+            Self::Unsearchable | Self::CallsUnsearched => (S::PAYLOAD_TOO_LARGE, REQUEST_ERROR, "refused_body_unsearched", 990_028, false),
             Self::TokenWithdrawn(_) => (S::FORBIDDEN, CONFIGURATION_ERROR, "refused_token_withdrawn", 990_023, false),
         };
         ErrorProperties {
@@ -289,6 +304,7 @@ impl Refusal {
                     | Self::BodyInterrupted
                     | Self::ScrubFailed(_)
                     | Self::Unsearchable
+                    | Self::CallsUnsearched
             )
     }
 }

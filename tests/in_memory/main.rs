@@ -5,6 +5,7 @@
 mod access_log;
 mod admin;
 mod alerts;
+mod allowed_calls;
 mod batch_items;
 mod batches;
 mod body_credentials;

@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod admin_changes;
+mod allowed_calls;
 mod changed_secrets;
 mod cli;
 mod colors;

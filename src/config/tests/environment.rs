@@ -86,6 +86,7 @@ fn example(path: &str) -> (Vec<(String, &'static str)>, &'static str) {
         "token.renew.timeout" => (with(&[("TOKEN_RENEW_HTTP", "http://a")]), "7s"),
         "token.store.fernet_key" => (with(&store), "{}"),
         "token.store.fernet_key.file" | "token.store.fernet_key.env" => (with(&store[..1]), "K"),
+        "token.allow" => (with(&[]), "GET /me,send-only"),
         "token.absent" => (with(&[]), "keep"),
         "token.cache.file" => (with(&cache[1..]), "/a"),
         "token.cache.fernet_key" => (with(&cache), "{}"),

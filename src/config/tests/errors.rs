@@ -192,3 +192,20 @@ fn the_apps_secret_is_somewhere_else_and_hosts_have_no_port() {
         ("[upstream]\nhosts = [\"https://a\"]", "a host name"),
     ]);
 }
+
+#[test]
+fn a_rule_that_allows_nothing_says_what_to_write() {
+    each(&[
+        ("[token]\nallow = []", "a list of at least one"),
+        ("[token]\nallow = \"send_only\"", "must be \"METHOD /path\""),
+        (
+            "[token]\nallow = [\"send-only\", \"/{id}\"]",
+            "must be \"METHOD /path\"",
+        ),
+        ("[token]\nallow = \"get /{id}\"", "in capitals"),
+        ("[token]\nallow = \"GET {id}\"", "begins with a slash"),
+        ("[token]\nallow = \"GET /{id}?fields=id\"", "must not have a query"),
+        ("[token]\nallow = \"GET /v25.0/{id}\"", "must not have a version"),
+        ("[token]\nallow = \"GET /{phone}\"", "{id} for an id"),
+    ]);
+}

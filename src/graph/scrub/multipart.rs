@@ -118,10 +118,13 @@ impl MultipartScrubber {
                     HeaderEnd::Incomplete => break,
                     HeaderEnd::Found(end) => {
                         let (begin, behind) = data.split_at(end);
-                        self.begin_part(line, begin, out);
+                        self.begin_part(line, begin, scrub_state, out);
                         data = behind;
                     }
                     HeaderEnd::TooLong | HeaderEnd::Truncated => {
+                        if let Some(calls) = &mut scrub_state.report.calls {
+                            calls.unreadable = Some("a part of its form has a head that is too long or has no end");
+                        }
                         // Nothing can be put after a truncated head.
                         if let HeaderEnd::Truncated = head {
                             self.restore_pending(scrub_state, out);
@@ -167,8 +170,11 @@ impl MultipartScrubber {
     }
 
     /// Begins a part: takes its boundary line, which is `line` bytes long, and its head.
-    fn begin_part(&mut self, line: usize, begin: &[u8], out: &mut ScrubOutput<'_>) {
+    fn begin_part(&mut self, line: usize, begin: &[u8], scrub_state: &mut ScrubState, out: &mut ScrubOutput<'_>) {
         let head = begin.get(line..).unwrap_or_default();
+        if let Some(calls) = &mut scrub_state.report.calls {
+            part::all_names(head).iter().for_each(|name| calls.add_field_name(name));
+        }
         self.state = match part::PartField::parse(head) {
             None => {
                 out.forward(begin);
@@ -269,7 +275,11 @@ impl BufferedField {
         let (value, line_end) = content.split_at(value);
         if self.name == ParameterName::Batch {
             let policy = scrub_state.policy;
-            let edits = batch::find_edits(&SourceText::from_slice(value, 0), policy, &mut scrub_state.report)?;
+            let batch = SourceText::from_slice(value, 0);
+            if let Some(calls) = &mut scrub_state.report.calls {
+                calls.add_batch(&batch);
+            }
+            let edits = batch::find_edits(&batch, policy, &mut scrub_state.report)?;
             if edits.is_empty() {
                 out.forward(&self.bytes);
                 return Ok(Decision::Keep);

@@ -82,6 +82,35 @@ pub(super) fn parameter_value(header: &[u8], key: &[u8]) -> Option<Vec<u8>> {
     Some(unescape_quoted(slice(header, &found.value), Backslash::Escapes).collect())
 }
 
+/// The names of a part under every reading of its head; none if it is a file.
+pub(super) fn all_names(head: &[u8]) -> Vec<Vec<u8>> {
+    let mut names = Vec::new();
+    for header in header_ranges(head) {
+        let text = slice(head, &header);
+        let (key, value) = text.split_at(memchr(b':', text).unwrap_or(text.len()));
+        if !key.trim_ascii().eq_ignore_ascii_case(b"content-disposition") {
+            continue;
+        }
+        let value = value.get(1..).unwrap_or_default();
+        for style in [Backslash::Escapes, Backslash::Literal] {
+            let is = |parameter: &HeaderParameter, key: &[u8]| slice(value, &parameter.key).eq_ignore_ascii_case(key);
+            if header_parameters(value, style).any(|parameter| is(&parameter, b"filename")) {
+                continue;
+            }
+            for parameter in header_parameters(value, style) {
+                let raw = slice(value, &parameter.value);
+                if is(&parameter, b"name") {
+                    names.push(unescape_quoted(raw.trim_ascii(), style).collect());
+                } else if is(&parameter, b"name*") {
+                    let coded = raw.rsplit(|byte| *byte == b'\'').next();
+                    names.push(form_decode(coded.unwrap_or_default()).collect());
+                }
+            }
+        }
+    }
+    names
+}
+
 /// The known names in a `Content-Disposition` with their ranges; none if this is a file.
 fn field_names(text: &[u8], style: Backslash) -> Vec<(ParameterName, Range<usize>)> {
     let mut names = Vec::new();

@@ -7,6 +7,7 @@
 //! are removed and buffered, up to a limit, and put back at the end if they may be kept after all. Nothing is buffered
 //! once a token to keep has been found.
 
+use super::super::calls::Calls;
 use super::super::credential::{ClientCredentialPolicy, ParameterCredential};
 use super::super::hints::RequestHints;
 use super::super::parameter::{ParameterKind, ParameterName};
@@ -62,6 +63,8 @@ pub struct ScrubReport {
     pub hints: RequestHints,
     /// What it says about the tenant: ids are read from the items of a batch only.
     pub signs: Option<Box<TenantSigns>>,
+    /// Which calls it makes, if that was asked for.
+    pub calls: Option<Box<Calls>>,
 }
 
 /// The rule for the credentials of a body, or of a batch item, that has been read whole.
