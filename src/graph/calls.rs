@@ -139,7 +139,7 @@ impl Calls {
                     parameters.read_url(&String::from_utf8_lossy(url.bytes()));
                 }
                 (b"relative_url", _) => {
-                    self.unreadable = Some("an item of its batch has a relative_url that is no string")
+                    self.unreadable = Some("an item of its batch has a relative_url that is no string");
                 }
                 (b"body", Some(b'"' | b'\'')) => {
                     let body = text.unescape_at(value);

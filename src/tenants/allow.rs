@@ -171,10 +171,8 @@ impl AllowRules {
             && !calls.has_ids
             && segments_without_version(path).next().is_none();
         if !is_batch {
-            let methods = calls.methods.iter().chain([&own]);
-            methods
-                .map(|method| self.check_call(method, path, None))
-                .collect::<Result<(), _>>()?;
+            let mut methods = calls.methods.iter().chain([&own]);
+            methods.try_for_each(|method| self.check_call(method, path, None))?;
         }
         for (index, item) in calls.items.iter().enumerate() {
             for (method, path) in item

@@ -72,9 +72,9 @@ async fn no_spelling_of_another_method_or_a_batch_leads_around_the_rules() {
     let proxy = TestProxy::start_with(PROTOCOL_PAIRS[0], allow(&["send-only", "GET /{id}"])).await;
     let target = "/v25.0/1/messages";
     let long = format!(
-        "{}{}",
-        field("file", &"x".repeat(1 << 20)).trim_end_matches("--\r\n"),
-        &field("method", "delete")[3..]
+        "--b\r\nContent-Disposition: form-data; name=\"text\"\r\n\r\n{}\r\n{}",
+        "x".repeat(1 << 20),
+        field("method", "delete")
     );
     let requests = [
         get("/v25.0/1?method=delete"),
