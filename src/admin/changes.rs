@@ -53,7 +53,9 @@ enum ChangeError {
     NoHeader,
     #[error("a change of the token needs the Host localhost, 127.0.0.1 or [::1]")]
     ForeignHost,
-    #[error("the query must be ?tenant=NAME, or nothing if there is one tenant; the tenants: {0}")]
+    #[error(
+        "there is no such tenant or parameter; name one by ?tenant=NAME, which may be left out if there is only one: {0}"
+    )]
     UnknownTenant(String),
     #[error("the body is larger than 16 KiB, or did not arrive within {} s", BODY_TIMEOUT.as_secs())]
     Body,

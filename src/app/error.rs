@@ -7,6 +7,7 @@ use super::secrets::SecretLoadError;
 use super::token_provider::TokenProviderError;
 use crate::alert::WebhookUrlError;
 use crate::net::ServerCertError;
+use crate::types::TenantId;
 
 /// The reason why the process cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +23,15 @@ pub enum StartError {
     /// The upstream cannot be used as configured.
     #[error(transparent)]
     Upstream(#[from] UpstreamError),
+    /// A tenant besides that of `[token]` cannot be started as configured. What the error calls `app` and `token` is in its
+    /// section.
+    #[error("the tenant {id}")]
+    Tenant {
+        /// Its name.
+        id: TenantId,
+        /// What is wrong with it.
+        source: Box<StartError>,
+    },
     /// A secret cannot be loaded.
     #[error(transparent)]
     Secret(#[from] SecretLoadError),
@@ -34,4 +44,17 @@ pub enum StartError {
     /// TLS to the app cannot be configured.
     #[error("cannot use listen.tls")]
     ServerTls(#[from] ServerCertError),
+}
+
+// === impl StartError ===
+
+impl StartError {
+    /// Says which tenant it is about.
+    pub(super) fn of_tenant(self, id: &TenantId) -> Self {
+        if *id == TenantId::default() {
+            return self;
+        }
+        let (id, source) = (id.clone(), Box::new(self));
+        Self::Tenant { id, source }
+    }
 }

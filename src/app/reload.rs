@@ -268,7 +268,7 @@ impl BuildContext {
         let replacement = |(id, own): (TenantId, Config)| {
             Ok::<_, StartError>(match running.iter().find(|(before, _)| *before == id) {
                 Some((_, before)) => {
-                    let reconfiguration = self.token_side(&own, before)?;
+                    let reconfiguration = self.token_side(&own, before).map_err(|error| error.of_tenant(&id))?;
                     ReplacementTenant::Running(id, Box::new(own), Box::new(reconfiguration))
                 }
                 None => ReplacementTenant::New(Box::new(NewTenant::build(self, id, own, alert_sender, None)?)),

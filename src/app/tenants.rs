@@ -49,7 +49,8 @@ impl NewTenant {
         alert_sender: &SharedAlertSender,
         provider: Option<TokenProvider>,
     ) -> Result<Self, StartError> {
-        let token_side = context.token_side(&config, &config)?;
+        let token_side = context.token_side(&config, &config);
+        let token_side = token_side.map_err(|error| error.of_tenant(&id))?;
         let provider = provider.unwrap_or(token_side.provider);
         let sources = provider.describe_sources();
         let (publisher, tokens) = channel();

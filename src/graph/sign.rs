@@ -97,10 +97,14 @@ impl TenantSigns {
 /// A relative URL as it is, and what is behind the host of an absolute one.
 pub(super) fn behind_origin(url: &str) -> &str {
     let url = url.trim_ascii();
-    let Some((_scheme, behind)) = url.split_once("://") else {
-        return url;
-    };
-    behind.find('/').and_then(|at| behind.get(at..)).unwrap_or_default()
+    match url.split_once("://") {
+        // Not the URL in a query.
+        Some((scheme, behind)) if !scheme.contains(['/', '?', '#']) => behind
+            .find(['/', '?', '#'])
+            .and_then(|at| behind.get(at..))
+            .unwrap_or_default(),
+        Some(_) | None => url,
+    }
 }
 
 fn push(signs: &mut Vec<Box<str>>, sign: impl Iterator<Item = u8>) {
@@ -176,8 +180,19 @@ mod tests {
             signs.add_relative_url(url.as_bytes());
             assert_eq!(signs.object_ids, ["106".into(), "7".into()], "{url}");
         }
-        let mut signs = TenantSigns::default();
-        signs.add_relative_url(b"https://graph.facebook.com");
-        assert_eq!(signs, TenantSigns::default());
+        for (url, ids) in [
+            ("https://graph.facebook.com", &[][..]),
+            ("https://graph.facebook.com?ids=7", &["7"]),
+            ("106?link=https://a.example/107", &["106"]),
+            ("106/feed#://107/x", &["106"]),
+        ] {
+            let mut signs = TenantSigns::default();
+            signs.add_relative_url(url.as_bytes());
+            assert_eq!(
+                signs.object_ids.iter().map(|id| &**id).collect::<Vec<_>>(),
+                ids,
+                "{url}"
+            );
+        }
     }
 }

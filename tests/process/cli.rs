@@ -58,7 +58,7 @@ fn a_secret_that_cannot_be_loaded_exits_with_2_and_names_its_key_and_source() {
     for (text, words) in [
         (
             "[token]\nsource = { file = \"t\", fernet_key = { env = \"NO_KEY\" } }",
-            "cannot use fernet_key from the variable NO_KEY: it is not set",
+            "cannot use token.source.fernet_key from the variable NO_KEY: it is not set",
         ),
         (
             "[token]\nsource = { file = \"t\", fernet_key = { file = \"bad\" } }",
@@ -66,11 +66,15 @@ fn a_secret_that_cannot_be_loaded_exits_with_2_and_names_its_key_and_source() {
         ),
         (
             "[token]\nsource = { http = \"http://a\", headers = { Authorization = { file = \"none\" } } }",
-            "cannot use headers from the file `",
+            "cannot use token.source.headers.authorization from the file `",
         ),
         (
             "[token]\nsource = { postgres = { file = \"bad\" }, query = \"SELECT 1\" }",
             "cannot use token.source.postgres: ",
+        ),
+        (
+            "[tenants.acme]\nsource = { file = \"t\", fernet_key = { env = \"NO_KEY\" } }",
+            "the tenant acme: cannot use token.source.fernet_key from the variable NO_KEY: it is not set",
         ),
         ("[alerts]\nurl = { file = \"bad\" }", "cannot use alerts.url: "),
         (
