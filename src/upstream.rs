@@ -3,7 +3,7 @@
 //! # Why
 //!
 //! hyper-util's client cannot say whether a request was processed, opens one HTTP/2 connection per origin, and costs 5,200
-//! instructions per request. So the connections of [`hyper::client::conn`] are driven here. Nothing is sent twice here: a
+//! instructions per request. So the connections of [`hyper::client::conn`] and [`h2`] are driven here. Nothing is sent twice here: a
 //! [`SendError`] says what became of a request, and the caller, who has its body, decides.
 
 mod connection;
@@ -11,6 +11,7 @@ mod error;
 mod exchange;
 mod http1;
 mod http2;
+mod http2_upload;
 mod pool;
 mod request_body;
 

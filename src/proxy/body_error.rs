@@ -23,8 +23,8 @@ pub enum BodyError {
     ScrubFailed(#[source] ScrubError),
 }
 
-/// The reason why a request body ended early: the kind of a [`BodyError`]. HTTP/2 sends a body in a task of its own, and
-/// the error of the request then says only that the stream was reset.
+/// The reason why a request body ended early: the kind of a [`BodyError`]. A connection that sends the body says only that
+/// it broke off.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum BodyFailure {
     Interrupted,

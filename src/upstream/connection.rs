@@ -10,18 +10,18 @@ use std::sync::Arc;
 use super::http1::Http1;
 use super::http2::{Http2, Stream};
 use super::request_body::RequestBody;
-use crate::net::{BoxedIo, Tasks};
+use crate::net::{BoxError, BoxedIo, Tasks};
 
 /// A connection on which one more request can be sent.
 pub(super) enum Connection<B: RequestBody> {
     Http1(Http1<B>),
-    Http2(Stream<B>),
+    Http2(Stream),
 }
 
 /// A new connection, by its HTTP version.
 pub(super) enum NewConnection<B: RequestBody> {
     Http1(Http1<B>),
-    Http2(Arc<Http2<B>>),
+    Http2(Arc<Http2>),
 }
 
 /// Performs the handshake of the HTTP version that TLS has agreed on. `on_new_limit` is called when an HTTP/2 peer changes
@@ -29,12 +29,12 @@ pub(super) enum NewConnection<B: RequestBody> {
 pub(super) async fn handshake<B: RequestBody>(
     io: BoxedIo,
     tasks: &Tasks,
-    on_new_limit: impl Fn() + Send + 'static,
-) -> hyper::Result<NewConnection<B>> {
+    on_new_limit: impl FnMut() + Send + 'static,
+) -> Result<NewConnection<B>, BoxError> {
     if io.is_http2() {
-        return Http2::handshake(io, tasks, on_new_limit)
-            .await
-            .map(NewConnection::Http2);
+        let connection = Http2::handshake(io, tasks, on_new_limit).await?;
+        return Ok(NewConnection::Http2(connection));
     }
-    Http1::handshake(io).await.map(NewConnection::Http1)
+    let connection = Http1::handshake(io).await?;
+    Ok(NewConnection::Http1(connection))
 }

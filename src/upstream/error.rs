@@ -40,7 +40,7 @@ pub enum Fate {
 // === impl SendError ===
 
 impl<B> SendError<B> {
-    pub(super) fn handed_back(request: Request<B>, error: hyper::Error) -> Self {
+    pub(super) fn handed_back(request: Request<B>, error: impl fmt::Display) -> Self {
         tracing::debug!(%error, "the connection ended before it took the request");
         Self::HandedBack(Box::new(request))
     }

@@ -1,202 +1,316 @@
 //! An HTTP/2 connection, and one exchange on a stream of it.
 
-use std::error::Error as _;
-use std::pin::Pin;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
+use h2::client::{Connection, ResponseFuture, SendRequest};
+use h2::{Ping, PingPong, Reason, RecvStream};
 use http::uri::{PathAndQuery, Scheme};
-use http::{Request, Response, Uri, header};
-use hyper::body::Incoming;
-use hyper::client::conn::http2;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::time::interval;
+use http::{HeaderMap, Method, Request, Response, Uri, header};
+use http_body::SizeHint;
+use tokio::task::AbortHandle;
+use tokio::time::{sleep, timeout};
 
 use super::error::{ConnectionEnded, Fate, SendError};
+use super::http2_upload::{MAX_BUFFERED_BYTES, Upload};
 use super::request_body::RequestBody;
 use crate::graph::Origin;
 use crate::net::{BoxedIo, Tasks};
 
 /// An HTTP/2 connection.
-pub(super) struct Http2<B> {
-    sender: http2::SendRequest<B>,
+pub(super) struct Http2 {
+    sender: SendRequest<Bytes>,
     open_streams: AtomicUsize,
-    limit: Arc<StreamLimit>,
+    peer: Arc<PeerState>,
     /// Whether a response has come on it.
     was_used: AtomicBool,
-    /// Whether it takes no more requests: the peer has refused one, or ends it.
+}
+
+/// What the peer of an HTTP/2 connection has said.
+struct PeerState {
+    /// The number of streams that it allows, or [`UNKNOWN_LIMIT`].
+    stream_limit: AtomicUsize,
+    /// Whether it takes no more requests: it has refused one, or ends the connection.
     is_retired: AtomicBool,
 }
 
-/// The number of streams that the peer of an HTTP/2 connection allows.
-struct StreamLimit {
-    is_known: AtomicBool,
-    streams: AtomicUsize,
+/// One of the streams that an HTTP/2 connection may have open, until it is dropped.
+pub(super) struct Stream {
+    connection: Arc<Http2>,
+    sender: SendRequest<Bytes>,
 }
 
-/// One of the streams that an HTTP/2 connection may have open, until it is dropped.
-pub(super) struct Stream<B>(pub(super) Arc<Http2<B>>);
+/// The body of a response. Dropped before its end, it resets the stream.
+pub(super) struct Http2Body {
+    stream: RecvStream,
+    /// The bytes of the declared length that have not come yet.
+    missing: Option<u64>,
+    /// The task of an upload that goes on after the head of the response.
+    upload: Option<AbortHandle>,
+}
 
-/// The streams of an HTTP/2 connection before its peer has said how many it allows: one, so that the first request does not
-/// wait for that.
+/// The limit before the peer has sent its SETTINGS: a number that no SETTINGS hold.
+const UNKNOWN_LIMIT: usize = usize::MAX - 1;
+/// The streams of a connection whose limit is unknown: one, so that the first request does not wait for the SETTINGS.
 const INITIAL_MAX_STREAMS: usize = 1;
-/// How often its SETTINGS are looked for at first, and how many times.
-const SETTINGS_INTERVAL: Duration = Duration::from_millis(5);
-const MAX_LOOKS: u32 = 200;
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 // === impl Http2 ===
 
-impl<B: RequestBody> Http2<B> {
+impl Http2 {
     /// Performs the handshake, and runs the connection as a task. `on_new_limit` is called when the peer changes the number
     /// of streams that it allows.
     pub(super) async fn handshake(
         io: BoxedIo,
         tasks: &Tasks,
-        on_new_limit: impl Fn() + Send + 'static,
-    ) -> hyper::Result<Arc<Self>> {
-        let (sender, mut connection) = http2_builder(tasks).handshake(TokioIo::new(io)).await?;
-        let limit = Arc::new(StreamLimit::default());
-        let shared = Arc::clone(&limit);
-        // hyper tells of the peer's SETTINGS only when it is asked.
-        let mut settings = interval(SETTINGS_INTERVAL);
-        let mut looks = 0;
-        drop(tasks.spawn(async move {
-            let ended = std::future::poll_fn(move |cx| {
-                let ended = Pin::new(&mut connection).poll(cx);
-                while !shared.is_known() && settings.poll_tick(cx).is_ready() {
-                    looks += 1;
-                    if looks == MAX_LOOKS || connection.current_max_send_streams() != INITIAL_MAX_STREAMS {
-                        shared.set(connection.current_max_send_streams());
-                        on_new_limit();
-                    }
-                }
-                shared.update(connection.current_max_send_streams());
-                ended
-            });
-            if let Err(error) = ended.await {
-                tracing::debug!(%error, "upstream connection closed with an error");
-            }
-        }));
+        on_new_limit: impl FnMut() + Send + 'static,
+    ) -> Result<Arc<Self>, h2::Error> {
+        let (sender, connection) = http2_builder().handshake(io).await?;
+        let peer = Arc::new(PeerState {
+            stream_limit: AtomicUsize::new(UNKNOWN_LIMIT),
+            is_retired: AtomicBool::new(false),
+        });
+        drop(tasks.spawn(drive(connection, Arc::clone(&peer), on_new_limit)));
         Ok(Arc::new(Self {
             sender,
             open_streams: AtomicUsize::new(0),
-            limit,
+            peer,
             was_used: AtomicBool::new(false),
-            is_retired: AtomicBool::new(false),
         }))
     }
 
     /// Whether no request can be sent on it any more.
     pub(super) fn is_closed(&self) -> bool {
-        self.is_retired.load(Ordering::Relaxed) || self.sender.is_closed()
+        self.peer.is_retired.load(Ordering::Relaxed)
     }
 
     /// Opens a stream, unless the peer's limit is reached.
-    pub(super) fn try_open(self: &Arc<Self>) -> Option<Stream<B>> {
+    pub(super) fn try_open(self: &Arc<Self>) -> Option<Stream> {
         if !self.has_room() {
             return None;
         }
+        let mut sender = self.sender.clone();
+        if let Err(error) = check(&mut sender) {
+            tracing::debug!(%error, "the connection takes no more requests");
+            self.retire();
+            return None;
+        }
         self.open_streams.fetch_add(1, Ordering::Relaxed);
-        Some(Stream(Arc::clone(self)))
+        let connection = Arc::clone(self);
+        Some(Stream { connection, sender })
     }
 
     pub(super) fn has_room(&self) -> bool {
-        let limit = self.limit.streams.load(Ordering::Relaxed);
+        let limit = match self.peer.stream_limit.load(Ordering::Relaxed) {
+            UNKNOWN_LIMIT => INITIAL_MAX_STREAMS,
+            limit => limit,
+        };
         !self.is_closed() && self.open_streams.load(Ordering::Relaxed) < limit
     }
 
     /// Whether the peer has not said yet how many streams it allows.
     pub(super) fn is_starting(&self) -> bool {
-        !self.limit.is_known() && !self.is_closed()
+        self.peer.stream_limit.load(Ordering::Relaxed) == UNKNOWN_LIMIT && !self.is_closed()
     }
 
     pub(super) fn is_idle(&self) -> bool {
         self.open_streams.load(Ordering::Relaxed) == 0
     }
+
+    fn retire(&self) {
+        self.peer.is_retired.store(true, Ordering::Relaxed);
+    }
 }
 
-// === impl StreamLimit ===
-
-impl StreamLimit {
-    fn is_known(&self) -> bool {
-        self.is_known.load(Ordering::Relaxed)
+/// Runs a connection to its end, or until its peer does not answer a PING.
+async fn drive(mut connection: Connection<BoxedIo, Bytes>, peer: Arc<PeerState>, mut on_new_limit: impl FnMut()) {
+    let pings = connection.ping_pong();
+    let mut keep_alive = pin!(keep_alive(pings));
+    let ended = poll_fn(|cx| {
+        let ended = Pin::new(&mut connection).poll(cx);
+        let limit = connection.max_concurrent_send_streams();
+        if peer.stream_limit.swap(limit, Ordering::Relaxed) != limit {
+            on_new_limit();
+        }
+        if ended.is_pending() && keep_alive.as_mut().poll(cx).is_ready() {
+            tracing::debug!("upstream connection closed: no answer to a PING");
+            return Poll::Ready(Ok(()));
+        }
+        ended
+    });
+    if let Err(error) = ended.await {
+        tracing::debug!(%error, "upstream connection closed with an error");
     }
+    peer.is_retired.store(true, Ordering::Relaxed);
+}
 
-    fn set(&self, streams: usize) {
-        self.is_known.store(true, Ordering::Relaxed);
-        self.streams.store(streams, Ordering::Relaxed);
-    }
-
-    /// Takes over a change of a known limit.
-    fn update(&self, streams: usize) {
-        if self.is_known() {
-            self.streams.store(streams, Ordering::Relaxed);
+/// Sends a PING from time to time; returns when one is not answered.
+async fn keep_alive(pings: Option<PingPong>) {
+    let Some(mut pings) = pings else {
+        return;
+    };
+    loop {
+        sleep(KEEP_ALIVE_INTERVAL).await;
+        match timeout(KEEP_ALIVE_TIMEOUT, pings.ping(Ping::opaque())).await {
+            Ok(Ok(_pong)) => {}
+            // The connection reports its own end.
+            Ok(Err(_)) => std::future::pending().await,
+            Err(_elapsed) => return,
         }
     }
 }
 
-impl Default for StreamLimit {
-    fn default() -> Self {
-        Self {
-            is_known: AtomicBool::new(false),
-            streams: AtomicUsize::new(INITIAL_MAX_STREAMS),
-        }
+/// Whether a connection takes a request now.
+fn check(sender: &mut SendRequest<Bytes>) -> Result<(), h2::Error> {
+    match sender.poll_ready(&mut Context::from_waker(Waker::noop())) {
+        // A clone that has sent nothing is never pending.
+        Poll::Ready(result) => result,
+        Poll::Pending => Ok(()),
     }
 }
 
 // === impl Stream ===
 
-impl<B: RequestBody> Stream<B> {
+impl Stream {
     /// Sends a request in origin-form, and waits for the head of the response.
-    pub(super) fn send(
-        &self,
+    pub(super) fn send<B: RequestBody>(
+        &mut self,
         origin: &Origin,
-        mut request: Request<B>,
-    ) -> impl Future<Output = Result<Response<Incoming>, SendError<B>>> {
-        let target = request.uri().path_and_query().cloned();
-        *request.uri_mut() = absolute(origin, target.clone());
+        request: Request<B>,
+        tasks: &Tasks,
+    ) -> impl Future<Output = Result<Response<Http2Body>, SendError<B>>> {
+        let started = self.start(origin, request);
+        async move {
+            let (mut response, mut upload) = started?;
+            let response = poll_fn(|cx| {
+                if let Some(running) = &mut upload
+                    && let Poll::Ready(sent) = running.poll(cx)
+                {
+                    upload = None;
+                    sent.map_err(|error| ConnectionEnded::new(Fate::Unknown, error))?;
+                }
+                let response = ready!(Pin::new(&mut response).poll(cx));
+                Poll::Ready(response.map_err(|error| self.ended(error)))
+            });
+            let response = response.await.map_err(SendError::Ended)?;
+            self.connection.was_used.store(true, Ordering::Relaxed);
+            // It has to go on while the app does not read a response that has come early.
+            let upload = upload.map(|mut upload| tasks.spawn(async move { drop(poll_fn(|cx| upload.poll(cx)).await) }));
+            Ok(Http2Body::new(response, upload))
+        }
+    }
+
+    /// Sends the head of a request.
+    fn start<B: RequestBody>(
+        &mut self,
+        origin: &Origin,
+        request: Request<B>,
+    ) -> Result<(ResponseFuture, Option<Upload<B>>), SendError<B>> {
+        if let Err(error) = check(&mut self.sender) {
+            self.connection.retire();
+            return Err(SendError::handed_back(request, error));
+        }
+        let (mut head, body) = request.into_parts();
+        head.uri = absolute(origin, head.uri.path_and_query().cloned());
+        remove_connection_headers(&mut head.headers);
+        if let Some(length) = body.size_hint().exact()
+            && (length > 0 || !matches!(head.method, Method::GET | Method::HEAD | Method::DELETE))
+        {
+            head.headers
+                .entry(header::CONTENT_LENGTH)
+                .or_insert_with(|| length.into());
+        }
         // A sensitive value is sent whole each time, Huffman-coded: 6,000 instructions. In the table of the connection it is
         // one byte. RFC 7541, section 7.1.3, warns of peers who guess by the size: here, only the app could.
-        if let Some(bearer) = request.headers_mut().get_mut(header::AUTHORIZATION) {
+        if let Some(bearer) = head.headers.get_mut(header::AUTHORIZATION) {
             bearer.set_sensitive(false);
         }
-        let response = self.0.sender.clone().try_send_request(request);
-        async move {
-            let mut error = match response.await {
-                Ok(response) => {
-                    self.0.was_used.store(true, Ordering::Relaxed);
-                    return Ok(response);
+        let is_empty = body.is_end_stream();
+        match self.sender.send_request(Request::from_parts(head, ()), is_empty) {
+            Ok((response, stream)) => Ok((response, (!is_empty).then(|| Upload::new(body, stream)))),
+            Err(error) => Err(SendError::Ended(ConnectionEnded::new(Fate::NotSent, error))),
+        }
+    }
+
+    fn ended(&self, error: h2::Error) -> ConnectionEnded {
+        let is_refused = error.is_reset() && error.reason() == Some(Reason::REFUSED_STREAM);
+        // Above the last identifier of GOAWAY, or refused (RFC 9113, section 8.7).
+        let fate = if error.is_remote() && (error.is_go_away() || is_refused) {
+            self.connection.retire();
+            Fate::NotProcessed
+        } else if !error.is_reset() && self.connection.was_used.load(Ordering::Relaxed) {
+            Fate::Unanswered
+        } else {
+            Fate::Unknown
+        };
+        ConnectionEnded::new(fate, error)
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.connection.open_streams.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+// === impl Http2Body ===
+
+impl Http2Body {
+    fn new(response: Response<RecvStream>, upload: Option<AbortHandle>) -> Response<Self> {
+        let length = response.headers().get(header::CONTENT_LENGTH);
+        let missing = length.and_then(|length| length.to_str().ok()?.parse().ok());
+        response.map(|stream| Self {
+            stream,
+            missing,
+            upload,
+        })
+    }
+
+    /// Receives the next bytes.
+    pub(super) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, h2::Error>>> {
+        Poll::Ready(match ready!(self.stream.poll_data(cx)) {
+            Some(Ok(data)) => {
+                // Of a stream that has ended, there is no window.
+                drop(self.stream.flow_control().release_capacity(data.len()));
+                if let Some(missing) = &mut self.missing {
+                    *missing = missing.saturating_sub(data.len() as u64);
                 }
-                Err(error) => error,
-            };
-            if let Some(mut request) = error.take_message() {
-                self.0.is_retired.store(true, Ordering::Relaxed);
-                *request.uri_mut() = target.map_or_else(Uri::default, Uri::from);
-                return Err(SendError::handed_back(request, error.into_error()));
+                Some(Ok(data))
             }
-            let error = error.into_error();
-            let fate = match error.source().and_then(|cause| cause.downcast_ref::<h2::Error>()) {
-                // Above the last identifier of GOAWAY, or refused (RFC 9113, section 8.7).
-                Some(cause) if cause.is_remote() && cause.is_go_away() => Fate::NotProcessed,
-                Some(cause) if cause.is_remote() && cause.reason() == Some(h2::Reason::REFUSED_STREAM) => {
-                    Fate::NotProcessed
-                }
-                Some(cause) if cause.is_reset() => Fate::Unknown,
-                Some(_) | None if self.0.was_used.load(Ordering::Relaxed) => Fate::Unanswered,
-                Some(_) | None => Fate::Unknown,
-            };
-            if fate == Fate::NotProcessed {
-                self.0.is_retired.store(true, Ordering::Relaxed);
-            }
-            Err(SendError::Ended(ConnectionEnded::new(fate, error)))
+            // The peer wants no more of the request, and its response is whole (RFC 9113, section 8.1).
+            Some(Err(error)) if error.is_reset() && error.reason() == Some(Reason::NO_ERROR) => None,
+            end => end,
+        })
+    }
+
+    pub(super) fn is_end_stream(&self) -> bool {
+        self.stream.is_end_stream()
+    }
+
+    pub(super) fn size_hint(&self) -> SizeHint {
+        match self.missing {
+            Some(missing) => SizeHint::with_exact(missing),
+            None if self.is_end_stream() => SizeHint::with_exact(0),
+            None => SizeHint::default(),
         }
     }
 }
 
-impl<B> Drop for Stream<B> {
+impl Drop for Http2Body {
+    /// Ends an upload that holds the stream, unless the response is complete.
     fn drop(&mut self) {
-        self.0.open_streams.fetch_sub(1, Ordering::Relaxed);
+        if let Some(upload) = &self.upload
+            && self.size_hint().exact() != Some(0)
+            && !self.is_end_stream()
+        {
+            upload.abort();
+        }
     }
 }
 
@@ -209,15 +323,27 @@ fn absolute(origin: &Origin, target: Option<PathAndQuery>) -> Uri {
     Uri::from_parts(parts).unwrap_or_default()
 }
 
-fn http2_builder(tasks: &Tasks) -> http2::Builder<Tasks> {
-    let mut builder = http2::Builder::new(tasks.clone());
+/// Removes what concerns an HTTP/1.1 connection (RFC 9113, section 8.2.2).
+fn remove_connection_headers(headers: &mut HeaderMap) {
+    const KEEP_ALIVE: &str = "keep-alive";
+    const PROXY_CONNECTION: &str = "proxy-connection";
+    for name in [&header::CONNECTION, &header::TRANSFER_ENCODING, &header::UPGRADE] {
+        headers.remove(name);
+    }
+    headers.remove(KEEP_ALIVE);
+    headers.remove(PROXY_CONNECTION);
+    if headers.get(header::TE).is_some_and(|te| te != "trailers") {
+        headers.remove(header::TE);
+    }
+}
+
+fn http2_builder() -> h2::client::Builder {
+    let mut builder = h2::client::Builder::new();
     builder
-        .timer(TokioTimer::new())
-        .keep_alive_interval(Duration::from_secs(20))
-        .keep_alive_timeout(Duration::from_secs(10))
-        .keep_alive_while_idle(true)
-        .initial_max_send_streams(INITIAL_MAX_STREAMS)
-        .initial_stream_window_size(1024 * 1024)
+        .enable_push(false)
+        .initial_max_send_streams(UNKNOWN_LIMIT)
+        .max_send_buffer_size(MAX_BUFFERED_BYTES)
+        .initial_window_size(1024 * 1024)
         // More than all streams together can use: an app that does not read its answer stalls no other one.
         .initial_connection_window_size((1 << 31) - 1)
         // Graph sends `Proxy-Status` values of several KB, and repeats them.

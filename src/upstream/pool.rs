@@ -36,7 +36,7 @@ pub(super) struct Pool<B: RequestBody> {
 struct State<B: RequestBody> {
     /// The last one was used last.
     idle: Vec<Http1<B>>,
-    http2: Vec<OpenHttp2<B>>,
+    http2: Vec<OpenHttp2>,
     waiting: VecDeque<Waiter<B>>,
     /// The number of connections that are being made.
     connecting: usize,
@@ -46,8 +46,8 @@ struct State<B: RequestBody> {
     connect_again_at: Option<Instant>,
 }
 
-struct OpenHttp2<B> {
-    connection: Arc<Http2<B>>,
+struct OpenHttp2 {
+    connection: Arc<Http2>,
     used_at: Instant,
 }
 
@@ -145,7 +145,7 @@ impl<B: RequestBody> Pool<B> {
             }
         };
         let connected = handshake(io, &self.tasks, on_new_limit).await;
-        connected.map_err(|error| self.failure(error_chain(&error)))
+        connected.map_err(|error| self.failure(error_chain(&*error)))
     }
 
     fn finish_connecting(self: &Arc<Self>, connected: Result<NewConnection<B>, ConnectFailure>) {
@@ -232,7 +232,7 @@ impl<B: RequestBody> State<B> {
         None
     }
 
-    fn open_stream(&mut self) -> Option<Stream<B>> {
+    fn open_stream(&mut self) -> Option<Stream> {
         self.http2.iter_mut().find_map(|open| {
             let stream = open.connection.try_open()?;
             open.used_at = Instant::now();
