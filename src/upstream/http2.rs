@@ -284,9 +284,18 @@ impl Http2Body {
                 Some(Ok(data))
             }
             // The peer wants no more of the request, and its response is whole (RFC 9113, section 8.1).
-            Some(Err(error)) if error.is_reset() && error.reason() == Some(Reason::NO_ERROR) => None,
+            Some(Err(error))
+                if error.is_reset() && error.reason() == Some(Reason::NO_ERROR) && self.has_its_length() =>
+            {
+                None
+            }
             end => end,
         })
+    }
+
+    /// Whether all bytes of the declared length have come, if there is one.
+    fn has_its_length(&self) -> bool {
+        self.missing.is_none_or(|missing| missing == 0)
     }
 
     pub(super) fn is_end_stream(&self) -> bool {
@@ -350,3 +359,6 @@ fn http2_builder() -> h2::client::Builder {
         .max_header_list_size(128 * 1024);
     builder
 }
+
+#[cfg(test)]
+mod tests;
