@@ -30,7 +30,7 @@ pub enum StartError {
         /// Its name.
         id: TenantId,
         /// What is wrong with it.
-        source: Box<StartError>,
+        source: Box<Self>,
     },
     /// A secret cannot be loaded.
     #[error(transparent)]
