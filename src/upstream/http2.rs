@@ -11,7 +11,7 @@ use bytes::Bytes;
 use h2::client::{Connection, ResponseFuture, SendRequest};
 use h2::{Ping, PingPong, Reason, RecvStream};
 use http::uri::{PathAndQuery, Scheme};
-use http::{HeaderMap, Method, Request, Response, Uri, header};
+use http::{Method, Request, Response, Uri, header};
 use http_body::SizeHint;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
@@ -206,7 +206,8 @@ impl Stream {
         }
     }
 
-    /// Sends the head of a request.
+    /// Sends the head of a request, which has no header that concerns a connection (RFC 9113, section 8.2.2): `proxy` removes
+    /// those of the app.
     fn start<B: RequestBody>(
         &mut self,
         origin: &Origin,
@@ -218,7 +219,6 @@ impl Stream {
         }
         let (mut head, body) = request.into_parts();
         head.uri = absolute(origin, head.uri.path_and_query().cloned());
-        remove_connection_headers(&mut head.headers);
         if let Some(length) = body.size_hint().exact()
             && (length > 0 || !matches!(head.method, Method::GET | Method::HEAD | Method::DELETE))
         {
@@ -264,7 +264,13 @@ impl Drop for Stream {
 impl Http2Body {
     fn new(response: Response<RecvStream>, upload: Option<AbortHandle>) -> Response<Self> {
         let length = response.headers().get(header::CONTENT_LENGTH);
-        let missing = length.and_then(|length| length.to_str().ok()?.parse().ok());
+        let declared = length.and_then(|length| length.to_str().ok()?.parse().ok());
+        // To HEAD, and in a 304, the length is that of a body that is not sent.
+        let missing = if response.body().is_end_stream() {
+            Some(0)
+        } else {
+            declared
+        };
         response.map(|stream| Self {
             stream,
             missing,
@@ -330,20 +336,6 @@ fn absolute(origin: &Origin, target: Option<PathAndQuery>) -> Uri {
     parts.authority = Some(origin.authority().clone());
     parts.path_and_query = target;
     Uri::from_parts(parts).unwrap_or_default()
-}
-
-/// Removes what concerns an HTTP/1.1 connection (RFC 9113, section 8.2.2).
-fn remove_connection_headers(headers: &mut HeaderMap) {
-    const KEEP_ALIVE: &str = "keep-alive";
-    const PROXY_CONNECTION: &str = "proxy-connection";
-    for name in [&header::CONNECTION, &header::TRANSFER_ENCODING, &header::UPGRADE] {
-        headers.remove(name);
-    }
-    headers.remove(KEEP_ALIVE);
-    headers.remove(PROXY_CONNECTION);
-    if headers.get(header::TE).is_some_and(|te| te != "trailers") {
-        headers.remove(header::TE);
-    }
 }
 
 fn http2_builder() -> h2::client::Builder {

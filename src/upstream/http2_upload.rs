@@ -47,7 +47,8 @@ impl<B: RequestBody> Upload<B> {
                     // Trailers are not sent on.
                     Ok(Some(frame)) => self.chunk = frame.into_data().unwrap_or_default(),
                     Ok(None) => {
-                        self.send(Bytes::new(), true);
+                        // A stream that has ended needs no end.
+                        drop(self.stream.send_data(Bytes::new(), true));
                         return Poll::Ready(Ok(()));
                     }
                     Err(error) => {
@@ -64,7 +65,8 @@ impl<B: RequestBody> Upload<B> {
             };
             let part = self.chunk.split_to(capacity);
             let is_last = self.chunk.is_empty() && self.body.is_end_stream();
-            if !self.send(part, is_last) || is_last {
+            let has_ended = self.stream.send_data(part, is_last).is_err();
+            if has_ended || is_last {
                 return Poll::Ready(Ok(()));
             }
         }
@@ -81,10 +83,5 @@ impl<B: RequestBody> Upload<B> {
             }
         }
         Poll::Ready(Some(self.stream.capacity().min(wanted)))
-    }
-
-    /// Whether the stream has taken it.
-    fn send(&mut self, data: Bytes, is_last: bool) -> bool {
-        self.stream.send_data(data, is_last).is_ok()
     }
 }
