@@ -344,10 +344,15 @@ pub(super) fn build_tenants(
         );
     }
     let unnamed = before.map(|before| &before.unnamed);
+    let directory = directory.build();
+    let is_named = |entry: &Arc<Entry<Tenant>>| entry.id != TenantId::default();
+    let header = config.routing.header.as_deref().and_then(|header| header.parse().ok());
+    let reads_signs = header.is_some() || directory.entries().any(is_named);
     Tenants {
         settings,
-        directory: directory.build(),
-        header: config.routing.header.as_deref().and_then(|header| header.parse().ok()),
+        reads_signs: reads_signs || before.is_some_and(|before| before.reads_signs),
+        directory,
+        header: header.or_else(|| before.and_then(|before| before.header.clone())),
         unnamed: telemetry(&TenantId::unnamed(), unnamed, None, ""),
     }
 }

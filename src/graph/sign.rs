@@ -34,7 +34,7 @@ impl TenantSigns {
         push(&mut self.token_slots, value.skip(TOKEN_SLOT_PREFIX.len()));
     }
 
-    /// Adds what may be ids in a target: the first segment of its path after the version, `phone_number_id` and `ids` of its query.
+    /// Adds what may be ids in a target: the first segment of its path after the version, `phone_number_id`, `id` and `ids` of its query.
     pub fn add_target(&mut self, path: &str, query: Option<&str>) {
         if let Some(first) = segments_without_version(path).next() {
             let id = percent_encoding::percent_decode(first);
@@ -48,7 +48,7 @@ impl TenantSigns {
             // `ids`, `ids[]` and `ids[0]` are one list to PHP.
             let name = form_decode(name).take_while(|byte| *byte != b'[');
             let is_named = |known: &[u8]| name.clone().eq(known.iter().copied());
-            if is_named(b"phone_number_id") || is_named(b"ids") {
+            if is_named(b"phone_number_id") || is_named(b"ids") || is_named(b"id") {
                 // A list, separated by commas or as JSON.
                 let ids: Vec<u8> = form_decode(value).collect();
                 for id in ids.split(|byte| b",[]\"".contains(byte)) {

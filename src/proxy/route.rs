@@ -31,6 +31,9 @@ pub struct Tenants {
     pub directory: Directory<Tenant>,
     /// The header that names a tenant (`routing.header`).
     pub header: Option<HeaderName>,
+    /// Whether the signs of requests are read: there is, or has been, a tenant besides that of requests without a sign. The
+    /// requests of one that is gone must not become those of another.
+    pub reads_signs: bool,
     /// For requests whose tenant is not known.
     pub unnamed: Arc<RequestTelemetry>,
 }
@@ -48,11 +51,9 @@ pub(crate) struct RequestSigns {
 // === impl Tenants ===
 
 impl Tenants {
-    /// The tenant of all requests, if no other one is configured.
+    /// The tenant of all requests, if no sign is read.
     pub(crate) fn only(&self) -> Option<&Arc<Entry<Tenant>>> {
-        self.directory
-            .fallback()
-            .filter(|_| self.directory.entries().len() == 1)
+        self.directory.fallback().filter(|_| !self.reads_signs)
     }
 
     /// Takes the signs out of the head of a request: what names a tenant and is not Graph's. `None` if there is one tenant only.
@@ -166,12 +167,16 @@ impl RequestSigns {
 }
 
 /// Splits `/-/NAME/rest?query` into the name and `/rest?query`; `None` if the path begins otherwise.
+///
+/// # Errors
+///
+/// [`Refusal::MalformedRequest`] if the prefix is spelled otherwise, or stands twice: Graph has no such path.
 fn split_prefix(uri: &Uri) -> Result<Option<(Box<str>, Uri)>, Refusal> {
     let Some(rest) = uri
         .path_and_query()
         .and_then(|target| target.as_str().strip_prefix(TENANT_PREFIX))
     else {
-        return Ok(None);
+        return check_no_prefix(uri.path()).map(|()| None);
     };
     let end = rest.find(['/', '?']).unwrap_or(rest.len());
     let (name, behind) = rest.split_at(end);
@@ -181,11 +186,22 @@ fn split_prefix(uri: &Uri) -> Result<Option<(Box<str>, Uri)>, Refusal> {
     } else {
         Cow::Owned(format!("/{behind}"))
     };
+    check_no_prefix(target.split('?').next().unwrap_or_default())?;
     let malformed = |_error| Refusal::MalformedRequest("nothing valid follows the tenant in its path");
     let mut parts = uri.clone().into_parts();
     parts.path_and_query = Some(PathAndQuery::try_from(&*target).map_err(malformed)?);
     let uri = Uri::from_parts(parts).map_err(|_error| Refusal::MalformedRequest("its path names no tenant"))?;
     Ok(Some((text_of(&name), uri)))
+}
+
+fn check_no_prefix(path: &str) -> Result<(), Refusal> {
+    let first = path.split('/').find(|segment| !segment.is_empty()).unwrap_or_default();
+    if percent_encoding::percent_decode_str(first).eq(*b"-") {
+        return Err(Refusal::MalformedRequest(
+            "a tenant is named once, as /-/NAME/ at the start of the path",
+        ));
+    }
+    Ok(())
 }
 
 fn text_of(bytes: &[u8]) -> Box<str> {
@@ -214,8 +230,17 @@ mod tests {
         assert_eq!(split("/-/acme"), expect("acme", "/"));
         assert_eq!(split("/-/acme?ids=1"), expect("acme", "/?ids=1"));
         assert_eq!(split("/-//me"), expect("", "/me"));
-        for other in ["/", "/-", "/v25.0/-/acme/me", "/me?x=/-/acme/"] {
+        for other in ["/", "/v25.0/-/acme/me", "/me?x=/-/acme/", "/--/acme"] {
             assert_eq!(split(other), None, "{other}");
+        }
+        for malformed in [
+            "/-",
+            "//-/acme/me",
+            "/%2d/acme/me",
+            "/-/acme/-/shop/me",
+            "/-/acme//%2D/shop/me",
+        ] {
+            assert!(split_prefix(&Uri::from_static(malformed)).is_err(), "{malformed}");
         }
     }
 }

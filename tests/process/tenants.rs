@@ -206,6 +206,15 @@ async fn a_request_without_one_tenant_is_refused_before_anything_is_sent() {
         ),
         ("/-/../v26.0/101", &[], "", (404, 990_025), "the prefix of the path"),
         (
+            "/-/acme/-/Shop@eu/v26.0/me",
+            &[],
+            "",
+            (400, 990_006),
+            "a tenant is named once",
+        ),
+        ("//-/acme/v26.0/me", &[], "", (400, 990_006), "a tenant is named once"),
+        ("/v26.0/?id=201", &[("x-tenant-id", "acme")], "", (403, 990_027), ""),
+        (
             "/v26.0/101",
             &[("x-tenant-id", "Shop@eu")],
             "",
@@ -323,6 +332,32 @@ async fn a_reload_adds_a_tenant_and_refuses_the_requests_of_one_that_is_gone() {
     let tenants = get(sidecar.admin, "/admin/token-status").await.json()["tenants"].clone();
     let names: Vec<_> = tenants.as_object().unwrap().keys().cloned().collect();
     assert_eq!(names, ["Shop@eu", "new", "renamed"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_requests_of_a_tenant_that_is_gone_do_not_become_those_of_the_default_one() {
+    let _turn = together().await;
+    let dir = tempfile::tempdir().unwrap();
+    let graph = Graph::start().await;
+    for (name, phone) in [("acme", "101"), ("Shop@eu", "201"), ("default", "301")] {
+        issue(&graph, dir.path(), name, phone);
+    }
+    let before = config(&graph, dir.path(), "[token]\nsource = { file = \"default\" }\n");
+    let (listeners, _tenants) = before.split_once("[routing]").unwrap();
+    let after = format!("{listeners}[token]\nsource = {{ file = \"default\" }}\n");
+    let sidecar = Sidecar::start(dir.path(), &before).await;
+    let me = async |headers: &[(&str, &str)]| send(&sidecar, "GET", "/v26.0/me", headers, "").await;
+    assert_eq!(name(&me(&[]).await), "default");
+    assert_eq!(name(&me(&[("x-tenant-id", "acme")]).await), "acme");
+    reload(&sidecar, dir.path(), &after);
+    let slot = [("authorization", "Bearer tenant:acme")];
+    wait_until("the tenant is gone", async || me(&slot).await.status == 404).await;
+    assert_eq!(name(&me(&[]).await), "default");
+    assert_eq!(code(&me(&[("x-tenant-id", "acme")]).await).1, 990_025);
+    assert_eq!(
+        code(&send(&sidecar, "GET", "/-/acme/v26.0/me", &[], "").await).1,
+        990_025
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
