@@ -82,7 +82,7 @@ pub use headers::fuzzing;
 
 use crate::graph::Verdict;
 use crate::net::ConnectionInfo;
-use crate::token::{Credential, RefreshError};
+use crate::token::RefreshError;
 use crate::types::TenantId;
 use attempt::attempt;
 use body_scrub::MustSearch;
@@ -93,6 +93,7 @@ use deliver::Delivery;
 use outbound::OutboundRequest;
 use record::{Outcome, RequestRecord};
 use refusal::{ALLOWED_METHODS, Refusal};
+use tenant::Authorization;
 
 /// The proxy, as its listeners use it.
 #[derive(Debug)]
@@ -118,8 +119,8 @@ struct AppConnection {
 }
 
 /// The parts of the second attempt besides the request.
-struct Healing {
-    credential: Arc<Credential>,
+struct Healing<'tenant> {
+    authorization: Authorization<'tenant>,
     replay: Replay,
 }
 
@@ -232,34 +233,31 @@ impl Proxy {
         let BufferedBody { body, replay, findings } = received;
         outbound.apply_findings(findings.as_ref());
         outbound.check_length(&body)?;
-        let credential = if outbound.uses_tenant_credential() {
+        let authorization = if outbound.uses_tenant_credential() {
             match credential::select(tenant, &outbound, replay.as_ref(), record).await? {
-                Admission::Send(credential) => Some(credential),
+                Admission::Send(authorization) => authorization,
                 Admission::Respond(response) => return Ok(*response),
             }
         } else {
-            None
+            tenant.without_credential()
         };
-        let delivery = |credential| Delivery {
-            tenant,
+        let delivery = |authorization| Delivery {
             outbound: &outbound,
-            credential,
+            authorization,
             memory_budget: &self.budgets.memory,
         };
 
-        let sent_credential = credential.as_deref();
-        let first = attempt(tenant, &outbound, body, sent_credential, record).await?;
-        let Healing { credential, replay } = match heal(tenant, &outbound, &first, sent_credential, replay).await {
+        let first = attempt(&authorization, &outbound, body, record).await?;
+        let Healing { authorization, replay } = match heal(&authorization, &outbound, &first, replay).await {
             Ok(healing) => healing,
             // The app gets Graph's own response.
             Err(unhealed) => {
                 record.set_verdict(unhealed.verdict);
-                return delivery(sent_credential).deliver(first, unhealed.outcome, record).await;
+                return delivery(&authorization).deliver(first, unhealed.outcome, record).await;
             }
         };
 
-        let sent_credential = Some(&*credential);
-        let second = attempt(tenant, &outbound, replay.into_body(), sent_credential, record).await?;
+        let second = attempt(&authorization, &outbound, replay.into_body(), record).await?;
         let outcome = if matches!(second.verdict, Verdict::TokenRejected(_)) {
             // The refresher has been notified. There is no third attempt.
             Outcome::UnhealedRejectedAgain
@@ -269,7 +267,7 @@ impl Proxy {
         } else {
             Outcome::Healed
         };
-        delivery(sent_credential).deliver(second, outcome, record).await
+        delivery(&authorization).deliver(second, outcome, record).await
     }
 
     /// Opens a tunnel. The requests in it arrive on a connection of their own.
@@ -287,27 +285,27 @@ impl Proxy {
 }
 
 /// Obtains what a second attempt needs, or says how the request ends without one.
-async fn heal(
-    tenant: &Tenant,
+async fn heal<'tenant>(
+    authorization: &Authorization<'tenant>,
     outbound: &OutboundRequest,
     first: &ClassifiedResponse,
-    credential: Option<&Credential>,
     replay: Option<Replay>,
-) -> Result<Healing, Unhealed> {
+) -> Result<Healing<'tenant>, Unhealed> {
     let unhealed = |outcome| Unhealed {
         outcome,
         verdict: first.verdict,
     };
-    let Some(generation) = credential.map(Credential::generation) else {
+    let Some(generation) = authorization.generation() else {
         return Err(unhealed(Outcome::Delivered));
     };
+    let tenant = authorization.tenant();
     match (first.rejected_request(), replay) {
         (Some(rejected), replay) => match (
             credential::wait_for_healing(tenant, rejected, replay.as_ref()).await,
             replay,
         ) {
             // Graph states that it did not process the request, so sending it again is safe.
-            (Ok(credential), Some(replay)) => Ok(Healing { credential, replay }),
+            (Ok(authorization), Some(replay)) => Ok(Healing { authorization, replay }),
             (Err(RefreshError::StillValid), _) => Err(Unhealed {
                 outcome: Outcome::Delivered,
                 verdict: Verdict::WrongTokenKind,
@@ -320,10 +318,10 @@ async fn heal(
         },
         // The media host sends no error code: a refused download is replayed only if there is a newer token by now.
         (None, Some(replay))
-            if let Some(credential) = credential::newer_than(tenant, generation)
+            if let Some(authorization) = tenant.newer_than(generation)
                 && outbound.is_media_rejection(first.response.status()) =>
         {
-            Ok(Healing { credential, replay })
+            Ok(Healing { authorization, replay })
         }
         (None, _) => Err(unhealed(Outcome::Delivered)),
     }

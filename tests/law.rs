@@ -15,6 +15,8 @@
     reason = "this is a test, down to its helpers"
 )]
 
+#[path = "law/credentials.rs"]
+mod credentials;
 #[path = "law/docs.rs"]
 mod docs;
 #[path = "law/ladder.rs"]
@@ -117,7 +119,7 @@ fn no_file_is_longer_than_a_person_reads() {
 }
 
 /// Production lines of the proxy crate. What needs more has to make room first, or say in its commit why the limit rises.
-const MAX_PRODUCTION_LINES: usize = 28_950;
+const MAX_PRODUCTION_LINES: usize = 29_150;
 
 #[test]
 fn the_proxy_crate_stays_within_its_lines() {

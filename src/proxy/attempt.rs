@@ -9,43 +9,39 @@ use super::forward::{ForwardError, forward};
 use super::outbound::OutboundRequest;
 use super::record::RequestRecord;
 use super::refusal::Refusal;
-use super::tenant::Tenant;
+use super::tenant::Authorization;
 use super::usage::record_usage;
 use crate::graph::Verdict;
-use crate::token::Credential;
 
-/// Sends the request once, with this credential.
+/// Sends the request once, with this authorization.
 ///
 /// # Errors
 ///
 /// [`Refusal::FamilyMismatch`] if the host does not accept the credential, and the refusal that says why
 /// there is no response.
 pub(crate) async fn attempt(
-    tenant: &Tenant,
+    authorization: &Authorization<'_>,
     outbound: &OutboundRequest,
     body: Body,
-    credential: Option<&Credential>,
     record: &mut RequestRecord,
 ) -> Result<ClassifiedResponse, Refusal> {
-    if let Some(credential) = credential {
-        outbound.check_family(tenant, credential)?;
-    }
+    let (tenant, credential) = (authorization.tenant(), authorization.credential());
+    outbound.check_family(authorization)?;
     if credential.is_some() && outbound.hints.is_whatsapp {
         tenant.tokens.observations.add_whatsapp_call();
     }
     let metrics = &tenant.telemetry.metrics;
-    let (attempts_total, head_seconds) = match record.start_attempt(credential.map(Credential::generation)) {
+    let (attempts_total, head_seconds) = match record.start_attempt(authorization.generation()) {
         1 => (&metrics.first_attempts, &metrics.first_head_seconds),
         _ => (&metrics.second_attempts, &metrics.second_head_seconds),
     };
     attempts_total.inc();
     let start = tenant.tokens.start_attempt();
     let started_at = Instant::now();
-    let response = forward(tenant, outbound, credential, body).await?;
+    let response = forward(authorization, outbound, body).await?;
     head_seconds.observe(started_at.elapsed().as_secs_f64());
     record_usage(response.headers(), &metrics.usage);
-    let mut classified =
-        classify_response(response, outbound, credential, tenant.settings.idle_timeout, record).await?;
+    let mut classified = classify_response(response, outbound, authorization, record).await?;
     record.set_verdict(classified.verdict);
     match (classified.verdict, credential) {
         (Verdict::Success, Some(_)) if outbound.is_batch => classified.batch_start = Some(start),
@@ -56,7 +52,7 @@ pub(crate) async fn attempt(
         // Even if this request cannot be healed, the next one can.
         (Verdict::TokenRejected(rejection), Some(credential)) => {
             record.set_rejection(credential.generation(), rejection.reason);
-            credential::report_rejection(tenant, outbound, credential, &mut classified);
+            credential::report_rejection(authorization, outbound, &mut classified);
         }
         (Verdict::AccountLocked, Some(_)) => {
             if let Some(error) = &record.error {

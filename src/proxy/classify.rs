@@ -23,6 +23,7 @@ use super::outbound::OutboundRequest;
 use super::prefix::Prefix;
 use super::record::RequestRecord;
 use super::refusal::Refusal;
+use super::tenant::Authorization;
 use crate::graph::encoding;
 use crate::graph::verdict::{
     classify, classify_head, classify_with_error, may_be_error, may_be_hidden_error, may_quote_token,
@@ -79,7 +80,7 @@ const MAX_ERROR_BYTES: usize = 64 * 1024;
 /// The longest wait for a complete envelope.
 const ENVELOPE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Reads as much of a response as the verdict needs, and records the error in it. `idle_timeout` bounds the waits between
+/// Reads as much of a response as the verdict needs, and records the error in it. The idle timeout bounds the waits between
 /// later frames. The credential is redacted, because Graph quotes a token that it finds malformed.
 ///
 /// # Errors
@@ -89,10 +90,10 @@ const ENVELOPE_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) async fn classify_response(
     response: Response<ResponseBody<Body>>,
     outbound: &OutboundRequest,
-    credential: Option<&Credential>,
-    idle_timeout: Duration,
+    authorization: &Authorization<'_>,
     record: &mut RequestRecord,
 ) -> Result<ClassifiedResponse, Refusal> {
+    let (credential, idle_timeout) = (authorization.credential(), authorization.tenant().settings.idle_timeout);
     let (mut head, mut incoming) = response.into_parts();
     if let (false, Some(credential)) = (head.status.is_success(), credential) {
         redact_headers(&mut head.headers, credential);
@@ -105,12 +106,6 @@ pub(crate) async fn classify_response(
         }
         return Ok(classified);
     }
-    let unread = |verdict, head, body| ClassifiedResponse {
-        verdict,
-        token_rejection: None,
-        batch_start: None,
-        response: Response::from_parts(head, body),
-    };
     let may_be_error = hides_status || may_be_error(head.status, &head.headers);
     let is_read = may_be_error || (credential.is_some() && may_quote_token(head.status, &head.headers));
     if !is_read || incoming.size_hint().lower() > MAX_ERROR_BYTES as u64 {
@@ -197,6 +192,16 @@ pub(crate) async fn classify_response(
 /// Returns whether what came of a body is a whole error envelope.
 fn is_envelope(headers: &HeaderMap, prefix: &[u8]) -> bool {
     encoding::decode(headers, prefix, MAX_ERROR_BYTES).is_some_and(|text| GraphError::parse(&text).is_some())
+}
+
+/// A response of which no error was read.
+fn unread(verdict: Verdict, head: Parts, body: Body) -> ClassifiedResponse {
+    ClassifiedResponse {
+        verdict,
+        token_rejection: None,
+        batch_start: None,
+        response: Response::from_parts(head, body),
+    }
 }
 
 /// A response whose verdict comes from the head alone: to a HEAD, or with a body that does not come.

@@ -9,7 +9,6 @@
 //! trip. Requests that were not sent meanwhile are released by the first success that began after it, as they are by a newer
 //! token. A request that was rejected stays held: only a newer token, or Graph's answer that it accepts this one, helps it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Response, StatusCode};
@@ -22,15 +21,15 @@ use super::dead_token::{DeadTokenPolicy, LastRejection, cached_response, invalid
 use super::outbound::OutboundRequest;
 use super::record::{Outcome, RequestRecord};
 use super::refusal::Refusal;
-use super::tenant::Tenant;
+use super::tenant::{Authorization, Tenant};
 use crate::graph::Verdict;
-use crate::token::{Credential, Generation, ObtainError, RefreshError, RejectedRequest, RejectionReport};
+use crate::token::{ObtainError, RefreshError, RejectedRequest, RejectionReport};
 
 /// The decision on a request.
 #[derive(Debug)]
-pub(crate) enum Admission {
+pub(crate) enum Admission<'tenant> {
     /// It is sent with this credential.
-    Send(Arc<Credential>),
+    Send(Authorization<'tenant>),
     /// It is not sent: this is its response.
     Respond(Box<Response<Body>>),
 }
@@ -40,17 +39,17 @@ pub(crate) enum Admission {
 /// # Errors
 ///
 /// [`Refusal::NoCredential`] if graphward has no token, [`Refusal::DeadToken`] if it is dead and such requests are refused.
-pub(crate) async fn select(
-    tenant: &Tenant,
+pub(crate) async fn select<'tenant>(
+    tenant: &'tenant Tenant,
     outbound: &OutboundRequest,
     replay: Option<&Replay>,
     record: &mut RequestRecord,
-) -> Result<Admission, Refusal> {
+) -> Result<Admission<'tenant>, Refusal> {
     let (tokens, cache) = (&tenant.tokens, &tenant.dead_token_cache);
     let credential = match replay {
-        Some(_) => tokens.current_or_wait(token_deadline(tenant)).await,
+        Some(_) => tenant.current_or_wait(token_deadline(tenant)).await,
         // There is no second attempt, so the first one needs a credential that Graph has not rejected.
-        None => tokens.prefer_unrejected(token_deadline(tenant)).await,
+        None => tenant.prefer_unrejected(token_deadline(tenant)).await,
     };
     let credential = match credential {
         Err(RefreshError::Failed(error)) if error.is_about_source_token() => {
@@ -58,8 +57,10 @@ pub(crate) async fn select(
         }
         credential => credential?,
     };
-    let generation = credential.generation();
-    let Some(unsent) = tokens.unsent_request(generation) else {
+    let unsent = credential
+        .generation()
+        .and_then(|generation| tokens.unsent_request(generation));
+    let Some(unsent) = unsent else {
         return Ok(Admission::Send(credential));
     };
     let policy = tenant.settings.heal.dead_token;
@@ -78,8 +79,8 @@ pub(crate) async fn select(
     let Some(last) = cache.rejection_of(&unsent).filter(|_| !should_probe()) else {
         return Ok(Admission::Send(credential));
     };
-    outbound.check_family(tenant, &credential)?;
-    record.set_rejection(generation, last.reason);
+    outbound.check_family(&credential)?;
+    record.set_rejection(unsent.generation(), last.reason);
     record.error = Some(Box::new(last.error.clone()));
     if tenant.settings.heal.dead_token == DeadTokenPolicy::Refuse {
         return Err(last.to_refusal());
@@ -101,7 +102,7 @@ fn respond_dead_at_start(
     outbound: &OutboundRequest,
     error: &ObtainError,
     record: &mut RequestRecord,
-) -> Result<Admission, Refusal> {
+) -> Result<Admission<'static>, Refusal> {
     let reason = format!("{error}.");
     if tenant.settings.heal.dead_token == DeadTokenPolicy::Refuse {
         return Err(Refusal::DeadToken { reason });
@@ -121,46 +122,44 @@ fn respond_dead_at_start(
 ///
 /// [`RefreshError::StillValid`] if Graph accepts the present one, so that its response is delivered; any other if there is no
 /// newer one.
-pub(crate) async fn wait_for_healing(
-    tenant: &Tenant,
+pub(crate) async fn wait_for_healing<'tenant>(
+    tenant: &'tenant Tenant,
     rejected: &RejectedRequest,
     replay: Option<&Replay>,
-) -> Result<Arc<Credential>, RefreshError> {
+) -> Result<Authorization<'tenant>, RefreshError> {
     match replay {
         Some(_) => wait_for_newer(tenant, rejected).await,
         None => {
             let now = Instant::now();
-            tenant.tokens.wait_for_successor(rejected, Duration::ZERO, now).await
+            tenant.wait_for_successor(rejected, Duration::ZERO, now).await
         }
     }
 }
 
-async fn wait_for_newer(tenant: &Tenant, request: &RejectedRequest) -> Result<Arc<Credential>, RefreshError> {
-    let newer = tenant
-        .tokens
-        .wait_for_successor(request, tenant.settings.heal.hold_timeout, token_deadline(tenant));
+async fn wait_for_newer<'tenant>(
+    tenant: &'tenant Tenant,
+    request: &RejectedRequest,
+) -> Result<Authorization<'tenant>, RefreshError> {
+    let newer = tenant.wait_for_successor(request, tenant.settings.heal.hold_timeout, token_deadline(tenant));
     newer.await
 }
 
-/// Returns the current credential if it is newer than this one.
-pub(crate) fn newer_than(tenant: &Tenant, generation: Generation) -> Option<Arc<Credential>> {
-    let current = tenant.tokens.current()?;
-    (current.generation() > generation).then_some(current)
-}
-
-/// Reports that Graph rejected a request that had this credential.
+/// Reports that Graph rejected a request that had this authorization.
 pub(crate) fn report_rejection(
-    tenant: &Tenant,
+    authorization: &Authorization<'_>,
     outbound: &OutboundRequest,
-    credential: &Credential,
     classified: &mut ClassifiedResponse,
 ) {
-    let (Verdict::TokenRejected(rejection), Some(details)) = (classified.verdict, &mut classified.token_rejection)
-    else {
+    let (Verdict::TokenRejected(rejection), Some(details), Some(generation)) = (
+        classified.verdict,
+        &mut classified.token_rejection,
+        authorization.generation(),
+    ) else {
         return;
     };
+    let tenant = authorization.tenant();
     let reported = tenant.tokens.report_rejection(RejectionReport {
-        generation: credential.generation(),
+        generation,
         proof: outbound.proof_of(rejection),
         endpoint: outbound.target.endpoint_id(),
         error: &details.error,

@@ -25,7 +25,7 @@ use super::outbound::{LinkRewrite, OutboundRequest};
 use super::prefix::Prefix;
 use super::record::{Outcome, RequestRecord};
 use super::refusal::Refusal;
-use super::tenant::Tenant;
+use super::tenant::Authorization;
 use crate::graph::batch::{find_batch_rejection, has_accepted_item};
 use crate::graph::encoding;
 use crate::graph::host::MEDIA_HOST;
@@ -44,10 +44,8 @@ const READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// The facts that the delivery of a response depends on.
 #[derive(Debug)]
 pub(crate) struct Delivery<'a> {
-    pub(crate) tenant: &'a Tenant,
     pub(crate) outbound: &'a OutboundRequest,
-    /// The credential that the request carried, unless it was the app's own.
-    pub(crate) credential: Option<&'a Credential>,
+    pub(crate) authorization: &'a Authorization<'a>,
     /// The budget for response bodies that have to be read.
     pub(crate) memory_budget: &'a ByteBudget,
 }
@@ -83,7 +81,7 @@ impl Delivery<'_> {
 
     /// The credential that all items of a batch carried.
     fn batch_credential(&self) -> Option<&Credential> {
-        self.credential.filter(|_| self.outbound.is_batch)
+        self.authorization.credential().filter(|_| self.outbound.is_batch)
     }
 
     /// Reads a response, looks for a rejected batch item, and rewrites its links.
@@ -119,7 +117,7 @@ impl Delivery<'_> {
             && (batch_rejection.is_none() || has_accepted_item(&text))
         {
             let endpoint = self.outbound.target.endpoint_id();
-            let tokens = &self.tenant.tokens;
+            let tokens = &self.authorization.tenant().tokens;
             tokens.mark_accepted(credential.generation(), endpoint, start);
         }
         if let Some(credential) = self.batch_credential()
@@ -128,7 +126,7 @@ impl Delivery<'_> {
             // Reported, not awaited: some items may have taken effect, so the app gets this response, and the next
             // request gets a newer token.
             let generation = credential.generation();
-            self.tenant.tokens.report_rejection(RejectionReport {
+            self.authorization.tenant().tokens.report_rejection(RejectionReport {
                 generation,
                 proof: self.outbound.proof_of(rejection),
                 endpoint: self.outbound.target.endpoint_id(),
@@ -151,11 +149,12 @@ impl Delivery<'_> {
     /// Returns the text with its links pointing at graphward; `None` if there is nothing to rewrite.
     fn rewrite_links(&self, text: &[u8]) -> Option<Bytes> {
         let LinkRewrite { base, links } = self.outbound.links.as_deref()?;
-        let is_graph_host = |host: &str| self.tenant.settings.destinations.find(host).is_some();
+        let is_graph_host = |host: &str| self.authorization.tenant().settings.destinations.find(host).is_some();
         // If the media host is not a destination, as with a fake Graph, the origin serves its downloads.
         let is_media_host = |host: &str| is_graph_host(host) || host.eq_ignore_ascii_case(MEDIA_HOST);
         let is_token = |decoded: &mut dyn Iterator<Item = u8>| {
-            self.credential
+            self.authorization
+                .credential()
                 .is_some_and(|credential| credential.matches_token(decoded))
         };
         let media = links.media.then(|| rewrite_media_link(text, base, &is_media_host));

@@ -15,10 +15,9 @@ use tokio::time::timeout;
 use super::body::Body;
 use super::body_error::BodyFailure;
 use super::outbound::OutboundRequest;
-use super::tenant::Tenant;
+use super::tenant::{Authorization, Tenant};
 use super::upload_progress::UploadProgress;
 use crate::net::{ConnectFailure, TimeLimit};
-use crate::token::Credential;
 use crate::types::error_chain;
 use crate::upstream::{Fate, Lease, ResponseBody, SendError};
 
@@ -41,11 +40,11 @@ pub(crate) enum ForwardError {
 ///
 /// [`ForwardError`]
 pub(crate) async fn forward(
-    tenant: &Tenant,
+    authorization: &Authorization<'_>,
     outbound: &OutboundRequest,
-    credential: Option<&Credential>,
     body: Body,
 ) -> Result<Response<ResponseBody<Body>>, ForwardError> {
+    let tenant = authorization.tenant();
     let lease = match tenant.settings.upstream.take_open(outbound.origin()).await {
         Some(lease) => lease,
         None => Box::pin(new_connection(tenant, outbound)).await?,
@@ -53,7 +52,7 @@ pub(crate) async fn forward(
     let held = body.held_bytes();
     let (body, progress) = body.track_upload();
     let sent = {
-        let sent = pin!(lease.send(outbound.to_request(tenant, credential, body)));
+        let sent = pin!(lease.send(outbound.to_request(authorization, body)));
         with_head_timeout(sent, &tenant.settings.head_timeout, progress.as_deref()).await?
     };
     let error = match sent {
@@ -66,7 +65,7 @@ pub(crate) async fn forward(
         (SendError::HandedBack(request), _) => (*request, progress),
         (SendError::Ended(ended), Some(held)) if may_be_sent_again(ended.fate, outbound) => {
             let (body, progress) = Body::from(held).track_upload();
-            (outbound.to_request(tenant, credential, body), progress)
+            (outbound.to_request(authorization, body), progress)
         }
         (SendError::Ended(_), _) => return Err(connection_closed(progress.as_deref())),
     };

@@ -11,7 +11,7 @@ use super::buffer::BufferedBody;
 use super::headers::strip_request_headers;
 use super::refusal::Refusal;
 use super::settings::{LinkRewriteConfig, Settings, TENANT_PREFIX};
-use super::tenant::Tenant;
+use super::tenant::Authorization;
 use super::validation;
 use crate::graph::calls::METHOD_HEADERS;
 use crate::graph::host::is_media_path;
@@ -26,7 +26,6 @@ use crate::graph::{
 use crate::net::TransportSecurity;
 use crate::telemetry::metrics::RequestMetrics;
 use crate::tenants::AllowRules;
-use crate::token::Credential;
 use crate::types::TenantId;
 
 /// The request as it is sent to Graph, to which each attempt adds a credential.
@@ -276,15 +275,18 @@ impl OutboundRequest {
         is_media_request && matches!(status.as_u16(), 401 | 403 | 404)
     }
 
-    /// Checks that the host accepts the credential.
+    /// Checks that the host accepts the credential, if there is one.
     ///
     /// # Errors
     ///
     /// [`Refusal::FamilyMismatch`] if the credential is of another token family.
-    pub(crate) fn check_family(&self, tenant: &Tenant, credential: &Credential) -> Result<(), Refusal> {
-        let destinations = &tenant.settings.destinations;
-        let family = credential.family.or(tenant.family);
-        let checked = destinations.check_token_family(family, &self.destination);
+    pub(crate) fn check_family(&self, authorization: &Authorization<'_>) -> Result<(), Refusal> {
+        let Some(credential) = authorization.credential() else {
+            return Ok(());
+        };
+        let settings = &authorization.tenant().settings;
+        let family = credential.family.or_else(|| authorization.tenant().family);
+        let checked = settings.destinations.check_token_family(family, &self.destination);
         checked.map_err(|token| Refusal::FamilyMismatch {
             token,
             host: self.destination.origin.host().to_owned(),
@@ -307,30 +309,29 @@ impl OutboundRequest {
     }
 
     /// Builds the request of one attempt. Its HTTP version is that of the connection, not the app's.
-    pub(crate) fn to_request(&self, tenant: &Tenant, credential: Option<&Credential>, body: Body) -> Request<Body> {
+    pub(crate) fn to_request(&self, authorization: &Authorization<'_>, body: Body) -> Request<Body> {
         let mut request = Request::new(body);
         *request.method_mut() = self.method.clone();
-        *request.uri_mut() = self.uri(tenant, credential);
+        *request.uri_mut() = self.uri(authorization);
         // A clone would have no room for what is added.
         let mut headers = HeaderMap::with_capacity(self.headers.len() + ADDED_HEADERS);
         let own = self.headers.iter();
         headers.extend(own.map(|(name, value)| (name.clone(), value.clone())));
-        if let (Some(scheme), Some(credential)) = (self.tenant_scheme, credential) {
-            let value = match scheme {
-                AuthScheme::Bearer => &credential.bearer,
-                AuthScheme::OAuth => &credential.oauth,
+        if let (Some(scheme), Some(credential)) = (self.tenant_scheme, authorization.credential()) {
+            match scheme {
+                AuthScheme::Bearer => headers.insert(AUTHORIZATION, credential.bearer.clone()),
+                AuthScheme::OAuth => headers.insert(AUTHORIZATION, credential.oauth.clone()),
             };
-            headers.insert(AUTHORIZATION, value.clone());
         }
         *request.headers_mut() = headers;
         request
     }
 
-    fn uri(&self, tenant: &Tenant, credential: Option<&Credential>) -> Uri {
+    fn uri(&self, authorization: &Authorization<'_>) -> Uri {
         let mut proven_uri = None;
-        if let (Some(_), true, Some(credential)) = (self.tenant_scheme, self.takes_proof, credential) {
+        if let (Some(_), true, Some(credential)) = (self.tenant_scheme, self.takes_proof, authorization.credential()) {
             credential.with_proof(
-                || tenant.settings.clock.now(),
+                || authorization.tenant().settings.clock.now(),
                 |proof| proven_uri = Some(self.target.to_uri_with_proof(proof)),
             );
         }

@@ -1,12 +1,21 @@
-//! A tenant: one set of rules with one token.
+//! A tenant: one set of rules with one token, and what its requests are sent with.
+//!
+//! # Why
+//!
+//! A tenant and a credential never travel apart: what sends a request takes an [`Authorization`], which only a tenant makes, from
+//! its own credentials. So a mix-up of two tenants does not compile, however the path changes.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::TryFutureExt as _;
+use tokio::time::Instant;
 
 use super::dead_token::DeadTokenCache;
 use super::record::RequestTelemetry;
 use super::settings::Settings;
 use crate::tenants::AllowRules;
-use crate::token::TokenHandle;
+use crate::token::{Credential, Generation, RefreshError, RejectedRequest, TokenHandle};
 use crate::types::TokenFamily;
 
 /// What the requests of a tenant share. A clone shares the state; a reload makes one with other settings.
@@ -24,4 +33,87 @@ pub struct Tenant {
     pub dead_token_cache: Arc<DeadTokenCache>,
     /// The metrics and the log settings for requests.
     pub telemetry: Arc<RequestTelemetry>,
+}
+
+/// What a request is sent with: a tenant, and one of its own credentials. Without one, the request carries the app's, or none.
+#[derive(Debug)]
+pub(crate) struct Authorization<'tenant> {
+    tenant: &'tenant Tenant,
+    credential: Option<Arc<Credential>>,
+}
+
+// === impl Tenant ===
+
+impl Tenant {
+    /// The authorization of a request that carries no credential of the tenant.
+    pub(crate) const fn without_credential(&self) -> Authorization<'_> {
+        Authorization {
+            tenant: self,
+            credential: None,
+        }
+    }
+
+    /// The current credential, if it is newer than this one.
+    pub(crate) fn newer_than(&self, generation: Generation) -> Option<Authorization<'_>> {
+        let current = self.tokens.current()?;
+        (current.generation() > generation).then(|| self.authorize(current))
+    }
+
+    /// [`TokenHandle::current_or_wait`]
+    pub(crate) fn current_or_wait(
+        &self,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<Authorization<'_>, RefreshError>> {
+        self.tokens
+            .current_or_wait(deadline)
+            .map_ok(|credential| self.authorize(credential))
+    }
+
+    /// [`TokenHandle::prefer_unrejected`]
+    pub(crate) fn prefer_unrejected(
+        &self,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<Authorization<'_>, RefreshError>> {
+        self.tokens
+            .prefer_unrejected(deadline)
+            .map_ok(|credential| self.authorize(credential))
+    }
+
+    /// [`TokenHandle::wait_for_successor`]
+    pub(crate) fn wait_for_successor<'tenant>(
+        &'tenant self,
+        request: &RejectedRequest,
+        hold_timeout: Duration,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<Authorization<'tenant>, RefreshError>> {
+        self.tokens
+            .wait_for_successor(request, hold_timeout, deadline)
+            .map_ok(|credential| self.authorize(credential))
+    }
+
+    const fn authorize(&self, credential: Arc<Credential>) -> Authorization<'_> {
+        Authorization {
+            tenant: self,
+            credential: Some(credential),
+        }
+    }
+}
+
+// === impl Authorization ===
+
+impl<'tenant> Authorization<'tenant> {
+    /// The tenant.
+    pub(crate) const fn tenant(&self) -> &'tenant Tenant {
+        self.tenant
+    }
+
+    /// Its credential, unless the request carries none of the tenant.
+    pub(crate) fn credential(&self) -> Option<&Credential> {
+        self.credential.as_deref()
+    }
+
+    /// The generation of that credential.
+    pub(crate) fn generation(&self) -> Option<Generation> {
+        self.credential().map(Credential::generation)
+    }
 }

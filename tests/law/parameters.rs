@@ -83,7 +83,7 @@ fn is_nameless(kind: &str) -> bool {
 }
 
 /// The name and the parameters of each function of a text.
-fn signatures(text: &str) -> Vec<(String, String)> {
+pub(super) fn signatures(text: &str) -> Vec<(String, String)> {
     // An arrow is no bracket.
     let code = code_without_comments(text).replace("->", "  ");
     let starts = code.match_indices("fn ");

@@ -10,7 +10,7 @@ const CALLS: [(&str, &[&str]); 8] = [
     (".handle(", &["src/proxy.rs: service"]),
     (".serve(", &["src/proxy.rs: handle"]),
     ("attempt", &["src/proxy.rs: serve", "src/proxy.rs: serve"]),
-    ("forward(tenant", &["src/proxy/attempt.rs: attempt"]),
+    ("forward(authorization", &["src/proxy/attempt.rs: attempt"]),
     ("send_again(", &["src/proxy/forward.rs: forward"]),
     (
         "lease.send(",
@@ -39,14 +39,14 @@ fn a_third_attempt_would_be_noticed() {
         faults(&files)
     };
     let second = "        let second = attempt(";
-    let call = "attempt(tenant, &outbound, body, None, record).await?;";
+    let call = "attempt(&authorization, &outbound, body, record).await?;";
     for (path, old, new) in [
         // A third call, in the path and elsewhere.
         (PATH[0], second, format!("        let more = {call}\n{second}")),
         (
             PATH[0],
-            "async fn heal(",
-            format!("async fn more() {{\n    let more = {call}\n}}\n\nasync fn heal("),
+            "async fn heal<",
+            format!("async fn more() {{\n    let more = {call}\n}}\n\nasync fn heal<"),
         ),
         (
             "src/proxy/credential.rs",
@@ -69,7 +69,7 @@ fn a_third_attempt_would_be_noticed() {
         (
             PATH[1],
             "    attempts_total.inc();",
-            "    forward(tenant, outbound, credential, body).await?;\n    attempts_total.inc();".to_owned(),
+            "    forward(authorization, outbound, body).await?;\n    attempts_total.inc();".to_owned(),
         ),
         (PATH[0], second, format!("        let again = async || {{}};\n{second}")),
         (PATH[0], second, format!("        while true {{}}\n{second}")),
