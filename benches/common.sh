@@ -4,6 +4,9 @@
 # The token of the benchmarks. graphward would take a repeated letter for a placeholder.
 token=EAAGm0PX4ZCpsBAKZCZBbenchZAqW8ZBJq3uYlmZCfEoZBdRkTn7QxV2iHsLwGc9ZADyZBpt5ZCUrNeMa1ZBoKv6jXzI0ZAgFhbS8T3
 
+# A token that the origin rejects as Graph does.
+dead_token=${token/bench/storm}
+
 # Sets $dir to a directory that is removed at the end, together with the processes that `start` has started.
 begin() {
   dir=$(mktemp -d)
@@ -50,7 +53,7 @@ CONF
 
 # Starts an origin that answers as Graph does, on core 1: start_origin PORT [http2]
 start_origin() {
-  local port=$1 http2=${2:-} answer
+  local port=$1 http2=${2:-} answer dead
   if [ ! -e "$dir/leaf.pem" ]; then
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj "/CN=bench CA" \
       -keyout "$dir/ca.key" -out "$dir/ca.pem" 2>/dev/null
@@ -60,12 +63,14 @@ start_origin() {
       -extfile <(printf 'subjectAltName=DNS:graph.facebook.com') -out "$dir/leaf.pem" 2>/dev/null
   fi
   answer='{"messaging_product":"whatsapp","contacts":[{"input":"15550001111","wa_id":"15550001111"}],"messages":[{"id":"wamid.HBgLMTU1NTAwMDExMTEVAgARGBI5QTNDQTVCM0Q0Q0Q2RTY3RTcA"}]}'
+  dead='{"error":{"message":"Error validating access token: Session has expired.","type":"OAuthException","code":190,"error_subcode":463,"fbtrace_id":"A1b2"}}'
   cat >"$dir/origin$port.conf" <<CONF
 $(nginx_head "origin$port")
   server { listen 127.0.0.1:$port ssl $http2; ssl_certificate $dir/leaf.pem; ssl_certificate_key $dir/leaf.key;
     ssl_protocols TLSv1.3;
     location = /large { if (\$http_authorization != "Bearer $token") { return 401; } root $dir; }
-    location / { if (\$http_authorization != "Bearer $token") { return 401; }
+    location / { if (\$http_authorization = "Bearer $dead_token") { return 401 '$dead'; }
+      if (\$http_authorization != "Bearer $token") { return 401; }
       default_type "application/json; charset=UTF-8"; add_header X-App-Usage '{"call_count":1}';
       add_header facebook-api-version v23.0; return 200 '$answer'; } } }
 CONF

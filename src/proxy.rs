@@ -73,7 +73,7 @@ pub use record::{AccessLogFilter, RequestTelemetry};
 pub use route::Tenants;
 pub use settings::{LinkRewriteConfig, Settings};
 pub use spool::{Spool, SpoolThreads};
-pub use tenant::Tenant;
+pub use tenant::{Tenant, TenantShare};
 pub use tunnel::TunnelHosts;
 pub use validation::AllowedHosts;
 
@@ -200,7 +200,7 @@ impl Proxy {
         record.target = Some(outbound.target.clone());
         let named_by_head = tenants.route_head(signs.as_deref())?;
         if let Some(tenant) = named_by_head {
-            record.set_tenant(&tenant.telemetry);
+            tenant.admit(record)?;
         }
         outbound.count_client_credentials(record.metrics());
         let mut scrub_config = outbound.scrub_config(settings, record.metrics());
@@ -218,12 +218,12 @@ impl Proxy {
             incoming,
             &settings.heal,
             settings.idle_timeout,
-            &self.budgets,
+            named_by_head.map_or(&self.budgets, |tenant| tenant.budgets(&self.budgets)),
             scrub_config,
         )
         .await?;
         let tenant = tenants.route_with_body(signs.as_deref_mut(), &mut received)?;
-        record.set_tenant(&tenant.telemetry);
+        tenant.admit(record)?;
         if let Some(rules) = &tenant.allow {
             outbound.check_allowed(rules, &mut received, &tenant.telemetry.tenant)?;
         }
@@ -244,7 +244,7 @@ impl Proxy {
         let delivery = |authorization| Delivery {
             outbound: &outbound,
             authorization,
-            memory_budget: &self.budgets.memory,
+            memory_budget: &tenant.budgets(&self.budgets).memory,
         };
 
         let first = attempt(&authorization, &outbound, body, record).await?;

@@ -17,7 +17,7 @@ use crate::net::{
 };
 use crate::proxy::{
     AllowedHosts, BufferBudgets, ByteBudget, ConcurrencyLimit, HealConfig, OutageLog, Proxy, RequestTelemetry,
-    Settings, Spool, SpoolThreads, Tenant, Tenants, TunnelHosts,
+    Settings, Spool, SpoolThreads, Tenant, TenantShare, Tenants, TunnelHosts,
 };
 use crate::telemetry::LogHandle;
 use crate::telemetry::metrics::Metrics;
@@ -265,12 +265,16 @@ pub(super) fn build_proxy(config: &Config, deps: ProxyDeps<'_>) -> Result<Proxy,
         via: upstream.via,
         idle_timeout: upstream.idle_timeout,
     };
+    let concurrency_limit = ConcurrencyLimit::new(metrics.inflight_requests().clone(), deps.max_inflight);
+    let budgets = buffer_budgets(&config.heal, metrics);
+    let new_share = || TenantShare::new(&concurrency_limit, &budgets);
+    let tenants = build_tenants(config, context, settings, deps.tenants, None, new_share);
     Ok(Proxy {
-        concurrency_limit: ConcurrencyLimit::new(metrics.inflight_requests().clone(), deps.max_inflight),
+        concurrency_limit,
         allowed_hosts: allowed_hosts(config, destinations, deps.addresses),
-        budgets: buffer_budgets(&config.heal, metrics),
+        budgets,
         tunnel_hosts: tunnel_hosts(config, context),
-        tenants: ArcSwap::from_pointee(build_tenants(config, context, settings, deps.tenants, None)),
+        tenants: ArcSwap::from_pointee(tenants),
     })
 }
 
@@ -290,6 +294,7 @@ pub(super) fn build_tenants(
     settings: Settings,
     tenants: &[&RunningTenant],
     before: Option<&Tenants>,
+    new_share: impl Fn() -> TenantShare,
 ) -> Tenants {
     let settings = Arc::new(settings);
     let telemetry =
@@ -326,6 +331,10 @@ pub(super) fn build_tenants(
                 .map(|before| Arc::clone(&before.dead_token_cache))
                 .unwrap_or_default(),
             telemetry: telemetry(id, before.map(|before| &before.telemetry), Some(outage), sources),
+            share: (tenants.len() > 1).then(|| {
+                let before = before.and_then(|before| before.share.clone());
+                before.unwrap_or_else(&new_share)
+            }),
         };
         let entry = Entry {
             id: id.clone(),

@@ -5,7 +5,7 @@
 //! Each request has a limit, but ten thousand may be in flight. No request waits for bytes: one that gets none
 //! continues without a buffer. Bytes are reserved when they are there, not when they may come: otherwise a few clients that
 //! send nothing would take the whole budget. The last eighth is for small buffers: a message must not lose its replay
-//! because others upload videos.
+//! because others upload videos. If there are several tenants, each may take half of every budget at most.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,6 +21,8 @@ struct ByteBudgetState {
     limit: AtomicU64,
     in_use: AtomicU64,
     gauge: Gauge,
+    /// The budget of all tenants, if this is the share of one.
+    whole: Option<ByteBudget>,
 }
 
 /// Bytes reserved from a [`ByteBudget`].
@@ -43,6 +45,17 @@ impl ByteBudget {
             limit: AtomicU64::new(limit),
             in_use: AtomicU64::new(0),
             gauge,
+            whole: None,
+        }))
+    }
+
+    /// Creates the budget of one tenant among several: half of this one, whose bytes it takes.
+    pub(super) fn share(&self) -> Self {
+        Self(Arc::new(ByteBudgetState {
+            limit: AtomicU64::new(0),
+            in_use: AtomicU64::new(0),
+            gauge: Gauge::default(),
+            whole: Some(self.clone()),
         }))
     }
 
@@ -61,8 +74,46 @@ impl ByteBudget {
 
     /// The bytes that buffers of this size may take together.
     fn limit_for(&self, bytes: u64) -> u64 {
+        if let Some(whole) = &self.0.whole {
+            return whole.limit_for(bytes) / 2;
+        }
         let limit = self.0.limit.load(Ordering::Relaxed);
         if bytes <= SMALL_BYTES { limit } else { limit - limit / 8 }
+    }
+
+    /// Reserves `missing` more bytes for a buffer of `bytes`; returns whether enough were left.
+    fn try_reserve(&self, missing: u64, bytes: u64) -> bool {
+        let (state, limit) = (&self.0, self.limit_for(bytes));
+        let reserve = |in_use: u64| {
+            in_use
+                .checked_add(missing)
+                .filter(|total| missing == 0 || *total <= limit)
+        };
+        let reserved = state.in_use.fetch_update(Ordering::Relaxed, Ordering::Relaxed, reserve);
+        if reserved.is_err() {
+            return false;
+        }
+        state.gauge.inc_by(to_i64(missing));
+        let is_left = state
+            .whole
+            .as_ref()
+            .is_none_or(|whole| whole.try_reserve(missing, bytes));
+        if !is_left {
+            self.release_own(missing);
+        }
+        is_left
+    }
+
+    fn release(&self, bytes: u64) {
+        self.release_own(bytes);
+        if let Some(whole) = &self.0.whole {
+            whole.release(bytes);
+        }
+    }
+
+    fn release_own(&self, bytes: u64) {
+        self.0.in_use.fetch_sub(bytes, Ordering::Relaxed);
+        self.0.gauge.dec_by(to_i64(bytes));
     }
 }
 
@@ -71,38 +122,25 @@ impl ByteBudget {
 impl BytePermit {
     /// Reserves more, so that the permit covers `bytes`; returns whether enough were left.
     pub(super) fn try_grow_to(&mut self, bytes: u64) -> bool {
-        let state = &self.budget.0;
         let missing = bytes.saturating_sub(self.bytes);
-        let limit = self.budget.limit_for(bytes);
-        let reserve = |in_use: u64| {
-            in_use
-                .checked_add(missing)
-                .filter(|total| missing == 0 || *total <= limit)
-        };
-        let reserved = state.in_use.fetch_update(Ordering::Relaxed, Ordering::Relaxed, reserve);
-        if reserved.is_ok() {
-            state.gauge.inc_by(to_i64(missing));
+        let is_reserved = self.budget.try_reserve(missing, bytes);
+        if is_reserved {
             self.bytes += missing;
         }
-        reserved.is_ok()
+        is_reserved
     }
 
     /// Releases what turned out not to be needed.
     pub(super) fn shrink_to(&mut self, bytes: u64) {
         let surplus = self.bytes.saturating_sub(bytes);
         self.bytes -= surplus;
-        self.release(surplus);
-    }
-
-    fn release(&self, bytes: u64) {
-        self.budget.0.in_use.fetch_sub(bytes, Ordering::Relaxed);
-        self.budget.0.gauge.dec_by(to_i64(bytes));
+        self.budget.release(surplus);
     }
 }
 
 impl Drop for BytePermit {
     fn drop(&mut self) {
-        self.release(self.bytes);
+        self.budget.release(self.bytes);
     }
 }
 
@@ -115,6 +153,26 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_tenant_takes_half_of_a_budget_at_most_and_the_other_half_is_left_for_others() {
+        let whole = ByteBudget::new(1_000, Gauge::default());
+        let (storming, other) = (whole.share(), whole.share());
+        let mut permits: Vec<_> = (0..10).map(|_| storming.empty_permit()).collect();
+        let granted = permits
+            .iter_mut()
+            .filter_map(|permit| permit.try_grow_to(100).then_some(()));
+        assert_eq!(granted.count(), 5);
+        assert!(other.empty_permit().try_grow_to(500));
+        let mut outside = whole.empty_permit();
+        assert!(outside.try_grow_to(400));
+        assert!(!other.empty_permit().try_grow_to(200), "the whole has 100 left");
+        assert_eq!((other.0.in_use.load(Ordering::Relaxed), whole.0.gauge.get()), (0, 900));
+        drop((permits, outside));
+        assert_eq!((storming.0.in_use.load(Ordering::Relaxed), whole.0.gauge.get()), (0, 0));
+        whole.set_limit(200);
+        assert!(!other.empty_permit().try_grow_to(101) && other.empty_permit().try_grow_to(100));
+    }
 
     proptest! {
         #[test]

@@ -55,6 +55,14 @@ impl ConcurrencyLimit {
         usize::try_from(self.0.inflight.get()).unwrap_or(0)
     }
 
+    /// Creates the limit of one tenant among several: half of this one.
+    pub(super) fn share(&self) -> Self {
+        Self::new(
+            Gauge::default(),
+            u32::try_from(self.0.limit / 2).unwrap_or(u32::MAX).max(1),
+        )
+    }
+
     pub(crate) fn try_acquire(&self) -> Result<InflightGuard, Refusal> {
         if self.0.draining.load(Ordering::Relaxed) {
             return Err(Refusal::Draining);

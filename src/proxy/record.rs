@@ -69,6 +69,8 @@ pub(crate) struct RequestRecord {
     /// The client, once the response is on its way to it.
     pub(crate) reader: Option<Arc<ClientReader>>,
     pub(crate) inflight_guard: Option<InflightGuard>,
+    /// The slot among those of its tenant, if there are several tenants.
+    pub(crate) share_guard: Option<InflightGuard>,
 }
 
 /// The outcome of a request, apart from that of its response body.
@@ -124,6 +126,7 @@ impl RequestRecord {
             response_end: ResponseEnd::Unfinished,
             reader: None,
             inflight_guard: None,
+            share_guard: None,
         })
     }
 
@@ -131,6 +134,7 @@ impl RequestRecord {
     pub(crate) fn set_tenant(&mut self, telemetry: &Arc<RequestTelemetry>) {
         if !Arc::ptr_eq(&self.telemetry, telemetry) {
             self.telemetry = Arc::clone(telemetry);
+            self.share_guard = None;
         }
     }
 

@@ -26,6 +26,11 @@ pub(crate) enum Refusal {
     /// The number of requests in flight is at its limit.
     #[error("graphward has too many requests in flight; reduce concurrency")]
     Overloaded,
+    /// The tenant's requests in flight are at its share of that limit.
+    #[error(
+        "graphward has too many requests in flight for this tenant, whose share is half of all; reduce its concurrency"
+    )]
+    TenantShareInUse,
     /// There is no token, and none arrived in time.
     #[error("graphward has no token for this request: {reason}{}", if *permanent { "" } else { ". Retry the request" })]
     NoCredential {
@@ -193,7 +198,7 @@ impl Refusal {
         #[rustfmt::skip]
         let (status, error, label, code, transient) = match self {
             Self::Draining => (S::SERVICE_UNAVAILABLE, DENIED, "refused_draining", 990_001, true),
-            Self::Overloaded => (S::SERVICE_UNAVAILABLE, "connection_limit_reached", "refused_overloaded", 990_002, true),
+            Self::Overloaded | Self::TenantShareInUse => (S::SERVICE_UNAVAILABLE, "connection_limit_reached", "refused_overloaded", 990_002, true),
             Self::NoCredential { permanent: false, .. } => (S::SERVICE_UNAVAILABLE, "proxy_internal_error", "refused_no_token", 990_003, true),
             Self::NoCredential { permanent: true, .. } => (S::SERVICE_UNAVAILABLE, CONFIGURATION_ERROR, "refused_no_token", 990_003, false),
             Self::HostNotAllowed(_) => (S::MISDIRECTED_REQUEST, DENIED, "refused_host_not_allowed", 990_004, false),

@@ -1,9 +1,12 @@
-//! A tenant: one set of rules with one token, and what its requests are sent with.
+//! A tenant: one set of rules with one token, its share of the limits, and what its requests are sent with.
 //!
 //! # Why
 //!
 //! A tenant and a credential never travel apart: what sends a request takes an [`Authorization`], which only a tenant makes, from
 //! its own credentials. So a mix-up of two tenants does not compile, however the path changes.
+//!
+//! A share is half, not the whole divided by the number of tenants: most tenants are idle, and with ten thousand of them the
+//! fair part of each would be one request. One tenant in a storm leaves half to the others, and no request waits or takes a lock.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,8 +14,11 @@ use std::time::Duration;
 use futures_util::TryFutureExt as _;
 use tokio::time::Instant;
 
+use super::buffer::BufferBudgets;
+use super::concurrency_limit::ConcurrencyLimit;
 use super::dead_token::DeadTokenCache;
-use super::record::RequestTelemetry;
+use super::record::{RequestRecord, RequestTelemetry};
+use super::refusal::Refusal;
 use super::settings::Settings;
 use crate::tenants::AllowRules;
 use crate::token::{Credential, Generation, RefreshError, RejectedRequest, TokenHandle};
@@ -33,6 +39,15 @@ pub struct Tenant {
     pub dead_token_cache: Arc<DeadTokenCache>,
     /// The metrics and the log settings for requests.
     pub telemetry: Arc<RequestTelemetry>,
+    /// Its share of what all tenants have together; `None` if there is no other one.
+    pub share: Option<TenantShare>,
+}
+
+/// The part of what all tenants have together that one may use: half of each. A clone is the same share.
+#[derive(Clone, Debug)]
+pub struct TenantShare {
+    requests: ConcurrencyLimit,
+    budgets: BufferBudgets,
 }
 
 /// What a request is sent with: a tenant, and one of its own credentials. Without one, the request carries the app's, or none.
@@ -42,9 +57,45 @@ pub(crate) struct Authorization<'tenant> {
     credential: Option<Arc<Credential>>,
 }
 
+// === impl TenantShare ===
+
+impl TenantShare {
+    /// Creates the share of one tenant.
+    #[must_use]
+    pub fn new(requests: &ConcurrencyLimit, budgets: &BufferBudgets) -> Self {
+        Self {
+            requests: requests.share(),
+            budgets: BufferBudgets {
+                memory: budgets.memory.share(),
+                disk: budgets.disk.share(),
+                threads: budgets.threads.clone(),
+            },
+        }
+    }
+}
+
 // === impl Tenant ===
 
 impl Tenant {
+    /// Notes that a request is for this tenant.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::TenantShareInUse`]
+    pub(crate) fn admit(&self, record: &mut RequestRecord) -> Result<(), Refusal> {
+        record.set_tenant(&self.telemetry);
+        if let (Some(share), None) = (&self.share, &record.share_guard) {
+            let guard = share.requests.try_acquire();
+            record.share_guard = Some(guard.map_err(|_full| Refusal::TenantShareInUse)?);
+        }
+        Ok(())
+    }
+
+    /// The budgets for the bodies of its requests, of which `whole` are those of all.
+    pub(crate) fn budgets<'a>(&'a self, whole: &'a BufferBudgets) -> &'a BufferBudgets {
+        self.share.as_ref().map_or(whole, |share| &share.budgets)
+    }
+
     /// The authorization of a request that carries no credential of the tenant.
     pub(crate) const fn without_credential(&self) -> Authorization<'_> {
         Authorization {

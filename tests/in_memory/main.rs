@@ -34,6 +34,7 @@ mod response_headers;
 mod secret_leaks;
 mod stalled_clients;
 mod support;
+mod tenant_shares;
 mod timeouts;
 mod token_injection;
 mod unsearched_bodies;
