@@ -142,7 +142,13 @@ impl Suspicion {
             self.proven = number;
         }
         match (self.health, proof) {
-            (TokenHealth::Dead, _) => self.asked_through = number,
+            (TokenHealth::Dead, _) => {
+                self.asked_through = number;
+                // An answer that is on its way may end a death of doubt, but not what contradicts that answer.
+                if proof == RejectionProof::Unproven && !self.is_proven() {
+                    self.doubts.record(endpoint, history, number, report.error, now);
+                }
+            }
             (_, RejectionProof::SessionEnded) => {
                 self.doubts.clear();
                 self.die(report.error.clone(), now);

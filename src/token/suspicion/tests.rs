@@ -244,6 +244,29 @@ fn successes_of_other_requests_do_not_take_the_answer_from_those_that_wait() {
 }
 
 #[test]
+fn a_rejection_after_a_death_of_doubt_contradicts_an_answer_that_was_on_its_way() {
+    let (mut suspicion, now) = (suspicion(), Instant::now());
+    reject_new(&mut suspicion, "/1/leadgen_forms", now);
+    reject_new(&mut suspicion, "/1/leadgen_forms", now);
+    answer(&mut suspicion, Liveness::Unknown);
+    suspicion.begin_question(now + SECOND);
+    // Graph accepts the token now. It dies before the next rejections, and before the answer comes.
+    let third = reject_new(&mut suspicion, "/1/leadgen_forms", now + HOLD);
+    assert_eq!(suspicion.health, TokenHealth::Dead);
+    let other = reject_used(&mut suspicion, "/1/messages", now + HOLD);
+    suspicion.on_answer(generation(1), Liveness::Alive, now + HOLD);
+    assert_eq!(suspicion.health, TokenHealth::Doubted);
+    for request in [third, other] {
+        assert_eq!(
+            suspicion.decide(&request),
+            Decision::Hold,
+            "a newer token would heal it"
+        );
+    }
+    assert_eq!(answer(&mut suspicion, dead()), now + HOLD);
+}
+
+#[test]
 fn a_success_that_began_before_the_last_rejection_arrived_refutes_nothing() {
     let (mut suspicion, now) = (suspicion(), Instant::now());
     let before = suspicion.rejections;
