@@ -198,31 +198,31 @@ impl Proxy {
         let in_parameters = signs.as_mut().map(|signs| &mut signs.parameters);
         let mut outbound = OutboundRequest::from_app(head, connection.info.security, settings, in_parameters)?;
         record.target = Some(outbound.target.clone());
-        let named_by_head = tenants.route_head(signs.as_deref())?;
-        if let Some(tenant) = named_by_head {
+        let by_head = tenants.route_head(signs.as_deref())?;
+        if let Some(tenant) = by_head.tenant() {
             tenant.admit(record)?;
         }
         outbound.count_client_credentials(record.metrics());
         let mut scrub_config = outbound.scrub_config(settings, record.metrics());
         if let Some(scrub_config) = &mut scrub_config {
-            scrub_config.finds_calls = named_by_head.is_some_and(|tenant| tenant.allow.is_some());
-            if let Some(signs) = &signs
-                && !signs.name_a_tenant(&tenants.directory)
-            {
+            // The body may name a tenant that has rules.
+            scrub_config.finds_calls =
+                by_head.needs_body || by_head.tenant().is_some_and(|tenant| tenant.allow.is_some());
+            if by_head.needs_body {
                 scrub_config.must_search = Some(MustSearch::Tenant);
-                // The body may name a tenant that has rules.
-                scrub_config.finds_calls = true;
             }
         }
         let mut received = buffer::receive(
             incoming,
             &settings.heal,
             settings.idle_timeout,
-            named_by_head.map_or(&self.budgets, |tenant| tenant.budgets(&self.budgets)),
+            by_head
+                .tenant()
+                .map_or(&self.budgets, |tenant| tenant.budgets(&self.budgets)),
             scrub_config,
         )
         .await?;
-        let tenant = tenants.route_with_body(signs.as_deref_mut(), &mut received)?;
+        let tenant = tenants.route_with_body(by_head, signs.as_deref_mut(), &mut received)?;
         tenant.admit(record)?;
         if let Some(rules) = &tenant.allow {
             outbound.check_allowed(rules, &mut received, &tenant.telemetry.tenant)?;

@@ -12,4 +12,4 @@ mod route;
 
 pub use allow::{AllowRule, AllowRuleError, AllowRules, NotAllowed};
 pub use directory::{Directory, DirectoryBuilder, Entry, Standing};
-pub use route::{RouteError, Sign, SignKind, route};
+pub use route::{Route, RouteError, Sign, SignKind, route};

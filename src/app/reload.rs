@@ -14,6 +14,7 @@ use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
+use futures_util::future::join_all;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
@@ -178,7 +179,7 @@ impl Reloader {
     async fn apply(&mut self, replacement: Replacement) {
         let ReloadedConfig { config, needs_restart } = replacement.reloaded;
         self.trigger.log.apply(config.log.output);
-        Box::pin(self.replace_tenants(replacement.tenants)).await;
+        let taken_over = self.replace_tenants(replacement.tenants);
         let before = self.proxy.tenants.load_full();
         let running: Vec<_> = self.tenants.iter().collect();
         let new_share = || TenantShare::new(&self.proxy.concurrency_limit, &self.proxy.budgets);
@@ -192,6 +193,8 @@ impl Reloader {
         self.admin.source_identity.store(Arc::new(identity));
         self.admin.tenants.store(Arc::new(build::admin_tenants(&running)));
         self.replace_webhook(replacement.alert_sender, replacement.webhook);
+        // A refresher that is busy delays none of what is above, nor another one.
+        taken_over.await;
         self.config = config;
         tracing::info!("reloaded the configuration");
         if !needs_restart.is_empty() {
@@ -203,9 +206,10 @@ impl Reloader {
         }
     }
 
-    /// Reconfigures the tenants that stay, starts the new ones, and lets go of the others.
-    async fn replace_tenants(&mut self, replacements: Vec<ReplacementTenant>) {
-        let mut before = mem::take(&mut self.tenants);
+    /// Reconfigures the tenants that stay, starts the new ones, and lets go of the others. The returned future ends when the
+    /// refreshers of those that stay have taken it over.
+    fn replace_tenants(&mut self, replacements: Vec<ReplacementTenant>) -> impl Future + use<> {
+        let (mut before, mut taken_over) = (mem::take(&mut self.tenants), Vec::new());
         for replacement in replacements {
             let tenant = match replacement {
                 ReplacementTenant::New(tenant) => {
@@ -217,7 +221,7 @@ impl Reloader {
                         continue;
                     };
                     let mut tenant = before.swap_remove(index);
-                    tenant.reconfigure(*config, *reconfiguration).await;
+                    taken_over.push(Box::pin(tenant.reconfigure(*config, *reconfiguration)));
                     tenant
                 }
             };
@@ -226,6 +230,7 @@ impl Reloader {
         for gone in &before {
             tracing::info!(tenant = %gone.id, "a tenant is gone: its requests are refused");
         }
+        join_all(taken_over)
     }
 
     /// A webhook whose URL has not changed stays, since it knows which alerts were delivered.

@@ -90,12 +90,17 @@ impl NewTenant {
 // === impl RunningTenant ===
 
 impl RunningTenant {
-    /// Continues with another configuration.
-    pub(super) async fn reconfigure(&mut self, config: Config, reconfiguration: Reconfiguration) {
+    /// Continues with another configuration. The returned future ends when the refresher has taken it over.
+    pub(super) fn reconfigure(
+        &mut self,
+        config: Config,
+        reconfiguration: Reconfiguration,
+    ) -> impl Future<Output = ()> + use<> {
         self.sources = reconfiguration.provider.describe_sources();
         self.config = config;
+        let operator = self.operator.clone();
         // The refresher has ended only if it panicked, which readiness reports.
-        self.operator.reconfigure(reconfiguration).await;
+        async move { operator.reconfigure(reconfiguration).await }
     }
 }
 

@@ -36,7 +36,7 @@ pub struct ItemCall {
     pub paths: Vec<Box<str>>,
 }
 
-/// A method that is none of HTTP's. Only a rule for all methods allows it.
+/// A method that HTTP does not have. Only a rule for all methods allows it.
 pub const UNKNOWN_METHOD: &str = "?";
 /// The headers that some servers take for the method.
 pub const METHOD_HEADERS: [&str; 3] = ["x-http-method-override", "x-http-method", "x-method-override"];

@@ -19,7 +19,7 @@ use super::refusal::Refusal;
 use super::settings::{Settings, TENANT_PREFIX};
 use super::tenant::Tenant;
 use crate::graph::TenantSigns;
-use crate::tenants::{Directory, Entry, RouteError, Sign, SignKind, route};
+use crate::tenants::{Directory, Entry, Route, RouteError, Sign, SignKind, route};
 use crate::types::TenantId;
 
 /// The tenants at one moment, and what they share.
@@ -46,6 +46,23 @@ pub(crate) struct RequestSigns {
     headers: Vec<Box<str>>,
     /// What stands in the place of a token, and among the parameters.
     pub(crate) parameters: TenantSigns,
+}
+
+/// The tenant of a request by its head.
+pub(crate) struct HeadRoute<'tenants> {
+    /// The tenant, unless the body names another one; `None` if only the body can name one.
+    entry: Option<&'tenants Arc<Entry<Tenant>>>,
+    /// Whether the body has to be searched for the name of a tenant.
+    pub(crate) needs_body: bool,
+}
+
+// === impl HeadRoute ===
+
+impl<'tenants> HeadRoute<'tenants> {
+    /// The tenant, unless the body names another one.
+    pub(crate) fn tenant(&self) -> Option<&'tenants Tenant> {
+        self.entry.map(|entry| &entry.tenant)
+    }
 }
 
 // === impl Tenants ===
@@ -86,15 +103,27 @@ impl Tenants {
         Ok(Some(signs))
     }
 
-    /// Finds the tenant that the head names; `None` if it names none, and the body may do so.
+    /// Finds the tenant that the head names, or that of requests without a sign.
     ///
     /// # Errors
     ///
     /// [`Refusal::Route`]
-    pub(crate) fn route_head(&self, signs: Option<&RequestSigns>) -> Result<Option<&Tenant>, Refusal> {
-        match self.route(signs) {
-            Ok(entry) => Ok(Some(&entry.tenant)),
-            Err(RouteError::Unnamed) => Ok(None),
+    pub(crate) fn route_head(&self, signs: Option<&RequestSigns>) -> Result<HeadRoute<'_>, Refusal> {
+        let Some(signs) = signs else {
+            return Ok(HeadRoute {
+                entry: self.directory.fallback(),
+                needs_body: false,
+            });
+        };
+        match route(&self.directory, &signs.all()) {
+            Ok(Route { entry, is_named }) => Ok(HeadRoute {
+                entry: Some(entry),
+                needs_body: !is_named,
+            }),
+            Err(RouteError::Unnamed) => Ok(HeadRoute {
+                entry: None,
+                needs_body: true,
+            }),
             Err(error) => Err(Refusal::Route(error)),
         }
     }
@@ -104,36 +133,28 @@ impl Tenants {
     /// # Errors
     ///
     /// [`Refusal::Route`]; [`Refusal::Unsearchable`] if only the body can name a tenant, and it is too large to be searched.
-    pub(crate) fn route_with_body(
-        &self,
+    pub(crate) fn route_with_body<'tenants>(
+        &'tenants self,
+        by_head: HeadRoute<'tenants>,
         signs: Option<&mut RequestSigns>,
         received: &mut BufferedBody,
-    ) -> Result<&Tenant, Refusal> {
-        let Some(signs) = signs else {
-            return self.route(None).map(|entry| &entry.tenant).map_err(Refusal::Route);
-        };
-        let is_named_by_head = signs.name_a_tenant(&self.directory);
-        if let Some(in_body) = received.findings.as_mut().and_then(|findings| findings.signs.take()) {
-            signs.parameters.add(*in_body);
-        }
-        let entry = self.route(Some(signs)).map_err(Refusal::Route);
-        if received.may_name_a_tenant() {
-            if !is_named_by_head {
-                return Err(Refusal::Unsearchable);
+    ) -> Result<&'tenants Tenant, Refusal> {
+        let mut entry = by_head.entry.ok_or(RouteError::Unnamed);
+        if let Some(signs) = signs {
+            if let Some(in_body) = received.findings.as_mut().and_then(|findings| findings.signs.take()) {
+                signs.parameters.add(*in_body);
+                entry = route(&self.directory, &signs.all()).map(|route| route.entry);
             }
-            if let Ok(entry) = entry {
-                received.body.require_tenant(&entry.id);
+            if received.may_name_a_tenant() {
+                if by_head.needs_body {
+                    return Err(Refusal::Unsearchable);
+                }
+                if let Ok(entry) = &entry {
+                    received.body.require_tenant(&entry.id);
+                }
             }
         }
-        entry.map(|entry| &entry.tenant)
-    }
-
-    fn route(&self, signs: Option<&RequestSigns>) -> Result<&Arc<Entry<Tenant>>, RouteError> {
-        let Some(signs) = signs else {
-            return self.directory.fallback().ok_or(RouteError::Unnamed);
-        };
-        let all = signs.all();
-        route(&self.directory, &all)
+        entry.map(|entry| &entry.tenant).map_err(Refusal::Route)
     }
 }
 
@@ -157,12 +178,6 @@ impl RequestSigns {
         token_slots.iter().for_each(|name| add(SignKind::TokenSlot, name));
         object_ids.iter().for_each(|id| add(SignKind::Object, id));
         all
-    }
-
-    /// Returns whether what has been read names a tenant.
-    pub(crate) fn name_a_tenant(&self, directory: &Directory<Tenant>) -> bool {
-        let is_sign = |sign: &Sign<'_>| sign.kind != SignKind::Object || directory.owner_of(sign.value).is_some();
-        self.all().iter().any(is_sign)
     }
 }
 

@@ -30,6 +30,15 @@ pub enum SignKind {
     Object,
 }
 
+/// The tenant that a request is for.
+#[derive(Debug)]
+pub struct Route<'directory, T> {
+    /// The tenant.
+    pub entry: &'directory Arc<Entry<T>>,
+    /// Whether a sign names it. If not, it is that of requests without a sign.
+    pub is_named: bool,
+}
+
 /// The reason why a request has no tenant.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum RouteError {
@@ -69,7 +78,7 @@ pub enum RouteError {
 pub fn route<'directory, T>(
     directory: &'directory Directory<T>,
     signs: &[Sign<'_>],
-) -> Result<&'directory Arc<Entry<T>>, RouteError> {
+) -> Result<Route<'directory, T>, RouteError> {
     let mut unknown: Option<Sign<'_>> = None;
     let (mut first, mut last): (Option<Named<'_, T>>, Option<Named<'_, T>>) = (None, None);
     for sign in signs {
@@ -106,7 +115,10 @@ pub fn route<'directory, T>(
         (None, _) => directory.fallback().ok_or(RouteError::Unnamed)?,
     };
     match entry.standing {
-        Standing::Active => Ok(entry),
+        Standing::Active => Ok(Route {
+            entry,
+            is_named: first.is_some(),
+        }),
         Standing::Inactive => Err(RouteError::Inactive(entry.id.clone())),
     }
 }

@@ -26,7 +26,7 @@ pub trait Source: Send + 'static {
     fn load(&mut self) -> BoxFuture<'_, Result<Token, ObtainError>>;
 
     /// Returns another token that is still in this source, to be used if Graph rejects the loaded one: the one from which
-    /// that was renewed. Default: there is none.
+    /// that was renewed. By default, a source has no such token.
     fn fallback_token(&self) -> Option<Token> {
         None
     }

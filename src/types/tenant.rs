@@ -46,7 +46,7 @@ impl TenantId {
         Self(Arc::from(""))
     }
 
-    /// The name; `None` if there is none.
+    /// The name; `None` for [`unnamed`](Self::unnamed).
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         Some(&*self.0).filter(|name| !name.is_empty())

@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep};
 
 pub(crate) use client::{Body, Client, TestResponse, get, text_message};
 pub(crate) use graph::{Graph, fingerprint};
-pub(crate) use sidecar::{APP_SECRET, Sidecar, exchange_config, graphward_command, sample, settings};
+pub(crate) use sidecar::{APP_SECRET, Sidecar, exchange_config, graphward_command, network_settings, sample, settings};
 pub(crate) use terminal::terminal;
 pub(crate) use unseen::Unseen;
 

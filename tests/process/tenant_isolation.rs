@@ -14,7 +14,8 @@ use http_body_util::{BodyExt as _, Full};
 use serde_json::{Value, json};
 
 use crate::support::{
-    APP_SECRET, Body, Client, Graph, Sidecar, TestResponse, fact, get, replace_file, together, wait_until,
+    APP_SECRET, Body, Client, Graph, Sidecar, TestResponse, fact, get, network_settings, replace_file, together,
+    wait_until,
 };
 
 /// The number of requests; `tests/run soak` sets a larger one.
@@ -326,13 +327,7 @@ impl Progress {
 fn config(graph: &Graph, dir: &Path) -> String {
     std::fs::write(dir.join("secret"), APP_SECRET).unwrap();
     let mut config = format!(
-        r#"
-[listen]
-proxy = "127.0.0.1:0"
-admin = "127.0.0.1:0"
-[upstream]
-ca_file = "{}"
-connect_to = {{ "graph.facebook.com" = "{}" }}
+        r#"{}
 [app]
 id = "1234567890123456"
 secret = {{ file = "secret" }}
@@ -342,8 +337,7 @@ header = "X-Tenant-Id"
 token_wait = "60s"
 hold_timeout = "60s"
 "#,
-        graph.ca().display(),
-        graph.running.address,
+        network_settings(graph),
     );
     for tenant in 0..TENANTS {
         let (name, phone) = (name(tenant), phone(tenant));

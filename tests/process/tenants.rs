@@ -9,9 +9,10 @@ use http::Request;
 use http_body_util::{BodyExt as _, Full};
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::sync::oneshot;
 
-use crate::support::{Client, Graph, Sidecar, TestResponse, get, replace_file, together, wait_until};
+use crate::support::{Client, Graph, Sidecar, TestResponse, get, network_settings, replace_file, together, wait_until};
 
 const FORM: &str = "application/x-www-form-urlencoded";
 const JSON: &str = "application/json";
@@ -31,13 +32,7 @@ fn issue(graph: &Graph, dir: &Path, name: &str, phone: &str) -> String {
 
 fn config(graph: &Graph, dir: &Path, extra: &str) -> String {
     format!(
-        r#"
-[listen]
-proxy = "127.0.0.1:0"
-admin = "127.0.0.1:0"
-[upstream]
-ca_file = "{0}"
-connect_to = {{ "graph.facebook.com" = "{1}", "lookaside.fbsbx.com" = "{1}" }}
+        r#"{}
 [routing]
 header = "X-Tenant-Id"
 [tenants.acme]
@@ -46,13 +41,22 @@ source = {{ file = "acme" }}
 [tenants."Shop@eu"]
 ids = ["201"]
 source = {{ file = "Shop@eu" }}
-listen = "unix:{2}/shop.sock"
+listen = "unix:{}/shop.sock"
 {extra}
 "#,
-        graph.ca().display(),
-        graph.running.address,
+        network_settings(graph),
         dir.display(),
     )
+}
+
+/// A sidecar with both tenants.
+async fn start() -> (TempDir, Graph, Sidecar) {
+    let dir = tempfile::tempdir().unwrap();
+    let graph = Graph::start().await;
+    issue(&graph, dir.path(), "acme", "101");
+    issue(&graph, dir.path(), "Shop@eu", "201");
+    let sidecar = Sidecar::start(dir.path(), &config(&graph, dir.path(), "")).await;
+    (dir, graph, sidecar)
 }
 
 /// A request with these headers and this body.
@@ -91,11 +95,7 @@ fn code(response: &TestResponse) -> (u16, i64, String) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_sign_leads_to_its_tenants_token_and_is_not_forwarded() {
     let _turn = together().await;
-    let dir = tempfile::tempdir().unwrap();
-    let graph = Graph::start().await;
-    issue(&graph, dir.path(), "acme", "101");
-    issue(&graph, dir.path(), "Shop@eu", "201");
-    let sidecar = Sidecar::start(dir.path(), &config(&graph, dir.path(), "")).await;
+    let (_dir, graph, sidecar) = start().await;
     let slot = "Bearer tenant:Shop@eu";
     for (method, path, headers, body) in [
         ("GET", "/v26.0/me", &[("x-tenant-id", "Shop@eu")][..], ""),
@@ -165,11 +165,7 @@ async fn each_sign_leads_to_its_tenants_token_and_is_not_forwarded() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_listener_of_a_tenants_own_is_for_that_tenant_only() {
     let _turn = together().await;
-    let dir = tempfile::tempdir().unwrap();
-    let graph = Graph::start().await;
-    issue(&graph, dir.path(), "acme", "101");
-    issue(&graph, dir.path(), "Shop@eu", "201");
-    let _sidecar = Sidecar::start(dir.path(), &config(&graph, dir.path(), "")).await;
+    let (dir, _graph, _sidecar) = start().await;
     let socket = dir.path().join("shop.sock");
     let curl = |path: &str| {
         let output = std::process::Command::new("curl")
@@ -188,11 +184,7 @@ async fn a_listener_of_a_tenants_own_is_for_that_tenant_only() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_without_one_tenant_is_refused_before_anything_is_sent() {
     let _turn = together().await;
-    let dir = tempfile::tempdir().unwrap();
-    let graph = Graph::start().await;
-    issue(&graph, dir.path(), "acme", "101");
-    issue(&graph, dir.path(), "Shop@eu", "201");
-    let sidecar = Sidecar::start(dir.path(), &config(&graph, dir.path(), "")).await;
+    let (_dir, graph, sidecar) = start().await;
     let before = graph.sim.counts();
     for (path, headers, body, expected, says) in [
         ("/v26.0/me", &[][..], "", (400, 990_024), "does not say which tenant"),
@@ -363,11 +355,7 @@ async fn the_requests_of_a_tenant_that_is_gone_do_not_become_those_of_the_defaul
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn links_in_answers_name_the_tenant_so_that_a_download_needs_the_url_only() {
     let _turn = together().await;
-    let dir = tempfile::tempdir().unwrap();
-    let graph = Graph::start().await;
-    issue(&graph, dir.path(), "acme", "101");
-    issue(&graph, dir.path(), "Shop@eu", "201");
-    let sidecar = Sidecar::start(dir.path(), &config(&graph, dir.path(), "")).await;
+    let (_dir, _graph, sidecar) = start().await;
     let form = "--f\r\nContent-Disposition: form-data; name=\"messaging_product\"\r\n\r\nwhatsapp\r\n--f\r\n\
         Content-Disposition: form-data; name=\"file\"; filename=\"a.png\"\r\nContent-Type: image/png\r\n\r\npng\r\n--f--\r\n";
     let multipart = [("content-type", "multipart/form-data; boundary=f")];

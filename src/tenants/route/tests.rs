@@ -38,7 +38,7 @@ fn directory(with_default: bool) -> Directory<()> {
 
 fn routed(directory: &Directory<()>, signs: &[(SignKind, &str)]) -> Result<String, RouteError> {
     let signs: Vec<_> = signs.iter().map(|(kind, value)| Sign { kind: *kind, value }).collect();
-    route(directory, &signs).map(|entry| entry.id.to_string())
+    route(directory, &signs).map(|route| route.entry.id.to_string())
 }
 
 #[test]
@@ -147,7 +147,7 @@ proptest! {
     ) {
         let directory = directory(with_default);
         let mut signs: Vec<_> = signs.iter().map(|(kind, value)| Sign { kind: KINDS[*kind], value }).collect();
-        let route_of = |signs: &[Sign<'_>]| route(&directory, signs).map(|entry| entry.id.to_string());
+        let route_of = |signs: &[Sign<'_>]| route(&directory, signs).map(|route| route.entry.id.to_string());
         let routed = route_of(&signs);
         prop_assert_eq!(routed.clone().ok(), expected(&directory, &signs));
         prop_assert_eq!(&routed, &route_of(&signs));

@@ -30,17 +30,20 @@ pub(crate) fn graphward_command(dir: &Path, args: &[&str]) -> Command {
 
 /// A configuration: free ports, this Graph, this source, and additional lines.
 pub(crate) fn settings(graph: &Graph, source: &str, extra: &str) -> String {
+    let network = network_settings(graph);
+    format!("{network}[token]\nsource = {{ {source} }}\n{extra}\n")
+}
+
+/// Free ports, and this Graph with its media host.
+pub(crate) fn network_settings(graph: &Graph) -> String {
     format!(
         r#"
 [listen]
 proxy = "127.0.0.1:0"
 admin = "127.0.0.1:0"
 [upstream]
-ca_file = "{}"
-connect_to = {{ "graph.facebook.com" = "{}" }}
-[token]
-source = {{ {source} }}
-{extra}
+ca_file = "{0}"
+connect_to = {{ "graph.facebook.com" = "{1}", "lookaside.fbsbx.com" = "{1}" }}
 "#,
         graph.ca().display(),
         graph.running.address,
