@@ -16,6 +16,7 @@ mod polled;
 mod postgres;
 mod previous_tokens;
 mod renewed_store;
+mod tenant_table;
 mod token_cache;
 mod token_file;
 
@@ -32,5 +33,6 @@ pub use postgres::{
     DatabaseUrlError, PostgresDeliveries, PostgresError, PostgresSettings, PostgresSource, PostgresSourceConfig,
 };
 pub use renewed_store::RenewedTokenStore;
+pub use tenant_table::{StoredToken, TableContents, TenantRow, TenantRows, TenantTable};
 pub use token_cache::FileTokenCache;
 pub use token_file::StoreConfig;

@@ -1,0 +1,91 @@
+//! What has the tokens of many tenants in one place: a database table, a directory, a service.
+//!
+//! # Why
+//!
+//! A source for each of ten thousand tenants would be ten thousand watches and polls. So one task reads what they have in
+//! common, a [`TenantTable`], and the refresher of a tenant that is in use shares its [`TenantRows`]: it reads, locks and
+//! writes one row.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::token::{BoxFuture, ObtainError, RefreshLock, StoreOutcome, Token};
+use crate::types::{Fingerprint, TenantId};
+
+/// A tenant of a table.
+#[derive(Clone, Debug)]
+pub struct TenantRow {
+    /// Its name.
+    pub id: TenantId,
+    /// The ids of the objects that belong to it.
+    pub object_ids: Vec<Box<str>>,
+    /// The id of the Meta app that its token is of, if the table says so.
+    pub app: Option<Box<str>>,
+    /// Its token, or the reason why it cannot be used.
+    pub token: Result<Token, Arc<ObtainError>>,
+}
+
+/// All tenants of a table at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct TableContents {
+    /// The tenants, each once.
+    pub rows: Vec<TenantRow>,
+    /// What is wrong with the rows that are no tenants: a name that is not valid, or is there twice. No secrets.
+    pub faults: Vec<String>,
+}
+
+/// A place that has the tokens of many tenants, as the one task sees it that reads all of them.
+pub trait TenantTable: Send + 'static {
+    /// Reads all tenants; `None` if the table cannot list them, and each has to be asked for by its name. Bounded in time.
+    fn read(&mut self) -> BoxFuture<'_, Result<Option<TableContents>, ObtainError>>;
+
+    /// Completes when the tenants may have changed, or are to be read again. Cancel-safe.
+    fn changed(&mut self) -> BoxFuture<'_, ()>;
+
+    /// Returns what reads and writes single rows.
+    fn rows(&self) -> Arc<dyn TenantRows>;
+}
+
+/// Reads and writes single rows of a table. Shared by the refreshers of its tenants; bounds what they do at the same time.
+pub trait TenantRows: fmt::Debug + Send + Sync + 'static {
+    /// Describes the place of a tenant's token for logs and alerts: `postgres db/app, tenant acme`. Never a secret.
+    fn describe(&self, tenant: &TenantId) -> String;
+
+    /// Reads the row of a tenant; `None` if there is none, which is a statement and no failure. Bounded in time.
+    fn read_row<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, Result<Option<TenantRow>, ObtainError>>;
+
+    /// Returns how often the row of a tenant in use is read; `None` if [`TenantTable::changed`] announces its changes.
+    fn poll_interval(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Checks whether a renewed token can be stored. Cheap. Default: it cannot.
+    ///
+    /// # Errors
+    ///
+    /// The reason why not, which ends in what to do.
+    fn check_writable(&self, tenant: &TenantId) -> Result<(), String> {
+        Err(format!("{} is read-only", self.describe(tenant)))
+    }
+
+    /// Takes the renewal lock of a row, which replicas share. Waits for other renewals of this process, but not for long for
+    /// another replica that renews this row: the token that it stores is announced.
+    fn lock<'a>(&'a self, tenant: &'a TenantId) -> BoxFuture<'a, Result<RefreshLock, ObtainError>>;
+
+    /// Stores a renewed token in a row that still has the `expected` one, as [`crate::token::Source::store`] does.
+    fn store<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+        stored: StoredToken<'a>,
+    ) -> BoxFuture<'a, Result<StoreOutcome, ObtainError>>;
+}
+
+/// A token to store.
+#[derive(Clone, Copy, Debug)]
+pub struct StoredToken<'a> {
+    /// The token.
+    pub token: &'a Token,
+    /// The fingerprint of the token that it replaces.
+    pub expected: Fingerprint,
+}
