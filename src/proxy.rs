@@ -34,6 +34,7 @@ mod deliver;
 mod forward;
 mod headers;
 mod heal;
+mod link_rewrite;
 mod notices;
 mod outage;
 mod outbound;
@@ -227,8 +228,8 @@ impl Proxy {
         if let Some(rules) = &tenant.allow {
             outbound.check_allowed(rules, &mut received, &tenant.telemetry.tenant)?;
         }
-        if signs.is_some() {
-            outbound.name_tenant_in_links(&tenant.telemetry.tenant);
+        if let (Some(_), Some(links)) = (&signs, &mut outbound.links) {
+            links.name_tenant(&tenant.telemetry.tenant);
         }
         let BufferedBody { body, replay, findings } = received;
         outbound.apply_findings(findings.as_ref());

@@ -199,7 +199,7 @@ impl Destinations {
 fn service_for(method: &Method, path: &str) -> GraphService {
     if is_media_path(path) {
         GraphService::Media
-    } else if path.starts_with("/video-upload/") {
+    } else if path.starts_with("/video-upload/") || path.starts_with("/ig-api-upload/") {
         GraphService::Upload
     } else if *method == Method::POST && path.ends_with("/videos") {
         GraphService::Video
@@ -249,6 +249,7 @@ mod tests {
             ("GET", "/v25.0/me", "graph.facebook.com"),
             ("GET", "/whatsapp_business/attachments/", "lookaside.fbsbx.com"),
             ("POST", "/video-upload/v25.0/1", "rupload.facebook.com"),
+            ("POST", "/ig-api-upload/v25.0/1", "rupload.facebook.com"),
             ("POST", "/v25.0/1/videos", "graph-video.facebook.com"),
             ("GET", "/v25.0/1/videos", "graph.facebook.com"),
         ] {

@@ -1,10 +1,14 @@
-//! Links in Graph's responses that lead around graphward: media and paging.
+//! Links in Graph's responses that lead around graphward: media, uploads and paging.
 //!
 //! # Why
 //!
 //! A media URL needs the token and leads to another host, so it is of no use to an app that has no token: by default
-//! it is rewritten to point at graphward. A paging link is rewritten only if the operator asks for it
+//! it is rewritten to point at graphward, and so is the URL that takes the bytes of a reel. A paging link is rewritten only if the operator asks for it
 //! (`links.paging`): some clients want to recognize Graph's host in it, others call it as it is: see `config/clients/README.md`.
+//!
+//! The id of an upload session is no link, but apps make one of it: they put a base URL before it. So no prefix of a path can
+//! name the tenant there; `access_token=tenant:NAME` behind its signature can, and is removed from the next request, whose
+//! other bytes stay as Graph signed them.
 //!
 //! Only scheme and host are replaced, spelled as they were (`\/`, `\u002f`, both again inside a batch's strings), and
 //! the tenant's token is removed from a paging link. No other byte changes, and none at all if the body is not valid
@@ -24,7 +28,7 @@ use serde::de::IgnoredAny;
 use super::edit::{Edit, apply, remove_parameters};
 use super::json::{Token, tokens};
 use super::parameter::split_parameter;
-use super::path::is_version;
+use super::path::{is_upload_session, is_version, segments_without_version};
 use super::text::{SourceText, is_named};
 
 /// Decides which hosts' links are rewritten: takes an authority, in lower case, without `:443`.
@@ -35,6 +39,9 @@ pub type TokenPredicate<'test> = &'test dyn Fn(&mut dyn Iterator<Item = u8>) -> 
 
 /// The longest authority: a DNS name, and a port.
 const MAX_AUTHORITY_BYTES: usize = 260;
+
+/// The edges that start an upload.
+const UPLOAD_EDGES: [&[u8]; 4] = [b"uploads", b"media", b"video_reels", b"video_stories"];
 
 static PAGING_FINDERS: LazyLock<[Finder<'static>; 3]> =
     LazyLock::new(|| ["paging", r"\u006", r"\u007"].map(Finder::new));
@@ -73,13 +80,45 @@ pub fn is_media_lookup(method: &Method, path: &str) -> bool {
 #[must_use]
 pub fn rewrite_media_link(body: &[u8], base: &str, is_rewritten_host: HostPredicate<'_>) -> Option<Bytes> {
     let mut rewriter = LinkRewriter::new(body, base, is_rewritten_host, &|_value| false)?;
-    let text = SourceText::from_slice(body, 0);
-    for token in tokens(body, 0..body.len()) {
-        if let Token::Member(member) = token
-            && is_named(text.slice(member.name), b"url")
-            && text.slice(member.value.clone()).starts_with(b"\"")
+    for (name, value) in top_level_strings(body) {
+        if is_named(name, b"url") {
+            rewriter.rewrite(&value);
+        }
+    }
+    rewriter.finish()
+}
+
+/// Returns whether the response may say where the bytes of an upload go: that of a request that starts one, or goes on with it.
+#[must_use]
+pub fn is_upload_step(method: &Method, path: &str) -> bool {
+    let starts = || {
+        segments_without_version(path)
+            .last()
+            .is_some_and(|edge| UPLOAD_EDGES.contains(&edge))
+    };
+    is_upload_session(path) || (*method == Method::POST && starts())
+}
+
+/// Rewrites the scheme and host of the top-level `upload_url` or `uri` of an upload to `base`, and adds the tenant to the id of
+/// an upload session.
+///
+/// `base` is like `http://127.0.0.1:8080`. `None` if there is nothing to change.
+#[must_use]
+pub fn rewrite_upload_links(
+    body: &[u8],
+    base: &str,
+    tenant: Option<&str>,
+    is_rewritten_host: HostPredicate<'_>,
+) -> Option<Bytes> {
+    let mut rewriter = LinkRewriter::new(body, base, is_rewritten_host, &|_value| false)?;
+    for (name, value) in top_level_strings(body) {
+        if is_named(name, b"upload_url") || is_named(name, b"uri") {
+            rewriter.rewrite(&value);
+        } else if let Some(tenant) = tenant
+            && is_named(name, b"id")
+            && value.bytes().starts_with(b"upload:")
         {
-            rewriter.rewrite(&text.unescape_at(member.value));
+            rewriter.add_token_slot(&value, tenant);
         }
     }
     rewriter.finish()
@@ -208,6 +247,16 @@ impl<'a> LinkRewriter<'a> {
         }
     }
 
+    /// Adds a parameter that names the tenant to a path with or without a query.
+    fn add_token_slot(&mut self, path: &SourceText<'_>, tenant: &str) {
+        let separator = if path.bytes().contains(&b'?') { '&' } else { '?' };
+        let end = path.document_offset(path.bytes().len());
+        self.edits.push(Edit {
+            range: end..end,
+            replacement: format!("{separator}access_token=tenant:{tenant}").into_bytes(),
+        });
+    }
+
     fn is_own_token_parameter(&self, parameter: &[u8]) -> bool {
         let (name, value) = split_parameter(parameter);
         percent_decode(name).eq(*b"access_token") && (self.is_own_token)(&mut percent_decode(value))
@@ -216,6 +265,17 @@ impl<'a> LinkRewriter<'a> {
     fn finish(self) -> Option<Bytes> {
         (!self.edits.is_empty()).then(|| apply(self.body, self.edits).into())
     }
+}
+
+/// The members of the outermost object that are strings.
+fn top_level_strings(body: &[u8]) -> impl Iterator<Item = (&[u8], SourceText<'_>)> {
+    let text = SourceText::from_slice(body, 0);
+    let members = tokens(body, 0..body.len()).filter_map(Token::member);
+    members.filter_map(move |member| {
+        let is_string = text.slice(member.value.clone()).starts_with(b"\"");
+        let name = body.get(member.name).unwrap_or_default();
+        is_string.then(|| (name, text.unescape_at(member.value)))
+    })
 }
 
 /// Returns whether a document may have a member `paging`, in any escaping of its letters. Most have none, and cost next

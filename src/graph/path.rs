@@ -33,6 +33,16 @@ pub fn is_token_endpoint(path: &str) -> bool {
     })
 }
 
+/// Returns whether this is the path of a session of resumable uploads, `/upload:…`.
+#[must_use]
+pub fn is_upload_session(path: &str) -> bool {
+    if !path.contains("upload") {
+        return false;
+    }
+    let first = segments_without_version(path).next().unwrap_or_default();
+    first.starts_with(b"upload:") || first.starts_with(b"upload%3A")
+}
+
 /// The segments of a path, without empty ones and a version in front. Bytes, because each request is split so, and splitting
 /// a `str` costs five times as much.
 pub fn segments_without_version(path: &str) -> impl Iterator<Item = &[u8]> {

@@ -135,11 +135,7 @@ impl Target {
     /// only byte for byte.
     #[must_use]
     pub fn is_upload(&self) -> bool {
-        if !self.path().contains("upload") {
-            return false;
-        }
-        let first = path::segments_without_version(self.path()).next().unwrap_or_default();
-        first.starts_with(b"upload:") || first.starts_with(b"upload%3A")
+        path::is_upload_session(self.path())
     }
 
     /// The endpoint that the path names.

@@ -3,7 +3,7 @@
 //! # Why
 //!
 //! Nearly every response body is forwarded unread. graphward reads only those that may contain a link to rewrite (media
-//! look-ups, and all if `links.paging` is on), and those to a batch: its status 200 hides the results of its items, and a
+//! look-ups, steps of uploads, and all if `links.paging` is on), and those to a batch: its status 200 hides the results of its items, and a
 //! rejected item is the only sign of a dead token. Such a response is held until it is complete, up to
 //! [`MAX_BUFFERED_BYTES`] and [`READ_TIMEOUT`]. A larger or later one is forwarded unchanged, and so is one larger than
 //! [`UNRESERVED_BYTES`] while the budget of all requests together is used up: many large responses at once cannot exhaust
@@ -21,15 +21,13 @@ use super::body::Body;
 use super::byte_budget::{ByteBudget, BytePermit};
 use super::classify::ClassifiedResponse;
 use super::headers::{strip_representation_headers, strip_response_headers};
-use super::outbound::{LinkRewrite, OutboundRequest};
+use super::outbound::OutboundRequest;
 use super::prefix::Prefix;
 use super::record::{Outcome, RequestRecord};
 use super::refusal::Refusal;
 use super::tenant::Authorization;
 use crate::graph::batch::{find_batch_rejection, has_accepted_item};
 use crate::graph::encoding;
-use crate::graph::host::MEDIA_HOST;
-use crate::graph::links::{rewrite_media_link, rewrite_paging_links};
 use crate::graph::verdict::is_json_or_javascript;
 use crate::token::{AttemptStart, Credential, RejectionReport};
 
@@ -148,22 +146,12 @@ impl Delivery<'_> {
 
     /// Returns the text with its links pointing at graphward; `None` if there is nothing to rewrite.
     fn rewrite_links(&self, text: &[u8]) -> Option<Bytes> {
-        let LinkRewrite { base, links } = self.outbound.links.as_deref()?;
-        let is_graph_host = |host: &str| self.authorization.tenant().settings.destinations.find(host).is_some();
-        // If the media host is not a destination, as with a fake Graph, the origin serves its downloads.
-        let is_media_host = |host: &str| is_graph_host(host) || host.eq_ignore_ascii_case(MEDIA_HOST);
-        let is_token = |decoded: &mut dyn Iterator<Item = u8>| {
-            self.authorization
-                .credential()
-                .is_some_and(|credential| credential.matches_token(decoded))
-        };
-        let media = links.media.then(|| rewrite_media_link(text, base, &is_media_host));
-        let media = media.flatten();
-        let text = media.as_deref().unwrap_or(text);
-        let paging = links
-            .paging
-            .then(|| rewrite_paging_links(text, base, &is_graph_host, &is_token));
-        paging.flatten().or(media)
+        let destinations = &self.authorization.tenant().settings.destinations;
+        let credential = self.authorization.credential();
+        let links = self.outbound.links.as_deref()?;
+        links.apply(text, destinations, &|decoded| {
+            credential.is_some_and(|credential| credential.matches_token(decoded))
+        })
     }
 }
 

@@ -9,13 +9,13 @@ use super::body::Body;
 use super::body_scrub::{MustSearch, ScrubConfig};
 use super::buffer::BufferedBody;
 use super::headers::strip_request_headers;
+use super::link_rewrite::LinkRewrite;
 use super::refusal::Refusal;
-use super::settings::{LinkRewriteConfig, Settings, TENANT_PREFIX};
+use super::settings::Settings;
 use super::tenant::Authorization;
 use super::validation;
 use crate::graph::calls::METHOD_HEADERS;
 use crate::graph::host::is_media_path;
-use crate::graph::links::is_media_lookup;
 use crate::graph::parameter::overrides_method;
 use crate::graph::scrub::{BodyFormat, ScrubError, ScrubReport};
 use crate::graph::{
@@ -57,15 +57,6 @@ pub(crate) struct OutboundRequest {
     pub(crate) links: Option<Box<LinkRewrite>>,
 }
 
-/// The links of the response that are rewritten, and what they are rewritten to.
-#[derive(Debug)]
-pub(crate) struct LinkRewrite {
-    /// graphward as the app addressed it: `http://127.0.0.1:8080`.
-    pub(crate) base: String,
-    /// The kinds of links.
-    pub(crate) links: LinkRewriteConfig,
-}
-
 /// The number of headers that are added: `Authorization` here, `Host` and a length by hyper.
 const ADDED_HEADERS: usize = 3;
 
@@ -91,7 +82,8 @@ impl OutboundRequest {
         let destinations = &settings.destinations;
         let host = request_host.map(|(_authority, host)| host);
         let destination = destinations.route(host, &head.method, head.uri.path()).clone();
-        let links = request_host.and_then(|(authority, host)| link_rewrite(&head, authority, host, security, settings));
+        let links = request_host
+            .and_then(|(authority, host)| LinkRewrite::for_response_to(&head, authority, host, security, settings));
         let Parts {
             method,
             uri,
@@ -117,7 +109,7 @@ impl OutboundRequest {
             }
             signs.add_target(uri.path(), uri.query());
         }
-        let mut tenant_scheme = replacement_scheme(header, settings.heal.client_credentials)?;
+        let mut tenant_scheme = replacement_scheme(header, settings.heal.client_credentials, destination.service)?;
         let scrubbed = match tenant_scheme {
             Some(_) => Target::from_app(&uri, settings.heal.client_credentials),
             None => Target::from_uri(&uri).map(|target| target.with_report(ScrubReport::default())),
@@ -174,15 +166,6 @@ impl OutboundRequest {
     pub(crate) fn is_idempotent(&self) -> bool {
         let reads = self.method == Method::GET || self.method == Method::HEAD;
         reads && !self.target.query().is_some_and(overrides_method) && !self.target.is_token_endpoint()
-    }
-
-    /// Lets the links in the response name the tenant, so that the next request needs no sign.
-    pub(crate) fn name_tenant_in_links(&mut self, tenant: &TenantId) {
-        if let Some(links) = &mut self.links {
-            links.base.push_str(TENANT_PREFIX);
-            // The only character of a name that could be taken for the end of user information.
-            links.base.push_str(&tenant.as_str().replace('@', "%40"));
-        }
     }
 
     /// Counts the credentials of the app that were replaced.
@@ -339,35 +322,17 @@ impl OutboundRequest {
     }
 }
 
-/// The links to rewrite in the response; none if the app addressed a host of Graph's. Then it uses graphward as a proxy,
-/// or under Graph's name, and Graph's links lead to graphward without a change.
-fn link_rewrite(
-    head: &Parts,
-    authority: &str,
-    host: &str,
-    security: TransportSecurity,
-    settings: &Settings,
-) -> Option<Box<LinkRewrite>> {
-    let links = LinkRewriteConfig {
-        media: settings.links.media && is_media_lookup(&head.method, head.uri.path()),
-        paging: settings.links.paging,
-    };
-    if !(links.media || links.paging) {
-        return None;
-    }
-    if settings.destinations.find(host).is_some() {
-        return None;
-    }
-    let base = format!("{}://{authority}", security.scheme());
-    Some(Box::new(LinkRewrite { base, links }))
-}
-
 /// Decides whether the tenant's credential replaces the app's `Authorization` header, and under which scheme. `None` if the
 /// app's header is kept.
-fn replacement_scheme(header: HeaderCredential, policy: ClientCredentialPolicy) -> Result<Option<AuthScheme>, Refusal> {
+fn replacement_scheme(
+    header: HeaderCredential,
+    policy: ClientCredentialPolicy,
+    service: GraphService,
+) -> Result<Option<AuthScheme>, Refusal> {
     let scheme = match header {
         // An app token names its app, and is used where Graph accepts nothing else.
         HeaderCredential::AppToken(_) => return Ok(None),
+        HeaderCredential::Absent if service == GraphService::Upload => return Ok(Some(AuthScheme::OAuth)),
         HeaderCredential::Absent => return Ok(Some(AuthScheme::Bearer)),
         HeaderCredential::TokenSlot(scheme) => return Ok(Some(scheme)),
         HeaderCredential::Token(scheme) => scheme,

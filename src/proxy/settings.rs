@@ -40,6 +40,8 @@ pub struct Settings {
 pub struct LinkRewriteConfig {
     /// Links to WhatsApp media.
     pub media: bool,
+    /// URLs that take the bytes of an upload; the ids of upload sessions name their tenant.
+    pub uploads: bool,
     /// Links to the next and the previous page.
     pub paging: bool,
 }
@@ -48,6 +50,7 @@ impl Default for LinkRewriteConfig {
     fn default() -> Self {
         Self {
             media: true,
+            uploads: true,
             paging: false,
         }
     }

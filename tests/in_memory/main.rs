@@ -38,4 +38,5 @@ mod tenant_shares;
 mod timeouts;
 mod token_injection;
 mod unsearched_bodies;
+mod upload_links;
 mod upstream_connections;

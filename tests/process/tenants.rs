@@ -1,5 +1,7 @@
 //! Several tenants in one process.
 
+mod uploads;
+
 use std::path::Path;
 
 use bytes::Bytes;

@@ -45,7 +45,7 @@ fn example(path: &str) -> (Vec<(String, &'static str)>, &'static str) {
         "upstream.proxy" => (with(&[]), "http://a:3128"),
         "upstream.http" | "listen.max_connections" => (with(&[]), "2"),
         "upstream.via" | "links.paging" => (with(&[]), "true"),
-        "links.media" | "token.verify" => (with(&[]), "false"),
+        "links.media" | "links.uploads" | "token.verify" => (with(&[]), "false"),
         "app.id" => (with(&[]), "12"),
         "app.proof" => (with(&[]), "off"),
         "token.family" => (with(&[]), "threads"),

@@ -241,3 +241,88 @@ fn a_batch_is_rewritten_inside_its_strings_at_their_depth() {
     // What is cut off within an item leaves the item alone.
     assert_eq!(rewritten_paging(&batch(page.trim_end_matches('}'))), None);
 }
+
+fn rewritten_upload(body: &str, tenant: Option<&str>) -> Option<String> {
+    let base = "http://127.0.0.1:8080/-/acme";
+    let rewritten = rewrite_upload_links(body.as_bytes(), base, tenant, &|host| host == "rupload.facebook.com")?;
+    Some(String::from_utf8(rewritten.into()).unwrap())
+}
+
+#[test]
+fn the_steps_of_an_upload_are_known_by_method_and_path() {
+    for path in [
+        "/v25.0/1/uploads",
+        "/app/uploads",
+        "/v25.0/1/media",
+        "/1/video_reels/",
+        "/v25.0/me/video_stories",
+    ] {
+        assert!(is_upload_step(&Method::POST, path), "{path}");
+        assert!(!is_upload_step(&Method::GET, path), "{path}");
+    }
+    for path in ["/v25.0/upload:MTph==", "/upload:MTph", "/v25.0/upload%3AMTph"] {
+        assert!(
+            is_upload_step(&Method::POST, path) && is_upload_step(&Method::GET, path),
+            "{path}"
+        );
+    }
+    for path in [
+        "/",
+        "/v25.0/1/messages",
+        "/v25.0/uploads:1",
+        "/1/uploads/2",
+        "/1/videos",
+        "/1/Media",
+    ] {
+        assert!(!is_upload_step(&Method::POST, path), "{path}");
+    }
+}
+
+#[test]
+fn the_url_of_an_upload_points_at_graphward_and_the_id_of_a_session_names_its_tenant() {
+    for (body, expected) in [
+        (
+            r#"{"video_id":"7","upload_url":"https:\/\/rupload.facebook.com\/video-upload\/v25.0\/7"}"#,
+            r#"{"video_id":"7","upload_url":"http:\/\/127.0.0.1:8080\/-\/acme\/video-upload\/v25.0\/7"}"#,
+        ),
+        (
+            r#"{"id":"7","uri":"https://rupload.facebook.com/ig-api-upload/v25.0/7"}"#,
+            r#"{"id":"7","uri":"http://127.0.0.1:8080/-/acme/ig-api-upload/v25.0/7"}"#,
+        ),
+        (
+            r#"{"id":"upload:MTph==?sig=AR_a-1"}"#,
+            r#"{"id":"upload:MTph==?sig=AR_a-1&access_token=tenant:acme"}"#,
+        ),
+        (
+            r#"{ "id" : "upload:MTph", "file_offset":3 }"#,
+            r#"{ "id" : "upload:MTph?access_token=tenant:acme", "file_offset":3 }"#,
+        ),
+        (
+            r#"{"id":"upload\u003aMTph?sig=\u0041"}"#,
+            r#"{"id":"upload\u003aMTph?sig=\u0041&access_token=tenant:acme"}"#,
+        ),
+    ] {
+        assert_eq!(
+            rewritten_upload(body, Some("acme")).as_deref(),
+            Some(expected),
+            "{body}"
+        );
+    }
+}
+
+#[test]
+fn no_other_member_of_an_upload_is_touched_and_a_single_tenant_is_not_named() {
+    for body in [
+        r#"{"id":"1037543291543636"}"#,
+        r#"{"h":"4::aW1h:e:upload:x"}"#,
+        r#"{"id":["upload:MTph"]}"#,
+        r#"{"data":{"id":"upload:MTph"}}"#,
+        r#"{"upload_url":"https://rupload.facebook.com.evil.example/7"}"#,
+        r#"{"url":"https://rupload.facebook.com/7"}"#,
+        r#"{"id":"upload:MTph?sig=A"} x"#,
+        r#"{"id":"upload:MTph?sig=A"#,
+    ] {
+        assert_eq!(rewritten_upload(body, Some("acme")), None, "{body}");
+    }
+    assert_eq!(rewritten_upload(r#"{"id":"upload:MTph?sig=A"}"#, None), None);
+}
