@@ -8,8 +8,12 @@
 
 mod allow;
 mod directory;
+mod roster;
 mod route;
+mod row_cell;
 
 pub use allow::{AllowRule, AllowRuleError, AllowRules, NotAllowed};
 pub use directory::{Directory, DirectoryBuilder, Entry, Standing};
+pub use roster::{Roster, RosterDecision};
 pub use route::{Route, RouteError, Sign, SignKind, route};
+pub use row_cell::{RowCell, RowSource};

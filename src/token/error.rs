@@ -69,6 +69,17 @@ impl ObtainError {
         }
     }
 
+    /// Returns the same statement without its cause, for one of many that it was made to.
+    #[must_use]
+    pub fn repeat(&self) -> Self {
+        Self {
+            codes: self.codes.clone(),
+            content: self.content,
+            is_from_renewer: self.is_from_renewer,
+            ..Self::new(self.kind, self.reason, self.message.clone())
+        }
+    }
+
     /// Adds the cause, which must not contain a secret.
     #[must_use]
     pub fn with_source(mut self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {

@@ -1,0 +1,194 @@
+//! The row of one tenant of a table, as it was read last, and the source of its token.
+//!
+//! # Why
+//!
+//! A tenant at rest is only this cell. The refresher of a tenant in use reads it as a source: what the table says is there
+//! already, so its first load and one after a change ask no database. Only a load that would return the same token again asks
+//! for the row, because it has a reason: the token is dead, or about to be renewed.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+
+use crate::source::{StoredToken, TenantRow, TenantRows};
+use crate::token::{BoxFuture, ObtainError, RefreshLock, Source, StoreOutcome, Token};
+use crate::types::{Fingerprint, TenantId};
+
+/// The row of a tenant, as it was read last.
+#[derive(Debug)]
+pub struct RowCell {
+    id: TenantId,
+    /// `None` if the tenant was withdrawn.
+    row: ArcSwap<Option<TenantRow>>,
+    /// The token in it has changed.
+    changed: Notify,
+}
+
+/// The token in a row, as a source.
+pub struct RowSource {
+    cell: Arc<RowCell>,
+    rows: Arc<dyn TenantRows>,
+    /// The row that the last load returned.
+    returned: Option<Arc<Option<TenantRow>>>,
+    next_poll: Option<Instant>,
+}
+
+/// The time between two reads of a row while its token is dead.
+const LOOK_INTERVAL: Duration = Duration::from_secs(2);
+
+// === impl RowCell ===
+
+impl RowCell {
+    /// Creates the cell of a row.
+    #[must_use]
+    pub fn new(row: TenantRow) -> Self {
+        Self {
+            id: row.id.clone(),
+            row: ArcSwap::from_pointee(Some(row)),
+            changed: Notify::new(),
+        }
+    }
+
+    /// The tenant's name.
+    #[must_use]
+    pub const fn id(&self) -> &TenantId {
+        &self.id
+    }
+
+    /// The row; `None` if the tenant was withdrawn.
+    #[must_use]
+    pub fn row(&self) -> Arc<Option<TenantRow>> {
+        self.row.load_full()
+    }
+
+    /// Replaces the row; `None` withdraws the tenant. If the token is another one, its refresher is told.
+    pub fn replace(&self, row: Option<TenantRow>) {
+        let new = Arc::new(row);
+        let old = self.row.swap(Arc::clone(&new));
+        if !has_same_token(&old, &new) {
+            self.changed.notify_one();
+        }
+    }
+}
+
+/// Returns whether two rows have the same token, or the same fault.
+fn has_same_token(one: &Option<TenantRow>, other: &Option<TenantRow>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => match (&one.token, &other.token) {
+            (Ok(one), Ok(other)) => {
+                one.secret.fingerprint() == other.secret.fingerprint() && one.expires_at == other.expires_at
+            }
+            (Err(one), Err(other)) => one.to_string() == other.to_string(),
+            (Ok(_), Err(_)) | (Err(_), Ok(_)) => false,
+        },
+        (None, None) => true,
+        (Some(_), None) | (None, Some(_)) => false,
+    }
+}
+
+// === impl RowSource ===
+
+impl RowSource {
+    /// Creates the source of a tenant's token.
+    #[must_use]
+    pub fn new(cell: Arc<RowCell>, rows: Arc<dyn TenantRows>) -> Self {
+        Self {
+            cell,
+            rows,
+            returned: None,
+            next_poll: None,
+        }
+    }
+
+    async fn load_row(&mut self) -> Result<Token, ObtainError> {
+        self.restart_period();
+        let mut row = self.cell.row();
+        let is_known = |before: &Arc<Option<TenantRow>>| has_same_token(before, &row);
+        if self.returned.as_ref().is_some_and(is_known) {
+            row = Arc::new(self.rows.read_row(&self.cell.id).await?);
+            // A row that is gone is withdrawn by the reads of the whole table, or by a second statement of this source.
+            if row.is_some() {
+                self.cell.row.store(Arc::clone(&row));
+            }
+        }
+        self.returned = Some(Arc::clone(&row));
+        match &*row {
+            Some(row) => row.token.clone().map_err(|error| error.repeat()),
+            None => Err(ObtainError::absent(
+                "missing",
+                format!("{} has no row any more; insert the row", self.describe()),
+            )),
+        }
+    }
+
+    fn restart_period(&mut self) {
+        let jittered = |period: Duration| Instant::now() + period.mul_f64(0.9 + 0.2 * fastrand::f64());
+        self.next_poll = self.rows.poll_interval().map(jittered);
+    }
+}
+
+impl Source for RowSource {
+    fn load(&mut self) -> BoxFuture<'_, Result<Token, ObtainError>> {
+        Box::pin(self.load_row())
+    }
+
+    fn changed(&mut self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            let poll = async {
+                match self.next_poll {
+                    Some(at) => sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = self.cell.changed.notified() => {}
+                () = poll => self.restart_period(),
+            }
+        })
+    }
+
+    fn look_interval(&self) -> Option<Duration> {
+        Some(LOOK_INTERVAL)
+    }
+
+    fn describe(&self) -> String {
+        self.rows.describe(&self.cell.id)
+    }
+
+    fn check_writable(&self) -> Result<(), String> {
+        self.rows.check_writable(&self.cell.id)
+    }
+
+    fn lock(&mut self) -> BoxFuture<'_, Result<RefreshLock, ObtainError>> {
+        self.rows.lock(&self.cell.id)
+    }
+
+    fn store<'a>(
+        &'a mut self,
+        token: &'a Token,
+        expected: Fingerprint,
+    ) -> BoxFuture<'a, Result<StoreOutcome, ObtainError>> {
+        Box::pin(async move {
+            let outcome = self.rows.store(&self.cell.id, StoredToken { token, expected }).await?;
+            if outcome == StoreOutcome::Stored
+                && let Some(row) = &*self.cell.row()
+            {
+                let token = Ok(token.clone());
+                let row = Arc::new(Some(TenantRow { token, ..row.clone() }));
+                self.cell.row.store(Arc::clone(&row));
+                self.returned = Some(row);
+            }
+            Ok(outcome)
+        })
+    }
+}
+
+impl fmt::Debug for RowSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RowSource({})", self.describe())
+    }
+}
